@@ -1,0 +1,134 @@
+//! What happened: a closed set of past-tense facts. The journal is a list of them, [`crate::state`] is their fold,
+//! reporters are shown each as it happens.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::trial::{Device, Outcome, TrialId};
+
+/// A fact and the moment it was recorded: a line of `journal.jsonl`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Milliseconds since the Unix epoch.
+    pub at: u64,
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// Facts about a sweep and its trials. Attempts of a trial count from 1.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// A parent took up the sweep; `trials` are the ids of its plan in order.
+    SweepOpened {
+        sweep: String,
+        version: String,
+        host: String,
+        pid: u32,
+        trials: Vec<TrialId>,
+    },
+    /// Written before the worker starts: whoever finds it knows that the trial may be running.
+    AttemptClaimed {
+        trial: TrialId,
+        attempt: u32,
+        slot: Slot,
+    },
+    AttemptStarted {
+        trial: TrialId,
+        attempt: u32,
+        pid: u32,
+    },
+    /// The attempt ended without an outcome.
+    AttemptFailed {
+        trial: TrialId,
+        attempt: u32,
+        failure: Failure,
+    },
+    /// The attempt was stopped by the parent before it had an outcome; not a failure, it does not count against retries.
+    AttemptInterrupted {
+        trial: TrialId,
+        attempt: u32,
+    },
+    /// The trial has an outcome: finished, diverged, or stopped by rule.
+    TrialFinished {
+        trial: TrialId,
+        attempt: u32,
+        outcome: Outcome,
+    },
+    /// Retries are used up, or the failure is of a kind that a retry cannot mend.
+    TrialFailed {
+        trial: TrialId,
+        failure: Failure,
+    },
+    /// The user asked for failed trials to be taken up again.
+    TrialRequeued {
+        trial: TrialId,
+    },
+    SweepInterrupted,
+    /// Nothing was left to do.
+    SweepClosed {
+        finished: usize,
+        failed: usize,
+    },
+}
+
+/// A place where one worker runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slot {
+    pub index: usize,
+    pub device: Device,
+    pub threads: usize,
+}
+
+/// Why an attempt ended without an outcome. A diverged trial is an outcome, not a failure.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Failure {
+    /// The worker refused what it was given; another try gives the same. `message` says what and what to do.
+    BadInput { message: String },
+    /// The worker died: panic, signal, or an exit code that has no meaning of its own.
+    Crashed { message: String, log_tail: Vec<String> },
+    /// Killed by SIGKILL not sent by us, which on Linux means memory.
+    OutOfMemory { log_tail: Vec<String> },
+    /// The disk is full or unwritable.
+    Disk { message: String },
+    /// The device reported an error.
+    DeviceFault { message: String },
+    /// The worker is gone and left no trace, as after a reboot.
+    Lost,
+}
+
+impl Failure {
+    /// Whether another attempt may end differently.
+    #[must_use]
+    pub fn is_worth_a_retry(&self) -> bool {
+        !matches!(self, Self::BadInput { .. } | Self::Disk { .. })
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BadInput { message } => write!(f, "bad input: {message}"),
+            Self::Crashed { message, .. } => write!(f, "worker died: {message}"),
+            Self::OutOfMemory { .. } => f.write_str("worker was killed, most likely for lack of memory"),
+            Self::Disk { message } => write!(f, "disk: {message}"),
+            Self::DeviceFault { message } => write!(f, "device fault: {message}"),
+            Self::Lost => f.write_str("worker is gone without a trace"),
+        }
+    }
+}
+
+/// A running trial's position, read from its files. Shown live, never journaled.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    pub trial: TrialId,
+    pub slot: Slot,
+    pub step: u64,
+    pub steps: u64,
+    /// Newest train losses, oldest first; for a sparkline.
+    pub recent_loss: Vec<f32>,
+    pub eval_loss: Option<f32>,
+    pub best_eval_loss: Option<f32>,
+}
