@@ -132,3 +132,11 @@ pub struct Progress {
     pub eval_loss: Option<f32>,
     pub best_eval_loss: Option<f32>,
 }
+
+/// Watches a sweep as it runs. Cannot fail it: what a reporter cannot show, it drops.
+pub trait Reporter {
+    /// A fact, right after it was journaled.
+    fn event(&mut self, record: &Record);
+    /// All running trials, a few times a second.
+    fn progress(&mut self, running: &[Progress]);
+}
