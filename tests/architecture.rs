@@ -86,7 +86,8 @@ fn imports(code: &str) -> BTreeSet<String> {
     let mut rooms = BTreeSet::new();
     for (at, _) in code.match_indices("crate::") {
         let rest = &code[at + "crate::".len()..];
-        let group = if let Some(inner) = rest.strip_prefix('{') { top_level_names(inner) } else { vec![first_name(rest)] };
+        let group =
+            if let Some(inner) = rest.strip_prefix('{') { top_level_names(inner) } else { vec![first_name(rest)] };
         rooms.extend(group.into_iter().filter(|name| !name.is_empty()));
     }
     rooms

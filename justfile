@@ -1,0 +1,34 @@
+# `just` alone lists the recipes. NAME is a file in sweeps/ (without .yaml) or a path.
+
+plateau := "cargo run --quiet --release --"
+
+# List the recipes.
+_default:
+    @just --list --unsorted
+
+# Train what is missing of a sweep and draw its report: `just sweep lr-grid`.
+sweep NAME *OPTIONS:
+    {{ plateau }} run {{ NAME }} {{ OPTIONS }}
+
+# Show a sweep's trials and what they will cost, without training.
+plan NAME *OPTIONS:
+    {{ plateau }} plan {{ NAME }} {{ OPTIONS }}
+
+# Redraw the report from what is on disk, finished or not.
+report NAME *OPTIONS:
+    {{ plateau }} report {{ NAME }} {{ OPTIONS }}
+
+# Run the tests.
+test:
+    cargo test
+
+# Everything a change must pass: format, lints, documentation, tests.
+check:
+    cargo fmt --check
+    cargo clippy --all-targets -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
+    just test
+
+# Measure the trainer: tokens a second, share of matrix products, memory.
+bench:
+    cargo bench --bench step
