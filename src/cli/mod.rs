@@ -1,8 +1,58 @@
 //! The command line: one file a subcommand, and the one place where errors become messages and exit codes.
 
+mod failure;
+mod machine;
+mod plan;
+mod prepare;
+mod report;
+mod run;
+mod status;
+
+use std::path::PathBuf;
 use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub(crate) use failure::{Failure, code};
+
+/// Experiment sweeps that answer one question: why is my loss not decreasing?
+#[derive(Debug, Parser)]
+#[command(name = "plateau", version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Train what is missing of a sweep, then draw its report. Run it again to continue
+    Run(run::Arguments),
+    /// Show the trials of a sweep and what they will cost, without training
+    Plan(plan::Arguments),
+    /// Redraw the report from what is on disk, finished or not
+    Report(report::Arguments),
+    /// Show what is done, running, failed and left
+    Status(status::Arguments),
+    /// Train one attempt at one trial (started by `run`)
+    #[command(hide = true)]
+    Worker {
+        /// Folder of the attempt, holding its assignment
+        #[arg(long)]
+        attempt: PathBuf,
+    },
+}
 
 /// Parses the arguments, runs the command, prints what went wrong.
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let result = match Arguments::parse().command {
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Plan(arguments) => plan::plan(&arguments),
+        Command::Report(arguments) => report::report(&arguments),
+        Command::Status(arguments) => status::status(&arguments),
+        Command::Worker { attempt } => return ExitCode::from(crate::worker::run(&attempt)),
+    };
+    match result {
+        Ok(code) => code,
+        Err(failure) => failure.print(),
+    }
 }

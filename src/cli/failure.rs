@@ -1,0 +1,65 @@
+//! What a command ends with when it cannot do its work: a message that says what, where and what to do, and an exit code.
+
+use std::io;
+use std::process::ExitCode;
+
+use crate::spec::Problems;
+use crate::store::StoreError;
+
+/// Exit codes of the program, beside 0.
+pub(crate) mod code {
+    pub(crate) const TRIALS_FAILED: u8 = 1;
+    pub(crate) const BAD_INPUT: u8 = 2;
+    pub(crate) const RESULTS_UNUSABLE: u8 = 3;
+    pub(crate) const INTERRUPTED: u8 = 130;
+}
+
+#[derive(Debug)]
+pub(crate) struct Failure {
+    message: String,
+    code: u8,
+}
+
+impl Failure {
+    /// Bad usage or bad input.
+    pub(crate) fn input(message: impl Into<String>) -> Self {
+        Self { message: message.into(), code: code::BAD_INPUT }
+    }
+
+    /// The results folder cannot be used.
+    pub(crate) fn results(message: impl Into<String>) -> Self {
+        Self { message: message.into(), code: code::RESULTS_UNUSABLE }
+    }
+
+    #[expect(clippy::print_stderr, reason = "the one place that prints errors")]
+    pub(crate) fn print(&self) -> ExitCode {
+        eprintln!("error: {}", self.message);
+        ExitCode::from(self.code)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::results(error.to_string())
+    }
+}
+
+impl From<Problems> for Failure {
+    fn from(problems: Problems) -> Self {
+        let count = match problems.len() {
+            1 => "the sweep file has a mistake".to_owned(),
+            n => format!("the sweep file has {n} mistakes"),
+        };
+        Self::input(format!("{count}\n\n{problems}\n"))
+    }
+}
+
+/// Whether printing failed because the reader went away, as `head` does: then there is nothing to say.
+pub(crate) fn printed(result: io::Result<()>) -> Result<(), Failure> {
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::results(format!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
