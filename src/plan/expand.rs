@@ -83,6 +83,8 @@ struct Expansion<'s> {
     spec: &'s SweepSpec,
     data: HashMap<String, &'s DataFound>,
     models: HashMap<&'s str, &'s ModelFound>,
+    /// Of the trial before.
+    last: Option<(&'s DataFound, &'s ModelFound)>,
     columns: Vec<Column>,
     trials: Vec<Trial>,
     ids: HashSet<TrialId>,
@@ -99,6 +101,7 @@ impl<'s> Expansion<'s> {
             spec,
             data: facts.data.iter().map(|found| (source_key(&found.written, &found.model), found)).collect(),
             models: facts.models.iter().map(|found| (found.written.as_str(), found)).collect(),
+            last: None,
             columns: columns(spec),
             trials: Vec::new(),
             ids: HashSet::new(),
@@ -159,8 +162,7 @@ impl<'s> Expansion<'s> {
             }
         }
         let place = |key| place_of(self.spec.fixed.iter().chain(settings.iter().copied()), key);
-        let source = source_key(&config.data, &config.model.from);
-        let (Some(&data), Some(&model)) = (self.data.get(&source), self.models.get(config.model.from.as_str())) else {
+        let Some((data, model)) = self.found(&config) else {
             let place = place("data.train").or_else(|| place("model.from")).unwrap_or(Place::START);
             return self.problem(Problem::new(place, "nothing is known of this trial's data or checkpoint"));
         };
@@ -195,6 +197,19 @@ impl<'s> Expansion<'s> {
         config.data.clone_from(&data.located);
         config.model.from.clone_from(&model.located);
         self.trials.push(Trial { id, values, steps, config });
+    }
+
+    /// What is known of a trial's sources; most often the same as of the trial before.
+    fn found(&mut self, config: &TrialConfig) -> Option<(&'s DataFound, &'s ModelFound)> {
+        let fits = |(data, model): &(&DataFound, &ModelFound)| {
+            model.written == config.model.from && data.model == config.model.from && data.written == config.data
+        };
+        if !self.last.as_ref().is_some_and(fits) {
+            let data = self.data.get(&source_key(&config.data, &config.model.from))?;
+            let model = self.models.get(config.model.from.as_str())?;
+            self.last = Some((data, model));
+        }
+        self.last
     }
 
     fn is_excluded(&mut self, json: &Value) -> bool {

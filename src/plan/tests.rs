@@ -52,16 +52,20 @@ fn table(plan: &Plan) -> String {
 
 #[test]
 fn smoke() {
-    let plan = plan("lr: 1e-5\ngrid:\n  lr: [1e-5, 0.0001]\n  scheduler: [linear, {name: cosine, cycles: 1}]\n  augmentation: [none, {name: synonym, rate: 0.2}, [synonym, random_swap]]\nzip:\n  batch_size: [16, 32]\n  epochs: [2, 4]\ninclude:\n  - {lr: 2e-5, scheduler: constant}\nexclude:\n  - {lr: 1e-4, scheduler: cosine}\nseeds: [1, 2]\n");
+    let plan = plan(
+        "lr: 1e-5\ngrid:\n  lr: [1e-5, 0.0001]\n  scheduler: [linear, {name: cosine, cycles: 1}]\n  augmentation: [none, {name: synonym, rate: 0.2}, [synonym, random_swap]]\nzip:\n  batch_size: [16, 32]\n  epochs: [2, 4]\ninclude:\n  - {lr: 2e-5, scheduler: constant}\nexclude:\n  - {lr: 1e-4, scheduler: cosine}\nseeds: [1, 2]\n",
+    );
     println!("{}\n{:?}\n{:#?}", table(&plan), plan.warnings, plan.axes);
-
 }
 
 #[test]
 #[ignore = "measures"]
 fn speed() {
     let lrs: Vec<String> = (1..=100).map(|i| format!("{i}e-5")).collect();
-    let text = format!("grid:\n  lr: [{}]\n  warmup: [0, 0.1, 0.2, 0.3, 0.4, 10, 20, 30, 40, 50]\n  scheduler: [linear, cosine]\n  augmentation: [none, synonym, random_swap, random_deletion, [synonym, random_swap]]\n  batch_size: [8, 16, 32, 64, 128]\nexclude:\n  - {{lr: 1e-9}}\nseeds: [1, 2]\n", lrs.join(", "));
+    let text = format!(
+        "grid:\n  lr: [{}]\n  warmup: [0, 0.1, 0.2, 0.3, 0.4, 10, 20, 30, 40, 50]\n  scheduler: [linear, cosine]\n  augmentation: [none, synonym, random_swap, random_deletion, [synonym, random_swap]]\n  batch_size: [8, 16, 32, 64, 128]\nexclude:\n  - {{lr: 1e-9}}\nseeds: [1, 2]\n",
+        lrs.join(", ")
+    );
     let start = std::time::Instant::now();
     let spec = parse("a.yaml", "a", &text, &[]).unwrap();
     let parsed = start.elapsed();

@@ -24,7 +24,12 @@ pub(super) fn parameters(spec: &SweepSpec) -> Vec<Problem> {
             let first = axis.choices.first().and_then(|choice| choice.settings.first());
             if let Some(Err(problem)) = first.map(|setting| setting.apply(&mut config)) {
                 let problem = Problem::new(axis.place, problem.what());
-                problems.push(problem.hint(format!("`{}` is combined with it", axis.path)));
+                let hint = format!(
+                    "`{}` is combined with it; it is a parameter of {}",
+                    axis.path,
+                    keys::owners(&axis.path).join(", ")
+                );
+                problems.push(problem.hint(hint));
             }
         }
     }

@@ -285,6 +285,13 @@ pub(super) fn parameter(path: &str) -> Option<(&'static Kind, Target)> {
     Some((&parameter.kind, Target::Parameter(parameter, put)))
 }
 
+/// The schedules or augmentations that have the parameter at `path`; none if it is no parameter.
+pub(super) fn owners(path: &str) -> Vec<&'static str> {
+    let Some((owner, name)) = path.split_once('.') else { return Vec::new() };
+    let has = |variant: &&Variant| variant.parameters.iter().any(|parameter| parameter.name == name);
+    variants(owner).unwrap_or_default().iter().filter(has).map(|variant| variant.name).collect()
+}
+
 /// Dotted names of all keys and groups.
 pub(super) fn paths() -> impl Iterator<Item = &'static str> {
     KEYS.iter().map(|key| key.path).chain(GROUPS.iter().map(|group| group.path))

@@ -43,6 +43,12 @@ impl Place {
         self.column as usize
     }
 
+    /// From the bracket that opens here to the one that closes at `end`, if both are in one line.
+    pub(super) fn up_to(self, end: Self) -> Self {
+        let is_flow = self.length == 1 && end.length == 1 && self.line == end.line && self.column < end.column;
+        if is_flow { Self { length: end.column + 1 - self.column, ..self } } else { self }
+    }
+
     pub(super) fn is_override(self) -> bool {
         self.override_number > 0
     }
@@ -186,7 +192,7 @@ pub(super) fn suggestion<'a>(name: &str, known: impl IntoIterator<Item = &'a str
     let known: Vec<&str> = known.into_iter().collect();
     let plain = |text: &str| text.to_lowercase().replace(['-', ' '], "_");
     let wanted = plain(name);
-    let allowed = 1 + wanted.chars().count() / 4;
+    let allowed = (wanted.chars().count() / 3).max(1);
     let nearest = known
         .iter()
         .map(|candidate| (damerau_levenshtein(&wanted, &plain(candidate)), *candidate))

@@ -144,7 +144,8 @@ impl Reader {
                     }
                     None => {
                         let what = format!("`{}` cannot be {}", resolved.written, value.described());
-                        let known: Vec<&str> = children(group.path).collect();
+                        let mut known: Vec<&str> = children(group.path).collect();
+                        known.dedup();
                         self.error(value, what, format!("expected a map of {}", known.join(", ")));
                     }
                 },
@@ -452,8 +453,9 @@ impl Reader {
                     errors.extend(twice(key));
                 }
                 errors.extend(self.fixed.iter().filter(|fixed| fixed.place.is_override()).filter_map(|fixed| {
-                    let hidden = fixed.path == key.path;
-                    let what = || format!("`{}` varies in this sweep", key.path);
+                    let mut varying = key.choices.iter().flat_map(|choice| &choice.settings);
+                    let hidden = varying.any(|setting| setting.path == fixed.path);
+                    let what = || format!("`{}` varies in this sweep", fixed.path);
                     hidden.then(|| Problem::new(fixed.key_place, what()).hint("--set changes fixed values only"))
                 }));
                 let inner = format!("{}.", key.path);

@@ -49,7 +49,13 @@ pub(crate) struct Setting {
 
 impl Setting {
     pub(crate) fn apply(&self, config: &mut TrialConfig) -> Result<(), Problem> {
-        self.target.apply(config, &self.value).map_err(|what| Problem::new(self.place, what))
+        self.target.apply(config, &self.value).map_err(|what| {
+            let problem = Problem::new(self.place, what);
+            match keys::owners(&self.path).as_slice() {
+                [] => problem,
+                owners => problem.hint(format!("it is a parameter of {}", owners.join(", "))),
+            }
+        })
     }
 
     /// Levels of the path; deeper settings are applied after shallow ones.

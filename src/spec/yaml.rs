@@ -65,7 +65,11 @@ impl Node {
             _ if self.is_null() => "empty".into(),
             Content::Scalar { text, plain: true } => format!("`{}`", shortened(text)),
             Content::Scalar { text, plain: false } => format!("\"{}\"", shortened(text)),
-            Content::List(_) => "a list".into(),
+            Content::List(items) => {
+                let texts: Vec<&str> = items.iter().filter_map(Self::text).collect();
+                let short = texts.len() == items.len() && texts.iter().map(|text| text.len() + 2).sum::<usize>() < 40;
+                if short { format!("`[{}]`", texts.join(", ")) } else { "a list".into() }
+            }
             Content::Map(_) => "a map".into(),
         }
     }
@@ -122,8 +126,42 @@ fn syntax(error: &ScanError, text: &str, override_number: usize) -> Problem {
     if let Some(tab) = indent.chars().position(|c| c == '\t') {
         return Problem::new(place(tab + 1), "this line is indented with a tab").hint("YAML is indented with spaces");
     }
-    Problem::new(place(marker.col() + 1), format!("this is not YAML: {}", error.info()))
-        .hint("check indentation, brackets and quotes here and in the line above")
+    if let Some((bracket, line, column)) = unclosed(text, marker.line()) {
+        let place = Place::new(override_number, line, column, 1);
+        return Problem::new(place, format!("this `{bracket}` is not closed")).hint("close it in this line");
+    }
+    let hint = match error.info() {
+        info if info.contains("anchor") => "an alias `*name` repeats what `&name` marked further up",
+        info if info.contains("quoted scalar") => "close the quotes",
+        info if info.contains("mapping values") => "one `key: value` a line, keys of one level indented alike",
+        _ => "check indentation, brackets and quotes here and in the line above",
+    };
+    Problem::new(place(marker.col() + 1), format!("this is not YAML: {}", error.info())).hint(hint)
+}
+
+/// The innermost bracket that is still open at the end of a line before `last`, from which the next line goes on with a
+/// key: with its line and column.
+fn unclosed(text: &str, last: usize) -> Option<(char, usize, usize)> {
+    let mut open = Vec::new();
+    for (number, line) in text.lines().enumerate().take(last) {
+        if number + 1 == last {
+            break;
+        }
+        let (mut quote, mut before) = (None, ' ');
+        for (column, c) in line.chars().enumerate() {
+            match (quote, c) {
+                (Some(q), _) if q == c => quote = None,
+                (Some(_), _) => {}
+                (None, '#') if before.is_whitespace() => break,
+                (None, '"' | '\'') if !before.is_alphanumeric() => quote = Some(c),
+                (None, '[' | '{') => open.push((c, number + 1, column + 1)),
+                (None, ']' | '}') => drop(open.pop()),
+                (None, _) => {}
+            }
+            before = c;
+        }
+    }
+    open.pop()
 }
 
 struct Frame {
@@ -155,7 +193,8 @@ impl Builder<'_> {
             }
             Event::Scalar(text, style, anchor, tag) => {
                 if let Some(tag) = tag.filter(|tag| !(tag.is_yaml_core_schema() && tag.suffix == "str")) {
-                    return Err(Problem::new(place, format!("the tag {tag} has no meaning here")).hint("leave it out"));
+                    let what = format!("the tag `!{}` has no meaning here", tag.suffix);
+                    return Err(Problem::new(place, what).hint("leave it out"));
                 }
                 let plain = style == ScalarStyle::Plain;
                 self.finish(Node { place, content: Content::Scalar { text: text.into_owned(), plain } }, anchor)?;
@@ -164,6 +203,7 @@ impl Builder<'_> {
             Event::MappingStart(anchor, _) => self.open(place, Content::Map(Vec::new()), anchor)?,
             Event::SequenceEnd | Event::MappingEnd => {
                 if let Some(Frame { mut node, anchor, .. }) = self.stack.pop() {
+                    node.place = node.place.up_to(place);
                     if let Content::Map(entries) = &mut node.content {
                         merge(entries)?;
                     }
