@@ -100,14 +100,14 @@ fn read(config: &DataConfig, model: &str, cache: &dyn Cache) -> Result<(Dataset,
         EvalSource::Fraction(_) => None,
     };
     let labels = classes(&config.train, &train.rows, checkpoint.label2id.as_ref())?;
-    let mut whole = split_of(&train, &labels, config, &checkpoint, cache)?;
     let mut hash = blake3::Hasher::new();
     hash.update(train.hash.as_bytes());
+    let mut whole = split_of(train, &labels, config, &checkpoint, cache)?;
     let eval = match (&config.eval, eval) {
         (_, Some((source, table))) => {
             hash.update(table.hash.as_bytes());
             known_labels(source, &table.rows, &labels)?;
-            split_of(&table, &labels, config, &checkpoint, cache)?
+            split_of(table, &labels, config, &checkpoint, cache)?
         }
         (EvalSource::Fraction(fraction), None) => {
             let names: Vec<u32> = whole.examples.iter().map(|example| example.label).collect();
@@ -189,7 +189,7 @@ fn known_labels(source: &str, rows: &[Row], labels: &[String]) -> Result<(), Tra
 
 /// All rows of a table as examples, with their tokens.
 fn split_of(
-    table: &Table,
+    table: Table,
     labels: &[String],
     config: &DataConfig,
     checkpoint: &Checkpoint,
@@ -198,8 +198,8 @@ fn split_of(
     let number: BTreeMap<&str, u32> = labels.iter().map(String::as_str).zip(0..).collect();
     let examples: Vec<Example> = table
         .rows
-        .iter()
-        .map(|row| Example { text: row.text.clone(), pair: row.pair.clone(), label: number[row.label.as_str()] })
+        .into_iter()
+        .map(|row| Example { label: number[row.label.as_str()], text: row.text, pair: row.pair })
         .collect();
     let columns = serde_json::json!([config.text, config.text_pair, config.max_length]).to_string();
     let key = blake3::Hasher::new()
@@ -209,14 +209,11 @@ fn split_of(
         .finalize()
         .to_hex();
     let kept = cache.get(&key).and_then(|bytes| Tokens::from_bytes(&bytes));
-    let tokens = match kept.filter(|tokens| tokens.len() == examples.len()) {
-        Some(tokens) => tokens,
-        None => {
-            let tokens = checkpoint.encoder.encode(&examples)?;
-            cache.put(&key, &tokens.to_bytes());
-            tokens
-        }
-    };
+    if let Some(tokens) = kept.filter(|tokens| tokens.len() == examples.len()) {
+        return Ok(Split { examples, tokens });
+    }
+    let tokens = checkpoint.encoder.encode(&examples)?;
+    cache.put(&key, &tokens.to_bytes());
     Ok(Split { examples, tokens })
 }
 

@@ -25,15 +25,18 @@ const MODELS: [(&str, [&[u8]; 3]); 1] = [(
     ],
 )];
 
+/// A file's content, compiled in or read.
+pub type Bytes = Cow<'static, [u8]>;
+
 /// What a Hugging Face BERT checkpoint folder holds.
 #[derive(Debug, Clone)]
 pub struct CheckpointFiles {
     /// `config.json`.
-    pub config: Cow<'static, [u8]>,
+    pub config: Bytes,
     /// `tokenizer.json`; made from `vocab.txt` where a folder has only that.
-    pub tokenizer: Cow<'static, [u8]>,
+    pub tokenizer: Bytes,
     /// Each a safetensors file: `model.safetensors`, or the shards of `model.safetensors.index.json` by name.
-    pub weights: Vec<Cow<'static, [u8]>>,
+    pub weights: Vec<Bytes>,
 }
 
 /// Reads all of a located checkpoint. A folder of 400 MB costs 400 MB.
@@ -49,7 +52,7 @@ pub fn checkpoint(model: &str) -> Result<CheckpointFiles, TrainError> {
 }
 
 /// `config.json` and `tokenizer.json` of a located checkpoint, without its weights.
-pub(super) fn config_and_tokenizer(model: &str) -> Result<(Cow<'static, [u8]>, Cow<'static, [u8]>), TrainError> {
+pub(super) fn config_and_tokenizer(model: &str) -> Result<(Bytes, Bytes), TrainError> {
     if let Some([config, tokenizer, _]) = embedded(model, &MODELS)? {
         return Ok((Cow::Borrowed(*config), Cow::Borrowed(*tokenizer)));
     }
@@ -143,36 +146,33 @@ pub fn locate_model(source: &str, roots: &[PathBuf]) -> Result<String, TrainErro
 }
 
 /// The name that decides a located data source's format, and its content, unpacked.
-pub(super) fn data(source: &str) -> Result<(String, Cow<'static, [u8]>), TrainError> {
+pub(super) fn data(source: &str) -> Result<(String, Bytes), TrainError> {
     if let Some(bytes) = embedded(source, &DATA)? {
         return Ok((format!("{source}.tsv"), Cow::Borrowed(bytes)));
     }
     let packed = read(Path::new(source))?;
-    let lower = source.to_ascii_lowercase();
+    let name = source.to_ascii_lowercase();
     let mut bytes = Vec::new();
-    let unpacked = if lower.ends_with(".gz") {
-        flate2::read::MultiGzDecoder::new(packed.as_slice()).read_to_end(&mut bytes)
-    } else if lower.ends_with(".zst") {
-        zstd::Decoder::new(packed.as_slice()).and_then(|mut decoder| decoder.read_to_end(&mut bytes))
-    } else {
-        return Ok((lower, Cow::Owned(packed)));
+    let (inner, unpacked) = match name.rsplit_once('.') {
+        Some((inner, "gz")) => (inner, flate2::read::MultiGzDecoder::new(packed.as_slice()).read_to_end(&mut bytes)),
+        Some((inner, "zst")) => {
+            (inner, zstd::Decoder::new(packed.as_slice()).and_then(|mut decoder| decoder.read_to_end(&mut bytes)))
+        }
+        _ => return Ok((name, Cow::Owned(packed))),
     };
     unpacked
         .map_err(|error| TrainError::Input(format!("{source}: cannot be unpacked, broken or cut short: {error}")))?;
-    let inner = lower.trim_end_matches(".gz").trim_end_matches(".zst").to_owned();
-    Ok((inner, Cow::Owned(bytes)))
+    Ok((inner.to_owned(), Cow::Owned(bytes)))
 }
 
 /// The entry of an `embedded:NAME`; None for another kind of source.
 fn embedded<'a, T>(source: &str, known: &'a [(&str, T)]) -> Result<Option<&'a T>, TrainError> {
     let Some(name) = source.strip_prefix(EMBEDDED) else { return Ok(None) };
-    match known.iter().find(|(known, _)| *known == name) {
-        Some((_, found)) => Ok(Some(found)),
-        None => {
-            let known: Vec<String> = known.iter().map(|(name, _)| format!("{EMBEDDED}{name}")).collect();
-            Err(TrainError::Input(format!("`{source}` is not embedded; known: {}", known.join(", "))))
-        }
-    }
+    let found = known.iter().find(|(known, _)| *known == name).map(|(_, found)| Some(found));
+    found.ok_or_else(|| {
+        let known: Vec<String> = known.iter().map(|(name, _)| format!("{EMBEDDED}{name}")).collect();
+        TrainError::Input(format!("`{source}` is not embedded; known: {}", known.join(", ")))
+    })
 }
 
 /// `source` itself if absolute, else the first of `roots` that holds it.

@@ -83,7 +83,7 @@ fn utf8<'a>(source: &str, bytes: &'a [u8]) -> Result<&'a str, TrainError> {
         Ok(text) => Ok(text.strip_prefix('\u{feff}').unwrap_or(text)),
         Err(error) => {
             let good = error.valid_up_to();
-            let line = 1 + bytes[..good].iter().filter(|&&byte| byte == b'\n').count() as u64;
+            let line = bytes[..good].split(|byte| *byte == b'\n').count() as u64;
             let utf16 = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
             let guess = if utf16 { "it looks like UTF-16; " } else { "" };
             Err(at(source, line, &format!("byte 0x{:02x} is not UTF-8; {guess}save the file as UTF-8", bytes[good])))
