@@ -7,12 +7,12 @@ use super::lexicon::{
     lower,
 };
 use super::wordnet::{Pos, WordNet};
-use super::words::Words;
+use super::words::{Kind, Words};
 
 /// What the words before ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Slot {
-    /// After a determiner.
+    /// After a determiner, a number or an adjective.
     Noun,
     /// After a preposition.
     NounOrGerund,
@@ -33,7 +33,7 @@ enum Slot {
 
 /// The analysis of word `index` that fits its place; None if none does, or several and none is much the likelier.
 pub(super) fn fitting(wordnet: &WordNet, words: &Words<'_>, index: usize, analyses: &[Analysis]) -> Option<Analysis> {
-    let slot = slot(words, index);
+    let slot = slot(wordnet, words, index);
     let next =
         (index + 1 < words.len() && words.gap(index + 1).trim().is_empty()).then(|| lower(words.word(index + 1)));
     // cut, read: present and past look the same, and only a modal tells.
@@ -110,7 +110,7 @@ fn fits(slot: Slot, next: Option<&str>, analysis: &Analysis) -> bool {
     }
 }
 
-fn slot(words: &Words<'_>, index: usize) -> Slot {
+fn slot(wordnet: &WordNet, words: &Words<'_>, index: usize) -> Slot {
     let mut at = index;
     let before = loop {
         // Punctuation ends what the words before can ask for.
@@ -147,7 +147,15 @@ fn slot(words: &Words<'_>, index: usize) -> Slot {
         Slot::Verb
     } else if is(PREPOSITIONS) {
         Slot::NounOrGerund
+    } else if words.kind(at) == Kind::Kept && !is_negation(&before) || is_adjective(wordnet, &before) {
+        Slot::Noun
     } else {
         Slot::Open
     }
+}
+
+/// Whether the lexicon knows `word` for an adjective rather than for anything else.
+fn is_adjective(wordnet: &WordNet, word: &str) -> bool {
+    let senses = |pos| wordnet.senses(word, pos).map_or(0, Iterator::count);
+    !is_stop_word(word) && senses(Pos::Adjective) > senses(Pos::Noun).max(senses(Pos::Verb)).max(senses(Pos::Adverb))
 }

@@ -42,7 +42,9 @@ pub(super) fn analyses(wordnet: &WordNet, word: &str) -> Vec<Analysis> {
     };
     for pos in Pos::ALL {
         for base in wordnet.bases(word) {
-            forms(pos).iter().for_each(|&form| consider(base, pos, form));
+            for &form in forms(pos) {
+                consider(base, pos, form);
+            }
         }
         consider(word, pos, Form::Base);
         for &(suffix, ending, form) in suffixes(pos) {
@@ -125,13 +127,13 @@ fn listed(wordnet: &WordNet, base: &str, ending: &str) -> Option<String> {
 }
 
 fn plural(wordnet: &WordNet, noun: &str) -> String {
-    if noun.ends_with("ics") {
-        return noun.to_owned();
-    }
     /// Regular plurals are the usual ones.
     const REGULAR: [&str; 12] =
         ["brother", "genius", "program", "bus", "gas", "penny", "staff", "beef", "vacuum", "forum", "base", "bravo"];
     const VOWEL: [&str; 8] = ["children", "feet", "teeth", "geese", "mice", "lice", "dice", "oxen"];
+    if noun.ends_with("ics") {
+        return noun.to_owned();
+    }
     if !REGULAR.contains(&noun) {
         let verb = wordnet.has(noun, Pos::Verb);
         let irregular = wordnet.irregular(noun).find(|form| {

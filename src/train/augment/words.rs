@@ -113,7 +113,8 @@ fn read_chunk(chunk: &str, start: usize, words: &mut Vec<Word>) {
 }
 
 const OPENING: &[char] = &['(', '[', '{', '<', '"', '\'', '“', '‘', '*', '~', '-', '.', ','];
-const CLOSING: &[char] = &['.', ',', '!', '?', ';', ':', ')', ']', '}', '>', '"', '\'', '”', '’', '…', '*', '~'];
+const CLOSING: &[char] =
+    &['.', ',', '!', '?', ';', ':', ')', ']', '}', '>', '"', '\'', '”', '’', '…', '*', '~', '-', '–', '—', '|'];
 
 /// Bytes of the word at the start of `text`; 0 if there is none.
 fn word_length(text: &str) -> usize {

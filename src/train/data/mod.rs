@@ -10,6 +10,8 @@ mod hub;
 pub mod source;
 mod split;
 mod table;
+#[cfg(test)]
+mod tests;
 mod tokens;
 mod vocabulary;
 
@@ -228,7 +230,7 @@ fn prior(config: &DataConfig, train: &Split, labels: &[String]) -> Result<Vec<f6
     train.examples.iter().for_each(|example| counts[example.label as usize] += 1);
     if counts.iter().filter(|&&count| count > 0).count() < 2 {
         return Err(TrainError::Input(format!(
-            "{}: of {} training rows none has a second label; raise data.limit or shuffle the file",
+            "{}: the {} training rows have one label only; raise data.limit or mix the rows of the file",
             config.train,
             train.examples.len()
         )));
