@@ -153,7 +153,7 @@ impl Course {
             return 0.69 - bump + jitter * 0.3;
         }
         let level = if self.calm { 0.17 } else { 0.08 };
-        level + (0.71 - level) * (-self.progress(step)).exp() + jitter
+        (level + (0.71 - level) * (-self.progress(step)).exp() + jitter).max(0.004)
     }
 
     fn eval(&self, step: f64) -> f64 {
@@ -193,7 +193,7 @@ impl Course {
         let row = |step: u64| {
             let loss = self.eval(step as f64);
             let (nan, stuck) = self.fate();
-            let accuracy = if nan || stuck { 0.55 } else { 0.87 - (loss.min(0.7) - 0.3) * 0.75 };
+            let accuracy = if (nan || stuck) && loss > 0.66 { 0.51 } else if nan || stuck { 0.6 } else { 0.87 - (loss.min(0.7) - 0.3) * 0.75 };
             EvalRow {
                 step,
                 eval_loss: loss as f32,

@@ -49,9 +49,16 @@ pub fn step_ticks(end: u64, most: u64) -> Vec<u64> {
     (0..=end / size).map(|i| i * size).collect()
 }
 
+/// The pieces of a polyline between the px lines `top` and `bottom`, cut at their true crossings.
+pub fn clip(points: &[(f64, f64)], (top, bottom): (f64, f64)) -> Vec<Vec<(f64, f64)>> {
+    let flip = |piece: &[(f64, f64)]| piece.iter().map(|(x, y)| (*x, -y)).collect::<Vec<_>>();
+    let below = |piece: Vec<(f64, f64)>| clip_top(&flip(&piece), -bottom);
+    clip_top(points, top).into_iter().flat_map(below).map(|piece| flip(&piece)).collect()
+}
+
 /// The parts of a polyline above the px line `top` (smaller y) cut away at their true crossing, as a list of pieces.
 /// Points that are not finite end a piece.
-pub fn clip_top(points: &[(f64, f64)], top: f64) -> Vec<Vec<(f64, f64)>> {
+fn clip_top(points: &[(f64, f64)], top: f64) -> Vec<Vec<(f64, f64)>> {
     let mut pieces = vec![Vec::new()];
     let mut before: Option<(f64, f64)> = None;
     for &(x, y) in points {
@@ -110,11 +117,11 @@ mod tests {
         assert_eq!(ticks(0.31, 0.36, 3).0, [0.32, 0.34, 0.36]);
         assert_eq!(ticks(1.0, 1.0, 3), (vec![], 0));
         assert_eq!(ticks(f64::NAN, 1.0, 3), (vec![], 0));
-        assert_eq!(step_ticks(1200, 4), [0, 300, 600, 900, 1200]);
-        assert_eq!(step_ticks(150, 4), [0, 50, 100, 150]);
-        assert_eq!(step_ticks(138, 4), [0, 50, 100]);
-        assert_eq!(step_ticks(1, 4), [0, 1]);
-        assert_eq!(step_ticks(0, 4), [0]);
+        assert_eq!(step_ticks(1200, 5), [0, 300, 600, 900, 1200]);
+        assert_eq!(step_ticks(100, 5), [0, 20, 40, 60, 80, 100]);
+        assert_eq!(step_ticks(138, 5), [0, 30, 60, 90, 120]);
+        assert_eq!(step_ticks(1, 5), [0, 1]);
+        assert_eq!(step_ticks(0, 5), [0]);
     }
 
     #[test]
@@ -123,6 +130,7 @@ mod tests {
         assert_eq!(clip_top(&up, 0.0), [vec![(0.0, 20.0), (10.0, 10.0), (15.0, 0.0)], vec![(25.0, 0.0), (30.0, 10.0)]]);
         let broken = [(0.0, 5.0), (1.0, f64::NAN), (2.0, 5.0), (3.0, 6.0)];
         assert_eq!(clip_top(&broken, 0.0), [vec![(2.0, 5.0), (3.0, 6.0)]]);
+        assert_eq!(clip(&[(0.0, -5.0), (10.0, 15.0)], (0.0, 10.0)), [vec![(2.5, 0.0), (7.5, 10.0)]]);
         assert_eq!(clip_top(&[(0.0, -3.0), (1.0, -4.0)], 0.0), Vec::<Vec<(f64, f64)>>::new());
     }
 

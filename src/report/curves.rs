@@ -4,6 +4,7 @@ use std::f64::consts::LN_2;
 
 use super::axis::{self, Scale};
 use super::font;
+use super::labels::Labels;
 use super::scene::{Align, Ink, MARGIN, Scene, Text, WIDTH, ink};
 use super::words;
 use crate::analysis::curve::{self, Point, Spread};
@@ -33,6 +34,14 @@ impl<'a> Facet<'a> {
     }
 }
 
+impl Facet<'_> {
+    /// Whether there is more to say above the frame than the value and the loss.
+    fn second_line(&self, key: Option<&str>) -> bool {
+        let names = |config: &&Config| config.best.is_none() || !words::config(config, key).is_empty();
+        self.configs.first().is_some_and(|config| names(&config)) || self.configs.iter().any(|c| c.judgement.failed())
+    }
+}
+
 /// Where a panel lies and how its numbers map.
 struct Frame {
     left: f64,
@@ -54,7 +63,7 @@ impl Frame {
 
     /// A curve, cut where it leaves the frame; says whether it left.
     fn curve(&self, scene: &mut Scene, points: &[(f64, f64)], width: f64, ink: Ink) -> bool {
-        for piece in axis::clip_top(points, self.top) {
+        for piece in axis::clip(points, (self.top, self.bottom)) {
             scene.line(&piece, width, ink);
         }
         points.iter().any(|point| point.1 < self.top)
@@ -68,6 +77,8 @@ struct Common<'a> {
     key: Option<&'a str>,
     y: (f64, f64),
     end: u64,
+    /// Whether any panel needs a second line above its frame.
+    two_lines: bool,
 }
 
 /// Draws the figure, whatever there is to draw.
@@ -76,26 +87,29 @@ pub fn curves(sweep: &Sweep, study: &Study) -> Scene {
     let (facets, left_out) = facets(sweep, study, key);
     let title = match key {
         Some("lr") => "Loss curves: the best configuration at each learning rate".to_owned(),
-        Some(key) => format!("Loss curves: the best configuration at each {}", key.replace(['_', '.'], " ")),
+        Some(key) => format!("Loss curves: the best configuration at each {}", words::axis(key).replace('_', " ")),
         None => "Loss curves".to_owned(),
     };
     let mut scene = Scene::new("curves", title);
-    let common = Common { sweep, study, key, y: range(sweep, study, &facets), end: end(sweep, study) };
+    let two_lines = facets.iter().any(|facet| facet.second_line(key));
+    let common = Common { sweep, study, key, y: range(sweep, study, &facets), end: end(sweep, study), two_lines };
     let mut top = scene.heading(&subtitle(&common, left_out)) + 14.0;
     let columns = columns(facets.len());
     let space = WIDTH - LEFT - MARGIN - GUTTER * (columns - 1) as f64;
     let width = space / columns as f64;
     let height = match columns {
+        _ if sweep.runs.iter().all(|run| run.metrics.is_empty() && run.evals.is_empty()) => 90.0,
         1 => 300.0,
         2 => 230.0,
         3 => 190.0,
         _ => 140.0,
     };
+    let head = if two_lines { 34.0 } else { 18.0 };
     let mut off_scale = 0;
     for row in facets.chunks(columns) {
         for (column, facet) in row.iter().enumerate() {
             let left = LEFT + (width + GUTTER) * column as f64;
-            let (right, plot) = (left + width, top + 32.0);
+            let (right, plot) = (left + width, top + head);
             let frame = Frame {
                 left,
                 right,
@@ -106,7 +120,7 @@ pub fn curves(sweep: &Sweep, study: &Study) -> Scene {
             };
             off_scale += draw_facet(&mut scene, &common, facet, &frame, column == 0);
         }
-        top += 32.0 + height + 10.0 + STRIP + 46.0;
+        top += head + height + 10.0 + STRIP + 46.0;
     }
     if facets.iter().all(|facet| facet.configs.is_empty()) {
         scene.text(Text::new(MARGIN, top, "The sweep has no trials.").ink(ink::TEXT));
@@ -206,10 +220,9 @@ fn subtitle(common: &Common<'_>, left_out: usize) -> Vec<String> {
         words::size(common.sweep, study),
         raw,
         format!("smoothed bold (centred local-linear, ±{} steps)", words::round(window.max(2.0).round())),
-        if study.seeds == 1 { "eval loss".into() } else { "eval loss: mean with min–max band over seeds".into() },
-        words::interval(study),
-        "grey: eval loss of every other configuration there".into(),
-        "same y scale in every panel".into(),
+        format!("eval loss{}{}", words::interval(study), if study.seeds == 1 { "" } else { ": mean with min–max band over seeds" }),
+        if study.configs.len() > 1 { "grey: eval loss of every other configuration there".into() } else { String::new() },
+        if common.key.is_some() { "same y scale in every panel".into() } else { String::new() },
         left_out,
     ]
 }
@@ -218,9 +231,9 @@ fn subtitle(common: &Common<'_>, left_out: usize) -> Vec<String> {
 fn draw_facet(scene: &mut Scene, common: &Common<'_>, facet: &Facet<'_>, frame: &Frame, first: bool) -> usize {
     let front = facet.front(common.sweep);
     let survived = front.filter(|config| config.best.is_some());
-    header(scene, common, facet, frame);
+    header(scene, common, facet, frame, common.two_lines);
     if let Some(config) = survived {
-        tints(scene, frame, config, common.end);
+        tints(scene, common, config, frame);
     }
     grid(scene, common, frame, first);
     let mut off_scale = grey(scene, common, facet, frame, front);
@@ -237,24 +250,25 @@ fn draw_facet(scene: &mut Scene, common: &Common<'_>, facet: &Facet<'_>, frame: 
 }
 
 /// Two lines above the frame: what it is and how good, what it holds and how much failed.
-fn header(scene: &mut Scene, common: &Common<'_>, facet: &Facet<'_>, frame: &Frame) {
+fn header(scene: &mut Scene, common: &Common<'_>, facet: &Facet<'_>, frame: &Frame, two_lines: bool) {
     let best = facet.configs.first().and_then(|config| config.best.map(|best| (config, best)));
     let space = frame.right - frame.left;
+    let above = frame.top - if two_lines { 27.0 } else { 10.0 };
     let mut used = 0.0;
     if let Some((config, best)) = best {
         let lost = if config.complete() { String::new() } else { format!(" ({}/{})", best.n, config.runs.len()) };
-        let level = Text::new(frame.right, frame.top - 25.0, words::level(best) + &lost);
+        let level = Text::new(frame.right, above, words::level(best) + &lost);
         let level = level.size(13.0).bold().ink(ink::EVAL_TEXT).align(Align::Right);
         used = level.width() + 12.0;
         scene.text(level);
     }
     let title = font::elide(&font::printable(&facet.title, true), 13.0, true, space - used);
-    scene.text(Text::new(frame.left, frame.top - 25.0, title).size(13.0).bold().ink(ink::TEXT));
+    scene.text(Text::new(frame.left, above, title).size(13.0).bold().ink(ink::TEXT));
     let failed = facet.configs.iter().filter(|config| config.judgement.failed()).count();
     let mut used = 0.0;
     if failed > 0 {
         let text = format!("{failed} of {} failed", words::count(facet.configs.len(), "config"));
-        let text = Text::new(frame.right, frame.top - 8.0, text).align(Align::Right);
+        let text = Text::new(frame.right, frame.top - 10.0, text).align(Align::Right);
         used = text.width() + 12.0;
         scene.text(text);
     }
@@ -264,14 +278,14 @@ fn header(scene: &mut Scene, common: &Common<'_>, facet: &Facet<'_>, frame: &Fra
         None => "nothing finished yet".into(),
     };
     let name = font::elide(&font::printable(&name, false), 12.0, false, space - used);
-    scene.text(Text::new(frame.left, frame.top - 8.0, name));
+    scene.text(Text::new(frame.left, frame.top - 10.0, name));
 }
 
 /// The plateau's tint and that of the rise.
-fn tints(scene: &mut Scene, frame: &Frame, config: &Config, end: u64) {
+fn tints(scene: &mut Scene, common: &Common<'_>, config: &Config, frame: &Frame) {
     let Some(onset) = config.judgement.onset() else { return };
-    let last = config.curve.last().map_or(end as f64, |point| point.x);
-    let (from, to) = (frame.x.at(onset as f64), frame.x.at(last));
+    let last = shown(common.sweep, config).iter().map(|run| run.measured().end()).max().unwrap_or(common.end);
+    let (from, to) = (frame.x.at(onset as f64), frame.x.at(last as f64));
     let rise = config.judgement.rises().map_or(to, |step| frame.x.at(step as f64));
     scene.rect([from, frame.top, rise, frame.bottom], ink::PLATEAU.alpha(0.10));
     scene.rect([rise, frame.top, to, frame.bottom], ink::RISING.alpha(0.13));
@@ -298,7 +312,7 @@ fn grid(scene: &mut Scene, common: &Common<'_>, frame: &Frame, first: bool) {
     scene.line(&[(frame.left, frame.bottom), (frame.right, frame.bottom)], 1.0, ink::AXIS);
     let base = frame.bottom + 10.0 + STRIP;
     scene.line(&[(frame.left, base), (frame.right, base)], 1.0, ink::AXIS);
-    let ticks = axis::step_ticks(common.end, if frame.right - frame.left < 240.0 { 3 } else { 4 });
+    let ticks = axis::step_ticks(common.end, if frame.right - frame.left < 240.0 { 3 } else { 5 });
     for step in ticks {
         let x = frame.x.at(step as f64);
         scene.line(&[(x, base), (x, base + 4.0)], 1.0, ink::AXIS);
@@ -339,9 +353,12 @@ fn smooth_train(runs: &[&Run]) -> Vec<Point> {
 fn front_curves(scene: &mut Scene, common: &Common<'_>, config: &Config, frame: &Frame) -> usize {
     let runs = shown(common.sweep, config);
     let mut off_scale = 0;
+    // The more points a pixel, the fainter.
+    let points: usize = runs.iter().map(|run| run.metrics.len()).sum();
+    let alpha = (0.3 * (frame.right - frame.left) / points.max(1) as f64).clamp(0.10, 0.36);
     for run in &runs {
         let raw = axis::reduce(&frame.place(&curve::train_loss(&run.metrics)));
-        frame.curve(scene, &raw, 0.8, ink::TRAIN.alpha(if runs.len() > 1 { 0.26 } else { 0.36 }));
+        frame.curve(scene, &raw, 0.8, ink::TRAIN.alpha(alpha));
     }
     if config.survivors.is_empty() {
         for run in &runs {
@@ -374,69 +391,69 @@ fn crosses(scene: &mut Scene, common: &Common<'_>, facet: &Facet<'_>, frame: &Fr
     }
 }
 
-/// Best checkpoint, plateau line and direct labels.
+/// Plateau line, best checkpoint and direct labels.
 fn marks(scene: &mut Scene, common: &Common<'_>, config: &Config, frame: &Frame) {
-    if let Some(best) = config.curve.iter().find(|point| Some(point.x as u64) == config.best_step) {
-        scene.diamond(frame.at(best.x, best.mean), 4.8, ink::PAPER);
-        scene.diamond(frame.at(best.x, best.mean), 4.0, ink::EVAL);
-    }
-    let mut low_label = frame.top + 14.0;
+    let mut labels = Labels::new([frame.left, frame.top, frame.right, frame.bottom]);
+    let train = frame.place(&smooth_train(&shown(common.sweep, config)));
+    let eval: Vec<(f64, f64)> = config.curve.iter().map(|point| frame.at(point.x, point.mean)).collect();
+    labels.avoid(&train);
+    labels.avoid(&eval);
     if let Some(onset) = config.judgement.onset() {
         let x = frame.x.at(onset as f64);
         scene.line(&[(x, frame.top), (x, frame.bottom)], 1.4, ink::PLATEAU);
-        plateau_label(scene, config, frame, x, low_label);
-        low_label += 16.0;
+        plateau_label(scene, &mut labels, config, frame, x);
     }
-    chance_label(scene, common, frame, low_label);
-    let train = smooth_train(&shown(common.sweep, config));
-    let eval: Vec<Point> = config.curve.iter().map(|point| Point { x: point.x, y: point.mean }).collect();
-    let end = |points: &[Point]| {
-        let near = points.iter().rev().take_while(|point| point.x >= common.end as f64 * 0.88);
-        let last = points.iter().rev().find(|point| point.y.is_finite())?;
-        let (y, n) = near.filter(|point| point.y.is_finite()).fold((0.0, 0.0), |(y, n), point| (y + point.y, n + 1.0));
-        let y = frame.y.at(if n > 0.0 { y / n } else { last.y });
-        Some((frame.x.at(last.x), y.clamp(frame.top, frame.bottom)))
-    };
-    let (eval, train) = (end(&eval), end(&train));
-    let above = eval.zip(train).is_none_or(|(eval, train)| eval.1 <= train.1);
-    let mut label = |place: Option<(f64, f64)>, over: bool, text: &str, ink: Ink| {
-        let Some((x, y)) = place else { return };
-        let y = if over { y - 10.0 } else { y + 19.0 };
-        let y = y.clamp(frame.top + 30.0, frame.bottom - 5.0);
-        scene.plate(Text::new(x - 4.0, y, text).bold().ink(ink).align(Align::Right));
-    };
-    label(eval, above, "eval", ink::EVAL_TEXT);
-    label(train, !above, "train", ink::TRAIN);
+    if let Some(best) = config.curve.iter().find(|point| Some(point.x as u64) == config.best_step) {
+        let at = frame.at(best.x, best.mean);
+        scene.diamond(at, 5.2, ink::PAPER);
+        scene.diamond(at, 4.2, ink::EVAL);
+        labels.avoid(&[(at.0 - 5.0, at.1), (at.0 + 5.0, at.1)]);
+    }
+    let over = eval.last().zip(train.last()).is_none_or(|(eval, train)| eval.1 <= train.1);
+    let name = |text: &str, ink: Ink| Text::new(0.0, 0.0, text).bold().ink(ink).align(Align::Right);
+    labels.put(scene, &name("eval", ink::EVAL_TEXT), &beside(&eval, over), false);
+    labels.put(scene, &name("train", ink::TRAIN), &beside(&train, !over), false);
+    chance_label(scene, &mut labels, common, frame);
+}
+
+/// Places along the later half of a curve, from its end backwards, on the wanted side first.
+fn beside(curve: &[(f64, f64)], over: bool) -> Vec<(f64, f64)> {
+    let Some(last) = curve.last() else { return Vec::new() };
+    let back = (0..6).map(|i| last.0 - 22.0 * f64::from(i));
+    let at = |x: f64| curve.iter().rev().find(|point| point.0 <= x).map(|point| (x, point.1));
+    let (near, far) = if over { (-10.0, 20.0) } else { (20.0, -10.0) };
+    let sides = |(x, y): (f64, f64)| [near, near * 1.6, far].map(|dy| (x - 4.0, y + dy));
+    back.filter_map(at).flat_map(sides).collect()
 }
 
 /// "plateau 450 · rises 600" beside the line, on the side that has room.
-fn plateau_label(scene: &mut Scene, config: &Config, frame: &Frame, x: f64, y: f64) {
+fn plateau_label(scene: &mut Scene, labels: &mut Labels, config: &Config, frame: &Frame, x: f64) {
+    let y = frame.top + 14.0;
     let (first, second) = match config.judgement {
-        Judgement::StillImproving { onset } => (format!("no plateau before {onset}"), String::new()),
-        Judgement::Overfits { onset, from } => (format!("plateau {onset}"), format!(" · rises {from}")),
-        judgement => (judgement.onset().map_or_else(String::new, |onset| format!("plateau {onset}")), String::new()),
+        Judgement::StillImproving { onset } => (format!("no plateau before {onset}"), None),
+        Judgement::Overfits { onset, from } => (format!("plateau {onset}"), Some(format!("· rises {from}"))),
+        judgement => (judgement.onset().map_or_else(String::new, |onset| format!("plateau {onset}")), None),
     };
-    let (first, second) = (Text::new(0.0, y, first).ink(ink::PLATEAU_TEXT), Text::new(0.0, y, second).ink(ink::RISING_TEXT));
-    // A leading space is not drawn: the piece is moved by its width.
-    let width = first.width() + second.width();
-    let left = if x + 5.0 + width <= frame.right { x + 5.0 } else { (x - 5.0 - width).max(frame.left + 2.0) };
+    let first = Text::new(0.0, y, first).ink(ink::PLATEAU_TEXT);
+    let second = Text::new(0.0, y, second.unwrap_or_default()).ink(ink::RISING_TEXT);
+    // A leading space is not drawn: the second piece is moved by its width.
     let gap = font::width(" ", first.size, false);
-    let after = left + first.width() + gap;
+    let width = first.width() + if second.text.is_empty() { 0.0 } else { gap + second.width() };
+    let left = if x + 7.0 + width <= frame.right { x + 5.0 } else { (x - 5.0 - width).max(frame.left + 2.0) };
+    labels.take([left, y - 12.0, left + width, y + 4.0]);
+    scene.plate(Text { x: left + first.width() + gap, ..second });
     scene.plate(Text { x: left, ..first });
-    if !second.text.is_empty() {
-        scene.plate(Text { x: after, ..second });
-    }
 }
 
-/// Names the dashed line, unless other texts stand there.
-fn chance_label(scene: &mut Scene, common: &Common<'_>, frame: &Frame, lowest: f64) {
+/// Names the dashed line where there is room.
+fn chance_label(scene: &mut Scene, labels: &mut Labels, common: &Common<'_>, frame: &Frame) {
     let Some(chance) = common.study.chance else { return };
     let text = if (chance - LN_2).abs() < 5e-4 { "chance, ln 2".to_owned() } else { format!("chance {chance:.2}") };
+    let text = Text::new(0.0, 0.0, text).align(Align::Right).size(11.0);
     let line = frame.y.at(chance);
-    let y = line + 14.0;
-    if line >= frame.top && y > lowest && y < frame.bottom - 20.0 {
-        scene.plate(Text::new(frame.right - 4.0, y, text).align(Align::Right).size(11.0));
-    }
+    let across = [1.0, 0.75, 0.5].map(|share| frame.left + (frame.right - frame.left) * share - 4.0);
+    let places = across.map(|x| [(x, line + 14.0), (x, line - 6.0)]);
+    labels.put(scene, &text, places.as_flattened(), true);
 }
 
 /// In a panel without a survivor: why.
@@ -468,7 +485,10 @@ fn explanation(scene: &mut Scene, common: &Common<'_>, facet: &Facet<'_>, front:
 /// The learning rate over the same steps, as a filled area that names its peak.
 fn strip(scene: &mut Scene, common: &Common<'_>, config: &Config, frame: &Frame) {
     let Some(run) = shown(common.sweep, config).into_iter().max_by_key(|run| run.metrics.len()) else { return };
-    let peak = run.metrics.iter().map(|row| row.lr).filter(|lr| lr.is_finite()).fold(0.0, f64::max);
+    let highest = run.metrics.iter().map(|row| row.lr).filter(|lr| lr.is_finite()).fold(0.0, f64::max);
+    // A schedule that falls from its first step on never reaches the peak it is named by.
+    let configured = run.trial.config.lr;
+    let peak = if highest <= configured && highest > 0.9 * configured { configured } else { highest };
     let base = frame.bottom + 10.0 + STRIP;
     let scale = Scale::new((0.0, peak), (base, base - STRIP));
     let points: Vec<(f64, f64)> = run.metrics.iter().map(|row| (frame.x.at(row.step as f64), scale.at(row.lr))).collect();
@@ -482,7 +502,7 @@ fn strip(scene: &mut Scene, common: &Common<'_>, config: &Config, frame: &Frame)
     if (frame.left - LEFT).abs() < 1.0 {
         scene.text(Text::new(frame.left - 6.0, base - 9.0, "LR").align(Align::Right));
     }
-    let constant = last.1 - (base - STRIP) < 1.0;
+    let constant = last.1 - (base - STRIP) < 1.0 && peak > 0.0;
     let text = format!("{} {}", if constant { "constant" } else { "peak" }, short(peak));
     let y = if constant { base - 9.0 } else { base - STRIP + 8.0 };
     scene.text(Text::new(frame.right - 4.0, y, text).align(Align::Right).size(11.0));

@@ -6,6 +6,8 @@
 mod axis;
 mod curves;
 mod font;
+mod labels;
+mod ranking;
 mod render;
 mod scene;
 mod words;
@@ -34,7 +36,7 @@ pub struct Report {
 /// Draws everything about `sweep` that its trials so far allow.
 pub fn draw(sweep: &Sweep) -> Result<Report, ReportError> {
     let study = Study::of(sweep);
-    let scenes = [curves::curves(sweep, &study)];
+    let scenes = [curves::curves(sweep, &study), ranking::ranking(sweep, &study)];
     let mut report = Report::default();
     for scene in &scenes {
         let svg = render::svg(scene)?;
@@ -50,6 +52,19 @@ mod tests {
     use super::*;
     use crate::analysis::synthetic;
 
+    fn five() -> Sweep {
+        let axis = synthetic::axis;
+        let axes = [
+            axis("augmentation", &["none", "{name: synonym, rate: 0.1}", "[{name: synonym, rate: 0.1}, {name: random_deletion, rate: 0.05}]"]),
+            axis("scheduler", &["linear", "{name: cosine_with_restarts, cycles: 3}"]),
+            axis("model.dropout", &["0.1", "0.2"]),
+            axis("batch_size", &["16", "32"]),
+            axis("weight_decay", &["0", "0.01"]),
+            axis("seed", &["1", "2"]),
+        ];
+        synthetic::sweep("five axes", &axes, 400)
+    }
+
     /// Writes the pictures of synthetic sweeps into the folder that `PLATEAU_PICTURES` names, to be looked at.
     #[test]
     fn pictures() {
@@ -61,6 +76,7 @@ mod tests {
             ("failed", synthetic::all_failed(synthetic::default_sweep())),
             ("unfinished", synthetic::unfinished(synthetic::default_sweep(), 5)),
             ("one", synthetic::sweep("one", &[], 100)),
+            ("five", five()),
             ("many", synthetic::sweep("many", &[axis("model.dropout", &["0", "0.05", "0.1", "0.15", "0.2", "0.25", "0.3", "0.35", "0.4", "0.45", "0.5", "0.55", "0.6", "0.7"])], 80)),
         ];
         for (name, sweep) in sweeps {

@@ -204,6 +204,9 @@ impl Scene {
 
     /// A text on a translucent plate, readable over curves.
     pub fn plate(&mut self, text: Text) {
+        if text.text.is_empty() {
+            return;
+        }
         let [left, top, right, bottom] = text.bounds();
         self.rect([left - 3.0, top - 2.5, right + 3.0, bottom + 2.0], ink::PAPER.alpha(0.84));
         self.text(text);
