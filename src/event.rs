@@ -61,7 +61,7 @@ pub enum Event {
         trial: TrialId,
         failure: Failure,
     },
-    /// The user asked for failed trials to be taken up again.
+    /// To be taken up again: the user asked for it after a failure, or the outcome is gone from the disk.
     TrialRequeued {
         trial: TrialId,
     },
@@ -139,4 +139,8 @@ pub trait Reporter {
     fn event(&mut self, record: &Record);
     /// All running trials, a few times a second.
     fn progress(&mut self, running: &[Progress]);
+    /// What the user should know and no event says, such as a damaged line of the journal.
+    fn warning(&mut self, text: &str) {
+        let _ = text;
+    }
 }

@@ -1,1 +1,265 @@
-//! stub
+//! Where a sweep stands: a fold over its journal. Pure.
+//!
+//! Guarantees: any list of events, in any order, has a state; events about attempts that are over change nothing; the
+//! first outcome of a trial stays until the trial is requeued.
+
+use std::collections::HashMap;
+
+use crate::event::{Event, Failure, Record, Slot};
+use crate::plan::Plan;
+use crate::trial::{Outcome, Trial, TrialId};
+
+/// Every trial's standing: the plan's in their order, then those that only the journal knows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SweepState {
+    trials: Vec<(TrialId, TrialState)>,
+    index: HashMap<TrialId, usize>,
+    planned: usize,
+}
+
+/// What is known of one trial.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct TrialState {
+    pub standing: Standing,
+    /// Number of the latest attempt; 0 before the first.
+    pub attempts: u32,
+    /// Attempts that failed since the trial was last taken up; interruptions do not count.
+    pub failures: u32,
+    /// Of the latest failed attempt since then.
+    pub last_failure: Option<Failure>,
+}
+
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum Standing {
+    #[default]
+    Pending,
+    /// Claimed; whether a worker lives is for the files to tell.
+    Running { attempt: u32, slot: Slot },
+    /// Finished, diverged or stopped.
+    Ended(Box<Outcome>),
+    Failed(Failure),
+}
+
+impl SweepState {
+    /// Before anything happened. `planned`: the plan's ids in order.
+    pub fn new<'a>(planned: impl IntoIterator<Item = &'a TrialId>) -> Self {
+        let mut state = Self { trials: Vec::new(), index: HashMap::new(), planned: 0 };
+        for id in planned {
+            state.entry(id);
+        }
+        state.planned = state.trials.len();
+        state
+    }
+
+    /// After all of `records`.
+    pub fn fold<'a>(plan: &Plan, records: impl IntoIterator<Item = &'a Record>) -> Self {
+        let mut state = Self::new(plan.trials.iter().map(|trial| &trial.id));
+        for record in records {
+            state.apply(&record.event);
+        }
+        state
+    }
+
+    pub fn apply(&mut self, event: &Event) {
+        match event {
+            Event::SweepOpened { .. } | Event::SweepInterrupted | Event::SweepClosed { .. } => {}
+            Event::AttemptClaimed { trial, attempt, slot } => {
+                let state = self.attempted(trial, *attempt);
+                if matches!(state.standing, Standing::Pending | Standing::Running { .. }) {
+                    state.standing = Standing::Running { attempt: *attempt, slot: *slot };
+                }
+            }
+            Event::AttemptStarted { trial, attempt, .. } => {
+                self.attempted(trial, *attempt);
+            }
+            Event::AttemptFailed { trial, attempt, failure } => {
+                let state = self.attempted(trial, *attempt);
+                if state.is_running(*attempt) {
+                    state.standing = Standing::Pending;
+                    state.failures += 1;
+                    state.last_failure = Some(failure.clone());
+                }
+            }
+            Event::AttemptInterrupted { trial, attempt } => {
+                let state = self.attempted(trial, *attempt);
+                if state.is_running(*attempt) {
+                    state.standing = Standing::Pending;
+                }
+            }
+            Event::TrialFinished { trial, attempt, outcome } => {
+                let state = self.attempted(trial, *attempt);
+                if !matches!(state.standing, Standing::Ended(_)) {
+                    state.standing = Standing::Ended(Box::new(outcome.clone()));
+                }
+            }
+            Event::TrialFailed { trial, failure } => {
+                let state = self.entry(trial);
+                if !matches!(state.standing, Standing::Ended(_)) {
+                    state.standing = Standing::Failed(failure.clone());
+                }
+            }
+            Event::TrialRequeued { trial } => {
+                let attempts = self.entry(trial).attempts;
+                *self.entry(trial) = TrialState { attempts, ..TrialState::default() };
+            }
+        }
+    }
+
+    /// None for a trial that neither the plan nor the journal knows.
+    #[must_use]
+    pub fn get(&self, id: &TrialId) -> Option<&TrialState> {
+        self.index.get(id).map(|&at| &self.trials[at].1)
+    }
+
+    /// The plan's trials, in its order.
+    pub fn planned(&self) -> impl Iterator<Item = (&TrialId, &TrialState)> {
+        self.trials[..self.planned].iter().map(|(id, state)| (id, state))
+    }
+
+    /// The plan's trials and all others that the journal knows.
+    pub fn known(&self) -> impl Iterator<Item = (&TrialId, &TrialState)> {
+        self.trials.iter().map(|(id, state)| (id, state))
+    }
+
+    /// The plan's trials that have neither an outcome nor failed for good.
+    pub fn remaining<'a>(&'a self, plan: &'a Plan) -> impl Iterator<Item = &'a Trial> {
+        plan.trials.iter().filter(|trial| self.get(&trial.id).is_none_or(|state| !state.standing.is_over()))
+    }
+
+    /// Slots that a worker may be sitting on.
+    pub fn taken(&self) -> impl Iterator<Item = usize> {
+        self.known().filter_map(|(_, state)| match state.standing {
+            Standing::Running { slot, .. } => Some(slot.index),
+            _ => None,
+        })
+    }
+
+    fn entry(&mut self, id: &TrialId) -> &mut TrialState {
+        let at = *self.index.entry(id.clone()).or_insert_with(|| {
+            self.trials.push((id.clone(), TrialState::default()));
+            self.trials.len() - 1
+        });
+        &mut self.trials[at].1
+    }
+
+    fn attempted(&mut self, id: &TrialId, attempt: u32) -> &mut TrialState {
+        let state = self.entry(id);
+        state.attempts = state.attempts.max(attempt);
+        state
+    }
+}
+
+impl TrialState {
+    fn is_running(&self, number: u32) -> bool {
+        matches!(self.standing, Standing::Running { attempt, .. } if attempt == number)
+    }
+}
+
+impl Standing {
+    /// Nothing is left to do.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        matches!(self, Self::Ended(_) | Self::Failed(_))
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::trial::{Device, Status};
+
+    pub(crate) fn id(number: u64) -> TrialId {
+        TrialId::parse(&format!("{number:012x}")).unwrap()
+    }
+
+    pub(crate) fn slot(index: usize) -> Slot {
+        Slot { index, device: Device::Cpu, threads: 1 }
+    }
+
+    pub(crate) fn outcome(steps: u64) -> Outcome {
+        Outcome {
+            status: Status::Finished,
+            reason: None,
+            steps,
+            final_train_loss: Some(0.25),
+            final_eval_loss: Some(0.5),
+            best_eval_loss: Some(0.375),
+            best_eval_step: Some(steps / 2),
+            final_accuracy: Some(0.75),
+            best_accuracy: Some(0.8),
+            best_macro_f1: None,
+            seconds: 1.5,
+            tokens_per_second: 1000.0,
+            peak_memory: None,
+            labels: vec!["no".into(), "yes".into()],
+            class_prior: vec![0.5, 0.5],
+            verdicts: Vec::new(),
+        }
+    }
+
+    fn event() -> impl Strategy<Value = Event> {
+        let failure = prop_oneof![Just(Failure::Lost), Just(Failure::BadInput { message: "no".into() })];
+        (0_usize..9, 0_u64..3, 1_u32..4, failure).prop_map(|(kind, trial, attempt, failure)| {
+            let trial = id(trial);
+            match kind {
+                0 => Event::AttemptClaimed { trial, attempt, slot: slot(attempt as usize) },
+                1 => Event::AttemptStarted { trial, attempt, pid: 7 },
+                2 => Event::AttemptFailed { trial, attempt, failure },
+                3 => Event::AttemptInterrupted { trial, attempt },
+                4 => Event::TrialFinished { trial, attempt, outcome: outcome(u64::from(attempt)) },
+                5 => Event::TrialFailed { trial, failure },
+                6 => Event::TrialRequeued { trial },
+                7 => Event::SweepInterrupted,
+                _ => Event::SweepClosed { finished: 0, failed: 0 },
+            }
+        })
+    }
+
+    fn after(events: &[Event]) -> SweepState {
+        let mut state = SweepState::new(&[id(0), id(1)]);
+        events.iter().for_each(|event| state.apply(event));
+        state
+    }
+
+    proptest! {
+        #[test]
+        fn any_history_has_a_state(events in proptest::collection::vec(event(), 0..60)) {
+            let state = after(&events);
+            prop_assert_eq!(state.planned().map(|(id, _)| id.clone()).collect::<Vec<_>>(), [id(0), id(1)]);
+            for (trial, known) in &state.trials {
+                let claims = events.iter().filter(|event| matches!(event, Event::AttemptClaimed { trial: of, .. } if of == trial));
+                prop_assert!(known.failures as usize <= claims.count());
+                prop_assert_eq!(known.failures > 0, known.last_failure.is_some());
+            }
+        }
+
+        #[test]
+        fn the_first_outcome_stays(before in proptest::collection::vec(event(), 0..20), later in proptest::collection::vec(event(), 0..20)) {
+            let mut state = after(&before);
+            state.apply(&Event::TrialFinished { trial: id(0), attempt: 1, outcome: outcome(100) });
+            let Standing::Ended(first) = state.get(&id(0)).unwrap().standing.clone() else { panic!("has an outcome") };
+            let requeued = Event::TrialRequeued { trial: id(0) };
+            later.iter().filter(|event| **event != requeued).for_each(|event| state.apply(event));
+            prop_assert_eq!(&state.get(&id(0)).unwrap().standing, &Standing::Ended(first));
+        }
+    }
+
+    #[test]
+    fn a_life_of_failures() {
+        let claimed = |attempt| Event::AttemptClaimed { trial: id(0), attempt, slot: slot(0) };
+        let failed = |attempt| Event::AttemptFailed { trial: id(0), attempt, failure: Failure::Lost };
+        let mut state = after(&[claimed(1), failed(1), claimed(2)]);
+        assert_eq!(state.taken().collect::<Vec<_>>(), [0]);
+        state.apply(&failed(1));
+        assert_eq!(state.get(&id(0)).unwrap().failures, 1, "a late word about attempt 1 says nothing about attempt 2");
+        state.apply(&Event::AttemptInterrupted { trial: id(0), attempt: 2 });
+        let trial = state.get(&id(0)).unwrap();
+        assert_eq!((&trial.standing, trial.attempts, trial.failures), (&Standing::Pending, 2, 1));
+        state.apply(&Event::TrialFailed { trial: id(0), failure: Failure::Lost });
+        assert!(state.get(&id(0)).unwrap().standing.is_over());
+        state.apply(&Event::TrialRequeued { trial: id(0) });
+        assert_eq!(state.get(&id(0)).unwrap(), &TrialState { attempts: 2, ..TrialState::default() });
+    }
+}

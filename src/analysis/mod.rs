@@ -1,4 +1,18 @@
 //! Numbers from curves: when a loss stops falling, at what level, and which configuration is best. Pure.
+//!
+//! [`Study::of`] judges every trial by itself ([`plateau`]), then groups trials that differ in nothing but their seed
+//! and ranks the groups ([`rank`]). What follows for the sweep as a whole, in words, is in [`findings`]. Failed seeds
+//! are counted and never averaged. Drawing is left to `report`.
+
+pub mod curve;
+pub mod findings;
+pub mod plateau;
+pub mod rank;
+#[cfg(test)]
+pub mod synthetic;
+
+pub use plateau::{Judgement, verdicts};
+pub use rank::{Config, Study};
 
 use crate::trial::{Axis, EvalRow, MetricRow, Outcome, Status, Trial};
 
@@ -22,4 +36,16 @@ pub struct Run {
     pub metrics: Vec<MetricRow>,
     pub evals: Vec<EvalRow>,
     pub outcome: Option<Outcome>,
+}
+
+impl Run {
+    /// What `plateau` judges.
+    pub fn measured(&self) -> plateau::Measured<'_> {
+        plateau::Measured {
+            metrics: &self.metrics,
+            evals: &self.evals,
+            class_prior: self.outcome.as_ref().map_or(&[], |outcome| &outcome.class_prior),
+            steps: self.trial.steps,
+        }
+    }
 }

@@ -1,43 +1,24 @@
-//! A sweep file as written, checked: every mistake at once, with its place. Pure.
+//! A sweep file as written, checked: every mistake at once, with its place.
+//!
+//! [`parse`] turns the text of a sweep file into a [`SweepSpec`]; what it cannot read it reports as [`Problems`], in the
+//! order of the file. The table of keys ([`keys`]) says what may stand where; every value, on an axis or fixed, is read
+//! once and applied to configurations later. Pure: whether data files and checkpoints exist is for the caller to find out,
+//! who asks [`SweepSpec::sources`] and reports what is missing with the same [`Problem`]s.
 
-use crate::trial::{CheckpointEvery, Keep};
+mod check;
+mod keys;
+mod kind;
+mod problem;
+mod read;
+mod run_config;
+mod sweep;
+#[cfg(test)]
+mod tests;
+mod write;
+mod yaml;
 
-/// The `run` section: how, not what. Never part of a trial's identity.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RunConfig {
-    pub devices: Devices,
-    /// Trials at a time; None: from the machine.
-    pub jobs: Option<usize>,
-    /// CPU threads a trial; None: from the machine.
-    pub threads: Option<usize>,
-    pub retries: u32,
-    pub checkpoint_every: CheckpointEvery,
-    pub keep: Keep,
-    /// A plan above this is refused.
-    pub max_trials: usize,
-}
-
-impl Default for RunConfig {
-    fn default() -> Self {
-        Self {
-            devices: Devices::Auto,
-            jobs: None,
-            threads: None,
-            retries: 2,
-            checkpoint_every: CheckpointEvery::Seconds(60.0),
-            keep: Keep::None,
-            max_trials: 100_000,
-        }
-    }
-}
-
-/// Which devices a sweep may use. Text form: `auto`, `cpu`, `cuda`, `cuda:0,1`, `metal`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Devices {
-    /// Every accelerator that the build and the machine have, else the CPU.
-    Auto,
-    Cpu,
-    /// The CUDA devices of these indices; empty: all.
-    Cuda(Vec<usize>),
-    Metal,
-}
+pub use problem::{Place, Problem, Problems};
+pub use read::parse;
+pub use run_config::{Devices, NotDevices, RunConfig};
+pub(crate) use sweep::{Choice, Setting, lookup, place_of, sets_seed, shown, source_key};
+pub use sweep::{DataSource, ModelSource, Sources, SweepSpec, default_trial};

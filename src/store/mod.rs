@@ -1,1 +1,101 @@
-//! stub
+//! The only door to the disk: every path under `results/`, and every write.
+//!
+//! Guarantees: a file is whole or absent (written beside, renamed), an appended line is whole or absent (one write, cut back
+//! when it fails), a trial's outcome is published once (the first link wins), and one process at a time holds a sweep's
+//! folder. Reads cope with what a killed process or a full disk leaves behind, and say what they found damaged.
+//! Leaves to others: what the files mean ([`crate::state`], [`crate::analysis`]) and when to write them.
+
+mod atomic;
+mod attempt;
+mod cache;
+mod checkpoint;
+mod curve;
+mod history;
+mod journal;
+mod lock;
+mod paths;
+mod table;
+mod trial;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub use atomic::write as write_file;
+pub use attempt::{Assignment, exit};
+pub use cache::Blobs;
+pub use checkpoint::{Checkpoints, Saved};
+pub use curve::{Curve, CurveWriter, Follower, Row, read as read_curve};
+pub use history::PastTrial;
+pub use journal::{Damage, Journal, Reading, parse as parse_journal, read as read_journal};
+pub use lock::{Holder, Lock, host};
+pub use paths::{AttemptDir, Results, RunDir, TrialDir};
+pub use table::{TrialRow, render as render_trials};
+pub use trial::{MadeBy, Published, TrialRecord};
+
+/// What the disk refused. Each says which file, and what to do; a sweep that meets one ends with exit code 3.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error(
+        "{}: the disk is full. Free some space or choose another folder with --results, then run the same command \
+         again: what is finished stays finished", path.display()
+    )]
+    Full { path: PathBuf, source: io::Error },
+    #[error(
+        "{}: cannot be written ({source}). Make the folder writable or choose another one with --results", path.display()
+    )]
+    Unwritable { path: PathBuf, source: io::Error },
+    #[error(
+        "{} is in use by {holder}. Wait for it to end, stop it, or choose another folder with --results", path.display()
+    )]
+    Locked { path: PathBuf, holder: String },
+    #[error("{}: {source}", path.display())]
+    Io { path: PathBuf, source: io::Error },
+    #[error("{}: {message}", path.display())]
+    Damaged { path: PathBuf, message: String },
+    #[error("`{name}` cannot be the name of a results folder: give the sweep a `name` without slashes, dots in front or control characters")]
+    Name { name: String },
+}
+
+impl StoreError {
+    /// Turns an I/O error at `path` into the variant that says what to do about it.
+    pub(crate) fn at(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full { path, source },
+            io::ErrorKind::PermissionDenied
+            | io::ErrorKind::ReadOnlyFilesystem
+            | io::ErrorKind::NotADirectory
+            | io::ErrorKind::FileTooLarge => Self::Unwritable { path, source },
+            _ => Self::Io { path, source },
+        }
+    }
+
+    pub(crate) fn damaged(path: &Path, message: impl ToString) -> Self {
+        Self::Damaged { path: path.to_owned(), message: message.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(code: i32, expected: &str) {
+        let error = StoreError::at(Path::new("/r/journal.jsonl"))(io::Error::from_raw_os_error(code));
+        assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn errors_say_what_to_do() {
+        check(
+            28,
+            "/r/journal.jsonl: the disk is full. Free some space or choose another folder with --results, then run the \
+             same command again: what is finished stays finished",
+        );
+        check(
+            30,
+            "/r/journal.jsonl: cannot be written (Read-only file system (os error 30)). Make the folder writable or \
+             choose another one with --results",
+        );
+        check(5, "/r/journal.jsonl: Input/output error (os error 5)");
+    }
+}

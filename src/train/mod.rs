@@ -11,9 +11,10 @@ pub mod model;
 pub mod random;
 pub mod schedule;
 
-use crate::trial::{
-    CheckpointEvery, DataConfig, DataFacts, Device, EvalRow, MetricRow, ModelFacts, Outcome, TrialConfig,
-};
+pub use data::data_facts;
+pub use data::source::{locate_data, locate_model};
+
+use crate::trial::{CheckpointEvery, Device, EvalRow, MetricRow, ModelFacts, Outcome, TrialConfig};
 
 /// Everything one attempt at a trial needs.
 #[derive(Clone, Copy)]
@@ -65,25 +66,6 @@ pub enum TrainError {
 /// Trains one trial. The verdicts of the outcome are left empty.
 pub fn train(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainError> {
     let _ = (job, sink);
-    Err(TrainError::Input("not built yet".into()))
-}
-
-/// Finds a data source as written in a sweep file: `embedded:NAME` stays, a path is looked up in `roots` in turn and made absolute.
-pub fn locate_data(source: &str, roots: &[std::path::PathBuf]) -> Result<String, TrainError> {
-    let _ = (source, roots);
-    Err(TrainError::Input("not built yet".into()))
-}
-
-/// Finds a checkpoint as written in a sweep file: `embedded:NAME` stays, `hf:` is downloaded into the Hugging Face cache
-/// and becomes its folder, a path is looked up in `roots` in turn and made absolute.
-pub fn locate_model(source: &str, roots: &[std::path::PathBuf]) -> Result<String, TrainError> {
-    let _ = (source, roots);
-    Err(TrainError::Input("not built yet".into()))
-}
-
-/// Reads, splits and tokenises (or finds in `cache`) and says what a plan must know. Sources are located ones.
-pub fn data_facts(data: &DataConfig, model: &str, cache: &dyn Cache) -> Result<DataFacts, TrainError> {
-    let _ = (data, model, cache);
     Err(TrainError::Input("not built yet".into()))
 }
 

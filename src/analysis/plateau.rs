@@ -1,0 +1,367 @@
+//! When an evaluation loss stops falling, and what became of a trial: the judgement of one curve.
+//!
+//! Every trial is judged alone, before anything is averaged: fine-tuning is bimodal over seeds (Dodge et al. 2020,
+//! Mosbach et al. 2021), and the mean of a good run and a failed one is a number that no run had.
+
+use super::curve::{self, Point};
+use crate::trial::{EvalRow, MetricRow, Status, Verdict};
+
+/// Least tolerance, in nats: a smaller change of the evaluation loss is nobody's concern.
+pub const LEAST_DELTA: f64 = 0.01;
+/// The smoother's reach to each side, in evaluation intervals.
+pub const EVAL_HALF_WIDTH: f64 = 2.0;
+/// An onset in this last share of the run is no plateau yet.
+const LATE: f64 = 0.15;
+/// Shares of the chance loss: above `AT_CHANCE` nothing was learned, below `BELOW_CHANCE` something surely was.
+const AT_CHANCE: f64 = 0.92;
+const BELOW_CHANCE: f64 = 0.85;
+/// Accuracy above the majority class that still counts as the majority class.
+const MAJORITY_MARGIN: f64 = 0.03;
+/// A smoothed loss above this multiple of its start has run away.
+const RUNAWAY: f64 = 3.0;
+/// Evaluations below which a curve has no shape.
+const FEWEST_EVALS: usize = 3;
+
+/// What became of a trial. Steps are optimizer steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Judgement {
+    /// Flat from `onset` to the end.
+    Plateaued { onset: u64 },
+    /// The last gain of more than delta came in the last 15 % of the run.
+    StillImproving { onset: u64 },
+    /// Flat from `onset`, and more than delta above its best from `from` to the end.
+    Overfits { onset: u64, from: u64 },
+    /// Learned something, and was back at chance from `at` to the end.
+    Collapsed { at: u64 },
+    /// Never better than always answering the most frequent class.
+    Stuck,
+    /// A loss, or the gradient's norm, was NaN or infinite first at `step`.
+    NotFinite { step: u64 },
+    /// The loss stayed finite and ran away.
+    Diverged { step: u64 },
+    /// No outcome: bad input, crash, lack of memory.
+    Failed,
+    /// Pending or running.
+    Unfinished,
+    /// Ended well with too few evaluations to see a shape.
+    TooShort,
+}
+
+impl Judgement {
+    /// Whether the trial's losses may enter a mean.
+    pub fn survived(self) -> bool {
+        matches!(
+            self,
+            Self::Plateaued { .. } | Self::StillImproving { .. } | Self::Overfits { .. } | Self::TooShort
+        )
+    }
+
+    /// Whether the trial ended without a usable model.
+    pub fn failed(self) -> bool {
+        !self.survived() && self != Self::Unfinished
+    }
+
+    /// Stable name, for `outcome.json`.
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::Plateaued { .. } => "plateaued",
+            Self::StillImproving { .. } => "still_improving",
+            Self::Overfits { .. } => "overfits",
+            Self::Collapsed { .. } => "collapsed",
+            Self::Stuck => "stuck_at_chance",
+            Self::NotFinite { .. } => "nan",
+            Self::Diverged { .. } => "diverged",
+            Self::Failed => "failed_to_run",
+            Self::Unfinished => "unfinished",
+            Self::TooShort => "too_short",
+        }
+    }
+
+    /// The few words of a table cell.
+    pub fn label(self) -> String {
+        match self {
+            Self::Plateaued { .. } => "plateaued".into(),
+            Self::StillImproving { .. } => "still improving".into(),
+            Self::Overfits { from, .. } => format!("overfits from {from}"),
+            Self::Collapsed { at } => format!("collapsed at {at}"),
+            Self::Stuck => "stuck at chance".into(),
+            Self::NotFinite { step } => format!("NaN at {step}"),
+            Self::Diverged { step } => format!("diverged at {step}"),
+            Self::Failed => "failed to run".into(),
+            Self::Unfinished => "unfinished".into(),
+            Self::TooShort => "too few evaluations".into(),
+        }
+    }
+
+    /// First step of the plateau, where there is one.
+    pub fn onset(self) -> Option<u64> {
+        match self {
+            Self::Plateaued { onset } | Self::StillImproving { onset } | Self::Overfits { onset, .. } => Some(onset),
+            _ => None,
+        }
+    }
+
+    /// First step of the rise, where there is one.
+    pub fn rises(self) -> Option<u64> {
+        match self {
+            Self::Overfits { from, .. } => Some(from),
+            _ => None,
+        }
+    }
+
+    /// Step that the label speaks of.
+    fn step(self) -> Option<u64> {
+        match self {
+            Self::Collapsed { at: step } | Self::NotFinite { step } | Self::Diverged { step } => Some(step),
+            _ => self.rises().or(self.onset()),
+        }
+    }
+}
+
+/// What one trial measured.
+#[derive(Debug, Clone, Copy)]
+pub struct Measured<'a> {
+    pub metrics: &'a [MetricRow],
+    pub evals: &'a [EvalRow],
+    /// Share of each class; empty if unknown, and then nothing is held against chance.
+    pub class_prior: &'a [f64],
+    /// Planned length.
+    pub steps: u64,
+}
+
+impl Measured<'_> {
+    /// Last step that was measured.
+    pub fn end(&self) -> u64 {
+        let metric = self.metrics.last().map_or(0, |row| row.step);
+        self.evals.last().map_or(0, |row| row.step).max(metric)
+    }
+}
+
+/// Entropy of the class prior in nats: the loss of the best guess that ignores the input. None without two classes.
+pub fn chance(class_prior: &[f64]) -> Option<f64> {
+    let entropy: f64 = class_prior.iter().filter(|&&p| p > 0.0).map(|p| -p * p.ln()).sum();
+    (entropy > 1e-9).then_some(entropy)
+}
+
+/// The evaluation loss under the centred smoother.
+pub fn smoothed_eval(points: &[Point]) -> Vec<Point> {
+    match curve::interval(points) {
+        Some(interval) => curve::smooth(points, EVAL_HALF_WIDTH * interval),
+        None => points.to_vec(),
+    }
+}
+
+/// Judges how a trial with this curve went, `delta` being the change that counts (nats).
+pub fn judge(measured: &Measured<'_>, status: Status, delta: f64) -> Judgement {
+    if status == Status::Failed {
+        return Judgement::Failed;
+    }
+    if let Some(step) = first_not_finite(measured) {
+        return Judgement::NotFinite { step };
+    }
+    match status {
+        Status::Diverged => return Judgement::Diverged { step: measured.end() },
+        Status::Pending | Status::Running => return Judgement::Unfinished,
+        _ if ran_away(measured) => return Judgement::Diverged { step: measured.end() },
+        _ => {}
+    }
+    let points = curve::eval_loss(measured.evals);
+    if points.len() < FEWEST_EVALS {
+        return Judgement::TooShort;
+    }
+    let smoothed = smoothed_eval(&points);
+    let shape = shape(&smoothed, delta);
+    against_chance(measured, &smoothed, shape).unwrap_or(shape)
+}
+
+/// Plateau, overfitting or neither of a smoothed, finite curve.
+///
+/// The onset is the first step after which no value is lower by more than `delta`; the curve rises from the step after
+/// which it stays more than `delta` above its lowest point.
+pub fn shape(smoothed: &[Point], delta: f64) -> Judgement {
+    let lowest = smoothed.iter().map(|point| point.y).fold(f64::INFINITY, f64::min);
+    let settled = |point: &Point| point.y <= lowest + delta;
+    let (Some(first), Some(end)) = (smoothed.iter().find(|point| settled(point)), smoothed.last()) else {
+        return Judgement::TooShort;
+    };
+    let onset = first.x as u64;
+    match smoothed.iter().rposition(settled).and_then(|last| smoothed.get(last + 1)) {
+        Some(rise) => Judgement::Overfits { onset, from: rise.x as u64 },
+        None if first.x > end.x * (1.0 - LATE) => Judgement::StillImproving { onset },
+        None => Judgement::Plateaued { onset },
+    }
+}
+
+/// Stuck or collapsed: the curve ends at chance or above, and the answers are the majority's. Overfitting lifts a loss
+/// above chance too, and leaves the accuracy.
+fn against_chance(measured: &Measured<'_>, smoothed: &[Point], shape: Judgement) -> Option<Judgement> {
+    let chance = chance(measured.class_prior)?;
+    let majority = measured.class_prior.iter().copied().fold(0.0, f64::max);
+    let guesses = |accuracy: f32| f64::from(accuracy) <= majority + MAJORITY_MARGIN;
+    let (last, end) = (measured.evals.last()?, smoothed.last()?);
+    if end.y < AT_CHANCE * chance || !guesses(last.accuracy) || matches!(shape, Judgement::StillImproving { .. }) {
+        return None;
+    }
+    let lowest = smoothed.iter().map(|point| point.y).fold(f64::INFINITY, f64::min);
+    let best = measured.evals.iter().map(|row| row.accuracy).fold(0.0, f32::max);
+    if lowest >= BELOW_CHANCE * chance && guesses(best) {
+        return Some(Judgement::Stuck);
+    }
+    let back = smoothed.iter().rposition(|point| point.y < AT_CHANCE * chance)?;
+    smoothed.get(back + 1).map(|at| Judgement::Collapsed { at: at.x as u64 })
+}
+
+fn first_not_finite(measured: &Measured<'_>) -> Option<u64> {
+    let metric = measured.metrics.iter().find(|row| !row.train_loss.is_finite() || !row.grad_norm.is_finite());
+    let eval = measured.evals.iter().find(|row| !row.eval_loss.is_finite());
+    [metric.map(|row| row.step), eval.map(|row| row.step)].into_iter().flatten().min()
+}
+
+/// Whether the trial ended early with a loss far above its start; means of a tenth of the curve stand for its ends.
+fn ran_away(measured: &Measured<'_>) -> bool {
+    let rows = measured.metrics;
+    let tenth = (rows.len() / 10).max(1);
+    let mean = |rows: &[MetricRow]| rows.iter().map(|row| f64::from(row.train_loss)).sum::<f64>() / rows.len() as f64;
+    match (rows.get(..tenth), rows.len().checked_sub(tenth).and_then(|from| rows.get(from..))) {
+        (Some(start), Some(end)) => measured.end() < measured.steps && mean(end) > RUNAWAY * mean(start),
+        _ => false,
+    }
+}
+
+/// What the curve of one trial that has ended says by itself, with the least tolerance; the first is the primary one.
+pub fn verdicts(metrics: &[MetricRow], evals: &[EvalRow], class_prior: &[f64], steps: u64) -> Vec<Verdict> {
+    let measured = Measured { metrics, evals, class_prior, steps };
+    vec![verdict(&measured, judge(&measured, Status::Finished, LEAST_DELTA), LEAST_DELTA)]
+}
+
+/// `judgement` in plain words, with the numbers it rests on.
+pub fn verdict(measured: &Measured<'_>, judgement: Judgement, delta: f64) -> Verdict {
+    let smoothed = smoothed_eval(&curve::eval_loss(measured.evals));
+    let at = |step: u64| smoothed.iter().find(|point| point.x as u64 == step).map_or(f64::NAN, |point| point.y);
+    let lowest = smoothed.iter().map(|point| point.y).filter(|y| y.is_finite()).fold(f64::INFINITY, f64::min);
+    let last = smoothed.last().map_or(f64::NAN, |point| point.y);
+    let chance = chance(measured.class_prior).unwrap_or(f64::NAN);
+    let end = measured.end();
+    let text = match judgement {
+        Judgement::Plateaued { onset } => {
+            format!("plateaued at step {onset}: eval loss {:.3}, no gain above {delta:.3} up to step {end}", at(onset))
+        }
+        Judgement::StillImproving { onset } => {
+            format!("still improving: eval loss {last:.3} at step {end}, gains above {delta:.3} up to step {onset}")
+        }
+        Judgement::Overfits { onset, from } => format!(
+            "overfits from step {from}: eval loss {lowest:.3} at its best (flat from step {onset}), {last:.3} at step {end}"
+        ),
+        Judgement::Collapsed { at } => format!(
+            "collapsed at step {at}: eval loss {lowest:.3} at its best, {last:.3} at step {end}, chance is {chance:.3}"
+        ),
+        Judgement::Stuck => format!("stuck at chance: eval loss never below {lowest:.3}, chance is {chance:.3}"),
+        Judgement::NotFinite { step } => match measured.metrics.iter().rfind(|row| row.step < step) {
+            Some(row) => {
+                format!("NaN at step {step}: train loss {:.3}, gradient norm {:.3} before it", row.train_loss, row.grad_norm)
+            }
+            None => format!("NaN at step {step}: from the start"),
+        },
+        Judgement::Diverged { step } => {
+            let loss = measured.metrics.last().map_or(f64::NAN, |row| f64::from(row.train_loss));
+            format!("diverged at step {step}: train loss {loss:.3}")
+        }
+        Judgement::Failed => "failed to run: no outcome".into(),
+        Judgement::Unfinished => format!("unfinished: at step {end} of {}", measured.steps),
+        Judgement::TooShort => format!("too few evaluations to see a shape: {}", measured.evals.len()),
+    };
+    Verdict { id: judgement.id().into(), step: judgement.step(), text }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn points(values: &[f64]) -> Vec<Point> {
+        values.iter().enumerate().map(|(x, &y)| Point { x: 10.0 * x as f64, y }).collect()
+    }
+
+    fn check(values: &[f64], expected: Judgement) {
+        assert_eq!(shape(&points(values), 0.01), expected, "{values:?}");
+    }
+
+    #[test]
+    fn shapes() {
+        check(&[0.7, 0.5, 0.4, 0.3, 0.3, 0.295, 0.3, 0.3, 0.3], Judgement::Plateaued { onset: 30 });
+        check(&[0.7, 0.6, 0.5, 0.4, 0.3, 0.2], Judgement::StillImproving { onset: 50 });
+        check(&[0.7, 0.4, 0.3, 0.3, 0.32, 0.35, 0.4], Judgement::Overfits { onset: 20, from: 40 });
+        // A plateau on the way down is not the plateau.
+        check(&[0.7, 0.7, 0.7, 0.5, 0.3, 0.3, 0.3, 0.3], Judgement::Plateaued { onset: 40 });
+        // A bump that comes back is no overfitting.
+        check(&[0.7, 0.3, 0.5, 0.3, 0.3, 0.3], Judgement::Plateaued { onset: 10 });
+        check(&[0.7, 0.8, 0.9], Judgement::Overfits { onset: 0, from: 10 });
+        check(&[], Judgement::TooShort);
+    }
+
+    fn evals(rows: &[(f32, f32)]) -> Vec<EvalRow> {
+        let row = |(i, &(eval_loss, accuracy)): (usize, &(f32, f32))| EvalRow {
+            step: 10 * i as u64,
+            eval_loss,
+            accuracy,
+            macro_f1: accuracy,
+            train_probe_loss: eval_loss,
+        };
+        rows.iter().enumerate().map(row).collect()
+    }
+
+    fn metrics(losses: &[f32]) -> Vec<MetricRow> {
+        let row = |(i, &train_loss): (usize, &f32)| MetricRow {
+            step: i as u64 + 1,
+            epoch: 0.0,
+            train_loss,
+            lr: 1e-4,
+            grad_norm: 2.5,
+            tokens: 1,
+            seconds: 0.0,
+        };
+        losses.iter().enumerate().map(row).collect()
+    }
+
+    fn text(metrics: &[MetricRow], evals: &[EvalRow]) -> String {
+        let verdicts = verdicts(metrics, evals, &[0.5, 0.5], 60);
+        verdicts.iter().map(|verdict| format!("{} {:?}: {}\n", verdict.id, verdict.step, verdict.text)).collect()
+    }
+
+    #[test]
+    fn the_words() {
+        let flat = [(0.70, 0.5), (0.45, 0.7), (0.36, 0.8), (0.31, 0.85), (0.3, 0.86), (0.3, 0.86), (0.3, 0.86)];
+        insta::assert_snapshot!(text(&[], &evals(&flat)), @"plateaued Some(40): plateaued at step 40: eval loss 0.303, no gain above 0.010 up to step 60");
+        let stuck = [(0.70, 0.5), (0.69, 0.5), (0.70, 0.52), (0.693, 0.5), (0.69, 0.5)];
+        insta::assert_snapshot!(text(&[], &evals(&stuck)), @"stuck_at_chance None: stuck at chance: eval loss never below 0.690, chance is 0.693");
+        let collapsed = [(0.70, 0.5), (0.45, 0.8), (0.40, 0.82), (0.69, 0.5), (0.69, 0.5), (0.69, 0.5)];
+        insta::assert_snapshot!(text(&[], &evals(&collapsed)), @"collapsed Some(40): collapsed at step 40: eval loss 0.423 at its best, 0.684 at step 50, chance is 0.693");
+        // Overfitting lifts the loss above chance and leaves the accuracy: no collapse.
+        let overfit = [(0.70, 0.5), (0.45, 0.8), (0.40, 0.82), (0.6, 0.8), (0.8, 0.8), (0.9, 0.8)];
+        assert!(text(&[], &evals(&overfit)).starts_with("overfits Some(30)"));
+        insta::assert_snapshot!(text(&metrics(&[0.7, 3.2, f32::NAN]), &evals(&flat[..1])), @"nan Some(3): NaN at step 3: train loss 3.200, gradient norm 2.500 before it");
+        insta::assert_snapshot!(text(&metrics(&[0.7, 1.0, 2.0, 2.5]), &evals(&flat[..1])), @"diverged Some(4): diverged at step 4: train loss 2.500");
+        insta::assert_snapshot!(text(&[], &[]), @"too_short None: too few evaluations to see a shape: 0");
+    }
+
+    #[test]
+    fn chance_is_the_entropy_of_the_prior() {
+        assert!((chance(&[0.5, 0.5]).unwrap() - std::f64::consts::LN_2).abs() < 1e-12);
+        assert!((chance(&[0.9, 0.1, 0.0]).unwrap() - 0.325_083).abs() < 1e-6);
+        assert_eq!(chance(&[1.0]), None);
+        assert_eq!(chance(&[]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_after_the_onset_is_lower_by_more_than_delta(values in proptest::collection::vec(0.0..1.0_f64, 1..40)) {
+            let points = points(&values);
+            let onset = shape(&points, 0.05).onset().unwrap();
+            let after: Vec<f64> = points.iter().filter(|p| p.x as u64 >= onset).map(|p| p.y).collect();
+            prop_assert!(after.iter().all(|later| after[0] - later <= 0.05 + 1e-12));
+            let before = points.iter().filter(|p| (p.x as u64) < onset);
+            prop_assert!(before.clone().all(|p| after.iter().any(|later| p.y - later > 0.05)));
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! Which configuration is best, and whether the difference is more than noise.
+//!
+//! A configuration is everything but the seed. Its figures are means over the seeds that survived; a configuration
+//! with a failed seed ranks after all complete ones, however good the rest.
+
+use super::curve::{self, Point, Spread};
+use super::plateau::{self, Judgement, LEAST_DELTA};
+use super::{Run, Sweep};
+use crate::trial::{Axis, AxisValue, Status};
+
+/// Key of the axis that repeats a configuration.
+pub const SEED: &str = "seed";
+
+/// A sweep, judged and ranked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Study {
+    /// Tolerance of all plateaus, nats: the greater of 0.01 and the pooled seed deviation.
+    pub delta: f64,
+    /// Standard deviation of the best evaluation loss over seeds, pooled; None where no configuration has two survivors.
+    pub seed_sd: Option<f64>,
+    /// Greatest number of trials of one configuration.
+    pub seeds: usize,
+    /// Entropy of the class prior, nats; None before any trial has ended.
+    pub chance: Option<f64>,
+    /// Steps between evaluations: the resolution of every onset.
+    pub eval_interval: Option<u64>,
+    /// Greatest planned length, steps.
+    pub steps: u64,
+    /// A judgement for each run of the sweep.
+    pub judgements: Vec<Judgement>,
+    /// Best first: complete ones, then those that lost seeds, then failed ones, then unfinished ones.
+    pub configs: Vec<Config>,
+}
+
+/// The trials that differ in nothing but their seed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Varying keys and values, without the seed.
+    pub values: Vec<(String, AxisValue)>,
+    /// Indices into the sweep's runs, in plan order.
+    pub runs: Vec<usize>,
+    /// Those of `runs` whose losses count.
+    pub survivors: Vec<usize>,
+    /// Best evaluation loss of each survivor, averaged.
+    pub best: Option<Level>,
+    /// Final evaluation loss likewise.
+    pub last: Option<Level>,
+    /// Best accuracy likewise.
+    pub accuracy: Option<Level>,
+    /// Evaluation loss over survivors, at the steps they share.
+    pub curve: Vec<Spread>,
+    /// Step at which `curve` is lowest.
+    pub best_step: Option<u64>,
+    /// Of the mean curve, or the most frequent failure.
+    pub judgement: Judgement,
+    /// Whether the difference to the best may be noise of the seeds; None where noise is unknown.
+    pub within_noise: Option<bool>,
+}
+
+/// A mean over seeds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Level {
+    pub mean: f64,
+    /// None for one seed.
+    pub sd: Option<f64>,
+    pub n: usize,
+}
+
+impl Level {
+    /// None for no values at all.
+    pub fn of(values: &[f64]) -> Option<Self> {
+        let n = values.len();
+        let mean = values.iter().sum::<f64>() / n as f64;
+        let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+        (n > 0).then(|| Self { mean, sd: (n > 1).then(|| (squares / (n - 1) as f64).sqrt()), n })
+    }
+}
+
+impl Config {
+    /// Every trial has ended well.
+    pub fn complete(&self) -> bool {
+        self.survivors.len() == self.runs.len()
+    }
+
+    /// Value on the axis `key`.
+    pub fn value(&self, key: &str) -> Option<&AxisValue> {
+        self.values.iter().find(|(name, _)| name == key).map(|(_, value)| value)
+    }
+
+    /// "2 of 3 stuck at chance" or the judgement of the mean curve.
+    pub fn label(&self, judgements: &[Judgement]) -> String {
+        if !self.judgement.failed() || self.runs.len() == 1 {
+            return self.judgement.label();
+        }
+        let same = self.runs.iter().filter(|&&run| judgements[run].id() == self.judgement.id()).count();
+        let what = match self.judgement {
+            Judgement::NotFinite { .. } => "NaN",
+            Judgement::Diverged { .. } => "diverged",
+            Judgement::Collapsed { .. } => "collapsed",
+            Judgement::Stuck => "stuck",
+            _ => "failed",
+        };
+        format!("{same} of {} {what}", self.runs.len())
+    }
+}
+
+impl Study {
+    pub fn of(sweep: &Sweep) -> Self {
+        let groups = groups(sweep);
+        let first = judge_all(sweep, LEAST_DELTA);
+        let seed_sd = pooled_sd(sweep, &groups, &first);
+        let delta = seed_sd.unwrap_or(0.0).max(LEAST_DELTA);
+        let judgements = judge_all(sweep, delta);
+        let mut configs: Vec<Config> =
+            groups.into_iter().map(|runs| config(sweep, runs, &judgements, delta)).collect();
+        configs.sort_by(|a, b| {
+            let level = |config: &Config| config.best.map_or(f64::INFINITY, |best| best.mean);
+            tier(a).cmp(&tier(b)).then(level(a).total_cmp(&level(b)))
+        });
+        mark_noise(&mut configs, seed_sd);
+        Self {
+            delta,
+            seed_sd,
+            seeds: configs.iter().map(|config| config.runs.len()).max().unwrap_or(0),
+            chance: sweep.runs.iter().find_map(|run| plateau::chance(run.measured().class_prior)),
+            eval_interval: eval_interval(sweep),
+            steps: sweep.runs.iter().map(|run| run.trial.steps).max().unwrap_or(0),
+            judgements,
+            configs,
+        }
+    }
+
+    /// The best configuration that survived.
+    pub fn best(&self) -> Option<&Config> {
+        self.configs.first().filter(|config| config.best.is_some())
+    }
+
+    /// How many configurations are within noise of the best, itself included; None where noise is unknown.
+    pub fn within_noise(&self) -> Option<usize> {
+        self.seed_sd?;
+        Some(self.configs.iter().filter(|config| config.within_noise == Some(true)).count())
+    }
+}
+
+/// The axes that tell configurations apart.
+pub fn axes(sweep: &Sweep) -> impl Iterator<Item = &Axis> {
+    sweep.axes.iter().filter(|axis| axis.key != SEED)
+}
+
+fn eval_interval(sweep: &Sweep) -> Option<u64> {
+    let longest = sweep.runs.iter().max_by_key(|run| run.evals.len())?;
+    curve::interval(&curve::eval_loss(&longest.evals)).map(|interval| interval as u64)
+}
+
+/// Indices of the runs of each configuration, in plan order.
+fn groups(sweep: &Sweep) -> Vec<Vec<usize>> {
+    let mut position = std::collections::HashMap::new();
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    for (index, run) in sweep.runs.iter().enumerate() {
+        let values = run.trial.values.iter().filter(|(key, _)| key != SEED);
+        let name: Vec<String> = values.map(|(key, value)| format!("{key}={}", value.value)).collect();
+        let group = *position.entry(name).or_insert(groups.len());
+        match groups.get_mut(group) {
+            Some(group) => group.push(index),
+            None => groups.push(vec![index]),
+        }
+    }
+    groups
+}
+
+fn judge_all(sweep: &Sweep, delta: f64) -> Vec<Judgement> {
+    sweep.runs.iter().map(|run| plateau::judge(&run.measured(), run.status, delta)).collect()
+}
+
+/// Lowest evaluation loss of a run and its step, if any is finite.
+pub fn best_eval(run: &Run) -> Option<(u64, f64)> {
+    let finite = run.evals.iter().filter(|row| row.eval_loss.is_finite());
+    finite.min_by(|a, b| a.eval_loss.total_cmp(&b.eval_loss)).map(|row| (row.step, f64::from(row.eval_loss)))
+}
+
+fn survivors(sweep: &Sweep, runs: &[usize], judgements: &[Judgement]) -> Vec<usize> {
+    let survives = |&run: &usize| judgements[run].survived() && best_eval(&sweep.runs[run]).is_some();
+    runs.iter().copied().filter(survives).collect()
+}
+
+fn pooled_sd(sweep: &Sweep, groups: &[Vec<usize>], judgements: &[Judgement]) -> Option<f64> {
+    let (mut squares, mut freedom) = (0.0, 0.0);
+    for group in groups {
+        let survivors = survivors(sweep, group, judgements);
+        let bests: Vec<f64> = survivors.iter().filter_map(|&run| best_eval(&sweep.runs[run])).map(|best| best.1).collect();
+        if let Some(Level { sd: Some(sd), n, .. }) = Level::of(&bests) {
+            squares += sd * sd * (n - 1) as f64;
+            freedom += (n - 1) as f64;
+        }
+    }
+    (freedom > 0.0).then(|| (squares / freedom).sqrt())
+}
+
+fn config(sweep: &Sweep, runs: Vec<usize>, judgements: &[Judgement], delta: f64) -> Config {
+    let survivors = survivors(sweep, &runs, judgements);
+    let alive = || survivors.iter().map(|&run| &sweep.runs[run]);
+    let level = |of: fn(&Run) -> Option<f64>| Level::of(&alive().filter_map(of).collect::<Vec<_>>());
+    let curves: Vec<Vec<Point>> = alive().map(|run| curve::eval_loss(&run.evals)).collect();
+    let curve = curve::spread(&curves);
+    let lowest = curve.iter().min_by(|a, b| a.mean.total_cmp(&b.mean));
+    let values = runs.first().map(|&run| sweep.runs[run].trial.values.clone()).unwrap_or_default();
+    Config {
+        values: values.into_iter().filter(|(key, _)| key != SEED).collect(),
+        best: level(|run| best_eval(run).map(|best| best.1)),
+        last: level(|run| run.evals.last().map(|row| f64::from(row.eval_loss))),
+        accuracy: level(|run| run.evals.iter().map(|row| f64::from(row.accuracy)).reduce(f64::max)),
+        best_step: lowest.map(|point| point.x as u64),
+        judgement: overall(&runs, &survivors, &curve, judgements, delta),
+        within_noise: None,
+        runs,
+        survivors,
+        curve,
+    }
+}
+
+/// The judgement of the mean curve; of a single trial its own; without survivors the most frequent failure.
+fn overall(runs: &[usize], survivors: &[usize], curve: &[Spread], judgements: &[Judgement], delta: f64) -> Judgement {
+    if let [only] = survivors {
+        return judgements[*only];
+    }
+    if !survivors.is_empty() {
+        let mean: Vec<Point> = curve.iter().map(|point| Point { x: point.x, y: point.mean }).collect();
+        return plateau::shape(&plateau::smoothed_eval(&mean), delta);
+    }
+    let of = |run: &usize| judgements[*run];
+    let count = |judgement: Judgement| runs.iter().filter(|run| of(run).id() == judgement.id()).count();
+    let failed = runs.iter().map(of).filter(|judgement| judgement.failed());
+    // The first of equally frequent ones: max_by_key takes the last.
+    failed.rev().max_by_key(|&judgement| count(judgement)).unwrap_or(Judgement::Unfinished)
+}
+
+/// Complete, seeds still missing, seeds lost, all lost, nothing yet.
+fn tier(config: &Config) -> u8 {
+    match (config.best.is_some(), config.complete(), config.judgement.failed()) {
+        (true, true, _) => 0,
+        (true, false, _) => 1,
+        (false, _, true) => 2,
+        (false, _, false) => 3,
+    }
+}
+
+/// Within two pooled standard errors of the difference to the best.
+fn mark_noise(configs: &mut [Config], seed_sd: Option<f64>) {
+    let Some(best) = configs.first().and_then(|config| config.best) else { return };
+    for config in configs {
+        config.within_noise = config.best.zip(seed_sd).map(|(level, sd)| {
+            let error = sd * (1.0 / level.n as f64 + 1.0 / best.n as f64).sqrt();
+            level.mean - best.mean <= 2.0 * error
+        });
+    }
+}
+
+/// `trials.csv`: a header, and a row a trial in plan order. A missing value is an empty field.
+pub fn trials_csv(sweep: &Sweep, study: &Study) -> Result<Vec<u8>, csv::Error> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let keys: Vec<&str> = axes(sweep).map(|axis| axis.key.as_str()).collect();
+    let after = [
+        "seed", "status", "steps", "final_train_loss", "final_eval_loss", "best_eval_loss", "best_eval_step",
+        "best_accuracy", "plateau_step", "verdict", "seconds", "tokens_per_second", "error",
+    ];
+    writer.write_record(["id"].iter().chain(&keys).chain(&after))?;
+    for (run, judgement) in sweep.runs.iter().zip(&study.judgements) {
+        let mut fields = vec![run.trial.id.to_string()];
+        fields.extend(keys.iter().map(|key| {
+            let value = run.trial.values.iter().find(|(name, _)| name == key);
+            value.map_or_else(String::new, |(_, value)| value.text.clone())
+        }));
+        fields.extend(figures(run, *judgement));
+        writer.write_record(&fields)?;
+    }
+    writer.into_inner().map_err(|error| csv::Error::from(error.into_error()))
+}
+
+/// The fields of a row after the axes.
+fn figures(run: &Run, judgement: Judgement) -> [String; 13] {
+    fn text<T: ToString>(value: Option<T>) -> String {
+        value.map_or_else(String::new, |value| value.to_string())
+    }
+    let last = |status: Status| matches!(status, Status::Finished | Status::Stopped | Status::Diverged);
+    let best = best_eval(run);
+    [
+        run.trial.config.seed.to_string(),
+        run.status.name().into(),
+        text(run.metrics.last().map(|row| row.step)),
+        text(run.metrics.last().map(|row| row.train_loss)),
+        text(run.evals.last().map(|row| row.eval_loss)),
+        text(best.map(|best| best.1 as f32)),
+        text(best.map(|best| best.0)),
+        text(run.evals.iter().map(|row| row.accuracy).reduce(f32::max)),
+        text(judgement.onset()),
+        if last(run.status) || run.status == Status::Failed { judgement.label() } else { String::new() },
+        text(run.outcome.as_ref().map(|outcome| outcome.seconds)),
+        text(run.outcome.as_ref().map(|outcome| outcome.tokens_per_second)),
+        text(run.error.as_ref()),
+    ]
+}

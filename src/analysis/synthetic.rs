@@ -1,0 +1,266 @@
+//! Sweeps of plausible curves for tests: made of nothing but indices, so that two runs agree.
+
+use super::{Run, Sweep};
+use crate::trial::{
+    Axis, AxisValue, DataConfig, EvalRow, EvalSource, FractionOrSteps, Length, MetricRow, ModelConfig, OptimizerConfig,
+    OptimizerName, Outcome, Scheduler, Status, StopRules, Trial, TrialConfig, TrialId,
+};
+
+/// An axis of `values` as written; numbers become numbers.
+pub fn axis(key: &str, values: &[&str]) -> Axis {
+    let value = |text: &&str| AxisValue {
+        value: text.parse::<f64>().map_or_else(|_| (*text).into(), Into::into),
+        text: (*text).to_owned(),
+    };
+    Axis { key: key.into(), values: values.iter().map(value).collect() }
+}
+
+/// The product of `axes` with `steps` optimizer steps each, all finished.
+pub fn sweep(name: &str, axes: &[Axis], steps: u64) -> Sweep {
+    let mut points: Vec<Vec<(String, AxisValue)>> = vec![Vec::new()];
+    for axis in axes {
+        let extend = |point: &Vec<(String, AxisValue)>| {
+            let with = |value: &AxisValue| [point.clone(), vec![(axis.key.clone(), value.clone())]].concat();
+            axis.values.iter().map(with).collect::<Vec<_>>()
+        };
+        points = points.iter().flat_map(extend).collect();
+    }
+    let runs = points.into_iter().enumerate().map(|(index, values)| run(index as u64, values, steps)).collect();
+    Sweep { name: name.into(), axes: axes.to_vec(), runs }
+}
+
+/// The default sweep: 4 rates x 2 warm-ups x 2 schedules, one seed.
+pub fn default_sweep() -> Sweep {
+    let axes = [
+        axis("lr", &["1e-5", "3e-5", "1e-4", "3e-4"]),
+        axis("warmup", &["0", "0.1"]),
+        axis("scheduler", &["linear", "cosine"]),
+    ];
+    sweep("lr-grid", &axes, 150)
+}
+
+/// 144 configurations with 3 seeds.
+pub fn large_sweep() -> Sweep {
+    let axes = [
+        axis("lr", &["1e-5", "2e-5", "3e-5", "5e-5", "1e-4", "3e-4"]),
+        axis("warmup", &["0", "0.06", "0.1", "0.2"]),
+        axis("scheduler", &["linear", "cosine", "constant"]),
+        axis("augmentation", &["none", "eda"]),
+        axis("seed", &["1", "2", "3"]),
+    ];
+    sweep("lr-grid", &axes, 1200)
+}
+
+/// Turns every run into one that failed before its first step.
+pub fn all_failed(mut sweep: Sweep) -> Sweep {
+    for run in &mut sweep.runs {
+        *run = Run {
+            status: Status::Failed,
+            error: Some("worker died: exit code 101".into()),
+            metrics: Vec::new(),
+            evals: Vec::new(),
+            outcome: None,
+            trial: run.trial.clone(),
+        };
+    }
+    sweep
+}
+
+/// Keeps the first `done` runs, two half-way behind them, and nothing of the rest.
+pub fn unfinished(mut sweep: Sweep, done: usize) -> Sweep {
+    for (index, run) in sweep.runs.iter_mut().enumerate().skip(done) {
+        let reached = if index < done + 2 { run.trial.steps / 2 } else { 0 };
+        run.status = if reached > 0 { Status::Running } else { Status::Pending };
+        run.metrics.retain(|row| row.step <= reached);
+        run.evals.retain(|row| reached > 0 && row.step <= reached);
+        run.outcome = None;
+    }
+    sweep
+}
+
+/// In [0, 1), from the splitmix64 finaliser over its arguments.
+pub fn noise(seed: u64, index: u64) -> f64 {
+    let mut z = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ index.wrapping_mul(0xD1B5_4A32_D192_ED03);
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+fn run(index: u64, values: Vec<(String, AxisValue)>, steps: u64) -> Run {
+    let number = |key: &str, default: f64| {
+        let value = values.iter().find(|(name, _)| name == key);
+        value.and_then(|(_, value)| value.value.as_f64()).unwrap_or(default)
+    };
+    let has = |text: &str| values.iter().any(|(_, value)| value.text.contains(text));
+    let (lr, warmup, seed) = (number("lr", 5e-5), number("warmup", 0.1), number("seed", 42.0));
+    let course = Course {
+        lr,
+        warmup: (warmup * steps as f64).ceil(),
+        decay: if has("constant") { 0.0 } else if has("cosine") { 2.0 } else { 1.0 },
+        calm: has("eda") || has("synonym"),
+        luck: noise(index + 17, 5),
+        noise: noise(index, seed as u64) as f32,
+        steps: steps as f64,
+        index,
+    };
+    let metrics = course.metrics();
+    let evals = course.evals(metrics.last().map_or(0, |row| row.step));
+    let status = if metrics.last().is_some_and(|row| row.train_loss.is_finite()) { Status::Finished } else { Status::Diverged };
+    let id = TrialId::parse(&format!("{:012x}", index.wrapping_mul(0x1234_5678_9ABC) & 0xFFFF_FFFF_FFFF)).unwrap();
+    let outcome = outcome(status, &metrics, &evals);
+    let config = TrialConfig { lr, warmup: FractionOrSteps(warmup), seed: seed as u64, ..config() };
+    Run { trial: Trial { id, values, steps, config }, status, error: None, metrics, evals, outcome: Some(outcome) }
+}
+
+/// How a synthetic loss goes.
+struct Course {
+    lr: f64,
+    warmup: f64,
+    decay: f64,
+    calm: bool,
+    luck: f64,
+    noise: f32,
+    steps: f64,
+    index: u64,
+}
+
+impl Course {
+    fn rate(&self, step: f64) -> f64 {
+        let left = ((self.steps - step) / (self.steps - self.warmup).max(1.0)).clamp(0.0, 1.0);
+        let decayed = if self.decay > 1.5 { 0.5 - 0.5 * (std::f64::consts::PI * left).cos() } else { left.powf(self.decay) };
+        self.lr * if step < self.warmup { step / self.warmup } else { decayed }
+    }
+
+    /// Learned so far, in 0..: grows with the sum of rates.
+    fn progress(&self, step: f64) -> f64 {
+        let grid = 40.0;
+        (0..40).map(|i| self.rate(step * (f64::from(i) + 0.5) / grid)).sum::<f64>() / grid * step / self.steps * 2.4e5
+    }
+
+    fn fate(&self) -> (bool, bool) {
+        let heat = self.lr / 1e-4 * (1.3 - (self.warmup / self.steps).min(0.2) * 3.0);
+        (heat > 2.6 && self.luck < 0.45, heat > 1.0 && self.luck < heat * 0.28)
+    }
+
+    fn train(&self, step: f64) -> f64 {
+        let (nan, stuck) = self.fate();
+        let jitter = (noise(self.index + 900, step as u64) + noise(self.index + 901, step as u64) - 1.0) * 0.12;
+        if nan && step > self.steps * (0.06 + self.luck * 0.5) {
+            return f64::NAN;
+        }
+        if stuck || nan {
+            let bump = if self.luck > 0.12 { (-((step / self.steps - 0.09) / 0.035).powi(2)).exp() * 0.4 } else { 0.0 };
+            return 0.69 - bump + jitter * 0.3;
+        }
+        let level = if self.calm { 0.17 } else { 0.08 };
+        (level + (0.71 - level) * (-self.progress(step)).exp() + jitter).max(0.004)
+    }
+
+    fn eval(&self, step: f64) -> f64 {
+        let (nan, stuck) = self.fate();
+        let jitter = (noise(self.index + 77, step as u64) - 0.5) * 0.014;
+        if nan || stuck {
+            return self.train(step).min(0.8) * 0.2 + 0.555 + jitter * 0.4;
+        }
+        let learned = self.progress(step);
+        let level = if self.calm { 0.30 } else { 0.335 } + f64::from(self.noise) * 0.02;
+        let rise = (learned - 2.6).max(0.0) * if self.calm { 0.008 } else { 0.025 };
+        level + (0.72 - level) * (-learned * 1.1).exp() + rise + jitter
+    }
+
+    fn metrics(&self) -> Vec<MetricRow> {
+        let mut rows = Vec::new();
+        for step in 1..=self.steps as u64 {
+            let train_loss = self.train(step as f64) as f32;
+            rows.push(MetricRow {
+                step,
+                epoch: step as f64 / self.steps * 3.0,
+                train_loss,
+                lr: self.rate(step as f64),
+                grad_norm: if train_loss.is_finite() { 1.0 + self.noise } else { f32::NAN },
+                tokens: 1000,
+                seconds: step as f64 * 0.2,
+            });
+            if !train_loss.is_finite() {
+                break;
+            }
+        }
+        rows
+    }
+
+    fn evals(&self, end: u64) -> Vec<EvalRow> {
+        let every = (self.steps as u64 / 24).max(1);
+        let row = |step: u64| {
+            let loss = self.eval(step as f64);
+            let (nan, stuck) = self.fate();
+            let accuracy = if (nan || stuck) && loss > 0.66 { 0.51 } else if nan || stuck { 0.6 } else { 0.87 - (loss.min(0.7) - 0.3) * 0.75 };
+            EvalRow {
+                step,
+                eval_loss: loss as f32,
+                accuracy: accuracy as f32,
+                macro_f1: accuracy as f32 - 0.01,
+                train_probe_loss: loss as f32 - 0.05,
+            }
+        };
+        (0..=end).step_by(every as usize).map(row).collect()
+    }
+}
+
+fn outcome(status: Status, metrics: &[MetricRow], evals: &[EvalRow]) -> Outcome {
+    let best = evals.iter().min_by(|a, b| a.eval_loss.total_cmp(&b.eval_loss));
+    Outcome {
+        status,
+        reason: None,
+        steps: metrics.len() as u64,
+        final_train_loss: metrics.last().map(|row| row.train_loss).filter(|loss| loss.is_finite()),
+        final_eval_loss: evals.last().map(|row| row.eval_loss),
+        best_eval_loss: best.map(|row| row.eval_loss),
+        best_eval_step: best.map(|row| row.step),
+        final_accuracy: evals.last().map(|row| row.accuracy),
+        best_accuracy: evals.iter().map(|row| row.accuracy).reduce(f32::max),
+        best_macro_f1: evals.iter().map(|row| row.macro_f1).reduce(f32::max),
+        seconds: metrics.len() as f64 * 0.2,
+        tokens_per_second: 5000.0,
+        peak_memory: None,
+        labels: vec!["negative".into(), "positive".into()],
+        class_prior: vec![0.5, 0.5],
+        verdicts: Vec::new(),
+    }
+}
+
+fn config() -> TrialConfig {
+    TrialConfig {
+        data: DataConfig {
+            train: "embedded:tweets".into(),
+            eval: EvalSource::Fraction(0.2),
+            text: "text".into(),
+            text_pair: None,
+            label: "label".into(),
+            max_length: 128,
+            limit: None,
+            shuffle: true,
+            seed: 42,
+        },
+        model: ModelConfig { from: "embedded:minilm-l3".into(), pooling: None, dropout: None, freeze: 0, reinit: 0 },
+        optimizer: OptimizerConfig {
+            name: OptimizerName::Adamw,
+            betas: [0.9, 0.999],
+            eps: 1e-8,
+            bias_correction: true,
+            layer_decay: 1.0,
+        },
+        lr: 5e-5,
+        warmup: FractionOrSteps(0.1),
+        scheduler: Scheduler::Linear,
+        augmentation: Vec::new(),
+        weight_decay: 0.01,
+        max_grad_norm: 1.0,
+        label_smoothing: 0.0,
+        batch_size: 32,
+        grad_accumulation: 1,
+        length: Length::Epochs(3.0),
+        eval_every: FractionOrSteps(0.25),
+        seed: 42,
+        stop: StopRules { diverged: true, patience: None },
+    }
+}

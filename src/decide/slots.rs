@@ -1,0 +1,171 @@
+//! How many trials run side by side, each on what. Pure.
+
+use crate::event::Slot;
+use crate::spec::{Devices, RunConfig};
+use crate::trial::Device;
+
+/// What there is to compute on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Machine {
+    pub cores: usize,
+    /// That this process may use; None where the system does not tell.
+    pub memory: Option<u64>,
+    /// Accelerators of this build and machine, best first; the CPU last.
+    pub devices: Vec<Device>,
+}
+
+/// A wish that the machine cannot grant.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SlotError {
+    #[error("`{asked}` is not there: this build on this machine has {found}. {hint}")]
+    NoSuchDevice { asked: String, found: String, hint: String },
+}
+
+/// Part of the memory that trials may fill; the rest is for the system and for what estimates miss.
+const USABLE: f64 = 0.8;
+
+/// The places where workers run.
+///
+/// On the CPU, jobs x threads is never above the cores. Trials side by side with one thread each come first: they waste
+/// nothing on keeping threads together; cores that are left over become threads. An accelerator is one slot.
+/// `memory_per_trial`: estimated peak in bytes; bounds the number of CPU slots, but never below one.
+pub fn slots(
+    config: &RunConfig,
+    machine: &Machine,
+    trials: usize,
+    memory_per_trial: Option<u64>,
+) -> Result<Vec<Slot>, SlotError> {
+    let accelerators = accelerators(&config.devices, machine)?;
+    let cores = machine.cores.max(1);
+    if accelerators.is_empty() {
+        return Ok(cpu_slots(config, cores, trials.max(1), memory_jobs(machine, memory_per_trial)));
+    }
+    let jobs = config.jobs.unwrap_or(usize::MAX).clamp(1, accelerators.len());
+    let threads = config.threads.unwrap_or(cores / jobs).clamp(1, cores);
+    let devices = accelerators.into_iter().take(jobs).enumerate();
+    Ok(devices.map(|(index, device)| Slot { index, device, threads }).collect())
+}
+
+/// CPU jobs that the memory has room for.
+fn memory_jobs(machine: &Machine, memory_per_trial: Option<u64>) -> usize {
+    match (machine.memory, memory_per_trial) {
+        (Some(memory), Some(trial)) if trial > 0 => ((memory as f64 * USABLE / trial as f64) as usize).max(1),
+        _ => usize::MAX,
+    }
+}
+
+fn cpu_slots(config: &RunConfig, cores: usize, trials: usize, memory_jobs: usize) -> Vec<Slot> {
+    let asked_threads = config.threads.unwrap_or(1).clamp(1, cores);
+    // What the user asks for outright counts more than our estimate of the memory.
+    let jobs = config.jobs.unwrap_or_else(|| (cores / asked_threads).min(memory_jobs)).min(trials).clamp(1, cores);
+    let share = cores / jobs;
+    let threads = |index: usize| match config.threads {
+        Some(threads) => threads.clamp(1, share),
+        None => share + usize::from(index < cores % jobs),
+    };
+    (0..jobs).map(|index| Slot { index, device: Device::Cpu, threads: threads(index) }).collect()
+}
+
+/// The accelerators asked for; none means the CPU.
+fn accelerators(wish: &Devices, machine: &Machine) -> Result<Vec<Device>, SlotError> {
+    let of = |fits: fn(&Device) -> bool| machine.devices.iter().copied().filter(fits).collect::<Vec<_>>();
+    let refuse = |asked: String, feature: &str| {
+        let found: Vec<_> = machine.devices.iter().map(Device::to_string).collect();
+        let found = if found.is_empty() { "cpu".to_owned() } else { found.join(", ") };
+        let hint = format!(
+            "Build with `cargo build --release --features {feature}` on a machine that has one, or set `devices: auto`"
+        );
+        Err(SlotError::NoSuchDevice { asked, found, hint })
+    };
+    match wish {
+        Devices::Cpu => Ok(Vec::new()),
+        Devices::Auto => Ok(of(|device| *device != Device::Cpu)),
+        Devices::Metal => match of(|device| matches!(device, Device::Metal(_))) {
+            none if none.is_empty() => refuse("metal".into(), "metal"),
+            found => Ok(found),
+        },
+        Devices::Cuda(indices) if indices.is_empty() => match of(|device| matches!(device, Device::Cuda(_))) {
+            none if none.is_empty() => refuse("cuda".into(), "cuda"),
+            found => Ok(found),
+        },
+        Devices::Cuda(indices) => {
+            let mut found = Vec::new();
+            for device in indices.iter().map(|&index| Device::Cuda(index)) {
+                if !machine.devices.contains(&device) {
+                    return refuse(device.to_string(), "cuda");
+                }
+                if !found.contains(&device) {
+                    found.push(device);
+                }
+            }
+            Ok(found)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn cpu(cores: usize) -> Machine {
+        Machine { cores, memory: Some(16 << 30), devices: vec![Device::Cpu] }
+    }
+
+    fn check(jobs: Option<usize>, threads: Option<usize>, cores: usize, trials: usize, expected: &[usize]) {
+        let config = RunConfig { jobs, threads, ..RunConfig::default() };
+        let slots = slots(&config, &cpu(cores), trials, None).unwrap();
+        assert_eq!(slots.iter().map(|slot| slot.threads).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn trials_side_by_side_come_first() {
+        check(None, None, 4, 100, &[1, 1, 1, 1]);
+        check(None, None, 8, 3, &[3, 3, 2]);
+        check(None, None, 8, 1, &[8]);
+        check(None, None, 2, 0, &[2]);
+        check(Some(1), None, 8, 100, &[8]);
+        check(Some(4), Some(2), 4, 100, &[1, 1, 1, 1]);
+        check(None, Some(3), 8, 100, &[3, 3]);
+        check(Some(9), None, 2, 100, &[1, 1]);
+        check(None, Some(16), 8, 100, &[8]);
+    }
+
+    #[test]
+    fn memory_bounds_the_jobs() {
+        let slots = slots(&RunConfig::default(), &cpu(16), 100, Some(4 << 30)).unwrap();
+        assert_eq!(slots.iter().map(|slot| slot.threads).collect::<Vec<_>>(), [6, 5, 5]);
+        let one = super::slots(&RunConfig::default(), &cpu(16), 100, Some(1 << 40)).unwrap();
+        assert_eq!(one.len(), 1);
+    }
+
+    #[test]
+    fn accelerators_are_one_slot_each() {
+        let devices = vec![Device::Cuda(0), Device::Cuda(1), Device::Cpu];
+        let machine = Machine { devices, ..cpu(8) };
+        let of = |devices, jobs| {
+            let config = RunConfig { devices, jobs, ..RunConfig::default() };
+            let slots = slots(&config, &machine, 100, Some(1 << 40));
+            slots.map(|slots| slots.iter().map(|slot| (slot.device, slot.threads)).collect::<Vec<_>>())
+        };
+        assert_eq!(of(Devices::Auto, None).unwrap(), [(Device::Cuda(0), 4), (Device::Cuda(1), 4)]);
+        assert_eq!(of(Devices::Cuda(vec![1]), None).unwrap(), [(Device::Cuda(1), 8)]);
+        assert_eq!(of(Devices::Auto, Some(1)).unwrap(), [(Device::Cuda(0), 8)]);
+        assert_eq!(of(Devices::Cpu, Some(1)).unwrap(), [(Device::Cpu, 8)]);
+        insta::assert_snapshot!(of(Devices::Cuda(vec![0, 3]), None).unwrap_err(), @"`cuda:3` is not there: this build on this machine has cuda:0, cuda:1, cpu. Build with `cargo build --release --features cuda` on a machine that has one, or set `devices: auto`");
+        insta::assert_snapshot!(of(Devices::Metal, None).unwrap_err(), @"`metal` is not there: this build on this machine has cuda:0, cuda:1, cpu. Build with `cargo build --release --features metal` on a machine that has one, or set `devices: auto`");
+    }
+
+    proptest! {
+        #[test]
+        fn cores_are_never_exceeded(
+            cores in 1_usize..64, trials in 0_usize..100, jobs in proptest::option::of(1_usize..80), threads in proptest::option::of(1_usize..80),
+        ) {
+            let config = RunConfig { jobs, threads, ..RunConfig::default() };
+            let slots = slots(&config, &cpu(cores), trials, None).unwrap();
+            prop_assert!(!slots.is_empty() && slots.iter().all(|slot| slot.threads > 0));
+            prop_assert!(slots.iter().map(|slot| slot.threads).sum::<usize>() <= cores);
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! What a trial will cost, before it runs: time, memory, disk. Rough on purpose; earlier trials on the same machine
+//! replace the assumed speed. Pure.
+
+use crate::trial::{DataFacts, ModelFacts, Trial, TrialConfig, steps_per_epoch};
+
+/// A trial that has run on this machine.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PastTrial {
+    /// Of its model.
+    pub parameters: u64,
+    /// Real training tokens a second of training.
+    pub tokens_per_second: f64,
+    pub threads: usize,
+    /// Bytes.
+    pub peak_memory: Option<u64>,
+}
+
+/// What a trial is expected to take.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Estimate {
+    pub seconds: f64,
+    /// Peak resident memory of its worker, bytes.
+    pub memory: u64,
+    /// Bytes of its files, a checkpoint included.
+    pub disk: u64,
+}
+
+/// What a sweep is expected to take with some trials at a time.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct PlanEstimate {
+    /// Of wall clock.
+    pub seconds: f64,
+    /// Of the trials that run at one time, bytes.
+    pub memory: u64,
+    /// Bytes.
+    pub disk: u64,
+}
+
+impl PlanEstimate {
+    /// Of trials started in this order, each as soon as one of `jobs` places is free.
+    pub fn of(estimates: &[Estimate], jobs: usize) -> Self {
+        let jobs = jobs.clamp(1, estimates.len().max(1));
+        let mut busy_until = vec![0.0f64; jobs];
+        for estimate in estimates {
+            if let Some(first) = busy_until.iter_mut().min_by(|a, b| a.total_cmp(b)) {
+                *first += estimate.seconds;
+            }
+        }
+        let mut memory: Vec<u64> = estimates.iter().map(|estimate| estimate.memory).collect();
+        memory.sort_unstable_by(|a, b| b.cmp(a));
+        Self {
+            seconds: busy_until.into_iter().fold(0.0, f64::max),
+            memory: memory.iter().take(jobs).sum(),
+            disk: estimates.iter().map(|estimate| estimate.disk).sum(),
+        }
+    }
+}
+
+/// Arithmetic of one thread while training, where no trial has been measured, floating-point operations a second. Half of
+/// what matrix products of these sizes reach on a processor with AVX2 (118 GFLOP/s measured on one core of an EPYC), the
+/// other half for everything that is no matrix product.
+const ASSUMED_SPEED: f64 = 60e9;
+/// Gain of n threads over one is n to this power: 1.88 times for two where a batch is split over threads.
+const THREAD_SCALING: f64 = 0.9;
+/// Weight, gradient and two moments in f32.
+const BYTES_PER_PARAMETER: u64 = 16;
+/// Weight and two moments in f32.
+const CHECKPOINT_BYTES_PER_PARAMETER: u64 = 12;
+/// The program, the tokenizer and the data.
+const BASE_MEMORY: u64 = 120 << 20;
+/// A row of `metrics.csv`, of `evals.csv`.
+const ROW_BYTES: [u64; 2] = [72, 56];
+/// `config.json`, `outcome.json` and the folder of an attempt.
+const SMALL_FILES: u64 = 16 << 10;
+
+/// Estimates one trial on `threads` threads.
+///
+/// Arithmetic follows Chowdhery et al., "PaLM" (2022), appendix B: per token 2 operations a parameter for the forward
+/// pass and 4 for the backward pass of what is trained, and 12 layers hidden length for attention.
+pub fn estimate(trial: &Trial, data: &DataFacts, model: &ModelFacts, past: &[PastTrial], threads: usize) -> Estimate {
+    let config = &trial.config;
+    let batch = config.batch_size.min(data.train_rows.max(1)) as f64;
+    let tokens = trial.steps as f64 * batch * data.mean_tokens;
+    let evals = evaluations(config, trial.steps, data.train_rows);
+    // The fixed set of training examples is no larger than the evaluation set.
+    let eval_tokens =
+        evals as f64 * (2 * data.eval_rows).min(data.eval_rows + data.train_rows) as f64 * data.mean_tokens;
+    let cost = Cost::of(config, data, model);
+    let seconds = match nearest(past, model.parameters) {
+        Some(past) => {
+            let size = past.parameters.max(1) as f64 / model.parameters.max(1) as f64;
+            let speed = past.tokens_per_second * size * scaling(threads) / scaling(past.threads);
+            let full = Cost::unfrozen(data, model);
+            (tokens * cost.train / full.train + eval_tokens * cost.eval / full.train) / speed
+        }
+        None => (tokens * cost.train + eval_tokens * cost.eval) / (ASSUMED_SPEED * scaling(threads)),
+    };
+    let disk = trial.steps * ROW_BYTES[0]
+        + evals * ROW_BYTES[1]
+        + model.parameters * CHECKPOINT_BYTES_PER_PARAMETER
+        + SMALL_FILES;
+    Estimate { seconds, memory: memory(config, data, model, past), disk }
+}
+
+fn scaling(threads: usize) -> f64 {
+    (threads.max(1) as f64).powf(THREAD_SCALING)
+}
+
+/// The measured trial whose model is nearest in size.
+fn nearest(past: &[PastTrial], parameters: u64) -> Option<&PastTrial> {
+    let distance = |other: u64| (other.max(1) as f64 / parameters.max(1) as f64).ln().abs();
+    past.iter()
+        .filter(|past| past.tokens_per_second.is_finite() && past.tokens_per_second > 0.0)
+        .min_by(|a, b| distance(a.parameters).total_cmp(&distance(b.parameters)))
+}
+
+/// Evaluations of a run: before the first step, every `eval_every`, and after the last.
+fn evaluations(config: &TrialConfig, steps: u64, rows: usize) -> u64 {
+    let every = config.eval_every.steps(steps_per_epoch(rows, config.batch_size)).max(1);
+    1 + steps.div_ceil(every)
+}
+
+/// Floating-point operations a token.
+struct Cost {
+    train: f64,
+    eval: f64,
+}
+
+impl Cost {
+    fn of(config: &TrialConfig, data: &DataFacts, model: &ModelFacts) -> Self {
+        let frozen = config.model.freeze.min(model.layers) as f64 / model.layers.max(1) as f64;
+        let full = Self::unfrozen(data, model);
+        Self { train: full.eval + (full.train - full.eval) * (1.0 - frozen), eval: full.eval }
+    }
+
+    /// Nothing frozen.
+    fn unfrozen(data: &DataFacts, model: &ModelFacts) -> Self {
+        let embeddings = ((model.vocabulary + model.max_positions) * model.hidden) as u64;
+        let dense = model.parameters.saturating_sub(embeddings) as f64;
+        let attention = (model.layers * model.hidden) as f64 * data.mean_tokens;
+        Self { train: 6.0 * dense + 12.0 * attention, eval: 2.0 * dense + 4.0 * attention }
+    }
+}
+
+/// Weights, gradients and moments, and what the backward pass of one micro-batch needs; at least what a model of this
+/// size has been seen to take.
+fn memory(config: &TrialConfig, data: &DataFacts, model: &ModelFacts, past: &[PastTrial]) -> u64 {
+    let examples = config.batch_size.div_ceil(config.grad_accumulation.max(1));
+    let length = config.data.max_length as f64;
+    // Batches are padded to their longest example.
+    let tokens = examples as f64 * length.min(data.mean_tokens * 3.0);
+    // Kept of each layer, a token: about ten vectors of the hidden size, two of the intermediate one, the attention rows.
+    let per_layer = (10 * model.hidden + 2 * model.intermediate) as f64 + 2.0 * model.heads as f64 * length;
+    let activations = (4.0 * tokens * per_layer * model.layers as f64) as u64;
+    let computed = model.parameters * BYTES_PER_PARAMETER + activations + BASE_MEMORY;
+    let seen = past.iter().filter(|past| past.parameters == model.parameters).filter_map(|past| past.peak_memory);
+    seen.max().map_or(computed, |seen| seen.max(model.parameters * BYTES_PER_PARAMETER))
+}

@@ -1,0 +1,258 @@
+//! The expansion itself: one walk over the product, one over `include`.
+
+use std::collections::{HashMap, HashSet};
+
+use serde_json::Value;
+
+use super::{DataFound, Facts, ModelFound, Plan, check, identity};
+use crate::spec::{
+    Choice, Place, Problem, Problems, Setting, SweepSpec, lookup, place_of, sets_seed, shown, source_key,
+};
+use crate::trial::{Axis, AxisValue, Pooling, Trial, TrialConfig, TrialId};
+
+/// Expands a sweep into its trials. `facts` holds every source that [`SweepSpec::sources`] names.
+///
+/// # Errors
+/// Every value that does not fit its data or checkpoint, with its place.
+pub fn expand(spec: &SweepSpec, facts: &Facts) -> Result<Plan, Problems> {
+    let mut expansion = Expansion::new(spec, facts);
+    expansion.product();
+    expansion.include();
+    expansion.finish()
+}
+
+/// What varies: a key, and how its value is found in a trial.
+struct Column {
+    path: String,
+    /// Dimension and key within it; None for keys that only `include` gives.
+    axis: Option<(usize, usize)>,
+    values: Vec<AxisValue>,
+}
+
+impl Column {
+    fn add(&mut self, shown: &AxisValue) {
+        if self.values.iter().all(|known| known.value != shown.value) {
+            self.values.push(shown.clone());
+        }
+    }
+
+    /// The value that a configuration has here, as the sweep file wrote it if it did; else it joins the values.
+    fn value_in(&mut self, config: &Value) -> AxisValue {
+        let value = shown(&self.path, lookup(config, &self.path).unwrap_or(&Value::Null));
+        match self.values.iter().find(|known| known.value == value.value) {
+            Some(known) => known.clone(),
+            None => {
+                self.values.push(value.clone());
+                value
+            }
+        }
+    }
+}
+
+/// The axes of the product, then what only `include` varies, seeds last.
+fn columns(spec: &SweepSpec) -> Vec<Column> {
+    let mut columns: Vec<Column> = Vec::new();
+    for (d, dimension) in spec.dimensions.iter().enumerate() {
+        for (k, key) in dimension.keys.iter().enumerate() {
+            let mut column = Column { path: key.path.clone(), axis: Some((d, k)), values: Vec::new() };
+            for choice in &key.choices {
+                column.add(&choice.shown);
+            }
+            columns.push(column);
+        }
+    }
+    for (path, _) in spec.include.iter().flat_map(|entry| &entry.values) {
+        if columns.iter().all(|column| column.path != *path) {
+            columns.push(Column { path: path.clone(), axis: None, values: Vec::new() });
+        }
+    }
+    // Values that only `include` brings to an axis keep the form in which they were written.
+    for column in columns.iter_mut().filter(|column| column.axis.is_some()) {
+        for (path, choice) in spec.include.iter().flat_map(|entry| &entry.values) {
+            if *path == column.path {
+                column.add(&choice.shown);
+            }
+        }
+    }
+    let (seeds, mut columns): (Vec<Column>, Vec<Column>) = columns.into_iter().partition(|c| c.path == "seed");
+    columns.extend(seeds.into_iter().filter(|seed| seed.axis.is_none() || seed.values.len() > 1));
+    columns
+}
+
+struct Expansion<'s> {
+    spec: &'s SweepSpec,
+    data: HashMap<String, &'s DataFound>,
+    models: HashMap<&'s str, &'s ModelFound>,
+    /// Of the trial before.
+    last: Option<(&'s DataFound, &'s ModelFound)>,
+    columns: Vec<Column>,
+    trials: Vec<Trial>,
+    ids: HashSet<TrialId>,
+    /// Equal trials dropped.
+    dropped: usize,
+    /// For each entry of `exclude`, whether it has matched.
+    matched: Vec<bool>,
+    problems: HashMap<(Place, String), Problem>,
+}
+
+impl<'s> Expansion<'s> {
+    fn new(spec: &'s SweepSpec, facts: &'s Facts) -> Self {
+        Self {
+            spec,
+            data: facts.data.iter().map(|found| (source_key(&found.written, &found.model), found)).collect(),
+            models: facts.models.iter().map(|found| (found.written.as_str(), found)).collect(),
+            last: None,
+            columns: columns(spec),
+            trials: Vec::new(),
+            ids: HashSet::new(),
+            dropped: 0,
+            matched: vec![false; spec.exclude.len()],
+            problems: HashMap::new(),
+        }
+    }
+
+    /// Every combination of the axes, the last varying fastest.
+    fn product(&mut self) {
+        let dimensions = &self.spec.dimensions;
+        // Shallow keys are applied before deeper ones, wherever they stand.
+        let mut order: Vec<(usize, usize)> = Vec::new();
+        for (d, dimension) in dimensions.iter().enumerate() {
+            order.extend((0..dimension.keys.len()).map(|k| (d, k)));
+        }
+        order.sort_by_key(|&(d, k)| dimensions[d].keys[k].path.split('.').count());
+        let mut point = vec![0; dimensions.len()];
+        loop {
+            let chosen: Vec<&Choice> = order.iter().map(|&(d, k)| &dimensions[d].keys[k].choices[point[d]]).collect();
+            let settings: Vec<&Setting> = chosen.iter().flat_map(|choice| &choice.settings).collect();
+            self.trial(&settings, |column| {
+                column.axis.map(|(d, k)| dimensions[d].keys[k].choices[point[d]].shown.clone())
+            });
+            let Some(next) = (0..dimensions.len()).rev().find(|&d| point[d] + 1 < dimensions[d].len()) else { break };
+            point[next] += 1;
+            point[next + 1..].fill(0);
+        }
+    }
+
+    /// Extra trials over the fixed values, repeated by seeds unless they choose their own.
+    fn include(&mut self) {
+        for entry in &self.spec.include {
+            let seeds: Vec<Option<&Choice>> = match self.spec.seeds {
+                Some(index) if !sets_seed(entry) => {
+                    self.spec.dimensions[index].keys.iter().flat_map(|key| key.choices.iter().map(Some)).collect()
+                }
+                _ => vec![None],
+            };
+            for seed in seeds {
+                let mut settings = entry.settings();
+                settings.extend(seed.iter().flat_map(|choice| &choice.settings));
+                self.trial(&settings, |column| {
+                    let written = entry.values.iter().find(|(path, _)| *path == column.path);
+                    written.map(|(_, choice)| choice.shown.clone())
+                });
+            }
+        }
+    }
+
+    /// Adds the trial that `settings` make of the fixed values. `known` gives the values that need no looking up.
+    fn trial(&mut self, settings: &[&Setting], known: impl Fn(&Column) -> Option<AxisValue>) {
+        let mut config = self.spec.base.clone();
+        for setting in settings {
+            if let Err(problem) = setting.apply(&mut config) {
+                self.problem(problem);
+            }
+        }
+        let place = |key| place_of(self.spec.fixed.iter().chain(settings.iter().copied()), key);
+        let Some((data, model)) = self.found(&config) else {
+            let place = place("data.train").or_else(|| place("model.from")).unwrap_or(Place::START);
+            return self.problem(Problem::new(place, "nothing is known of this trial's data or checkpoint"));
+        };
+        resolve(&mut config, model);
+        let Ok(json) = serde_json::to_value(&config) else { return };
+        if self.is_excluded(&json) {
+            return;
+        }
+        let steps = config.length.steps(data.facts.train_rows, config.batch_size);
+        for mistake in check::mistakes(&config, steps, &model.facts) {
+            let at = place(mistake.key).or_else(|| place(mistake.or_else)).unwrap_or(Place::START);
+            self.problem(mistake.at(at));
+        }
+        let values = self.columns.iter_mut().map(|column| {
+            let value = match known(column) {
+                Some(value) => {
+                    if column.axis.is_none() {
+                        column.add(&value);
+                    }
+                    value
+                }
+                None => column.value_in(&json),
+            };
+            (column.path.clone(), value)
+        });
+        let values = values.collect();
+        let Some(id) = identity::id(json, &data.facts, &model.facts) else { return };
+        if !self.ids.insert(id.clone()) {
+            self.dropped += 1;
+            return;
+        }
+        config.data.clone_from(&data.located);
+        config.model.from.clone_from(&model.located);
+        self.trials.push(Trial { id, values, steps, config });
+    }
+
+    /// What is known of a trial's sources; most often the same as of the trial before.
+    fn found(&mut self, config: &TrialConfig) -> Option<(&'s DataFound, &'s ModelFound)> {
+        let fits = |(data, model): &(&DataFound, &ModelFound)| {
+            model.written == config.model.from && data.model == config.model.from && data.written == config.data
+        };
+        if !self.last.as_ref().is_some_and(fits) {
+            let data = self.data.get(&source_key(&config.data, &config.model.from))?;
+            let model = self.models.get(config.model.from.as_str())?;
+            self.last = Some((data, model));
+        }
+        self.last
+    }
+
+    fn is_excluded(&mut self, json: &Value) -> bool {
+        let mut excluded = false;
+        for (entry, matched) in self.spec.exclude.iter().zip(&mut self.matched) {
+            if entry.matches(json) {
+                *matched = true;
+                excluded = true;
+            }
+        }
+        excluded
+    }
+
+    fn problem(&mut self, problem: Problem) {
+        self.problems.entry((problem.place(), problem.what().to_owned())).or_insert(problem);
+    }
+
+    fn finish(self) -> Result<Plan, Problems> {
+        if !self.problems.is_empty() {
+            return Err(self.spec.problems(self.problems.into_values().collect()));
+        }
+        let mut warnings = self.spec.warnings();
+        for (entry, _) in self.spec.exclude.iter().zip(&self.matched).filter(|(_, matched)| !**matched) {
+            warnings.push(self.spec.warning(&Problem::new(entry.place, "this entry of `exclude` matches no trial")));
+        }
+        match self.dropped {
+            0 => {}
+            1 => warnings.push("warning: one trial is equal to an earlier one and was dropped".into()),
+            several => warnings.push(format!("warning: {several} trials are equal to earlier ones and were dropped")),
+        }
+        if self.trials.is_empty() {
+            let place = self.spec.exclude.first().map_or(Place::START, |entry| entry.place);
+            let problem = Problem::new(place, "no trial is left").hint("`exclude` drops all of them");
+            return Err(self.spec.problems(vec![problem]));
+        }
+        let axes = self.columns.into_iter().map(|column| Axis { key: column.path, values: column.values }).collect();
+        Ok(Plan { name: self.spec.name.clone(), axes, trials: self.trials, warnings })
+    }
+}
+
+/// What the checkpoint decides where the sweep does not.
+fn resolve(config: &mut TrialConfig, model: &ModelFound) {
+    let default = if model.facts.has_pooler { Pooling::Pooler } else { Pooling::Mean };
+    config.model.pooling.get_or_insert(default);
+    config.model.dropout = config.model.dropout.or(model.facts.dropout);
+}

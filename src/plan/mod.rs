@@ -1,0 +1,68 @@
+//! From a checked sweep to its trials: product, zip, include, exclude, seeds, ids. Pure.
+//!
+//! Guarantees: trials come in the order of the file (the last key varies fastest, `include` after the product), each id
+//! once; ids depend on what a trial is, never on how the sweep was written or where its files lie.
+
+mod check;
+mod estimate;
+mod expand;
+mod identity;
+#[cfg(test)]
+mod tests;
+
+pub use estimate::{Estimate, PastTrial, PlanEstimate, estimate};
+pub use expand::expand;
+pub use identity::NUMERICS;
+
+use crate::trial::{Axis, DataConfig, DataFacts, ModelFacts, Trial, TrialConfig};
+
+/// The trials of a sweep, in order, each id once.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    pub name: String,
+    /// What varies, in the order of the sweep file; `seed` last if it varies.
+    pub axes: Vec<Axis>,
+    pub trials: Vec<Trial>,
+    /// What the user should know, such as an `exclude` entry that matches nothing.
+    pub warnings: Vec<String>,
+}
+
+/// What the plan must know of the outside world: each source of [`crate::spec::SweepSpec`] as found.
+#[derive(Debug, Clone, Default)]
+pub struct Facts {
+    pub data: Vec<DataFound>,
+    pub models: Vec<ModelFound>,
+}
+
+impl Facts {
+    /// What is known of the data and the checkpoint of a planned trial.
+    pub fn of(&self, config: &TrialConfig) -> Option<(&DataFacts, &ModelFacts)> {
+        let data = self.data.iter().find(|found| found.located == config.data && self.reads(found, config))?;
+        let model = self.models.iter().find(|found| found.located == config.model.from)?;
+        Some((&data.facts, &model.facts))
+    }
+
+    /// Whether `found` was read with the tokenizer of the trial's checkpoint.
+    fn reads(&self, found: &DataFound, config: &TrialConfig) -> bool {
+        self.models.iter().any(|model| model.written == found.model && model.located == config.model.from)
+    }
+}
+
+/// A data section with the tokenizer it is read with.
+#[derive(Debug, Clone)]
+pub struct DataFound {
+    /// As written (sources not located), and `model.from` as written.
+    pub written: DataConfig,
+    pub model: String,
+    /// The same with located sources.
+    pub located: DataConfig,
+    pub facts: DataFacts,
+}
+
+#[derive(Debug, Clone)]
+pub struct ModelFound {
+    /// `model.from` as written.
+    pub written: String,
+    pub located: String,
+    pub facts: ModelFacts,
+}

@@ -1,0 +1,550 @@
+//! Figure `curves`: the loss of the best configuration at each value of the first axis, all others behind it in grey.
+
+use std::f64::consts::LN_2;
+
+use super::axis::{self, Scale};
+use super::font;
+use super::labels::Labels;
+use super::scene::{Align, Ink, MARGIN, Scene, Text, WIDTH, ink};
+use super::words;
+use crate::analysis::curve::{self, Point, Spread};
+use crate::analysis::{Config, Judgement, Run, Study, Sweep, plateau, rank};
+
+/// Facets above this would be too small to read; the best ones are drawn.
+const MOST_FACETS: usize = 12;
+/// The smoother's reach to each side over train losses, as a share of all steps.
+const TRAIN_HALF_WIDTH: f64 = 0.05;
+const GUTTER: f64 = 26.0;
+const LEFT: f64 = 44.0;
+const STRIP: f64 = 26.0;
+
+/// A panel: the configurations at one value of the axis.
+struct Facet<'a> {
+    title: String,
+    configs: Vec<&'a Config>,
+}
+
+impl<'a> Facet<'a> {
+    /// The best that survived, else one that stands for the rest: a failed one with a curve, else any with one.
+    fn front(&self, sweep: &Sweep) -> Option<&'a Config> {
+        let drawn = |config: &&&Config| config.runs.iter().any(|&run| !sweep.runs[run].metrics.is_empty());
+        let survivor = self.configs.iter().find(|config| config.best.is_some());
+        let failed = || self.configs.iter().filter(drawn).find(|config| config.judgement.failed());
+        survivor.or_else(failed).or_else(|| self.configs.iter().find(drawn)).copied()
+    }
+}
+
+impl Facet<'_> {
+    /// Whether there is more to say above the frame than the value and the loss.
+    fn second_line(&self, key: Option<&str>) -> bool {
+        let names = |config: &&Config| config.best.is_none() || !words::config(config, key).is_empty();
+        self.configs.first().is_some_and(|config| names(&config)) || self.configs.iter().any(|c| c.judgement.failed())
+    }
+}
+
+/// Where a panel lies and how its numbers map.
+struct Frame {
+    left: f64,
+    right: f64,
+    top: f64,
+    bottom: f64,
+    x: Scale,
+    y: Scale,
+}
+
+impl Frame {
+    fn at(&self, x: f64, y: f64) -> (f64, f64) {
+        (self.x.at(x), self.y.at(y))
+    }
+
+    fn place(&self, points: &[Point]) -> Vec<(f64, f64)> {
+        points.iter().map(|point| self.at(point.x, point.y)).collect()
+    }
+
+    /// A curve, cut where it leaves the frame; says whether it left.
+    fn curve(&self, scene: &mut Scene, points: &[(f64, f64)], width: f64, ink: Ink) -> bool {
+        for piece in axis::clip(points, (self.top, self.bottom)) {
+            scene.line(&piece, width, ink);
+        }
+        points.iter().any(|point| point.1 < self.top)
+    }
+}
+
+/// What all panels share.
+struct Common<'a> {
+    sweep: &'a Sweep,
+    study: &'a Study,
+    key: Option<&'a str>,
+    y: (f64, f64),
+    end: u64,
+    /// Whether any panel needs a second line above its frame.
+    two_lines: bool,
+}
+
+/// Draws the figure, whatever there is to draw.
+pub fn curves(sweep: &Sweep, study: &Study) -> Scene {
+    let key = facet_axis(sweep);
+    let (facets, left_out) = facets(sweep, study, key);
+    let title = match key {
+        Some("lr") => "Loss curves: the best configuration at each learning rate".to_owned(),
+        Some(key) => format!("Loss curves: the best configuration at each {}", words::axis(key).replace('_', " ")),
+        None => "Loss curves".to_owned(),
+    };
+    let mut scene = Scene::new("curves", title);
+    let two_lines = facets.iter().any(|facet| facet.second_line(key));
+    let common = Common { sweep, study, key, y: range(sweep, study, &facets), end: end(sweep, study), two_lines };
+    let mut top = scene.heading(&subtitle(&common, left_out)) + 14.0;
+    let columns = columns(facets.len());
+    let space = WIDTH - LEFT - MARGIN - GUTTER * (columns - 1) as f64;
+    let width = space / columns as f64;
+    let height = match columns {
+        _ if sweep.runs.iter().all(|run| run.metrics.is_empty() && run.evals.is_empty()) => 90.0,
+        1 => 300.0,
+        2 => 230.0,
+        3 => 190.0,
+        _ => 140.0,
+    };
+    let head = if two_lines { 34.0 } else { 18.0 };
+    let mut off_scale = 0;
+    for row in facets.chunks(columns) {
+        for (column, facet) in row.iter().enumerate() {
+            let left = LEFT + (width + GUTTER) * column as f64;
+            let (right, plot) = (left + width, top + head);
+            let frame = Frame {
+                left,
+                right,
+                top: plot,
+                bottom: plot + height,
+                x: Scale::new((0.0, common.end as f64), (left, right)),
+                y: Scale::new(common.y, (plot + height, plot)),
+            };
+            off_scale += draw_facet(&mut scene, &common, facet, &frame, column == 0);
+        }
+        top += head + height + 10.0 + STRIP + 46.0;
+    }
+    if facets.iter().all(|facet| facet.configs.is_empty()) {
+        scene.text(Text::new(MARGIN, top, "The sweep has no trials.").ink(ink::TEXT));
+        top += 24.0;
+    }
+    scene.text(Text::new(f64::midpoint(LEFT, WIDTH - MARGIN), top - 14.0, "optimizer step").align(Align::Middle));
+    scene.height = key_line(&mut scene, &common, top + 14.0, off_scale) + 4.0;
+    scene
+}
+
+/// The learning rate if it varies, else the first axis.
+fn facet_axis(sweep: &Sweep) -> Option<&str> {
+    let mut axes = rank::axes(sweep).map(|axis| axis.key.as_str());
+    let first = axes.next()?;
+    Some(if first == "lr" { first } else { axes.find(|key| *key == "lr").unwrap_or(first) })
+}
+
+/// The panels in the axis' order, and how many values found no room.
+fn facets<'a>(sweep: &'a Sweep, study: &'a Study, key: Option<&str>) -> (Vec<Facet<'a>>, usize) {
+    let Some(key) = key else {
+        return (vec![Facet { title: sweep.name.clone(), configs: study.configs.iter().collect() }], 0);
+    };
+    // In order of rank; configurations that do not say stand together.
+    let mut found: Vec<(String, Facet<'a>)> = Vec::new();
+    for config in &study.configs {
+        let value = config.value(key);
+        let name = value.map_or_else(String::new, |value| value.value.to_string());
+        match found.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, facet)) => facet.configs.push(config),
+            None => {
+                let title = value.map_or_else(|| format!("no {key}"), |value| words::value(key, value));
+                found.push((name, Facet { title, configs: vec![config] }));
+            }
+        }
+    }
+    let left_out = found.len().saturating_sub(MOST_FACETS);
+    found.truncate(MOST_FACETS);
+    let axis = sweep.axes.iter().find(|axis| axis.key == key);
+    let place = |name: &str| axis.and_then(|axis| axis.values.iter().position(|value| value.value.to_string() == name));
+    let numbers = found.iter().all(|(name, _)| name.parse::<f64>().is_ok());
+    found.sort_by(|(a, _), (b, _)| {
+        let number = |name: &str| name.parse::<f64>().unwrap_or(f64::NAN);
+        if numbers { number(a).total_cmp(&number(b)) } else { place(a).cmp(&place(b)) }
+    });
+    (found.into_iter().map(|(_, facet)| facet).collect(), left_out)
+}
+
+fn columns(facets: usize) -> usize {
+    match facets {
+        0 | 1 => 1,
+        2 | 4 => 2,
+        3 | 5 | 6 | 9 => 3,
+        _ => 4,
+    }
+}
+
+/// Last step that any curve may reach.
+fn end(sweep: &Sweep, study: &Study) -> u64 {
+    sweep.runs.iter().map(|run| run.measured().end()).max().unwrap_or(0).max(study.steps).max(1)
+}
+
+/// From the lowest smoothed loss in front to a little above chance and the untrained model. A diverged curve does not
+/// set the scale.
+fn range(sweep: &Sweep, study: &Study, facets: &[Facet<'_>]) -> (f64, f64) {
+    let starts = sweep.runs.iter().filter_map(|run| run.evals.first()).map(|row| f64::from(row.eval_loss));
+    let mut starts: Vec<f64> = starts.filter(|loss| loss.is_finite()).collect();
+    starts.sort_by(f64::total_cmp);
+    let start = starts.get(starts.len() / 2).copied();
+    let (mut low, mut high) = (f64::INFINITY, start.unwrap_or(0.0).max(study.chance.unwrap_or(0.0)));
+    let cap = if high > 0.0 { 1.6 * high } else { f64::INFINITY };
+    for config in facets.iter().filter_map(|facet| facet.front(sweep)) {
+        for run in config.runs.iter().map(|&run| &sweep.runs[run]) {
+            let train = smooth_train(&[run]);
+            let eval = curve::eval_loss(&run.evals);
+            for y in train.iter().chain(&eval).map(|point| point.y).filter(|y| y.is_finite()) {
+                low = low.min(y);
+                high = high.max(y.min(cap));
+            }
+        }
+    }
+    if low > high {
+        return (0.0, 1.0);
+    }
+    let high = high + 0.12 * (high - low).max(0.05);
+    (if low < 0.4 * high { 0.0 } else { low - 0.1 * (high - low) }, high)
+}
+
+fn subtitle(common: &Common<'_>, left_out: usize) -> Vec<String> {
+    let study = common.study;
+    let window = TRAIN_HALF_WIDTH * study.steps as f64;
+    let raw = if study.seeds == 1 { "raw training loss faint".into() } else { format!("raw training loss of {} seeds faint", study.seeds) };
+    let left_out = match left_out {
+        0 => String::new(),
+        n => format!("the {MOST_FACETS} values with the lowest best loss of {}; the others are in trials.csv", n + MOST_FACETS),
+    };
+    vec![
+        words::size(common.sweep, study),
+        raw,
+        format!("smoothed bold (centred local-linear, ±{} steps)", words::round(window.max(2.0).round())),
+        format!("eval loss{}{}", words::interval(study), if study.seeds == 1 { "" } else { ": mean with min–max band over seeds" }),
+        if study.configs.len() > 1 { "grey: eval loss of every other configuration there".into() } else { String::new() },
+        if common.key.is_some() { "same y scale in every panel".into() } else { String::new() },
+        left_out,
+    ]
+}
+
+/// Draws one panel; returns how many curves leave the frame.
+fn draw_facet(scene: &mut Scene, common: &Common<'_>, facet: &Facet<'_>, frame: &Frame, first: bool) -> usize {
+    let front = facet.front(common.sweep);
+    let survived = front.filter(|config| config.best.is_some());
+    header(scene, common, facet, frame, common.two_lines);
+    if let Some(config) = survived {
+        tints(scene, common, config, frame);
+    }
+    grid(scene, common, frame, first);
+    let mut off_scale = grey(scene, common, facet, frame, front);
+    if let Some(config) = front {
+        off_scale += front_curves(scene, common, config, frame);
+        strip(scene, common, config, frame);
+    }
+    crosses(scene, common, facet, frame);
+    match survived {
+        Some(config) => marks(scene, common, config, frame),
+        None => explanation(scene, common, facet, front, frame),
+    }
+    off_scale
+}
+
+/// Two lines above the frame: what it is and how good, what it holds and how much failed.
+fn header(scene: &mut Scene, common: &Common<'_>, facet: &Facet<'_>, frame: &Frame, two_lines: bool) {
+    let best = facet.configs.first().and_then(|config| config.best.map(|best| (config, best)));
+    let space = frame.right - frame.left;
+    let above = frame.top - if two_lines { 27.0 } else { 10.0 };
+    let mut used = 0.0;
+    if let Some((config, best)) = best {
+        let lost = if config.complete() { String::new() } else { format!(" ({}/{})", best.n, config.runs.len()) };
+        let level = Text::new(frame.right, above, words::level(best) + &lost);
+        let level = level.size(13.0).bold().ink(ink::EVAL_TEXT).align(Align::Right);
+        used = level.width() + 12.0;
+        scene.text(level);
+    }
+    let title = font::elide(&font::printable(&facet.title, true), 13.0, true, space - used);
+    scene.text(Text::new(frame.left, above, title).size(13.0).bold().ink(ink::TEXT));
+    let failed = facet.configs.iter().filter(|config| config.judgement.failed()).count();
+    let mut used = 0.0;
+    if failed > 0 {
+        let text = format!("{failed} of {} failed", words::count(facet.configs.len(), "config"));
+        let text = Text::new(frame.right, frame.top - 10.0, text).align(Align::Right);
+        used = text.width() + 12.0;
+        scene.text(text);
+    }
+    let name = match best {
+        Some((config, _)) => words::config(config, common.key),
+        None if failed == facet.configs.len() => "no configuration survived".into(),
+        None => "nothing finished yet".into(),
+    };
+    let name = font::elide(&font::printable(&name, false), 12.0, false, space - used);
+    scene.text(Text::new(frame.left, frame.top - 10.0, name));
+}
+
+/// The plateau's tint and that of the rise.
+fn tints(scene: &mut Scene, common: &Common<'_>, config: &Config, frame: &Frame) {
+    let Some(onset) = config.judgement.onset() else { return };
+    let last = shown(common.sweep, config).iter().map(|run| run.measured().end()).max().unwrap_or(common.end);
+    let (from, to) = (frame.x.at(onset as f64), frame.x.at(last as f64));
+    let rise = config.judgement.rises().map_or(to, |step| frame.x.at(step as f64));
+    scene.rect([from, frame.top, rise, frame.bottom], ink::PLATEAU.alpha(0.10));
+    scene.rect([rise, frame.top, to, frame.bottom], ink::RISING.alpha(0.13));
+}
+
+/// Grid lines, both axes and their numbers, and the dashed line of chance.
+fn grid(scene: &mut Scene, common: &Common<'_>, frame: &Frame, first: bool) {
+    let (values, digits) = axis::ticks(common.y.0, common.y.1, 5);
+    for value in values {
+        let y = frame.y.at(value);
+        scene.line(&[(frame.left, y), (frame.right, y)], 1.0, ink::GRID);
+        if first {
+            scene.text(Text::new(frame.left - 6.0, y + 4.0, format!("{value:.digits$}")).align(Align::Right));
+        }
+    }
+    if first {
+        let middle = f64::midpoint(frame.top, frame.bottom);
+        let label = Text::new(15.0, middle, "loss (nats)").align(Align::Middle).upright();
+        scene.text(label);
+    }
+    if let Some(chance) = common.study.chance.filter(|chance| *chance <= common.y.1 && *chance >= common.y.0) {
+        scene.dashes((frame.left, frame.right), frame.y.at(chance), ink::AXIS);
+    }
+    scene.line(&[(frame.left, frame.bottom), (frame.right, frame.bottom)], 1.0, ink::AXIS);
+    let base = frame.bottom + 10.0 + STRIP;
+    scene.line(&[(frame.left, base), (frame.right, base)], 1.0, ink::AXIS);
+    let ticks = axis::step_ticks(common.end, if frame.right - frame.left < 240.0 { 3 } else { 5 });
+    for step in ticks {
+        let x = frame.x.at(step as f64);
+        scene.line(&[(x, base), (x, base + 4.0)], 1.0, ink::AXIS);
+        let label = Text::new(x, base + 17.0, step.to_string());
+        let (label, half) = (label.clone().align(Align::Middle), label.width() / 2.0);
+        let x = x.clamp(frame.left + half - 4.0, (frame.right - half).max(frame.left));
+        scene.text(Text { x, ..label });
+    }
+}
+
+/// Every run of every other configuration.
+fn grey(scene: &mut Scene, common: &Common<'_>, facet: &Facet<'_>, frame: &Frame, front: Option<&Config>) -> usize {
+    let others = facet.configs.iter().filter(|config| front.is_none_or(|front| config.runs != front.runs));
+    let runs: Vec<usize> = others.flat_map(|config| config.runs.iter().copied()).collect();
+    let alpha = (8.0 / runs.len().max(1) as f64).clamp(0.16, 0.45);
+    let draw = |run: usize| {
+        let points = axis::reduce(&frame.place(&curve::eval_loss(&common.sweep.runs[run].evals)));
+        frame.curve(scene, &points, 1.0, ink::CONTEXT.alpha(alpha))
+    };
+    runs.into_iter().map(draw).filter(|left| *left).count()
+}
+
+/// The runs of a configuration whose curves stand for it.
+fn shown<'a>(sweep: &'a Sweep, config: &Config) -> Vec<&'a Run> {
+    let runs = if config.survivors.is_empty() { &config.runs } else { &config.survivors };
+    runs.iter().map(|&run| &sweep.runs[run]).collect()
+}
+
+/// Mean train loss of some runs, smoothed.
+fn smooth_train(runs: &[&Run]) -> Vec<Point> {
+    let raw: Vec<Vec<Point>> = runs.iter().map(|run| curve::train_loss(&run.metrics)).collect();
+    let steps = runs.iter().map(|run| run.trial.steps).max().unwrap_or(0);
+    let mean: Vec<Point> = curve::spread(&raw).iter().map(|point| Point { x: point.x, y: point.mean }).collect();
+    curve::smooth(&mean, (TRAIN_HALF_WIDTH * steps as f64).round().max(2.0))
+}
+
+/// Raw and smoothed train loss, band and mean of the eval loss.
+fn front_curves(scene: &mut Scene, common: &Common<'_>, config: &Config, frame: &Frame) -> usize {
+    let runs = shown(common.sweep, config);
+    let mut off_scale = 0;
+    // The more points a pixel, the fainter.
+    let points: usize = runs.iter().map(|run| run.metrics.len()).sum();
+    let alpha = (0.3 * (frame.right - frame.left) / points.max(1) as f64).clamp(0.10, 0.36);
+    for run in &runs {
+        let raw = axis::reduce(&frame.place(&curve::train_loss(&run.metrics)));
+        frame.curve(scene, &raw, 0.8, ink::TRAIN.alpha(alpha));
+    }
+    if config.survivors.is_empty() {
+        for run in &runs {
+            let eval = frame.place(&curve::eval_loss(&run.evals));
+            off_scale += usize::from(frame.curve(scene, &eval, 1.6, ink::EVAL));
+        }
+    } else if runs.len() > 1 {
+        band(scene, frame, &config.curve);
+    }
+    let train = axis::reduce(&frame.place(&smooth_train(&runs)));
+    off_scale += usize::from(frame.curve(scene, &train, 2.0, ink::TRAIN));
+    let mean: Vec<Point> = config.curve.iter().map(|point| Point { x: point.x, y: point.mean }).collect();
+    off_scale + usize::from(frame.curve(scene, &frame.place(&mean), 2.2, ink::EVAL))
+}
+
+/// Least to greatest over seeds.
+fn band(scene: &mut Scene, frame: &Frame, spread: &[Spread]) {
+    let edge = |point: &Spread, y: f64| (frame.x.at(point.x), frame.y.at(y).max(frame.top));
+    let over = spread.iter().map(|point| edge(point, point.high));
+    let under = spread.iter().rev().map(|point| edge(point, point.low));
+    scene.area(over.chain(under).collect(), ink::EVAL.alpha(0.20));
+}
+
+/// A cross on the top edge for each run that met a NaN, or ran away, at its step.
+fn crosses(scene: &mut Scene, common: &Common<'_>, facet: &Facet<'_>, frame: &Frame) {
+    for run in facet.configs.iter().flat_map(|config| &config.runs) {
+        if let Judgement::NotFinite { step } | Judgement::Diverged { step } = common.study.judgements[*run] {
+            scene.cross((frame.x.at(step as f64), frame.top), 3.4, ink::FAILED);
+        }
+    }
+}
+
+/// Plateau line, best checkpoint and direct labels.
+fn marks(scene: &mut Scene, common: &Common<'_>, config: &Config, frame: &Frame) {
+    let mut labels = Labels::new([frame.left, frame.top, frame.right, frame.bottom]);
+    let train = frame.place(&smooth_train(&shown(common.sweep, config)));
+    let eval: Vec<(f64, f64)> = config.curve.iter().map(|point| frame.at(point.x, point.mean)).collect();
+    labels.avoid(&train);
+    labels.avoid(&eval);
+    if let Some(onset) = config.judgement.onset() {
+        let x = frame.x.at(onset as f64);
+        scene.line(&[(x, frame.top), (x, frame.bottom)], 1.4, ink::PLATEAU);
+        plateau_label(scene, &mut labels, config, frame, x);
+    }
+    if let Some(best) = config.curve.iter().find(|point| Some(point.x as u64) == config.best_step) {
+        let at = frame.at(best.x, best.mean);
+        scene.diamond(at, 5.2, ink::PAPER);
+        scene.diamond(at, 4.2, ink::EVAL);
+        labels.avoid(&[(at.0 - 5.0, at.1), (at.0 + 5.0, at.1)]);
+    }
+    let over = eval.last().zip(train.last()).is_none_or(|(eval, train)| eval.1 <= train.1);
+    let name = |text: &str, ink: Ink| Text::new(0.0, 0.0, text).bold().ink(ink).align(Align::Right);
+    labels.put(scene, &name("eval", ink::EVAL_TEXT), &beside(&eval, over), false);
+    labels.put(scene, &name("train", ink::TRAIN), &beside(&train, !over), false);
+    chance_label(scene, &mut labels, common, frame);
+}
+
+/// Places along the later half of a curve, from its end backwards, on the wanted side first.
+fn beside(curve: &[(f64, f64)], over: bool) -> Vec<(f64, f64)> {
+    let Some(last) = curve.last() else { return Vec::new() };
+    let back = (0..6).map(|i| last.0 - 22.0 * f64::from(i));
+    let at = |x: f64| curve.iter().rev().find(|point| point.0 <= x).map(|point| (x, point.1));
+    let (near, far) = if over { (-10.0, 20.0) } else { (20.0, -10.0) };
+    let sides = |(x, y): (f64, f64)| [near, near * 1.6, far].map(|dy| (x - 4.0, y + dy));
+    back.filter_map(at).flat_map(sides).collect()
+}
+
+/// "plateau 450 · rises 600" beside the line, on the side that has room.
+fn plateau_label(scene: &mut Scene, labels: &mut Labels, config: &Config, frame: &Frame, x: f64) {
+    let y = frame.top + 14.0;
+    let (first, second) = match config.judgement {
+        Judgement::StillImproving { onset } => (format!("no plateau before {onset}"), None),
+        Judgement::Overfits { onset, from } => (format!("plateau {onset}"), Some(format!("· rises {from}"))),
+        judgement => (judgement.onset().map_or_else(String::new, |onset| format!("plateau {onset}")), None),
+    };
+    let first = Text::new(0.0, y, first).ink(ink::PLATEAU_TEXT);
+    let second = Text::new(0.0, y, second.unwrap_or_default()).ink(ink::RISING_TEXT);
+    // A leading space is not drawn: the second piece is moved by its width.
+    let gap = font::width(" ", first.size, false);
+    let width = first.width() + if second.text.is_empty() { 0.0 } else { gap + second.width() };
+    let left = if x + 7.0 + width <= frame.right { x + 5.0 } else { (x - 5.0 - width).max(frame.left + 2.0) };
+    labels.take([left, y - 12.0, left + width, y + 4.0]);
+    scene.plate(Text { x: left + first.width() + gap, ..second });
+    scene.plate(Text { x: left, ..first });
+}
+
+/// Names the dashed line where there is room.
+fn chance_label(scene: &mut Scene, labels: &mut Labels, common: &Common<'_>, frame: &Frame) {
+    let Some(chance) = common.study.chance else { return };
+    let text = if (chance - LN_2).abs() < 5e-4 { "chance, ln 2".to_owned() } else { format!("chance {chance:.2}") };
+    let text = Text::new(0.0, 0.0, text).align(Align::Right).size(11.0);
+    let line = frame.y.at(chance);
+    let across = [1.0, 0.75, 0.5].map(|share| frame.left + (frame.right - frame.left) * share - 4.0);
+    let places = across.map(|x| [(x, line + 14.0), (x, line - 6.0)]);
+    labels.put(scene, &text, places.as_flattened(), true);
+}
+
+/// In a panel without a survivor: why.
+fn explanation(scene: &mut Scene, common: &Common<'_>, facet: &Facet<'_>, front: Option<&Config>, frame: &Frame) {
+    let failures = words::failures(facet.configs.iter().copied());
+    let of = |wanted: Judgement| facet.configs.iter().filter(|config| config.judgement == wanted).count();
+    let open = of(Judgement::Unfinished);
+    let head = match (failures.is_empty(), open) {
+        (true, _) if front.is_some() => "still running".to_owned(),
+        (true, _) => "not run yet".to_owned(),
+        (false, 0) => failures,
+        (false, open) => format!("{failures}, {open} to come"),
+    };
+    let (middle, space) = (f64::midpoint(frame.left, frame.right), frame.right - frame.left - 16.0);
+    let y = frame.top + (frame.bottom - frame.top) * 0.58;
+    let centred = |y: f64, text: String, bold: bool| {
+        let text = font::elide(&font::printable(&text, bold), 12.0, bold, space);
+        Text::new(middle, y, text).align(Align::Middle)
+    };
+    scene.plate(centred(y, head, true).bold().ink(ink::TEXT));
+    let name = front.map(|config| words::config(config, common.key)).filter(|name| !name.is_empty());
+    if let Some(name) = name {
+        scene.plate(centred(y + 19.0, format!("shown: {name}"), false));
+    } else if let Some(error) = facet.configs.iter().flat_map(|config| &config.runs).find_map(|&run| common.sweep.runs[run].error.clone()) {
+        scene.plate(centred(y + 19.0, error, false));
+    }
+}
+
+/// The learning rate over the same steps, as a filled area that names its peak.
+fn strip(scene: &mut Scene, common: &Common<'_>, config: &Config, frame: &Frame) {
+    let Some(run) = shown(common.sweep, config).into_iter().max_by_key(|run| run.metrics.len()) else { return };
+    let highest = run.metrics.iter().map(|row| row.lr).filter(|lr| lr.is_finite()).fold(0.0, f64::max);
+    // A schedule that falls from its first step on never reaches the peak it is named by.
+    let configured = run.trial.config.lr;
+    let peak = if highest <= configured && highest > 0.9 * configured { configured } else { highest };
+    let base = frame.bottom + 10.0 + STRIP;
+    let scale = Scale::new((0.0, peak), (base, base - STRIP));
+    let points: Vec<(f64, f64)> = run.metrics.iter().map(|row| (frame.x.at(row.step as f64), scale.at(row.lr))).collect();
+    let points = axis::reduce(&points);
+    let (Some(first), Some(last)) = (points.first(), points.last()) else { return };
+    let mut outline = vec![(first.0, base)];
+    outline.extend_from_slice(&points);
+    outline.push((last.0, base));
+    scene.area(outline, ink::CONTEXT.alpha(0.20));
+    scene.line(&points, 1.3, ink::CONTEXT);
+    if (frame.left - LEFT).abs() < 1.0 {
+        scene.text(Text::new(frame.left - 6.0, base - 9.0, "LR").align(Align::Right));
+    }
+    let constant = last.1 - (base - STRIP) < 1.0 && peak > 0.0;
+    let text = format!("{} {}", if constant { "constant" } else { "peak" }, short(peak));
+    let y = if constant { base - 9.0 } else { base - STRIP + 8.0 };
+    scene.text(Text::new(frame.right - 4.0, y, text).align(Align::Right).size(11.0));
+}
+
+/// A rate as one writes it: `3e-5`.
+fn short(rate: f64) -> String {
+    let text = format!("{rate:.2e}");
+    match text.split_once('e') {
+        Some((digits, exponent)) if digits.contains('.') => {
+            format!("{}e{exponent}", digits.trim_end_matches('0').trim_end_matches('.'))
+        }
+        _ => text,
+    }
+}
+
+/// What the marks mean, and what was cut; returns the y below.
+fn key_line(scene: &mut Scene, common: &Common<'_>, y: f64, off_scale: usize) -> f64 {
+    let mut x = MARGIN;
+    let mut entry = |scene: &mut Scene, draw: fn(&mut Scene, f64, f64), text: &str| {
+        draw(scene, x + 5.0, y - 4.0);
+        let text = Text::new(x + 16.0, y, text);
+        x += text.width() + 36.0;
+        scene.text(text);
+    };
+    entry(scene, |scene, x, y| scene.diamond((x, y), 4.4, ink::EVAL), "best checkpoint");
+    let swatch = |scene: &mut Scene, x: f64, y: f64| scene.rect([x - 5.0, y - 5.0, x + 5.0, y + 5.0], ink::PLATEAU.alpha(0.25));
+    entry(scene, swatch, "plateau");
+    let swatch = |scene: &mut Scene, x: f64, y: f64| scene.rect([x - 5.0, y - 5.0, x + 5.0, y + 5.0], ink::RISING.alpha(0.35));
+    entry(scene, swatch, "eval loss rising: overfit");
+    entry(scene, |scene, x, y| scene.cross((x, y), 3.6, ink::FAILED), "NaN or diverged at this step");
+    let left = match off_scale {
+        0 => String::new(),
+        n => format!("{} cut at the top edge", words::count(n, "curve")),
+    };
+    let width = plateau::EVAL_HALF_WIDTH;
+    scene.lines(
+        y + 20.0,
+        &[
+            format!("Plateau: first step after which the smoothed eval loss (centred local-linear, ±{width} evaluations) never improves by more than delta again"),
+            words::delta(common.study),
+            left,
+        ],
+    )
+}

@@ -1,0 +1,62 @@
+//! Finds room for labels beside curves: no text over another, and over a curve only where nothing else is free.
+
+use super::scene::{Scene, Text};
+
+type Box = [f64; 4];
+
+/// The free space of one panel.
+pub struct Labels {
+    /// Left, top, right, bottom that labels stay within.
+    within: Box,
+    taken: Vec<Box>,
+    /// Points along the curves that must stay visible.
+    curves: Vec<(f64, f64)>,
+}
+
+impl Labels {
+    pub fn new(within: Box) -> Self {
+        Self { within, taken: Vec::new(), curves: Vec::new() }
+    }
+
+    /// Keeps labels off a curve where they can be.
+    pub fn avoid(&mut self, curve: &[(f64, f64)]) {
+        for pair in curve.windows(2) {
+            let ((x0, y0), (x1, y1)) = (pair[0], pair[1]);
+            let pieces = ((x1 - x0).hypot(y1 - y0) / 3.0).ceil().clamp(1.0, 400.0);
+            let at = |i: u32| (x0 + (x1 - x0) * f64::from(i) / pieces, y0 + (y1 - y0) * f64::from(i) / pieces);
+            if pieces.is_finite() {
+                self.curves.extend((0..=pieces as u32).map(at));
+            }
+        }
+    }
+
+    /// Keeps labels off a box.
+    pub fn take(&mut self, taken: Box) {
+        self.taken.push(taken);
+    }
+
+    /// Puts `text` at the first of `places` where it covers no text and the fewest points of curves. Where every place
+    /// covers a curve, an optional text is left out.
+    pub fn put(&mut self, scene: &mut Scene, text: &Text, places: &[(f64, f64)], optional: bool) {
+        let moved = |&(x, y): &(f64, f64)| Text { x, y, ..text.clone() };
+        let free = places.iter().map(moved).filter(|text| self.is_free(text.bounds()));
+        let Some((covered, text)) = free.map(|text| (self.covered(text.bounds()), text)).min_by_key(|(n, _)| *n) else {
+            return;
+        };
+        if covered == 0 || !optional {
+            self.taken.push(text.bounds());
+            scene.plate(text);
+        }
+    }
+
+    fn is_free(&self, [left, top, right, bottom]: Box) -> bool {
+        let [a, b, c, d] = self.within;
+        let inside = left >= a && top >= b && right <= c && bottom <= d;
+        inside && self.taken.iter().all(|t| right + 5.0 < t[0] || left - 5.0 > t[2] || bottom + 3.0 < t[1] || top - 3.0 > t[3])
+    }
+
+    fn covered(&self, [left, top, right, bottom]: Box) -> usize {
+        let inside = |(x, y): &&(f64, f64)| *x > left - 3.0 && *x < right + 3.0 && *y > top - 2.0 && *y < bottom + 2.0;
+        self.curves.iter().filter(inside).count()
+    }
+}

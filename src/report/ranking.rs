@@ -1,0 +1,367 @@
+//! Figure `ranking`: six counters, then the best configurations with how sure their order is.
+
+use super::axis::{self, Scale};
+use super::font;
+use super::scene::{Align, Ink, MARGIN, Scene, Text, WIDTH, ink};
+use super::words;
+use crate::analysis::{Config, Judgement, Study, Sweep, curve, rank};
+
+/// Rows of the table; `trials.csv` has all.
+const MOST_ROWS: usize = 14;
+const ROW: f64 = 27.0;
+const RIGHT: f64 = WIDTH - MARGIN;
+const GAP: f64 = 18.0;
+const SIZE: f64 = 12.0;
+
+/// Draws the figure, whatever there is to rank.
+pub fn ranking(sweep: &Sweep, study: &Study) -> Scene {
+    let mut scene = Scene::new("ranking", format!("{}: which configuration won, and by how much", sweep.name));
+    let top = scene.heading(&subtitle(sweep, study));
+    let top = counters(&mut scene, study, top) + 34.0;
+    let shown: Vec<&Config> = study.configs.iter().take(MOST_ROWS).collect();
+    let table = Table::new(sweep, study, &shown);
+    table.header(&mut scene, top);
+    let mut y = top + 13.0;
+    for (index, config) in shown.iter().enumerate() {
+        table.row(&mut scene, index, config, y);
+        y += ROW;
+    }
+    if shown.is_empty() {
+        scene.text(Text::new(MARGIN, y + 20.0, "The sweep has no trials.").ink(ink::TEXT));
+        y += 32.0;
+    }
+    scene.line(&[(MARGIN, y), (RIGHT, y)], 1.0, ink::GRID);
+    scene.height = scene.lines(y + 20.0, &table.caption(shown.len())) - 2.0;
+    scene
+}
+
+fn subtitle(sweep: &Sweep, study: &Study) -> Vec<String> {
+    let spread = if study.seeds == 1 { "lower is better" } else { "mean ± sd over surviving seeds, lower is better" };
+    vec![
+        words::size(sweep, study),
+        format!("{} steps", words::thousands(study.steps)),
+        format!("ranked by best eval loss, {spread}"),
+        format!("evaluated{}", words::interval(study)),
+        format!("plateaus: smoothed eval loss, {}", words::delta(study)),
+    ]
+}
+
+/// What became of the configurations, in numbers; returns the y below.
+fn counters(scene: &mut Scene, study: &Study, top: f64) -> f64 {
+    let all = study.configs.len();
+    let count = |id: &str| study.configs.iter().filter(|config| config.judgement.id() == id).count();
+    let of = |id: &str| format!("{} of {all}", count(id));
+    let best = study.best().and_then(|config| config.best);
+    let noise = match study.within_noise() {
+        Some(n) => words::count(n, "config"),
+        None if best.is_some() => "unknown".into(),
+        None => "none".into(),
+    };
+    let not_finite = format!("{} of {all}", count("nan") + count("diverged"));
+    let mut boxes = vec![
+        ("best", best.map_or_else(|| "none".into(), words::level)),
+        ("within noise of best", noise),
+        ("overfit", of("overfits")),
+        ("stuck at chance", of("stuck_at_chance")),
+        ("collapsed later", of("collapsed")),
+        ("NaN or diverged", not_finite),
+    ];
+    for (id, name) in [("failed_to_run", "failed to run"), ("unfinished", "unfinished")] {
+        if count(id) > 0 {
+            boxes.push((name, of(id)));
+        }
+    }
+    scene.rect([MARGIN, top, RIGHT, top + 52.0], ink::PANEL);
+    let widths = boxes.iter().map(|(name, value)| font::width(name, SIZE, false).max(font::width(value, 15.0, true)));
+    let widths: Vec<f64> = widths.collect();
+    let space = (RIGHT - MARGIN - 32.0 - widths.iter().sum::<f64>()) / (boxes.len() - 1).max(1) as f64;
+    let mut x = MARGIN + 16.0;
+    for ((name, value), width) in boxes.into_iter().zip(widths) {
+        scene.text(Text::new(x, top + 20.0, name));
+        scene.text(Text::new(x, top + 41.0, value).size(15.0).bold().ink(ink::TEXT));
+        x += width + space.min(64.0);
+    }
+    top + 52.0
+}
+
+/// A parameter's column.
+struct Column {
+    key: String,
+    title: String,
+    cells: Vec<String>,
+    numeric: bool,
+    width: f64,
+}
+
+/// The table's columns and scales; x are px.
+struct Table<'a> {
+    sweep: &'a Sweep,
+    study: &'a Study,
+    columns: Vec<Column>,
+    /// Parameters without a column, and the one value they have in all rows.
+    constant: Vec<String>,
+    dots: Option<Scale>,
+    dots_left: f64,
+    dots_right: f64,
+    value: f64,
+    accuracy: f64,
+    best_at: f64,
+    plateau_at: f64,
+    spark: (f64, f64),
+    verdict: f64,
+    losses: (f64, f64),
+}
+
+impl<'a> Table<'a> {
+    fn new(sweep: &'a Sweep, study: &'a Study, shown: &[&Config]) -> Self {
+        let columns = columns(sweep, shown);
+        let needed: f64 = columns.iter().map(|column| column.width + GAP).sum();
+        let first = MARGIN + 26.0 + GAP;
+        // What the fixed columns leave when sparkline and dots are wide; they give way to long parameters.
+        let narrow = first + needed > 296.0;
+        let verdict = RIGHT - 128.0;
+        let spark = if narrow { (verdict - 116.0, verdict - 16.0) } else { (verdict - 166.0, verdict - 16.0) };
+        let plateau_at = spark.0 - 24.0;
+        let best_at = plateau_at - 74.0;
+        let accuracy = best_at - 62.0;
+        let value = accuracy - 104.0;
+        let dots_right = value - 10.0;
+        let dots_left = dots_right - if narrow { 64.0 } else { 100.0 };
+        let (columns, constant) = fit(columns, dots_left - first - 2.0);
+        let ends = |config: &&Config| config.best.map(|best| (best.mean, best.sd.unwrap_or(0.0)));
+        let low = shown.iter().filter_map(ends).map(|(mean, sd)| mean - sd).fold(f64::INFINITY, f64::min);
+        let high = shown.iter().filter_map(ends).map(|(mean, sd)| mean + sd).fold(f64::NEG_INFINITY, f64::max);
+        let dots = (low <= high).then(|| Scale::new((low, high), (dots_left + 4.0, dots_right - 4.0)));
+        let losses = losses(sweep, study, shown);
+        Self {
+            sweep, study, columns, constant, dots, dots_left, dots_right, value, accuracy, best_at, plateau_at, spark,
+            verdict, losses,
+        }
+    }
+
+    fn header(&self, scene: &mut Scene, y: f64) {
+        let mut at = |x: f64, align: Align, text: &str| scene.text(Text::new(x, y, text).align(align));
+        at(MARGIN + 20.0, Align::Right, "#");
+        let mut x = MARGIN + 20.0 + GAP;
+        for column in &self.columns {
+            let title = font::elide(&column.title, SIZE, false, column.width);
+            if column.numeric {
+                at(x + column.width, Align::Right, &title);
+            } else {
+                at(x, Align::Left, &title);
+            }
+            x += column.width + GAP;
+        }
+        at(self.dots_left, Align::Left, "best eval loss");
+        at(self.accuracy, Align::Right, "acc., %");
+        at(self.best_at, Align::Right, "best at");
+        at(self.plateau_at, Align::Right, "plateau at");
+        at(self.spark.0, Align::Left, if self.study.seeds == 1 { "eval loss" } else { "eval loss, each seed" });
+        at(self.verdict, Align::Left, "verdict");
+        scene.line(&[(MARGIN, y + 12.0), (RIGHT, y + 12.0)], 1.0, ink::AXIS);
+    }
+
+    fn row(&self, scene: &mut Scene, index: usize, config: &Config, top: f64) {
+        if index % 2 == 1 {
+            scene.rect([MARGIN, top, RIGHT, top + ROW], ink::PANEL.alpha(0.5));
+        }
+        let base = top + 18.0;
+        scene.text(Text::new(MARGIN + 20.0, base, (index + 1).to_string()).align(Align::Right));
+        let mut x = MARGIN + 20.0 + GAP;
+        for column in &self.columns {
+            let winner = index == 0 && config.best.is_some();
+            let cell = font::elide(&column.cells[index], SIZE, winner, column.width);
+            let (x_text, align) = if column.numeric { (x + column.width, Align::Right) } else { (x, Align::Left) };
+            let text = Text { bold: winner, ..Text::new(x_text, base, cell).ink(ink::TEXT).align(align) };
+            scene.text(text);
+            x += column.width + GAP;
+        }
+        self.level(scene, config, top, base);
+        let mut number = |x: f64, text: Option<String>| {
+            let quiet = text.is_none();
+            let text = Text::new(x, base, text.unwrap_or_else(|| "–".into())).align(Align::Right);
+            scene.text(if quiet { text } else { text.ink(ink::TEXT) });
+        };
+        number(self.accuracy, config.accuracy.map(|accuracy| format!("{:.1}", accuracy.mean * 100.0)));
+        number(self.best_at, config.best_step.map(|step| step.to_string()));
+        number(self.plateau_at, config.judgement.onset().map(|step| step.to_string()));
+        self.sparkline(scene, config, top);
+        self.verdict(scene, config, top, base);
+    }
+
+    /// Dot, deviation and number; a cross for a configuration without survivors.
+    fn level(&self, scene: &mut Scene, config: &Config, top: f64, base: f64) {
+        let y = top + ROW / 2.0;
+        scene.line(&[(self.dots_left, y), (self.dots_right, y)], 1.0, ink::GRID);
+        let (Some(best), Some(scale)) = (config.best, self.dots) else {
+            if config.judgement.failed() {
+                scene.cross((self.dots_right - 4.0, y), 3.4, ink::FAILED);
+            }
+            scene.text(Text::new(self.value, base, "–"));
+            return;
+        };
+        let ink = if config.within_noise == Some(false) { ink::CONTEXT } else { ink::TRAIN };
+        if let Some(sd) = best.sd {
+            scene.line(&[(scale.at(best.mean - sd), y), (scale.at(best.mean + sd), y)], 1.8, ink);
+        }
+        scene.disc((scale.at(best.mean), y), 3.6, ink);
+        let text = Text::new(self.value, base, format!("{:.3}", best.mean)).bold();
+        let after = self.value + text.width() + 5.0;
+        scene.text(text.ink(if config.within_noise == Some(true) { ink::TRAIN } else { ink::TEXT }));
+        if !config.complete() {
+            let text = format!("{}/{}", best.n, config.runs.len());
+            scene.text(Text::new(after, base, text).size(11.0).ink(ink::FAILED));
+        }
+    }
+
+    fn sparkline(&self, scene: &mut Scene, config: &Config, top: f64) {
+        let (left, right) = self.spark;
+        let (above, below) = (top + 3.0, top + ROW - 3.0);
+        let x = Scale::new((0.0, self.study.steps.max(1) as f64), (left, right));
+        let y = Scale::new(self.losses, (below - 2.0, above + 1.0));
+        let runs = || config.runs.iter().map(|&run| &self.sweep.runs[run]);
+        let end = runs().map(|run| run.measured().end()).max().unwrap_or(0) as f64;
+        if let Some(onset) = config.judgement.onset() {
+            let rise = config.judgement.rises().map_or(end, |step| step as f64);
+            scene.rect([x.at(onset as f64), above, x.at(rise), below], ink::PLATEAU.alpha(0.13));
+            scene.rect([x.at(rise), above, x.at(end), below], ink::RISING.alpha(0.2));
+        }
+        for (index, run) in config.runs.iter().map(|&run| (run, &self.sweep.runs[run])) {
+            let points = curve::eval_loss(&run.evals);
+            let points: Vec<(f64, f64)> = points.iter().map(|point| (x.at(point.x), y.at(point.y))).collect();
+            let lost = !config.survivors.contains(&index);
+            let ink = if lost { ink::CONTEXT.alpha(0.7) } else { ink::EVAL.alpha(0.75) };
+            for piece in axis::clip(&axis::reduce(&points), (above, below)) {
+                scene.line(&piece, 1.2, ink);
+            }
+            if let Judgement::NotFinite { step } | Judgement::Diverged { step } = self.study.judgements[index] {
+                scene.cross((x.at(step as f64), above + 4.0), 3.0, ink::FAILED);
+            }
+        }
+        let best = config.curve.iter().find(|point| Some(point.x as u64) == config.best_step);
+        if let Some(best) = best {
+            scene.diamond((x.at(best.x), y.at(best.mean)), 3.4, ink::EVAL);
+        }
+    }
+
+    fn verdict(&self, scene: &mut Scene, config: &Config, top: f64, base: f64) {
+        let at = (self.verdict + 4.0, top + ROW / 2.0);
+        match config.judgement {
+            Judgement::Plateaued { .. } => scene.disc(at, 3.6, ink::PLATEAU),
+            Judgement::Overfits { .. } => scene.disc(at, 3.6, ink::RISING),
+            Judgement::StillImproving { .. } => scene.disc(at, 3.6, ink::TRAIN),
+            Judgement::Unfinished | Judgement::TooShort => scene.disc(at, 3.6, ink::AXIS.alpha(0.6)),
+            _ => scene.cross(at, 3.4, ink::FAILED),
+        }
+        let label = font::elide(&self.label(config), SIZE, false, RIGHT - self.verdict - 16.0);
+        scene.text(Text::new(self.verdict + 14.0, base, label).ink(ink::TEXT));
+    }
+
+    /// The verdict's words; for a trial under way, how far it is.
+    fn label(&self, config: &Config) -> String {
+        if config.judgement != Judgement::Unfinished {
+            return config.label(&self.study.judgements);
+        }
+        let runs = config.runs.iter().map(|&run| &self.sweep.runs[run]);
+        match runs.map(|run| (run.measured().end(), run.trial.steps)).max() {
+            Some((end, steps)) if end > 0 => format!("at step {end} of {steps}"),
+            _ => "not run yet".into(),
+        }
+    }
+
+    fn caption(&self, shown: usize) -> Vec<String> {
+        let study = self.study;
+        let noise = match study.seed_sd {
+            Some(_) => format!("Blue: not separable from the best with {} seeds (within 2 pooled standard errors)", study.seeds),
+            None if study.best().is_some() => "One seed: how much of a difference is noise is unknown, seeds: [1, 2, 3] would tell".into(),
+            None => String::new(),
+        };
+        let lost = study.configs.iter().take(shown).any(|config| config.best.is_some() && !config.complete());
+        let more = study.configs.len() - shown;
+        vec![
+            noise,
+            "Green: plateau, orange: rising, diamond: best checkpoint".into(),
+            if lost { "2/3: seeds that survived, of all".into() } else { String::new() },
+            if self.constant.is_empty() { String::new() } else { format!("the same in all rows: {}", self.constant.join(", ")) },
+            if more > 0 { format!("{more} more in trials.csv") } else { String::new() },
+        ]
+    }
+}
+
+/// A column for every axis, as wide as its widest cell.
+fn columns(sweep: &Sweep, shown: &[&Config]) -> Vec<Column> {
+    let column = |axis: &crate::trial::Axis| {
+        let value = |config: &&Config| config.value(&axis.key).map(|value| (words::cell(&axis.key, value), value.value.is_number()));
+        let found: Vec<Option<(String, bool)>> = shown.iter().map(value).collect();
+        let numeric = found.iter().flatten().all(|(_, number)| *number);
+        let cells = found.into_iter().map(|cell| cell.map_or_else(|| "–".into(), |cell| font::printable(&cell.0, false)));
+        let cells: Vec<String> = cells.collect();
+        let title = font::printable(words::axis(&axis.key), false);
+        let widest = cells.iter().map(|cell| font::width(cell, SIZE, true)).fold(0.0, f64::max);
+        let width = widest.max(font::width(&title, SIZE, false)).ceil();
+        Column { key: axis.key.clone(), title, cells, numeric, width }
+    };
+    rank::axes(sweep).map(column).collect()
+}
+
+/// Makes the columns fit into `space`: first those with one value in all rows go, then the widest ones shrink.
+fn fit(mut columns: Vec<Column>, space: f64) -> (Vec<Column>, Vec<String>) {
+    let total = |columns: &[Column]| columns.iter().map(|column| column.width + GAP).sum::<f64>();
+    let mut constant = Vec::new();
+    if total(&columns) > space && columns.first().is_some_and(|column| column.cells.len() > 1) {
+        columns.retain(|column| {
+            let same = column.cells.windows(2).all(|pair| pair[0] == pair[1]);
+            if let (true, Some(value)) = (same, column.cells.first()) {
+                constant.push(format!("{} {value}", column.key));
+            }
+            !same
+        });
+    }
+    for _ in 0..columns.len() * 8 {
+        let excess = total(&columns) - space;
+        let Some(widest) = columns.iter_mut().max_by(|a, b| a.width.total_cmp(&b.width)) else { break };
+        if excess <= 0.0 || widest.width <= 34.0 {
+            break;
+        }
+        widest.width = (widest.width - excess).max(widest.width * 0.8).max(34.0);
+    }
+    // Too many axes for one row: the last ones go; trials.csv has them.
+    while total(&columns) > space && columns.len() > 1 {
+        columns.pop();
+    }
+    (columns, constant)
+}
+
+/// Range of the sparklines: of the rows' own mean curves, no higher than a little above chance or the start.
+fn losses(sweep: &Sweep, study: &Study, shown: &[&Config]) -> (f64, f64) {
+    let means = || shown.iter().flat_map(|config| &config.curve).map(|point| point.mean);
+    let runs = shown.iter().flat_map(|config| &config.runs);
+    let raw = || runs.clone().flat_map(|&run| &sweep.runs[run].evals).map(|row| f64::from(row.eval_loss));
+    let finite: Vec<f64> = if means().next().is_some() { means().collect() } else { raw().collect() };
+    let finite = || finite.iter().copied().filter(|loss| loss.is_finite());
+    let low = finite().fold(f64::INFINITY, f64::min);
+    let high = finite().fold(f64::NEG_INFINITY, f64::max);
+    let high = study.chance.map_or(high, |chance| high.min(1.3 * chance).max(low));
+    if low <= high { (low, high) } else { (0.0, 1.0) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn column(width: f64, cells: &[&str]) -> Column {
+        let cells = cells.iter().map(|cell| (*cell).to_owned()).collect();
+        Column { key: "k".into(), title: "k".into(), cells, numeric: false, width }
+    }
+
+    #[test]
+    fn columns_are_made_to_fit() {
+        let (columns, constant) = fit(vec![column(50.0, &["a", "b"]), column(60.0, &["c", "c"])], 100.0);
+        assert_eq!((columns.len(), constant), (1, vec!["k c".to_owned()]));
+        let (columns, constant) = fit((0..5).map(|_| column(120.0, &["a", "b"])).collect(), 300.0);
+        assert!(columns.len() == 5 && constant.is_empty());
+        assert!(columns.iter().map(|column| column.width + GAP).sum::<f64>() <= 300.0);
+        let (columns, _) = fit((0..40).map(|_| column(120.0, &["a", "b"])).collect(), 300.0);
+        assert!(columns.iter().map(|column| column.width + GAP).sum::<f64>() <= 300.0);
+    }
+}

@@ -1,0 +1,111 @@
+//! How values, levels and configurations are written, everywhere the same.
+
+use crate::analysis::rank::Level;
+use crate::analysis::{Config, Study, Sweep};
+use crate::trial::AxisValue;
+
+/// Short name of an axis: `LR`, `warmup`, `dropout` for `model.dropout`.
+pub fn axis(key: &str) -> &str {
+    match key {
+        "lr" => "LR",
+        "weight_decay" => "decay",
+        "augmentation" => "augm.",
+        _ => key.rsplit('.').next().unwrap_or(key),
+    }
+}
+
+/// A value where its axis is named beside it.
+pub fn cell(key: &str, value: &AxisValue) -> String {
+    match (key, value.value.as_f64()) {
+        ("warmup", Some(warmup)) if warmup < 1.0 => format!("{} %", round(warmup * 100.0)),
+        _ => value.text.clone(),
+    }
+}
+
+/// A value that stands alone.
+pub fn value(key: &str, value: &AxisValue) -> String {
+    match (key, value.value.as_f64()) {
+        ("lr", _) => format!("LR {}", value.text),
+        ("warmup", Some(warmup)) if warmup < 1.0 => format!("{} % warmup", round(warmup * 100.0)),
+        ("warmup", Some(_)) => format!("{} steps warmup", value.text),
+        ("scheduler" | "augmentation", _) => value.text.clone(),
+        _ => format!("{} {}", axis(key), value.text),
+    }
+}
+
+/// All values of a configuration but that of the axis `except`.
+pub fn config(config: &Config, except: Option<&str>) -> String {
+    let others = config.values.iter().filter(|(key, _)| Some(key.as_str()) != except);
+    let parts: Vec<String> = others.map(|(key, of)| value(key, of)).collect();
+    parts.join(" · ")
+}
+
+/// A number without needless digits.
+pub fn round(number: f64) -> String {
+    let rounded = (number * 100.0).round() / 100.0;
+    format!("{rounded}")
+}
+
+/// `0.307 ±0.008`, or the mean alone.
+pub fn level(level: Level) -> String {
+    match level.sd {
+        Some(sd) => format!("{:.3} ±{sd:.3}", level.mean),
+        None => format!("{:.3}", level.mean),
+    }
+}
+
+/// `1 seed`, `3 seeds`: a count and its noun.
+pub fn count(n: usize, noun: &str) -> String {
+    if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
+}
+
+/// Steps as `1 200`.
+pub fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().filter_map(|group| str::from_utf8(group).ok()).collect();
+    groups.join(" ")
+}
+
+/// `144 configurations × 3 seeds`; trials that are not done yet are named.
+pub fn size(sweep: &Sweep, study: &Study) -> String {
+    let configs = count(study.configs.len(), "configuration");
+    let seeds = if study.seeds == 1 { "one seed".to_owned() } else { format!("{} seeds", study.seeds) };
+    let open = study.judgements.iter().filter(|j| **j == crate::analysis::Judgement::Unfinished).count();
+    match open {
+        0 => format!("{configs} × {seeds}"),
+        _ => format!("{configs} × {seeds}, {open} of {} not finished", count(sweep.runs.len(), "trial")),
+    }
+}
+
+/// The tolerance and where it comes from.
+pub fn delta(study: &Study) -> String {
+    match study.seed_sd {
+        Some(_) => format!("delta {:.3} = max(0.01, pooled seed sd)", study.delta),
+        None => format!("delta {:.3} (one seed: noise unknown)", study.delta),
+    }
+}
+
+/// ` every 50 steps`: the evaluations.
+pub fn interval(study: &Study) -> String {
+    study.eval_interval.map_or_else(String::new, |steps| format!(" every {}", if steps == 1 { "step".into() } else { format!("{steps} steps") }))
+}
+
+/// How many failed in which way: `10 stuck at chance, 6 collapsed, 8 NaN`.
+pub fn failures<'a>(configs: impl Iterator<Item = &'a Config>) -> String {
+    let mut counts: Vec<(&str, usize)> = Vec::new();
+    for id in configs.filter(|config| config.judgement.failed()).map(|config| config.judgement.id()) {
+        let name = match id {
+            "stuck_at_chance" => "stuck at chance",
+            "nan" => "NaN",
+            "failed_to_run" => "failed to run",
+            other => other,
+        };
+        match counts.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((name, 1)),
+        }
+    }
+    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let parts: Vec<String> = counts.iter().map(|(name, count)| format!("{count} {name}")).collect();
+    parts.join(", ")
+}

@@ -1,0 +1,51 @@
+//! A running trial's position, from its files.
+
+use crate::event::{Progress, Slot};
+use crate::exec::Worker;
+use crate::store::{Follower, TrialDir};
+use crate::trial::{EvalRow, MetricRow, Trial};
+
+/// Losses kept for a sparkline.
+const RECENT: usize = 64;
+
+/// A worker that was started and has not been settled.
+pub(super) struct Watched {
+    pub(super) worker: Worker,
+    pub(super) progress: Progress,
+    metrics: Follower<MetricRow>,
+    evals: Follower<EvalRow>,
+}
+
+impl Watched {
+    pub(super) fn new(worker: Worker, trial: &Trial, slot: Slot, folder: &TrialDir) -> Self {
+        let progress = Progress {
+            trial: trial.id.clone(),
+            slot,
+            step: 0,
+            steps: trial.steps,
+            recent_loss: Vec::new(),
+            eval_loss: None,
+            best_eval_loss: None,
+        };
+        Self { worker, progress, metrics: Follower::new(folder.metrics()), evals: Follower::new(folder.evals()) }
+    }
+
+    /// Takes in what the worker has written since the last look.
+    pub(super) fn look(&mut self) {
+        let rows = self.metrics.poll();
+        let progress = &mut self.progress;
+        if let Some(row) = rows.last() {
+            progress.step = row.step;
+        }
+        progress.recent_loss.extend(rows.iter().rev().take(RECENT).rev().map(|row| row.train_loss));
+        let surplus = progress.recent_loss.len().saturating_sub(RECENT);
+        progress.recent_loss.drain(..surplus);
+        for row in self.evals.poll() {
+            progress.eval_loss = Some(row.eval_loss);
+            let best = progress.best_eval_loss.unwrap_or(f32::INFINITY);
+            if row.eval_loss < best {
+                progress.best_eval_loss = Some(row.eval_loss);
+            }
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Taking up a sweep: what the journal says, held against what the trial folders say.
+
+use std::collections::HashSet;
+
+use super::RunOrder;
+use crate::event::Event;
+use crate::state::{Standing, SweepState};
+use crate::store::{Damage, RunDir, StoreError};
+use crate::trial::TrialId;
+
+/// What has happened that the journal does not know, and what the user should know.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    pub(super) events: Vec<Event>,
+    pub(super) warnings: Vec<String>,
+}
+
+/// Looks at the folder of every trial. The caller holds the lock, so no other parent is at work; workers of a dead one may
+/// still be ending, and what they publish from now on is found when their trial is next looked at.
+pub(super) fn reconcile(order: &RunOrder<'_>, dir: &RunDir, state: &SweepState) -> Result<Findings, StoreError> {
+    let mut findings = Findings::default();
+    for (id, known) in state.planned() {
+        let folder = dir.trial(id);
+        match (&known.standing, folder.has_outcome()) {
+            (Standing::Ended(_), true) => {}
+            (Standing::Ended(_), false) => {
+                findings.warnings.push(format!(
+                    "trial {id} has ended by the journal, but {} is gone: it is trained again",
+                    folder.outcome_file().display()
+                ));
+                findings.events.push(Event::TrialRequeued { trial: id.clone() });
+            }
+            (_, true) => match folder.outcome() {
+                Ok(Some(outcome)) => {
+                    let attempt = known.attempts.max(1);
+                    findings.events.push(Event::TrialFinished { trial: id.clone(), attempt, outcome });
+                    folder.checkpoints().prune(order.config.keep)?;
+                }
+                Err(error @ StoreError::Damaged { .. }) => {
+                    findings.warnings.push(format!("{error}: put aside, and the trial is trained again"));
+                    folder.set_outcome_aside()?;
+                }
+                Ok(None) => {}
+                Err(error) => return Err(error),
+            },
+            (Standing::Failed(_), false) if order.retry_failed && is_wanted(order, id) => {
+                findings.events.push(Event::TrialRequeued { trial: id.clone() });
+            }
+            _ => {}
+        }
+    }
+    // Nobody but this process may have workers now; whoever was running is an orphan and ends by itself. Trials that left
+    // the plan are freed too.
+    let settled: HashSet<&TrialId> = findings.events.iter().filter_map(finished).collect();
+    let orphans: Vec<Event> = state
+        .known()
+        .filter(|(id, _)| !settled.contains(id))
+        .filter_map(|(id, known)| match known.standing {
+            Standing::Running { attempt, .. } => Some(Event::AttemptInterrupted { trial: id.clone(), attempt }),
+            _ => None,
+        })
+        .collect();
+    findings.events.extend(orphans);
+    Ok(findings)
+}
+
+fn finished(event: &Event) -> Option<&TrialId> {
+    match event {
+        Event::TrialFinished { trial, .. } => Some(trial),
+        _ => None,
+    }
+}
+
+fn is_wanted(order: &RunOrder<'_>, id: &TrialId) -> bool {
+    order.only.is_none_or(|only| only.contains(id))
+}
+
+/// What is said of lines in the journal that cannot be read.
+pub(super) fn damage_warnings(dir: &RunDir, damaged: &[Damage]) -> Vec<String> {
+    let path = dir.journal();
+    let told = damaged.iter().map(|Damage { line, message }| {
+        format!("{}:{line}: not an event ({message}); passed over, the trial folders tell what happened", path.display())
+    });
+    told.collect()
+}

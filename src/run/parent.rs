@@ -1,0 +1,318 @@
+//! The loop, and the only place that starts, stops and settles workers.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+
+use super::follow::Watched;
+use super::machine::git_commit;
+use super::open::{damage_warnings, reconcile};
+use super::table::Table;
+use super::{FailedTrial, RunError, RunOrder, RunSummary};
+use crate::decide::{Action, Policy, decide};
+use crate::event::{Event, Failure, Record, Reporter, Slot};
+use crate::exec::{Executor, Exit, Exited, Start, Worker, device_seen_by_worker};
+use crate::state::{Standing, SweepState};
+use crate::store::{Assignment, AttemptDir, Journal, Lock, RunDir, StoreError, exit, host, write_file};
+use crate::trial::{Trial, TrialId};
+
+/// Between looks at the files of running trials.
+const LOOK: Duration = Duration::from_millis(250);
+/// From asking workers to stop to killing those that have not.
+const STOP: Duration = Duration::from_millis(1800);
+/// From killing workers to going on without word of their end.
+const KILL: Duration = Duration::from_secs(1);
+/// Lines of a log that a failure shows.
+const TAIL: usize = 20;
+
+/// The process that runs a sweep.
+pub(super) struct Parent<'a, E> {
+    order: &'a RunOrder<'a>,
+    trials: HashMap<&'a TrialId, &'a Trial>,
+    dir: RunDir,
+    journal: Journal,
+    state: SweepState,
+    engine: E,
+    reporter: &'a mut dyn Reporter,
+    /// Workers that have not been settled.
+    watched: Vec<Watched>,
+    table: Table,
+    git_commit: Option<String>,
+    warnings: Vec<String>,
+    /// Last, so that the folder is let go of after everything else.
+    _lock: Lock,
+}
+
+impl<'a, E: Executor> Parent<'a, E> {
+    /// Takes the sweep's folder, reads what happened so far, and journals what the journal does not know.
+    pub(super) fn open(
+        order: &'a RunOrder<'a>,
+        engine: E,
+        reporter: &'a mut dyn Reporter,
+    ) -> Result<Self, RunError> {
+        let dir = order.results.sweep(&order.plan.name)?;
+        let mut lock = dir.lock()?;
+        if order.fresh && dir.journal().exists() {
+            (lock, _) = dir.archive(lock)?;
+        }
+        write_file(&dir.sweep_yaml(), order.sweep_yaml.as_bytes())?;
+        let (journal, reading) = Journal::open(&dir.journal())?;
+        let state = SweepState::fold(order.plan, &reading.records);
+        let findings = reconcile(order, &dir, &state)?;
+        let mut parent = Self {
+            order,
+            trials: order.plan.trials.iter().map(|trial| (&trial.id, trial)).collect(),
+            journal,
+            state,
+            engine,
+            reporter,
+            watched: Vec::new(),
+            table: Table::default(),
+            git_commit: git_commit(Path::new(".")),
+            warnings: Vec::new(),
+            _lock: lock,
+            dir,
+        };
+        let warnings = damage_warnings(&parent.dir, &reading.damaged);
+        warnings.into_iter().chain(findings.warnings).for_each(|warning| parent.warn(warning));
+        parent.record(Event::SweepOpened {
+            sweep: order.plan.name.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            host: host(),
+            pid: std::process::id(),
+            trials: order.plan.trials.iter().map(|trial| trial.id.clone()).collect(),
+        })?;
+        for event in findings.events {
+            parent.record(event)?;
+        }
+        Ok(parent)
+    }
+
+    /// Takes turns until nothing is left to do. However that ends, no worker is left.
+    pub(super) async fn run(&mut self, mut interrupts: UnboundedReceiver<()>) -> Result<RunSummary, RunError> {
+        let turned = self.turns(&mut interrupts).await;
+        let stopped = self.stop_all(&mut interrupts).await;
+        let interrupted = turned?;
+        stopped?;
+        if interrupted {
+            self.record(Event::SweepInterrupted)?;
+        }
+        self.table.write(&self.dir, self.order.plan, &self.state)?;
+        self.journal.sync()?;
+        Ok(self.summary(interrupted))
+    }
+
+    /// True if the user interrupted.
+    async fn turns(&mut self, interrupts: &mut UnboundedReceiver<()>) -> Result<bool, RunError> {
+        let mut looks = interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let order = self.order;
+        let policy = Policy { slots: order.slots, retries: order.config.retries, wanted: order.only };
+        loop {
+            for action in decide(&self.state, &policy) {
+                if self.act(action)? {
+                    return Ok(false);
+                }
+            }
+            tokio::select! {
+                exited = self.engine.next_exit() => self.settle(&exited)?,
+                Some(()) = interrupts.recv() => return Ok(true),
+                _ = looks.tick() => self.look(),
+            }
+            self.table.refresh(&self.dir, order.plan, &self.state)?;
+        }
+    }
+
+    /// True if the sweep is over.
+    fn act(&mut self, action: Action) -> Result<bool, RunError> {
+        match action {
+            Action::Launch { trial, attempt, slot } | Action::Retry { trial, attempt, slot } => {
+                self.launch(&trial, attempt, slot)?;
+            }
+            Action::GiveUp { trial, failure } => self.record(Event::TrialFailed { trial, failure })?,
+            Action::Finish { finished, failed } => {
+                self.record(Event::SweepClosed { finished, failed })?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Claims the next attempt, then starts it. An engine that cannot is a failed attempt.
+    fn launch(&mut self, id: &TrialId, attempt: u32, slot: Slot) -> Result<(), RunError> {
+        let Some(&trial) = self.trials.get(id) else { return Ok(()) };
+        let folder = self.dir.trial(id);
+        let claimed = folder.claim(attempt)?;
+        let attempt = claimed.number();
+        self.record(Event::AttemptClaimed { trial: id.clone(), attempt, slot })?;
+        claimed.assign(&self.assignment(trial, attempt, slot))?;
+        let worker = Worker { trial: id.clone(), attempt };
+        let path = claimed.path().to_owned();
+        let start = Start { worker: worker.clone(), folder: path, log: claimed.open_log()?, slot };
+        match self.engine.launch(start) {
+            Ok(pid) => {
+                self.watched.push(Watched::new(worker, trial, slot, &folder));
+                self.record(Event::AttemptStarted { trial: id.clone(), attempt, pid })?;
+            }
+            Err(error) => {
+                let message = format!("the worker could not be started: {error}");
+                let failure = Failure::Crashed { message, log_tail: Vec::new() };
+                self.record(Event::AttemptFailed { trial: id.clone(), attempt, failure })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn assignment(&self, trial: &Trial, attempt: u32, slot: Slot) -> Assignment {
+        let RunOrder { config, results, parameters, .. } = self.order;
+        Assignment {
+            trial: trial.clone(),
+            attempt,
+            slot,
+            device: device_seen_by_worker(slot.device),
+            checkpoint_every: config.checkpoint_every,
+            keep: config.keep,
+            cache: results.cache().folder().to_owned(),
+            git_commit: self.git_commit.clone(),
+            parameters: parameters.get(&trial.config.model.from).copied(),
+        }
+    }
+
+    /// A worker has ended. What that means is for the trial's folder to say.
+    fn settle(&mut self, exited: &Exited) -> Result<(), RunError> {
+        let Exited { worker, how } = exited;
+        self.watched.retain(|watched| watched.worker != *worker);
+        if self.finish(worker)? {
+            return Ok(());
+        }
+        let Worker { trial, attempt } = worker.clone();
+        let failure = failure(&self.dir.trial(&trial).attempt(attempt), *how);
+        if let Failure::Disk { message } = failure {
+            // The trial is not to blame: it is left to be continued when there is room again.
+            self.record(Event::AttemptInterrupted { trial, attempt })?;
+            return Err(RunError::Disk { message });
+        }
+        Ok(self.record(Event::AttemptFailed { trial, attempt, failure })?)
+    }
+
+    /// Journals the trial's outcome, if it has one.
+    fn finish(&mut self, worker: &Worker) -> Result<bool, RunError> {
+        let folder = self.dir.trial(&worker.trial);
+        match folder.outcome() {
+            Ok(Some(outcome)) => {
+                let Worker { trial, attempt } = worker.clone();
+                folder.checkpoints().prune(self.order.config.keep)?;
+                self.record(Event::TrialFinished { trial, attempt, outcome })?;
+                Ok(true)
+            }
+            Ok(None) => Ok(false),
+            Err(error @ StoreError::Damaged { .. }) => {
+                self.warn(format!("{error}: put aside"));
+                folder.set_outcome_aside()?;
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Asks all workers to stop and waits for them; kills those that take too long, or all at a second Ctrl-C.
+    async fn stop_all(&mut self, interrupts: &mut UnboundedReceiver<()>) -> Result<(), RunError> {
+        self.watched.iter().for_each(|watched| self.engine.stop(&watched.worker));
+        let (deadline, mut killed) = (Instant::now() + STOP, false);
+        let mut result = Ok(());
+        while !self.watched.is_empty() {
+            tokio::select! {
+                exited = self.engine.next_exit() => {
+                    self.watched.retain(|watched| watched.worker != exited.worker);
+                    result = result.and(self.release(&exited.worker));
+                    continue;
+                }
+                Some(()) = interrupts.recv(), if !killed => {}
+                () = sleep_until(deadline), if !killed => {}
+                () = sleep_until(deadline + KILL), if killed => break,
+            }
+            killed = true;
+            self.watched.iter().for_each(|watched| self.engine.kill(&watched.worker));
+        }
+        for watched in std::mem::take(&mut self.watched) {
+            result = result.and(self.release(&watched.worker));
+        }
+        result
+    }
+
+    /// Journals how a worker that was told to stop has ended.
+    fn release(&mut self, worker: &Worker) -> Result<(), RunError> {
+        if !self.finish(worker)? {
+            let Worker { trial, attempt } = worker.clone();
+            self.record(Event::AttemptInterrupted { trial, attempt })?;
+        }
+        Ok(())
+    }
+
+    fn look(&mut self) {
+        self.watched.iter_mut().for_each(Watched::look);
+        let progress: Vec<_> = self.watched.iter().map(|watched| watched.progress.clone()).collect();
+        self.reporter.progress(&progress);
+    }
+
+    /// Journals first; then it is true, and shown.
+    fn record(&mut self, event: Event) -> Result<(), StoreError> {
+        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
+        let record = Record { at, event };
+        self.journal.append(&record)?;
+        self.state.apply(&record.event);
+        self.table.touch();
+        self.reporter.event(&record);
+        Ok(())
+    }
+
+    fn warn(&mut self, warning: String) {
+        self.reporter.warning(&warning);
+        self.warnings.push(warning);
+    }
+
+    fn summary(&self, interrupted: bool) -> RunSummary {
+        let mut summary = RunSummary {
+            sweep: self.order.plan.name.clone(),
+            folder: self.dir.path().to_owned(),
+            finished: 0,
+            failed: Vec::new(),
+            left: 0,
+            interrupted,
+            warnings: self.warnings.clone(),
+        };
+        for (id, known) in self.state.planned() {
+            match &known.standing {
+                Standing::Ended(_) => summary.finished += 1,
+                Standing::Failed(failure) => {
+                    let (trial, attempts, failure) = (id.clone(), known.attempts, failure.clone());
+                    let log = self.dir.trial(id).attempt(attempts).log();
+                    summary.failed.push(FailedTrial { trial, failure, attempts, log });
+                }
+                Standing::Pending | Standing::Running { .. } => summary.left += 1,
+            }
+        }
+        summary
+    }
+}
+
+/// Why an attempt has no outcome: what the worker left, else what its end looks like.
+fn failure(attempt: &AttemptDir, how: Exit) -> Failure {
+    let tail = || attempt.log_tail(TAIL);
+    match (attempt.failure(), how) {
+        (Some(Failure::Crashed { message, .. }), _) => Failure::Crashed { message, log_tail: tail() },
+        (Some(failure), _) => failure,
+        (None, Exit::Signal(9)) => Failure::OutOfMemory { log_tail: tail() },
+        (None, Exit::Code(code)) if code == i32::from(exit::DISK) => {
+            let message = format!("{}: the disk is full or cannot be written", attempt.path().display());
+            Failure::Disk { message }
+        }
+        (None, Exit::Code(code)) if code == i32::from(exit::DEVICE) => {
+            Failure::DeviceFault { message: tail().pop().unwrap_or_default() }
+        }
+        (None, how) => Failure::Crashed { message: how.to_string(), log_tail: tail() },
+    }
+}

@@ -1,0 +1,360 @@
+//! Whole sweeps with the inline engine and toys: what happens, and that nothing is lost or done twice.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+use tempfile::TempDir;
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::*;
+use crate::event::{Event, Progress, Record};
+use crate::exec::Inline;
+use crate::state::tests::slot;
+use crate::store::{AttemptDir, RunDir, read_journal};
+use crate::trial::{Axis, AxisValue, CheckpointEvery, Status, Trial};
+use crate::worker;
+use crate::worker::tests::toy;
+
+/// A results folder and a plan over toys.
+struct Bench {
+    folder: TempDir,
+    results: Results,
+    plan: Plan,
+    config: RunConfig,
+    retry_failed: bool,
+    fresh: bool,
+    /// Trainings begun, and how many of them after the trial had its outcome.
+    trained: Arc<AtomicUsize>,
+    too_late: Arc<AtomicUsize>,
+}
+
+/// Keeps what it is shown; can be told to die, or to press Ctrl-C, at an event.
+#[derive(Default)]
+struct Watch {
+    events: Vec<Event>,
+    seen: Vec<Progress>,
+    warnings: Vec<String>,
+    die_at: Option<usize>,
+    interrupt_at: Option<(usize, UnboundedSender<()>)>,
+}
+
+impl Reporter for Watch {
+    fn event(&mut self, record: &Record) {
+        self.events.push(record.event.clone());
+        if self.die_at == Some(self.events.len()) {
+            // As a panic, without its message: this is what the end of the process looks like from inside.
+            resume_unwind(Box::new("killed"));
+        }
+        if let Some((at, sender)) = &self.interrupt_at {
+            if *at == self.events.len() {
+                sender.send(()).unwrap();
+            }
+        }
+    }
+
+    fn progress(&mut self, running: &[Progress]) {
+        self.seen.extend_from_slice(running);
+    }
+
+    fn warning(&mut self, text: &str) {
+        self.warnings.push(text.to_owned());
+    }
+}
+
+impl Bench {
+    /// One trial a manner.
+    fn new(manners: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let value = |text: &str| AxisValue { value: text.into(), text: text.to_owned() };
+        let trials: Vec<Trial> = manners
+            .iter()
+            .zip(1..)
+            .map(|(manner, seed)| {
+                let trial = worker::tests::trial(manner, seed, 20);
+                Trial { values: vec![("model.from".into(), value(manner)), ("seed".into(), value("?"))], ..trial }
+            })
+            .collect();
+        let axes = ["model.from", "seed"].map(|key| Axis { key: key.into(), values: Vec::new() }).to_vec();
+        Self {
+            results: Results::new(folder.path()).unwrap(),
+            folder,
+            plan: Plan { name: "toys".into(), axes, trials, warnings: Vec::new() },
+            config: RunConfig { checkpoint_every: CheckpointEvery::Steps(4), retries: 1, ..RunConfig::default() },
+            retry_failed: false,
+            fresh: false,
+            trained: Arc::default(),
+            too_late: Arc::default(),
+        }
+    }
+
+    fn dir(&self) -> RunDir {
+        self.results.sweep("toys").unwrap()
+    }
+
+    fn engine(&self) -> Inline {
+        let (trained, too_late) = (Arc::clone(&self.trained), Arc::clone(&self.too_late));
+        Inline::new(move |folder: &Path, stop: &Arc<AtomicBool>| {
+            let trial = AttemptDir::open(folder).unwrap().trial();
+            worker::attempt(folder, stop, |job, sink| {
+                trained.fetch_add(1, Ordering::Relaxed);
+                too_late.fetch_add(usize::from(trial.has_outcome()), Ordering::Relaxed);
+                toy(job, sink)
+            })
+        })
+    }
+
+    fn run_with(&self, watch: &mut Watch) -> Result<RunSummary, RunError> {
+        let (slots, parameters) = ([slot(0), slot(1)], HashMap::new());
+        let order = RunOrder {
+            plan: &self.plan,
+            sweep_yaml: "grid: {}\n",
+            results: &self.results,
+            config: &self.config,
+            slots: &slots,
+            only: None,
+            retry_failed: self.retry_failed,
+            fresh: self.fresh,
+            parameters: &parameters,
+        };
+        let (sender, interrupts) = unbounded_channel();
+        if let Some((_, interrupt)) = &mut watch.interrupt_at {
+            *interrupt = sender;
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(sweep_until(&order, self.engine(), watch, interrupts))
+    }
+
+    fn run(&self) -> RunSummary {
+        self.run_with(&mut Watch::default()).unwrap()
+    }
+
+    /// Events of the journal that say how something ended, without their details, by trial.
+    fn endings(&self) -> BTreeMap<String, Vec<&'static str>> {
+        let mut endings = BTreeMap::<_, Vec<_>>::new();
+        for record in read_journal(&self.dir().journal()).unwrap().records {
+            let (trial, ending) = match record.event {
+                Event::TrialFinished { trial, .. } => (trial, "finished"),
+                Event::TrialFailed { trial, .. } => (trial, "failed"),
+                Event::AttemptFailed { trial, .. } => (trial, "attempt failed"),
+                Event::AttemptInterrupted { trial, .. } => (trial, "interrupted"),
+                Event::TrialRequeued { trial } => (trial, "requeued"),
+                _ => continue,
+            };
+            let manner = &self.plan.trials.iter().find(|planned| planned.id == trial).unwrap().config.model.from;
+            endings.entry(manner.clone()).or_default().push(ending);
+        }
+        endings
+    }
+
+    /// What a reader of the results gets: both curves of every trial.
+    fn curves(&self) -> Vec<[String; 2]> {
+        let folders = self.plan.trials.iter().map(|trial| self.dir().trial(&trial.id));
+        folders.map(|folder| [folder.metrics(), folder.evals()].map(|path| fs::read_to_string(path).unwrap())).collect()
+    }
+
+    fn trained(&self) -> usize {
+        self.trained.swap(0, Ordering::Relaxed)
+    }
+}
+
+const FINE: [&str; 4] = ["fine", "fine-too", "also-fine", "fine-last"];
+
+#[test]
+fn a_sweep_runs_once() {
+    let bench = Bench::new(&FINE);
+    let mut watch = Watch::default();
+    let summary = bench.run_with(&mut watch).unwrap();
+    assert_eq!((summary.finished, summary.left, summary.exit_code()), (4, 0, 0));
+    assert_eq!((summary.how_to_go_on(), bench.trained()), (None, 4));
+    assert!(matches!(watch.events.first(), Some(Event::SweepOpened { trials, .. }) if trials.len() == 4));
+    assert_eq!(watch.events.last(), Some(&Event::SweepClosed { finished: 4, failed: 0 }));
+    assert!(!bench.dir().trial(&bench.plan.trials[0].id).path().join("checkpoint").exists());
+    assert_eq!(fs::read_to_string(bench.dir().sweep_yaml()).unwrap(), "grid: {}\n");
+    let before = bench.curves();
+    assert_eq!((bench.run().finished, bench.trained()), (4, 0), "finished trials are never trained again");
+    assert_eq!(bench.curves(), before);
+}
+
+#[test]
+fn failures_are_retried_and_then_reported() {
+    let bench = Bench::new(&["crashes-once", "crashes", "bad-input", "fine"]);
+    let summary = bench.run();
+    let endings = bench.endings();
+    assert_eq!(endings["crashes-once"], ["attempt failed", "finished"]);
+    assert_eq!(endings["crashes"], ["attempt failed", "attempt failed", "failed"]);
+    assert_eq!(endings["bad-input"], ["attempt failed", "failed"], "another try would give the same");
+    assert_eq!(endings["fine"], ["finished"]);
+    assert_eq!((summary.finished, summary.failed.len(), summary.exit_code()), (2, 2, 1));
+    let [crashed, refused] = summary.failed.as_slice() else { panic!("two failed") };
+    assert_eq!((crashed.failure.to_string().as_str(), crashed.attempts), ("worker died: exit code 101", 2));
+    assert_eq!(refused.failure.to_string(), "bad input: column `text` is not there");
+    let advice = summary.how_to_go_on().unwrap();
+    insta::assert_snapshot!(advice, @"2 of 4 trials failed. Run again with --retry-failed to take them up again.");
+}
+
+#[test]
+fn failed_trials_rest_until_asked_for() {
+    let mut bench = Bench::new(&["bad-input", "fine"]);
+    bench.run();
+    bench.trained();
+    assert_eq!((bench.run().exit_code(), bench.trained()), (1, 0));
+    bench.retry_failed = true;
+    assert_eq!((bench.run().exit_code(), bench.trained()), (1, 1));
+    assert_eq!(bench.endings()["bad-input"], ["attempt failed", "failed", "requeued", "attempt failed", "failed"]);
+}
+
+#[test]
+fn trials_csv_is_as_promised() {
+    let bench = Bench::new(&["fine", "bad-input"]);
+    bench.run();
+    let table = fs::read_to_string(bench.dir().trials_csv()).unwrap();
+    insta::assert_snapshot!(table, @"");
+}
+
+#[test]
+fn an_interrupt_stops_everything_and_the_next_run_goes_on() {
+    let bench = Bench::new(&["fine", "hangs", "deaf", "fine-last"]);
+    // The second slot's second trial has started: one hangs and will listen, one is deaf.
+    let (sender, _) = unbounded_channel();
+    let mut watch = Watch { interrupt_at: Some((8, sender)), ..Watch::default() };
+    let start = Instant::now();
+    let summary = bench.run_with(&mut watch).unwrap();
+    assert!(start.elapsed() < Duration::from_millis(2500), "{:?}", start.elapsed());
+    assert_eq!((summary.exit_code(), summary.finished, summary.left), (130, 1, 3));
+    assert_eq!(watch.events.last(), Some(&Event::SweepInterrupted));
+    assert_eq!(bench.endings()["hangs"], ["interrupted"]);
+    insta::assert_snapshot!(summary.how_to_go_on().unwrap(), @"Interrupted with 3 of 4 trials left. Run the same command again to go on: finished trials stay, the others continue from their last checkpoint.");
+}
+
+#[test]
+fn a_full_disk_ends_the_run_and_blames_no_trial() {
+    let bench = Bench::new(&["full-disk", "fine"]);
+    let error = bench.run_with(&mut Watch::default()).unwrap_err();
+    assert_eq!((error.exit_code(), error.to_string().as_str()), (3, "cannot write results: no storage space"));
+    assert_eq!(bench.endings()["full-disk"], ["interrupted"]);
+}
+
+#[test]
+fn what_is_gone_or_damaged_is_told_and_mended() {
+    let bench = Bench::new(&FINE);
+    bench.run();
+    bench.trained();
+    let before = bench.curves();
+    let [gone, damaged, ..] = [0, 1].map(|at| bench.dir().trial(&bench.plan.trials[at].id));
+    fs::remove_dir_all(gone.path()).unwrap();
+    fs::write(damaged.outcome_file(), "{").unwrap();
+    let journal = fs::read_to_string(bench.dir().journal()).unwrap();
+    let finished = |line: &&str| !(line.contains("trial_finished") && line.contains(bench.plan.trials[1].id.as_str()));
+    let mut lines: Vec<_> = journal.lines().filter(finished).collect();
+    lines.insert(2, "{\"at\":0}");
+    fs::write(bench.dir().journal(), lines.join("\n") + "\n").unwrap();
+    let mut watch = Watch::default();
+    let summary = bench.run_with(&mut watch).unwrap();
+    assert_eq!((summary.finished, bench.trained()), (4, 2));
+    assert_eq!(bench.curves(), before);
+    let folder = bench.folder.path().canonicalize().unwrap();
+    let told = watch.warnings.join("\n").replace(folder.to_str().unwrap(), "R");
+    insta::assert_snapshot!(told, @"");
+    assert_eq!(summary.warnings, watch.warnings);
+}
+
+#[test]
+fn fresh_archives_what_is_there() {
+    let mut bench = Bench::new(&["fine"]);
+    bench.run();
+    bench.fresh = true;
+    bench.run();
+    assert_eq!(bench.trained(), 2);
+    assert!(bench.folder.path().join("toys.archived-1/journal.jsonl").exists());
+}
+
+#[test]
+fn a_second_parent_is_refused() {
+    let bench = Bench::new(&["fine"]);
+    let _lock = bench.dir().lock().unwrap();
+    let error = bench.run_with(&mut Watch::default()).unwrap_err();
+    assert_eq!(error.exit_code(), 3);
+    assert!(error.to_string().contains("in use by process"), "{error}");
+}
+
+#[test]
+fn a_survey_tells_how_every_trial_stands() {
+    let bench = Bench::new(&["fine", "bad-input", "hangs", "never"]);
+    let mut watch = Watch::default();
+    let standings = |bench: &Bench| {
+        let sweep = survey(&bench.plan, &bench.dir()).unwrap();
+        sweep.runs.iter().map(|run| (run.status, run.metrics.len(), run.error.is_some())).collect::<Vec<_>>()
+    };
+    assert!(standings(&bench).iter().all(|run| *run == (Status::Pending, 0, false)));
+    // Dies while the third trial runs.
+    watch.die_at = Some(13);
+    assert!(catch_unwind(AssertUnwindSafe(|| bench.run_with(&mut watch))).is_err());
+    let found = standings(&bench);
+    assert_eq!(found[..2], [(Status::Finished, 20, false), (Status::Failed, 10, true)]);
+    assert_eq!(found[2].0, Status::Pending, "its parent is dead");
+}
+
+#[test]
+fn progress_is_shown() {
+    let bench = Bench::new(&["hangs"]);
+    let (sender, _) = unbounded_channel();
+    let mut watch = Watch { interrupt_at: Some((99, sender)), ..Watch::default() };
+    std::thread::scope(|scope| {
+        let trial = bench.dir().trial(&bench.plan.trials[0].id);
+        scope.spawn(move || {
+            // A later attempt appears: the running one is superseded, which ends it.
+            std::thread::sleep(Duration::from_millis(600));
+            trial.claim(1).unwrap();
+        });
+        bench.run_with(&mut watch).unwrap();
+    });
+    let last = watch.seen.iter().rfind(|progress| progress.step == 10).expect("the trial hangs at step 10");
+    assert_eq!((last.steps, last.recent_loss.len()), (20, 10));
+    assert!(last.best_eval_loss.is_some() && last.eval_loss.is_some());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    /// The parent dies right after any event, several times; then a run is left alone.
+    #[test]
+    fn a_dead_parent_loses_nothing(deaths in proptest::collection::vec(1_usize..20, 1..4)) {
+        let undisturbed = Bench::new(&FINE);
+        undisturbed.run();
+        let bench = Bench::new(&FINE);
+        for die_at in deaths {
+            let mut watch = Watch { die_at: Some(die_at), ..Watch::default() };
+            let _ = catch_unwind(AssertUnwindSafe(|| bench.run_with(&mut watch)));
+        }
+        let summary = bench.run();
+        prop_assert_eq!((summary.finished, summary.left), (4, 0));
+        prop_assert_eq!(bench.too_late.load(Ordering::Relaxed), 0);
+        prop_assert_eq!(bench.curves(), undisturbed.curves());
+        for (trial, endings) in bench.endings() {
+            prop_assert_eq!(endings.iter().filter(|ending| **ending == "finished").count(), 1, "{}", trial);
+        }
+    }
+
+    /// The journal is cut at any byte, as by a power failure: what has an outcome is not trained again.
+    #[test]
+    fn a_cut_journal_is_mended(share in 0.0..1.0) {
+        let bench = Bench::new(&["fine", "crashes-once", "also-fine", "fine-last"]);
+        bench.run();
+        bench.trained();
+        let journal = fs::read(bench.dir().journal()).unwrap();
+        let table = fs::read(bench.dir().trials_csv()).unwrap();
+        fs::write(bench.dir().journal(), &journal[..(journal.len() as f64 * share) as usize]).unwrap();
+        let summary = bench.run();
+        prop_assert_eq!((summary.finished, summary.warnings.len(), bench.trained()), (4, 0, 0));
+        prop_assert_eq!(fs::read(bench.dir().trials_csv()).unwrap(), table);
+        for (trial, endings) in bench.endings() {
+            prop_assert_eq!(endings.iter().filter(|ending| **ending == "finished").count(), 1, "{}", trial);
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! The table of keys: everything that a sweep file can say about a trial. A new key, schedule or augmentation is a row here
+//! and a field or variant in [`crate::trial`].
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::kind::{Kind, Parameter, Variant};
+use crate::trial::{Length, Patience, PatienceMetric, TrialConfig};
+
+/// Puts a canonical value of a key into a configuration. Fails only if the table and the types disagree.
+type Put = fn(&mut TrialConfig, &Value) -> Result<(), String>;
+
+/// One key of a trial.
+#[derive(Debug)]
+pub(super) struct Key {
+    /// Dotted; also where the value stands in the JSON of a configuration.
+    pub path: &'static str,
+    pub kind: Kind,
+    pub put: Put,
+}
+
+/// Another name of a key.
+#[derive(Debug)]
+pub(super) struct Alias {
+    pub name: &'static str,
+    pub path: &'static str,
+    /// Narrower than the key's own, where the other name says more.
+    pub kind: Option<Kind>,
+}
+
+/// A map of keys; a lone scalar in its place is the value of `scalar`.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub path: &'static str,
+    pub scalar: Option<&'static str>,
+}
+
+pub(super) static GROUPS: &[Group] = &[
+    Group { path: "data", scalar: Some("data.train") },
+    Group { path: "model", scalar: Some("model.from") },
+    Group { path: "optimizer", scalar: Some("optimizer.name") },
+    Group { path: "stop", scalar: None },
+    Group { path: "stop.patience", scalar: Some("stop.patience") },
+];
+
+/// From `transformers.TrainingArguments`.
+pub(super) static ALIASES: &[Alias] = &[
+    Alias { name: "learning_rate", path: "lr", kind: None },
+    Alias {
+        name: "warmup_ratio",
+        path: "warmup",
+        kind: Some(Kind::Number { fits: |x| (0.0..1.0).contains(&x), expected: "a fraction from 0 to below 1" }),
+    },
+    Alias { name: "warmup_steps", path: "warmup", kind: Some(WHOLE_AS_NUMBER) },
+    Alias { name: "lr_scheduler_type", path: "scheduler", kind: None },
+    Alias { name: "num_train_epochs", path: "epochs", kind: None },
+    Alias { name: "max_steps", path: "steps", kind: None },
+    Alias { name: "per_device_train_batch_size", path: "batch_size", kind: None },
+    Alias { name: "label_smoothing_factor", path: "label_smoothing", kind: None },
+    Alias { name: "gradient_accumulation_steps", path: "grad_accumulation", kind: None },
+];
+
+const POSITIVE: Kind = Kind::Number { fits: |x| x > 0.0, expected: "a number above 0" };
+const NOT_NEGATIVE: Kind = Kind::Number { fits: |x| x >= 0.0, expected: "0 or a number above" };
+const COUNT: Kind = Kind::Whole { fits: |n| n >= 1, expected: "a whole number from 1" };
+const LAYERS: Kind = Kind::Whole { fits: |n| n < 100_000, expected: "a number of layers, 0 for none" };
+const SEED: Kind = Kind::Whole { fits: |_| true, expected: "a whole number from 0" };
+const RATE: Kind = Kind::Number { fits: |x| (0.0..=1.0).contains(&x), expected: "a share from 0 to 1" };
+const WHOLE_AS_NUMBER: Kind =
+    Kind::Number { fits: |x| x >= 0.0 && x.fract() == 0.0, expected: "a whole number of steps, 0 for none" };
+const COLUMN: Kind = Kind::Text { expected: "the name of a column" };
+const DROPOUT: Kind = Kind::Number { fits: |x| (0.0..1.0).contains(&x), expected: "a probability from 0 to below 1" };
+
+/// Below 1 a fraction, from 1 whole steps.
+fn fraction_or_steps(x: f64) -> bool {
+    x >= 0.0 && (x < 1.0 || x.fract() == 0.0)
+}
+
+pub(super) static KEYS: &[Key] = &[
+    Key {
+        path: "data.train",
+        kind: Kind::Text { expected: "a file (.tsv, .csv, .jsonl) or embedded:tweets" },
+        put: |c, v| put(&mut c.data.train, v),
+    },
+    Key { path: "data.eval", kind: Kind::FractionOrFile, put: |c, v| put(&mut c.data.eval, v) },
+    Key { path: "data.text", kind: COLUMN, put: |c, v| put(&mut c.data.text, v) },
+    Key { path: "data.text_pair", kind: Kind::Optional(&COLUMN), put: |c, v| put(&mut c.data.text_pair, v) },
+    Key { path: "data.label", kind: COLUMN, put: |c, v| put(&mut c.data.label, v) },
+    Key {
+        path: "data.max_length",
+        kind: Kind::Whole { fits: |n| n >= 3, expected: "tokens, at least 3 ([CLS], one of the text, [SEP])" },
+        put: |c, v| put(&mut c.data.max_length, v),
+    },
+    Key { path: "data.limit", kind: Kind::Optional(&COUNT), put: |c, v| put(&mut c.data.limit, v) },
+    Key { path: "data.shuffle", kind: Kind::Flag, put: |c, v| put(&mut c.data.shuffle, v) },
+    Key { path: "data.seed", kind: SEED, put: |c, v| put(&mut c.data.seed, v) },
+    Key {
+        path: "model.from",
+        kind: Kind::Text { expected: "a checkpoint folder, hf:org/name or embedded:minilm-l3" },
+        put: |c, v| put(&mut c.model.from, v),
+    },
+    Key {
+        path: "model.pooling",
+        kind: Kind::Optional(&Kind::Choice(&["cls", "mean", "pooler"])),
+        put: |c, v| put(&mut c.model.pooling, v),
+    },
+    Key { path: "model.dropout", kind: Kind::Optional(&DROPOUT), put: |c, v| put(&mut c.model.dropout, v) },
+    Key { path: "model.freeze", kind: LAYERS, put: |c, v| put(&mut c.model.freeze, v) },
+    Key { path: "model.reinit", kind: LAYERS, put: |c, v| put(&mut c.model.reinit, v) },
+    Key { path: "optimizer.name", kind: Kind::Choice(&["adamw"]), put: |c, v| put(&mut c.optimizer.name, v) },
+    Key {
+        path: "optimizer.betas",
+        kind: Kind::Pair {
+            fits: |x| (0.0..1.0).contains(&x),
+            expected: "two numbers from 0 to below 1, such as [0.9, 0.999]",
+        },
+        put: |c, v| put(&mut c.optimizer.betas, v),
+    },
+    Key { path: "optimizer.eps", kind: POSITIVE, put: |c, v| put(&mut c.optimizer.eps, v) },
+    Key { path: "optimizer.bias_correction", kind: Kind::Flag, put: |c, v| put(&mut c.optimizer.bias_correction, v) },
+    Key {
+        path: "optimizer.layer_decay",
+        kind: Kind::Number { fits: |x| x > 0.0 && x <= 1.0, expected: "a factor above 0, at most 1" },
+        put: |c, v| put(&mut c.optimizer.layer_decay, v),
+    },
+    Key {
+        path: "lr",
+        kind: Kind::Number { fits: |x| x > 0.0, expected: "a number above 0, such as 3e-5" },
+        put: |c, v| put(&mut c.lr, v),
+    },
+    Key {
+        path: "warmup",
+        kind: Kind::Number {
+            fits: fraction_or_steps,
+            expected: "a fraction of all steps (from 0 to below 1) or whole steps (from 1)",
+        },
+        put: |c, v| put(&mut c.warmup, v),
+    },
+    Key { path: "scheduler", kind: Kind::Named(SCHEDULERS), put: |c, v| put(&mut c.scheduler, v) },
+    Key { path: "augmentation", kind: Kind::NamedList(AUGMENTATIONS), put: |c, v| put(&mut c.augmentation, v) },
+    Key { path: "weight_decay", kind: NOT_NEGATIVE, put: |c, v| put(&mut c.weight_decay, v) },
+    Key {
+        path: "max_grad_norm",
+        kind: Kind::Number { fits: |x| x >= 0.0, expected: "a number above 0, or 0 for no clipping" },
+        put: |c, v| put(&mut c.max_grad_norm, v),
+    },
+    Key {
+        path: "label_smoothing",
+        kind: Kind::Number { fits: |x| (0.0..1.0).contains(&x), expected: "a number from 0 to below 1" },
+        put: |c, v| put(&mut c.label_smoothing, v),
+    },
+    Key { path: "batch_size", kind: COUNT, put: |c, v| put(&mut c.batch_size, v) },
+    Key { path: "grad_accumulation", kind: COUNT, put: |c, v| put(&mut c.grad_accumulation, v) },
+    Key { path: "epochs", kind: POSITIVE, put: |c, v| with(v, |epochs| c.length = Length::Epochs(epochs)) },
+    Key { path: "steps", kind: COUNT, put: |c, v| with(v, |steps| c.length = Length::Steps(steps)) },
+    Key {
+        path: "eval_every",
+        kind: Kind::Number {
+            fits: |x| x > 0.0 && fraction_or_steps(x),
+            expected: "a fraction of an epoch (below 1) or whole steps (from 1)",
+        },
+        put: |c, v| put(&mut c.eval_every, v),
+    },
+    Key { path: "seed", kind: SEED, put: |c, v| put(&mut c.seed, v) },
+    Key { path: "stop.diverged", kind: Kind::Flag, put: |c, v| put(&mut c.stop.diverged, v) },
+    Key {
+        path: "stop.patience",
+        kind: Kind::Off { expected: "none, or a map such as {metric: eval_loss, evals: 5}" },
+        put: |c, v| put(&mut c.stop.patience, v),
+    },
+    Key {
+        path: "stop.patience.metric",
+        kind: Kind::Choice(&["eval_loss", "accuracy", "macro_f1"]),
+        put: |c, v| put(&mut patience(c).metric, v),
+    },
+    Key {
+        path: "stop.patience.evals",
+        kind: Kind::Whole { fits: |n| (1..=1_000_000).contains(&n), expected: "a whole number from 1" },
+        put: |c, v| put(&mut patience(c).evals, v),
+    },
+    Key { path: "stop.patience.min_delta", kind: NOT_NEGATIVE, put: |c, v| put(&mut patience(c).min_delta, v) },
+];
+
+pub(super) static SCHEDULERS: &[Variant] = &[
+    Variant { name: "constant", parameters: &[] },
+    Variant { name: "linear", parameters: &[] },
+    Variant { name: "cosine", parameters: &[Parameter { name: "cycles", kind: POSITIVE, default: "0.5" }] },
+];
+
+const WORD_RATE: &[Parameter] = &[Parameter { name: "rate", kind: RATE, default: "0.1" }];
+
+pub(super) static AUGMENTATIONS: &[Variant] = &[
+    Variant { name: "synonym", parameters: WORD_RATE },
+    Variant { name: "random_deletion", parameters: WORD_RATE },
+    Variant { name: "random_swap", parameters: WORD_RATE },
+];
+
+fn patience(config: &mut TrialConfig) -> &mut Patience {
+    config.stop.patience.get_or_insert(Patience { metric: PatienceMetric::EvalLoss, evals: 5, min_delta: 0.0 })
+}
+
+fn put<T: DeserializeOwned>(slot: &mut T, value: &Value) -> Result<(), String> {
+    with(value, |read| *slot = read)
+}
+
+fn with<T: DeserializeOwned>(value: &Value, then: impl FnOnce(T)) -> Result<(), String> {
+    T::deserialize(value).map(then).map_err(|error| error.to_string())
+}
+
+/// Sets one parameter of a thing with parameters, if it has it.
+fn put_parameter<T: Serialize + DeserializeOwned>(slot: &mut T, name: &str, value: &Value) -> Result<(), String> {
+    let mut json = serde_json::to_value(&*slot).map_err(|error| error.to_string())?;
+    let owner = json.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+    match json.get_mut(name) {
+        Some(parameter) => *parameter = value.clone(),
+        None => return Err(format!("`{owner}` has no parameter `{name}`")),
+    }
+    put(slot, &json)
+}
+
+/// Sets `scheduler.NAME`.
+fn put_scheduler(config: &mut TrialConfig, name: &str, value: &Value) -> Result<(), String> {
+    put_parameter(&mut config.scheduler, name, value)
+}
+
+/// Sets `augmentation.NAME`, which needs exactly one augmentation to be set.
+fn put_augmentation(config: &mut TrialConfig, name: &str, value: &Value) -> Result<(), String> {
+    match config.augmentation.as_mut_slice() {
+        [one] => put_parameter(one, name, value),
+        [] => Err(format!("`none` has no parameter `{name}`")),
+        _ => Err(format!("`augmentation.{name}` is ambiguous: there are several augmentations")),
+    }
+}
+
+type PutParameter = fn(&mut TrialConfig, &str, &Value) -> Result<(), String>;
+
+/// What a dotted path means.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Target {
+    Key(&'static Key),
+    /// A parameter inside `scheduler` or `augmentation`.
+    Parameter(&'static Parameter, PutParameter),
+}
+
+impl Target {
+    pub fn apply(self, config: &mut TrialConfig, value: &Value) -> Result<(), String> {
+        match self {
+            Self::Key(key) => (key.put)(config, value),
+            Self::Parameter(parameter, put) => put(config, parameter.name, value),
+        }
+    }
+}
+
+pub(super) fn key(path: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.path == path)
+}
+
+pub(super) fn group(path: &str) -> Option<&'static Group> {
+    GROUPS.iter().find(|group| group.path == path)
+}
+
+pub(super) fn alias(name: &str) -> Option<&'static Alias> {
+    ALIASES.iter().find(|alias| alias.name == name)
+}
+
+/// The schedules or augmentations, if `path` is theirs.
+pub(super) fn variants(path: &str) -> Option<&'static [Variant]> {
+    match key(path)?.kind {
+        Kind::Named(variants) | Kind::NamedList(variants) => Some(variants),
+        _ => None,
+    }
+}
+
+/// `scheduler.cycles` and the like: a parameter that some schedule or augmentation has.
+pub(super) fn parameter(path: &str) -> Option<(&'static Kind, Target)> {
+    let (owner, name) = path.split_once('.')?;
+    let put: PutParameter = match owner {
+        "scheduler" => put_scheduler,
+        "augmentation" => put_augmentation,
+        _ => return None,
+    };
+    let mut all = variants(owner)?.iter().flat_map(|variant| variant.parameters);
+    let parameter = all.find(|parameter| parameter.name == name)?;
+    Some((&parameter.kind, Target::Parameter(parameter, put)))
+}
+
+/// The schedules or augmentations that have the parameter at `path`; none if it is no parameter.
+pub(super) fn owners(path: &str) -> Vec<&'static str> {
+    let Some((owner, name)) = path.split_once('.') else { return Vec::new() };
+    let has = |variant: &&Variant| variant.parameters.iter().any(|parameter| parameter.name == name);
+    variants(owner).unwrap_or_default().iter().filter(has).map(|variant| variant.name).collect()
+}
+
+/// Dotted names of all keys and groups.
+pub(super) fn paths() -> impl Iterator<Item = &'static str> {
+    KEYS.iter().map(|key| key.path).chain(GROUPS.iter().map(|group| group.path))
+}

@@ -1,0 +1,312 @@
+//! What a key takes: numbers, names, things with parameters; and how a node is read as one of them.
+//!
+//! The result is canonical JSON in the form of [`crate::trial::TrialConfig`]: however a number is written, it is one value.
+
+use serde_json::{Map, Value};
+
+use super::problem::{Place, Problem, suggestion};
+use super::yaml::{Content, Node};
+
+/// What may stand at a key.
+#[derive(Debug)]
+pub(super) enum Kind {
+    /// A finite number that `fits`.
+    Number { fits: fn(f64) -> bool, expected: &'static str },
+    /// A whole number that `fits`.
+    Whole { fits: fn(u64) -> bool, expected: &'static str },
+    /// Two numbers that `fit`.
+    Pair { fits: fn(f64) -> bool, expected: &'static str },
+    /// `true` or `false`.
+    Flag,
+    /// Any text but an empty one.
+    Text { expected: &'static str },
+    /// One of these names.
+    Choice(&'static [&'static str]),
+    /// `null`, or what is inside.
+    Optional(&'static Kind),
+    /// Only `none`: switches something off.
+    Off { expected: &'static str },
+    /// A fraction in (0, 1), or a file.
+    FractionOrFile,
+    /// A name, or a map of a name and parameters.
+    Named(&'static [Variant]),
+    /// `none`, one thing with parameters, or a list of those.
+    NamedList(&'static [Variant]),
+}
+
+/// A name that takes parameters, such as a schedule.
+#[derive(Debug)]
+pub(super) struct Variant {
+    pub name: &'static str,
+    pub parameters: &'static [Parameter],
+}
+
+#[derive(Debug)]
+pub(super) struct Parameter {
+    pub name: &'static str,
+    pub kind: Kind,
+    /// As one would write it.
+    pub default: &'static str,
+}
+
+/// A node understood.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Read {
+    /// Complete, defaults filled in.
+    pub full: Value,
+    /// Only what was written; a value matches if it says all of this.
+    pub given: Value,
+}
+
+impl Read {
+    fn plain(value: impl Into<Value>) -> Self {
+        let full = value.into();
+        Self { given: full.clone(), full }
+    }
+}
+
+/// Either side of the largest whole number that `f64` holds exactly.
+const WHOLE_LIMIT: f64 = 9_007_199_254_740_992.0;
+
+impl Kind {
+    /// What a message says was expected.
+    pub fn expected(&self) -> String {
+        match self {
+            Self::Number { expected, .. }
+            | Self::Whole { expected, .. }
+            | Self::Pair { expected, .. }
+            | Self::Text { expected }
+            | Self::Off { expected } => (*expected).to_owned(),
+            Self::Flag => "true or false".into(),
+            Self::Choice(names) => format!("one of {}", names.join(", ")),
+            Self::Optional(inner) => format!("{}, or null", inner.expected()),
+            Self::FractionOrFile => "a file, or a fraction between 0 and 1".into(),
+            Self::Named(variants) => format!("one of {}", names(variants)),
+            Self::NamedList(variants) => format!("none, or one or a list of {}", names(variants)),
+        }
+    }
+
+    /// Reads `node` as the value of `key`. The problems say what is wrong with it.
+    pub fn read(&self, key: &str, node: &Node) -> Result<Read, Vec<Problem>> {
+        match self {
+            Self::Optional(_) if node.is_null() => Ok(Read::plain(Value::Null)),
+            Self::Optional(inner) => inner.read(key, node),
+            Self::Named(variants) => named(key, variants, node),
+            Self::NamedList(variants) => named_list(key, variants, node),
+            _ => self.read_simple(node).map(Read::plain).ok_or_else(|| vec![self.misfit(key, node)]),
+        }
+    }
+
+    fn read_simple(&self, node: &Node) -> Option<Value> {
+        match self {
+            Self::Number { fits, .. } => number(node).filter(|x| fits(*x)).map(Value::from),
+            Self::Whole { fits, .. } => whole(node).filter(|n| fits(*n)).map(Value::from),
+            Self::Pair { fits, .. } => match node.list()? {
+                [a, b] => {
+                    let read = |node| number(node).filter(|x| fits(*x));
+                    Some(Value::from(vec![read(a)?, read(b)?]))
+                }
+                _ => None,
+            },
+            Self::Flag => flag(node).map(Value::from),
+            Self::Text { .. } => node.text().filter(|text| !text.is_empty() && !node.is_null()).map(Value::from),
+            Self::Choice(names) => node.text().filter(|text| names.contains(text)).map(Value::from),
+            Self::Off { .. } => {
+                (node.is_null() || matches!(node.plain_text(), Some("none" | "false"))).then_some(Value::Null)
+            }
+            Self::FractionOrFile => match (number(node), node.text()) {
+                (Some(fraction), _) => (fraction > 0.0 && fraction < 1.0).then(|| Value::from(fraction)),
+                (None, Some(text)) if !node.is_null() && parse_number(text).is_none() => Some(Value::from(text)),
+                _ => None,
+            },
+            Self::Optional(_) | Self::Named(_) | Self::NamedList(_) => None,
+        }
+    }
+
+    fn is_numeric(&self) -> bool {
+        matches!(self, Self::Number { .. } | Self::Whole { .. } | Self::FractionOrFile)
+    }
+
+    /// Says why `node` is no value of `key`.
+    fn misfit(&self, key: &str, node: &Node) -> Problem {
+        let expected = format!("expected {}", self.expected());
+        let quoted = matches!(&node.content, Content::Scalar { text, plain: false } if parse_number(text).is_some());
+        if quoted && self.is_numeric() {
+            let text = node.text().unwrap_or_default();
+            return Problem::new(node.place, format!("`{key}` is text, because it is quoted"))
+                .hint(format!("write {text} without quotes"));
+        }
+        if node.is_null() {
+            return Problem::new(node.place, format!("`{key}` has no value")).hint(expected);
+        }
+        let hint = match (self, &node.content) {
+            (Self::Pair { .. }, _) => expected,
+            (_, Content::List(_)) => format!("{expected}; several values go into `grid: {{{key}: [...]}}`"),
+            (Self::Choice(names), Content::Scalar { text, .. }) => {
+                suggestion(text, names.iter().copied()).unwrap_or(expected)
+            }
+            (_, Content::Scalar { text, plain: true }) if self.is_numeric() && text.contains('_') => {
+                let digits = text.replace('_', "");
+                if parse_number(&digits).is_some() { format!("write {digits}") } else { expected }
+            }
+            (Self::Flag, Content::Scalar { text, .. }) => match text.to_lowercase().as_str() {
+                "yes" | "on" | "y" | "1" => "write true".into(),
+                "no" | "off" | "n" | "0" => "write false".into(),
+                _ => expected,
+            },
+            _ => expected,
+        };
+        Problem::new(node.place, format!("`{key}` cannot be {}", node.described())).hint(hint)
+    }
+}
+
+fn names(variants: &[Variant]) -> String {
+    variants.iter().map(|variant| variant.name).collect::<Vec<_>>().join(", ")
+}
+
+/// A number as YAML 1.2 writes them: `1e-5`, `.5`, `+3`, `1.`, `0x1f`, `0o17`. Finite ones only.
+fn parse_number(text: &str) -> Option<f64> {
+    let radix = |prefix, radix| text.strip_prefix(prefix).map(|digits| u64::from_str_radix(digits, radix));
+    if let Some(whole) = radix("0x", 16).or_else(|| radix("0o", 8)) {
+        return whole.ok().map(|n| n as f64);
+    }
+    if !text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E')) {
+        return None;
+    }
+    // Adding zero turns -0 into 0: they are one value.
+    text.parse::<f64>().ok().filter(|x| x.is_finite()).map(|x| x + 0.0)
+}
+
+pub(super) fn number(node: &Node) -> Option<f64> {
+    parse_number(node.plain_text()?)
+}
+
+/// A whole number, also one written as `1e3` or `32.0`.
+pub(super) fn whole(node: &Node) -> Option<u64> {
+    let text = node.plain_text()?;
+    if let Ok(exact) = text.parse() {
+        return Some(exact);
+    }
+    parse_number(text).filter(|x| x.fract() == 0.0 && (0.0..WHOLE_LIMIT).contains(x)).map(|x| x as u64)
+}
+
+pub(super) fn flag(node: &Node) -> Option<bool> {
+    match node.plain_text()? {
+        "true" | "True" | "TRUE" => Some(true),
+        "false" | "False" | "FALSE" => Some(false),
+        _ => None,
+    }
+}
+
+/// `cosine`, or `{name: cosine, cycles: 1}`.
+fn named(key: &str, variants: &[Variant], node: &Node) -> Result<Read, Vec<Problem>> {
+    let expected = || format!("expected one of {}", names(variants));
+    let (name, entries): (&Node, &[(Node, Node)]) = match &node.content {
+        Content::Map(entries) => match entries.iter().find(|(k, _)| k.text() == Some("name")) {
+            Some((_, name)) => (name, entries),
+            None => return Err(vec![Problem::new(node.place, format!("`{key}` has no `name`")).hint(expected())]),
+        },
+        Content::Scalar { .. } if node.is_null() => {
+            return Err(vec![Problem::new(node.place, format!("`{key}` has no value")).hint(expected())]);
+        }
+        Content::Scalar { .. } => (node, &[]),
+        Content::List(_) => {
+            let hint = format!("{}; several go into `grid: {{{key}: [...]}}`", expected());
+            return Err(vec![Problem::new(node.place, format!("`{key}` cannot be a list")).hint(hint)]);
+        }
+    };
+    let text = name.text().unwrap_or_default();
+    let Some(variant) = variants.iter().find(|variant| variant.name == text) else {
+        let problem = Problem::new(name.place, format!("unknown {key} {}", name.described()));
+        return Err(vec![problem.hint(suggestion(text, variants.iter().map(|v| v.name)).unwrap_or_else(expected))]);
+    };
+    variant.read(key, entries)
+}
+
+impl Variant {
+    fn read(&self, key: &str, entries: &[(Node, Node)]) -> Result<Read, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let mut given = Map::from_iter([("name".to_owned(), Value::from(self.name))]);
+        for (name, value) in entries.iter().filter(|(name, _)| name.text() != Some("name")) {
+            let text = name.text().unwrap_or_default();
+            match self.parameters.iter().find(|parameter| parameter.name == text) {
+                Some(parameter) => match parameter.kind.read(&format!("{key}.{text}"), value) {
+                    Ok(read) => drop(given.insert(text.to_owned(), read.full)),
+                    Err(found) => problems.extend(found),
+                },
+                None => problems.push(self.stranger(text, name.place)),
+            }
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let mut full = given.clone();
+        for parameter in self.parameters {
+            full.entry(parameter.name).or_insert_with(|| parameter.default_value());
+        }
+        Ok(Read { full: full.into(), given: given.into() })
+    }
+
+    fn stranger(&self, parameter: &str, place: Place) -> Problem {
+        let known = self.parameters.iter().map(|parameter| parameter.name);
+        Problem::new(place, format!("`{}` has no parameter `{parameter}`", self.name))
+            .hint(suggestion(parameter, known).unwrap_or_else(|| "it takes none".into()))
+    }
+}
+
+impl Parameter {
+    /// The default as JSON. A default that is none of its kind would be a fault of the table; a test reads them all.
+    pub fn default_value(&self) -> Value {
+        let node = Node::plain(self.default, Place::START);
+        self.kind.read(self.name, &node).map_or(Value::Null, |read| read.full)
+    }
+}
+
+fn named_list(key: &str, variants: &[Variant], node: &Node) -> Result<Read, Vec<Problem>> {
+    if node.plain_text() == Some("none") {
+        return Ok(Read::plain(Value::Array(Vec::new())));
+    }
+    let Some(items) = node.list() else {
+        return match named(key, variants, node) {
+            Ok(Read { full, given }) => Ok(Read { full: vec![full].into(), given: vec![given].into() }),
+            Err(problems) => Err(problems),
+        };
+    };
+    let (mut full, mut given, mut problems) = (Vec::new(), Vec::new(), Vec::new());
+    for item in items {
+        if item.plain_text() == Some("none") && items.len() > 1 {
+            problems.push(Problem::new(item.place, "`none` cannot be combined with others").hint("leave it out"));
+        } else if item.plain_text() != Some("none") {
+            match named(key, variants, item) {
+                Ok(read) => {
+                    full.push(read.full);
+                    given.push(read.given);
+                }
+                Err(found) => problems.extend(found),
+            }
+        }
+    }
+    if problems.is_empty() { Ok(Read { full: full.into(), given: given.into() }) } else { Err(problems) }
+}
+
+/// The shortest form of a complete value of `variants`: parameters at their defaults left out, a name alone as text.
+pub(super) fn brief(variants: &[Variant], full: &Value) -> Value {
+    match full {
+        Value::Array(items) => match items.as_slice() {
+            [] => "none".into(),
+            [one] => brief(variants, one),
+            several => several.iter().map(|item| brief(variants, item)).collect::<Vec<_>>().into(),
+        },
+        Value::Object(entries) => {
+            let name = entries.get("name").and_then(Value::as_str).unwrap_or_default();
+            let parameters = variants.iter().find(|variant| variant.name == name).map_or(&[][..], |v| v.parameters);
+            let is_default = |key: &str, value: &Value| {
+                parameters.iter().any(|parameter| parameter.name == key && parameter.default_value() == *value)
+            };
+            let told: Map<_, _> =
+                entries.iter().filter(|(k, v)| !is_default(k, v)).map(|(k, v)| (k.clone(), v.clone())).collect();
+            if told.len() == 1 { name.into() } else { told.into() }
+        }
+        other => other.clone(),
+    }
+}

@@ -1,0 +1,170 @@
+//! The `run` section: how a sweep is run. Never part of a trial's identity.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::kind::whole;
+use super::problem::{Problem, suggestion};
+use super::yaml::Node;
+use crate::trial::{CheckpointEvery, Keep};
+
+/// The `run` section: how, not what. Never part of a trial's identity.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunConfig {
+    pub devices: Devices,
+    /// Trials at a time; None: from the machine.
+    pub jobs: Option<usize>,
+    /// CPU threads a trial; None: from the machine.
+    pub threads: Option<usize>,
+    pub retries: u32,
+    pub checkpoint_every: CheckpointEvery,
+    pub keep: Keep,
+    /// A plan above this is refused.
+    pub max_trials: usize,
+}
+
+impl Default for RunConfig {
+    fn default() -> Self {
+        Self {
+            devices: Devices::Auto,
+            jobs: None,
+            threads: None,
+            retries: 2,
+            checkpoint_every: CheckpointEvery::Seconds(60.0),
+            keep: Keep::None,
+            max_trials: 100_000,
+        }
+    }
+}
+
+/// Which devices a sweep may use. Text form: `auto`, `cpu`, `cuda`, `cuda:0,1`, `metal`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Devices {
+    /// Every accelerator that the build and the machine have, else the CPU.
+    Auto,
+    Cpu,
+    /// The CUDA devices of these indices; empty: all.
+    Cuda(Vec<usize>),
+    Metal,
+}
+
+/// A text that names no devices.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected auto, cpu, cuda, cuda:0,1 or metal")]
+pub struct NotDevices;
+
+impl FromStr for Devices {
+    type Err = NotDevices;
+
+    fn from_str(text: &str) -> Result<Self, NotDevices> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda(Vec::new())),
+            "metal" => Ok(Self::Metal),
+            _ => {
+                let indices = text.strip_prefix("cuda:").ok_or(NotDevices)?.split(',');
+                let mut indices: Vec<usize> =
+                    indices.map(|index| index.trim().parse()).collect::<Result<_, _>>().map_err(|_| NotDevices)?;
+                indices.sort_unstable();
+                indices.dedup();
+                Ok(Self::Cuda(indices))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Devices {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Cpu => f.write_str("cpu"),
+            Self::Metal => f.write_str("metal"),
+            Self::Cuda(indices) if indices.is_empty() => f.write_str("cuda"),
+            Self::Cuda(indices) => {
+                let indices: Vec<String> = indices.iter().map(ToString::to_string).collect();
+                write!(f, "cuda:{}", indices.join(","))
+            }
+        }
+    }
+}
+
+/// The keys of the section.
+pub(super) const RUN_KEYS: &[&str] =
+    &["devices", "jobs", "threads", "retries", "checkpoint_every", "keep", "max_trials"];
+
+impl RunConfig {
+    /// Sets `run.NAME`, whose key stands at `key`.
+    pub(super) fn set(&mut self, name: &str, key: &Node, value: &Node) -> Result<(), Problem> {
+        let misfit = |expected: &str| {
+            let what =
+                if value.is_null() { "has no value".to_owned() } else { format!("cannot be {}", value.described()) };
+            Problem::new(value.place, format!("`run.{name}` {what}")).hint(format!("expected {expected}"))
+        };
+        let automatic = || match value.plain_text() {
+            Some("auto") => Ok(None),
+            _ => match whole(value) {
+                Some(n @ 1..=65_536) => Ok(Some(n as usize)),
+                _ => Err(misfit("auto, or a whole number from 1")),
+            },
+        };
+        match name {
+            "devices" => {
+                let text = value.text().unwrap_or_default();
+                self.devices = text.parse().map_err(|_| misfit("auto, cpu, cuda, cuda:0,1 or metal"))?;
+            }
+            "jobs" => self.jobs = automatic()?,
+            "threads" => self.threads = automatic()?,
+            "retries" => {
+                let retries = whole(value).and_then(|n| u32::try_from(n).ok());
+                self.retries = retries.ok_or_else(|| misfit("a whole number from 0"))?;
+            }
+            "checkpoint_every" => {
+                self.checkpoint_every = checkpoint_every(value)
+                    .ok_or_else(|| misfit("a time such as 60s, 2m or 1h, or a number of optimizer steps"))?;
+            }
+            "keep" => {
+                self.keep = match value.text() {
+                    Some("none") => Keep::None,
+                    Some("best") => Keep::Best,
+                    Some("last") => Keep::Last,
+                    Some("all") => Keep::All,
+                    _ => return Err(misfit("none, best, last or all")),
+                };
+            }
+            "max_trials" => {
+                let limit = whole(value).filter(|n| *n >= 1).map(|n| n as usize);
+                self.max_trials = limit.ok_or_else(|| misfit("a whole number from 1"))?;
+            }
+            _ => {
+                let hint = suggestion(name, RUN_KEYS.iter().copied()).unwrap_or_default();
+                return Err(Problem::new(key.place, format!("unknown key `run.{name}`")).hint(hint));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn checkpoint_every(value: &Node) -> Option<CheckpointEvery> {
+    if let Some(steps) = whole(value) {
+        return (steps > 0).then_some(CheckpointEvery::Steps(steps));
+    }
+    let text = value.text()?;
+    let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic())?);
+    let seconds = match unit {
+        "s" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        _ => return None,
+    };
+    let number: f64 = number.trim().parse().ok().filter(|n: &f64| n.is_finite() && *n > 0.0)?;
+    Some(CheckpointEvery::Seconds(number * seconds))
+}
+
+/// The inverse of reading, for [`super::SweepSpec::to_yaml`].
+pub(super) fn checkpoint_text(every: CheckpointEvery) -> String {
+    match every {
+        CheckpointEvery::Seconds(seconds) => format!("{seconds}s"),
+        CheckpointEvery::Steps(steps) => steps.to_string(),
+    }
+}

@@ -1,0 +1,380 @@
+//! The checked sweep: fixed values, axes, extra and excluded trials, each value already read and knowing its place.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::RunConfig;
+use super::keys::{self, Target};
+use super::kind::brief;
+use super::problem::{Place, Problem, Problems, Shown, Text};
+use crate::trial::{
+    AxisValue, DataConfig, EvalSource, FractionOrSteps, Length, ModelConfig, OptimizerConfig, OptimizerName, Scheduler,
+    StopRules, TrialConfig,
+};
+
+/// A sweep file, checked. Holds everything that the file says, nothing that depends on data or checkpoints.
+#[derive(Debug, Clone)]
+pub struct SweepSpec {
+    pub name: String,
+    pub run: RunConfig,
+    pub(super) text: Arc<Text>,
+    /// The fixed values, over the defaults.
+    pub(crate) base: TrialConfig,
+    /// What the file fixes, shallow keys first.
+    pub(crate) fixed: Vec<Setting>,
+    /// Axes of the product in the order of the file, seeds last.
+    pub(crate) dimensions: Vec<Dimension>,
+    /// Index in `dimensions` of the axis that repeats everything.
+    pub(crate) seeds: Option<usize>,
+    pub(crate) include: Vec<Entry>,
+    pub(crate) exclude: Vec<Entry>,
+    pub(super) warnings: Vec<Problem>,
+}
+
+/// One key given one value.
+#[derive(Debug, Clone)]
+pub(crate) struct Setting {
+    /// Dotted.
+    pub path: String,
+    pub key_place: Place,
+    pub place: Place,
+    /// Complete.
+    pub value: Value,
+    /// As far as written: what a configuration must say to match.
+    pub given: Value,
+    pub(super) target: Target,
+}
+
+impl Setting {
+    pub(crate) fn apply(&self, config: &mut TrialConfig) -> Result<(), Problem> {
+        self.target.apply(config, &self.value).map_err(|what| {
+            let problem = Problem::new(self.place, what);
+            match keys::owners(&self.path).as_slice() {
+                [] => problem,
+                owners => problem.hint(format!("it is a parameter of {}", owners.join(", "))),
+            }
+        })
+    }
+
+    /// Levels of the path; deeper settings are applied after shallow ones.
+    pub(super) fn depth(&self) -> usize {
+        self.path.split('.').count()
+    }
+}
+
+/// A value that an axis or an entry gives to a key: for a group, several settings.
+#[derive(Debug, Clone)]
+pub(crate) struct Choice {
+    pub settings: Vec<Setting>,
+    pub shown: AxisValue,
+}
+
+/// A varying key.
+#[derive(Debug, Clone)]
+pub(crate) struct AxisKey {
+    /// Dotted; aliases resolved.
+    pub path: String,
+    pub place: Place,
+    pub choices: Vec<Choice>,
+}
+
+/// One factor of the product: a key, or the keys of `zip` taken together. All keys have equally many choices.
+#[derive(Debug, Clone)]
+pub(crate) struct Dimension {
+    pub keys: Vec<AxisKey>,
+}
+
+impl Dimension {
+    pub(crate) fn len(&self) -> usize {
+        self.keys.first().map_or(0, |key| key.choices.len())
+    }
+}
+
+/// An entry of `include` or `exclude`.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub place: Place,
+    pub values: Vec<(String, Choice)>,
+}
+
+impl Entry {
+    /// Shallow keys first.
+    pub(crate) fn settings(&self) -> Vec<&Setting> {
+        let mut settings: Vec<&Setting> = self.values.iter().flat_map(|(_, choice)| &choice.settings).collect();
+        settings.sort_by_key(|setting| setting.depth());
+        settings
+    }
+
+    /// Whether a configuration (as JSON) says everything that this entry says.
+    pub(crate) fn matches(&self, config: &Value) -> bool {
+        self.values
+            .iter()
+            .flat_map(|(_, choice)| &choice.settings)
+            .all(|setting| lookup(config, &setting.path).is_some_and(|value| says(value, &setting.given)))
+    }
+}
+
+/// The value at a dotted path. A parameter of `augmentation` is looked up in the only one that there is.
+pub(crate) fn lookup<'v>(config: &'v Value, path: &str) -> Option<&'v Value> {
+    path.split('.').try_fold(config, |value, name| match value {
+        Value::Array(items) if items.len() == 1 => items[0].get(name),
+        _ => value.get(name),
+    })
+}
+
+/// Whether `value` holds all of `wanted`.
+fn says(value: &Value, wanted: &Value) -> bool {
+    match (value, wanted) {
+        (Value::Object(value), Value::Object(wanted)) => {
+            wanted.iter().all(|(key, wanted)| value.get(key).is_some_and(|value| says(value, wanted)))
+        }
+        (Value::Array(value), Value::Array(wanted)) => {
+            value.len() == wanted.len() && value.iter().zip(wanted).all(|(value, wanted)| says(value, wanted))
+        }
+        _ => value == wanted,
+    }
+}
+
+/// What tables and figures show for a complete value at `path`.
+pub(crate) fn shown(path: &str, full: &Value) -> AxisValue {
+    let value = keys::variants(path).map_or_else(|| full.clone(), |variants| brief(variants, full));
+    AxisValue { text: readable(&value), value }
+}
+
+/// A short form of a structured value: `synonym 0.1`, `synonym+random_swap`, `0.9,0.999`, `freeze=2 reinit=1`.
+pub(super) fn readable(value: &Value) -> String {
+    match value {
+        Value::Null => "none".into(),
+        Value::String(text) => text.clone(),
+        Value::Number(number) => match number.as_f64() {
+            Some(x) if !number.is_u64() => number_text(x),
+            _ => number.to_string(),
+        },
+        Value::Bool(flag) => flag.to_string(),
+        Value::Array(items) => {
+            let separator = if items.iter().any(Value::is_number) { "," } else { "+" };
+            items.iter().map(readable).collect::<Vec<_>>().join(separator)
+        }
+        Value::Object(entries) => readable_map(entries),
+    }
+}
+
+fn readable_map(entries: &Map<String, Value>) -> String {
+    let name = entries.get("name").map(readable);
+    let mut parts: Vec<String> = name.clone().into_iter().collect();
+    let rest: Vec<_> = entries.iter().filter(|(key, _)| *key != "name").collect();
+    match (name, rest.as_slice()) {
+        (Some(_), [(_, value)]) => parts.push(readable(value)),
+        _ => parts.extend(rest.iter().map(|(key, value)| format!("{key}={}", readable(value)))),
+    }
+    parts.join(" ")
+}
+
+/// Short and exact: `3e-5`, `0.1`, `2`.
+fn number_text(x: f64) -> String {
+    if x != 0.0 && !(1e-3..1e6).contains(&x.abs()) { format!("{x:e}") } else { format!("{x}") }
+}
+
+/// Whether setting one of two dotted paths touches the other.
+fn overlap(a: &str, b: &str) -> bool {
+    let (short, long) = if a.len() <= b.len() { (a, b) } else { (b, a) };
+    long.strip_prefix(short).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+/// Where the last setting stands that decides `path`.
+pub(crate) fn place_of<'s>(settings: impl DoubleEndedIterator<Item = &'s Setting>, path: &str) -> Option<Place> {
+    settings.rev().find(|setting| overlap(&setting.path, path)).map(|setting| setting.place)
+}
+
+/// What a sweep needs from outside before it can be planned.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Sources {
+    /// Every distinct data section, with the checkpoint whose tokenizer reads it.
+    pub data: Vec<DataSource>,
+    pub models: Vec<ModelSource>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct DataSource {
+    /// As written.
+    pub data: DataConfig,
+    /// `model.from` as written.
+    pub model: String,
+    /// Where `data.train` stands.
+    pub place: Place,
+    /// Where `data.eval` stands.
+    pub eval_place: Place,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelSource {
+    /// As written.
+    pub from: String,
+    pub place: Place,
+}
+
+/// One combination of the values of some axes.
+struct Combination<'s> {
+    config: TrialConfig,
+    /// What was applied over the defaults, in turn.
+    settings: Vec<&'s Setting>,
+}
+
+impl SweepSpec {
+    /// The configuration that the fixed values describe, varying keys at their fixed or default values.
+    pub fn base(&self) -> &TrialConfig {
+        &self.base
+    }
+
+    /// What should be known of, but does not keep the sweep from running; as text to print.
+    pub fn warnings(&self) -> Vec<String> {
+        self.warnings.iter().map(|warning| self.warning(warning)).collect()
+    }
+
+    /// A warning as text to print.
+    pub fn warning(&self, problem: &Problem) -> String {
+        Shown { text: &self.text, problem, label: "warning: " }.to_string()
+    }
+
+    /// Mistakes found later (a file that is not there), in the form of those found while parsing.
+    pub fn problems(&self, list: Vec<Problem>) -> Problems {
+        Problems::new(Arc::clone(&self.text), list)
+    }
+
+    /// Trials before exclusion and before equal ones are dropped.
+    pub fn size(&self) -> u128 {
+        let product =
+            self.dimensions.iter().fold(1u128, |size, dimension| size.saturating_mul(dimension.len() as u128));
+        let seeds = self.seeds.map_or(1, |index| self.dimensions[index].len());
+        let extra = self.include.iter().map(|entry| if sets_seed(entry) { 1 } else { seeds as u128 }).sum();
+        product.saturating_add(extra)
+    }
+
+    /// The distinct data sections and checkpoints of all trials, found without expanding the sweep.
+    pub fn sources(&self) -> Sources {
+        let mut sources = Sources::default();
+        let (mut seen_data, mut seen_models) = (HashSet::new(), HashSet::new());
+        for Combination { config, settings } in self.combinations(&["data", "model.from"]) {
+            let place = |path| place_of(settings.iter().copied(), path).unwrap_or(Place::START);
+            if seen_models.insert(config.model.from.clone()) {
+                sources.models.push(ModelSource { from: config.model.from.clone(), place: place("model.from") });
+            }
+            if seen_data.insert(source_key(&config.data, &config.model.from)) {
+                sources.data.push(DataSource {
+                    place: place("data.train"),
+                    eval_place: place("data.eval"),
+                    data: config.data,
+                    model: config.model.from,
+                });
+            }
+        }
+        sources
+    }
+
+    /// Each trial's `grad_accumulation` must not exceed its `batch_size`.
+    pub(super) fn check_accumulation(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for Combination { config, settings } in self.combinations(&["batch_size", "grad_accumulation"]) {
+            if config.grad_accumulation > config.batch_size {
+                let place = place_of(settings.iter().copied(), "grad_accumulation").unwrap_or(Place::START);
+                let what = format!(
+                    "a batch of {} cannot be split into {} micro-batches",
+                    config.batch_size, config.grad_accumulation
+                );
+                problems.push(Problem::new(place, what).hint("expected at most `batch_size`"));
+            }
+        }
+        problems
+    }
+
+    /// The configurations that arise from the axes which touch one of `paths`, other axes left at the base; those of
+    /// `include` after. Combinations excluded by what they say of `paths` alone are left out.
+    fn combinations(&self, paths: &[&str]) -> Vec<Combination<'_>> {
+        let touches = |path: &str| paths.iter().any(|wanted| overlap(path, wanted));
+        let dimensions: Vec<&Dimension> =
+            self.dimensions.iter().filter(|dimension| dimension.keys.iter().any(|key| touches(&key.path))).collect();
+        let within = |path: &str| paths.iter().any(|wanted| path.len() >= wanted.len() && overlap(path, wanted));
+        let exclude: Vec<&Entry> =
+            self.exclude.iter().filter(|entry| entry.settings().iter().all(|setting| within(&setting.path))).collect();
+        let mut combinations = Vec::new();
+        let total: usize = dimensions.iter().map(|dimension| dimension.len()).product();
+        for index in 0..total {
+            let mut rest = index;
+            let mut chosen = Vec::new();
+            for dimension in dimensions.iter().rev() {
+                let choice = rest % dimension.len();
+                rest /= dimension.len();
+                chosen.extend(dimension.keys.iter().flat_map(|key| &key.choices[choice].settings));
+            }
+            chosen.sort_by_key(|setting| setting.depth());
+            combinations.push(self.combine(chosen));
+        }
+        if !exclude.is_empty() {
+            combinations.retain(|combination| {
+                serde_json::to_value(&combination.config)
+                    .is_ok_and(|json| !exclude.iter().any(|entry| entry.matches(&json)))
+            });
+        }
+        combinations.extend(self.include.iter().map(|entry| self.combine(entry.settings())));
+        combinations
+    }
+
+    fn combine<'s>(&'s self, chosen: Vec<&'s Setting>) -> Combination<'s> {
+        let mut config = self.base.clone();
+        for setting in &chosen {
+            // What cannot be applied was reported when the file was read.
+            let _ = setting.apply(&mut config);
+        }
+        Combination { config, settings: self.fixed.iter().chain(chosen).collect() }
+    }
+}
+
+/// A text that is equal for equal data sections read with equal tokenizers.
+pub(crate) fn source_key(data: &DataConfig, model: &str) -> String {
+    serde_json::to_string(&(data, model)).unwrap_or_default()
+}
+
+/// Whether an entry of `include` chooses its own seed, so that seeds do not multiply it.
+pub(crate) fn sets_seed(entry: &Entry) -> bool {
+    entry.values.iter().any(|(path, _)| path == "seed")
+}
+
+/// The trial that an empty sweep file describes.
+pub fn default_trial() -> TrialConfig {
+    TrialConfig {
+        data: DataConfig {
+            train: "embedded:tweets".into(),
+            eval: EvalSource::Fraction(0.2),
+            text: "text".into(),
+            text_pair: None,
+            label: "label".into(),
+            max_length: 128,
+            limit: None,
+            shuffle: true,
+            seed: 42,
+        },
+        model: ModelConfig { from: "embedded:minilm-l3".into(), pooling: None, dropout: None, freeze: 0, reinit: 0 },
+        optimizer: OptimizerConfig {
+            name: OptimizerName::Adamw,
+            betas: [0.9, 0.999],
+            eps: 1e-8,
+            bias_correction: true,
+            layer_decay: 1.0,
+        },
+        lr: 3e-5,
+        warmup: FractionOrSteps(0.1),
+        scheduler: Scheduler::Linear,
+        augmentation: Vec::new(),
+        weight_decay: 0.01,
+        max_grad_norm: 1.0,
+        label_smoothing: 0.0,
+        batch_size: 32,
+        grad_accumulation: 1,
+        length: Length::Epochs(3.0),
+        eval_every: FractionOrSteps(0.25),
+        seed: 42,
+        stop: StopRules { diverged: true, patience: None },
+    }
+}

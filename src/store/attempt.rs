@@ -1,0 +1,173 @@
+//! `attempts/<n>/`: what a worker was given, its sign of life, its log, and why it failed.
+//!
+//! The parent writes `assignment.json`, everything else is the worker's. An attempt belongs to whoever made its folder.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::PathBuf;
+use std::process;
+
+use serde::{Deserialize, Serialize};
+
+use super::{AttemptDir, StoreError, TrialDir, atomic};
+use crate::event::{Failure, Slot};
+use crate::trial::{CheckpointEvery, Device, Keep, Trial};
+
+/// How a worker exits. `failure.json` tells more; the code is what is left when that could not be written.
+pub mod exit {
+    /// The trial's outcome is published, by this attempt or another.
+    pub const PUBLISHED: u8 = 0;
+    pub const CRASHED: u8 = 1;
+    /// Data, checkpoint or configuration that cannot be trained on.
+    pub const BAD_INPUT: u8 = 2;
+    pub const DISK: u8 = 3;
+    pub const DEVICE: u8 = 4;
+    /// Told to stop, or superseded; the state is saved.
+    pub const INTERRUPTED: u8 = 130;
+}
+
+/// `assignment.json`: everything a worker needs to know.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Assignment {
+    pub trial: Trial,
+    pub attempt: u32,
+    pub slot: Slot,
+    /// The slot's device by the number under which the worker sees it.
+    pub device: Device,
+    pub checkpoint_every: CheckpointEvery,
+    pub keep: Keep,
+    /// Folder of [`super::Blobs`].
+    pub cache: PathBuf,
+    /// Of the working directory's repository.
+    pub git_commit: Option<String>,
+    /// Of the model, for estimates by later runs.
+    pub parameters: Option<u64>,
+}
+
+impl TrialDir {
+    /// Makes the next attempt's folder, counting from `first`. Whoever makes it owns the attempt.
+    pub fn claim(&self, first: u32) -> Result<AttemptDir, StoreError> {
+        let attempts = self.attempts();
+        fs::create_dir_all(&attempts).map_err(StoreError::at(&attempts))?;
+        for number in first..u32::MAX {
+            let attempt = self.attempt(number);
+            match fs::create_dir(attempt.path()) {
+                Ok(()) => return Ok(attempt),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(StoreError::at(attempt.path())(error)),
+            }
+        }
+        Err(StoreError::damaged(&attempts, "no number is left for another attempt"))
+    }
+}
+
+impl AttemptDir {
+    pub fn assign(&self, assignment: &Assignment) -> Result<(), StoreError> {
+        let path = self.assignment_file();
+        atomic::write_soon(&path, &atomic::to_json(&path, assignment)?)
+    }
+
+    pub fn assignment(&self) -> Result<Assignment, StoreError> {
+        let path = self.assignment_file();
+        atomic::read_json(&path)?.ok_or_else(|| StoreError::damaged(&path, "there is no assignment for this worker"))
+    }
+
+    /// Where the worker's output goes.
+    pub fn open_log(&self) -> Result<File, StoreError> {
+        let path = self.log();
+        File::options().create(true).append(true).open(&path).map_err(StoreError::at(&path))
+    }
+
+    /// The last `lines` lines of the log, oldest first. What cannot be read is not shown.
+    #[must_use]
+    pub fn log_tail(&self, lines: usize) -> Vec<String> {
+        const WINDOW: u64 = 16 << 10;
+        let read = || -> io::Result<Vec<u8>> {
+            let mut file = File::open(self.log())?;
+            let start = file.metadata()?.len().saturating_sub(WINDOW);
+            file.seek(SeekFrom::Start(start))?;
+            let mut bytes = Vec::new();
+            file.take(WINDOW).read_to_end(&mut bytes)?;
+            Ok(bytes)
+        };
+        let bytes = read().unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
+        let mut tail: Vec<_> =
+            text.lines().rev().filter(|line| !line.trim().is_empty()).take(lines).map(str::to_owned).collect();
+        tail.reverse();
+        tail
+    }
+
+    /// Says that the worker lives. `at`: milliseconds since the Unix epoch.
+    pub fn beat(&self, at: u64) -> Result<(), StoreError> {
+        atomic::write_soon(&self.heartbeat_file(), format!("{at} {}\n", process::id()).as_bytes())
+    }
+
+    /// When the worker last lived.
+    #[must_use]
+    pub fn last_beat(&self) -> Option<u64> {
+        fs::read_to_string(self.heartbeat_file()).ok()?.split(' ').next()?.parse().ok()
+    }
+
+    /// Leaves the reason of a failure for the parent.
+    pub fn fail(&self, failure: &Failure) -> Result<(), StoreError> {
+        let path = self.failure_file();
+        atomic::write_soon(&path, &atomic::to_json(&path, failure)?)
+    }
+
+    /// The reason that the worker left, if it could.
+    #[must_use]
+    pub fn failure(&self) -> Option<Failure> {
+        atomic::read_json(&self.failure_file()).ok().flatten()
+    }
+
+    /// Whether a later attempt at the trial was claimed: then this one is to stop.
+    #[must_use]
+    pub fn is_superseded(&self) -> bool {
+        self.trial().attempt(self.number() + 1).path().exists()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::store::Results;
+    use crate::trial::TrialId;
+
+    fn trial(folder: &Path) -> TrialDir {
+        Results::new(folder).unwrap().sweep("s").unwrap().trial(&TrialId::parse("0123456789ab").unwrap())
+    }
+
+    #[test]
+    fn every_claim_is_a_new_attempt() {
+        let folder = tempfile::tempdir().unwrap();
+        let trial = trial(folder.path());
+        let numbers: Vec<_> = (0..3).map(|_| trial.claim(1).unwrap().number()).collect();
+        assert_eq!(numbers, [1, 2, 3]);
+        assert!(trial.attempt(2).is_superseded() && !trial.attempt(3).is_superseded());
+    }
+
+    #[test]
+    fn notes_are_read_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let attempt = trial(folder.path()).claim(1).unwrap();
+        assert_eq!((attempt.failure(), attempt.last_beat()), (None, None));
+        assert!(attempt.assignment().is_err());
+        attempt.fail(&Failure::Disk { message: "full".into() }).unwrap();
+        attempt.beat(1234).unwrap();
+        assert_eq!(attempt.failure(), Some(Failure::Disk { message: "full".into() }));
+        assert_eq!(attempt.last_beat(), Some(1234));
+    }
+
+    #[test]
+    fn the_tail_of_a_log_is_its_last_lines() {
+        let folder = tempfile::tempdir().unwrap();
+        let attempt = trial(folder.path()).claim(1).unwrap();
+        assert!(attempt.log_tail(3).is_empty());
+        let text: String = (0..9999).map(|n| format!("line {n}\n\n")).collect();
+        fs::write(attempt.log(), text).unwrap();
+        assert_eq!(attempt.log_tail(2), ["line 9997", "line 9998"]);
+    }
+}

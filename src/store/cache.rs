@@ -1,0 +1,71 @@
+//! `results/.cache/`: what is expensive to make and can be made again.
+//!
+//! A miss is never an error, and neither is a damaged entry or a full disk: each entry carries a checksum.
+
+use std::path::{Path, PathBuf};
+
+use super::atomic;
+
+const CHECKSUM: usize = blake3::OUT_LEN;
+
+/// Bytes by key.
+#[derive(Debug, Clone)]
+pub struct Blobs {
+    folder: PathBuf,
+}
+
+impl Blobs {
+    #[must_use]
+    pub fn new(folder: PathBuf) -> Self {
+        Self { folder }
+    }
+
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<Vec<u8>> {
+        let mut bytes = atomic::read(&self.file(key)).ok().flatten()?;
+        let (checksum, content) = bytes.split_first_chunk::<CHECKSUM>()?;
+        if blake3::hash(content) != *checksum {
+            return None;
+        }
+        bytes.drain(..CHECKSUM);
+        Some(bytes)
+    }
+
+    pub fn put(&self, key: &str, content: &[u8]) {
+        let mut bytes = blake3::hash(content).as_bytes().to_vec();
+        bytes.extend_from_slice(content);
+        let _ = atomic::write_soon(&self.file(key), &bytes);
+    }
+
+    /// Keys may hold anything, so the file is called by their hash.
+    fn file(&self, key: &str) -> PathBuf {
+        self.folder.join(&blake3::hash(key.as_bytes()).to_hex()[..32])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn gives_back_what_was_put_and_nothing_damaged() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = Blobs::new(folder.path().join(".cache"));
+        assert_eq!(blobs.get("../a key/"), None);
+        blobs.put("../a key/", b"tokens");
+        blobs.put("another", b"");
+        assert_eq!(blobs.get("../a key/").as_deref(), Some(&b"tokens"[..]));
+        assert_eq!(blobs.get("another").as_deref(), Some(&b""[..]));
+        assert_eq!(fs::read_dir(blobs.folder()).unwrap().count(), 2);
+        fs::write(blobs.file("another"), b"short").unwrap();
+        fs::write(blobs.file("../a key/"), vec![7; 64]).unwrap();
+        assert_eq!((blobs.get("another"), blobs.get("../a key/")), (None, None));
+    }
+}

@@ -1,0 +1,192 @@
+//! `checkpoint/`: the newest complete state of a trial, and its best one.
+//!
+//! A state is written beside under a name that carries its step, then `newest.json` (step, size, checksum) is renamed over
+//! the old one: that is the moment at which it counts. The state before it stays until then.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{StoreError, atomic};
+use crate::trial::Keep;
+
+/// The states of one trial.
+#[derive(Debug, Clone)]
+pub struct Checkpoints {
+    folder: PathBuf,
+}
+
+/// A state that an attempt can go on from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Saved {
+    pub step: u64,
+    pub state: Vec<u8>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Newest {
+    step: u64,
+    bytes: u64,
+    blake3: String,
+}
+
+impl Checkpoints {
+    pub(super) fn new(folder: PathBuf) -> Self {
+        Self { folder }
+    }
+
+    /// The state at the lowest evaluation loss, if it is kept.
+    #[must_use]
+    pub fn best(&self) -> PathBuf {
+        self.folder.join("best.safetensors")
+    }
+
+    /// The final state, if it is kept.
+    #[must_use]
+    pub fn last(&self) -> PathBuf {
+        self.folder.join("last.safetensors")
+    }
+
+    fn newest_file(&self) -> PathBuf {
+        self.folder.join("newest.json")
+    }
+
+    fn state_file(&self, step: u64) -> PathBuf {
+        self.folder.join(format!("state-{step}.safetensors"))
+    }
+
+    /// Saves the state after `step` steps; as the best one too if `best`.
+    pub fn save(&self, step: u64, state: &[u8], best: bool) -> Result<(), StoreError> {
+        let path = self.state_file(step);
+        atomic::write(&path, state)?;
+        if best {
+            self.name_best(&path)?;
+        }
+        let newest = Newest { step, bytes: state.len() as u64, blake3: checksum(state) };
+        let document = self.newest_file();
+        atomic::write(&document, &atomic::to_json(&document, &newest)?)?;
+        self.remove_states(|name| name != path);
+        Ok(())
+    }
+
+    /// Gives the state at `path` the name of the best one as well: one copy on the disk, two names.
+    fn name_best(&self, path: &Path) -> Result<(), StoreError> {
+        let beside = self.folder.join(format!("best{}", atomic::UNFINISHED));
+        let _ = fs::remove_file(&beside);
+        fs::hard_link(path, &beside)
+            .or_else(|_| fs::copy(path, &beside).map(|_| ()))
+            .and_then(|()| fs::rename(&beside, self.best()))
+            .map_err(StoreError::at(&self.best()))
+    }
+
+    /// The newest state that is whole. A damaged one counts as none: the trial starts over.
+    pub fn newest(&self) -> Result<Option<Saved>, StoreError> {
+        atomic::tidy(&self.folder);
+        let newest: Newest = match atomic::read_json(&self.newest_file()) {
+            Ok(Some(newest)) => newest,
+            Ok(None) | Err(StoreError::Damaged { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let Some(state) = atomic::read(&self.state_file(newest.step))? else { return Ok(None) };
+        let whole = state.len() as u64 == newest.bytes && checksum(&state) == newest.blake3;
+        Ok(whole.then_some(Saved { step: newest.step, state }))
+    }
+
+    /// Leaves only what `keep` asks for, once the trial has ended. May be called again.
+    pub fn prune(&self, keep: Keep) -> Result<(), StoreError> {
+        if !self.folder.exists() {
+            return Ok(());
+        }
+        if matches!(keep, Keep::Last | Keep::All) {
+            if let Ok(Some(newest)) = atomic::read_json::<Newest>(&self.newest_file()) {
+                let state = self.state_file(newest.step);
+                if state.exists() {
+                    fs::rename(&state, self.last()).map_err(StoreError::at(&state))?;
+                }
+            }
+        }
+        // First the document, so that nothing claims a state that is gone.
+        let _ = fs::remove_file(self.newest_file());
+        self.remove_states(|_| true);
+        if matches!(keep, Keep::None | Keep::Last) {
+            let _ = fs::remove_file(self.best());
+        }
+        if matches!(keep, Keep::None | Keep::Best) {
+            let _ = fs::remove_file(self.last());
+        }
+        atomic::tidy(&self.folder);
+        // Fails where something is kept, or something foreign lies there; both are to stay.
+        let _ = fs::remove_dir(&self.folder);
+        Ok(())
+    }
+
+    fn remove_states(&self, doomed: impl Fn(&Path) -> bool) {
+        for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            let (path, name) = (entry.path(), entry.file_name());
+            let name = name.to_string_lossy();
+            if name.starts_with("state-") && name.ends_with(".safetensors") && doomed(&path) {
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+}
+
+fn checksum(bytes: &[u8]) -> String {
+    blake3::hash(bytes).to_hex().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(checkpoints: &Checkpoints) -> Vec<String> {
+        let entries = fs::read_dir(&checkpoints.folder).into_iter().flatten().flatten();
+        let mut names: Vec<_> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn the_newest_whole_state_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::new(folder.path().join("checkpoint"));
+        assert_eq!(checkpoints.newest().unwrap(), None);
+        checkpoints.save(10, b"ten", true).unwrap();
+        checkpoints.save(20, b"twenty", false).unwrap();
+        assert_eq!(checkpoints.newest().unwrap(), Some(Saved { step: 20, state: b"twenty".to_vec() }));
+        assert_eq!(fs::read(checkpoints.best()).unwrap(), b"ten");
+        assert_eq!(names(&checkpoints), ["best.safetensors", "newest.json", "state-20.safetensors"]);
+        fs::write(checkpoints.state_file(20), b"twent!").unwrap();
+        assert_eq!(checkpoints.newest().unwrap(), None);
+    }
+
+    #[test]
+    fn a_state_without_its_document_does_not_count_yet() {
+        let folder = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::new(folder.path().join("checkpoint"));
+        checkpoints.save(10, b"ten", false).unwrap();
+        fs::write(checkpoints.state_file(20), b"twenty").unwrap();
+        assert_eq!(checkpoints.newest().unwrap().map(|saved| saved.step), Some(10));
+    }
+
+    #[test]
+    fn what_stays_is_what_was_asked_for() {
+        for (keep, expected) in [
+            (Keep::None, vec![]),
+            (Keep::Best, vec!["best.safetensors"]),
+            (Keep::Last, vec!["last.safetensors"]),
+            (Keep::All, vec!["best.safetensors", "last.safetensors"]),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let checkpoints = Checkpoints::new(folder.path().join("checkpoint"));
+            checkpoints.save(10, b"ten", true).unwrap();
+            checkpoints.save(20, b"twenty", false).unwrap();
+            for _ in 0..2 {
+                checkpoints.prune(keep).unwrap();
+                assert_eq!(names(&checkpoints), expected, "{keep:?}");
+            }
+            assert_eq!(checkpoints.folder.exists(), !expected.is_empty());
+        }
+    }
+}

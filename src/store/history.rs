@@ -1,0 +1,46 @@
+//! What earlier trials on this machine cost, for estimates of the next ones.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::{Results, TrialDir, TrialRecord, host};
+use crate::trial::Outcome;
+
+/// A trial that ended on this machine.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PastTrial {
+    pub record: TrialRecord,
+    pub outcome: Outcome,
+}
+
+impl Results {
+    /// The newest trials of all sweeps that ended on this machine, newest first, at most `limit`. What cannot be read is
+    /// left out: an estimate can do without.
+    #[must_use]
+    pub fn history(&self, limit: usize) -> Vec<PastTrial> {
+        let mut ended: Vec<(SystemTime, PathBuf)> = folders(self.path())
+            .flat_map(|sweep| folders(&sweep.join("trials")))
+            .filter_map(|trial| {
+                let ended = fs::metadata(TrialDir::new(trial.clone()).outcome_file()).ok()?.modified().ok()?;
+                Some((ended, trial))
+            })
+            .collect();
+        ended.sort_unstable_by(|one, other| other.cmp(one));
+        let here = host();
+        ended
+            .into_iter()
+            .filter_map(|(_, path)| {
+                let trial = TrialDir::new(path);
+                let record = trial.record().ok().flatten()?;
+                let outcome = trial.outcome().ok().flatten()?;
+                (record.made_by.host == here).then_some(PastTrial { record, outcome })
+            })
+            .take(limit)
+            .collect()
+    }
+}
+
+fn folders(parent: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    fs::read_dir(parent).into_iter().flatten().flatten().map(|entry| entry.path()).filter(|path| path.is_dir())
+}

@@ -1,0 +1,76 @@
+//! `trials/<id>/`: what a trial was (`config.json`) and how it ended (`outcome.json`).
+
+use std::fs;
+
+use serde::{Deserialize, Serialize};
+
+use super::{AttemptDir, StoreError, TrialDir, atomic};
+use crate::trial::{Device, Outcome, Trial};
+
+/// `config.json`: the complete configuration, and what computed it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrialRecord {
+    #[serde(flatten)]
+    pub trial: Trial,
+    pub made_by: MadeBy,
+}
+
+/// What computed a trial.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MadeBy {
+    /// Of plateau.
+    pub version: String,
+    pub host: String,
+    /// Operating system and processor family.
+    pub platform: String,
+    pub device: Device,
+    pub threads: usize,
+    /// Of the working directory's repository.
+    pub git_commit: Option<String>,
+    /// Of the model.
+    pub parameters: Option<u64>,
+}
+
+/// What became of an attempt's outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Published {
+    /// It is the trial's.
+    First,
+    /// Another attempt's was there already, and stays.
+    Superseded,
+}
+
+impl TrialDir {
+    pub fn write_record(&self, record: &TrialRecord) -> Result<(), StoreError> {
+        let path = self.config();
+        atomic::write(&path, &atomic::to_json(&path, record)?)
+    }
+
+    pub fn record(&self) -> Result<Option<TrialRecord>, StoreError> {
+        atomic::read_json(&self.config())
+    }
+
+    #[must_use]
+    pub fn has_outcome(&self) -> bool {
+        self.outcome_file().exists()
+    }
+
+    /// How the trial ended; None if it has not.
+    pub fn outcome(&self) -> Result<Option<Outcome>, StoreError> {
+        atomic::read_json(&self.outcome_file())
+    }
+
+    /// Makes `outcome` the trial's, unless it has one.
+    pub fn publish(&self, attempt: &AttemptDir, outcome: &Outcome) -> Result<Published, StoreError> {
+        let own = attempt.outcome_file();
+        atomic::write(&own, &atomic::to_json(&own, outcome)?)?;
+        let first = atomic::link_once(&own, &self.outcome_file())?;
+        Ok(if first { Published::First } else { Published::Superseded })
+    }
+
+    /// Takes an unreadable outcome out of the way, keeping it for a look.
+    pub fn set_outcome_aside(&self) -> Result<(), StoreError> {
+        let path = self.outcome_file();
+        fs::rename(&path, self.path().join("outcome.json.damaged")).map_err(StoreError::at(&path))
+    }
+}

@@ -1,0 +1,233 @@
+//! The child: an assignment in, a trained trial out, through files alone.
+//!
+//! Guarantees: rows already written stay, those after the checkpoint are cut and made again; the outcome is published once;
+//! whatever goes wrong is left as `failure.json` and as an exit code ([`exit`]). A worker ends within two seconds of its
+//! parent, and soon after another attempt at its trial was claimed. Leaves to others: the training itself
+//! ([`crate::train`]) and what a failure leads to ([`crate::decide`]).
+
+mod sink;
+#[cfg(test)]
+pub(crate) mod tests;
+
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::event::Failure;
+use crate::store::{
+    Assignment, AttemptDir, Blobs, MadeBy, Published, Saved, StoreError, TrialRecord, exit, host, read_curve,
+};
+use crate::train::{self, Cache, Job, Sink, TrainError};
+use crate::trial::{Device, EvalRow, MetricRow, Outcome, Trial, Verdict};
+use sink::TrialSink;
+
+/// Between signs of life, and looks for a later attempt.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// For saving the state after the end of file; then the process ends as it is.
+const GRACE: Duration = Duration::from_millis(1500);
+/// For an earlier attempt to let go of the trial's files.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Runs the attempt in `folder` as this process. Standard input is the pipe to the parent: its end means "stop".
+#[must_use]
+pub fn run(folder: &Path) -> u8 {
+    let stop = Arc::new(AtomicBool::new(false));
+    stop_at_end_of_input(Arc::clone(&stop));
+    attempt(folder, &stop, train::train)
+}
+
+/// Runs the attempt in `folder` with `train` in place of the trainer. `stop` ends it after a checkpoint.
+pub fn attempt(
+    folder: &Path,
+    stop: &AtomicBool,
+    train: impl FnOnce(Job<'_>, &mut dyn Sink) -> Result<Outcome, TrainError>,
+) -> u8 {
+    let Some(attempt) = AttemptDir::open(folder) else { return exit::BAD_INPUT };
+    let (alive, ended) = channel::<()>();
+    let result = thread::scope(|scope| {
+        let attempt = &attempt;
+        scope.spawn(move || live(attempt, stop, &ended));
+        // Dropped when the attempt has ended, by a panic too.
+        let _alive = alive;
+        perform(attempt, stop, train)
+    });
+    match result {
+        Ok(()) => exit::PUBLISHED,
+        Err(End::Interrupted) => exit::INTERRUPTED,
+        Err(End::Failed(failure)) => {
+            // On a full disk the exit code is all that is left to say it with.
+            let _ = attempt.fail(&failure);
+            code(&failure)
+        }
+    }
+}
+
+/// Why an attempt has no outcome.
+enum End {
+    Interrupted,
+    Failed(Failure),
+}
+
+impl From<StoreError> for End {
+    fn from(error: StoreError) -> Self {
+        let message = error.to_string();
+        Self::Failed(match error {
+            StoreError::Damaged { .. } | StoreError::Name { .. } => Failure::BadInput { message },
+            _ => Failure::Disk { message },
+        })
+    }
+}
+
+impl End {
+    fn of_training(error: TrainError, device: Device) -> Self {
+        let message = error.to_string();
+        Self::Failed(match error {
+            TrainError::Interrupted => return Self::Interrupted,
+            TrainError::Input(_) => Failure::BadInput { message },
+            TrainError::Sink(_) => Failure::Disk { message },
+            TrainError::Device(_) => Failure::DeviceFault { message },
+            TrainError::Candle(_) if device != Device::Cpu => Failure::DeviceFault { message },
+            TrainError::Candle(_) => Failure::Crashed { message, log_tail: Vec::new() },
+        })
+    }
+}
+
+fn code(failure: &Failure) -> u8 {
+    match failure {
+        Failure::BadInput { .. } => exit::BAD_INPUT,
+        Failure::Disk { .. } => exit::DISK,
+        Failure::DeviceFault { .. } => exit::DEVICE,
+        Failure::Crashed { .. } | Failure::OutOfMemory { .. } | Failure::Lost => exit::CRASHED,
+    }
+}
+
+fn perform(
+    attempt: &AttemptDir,
+    stop: &AtomicBool,
+    train: impl FnOnce(Job<'_>, &mut dyn Sink) -> Result<Outcome, TrainError>,
+) -> Result<(), End> {
+    let assignment = attempt.assignment()?;
+    let trial = attempt.trial();
+    let Some(_lock) = trial.lock(PATIENCE)? else {
+        let message = "an earlier attempt at this trial does not end and still holds its files".to_owned();
+        return Err(End::Failed(Failure::Crashed { message, log_tail: Vec::new() }));
+    };
+    if trial.has_outcome() {
+        return Ok(());
+    }
+    trial.write_record(&TrialRecord { trial: assignment.trial.clone(), made_by: made_by(&assignment) })?;
+    let resume = resumable(attempt)?;
+    let mut sink = TrialSink::open(&trial, resume.as_ref().map(|saved| saved.step), assignment.keep, stop)?;
+    let cache = DiskCache(Blobs::new(assignment.cache.clone()));
+    let job = Job {
+        config: &assignment.trial.config,
+        device: assignment.device,
+        threads: assignment.slot.threads,
+        checkpoint_every: assignment.checkpoint_every,
+        resume: resume.as_ref().map(|saved| saved.state.as_slice()),
+        cache: &cache,
+    };
+    let trained = train(job, &mut sink).map_err(|error| End::of_training(error, assignment.device))?;
+    let outcome = complete(trained, &assignment.trial, attempt)?;
+    match trial.publish(attempt, &outcome)? {
+        Published::First | Published::Superseded => Ok(()),
+    }
+}
+
+/// The checkpoint to go on from, if there is one whose curves are whole up to its step. Else the trial starts over: a
+/// curve with a hole would never be mended.
+fn resumable(attempt: &AttemptDir) -> Result<Option<Saved>, StoreError> {
+    let trial = attempt.trial();
+    let Some(saved) = trial.checkpoints().newest()? else { return Ok(None) };
+    let rows = read_curve::<MetricRow>(&trial.metrics())?.rows;
+    let whole = rows.iter().take_while(|row| row.step <= saved.step).zip(1..).all(|(row, step)| row.step == step)
+        && rows.len() as u64 >= saved.step;
+    Ok(whole.then_some(saved))
+}
+
+/// Adds what the trainer leaves to others, and makes sure that the outcome can be read back.
+fn complete(mut outcome: Outcome, trial: &Trial, attempt: &AttemptDir) -> Result<Outcome, StoreError> {
+    let folder = attempt.trial();
+    let metrics = read_curve::<MetricRow>(&folder.metrics())?.rows;
+    let evals = read_curve::<EvalRow>(&folder.evals())?.rows;
+    outcome.verdicts = verdicts(trial, &metrics, &evals);
+    outcome.peak_memory = outcome.peak_memory.or_else(peak_memory);
+    // JSON knows no NaN.
+    for figure in [&mut outcome.seconds, &mut outcome.tokens_per_second] {
+        if !figure.is_finite() {
+            *figure = 0.0;
+        }
+    }
+    Ok(outcome)
+}
+
+/// What the trial's own curve says.
+fn verdicts(_trial: &Trial, _metrics: &[MetricRow], _evals: &[EvalRow]) -> Vec<Verdict> {
+    Vec::new()
+}
+
+fn made_by(assignment: &Assignment) -> MadeBy {
+    MadeBy {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        host: host(),
+        platform: format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH),
+        device: assignment.slot.device,
+        threads: assignment.slot.threads,
+        git_commit: assignment.git_commit.clone(),
+        parameters: assignment.parameters,
+    }
+}
+
+/// Peak resident memory of this process in bytes, where Linux tells.
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+/// Signs of life until the attempt has ended, and a look for a later attempt that supersedes this one.
+fn live(attempt: &AttemptDir, stop: &AtomicBool, ended: &Receiver<()>) {
+    loop {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        // A sign of life that cannot be given is no reason to die.
+        let _ = attempt.beat(now.as_millis() as u64);
+        if attempt.is_superseded() {
+            stop.store(true, Ordering::Relaxed);
+        }
+        if ended.recv_timeout(HEARTBEAT) != Err(RecvTimeoutError::Timeout) {
+            return;
+        }
+    }
+}
+
+/// Watches standard input from a thread of its own. At its end the trainer is asked to stop; a trainer that does not hear
+/// is ended with the process, by a signal that runs no more of its code.
+fn stop_at_end_of_input(stop: Arc<AtomicBool>) {
+    thread::spawn(move || {
+        let mut buffer = [0; 64];
+        let mut input = io::stdin().lock();
+        while !matches!(input.read(&mut buffer), Ok(0) | Err(_)) {}
+        stop.store(true, Ordering::Relaxed);
+        thread::sleep(GRACE);
+        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    });
+}
+
+/// [`Blobs`] as the trainer's cache.
+#[derive(Debug, Clone)]
+pub struct DiskCache(pub Blobs);
+
+impl Cache for DiskCache {
+    fn get(&self, key: &str) -> Option<Vec<u8>> {
+        self.0.get(key)
+    }
+
+    fn put(&self, key: &str, bytes: &[u8]) {
+        self.0.put(key, bytes);
+    }
+}

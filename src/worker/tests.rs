@@ -1,0 +1,275 @@
+//! Attempts with a toy in place of the trainer.
+
+use std::fs;
+use std::sync::atomic::AtomicBool;
+
+use super::*;
+use crate::event::Slot;
+use crate::store::{Results, TrialDir};
+use crate::trial::{
+    CheckpointEvery, DataConfig, EvalSource, FractionOrSteps, Keep, Length, ModelConfig, OptimizerConfig, OptimizerName,
+    Scheduler, Status, StopRules, TrialConfig, TrialId,
+};
+
+/// A trial of `steps` steps whose toy acts as `manner` says.
+pub(crate) fn trial(manner: &str, seed: u64, steps: u64) -> Trial {
+    let config = TrialConfig {
+        data: DataConfig {
+            train: "embedded:none".into(),
+            eval: EvalSource::Fraction(0.5),
+            text: "text".into(),
+            text_pair: None,
+            label: "label".into(),
+            max_length: 8,
+            limit: None,
+            shuffle: true,
+            seed: 1,
+        },
+        model: ModelConfig { from: manner.into(), pooling: None, dropout: None, freeze: 0, reinit: 0 },
+        optimizer: OptimizerConfig {
+            name: OptimizerName::Adamw,
+            betas: [0.9, 0.999],
+            eps: 1e-8,
+            bias_correction: true,
+            layer_decay: 1.0,
+        },
+        lr: 3e-5,
+        warmup: FractionOrSteps(0.1),
+        scheduler: Scheduler::Linear,
+        augmentation: Vec::new(),
+        weight_decay: 0.0,
+        max_grad_norm: 1.0,
+        label_smoothing: 0.0,
+        batch_size: 4,
+        grad_accumulation: 1,
+        length: Length::Steps(steps),
+        eval_every: FractionOrSteps(5.0),
+        seed,
+        stop: StopRules { diverged: true, patience: None },
+    };
+    let name = blake3::hash(format!("{manner} {seed} {steps}").as_bytes()).to_hex();
+    Trial { id: TrialId::parse(&name[..TrialId::LENGTH]).unwrap(), values: Vec::new(), steps, config }
+}
+
+/// Trains nothing, but keeps the trainer's promises: the numbers are carried from step to step, a checkpoint holds all of
+/// them, and halfway it does what the trial's `model.from` says.
+pub(crate) fn toy(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainError> {
+    let Length::Steps(steps) = job.config.length else { panic!("toys count steps") };
+    let CheckpointEvery::Steps(every) = job.checkpoint_every else { panic!("toys count steps") };
+    let state = |step: u64, carried: u64| [step.to_le_bytes(), carried.to_le_bytes()].concat();
+    let word = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().unwrap());
+    let (mut step, mut carried) = job.resume.map_or((0, job.config.seed), |b| (word(&b[..8]), word(&b[8..])));
+    let loss = |carried: u64| (carried >> 40) as f32 / 1e6;
+    let eval = |step, carried| EvalRow {
+        step,
+        eval_loss: loss(carried),
+        accuracy: 0.5,
+        macro_f1: 0.5,
+        train_probe_loss: f32::NAN,
+    };
+    if step == 0 {
+        sink.eval(&eval(0, carried))?;
+    }
+    while step < steps {
+        if sink.interrupted() {
+            sink.checkpoint(step, false, &state(step, carried))?;
+            return Err(TrainError::Interrupted);
+        }
+        step += 1;
+        carried = carried.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(step);
+        let (epoch, seconds) = (step as f64 / 7.0, step as f64);
+        let train_loss = loss(carried);
+        sink.metric(&MetricRow { step, epoch, train_loss, lr: 3e-5, grad_norm: 1.0, tokens: 9, seconds })?;
+        if step % 5 == 0 {
+            sink.eval(&eval(step, carried))?;
+        }
+        if step % every == 0 {
+            sink.checkpoint(step, true, &state(step, carried))?;
+        }
+        if step == steps / 2 {
+            misbehave(&job.config.model.from, job.resume.is_none(), sink)?;
+        }
+    }
+    let outcome = crate::state::tests::outcome(steps);
+    Ok(Outcome { final_train_loss: Some(loss(carried)), seconds: f64::NAN, ..outcome })
+}
+
+fn misbehave(manner: &str, first: bool, sink: &dyn Sink) -> Result<(), TrainError> {
+    match manner {
+        "crashes-once" if first => panic!("on purpose"),
+        "crashes" => panic!("on purpose"),
+        "bad-input" => return Err(TrainError::Input("column `text` is not there".into())),
+        "device-fault" => return Err(TrainError::Device("fell off the bus".into())),
+        "full-disk" => return Err(TrainError::Sink(io::ErrorKind::StorageFull.into())),
+        "hangs" => {
+            while !sink.interrupted() {
+                thread::sleep(Duration::from_millis(2));
+            }
+        }
+        "deaf" => thread::sleep(Duration::from_secs(6)),
+        _ => {}
+    }
+    Ok(())
+}
+
+/// A trial's folder with one attempt after another.
+struct Bench {
+    _folder: tempfile::TempDir,
+    trial: Trial,
+    dir: TrialDir,
+    keep: Keep,
+}
+
+impl Bench {
+    fn new(manner: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let trial = trial(manner, 1, 20);
+        let dir = Results::new(folder.path()).unwrap().sweep("s").unwrap().trial(&trial.id);
+        Self { _folder: folder, trial, dir, keep: Keep::None }
+    }
+
+    fn claim(&self) -> AttemptDir {
+        let attempt = self.dir.claim(1).unwrap();
+        let assignment = Assignment {
+            trial: self.trial.clone(),
+            attempt: attempt.number(),
+            slot: Slot { index: 0, device: Device::Cpu, threads: 1 },
+            device: Device::Cpu,
+            checkpoint_every: CheckpointEvery::Steps(4),
+            keep: self.keep,
+            cache: self.dir.path().join("cache"),
+            git_commit: None,
+            parameters: Some(17),
+        };
+        attempt.assign(&assignment).unwrap();
+        assert_eq!(attempt.assignment().unwrap(), assignment);
+        attempt
+    }
+
+    /// Exit code and what the worker left to say.
+    fn run(&self) -> (u8, Option<Failure>) {
+        let attempt = self.claim();
+        (super::attempt(attempt.path(), &AtomicBool::new(false), toy), attempt.failure())
+    }
+
+    fn curves(&self) -> [String; 2] {
+        [self.dir.metrics(), self.dir.evals()].map(|path| fs::read_to_string(path).unwrap())
+    }
+}
+
+fn undisturbed() -> [String; 2] {
+    let bench = Bench::new("fine");
+    assert_eq!(bench.run(), (exit::PUBLISHED, None));
+    bench.curves()
+}
+
+#[test]
+fn a_trial_leaves_what_was_promised() {
+    let bench = Bench::new("fine");
+    assert_eq!(bench.run(), (exit::PUBLISHED, None));
+    let outcome = bench.dir.outcome().unwrap().unwrap();
+    assert_eq!((outcome.status, outcome.steps, outcome.seconds), (Status::Finished, 20, 0.0));
+    assert!(!cfg!(target_os = "linux") || outcome.peak_memory.is_some());
+    let record = bench.dir.record().unwrap().unwrap();
+    assert_eq!((record.trial, record.made_by.parameters), (bench.trial.clone(), Some(17)));
+    assert!(bench.dir.attempt(1).last_beat().is_some());
+    let [metrics, evals] = bench.curves();
+    assert_eq!((metrics.lines().count(), evals.lines().count()), (21, 6));
+}
+
+#[test]
+fn an_interrupted_trial_goes_on_without_a_trace() {
+    let bench = Bench::new("hangs");
+    let attempt = bench.claim();
+    let stop = AtomicBool::new(false);
+    let code = thread::scope(|scope| {
+        let worker = scope.spawn(|| super::attempt(attempt.path(), &stop, toy));
+        thread::sleep(Duration::from_millis(50));
+        stop.store(true, Ordering::Relaxed);
+        worker.join().unwrap()
+    });
+    assert_eq!((code, attempt.failure()), (exit::INTERRUPTED, None));
+    assert_eq!(bench.dir.checkpoints().newest().unwrap().unwrap().step, 10);
+    assert_eq!(bench.run(), (exit::PUBLISHED, None));
+    assert_eq!(bench.curves(), undisturbed());
+}
+
+#[test]
+fn a_crashed_trial_goes_on_from_its_checkpoint() {
+    let bench = Bench::new("crashes-once");
+    let attempt = bench.claim();
+    let crash = thread::scope(|scope| {
+        scope.spawn(|| super::attempt(attempt.path(), &AtomicBool::new(false), toy)).join()
+    });
+    assert!(crash.is_err());
+    assert_eq!(bench.curves()[0].lines().count(), 11, "rows past the checkpoint at step 8 were written");
+    assert_eq!(bench.run(), (exit::PUBLISHED, None));
+    assert_eq!(bench.curves(), undisturbed());
+}
+
+#[test]
+fn a_checkpoint_without_its_rows_is_not_used() {
+    for damage in ["", "step,epoch", "garbage\n"] {
+        let bench = Bench::new("fine");
+        bench.run();
+        fs::remove_file(bench.dir.outcome_file()).unwrap();
+        fs::write(bench.dir.metrics(), damage).unwrap();
+        assert!(bench.dir.checkpoints().newest().unwrap().is_some());
+        assert_eq!(bench.run(), (exit::PUBLISHED, None));
+        assert_eq!(bench.curves(), undisturbed(), "{damage:?}");
+    }
+}
+
+#[test]
+fn failures_are_told_apart() {
+    let check = |manner: &str, expected: (u8, Failure)| {
+        let (code, failure) = Bench::new(manner).run();
+        assert_eq!((code, failure.unwrap()), expected, "{manner}");
+    };
+    check("bad-input", (exit::BAD_INPUT, Failure::BadInput { message: "column `text` is not there".into() }));
+    check("device-fault", (exit::DEVICE, Failure::DeviceFault { message: "device: fell off the bus".into() }));
+    let message = "cannot write results: no storage space".to_owned();
+    check("full-disk", (exit::DISK, Failure::Disk { message }));
+}
+
+#[test]
+fn a_second_attempt_after_the_outcome_trains_nothing() {
+    let bench = Bench::new("fine");
+    bench.run();
+    let attempt = bench.claim();
+    let code = super::attempt(attempt.path(), &AtomicBool::new(false), |_, _| panic!("trained twice"));
+    assert_eq!(code, exit::PUBLISHED);
+}
+
+#[test]
+fn a_later_attempt_makes_an_earlier_one_stop() {
+    let bench = Bench::new("hangs");
+    let first = bench.claim();
+    thread::scope(|scope| {
+        let orphan = scope.spawn(|| super::attempt(first.path(), &AtomicBool::new(false), toy));
+        thread::sleep(Duration::from_millis(50));
+        assert_eq!(bench.run(), (exit::PUBLISHED, None));
+        assert_eq!(orphan.join().unwrap(), exit::INTERRUPTED);
+    });
+    assert_eq!(bench.curves(), undisturbed());
+}
+
+#[test]
+fn the_best_state_is_kept_when_asked_for() {
+    let mut bench = Bench::new("fine");
+    bench.keep = Keep::All;
+    bench.run();
+    assert!(bench.dir.checkpoints().best().exists());
+    bench.dir.checkpoints().prune(bench.keep).unwrap();
+    assert!(bench.dir.checkpoints().best().exists() && bench.dir.checkpoints().last().exists());
+}
+
+#[test]
+fn a_folder_without_an_assignment_is_bad_input() {
+    let folder = tempfile::tempdir().unwrap();
+    let nothing = |_: Job<'_>, _: &mut dyn Sink| -> Result<Outcome, TrainError> { panic!("nothing to train") };
+    assert_eq!(super::attempt(&folder.path().join("x"), &AtomicBool::new(false), nothing), exit::BAD_INPUT);
+    let attempt = folder.path().join("attempts/1");
+    fs::create_dir_all(&attempt).unwrap();
+    assert_eq!(super::attempt(&attempt, &AtomicBool::new(false), nothing), exit::BAD_INPUT);
+}
