@@ -34,7 +34,10 @@ pub enum Standing {
     #[default]
     Pending,
     /// Claimed; whether a worker lives is for the files to tell.
-    Running { attempt: u32, slot: Slot },
+    Running {
+        attempt: u32,
+        slot: Slot,
+    },
     /// Finished, diverged or stopped.
     Ended(Box<Outcome>),
     Failed(Failure),

@@ -1,5 +1,6 @@
 //! What a command ends with when it cannot do its work: a message that says what, where and what to do, and an exit code.
 
+use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
@@ -7,11 +8,9 @@ use crate::spec::Problems;
 use crate::store::StoreError;
 
 /// Exit codes of the program, beside 0.
-pub(crate) mod code {
-    pub(crate) const TRIALS_FAILED: u8 = 1;
+mod code {
     pub(crate) const BAD_INPUT: u8 = 2;
     pub(crate) const RESULTS_UNUSABLE: u8 = 3;
-    pub(crate) const INTERRUPTED: u8 = 130;
 }
 
 #[derive(Debug)]
@@ -31,10 +30,20 @@ impl Failure {
         Self { message: message.into(), code: code::RESULTS_UNUSABLE }
     }
 
+    pub(crate) fn with_code(message: impl Into<String>, code: u8) -> Self {
+        Self { message: message.into(), code }
+    }
+
     #[expect(clippy::print_stderr, reason = "the one place that prints errors")]
     pub(crate) fn print(&self) -> ExitCode {
         eprintln!("error: {}", self.message);
         ExitCode::from(self.code)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
     }
 }
 

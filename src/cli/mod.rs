@@ -1,19 +1,19 @@
 //! The command line: one file a subcommand, and the one place where errors become messages and exit codes.
 
 mod failure;
-mod machine;
 mod plan;
 mod prepare;
 mod report;
 mod run;
 mod status;
+mod words;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-pub(crate) use failure::{Failure, code};
+pub(crate) use failure::Failure;
 
 /// Experiment sweeps that answer one question: why is my loss not decreasing?
 #[derive(Debug, Parser)]

@@ -9,9 +9,10 @@ use clap::Args;
 use super::Failure;
 use crate::plan::{DataFound, Facts, ModelFound, Plan, expand};
 use crate::spec::{Place, Problem, SweepSpec, parse};
-use crate::store::{Blobs, Results, RunDir};
+use crate::store::{Results, RunDir};
 use crate::train;
 use crate::trial::{EvalSource, TrialId};
+use crate::worker::DiskCache;
 
 /// Which sweep, as changed on the command line.
 #[derive(Debug, Args)]
@@ -51,7 +52,7 @@ pub(crate) fn prepare(arguments: &SweepArguments) -> Result<Prepared, Failure> {
     let spec = parse(&path.display().to_string(), stem, &text, &arguments.set)?;
     let results = Results::new(&arguments.results)?;
     let dir = results.sweep(&spec.name)?;
-    let facts = find_sources(&spec, &path, &results.cache())?;
+    let facts = find_sources(&spec, &path, &DiskCache(results.cache()))?;
     let mut plan = expand(&spec, &facts)?;
     plan.warnings.splice(0..0, spec.warnings());
     Ok(Prepared { spec, facts, plan, results, dir })
@@ -84,7 +85,7 @@ fn find(sweep: &str) -> Result<PathBuf, Failure> {
     Err(Failure::input(format!("{place}: no such file. {hint}")))
 }
 
-fn known_sweeps() -> Vec<String> {
+pub(crate) fn known_sweeps() -> Vec<String> {
     let files = fs::read_dir("sweeps").into_iter().flatten().flatten().map(|entry| entry.path());
     let mut names: Vec<String> = files
         .filter(|path| path.extension().is_some_and(|ext| ext == "yaml" || ext == "yml"))
@@ -104,7 +105,7 @@ fn read(path: &Path) -> Result<String, Failure> {
 }
 
 /// Finds and looks into every data file and checkpoint of the sweep; what is missing is reported at its place.
-fn find_sources(spec: &SweepSpec, file: &Path, cache: &Blobs) -> Result<Facts, Failure> {
+fn find_sources(spec: &SweepSpec, file: &Path, cache: &DiskCache) -> Result<Facts, Failure> {
     let folder = file.parent().unwrap_or(Path::new("")).to_owned();
     let roots = [folder, PathBuf::new()];
     let sources = spec.sources();
@@ -122,7 +123,9 @@ fn find_sources(spec: &SweepSpec, file: &Path, cache: &Blobs) -> Result<Facts, F
         let (place, eval_place) = (source.place, source.eval_place);
         let mut located = source.data.clone();
         let mut locate = |written: &str, place: Place| {
-            train::locate_data(written, &roots).map_err(|error| problems.push(Problem::new(place, error.to_string()))).ok()
+            train::locate_data(written, &roots)
+                .map_err(|error| problems.push(Problem::new(place, error.to_string())))
+                .ok()
         };
         let train = locate(&source.data.train, place);
         let eval = match &source.data.eval {
@@ -152,11 +155,17 @@ pub(crate) fn only(plan: &Plan, wanted: &[(String, String)]) -> Result<Vec<Trial
     for (key, text) in wanted {
         let Some(axis) = plan.axes.iter().find(|axis| axis.key == *key) else {
             let keys: Vec<_> = plan.axes.iter().map(|axis| axis.key.as_str()).collect();
-            return Err(Failure::input(format!("--only {key}={text}: `{key}` does not vary; what varies: {}", keys.join(", "))));
+            return Err(Failure::input(format!(
+                "--only {key}={text}: `{key}` does not vary; what varies: {}",
+                keys.join(", ")
+            )));
         };
         if !axis.values.iter().any(|value| is_meant(value, text)) {
             let values: Vec<_> = axis.values.iter().map(|value| value.text.as_str()).collect();
-            return Err(Failure::input(format!("--only {key}={text}: not among the values of `{key}`: {}", values.join(", "))));
+            return Err(Failure::input(format!(
+                "--only {key}={text}: not among the values of `{key}`: {}",
+                values.join(", ")
+            )));
         }
     }
     let fits = |values: &[(String, crate::trial::AxisValue)]| {

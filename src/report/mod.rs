@@ -55,7 +55,14 @@ mod tests {
     fn five() -> Sweep {
         let axis = synthetic::axis;
         let axes = [
-            axis("augmentation", &["none", "{name: synonym, rate: 0.1}", "[{name: synonym, rate: 0.1}, {name: random_deletion, rate: 0.05}]"]),
+            axis(
+                "augmentation",
+                &[
+                    "none",
+                    "{name: synonym, rate: 0.1}",
+                    "[{name: synonym, rate: 0.1}, {name: random_deletion, rate: 0.05}]",
+                ],
+            ),
             axis("scheduler", &["linear", "{name: cosine_with_restarts, cycles: 3}"]),
             axis("model.dropout", &["0.1", "0.2"]),
             axis("batch_size", &["16", "32"]),
@@ -77,7 +84,20 @@ mod tests {
             ("unfinished", synthetic::unfinished(synthetic::default_sweep(), 5)),
             ("one", synthetic::sweep("one", &[], 100)),
             ("five", five()),
-            ("many", synthetic::sweep("many", &[axis("model.dropout", &["0", "0.05", "0.1", "0.15", "0.2", "0.25", "0.3", "0.35", "0.4", "0.45", "0.5", "0.55", "0.6", "0.7"])], 80)),
+            (
+                "many",
+                synthetic::sweep(
+                    "many",
+                    &[axis(
+                        "model.dropout",
+                        &[
+                            "0", "0.05", "0.1", "0.15", "0.2", "0.25", "0.3", "0.35", "0.4", "0.45", "0.5", "0.55",
+                            "0.6", "0.7",
+                        ],
+                    )],
+                    80,
+                ),
+            ),
         ];
         for (name, sweep) in sweeps {
             let folder = std::path::Path::new(&folder).join(name);

@@ -134,8 +134,20 @@ impl<'a> Table<'a> {
         let dots = (low <= high).then(|| Scale::new((low, high), (dots_left + 4.0, dots_right - 4.0)));
         let losses = losses(sweep, study, shown);
         Self {
-            sweep, study, columns, constant, dots, dots_left, dots_right, value, accuracy, best_at, plateau_at, spark,
-            verdict, losses,
+            sweep,
+            study,
+            columns,
+            constant,
+            dots,
+            dots_left,
+            dots_right,
+            value,
+            accuracy,
+            best_at,
+            plateau_at,
+            spark,
+            verdict,
+            losses,
         }
     }
 
@@ -272,8 +284,13 @@ impl<'a> Table<'a> {
     fn caption(&self, shown: usize) -> Vec<String> {
         let study = self.study;
         let noise = match study.seed_sd {
-            Some(_) => format!("Blue: not separable from the best with {} seeds (within 2 pooled standard errors)", study.seeds),
-            None if study.best().is_some() => "One seed: how much of a difference is noise is unknown, seeds: [1, 2, 3] would tell".into(),
+            Some(_) => format!(
+                "Blue: not separable from the best with {} seeds (within 2 pooled standard errors)",
+                study.seeds
+            ),
+            None if study.best().is_some() => {
+                "One seed: how much of a difference is noise is unknown, seeds: [1, 2, 3] would tell".into()
+            }
             None => String::new(),
         };
         let lost = study.configs.iter().take(shown).any(|config| config.best.is_some() && !config.complete());
@@ -282,7 +299,11 @@ impl<'a> Table<'a> {
             noise,
             "Green: plateau, orange: rising, diamond: best checkpoint".into(),
             if lost { "2/3: seeds that survived, of all".into() } else { String::new() },
-            if self.constant.is_empty() { String::new() } else { format!("the same in all rows: {}", self.constant.join(", ")) },
+            if self.constant.is_empty() {
+                String::new()
+            } else {
+                format!("the same in all rows: {}", self.constant.join(", "))
+            },
             if more > 0 { format!("{more} more in trials.csv") } else { String::new() },
         ]
     }
@@ -291,10 +312,13 @@ impl<'a> Table<'a> {
 /// A column for every axis, as wide as its widest cell.
 fn columns(sweep: &Sweep, shown: &[&Config]) -> Vec<Column> {
     let column = |axis: &crate::trial::Axis| {
-        let value = |config: &&Config| config.value(&axis.key).map(|value| (words::cell(&axis.key, value), value.value.is_number()));
+        let value = |config: &&Config| {
+            config.value(&axis.key).map(|value| (words::cell(&axis.key, value), value.value.is_number()))
+        };
         let found: Vec<Option<(String, bool)>> = shown.iter().map(value).collect();
         let numeric = found.iter().flatten().all(|(_, number)| *number);
-        let cells = found.into_iter().map(|cell| cell.map_or_else(|| "–".into(), |cell| font::printable(&cell.0, false)));
+        let cells =
+            found.into_iter().map(|cell| cell.map_or_else(|| "–".into(), |cell| font::printable(&cell.0, false)));
         let cells: Vec<String> = cells.collect();
         let title = font::printable(words::axis(&axis.key), false);
         let widest = cells.iter().map(|cell| font::width(cell, SIZE, true)).fold(0.0, f64::max);

@@ -87,7 +87,9 @@ pub fn delta(study: &Study) -> String {
 
 /// ` every 50 steps`: the evaluations.
 pub fn interval(study: &Study) -> String {
-    study.eval_interval.map_or_else(String::new, |steps| format!(" every {}", if steps == 1 { "step".into() } else { format!("{steps} steps") }))
+    study.eval_interval.map_or_else(String::new, |steps| {
+        format!(" every {}", if steps == 1 { "step".into() } else { format!("{steps} steps") })
+    })
 }
 
 /// How many failed in which way: `10 stuck at chance, 6 collapsed, 8 NaN`.

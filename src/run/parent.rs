@@ -48,11 +48,7 @@ pub(super) struct Parent<'a, E> {
 
 impl<'a, E: Executor> Parent<'a, E> {
     /// Takes the sweep's folder, reads what happened so far, and journals what the journal does not know.
-    pub(super) fn open(
-        order: &'a RunOrder<'a>,
-        engine: E,
-        reporter: &'a mut dyn Reporter,
-    ) -> Result<Self, RunError> {
+    pub(super) fn open(order: &'a RunOrder<'a>, engine: E, reporter: &'a mut dyn Reporter) -> Result<Self, RunError> {
         let dir = order.results.sweep(&order.plan.name)?;
         let mut lock = dir.lock()?;
         if order.fresh && dir.journal().exists() {

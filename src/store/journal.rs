@@ -64,8 +64,7 @@ impl Journal {
     pub fn open(path: &Path) -> Result<(Self, Reading), StoreError> {
         let reading = read(path)?;
         let mut options = File::options();
-        let mut file =
-            options.create(true).truncate(false).write(true).open(path).map_err(StoreError::at(path))?;
+        let mut file = options.create(true).truncate(false).write(true).open(path).map_err(StoreError::at(path))?;
         let length = reading.whole;
         file.set_len(length).and_then(|()| file.seek(SeekFrom::End(0))).map_err(StoreError::at(path))?;
         Ok((Self { path: path.to_owned(), file, length }, reading))

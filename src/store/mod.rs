@@ -52,7 +52,9 @@ pub enum StoreError {
     Io { path: PathBuf, source: io::Error },
     #[error("{}: {message}", path.display())]
     Damaged { path: PathBuf, message: String },
-    #[error("`{name}` cannot be the name of a results folder: give the sweep a `name` without slashes, dots in front or control characters")]
+    #[error(
+        "`{name}` cannot be the name of a results folder: give the sweep a `name` without slashes, dots in front or control characters"
+    )]
     Name { name: String },
 }
 
