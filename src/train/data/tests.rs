@@ -147,7 +147,7 @@ fn what_is_wrong_with_a_file() {
     check(
         "a.jsonl",
         "{\"text\":\"x\",\"label\":1}\n{\"tweet\":\"x\",\"label\":1}",
-        "FILE:2: no column `text` (data.text); the columns are `label`, `tweet`; set data.text to one of them",
+        "FILE:2: no column `text` (data.text); the columns are `label`, `tweet`; did you mean data.text: tweet?",
     );
     check("a.jsonl", "{\"text\":\"x\",\"label\":null}", "FILE:1: the label (column `label`) is empty");
     check(
@@ -155,7 +155,7 @@ fn what_is_wrong_with_a_file() {
         "{\"text\":\"x\",\"label\":[1]}",
         "FILE:1: `label` is a list or an object; a text, number or true/false is wanted",
     );
-    check("a.tsv.gz", "no gzip", "FILE: cannot be unpacked, broken or cut short: invalid gzip header");
+    check("a.tsv.gz", "this is no gzip at all", "FILE: cannot be unpacked, broken or cut short: invalid gzip header");
 }
 
 #[test]
@@ -188,11 +188,10 @@ fn labels_of_the_eval_file_must_be_known() {
 
 #[test]
 fn labels_from_json_are_taken_by_their_text() {
-    let rows: String = [10, 9, 9, 10, 2, 2].iter().map(|n| format!("{{\"text\":{n},\"label\":{n}}}\n")).collect();
-    assert_eq!(load_file(&file("a.jsonl", rows)).unwrap().labels, ["2", "9", "10"], "whole numbers by value");
-    let rows: String =
-        [true, false, true, false].iter().map(|b| format!("{{\"text\":\"x\",\"label\":{b}}}\n")).collect();
-    assert_eq!(load_file(&file("a.jsonl", rows)).unwrap().labels, ["false", "true"]);
+    let rows = [10, 9, 9, 10, 2, 2].map(|n| format!("{{\"text\":{n},\"label\":{n}}}\n"));
+    assert_eq!(load_file(&file("a.jsonl", rows.concat())).unwrap().labels, ["2", "9", "10"], "whole numbers by value");
+    let rows = [true, false, true, false].map(|b| format!("{{\"text\":\"x\",\"label\":{b}}}\n"));
+    assert_eq!(load_file(&file("a.jsonl", rows.concat())).unwrap().labels, ["false", "true"]);
 }
 
 #[test]
@@ -225,10 +224,10 @@ fn limit_takes_the_first_rows_after_the_split() {
     assert_eq!(limited.train.tokens.get(1999), whole.train.tokens.get(1999));
     assert_eq!(limited.eval, whole.eval);
     let message =
-        load(&DataConfig { limit: Some(3), ..config("embedded:tweets") }, MODEL, &Memory::default()).unwrap_err();
+        load(&DataConfig { limit: Some(2), ..config("embedded:tweets") }, MODEL, &Memory::default()).unwrap_err();
     assert_eq!(
         message.to_string(),
-        "embedded:tweets: the 3 training rows have one label only; raise data.limit or mix the rows of the file"
+        "embedded:tweets: the 2 training rows have one label only; raise data.limit or mix the rows of the file"
     );
 }
 
@@ -359,4 +358,104 @@ fn epochs_are_a_function_of_the_epoch() {
     let mut clean = Epochs::new(&train, none, encoder(&config, MODEL).unwrap(), 0);
     assert_eq!(*clean.epoch(0).unwrap(), train.tokens);
     assert!(std::sync::Arc::ptr_eq(&clean.epoch(0).unwrap(), &clean.epoch(1).unwrap()));
+}
+
+/// The tokenizer of the embedded checkpoint as a folder with `vocab.txt` and `config.json` would hold it.
+fn folder_with_vocabulary(settings: &str, label2id: &str) -> tempfile::TempDir {
+    let files = source::checkpoint(MODEL).unwrap();
+    let tokenizer: serde_json::Value = serde_json::from_slice(&files.tokenizer).unwrap();
+    let pieces = tokenizer["model"]["vocab"].as_object().unwrap();
+    let mut pieces: Vec<(&String, u64)> = pieces.iter().map(|(piece, id)| (piece, id.as_u64().unwrap())).collect();
+    pieces.sort_by_key(|(_, id)| *id);
+    let vocabulary: Vec<&str> = pieces.iter().map(|(piece, _)| piece.as_str()).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, content: &[u8]| {
+        std::fs::File::create(folder.path().join(name)).unwrap().write_all(content).unwrap();
+    };
+    write("vocab.txt", vocabulary.join("\n").as_bytes());
+    write("tokenizer_config.json", settings.as_bytes());
+    write("config.json", format!("{{\"max_position_embeddings\": 64, \"label2id\": {label2id}}}").as_bytes());
+    write("model.safetensors", b"weights");
+    folder
+}
+
+#[test]
+fn a_vocabulary_makes_the_same_tokens() {
+    let folder = folder_with_vocabulary("{}", "null");
+    let model = folder.path().to_str().unwrap();
+    let with_tokenizer = load(&config("embedded:tweets"), MODEL, &Memory::default()).unwrap();
+    assert_eq!(load(&config("embedded:tweets"), model, &Memory::default()).unwrap(), with_tokenizer);
+    assert_eq!(source::checkpoint(model).unwrap().weights, [b"weights".as_slice()]);
+    let cased = folder_with_vocabulary("{\"do_lower_case\": false}", "null");
+    let cased = load(&config("embedded:tweets"), cased.path().to_str().unwrap(), &Memory::default()).unwrap();
+    assert_ne!(cased.train.tokens, with_tokenizer.train.tokens);
+}
+
+#[test]
+fn the_checkpoint_may_order_the_labels() {
+    let order = |label2id: &str| {
+        let folder = folder_with_vocabulary("{}", label2id);
+        load(&config("embedded:tweets"), folder.path().to_str().unwrap(), &Memory::default()).unwrap().labels
+    };
+    let by_name = ["negative", "neutral", "positive"];
+    assert_eq!(order(r#"{"positive": 0, "negative": 1, "neutral": 2}"#), ["positive", "negative", "neutral"]);
+    assert_eq!(order(r#"{"LABEL_0": 0, "LABEL_1": 1, "LABEL_2": 2}"#), by_name);
+    assert_eq!(order(r#"{"positive": 0, "negative": 1}"#), by_name);
+    assert_eq!(order(r#"{"positive": 0, "negative": 1, "neutral": 1}"#), by_name);
+    assert_eq!(order(r#"{"positive": "a"}"#), by_name);
+}
+
+#[test]
+fn a_checkpoint_that_cannot_be_used() {
+    let folder = folder_with_vocabulary("{}", "null");
+    let model = folder.path().to_str().unwrap().to_owned();
+    let fail = |config: &DataConfig| {
+        load(config, &model, &Memory::default()).unwrap_err().to_string().replace(&model, "MODEL")
+    };
+    let tweets = config("embedded:tweets");
+    assert_eq!(
+        fail(&DataConfig { max_length: 65, ..tweets.clone() }),
+        "data.max_length is 65, but the checkpoint MODEL has positions for 64 tokens; lower it"
+    );
+    assert_eq!(
+        fail(&DataConfig { max_length: 2, ..tweets.clone() }),
+        "data.max_length is 2, but [CLS] and [SEP] alone take 2; raise it"
+    );
+    let remove = |name: &str| std::fs::remove_file(folder.path().join(name)).unwrap();
+    remove("model.safetensors");
+    let weights = |model: &str| source::checkpoint(model).unwrap_err().to_string().replace(model, "MODEL");
+    assert_eq!(
+        weights(&model),
+        "MODEL: no model.safetensors; a checkpoint folder holds config.json, tokenizer.json and model.safetensors"
+    );
+    std::fs::File::create(folder.path().join("vocab.txt")).unwrap().write_all(b"[PAD]\n[UNK]\n").unwrap();
+    assert_eq!(
+        fail(&tweets),
+        "MODEL/vocab.txt: no line `[CLS]`; a BERT's vocabulary holds [UNK], [CLS] and [SEP], a word piece a line"
+    );
+    remove("vocab.txt");
+    assert_eq!(
+        fail(&tweets),
+        "MODEL: neither tokenizer.json nor vocab.txt; copy one of them from the checkpoint's page into the folder"
+    );
+}
+
+#[test]
+fn shards_of_a_checkpoint_are_read_by_name() {
+    let folder = folder_with_vocabulary("{}", "null");
+    let write = |name: &str, content: &[u8]| {
+        std::fs::File::create(folder.path().join(name)).unwrap().write_all(content).unwrap();
+    };
+    std::fs::remove_file(folder.path().join("model.safetensors")).unwrap();
+    write("b.safetensors", b"second");
+    write("a.safetensors", b"first");
+    let index = |map: &str| {
+        write("model.safetensors.index.json", format!("{{\"weight_map\": {map}}}").as_bytes());
+        source::checkpoint(folder.path().to_str().unwrap())
+    };
+    let found = index(r#"{"x": "b.safetensors", "y": "a.safetensors", "z": "b.safetensors"}"#).unwrap();
+    assert_eq!(found.weights, [b"first".as_slice(), b"second"]);
+    for wrong in [r#"{"x": "../secret"}"#, r#"{"x": 1}"#, "{}", "null"] {
+        assert!(index(wrong).unwrap_err().to_string().contains("not an index of shards"), "{wrong}");
+    }
 }

@@ -164,3 +164,83 @@ impl Encoder {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EMBEDDED: &[u8] = include_bytes!("../../../assets/models/minilm-l3/tokenizer.json");
+
+    fn example(text: &str, pair: Option<&str>) -> Example {
+        Example { text: text.to_owned(), pair: pair.map(str::to_owned), label: 0 }
+    }
+
+    /// The embedded tokenizer with one key of its JSON changed.
+    fn changed(key: &str, value: serde_json::Value) -> Vec<u8> {
+        let mut tokenizer: serde_json::Value = serde_json::from_slice(EMBEDDED).unwrap();
+        tokenizer[key] = value;
+        tokenizer.to_string().into_bytes()
+    }
+
+    /// Tokens as text, and types.
+    fn check(tokenizer: &[u8], max_length: usize, texts: (&str, Option<&str>), expected: (&str, &str)) {
+        let encoder = Encoder::new("test", tokenizer, max_length, texts.1.is_some()).unwrap();
+        let tokens = encoder.encode(&[example(texts.0, texts.1)]).unwrap();
+        let words: Vec<String> = tokens.ids.iter().map(|&id| encoder.tokenizer.id_to_token(id).unwrap()).collect();
+        let types: String = tokens.types.iter().map(u8::to_string).collect();
+        assert_eq!((words.join(" ").as_str(), types.as_str()), expected, "{texts:?}");
+    }
+
+    #[test]
+    fn texts_and_pairs_are_truncated_longest_first() {
+        check(EMBEDDED, 16, ("Good day!", None), ("[CLS] good day ! [SEP]", "00000"));
+        check(EMBEDDED, 4, ("Good day!", None), ("[CLS] good day [SEP]", "0000"));
+        check(EMBEDDED, 16, ("", None), ("[CLS] [SEP]", "00"));
+        check(EMBEDDED, 16, ("a b", Some("c")), ("[CLS] a b [SEP] c [SEP]", "000011"));
+        check(EMBEDDED, 8, ("a b c d e f g", Some("x y")), ("[CLS] a b c [SEP] x y [SEP]", "00000111"));
+        check(EMBEDDED, 8, ("a b", Some("s t u v w x")), ("[CLS] a b [SEP] s t u [SEP]", "00001111"));
+        check(EMBEDDED, 7, ("a b c d", Some("w x y z")), ("[CLS] a b [SEP] w x [SEP]", "0000111"));
+    }
+
+    #[test]
+    fn the_files_own_padding_and_truncation_are_off() {
+        let padding = serde_json::json!({"strategy": {"Fixed": 128}, "direction": "Right", "pad_to_multiple_of": null,
+            "pad_id": 0, "pad_type_id": 0, "pad_token": "[PAD]"});
+        check(&changed("padding", padding), 16, ("good", None), ("[CLS] good [SEP]", "000"));
+        let truncation =
+            serde_json::json!({"direction": "Left", "max_length": 3, "strategy": "OnlyFirst", "stride": 0});
+        check(&changed("truncation", truncation), 16, ("a b c d", None), ("[CLS] a b c d [SEP]", "000000"));
+    }
+
+    #[test]
+    fn without_a_post_processor_bert_s_is_used() {
+        let bare = changed("post_processor", serde_json::Value::Null);
+        check(&bare, 5, ("a b c d", None), ("[CLS] a b c [SEP]", "00000"));
+        check(&bare, 16, ("a", Some("b")), ("[CLS] a [SEP] b [SEP]", "00011"));
+    }
+
+    #[test]
+    fn any_number_of_threads_gives_the_same_tokens() {
+        let texts: Vec<Example> = (0..1000).map(|i| example(&"word and ".repeat(i % 7), None)).collect();
+        let encoder = Encoder::new("test", EMBEDDED, 12, false).unwrap();
+        let with = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| encoder.encode(&texts).unwrap())
+        };
+        let tokens = with(1);
+        assert_eq!(with(4), tokens);
+        assert_eq!(tokens.len(), 1000);
+        assert_eq!(tokens.select(&[3, 1]).get(0), tokens.get(3));
+        let mut one_by_one = Tokens::default();
+        for text in &texts {
+            encoder.append(text, &mut one_by_one).unwrap();
+        }
+        assert_eq!(one_by_one, tokens);
+    }
+
+    #[test]
+    fn a_broken_tokenizer_is_named() {
+        let message = Encoder::new("folder", b"{}", 16, false).err().unwrap().to_string();
+        assert!(message.starts_with("folder: tokenizer.json: "), "{message}");
+    }
+}
