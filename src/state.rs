@@ -34,7 +34,10 @@ pub enum Standing {
     #[default]
     Pending,
     /// Claimed; whether a worker lives is for the files to tell.
-    Running { attempt: u32, slot: Slot },
+    Running {
+        attempt: u32,
+        slot: Slot,
+    },
     /// Finished, diverged or stopped.
     Ended(Box<Outcome>),
     Failed(Failure),
@@ -219,7 +222,9 @@ pub(crate) mod tests {
 
     fn after(events: &[Event]) -> SweepState {
         let mut state = SweepState::new(&[id(0), id(1)]);
-        events.iter().for_each(|event| state.apply(event));
+        for event in events {
+            state.apply(event);
+        }
         state
     }
 

@@ -88,7 +88,8 @@ pub fn device_seen_by_worker(device: Device) -> Device {
 /// Environment of a worker on `slot`: its threads, and its device as the only one. `visible` is this process's own
 /// `CUDA_VISIBLE_DEVICES`, from which the slot's index counts.
 fn environment(slot: Slot, visible: Option<&str>) -> Vec<(&'static str, String)> {
-    let threads = ["CANDLE_NUM_THREADS", "RAYON_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"];
+    let threads =
+        ["CANDLE_NUM_THREADS", "RAYON_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"];
     let mut variables: Vec<_> = threads.into_iter().map(|name| (name, slot.threads.to_string())).collect();
     if let Device::Cuda(index) = slot.device {
         let pinned = visible.and_then(|list| list.split(',').nth(index)).map(|name| name.trim().to_owned());

@@ -101,7 +101,10 @@ impl RunSummary {
             ));
         }
         (!self.failed.is_empty()).then(|| {
-            format!("{} of {all} trials failed. Run again with --retry-failed to take them up again.", self.failed.len())
+            format!(
+                "{} of {all} trials failed. Run again with --retry-failed to take them up again.",
+                self.failed.len()
+            )
         })
     }
 }

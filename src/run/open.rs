@@ -79,7 +79,10 @@ fn is_wanted(order: &RunOrder<'_>, id: &TrialId) -> bool {
 pub(super) fn damage_warnings(dir: &RunDir, damaged: &[Damage]) -> Vec<String> {
     let path = dir.journal();
     let told = damaged.iter().map(|Damage { line, message }| {
-        format!("{}:{line}: not an event ({message}); passed over, the trial folders tell what happened", path.display())
+        format!(
+            "{}:{line}: not an event ({message}); passed over, the trial folders tell what happened",
+            path.display()
+        )
     });
     told.collect()
 }

@@ -48,11 +48,7 @@ pub(super) struct Parent<'a, E> {
 
 impl<'a, E: Executor> Parent<'a, E> {
     /// Takes the sweep's folder, reads what happened so far, and journals what the journal does not know.
-    pub(super) fn open(
-        order: &'a RunOrder<'a>,
-        engine: E,
-        reporter: &'a mut dyn Reporter,
-    ) -> Result<Self, RunError> {
+    pub(super) fn open(order: &'a RunOrder<'a>, engine: E, reporter: &'a mut dyn Reporter) -> Result<Self, RunError> {
         let dir = order.results.sweep(&order.plan.name)?;
         let mut lock = dir.lock()?;
         if order.fresh && dir.journal().exists() {
@@ -313,6 +309,9 @@ fn failure(attempt: &AttemptDir, how: Exit) -> Failure {
         (None, Exit::Code(code)) if code == i32::from(exit::DEVICE) => {
             Failure::DeviceFault { message: tail().pop().unwrap_or_default() }
         }
-        (None, how) => Failure::Crashed { message: how.to_string(), log_tail: tail() },
+        (None, how) => {
+            let message = attempt.panic_message().unwrap_or_else(|| how.to_string());
+            Failure::Crashed { message, log_tail: tail() }
+        }
     }
 }

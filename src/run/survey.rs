@@ -14,7 +14,8 @@ pub fn survey(plan: &Plan, dir: &RunDir) -> Result<Sweep, StoreError> {
     let journal = read_journal(&dir.journal())?;
     let state = SweepState::fold(plan, &journal.records);
     let alive = dir.holder().is_some();
-    let runs = plan.trials.iter().map(|trial| run(trial, state.get(&trial.id), dir, alive)).collect::<Result<_, _>>()?;
+    let runs =
+        plan.trials.iter().map(|trial| run(trial, state.get(&trial.id), dir, alive)).collect::<Result<_, _>>()?;
     Ok(Sweep { name: plan.name.clone(), axes: plan.axes.clone(), runs })
 }
 

@@ -52,7 +52,9 @@ pub enum StoreError {
     Io { path: PathBuf, source: io::Error },
     #[error("{}: {message}", path.display())]
     Damaged { path: PathBuf, message: String },
-    #[error("`{name}` cannot be the name of a results folder: give the sweep a `name` without slashes, dots in front or control characters")]
+    #[error(
+        "`{name}` cannot be the name of a results folder: give the sweep a `name` without slashes, dots in front or control characters"
+    )]
     Name { name: String },
 }
 
@@ -70,8 +72,8 @@ impl StoreError {
         }
     }
 
-    pub(crate) fn damaged(path: &Path, message: impl ToString) -> Self {
-        Self::Damaged { path: path.to_owned(), message: message.to_string() }
+    pub(crate) fn damaged(path: &Path, message: impl Into<String>) -> Self {
+        Self::Damaged { path: path.to_owned(), message: message.into() }
     }
 }
 

@@ -24,8 +24,10 @@ impl Results {
 
     /// The folder of the sweep called `name`, which must be a plain file name: nothing is ever written outside `results`.
     pub fn sweep(&self, name: &str) -> Result<RunDir, StoreError> {
-        let plain =
-            !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\']) && !name.contains(char::is_control);
+        let plain = !name.is_empty()
+            && !name.starts_with('.')
+            && !name.contains(['/', '\\'])
+            && !name.contains(char::is_control);
         if !plain || name.len() > 200 {
             return Err(StoreError::Name { name: name.to_owned() });
         }

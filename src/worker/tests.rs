@@ -7,8 +7,8 @@ use super::*;
 use crate::event::Slot;
 use crate::store::{Results, TrialDir};
 use crate::trial::{
-    CheckpointEvery, DataConfig, EvalSource, FractionOrSteps, Keep, Length, ModelConfig, OptimizerConfig, OptimizerName,
-    Scheduler, Status, StopRules, TrialConfig, TrialId,
+    CheckpointEvery, DataConfig, EvalSource, FractionOrSteps, Keep, Length, ModelConfig, OptimizerConfig,
+    OptimizerName, Scheduler, Status, StopRules, TrialConfig, TrialId,
 };
 
 /// A trial of `steps` steps whose toy acts as `manner` says.
@@ -198,9 +198,8 @@ fn an_interrupted_trial_goes_on_without_a_trace() {
 fn a_crashed_trial_goes_on_from_its_checkpoint() {
     let bench = Bench::new("crashes-once");
     let attempt = bench.claim();
-    let crash = thread::scope(|scope| {
-        scope.spawn(|| super::attempt(attempt.path(), &AtomicBool::new(false), toy)).join()
-    });
+    let crash =
+        thread::scope(|scope| scope.spawn(|| super::attempt(attempt.path(), &AtomicBool::new(false), toy)).join());
     assert!(crash.is_err());
     assert_eq!(bench.curves()[0].lines().count(), 11, "rows past the checkpoint at step 8 were written");
     assert_eq!(bench.run(), (exit::PUBLISHED, None));
