@@ -222,7 +222,9 @@ pub(crate) mod tests {
 
     fn after(events: &[Event]) -> SweepState {
         let mut state = SweepState::new(&[id(0), id(1)]);
-        events.iter().for_each(|event| state.apply(event));
+        for event in events {
+            state.apply(event);
+        }
         state
     }
 

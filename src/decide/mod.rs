@@ -37,7 +37,7 @@ pub struct Policy<'a> {
 #[must_use]
 pub fn decide(state: &SweepState, policy: &Policy<'_>) -> Vec<Action> {
     let taken: HashSet<usize> = state.taken().collect();
-    let mut free = policy.slots.iter().filter(|slot| !taken.contains(&slot.index)).peekable();
+    let mut free = policy.slots.iter().filter(|slot| !taken.contains(&slot.index));
     let mut actions = Vec::new();
     let (mut finished, mut failed, mut running) = (0, 0, taken.len());
     for (id, trial) in state.planned() {
@@ -46,22 +46,22 @@ pub fn decide(state: &SweepState, policy: &Policy<'_>) -> Vec<Action> {
             Standing::Failed(_) => failed += 1,
             Standing::Running { .. } => {}
             Standing::Pending if policy.wanted.is_some_and(|wanted| !wanted.contains(id)) => {}
-            Standing::Pending => match verdict(trial, policy.retries) {
-                Some(failure) => {
+            Standing::Pending => {
+                if let Some(failure) = given_up(trial, policy.retries) {
                     actions.push(Action::GiveUp { trial: id.clone(), failure: failure.clone() });
                     failed += 1;
+                    continue;
                 }
-                None => {
-                    // With all slots taken this turn is over; there will be another when a worker ends.
-                    let Some(&slot) = free.next() else { return actions };
-                    let (trial, attempt, is_retry) = (id.clone(), trial.attempts + 1, trial.failures > 0);
-                    actions.push(match is_retry {
-                        true => Action::Retry { trial, attempt, slot },
-                        false => Action::Launch { trial, attempt, slot },
-                    });
-                    running += 1;
-                }
-            },
+                // With all slots taken this turn is over; there will be another when a worker ends.
+                let Some(&slot) = free.next() else { return actions };
+                let (trial, attempt, is_retry) = (id.clone(), trial.attempts + 1, trial.failures > 0);
+                actions.push(if is_retry {
+                    Action::Retry { trial, attempt, slot }
+                } else {
+                    Action::Launch { trial, attempt, slot }
+                });
+                running += 1;
+            }
         }
     }
     if running == 0 {
@@ -71,7 +71,7 @@ pub fn decide(state: &SweepState, policy: &Policy<'_>) -> Vec<Action> {
 }
 
 /// The failure that a pending trial is given up for, if it is.
-fn verdict(trial: &TrialState, retries: u32) -> Option<&Failure> {
+fn given_up(trial: &TrialState, retries: u32) -> Option<&Failure> {
     trial.last_failure.as_ref().filter(|failure| trial.failures > retries || !failure.is_worth_a_retry())
 }
 

@@ -45,10 +45,8 @@ impl Local {
     /// Workers are this very program's `worker --attempt`.
     pub fn this_program() -> io::Result<Self> {
         // The link stays this program's when the file is rebuilt during a sweep; parent and workers are to be of one build.
-        let program = match cfg!(target_os = "linux") {
-            true => PathBuf::from("/proc/self/exe"),
-            false => std::env::current_exe()?,
-        };
+        let program =
+            if cfg!(target_os = "linux") { PathBuf::from("/proc/self/exe") } else { std::env::current_exe()? };
         Ok(Self::new(program, &["worker", "--attempt"]))
     }
 }

@@ -309,6 +309,9 @@ fn failure(attempt: &AttemptDir, how: Exit) -> Failure {
         (None, Exit::Code(code)) if code == i32::from(exit::DEVICE) => {
             Failure::DeviceFault { message: tail().pop().unwrap_or_default() }
         }
-        (None, how) => Failure::Crashed { message: how.to_string(), log_tail: tail() },
+        (None, how) => {
+            let message = attempt.panic_message().unwrap_or_else(|| how.to_string());
+            Failure::Crashed { message, log_tail: tail() }
+        }
     }
 }

@@ -14,7 +14,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::*;
 use crate::event::{Event, Progress, Record};
-use crate::exec::Inline;
+use crate::exec::{Inline, Local};
 use crate::state::tests::slot;
 use crate::store::{AttemptDir, RunDir, read_journal};
 use crate::trial::{Axis, AxisValue, CheckpointEvery, Status, Trial};
@@ -29,6 +29,7 @@ struct Bench {
     config: RunConfig,
     retry_failed: bool,
     fresh: bool,
+    only: Option<HashSet<TrialId>>,
     /// Trainings begun, and how many of them after the trial had its outcome.
     trained: Arc<AtomicUsize>,
     too_late: Arc<AtomicUsize>,
@@ -41,7 +42,25 @@ struct Watch {
     seen: Vec<Progress>,
     warnings: Vec<String>,
     die_at: Option<usize>,
-    interrupt_at: Option<(usize, UnboundedSender<()>)>,
+    interrupt: Option<Press>,
+    ctrl_c: Option<UnboundedSender<()>>,
+    pressed: Option<Instant>,
+}
+
+/// When Ctrl-C is pressed.
+#[derive(PartialEq)]
+enum Press {
+    AtEvent(usize),
+    WhenBothAreHalfway,
+}
+
+impl Watch {
+    fn press_if(&mut self, now: bool) {
+        if now && self.pressed.is_none() {
+            self.ctrl_c.as_ref().unwrap().send(()).unwrap();
+            self.pressed = Some(Instant::now());
+        }
+    }
 }
 
 impl Reporter for Watch {
@@ -51,15 +70,13 @@ impl Reporter for Watch {
             // As a panic, without its message: this is what the end of the process looks like from inside.
             resume_unwind(Box::new("killed"));
         }
-        if let Some((at, sender)) = &self.interrupt_at {
-            if *at == self.events.len() {
-                sender.send(()).unwrap();
-            }
-        }
+        self.press_if(self.interrupt == Some(Press::AtEvent(self.events.len())));
     }
 
     fn progress(&mut self, running: &[Progress]) {
         self.seen.extend_from_slice(running);
+        let halfway = running.iter().filter(|progress| progress.step == 10).count();
+        self.press_if(self.interrupt == Some(Press::WhenBothAreHalfway) && halfway == 2);
     }
 
     fn warning(&mut self, text: &str) {
@@ -88,6 +105,7 @@ impl Bench {
             config: RunConfig { checkpoint_every: CheckpointEvery::Steps(4), retries: 1, ..RunConfig::default() },
             retry_failed: false,
             fresh: false,
+            only: None,
             trained: Arc::default(),
             too_late: Arc::default(),
         }
@@ -110,6 +128,10 @@ impl Bench {
     }
 
     fn run_with(&self, watch: &mut Watch) -> Result<RunSummary, RunError> {
+        self.run_on(self.engine(), watch)
+    }
+
+    fn run_on(&self, engine: impl Executor, watch: &mut Watch) -> Result<RunSummary, RunError> {
         let (slots, parameters) = ([slot(0), slot(1)], HashMap::new());
         let order = RunOrder {
             plan: &self.plan,
@@ -117,17 +139,15 @@ impl Bench {
             results: &self.results,
             config: &self.config,
             slots: &slots,
-            only: None,
+            only: self.only.as_ref(),
             retry_failed: self.retry_failed,
             fresh: self.fresh,
             parameters: &parameters,
         };
         let (sender, interrupts) = unbounded_channel();
-        if let Some((_, interrupt)) = &mut watch.interrupt_at {
-            *interrupt = sender;
-        }
+        watch.ctrl_c = Some(sender);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(sweep_until(&order, self.engine(), watch, interrupts))
+        runtime.block_on(sweep_until(&order, engine, watch, interrupts))
     }
 
     fn run(&self) -> RunSummary {
@@ -214,15 +234,18 @@ fn trials_csv_is_as_promised() {
     let bench = Bench::new(&["fine", "bad-input"]);
     bench.run();
     let table = fs::read_to_string(bench.dir().trials_csv()).unwrap();
-    insta::assert_snapshot!(table, @"");
+    insta::assert_snapshot!(table, @r"
+    id,model.from,seed,status,steps,final_train_loss,final_eval_loss,best_eval_loss,best_eval_step,best_accuracy,plateau_step,verdict,seconds,tokens_per_second,error
+    2a2252dd6170,fine,1,finished,20,10.543646,0.5,0.375,10,0.8,,,0.000,1000.0,
+    d79fa6976718,bad-input,2,failed,,,,,,,,,,,bad input: column `text` is not there
+    ");
 }
 
 #[test]
 fn an_interrupt_stops_everything_and_the_next_run_goes_on() {
     let bench = Bench::new(&["fine", "hangs", "deaf", "fine-last"]);
     // The second slot's second trial has started: one hangs and will listen, one is deaf.
-    let (sender, _) = unbounded_channel();
-    let mut watch = Watch { interrupt_at: Some((8, sender)), ..Watch::default() };
+    let mut watch = Watch { interrupt: Some(Press::AtEvent(8)), ..Watch::default() };
     let start = Instant::now();
     let summary = bench.run_with(&mut watch).unwrap();
     assert!(start.elapsed() < Duration::from_millis(2500), "{:?}", start.elapsed());
@@ -230,6 +253,57 @@ fn an_interrupt_stops_everything_and_the_next_run_goes_on() {
     assert_eq!(watch.events.last(), Some(&Event::SweepInterrupted));
     assert_eq!(bench.endings()["hangs"], ["interrupted"]);
     insta::assert_snapshot!(summary.how_to_go_on().unwrap(), @"Interrupted with 3 of 4 trials left. Run the same command again to go on: finished trials stay, the others continue from their last checkpoint.");
+}
+
+#[test]
+fn only_what_is_asked_for_is_trained() {
+    let mut bench = Bench::new(&FINE);
+    bench.only = Some(HashSet::from([bench.plan.trials[2].id.clone()]));
+    let summary = bench.run();
+    assert_eq!((summary.finished, summary.left, summary.exit_code(), bench.trained()), (1, 3, 0, 1));
+    bench.only = None;
+    assert_eq!((bench.run().finished, bench.trained()), (4, 3));
+}
+
+/// Not a test: what a process of the tests below runs, with an attempt's folder as its last argument.
+#[test]
+#[ignore = "a worker for other tests"]
+fn as_worker() {
+    let folder = std::env::args_os().next_back().unwrap_or_default();
+    if AttemptDir::open(Path::new(&folder)).is_some() {
+        std::process::exit(i32::from(worker::run_with(Path::new(&folder), toy)));
+    }
+}
+
+fn processes() -> Local {
+    let arguments = ["run::tests::as_worker", "--exact", "--ignored", "--nocapture"];
+    Local::new(std::env::current_exe().unwrap(), &arguments)
+}
+
+#[test]
+fn workers_as_processes_leave_the_same() {
+    let manners = ["fine", "crashes-once", "also-fine"];
+    let (inline, local) = (Bench::new(&manners), Bench::new(&manners));
+    inline.run();
+    let summary = local.run_on(processes(), &mut Watch::default()).unwrap();
+    assert_eq!((summary.finished, summary.exit_code()), (3, 0));
+    assert_eq!(local.curves(), inline.curves());
+    let crashed = local.dir().trial(&local.plan.trials[1].id).attempt(1);
+    let message = crashed.panic_message().unwrap();
+    assert!(message.starts_with("panicked: on purpose (src/worker/tests.rs:"), "{message}");
+    assert!(!crashed.log_tail(3).is_empty());
+}
+
+#[test]
+fn processes_stop_within_two_seconds() {
+    let bench = Bench::new(&["hangs", "deaf"]);
+    let mut watch = Watch { interrupt: Some(Press::WhenBothAreHalfway), ..Watch::default() };
+    let summary = bench.run_on(processes(), &mut watch).unwrap();
+    let took = watch.pressed.unwrap().elapsed();
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert_eq!((summary.exit_code(), summary.left), (130, 2));
+    let hanging = bench.dir().trial(&bench.plan.trials[0].id).checkpoints();
+    assert_eq!(hanging.newest().unwrap().unwrap().step, 10, "it has saved its state");
 }
 
 #[test]
@@ -260,7 +334,11 @@ fn what_is_gone_or_damaged_is_told_and_mended() {
     assert_eq!(bench.curves(), before);
     let folder = bench.folder.path().canonicalize().unwrap();
     let told = watch.warnings.join("\n").replace(folder.to_str().unwrap(), "R");
-    insta::assert_snapshot!(told, @"");
+    insta::assert_snapshot!(told, @r"
+    R/toys/journal.jsonl:3: not an event (missing field `event` at line 1 column 8); passed over, the trial folders tell what happened
+    trial 2a2252dd6170 has ended by the journal, but R/toys/trials/2a2252dd6170/outcome.json is gone: it is trained again
+    R/toys/trials/ab468e23a089/outcome.json: EOF while parsing an object at line 1 column 1: put aside, and the trial is trained again
+    ");
     assert_eq!(summary.warnings, watch.warnings);
 }
 
@@ -303,8 +381,7 @@ fn a_survey_tells_how_every_trial_stands() {
 #[test]
 fn progress_is_shown() {
     let bench = Bench::new(&["hangs"]);
-    let (sender, _) = unbounded_channel();
-    let mut watch = Watch { interrupt_at: Some((99, sender)), ..Watch::default() };
+    let mut watch = Watch::default();
     std::thread::scope(|scope| {
         let trial = bench.dir().trial(&bench.plan.trials[0].id);
         scope.spawn(move || {
@@ -357,4 +434,17 @@ proptest! {
             prop_assert_eq!(endings.iter().filter(|ending| **ending == "finished").count(), 1, "{}", trial);
         }
     }
+}
+
+/// Ten thousand toys: `cargo test --release -- --ignored ten_thousand --nocapture`.
+#[test]
+#[ignore = "takes a minute"]
+fn ten_thousand_trials() {
+    let bench = Bench::new(&["fine"; 10_000]);
+    let start = Instant::now();
+    assert_eq!(bench.run().finished, 10_000);
+    println!("trained in {:?}", start.elapsed());
+    let start = Instant::now();
+    assert_eq!((bench.run().finished, bench.trained()), (10_000, 10_000));
+    println!("nothing left to do: {:?}", start.elapsed());
 }

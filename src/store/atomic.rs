@@ -109,12 +109,12 @@ pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
 /// Reads a JSON file; None if it does not exist, [`StoreError::Damaged`] if it is not what it should be.
 pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StoreError> {
     let Some(bytes) = read(path)? else { return Ok(None) };
-    serde_json::from_slice(&bytes).map(Some).map_err(|error| StoreError::damaged(path, error))
+    serde_json::from_slice(&bytes).map(Some).map_err(|error| StoreError::damaged(path, error.to_string()))
 }
 
 /// A JSON document for people and programs, with a line end.
 pub(super) fn to_json<T: Serialize>(path: &Path, value: &T) -> Result<Vec<u8>, StoreError> {
-    let mut bytes = serde_json::to_vec_pretty(value).map_err(|error| StoreError::damaged(path, error))?;
+    let mut bytes = serde_json::to_vec_pretty(value).map_err(|error| StoreError::damaged(path, error.to_string()))?;
     bytes.push(b'\n');
     Ok(bytes)
 }

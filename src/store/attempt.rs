@@ -81,7 +81,24 @@ impl AttemptDir {
     /// The last `lines` lines of the log, oldest first. What cannot be read is not shown.
     #[must_use]
     pub fn log_tail(&self, lines: usize) -> Vec<String> {
-        const WINDOW: u64 = 16 << 10;
+        let end = self.end_of_log();
+        let mut tail: Vec<_> =
+            end.lines().rev().filter(|line| !line.trim().is_empty()).take(lines).map(str::to_owned).collect();
+        tail.reverse();
+        tail
+    }
+
+    /// What the worker's last panic said, and where; a backtrace may have pushed it out of the last lines.
+    #[must_use]
+    pub fn panic_message(&self) -> Option<String> {
+        let end = self.end_of_log();
+        let (place, rest) = end.rsplit_once(" panicked at ")?.1.split_once('\n')?;
+        let message = rest.lines().next().unwrap_or_default().trim();
+        Some(format!("panicked: {message} ({})", place.trim_end().trim_end_matches(':')))
+    }
+
+    fn end_of_log(&self) -> String {
+        const WINDOW: u64 = 64 << 10;
         let read = || -> io::Result<Vec<u8>> {
             let mut file = File::open(self.log())?;
             let start = file.metadata()?.len().saturating_sub(WINDOW);
@@ -90,12 +107,7 @@ impl AttemptDir {
             file.take(WINDOW).read_to_end(&mut bytes)?;
             Ok(bytes)
         };
-        let bytes = read().unwrap_or_default();
-        let text = String::from_utf8_lossy(&bytes);
-        let mut tail: Vec<_> =
-            text.lines().rev().filter(|line| !line.trim().is_empty()).take(lines).map(str::to_owned).collect();
-        tail.reverse();
-        tail
+        String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
     }
 
     /// Says that the worker lives. `at`: milliseconds since the Unix epoch.
@@ -166,8 +178,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let attempt = trial(folder.path()).claim(1).unwrap();
         assert!(attempt.log_tail(3).is_empty());
-        let text: String = (0..9999).map(|n| format!("line {n}\n\n")).collect();
-        fs::write(attempt.log(), text).unwrap();
+        let lines: Vec<_> = (0..9999).map(|n| format!("line {n}\n\n")).collect();
+        fs::write(attempt.log(), lines.concat()).unwrap();
         assert_eq!(attempt.log_tail(2), ["line 9997", "line 9998"]);
+        assert_eq!(attempt.panic_message(), None);
+        let panic = "thread 'main' (7) panicked at src/a.rs:3:5:\nout of range\nnote: run with\n";
+        fs::write(attempt.log(), panic).unwrap();
+        assert_eq!(attempt.panic_message().unwrap(), "panicked: out of range (src/a.rs:3:5)");
     }
 }

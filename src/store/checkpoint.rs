@@ -80,6 +80,12 @@ impl Checkpoints {
             .map_err(StoreError::at(&self.best()))
     }
 
+    fn name_last(&self) -> Result<(), StoreError> {
+        let Ok(Some(newest)) = atomic::read_json::<Newest>(&self.newest_file()) else { return Ok(()) };
+        let state = self.state_file(newest.step);
+        if state.exists() { fs::rename(&state, self.last()).map_err(StoreError::at(&state)) } else { Ok(()) }
+    }
+
     /// The newest state that is whole. A damaged one counts as none: the trial starts over.
     pub fn newest(&self) -> Result<Option<Saved>, StoreError> {
         atomic::tidy(&self.folder);
@@ -99,12 +105,7 @@ impl Checkpoints {
             return Ok(());
         }
         if matches!(keep, Keep::Last | Keep::All) {
-            if let Ok(Some(newest)) = atomic::read_json::<Newest>(&self.newest_file()) {
-                let state = self.state_file(newest.step);
-                if state.exists() {
-                    fs::rename(&state, self.last()).map_err(StoreError::at(&state))?;
-                }
-            }
+            self.name_last()?;
         }
         // First the document, so that nothing claims a state that is gone.
         let _ = fs::remove_file(self.newest_file());

@@ -249,7 +249,9 @@ mod tests {
 
     fn file(rows: &[MetricRow]) -> String {
         let mut text = format!("{}\n", MetricRow::HEADER);
-        rows.iter().for_each(|row| row.write(&mut text));
+        for row in rows {
+            row.write(&mut text);
+        }
         text
     }
 

@@ -96,7 +96,7 @@ impl RunDir {
     /// Moves the folder to `<name>.archived-<n>` and starts an empty one. The caller holds the lock and gets the new one.
     pub fn archive(&self, lock: Lock) -> Result<(Lock, std::path::PathBuf), StoreError> {
         let name = self.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let archived = (1_u32..)
+        let archived = (1..u32::MAX)
             .map(|n| self.path().with_file_name(format!("{name}.archived-{n}")))
             .find(|path| !path.exists())
             .ok_or_else(|| StoreError::damaged(self.path(), "no name is left for the archive"))?;

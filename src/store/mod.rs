@@ -72,8 +72,8 @@ impl StoreError {
         }
     }
 
-    pub(crate) fn damaged(path: &Path, message: impl ToString) -> Self {
-        Self::Damaged { path: path.to_owned(), message: message.to_string() }
+    pub(crate) fn damaged(path: &Path, message: impl Into<String>) -> Self {
+        Self::Damaged { path: path.to_owned(), message: message.into() }
     }
 }
 

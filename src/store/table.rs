@@ -33,7 +33,7 @@ impl RunDir {
     /// Replaces `trials.csv`. `keys`: what varies, in the order of the sweep file.
     pub fn write_trials<'a>(&self, keys: &[&str], rows: impl Iterator<Item = TrialRow<'a>>) -> Result<(), StoreError> {
         let path = self.trials_csv();
-        let bytes = render(keys, rows).map_err(|error| StoreError::damaged(&path, error))?;
+        let bytes = render(keys, rows).map_err(|error| StoreError::damaged(&path, error.to_string()))?;
         atomic::write_soon(&path, &bytes)
     }
 }

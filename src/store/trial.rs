@@ -43,7 +43,7 @@ pub enum Published {
 impl TrialDir {
     pub fn write_record(&self, record: &TrialRecord) -> Result<(), StoreError> {
         let path = self.config();
-        atomic::write(&path, &atomic::to_json(&path, record)?)
+        atomic::write_soon(&path, &atomic::to_json(&path, record)?)
     }
 
     pub fn record(&self) -> Result<Option<TrialRecord>, StoreError> {

@@ -35,9 +35,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Runs the attempt in `folder` as this process. Standard input is the pipe to the parent: its end means "stop".
 #[must_use]
 pub fn run(folder: &Path) -> u8 {
+    run_with(folder, train::train)
+}
+
+/// As [`run`], with `train` in place of the trainer.
+pub(crate) fn run_with(folder: &Path, train: impl FnOnce(Job<'_>, &mut dyn Sink) -> Result<Outcome, TrainError>) -> u8 {
     let stop = Arc::new(AtomicBool::new(false));
     stop_at_end_of_input(Arc::clone(&stop));
-    attempt(folder, &stop, train::train)
+    attempt(folder, &stop, train)
 }
 
 /// Runs the attempt in `folder` with `train` in place of the trainer. `stop` ends it after a checkpoint.
@@ -83,7 +88,7 @@ impl From<StoreError> for End {
 }
 
 impl End {
-    fn of_training(error: TrainError, device: Device) -> Self {
+    fn of_training(error: &TrainError, device: Device) -> Self {
         let message = error.to_string();
         Self::Failed(match error {
             TrainError::Interrupted => return Self::Interrupted,
@@ -131,7 +136,7 @@ fn perform(
         resume: resume.as_ref().map(|saved| saved.state.as_slice()),
         cache: &cache,
     };
-    let trained = train(job, &mut sink).map_err(|error| End::of_training(error, assignment.device))?;
+    let trained = train(job, &mut sink).map_err(|error| End::of_training(&error, assignment.device))?;
     let outcome = complete(trained, &assignment.trial, attempt)?;
     match trial.publish(attempt, &outcome)? {
         Published::First | Published::Superseded => Ok(()),
