@@ -12,6 +12,7 @@ mod ranking;
 mod render;
 mod scene;
 mod summary;
+pub mod terminal;
 mod words;
 
 use crate::analysis::{Study, Sweep};
