@@ -1,1 +1,326 @@
-//! Sentences.
+//! What a sweep says as a whole, in sentences with numbers, and what to try next.
+//!
+//! A verdict is about a trial, a finding about the sweep. Findings claim no more than the curves hold: where noise is
+//! unknown they say so.
+
+use std::collections::BTreeMap;
+
+use super::rank::{self, Config, Level, Study};
+use super::{Judgement, Sweep};
+use crate::trial::{Axis, AxisValue};
+
+/// A sentence about the sweep.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Stable name: `best`, `noise`, `onsets`, `failures`, `edge`, `progress`.
+    pub id: &'static str,
+    pub text: String,
+}
+
+/// What follows from the findings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Next {
+    /// Why, in words.
+    pub reason: String,
+    /// A line of a sweep file, or a command.
+    pub line: String,
+}
+
+/// The findings, most important first. At least one for every sweep.
+pub fn findings(sweep: &Sweep, study: &Study) -> Vec<Finding> {
+    let found = [
+        ("progress", progress(sweep, study)),
+        ("best", best(study)),
+        ("noise", noise(study)),
+        ("onsets", onsets(sweep, study)),
+        ("shapes", shapes(study)),
+        ("failures", failures(sweep, study)),
+        ("edge", edge(sweep, study).map(|edge| edge.text())),
+    ];
+    found.into_iter().filter_map(|(id, text)| text.map(|text| Finding { id, text })).collect()
+}
+
+/// The next experiment, if the findings call for one.
+pub fn next(sweep: &Sweep, study: &Study) -> Option<Next> {
+    if study.best().is_none() {
+        return rescue(sweep, study);
+    }
+    if let Some(edge) = edge(sweep, study) {
+        let reason = format!("the best {} lies at the edge of the grid: widen it", edge.axis.key);
+        return edge.line().map(|line| Next { reason, line });
+    }
+    let late = study.best().is_some_and(|best| matches!(best.judgement, Judgement::StillImproving { .. }));
+    if late {
+        let reason = "the best configuration was still improving: train longer".into();
+        return Some(Next { reason, line: format!("steps: {}", study.steps * 2) });
+    }
+    match study.within_noise() {
+        None => Some(Next {
+            reason: "with one seed, noise is unknown: repeat with three".into(),
+            line: "seeds: [1, 2, 3]".into(),
+        }),
+        Some(n) if n > 1 => Some(Next {
+            reason: format!("{n} configurations are within noise of each other: more seeds tell them apart"),
+            line: format!("seeds: [{}]", (1..=2 * study.seeds.max(2)).map(|s| s.to_string()).collect::<Vec<_>>().join(", ")),
+        }),
+        Some(_) => None,
+    }
+}
+
+fn progress(sweep: &Sweep, study: &Study) -> Option<String> {
+    let open = study.judgements.iter().filter(|judgement| **judgement == Judgement::Unfinished).count();
+    match (sweep.runs.len(), open) {
+        (0, _) => Some("The sweep has no trials.".into()),
+        (_, 0) => None,
+        (all, open) if open == all => Some(format!("None of the {all} trials has finished yet.")),
+        (all, open) => Some(format!("{open} of {all} trials have not finished; what follows may change.")),
+    }
+}
+
+fn best(study: &Study) -> Option<String> {
+    let best = study.best()?;
+    let level = best.best?;
+    let accuracy = best.accuracy.map_or_else(String::new, |a| format!(", accuracy {:.1} %", a.mean * 100.0));
+    let at = best.best_step.map_or_else(String::new, |step| format!(" at step {step}"));
+    let next = study.configs.get(1).and_then(|second| second.best.map(|level| (second, level)));
+    let margin = next.map_or_else(String::new, |(second, other)| {
+        format!("; {:.3} below the next, {}", other.mean - level.mean, name(second))
+    });
+    Some(format!("Best is {} with eval loss {}{at}{accuracy}{margin}.", name(best), written(level)))
+}
+
+fn noise(study: &Study) -> Option<String> {
+    study.best()?;
+    if study.configs.len() < 2 {
+        return None;
+    }
+    match (study.seed_sd, study.within_noise()) {
+        (Some(sd), Some(1)) => Some(format!("No other configuration is within noise of it (seed deviation {sd:.3}).")),
+        (Some(sd), Some(n)) => Some(format!(
+            "{n} configurations, it included, cannot be told apart by {} seeds (seed deviation {sd:.3}); the best of so many is an optimistic number.",
+            study.seeds
+        )),
+        _ => Some("There is one seed of each, so how much of a difference is noise is unknown.".into()),
+    }
+}
+
+/// When the best configuration at each value of the first axis stopped improving.
+fn onsets(sweep: &Sweep, study: &Study) -> Option<String> {
+    let axis = lead_axis(sweep)?;
+    let at = |value: &AxisValue| {
+        let same = |config: &&Config| config.value(&axis.key).is_some_and(|other| other.value == value.value);
+        let config = study.configs.iter().filter(same).find(|config| config.best.is_some())?;
+        let (onset, level) = (config.judgement.onset()?, config.best?.mean);
+        let late = matches!(config.judgement, Judgement::StillImproving { .. });
+        let when = if late { format!("not before step {onset}") } else { format!("at step {onset}") };
+        Some(format!("{} {when} ({level:.3})", value.text))
+    };
+    let parts: Vec<String> = axis.values.iter().take(8).filter_map(at).collect();
+    let more = if axis.values.len() > 8 { ", and so on" } else { "" };
+    (!parts.is_empty()).then(|| {
+        format!("The eval loss of the best configuration at each {} goes flat, by value (and level): {}{more}.", axis.key, parts.join(", "))
+    })
+}
+
+fn shapes(study: &Study) -> Option<String> {
+    let survivors = || study.configs.iter().filter(|config| config.best.is_some());
+    let all = survivors().count();
+    let rising = survivors().filter(|config| config.judgement.rises().is_some()).count();
+    let late = survivors().filter(|config| matches!(config.judgement, Judgement::StillImproving { .. })).count();
+    let mut parts = Vec::new();
+    if rising > 0 {
+        parts.push(format!("{rising} of {all} overfit: their eval loss rises again by more than {:.3}", study.delta));
+    }
+    if late > 0 {
+        parts.push(format!("{late} of {all} still improved in the last 15 % of their steps"));
+    }
+    (!parts.is_empty()).then(|| format!("Of the configurations that survived, {}.", parts.join("; ")))
+}
+
+/// What failed, how, and at which values of the first axis.
+fn failures(sweep: &Sweep, study: &Study) -> Option<String> {
+    let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
+    for judgement in study.judgements.iter().filter(|judgement| judgement.failed()) {
+        let kind = match judgement {
+            Judgement::Stuck => "stuck at chance",
+            Judgement::Collapsed { .. } => "collapsed back to chance",
+            Judgement::NotFinite { .. } => "met a NaN",
+            Judgement::Diverged { .. } => "diverged",
+            _ => "failed to run",
+        };
+        *kinds.entry(kind).or_default() += 1;
+    }
+    if kinds.is_empty() {
+        return None;
+    }
+    let parts: Vec<String> = kinds.iter().map(|(kind, n)| format!("{n} {kind}")).collect();
+    let failed: usize = kinds.values().sum();
+    let place = lead_axis(sweep).map(|axis| failures_by_value(sweep, study, axis)).unwrap_or_default();
+    let error = common_error(sweep).map_or_else(String::new, |error| format!(" Most frequent error: {error}."));
+    Some(format!("{failed} of {} trials failed: {}{place}.{error}", sweep.runs.len(), parts.join(", ")))
+}
+
+/// First line of the error that most trials give.
+fn common_error(sweep: &Sweep) -> Option<&str> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for line in sweep.runs.iter().filter_map(|run| run.error.as_ref()?.lines().next()) {
+        *counts.entry(line.trim_end_matches('.')).or_default() += 1;
+    }
+    counts.into_iter().max_by_key(|(_, count)| *count).map(|(line, _)| line)
+}
+
+/// ` (lr 1e-4: 2 of 8, 3e-4: 8 of 8)`.
+fn failures_by_value(sweep: &Sweep, study: &Study, axis: &Axis) -> String {
+    let at = |value: &AxisValue| {
+        let same = |run: &super::Run| run.trial.values.iter().any(|(key, other)| *key == axis.key && other.value == value.value);
+        let runs = || sweep.runs.iter().zip(&study.judgements).filter(|(run, _)| same(run));
+        let failed = runs().filter(|(_, judgement)| judgement.failed()).count();
+        (failed > 0).then(|| format!("{}: {failed} of {}", value.text, runs().count()))
+    };
+    let parts: Vec<String> = axis.values.iter().filter_map(at).take(8).collect();
+    if parts.is_empty() { String::new() } else { format!(" ({} {})", axis.key, parts.join(", ")) }
+}
+
+/// A numeric axis whose best value is its least or greatest.
+struct Edge<'a> {
+    axis: &'a Axis,
+    best: &'a AxisValue,
+    /// Numbers of the axis in order.
+    numbers: Vec<f64>,
+    upper: bool,
+    /// All configurations on the next value beyond, if any, failed.
+    level: f64,
+}
+
+impl Edge<'_> {
+    fn text(&self) -> String {
+        let side = if self.upper { "greatest" } else { "least" };
+        format!(
+            "The best {} ({}, eval loss {:.3}) is the {side} that was tried: the true best may lie beyond the grid.",
+            self.axis.key, self.best.text, self.level
+        )
+    }
+
+    /// The axis, longer by two values beyond the edge.
+    fn line(&self) -> Option<String> {
+        let (first, last) = (*self.numbers.first()?, *self.numbers.last()?);
+        let edge = if self.upper { last } else { first };
+        let factors = if self.upper { [3.0, 10.0] } else { [1.0 / 3.0, 0.1] };
+        let values: Vec<String> = factors.iter().map(|factor| short(edge * factor)).collect();
+        Some(format!("{}: [{}, {}]", self.axis.key, self.best.text, values.join(", ")))
+    }
+}
+
+/// The learning rate, or another positive numeric axis of three values or more, whose best is at an end.
+fn edge<'a>(sweep: &'a Sweep, study: &Study) -> Option<Edge<'a>> {
+    let best = study.best()?;
+    let level = best.best?.mean;
+    let candidate = |axis: &'a Axis| {
+        let mut numbers: Vec<f64> = axis.values.iter().map(|value| value.value.as_f64()).collect::<Option<_>>()?;
+        numbers.sort_by(f64::total_cmp);
+        let value = best.value(&axis.key)?.value.as_f64()?;
+        let (first, last) = (*numbers.first()?, *numbers.last()?);
+        let at_end = value <= first || value >= last;
+        // Values of zero (no warm-up, no decay) are natural ends.
+        let fits = numbers.len() >= 3 && first > 0.0 && at_end;
+        let written = axis.values.iter().find(|other| other.value.as_f64().is_some_and(|n| n.total_cmp(&value).is_eq()))?;
+        fits.then(|| Edge { axis, best: written, numbers, upper: value >= last, level })
+    };
+    let mut edges = rank::axes(sweep).filter_map(candidate);
+    let first = edges.next()?;
+    Some(if first.axis.key == "lr" { first } else { edges.find(|edge| edge.axis.key == "lr").unwrap_or(first) })
+}
+
+/// Where nothing survived: lower rates for what blew up, nothing for what never ran.
+fn rescue(sweep: &Sweep, study: &Study) -> Option<Next> {
+    let blown = |judgement: &Judgement| {
+        matches!(
+            judgement,
+            Judgement::NotFinite { .. } | Judgement::Diverged { .. } | Judgement::Collapsed { .. } | Judgement::Stuck
+        )
+    };
+    study.judgements.iter().any(blown).then_some(())?;
+    let least = sweep.runs.iter().map(|run| run.trial.config.lr).filter(|lr| *lr > 0.0).reduce(f64::min)?;
+    Some(Next {
+        reason: "no configuration learned anything: try lower learning rates with a warm-up".into(),
+        line: format!("lr: [{}, {}, {}]", short(least / 10.0), short(least / 3.0), short(least)),
+    })
+}
+
+/// The learning rate if it varies, else the first axis.
+pub fn lead_axis(sweep: &Sweep) -> Option<&Axis> {
+    let first = rank::axes(sweep).next();
+    rank::axes(sweep).find(|axis| axis.key == "lr").or(first)
+}
+
+/// `lr 3e-5, warmup 0.1`.
+fn name(config: &Config) -> String {
+    if config.values.is_empty() {
+        return "the only configuration".into();
+    }
+    config.values.iter().map(|(key, value)| format!("{key} {}", value.text)).collect::<Vec<_>>().join(", ")
+}
+
+fn written(level: Level) -> String {
+    match level.sd {
+        Some(sd) => format!("{:.3} ± {sd:.3} over {} seeds", level.mean, level.n),
+        None => format!("{:.3}", level.mean),
+    }
+}
+
+/// Two significant digits, as one writes a rate: `3e-6`, `0.15`.
+pub fn short(number: f64) -> String {
+    if number == 0.0 || (0.01..1000.0).contains(&number.abs()) {
+        let digits = if number.abs() < 1.0 { 2 } else { 1 };
+        let text = format!("{number:.digits$}");
+        return if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text };
+    }
+    let text = format!("{number:.1e}");
+    text.replacen(".0e", "e", 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::synthetic;
+    use super::*;
+
+    fn words(sweep: &Sweep) -> String {
+        let study = Study::of(sweep);
+        let mut lines: Vec<String> = findings(sweep, &study).into_iter().map(|finding| finding.text).collect();
+        lines.extend(next(sweep, &study).map(|next| format!("=> {}: {}", next.reason, next.line)));
+        lines.join("\n")
+    }
+
+    #[test]
+    fn in_words() {
+        insta::assert_snapshot!(words(&synthetic::default_sweep()), @"
+        Best is lr 3e-5, warmup 0, scheduler cosine with eval loss 0.357 at step 78, accuracy 82.8 %; 0.001 below the next, lr 3e-5, warmup 0.1, scheduler linear.
+        There is one seed of each, so how much of a difference is noise is unknown.
+        The eval loss of the best configuration at each lr goes flat, by value (and level): 1e-5 at step 120 (0.436), 3e-5 at step 54 (0.357), 1e-4 at step 24 (0.360).
+        Of the configurations that survived, 4 of 11 overfit: their eval loss rises again by more than 0.010.
+        5 of 16 trials failed: 1 met a NaN, 4 stuck at chance (lr 1e-4: 1 of 4, 3e-4: 4 of 4).
+        => with one seed, noise is unknown: repeat with three: seeds: [1, 2, 3]
+        ");
+        insta::assert_snapshot!(words(&synthetic::large_sweep()), @"
+        Best is lr 3e-5, warmup 0.2, scheduler linear, augmentation eda with eval loss 0.314 ± 0.002 over 3 seeds at step 1100, accuracy 86.0 %; 0.002 below the next, lr 2e-5, warmup 0.06, scheduler constant, augmentation eda.
+        24 configurations, it included, cannot be told apart by 3 seeds (seed deviation 0.006); the best of so many is an optimistic number.
+        The eval loss of the best configuration at each lr goes flat, by value (and level): 1e-5 not before step 1050 (0.331), 2e-5 at step 700 (0.316), 3e-5 at step 650 (0.314), 5e-5 at step 300 (0.318), 1e-4 at step 300 (0.317), 3e-4 at step 150 (0.328).
+        Of the configurations that survived, 64 of 124 overfit: their eval loss rises again by more than 0.010; 8 of 124 still improved in the last 15 % of their steps.
+        80 of 432 trials failed: 23 met a NaN, 57 stuck at chance (lr 1e-4: 15 of 72, 3e-4: 65 of 72).
+        => 24 configurations are within noise of each other: more seeds tell them apart: seeds: [1, 2, 3, 4, 5, 6]
+        ");
+        insta::assert_snapshot!(words(&synthetic::all_failed(synthetic::default_sweep())), @"16 of 16 trials failed: 16 failed to run (lr 1e-5: 4 of 4, 3e-5: 4 of 4, 1e-4: 4 of 4, 3e-4: 4 of 4). Most frequent error: worker died: exit code 101.");
+        insta::assert_snapshot!(words(&synthetic::unfinished(synthetic::default_sweep(), 0)), @"None of the 16 trials has finished yet.");
+        insta::assert_snapshot!(words(&synthetic::sweep("one", &[], 100)), @"
+        Best is the only configuration with eval loss 0.358 at step 32, accuracy 82.6 %.
+        Of the configurations that survived, 1 of 1 overfit: their eval loss rises again by more than 0.010.
+        => with one seed, noise is unknown: repeat with three: seeds: [1, 2, 3]
+        ");
+    }
+
+    #[test]
+    fn numbers_as_one_writes_them() {
+        let written = [1e-5, 3.333e-6, 3e-4 * 10.0, 0.15, 0.0, 12.0, 3e4].map(short);
+        assert_eq!(written, ["1e-5", "3.3e-6", "3e-3", "0.15", "0", "12", "3e4"]);
+    }
+}

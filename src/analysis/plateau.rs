@@ -19,6 +19,8 @@ const BELOW_CHANCE: f64 = 0.85;
 const MAJORITY_MARGIN: f64 = 0.03;
 /// A smoothed loss above this multiple of its start has run away.
 const RUNAWAY: f64 = 3.0;
+/// Evaluations that a rise must last to the end: one high value is noise.
+const RISE_EVALS: usize = 3;
 /// Evaluations below which a curve has no shape.
 const FEWEST_EVALS: usize = 3;
 
@@ -174,7 +176,7 @@ pub fn judge(measured: &Measured<'_>, status: Status, delta: f64) -> Judgement {
 /// Plateau, overfitting or neither of a smoothed, finite curve.
 ///
 /// The onset is the first step after which no value is lower by more than `delta`; the curve rises from the step after
-/// which it stays more than `delta` above its lowest point.
+/// which it stays more than `delta` above its lowest point, if that is three evaluations or more.
 pub fn shape(smoothed: &[Point], delta: f64) -> Judgement {
     let lowest = smoothed.iter().map(|point| point.y).fold(f64::INFINITY, f64::min);
     let settled = |point: &Point| point.y <= lowest + delta;
@@ -182,7 +184,8 @@ pub fn shape(smoothed: &[Point], delta: f64) -> Judgement {
         return Judgement::TooShort;
     };
     let onset = first.x as u64;
-    match smoothed.iter().rposition(settled).and_then(|last| smoothed.get(last + 1)) {
+    let last = smoothed.iter().rposition(settled).filter(|last| last + RISE_EVALS < smoothed.len());
+    match last.and_then(|last| smoothed.get(last + 1)) {
         Some(rise) => Judgement::Overfits { onset, from: rise.x as u64 },
         None if first.x > end.x * (1.0 - LATE) => Judgement::StillImproving { onset },
         None => Judgement::Plateaued { onset },
@@ -201,11 +204,12 @@ fn against_chance(measured: &Measured<'_>, smoothed: &[Point], shape: Judgement)
     }
     let lowest = smoothed.iter().map(|point| point.y).fold(f64::INFINITY, f64::min);
     let best = measured.evals.iter().map(|row| row.accuracy).fold(0.0, f32::max);
-    if lowest >= BELOW_CHANCE * chance && guesses(best) {
-        return Some(Judgement::Stuck);
+    let learned = lowest < BELOW_CHANCE * chance || !guesses(best);
+    let back = smoothed.iter().rposition(|point| point.y < AT_CHANCE * chance).filter(|_| learned);
+    match back.and_then(|last| smoothed.get(last + 1)) {
+        Some(at) => Some(Judgement::Collapsed { at: at.x as u64 }),
+        None => Some(Judgement::Stuck),
     }
-    let back = smoothed.iter().rposition(|point| point.y < AT_CHANCE * chance)?;
-    smoothed.get(back + 1).map(|at| Judgement::Collapsed { at: at.x as u64 })
 }
 
 fn first_not_finite(measured: &Measured<'_>) -> Option<u64> {
@@ -233,9 +237,10 @@ pub fn verdicts(metrics: &[MetricRow], evals: &[EvalRow], class_prior: &[f64], s
 
 /// `judgement` in plain words, with the numbers it rests on.
 pub fn verdict(measured: &Measured<'_>, judgement: Judgement, delta: f64) -> Verdict {
-    let smoothed = smoothed_eval(&curve::eval_loss(measured.evals));
+    let raw = curve::eval_loss(measured.evals);
+    let smoothed = smoothed_eval(&raw);
     let at = |step: u64| smoothed.iter().find(|point| point.x as u64 == step).map_or(f64::NAN, |point| point.y);
-    let lowest = smoothed.iter().map(|point| point.y).filter(|y| y.is_finite()).fold(f64::INFINITY, f64::min);
+    let lowest = raw.iter().map(|point| point.y).filter(|y| y.is_finite()).fold(f64::INFINITY, f64::min);
     let last = smoothed.last().map_or(f64::NAN, |point| point.y);
     let chance = chance(measured.class_prior).unwrap_or(f64::NAN);
     let end = measured.end();
@@ -296,7 +301,9 @@ mod tests {
         check(&[0.7, 0.7, 0.7, 0.5, 0.3, 0.3, 0.3, 0.3], Judgement::Plateaued { onset: 40 });
         // A bump that comes back is no overfitting.
         check(&[0.7, 0.3, 0.5, 0.3, 0.3, 0.3], Judgement::Plateaued { onset: 10 });
-        check(&[0.7, 0.8, 0.9], Judgement::Overfits { onset: 0, from: 10 });
+        check(&[0.7, 0.8, 0.9, 1.0], Judgement::Overfits { onset: 0, from: 10 });
+        // One high value at the end is no rise.
+        check(&[0.7, 0.4, 0.3, 0.3, 0.3, 0.3, 0.4], Judgement::Plateaued { onset: 20 });
         check(&[], Judgement::TooShort);
     }
 
@@ -336,7 +343,7 @@ mod tests {
         let stuck = [(0.70, 0.5), (0.69, 0.5), (0.70, 0.52), (0.693, 0.5), (0.69, 0.5)];
         insta::assert_snapshot!(text(&[], &evals(&stuck)), @"stuck_at_chance None: stuck at chance: eval loss never below 0.690, chance is 0.693");
         let collapsed = [(0.70, 0.5), (0.45, 0.8), (0.40, 0.82), (0.69, 0.5), (0.69, 0.5), (0.69, 0.5)];
-        insta::assert_snapshot!(text(&[], &evals(&collapsed)), @"collapsed Some(40): collapsed at step 40: eval loss 0.423 at its best, 0.684 at step 50, chance is 0.693");
+        insta::assert_snapshot!(text(&[], &evals(&collapsed)), @"collapsed Some(40): collapsed at step 40: eval loss 0.400 at its best, 0.690 at step 50, chance is 0.693");
         // Overfitting lifts the loss above chance and leaves the accuracy: no collapse.
         let overfit = [(0.70, 0.5), (0.45, 0.8), (0.40, 0.82), (0.6, 0.8), (0.8, 0.8), (0.9, 0.8)];
         assert!(text(&[], &evals(&overfit)).starts_with("overfits Some(30)"));

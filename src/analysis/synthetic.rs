@@ -6,10 +6,10 @@ use crate::trial::{
     OptimizerName, Outcome, Scheduler, Status, StopRules, Trial, TrialConfig, TrialId,
 };
 
-/// An axis of `values` as written; numbers become numbers.
+/// An axis of `values` as written in YAML.
 pub fn axis(key: &str, values: &[&str]) -> Axis {
     let value = |text: &&str| AxisValue {
-        value: text.parse::<f64>().map_or_else(|_| (*text).into(), Into::into),
+        value: text.parse::<f64>().map_or_else(|_| serde_yaml::from_str(text).unwrap(), Into::into),
         text: (*text).to_owned(),
     };
     Axis { key: key.into(), values: values.iter().map(value).collect() }

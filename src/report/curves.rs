@@ -86,8 +86,7 @@ pub fn curves(sweep: &Sweep, study: &Study) -> Scene {
     let key = facet_axis(sweep);
     let (facets, left_out) = facets(sweep, study, key);
     let title = match key {
-        Some("lr") => "Loss curves: the best configuration at each learning rate".to_owned(),
-        Some(key) => format!("Loss curves: the best configuration at each {}", words::axis(key).replace('_', " ")),
+        Some(key) => format!("Loss curves: the best configuration at each {}", words::axis_name(key)),
         None => "Loss curves".to_owned(),
     };
     let mut scene = Scene::new("curves", title);
@@ -342,7 +341,7 @@ fn grid(scene: &mut Scene, common: &Common<'_>, frame: &Frame, first: bool) {
 fn grey(scene: &mut Scene, common: &Common<'_>, facet: &Facet<'_>, frame: &Frame, front: Option<&Config>) -> usize {
     let others = facet.configs.iter().filter(|config| front.is_none_or(|front| config.runs != front.runs));
     let runs: Vec<usize> = others.flat_map(|config| config.runs.iter().copied()).collect();
-    let alpha = (8.0 / runs.len().max(1) as f64).clamp(0.16, 0.45);
+    let alpha = (6.0 / runs.len().max(1) as f64).clamp(0.13, 0.42);
     let draw = |run: usize| {
         let points = axis::reduce(&frame.place(&curve::eval_loss(&common.sweep.runs[run].evals)));
         frame.curve(scene, &points, 1.0, ink::CONTEXT.alpha(alpha))

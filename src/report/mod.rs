@@ -7,9 +7,12 @@ mod axis;
 mod curves;
 mod font;
 mod labels;
+mod page;
 mod ranking;
 mod render;
 mod scene;
+mod summary;
+pub mod terminal;
 mod words;
 
 use crate::analysis::{Study, Sweep};
@@ -33,18 +36,32 @@ pub struct Report {
     pub files: Vec<(String, Vec<u8>)>,
 }
 
-/// Draws everything about `sweep` that its trials so far allow.
-pub fn draw(sweep: &Sweep) -> Result<Report, ReportError> {
+/// Draws everything about `sweep` that its trials so far allow. `source` says in the pictures' metadata what they show,
+/// such as the hash of the sweep file.
+pub fn draw(sweep: &Sweep, source: &str) -> Result<Report, ReportError> {
     let study = Study::of(sweep);
-    let scenes = [curves::curves(sweep, &study), ranking::ranking(sweep, &study)];
-    let mut report = Report::default();
-    for scene in &scenes {
-        let svg = render::svg(scene)?;
-        let png = render::png(scene, &svg, &sweep.name)?;
-        report.files.push((format!("{}.png", scene.name), png));
-        report.files.push((format!("{}.svg", scene.name), svg.into_bytes()));
+    let scenes = [ranking::ranking(sweep, &study), curves::curves(sweep, &study)];
+    let svgs = scenes.iter().map(render::svg).collect::<Result<Vec<_>, _>>()?;
+    let figures: Vec<_> = scenes.iter().zip(svgs.iter().map(String::as_str)).collect();
+    let page = page::page(sweep, &study, &figures)?;
+    let mut files = vec![
+        ("summary.md".to_owned(), summary::summary(sweep, &study).into_bytes()),
+        ("index.html".to_owned(), page.into_bytes()),
+    ];
+    for (scene, svg) in figures {
+        files.push((format!("{}.png", scene.name), render::png(scene, svg, source)?));
+        files.push((format!("{}.svg", scene.name), svg.as_bytes().to_vec()));
     }
-    Ok(report)
+    Ok(Report { files })
+}
+
+/// `index.html` alone, without turning figures into pixels: cheap enough to be redrawn after every trial.
+pub fn draw_page(sweep: &Sweep) -> Result<Vec<u8>, ReportError> {
+    let study = Study::of(sweep);
+    let scenes = [ranking::ranking(sweep, &study), curves::curves(sweep, &study)];
+    let svgs = scenes.iter().map(render::svg).collect::<Result<Vec<_>, _>>()?;
+    let figures: Vec<_> = scenes.iter().zip(svgs.iter().map(String::as_str)).collect();
+    Ok(page::page(sweep, &study, &figures)?.into_bytes())
 }
 
 #[cfg(test)]
@@ -102,7 +119,7 @@ mod tests {
         for (name, sweep) in sweeps {
             let folder = std::path::Path::new(&folder).join(name);
             std::fs::create_dir_all(&folder).unwrap();
-            for (file, bytes) in draw(&sweep).unwrap().files {
+            for (file, bytes) in draw(&sweep, "synthetic").unwrap().files {
                 std::fs::write(folder.join(file), bytes).unwrap();
             }
         }

@@ -2,7 +2,7 @@
 
 use super::axis::{self, Scale};
 use super::font;
-use super::scene::{Align, Ink, MARGIN, Scene, Text, WIDTH, ink};
+use super::scene::{Align, MARGIN, Scene, Text, WIDTH, ink};
 use super::words;
 use crate::analysis::{Config, Judgement, Study, Sweep, curve, rank};
 
@@ -79,7 +79,7 @@ fn counters(scene: &mut Scene, study: &Study, top: f64) -> f64 {
     for ((name, value), width) in boxes.into_iter().zip(widths) {
         scene.text(Text::new(x, top + 20.0, name));
         scene.text(Text::new(x, top + 41.0, value).size(15.0).bold().ink(ink::TEXT));
-        x += width + space.min(64.0);
+        x += width + space.min(90.0);
     }
     top + 52.0
 }
@@ -117,16 +117,19 @@ impl<'a> Table<'a> {
         let columns = columns(sweep, shown);
         let needed: f64 = columns.iter().map(|column| column.width + GAP).sum();
         let first = MARGIN + 26.0 + GAP;
-        // What the fixed columns leave when sparkline and dots are wide; they give way to long parameters.
-        let narrow = first + needed > 296.0;
         let verdict = RIGHT - 128.0;
-        let spark = if narrow { (verdict - 116.0, verdict - 16.0) } else { (verdict - 166.0, verdict - 16.0) };
+        // Dots and sparkline share what parameters and numbers leave, within bounds.
+        let numbers = 24.0 + 74.0 + 62.0 + 104.0 + 10.0 + 16.0;
+        let free = verdict - numbers - first - needed;
+        let dots = (0.4 * free).clamp(64.0, 120.0);
+        let spark = (free - dots).clamp(100.0, 160.0);
+        let spark = (verdict - 16.0 - spark, verdict - 16.0);
         let plateau_at = spark.0 - 24.0;
         let best_at = plateau_at - 74.0;
         let accuracy = best_at - 62.0;
         let value = accuracy - 104.0;
         let dots_right = value - 10.0;
-        let dots_left = dots_right - if narrow { 64.0 } else { 100.0 };
+        let dots_left = dots_right - dots;
         let (columns, constant) = fit(columns, dots_left - first - 2.0);
         let ends = |config: &&Config| config.best.map(|best| (best.mean, best.sd.unwrap_or(0.0)));
         let low = shown.iter().filter_map(ends).map(|(mean, sd)| mean - sd).fold(f64::INFINITY, f64::min);
@@ -168,7 +171,8 @@ impl<'a> Table<'a> {
         at(self.accuracy, Align::Right, "acc., %");
         at(self.best_at, Align::Right, "best at");
         at(self.plateau_at, Align::Right, "plateau at");
-        at(self.spark.0, Align::Left, if self.study.seeds == 1 { "eval loss" } else { "eval loss, each seed" });
+        let narrow = self.study.seeds == 1 || self.spark.1 - self.spark.0 < 124.0;
+        at(self.spark.0, Align::Left, if narrow { "eval loss" } else { "eval loss, each seed" });
         at(self.verdict, Align::Left, "verdict");
         scene.line(&[(MARGIN, y + 12.0), (RIGHT, y + 12.0)], 1.0, ink::AXIS);
     }
@@ -212,7 +216,7 @@ impl<'a> Table<'a> {
             scene.text(Text::new(self.value, base, "–"));
             return;
         };
-        let ink = if config.within_noise == Some(false) { ink::CONTEXT } else { ink::TRAIN };
+        let ink = if config.within_noise == Some(true) { ink::TRAIN } else { ink::CONTEXT };
         if let Some(sd) = best.sd {
             scene.line(&[(scale.at(best.mean - sd), y), (scale.at(best.mean + sd), y)], 1.8, ink);
         }

@@ -1,5 +1,7 @@
 //! How values, levels and configurations are written, everywhere the same.
 
+use serde_json::Value;
+
 use crate::analysis::rank::Level;
 use crate::analysis::{Config, Study, Sweep};
 use crate::trial::AxisValue;
@@ -18,8 +20,31 @@ pub fn axis(key: &str) -> &str {
 pub fn cell(key: &str, value: &AxisValue) -> String {
     match (key, value.value.as_f64()) {
         ("warmup", Some(warmup)) if warmup < 1.0 => format!("{} %", round(warmup * 100.0)),
-        _ => value.text.clone(),
+        _ => brief(value),
     }
+}
+
+/// A value in few characters: `synonym rate 0.1` for `{name: synonym, rate: 0.1}`; what is plain stays as written.
+fn brief(value: &AxisValue) -> String {
+    fn plain(value: &Value) -> String {
+        match value {
+            Value::String(text) => text.clone(),
+            Value::Array(values) => values.iter().map(plain).collect::<Vec<_>>().join(" + "),
+            Value::Object(fields) => {
+                let name = fields.get("name").map(plain);
+                let others = fields.iter().filter(|(key, _)| *key != "name");
+                let others = others.map(|(key, value)| format!("{key} {}", plain(value)));
+                name.into_iter().chain(others).collect::<Vec<_>>().join(" ")
+            }
+            other => other.to_string(),
+        }
+    }
+    if value.value.is_object() || value.value.is_array() { plain(&value.value) } else { value.text.clone() }
+}
+
+/// Name of an axis in a sentence.
+pub fn axis_name(key: &str) -> String {
+    if key == "lr" { "learning rate".into() } else { key.rsplit('.').next().unwrap_or(key).replace('_', " ") }
 }
 
 /// A value that stands alone.
@@ -28,8 +53,8 @@ pub fn value(key: &str, value: &AxisValue) -> String {
         ("lr", _) => format!("LR {}", value.text),
         ("warmup", Some(warmup)) if warmup < 1.0 => format!("{} % warmup", round(warmup * 100.0)),
         ("warmup", Some(_)) => format!("{} steps warmup", value.text),
-        ("scheduler" | "augmentation", _) => value.text.clone(),
-        _ => format!("{} {}", axis(key), value.text),
+        ("scheduler" | "augmentation" | "optimizer", _) => brief(value),
+        _ => format!("{} {}", axis(key), brief(value)),
     }
 }
 

@@ -1,0 +1,171 @@
+//! The live view: a permanent line for every trial that ended, and below them a block of at most 14 lines that is
+//! redrawn in place. Without a terminal: the permanent lines, and a summary a minute.
+//!
+//! What people read goes to stderr, what programs read to stdout. What cannot be written is dropped: a view never
+//! fails a run. Knowledge is in [`tally`], wording in [`format`]; here is only the drawing.
+
+mod format;
+mod tally;
+
+use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use console::Term;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use self::tally::Tally;
+use crate::event::{Event, Progress, Record, Reporter};
+use crate::trial::Trial;
+
+/// `--progress`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// A live block on a terminal, else lines.
+    #[default]
+    Auto,
+    Bar,
+    Lines,
+    /// Every event as a line of JSON on stdout, beside what `Auto` shows on stderr.
+    Json,
+    None,
+}
+
+/// Between two summaries where there is no terminal.
+const SUMMARY: Duration = Duration::from_secs(60);
+
+/// Shows a sweep as it runs.
+pub struct Terminal {
+    tally: Tally,
+    /// Steps that trials had taken before this view began.
+    steps_before: u64,
+    running: Vec<Progress>,
+    began: Instant,
+    summarised: Instant,
+    json: bool,
+    lines: bool,
+    bar: Option<ProgressBar>,
+}
+
+impl Terminal {
+    /// A view of the sweep named `sweep` with the `trials` of its plan.
+    pub fn new(mode: Mode, sweep: &str, trials: &[Trial]) -> Self {
+        let live = match mode {
+            Mode::Bar => true,
+            Mode::Auto | Mode::Json => std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb"),
+            Mode::Lines | Mode::None => false,
+        };
+        Self {
+            tally: Tally::new(sweep, trials),
+            steps_before: 0,
+            running: Vec::new(),
+            began: Instant::now(),
+            summarised: Instant::now(),
+            json: mode == Mode::Json,
+            lines: !live && mode != Mode::None,
+            bar: live.then(bar),
+        }
+    }
+
+    /// Takes in what earlier runs of the same sweep journaled, without showing it.
+    pub fn recall<'a>(&mut self, records: impl IntoIterator<Item = &'a Record>) {
+        for record in records {
+            self.tally.fold(&record.event);
+        }
+        self.steps_before = self.tally.steps_done();
+    }
+
+    /// Removes the live block; permanent lines stay.
+    pub fn close(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn say(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.println(line),
+            None if self.lines => drop(writeln!(std::io::stderr(), "{line}")),
+            None => {}
+        }
+    }
+
+    /// Seconds since the view began, and those left at the pace so far.
+    fn times(&self) -> (f64, Option<f64>) {
+        let elapsed = self.began.elapsed().as_secs_f64();
+        let under_way: u64 = self.running.iter().map(|progress| progress.step).sum();
+        let done = (self.tally.steps_done() + under_way).saturating_sub(self.steps_before);
+        let open = self.tally.steps_open().saturating_sub(under_way);
+        let left = (done > 0 && elapsed > 1.0).then(|| elapsed / done as f64 * open as f64);
+        (elapsed, left)
+    }
+
+    fn redraw(&mut self) {
+        let times = self.times();
+        if let Some(bar) = &self.bar {
+            let (rows, columns) = Term::stderr().size();
+            // The last column stays free: some terminals wrap when it is written.
+            let size = (usize::from(rows).saturating_sub(1), usize::from(columns).saturating_sub(1).max(1));
+            bar.set_message(format::block(&self.tally, &self.running, times, size).join("\n"));
+        } else if self.lines && self.summarised.elapsed() >= SUMMARY {
+            self.summarised = Instant::now();
+            self.say(&format::header(&self.tally, self.running.len(), times.0, times.1));
+        }
+    }
+
+    /// The permanent lines of an event; none for most.
+    fn lines_of(&self, event: &Event) -> Vec<String> {
+        let name = |trial| self.tally.entry(trial).map_or_else(String::new, |entry| entry.name.clone());
+        match event {
+            Event::TrialFinished { trial, outcome, .. } => {
+                vec![format::finished(&self.tally, &name(trial), outcome)]
+            }
+            Event::TrialFailed { trial, failure } => format::failed(&self.tally, &name(trial), failure),
+            Event::AttemptFailed { trial, attempt, failure } if failure.is_worth_a_retry() => {
+                vec![format::retried(&self.tally, &name(trial), *attempt, failure)]
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl Reporter for Terminal {
+    fn event(&mut self, record: &Record) {
+        self.tally.fold(&record.event);
+        if let Event::TrialFinished { trial, .. } | Event::TrialFailed { trial, .. } = &record.event {
+            self.running.retain(|progress| progress.trial != *trial);
+        }
+        if self.json {
+            let mut stdout = std::io::stdout().lock();
+            if let Ok(line) = serde_json::to_string(record) {
+                drop(writeln!(stdout, "{line}").and_then(|()| stdout.flush()));
+            }
+        }
+        for line in self.lines_of(&record.event) {
+            self.say(&line);
+        }
+        match record.event {
+            Event::SweepClosed { .. } | Event::SweepInterrupted => self.close(),
+            _ => self.redraw(),
+        }
+    }
+
+    fn progress(&mut self, running: &[Progress]) {
+        self.running = running.to_vec();
+        self.redraw();
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// A bar that is nothing but its message.
+fn bar() -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
+    if let Ok(style) = ProgressStyle::with_template("{msg}") {
+        bar.set_style(style);
+    }
+    bar
+}

@@ -1,0 +1,149 @@
+//! What the live view knows: a fold of events over the plan. Pure.
+
+use std::collections::HashMap;
+
+use crate::analysis::rank::{Level, SEED};
+use crate::event::Event;
+use crate::report::words;
+use crate::trial::{Outcome, Status, Trial, TrialId};
+
+/// A trial as the view names it.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// `3e-5 · 6 % · linear · s1`.
+    pub name: String,
+    /// The same without the seed.
+    pub config: String,
+    pub steps: u64,
+    pub fate: Option<Fate>,
+}
+
+/// How a trial ended.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Fate {
+    /// With the steps it took, and its best evaluation loss if that may enter a mean.
+    Ended { steps: u64, best: Option<f64> },
+    Failed,
+}
+
+/// The trials of a sweep and what became of them so far.
+#[derive(Debug, Clone)]
+pub struct Tally {
+    pub sweep: String,
+    entries: Vec<Entry>,
+    index: HashMap<TrialId, usize>,
+}
+
+/// A configuration with at least one seed that ended well.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Standing {
+    pub config: String,
+    pub level: Level,
+    /// Trials of this configuration in the plan.
+    pub seeds: usize,
+}
+
+/// Verdicts with which a trial's loss enters no mean.
+const LOST: [&str; 4] = ["stuck_at_chance", "collapsed", "nan", "diverged"];
+
+impl Tally {
+    pub fn new(sweep: &str, trials: &[Trial]) -> Self {
+        let entries = trials.iter().map(|trial| {
+            let of = |seed: bool| {
+                let values = trial.values.iter().filter(|(key, _)| seed || key != SEED);
+                let text = values.map(|(key, value)| match key.as_str() {
+                    SEED => format!("s{}", value.text),
+                    _ => words::cell(key, value),
+                });
+                text.collect::<Vec<_>>().join(" · ")
+            };
+            let name = of(true);
+            let name = if name.is_empty() { trial.id.to_string() } else { name };
+            Entry { name, config: of(false), steps: trial.steps, fate: None }
+        });
+        let index = trials.iter().enumerate().map(|(index, trial)| (trial.id.clone(), index)).collect();
+        Self { sweep: sweep.into(), entries: entries.collect(), index }
+    }
+
+    /// Takes a fact in.
+    pub fn fold(&mut self, event: &Event) {
+        let (trial, fate) = match event {
+            Event::TrialFinished { trial, outcome, .. } => {
+                (trial, Some(Fate::Ended { steps: outcome.steps, best: countable(outcome) }))
+            }
+            Event::TrialFailed { trial, .. } => (trial, Some(Fate::Failed)),
+            Event::TrialRequeued { trial } => (trial, None),
+            _ => return,
+        };
+        if let Some(entry) = self.index.get(trial).and_then(|&index| self.entries.get_mut(index)) {
+            entry.fate = fate;
+        }
+    }
+
+    pub fn entry(&self, trial: &TrialId) -> Option<&Entry> {
+        self.index.get(trial).and_then(|&index| self.entries.get(index))
+    }
+
+    /// All trials of the plan.
+    pub fn total(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Trials that ended, failed ones included.
+    pub fn done(&self) -> usize {
+        self.entries.iter().filter(|entry| entry.fate.is_some()).count()
+    }
+
+    pub fn failed(&self) -> usize {
+        self.entries.iter().filter(|entry| entry.fate == Some(Fate::Failed)).count()
+    }
+
+    /// Steps taken by trials that ended.
+    pub fn steps_done(&self) -> u64 {
+        let steps = |entry: &Entry| match entry.fate {
+            Some(Fate::Ended { steps, .. }) => steps,
+            _ => 0,
+        };
+        self.entries.iter().map(steps).sum()
+    }
+
+    /// Steps of trials that have not ended.
+    pub fn steps_open(&self) -> u64 {
+        self.entries.iter().filter(|entry| entry.fate.is_none()).map(|entry| entry.steps).sum()
+    }
+
+    /// Columns of the longest name, at most `most`.
+    pub fn name_width(&self, most: usize) -> usize {
+        self.entries.iter().map(|entry| console::measure_text_width(&entry.name)).max().unwrap_or(0).min(most)
+    }
+
+    /// Configurations by mean best evaluation loss; those with all seeds first.
+    pub fn standings(&self) -> Vec<Standing> {
+        let mut groups: Vec<(&str, Vec<f64>, usize)> = Vec::new();
+        let mut position: HashMap<&str, usize> = HashMap::new();
+        for entry in &self.entries {
+            let at = *position.entry(&entry.config).or_insert(groups.len());
+            if at == groups.len() {
+                groups.push((&entry.config, Vec::new(), 0));
+            }
+            if let (Some(group), Some(Fate::Ended { best: Some(best), .. })) = (groups.get_mut(at), entry.fate) {
+                group.1.push(best);
+            }
+            if let Some(group) = groups.get_mut(at) {
+                group.2 += 1;
+            }
+        }
+        let standing = |(config, bests, seeds): (&str, Vec<f64>, usize)| {
+            Level::of(&bests).map(|level| Standing { config: config.into(), level, seeds })
+        };
+        let mut standings: Vec<Standing> = groups.into_iter().filter_map(standing).collect();
+        let order = |standing: &Standing| standing.level.n < standing.seeds;
+        standings.sort_by(|a, b| order(a).cmp(&order(b)).then(a.level.mean.total_cmp(&b.level.mean)));
+        standings
+    }
+}
+
+fn countable(outcome: &Outcome) -> Option<f64> {
+    let lost = outcome.status == Status::Diverged || outcome.verdicts.iter().any(|v| LOST.contains(&v.id.as_str()));
+    outcome.best_eval_loss.filter(|_| !lost).map(f64::from)
+}
