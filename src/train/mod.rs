@@ -5,14 +5,24 @@
 //! threads, the neighbours, or how often it was interrupted. Writes no files: what it produces goes to a [`Sink`].
 
 pub mod augment;
+pub mod batch;
+pub mod checkpoint;
 pub mod data;
+pub mod engine;
+pub mod evaluate;
+pub mod fit;
 pub mod kernels;
 pub mod model;
+pub mod optim;
 pub mod random;
 pub mod schedule;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 
 use crate::trial::{
-    CheckpointEvery, DataConfig, DataFacts, Device, EvalRow, MetricRow, ModelFacts, Outcome, TrialConfig,
+    CheckpointEvery, DataConfig, DataFacts, Device, EvalRow, Keep, MetricRow, ModelFacts, Outcome, TrialConfig,
 };
 
 /// Everything one attempt at a trial needs.
@@ -38,6 +48,11 @@ pub trait Sink {
     fn checkpoint(&mut self, step: u64, best: bool, state: &[u8]) -> std::io::Result<()>;
     /// Asked between micro-batches; true ends the trial with [`TrainError::Interrupted`] after a checkpoint.
     fn interrupted(&self) -> bool;
+    /// Which states are worth making although nobody resumes from them: with [`Keep::Best`] one after every evaluation that
+    /// is the best so far, with [`Keep::Last`] one at the end.
+    fn keep(&self) -> Keep {
+        Keep::None
+    }
 }
 
 /// Keeps what is expensive to make (tokens) between trials. A miss is never an error.
