@@ -15,6 +15,7 @@ use crate::plan::PastTrial;
 use crate::report::terminal::{Mode, Terminal};
 use crate::run::{self, RunError, RunOrder, RunSummary};
 use crate::spec::{Devices, RunConfig};
+use crate::store;
 use crate::train;
 use crate::trial::TrialId;
 
@@ -106,16 +107,19 @@ fn train_missing(prepared: &Prepared, arguments: &Arguments) -> Result<RunSummar
         parameters: &parameters,
     };
     let engine = Local::this_program().map_err(|error| Failure::input(format!("cannot find this program: {error}")))?;
-    let mut terminal = Terminal::new(mode(arguments), &prepared.plan.name, &prepared.plan.trials, &prepared.plan.axes);
+    let mut terminal = Terminal::new(mode(arguments), &prepared.plan.name, &prepared.plan.trials);
+    if !arguments.fresh {
+        terminal.recall(&store::read_journal(&prepared.dir.journal())?.records);
+    }
     let summary = run::sweep(&order, engine, &mut terminal)?;
-    terminal.finish();
+    terminal.close();
     Ok(summary)
 }
 
 fn mode(arguments: &Arguments) -> Mode {
     match arguments.progress {
         _ if arguments.quiet => Mode::None,
-        Progress::Auto => Mode::auto(),
+        Progress::Auto => Mode::Auto,
         Progress::Bar => Mode::Bar,
         Progress::Lines => Mode::Lines,
         Progress::Json => Mode::Json,

@@ -5,16 +5,38 @@
 //! threads, the neighbours, or how often it was interrupted. Writes no files: what it produces goes to a [`Sink`].
 
 pub mod augment;
+pub mod batch;
+pub mod checkpoint;
 pub mod data;
+pub mod devices;
+pub mod engine;
+pub mod evaluate;
+pub mod fit;
 pub mod kernels;
 pub mod model;
+pub mod optim;
 pub mod random;
 pub mod schedule;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use data::data_facts;
 pub use data::source::{locate_data, locate_model};
+pub use devices::available_devices;
+pub use model::facts::model_facts;
 
-use crate::trial::{CheckpointEvery, Device, EvalRow, MetricRow, ModelFacts, Outcome, TrialConfig};
+use std::cell::RefCell;
+
+use self::augment::Augmenter;
+use self::data::Epochs;
+use self::engine::Engine;
+use self::fit::Fit;
+use self::model::Bert;
+use self::optim::Settings;
+use self::schedule::Schedule;
+use crate::trial::{CheckpointEvery, Device, EvalRow, Keep, MetricRow, Outcome, TrialConfig, steps_per_epoch};
 
 /// Everything one attempt at a trial needs.
 #[derive(Clone, Copy)]
@@ -39,6 +61,11 @@ pub trait Sink {
     fn checkpoint(&mut self, step: u64, best: bool, state: &[u8]) -> std::io::Result<()>;
     /// Asked between micro-batches; true ends the trial with [`TrainError::Interrupted`] after a checkpoint.
     fn interrupted(&self) -> bool;
+    /// Which states are worth making although nobody resumes from them: with [`Keep::Best`] one after every evaluation that
+    /// is the best so far, with [`Keep::Last`] one at the end.
+    fn keep(&self) -> Keep {
+        Keep::None
+    }
 }
 
 /// Keeps what is expensive to make (tokens) between trials. A miss is never an error.
@@ -65,18 +92,29 @@ pub enum TrainError {
 
 /// Trains one trial. The verdicts of the outcome are left empty.
 pub fn train(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainError> {
-    let _ = (job, sink);
-    Err(TrainError::Input("not built yet".into()))
-}
+    let config = job.config;
+    let dataset = data::load(&config.data, &config.model.from, job.cache)?;
+    let checkpoint = data::source::checkpoint(&config.model.from)?;
+    let weights: Vec<&[u8]> = checkpoint.weights.iter().map(AsRef::as_ref).collect();
+    let device = devices::open(job.device)?;
+    let model = Bert::load(&checkpoint.config, &weights, &config.model, dataset.labels.len(), config.seed, &device)?;
+    model.check(&dataset.train.tokens)?;
+    model.check(&dataset.eval.tokens)?;
+    let mut engine = Engine::new(model, Settings::new(config), job.threads)?;
 
-/// Reads a located checkpoint's headers and says what a plan must know.
-pub fn model_facts(model: &str) -> Result<ModelFacts, TrainError> {
-    let _ = model;
-    Err(TrainError::Input("not built yet".into()))
-}
-
-/// The accelerators that this build and this machine have, best first; the CPU is always there and last.
-#[must_use]
-pub fn available_devices() -> Vec<Device> {
-    vec![Device::Cpu]
+    let rows = dataset.train.examples.len();
+    let steps = config.length.steps(rows, config.batch_size);
+    let schedule = Schedule::new(&config.scheduler, config.lr, config.warmup.steps(steps), steps);
+    let first = job.resume.map(checkpoint::step).transpose()?.unwrap_or(0) / steps_per_epoch(rows, config.batch_size);
+    let encoder = data::encoder(&config.data, &config.model.from)?;
+    let epochs =
+        RefCell::new(Epochs::new(&dataset.train, Augmenter::new(&config.augmentation, config.seed)?, encoder, first));
+    let fit = Fit {
+        config,
+        dataset: &dataset,
+        tokens: &|epoch| epochs.borrow_mut().epoch(epoch),
+        rate: &|step| schedule.rate(step),
+        checkpoint_every: job.checkpoint_every,
+    };
+    fit::fit(&fit, &mut engine, job.resume, sink)
 }

@@ -51,7 +51,9 @@ impl Terminal {
     pub fn new(mode: Mode, sweep: &str, trials: &[Trial]) -> Self {
         let live = match mode {
             Mode::Bar => true,
-            Mode::Auto | Mode::Json => std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb"),
+            Mode::Auto | Mode::Json => {
+                std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+            }
             Mode::Lines | Mode::None => false,
         };
         Self {

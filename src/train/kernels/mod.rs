@@ -1,1 +1,58 @@
-//! stub
+//! The arithmetic of a transformer on the CPU: pure functions over `f32` slices, each with its backward, and nothing that
+//! knows of models, graphs or optimizers.
+//!
+//! Matrices are row-major; the tokens of a micro-batch lie packed, `[tokens, width]`, with sequence offsets beside them.
+//! Loops are plain Rust inside [`simd`], which picks the widest instruction set of the machine at run time; the matrix
+//! products are the `gemm` crate's, on the calling thread alone. Every sum has a fixed order, so equal inputs give equal
+//! bits whatever runs beside them. `train::model` puts these functions into candle's graph.
+
+pub mod activation;
+pub mod attention;
+pub mod dropout;
+pub mod linear;
+pub mod loss;
+pub mod math;
+pub mod norm;
+pub mod product;
+
+/// Runs `kernel` compiled for the widest vector instructions that this machine has.
+#[inline]
+pub fn simd<R>(kernel: impl FnOnce() -> R) -> R {
+    pulp::Arch::new().dispatch(kernel)
+}
+
+/// Lanes of a reduction: partial sums that run side by side and are added in a fixed order at the end.
+pub const LANES: usize = 16;
+
+/// Sum of `f(i)` over `0..n` in [`LANES`] partial sums.
+#[expect(clippy::inline_always, reason = "has to be inlined into the function that has the vector instructions")]
+#[inline(always)]
+pub fn sum_of(n: usize, f: impl Fn(usize) -> f32) -> f32 {
+    let mut lanes = [0.0f32; LANES];
+    let whole = n - n % LANES;
+    for start in (0..whole).step_by(LANES) {
+        for (lane, sum) in lanes.iter_mut().enumerate() {
+            *sum += f(start + lane);
+        }
+    }
+    for i in whole..n {
+        lanes[i - whole] += f(i);
+    }
+    let mut width = LANES / 2;
+    while width > 0 {
+        for lane in 0..width {
+            lanes[lane] += lanes[lane + width];
+        }
+        width /= 2;
+    }
+    lanes[0]
+}
+
+/// Adds `values` to `sums`, element by element.
+pub fn add(sums: &mut [f32], values: &[f32]) {
+    simd(|| {
+        for (sum, value) in sums.iter_mut().zip(values) {
+            *sum += value;
+        }
+    });
+}

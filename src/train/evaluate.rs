@@ -1,0 +1,143 @@
+//! What the model is worth at one moment: loss, accuracy and macro-F1 on held-out examples, and the loss of a fixed clean
+//! sample of the training split.
+//!
+//! The forward pass of training without dropout and without a graph, over micro-batches sorted by length. Sums run in the
+//! order of examples, so the numbers do not depend on how the work was cut.
+
+use std::sync::Arc;
+
+use super::TrainError;
+use super::batch::{MICRO_BATCH_TOKENS, MicroBatch, length};
+use super::data::{Dataset, Split};
+use super::engine::Engine;
+use super::kernels::loss::cross_entropy;
+use super::random::{Purpose, Random};
+use crate::trial::EvalRow;
+
+/// Most examples of the training split that are evaluated beside the held-out ones.
+const PROBE: usize = 128;
+
+/// The examples to evaluate, packed once.
+pub struct Evaluation {
+    batches: Vec<Arc<MicroBatch>>,
+    /// For each micro-batch, the place of each of its sequences in the order of examples: held-out ones, then the probe.
+    order: Vec<Vec<usize>>,
+    labels: Vec<u32>,
+    held_out: usize,
+    classes: usize,
+}
+
+impl Evaluation {
+    /// All of `dataset.eval`, and a sample of `dataset.train` that depends on `seed` alone.
+    pub fn new(dataset: &Dataset, seed: u64) -> Self {
+        let held_out: Vec<u32> = (0..dataset.eval.examples.len() as u32).collect();
+        let mut probe: Vec<u32> = (0..dataset.train.examples.len() as u32).collect();
+        Random::new(seed, Purpose::Probe).shuffle(&mut probe);
+        probe.truncate(PROBE);
+        probe.sort_unstable();
+        let mut evaluation = Self {
+            batches: Vec::new(),
+            order: Vec::new(),
+            labels: Vec::new(),
+            held_out: held_out.len(),
+            classes: dataset.labels.len(),
+        };
+        evaluation.add(&dataset.eval, &held_out);
+        evaluation.add(&dataset.train, &probe);
+        evaluation
+    }
+
+    fn add(&mut self, split: &Split, examples: &[u32]) {
+        let base = self.labels.len();
+        let label = |example: u32| split.examples[example as usize].label;
+        self.labels.extend(examples.iter().map(|&example| label(example)));
+        let mut places: Vec<usize> = (0..examples.len()).collect();
+        places.sort_by_key(|&place| length(&split.tokens, examples[place]));
+        let mut rest = &places[..];
+        while !rest.is_empty() {
+            let mut tokens = 0;
+            let fits = rest.iter().take_while(|&&place| {
+                tokens += length(&split.tokens, examples[place]);
+                tokens <= MICRO_BATCH_TOKENS
+            });
+            let (now, later) = rest.split_at(fits.count().max(1));
+            let chosen: Vec<u32> = now.iter().map(|&place| examples[place]).collect();
+            self.batches.push(Arc::new(MicroBatch::pack(&split.tokens, &chosen, label, 0)));
+            self.order.push(now.iter().map(|place| base + place).collect());
+            rest = later;
+        }
+    }
+
+    /// Measures the model after `step` steps. None if `interrupted` said so.
+    pub fn run(
+        &self,
+        engine: &mut Engine,
+        step: u64,
+        interrupted: &dyn Fn() -> bool,
+    ) -> Result<Option<EvalRow>, TrainError> {
+        let Some(logits) = engine.logits(&self.batches, interrupted)? else { return Ok(None) };
+        let mut scores: Vec<&[f32]> = vec![&[]; self.labels.len()];
+        for (places, logits) in self.order.iter().zip(&logits) {
+            for (&place, row) in places.iter().zip(logits.chunks_exact(self.classes)) {
+                scores[place] = row;
+            }
+        }
+        let mean_loss = |range: std::ops::Range<usize>| {
+            let n = range.len() as f64;
+            let sum: f64 = range.map(|i| cross_entropy(scores[i], self.labels[i] as usize, 0.0)).sum();
+            (sum / n) as f32
+        };
+        let predictions: Vec<usize> = scores[..self.held_out].iter().map(|row| best_class(row)).collect();
+        let truth = &self.labels[..self.held_out];
+        let right = predictions.iter().zip(truth).filter(|(p, t)| **p == **t as usize).count();
+        Ok(Some(EvalRow {
+            step,
+            eval_loss: mean_loss(0..self.held_out),
+            accuracy: (right as f64 / self.held_out as f64) as f32,
+            macro_f1: macro_f1(&predictions, truth, self.classes),
+            train_probe_loss: mean_loss(self.held_out..self.labels.len()),
+        }))
+    }
+}
+
+/// The class with the highest score; the first of equals.
+fn best_class(scores: &[f32]) -> usize {
+    (1..scores.len()).fold(0, |best, class| if scores[class] > scores[best] { class } else { best })
+}
+
+/// Mean of the F1 of the classes that are true or predicted somewhere, as scikit-learn's `f1_score(average="macro")`.
+fn macro_f1(predictions: &[usize], truth: &[u32], classes: usize) -> f32 {
+    let mut hits = vec![0u32; classes];
+    let mut named = vec![0u32; classes];
+    for (&prediction, &label) in predictions.iter().zip(truth) {
+        named[prediction] += 1;
+        named[label as usize] += 1;
+        hits[label as usize] += u32::from(prediction == label as usize);
+    }
+    let seen: Vec<f64> = hits
+        .iter()
+        .zip(&named)
+        .filter(|(_, named)| **named > 0)
+        .map(|(&hits, &named)| 2.0 * f64::from(hits) / f64::from(named))
+        .collect();
+    (seen.iter().sum::<f64>() / seen.len().max(1) as f64) as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn macro_f1_is_that_of_scikit_learn() {
+        // f1_score([0, 1, 2, 0, 1, 2], [0, 2, 1, 0, 0, 1], average="macro") of scikit-learn's documentation.
+        let f1 = macro_f1(&[0, 2, 1, 0, 0, 1], &[0, 1, 2, 0, 1, 2], 3);
+        assert!((f1 - 0.266_666_67).abs() < 1e-6, "{f1}");
+        assert!((macro_f1(&[0, 0], &[0, 0], 5) - 1.0).abs() < 1e-6, "classes that nobody names do not count");
+    }
+
+    #[test]
+    fn the_first_of_equal_scores_wins_and_nan_never_does() {
+        assert_eq!(best_class(&[0.5, 0.5]), 0);
+        assert_eq!(best_class(&[0.5, f32::NAN, 0.7]), 2);
+    }
+}

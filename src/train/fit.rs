@@ -1,0 +1,338 @@
+//! The training loop, and what a trial carries from step to step.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use super::batch::{MicroBatch, examples, length, split};
+use super::data::{Dataset, Tokens};
+use super::engine::{Engine, Objective};
+use super::evaluate::Evaluation;
+use super::random::{Purpose, Random};
+use super::{Sink, TrainError, checkpoint};
+use crate::trial::{
+    CheckpointEvery, EvalRow, Keep, MetricRow, Outcome, Patience, PatienceMetric, Status, TrialConfig, steps_per_epoch,
+};
+
+/// Where a trial stands; with weights and moments, all that a resumed one needs.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Optimizer steps taken.
+    pub step: u64,
+    /// Training and evaluating, and training alone.
+    seconds: f64,
+    training_seconds: f64,
+    tokens: u64,
+    last_loss: Option<f32>,
+    last_eval: Option<Measured>,
+    best_loss: Option<(f32, u64)>,
+    best_accuracy: Option<f32>,
+    best_macro_f1: Option<f32>,
+    /// Best value of the patience metric (higher is better), and evaluations since.
+    patience: Option<(f32, u32)>,
+    watch: Watch,
+}
+
+/// The newest evaluation; figures that are not finite are None.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct Measured {
+    step: u64,
+    loss: Option<f32>,
+    accuracy: f32,
+    /// Whether its loss is the lowest so far.
+    best: bool,
+}
+
+/// Watches for a loss that runs away: the mean of the last 20 losses (from the tenth on) above three times the mean of
+/// the first five.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+struct Watch {
+    first: Vec<f32>,
+    recent: Vec<f32>,
+}
+
+impl Watch {
+    const START: usize = 5;
+    const EARLIEST: usize = 10;
+    const WINDOW: usize = 20;
+    const LIMIT: f64 = 3.0;
+
+    /// Why the trial has diverged, if it has.
+    fn see(&mut self, loss: f32, norm: f32) -> Option<String> {
+        if !loss.is_finite() {
+            return Some(format!("the training loss became {loss}"));
+        }
+        if !norm.is_finite() {
+            return Some(format!("the gradient norm became {norm}"));
+        }
+        if self.first.len() < Self::START {
+            self.first.push(loss);
+        }
+        if self.recent.len() == Self::WINDOW {
+            self.recent.remove(0);
+        }
+        self.recent.push(loss);
+        let mean = |losses: &[f32]| losses.iter().map(|&x| f64::from(x)).sum::<f64>() / losses.len() as f64;
+        let (now, start) = (mean(&self.recent), mean(&self.first));
+        (self.recent.len() >= Self::EARLIEST && now > Self::LIMIT * start).then(|| {
+            format!(
+                "the training loss ran away: {now:.3} over the last {} steps, {start:.3} at the start",
+                self.recent.len()
+            )
+        })
+    }
+}
+
+/// What the loop is given.
+pub struct Fit<'a> {
+    pub config: &'a TrialConfig,
+    pub dataset: &'a Dataset,
+    /// Tokens of the training split as epoch e (from 0) reads them.
+    pub tokens: &'a dyn Fn(u64) -> Result<Arc<Tokens>, TrainError>,
+    /// Learning rate of step k (from 0).
+    pub rate: &'a dyn Fn(u64) -> f64,
+    pub checkpoint_every: CheckpointEvery,
+}
+
+/// How the loop ended.
+enum End {
+    Finished,
+    Diverged(String),
+    Stopped(String),
+}
+
+/// A trial on its way.
+struct Run<'a, 'b> {
+    fit: &'a Fit<'a>,
+    engine: &'b mut Engine,
+    evaluation: Evaluation,
+    progress: Progress,
+    steps: u64,
+    eval_every: u64,
+    /// Seconds of earlier attempts, and this one's start.
+    before: f64,
+    started: Instant,
+    /// When and after which step the state was last saved.
+    saved: Instant,
+    saved_at: u64,
+}
+
+/// Trains from where `resume` stands (or from the start) to the end.
+pub fn fit(
+    fit: &Fit<'_>,
+    engine: &mut Engine,
+    resume: Option<&[u8]>,
+    sink: &mut dyn Sink,
+) -> Result<Outcome, TrainError> {
+    let progress = match resume {
+        Some(state) => checkpoint::read(state, engine)?,
+        None => Progress::default(),
+    };
+    let rows = fit.dataset.train.examples.len();
+    let run = Run {
+        evaluation: Evaluation::new(fit.dataset, fit.config.data.seed),
+        steps: fit.config.length.steps(rows, fit.config.batch_size),
+        eval_every: fit.config.eval_every.steps(steps_per_epoch(rows, fit.config.batch_size)).max(1),
+        before: progress.seconds,
+        started: Instant::now(),
+        saved: Instant::now(),
+        saved_at: progress.step,
+        progress,
+        engine,
+        fit,
+    };
+    run.to_the_end(sink)
+}
+
+impl Run<'_, '_> {
+    /// The training loop.
+    fn to_the_end(mut self, sink: &mut dyn Sink) -> Result<Outcome, TrainError> {
+        let end = loop {
+            if self.evaluation_is_due() {
+                let row = self.evaluate(sink)?;
+                sink.eval(&row)?;
+                self.keep_best(sink)?;
+                if let Some(reason) = self.out_of_patience(&row) {
+                    break End::Stopped(reason);
+                }
+            }
+            if self.progress.step == self.steps {
+                break End::Finished;
+            }
+            if self.checkpoint_is_due() {
+                self.save(sink)?;
+            }
+            let row = self.step(sink)?;
+            sink.metric(&row)?;
+            if self.fit.config.stop.diverged
+                && let Some(reason) = self.progress.watch.see(row.train_loss, row.grad_norm)
+            {
+                break End::Diverged(reason);
+            }
+        };
+        if matches!(sink.keep(), Keep::Last | Keep::All) {
+            self.engine.catch_up_all()?;
+            self.save(sink)?;
+        }
+        Ok(self.outcome(end))
+    }
+
+    /// One optimizer step.
+    fn step(&mut self, sink: &mut dyn Sink) -> Result<MetricRow, TrainError> {
+        let Fit { config, rate, .. } = *self.fit;
+        let began = Instant::now();
+        let k = self.progress.step;
+        let batch = self.batch(k)?;
+        let tokens = batch.iter().map(|micro| micro.tokens() as u64).sum();
+        let random = Random::new(config.seed, Purpose::Dropout).at(k);
+        let objective = Objective { random, smoothing: config.label_smoothing };
+        let Some(gradients) = self.engine.gradients(&batch, objective, &|| sink.interrupted())? else {
+            return Err(self.interrupt(sink));
+        };
+        let lr = rate(k);
+        let (train_loss, grad_norm) = (gradients.loss as f32, gradients.norm as f32);
+        let finite = train_loss.is_finite() && grad_norm.is_finite();
+        if finite || !config.stop.diverged {
+            self.engine.update(&gradients, lr, config.max_grad_norm)?;
+        }
+        let progress = &mut self.progress;
+        progress.step += 1;
+        progress.tokens += tokens;
+        progress.training_seconds += began.elapsed().as_secs_f64();
+        progress.last_loss = Some(train_loss).filter(|loss| loss.is_finite());
+        let epoch =
+            progress.step as f64 / steps_per_epoch(self.fit.dataset.train.examples.len(), config.batch_size) as f64;
+        Ok(MetricRow { step: k + 1, epoch, train_loss, lr, grad_norm, tokens, seconds: self.seconds() })
+    }
+
+    /// The micro-batches of step `k` (from 0).
+    fn batch(&self, k: u64) -> Result<Vec<Arc<MicroBatch>>, TrainError> {
+        let Fit { config, dataset, .. } = *self.fit;
+        let split_of = &dataset.train.examples;
+        let rows = split_of.len();
+        let chosen = examples(rows, config.batch_size, config.seed, config.data.shuffle, k);
+        let tokens = (self.fit.tokens)(k / steps_per_epoch(rows, config.batch_size))?;
+        let lengths: Vec<usize> = chosen.iter().map(|&example| length(&tokens, example)).collect();
+        let label = |example: u32| split_of[example as usize].label;
+        let pieces = split(&lengths, config.grad_accumulation);
+        let pack = |p: std::ops::Range<usize>| MicroBatch::pack(&tokens, &chosen[p.clone()], label, p.start);
+        Ok(pieces.into_iter().map(|piece| Arc::new(pack(piece))).collect())
+    }
+
+    fn evaluation_is_due(&self) -> bool {
+        let step = self.progress.step;
+        let done = self.progress.last_eval.is_some_and(|eval| eval.step == step);
+        !done && (step.is_multiple_of(self.eval_every) || step == self.steps)
+    }
+
+    fn evaluate(&mut self, sink: &mut dyn Sink) -> Result<EvalRow, TrainError> {
+        let step = self.progress.step;
+        let Some(row) = self.evaluation.run(self.engine, step, &|| sink.interrupted())? else {
+            return Err(self.interrupt(sink));
+        };
+        let progress = &mut self.progress;
+        let best = row.eval_loss.is_finite() && progress.best_loss.is_none_or(|(best, _)| row.eval_loss < best);
+        if best {
+            progress.best_loss = Some((row.eval_loss, step));
+        }
+        progress.best_accuracy = Some(progress.best_accuracy.map_or(row.accuracy, |best| best.max(row.accuracy)));
+        progress.best_macro_f1 = Some(progress.best_macro_f1.map_or(row.macro_f1, |best| best.max(row.macro_f1)));
+        let loss = Some(row.eval_loss).filter(|loss| loss.is_finite());
+        progress.last_eval = Some(Measured { step, loss, accuracy: row.accuracy, best });
+        Ok(row)
+    }
+
+    /// The patience rule's reason to stop, if it has one.
+    fn out_of_patience(&mut self, row: &EvalRow) -> Option<String> {
+        let Patience { metric, evals, min_delta } = self.fit.config.stop.patience.as_ref()?;
+        let (name, value) = match metric {
+            PatienceMetric::EvalLoss => ("eval_loss", -row.eval_loss),
+            PatienceMetric::Accuracy => ("accuracy", row.accuracy),
+            PatienceMetric::MacroF1 => ("macro_f1", row.macro_f1),
+        };
+        let (best, since) = match self.progress.patience {
+            Some((best, _)) if f64::from(value) > f64::from(best) + min_delta => (value, 0),
+            Some((best, since)) => (best, since + 1),
+            None => (if value.is_nan() { f32::MIN } else { value }, 0),
+        };
+        self.progress.patience = Some((best, since));
+        (since >= *evals).then(|| {
+            let best = if matches!(metric, PatienceMetric::EvalLoss) { -best } else { best };
+            format!("{name} has not improved by more than {min_delta} on {best:.4} for {since} evaluations")
+        })
+    }
+
+    fn checkpoint_is_due(&self) -> bool {
+        match self.fit.checkpoint_every {
+            CheckpointEvery::Seconds(seconds) => self.saved.elapsed().as_secs_f64() >= seconds,
+            CheckpointEvery::Steps(steps) => {
+                let step = self.progress.step;
+                step > 0 && step.is_multiple_of(steps.max(1)) && self.saved_at != step
+            }
+        }
+    }
+
+    fn keep_best(&mut self, sink: &mut dyn Sink) -> Result<(), TrainError> {
+        let best = self.progress.last_eval.is_some_and(|eval| eval.best);
+        if best && matches!(sink.keep(), Keep::Best | Keep::All) {
+            self.engine.catch_up_all()?;
+            self.save(sink)?;
+        }
+        Ok(())
+    }
+
+    fn save(&mut self, sink: &mut dyn Sink) -> Result<(), TrainError> {
+        self.progress.seconds = self.seconds();
+        let step = self.progress.step;
+        let best = self.progress.last_eval.is_some_and(|eval| eval.best && eval.step == step);
+        sink.checkpoint(step, best, &checkpoint::write(self.engine, &self.progress)?)?;
+        self.saved = Instant::now();
+        self.saved_at = step;
+        Ok(())
+    }
+
+    /// Saves the state; the error that ends the trial.
+    fn interrupt(&mut self, sink: &mut dyn Sink) -> TrainError {
+        self.save(sink).err().unwrap_or(TrainError::Interrupted)
+    }
+
+    fn seconds(&self) -> f64 {
+        self.before + self.started.elapsed().as_secs_f64()
+    }
+
+    fn outcome(self, end: End) -> Outcome {
+        let seconds = self.seconds();
+        let progress = self.progress;
+        let (status, reason) = match end {
+            End::Finished => (Status::Finished, None),
+            End::Diverged(reason) => (Status::Diverged, Some(reason)),
+            End::Stopped(reason) => (Status::Stopped, Some(reason)),
+        };
+        Outcome {
+            status,
+            reason,
+            steps: progress.step,
+            final_train_loss: progress.last_loss,
+            final_eval_loss: progress.last_eval.and_then(|eval| eval.loss),
+            best_eval_loss: progress.best_loss.map(|(loss, _)| loss),
+            best_eval_step: progress.best_loss.map(|(_, step)| step),
+            final_accuracy: progress.last_eval.map(|eval| eval.accuracy),
+            best_accuracy: progress.best_accuracy,
+            best_macro_f1: progress.best_macro_f1,
+            seconds,
+            tokens_per_second: progress.tokens as f64 / progress.training_seconds.max(1e-9),
+            peak_memory: peak_memory(),
+            labels: self.fit.dataset.labels.clone(),
+            class_prior: self.fit.dataset.class_prior.clone(),
+            verdicts: Vec::new(),
+        }
+    }
+}
+
+/// Peak resident memory of this process in bytes, where the system tells (Linux).
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
+}

@@ -1,0 +1,61 @@
+//! `y = x W^T + b`, as in torch: x `[n, in]`, W `[out, in]`, b `[out]`, y `[n, out]`.
+
+use super::product::{Matrix, Write, product};
+use super::simd;
+
+/// y for all rows of `x`; widths follow from the lengths of `bias` and `weight`.
+pub fn forward(x: &[f32], weight: &[f32], bias: &[f32]) -> Vec<f32> {
+    let outputs = bias.len();
+    let inputs = weight.len() / outputs;
+    let rows = x.len() / inputs;
+    let mut y = Vec::with_capacity(rows * outputs);
+    for _ in 0..rows {
+        y.extend_from_slice(bias);
+    }
+    product(1.0, Matrix::new(x, rows, inputs), Matrix::new(weight, outputs, inputs).t(), &mut y, outputs, Write::Add);
+    y
+}
+
+/// The same without bias, for callers that add it in their next pass.
+pub fn forward_without_bias(x: &[f32], weight: &[f32], outputs: usize) -> Vec<f32> {
+    let inputs = weight.len() / outputs;
+    let rows = x.len() / inputs;
+    let mut y = vec![0.0; rows * outputs];
+    product(
+        1.0,
+        Matrix::new(x, rows, inputs),
+        Matrix::new(weight, outputs, inputs).t(),
+        &mut y,
+        outputs,
+        Write::Replace,
+    );
+    y
+}
+
+/// `dx = dy W`, or `dx += dy W`.
+pub fn backward_input(dy: &[f32], weight: &[f32], outputs: usize, dx: &mut [f32], write: Write) {
+    let inputs = weight.len() / outputs;
+    let rows = dy.len() / outputs;
+    product(1.0, Matrix::new(dy, rows, outputs), Matrix::new(weight, outputs, inputs), dx, inputs, write);
+}
+
+/// `dW = dy^T x`, or `dW += dy^T x`.
+pub fn backward_weight(dy: &[f32], x: &[f32], outputs: usize, dw: &mut [f32], write: Write) {
+    let rows = dy.len() / outputs;
+    let inputs = dw.len() / outputs;
+    product(1.0, Matrix::new(dy, rows, outputs).t(), Matrix::new(x, rows, inputs), dw, inputs, write);
+}
+
+/// `db = sum of the rows of dy`, or `db += ...`.
+pub fn backward_bias(dy: &[f32], db: &mut [f32], write: Write) {
+    if write == Write::Replace {
+        db.fill(0.0);
+    }
+    simd(|| {
+        for row in dy.chunks_exact(db.len()) {
+            for (sum, value) in db.iter_mut().zip(row) {
+                *sum += value;
+            }
+        }
+    });
+}

@@ -1,0 +1,129 @@
+//! Matrix products over slices: the `gemm` crate's kernels (AVX-512 where the machine has it) behind checked views.
+
+use gemm::Parallelism;
+
+/// A matrix that somebody else owns: element (i, j) lies at `i * row_stride + j * column_stride`.
+#[derive(Clone, Copy)]
+pub struct Matrix<'a> {
+    data: &'a [f32],
+    rows: usize,
+    columns: usize,
+    row_stride: usize,
+    column_stride: usize,
+}
+
+impl<'a> Matrix<'a> {
+    /// Row-major without gaps.
+    pub fn new(data: &'a [f32], rows: usize, columns: usize) -> Self {
+        Self::strided(data, rows, columns, columns)
+    }
+
+    /// Row-major with rows `row_stride` apart: a block of columns of a wider matrix.
+    ///
+    /// # Panics
+    /// If the last element lies outside `data`.
+    pub fn strided(data: &'a [f32], rows: usize, columns: usize, row_stride: usize) -> Self {
+        assert!(extent(rows, columns, row_stride) <= data.len(), "matrix reaches beyond its data");
+        Self { data, rows, columns, row_stride, column_stride: 1 }
+    }
+
+    /// The transposed matrix, without moving anything.
+    pub fn t(self) -> Self {
+        Self {
+            rows: self.columns,
+            columns: self.rows,
+            row_stride: self.column_stride,
+            column_stride: self.row_stride,
+            ..self
+        }
+    }
+}
+
+/// Whether a product replaces what is in its destination or adds to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Write {
+    Replace,
+    Add,
+}
+
+/// `out = scale * a b`, or `out += scale * a b`; rows of `out` lie `stride` apart. Runs on the calling thread alone.
+///
+/// # Panics
+/// If the shapes do not fit, or `out` is too small.
+pub fn product(scale: f32, a: Matrix<'_>, b: Matrix<'_>, out: &mut [f32], stride: usize, write: Write) {
+    let (m, n, k) = (a.rows, b.columns, a.columns);
+    assert_eq!(k, b.rows, "inner dimensions of a product differ");
+    assert!(extent(m, n, stride) <= out.len(), "product reaches beyond its destination");
+    if m == 0 || n == 0 {
+        return;
+    }
+    // SAFETY: `Matrix::strided` and the assertion above hold every index that `gemm` computes from these dimensions and
+    // strides inside the three slices; `out` is borrowed exclusively, so it overlaps neither `a` nor `b`. f32 is one of
+    // the element types that `gemm` knows.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            out.as_mut_ptr(),
+            1,
+            stride as isize,
+            write == Write::Add,
+            a.data.as_ptr(),
+            a.column_stride as isize,
+            a.row_stride as isize,
+            b.data.as_ptr(),
+            b.column_stride as isize,
+            b.row_stride as isize,
+            1.0,
+            scale,
+            false,
+            false,
+            false,
+            Parallelism::None,
+        );
+    }
+}
+
+/// Elements from the first to the last of a row-major matrix.
+fn extent(rows: usize, columns: usize, row_stride: usize) -> usize {
+    if rows == 0 || columns == 0 { 0 } else { (rows - 1) * row_stride + columns }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slow(
+        a: &dyn Fn(usize, usize) -> f32,
+        b: &dyn Fn(usize, usize) -> f32,
+        m: usize,
+        n: usize,
+        k: usize,
+    ) -> Vec<f32> {
+        (0..m * n).map(|e| (0..k).map(|x| a(e / n, x) * b(x, e % n)).sum()).collect()
+    }
+
+    #[test]
+    fn products_follow_strides_transposition_scale_and_destination() {
+        let a: Vec<f32> = (0..40).map(|i| (i % 7) as f32 - 3.0).collect();
+        let b: Vec<f32> = (0..40).map(|i| (i % 5) as f32 - 2.0).collect();
+        // a: 4 x 3 block of an 8-wide matrix; b: 5 x 3, transposed.
+        let expected = slow(&|i, j| a[i * 8 + j], &|i, j| b[j * 3 + i], 4, 5, 3);
+        let mut out = vec![1.0; 4 * 6];
+        let (left, right) = (Matrix::strided(&a, 4, 3, 8), Matrix::new(&b, 5, 3).t());
+        product(2.0, left, right, &mut out, 6, Write::Add);
+        for (row, want) in out.chunks(6).zip(expected.chunks(5)) {
+            assert_eq!(row[..5], want.iter().map(|x| 1.0 + 2.0 * x).collect::<Vec<_>>()[..]);
+            assert!((row[5] - 1.0).abs() < f32::EPSILON, "the gap between rows is not touched");
+        }
+        product(1.0, left, right, &mut out, 6, Write::Replace);
+        assert_eq!(out[..5], expected[..5]);
+    }
+
+    #[test]
+    #[should_panic(expected = "beyond its data")]
+    fn a_view_stays_inside_its_slice() {
+        let _ = Matrix::new(&[0.0; 11], 3, 4);
+    }
+}

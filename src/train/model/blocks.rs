@@ -1,0 +1,383 @@
+//! The CPU model: operations of candle's graph with a forward and a backward of our own.
+//!
+//! Activations travel through the graph; parameters are read where they lie, and their gradients go to the pass's
+//! [`Lane`]. The graph's leaf is the first activation that has a gradient: the gathered word vectors, or the output of the
+//! frozen part.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, Var};
+
+use super::host::{Host, host, slice};
+use super::lane::{Lane, WordGradient};
+use super::parameters::Pair;
+use super::{Bert, Pass, Place, Rows};
+use crate::train::kernels::attention::{self, Inputs};
+use crate::train::kernels::dropout::Dropout;
+use crate::train::kernels::norm::{self, Affine, Normed, Site};
+use crate::train::kernels::product::Write;
+use crate::train::kernels::{add, linear};
+
+/// Scores of every sequence, `[sequences, classes]`.
+pub fn logits(pass: &Arc<Pass>) -> Result<Vec<f32>> {
+    let hidden = trunk(pass, 0..pass.model.config.layers, embed(pass, &words(pass)?)?)?;
+    super::head::logits(pass, &host(&hidden)?)
+}
+
+/// Forward and backward of a training pass; the loss.
+pub fn train(pass: &Arc<Pass>) -> Result<f64> {
+    let model = &pass.model;
+    let layers = model.config.layers;
+    let words = Var::from_tensor(&words(pass)?)?;
+    let hidden = if model.trains_embeddings() {
+        trunk(pass, 0..layers, embed(pass, &words)?)?
+    } else {
+        let fixed = trunk(pass, 0..model.freeze, embed(pass, &words.as_detached_tensor())?)?;
+        trunk(pass, model.freeze..layers, Var::from_tensor(&fixed)?.as_tensor().clone())?
+    };
+    let loss = hidden.apply_op1(super::head::Head::new(pass))?;
+    let mut gradients = loss.backward()?;
+    if let (true, Some(gradient), Some(training)) =
+        (model.trains_embeddings(), gradients.remove(&words), &pass.training)
+    {
+        training.lane.push_words(WordGradient { batch: pass.batch.clone(), values: host(&gradient)?.to_vec() });
+    }
+    loss.to_scalar::<f32>().map(f64::from)
+}
+
+/// The rows of the word table that the micro-batch reads, `[tokens, hidden]`.
+fn words(pass: &Pass) -> Result<Tensor> {
+    let width = pass.model.config.hidden;
+    let table = pass.model.values(pass.model.index.words)?;
+    let mut rows = Vec::with_capacity(pass.batch.tokens() * width);
+    for &id in &pass.batch.ids {
+        rows.extend_from_slice(&table[id as usize * width..(id as usize + 1) * width]);
+    }
+    Tensor::from_vec(rows, (pass.batch.tokens(), width), &pass.model.device)
+}
+
+fn embed(pass: &Arc<Pass>, words: &Tensor) -> Result<Tensor> {
+    words.apply_op1(Embed { pass: pass.clone(), saved: Saved::default() })
+}
+
+/// Layers `range` over `hidden`.
+fn trunk(pass: &Arc<Pass>, range: std::ops::Range<usize>, mut hidden: Tensor) -> Result<Tensor> {
+    for layer in range {
+        hidden = hidden.apply_op1(Attend { pass: pass.clone(), layer, saved: Saved::default() })?;
+        hidden = hidden.apply_op1(Transform { pass: pass.clone(), layer, saved: Saved::default() })?;
+    }
+    Ok(hidden)
+}
+
+/// What a forward leaves for its backward, taken once.
+pub struct Saved<T>(Mutex<Option<T>>);
+
+impl<T> Default for Saved<T> {
+    fn default() -> Self {
+        Self(Mutex::new(None))
+    }
+}
+
+impl<T> Saved<T> {
+    pub fn put(&self, value: T) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
+    }
+
+    pub fn take(&self) -> Result<T> {
+        let saved = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        saved.ok_or_else(|| candle_core::Error::Msg("a backward without its forward".into()))
+    }
+}
+
+impl Bert {
+    /// The values of a parameter.
+    pub fn values(&self, parameter: usize) -> Result<Host<'_>> {
+        host(&self.parameters[parameter].value)
+    }
+
+    pub(super) fn pair(&self, pair: Pair) -> Result<(Host<'_>, Host<'_>)> {
+        Ok((self.values(pair.weight)?, self.values(pair.bias)?))
+    }
+
+    /// x W^T + b.
+    pub(super) fn linear(&self, pair: Pair, x: &[f32]) -> Result<Vec<f32>> {
+        let (weight, bias) = self.pair(pair)?;
+        Ok(linear::forward(x, &weight, &bias))
+    }
+
+    /// x W^T; the caller adds the bias.
+    fn linear_without_bias(&self, pair: Pair, x: &[f32]) -> Result<Vec<f32>> {
+        let (weight, bias) = self.pair(pair)?;
+        Ok(linear::forward_without_bias(x, &weight, bias.len()))
+    }
+
+    pub(super) fn affine<'a>(&self, gain: &'a [f32], shift: &'a [f32]) -> Affine<'a> {
+        Affine { gain, shift, epsilon: self.config.epsilon as f32 }
+    }
+
+    pub(super) fn linear_input(&self, pair: Pair, dy: &[f32], dx: &mut [f32], write: Write) -> Result<()> {
+        let (weight, bias) = self.pair(pair)?;
+        linear::backward_input(dy, &weight, bias.len(), dx, write);
+        Ok(())
+    }
+}
+
+impl Lane {
+    /// Gradients of a linear layer's weight and bias.
+    pub(super) fn linear(&self, pair: Pair, dy: &[f32], x: &[f32]) {
+        let mut bias = self.slot(pair.bias);
+        let (sums, write) = bias.target();
+        linear::backward_bias(dy, sums, write);
+        let outputs = sums.len();
+        let mut weight = self.slot(pair.weight);
+        let (sums, write) = weight.target();
+        linear::backward_weight(dy, x, outputs, sums, write);
+    }
+
+    /// Gradients of a LayerNorm's gain and shift; turns `dy` into the gradient of its input.
+    pub(super) fn norm(&self, model: &Bert, pair: Pair, saved: &Normed, dy: &mut [f32]) -> Result<()> {
+        let (mut gain, mut shift) = (self.slot(pair.weight), self.slot(pair.bias));
+        norm::backward_plain(dy, saved, &model.values(pair.weight)?, gain.sums(), shift.sums());
+        Ok(())
+    }
+}
+
+impl Pass {
+    /// Where gradients go; a backward happens in training only.
+    pub(super) fn lane(&self) -> Result<&Lane> {
+        let training = self.training.as_ref();
+        training.map(|t| &*t.lane).ok_or_else(|| candle_core::Error::Msg("a backward in evaluation".into()))
+    }
+
+    /// Whether the gradient of layer `layer`'s input is wanted by anything below.
+    fn goes_below(&self, layer: usize) -> bool {
+        self.model.trains_embeddings() || layer > self.model.freeze
+    }
+}
+
+/// Sum of word, position and type vectors, LayerNorm, dropout.
+struct Embed {
+    pass: Arc<Pass>,
+    saved: Saved<(Normed, Option<Dropout>)>,
+}
+
+impl CustomOp1 for Embed {
+    fn name(&self) -> &'static str {
+        "embed"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let Pass { model, batch, .. } = &*self.pass;
+        let width = model.config.hidden;
+        let mut y = slice(storage, layout)?.to_vec();
+        let (positions, types) = (model.values(model.index.positions)?, model.values(model.index.types)?);
+        for (row, (&position, &kind)) in y.chunks_exact_mut(width).zip(batch.positions.iter().zip(&batch.types)) {
+            add(row, &types[kind as usize * width..][..width]);
+            add(row, &positions[position as usize * width..][..width]);
+        }
+        let (gain, shift) = model.pair(model.index.embedding_norm)?;
+        let normed = norm::forward_plain(&mut y, model.affine(&gain, &shift));
+        let dropout = self.pass.dropout(Place::Embeddings);
+        norm::apply(&mut y, width, Site { dropout: dropout.as_ref(), offsets: &batch.offsets });
+        if self.pass.training.is_some() {
+            self.saved.put((normed, dropout));
+        }
+        Ok((CpuStorage::F32(y), layout.shape().clone()))
+    }
+
+    fn bwd(&self, _arg: &Tensor, _res: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
+        let (normed, dropout) = self.saved.take()?;
+        let Pass { model, batch, .. } = &*self.pass;
+        let (lane, width) = (self.pass.lane()?, model.config.hidden);
+        let mut dy = host(gradient)?.to_vec();
+        norm::apply(&mut dy, width, Site { dropout: dropout.as_ref(), offsets: &batch.offsets });
+        lane.norm(model, model.index.embedding_norm, &normed, &mut dy)?;
+        let (mut positions, mut types) = (lane.slot(model.index.positions), lane.slot(model.index.types));
+        let (positions, types) = (positions.sums(), types.sums());
+        for (row, (&position, &kind)) in dy.chunks_exact(width).zip(batch.positions.iter().zip(&batch.types)) {
+            add(&mut positions[position as usize * width..][..width], row);
+            add(&mut types[kind as usize * width..][..width], row);
+        }
+        Tensor::from_vec(dy, gradient.shape(), gradient.device()).map(Some)
+    }
+}
+
+/// The first half of a layer: attention, output projection, dropout, residual, LayerNorm.
+struct Attend {
+    pass: Arc<Pass>,
+    layer: usize,
+    saved: Saved<Attended>,
+}
+
+struct Attended {
+    q: Vec<f32>,
+    k: Vec<f32>,
+    v: Vec<f32>,
+    weights: Vec<f32>,
+    context: Vec<f32>,
+    normed: Normed,
+    weight_dropout: Option<Dropout>,
+    output_dropout: Option<Dropout>,
+}
+
+impl Attend {
+    fn rows(&self) -> Rows {
+        self.pass.model.rows(self.layer)
+    }
+
+    /// The rows of `x` that ask: all, or the first of each sequence.
+    fn asking(&self, x: &[f32]) -> Option<Vec<f32>> {
+        let width = self.pass.model.config.hidden;
+        (self.rows() == Rows::First).then(|| {
+            let starts = &self.pass.batch.offsets[..self.pass.batch.sequences()];
+            starts.iter().flat_map(|&start| &x[start as usize * width..][..width]).copied().collect()
+        })
+    }
+}
+
+impl CustomOp1 for Attend {
+    fn name(&self) -> &'static str {
+        "attend"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let x = slice(storage, layout)?;
+        let (pass, model) = (&*self.pass, &*self.pass.model);
+        let layer = &model.index.layers[self.layer];
+        let width = model.config.hidden;
+        let asking = self.asking(x);
+        let asking = asking.as_deref().unwrap_or(x);
+        let queries = pass.offsets(self.rows());
+        let (q, k, v) =
+            (model.linear(layer.query, asking)?, model.linear(layer.key, x)?, model.linear(layer.value, x)?);
+        let weight_dropout = pass.dropout(Place::Attention(self.layer));
+        let (context, weights) = attention::forward(Inputs {
+            q: &q,
+            k: &k,
+            v: &v,
+            heads: model.config.heads,
+            width,
+            queries: &queries,
+            keys: &pass.batch.offsets,
+            dropout: weight_dropout.as_ref(),
+        });
+        let mut y = model.linear_without_bias(layer.output, &context)?;
+        let output_dropout = pass.dropout(Place::AttentionOutput(self.layer));
+        let (gain, shift) = model.pair(layer.attention_norm)?;
+        let site = Site { dropout: output_dropout.as_ref(), offsets: &queries };
+        let bias = model.values(layer.output.bias)?;
+        let normed = norm::forward(&mut y, &bias, asking, model.affine(&gain, &shift), site);
+        if pass.training.is_some() {
+            self.saved.put(Attended { q, k, v, weights, context, normed, weight_dropout, output_dropout });
+        }
+        let shape = Shape::from((y.len() / width, width));
+        Ok((CpuStorage::F32(y), shape))
+    }
+
+    fn bwd(&self, arg: &Tensor, _res: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
+        let saved = self.saved.take()?;
+        let (pass, model, lane) = (&*self.pass, &*self.pass.model, self.pass.lane()?);
+        let layer = &model.index.layers[self.layer];
+        let width = model.config.hidden;
+        let x = host(arg)?;
+        let asking = self.asking(&x);
+        let queries = pass.offsets(self.rows());
+        let mut dsum = host(gradient)?.to_vec();
+        lane.norm(model, layer.attention_norm, &saved.normed, &mut dsum)?;
+        let site = Site { dropout: saved.output_dropout.as_ref(), offsets: &queries };
+        let da = norm::backward_dropout(&dsum, width, site);
+        lane.linear(layer.output, &da, &saved.context);
+        let mut dcontext = saved.context;
+        model.linear_input(layer.output, &da, &mut dcontext, Write::Replace)?;
+        drop(da);
+        let inputs = Inputs {
+            q: &saved.q,
+            k: &saved.k,
+            v: &saved.v,
+            heads: model.config.heads,
+            width,
+            queries: &queries,
+            keys: &pass.batch.offsets,
+            dropout: saved.weight_dropout.as_ref(),
+        };
+        let d = attention::backward(inputs, &saved.weights, &dcontext);
+        lane.linear(layer.query, &d.q, asking.as_deref().unwrap_or(&x));
+        lane.linear(layer.key, &d.k, &x);
+        lane.linear(layer.value, &d.v, &x);
+        if !pass.goes_below(self.layer) {
+            return Ok(None);
+        }
+        model.linear_input(layer.query, &d.q, &mut dsum, Write::Add)?;
+        let mut dx = match self.rows() {
+            Rows::All => dsum,
+            Rows::First => {
+                let mut dx = vec![0.0; x.len()];
+                for (&start, row) in pass.batch.offsets.iter().zip(dsum.chunks_exact(width)) {
+                    dx[start as usize * width..][..width].copy_from_slice(row);
+                }
+                dx
+            }
+        };
+        model.linear_input(layer.key, &d.k, &mut dx, Write::Add)?;
+        model.linear_input(layer.value, &d.v, &mut dx, Write::Add)?;
+        Tensor::from_vec(dx, arg.shape(), arg.device()).map(Some)
+    }
+}
+
+/// The second half of a layer: two linear layers with the activation between, dropout, residual, LayerNorm.
+struct Transform {
+    pass: Arc<Pass>,
+    layer: usize,
+    saved: Saved<Transformed>,
+}
+
+struct Transformed {
+    before: Vec<f32>,
+    after: Vec<f32>,
+    normed: Normed,
+    dropout: Option<Dropout>,
+}
+
+impl CustomOp1 for Transform {
+    fn name(&self) -> &'static str {
+        "transform"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let x = slice(storage, layout)?;
+        let (pass, model) = (&*self.pass, &*self.pass.model);
+        let layer = &model.index.layers[self.layer];
+        let mut before = model.linear_without_bias(layer.up, x)?;
+        let after = model.config.activation.forward(&mut before, &model.values(layer.up.bias)?);
+        let mut y = model.linear_without_bias(layer.down, &after)?;
+        let dropout = pass.dropout(Place::Output(self.layer));
+        let (gain, shift) = model.pair(layer.norm)?;
+        let offsets = pass.offsets(model.rows(self.layer));
+        let site = Site { dropout: dropout.as_ref(), offsets: &offsets };
+        let bias = model.values(layer.down.bias)?;
+        let normed = norm::forward(&mut y, &bias, x, model.affine(&gain, &shift), site);
+        if pass.training.is_some() {
+            self.saved.put(Transformed { before, after, normed, dropout });
+        }
+        Ok((CpuStorage::F32(y), layout.shape().clone()))
+    }
+
+    fn bwd(&self, arg: &Tensor, _res: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
+        let saved = self.saved.take()?;
+        let (pass, model, lane) = (&*self.pass, &*self.pass.model, self.pass.lane()?);
+        let layer = &model.index.layers[self.layer];
+        let x = host(arg)?;
+        let mut dx = host(gradient)?.to_vec();
+        lane.norm(model, layer.norm, &saved.normed, &mut dx)?;
+        let offsets = pass.offsets(model.rows(self.layer));
+        let site = Site { dropout: saved.dropout.as_ref(), offsets: &offsets };
+        let dy = norm::backward_dropout(&dx, model.config.hidden, site);
+        lane.linear(layer.down, &dy, &saved.after);
+        let mut dafter = saved.after;
+        model.linear_input(layer.down, &dy, &mut dafter, Write::Replace)?;
+        model.config.activation.backward(&saved.before, &mut dafter);
+        lane.linear(layer.up, &dafter, &x);
+        model.linear_input(layer.up, &dafter, &mut dx, Write::Add)?;
+        Tensor::from_vec(dx, arg.shape(), arg.device()).map(Some)
+    }
+}

@@ -1,0 +1,186 @@
+//! What the tests of the trainer share: small models and data, and a sink that keeps what it is given.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokenizers::Tokenizer;
+
+use super::data::{Dataset, Example, Split, Tokens};
+use super::engine::Engine;
+use super::model::Bert;
+use super::optim::Settings;
+use super::{Sink, fit};
+use crate::trial::{
+    CheckpointEvery, DataConfig, EvalRow, EvalSource, FractionOrSteps, Keep, Length, MetricRow, ModelConfig,
+    OptimizerConfig, OptimizerName, Outcome, Scheduler, StopRules, TrialConfig,
+};
+
+pub fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+/// The bytes of a checkpoint folder.
+pub struct Checkpoint {
+    pub config: Vec<u8>,
+    pub weights: Vec<u8>,
+    pub tokenizer: PathBuf,
+}
+
+impl Checkpoint {
+    pub fn read(folder: &Path) -> Self {
+        Self {
+            config: std::fs::read(folder.join("config.json")).unwrap(),
+            weights: std::fs::read(folder.join("model.safetensors")).unwrap(),
+            tokenizer: folder.join("tokenizer.json"),
+        }
+    }
+
+    pub fn tiny() -> Self {
+        Self::read(&fixture("finetune-tiny/checkpoint"))
+    }
+
+    pub fn embedded() -> Self {
+        Self::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/models/minilm-l3"))
+    }
+
+    pub fn bert(&self, config: &TrialConfig, classes: usize) -> Bert {
+        let cpu = candle_core::Device::Cpu;
+        Bert::load(&self.config, &[&self.weights], &config.model, classes, config.seed, &cpu).unwrap()
+    }
+
+    pub fn engine(&self, config: &TrialConfig, classes: usize, threads: usize) -> Engine {
+        Engine::new(self.bert(config, classes), Settings::new(config), threads).unwrap()
+    }
+}
+
+/// The first `rows` rows of a `label<tab>text` file as the training split, the next `eval` rows held out.
+pub fn dataset(file: &Path, checkpoint: &Checkpoint, max_length: usize, rows: usize, eval: usize) -> Dataset {
+    let mut tokenizer = Tokenizer::from_file(&checkpoint.tokenizer).unwrap();
+    tokenizer.with_padding(None);
+    let truncation = tokenizers::TruncationParams { max_length, ..Default::default() };
+    tokenizer.with_truncation(Some(truncation)).unwrap();
+    let text = std::fs::read_to_string(file).unwrap();
+    let mut reader = csv::ReaderBuilder::new().delimiter(b'\t').from_reader(text.as_bytes());
+    let read: Vec<(String, String)> =
+        reader.records().map(|row| row.unwrap()).map(|row| (row[0].to_owned(), row[1].to_owned())).collect();
+    let mut labels: Vec<String> = read.iter().map(|row| row.0.clone()).collect();
+    labels.sort();
+    labels.dedup();
+    let split = |rows: &[(String, String)]| {
+        let mut tokens = Tokens { ids: vec![], types: vec![], offsets: vec![0] };
+        let examples = rows
+            .iter()
+            .map(|(label, text)| {
+                let encoding = tokenizer.encode(text.as_str(), true).unwrap();
+                tokens.ids.extend(encoding.get_ids());
+                tokens.types.extend(encoding.get_type_ids().iter().map(|&kind| kind as u8));
+                tokens.offsets.push(tokens.ids.len() as u32);
+                let label = labels.iter().position(|name| name == label).unwrap() as u32;
+                Example { text: text.clone(), pair: None, label }
+            })
+            .collect();
+        Split { examples, tokens }
+    };
+    let (train, eval) = (split(&read[..rows]), split(&read[rows..(rows + eval).min(read.len())]));
+    let class_prior = vec![1.0 / labels.len() as f64; labels.len()];
+    Dataset { labels, class_prior, train, eval }
+}
+
+/// A configuration for quick tests: every field has the value that changes least.
+pub fn config() -> TrialConfig {
+    TrialConfig {
+        data: DataConfig {
+            train: String::new(),
+            eval: EvalSource::Fraction(0.2),
+            text: "text".into(),
+            text_pair: None,
+            label: "label".into(),
+            max_length: 32,
+            limit: None,
+            shuffle: true,
+            seed: 0,
+        },
+        model: ModelConfig { from: String::new(), pooling: None, dropout: Some(0.0), freeze: 0, reinit: 0 },
+        optimizer: OptimizerConfig {
+            name: OptimizerName::Adamw,
+            betas: [0.9, 0.999],
+            eps: 1e-8,
+            bias_correction: true,
+            layer_decay: 1.0,
+        },
+        lr: 1e-3,
+        warmup: FractionOrSteps(0.0),
+        scheduler: Scheduler::Constant,
+        augmentation: vec![],
+        weight_decay: 0.01,
+        max_grad_norm: 1.0,
+        label_smoothing: 0.0,
+        batch_size: 8,
+        grad_accumulation: 1,
+        length: Length::Steps(10),
+        eval_every: FractionOrSteps(1000.0),
+        seed: 42,
+        stop: StopRules { diverged: true, patience: None },
+    }
+}
+
+/// Keeps everything; asks to stop once `stop_after` rows are written.
+#[derive(Default)]
+pub struct Kept {
+    pub metrics: Vec<MetricRow>,
+    pub evals: Vec<EvalRow>,
+    pub states: Vec<(u64, bool, Vec<u8>)>,
+    pub stop_after: Option<usize>,
+    pub keep: Option<Keep>,
+}
+
+impl Sink for Kept {
+    fn metric(&mut self, row: &MetricRow) -> std::io::Result<()> {
+        self.metrics.push(MetricRow { seconds: 0.0, ..*row });
+        Ok(())
+    }
+
+    fn eval(&mut self, row: &EvalRow) -> std::io::Result<()> {
+        self.evals.push(*row);
+        Ok(())
+    }
+
+    fn checkpoint(&mut self, step: u64, best: bool, state: &[u8]) -> std::io::Result<()> {
+        self.states.push((step, best, state.to_vec()));
+        Ok(())
+    }
+
+    fn interrupted(&self) -> bool {
+        self.stop_after.is_some_and(|rows| self.metrics.len() >= rows)
+    }
+
+    fn keep(&self) -> Keep {
+        self.keep.unwrap_or(Keep::None)
+    }
+}
+
+/// Trains with a constant rate.
+pub fn train(
+    config: &TrialConfig,
+    dataset: &Dataset,
+    engine: &mut Engine,
+    resume: Option<&[u8]>,
+    sink: &mut Kept,
+) -> Result<Outcome, super::TrainError> {
+    let rate = config.lr;
+    train_at(config, dataset, engine, &|_| rate, resume, sink)
+}
+
+pub fn train_at(
+    config: &TrialConfig,
+    dataset: &Dataset,
+    engine: &mut Engine,
+    rate: &dyn Fn(u64) -> f64,
+    resume: Option<&[u8]>,
+    sink: &mut Kept,
+) -> Result<Outcome, super::TrainError> {
+    let tokens = Arc::new(dataset.train.tokens.clone());
+    let checkpoint_every = CheckpointEvery::Seconds(1e9);
+    let given = fit::Fit { config, dataset, tokens: &|_| Ok(tokens.clone()), rate, checkpoint_every };
+    fit::fit(&given, engine, resume, sink)
+}
