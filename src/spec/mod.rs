@@ -5,9 +5,12 @@
 //! once and applied to configurations later. Pure: whether data files and checkpoints exist is for the caller to find out,
 //! who asks [`SweepSpec::sources`] and reports what is missing with the same [`Problem`]s.
 
+mod axes;
 mod check;
 mod keys;
 mod kind;
+#[cfg(test)]
+mod messages;
 mod problem;
 mod read;
 mod run_config;
