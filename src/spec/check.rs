@@ -109,7 +109,6 @@ impl Reader {
             let hint = format!("`seed` varies in line {}; keep one of the two", axis.place.line());
             self.errors.push(Problem::new(seeds.place, "`seeds` and an axis `seed` are the same thing").hint(hint));
         }
-        self.errors.extend(twice(&seeds));
         self.dimensions.push(Dimension { keys: vec![seeds] });
     }
 

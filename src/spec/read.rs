@@ -219,8 +219,8 @@ impl Reader {
     }
 
     fn finish(mut self, stem: &str, text: Arc<Text>) -> Result<SweepSpec, Problems> {
-        self.check_axes();
         self.check_seeds();
+        self.check_axes();
         let (name, name_place) = self.name.take().unwrap_or_else(|| (stem.to_owned(), Place::NOWHERE));
         if !is_folder_name(&name) {
             let what = format!("`{name}` cannot name a sweep");

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 use crate::trial::{Augmentation, CheckpointEvery, Keep, Scheduler, TrialConfig};
 
@@ -162,6 +164,35 @@ fn overrides_replace_fixed_values() {
     assert_eq!((config.length, config.model.dropout), (crate::trial::Length::Steps(5), Some(0.3)));
     assert_eq!((config.augmentation.len(), spec.run.jobs, spec.size()), (0, Some(3), 1));
     assert_eq!((config.lr, spec.name.as_str()), (2.0, "b"));
+}
+
+#[test]
+fn overrides_do_not_hide_behind_axes() {
+    let set = |key: &str, value: &str| {
+        let file = "grid: {model: [{dropout: 0}, {dropout: 0.1}]}\nseeds: [1, 2]";
+        parse("a.yaml", "a", file, &[(key.to_owned(), value.to_owned())]).is_err()
+    };
+    assert!(set("seed", "3") && set("model.dropout", "0.2") && !set("model.freeze", "1") && !set("seeds", "[3]"));
+}
+
+#[test]
+fn patience_can_vary_with_none() {
+    let spec = spec("stop: {patience: {metric: accuracy}}\ngrid: {stop.patience: [none, {evals: 3}]}");
+    let texts: Vec<&str> = spec.dimensions[0].keys[0].choices.iter().map(|choice| choice.shown.text.as_str()).collect();
+    assert_eq!(texts, ["none", "evals=3"]);
+}
+
+proptest! {
+    /// Whatever stands in a file, there is an answer, and messages that can be shown.
+    #[test]
+    fn no_text_is_too_strange(text in "([a-z.]{1,9}|[\\[\\]{}:,&*!|>'\"%@`#?-]| |\n|\n  |\t|é|😀|[0-9.e_-]{1,5}){0,40}", cut in 0usize..400) {
+        let _ = parse("a.yaml", "a", &text, &[("lr".into(), text.clone())]).map_err(|problems| problems.to_string());
+        let whole = include_str!("../../sweeps/augmentation.yaml");
+        let mut mixed: String = whole.chars().take(cut * 4).collect();
+        mixed.push_str(&text);
+        mixed.extend(whole.chars().skip(cut * 4 + 7));
+        let _ = parse("a.yaml", "a", &mixed, &[]).map_err(|problems| problems.to_string());
+    }
 }
 
 #[test]
