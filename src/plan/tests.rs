@@ -125,6 +125,70 @@ fn include_stands_over_the_fixed_values_and_is_repeated_by_seeds_only() {
     ");
 }
 
+/// Every section and nearly every key at once; also with the line ends of Windows.
+#[test]
+fn a_file_that_uses_everything() {
+    let text = r"
+name: lr-grid
+data:
+  train: embedded:tweets
+  eval: 0.2
+  text: text
+  label: label
+  max_length: 128
+  limit: 2000
+  shuffle: true
+model:
+  from: embedded:minilm-l3
+  pooling: mean
+  dropout: 0.1
+  freeze: 0
+  reinit: 0
+optimizer: adamw
+lr: 3e-5
+warmup: 0.1
+scheduler: linear
+augmentation: none
+weight_decay: 0.01
+max_grad_norm: 1.0
+label_smoothing: 0.0
+batch_size: 32
+epochs: 3
+eval_every: 0.25
+seed: 42
+
+grid:
+  lr: [1e-5, 3e-5, 1e-4, 3e-4]
+  warmup: [0, 0.1]
+  scheduler: [linear, cosine]
+  augmentation: [none, {name: synonym, rate: 0.1}]
+zip:
+  batch_size: [16, 32]
+  epochs: [2, 4]
+include:
+  - {lr: 2e-5, scheduler: constant}
+exclude:
+  - {lr: 3e-4, warmup: 0}
+seeds: [1, 2, 3]
+stop:
+  diverged: true
+  patience: {metric: eval_loss, evals: 5, min_delta: 0.001}
+run:
+  devices: auto
+  jobs: auto
+  threads: auto
+  retries: 2
+  checkpoint_every: 60s
+";
+    let plan = plan(text);
+    // 4 x 2 x 2 x 2 of the grid, 2 of the zip, 3 seeds; 3 included; 2 x 2 x 2 x 3 excluded.
+    assert_eq!(plan.trials.len(), 32 * 2 * 3 + 3 - 24);
+    assert_eq!((plan.name.as_str(), plan.warnings.len()), ("lr-grid", 0));
+    let keys: Vec<&str> = plan.axes.iter().map(|axis| axis.key.as_str()).collect();
+    assert_eq!(keys, ["lr", "warmup", "scheduler", "augmentation", "batch_size", "epochs", "seed"]);
+    assert_eq!(ids(&text.replace('\n', "\r\n")), ids(text));
+}
+
 #[test]
 fn a_group_and_a_key_inside_it_vary_together() {
     let text = "grid:\n  optimizer.eps: [1e-6, 1e-8]\n  optimizer: [{betas: [0.9, 0.98]}, {eps: 1e-3}]";
