@@ -75,7 +75,7 @@ const SMALL_FILES: u64 = 16 << 10;
 
 /// Estimates one trial on `threads` threads.
 ///
-/// Arithmetic follows Chowdhery et al., "PaLM" (2022), appendix B: per token 2 operations a parameter for the forward
+/// Arithmetic follows Chowdhery and others, "`PaLM`" (2022), appendix B: per token 2 operations a parameter for the forward
 /// pass and 4 for the backward pass of what is trained, and 12 layers hidden length for attention.
 pub fn estimate(trial: &Trial, data: &DataFacts, model: &ModelFacts, past: &[PastTrial], threads: usize) -> Estimate {
     let config = &trial.config;

@@ -39,13 +39,11 @@ impl Column {
     /// The value that a configuration has here, as the sweep file wrote it if it did; else it joins the values.
     fn value_in(&mut self, config: &Value) -> AxisValue {
         let value = shown(&self.path, lookup(config, &self.path).unwrap_or(&Value::Null));
-        match self.values.iter().find(|known| known.value == value.value) {
-            Some(known) => known.clone(),
-            None => {
-                self.values.push(value.clone());
-                value
-            }
+        if let Some(known) = self.values.iter().find(|known| known.value == value.value) {
+            return known.clone();
         }
+        self.values.push(value.clone());
+        value
     }
 }
 
@@ -163,8 +161,12 @@ impl<'s> Expansion<'s> {
         }
         let place = |key| place_of(self.spec.fixed.iter().chain(settings.iter().copied()), key);
         let Some((data, model)) = self.found(&config) else {
-            let place = place("data.train").or_else(|| place("model.from")).unwrap_or(Place::START);
-            return self.problem(Problem::new(place, "nothing is known of this trial's data or checkpoint"));
+            // Sources that only excluded trials have are not looked for.
+            if !serde_json::to_value(&config).is_ok_and(|json| self.is_excluded(&json)) {
+                let place = place("data.train").or_else(|| place("model.from")).unwrap_or(Place::NOWHERE);
+                self.problem(Problem::new(place, "nothing is known of this trial's data or checkpoint"));
+            }
+            return;
         };
         resolve(&mut config, model);
         let Ok(json) = serde_json::to_value(&config) else { return };
@@ -173,7 +175,7 @@ impl<'s> Expansion<'s> {
         }
         let steps = config.length.steps(data.facts.train_rows, config.batch_size);
         for mistake in check::mistakes(&config, steps, &model.facts) {
-            let at = place(mistake.key).or_else(|| place(mistake.or_else)).unwrap_or(Place::START);
+            let at = place(mistake.key).or_else(|| place(mistake.or_else)).unwrap_or(Place::NOWHERE);
             self.problem(mistake.at(at));
         }
         let values = self.columns.iter_mut().map(|column| {
@@ -241,7 +243,7 @@ impl<'s> Expansion<'s> {
             several => warnings.push(format!("warning: {several} trials are equal to earlier ones and were dropped")),
         }
         if self.trials.is_empty() {
-            let place = self.spec.exclude.first().map_or(Place::START, |entry| entry.place);
+            let place = self.spec.exclude.first().map_or(Place::NOWHERE, |entry| entry.place);
             let problem = Problem::new(place, "no trial is left").hint("`exclude` drops all of them");
             return Err(self.spec.problems(vec![problem]));
         }

@@ -1,9 +1,15 @@
-//! Checks that need the whole sweep: whether parameters fit the schedules and augmentations they meet.
+//! Mistakes that show only when several keys are seen together: keys set twice, axes that hide fixed values, parameters
+//! that do not fit the schedules and augmentations they meet.
+
+use std::collections::HashMap;
 
 use super::keys;
-use super::problem::Problem;
-use super::sweep::{Setting, SweepSpec};
-use crate::trial::TrialConfig;
+use super::kind::whole;
+use super::problem::{Place, Problem};
+use super::read::Reader;
+use super::sweep::{AxisKey, Dimension, Entry, Setting, SweepSpec};
+use super::yaml::Node;
+use crate::trial::{AxisValue, TrialConfig};
 
 /// Every value of an axis such as `scheduler.cycles` must fit every schedule that it is combined with, and every entry of
 /// `include` must apply to the fixed values.
@@ -24,11 +30,7 @@ pub(super) fn parameters(spec: &SweepSpec) -> Vec<Problem> {
             let first = axis.choices.first().and_then(|choice| choice.settings.first());
             if let Some(Err(problem)) = first.map(|setting| setting.apply(&mut config)) {
                 let problem = Problem::new(axis.place, problem.what());
-                let hint = format!(
-                    "`{}` is combined with it; it is a parameter of {}",
-                    axis.path,
-                    keys::owners(&axis.path).join(", ")
-                );
+                let hint = format!("it is a parameter of {}", keys::owners(&axis.path).join(", "));
                 problems.push(problem.hint(hint));
             }
         }
@@ -49,4 +51,115 @@ fn applied<'s>(
         problems.extend(setting.apply(&mut config).err());
     }
     config
+}
+
+impl Reader {
+    pub(super) fn check_entry(&mut self, entry: &Entry) {
+        let settings = entry.settings();
+        let mut seen: Vec<Setting> = Vec::new();
+        for setting in settings {
+            self.errors.extend(repeated(setting, &seen));
+            seen.push(setting.clone());
+        }
+        self.errors.extend(two_lengths(&seen));
+    }
+
+    /// Values that stand twice on an axis, fixed values that an axis would silently replace, `epochs` against `steps`.
+    pub(super) fn check_axes(&mut self) {
+        let mut errors = Vec::new();
+        for dimension in &self.dimensions {
+            for key in &dimension.keys {
+                if dimension.keys.len() == 1 {
+                    errors.extend(twice(key));
+                }
+                errors.extend(self.fixed.iter().filter(|fixed| fixed.place.is_override()).filter_map(|fixed| {
+                    let mut varying = key.choices.iter().flat_map(|choice| &choice.settings);
+                    let hidden = varying.any(|setting| setting.path == fixed.path);
+                    let what = || format!("`{}` varies in this sweep", fixed.path);
+                    hidden.then(|| Problem::new(fixed.key_place, what()).hint("--set changes fixed values only"))
+                }));
+                let inner = format!("{}.", key.path);
+                let is_whole = keys::variants(&key.path).is_some();
+                errors.extend(self.fixed.iter().filter(|fixed| is_whole && fixed.path.starts_with(&inner)).map(
+                    |fixed| {
+                        let what = format!("`{}` varies, which would replace `{}`", key.path, fixed.path);
+                        Problem::new(fixed.key_place, what).hint("write it into the values of the axis")
+                    },
+                ));
+            }
+        }
+        let axes = self.dimensions.iter().flat_map(|d| &d.keys).map(|key| (key.path.as_str(), key.place));
+        let fixed = self.fixed.iter().map(|setting| (setting.path.as_str(), setting.key_place));
+        let lengths: Vec<(&str, Place)> =
+            fixed.chain(axes).filter(|(path, _)| matches!(*path, "epochs" | "steps")).collect();
+        if let Some((_, place)) = lengths.iter().find(|(path, _)| lengths.iter().any(|(other, _)| other != path)) {
+            let varies =
+                self.dimensions.iter().flat_map(|d| &d.keys).any(|key| matches!(key.path.as_str(), "epochs" | "steps"));
+            if varies {
+                errors.push(epochs_and_steps(*place));
+            }
+        }
+        self.errors.append(&mut errors);
+    }
+
+    /// `seeds` becomes the last axis.
+    pub(super) fn check_seeds(&mut self) {
+        let Some(seeds) = self.seeds.take() else { return };
+        if let Some(axis) = self.dimensions.iter().flat_map(|d| &d.keys).find(|key| key.path == "seed") {
+            let hint = format!("`seed` varies in line {}; keep one of the two", axis.place.line());
+            self.errors.push(Problem::new(seeds.place, "`seeds` and an axis `seed` are the same thing").hint(hint));
+        }
+        self.dimensions.push(Dimension { keys: vec![seeds] });
+    }
+
+    /// transformers multiplies the two; here a batch is what an optimizer step sees.
+    pub(super) fn check_batch_meaning(&mut self, entries: &[(Node, Node)]) {
+        let find = |name: &str| entries.iter().find(|(key, _)| key.text() == Some(name));
+        let batch = find("per_device_train_batch_size").map(|(key, _)| key.place);
+        let accumulation = find("gradient_accumulation_steps").or_else(|| find("grad_accumulation"));
+        if let (Some(place), Some((_, parts))) = (batch, accumulation)
+            && whole(parts).is_some_and(|parts| parts > 1)
+        {
+            let what = "a batch is split into micro-batches here, where transformers would multiply it";
+            self.warnings.push(Problem::new(place, what).hint("for the same run, multiply it by the accumulation"));
+        }
+    }
+}
+
+/// A setting whose key has been set before.
+pub(super) fn repeated(setting: &Setting, earlier: &[Setting]) -> Option<Problem> {
+    let first = earlier.iter().find(|earlier| earlier.path == setting.path)?;
+    let problem = Problem::new(setting.key_place, format!("`{}` is set twice", setting.path));
+    Some(problem.hint(format!("first in line {}", first.key_place.line())))
+}
+
+pub(super) fn two_lengths(settings: &[Setting]) -> Option<Problem> {
+    let find = |path| settings.iter().find(|setting| setting.path == path);
+    let (epochs, steps) = (find("epochs")?, find("steps")?);
+    Some(epochs_and_steps(epochs.key_place.max(steps.key_place)))
+}
+
+fn epochs_and_steps(place: Place) -> Problem {
+    Problem::new(place, "`epochs` and `steps` both say how long to train").hint("keep one of them")
+}
+
+/// Values that stand on an axis twice.
+fn twice(key: &AxisKey) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut seen: HashMap<String, &str> = HashMap::new();
+    for choice in &key.choices {
+        let AxisValue { value, text } = &choice.shown;
+        let place = choice.settings.first().map_or(key.place, |setting| setting.place);
+        match seen.get(&value.to_string()) {
+            Some(earlier) if *earlier == text => {
+                problems.push(Problem::new(place, format!("`{text}` stands on this axis twice")).hint("remove one"));
+            }
+            Some(earlier) => {
+                let what = format!("`{text}` and `{earlier}` are the same value");
+                problems.push(Problem::new(place, what).hint("remove one"));
+            }
+            None => drop(seen.insert(value.to_string(), text)),
+        }
+    }
+    problems
 }

@@ -257,7 +257,7 @@ impl Variant {
 impl Parameter {
     /// The default as JSON. A default that is none of its kind would be a fault of the table; a test reads them all.
     pub fn default_value(&self) -> Value {
-        let node = Node::plain(self.default, Place::START);
+        let node = Node::plain(self.default, Place::NOWHERE);
         self.kind.read(self.name, &node).map_or(Value::Null, |read| read.full)
     }
 }

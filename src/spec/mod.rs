@@ -1,13 +1,16 @@
 //! A sweep file as written, checked: every mistake at once, with its place.
 //!
 //! [`parse`] turns the text of a sweep file into a [`SweepSpec`]; what it cannot read it reports as [`Problems`], in the
-//! order of the file. The table of keys ([`keys`]) says what may stand where; every value, on an axis or fixed, is read
+//! order of the file. The table of keys (`keys.rs`) says what may stand where; every value, on an axis or fixed, is read
 //! once and applied to configurations later. Pure: whether data files and checkpoints exist is for the caller to find out,
 //! who asks [`SweepSpec::sources`] and reports what is missing with the same [`Problem`]s.
 
+mod axes;
 mod check;
 mod keys;
 mod kind;
+#[cfg(test)]
+mod messages;
 mod problem;
 mod read;
 mod run_config;

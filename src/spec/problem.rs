@@ -25,15 +25,15 @@ pub struct Place {
 }
 
 impl Place {
-    /// Where a mistake stands that belongs to no line.
-    pub const START: Self = Self { override_number: 0, line: 1, column: 1, length: 0 };
+    /// Of what no line says, such as a default.
+    pub const NOWHERE: Self = Self { override_number: 0, line: 0, column: 0, length: 0 };
 
     pub(super) fn new(override_number: usize, line: usize, column: usize, length: usize) -> Self {
         let [override_number, line, column, length] = [override_number, line, column, length].map(|n| n as u32);
         Self { override_number, line, column, length }
     }
 
-    /// Line in the file, from 1.
+    /// Line in the file, from 1; 0 for [`Place::NOWHERE`].
     pub fn line(self) -> usize {
         self.line as usize
     }
@@ -154,12 +154,16 @@ impl fmt::Display for Shown<'_> {
             write!(f, "--set {written}: {}{what}", self.label)?;
             return hint.as_ref().map_or(Ok(()), |hint| write!(f, "\n    {hint}"));
         }
+        if *place == Place::NOWHERE {
+            write!(f, "{}: {}{what}", self.text.file, self.label)?;
+            return hint.as_ref().map_or(Ok(()), |hint| write!(f, "\n    {hint}"));
+        }
         write!(f, "{}:{}:{}: {}{what}", self.text.file, place.line, place.column, self.label)?;
-        let line = self.text.content.lines().nth(place.line() - 1).unwrap_or_default();
+        let line = self.text.content.lines().nth(place.line().saturating_sub(1)).unwrap_or_default();
         if line.trim().is_empty() {
             return hint.as_ref().map_or(Ok(()), |hint| write!(f, "\n    {hint}"));
         }
-        let (excerpt, before, carets) = excerpt(line, place.column() - 1, place.length as usize);
+        let (excerpt, before, carets) = excerpt(line, place.column().saturating_sub(1), place.length as usize);
         let number = place.line.to_string();
         let (pad, carets) = (" ".repeat(before), "^".repeat(carets));
         write!(f, "\n  {number} | {excerpt}\n  {:>width$} | {pad}{carets}", "", width = number.len())?;

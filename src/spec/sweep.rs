@@ -257,7 +257,7 @@ impl SweepSpec {
         let mut sources = Sources::default();
         let (mut seen_data, mut seen_models) = (HashSet::new(), HashSet::new());
         for Combination { config, settings } in self.combinations(&["data", "model.from"]) {
-            let place = |path| place_of(settings.iter().copied(), path).unwrap_or(Place::START);
+            let place = |path| place_of(settings.iter().copied(), path).unwrap_or(Place::NOWHERE);
             if seen_models.insert(config.model.from.clone()) {
                 sources.models.push(ModelSource { from: config.model.from.clone(), place: place("model.from") });
             }
@@ -278,7 +278,7 @@ impl SweepSpec {
         let mut problems = Vec::new();
         for Combination { config, settings } in self.combinations(&["batch_size", "grad_accumulation"]) {
             if config.grad_accumulation > config.batch_size {
-                let place = place_of(settings.iter().copied(), "grad_accumulation").unwrap_or(Place::START);
+                let place = place_of(settings.iter().copied(), "grad_accumulation").unwrap_or(Place::NOWHERE);
                 let what = format!(
                     "a batch of {} cannot be split into {} micro-batches",
                     config.batch_size, config.grad_accumulation

@@ -1,69 +1,276 @@
-use super::*;
+use proptest::prelude::*;
 
-fn zoo(text: &str) {
-    match parse("sweeps/a.yaml", "a", text, &[]) {
-        Ok(spec) => println!("OK: {text:?} {:?}\n-------", spec.warnings()),
-        Err(p) => println!("{p}\n-------"),
+use super::*;
+use crate::trial::{Augmentation, CheckpointEvery, Keep, Scheduler, TrialConfig};
+
+fn spec(text: &str) -> SweepSpec {
+    parse("a.yaml", "a", text, &[]).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+/// The fixed values of a file, as one trial.
+fn base(text: &str) -> TrialConfig {
+    spec(text).base
+}
+
+#[test]
+fn an_empty_file_is_the_default_trial() {
+    for text in ["", "# nothing\n", "---\n", "model:\n", "\u{feff}"] {
+        let spec = spec(text);
+        assert_eq!((spec.name.as_str(), &spec.base, spec.size()), ("a", &default_trial(), 1), "{text:?}");
+    }
+}
+
+/// The table, the types and the defaults agree: every key reads its own default back.
+#[test]
+fn every_key_reads_what_it_writes() {
+    let yaml =
+        spec("stop: {patience: {evals: 3}}\nmodel: {pooling: cls, dropout: 0.2}\ndata: {limit: 5, text_pair: b}")
+            .to_yaml();
+    let yaml = yaml.unwrap();
+    let config = serde_json::to_value(base(&yaml)).unwrap();
+    let written = |path: &str| lookup(&config, path).is_some();
+    let missing: Vec<&str> = keys::KEYS.iter().map(|key| key.path).filter(|path| !written(path)).collect();
+    assert_eq!(missing, ["steps"], "keys whose path is not that of the configuration");
+    assert_eq!(spec(&yaml).to_yaml().unwrap(), yaml);
+}
+
+#[test]
+fn every_schedule_and_augmentation_of_the_tables_has_a_type() {
+    let variants = |path| keys::variants(path).unwrap_or_default();
+    for variant in variants("scheduler") {
+        assert_eq!(base(&format!("scheduler: {}", variant.name)).scheduler.name(), variant.name);
+    }
+    for variant in variants("augmentation") {
+        assert_eq!(base(&format!("augmentation: {}", variant.name)).augmentation.len(), 1);
+    }
+    for parameter in ["scheduler", "augmentation"].into_iter().flat_map(variants).flat_map(|v| v.parameters) {
+        assert!(!parameter.default_value().is_null(), "default of {}", parameter.name);
     }
 }
 
 #[test]
-fn zoo_all() {
-    for t in [
-        "lerning_rate: 3e-5\nmodel:\n  drop_out: 0.1\n",
-        "lr: \"3e-5\"\nwarmup: '10'\n",
-        "lr: -1\nwarmup: 1.5\nmodel:\n  dropout: 2\nepochs: 0\nbatch_size: 0\ndata:\n  max_length: 2\n  eval: 1.5\n",
-        "lr: 3e-5\nlr: 4e-5\n",
-        "lr: 3e-5\nlearning_rate: 4e-5\n",
-        "epochs: 3\nsteps: 100\n",
-        "grid:\n\tlr: [1e-5]\n",
-        "grid:\n  lr: [1e-5\n  warmup: [0]\n",
-        "grid:\n  lr: [1e-5, 0.00001, 1e-4, 1e-4]\n",
-        "grid:\n  lr: []\n  warmup: 0.1\n  run.jobs: [1, 2]\n  name: [a]\n  schedulr: [linear]\n",
-        "zip:\n  batch_size: [16, 32]\n  epochs: [2, 4, 6]\n",
-        "grid:\n  lr: [1e-5]\nzip:\n  learning_rate: [1e-5]\n",
-        "scheduler: cosin\naugmentation: [none, synonym]\n",
-        "scheduler: {name: cosine, cycle: 2}\naugmentation: {name: synonym, rate: 2}\n",
-        "scheduler.cycles: 2\n",
-        "grid:\n  scheduler: [linear, cosine]\n  scheduler.cycles: [1, 2]\n",
-        "seeds: [1, 1]\n",
-        "seeds: 3\n",
-        "seeds: [1]\ngrid: {seed: [1, 2]}\n",
-        "run:\n  jobs: 0\n  checkpoint_every: 5x\n  kep: best\n  devices: gpu\n",
-        "max_length: 3\ntrain: a\n",
-        "batch_size: 2\ngrid:\n  grad_accumulation: [1, 2, 4]\n",
-        "run: {max_trials: 3}\ngrid:\n  lr: [1e-5, 2e-5]\n  warmup: [0, 1]\n",
-        "lr: [1e-5, 1e-4]\n",
-        "lr:\nwarmup: 1_000\ndata.shuffle: yes\n",
-        "- lr\n",
-        "optimizer: {betas: [0.9, 1.0]}\n",
-        "optimizer: {betas: 0.9}\nstop: 5\nstop.patience: 5\n",
-        "grid:\n  lr: [abc, 1e-5, {a: 1}]\n  model: [{from: x, dropout: 3}]\n",
-        "include: {lr: 1}\nexclude: [{}, 5, {lr: x}]\n",
-        "a: *b\n",
-        "lr: !!float 3e-5\n---\nlr: 4\n",
-        "text: 'unterminated\n",
-        "name: ../x\n",
-        "per_device_train_batch_size: 8\ngradient_accumulation_steps: 4\n",
-        "data:\n  eval: \"0.2\"\n  text_pair: null\n  limit: 0\n",
-        "grid: {epochs: [1,2]}\nsteps: 3\n",
-        "base: &b {dropout: 0.1}\nmodel:\n  <<: *b\n",
-        "model: &b {dropout: 0.1}\ngrid:\n  model: [*b, {<<: *b, freeze: 1}]\n",
-        "lr: 3e-5 # ok\nlr : abc def\n",
-        "",
-        "# only a comment\n",
-        "---\n",
-        "lr: .nan\nwarmup: .inf\n",
-        "scheduler:\n  cycles: 2\n",
-        "seed: -1\n",
-        "seed: 18446744073709551615\n",
-        "seed: 18446744073709551616\n",
-        "data: 5\nmodel: {from: [a]}\n",
-        "stop: {patience: {metric: eval_los, evals: 0}}\n",
-        "lr: 1e-5: 3\n",
-        "lr: 1e-5\n warmup: 3\n",
-        "ünïcödé: 1\nmodel: {from: \"日本語\", dropout: x}\n",
+fn numbers_are_numbers_however_written() {
+    for text in ["1e-5", "1.0e-05", "0.00001", "1E-5", "+1e-5", ".00001", "10e-6", "1.e-5"] {
+        assert_eq!(base(&format!("lr: {text}")).lr.to_bits(), 1e-5f64.to_bits(), "{text}");
+    }
+    for text in ["1000", "1e3", "1000.0", "0x3e8", "0o1750"] {
+        assert_eq!(base(&format!("batch_size: {text}")).batch_size, 1000, "{text}");
+    }
+    assert_eq!(base("warmup: -0.0").warmup.0.to_bits(), 0);
+    assert_eq!(base("seed: 18446744073709551615").seed, u64::MAX);
+}
+
+#[test]
+fn names_of_transformers_are_aliases() {
+    let ours =
+        "lr: 1e-4\nwarmup: 10\nscheduler: cosine\nepochs: 2\nbatch_size: 8\nlabel_smoothing: 0.1\ngrad_accumulation: 2";
+    let theirs = "learning_rate: 1e-4\nwarmup_steps: 10\nlr_scheduler_type: cosine\nnum_train_epochs: 2\n\
+                  per_device_train_batch_size: 8\nlabel_smoothing_factor: 0.1\ngradient_accumulation_steps: 2";
+    assert_eq!(base(ours), base(theirs));
+    assert_eq!(base("max_steps: 7"), base("steps: 7"));
+    assert_eq!(base("warmup_ratio: 0.2"), base("warmup: 0.2"));
+    insta::assert_snapshot!(spec(theirs).warnings().join("\n"), @r"
+    a.yaml:5:1: warning: a batch is split into micro-batches here, where transformers would multiply it
+      5 | per_device_train_batch_size: 8
+        | ^^^^^^^^^^^^^^^^^^^^^^^^^^^ for the same run, multiply it by the accumulation
+    ");
+}
+
+#[test]
+fn groups_dots_and_scalars_say_the_same() {
+    let nested = base("model: {dropout: 0.2, from: x}\ndata: {train: a.tsv}\nstop: {patience: {evals: 2}}");
+    assert_eq!(base("model.dropout: 0.2\nmodel.from: x\ndata.train: a.tsv\nstop.patience.evals: 2"), nested);
+    assert_eq!(base("model: x\nmodel.dropout: 0.2\ndata: a.tsv\nstop: {patience.evals: 2}"), nested);
+    assert_eq!(base("stop: {patience: none}"), default_trial());
+}
+
+#[test]
+fn schedules_and_augmentations_take_names_maps_and_lists() {
+    let cosine = Scheduler::Cosine { cycles: 2.0 };
+    assert_eq!(base("scheduler: {name: cosine, cycles: 2}").scheduler, cosine);
+    assert_eq!(base("scheduler: cosine\nscheduler.cycles: 2").scheduler, cosine);
+    let both = vec![Augmentation::Synonym { rate: 0.3 }, Augmentation::RandomSwap { rate: 0.1 }];
+    assert_eq!(base("augmentation: [{name: synonym, rate: 0.3}, random_swap]").augmentation, both);
+    assert_eq!(base("augmentation: [synonym]\naugmentation.rate: 0.3").augmentation, both[..1]);
+    assert_eq!(base("augmentation: none").augmentation, base("augmentation: []").augmentation);
+}
+
+#[test]
+fn anchors_aliases_and_merge_keys() {
+    let text = "model: &m {dropout: 0.1, freeze: 1}\ngrid:\n  model: [*m, {<<: *m, freeze: 2}]";
+    let paths: Vec<Vec<String>> = spec(text).dimensions[0].keys[0]
+        .choices
+        .iter()
+        .map(|choice| choice.settings.iter().map(|s| format!("{}={}", s.path, s.value)).collect())
+        .collect();
+    assert_eq!(paths, [["model.dropout=0.1", "model.freeze=1"], ["model.freeze=2", "model.dropout=0.1"]]);
+}
+
+/// Nine levels of nine aliases each would be a third of a thousand million nodes.
+#[test]
+fn a_bomb_of_aliases_is_refused() {
+    let mut text = String::from("a: &a0 [x, x, x, x, x, x, x, x, x]\n");
+    for level in 1..9 {
+        let list = vec![format!("*a{}", level - 1); 9].join(", ");
+        text.extend([format!("b{level}: &a{level} [{list}]\n")]);
+    }
+    let deep = "[".repeat(500);
+    for text in [text, deep] {
+        assert!(parse("a.yaml", "a", &text, &[]).is_err());
+    }
+}
+
+#[test]
+fn the_run_section() {
+    let run =
+        spec("run: {devices: 'cuda:1,0', jobs: 2, threads: auto, checkpoint_every: 2m, keep: best}\nrun.retries: 0")
+            .run;
+    let expected = RunConfig {
+        devices: Devices::Cuda(vec![0, 1]),
+        jobs: Some(2),
+        retries: 0,
+        checkpoint_every: CheckpointEvery::Seconds(120.0),
+        keep: Keep::Best,
+        ..RunConfig::default()
+    };
+    assert_eq!(run, expected);
+    for (text, every) in [
+        ("60s", CheckpointEvery::Seconds(60.0)),
+        ("1h", CheckpointEvery::Seconds(3600.0)),
+        ("50", CheckpointEvery::Steps(50)),
     ] {
-        zoo(t);
+        assert_eq!(spec(&format!("run.checkpoint_every: {text}")).run.checkpoint_every, every);
+    }
+}
+
+#[test]
+fn overrides_replace_fixed_values() {
+    let set = |list: &[(&str, &str)]| {
+        let set: Vec<(String, String)> = list.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let file = "epochs: 3\nmodel: {dropout: 0.1}\naugmentation: synonym\naugmentation.rate: 0.2\nrun: {jobs: 1}\nseeds: [1, 2]";
+        parse("a.yaml", "a", file, &set).unwrap_or_else(|problems| panic!("{problems}"))
+    };
+    let spec = set(&[
+        ("steps", "5"),
+        ("model.dropout", "0.3"),
+        ("augmentation", "none"),
+        ("run.jobs", "3"),
+        ("seeds", "[7]"),
+        ("lr", "1"),
+        ("learning_rate", "2"),
+        ("name", "b"),
+    ]);
+    let config = spec.base();
+    assert_eq!((config.length, config.model.dropout), (crate::trial::Length::Steps(5), Some(0.3)));
+    assert_eq!((config.augmentation.len(), spec.run.jobs, spec.size()), (0, Some(3), 1));
+    assert_eq!((config.lr, spec.name.as_str()), (2.0, "b"));
+}
+
+#[test]
+fn overrides_do_not_hide_behind_axes() {
+    let set = |key: &str, value: &str| {
+        let file = "grid: {model: [{dropout: 0}, {dropout: 0.1}]}\nseeds: [1, 2]";
+        parse("a.yaml", "a", file, &[(key.to_owned(), value.to_owned())]).is_err()
+    };
+    assert!(set("seed", "3") && set("model.dropout", "0.2") && !set("model.freeze", "1") && !set("seeds", "[3]"));
+}
+
+#[test]
+fn patience_can_vary_with_none() {
+    let spec = spec("stop: {patience: {metric: accuracy}}\ngrid: {stop.patience: [none, {evals: 3}]}");
+    let texts: Vec<&str> = spec.dimensions[0].keys[0].choices.iter().map(|choice| choice.shown.text.as_str()).collect();
+    assert_eq!(texts, ["none", "evals=3"]);
+}
+
+proptest! {
+    /// Whatever stands in a file, there is an answer, and messages that can be shown.
+    #[test]
+    fn no_text_is_too_strange(text in "([a-z.]{1,9}|[\\[\\]{}:,&*!|>'\"%@`#?-]| |\n|\n  |\t|é|😀|[0-9.e_-]{1,5}){0,40}", cut in 0usize..400) {
+        let _ = parse("a.yaml", "a", &text, &[("lr".into(), text.clone())]).map_err(|problems| problems.to_string());
+        let whole = include_str!("../../sweeps/augmentation.yaml");
+        let mut mixed: String = whole.chars().take(cut * 4).collect();
+        mixed.push_str(&text);
+        mixed.extend(whole.chars().skip(cut * 4 + 7));
+        let _ = parse("a.yaml", "a", &mixed, &[]).map_err(|problems| problems.to_string());
+    }
+}
+
+#[test]
+fn sizes_are_computed_without_expanding() {
+    let axis = |key: &str| format!("  {key}: [{}]\n", (0..1000).map(|n| n.to_string()).collect::<Vec<_>>().join(", "));
+    let text = format!("grid:\n{}{}{}{}", axis("data.seed"), axis("model.freeze"), axis("warmup"), axis("seed"));
+    let problems = parse("a.yaml", "a", &text, &[]).unwrap_err();
+    insta::assert_snapshot!(problems, @r"
+    a.yaml:1:1: this sweep has 1,000,000,000,000 trials, more than 100,000
+      1 | grid:
+        | ^^^^ shorten an axis, or raise `run.max_trials`
+    ");
+}
+
+#[test]
+fn sources_are_those_of_the_sweep() {
+    let sources = |text: &str| {
+        let Sources { data, models } = spec(text).sources();
+        let data = data.iter().map(|s| format!("{}:{} {}+{}", s.place.line(), s.place.column(), s.data.train, s.model));
+        let models = models.iter().map(|s| format!("{}:{} {}", s.place.line(), s.place.column(), s.from));
+        data.chain(models).collect::<Vec<_>>().join("\n")
+    };
+    insta::assert_snapshot!(sources("lr: 1"), @r"
+    0:0 embedded:tweets+embedded:minilm-l3
+    0:0 embedded:minilm-l3
+    ");
+    insta::assert_snapshot!(sources("data: {train: a.tsv}\ngrid:\n  lr: [1, 2]\n  model: [x, y]\n"), @r"
+    1:15 a.tsv+x
+    1:15 a.tsv+y
+    4:11 x
+    4:14 y
+    ");
+    insta::assert_snapshot!(
+        sources("zip:\n  data.train: [a, b]\n  data.label: [l, m]\ninclude:\n  - {data.train: c}\nseeds: [1, 2]\n"),
+        @r"
+    2:16 a+embedded:minilm-l3
+    2:19 b+embedded:minilm-l3
+    5:18 c+embedded:minilm-l3
+    0:0 embedded:minilm-l3
+    "
+    );
+    insta::assert_snapshot!(
+        sources("grid: {data.train: [a, b], model.from: [x, y]}\nexclude: [{data.train: b, model.from: y}]"),
+        @r"
+    1:21 a+x
+    1:21 a+y
+    1:24 b+x
+    1:41 x
+    1:44 y
+    "
+    );
+}
+
+#[test]
+fn a_later_mistake_looks_like_an_earlier_one() {
+    let spec = spec("data:\n  train: nowhere.tsv\n");
+    let place = spec.sources().data[0].place;
+    let problem = Problem::new(place, "there is no file `nowhere.tsv`").hint("looked in sweeps/ and here");
+    insta::assert_snapshot!(spec.problems(vec![problem]), @r"
+    a.yaml:2:10: there is no file `nowhere.tsv`
+      2 |   train: nowhere.tsv
+        |          ^^^^^^^^^^^ looked in sweeps/ and here
+    ");
+}
+
+#[test]
+fn sweeps_of_the_repository_parse() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("sweeps");
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let stem = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let spec = parse(&path.to_string_lossy(), &stem, &text, &[]).unwrap_or_else(|problems| panic!("{problems}"));
+        assert!(spec.warnings().is_empty() && (2..=64).contains(&spec.size()), "{stem}");
+        names.push(stem);
+    }
+    for name in ["lr-grid", "augmentation", "smoke"] {
+        assert!(names.iter().any(|found| found == name), "{name}");
     }
 }

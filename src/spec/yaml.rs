@@ -143,20 +143,16 @@ fn syntax(error: &ScanError, text: &str, override_number: usize) -> Problem {
 /// key: with its line and column.
 fn unclosed(text: &str, last: usize) -> Option<(char, usize, usize)> {
     let mut open = Vec::new();
-    for (number, line) in text.lines().enumerate().take(last) {
-        if number + 1 == last {
-            break;
-        }
+    for (number, line) in text.lines().enumerate().take(last.saturating_sub(1)) {
         let (mut quote, mut before) = (None, ' ');
         for (column, c) in line.chars().enumerate() {
             match (quote, c) {
                 (Some(q), _) if q == c => quote = None,
-                (Some(_), _) => {}
                 (None, '#') if before.is_whitespace() => break,
                 (None, '"' | '\'') if !before.is_alphanumeric() => quote = Some(c),
                 (None, '[' | '{') => open.push((c, number + 1, column + 1)),
                 (None, ']' | '}') => drop(open.pop()),
-                (None, _) => {}
+                _ => {}
             }
             before = c;
         }

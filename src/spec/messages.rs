@@ -1,0 +1,555 @@
+//! What a user's mistakes look like.
+
+use insta::assert_snapshot;
+
+use super::parse;
+
+/// All that is said of a file with mistakes.
+fn mistakes(text: &str) -> String {
+    match parse("a.yaml", "a", text, &[]) {
+        Ok(_) => "no mistakes".into(),
+        Err(problems) => problems.to_string(),
+    }
+}
+
+#[test]
+fn an_unknown_key_names_the_nearest() {
+    let file = r"lerning_rate: 3e-5
+model:
+  drop_out: 0.1
+max_length: 64
+";
+    assert_snapshot!(mistakes(file), @r"
+    a.yaml:1:1: unknown key `lerning_rate`
+      1 | lerning_rate: 3e-5
+        | ^^^^^^^^^^^^ did you mean `learning_rate`?
+
+    a.yaml:3:3: unknown key `model.drop_out`
+      3 |   drop_out: 0.1
+        |   ^^^^^^^^ did you mean `dropout`?
+
+    a.yaml:4:1: unknown key `max_length`
+      4 | max_length: 64
+        | ^^^^^^^^^^ did you mean `data.max_length`?
+    ");
+}
+
+#[test]
+fn a_quoted_number_says_so() {
+    let file = r#"lr: "3e-5"
+data: {eval: '0.2'}
+"#;
+    assert_snapshot!(mistakes(file), @r#"
+    a.yaml:1:5: `lr` is text, because it is quoted
+      1 | lr: "3e-5"
+        |     ^^^^^^ write 3e-5 without quotes
+
+    a.yaml:2:14: `data.eval` is text, because it is quoted
+      2 | data: {eval: '0.2'}
+        |              ^^^^^ write 0.2 without quotes
+    "#);
+}
+
+#[test]
+fn values_out_of_range() {
+    let file = r"lr: -1
+warmup: 1.5
+model: {dropout: 2}
+epochs: 0
+batch_size: 0
+data: {max_length: 2, eval: 1.5}
+optimizer: {betas: [0.9, 1.0]}
+";
+    assert_snapshot!(mistakes(file), @r"
+    a.yaml:1:5: `lr` cannot be `-1`
+      1 | lr: -1
+        |     ^^ expected a number above 0, such as 3e-5
+
+    a.yaml:2:9: `warmup` cannot be `1.5`
+      2 | warmup: 1.5
+        |         ^^^ expected a fraction of all steps (from 0 to below 1) or whole steps (from 1)
+
+    a.yaml:3:18: `model.dropout` cannot be `2`
+      3 | model: {dropout: 2}
+        |                  ^ expected a probability from 0 to below 1
+
+    a.yaml:4:9: `epochs` cannot be `0`
+      4 | epochs: 0
+        |         ^ expected a number above 0
+
+    a.yaml:5:13: `batch_size` cannot be `0`
+      5 | batch_size: 0
+        |             ^ expected a whole number from 1
+
+    a.yaml:6:20: `data.max_length` cannot be `2`
+      6 | data: {max_length: 2, eval: 1.5}
+        |                    ^ expected tokens, at least 3 ([CLS], one of the text, [SEP])
+
+    a.yaml:6:29: `data.eval` cannot be `1.5`
+      6 | data: {max_length: 2, eval: 1.5}
+        |                             ^^^ expected a file, or a fraction between 0 and 1
+
+    a.yaml:7:20: `optimizer.betas` cannot be `[0.9, 1.0]`
+      7 | optimizer: {betas: [0.9, 1.0]}
+        |                    ^^^^^^^^^^ expected two numbers from 0 to below 1, such as [0.9, 0.999]
+    ");
+}
+
+#[test]
+fn values_of_a_wrong_type() {
+    let file = r"lr: [1e-5, 1e-4]
+warmup: 1_000
+data.shuffle: yes
+seed:
+stop: 5
+model: {pooling: {a: 1}}
+";
+    assert_snapshot!(mistakes(file), @r"
+    a.yaml:1:5: `lr` cannot be `[1e-5, 1e-4]`
+      1 | lr: [1e-5, 1e-4]
+        |     ^^^^^^^^^^^^ expected a number above 0, such as 3e-5; several values go into `grid: {lr: [...]}`
+
+    a.yaml:2:9: `warmup` cannot be `1_000`
+      2 | warmup: 1_000
+        |         ^^^^^ write 1000
+
+    a.yaml:3:15: `data.shuffle` cannot be `yes`
+      3 | data.shuffle: yes
+        |               ^^^ write true
+
+    a.yaml:4:1: `seed` has no value
+      4 | seed:
+        | ^^^^ expected a whole number from 0
+
+    a.yaml:5:7: `stop` cannot be `5`
+      5 | stop: 5
+        |       ^ expected a map of diverged, patience
+
+    a.yaml:6:18: `model.pooling` cannot be a map
+      6 | model: {pooling: {a: 1}}
+        |                  ^^^^^^ expected one of cls, mean, pooler
+    ");
+}
+
+#[test]
+fn a_key_given_twice() {
+    let file = r"lr: 3e-5
+warmup: 0
+lr: 4e-5
+warmup_steps: 10
+model: {dropout: 0}
+model.dropout: 0.1
+";
+    assert_snapshot!(mistakes(file), @r"
+    a.yaml:3:1: `lr` is given twice
+      3 | lr: 4e-5
+        | ^^ first in line 1
+
+    a.yaml:4:1: `warmup` is set twice
+      4 | warmup_steps: 10
+        | ^^^^^^^^^^^^ first in line 2
+
+    a.yaml:6:1: `model.dropout` is set twice
+      6 | model.dropout: 0.1
+        | ^^^^^^^^^^^^^ first in line 5
+    ");
+}
+
+#[test]
+fn epochs_and_steps() {
+    let file = r"epochs: 3
+max_steps: 100
+";
+    assert_snapshot!(mistakes(file), @r"
+    a.yaml:2:1: `epochs` and `steps` both say how long to train
+      2 | max_steps: 100
+        | ^^^^^^^^^ keep one of them
+    ");
+}
+
+#[test]
+fn a_fixed_length_beside_an_axis_of_the_other() {
+    let file = r"epochs: 3
+grid: {steps: [10, 20]}
+";
+    assert_snapshot!(mistakes(file), @r"
+    a.yaml:1:1: `epochs` and `steps` both say how long to train
+      1 | epochs: 3
+        | ^^^^^^ keep one of them
+    ");
+}
+
+#[test]
+fn a_tab() {
+    let file = "grid:\n\tlr: [1e-5]\n";
+    assert_snapshot!(mistakes(file), @r"
+    a.yaml:2:1: this line is indented with a tab
+      2 |  lr: [1e-5]
+        | ^ YAML is indented with spaces
+    ");
+}
+
+#[test]
+fn an_unclosed_bracket() {
+    let file = r"grid:
+  lr: [1e-5, 1e-4
+  warmup: [0]
+";
+    assert_snapshot!(mistakes(file), @r"
+    a.yaml:2:7: this `[` is not closed
+      2 |   lr: [1e-5, 1e-4
+        |       ^ close it in this line
+    ");
+}
+
+#[test]
+fn bad_indentation() {
+    let file = r"lr: 1e-5
+ warmup: 3
+";
+    assert_snapshot!(mistakes(file), @r"
+    a.yaml:2:8: this is not YAML: mapping values are not allowed in this context
+      2 |  warmup: 3
+        |        ^ one `key: value` a line, keys of one level indented alike
+    ");
+}
+
+#[test]
+fn an_unclosed_quote_and_an_alias_of_nothing() {
+    let file = r"name: 'a
+";
+    assert_snapshot!(mistakes(file), @r"
+    a.yaml:1:7: this is not YAML: while scanning a quoted scalar, found unexpected end of stream
+      1 | name: 'a
+        |       ^ close the quotes
+    ");
+}
+
+#[test]
+fn the_same_value_twice_on_an_axis() {
+    let file = r"grid: {lr: [1e-5, 0.00001], warmup: [0, 0], scheduler: [cosine, {name: cosine, cycles: 0.5}]}
+seeds: [1, 1]
+";
+    assert_snapshot!(mistakes(file), @r"
+    a.yaml:1:19: `0.00001` and `1e-5` are the same value
+      1 | grid: {lr: [1e-5, 0.00001], warmup: [0, 0], scheduler: [cosine, {name: cosine, cycles: 0.5}]}
+        |                   ^^^^^^^ remove one
+
+    a.yaml:1:41: `0` stands on this axis twice
+      1 | grid: {lr: [1e-5, 0.00001], warmup: [0, 0], scheduler: [cosine, {name: cosine, cycles: 0.5}]}
+        |                                         ^ remove one
+
+    a.yaml:1:65: `cosine 0.5` and `cosine` are the same value
+      1 | grid: {lr: [1e-5, 0.00001], warmup: [0, 0], scheduler: [cosine, {name: cosine, cycles: 0.5}]}
+        |                                                                 ^^^^^^^^^^^^^^^^^^^^^^^^^^^ remove one
+
+    a.yaml:2:12: `1` stands on this axis twice
+      2 | seeds: [1, 1]
+        |            ^ remove one
+    ");
+}
+
+#[test]
+fn axes_that_are_none() {
+    let file = r"grid:
+  lr: []
+  warmup: 0.1
+  run.jobs: [1, 2]
+  name: [a]
+  schedulr: [linear]
+  batch_size: [16, many]
+";
+    assert_snapshot!(mistakes(file), @r"
+    a.yaml:2:7: `lr` has no values
+      2 |   lr: []
+        |       ^^ list at least one, or leave the key out
+
+    a.yaml:3:11: `warmup` needs a list of values
+      3 |   warmup: 0.1
+        |           ^^^ write [0.1], or move it out of the grid
+
+    a.yaml:4:3: `run.jobs` cannot vary
+      4 |   run.jobs: [1, 2]
+        |   ^^^^^^^^ it says how to run, not what; set it at the top level
+
+    a.yaml:5:3: `name` cannot vary
+      5 |   name: [a]
+        |   ^^^^ it says how to run, not what; set it at the top level
+
+    a.yaml:6:3: unknown key `schedulr`
+      6 |   schedulr: [linear]
+        |   ^^^^^^^^ did you mean `scheduler`?
+
+    a.yaml:7:20: `batch_size` cannot be `many`
+      7 |   batch_size: [16, many]
+        |                    ^^^^ expected a whole number from 1
+    ");
+}
+
+#[test]
+fn a_zip_of_unequal_lengths() {
+    let file = r"zip:
+  batch_size: [16, 32]
+  epochs: [2, 4, 6]
+";
+    assert_snapshot!(mistakes(file), @r"
+    a.yaml:3:3: `epochs` has 3 values, `batch_size` has 2
+      3 |   epochs: [2, 4, 6]
+        |   ^^^^^^ lists under `zip` are taken in pairs: make them equally long
+    ");
+}
+
+#[test]
+fn a_key_in_grid_and_zip() {
+    let file = r"grid: {lr: [1e-5]}
+zip: {learning_rate: [1e-5]}
+";
+    assert_snapshot!(mistakes(file), @r"
+    a.yaml:2:7: `learning_rate` varies twice
+      2 | zip: {learning_rate: [1e-5]}
+        |       ^^^^^^^^^^^^^ first in line 1
+    ");
+}
+
+#[test]
+fn names_that_are_near_or_far() {
+    let file = r"scheduler: cosin
+augmentation: [synonym, translate]
+stop: {patience: {metric: eval_los}}
+model: {pooling: max}
+";
+    assert_snapshot!(mistakes(file), @r"
+    a.yaml:1:12: unknown scheduler `cosin`
+      1 | scheduler: cosin
+        |            ^^^^^ did you mean `cosine`?
+
+    a.yaml:2:25: unknown augmentation `translate`
+      2 | augmentation: [synonym, translate]
+        |                         ^^^^^^^^^ known: synonym, random_deletion, random_swap
+
+    a.yaml:3:27: `stop.patience.metric` cannot be `eval_los`
+      3 | stop: {patience: {metric: eval_los}}
+        |                           ^^^^^^^^ did you mean `eval_loss`?
+
+    a.yaml:4:18: `model.pooling` cannot be `max`
+      4 | model: {pooling: max}
+        |                  ^^^ known: cls, mean, pooler
+    ");
+}
+
+#[test]
+fn parameters_that_do_not_fit() {
+    let file = r"scheduler: {name: cosine, cycle: 2}
+augmentation: {name: synonym, rate: 2}
+";
+    assert_snapshot!(mistakes(file), @r"
+    a.yaml:1:27: `cosine` has no parameter `cycle`
+      1 | scheduler: {name: cosine, cycle: 2}
+        |                           ^^^^^ did you mean `cycles`?
+
+    a.yaml:2:37: `augmentation.rate` cannot be `2`
+      2 | augmentation: {name: synonym, rate: 2}
+        |                                     ^ expected a share from 0 to 1
+    ");
+}
+
+#[test]
+fn a_parameter_of_nothing() {
+    let file = r"scheduler.cycles: 2
+augmentation.rate: 0.2
+";
+    assert_snapshot!(mistakes(file), @r"
+    a.yaml:1:19: `linear` has no parameter `cycles`
+      1 | scheduler.cycles: 2
+        |                   ^ it is a parameter of cosine
+
+    a.yaml:2:20: `none` has no parameter `rate`
+      2 | augmentation.rate: 0.2
+        |                    ^^^ it is a parameter of synonym, random_deletion, random_swap
+    ");
+}
+
+#[test]
+fn a_parameter_axis_that_does_not_fit_each_schedule() {
+    let file = r"grid:
+  scheduler: [linear, cosine]
+  scheduler.cycles: [1, 2]
+";
+    assert_snapshot!(mistakes(file), @r"
+    a.yaml:3:3: `linear` has no parameter `cycles`
+      3 |   scheduler.cycles: [1, 2]
+        |   ^^^^^^^^^^^^^^^^ it is a parameter of cosine
+    ");
+}
+
+#[test]
+fn a_parameter_that_an_axis_would_replace() {
+    let file = r"scheduler: cosine
+scheduler.cycles: 2
+grid: {scheduler: [linear, constant]}
+";
+    assert_snapshot!(mistakes(file), @r"
+    a.yaml:2:1: `scheduler` varies, which would replace `scheduler.cycles`
+      2 | scheduler.cycles: 2
+        | ^^^^^^^^^^^^^^^^ write it into the values of the axis
+    ");
+}
+
+#[test]
+fn seeds_and_an_axis_seed() {
+    let file = r"seeds: [1]
+grid: {seed: [1, 2]}
+";
+    assert_snapshot!(mistakes(file), @r"
+    a.yaml:1:1: `seeds` and an axis `seed` are the same thing
+      1 | seeds: [1]
+        | ^^^^^ `seed` varies in line 2; keep one of the two
+    ");
+}
+
+#[test]
+fn the_run_section() {
+    let file = r"run:
+  jobs: 0
+  checkpoint_every: 5x
+  kep: best
+  devices: gpu
+  retries: -1
+";
+    assert_snapshot!(mistakes(file), @r"
+    a.yaml:2:9: `run.jobs` cannot be `0`
+      2 |   jobs: 0
+        |         ^ expected auto, or a whole number from 1
+
+    a.yaml:3:21: `run.checkpoint_every` cannot be `5x`
+      3 |   checkpoint_every: 5x
+        |                     ^^ expected a time such as 60s, 2m or 1h, or a number of optimizer steps
+
+    a.yaml:4:3: unknown key `run.kep`
+      4 |   kep: best
+        |   ^^^ did you mean `keep`?
+
+    a.yaml:5:12: `run.devices` cannot be `gpu`
+      5 |   devices: gpu
+        |            ^^^ expected auto, cpu, cuda, cuda:0,1 or metal
+
+    a.yaml:6:12: `run.retries` cannot be `-1`
+      6 |   retries: -1
+        |            ^^ expected a whole number from 0
+    ");
+}
+
+#[test]
+fn a_batch_too_small_to_split() {
+    let file = r"batch_size: 2
+grid:
+  grad_accumulation: [1, 2, 4]
+";
+    assert_snapshot!(mistakes(file), @r"
+    a.yaml:3:29: a batch of 2 cannot be split into 4 micro-batches
+      3 |   grad_accumulation: [1, 2, 4]
+        |                             ^ expected at most `batch_size`
+    ");
+}
+
+#[test]
+fn a_grid_too_large() {
+    let file = r"grid:
+  lr: [1e-5, 2e-5, 3e-5]
+  warmup: [0, 1]
+seeds: [1, 2]
+run: {max_trials: 11}
+";
+    assert_snapshot!(mistakes(file), @r"
+    a.yaml:1:1: this sweep has 12 trials, more than 11
+      1 | grid:
+        | ^^^^ shorten an axis, or raise `run.max_trials`
+    ");
+}
+
+#[test]
+fn entries_that_are_none() {
+    let file = r"include: {lr: 1}
+exclude: [{}, 5, {lr: x}, {seeds: 1}]
+";
+    assert_snapshot!(mistakes(file), @r"
+    a.yaml:1:10: `include` cannot be a map
+      1 | include: {lr: 1}
+        |          ^^^^^^^ expected a list of maps, such as [{lr: 3e-4, warmup: 0}]
+
+    a.yaml:2:11: an entry of `exclude` cannot be a map
+      2 | exclude: [{}, 5, {lr: x}, {seeds: 1}]
+        |           ^^ expected a map, such as {lr: 3e-4}
+
+    a.yaml:2:15: an entry of `exclude` cannot be `5`
+      2 | exclude: [{}, 5, {lr: x}, {seeds: 1}]
+        |               ^ expected a map, such as {lr: 3e-4}
+
+    a.yaml:2:23: `lr` cannot be `x`
+      2 | exclude: [{}, 5, {lr: x}, {seeds: 1}]
+        |                       ^ expected a number above 0, such as 3e-5
+
+    a.yaml:2:28: `seeds` cannot vary
+      2 | exclude: [{}, 5, {lr: x}, {seeds: 1}]
+        |                            ^^^^^ `seeds: [1, 2]` stands at the top level
+    ");
+}
+
+#[test]
+fn a_file_that_is_no_map() {
+    let file = r"- lr
+";
+    assert_snapshot!(mistakes(file), @r"
+    a.yaml:1:1: a sweep file is a map of keys, not `[lr]`
+      1 | - lr
+        | ^ such as `lr: 3e-5`
+    ");
+}
+
+#[test]
+fn a_second_document() {
+    let file = r"lr: 3e-5
+---
+lr: 4e-5
+";
+    assert_snapshot!(mistakes(file), @r"
+    a.yaml:2:1: a second document starts here
+      2 | ---
+        | ^^^ one sweep a file
+    ");
+}
+
+#[test]
+fn a_name_that_is_no_folder() {
+    let file = r"name: ../x
+";
+    assert_snapshot!(mistakes(file), @r"
+    a.yaml:1:7: `../x` cannot name a sweep
+      1 | name: ../x
+        |       ^^^^ it names a folder of results: letters, digits, `-`, `_`, `.` and blanks, not starting with a dot
+    ");
+}
+
+/// Overrides are shown as they were given.
+#[test]
+fn overrides() {
+    let set = [("lr", "abc"), ("warmup", "0"), ("modle.dropout", "1"), ("grid", "{lr: [1]}"), ("epochs", "")];
+    let set = set.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let problems = parse("a.yaml", "a", "grid: {warmup: [0, 1]}\n", &set).unwrap_err();
+    assert_snapshot!(problems, @r"
+    --set lr=abc: `lr` cannot be `abc`
+        expected a number above 0, such as 3e-5
+
+    --set warmup=0: `warmup` varies in this sweep
+        --set changes fixed values only
+
+    --set modle.dropout=1: unknown key `modle.dropout`
+        did you mean `model.dropout`?
+
+    --set grid={lr: [1]}: `grid` is set in the sweep file
+        --set changes fixed values only
+
+    --set epochs=: `epochs` has no value
+        expected a number above 0
+    ");
+}
