@@ -92,7 +92,7 @@ fn utf8<'a>(source: &str, bytes: &'a [u8]) -> Result<&'a str, TrainError> {
 }
 
 /// Ends a quoted file, so that a quote that never closes is noticed: it swallows this line.
-const END: &str = "\nplateau end of file\n";
+const END: &str = "\n\u{1}end of file\u{1}\n";
 
 fn delimited(source: &str, text: &str, delimiter: u8, columns: &Columns<'_>) -> Result<Vec<Row>, TrainError> {
     let quoted = delimiter == b',';
@@ -113,33 +113,26 @@ fn delimited(source: &str, text: &str, delimiter: u8, columns: &Columns<'_>) -> 
         .map(|(key, column)| place(source, first, &found, key, column).map(|at| (column, at)))
         .collect::<Result<Vec<_>, _>>()?;
     let mut rows = Vec::new();
-    let mut last = first;
     for record in records {
         let record = record.map_err(unreadable)?;
         let line = line_of(&record, text);
-        if quoted && record.len() == 1 && record[0] == *END.trim() {
-            return Ok(rows);
+        if quoted && record.iter().any(|field| field.contains(END.trim())) {
+            let alone = record.len() == 1 && record[0] == *END.trim();
+            let unclosed = || at(source, line, "the row that starts here opens a quote that never closes");
+            return if alone { Ok(rows) } else { Err(unclosed()) };
         }
-        last = line;
         if record.len() != found.len() {
             let why = if quoted { "quote a text that holds a comma" } else { "a text in a .tsv holds no tab" };
             let (columns, fields) = (found.len(), record.len());
-            // The unclosed quote is told below; here it would look like a row with too few fields.
-            if !record.iter().any(|field| field.contains(END.trim())) {
-                return Err(at(
-                    source,
-                    line,
-                    &format!("the header names {columns} columns, this row has {fields}; {why}"),
-                ));
-            }
-            continue;
+            let message = format!("the header names {columns} columns, this row has {fields}; {why}");
+            return Err(at(source, line, &message));
         }
         rows.push(columns.row(source, line, |column| {
             let field = index.iter().find(|(name, _)| *name == column).and_then(|&(_, at)| record.get(at));
             Ok(field.unwrap_or_default().to_owned())
         })?);
     }
-    if quoted { Err(at(source, last, "the row that starts here opens a quote that never closes")) } else { Ok(rows) }
+    Ok(rows)
 }
 
 /// The line that a record starts on. The reader's own position is before blank lines that it skips.
