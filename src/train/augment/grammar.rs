@@ -3,8 +3,8 @@
 
 use super::inflection::{Analysis, Form, inflect};
 use super::lexicon::{
-    ADVERBS, BE, DETERMINERS, HAVE, INTENSIFIERS, MODALS, OBJECTS, PREPOSITIONS, SUBJECTS, is_negation, is_stop_word,
-    lower,
+    ADVERBS, BE, DETERMINERS, HAVE, INTENSIFIERS, LINKING, MODALS, OBJECTS, PREPOSITIONS, SUBJECTS, is_negation,
+    is_one_of, is_stop_word, lower,
 };
 use super::wordnet::{Pos, WordNet};
 use super::words::{Kind, Words};
@@ -20,7 +20,7 @@ enum Slot {
     BareVerb,
     /// After a subject pronoun.
     Verb,
-    /// After a form of be.
+    /// After a form of be, or a verb like it.
     Predicate,
     /// After a form of have.
     Participle,
@@ -74,7 +74,7 @@ fn is_content(word: &str) -> bool {
 }
 
 fn fits(slot: Slot, next: Option<&str>, analysis: &Analysis) -> bool {
-    let is = |class: &[&str]| next.is_some_and(|next| class.contains(&next));
+    let is = |class: &str| next.is_some_and(|next| is_one_of(class, next));
     let Analysis { pos, form, .. } = analysis;
     match slot {
         Slot::Noun => match pos {
@@ -110,6 +110,9 @@ fn fits(slot: Slot, next: Option<&str>, analysis: &Analysis) -> bool {
     }
 }
 
+/// Adverbs that negate.
+const NEGATING: &str = "not never hardly barely rarely seldom scarcely";
+
 fn slot(wordnet: &WordNet, words: &Words<'_>, index: usize) -> Slot {
     let mut at = index;
     let before = loop {
@@ -119,26 +122,22 @@ fn slot(wordnet: &WordNet, words: &Words<'_>, index: usize) -> Slot {
         }
         at -= 1;
         let word = lower(words.word(at));
-        let stands_between = ADVERBS.contains(&word.as_str()) || (is_negation(&word) && !word.contains('\''));
+        let stands_between = is_one_of(ADVERBS, &word) || is_one_of(NEGATING, &word);
         if !stands_between {
             break word;
         }
     };
-    let is = |class: &[&str]| class.contains(&before.as_str());
+    let is = |class: &str| is_one_of(class, &before);
     let contracted = |ends: &[&str]| ends.iter().any(|end| before.ends_with(end));
     if is(MODALS) || contracted(&["'ll", "'d"]) {
         Slot::BareVerb
-    } else if is(BE) || contracted(&["'m", "'re", "isn't", "aren't", "weren't"]) {
+    } else if is(BE) || is(LINKING) || contracted(&["'m", "'re", "isn't", "aren't", "weren't"]) {
         Slot::Predicate
     } else if is(HAVE) || contracted(&["'ve"]) {
         Slot::Participle
     } else if contracted(&["'s"]) {
         // it's: be; Mary's: a determiner.
-        if ["it's", "he's", "she's", "that's", "what's", "there's", "here's", "who's"].contains(&before.as_str()) {
-            Slot::Predicate
-        } else {
-            Slot::Noun
-        }
+        if is("it's he's she's that's what's there's here's who's") { Slot::Predicate } else { Slot::Noun }
     } else if is(DETERMINERS) {
         Slot::Noun
     } else if is(INTENSIFIERS) {

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 
 use super::grammar;
 use super::inflection::{self, Analysis, Form};
-use super::lexicon::{COARSE, is_stop_word};
+use super::lexicon::{COARSE, is_one_of, is_stop_word};
 use super::wordnet::{Pos, WordNet};
 use super::words::{Kind, Words};
 use crate::train::random::Random;
@@ -59,7 +59,7 @@ fn candidates(wordnet: &WordNet, words: &Words<'_>, index: usize) -> Vec<String>
     let Some(fitting) = grammar::fitting(wordnet, words, index, &analyses) else { return Vec::new() };
     let mut found: Vec<String> = Vec::new();
     for synonym in wordnet.senses(&fitting.base, fitting.pos).into_iter().flatten().flatten() {
-        if !COARSE.contains(&synonym)
+        if !is_one_of(COARSE, synonym)
             && let Some(form) = in_the_form(wordnet, synonym, &fitting)
             && form != lower
             && form.len() > 2

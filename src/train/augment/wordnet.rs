@@ -87,6 +87,12 @@ impl WordNet {
         self.entries.get(base).is_some_and(|places| places[pos as usize].is_some())
     }
 
+    /// All base forms.
+    #[cfg(test)]
+    pub fn words(&self) -> impl Iterator<Item = &str> {
+        self.entries.keys().map(AsRef::as_ref)
+    }
+
     /// The bases of an irregular form.
     pub fn bases(&self, form: &str) -> impl Iterator<Item = &str> {
         self.bases.get(form).into_iter().flatten().map(AsRef::as_ref)

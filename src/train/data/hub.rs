@@ -36,13 +36,11 @@ fn fetch(name: &str, api: ApiBuilder, repo: Repo) -> Result<PathBuf, TrainError>
 }
 
 fn weights(api: &ApiRepo, get: &dyn Fn(&str) -> Result<PathBuf, TrainError>) -> Result<(), TrainError> {
-    let Ok(index) = api.get("model.safetensors.index.json") else {
-        return get("model.safetensors").map(drop);
-    };
-    for shard in source::shards(&index.display().to_string(), &std::fs::read(&index)?)? {
-        get(&shard)?;
-    }
-    Ok(())
+    // The whole file first: it is the common case, and in the cache it needs no network.
+    let Err(no_whole) = get("model.safetensors") else { return Ok(()) };
+    let Ok(index) = api.get("model.safetensors.index.json") else { return Err(no_whole) };
+    let shards = source::shards(&index.display().to_string(), &std::fs::read(&index)?)?;
+    shards.iter().try_for_each(|shard| get(shard).map(drop))
 }
 
 /// `org/name`, `name`, each with `@revision`.
@@ -79,15 +77,40 @@ mod tests {
         }
     }
 
+    /// An address where nobody answers, and a cache.
+    fn offline(cache: &std::path::Path) -> ApiBuilder {
+        ApiBuilder::new()
+            .with_progress(false)
+            .with_cache_dir(cache.to_path_buf())
+            .with_endpoint("http://127.0.0.1:1".into())
+    }
+
     #[test]
     fn no_network_says_what_to_do() {
         let cache = tempfile::tempdir().unwrap();
-        let api = ApiBuilder::new()
-            .with_progress(false)
-            .with_cache_dir(cache.path().to_path_buf())
-            .with_endpoint("http://127.0.0.1:1".into());
-        let message = fetch("org/name", api, parse("org/name").unwrap()).unwrap_err().to_string();
+        let message = fetch("org/name", offline(cache.path()), parse("org/name").unwrap()).unwrap_err().to_string();
         assert!(message.starts_with("hf:org/name: config.json cannot be fetched"), "{message}");
         assert!(message.contains("copy the checkpoint's folder"), "{message}");
+    }
+
+    #[test]
+    fn what_is_in_the_cache_needs_no_network() {
+        let cache = tempfile::tempdir().unwrap();
+        let write = |path: &str, content: &str| {
+            let path = cache.path().join("models--org--name").join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::io::Write::write_all(&mut std::fs::File::create(path).unwrap(), content.as_bytes()).unwrap();
+        };
+        let get = || fetch("org/name", offline(cache.path()), parse("org/name").unwrap());
+        write("refs/main", "c0ffee");
+        write("snapshots/c0ffee/config.json", "{}");
+        write("snapshots/c0ffee/tokenizer.json", "{}");
+        assert!(get().unwrap_err().to_string().contains("model.safetensors cannot be fetched"));
+        let index = r#"{"weight_map": {"a": "1.safetensors"}}"#;
+        write("snapshots/c0ffee/model.safetensors.index.json", index);
+        assert!(get().unwrap_err().to_string().contains("1.safetensors cannot be fetched"));
+        write("snapshots/c0ffee/1.safetensors", "");
+        let folder = cache.path().join("models--org--name/snapshots/c0ffee");
+        assert_eq!(get().unwrap(), folder);
     }
 }

@@ -53,3 +53,32 @@ pub fn batches(seed: u64, epoch: u64, rows: usize, batch_size: usize, shuffle: b
     }
     order.chunks(batch_size.max(1)).map(<[u32]>::to_vec).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn every_label_is_held_out_in_its_share(labels in prop::collection::vec(0u8..5, 1..200), fraction in 0.01..0.99, seed: u64) {
+            let (train, eval) = hold_out(&labels, fraction, seed);
+            prop_assert!(train.is_sorted() && eval.is_sorted());
+            let mut all = [train.as_slice(), eval.as_slice()].concat();
+            all.sort_unstable();
+            prop_assert!(all.into_iter().eq(0..labels.len() as u32));
+            for label in 0..5 {
+                let count = |rows: &[u32]| rows.iter().filter(|&&row| labels[row as usize] == label).count();
+                let (train, eval) = (count(&train), count(&eval));
+                let rows = train + eval;
+                prop_assert!(rows < 2 || (train >= 1 && eval >= 1), "{train} and {eval}");
+                prop_assert!(rows != 1 || train == 1);
+                prop_assert!((eval as f64 - rows as f64 * fraction).abs() <= 1.0);
+            }
+            // Other names in another order: the same rows.
+            let renamed: Vec<u8> = labels.iter().map(|label| 9 - label).collect();
+            prop_assert_eq!(hold_out(&renamed, fraction, seed), (train, eval));
+        }
+    }
+}

@@ -92,7 +92,7 @@ fn utf8<'a>(source: &str, bytes: &'a [u8]) -> Result<&'a str, TrainError> {
 }
 
 /// Ends a quoted file, so that a quote that never closes is noticed: it swallows this line.
-const END: &str = "\nplateau end of file\n";
+const END: &str = "\n\u{1}end of file\u{1}\n";
 
 fn delimited(source: &str, text: &str, delimiter: u8, columns: &Columns<'_>) -> Result<Vec<Row>, TrainError> {
     let quoted = delimiter == b',';
@@ -107,43 +107,49 @@ fn delimited(source: &str, text: &str, delimiter: u8, columns: &Columns<'_>) -> 
     let unreadable = |error: csv::Error| TrainError::Input(format!("{source}: {error}"));
     let header = records.next().transpose().map_err(unreadable)?.unwrap_or_default();
     let found: Vec<&str> = header.iter().map(str::trim).collect();
+    let first = line_of(&header, text);
     let index = columns
         .wanted()
-        .map(|(key, column)| place(source, &found, key, column).map(|at| (column, at)))
+        .map(|(key, column)| place(source, first, &found, key, column).map(|at| (column, at)))
         .collect::<Result<Vec<_>, _>>()?;
     let mut rows = Vec::new();
-    let mut last = 1;
     for record in records {
         let record = record.map_err(unreadable)?;
-        let line = record.position().map_or(0, csv::Position::line);
-        if quoted && record.len() == 1 && record[0] == *END.trim() {
-            return Ok(rows);
+        let line = line_of(&record, text);
+        if quoted && record.iter().any(|field| field.contains(END.trim())) {
+            let alone = record.len() == 1 && record[0] == *END.trim();
+            let unclosed = || at(source, line, "the row that starts here opens a quote that never closes");
+            return if alone { Ok(rows) } else { Err(unclosed()) };
         }
-        last = line;
         if record.len() != found.len() {
             let why = if quoted { "quote a text that holds a comma" } else { "a text in a .tsv holds no tab" };
             let (columns, fields) = (found.len(), record.len());
-            // The unclosed quote is told below; here it would look like a row with too few fields.
-            if !record.iter().any(|field| field.contains(END.trim())) {
-                return Err(at(source, line, &format!("{fields} fields where the header names {columns}; {why}")));
-            }
-            continue;
+            let message = format!("the header names {columns} columns, this row has {fields}; {why}");
+            return Err(at(source, line, &message));
         }
         rows.push(columns.row(source, line, |column| {
             let field = index.iter().find(|(name, _)| *name == column).and_then(|&(_, at)| record.get(at));
             Ok(field.unwrap_or_default().to_owned())
         })?);
     }
-    if quoted { Err(at(source, last, "the row that starts here opens a quote that never closes")) } else { Ok(rows) }
+    Ok(rows)
+}
+
+/// The line that a record starts on. The reader's own position is before blank lines that it skips.
+fn line_of(record: &csv::StringRecord, text: &str) -> u64 {
+    let Some(position) = record.position() else { return 1 };
+    let rest = text.get(position.byte() as usize..).unwrap_or_default();
+    let blank = rest.bytes().take_while(|byte| matches!(byte, b'\r' | b'\n')).filter(|byte| *byte == b'\n');
+    position.line() + blank.count() as u64
 }
 
 /// Where `column` stands in the header.
-fn place(source: &str, found: &[&str], key: &str, column: &str) -> Result<usize, TrainError> {
+fn place(source: &str, line: u64, found: &[&str], key: &str, column: &str) -> Result<usize, TrainError> {
     let mut places = found.iter().enumerate().filter(|(_, name)| **name == column).map(|(at, _)| at);
     match (places.next(), places.next()) {
         (Some(at), None) => Ok(at),
-        (Some(_), Some(_)) => Err(at(source, 1, &format!("two columns are called `{column}` ({key})"))),
-        (None, _) => Err(at(source, 1, &missing(found, key, column))),
+        (Some(_), Some(_)) => Err(at(source, line, &format!("two columns are called `{column}` ({key})"))),
+        (None, _) => Err(at(source, line, &missing(found, key, column))),
     }
 }
 

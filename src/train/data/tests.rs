@@ -124,14 +124,24 @@ fn what_is_wrong_with_a_file() {
     check(
         "a.tsv",
         "label\ttext\na\tx\ty\n",
-        "FILE:2: 3 fields where the header names 2; a text in a .tsv holds no tab",
+        "FILE:2: the header names 2 columns, this row has 3; a text in a .tsv holds no tab",
     );
     check(
         "a.csv",
         "label,text\na,b\na,x,y\n",
-        "FILE:3: 3 fields where the header names 2; quote a text that holds a comma",
+        "FILE:3: the header names 2 columns, this row has 3; quote a text that holds a comma",
     );
     check("a.csv", "label,text\na,\"x\nb,y\na,z\n", "FILE:2: the row that starts here opens a quote that never closes");
+    check(
+        "a.tsv",
+        "\n\nlabel\ttext\n\n\na\tx\ty\n",
+        "FILE:6: the header names 2 columns, this row has 3; a text in a .tsv holds no tab",
+    );
+    check(
+        "a.csv",
+        "label,text\na,\"x\ny\"\n\r\n\nb\n",
+        "FILE:6: the header names 2 columns, this row has 1; quote a text that holds a comma",
+    );
     check("a.csv", "text,label\n\"x,a\nb,y\n", "FILE:2: the row that starts here opens a quote that never closes");
     check("a.tsv", "label\ttext\ttext\na\tx\ty\n", "FILE:1: two columns are called `text` (data.text)");
     check(
