@@ -333,7 +333,8 @@ mod tests {
 
     fn text(metrics: &[MetricRow], evals: &[EvalRow]) -> String {
         let verdicts = verdicts(metrics, evals, &[0.5, 0.5], 60);
-        verdicts.iter().map(|verdict| format!("{} {:?}: {}\n", verdict.id, verdict.step, verdict.text)).collect()
+        let lines = verdicts.iter().map(|verdict| format!("{} {:?}: {}", verdict.id, verdict.step, verdict.text));
+        lines.collect::<Vec<_>>().join("\n")
     }
 
     #[test]

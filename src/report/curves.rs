@@ -37,8 +37,8 @@ impl<'a> Facet<'a> {
 impl Facet<'_> {
     /// Whether there is more to say above the frame than the value and the loss.
     fn second_line(&self, key: Option<&str>) -> bool {
-        let names = |config: &&Config| config.best.is_none() || !words::config(config, key).is_empty();
-        self.configs.first().is_some_and(|config| names(&config)) || self.configs.iter().any(|c| c.judgement.failed())
+        let names = |config: &Config| config.best.is_none() || !words::config(config, key).is_empty();
+        self.configs.first().is_some_and(|config| names(config)) || self.configs.iter().any(|c| c.judgement.failed())
     }
 }
 
@@ -147,18 +147,18 @@ fn facets<'a>(sweep: &'a Sweep, study: &'a Study, key: Option<&str>) -> (Vec<Fac
     for config in &study.configs {
         let value = config.value(key);
         let name = value.map_or_else(String::new, |value| value.value.to_string());
-        match found.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, facet)) => facet.configs.push(config),
-            None => {
-                let title = value.map_or_else(|| format!("no {key}"), |value| words::value(key, value));
-                found.push((name, Facet { title, configs: vec![config] }));
-            }
+        if let Some((_, facet)) = found.iter_mut().find(|(known, _)| *known == name) {
+            facet.configs.push(config);
+        } else {
+            let title = value.map_or_else(|| format!("no {key}"), |value| words::value(key, value));
+            found.push((name, Facet { title, configs: vec![config] }));
         }
     }
     let left_out = found.len().saturating_sub(MOST_FACETS);
     found.truncate(MOST_FACETS);
     let axis = sweep.axes.iter().find(|axis| axis.key == key);
-    let place = |name: &str| axis.and_then(|axis| axis.values.iter().position(|value| value.value.to_string() == name));
+    let order: Vec<String> = axis.iter().flat_map(|axis| &axis.values).map(|value| value.value.to_string()).collect();
+    let place = |name: &str| order.iter().position(|known| known == name);
     let numbers = found.iter().all(|(name, _)| name.parse::<f64>().is_ok());
     found.sort_by(|(a, _), (b, _)| {
         let number = |name: &str| name.parse::<f64>().unwrap_or(f64::NAN);
@@ -399,14 +399,18 @@ fn marks(scene: &mut Scene, common: &Common<'_>, config: &Config, frame: &Frame)
     labels.avoid(&eval);
     if let Some(onset) = config.judgement.onset() {
         let x = frame.x.at(onset as f64);
-        scene.line(&[(x, frame.top), (x, frame.bottom)], 1.4, ink::PLATEAU);
+        let line = [(x, frame.top), (x, frame.bottom)];
+        scene.line(&line, 1.4, ink::PLATEAU);
+        labels.avoid(&line);
         plateau_label(scene, &mut labels, config, frame, x);
     }
     if let Some(best) = config.curve.iter().find(|point| Some(point.x as u64) == config.best_step) {
         let at = frame.at(best.x, best.mean);
-        scene.diamond(at, 5.2, ink::PAPER);
-        scene.diamond(at, 4.2, ink::EVAL);
-        labels.avoid(&[(at.0 - 5.0, at.1), (at.0 + 5.0, at.1)]);
+        if (frame.top..=frame.bottom).contains(&at.1) {
+            scene.diamond(at, 5.2, ink::PAPER);
+            scene.diamond(at, 4.2, ink::EVAL);
+            labels.avoid(&[(at.0 - 5.0, at.1), (at.0 + 5.0, at.1)]);
+        }
     }
     let over = eval.last().zip(train.last()).is_none_or(|(eval, train)| eval.1 <= train.1);
     let name = |text: &str, ink: Ink| Text::new(0.0, 0.0, text).bold().ink(ink).align(Align::Right);
@@ -437,7 +441,7 @@ fn plateau_label(scene: &mut Scene, labels: &mut Labels, config: &Config, frame:
     let second = Text::new(0.0, y, second.unwrap_or_default()).ink(ink::RISING_TEXT);
     // A leading space is not drawn: the second piece is moved by its width.
     let gap = font::width(" ", first.size, false);
-    let width = first.width() + if second.text.is_empty() { 0.0 } else { gap + second.width() };
+    let width = first.width() + if second.content.is_empty() { 0.0 } else { gap + second.width() };
     let left = if x + 7.0 + width <= frame.right { x + 5.0 } else { (x - 5.0 - width).max(frame.left + 2.0) };
     labels.take([left, y - 12.0, left + width, y + 4.0]);
     scene.plate(Text { x: left + first.width() + gap, ..second });

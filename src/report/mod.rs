@@ -65,43 +65,4 @@ pub fn draw_page(sweep: &Sweep) -> Result<Vec<u8>, ReportError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::analysis::synthetic;
-
-    fn five() -> Sweep {
-        let axis = synthetic::axis;
-        let axes = [
-            axis("augmentation", &["none", "{name: synonym, rate: 0.1}", "[{name: synonym, rate: 0.1}, {name: random_deletion, rate: 0.05}]"]),
-            axis("scheduler", &["linear", "{name: cosine_with_restarts, cycles: 3}"]),
-            axis("model.dropout", &["0.1", "0.2"]),
-            axis("batch_size", &["16", "32"]),
-            axis("weight_decay", &["0", "0.01"]),
-            axis("seed", &["1", "2"]),
-        ];
-        synthetic::sweep("five axes", &axes, 400)
-    }
-
-    /// Writes the pictures of synthetic sweeps into the folder that `PLATEAU_PICTURES` names, to be looked at.
-    #[test]
-    fn pictures() {
-        let Some(folder) = std::env::var_os("PLATEAU_PICTURES") else { return };
-        let axis = synthetic::axis;
-        let sweeps = [
-            ("default", synthetic::default_sweep()),
-            ("large", synthetic::large_sweep()),
-            ("failed", synthetic::all_failed(synthetic::default_sweep())),
-            ("unfinished", synthetic::unfinished(synthetic::default_sweep(), 5)),
-            ("one", synthetic::sweep("one", &[], 100)),
-            ("five", five()),
-            ("many", synthetic::sweep("many", &[axis("model.dropout", &["0", "0.05", "0.1", "0.15", "0.2", "0.25", "0.3", "0.35", "0.4", "0.45", "0.5", "0.55", "0.6", "0.7"])], 80)),
-        ];
-        for (name, sweep) in sweeps {
-            let folder = std::path::Path::new(&folder).join(name);
-            std::fs::create_dir_all(&folder).unwrap();
-            for (file, bytes) in draw(&sweep, "synthetic").unwrap().files {
-                std::fs::write(folder.join(file), bytes).unwrap();
-            }
-        }
-    }
-}
+mod tests;

@@ -31,7 +31,7 @@ pub enum Mode {
 }
 
 /// Between two summaries where there is no terminal.
-const SUMMARY: Duration = Duration::from_secs(60);
+const SUMMARY: Duration = Duration::from_mins(1);
 
 /// Shows a sweep as it runs.
 pub struct Terminal {
