@@ -61,7 +61,10 @@ pub fn next(sweep: &Sweep, study: &Study) -> Option<Next> {
         }),
         Some(n) if n > 1 => Some(Next {
             reason: format!("{n} configurations are within noise of each other: more seeds tell them apart"),
-            line: format!("seeds: [{}]", (1..=2 * study.seeds.max(2)).map(|s| s.to_string()).collect::<Vec<_>>().join(", ")),
+            line: format!(
+                "seeds: [{}]",
+                (1..=2 * study.seeds.max(2)).map(|s| s.to_string()).collect::<Vec<_>>().join(", ")
+            ),
         }),
         Some(_) => None,
     }
@@ -118,7 +121,11 @@ fn onsets(sweep: &Sweep, study: &Study) -> Option<String> {
     let parts: Vec<String> = axis.values.iter().take(8).filter_map(at).collect();
     let more = if axis.values.len() > 8 { ", and so on" } else { "" };
     (!parts.is_empty()).then(|| {
-        format!("The eval loss of the best configuration at each {} goes flat, by value (and level): {}{more}.", axis.key, parts.join(", "))
+        format!(
+            "The eval loss of the best configuration at each {} goes flat, by value (and level): {}{more}.",
+            axis.key,
+            parts.join(", ")
+        )
     })
 }
 
@@ -172,7 +179,9 @@ fn common_error(sweep: &Sweep) -> Option<&str> {
 /// ` (lr 1e-4: 2 of 8, 3e-4: 8 of 8)`.
 fn failures_by_value(sweep: &Sweep, study: &Study, axis: &Axis) -> String {
     let at = |value: &AxisValue| {
-        let same = |run: &super::Run| run.trial.values.iter().any(|(key, other)| *key == axis.key && other.value == value.value);
+        let same = |run: &super::Run| {
+            run.trial.values.iter().any(|(key, other)| *key == axis.key && other.value == value.value)
+        };
         let runs = || sweep.runs.iter().zip(&study.judgements).filter(|(run, _)| same(run));
         let failed = runs().filter(|(_, judgement)| judgement.failed()).count();
         (failed > 0).then(|| format!("{}: {failed} of {}", value.text, runs().count()))
@@ -223,7 +232,8 @@ fn edge<'a>(sweep: &'a Sweep, study: &Study) -> Option<Edge<'a>> {
         let at_end = value <= first || value >= last;
         // Values of zero (no warm-up, no decay) are natural ends.
         let fits = numbers.len() >= 3 && first > 0.0 && at_end;
-        let written = axis.values.iter().find(|other| other.value.as_f64().is_some_and(|n| n.total_cmp(&value).is_eq()))?;
+        let written =
+            axis.values.iter().find(|other| other.value.as_f64().is_some_and(|n| n.total_cmp(&value).is_eq()))?;
         fits.then_some(Edge { axis, best: written, numbers, upper: value >= last, level })
     };
     let mut edges = rank::axes(sweep).filter_map(candidate);

@@ -52,10 +52,7 @@ pub enum Judgement {
 impl Judgement {
     /// Whether the trial's losses may enter a mean.
     pub fn survived(self) -> bool {
-        matches!(
-            self,
-            Self::Plateaued { .. } | Self::StillImproving { .. } | Self::Overfits { .. } | Self::TooShort
-        )
+        matches!(self, Self::Plateaued { .. } | Self::StillImproving { .. } | Self::Overfits { .. } | Self::TooShort)
     }
 
     /// Whether the trial ended without a usable model.
@@ -263,7 +260,10 @@ pub fn verdict(measured: &Measured<'_>, judgement: Judgement, delta: f64) -> Ver
         Judgement::Stuck => format!("stuck at chance: eval loss never below {lowest:.3}, chance is {chance:.3}"),
         Judgement::NotFinite { step } => match measured.metrics.iter().rfind(|row| row.step < step) {
             Some(row) => {
-                format!("NaN at step {step}: train loss {:.3}, gradient norm {:.3} before it", row.train_loss, row.grad_norm)
+                format!(
+                    "NaN at step {step}: train loss {:.3}, gradient norm {:.3} before it",
+                    row.train_loss, row.grad_norm
+                )
             }
             None => format!("NaN at step {step}: from the start"),
         },

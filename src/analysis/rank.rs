@@ -111,8 +111,7 @@ impl Study {
         let seed_sd = pooled_sd(sweep, &groups, &first);
         let delta = seed_sd.unwrap_or(0.0).max(LEAST_DELTA);
         let judgements = judge_all(sweep, delta);
-        let mut configs: Vec<Config> =
-            groups.into_iter().map(|runs| config(sweep, runs, &judgements, delta)).collect();
+        let mut configs: Vec<Config> = groups.into_iter().map(|runs| config(sweep, runs, &judgements, delta)).collect();
         configs.sort_by(|a, b| {
             let level = |config: &Config| config.best.map_or(f64::INFINITY, |best| best.mean);
             tier(a).cmp(&tier(b)).then(level(a).total_cmp(&level(b)))
@@ -187,7 +186,8 @@ fn pooled_sd(sweep: &Sweep, groups: &[Vec<usize>], judgements: &[Judgement]) -> 
     let (mut squares, mut freedom) = (0.0, 0.0);
     for group in groups {
         let survivors = survivors(sweep, group, judgements);
-        let bests: Vec<f64> = survivors.iter().filter_map(|&run| best_eval(&sweep.runs[run])).map(|best| best.1).collect();
+        let bests: Vec<f64> =
+            survivors.iter().filter_map(|&run| best_eval(&sweep.runs[run])).map(|best| best.1).collect();
         if let Some(Level { sd: Some(sd), n, .. }) = Level::of(&bests) {
             squares += sd * sd * (n - 1) as f64;
             freedom += (n - 1) as f64;
@@ -260,8 +260,19 @@ pub fn trials_csv(sweep: &Sweep, study: &Study) -> Result<Vec<u8>, csv::Error> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     let keys: Vec<&str> = axes(sweep).map(|axis| axis.key.as_str()).collect();
     let after = [
-        "seed", "status", "steps", "final_train_loss", "final_eval_loss", "best_eval_loss", "best_eval_step",
-        "best_accuracy", "plateau_step", "verdict", "seconds", "tokens_per_second", "error",
+        "seed",
+        "status",
+        "steps",
+        "final_train_loss",
+        "final_eval_loss",
+        "best_eval_loss",
+        "best_eval_step",
+        "best_accuracy",
+        "plateau_step",
+        "verdict",
+        "seconds",
+        "tokens_per_second",
+        "error",
     ];
     writer.write_record(["id"].iter().chain(&keys).chain(&after))?;
     for (run, judgement) in sweep.runs.iter().zip(&study.judgements) {

@@ -96,7 +96,13 @@ fn run(index: u64, values: Vec<(String, AxisValue)>, steps: u64) -> Run {
     let course = Course {
         lr,
         warmup: (warmup * steps as f64).ceil(),
-        decay: if has("constant") { 0.0 } else if has("cosine") { 2.0 } else { 1.0 },
+        decay: if has("constant") {
+            0.0
+        } else if has("cosine") {
+            2.0
+        } else {
+            1.0
+        },
         calm: has("eda") || has("synonym"),
         luck: noise(index + 17, 5),
         noise: noise(index, seed as u64) as f32,
@@ -105,7 +111,8 @@ fn run(index: u64, values: Vec<(String, AxisValue)>, steps: u64) -> Run {
     };
     let metrics = course.metrics();
     let evals = course.evals(metrics.last().map_or(0, |row| row.step));
-    let status = if metrics.last().is_some_and(|row| row.train_loss.is_finite()) { Status::Finished } else { Status::Diverged };
+    let status =
+        if metrics.last().is_some_and(|row| row.train_loss.is_finite()) { Status::Finished } else { Status::Diverged };
     let id = TrialId::parse(&format!("{:012x}", index.wrapping_mul(0x1234_5678_9ABC) & 0xFFFF_FFFF_FFFF)).unwrap();
     let outcome = outcome(status, &metrics, &evals);
     let config = TrialConfig { lr, warmup: FractionOrSteps(warmup), seed: seed as u64, ..config() };
@@ -127,7 +134,8 @@ struct Course {
 impl Course {
     fn rate(&self, step: f64) -> f64 {
         let left = ((self.steps - step) / (self.steps - self.warmup).max(1.0)).clamp(0.0, 1.0);
-        let decayed = if self.decay > 1.5 { 0.5 - 0.5 * (std::f64::consts::PI * left).cos() } else { left.powf(self.decay) };
+        let decayed =
+            if self.decay > 1.5 { 0.5 - 0.5 * (std::f64::consts::PI * left).cos() } else { left.powf(self.decay) };
         self.lr * if step < self.warmup { step / self.warmup } else { decayed }
     }
 
@@ -193,7 +201,13 @@ impl Course {
         let row = |step: u64| {
             let loss = self.eval(step as f64);
             let (nan, stuck) = self.fate();
-            let accuracy = if (nan || stuck) && loss > 0.66 { 0.51 } else if nan || stuck { 0.6 } else { 0.87 - (loss.min(0.7) - 0.3) * 0.75 };
+            let accuracy = if (nan || stuck) && loss > 0.66 {
+                0.51
+            } else if nan || stuck {
+                0.6
+            } else {
+                0.87 - (loss.min(0.7) - 0.3) * 0.75
+            };
             EvalRow {
                 step,
                 eval_loss: loss as f32,

@@ -138,7 +138,8 @@ mod tests {
 
     #[test]
     fn reducing_keeps_every_peak() {
-        let points: Vec<(f64, f64)> = (0..100).map(|i| (f64::from(i) / 20.0, if i == 47 { 9.0 } else { f64::from(i % 7) })).collect();
+        let points: Vec<(f64, f64)> =
+            (0..100).map(|i| (f64::from(i) / 20.0, if i == 47 { 9.0 } else { f64::from(i % 7) })).collect();
         let kept = reduce(&points);
         assert!(kept.len() <= 10 && kept.contains(&(47.0 / 20.0, 9.0)), "{kept:?}");
         assert!(kept.is_sorted_by(|a, b| a.0 <= b.0));

@@ -204,23 +204,38 @@ fn range(sweep: &Sweep, study: &Study, facets: &[Facet<'_>]) -> (f64, f64) {
         return (0.0, 1.0);
     }
     let high = high + 0.12 * (high - low).max(0.05);
-    (if low < 0.4 * high { 0.0 } else { low - 0.1 * (high - low) }, high)
+    (if low < 0.6 * high { 0.0 } else { low - 0.1 * (high - low) }, high)
 }
 
 fn subtitle(common: &Common<'_>, left_out: usize) -> Vec<String> {
     let study = common.study;
     let window = TRAIN_HALF_WIDTH * study.steps as f64;
-    let raw = if study.seeds == 1 { "raw training loss faint".into() } else { format!("raw training loss of {} seeds faint", study.seeds) };
+    let raw = if study.seeds == 1 {
+        "raw training loss faint".into()
+    } else {
+        format!("raw training loss of {} seeds faint", study.seeds)
+    };
     let left_out = match left_out {
         0 => String::new(),
-        n => format!("the {MOST_FACETS} values with the lowest best loss of {}; the others are in trials.csv", n + MOST_FACETS),
+        n => format!(
+            "the {MOST_FACETS} values with the lowest best loss of {}; the others are in trials.csv",
+            n + MOST_FACETS
+        ),
     };
     vec![
         words::size(common.sweep, study),
         raw,
         format!("smoothed bold (centred local-linear, ±{} steps)", words::round(window.max(2.0).round())),
-        format!("eval loss{}{}", words::interval(study), if study.seeds == 1 { "" } else { ": mean with min–max band over seeds" }),
-        if study.configs.len() > 1 { "grey: eval loss of every other configuration there".into() } else { String::new() },
+        format!(
+            "eval loss{}{}",
+            words::interval(study),
+            if study.seeds == 1 { "" } else { ": mean with min–max band over seeds" }
+        ),
+        if study.configs.len() > 1 {
+            "grey: eval loss of every other configuration there".into()
+        } else {
+            String::new()
+        },
         if common.key.is_some() { "same y scale in every panel".into() } else { String::new() },
         left_out,
     ]
@@ -367,8 +382,12 @@ fn front_curves(scene: &mut Scene, common: &Common<'_>, config: &Config, frame: 
     } else if runs.len() > 1 {
         band(scene, frame, &config.curve);
     }
-    let train = axis::reduce(&frame.place(&smooth_train(&runs)));
-    off_scale += usize::from(frame.curve(scene, &train, 2.0, ink::TRAIN));
+    // Failed runs are never averaged, not even with each other.
+    let together: Vec<&[&Run]> = if config.survivors.is_empty() { runs.chunks(1).collect() } else { vec![&runs] };
+    for runs in together {
+        let train = axis::reduce(&frame.place(&smooth_train(runs)));
+        off_scale += usize::from(frame.curve(scene, &train, 2.0, ink::TRAIN));
+    }
     let mean: Vec<Point> = config.curve.iter().map(|point| Point { x: point.x, y: point.mean }).collect();
     off_scale + usize::from(frame.curve(scene, &frame.place(&mean), 2.2, ink::EVAL))
 }
@@ -480,7 +499,9 @@ fn explanation(scene: &mut Scene, common: &Common<'_>, facet: &Facet<'_>, front:
     let name = front.map(|config| words::config(config, common.key)).filter(|name| !name.is_empty());
     if let Some(name) = name {
         scene.plate(centred(y + 19.0, format!("shown: {name}"), false));
-    } else if let Some(error) = facet.configs.iter().flat_map(|config| &config.runs).find_map(|&run| common.sweep.runs[run].error.clone()) {
+    } else if let Some(error) =
+        facet.configs.iter().flat_map(|config| &config.runs).find_map(|&run| common.sweep.runs[run].error.clone())
+    {
         scene.plate(centred(y + 19.0, error, false));
     }
 }
@@ -494,7 +515,8 @@ fn strip(scene: &mut Scene, common: &Common<'_>, config: &Config, frame: &Frame)
     let peak = if highest <= configured && highest > 0.9 * configured { configured } else { highest };
     let base = frame.bottom + 10.0 + STRIP;
     let scale = Scale::new((0.0, peak), (base, base - STRIP));
-    let points: Vec<(f64, f64)> = run.metrics.iter().map(|row| (frame.x.at(row.step as f64), scale.at(row.lr))).collect();
+    let points: Vec<(f64, f64)> =
+        run.metrics.iter().map(|row| (frame.x.at(row.step as f64), scale.at(row.lr))).collect();
     let points = axis::reduce(&points);
     let (Some(first), Some(last)) = (points.first(), points.last()) else { return };
     let mut outline = vec![(first.0, base)];
@@ -506,6 +528,9 @@ fn strip(scene: &mut Scene, common: &Common<'_>, config: &Config, frame: &Frame)
         scene.text(Text::new(frame.left - 6.0, base - 9.0, "LR").align(Align::Right));
     }
     let constant = last.1 - (base - STRIP) < 1.0 && peak > 0.0;
+    if peak <= 0.0 {
+        return;
+    }
     let text = format!("{} {}", if constant { "constant" } else { "peak" }, short(peak));
     let y = if constant { base - 9.0 } else { base - STRIP + 8.0 };
     scene.text(Text::new(frame.right - 4.0, y, text).align(Align::Right).size(11.0));
@@ -532,9 +557,11 @@ fn key_line(scene: &mut Scene, common: &Common<'_>, y: f64, off_scale: usize) ->
         scene.text(text);
     };
     entry(scene, |scene, x, y| scene.diamond((x, y), 4.4, ink::EVAL), "best checkpoint");
-    let swatch = |scene: &mut Scene, x: f64, y: f64| scene.rect([x - 5.0, y - 5.0, x + 5.0, y + 5.0], ink::PLATEAU.alpha(0.25));
+    let swatch =
+        |scene: &mut Scene, x: f64, y: f64| scene.rect([x - 5.0, y - 5.0, x + 5.0, y + 5.0], ink::PLATEAU.alpha(0.25));
     entry(scene, swatch, "plateau");
-    let swatch = |scene: &mut Scene, x: f64, y: f64| scene.rect([x - 5.0, y - 5.0, x + 5.0, y + 5.0], ink::RISING.alpha(0.35));
+    let swatch =
+        |scene: &mut Scene, x: f64, y: f64| scene.rect([x - 5.0, y - 5.0, x + 5.0, y + 5.0], ink::RISING.alpha(0.35));
     entry(scene, swatch, "eval loss rising: overfit");
     entry(scene, |scene, x, y| scene.cross((x, y), 3.6, ink::FAILED), "NaN or diverged at this step");
     let left = match off_scale {

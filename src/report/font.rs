@@ -79,7 +79,9 @@ mod tests {
 
     #[test]
     fn both_faces_hold_what_figures_need() {
-        for c in " 0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.,:;·±–×%()+-=/?……≥≤<>[]{}'\"_#→".chars() {
+        for c in
+            " 0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.,:;·±–×%()+-=/?……≥≤<>[]{}'\"_#→".chars()
+        {
             assert!(has(c, false) && has(c, true), "{c:?}");
         }
     }

@@ -52,7 +52,11 @@ impl Labels {
     fn is_free(&self, [left, top, right, bottom]: Box) -> bool {
         let [a, b, c, d] = self.within;
         let inside = left >= a && top >= b && right <= c && bottom <= d;
-        inside && self.taken.iter().all(|t| right + 5.0 < t[0] || left - 5.0 > t[2] || bottom + 3.0 < t[1] || top - 3.0 > t[3])
+        inside
+            && self
+                .taken
+                .iter()
+                .all(|t| right + 5.0 < t[0] || left - 5.0 > t[2] || bottom + 3.0 < t[1] || top - 3.0 > t[3])
     }
 
     fn covered(&self, [left, top, right, bottom]: Box) -> usize {

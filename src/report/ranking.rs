@@ -12,6 +12,8 @@ const ROW: f64 = 27.0;
 const RIGHT: f64 = WIDTH - MARGIN;
 const GAP: f64 = 18.0;
 const SIZE: f64 = 12.0;
+/// A column is not made narrower than this.
+const LEAST: f64 = 34.0;
 
 /// Draws the figure, whatever there is to rank.
 pub fn ranking(sweep: &Sweep, study: &Study) -> Scene {
@@ -41,7 +43,7 @@ fn subtitle(sweep: &Sweep, study: &Study) -> Vec<String> {
         words::size(sweep, study),
         format!("{} steps", words::thousands(study.steps)),
         format!("ranked by best eval loss, {spread}"),
-        format!("evaluated{}", words::interval(study)),
+        study.eval_interval.map_or_else(String::new, |_| format!("evaluated{}", words::interval(study))),
         format!("plateaus: smoothed eval loss, {}", words::delta(study)),
     ]
 }
@@ -139,8 +141,20 @@ impl<'a> Table<'a> {
         let dots = (low <= high).then(|| Scale::new((low, high), (dots_left + 4.0, dots_right - 4.0)));
         let losses = losses(sweep, study, shown);
         Self {
-            sweep, study, columns, notes, dots, dots_left, dots_right, value, accuracy, best_at, plateau_at, spark,
-            verdict, losses,
+            sweep,
+            study,
+            columns,
+            notes,
+            dots,
+            dots_left,
+            dots_right,
+            value,
+            accuracy,
+            best_at,
+            plateau_at,
+            spark,
+            verdict,
+            losses,
         }
     }
 
@@ -216,7 +230,9 @@ impl<'a> Table<'a> {
         scene.text(text.ink(if config.within_noise == Some(true) { ink::TRAIN } else { ink::TEXT }));
         if !config.complete() {
             let text = format!("{}/{}", best.n, config.runs.len());
-            scene.text(Text::new(after, base, text).size(11.0).ink(ink::FAILED));
+            let failed = config.runs.iter().any(|&run| self.study.judgements[run].failed());
+            let ink = if failed { ink::FAILED } else { ink::QUIET };
+            scene.text(Text::new(after, base, text).size(11.0).ink(ink));
         }
     }
 
@@ -279,8 +295,13 @@ impl<'a> Table<'a> {
     fn caption(&self, shown: usize) -> Vec<String> {
         let study = self.study;
         let noise = match study.seed_sd {
-            Some(_) => format!("Blue: not separable from the best with {} seeds (within 2 pooled standard errors)", study.seeds),
-            None if study.best().is_some() => "One seed: how much of a difference is noise is unknown, seeds: [1, 2, 3] would tell".into(),
+            Some(_) => format!(
+                "Blue: not separable from the best with {} seeds (within 2 pooled standard errors)",
+                study.seeds
+            ),
+            None if study.best().is_some() => {
+                "One seed: how much of a difference is noise is unknown, seeds: [1, 2, 3] would tell".into()
+            }
             None => String::new(),
         };
         let lost = study.configs.iter().take(shown).any(|config| config.best.is_some() && !config.complete());
@@ -288,7 +309,7 @@ impl<'a> Table<'a> {
         let mut parts = vec![
             noise,
             "Green: plateau, orange: rising, diamond: best checkpoint".into(),
-            if lost { "2/3: seeds that survived, of all".into() } else { String::new() },
+            if lost { "2/3: seeds that have ended well, of all".into() } else { String::new() },
             if more > 0 { format!("{more} more in trials.csv") } else { String::new() },
         ];
         parts.extend(self.notes.iter().cloned());
@@ -299,13 +320,17 @@ impl<'a> Table<'a> {
 /// A column for every axis, as wide as its widest cell.
 fn columns(sweep: &Sweep, shown: &[&Config]) -> Vec<Column> {
     let column = |axis: &crate::trial::Axis| {
-        let value = |config: &&Config| config.value(&axis.key).map(|value| (words::cell(&axis.key, value), value.value.is_number()));
+        let value = |config: &&Config| {
+            config.value(&axis.key).map(|value| (words::cell(&axis.key, value), value.value.is_number()))
+        };
         let found: Vec<Option<(String, bool)>> = shown.iter().map(value).collect();
         let numeric = found.iter().flatten().all(|(_, number)| *number);
-        let cells = found.into_iter().map(|cell| cell.map_or_else(|| "–".into(), |cell| font::printable(&cell.0, false)));
+        let cells =
+            found.into_iter().map(|cell| cell.map_or_else(|| "–".into(), |cell| font::printable(&cell.0, false)));
         let cells: Vec<String> = cells.collect();
         let title = font::printable(words::axis(&axis.key), false);
-        let widest = cells.iter().map(|cell| font::width(cell, SIZE, true)).fold(0.0, f64::max);
+        let widest = cells.iter().map(|cell| font::width(cell, SIZE, true).max(font::width(cell, SIZE, false)));
+        let widest = widest.fold(0.0, f64::max);
         let width = widest.max(font::width(&title, SIZE, false)).ceil();
         Column { key: axis.key.clone(), title, cells, numeric, width, lettered: false }
     };
@@ -326,6 +351,15 @@ fn fit(mut columns: Vec<Column>, space: f64) -> (Vec<Column>, Vec<String>) {
             !same
         });
     }
+    // Too many axes for one row: the last ones go.
+    let least = |columns: &[Column]| columns.iter().map(|column| column.width.min(LEAST) + GAP).sum::<f64>();
+    let all = columns.len();
+    while least(&columns) > space && columns.len() > 1 {
+        columns.pop();
+    }
+    if columns.len() < all {
+        notes.push(format!("{} in trials.csv", words::count(all - columns.len(), "more parameter")));
+    }
     let natural: Vec<f64> = columns.iter().map(|column| column.width).collect();
     shrink(&mut columns, space);
     let lettered = columns.iter_mut().filter_map(|column| letter(column, &mut notes).then_some(())).count();
@@ -335,10 +369,6 @@ fn fit(mut columns: Vec<Column>, space: f64) -> (Vec<Column>, Vec<String>) {
         }
         shrink(&mut columns, space);
     }
-    // Too many axes for one row: the last ones go; trials.csv has them.
-    while total(&columns) > space && columns.len() > 1 {
-        notes.extend(columns.pop().map(|column| format!("{}: see trials.csv", column.key)));
-    }
     (columns, notes)
 }
 
@@ -347,10 +377,10 @@ fn shrink(columns: &mut [Column], space: f64) {
     for _ in 0..columns.len() * 8 {
         let excess = columns.iter().map(|column| column.width + GAP).sum::<f64>() - space;
         let Some(widest) = columns.iter_mut().max_by(|a, b| a.width.total_cmp(&b.width)) else { break };
-        if excess <= 0.0 || widest.width <= 34.0 {
+        if excess <= 0.0 || widest.width <= LEAST {
             break;
         }
-        widest.width = (widest.width - excess).max(widest.width * 0.8).max(34.0);
+        widest.width = (widest.width - excess).max(widest.width * 0.8).max(LEAST);
     }
 }
 
@@ -369,7 +399,8 @@ fn letter(column: &mut Column, notes: &mut Vec<String>) -> bool {
         let letter = |index: usize| char::from_u32('A' as u32 + index as u32).unwrap_or('?');
         let place = |cell: &String| values.iter().position(|value| value == cell).unwrap_or(0);
         column.cells = column.cells.iter().map(|cell| letter(place(cell)).to_string()).collect();
-        let named = values.iter().enumerate().map(|(index, value)| format!("{} {}: {value}", column.title, letter(index)));
+        let named =
+            values.iter().enumerate().map(|(index, value)| format!("{} {}: {value}", column.title, letter(index)));
         notes.extend(named);
     }
     column.lettered

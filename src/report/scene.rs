@@ -122,10 +122,21 @@ impl Text {
 /// Something to draw; later ones lie on top.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Item {
-    Line { points: Vec<(f64, f64)>, width: f64, ink: Ink },
+    Line {
+        points: Vec<(f64, f64)>,
+        width: f64,
+        ink: Ink,
+    },
     /// Filled.
-    Area { points: Vec<(f64, f64)>, ink: Ink },
-    Disc { centre: (f64, f64), radius: f64, ink: Ink },
+    Area {
+        points: Vec<(f64, f64)>,
+        ink: Ink,
+    },
+    Disc {
+        centre: (f64, f64),
+        radius: f64,
+        ink: Ink,
+    },
     Text(Text),
 }
 

@@ -112,13 +112,16 @@ pub fn size(sweep: &Sweep, study: &Study) -> String {
 pub fn delta(study: &Study) -> String {
     match study.seed_sd {
         Some(_) => format!("delta {:.3} = max(0.01, pooled seed sd)", study.delta),
+        None if study.seeds > 1 => format!("delta {:.3} (no two seeds survived: noise unknown)", study.delta),
         None => format!("delta {:.3} (one seed: noise unknown)", study.delta),
     }
 }
 
 /// ` every 50 steps`: the evaluations.
 pub fn interval(study: &Study) -> String {
-    study.eval_interval.map_or_else(String::new, |steps| format!(" every {}", if steps == 1 { "step".into() } else { format!("{steps} steps") }))
+    study.eval_interval.map_or_else(String::new, |steps| {
+        format!(" every {}", if steps == 1 { "step".into() } else { format!("{steps} steps") })
+    })
 }
 
 /// How many failed in which way: `10 stuck at chance, 6 collapsed, 8 NaN`.

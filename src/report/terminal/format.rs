@@ -172,7 +172,12 @@ fn standing(standing: &Standing) -> String {
 }
 
 /// The block below the permanent lines: at most [`BLOCK`] lines and `rows`, none wider than `width`.
-pub fn block(tally: &Tally, progress: &[Progress], times: (f64, Option<f64>), (rows, width): (usize, usize)) -> Vec<String> {
+pub fn block(
+    tally: &Tally,
+    progress: &[Progress],
+    times: (f64, Option<f64>),
+    (rows, width): (usize, usize),
+) -> Vec<String> {
     let mut lines = vec![header(tally, progress.len(), times.0, times.1)];
     let names = tally.name_width(NAME);
     for one in progress.iter().take(RUNNING) {
@@ -187,7 +192,9 @@ pub fn block(tally: &Tally, progress: &[Progress], times: (f64, Option<f64>), (r
         lines.push(format!("best so far {}", standing(best)));
     }
     let complete = standings.iter().filter(|standing| standing.level.n == standing.seeds).skip(1);
-    lines.extend(complete.take(LEADERS).enumerate().map(|(index, other)| format!("{:>11} {}", index + 2, standing(other))));
+    lines.extend(
+        complete.take(LEADERS).enumerate().map(|(index, other)| format!("{:>11} {}", index + 2, standing(other))),
+    );
     lines.truncate(BLOCK.min(rows.max(1)));
     lines.iter().map(|line| truncate_str(line, width, "…").into_owned()).collect()
 }
@@ -284,7 +291,8 @@ mod tests {
     #[test]
     fn the_block_never_outgrows_the_terminal() {
         let (tally, trials, _) = tally(12);
-        let running: Vec<Progress> = trials.iter().enumerate().map(|(i, t)| progress(t, i, &[f32::NAN, 1e30])).collect();
+        let running: Vec<Progress> =
+            trials.iter().enumerate().map(|(i, t)| progress(t, i, &[f32::NAN, 1e30])).collect();
         for width in [1, 2, 10, 20, 33, 50, 79, 80, 200] {
             for rows in [1, 3, 14, 60] {
                 let lines = block(&tally, &running, (0.0, None), (rows, width));

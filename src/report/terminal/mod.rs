@@ -30,6 +30,21 @@ pub enum Mode {
     None,
 }
 
+impl std::str::FromStr for Mode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "bar" => Ok(Self::Bar),
+            "lines" => Ok(Self::Lines),
+            "json" => Ok(Self::Json),
+            "none" => Ok(Self::None),
+            _ => Err("expected auto, bar, lines, json or none".into()),
+        }
+    }
+}
+
 /// Between two summaries where there is no terminal.
 const SUMMARY: Duration = Duration::from_mins(1);
 
@@ -51,7 +66,9 @@ impl Terminal {
     pub fn new(mode: Mode, sweep: &str, trials: &[Trial]) -> Self {
         let live = match mode {
             Mode::Bar => true,
-            Mode::Auto | Mode::Json => std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb"),
+            Mode::Auto | Mode::Json => {
+                std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+            }
             Mode::Lines | Mode::None => false,
         };
         Self {

@@ -22,7 +22,10 @@ pub struct Entry {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Fate {
     /// With the steps it took, and its best evaluation loss if that may enter a mean.
-    Ended { steps: u64, best: Option<f64> },
+    Ended {
+        steps: u64,
+        best: Option<f64>,
+    },
     Failed,
 }
 
