@@ -92,6 +92,12 @@ pub fn curves(sweep: &Sweep, study: &Study) -> Scene {
     let mut scene = Scene::new("curves", title);
     let two_lines = facets.iter().any(|facet| facet.second_line(key));
     let common = Common { sweep, study, key, y: range(sweep, study, &facets), end: end(sweep, study), two_lines };
+    if sweep.runs.is_empty() {
+        let top = scene.heading(&[words::size(sweep, study)]);
+        scene.text(Text::new(MARGIN, top + 14.0, "The sweep has no trials.").ink(ink::TEXT));
+        scene.height = top + 32.0;
+        return scene;
+    }
     let mut top = scene.heading(&subtitle(&common, left_out)) + 14.0;
     let columns = columns(facets.len());
     let space = WIDTH - LEFT - MARGIN - GUTTER * (columns - 1) as f64;
@@ -121,10 +127,6 @@ pub fn curves(sweep: &Sweep, study: &Study) -> Scene {
         }
         top += head + height + 10.0 + STRIP + 46.0;
     }
-    if facets.iter().all(|facet| facet.configs.is_empty()) {
-        scene.text(Text::new(MARGIN, top, "The sweep has no trials.").ink(ink::TEXT));
-        top += 24.0;
-    }
     scene.text(Text::new(f64::midpoint(LEFT, WIDTH - MARGIN), top - 14.0, "optimizer step").align(Align::Middle));
     scene.height = key_line(&mut scene, &common, top + 14.0, off_scale) + 4.0;
     scene
@@ -150,7 +152,7 @@ fn facets<'a>(sweep: &'a Sweep, study: &'a Study, key: Option<&str>) -> (Vec<Fac
         if let Some((_, facet)) = found.iter_mut().find(|(known, _)| *known == name) {
             facet.configs.push(config);
         } else {
-            let title = value.map_or_else(|| format!("no {key}"), |value| words::value(key, value));
+            let title = value.map_or_else(|| format!("no {}", words::axis(key)), |value| words::value(key, value));
             found.push((name, Facet { title, configs: vec![config] }));
         }
     }
@@ -478,32 +480,38 @@ fn chance_label(scene: &mut Scene, labels: &mut Labels, common: &Common<'_>, fra
     labels.put(scene, &text, places.as_flattened(), true);
 }
 
-/// In a panel without a survivor: why.
+/// In a panel without a survivor: why, where it hides least of what is drawn.
 fn explanation(scene: &mut Scene, common: &Common<'_>, facet: &Facet<'_>, front: Option<&Config>, frame: &Frame) {
     let failures = words::failures(facet.configs.iter().copied());
-    let of = |wanted: Judgement| facet.configs.iter().filter(|config| config.judgement == wanted).count();
-    let open = of(Judgement::Unfinished);
+    let open = facet.configs.iter().filter(|config| config.judgement == Judgement::Unfinished).count();
     let head = match (failures.is_empty(), open) {
         (true, _) if front.is_some() => "still running".to_owned(),
         (true, _) => "not run yet".to_owned(),
         (false, 0) => failures,
         (false, open) => format!("{failures}, {open} to come"),
     };
-    let (middle, space) = (f64::midpoint(frame.left, frame.right), frame.right - frame.left - 16.0);
-    let y = frame.top + (frame.bottom - frame.top) * 0.58;
-    let centred = |y: f64, text: String, bold: bool| {
-        let text = font::elide(&font::printable(&text, bold), 12.0, bold, space);
-        Text::new(middle, y, text).align(Align::Middle)
-    };
-    scene.plate(centred(y, head, true).bold().ink(ink::TEXT));
     let name = front.map(|config| words::config(config, common.key)).filter(|name| !name.is_empty());
-    if let Some(name) = name {
-        scene.plate(centred(y + 19.0, format!("shown: {name}"), false));
-    } else if let Some(error) =
-        facet.configs.iter().flat_map(|config| &config.runs).find_map(|&run| common.sweep.runs[run].error.clone())
-    {
-        scene.plate(centred(y + 19.0, error, false));
+    let error =
+        || facet.configs.iter().flat_map(|config| &config.runs).find_map(|&run| common.sweep.runs[run].error.clone());
+    let detail = name.map(|name| format!("shown: {name}")).or_else(error).unwrap_or_default();
+    let space = frame.right - frame.left - 16.0;
+    let fitted = |text: &str, bold: bool| font::elide(&font::printable(text, bold), 12.0, bold, space);
+    let head = Text::new(0.0, 0.0, fitted(&head, true)).bold().ink(ink::TEXT).align(Align::Middle);
+    let detail = Text::new(0.0, 0.0, fitted(&detail, false)).align(Align::Middle);
+    let mut labels = Labels::new([frame.left, frame.top, frame.right, frame.bottom]);
+    for run in front.iter().flat_map(|config| &config.runs).map(|&run| &common.sweep.runs[run]) {
+        labels.avoid(&frame.place(&curve::train_loss(&run.metrics)));
+        labels.avoid(&frame.place(&curve::eval_loss(&run.evals)));
     }
+    let half = head.width().max(detail.width()) / 2.0;
+    let at = |across: f64, down: f64| {
+        let (x, y) = (frame.left + across * (frame.right - frame.left), frame.top + down * (frame.bottom - frame.top));
+        (x.clamp(frame.left + half + 4.0, (frame.right - half - 4.0).max(frame.left + half + 4.0)), y)
+    };
+    let places = [(0.5, 0.58), (0.5, 0.8), (0.75, 0.5), (0.75, 0.25), (0.25, 0.8), (0.5, 0.35)].map(|(x, y)| at(x, y));
+    let (x, y) = labels.freest(&places, [-half, -12.0, half, 24.0]);
+    scene.plate(Text { x, y, ..head });
+    scene.plate(Text { x, y: y + 19.0, ..detail });
 }
 
 /// The learning rate over the same steps, as a filled area that names its peak.
