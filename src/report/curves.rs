@@ -371,7 +371,7 @@ fn front_curves(scene: &mut Scene, common: &Common<'_>, config: &Config, frame: 
     let mut off_scale = 0;
     // The more points a pixel, the fainter.
     let points: usize = runs.iter().map(|run| run.metrics.len()).sum();
-    let alpha = (0.3 * (frame.right - frame.left) / points.max(1) as f64).clamp(0.10, 0.36);
+    let alpha = (0.3 * (frame.right - frame.left) / points.max(1) as f64).clamp(0.07, 0.36);
     for run in &runs {
         let raw = axis::reduce(&frame.place(&curve::train_loss(&run.metrics)));
         frame.curve(scene, &raw, 0.8, ink::TRAIN.alpha(alpha));
@@ -460,6 +460,18 @@ fn plateau_label(scene: &mut Scene, labels: &mut Labels, config: &Config, frame:
     };
     let first = Text::new(0.0, y, first).ink(ink::PLATEAU_TEXT);
     let second = Text::new(0.0, y, second.unwrap_or_default()).ink(ink::RISING_TEXT);
+    let room = |width: f64| x + 7.0 + width <= frame.right || x - 7.0 - width >= frame.left;
+    if !room(first.width() + second.width() + 4.0) && !second.content.is_empty() {
+        // One below the other, where neither side has room for both.
+        for (line, text) in [first, second].into_iter().enumerate() {
+            let width = text.width();
+            let left = if x + 7.0 + width <= frame.right { x + 5.0 } else { (x - 5.0 - width).max(frame.left + 2.0) };
+            let (y, content) = (y + 15.0 * line as f64, text.content.trim_start_matches("· ").to_owned());
+            labels.take([left, y - 12.0, left + width, y + 4.0]);
+            scene.plate(Text { x: left, y, content, ..text });
+        }
+        return;
+    }
     // A leading space is not drawn: the second piece is moved by its width.
     let gap = font::width(" ", first.size, false);
     let width = first.width() + if second.content.is_empty() { 0.0 } else { gap + second.width() };

@@ -15,6 +15,7 @@ mod summary;
 pub mod terminal;
 mod words;
 
+use self::scene::Scene;
 use crate::analysis::{Study, Sweep};
 
 /// Why a report could not be made.
@@ -40,17 +41,15 @@ pub struct Report {
 /// such as the hash of the sweep file.
 pub fn draw(sweep: &Sweep, source: &str) -> Result<Report, ReportError> {
     let study = Study::of(sweep);
-    let scenes = [ranking::ranking(sweep, &study), curves::curves(sweep, &study)];
-    let svgs = scenes.iter().map(render::svg).collect::<Result<Vec<_>, _>>()?;
-    let figures: Vec<_> = scenes.iter().zip(svgs.iter().map(String::as_str)).collect();
+    let figures = figures(sweep, &study)?;
     let page = page::page(sweep, &study, &figures)?;
     let mut files = vec![
         ("summary.md".to_owned(), summary::summary(sweep, &study).into_bytes()),
         ("index.html".to_owned(), page.into_bytes()),
     ];
     for (scene, svg) in figures {
-        files.push((format!("{}.png", scene.name), render::png(scene, svg, source)?));
-        files.push((format!("{}.svg", scene.name), svg.as_bytes().to_vec()));
+        files.push((format!("{}.png", scene.name), render::png(&scene, &svg, source)?));
+        files.push((format!("{}.svg", scene.name), svg.into_bytes()));
     }
     Ok(Report { files })
 }
@@ -58,10 +57,13 @@ pub fn draw(sweep: &Sweep, source: &str) -> Result<Report, ReportError> {
 /// `index.html` alone, without turning figures into pixels: cheap enough to be redrawn after every trial.
 pub fn draw_page(sweep: &Sweep) -> Result<Vec<u8>, ReportError> {
     let study = Study::of(sweep);
-    let scenes = [ranking::ranking(sweep, &study), curves::curves(sweep, &study)];
-    let svgs = scenes.iter().map(render::svg).collect::<Result<Vec<_>, _>>()?;
-    let figures: Vec<_> = scenes.iter().zip(svgs.iter().map(String::as_str)).collect();
-    Ok(page::page(sweep, &study, &figures)?.into_bytes())
+    Ok(page::page(sweep, &study, &figures(sweep, &study)?)?.into_bytes())
+}
+
+/// Every figure and its SVG, in the order of the page.
+fn figures(sweep: &Sweep, study: &Study) -> Result<Vec<(Scene, String)>, ReportError> {
+    let scenes = [ranking::ranking(sweep, study), curves::curves(sweep, study)];
+    scenes.into_iter().map(|scene| render::svg(&scene).map(|svg| (scene, svg))).collect()
 }
 
 #[cfg(test)]

@@ -91,10 +91,12 @@ impl Terminal {
         self.steps_before = self.tally.steps_done();
     }
 
-    /// Removes the live block; permanent lines stay.
+    /// Removes the live block; permanent lines stay, and later ones are plain.
     pub fn close(&mut self) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
+            // What is said from here on stands below the permanent lines.
+            self.lines = true;
         }
     }
 
@@ -161,7 +163,11 @@ impl Reporter for Terminal {
             self.say(&line);
         }
         match record.event {
-            Event::SweepClosed { .. } | Event::SweepInterrupted => self.close(),
+            Event::SweepClosed { .. } | Event::SweepInterrupted => {
+                self.close();
+                let (elapsed, _) = self.times();
+                self.say(&format::header(&self.tally, 0, elapsed, None));
+            }
             _ => self.redraw(),
         }
     }
