@@ -234,7 +234,7 @@ fn edge<'a>(sweep: &'a Sweep, study: &Study) -> Option<Edge<'a>> {
         let fits = numbers.len() >= 3 && first > 0.0 && at_end;
         let written =
             axis.values.iter().find(|other| other.value.as_f64().is_some_and(|n| n.total_cmp(&value).is_eq()))?;
-        fits.then(|| Edge { axis, best: written, numbers, upper: value >= last, level })
+        fits.then_some(Edge { axis, best: written, numbers, upper: value >= last, level })
     };
     let mut edges = rank::axes(sweep).filter_map(candidate);
     let first = edges.next()?;

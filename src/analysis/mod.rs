@@ -9,7 +9,7 @@ pub mod findings;
 pub mod plateau;
 pub mod rank;
 #[cfg(test)]
-pub mod synthetic;
+pub(crate) mod synthetic;
 
 pub use plateau::{Judgement, verdicts};
 pub use rank::{Config, Study};

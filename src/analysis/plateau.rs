@@ -17,8 +17,11 @@ const AT_CHANCE: f64 = 0.92;
 const BELOW_CHANCE: f64 = 0.85;
 /// Accuracy above the majority class that still counts as the majority class.
 const MAJORITY_MARGIN: f64 = 0.03;
-/// A smoothed loss above this multiple of its start has run away.
-const RUNAWAY: f64 = 3.0;
+/// A run that ended early with a loss above this multiple of its start has run away. Below the three at which the
+/// trainer ends a trial, whose smoothing is its own.
+const RUNAWAY: f64 = 2.0;
+/// Newest losses that show a run-away.
+const RUNAWAY_TAIL: usize = 5;
 /// Evaluations that a rise must last to the end: one high value is noise.
 const RISE_EVALS: usize = 3;
 /// Evaluations below which a curve has no shape.
@@ -218,12 +221,12 @@ fn first_not_finite(measured: &Measured<'_>) -> Option<u64> {
     [metric.map(|row| row.step), eval.map(|row| row.step)].into_iter().flatten().min()
 }
 
-/// Whether the trial ended early with a loss far above its start; means of a tenth of the curve stand for its ends.
+/// Whether the trial ended early with a loss far above its start.
 fn ran_away(measured: &Measured<'_>) -> bool {
     let rows = measured.metrics;
     let tenth = (rows.len() / 10).max(1);
     let mean = |rows: &[MetricRow]| rows.iter().map(|row| f64::from(row.train_loss)).sum::<f64>() / rows.len() as f64;
-    match (rows.get(..tenth), rows.len().checked_sub(tenth).and_then(|from| rows.get(from..))) {
+    match (rows.get(..tenth), rows.get(rows.len().saturating_sub(RUNAWAY_TAIL.min(tenth))..)) {
         (Some(start), Some(end)) => measured.end() < measured.steps && mean(end) > RUNAWAY * mean(start),
         _ => false,
     }
@@ -333,7 +336,8 @@ mod tests {
 
     fn text(metrics: &[MetricRow], evals: &[EvalRow]) -> String {
         let verdicts = verdicts(metrics, evals, &[0.5, 0.5], 60);
-        verdicts.iter().map(|verdict| format!("{} {:?}: {}\n", verdict.id, verdict.step, verdict.text)).collect()
+        let lines = verdicts.iter().map(|verdict| format!("{} {:?}: {}", verdict.id, verdict.step, verdict.text));
+        lines.collect::<Vec<_>>().join("\n")
     }
 
     #[test]

@@ -310,3 +310,75 @@ fn figures(run: &Run, judgement: Judgement) -> [String; 13] {
         text(run.error.as_ref()),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::synthetic::{self, axis};
+    use super::*;
+    use crate::trial::EvalRow;
+
+    /// Two configurations with three seeds each, of these best losses; NaN for a seed that met one.
+    fn sweep(losses: [[f32; 3]; 2]) -> Sweep {
+        let mut sweep =
+            synthetic::sweep("s", &[axis("scheduler", &["linear", "cosine"]), axis("seed", &["1", "2", "3"])], 90);
+        for (run, loss) in sweep.runs.iter_mut().zip(losses.into_iter().flatten()) {
+            run.metrics.clear();
+            let row = |(i, falling): (u64, f32)| {
+                let eval_loss = loss + falling;
+                EvalRow { step: 10 * i, eval_loss, accuracy: 0.8, macro_f1: 0.8, train_probe_loss: eval_loss }
+            };
+            run.evals = (0..).zip([0.3, 0.2, 0.1, 0.05, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]).map(row).collect();
+        }
+        sweep
+    }
+
+    fn names(study: &Study) -> Vec<&str> {
+        study.configs.iter().map(|config| config.values[0].1.text.as_str()).collect()
+    }
+
+    #[test]
+    fn failed_seeds_are_counted_and_never_averaged() {
+        let sweep = sweep([[0.30, 0.32, f32::NAN], [0.40, 0.42, 0.44]]);
+        let study = Study::of(&sweep);
+        // The better mean ranks second: one of its seeds is lost.
+        assert_eq!(names(&study), ["cosine", "linear"]);
+        let lost = &study.configs[1];
+        let best = lost.best.unwrap();
+        assert!((best.mean - 0.31).abs() < 1e-6 && best.n == 2 && lost.runs.len() == 3, "{best:?}");
+        assert_eq!(study.judgements[2], Judgement::NotFinite { step: 0 });
+    }
+
+    #[test]
+    fn noise_is_two_pooled_standard_errors() {
+        // Deviations of 0.02 in both: the standard error of the difference is 0.0163.
+        let study = Study::of(&sweep([[0.30, 0.32, 0.34], [0.33, 0.35, 0.37]]));
+        assert!((study.seed_sd.unwrap() - 0.02).abs() < 1e-6 && (study.delta - 0.02).abs() < 1e-6);
+        assert_eq!(study.within_noise(), Some(2));
+        let study = Study::of(&sweep([[0.30, 0.32, 0.34], [0.34, 0.36, 0.38]]));
+        assert_eq!((names(&study), study.within_noise()), (vec!["linear", "cosine"], Some(1)));
+    }
+
+    #[test]
+    fn one_seed_knows_no_noise() {
+        let study = Study::of(&synthetic::default_sweep());
+        assert_eq!((study.seed_sd, study.within_noise(), study.seeds), (None, None, 1));
+        assert!((study.delta - LEAST_DELTA).abs() < 1e-12);
+    }
+
+    #[test]
+    fn rows_for_every_fate() {
+        let mut sweep = sweep([[0.30, 0.32, f32::NAN], [0.40, 0.42, 0.44]]);
+        sweep.runs[4] = synthetic::all_failed(sweep.clone()).runs.remove(4);
+        sweep.runs[5] = synthetic::unfinished(sweep.clone(), 0).runs.remove(5);
+        let csv = String::from_utf8(trials_csv(&sweep, &Study::of(&sweep)).unwrap()).unwrap();
+        insta::assert_snapshot!(csv, @"
+        id,scheduler,seed,status,steps,final_train_loss,final_eval_loss,best_eval_loss,best_eval_step,best_accuracy,plateau_step,verdict,seconds,tokens_per_second,error
+        000000000000,linear,1,finished,,,0.3,0.3,40,0.8,50,plateaued,18,5000,
+        123456789abc,linear,2,finished,,,0.32,0.32,40,0.8,50,plateaued,18,5000,
+        2468acf13578,linear,3,finished,,,NaN,,,0.8,,NaN at 0,18,5000,
+        369d0369d034,cosine,1,finished,,,0.4,0.4,40,0.8,50,plateaued,18,5000,
+        48d159e26af0,cosine,2,failed,,,,,,,,failed to run,,,worker died: exit code 101
+        5b05b05b05ac,cosine,3,pending,,,,,,,,,,,
+        ");
+    }
+}

@@ -7,7 +7,7 @@ use crate::trial::{
 };
 
 /// An axis of `values` as written in YAML.
-pub fn axis(key: &str, values: &[&str]) -> Axis {
+pub(crate) fn axis(key: &str, values: &[&str]) -> Axis {
     let value = |text: &&str| AxisValue {
         value: text.parse::<f64>().map_or_else(|_| serde_yaml::from_str(text).unwrap(), Into::into),
         text: (*text).to_owned(),
@@ -16,7 +16,7 @@ pub fn axis(key: &str, values: &[&str]) -> Axis {
 }
 
 /// The product of `axes` with `steps` optimizer steps each, all finished.
-pub fn sweep(name: &str, axes: &[Axis], steps: u64) -> Sweep {
+pub(crate) fn sweep(name: &str, axes: &[Axis], steps: u64) -> Sweep {
     let mut points: Vec<Vec<(String, AxisValue)>> = vec![Vec::new()];
     for axis in axes {
         let extend = |point: &Vec<(String, AxisValue)>| {
@@ -30,7 +30,7 @@ pub fn sweep(name: &str, axes: &[Axis], steps: u64) -> Sweep {
 }
 
 /// The default sweep: 4 rates x 2 warm-ups x 2 schedules, one seed.
-pub fn default_sweep() -> Sweep {
+pub(crate) fn default_sweep() -> Sweep {
     let axes = [
         axis("lr", &["1e-5", "3e-5", "1e-4", "3e-4"]),
         axis("warmup", &["0", "0.1"]),
@@ -40,7 +40,7 @@ pub fn default_sweep() -> Sweep {
 }
 
 /// 144 configurations with 3 seeds.
-pub fn large_sweep() -> Sweep {
+pub(crate) fn large_sweep() -> Sweep {
     let axes = [
         axis("lr", &["1e-5", "2e-5", "3e-5", "5e-5", "1e-4", "3e-4"]),
         axis("warmup", &["0", "0.06", "0.1", "0.2"]),
@@ -52,7 +52,7 @@ pub fn large_sweep() -> Sweep {
 }
 
 /// Turns every run into one that failed before its first step.
-pub fn all_failed(mut sweep: Sweep) -> Sweep {
+pub(crate) fn all_failed(mut sweep: Sweep) -> Sweep {
     for run in &mut sweep.runs {
         *run = Run {
             status: Status::Failed,
@@ -67,7 +67,7 @@ pub fn all_failed(mut sweep: Sweep) -> Sweep {
 }
 
 /// Keeps the first `done` runs, two half-way behind them, and nothing of the rest.
-pub fn unfinished(mut sweep: Sweep, done: usize) -> Sweep {
+pub(crate) fn unfinished(mut sweep: Sweep, done: usize) -> Sweep {
     for (index, run) in sweep.runs.iter_mut().enumerate().skip(done) {
         let reached = if index < done + 2 { run.trial.steps / 2 } else { 0 };
         run.status = if reached > 0 { Status::Running } else { Status::Pending };
@@ -79,7 +79,7 @@ pub fn unfinished(mut sweep: Sweep, done: usize) -> Sweep {
 }
 
 /// In [0, 1), from the splitmix64 finaliser over its arguments.
-pub fn noise(seed: u64, index: u64) -> f64 {
+pub(crate) fn noise(seed: u64, index: u64) -> f64 {
     let mut z = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ index.wrapping_mul(0xD1B5_4A32_D192_ED03);
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);

@@ -37,8 +37,8 @@ impl<'a> Facet<'a> {
 impl Facet<'_> {
     /// Whether there is more to say above the frame than the value and the loss.
     fn second_line(&self, key: Option<&str>) -> bool {
-        let names = |config: &&Config| config.best.is_none() || !words::config(config, key).is_empty();
-        self.configs.first().is_some_and(|config| names(&config)) || self.configs.iter().any(|c| c.judgement.failed())
+        let names = |config: &Config| config.best.is_none() || !words::config(config, key).is_empty();
+        self.configs.first().is_some_and(|config| names(config)) || self.configs.iter().any(|c| c.judgement.failed())
     }
 }
 
@@ -92,6 +92,12 @@ pub fn curves(sweep: &Sweep, study: &Study) -> Scene {
     let mut scene = Scene::new("curves", title);
     let two_lines = facets.iter().any(|facet| facet.second_line(key));
     let common = Common { sweep, study, key, y: range(sweep, study, &facets), end: end(sweep, study), two_lines };
+    if sweep.runs.is_empty() {
+        let top = scene.heading(&[words::size(sweep, study)]);
+        scene.text(Text::new(MARGIN, top + 14.0, "The sweep has no trials.").ink(ink::TEXT));
+        scene.height = top + 32.0;
+        return scene;
+    }
     let mut top = scene.heading(&subtitle(&common, left_out)) + 14.0;
     let columns = columns(facets.len());
     let space = WIDTH - LEFT - MARGIN - GUTTER * (columns - 1) as f64;
@@ -121,10 +127,6 @@ pub fn curves(sweep: &Sweep, study: &Study) -> Scene {
         }
         top += head + height + 10.0 + STRIP + 46.0;
     }
-    if facets.iter().all(|facet| facet.configs.is_empty()) {
-        scene.text(Text::new(MARGIN, top, "The sweep has no trials.").ink(ink::TEXT));
-        top += 24.0;
-    }
     scene.text(Text::new(f64::midpoint(LEFT, WIDTH - MARGIN), top - 14.0, "optimizer step").align(Align::Middle));
     scene.height = key_line(&mut scene, &common, top + 14.0, off_scale) + 4.0;
     scene
@@ -147,18 +149,18 @@ fn facets<'a>(sweep: &'a Sweep, study: &'a Study, key: Option<&str>) -> (Vec<Fac
     for config in &study.configs {
         let value = config.value(key);
         let name = value.map_or_else(String::new, |value| value.value.to_string());
-        match found.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, facet)) => facet.configs.push(config),
-            None => {
-                let title = value.map_or_else(|| format!("no {key}"), |value| words::value(key, value));
-                found.push((name, Facet { title, configs: vec![config] }));
-            }
+        if let Some((_, facet)) = found.iter_mut().find(|(known, _)| *known == name) {
+            facet.configs.push(config);
+        } else {
+            let title = value.map_or_else(|| format!("no {}", words::axis(key)), |value| words::value(key, value));
+            found.push((name, Facet { title, configs: vec![config] }));
         }
     }
     let left_out = found.len().saturating_sub(MOST_FACETS);
     found.truncate(MOST_FACETS);
     let axis = sweep.axes.iter().find(|axis| axis.key == key);
-    let place = |name: &str| axis.and_then(|axis| axis.values.iter().position(|value| value.value.to_string() == name));
+    let order: Vec<String> = axis.iter().flat_map(|axis| &axis.values).map(|value| value.value.to_string()).collect();
+    let place = |name: &str| order.iter().position(|known| known == name);
     let numbers = found.iter().all(|(name, _)| name.parse::<f64>().is_ok());
     found.sort_by(|(a, _), (b, _)| {
         let number = |name: &str| name.parse::<f64>().unwrap_or(f64::NAN);
@@ -204,7 +206,7 @@ fn range(sweep: &Sweep, study: &Study, facets: &[Facet<'_>]) -> (f64, f64) {
         return (0.0, 1.0);
     }
     let high = high + 0.12 * (high - low).max(0.05);
-    (if low < 0.4 * high { 0.0 } else { low - 0.1 * (high - low) }, high)
+    (if low < 0.6 * high { 0.0 } else { low - 0.1 * (high - low) }, high)
 }
 
 fn subtitle(common: &Common<'_>, left_out: usize) -> Vec<String> {
@@ -369,7 +371,7 @@ fn front_curves(scene: &mut Scene, common: &Common<'_>, config: &Config, frame: 
     let mut off_scale = 0;
     // The more points a pixel, the fainter.
     let points: usize = runs.iter().map(|run| run.metrics.len()).sum();
-    let alpha = (0.3 * (frame.right - frame.left) / points.max(1) as f64).clamp(0.10, 0.36);
+    let alpha = (0.3 * (frame.right - frame.left) / points.max(1) as f64).clamp(0.07, 0.36);
     for run in &runs {
         let raw = axis::reduce(&frame.place(&curve::train_loss(&run.metrics)));
         frame.curve(scene, &raw, 0.8, ink::TRAIN.alpha(alpha));
@@ -382,8 +384,12 @@ fn front_curves(scene: &mut Scene, common: &Common<'_>, config: &Config, frame: 
     } else if runs.len() > 1 {
         band(scene, frame, &config.curve);
     }
-    let train = axis::reduce(&frame.place(&smooth_train(&runs)));
-    off_scale += usize::from(frame.curve(scene, &train, 2.0, ink::TRAIN));
+    // Failed runs are never averaged, not even with each other.
+    let together: Vec<&[&Run]> = if config.survivors.is_empty() { runs.chunks(1).collect() } else { vec![&runs] };
+    for runs in together {
+        let train = axis::reduce(&frame.place(&smooth_train(runs)));
+        off_scale += usize::from(frame.curve(scene, &train, 2.0, ink::TRAIN));
+    }
     let mean: Vec<Point> = config.curve.iter().map(|point| Point { x: point.x, y: point.mean }).collect();
     off_scale + usize::from(frame.curve(scene, &frame.place(&mean), 2.2, ink::EVAL))
 }
@@ -414,14 +420,18 @@ fn marks(scene: &mut Scene, common: &Common<'_>, config: &Config, frame: &Frame)
     labels.avoid(&eval);
     if let Some(onset) = config.judgement.onset() {
         let x = frame.x.at(onset as f64);
-        scene.line(&[(x, frame.top), (x, frame.bottom)], 1.4, ink::PLATEAU);
+        let line = [(x, frame.top), (x, frame.bottom)];
+        scene.line(&line, 1.4, ink::PLATEAU);
+        labels.avoid(&line);
         plateau_label(scene, &mut labels, config, frame, x);
     }
     if let Some(best) = config.curve.iter().find(|point| Some(point.x as u64) == config.best_step) {
         let at = frame.at(best.x, best.mean);
-        scene.diamond(at, 5.2, ink::PAPER);
-        scene.diamond(at, 4.2, ink::EVAL);
-        labels.avoid(&[(at.0 - 5.0, at.1), (at.0 + 5.0, at.1)]);
+        if (frame.top..=frame.bottom).contains(&at.1) {
+            scene.diamond(at, 5.2, ink::PAPER);
+            scene.diamond(at, 4.2, ink::EVAL);
+            labels.avoid(&[(at.0 - 5.0, at.1), (at.0 + 5.0, at.1)]);
+        }
     }
     let over = eval.last().zip(train.last()).is_none_or(|(eval, train)| eval.1 <= train.1);
     let name = |text: &str, ink: Ink| Text::new(0.0, 0.0, text).bold().ink(ink).align(Align::Right);
@@ -450,9 +460,21 @@ fn plateau_label(scene: &mut Scene, labels: &mut Labels, config: &Config, frame:
     };
     let first = Text::new(0.0, y, first).ink(ink::PLATEAU_TEXT);
     let second = Text::new(0.0, y, second.unwrap_or_default()).ink(ink::RISING_TEXT);
+    let room = |width: f64| x + 7.0 + width <= frame.right || x - 7.0 - width >= frame.left;
+    if !room(first.width() + second.width() + 4.0) && !second.content.is_empty() {
+        // One below the other, where neither side has room for both.
+        for (line, text) in [first, second].into_iter().enumerate() {
+            let width = text.width();
+            let left = if x + 7.0 + width <= frame.right { x + 5.0 } else { (x - 5.0 - width).max(frame.left + 2.0) };
+            let (y, content) = (y + 15.0 * line as f64, text.content.trim_start_matches("· ").to_owned());
+            labels.take([left, y - 12.0, left + width, y + 4.0]);
+            scene.plate(Text { x: left, y, content, ..text });
+        }
+        return;
+    }
     // A leading space is not drawn: the second piece is moved by its width.
     let gap = font::width(" ", first.size, false);
-    let width = first.width() + if second.text.is_empty() { 0.0 } else { gap + second.width() };
+    let width = first.width() + if second.content.is_empty() { 0.0 } else { gap + second.width() };
     let left = if x + 7.0 + width <= frame.right { x + 5.0 } else { (x - 5.0 - width).max(frame.left + 2.0) };
     labels.take([left, y - 12.0, left + width, y + 4.0]);
     scene.plate(Text { x: left + first.width() + gap, ..second });
@@ -470,32 +492,38 @@ fn chance_label(scene: &mut Scene, labels: &mut Labels, common: &Common<'_>, fra
     labels.put(scene, &text, places.as_flattened(), true);
 }
 
-/// In a panel without a survivor: why.
+/// In a panel without a survivor: why, where it hides least of what is drawn.
 fn explanation(scene: &mut Scene, common: &Common<'_>, facet: &Facet<'_>, front: Option<&Config>, frame: &Frame) {
     let failures = words::failures(facet.configs.iter().copied());
-    let of = |wanted: Judgement| facet.configs.iter().filter(|config| config.judgement == wanted).count();
-    let open = of(Judgement::Unfinished);
+    let open = facet.configs.iter().filter(|config| config.judgement == Judgement::Unfinished).count();
     let head = match (failures.is_empty(), open) {
         (true, _) if front.is_some() => "still running".to_owned(),
         (true, _) => "not run yet".to_owned(),
         (false, 0) => failures,
         (false, open) => format!("{failures}, {open} to come"),
     };
-    let (middle, space) = (f64::midpoint(frame.left, frame.right), frame.right - frame.left - 16.0);
-    let y = frame.top + (frame.bottom - frame.top) * 0.58;
-    let centred = |y: f64, text: String, bold: bool| {
-        let text = font::elide(&font::printable(&text, bold), 12.0, bold, space);
-        Text::new(middle, y, text).align(Align::Middle)
-    };
-    scene.plate(centred(y, head, true).bold().ink(ink::TEXT));
     let name = front.map(|config| words::config(config, common.key)).filter(|name| !name.is_empty());
-    if let Some(name) = name {
-        scene.plate(centred(y + 19.0, format!("shown: {name}"), false));
-    } else if let Some(error) =
-        facet.configs.iter().flat_map(|config| &config.runs).find_map(|&run| common.sweep.runs[run].error.clone())
-    {
-        scene.plate(centred(y + 19.0, error, false));
+    let error =
+        || facet.configs.iter().flat_map(|config| &config.runs).find_map(|&run| common.sweep.runs[run].error.clone());
+    let detail = name.map(|name| format!("shown: {name}")).or_else(error).unwrap_or_default();
+    let space = frame.right - frame.left - 16.0;
+    let fitted = |text: &str, bold: bool| font::elide(&font::printable(text, bold), 12.0, bold, space);
+    let head = Text::new(0.0, 0.0, fitted(&head, true)).bold().ink(ink::TEXT).align(Align::Middle);
+    let detail = Text::new(0.0, 0.0, fitted(&detail, false)).align(Align::Middle);
+    let mut labels = Labels::new([frame.left, frame.top, frame.right, frame.bottom]);
+    for run in front.iter().flat_map(|config| &config.runs).map(|&run| &common.sweep.runs[run]) {
+        labels.avoid(&frame.place(&curve::train_loss(&run.metrics)));
+        labels.avoid(&frame.place(&curve::eval_loss(&run.evals)));
     }
+    let half = head.width().max(detail.width()) / 2.0;
+    let at = |across: f64, down: f64| {
+        let (x, y) = (frame.left + across * (frame.right - frame.left), frame.top + down * (frame.bottom - frame.top));
+        (x.clamp(frame.left + half + 4.0, (frame.right - half - 4.0).max(frame.left + half + 4.0)), y)
+    };
+    let places = [(0.5, 0.58), (0.5, 0.8), (0.75, 0.5), (0.75, 0.25), (0.25, 0.8), (0.5, 0.35)].map(|(x, y)| at(x, y));
+    let (x, y) = labels.freest(&places, [-half, -12.0, half, 24.0]);
+    scene.plate(Text { x, y, ..head });
+    scene.plate(Text { x, y: y + 19.0, ..detail });
 }
 
 /// The learning rate over the same steps, as a filled area that names its peak.
@@ -520,6 +548,9 @@ fn strip(scene: &mut Scene, common: &Common<'_>, config: &Config, frame: &Frame)
         scene.text(Text::new(frame.left - 6.0, base - 9.0, "LR").align(Align::Right));
     }
     let constant = last.1 - (base - STRIP) < 1.0 && peak > 0.0;
+    if peak <= 0.0 {
+        return;
+    }
     let text = format!("{} {}", if constant { "constant" } else { "peak" }, short(peak));
     let y = if constant { base - 9.0 } else { base - STRIP + 8.0 };
     scene.text(Text::new(frame.right - 4.0, y, text).align(Align::Right).size(11.0));

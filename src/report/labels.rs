@@ -49,6 +49,12 @@ impl Labels {
         }
     }
 
+    /// The first of `places` around which a box of the `extent` left, top, right, bottom covers the fewest points.
+    pub fn freest(&self, places: &[(f64, f64)], [left, top, right, bottom]: Box) -> (f64, f64) {
+        let covered = |&&(x, y): &&(f64, f64)| self.covered([x + left, y + top, x + right, y + bottom]);
+        places.iter().min_by_key(covered).copied().unwrap_or_default()
+    }
+
     fn is_free(&self, [left, top, right, bottom]: Box) -> bool {
         let [a, b, c, d] = self.within;
         let inside = left >= a && top >= b && right <= c && bottom <= d;

@@ -15,6 +15,7 @@ mod summary;
 pub mod terminal;
 mod words;
 
+use self::scene::Scene;
 use crate::analysis::{Study, Sweep};
 
 /// Why a report could not be made.
@@ -40,17 +41,15 @@ pub struct Report {
 /// such as the hash of the sweep file.
 pub fn draw(sweep: &Sweep, source: &str) -> Result<Report, ReportError> {
     let study = Study::of(sweep);
-    let scenes = [ranking::ranking(sweep, &study), curves::curves(sweep, &study)];
-    let svgs = scenes.iter().map(render::svg).collect::<Result<Vec<_>, _>>()?;
-    let figures: Vec<_> = scenes.iter().zip(svgs.iter().map(String::as_str)).collect();
+    let figures = figures(sweep, &study)?;
     let page = page::page(sweep, &study, &figures)?;
     let mut files = vec![
         ("summary.md".to_owned(), summary::summary(sweep, &study).into_bytes()),
         ("index.html".to_owned(), page.into_bytes()),
     ];
     for (scene, svg) in figures {
-        files.push((format!("{}.png", scene.name), render::png(scene, svg, source)?));
-        files.push((format!("{}.svg", scene.name), svg.as_bytes().to_vec()));
+        files.push((format!("{}.png", scene.name), render::png(&scene, &svg, source)?));
+        files.push((format!("{}.svg", scene.name), svg.into_bytes()));
     }
     Ok(Report { files })
 }
@@ -58,70 +57,14 @@ pub fn draw(sweep: &Sweep, source: &str) -> Result<Report, ReportError> {
 /// `index.html` alone, without turning figures into pixels: cheap enough to be redrawn after every trial.
 pub fn draw_page(sweep: &Sweep) -> Result<Vec<u8>, ReportError> {
     let study = Study::of(sweep);
-    let scenes = [ranking::ranking(sweep, &study), curves::curves(sweep, &study)];
-    let svgs = scenes.iter().map(render::svg).collect::<Result<Vec<_>, _>>()?;
-    let figures: Vec<_> = scenes.iter().zip(svgs.iter().map(String::as_str)).collect();
-    Ok(page::page(sweep, &study, &figures)?.into_bytes())
+    Ok(page::page(sweep, &study, &figures(sweep, &study)?)?.into_bytes())
+}
+
+/// Every figure and its SVG, in the order of the page.
+fn figures(sweep: &Sweep, study: &Study) -> Result<Vec<(Scene, String)>, ReportError> {
+    let scenes = [ranking::ranking(sweep, study), curves::curves(sweep, study)];
+    scenes.into_iter().map(|scene| render::svg(&scene).map(|svg| (scene, svg))).collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::analysis::synthetic;
-
-    fn five() -> Sweep {
-        let axis = synthetic::axis;
-        let axes = [
-            axis(
-                "augmentation",
-                &[
-                    "none",
-                    "{name: synonym, rate: 0.1}",
-                    "[{name: synonym, rate: 0.1}, {name: random_deletion, rate: 0.05}]",
-                ],
-            ),
-            axis("scheduler", &["linear", "{name: cosine_with_restarts, cycles: 3}"]),
-            axis("model.dropout", &["0.1", "0.2"]),
-            axis("batch_size", &["16", "32"]),
-            axis("weight_decay", &["0", "0.01"]),
-            axis("seed", &["1", "2"]),
-        ];
-        synthetic::sweep("five axes", &axes, 400)
-    }
-
-    /// Writes the pictures of synthetic sweeps into the folder that `PLATEAU_PICTURES` names, to be looked at.
-    #[test]
-    fn pictures() {
-        let Some(folder) = std::env::var_os("PLATEAU_PICTURES") else { return };
-        let axis = synthetic::axis;
-        let sweeps = [
-            ("default", synthetic::default_sweep()),
-            ("large", synthetic::large_sweep()),
-            ("failed", synthetic::all_failed(synthetic::default_sweep())),
-            ("unfinished", synthetic::unfinished(synthetic::default_sweep(), 5)),
-            ("one", synthetic::sweep("one", &[], 100)),
-            ("five", five()),
-            (
-                "many",
-                synthetic::sweep(
-                    "many",
-                    &[axis(
-                        "model.dropout",
-                        &[
-                            "0", "0.05", "0.1", "0.15", "0.2", "0.25", "0.3", "0.35", "0.4", "0.45", "0.5", "0.55",
-                            "0.6", "0.7",
-                        ],
-                    )],
-                    80,
-                ),
-            ),
-        ];
-        for (name, sweep) in sweeps {
-            let folder = std::path::Path::new(&folder).join(name);
-            std::fs::create_dir_all(&folder).unwrap();
-            for (file, bytes) in draw(&sweep, "synthetic").unwrap().files {
-                std::fs::write(folder.join(file), bytes).unwrap();
-            }
-        }
-    }
-}
+mod tests;

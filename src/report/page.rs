@@ -10,12 +10,12 @@ use crate::analysis::findings::{findings, next};
 use crate::analysis::{Judgement, Study, Sweep};
 
 /// The page around `figures` and their SVG.
-pub fn page(sweep: &Sweep, study: &Study, figures: &[(&Scene, &str)]) -> Result<String, ReportError> {
+pub fn page(sweep: &Sweep, study: &Study, figures: &[(Scene, String)]) -> Result<String, ReportError> {
     let mut environment = Environment::new();
     environment.add_template("page.html", include_str!("page.html"))?;
     let rows = study.configs.iter().enumerate().map(|(index, config)| summary::row(index, sweep, study, config));
     let next = next(sweep, study);
-    let figures = figures.iter().map(|(scene, svg)| context! { title => scene.title.as_str(), svg => *svg });
+    let figures = figures.iter().map(|(scene, svg)| context! { title => scene.title.as_str(), svg => svg.as_str() });
     let page = environment.get_template("page.html")?.render(context! {
         name => sweep.name.as_str(),
         live => study.judgements.contains(&Judgement::Unfinished),

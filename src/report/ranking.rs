@@ -12,6 +12,8 @@ const ROW: f64 = 27.0;
 const RIGHT: f64 = WIDTH - MARGIN;
 const GAP: f64 = 18.0;
 const SIZE: f64 = 12.0;
+/// A column is not made narrower than this.
+const LEAST: f64 = 34.0;
 
 /// Draws the figure, whatever there is to rank.
 pub fn ranking(sweep: &Sweep, study: &Study) -> Scene {
@@ -41,7 +43,7 @@ fn subtitle(sweep: &Sweep, study: &Study) -> Vec<String> {
         words::size(sweep, study),
         format!("{} steps", words::thousands(study.steps)),
         format!("ranked by best eval loss, {spread}"),
-        format!("evaluated{}", words::interval(study)),
+        study.eval_interval.map_or_else(String::new, |_| format!("evaluated{}", words::interval(study))),
         format!("plateaus: smoothed eval loss, {}", words::delta(study)),
     ]
 }
@@ -91,6 +93,8 @@ struct Column {
     cells: Vec<String>,
     numeric: bool,
     width: f64,
+    /// The cells are letters, explained below the table.
+    lettered: bool,
 }
 
 /// The table's columns and scales; x are px.
@@ -98,8 +102,8 @@ struct Table<'a> {
     sweep: &'a Sweep,
     study: &'a Study,
     columns: Vec<Column>,
-    /// Parameters without a column, and the one value they have in all rows.
-    constant: Vec<String>,
+    /// What the columns could not hold.
+    notes: Vec<String>,
     dots: Option<Scale>,
     dots_left: f64,
     dots_right: f64,
@@ -130,7 +134,7 @@ impl<'a> Table<'a> {
         let value = accuracy - 104.0;
         let dots_right = value - 10.0;
         let dots_left = dots_right - dots;
-        let (columns, constant) = fit(columns, dots_left - first - 2.0);
+        let (columns, notes) = fit(columns, dots_left - first + 1.0);
         let ends = |config: &&Config| config.best.map(|best| (best.mean, best.sd.unwrap_or(0.0)));
         let low = shown.iter().filter_map(ends).map(|(mean, sd)| mean - sd).fold(f64::INFINITY, f64::min);
         let high = shown.iter().filter_map(ends).map(|(mean, sd)| mean + sd).fold(f64::NEG_INFINITY, f64::max);
@@ -140,7 +144,7 @@ impl<'a> Table<'a> {
             sweep,
             study,
             columns,
-            constant,
+            notes,
             dots,
             dots_left,
             dots_right,
@@ -221,12 +225,14 @@ impl<'a> Table<'a> {
             scene.line(&[(scale.at(best.mean - sd), y), (scale.at(best.mean + sd), y)], 1.8, ink);
         }
         scene.disc((scale.at(best.mean), y), 3.6, ink);
-        let text = Text::new(self.value, base, format!("{:.3}", best.mean)).bold();
+        let text = Text::new(self.value, base, words::loss(best.mean)).bold();
         let after = self.value + text.width() + 5.0;
         scene.text(text.ink(if config.within_noise == Some(true) { ink::TRAIN } else { ink::TEXT }));
         if !config.complete() {
             let text = format!("{}/{}", best.n, config.runs.len());
-            scene.text(Text::new(after, base, text).size(11.0).ink(ink::FAILED));
+            let failed = config.runs.iter().any(|&run| self.study.judgements[run].failed());
+            let ink = if failed { ink::FAILED } else { ink::QUIET };
+            scene.text(Text::new(after, base, text).size(11.0).ink(ink));
         }
     }
 
@@ -255,8 +261,9 @@ impl<'a> Table<'a> {
             }
         }
         let best = config.curve.iter().find(|point| Some(point.x as u64) == config.best_step);
-        if let Some(best) = best {
-            scene.diamond((x.at(best.x), y.at(best.mean)), 3.4, ink::EVAL);
+        let best = best.map(|best| (x.at(best.x), y.at(best.mean)));
+        if let Some(best) = best.filter(|best| best.1 >= above) {
+            scene.diamond(best, 3.4, ink::EVAL);
         }
     }
 
@@ -299,17 +306,14 @@ impl<'a> Table<'a> {
         };
         let lost = study.configs.iter().take(shown).any(|config| config.best.is_some() && !config.complete());
         let more = study.configs.len() - shown;
-        vec![
+        let mut parts = vec![
             noise,
             "Green: plateau, orange: rising, diamond: best checkpoint".into(),
-            if lost { "2/3: seeds that survived, of all".into() } else { String::new() },
-            if self.constant.is_empty() {
-                String::new()
-            } else {
-                format!("the same in all rows: {}", self.constant.join(", "))
-            },
+            if lost { "2/3: seeds that have ended well, of all".into() } else { String::new() },
             if more > 0 { format!("{more} more in trials.csv") } else { String::new() },
-        ]
+        ];
+        parts.extend(self.notes.iter().cloned());
+        parts
     }
 }
 
@@ -325,39 +329,81 @@ fn columns(sweep: &Sweep, shown: &[&Config]) -> Vec<Column> {
             found.into_iter().map(|cell| cell.map_or_else(|| "–".into(), |cell| font::printable(&cell.0, false)));
         let cells: Vec<String> = cells.collect();
         let title = font::printable(words::axis(&axis.key), false);
-        let widest = cells.iter().map(|cell| font::width(cell, SIZE, true)).fold(0.0, f64::max);
+        let widest = cells.iter().map(|cell| font::width(cell, SIZE, true).max(font::width(cell, SIZE, false)));
+        let widest = widest.fold(0.0, f64::max);
         let width = widest.max(font::width(&title, SIZE, false)).ceil();
-        Column { key: axis.key.clone(), title, cells, numeric, width }
+        Column { key: axis.key.clone(), title, cells, numeric, width, lettered: false }
     };
     rank::axes(sweep).map(column).collect()
 }
 
-/// Makes the columns fit into `space`: first those with one value in all rows go, then the widest ones shrink.
+/// Makes the columns fit into `space`, and says what they do not hold: columns with one value in all rows go, then the
+/// widest shrink, and values that would look the same when cut get letters.
 fn fit(mut columns: Vec<Column>, space: f64) -> (Vec<Column>, Vec<String>) {
     let total = |columns: &[Column]| columns.iter().map(|column| column.width + GAP).sum::<f64>();
-    let mut constant = Vec::new();
+    let mut notes = Vec::new();
     if total(&columns) > space && columns.first().is_some_and(|column| column.cells.len() > 1) {
         columns.retain(|column| {
             let same = column.cells.windows(2).all(|pair| pair[0] == pair[1]);
             if let (true, Some(value)) = (same, column.cells.first()) {
-                constant.push(format!("{} {value}", column.key));
+                notes.push(format!("in all rows: {} {value}", column.key));
             }
             !same
         });
     }
-    for _ in 0..columns.len() * 8 {
-        let excess = total(&columns) - space;
-        let Some(widest) = columns.iter_mut().max_by(|a, b| a.width.total_cmp(&b.width)) else { break };
-        if excess <= 0.0 || widest.width <= 34.0 {
-            break;
-        }
-        widest.width = (widest.width - excess).max(widest.width * 0.8).max(34.0);
-    }
-    // Too many axes for one row: the last ones go; trials.csv has them.
-    while total(&columns) > space && columns.len() > 1 {
+    // Too many axes for one row: the last ones go.
+    let least = |columns: &[Column]| columns.iter().map(|column| column.width.min(LEAST) + GAP).sum::<f64>();
+    let all = columns.len();
+    while least(&columns) > space && columns.len() > 1 {
         columns.pop();
     }
-    (columns, constant)
+    if columns.len() < all {
+        notes.push(format!("{} in trials.csv", words::count(all - columns.len(), "more parameter")));
+    }
+    let natural: Vec<f64> = columns.iter().map(|column| column.width).collect();
+    shrink(&mut columns, space);
+    let lettered = columns.iter_mut().filter_map(|column| letter(column, &mut notes).then_some(())).count();
+    if lettered > 0 {
+        for (column, natural) in columns.iter_mut().zip(natural) {
+            column.width = if column.lettered { font::width(&column.title, SIZE, false).ceil() } else { natural };
+        }
+        shrink(&mut columns, space);
+    }
+    (columns, notes)
+}
+
+/// Takes width from the widest columns until all fit, or none can give more.
+fn shrink(columns: &mut [Column], space: f64) {
+    for _ in 0..columns.len() * 8 {
+        let excess = columns.iter().map(|column| column.width + GAP).sum::<f64>() - space;
+        let Some(widest) = columns.iter_mut().max_by(|a, b| a.width.total_cmp(&b.width)) else { break };
+        if excess <= 0.0 || widest.width <= LEAST {
+            break;
+        }
+        widest.width = (widest.width - excess).max(widest.width * 0.8).max(LEAST);
+    }
+}
+
+/// Gives the values of a column letters if cutting them made two of them look the same.
+fn letter(column: &mut Column, notes: &mut Vec<String>) -> bool {
+    let mut values: Vec<String> = Vec::new();
+    for cell in &column.cells {
+        if !values.contains(cell) {
+            values.push(cell.clone());
+        }
+    }
+    let mut cut: Vec<String> = values.iter().map(|value| font::elide(value, SIZE, true, column.width)).collect();
+    cut.sort();
+    column.lettered = cut.windows(2).any(|pair| pair[0] == pair[1]);
+    if column.lettered {
+        let letter = |index: usize| char::from_u32('A' as u32 + index as u32).unwrap_or('?');
+        let place = |cell: &String| values.iter().position(|value| value == cell).unwrap_or(0);
+        column.cells = column.cells.iter().map(|cell| letter(place(cell)).to_string()).collect();
+        let named =
+            values.iter().enumerate().map(|(index, value)| format!("{} {}: {value}", column.title, letter(index)));
+        notes.extend(named);
+    }
+    column.lettered
 }
 
 /// Range of the sparklines: of the rows' own mean curves, no higher than a little above chance or the start.
@@ -379,17 +425,25 @@ mod tests {
 
     fn column(width: f64, cells: &[&str]) -> Column {
         let cells = cells.iter().map(|cell| (*cell).to_owned()).collect();
-        Column { key: "k".into(), title: "k".into(), cells, numeric: false, width }
+        Column { key: "k".into(), title: "k".into(), cells, numeric: false, width, lettered: false }
     }
 
     #[test]
     fn columns_are_made_to_fit() {
-        let (columns, constant) = fit(vec![column(50.0, &["a", "b"]), column(60.0, &["c", "c"])], 100.0);
-        assert_eq!((columns.len(), constant), (1, vec!["k c".to_owned()]));
-        let (columns, constant) = fit((0..5).map(|_| column(120.0, &["a", "b"])).collect(), 300.0);
-        assert!(columns.len() == 5 && constant.is_empty());
+        let (columns, notes) = fit(vec![column(50.0, &["a", "b"]), column(60.0, &["c", "c"])], 100.0);
+        assert_eq!((columns.len(), notes), (1, vec!["in all rows: k c".to_owned()]));
+        let (columns, notes) = fit((0..5).map(|_| column(120.0, &["a", "b"])).collect(), 300.0);
+        assert!(columns.len() == 5 && notes.is_empty());
         assert!(columns.iter().map(|column| column.width + GAP).sum::<f64>() <= 300.0);
         let (columns, _) = fit((0..40).map(|_| column(120.0, &["a", "b"])).collect(), 300.0);
         assert!(columns.iter().map(|column| column.width + GAP).sum::<f64>() <= 300.0);
+    }
+
+    #[test]
+    fn values_that_would_look_the_same_get_letters() {
+        let long = ["synonym rate 0.1 then swap", "synonym rate 0.1 then deletion", "none"];
+        let (columns, notes) = fit(vec![column(190.0, &long)], 90.0);
+        assert_eq!(columns[0].cells, ["A", "B", "C"]);
+        assert_eq!(notes[1], "k B: synonym rate 0.1 then deletion");
     }
 }

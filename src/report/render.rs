@@ -72,7 +72,7 @@ fn draw(backend: &mut SVGBackend, item: &Item) -> Result<(), Box<dyn std::error:
         Item::Text(text) => {
             let lift = PLOTTERS_BASELINE * text.size;
             let (x, y) = if text.upright { (text.x - lift, text.y) } else { (text.x, text.y - lift) };
-            backend.draw_text(&text.text, &Style(text), (grid(x), grid(y)))?;
+            backend.draw_text(&text.content, &Style(text), (grid(x), grid(y)))?;
         }
     }
     Ok(())
@@ -148,7 +148,7 @@ impl BackendTextStyle for Style<'_> {
 }
 
 /// The parsed figure with its texts shaped in the embedded typeface.
-fn tree(svg: &str) -> Result<usvg::Tree, usvg::Error> {
+pub(super) fn tree(svg: &str) -> Result<usvg::Tree, usvg::Error> {
     let options = usvg::Options { font_family: "Inter".into(), fontdb: Arc::clone(&FONTS), ..usvg::Options::default() };
     usvg::Tree::from_str(svg, &options)
 }

@@ -64,14 +64,14 @@ pub struct Text {
     pub ink: Ink,
     /// Reads upwards, along the y axis.
     pub upright: bool,
-    pub text: String,
+    pub content: String,
 }
 
 impl Text {
     /// Quiet text of 12 px, to the right of x.
     pub fn new(x: f64, y: f64, text: impl Into<String>) -> Self {
         let (size, bold, align, ink) = (12.0, false, Align::Left, ink::QUIET);
-        Self { x, y, size, bold, align, ink, upright: false, text: text.into() }
+        Self { x, y, size, bold, align, ink, upright: false, content: text.into() }
     }
 
     #[must_use]
@@ -100,7 +100,7 @@ impl Text {
     }
 
     pub fn width(&self) -> f64 {
-        font::width(&self.text, self.size, self.bold)
+        font::width(&self.content, self.size, self.bold)
     }
 
     /// Left, top, right, bottom of what is drawn.
@@ -207,15 +207,16 @@ impl Scene {
 
     /// A text in characters that the font has; nothing for an empty one.
     pub fn text(&mut self, text: Text) {
-        let printable = font::printable(&text.text, text.bold);
-        if !printable.is_empty() {
-            self.items.push(Item::Text(Text { text: printable, ..text }));
+        let mut text = text;
+        text.content = font::printable(&text.content, text.bold);
+        if !text.content.is_empty() {
+            self.items.push(Item::Text(text));
         }
     }
 
     /// A text on a translucent plate, readable over curves.
     pub fn plate(&mut self, text: Text) {
-        if text.text.is_empty() {
+        if text.content.is_empty() {
             return;
         }
         let [left, top, right, bottom] = text.bounds();
@@ -241,6 +242,7 @@ impl Scene {
         y
     }
 
+    #[cfg(test)]
     pub fn texts(&self) -> impl Iterator<Item = &Text> {
         self.items.iter().filter_map(|item| if let Item::Text(text) = item { Some(text) } else { None })
     }

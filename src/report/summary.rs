@@ -42,7 +42,8 @@ pub fn summary(sweep: &Sweep, study: &Study) -> String {
         text.push('\n');
     }
     if let Some(next) = next(sweep, study) {
-        text.push_str(&format!("\n**Next:** {}:\n\n```yaml\n{}\n```\n", escape(&next.reason), next.line));
+        let reason = escape(&next.reason);
+        text.extend(["\n**Next:** ", &reason, ":\n\n```yaml\n", &next.line, "\n```\n"]);
     }
     text.push_str("\n![Ranking](ranking.png)\n\n![Loss curves](curves.png)\n\n## Configurations\n\n");
     text.push_str(&line(&header(sweep)));
@@ -50,15 +51,15 @@ pub fn summary(sweep: &Sweep, study: &Study) -> String {
     for (index, config) in study.configs.iter().enumerate() {
         text.push_str(&line(&row(index, sweep, study, config)));
     }
-    text.push_str(&format!(
+    let footer = format!(
         "\n{}. {}. Losses in nats on the evaluation set{}; mean and standard deviation over the seeds that survived. \
          Plateau: first step after which the smoothed eval loss (centred local-linear) never improves by more than \
          delta again. Every trial: [trials.csv](../trials.csv).\n",
         words::size(sweep, study),
         words::delta(study),
         words::interval(study),
-    ));
-    text
+    );
+    text + &footer
 }
 
 fn line(cells: &[String]) -> String {

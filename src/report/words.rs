@@ -12,6 +12,7 @@ pub fn axis(key: &str) -> &str {
         "lr" => "LR",
         "weight_decay" => "decay",
         "augmentation" => "augm.",
+        "batch_size" => "batch",
         _ => key.rsplit('.').next().unwrap_or(key),
     }
 }
@@ -74,9 +75,14 @@ pub fn round(number: f64) -> String {
 /// `0.307 ±0.008`, or the mean alone.
 pub fn level(level: Level) -> String {
     match level.sd {
-        Some(sd) => format!("{:.3} ±{sd:.3}", level.mean),
-        None => format!("{:.3}", level.mean),
+        Some(sd) => format!("{} ±{}", loss(level.mean), loss(sd)),
+        None => loss(level.mean),
     }
+}
+
+/// A loss with three decimals; one that ran away in powers of ten.
+pub fn loss(loss: f64) -> String {
+    if loss.abs() < 100.0 { format!("{loss:.3}") } else { format!("{loss:.1e}") }
 }
 
 /// `1 seed`, `3 seeds`: a count and its noun.
@@ -106,6 +112,7 @@ pub fn size(sweep: &Sweep, study: &Study) -> String {
 pub fn delta(study: &Study) -> String {
     match study.seed_sd {
         Some(_) => format!("delta {:.3} = max(0.01, pooled seed sd)", study.delta),
+        None if study.seeds > 1 => format!("delta {:.3} (no two seeds survived: noise unknown)", study.delta),
         None => format!("delta {:.3} (one seed: noise unknown)", study.delta),
     }
 }

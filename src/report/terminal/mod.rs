@@ -30,8 +30,23 @@ pub enum Mode {
     None,
 }
 
+impl std::str::FromStr for Mode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "bar" => Ok(Self::Bar),
+            "lines" => Ok(Self::Lines),
+            "json" => Ok(Self::Json),
+            "none" => Ok(Self::None),
+            _ => Err("expected auto, bar, lines, json or none".into()),
+        }
+    }
+}
+
 /// Between two summaries where there is no terminal.
-const SUMMARY: Duration = Duration::from_secs(60);
+const SUMMARY: Duration = Duration::from_mins(1);
 
 /// Shows a sweep as it runs.
 pub struct Terminal {
@@ -76,10 +91,12 @@ impl Terminal {
         self.steps_before = self.tally.steps_done();
     }
 
-    /// Removes the live block; permanent lines stay.
+    /// Removes the live block; permanent lines stay, and later ones are plain.
     pub fn close(&mut self) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
+            // What is said from here on stands below the permanent lines.
+            self.lines = true;
         }
     }
 
@@ -146,7 +163,11 @@ impl Reporter for Terminal {
             self.say(&line);
         }
         match record.event {
-            Event::SweepClosed { .. } | Event::SweepInterrupted => self.close(),
+            Event::SweepClosed { .. } | Event::SweepInterrupted => {
+                self.close();
+                let (elapsed, _) = self.times();
+                self.say(&format::header(&self.tally, 0, elapsed, None));
+            }
             _ => self.redraw(),
         }
     }

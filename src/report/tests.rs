@@ -1,0 +1,279 @@
+//! What must hold for every figure of every sweep: legible, complete, the same each time.
+
+use resvg::usvg;
+
+use super::scene::{Align, Ink, Item, Scene, Text, ink};
+use super::{curves, draw, font, ranking, render};
+use crate::analysis::synthetic::{self, axis};
+use crate::analysis::{Study, Sweep};
+use crate::trial::{AxisValue, Status};
+
+fn five_axes() -> Sweep {
+    let axes = [
+        axis(
+            "augmentation",
+            &[
+                "none",
+                "{name: synonym, rate: 0.1}",
+                "[{name: synonym, rate: 0.1}, {name: random_deletion, rate: 0.05}]",
+            ],
+        ),
+        axis("scheduler", &["linear", "{name: cosine_with_restarts, cycles: 3}"]),
+        axis("model.dropout", &["0.1", "0.2"]),
+        axis("batch_size", &["16", "32"]),
+        axis("weight_decay", &["0", "0.01"]),
+        axis("seed", &["1", "2"]),
+    ];
+    synthetic::sweep("five axes", &axes, 400)
+}
+
+fn many_values() -> Sweep {
+    let values: Vec<String> = (0..14).map(|i| format!("{:.2}", f64::from(i) * 0.05)).collect();
+    let values: Vec<&str> = values.iter().map(String::as_str).collect();
+    synthetic::sweep("many", &[axis("model.dropout", &values)], 80)
+}
+
+/// Losses that no figure was made for.
+fn hostile() -> Sweep {
+    let mut sweep = synthetic::sweep(
+        &"漢字 <&> ".repeat(40),
+        &[axis("lr", &["1e-5", "3e-5", "1"]), axis("x", &["α\nβ", "💥"])],
+        60,
+    );
+    for (index, run) in sweep.runs.iter_mut().enumerate() {
+        for row in &mut run.evals {
+            row.eval_loss = [0.3, f32::MAX, 0.0, f32::INFINITY, -1.0, 0.3][index];
+        }
+        for row in &mut run.metrics {
+            row.train_loss = [1e20, f32::MAX, 0.0, f32::NAN, -1.0, 0.3][index];
+            row.lr = [0.0, f64::MAX, 1e-300, f64::NAN, -1.0, 1e-5][index];
+        }
+    }
+    sweep.runs[5].evals.clear();
+    sweep.runs[4].metrics.truncate(1);
+    sweep
+}
+
+/// An include whose trial lacks the axis, and one without any evaluation.
+fn ragged() -> Sweep {
+    let mut sweep = synthetic::default_sweep();
+    sweep.runs[0].trial.values.remove(0);
+    sweep.runs[1].evals.clear();
+    sweep.runs[2].status = Status::Failed;
+    sweep.runs[2].error =
+        Some("a long message about what went wrong, and what to do about it, that fits nowhere".into());
+    sweep
+}
+
+fn sweeps() -> Vec<(&'static str, Sweep)> {
+    let mut nothing = synthetic::default_sweep();
+    nothing.runs.clear();
+    let seeds = synthetic::sweep("seeds only", &[axis("seed", &["1", "2", "3"])], 200);
+    let wide: Vec<String> = (0..20).map(|i| format!("key_{i}")).collect();
+    let mut wide_sweep = synthetic::sweep("wide", &[axis("lr", &["1e-5", "1e-4", "3e-4"])], 60);
+    for (i, run) in wide_sweep.runs.iter_mut().enumerate() {
+        let value = |key: &String| (key.clone(), AxisValue { value: i.into(), text: format!("value number {i}") });
+        run.trial.values.extend(wide.iter().map(value));
+    }
+    wide_sweep.axes.extend(wide.iter().map(|key| axis(key, &["0", "1", "2"])));
+    vec![
+        ("default", synthetic::default_sweep()),
+        ("large", synthetic::large_sweep()),
+        ("failed", synthetic::all_failed(synthetic::default_sweep())),
+        ("unfinished", synthetic::unfinished(synthetic::default_sweep(), 5)),
+        ("under_way", synthetic::unfinished(synthetic::default_sweep(), 0)),
+        ("large_unfinished", synthetic::unfinished(synthetic::large_sweep(), 131)),
+        ("one", synthetic::sweep("one", &[], 100)),
+        ("one_step", synthetic::sweep("one step", &[], 1)),
+        ("seeds", seeds),
+        ("two", synthetic::sweep("two", &[axis("scheduler", &["linear", "cosine"])], 100)),
+        (
+            "hot",
+            synthetic::sweep(
+                "hot",
+                &[axis("lr", &["3e-4"]), axis("warmup", &["0", "50"]), axis("seed", &["1", "2", "3"])],
+                300,
+            ),
+        ),
+        ("five", five_axes()),
+        ("many", many_values()),
+        ("wide", wide_sweep),
+        ("ragged", ragged()),
+        ("hostile", hostile()),
+        ("nothing", nothing),
+    ]
+}
+
+fn scenes() -> Vec<(&'static str, Scene)> {
+    let draw = |(name, sweep): (&'static str, Sweep)| {
+        let study = Study::of(&sweep);
+        [(name, ranking::ranking(&sweep, &study)), (name, curves::curves(&sweep, &study))]
+    };
+    sweeps().into_iter().flat_map(draw).collect()
+}
+
+#[test]
+fn texts_stay_on_the_canvas_and_off_each_other() {
+    for (name, scene) in scenes() {
+        let texts: Vec<&Text> = scene.texts().collect();
+        for (index, text) in texts.iter().enumerate() {
+            let [left, top, right, bottom] = text.bounds();
+            assert!(
+                left >= 0.0 && top >= 0.0 && right <= scene.width && bottom <= scene.height,
+                "{name} {}: {:?} leaves the canvas {}x{}",
+                scene.name,
+                text,
+                scene.width,
+                scene.height
+            );
+            for other in &texts[index + 1..] {
+                let [l, t, r, b] = other.bounds();
+                let apart = right <= l + 0.5 || r <= left + 0.5 || bottom <= t + 0.5 || b <= top + 0.5;
+                assert!(apart, "{name} {}: {:?} over {:?}", scene.name, text.content, other.content);
+            }
+        }
+    }
+}
+
+#[test]
+fn everything_drawn_is_finite_and_near_the_canvas() {
+    for (name, scene) in scenes() {
+        let inside =
+            |(x, y): &(f64, f64)| *x > -20.0 && *y > -20.0 && *x < scene.width + 20.0 && *y < scene.height + 20.0;
+        for item in &scene.items {
+            let fits = match item {
+                Item::Line { points, .. } | Item::Area { points, .. } => points.iter().all(inside),
+                Item::Disc { centre, .. } => inside(centre),
+                Item::Text(text) => inside(&(text.x, text.y)),
+            };
+            assert!(fits, "{name} {}: {item:?}", scene.name);
+        }
+    }
+}
+
+#[test]
+fn every_character_is_in_the_font() {
+    for (name, scene) in scenes() {
+        for text in scene.texts() {
+            let missing: Vec<char> = text.content.chars().filter(|&c| !font::has(c, text.bold)).collect();
+            assert!(missing.is_empty(), "{name}: {missing:?} in {:?}", text.content);
+        }
+    }
+}
+
+#[test]
+fn equal_sweeps_give_equal_bytes() {
+    let sweep = synthetic::sweep("same", &[axis("lr", &["1e-5", "3e-4"])], 60);
+    let (one, two) = (draw(&sweep, "x").unwrap(), draw(&sweep.clone(), "x").unwrap());
+    assert_eq!(one, two);
+    let names: Vec<&str> = one.files.iter().map(|file| file.0.as_str()).collect();
+    assert_eq!(names, ["summary.md", "index.html", "ranking.png", "ranking.svg", "curves.png", "curves.svg"]);
+}
+
+#[test]
+fn pictures_tell_density_and_origin() {
+    let sweep = synthetic::sweep("small", &[], 20);
+    let report = draw(&sweep, "blake3 0123").unwrap();
+    let bytes = &report.files.iter().find(|file| file.0 == "ranking.png").unwrap().1;
+    let reader = png::Decoder::new(std::io::Cursor::new(bytes)).read_info().unwrap();
+    let info = reader.info();
+    assert_eq!(info.width, 2000);
+    assert_eq!(info.pixel_dims.unwrap().xppu, 7559);
+    let texts: Vec<String> =
+        info.utf8_text.iter().map(|chunk| format!("{}: {}", chunk.keyword, chunk.get_text().unwrap())).collect();
+    assert_eq!(texts[0], "Title: small: which configuration won, and by how much");
+    assert!(texts.contains(&"Source: blake3 0123".to_owned()));
+}
+
+/// Text is where the figure was told, as wide as was measured, and every one of its letters is drawn.
+#[test]
+fn texts_are_drawn_where_they_were_measured() {
+    let mut scene = Scene::new("test", "test");
+    scene.height = 200.0;
+    let phrases = ["Loss curves: the best", "0.307 ±0.008", "10 % warmup · constant · eda", "AVAT To Wa. 3e-5 – Öß"];
+    for (index, phrase) in phrases.iter().enumerate() {
+        let text = Text::new(500.0, 30.0 + 40.0 * index as f64, *phrase).size(13.0);
+        scene.text(text.align([Align::Left, Align::Middle, Align::Right, Align::Left][index]));
+    }
+    let tree = render::tree(&render::svg(&scene).unwrap()).unwrap();
+    let mut drawn = Vec::new();
+    collect(tree.root(), &mut drawn);
+    assert_eq!(drawn.len(), phrases.len());
+    for (text, drawn) in scene.texts().zip(drawn) {
+        let [left, _, right, _] = text.bounds();
+        let slack = 0.04 * (right - left) + 1.5;
+        assert!((f64::from(drawn.left()) - left).abs() < slack, "{:?} {drawn:?} {left}", text.content);
+        assert!((f64::from(drawn.right()) - right).abs() < slack, "{:?} {drawn:?} {right}", text.content);
+        assert!(f64::from(drawn.top()) < text.y && f64::from(drawn.bottom()) > text.y, "{drawn:?} {}", text.y);
+    }
+}
+
+fn collect(group: &usvg::Group, drawn: &mut Vec<usvg::Rect>) {
+    for node in group.children() {
+        match node {
+            usvg::Node::Group(group) => collect(group, drawn),
+            node => drawn.push(node.abs_bounding_box()),
+        }
+    }
+}
+
+#[test]
+fn a_scene_as_svg() {
+    let mut scene = Scene::new("small", "small");
+    (scene.width, scene.height) = (60.0, 40.0);
+    scene.line(&[(1.0, 2.0), (3.25, 4.5), (5.0, f64::NAN), (6.0, 7.0), (8.0, 9.0)], 1.5, ink::EVAL.alpha(0.5));
+    scene.rect([10.0, 10.0, 20.0, 20.0], ink::PLATEAU);
+    scene.disc((30.0, 30.0), 3.6, ink::TRAIN);
+    scene.text(Text::new(50.0, 30.0, "a <b>").bold().align(Align::Right));
+    scene.text(Text::new(15.0, 30.0, "up").upright());
+    // A quote before a hash would end the raw string below.
+    insta::assert_snapshot!(render::svg(&scene).unwrap().replace('#', "hex "), @r#"
+        <svg width="60" height="40" stroke-linejoin="round" stroke-linecap="round" role="img" viewBox="0 0 600 400" xmlns="http://www.w3.org/2000/svg">
+        <polyline fill="none" opacity="0.5" stroke="hex D55E00" stroke-width="15" points="10,20 33,45 "/>
+        <polyline fill="none" opacity="0.5" stroke="hex D55E00" stroke-width="15" points="60,70 80,90 "/>
+        <polygon opacity="1" fill="hex 009E73" points="100,100 200,100 200,200 100,200 "/>
+        <circle cx="300" cy="300" r="36" opacity="1" fill="hex 0072B2" stroke="none" stroke-width="1"/>
+        <text x="500" y="209" dy="0.76em" text-anchor="end" font-family="Inter, Helvetica, Arial, sans-serif" font-size="120.00000000000001" opacity="1" fill="hex 626B77" font-weight="bold">
+        a &lt;b&gt;</text>
+        <text x="59" y="300" dy="0.76em" text-anchor="start" font-family="Inter, Helvetica, Arial, sans-serif" font-size="120.00000000000001" opacity="1" fill="hex 626B77" transform="rotate(270, 59, 300)">
+        up</text>
+        </svg>
+        "#);
+}
+
+/// Relative luminance contrast of WCAG 2.
+fn contrast(text: Ink, paper: [u8; 3]) -> f64 {
+    let luminance = |rgb: [u8; 3]| {
+        let linear = rgb.map(|c| {
+            let c = f64::from(c) / 255.0;
+            if c <= 0.039_28 { c / 12.92 } else { ((c + 0.055) / 1.055).powf(2.4) }
+        });
+        0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    };
+    let (a, b) = (luminance(text.rgb), luminance(paper));
+    (a.max(b) + 0.05) / (a.min(b) + 0.05)
+}
+
+#[test]
+fn texts_contrast_with_the_paper() {
+    let panel = [0xF3, 0xF4, 0xF6];
+    for (name, scene) in scenes() {
+        for text in scene.texts() {
+            assert!(contrast(text.ink, [255; 3]) >= 4.5, "{name}: {:?} {:?}", text.content, text.ink);
+        }
+    }
+    assert!(contrast(ink::QUIET, panel) >= 4.5 && contrast(ink::TEXT, panel) >= 4.5);
+}
+
+/// Writes the pictures of all these sweeps into the folder that `PLATEAU_PICTURES` names, to be looked at.
+#[test]
+fn pictures() {
+    let Some(folder) = std::env::var_os("PLATEAU_PICTURES") else { return };
+    for (name, sweep) in sweeps() {
+        let folder = std::path::Path::new(&folder).join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        for (file, bytes) in draw(&sweep, "synthetic").unwrap().files {
+            std::fs::write(folder.join(file), bytes).unwrap();
+        }
+    }
+}
