@@ -335,3 +335,27 @@ fn peak_memory() -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn watch(losses: impl IntoIterator<Item = f32>) -> Option<(usize, String)> {
+        let mut watch = Watch::default();
+        losses.into_iter().enumerate().find_map(|(i, loss)| watch.see(loss, 1.0).map(|reason| (i, reason)))
+    }
+
+    #[test]
+    fn divergence_is_a_lasting_rise_or_a_number_that_is_none() {
+        assert_eq!(watch([1.0; 100]), None);
+        assert_eq!(
+            watch((0..100).map(|i| if i % 10 == 7 { 15.0 } else { 1.0 })),
+            None,
+            "single spikes are no divergence"
+        );
+        let (at, reason) = watch((0..100).map(|i| 1.0 + 0.2 * i as f32)).unwrap();
+        insta::assert_snapshot!(format!("{at}: {reason}"), @"26: the training loss ran away: 4.300 over the last 20 steps, 1.400 at the start");
+        assert_eq!(watch([1.0, f32::INFINITY]).unwrap().1, "the training loss became inf");
+        assert_eq!(Watch::default().see(1.0, f32::NAN).unwrap(), "the gradient norm became NaN");
+    }
+}
