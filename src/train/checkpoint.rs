@@ -102,12 +102,21 @@ pub fn write(engine: &Engine, progress: &Progress) -> Result<Vec<u8>, TrainError
     safetensors::serialize(arrays, Some(header)).map_err(|e| TrainError::Sink(std::io::Error::other(e)))
 }
 
-/// Puts a saved state into a fresh engine and returns the progress.
-pub fn read(bytes: &[u8], engine: &mut Engine) -> Result<Progress, TrainError> {
+/// Steps taken when a state was saved.
+pub fn step(bytes: &[u8]) -> Result<u64, TrainError> {
+    progress(bytes).map(|progress| progress.step)
+}
+
+fn progress(bytes: &[u8]) -> Result<Progress, TrainError> {
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| damaged(&e.to_string()))?;
     let json =
         header.metadata().as_ref().and_then(|header| header.get(PROGRESS)).ok_or_else(|| damaged("no progress"))?;
-    let progress: Progress = serde_json::from_str(json).map_err(|e| damaged(&e.to_string()))?;
+    serde_json::from_str(json).map_err(|e| damaged(&e.to_string()))
+}
+
+/// Puts a saved state into a fresh engine and returns the progress.
+pub fn read(bytes: &[u8], engine: &mut Engine) -> Result<Progress, TrainError> {
+    let progress = progress(bytes)?;
     let saved = Saved(SafeTensors::deserialize(bytes).map_err(|e| damaged(&e.to_string()))?);
     let model = engine.model.clone();
     let mut moments = Vec::new();

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use super::batch::{MicroBatch, examples, length, split};
-use super::data::{Dataset, Tokens};
+use super::batch::{MicroBatch, length, split};
+use super::data::{self, Dataset, Tokens};
 use super::engine::{Engine, Objective};
 use super::evaluate::Evaluation;
 use super::random::{Purpose, Random};
@@ -89,7 +89,7 @@ pub struct Fit<'a> {
     pub config: &'a TrialConfig,
     pub dataset: &'a Dataset,
     /// Tokens of the training split as epoch e (from 0) reads them.
-    pub tokens: &'a dyn Fn(u64) -> Arc<Tokens>,
+    pub tokens: &'a mut dyn FnMut(u64) -> Result<Arc<Tokens>, TrainError>,
     /// Learning rate of step k (from 0).
     pub rate: &'a dyn Fn(u64) -> f64,
     pub checkpoint_every: CheckpointEvery,
@@ -103,9 +103,11 @@ enum End {
 }
 
 /// A trial on its way.
-struct Run<'a, 'b> {
-    fit: &'a Fit<'a>,
-    engine: &'b mut Engine,
+struct Run<'a> {
+    fit: Fit<'a>,
+    engine: &'a mut Engine,
+    /// The epoch being read: its number, tokens and batches.
+    epoch: Option<(u64, Arc<Tokens>, Vec<Vec<u32>>)>,
     evaluation: Evaluation,
     progress: Progress,
     steps: u64,
@@ -119,9 +121,9 @@ struct Run<'a, 'b> {
 }
 
 /// Trains from where `resume` stands (or from the start) to the end.
-pub fn fit(
-    fit: &Fit<'_>,
-    engine: &mut Engine,
+pub fn fit<'a>(
+    fit: Fit<'a>,
+    engine: &'a mut Engine,
     resume: Option<&[u8]>,
     sink: &mut dyn Sink,
 ) -> Result<Outcome, TrainError> {
@@ -140,12 +142,13 @@ pub fn fit(
         saved_at: progress.step,
         progress,
         engine,
+        epoch: None,
         fit,
     };
     run.to_the_end(sink)
 }
 
-impl Run<'_, '_> {
+impl Run<'_> {
     /// The training loop.
     fn to_the_end(mut self, sink: &mut dyn Sink) -> Result<Outcome, TrainError> {
         let end = loop {
@@ -180,17 +183,17 @@ impl Run<'_, '_> {
 
     /// One optimizer step.
     fn step(&mut self, sink: &mut dyn Sink) -> Result<MetricRow, TrainError> {
-        let Fit { config, rate, .. } = *self.fit;
+        let config = self.fit.config;
         let began = Instant::now();
         let k = self.progress.step;
-        let batch = self.batch(k);
+        let batch = self.batch(k)?;
         let tokens = batch.iter().map(|micro| micro.tokens() as u64).sum();
         let random = Random::new(config.seed, Purpose::Dropout).at(k);
         let objective = Objective { random, smoothing: config.label_smoothing };
         let Some(gradients) = self.engine.gradients(&batch, objective, &|| sink.interrupted())? else {
             return Err(self.interrupt(sink));
         };
-        let lr = rate(k);
+        let lr = (self.fit.rate)(k);
         let (train_loss, grad_norm) = (gradients.loss as f32, gradients.norm as f32);
         let finite = train_loss.is_finite() && grad_norm.is_finite();
         if finite || !config.stop.diverged {
@@ -207,16 +210,28 @@ impl Run<'_, '_> {
     }
 
     /// The micro-batches of step `k` (from 0).
-    fn batch(&self, k: u64) -> Vec<Arc<MicroBatch>> {
-        let Fit { config, dataset, .. } = *self.fit;
-        let split_of = &dataset.train.examples;
-        let rows = split_of.len();
-        let chosen = examples(rows, config.batch_size, config.seed, config.data.shuffle, k);
-        let tokens = (self.fit.tokens)(k / steps_per_epoch(rows, config.batch_size));
+    fn batch(&mut self, k: u64) -> Result<Vec<Arc<MicroBatch>>, TrainError> {
+        let (config, examples) = (self.fit.config, &self.fit.dataset.train.examples);
+        let per_epoch = steps_per_epoch(examples.len(), config.batch_size);
+        let (tokens, batches) = match self.epoch.take() {
+            Some((number, tokens, batches)) if number == k / per_epoch => (tokens, batches),
+            _ => {
+                let (rows, shuffle) = (examples.len(), config.data.shuffle);
+                let tokens = (self.fit.tokens)(k / per_epoch)?;
+                self.engine.model.check(&tokens)?;
+                (tokens, data::batches(config.seed, k / per_epoch, rows, config.batch_size, shuffle))
+            }
+        };
+        let chosen = &batches[(k % per_epoch) as usize];
         let lengths: Vec<usize> = chosen.iter().map(|&example| length(&tokens, example)).collect();
-        let label = |example: u32| split_of[example as usize].label;
-        let pieces = split(&lengths, config.grad_accumulation);
-        pieces.into_iter().map(|p| Arc::new(MicroBatch::pack(&tokens, &chosen[p.clone()], label, p.start))).collect()
+        let label = |example: u32| examples[example as usize].label;
+        let pieces = split(&lengths, config.grad_accumulation).into_iter();
+        let pack = |piece: std::ops::Range<usize>| {
+            Arc::new(MicroBatch::pack(&tokens, &chosen[piece.clone()], label, piece.start))
+        };
+        let packed = pieces.map(pack).collect();
+        self.epoch = Some((k / per_epoch, tokens, batches));
+        Ok(packed)
     }
 
     fn evaluation_is_due(&self) -> bool {

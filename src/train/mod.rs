@@ -8,6 +8,7 @@ pub mod augment;
 pub mod batch;
 pub mod checkpoint;
 pub mod data;
+pub mod device;
 pub mod engine;
 pub mod evaluate;
 pub mod fit;
@@ -21,8 +22,12 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use data::data_facts;
+pub use data::source::{locate_data, locate_model};
+pub use device::available_devices;
+
 use crate::trial::{
-    CheckpointEvery, DataConfig, DataFacts, Device, EvalRow, Keep, MetricRow, ModelFacts, Outcome, TrialConfig,
+    CheckpointEvery, Device, EvalRow, Keep, MetricRow, ModelFacts, Outcome, TrialConfig, steps_per_epoch,
 };
 
 /// Everything one attempt at a trial needs.
@@ -79,37 +84,59 @@ pub enum TrainError {
 
 /// Trains one trial. The verdicts of the outcome are left empty.
 pub fn train(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainError> {
-    let _ = (job, sink);
-    Err(TrainError::Input("not built yet".into()))
+    let config = job.config;
+    let device = device::open(job.device)?;
+    let dataset = data::load(&config.data, &config.model.from, job.cache)?;
+    let model = load_model(config, dataset.labels.len(), &device)?;
+    model.check(&dataset.eval.tokens)?;
+    let rows = dataset.train.examples.len();
+    let per_epoch = steps_per_epoch(rows, config.batch_size);
+    let first = job.resume.map_or(Ok(0), checkpoint::step)? / per_epoch;
+    let augmenter = augment::Augmenter::new(&config.augmentation, config.seed)?;
+    let encoder = data::encoder(&config.data, &config.model.from)?;
+    let mut epochs = data::Epochs::new(&dataset.train, augmenter, encoder, first);
+    let steps = config.length.steps(rows, config.batch_size);
+    let schedule = schedule::Schedule::new(&config.scheduler, config.lr, config.warmup.steps(steps), steps);
+    let mut engine = engine::Engine::new(model, optim::Settings::new(config), job.threads)?;
+    let fit = fit::Fit {
+        config,
+        dataset: &dataset,
+        tokens: &mut |epoch| epochs.epoch(epoch),
+        rate: &|k| schedule.rate(k),
+        checkpoint_every: job.checkpoint_every,
+    };
+    fit::fit(fit, &mut engine, job.resume, sink)
 }
 
-/// Finds a data source as written in a sweep file: `embedded:NAME` stays, a path is looked up in `roots` in turn and made absolute.
-pub fn locate_data(source: &str, roots: &[std::path::PathBuf]) -> Result<String, TrainError> {
-    let _ = (source, roots);
-    Err(TrainError::Input("not built yet".into()))
-}
-
-/// Finds a checkpoint as written in a sweep file: `embedded:NAME` stays, `hf:` is downloaded into the Hugging Face cache
-/// and becomes its folder, a path is looked up in `roots` in turn and made absolute.
-pub fn locate_model(source: &str, roots: &[std::path::PathBuf]) -> Result<String, TrainError> {
-    let _ = (source, roots);
-    Err(TrainError::Input("not built yet".into()))
-}
-
-/// Reads, splits and tokenises (or finds in `cache`) and says what a plan must know. Sources are located ones.
-pub fn data_facts(data: &DataConfig, model: &str, cache: &dyn Cache) -> Result<DataFacts, TrainError> {
-    let _ = (data, model, cache);
-    Err(TrainError::Input("not built yet".into()))
+/// Reads the checkpoint and lets go of its files.
+fn load_model(config: &TrialConfig, classes: usize, device: &candle_core::Device) -> Result<model::Bert, TrainError> {
+    let files = data::source::checkpoint(&config.model.from)?;
+    let weights: Vec<&[u8]> = files.weights.iter().map(AsRef::as_ref).collect();
+    model::Bert::load(&files.config, &weights, &config.model, classes, config.seed, device)
 }
 
 /// Reads a located checkpoint's headers and says what a plan must know.
 pub fn model_facts(model: &str) -> Result<ModelFacts, TrainError> {
-    let _ = model;
-    Err(TrainError::Input("not built yet".into()))
-}
-
-/// The accelerators that this build and this machine have, best first; the CPU is always there and last.
-#[must_use]
-pub fn available_devices() -> Vec<Device> {
-    vec![Device::Cpu]
+    let files = data::source::checkpoint(model)?;
+    let config = model::config::Config::parse(&files.config)?;
+    let weights: Vec<&[u8]> = files.weights.iter().map(AsRef::as_ref).collect();
+    let tensors = model::parameters::Tensors::read(&weights)?;
+    let mut hash = blake3::Hasher::new();
+    for bytes in std::iter::once(&*files.config).chain(weights.iter().copied()).chain([&*files.tokenizer]) {
+        hash.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
+    }
+    let model::config::DropoutRates { hidden, attention, classifier } = config.dropout;
+    let all: [u64; 3] = [hidden, attention, classifier].map(f64::to_bits);
+    Ok(ModelFacts {
+        hash: hash.finalize().to_hex().to_string(),
+        parameters: tensors.elements(),
+        vocabulary: config.vocabulary,
+        layers: config.layers,
+        hidden: config.hidden,
+        heads: config.heads,
+        intermediate: config.intermediate,
+        max_positions: config.positions,
+        has_pooler: tensors.has_pooler(),
+        dropout: all.iter().all(|bits| *bits == all[0]).then_some(hidden),
+    })
 }

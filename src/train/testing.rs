@@ -227,8 +227,8 @@ pub fn train_at(
 ) -> Result<Outcome, super::TrainError> {
     let tokens = Arc::new(dataset.train.tokens.clone());
     let checkpoint_every = CheckpointEvery::Seconds(1e9);
-    let given = fit::Fit { config, dataset, tokens: &|_| tokens.clone(), rate, checkpoint_every };
-    fit::fit(&given, engine, resume, sink)
+    let given = fit::Fit { config, dataset, tokens: &mut |_| Ok(tokens.clone()), rate, checkpoint_every };
+    fit::fit(given, engine, resume, sink)
 }
 
 /// Random token sequences of these lengths, with types and labels.

@@ -227,3 +227,50 @@ fn tokens_that_the_checkpoint_does_not_know_are_refused() {
     let pair = Tokens { ids: vec![1], types: vec![2], offsets: vec![0, 1] };
     assert!(message(pair).contains("text_pair"));
 }
+
+struct NoCache;
+
+impl super::Cache for NoCache {
+    fn get(&self, _key: &str) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn put(&self, _key: &str, _bytes: &[u8]) {}
+}
+
+/// From a configuration and files to an outcome, augmented, interrupted in the second epoch and resumed.
+#[test]
+fn a_job_runs_from_files_to_an_outcome_and_resumes() {
+    let mut config = busy();
+    config.data.train = fixture("finetune-tiny/train.tsv").display().to_string();
+    config.model.from = fixture("finetune-tiny/checkpoint").display().to_string();
+    config.augmentation = vec![crate::trial::Augmentation::RandomDeletion { rate: 0.2 }];
+    let job = super::Job {
+        config: &config,
+        device: crate::trial::Device::Cpu,
+        threads: 2,
+        checkpoint_every: crate::trial::CheckpointEvery::Steps(3),
+        resume: None,
+        cache: &NoCache,
+    };
+    let mut whole = Kept::default();
+    let outcome = super::train(job, &mut whole).unwrap();
+    assert_eq!((outcome.status, outcome.steps), (Status::Finished, 8));
+    assert_eq!(outcome.labels, ["negative", "neutral", "positive"]);
+    assert!(outcome.tokens_per_second > 0.0);
+    assert_eq!(whole.states.iter().map(|state| state.0).collect::<Vec<_>>(), [3, 6]);
+    let mut kept = Kept { stop_after: Some(5), ..Kept::default() };
+    assert!(matches!(super::train(job, &mut kept), Err(TrainError::Interrupted)));
+    kept.stop_after = None;
+    let state = kept.states.pop().unwrap().2;
+    super::train(super::Job { resume: Some(&state), ..job }, &mut kept).unwrap();
+    assert_eq!((whole.metrics, whole.evals), (kept.metrics, kept.evals));
+}
+
+#[test]
+fn the_facts_of_the_embedded_model_are_known() {
+    let facts = super::model_facts("embedded:minilm-l3").unwrap();
+    assert_eq!((facts.layers, facts.hidden, facts.heads, facts.vocabulary), (3, 384, 12, 8192));
+    assert_eq!((facts.parameters, facts.has_pooler, facts.dropout), (8_667_264, false, Some(0.1)));
+    assert_eq!(facts.hash.len(), 64);
+}

@@ -86,6 +86,13 @@ impl<'a> Tensors<'a> {
         self.0.contains_key("pooler.dense.weight") && self.0.contains_key("pooler.dense.bias")
     }
 
+    /// Elements of the model: embeddings, layers and pooler; heads of other tasks do not count.
+    pub fn elements(&self) -> u64 {
+        let ours = |name: &str| ["embeddings.", "encoder.", "pooler."].iter().any(|stem| name.starts_with(stem));
+        let sizes = self.0.iter().filter(|(name, _)| ours(name) && !name.ends_with("position_ids"));
+        sizes.map(|(_, view)| view.shape().iter().product::<usize>() as u64).sum()
+    }
+
     fn shape(&self, name: &str) -> Option<&[usize]> {
         self.0.get(name).map(TensorView::shape)
     }

@@ -1,0 +1,173 @@
+//! What every method owes to a text, as property tests over real tweets and arbitrary strings.
+
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::words::{Kind, Words};
+use super::*;
+
+fn methods(rate: f64) -> [Augmentation; 3] {
+    [Augmentation::Synonym { rate }, Augmentation::RandomDeletion { rate }, Augmentation::RandomSwap { rate }]
+}
+
+fn tweets() -> Vec<&'static str> {
+    let file = include_str!("../../../assets/data/tweets.tsv");
+    file.lines().skip(1).filter_map(|line| line.split_once('\t')).map(|(_, text)| text).collect()
+}
+
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof![3 => select(tweets()).prop_map(str::to_owned), 1 => any::<String>(), 1 => "([a-z]{1,9}|[ .,!'#@:-]|no|3){0,40}"]
+}
+
+fn example(text: &str) -> Example {
+    Example { text: text.to_owned(), pair: Some(text.chars().rev().collect()), label: 7 }
+}
+
+fn vary(method: &Augmentation, seed: u64, text: &str) -> String {
+    Augmenter::new(std::slice::from_ref(method), seed).unwrap().apply(0, 0, &example(text)).text
+}
+
+/// Whether the letters of `part` come in `whole` in their order.
+fn is_within(part: impl Iterator<Item = char>, whole: &str) -> bool {
+    let mut whole = whole.chars();
+    part.into_iter().all(|letter| whole.any(|other| other == letter))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_variant_is_a_function_of_seed_epoch_and_example(texts in prop::collection::vec(text(), 1..6), rate in 0.0..=1.0, seed: u64) {
+        let augmenter = Augmenter::new(&methods(rate), seed).unwrap();
+        let all = |epoch| texts.iter().enumerate().map(|(i, text)| augmenter.apply(epoch, i, &example(text))).collect::<Vec<_>>();
+        let (first, second) = (all(0), all(1));
+        let again = Augmenter::new(&methods(rate), seed).unwrap();
+        for (i, text) in texts.iter().enumerate().rev() {
+            prop_assert_eq!(&again.apply(1, i, &example(text)), &second[i]);
+            prop_assert_eq!(&again.apply(0, i, &example(text)), &first[i]);
+            prop_assert_eq!(first[i].label, 7);
+            prop_assert!(first[i].pair.is_some());
+        }
+    }
+
+    #[test]
+    fn deletion_and_swap_keep_what_must_stay(text in text(), rate in 0.0..=1.0, seed: u64) {
+        let words = Words::parse(&text);
+        let between = || (0..=words.len()).flat_map(|i| words.gap(i).chars()).filter(|c| !c.is_whitespace());
+        for method in [Augmentation::RandomDeletion { rate }, Augmentation::RandomSwap { rate }] {
+            let varied = vary(&method, seed, &text);
+            prop_assert!(is_within(between(), &varied), "{}", varied);
+            for word in (0..words.len()).filter(|&i| words.kind(i) == Kind::Kept).map(|i| words.word(i)) {
+                prop_assert!(varied.matches(word).count() >= 1, "{} is gone: {}", word, varied);
+            }
+        }
+    }
+
+    #[test]
+    fn synonyms_change_few_words_and_nothing_else(text in select(tweets()), rate in 0.0..=1.0, seed: u64) {
+        let varied = vary(&Augmentation::Synonym { rate }, seed, text);
+        let (before, after) = (Words::parse(text), Words::parse(&varied));
+        prop_assert_eq!(before.len(), after.len());
+        let (mut changed, mut articles) = (0, 0);
+        for i in 0..before.len() {
+            prop_assert_eq!(before.gap(i), after.gap(i));
+            let (old, new) = (before.word(i), after.word(i));
+            if old != new {
+                prop_assert_eq!(before.kind(i), Kind::Free);
+                prop_assert_eq!(old.starts_with(char::is_uppercase), new.starts_with(char::is_uppercase));
+                let article = ["a", "an"].contains(&new.to_lowercase().as_str());
+                if article { articles += 1 } else { changed += 1 }
+            }
+        }
+        let most = ((rate * before.len() as f64).round() as usize).max(1);
+        prop_assert!(changed <= most && articles <= changed, "{} of {}: {}", changed, most, varied);
+    }
+
+    #[test]
+    fn deletion_at_rate_one_leaves_what_must_stay_or_one_word(text in text(), seed: u64) {
+        let words = Words::parse(&text);
+        let kept = (0..words.len()).filter(|&i| words.kind(i) == Kind::Kept).count();
+        let varied = vary(&Augmentation::RandomDeletion { rate: 1.0 }, seed, &text);
+        let left = varied.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).count();
+        prop_assert!(words.len() == 0 || left >= 1, "{:?}", varied);
+        if kept == 0 && words.len() > 0 {
+            prop_assert!((0..words.len()).any(|i| varied.contains(words.word(i))));
+            prop_assert!(varied.len() < text.len() || words.len() == 1);
+        }
+    }
+}
+
+#[test]
+fn rate_zero_deletes_nothing() {
+    for text in tweets() {
+        assert_eq!(vary(&Augmentation::RandomDeletion { rate: 0.0 }, 5, text), text);
+    }
+}
+
+#[test]
+fn another_epoch_gives_another_text() {
+    let texts: Vec<&str> = tweets().into_iter().filter(|text| Words::parse(text).len() >= 12).step_by(17).collect();
+    assert!(texts.len() > 100);
+    for method in methods(0.3) {
+        let augmenter = Augmenter::new(std::slice::from_ref(&method), 3).unwrap();
+        let differs = |(index, text): (usize, &&str)| {
+            (1..6)
+                .any(|epoch| augmenter.apply(epoch, index, &example(text)) != augmenter.apply(0, index, &example(text)))
+        };
+        assert!(texts.iter().enumerate().all(differs), "{method:?}");
+    }
+}
+
+#[test]
+fn examples_and_seeds_do_not_share_their_draws() {
+    let text = example("one morning the old doctor walked slowly over the wide green fields near his house");
+    let swap = [Augmentation::RandomSwap { rate: 0.3 }];
+    let variants = |seed: u64| {
+        let augmenter = Augmenter::new(&swap, seed).unwrap();
+        (0..20).map(|index| augmenter.apply(0, index, &text).text).collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(variants(1).len(), 20);
+    assert!(variants(1).is_disjoint(&variants(2)));
+    let pair = Example { pair: Some(text.text.clone()), ..text.clone() };
+    let varied = Augmenter::new(&swap, 1).unwrap().apply(0, 0, &pair);
+    assert_ne!(Some(varied.text), varied.pair, "each side draws for itself");
+}
+
+#[test]
+fn odd_texts_pass_through() {
+    let long = "the quick brown doctor walked ".repeat(2000);
+    for method in methods(0.5) {
+        for text in ["", " ", "\n\t", "🎉", "🎉🎉 🙂", ":) :D <3", "?!", "42", "not"] {
+            assert_eq!(vary(&method, 1, text), text, "{method:?}");
+        }
+        assert_eq!(vary(&method, 1, "yes").trim(), "yes");
+        assert!(!vary(&method, 1, &long).is_empty());
+        for text in ["привет мир, как дела", "你好，世界", "नमस्ते दुनिया", "مرحبا بالعالم", "zażółć gęślą jaźń"]
+        {
+            assert!(!vary(&method, 1, text).is_empty());
+        }
+    }
+}
+
+#[test]
+fn the_rate_is_the_rate() {
+    let text = vec!["word"; 10_000].join(" ");
+    let left = Words::parse(&vary(&Augmentation::RandomDeletion { rate: 0.3 }, 9, &text)).len();
+    assert!((6_800..7_200).contains(&left), "{left}");
+    let numbered: Vec<String> =
+        (0..1000).map(|i| format!("{}{}", "w".repeat(1 + i / 26), (b'a' + (i % 26) as u8) as char)).collect();
+    let numbered = numbered.join(" ");
+    let swapped = vary(&Augmentation::RandomSwap { rate: 0.01 }, 9, &numbered);
+    let moved = numbered.split(' ').zip(swapped.split(' ')).filter(|(a, b)| a != b).count();
+    assert!((11..=20).contains(&moved), "ten swaps move up to twenty words, not {moved}");
+}
+
+#[test]
+fn a_rate_outside_0_to_1_is_refused() {
+    for rate in [-0.1, 1.1, f64::NAN] {
+        for method in methods(rate) {
+            let message = Augmenter::new(&[method], 0).unwrap_err().to_string();
+            assert!(message.contains("it lies in 0..1"), "{message}");
+        }
+    }
+}

@@ -1,0 +1,471 @@
+//! Whole loads: from files as users have them to splits, tokens and messages.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use super::*;
+use crate::train::augment::Augmenter;
+use crate::train::{data_facts, locate_data, locate_model};
+use crate::trial::Augmentation;
+
+const MODEL: &str = "embedded:minilm-l3";
+
+/// Counts what it gives and takes.
+#[derive(Default)]
+struct Memory {
+    entries: Mutex<HashMap<String, Vec<u8>>>,
+    hits: Mutex<usize>,
+}
+
+impl Cache for Memory {
+    fn get(&self, key: &str) -> Option<Vec<u8>> {
+        let found = self.entries.lock().unwrap().get(key).cloned();
+        *self.hits.lock().unwrap() += usize::from(found.is_some());
+        found
+    }
+
+    fn put(&self, key: &str, bytes: &[u8]) {
+        assert!(key.len() == 64 && key.bytes().all(|b| b.is_ascii_hexdigit()), "a key is hex: {key}");
+        self.entries.lock().unwrap().insert(key.to_owned(), bytes.to_vec());
+    }
+}
+
+fn config(train: &str) -> DataConfig {
+    DataConfig {
+        train: train.to_owned(),
+        eval: EvalSource::Fraction(0.2),
+        text: "text".into(),
+        text_pair: None,
+        label: "label".into(),
+        max_length: 16,
+        limit: None,
+        shuffle: true,
+        seed: 42,
+    }
+}
+
+/// A folder with one file in it.
+struct File {
+    _folder: tempfile::TempDir,
+    path: String,
+}
+
+fn file(name: &str, content: impl AsRef<[u8]>) -> File {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().canonicalize().unwrap().join(name);
+    std::fs::File::create(&path).unwrap().write_all(content.as_ref()).unwrap();
+    File { path: path.to_str().unwrap().to_owned(), _folder: folder }
+}
+
+fn load_file(file: &File) -> Result<Dataset, TrainError> {
+    load(&config(&file.path), MODEL, &Memory::default())
+}
+
+/// All examples, of both splits, as `label text` in some order.
+fn contents(dataset: &Dataset) -> Vec<String> {
+    let of = |example: &Example| format!("{} {}", dataset.labels[example.label as usize], example.text);
+    let mut all: Vec<String> = dataset.train.examples.iter().chain(&dataset.eval.examples).map(of).collect();
+    all.sort();
+    all
+}
+
+/// The message of a load that fails, with FILE for the path.
+fn message(name: &str, content: impl AsRef<[u8]>) -> String {
+    let file = file(name, content);
+    load_file(&file).unwrap_err().to_string().replace(&file.path, "FILE")
+}
+
+#[test]
+fn one_content_in_every_format() {
+    let expected = ["neg bad, \"day\"", "neg so sad", "pos good day", "pos so glad"];
+    let tsv = "label\ttext\npos\tgood day\nneg\tbad, \"day\"\npos\tso glad\nneg\tso sad\n";
+    let csv = "id,label,text\n1,pos,good day\n2,neg,\"bad, \"\"day\"\"\"\n3,pos,so glad\n4,neg,so sad";
+    let jsonl = "{\"text\":\"good day\",\"label\":\"pos\"}\n\n{\"label\":\"neg\",\"text\":\"bad, \\\"day\\\"\",\"n\":1}\n\
+                 {\"text\":\"so glad\",\"label\":\"pos\"}\r\n{\"text\":\"so sad\",\"label\":\"neg\"}\n";
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(tsv.as_bytes()).unwrap();
+    let files = [
+        file("a.tsv", tsv),
+        file("a.TSV", tsv),
+        file("a.tsv", format!("\u{feff}{}", tsv.replace('\n', "\r\n"))),
+        file("a.tsv", tsv.replace("pos\t", " pos \t").replace("so sad\n", "so sad\n\n\n")),
+        file("a.csv", csv),
+        file("a.jsonl", jsonl),
+        file("a.tsv.gz", gzip.finish().unwrap()),
+        file("a.jsonl.zst", zstd::encode_all(jsonl.as_bytes(), 1).unwrap()),
+    ];
+    for file in &files {
+        assert_eq!(contents(&load_file(file).unwrap()), expected, "{}", file.path);
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_file() {
+    let check = |name: &str, content: &str, expected: &str| assert_eq!(message(name, content), expected);
+    check(
+        "a.txt",
+        "x",
+        "FILE: unknown kind of file; known are .tsv, .csv and .jsonl, plain or with .gz or .zst after it",
+    );
+    check("a.tsv", "", "FILE: the file is empty");
+    check("a.csv", " \n\n", "FILE: the file is empty");
+    check("a.tsv", "label\ttext\n", "FILE: a header and no rows");
+    check("a.csv", "label,text", "FILE: a header and no rows");
+    check("a.jsonl", "[1]", "FILE:1: not a JSON object: invalid type: sequence, expected a map at line 1 column 0");
+    check("a.tsv", "label\ttext\na\tx\na\ty\n", "FILE: every row has the label `a`; a classifier needs two at least");
+    check(
+        "a.tsv",
+        "label\ttext\na\tx\nb\ty\n",
+        "FILE: no label has two rows, so nothing can be held out for evaluation; is `label` the column of the labels?",
+    );
+    check("a.tsv", "label\ttext\na\tx\n\ty\n", "FILE:3: the label (column `label`) is empty");
+    check(
+        "a.tsv",
+        "label\ttext\na\tx\ty\n",
+        "FILE:2: the header names 2 columns, this row has 3; a text in a .tsv holds no tab",
+    );
+    check(
+        "a.csv",
+        "label,text\na,b\na,x,y\n",
+        "FILE:3: the header names 2 columns, this row has 3; quote a text that holds a comma",
+    );
+    check("a.csv", "label,text\na,\"x\nb,y\na,z\n", "FILE:2: the row that starts here opens a quote that never closes");
+    check(
+        "a.tsv",
+        "\n\nlabel\ttext\n\n\na\tx\ty\n",
+        "FILE:6: the header names 2 columns, this row has 3; a text in a .tsv holds no tab",
+    );
+    check(
+        "a.csv",
+        "label,text\na,\"x\ny\"\n\r\n\nb\n",
+        "FILE:6: the header names 2 columns, this row has 1; quote a text that holds a comma",
+    );
+    check("a.csv", "text,label\n\"x,a\nb,y\n", "FILE:2: the row that starts here opens a quote that never closes");
+    check("a.tsv", "label\ttext\ttext\na\tx\ty\n", "FILE:1: two columns are called `text` (data.text)");
+    check(
+        "a.tsv",
+        "label\tsentence\na\tx\n",
+        "FILE:1: no column `text` (data.text); the columns are `label`, `sentence`; set data.text to one of them",
+    );
+    check(
+        "a.csv",
+        "Label,text\na,x\n",
+        "FILE:1: no column `label` (data.label); the columns are `Label`, `text`; did you mean data.label: Label?",
+    );
+    check(
+        "a.jsonl",
+        "{\"text\":\"x\",\"label\":1}\n{\"tweet\":\"x\",\"label\":1}",
+        "FILE:2: no column `text` (data.text); the columns are `label`, `tweet`; did you mean data.text: tweet?",
+    );
+    check("a.jsonl", "{\"text\":\"x\",\"label\":null}", "FILE:1: the label (column `label`) is empty");
+    check(
+        "a.jsonl",
+        "{\"text\":\"x\",\"label\":[1]}",
+        "FILE:1: `label` is a list or an object; a text, number or true/false is wanted",
+    );
+    check("a.tsv.gz", "this is no gzip at all", "FILE: cannot be unpacked, broken or cut short: invalid gzip header");
+}
+
+#[test]
+fn bytes_that_are_not_utf8() {
+    assert_eq!(
+        message("a.tsv", b"label\ttext\na\tx\nb\tcaf\xe9\n"),
+        "FILE:3: byte 0xe9 is not UTF-8; save the file as UTF-8"
+    );
+    assert_eq!(
+        message("a.csv", b"\xff\xfel\0a\0"),
+        "FILE:1: byte 0xff is not UTF-8; it looks like UTF-16; save the file as UTF-8"
+    );
+}
+
+#[test]
+fn labels_of_the_eval_file_must_be_known() {
+    let train = file("train.tsv", "label\ttext\na\tx\nb\ty\n");
+    let eval = |content: &str| {
+        let eval = file("eval.tsv", content);
+        let config = DataConfig { eval: EvalSource::File(eval.path.clone()), ..config(&train.path) };
+        load(&config, MODEL, &Memory::default()).map_err(|error| error.to_string().replace(&eval.path, "EVAL"))
+    };
+    let dataset = eval("label\ttext\nb\tz\n").unwrap();
+    assert_eq!((dataset.train.examples.len(), dataset.eval.examples.len(), dataset.eval.examples[0].label), (2, 1, 1));
+    assert_eq!(
+        eval("label\ttext\nb\tz\nc\tz\n").unwrap_err(),
+        "EVAL:3: the label `c` is not in the training data, which has `a`, `b`"
+    );
+}
+
+#[test]
+fn labels_from_json_are_taken_by_their_text() {
+    let rows = [10, 9, 9, 10, 2, 2].map(|n| format!("{{\"text\":{n},\"label\":{n}}}\n"));
+    assert_eq!(load_file(&file("a.jsonl", rows.concat())).unwrap().labels, ["2", "9", "10"], "whole numbers by value");
+    let rows = [true, false, true, false].map(|b| format!("{{\"text\":\"x\",\"label\":{b}}}\n"));
+    assert_eq!(load_file(&file("a.jsonl", rows.concat())).unwrap().labels, ["false", "true"]);
+}
+
+#[test]
+fn tweets_split_by_label_in_file_order() {
+    let dataset = load(&config("embedded:tweets"), MODEL, &Memory::default()).unwrap();
+    assert_eq!(dataset.labels, ["negative", "neutral", "positive"]);
+    assert_eq!(dataset.train.examples.len() + dataset.eval.examples.len(), 4140);
+    let counts =
+        |split: &Split| (0..3).map(|c| split.examples.iter().filter(|e| e.label == c).count()).collect::<Vec<_>>();
+    let (train, eval) = (counts(&dataset.train), counts(&dataset.eval));
+    for class in 0..3 {
+        assert_eq!(eval[class], ((train[class] + eval[class]) as f64 * 0.2).round() as usize);
+        assert!((dataset.class_prior[class] - train[class] as f64 / dataset.train.examples.len() as f64).abs() < 1e-12);
+    }
+    let file = include_str!("../../../assets/data/tweets.tsv");
+    let mut lines = file.lines();
+    let in_order = dataset.train.examples.iter().all(|e| lines.any(|line| line.ends_with(&format!("\t{}", e.text))));
+    assert!(in_order, "training rows keep the order of the file");
+    assert_eq!(dataset.train.examples.len(), dataset.train.tokens.len());
+    let other = load(&DataConfig { seed: 43, ..config("embedded:tweets") }, MODEL, &Memory::default()).unwrap();
+    assert_ne!(other.eval.examples, dataset.eval.examples);
+}
+
+#[test]
+fn limit_takes_the_first_rows_after_the_split() {
+    let whole = load(&config("embedded:tweets"), MODEL, &Memory::default()).unwrap();
+    let limited =
+        load(&DataConfig { limit: Some(2000), ..config("embedded:tweets") }, MODEL, &Memory::default()).unwrap();
+    assert_eq!(limited.train.examples, whole.train.examples[..2000]);
+    assert_eq!(limited.train.tokens.get(1999), whole.train.tokens.get(1999));
+    assert_eq!(limited.eval, whole.eval);
+    let message =
+        load(&DataConfig { limit: Some(2), ..config("embedded:tweets") }, MODEL, &Memory::default()).unwrap_err();
+    assert_eq!(
+        message.to_string(),
+        "embedded:tweets: the 2 training rows have one label only; raise data.limit or mix the rows of the file"
+    );
+}
+
+#[test]
+fn tokens_are_made_once_for_all_splits() {
+    let memory = Memory::default();
+    let first = load(&config("embedded:tweets"), MODEL, &memory).unwrap();
+    assert_eq!((memory.entries.lock().unwrap().len(), *memory.hits.lock().unwrap()), (1, 0));
+    assert_eq!(load(&config("embedded:tweets"), MODEL, &memory).unwrap(), first);
+    load(&DataConfig { seed: 1, limit: Some(2000), ..config("embedded:tweets") }, MODEL, &memory).unwrap();
+    assert_eq!((memory.entries.lock().unwrap().len(), *memory.hits.lock().unwrap()), (1, 2));
+    load(&DataConfig { max_length: 20, ..config("embedded:tweets") }, MODEL, &memory).unwrap();
+    assert_eq!(memory.entries.lock().unwrap().len(), 2, "another length has other tokens");
+    // A broken entry is a miss.
+    for entry in memory.entries.lock().unwrap().values_mut() {
+        entry[100] ^= 1;
+    }
+    assert_eq!(load(&config("embedded:tweets"), MODEL, &memory).unwrap(), first);
+}
+
+#[test]
+fn a_cache_entry_is_taken_whole_or_not_at_all() {
+    let tokens = Tokens { ids: vec![2, 70_000, 3, 2, 3], types: vec![0, 0, 1, 0, 0], offsets: vec![0, 3, 5] };
+    let bytes = tokens.to_bytes();
+    assert_eq!(Tokens::from_bytes(&bytes), Some(tokens));
+    for cut in 0..bytes.len() {
+        assert_eq!(Tokens::from_bytes(&bytes[..cut]), None);
+        let mut flipped = bytes.clone();
+        flipped[cut] ^= 0x10;
+        assert_eq!(Tokens::from_bytes(&flipped), None);
+    }
+    assert_eq!(Tokens::from_bytes(&[bytes.as_slice(), b"x"].concat()), None);
+}
+
+#[test]
+fn facts_of_the_data() {
+    let facts = data_facts(&config("embedded:tweets"), MODEL, &Memory::default()).unwrap();
+    assert_eq!((facts.train_rows, facts.eval_rows), (3312, 828));
+    assert!(facts.mean_tokens > 8.0 && facts.mean_tokens <= 16.0, "{}", facts.mean_tokens);
+    let other = DataConfig { eval: EvalSource::File("embedded:tweets".into()), ..config("embedded:tweets") };
+    let other = data_facts(&other, MODEL, &Memory::default()).unwrap();
+    assert_ne!(other.hash, facts.hash, "the eval file is part of the content");
+    let moved = file("elsewhere.tsv", include_bytes!("../../../assets/data/tweets.tsv"));
+    assert_eq!(data_facts(&config(&moved.path), MODEL, &Memory::default()).unwrap().hash, facts.hash);
+}
+
+#[test]
+fn a_text_of_megabytes_costs_nothing() {
+    let huge = "word ".repeat(4_000_000);
+    let file = file("a.tsv", format!("label\ttext\na\t{huge}\nb\tx\na\ty\nb\tz\n"));
+    let dataset = load_file(&file).unwrap();
+    let all = dataset.train.examples.iter().chain(&dataset.eval.examples);
+    assert_eq!(all.map(|example| example.text.len()).max(), Some(16 * CHARACTERS_PER_TOKEN));
+    assert_eq!(dataset.train.tokens.get(0).0.len().max(dataset.eval.tokens.get(0).0.len()), 16);
+}
+
+#[test]
+fn sources_are_found_or_the_message_says_where_was_looked() {
+    let file = file("mine.tsv", "x");
+    let root = PathBuf::from(&file.path).parent().unwrap().to_path_buf();
+    let roots = [PathBuf::from("/nowhere"), root.clone()];
+    assert_eq!(locate_data("mine.tsv", &roots).unwrap(), file.path);
+    assert_eq!(locate_data(&file.path, &[]).unwrap(), file.path);
+    assert_eq!(locate_data("embedded:tweets", &roots).unwrap(), "embedded:tweets");
+    assert_eq!(locate_model(MODEL, &roots).unwrap(), MODEL);
+    let message =
+        |result: Result<String, TrainError>| result.unwrap_err().to_string().replace(root.to_str().unwrap(), "ROOT");
+    assert_eq!(
+        message(locate_data("other.tsv", &roots)),
+        "data file `other.tsv` not found; looked for /nowhere/other.tsv and ROOT/other.tsv"
+    );
+    assert_eq!(
+        message(locate_data(".", &roots)),
+        "ROOT: a folder; data is one file (.tsv, .csv or .jsonl, also with .gz or .zst)"
+    );
+    assert_eq!(
+        message(locate_data("embedded:news", &roots)),
+        "`embedded:news` is not embedded; known: embedded:tweets"
+    );
+    assert_eq!(
+        message(locate_model("embedded:bert", &roots)),
+        "`embedded:bert` is not embedded; known: embedded:minilm-l3"
+    );
+    assert_eq!(
+        message(locate_model(".", &roots)),
+        "ROOT: no checkpoint folder; it needs config.json, tokenizer.json (or vocab.txt) and model.safetensors"
+    );
+    assert!(message(locate_model("hf:a/b/c", &roots)).contains("is no repository"));
+}
+
+#[test]
+fn batches_cover_an_epoch_once() {
+    for (rows, size) in [(10, 4), (8, 4), (1, 32), (1000, 32), (3, 0)] {
+        for shuffle in [true, false] {
+            let plan = batches(7, 3, rows, size, shuffle);
+            assert_eq!(plan.len() as u64, crate::trial::steps_per_epoch(rows, size));
+            assert!(plan[..plan.len() - 1].iter().all(|batch| batch.len() == size.max(1)));
+            let mut all = plan.concat();
+            assert_eq!(all.is_sorted(), !shuffle || rows < 4);
+            all.sort_unstable();
+            assert_eq!(all, (0..rows as u32).collect::<Vec<_>>());
+        }
+    }
+    assert_eq!(batches(7, 3, 100, 8, true), batches(7, 3, 100, 8, true));
+    assert_ne!(batches(7, 3, 100, 8, true), batches(7, 4, 100, 8, true));
+    assert_ne!(batches(7, 3, 100, 8, true), batches(8, 3, 100, 8, true));
+}
+
+/// Tokens of every variant are the same, asked in order, out of order, twice, or dropped half-way.
+#[test]
+fn epochs_are_a_function_of_the_epoch() {
+    let config = DataConfig { limit: Some(150), ..config("embedded:tweets") };
+    let train = load(&config, MODEL, &Memory::default()).unwrap().train;
+    let epochs = |first| {
+        let methods = [Augmentation::Synonym { rate: 0.2 }, Augmentation::RandomSwap { rate: 0.1 }];
+        Epochs::new(&train, Augmenter::new(&methods, 5).unwrap(), encoder(&config, MODEL).unwrap(), first)
+    };
+    let mut straight = epochs(0);
+    let expected: Vec<_> = (0..4).map(|epoch| straight.epoch(epoch).unwrap()).collect();
+    assert!(expected.windows(2).all(|pair| pair[0] != pair[1]));
+    assert!(expected.iter().all(|tokens| tokens.len() == 150 && **tokens != train.tokens));
+    let mut jumping = epochs(2);
+    for epoch in [2, 0, 3, 3, 1] {
+        assert_eq!(jumping.epoch(epoch).unwrap(), expected[epoch as usize]);
+    }
+    drop(epochs(9));
+    let none = Augmenter::new(&[], 5).unwrap();
+    let mut clean = Epochs::new(&train, none, encoder(&config, MODEL).unwrap(), 0);
+    assert_eq!(*clean.epoch(0).unwrap(), train.tokens);
+    assert!(std::sync::Arc::ptr_eq(&clean.epoch(0).unwrap(), &clean.epoch(1).unwrap()));
+}
+
+/// The tokenizer of the embedded checkpoint as a folder with `vocab.txt` and `config.json` would hold it.
+fn folder_with_vocabulary(settings: &str, label2id: &str) -> tempfile::TempDir {
+    let files = source::checkpoint(MODEL).unwrap();
+    let tokenizer: serde_json::Value = serde_json::from_slice(&files.tokenizer).unwrap();
+    let pieces = tokenizer["model"]["vocab"].as_object().unwrap();
+    let mut pieces: Vec<(&String, u64)> = pieces.iter().map(|(piece, id)| (piece, id.as_u64().unwrap())).collect();
+    pieces.sort_by_key(|(_, id)| *id);
+    let vocabulary: Vec<&str> = pieces.iter().map(|(piece, _)| piece.as_str()).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, content: &[u8]| {
+        std::fs::File::create(folder.path().join(name)).unwrap().write_all(content).unwrap();
+    };
+    write("vocab.txt", vocabulary.join("\n").as_bytes());
+    write("tokenizer_config.json", settings.as_bytes());
+    write("config.json", format!("{{\"max_position_embeddings\": 64, \"label2id\": {label2id}}}").as_bytes());
+    write("model.safetensors", b"weights");
+    folder
+}
+
+#[test]
+fn a_vocabulary_makes_the_same_tokens() {
+    let folder = folder_with_vocabulary("{}", "null");
+    let model = folder.path().to_str().unwrap();
+    let with_tokenizer = load(&config("embedded:tweets"), MODEL, &Memory::default()).unwrap();
+    assert_eq!(load(&config("embedded:tweets"), model, &Memory::default()).unwrap(), with_tokenizer);
+    assert_eq!(source::checkpoint(model).unwrap().weights, [b"weights".as_slice()]);
+    let cased = folder_with_vocabulary("{\"do_lower_case\": false}", "null");
+    let cased = load(&config("embedded:tweets"), cased.path().to_str().unwrap(), &Memory::default()).unwrap();
+    assert_ne!(cased.train.tokens, with_tokenizer.train.tokens);
+}
+
+#[test]
+fn the_checkpoint_may_order_the_labels() {
+    let order = |label2id: &str| {
+        let folder = folder_with_vocabulary("{}", label2id);
+        load(&config("embedded:tweets"), folder.path().to_str().unwrap(), &Memory::default()).unwrap().labels
+    };
+    let by_name = ["negative", "neutral", "positive"];
+    assert_eq!(order(r#"{"positive": 0, "negative": 1, "neutral": 2}"#), ["positive", "negative", "neutral"]);
+    assert_eq!(order(r#"{"LABEL_0": 0, "LABEL_1": 1, "LABEL_2": 2}"#), by_name);
+    assert_eq!(order(r#"{"positive": 0, "negative": 1}"#), by_name);
+    assert_eq!(order(r#"{"positive": 0, "negative": 1, "neutral": 1}"#), by_name);
+    assert_eq!(order(r#"{"positive": "a"}"#), by_name);
+}
+
+#[test]
+fn a_checkpoint_that_cannot_be_used() {
+    let folder = folder_with_vocabulary("{}", "null");
+    let model = folder.path().to_str().unwrap().to_owned();
+    let fail = |config: &DataConfig| {
+        load(config, &model, &Memory::default()).unwrap_err().to_string().replace(&model, "MODEL")
+    };
+    let tweets = config("embedded:tweets");
+    assert_eq!(
+        fail(&DataConfig { max_length: 65, ..tweets.clone() }),
+        "data.max_length is 65, but the checkpoint MODEL has positions for 64 tokens; lower it"
+    );
+    assert_eq!(
+        fail(&DataConfig { max_length: 2, ..tweets.clone() }),
+        "data.max_length is 2, but [CLS] and [SEP] alone take 2; raise it"
+    );
+    let remove = |name: &str| std::fs::remove_file(folder.path().join(name)).unwrap();
+    remove("model.safetensors");
+    let weights = |model: &str| source::checkpoint(model).unwrap_err().to_string().replace(model, "MODEL");
+    assert_eq!(
+        weights(&model),
+        "MODEL: no model.safetensors; a checkpoint folder holds config.json, tokenizer.json and model.safetensors"
+    );
+    std::fs::File::create(folder.path().join("vocab.txt")).unwrap().write_all(b"[PAD]\n[UNK]\n").unwrap();
+    assert_eq!(
+        fail(&tweets),
+        "MODEL/vocab.txt: no line `[CLS]`; a BERT's vocabulary holds [UNK], [CLS] and [SEP], a word piece a line"
+    );
+    remove("vocab.txt");
+    assert_eq!(
+        fail(&tweets),
+        "MODEL: neither tokenizer.json nor vocab.txt; copy one of them from the checkpoint's page into the folder"
+    );
+}
+
+#[test]
+fn shards_of_a_checkpoint_are_read_by_name() {
+    let folder = folder_with_vocabulary("{}", "null");
+    let write = |name: &str, content: &[u8]| {
+        std::fs::File::create(folder.path().join(name)).unwrap().write_all(content).unwrap();
+    };
+    std::fs::remove_file(folder.path().join("model.safetensors")).unwrap();
+    write("b.safetensors", b"second");
+    write("a.safetensors", b"first");
+    let index = |map: &str| {
+        write("model.safetensors.index.json", format!("{{\"weight_map\": {map}}}").as_bytes());
+        source::checkpoint(folder.path().to_str().unwrap())
+    };
+    let found = index(r#"{"x": "b.safetensors", "y": "a.safetensors", "z": "b.safetensors"}"#).unwrap();
+    assert_eq!(found.weights, [b"first".as_slice(), b"second"]);
+    for wrong in [r#"{"x": "../secret"}"#, r#"{"x": 1}"#, "{}", "null"] {
+        assert!(index(wrong).unwrap_err().to_string().contains("not an index of shards"), "{wrong}");
+    }
+}

@@ -1,0 +1,246 @@
+//! From texts to token numbers, packed; and their form in the cache.
+//!
+//! Guarantees: equal to what transformers' fast tokenizers make of the same text and `max_length` (padding off,
+//! truncation longest first), in the examples' order, whatever the number of threads.
+
+use rayon::prelude::*;
+use tokenizers::processors::bert::BertProcessing;
+use tokenizers::{EncodeInput, PostProcessor, Tokenizer, TruncationParams};
+
+use super::Example;
+use crate::train::TrainError;
+
+/// Token numbers of many examples, one after the other without padding: example i owns `offsets[i]..offsets[i + 1]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tokens {
+    /// `[CLS]` and `[SEP]` included.
+    pub ids: Vec<u32>,
+    /// 0 for the first sentence, 1 for the second; as long as `ids`.
+    pub types: Vec<u8>,
+    /// One more than there are examples, from 0.
+    pub offsets: Vec<u32>,
+}
+
+impl Default for Tokens {
+    fn default() -> Self {
+        Self { ids: Vec::new(), types: Vec::new(), offsets: vec![0] }
+    }
+}
+
+impl Tokens {
+    /// Examples.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.offsets.len() - 1
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Ids and types of example `index`.
+    #[must_use]
+    pub fn get(&self, index: usize) -> (&[u32], &[u8]) {
+        let range = self.offsets[index] as usize..self.offsets[index + 1] as usize;
+        (&self.ids[range.clone()], &self.types[range])
+    }
+
+    /// The examples of these indices, in their order.
+    #[must_use]
+    pub fn select(&self, indices: &[u32]) -> Self {
+        let mut selected = Self::default();
+        for &index in indices {
+            let (ids, types) = self.get(index as usize);
+            selected.push(ids, types);
+        }
+        selected
+    }
+
+    fn push(&mut self, ids: &[u32], types: &[u8]) {
+        self.ids.extend_from_slice(ids);
+        self.types.extend_from_slice(types);
+        self.offsets.push(self.ids.len() as u32);
+    }
+
+    /// The form for the cache: a mark, blake3 of what follows, two counts, then offsets, ids (little-endian), types.
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        let mut body = Vec::with_capacity(8 + 4 * self.offsets.len() + 5 * self.ids.len());
+        for number in [self.len() as u32, self.ids.len() as u32].iter().chain(&self.offsets).chain(&self.ids) {
+            body.extend_from_slice(&number.to_le_bytes());
+        }
+        body.extend_from_slice(&self.types);
+        [MARK, blake3::hash(&body).as_bytes(), &body].concat()
+    }
+
+    /// None for anything that [`Tokens::to_bytes`] did not write.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (hash, body) = bytes.strip_prefix(MARK)?.split_first_chunk::<32>()?;
+        if blake3::hash(body).as_bytes() != hash {
+            return None;
+        }
+        let (counts, rest) = body.split_at_checked(8)?;
+        let counts = numbers(counts);
+        let (examples, tokens) = (counts[0] as usize, counts[1] as usize);
+        let (offsets, rest) = rest.split_at_checked(4 * (examples + 1))?;
+        let (ids, types) = rest.split_at_checked(4 * tokens)?;
+        (types.len() == tokens).then(|| Self { ids: numbers(ids), types: types.to_vec(), offsets: numbers(offsets) })
+    }
+}
+
+const MARK: &[u8] = b"plateau tokens 1\n";
+
+fn numbers(bytes: &[u8]) -> Vec<u32> {
+    let (words, _) = bytes.as_chunks::<4>();
+    words.iter().map(|word| u32::from_le_bytes(*word)).collect()
+}
+
+/// A tokenizer set up for one `max_length`.
+pub struct Encoder {
+    tokenizer: Tokenizer,
+}
+
+impl Encoder {
+    /// From the bytes of a `tokenizer.json`; its own padding and truncation are switched off. `[CLS]` and `[SEP]` come
+    /// from its post-processor, else are put where BERT has them. `name` stands in messages.
+    pub fn new(name: &str, tokenizer_json: &[u8], max_length: usize, pair: bool) -> Result<Self, TrainError> {
+        let wrong = |why: &str| TrainError::Input(format!("{name}: tokenizer.json: {why}"));
+        let mut tokenizer = Tokenizer::from_bytes(tokenizer_json).map_err(|error| wrong(&error.to_string()))?;
+        tokenizer.with_padding(None);
+        if tokenizer.get_post_processor().is_none() {
+            let special = |token: &str| {
+                let id = tokenizer.token_to_id(token);
+                id.map(|id| (token.to_owned(), id)).ok_or_else(|| wrong(&format!("no post-processor and no {token}")))
+            };
+            let bert = BertProcessing::new(special("[SEP]")?, special("[CLS]")?);
+            tokenizer.with_post_processor(Some(bert));
+        }
+        let added = tokenizer.get_post_processor().map_or(0, |processor| processor.added_tokens(pair));
+        if max_length <= added {
+            return Err(TrainError::Input(format!(
+                "data.max_length is {max_length}, but [CLS] and [SEP] alone take {added}; raise it"
+            )));
+        }
+        let truncation = TruncationParams { max_length, ..TruncationParams::default() };
+        tokenizer.with_truncation(Some(truncation)).map_err(|error| wrong(&error.to_string()))?;
+        Ok(Self { tokenizer })
+    }
+
+    /// All examples, on the threads of the current rayon pool.
+    pub fn encode(&self, examples: &[Example]) -> Result<Tokens, TrainError> {
+        /// Examples a task.
+        const CHUNK: usize = 256;
+        let parts = examples
+            .par_chunks(CHUNK)
+            .map(|chunk| {
+                let mut tokens = Tokens::default();
+                chunk.iter().try_for_each(|example| self.append(example, &mut tokens))?;
+                Ok(tokens)
+            })
+            .collect::<Result<Vec<_>, TrainError>>()?;
+        let mut all = Tokens::default();
+        for part in parts {
+            let start = all.ids.len() as u32;
+            all.offsets.extend(part.offsets[1..].iter().map(|end| start + end));
+            all.ids.extend(part.ids);
+            all.types.extend(part.types);
+        }
+        Ok(all)
+    }
+
+    /// Puts one example behind those in `tokens`.
+    pub fn append(&self, example: &Example, tokens: &mut Tokens) -> Result<(), TrainError> {
+        let input = match &example.pair {
+            Some(pair) => EncodeInput::from((example.text.as_str(), pair.as_str())),
+            None => EncodeInput::from(example.text.as_str()),
+        };
+        let encoding = self
+            .tokenizer
+            .encode_fast(input, true)
+            .map_err(|error| TrainError::Input(format!("a text cannot be tokenised: {error}")))?;
+        tokens.ids.extend_from_slice(encoding.get_ids());
+        tokens.types.extend(encoding.get_type_ids().iter().map(|&kind| kind as u8));
+        tokens.offsets.push(tokens.ids.len() as u32);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EMBEDDED: &[u8] = include_bytes!("../../../assets/models/minilm-l3/tokenizer.json");
+
+    fn example(text: &str, pair: Option<&str>) -> Example {
+        Example { text: text.to_owned(), pair: pair.map(str::to_owned), label: 0 }
+    }
+
+    /// The embedded tokenizer with one key of its JSON changed.
+    fn changed(key: &str, value: serde_json::Value) -> Vec<u8> {
+        let mut tokenizer: serde_json::Value = serde_json::from_slice(EMBEDDED).unwrap();
+        tokenizer[key] = value;
+        tokenizer.to_string().into_bytes()
+    }
+
+    /// Tokens as text, and types.
+    fn check(tokenizer: &[u8], max_length: usize, texts: (&str, Option<&str>), expected: (&str, &str)) {
+        let encoder = Encoder::new("test", tokenizer, max_length, texts.1.is_some()).unwrap();
+        let tokens = encoder.encode(&[example(texts.0, texts.1)]).unwrap();
+        let words: Vec<String> = tokens.ids.iter().map(|&id| encoder.tokenizer.id_to_token(id).unwrap()).collect();
+        let types: String = tokens.types.iter().map(u8::to_string).collect();
+        assert_eq!((words.join(" ").as_str(), types.as_str()), expected, "{texts:?}");
+    }
+
+    #[test]
+    fn texts_and_pairs_are_truncated_longest_first() {
+        check(EMBEDDED, 16, ("Good day!", None), ("[CLS] good day ! [SEP]", "00000"));
+        check(EMBEDDED, 4, ("Good day!", None), ("[CLS] good day [SEP]", "0000"));
+        check(EMBEDDED, 16, ("", None), ("[CLS] [SEP]", "00"));
+        check(EMBEDDED, 16, ("a b", Some("c")), ("[CLS] a b [SEP] c [SEP]", "000011"));
+        check(EMBEDDED, 8, ("a b c d e f g", Some("x y")), ("[CLS] a b c [SEP] x y [SEP]", "00000111"));
+        check(EMBEDDED, 8, ("a b", Some("s t u v w x")), ("[CLS] a b [SEP] s t u [SEP]", "00001111"));
+        check(EMBEDDED, 7, ("a b c d", Some("w x y z")), ("[CLS] a b [SEP] w x [SEP]", "0000111"));
+    }
+
+    #[test]
+    fn the_files_own_padding_and_truncation_are_off() {
+        let padding = serde_json::json!({"strategy": {"Fixed": 128}, "direction": "Right", "pad_to_multiple_of": null,
+            "pad_id": 0, "pad_type_id": 0, "pad_token": "[PAD]"});
+        check(&changed("padding", padding), 16, ("good", None), ("[CLS] good [SEP]", "000"));
+        let truncation =
+            serde_json::json!({"direction": "Left", "max_length": 3, "strategy": "OnlyFirst", "stride": 0});
+        check(&changed("truncation", truncation), 16, ("a b c d", None), ("[CLS] a b c d [SEP]", "000000"));
+    }
+
+    #[test]
+    fn without_a_post_processor_bert_s_is_used() {
+        let bare = changed("post_processor", serde_json::Value::Null);
+        check(&bare, 5, ("a b c d", None), ("[CLS] a b c [SEP]", "00000"));
+        check(&bare, 16, ("a", Some("b")), ("[CLS] a [SEP] b [SEP]", "00011"));
+    }
+
+    #[test]
+    fn any_number_of_threads_gives_the_same_tokens() {
+        let texts: Vec<Example> = (0..1000).map(|i| example(&"word and ".repeat(i % 7), None)).collect();
+        let encoder = Encoder::new("test", EMBEDDED, 12, false).unwrap();
+        let with = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| encoder.encode(&texts).unwrap())
+        };
+        let tokens = with(1);
+        assert_eq!(with(4), tokens);
+        assert_eq!(tokens.len(), 1000);
+        assert_eq!(tokens.select(&[3, 1]).get(0), tokens.get(3));
+        let mut one_by_one = Tokens::default();
+        for text in &texts {
+            encoder.append(text, &mut one_by_one).unwrap();
+        }
+        assert_eq!(one_by_one, tokens);
+    }
+
+    #[test]
+    fn a_broken_tokenizer_is_named() {
+        let message = Encoder::new("folder", b"{}", 16, false).err().unwrap().to_string();
+        assert!(message.starts_with("folder: tokenizer.json: "), "{message}");
+    }
+}
