@@ -6,7 +6,6 @@
 use std::ops::Range;
 
 use super::data::Tokens;
-use super::random::{Purpose, Random};
 
 /// Tokens that a micro-batch aims at: enough for the matrix products to run at full speed, little enough that its
 /// activations stay small.
@@ -66,17 +65,6 @@ pub fn length(tokens: &Tokens, example: u32) -> usize {
     span(tokens, example).len()
 }
 
-/// Examples of the batch that step `step` (from 0) of an epoch of `rows` examples reads.
-pub fn examples(rows: usize, batch_size: usize, seed: u64, shuffle: bool, step: u64) -> Vec<u32> {
-    let steps = crate::trial::steps_per_epoch(rows, batch_size);
-    let (epoch, place) = (step / steps, (step % steps) as usize);
-    let mut order: Vec<u32> = (0..rows as u32).collect();
-    if shuffle {
-        Random::new(seed, Purpose::Shuffle).at(epoch).shuffle(&mut order);
-    }
-    order[place * batch_size..rows.min((place + 1) * batch_size)].to_vec()
-}
-
 /// Cuts a batch of sequences of these lengths into `parts` pieces of about equal count, and each of those into pieces of
 /// about equal tokens, at most about [`MICRO_BATCH_TOKENS`] each.
 pub fn split(lengths: &[usize], parts: usize) -> Vec<Range<usize>> {
@@ -121,17 +109,6 @@ mod tests {
                 prop_assert!(lengths[piece].iter().sum::<usize>() <= MICRO_BATCH_TOKENS + 300);
             }
         }
-    }
-
-    #[test]
-    fn an_epoch_reads_every_example_once() {
-        let mut seen: Vec<u32> = (0..4).flat_map(|step| examples(10, 3, 7, true, step)).collect();
-        assert_ne!(seen, (0..10).collect::<Vec<_>>());
-        assert_ne!(seen, (4..8).flat_map(|step| examples(10, 3, 7, true, step)).collect::<Vec<_>>());
-        seen.sort_unstable();
-        assert_eq!(seen, (0..10).collect::<Vec<_>>());
-        assert_eq!(examples(10, 3, 7, false, 3), [9]);
-        assert_eq!(examples(10, 3, 7, false, 4), [0, 1, 2]);
     }
 
     #[test]

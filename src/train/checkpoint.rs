@@ -102,7 +102,7 @@ pub fn write(engine: &Engine, progress: &Progress) -> Result<Vec<u8>, TrainError
     safetensors::serialize(arrays, Some(header)).map_err(|e| TrainError::Sink(std::io::Error::other(e)))
 }
 
-/// The step after which a state was saved.
+/// Steps taken when a state was saved.
 pub fn step(bytes: &[u8]) -> Result<u64, TrainError> {
     progress(bytes).map(|progress| progress.step)
 }

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use super::batch::{MicroBatch, examples, length, split};
-use super::data::{Dataset, Tokens};
+use super::batch::{MicroBatch, length, split};
+use super::data::{self, Dataset, Tokens};
 use super::engine::{Engine, Objective};
 use super::evaluate::Evaluation;
 use super::random::{Purpose, Random};
@@ -89,7 +89,7 @@ pub struct Fit<'a> {
     pub config: &'a TrialConfig,
     pub dataset: &'a Dataset,
     /// Tokens of the training split as epoch e (from 0) reads them.
-    pub tokens: &'a dyn Fn(u64) -> Result<Arc<Tokens>, TrainError>,
+    pub tokens: &'a mut dyn FnMut(u64) -> Result<Arc<Tokens>, TrainError>,
     /// Learning rate of step k (from 0).
     pub rate: &'a dyn Fn(u64) -> f64,
     pub checkpoint_every: CheckpointEvery,
@@ -103,9 +103,11 @@ enum End {
 }
 
 /// A trial on its way.
-struct Run<'a, 'b> {
-    fit: &'a Fit<'a>,
-    engine: &'b mut Engine,
+struct Run<'a> {
+    fit: Fit<'a>,
+    engine: &'a mut Engine,
+    /// The epoch being read: its number, tokens and batches.
+    epoch: Option<(u64, Arc<Tokens>, Vec<Vec<u32>>)>,
     evaluation: Evaluation,
     progress: Progress,
     steps: u64,
@@ -119,9 +121,9 @@ struct Run<'a, 'b> {
 }
 
 /// Trains from where `resume` stands (or from the start) to the end.
-pub fn fit(
-    fit: &Fit<'_>,
-    engine: &mut Engine,
+pub fn fit<'a>(
+    fit: Fit<'a>,
+    engine: &'a mut Engine,
     resume: Option<&[u8]>,
     sink: &mut dyn Sink,
 ) -> Result<Outcome, TrainError> {
@@ -140,12 +142,13 @@ pub fn fit(
         saved_at: progress.step,
         progress,
         engine,
+        epoch: None,
         fit,
     };
     run.to_the_end(sink)
 }
 
-impl Run<'_, '_> {
+impl Run<'_> {
     /// The training loop.
     fn to_the_end(mut self, sink: &mut dyn Sink) -> Result<Outcome, TrainError> {
         let end = loop {
@@ -180,7 +183,7 @@ impl Run<'_, '_> {
 
     /// One optimizer step.
     fn step(&mut self, sink: &mut dyn Sink) -> Result<MetricRow, TrainError> {
-        let Fit { config, rate, .. } = *self.fit;
+        let config = self.fit.config;
         let began = Instant::now();
         let k = self.progress.step;
         let batch = self.batch(k)?;
@@ -190,7 +193,7 @@ impl Run<'_, '_> {
         let Some(gradients) = self.engine.gradients(&batch, objective, &|| sink.interrupted())? else {
             return Err(self.interrupt(sink));
         };
-        let lr = rate(k);
+        let lr = (self.fit.rate)(k);
         let (train_loss, grad_norm) = (gradients.loss as f32, gradients.norm as f32);
         let finite = train_loss.is_finite() && grad_norm.is_finite();
         if finite || !config.stop.diverged {
@@ -207,17 +210,28 @@ impl Run<'_, '_> {
     }
 
     /// The micro-batches of step `k` (from 0).
-    fn batch(&self, k: u64) -> Result<Vec<Arc<MicroBatch>>, TrainError> {
-        let Fit { config, dataset, .. } = *self.fit;
-        let split_of = &dataset.train.examples;
-        let rows = split_of.len();
-        let chosen = examples(rows, config.batch_size, config.seed, config.data.shuffle, k);
-        let tokens = (self.fit.tokens)(k / steps_per_epoch(rows, config.batch_size))?;
+    fn batch(&mut self, k: u64) -> Result<Vec<Arc<MicroBatch>>, TrainError> {
+        let (config, examples) = (self.fit.config, &self.fit.dataset.train.examples);
+        let per_epoch = steps_per_epoch(examples.len(), config.batch_size);
+        let (tokens, batches) = match self.epoch.take() {
+            Some((number, tokens, batches)) if number == k / per_epoch => (tokens, batches),
+            _ => {
+                let (rows, shuffle) = (examples.len(), config.data.shuffle);
+                let tokens = (self.fit.tokens)(k / per_epoch)?;
+                self.engine.model.check(&tokens)?;
+                (tokens, data::batches(config.seed, k / per_epoch, rows, config.batch_size, shuffle))
+            }
+        };
+        let chosen = &batches[(k % per_epoch) as usize];
         let lengths: Vec<usize> = chosen.iter().map(|&example| length(&tokens, example)).collect();
-        let label = |example: u32| split_of[example as usize].label;
-        let pieces = split(&lengths, config.grad_accumulation);
-        let pack = |p: std::ops::Range<usize>| MicroBatch::pack(&tokens, &chosen[p.clone()], label, p.start);
-        Ok(pieces.into_iter().map(|piece| Arc::new(pack(piece))).collect())
+        let label = |example: u32| examples[example as usize].label;
+        let pieces = split(&lengths, config.grad_accumulation).into_iter();
+        let pack = |piece: std::ops::Range<usize>| {
+            Arc::new(MicroBatch::pack(&tokens, &chosen[piece.clone()], label, piece.start))
+        };
+        let packed = pieces.map(pack).collect();
+        self.epoch = Some((k / per_epoch, tokens, batches));
+        Ok(packed)
     }
 
     fn evaluation_is_due(&self) -> bool {
@@ -335,4 +349,28 @@ fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn watch(losses: impl IntoIterator<Item = f32>) -> Option<(usize, String)> {
+        let mut watch = Watch::default();
+        losses.into_iter().enumerate().find_map(|(i, loss)| watch.see(loss, 1.0).map(|reason| (i, reason)))
+    }
+
+    #[test]
+    fn divergence_is_a_lasting_rise_or_a_number_that_is_none() {
+        assert_eq!(watch([1.0; 100]), None);
+        assert_eq!(
+            watch((0..100).map(|i| if i % 10 == 7 { 15.0 } else { 1.0 })),
+            None,
+            "single spikes are no divergence"
+        );
+        let (at, reason) = watch((0..100).map(|i| 1.0 + 0.2 * i as f32)).unwrap();
+        insta::assert_snapshot!(format!("{at}: {reason}"), @"26: the training loss ran away: 4.300 over the last 20 steps, 1.400 at the start");
+        assert_eq!(watch([1.0, f32::INFINITY]).unwrap().1, "the training loss became inf");
+        assert_eq!(Watch::default().see(1.0, f32::NAN).unwrap(), "the gradient norm became NaN");
+    }
 }

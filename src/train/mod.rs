@@ -8,7 +8,7 @@ pub mod augment;
 pub mod batch;
 pub mod checkpoint;
 pub mod data;
-pub mod devices;
+pub mod device;
 pub mod engine;
 pub mod evaluate;
 pub mod fit;
@@ -24,19 +24,11 @@ mod tests;
 
 pub use data::data_facts;
 pub use data::source::{locate_data, locate_model};
-pub use devices::available_devices;
-pub use model::facts::model_facts;
+pub use device::available_devices;
 
-use std::cell::RefCell;
-
-use self::augment::Augmenter;
-use self::data::Epochs;
-use self::engine::Engine;
-use self::fit::Fit;
-use self::model::Bert;
-use self::optim::Settings;
-use self::schedule::Schedule;
-use crate::trial::{CheckpointEvery, Device, EvalRow, Keep, MetricRow, Outcome, TrialConfig, steps_per_epoch};
+use crate::trial::{
+    CheckpointEvery, Device, EvalRow, Keep, MetricRow, ModelFacts, Outcome, TrialConfig, steps_per_epoch,
+};
 
 /// Everything one attempt at a trial needs.
 #[derive(Clone, Copy)]
@@ -93,28 +85,58 @@ pub enum TrainError {
 /// Trains one trial. The verdicts of the outcome are left empty.
 pub fn train(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainError> {
     let config = job.config;
+    let device = device::open(job.device)?;
     let dataset = data::load(&config.data, &config.model.from, job.cache)?;
-    let checkpoint = data::source::checkpoint(&config.model.from)?;
-    let weights: Vec<&[u8]> = checkpoint.weights.iter().map(AsRef::as_ref).collect();
-    let device = devices::open(job.device)?;
-    let model = Bert::load(&checkpoint.config, &weights, &config.model, dataset.labels.len(), config.seed, &device)?;
-    model.check(&dataset.train.tokens)?;
+    let model = load_model(config, dataset.labels.len(), &device)?;
     model.check(&dataset.eval.tokens)?;
-    let mut engine = Engine::new(model, Settings::new(config), job.threads)?;
-
     let rows = dataset.train.examples.len();
-    let steps = config.length.steps(rows, config.batch_size);
-    let schedule = Schedule::new(&config.scheduler, config.lr, config.warmup.steps(steps), steps);
-    let first = job.resume.map(checkpoint::step).transpose()?.unwrap_or(0) / steps_per_epoch(rows, config.batch_size);
+    let per_epoch = steps_per_epoch(rows, config.batch_size);
+    let first = job.resume.map_or(Ok(0), checkpoint::step)? / per_epoch;
+    let augmenter = augment::Augmenter::new(&config.augmentation, config.seed)?;
     let encoder = data::encoder(&config.data, &config.model.from)?;
-    let epochs =
-        RefCell::new(Epochs::new(&dataset.train, Augmenter::new(&config.augmentation, config.seed)?, encoder, first));
-    let fit = Fit {
+    let mut epochs = data::Epochs::new(&dataset.train, augmenter, encoder, first);
+    let steps = config.length.steps(rows, config.batch_size);
+    let schedule = schedule::Schedule::new(&config.scheduler, config.lr, config.warmup.steps(steps), steps);
+    let mut engine = engine::Engine::new(model, optim::Settings::new(config), job.threads)?;
+    let fit = fit::Fit {
         config,
         dataset: &dataset,
-        tokens: &|epoch| epochs.borrow_mut().epoch(epoch),
-        rate: &|step| schedule.rate(step),
+        tokens: &mut |epoch| epochs.epoch(epoch),
+        rate: &|k| schedule.rate(k),
         checkpoint_every: job.checkpoint_every,
     };
-    fit::fit(&fit, &mut engine, job.resume, sink)
+    fit::fit(fit, &mut engine, job.resume, sink)
+}
+
+/// Reads the checkpoint and lets go of its files.
+fn load_model(config: &TrialConfig, classes: usize, device: &candle_core::Device) -> Result<model::Bert, TrainError> {
+    let files = data::source::checkpoint(&config.model.from)?;
+    let weights: Vec<&[u8]> = files.weights.iter().map(AsRef::as_ref).collect();
+    model::Bert::load(&files.config, &weights, &config.model, classes, config.seed, device)
+}
+
+/// Reads a located checkpoint's headers and says what a plan must know.
+pub fn model_facts(model: &str) -> Result<ModelFacts, TrainError> {
+    let files = data::source::checkpoint(model)?;
+    let config = model::config::Config::parse(&files.config)?;
+    let weights: Vec<&[u8]> = files.weights.iter().map(AsRef::as_ref).collect();
+    let tensors = model::parameters::Tensors::read(&weights)?;
+    let mut hash = blake3::Hasher::new();
+    for bytes in std::iter::once(&*files.config).chain(weights.iter().copied()).chain([&*files.tokenizer]) {
+        hash.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
+    }
+    let model::config::DropoutRates { hidden, attention, classifier } = config.dropout;
+    let all: [u64; 3] = [hidden, attention, classifier].map(f64::to_bits);
+    Ok(ModelFacts {
+        hash: hash.finalize().to_hex().to_string(),
+        parameters: tensors.elements(),
+        vocabulary: config.vocabulary,
+        layers: config.layers,
+        hidden: config.hidden,
+        heads: config.heads,
+        intermediate: config.intermediate,
+        max_positions: config.positions,
+        has_pooler: tensors.has_pooler(),
+        dropout: all.iter().all(|bits| *bits == all[0]).then_some(hidden),
+    })
 }

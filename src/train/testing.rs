@@ -3,12 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use candle_core::{Device, Tensor};
 use tokenizers::Tokenizer;
 
+use super::batch::MicroBatch;
 use super::data::{Dataset, Example, Split, Tokens};
 use super::engine::Engine;
 use super::model::Bert;
 use super::optim::Settings;
+use super::random::{Purpose, Random};
 use super::{Sink, fit};
 use crate::trial::{
     CheckpointEvery, DataConfig, EvalRow, EvalSource, FractionOrSteps, Keep, Length, MetricRow, ModelConfig,
@@ -43,9 +46,52 @@ impl Checkpoint {
         Self::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/models/minilm-l3"))
     }
 
+    /// A small BERT of random weights; `more` is put into its `config.json`.
+    pub fn random(seed: u64, more: &str) -> Self {
+        let sizes = r#""vocab_size": 50, "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3,
+            "intermediate_size": 40, "max_position_embeddings": 40, "type_vocab_size": 2, "model_type": "bert""#;
+        let mut shapes: Vec<(String, Vec<usize>)> = vec![
+            ("bert.embeddings.word_embeddings.weight".into(), vec![50, 24]),
+            ("bert.embeddings.position_embeddings.weight".into(), vec![40, 24]),
+            ("bert.embeddings.token_type_embeddings.weight".into(), vec![2, 24]),
+            ("bert.embeddings.LayerNorm.gamma".into(), vec![24]),
+            ("bert.embeddings.LayerNorm.beta".into(), vec![24]),
+        ];
+        for layer in 0..2 {
+            let dense = [
+                ("attention.self.query", 24, 24),
+                ("attention.self.key", 24, 24),
+                ("attention.self.value", 24, 24),
+                ("attention.output.dense", 24, 24),
+                ("intermediate.dense", 40, 24),
+                ("output.dense", 24, 40),
+            ];
+            for (name, outputs, inputs) in dense {
+                shapes.push((format!("bert.encoder.layer.{layer}.{name}.weight"), vec![outputs, inputs]));
+                shapes.push((format!("bert.encoder.layer.{layer}.{name}.bias"), vec![outputs]));
+            }
+            for name in ["attention.output.LayerNorm", "output.LayerNorm"] {
+                shapes.push((format!("bert.encoder.layer.{layer}.{name}.weight"), vec![24]));
+                shapes.push((format!("bert.encoder.layer.{layer}.{name}.bias"), vec![24]));
+            }
+        }
+        let random = Random::new(seed, Purpose::Initialisation);
+        let tensors = shapes.into_iter().zip(0..).map(|((name, shape), number)| {
+            let (random, n) = (random.at(number), shape.iter().product::<usize>() as u64);
+            let centre = if name.ends_with("LayerNorm.weight") || name.ends_with("gamma") { 1.0 } else { 0.0 };
+            let values: Vec<f32> = (0..n).map(|i| (centre + 0.2 * random.normal(i)) as f32).collect();
+            (name, Tensor::from_vec(values, shape, &Device::Cpu).unwrap())
+        });
+        let tensors: Vec<(String, Tensor)> = tensors.collect();
+        Self {
+            config: format!("{{{sizes}{more}}}").into_bytes(),
+            weights: safetensors::serialize(tensors, None).unwrap(),
+            tokenizer: PathBuf::new(),
+        }
+    }
+
     pub fn bert(&self, config: &TrialConfig, classes: usize) -> Bert {
-        let cpu = candle_core::Device::Cpu;
-        Bert::load(&self.config, &[&self.weights], &config.model, classes, config.seed, &cpu).unwrap()
+        Bert::load(&self.config, &[&self.weights], &config.model, classes, config.seed, &Device::Cpu).unwrap()
     }
 
     pub fn engine(&self, config: &TrialConfig, classes: usize, threads: usize) -> Engine {
@@ -181,6 +227,25 @@ pub fn train_at(
 ) -> Result<Outcome, super::TrainError> {
     let tokens = Arc::new(dataset.train.tokens.clone());
     let checkpoint_every = CheckpointEvery::Seconds(1e9);
-    let given = fit::Fit { config, dataset, tokens: &|_| Ok(tokens.clone()), rate, checkpoint_every };
-    fit::fit(&given, engine, resume, sink)
+    let given = fit::Fit { config, dataset, tokens: &mut |_| Ok(tokens.clone()), rate, checkpoint_every };
+    fit::fit(given, engine, resume, sink)
+}
+
+/// Random token sequences of these lengths, with types and labels.
+pub fn batch(seed: u64, lengths: &[usize], vocabulary: usize, classes: usize) -> MicroBatch {
+    let random = Random::new(seed, Purpose::Shuffle);
+    let n: usize = lengths.iter().sum();
+    let mut offsets = vec![0];
+    offsets.extend(lengths.iter().scan(0, |sum, &length| {
+        *sum += length as u32;
+        Some(*sum)
+    }));
+    MicroBatch {
+        ids: (0..n as u64).map(|i| random.below(i, vocabulary) as u32).collect(),
+        types: (0..n as u64).map(|i| random.at(1).below(i, 2) as u32).collect(),
+        positions: lengths.iter().flat_map(|&length| 0..length as u32).collect(),
+        offsets,
+        labels: (0..lengths.len() as u64).map(|i| random.at(2).below(i, classes) as u32).collect(),
+        places: (0..lengths.len() as u32).collect(),
+    }
 }

@@ -82,3 +82,195 @@ fn training_equals_pytorch_for_a_given_reference() {
     println!("loss {loss:e}, norm {norm:e}, logits {logits:e}");
     assert!(loss < 1e-4 && norm < 1e-3 && logits < 1e-3);
 }
+
+fn tiny(eval: usize) -> (Checkpoint, Dataset) {
+    let checkpoint = Checkpoint::tiny();
+    let data = dataset(&fixture("finetune-tiny/train.tsv"), &checkpoint, 32, 120, eval);
+    (checkpoint, data)
+}
+
+/// Settings with everything random switched on, and batches of several micro-batches.
+fn busy() -> TrialConfig {
+    let mut config = config();
+    config.model.dropout = Some(0.1);
+    config.batch_size = 40;
+    config.grad_accumulation = 3;
+    config.length = Length::Steps(8);
+    config.eval_every = FractionOrSteps(3.0);
+    config.label_smoothing = 0.1;
+    config
+}
+
+fn run(config: &TrialConfig, threads: usize) -> Kept {
+    let (checkpoint, data) = tiny(40);
+    let mut kept = Kept { keep: Some(Keep::Last), ..Kept::default() };
+    train(config, &data, &mut checkpoint.engine(config, 3, threads), None, &mut kept).unwrap();
+    kept
+}
+
+/// The tensors of a saved state; its header holds the clock.
+fn tensors(state: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let read = safetensors::SafeTensors::deserialize(state).unwrap();
+    let mut tensors: Vec<_> = read.iter().map(|(name, view)| (name.to_owned(), view.data().to_vec())).collect();
+    tensors.sort();
+    tensors
+}
+
+#[test]
+fn the_numbers_are_the_same_bits_on_any_number_of_threads() {
+    let one = run(&busy(), 1);
+    assert_eq!(one.metrics.len(), 8);
+    assert_eq!(one.evals.iter().map(|row| row.step).collect::<Vec<_>>(), [0, 3, 6, 8]);
+    for threads in [2, 3, 7] {
+        let many = run(&busy(), threads);
+        assert_eq!((&one.metrics, &one.evals), (&many.metrics, &many.evals), "{threads} threads");
+        assert_eq!(tensors(&one.states[0].2), tensors(&many.states[0].2), "{threads} threads");
+    }
+}
+
+#[test]
+fn an_interrupted_trial_goes_on_with_the_same_bits() {
+    let whole = run(&busy(), 1);
+    let (checkpoint, data) = tiny(40);
+    for stop in [0, 1, 3, 7] {
+        let mut kept = Kept { stop_after: Some(stop), keep: Some(Keep::Last), ..Kept::default() };
+        let mut engine = checkpoint.engine(&busy(), 3, 2);
+        let end = train(&busy(), &data, &mut engine, None, &mut kept);
+        assert!(matches!(end, Err(TrainError::Interrupted)), "{end:?}");
+        kept.stop_after = None;
+        let (step, _, state) = kept.states.pop().unwrap();
+        assert_eq!(step, stop as u64);
+        let mut engine = checkpoint.engine(&busy(), 3, 2);
+        train(&busy(), &data, &mut engine, Some(&state), &mut kept).unwrap();
+        assert_eq!((&whole.metrics, &whole.evals), (&kept.metrics, &kept.evals), "stopped after {stop}");
+        assert_eq!(tensors(&whole.states[0].2), tensors(&kept.states[0].2), "stopped after {stop}");
+    }
+}
+
+#[test]
+fn a_saved_state_of_another_model_or_cut_short_is_refused() {
+    let state = run(&busy(), 1).states.remove(0).2;
+    let (checkpoint, data) = tiny(40);
+    let resume = |config: &TrialConfig, classes: usize, state: &[u8]| {
+        let mut engine = checkpoint.engine(config, classes, 1);
+        train(config, &data, &mut engine, Some(state), &mut Kept::default()).unwrap_err().to_string()
+    };
+    insta::assert_snapshot!(resume(&busy(), 5, &state), @"the saved state of this trial cannot be read ('classifier.weight' has 576 bytes instead of 960): remove its checkpoint folder to start the trial over");
+    assert!(resume(&busy(), 3, &state[..state.len() / 2]).contains("cannot be read"));
+}
+
+#[test]
+fn a_loss_that_is_no_number_is_an_outcome_and_its_last_row_is_written() {
+    let (checkpoint, data) = tiny(8);
+    let mut config = config();
+    config.length = Length::Steps(15);
+    config.lr = f64::NAN;
+    let train = |config: &TrialConfig, kept: &mut Kept| {
+        train(config, &data, &mut checkpoint.engine(config, 3, 1), None, kept).unwrap()
+    };
+    let mut kept = Kept::default();
+    let outcome = train(&config, &mut kept);
+    assert_eq!((outcome.status, outcome.steps), (Status::Diverged, 2));
+    assert_eq!(outcome.reason.as_deref(), Some("the training loss became NaN"));
+    assert!(kept.metrics.len() == 2 && kept.metrics[1].train_loss.is_nan());
+    assert!(outcome.final_train_loss.is_none() && outcome.final_eval_loss.is_some());
+    config.stop.diverged = false;
+    let outcome = train(&config, &mut Kept::default());
+    assert_eq!((outcome.status, outcome.steps), (Status::Finished, 15));
+}
+
+#[test]
+fn patience_ends_a_trial_that_no_longer_improves() {
+    let (checkpoint, data) = tiny(8);
+    let mut config = config();
+    config.lr = 0.0;
+    config.length = Length::Steps(50);
+    config.eval_every = FractionOrSteps(2.0);
+    config.stop.patience = Some(Patience { metric: PatienceMetric::EvalLoss, evals: 3, min_delta: 0.001 });
+    let outcome = train(&config, &data, &mut checkpoint.engine(&config, 3, 1), None, &mut Kept::default()).unwrap();
+    assert_eq!((outcome.status, outcome.steps), (Status::Stopped, 6));
+    assert!(outcome.reason.unwrap().contains("for 3 evaluations"));
+}
+
+#[test]
+fn the_best_state_is_kept_when_it_is_asked_for() {
+    let (checkpoint, data) = tiny(20);
+    let mut config = config();
+    config.eval_every = FractionOrSteps(2.0);
+    let mut kept = Kept { keep: Some(Keep::Best), ..Kept::default() };
+    let outcome = train(&config, &data, &mut checkpoint.engine(&config, 3, 1), None, &mut kept).unwrap();
+    let (step, best, _) = kept.states.last().unwrap();
+    assert!(*best && Some(*step) == outcome.best_eval_step);
+}
+
+#[test]
+fn a_small_model_learns_its_data_by_heart() {
+    let (checkpoint, data) = tiny(8);
+    let mut config = config();
+    config.model.pooling = Some(Pooling::Cls);
+    config.length = Length::Epochs(25.0);
+    let mut kept = Kept::default();
+    let outcome = train(&config, &data, &mut checkpoint.engine(&config, 3, 2), None, &mut kept).unwrap();
+    assert!(kept.evals.last().unwrap().train_probe_loss < 0.1, "{outcome:?}");
+    assert!((kept.metrics.last().unwrap().epoch - 25.0).abs() < 1e-9);
+}
+
+#[test]
+fn tokens_that_the_checkpoint_does_not_know_are_refused() {
+    let checkpoint = Checkpoint::tiny();
+    let bert = checkpoint.bert(&config(), 3);
+    let message = |tokens: Tokens| bert.check(&tokens).unwrap_err().to_string();
+    let long = Tokens { ids: vec![1; 200], types: vec![0; 200], offsets: vec![0, 200] };
+    insta::assert_snapshot!(message(long), @"a text has 200 tokens, but the checkpoint has positions for 128: set data.max_length to 128 or less");
+    let foreign = Tokens { ids: vec![9000], types: vec![0], offsets: vec![0, 1] };
+    insta::assert_snapshot!(message(foreign), @"the tokenizer gives token 9000, but the checkpoint knows 8192 words: tokenizer.json belongs to another model");
+    let pair = Tokens { ids: vec![1], types: vec![2], offsets: vec![0, 1] };
+    assert!(message(pair).contains("text_pair"));
+}
+
+struct NoCache;
+
+impl super::Cache for NoCache {
+    fn get(&self, _key: &str) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn put(&self, _key: &str, _bytes: &[u8]) {}
+}
+
+/// From a configuration and files to an outcome, augmented, interrupted in the second epoch and resumed.
+#[test]
+fn a_job_runs_from_files_to_an_outcome_and_resumes() {
+    let mut config = busy();
+    config.data.train = fixture("finetune-tiny/train.tsv").display().to_string();
+    config.model.from = fixture("finetune-tiny/checkpoint").display().to_string();
+    config.augmentation = vec![crate::trial::Augmentation::RandomDeletion { rate: 0.2 }];
+    let job = super::Job {
+        config: &config,
+        device: crate::trial::Device::Cpu,
+        threads: 2,
+        checkpoint_every: crate::trial::CheckpointEvery::Steps(3),
+        resume: None,
+        cache: &NoCache,
+    };
+    let mut whole = Kept::default();
+    let outcome = super::train(job, &mut whole).unwrap();
+    assert_eq!((outcome.status, outcome.steps), (Status::Finished, 8));
+    assert_eq!(outcome.labels, ["negative", "neutral", "positive"]);
+    assert!(outcome.tokens_per_second > 0.0);
+    assert_eq!(whole.states.iter().map(|state| state.0).collect::<Vec<_>>(), [3, 6]);
+    let mut kept = Kept { stop_after: Some(5), ..Kept::default() };
+    assert!(matches!(super::train(job, &mut kept), Err(TrainError::Interrupted)));
+    kept.stop_after = None;
+    let state = kept.states.pop().unwrap().2;
+    super::train(super::Job { resume: Some(&state), ..job }, &mut kept).unwrap();
+    assert_eq!((whole.metrics, whole.evals), (kept.metrics, kept.evals));
+}
+
+#[test]
+fn the_facts_of_the_embedded_model_are_known() {
+    let facts = super::model_facts("embedded:minilm-l3").unwrap();
+    assert_eq!((facts.layers, facts.hidden, facts.heads, facts.vocabulary), (3, 384, 12, 8192));
+    assert_eq!((facts.parameters, facts.has_pooler, facts.dropout), (8_667_264, false, Some(0.1)));
+    assert_eq!(facts.hash.len(), 64);
+}

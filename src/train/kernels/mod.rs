@@ -15,6 +15,9 @@ pub mod math;
 pub mod norm;
 pub mod product;
 
+#[cfg(test)]
+mod tests;
+
 /// Runs `kernel` compiled for the widest vector instructions that this machine has.
 #[inline]
 pub fn simd<R>(kernel: impl FnOnce() -> R) -> R {

@@ -11,7 +11,6 @@
 pub mod blocks;
 pub mod composed;
 pub mod config;
-pub mod facts;
 mod head;
 pub mod host;
 pub mod lane;

@@ -86,11 +86,11 @@ impl<'a> Tensors<'a> {
         self.0.contains_key("pooler.dense.weight") && self.0.contains_key("pooler.dense.bias")
     }
 
-    /// Numbers in all tensors whose plain name starts with one of `stems`, the table of position numbers left out.
-    pub fn elements(&self, stems: &[&str]) -> u64 {
-        let counted = |name: &str| stems.iter().any(|stem| name.starts_with(stem)) && !name.ends_with("position_ids");
-        let tensors = self.0.iter().filter(|(name, _)| counted(name));
-        tensors.map(|(_, view)| view.shape().iter().product::<usize>() as u64).sum()
+    /// Elements of the model: embeddings, layers and pooler; heads of other tasks do not count.
+    pub fn elements(&self) -> u64 {
+        let ours = |name: &str| ["embeddings.", "encoder.", "pooler."].iter().any(|stem| name.starts_with(stem));
+        let sizes = self.0.iter().filter(|(name, _)| ours(name) && !name.ends_with("position_ids"));
+        sizes.map(|(_, view)| view.shape().iter().product::<usize>() as u64).sum()
     }
 
     fn shape(&self, name: &str) -> Option<&[usize]> {

@@ -1,0 +1,185 @@
+//! How fast a training step is: tokens a second, the rate of its matrix products against what this machine's products
+//! reach alone, peak memory. `cargo bench --bench step`.
+//!
+//! Model: MiniLM-L6 (the embedded three layers, twice), batch 32, dropout 0.1, AdamW. Batches: the embedded tweets at their
+//! natural lengths, and sequences of exactly 64 and 128 tokens.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use plateau::train::batch::{MicroBatch, length, split};
+use plateau::train::data::{self, Split, source};
+use plateau::train::engine::{Engine, Objective};
+use plateau::train::kernels::product::{Matrix, Write, product};
+use plateau::train::model::Bert;
+use plateau::train::optim::Settings;
+use plateau::train::random::{Purpose, Random};
+use plateau::train::{Cache, TrainError};
+use plateau::trial::{DataConfig, EvalSource, ModelConfig, Pooling};
+use safetensors::SafeTensors;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const BATCH: usize = 32;
+const MODEL: &str = "embedded:minilm-l3";
+
+struct NoCache;
+
+impl Cache for NoCache {
+    fn get(&self, _key: &str) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn put(&self, _key: &str, _bytes: &[u8]) {}
+}
+
+#[expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
+fn main() -> Result<(), TrainError> {
+    let peak = product_peak();
+    println!("matrix products alone, one thread: {peak:.0} GFLOP/s");
+    println!(
+        "{:<10} {:<8} {:>7} {:>9} {:>9} {:>9} {:>8} {:>8}",
+        "batch", "pooling", "threads", "ms/step", "tokens/s", "GFLOP/s", "of peak", "peak MB"
+    );
+    let tweets = tweets()?;
+    let sources: [(&str, Batches<'_>); 3] =
+        [("tweets", &|k| natural(&tweets, k)), ("64", &|k| even(64, k)), ("128", &|k| even(128, k))];
+    for (name, batches) in sources {
+        for pooling in [Pooling::Mean, Pooling::Cls] {
+            for threads in [1, 2] {
+                let (ms, tokens, flops) = measure(batches, pooling, threads)?;
+                let rate = flops / ms / 1e6;
+                println!(
+                    "{name:<10} {:<8} {threads:>7} {ms:>9.1} {:>9.0} {rate:>9.0} {:>7.0}% {:>8}",
+                    format!("{pooling:?}").to_lowercase(),
+                    tokens / ms * 1e3,
+                    100.0 * rate / peak / threads as f64,
+                    peak_memory().unwrap_or(0),
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The micro-batches of step k.
+type Batches<'a> = &'a dyn Fn(u64) -> Vec<Arc<MicroBatch>>;
+
+/// Median milliseconds of a step, and its mean tokens and floating-point operations of matrix products.
+fn measure(batches: Batches<'_>, pooling: Pooling, threads: usize) -> Result<(f64, f64, f64), TrainError> {
+    let settings =
+        Settings { betas: [0.9, 0.999], eps: 1e-8, bias_correction: true, weight_decay: 0.01, layer_decay: 1.0 };
+    let mut engine = Engine::new(six_layers(pooling)?, settings, threads)?;
+    let (mut times, mut tokens, mut flops) = (Vec::new(), 0.0, 0.0);
+    let steps = 24;
+    for k in 0..steps {
+        let batch = batches(k);
+        tokens += batch.iter().map(|micro| micro.tokens()).sum::<usize>() as f64 / steps as f64;
+        flops += batch.iter().map(|micro| operations(micro, pooling)).sum::<f64>() / steps as f64;
+        let start = Instant::now();
+        let objective = Objective { random: Random::new(1, Purpose::Dropout).at(k), smoothing: 0.0 };
+        if let Some(gradients) = engine.gradients(&batch, objective, &|| false)? {
+            engine.update(&gradients, 1e-5, 1.0)?;
+        }
+        times.push(start.elapsed().as_secs_f64() * 1e3);
+    }
+    times.sort_by(f64::total_cmp);
+    Ok((times[times.len() / 2], tokens, flops))
+}
+
+/// Multiplications and additions of the products of a forward and a backward.
+fn operations(micro: &MicroBatch, pooling: Pooling) -> f64 {
+    let (layers, width, inner) = (6.0, 384.0, 1536.0);
+    let (tokens, sequences) = (micro.tokens() as f64, micro.sequences() as f64);
+    let squares: f64 = micro.offsets.windows(2).map(|w| f64::from(w[1] - w[0]).powi(2)).sum();
+    let asking = if pooling == Pooling::Mean { tokens } else { sequences };
+    let pairs = if pooling == Pooling::Mean { squares } else { tokens };
+    let keys = 2.0 * width * width * tokens;
+    let rest = (2.0 * width + 2.0 * inner) * width;
+    let attention = |pairs: f64| 2.0 * width * pairs;
+    let full = keys + rest * tokens + attention(squares);
+    let last = keys + rest * asking + attention(pairs);
+    3.0 * 2.0 * ((layers - 1.0) * full + last)
+}
+
+fn six_layers(pooling: Pooling) -> Result<Bert, TrainError> {
+    let files = source::checkpoint(MODEL)?;
+    let config = String::from_utf8_lossy(&files.config).replace("\"num_hidden_layers\": 3", "\"num_hidden_layers\": 6");
+    let input = |e: safetensors::SafeTensorError| TrainError::Input(e.to_string());
+    let three = SafeTensors::deserialize(&files.weights[0]).map_err(input)?;
+    let mut six = three.tensors();
+    for (name, view) in three.tensors() {
+        for layer in 0..3 {
+            if let Some(rest) = name.strip_prefix(&format!("encoder.layer.{layer}.")) {
+                six.push((format!("encoder.layer.{}.{rest}", layer + 3), view.clone()));
+            }
+        }
+    }
+    let weights = safetensors::serialize(six, None).map_err(input)?;
+    let wanted = ModelConfig { from: MODEL.into(), pooling: Some(pooling), dropout: Some(0.1), freeze: 0, reinit: 0 };
+    Bert::load(config.as_bytes(), &[&weights], &wanted, 3, 1, &candle_core::Device::Cpu)
+}
+
+fn tweets() -> Result<Split, TrainError> {
+    let config = DataConfig {
+        train: "embedded:tweets".into(),
+        eval: EvalSource::Fraction(0.2),
+        text: "text".into(),
+        text_pair: None,
+        label: "label".into(),
+        max_length: 128,
+        limit: None,
+        shuffle: true,
+        seed: 0,
+    };
+    data::load(&config, MODEL, &NoCache).map(|dataset| dataset.train)
+}
+
+fn natural(tweets: &Split, k: u64) -> Vec<Arc<MicroBatch>> {
+    let batches = data::batches(1, 0, tweets.examples.len(), BATCH, true);
+    let chosen = &batches[k as usize % (batches.len() - 1)];
+    let lengths: Vec<usize> = chosen.iter().map(|&example| length(&tweets.tokens, example)).collect();
+    let label = |example: u32| tweets.examples[example as usize].label;
+    let pack =
+        |piece: std::ops::Range<usize>| MicroBatch::pack(&tweets.tokens, &chosen[piece.clone()], label, piece.start);
+    split(&lengths, 1).into_iter().map(|piece| Arc::new(pack(piece))).collect()
+}
+
+/// Sequences of exactly `length` tokens.
+fn even(length: usize, k: u64) -> Vec<Arc<MicroBatch>> {
+    let random = Random::new(2, Purpose::Shuffle).at(k);
+    let cut = |piece: std::ops::Range<usize>| {
+        let n = piece.len() * length;
+        Arc::new(MicroBatch {
+            ids: (0..n as u64).map(|i| random.at(piece.start as u64).below(i, 8192) as u32).collect(),
+            types: vec![0; n],
+            positions: piece.clone().flat_map(|_| 0..length as u32).collect(),
+            offsets: (0..=piece.len()).map(|s| (s * length) as u32).collect(),
+            labels: piece.clone().map(|s| s as u32 % 3).collect(),
+            places: piece.map(|s| s as u32).collect(),
+        })
+    };
+    split(&[length; BATCH], 1).into_iter().map(cut).collect()
+}
+
+/// GFLOP/s of the products of a feed-forward layer over 512 tokens, on one thread.
+fn product_peak() -> f64 {
+    let (tokens, width, inner) = (512, 384, 1536);
+    let (x, w) = (vec![0.5; tokens * width], vec![0.25; width * inner]);
+    let mut y = vec![0.0; tokens * inner];
+    let mut best = f64::INFINITY;
+    for _ in 0..200 {
+        let start = Instant::now();
+        let (x, w) = (Matrix::new(&x, tokens, width), Matrix::new(&w, inner, width).t());
+        product(1.0, x, w, &mut y, inner, Write::Replace);
+        best = best.min(start.elapsed().as_secs_f64());
+    }
+    2.0 * (tokens * width * inner) as f64 / best / 1e9
+}
+
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kib| kib / 1024)
+}

@@ -1,0 +1,215 @@
+//! Every kernel against a plain f64 version of its formula, and its backward against finite differences of that version,
+//! on random ragged shapes with fixed dropout masks.
+
+use proptest::prelude::*;
+
+use super::activation::Activation;
+use super::attention::{self, Inputs};
+use super::dropout::{Dropout, Mask};
+use super::linear;
+use super::norm::{self, Affine, Site};
+use super::product::Write;
+use crate::train::random::{Purpose, Random};
+
+/// Values that depend on `seed` alone, of standard deviation one.
+fn normals(seed: u64, n: usize) -> Vec<f32> {
+    let random = Random::new(seed, Purpose::Initialisation);
+    (0..n as u64).map(|i| random.normal(i) as f32).collect()
+}
+
+fn wide(values: &[f32]) -> Vec<f64> {
+    values.iter().map(|&x| f64::from(x)).collect()
+}
+
+/// The slope of `f` along each element of `x`.
+fn slopes(x: &[f32], f: impl Fn(&[f64]) -> f64) -> Vec<f64> {
+    let x = wide(x);
+    let step = 1e-5;
+    let moved = |i: usize, h: f64| {
+        let mut x = x.clone();
+        x[i] += h;
+        f(&x)
+    };
+    (0..x.len()).map(|i| (moved(i, step) - moved(i, -step)) / (2.0 * step)).collect()
+}
+
+fn dot(weights: &[f32], y: &[f64]) -> f64 {
+    weights.iter().zip(y).map(|(&w, y)| f64::from(w) * y).sum()
+}
+
+#[track_caller]
+fn close(what: &str, ours: &[f32], exact: &[f64]) {
+    assert_eq!(ours.len(), exact.len(), "{what}");
+    let scale = exact.iter().fold(1e-3, |top: f64, x| top.max(x.abs()));
+    for (i, (a, b)) in ours.iter().zip(exact).enumerate() {
+        assert!((f64::from(*a) - b).abs() < 1e-5 * scale, "{what}: element {i} is {a}, should be {b} (scale {scale})");
+    }
+}
+
+fn dropout(rate: f64, sequences: usize) -> Option<Dropout> {
+    Dropout::new(rate, (0..sequences as u32).map(|s| [s, 77]))
+}
+
+fn mask(dropout: Option<&Dropout>, sequence: usize) -> Mask {
+    dropout.map_or(Mask::NONE, |dropout| dropout.mask(sequence))
+}
+
+fn offsets(lengths: &[usize]) -> Vec<u32> {
+    let mut sum = 0;
+    std::iter::once(0)
+        .chain(lengths.iter().map(|&n| {
+            sum += n as u32;
+            sum
+        }))
+        .collect()
+}
+
+/// y = x W^T + b in f64.
+fn plain_linear(x: &[f64], w: &[f64], b: &[f64]) -> Vec<f64> {
+    let inputs = w.len() / b.len();
+    x.chunks(inputs)
+        .flat_map(|x| w.chunks(inputs).zip(b).map(move |(w, b)| b + x.iter().zip(w).map(|(x, w)| x * w).sum::<f64>()))
+        .collect()
+}
+
+/// LayerNorm(mask * (a + bias) + residual) in f64.
+fn plain_norm(a: &[f64], bias: &[f64], residual: &[f64], gain: &[f64], shift: &[f64], factors: &[f32]) -> Vec<f64> {
+    let n = gain.len();
+    let sums: Vec<f64> = (0..a.len()).map(|i| (a[i] + bias[i % n]) * f64::from(factors[i]) + residual[i]).collect();
+    sums.chunks(n)
+        .flat_map(|row| {
+            let mean = row.iter().sum::<f64>() / n as f64;
+            let variance = row.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n as f64;
+            (0..n).map(move |i| (row[i] - mean) / (variance + 1e-12).sqrt() * gain[i] + shift[i])
+        })
+        .collect()
+}
+
+/// Attention of one sequence after another in f64.
+fn plain_attention(q: &[f64], k: &[f64], v: &[f64], inputs: Inputs<'_>) -> Vec<f64> {
+    let (width, size) = (inputs.width, inputs.width / inputs.heads);
+    let mut out = vec![0.0; q.len()];
+    for (s, (asks, keys)) in inputs.queries.windows(2).zip(inputs.keys.windows(2)).enumerate() {
+        let (mask, n) = (mask(inputs.dropout, s), (keys[1] - keys[0]) as usize);
+        for head in 0..inputs.heads {
+            for (row, query) in (asks[0] as usize..asks[1] as usize).enumerate() {
+                let at = |m: &[f64], token: usize, i: usize| m[token * width + head * size + i];
+                let key = |j: usize| keys[0] as usize + j;
+                let score = |j: usize| (0..size).map(|i| at(q, query, i) * at(k, key(j), i)).sum::<f64>();
+                let powers: Vec<f64> = (0..n).map(|j| (score(j) / (size as f64).sqrt()).exp()).collect();
+                let total: f64 = powers.iter().sum();
+                for (j, power) in powers.iter().enumerate() {
+                    let factor = f64::from(mask.factor(((head * n + row) * n + j) as u32));
+                    for i in 0..size {
+                        out[query * width + head * size + i] += power / total * factor * at(v, key(j), i);
+                    }
+                }
+            }
+        }
+    }
+    out
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn linear_is_its_formula(rows in 1usize..7, inputs in 1usize..20, outputs in 1usize..20, seed in any::<u64>()) {
+        let (x, w, b) = (normals(seed, rows * inputs), normals(seed ^ 1, outputs * inputs), normals(seed ^ 2, outputs));
+        let c = normals(seed ^ 3, rows * outputs);
+        close("y", &linear::forward(&x, &w, &b), &plain_linear(&wide(&x), &wide(&w), &wide(&b)));
+        let (mut dx, mut dw, mut db) = (vec![9.0; x.len()], vec![1.0; w.len()], vec![1.0; b.len()]);
+        linear::backward_input(&c, &w, outputs, &mut dx, Write::Replace);
+        linear::backward_weight(&c, &x, outputs, &mut dw, Write::Add);
+        linear::backward_bias(&c, &mut db, Write::Add);
+        dw.iter_mut().chain(&mut db).for_each(|d| *d -= 1.0);
+        close("dx", &dx, &slopes(&x, |x| dot(&c, &plain_linear(x, &wide(&w), &wide(&b)))));
+        close("dw", &dw, &slopes(&w, |w| dot(&c, &plain_linear(&wide(&x), w, &wide(&b)))));
+        close("db", &db, &slopes(&b, |b| dot(&c, &plain_linear(&wide(&x), &wide(&w), b))));
+    }
+
+    #[test]
+    fn layer_norm_with_dropout_and_residual_is_its_formula(
+        lengths in prop::collection::vec(1usize..4, 1..4), n in 2usize..40, rate in prop::sample::select(vec![0.0, 0.3]),
+        seed in any::<u64>(),
+    ) {
+        let offsets = offsets(&lengths);
+        let rows = lengths.iter().sum::<usize>();
+        let (a, residual, c) = (normals(seed, rows * n), normals(seed ^ 1, rows * n), normals(seed ^ 2, rows * n));
+        let (bias, gain, shift) = (normals(seed ^ 3, n), normals(seed ^ 4, n), normals(seed ^ 5, n));
+        let dropout = dropout(rate, lengths.len());
+        let factors: Vec<f32> = lengths.iter().enumerate()
+            .flat_map(|(s, len)| { let mask = mask(dropout.as_ref(), s); (0..(len * n) as u32).map(move |i| mask.factor(i)) })
+            .collect();
+        let site = Site { dropout: dropout.as_ref(), offsets: &offsets };
+        let mut y = a.clone();
+        let saved = norm::forward(&mut y, &bias, &residual, Affine { gain: &gain, shift: &shift, epsilon: 1e-12 }, site);
+        let plain = |a: &[f64], bias: &[f64], residual: &[f64], gain: &[f64], shift: &[f64]| {
+            dot(&c, &plain_norm(a, bias, residual, gain, shift, &factors))
+        };
+        let [wa, wb, wr, wg, ws] = [&a, &bias, &residual, &gain, &shift].map(|x| wide(x));
+        close("y", &y, &plain_norm(&wa, &wb, &wr, &wg, &ws, &factors));
+        // With two columns the normalised values are +-1 whatever goes in: slopes are rounding alone.
+        prop_assume!(n > 3);
+        let (mut dresidual, mut dgain, mut dshift) = (c.clone(), vec![0.0; n], vec![0.0; n]);
+        norm::backward_plain(&mut dresidual, &saved, &gain, &mut dgain, &mut dshift);
+        let da = norm::backward_dropout(&dresidual, n, site);
+        let mut dbias = vec![0.0; n];
+        linear::backward_bias(&da, &mut dbias, Write::Replace);
+        close("da", &da, &slopes(&a, |a| plain(a, &wb, &wr, &wg, &ws)));
+        close("dbias", &dbias, &slopes(&bias, |b| plain(&wa, b, &wr, &wg, &ws)));
+        close("dresidual", &dresidual, &slopes(&residual, |r| plain(&wa, &wb, r, &wg, &ws)));
+        close("dgain", &dgain, &slopes(&gain, |g| plain(&wa, &wb, &wr, g, &ws)));
+        close("dshift", &dshift, &slopes(&shift, |s| plain(&wa, &wb, &wr, &wg, s)));
+    }
+
+    #[test]
+    fn attention_is_its_formula(
+        lengths in prop::collection::vec(1usize..7, 1..4), heads in 1usize..4, size in 1usize..9,
+        rate in prop::sample::select(vec![0.0, 0.3]), first_only in any::<bool>(), seed in any::<u64>(),
+    ) {
+        let keys = offsets(&lengths);
+        let queries = if first_only { (0..=lengths.len() as u32).collect() } else { keys.clone() };
+        let width = heads * size;
+        let (asking, tokens) = (queries[lengths.len()] as usize, keys[lengths.len()] as usize);
+        let (q, k, v) = (normals(seed, asking * width), normals(seed ^ 1, tokens * width), normals(seed ^ 2, tokens * width));
+        let c = normals(seed ^ 3, asking * width);
+        let dropout = dropout(rate, lengths.len());
+        let inputs = Inputs { q: &q, k: &k, v: &v, heads, width, queries: &queries, keys: &keys, dropout: dropout.as_ref() };
+        let [wq, wk, wv] = [&q, &k, &v].map(|x| wide(x));
+        let (context, weights) = attention::forward(inputs);
+        close("context", &context, &plain_attention(&wq, &wk, &wv, inputs));
+        let d = attention::backward(inputs, &weights, &c);
+        close("dq", &d.q, &slopes(&q, |q| dot(&c, &plain_attention(q, &wk, &wv, inputs))));
+        close("dk", &d.k, &slopes(&k, |k| dot(&c, &plain_attention(&wq, k, &wv, inputs))));
+        close("dv", &d.v, &slopes(&v, |v| dot(&c, &plain_attention(&wq, &wk, v, inputs))));
+    }
+}
+
+#[test]
+fn activations_are_their_formulas() {
+    let x: Vec<f32> = (0..400).map(|i| (i as f32 - 199.5) / 25.0).collect();
+    // Phi by Simpson's rule, exact to far below f32.
+    let phi = |x: f64| {
+        let n = 2000;
+        let density = |t: f64| (-t * t / 2.0).exp() / std::f64::consts::TAU.sqrt();
+        let h = x / f64::from(n);
+        let inner: f64 = (1..n).map(|i| density(h * f64::from(i)) * if i % 2 == 1 { 4.0 } else { 2.0 }).sum();
+        0.5 + h / 3.0 * (density(0.0) + density(x) + inner)
+    };
+    let tanh_form =
+        |x: f64| 0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3))).tanh());
+    let cases: [(Activation, &dyn Fn(f64) -> f64); 3] =
+        [(Activation::Gelu, &|x| x * phi(x)), (Activation::GeluTanh, &tanh_form), (Activation::Relu, &|x| x.max(0.0))];
+    for (activation, exact) in cases {
+        let mut shifted = x.clone();
+        let bias = [0.5, -0.25];
+        let y = activation.forward(&mut shifted, &bias);
+        close("y", &y, &shifted.iter().map(|&x| exact(f64::from(x))).collect::<Vec<_>>());
+        assert!((shifted[0] - x[0] - 0.5).abs() < 1e-6 && (shifted[1] - x[1] + 0.25).abs() < 1e-6);
+        let mut dy = vec![2.0; x.len()];
+        activation.backward(&shifted, &mut dy);
+        let slope = |x: f32| (exact(f64::from(x) + 1e-5) - exact(f64::from(x) - 1e-5)) / 1e-5;
+        close("dy", &dy, &shifted.iter().map(|&x| slope(x)).collect::<Vec<_>>());
+    }
+}
