@@ -431,7 +431,8 @@ fn strip(scene: &mut Scene, common: &Common<'_>, config: &Config, frame: &Frame)
     if (frame.left - LEFT).abs() < 1.0 {
         scene.text(Text::new(frame.left - 6.0, base - 9.0, "LR").align(Align::Right));
     }
-    let constant = last.1 - (base - STRIP) < 1.0 && peak > 0.0;
+    let complete = run.metrics.last().is_some_and(|row| row.step >= run.trial.steps);
+    let constant = complete && last.1 - (base - STRIP) < 1.0;
     if peak <= 0.0 {
         return;
     }
@@ -442,6 +443,9 @@ fn strip(scene: &mut Scene, common: &Common<'_>, config: &Config, frame: &Frame)
 
 /// A rate as one writes it: `3e-5`.
 fn short(rate: f64) -> String {
+    if (0.01..1000.0).contains(&rate) {
+        return words::round(rate);
+    }
     let text = format!("{rate:.2e}");
     match text.split_once('e') {
         Some((digits, exponent)) if digits.contains('.') => {
