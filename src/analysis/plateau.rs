@@ -202,12 +202,14 @@ fn against_chance(measured: &Measured<'_>, smoothed: &[Point], shape: Judgement)
     let majority = measured.class_prior.iter().copied().fold(0.0, f64::max);
     let guesses = |accuracy: f32| f64::from(accuracy) <= majority + MAJORITY_MARGIN;
     let (last, end) = (measured.evals.last()?, smoothed.last()?);
-    if end.y < AT_CHANCE * chance || !guesses(last.accuracy) || matches!(shape, Judgement::StillImproving { .. }) {
+    let lowest = smoothed.iter().map(|point| point.y).fold(f64::INFINITY, f64::min);
+    // A loss that was never below chance is stuck there, whatever luck did to the accuracy.
+    let lucky = !guesses(last.accuracy) && lowest < chance;
+    if end.y < AT_CHANCE * chance || lucky || matches!(shape, Judgement::StillImproving { .. }) {
         return None;
     }
-    let lowest = smoothed.iter().map(|point| point.y).fold(f64::INFINITY, f64::min);
     let best = measured.evals.iter().map(|row| row.accuracy).fold(0.0, f32::max);
-    let learned = lowest < BELOW_CHANCE * chance || !guesses(best);
+    let learned = lowest < BELOW_CHANCE * chance || (lowest < chance && !guesses(best));
     let back = smoothed.iter().rposition(|point| point.y < AT_CHANCE * chance).filter(|_| learned);
     match back.and_then(|last| smoothed.get(last + 1)) {
         Some(at) => Some(Judgement::Collapsed { at: at.x as u64 }),
@@ -346,6 +348,8 @@ mod tests {
         insta::assert_snapshot!(text(&[], &evals(&flat)), @"plateaued Some(40): plateaued at step 40: eval loss 0.303, no gain above 0.010 up to step 60");
         let stuck = [(0.70, 0.5), (0.69, 0.5), (0.70, 0.52), (0.693, 0.5), (0.69, 0.5)];
         insta::assert_snapshot!(text(&[], &evals(&stuck)), @"stuck_at_chance None: stuck at chance: eval loss never below 0.690, chance is 0.693");
+        let lucky = [(0.75, 0.5), (0.72, 0.57), (0.71, 0.57), (0.71, 0.57), (0.71, 0.57), (0.71, 0.57)];
+        assert!(text(&[], &evals(&lucky)).starts_with("stuck_at_chance"));
         let collapsed = [(0.70, 0.5), (0.45, 0.8), (0.40, 0.82), (0.69, 0.5), (0.69, 0.5), (0.69, 0.5)];
         insta::assert_snapshot!(text(&[], &evals(&collapsed)), @"collapsed Some(40): collapsed at step 40: eval loss 0.400 at its best, 0.690 at step 50, chance is 0.693");
         // Overfitting lifts the loss above chance and leaves the accuracy: no collapse.

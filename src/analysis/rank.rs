@@ -231,7 +231,13 @@ fn overall(runs: &[usize], survivors: &[usize], curve: &[Spread], judgements: &[
     let count = |judgement: Judgement| runs.iter().filter(|run| of(run).id() == judgement.id()).count();
     let failed = runs.iter().map(of).filter(|judgement| judgement.failed());
     // The first of equally frequent ones: max_by_key takes the last.
-    failed.rev().max_by_key(|&judgement| count(judgement)).unwrap_or(Judgement::Unfinished)
+    let kind = failed.rev().max_by_key(|&judgement| count(judgement));
+    let open = if runs.iter().map(of).any(|j| j == Judgement::Unfinished) {
+        Judgement::Unfinished
+    } else {
+        Judgement::TooShort
+    };
+    kind.unwrap_or(open)
 }
 
 /// Complete, seeds still missing, seeds lost, all lost, nothing yet.
@@ -356,6 +362,16 @@ mod tests {
         assert_eq!(study.within_noise(), Some(2));
         let study = Study::of(&sweep([[0.30, 0.32, 0.34], [0.34, 0.36, 0.38]]));
         assert_eq!((names(&study), study.within_noise()), (vec!["linear", "cosine"], Some(1)));
+    }
+
+    #[test]
+    fn a_trial_without_evaluations_has_finished_all_the_same() {
+        let mut sweep = synthetic::default_sweep();
+        sweep.runs.iter_mut().for_each(|run| run.evals.clear());
+        sweep.runs[0].metrics.truncate(3);
+        let study = Study::of(&sweep);
+        assert!(study.configs.iter().any(|config| config.judgement == Judgement::TooShort));
+        assert!(study.configs.iter().all(|config| config.judgement != Judgement::Unfinished && config.best.is_none()));
     }
 
     #[test]

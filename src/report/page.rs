@@ -46,6 +46,7 @@ mod tests {
         let sweep = synthetic::sweep("a <b> & c", &axes, 40);
         let page = page(&sweep, &Study::of(&sweep), &[]).unwrap();
         assert!(page.contains("<title>a &lt;b&gt; &amp; c · plateau</title>"));
+        assert!(page.contains(&format!("base64,{}", STANDARD.encode(font::BOLD))), "the typeface is there, unescaped");
         assert!(!page.contains("<script") && !page.contains("http://") && !page.contains("https://"));
         assert!(!page.contains("http-equiv"), "a finished sweep does not reload");
         let sweep = synthetic::unfinished(sweep, 0);

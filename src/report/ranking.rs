@@ -406,17 +406,15 @@ fn letter(column: &mut Column, notes: &mut Vec<String>) -> bool {
     column.lettered
 }
 
-/// Range of the sparklines: of the rows' own mean curves, no higher than a little above chance or the start.
+/// Range of the sparklines: of all the rows' curves, no higher than a little above chance and no narrower than what the
+/// eye would take for noise.
 fn losses(sweep: &Sweep, study: &Study, shown: &[&Config]) -> (f64, f64) {
-    let means = || shown.iter().flat_map(|config| &config.curve).map(|point| point.mean);
-    let runs = shown.iter().flat_map(|config| &config.runs);
-    let raw = || runs.clone().flat_map(|&run| &sweep.runs[run].evals).map(|row| f64::from(row.eval_loss));
-    let finite: Vec<f64> = if means().next().is_some() { means().collect() } else { raw().collect() };
-    let finite = || finite.iter().copied().filter(|loss| loss.is_finite());
-    let low = finite().fold(f64::INFINITY, f64::min);
-    let high = finite().fold(f64::NEG_INFINITY, f64::max);
-    let high = study.chance.map_or(high, |chance| high.min(1.3 * chance).max(low));
-    if low <= high { (low, high) } else { (0.0, 1.0) }
+    let runs = shown.iter().flat_map(|config| &config.runs).map(|&run| &sweep.runs[run]);
+    let losses = runs.flat_map(|run| &run.evals).map(|row| f64::from(row.eval_loss)).filter(|loss| loss.is_finite());
+    let (low, high) =
+        losses.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), loss| (low.min(loss), high.max(loss)));
+    let high = study.chance.map_or(high, |chance| high.min(1.3 * chance));
+    if low.is_finite() { (low, high.max(low + 10.0 * study.delta)) } else { (0.0, 1.0) }
 }
 
 #[cfg(test)]

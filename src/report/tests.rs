@@ -104,12 +104,49 @@ fn sweeps() -> Vec<(&'static str, Sweep)> {
     ]
 }
 
+/// A sweep of up to five axes of up to eight values of many kinds, in some state of progress.
+fn random_sweep(seed: u64) -> Sweep {
+    const VALUES: [&str; 12] = [
+        "1e-5",
+        "3e-4",
+        "0",
+        "0.1",
+        "100",
+        "true",
+        "linear",
+        "cosine_with_hard_restarts",
+        "eda",
+        "{name: synonym, rate: 0.1}",
+        "[a, {name: b, k: 3}]",
+        "hf:some-organisation/some-rather-long-model-name@main",
+    ];
+    const KEYS: [&str; 6] = ["lr", "warmup", "scheduler", "augmentation", "model.dropout", "data.max_length"];
+    let pick = |index: u64, n: usize| (synthetic::noise(seed, index) * n as f64) as usize;
+    let axis_of = |index: usize| {
+        let from = pick(10 + index as u64, VALUES.len());
+        let count = 1 + pick(20 + index as u64, 4);
+        let values: Vec<&str> = (0..count).map(|i| VALUES[(from + i) % VALUES.len()]).collect();
+        axis(KEYS[(pick(1, 6) + index) % 6], &values)
+    };
+    let mut axes: Vec<_> = (0..pick(2, 5)).map(axis_of).collect();
+    if pick(3, 2) == 1 {
+        axes.push(axis("seed", &["1", "2", "3"]));
+    }
+    let sweep = synthetic::sweep("random", &axes, 1 + pick(4, 90) as u64);
+    match pick(5, 4) {
+        0 => synthetic::all_failed(sweep),
+        1 => synthetic::unfinished(sweep, pick(6, 20)),
+        _ => sweep,
+    }
+}
+
 fn scenes() -> Vec<(&'static str, Scene)> {
     let draw = |(name, sweep): (&'static str, Sweep)| {
         let study = Study::of(&sweep);
         [(name, ranking::ranking(&sweep, &study)), (name, curves::curves(&sweep, &study))]
     };
-    sweeps().into_iter().flat_map(draw).collect()
+    let random = (0..60).map(|seed| ("random", random_sweep(seed)));
+    sweeps().into_iter().chain(random).flat_map(draw).collect()
 }
 
 #[test]

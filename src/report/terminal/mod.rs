@@ -2,7 +2,7 @@
 //! redrawn in place. Without a terminal: the permanent lines, and a summary a minute.
 //!
 //! What people read goes to stderr, what programs read to stdout. What cannot be written is dropped: a view never
-//! fails a run. Knowledge is in [`tally`], wording in [`format`]; here is only the drawing.
+//! fails a run. Knowledge is in `tally`, wording in `format`; here is only the drawing.
 
 mod format;
 mod tally;
