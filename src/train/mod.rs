@@ -12,7 +12,7 @@ pub mod random;
 pub mod schedule;
 
 use crate::trial::{
-    CheckpointEvery, DataConfig, DataFacts, Device, EvalRow, MetricRow, ModelFacts, Outcome, TrialConfig,
+    CheckpointEvery, DataConfig, DataFacts, Device, EvalRow, Keep, MetricRow, ModelFacts, Outcome, TrialConfig,
 };
 
 /// Everything one attempt at a trial needs.
@@ -38,6 +38,11 @@ pub trait Sink {
     fn checkpoint(&mut self, step: u64, best: bool, state: &[u8]) -> std::io::Result<()>;
     /// Asked between micro-batches; true ends the trial with [`TrainError::Interrupted`] after a checkpoint.
     fn interrupted(&self) -> bool;
+    /// Which states are worth making although nobody resumes from them: with [`Keep::Best`] one after every evaluation that
+    /// is the best so far, with [`Keep::Last`] one at the end.
+    fn keep(&self) -> Keep {
+        Keep::None
+    }
 }
 
 /// Keeps what is expensive to make (tokens) between trials. A miss is never an error.
