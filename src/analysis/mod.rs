@@ -11,7 +11,7 @@ pub mod rank;
 #[cfg(test)]
 pub(crate) mod synthetic;
 
-pub use plateau::{Judgement, verdicts};
+pub use plateau::{Judgement, Measured, verdicts};
 pub use rank::{Config, Study};
 
 use crate::trial::{Axis, EvalRow, MetricRow, Outcome, Status, Trial};

@@ -235,9 +235,14 @@ fn ran_away(measured: &Measured<'_>) -> bool {
 }
 
 /// What the curve of one trial that has ended says by itself, with the least tolerance; the first is the primary one.
-pub fn verdicts(metrics: &[MetricRow], evals: &[EvalRow], class_prior: &[f64], steps: u64) -> Vec<Verdict> {
-    let measured = Measured { metrics, evals, class_prior, steps };
-    vec![verdict(&measured, judge(&measured, Status::Finished, LEAST_DELTA), LEAST_DELTA)]
+pub fn verdicts(measured: &Measured<'_>, status: Status) -> Vec<Verdict> {
+    let judgement = judge(measured, status, LEAST_DELTA);
+    // A curve that rises at the end was flat before.
+    let flat = match judgement {
+        Judgement::Overfits { onset, .. } => Some(Judgement::Plateaued { onset }),
+        _ => None,
+    };
+    [judgement].into_iter().chain(flat).map(|judgement| verdict(measured, judgement, LEAST_DELTA)).collect()
 }
 
 /// `judgement` in plain words, with the numbers it rests on.
@@ -337,7 +342,8 @@ mod tests {
     }
 
     fn text(metrics: &[MetricRow], evals: &[EvalRow]) -> String {
-        let verdicts = verdicts(metrics, evals, &[0.5, 0.5], 60);
+        let measured = Measured { metrics, evals, class_prior: &[0.5, 0.5], steps: 60 };
+        let verdicts = verdicts(&measured, Status::Finished);
         let lines = verdicts.iter().map(|verdict| format!("{} {:?}: {}", verdict.id, verdict.step, verdict.text));
         lines.collect::<Vec<_>>().join("\n")
     }

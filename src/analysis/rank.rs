@@ -6,7 +6,7 @@
 use super::curve::{self, Point, Spread};
 use super::plateau::{self, Judgement, LEAST_DELTA};
 use super::{Run, Sweep};
-use crate::trial::{Axis, AxisValue, Status};
+use crate::trial::{Axis, AxisValue};
 
 /// Key of the axis that repeats a configuration.
 pub const SEED: &str = "seed";
@@ -261,62 +261,6 @@ fn mark_noise(configs: &mut [Config], seed_sd: Option<f64>) {
     }
 }
 
-/// `trials.csv`: a header, and a row a trial in plan order. A missing value is an empty field.
-pub fn trials_csv(sweep: &Sweep, study: &Study) -> Result<Vec<u8>, csv::Error> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    let keys: Vec<&str> = axes(sweep).map(|axis| axis.key.as_str()).collect();
-    let after = [
-        "seed",
-        "status",
-        "steps",
-        "final_train_loss",
-        "final_eval_loss",
-        "best_eval_loss",
-        "best_eval_step",
-        "best_accuracy",
-        "plateau_step",
-        "verdict",
-        "seconds",
-        "tokens_per_second",
-        "error",
-    ];
-    writer.write_record(["id"].iter().chain(&keys).chain(&after))?;
-    for (run, judgement) in sweep.runs.iter().zip(&study.judgements) {
-        let mut fields = vec![run.trial.id.to_string()];
-        fields.extend(keys.iter().map(|key| {
-            let value = run.trial.values.iter().find(|(name, _)| name == key);
-            value.map_or_else(String::new, |(_, value)| value.text.clone())
-        }));
-        fields.extend(figures(run, *judgement));
-        writer.write_record(&fields)?;
-    }
-    writer.into_inner().map_err(|error| csv::Error::from(error.into_error()))
-}
-
-/// The fields of a row after the axes.
-fn figures(run: &Run, judgement: Judgement) -> [String; 13] {
-    fn text<T: ToString>(value: Option<T>) -> String {
-        value.map_or_else(String::new, |value| value.to_string())
-    }
-    let last = |status: Status| matches!(status, Status::Finished | Status::Stopped | Status::Diverged);
-    let best = best_eval(run);
-    [
-        run.trial.config.seed.to_string(),
-        run.status.name().into(),
-        text(run.metrics.last().map(|row| row.step)),
-        text(run.metrics.last().map(|row| row.train_loss)),
-        text(run.evals.last().map(|row| row.eval_loss)),
-        text(best.map(|best| best.1 as f32)),
-        text(best.map(|best| best.0)),
-        text(run.evals.iter().map(|row| row.accuracy).reduce(f32::max)),
-        text(judgement.onset()),
-        if last(run.status) || run.status == Status::Failed { judgement.label() } else { String::new() },
-        text(run.outcome.as_ref().map(|outcome| outcome.seconds)),
-        text(run.outcome.as_ref().map(|outcome| outcome.tokens_per_second)),
-        text(run.error.as_ref()),
-    ]
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::synthetic::{self, axis};
@@ -379,22 +323,5 @@ mod tests {
         let study = Study::of(&synthetic::default_sweep());
         assert_eq!((study.seed_sd, study.within_noise(), study.seeds), (None, None, 1));
         assert!((study.delta - LEAST_DELTA).abs() < 1e-12);
-    }
-
-    #[test]
-    fn rows_for_every_fate() {
-        let mut sweep = sweep([[0.30, 0.32, f32::NAN], [0.40, 0.42, 0.44]]);
-        sweep.runs[4] = synthetic::all_failed(sweep.clone()).runs.remove(4);
-        sweep.runs[5] = synthetic::unfinished(sweep.clone(), 0).runs.remove(5);
-        let csv = String::from_utf8(trials_csv(&sweep, &Study::of(&sweep)).unwrap()).unwrap();
-        insta::assert_snapshot!(csv, @"
-        id,scheduler,seed,status,steps,final_train_loss,final_eval_loss,best_eval_loss,best_eval_step,best_accuracy,plateau_step,verdict,seconds,tokens_per_second,error
-        000000000000,linear,1,finished,,,0.3,0.3,40,0.8,50,plateaued,18,5000,
-        123456789abc,linear,2,finished,,,0.32,0.32,40,0.8,50,plateaued,18,5000,
-        2468acf13578,linear,3,finished,,,NaN,,,0.8,,NaN at 0,18,5000,
-        369d0369d034,cosine,1,finished,,,0.4,0.4,40,0.8,50,plateaued,18,5000,
-        48d159e26af0,cosine,2,failed,,,,,,,,failed to run,,,worker died: exit code 101
-        5b05b05b05ac,cosine,3,pending,,,,,,,,,,,
-        ");
     }
 }

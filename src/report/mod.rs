@@ -26,8 +26,6 @@ pub enum ReportError {
     Draw(&'static str, String),
     #[error("cannot write the page: {0}")]
     Page(#[from] minijinja::Error),
-    #[error("cannot write the table: {0}")]
-    Table(#[from] csv::Error),
 }
 
 /// The files of `report/`.

@@ -20,13 +20,23 @@ pub struct Checkpoints {
 /// A state that an attempt can go on from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Saved {
-    pub step: u64,
+    pub mark: Mark,
     pub state: Vec<u8>,
+}
+
+/// Where in its curves a trial stood when its state was saved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// Optimizer steps taken: as many rows of `metrics.csv`.
+    pub step: u64,
+    /// Rows of `evals.csv`.
+    pub evals: u64,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Newest {
-    step: u64,
+    #[serde(flatten)]
+    mark: Mark,
     bytes: u64,
     blake3: String,
 }
@@ -56,14 +66,14 @@ impl Checkpoints {
         self.folder.join(format!("state-{step}.safetensors"))
     }
 
-    /// Saves the state after `step` steps; as the best one too if `best`.
-    pub fn save(&self, step: u64, state: &[u8], best: bool) -> Result<(), StoreError> {
-        let path = self.state_file(step);
+    /// Saves the state at `mark`; as the best one too if `best`. The rows that it rests on are on the disk already.
+    pub fn save(&self, mark: &Mark, state: &[u8], best: bool) -> Result<(), StoreError> {
+        let path = self.state_file(mark.step);
         atomic::write(&path, state)?;
         if best {
             self.name_best(&path)?;
         }
-        let newest = Newest { step, bytes: state.len() as u64, blake3: checksum(state) };
+        let newest = Newest { mark: mark.clone(), bytes: state.len() as u64, blake3: checksum(state) };
         let document = self.newest_file();
         atomic::write(&document, &atomic::to_json(&document, &newest)?)?;
         self.remove_states(|name| name != path);
@@ -82,7 +92,7 @@ impl Checkpoints {
 
     fn name_last(&self) -> Result<(), StoreError> {
         let Ok(Some(newest)) = atomic::read_json::<Newest>(&self.newest_file()) else { return Ok(()) };
-        let state = self.state_file(newest.step);
+        let state = self.state_file(newest.mark.step);
         if state.exists() { fs::rename(&state, self.last()).map_err(StoreError::at(&state)) } else { Ok(()) }
     }
 
@@ -94,9 +104,9 @@ impl Checkpoints {
             Ok(None) | Err(StoreError::Damaged { .. }) => return Ok(None),
             Err(error) => return Err(error),
         };
-        let Some(state) = atomic::read(&self.state_file(newest.step))? else { return Ok(None) };
+        let Some(state) = atomic::read(&self.state_file(newest.mark.step))? else { return Ok(None) };
         let whole = state.len() as u64 == newest.bytes && checksum(&state) == newest.blake3;
-        Ok(whole.then_some(Saved { step: newest.step, state }))
+        Ok(whole.then_some(Saved { mark: newest.mark, state }))
     }
 
     /// Leaves only what `keep` asks for, once the trial has ended. May be called again.
@@ -141,6 +151,9 @@ fn checksum(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
+    const TEN: Mark = Mark { step: 10, evals: 3 };
+    const TWENTY: Mark = Mark { step: 20, evals: 5 };
+
     fn names(checkpoints: &Checkpoints) -> Vec<String> {
         let entries = fs::read_dir(&checkpoints.folder).into_iter().flatten().flatten();
         let mut names: Vec<_> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
@@ -153,9 +166,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let checkpoints = Checkpoints::new(folder.path().join("checkpoint"));
         assert_eq!(checkpoints.newest().unwrap(), None);
-        checkpoints.save(10, b"ten", true).unwrap();
-        checkpoints.save(20, b"twenty", false).unwrap();
-        assert_eq!(checkpoints.newest().unwrap(), Some(Saved { step: 20, state: b"twenty".to_vec() }));
+        checkpoints.save(&TEN, b"ten", true).unwrap();
+        checkpoints.save(&TWENTY, b"twenty", false).unwrap();
+        assert_eq!(checkpoints.newest().unwrap(), Some(Saved { mark: TWENTY, state: b"twenty".to_vec() }));
         assert_eq!(fs::read(checkpoints.best()).unwrap(), b"ten");
         assert_eq!(names(&checkpoints), ["best.safetensors", "newest.json", "state-20.safetensors"]);
         fs::write(checkpoints.state_file(20), b"twent!").unwrap();
@@ -166,9 +179,9 @@ mod tests {
     fn a_state_without_its_document_does_not_count_yet() {
         let folder = tempfile::tempdir().unwrap();
         let checkpoints = Checkpoints::new(folder.path().join("checkpoint"));
-        checkpoints.save(10, b"ten", false).unwrap();
+        checkpoints.save(&TEN, b"ten", false).unwrap();
         fs::write(checkpoints.state_file(20), b"twenty").unwrap();
-        assert_eq!(checkpoints.newest().unwrap().map(|saved| saved.step), Some(10));
+        assert_eq!(checkpoints.newest().unwrap().map(|saved| saved.mark.step), Some(10));
     }
 
     #[test]
@@ -181,8 +194,8 @@ mod tests {
         ] {
             let folder = tempfile::tempdir().unwrap();
             let checkpoints = Checkpoints::new(folder.path().join("checkpoint"));
-            checkpoints.save(10, b"ten", true).unwrap();
-            checkpoints.save(20, b"twenty", false).unwrap();
+            checkpoints.save(&TEN, b"ten", true).unwrap();
+            checkpoints.save(&TWENTY, b"twenty", false).unwrap();
             for _ in 0..2 {
                 checkpoints.prune(keep).unwrap();
                 assert_eq!(names(&checkpoints), expected, "{keep:?}");

@@ -140,6 +140,7 @@ pub struct CurveWriter<R> {
     file: File,
     length: u64,
     last: Option<u64>,
+    rows: u64,
     line: String,
     row: PhantomData<R>,
 }
@@ -155,8 +156,9 @@ impl<R: Row> CurveWriter<R> {
         let mut options = File::options();
         let file = options.create(true).truncate(false).write(true).open(path).map_err(StoreError::at(path))?;
         let last = kept.rows.last().map(R::step);
+        let (length, rows) = (kept.whole, kept.rows.len() as u64);
         let mut writer =
-            Self { path: path.to_owned(), file, length: kept.whole, last, line: String::new(), row: PhantomData };
+            Self { path: path.to_owned(), file, length, last, rows, line: String::new(), row: PhantomData };
         writer.cut_back().map_err(StoreError::at(path))?;
         if writer.length == 0 {
             writer.line.push_str(R::HEADER);
@@ -175,7 +177,13 @@ impl<R: Row> CurveWriter<R> {
         row.write(&mut self.line);
         self.put()?;
         self.last = Some(row.step());
+        self.rows += 1;
         Ok(())
+    }
+
+    /// Rows in the file.
+    pub fn rows(&self) -> u64 {
+        self.rows
     }
 
     /// Waits until all rows are on the disk.

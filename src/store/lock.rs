@@ -81,7 +81,7 @@ impl RunDir {
                 ),
             }
         };
-        let Some(mut file) = try_lock(&path)? else { return Err(refused()) };
+        let Some(mut file) = lock_within(&path, MOMENT)? else { return Err(refused()) };
         let holder = atomic::to_json(&path, &Holder::this_process())?;
         file.set_len(0).and_then(|()| file.write_all(&holder)).map_err(StoreError::at(&path))?;
         Ok(Lock { file })
@@ -111,17 +111,22 @@ impl TrialDir {
     /// Takes the trial's files for one worker. Waits for an earlier attempt, which ends by itself soon after its parent:
     /// at most `patience`, then None.
     pub fn lock(&self, patience: Duration) -> Result<Option<Lock>, StoreError> {
-        let path = self.writer_lock();
-        let start = Instant::now();
-        loop {
-            if let Some(file) = try_lock(&path)? {
-                return Ok(Some(Lock { file }));
-            }
-            if start.elapsed() >= patience {
-                return Ok(None);
-            }
-            thread::sleep(Duration::from_millis(20));
+        Ok(lock_within(&self.writer_lock(), patience)?.map(|file| Lock { file }))
+    }
+}
+
+/// For a lock that is only passing: a child that its dead holder has just forked has it too, until it runs its program.
+const MOMENT: Duration = Duration::from_millis(300);
+
+/// The locked file; None if another has it until the end of `patience`.
+fn lock_within(path: &Path, patience: Duration) -> Result<Option<File>, StoreError> {
+    let start = Instant::now();
+    loop {
+        let locked = try_lock(path)?;
+        if locked.is_some() || start.elapsed() >= patience {
+            return Ok(locked);
         }
+        thread::sleep(Duration::from_millis(20));
     }
 }
 

@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 pub use atomic::write as write_file;
 pub use attempt::{Assignment, exit};
 pub use cache::Blobs;
-pub use checkpoint::{Checkpoints, Saved};
+pub use checkpoint::{Checkpoints, Mark, Saved};
 pub use curve::{Curve, CurveWriter, Follower, Row, read as read_curve};
 pub use history::PastTrial;
 pub use journal::{Damage, Journal, Reading, parse as parse_journal, read as read_journal};

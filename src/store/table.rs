@@ -59,7 +59,6 @@ fn fields(keys: &[&str], row: TrialRow<'_>) -> Vec<String> {
     let step = |value: Option<u64>| value.map_or_else(String::new, |step| step.to_string());
     let verdicts = outcome.map(|outcome| outcome.verdicts.as_slice()).unwrap_or_default();
     let plateau = verdicts.iter().find(|verdict| verdict.id == "plateaued").and_then(|verdict| verdict.step);
-    let names: Vec<_> = verdicts.iter().map(|verdict| verdict.id.as_str()).collect();
     let mut fields = vec![trial.id.to_string()];
     fields.extend(keys.iter().map(value));
     fields.extend([
@@ -72,7 +71,7 @@ fn fields(keys: &[&str], row: TrialRow<'_>) -> Vec<String> {
         step(outcome.and_then(|outcome| outcome.best_eval_step)),
         figure(|outcome| outcome.best_accuracy),
         step(plateau),
-        names.join(" "),
+        verdicts.first().map_or_else(String::new, |verdict| verdict.id.clone()),
         outcome.map_or_else(String::new, |outcome| format!("{:.3}", outcome.seconds)),
         outcome.map_or_else(String::new, |outcome| format!("{:.1}", outcome.tokens_per_second)),
         error.unwrap_or_default().to_owned(),

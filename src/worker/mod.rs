@@ -17,12 +17,13 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::analysis::{Measured, verdicts};
 use crate::event::Failure;
 use crate::store::{
-    Assignment, AttemptDir, Blobs, MadeBy, Published, Saved, StoreError, TrialRecord, exit, host, read_curve,
+    Assignment, AttemptDir, Blobs, MadeBy, Mark, Published, Saved, StoreError, TrialRecord, exit, host, read_curve,
 };
 use crate::train::{self, Cache, Job, Sink, TrainError};
-use crate::trial::{Device, EvalRow, MetricRow, Outcome, Trial, Verdict};
+use crate::trial::{Device, EvalRow, MetricRow, Outcome, Trial};
 use sink::TrialSink;
 
 /// Between signs of life, and looks for a later attempt.
@@ -126,7 +127,7 @@ fn perform(
     }
     trial.write_record(&TrialRecord { trial: assignment.trial.clone(), made_by: made_by(&assignment) })?;
     let resume = resumable(attempt)?;
-    let mut sink = TrialSink::open(&trial, resume.as_ref().map(|saved| saved.step), assignment.keep, stop)?;
+    let mut sink = TrialSink::open(&trial, resume.as_ref().map(|saved| saved.mark.step), assignment.keep, stop)?;
     let cache = DiskCache(Blobs::new(assignment.cache.clone()));
     let job = Job {
         config: &assignment.trial.config,
@@ -148,9 +149,11 @@ fn perform(
 fn resumable(attempt: &AttemptDir) -> Result<Option<Saved>, StoreError> {
     let trial = attempt.trial();
     let Some(saved) = trial.checkpoints().newest()? else { return Ok(None) };
-    let rows = read_curve::<MetricRow>(&trial.metrics())?.rows;
-    let whole = rows.iter().take_while(|row| row.step <= saved.step).zip(1..).all(|(row, step)| row.step == step)
-        && rows.len() as u64 >= saved.step;
+    let Mark { step, evals } = saved.mark;
+    let metrics = read_curve::<MetricRow>(&trial.metrics())?.rows;
+    let evaluated = read_curve::<EvalRow>(&trial.evals())?.rows.iter().filter(|row| row.step <= step).count();
+    // Steps rise from row to row, so as many rows as steps, up to the last of them, are all of them.
+    let whole = metrics.iter().filter(|row| row.step <= step).count() as u64 == step && evaluated as u64 >= evals;
     Ok(whole.then_some(saved))
 }
 
@@ -159,7 +162,8 @@ fn complete(mut outcome: Outcome, trial: &Trial, attempt: &AttemptDir) -> Result
     let folder = attempt.trial();
     let metrics = read_curve::<MetricRow>(&folder.metrics())?.rows;
     let evals = read_curve::<EvalRow>(&folder.evals())?.rows;
-    outcome.verdicts = verdicts(trial, &metrics, &evals);
+    let measured = Measured { metrics: &metrics, evals: &evals, class_prior: &outcome.class_prior, steps: trial.steps };
+    outcome.verdicts = verdicts(&measured, outcome.status);
     outcome.peak_memory = outcome.peak_memory.or_else(peak_memory);
     // JSON knows no NaN.
     for figure in [&mut outcome.seconds, &mut outcome.tokens_per_second] {
@@ -168,11 +172,6 @@ fn complete(mut outcome: Outcome, trial: &Trial, attempt: &AttemptDir) -> Result
         }
     }
     Ok(outcome)
-}
-
-/// What the trial's own curve says.
-fn verdicts(_trial: &Trial, _metrics: &[MetricRow], _evals: &[EvalRow]) -> Vec<Verdict> {
-    Vec::new()
 }
 
 fn made_by(assignment: &Assignment) -> MadeBy {

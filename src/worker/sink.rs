@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::store::{Checkpoints, CurveWriter, StoreError, TrialDir};
+use crate::store::{Checkpoints, CurveWriter, Mark, StoreError, TrialDir};
 use crate::train::Sink;
 use crate::trial::{EvalRow, Keep, MetricRow};
 
@@ -43,11 +43,15 @@ impl Sink for TrialSink<'_> {
         // Rows first: a state whose rows are missing is of no use.
         self.metrics.sync().and_then(|()| self.evals.sync()).map_err(to_io)?;
         let best = best && matches!(self.keep, Keep::Best | Keep::All);
-        self.checkpoints.save(step, state, best).map_err(to_io)
+        self.checkpoints.save(&Mark { step, evals: self.evals.rows() }, state, best).map_err(to_io)
     }
 
     fn interrupted(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
+    }
+
+    fn keep(&self) -> Keep {
+        self.keep
     }
 }
 

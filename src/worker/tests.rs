@@ -157,6 +157,15 @@ impl Bench {
     }
 }
 
+/// Waits until the trial has made `rows` steps, as one that hangs halfway will.
+pub(crate) fn wait_for_rows(trial: &TrialDir, rows: usize) {
+    let start = std::time::Instant::now();
+    while read_curve::<MetricRow>(&trial.metrics()).unwrap().rows.len() < rows {
+        assert!(start.elapsed() < Duration::from_mins(1), "the trial does not get on");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
 fn undisturbed() -> [String; 2] {
     let bench = Bench::new("fine");
     assert_eq!(bench.run(), (exit::PUBLISHED, None));
@@ -184,12 +193,12 @@ fn an_interrupted_trial_goes_on_without_a_trace() {
     let stop = AtomicBool::new(false);
     let code = thread::scope(|scope| {
         let worker = scope.spawn(|| super::attempt(attempt.path(), &stop, toy));
-        thread::sleep(Duration::from_millis(50));
+        wait_for_rows(&bench.dir, 10);
         stop.store(true, Ordering::Relaxed);
         worker.join().unwrap()
     });
     assert_eq!((code, attempt.failure()), (exit::INTERRUPTED, None));
-    assert_eq!(bench.dir.checkpoints().newest().unwrap().unwrap().step, 10);
+    assert_eq!(bench.dir.checkpoints().newest().unwrap().unwrap().mark.step, 10);
     assert_eq!(bench.run(), (exit::PUBLISHED, None));
     assert_eq!(bench.curves(), undisturbed());
 }
@@ -208,14 +217,21 @@ fn a_crashed_trial_goes_on_from_its_checkpoint() {
 
 #[test]
 fn a_checkpoint_without_its_rows_is_not_used() {
-    for damage in ["", "step,epoch", "garbage\n"] {
+    let hurt = |damage: &str, curve: fn(&TrialDir) -> std::path::PathBuf| {
         let bench = Bench::new("fine");
         bench.run();
         fs::remove_file(bench.dir.outcome_file()).unwrap();
-        fs::write(bench.dir.metrics(), damage).unwrap();
+        let path = curve(&bench.dir);
+        let kept = if damage.is_empty() { String::new() } else { fs::read_to_string(&path).unwrap() };
+        fs::write(&path, kept.replace(damage, "")).unwrap();
         assert!(bench.dir.checkpoints().newest().unwrap().is_some());
         assert_eq!(bench.run(), (exit::PUBLISHED, None));
         assert_eq!(bench.curves(), undisturbed(), "{damage:?}");
+    };
+    // The whole file, a line break, the start of a line.
+    for damage in ["", "\n5,", "5,"] {
+        hurt(damage, TrialDir::metrics);
+        hurt(damage, TrialDir::evals);
     }
 }
 
@@ -246,7 +262,7 @@ fn a_later_attempt_makes_an_earlier_one_stop() {
     let first = bench.claim();
     thread::scope(|scope| {
         let orphan = scope.spawn(|| super::attempt(first.path(), &AtomicBool::new(false), toy));
-        thread::sleep(Duration::from_millis(50));
+        wait_for_rows(&bench.dir, 10);
         assert_eq!(bench.run(), (exit::PUBLISHED, None));
         assert_eq!(orphan.join().unwrap(), exit::INTERRUPTED);
     });
