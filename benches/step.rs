@@ -72,7 +72,7 @@ fn measure(batches: Batches<'_>, pooling: Pooling, threads: usize) -> Result<(f6
         Settings { betas: [0.9, 0.999], eps: 1e-8, bias_correction: true, weight_decay: 0.01, layer_decay: 1.0 };
     let mut engine = Engine::new(six_layers(pooling)?, settings, threads)?;
     let (mut times, mut tokens, mut flops) = (Vec::new(), 0.0, 0.0);
-    let steps = 24;
+    let steps = 9;
     for k in 0..steps {
         let batch = batches(k);
         tokens += batch.iter().map(|micro| micro.tokens()).sum::<usize>() as f64 / steps as f64;

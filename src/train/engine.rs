@@ -239,18 +239,21 @@ fn reduce_one(lanes: &[Arc<Lane>], i: usize, model: &Bert) -> Result<f64, TrainE
 
 fn sum_of_squares(values: &[f32]) -> f64 {
     let mut lanes = [0.0f64; 16];
-    simd(|| {
-        let chunks = values.chunks_exact(16);
-        let rest = chunks.remainder();
-        for chunk in chunks {
-            for (lane, &x) in lanes.iter_mut().zip(chunk) {
+    simd(
+        #[inline(always)]
+        || {
+            let chunks = values.chunks_exact(16);
+            let rest = chunks.remainder();
+            for chunk in chunks {
+                for (lane, &x) in lanes.iter_mut().zip(chunk) {
+                    *lane += f64::from(x) * f64::from(x);
+                }
+            }
+            for (lane, &x) in lanes.iter_mut().zip(rest) {
                 *lane += f64::from(x) * f64::from(x);
             }
-        }
-        for (lane, &x) in lanes.iter_mut().zip(rest) {
-            *lane += f64::from(x) * f64::from(x);
-        }
-    });
+        },
+    );
     lanes.iter().sum()
 }
 
