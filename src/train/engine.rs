@@ -73,7 +73,9 @@ impl Engine {
             self.lanes.push(Arc::new(Lane::new(&self.model.parameters)));
         }
         let lanes = &self.lanes[..width];
-        lanes.iter().for_each(|lane| lane.clear());
+        for lane in lanes {
+            lane.clear();
+        }
         let weight = 1.0 / batch.iter().map(|micro| micro.sequences()).sum::<usize>() as f64;
         let model = &self.model;
         let losses = run(&self.pool, width, interrupted, &|index, stop| {
@@ -213,7 +215,7 @@ fn run<T: Send>(
             match receiver.recv_timeout(PATIENCE) {
                 Ok((index, result)) => results[index] = Some(result),
                 Err(RecvTimeoutError::Timeout) => {
-                    stop.store(stop.load(Ordering::Relaxed) || interrupted(), Ordering::Relaxed)
+                    stop.store(stop.load(Ordering::Relaxed) || interrupted(), Ordering::Relaxed);
                 }
                 Err(RecvTimeoutError::Disconnected) => break,
             }

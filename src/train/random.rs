@@ -74,7 +74,7 @@ impl Random {
     }
 }
 
-/// The finaliser of SplitMix64: a bijection that spreads every input bit over all output bits.
+/// The finaliser of `SplitMix64`: a bijection that spreads every input bit over all output bits.
 fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

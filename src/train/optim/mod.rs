@@ -219,7 +219,7 @@ fn update(
                         v,
                         #[inline(always)]
                         |i| g[i] * clip,
-                    )
+                    );
                 },
             );
         }),

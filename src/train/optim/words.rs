@@ -153,7 +153,7 @@ impl Words {
                             row.second,
                             #[inline(always)]
                             |i| gradient[i] * clip,
-                        )
+                        );
                     },
                 );
             });
