@@ -94,7 +94,7 @@ impl Words {
         Self::with(n / rows, vec![0.0; n], vec![0.0; n], vec![0; rows])
     }
 
-    /// The state that a checkpoint saved; [`Words::replay_from`] gives it its history back.
+    /// The state that a checkpoint saved, still without the steps that a row may have missed.
     pub fn with(width: usize, first: Vec<f32>, second: Vec<f32>, seen: Vec<u32>) -> Self {
         Self { width, first, second, seen, history: Vec::new() }
     }
