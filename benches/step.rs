@@ -1,5 +1,6 @@
 //! How fast a training step is: tokens a second, the rate of its matrix products against what this machine's products
-//! reach alone, peak memory. `cargo bench --bench step`.
+//! reach alone, peak memory. `cargo bench --bench step [-- tweets|64|128 ...]`, with
+//! `CANDLE_NUM_THREADS=1 RAYON_NUM_THREADS=1` as workers have it.
 //!
 //! Model: MiniLM-L6 (the embedded three layers, twice), batch 32, dropout 0.1, AdamW. Batches: the embedded tweets at their
 //! natural lengths, and sequences of exactly 64 and 128 tokens.
@@ -45,7 +46,9 @@ fn main() -> Result<(), TrainError> {
     let tweets = tweets()?;
     let sources: [(&str, Batches<'_>); 3] =
         [("tweets", &|k| natural(&tweets, k)), ("64", &|k| even(64, k)), ("128", &|k| even(128, k))];
-    for (name, batches) in sources {
+    let chosen: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    for (name, batches) in sources.into_iter().filter(|(name, _)| chosen.is_empty() || chosen.iter().any(|c| c == name))
+    {
         for pooling in [Pooling::Mean, Pooling::Cls] {
             for threads in [1, 2] {
                 let (ms, tokens, flops) = measure(batches, pooling, threads)?;
@@ -72,7 +75,7 @@ fn measure(batches: Batches<'_>, pooling: Pooling, threads: usize) -> Result<(f6
         Settings { betas: [0.9, 0.999], eps: 1e-8, bias_correction: true, weight_decay: 0.01, layer_decay: 1.0 };
     let mut engine = Engine::new(six_layers(pooling)?, settings, threads)?;
     let (mut times, mut tokens, mut flops) = (Vec::new(), 0.0, 0.0);
-    let steps = 24;
+    let steps = 9;
     for k in 0..steps {
         let batch = batches(k);
         tokens += batch.iter().map(|micro| micro.tokens()).sum::<usize>() as f64 / steps as f64;

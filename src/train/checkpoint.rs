@@ -149,16 +149,15 @@ pub fn read(bytes: &[u8], engine: &mut Engine) -> Result<Progress, TrainError> {
             }
         });
     }
-    let words = match engine.optimizer.words() {
-        None => None,
-        Some(_) => {
-            let table = &model.parameters[model.index.words];
-            let n = table.value.elem_count();
-            let steps = saved.bytes(WORD_STEPS, model.config.vocabulary * 4)?;
-            let steps: Vec<u32> = steps.as_chunks::<4>().0.iter().copied().map(u32::from_le_bytes).collect();
-            let (first, second) = (saved.floats(&first_name(table), n)?, saved.floats(&second_name(table), n)?);
-            Some(Words::with(model.config.hidden, first, second, steps))
-        }
+    let words = if engine.optimizer.words().is_some() {
+        let table = &model.parameters[model.index.words];
+        let n = table.value.elem_count();
+        let steps = saved.bytes(WORD_STEPS, model.config.vocabulary * 4)?;
+        let steps: Vec<u32> = steps.as_chunks::<4>().0.iter().copied().map(u32::from_le_bytes).collect();
+        let (first, second) = (saved.floats(&first_name(table), n)?, saved.floats(&second_name(table), n)?);
+        Some(Words::with(model.config.hidden, first, second, steps))
+    } else {
+        None
     };
     let rates = saved.bytes(RATES, progress.step as usize * 8)?;
     let rates = rates.as_chunks::<8>().0.iter().copied().map(f64::from_le_bytes).collect();

@@ -73,7 +73,9 @@ impl Engine {
             self.lanes.push(Arc::new(Lane::new(&self.model.parameters)));
         }
         let lanes = &self.lanes[..width];
-        lanes.iter().for_each(|lane| lane.clear());
+        for lane in lanes {
+            lane.clear();
+        }
         let weight = 1.0 / batch.iter().map(|micro| micro.sequences()).sum::<usize>() as f64;
         let model = &self.model;
         let losses = run(&self.pool, width, interrupted, &|index, stop| {
@@ -213,7 +215,7 @@ fn run<T: Send>(
             match receiver.recv_timeout(PATIENCE) {
                 Ok((index, result)) => results[index] = Some(result),
                 Err(RecvTimeoutError::Timeout) => {
-                    stop.store(stop.load(Ordering::Relaxed) || interrupted(), Ordering::Relaxed)
+                    stop.store(stop.load(Ordering::Relaxed) || interrupted(), Ordering::Relaxed);
                 }
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -239,18 +241,21 @@ fn reduce_one(lanes: &[Arc<Lane>], i: usize, model: &Bert) -> Result<f64, TrainE
 
 fn sum_of_squares(values: &[f32]) -> f64 {
     let mut lanes = [0.0f64; 16];
-    simd(|| {
-        let chunks = values.chunks_exact(16);
-        let rest = chunks.remainder();
-        for chunk in chunks {
-            for (lane, &x) in lanes.iter_mut().zip(chunk) {
+    simd(
+        #[inline(always)]
+        || {
+            let chunks = values.chunks_exact(16);
+            let rest = chunks.remainder();
+            for chunk in chunks {
+                for (lane, &x) in lanes.iter_mut().zip(chunk) {
+                    *lane += f64::from(x) * f64::from(x);
+                }
+            }
+            for (lane, &x) in lanes.iter_mut().zip(rest) {
                 *lane += f64::from(x) * f64::from(x);
             }
-        }
-        for (lane, &x) in lanes.iter_mut().zip(rest) {
-            *lane += f64::from(x) * f64::from(x);
-        }
-    });
+        },
+    );
     lanes.iter().sum()
 }
 

@@ -145,12 +145,12 @@ pub fn fit<'a>(
         epoch: None,
         fit,
     };
-    run.to_the_end(sink)
+    run.finish(sink)
 }
 
 impl Run<'_> {
     /// The training loop.
-    fn to_the_end(mut self, sink: &mut dyn Sink) -> Result<Outcome, TrainError> {
+    fn finish(mut self, sink: &mut dyn Sink) -> Result<Outcome, TrainError> {
         let end = loop {
             if self.evaluation_is_due() {
                 let row = self.evaluate(sink)?;

@@ -6,6 +6,9 @@ use serde::Deserialize;
 
 use super::TrainError;
 use super::data::{Dataset, Tokens};
+use super::engine::Engine;
+use super::model::Bert;
+use super::optim::Settings as OptimizerSettings;
 use super::testing::{Checkpoint, Kept, config, dataset, fixture, train, train_at};
 use crate::trial::{FractionOrSteps, Keep, Length, Patience, PatienceMetric, Pooling, Status, TrialConfig};
 
@@ -226,6 +229,30 @@ fn tokens_that_the_checkpoint_does_not_know_are_refused() {
     insta::assert_snapshot!(message(foreign), @"the tokenizer gives token 9000, but the checkpoint knows 8192 words: tokenizer.json belongs to another model");
     let pair = Tokens { ids: vec![1], types: vec![2], offsets: vec![0, 1] };
     assert!(message(pair).contains("text_pair"));
+}
+
+/// What accelerators run, run on the CPU: the same losses up to rounding, and resumable.
+#[test]
+fn the_composed_model_trains_like_the_kernels() {
+    let kernels = run(&busy(), 1);
+    let (checkpoint, data) = tiny(40);
+    let engine = || {
+        let model = Bert { composed: true, ..checkpoint.bert(&busy(), 3) };
+        Engine::new(model, OptimizerSettings::new(&busy()), 1).unwrap()
+    };
+    let mut kept = Kept { stop_after: Some(4), ..Kept::default() };
+    assert!(matches!(train(&busy(), &data, &mut engine(), None, &mut kept), Err(TrainError::Interrupted)));
+    kept.stop_after = None;
+    let state = kept.states.remove(0).2;
+    train(&busy(), &data, &mut engine(), Some(&state), &mut kept).unwrap();
+    assert_eq!(kept.metrics.len(), kernels.metrics.len());
+    for (a, b) in kept.metrics.iter().zip(&kernels.metrics) {
+        assert!((a.train_loss - b.train_loss).abs() < 1e-4 * b.train_loss, "{a:?} and {b:?}");
+        assert!((a.grad_norm - b.grad_norm).abs() < 1e-3 * b.grad_norm, "{a:?} and {b:?}");
+    }
+    for (a, b) in kept.evals.iter().zip(&kernels.evals) {
+        assert!((a.eval_loss - b.eval_loss).abs() < 1e-4 * b.eval_loss, "{a:?} and {b:?}");
+    }
 }
 
 struct NoCache;

@@ -17,25 +17,55 @@ impl Activation {
     /// Adds `bias` to every row of `x` and returns the activation of the sums; `x` keeps the sums for the backward.
     pub fn forward(self, x: &mut [f32], bias: &[f32]) -> Vec<f32> {
         match self {
-            Self::Gelu => forward(x, bias, |x| 0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2))),
-            Self::GeluTanh => forward(x, bias, |x| 0.5 * x * (1.0 + tanh(inner(x)))),
-            Self::Relu => forward(x, bias, |x| if x < 0.0 { 0.0 } else { x }),
+            Self::Gelu => forward(
+                x,
+                bias,
+                #[inline(always)]
+                |x| 0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2)),
+            ),
+            Self::GeluTanh => forward(
+                x,
+                bias,
+                #[inline(always)]
+                |x| 0.5 * x * (1.0 + tanh(inner(x))),
+            ),
+            Self::Relu => forward(
+                x,
+                bias,
+                #[inline(always)]
+                |x| if x < 0.0 { 0.0 } else { x },
+            ),
         }
     }
 
     /// Turns `dy`, the gradient of the activation, into the gradient of its input `x`.
     pub fn backward(self, x: &[f32], dy: &mut [f32]) {
         match self {
-            Self::Gelu => backward(x, dy, |x| {
-                let density = exp(-0.5 * x * x) * 0.398_942_3;
-                x.mul_add(density, 0.5 * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2)))
-            }),
-            Self::GeluTanh => backward(x, dy, |x| {
-                let t = tanh(inner(x));
-                let slope = SCALE * (3.0 * CUBIC * x).mul_add(x, 1.0);
-                0.5f32.mul_add(1.0 + t, 0.5 * x * (1.0 - t * t) * slope)
-            }),
-            Self::Relu => backward(x, dy, |x| if x > 0.0 { 1.0 } else { 0.0 }),
+            Self::Gelu => backward(
+                x,
+                dy,
+                #[inline(always)]
+                |x| {
+                    let density = exp(-0.5 * x * x) * 0.398_942_3;
+                    x.mul_add(density, 0.5 * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2)))
+                },
+            ),
+            Self::GeluTanh => backward(
+                x,
+                dy,
+                #[inline(always)]
+                |x| {
+                    let t = tanh(inner(x));
+                    let slope = SCALE * (3.0 * CUBIC * x).mul_add(x, 1.0);
+                    0.5f32.mul_add(1.0 + t, 0.5 * x * (1.0 - t * t) * slope)
+                },
+            ),
+            Self::Relu => backward(
+                x,
+                dy,
+                #[inline(always)]
+                |x| if x > 0.0 { 1.0 } else { 0.0 },
+            ),
         }
     }
 }
@@ -52,21 +82,27 @@ fn inner(x: f32) -> f32 {
 
 fn forward(x: &mut [f32], bias: &[f32], f: impl Fn(f32) -> f32) -> Vec<f32> {
     let mut y = vec![0.0; x.len()];
-    simd(|| {
-        for (x, y) in x.chunks_exact_mut(bias.len()).zip(y.chunks_exact_mut(bias.len())) {
-            for ((x, y), bias) in x.iter_mut().zip(y).zip(bias) {
-                *x += bias;
-                *y = f(*x);
+    simd(
+        #[inline(always)]
+        || {
+            for (x, y) in x.chunks_exact_mut(bias.len()).zip(y.chunks_exact_mut(bias.len())) {
+                for ((x, y), bias) in x.iter_mut().zip(y).zip(bias) {
+                    *x += bias;
+                    *y = f(*x);
+                }
             }
-        }
-    });
+        },
+    );
     y
 }
 
 fn backward(x: &[f32], dy: &mut [f32], slope: impl Fn(f32) -> f32) {
-    simd(|| {
-        for (x, dy) in x.iter().zip(dy) {
-            *dy *= slope(*x);
-        }
-    });
+    simd(
+        #[inline(always)]
+        || {
+            for (x, dy) in x.iter().zip(dy) {
+                *dy *= slope(*x);
+            }
+        },
+    );
 }

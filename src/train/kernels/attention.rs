@@ -138,55 +138,76 @@ pub fn backward(inputs: Inputs<'_>, weights: &[f32], dcontext: &[f32]) -> Gradie
 
 /// Softmax of each row of `s` elements, in place.
 fn softmax(scores: &mut [f32], s: usize) {
-    simd(|| {
-        for row in scores.chunks_exact_mut(s) {
-            let top = row.iter().fold(f32::NEG_INFINITY, |top, &x| if x > top { x } else { top });
-            for x in row.iter_mut() {
-                *x = exp(*x - top);
+    simd(
+        #[inline(always)]
+        || {
+            for row in scores.chunks_exact_mut(s) {
+                let top = row.iter().fold(f32::NEG_INFINITY, |top, &x| if x > top { x } else { top });
+                for x in row.iter_mut() {
+                    *x = exp(*x - top);
+                }
+                let inverse = 1.0
+                    / sum_of(
+                        s,
+                        #[inline(always)]
+                        |i| row[i],
+                    );
+                for x in row.iter_mut() {
+                    *x *= inverse;
+                }
             }
-            let inverse = 1.0 / sum_of(s, |i| row[i]);
-            for x in row.iter_mut() {
-                *x *= inverse;
-            }
-        }
-    });
+        },
+    );
 }
 
 /// Writes the weights after dropout to `out` and marks the dropped ones by their sign bit.
 fn drop_out(weights: &mut [f32], tile: &Tile, out: &mut Vec<f32>) {
     out.resize(weights.len(), 0.0);
-    simd(|| {
-        for (i, (weight, out)) in weights.iter_mut().zip(out.iter_mut()).enumerate() {
-            let factor = tile.mask.factor(tile.first + i as u32);
-            *out = *weight * factor;
-            *weight = if factor == 0.0 { -*weight } else { *weight };
-        }
-    });
+    simd(
+        #[inline(always)]
+        || {
+            for (i, (weight, out)) in weights.iter_mut().zip(out.iter_mut()).enumerate() {
+                let factor = tile.mask.factor(tile.first + i as u32);
+                *out = *weight * factor;
+                *weight = if factor == 0.0 { -*weight } else { *weight };
+            }
+        },
+    );
 }
 
 /// The weights after dropout, from the marked ones.
 fn survivors(weights: &[f32], mask: Mask, out: &mut Vec<f32>) {
     out.resize(weights.len(), 0.0);
     let scale = mask.scale();
-    simd(|| {
-        for (weight, out) in weights.iter().zip(out.iter_mut()) {
-            *out = if weight.is_sign_negative() { 0.0 } else { weight * scale };
-        }
-    });
+    simd(
+        #[inline(always)]
+        || {
+            for (weight, out) in weights.iter().zip(out.iter_mut()) {
+                *out = if weight.is_sign_negative() { 0.0 } else { weight * scale };
+            }
+        },
+    );
 }
 
 /// Turns the gradient of the weights after dropout into the gradient of the scores.
 fn backward_softmax(weights: &[f32], s: usize, mask: Mask, gradient: &mut [f32]) {
     let scale = mask.scale();
-    simd(|| {
-        for (weights, gradient) in weights.chunks_exact(s).zip(gradient.chunks_exact_mut(s)) {
-            for (weight, gradient) in weights.iter().zip(gradient.iter_mut()) {
-                *gradient = if weight.is_sign_negative() { 0.0 } else { *gradient * scale };
+    simd(
+        #[inline(always)]
+        || {
+            for (weights, gradient) in weights.chunks_exact(s).zip(gradient.chunks_exact_mut(s)) {
+                for (weight, gradient) in weights.iter().zip(gradient.iter_mut()) {
+                    *gradient = if weight.is_sign_negative() { 0.0 } else { *gradient * scale };
+                }
+                let mean = sum_of(
+                    s,
+                    #[inline(always)]
+                    |i| weights[i].abs() * gradient[i],
+                );
+                for (weight, gradient) in weights.iter().zip(gradient.iter_mut()) {
+                    *gradient = weight.abs() * (*gradient - mean);
+                }
             }
-            let mean = sum_of(s, |i| weights[i].abs() * gradient[i]);
-            for (weight, gradient) in weights.iter().zip(gradient.iter_mut()) {
-                *gradient = weight.abs() * (*gradient - mean);
-            }
-        }
-    });
+        },
+    );
 }

@@ -51,11 +51,14 @@ pub fn backward_bias(dy: &[f32], db: &mut [f32], write: Write) {
     if write == Write::Replace {
         db.fill(0.0);
     }
-    simd(|| {
-        for row in dy.chunks_exact(db.len()) {
-            for (sum, value) in db.iter_mut().zip(row) {
-                *sum += value;
+    simd(
+        #[inline(always)]
+        || {
+            for row in dy.chunks_exact(db.len()) {
+                for (sum, value) in db.iter_mut().zip(row) {
+                    *sum += value;
+                }
             }
-        }
-    });
+        },
+    );
 }

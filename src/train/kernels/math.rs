@@ -55,7 +55,7 @@ pub fn tanh(x: f32) -> f32 {
     let s = x * x;
     let far = 1.0 - 2.0 / (exp(2.0 * t) + 1.0);
     let mut near = -5.704_988_7e-3_f32;
-    near = near.mul_add(s, 2.063_908_9e-2);
+    near = near.mul_add(s, 2.063_909e-2);
     near = near.mul_add(s, -5.373_971_5e-2);
     near = near.mul_add(s, 1.333_144_2e-1);
     near = near.mul_add(s, -3.333_328_8e-1);

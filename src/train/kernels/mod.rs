@@ -18,7 +18,8 @@ pub mod product;
 #[cfg(test)]
 mod tests;
 
-/// Runs `kernel` compiled for the widest vector instructions that this machine has.
+/// Runs `kernel` compiled for the widest vector instructions that this machine has. The closure, and closures that it
+/// calls, must be `#[inline(always)]`: what stays a function of its own is compiled for the oldest machine.
 #[inline]
 pub fn simd<R>(kernel: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(kernel)
@@ -53,9 +54,12 @@ pub fn sum_of(n: usize, f: impl Fn(usize) -> f32) -> f32 {
 
 /// Adds `values` to `sums`, element by element.
 pub fn add(sums: &mut [f32], values: &[f32]) {
-    simd(|| {
-        for (sum, value) in sums.iter_mut().zip(values) {
-            *sum += value;
-        }
-    });
+    simd(
+        #[inline(always)]
+        || {
+            for (sum, value) in sums.iter_mut().zip(values) {
+                *sum += value;
+            }
+        },
+    );
 }

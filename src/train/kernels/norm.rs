@@ -29,7 +29,8 @@ pub struct Site<'a> {
 
 impl Site<'_> {
     /// Calls `f` with each row, its mask, and the index of its first element under that mask.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "has to be inlined into the function that has the vector instructions")]
+    #[inline(always)]
     fn rows(self, width: usize, mut f: impl FnMut(usize, Mask, u32)) {
         for (sequence, bounds) in self.offsets.windows(2).enumerate() {
             let mask = self.dropout.map_or(Mask::NONE, |dropout| dropout.mask(sequence));
@@ -44,22 +45,29 @@ impl Site<'_> {
 pub fn forward(a: &mut [f32], bias: &[f32], residual: &[f32], affine: Affine<'_>, site: Site<'_>) -> Normed {
     let width = affine.gain.len();
     let mut saved = Normed { normal: vec![0.0; a.len()], inverse: vec![0.0; a.len() / width] };
-    simd(|| {
-        site.rows(width, |row, mask, first| {
-            let span = row * width..(row + 1) * width;
-            let (y, residual) = (&mut a[span.clone()], &residual[span.clone()]);
-            if mask.drops() {
-                for (i, ((y, bias), residual)) in y.iter_mut().zip(bias).zip(residual).enumerate() {
-                    *y = (*y + bias).mul_add(mask.factor(first + i as u32), *residual);
-                }
-            } else {
-                for ((y, bias), residual) in y.iter_mut().zip(bias).zip(residual) {
-                    *y = *y + bias + residual;
-                }
-            }
-            saved.inverse[row] = normalise(y, &mut saved.normal[span], affine);
-        });
-    });
+    simd(
+        #[inline(always)]
+        || {
+            site.rows(
+                width,
+                #[inline(always)]
+                |row, mask, first| {
+                    let span = row * width..(row + 1) * width;
+                    let (y, residual) = (&mut a[span.clone()], &residual[span.clone()]);
+                    if mask.drops() {
+                        for (i, ((y, bias), residual)) in y.iter_mut().zip(bias).zip(residual).enumerate() {
+                            *y = (*y + bias).mul_add(mask.factor(first + i as u32), *residual);
+                        }
+                    } else {
+                        for ((y, bias), residual) in y.iter_mut().zip(bias).zip(residual) {
+                            *y = *y + bias + residual;
+                        }
+                    }
+                    saved.inverse[row] = normalise(y, &mut saved.normal[span], affine);
+                },
+            );
+        },
+    );
     saved
 }
 
@@ -67,12 +75,15 @@ pub fn forward(a: &mut [f32], bias: &[f32], residual: &[f32], affine: Affine<'_>
 pub fn forward_plain(y: &mut [f32], affine: Affine<'_>) -> Normed {
     let width = affine.gain.len();
     let mut saved = Normed { normal: vec![0.0; y.len()], inverse: vec![0.0; y.len() / width] };
-    simd(|| {
-        let rows = y.chunks_exact_mut(width).zip(saved.normal.chunks_exact_mut(width));
-        for ((y, normal), inverse) in rows.zip(&mut saved.inverse) {
-            *inverse = normalise(y, normal, affine);
-        }
-    });
+    simd(
+        #[inline(always)]
+        || {
+            let rows = y.chunks_exact_mut(width).zip(saved.normal.chunks_exact_mut(width));
+            for ((y, normal), inverse) in rows.zip(&mut saved.inverse) {
+                *inverse = normalise(y, normal, affine);
+            }
+        },
+    );
     saved
 }
 
@@ -81,8 +92,16 @@ pub fn forward_plain(y: &mut [f32], affine: Affine<'_>) -> Normed {
 fn normalise(y: &mut [f32], normal: &mut [f32], affine: Affine<'_>) -> f32 {
     let n = affine.gain.len();
     let (y, normal) = (&mut y[..n], &mut normal[..n]);
-    let mean = sum_of(n, |i| y[i]) / n as f32;
-    let variance = sum_of(n, |i| (y[i] - mean) * (y[i] - mean)) / n as f32;
+    let mean = sum_of(
+        n,
+        #[inline(always)]
+        |i| y[i],
+    ) / n as f32;
+    let variance = sum_of(
+        n,
+        #[inline(always)]
+        |i| (y[i] - mean) * (y[i] - mean),
+    ) / n as f32;
     let inverse = 1.0 / (variance + affine.epsilon).sqrt();
     let shift = &affine.shift[..n];
     for i in 0..n {
@@ -98,17 +117,28 @@ fn normalise(y: &mut [f32], normal: &mut [f32], affine: Affine<'_>) -> f32 {
 pub fn backward_plain(dy: &mut [f32], saved: &Normed, gain: &[f32], dgain: &mut [f32], dshift: &mut [f32]) {
     let n = gain.len();
     let (dgain, dshift) = (&mut dgain[..n], &mut dshift[..n]);
-    simd(|| {
-        for ((dy, x), inverse) in dy.chunks_exact_mut(n).zip(saved.normal.chunks_exact(n)).zip(&saved.inverse) {
-            let mean = sum_of(n, |i| dy[i] * gain[i]) / n as f32;
-            let slope = sum_of(n, |i| dy[i] * gain[i] * x[i]) / n as f32;
-            for i in 0..n {
-                dgain[i] += dy[i] * x[i];
-                dshift[i] += dy[i];
-                dy[i] = inverse * (dy[i] * gain[i] - mean - x[i] * slope);
+    simd(
+        #[inline(always)]
+        || {
+            for ((dy, x), inverse) in dy.chunks_exact_mut(n).zip(saved.normal.chunks_exact(n)).zip(&saved.inverse) {
+                let mean = sum_of(
+                    n,
+                    #[inline(always)]
+                    |i| dy[i] * gain[i],
+                ) / n as f32;
+                let slope = sum_of(
+                    n,
+                    #[inline(always)]
+                    |i| dy[i] * gain[i] * x[i],
+                ) / n as f32;
+                for i in 0..n {
+                    dgain[i] += dy[i] * x[i];
+                    dshift[i] += dy[i];
+                    dy[i] = inverse * (dy[i] * gain[i] - mean - x[i] * slope);
+                }
             }
-        }
-    });
+        },
+    );
 }
 
 /// The gradient of what went into dropout, from the gradient of what came out.
@@ -123,11 +153,18 @@ pub fn apply(x: &mut [f32], width: usize, site: Site<'_>) {
     if site.dropout.is_none() {
         return;
     }
-    simd(|| {
-        site.rows(width, |row, mask, first| {
-            for (i, x) in x[row * width..(row + 1) * width].iter_mut().enumerate() {
-                *x *= mask.factor(first + i as u32);
-            }
-        });
-    });
+    simd(
+        #[inline(always)]
+        || {
+            site.rows(
+                width,
+                #[inline(always)]
+                |row, mask, first| {
+                    for (i, x) in x[row * width..(row + 1) * width].iter_mut().enumerate() {
+                        *x *= mask.factor(first + i as u32);
+                    }
+                },
+            );
+        },
+    );
 }

@@ -28,6 +28,7 @@ impl<'a> Matrix<'a> {
     }
 
     /// The transposed matrix, without moving anything.
+    #[must_use]
     pub fn t(self) -> Self {
         Self {
             rows: self.columns,

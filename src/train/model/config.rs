@@ -115,7 +115,7 @@ impl Config {
         if let Some((name, _)) = sizes.iter().find(|(_, size)| *size == 0) {
             return refuse(format!("{name} is 0"));
         }
-        if written.hidden_size % written.num_attention_heads != 0 {
+        if !written.hidden_size.is_multiple_of(written.num_attention_heads) {
             let (hidden, heads) = (written.hidden_size, written.num_attention_heads);
             return refuse(format!("hidden_size {hidden} is no multiple of num_attention_heads {heads}"));
         }
@@ -156,7 +156,8 @@ mod tests {
         assert_eq!(config.types, 2);
         assert_eq!(config.activation, Activation::Gelu);
         assert_eq!(config.dropout, DropoutRates::all(0.1));
-        assert_eq!(parse(r#", "classifier_dropout": 0.3"#).unwrap().dropout.classifier, 0.3);
+        let rates = parse(r#", "classifier_dropout": 0.3"#).unwrap().dropout;
+        assert_eq!(rates, DropoutRates { classifier: 0.3, ..DropoutRates::all(0.1) });
         assert_eq!(parse(r#", "hidden_act": "gelu_new""#).unwrap().activation, Activation::GeluTanh);
     }
 

@@ -43,7 +43,9 @@ fn forward(pass: &Pass, hidden: &[f32]) -> Result<Kept> {
         (Pooling::Mean, _) => (mean(pass, hidden), Vec::new()),
         (Pooling::Pooler, Some(pooler)) => {
             let mut pooled = model.linear(pooler, hidden)?;
-            pooled.iter_mut().for_each(|x| *x = x.tanh());
+            for x in &mut pooled {
+                *x = x.tanh();
+            }
             (pooled.clone(), pooled)
         }
         (Pooling::Cls | Pooling::Pooler, _) => (hidden.to_vec(), Vec::new()),
@@ -69,10 +71,12 @@ fn mean(pass: &Pass, hidden: &[f32]) -> Vec<f32> {
     let mut features = vec![0.0; pass.batch.sequences() * width];
     for (bounds, feature) in pass.batch.offsets.windows(2).zip(features.chunks_exact_mut(width)) {
         for row in bounds[0]..bounds[1] {
-            add(feature, &hidden[row as usize * width..][..width]);
+            add(&mut *feature, &hidden[row as usize * width..][..width]);
         }
         let n = (bounds[1] - bounds[0]) as f32;
-        feature.iter_mut().for_each(|x| *x /= n);
+        for x in feature {
+            *x /= n;
+        }
     }
     features
 }

@@ -166,7 +166,7 @@ impl Builder<'_> {
         self.list.push(Parameter {
             value: Var::from_tensor(&value)?,
             trainable: self.wanted.freeze == 0 || layer > self.wanted.freeze,
-            decays: !name.ends_with(".bias") && !name.contains("LayerNorm"),
+            decays: name.rsplit('.').next() != Some("bias") && !name.contains("LayerNorm"),
             depth: head - layer,
             name,
         });

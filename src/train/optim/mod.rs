@@ -210,7 +210,18 @@ fn update(
 ) -> candle_core::Result<()> {
     match (moments, gradient) {
         (Moments::Host(m, v), Gradient::Host(g)) => in_place(&parameter.value, |p| {
-            simd(|| factors.apply(p, m, v, |i| g[i] * clip));
+            simd(
+                #[inline(always)]
+                || {
+                    factors.apply(
+                        p,
+                        m,
+                        v,
+                        #[inline(always)]
+                        |i| g[i] * clip,
+                    );
+                },
+            );
         }),
         (Moments::Device(m, v), Gradient::Device(g)) => {
             let g = (*g * f64::from(clip))?;

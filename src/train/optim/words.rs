@@ -65,16 +65,25 @@ impl Row<'_> {
         let missed = &history[*self.seen as usize..];
         *self.seen = history.len() as u32;
         let still = self.first.iter().chain(self.second.iter()).all(|&x| x == 0.0);
-        simd(|| {
-            for factors in missed {
-                if still && factors.eps > 0.0 {
-                    // Without moments the step is the decay alone.
-                    self.value.iter_mut().for_each(|x| *x *= factors.decay);
-                } else {
-                    factors.apply(self.value, self.first, self.second, |_| 0.0);
+        simd(
+            #[inline(always)]
+            || {
+                for factors in missed {
+                    if still && factors.eps > 0.0 {
+                        // Without moments the step is the decay alone.
+                        self.value.iter_mut().for_each(|x| *x *= factors.decay);
+                    } else {
+                        factors.apply(
+                            self.value,
+                            self.first,
+                            self.second,
+                            #[inline(always)]
+                            |_| 0.0,
+                        );
+                    }
                 }
-            }
-        });
+            },
+        );
     }
 }
 
@@ -85,7 +94,7 @@ impl Words {
         Self::with(n / rows, vec![0.0; n], vec![0.0; n], vec![0; rows])
     }
 
-    /// The state that a checkpoint saved; [`Words::replay_from`] gives it its history back.
+    /// The state that a checkpoint saved, still without the steps that a row may have missed.
     pub fn with(width: usize, first: Vec<f32>, second: Vec<f32>, seen: Vec<u32>) -> Self {
         Self { width, first, second, seen, history: Vec::new() }
     }
@@ -135,7 +144,18 @@ impl Words {
             let rows = self.rows(values, &gradients.ids).into_par_iter();
             rows.zip(gradients.values.par_chunks_exact(width)).with_min_len(64).for_each(|(row, gradient)| {
                 *row.seen = steps;
-                simd(|| factors.apply(row.value, row.first, row.second, |i| gradient[i] * clip));
+                simd(
+                    #[inline(always)]
+                    || {
+                        factors.apply(
+                            row.value,
+                            row.first,
+                            row.second,
+                            #[inline(always)]
+                            |i| gradient[i] * clip,
+                        );
+                    },
+                );
             });
         })
     }
