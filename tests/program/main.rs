@@ -1,0 +1,8 @@
+//! The program as a user has it: sweep files in, result files and messages out, on a BERT that is tiny and data that are few.
+
+mod failures;
+mod mistakes;
+mod place;
+mod pytorch;
+mod reproducible;
+mod results;

@@ -1,0 +1,1 @@
+//! What a user gets wrong, and what is said.

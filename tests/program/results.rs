@@ -1,0 +1,168 @@
+//! The files of a sweep, and what a second run, an added value, `--only` and `--fresh` make of them.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::place::{Place, signal};
+
+const SWEEP: &str = "
+data: {train: train.tsv, max_length: 32}
+model: {from: checkpoint, dropout: 0}
+batch_size: 8
+steps: 12
+eval_every: 4
+grid: {lr: [1e-3, 1e-4]}
+seeds: [1, 2]
+";
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}
+
+/// Every field of the columns `floats` is empty or a number.
+fn check_numbers(text: &str, floats: &[&str]) {
+    let mut reader = csv::Reader::from_reader(text.as_bytes());
+    let header = reader.headers().unwrap().clone();
+    for row in reader.records().map(Result::unwrap) {
+        for (name, field) in header.iter().zip(&row).filter(|(name, _)| floats.contains(name)) {
+            assert!(field.is_empty() || field.parse::<f64>().is_ok(), "{name}: {field}");
+        }
+    }
+    assert!(text.ends_with('\n'));
+}
+
+#[test]
+fn the_files_are_those_promised() {
+    const METRICS: &str = "step,epoch,train_loss,lr,grad_norm,tokens,seconds";
+    const EVALS: &str = "step,eval_loss,accuracy,macro_f1,train_probe_loss";
+    const TRIALS: &str = "id,lr,seed,status,steps,final_train_loss,final_eval_loss,best_eval_loss,best_eval_step,\
+         best_accuracy,plateau_step,verdict,seconds,tokens_per_second,error";
+    let place = Place::new(SWEEP);
+    place.expect(0, "run sweep.yaml");
+    let table = place.read("results/sweep/trials.csv");
+    assert_eq!((first_line(&table), table.lines().count()), (TRIALS, 5));
+    let words = ["id", "status", "verdict", "error"];
+    check_numbers(&table, &TRIALS.split(',').filter(|name| !words.contains(name)).collect::<Vec<_>>());
+    for line in place.read("results/sweep/journal.jsonl").lines() {
+        serde_json::from_str::<serde_json::Value>(line).unwrap();
+    }
+    assert_eq!(place.trials().len(), 4);
+    for (id, folder) in place.trials() {
+        let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap_or_else(|_| panic!("{id}: no {name}"));
+        let (metrics, evals) = (read("metrics.csv"), read("evals.csv"));
+        assert_eq!((first_line(&metrics), metrics.lines().count()), (METRICS, 13));
+        assert_eq!((first_line(&evals), evals.lines().count()), (EVALS, 5));
+        check_numbers(&metrics, &METRICS.split(',').collect::<Vec<_>>());
+        check_numbers(&evals, &EVALS.split(',').collect::<Vec<_>>());
+        let json = |name: &str| serde_json::from_str::<serde_json::Value>(&read(name)).unwrap();
+        let (config, outcome) = (json("config.json"), json("outcome.json"));
+        assert_eq!((&config["id"], &config["config"]["steps"]), (&id.into(), &12.into()));
+        assert!(config["made_by"]["host"].is_string() && config["made_by"]["device"].is_string());
+        assert_eq!((&outcome["status"], &outcome["steps"]), (&"finished".into(), &12.into()));
+        assert!(outcome["verdicts"].is_array());
+        assert!(folder.join("attempts/1/assignment.json").is_file() && folder.join("attempts/1/log").is_file());
+        assert!(!folder.join("checkpoint").exists(), "states go when a trial ends");
+    }
+    check_report(&place);
+}
+
+fn check_report(place: &Place) {
+    let folder = place.path("results/sweep/report");
+    for name in ["curves", "ranking"] {
+        let png = fs::read(folder.join(format!("{name}.png"))).unwrap();
+        assert!(png.starts_with(b"\x89PNG\r\n\x1a\n"), "{name}.png");
+        let svg = fs::read_to_string(folder.join(format!("{name}.svg"))).unwrap();
+        resvg::usvg::Tree::from_str(&svg, &resvg::usvg::Options::default()).unwrap();
+    }
+    let page = fs::read_to_string(folder.join("index.html")).unwrap();
+    assert!(page.contains("<html") && !page.contains("src=\"http"), "the page stands alone");
+    assert!(!fs::read_to_string(folder.join("summary.md")).unwrap().trim().is_empty());
+}
+
+#[test]
+fn the_sweep_as_run_is_a_sweep_of_the_same_trials() {
+    let place = Place::new(SWEEP);
+    let plan = place.expect(0, "plan sweep.yaml --format csv").out;
+    place.expect(0, "run sweep.yaml --only lr=1e-3 --only seed=1");
+    fs::copy(place.path("results/sweep/sweep.yaml"), place.path("again.yaml")).unwrap();
+    let again = place.expect(0, "plan again.yaml --format csv").out;
+    let ids = |plan: &str| plan.lines().map(|line| line.split(',').next().unwrap().to_owned()).collect::<Vec<_>>();
+    assert_eq!(ids(&plan), ids(&again));
+}
+
+#[test]
+fn finished_trials_are_never_trained_again() {
+    let place = Place::new(SWEEP);
+    place.expect(0, "run sweep.yaml --only lr=1e-3 --only seed=2");
+    assert_eq!(place.trials().len(), 1, "--only leaves one");
+    let (curves, began) = (place.curves(), Instant::now());
+    place.expect(0, "run sweep.yaml --only lr=1e-3 --only seed=2");
+    assert!(began.elapsed() < Duration::from_secs(3), "a second run is quick: {:?}", began.elapsed());
+    assert_eq!((place.curves(), place.count("attempt_started")), (curves, 1));
+    place.expect(0, "run sweep.yaml");
+    assert_eq!((place.trials().len(), place.count("attempt_started")), (4, 4));
+    place.write("sweep.yaml", SWEEP.replace("1e-3, 1e-4", "1e-3, 3e-4, 0.0001"));
+    place.expect(0, "run sweep.yaml");
+    assert_eq!((place.trials().len(), place.count("attempt_started")), (6, 6), "two seeds of the added value");
+}
+
+#[test]
+fn fresh_archives_and_starts_over() {
+    let place = Place::new(SWEEP);
+    place.expect(0, "run sweep.yaml --only lr=1e-3");
+    let before = place.curves();
+    place.expect(0, "run sweep.yaml --only lr=1e-3 --fresh");
+    assert_eq!(place.curves(), before);
+    assert_eq!(place.count("attempt_started"), 2, "a new journal");
+    let archived = place.path("results/sweep.archived-1");
+    assert!(archived.join("journal.jsonl").is_file());
+    assert!(before.keys().all(|id| archived.join("trials").join(id).join("metrics.csv").is_file()));
+}
+
+#[test]
+fn plan_and_status_while_a_sweep_runs_and_after() {
+    let place = Place::new(&SWEEP.replace("steps: 12", "steps: 2000"));
+    let nothing = place.expect(0, "status sweep.yaml").out;
+    assert!(nothing.contains("4 trials, 0 finished, 0 running, 0 failed, 4 left"), "{nothing}");
+    check_plan(&place);
+    assert!(place.written().iter().all(|name| name.starts_with(".cache")), "{:?}", place.written());
+    let mut parent = place.start("run sweep.yaml --jobs 2 --progress json");
+    place.wait_for_steps(3);
+    let running = place.expect(0, "status sweep.yaml").out;
+    assert!(running.contains("4 trials, 0 finished, 2 running, 0 failed, 2 left"), "{running}");
+    check_plan(&place);
+    let refused = place.expect(3, "run sweep.yaml").err;
+    assert!(refused.contains(&format!("in use by process {}", parent.id())), "{refused}");
+    signal(parent.id() as i32, Signal::INT);
+    parent.wait().unwrap();
+    let after = place.expect(0, "status sweep.yaml").out;
+    assert!(after.contains("4 trials, 0 finished, 0 running, 0 failed, 4 left"), "{after}");
+    fs::remove_dir(place.path("results/sweep/report/none")).unwrap_err();
+    fs::remove_file(place.path("results/sweep/report/curves.png")).unwrap();
+    place.expect(0, "report sweep.yaml");
+    check_report(&place);
+}
+
+fn check_plan(place: &Place) {
+    let json = place.expect(0, "plan sweep.yaml --format json").out;
+    let trials: Vec<serde_json::Value> = serde_json::from_str(&json).unwrap();
+    assert_eq!(trials.len(), 4);
+    assert_eq!(trials[3]["values"], serde_json::json!({"lr": 1e-4, "seed": 2}));
+    assert!(
+        trials.iter().all(|trial| trial["id"].is_string() && trial["steps"].is_u64() && trial["config"].is_object())
+    );
+    let csv = place.expect(0, "plan sweep.yaml --format csv").out;
+    assert_eq!((first_line(&csv), csv.lines().count()), ("id,lr,seed,steps,seconds,memory_bytes,disk_bytes", 5));
+    check_numbers(&csv, &["lr", "seed", "steps", "seconds", "memory_bytes", "disk_bytes"]);
+    let table = place.expect(0, "plan sweep.yaml").out;
+    assert!(table.contains("4 trials"), "{table}");
+}
+
+#[test]
+fn progress_as_json_is_the_journal_line_by_line() {
+    let place = Place::new(SWEEP);
+    let ended = place.expect(0, "run sweep.yaml --progress json --only lr=1e-3");
+    assert_eq!(ended.out, place.read("results/sweep/journal.jsonl"));
+}
