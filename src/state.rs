@@ -198,6 +198,7 @@ pub(crate) mod tests {
             peak_memory: None,
             labels: vec!["no".into(), "yes".into()],
             class_prior: vec![0.5, 0.5],
+            eval_prior: vec![0.5, 0.5],
             verdicts: Vec::new(),
         }
     }

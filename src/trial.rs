@@ -386,9 +386,10 @@ pub struct Outcome {
     pub tokens_per_second: f64,
     /// Peak resident memory of the worker, bytes; None where the system does not tell.
     pub peak_memory: Option<u64>,
-    /// Labels in class order, and the share of each in the training split.
+    /// Labels in class order, and the share of each in the training split and in the evaluation set.
     pub labels: Vec<String>,
     pub class_prior: Vec<f64>,
+    pub eval_prior: Vec<f64>,
     /// What the trial's own curve says; see `analysis`.
     pub verdicts: Vec<Verdict>,
 }

@@ -44,7 +44,7 @@ impl Run {
         plateau::Measured {
             metrics: &self.metrics,
             evals: &self.evals,
-            class_prior: self.outcome.as_ref().map_or(&[], |outcome| &outcome.class_prior),
+            eval_prior: self.outcome.as_ref().map_or(&[], |outcome| &outcome.eval_prior),
             steps: self.trial.steps,
         }
     }

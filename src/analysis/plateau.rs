@@ -125,8 +125,8 @@ impl Judgement {
 pub struct Measured<'a> {
     pub metrics: &'a [MetricRow],
     pub evals: &'a [EvalRow],
-    /// Share of each class; empty if unknown, and then nothing is held against chance.
-    pub class_prior: &'a [f64],
+    /// Share of each class in the evaluation set; empty if unknown, and then nothing is held against chance.
+    pub eval_prior: &'a [f64],
     /// Planned length.
     pub steps: u64,
 }
@@ -140,8 +140,8 @@ impl Measured<'_> {
 }
 
 /// Entropy of the class prior in nats: the loss of the best guess that ignores the input. None without two classes.
-pub fn chance(class_prior: &[f64]) -> Option<f64> {
-    let entropy: f64 = class_prior.iter().filter(|&&p| p > 0.0).map(|p| -p * p.ln()).sum();
+pub fn chance(eval_prior: &[f64]) -> Option<f64> {
+    let entropy: f64 = eval_prior.iter().filter(|&&p| p > 0.0).map(|p| -p * p.ln()).sum();
     (entropy > 1e-9).then_some(entropy)
 }
 
@@ -198,8 +198,8 @@ pub fn shape(smoothed: &[Point], delta: f64) -> Judgement {
 /// Stuck or collapsed: the curve ends at chance or above, and the answers are the majority's. Overfitting lifts a loss
 /// above chance too, and leaves the accuracy.
 fn against_chance(measured: &Measured<'_>, smoothed: &[Point], shape: Judgement) -> Option<Judgement> {
-    let chance = chance(measured.class_prior)?;
-    let majority = measured.class_prior.iter().copied().fold(0.0, f64::max);
+    let chance = chance(measured.eval_prior)?;
+    let majority = measured.eval_prior.iter().copied().fold(0.0, f64::max);
     let guesses = |accuracy: f32| f64::from(accuracy) <= majority + MAJORITY_MARGIN;
     let (last, end) = (measured.evals.last()?, smoothed.last()?);
     let lowest = smoothed.iter().map(|point| point.y).fold(f64::INFINITY, f64::min);
@@ -252,7 +252,7 @@ pub fn verdict(measured: &Measured<'_>, judgement: Judgement, delta: f64) -> Ver
     let at = |step: u64| smoothed.iter().find(|point| point.x as u64 == step).map_or(f64::NAN, |point| point.y);
     let lowest = raw.iter().map(|point| point.y).filter(|y| y.is_finite()).fold(f64::INFINITY, f64::min);
     let last = smoothed.last().map_or(f64::NAN, |point| point.y);
-    let chance = chance(measured.class_prior).unwrap_or(f64::NAN);
+    let chance = chance(measured.eval_prior).unwrap_or(f64::NAN);
     let end = measured.end();
     let text = match judgement {
         Judgement::Plateaued { onset } => {
@@ -342,7 +342,7 @@ mod tests {
     }
 
     fn text(metrics: &[MetricRow], evals: &[EvalRow]) -> String {
-        let measured = Measured { metrics, evals, class_prior: &[0.5, 0.5], steps: 60 };
+        let measured = Measured { metrics, evals, eval_prior: &[0.5, 0.5], steps: 60 };
         let verdicts = verdicts(&measured, Status::Finished);
         let lines = verdicts.iter().map(|verdict| format!("{} {:?}: {}", verdict.id, verdict.step, verdict.text));
         lines.collect::<Vec<_>>().join("\n")

@@ -121,7 +121,7 @@ impl Study {
             delta,
             seed_sd,
             seeds: configs.iter().map(|config| config.runs.len()).max().unwrap_or(0),
-            chance: sweep.runs.iter().find_map(|run| plateau::chance(run.measured().class_prior)),
+            chance: sweep.runs.iter().find_map(|run| plateau::chance(run.measured().eval_prior)),
             eval_interval: eval_interval(sweep),
             steps: sweep.runs.iter().map(|run| run.trial.steps).max().unwrap_or(0),
             judgements,

@@ -238,6 +238,7 @@ fn outcome(status: Status, metrics: &[MetricRow], evals: &[EvalRow]) -> Outcome 
         peak_memory: None,
         labels: vec!["negative".into(), "positive".into()],
         class_prior: vec![0.5, 0.5],
+        eval_prior: vec![0.5, 0.5],
         verdicts: Vec::new(),
     }
 }

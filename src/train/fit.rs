@@ -339,6 +339,7 @@ impl Run<'_> {
             peak_memory: peak_memory(),
             labels: self.fit.dataset.labels.clone(),
             class_prior: self.fit.dataset.class_prior.clone(),
+            eval_prior: self.fit.dataset.eval.prior(self.fit.dataset.labels.len()),
             verdicts: Vec::new(),
         }
     }

@@ -162,7 +162,7 @@ fn complete(mut outcome: Outcome, trial: &Trial, attempt: &AttemptDir) -> Result
     let folder = attempt.trial();
     let metrics = read_curve::<MetricRow>(&folder.metrics())?.rows;
     let evals = read_curve::<EvalRow>(&folder.evals())?.rows;
-    let measured = Measured { metrics: &metrics, evals: &evals, class_prior: &outcome.class_prior, steps: trial.steps };
+    let measured = Measured { metrics: &metrics, evals: &evals, eval_prior: &outcome.eval_prior, steps: trial.steps };
     outcome.verdicts = verdicts(&measured, outcome.status);
     outcome.peak_memory = outcome.peak_memory.or_else(peak_memory);
     // JSON knows no NaN.

@@ -47,6 +47,15 @@ pub struct Split {
     pub tokens: Tokens,
 }
 
+impl Split {
+    /// Share of each of `classes` classes.
+    #[must_use]
+    pub fn prior(&self, classes: usize) -> Vec<f64> {
+        let count = |class: usize| self.examples.iter().filter(|example| example.label as usize == class).count();
+        (0..classes).map(|class| count(class) as f64 / self.examples.len().max(1) as f64).collect()
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Example {
     pub text: String,
@@ -226,14 +235,13 @@ fn select(split: &Split, indices: &[u32]) -> Split {
 
 /// Share of each class in the training split, which must hold two at least.
 fn prior(config: &DataConfig, train: &Split, labels: &[String]) -> Result<Vec<f64>, TrainError> {
-    let mut counts = vec![0u32; labels.len()];
-    train.examples.iter().for_each(|example| counts[example.label as usize] += 1);
-    if counts.iter().filter(|&&count| count > 0).count() < 2 {
+    let prior = train.prior(labels.len());
+    if prior.iter().filter(|&&share| share > 0.0).count() < 2 {
         return Err(TrainError::Input(format!(
             "{}: the {} training rows have one label only; raise data.limit or mix the rows of the file",
             config.train,
             train.examples.len()
         )));
     }
-    Ok(counts.iter().map(|&count| f64::from(count) / train.examples.len() as f64).collect())
+    Ok(prior)
 }
