@@ -20,7 +20,8 @@ grid: {data.train: [train.tsv, other.tsv, third.tsv]}
 ",
     );
     let data = place.read("train.tsv");
-    place.write("other.tsv", data.replace("the ", "a "));
+    let other = data.replace("the ", "a ");
+    place.write("other.tsv", &other);
     place.write("third.tsv", data.replace("the ", "one "));
     let parent = place.start("run sweep.yaml --jobs 1");
     place.wait_for_steps(1);
@@ -32,7 +33,7 @@ grid: {data.train: [train.tsv, other.tsv, third.tsv]}
     for words in ["failed", "/other.tsv: cannot be read", "1 of 3 trials failed", "--retry-failed"] {
         assert!(ended.err.contains(words), "{words}:\n{}", ended.err);
     }
-    place.write("other.tsv", &data);
+    place.write("other.tsv", &other);
     let table = place.read("results/sweep/trials.csv");
     assert!(
         table
