@@ -56,8 +56,8 @@ impl From<StoreError> for Failure {
 impl From<Problems> for Failure {
     fn from(problems: Problems) -> Self {
         let count = match problems.len() {
-            1 => "the sweep file has a mistake".to_owned(),
-            n => format!("the sweep file has {n} mistakes"),
+            1 => "the sweep has a mistake".to_owned(),
+            n => format!("the sweep has {n} mistakes"),
         };
         Self::input(format!("{count}\n\n{problems}\n"))
     }

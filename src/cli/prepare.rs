@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use clap::Args;
 
@@ -10,7 +11,7 @@ use super::Failure;
 use crate::plan::{DataFound, Facts, ModelFound, Plan, expand};
 use crate::spec::{Place, Problem, SweepSpec, parse};
 use crate::store::{Results, RunDir};
-use crate::train;
+use crate::train::{self, Cache as _};
 use crate::trial::{EvalSource, TrialId};
 use crate::worker::DiskCache;
 
@@ -34,6 +35,42 @@ pub(crate) struct Prepared {
     pub plan: Plan,
     pub results: Results,
     pub dir: RunDir,
+    /// What was computed on the way, for [`Later::store`].
+    pub cache: Later,
+}
+
+/// The cache of the results folder, written to only when told: a command that ends with a mistake leaves nothing behind.
+pub(crate) struct Later {
+    disk: DiskCache,
+    waiting: Mutex<Vec<(String, Vec<u8>)>>,
+}
+
+impl Later {
+    fn new(disk: DiskCache) -> Self {
+        Self { disk, waiting: Mutex::default() }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Vec<(String, Vec<u8>)>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes what was put so far.
+    pub(crate) fn store(&self) {
+        for (key, bytes) in self.waiting().drain(..) {
+            self.disk.put(&key, &bytes);
+        }
+    }
+}
+
+impl train::Cache for Later {
+    fn get(&self, key: &str) -> Option<Vec<u8>> {
+        let waiting = self.waiting().iter().find(|(waiting, _)| waiting == key).map(|(_, bytes)| bytes.clone());
+        waiting.or_else(|| self.disk.get(key))
+    }
+
+    fn put(&self, key: &str, bytes: &[u8]) {
+        self.waiting().push((key.to_owned(), bytes.to_owned()));
+    }
 }
 
 /// `key=value`.
@@ -44,7 +81,7 @@ pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// Reads and expands the sweep. Warnings are left in the plan. Nothing is written but the cache.
+/// Reads and expands the sweep. Warnings are left in the plan. Writes nothing.
 pub(crate) fn prepare(arguments: &SweepArguments) -> Result<Prepared, Failure> {
     let path = find(&arguments.sweep)?;
     let text = read(&path)?;
@@ -52,10 +89,11 @@ pub(crate) fn prepare(arguments: &SweepArguments) -> Result<Prepared, Failure> {
     let spec = parse(&path.display().to_string(), stem, &text, &arguments.set)?;
     let results = Results::new(&arguments.results)?;
     let dir = results.sweep(&spec.name)?;
-    let facts = find_sources(&spec, &path, &DiskCache(results.cache()))?;
+    let cache = Later::new(DiskCache(results.cache()));
+    let facts = find_sources(&spec, &path, &cache)?;
     let mut plan = expand(&spec, &facts)?;
     plan.warnings.splice(0..0, spec.warnings());
-    Ok(Prepared { spec, facts, plan, results, dir })
+    Ok(Prepared { spec, facts, plan, results, dir, cache })
 }
 
 /// The sweep file that a path or a bare name means.
@@ -105,7 +143,7 @@ fn read(path: &Path) -> Result<String, Failure> {
 }
 
 /// Finds and looks into every data file and checkpoint of the sweep; what is missing is reported at its place.
-fn find_sources(spec: &SweepSpec, file: &Path, cache: &DiskCache) -> Result<Facts, Failure> {
+fn find_sources(spec: &SweepSpec, file: &Path, cache: &Later) -> Result<Facts, Failure> {
     let folder = file.parent().unwrap_or(Path::new("")).to_owned();
     let roots = [folder, PathBuf::new()];
     let sources = spec.sources();
@@ -146,7 +184,10 @@ fn find_sources(spec: &SweepSpec, file: &Path, cache: &DiskCache) -> Result<Fact
 
 fn locate_model(written: &str, roots: &[PathBuf]) -> Result<ModelFound, String> {
     let located = train::locate_model(written, roots).map_err(|error| error.to_string())?;
-    let facts = train::model_facts(&located).map_err(|error| error.to_string())?;
+    let facts = train::model_facts(&located).map_err(|error| {
+        let message = error.to_string();
+        if message.starts_with(&located) { message } else { format!("{located}: {message}") }
+    })?;
     Ok(ModelFound { written: written.to_owned(), located, facts })
 }
 

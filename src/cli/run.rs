@@ -13,7 +13,7 @@ use crate::event::Slot;
 use crate::exec::Local;
 use crate::plan::PastTrial;
 use crate::report::terminal::{Mode, Terminal};
-use crate::run::{self, RunError, RunOrder, RunSummary};
+use crate::run::{self, FailedTrial, RunError, RunOrder, RunSummary};
 use crate::spec::{Devices, RunConfig};
 use crate::store;
 use crate::train;
@@ -81,6 +81,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let summary = train_missing(&prepared, arguments)?;
     warn(&summary.warnings);
     report::draw(&prepared)?;
+    tell_failures(&summary);
     if !arguments.quiet {
         tell(&summary, &prepared);
     }
@@ -111,6 +112,7 @@ fn train_missing(prepared: &Prepared, arguments: &Arguments) -> Result<RunSummar
     if !arguments.fresh {
         terminal.recall(&store::read_journal(&prepared.dir.journal())?.records);
     }
+    prepared.cache.store();
     let summary = run::sweep(&order, engine, &mut terminal)?;
     terminal.close();
     Ok(summary)
@@ -152,13 +154,19 @@ impl From<RunError> for Failure {
     }
 }
 
-/// The last words: where the report is, what failed and why, how to go on.
+/// What failed and why: errors, which are shown also to those who want nothing else.
+#[expect(clippy::print_stderr, reason = "errors are for people")]
+fn tell_failures(summary: &RunSummary) {
+    for FailedTrial { trial, failure, attempts, log } in &summary.failed {
+        let plural = if *attempts == 1 { "" } else { "s" };
+        eprintln!("\n{trial} failed after {attempts} attempt{plural}: {failure}");
+        eprintln!("  log: {}", log.display());
+    }
+}
+
+/// The last words: where the report is, how to go on.
 #[expect(clippy::print_stderr, reason = "the last words of a run are for people")]
 fn tell(summary: &RunSummary, prepared: &Prepared) {
-    for failed in &summary.failed {
-        eprintln!("\n{} failed after {} attempts: {}", failed.trial, failed.attempts, failed.failure);
-        eprintln!("  log: {}", failed.log.display());
-    }
     eprintln!("\nreport: {}", prepared.dir.report().join("index.html").display());
     if let Some(next) = summary.how_to_go_on() {
         eprintln!("{next}");

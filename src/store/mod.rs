@@ -45,6 +45,11 @@ pub enum StoreError {
     )]
     Unwritable { path: PathBuf, source: io::Error },
     #[error(
+        "{} is a file, and stands where a folder of results is to be. Move it away or choose another folder with --results",
+        path.display()
+    )]
+    InTheWay { path: PathBuf, source: io::Error },
+    #[error(
         "{} is in use by {holder}. Wait for it to end, stop it, or choose another folder with --results", path.display()
     )]
     Locked { path: PathBuf, holder: String },
@@ -64,10 +69,15 @@ impl StoreError {
         let path = path.to_owned();
         move |source| match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full { path, source },
-            io::ErrorKind::PermissionDenied
-            | io::ErrorKind::ReadOnlyFilesystem
-            | io::ErrorKind::NotADirectory
-            | io::ErrorKind::FileTooLarge => Self::Unwritable { path, source },
+            io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
+                match path.ancestors().find(|path| path.is_file()) {
+                    Some(file) => Self::InTheWay { path: file.to_owned(), source },
+                    None => Self::Io { path, source },
+                }
+            }
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::FileTooLarge => {
+                Self::Unwritable { path, source }
+            }
             _ => Self::Io { path, source },
         }
     }

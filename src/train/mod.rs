@@ -27,7 +27,7 @@ pub use data::source::{locate_data, locate_model};
 pub use device::available_devices;
 
 use crate::trial::{
-    CheckpointEvery, Device, EvalRow, Keep, MetricRow, ModelFacts, Outcome, TrialConfig, steps_per_epoch,
+    CheckpointEvery, Device, EvalRow, Keep, MetricRow, ModelConfig, ModelFacts, Outcome, TrialConfig, steps_per_epoch,
 };
 
 /// Everything one attempt at a trial needs.
@@ -115,12 +115,20 @@ fn load_model(config: &TrialConfig, classes: usize, device: &candle_core::Device
     model::Bert::load(&files.config, &weights, &config.model, classes, config.seed, device)
 }
 
-/// Reads a located checkpoint's headers and says what a plan must know.
+/// Refuses weights that lack a tensor or have one of another shape than `config.json` says. The head may have any shape.
+fn fits(config: &[u8], weights: &[&[u8]]) -> Result<(), TrainError> {
+    const CLASSES: usize = 2;
+    let plain = ModelConfig { from: String::new(), pooling: None, dropout: None, freeze: 0, reinit: 0 };
+    model::Bert::load(config, weights, &plain, CLASSES, 0, &candle_core::Device::Cpu).map(drop)
+}
+
+/// Reads a located checkpoint and says what a plan must know.
 pub fn model_facts(model: &str) -> Result<ModelFacts, TrainError> {
     let files = data::source::checkpoint(model)?;
     let config = model::config::Config::parse(&files.config)?;
     let weights: Vec<&[u8]> = files.weights.iter().map(AsRef::as_ref).collect();
     let tensors = model::parameters::Tensors::read(&weights)?;
+    fits(&files.config, &weights)?;
     let mut hash = blake3::Hasher::new();
     for bytes in std::iter::once(&*files.config).chain(weights.iter().copied()).chain([&*files.tokenizer]) {
         hash.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);

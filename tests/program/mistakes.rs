@@ -1,1 +1,283 @@
-//! What a user gets wrong, and what is said.
+//! What a user gets wrong, and what is said: what, where, and what to do about it. Nothing is left behind.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use insta::assert_snapshot;
+
+use crate::place::Place;
+
+const GOOD: &str = "
+data: {train: train.tsv, max_length: 32}
+model: {from: checkpoint}
+batch_size: 8
+steps: 10
+grid: {lr: [1e-3, 1e-4]}
+";
+
+/// What `plateau run` says of `sweep` in a folder that was spoilt.
+fn said(sweep: &str, spoil: impl FnOnce(&Place), options: &str) -> String {
+    let place = Place::new(sweep);
+    spoil(&place);
+    let ended = place.expect(2, &format!("run sweep.yaml {options}"));
+    assert_eq!(ended.out, "");
+    assert!(place.written().is_empty() && !place.path("results").exists(), "{:?}", place.written());
+    place.plain(&ended.err)
+}
+
+/// With `from` of the good sweep replaced by `to`.
+fn written(from: &str, to: &str) -> String {
+    assert!(GOOD.contains(from));
+    said(&GOOD.replace(from, to), |_| {}, "")
+}
+
+/// With a file of the folder replaced.
+fn spoilt(name: &str, content: impl AsRef<[u8]>) -> String {
+    said(GOOD, |place| place.write(name, content), "")
+}
+
+fn typed(options: &str) -> String {
+    said(GOOD, |_| {}, options)
+}
+
+#[test]
+fn sweep_files() {
+    assert_snapshot!(written("grid: {lr: [1e-3, 1e-4]}", "grid:\n  lr: [1e-3, 1e-4\n"), @r"
+    error: the sweep has a mistake
+
+    sweep.yaml:7:7: this `[` is not closed
+      7 |   lr: [1e-3, 1e-4
+        |       ^ close it in this line
+    ");
+    assert_snapshot!(written("batch_size: 8", "batchsize: 8\nlr: \"1e-3\"\nwarmup: lots\nscheduler: cosin"), @r#"
+    error: the sweep has 4 mistakes
+
+    sweep.yaml:4:1: unknown key `batchsize`
+      4 | batchsize: 8
+        | ^^^^^^^^^ did you mean `batch_size`?
+
+    sweep.yaml:5:5: `lr` is text, because it is quoted
+      5 | lr: "1e-3"
+        |     ^^^^^^ write 1e-3 without quotes
+
+    sweep.yaml:6:9: `warmup` cannot be `lots`
+      6 | warmup: lots
+        |         ^^^^ expected a fraction of all steps (from 0 to below 1) or whole steps (from 1)
+
+    sweep.yaml:7:12: unknown scheduler `cosin`
+      7 | scheduler: cosin
+        |            ^^^^^ did you mean `cosine`?
+    "#);
+    assert_snapshot!(written("lr: [1e-3, 1e-4]", "lr: []"), @r"
+    error: the sweep has a mistake
+
+    sweep.yaml:6:12: `lr` has no values
+      6 | grid: {lr: []}
+        |            ^^ list at least one, or leave the key out
+    ");
+    assert_snapshot!(written("batch_size: 8", "warmup: 50"), @r"
+    error: the sweep has a mistake
+
+    sweep.yaml:4:9: a warm-up of 50 steps is longer than the run of 10
+      4 | warmup: 50
+        |         ^^ shorten it, or write a fraction such as 0.1
+    ");
+    assert_snapshot!(written("max_length: 32", "max_length: 512"), @r"
+    error: the sweep has a mistake
+
+    sweep.yaml:2:15: data.max_length is 512, but the checkpoint /here/checkpoint has positions for 128 tokens; lower it
+      2 | data: {train: train.tsv, max_length: 512}
+        |               ^^^^^^^^^
+    ");
+    assert_snapshot!(said("\u{0}\u{1}", |place| place.write("sweep.yaml", [0x80, 0xff]), ""), @"error: sweep.yaml:1: not UTF-8: save the file as UTF-8");
+}
+
+#[test]
+fn data_files() {
+    assert_snapshot!(written("train.tsv", "tran.tsv"), @r"
+    error: the sweep has a mistake
+
+    sweep.yaml:2:15: data file `tran.tsv` not found; looked for /here/tran.tsv
+      2 | data: {train: tran.tsv, max_length: 32}
+        |               ^^^^^^^^
+    ");
+    assert_snapshot!(written("max_length: 32", "max_length: 32, text: sentence"), @r"
+    error: the sweep has a mistake
+
+    sweep.yaml:2:15: /here/train.tsv:1: no column `sentence` (data.text); the columns are `label`, `text`; set data.text to one of them
+      2 | data: {train: train.tsv, max_length: 32, text: sentence}
+        |               ^^^^^^^^^
+    ");
+    assert_snapshot!(spoilt("train.tsv", "label\ttext\ngood\tone\ngood\ttwo\n"), @r"
+    error: the sweep has a mistake
+
+    sweep.yaml:2:15: /here/train.tsv: every row has the label `good`; a classifier needs two at least
+      2 | data: {train: train.tsv, max_length: 32}
+        |               ^^^^^^^^^
+    ");
+    assert_snapshot!(spoilt("train.tsv", b"label\ttext\ngood\tone\nbad\tcaf\xe9\n"), @r"
+    error: the sweep has a mistake
+
+    sweep.yaml:2:15: /here/train.tsv:3: byte 0xe9 is not UTF-8; save the file as UTF-8
+      2 | data: {train: train.tsv, max_length: 32}
+        |               ^^^^^^^^^
+    ");
+    assert_snapshot!(spoilt("train.tsv", ""), @r"
+    error: the sweep has a mistake
+
+    sweep.yaml:2:15: /here/train.tsv: the file is empty; it holds a row for each text
+      2 | data: {train: train.tsv, max_length: 32}
+        |               ^^^^^^^^^
+    ");
+    assert_snapshot!(spoilt("train.tsv", "label\ttext\n"), @r"
+    error: the sweep has a mistake
+
+    sweep.yaml:2:15: /here/train.tsv: a header and no rows; a row for each text goes below it
+      2 | data: {train: train.tsv, max_length: 32}
+        |               ^^^^^^^^^
+    ");
+    assert_snapshot!(written("max_length: 32", "max_length: 32, eval: checkpoint"), @r"
+    error: the sweep has a mistake
+
+    sweep.yaml:2:48: /here/checkpoint: a folder; data is one file (.tsv, .csv or .jsonl, also with .gz or .zst)
+      2 | data: {train: train.tsv, max_length: 32, eval: checkpoint}
+        |                                                ^^^^^^^^^^
+    ");
+    assert_snapshot!(written("train.tsv", "embedded:tweet"), @r"
+    error: the sweep has a mistake
+
+    sweep.yaml:2:15: `embedded:tweet` is not embedded; known: embedded:tweets
+      2 | data: {train: embedded:tweet, max_length: 32}
+        |               ^^^^^^^^^^^^^^
+    ");
+}
+
+#[test]
+fn checkpoints() {
+    assert_snapshot!(written("from: checkpoint", "from: chekpoint"), @r"
+    error: the sweep has a mistake
+
+    sweep.yaml:3:15: checkpoint `chekpoint` not found; looked for /here/chekpoint
+      3 | model: {from: chekpoint}
+        |               ^^^^^^^^^
+    ");
+    assert_snapshot!(written("from: checkpoint", "from: hf:google-bert/bert-base-uncased"), @r"
+    error: the sweep has a mistake
+
+    sweep.yaml:3:15: hf:google-bert/bert-base-uncased: config.json cannot be fetched: request error: io: Connection refused (os error 111). Check the name and the network, or copy the checkpoint's folder (config.json, tokenizer.json, model.safetensors) here and give its path as model.from
+      3 | model: {from: hf:google-bert/bert-base-uncased}
+        |               ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+    ");
+    assert_snapshot!(written("from: checkpoint", "from: train.tsv"), @r"
+    error: the sweep has a mistake
+
+    sweep.yaml:3:15: /here/train.tsv: no checkpoint folder; it needs config.json, tokenizer.json (or vocab.txt) and model.safetensors
+      3 | model: {from: train.tsv}
+        |               ^^^^^^^^^
+    ");
+    let config = fs::read_to_string(crate::place::fixture("checkpoint/config.json")).unwrap();
+    assert_snapshot!(spoilt("checkpoint/config.json", config.replace("\"bert\"", "\"roberta\"")), @r"
+    error: the sweep has a mistake
+
+    sweep.yaml:3:15: /here/checkpoint: config.json of the checkpoint: model_type is 'roberta'; only 'bert' can be trained
+      3 | model: {from: checkpoint}
+        |               ^^^^^^^^^^
+    ");
+    assert_snapshot!(spoilt("checkpoint/config.json", "{}"), @r"
+    error: the sweep has a mistake
+
+    sweep.yaml:3:15: /here/checkpoint: config.json of the checkpoint is not that of a BERT: missing field `vocab_size` at line 1 column 2
+      3 | model: {from: checkpoint}
+        |               ^^^^^^^^^^
+    ");
+    assert_snapshot!(spoilt("checkpoint/model.safetensors", b"\x02\0\0\0\0\0\0\0{}"), @r"
+    error: the sweep has a mistake
+
+    sweep.yaml:3:15: /here/checkpoint: the checkpoint does not fit its config.json: 'embeddings.word_embeddings.weight' is missing (and 36 more)
+      3 | model: {from: checkpoint}
+        |               ^^^^^^^^^^
+    ");
+    assert_snapshot!(spoilt("checkpoint/model.safetensors", "version https://git-lfs.github.com/spec/v1\n"), @r"
+    error: the sweep has a mistake
+
+    sweep.yaml:3:15: /here/checkpoint: the checkpoint's weights are no safetensors file: header too large
+      3 | model: {from: checkpoint}
+        |               ^^^^^^^^^^
+    ");
+    let gone = |place: &Place| fs::remove_file(place.path("checkpoint/model.safetensors")).unwrap();
+    assert_snapshot!(said(GOOD, gone, ""), @r"
+    error: the sweep has a mistake
+
+    sweep.yaml:3:15: /here/checkpoint: no model.safetensors; a checkpoint folder holds config.json, tokenizer.json and model.safetensors
+      3 | model: {from: checkpoint}
+        |               ^^^^^^^^^^
+    ");
+}
+
+#[test]
+fn command_lines() {
+    assert_snapshot!(typed("--only warmup=0"), @"error: --only warmup=0: `warmup` does not vary; what varies: lr");
+    assert_snapshot!(typed("--only lr=1e-2"), @"error: --only lr=1e-2: not among the values of `lr`: 1e-3, 1e-4");
+    assert_snapshot!(typed("--set lr=1e-2"), @r"
+    error: the sweep has a mistake
+
+    --set lr=1e-2: `lr` varies in this sweep
+        --set changes fixed values only
+    ");
+    assert_snapshot!(typed("--set nonsense"), @r"
+    error: invalid value 'nonsense' for '--set <KEY=VALUE>': expected key=value
+
+    For more information, try '--help'.
+    ");
+    assert_snapshot!(typed("--set warmpu=0.1 --set epochs=many"), @r"
+    error: the sweep has 2 mistakes
+
+    --set warmpu=0.1: unknown key `warmpu`
+        did you mean `warmup`?
+
+    --set epochs=many: `epochs` cannot be `many`
+        expected a number above 0
+    ");
+    if cfg!(not(feature = "cuda")) {
+        assert_snapshot!(typed("--devices cuda"), @"error: `cuda` is not there: this build on this machine has cpu. Build with `cargo build --release --features cuda` on a machine that has one, or set `devices: auto`");
+    }
+    assert_snapshot!(typed("--devices gpu"), @r"
+    error: invalid value 'gpu' for '--devices <LIST>': expected auto, cpu, cuda, cuda:0,1 or metal
+
+    For more information, try '--help'.
+    ");
+    assert_snapshot!(typed("--jobs 0"), @r"
+    error: invalid value '0' for '--jobs <N>': 0 is not in 1..=65535
+
+    For more information, try '--help'.
+    ");
+    let place = Place::new(GOOD);
+    assert_snapshot!(place.plain(&place.expect(2, "run lr-gird").err), @"error: sweeps/lr-gird.yaml: no such file. There is no folder sweeps/ here: give the path of a sweep file");
+    place.write("sweeps/lr-grid.yaml", GOOD);
+    assert_snapshot!(place.plain(&place.expect(2, "run lr-gird").err), @"error: sweeps/lr-gird.yaml: no such file. Sweeps here: lr-grid");
+    assert_snapshot!(place.plain(&place.expect(2, "report sweep.yaml").err), @"error: /here/results/sweep: nothing was run yet. `plateau run sweep.yaml` does");
+}
+
+#[test]
+fn results_folders() {
+    let said = |spoil: &dyn Fn(&Place)| {
+        let place = Place::new(GOOD);
+        spoil(&place);
+        let before = place.written();
+        let said = place.plain(&place.expect(3, "run sweep.yaml").err);
+        assert_eq!(place.written(), before);
+        said
+    };
+    assert_snapshot!(said(&|place| place.write("results", "a file")), @"error: /here/results is a file, and stands where a folder of results is to be. Move it away or choose another folder with --results");
+    assert_snapshot!(said(&|place| place.write("results/sweep", "a file")), @"error: /here/results/sweep is a file, and stands where a folder of results is to be. Move it away or choose another folder with --results");
+    let read_only = |place: &Place| {
+        fs::create_dir(place.path("results")).unwrap();
+        fs::set_permissions(place.path("results"), fs::Permissions::from_mode(0o555)).unwrap();
+    };
+    let place = Place::new(GOOD);
+    read_only(&place);
+    // Root may write anywhere.
+    if fs::create_dir(place.path("results/probe")).is_err() {
+        assert_snapshot!(said(&read_only), @"error: /here/results/sweep: cannot be written (Permission denied (os error 13)). Make the folder writable or choose another one with --results");
+    }
+}

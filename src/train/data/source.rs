@@ -185,7 +185,9 @@ fn find(source: &str, roots: &[PathBuf], what: &str) -> Result<PathBuf, TrainErr
     if let Some(found) = tried.iter().find_map(|path| path.canonicalize().ok()) {
         return Ok(found);
     }
-    let tried: Vec<String> = tried.iter().map(|path| path.display().to_string()).collect();
+    let mut tried: Vec<String> =
+        tried.iter().map(|path| std::path::absolute(path).unwrap_or(path.clone()).display().to_string()).collect();
+    tried.dedup();
     Err(TrainError::Input(format!("{what} `{source}` not found; looked for {}", tried.join(" and "))))
 }
 

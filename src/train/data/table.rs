@@ -59,7 +59,7 @@ impl<'a> Columns<'a> {
 pub(super) fn rows(source: &str, name: &str, bytes: &[u8], columns: &Columns<'_>) -> Result<Vec<Row>, TrainError> {
     let text = utf8(source, bytes)?;
     if text.trim().is_empty() {
-        return Err(TrainError::Input(format!("{source}: the file is empty")));
+        return Err(TrainError::Input(format!("{source}: the file is empty; it holds a row for each text")));
     }
     let rows = match name.rsplit('.').next() {
         Some("tsv") => delimited(source, text, b'\t', columns)?,
@@ -72,7 +72,7 @@ pub(super) fn rows(source: &str, name: &str, bytes: &[u8], columns: &Columns<'_>
         }
     };
     if rows.is_empty() {
-        return Err(TrainError::Input(format!("{source}: a header and no rows")));
+        return Err(TrainError::Input(format!("{source}: a header and no rows; a row for each text goes below it")));
     }
     Ok(rows)
 }

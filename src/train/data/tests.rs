@@ -109,10 +109,10 @@ fn what_is_wrong_with_a_file() {
         "x",
         "FILE: unknown kind of file; known are .tsv, .csv and .jsonl, plain or with .gz or .zst after it",
     );
-    check("a.tsv", "", "FILE: the file is empty");
-    check("a.csv", " \n\n", "FILE: the file is empty");
-    check("a.tsv", "label\ttext\n", "FILE: a header and no rows");
-    check("a.csv", "label,text", "FILE: a header and no rows");
+    check("a.tsv", "", "FILE: the file is empty; it holds a row for each text");
+    check("a.csv", " \n\n", "FILE: the file is empty; it holds a row for each text");
+    check("a.tsv", "label\ttext\n", "FILE: a header and no rows; a row for each text goes below it");
+    check("a.csv", "label,text", "FILE: a header and no rows; a row for each text goes below it");
     check("a.jsonl", "[1]", "FILE:1: not a JSON object: invalid type: sequence, expected a map at line 1 column 0");
     check("a.tsv", "label\ttext\na\tx\na\ty\n", "FILE: every row has the label `a`; a classifier needs two at least");
     check(
