@@ -263,6 +263,7 @@ fn config() -> TrialConfig {
             eps: 1e-8,
             bias_correction: true,
             layer_decay: 1.0,
+            head_lr: None,
         },
         lr: 5e-5,
         warmup: FractionOrSteps(0.1),

@@ -5,6 +5,7 @@ mod plan;
 mod prepare;
 mod report;
 mod run;
+mod schedule;
 mod status;
 mod words;
 
@@ -33,6 +34,8 @@ enum Command {
     Report(report::Arguments),
     /// Show what is done, running, failed and left
     Status(status::Arguments),
+    /// Show the learning rate of every step, as csv or as a picture
+    Schedule(schedule::Arguments),
     /// Train one attempt at one trial (started by `run`)
     #[command(hide = true)]
     Worker {
@@ -49,6 +52,7 @@ pub fn main() -> ExitCode {
         Command::Plan(arguments) => plan::plan(&arguments),
         Command::Report(arguments) => report::report(&arguments),
         Command::Status(arguments) => status::status(&arguments),
+        Command::Schedule(arguments) => schedule::schedule(&arguments),
         Command::Worker { attempt } => return ExitCode::from(crate::worker::run(&attempt)),
     };
     match result {

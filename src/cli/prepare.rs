@@ -97,7 +97,7 @@ pub(crate) fn prepare(arguments: &SweepArguments) -> Result<Prepared, Failure> {
 }
 
 /// The sweep file that a path or a bare name means.
-fn find(sweep: &str) -> Result<PathBuf, Failure> {
+pub(crate) fn find(sweep: &str) -> Result<PathBuf, Failure> {
     let path = Path::new(sweep);
     let is_bare = path.components().count() == 1 && path.extension().is_none_or(|ext| ext != "yaml" && ext != "yml");
     if path.is_file() {
@@ -133,7 +133,7 @@ pub(crate) fn known_sweeps() -> Vec<String> {
     names
 }
 
-fn read(path: &Path) -> Result<String, Failure> {
+pub(crate) fn read(path: &Path) -> Result<String, Failure> {
     let bytes = fs::read(path).map_err(|error| Failure::input(format!("{}: {error}", path.display())))?;
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();

@@ -1,7 +1,8 @@
-//! What can only be seen once data and checkpoints are known: a warm-up longer than the run, layers that are not there.
+//! What can only be seen once a trial is complete, and its data and checkpoint are known: a warm-up longer than the run, a
+//! schedule that lacks a parameter, layers that are not there.
 
 use crate::spec::Problem;
-use crate::trial::{ModelFacts, TrialConfig};
+use crate::trial::{ModelFacts, Scheduler, TrialConfig};
 
 /// A mistake of a resolved configuration: the key it is about, another key that it also depends on, and what is wrong.
 pub(super) struct Mistake {
@@ -19,13 +20,8 @@ impl Mistake {
 
 /// The mistakes of a trial of `steps` steps.
 pub(super) fn mistakes(config: &TrialConfig, steps: u64, model: &ModelFacts) -> Vec<Mistake> {
-    let mut mistakes = Vec::new();
+    let mut mistakes = schedule(config, steps);
     let mut mistake = |key, or_else, what, hint| mistakes.push(Mistake { key, or_else, what, hint });
-    let warmup = config.warmup.steps(steps);
-    if warmup > steps {
-        let what = format!("a warm-up of {warmup} steps is longer than the run of {steps}");
-        mistake("warmup", "epochs", what, "shorten it, or write a fraction such as 0.1".into());
-    }
     for (key, layers) in [("model.freeze", config.model.freeze), ("model.reinit", config.model.reinit)] {
         if layers > model.layers {
             let what = format!("`{key}` is {layers}, but the checkpoint has {} layers", model.layers);
@@ -38,4 +34,73 @@ pub(super) fn mistakes(config: &TrialConfig, steps: u64, model: &ModelFacts) -> 
         mistake("data.max_length", "model.from", what, format!("expected at most {positions}"));
     }
     mistakes
+}
+
+/// The mistakes of a trial's learning-rate schedule over `steps` steps.
+pub(super) fn schedule(config: &TrialConfig, steps: u64) -> Vec<Mistake> {
+    let mut mistakes = Vec::new();
+    let warmup = config.warmup.steps(steps);
+    let mut mistake = |key, what, hint: &str| {
+        mistakes.push(Mistake { key, or_else: "epochs", what, hint: hint.to_owned() });
+    };
+    if config.scheduler.rises() && warmup > 0 {
+        let what = format!("`{}` has a rise of its own, no warm-up goes before it", config.scheduler.name());
+        mistake("warmup", what, "write 0, or leave `warmup` out: with this schedule it is 0 then");
+    } else if warmup > steps {
+        let what = format!("a warm-up of {warmup} steps is longer than the run of {steps}");
+        mistake("warmup", what, "shorten it, or write a fraction such as 0.1");
+    }
+    for (what, hint) in parameters(&config.scheduler, config.lr, warmup.min(steps), steps) {
+        mistake("scheduler", what, hint);
+    }
+    mistakes
+}
+
+/// What is wrong with the parameters of a schedule, and what to do.
+fn parameters(scheduler: &Scheduler, lr: f64, warmup: u64, steps: u64) -> Vec<(String, &'static str)> {
+    let name = scheduler.name();
+    let needs = |parameter: &str| format!("`{name}` needs `{parameter}`");
+    let above = |parameter: &str, value: f64| {
+        (format!("`{parameter}` of `{name}` is {value:e}, above the peak `lr` of {lr:e}"), "lower it, or raise `lr`")
+    };
+    let mut found = Vec::new();
+    match scheduler {
+        Scheduler::CosineWithMinLr { min_lr: None, min_lr_ratio: None, .. } => {
+            found.push((needs("min_lr"), "or its share of the peak: {name: cosine_with_min_lr, min_lr_ratio: 0.1}"));
+        }
+        Scheduler::CosineWithMinLr { min_lr: Some(_), min_lr_ratio: Some(_), .. } => {
+            found.push(("`min_lr` and `min_lr_ratio` both say where the rate ends".to_owned(), "keep one of them"));
+        }
+        Scheduler::CosineWithMinLr { min_lr: Some(least), .. } if *least > lr => found.push(above("min_lr", *least)),
+        Scheduler::Polynomial { end_lr, .. } if *end_lr > lr => found.push(above("end_lr", *end_lr)),
+        Scheduler::WarmupStableDecay { decay: None, .. } => {
+            found.push((needs("decay"), "whole steps, or a fraction of all: {name: warmup_stable_decay, decay: 0.2}"));
+        }
+        Scheduler::WarmupStableDecay { decay: Some(decay), .. } => {
+            let decay = decay.steps(steps);
+            if decay > steps {
+                let what = format!("a decay of {decay} steps is longer than the run of {steps}");
+                found.push((what, "shorten it, or write a fraction such as 0.2"));
+            } else if warmup + decay > steps {
+                let what = format!("a warm-up of {warmup} and a decay of {decay} steps do not fit into {steps} steps");
+                found.push((what, "shorten one of them"));
+            }
+        }
+        Scheduler::Cyclical { min_lr, step_up, .. } => {
+            match min_lr {
+                None => found.push((needs("min_lr"), "the rate between cycles: {name: cyclical, min_lr: 1e-6, ...}")),
+                Some(least) if *least > lr => found.push(above("min_lr", *least)),
+                Some(_) => {}
+            }
+            if step_up.is_none() {
+                found.push((
+                    needs("step_up"),
+                    "the steps from the minimum to the peak: {name: cyclical, step_up: 50, ...}",
+                ));
+            }
+        }
+        Scheduler::ReduceOnPlateau { min_lr, .. } if *min_lr > lr => found.push(above("min_lr", *min_lr)),
+        _ => {}
+    }
+    found
 }

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
+use super::schedules::settle_warmup;
 use super::{DataFound, Facts, ModelFound, Plan, check, identity};
 use crate::spec::{
     Choice, Place, Problem, Problems, Setting, SweepSpec, lookup, place_of, sets_seed, shown, source_key,
@@ -169,6 +170,7 @@ impl<'s> Expansion<'s> {
             return;
         };
         resolve(&mut config, model);
+        settle_warmup(&mut config, place("warmup").is_some());
         let Ok(json) = serde_json::to_value(&config) else { return };
         if self.is_excluded(&json) {
             return;

@@ -7,12 +7,14 @@ mod check;
 mod estimate;
 mod expand;
 mod identity;
+mod schedules;
 #[cfg(test)]
 mod tests;
 
 pub use estimate::{Estimate, PastTrial, PlanEstimate, estimate};
 pub use expand::expand;
 pub use identity::NUMERICS;
+pub use schedules::{PlannedSchedule, schedules};
 
 use crate::trial::{Axis, DataConfig, DataFacts, ModelFacts, Trial, TrialConfig};
 

@@ -11,9 +11,12 @@ mod page;
 mod ranking;
 mod render;
 mod scene;
+mod schedule;
 mod summary;
 pub mod terminal;
 mod words;
+
+pub use self::schedule::{RateCurve, draw_schedules};
 
 use self::scene::Scene;
 use crate::analysis::{Study, Sweep};

@@ -1,11 +1,12 @@
-//! The table of keys: everything that a sweep file can say about a trial. A new key, schedule or augmentation is a row here
-//! and a field or variant in [`crate::trial`].
+//! The table of keys: everything that a sweep file can say about a trial. A new key or augmentation is a row here
+//! (a schedule one in `schedulers.rs`) and a field or variant in [`crate::trial`].
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::kind::{Kind, Parameter, Variant};
+use super::schedulers;
 use crate::trial::{Length, Patience, PatienceMetric, TrialConfig};
 
 /// Puts a canonical value of a key into a configuration. Fails only if the table and the types disagree.
@@ -44,7 +45,7 @@ pub(super) static GROUPS: &[Group] = &[
     Group { path: "stop.patience", scalar: Some("stop.patience") },
 ];
 
-/// From `transformers.TrainingArguments`.
+/// From `transformers.TrainingArguments`; `head_lr` stands as well beside `lr`.
 pub(super) static ALIASES: &[Alias] = &[
     Alias { name: "learning_rate", path: "lr", kind: None },
     Alias {
@@ -54,6 +55,7 @@ pub(super) static ALIASES: &[Alias] = &[
     },
     Alias { name: "warmup_steps", path: "warmup", kind: Some(WHOLE_AS_NUMBER) },
     Alias { name: "lr_scheduler_type", path: "scheduler", kind: None },
+    Alias { name: "head_lr", path: "optimizer.head_lr", kind: None },
     Alias { name: "num_train_epochs", path: "epochs", kind: None },
     Alias { name: "max_steps", path: "steps", kind: None },
     Alias { name: "per_device_train_batch_size", path: "batch_size", kind: None },
@@ -61,6 +63,7 @@ pub(super) static ALIASES: &[Alias] = &[
     Alias { name: "gradient_accumulation_steps", path: "grad_accumulation", kind: None },
 ];
 
+const LEARNING_RATE: Kind = Kind::Number { fits: |x| x > 0.0, expected: "a number above 0, such as 3e-5" };
 const POSITIVE: Kind = Kind::Number { fits: |x| x > 0.0, expected: "a number above 0" };
 const NOT_NEGATIVE: Kind = Kind::Number { fits: |x| x >= 0.0, expected: "0 or a number above" };
 const COUNT: Kind = Kind::Whole { fits: |n| n >= 1, expected: "a whole number from 1" };
@@ -73,7 +76,7 @@ const COLUMN: Kind = Kind::Text { expected: "the name of a column" };
 const DROPOUT: Kind = Kind::Number { fits: |x| (0.0..1.0).contains(&x), expected: "a probability from 0 to below 1" };
 
 /// Below 1 a fraction, from 1 whole steps.
-fn fraction_or_steps(x: f64) -> bool {
+pub(super) fn fraction_or_steps(x: f64) -> bool {
     x >= 0.0 && (x < 1.0 || x.fract() == 0.0)
 }
 
@@ -125,10 +128,11 @@ pub(super) static KEYS: &[Key] = &[
         put: |c, v| put(&mut c.optimizer.layer_decay, v),
     },
     Key {
-        path: "lr",
-        kind: Kind::Number { fits: |x| x > 0.0, expected: "a number above 0, such as 3e-5" },
-        put: |c, v| put(&mut c.lr, v),
+        path: "optimizer.head_lr",
+        kind: Kind::Optional(&LEARNING_RATE),
+        put: |c, v| put(&mut c.optimizer.head_lr, v),
     },
+    Key { path: "lr", kind: LEARNING_RATE, put: |c, v| put(&mut c.lr, v) },
     Key {
         path: "warmup",
         kind: Kind::Number {
@@ -137,7 +141,7 @@ pub(super) static KEYS: &[Key] = &[
         },
         put: |c, v| put(&mut c.warmup, v),
     },
-    Key { path: "scheduler", kind: Kind::Named(SCHEDULERS), put: |c, v| put(&mut c.scheduler, v) },
+    Key { path: "scheduler", kind: Kind::Named(schedulers::SCHEDULERS), put: |c, v| put(&mut c.scheduler, v) },
     Key { path: "augmentation", kind: Kind::NamedList(AUGMENTATIONS), put: |c, v| put(&mut c.augmentation, v) },
     Key { path: "weight_decay", kind: NOT_NEGATIVE, put: |c, v| put(&mut c.weight_decay, v) },
     Key {
@@ -180,12 +184,6 @@ pub(super) static KEYS: &[Key] = &[
         put: |c, v| put(&mut patience(c).evals, v),
     },
     Key { path: "stop.patience.min_delta", kind: NOT_NEGATIVE, put: |c, v| put(&mut patience(c).min_delta, v) },
-];
-
-pub(super) static SCHEDULERS: &[Variant] = &[
-    Variant { name: "constant", parameters: &[] },
-    Variant { name: "linear", parameters: &[] },
-    Variant { name: "cosine", parameters: &[Parameter { name: "cycles", kind: POSITIVE, default: "0.5" }] },
 ];
 
 const WORD_RATE: &[Parameter] = &[Parameter { name: "rate", kind: RATE, default: "0.1" }];

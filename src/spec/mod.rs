@@ -14,6 +14,7 @@ mod messages;
 mod problem;
 mod read;
 mod run_config;
+mod schedulers;
 mod sweep;
 #[cfg(test)]
 mod tests;

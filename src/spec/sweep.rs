@@ -112,7 +112,7 @@ impl Entry {
         self.values
             .iter()
             .flat_map(|(_, choice)| &choice.settings)
-            .all(|setting| lookup(config, &setting.path).is_some_and(|value| says(value, &setting.given)))
+            .all(|setting| says(lookup(config, &setting.path).unwrap_or(&Value::Null), &setting.given))
     }
 }
 
@@ -321,6 +321,37 @@ impl SweepSpec {
         combinations
     }
 
+    /// The configurations that arise from what varies at or inside `paths`, `include` after, with all that was set.
+    pub(crate) fn variations(&self, paths: &[&str]) -> impl Iterator<Item = (TrialConfig, Vec<&Setting>)> {
+        self.combinations(paths).into_iter().map(|Combination { config, settings }| (config, settings))
+    }
+
+    /// The keys at or inside `paths` that vary, in the order of the file.
+    pub(crate) fn varying(&self, paths: &[&str]) -> impl Iterator<Item = &str> {
+        let axes = self.dimensions.iter().flat_map(|dimension| &dimension.keys).map(|key| key.path.as_str());
+        let extra = self.include.iter().flat_map(|entry| &entry.values).map(|(path, _)| path.as_str());
+        let mut keys: Vec<&str> = Vec::new();
+        for key in axes.chain(extra).filter(|key| paths.iter().any(|path| overlap(key, path))) {
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
+        }
+        keys.into_iter()
+    }
+
+    /// Whether a schedule with a rise of its own meets the default warm-up, which gives way to it.
+    pub(super) fn leaves_warmup_open(&self) -> bool {
+        let rises = |setting: &Setting| {
+            let mut config = self.base.clone();
+            setting.path == "scheduler" && setting.apply(&mut config).is_ok() && config.scheduler.rises()
+        };
+        let varying = self.dimensions.iter().flat_map(|d| &d.keys).flat_map(|key| &key.choices);
+        let extra = self.include.iter().flat_map(|entry| &entry.values).map(|(_, choice)| choice);
+        let mut chosen = varying.chain(extra).flat_map(|choice| &choice.settings);
+        let written = self.fixed.iter().any(|setting| setting.path == "warmup");
+        !written && (self.base.scheduler.rises() || chosen.any(rises))
+    }
+
     fn combine<'s>(&'s self, chosen: Vec<&'s Setting>) -> Combination<'s> {
         let mut config = self.base.clone();
         for setting in &chosen {
@@ -362,6 +393,7 @@ pub fn default_trial() -> TrialConfig {
             eps: 1e-8,
             bias_correction: true,
             layer_decay: 1.0,
+            head_lr: None,
         },
         lr: 3e-5,
         warmup: FractionOrSteps(0.1),

@@ -18,6 +18,9 @@ impl SweepSpec {
         if let Yaml::Mapping(base) = serde_yaml::to_value(&self.base)? {
             file.extend(base);
         }
+        if self.leaves_warmup_open() {
+            file.remove("warmup");
+        }
         for key in self.dimensions.iter().flat_map(|dimension| &dimension.keys) {
             // Beside an axis of one, the other must not stand.
             match key.path.as_str() {

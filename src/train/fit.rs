@@ -29,6 +29,9 @@ pub struct Progress {
     best_loss: Option<(f32, u64)>,
     best_accuracy: Option<f32>,
     best_macro_f1: Option<f32>,
+    /// Of every evaluation, the first one first; None where it was not finite. The rate may depend on them.
+    #[serde(default)]
+    eval_losses: Vec<Option<f32>>,
     /// Best value of the patience metric (higher is better), and evaluations since.
     patience: Option<(f32, u32)>,
     watch: Watch,
@@ -90,8 +93,8 @@ pub struct Fit<'a> {
     pub dataset: &'a Dataset,
     /// Tokens of the training split as epoch e (from 0) reads them.
     pub tokens: &'a mut dyn FnMut(u64) -> Result<Arc<Tokens>, TrainError>,
-    /// Learning rate of step k (from 0).
-    pub rate: &'a dyn Fn(u64) -> f64,
+    /// Learning rate of step k (from 0) after evaluations of these losses.
+    pub rate: &'a dyn Fn(u64, &[Option<f32>]) -> f64,
     pub checkpoint_every: CheckpointEvery,
 }
 
@@ -193,7 +196,7 @@ impl Run<'_> {
         let Some(gradients) = self.engine.gradients(&batch, objective, &|| sink.interrupted())? else {
             return Err(self.interrupt(sink));
         };
-        let lr = (self.fit.rate)(k);
+        let lr = (self.fit.rate)(k, &self.progress.eval_losses);
         let (train_loss, grad_norm) = (gradients.loss as f32, gradients.norm as f32);
         let finite = train_loss.is_finite() && grad_norm.is_finite();
         if finite || !config.stop.diverged {
@@ -253,6 +256,7 @@ impl Run<'_> {
         progress.best_accuracy = Some(progress.best_accuracy.map_or(row.accuracy, |best| best.max(row.accuracy)));
         progress.best_macro_f1 = Some(progress.best_macro_f1.map_or(row.macro_f1, |best| best.max(row.macro_f1)));
         let loss = Some(row.eval_loss).filter(|loss| loss.is_finite());
+        progress.eval_losses.push(loss);
         progress.last_eval = Some(Measured { step, loss, accuracy: row.accuracy, best });
         Ok(row)
     }

@@ -102,7 +102,7 @@ pub fn train(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainError> {
         config,
         dataset: &dataset,
         tokens: &mut |epoch| epochs.epoch(epoch),
-        rate: &|k| schedule.rate(k),
+        rate: &|k, losses| schedule.rate_after(k, losses),
         checkpoint_every: job.checkpoint_every,
     };
     fit::fit(fit, &mut engine, job.resume, sink)

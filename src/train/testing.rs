@@ -153,6 +153,7 @@ pub fn config() -> TrialConfig {
             eps: 1e-8,
             bias_correction: true,
             layer_decay: 1.0,
+            head_lr: None,
         },
         lr: 1e-3,
         warmup: FractionOrSteps(0.0),
@@ -214,14 +215,14 @@ pub fn train(
     sink: &mut Kept,
 ) -> Result<Outcome, super::TrainError> {
     let rate = config.lr;
-    train_at(config, dataset, engine, &|_| rate, resume, sink)
+    train_at(config, dataset, engine, &|_, _| rate, resume, sink)
 }
 
 pub fn train_at(
     config: &TrialConfig,
     dataset: &Dataset,
     engine: &mut Engine,
-    rate: &dyn Fn(u64) -> f64,
+    rate: &dyn Fn(u64, &[Option<f32>]) -> f64,
     resume: Option<&[u8]>,
     sink: &mut Kept,
 ) -> Result<Outcome, super::TrainError> {

@@ -47,7 +47,7 @@ fn compare(folder: &Path) -> (f64, f64, f64) {
     config.lr = settings.lr;
     let mut engine = checkpoint.engine(&config, 3, 2);
     let mut kept = Kept::default();
-    let rate = |k: u64| expected.lr[k as usize];
+    let rate = |k: u64, _: &[Option<f32>]| expected.lr[k as usize];
     train_at(&config, &data, &mut engine, &rate, None, &mut kept).unwrap();
     assert_eq!(kept.metrics.iter().map(|row| row.tokens).collect::<Vec<_>>(), expected.tokens);
     let worst = |ours: &dyn Fn(usize) -> f32, theirs: &[f64]| {

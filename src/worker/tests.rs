@@ -32,6 +32,7 @@ pub(crate) fn trial(manner: &str, seed: u64, steps: u64) -> Trial {
             eps: 1e-8,
             bias_correction: true,
             layer_decay: 1.0,
+            head_lr: None,
         },
         lr: 3e-5,
         warmup: FractionOrSteps(0.1),

@@ -25,6 +25,8 @@ pub struct Settings {
     pub bias_correction: bool,
     pub weight_decay: f64,
     pub layer_decay: f64,
+    /// The head's rate over that of the others.
+    pub head: f64,
 }
 
 impl Settings {
@@ -35,13 +37,17 @@ impl Settings {
             bias_correction: config.optimizer.bias_correction,
             weight_decay: config.weight_decay,
             layer_decay: config.optimizer.layer_decay,
+            head: config.optimizer.head_lr.map_or(1.0, |head| head / config.lr),
         }
     }
 
     /// The factors of step `step` (from 1) at rate `rate` for one parameter. Differences of the moment factors from one
     /// are taken in f64: `1 - 0.999` in f32 is off by 1e-5.
     fn factors(&self, step: u64, rate: f64, parameter: &Parameter) -> Factors {
-        let rate = rate * self.layer_decay.powi(parameter.depth as i32);
+        let rate = match parameter.depth {
+            0 => rate * self.head,
+            depth => rate * self.layer_decay.powi(depth as i32),
+        };
         let decay = if parameter.decays { 1.0 - rate * self.weight_decay } else { 1.0 };
         let [first, second] =
             if self.bias_correction { self.betas.map(|beta| 1.0 - beta.powf(step as f64)) } else { [1.0, 1.0] };

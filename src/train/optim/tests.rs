@@ -11,7 +11,7 @@ use crate::train::random::{Purpose, Random};
 use crate::train::testing::{Checkpoint, config};
 
 const SETTINGS: Settings =
-    Settings { betas: [0.9, 0.999], eps: 1e-8, bias_correction: true, weight_decay: 0.05, layer_decay: 0.9 };
+    Settings { betas: [0.9, 0.999], eps: 1e-8, bias_correction: true, weight_decay: 0.05, layer_decay: 0.9, head: 3.0 };
 
 /// torch's AdamW in f64.
 struct Plain {
@@ -66,7 +66,9 @@ fn every_parameter_moves_as_in_torch() {
             let g: Vec<f64> = all[i].iter().map(|&x| f64::from(x) * 0.5).collect();
             let decay =
                 if parameter.name.ends_with("bias") || parameter.name.contains("LayerNorm") { 0.0 } else { 0.05 };
-            plain.step(step as i32, rate * 0.9f64.powi(parameter.depth as i32), decay, &g);
+            let share =
+                if parameter.name.starts_with("classifier") { 3.0 } else { 0.9f64.powi(parameter.depth as i32) };
+            plain.step(step as i32, rate * share, decay, &g);
         }
     }
     for (i, (parameter, plain)) in model.parameters.iter().zip(&plain).enumerate() {

@@ -1,0 +1,91 @@
+//! The learning-rate schedules of a sweep, which need no data when the length of the run is given.
+
+use serde_json::Value;
+
+use super::{Plan, check};
+use crate::spec::{Place, Problems, SweepSpec, lookup, place_of, shown};
+use crate::trial::{AxisValue, FractionOrSteps, TrialConfig};
+
+/// A schedule, checked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlannedSchedule {
+    /// What tells it from the sweep's others: `lr`, `warmup`, `scheduler` and parameters of it, as far as they vary;
+    /// `steps` last if the lengths of runs differ.
+    pub values: Vec<(String, AxisValue)>,
+    pub config: TrialConfig,
+    /// Optimizer steps of the whole run.
+    pub steps: u64,
+}
+
+/// The keys that say how the rate goes.
+const KEYS: &[&str] = &["lr", "warmup", "scheduler"];
+
+/// A warm-up that nobody wrote gives way to the rise of a schedule that has one.
+pub(super) fn settle_warmup(config: &mut TrialConfig, written: bool) {
+    if !written && config.scheduler.rises() {
+        config.warmup = FractionOrSteps(0.0);
+    }
+}
+
+/// The distinct schedules of a sweep over `steps` steps each, whatever the sweep says of its length.
+///
+/// # Errors
+/// Every length and parameter that does not fit, with its place.
+pub fn schedules(spec: &SweepSpec, steps: u64) -> Result<Vec<PlannedSchedule>, Problems> {
+    let mut problems = Vec::new();
+    let mut found = Vec::new();
+    let varying: Vec<&str> = spec.varying(KEYS).collect();
+    for (mut config, settings) in spec.variations(KEYS) {
+        let place = |key| place_of(settings.iter().copied(), key);
+        settle_warmup(&mut config, place("warmup").is_some());
+        for mistake in check::schedule(&config, steps) {
+            let at = place(mistake.key).unwrap_or(Place::NOWHERE);
+            let problem = mistake.at(at);
+            if !problems.contains(&problem) {
+                problems.push(problem);
+            }
+        }
+        let json = serde_json::to_value(&config).unwrap_or_default();
+        let value = |key: &&str| ((*key).to_owned(), shown(key, lookup(&json, key).unwrap_or(&Value::Null)));
+        found.push(PlannedSchedule { values: varying.iter().map(value).collect(), config, steps });
+    }
+    if problems.is_empty() { Ok(distinct(found)) } else { Err(spec.problems(problems)) }
+}
+
+impl Plan {
+    /// The distinct schedules of the trials, each over its trial's own steps.
+    #[must_use]
+    pub fn schedules(&self) -> Vec<PlannedSchedule> {
+        let decides = |key: &str| KEYS.iter().any(|decisive| key.split('.').next() == Some(decisive));
+        let found = self.trials.iter().map(|trial| PlannedSchedule {
+            values: trial.values.iter().filter(|(key, _)| decides(key)).cloned().collect(),
+            config: trial.config.clone(),
+            steps: trial.steps,
+        });
+        let mut found = distinct(found.collect());
+        if found.iter().any(|schedule| schedule.steps != found[0].steps) {
+            for schedule in &mut found {
+                let steps = schedule.steps;
+                let value = AxisValue { value: steps.into(), text: steps.to_string() };
+                schedule.values.retain(|(key, _)| key != "steps");
+                schedule.values.push(("steps".to_owned(), value));
+            }
+        }
+        found
+    }
+}
+
+/// The first of each, in order.
+fn distinct(found: Vec<PlannedSchedule>) -> Vec<PlannedSchedule> {
+    let same = |a: &PlannedSchedule, b: &PlannedSchedule| {
+        let (x, y) = (&a.config, &b.config);
+        a.steps == b.steps && x.lr.to_bits() == y.lr.to_bits() && x.warmup == y.warmup && x.scheduler == y.scheduler
+    };
+    let mut kept: Vec<PlannedSchedule> = Vec::new();
+    for schedule in found {
+        if !kept.iter().any(|earlier| same(earlier, &schedule)) {
+            kept.push(schedule);
+        }
+    }
+    kept
+}
