@@ -37,6 +37,8 @@
 //!   go or interrupted, with one thread or many.
 //! * A diverged trial is a result, not an error.
 
+#![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests make and break files of their own"))]
+
 pub mod analysis;
 pub mod cli;
 pub mod decide;

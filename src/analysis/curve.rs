@@ -25,19 +25,24 @@ pub fn eval_loss(evals: &[EvalRow]) -> Vec<Point> {
 /// Centred local-linear regression with the tricube kernel (Cleveland 1979, without the robustness pass).
 ///
 /// Reproduces straight lines exactly and does not lag, so that onsets are not shifted. `points` are in order of x;
-/// the kernel reaches `half_width` to each side. Points that are not finite stay so, and weigh nothing for others.
+/// the kernel reaches `half_width` to each side, and towards the ends, where one side is cut off, so much further on the
+/// other that its span stays the same: a line through a handful of noisy points would swing there. Points that are not
+/// finite stay so, and weigh nothing for others.
 pub fn smooth(points: &[Point], half_width: f64) -> Vec<Point> {
     let (mut from, mut to) = (0, 0);
     let mut smoothed = Vec::with_capacity(points.len());
+    let (Some(first), Some(last)) = (points.first(), points.last()) else { return smoothed };
     for &at in points {
-        while from < points.len() && points[from].x <= at.x - half_width {
+        let reach = half_width.max(2.0 * half_width - (at.x - first.x).min(last.x - at.x));
+        // The left edge only ever moves right, and so does the right one: reach shrinks no faster than x grows.
+        while from < points.len() && points[from].x <= at.x - reach {
             from += 1;
         }
-        while to < points.len() && points[to].x < at.x + half_width {
+        while to < points.len() && points[to].x < at.x + reach {
             to += 1;
         }
         let window = points.get(from..to.max(from)).unwrap_or_default();
-        let y = if at.y.is_finite() { local_line(window, at, half_width) } else { at.y };
+        let y = if at.y.is_finite() { local_line(window, at, reach) } else { at.y };
         smoothed.push(Point { x: at.x, y });
     }
     smoothed

@@ -205,7 +205,9 @@ fn against_chance(measured: &Measured<'_>, smoothed: &[Point], shape: Judgement)
     let lowest = smoothed.iter().map(|point| point.y).fold(f64::INFINITY, f64::min);
     // A loss that was never below chance is stuck there, whatever luck did to the accuracy.
     let lucky = !guesses(last.accuracy) && lowest < chance;
-    if end.y < AT_CHANCE * chance || lucky || matches!(shape, Judgement::StillImproving { .. }) {
+    // A curve that falls to the end and is below chance by then is on its way.
+    let on_its_way = matches!(shape, Judgement::StillImproving { .. }) && end.y < chance;
+    if end.y < AT_CHANCE * chance || lucky || on_its_way {
         return None;
     }
     let best = measured.evals.iter().map(|row| row.accuracy).fold(0.0, f32::max);

@@ -137,7 +137,7 @@ pub(crate) fn read(path: &Path) -> Result<String, Failure> {
     let bytes = fs::read(path).map_err(|error| Failure::input(format!("{}: {error}", path.display())))?;
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
-        let line = 1 + error.as_bytes()[..at].iter().filter(|&&byte| byte == b'\n').count();
+        let line = error.as_bytes()[..at].split(|&byte| byte == b'\n').count();
         Failure::input(format!("{}:{line}: not UTF-8: save the file as UTF-8", path.display()))
     })
 }

@@ -20,6 +20,7 @@ use crate::train;
 use crate::trial::TrialId;
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub(crate) struct Arguments {
     #[command(flatten)]
     sweep: SweepArguments,

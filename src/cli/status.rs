@@ -1,7 +1,7 @@
 //! `plateau status`: what is done, running, failed and left.
 
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -27,27 +27,28 @@ pub(crate) struct Arguments {
 pub(crate) fn status(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let text = match &arguments.sweep {
         Some(sweep) => trials(&survey(sweep, &arguments.results)?),
-        None => {
-            let names = prepare::known_sweeps();
-            if names.is_empty() {
-                return Err(Failure::input("there is no folder sweeps/ here: name a sweep file"));
-            }
-            let mut lines =
-                vec![["sweep", "trials", "finished", "running", "failed", "left"].map(str::to_owned).to_vec()];
-            for name in names {
-                match survey(&name, &arguments.results) {
-                    Ok(sweep) => lines.push(counts(&sweep)),
-                    Err(failure) => warn(&[format!("{name}: {failure}")]),
-                }
-            }
-            table(&lines)
-        }
+        None => all_sweeps(&arguments.results)?,
     };
     printed(io::stdout().write_all(text.as_bytes()))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn survey(sweep: &str, results: &std::path::Path) -> Result<Sweep, Failure> {
+fn all_sweeps(results: &Path) -> Result<String, Failure> {
+    let names = prepare::known_sweeps();
+    if names.is_empty() {
+        return Err(Failure::input("there is no folder sweeps/ here: name a sweep file"));
+    }
+    let mut lines = vec![["sweep", "trials", "finished", "running", "failed", "left"].map(str::to_owned).to_vec()];
+    for name in names {
+        match survey(&name, results) {
+            Ok(sweep) => lines.push(counts(&sweep)),
+            Err(failure) => warn(&[format!("{name}: {failure}")]),
+        }
+    }
+    Ok(table(&lines))
+}
+
+fn survey(sweep: &str, results: &Path) -> Result<Sweep, Failure> {
     let arguments = SweepArguments { sweep: sweep.to_owned(), results: results.to_owned(), set: Vec::new() };
     let prepared = prepare::prepare(&arguments)?;
     Ok(run::survey(&prepared.plan, &prepared.dir)?)

@@ -5,6 +5,8 @@
 //! folder. Reads cope with what a killed process or a full disk leaves behind, and say what they found damaged.
 //! Leaves to others: what the files mean ([`crate::state`], [`crate::analysis`]) and when to write them.
 
+#![expect(clippy::disallowed_methods, reason = "the room that the other rooms are to use")]
+
 mod atomic;
 mod attempt;
 mod cache;
