@@ -135,6 +135,7 @@ fn common(schedules: &[PlannedSchedule]) -> Vec<(String, AxisValue)> {
     let json = serde_json::to_value(&first.config).unwrap_or_default();
     let varies = |key: &str| first.values.iter().any(|(varying, _)| varying.split('.').next() == Some(key));
     let keys = ["lr", "warmup", "scheduler"].into_iter().filter(|key| schedules.len() == 1 || !varies(key));
+    let keys = keys.filter(|key| *key != "warmup" || schedules.iter().all(|s| s.config.warmup == first.config.warmup));
     let value = |key: &str| (key.to_owned(), shown(key, lookup(&json, key).unwrap_or(&Value::Null)));
     let mut common: Vec<(String, AxisValue)> = keys.map(value).collect();
     if schedules.len() == 1 || !varies("steps") {

@@ -23,7 +23,7 @@ const HEIGHT: f64 = 340.0;
 const PLACES: usize = 40;
 
 /// Lines and their names, which are darker where the line is light.
-const COLOURS: [(Ink, Ink); 7] = [
+const COLOURS: [(Ink, Ink); MOST_NAMED] = [
     (ink::TRAIN, ink::TRAIN),
     (ink::EVAL, ink::EVAL_TEXT),
     (ink::PLATEAU, ink::PLATEAU_TEXT),
@@ -31,6 +31,11 @@ const COLOURS: [(Ink, Ink); 7] = [
     (Ink::new(0xCC_79A7), Ink::new(0x9A_4476)),
     (Ink::new(0x56_B4E9), Ink::new(0x1F_74A6)),
     (ink::TEXT, ink::TEXT),
+    (Ink::new(0x8B_5A2B), Ink::new(0x8B_5A2B)),
+    (Ink::new(0x5B_4FB5), Ink::new(0x5B_4FB5)),
+    (Ink::new(0xB0_123B), Ink::new(0xB0_123B)),
+    (Ink::new(0x8A_9A00), Ink::new(0x66_7200)),
+    (Ink::new(0x7B_8490), Ink::new(0x5F_6873)),
 ];
 
 /// Draws `curves` as PNG. `common` is what all of them share, `source` says in the metadata what is shown.
@@ -47,7 +52,10 @@ pub fn draw_schedules(
 pub(super) fn schedules(curves: &[RateCurve], common: &[(String, AxisValue)]) -> Scene {
     let mut scene = Scene::new("schedule", "Learning rate of every step");
     let mut subtitle = vec![if curves.len() == 1 { String::new() } else { words::count(curves.len(), "schedule") }];
-    subtitle.extend(common.iter().map(|(key, value)| words::value(key, value)));
+    subtitle.extend(common.iter().map(|(key, value)| match key.as_str() {
+        "steps" => format!("{} steps", value.text),
+        _ => words::value(key, value),
+    }));
     let top = scene.heading(&subtitle) + 6.0;
     let bottom = top + HEIGHT;
     let rates = || curves.iter().flat_map(|curve| &curve.rates).copied().filter(|rate| rate.is_finite());
@@ -65,9 +73,10 @@ pub(super) fn schedules(curves: &[RateCurve], common: &[(String, AxisValue)]) ->
         scene.line(line, 1.2, ink::CONTEXT.alpha(0.4));
     }
     for (index, line) in lines.iter().take(MOST_NAMED).enumerate() {
-        scene.line(line, 2.0, COLOURS[index % COLOURS.len()].0);
+        scene.line(line, 2.0, COLOURS[index].0);
     }
-    let unnamed = if curves.len() > 1 { names(&mut scene, curves, &lines, [LEFT, top, WIDTH, bottom]) } else { 0 };
+    let unnamed =
+        if curves.len() > 1 { names(&mut scene, curves, &lines, [LEFT, top, WIDTH - 6.0, bottom]) } else { 0 };
     scene.text(Text::new(f64::midpoint(LEFT, WIDTH - MARGIN), bottom + 38.0, "optimizer step").align(Align::Middle));
     scene.height = bottom + 52.0;
     if unnamed > 0 {
@@ -114,7 +123,7 @@ fn names(scene: &mut Scene, curves: &[RateCurve], lines: &[Vec<(f64, f64)>], wit
     let mut unnamed = curves.len().saturating_sub(MOST_NAMED);
     for (index, curve) in curves.iter().take(MOST_NAMED).enumerate() {
         let parts: Vec<String> = curve.values.iter().map(|(key, value)| words::value(key, value)).collect();
-        let text = Text::new(0.0, 0.0, parts.join(" · ")).bold().ink(COLOURS[index % COLOURS.len()].1);
+        let text = Text::new(0.0, 0.0, parts.join(" · ")).bold().ink(COLOURS[index].1);
         let before = scene.items.len();
         labels.put(scene, &text, &places(index, lines, text.width()), false);
         unnamed += usize::from(scene.items.len() == before);
@@ -136,6 +145,9 @@ fn places(index: usize, lines: &[Vec<(f64, f64)>], width: f64) -> Vec<(f64, f64)
         .map(|&point| (point, distance(point)))
         .collect();
     along.sort_by(|a, b| b.1.total_cmp(&a.1));
+    // Where curves run together a name says nothing.
+    let alone = along.first().map_or(0.0, |(_, most)| most / 3.0);
+    along.retain(|(_, distance)| *distance >= alone);
     let around = |((x, y), _): ((f64, f64), f64)| {
         [(x - width / 2.0, y - 8.0), (x + 9.0, y + 4.0), (x - width - 9.0, y + 4.0), (x - width / 2.0, y + 17.0)]
     };

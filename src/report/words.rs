@@ -37,10 +37,15 @@ fn brief(value: &AxisValue) -> String {
                 let others = others.map(|(key, value)| format!("{key} {}", plain(value)));
                 name.into_iter().chain(others).collect::<Vec<_>>().join(" ")
             }
-            other => other.to_string(),
+            other => other.as_f64().map_or_else(|| other.to_string(), number),
         }
     }
     if value.value.is_object() || value.value.is_array() { plain(&value.value) } else { value.text.clone() }
+}
+
+/// Short and exact: `3`, `0.1`, `1e-6`.
+fn number(x: f64) -> String {
+    if x != 0.0 && !(1e-3..1e6).contains(&x.abs()) { format!("{x:e}") } else { format!("{x}") }
 }
 
 /// Name of an axis in a sentence.

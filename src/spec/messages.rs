@@ -361,7 +361,7 @@ augmentation.rate: 0.2
     assert_snapshot!(mistakes(file), @r"
     a.yaml:1:19: `linear` has no parameter `cycles`
       1 | scheduler.cycles: 2
-        |                   ^ it is a parameter of cosine
+        |                   ^ it is a parameter of cosine, cosine_with_restarts, cosine_with_min_lr
 
     a.yaml:2:20: `none` has no parameter `rate`
       2 | augmentation.rate: 0.2
@@ -378,7 +378,7 @@ fn a_parameter_axis_that_does_not_fit_each_schedule() {
     assert_snapshot!(mistakes(file), @r"
     a.yaml:3:3: `linear` has no parameter `cycles`
       3 |   scheduler.cycles: [1, 2]
-        |   ^^^^^^^^^^^^^^^^ it is a parameter of cosine
+        |   ^^^^^^^^^^^^^^^^ it is a parameter of cosine, cosine_with_restarts, cosine_with_min_lr
     ");
 }
 

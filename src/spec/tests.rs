@@ -24,7 +24,7 @@ fn an_empty_file_is_the_default_trial() {
 #[test]
 fn every_key_reads_what_it_writes() {
     let yaml =
-        spec("stop: {patience: {evals: 3}}\nmodel: {pooling: cls, dropout: 0.2}\ndata: {limit: 5, text_pair: b}")
+        spec("stop: {patience: {evals: 3}}\nmodel: {pooling: cls, dropout: 0.2}\ndata: {limit: 5, text_pair: b}\nhead_lr: 1e-3")
             .to_yaml();
     let yaml = yaml.unwrap();
     let config = serde_json::to_value(base(&yaml)).unwrap();

@@ -351,9 +351,12 @@ mod tests {
         check(&plateau(0, 2, 0.0), &[1.0; 6], &[1.0, 0.5, 0.5, 0.5, 0.25, 0.25]);
         check(&plateau(0, 0, 0.4), &[1.0; 4], &[1.0, 0.5, 0.4, 0.4]);
         let warm = Schedule::new(&plateau(0, 0, 0.0), 1.0, 10, 100);
-        assert_eq!([warm.rate(5), warm.rate(50)], [0.5, 1.0]);
-        assert_eq!(warm.rate_after(5, &[Some(1.0), Some(1.0)]), 0.25);
-        let tiny = Schedule::new(&plateau(0, 0, 0.0), 1e-8, 0, 100);
-        assert_eq!(tiny.rate_after(5, &[Some(1.0), Some(1.0)]), 1e-8, "torch leaves out reductions below 1e-8");
+        let reduced = [Some(1.0), Some(1.0)];
+        let same = |got: f64, expected: f64| assert_eq!(got.to_bits(), expected.to_bits());
+        same(warm.rate(5), 0.5);
+        same(warm.rate(50), 1.0);
+        same(warm.rate_after(5, &reduced), 0.25);
+        // torch leaves out reductions by less than 1e-8.
+        same(Schedule::new(&plateau(0, 0, 0.0), 1e-8, 0, 100).rate_after(5, &reduced), 1e-8);
     }
 }

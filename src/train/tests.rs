@@ -294,6 +294,38 @@ fn a_job_runs_from_files_to_an_outcome_and_resumes() {
     assert_eq!((whole.metrics, whole.evals), (kept.metrics, kept.evals));
 }
 
+/// The reductions of the rate belong to the state: a trial resumed after one goes on at the reduced rate.
+#[test]
+fn a_rate_reduced_on_a_plateau_stays_reduced_after_a_resume() {
+    let mut config = busy();
+    config.data.train = fixture("finetune-tiny/train.tsv").display().to_string();
+    config.model.from = fixture("finetune-tiny/checkpoint").display().to_string();
+    config.eval_every = FractionOrSteps(1.0);
+    let (patience, threshold) = (1, 0.9);
+    config.scheduler =
+        crate::trial::Scheduler::ReduceOnPlateau { factor: 0.5, patience, threshold, cooldown: 1, min_lr: 0.0 };
+    let job = super::Job {
+        config: &config,
+        device: crate::trial::Device::Cpu,
+        threads: 1,
+        checkpoint_every: crate::trial::CheckpointEvery::Steps(1),
+        resume: None,
+        cache: &NoCache,
+    };
+    let mut whole = Kept::default();
+    super::train(job, &mut whole).unwrap();
+    let rates: Vec<f64> = whole.metrics.iter().map(|row| row.lr / config.lr).collect();
+    assert_eq!(rates, [1.0, 1.0, 0.5, 0.5, 0.5, 0.25, 0.25, 0.25], "fires after evaluations 3, 6 and 9");
+    for stop in [2, 3, 4, 6] {
+        let mut kept = Kept { stop_after: Some(stop), ..Kept::default() };
+        assert!(matches!(super::train(job, &mut kept), Err(TrainError::Interrupted)));
+        kept.stop_after = None;
+        let state = kept.states.pop().unwrap().2;
+        super::train(super::Job { resume: Some(&state), ..job }, &mut kept).unwrap();
+        assert_eq!((&whole.metrics, &whole.evals), (&kept.metrics, &kept.evals), "stopped after {stop}");
+    }
+}
+
 #[test]
 fn the_facts_of_the_embedded_model_are_known() {
     let facts = super::model_facts("embedded:minilm-l3").unwrap();
