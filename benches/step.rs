@@ -1,6 +1,6 @@
 //! How fast a training step is: tokens a second, the rate of its matrix products against what this machine's products
 //! reach alone, peak memory. `cargo bench --bench step [-- tweets|64|128 ...]`, with
-//! `CANDLE_NUM_THREADS=1 RAYON_NUM_THREADS=1` as workers have it.
+//! `CANDLE_NUM_THREADS=1 RAYON_NUM_THREADS=1 MIMALLOC_PURGE_DELAY=-1` as workers have it.
 //!
 //! Model: MiniLM-L6 (the embedded three layers, twice), batch 32, dropout 0.1, AdamW. Batches: the embedded tweets at their
 //! natural lengths, and sequences of exactly 64 and 128 tokens.

@@ -132,6 +132,19 @@ async fn inline_reports_a_panic_as_an_exit() {
 }
 
 #[test]
+fn threads_beside_the_trainers_own_are_for_accelerators() {
+    let value = |device, wanted| {
+        let slot = Slot { index: 0, device, threads: 3 };
+        environment(slot, None).into_iter().find(|(name, _)| *name == wanted).map(|(_, value)| value)
+    };
+    for name in ["CANDLE_NUM_THREADS", "RAYON_NUM_THREADS"] {
+        assert_eq!(value(Device::Cpu, name).as_deref(), Some("1"), "{name}");
+        assert_eq!(value(Device::Cuda(0), name).as_deref(), Some("3"), "{name}");
+    }
+    assert_eq!(value(Device::Cpu, "MIMALLOC_PURGE_DELAY").as_deref(), Some("-1"));
+}
+
+#[test]
 fn a_device_is_pinned_within_what_this_process_sees() {
     let pinned = |index, visible| {
         let slot = Slot { index: 0, device: Device::Cuda(index), threads: 1 };

@@ -14,95 +14,68 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// Adds `bias` to every row of `x` and returns the activation of the sums; `x` keeps the sums for the backward.
+    /// The activation of `x + bias`, row by row. `x` becomes the activation's slope there, all that [`backward`] needs:
+    /// the expensive half of both is the same, and it is computed once.
     pub fn forward(self, x: &mut [f32], bias: &[f32]) -> Vec<f32> {
         match self {
             Self::Gelu => forward(
                 x,
                 bias,
                 #[inline(always)]
-                |x| 0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2)),
+                |x| {
+                    let phi = 0.5 * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2));
+                    let density = exp(-0.5 * x * x) * 0.398_942_3;
+                    (x * phi, x.mul_add(density, phi))
+                },
             ),
             Self::GeluTanh => forward(
                 x,
                 bias,
                 #[inline(always)]
-                |x| 0.5 * x * (1.0 + tanh(inner(x))),
+                |x| {
+                    let t = tanh(SCALE * (CUBIC * x * x).mul_add(x, x));
+                    let slope = SCALE * (3.0 * CUBIC * x).mul_add(x, 1.0);
+                    (0.5 * x * (1.0 + t), 0.5f32.mul_add(1.0 + t, 0.5 * x * (1.0 - t * t) * slope))
+                },
             ),
             Self::Relu => forward(
                 x,
                 bias,
                 #[inline(always)]
-                |x| if x < 0.0 { 0.0 } else { x },
+                |x| (if x < 0.0 { 0.0 } else { x }, if x > 0.0 { 1.0 } else { 0.0 }),
             ),
         }
     }
+}
 
-    /// Turns `dy`, the gradient of the activation, into the gradient of its input `x`.
-    pub fn backward(self, x: &[f32], dy: &mut [f32]) {
-        match self {
-            Self::Gelu => backward(
-                x,
-                dy,
-                #[inline(always)]
-                |x| {
-                    let density = exp(-0.5 * x * x) * 0.398_942_3;
-                    x.mul_add(density, 0.5 * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2)))
-                },
-            ),
-            Self::GeluTanh => backward(
-                x,
-                dy,
-                #[inline(always)]
-                |x| {
-                    let t = tanh(inner(x));
-                    let slope = SCALE * (3.0 * CUBIC * x).mul_add(x, 1.0);
-                    0.5f32.mul_add(1.0 + t, 0.5 * x * (1.0 - t * t) * slope)
-                },
-            ),
-            Self::Relu => backward(
-                x,
-                dy,
-                #[inline(always)]
-                |x| if x > 0.0 { 1.0 } else { 0.0 },
-            ),
-        }
-    }
+/// Turns `dy`, the gradient of an activation, into the gradient of its input.
+pub fn backward(slopes: &[f32], dy: &mut [f32]) {
+    simd(
+        #[inline(always)]
+        || {
+            for (slope, dy) in slopes.iter().zip(dy) {
+                *dy *= slope;
+            }
+        },
+    );
 }
 
 /// sqrt(2 / pi) and the cubic coefficient of the tanh form.
 const SCALE: f32 = 0.797_884_6;
 const CUBIC: f32 = 0.044_715;
 
-#[expect(clippy::inline_always, reason = "has to be inlined into the function that has the vector instructions")]
-#[inline(always)]
-fn inner(x: f32) -> f32 {
-    SCALE * (CUBIC * x * x).mul_add(x, x)
-}
-
-fn forward(x: &mut [f32], bias: &[f32], f: impl Fn(f32) -> f32) -> Vec<f32> {
+/// `f` gives value and slope.
+fn forward(x: &mut [f32], bias: &[f32], f: impl Fn(f32) -> (f32, f32)) -> Vec<f32> {
     let mut y = vec![0.0; x.len()];
     simd(
         #[inline(always)]
         || {
             for (x, y) in x.chunks_exact_mut(bias.len()).zip(y.chunks_exact_mut(bias.len())) {
                 for ((x, y), bias) in x.iter_mut().zip(y).zip(bias) {
-                    *x += bias;
-                    *y = f(*x);
+                    (*y, *x) = f(*x + bias);
                 }
             }
         },
     );
     y
-}
-
-fn backward(x: &[f32], dy: &mut [f32], slope: impl Fn(f32) -> f32) {
-    simd(
-        #[inline(always)]
-        || {
-            for (x, dy) in x.iter().zip(dy) {
-                *dy *= slope(*x);
-            }
-        },
-    );
 }

@@ -3,7 +3,7 @@
 use super::dropout::{Dropout, Mask};
 use super::math::exp;
 use super::product::{Matrix, Write, product};
-use super::{simd, sum_of};
+use super::{simd, sum_of, top_of};
 
 /// The inputs: `q` `[queries, width]`, `k` and `v` `[tokens, width]`, heads side by side in `width`.
 #[derive(Clone, Copy)]
@@ -142,7 +142,8 @@ fn softmax(scores: &mut [f32], s: usize) {
         #[inline(always)]
         || {
             for row in scores.chunks_exact_mut(s) {
-                let top = row.iter().fold(f32::NEG_INFINITY, |top, &x| if x > top { x } else { top });
+                let row = &mut row[..s];
+                let top = top_of(row);
                 for x in row.iter_mut() {
                     *x = exp(*x - top);
                 }
@@ -196,6 +197,7 @@ fn backward_softmax(weights: &[f32], s: usize, mask: Mask, gradient: &mut [f32])
         #[inline(always)]
         || {
             for (weights, gradient) in weights.chunks_exact(s).zip(gradient.chunks_exact_mut(s)) {
+                let (weights, gradient) = (&weights[..s], &mut gradient[..s]);
                 for (weight, gradient) in weights.iter().zip(gradient.iter_mut()) {
                     *gradient = if weight.is_sign_negative() { 0.0 } else { *gradient * scale };
                 }

@@ -32,20 +32,46 @@ pub const LANES: usize = 16;
 #[expect(clippy::inline_always, reason = "has to be inlined into the function that has the vector instructions")]
 #[inline(always)]
 pub fn sum_of(n: usize, f: impl Fn(usize) -> f32) -> f32 {
-    let mut lanes = [0.0f32; LANES];
+    reduce(
+        n,
+        0.0,
+        f,
+        #[inline(always)]
+        |a, b| a + b,
+    )
+}
+
+/// The largest of `values`, NaN aside.
+#[expect(clippy::inline_always, reason = "has to be inlined into the function that has the vector instructions")]
+#[inline(always)]
+pub fn top_of(values: &[f32]) -> f32 {
+    reduce(
+        values.len(),
+        f32::NEG_INFINITY,
+        #[inline(always)]
+        |i| values[i],
+        #[inline(always)]
+        |top, x| if x > top { x } else { top },
+    )
+}
+
+#[expect(clippy::inline_always, reason = "has to be inlined into the function that has the vector instructions")]
+#[inline(always)]
+fn reduce(n: usize, first: f32, f: impl Fn(usize) -> f32, both: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut lanes = [first; LANES];
     let whole = n - n % LANES;
     for start in (0..whole).step_by(LANES) {
         for (lane, sum) in lanes.iter_mut().enumerate() {
-            *sum += f(start + lane);
+            *sum = both(*sum, f(start + lane));
         }
     }
     for i in whole..n {
-        lanes[i - whole] += f(i);
+        lanes[i - whole] = both(lanes[i - whole], f(i));
     }
     let mut width = LANES / 2;
     while width > 0 {
         for lane in 0..width {
-            lanes[lane] += lanes[lane + width];
+            lanes[lane] = both(lanes[lane], lanes[lane + width]);
         }
         width /= 2;
     }

@@ -121,6 +121,7 @@ pub fn backward_plain(dy: &mut [f32], saved: &Normed, gain: &[f32], dgain: &mut 
         #[inline(always)]
         || {
             for ((dy, x), inverse) in dy.chunks_exact_mut(n).zip(saved.normal.chunks_exact(n)).zip(&saved.inverse) {
+                let (dy, x) = (&mut dy[..n], &x[..n]);
                 let mean = sum_of(
                     n,
                     #[inline(always)]

@@ -12,6 +12,7 @@ use super::host::{Host, host, slice};
 use super::lane::{Lane, WordGradient};
 use super::parameters::Pair;
 use super::{Bert, Pass, Place, Rows};
+use crate::train::kernels::activation;
 use crate::train::kernels::attention::{self, Inputs};
 use crate::train::kernels::dropout::Dropout;
 use crate::train::kernels::norm::{self, Affine, Normed, Site};
@@ -332,7 +333,7 @@ struct Transform {
 }
 
 struct Transformed {
-    before: Vec<f32>,
+    slopes: Vec<f32>,
     after: Vec<f32>,
     normed: Normed,
     dropout: Option<Dropout>,
@@ -347,8 +348,8 @@ impl CustomOp1 for Transform {
         let x = slice(storage, layout)?;
         let (pass, model) = (&*self.pass, &*self.pass.model);
         let layer = &model.index.layers[self.layer];
-        let mut before = model.linear_without_bias(layer.up, x)?;
-        let after = model.config.activation.forward(&mut before, &model.values(layer.up.bias)?);
+        let mut slopes = model.linear_without_bias(layer.up, x)?;
+        let after = model.config.activation.forward(&mut slopes, &model.values(layer.up.bias)?);
         let mut y = model.linear_without_bias(layer.down, &after)?;
         let dropout = pass.dropout(Place::Output(self.layer));
         let (gain, shift) = model.pair(layer.norm)?;
@@ -357,7 +358,7 @@ impl CustomOp1 for Transform {
         let bias = model.values(layer.down.bias)?;
         let normed = norm::forward(&mut y, &bias, x, model.affine(&gain, &shift), site);
         if pass.training.is_some() {
-            self.saved.put(Transformed { before, after, normed, dropout });
+            self.saved.put(Transformed { slopes, after, normed, dropout });
         }
         Ok((CpuStorage::F32(y), layout.shape().clone()))
     }
@@ -375,7 +376,7 @@ impl CustomOp1 for Transform {
         lane.linear(layer.down, &dy, &saved.after);
         let mut dafter = saved.after;
         model.linear_input(layer.down, &dy, &mut dafter, Write::Replace)?;
-        model.config.activation.backward(&saved.before, &mut dafter);
+        activation::backward(&saved.slopes, &mut dafter);
         lane.linear(layer.up, &dafter, &x);
         model.linear_input(layer.up, &dafter, &mut dx, Write::Add)?;
         Tensor::from_vec(dx, arg.shape(), arg.device()).map(Some)
