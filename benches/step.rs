@@ -71,8 +71,14 @@ type Batches<'a> = &'a dyn Fn(u64) -> Vec<Arc<MicroBatch>>;
 
 /// Median milliseconds of a step, and its mean tokens and floating-point operations of matrix products.
 fn measure(batches: Batches<'_>, pooling: Pooling, threads: usize) -> Result<(f64, f64, f64), TrainError> {
-    let settings =
-        Settings { betas: [0.9, 0.999], eps: 1e-8, bias_correction: true, weight_decay: 0.01, layer_decay: 1.0, head: 1.0 };
+    let settings = Settings {
+        betas: [0.9, 0.999],
+        eps: 1e-8,
+        bias_correction: true,
+        weight_decay: 0.01,
+        layer_decay: 1.0,
+        head: 1.0,
+    };
     let mut engine = Engine::new(six_layers(pooling)?, settings, threads)?;
     let (mut times, mut tokens, mut flops) = (Vec::new(), 0.0, 0.0);
     let steps = 9;

@@ -20,7 +20,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     replace(path, bytes, true)
 }
 
-/// As [`write`], without waiting for the disk: after a power cut the file may be empty or old. For what can be made again.
+/// As [`write()`], without waiting for the disk: after a power cut the file may be empty or old. For what can be made again.
 pub(super) fn write_soon(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     replace(path, bytes, false)
 }
