@@ -27,7 +27,7 @@ pub fn eval_loss(evals: &[EvalRow]) -> Vec<Point> {
 /// Reproduces straight lines exactly and does not lag, so that onsets are not shifted. `points` are in order of x;
 /// the kernel reaches `half_width` to each side, and towards the ends, where one side is cut off, so much further on the
 /// other that its span stays the same: a line through a handful of noisy points would swing there. Points that are not
-/// finite stay so, and weigh nothing for others.
+/// finite stay so, and weigh nothing for others. No value leaves the range of the values that it is made of.
 pub fn smooth(points: &[Point], half_width: f64) -> Vec<Point> {
     let (mut from, mut to) = (0, 0);
     let mut smoothed = Vec::with_capacity(points.len());
@@ -63,13 +63,16 @@ fn local_line(window: &[Point], at: Point, half_width: f64) -> f64 {
         t1 += weight * dx * dy;
     }
     let determinant = s0 * s2 - s1 * s1;
-    if determinant > 1e-9 * s0 * s0 {
+    let y = if determinant > 1e-9 * s0 * s0 {
         at.y + (s2 * t0 - s1 * t1) / determinant
     } else if s0 > 0.0 {
         at.y + t0 / s0
     } else {
         at.y
-    }
+    };
+    let values = window.iter().map(|point| point.y).filter(|y| y.is_finite());
+    let (low, high) = values.fold((at.y, at.y), |(low, high), y| (f64::min(low, y), f64::max(high, y)));
+    y.clamp(low, high)
 }
 
 /// Median distance between neighbours; None for fewer than two points.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::rank::{self, Config, Level, Study};
 use super::{Judgement, Sweep};
-use crate::trial::{Axis, AxisValue};
+use crate::trial::{Axis, AxisValue, Length};
 
 /// A sentence about the sweep.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +52,15 @@ pub fn next(sweep: &Sweep, study: &Study) -> Option<Next> {
     let late = study.best().is_some_and(|best| matches!(best.judgement, Judgement::StillImproving { .. }));
     if late {
         let reason = "the best configuration was still improving: train longer".into();
-        return Some(Next { reason, line: format!("steps: {}", study.steps * 2) });
+        let line = match sweep.runs.first().map(|run| run.trial.config.length) {
+            Some(Length::Epochs(epochs)) => format!("epochs: {}", epochs * 2.0),
+            _ => format!("steps: {}", study.steps * 2),
+        };
+        return Some(Next { reason, line });
+    }
+    if study.best().is_some_and(|best| best.judgement.rises().is_some()) {
+        let reason = "the best configuration overfits after its best step: stop there".into();
+        return Some(Next { reason, line: "stop: {patience: {metric: eval_loss, evals: 3}}".into() });
     }
     match study.within_noise() {
         None => Some(Next {
@@ -113,7 +121,8 @@ fn onsets(sweep: &Sweep, study: &Study) -> Option<String> {
     let at = |value: &AxisValue| {
         let same = |config: &&Config| config.value(&axis.key).is_some_and(|other| other.value == value.value);
         let config = study.configs.iter().filter(same).find(|config| config.best.is_some())?;
-        let (onset, level) = (config.judgement.onset()?, config.best?.mean);
+        let onset = config.judgement.onset()?;
+        let level = config.curve.iter().find(|spread| spread.x as u64 == onset)?.mean;
         let late = matches!(config.judgement, Judgement::StillImproving { .. });
         let when = if late { format!("not before step {onset}") } else { format!("at step {onset}") };
         Some(format!("{} {when} ({level:.3})", value.text))
@@ -164,7 +173,7 @@ fn failures(sweep: &Sweep, study: &Study) -> Option<String> {
     let failed: usize = kinds.values().sum();
     let place = lead_axis(sweep).map(|axis| failures_by_value(sweep, study, axis)).unwrap_or_default();
     let error = common_error(sweep).map_or_else(String::new, |error| format!(" Most frequent error: {error}."));
-    Some(format!("{failed} of {} trials failed: {}{place}.{error}", sweep.runs.len(), parts.join(", ")))
+    Some(format!("{failed} of {} trials did not learn: {}{place}.{error}", sweep.runs.len(), parts.join(", ")))
 }
 
 /// First line of the error that most trials give.
@@ -216,7 +225,7 @@ impl Edge<'_> {
         let edge = if self.upper { last } else { first };
         let factors = if self.upper { [3.0, 10.0] } else { [1.0 / 3.0, 0.1] };
         let values: Vec<String> = factors.iter().map(|factor| short(edge * factor)).collect();
-        Some(format!("{}: [{}, {}]", self.axis.key, self.best.text, values.join(", ")))
+        Some(format!("grid: {{{}: [{}, {}]}}", self.axis.key, self.best.text, values.join(", ")))
     }
 }
 
@@ -253,7 +262,7 @@ fn rescue(sweep: &Sweep, study: &Study) -> Option<Next> {
     let least = sweep.runs.iter().map(|run| run.trial.config.lr).filter(|lr| *lr > 0.0).reduce(f64::min)?;
     Some(Next {
         reason: "no configuration learned anything: try lower learning rates with a warm-up".into(),
-        line: format!("lr: [{}, {}, {}]", short(least / 10.0), short(least / 3.0), short(least)),
+        line: format!("grid: {{lr: [{}, {}, {}]}}", short(least / 10.0), short(least / 3.0), short(least)),
     })
 }
 

@@ -27,6 +27,11 @@ const RISE_EVALS: usize = 3;
 /// Evaluations below which a curve has no shape.
 const FEWEST_EVALS: usize = 3;
 
+/// Evaluations below which smoothing would invent a shape.
+const FEWEST_TO_SMOOTH: usize = 8;
+/// A loss that came below this part of chance has moved, however slowly.
+const MOVED: f64 = 0.98;
+
 /// What became of a trial. Steps are optimizer steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Judgement {
@@ -145,11 +150,11 @@ pub fn chance(eval_prior: &[f64]) -> Option<f64> {
     (entropy > 1e-9).then_some(entropy)
 }
 
-/// The evaluation loss under the centred smoother.
+/// The evaluation loss under the centred smoother; as measured where there are too few points to smooth.
 pub fn smoothed_eval(points: &[Point]) -> Vec<Point> {
     match curve::interval(points) {
-        Some(interval) => curve::smooth(points, EVAL_HALF_WIDTH * interval),
-        None => points.to_vec(),
+        Some(interval) if points.len() >= FEWEST_TO_SMOOTH => curve::smooth(points, EVAL_HALF_WIDTH * interval),
+        _ => points.to_vec(),
     }
 }
 
@@ -172,8 +177,7 @@ pub fn judge(measured: &Measured<'_>, status: Status, delta: f64) -> Judgement {
         return Judgement::TooShort;
     }
     let smoothed = smoothed_eval(&points);
-    let shape = shape(&smoothed, delta);
-    against_chance(measured, &smoothed, shape).unwrap_or(shape)
+    against_chance(measured, &points, &smoothed).unwrap_or_else(|| shape(&smoothed, delta))
 }
 
 /// Plateau, overfitting or neither of a smoothed, finite curve.
@@ -196,25 +200,27 @@ pub fn shape(smoothed: &[Point], delta: f64) -> Judgement {
 }
 
 /// Stuck or collapsed: the curve ends at chance or above, and the answers are the majority's. Overfitting lifts a loss
-/// above chance too, and leaves the accuracy.
-fn against_chance(measured: &Measured<'_>, smoothed: &[Point], shape: Judgement) -> Option<Judgement> {
+/// above chance too, and leaves the accuracy; a loss that falls slowly and ends below chance is on its way.
+fn against_chance(measured: &Measured<'_>, points: &[Point], smoothed: &[Point]) -> Option<Judgement> {
     let chance = chance(measured.eval_prior)?;
     let majority = measured.eval_prior.iter().copied().fold(0.0, f64::max);
     let guesses = |accuracy: f32| f64::from(accuracy) <= majority + MAJORITY_MARGIN;
     let (last, end) = (measured.evals.last()?, smoothed.last()?);
-    let lowest = smoothed.iter().map(|point| point.y).fold(f64::INFINITY, f64::min);
+    // One good evaluation is enough to have learned: the smoother may hide it.
+    let lowest = points.iter().map(|point| point.y).fold(f64::INFINITY, f64::min);
     // A loss that was never below chance is stuck there, whatever luck did to the accuracy.
     let lucky = !guesses(last.accuracy) && lowest < chance;
-    // A curve that falls to the end and is below chance by then is on its way.
-    let on_its_way = matches!(shape, Judgement::StillImproving { .. }) && end.y < chance;
-    if end.y < AT_CHANCE * chance || lucky || on_its_way {
+    if end.y < AT_CHANCE * chance || lucky {
         return None;
     }
     let best = measured.evals.iter().map(|row| row.accuracy).fold(0.0, f32::max);
-    let learned = lowest < BELOW_CHANCE * chance || (lowest < chance && !guesses(best));
-    let back = smoothed.iter().rposition(|point| point.y < AT_CHANCE * chance).filter(|_| learned);
-    match back.and_then(|last| smoothed.get(last + 1)) {
+    let clearly_better = f64::from(best) > majority + 2.0 * MAJORITY_MARGIN;
+    let learned = lowest < BELOW_CHANCE * chance || (lowest < MOVED * chance && clearly_better);
+    let learned_below = f64::max(AT_CHANCE * chance, f64::midpoint(lowest, chance));
+    let back = points.iter().rposition(|point| point.y < learned_below).filter(|_| learned);
+    match back.and_then(|last| points.get(last + 1)) {
         Some(at) => Some(Judgement::Collapsed { at: at.x as u64 }),
+        None if end.y < MOVED * chance => None,
         None => Some(Judgement::Stuck),
     }
 }

@@ -91,8 +91,7 @@ pub(crate) fn prepare(arguments: &SweepArguments) -> Result<Prepared, Failure> {
     let dir = results.sweep(&spec.name)?;
     let cache = Later::new(DiskCache(results.cache()));
     let facts = find_sources(&spec, &path, &cache)?;
-    let mut plan = expand(&spec, &facts)?;
-    plan.warnings.splice(0..0, spec.warnings());
+    let plan = expand(&spec, &facts)?;
     Ok(Prepared { spec, facts, plan, results, dir, cache })
 }
 

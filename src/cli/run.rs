@@ -80,9 +80,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     }
     warn(&prepared.plan.warnings);
     let summary = train_missing(&prepared, arguments)?;
-    warn(&summary.warnings);
-    report::draw(&prepared)?;
     tell_failures(&summary);
+    report::draw(&prepared)?;
     if !arguments.quiet {
         tell(&summary, &prepared);
     }
@@ -109,7 +108,7 @@ fn train_missing(prepared: &Prepared, arguments: &Arguments) -> Result<RunSummar
         parameters: &parameters,
     };
     let engine = Local::this_program().map_err(|error| Failure::input(format!("cannot find this program: {error}")))?;
-    let mut terminal = Terminal::new(mode(arguments), &prepared.plan.name, &prepared.plan.trials);
+    let mut terminal = Terminal::new(mode(arguments), arguments.verbose, &prepared.plan.name, &prepared.plan.trials);
     if !arguments.fresh {
         terminal.recall(&store::read_journal(&prepared.dir.journal())?.records);
     }

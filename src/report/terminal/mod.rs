@@ -56,14 +56,15 @@ pub struct Terminal {
     running: Vec<Progress>,
     began: Instant,
     summarised: Instant,
+    verbose: bool,
     json: bool,
     lines: bool,
     bar: Option<ProgressBar>,
 }
 
 impl Terminal {
-    /// A view of the sweep named `sweep` with the `trials` of its plan.
-    pub fn new(mode: Mode, sweep: &str, trials: &[Trial]) -> Self {
+    /// A view of the sweep named `sweep` with the `trials` of its plan; `verbose`: a line for each start, too.
+    pub fn new(mode: Mode, verbose: bool, sweep: &str, trials: &[Trial]) -> Self {
         let live = match mode {
             Mode::Bar => true,
             Mode::Auto | Mode::Json => {
@@ -77,6 +78,7 @@ impl Terminal {
             running: Vec::new(),
             began: Instant::now(),
             summarised: Instant::now(),
+            verbose,
             json: mode == Mode::Json,
             lines: !live && mode != Mode::None,
             bar: live.then(bar),
@@ -142,6 +144,12 @@ impl Terminal {
             Event::AttemptFailed { trial, attempt, failure } if failure.is_worth_a_retry() => {
                 vec![format::retried(&self.tally, &name(trial), *attempt, failure)]
             }
+            Event::AttemptStarted { trial, attempt, pid } if self.verbose => {
+                vec![format!("{}  attempt {attempt} started, process {pid}, trial {trial}", name(trial))]
+            }
+            Event::AttemptInterrupted { trial, attempt } if self.verbose => {
+                vec![format!("{}  attempt {attempt} stopped, trial {trial}", name(trial))]
+            }
             _ => Vec::new(),
         }
     }
@@ -170,6 +178,10 @@ impl Reporter for Terminal {
             }
             _ => self.redraw(),
         }
+    }
+
+    fn warning(&mut self, text: &str) {
+        self.say(text);
     }
 
     fn progress(&mut self, running: &[Progress]) {
