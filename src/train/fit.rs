@@ -35,6 +35,9 @@ pub struct Progress {
     /// Best value of the patience metric (higher is better), and evaluations since.
     patience: Option<(f32, u32)>,
     watch: Watch,
+    /// Set once the trial has ended: an attempt that resumes from this state trains no further.
+    #[serde(default)]
+    ended: Option<End>,
 }
 
 /// The newest evaluation; figures that are not finite are None.
@@ -99,6 +102,7 @@ pub struct Fit<'a> {
 }
 
 /// How the loop ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 enum End {
     Finished,
     Diverged(String),
@@ -155,29 +159,31 @@ impl Run<'_> {
     /// The training loop.
     fn finish(mut self, sink: &mut dyn Sink) -> Result<Outcome, TrainError> {
         let end = loop {
+            if let Some(end) = self.progress.ended.clone() {
+                break end;
+            }
             if self.evaluation_is_due() {
                 let row = self.evaluate(sink)?;
                 sink.eval(&row)?;
+                // Before the state is saved: it is to know of this evaluation's verdict.
+                self.progress.ended = self.out_of_patience(&row).map(End::Stopped);
                 self.keep_best(sink)?;
-                if let Some(reason) = self.out_of_patience(&row) {
-                    break End::Stopped(reason);
+            } else if self.progress.step == self.steps {
+                self.progress.ended = Some(End::Finished);
+            } else {
+                if self.checkpoint_is_due() {
+                    self.save(sink)?;
+                }
+                let row = self.step(sink)?;
+                sink.metric(&row)?;
+                if self.fit.config.stop.diverged {
+                    let reason = self.progress.watch.see(row.train_loss, row.grad_norm);
+                    self.progress.ended = reason.map(End::Diverged);
                 }
             }
-            if self.progress.step == self.steps {
-                break End::Finished;
-            }
-            if self.checkpoint_is_due() {
-                self.save(sink)?;
-            }
-            let row = self.step(sink)?;
-            sink.metric(&row)?;
-            if self.fit.config.stop.diverged
-                && let Some(reason) = self.progress.watch.see(row.train_loss, row.grad_norm)
-            {
-                break End::Diverged(reason);
-            }
         };
-        if matches!(sink.keep(), Keep::Last | Keep::All) {
+        // A diverged state is worth nothing, and after a number that is none the last step was not even taken.
+        if !matches!(end, End::Diverged(_)) && matches!(sink.keep(), Keep::Last | Keep::All) {
             self.engine.catch_up_all()?;
             self.save(sink)?;
         }
