@@ -122,9 +122,9 @@ struct Run<'a> {
     /// Seconds of earlier attempts, and this one's start.
     before: f64,
     started: Instant,
-    /// When and after which step the state was last saved.
+    /// When the state was last saved, and after which step. None if that one lacks an evaluation made since.
     saved: Instant,
-    saved_at: u64,
+    saved_at: Option<u64>,
 }
 
 /// Trains from where `resume` stands (or from the start) to the end.
@@ -146,7 +146,7 @@ pub fn fit<'a>(
         before: progress.seconds,
         started: Instant::now(),
         saved: Instant::now(),
-        saved_at: progress.step,
+        saved_at: resume.map(|_| progress.step),
         progress,
         engine,
         epoch: None,
@@ -264,6 +264,7 @@ impl Run<'_> {
         let loss = Some(row.eval_loss).filter(|loss| loss.is_finite());
         progress.eval_losses.push(loss);
         progress.last_eval = Some(Measured { step, loss, accuracy: row.accuracy, best });
+        self.saved_at = None;
         Ok(row)
     }
 
@@ -292,7 +293,7 @@ impl Run<'_> {
             CheckpointEvery::Seconds(seconds) => self.saved.elapsed().as_secs_f64() >= seconds,
             CheckpointEvery::Steps(steps) => {
                 let step = self.progress.step;
-                step > 0 && step.is_multiple_of(steps.max(1)) && self.saved_at != step
+                step > 0 && step.is_multiple_of(steps.max(1))
             }
         }
     }
@@ -306,13 +307,17 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Saves the state, unless this very one is saved already.
     fn save(&mut self, sink: &mut dyn Sink) -> Result<(), TrainError> {
-        self.progress.seconds = self.seconds();
         let step = self.progress.step;
+        if self.saved_at == Some(step) {
+            return Ok(());
+        }
+        self.progress.seconds = self.seconds();
         let best = self.progress.last_eval.is_some_and(|eval| eval.best && eval.step == step);
         sink.checkpoint(step, best, &checkpoint::write(self.engine, &self.progress)?)?;
         self.saved = Instant::now();
-        self.saved_at = step;
+        self.saved_at = Some(step);
         Ok(())
     }
 
