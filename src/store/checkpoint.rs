@@ -1,7 +1,8 @@
 //! `checkpoint/`: the newest complete state of a trial, and its best one.
 //!
-//! A state is written beside under a name that carries its step, then `newest.json` (step, size, checksum) is renamed over
-//! the old one: that is the moment at which it counts. The state before it stays until then.
+//! A state is written beside under a name that carries its step and the start of its checksum, then `newest.json` (step,
+//! size, checksum) is renamed over the old one: that is the moment at which it counts. The state before it stays until
+//! then, even one of the same step.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -62,18 +63,19 @@ impl Checkpoints {
         self.folder.join("newest.json")
     }
 
-    fn state_file(&self, step: u64) -> PathBuf {
-        self.folder.join(format!("state-{step}.safetensors"))
+    fn state_file(&self, newest: &Newest) -> PathBuf {
+        let (step, start) = (newest.mark.step, newest.blake3.get(..8).unwrap_or_default());
+        self.folder.join(format!("state-{step}-{start}.safetensors"))
     }
 
     /// Saves the state at `mark`; as the best one too if `best`. The rows that it rests on are on the disk already.
     pub fn save(&self, mark: &Mark, state: &[u8], best: bool) -> Result<(), StoreError> {
-        let path = self.state_file(mark.step);
+        let newest = Newest { mark: mark.clone(), bytes: state.len() as u64, blake3: checksum(state) };
+        let path = self.state_file(&newest);
         atomic::write(&path, state)?;
         if best {
             self.name_best(&path)?;
         }
-        let newest = Newest { mark: mark.clone(), bytes: state.len() as u64, blake3: checksum(state) };
         let document = self.newest_file();
         atomic::write(&document, &atomic::to_json(&document, &newest)?)?;
         self.remove_states(|name| name != path);
@@ -92,7 +94,7 @@ impl Checkpoints {
 
     fn name_last(&self) -> Result<(), StoreError> {
         let Ok(Some(newest)) = atomic::read_json::<Newest>(&self.newest_file()) else { return Ok(()) };
-        let state = self.state_file(newest.mark.step);
+        let state = self.state_file(&newest);
         if state.exists() { fs::rename(&state, self.last()).map_err(StoreError::at(&state)) } else { Ok(()) }
     }
 
@@ -104,7 +106,7 @@ impl Checkpoints {
             Ok(None) | Err(StoreError::Damaged { .. }) => return Ok(None),
             Err(error) => return Err(error),
         };
-        let Some(state) = atomic::read(&self.state_file(newest.mark.step))? else { return Ok(None) };
+        let Some(state) = atomic::read(&self.state_file(&newest))? else { return Ok(None) };
         let whole = state.len() as u64 == newest.bytes && checksum(&state) == newest.blake3;
         Ok(whole.then_some(Saved { mark: newest.mark, state }))
     }
@@ -154,6 +156,11 @@ mod tests {
     const TEN: Mark = Mark { step: 10, evals: 3 };
     const TWENTY: Mark = Mark { step: 20, evals: 5 };
 
+    /// Where this state lies once it is saved.
+    fn place(checkpoints: &Checkpoints, mark: &Mark, state: &[u8]) -> PathBuf {
+        checkpoints.state_file(&Newest { mark: mark.clone(), bytes: 0, blake3: checksum(state) })
+    }
+
     fn names(checkpoints: &Checkpoints) -> Vec<String> {
         let entries = fs::read_dir(&checkpoints.folder).into_iter().flatten().flatten();
         let mut names: Vec<_> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
@@ -170,8 +177,10 @@ mod tests {
         checkpoints.save(&TWENTY, b"twenty", false).unwrap();
         assert_eq!(checkpoints.newest().unwrap(), Some(Saved { mark: TWENTY, state: b"twenty".to_vec() }));
         assert_eq!(fs::read(checkpoints.best()).unwrap(), b"ten");
-        assert_eq!(names(&checkpoints), ["best.safetensors", "newest.json", "state-20.safetensors"]);
-        fs::write(checkpoints.state_file(20), b"twent!").unwrap();
+        let twenty = place(&checkpoints, &TWENTY, b"twenty");
+        let name = twenty.file_name().unwrap().to_str().unwrap();
+        assert_eq!(names(&checkpoints), ["best.safetensors", "newest.json", name]);
+        fs::write(&twenty, b"twent!").unwrap();
         assert_eq!(checkpoints.newest().unwrap(), None);
     }
 
@@ -180,8 +189,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let checkpoints = Checkpoints::new(folder.path().join("checkpoint"));
         checkpoints.save(&TEN, b"ten", false).unwrap();
-        fs::write(checkpoints.state_file(20), b"twenty").unwrap();
-        assert_eq!(checkpoints.newest().unwrap().map(|saved| saved.mark.step), Some(10));
+        for (mark, state) in [(TWENTY, b"twenty".as_slice()), (TEN, b"another ten")] {
+            fs::write(place(&checkpoints, &mark, state), state).unwrap();
+            assert_eq!(checkpoints.newest().unwrap(), Some(Saved { mark: TEN, state: b"ten".to_vec() }));
+        }
     }
 
     #[test]

@@ -35,6 +35,9 @@ pub struct Progress {
     /// Best value of the patience metric (higher is better), and evaluations since.
     patience: Option<(f32, u32)>,
     watch: Watch,
+    /// Set once the trial has ended: an attempt that resumes from this state trains no further.
+    #[serde(default)]
+    ended: Option<End>,
 }
 
 /// The newest evaluation; figures that are not finite are None.
@@ -99,6 +102,7 @@ pub struct Fit<'a> {
 }
 
 /// How the loop ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 enum End {
     Finished,
     Diverged(String),
@@ -118,9 +122,9 @@ struct Run<'a> {
     /// Seconds of earlier attempts, and this one's start.
     before: f64,
     started: Instant,
-    /// When and after which step the state was last saved.
+    /// When the state was last saved, and after which step. None if that one lacks an evaluation made since.
     saved: Instant,
-    saved_at: u64,
+    saved_at: Option<u64>,
 }
 
 /// Trains from where `resume` stands (or from the start) to the end.
@@ -142,7 +146,7 @@ pub fn fit<'a>(
         before: progress.seconds,
         started: Instant::now(),
         saved: Instant::now(),
-        saved_at: progress.step,
+        saved_at: resume.map(|_| progress.step),
         progress,
         engine,
         epoch: None,
@@ -155,29 +159,31 @@ impl Run<'_> {
     /// The training loop.
     fn finish(mut self, sink: &mut dyn Sink) -> Result<Outcome, TrainError> {
         let end = loop {
+            if let Some(end) = self.progress.ended.clone() {
+                break end;
+            }
             if self.evaluation_is_due() {
                 let row = self.evaluate(sink)?;
                 sink.eval(&row)?;
+                // Before the state is saved: it is to know of this evaluation's verdict.
+                self.progress.ended = self.out_of_patience(&row).map(End::Stopped);
                 self.keep_best(sink)?;
-                if let Some(reason) = self.out_of_patience(&row) {
-                    break End::Stopped(reason);
+            } else if self.progress.step == self.steps {
+                self.progress.ended = Some(End::Finished);
+            } else {
+                if self.checkpoint_is_due() {
+                    self.save(sink)?;
+                }
+                let row = self.step(sink)?;
+                sink.metric(&row)?;
+                if self.fit.config.stop.diverged {
+                    let reason = self.progress.watch.see(row.train_loss, row.grad_norm);
+                    self.progress.ended = reason.map(End::Diverged);
                 }
             }
-            if self.progress.step == self.steps {
-                break End::Finished;
-            }
-            if self.checkpoint_is_due() {
-                self.save(sink)?;
-            }
-            let row = self.step(sink)?;
-            sink.metric(&row)?;
-            if self.fit.config.stop.diverged
-                && let Some(reason) = self.progress.watch.see(row.train_loss, row.grad_norm)
-            {
-                break End::Diverged(reason);
-            }
         };
-        if matches!(sink.keep(), Keep::Last | Keep::All) {
+        // A diverged state is worth nothing, and after a number that is none the last step was not even taken.
+        if !matches!(end, End::Diverged(_)) && matches!(sink.keep(), Keep::Last | Keep::All) {
             self.engine.catch_up_all()?;
             self.save(sink)?;
         }
@@ -258,6 +264,7 @@ impl Run<'_> {
         let loss = Some(row.eval_loss).filter(|loss| loss.is_finite());
         progress.eval_losses.push(loss);
         progress.last_eval = Some(Measured { step, loss, accuracy: row.accuracy, best });
+        self.saved_at = None;
         Ok(row)
     }
 
@@ -286,7 +293,7 @@ impl Run<'_> {
             CheckpointEvery::Seconds(seconds) => self.saved.elapsed().as_secs_f64() >= seconds,
             CheckpointEvery::Steps(steps) => {
                 let step = self.progress.step;
-                step > 0 && step.is_multiple_of(steps.max(1)) && self.saved_at != step
+                step > 0 && step.is_multiple_of(steps.max(1))
             }
         }
     }
@@ -300,13 +307,17 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Saves the state, unless this very one is saved already.
     fn save(&mut self, sink: &mut dyn Sink) -> Result<(), TrainError> {
-        self.progress.seconds = self.seconds();
         let step = self.progress.step;
+        if self.saved_at == Some(step) {
+            return Ok(());
+        }
+        self.progress.seconds = self.seconds();
         let best = self.progress.last_eval.is_some_and(|eval| eval.best && eval.step == step);
         sink.checkpoint(step, best, &checkpoint::write(self.engine, &self.progress)?)?;
         self.saved = Instant::now();
-        self.saved_at = step;
+        self.saved_at = Some(step);
         Ok(())
     }
 

@@ -88,6 +88,7 @@ pub fn train(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainError> {
     let device = device::open(job.device)?;
     let dataset = data::load(&config.data, &config.model.from, job.cache)?;
     let model = load_model(config, dataset.labels.len(), &device)?;
+    model.check(&dataset.train.tokens)?;
     model.check(&dataset.eval.tokens)?;
     let rows = dataset.train.examples.len();
     let per_epoch = steps_per_epoch(rows, config.batch_size);

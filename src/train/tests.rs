@@ -171,9 +171,10 @@ fn a_loss_that_is_no_number_is_an_outcome_and_its_last_row_is_written() {
     let train = |config: &TrialConfig, kept: &mut Kept| {
         train(config, &data, &mut checkpoint.engine(config, 3, 1), None, kept).unwrap()
     };
-    let mut kept = Kept::default();
+    let mut kept = Kept { keep: Some(Keep::All), ..Kept::default() };
     let outcome = train(&config, &mut kept);
     assert_eq!((outcome.status, outcome.steps), (Status::Diverged, 2));
+    assert!(kept.states.iter().all(|state| state.0 == 0), "a state after divergence is worth nothing");
     assert_eq!(outcome.reason.as_deref(), Some("the training loss became NaN"));
     assert!(kept.metrics.len() == 2 && kept.metrics[1].train_loss.is_nan());
     assert!(outcome.final_train_loss.is_none() && outcome.final_eval_loss.is_some());
@@ -193,6 +194,31 @@ fn patience_ends_a_trial_that_no_longer_improves() {
     let outcome = train(&config, &data, &mut checkpoint.engine(&config, 3, 1), None, &mut Kept::default()).unwrap();
     assert_eq!((outcome.status, outcome.steps), (Status::Stopped, 6));
     assert!(outcome.reason.unwrap().contains("for 3 evaluations"));
+}
+
+/// A state knows the verdict of the evaluation that it was saved after: that of an ended trial trains no further.
+#[test]
+fn a_trial_out_of_patience_ends_at_the_same_step_from_each_of_its_states() {
+    let (checkpoint, data) = tiny(20);
+    let mut config = config();
+    config.length = Length::Steps(50);
+    config.eval_every = FractionOrSteps(2.0);
+    // No accuracy rises by more than one.
+    config.stop.patience = Some(Patience { metric: PatienceMetric::Accuracy, evals: 3, min_delta: 1.0 });
+    let train = |resume: Option<&[u8]>| {
+        let mut kept = Kept { keep: Some(Keep::All), ..Kept::default() };
+        let outcome = train(&config, &data, &mut checkpoint.engine(&config, 3, 1), resume, &mut kept).unwrap();
+        assert_eq!((outcome.status, outcome.steps), (Status::Stopped, 6));
+        assert!(outcome.reason.unwrap().contains("for 3 evaluations"));
+        kept
+    };
+    let whole = train(None);
+    assert!(whole.states.len() > 1);
+    assert_eq!(whole.states.last().unwrap().0, 6);
+    for (step, _, state) in &whole.states {
+        let resumed = train(Some(state));
+        assert_eq!(resumed.metrics.len() as u64, 6 - step, "from step {step}");
+    }
 }
 
 #[test]

@@ -39,7 +39,11 @@ fn weights(api: &ApiRepo, get: &dyn Fn(&str) -> Result<PathBuf, TrainError>) -> 
     // The whole file first: it is the common case, and in the cache it needs no network.
     let Err(no_whole) = get("model.safetensors") else { return Ok(()) };
     let Ok(index) = api.get("model.safetensors.index.json") else { return Err(no_whole) };
-    let shards = source::shards(&index.display().to_string(), &std::fs::read(&index)?)?;
+    let name = index.display().to_string();
+    let content = std::fs::read(&index).map_err(|error| {
+        TrainError::Input(format!("{name}: cannot be read: {error}. Remove this file to have it fetched again"))
+    })?;
+    let shards = source::shards(&name, &content)?;
     shards.iter().try_for_each(|shard| get(shard).map(drop))
 }
 
