@@ -204,6 +204,21 @@ fn a_group_and_a_key_inside_it_vary_together() {
 }
 
 #[test]
+fn a_key_inside_a_group_stands_over_the_group_wherever_it_is_written() {
+    for grid in ["data: [GROUP], data.limit: [5, 7]", "data.limit: [5, 7], data: [GROUP]"] {
+        let grid = grid.replace("GROUP", "{train: a.tsv, limit: 10}, {train: b.tsv}");
+        let mut found: Vec<_> = plan(&format!("grid: {{{grid}}}"))
+            .trials
+            .into_iter()
+            .map(|trial| (trial.config.data.train, trial.config.data.limit))
+            .collect();
+        found.sort();
+        let at = |train: &str, limit| (train.to_owned(), Some(limit));
+        assert_eq!(found, [at("a.tsv", 5), at("a.tsv", 7), at("b.tsv", 5), at("b.tsv", 7)]);
+    }
+}
+
+#[test]
 fn exclude_matches_as_far_as_it_says() {
     let text = |entry: &str| {
         format!(
