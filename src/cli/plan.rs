@@ -1,7 +1,9 @@
 //! `plateau plan`: the trials of a sweep and what they will cost, without training.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
+use std::mem::discriminant;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
@@ -13,7 +15,7 @@ use super::words::{bytes, duration, table, warn};
 use super::{Failure, run};
 use crate::plan::{Estimate, PastTrial, PlanEstimate, estimate};
 use crate::store::Results;
-use crate::trial::{Trial, TrialConfig, TrialId};
+use crate::trial::{Device, Trial, TrialConfig, TrialId};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -48,11 +50,14 @@ pub(crate) fn show(
     format: Format,
 ) -> Result<ExitCode, Failure> {
     warn(&prepared.plan.warnings);
-    let ids = prepare::only(&prepared.plan, only)?;
+    let ids: HashSet<TrialId> = prepare::only(&prepared.plan, only)?.into_iter().collect();
     let trials: Vec<&Trial> = prepared.plan.trials.iter().filter(|trial| ids.contains(&trial.id)).collect();
-    let past = past_trials(&prepared.results);
+    let mut past = past_trials(&prepared.results);
     let slots = run::slots(prepared, machine, trials.len(), &past)?;
-    let threads = slots.first().map_or(1, |slot| slot.threads);
+    let (threads, device) = slots.first().map_or((1, Device::Cpu), |slot| (slot.threads, slot.device));
+    if device != Device::Cpu {
+        past = past_trials_on(device, &prepared.results);
+    }
     let costs: Vec<Estimate> = trials.iter().map(|trial| cost(prepared, trial, &past, threads)).collect();
     let keys: Vec<&str> = prepared.plan.axes.iter().map(|axis| axis.key.as_str()).collect();
     let text = match format {
@@ -60,15 +65,14 @@ pub(crate) fn show(
         Format::Csv => csv(&keys, &trials, &costs)?,
         Format::Table => {
             let mut text = rows(&keys, &trials, &costs);
-            let total = PlanEstimate::of(&costs, slots.len());
+            let total = PlanEstimate::of(&costs, slots.len(), prepared.spec.run.keep);
             let measured =
                 if past.is_empty() { "before any trial was measured here" } else { "from earlier trials here" };
             let _ = writeln!(
                 text,
-                "\n{} trials, {} at a time on {}, {} threads each: about {}, {} of memory, {} of disk ({measured})",
+                "\n{} trials, {} at a time on {device}, {} threads each: about {}, {} of memory, {} of disk ({measured})",
                 trials.len(),
                 slots.len(),
-                slots.first().map_or_else(String::new, |slot| slot.device.to_string()),
                 threads,
                 duration(total.seconds),
                 bytes(total.memory),
@@ -87,10 +91,17 @@ pub(crate) fn cost(prepared: &Prepared, trial: &Trial, past: &[PastTrial], threa
     facts.map_or_else(Estimate::default, |(data, model)| estimate(trial, data, model, past, threads))
 }
 
-/// What earlier trials on this machine cost.
+/// What earlier trials cost on this machine's processor. Its memory is what decides how many run at a time.
 pub(crate) fn past_trials(results: &Results) -> Vec<PastTrial> {
+    past_trials_on(Device::Cpu, results)
+}
+
+/// What earlier trials on this machine cost on devices of the same kind: speeds of other kinds say nothing of it.
+fn past_trials_on(device: Device, results: &Results) -> Vec<PastTrial> {
     const NEWEST: usize = 50;
-    let measured = results.history(NEWEST).into_iter().filter_map(|past| {
+    let history = results.history(NEWEST).into_iter();
+    let alike = history.filter(|past| discriminant(&past.record.made_by.device) == discriminant(&device));
+    let measured = alike.filter_map(|past| {
         Some(PastTrial {
             parameters: past.record.made_by.parameters?,
             tokens_per_second: past.outcome.tokens_per_second,
@@ -127,7 +138,7 @@ fn csv(keys: &[&str], trials: &[&Trial], costs: &[Estimate]) -> Result<String, F
         let mut record = vec![trial.id.to_string()];
         record.extend(keys.iter().map(|key| value(trial, key)));
         record.extend([trial.steps.to_string(), format!("{:.1}", cost.seconds)]);
-        record.extend([cost.memory.to_string(), cost.disk.to_string()]);
+        record.extend([cost.memory.to_string(), cost.disk().to_string()]);
         writer.write_record(&record).map_err(|error| failed(error.to_string()))?;
     }
     let bytes = writer.into_inner().map_err(|error| failed(error.to_string()))?;

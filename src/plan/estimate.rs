@@ -1,7 +1,7 @@
 //! What a trial will cost, before it runs: time, memory, disk. Rough on purpose; earlier trials on the same machine
 //! replace the assumed speed. Pure.
 
-use crate::trial::{DataFacts, ModelFacts, Trial, TrialConfig, steps_per_epoch};
+use crate::trial::{DataFacts, Keep, ModelFacts, Trial, TrialConfig, steps_per_epoch};
 
 /// A trial that has run on this machine.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -21,8 +21,17 @@ pub struct Estimate {
     pub seconds: f64,
     /// Peak resident memory of its worker, bytes.
     pub memory: u64,
-    /// Bytes of its files, a checkpoint included.
-    pub disk: u64,
+    /// Bytes of the files that stay.
+    pub files: u64,
+    /// Bytes of its checkpoint, which stays no longer than the trial runs unless it is to be kept.
+    pub checkpoint: u64,
+}
+
+impl Estimate {
+    /// Bytes while it runs.
+    pub fn disk(&self) -> u64 {
+        self.files.saturating_add(self.checkpoint)
+    }
 }
 
 /// What a sweep is expected to take with some trials at a time.
@@ -32,13 +41,13 @@ pub struct PlanEstimate {
     pub seconds: f64,
     /// Of the trials that run at one time, bytes.
     pub memory: u64,
-    /// Bytes.
+    /// Bytes at most: all files, and the checkpoints of the trials that run at one time or of all that are kept.
     pub disk: u64,
 }
 
 impl PlanEstimate {
     /// Of trials started in this order, each as soon as one of `jobs` places is free.
-    pub fn of(estimates: &[Estimate], jobs: usize) -> Self {
+    pub fn of(estimates: &[Estimate], jobs: usize, keep: Keep) -> Self {
         let jobs = jobs.clamp(1, estimates.len().max(1));
         let mut busy_until = vec![0.0f64; jobs];
         for estimate in estimates {
@@ -46,14 +55,21 @@ impl PlanEstimate {
                 *first += estimate.seconds;
             }
         }
-        let mut memory: Vec<u64> = estimates.iter().map(|estimate| estimate.memory).collect();
-        memory.sort_unstable_by(|a, b| b.cmp(a));
+        let files = estimates.iter().fold(0, |sum: u64, estimate| sum.saturating_add(estimate.files));
+        let checkpoints = if keep == Keep::None { jobs } else { estimates.len() };
         Self {
             seconds: busy_until.into_iter().fold(0.0, f64::max),
-            memory: memory.iter().take(jobs).sum(),
-            disk: estimates.iter().map(|estimate| estimate.disk).sum(),
+            memory: largest(jobs, estimates.iter().map(|estimate| estimate.memory)),
+            disk: files.saturating_add(largest(checkpoints, estimates.iter().map(|estimate| estimate.checkpoint))),
         }
     }
+}
+
+/// The sum of the `count` largest.
+fn largest(count: usize, values: impl Iterator<Item = u64>) -> u64 {
+    let mut values: Vec<u64> = values.collect();
+    values.sort_unstable_by(|a, b| b.cmp(a));
+    values.into_iter().take(count).fold(0, u64::saturating_add)
 }
 
 /// Arithmetic of one thread while training, where no trial has been measured, floating-point operations a second. Half of
@@ -62,10 +78,16 @@ impl PlanEstimate {
 const ASSUMED_SPEED: f64 = 60e9;
 /// Gain of n threads over one is n to this power: 1.88 times for two where a batch is split over threads.
 const THREAD_SCALING: f64 = 0.9;
-/// Weight, gradient and two moments in f32.
-const BYTES_PER_PARAMETER: u64 = 16;
-/// Weight and two moments in f32.
-const CHECKPOINT_BYTES_PER_PARAMETER: u64 = 12;
+/// Weight and two moments in f32, in memory as in a checkpoint.
+const BYTES_PER_PARAMETER: u64 = 12;
+/// A gradient in f32, in each lane.
+const GRADIENT_BYTES: u64 = 4;
+/// About what a micro-batch holds: whole examples are packed until it has as many tokens.
+const MICRO_BATCH_TOKENS: f64 = 512.0;
+/// Micro-batches at a time, each with gradients of its own.
+const MOST_LANES: f64 = 4.0;
+/// Most training examples that an evaluation also looks at.
+const PROBE: usize = 128;
 /// The program, the tokenizer and the data.
 const BASE_MEMORY: u64 = 120 << 20;
 /// A row of `metrics.csv`, of `evals.csv`.
@@ -82,9 +104,7 @@ pub fn estimate(trial: &Trial, data: &DataFacts, model: &ModelFacts, past: &[Pas
     let batch = config.batch_size.min(data.train_rows.max(1)) as f64;
     let tokens = trial.steps as f64 * batch * data.mean_tokens;
     let evals = evaluations(config, trial.steps, data.train_rows);
-    // The fixed set of training examples is no larger than the evaluation set.
-    let eval_tokens =
-        evals as f64 * (2 * data.eval_rows).min(data.eval_rows + data.train_rows) as f64 * data.mean_tokens;
+    let eval_tokens = evals as f64 * (data.eval_rows + data.train_rows.min(PROBE)) as f64 * data.mean_tokens;
     let cost = Cost::of(config, data, model);
     let seconds = match nearest(past, model.parameters) {
         Some(past) => {
@@ -95,11 +115,13 @@ pub fn estimate(trial: &Trial, data: &DataFacts, model: &ModelFacts, past: &[Pas
         }
         None => (tokens * cost.train + eval_tokens * cost.eval) / (ASSUMED_SPEED * scaling(threads)),
     };
-    let disk = trial.steps * ROW_BYTES[0]
-        + evals * ROW_BYTES[1]
-        + model.parameters * CHECKPOINT_BYTES_PER_PARAMETER
-        + SMALL_FILES;
-    Estimate { seconds, memory: memory(config, data, model, past), disk }
+    let rows = trial.steps.saturating_mul(ROW_BYTES[0]).saturating_add(evals.saturating_mul(ROW_BYTES[1]));
+    Estimate {
+        seconds,
+        memory: memory(config, data, model, past),
+        files: rows.saturating_add(SMALL_FILES),
+        checkpoint: model.parameters.saturating_mul(BYTES_PER_PARAMETER),
+    }
 }
 
 fn scaling(threads: usize) -> f64 {
@@ -117,7 +139,7 @@ fn nearest(past: &[PastTrial], parameters: u64) -> Option<&PastTrial> {
 /// Evaluations of a run: before the first step, every `eval_every`, and after the last.
 fn evaluations(config: &TrialConfig, steps: u64, rows: usize) -> u64 {
     let every = config.eval_every.steps(steps_per_epoch(rows, config.batch_size)).max(1);
-    1 + steps.div_ceil(every)
+    steps.div_ceil(every).saturating_add(1)
 }
 
 /// Floating-point operations a token.
@@ -142,17 +164,20 @@ impl Cost {
     }
 }
 
-/// Weights, gradients and moments, and what the backward pass of one micro-batch needs; at least what a model of this
-/// size has been seen to take.
+/// Weights, moments, gradients of each lane, and what the backward pass of one micro-batch a lane needs; or what a model
+/// of this size has been seen to take.
 fn memory(config: &TrialConfig, data: &DataFacts, model: &ModelFacts, past: &[PastTrial]) -> u64 {
     let examples = config.batch_size.div_ceil(config.grad_accumulation.max(1));
     let length = config.data.max_length as f64;
-    // Batches are padded to their longest example.
-    let tokens = examples as f64 * length.min(data.mean_tokens * 3.0);
+    // Batches are packed without padding; a micro-batch exceeds its size by less than an example.
+    let batch = examples as f64 * length.min(data.mean_tokens);
+    let lanes = (batch / MICRO_BATCH_TOKENS).ceil().clamp(1.0, MOST_LANES);
+    let tokens = batch.min(lanes * (MICRO_BATCH_TOKENS + length));
     // Kept of each layer, a token: about ten vectors of the hidden size, two of the intermediate one, the attention rows.
     let per_layer = (10 * model.hidden + 2 * model.intermediate) as f64 + 2.0 * model.heads as f64 * length;
     let activations = (4.0 * tokens * per_layer * model.layers as f64) as u64;
-    let computed = model.parameters * BYTES_PER_PARAMETER + activations + BASE_MEMORY;
+    let state = model.parameters.saturating_mul(BYTES_PER_PARAMETER + GRADIENT_BYTES * lanes as u64);
+    let computed = state.saturating_add(activations).saturating_add(BASE_MEMORY);
     let seen = past.iter().filter(|past| past.parameters == model.parameters).filter_map(|past| past.peak_memory);
-    seen.max().map_or(computed, |seen| seen.max(model.parameters * BYTES_PER_PARAMETER))
+    seen.max().map_or(computed, |seen| seen.max(state))
 }

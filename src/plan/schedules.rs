@@ -1,5 +1,7 @@
 //! The learning-rate schedules of a sweep, which need no data when the length of the run is given.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 use super::{Plan, check};
@@ -76,16 +78,11 @@ impl Plan {
 }
 
 /// The first of each, in order.
-fn distinct(found: Vec<PlannedSchedule>) -> Vec<PlannedSchedule> {
-    let same = |a: &PlannedSchedule, b: &PlannedSchedule| {
-        let (x, y) = (&a.config, &b.config);
-        a.steps == b.steps && x.lr.to_bits() == y.lr.to_bits() && x.warmup == y.warmup && x.scheduler == y.scheduler
-    };
-    let mut kept: Vec<PlannedSchedule> = Vec::new();
-    for schedule in found {
-        if !kept.iter().any(|earlier| same(earlier, &schedule)) {
-            kept.push(schedule);
-        }
-    }
-    kept
+fn distinct(mut found: Vec<PlannedSchedule>) -> Vec<PlannedSchedule> {
+    let mut seen = HashSet::new();
+    found.retain(|PlannedSchedule { config, steps, .. }| {
+        let scheduler = serde_json::to_string(&config.scheduler).unwrap_or_default();
+        seen.insert((*steps, config.lr.to_bits(), config.warmup.0.to_bits(), scheduler))
+    });
+    found
 }

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::spec::{SweepSpec, parse};
-use crate::trial::{AxisValue, Pooling};
+use crate::trial::{AxisValue, Keep, Pooling};
 
 /// Facts under which every source is found as written.
 pub(super) fn facts(spec: &SweepSpec) -> Facts {
@@ -204,6 +204,21 @@ fn a_group_and_a_key_inside_it_vary_together() {
 }
 
 #[test]
+fn a_key_inside_a_group_stands_over_the_group_wherever_it_is_written() {
+    for grid in ["data: [GROUP], data.limit: [5, 7]", "data.limit: [5, 7], data: [GROUP]"] {
+        let grid = grid.replace("GROUP", "{train: a.tsv, limit: 10}, {train: b.tsv}");
+        let mut found: Vec<_> = plan(&format!("grid: {{{grid}}}"))
+            .trials
+            .into_iter()
+            .map(|trial| (trial.config.data.train, trial.config.data.limit))
+            .collect();
+        found.sort();
+        let at = |train: &str, limit| (train.to_owned(), Some(limit));
+        assert_eq!(found, [at("a.tsv", 5), at("a.tsv", 7), at("b.tsv", 5), at("b.tsv", 7)]);
+    }
+}
+
+#[test]
 fn exclude_matches_as_far_as_it_says() {
     let text = |entry: &str| {
         format!(
@@ -345,11 +360,13 @@ fn an_estimate_grows_with_the_work() {
     let of = |text| estimated(text, &[], 1);
     let default = of("");
     assert!((10.0..600.0).contains(&default.seconds), "{default:?}");
-    assert!((140 << 20..2 << 30).contains(&default.memory) && default.disk > 12 * 8_700_000, "{default:?}");
+    assert!((140 << 20..2 << 30).contains(&default.memory) && default.checkpoint == 12 * 8_700_000, "{default:?}");
     assert!(of("epochs: 6").seconds > 1.8 * default.seconds && of("eval_every: 0.1").seconds > default.seconds);
-    assert!(of("model: {freeze: 3}").seconds < default.seconds && of("steps: 1").disk < default.disk);
+    assert!(of("model: {freeze: 3}").seconds < default.seconds && of("steps: 1").files < default.files);
     assert!(of("batch_size: 64").memory > default.memory);
     assert!(of("grad_accumulation: 4").memory < default.memory);
+    let beyond_all_lanes = of("batch_size: 3312").memory - of("batch_size: 200").memory;
+    assert!(beyond_all_lanes < 20 << 20, "memory grows with lanes, not with the batch: {beyond_all_lanes}");
     assert!(estimated("", &[], 2).seconds < default.seconds);
 }
 
@@ -374,11 +391,13 @@ fn a_past_trial_replaces_the_assumed_speed() {
 
 #[test]
 fn a_plan_takes_as_long_as_its_fullest_place() {
-    let one = |seconds, memory| Estimate { seconds, memory, disk: 10 };
+    let one = |seconds, memory| Estimate { seconds, memory, files: 10, checkpoint: 100 * memory };
     let list = [one(5.0, 1), one(1.0, 7), one(1.0, 3), one(2.0, 2)];
-    assert_eq!(PlanEstimate::of(&list, 2), PlanEstimate { seconds: 5.0, memory: 10, disk: 40 });
-    assert_eq!(PlanEstimate::of(&list, 1), PlanEstimate { seconds: 9.0, memory: 7, disk: 40 });
-    assert_eq!(PlanEstimate::of(&[], 3), PlanEstimate::default());
+    let of = |jobs| PlanEstimate::of(&list, jobs, Keep::None);
+    assert_eq!(of(2), PlanEstimate { seconds: 5.0, memory: 10, disk: 1040 });
+    assert_eq!(of(1), PlanEstimate { seconds: 9.0, memory: 7, disk: 740 });
+    assert_eq!(PlanEstimate::of(&list, 2, Keep::Best).disk, 1340, "every trial's checkpoint stays");
+    assert_eq!(PlanEstimate::of(&[], 3, Keep::None), PlanEstimate::default());
 }
 
 /// Keys in several spellings, with values in several spellings.

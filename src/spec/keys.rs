@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::kind::{Kind, Parameter, Variant};
+use super::kind::{Kind, MOST_EPOCHS, MOST_STEPS, Parameter, Variant};
 use super::schedulers;
 use crate::trial::{Length, Patience, PatienceMetric, TrialConfig};
 
@@ -67,17 +67,21 @@ const LEARNING_RATE: Kind = Kind::Number { fits: |x| x > 0.0, expected: "a numbe
 const POSITIVE: Kind = Kind::Number { fits: |x| x > 0.0, expected: "a number above 0" };
 const NOT_NEGATIVE: Kind = Kind::Number { fits: |x| x >= 0.0, expected: "0 or a number above" };
 const COUNT: Kind = Kind::Whole { fits: |n| n >= 1, expected: "a whole number from 1" };
+const STEPS: Kind = Kind::Whole { fits: |n| n >= 1 && n <= MOST_STEPS.into(), expected: "a whole number from 1" };
+const EPOCHS: Kind = Kind::Number { fits: |x| x > 0.0 && x <= MOST_EPOCHS.into(), expected: "a number above 0" };
 const LAYERS: Kind = Kind::Whole { fits: |n| n < 100_000, expected: "a number of layers, 0 for none" };
 const SEED: Kind = Kind::Whole { fits: |_| true, expected: "a whole number from 0" };
 const RATE: Kind = Kind::Number { fits: |x| (0.0..=1.0).contains(&x), expected: "a share from 0 to 1" };
-const WHOLE_AS_NUMBER: Kind =
-    Kind::Number { fits: |x| x >= 0.0 && x.fract() == 0.0, expected: "a whole number of steps, 0 for none" };
+const WHOLE_AS_NUMBER: Kind = Kind::Number {
+    fits: |x| x.fract() == 0.0 && (0.0..=MOST_STEPS.into()).contains(&x),
+    expected: "a whole number of steps, 0 for none",
+};
 const COLUMN: Kind = Kind::Text { expected: "the name of a column" };
 const DROPOUT: Kind = Kind::Number { fits: |x| (0.0..1.0).contains(&x), expected: "a probability from 0 to below 1" };
 
 /// Below 1 a fraction, from 1 whole steps.
 pub(super) fn fraction_or_steps(x: f64) -> bool {
-    x >= 0.0 && (x < 1.0 || x.fract() == 0.0)
+    (0.0..=MOST_STEPS.into()).contains(&x) && (x < 1.0 || x.fract() == 0.0)
 }
 
 pub(super) static KEYS: &[Key] = &[
@@ -156,8 +160,8 @@ pub(super) static KEYS: &[Key] = &[
     },
     Key { path: "batch_size", kind: COUNT, put: |c, v| put(&mut c.batch_size, v) },
     Key { path: "grad_accumulation", kind: COUNT, put: |c, v| put(&mut c.grad_accumulation, v) },
-    Key { path: "epochs", kind: POSITIVE, put: |c, v| with(v, |epochs| c.length = Length::Epochs(epochs)) },
-    Key { path: "steps", kind: COUNT, put: |c, v| with(v, |steps| c.length = Length::Steps(steps)) },
+    Key { path: "epochs", kind: EPOCHS, put: |c, v| with(v, |epochs| c.length = Length::Epochs(epochs)) },
+    Key { path: "steps", kind: STEPS, put: |c, v| with(v, |steps| c.length = Length::Steps(steps)) },
     Key {
         path: "eval_every",
         kind: Kind::Number {

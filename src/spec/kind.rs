@@ -65,6 +65,11 @@ impl Read {
     }
 }
 
+/// More optimizer steps than anybody trains, and few enough that arithmetic on them is exact and does not overflow.
+pub(super) const MOST_STEPS: u32 = 1_000_000_000;
+/// The same of epochs.
+pub(super) const MOST_EPOCHS: u32 = 1_000_000;
+
 /// Either side of the largest whole number that `f64` holds exactly.
 const WHOLE_LIMIT: f64 = 9_007_199_254_740_992.0;
 
@@ -127,6 +132,19 @@ impl Kind {
         matches!(self, Self::Number { .. } | Self::Whole { .. } | Self::FractionOrFile)
     }
 
+    /// The limit that a number is above, if it would fit below.
+    fn exceeded(&self, node: &Node) -> Option<u32> {
+        let x = number(node)?;
+        [MOST_STEPS, MOST_EPOCHS].into_iter().find(|&limit| {
+            x > f64::from(limit)
+                && match self {
+                    Self::Number { fits, .. } => fits(f64::from(limit)),
+                    Self::Whole { fits, .. } => fits(u64::from(limit)) && x.fract() == 0.0 && !fits(x as u64),
+                    _ => false,
+                }
+        })
+    }
+
     /// Says why `node` is no value of `key`.
     fn misfit(&self, key: &str, node: &Node) -> Problem {
         let expected = format!("expected {}", self.expected());
@@ -138,6 +156,10 @@ impl Kind {
         }
         if node.is_null() {
             return Problem::new(node.place, format!("`{key}` has no value")).hint(expected);
+        }
+        if let Some(limit) = self.exceeded(node) {
+            return Problem::new(node.place, format!("`{key}` cannot be {}", node.described()))
+                .hint(format!("expected at most {limit}"));
         }
         let hint = match (self, &node.content) {
             (Self::Pair { .. }, _) => expected,

@@ -157,8 +157,8 @@ fn checkpoint_every(value: &Node) -> Option<CheckpointEvery> {
         "h" => 3600.0,
         _ => return None,
     };
-    let number: f64 = number.trim().parse().ok().filter(|n: &f64| n.is_finite() && *n > 0.0)?;
-    Some(CheckpointEvery::Seconds(number * seconds))
+    let number: f64 = number.trim().parse().ok()?;
+    Some(number * seconds).filter(|s| s.is_finite() && *s > 0.0).map(CheckpointEvery::Seconds)
 }
 
 /// The inverse of reading, for [`super::SweepSpec::to_yaml`].

@@ -2,7 +2,7 @@
 //! checked when a sweep is planned.
 
 use super::keys::fraction_or_steps;
-use super::kind::{Kind, Parameter, Variant};
+use super::kind::{Kind, MOST_STEPS, Parameter, Variant};
 
 const CYCLES: Parameter = Parameter {
     name: "cycles",
@@ -12,8 +12,10 @@ const CYCLES: Parameter = Parameter {
 const RATE: Kind = Kind::Number { fits: |x| x >= 0.0, expected: "a learning rate, such as 1e-6, or 0" };
 const SHARE: Kind = Kind::Number { fits: |x| (0.0..=1.0).contains(&x), expected: "a share of the peak, from 0 to 1" };
 const DIVISOR: Kind = Kind::Number { fits: |x| x >= 1.0, expected: "a divisor of at least 1" };
-const STEPS: Kind = Kind::Whole { fits: |n| n >= 1, expected: "a whole number of steps, at least 1" };
-const EVALUATIONS: Kind = Kind::Whole { fits: |_| true, expected: "a whole number of evaluations, from 0" };
+const STEPS: Kind =
+    Kind::Whole { fits: |n| n >= 1 && n <= MOST_STEPS.into(), expected: "a whole number of steps, at least 1" };
+const EVALUATIONS: Kind =
+    Kind::Whole { fits: |n| n <= MOST_STEPS.into(), expected: "a whole number of evaluations, from 0" };
 const LENGTH: Kind = Kind::Number {
     fits: fraction_or_steps,
     expected: "a fraction of all steps (from 0 to below 1) or whole steps (from 1)",

@@ -306,10 +306,11 @@ impl SweepSpec {
             for dimension in dimensions.iter().rev() {
                 let choice = rest % dimension.len();
                 rest /= dimension.len();
-                chosen.extend(dimension.keys.iter().flat_map(|key| &key.choices[choice].settings));
+                chosen.extend(dimension.keys.iter().map(|key| (key, choice)));
             }
-            chosen.sort_by_key(|setting| setting.depth());
-            combinations.push(self.combine(chosen));
+            // As in the product: by the depth of the axis, so that a key inside a group stands over the group.
+            chosen.sort_by_key(|(key, _)| key.path.split('.').count());
+            combinations.push(self.combine(chosen.iter().flat_map(|&(key, choice)| &key.choices[choice].settings)));
         }
         if !exclude.is_empty() {
             combinations.retain(|combination| {
@@ -317,7 +318,7 @@ impl SweepSpec {
                     .is_ok_and(|json| !exclude.iter().any(|entry| entry.matches(&json)))
             });
         }
-        combinations.extend(self.include.iter().map(|entry| self.combine(entry.settings())));
+        combinations.extend(self.include.iter().map(|entry| self.combine(entry.settings().into_iter())));
         combinations
     }
 
@@ -352,9 +353,9 @@ impl SweepSpec {
         !written && (self.base.scheduler.rises() || chosen.any(rises))
     }
 
-    fn combine<'s>(&'s self, chosen: Vec<&'s Setting>) -> Combination<'s> {
+    fn combine<'s>(&'s self, chosen: impl Iterator<Item = &'s Setting> + Clone) -> Combination<'s> {
         let mut config = self.base.clone();
-        for setting in &chosen {
+        for setting in chosen.clone() {
             // What cannot be applied was reported when the file was read.
             let _ = setting.apply(&mut config);
         }

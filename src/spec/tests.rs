@@ -275,3 +275,31 @@ fn sweeps_of_the_repository_parse() {
         assert!(names.iter().any(|found| found == name), "{name}");
     }
 }
+
+#[test]
+fn numbers_beyond_reason_are_refused_with_their_limit() {
+    let refused =
+        |text: &str| parse("a.yaml", "a", text, &[]).map_or_else(|problems| problems.to_string(), |_| "fits".into());
+    for (key, most) in [
+        ("steps", 1_000_000_000),
+        ("warmup", 1_000_000_000),
+        ("warmup_steps", 1_000_000_000),
+        ("eval_every", 1_000_000_000),
+        ("scheduler.step_up", 1_000_000_000),
+        ("epochs", 1_000_000),
+    ] {
+        let at = |n: u64| {
+            refused(&match key {
+                "scheduler.step_up" => format!("scheduler: {{name: cyclical, min_lr: 0, step_up: {n}}}"),
+                _ => format!("{key}: {n}"),
+            })
+        };
+        assert_eq!(at(most), "fits", "{key}");
+        assert!(at(most + 1).contains(&format!("expected at most {most}")), "{key}: {}", at(most + 1));
+    }
+    assert!(refused("steps: 18446744073709551615").contains("expected at most 1000000000"));
+    let every = |digits| refused(&format!("run: {{checkpoint_every: {}h}}", "9".repeat(digits)));
+    assert_eq!(every(4), "fits");
+    assert!(every(308).contains("expected a time such as 60s"), "finite hours, but not seconds");
+    assert!(refused("run: {checkpoint_every: 1e308h}").contains("expected a time such as 60s"));
+}

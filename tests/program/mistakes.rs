@@ -85,9 +85,9 @@ fn sweep_files() {
     assert_snapshot!(written("max_length: 32", "max_length: 512"), @r"
     error: the sweep has a mistake
 
-    sweep.yaml:2:15: data.max_length is 512, but the checkpoint /here/checkpoint has positions for 128 tokens; lower it
+    sweep.yaml:2:38: `data.max_length` is 512, but the checkpoint has 128 positions
       2 | data: {train: train.tsv, max_length: 512}
-        |               ^^^^^^^^^
+        |                                      ^^^ expected at most 128
     ");
     assert_snapshot!(said("\u{0}\u{1}", |place| place.write("sweep.yaml", [0x80, 0xff]), ""), @"error: sweep.yaml:1: not UTF-8: save the file as UTF-8");
 }

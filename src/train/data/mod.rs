@@ -155,18 +155,11 @@ fn tokenizer(config: &DataConfig, model: &str) -> Result<Checkpoint, TrainError>
     /// What matters here of a `config.json`.
     #[derive(serde::Deserialize)]
     struct Settings {
-        max_position_embeddings: Option<usize>,
         label2id: Option<serde_json::Value>,
     }
     let (settings, tokenizer) = source::config_and_tokenizer(model)?;
     let settings: Settings = serde_json::from_slice(&settings)
         .map_err(|error| TrainError::Input(format!("{model}: config.json: {error}")))?;
-    if let Some(positions) = settings.max_position_embeddings.filter(|&positions| config.max_length > positions) {
-        return Err(TrainError::Input(format!(
-            "data.max_length is {}, but the checkpoint {model} has positions for {positions} tokens; lower it",
-            config.max_length
-        )));
-    }
     Ok(Checkpoint {
         encoder: Encoder::new(model, &tokenizer, config.max_length, config.text_pair.is_some())?,
         hash: blake3::hash(&tokenizer),
