@@ -1,6 +1,6 @@
 # `just` alone lists the recipes. NAME is a file in sweeps/ (without .yaml) or a path.
 
-plateau := "cargo run --quiet --release --"
+plateau := "cargo run --release --"
 
 # List the recipes.
 _default:
@@ -31,4 +31,4 @@ check:
 
 # Measure the trainer: tokens a second, share of matrix products, memory.
 bench:
-    cargo bench --bench step
+    CANDLE_NUM_THREADS=1 RAYON_NUM_THREADS=1 MIMALLOC_PURGE_DELAY=-1 cargo bench --bench step

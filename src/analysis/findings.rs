@@ -315,20 +315,20 @@ mod tests {
         insta::assert_snapshot!(words(&synthetic::default_sweep()), @"
         Best is lr 3e-5, warmup 0, scheduler cosine with eval loss 0.357 at step 78, accuracy 82.8 %; 0.001 below the next, lr 3e-5, warmup 0.1, scheduler linear.
         There is one seed of each, so how much of a difference is noise is unknown.
-        The eval loss of the best configuration at each lr goes flat, by value (and level): 1e-5 at step 120 (0.436), 3e-5 at step 54 (0.357), 1e-4 at step 24 (0.360).
+        The eval loss of the best configuration at each lr goes flat, by value (and level): 1e-5 at step 120 (0.448), 3e-5 at step 54 (0.367), 1e-4 at step 24 (0.360).
         Of the configurations that survived, 4 of 11 overfit: their eval loss rises again by more than 0.010.
-        5 of 16 trials failed: 1 met a NaN, 4 stuck at chance (lr 1e-4: 1 of 4, 3e-4: 4 of 4).
-        => with one seed, noise is unknown: repeat with three: seeds: [1, 2, 3]
+        5 of 16 trials did not learn: 4 collapsed back to chance, 1 met a NaN (lr 1e-4: 1 of 4, 3e-4: 4 of 4).
+        => the best configuration overfits after its best step: stop there: stop: {patience: {metric: eval_loss, evals: 3}}
         ");
         insta::assert_snapshot!(words(&synthetic::large_sweep()), @"
         Best is lr 3e-5, warmup 0.2, scheduler linear, augmentation eda with eval loss 0.314 ± 0.002 over 3 seeds at step 1100, accuracy 86.0 %; 0.002 below the next, lr 2e-5, warmup 0.06, scheduler constant, augmentation eda.
         24 configurations, it included, cannot be told apart by 3 seeds (seed deviation 0.006); the best of so many is an optimistic number.
         The eval loss of the best configuration at each lr goes flat, by value (and level): 1e-5 not before step 1050 (0.331), 2e-5 at step 700 (0.316), 3e-5 at step 650 (0.314), 5e-5 at step 300 (0.318), 1e-4 at step 300 (0.317), 3e-4 at step 150 (0.328).
         Of the configurations that survived, 64 of 124 overfit: their eval loss rises again by more than 0.010; 8 of 124 still improved in the last 15 % of their steps.
-        80 of 432 trials failed: 23 met a NaN, 57 stuck at chance (lr 1e-4: 15 of 72, 3e-4: 65 of 72).
+        80 of 432 trials did not learn: 23 met a NaN, 57 stuck at chance (lr 1e-4: 15 of 72, 3e-4: 65 of 72).
         => 24 configurations are within noise of each other: more seeds tell them apart: seeds: [1, 2, 3, 4, 5, 6]
         ");
-        insta::assert_snapshot!(words(&synthetic::all_failed(synthetic::default_sweep())), @"16 of 16 trials failed: 16 failed to run (lr 1e-5: 4 of 4, 3e-5: 4 of 4, 1e-4: 4 of 4, 3e-4: 4 of 4). Most frequent error: worker died: exit code 101.");
+        insta::assert_snapshot!(words(&synthetic::all_failed(synthetic::default_sweep())), @"16 of 16 trials did not learn: 16 failed to run (lr 1e-5: 4 of 4, 3e-5: 4 of 4, 1e-4: 4 of 4, 3e-4: 4 of 4). Most frequent error: worker died: exit code 101.");
         insta::assert_snapshot!(words(&synthetic::unfinished(synthetic::default_sweep(), 0)), @"None of the 16 trials has finished yet.");
         insta::assert_snapshot!(words(&synthetic::sweep("one", &[], 100)), @"
         Best is the only configuration with eval loss 0.358 at step 32, accuracy 82.6 %.

@@ -359,7 +359,7 @@ mod tests {
     #[test]
     fn the_words() {
         let flat = [(0.70, 0.5), (0.45, 0.7), (0.36, 0.8), (0.31, 0.85), (0.3, 0.86), (0.3, 0.86), (0.3, 0.86)];
-        insta::assert_snapshot!(text(&[], &evals(&flat)), @"plateaued Some(40): plateaued at step 40: eval loss 0.303, no gain above 0.010 up to step 60");
+        insta::assert_snapshot!(text(&[], &evals(&flat)), @"plateaued Some(30): plateaued at step 30: eval loss 0.310, no gain above 0.010 up to step 60");
         let stuck = [(0.70, 0.5), (0.69, 0.5), (0.70, 0.52), (0.693, 0.5), (0.69, 0.5)];
         insta::assert_snapshot!(text(&[], &evals(&stuck)), @"stuck_at_chance None: stuck at chance: eval loss never below 0.690, chance is 0.693");
         let lucky = [(0.75, 0.5), (0.72, 0.57), (0.71, 0.57), (0.71, 0.57), (0.71, 0.57), (0.71, 0.57)];

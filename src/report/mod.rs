@@ -55,12 +55,6 @@ pub fn draw(sweep: &Sweep, source: &str) -> Result<Report, ReportError> {
     Ok(Report { files })
 }
 
-/// `index.html` alone, without turning figures into pixels: cheap enough to be redrawn after every trial.
-pub fn draw_page(sweep: &Sweep) -> Result<Vec<u8>, ReportError> {
-    let study = Study::of(sweep);
-    Ok(page::page(sweep, &study, &figures(sweep, &study)?)?.into_bytes())
-}
-
 /// Every figure and its SVG, in the order of the page.
 fn figures(sweep: &Sweep, study: &Study) -> Result<Vec<(Scene, String)>, ReportError> {
     let scenes = [ranking::ranking(sweep, study), curves::curves(sweep, study)];

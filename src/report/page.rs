@@ -1,4 +1,4 @@
-//! `index.html`: the report as one file that needs no network. While trials are missing it reloads itself.
+//! `index.html`: the report as one file that needs no network.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -7,7 +7,7 @@ use minijinja::{Environment, context};
 use super::scene::Scene;
 use super::{ReportError, font, summary, words};
 use crate::analysis::findings::{findings, next};
-use crate::analysis::{Judgement, Study, Sweep};
+use crate::analysis::{Study, Sweep};
 
 /// The page around `figures` and their SVG.
 pub fn page(sweep: &Sweep, study: &Study, figures: &[(Scene, String)]) -> Result<String, ReportError> {
@@ -18,7 +18,6 @@ pub fn page(sweep: &Sweep, study: &Study, figures: &[(Scene, String)]) -> Result
     let figures = figures.iter().map(|(scene, svg)| context! { title => scene.title.as_str(), svg => svg.as_str() });
     let page = environment.get_template("page.html")?.render(context! {
         name => sweep.name.as_str(),
-        live => study.judgements.contains(&Judgement::Unfinished),
         regular => STANDARD.encode(font::REGULAR),
         bold => STANDARD.encode(font::BOLD),
         findings => findings(sweep, study).into_iter().map(|finding| finding.text).collect::<Vec<_>>(),
@@ -48,8 +47,5 @@ mod tests {
         assert!(page.contains("<title>a &lt;b&gt; &amp; c · plateau</title>"));
         assert!(page.contains(&format!("base64,{}", STANDARD.encode(font::BOLD))), "the typeface is there, unescaped");
         assert!(!page.contains("<script") && !page.contains("http://") && !page.contains("https://"));
-        assert!(!page.contains("http-equiv"), "a finished sweep does not reload");
-        let sweep = synthetic::unfinished(sweep, 0);
-        assert!(super::page(&sweep, &Study::of(&sweep), &[]).unwrap().contains("http-equiv"));
     }
 }

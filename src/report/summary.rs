@@ -93,13 +93,13 @@ mod tests {
 
         - Best is lr 3e-5, augmentation a\_b|c with eval loss 0.368 at step 56, accuracy 81.9 %; 0.004 below the next, lr 3e-5, augmentation none.
         - There is one seed of each, so how much of a difference is noise is unknown.
-        - The eval loss of the best configuration at each lr goes flat, by value (and level): 1e-5 at step 68 (0.435), 3e-5 at step 48 (0.368).
+        - The eval loss of the best configuration at each lr goes flat, by value (and level): 1e-5 at step 68 (0.451), 3e-5 at step 48 (0.369).
         - Of the configurations that survived, 1 of 4 overfit: their eval loss rises again by more than 0.010.
 
-        **Next:** with one seed, noise is unknown: repeat with three:
+        **Next:** the best configuration overfits after its best step: stop there:
 
         ```yaml
-        seeds: [1, 2, 3]
+        stop: {patience: {metric: eval_loss, evals: 3}}
         ```
 
         ![Ranking](ranking.png)
