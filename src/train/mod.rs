@@ -72,6 +72,9 @@ pub enum TrainError {
     /// Data, checkpoint or configuration that cannot be trained on; says what, where and what to do.
     #[error("{0}")]
     Input(String),
+    /// A state to resume from that cannot be read: damaged, or of another version. Nothing was trained yet.
+    #[error("{0}")]
+    State(String),
     #[error("device: {0}")]
     Device(String),
     #[error("cannot write results: {0}")]
