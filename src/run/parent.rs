@@ -51,7 +51,8 @@ impl<'a, E: Executor> Parent<'a, E> {
     pub(super) fn open(order: &'a RunOrder<'a>, engine: E, reporter: &'a mut dyn Reporter) -> Result<Self, RunError> {
         let dir = order.results.sweep(&order.plan.name)?;
         let mut lock = dir.lock()?;
-        if order.fresh && dir.journal().exists() {
+        // The folders of trials count without a journal too: an outcome in one of them would be taken for this run's.
+        if order.fresh && (dir.journal().exists() || dir.trials().exists()) {
             (lock, _) = dir.archive(lock)?;
         }
         write_file(&dir.sweep_yaml(), order.sweep_yaml.as_bytes())?;

@@ -419,6 +419,9 @@ fn fresh_archives_what_is_there() {
     bench.run();
     assert_eq!(bench.trained(), 2);
     assert!(bench.folder.path().join("toys.archived-1/journal.jsonl").exists());
+    std::fs::remove_file(bench.dir().journal()).unwrap();
+    bench.run();
+    assert_eq!(bench.trained(), 1, "trials without a journal are archived too");
 }
 
 #[test]

@@ -78,7 +78,8 @@ impl RunDir {
         self.root.join(".lock")
     }
 
-    pub(super) fn trials(&self) -> PathBuf {
+    #[must_use]
+    pub fn trials(&self) -> PathBuf {
         self.root.join("trials")
     }
 

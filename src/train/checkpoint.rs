@@ -184,7 +184,7 @@ impl<'a> Saved<'a> {
 }
 
 fn damaged(what: &str) -> TrainError {
-    TrainError::Input(format!(
+    TrainError::State(format!(
         "the saved state of this trial cannot be read ({what}): remove its checkpoint folder to start the trial over"
     ))
 }

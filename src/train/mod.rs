@@ -72,6 +72,9 @@ pub enum TrainError {
     /// Data, checkpoint or configuration that cannot be trained on; says what, where and what to do.
     #[error("{0}")]
     Input(String),
+    /// A state to resume from that cannot be read: damaged, or of another version. Nothing was trained yet.
+    #[error("{0}")]
+    State(String),
     #[error("device: {0}")]
     Device(String),
     #[error("cannot write results: {0}")]
@@ -94,8 +97,8 @@ pub fn train(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainError> {
     let per_epoch = steps_per_epoch(rows, config.batch_size);
     let first = job.resume.map_or(Ok(0), checkpoint::step)? / per_epoch;
     let augmenter = augment::Augmenter::new(&config.augmentation, config.seed)?;
-    let encoder = data::encoder(&config.data, &config.model.from)?;
-    let mut epochs = data::Epochs::new(&dataset.train, augmenter, encoder, first);
+    let encoder = || data::encoder(&config.data, &config.model.from);
+    let mut epochs = data::Epochs::new(&dataset.train, augmenter, encoder, first)?;
     let steps = config.length.steps(rows, config.batch_size);
     let schedule = schedule::Schedule::new(&config.scheduler, config.lr, config.warmup.steps(steps), steps);
     let mut engine = engine::Engine::new(model, optim::Settings::new(config), job.threads)?;

@@ -40,7 +40,7 @@ pub fn run(folder: &Path) -> u8 {
 }
 
 /// As [`run`], with `train` in place of the trainer.
-pub(crate) fn run_with(folder: &Path, train: impl FnOnce(Job<'_>, &mut dyn Sink) -> Result<Outcome, TrainError>) -> u8 {
+pub(crate) fn run_with(folder: &Path, train: impl Fn(Job<'_>, &mut dyn Sink) -> Result<Outcome, TrainError>) -> u8 {
     let stop = Arc::new(AtomicBool::new(false));
     stop_at_end_of_input(Arc::clone(&stop));
     attempt(folder, &stop, train)
@@ -50,7 +50,7 @@ pub(crate) fn run_with(folder: &Path, train: impl FnOnce(Job<'_>, &mut dyn Sink)
 pub fn attempt(
     folder: &Path,
     stop: &AtomicBool,
-    train: impl FnOnce(Job<'_>, &mut dyn Sink) -> Result<Outcome, TrainError>,
+    train: impl Fn(Job<'_>, &mut dyn Sink) -> Result<Outcome, TrainError>,
 ) -> u8 {
     let Some(attempt) = AttemptDir::open(folder) else { return exit::BAD_INPUT };
     let (alive, ended) = channel::<()>();
@@ -93,7 +93,7 @@ impl End {
         let message = error.to_string();
         Self::Failed(match error {
             TrainError::Interrupted => return Self::Interrupted,
-            TrainError::Input(_) => Failure::BadInput { message },
+            TrainError::Input(_) | TrainError::State(_) => Failure::BadInput { message },
             TrainError::Sink(_) => Failure::Disk { message },
             TrainError::Device(_) => Failure::DeviceFault { message },
             TrainError::Candle(_) if device != Device::Cpu => Failure::DeviceFault { message },
@@ -114,7 +114,7 @@ fn code(failure: &Failure) -> u8 {
 fn perform(
     attempt: &AttemptDir,
     stop: &AtomicBool,
-    train: impl FnOnce(Job<'_>, &mut dyn Sink) -> Result<Outcome, TrainError>,
+    train: impl Fn(Job<'_>, &mut dyn Sink) -> Result<Outcome, TrainError>,
 ) -> Result<(), End> {
     let assignment = attempt.assignment()?;
     let trial = attempt.trial();
@@ -126,18 +126,25 @@ fn perform(
         return Ok(());
     }
     trial.write_record(&TrialRecord { trial: assignment.trial.clone(), made_by: made_by(&assignment) })?;
-    let resume = resumable(attempt)?;
-    let mut sink = TrialSink::open(&trial, resume.as_ref().map(|saved| saved.mark.step), assignment.keep, stop)?;
     let cache = DiskCache(Blobs::new(assignment.cache.clone()));
-    let job = Job {
-        config: &assignment.trial.config,
-        device: assignment.device,
-        threads: assignment.slot.threads,
-        checkpoint_every: assignment.checkpoint_every,
-        resume: resume.as_ref().map(|saved| saved.state.as_slice()),
-        cache: &cache,
+    let train_from = |resume: Option<&Saved>| {
+        let mut sink = TrialSink::open(&trial, resume.map(|saved| saved.mark.step), assignment.keep, stop)?;
+        let job = Job {
+            config: &assignment.trial.config,
+            device: assignment.device,
+            threads: assignment.slot.threads,
+            checkpoint_every: assignment.checkpoint_every,
+            resume: resume.map(|saved| saved.state.as_slice()),
+            cache: &cache,
+        };
+        Ok::<_, End>(train(job, &mut sink))
     };
-    let trained = train(job, &mut sink).map_err(|error| End::of_training(&error, assignment.device))?;
+    let mut trained = train_from(resumable(attempt)?.as_ref())?;
+    // A state that the trainer cannot read, of another version say, counts as none.
+    if matches!(trained, Err(TrainError::State(_))) {
+        trained = train_from(None)?;
+    }
+    let trained = trained.map_err(|error| End::of_training(&error, assignment.device))?;
     let outcome = complete(trained, &assignment.trial, attempt)?;
     match trial.publish(attempt, &outcome)? {
         Published::First | Published::Superseded => Ok(()),

@@ -237,6 +237,19 @@ fn a_checkpoint_without_its_rows_is_not_used() {
 }
 
 #[test]
+fn a_checkpoint_that_the_trainer_cannot_read_is_not_used() {
+    let bench = Bench::new("fine");
+    bench.run();
+    fs::remove_file(bench.dir.outcome_file()).unwrap();
+    let attempt = bench.claim();
+    let newer = |job: Job<'_>, sink: &mut dyn Sink| {
+        if job.resume.is_some() { Err(TrainError::State("of another version".into())) } else { toy(job, sink) }
+    };
+    assert_eq!(super::attempt(attempt.path(), &AtomicBool::new(false), newer), exit::PUBLISHED);
+    assert_eq!(bench.curves(), undisturbed());
+}
+
+#[test]
 fn failures_are_told_apart() {
     let check = |manner: &str, expected: (u8, Failure)| {
         let (code, failure) = Bench::new(manner).run();

@@ -41,14 +41,21 @@ struct Ahead {
 }
 
 impl Epochs {
-    /// `encoder` as [`super::encoder`] gives it; `first` is the epoch asked for first, its variants are begun at once.
-    #[must_use]
-    pub fn new(train: &Split, augmenter: Augmenter, encoder: Encoder, first: u64) -> Self {
-        let variants = (!augmenter.is_empty()).then(|| {
-            let maker = Arc::new(Maker { augmenter, encoder, examples: train.examples.clone() });
-            Variants { ahead: Ahead::start(&maker, first), maker, current: None }
-        });
-        Self { clean: Arc::new(train.tokens.clone()), variants }
+    /// `encoder` makes what [`super::encoder`] gives, and is asked only if there is something to encode; `first` is the
+    /// epoch asked for first, its variants are begun at once.
+    pub fn new(
+        train: &Split,
+        augmenter: Augmenter,
+        encoder: impl FnOnce() -> Result<Encoder, TrainError>,
+        first: u64,
+    ) -> Result<Self, TrainError> {
+        let clean = Arc::new(train.tokens.clone());
+        if augmenter.is_empty() {
+            return Ok(Self { clean, variants: None });
+        }
+        let maker = Arc::new(Maker { augmenter, encoder: encoder()?, examples: train.examples.clone() });
+        let variants = Variants { ahead: Ahead::start(&maker, first), maker, current: None };
+        Ok(Self { clean, variants: Some(variants) })
     }
 
     /// The tokens of `epoch` (from 0), in the order of the training split.
