@@ -365,7 +365,7 @@ mod tests {
         let lucky = [(0.75, 0.5), (0.72, 0.57), (0.71, 0.57), (0.71, 0.57), (0.71, 0.57), (0.71, 0.57)];
         assert!(text(&[], &evals(&lucky)).starts_with("stuck_at_chance"));
         let collapsed = [(0.70, 0.5), (0.45, 0.8), (0.40, 0.82), (0.69, 0.5), (0.69, 0.5), (0.69, 0.5)];
-        insta::assert_snapshot!(text(&[], &evals(&collapsed)), @"collapsed Some(40): collapsed at step 40: eval loss 0.400 at its best, 0.690 at step 50, chance is 0.693");
+        insta::assert_snapshot!(text(&[], &evals(&collapsed)), @"collapsed Some(30): collapsed at step 30: eval loss 0.400 at its best, 0.690 at step 50, chance is 0.693");
         // Overfitting lifts the loss above chance and leaves the accuracy: no collapse.
         let overfit = [(0.70, 0.5), (0.45, 0.8), (0.40, 0.82), (0.6, 0.8), (0.8, 0.8), (0.9, 0.8)];
         assert!(text(&[], &evals(&overfit)).starts_with("overfits Some(30)"));
