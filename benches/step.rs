@@ -1,5 +1,5 @@
 //! How fast a training step is: tokens a second, the rate of its matrix products against what this machine's products
-//! reach alone, peak memory. `cargo bench --bench step [-- tweets|64|128 ...]`, with
+//! reach alone, peak memory. `cargo bench --bench step [-- tweets|64|128 ... --threads N --model DIR --json]`, with
 //! `CANDLE_NUM_THREADS=1 RAYON_NUM_THREADS=1 MIMALLOC_PURGE_DELAY=-1` as workers have it.
 //!
 //! Model: MiniLM-L6 (the embedded three layers, twice), batch 32, dropout 0.1, AdamW. Batches: the embedded tweets at their
@@ -35,30 +35,89 @@ impl Cache for NoCache {
     fn put(&self, _key: &str, _bytes: &[u8]) {}
 }
 
+/// What the command line asks for.
+struct Wanted {
+    /// `tweets`, `64`, `128`; empty: all.
+    cases: Vec<String>,
+    /// A checkpoint folder in place of the doubled embedded model.
+    model: Option<String>,
+    poolings: Vec<Pooling>,
+    threads: Vec<usize>,
+    json: bool,
+}
+
+impl Wanted {
+    fn read(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
+        let mut wanted = Self {
+            cases: Vec::new(),
+            model: None,
+            poolings: vec![Pooling::Mean, Pooling::Cls],
+            threads: vec![1, 2],
+            json: false,
+        };
+        while let Some(argument) = arguments.next() {
+            let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value"));
+            match argument.as_str() {
+                "--model" => wanted.model = Some(value()?),
+                "--threads" => wanted.threads = vec![value()?.parse().map_err(|e| format!("--threads: {e}"))?],
+                "--pooling" => wanted.poolings = vec![pooling(&value()?)?],
+                "--json" => wanted.json = true,
+                // What cargo itself gives to a benchmark.
+                "--bench" => {}
+                case @ ("tweets" | "64" | "128") => wanted.cases.push(case.to_string()),
+                other => return Err(format!("unknown argument {other}")),
+            }
+        }
+        Ok(wanted)
+    }
+
+    fn bert(&self, pooling: Pooling) -> Result<Bert, TrainError> {
+        let Some(folder) = &self.model else { return six_layers(pooling) };
+        let files = source::checkpoint(folder)?;
+        let weights: Vec<&[u8]> = files.weights.iter().map(AsRef::as_ref).collect();
+        Bert::load(&files.config, &weights, &model(folder, pooling), 4, 1, &candle_core::Device::Cpu)
+    }
+}
+
+fn pooling(name: &str) -> Result<Pooling, String> {
+    match name {
+        "mean" => Ok(Pooling::Mean),
+        "cls" => Ok(Pooling::Cls),
+        "pooler" => Ok(Pooling::Pooler),
+        other => Err(format!("--pooling: unknown {other}")),
+    }
+}
+
 #[expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
-fn main() -> Result<(), TrainError> {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let wanted = Wanted::read(std::env::args().skip(1))?;
     let peak = product_peak();
-    println!("matrix products alone, one thread: {peak:.0} GFLOP/s");
-    println!(
-        "{:<10} {:<8} {:>7} {:>9} {:>9} {:>9} {:>8} {:>8}",
-        "batch", "pooling", "threads", "ms/step", "tokens/s", "GFLOP/s", "of peak", "peak MB"
-    );
-    let tweets = tweets()?;
+    if !wanted.json {
+        println!("matrix products alone, one thread: {peak:.0} GFLOP/s");
+        println!(
+            "{:<10} {:<8} {:>7} {:>9} {:>9} {:>9} {:>8} {:>8}",
+            "batch", "pooling", "threads", "ms/step", "tokens/s", "GFLOP/s", "of peak", "peak MB"
+        );
+    }
+    let tweets = tweets(wanted.model.as_deref().unwrap_or(MODEL))?;
     let sources: [(&str, Batches<'_>); 3] =
         [("tweets", &|k| natural(&tweets, k)), ("64", &|k| even(64, k)), ("128", &|k| even(128, k))];
-    let chosen: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
-    for (name, batches) in sources.into_iter().filter(|(name, _)| chosen.is_empty() || chosen.iter().any(|c| c == name))
-    {
-        for pooling in [Pooling::Mean, Pooling::Cls] {
-            for threads in [1, 2] {
-                let (ms, tokens, flops) = measure(batches, pooling, threads)?;
-                let rate = flops / ms / 1e6;
+    for (name, batches) in sources {
+        if !wanted.cases.is_empty() && !wanted.cases.iter().any(|case| case == name) {
+            continue;
+        }
+        for &pooling in &wanted.poolings {
+            for &threads in &wanted.threads {
+                let (ms, tokens, flops) = measure(wanted.bert(pooling)?, batches, pooling, threads)?;
+                let (rate, speed, memory) = (flops / ms / 1e6, tokens / ms * 1e3, peak_memory().unwrap_or(0));
+                if wanted.json {
+                    println!("{{\"ms\": {ms}, \"tokens\": {speed}, \"peak\": {memory}}}");
+                    continue;
+                }
                 println!(
-                    "{name:<10} {:<8} {threads:>7} {ms:>9.1} {:>9.0} {rate:>9.0} {:>7.0}% {:>8}",
+                    "{name:<10} {:<8} {threads:>7} {ms:>9.1} {speed:>9.0} {rate:>9.0} {:>7.0}% {memory:>8}",
                     format!("{pooling:?}").to_lowercase(),
-                    tokens / ms * 1e3,
                     100.0 * rate / peak / threads as f64,
-                    peak_memory().unwrap_or(0),
                 );
             }
         }
@@ -70,7 +129,9 @@ fn main() -> Result<(), TrainError> {
 type Batches<'a> = &'a dyn Fn(u64) -> Vec<Arc<MicroBatch>>;
 
 /// Median milliseconds of a step, and its mean tokens and floating-point operations of matrix products.
-fn measure(batches: Batches<'_>, pooling: Pooling, threads: usize) -> Result<(f64, f64, f64), TrainError> {
+fn measure(bert: Bert, batches: Batches<'_>, pooling: Pooling, threads: usize) -> Result<(f64, f64, f64), TrainError> {
+    /// Steps before the first that is timed, and timed ones.
+    const STEPS: (u64, u64) = (2, 9);
     let settings = Settings {
         betas: [0.9, 0.999],
         eps: 1e-8,
@@ -79,19 +140,20 @@ fn measure(batches: Batches<'_>, pooling: Pooling, threads: usize) -> Result<(f6
         layer_decay: 1.0,
         head: 1.0,
     };
-    let mut engine = Engine::new(six_layers(pooling)?, settings, threads)?;
+    let mut engine = Engine::new(bert, settings, threads)?;
     let (mut times, mut tokens, mut flops) = (Vec::new(), 0.0, 0.0);
-    let steps = 9;
-    for k in 0..steps {
+    for k in 0..STEPS.0 + STEPS.1 {
         let batch = batches(k);
-        tokens += batch.iter().map(|micro| micro.tokens()).sum::<usize>() as f64 / steps as f64;
-        flops += batch.iter().map(|micro| operations(micro, pooling)).sum::<f64>() / steps as f64;
         let start = Instant::now();
         let objective = Objective { random: Random::new(1, Purpose::Dropout).at(k), smoothing: 0.0 };
         if let Some(gradients) = engine.gradients(&batch, objective, &|| false)? {
             engine.update(&gradients, 1e-5, 1.0)?;
         }
-        times.push(start.elapsed().as_secs_f64() * 1e3);
+        if k >= STEPS.0 {
+            times.push(start.elapsed().as_secs_f64() * 1e3);
+            tokens += batch.iter().map(|micro| micro.tokens()).sum::<usize>() as f64 / STEPS.1 as f64;
+            flops += batch.iter().map(|micro| operations(micro, pooling)).sum::<f64>() / STEPS.1 as f64;
+        }
     }
     times.sort_by(f64::total_cmp);
     Ok((times[times.len() / 2], tokens, flops))
@@ -126,11 +188,14 @@ fn six_layers(pooling: Pooling) -> Result<Bert, TrainError> {
         }
     }
     let weights = safetensors::serialize(six, None).map_err(input)?;
-    let wanted = ModelConfig { from: MODEL.into(), pooling: Some(pooling), dropout: Some(0.1), freeze: 0, reinit: 0 };
-    Bert::load(config.as_bytes(), &[&weights], &wanted, 3, 1, &candle_core::Device::Cpu)
+    Bert::load(config.as_bytes(), &[&weights], &model(MODEL, pooling), 4, 1, &candle_core::Device::Cpu)
 }
 
-fn tweets() -> Result<Split, TrainError> {
+fn model(from: &str, pooling: Pooling) -> ModelConfig {
+    ModelConfig { from: from.into(), pooling: Some(pooling), dropout: Some(0.1), freeze: 0, reinit: 0 }
+}
+
+fn tweets(model: &str) -> Result<Split, TrainError> {
     let config = DataConfig {
         train: "embedded:tweets".into(),
         eval: EvalSource::Fraction(0.2),
@@ -142,7 +207,7 @@ fn tweets() -> Result<Split, TrainError> {
         shuffle: true,
         seed: 0,
     };
-    data::load(&config, MODEL, &NoCache).map(|dataset| dataset.train)
+    data::load(&config, model, &NoCache).map(|dataset| dataset.train)
 }
 
 fn natural(tweets: &Split, k: u64) -> Vec<Arc<MicroBatch>> {

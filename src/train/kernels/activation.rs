@@ -66,12 +66,15 @@ const CUBIC: f32 = 0.044_715;
 
 /// `f` gives value and slope.
 fn forward(x: &mut [f32], bias: &[f32], f: impl Fn(f32) -> (f32, f32)) -> Vec<f32> {
-    let mut y = vec![0.0; x.len()];
+    let mut y = Vec::with_capacity(x.len());
     simd(
         #[inline(always)]
         || {
-            for (x, y) in x.chunks_exact_mut(bias.len()).zip(y.chunks_exact_mut(bias.len())) {
-                for ((x, y), bias) in x.iter_mut().zip(y).zip(bias) {
+            for x in x.chunks_exact_mut(bias.len()) {
+                // Row by row, so that what is overwritten next lies in the nearest cache.
+                let start = y.len();
+                y.extend_from_slice(x);
+                for ((x, y), bias) in x.iter_mut().zip(&mut y[start..]).zip(bias) {
                     (*y, *x) = f(*x + bias);
                 }
             }

@@ -149,9 +149,9 @@ fn softmax(scores: &mut [f32], s: usize) {
                 }
                 let inverse = 1.0
                     / sum_of(
-                        s,
+                        [row],
                         #[inline(always)]
-                        |i| row[i],
+                        |[x]| x,
                     );
                 for x in row.iter_mut() {
                     *x *= inverse;
@@ -202,9 +202,9 @@ fn backward_softmax(weights: &[f32], s: usize, mask: Mask, gradient: &mut [f32])
                     *gradient = if weight.is_sign_negative() { 0.0 } else { *gradient * scale };
                 }
                 let mean = sum_of(
-                    s,
+                    [weights, gradient],
                     #[inline(always)]
-                    |i| weights[i].abs() * gradient[i],
+                    |[weight, gradient]| weight.abs() * gradient,
                 );
                 for (weight, gradient) in weights.iter().zip(gradient.iter_mut()) {
                     *gradient = weight.abs() * (*gradient - mean);

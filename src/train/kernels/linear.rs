@@ -1,6 +1,6 @@
 //! `y = x W^T + b`, as in torch: x `[n, in]`, W `[out, in]`, b `[out]`, y `[n, out]`.
 
-use super::product::{Matrix, Write, product};
+use super::product::{Matrix, Write, fresh_product, product};
 use super::simd;
 
 /// y for all rows of `x`; widths follow from the lengths of `bias` and `weight`.
@@ -20,16 +20,7 @@ pub fn forward(x: &[f32], weight: &[f32], bias: &[f32]) -> Vec<f32> {
 pub fn forward_without_bias(x: &[f32], weight: &[f32], outputs: usize) -> Vec<f32> {
     let inputs = weight.len() / outputs;
     let rows = x.len() / inputs;
-    let mut y = vec![0.0; rows * outputs];
-    product(
-        1.0,
-        Matrix::new(x, rows, inputs),
-        Matrix::new(weight, outputs, inputs).t(),
-        &mut y,
-        outputs,
-        Write::Replace,
-    );
-    y
+    fresh_product(Matrix::new(x, rows, inputs), Matrix::new(weight, outputs, inputs).t())
 }
 
 /// `dx = dy W`, or `dx += dy W`.

@@ -28,12 +28,12 @@ pub fn simd<R>(kernel: impl FnOnce() -> R) -> R {
 /// Lanes of a reduction: partial sums that run side by side and are added in a fixed order at the end.
 pub const LANES: usize = 16;
 
-/// Sum of `f(i)` over `0..n` in [`LANES`] partial sums.
+/// Sum of `f` over the elements of `slices`, which are equally long, in [`LANES`] partial sums.
 #[expect(clippy::inline_always, reason = "has to be inlined into the function that has the vector instructions")]
 #[inline(always)]
-pub fn sum_of(n: usize, f: impl Fn(usize) -> f32) -> f32 {
+pub fn sum_of<const N: usize>(slices: [&[f32]; N], f: impl Fn([f32; N]) -> f32) -> f32 {
     reduce(
-        n,
+        slices,
         0.0,
         f,
         #[inline(always)]
@@ -46,27 +46,54 @@ pub fn sum_of(n: usize, f: impl Fn(usize) -> f32) -> f32 {
 #[inline(always)]
 pub fn top_of(values: &[f32]) -> f32 {
     reduce(
-        values.len(),
+        [values],
         f32::NEG_INFINITY,
         #[inline(always)]
-        |i| values[i],
+        |[x]| x,
         #[inline(always)]
         |top, x| if x > top { x } else { top },
     )
 }
 
+/// Whole blocks first: their length is known to the compiler, which then needs no check an element.
 #[expect(clippy::inline_always, reason = "has to be inlined into the function that has the vector instructions")]
 #[inline(always)]
-fn reduce(n: usize, first: f32, f: impl Fn(usize) -> f32, both: impl Fn(f32, f32) -> f32) -> f32 {
+fn reduce<const N: usize>(
+    slices: [&[f32]; N],
+    first: f32,
+    f: impl Fn([f32; N]) -> f32,
+    both: impl Fn(f32, f32) -> f32,
+) -> f32 {
     let mut lanes = [first; LANES];
-    let whole = n - n % LANES;
-    for start in (0..whole).step_by(LANES) {
+    let blocks = slices.map(
+        #[inline(always)]
+        |slice| slice.as_chunks::<LANES>(),
+    );
+    let count = blocks.iter().map(|(whole, _)| whole.len()).min().unwrap_or(0);
+    for block in 0..count {
+        let block = blocks.map(
+            #[inline(always)]
+            |(whole, _)| &whole[block],
+        );
         for (lane, sum) in lanes.iter_mut().enumerate() {
-            *sum = both(*sum, f(start + lane));
+            *sum = both(
+                *sum,
+                f(block.map(
+                    #[inline(always)]
+                    |block| block[lane],
+                )),
+            );
         }
     }
-    for i in whole..n {
-        lanes[i - whole] = both(lanes[i - whole], f(i));
+    let left = blocks.iter().map(|(_, rest)| rest.len()).min().unwrap_or(0);
+    for (lane, sum) in lanes.iter_mut().enumerate().take(left) {
+        *sum = both(
+            *sum,
+            f(blocks.map(
+                #[inline(always)]
+                |(_, rest)| rest[lane],
+            )),
+        );
     }
     let mut width = LANES / 2;
     while width > 0 {

@@ -19,6 +19,13 @@ pub struct Normed {
     inverse: Vec<f32>,
 }
 
+impl Normed {
+    /// For `elements` in rows of `width`, which [`normalise`] adds one after the other.
+    fn with_room(elements: usize, width: usize) -> Self {
+        Self { normal: Vec::with_capacity(elements), inverse: Vec::with_capacity(elements / width) }
+    }
+}
+
 /// Which elements the rows of a packed matrix are, for dropout: row r of sequence s is its token r.
 #[derive(Clone, Copy)]
 pub struct Site<'a> {
@@ -44,7 +51,7 @@ impl Site<'_> {
 /// Turns `a` into y. `bias` is added to every row of `a` before dropout, `residual` after.
 pub fn forward(a: &mut [f32], bias: &[f32], residual: &[f32], affine: Affine<'_>, site: Site<'_>) -> Normed {
     let width = affine.gain.len();
-    let mut saved = Normed { normal: vec![0.0; a.len()], inverse: vec![0.0; a.len() / width] };
+    let mut saved = Normed::with_room(a.len(), width);
     simd(
         #[inline(always)]
         || {
@@ -63,7 +70,7 @@ pub fn forward(a: &mut [f32], bias: &[f32], residual: &[f32], affine: Affine<'_>
                             *y = *y + bias + residual;
                         }
                     }
-                    saved.inverse[row] = normalise(y, &mut saved.normal[span], affine);
+                    normalise(y, &mut saved, affine);
                 },
             );
         },
@@ -74,13 +81,12 @@ pub fn forward(a: &mut [f32], bias: &[f32], residual: &[f32], affine: Affine<'_>
 /// LayerNorm alone, of each row of `y` in place.
 pub fn forward_plain(y: &mut [f32], affine: Affine<'_>) -> Normed {
     let width = affine.gain.len();
-    let mut saved = Normed { normal: vec![0.0; y.len()], inverse: vec![0.0; y.len() / width] };
+    let mut saved = Normed::with_room(y.len(), width);
     simd(
         #[inline(always)]
         || {
-            let rows = y.chunks_exact_mut(width).zip(saved.normal.chunks_exact_mut(width));
-            for ((y, normal), inverse) in rows.zip(&mut saved.inverse) {
-                *inverse = normalise(y, normal, affine);
+            for y in y.chunks_exact_mut(width) {
+                normalise(y, &mut saved, affine);
             }
         },
     );
@@ -89,27 +95,28 @@ pub fn forward_plain(y: &mut [f32], affine: Affine<'_>) -> Normed {
 
 #[expect(clippy::inline_always, reason = "has to be inlined into the function that has the vector instructions")]
 #[inline(always)]
-fn normalise(y: &mut [f32], normal: &mut [f32], affine: Affine<'_>) -> f32 {
+fn normalise(y: &mut [f32], saved: &mut Normed, affine: Affine<'_>) {
     let n = affine.gain.len();
-    let (y, normal) = (&mut y[..n], &mut normal[..n]);
     let mean = sum_of(
-        n,
+        [y],
         #[inline(always)]
-        |i| y[i],
+        |[y]| y,
     ) / n as f32;
     let variance = sum_of(
-        n,
+        [y],
         #[inline(always)]
-        |i| (y[i] - mean) * (y[i] - mean),
+        |[y]| (y - mean) * (y - mean),
     ) / n as f32;
     let inverse = 1.0 / (variance + affine.epsilon).sqrt();
-    let shift = &affine.shift[..n];
-    for i in 0..n {
-        let x = (y[i] - mean) * inverse;
-        normal[i] = x;
-        y[i] = x.mul_add(affine.gain[i], shift[i]);
-    }
-    inverse
+    saved.normal.extend(y.iter_mut().zip(affine.gain).zip(affine.shift).map(
+        #[inline(always)]
+        |((y, gain), shift)| {
+            let x = (*y - mean) * inverse;
+            *y = x.mul_add(*gain, *shift);
+            x
+        },
+    ));
+    saved.inverse.push(inverse);
 }
 
 /// Turns `dy` into the gradient of the LayerNorm's input, which is the residual's gradient; adds to the gradients of gain
@@ -123,14 +130,14 @@ pub fn backward_plain(dy: &mut [f32], saved: &Normed, gain: &[f32], dgain: &mut 
             for ((dy, x), inverse) in dy.chunks_exact_mut(n).zip(saved.normal.chunks_exact(n)).zip(&saved.inverse) {
                 let (dy, x) = (&mut dy[..n], &x[..n]);
                 let mean = sum_of(
-                    n,
+                    [dy, gain],
                     #[inline(always)]
-                    |i| dy[i] * gain[i],
+                    |[dy, gain]| dy * gain,
                 ) / n as f32;
                 let slope = sum_of(
-                    n,
+                    [dy, gain, x],
                     #[inline(always)]
-                    |i| dy[i] * gain[i] * x[i],
+                    |[dy, gain, x]| dy * gain * x,
                 ) / n as f32;
                 for i in 0..n {
                     dgain[i] += dy[i] * x[i];

@@ -52,21 +52,48 @@ pub enum Write {
 /// # Panics
 /// If the shapes do not fit, or `out` is too small.
 pub fn product(scale: f32, a: Matrix<'_>, b: Matrix<'_>, out: &mut [f32], stride: usize, write: Write) {
+    assert!(extent(a.rows, b.columns, stride) <= out.len(), "product reaches beyond its destination");
+    // SAFETY: the assertion above holds every element of the destination inside `out`, which is initialised, and
+    // borrowed exclusively.
+    unsafe { multiply(scale, a, b, out.as_mut_ptr(), stride, write) }
+}
+
+/// `a b`, row-major without gaps, in memory that nobody has filled with zeros before.
+///
+/// # Panics
+/// If the shapes do not fit.
+pub fn fresh_product(a: Matrix<'_>, b: Matrix<'_>) -> Vec<f32> {
+    let n = a.rows * b.columns;
+    if a.columns == 0 {
+        return vec![0.0; n];
+    }
+    let mut out = Vec::with_capacity(n);
+    // SAFETY: the vector has room for the `a.rows` x `b.columns` elements of the destination and nobody else knows it.
+    // With `Replace` and an inner dimension they are written, all of them, and never read; so the length may follow.
+    unsafe {
+        multiply(1.0, a, b, out.as_mut_ptr(), b.columns, Write::Replace);
+        out.set_len(n);
+    }
+    out
+}
+
+/// # Safety
+/// The `a.rows` x `b.columns` elements at `out`, rows `stride` apart, are valid for writes and overlap neither `a` nor
+/// `b`; with [`Write::Add`] they are initialised too.
+unsafe fn multiply(scale: f32, a: Matrix<'_>, b: Matrix<'_>, out: *mut f32, stride: usize, write: Write) {
     let (m, n, k) = (a.rows, b.columns, a.columns);
     assert_eq!(k, b.rows, "inner dimensions of a product differ");
-    assert!(extent(m, n, stride) <= out.len(), "product reaches beyond its destination");
     if m == 0 || n == 0 {
         return;
     }
-    // SAFETY: `Matrix::strided` and the assertion above hold every index that `gemm` computes from these dimensions and
-    // strides inside the three slices; `out` is borrowed exclusively, so it overlaps neither `a` nor `b`. f32 is one of
-    // the element types that `gemm` knows.
+    // SAFETY: `Matrix::strided` holds every index that `gemm` computes from these dimensions and strides inside `a` and
+    // `b`; the caller vouches for `out`. f32 is one of the element types that `gemm` knows.
     unsafe {
         gemm::gemm(
             m,
             n,
             k,
-            out.as_mut_ptr(),
+            out,
             1,
             stride as isize,
             write == Write::Add,
