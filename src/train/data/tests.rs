@@ -352,7 +352,8 @@ fn epochs_are_a_function_of_the_epoch() {
     let config = DataConfig { limit: Some(150), ..config("embedded:tweets") };
     let train = load(&config, MODEL, &Memory::default()).unwrap().train;
     let epochs = |first| {
-        let methods = [Augmentation::Synonym { rate: 0.2 }, Augmentation::RandomSwap { rate: 0.1 }];
+        let methods =
+            [Augmentation::RandomInsertion { rate: 0.2, wordnet: None }, Augmentation::RandomSwap { rate: 0.1 }];
         Epochs::new(&train, Augmenter::new(&methods, 5).unwrap(), || encoder(&config, MODEL), first).unwrap()
     };
     let mut straight = epochs(0);
