@@ -85,6 +85,17 @@ pub struct TrialConfig {
     pub stop: StopRules,
 }
 
+impl TrialConfig {
+    /// The alpha of mixup, if it is among the augmentations.
+    #[must_use]
+    pub fn mixup(&self) -> Option<f64> {
+        self.augmentation.iter().find_map(|method| match method {
+            Augmentation::Mixup { alpha } => Some(*alpha),
+            _ => None,
+        })
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DataConfig {
     /// `embedded:NAME` or an absolute path.

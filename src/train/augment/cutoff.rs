@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use super::safe::Rules;
 use super::words::Words;
+use crate::train::data::{Example, Piece};
 use crate::train::random::Random;
 
 /// Which pieces go.
@@ -20,20 +21,14 @@ impl Cutoff {
         Self { rate, random }
     }
 
-    /// Whether each piece of example `index` stays in `epoch`. `pieces` tells for each of the example's tokens where in
-    /// `texts` it stands: side and bytes; None for special tokens. `round(rate * pieces)` of them go, one at least if
-    /// the rate is above 0 and never all.
+    /// Whether each token of the variant of example `index` stays in `epoch`. `round(rate * pieces)` of its pieces go, one
+    /// at least if the rate is above 0, and never all.
     #[must_use]
-    pub fn kept(
-        &self,
-        epoch: u64,
-        index: usize,
-        texts: &[&str],
-        pieces: &[Option<(usize, Range<usize>)>],
-    ) -> Vec<bool> {
-        let protected: Vec<Vec<Range<usize>>> = texts.iter().map(|text| protected(text)).collect();
+    pub fn kept(&self, epoch: u64, index: usize, variant: &Example, pieces: &[Option<Piece>]) -> Vec<bool> {
+        let texts = std::iter::once(&variant.text).chain(&variant.pair);
+        let protected: Vec<Vec<Range<usize>>> = texts.map(|text| protected(text)).collect();
         let count = pieces.iter().flatten().count();
-        let free = |(side, piece): &(usize, Range<usize>)| {
+        let free = |(side, piece): &Piece| {
             protected.get(*side).is_none_or(|words| words.iter().all(|w| w.end <= piece.start || piece.end <= w.start))
         };
         let mut order: Vec<usize> =
@@ -71,15 +66,17 @@ mod tests {
         }
         pieces.push(None);
         let cutoff = |rate| Cutoff::new(rate, Random::new(3, Purpose::Cutoff));
-        let gone = |rate, epoch| cutoff(rate).kept(epoch, 0, &[text], &pieces).iter().filter(|kept| !**kept).count();
+        let example = |text: &str| Example { text: text.to_owned(), pair: None, label: 0 };
+        let gone =
+            |rate, epoch| cutoff(rate).kept(epoch, 0, &example(text), &pieces).iter().filter(|kept| !**kept).count();
         assert_eq!((gone(0.0, 0), gone(0.1, 0), gone(0.5, 0), gone(1.0, 0)), (0, 1, 3, 5));
         let mut seen = std::collections::BTreeSet::new();
         for epoch in 0..200 {
-            let kept = cutoff(0.3).kept(epoch, 0, &[text], &pieces);
+            let kept = cutoff(0.3).kept(epoch, 0, &example(text), &pieces);
             assert!(kept[0] && kept[3] && kept[7], "[CLS], not and [SEP] stay: {kept:?}");
             seen.insert(kept);
         }
         assert_eq!(seen.len(), 10, "every two of the five");
-        assert_eq!(cutoff(1.0).kept(0, 0, &["a"], &[None, Some((0, 0..1)), None]), [true; 3], "one piece stays");
+        assert_eq!(cutoff(1.0).kept(0, 0, &example("a"), &[None, Some((0, 0..1)), None]), [true; 3], "one piece stays");
     }
 }

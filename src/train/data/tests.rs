@@ -260,7 +260,7 @@ fn tokens_are_made_once_for_all_splits() {
 
 #[test]
 fn a_cache_entry_is_taken_whole_or_not_at_all() {
-    let tokens = Tokens { ids: vec![2, 70_000, 3, 2, 3], types: vec![0, 0, 1, 0, 0], offsets: vec![0, 3, 5] };
+    let tokens = Tokens::whole(vec![2, 70_000, 3, 2, 3], vec![0, 0, 1, 0, 0], vec![0, 3, 5]);
     let bytes = tokens.to_bytes();
     assert_eq!(Tokens::from_bytes(&bytes), Some(tokens));
     for cut in 0..bytes.len() {
