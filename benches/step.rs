@@ -232,6 +232,7 @@ fn even(length: usize, k: u64) -> Vec<Arc<MicroBatch>> {
             offsets: (0..=piece.len()).map(|s| (s * length) as u32).collect(),
             labels: piece.clone().map(|s| s as u32 % 3).collect(),
             places: piece.map(|s| s as u32).collect(),
+            mix: None,
         })
     };
     split(&[length; BATCH], 1).into_iter().map(cut).collect()

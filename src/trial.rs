@@ -85,6 +85,17 @@ pub struct TrialConfig {
     pub stop: StopRules,
 }
 
+impl TrialConfig {
+    /// The alpha of mixup, if it is among the augmentations.
+    #[must_use]
+    pub fn mixup(&self) -> Option<f64> {
+        self.augmentation.iter().find_map(|method| match method {
+            Augmentation::Mixup { alpha } => Some(*alpha),
+            _ => None,
+        })
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DataConfig {
     /// `embedded:NAME` or an absolute path.
@@ -322,16 +333,68 @@ pub enum Anneal {
     Linear,
 }
 
-/// Text augmentations of the training split; the definitions stand with [`crate::train::augment`].
+/// Text augmentations of the training split; the definitions stand with [`crate::train::augment`]. `wordnet` is a
+/// dictionary folder in place of the embedded lexicon.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case")]
 pub enum Augmentation {
     /// A share `rate` of words, each replaced by a WordNet synonym.
-    Synonym { rate: f64 },
-    /// Each word goes with probability `rate`; one stays.
-    RandomDeletion { rate: f64 },
+    Synonym {
+        rate: f64,
+        #[serde(default)]
+        choose: Choose,
+        /// Whether the synonym is of the part of speech that the word has in its sentence.
+        #[serde(default = "yes")]
+        pos: bool,
+        #[serde(default)]
+        wordnet: Option<String>,
+    },
+    /// A share `rate` of times, a synonym of a random word is put at a random place.
+    RandomInsertion {
+        rate: f64,
+        #[serde(default)]
+        wordnet: Option<String>,
+    },
     /// A share `rate` of times, two random words change places.
     RandomSwap { rate: f64 },
+    /// Each word goes with probability `rate`; one stays.
+    RandomDeletion { rate: f64 },
+    /// One of the four above at rate `alpha`, drawn for each example and epoch.
+    Eda {
+        alpha: f64,
+        #[serde(default)]
+        wordnet: Option<String>,
+    },
+    /// The program of the EDA paper: `copies` versions of each example and the example itself, one of them each epoch.
+    EdaExact {
+        alpha: f64,
+        copies: usize,
+        #[serde(default)]
+        wordnet: Option<String>,
+    },
+    /// 1 to `share` of the words get a punctuation mark before them.
+    Aeda { share: f64 },
+    /// A share `rate` of word pieces left out of attention and input.
+    TokenCutoff { rate: f64 },
+    /// Pooled outputs and labels mixed in pairs by a share from Beta(alpha, alpha).
+    Mixup { alpha: f64 },
+}
+
+/// How a synonym is chosen from the candidates.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Choose {
+    /// Any, drawn.
+    #[default]
+    Random,
+    /// The first lemma of the most frequent sense.
+    First,
+    /// The one that moves the sentence's embedding least.
+    Context,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Rules that end a single trial early. Part of its identity: they decide where its curve ends.

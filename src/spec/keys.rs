@@ -190,12 +190,36 @@ pub(super) static KEYS: &[Key] = &[
     Key { path: "stop.patience.min_delta", kind: NOT_NEGATIVE, put: |c, v| put(&mut patience(c).min_delta, v) },
 ];
 
-const WORD_RATE: &[Parameter] = &[Parameter { name: "rate", kind: RATE, default: "0.1" }];
+const WORD_RATE: Parameter = Parameter { name: "rate", kind: RATE, default: "0.1" };
+const EDA_ALPHA: Parameter = Parameter { name: "alpha", kind: RATE, default: "0.1" };
+const WORDNET: Parameter = Parameter {
+    name: "wordnet",
+    kind: Kind::Optional(&Kind::Text { expected: "a WordNet dictionary folder (index.noun, data.noun, ...)" }),
+    default: "null",
+};
 
+/// `null` stands for what is at hand: the embedded lexicon, the trial's own checkpoint.
 pub(super) static AUGMENTATIONS: &[Variant] = &[
-    Variant { name: "synonym", parameters: WORD_RATE },
-    Variant { name: "random_deletion", parameters: WORD_RATE },
-    Variant { name: "random_swap", parameters: WORD_RATE },
+    Variant {
+        name: "synonym",
+        parameters: &[
+            WORD_RATE,
+            Parameter { name: "choose", kind: Kind::Choice(&["random", "first", "context"]), default: "random" },
+            Parameter { name: "pos", kind: Kind::Flag, default: "true" },
+            WORDNET,
+        ],
+    },
+    Variant { name: "random_insertion", parameters: &[WORD_RATE, WORDNET] },
+    Variant { name: "random_swap", parameters: &[WORD_RATE] },
+    Variant { name: "random_deletion", parameters: &[WORD_RATE] },
+    Variant { name: "eda", parameters: &[EDA_ALPHA, WORDNET] },
+    Variant {
+        name: "eda_exact",
+        parameters: &[EDA_ALPHA, Parameter { name: "copies", kind: COUNT, default: "9" }, WORDNET],
+    },
+    Variant { name: "aeda", parameters: &[Parameter { name: "share", kind: RATE, default: "0.3" }] },
+    Variant { name: "token_cutoff", parameters: &[WORD_RATE] },
+    Variant { name: "mixup", parameters: &[Parameter { name: "alpha", kind: POSITIVE, default: "0.2" }] },
 ];
 
 fn patience(config: &mut TrialConfig) -> &mut Patience {

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::trial::{Augmentation, CheckpointEvery, Keep, Scheduler, TrialConfig};
+use crate::trial::{Augmentation, CheckpointEvery, Choose, Keep, Scheduler, TrialConfig};
 
 fn spec(text: &str) -> SweepSpec {
     parse("a.yaml", "a", text, &[]).unwrap_or_else(|problems| panic!("{problems}"))
@@ -90,7 +90,8 @@ fn schedules_and_augmentations_take_names_maps_and_lists() {
     let cosine = Scheduler::Cosine { cycles: 2.0 };
     assert_eq!(base("scheduler: {name: cosine, cycles: 2}").scheduler, cosine);
     assert_eq!(base("scheduler: cosine\nscheduler.cycles: 2").scheduler, cosine);
-    let both = vec![Augmentation::Synonym { rate: 0.3 }, Augmentation::RandomSwap { rate: 0.1 }];
+    let synonym = Augmentation::Synonym { rate: 0.3, choose: Choose::Random, pos: true, wordnet: None };
+    let both = vec![synonym, Augmentation::RandomSwap { rate: 0.1 }];
     assert_eq!(base("augmentation: [{name: synonym, rate: 0.3}, random_swap]").augmentation, both);
     assert_eq!(base("augmentation: [synonym]\naugmentation.rate: 0.3").augmentation, both[..1]);
     assert_eq!(base("augmentation: none").augmentation, base("augmentation: []").augmentation);

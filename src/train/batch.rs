@@ -6,23 +6,70 @@
 use std::ops::Range;
 
 use super::data::Tokens;
+use super::random::Random;
 
 /// Tokens that a micro-batch aims at: enough for the matrix products to run at full speed, little enough that its
 /// activations stay small.
 pub const MICRO_BATCH_TOKENS: usize = 512;
 
 /// Whole sequences, packed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct MicroBatch {
     pub ids: Vec<u32>,
     pub types: Vec<u32>,
-    /// Place of each token in its sequence.
+    /// Place of each token in its sequence, from 0; where tokens were left out, places are missing.
     pub positions: Vec<u32>,
     /// Sequence s owns tokens `offsets[s]..offsets[s + 1]`.
     pub offsets: Vec<u32>,
     pub labels: Vec<u32>,
     /// Place of each sequence in its batch; dropout masks hang on it.
     pub places: Vec<u32>,
+    /// How the sequences are mixed in training; None: not.
+    pub mix: Option<Mix>,
+}
+
+/// Mixup (Zhang et al. 2018) of a micro-batch: the pooled output of sequence i becomes `shares[i]` of its own and the rest
+/// of its partner's, and its loss is made of both labels in these shares. Partners are a permutation within the
+/// micro-batch, so a micro-batch needs no other one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mix {
+    pub partners: Vec<u32>,
+    /// Each from Beta(alpha, alpha).
+    pub shares: Vec<f64>,
+}
+
+impl Mix {
+    /// For the sequences at `places` of their batch; `random` is of the seed and the step.
+    pub fn draw(random: Random, places: &[u32], alpha: f64) -> Self {
+        let mut partners: Vec<u32> = (0..places.len() as u32).collect();
+        random.at(0).at(places.first().copied().unwrap_or(0).into()).shuffle(&mut partners);
+        Self { partners, shares: places.iter().map(|&place| random.at(1).beta(place.into(), alpha)).collect() }
+    }
+
+    /// Mixes rows of `width`, one a sequence.
+    pub fn forward(&self, rows: &[f32], width: usize) -> Vec<f32> {
+        let mut mixed = Vec::with_capacity(rows.len());
+        for (row, (&partner, &share)) in rows.chunks_exact(width).zip(self.partners.iter().zip(&self.shares)) {
+            let other = &rows[partner as usize * width..][..width];
+            let share = share as f32;
+            mixed.extend(row.iter().zip(other).map(|(x, y)| share * x + (1.0 - share) * y));
+        }
+        mixed
+    }
+
+    /// The gradient of the rows from that of the mixed ones.
+    pub fn backward(&self, gradient: &[f32], width: usize) -> Vec<f32> {
+        let mut rows = vec![0.0; gradient.len()];
+        let mut add = |row: usize, share: f32, values: &[f32]| {
+            rows[row * width..][..width].iter_mut().zip(values).for_each(|(sum, x)| *sum += share * x);
+        };
+        for (row, values) in gradient.chunks_exact(width).enumerate() {
+            let share = self.shares[row] as f32;
+            add(row, share, values);
+            add(self.partners[row] as usize, 1.0 - share, values);
+        }
+        rows
+    }
 }
 
 impl MicroBatch {
@@ -35,10 +82,11 @@ impl MicroBatch {
             offsets: vec![0],
             labels: examples.iter().map(|&example| labels(example)).collect(),
             places: (place..place + examples.len()).map(|place| place as u32).collect(),
+            mix: None,
         };
         for &example in examples {
             let span = span(tokens, example);
-            packed.positions.extend(0..span.len() as u32);
+            packed.positions.extend_from_slice(&tokens.positions[span.clone()]);
             packed.ids.extend_from_slice(&tokens.ids[span.clone()]);
             packed.types.extend(tokens.types[span].iter().copied().map(u32::from));
             packed.offsets.push(packed.ids.len() as u32);
@@ -52,6 +100,19 @@ impl MicroBatch {
 
     pub fn tokens(&self) -> usize {
         self.ids.len()
+    }
+
+    /// The labels that count in the loss of `sequence`, each with its share.
+    pub fn targets(&self, sequence: usize) -> impl Iterator<Item = (usize, f64)> {
+        let own = self.labels[sequence] as usize;
+        let (share, other) = match &self.mix {
+            None => (1.0, None),
+            Some(mix) => {
+                let share = mix.shares[sequence];
+                (share, Some((self.labels[mix.partners[sequence] as usize] as usize, 1.0 - share)))
+            }
+        };
+        std::iter::once((own, share)).chain(other)
     }
 }
 
@@ -90,6 +151,19 @@ pub fn split(lengths: &[usize], parts: usize) -> Vec<Range<usize>> {
     pieces
 }
 
+/// Joins each piece of a single sequence to the one before it (the first to the one after), so that every sequence has
+/// another to be mixed with, if its batch has two.
+pub fn paired(pieces: Vec<Range<usize>>) -> Vec<Range<usize>> {
+    let mut joined: Vec<Range<usize>> = Vec::new();
+    for piece in pieces {
+        match joined.last_mut() {
+            Some(last) if piece.len() == 1 || last.len() == 1 => last.end = piece.end,
+            _ => joined.push(piece),
+        }
+    }
+    joined
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -112,8 +186,38 @@ mod tests {
     }
 
     #[test]
+    fn no_sequence_to_be_mixed_is_alone() {
+        let check = |pieces: &[Range<usize>], expected: &[Range<usize>]| assert_eq!(paired(pieces.to_vec()), expected);
+        check(&[0..4, 4..8], &[0..4, 4..8]);
+        check(&[0..1, 1..4, 4..5, 5..6], &[0..6]);
+        check(&[0..3, 3..4, 4..7], &[0..4, 4..7]);
+        check(&[0..1, 1..2, 2..3, 3..4], &[0..4]);
+        check(&[0..1], &[0..1]);
+    }
+
+    #[test]
+    fn mixing_is_a_function_of_seed_step_and_place() {
+        let random = |step| Random::new(1, crate::train::random::Purpose::Mixup).at(step);
+        let mix = Mix::draw(random(0), &[3, 4, 5, 6], 0.2);
+        assert_eq!(mix, Mix::draw(random(0), &[3, 4, 5, 6], 0.2));
+        assert_ne!(mix.shares, Mix::draw(random(1), &[3, 4, 5, 6], 0.2).shares);
+        assert_eq!(mix.shares[2..], Mix::draw(random(0), &[5, 6], 0.2).shares);
+        let mut partners = mix.partners.clone();
+        partners.sort_unstable();
+        assert_eq!(partners, [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn the_gradient_of_a_mix_is_its_transpose() {
+        let mix = Mix { partners: vec![1, 2, 0], shares: vec![0.25, 1.0, 0.5] };
+        assert_eq!(mix.forward(&[4.0, 8.0, 16.0], 1), [7.0, 8.0, 10.0]);
+        assert_eq!(mix.backward(&[1.0, 0.0, 0.0], 1), [0.25, 0.75, 0.0]);
+        assert_eq!(mix.backward(&[0.0, 1.0, 1.0], 1), [0.5, 1.0, 0.5]);
+    }
+
+    #[test]
     fn packing_keeps_order_places_and_positions() {
-        let tokens = Tokens { ids: vec![1, 2, 3, 4, 5], types: vec![0, 1, 0, 0, 1], offsets: vec![0, 2, 5] };
+        let tokens = Tokens::whole(vec![1, 2, 3, 4, 5], vec![0, 1, 0, 0, 1], vec![0, 2, 5]);
         let packed = MicroBatch::pack(&tokens, &[1, 0], |example| example + 10, 4);
         assert_eq!(packed.ids, [3, 4, 5, 1, 2]);
         assert_eq!(packed.types, [0, 0, 1, 0, 1]);

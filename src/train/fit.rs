@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use super::batch::{MicroBatch, length, split};
+use super::batch::{MicroBatch, Mix, length, paired, split};
 use super::data::{self, Dataset, Tokens};
 use super::engine::{Engine, Objective};
 use super::evaluate::Evaluation;
@@ -234,11 +234,18 @@ impl Run<'_> {
         let chosen = &batches[(k % per_epoch) as usize];
         let lengths: Vec<usize> = chosen.iter().map(|&example| length(&tokens, example)).collect();
         let label = |example: u32| examples[example as usize].label;
-        let pieces = split(&lengths, config.grad_accumulation).into_iter();
+        let mixup = config.mixup();
+        let mut pieces = split(&lengths, config.grad_accumulation);
+        if mixup.is_some() {
+            pieces = paired(pieces);
+        }
+        let mixing = Random::new(config.seed, Purpose::Mixup).at(k);
         let pack = |piece: std::ops::Range<usize>| {
-            Arc::new(MicroBatch::pack(&tokens, &chosen[piece.clone()], label, piece.start))
+            let mut micro = MicroBatch::pack(&tokens, &chosen[piece.clone()], label, piece.start);
+            micro.mix = mixup.map(|alpha| Mix::draw(mixing, &micro.places, alpha));
+            Arc::new(micro)
         };
-        let packed = pieces.map(pack).collect();
+        let packed = pieces.into_iter().map(pack).collect();
         self.epoch = Some((k / per_epoch, tokens, batches));
         Ok(packed)
     }

@@ -13,6 +13,8 @@ pub enum Purpose {
     Dropout = 4,
     Augmentation = 5,
     Probe = 6,
+    Cutoff = 7,
+    Mixup = 8,
 }
 
 /// A family of random numbers. [`Random::at`] narrows it (to an epoch, a step, an example); the drawing methods take the
@@ -59,6 +61,30 @@ impl Random {
         let unit =
             |high: u32, low: u32| ((u64::from(high) << 21 ^ u64::from(low) >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
         (-2.0 * unit(a, b).ln()).sqrt() * (std::f64::consts::TAU * unit(c, d)).cos()
+    }
+
+    /// From Beta(alpha, alpha), alpha above 0: x / (x + y) with x and y from Gamma(alpha).
+    #[must_use]
+    pub fn beta(self, index: u64, alpha: f64) -> f64 {
+        let family = self.at(index);
+        let (x, y) = (family.at(0).log_gamma_variate(alpha), family.at(1).log_gamma_variate(alpha));
+        1.0 / (1.0 + (y - x).exp())
+    }
+
+    /// The logarithm of a number from Gamma(alpha), scale 1 (Marsaglia and Tsang, "A simple method for generating gamma
+    /// variables", 2000): for alpha + 1, brought down by a power of a uniform number. As a logarithm it does not
+    /// vanish for small alpha.
+    fn log_gamma_variate(self, alpha: f64) -> f64 {
+        let d = alpha + 1.0 - 1.0 / 3.0;
+        let c = 1.0 / (9.0 * d).sqrt();
+        // Nineteen of twenty draws are taken.
+        let drawn = (0..64).find_map(|time| {
+            let x = self.at(0).normal(time);
+            let v = (1.0 + c * x).powi(3);
+            let fits = v > 0.0 && (1.0 - self.at(1).unit(time)).ln() < 0.5 * x * x + d - d * v + d * v.ln();
+            fits.then(|| (d * v).ln())
+        });
+        drawn.unwrap_or(d.ln()) + (1.0 - self.at(2).unit(0)).ln() / alpha
     }
 
     /// A uniform permutation of `items` in place (Fisher-Yates).
@@ -121,6 +147,22 @@ mod tests {
             square += x * x;
         }
         assert!((sum / n as f64).abs() < 0.02 && (square / n as f64 - 1.0).abs() < 0.02);
+    }
+
+    #[test]
+    fn beta_has_its_moments() {
+        for alpha in [0.1, 0.2, 1.0, 3.0] {
+            let (random, n) = (Random::new(11, Purpose::Mixup), 20_000);
+            let draws: Vec<f64> = (0..n).map(|i| random.beta(i, alpha)).collect();
+            assert!(draws.iter().all(|x| (0.0..=1.0).contains(x)));
+            let mean = draws.iter().sum::<f64>() / n as f64;
+            let variance = draws.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n as f64;
+            let expected = 0.25 / (2.0 * alpha + 1.0);
+            assert!((mean - 0.5).abs() < 0.015, "mean {mean} of Beta({alpha}, {alpha})");
+            assert!((variance / expected - 1.0).abs() < 0.04, "variance {variance}, not {expected}, for {alpha}");
+        }
+        let extreme = Random::new(1, Purpose::Mixup).beta(0, 1e-9);
+        assert!(extreme == 0.0 || extreme == 1.0);
     }
 
     #[test]

@@ -113,13 +113,14 @@ pub fn dataset(file: &Path, checkpoint: &Checkpoint, max_length: usize, rows: us
     labels.sort();
     labels.dedup();
     let split = |rows: &[(String, String)]| {
-        let mut tokens = Tokens { ids: vec![], types: vec![], offsets: vec![0] };
+        let mut tokens = Tokens::default();
         let examples = rows
             .iter()
             .map(|(label, text)| {
                 let encoding = tokenizer.encode(text.as_str(), true).unwrap();
                 tokens.ids.extend(encoding.get_ids());
                 tokens.types.extend(encoding.get_type_ids().iter().map(|&kind| kind as u8));
+                tokens.positions.extend(0..encoding.len() as u32);
                 tokens.offsets.push(tokens.ids.len() as u32);
                 let label = labels.iter().position(|name| name == label).unwrap() as u32;
                 Example { text: text.clone(), pair: None, label }
@@ -248,5 +249,6 @@ pub fn batch(seed: u64, lengths: &[usize], vocabulary: usize, classes: usize) ->
         offsets,
         labels: (0..lengths.len() as u64).map(|i| random.at(2).below(i, classes) as u32).collect(),
         places: (0..lengths.len() as u32).collect(),
+        mix: None,
     }
 }

@@ -249,11 +249,11 @@ fn tokens_that_the_checkpoint_does_not_know_are_refused() {
     let checkpoint = Checkpoint::tiny();
     let bert = checkpoint.bert(&config(), 3);
     let message = |tokens: Tokens| bert.check(&tokens).unwrap_err().to_string();
-    let long = Tokens { ids: vec![1; 200], types: vec![0; 200], offsets: vec![0, 200] };
+    let long = Tokens::whole(vec![1; 200], vec![0; 200], vec![0, 200]);
     insta::assert_snapshot!(message(long), @"a text has 200 tokens, but the checkpoint has positions for 128: set data.max_length to 128 or less");
-    let foreign = Tokens { ids: vec![9000], types: vec![0], offsets: vec![0, 1] };
+    let foreign = Tokens::whole(vec![9000], vec![0], vec![0, 1]);
     insta::assert_snapshot!(message(foreign), @"the tokenizer gives token 9000, but the checkpoint knows 8192 words: tokenizer.json belongs to another model");
-    let pair = Tokens { ids: vec![1], types: vec![2], offsets: vec![0, 1] };
+    let pair = Tokens::whole(vec![1], vec![2], vec![0, 1]);
     assert!(message(pair).contains("text_pair"));
 }
 
@@ -297,7 +297,11 @@ fn a_job_runs_from_files_to_an_outcome_and_resumes() {
     let mut config = busy();
     config.data.train = fixture("finetune-tiny/train.tsv").display().to_string();
     config.model.from = fixture("finetune-tiny/checkpoint").display().to_string();
-    config.augmentation = vec![crate::trial::Augmentation::RandomDeletion { rate: 0.2 }];
+    config.augmentation = vec![
+        crate::trial::Augmentation::RandomDeletion { rate: 0.2 },
+        crate::trial::Augmentation::TokenCutoff { rate: 0.2 },
+        crate::trial::Augmentation::Mixup { alpha: 0.5 },
+    ];
     let job = super::Job {
         config: &config,
         device: crate::trial::Device::Cpu,
@@ -316,8 +320,15 @@ fn a_job_runs_from_files_to_an_outcome_and_resumes() {
     assert!(matches!(super::train(job, &mut kept), Err(TrainError::Interrupted)));
     kept.stop_after = None;
     let state = kept.states.pop().unwrap().2;
-    super::train(super::Job { resume: Some(&state), ..job }, &mut kept).unwrap();
-    assert_eq!((whole.metrics, whole.evals), (kept.metrics, kept.evals));
+    super::train(super::Job { resume: Some(&state), threads: 4, ..job }, &mut kept).unwrap();
+    assert_eq!((&whole.metrics, &whole.evals), (&kept.metrics, &kept.evals));
+    for left_out in 0..3 {
+        let mut fewer = config.clone();
+        fewer.augmentation.remove(left_out);
+        let mut other = Kept::default();
+        super::train(super::Job { config: &fewer, ..job }, &mut other).unwrap();
+        assert_ne!(other.metrics[0].train_loss, whole.metrics[0].train_loss, "each of them has its effect");
+    }
 }
 
 /// The reductions of the rate belong to the state: a trial resumed after one goes on at the reduced rate.

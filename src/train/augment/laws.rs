@@ -6,8 +6,24 @@ use proptest::sample::select;
 use super::words::{Kind, Words};
 use super::*;
 
-fn methods(rate: f64) -> [Augmentation; 3] {
-    [Augmentation::Synonym { rate }, Augmentation::RandomDeletion { rate }, Augmentation::RandomSwap { rate }]
+fn synonym(rate: f64) -> Augmentation {
+    Augmentation::Synonym { rate, choose: Choose::Random, pos: true, wordnet: None }
+}
+
+/// The methods that keep what must stay.
+fn methods(rate: f64) -> [Augmentation; 6] {
+    [
+        synonym(rate),
+        Augmentation::RandomInsertion { rate, wordnet: None },
+        Augmentation::RandomSwap { rate },
+        Augmentation::RandomDeletion { rate },
+        Augmentation::Eda { alpha: rate, wordnet: None },
+        Augmentation::Aeda { share: rate },
+    ]
+}
+
+fn eda_exact(alpha: f64, copies: usize) -> Augmentation {
+    Augmentation::EdaExact { alpha, copies, wordnet: None }
 }
 
 fn tweets() -> Vec<&'static str> {
@@ -51,21 +67,37 @@ proptest! {
     }
 
     #[test]
-    fn deletion_and_swap_keep_what_must_stay(text in text(), rate in 0.0..=1.0, seed: u64) {
+    fn what_must_stay_stays(text in text(), rate in 0.0..=1.0, seed: u64) {
         let words = Words::parse(&text);
         let between = || (0..=words.len()).flat_map(|i| words.gap(i).chars()).filter(|c| !c.is_whitespace());
-        for method in [Augmentation::RandomDeletion { rate }, Augmentation::RandomSwap { rate }] {
+        for method in methods(rate) {
             let varied = vary(&method, seed, &text);
-            prop_assert!(is_within(between(), &varied), "{}", varied);
+            prop_assert!(is_within(between(), &varied), "{:?}: {}", method, varied);
             for word in (0..words.len()).filter(|&i| words.kind(i) == Kind::Kept).map(|i| words.word(i)) {
-                prop_assert!(varied.matches(word).count() >= 1, "{} is gone: {}", word, varied);
+                prop_assert!(varied.matches(word).count() >= 1, "{:?}: {} is gone: {}", method, word, varied);
             }
         }
     }
 
     #[test]
+    fn insertion_and_marks_only_add(text in select(tweets()), rate in 0.0..=1.0, seed: u64) {
+        let before = Words::parse(text);
+        let inserted = vary(&Augmentation::RandomInsertion { rate, wordnet: None }, seed, text);
+        prop_assert!(is_within(text.chars(), &inserted), "{}", inserted);
+        let more = Words::parse(&inserted).len() - before.len();
+        prop_assert!(more == 0 || more == edits::count(rate, before.len()), "{} more: {}", more, inserted);
+        let marked = vary(&Augmentation::Aeda { share: rate }, seed, text);
+        prop_assert!(is_within(text.chars(), &marked), "{}", marked);
+        let after = Words::parse(&marked);
+        prop_assert!((0..after.len()).map(|i| after.word(i)).eq((0..before.len()).map(|i| before.word(i))), "{}", marked);
+        let marks = marked.len() - text.len();
+        let most = ((rate * before.len() as f64) as usize).max(1);
+        prop_assert!(marks % 2 == 0 && marks >= 2 && marks / 2 <= most, "{} marks: {}", marks / 2, marked);
+    }
+
+    #[test]
     fn synonyms_change_few_words_and_nothing_else(text in select(tweets()), rate in 0.0..=1.0, seed: u64) {
-        let varied = vary(&Augmentation::Synonym { rate }, seed, text);
+        let varied = vary(&synonym(rate), seed, text);
         let (before, after) = (Words::parse(text), Words::parse(&varied));
         prop_assert_eq!(before.len(), after.len());
         let (mut changed, mut articles) = (0, 0);
@@ -75,6 +107,7 @@ proptest! {
             if old != new {
                 prop_assert_eq!(before.kind(i), Kind::Free);
                 prop_assert_eq!(old.starts_with(char::is_uppercase), new.starts_with(char::is_uppercase));
+                prop_assert!(!lexicon::is_stop_word(&old.to_lowercase()) || ["a", "an"].contains(&old.to_lowercase().as_str()));
                 let article = ["a", "an"].contains(&new.to_lowercase().as_str());
                 if article { articles += 1 } else { changed += 1 }
             }
@@ -108,7 +141,7 @@ fn rate_zero_deletes_nothing() {
 fn another_epoch_gives_another_text() {
     let texts: Vec<&str> = tweets().into_iter().filter(|text| Words::parse(text).len() >= 12).step_by(17).collect();
     assert!(texts.len() > 100);
-    for method in methods(0.3) {
+    for method in methods(0.3).into_iter().chain([eda_exact(0.3, 9)]) {
         let augmenter = Augmenter::new(std::slice::from_ref(&method), 3).unwrap();
         let differs = |(index, text): (usize, &&str)| {
             (1..6)
@@ -136,17 +169,62 @@ fn examples_and_seeds_do_not_share_their_draws() {
 #[test]
 fn odd_texts_pass_through() {
     let long = "the quick brown doctor walked ".repeat(2000);
-    for method in methods(0.5) {
+    let foreign = ["привет мир, как дела", "你好，世界", "नमस्ते दुनिया", "مرحبا بالعالم", "zażółć gęślą jaźń"];
+    for method in methods(0.5).into_iter().chain([eda_exact(0.5, 4)]) {
+        let marks = matches!(method, Augmentation::Aeda { .. });
+        let exact = matches!(method, Augmentation::EdaExact { .. });
         for text in ["", " ", "\n\t", "🎉", "🎉🎉 🙂", ":) :D <3", "?!", "42", "not"] {
-            assert_eq!(vary(&method, 1, text), text, "{method:?}");
+            let varied = vary(&method, 1, text);
+            // The paper's program takes `:D` for a letter.
+            let read_otherwise = exact && text.contains('D') && varied == "d";
+            assert!(varied == text || (marks && varied.ends_with(text)) || read_otherwise, "{method:?}: {varied:?}");
         }
-        assert_eq!(vary(&method, 1, "yes").trim(), "yes");
-        assert!(!vary(&method, 1, &long).is_empty());
-        for text in ["привет мир, как дела", "你好，世界", "नमस्ते दुनिया", "مرحبا بالعالم", "zażółć gęślą jaźń"]
-        {
-            assert!(!vary(&method, 1, text).is_empty());
+        assert!(vary(&method, 1, "yes").contains("yes"));
+        assert!(Words::parse(&vary(&method, 1, &long)).len() > 4_000);
+        for text in foreign {
+            assert!(!vary(&method, 1, text).is_empty(), "{method:?}: {text}");
         }
     }
+    for text in foreign {
+        assert_eq!(vary(&synonym(1.0), 1, text), text);
+        assert_eq!(vary(&Augmentation::RandomInsertion { rate: 1.0, wordnet: None }, 1, text), text);
+    }
+}
+
+#[test]
+fn eda_is_one_of_the_four() {
+    let text = "one morning the old doctor walked slowly over the wide green fields near his house";
+    let words = |text: &str| text.split(' ').map(str::to_owned).collect::<std::collections::BTreeSet<_>>();
+    let (mut longer, mut shorter, mut moved, mut replaced) = (0, 0, 0, 0);
+    let count = text.split(' ').count();
+    for seed in 0..400 {
+        let varied = vary(&Augmentation::Eda { alpha: 0.1, wordnet: None }, seed, text);
+        let now = varied.split(' ').count();
+        match now.cmp(&count) {
+            std::cmp::Ordering::Greater => longer += 1,
+            std::cmp::Ordering::Less => shorter += 1,
+            std::cmp::Ordering::Equal if words(&varied) == words(text) => moved += 1,
+            std::cmp::Ordering::Equal => replaced += 1,
+        }
+    }
+    // A deletion that drops nothing looks like a swap that changed nothing: 0.9^12 of the deletions.
+    assert!((70..130).contains(&longer) && (70..130).contains(&replaced), "{longer} longer, {replaced} replaced");
+    assert!((40..100).contains(&shorter) && (90..170).contains(&moved), "{shorter} shorter, {moved} moved");
+}
+
+#[test]
+fn eda_exact_shows_each_version_once_in_copies_and_one_epochs() {
+    let text = example("One morning the Old doctor's dog walked slowly -- over 3 wide green fields!");
+    let clean = "one morning the old doctors dog walked slowly over wide green fields";
+    let augmenter = Augmenter::new(&[eda_exact(0.1, 9)], 5).unwrap();
+    for index in 0..20 {
+        let versions: Vec<String> = (0..20).map(|epoch| augmenter.apply(epoch, index, &text).text).collect();
+        assert_eq!(versions[..10], versions[10..]);
+        assert!(versions[..10].iter().any(|version| version == clean), "{versions:?}");
+        assert!(versions.iter().all(|version| version.bytes().all(|b| b == b' ' || b.is_ascii_lowercase())));
+    }
+    let starts = (0..200).filter(|&index| augmenter.apply(0, index, &text).text == clean).count();
+    assert!((8..60).contains(&starts), "an epoch shows examples at different versions: {starts}");
 }
 
 #[test]

@@ -1,74 +1,115 @@
 //! Synonym replacement: `max(1, round(rate * words))` words that have a synonym in WordNet under a fitting part of speech
 //! and are no stop words, each replaced by one drawn from all its senses, with its inflection and capitals.
 //!
-//! Not replaced besides what is safe by default: words with an apostrophe, hyphen or letters outside a-z, of fewer than
-//! three letters, and names (words with a first capital inside a sentence, unless most words of the text have one).
-//! A noun in the singular does not become a plural one (`profit`, `earnings`) nor the reverse. `a` and `an` before a
+//! What must not be replaced stands with [`super::safe`]. A noun in the singular does not become a plural one (`profit`, `earnings`) nor the reverse. `a` and `an` before a
 //! replaced word follow it.
 
 use std::borrow::Cow;
 
+use super::edits::count;
 use super::grammar;
 use super::inflection::{self, Analysis, Form};
-use super::lexicon::{COARSE, is_one_of, is_stop_word};
+use super::lexicon::{COARSE, is_one_of};
+use super::safe::{Rules, with_capitals_of};
 use super::wordnet::{Pos, WordNet};
-use super::words::{Kind, Words};
+use super::words::Words;
 use crate::train::random::Random;
 
-/// The text with some words replaced; itself if no word can be.
-pub(super) fn replace(wordnet: &WordNet, text: &str, rate: f64, random: Random) -> String {
+/// The text with some words replaced; itself if no word can be. `choose` picks one of the candidates (never none of
+/// them) for the word of this index.
+pub(super) fn replace(
+    wordnet: &WordNet,
+    text: &str,
+    rate: f64,
+    pos: bool,
+    random: Random,
+    choose: impl Fn(usize, &[String]) -> usize,
+) -> String {
     let words = Words::parse(text);
-    let wanted = ((rate * words.len() as f64).round() as usize).max(1);
-    let titled = has_most_words_capital(&words);
+    let substitutes = Substitutes::new(wordnet, &words, pos);
+    let mut replaced = Replaced::new(&words);
     let mut order: Vec<usize> = (0..words.len()).collect();
     random.at(0).shuffle(&mut order);
-    let mut new: Vec<Cow<'_, str>> = (0..words.len()).map(|index| Cow::Borrowed(words.word(index))).collect();
-    let mut done = 0;
+    let mut left = count(rate, words.len());
     for index in order {
-        if done == wanted {
+        if left == 0 {
             break;
         }
-        if words.kind(index) == Kind::Kept || (!titled && is_name(&words, index)) {
-            continue;
+        let candidates = substitutes.of(index);
+        if let Some(chosen) = candidates.get(if candidates.is_empty() { 0 } else { choose(index, &candidates) }) {
+            replaced.put(index, chosen);
+            left -= 1;
         }
-        let candidates = candidates(wordnet, &words, index);
-        if candidates.is_empty() {
-            continue;
-        }
-        let chosen = &candidates[random.at(1).below(index as u64, candidates.len())];
-        new[index] = Cow::Owned(with_capitals_of(words.word(index), chosen));
-        if let Some(before) = index.checked_sub(1).filter(|_| words.gap(index).trim().is_empty())
-            && let Some(article) = article(words.word(before), chosen)
-        {
-            new[before] = Cow::Owned(article);
-        }
-        done += 1;
     }
-    words.rebuild(|index| &new[index])
+    replaced.text()
 }
 
-/// Every synonym over all senses, inflected like the word, in the lexicon's order, each once.
-fn candidates(wordnet: &WordNet, words: &Words<'_>, index: usize) -> Vec<String> {
-    let word = words.word(index);
-    let lower = word.to_ascii_lowercase();
-    let inner_capitals = word.bytes().skip(1).any(|b| b.is_ascii_uppercase()) && !is_upper(word);
-    if word.len() < 3 || inner_capitals || !word.bytes().all(|b| b.is_ascii_alphabetic()) || is_stop_word(&lower) {
-        return Vec::new();
+/// A text in which words are being replaced.
+pub(super) struct Replaced<'w, 'a> {
+    words: &'w Words<'a>,
+    new: Vec<Cow<'a, str>>,
+}
+
+impl<'w, 'a> Replaced<'w, 'a> {
+    pub fn new(words: &'w Words<'a>) -> Self {
+        Self { words, new: (0..words.len()).map(|index| Cow::Borrowed(words.word(index))).collect() }
     }
-    let analyses = inflection::analyses(wordnet, &lower);
-    let Some(fitting) = grammar::fitting(wordnet, words, index, &analyses) else { return Vec::new() };
-    let mut found: Vec<String> = Vec::new();
-    for synonym in wordnet.senses(&fitting.base, fitting.pos).into_iter().flatten().flatten() {
-        if !is_one_of(COARSE, synonym)
-            && let Some(form) = in_the_form(wordnet, synonym, &fitting)
-            && form != lower
-            && form.len() > 2
-            && !found.contains(&form)
+
+    /// Puts `word` (lower case) in the place of word `index`, with its capitals; an article before it follows.
+    pub fn put(&mut self, index: usize, word: &str) {
+        self.new[index] = Cow::Owned(with_capitals_of(self.words.word(index), word));
+        if let Some(before) = index.checked_sub(1).filter(|_| self.words.gap(index).trim().is_empty())
+            && let Some(article) = article(self.words.word(before), word)
         {
-            found.push(form);
+            self.new[before] = Cow::Owned(article);
         }
     }
-    found
+
+    pub fn text(&self) -> String {
+        self.words.rebuild(|index| &self.new[index])
+    }
+}
+
+/// What may stand in the place of the words of a text.
+pub(super) struct Substitutes<'w, 'a> {
+    wordnet: &'w WordNet,
+    words: &'w Words<'a>,
+    rules: Rules<'w, 'a>,
+    pos: bool,
+}
+
+impl<'w, 'a> Substitutes<'w, 'a> {
+    /// `pos`: of the part of speech that a word has in its sentence, else of any that it can have.
+    pub fn new(wordnet: &'w WordNet, words: &'w Words<'a>, pos: bool) -> Self {
+        Self { wordnet, words, rules: Rules::new(words), pos }
+    }
+
+    /// Every synonym of word `index` over all senses, inflected like it, in lower case, in the lexicon's order (the most
+    /// frequent sense first), each once. None where it must not be replaced.
+    pub fn of(&self, index: usize) -> Vec<String> {
+        if !self.rules.may_be_replaced(index) {
+            return Vec::new();
+        }
+        let lower = self.words.word(index).to_ascii_lowercase();
+        let mut analyses = inflection::analyses(self.wordnet, &lower);
+        if self.pos {
+            analyses = grammar::fitting(self.wordnet, self.words, index, &analyses).into_iter().collect();
+        }
+        let mut found: Vec<String> = Vec::new();
+        for analysis in &analyses {
+            for synonym in self.wordnet.senses(&analysis.base, analysis.pos).into_iter().flatten().flatten() {
+                if !is_one_of(COARSE, synonym)
+                    && let Some(form) = in_the_form(self.wordnet, synonym, analysis)
+                    && form != lower
+                    && form.len() > 2
+                    && !found.contains(&form)
+                {
+                    found.push(form);
+                }
+            }
+        }
+        found
+    }
 }
 
 /// `synonym` in the form of the word it replaces; None if it has no such form.
@@ -81,37 +122,6 @@ fn in_the_form(wordnet: &WordNet, synonym: &str, word: &Analysis) -> Option<Stri
         (true, false) => None,
         (false, true) => inflection::inflect(wordnet, synonym, Pos::Noun, Form::Plural),
         (false, false) => inflection::inflect(wordnet, synonym, word.pos, word.form),
-    }
-}
-
-/// A word with a capital that does not begin a sentence.
-fn is_name(words: &Words<'_>, index: usize) -> bool {
-    let begins = index == 0 || words.gap(index).contains(['.', '!', '?', ':', ';', '"', '“', '(', '\n', '-', '*', '~']);
-    has_capital(words.word(index)) && !is_upper(words.word(index)) && !begins
-}
-
-fn has_most_words_capital(words: &Words<'_>) -> bool {
-    let capital = (0..words.len()).filter(|&index| has_capital(words.word(index))).count();
-    words.len() > 1 && 2 * capital > words.len()
-}
-
-fn has_capital(word: &str) -> bool {
-    word.starts_with(char::is_uppercase)
-}
-
-fn is_upper(word: &str) -> bool {
-    word.len() > 1 && word.bytes().all(|b| b.is_ascii_uppercase())
-}
-
-/// `replacement` (lower case) in capitals, with a capital, or as it is, like `word`.
-fn with_capitals_of(word: &str, replacement: &str) -> String {
-    if is_upper(word) {
-        return replacement.to_uppercase();
-    }
-    let mut letters = replacement.chars();
-    match letters.next() {
-        Some(first) if has_capital(word) => first.to_uppercase().chain(letters).collect(),
-        _ => replacement.to_owned(),
     }
 }
 
@@ -142,7 +152,11 @@ mod tests {
     /// Every text that some seed makes of `text` when one word is replaced.
     fn variants(text: &str) -> Vec<String> {
         let mut all: Vec<String> = (0..300)
-            .map(|seed| replace(WordNet::embedded(), text, 0.0, Random::new(seed, Purpose::Augmentation)))
+            .map(|seed| Random::new(seed, Purpose::Augmentation))
+            .map(|random| {
+                let any = |index: usize, candidates: &[String]| random.at(1).below(index as u64, candidates.len());
+                replace(WordNet::embedded(), text, 0.0, true, random, any)
+            })
             .collect();
         all.sort();
         all.dedup();

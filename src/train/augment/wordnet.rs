@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// Parts of speech that WordNet knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -41,13 +41,13 @@ pub(super) struct WordNet {
 impl WordNet {
     /// The embedded one, unpacked when first asked for.
     #[expect(clippy::expect_used, reason = "the packed text is part of the binary and a test unpacks it")]
-    pub fn embedded() -> &'static Self {
-        static EMBEDDED: OnceLock<WordNet> = OnceLock::new();
+    pub fn embedded() -> &'static Arc<Self> {
+        static EMBEDDED: OnceLock<Arc<WordNet>> = OnceLock::new();
         EMBEDDED.get_or_init(|| {
             let synonyms = zstd::decode_all(include_bytes!("../../../assets/wordnet/synonyms.tsv.zst").as_slice());
             let synonyms = synonyms.ok().and_then(|bytes| String::from_utf8(bytes).ok());
             let exceptions = include_str!("../../../assets/wordnet/morph-exceptions.txt");
-            WordNet::parse(synonyms.expect("the embedded synonyms are zstd of UTF-8"), exceptions)
+            Arc::new(WordNet::parse(synonyms.expect("the embedded synonyms are zstd of UTF-8"), exceptions))
         })
     }
 
@@ -81,6 +81,11 @@ impl WordNet {
     pub fn senses(&self, base: &str, pos: Pos) -> Option<impl Iterator<Item = impl Iterator<Item = &str>>> {
         let place = self.entries.get(base)?[pos as usize].clone()?;
         Some(self.text[place].split('|').map(|sense| sense.split(' ')))
+    }
+
+    /// The lexicon's own copy of a base form.
+    pub fn headword(&self, base: &str) -> Option<&str> {
+        self.entries.get_key_value(base).map(|(word, _)| &**word)
     }
 
     pub fn has(&self, base: &str, pos: Pos) -> bool {

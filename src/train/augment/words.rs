@@ -49,6 +49,11 @@ impl<'a> Words<'a> {
         &self.text[self.words[index].place.clone()]
     }
 
+    /// Its bytes in the text.
+    pub fn place(&self, index: usize) -> Range<usize> {
+        self.words[index].place.clone()
+    }
+
     pub fn kind(&self, index: usize) -> Kind {
         self.words[index].kind
     }
@@ -68,6 +73,20 @@ impl<'a> Words<'a> {
             text.push_str(word(index));
         }
         text.push_str(self.gap(self.len()));
+        text
+    }
+
+    /// The text with each piece put right before its word; places in rising order.
+    pub fn with_before<'b>(&self, pieces: impl Iterator<Item = (usize, &'b str)>) -> String {
+        let mut text = String::with_capacity(self.text.len() + 16);
+        let mut done = 0;
+        for (index, piece) in pieces {
+            let at = self.words[index].place.start;
+            text.push_str(&self.text[done..at]);
+            text.push_str(piece);
+            done = at;
+        }
+        text.push_str(&self.text[done..]);
         text
     }
 

@@ -94,7 +94,13 @@ impl Maker {
                 return None;
             }
             let variant = self.augmenter.apply(epoch, index, example);
-            if let Err(error) = self.encoder.append(&variant, &mut tokens) {
+            let done = match self.augmenter.cutoff() {
+                None => self.encoder.append(&variant, &mut tokens),
+                Some(cutoff) => self
+                    .encoder
+                    .append_part(&variant, &mut tokens, |pieces| cutoff.kept(epoch, index, &variant, pieces)),
+            };
+            if let Err(error) = done {
                 return Some(Err(error));
             }
         }

@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use epochs::Epochs;
 pub use split::batches;
-pub use tokens::{Encoder, Tokens};
+pub use tokens::{Encoder, Piece, Tokens};
 
 use table::{Columns, Row};
 

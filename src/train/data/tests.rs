@@ -260,7 +260,7 @@ fn tokens_are_made_once_for_all_splits() {
 
 #[test]
 fn a_cache_entry_is_taken_whole_or_not_at_all() {
-    let tokens = Tokens { ids: vec![2, 70_000, 3, 2, 3], types: vec![0, 0, 1, 0, 0], offsets: vec![0, 3, 5] };
+    let tokens = Tokens::whole(vec![2, 70_000, 3, 2, 3], vec![0, 0, 1, 0, 0], vec![0, 3, 5]);
     let bytes = tokens.to_bytes();
     assert_eq!(Tokens::from_bytes(&bytes), Some(tokens));
     for cut in 0..bytes.len() {
@@ -352,7 +352,8 @@ fn epochs_are_a_function_of_the_epoch() {
     let config = DataConfig { limit: Some(150), ..config("embedded:tweets") };
     let train = load(&config, MODEL, &Memory::default()).unwrap().train;
     let epochs = |first| {
-        let methods = [Augmentation::Synonym { rate: 0.2 }, Augmentation::RandomSwap { rate: 0.1 }];
+        let methods =
+            [Augmentation::RandomInsertion { rate: 0.2, wordnet: None }, Augmentation::RandomSwap { rate: 0.1 }];
         Epochs::new(&train, Augmenter::new(&methods, 5).unwrap(), || encoder(&config, MODEL), first).unwrap()
     };
     let mut straight = epochs(0);

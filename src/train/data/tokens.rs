@@ -3,6 +3,8 @@
 //! Guarantees: equal to what transformers' fast tokenizers make of the same text and `max_length` (padding off,
 //! truncation longest first), in the examples' order, whatever the number of threads.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 use tokenizers::processors::bert::BertProcessing;
 use tokenizers::{EncodeInput, PostProcessor, Tokenizer, TruncationParams};
@@ -17,17 +19,26 @@ pub struct Tokens {
     pub ids: Vec<u32>,
     /// 0 for the first sentence, 1 for the second; as long as `ids`.
     pub types: Vec<u8>,
+    /// Place of each token in its text as tokenised; where tokens were left out, places are missing. As long as `ids`.
+    pub positions: Vec<u32>,
     /// One more than there are examples, from 0.
     pub offsets: Vec<u32>,
 }
 
 impl Default for Tokens {
     fn default() -> Self {
-        Self { ids: Vec::new(), types: Vec::new(), offsets: vec![0] }
+        Self { ids: Vec::new(), types: Vec::new(), positions: Vec::new(), offsets: vec![0] }
     }
 }
 
 impl Tokens {
+    /// Whole examples, nothing left out.
+    #[must_use]
+    pub fn whole(ids: Vec<u32>, types: Vec<u8>, offsets: Vec<u32>) -> Self {
+        let positions = offsets.windows(2).flat_map(|bounds| 0..bounds[1] - bounds[0]).collect();
+        Self { ids, types, positions, offsets }
+    }
+
     /// Examples.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -51,19 +62,16 @@ impl Tokens {
     pub fn select(&self, indices: &[u32]) -> Self {
         let mut selected = Self::default();
         for &index in indices {
-            let (ids, types) = self.get(index as usize);
-            selected.push(ids, types);
+            let range = self.offsets[index as usize] as usize..self.offsets[index as usize + 1] as usize;
+            selected.ids.extend_from_slice(&self.ids[range.clone()]);
+            selected.types.extend_from_slice(&self.types[range.clone()]);
+            selected.positions.extend_from_slice(&self.positions[range]);
+            selected.offsets.push(selected.ids.len() as u32);
         }
         selected
     }
 
-    fn push(&mut self, ids: &[u32], types: &[u8]) {
-        self.ids.extend_from_slice(ids);
-        self.types.extend_from_slice(types);
-        self.offsets.push(self.ids.len() as u32);
-    }
-
-    /// The form for the cache: a mark, blake3 of what follows, two counts, then offsets, ids (little-endian), types.
+    /// The form for the cache, of whole examples: a mark, blake3 of what follows, two counts, then offsets, ids (little-endian), types.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         let mut body = Vec::with_capacity(8 + 4 * self.offsets.len() + 5 * self.ids.len());
         for number in [self.len() as u32, self.ids.len() as u32].iter().chain(&self.offsets).chain(&self.ids) {
@@ -84,7 +92,7 @@ impl Tokens {
         let (examples, tokens) = (counts[0] as usize, counts[1] as usize);
         let (offsets, rest) = rest.split_at_checked(4 * (examples + 1))?;
         let (ids, types) = rest.split_at_checked(4 * tokens)?;
-        (types.len() == tokens).then(|| Self { ids: numbers(ids), types: types.to_vec(), offsets: numbers(offsets) })
+        (types.len() == tokens).then(|| Self::whole(numbers(ids), types.to_vec(), numbers(offsets)))
     }
 }
 
@@ -144,25 +152,59 @@ impl Encoder {
             all.offsets.extend(part.offsets[1..].iter().map(|end| start + end));
             all.ids.extend(part.ids);
             all.types.extend(part.types);
+            all.positions.extend(part.positions);
         }
         Ok(all)
     }
 
     /// Puts one example behind those in `tokens`.
     pub fn append(&self, example: &Example, tokens: &mut Tokens) -> Result<(), TrainError> {
-        let input = match &example.pair {
-            Some(pair) => EncodeInput::from((example.text.as_str(), pair.as_str())),
-            None => EncodeInput::from(example.text.as_str()),
-        };
-        let encoding = self
-            .tokenizer
-            .encode_fast(input, true)
-            .map_err(|error| TrainError::Input(format!("a text cannot be tokenised: {error}")))?;
+        let encoding = self.tokenizer.encode_fast(input(example), true).map_err(|error| untokenised(&*error))?;
         tokens.ids.extend_from_slice(encoding.get_ids());
         tokens.types.extend(encoding.get_type_ids().iter().map(|&kind| kind as u8));
+        tokens.positions.extend(0..encoding.len() as u32);
         tokens.offsets.push(tokens.ids.len() as u32);
         Ok(())
     }
+
+    /// As [`Encoder::append`], but of the tokens only those that `kept` says, asked with each token's [`Piece`].
+    pub fn append_part(
+        &self,
+        example: &Example,
+        tokens: &mut Tokens,
+        kept: impl FnOnce(&[Option<Piece>]) -> Vec<bool>,
+    ) -> Result<(), TrainError> {
+        let encoding = self.tokenizer.encode(input(example), true).map_err(|error| untokenised(&*error))?;
+        let sides = encoding.get_sequence_ids();
+        let pieces: Vec<Option<Piece>> = sides
+            .iter()
+            .zip(encoding.get_offsets())
+            .map(|(side, &(start, end))| Some(((*side)?, start..end)))
+            .collect();
+        let kept = kept(&pieces);
+        for place in (0..encoding.len()).filter(|&place| kept.get(place) != Some(&false)) {
+            tokens.ids.push(encoding.get_ids()[place]);
+            tokens.types.push(encoding.get_type_ids()[place] as u8);
+            tokens.positions.push(place as u32);
+        }
+        tokens.offsets.push(tokens.ids.len() as u32);
+        Ok(())
+    }
+}
+
+/// Where a token stands: which of an example's texts (0, or 1 for the second of a pair), and its bytes there. Special
+/// tokens stand nowhere.
+pub type Piece = (usize, Range<usize>);
+
+fn input(example: &Example) -> EncodeInput<'_> {
+    match &example.pair {
+        Some(pair) => EncodeInput::from((example.text.as_str(), pair.as_str())),
+        None => EncodeInput::from(example.text.as_str()),
+    }
+}
+
+fn untokenised(error: &(dyn std::error::Error + Send + Sync)) -> TrainError {
+    TrainError::Input(format!("a text cannot be tokenised: {error}"))
 }
 
 #[cfg(test)]
@@ -236,6 +278,31 @@ mod tests {
             encoder.append(text, &mut one_by_one).unwrap();
         }
         assert_eq!(one_by_one, tokens);
+    }
+
+    #[test]
+    fn tokens_left_out_leave_their_places() {
+        let encoder = Encoder::new("test", EMBEDDED, 16, true).unwrap();
+        let mut tokens = Tokens::default();
+        let text = example("Unbelievably good day", Some("née"));
+        encoder.append(&text, &mut tokens).unwrap();
+        let whole = tokens.clone();
+        encoder
+            .append_part(&text, &mut tokens, |pieces| {
+                let shown: Vec<&str> = pieces
+                    .iter()
+                    .map(|piece| piece.clone().map_or("-", |(side, at)| &[&*text.text, "née"][side][at]))
+                    .collect();
+                assert_eq!(shown, ["-", "Un", "bel", "ie", "va", "bly", "good", "day", "-", "né", "e", "-"]);
+                (0..pieces.len()).map(|place| place != 3 && place != 7).collect()
+            })
+            .unwrap();
+        assert_eq!(tokens.offsets, [0, 12, 22]);
+        assert_eq!(tokens.positions[12..], [0, 1, 2, 4, 5, 6, 8, 9, 10, 11]);
+        assert!((12..22).all(|i| tokens.ids[i] == whole.ids[tokens.positions[i] as usize]));
+        assert_eq!(tokens.select(&[1]).positions, tokens.positions[12..]);
+        encoder.append_part(&text, &mut tokens, |pieces| vec![true; pieces.len()]).unwrap();
+        assert_eq!(tokens.select(&[2]), whole);
     }
 
     #[test]

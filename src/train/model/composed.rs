@@ -10,6 +10,7 @@ use candle_core::{D, Result, Tensor};
 
 use super::parameters::{Layer, Pair};
 use super::{Pass, Place, Rows};
+use crate::train::batch::Mix;
 use crate::train::kernels::activation::Activation;
 use crate::train::kernels::dropout::{Dropout, Mask};
 use crate::trial::Pooling;
@@ -22,7 +23,7 @@ pub fn logits(pass: &Pass) -> Result<Vec<f32>> {
 /// Forward and backward of a training pass; the loss.
 pub fn train(pass: &Arc<Pass>) -> Result<f64> {
     let training = pass.training.as_ref().ok_or_else(|| candle_core::Error::Msg("a loss in evaluation".into()))?;
-    let loss = (loss(&scores(pass)?, &pass.batch.labels, training.smoothing)? * training.weight)?;
+    let loss = (loss(pass, &scores(pass)?, training.smoothing)? * training.weight)?;
     let mut gradients = loss.backward()?;
     for (i, parameter) in pass.model.parameters.iter().enumerate().filter(|(_, p)| p.trainable) {
         if let Some(gradient) = gradients.remove(&parameter.value) {
@@ -33,10 +34,16 @@ pub fn train(pass: &Arc<Pass>) -> Result<f64> {
 }
 
 /// Sum of the sequences' cross-entropies.
-fn loss(scores: &Tensor, labels: &[u32], smoothing: f64) -> Result<Tensor> {
+fn loss(pass: &Pass, scores: &Tensor, smoothing: f64) -> Result<Tensor> {
     let log = candle_nn::ops::log_softmax(scores, D::Minus1)?;
-    let labels = Tensor::new(labels, scores.device())?.unsqueeze(1)?;
-    let nll = log.gather(&labels, 1)?.sum_all()?.neg()?;
+    let own = Tensor::new(&*pass.batch.labels, scores.device())?.unsqueeze(1)?;
+    let mut hits = log.gather(&own, 1)?;
+    if let Some(mix) = pass.mix() {
+        let partners = own.index_select(&Tensor::new(&*mix.partners, scores.device())?, 0)?;
+        let shares = shares(mix, scores)?;
+        hits = (hits.mul(&shares)? + log.gather(&partners, 1)?.mul(&(1.0 - &shares)?)?)?;
+    }
+    let nll = hits.sum_all()?.neg()?;
     let mean = (log.sum_all()?.neg()? / scores.dim(1)? as f64)?;
     (nll * (1.0 - smoothing))? + (mean * smoothing)?
 }
@@ -61,11 +68,24 @@ fn scores(pass: &Pass) -> Result<Tensor> {
             None => hidden,
         },
     };
+    let features = match pass.mix() {
+        Some(mix) => {
+            let partners = features.index_select(&Tensor::new(&*mix.partners, features.device())?, 0)?;
+            let shares = shares(mix, &features)?;
+            (features.broadcast_mul(&shares)? + partners.broadcast_mul(&(1.0 - &shares)?)?)?
+        }
+        None => features,
+    };
     let features = match pass.dropout(Place::Classifier) {
         Some(dropout) => masked(&features, &dropout, &pass.offsets(Rows::First))?,
         None => features,
     };
     linear(pass, model.index.classifier, &features)
+}
+
+/// `[sequences, 1]`.
+fn shares(mix: &Mix, like: &Tensor) -> Result<Tensor> {
+    Tensor::new(&*mix.shares, like.device())?.to_dtype(like.dtype())?.unsqueeze(1)
 }
 
 fn value(pass: &Pass, parameter: usize) -> &Tensor {

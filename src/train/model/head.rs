@@ -1,4 +1,4 @@
-//! The head on the CPU: pooling, dropout, classifier, cross-entropy; a last operation whose result is the loss.
+//! The head on the CPU: pooling, mixing, dropout, classifier, cross-entropy; a last operation whose result is the loss.
 
 use std::sync::Arc;
 
@@ -50,6 +50,9 @@ fn forward(pass: &Pass, hidden: &[f32]) -> Result<Kept> {
         }
         (Pooling::Cls | Pooling::Pooler, _) => (hidden.to_vec(), Vec::new()),
     };
+    if let Some(mix) = pass.mix() {
+        features = mix.forward(&features, pass.model.config.hidden);
+    }
     drop_out(pass, &mut features);
     let logits = model.linear(model.index.classifier, &features)?;
     Ok(Kept { features, pooled, logits })
@@ -109,8 +112,12 @@ impl CustomOp1 for Head {
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let Training { weight, smoothing, .. } = *self.training()?;
         let kept = forward(&self.pass, slice(storage, layout)?)?;
-        let rows = kept.logits.chunks_exact(self.pass.model.classes).zip(&self.pass.batch.labels);
-        let total: f64 = rows.map(|(row, &label)| loss::cross_entropy(row, label as usize, smoothing)).sum();
+        let mut total = 0.0;
+        for (sequence, row) in kept.logits.chunks_exact(self.pass.model.classes).enumerate() {
+            for (label, share) in self.pass.batch.targets(sequence) {
+                total += share * loss::cross_entropy(row, label, smoothing);
+            }
+        }
         self.saved.put(kept);
         Ok((CpuStorage::F32(vec![(weight * total) as f32]), Shape::from(())))
     }
@@ -120,13 +127,21 @@ impl CustomOp1 for Head {
         let (pass, model, lane) = (&*self.pass, &*self.pass.model, self.pass.lane()?);
         let Training { weight, smoothing, .. } = *self.training()?;
         let weight = weight * f64::from(gradient.to_scalar::<f32>()?);
-        let rows = kept.logits.chunks_exact(model.classes).zip(&pass.batch.labels);
-        let dlogits: Vec<f32> =
-            rows.flat_map(|(row, &label)| loss::backward(row, label as usize, smoothing, weight)).collect();
+        let mut dlogits = vec![0.0; kept.logits.len()];
+        let rows = kept.logits.chunks_exact(model.classes).zip(dlogits.chunks_exact_mut(model.classes));
+        for (sequence, (row, sums)) in rows.enumerate() {
+            for (label, share) in pass.batch.targets(sequence) {
+                let gradient = loss::backward(row, label, smoothing, weight * share);
+                sums.iter_mut().zip(gradient).for_each(|(sum, d)| *sum += d);
+            }
+        }
         lane.linear(model.index.classifier, &dlogits, &kept.features);
         let mut dfeatures = kept.features;
         model.linear_input(model.index.classifier, &dlogits, &mut dfeatures, Write::Replace)?;
         drop_out(pass, &mut dfeatures);
+        if let Some(mix) = pass.mix() {
+            dfeatures = mix.backward(&dfeatures, model.config.hidden);
+        }
         if let Some(pooler) = model.index.pooler {
             dfeatures.iter_mut().zip(&kept.pooled).for_each(|(d, y)| *d *= 1.0 - y * y);
             lane.linear(pooler, &dfeatures, &host(arg)?);

@@ -28,7 +28,7 @@ use self::lane::Lane;
 pub use self::parameters::Parameter;
 use self::parameters::{Index, Tensors, Wanted};
 use crate::train::TrainError;
-use crate::train::batch::MicroBatch;
+use crate::train::batch::{MicroBatch, Mix};
 use crate::train::kernels::dropout::Dropout;
 use crate::train::random::Random;
 use crate::trial::{ModelConfig, Pooling};
@@ -99,7 +99,7 @@ impl Bert {
 
     /// Refuses tokens that the checkpoint has no vector for.
     pub fn check(&self, tokens: &crate::train::data::Tokens) -> Result<(), TrainError> {
-        let longest = tokens.offsets.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0) as usize;
+        let longest = tokens.positions.iter().max().map_or(0, |last| *last as usize + 1);
         if longest > self.config.positions {
             let known = self.config.positions;
             return Err(TrainError::Input(format!(
@@ -193,6 +193,11 @@ impl Pass {
     pub fn train(self) -> Result<f64, TrainError> {
         let pass = Arc::new(self);
         Ok(if pass.model.composed { composed::train(&pass)? } else { blocks::train(&pass)? })
+    }
+
+    /// How pooled outputs are mixed; in training alone.
+    fn mix(&self) -> Option<&Mix> {
+        self.batch.mix.as_ref().filter(|_| self.training.is_some())
     }
 
     fn dropout(&self, place: Place) -> Option<Dropout> {

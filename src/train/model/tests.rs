@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::lane::Lane;
 use super::{Bert, Pass, Place, Training};
-use crate::train::batch::MicroBatch;
+use crate::train::batch::{MicroBatch, Mix};
 use crate::train::kernels::add;
 use crate::train::optim::words::RowGradients;
 use crate::train::random::{Purpose, Random};
@@ -81,11 +81,14 @@ proptest! {
         dropout in prop::sample::select(vec![0.0, 0.25]),
         smoothing in prop::sample::select(vec![0.0, 0.1]),
         freeze in 0usize..=2,
+        mixed in any::<bool>(),
         seed in any::<u64>(),
     ) {
         let checkpoint = Checkpoint::random(seed, &format!(r#", "hidden_act": "{act}""#));
         let wanted = ModelConfig { pooling: Some(pooling), dropout: Some(dropout), freeze, ..config().model };
-        agree(both(&checkpoint, &wanted, &batch(seed, &lengths, 50, 3), smoothing));
+        let mut micro = batch(seed, &lengths, 50, 3);
+        micro.mix = mixed.then(|| Mix::draw(Random::new(seed, Purpose::Mixup), &micro.places, 1.0));
+        agree(both(&checkpoint, &wanted, &micro, smoothing));
     }
 }
 
@@ -128,6 +131,64 @@ fn a_frozen_part_has_no_gradient_and_no_dropout() {
     }
     for place in [Place::Attention(1), Place::AttentionOutput(1), Place::Output(1), Place::Classifier] {
         assert!(pass.dropout(place).is_some(), "{place:?}");
+    }
+}
+
+#[test]
+fn mixing_is_of_pooled_outputs_and_labels_and_in_training_alone() {
+    let checkpoint = Checkpoint::random(4, "");
+    let settings = config();
+    let plain = batch(7, &[5, 3], 50, 3);
+    let loss = |micro: &MicroBatch| slopes(checkpoint.bert(&settings, 3), micro, 0.0).0;
+    let mixed = |partners: [u32; 2], shares: [f64; 2]| MicroBatch {
+        mix: Some(Mix { partners: partners.to_vec(), shares: shares.to_vec() }),
+        ..plain.clone()
+    };
+    let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-6 * b, "{a} instead of {b}");
+    close(loss(&mixed([0, 1], [0.3, 0.6])), loss(&plain));
+    close(loss(&mixed([1, 0], [1.0, 1.0])), loss(&plain));
+    // A sequence that is all its partner's is the partner: output and label have changed places together.
+    close(loss(&mixed([1, 0], [0.0, 0.0])), loss(&plain));
+    assert!((loss(&mixed([1, 0], [0.5, 0.5])) - loss(&plain)).abs() > 1e-4);
+    let model = Arc::new(checkpoint.bert(&settings, 3));
+    let score =
+        |batch: MicroBatch| Pass { model: model.clone(), batch: Arc::new(batch), training: None }.logits().unwrap();
+    assert_eq!(score(mixed([1, 0], [0.5, 0.5])), score(plain.clone()));
+}
+
+/// Leaving tokens out of a packed sequence is masking them: candle-transformers is given the whole and a mask.
+#[test]
+fn tokens_left_out_are_masked_out_of_attention_and_input() {
+    use candle_transformers::models::bert::{BertModel, Config};
+
+    let checkpoint = Checkpoint::embedded();
+    let mut settings = config();
+    settings.model.pooling = Some(Pooling::Mean);
+    let model = checkpoint.bert(&settings, 3);
+    let whole = batch(4, &[12], 8192, 3);
+    let kept: Vec<usize> = vec![0, 1, 3, 4, 7, 8, 9, 11];
+    let part = MicroBatch {
+        ids: kept.iter().map(|&i| whole.ids[i]).collect(),
+        types: vec![0; kept.len()],
+        positions: kept.iter().map(|&i| i as u32).collect(),
+        offsets: vec![0, kept.len() as u32],
+        ..whole.clone()
+    };
+    let oracle: Config = serde_json::from_slice(&checkpoint.config).unwrap();
+    let vars =
+        candle_nn::VarBuilder::from_buffered_safetensors(checkpoint.weights.clone(), DType::F32, &Device::Cpu).unwrap();
+    let oracle = BertModel::load(vars, &oracle).unwrap();
+    let ids = Tensor::new(whole.ids.as_slice(), &Device::Cpu).unwrap().unsqueeze(0).unwrap();
+    let mask: Vec<u32> = (0..12).map(|i| u32::from(kept.contains(&i))).collect();
+    let mask = Tensor::new(mask, &Device::Cpu).unwrap().unsqueeze(0).unwrap();
+    let hidden = oracle.forward(&ids, &ids.zeros_like().unwrap(), Some(&mask)).unwrap().squeeze(0).unwrap();
+    let rows = Tensor::new(kept.iter().map(|&i| i as u32).collect::<Vec<_>>(), &Device::Cpu).unwrap();
+    let pooled = hidden.index_select(&rows, 0).unwrap().mean_keepdim(0).unwrap();
+    let classifier = &model.parameters[model.index.classifier.weight].value;
+    let expected: Vec<f32> = pooled.matmul(&classifier.t().unwrap()).unwrap().flatten_all().unwrap().to_vec1().unwrap();
+    let ours = Pass { model: Arc::new(model), batch: Arc::new(part), training: None }.logits().unwrap();
+    for (a, b) in ours.iter().zip(&expected) {
+        assert!((a - b).abs() < 1e-5, "{ours:?} instead of {expected:?}");
     }
 }
 
@@ -183,6 +244,7 @@ fn sequences_packed_together_score_as_alone() {
                 offsets: vec![0, lengths[s] as u32],
                 labels: vec![0],
                 places: vec![0],
+                mix: None,
             };
             for (a, b) in score(single).iter().zip(alone) {
                 assert!((a - b).abs() < 1e-5);
@@ -208,6 +270,7 @@ fn dropout_does_not_depend_on_how_a_batch_is_cut() {
                 offsets: vec![0, span.len() as u32],
                 labels: vec![whole.labels[s]],
                 places: vec![s as u32],
+                mix: None,
             };
             slopes(load(), &part, 0.0).0
         })

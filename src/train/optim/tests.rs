@@ -96,6 +96,7 @@ fn words(step: u64, ids: &[u32]) -> WordGradient {
         offsets: vec![0, ids.len() as u32],
         labels: vec![0],
         places: vec![0],
+        mix: None,
     };
     WordGradient { batch: Arc::new(batch), values: gradient(step, 0, ids.len() * 24) }
 }
