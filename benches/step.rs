@@ -233,6 +233,7 @@ fn even(length: usize, k: u64) -> Vec<Arc<MicroBatch>> {
             labels: piece.clone().map(|s| s as u32 % 3).collect(),
             places: piece.map(|s| s as u32).collect(),
             mix: None,
+            frozen: None,
         })
     };
     split(&[length; BATCH], 1).into_iter().map(cut).collect()

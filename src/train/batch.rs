@@ -26,6 +26,8 @@ pub struct MicroBatch {
     pub places: Vec<u32>,
     /// How the sequences are mixed in training; None: not.
     pub mix: Option<Mix>,
+    /// What the frozen part of the model gives for these tokens ([`super::frozen`]); None: it is still to be computed.
+    pub frozen: Option<Vec<f32>>,
 }
 
 /// Mixup (Zhang et al. 2018) of a micro-batch: the pooled output of sequence i becomes `shares[i]` of its own and the rest
@@ -83,6 +85,7 @@ impl MicroBatch {
             labels: examples.iter().map(|&example| labels(example)).collect(),
             places: (place..place + examples.len()).map(|place| place as u32).collect(),
             mix: None,
+            frozen: None,
         };
         for &example in examples {
             let span = span(tokens, example);
@@ -114,6 +117,24 @@ impl MicroBatch {
         };
         std::iter::once((own, share)).chain(other)
     }
+}
+
+/// Cuts `examples` in their order into pieces of at most [`MICRO_BATCH_TOKENS`] each, or of one example.
+pub fn pieces(examples: &[u32], tokens: &Tokens) -> Vec<Range<usize>> {
+    let mut pieces = Vec::new();
+    let (mut first, mut sum) = (0, 0);
+    for (i, &example) in examples.iter().enumerate() {
+        let n = length(tokens, example);
+        if i > first && sum + n > MICRO_BATCH_TOKENS {
+            pieces.push(first..i);
+            (first, sum) = (i, 0);
+        }
+        sum += n;
+    }
+    if first < examples.len() {
+        pieces.push(first..examples.len());
+    }
+    pieces
 }
 
 /// Where `example` lies in `tokens`.

@@ -157,6 +157,24 @@ impl Engine {
         batches: &[Arc<MicroBatch>],
         interrupted: &dyn Fn() -> bool,
     ) -> Result<Option<Vec<Vec<f32>>>, TrainError> {
+        self.evaluate(batches, interrupted, Pass::logits)
+    }
+
+    /// What the frozen part of the model gives for every micro-batch. None if `interrupted` said so.
+    pub fn frozen(
+        &mut self,
+        batches: &[Arc<MicroBatch>],
+        interrupted: &dyn Fn() -> bool,
+    ) -> Result<Option<Vec<Vec<f32>>>, TrainError> {
+        self.evaluate(batches, interrupted, Pass::frozen)
+    }
+
+    fn evaluate(
+        &mut self,
+        batches: &[Arc<MicroBatch>],
+        interrupted: &dyn Fn() -> bool,
+        run_pass: fn(Pass) -> Result<Vec<f32>, TrainError>,
+    ) -> Result<Option<Vec<Vec<f32>>>, TrainError> {
         self.catch_up(batches.iter().map(|micro| &**micro))?;
         let width = if self.model.composed { 1 } else { self.pool.current_num_threads().min(batches.len().max(1)) };
         let model = &self.model;
@@ -166,7 +184,7 @@ impl Engine {
                 if stop.load(Ordering::Relaxed) {
                     break;
                 }
-                results.push(Pass { model: model.clone(), batch: micro.clone(), training: None }.logits()?);
+                results.push(run_pass(Pass { model: model.clone(), batch: micro.clone(), training: None })?);
             }
             Ok(results)
         })?;

@@ -7,9 +7,10 @@
 use std::sync::Arc;
 
 use super::TrainError;
-use super::batch::{MICRO_BATCH_TOKENS, MicroBatch, length};
+use super::batch::{MicroBatch, length, pieces};
 use super::data::{Dataset, Split};
 use super::engine::Engine;
+use super::frozen::{Frozen, FrozenSplits};
 use super::kernels::loss::cross_entropy;
 use super::random::{Purpose, Random};
 use crate::trial::EvalRow;
@@ -28,8 +29,9 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
-    /// All of `dataset.eval`, and a sample of `dataset.train` that depends on `seed` alone.
-    pub fn new(dataset: &Dataset, seed: u64) -> Self {
+    /// All of `dataset.eval`, and a sample of `dataset.train` that depends on `seed` alone; with what the frozen part of
+    /// the model gives for them, where that is known.
+    pub fn new(dataset: &Dataset, seed: u64, frozen: &FrozenSplits) -> Self {
         let held_out: Vec<u32> = (0..dataset.eval.examples.len() as u32).collect();
         let mut probe: Vec<u32> = (0..dataset.train.examples.len() as u32).collect();
         Random::new(seed, Purpose::Probe).shuffle(&mut probe);
@@ -42,29 +44,24 @@ impl Evaluation {
             held_out: held_out.len(),
             classes: dataset.labels.len(),
         };
-        evaluation.add(&dataset.eval, &held_out);
-        evaluation.add(&dataset.train, &probe);
+        evaluation.add(&dataset.eval, &held_out, frozen.eval.as_deref());
+        evaluation.add(&dataset.train, &probe, frozen.train.as_deref());
         evaluation
     }
 
-    fn add(&mut self, split: &Split, examples: &[u32]) {
+    fn add(&mut self, split: &Split, examples: &[u32], frozen: Option<&Frozen>) {
         let base = self.labels.len();
         let label = |example: u32| split.examples[example as usize].label;
         self.labels.extend(examples.iter().map(|&example| label(example)));
         let mut places: Vec<usize> = (0..examples.len()).collect();
         places.sort_by_key(|&place| length(&split.tokens, examples[place]));
-        let mut rest = &places[..];
-        while !rest.is_empty() {
-            let mut tokens = 0;
-            let fits = rest.iter().take_while(|&&place| {
-                tokens += length(&split.tokens, examples[place]);
-                tokens <= MICRO_BATCH_TOKENS
-            });
-            let (now, later) = rest.split_at(fits.count().max(1));
-            let chosen: Vec<u32> = now.iter().map(|&place| examples[place]).collect();
-            self.batches.push(Arc::new(MicroBatch::pack(&split.tokens, &chosen, label, 0)));
-            self.order.push(now.iter().map(|place| base + place).collect());
-            rest = later;
+        let sorted: Vec<u32> = places.iter().map(|&place| examples[place]).collect();
+        for piece in pieces(&sorted, &split.tokens) {
+            let chosen = &sorted[piece.clone()];
+            let mut micro = MicroBatch::pack(&split.tokens, chosen, label, 0);
+            micro.frozen = frozen.map(|frozen| frozen.rows(chosen));
+            self.batches.push(Arc::new(micro));
+            self.order.push(places[piece].iter().map(|place| base + place).collect());
         }
     }
 

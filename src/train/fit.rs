@@ -9,6 +9,7 @@ use super::batch::{MicroBatch, Mix, length, paired, split};
 use super::data::{self, Dataset, Tokens};
 use super::engine::{Engine, Objective};
 use super::evaluate::Evaluation;
+use super::frozen::FrozenSplits;
 use super::random::{Purpose, Random};
 use super::{Sink, TrainError, checkpoint};
 use crate::trial::{
@@ -99,6 +100,7 @@ pub struct Fit<'a> {
     /// Learning rate of step k (from 0) after evaluations of these losses.
     pub rate: &'a dyn Fn(u64, &[Option<f32>]) -> f64,
     pub checkpoint_every: CheckpointEvery,
+    pub frozen: FrozenSplits,
 }
 
 /// How the loop ended.
@@ -140,7 +142,7 @@ pub fn fit<'a>(
     };
     let rows = fit.dataset.train.examples.len();
     let run = Run {
-        evaluation: Evaluation::new(fit.dataset, fit.config.data.seed),
+        evaluation: Evaluation::new(fit.dataset, fit.config.data.seed, &fit.frozen),
         steps: fit.config.length.steps(rows, fit.config.batch_size),
         eval_every: fit.config.eval_every.steps(steps_per_epoch(rows, fit.config.batch_size)).max(1),
         before: progress.seconds,
@@ -242,6 +244,7 @@ impl Run<'_> {
         let mixing = Random::new(config.seed, Purpose::Mixup).at(k);
         let pack = |piece: std::ops::Range<usize>| {
             let mut micro = MicroBatch::pack(&tokens, &chosen[piece.clone()], label, piece.start);
+            micro.frozen = self.fit.frozen.train.as_ref().map(|frozen| frozen.rows(&chosen[piece]));
             micro.mix = mixup.map(|alpha| Mix::draw(mixing, &micro.places, alpha));
             Arc::new(micro)
         };

@@ -12,6 +12,7 @@ pub mod device;
 pub mod engine;
 pub mod evaluate;
 pub mod fit;
+pub mod frozen;
 pub mod kernels;
 pub mod model;
 pub mod optim;
@@ -98,16 +99,22 @@ pub fn train(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainError> {
     let first = job.resume.map_or(Ok(0), checkpoint::step)? / per_epoch;
     let augmenter = augment::Augmenter::new(&config.augmentation, config.seed)?;
     let encoder = || data::encoder(&config.data, &config.model.from);
+    let texts_stay = augmenter.is_empty();
     let mut epochs = data::Epochs::new(&dataset.train, augmenter, encoder, first)?;
     let steps = config.length.steps(rows, config.batch_size);
     let schedule = schedule::Schedule::new(&config.scheduler, config.lr, config.warmup.steps(steps), steps);
     let mut engine = engine::Engine::new(model, optim::Settings::new(config), job.threads)?;
+    let mut frozen =
+        |split: &data::Split| frozen::Frozen::new(&mut engine, &split.tokens, job.cache, &|| sink.interrupted());
+    let train = if texts_stay { frozen(&dataset.train)? } else { None };
+    let frozen = frozen::FrozenSplits { train, eval: frozen(&dataset.eval)? };
     let fit = fit::Fit {
         config,
         dataset: &dataset,
         tokens: &mut |epoch| epochs.epoch(epoch),
         rate: &|k, losses| schedule.rate_after(k, losses),
         checkpoint_every: job.checkpoint_every,
+        frozen,
     };
     fit::fit(fit, &mut engine, job.resume, sink)
 }

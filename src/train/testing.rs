@@ -9,6 +9,7 @@ use tokenizers::Tokenizer;
 use super::batch::MicroBatch;
 use super::data::{Dataset, Example, Split, Tokens};
 use super::engine::Engine;
+use super::frozen::FrozenSplits;
 use super::model::Bert;
 use super::optim::Settings;
 use super::random::{Purpose, Random};
@@ -229,7 +230,14 @@ pub fn train_at(
 ) -> Result<Outcome, super::TrainError> {
     let tokens = Arc::new(dataset.train.tokens.clone());
     let checkpoint_every = CheckpointEvery::Seconds(1e9);
-    let given = fit::Fit { config, dataset, tokens: &mut |_| Ok(tokens.clone()), rate, checkpoint_every };
+    let given = fit::Fit {
+        config,
+        dataset,
+        tokens: &mut |_| Ok(tokens.clone()),
+        rate,
+        checkpoint_every,
+        frozen: FrozenSplits::default(),
+    };
     fit::fit(given, engine, resume, sink)
 }
 
@@ -250,5 +258,6 @@ pub fn batch(seed: u64, lengths: &[usize], vocabulary: usize, classes: usize) ->
         labels: (0..lengths.len() as u64).map(|i| random.at(2).below(i, classes) as u32).collect(),
         places: (0..lengths.len() as u32).collect(),
         mix: None,
+        frozen: None,
     }
 }

@@ -21,26 +21,28 @@ use crate::train::kernels::{add, linear};
 
 /// Scores of every sequence, `[sequences, classes]`.
 pub fn logits(pass: &Arc<Pass>) -> Result<Vec<f32>> {
-    let hidden = trunk(pass, 0..pass.model.config.layers, embed(pass, &words(pass)?)?)?;
+    let hidden = trunk(pass, pass.model.freeze..pass.model.config.layers, frozen(pass)?)?;
     super::head::logits(pass, &host(&hidden)?)
+}
+
+/// What the frozen part gives, `[rows, hidden]`.
+pub fn frozen_rows(pass: &Arc<Pass>) -> Result<Vec<f32>> {
+    Ok(host(&frozen(pass)?)?.to_vec())
 }
 
 /// Forward and backward of a training pass; the loss.
 pub fn train(pass: &Arc<Pass>) -> Result<f64> {
     let model = &pass.model;
     let layers = model.config.layers;
-    let words = Var::from_tensor(&words(pass)?)?;
-    let hidden = if model.trains_embeddings() {
-        trunk(pass, 0..layers, embed(pass, &words)?)?
+    let words = model.trains_embeddings().then(|| Var::from_tensor(&words(pass)?)).transpose()?;
+    let hidden = if let Some(words) = &words {
+        trunk(pass, 0..layers, embed(pass, words)?)?
     } else {
-        let fixed = trunk(pass, 0..model.freeze, embed(pass, &words.as_detached_tensor())?)?;
-        trunk(pass, model.freeze..layers, Var::from_tensor(&fixed)?.as_tensor().clone())?
+        trunk(pass, model.freeze..layers, Var::from_tensor(&frozen(pass)?)?.as_tensor().clone())?
     };
     let loss = hidden.apply_op1(super::head::Head::new(pass))?;
     let mut gradients = loss.backward()?;
-    if let (true, Some(gradient), Some(training)) =
-        (model.trains_embeddings(), gradients.remove(&words), &pass.training)
-    {
+    if let (Some(gradient), Some(training)) = (words.and_then(|words| gradients.remove(&words)), &pass.training) {
         training.lane.push_words(WordGradient { batch: pass.batch.clone(), values: host(&gradient)?.to_vec() });
     }
     loss.to_scalar::<f32>().map(f64::from)
@@ -55,6 +57,15 @@ fn words(pass: &Pass) -> Result<Tensor> {
         rows.extend_from_slice(&table[id as usize * width..(id as usize + 1) * width]);
     }
     Tensor::from_vec(rows, (pass.batch.tokens(), width), &pass.model.device)
+}
+
+/// The output of the frozen part, kept or computed; the embeddings where no layer is frozen.
+fn frozen(pass: &Arc<Pass>) -> Result<Tensor> {
+    let Pass { model, batch, .. } = &**pass;
+    if let Some(values) = &batch.frozen {
+        return Tensor::from_slice(values, (values.len() / model.config.hidden, model.config.hidden), &model.device);
+    }
+    trunk(pass, 0..model.freeze, embed(pass, &words(pass)?)?)
 }
 
 fn embed(pass: &Arc<Pass>, words: &Tensor) -> Result<Tensor> {

@@ -126,7 +126,7 @@ impl Bert {
     }
 
     /// The tokens of each sequence that layer `layer` (from 0) gives out.
-    fn rows(&self, layer: usize) -> Rows {
+    pub fn rows(&self, layer: usize) -> Rows {
         let last = layer + 1 == self.config.layers;
         if last && self.pooling != Pooling::Mean { Rows::First } else { Rows::All }
     }
@@ -187,6 +187,12 @@ impl Pass {
     pub fn logits(self) -> Result<Vec<f32>, TrainError> {
         let pass = Arc::new(Self { training: None, ..self });
         Ok(if pass.model.composed { composed::logits(&pass)? } else { blocks::logits(&pass)? })
+    }
+
+    /// What the frozen part gives in evaluation mode, `[rows, hidden]`: the sequences' tokens, or the first of each where
+    /// the last layer is frozen and the pooling reads no more. On the CPU alone.
+    pub fn frozen(self) -> Result<Vec<f32>, TrainError> {
+        Ok(blocks::frozen_rows(&Arc::new(Self { training: None, ..self }))?)
     }
 
     /// Forward and backward: adds this micro-batch's gradients to its lane and returns its share of the loss.

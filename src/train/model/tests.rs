@@ -245,6 +245,7 @@ fn sequences_packed_together_score_as_alone() {
                 labels: vec![0],
                 places: vec![0],
                 mix: None,
+                frozen: None,
             };
             for (a, b) in score(single).iter().zip(alone) {
                 assert!((a - b).abs() < 1e-5);
@@ -271,6 +272,7 @@ fn dropout_does_not_depend_on_how_a_batch_is_cut() {
                 labels: vec![whole.labels[s]],
                 places: vec![s as u32],
                 mix: None,
+                frozen: None,
             };
             slopes(load(), &part, 0.0).0
         })

@@ -97,6 +97,7 @@ fn words(step: u64, ids: &[u32]) -> WordGradient {
         labels: vec![0],
         places: vec![0],
         mix: None,
+        frozen: None,
     };
     WordGradient { batch: Arc::new(batch), values: gradient(step, 0, ids.len() * 24) }
 }
