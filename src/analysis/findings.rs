@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 
 use super::rank::{self, Config, Level, Study};
 use super::{Judgement, Sweep};
-use crate::trial::{Axis, AxisValue, Length};
+use crate::trial::{Axis, AxisValue, Length, rounded_text};
 
 /// A sentence about the sweep.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// Stable name: `best`, `noise`, `onsets`, `failures`, `edge`, `progress`.
+    /// Stable name: `progress`, `best`, `rise`, `noise`, `onsets`, `shapes`, `failures`, `edge`.
     pub id: &'static str,
     pub text: String,
 }
@@ -31,6 +31,7 @@ pub fn findings(sweep: &Sweep, study: &Study) -> Vec<Finding> {
     let found = [
         ("progress", progress(sweep, study)),
         ("best", best(study)),
+        ("rise", rise(study)),
         ("noise", noise(study)),
         ("onsets", onsets(sweep, study)),
         ("shapes", shapes(study)),
@@ -58,24 +59,53 @@ pub fn next(sweep: &Sweep, study: &Study) -> Option<Next> {
         };
         return Some(Next { reason, line });
     }
+    // Which one is best comes before how to train it.
+    let undecided = undecided(sweep, study);
+    if let Some(next) = undecided.clone().filter(|_| is_close(study)) {
+        return Some(next);
+    }
     if study.best().is_some_and(|best| best.judgement.rises().is_some()) {
         let reason = "the best configuration overfits after its best step: stop there".into();
         return Some(Next { reason, line: "stop: {patience: {metric: eval_loss, evals: 3}}".into() });
     }
-    match study.within_noise() {
-        None => Some(Next {
-            reason: "with one seed, noise is unknown: repeat with three".into(),
-            line: "seeds: [1, 2, 3]".into(),
-        }),
-        Some(n) if n > 1 => Some(Next {
-            reason: format!("{n} configurations are within noise of each other: more seeds tell them apart"),
-            line: format!(
-                "seeds: [{}]",
-                (1..=2 * study.seeds.max(2)).map(|s| s.to_string()).collect::<Vec<_>>().join(", ")
-            ),
-        }),
-        Some(_) => None,
+    undecided
+}
+
+/// More seeds, where they would tell configurations apart.
+fn undecided(sweep: &Sweep, study: &Study) -> Option<Next> {
+    let (reason, seeds) = match study.within_noise() {
+        _ if study.configs.len() < 2 => return None,
+        None => ("with one seed, noise is unknown: repeat with three".to_owned(), 3),
+        Some(n) if n > 1 => (
+            format!("{n} configurations are within noise of each other: more seeds tell them apart"),
+            2 * study.seeds.max(2),
+        ),
+        Some(_) => return None,
+    };
+    // Seeds that have been run stay: nothing is trained twice.
+    let mut all: Vec<u64> = Vec::new();
+    for seed in sweep.runs.iter().map(|run| run.trial.config.seed).chain(1..=seeds as u64) {
+        if !all.contains(&seed) && all.len() < seeds {
+            all.push(seed);
+        }
     }
+    let all: Vec<String> = all.iter().map(u64::to_string).collect();
+    Some(Next { reason, line: format!("seeds: [{}]", all.join(", ")) })
+}
+
+/// Whether another configuration is as good as the best, as far as is known: within noise of it, or within delta where
+/// noise is unknown.
+fn is_close(study: &Study) -> bool {
+    rivals(study).next().is_some()
+}
+
+/// The other configurations that are as good as the best, the lowest loss first.
+fn rivals(study: &Study) -> impl Iterator<Item = (&Config, f64)> {
+    let best = study.best().and_then(|best| best.best);
+    study.configs.iter().skip(1).filter(|config| config.complete()).filter_map(move |config| {
+        let behind = config.best?.mean - best?.mean;
+        config.within_noise.unwrap_or(behind <= study.delta).then_some((config, behind))
+    })
 }
 
 fn progress(sweep: &Sweep, study: &Study) -> Option<String> {
@@ -83,7 +113,9 @@ fn progress(sweep: &Sweep, study: &Study) -> Option<String> {
     match (sweep.runs.len(), open) {
         (0, _) => Some("The sweep has no trials.".into()),
         (_, 0) => None,
+        (1, _) => Some("The only trial has not finished yet.".into()),
         (all, open) if open == all => Some(format!("None of the {all} trials has finished yet.")),
+        (all, 1) => Some(format!("1 of {all} trials has not finished; what follows may change.")),
         (all, open) => Some(format!("{open} of {all} trials have not finished; what follows may change.")),
     }
 }
@@ -93,11 +125,30 @@ fn best(study: &Study) -> Option<String> {
     let level = best.best?;
     let accuracy = best.accuracy.map_or_else(String::new, |a| format!(", accuracy {:.1} %", a.mean * 100.0));
     let at = best.best_step.map_or_else(String::new, |step| format!(" at step {step}"));
-    let next = study.configs.get(1).and_then(|second| second.best.map(|level| (second, level)));
-    let margin = next.map_or_else(String::new, |(second, other)| {
-        format!("; {:.3} below the next, {}", other.mean - level.mean, name(second))
+    // One that lost seeds ranks behind, however low the rest: its loss is no margin.
+    let next = study.configs.get(1).filter(|second| second.complete() || !best.complete());
+    let next = next.and_then(|second| second.best.map(|level| (second, level)));
+    let margin = next.map_or_else(String::new, |(second, other)| match other.mean - level.mean {
+        margin if margin < 5e-4 => format!("; to three decimals the next is as good, {}", name(second)),
+        margin => format!("; {margin:.3} below the next, {}", name(second)),
     });
     Some(format!("Best is {} with eval loss {}{at}{accuracy}{margin}.", name(best), written(level)))
+}
+
+/// What to hold against a best configuration that overfits.
+fn rise(study: &Study) -> Option<String> {
+    let best = study.best()?;
+    best.judgement.rises()?;
+    let (last, level) = (best.last?.mean, best.best?.mean);
+    if study.configs.len() < 2 {
+        return Some(format!("It overfits: its eval loss rises from {level:.3} to {last:.3} at the end."));
+    }
+    let steady = rivals(study).find(|(config, _)| config.judgement.rises().is_none());
+    let instead = steady.map_or_else(String::new, |(config, behind)| {
+        let behind = if behind < 5e-4 { "as good".to_owned() } else { format!("{behind:.3} behind") };
+        format!(" With {}, {behind}, it does not rise: the safer choice.", name(config))
+    });
+    Some(format!("It ranks first by its best checkpoint alone, and overfits after it: {last:.3} at the end.{instead}"))
 }
 
 fn noise(study: &Study) -> Option<String> {
@@ -141,6 +192,10 @@ fn onsets(sweep: &Sweep, study: &Study) -> Option<String> {
 fn shapes(study: &Study) -> Option<String> {
     let survivors = || study.configs.iter().filter(|config| config.best.is_some());
     let all = survivors().count();
+    if study.configs.len() < 2 {
+        let late = survivors().any(|config| matches!(config.judgement, Judgement::StillImproving { .. }));
+        return late.then(|| "It still improved in the last 15 % of its steps.".into());
+    }
     let rising = survivors().filter(|config| config.judgement.rises().is_some()).count();
     let late = survivors().filter(|config| matches!(config.judgement, Judgement::StillImproving { .. })).count();
     let mut parts = Vec::new();
@@ -157,14 +212,7 @@ fn shapes(study: &Study) -> Option<String> {
 fn failures(sweep: &Sweep, study: &Study) -> Option<String> {
     let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
     for judgement in study.judgements.iter().filter(|judgement| judgement.failed()) {
-        let kind = match judgement {
-            Judgement::Stuck => "stuck at chance",
-            Judgement::Collapsed { .. } => "collapsed back to chance",
-            Judgement::NotFinite { .. } => "met a NaN",
-            Judgement::Diverged { .. } => "diverged",
-            _ => "failed to run",
-        };
-        *kinds.entry(kind).or_default() += 1;
+        *kinds.entry(judgement.kind()).or_default() += 1;
     }
     if kinds.is_empty() {
         return None;
@@ -173,7 +221,8 @@ fn failures(sweep: &Sweep, study: &Study) -> Option<String> {
     let failed: usize = kinds.values().sum();
     let place = lead_axis(sweep).map(|axis| failures_by_value(sweep, study, axis)).unwrap_or_default();
     let error = common_error(sweep).map_or_else(String::new, |error| format!(" Most frequent error: {error}."));
-    Some(format!("{failed} of {} trials did not learn: {}{place}.{error}", sweep.runs.len(), parts.join(", ")))
+    let trials = if sweep.runs.len() == 1 { "trial" } else { "trials" };
+    Some(format!("{failed} of {} {trials} gave no usable model: {}{place}.{error}", sweep.runs.len(), parts.join(", ")))
 }
 
 /// First line of the error that most trials give.
@@ -188,9 +237,7 @@ fn common_error(sweep: &Sweep) -> Option<&str> {
 /// ` (lr 1e-4: 2 of 8, 3e-4: 8 of 8)`.
 fn failures_by_value(sweep: &Sweep, study: &Study, axis: &Axis) -> String {
     let at = |value: &AxisValue| {
-        let same = |run: &super::Run| {
-            run.trial.values.iter().any(|(key, other)| *key == axis.key && other.value == value.value)
-        };
+        let same = |run: &super::Run| run.trial.value(&axis.key).is_some_and(|other| other.value == value.value);
         let runs = || sweep.runs.iter().zip(&study.judgements).filter(|(run, _)| same(run));
         let failed = runs().filter(|(_, judgement)| judgement.failed()).count();
         (failed > 0).then(|| format!("{}: {failed} of {}", value.text, runs().count()))
@@ -287,15 +334,9 @@ fn written(level: Level) -> String {
     }
 }
 
-/// Two significant digits, as one writes a rate: `3e-6`, `0.15`.
-pub fn short(number: f64) -> String {
-    if number == 0.0 || (0.01..1000.0).contains(&number.abs()) {
-        let digits = if number.abs() < 1.0 { 2 } else { 1 };
-        let text = format!("{number:.digits$}");
-        return if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text };
-    }
-    let text = format!("{number:.1e}");
-    text.replacen(".0e", "e", 1)
+/// A number for a line of a sweep file.
+fn short(number: f64) -> String {
+    rounded_text(number, 2)
 }
 
 #[cfg(test)]
@@ -335,11 +376,5 @@ mod tests {
         Of the configurations that survived, 1 of 1 overfit: their eval loss rises again by more than 0.010.
         => the best configuration overfits after its best step: stop there: stop: {patience: {metric: eval_loss, evals: 3}}
         ");
-    }
-
-    #[test]
-    fn numbers_as_one_writes_them() {
-        let written = [1e-5, 3.333e-6, 3e-4 * 10.0, 0.15, 0.0, 12.0, 3e4].map(short);
-        assert_eq!(written, ["1e-5", "3.3e-6", "3e-3", "0.15", "0", "12", "3e4"]);
     }
 }

@@ -7,7 +7,9 @@ use super::font;
 use super::scene::{Align, Ink, MARGIN, Scene, Text, WIDTH, ink};
 use super::words;
 use crate::analysis::curve::{self, Point, Spread};
-use crate::analysis::{Config, Judgement, Run, Study, Sweep, plateau, rank};
+use crate::analysis::findings::lead_axis;
+use crate::analysis::{Config, Judgement, Run, Study, Sweep, plateau};
+use crate::trial::rounded_text;
 
 /// Facets above this would be too small to read; the best ones are drawn.
 const MOST_FACETS: usize = 12;
@@ -82,7 +84,7 @@ struct Common<'a> {
 
 /// Draws the figure, whatever there is to draw.
 pub fn curves(sweep: &Sweep, study: &Study) -> Scene {
-    let key = facet_axis(sweep);
+    let key = lead_axis(sweep).map(|axis| axis.key.as_str());
     let (facets, left_out) = facets(sweep, study, key);
     let title = match key {
         Some(key) => format!("Loss curves: the best configuration at each {}", words::axis_name(key)),
@@ -129,13 +131,6 @@ pub fn curves(sweep: &Sweep, study: &Study) -> Scene {
     scene.text(Text::new(f64::midpoint(LEFT, WIDTH - MARGIN), top - 14.0, "optimizer step").align(Align::Middle));
     scene.height = key_line(&mut scene, &common, top + 14.0, off_scale) + 4.0;
     scene
-}
-
-/// The learning rate if it varies, else the first axis.
-fn facet_axis(sweep: &Sweep) -> Option<&str> {
-    let mut axes = rank::axes(sweep).map(|axis| axis.key.as_str());
-    let first = axes.next()?;
-    Some(if first == "lr" { first } else { axes.find(|key| *key == "lr").unwrap_or(first) })
 }
 
 /// The panels in the axis' order, and how many values found no room.
@@ -282,8 +277,11 @@ fn header(scene: &mut Scene, common: &Common<'_>, facet: &Facet<'_>, frame: &Fra
     let failed = facet.configs.iter().filter(|config| config.judgement.failed()).count();
     let mut used = 0.0;
     if failed > 0 {
-        let text = format!("{failed} of {} failed", words::count(facet.configs.len(), "config"));
-        let text = Text::new(frame.right, frame.top - 10.0, text).align(Align::Right);
+        let of = facet.configs.len();
+        let kinds = format!("{} of {of}", words::failures(facet.configs.iter().copied()));
+        let short = format!("{failed} of {of} without a result");
+        let fits = font::width(&kinds, 12.0, false) <= 0.5 * space;
+        let text = Text::new(frame.right, frame.top - 10.0, if fits { kinds } else { short }).align(Align::Right);
         used = text.width() + 12.0;
         scene.text(text);
     }
@@ -436,23 +434,9 @@ fn strip(scene: &mut Scene, common: &Common<'_>, config: &Config, frame: &Frame)
     if peak <= 0.0 {
         return;
     }
-    let text = format!("{} {}", if constant { "constant" } else { "peak" }, short(peak));
+    let text = format!("{} {}", if constant { "constant" } else { "peak" }, rounded_text(peak, 3));
     let y = if constant { base - 9.0 } else { base - STRIP + 8.0 };
     scene.text(Text::new(frame.right - 4.0, y, text).align(Align::Right).size(11.0));
-}
-
-/// A rate as one writes it: `3e-5`.
-fn short(rate: f64) -> String {
-    if (0.01..1000.0).contains(&rate) {
-        return words::round(rate);
-    }
-    let text = format!("{rate:.2e}");
-    match text.split_once('e') {
-        Some((digits, exponent)) if digits.contains('.') => {
-            format!("{}e{exponent}", digits.trim_end_matches('0').trim_end_matches('.'))
-        }
-        _ => text,
-    }
 }
 
 /// What the marks mean, and what was cut; returns the y below.

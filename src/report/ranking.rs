@@ -55,9 +55,9 @@ fn counters(scene: &mut Scene, study: &Study, top: f64) -> f64 {
     let of = |id: &str| format!("{} of {all}", count(id));
     let best = study.best().and_then(|config| config.best);
     let noise = match study.within_noise() {
-        Some(n) => words::count(n, "config"),
+        Some(n) if n > 1 => words::count(n - 1, "other"),
         None if best.is_some() => "unknown".into(),
-        None => "none".into(),
+        _ => "none".into(),
     };
     let not_finite = format!("{} of {all}", count("nan") + count("diverged"));
     let mut boxes = vec![
@@ -68,6 +68,9 @@ fn counters(scene: &mut Scene, study: &Study, top: f64) -> f64 {
         ("collapsed later", of("collapsed")),
         ("NaN or diverged", not_finite),
     ];
+    if all == 1 {
+        boxes.retain(|(name, _)| *name != "within noise of best");
+    }
     for (id, name) in [("failed_to_run", "failed to run"), ("unfinished", "unfinished")] {
         if count(id) > 0 {
             boxes.push((name, of(id)));
@@ -217,7 +220,9 @@ impl<'a> Table<'a> {
             if config.judgement.failed() {
                 scene.cross((self.dots_right - 4.0, y), 3.4, ink::FAILED);
             }
-            scene.text(Text::new(self.value, base, "–"));
+            // What they came to is shown, and not ranked.
+            let reached = config.reached.map_or_else(|| "–".to_owned(), |reached| words::loss(reached.0));
+            scene.text(Text::new(self.value, base, reached));
             return;
         };
         let ink = if config.within_noise == Some(true) { ink::TRAIN } else { ink::CONTEXT };
@@ -295,6 +300,7 @@ impl<'a> Table<'a> {
     fn caption(&self, shown: usize) -> Vec<String> {
         let study = self.study;
         let noise = match study.seed_sd {
+            _ if study.configs.len() < 2 => String::new(),
             Some(_) => format!(
                 "Blue: not separable from the best with {} seeds (within 2 pooled standard errors)",
                 study.seeds
@@ -305,11 +311,13 @@ impl<'a> Table<'a> {
             None => String::new(),
         };
         let lost = study.configs.iter().take(shown).any(|config| config.best.is_some() && !config.complete());
+        let reached = study.configs.iter().take(shown).any(|config| config.reached.is_some());
         let more = study.configs.len() - shown;
         let mut parts = vec![
             noise,
             "Green: plateau, orange: rising, diamond: best checkpoint".into(),
             if lost { "2/3: seeds that have ended well, of all".into() } else { String::new() },
+            if reached { "grey numbers: lowest loss of trials that are not ranked".into() } else { String::new() },
             if more > 0 { format!("{more} more in trials.csv") } else { String::new() },
         ];
         parts.extend(self.notes.iter().cloned());

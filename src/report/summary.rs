@@ -1,8 +1,9 @@
 //! `summary.md`: the findings in words, the table of configurations, and the pictures.
 
-use super::words;
+use super::{Origin, words};
 use crate::analysis::findings::{findings, next};
-use crate::analysis::{Config, Study, Sweep, rank};
+use crate::analysis::rank::{self, Level};
+use crate::analysis::{Config, Study, Sweep};
 
 /// A configuration as a row of cells under [`header`]'s names.
 pub fn row(index: usize, sweep: &Sweep, study: &Study, config: &Config) -> Vec<String> {
@@ -10,15 +11,20 @@ pub fn row(index: usize, sweep: &Sweep, study: &Study, config: &Config) -> Vec<S
     let mut cells = vec![(index + 1).to_string()];
     cells.extend(rank::axes(sweep).map(|axis| config.value(&axis.key).map_or_else(dash, |value| value.text.clone())));
     let seeds = format!("{}/{}", config.survivors.len(), config.runs.len());
+    let level = |level: Option<Level>, reached: Option<f64>| match (level, reached) {
+        (Some(level), _) => words::level(level),
+        (None, Some(loss)) => format!("({})", words::loss(loss)),
+        (None, None) => dash(),
+    };
     cells.extend([
-        config.best.map_or_else(dash, words::level),
-        config.last.map_or_else(dash, words::level),
+        level(config.best, config.reached.map(|reached| reached.0)),
+        level(config.last, config.reached.map(|reached| reached.1)),
         config.accuracy.map_or_else(dash, |accuracy| format!("{:.1}", accuracy.mean * 100.0)),
         config.best_step.map_or_else(dash, |step| step.to_string()),
         config.judgement.onset().map_or_else(dash, |step| step.to_string()),
         seeds,
         match config.within_noise {
-            Some(true) => format!("{} (within noise of the best)", config.label(&study.judgements)),
+            Some(true) if index > 0 => format!("{} (within noise of the best)", config.label(&study.judgements)),
             _ => config.label(&study.judgements),
         },
     ]);
@@ -34,7 +40,7 @@ pub fn header(sweep: &Sweep) -> Vec<String> {
 }
 
 /// The page in Markdown.
-pub fn summary(sweep: &Sweep, study: &Study) -> String {
+pub fn summary(sweep: &Sweep, study: &Study, origin: &Origin) -> String {
     let mut text = format!("# {}\n\n", escape(&sweep.name));
     for finding in findings(sweep, study) {
         text.push_str("- ");
@@ -51,15 +57,12 @@ pub fn summary(sweep: &Sweep, study: &Study) -> String {
     for (index, config) in study.configs.iter().enumerate() {
         text.push_str(&line(&row(index, sweep, study, config)));
     }
-    let footer = format!(
-        "\n{}. {}. Losses in nats on the evaluation set{}; mean and standard deviation over the seeds that survived. \
-         Plateau: first step after which the smoothed eval loss (centred local-linear) never improves by more than \
-         delta again. Every trial: [trials.csv](../trials.csv).\n",
-        words::size(sweep, study),
-        words::delta(study),
-        words::interval(study),
+    text.push_str(
+        "\nLosses in nats on the evaluation set; mean and standard deviation over the seeds that survived; in \
+         parentheses the best of trials that are not ranked. Plateau: first step after which the smoothed eval loss \
+         never improves by more than delta again. Every trial: [trials.csv](../trials.csv).\n\n",
     );
-    text + &footer
+    text + &escape(&words::footer(sweep, study, origin).join(" · ")) + "\n"
 }
 
 fn line(cells: &[String]) -> String {
@@ -88,7 +91,7 @@ mod tests {
     fn the_words_come_first() {
         let axes = [synthetic::axis("lr", &["1e-5", "3e-5"]), synthetic::axis("augmentation", &["none", "a_b|c"])];
         let sweep = synthetic::sweep("small", &axes, 100);
-        insta::assert_snapshot!(summary(&sweep, &Study::of(&sweep)), @r#"
+        insta::assert_snapshot!(summary(&sweep, &Study::of(&sweep), &Origin::default()), @r#"
         # small
 
         - Best is lr 3e-5, augmentation a\_b|c with eval loss 0.368 at step 56, accuracy 81.9 %; 0.004 below the next, lr 3e-5, augmentation none.
