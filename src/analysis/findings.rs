@@ -351,29 +351,68 @@ mod tests {
         lines.join("\n")
     }
 
+    /// A configuration a loss, its evaluations falling there and staying.
+    fn flat(losses: &[f32]) -> Sweep {
+        let values: Vec<String> = (1..=losses.len()).map(|i| format!("0.{i}")).collect();
+        let axis = synthetic::axis("model.dropout", &values.iter().map(String::as_str).collect::<Vec<_>>());
+        let mut sweep = synthetic::sweep("flat", &[axis], 100);
+        for (run, &loss) in sweep.runs.iter_mut().zip(losses) {
+            for (index, row) in run.evals.iter_mut().enumerate() {
+                row.eval_loss = loss + (0.3 - 0.1 * index as f32).max(0.0);
+            }
+        }
+        sweep
+    }
+
+    #[test]
+    fn small_numbers_are_not_made_great() {
+        let first = |losses: &[f32]| words(&flat(losses)).lines().next().unwrap_or_default().to_owned();
+        insta::assert_snapshot!(first(&[0.3, 0.3]), @"Best is model.dropout 0.1 with eval loss 0.300 at step 12, accuracy 82.6 %; to three decimals the next is as good, model.dropout 0.2.");
+        insta::assert_snapshot!(first(&[0.3]), @"Best is model.dropout 0.1 with eval loss 0.300 at step 12, accuracy 82.6 %.");
+        insta::assert_snapshot!(words(&synthetic::unfinished(flat(&[0.3]), 0)), @"The only trial has not finished yet.");
+        let one_left = words(&synthetic::unfinished(flat(&[0.3, 0.4, 0.5]), 2));
+        assert!(one_left.starts_with("1 of 3 trials has not finished; what follows may change."), "{one_left}");
+    }
+
+    /// Overfitting is no reason to stop early before it is known which configuration is best.
+    #[test]
+    fn advice_on_overfitting_waits_for_the_ranking() {
+        let rising = |losses: &[f32]| {
+            let mut sweep = flat(losses);
+            let evals = &mut sweep.runs[0].evals;
+            evals.iter_mut().skip(12).for_each(|row| row.eval_loss += 0.1);
+            let study = Study::of(&sweep);
+            next(&sweep, &study).map(|next| next.line).unwrap_or_default()
+        };
+        assert_eq!(rising(&[0.3, 0.305]), "seeds: [42, 1, 2]");
+        assert_eq!(rising(&[0.3, 0.4]), "stop: {patience: {metric: eval_loss, evals: 3}}");
+        assert_eq!(rising(&[0.3]), "stop: {patience: {metric: eval_loss, evals: 3}}");
+    }
+
     #[test]
     fn in_words() {
         insta::assert_snapshot!(words(&synthetic::default_sweep()), @"
         Best is lr 3e-5, warmup 0, scheduler cosine with eval loss 0.357 at step 78, accuracy 82.8 %; 0.001 below the next, lr 3e-5, warmup 0.1, scheduler linear.
+        It ranks first by its best checkpoint alone, and overfits after it: 0.368 at the end. With lr 3e-5, warmup 0.1, scheduler linear, 0.001 behind, it does not rise: the safer choice.
         There is one seed of each, so how much of a difference is noise is unknown.
         The eval loss of the best configuration at each lr goes flat, by value (and level): 1e-5 at step 120 (0.448), 3e-5 at step 54 (0.367), 1e-4 at step 24 (0.360).
         Of the configurations that survived, 4 of 11 overfit: their eval loss rises again by more than 0.010.
-        5 of 16 trials did not learn: 4 collapsed back to chance, 1 met a NaN (lr 1e-4: 1 of 4, 3e-4: 4 of 4).
-        => the best configuration overfits after its best step: stop there: stop: {patience: {metric: eval_loss, evals: 3}}
+        5 of 16 trials gave no usable model: 1 NaN, 4 collapsed (lr 1e-4: 1 of 4, 3e-4: 4 of 4).
+        => with one seed, noise is unknown: repeat with three: seeds: [42, 1, 2]
         ");
         insta::assert_snapshot!(words(&synthetic::large_sweep()), @"
         Best is lr 3e-5, warmup 0.2, scheduler linear, augmentation eda with eval loss 0.314 ± 0.002 over 3 seeds at step 1100, accuracy 86.0 %; 0.002 below the next, lr 2e-5, warmup 0.06, scheduler constant, augmentation eda.
         24 configurations, it included, cannot be told apart by 3 seeds (seed deviation 0.006); the best of so many is an optimistic number.
         The eval loss of the best configuration at each lr goes flat, by value (and level): 1e-5 not before step 1100 (0.336), 2e-5 at step 700 (0.327), 3e-5 at step 650 (0.324), 5e-5 at step 300 (0.329), 1e-4 at step 300 (0.317), 3e-4 at step 150 (0.328).
         Of the configurations that survived, 65 of 124 overfit: their eval loss rises again by more than 0.010; 8 of 124 still improved in the last 15 % of their steps.
-        80 of 432 trials did not learn: 50 collapsed back to chance, 23 met a NaN, 7 stuck at chance (lr 1e-4: 15 of 72, 3e-4: 65 of 72).
+        80 of 432 trials gave no usable model: 23 NaN, 50 collapsed, 7 stuck (lr 1e-4: 15 of 72, 3e-4: 65 of 72).
         => 24 configurations are within noise of each other: more seeds tell them apart: seeds: [1, 2, 3, 4, 5, 6]
         ");
-        insta::assert_snapshot!(words(&synthetic::all_failed(synthetic::default_sweep())), @"16 of 16 trials did not learn: 16 failed to run (lr 1e-5: 4 of 4, 3e-5: 4 of 4, 1e-4: 4 of 4, 3e-4: 4 of 4). Most frequent error: worker died: exit code 101.");
+        insta::assert_snapshot!(words(&synthetic::all_failed(synthetic::default_sweep())), @"16 of 16 trials gave no usable model: 16 failed to run (lr 1e-5: 4 of 4, 3e-5: 4 of 4, 1e-4: 4 of 4, 3e-4: 4 of 4). Most frequent error: worker died: exit code 101.");
         insta::assert_snapshot!(words(&synthetic::unfinished(synthetic::default_sweep(), 0)), @"None of the 16 trials has finished yet.");
         insta::assert_snapshot!(words(&synthetic::sweep("one", &[], 100)), @"
         Best is the only configuration with eval loss 0.358 at step 32, accuracy 82.6 %.
-        Of the configurations that survived, 1 of 1 overfit: their eval loss rises again by more than 0.010.
+        It overfits: its eval loss rises from 0.358 to 0.430 at the end.
         => the best configuration overfits after its best step: stop there: stop: {patience: {metric: eval_loss, evals: 3}}
         ");
     }

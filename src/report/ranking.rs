@@ -377,6 +377,9 @@ fn fit(mut columns: Vec<Column>, space: f64) -> (Vec<Column>, Vec<String>) {
         }
         shrink(&mut columns, space);
     }
+    for column in columns.iter().filter(|column| !column.lettered) {
+        notes.extend(cut(column));
+    }
     (columns, notes)
 }
 
@@ -390,6 +393,19 @@ fn shrink(columns: &mut [Column], space: f64) {
         }
         widest.width = (widest.width - excess).max(widest.width * 0.8).max(LEAST);
     }
+}
+
+/// In full, the values of a column that are cut in its cells.
+fn cut(column: &Column) -> Vec<String> {
+    let mut notes = Vec::new();
+    for cell in &column.cells {
+        let shown = font::elide(cell, SIZE, false, column.width);
+        let note = format!("{} {shown} is {cell}", column.title);
+        if shown != *cell && !notes.contains(&note) {
+            notes.push(note);
+        }
+    }
+    notes
 }
 
 /// Gives the values of a column letters if cutting them made two of them look the same.

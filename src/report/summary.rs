@@ -95,14 +95,15 @@ mod tests {
         # small
 
         - Best is lr 3e-5, augmentation a\_b|c with eval loss 0.368 at step 56, accuracy 81.9 %; 0.004 below the next, lr 3e-5, augmentation none.
+        - It ranks first by its best checkpoint alone, and overfits after it: 0.386 at the end. With lr 3e-5, augmentation none, 0.004 behind, it does not rise: the safer choice.
         - There is one seed of each, so how much of a difference is noise is unknown.
         - The eval loss of the best configuration at each lr goes flat, by value (and level): 1e-5 at step 68 (0.451), 3e-5 at step 48 (0.369).
         - Of the configurations that survived, 1 of 4 overfit: their eval loss rises again by more than 0.010.
 
-        **Next:** the best configuration overfits after its best step: stop there:
+        **Next:** with one seed, noise is unknown: repeat with three:
 
         ```yaml
-        stop: {patience: {metric: eval_loss, evals: 3}}
+        seeds: [42, 1, 2]
         ```
 
         ![Ranking](ranking.png)
@@ -118,7 +119,9 @@ mod tests {
         | 3 | 1e-5 | none | 0.435 | 0.446 | 76.9 | 96 | 68 | 1/1 | plateaued |
         | 4 | 1e-5 | a\_b\|c | 0.441 | 0.453 | 76.4 | 96 | 80 | 1/1 | plateaued |
 
-        4 configurations × one seed. delta 0.010 (one seed: noise unknown). Losses in nats on the evaluation set every 4 steps; mean and standard deviation over the seeds that survived. Plateau: first step after which the smoothed eval loss (centred local-linear) never improves by more than delta again. Every trial: [trials.csv](../trials.csv).
+        Losses in nats on the evaluation set; mean and standard deviation over the seeds that survived; in parentheses the best of trials that are not ranked. Plateau: first step after which the smoothed eval loss never improves by more than delta again. Every trial: [trials.csv](../trials.csv).
+
+        4 configurations × one seed · seed 42 · delta 0.010 (one seed: noise unknown) · eval loss every 4 steps smoothed by a centred local-linear kernel, ±2 evaluations
         "#);
     }
 }
