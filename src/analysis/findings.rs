@@ -140,7 +140,7 @@ fn rise(study: &Study) -> Option<String> {
     let best = study.best()?;
     best.judgement.rises()?;
     let (last, level) = (best.last?.mean, best.best?.mean);
-    if study.configs.len() < 2 {
+    if study.configs.iter().filter(|config| config.best.is_some()).count() == 1 {
         return Some(format!("It overfits: its eval loss rises from {level:.3} to {last:.3} at the end."));
     }
     let steady = rivals(study).find(|(config, _)| config.judgement.rises().is_none());
@@ -192,9 +192,11 @@ fn onsets(sweep: &Sweep, study: &Study) -> Option<String> {
 fn shapes(study: &Study) -> Option<String> {
     let survivors = || study.configs.iter().filter(|config| config.best.is_some());
     let all = survivors().count();
-    if study.configs.len() < 2 {
+    // `rise` has told of the only one.
+    if all == 1 {
         let late = survivors().any(|config| matches!(config.judgement, Judgement::StillImproving { .. }));
-        return late.then(|| "It still improved in the last 15 % of its steps.".into());
+        let who = if study.configs.len() == 1 { "It" } else { "The only configuration that survived" };
+        return late.then(|| format!("{who} still improved in the last 15 % of its steps."));
     }
     let rising = survivors().filter(|config| config.judgement.rises().is_some()).count();
     let late = survivors().filter(|config| matches!(config.judgement, Judgement::StillImproving { .. })).count();
@@ -369,6 +371,12 @@ mod tests {
         let first = |losses: &[f32]| words(&flat(losses)).lines().next().unwrap_or_default().to_owned();
         insta::assert_snapshot!(first(&[0.3, 0.3]), @"Best is model.dropout 0.1 with eval loss 0.300 at step 12, accuracy 82.6 %; to three decimals the next is as good, model.dropout 0.2.");
         insta::assert_snapshot!(first(&[0.3]), @"Best is model.dropout 0.1 with eval loss 0.300 at step 12, accuracy 82.6 %.");
+        let mut late = flat(&[0.9, f32::NAN]);
+        late.runs[0].evals.iter_mut().for_each(|row| row.eval_loss -= row.step as f32 / 200.0);
+        assert!(
+            words(&late)
+                .contains("\nThe only configuration that survived still improved in the last 15 % of its steps.")
+        );
         insta::assert_snapshot!(words(&synthetic::unfinished(flat(&[0.3]), 0)), @"The only trial has not finished yet.");
         let one_left = words(&synthetic::unfinished(flat(&[0.3, 0.4, 0.5]), 2));
         assert!(one_left.starts_with("1 of 3 trials has not finished; what follows may change."), "{one_left}");

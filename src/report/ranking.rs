@@ -17,7 +17,11 @@ const LEAST: f64 = 34.0;
 
 /// Draws the figure, whatever there is to rank.
 pub fn ranking(sweep: &Sweep, study: &Study) -> Scene {
-    let mut scene = Scene::new("ranking", format!("{}: which configuration won, and by how much", sweep.name));
+    let question = match study.configs.len() {
+        1 => "how the only configuration did",
+        _ => "which configuration won, and by how much",
+    };
+    let mut scene = Scene::new("ranking", format!("{}: {question}", sweep.name));
     let top = scene.heading(&subtitle(sweep, study));
     let top = counters(&mut scene, study, top) + 34.0;
     let shown: Vec<&Config> = study.configs.iter().take(MOST_ROWS).collect();
@@ -191,6 +195,9 @@ impl<'a> Table<'a> {
         let base = top + 18.0;
         scene.text(Text::new(MARGIN + 20.0, base, (index + 1).to_string()).align(Align::Right));
         let mut x = MARGIN + 20.0 + GAP;
+        if self.columns.is_empty() {
+            scene.text(Text::new(x, base, "nothing varies"));
+        }
         for column in &self.columns {
             let winner = index == 0 && config.best.is_some();
             let cell = font::elide(&column.cells[index], SIZE, winner, column.width);

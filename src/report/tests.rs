@@ -247,7 +247,7 @@ fn pictures_tell_density_and_origin() {
     assert_eq!(info.pixel_dims.unwrap().xppu, 7559);
     let texts: Vec<String> =
         info.utf8_text.iter().map(|chunk| format!("{}: {}", chunk.keyword, chunk.get_text().unwrap())).collect();
-    assert_eq!(texts[0], "Title: small: which configuration won, and by how much");
+    assert_eq!(texts[0], "Title: small: how the only configuration did");
     assert!(texts.iter().any(|text| text.starts_with("Software: plateau ")), "{texts:?}");
     let source = "Source: small: sweep 0123456789ab, commit 7db81a2 with changes, plateau 0.1.0, cuda:0, cuda:1 on \
         a-machine, 2026-11-22 22:15 UTC, 12:05 of wall time";
