@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use crate::event::{Event, Failure, Record, Slot};
 use crate::plan::Plan;
-use crate::trial::{Outcome, Trial, TrialId};
+use crate::trial::{Outcome, TrialId};
 
 /// Every trial's standing: the plan's in their order, then those that only the journal knows.
 #[derive(Debug, Clone, PartialEq)]
@@ -122,11 +122,6 @@ impl SweepState {
     /// The plan's trials and all others that the journal knows.
     pub fn known(&self) -> impl Iterator<Item = (&TrialId, &TrialState)> {
         self.trials.iter().map(|(id, state)| (id, state))
-    }
-
-    /// The plan's trials that have neither an outcome nor failed for good.
-    pub fn remaining<'a>(&'a self, plan: &'a Plan) -> impl Iterator<Item = &'a Trial> {
-        plan.trials.iter().filter(|trial| self.get(&trial.id).is_none_or(|state| !state.standing.is_over()))
     }
 
     /// Slots that a worker may be sitting on.

@@ -46,12 +46,32 @@ pub struct Trial {
     pub config: TrialConfig,
 }
 
+impl Trial {
+    /// Its value of a varying key.
+    #[must_use]
+    pub fn value(&self, key: &str) -> Option<&AxisValue> {
+        self.values.iter().find(|(name, _)| name == key).map(|(_, value)| value)
+    }
+}
+
 /// A value on an axis: what it is, and how the user wrote it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AxisValue {
     pub value: serde_json::Value,
     /// As written in the sweep file (`3e-5`, `synonym`), for tables and figures.
     pub text: String,
+}
+
+/// A number as one writes it, short and exact: `3e-5`, `0.1`, `2`.
+#[must_use]
+pub fn number_text(x: f64) -> String {
+    if x != 0.0 && !(1e-3..1e6).contains(&x.abs()) { format!("{x:e}") } else { format!("{x}") }
+}
+
+/// A number as one writes it, rounded to `digits` significant ones.
+#[must_use]
+pub fn rounded_text(x: f64, digits: usize) -> String {
+    number_text(format!("{x:.*e}", digits.saturating_sub(1)).parse().unwrap_or(x))
 }
 
 /// Everything that determines the numbers of a trial. Two equal configurations over equal data give equal bits.
@@ -600,4 +620,17 @@ pub enum Keep {
     Last,
     /// Both.
     All,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_as_one_writes_them() {
+        let exact = [3e-5, 0.1, 2.0, 0.0, 1e6].map(number_text);
+        assert_eq!(exact, ["3e-5", "0.1", "2", "0", "1e6"]);
+        let rounded = [1e-5 / 3.0, 3e-4 * 10.0, 0.15, 12.0, 3e4, f64::NAN].map(|x| rounded_text(x, 2));
+        assert_eq!(rounded, ["3.3e-6", "0.003", "0.15", "12", "30000", "NaN"]);
+    }
 }

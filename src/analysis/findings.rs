@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 
 use super::rank::{self, Config, Level, Study};
 use super::{Judgement, Sweep};
-use crate::trial::{Axis, AxisValue, Length};
+use crate::trial::{Axis, AxisValue, Length, rounded_text};
 
 /// A sentence about the sweep.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// Stable name: `best`, `noise`, `onsets`, `failures`, `edge`, `progress`.
+    /// Stable name: `progress`, `best`, `rise`, `noise`, `onsets`, `shapes`, `failures`, `edge`.
     pub id: &'static str,
     pub text: String,
 }
@@ -31,6 +31,7 @@ pub fn findings(sweep: &Sweep, study: &Study) -> Vec<Finding> {
     let found = [
         ("progress", progress(sweep, study)),
         ("best", best(study)),
+        ("rise", rise(study)),
         ("noise", noise(study)),
         ("onsets", onsets(sweep, study)),
         ("shapes", shapes(study)),
@@ -58,24 +59,53 @@ pub fn next(sweep: &Sweep, study: &Study) -> Option<Next> {
         };
         return Some(Next { reason, line });
     }
+    // Which one is best comes before how to train it.
+    let undecided = undecided(sweep, study);
+    if let Some(next) = undecided.clone().filter(|_| is_close(study)) {
+        return Some(next);
+    }
     if study.best().is_some_and(|best| best.judgement.rises().is_some()) {
         let reason = "the best configuration overfits after its best step: stop there".into();
         return Some(Next { reason, line: "stop: {patience: {metric: eval_loss, evals: 3}}".into() });
     }
-    match study.within_noise() {
-        None => Some(Next {
-            reason: "with one seed, noise is unknown: repeat with three".into(),
-            line: "seeds: [1, 2, 3]".into(),
-        }),
-        Some(n) if n > 1 => Some(Next {
-            reason: format!("{n} configurations are within noise of each other: more seeds tell them apart"),
-            line: format!(
-                "seeds: [{}]",
-                (1..=2 * study.seeds.max(2)).map(|s| s.to_string()).collect::<Vec<_>>().join(", ")
-            ),
-        }),
-        Some(_) => None,
+    undecided
+}
+
+/// More seeds, where they would tell configurations apart.
+fn undecided(sweep: &Sweep, study: &Study) -> Option<Next> {
+    let (reason, seeds) = match study.within_noise() {
+        _ if study.configs.len() < 2 => return None,
+        None => ("with one seed, noise is unknown: repeat with three".to_owned(), 3),
+        Some(n) if n > 1 => (
+            format!("{n} configurations are within noise of each other: more seeds tell them apart"),
+            2 * study.seeds.max(2),
+        ),
+        Some(_) => return None,
+    };
+    // Seeds that have been run stay: nothing is trained twice.
+    let mut all: Vec<u64> = Vec::new();
+    for seed in sweep.runs.iter().map(|run| run.trial.config.seed).chain(1..=seeds as u64) {
+        if !all.contains(&seed) && all.len() < seeds {
+            all.push(seed);
+        }
     }
+    let all: Vec<String> = all.iter().map(u64::to_string).collect();
+    Some(Next { reason, line: format!("seeds: [{}]", all.join(", ")) })
+}
+
+/// Whether another configuration is as good as the best, as far as is known: within noise of it, or within delta where
+/// noise is unknown.
+fn is_close(study: &Study) -> bool {
+    rivals(study).next().is_some()
+}
+
+/// The other configurations that are as good as the best, the lowest loss first.
+fn rivals(study: &Study) -> impl Iterator<Item = (&Config, f64)> {
+    let best = study.best().and_then(|best| best.best);
+    study.configs.iter().skip(1).filter(|config| config.complete()).filter_map(move |config| {
+        let behind = config.best?.mean - best?.mean;
+        config.within_noise.unwrap_or(behind <= study.delta).then_some((config, behind))
+    })
 }
 
 fn progress(sweep: &Sweep, study: &Study) -> Option<String> {
@@ -83,7 +113,9 @@ fn progress(sweep: &Sweep, study: &Study) -> Option<String> {
     match (sweep.runs.len(), open) {
         (0, _) => Some("The sweep has no trials.".into()),
         (_, 0) => None,
+        (1, _) => Some("The only trial has not finished yet.".into()),
         (all, open) if open == all => Some(format!("None of the {all} trials has finished yet.")),
+        (all, 1) => Some(format!("1 of {all} trials has not finished; what follows may change.")),
         (all, open) => Some(format!("{open} of {all} trials have not finished; what follows may change.")),
     }
 }
@@ -93,11 +125,30 @@ fn best(study: &Study) -> Option<String> {
     let level = best.best?;
     let accuracy = best.accuracy.map_or_else(String::new, |a| format!(", accuracy {:.1} %", a.mean * 100.0));
     let at = best.best_step.map_or_else(String::new, |step| format!(" at step {step}"));
-    let next = study.configs.get(1).and_then(|second| second.best.map(|level| (second, level)));
-    let margin = next.map_or_else(String::new, |(second, other)| {
-        format!("; {:.3} below the next, {}", other.mean - level.mean, name(second))
+    // One that lost seeds ranks behind, however low the rest: its loss is no margin.
+    let next = study.configs.get(1).filter(|second| second.complete() || !best.complete());
+    let next = next.and_then(|second| second.best.map(|level| (second, level)));
+    let margin = next.map_or_else(String::new, |(second, other)| match other.mean - level.mean {
+        margin if margin < 5e-4 => format!("; to three decimals the next is as good, {}", name(second)),
+        margin => format!("; {margin:.3} below the next, {}", name(second)),
     });
     Some(format!("Best is {} with eval loss {}{at}{accuracy}{margin}.", name(best), written(level)))
+}
+
+/// What to hold against a best configuration that overfits.
+fn rise(study: &Study) -> Option<String> {
+    let best = study.best()?;
+    best.judgement.rises()?;
+    let (last, level) = (best.last?.mean, best.best?.mean);
+    if study.configs.iter().filter(|config| config.best.is_some()).count() == 1 {
+        return Some(format!("It overfits: its eval loss rises from {level:.3} to {last:.3} at the end."));
+    }
+    let steady = rivals(study).find(|(config, _)| config.judgement.rises().is_none());
+    let instead = steady.map_or_else(String::new, |(config, behind)| {
+        let behind = if behind < 5e-4 { "as good".to_owned() } else { format!("{behind:.3} behind") };
+        format!(" With {}, {behind}, it does not rise: the safer choice.", name(config))
+    });
+    Some(format!("It ranks first by its best checkpoint alone, and overfits after it: {last:.3} at the end.{instead}"))
 }
 
 fn noise(study: &Study) -> Option<String> {
@@ -141,6 +192,12 @@ fn onsets(sweep: &Sweep, study: &Study) -> Option<String> {
 fn shapes(study: &Study) -> Option<String> {
     let survivors = || study.configs.iter().filter(|config| config.best.is_some());
     let all = survivors().count();
+    // `rise` has told of the only one.
+    if all == 1 {
+        let late = survivors().any(|config| matches!(config.judgement, Judgement::StillImproving { .. }));
+        let who = if study.configs.len() == 1 { "It" } else { "The only configuration that survived" };
+        return late.then(|| format!("{who} still improved in the last 15 % of its steps."));
+    }
     let rising = survivors().filter(|config| config.judgement.rises().is_some()).count();
     let late = survivors().filter(|config| matches!(config.judgement, Judgement::StillImproving { .. })).count();
     let mut parts = Vec::new();
@@ -157,14 +214,7 @@ fn shapes(study: &Study) -> Option<String> {
 fn failures(sweep: &Sweep, study: &Study) -> Option<String> {
     let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
     for judgement in study.judgements.iter().filter(|judgement| judgement.failed()) {
-        let kind = match judgement {
-            Judgement::Stuck => "stuck at chance",
-            Judgement::Collapsed { .. } => "collapsed back to chance",
-            Judgement::NotFinite { .. } => "met a NaN",
-            Judgement::Diverged { .. } => "diverged",
-            _ => "failed to run",
-        };
-        *kinds.entry(kind).or_default() += 1;
+        *kinds.entry(judgement.kind()).or_default() += 1;
     }
     if kinds.is_empty() {
         return None;
@@ -173,7 +223,8 @@ fn failures(sweep: &Sweep, study: &Study) -> Option<String> {
     let failed: usize = kinds.values().sum();
     let place = lead_axis(sweep).map(|axis| failures_by_value(sweep, study, axis)).unwrap_or_default();
     let error = common_error(sweep).map_or_else(String::new, |error| format!(" Most frequent error: {error}."));
-    Some(format!("{failed} of {} trials did not learn: {}{place}.{error}", sweep.runs.len(), parts.join(", ")))
+    let trials = if sweep.runs.len() == 1 { "trial" } else { "trials" };
+    Some(format!("{failed} of {} {trials} gave no usable model: {}{place}.{error}", sweep.runs.len(), parts.join(", ")))
 }
 
 /// First line of the error that most trials give.
@@ -188,9 +239,7 @@ fn common_error(sweep: &Sweep) -> Option<&str> {
 /// ` (lr 1e-4: 2 of 8, 3e-4: 8 of 8)`.
 fn failures_by_value(sweep: &Sweep, study: &Study, axis: &Axis) -> String {
     let at = |value: &AxisValue| {
-        let same = |run: &super::Run| {
-            run.trial.values.iter().any(|(key, other)| *key == axis.key && other.value == value.value)
-        };
+        let same = |run: &super::Run| run.trial.value(&axis.key).is_some_and(|other| other.value == value.value);
         let runs = || sweep.runs.iter().zip(&study.judgements).filter(|(run, _)| same(run));
         let failed = runs().filter(|(_, judgement)| judgement.failed()).count();
         (failed > 0).then(|| format!("{}: {failed} of {}", value.text, runs().count()))
@@ -287,15 +336,9 @@ fn written(level: Level) -> String {
     }
 }
 
-/// Two significant digits, as one writes a rate: `3e-6`, `0.15`.
-pub fn short(number: f64) -> String {
-    if number == 0.0 || (0.01..1000.0).contains(&number.abs()) {
-        let digits = if number.abs() < 1.0 { 2 } else { 1 };
-        let text = format!("{number:.digits$}");
-        return if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text };
-    }
-    let text = format!("{number:.1e}");
-    text.replacen(".0e", "e", 1)
+/// A number for a line of a sweep file.
+fn short(number: f64) -> String {
+    rounded_text(number, 2)
 }
 
 #[cfg(test)]
@@ -310,36 +353,75 @@ mod tests {
         lines.join("\n")
     }
 
+    /// A configuration a loss, its evaluations falling there and staying.
+    fn flat(losses: &[f32]) -> Sweep {
+        let values: Vec<String> = (1..=losses.len()).map(|i| format!("0.{i}")).collect();
+        let axis = synthetic::axis("model.dropout", &values.iter().map(String::as_str).collect::<Vec<_>>());
+        let mut sweep = synthetic::sweep("flat", &[axis], 100);
+        for (run, &loss) in sweep.runs.iter_mut().zip(losses) {
+            for (index, row) in run.evals.iter_mut().enumerate() {
+                row.eval_loss = loss + (0.3 - 0.1 * index as f32).max(0.0);
+            }
+        }
+        sweep
+    }
+
+    #[test]
+    fn small_numbers_are_not_made_great() {
+        let first = |losses: &[f32]| words(&flat(losses)).lines().next().unwrap_or_default().to_owned();
+        insta::assert_snapshot!(first(&[0.3, 0.3]), @"Best is model.dropout 0.1 with eval loss 0.300 at step 12, accuracy 82.6 %; to three decimals the next is as good, model.dropout 0.2.");
+        insta::assert_snapshot!(first(&[0.3]), @"Best is model.dropout 0.1 with eval loss 0.300 at step 12, accuracy 82.6 %.");
+        let mut late = flat(&[0.9, f32::NAN]);
+        late.runs[0].evals.iter_mut().for_each(|row| row.eval_loss -= row.step as f32 / 200.0);
+        assert!(
+            words(&late)
+                .contains("\nThe only configuration that survived still improved in the last 15 % of its steps.")
+        );
+        insta::assert_snapshot!(words(&synthetic::unfinished(flat(&[0.3]), 0)), @"The only trial has not finished yet.");
+        let one_left = words(&synthetic::unfinished(flat(&[0.3, 0.4, 0.5]), 2));
+        assert!(one_left.starts_with("1 of 3 trials has not finished; what follows may change."), "{one_left}");
+    }
+
+    /// Overfitting is no reason to stop early before it is known which configuration is best.
+    #[test]
+    fn advice_on_overfitting_waits_for_the_ranking() {
+        let rising = |losses: &[f32]| {
+            let mut sweep = flat(losses);
+            let evals = &mut sweep.runs[0].evals;
+            evals.iter_mut().skip(12).for_each(|row| row.eval_loss += 0.1);
+            let study = Study::of(&sweep);
+            next(&sweep, &study).map(|next| next.line).unwrap_or_default()
+        };
+        assert_eq!(rising(&[0.3, 0.305]), "seeds: [42, 1, 2]");
+        assert_eq!(rising(&[0.3, 0.4]), "stop: {patience: {metric: eval_loss, evals: 3}}");
+        assert_eq!(rising(&[0.3]), "stop: {patience: {metric: eval_loss, evals: 3}}");
+    }
+
     #[test]
     fn in_words() {
         insta::assert_snapshot!(words(&synthetic::default_sweep()), @"
         Best is lr 3e-5, warmup 0, scheduler cosine with eval loss 0.357 at step 78, accuracy 82.8 %; 0.001 below the next, lr 3e-5, warmup 0.1, scheduler linear.
+        It ranks first by its best checkpoint alone, and overfits after it: 0.368 at the end. With lr 3e-5, warmup 0.1, scheduler linear, 0.001 behind, it does not rise: the safer choice.
         There is one seed of each, so how much of a difference is noise is unknown.
         The eval loss of the best configuration at each lr goes flat, by value (and level): 1e-5 at step 120 (0.448), 3e-5 at step 54 (0.367), 1e-4 at step 24 (0.360).
         Of the configurations that survived, 4 of 11 overfit: their eval loss rises again by more than 0.010.
-        5 of 16 trials did not learn: 4 collapsed back to chance, 1 met a NaN (lr 1e-4: 1 of 4, 3e-4: 4 of 4).
-        => the best configuration overfits after its best step: stop there: stop: {patience: {metric: eval_loss, evals: 3}}
+        5 of 16 trials gave no usable model: 1 NaN, 4 collapsed (lr 1e-4: 1 of 4, 3e-4: 4 of 4).
+        => with one seed, noise is unknown: repeat with three: seeds: [42, 1, 2]
         ");
         insta::assert_snapshot!(words(&synthetic::large_sweep()), @"
         Best is lr 3e-5, warmup 0.2, scheduler linear, augmentation eda with eval loss 0.314 ± 0.002 over 3 seeds at step 1100, accuracy 86.0 %; 0.002 below the next, lr 2e-5, warmup 0.06, scheduler constant, augmentation eda.
         24 configurations, it included, cannot be told apart by 3 seeds (seed deviation 0.006); the best of so many is an optimistic number.
         The eval loss of the best configuration at each lr goes flat, by value (and level): 1e-5 not before step 1100 (0.336), 2e-5 at step 700 (0.327), 3e-5 at step 650 (0.324), 5e-5 at step 300 (0.329), 1e-4 at step 300 (0.317), 3e-4 at step 150 (0.328).
         Of the configurations that survived, 65 of 124 overfit: their eval loss rises again by more than 0.010; 8 of 124 still improved in the last 15 % of their steps.
-        80 of 432 trials did not learn: 50 collapsed back to chance, 23 met a NaN, 7 stuck at chance (lr 1e-4: 15 of 72, 3e-4: 65 of 72).
+        80 of 432 trials gave no usable model: 23 NaN, 50 collapsed, 7 stuck (lr 1e-4: 15 of 72, 3e-4: 65 of 72).
         => 24 configurations are within noise of each other: more seeds tell them apart: seeds: [1, 2, 3, 4, 5, 6]
         ");
-        insta::assert_snapshot!(words(&synthetic::all_failed(synthetic::default_sweep())), @"16 of 16 trials did not learn: 16 failed to run (lr 1e-5: 4 of 4, 3e-5: 4 of 4, 1e-4: 4 of 4, 3e-4: 4 of 4). Most frequent error: worker died: exit code 101.");
+        insta::assert_snapshot!(words(&synthetic::all_failed(synthetic::default_sweep())), @"16 of 16 trials gave no usable model: 16 failed to run (lr 1e-5: 4 of 4, 3e-5: 4 of 4, 1e-4: 4 of 4, 3e-4: 4 of 4). Most frequent error: worker died: exit code 101.");
         insta::assert_snapshot!(words(&synthetic::unfinished(synthetic::default_sweep(), 0)), @"None of the 16 trials has finished yet.");
         insta::assert_snapshot!(words(&synthetic::sweep("one", &[], 100)), @"
         Best is the only configuration with eval loss 0.358 at step 32, accuracy 82.6 %.
-        Of the configurations that survived, 1 of 1 overfit: their eval loss rises again by more than 0.010.
+        It overfits: its eval loss rises from 0.358 to 0.430 at the end.
         => the best configuration overfits after its best step: stop there: stop: {patience: {metric: eval_loss, evals: 3}}
         ");
-    }
-
-    #[test]
-    fn numbers_as_one_writes_them() {
-        let written = [1e-5, 3.333e-6, 3e-4 * 10.0, 0.15, 0.0, 12.0, 3e4].map(short);
-        assert_eq!(written, ["1e-5", "3.3e-6", "3e-3", "0.15", "0", "12", "3e4"]);
     }
 }

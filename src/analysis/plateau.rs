@@ -84,18 +84,33 @@ impl Judgement {
         }
     }
 
+    /// The word for trials of this kind, where they are counted.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::Collapsed { .. } => "collapsed",
+            Self::Stuck => "stuck",
+            Self::NotFinite { .. } => "NaN",
+            Self::Diverged { .. } => "diverged",
+            Self::Failed => "failed to run",
+            Self::Plateaued { .. } => "plateaued",
+            Self::StillImproving { .. } => "still improving",
+            Self::Overfits { .. } => "overfit",
+            Self::Unfinished => "unfinished",
+            Self::TooShort => "too short",
+        }
+    }
+
     /// The few words of a table cell.
     pub fn label(self) -> String {
         match self {
-            Self::Plateaued { .. } => "plateaued".into(),
-            Self::StillImproving { .. } => "still improving".into(),
+            Self::Plateaued { .. } | Self::StillImproving { .. } | Self::Failed | Self::Unfinished => {
+                self.kind().into()
+            }
             Self::Overfits { from, .. } => format!("overfits from {from}"),
             Self::Collapsed { at } => format!("collapsed at {at}"),
             Self::Stuck => "stuck at chance".into(),
             Self::NotFinite { step } => format!("NaN at {step}"),
             Self::Diverged { step } => format!("diverged at {step}"),
-            Self::Failed => "failed to run".into(),
-            Self::Unfinished => "unfinished".into(),
             Self::TooShort => "too few evaluations".into(),
         }
     }
@@ -123,6 +138,11 @@ impl Judgement {
             _ => self.rises().or(self.onset()),
         }
     }
+}
+
+/// Whether a verdict of this [`Judgement::id`] keeps a trial's losses out of every mean.
+pub fn is_lost(id: &str) -> bool {
+    matches!(id, "stuck_at_chance" | "collapsed" | "nan" | "diverged" | "failed_to_run")
 }
 
 /// What one trial measured.

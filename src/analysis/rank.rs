@@ -47,6 +47,8 @@ pub struct Config {
     pub last: Option<Level>,
     /// Best accuracy likewise.
     pub accuracy: Option<Level>,
+    /// Best and final evaluation loss of the trial with the lowest best, where none survived: shown, never ranked.
+    pub reached: Option<(f64, f64)>,
     /// Evaluation loss over survivors, at the steps they share.
     pub curve: Vec<Spread>,
     /// Step at which `curve` is lowest.
@@ -93,14 +95,7 @@ impl Config {
             return self.judgement.label();
         }
         let same = self.runs.iter().filter(|&&run| judgements[run].id() == self.judgement.id()).count();
-        let what = match self.judgement {
-            Judgement::NotFinite { .. } => "NaN",
-            Judgement::Diverged { .. } => "diverged",
-            Judgement::Collapsed { .. } => "collapsed",
-            Judgement::Stuck => "stuck",
-            _ => "failed",
-        };
-        format!("{same} of {} {what}", self.runs.len())
+        format!("{same} of {} {}", self.runs.len(), self.judgement.kind())
     }
 }
 
@@ -208,6 +203,7 @@ fn config(sweep: &Sweep, runs: Vec<usize>, judgements: &[Judgement], delta: f64)
         values: values.into_iter().filter(|(key, _)| key != SEED).collect(),
         best: level(|run| best_eval(run).map(|best| best.1)),
         last: level(|run| run.evals.last().map(|row| f64::from(row.eval_loss))),
+        reached: if survivors.is_empty() { reached(sweep, &runs) } else { None },
         accuracy: level(|run| run.evals.iter().map(|row| f64::from(row.accuracy)).reduce(f64::max)),
         best_step: lowest.map(|point| point.x as u64),
         judgement: overall(&runs, &survivors, &curve, judgements, delta),
@@ -216,6 +212,15 @@ fn config(sweep: &Sweep, runs: Vec<usize>, judgements: &[Judgement], delta: f64)
         survivors,
         curve,
     }
+}
+
+/// Best and final evaluation loss of the run that came lowest.
+fn reached(sweep: &Sweep, runs: &[usize]) -> Option<(f64, f64)> {
+    let of = |&run: &usize| {
+        let run = &sweep.runs[run];
+        Some((best_eval(run)?.1, f64::from(run.evals.last()?.eval_loss)))
+    };
+    runs.iter().filter_map(of).min_by(|a, b| a.0.total_cmp(&b.0))
 }
 
 /// The judgement of the mean curve; of a single trial its own; without survivors the most frequent failure.

@@ -11,9 +11,10 @@ use serde::Serialize;
 
 use super::failure::printed;
 use super::prepare::{self, Prepared, SweepArguments};
-use super::words::{bytes, duration, table, warn};
+use super::words::{bytes, table, warn};
 use super::{Failure, run};
 use crate::plan::{Estimate, PastTrial, PlanEstimate, estimate};
+use crate::report::{clock, count};
 use crate::store::Results;
 use crate::trial::{Device, Trial, TrialConfig, TrialId};
 
@@ -70,11 +71,11 @@ pub(crate) fn show(
                 if past.is_empty() { "before any trial was measured here" } else { "from earlier trials here" };
             let _ = writeln!(
                 text,
-                "\n{} trials, {} at a time on {device}, {} threads each: about {}, {} of memory, {} of disk ({measured})",
-                trials.len(),
+                "\n{}, {} at a time on {device}, {} each: about {}, {} of memory, {} of disk ({measured})",
+                count(trials.len(), "trial"),
                 slots.len(),
-                threads,
-                duration(total.seconds),
+                count(threads, "thread"),
+                clock(total.seconds),
                 bytes(total.memory),
                 bytes(total.disk),
             );
@@ -118,7 +119,7 @@ fn rows(keys: &[&str], trials: &[&Trial], costs: &[Estimate]) -> String {
     for (trial, cost) in trials.iter().zip(costs) {
         let mut line = vec![trial.id.to_string()];
         line.extend(keys.iter().map(|key| value(trial, key)));
-        line.extend([trial.steps.to_string(), duration(cost.seconds)]);
+        line.extend([trial.steps.to_string(), clock(cost.seconds)]);
         lines.push(line);
     }
     table(&lines)
@@ -126,7 +127,7 @@ fn rows(keys: &[&str], trials: &[&Trial], costs: &[Estimate]) -> String {
 
 /// The value of a varying key as written.
 pub(crate) fn value(trial: &Trial, key: &str) -> String {
-    trial.values.iter().find(|(name, _)| name == key).map_or_else(String::new, |(_, value)| value.text.clone())
+    trial.value(key).map_or_else(String::new, |value| value.text.clone())
 }
 
 fn csv(keys: &[&str], trials: &[&Trial], costs: &[Estimate]) -> Result<String, Failure> {

@@ -7,7 +7,7 @@ use clap::Args;
 use super::Failure;
 use super::prepare::{self, Prepared, SweepArguments};
 use super::words::warn;
-use crate::report;
+use crate::report::{self, Origin};
 use crate::run;
 use crate::store;
 
@@ -36,17 +36,11 @@ pub(crate) fn report(arguments: &Arguments) -> Result<ExitCode, Failure> {
 /// Draws the sweep as it stands on disk, and replaces the files of its report one by one.
 pub(crate) fn draw(prepared: &Prepared) -> Result<(), Failure> {
     let sweep = run::survey(&prepared.plan, &prepared.dir)?;
-    let report = report::draw(&sweep, &source(prepared)).map_err(|error| Failure::results(error.to_string()))?;
+    let origin = Origin::read(&prepared.dir, &sweep)?;
+    let report = report::draw(&sweep, &origin).map_err(|error| Failure::results(error.to_string()))?;
     let folder = prepared.dir.report();
     for (name, bytes) in &report.files {
         store::write_file(&folder.join(name), bytes)?;
     }
     Ok(())
-}
-
-/// What the pictures show, for their metadata: the hash of the sweep's trials, and this program's version.
-fn source(prepared: &Prepared) -> String {
-    let ids: String = prepared.plan.trials.iter().map(|trial| trial.id.as_str()).collect();
-    let hash = blake3::hash(ids.as_bytes()).to_hex();
-    format!("sweep {} {}, plateau {}", prepared.plan.name, &hash[..12], env!("CARGO_PKG_VERSION"))
 }

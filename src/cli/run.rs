@@ -2,9 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 use std::process::ExitCode;
+use std::sync::mpsc::channel;
+use std::thread;
 
 use clap::{Args, ValueEnum};
 
+use super::live::{Watched, redraw};
 use super::prepare::{self, Prepared, SweepArguments};
 use super::words::warn;
 use super::{Failure, plan, report};
@@ -12,12 +15,13 @@ use crate::decide;
 use crate::event::Slot;
 use crate::exec::Local;
 use crate::plan::PastTrial;
+use crate::report::count;
 use crate::report::terminal::{Mode, Terminal};
 use crate::run::{self, FailedTrial, RunError, RunOrder, RunSummary};
 use crate::spec::{Devices, RunConfig};
 use crate::store;
 use crate::train;
-use crate::trial::TrialId;
+use crate::trial::{Trial, TrialId};
 
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
@@ -108,12 +112,18 @@ fn train_missing(prepared: &Prepared, arguments: &Arguments) -> Result<RunSummar
         parameters: &parameters,
     };
     let engine = Local::this_program().map_err(|error| Failure::input(format!("cannot find this program: {error}")))?;
-    let mut terminal = Terminal::new(mode(arguments), arguments.verbose, &prepared.plan.name, &prepared.plan.trials);
+    let shown: Vec<Trial> = prepared.plan.trials.iter().filter(|trial| only.contains(&trial.id)).cloned().collect();
+    let mut terminal = Terminal::new(mode(arguments), arguments.verbose, &prepared.plan.name, &shown);
     if !arguments.fresh {
         terminal.recall(&store::read_journal(&prepared.dir.journal())?.records);
     }
     prepared.cache.store();
-    let summary = run::sweep(&order, engine, &mut terminal)?;
+    let summary = thread::scope(|scope| {
+        let (changed, changes) = channel();
+        // What cannot be drawn is told by the last drawing.
+        scope.spawn(move || redraw(&changes, || drop(report::draw(prepared))));
+        run::sweep(&order, engine, &mut Watched { terminal: &mut terminal, changed })
+    })?;
     terminal.close();
     Ok(summary)
 }
@@ -158,8 +168,7 @@ impl From<RunError> for Failure {
 #[expect(clippy::print_stderr, reason = "errors are for people")]
 fn tell_failures(summary: &RunSummary) {
     for FailedTrial { trial, failure, attempts, log } in &summary.failed {
-        let plural = if *attempts == 1 { "" } else { "s" };
-        eprintln!("\n{trial} failed after {attempts} attempt{plural}: {failure}");
+        eprintln!("\n{trial} failed after {}: {failure}", count(*attempts as usize, "attempt"));
         eprintln!("  log: {}", log.display());
     }
 }

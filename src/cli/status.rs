@@ -12,6 +12,7 @@ use super::plan::value;
 use super::prepare::{self, SweepArguments};
 use super::words::{table, warn};
 use crate::analysis::{Run, Sweep};
+use crate::report::count as counted;
 use crate::run;
 use crate::trial::Status;
 
@@ -78,9 +79,10 @@ fn trials(sweep: &Sweep) -> String {
         lines.push(line);
     }
     let summary = counts(sweep);
-    let [name, trials, finished, running, failed, left] = &summary[..] else { return table(&lines) };
+    let [name, _, finished, running, failed, left] = &summary[..] else { return table(&lines) };
+    let trials = counted(sweep.runs.len(), "trial");
     format!(
-        "{}\n{name}: {trials} trials, {finished} finished, {running} running, {failed} failed, {left} left\n",
+        "{}\n{name}: {trials}, {finished} finished, {running} running, {failed} failed, {left} left\n",
         table(&lines)
     )
 }

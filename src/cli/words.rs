@@ -1,4 +1,4 @@
-//! How the commands write: sizes, durations, tables, warnings.
+//! How the commands write: sizes, tables, warnings.
 
 /// `1.2 GB`, decimal.
 pub(crate) fn bytes(count: u64) -> String {
@@ -14,13 +14,6 @@ pub(crate) fn bytes(count: u64) -> String {
     } else {
         format!("{value:.1} {}", UNITS[unit])
     }
-}
-
-/// `0:42`, `12:05`, `3:00:12`: minutes and seconds, hours in front from one on.
-pub(crate) fn duration(seconds: f64) -> String {
-    let whole = seconds.max(0.0).ceil() as u64;
-    let (hours, minutes, seconds) = (whole / 3600, whole / 60 % 60, whole % 60);
-    if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
 }
 
 /// Lines of fields as columns, two blanks apart; the first line is the header.
@@ -50,14 +43,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_and_durations_are_short() {
+    fn sizes_are_short() {
         for (count, expected) in
             [(0, "0 B"), (999, "999 B"), (1200, "1.2 kB"), (123_456_789, "123 MB"), (999_999, "1.0 MB")]
         {
             assert_eq!(bytes(count), expected);
-        }
-        for (seconds, expected) in [(0.2, "0:01"), (59.0, "0:59"), (3599.5, "1:00:00"), (45_296.0, "12:34:56")] {
-            assert_eq!(duration(seconds), expected);
         }
     }
 

@@ -13,7 +13,6 @@ mod tests;
 
 pub use estimate::{Estimate, PastTrial, PlanEstimate, estimate};
 pub use expand::expand;
-pub use identity::NUMERICS;
 pub use schedules::{PlannedSchedule, schedules};
 
 use crate::trial::{Axis, DataConfig, DataFacts, ModelFacts, Trial, TrialConfig};

@@ -7,7 +7,9 @@ use super::font;
 use super::scene::{Align, Ink, MARGIN, Scene, Text, WIDTH, ink};
 use super::words;
 use crate::analysis::curve::{self, Point, Spread};
-use crate::analysis::{Config, Judgement, Run, Study, Sweep, plateau, rank};
+use crate::analysis::findings::lead_axis;
+use crate::analysis::{Config, Judgement, Run, Study, Sweep, plateau};
+use crate::trial::rounded_text;
 
 /// Facets above this would be too small to read; the best ones are drawn.
 const MOST_FACETS: usize = 12;
@@ -82,7 +84,7 @@ struct Common<'a> {
 
 /// Draws the figure, whatever there is to draw.
 pub fn curves(sweep: &Sweep, study: &Study) -> Scene {
-    let key = facet_axis(sweep);
+    let key = lead_axis(sweep).map(|axis| axis.key.as_str());
     let (facets, left_out) = facets(sweep, study, key);
     let title = match key {
         Some(key) => format!("Loss curves: the best configuration at each {}", words::axis_name(key)),
@@ -97,7 +99,7 @@ pub fn curves(sweep: &Sweep, study: &Study) -> Scene {
         scene.height = top + 32.0;
         return scene;
     }
-    let mut top = scene.heading(&subtitle(&common, left_out)) + 14.0;
+    let mut top = scene.heading(&subtitle(&common, &facets, left_out)) + 14.0;
     let columns = columns(facets.len());
     let space = WIDTH - LEFT - MARGIN - GUTTER * (columns - 1) as f64;
     let width = space / columns as f64;
@@ -126,16 +128,11 @@ pub fn curves(sweep: &Sweep, study: &Study) -> Scene {
         }
         top += head + height + 10.0 + STRIP + 46.0;
     }
-    scene.text(Text::new(f64::midpoint(LEFT, WIDTH - MARGIN), top - 14.0, "optimizer step").align(Align::Middle));
+    let last_row = facets.chunks(columns).last().map_or(1, <[_]>::len) as f64;
+    let right = LEFT + width * last_row + GUTTER * (last_row - 1.0);
+    scene.text(Text::new(f64::midpoint(LEFT, right), top - 14.0, "optimizer step").align(Align::Middle));
     scene.height = key_line(&mut scene, &common, top + 14.0, off_scale) + 4.0;
     scene
-}
-
-/// The learning rate if it varies, else the first axis.
-fn facet_axis(sweep: &Sweep) -> Option<&str> {
-    let mut axes = rank::axes(sweep).map(|axis| axis.key.as_str());
-    let first = axes.next()?;
-    Some(if first == "lr" { first } else { axes.find(|key| *key == "lr").unwrap_or(first) })
 }
 
 /// The panels in the axis' order, and how many values found no room.
@@ -190,7 +187,7 @@ fn range(sweep: &Sweep, study: &Study, facets: &[Facet<'_>]) -> (f64, f64) {
     starts.sort_by(f64::total_cmp);
     let start = starts.get(starts.len() / 2).copied();
     let (mut low, mut high) = (f64::INFINITY, start.unwrap_or(0.0).max(study.chance.unwrap_or(0.0)));
-    let cap = if high > 0.0 { 1.6 * high } else { f64::INFINITY };
+    let cap = if high > 0.0 { 1.3 * high } else { f64::INFINITY };
     for config in facets.iter().filter_map(|facet| facet.front(sweep)) {
         for run in config.runs.iter().map(|&run| &sweep.runs[run]) {
             let train = smooth_train(&[run]);
@@ -208,7 +205,7 @@ fn range(sweep: &Sweep, study: &Study, facets: &[Facet<'_>]) -> (f64, f64) {
     (if low < 0.6 * high { 0.0 } else { low - 0.1 * (high - low) }, high)
 }
 
-fn subtitle(common: &Common<'_>, left_out: usize) -> Vec<String> {
+fn subtitle(common: &Common<'_>, facets: &[Facet<'_>], left_out: usize) -> Vec<String> {
     let study = common.study;
     let window = TRAIN_HALF_WIDTH * study.steps as f64;
     let raw = if study.seeds == 1 {
@@ -232,12 +229,12 @@ fn subtitle(common: &Common<'_>, left_out: usize) -> Vec<String> {
             words::interval(study),
             if study.seeds == 1 { "" } else { ": mean with min–max band over seeds" }
         ),
-        if study.configs.len() > 1 {
+        if facets.iter().any(|facet| facet.configs.len() > 1) {
             "grey: eval loss of every other configuration there".into()
         } else {
             String::new()
         },
-        if common.key.is_some() { "same y scale in every panel".into() } else { String::new() },
+        if facets.len() > 1 { "same y scale in every panel".into() } else { String::new() },
         left_out,
     ]
 }
@@ -280,19 +277,25 @@ fn header(scene: &mut Scene, common: &Common<'_>, facet: &Facet<'_>, frame: &Fra
     let title = font::elide(&font::printable(&facet.title, true), 13.0, true, space - used);
     scene.text(Text::new(frame.left, above, title).size(13.0).bold().ink(ink::TEXT));
     let failed = facet.configs.iter().filter(|config| config.judgement.failed()).count();
-    let mut used = 0.0;
-    if failed > 0 {
-        let text = format!("{failed} of {} failed", words::count(facet.configs.len(), "config"));
-        let text = Text::new(frame.right, frame.top - 10.0, text).align(Align::Right);
-        used = text.width() + 12.0;
-        scene.text(text);
-    }
     let name = match best {
         Some((config, _)) => words::config(config, common.key),
         None if failed == facet.configs.len() => "no configuration survived".into(),
         None => "nothing finished yet".into(),
     };
-    let name = font::elide(&font::printable(&name, false), 12.0, false, space - used);
+    let name = font::printable(&name, false);
+    let mut used = 0.0;
+    // Without a survivor the panel itself says what failed.
+    if failed > 0 && best.is_some() {
+        let of = facet.configs.len();
+        let kinds = words::failures(facet.configs.iter().copied());
+        let forms = [format!("{kinds} of {of}"), format!("{failed} of {of} lost"), format!("{failed} lost")];
+        let fits = |text: &&String| font::width(text, 12.0, false) + 12.0 + font::width(&name, 12.0, false) <= space;
+        let text = forms.iter().find(fits).unwrap_or(&forms[2]);
+        let text = Text::new(frame.right, frame.top - 10.0, text).align(Align::Right);
+        used = text.width() + 12.0;
+        scene.text(text);
+    }
+    let name = font::elide(&name, 12.0, false, space - used);
     scene.text(Text::new(frame.left, frame.top - 10.0, name));
 }
 
@@ -436,26 +439,16 @@ fn strip(scene: &mut Scene, common: &Common<'_>, config: &Config, frame: &Frame)
     if peak <= 0.0 {
         return;
     }
-    let text = format!("{} {}", if constant { "constant" } else { "peak" }, short(peak));
+    let text = format!("{} {}", if constant { "constant" } else { "peak" }, rounded_text(peak, 3));
     let y = if constant { base - 9.0 } else { base - STRIP + 8.0 };
     scene.text(Text::new(frame.right - 4.0, y, text).align(Align::Right).size(11.0));
 }
 
-/// A rate as one writes it: `3e-5`.
-fn short(rate: f64) -> String {
-    if (0.01..1000.0).contains(&rate) {
-        return words::round(rate);
-    }
-    let text = format!("{rate:.2e}");
-    match text.split_once('e') {
-        Some((digits, exponent)) if digits.contains('.') => {
-            format!("{}e{exponent}", digits.trim_end_matches('0').trim_end_matches('.'))
-        }
-        _ => text,
-    }
+fn swatch(scene: &mut Scene, (x, y): (f64, f64), ink: Ink) {
+    scene.rect([x - 5.0, y - 5.0, x + 5.0, y + 5.0], ink);
 }
 
-/// What the marks mean, and what was cut; returns the y below.
+/// What the marks that were drawn mean, and what was cut; returns the y below.
 fn key_line(scene: &mut Scene, common: &Common<'_>, y: f64, off_scale: usize) -> f64 {
     let mut x = MARGIN;
     let mut entry = |scene: &mut Scene, draw: fn(&mut Scene, f64, f64), text: &str| {
@@ -464,21 +457,29 @@ fn key_line(scene: &mut Scene, common: &Common<'_>, y: f64, off_scale: usize) ->
         x += text.width() + 36.0;
         scene.text(text);
     };
-    entry(scene, |scene, x, y| scene.diamond((x, y), 4.4, ink::EVAL), "best checkpoint");
-    let swatch =
-        |scene: &mut Scene, x: f64, y: f64| scene.rect([x - 5.0, y - 5.0, x + 5.0, y + 5.0], ink::PLATEAU.alpha(0.25));
-    entry(scene, swatch, "plateau");
-    let swatch =
-        |scene: &mut Scene, x: f64, y: f64| scene.rect([x - 5.0, y - 5.0, x + 5.0, y + 5.0], ink::RISING.alpha(0.35));
-    entry(scene, swatch, "eval loss rising: overfit");
-    entry(scene, |scene, x, y| scene.cross((x, y), 3.6, ink::FAILED), "NaN or diverged at this step");
+    let configs = || common.study.configs.iter();
+    if configs().any(|config| config.best.is_some()) {
+        entry(scene, |scene, x, y| scene.diamond((x, y), 4.4, ink::EVAL), "best checkpoint");
+    }
+    if configs().any(|config| config.judgement.onset().is_some()) {
+        entry(scene, |scene, x, y| swatch(scene, (x, y), ink::PLATEAU.alpha(0.25)), "plateau");
+    }
+    if configs().any(|config| config.judgement.rises().is_some()) {
+        entry(scene, |scene, x, y| swatch(scene, (x, y), ink::RISING.alpha(0.35)), "eval loss rising: overfit");
+    }
+    let ends = |judgement: &Judgement| matches!(judgement, Judgement::NotFinite { .. } | Judgement::Diverged { .. });
+    if common.study.judgements.iter().any(ends) {
+        entry(scene, |scene, x, y| scene.cross((x, y), 3.6, ink::FAILED), "NaN or diverged at this step");
+    }
     let left = match off_scale {
         0 => String::new(),
         n => format!("{} cut at the top edge", words::count(n, "curve")),
     };
     let width = plateau::EVAL_HALF_WIDTH;
+    // Nothing was drawn that wants a name.
+    let y = if x > MARGIN { y + 20.0 } else { y };
     scene.lines(
-        y + 20.0,
+        y,
         &[
             format!("Plateau: first step after which the smoothed eval loss (centred local-linear, ±{width} evaluations) never improves by more than delta again"),
             words::delta(common.study),

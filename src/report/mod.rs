@@ -7,6 +7,7 @@ mod axis;
 mod curves;
 mod font;
 mod labels;
+mod origin;
 mod page;
 mod ranking;
 mod render;
@@ -16,7 +17,9 @@ mod summary;
 pub mod terminal;
 mod words;
 
+pub use self::origin::Origin;
 pub use self::schedule::{RateCurve, draw_schedules};
+pub use self::words::{clock, count};
 
 use self::scene::Scene;
 use crate::analysis::{Study, Sweep};
@@ -38,27 +41,32 @@ pub struct Report {
     pub files: Vec<(String, Vec<u8>)>,
 }
 
-/// Draws everything about `sweep` that its trials so far allow. `source` says in the pictures' metadata what they show,
-/// such as the hash of the sweep file.
-pub fn draw(sweep: &Sweep, source: &str) -> Result<Report, ReportError> {
+/// Draws everything about `sweep` that its trials so far allow. `origin` stands below every figure, in the pictures'
+/// metadata, and at the end of page and summary.
+pub fn draw(sweep: &Sweep, origin: &Origin) -> Result<Report, ReportError> {
     let study = Study::of(sweep);
-    let figures = figures(sweep, &study)?;
-    let page = page::page(sweep, &study, &figures)?;
+    let figures = scenes(sweep, &study, origin).into_iter();
+    let figures = figures.map(|scene| render::svg(&scene).map(|svg| (scene, svg))).collect::<Result<Vec<_>, _>>()?;
+    let page = page::page(sweep, &study, &figures, origin)?;
     let mut files = vec![
-        ("summary.md".to_owned(), summary::summary(sweep, &study).into_bytes()),
+        ("summary.md".to_owned(), summary::summary(sweep, &study, origin).into_bytes()),
         ("index.html".to_owned(), page.into_bytes()),
     ];
+    let source = format!("{}: {}", sweep.name, origin.parts().join(", "));
     for (scene, svg) in figures {
-        files.push((format!("{}.png", scene.name), render::png(&scene, &svg, source)?));
+        files.push((format!("{}.png", scene.name), render::png(&scene, &svg, &source)?));
         files.push((format!("{}.svg", scene.name), svg.into_bytes()));
     }
     Ok(Report { files })
 }
 
-/// Every figure and its SVG, in the order of the page.
-fn figures(sweep: &Sweep, study: &Study) -> Result<Vec<(Scene, String)>, ReportError> {
-    let scenes = [ranking::ranking(sweep, study), curves::curves(sweep, study)];
-    scenes.into_iter().map(|scene| render::svg(&scene).map(|svg| (scene, svg))).collect()
+/// Every figure, in the order of the page.
+fn scenes(sweep: &Sweep, study: &Study, origin: &Origin) -> [Scene; 2] {
+    let mut scenes = [ranking::ranking(sweep, study), curves::curves(sweep, study)];
+    for scene in &mut scenes {
+        scene.footer(&[origin.parts(), vec![words::seeds(sweep)]].concat());
+    }
+    scenes
 }
 
 #[cfg(test)]

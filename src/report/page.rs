@@ -5,16 +5,21 @@ use base64::engine::general_purpose::STANDARD;
 use minijinja::{Environment, context};
 
 use super::scene::Scene;
-use super::{ReportError, font, summary, words};
+use super::{Origin, ReportError, font, summary, words};
 use crate::analysis::findings::{findings, next};
 use crate::analysis::{Study, Sweep};
+use crate::trial::Status;
 
-/// The page around `figures` and their SVG.
-pub fn page(sweep: &Sweep, study: &Study, figures: &[(Scene, String)]) -> Result<String, ReportError> {
+/// Seconds after which a browser looks again, while the sweep is not complete.
+const REFRESH: u32 = 5;
+
+/// The page around `figures` and their SVG. Until every trial has ended, browsers reload it by themselves.
+pub fn page(sweep: &Sweep, study: &Study, figures: &[(Scene, String)], origin: &Origin) -> Result<String, ReportError> {
     let mut environment = Environment::new();
     environment.add_template("page.html", include_str!("page.html"))?;
     let rows = study.configs.iter().enumerate().map(|(index, config)| summary::row(index, sweep, study, config));
     let next = next(sweep, study);
+    let open = sweep.runs.iter().any(|run| matches!(run.status, Status::Pending | Status::Running));
     let figures = figures.iter().map(|(scene, svg)| context! { title => scene.title.as_str(), svg => svg.as_str() });
     let page = environment.get_template("page.html")?.render(context! {
         name => sweep.name.as_str(),
@@ -27,9 +32,8 @@ pub fn page(sweep: &Sweep, study: &Study, figures: &[(Scene, String)]) -> Result
         header => summary::header(sweep),
         rows => rows.collect::<Vec<_>>(),
         has_best => study.best().is_some(),
-        footer => format!(
-            "{} · {} · plateau {}", words::size(sweep, study), words::delta(study), env!("CARGO_PKG_VERSION")
-        ),
+        refresh => open.then_some(REFRESH),
+        footer => words::footer(sweep, study, origin).join(" · "),
     })?;
     Ok(page)
 }
@@ -43,9 +47,20 @@ mod tests {
     fn names_are_text_and_nothing_is_fetched() {
         let axes = [synthetic::axis("lr", &["1e-5"]), synthetic::axis("data.train", &["<script>alert(1)</script>"])];
         let sweep = synthetic::sweep("a <b> & c", &axes, 40);
-        let page = page(&sweep, &Study::of(&sweep), &[]).unwrap();
+        let page = page(&sweep, &Study::of(&sweep), &[], &Origin::default()).unwrap();
         assert!(page.contains("<title>a &lt;b&gt; &amp; c · plateau</title>"));
         assert!(page.contains(&format!("base64,{}", STANDARD.encode(font::BOLD))), "the typeface is there, unescaped");
         assert!(!page.contains("<script") && !page.contains("http://") && !page.contains("https://"));
+    }
+
+    #[test]
+    fn the_page_reloads_until_every_trial_has_ended() {
+        let reloads = |sweep: &Sweep| {
+            let page = page(sweep, &Study::of(sweep), &[], &Origin::default()).unwrap();
+            page.contains(r#"<meta http-equiv="refresh" content="5">"#)
+        };
+        let sweep = synthetic::default_sweep();
+        assert!(!reloads(&sweep) && !reloads(&synthetic::all_failed(sweep.clone())));
+        assert!(reloads(&synthetic::unfinished(sweep.clone(), 0)) && reloads(&synthetic::unfinished(sweep, 15)));
     }
 }

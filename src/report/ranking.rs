@@ -17,7 +17,11 @@ const LEAST: f64 = 34.0;
 
 /// Draws the figure, whatever there is to rank.
 pub fn ranking(sweep: &Sweep, study: &Study) -> Scene {
-    let mut scene = Scene::new("ranking", format!("{}: which configuration won, and by how much", sweep.name));
+    let question = match study.configs.len() {
+        1 => "how the only configuration did",
+        _ => "which configuration won, and by how much",
+    };
+    let mut scene = Scene::new("ranking", format!("{}: {question}", sweep.name));
     let top = scene.heading(&subtitle(sweep, study));
     let top = counters(&mut scene, study, top) + 34.0;
     let shown: Vec<&Config> = study.configs.iter().take(MOST_ROWS).collect();
@@ -55,9 +59,9 @@ fn counters(scene: &mut Scene, study: &Study, top: f64) -> f64 {
     let of = |id: &str| format!("{} of {all}", count(id));
     let best = study.best().and_then(|config| config.best);
     let noise = match study.within_noise() {
-        Some(n) => words::count(n, "config"),
+        Some(n) if n > 1 => words::count(n - 1, "other"),
         None if best.is_some() => "unknown".into(),
-        None => "none".into(),
+        _ => "none".into(),
     };
     let not_finite = format!("{} of {all}", count("nan") + count("diverged"));
     let mut boxes = vec![
@@ -68,6 +72,9 @@ fn counters(scene: &mut Scene, study: &Study, top: f64) -> f64 {
         ("collapsed later", of("collapsed")),
         ("NaN or diverged", not_finite),
     ];
+    if all == 1 {
+        boxes.retain(|(name, _)| *name != "within noise of best");
+    }
     for (id, name) in [("failed_to_run", "failed to run"), ("unfinished", "unfinished")] {
         if count(id) > 0 {
             boxes.push((name, of(id)));
@@ -188,6 +195,9 @@ impl<'a> Table<'a> {
         let base = top + 18.0;
         scene.text(Text::new(MARGIN + 20.0, base, (index + 1).to_string()).align(Align::Right));
         let mut x = MARGIN + 20.0 + GAP;
+        if self.columns.is_empty() {
+            scene.text(Text::new(x, base, "nothing varies"));
+        }
         for column in &self.columns {
             let winner = index == 0 && config.best.is_some();
             let cell = font::elide(&column.cells[index], SIZE, winner, column.width);
@@ -217,7 +227,9 @@ impl<'a> Table<'a> {
             if config.judgement.failed() {
                 scene.cross((self.dots_right - 4.0, y), 3.4, ink::FAILED);
             }
-            scene.text(Text::new(self.value, base, "–"));
+            // What they came to is shown, and not ranked.
+            let reached = config.reached.map_or_else(|| "–".to_owned(), |reached| words::loss(reached.0));
+            scene.text(Text::new(self.value, base, reached));
             return;
         };
         let ink = if config.within_noise == Some(true) { ink::TRAIN } else { ink::CONTEXT };
@@ -295,6 +307,7 @@ impl<'a> Table<'a> {
     fn caption(&self, shown: usize) -> Vec<String> {
         let study = self.study;
         let noise = match study.seed_sd {
+            _ if study.configs.len() < 2 => String::new(),
             Some(_) => format!(
                 "Blue: not separable from the best with {} seeds (within 2 pooled standard errors)",
                 study.seeds
@@ -305,11 +318,13 @@ impl<'a> Table<'a> {
             None => String::new(),
         };
         let lost = study.configs.iter().take(shown).any(|config| config.best.is_some() && !config.complete());
+        let reached = study.configs.iter().take(shown).any(|config| config.reached.is_some());
         let more = study.configs.len() - shown;
         let mut parts = vec![
             noise,
             "Green: plateau, orange: rising, diamond: best checkpoint".into(),
             if lost { "2/3: seeds that have ended well, of all".into() } else { String::new() },
+            if reached { "grey numbers: lowest loss of trials that are not ranked".into() } else { String::new() },
             if more > 0 { format!("{more} more in trials.csv") } else { String::new() },
         ];
         parts.extend(self.notes.iter().cloned());
@@ -369,6 +384,9 @@ fn fit(mut columns: Vec<Column>, space: f64) -> (Vec<Column>, Vec<String>) {
         }
         shrink(&mut columns, space);
     }
+    for column in columns.iter().filter(|column| !column.lettered) {
+        notes.extend(cut(column));
+    }
     (columns, notes)
 }
 
@@ -382,6 +400,19 @@ fn shrink(columns: &mut [Column], space: f64) {
         }
         widest.width = (widest.width - excess).max(widest.width * 0.8).max(LEAST);
     }
+}
+
+/// In full, the values of a column that are cut in its cells.
+fn cut(column: &Column) -> Vec<String> {
+    let mut notes = Vec::new();
+    for cell in &column.cells {
+        let shown = font::elide(cell, SIZE, false, column.width);
+        let note = format!("{} {shown} is {cell}", column.title);
+        if shown != *cell && !notes.contains(&note) {
+            notes.push(note);
+        }
+    }
+    notes
 }
 
 /// Gives the values of a column letters if cutting them made two of them look the same.

@@ -242,6 +242,11 @@ impl Scene {
         y
     }
 
+    /// `parts` as quiet lines below everything else.
+    pub fn footer(&mut self, parts: &[String]) {
+        self.height = self.lines(self.height + 8.0, parts) - 4.0;
+    }
+
     #[cfg(test)]
     pub fn texts(&self) -> impl Iterator<Item = &Text> {
         self.items.iter().filter_map(|item| if let Item::Text(text) = item { Some(text) } else { None })

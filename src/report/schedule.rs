@@ -4,7 +4,7 @@ use super::axis::{self, Scale};
 use super::labels::Labels;
 use super::scene::{Align, Ink, MARGIN, Scene, Text, WIDTH, ink};
 use super::{ReportError, render, words};
-use crate::trial::AxisValue;
+use crate::trial::{AxisValue, rounded_text};
 
 /// The rates of one run.
 #[derive(Debug, Clone, PartialEq)]
@@ -92,7 +92,7 @@ fn grid(scene: &mut Scene, (x, y): (Scale, Scale), high: f64, end: u64) {
     for value in axis::ticks(0.0, high, 5).0 {
         let y = y.at(value);
         scene.line(&[(left, y), (right, y)], 1.0, ink::GRID);
-        scene.text(Text::new(left - 6.0, y + 4.0, rate(value)).align(Align::Right));
+        scene.text(Text::new(left - 6.0, y + 4.0, rounded_text(value, 4)).align(Align::Right));
     }
     scene.line(&[(left, bottom), (right, bottom)], 1.0, ink::AXIS);
     for step in axis::step_ticks(end, 8) {
@@ -102,16 +102,6 @@ fn grid(scene: &mut Scene, (x, y): (Scale, Scale), high: f64, end: u64) {
     }
     let middle = bottom - HEIGHT / 2.0;
     scene.text(Text::new(14.0, middle, "learning rate").align(Align::Middle).upright());
-}
-
-/// A learning rate without needless digits: `2.5e-5`.
-fn rate(value: f64) -> String {
-    if value == 0.0 {
-        return "0".into();
-    }
-    let text = format!("{value:.3e}");
-    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-    format!("{}e{exponent}", digits.trim_end_matches('0').trim_end_matches('.'))
 }
 
 /// Puts each curve's name where the curve is farthest from the others; returns how many found no place.
@@ -200,13 +190,5 @@ mod tests {
             assert_eq!(note, curves.len() > MOST_NAMED);
             assert!(draw_schedules(&curves, &[], "test").unwrap().starts_with(b"\x89PNG"));
         }
-    }
-
-    #[test]
-    fn rates_are_short() {
-        assert_eq!(
-            [0.0, 3e-5, 2.5e-5, 1.0, 3.000_000_000_000_000_4e-5].map(rate),
-            ["0", "3e-5", "2.5e-5", "1e0", "3e-5"]
-        );
     }
 }

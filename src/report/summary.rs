@@ -1,8 +1,9 @@
 //! `summary.md`: the findings in words, the table of configurations, and the pictures.
 
-use super::words;
+use super::{Origin, words};
 use crate::analysis::findings::{findings, next};
-use crate::analysis::{Config, Study, Sweep, rank};
+use crate::analysis::rank::{self, Level};
+use crate::analysis::{Config, Study, Sweep};
 
 /// A configuration as a row of cells under [`header`]'s names.
 pub fn row(index: usize, sweep: &Sweep, study: &Study, config: &Config) -> Vec<String> {
@@ -10,15 +11,20 @@ pub fn row(index: usize, sweep: &Sweep, study: &Study, config: &Config) -> Vec<S
     let mut cells = vec![(index + 1).to_string()];
     cells.extend(rank::axes(sweep).map(|axis| config.value(&axis.key).map_or_else(dash, |value| value.text.clone())));
     let seeds = format!("{}/{}", config.survivors.len(), config.runs.len());
+    let level = |level: Option<Level>, reached: Option<f64>| match (level, reached) {
+        (Some(level), _) => words::level(level),
+        (None, Some(loss)) => format!("({})", words::loss(loss)),
+        (None, None) => dash(),
+    };
     cells.extend([
-        config.best.map_or_else(dash, words::level),
-        config.last.map_or_else(dash, words::level),
+        level(config.best, config.reached.map(|reached| reached.0)),
+        level(config.last, config.reached.map(|reached| reached.1)),
         config.accuracy.map_or_else(dash, |accuracy| format!("{:.1}", accuracy.mean * 100.0)),
         config.best_step.map_or_else(dash, |step| step.to_string()),
         config.judgement.onset().map_or_else(dash, |step| step.to_string()),
         seeds,
         match config.within_noise {
-            Some(true) => format!("{} (within noise of the best)", config.label(&study.judgements)),
+            Some(true) if index > 0 => format!("{} (within noise of the best)", config.label(&study.judgements)),
             _ => config.label(&study.judgements),
         },
     ]);
@@ -34,7 +40,7 @@ pub fn header(sweep: &Sweep) -> Vec<String> {
 }
 
 /// The page in Markdown.
-pub fn summary(sweep: &Sweep, study: &Study) -> String {
+pub fn summary(sweep: &Sweep, study: &Study, origin: &Origin) -> String {
     let mut text = format!("# {}\n\n", escape(&sweep.name));
     for finding in findings(sweep, study) {
         text.push_str("- ");
@@ -51,15 +57,12 @@ pub fn summary(sweep: &Sweep, study: &Study) -> String {
     for (index, config) in study.configs.iter().enumerate() {
         text.push_str(&line(&row(index, sweep, study, config)));
     }
-    let footer = format!(
-        "\n{}. {}. Losses in nats on the evaluation set{}; mean and standard deviation over the seeds that survived. \
-         Plateau: first step after which the smoothed eval loss (centred local-linear) never improves by more than \
-         delta again. Every trial: [trials.csv](../trials.csv).\n",
-        words::size(sweep, study),
-        words::delta(study),
-        words::interval(study),
+    text.push_str(
+        "\nLosses in nats on the evaluation set; mean and standard deviation over the seeds that survived; in \
+         parentheses the best of trials that are not ranked. Plateau: first step after which the smoothed eval loss \
+         never improves by more than delta again. Every trial: [trials.csv](../trials.csv).\n\n",
     );
-    text + &footer
+    text + &escape(&words::footer(sweep, study, origin).join(" · ")) + "\n"
 }
 
 fn line(cells: &[String]) -> String {
@@ -88,18 +91,19 @@ mod tests {
     fn the_words_come_first() {
         let axes = [synthetic::axis("lr", &["1e-5", "3e-5"]), synthetic::axis("augmentation", &["none", "a_b|c"])];
         let sweep = synthetic::sweep("small", &axes, 100);
-        insta::assert_snapshot!(summary(&sweep, &Study::of(&sweep)), @r#"
+        insta::assert_snapshot!(summary(&sweep, &Study::of(&sweep), &Origin::default()), @r#"
         # small
 
         - Best is lr 3e-5, augmentation a\_b|c with eval loss 0.368 at step 56, accuracy 81.9 %; 0.004 below the next, lr 3e-5, augmentation none.
+        - It ranks first by its best checkpoint alone, and overfits after it: 0.386 at the end. With lr 3e-5, augmentation none, 0.004 behind, it does not rise: the safer choice.
         - There is one seed of each, so how much of a difference is noise is unknown.
         - The eval loss of the best configuration at each lr goes flat, by value (and level): 1e-5 at step 68 (0.451), 3e-5 at step 48 (0.369).
         - Of the configurations that survived, 1 of 4 overfit: their eval loss rises again by more than 0.010.
 
-        **Next:** the best configuration overfits after its best step: stop there:
+        **Next:** with one seed, noise is unknown: repeat with three:
 
         ```yaml
-        stop: {patience: {metric: eval_loss, evals: 3}}
+        seeds: [42, 1, 2]
         ```
 
         ![Ranking](ranking.png)
@@ -115,7 +119,9 @@ mod tests {
         | 3 | 1e-5 | none | 0.435 | 0.446 | 76.9 | 96 | 68 | 1/1 | plateaued |
         | 4 | 1e-5 | a\_b\|c | 0.441 | 0.453 | 76.4 | 96 | 80 | 1/1 | plateaued |
 
-        4 configurations × one seed. delta 0.010 (one seed: noise unknown). Losses in nats on the evaluation set every 4 steps; mean and standard deviation over the seeds that survived. Plateau: first step after which the smoothed eval loss (centred local-linear) never improves by more than delta again. Every trial: [trials.csv](../trials.csv).
+        Losses in nats on the evaluation set; mean and standard deviation over the seeds that survived; in parentheses the best of trials that are not ranked. Plateau: first step after which the smoothed eval loss never improves by more than delta again. Every trial: [trials.csv](../trials.csv).
+
+        4 configurations × one seed · seed 42 · delta 0.010 (one seed: noise unknown) · eval loss every 4 steps smoothed by a centred local-linear kernel, ±2 evaluations
         "#);
     }
 }

@@ -3,10 +3,37 @@
 use resvg::usvg;
 
 use super::scene::{Align, Ink, Item, Scene, Text, ink};
-use super::{curves, draw, font, ranking, render};
+use super::{Origin, draw, font, render};
 use crate::analysis::synthetic::{self, axis};
 use crate::analysis::{Study, Sweep};
-use crate::trial::{AxisValue, Status};
+use crate::trial::{AxisValue, Status, number_text};
+
+fn origin() -> Origin {
+    Origin {
+        hash: "0123456789ab".into(),
+        commits: vec!["7db81a2c55d0e8a4+".into()],
+        versions: vec!["0.1.0".into()],
+        devices: vec!["cuda:0".into(), "cuda:1".into()],
+        hosts: vec!["a-machine".into()],
+        ended: Some(1_795_385_700_000),
+        wall: 725_000,
+    }
+}
+
+/// 100 configurations of one seed on two axes, and 1,000 of five seeds on three.
+fn grids() -> [Sweep; 2] {
+    let numbers = |n: u32, unit: &str| (1..=n).map(|i| format!("{i}{unit}")).collect::<Vec<_>>();
+    let axis = |key: &str, values: &[String]| axis(key, &values.iter().map(String::as_str).collect::<Vec<_>>());
+    let rates = [numbers(9, "e-5"), vec!["3e-4".to_owned()]].concat();
+    let warmups: Vec<String> = (0..10).map(|i| number_text(f64::from(i) / 50.0)).collect();
+    let (rates, warmups, decays) =
+        (axis("lr", &rates), axis("warmup", &warmups), axis("weight_decay", &numbers(2, "e-2")));
+    let seeds = axis("seed", &numbers(5, ""));
+    [
+        synthetic::sweep("hundred", &[rates.clone(), warmups.clone()], 200),
+        synthetic::sweep("thousand", &[rates, warmups, decays, seeds], 200),
+    ]
+}
 
 fn five_axes() -> Sweep {
     let axes = [
@@ -76,7 +103,10 @@ fn sweeps() -> Vec<(&'static str, Sweep)> {
         run.trial.values.extend(wide.iter().map(value));
     }
     wide_sweep.axes.extend(wide.iter().map(|key| axis(key, &["0", "1", "2"])));
+    let [hundred, thousand] = grids();
     vec![
+        ("hundred", hundred),
+        ("thousand", thousand),
         ("default", synthetic::default_sweep()),
         ("large", synthetic::large_sweep()),
         ("failed", synthetic::all_failed(synthetic::default_sweep())),
@@ -142,8 +172,7 @@ fn random_sweep(seed: u64) -> Sweep {
 
 fn scenes() -> Vec<(&'static str, Scene)> {
     let draw = |(name, sweep): (&'static str, Sweep)| {
-        let study = Study::of(&sweep);
-        [(name, ranking::ranking(&sweep, &study)), (name, curves::curves(&sweep, &study))]
+        super::scenes(&sweep, &Study::of(&sweep), &origin()).map(|scene| (name, scene))
     };
     let random = (0..60).map(|seed| ("random", random_sweep(seed)));
     sweeps().into_iter().chain(random).flat_map(draw).collect()
@@ -201,7 +230,7 @@ fn every_character_is_in_the_font() {
 #[test]
 fn equal_sweeps_give_equal_bytes() {
     let sweep = synthetic::sweep("same", &[axis("lr", &["1e-5", "3e-4"])], 60);
-    let (one, two) = (draw(&sweep, "x").unwrap(), draw(&sweep.clone(), "x").unwrap());
+    let (one, two) = (draw(&sweep, &origin()).unwrap(), draw(&sweep.clone(), &origin()).unwrap());
     assert_eq!(one, two);
     let names: Vec<&str> = one.files.iter().map(|file| file.0.as_str()).collect();
     assert_eq!(names, ["summary.md", "index.html", "ranking.png", "ranking.svg", "curves.png", "curves.svg"]);
@@ -210,7 +239,7 @@ fn equal_sweeps_give_equal_bytes() {
 #[test]
 fn pictures_tell_density_and_origin() {
     let sweep = synthetic::sweep("small", &[], 20);
-    let report = draw(&sweep, "blake3 0123").unwrap();
+    let report = draw(&sweep, &origin()).unwrap();
     let bytes = &report.files.iter().find(|file| file.0 == "ranking.png").unwrap().1;
     let reader = png::Decoder::new(std::io::Cursor::new(bytes)).read_info().unwrap();
     let info = reader.info();
@@ -218,8 +247,11 @@ fn pictures_tell_density_and_origin() {
     assert_eq!(info.pixel_dims.unwrap().xppu, 7559);
     let texts: Vec<String> =
         info.utf8_text.iter().map(|chunk| format!("{}: {}", chunk.keyword, chunk.get_text().unwrap())).collect();
-    assert_eq!(texts[0], "Title: small: which configuration won, and by how much");
-    assert!(texts.contains(&"Source: blake3 0123".to_owned()));
+    assert_eq!(texts[0], "Title: small: how the only configuration did");
+    assert!(texts.iter().any(|text| text.starts_with("Software: plateau ")), "{texts:?}");
+    let source = "Source: small: sweep 0123456789ab, commit 7db81a2 with changes, plateau 0.1.0, cuda:0, cuda:1 on \
+        a-machine, 2026-11-22 22:15 UTC, 12:05 of wall time";
+    assert!(texts.contains(&source.to_owned()), "{texts:?}");
 }
 
 /// Text is where the figure was told, as wide as was measured, and every one of its letters is drawn.
@@ -309,7 +341,7 @@ fn pictures() {
     for (name, sweep) in sweeps() {
         let folder = std::path::Path::new(&folder).join(name);
         std::fs::create_dir_all(&folder).unwrap();
-        for (file, bytes) in draw(&sweep, "synthetic").unwrap().files {
+        for (file, bytes) in draw(&sweep, &origin()).unwrap().files {
             std::fs::write(folder.join(file), bytes).unwrap();
         }
     }

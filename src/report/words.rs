@@ -1,10 +1,13 @@
 //! How values, levels and configurations are written, everywhere the same.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
+use super::Origin;
 use crate::analysis::rank::Level;
-use crate::analysis::{Config, Study, Sweep};
-use crate::trial::AxisValue;
+use crate::analysis::{Config, Judgement, Study, Sweep, plateau};
+use crate::trial::{AxisValue, number_text};
 
 /// Short name of an axis: `LR`, `warmup`, `dropout` for `model.dropout`.
 pub fn axis(key: &str) -> &str {
@@ -37,15 +40,10 @@ fn brief(value: &AxisValue) -> String {
                 let others = others.map(|(key, value)| format!("{key} {}", plain(value)));
                 name.into_iter().chain(others).collect::<Vec<_>>().join(" ")
             }
-            other => other.as_f64().map_or_else(|| other.to_string(), number),
+            other => other.as_f64().map_or_else(|| other.to_string(), number_text),
         }
     }
     if value.value.is_object() || value.value.is_array() { plain(&value.value) } else { value.text.clone() }
-}
-
-/// Short and exact: `3`, `0.1`, `1e-6`.
-fn number(x: f64) -> String {
-    if x != 0.0 && !(1e-3..1e6).contains(&x.abs()) { format!("{x:e}") } else { format!("{x}") }
 }
 
 /// Name of an axis in a sentence.
@@ -106,11 +104,57 @@ pub fn thousands(number: u64) -> String {
 pub fn size(sweep: &Sweep, study: &Study) -> String {
     let configs = count(study.configs.len(), "configuration");
     let seeds = if study.seeds == 1 { "one seed".to_owned() } else { format!("{} seeds", study.seeds) };
-    let open = study.judgements.iter().filter(|j| **j == crate::analysis::Judgement::Unfinished).count();
+    let open = study.judgements.iter().filter(|j| **j == Judgement::Unfinished).count();
     match open {
         0 => format!("{configs} × {seeds}"),
         _ => format!("{configs} × {seeds}, {open} of {} not finished", count(sweep.runs.len(), "trial")),
     }
+}
+
+/// `seeds 1, 2, 3`, of all trials.
+pub fn seeds(sweep: &Sweep) -> String {
+    const MOST: usize = 8;
+    let seeds: BTreeSet<u64> = sweep.runs.iter().map(|run| run.trial.config.seed).collect();
+    let shown: Vec<String> = seeds.iter().take(MOST).map(u64::to_string).collect();
+    match (shown.len(), seeds.len()) {
+        (0, _) => String::new(),
+        (1, _) => format!("seed {}", shown.concat()),
+        (all, known) if all == known => format!("seeds {}", shown.join(", ")),
+        (_, known) => format!("{known} seeds: {}, …", shown.join(", ")),
+    }
+}
+
+/// Everything that the numbers of a report rest on, for its end.
+pub fn footer(sweep: &Sweep, study: &Study, origin: &Origin) -> Vec<String> {
+    let smoothing = format!(
+        "eval loss{} smoothed by a centred local-linear kernel, ±{} evaluations",
+        interval(study),
+        plateau::EVAL_HALF_WIDTH
+    );
+    [vec![size(sweep, study), seeds(sweep), delta(study), smoothing], origin.parts()].concat()
+}
+
+/// Seconds as `12s`, `4m12s`, `1h04m`.
+pub fn duration(seconds: f64) -> String {
+    match parts(seconds) {
+        (0, 0, s) => format!("{s}s"),
+        (0, m, s) => format!("{m}m{s:02}s"),
+        (h, m, _) => format!("{h}h{m:02}m"),
+    }
+}
+
+/// Seconds as `6:12` or `1:04:10`.
+pub fn clock(seconds: f64) -> String {
+    match parts(seconds) {
+        (0, m, s) => format!("{m}:{s:02}"),
+        (h, m, s) => format!("{h}:{m:02}:{s:02}"),
+    }
+}
+
+/// Hours, minutes and seconds; a part of a second counts as one.
+fn parts(seconds: f64) -> (u64, u64, u64) {
+    let seconds = seconds.max(0.0).ceil() as u64;
+    (seconds / 3600, seconds / 60 % 60, seconds % 60)
 }
 
 /// The tolerance and where it comes from.
@@ -129,16 +173,10 @@ pub fn interval(study: &Study) -> String {
     })
 }
 
-/// How many failed in which way: `10 stuck at chance, 6 collapsed, 8 NaN`.
+/// How many failed in which way: `10 stuck, 6 collapsed, 8 NaN`.
 pub fn failures<'a>(configs: impl Iterator<Item = &'a Config>) -> String {
     let mut counts: Vec<(&str, usize)> = Vec::new();
-    for id in configs.filter(|config| config.judgement.failed()).map(|config| config.judgement.id()) {
-        let name = match id {
-            "stuck_at_chance" => "stuck at chance",
-            "nan" => "NaN",
-            "failed_to_run" => "failed to run",
-            other => other,
-        };
+    for name in configs.filter(|config| config.judgement.failed()).map(|config| config.judgement.kind()) {
         match counts.iter_mut().find(|(known, _)| *known == name) {
             Some((_, count)) => *count += 1,
             None => counts.push((name, 1)),

@@ -11,7 +11,7 @@ use super::kind::brief;
 use super::problem::{Place, Problem, Problems, Shown, Text};
 use crate::trial::{
     AxisValue, DataConfig, EvalSource, FractionOrSteps, Length, ModelConfig, OptimizerConfig, OptimizerName, Scheduler,
-    StopRules, TrialConfig,
+    StopRules, TrialConfig, number_text,
 };
 
 /// A sweep file, checked. Holds everything that the file says, nothing that depends on data or checkpoints.
@@ -170,11 +170,6 @@ fn readable_map(entries: &Map<String, Value>) -> String {
         _ => parts.extend(rest.iter().map(|(key, value)| format!("{key}={}", readable(value)))),
     }
     parts.join(" ")
-}
-
-/// Short and exact: `3e-5`, `0.1`, `2`.
-fn number_text(x: f64) -> String {
-    if x != 0.0 && !(1e-3..1e6).contains(&x.abs()) { format!("{x:e}") } else { format!("{x}") }
 }
 
 /// Whether setting one of two dotted paths touches the other.

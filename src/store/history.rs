@@ -9,7 +9,7 @@ use crate::trial::Outcome;
 
 /// A trial that ended on this machine.
 #[derive(Debug, Clone, PartialEq)]
-pub struct PastTrial {
+pub struct EndedTrial {
     pub record: TrialRecord,
     pub outcome: Outcome,
 }
@@ -18,7 +18,7 @@ impl Results {
     /// The newest trials of all sweeps that ended on this machine, newest first, at most `limit`. What cannot be read is
     /// left out: an estimate can do without.
     #[must_use]
-    pub fn history(&self, limit: usize) -> Vec<PastTrial> {
+    pub fn history(&self, limit: usize) -> Vec<EndedTrial> {
         let mut ended: Vec<(SystemTime, PathBuf)> = folders(self.path())
             .flat_map(|sweep| folders(&sweep.join("trials")))
             .filter_map(|trial| {
@@ -34,7 +34,7 @@ impl Results {
                 let trial = TrialDir::new(path);
                 let record = trial.record().ok().flatten()?;
                 let outcome = trial.outcome().ok().flatten()?;
-                (record.made_by.host == here).then_some(PastTrial { record, outcome })
+                (record.made_by.host == here).then_some(EndedTrial { record, outcome })
             })
             .take(limit)
             .collect()

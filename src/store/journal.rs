@@ -29,8 +29,7 @@ pub struct Damage {
 }
 
 /// Reads a journal's bytes. A torn last line (no line end) is ignored.
-#[must_use]
-pub fn parse(bytes: &[u8]) -> Reading {
+fn parse(bytes: &[u8]) -> Reading {
     let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
     let mut reading = Reading { whole: whole as u64, ..Reading::default() };
     for (index, line) in bytes[..whole].split_inclusive(|&byte| byte == b'\n').enumerate() {

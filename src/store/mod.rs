@@ -27,11 +27,11 @@ pub use attempt::{Assignment, exit};
 pub use cache::Blobs;
 pub use checkpoint::{Checkpoints, Mark, Saved};
 pub use curve::{Curve, CurveWriter, Follower, Row, read as read_curve};
-pub use history::PastTrial;
-pub use journal::{Damage, Journal, Reading, parse as parse_journal, read as read_journal};
+pub use history::EndedTrial;
+pub use journal::{Damage, Journal, Reading, read as read_journal};
 pub use lock::{Holder, Lock, host};
 pub use paths::{AttemptDir, Results, RunDir, TrialDir};
-pub use table::{TrialRow, render as render_trials};
+pub use table::TrialRow;
 pub use trial::{MadeBy, Published, TrialRecord};
 
 /// What the disk refused. Each says which file, and what to do; a sweep that meets one ends with exit code 3.

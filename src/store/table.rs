@@ -39,7 +39,7 @@ impl RunDir {
 }
 
 /// The bytes of `trials.csv`.
-pub fn render<'a>(keys: &[&str], rows: impl Iterator<Item = TrialRow<'a>>) -> Result<Vec<u8>, csv::Error> {
+fn render<'a>(keys: &[&str], rows: impl Iterator<Item = TrialRow<'a>>) -> Result<Vec<u8>, csv::Error> {
     let keys: Vec<_> = keys.iter().copied().filter(|&key| key != "seed").collect();
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(["id"].iter().chain(&keys).chain(&AFTER_VALUES))?;
@@ -51,9 +51,7 @@ pub fn render<'a>(keys: &[&str], rows: impl Iterator<Item = TrialRow<'a>>) -> Re
 
 fn fields(keys: &[&str], row: TrialRow<'_>) -> Vec<String> {
     let TrialRow { trial, status, outcome, error } = row;
-    let value = |key: &&str| {
-        trial.values.iter().find(|(name, _)| name == key).map_or_else(String::new, |(_, value)| value.text.clone())
-    };
+    let value = |key: &&str| trial.value(key).map_or_else(String::new, |value| value.text.clone());
     let number = |value: Option<f32>| value.map_or_else(String::new, |value| format!("{value:?}"));
     let figure = |pick: fn(&Outcome) -> Option<f32>| number(outcome.and_then(pick));
     let step = |value: Option<u64>| value.map_or_else(String::new, |step| step.to_string());

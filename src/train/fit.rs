@@ -361,20 +361,13 @@ impl Run<'_> {
             best_macro_f1: progress.best_macro_f1,
             seconds,
             tokens_per_second: progress.tokens as f64 / progress.training_seconds.max(1e-9),
-            peak_memory: peak_memory(),
+            peak_memory: None,
             labels: self.fit.dataset.labels.clone(),
             class_prior: self.fit.dataset.class_prior.clone(),
             eval_prior: self.fit.dataset.eval.prior(self.fit.dataset.labels.len()),
             verdicts: Vec::new(),
         }
     }
-}
-
-/// Peak resident memory of this process in bytes, where the system tells (Linux).
-fn peak_memory() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
 #[cfg(test)]

@@ -171,7 +171,7 @@ fn complete(mut outcome: Outcome, trial: &Trial, attempt: &AttemptDir) -> Result
     let evals = read_curve::<EvalRow>(&folder.evals())?.rows;
     let measured = Measured { metrics: &metrics, evals: &evals, eval_prior: &outcome.eval_prior, steps: trial.steps };
     outcome.verdicts = verdicts(&measured, outcome.status);
-    outcome.peak_memory = outcome.peak_memory.or_else(peak_memory);
+    outcome.peak_memory = peak_memory();
     // JSON knows no NaN.
     for figure in [&mut outcome.seconds, &mut outcome.tokens_per_second] {
         if !figure.is_finite() {

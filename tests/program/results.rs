@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::place::{Place, signal};
+use crate::place::{Ended, Place, signal, wait};
 
 const SWEEP: &str = "
 data: {train: train.tsv, max_length: 32}
@@ -31,6 +31,40 @@ fn check_numbers(text: &str, floats: &[&str]) {
         }
     }
     assert!(text.ends_with('\n'));
+}
+
+/// The page is there from the start, follows the trials as they end, and stops to reload with the last of them.
+#[test]
+fn the_page_follows_the_run() {
+    const RELOADS: &str = r#"<meta http-equiv="refresh""#;
+    let place = Place::new(&SWEEP.replace("steps: 12", "").replace("{lr: [1e-3, 1e-4]}", "{steps: [4, 1000000]}"));
+    let running = place.start("run sweep.yaml --jobs 1");
+    let page = || fs::read_to_string(place.path("results/sweep/report/index.html")).unwrap_or_default();
+    wait(|| page().contains("2 of 4 trials have not finished"));
+    assert!(page().contains(RELOADS));
+    signal(running.id() as i32, Signal::INT);
+    assert_eq!(Ended::new(running.wait_with_output().unwrap()).code, 130);
+    assert!(page().contains(RELOADS));
+    place.write("sweep.yaml", SWEEP.replace("steps: 12", "steps: 4"));
+    place.expect(0, "run sweep.yaml");
+    assert!(!page().contains(RELOADS));
+}
+
+#[test]
+fn equal_results_give_equal_reports() {
+    let place = Place::new(SWEEP);
+    let files = || {
+        let names = ["index.html", "summary.md", "curves.png", "curves.svg", "ranking.png", "ranking.svg"];
+        names.map(|name| fs::read(place.path("results/sweep/report").join(name)).unwrap())
+    };
+    place.expect(0, "run sweep.yaml");
+    let first = files();
+    assert!(String::from_utf8_lossy(&first[1]).contains("· seeds 1, 2 ·"));
+    place.expect(0, "report sweep.yaml");
+    assert!(first == files());
+    // A run that finds nothing to do trains nothing, and dates nothing anew.
+    place.expect(0, "run sweep.yaml");
+    assert!(first == files());
 }
 
 #[test]

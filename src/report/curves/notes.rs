@@ -86,7 +86,7 @@ fn chance_label(scene: &mut Scene, labels: &mut Labels, common: &Common<'_>, fra
     let text = Text::new(0.0, 0.0, text).align(Align::Right).size(11.0);
     let line = frame.y.at(chance);
     let across = [1.0, 0.75, 0.5].map(|share| frame.left + (frame.right - frame.left) * share - 4.0);
-    let places = across.map(|x| [(x, line + 14.0), (x, line - 6.0)]);
+    let places = across.map(|x| [(x, line - 5.0), (x, line + 13.0)]);
     labels.put(scene, &text, places.as_flattened(), true);
 }
 

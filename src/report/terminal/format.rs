@@ -4,7 +4,7 @@ use console::{measure_text_width, truncate_str};
 
 use super::tally::{Standing, Tally};
 use crate::event::{Failure, Progress};
-use crate::report::words;
+use crate::report::words::{self, clock, duration};
 use crate::trial::{Device, Outcome, Status};
 
 /// Lines of the live block at most.
@@ -17,25 +17,6 @@ const NAME: usize = 44;
 const SPARK: usize = 8;
 /// Lines of a failed worker's log that are shown.
 const LOG: usize = 5;
-
-/// Seconds as `12s`, `4m12s`, `1h04m`.
-pub fn duration(seconds: f64) -> String {
-    let seconds = seconds.max(0.0).round() as u64;
-    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
-        (0, 0, s) => format!("{s}s"),
-        (0, m, s) => format!("{m}m{s:02}s"),
-        (h, m, _) => format!("{h}h{m:02}m"),
-    }
-}
-
-/// Seconds as `6:12` or `1:04:10`.
-pub fn clock(seconds: f64) -> String {
-    let seconds = seconds.max(0.0).round() as u64;
-    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
-        (0, m, s) => format!("{m}:{s:02}"),
-        (h, m, s) => format!("{h}:{m:02}:{s:02}"),
-    }
-}
 
 /// The newest losses as bars between their own least and greatest; `×` for what is not finite.
 pub fn sparkline(losses: &[f32], width: usize) -> String {
@@ -81,7 +62,7 @@ fn word(outcome: &Outcome) -> &'static str {
 pub fn finished(tally: &Tally, name: &str, outcome: &Outcome) -> String {
     let result = match (outcome.status, outcome.best_eval_loss, outcome.best_eval_step) {
         (Status::Diverged, ..) => {
-            outcome.reason.clone().unwrap_or_else(|| format!("diverged at step {}", outcome.steps))
+            format!("@{} {}", outcome.steps, outcome.reason.as_deref().unwrap_or("diverged"))
         }
         (_, Some(loss), Some(step)) => format!("eval {loss:.3} @{step}"),
         _ => format!("{} steps, not evaluated", outcome.steps),
@@ -245,9 +226,9 @@ mod tests {
         insta::assert_snapshot!(finished(&tally, name, &outcomes[4]), @"[ 5/12]  ok    3e-5 · 0 % · linear · s1   eval 0.354 @550   4m00s");
         let mut outcome = outcomes[4].clone();
         outcome.status = Status::Diverged;
-        outcome.reason = Some("loss is NaN at step 75 (7.9 before)".into());
+        (outcome.steps, outcome.reason) = (75, Some("the training loss became NaN".into()));
         outcome.verdicts = vec![Verdict { id: "nan".into(), step: Some(75), text: String::new() }];
-        insta::assert_snapshot!(finished(&tally, name, &outcome), @"[ 5/12]  NaN   3e-5 · 0 % · linear · s1   loss is NaN at step 75 (7.9 before)   4m00s");
+        insta::assert_snapshot!(finished(&tally, name, &outcome), @"[ 5/12]  NaN   3e-5 · 0 % · linear · s1   @75 the training loss became NaN   4m00s");
         let log_tail = (1..=9).map(|line| format!("line {line}")).collect();
         let failure = Failure::Crashed { message: "exit code 101".into(), log_tail };
         insta::assert_snapshot!(failed(&tally, name, &failure).join("\n"), @"
@@ -304,8 +285,8 @@ mod tests {
 
     #[test]
     fn times_and_bars() {
-        assert_eq!([0.4, 59.6, 252.0, 3840.0].map(duration), ["0s", "1m00s", "4m12s", "1h04m"]);
-        assert_eq!([5.0, 372.0, 3850.0].map(clock), ["0:05", "6:12", "1:04:10"]);
+        assert_eq!([0.0, 59.6, 252.0, 3840.0].map(duration), ["0s", "1m00s", "4m12s", "1h04m"]);
+        assert_eq!([0.2, 372.0, 3850.0].map(clock), ["0:01", "6:12", "1:04:10"]);
         assert_eq!(sparkline(&[9.0, 1.0, 0.5, f32::NAN, 0.0], 4), "█▅×▁");
         assert_eq!(sparkline(&[], 4), "");
         assert_eq!(sparkline(&[2.0, 2.0], 4), "▁▁");

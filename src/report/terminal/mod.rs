@@ -2,9 +2,10 @@
 //! redrawn in place. Without a terminal: the permanent lines, and a summary a minute.
 //!
 //! What people read goes to stderr, what programs read to stdout. What cannot be written is dropped: a view never
-//! fails a run. Knowledge is in `tally`, wording in `format`; here is only the drawing.
+//! fails a run. Knowledge is in `tally` and `pace`, wording in `format`; here is only the drawing.
 
 mod format;
+mod pace;
 mod tally;
 
 use std::io::{IsTerminal, Write};
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 use console::Term;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use self::pace::Pace;
 use self::tally::Tally;
 use crate::event::{Event, Progress, Record, Reporter};
 use crate::trial::Trial;
@@ -30,29 +32,13 @@ pub enum Mode {
     None,
 }
 
-impl std::str::FromStr for Mode {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "auto" => Ok(Self::Auto),
-            "bar" => Ok(Self::Bar),
-            "lines" => Ok(Self::Lines),
-            "json" => Ok(Self::Json),
-            "none" => Ok(Self::None),
-            _ => Err("expected auto, bar, lines, json or none".into()),
-        }
-    }
-}
-
 /// Between two summaries where there is no terminal.
 const SUMMARY: Duration = Duration::from_mins(1);
 
 /// Shows a sweep as it runs.
 pub struct Terminal {
     tally: Tally,
-    /// Steps that trials had taken before this view began.
-    steps_before: u64,
+    pace: Pace,
     running: Vec<Progress>,
     began: Instant,
     summarised: Instant,
@@ -74,7 +60,7 @@ impl Terminal {
         };
         Self {
             tally: Tally::new(sweep, trials),
-            steps_before: 0,
+            pace: Pace::default(),
             running: Vec::new(),
             began: Instant::now(),
             summarised: Instant::now(),
@@ -90,7 +76,6 @@ impl Terminal {
         for record in records {
             self.tally.fold(&record.event);
         }
-        self.steps_before = self.tally.steps_done();
     }
 
     /// Removes the live block; permanent lines stay, and later ones are plain.
@@ -114,9 +99,7 @@ impl Terminal {
     fn times(&self) -> (f64, Option<f64>) {
         let elapsed = self.began.elapsed().as_secs_f64();
         let under_way: u64 = self.running.iter().map(|progress| progress.step).sum();
-        let done = (self.tally.steps_done() + under_way).saturating_sub(self.steps_before);
-        let open = self.tally.steps_open().saturating_sub(under_way);
-        let left = (done > 0 && elapsed > 1.0).then(|| elapsed / done as f64 * open as f64);
+        let left = self.pace.left(elapsed, self.tally.steps_open().saturating_sub(under_way));
         (elapsed, left)
     }
 
@@ -158,6 +141,7 @@ impl Terminal {
 impl Reporter for Terminal {
     fn event(&mut self, record: &Record) {
         self.tally.fold(&record.event);
+        self.pace.fold(&record.event);
         if let Event::TrialFinished { trial, .. } | Event::TrialFailed { trial, .. } = &record.event {
             self.running.retain(|progress| progress.trial != *trial);
         }
@@ -186,6 +170,7 @@ impl Reporter for Terminal {
 
     fn progress(&mut self, running: &[Progress]) {
         self.running = running.to_vec();
+        self.pace.see(running);
         self.redraw();
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::analysis::plateau::is_lost;
 use crate::analysis::rank::{Level, SEED};
 use crate::event::Event;
 use crate::report::words;
@@ -21,9 +22,8 @@ pub struct Entry {
 /// How a trial ended.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Fate {
-    /// With the steps it took, and its best evaluation loss if that may enter a mean.
+    /// With its best evaluation loss if that may enter a mean.
     Ended {
-        steps: u64,
         best: Option<f64>,
     },
     Failed,
@@ -45,9 +45,6 @@ pub struct Standing {
     /// Trials of this configuration in the plan.
     pub seeds: usize,
 }
-
-/// Verdicts with which a trial's loss enters no mean.
-const LOST: [&str; 4] = ["stuck_at_chance", "collapsed", "nan", "diverged"];
 
 impl Tally {
     pub fn new(sweep: &str, trials: &[Trial]) -> Self {
@@ -71,9 +68,7 @@ impl Tally {
     /// Takes a fact in.
     pub fn fold(&mut self, event: &Event) {
         let (trial, fate) = match event {
-            Event::TrialFinished { trial, outcome, .. } => {
-                (trial, Some(Fate::Ended { steps: outcome.steps, best: countable(outcome) }))
-            }
+            Event::TrialFinished { trial, outcome, .. } => (trial, Some(Fate::Ended { best: countable(outcome) })),
             Event::TrialFailed { trial, .. } => (trial, Some(Fate::Failed)),
             Event::TrialRequeued { trial } => (trial, None),
             _ => return,
@@ -101,15 +96,6 @@ impl Tally {
         self.entries.iter().filter(|entry| entry.fate == Some(Fate::Failed)).count()
     }
 
-    /// Steps taken by trials that ended.
-    pub fn steps_done(&self) -> u64 {
-        let steps = |entry: &Entry| match entry.fate {
-            Some(Fate::Ended { steps, .. }) => steps,
-            _ => 0,
-        };
-        self.entries.iter().map(steps).sum()
-    }
-
     /// Steps of trials that have not ended.
     pub fn steps_open(&self) -> u64 {
         self.entries.iter().filter(|entry| entry.fate.is_none()).map(|entry| entry.steps).sum()
@@ -129,7 +115,7 @@ impl Tally {
             if at == groups.len() {
                 groups.push((&entry.config, Vec::new(), 0));
             }
-            if let (Some(group), Some(Fate::Ended { best: Some(best), .. })) = (groups.get_mut(at), entry.fate) {
+            if let (Some(group), Some(Fate::Ended { best: Some(best) })) = (groups.get_mut(at), entry.fate) {
                 group.1.push(best);
             }
             if let Some(group) = groups.get_mut(at) {
@@ -147,6 +133,6 @@ impl Tally {
 }
 
 fn countable(outcome: &Outcome) -> Option<f64> {
-    let lost = outcome.status == Status::Diverged || outcome.verdicts.iter().any(|v| LOST.contains(&v.id.as_str()));
+    let lost = outcome.status == Status::Diverged || outcome.verdicts.iter().any(|verdict| is_lost(&verdict.id));
     outcome.best_eval_loss.filter(|_| !lost).map(f64::from)
 }

@@ -1,0 +1,183 @@
+//! Where the numbers of a report come from: which trials, which program, which machine, and when.
+//!
+//! Read from the journal and the trials' `config.json`, never from a clock: equal results give equal words.
+
+use super::words;
+use crate::analysis::Sweep;
+use crate::event::{Event, Record};
+use crate::store::{MadeBy, RunDir, StoreError, read_journal};
+
+/// The origin of a sweep's results. Lists hold each value once, in the order of the plan.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Origin {
+    /// Of the sweep: 12 hex digits over the ids of its trials.
+    pub hash: String,
+    /// Of the repository that the trials were started in; `+` behind one with changes that were not committed.
+    pub commits: Vec<String>,
+    /// Of plateau.
+    pub versions: Vec<String>,
+    pub devices: Vec<String>,
+    pub hosts: Vec<String>,
+    /// When the last trial changed its standing, milliseconds since the Unix epoch.
+    pub ended: Option<u64>,
+    /// Milliseconds during which the sweep was run, all runs of it together.
+    pub wall: u64,
+}
+
+impl Origin {
+    /// What `dir` says of the trials of `sweep`. A `config.json` that cannot be read is passed over.
+    pub fn read(dir: &RunDir, sweep: &Sweep) -> Result<Self, StoreError> {
+        let ids: String = sweep.runs.iter().map(|run| run.trial.id.as_str()).collect();
+        let mut origin = Self { hash: blake3::hash(ids.as_bytes()).to_hex()[..12].to_owned(), ..Self::default() };
+        for run in &sweep.runs {
+            if let Ok(Some(record)) = dir.trial(&run.trial.id).record() {
+                origin.add(record.made_by);
+            }
+        }
+        (origin.ended, origin.wall) = times(&read_journal(&dir.journal())?.records);
+        Ok(origin)
+    }
+
+    fn add(&mut self, made_by: MadeBy) {
+        let MadeBy { version, host, device, git_commit, .. } = made_by;
+        let found = [
+            (&mut self.commits, git_commit),
+            (&mut self.versions, Some(version)),
+            (&mut self.devices, Some(device.to_string())),
+            (&mut self.hosts, Some(host)),
+        ];
+        for (known, value) in found {
+            known.extend(value.filter(|value| !known.contains(value)));
+        }
+    }
+
+    /// The footer's parts; those that nothing is known of are left out.
+    pub fn parts(&self) -> Vec<String> {
+        let part = |name: &str, known: &[String]| {
+            if known.is_empty() { String::new() } else { name.to_owned() + &list(known) }
+        };
+        let commits: Vec<String> = self.commits.iter().map(|commit| short_commit(commit)).collect();
+        let parts = [
+            if self.hash.is_empty() { String::new() } else { format!("sweep {}", self.hash) },
+            part("commit ", &commits),
+            part("plateau ", &self.versions),
+            part("", &self.devices) + &part(" on ", &self.hosts),
+            self.ended.map_or_else(String::new, date),
+            if self.wall > 0 {
+                format!("{} of wall time", words::clock(self.wall as f64 / 1000.0))
+            } else {
+                String::new()
+            },
+        ];
+        parts.into_iter().filter(|part| !part.is_empty()).collect()
+    }
+}
+
+/// The first three of some values, and how many more there are.
+fn list(values: &[String]) -> String {
+    const SHOWN: usize = 3;
+    let shown = values.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    match values.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+fn short_commit(commit: &str) -> String {
+    let (hash, changed) = commit.strip_suffix('+').map_or((commit, ""), |hash| (hash, " with changes"));
+    format!("{}{changed}", hash.get(..7).unwrap_or(hash))
+}
+
+/// When a trial last changed its standing, and how long the sweep was run. A run that found nothing to do changes neither.
+fn times(records: &[Record]) -> (Option<u64>, u64) {
+    let (mut opened, mut last, mut wall) = (None, None, 0);
+    let mut counted = 0;
+    for Record { at, event } in records {
+        match event {
+            Event::SweepOpened { .. } => (opened, counted) = (Some(*at), 0),
+            Event::SweepInterrupted | Event::SweepClosed { .. } => {}
+            _ => {
+                last = Some(*at);
+                let spent = opened.map_or(0, |opened| at.saturating_sub(opened));
+                wall += spent.saturating_sub(counted);
+                counted = counted.max(spent);
+            }
+        }
+    }
+    (last, wall)
+}
+
+/// `2026-11-22 22:15 UTC`. Days to dates by the algorithm `civil_from_days` of Howard Hinnant (chrono-compatible
+/// low-level date algorithms), for days since 1970.
+fn date(milliseconds: u64) -> String {
+    let minutes = milliseconds / 60_000;
+    let days = minutes / 1440 + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    format!("{year}-{month:02}-{day:02} {:02}:{:02} UTC", minutes / 60 % 24, minutes % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trial::{Device, TrialId};
+
+    #[test]
+    fn dates() {
+        let check = |seconds: u64, expected: &str| assert_eq!(date(seconds * 1000), expected);
+        check(0, "1970-01-01 00:00 UTC");
+        check(951_827_696, "2000-02-29 12:34 UTC");
+        check(1_709_251_199, "2024-02-29 23:59 UTC");
+        check(1_798_761_600, "2027-01-01 00:00 UTC");
+    }
+
+    #[test]
+    fn time_passes_only_where_trials_are_trained() {
+        let trial = || TrialId::parse("0123456789ab").unwrap();
+        let opened = || Event::SweepOpened {
+            sweep: "s".into(),
+            version: "0".into(),
+            host: "h".into(),
+            pid: 1,
+            trials: vec![trial()],
+        };
+        let events = [
+            (1000, opened()),
+            (2000, Event::AttemptStarted { trial: trial(), attempt: 1, pid: 2 }),
+            (5000, Event::AttemptInterrupted { trial: trial(), attempt: 1 }),
+            (5100, Event::SweepInterrupted),
+            (90_000, opened()),
+            (92_000, Event::TrialRequeued { trial: trial() }),
+            (200_000, opened()),
+            (200_001, Event::SweepClosed { finished: 1, failed: 0 }),
+        ];
+        let records: Vec<Record> = events.into_iter().map(|(at, event)| Record { at, event }).collect();
+        assert_eq!(times(&records), (Some(92_000), 6000));
+        assert_eq!(times(&[]), (None, 0));
+    }
+
+    #[test]
+    fn the_footer_names_each_origin_once() {
+        let made_by = |device, commit: &str| MadeBy {
+            version: "0.1.0".into(),
+            host: "here".into(),
+            platform: "linux-x86_64".into(),
+            device,
+            threads: 1,
+            git_commit: Some(commit.into()),
+            parameters: None,
+        };
+        let mut origin =
+            Origin { hash: "0123456789ab".into(), ended: Some(60_000), wall: 252_000, ..Origin::default() };
+        for index in 0..5 {
+            origin.add(made_by(Device::Cuda(index), "7db81a2f00000000+"));
+        }
+        insta::assert_snapshot!(origin.parts().join(" · "), @"sweep 0123456789ab · commit 7db81a2 with changes · plateau 0.1.0 · cuda:0, cuda:1, cuda:2 and 2 more on here · 1970-01-01 00:01 UTC · 4:12 of wall time");
+        assert!(Origin::default().parts().is_empty());
+    }
+}

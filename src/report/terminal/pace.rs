@@ -1,0 +1,111 @@
+//! How fast a sweep goes: steps that were taken while it was watched. Steps of earlier runs, also those that a trial
+//! continues from, took none of this run's time. Pure.
+
+use std::collections::HashMap;
+
+use crate::event::{Event, Progress};
+use crate::trial::TrialId;
+
+/// Seconds below which a pace is a guess.
+const LEAST: f64 = 1.0;
+
+#[derive(Debug, Clone, Default)]
+pub struct Pace {
+    /// First and newest step of each trial that was started, as soon as it is seen.
+    seen: HashMap<TrialId, Option<(u64, u64)>>,
+    /// Steps of trials that ended.
+    trained: u64,
+}
+
+impl Pace {
+    /// Takes in the start or the end of a trial.
+    pub fn fold(&mut self, event: &Event) {
+        match event {
+            Event::AttemptStarted { trial, .. } => drop(self.seen.insert(trial.clone(), None)),
+            Event::AttemptFailed { trial, .. } | Event::AttemptInterrupted { trial, .. } => self.end(trial, None),
+            Event::TrialFinished { trial, outcome, .. } => self.end(trial, Some(outcome.steps)),
+            _ => {}
+        }
+    }
+
+    /// Takes in how far the running trials are. A trial that continues may be seen at steps that it then cuts off.
+    pub fn see(&mut self, running: &[Progress]) {
+        for Progress { trial, step, .. } in running {
+            if let Some(seen) = self.seen.get_mut(trial) {
+                let first = seen.map_or(*step, |(first, _)| first.min(*step));
+                *seen = Some((first, *step));
+            }
+        }
+    }
+
+    fn end(&mut self, trial: &TrialId, steps: Option<u64>) {
+        match (self.seen.remove(trial), steps) {
+            (Some(Some((first, newest))), steps) => self.trained += steps.unwrap_or(newest).saturating_sub(first),
+            // Over before anybody looked.
+            (Some(None), Some(steps)) => self.trained += steps,
+            _ => {}
+        }
+    }
+
+    /// Seconds that `open` steps will take at the pace of the `elapsed` seconds so far.
+    pub fn left(&self, elapsed: f64, open: u64) -> Option<f64> {
+        let running: u64 = self.seen.values().flatten().map(|(first, newest)| newest - first).sum();
+        let done = self.trained + running;
+        (done > 0 && elapsed > LEAST).then(|| elapsed / done as f64 * open as f64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Slot;
+    use crate::trial::{Device, Outcome};
+
+    fn id(number: u64) -> TrialId {
+        TrialId::parse(&format!("{number:012x}")).unwrap()
+    }
+
+    fn at(trial: u64, step: u64) -> Progress {
+        Progress {
+            trial: id(trial),
+            slot: Slot { index: 0, device: Device::Cpu, threads: 1 },
+            step,
+            steps: 100,
+            recent_loss: Vec::new(),
+            eval_loss: None,
+            best_eval_loss: None,
+        }
+    }
+
+    fn outcome() -> Outcome {
+        crate::analysis::synthetic::sweep("s", &[], 100).runs.remove(0).outcome.unwrap()
+    }
+
+    #[test]
+    fn only_steps_of_this_run_set_the_pace() {
+        let started = |trial| Event::AttemptStarted { trial: id(trial), attempt: 2, pid: 1 };
+        let finished = |trial| Event::TrialFinished { trial: id(trial), attempt: 2, outcome: outcome() };
+        let mut pace = Pace::default();
+        // Found finished: it took none of this run's time.
+        pace.fold(&finished(0));
+        assert_eq!(pace.left(10.0, 200), None);
+        // Continued from step 80 of 100, where its file said 90 at first.
+        pace.fold(&started(1));
+        for step in [90, 80, 85] {
+            pace.see(&[at(1, step)]);
+        }
+        assert_eq!(pace.left(10.0, 200), Some(400.0));
+        pace.fold(&finished(1));
+        assert_eq!(pace.left(20.0, 200), Some(200.0));
+        // Too quick to be seen.
+        pace.fold(&started(2));
+        pace.fold(&finished(2));
+        assert_eq!(pace.left(30.0, 200), Some(50.0));
+        // What an attempt did before it was lost was work, too.
+        pace.fold(&started(3));
+        pace.see(&[at(3, 0)]);
+        pace.see(&[at(3, 30)]);
+        pace.fold(&Event::AttemptInterrupted { trial: id(3), attempt: 2 });
+        assert_eq!(pace.left(30.0, 200), Some(40.0));
+    }
+}
