@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand, and the one place where errors become messages and exit codes.
 
 mod failure;
+mod origin;
 mod plan;
 mod prepare;
 mod report;

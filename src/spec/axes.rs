@@ -13,9 +13,11 @@ impl Reader {
     pub(super) fn grid(&mut self, key: &Node, value: &Node) {
         self.grid = Some(key.place);
         for (key, value) in self.axes_map(key, value) {
+            let before = self.errors.len();
             if let Some(axis) = self.axis(&key, &value) {
                 self.dimensions.push(Dimension { keys: vec![axis] });
             }
+            self.doubt_since(before, &key);
         }
     }
 
@@ -24,6 +26,7 @@ impl Reader {
         let mut keys: Vec<AxisKey> = Vec::new();
         let mut wanted: Option<(String, usize)> = None;
         for (key, value) in self.axes_map(key, value) {
+            let before = self.errors.len();
             let written = key.text().unwrap_or_default().to_owned();
             let length = value.list().map_or(0, <[Node]>::len);
             match &wanted {
@@ -41,6 +44,7 @@ impl Reader {
                     keys.push(axis);
                 }
             }
+            self.doubt_since(before, &key);
         }
         if !keys.is_empty() {
             self.dimensions.push(Dimension { keys });
@@ -149,7 +153,10 @@ impl Reader {
                     continue;
                 }
                 let Some(resolved) = self.resolve("", key) else { continue };
-                if let Some(choice) = self.choice(&resolved.path, key, value) {
+                let before = self.errors.len();
+                let choice = self.choice(&resolved.path, key, value);
+                self.doubt_since(before, key);
+                if let Some(choice) = choice {
                     let path = resolved.scalar_path().filter(|_| value.text().is_some()).unwrap_or(&resolved.path);
                     entry.values.push((path.to_owned(), choice));
                 }

@@ -25,13 +25,13 @@ fn an_empty_file_is_the_default_trial() {
 fn every_key_reads_what_it_writes() {
     let yaml =
         spec("stop: {patience: {evals: 3}}\nmodel: {pooling: cls, dropout: 0.2}\ndata: {limit: 5, text_pair: b}\nhead_lr: 1e-3")
-            .to_yaml();
+            .to_yaml(&Settled::default());
     let yaml = yaml.unwrap();
     let config = serde_json::to_value(base(&yaml)).unwrap();
     let written = |path: &str| lookup(&config, path).is_some();
     let missing: Vec<&str> = keys::KEYS.iter().map(|key| key.path).filter(|path| !written(path)).collect();
     assert_eq!(missing, ["steps"], "keys whose path is not that of the configuration");
-    assert_eq!(spec(&yaml).to_yaml().unwrap(), yaml);
+    assert_eq!(spec(&yaml).to_yaml(&Settled::default()).unwrap(), yaml);
 }
 
 #[test]
@@ -212,7 +212,9 @@ fn sizes_are_computed_without_expanding() {
 fn sources_are_those_of_the_sweep() {
     let sources = |text: &str| {
         let Sources { data, models } = spec(text).sources();
-        let data = data.iter().map(|s| format!("{}:{} {}+{}", s.place.line(), s.place.column(), s.data.train, s.model));
+        let data = data.iter().map(|s| {
+            format!("{}:{} {}+{}", s.place("data.train").line(), s.place("data.train").column(), s.data.train, s.model)
+        });
         let models = models.iter().map(|s| format!("{}:{} {}", s.place.line(), s.place.column(), s.from));
         data.chain(models).collect::<Vec<_>>().join("\n")
     };
@@ -250,7 +252,7 @@ fn sources_are_those_of_the_sweep() {
 #[test]
 fn a_later_mistake_looks_like_an_earlier_one() {
     let spec = spec("data:\n  train: nowhere.tsv\n");
-    let place = spec.sources().data[0].place;
+    let place = spec.sources().data[0].place("data.train");
     let problem = Problem::new(place, "there is no file `nowhere.tsv`").hint("looked in sweeps/ and here");
     insta::assert_snapshot!(spec.problems(vec![problem]), @r"
     a.yaml:2:10: there is no file `nowhere.tsv`
