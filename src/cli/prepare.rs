@@ -140,22 +140,17 @@ pub(crate) fn standing(arguments: &SweepArguments) -> Result<Standing, Failure> 
         Err(_) => true,
     };
     let ran = last.as_ref().and_then(Origin::plan);
-    let failure = match (same, found) {
-        (true, found) => found.err(),
-        (false, _) => match prepare(arguments, None) {
-            Ok(Prepared { plan, dir, .. }) => return Ok(Standing { plan, dir }),
-            Err(failure) => Some(failure),
-        },
-    };
-    match (ran, failure) {
-        (Some(plan), failure) => {
-            if let Some(failure) = failure {
+    match (ran, found) {
+        (Some(plan), _) if same => Ok(Standing { plan, dir: dir? }),
+        (_, Err(missing)) => Err(missing),
+        (ran, Ok(_)) => match (prepare(arguments, None), ran) {
+            (Ok(Prepared { plan, dir, .. }), _) => Ok(Standing { plan, dir }),
+            (Err(failure), Some(plan)) => {
                 warn(&[format!("warning: {failure}\nShown is the sweep as it was last run.")]);
+                Ok(Standing { plan, dir: dir? })
             }
-            Ok(Standing { plan, dir: dir? })
-        }
-        (None, Some(failure)) => Err(failure),
-        (None, None) => prepare(arguments, None).map(|Prepared { plan, dir, .. }| Standing { plan, dir }),
+            (Err(failure), None) => Err(failure),
+        },
     }
 }
 

@@ -64,7 +64,7 @@ pub(super) static ALIASES: &[Alias] = &[
 ];
 
 /// Names that other programs have for keys, none of which is near enough to be guessed.
-const MISNOMERS: &[(&str, &str)] = &[
+pub(super) const MISNOMERS: &[(&str, &str)] = &[
     ("num_epochs", "epochs"),
     ("n_epochs", "epochs"),
     ("train_epochs", "epochs"),

@@ -305,3 +305,46 @@ fn numbers_beyond_reason_are_refused_with_their_limit() {
     assert!(every(308).contains("expected a time such as 60s"), "finite hours, but not seconds");
     assert!(refused("run: {checkpoint_every: 1e308h}").contains("expected a time such as 60s"));
 }
+
+/// What of a file with mistakes is looked into: data, then checkpoints.
+#[test]
+fn sources_of_a_file_with_mistakes() {
+    let check = |text: &str, expected: (&[&str], &[&str])| {
+        let draft = draft("a.yaml", "a", text, &[]);
+        assert!(!draft.problems.is_empty(), "{text}");
+        let Sources { data, models } = draft.sources();
+        let data: Vec<&str> = data.iter().map(|source| source.data.train.as_str()).collect();
+        let models: Vec<&str> = models.iter().map(|source| source.from.as_str()).collect();
+        assert_eq!((data.as_slice(), models.as_slice()), expected, "{text}");
+    };
+    check("data: x.csv\nmodel: m\nlr: much", (&["x.csv"], &["m"]));
+    check("data: {train: x.csv, txt: review}\nmodel: m", (&[], &["m"]));
+    check("train_file: x.csv\nmodel: m", (&[], &["m"]));
+    check("data: x.csv\nmodel: {from: m, pool: cls}", (&[], &[]));
+    check("data: x.csv\nmodel_name: m", (&[], &[]));
+    check("data: x.csv\nmodel: m\ngrid: {lr: [], data.text: [a, [b]]}", (&[], &["m"]));
+    check(
+        "data: x.csv\nmodel: m\ngrid: {lr: [a], warmup: []}\nseeds: [x]\nzip: {lr: [1], epochs: [1, 2]}",
+        (&["x.csv"], &["m"]),
+    );
+    check("data: x.csv\nmodel: m\nzip: {data.train: [y.csv, z.csv], epochs: [1]}", (&["y.csv"], &["m"]));
+    check("data: x.csv\nmodel: [", (&[], &[]));
+    check("data: x.csv\ndata: y.csv", (&[], &[]));
+    check("grid: {batch_size: [1, 2, 3]}\nrun: {max_trials: 2}", (&[], &[]));
+}
+
+#[test]
+fn the_sweep_as_run_says_where_its_files_are_and_what_the_checkpoint_decided() {
+    let files = ["x.csv", "y.csv", "m"].map(|name| (name.to_owned(), format!("/here/{name}")));
+    let settled = Settled { files: files.into(), pooling: Some(crate::trial::Pooling::Cls), dropout: None };
+    let text = "data: {train: x.csv, eval: y.csv}\ngrid: {model: [m, {from: m, freeze: 1}]}\nexclude: [{data.train: x.csv, lr: 1}]";
+    let yaml = spec(text).to_yaml(&settled).unwrap();
+    let again = spec(&yaml);
+    assert_eq!(again.base.data.train, "/here/x.csv");
+    assert_eq!(again.base.data.eval, crate::trial::EvalSource::File("/here/y.csv".into()));
+    assert_eq!(again.base.model.pooling, Some(crate::trial::Pooling::Cls));
+    assert!(!yaml.contains("dropout") && yaml.starts_with("# The sweep as run"), "{yaml}");
+    assert_eq!(again.sources().models.iter().map(|m| m.from.as_str()).collect::<Vec<_>>(), ["/here/m"]);
+    assert_eq!(yaml.matches("/here/m").count(), 2);
+    assert_eq!(yaml.matches("/here/x.csv").count(), 2, "also where it is excluded");
+}
