@@ -34,14 +34,14 @@ pub(crate) fn status(arguments: &Arguments) -> Result<ExitCode, Failure> {
             let Standing { plan, dir } = prepare::standing(&SweepArguments { sweep, results, set: Vec::new() })?;
             trials(&run::survey(&plan, &dir)?)
         }
-        None => all_sweeps(&Results::new(&arguments.results)?)?,
+        None => all_sweeps(&Results::new(&arguments.results)?),
     };
     printed(io::stdout().write_all(text.as_bytes()))?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// A line for each sweep that was run, from its journal and its trials' folders alone, then those that were not.
-fn all_sweeps(results: &Results) -> Result<String, Failure> {
+fn all_sweeps(results: &Results) -> String {
     let mut lines = vec![["sweep", "trials", "finished", "running", "failed", "left"].map(str::to_owned).to_vec()];
     let ran = results.sweeps();
     for name in &ran {
@@ -57,7 +57,7 @@ fn all_sweeps(results: &Results) -> Result<String, Failure> {
     if !waiting.is_empty() {
         let _ = writeln!(text, "not run yet: {}", waiting.join(", "));
     }
-    Ok(text)
+    text
 }
 
 /// How the trials of the plan stand that was last run under this name.

@@ -76,7 +76,9 @@ pub fn draft(file: &str, stem: &str, text: &str, set: &[(String, String)]) -> Dr
     if !reader.errors.is_empty() {
         reader.doubt = Doubt::ALL;
     }
-    root.iter().for_each(|root| reader.file(root));
+    if let Some(root) = &root {
+        reader.file(root);
+    }
     for (index, (key, value)) in set.iter().enumerate() {
         reader.override_value(index + 1, key, value);
     }
@@ -367,12 +369,12 @@ fn meant(prefix: &str, name: &str) -> Option<String> {
     // A known key in the wrong place, or under the name that it has elsewhere, is the likeliest mistake.
     let elsewhere = keys::paths().find(|path| *path == name || path.rsplit('.').next() == Some(name));
     let known = keys::alias(name).map(|alias| alias.path).or(elsewhere).or_else(|| keys::misnomer(name));
-    known.map(str::to_owned).or_else(|| match keys::group(prefix) {
-        Some(group) => nearest(name, children(group.path)).map(|child| format!("{}.{child}", group.path)),
-        None => {
-            let known = keys::paths().chain(keys::ALIASES.iter().map(|alias| alias.name));
-            nearest(name, known.chain(SECTIONS.iter().copied())).map(str::to_owned)
+    known.map(str::to_owned).or_else(|| {
+        if let Some(group) = keys::group(prefix) {
+            return nearest(name, children(group.path)).map(|child| format!("{}.{child}", group.path));
         }
+        let known = keys::paths().chain(keys::ALIASES.iter().map(|alias| alias.name));
+        nearest(name, known.chain(SECTIONS.iter().copied())).map(str::to_owned)
     })
 }
 

@@ -348,3 +348,13 @@ fn the_sweep_as_run_says_where_its_files_are_and_what_the_checkpoint_decided() {
     assert_eq!(yaml.matches("/here/m").count(), 2);
     assert_eq!(yaml.matches("/here/x.csv").count(), 2, "also where it is excluded");
 }
+
+#[test]
+fn every_misnomer_names_a_key() {
+    for (other, path) in keys::MISNOMERS {
+        let known = keys::paths().chain(read::SECTIONS.iter().copied());
+        let inside_run = path.strip_prefix("run.").is_some_and(|name| run_config::RUN_KEYS.contains(&name));
+        assert!(inside_run || known.into_iter().any(|known| known == *path), "{other}");
+        assert!(keys::key(other).is_none() && keys::alias(other).is_none(), "{other} is a key");
+    }
+}

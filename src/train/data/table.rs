@@ -181,9 +181,9 @@ fn json_lines(source: &str, text: &str, columns: &Columns<'_>) -> Result<Vec<Row
         let object: serde_json::Map<String, Value> =
             serde_json::from_str(content).map_err(|error| at(source, line, &format!("not a JSON object: {error}")))?;
         let found: Vec<&str> = object.keys().map(String::as_str).collect();
-        columns.find(|key, column| match object.contains_key(column) {
-            true => Ok(()),
-            false => Err(format!("{source}:{line}: {}", missing(&found, key, column))),
+        columns.find(|key, column| {
+            let there = object.contains_key(column).then_some(());
+            there.ok_or_else(|| format!("{source}:{line}: {}", missing(&found, key, column)))
         })?;
         rows.push(columns.row(source, line, |column| match &object[column] {
             Value::Null => Ok(String::new()),
