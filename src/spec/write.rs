@@ -23,7 +23,8 @@ impl Settled {
     /// Puts where it lies in place of a source's name, in a value of the key `path`.
     fn locate(&self, path: &str, value: &mut Value) {
         match value {
-            Value::String(text) if matches!(path, "data.train" | "data.eval" | "model.from") => {
+            // A lone name in place of a section is its file or folder.
+            Value::String(text) if matches!(path, "data" | "data.train" | "data.eval" | "model" | "model.from") => {
                 if let Some(found) = self.files.get(text) {
                     text.clone_from(found);
                 }
