@@ -323,7 +323,7 @@ fn results_folders() {
         let place = Place::new(GOOD);
         spoil(&place);
         let before = place.written();
-        let said = place.plain(&place.expect(3, "run sweep.yaml").err);
+        let said = place.plain(&place.expect(3, "run sweep.yaml --quiet").err);
         assert_eq!(place.written(), before);
         said
     };
