@@ -100,6 +100,15 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// The end of the worker's log, where that tells what happened.
+    #[must_use]
+    pub fn log_tail(&self) -> &[String] {
+        match self {
+            Self::Crashed { log_tail, .. } | Self::OutOfMemory { log_tail } => log_tail,
+            _ => &[],
+        }
+    }
+
     /// Whether another attempt may end differently.
     #[must_use]
     pub fn is_worth_a_retry(&self) -> bool {

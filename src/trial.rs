@@ -473,6 +473,14 @@ pub struct ModelFacts {
     pub dropout: Option<f64>,
 }
 
+impl ModelFacts {
+    /// The pooling where the sweep names none: the checkpoint's pooler if it holds one, else the mean.
+    #[must_use]
+    pub fn default_pooling(&self) -> Pooling {
+        if self.has_pooler { Pooling::Pooler } else { Pooling::Mean }
+    }
+}
+
 /// What a worker computes on. Text form: `cpu`, `cuda:0`, `metal:0`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -538,6 +546,12 @@ pub enum Status {
 }
 
 impl Status {
+    /// Whether the trial has an outcome: nothing is left to train.
+    #[must_use]
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Finished | Self::Diverged | Self::Stopped)
+    }
+
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

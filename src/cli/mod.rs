@@ -2,6 +2,7 @@
 
 mod failure;
 mod live;
+mod origin;
 mod plan;
 mod prepare;
 mod report;

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::mem::discriminant;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
@@ -13,10 +14,11 @@ use super::failure::printed;
 use super::prepare::{self, Prepared, SweepArguments};
 use super::words::{bytes, table, warn};
 use super::{Failure, run};
+use crate::event::Slot;
 use crate::plan::{Estimate, PastTrial, PlanEstimate, estimate};
 use crate::report::{clock, count};
-use crate::store::Results;
-use crate::trial::{Device, Trial, TrialConfig, TrialId};
+use crate::store::{self, Results};
+use crate::trial::{Device, Status, Trial, TrialConfig, TrialId};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -40,47 +42,128 @@ pub(crate) enum Format {
 
 /// Prints the plan on standard output, warnings on standard error.
 pub(crate) fn plan(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    show(&prepare::prepare(&arguments.sweep)?, &arguments.only, &arguments.machine, arguments.format)
+    let prepared = prepare::prepare(&arguments.sweep, Some(&arguments.machine))?;
+    let outlook = Outlook::new(&prepared, &arguments.only, &arguments.machine, Again::default())?;
+    show(&prepared, &outlook, arguments.format)
 }
 
-/// The trials that `only` leaves, with what they cost on this machine.
-pub(crate) fn show(
-    prepared: &Prepared,
-    only: &[(String, String)],
-    machine: &run::MachineArguments,
-    format: Format,
-) -> Result<ExitCode, Failure> {
-    warn(&prepared.plan.warnings);
-    let ids: HashSet<TrialId> = prepare::only(&prepared.plan, only)?.into_iter().collect();
-    let trials: Vec<&Trial> = prepared.plan.trials.iter().filter(|trial| ids.contains(&trial.id)).collect();
-    let mut past = past_trials(&prepared.results);
-    let slots = run::slots(prepared, machine, trials.len(), &past)?;
-    let (threads, device) = slots.first().map_or((1, Device::Cpu), |slot| (slot.threads, slot.device));
-    if device != Device::Cpu {
-        past = past_trials_on(device, &prepared.results);
+/// Which trials that are over are trained again.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Again {
+    pub failed: bool,
+    pub all: bool,
+}
+
+/// The trials that a run is about, how they stand, and what is left to do on this machine.
+pub(crate) struct Outlook<'a> {
+    pub trials: Vec<&'a Trial>,
+    /// Where the trials that are left will run.
+    pub slots: Vec<Slot>,
+    /// Of the trials that are left.
+    pub total: PlanEstimate,
+    statuses: Vec<Status>,
+    /// Of every trial by itself.
+    costs: Vec<Estimate>,
+    left: usize,
+    /// Whether the estimate rests on trials that were measured here.
+    is_measured: bool,
+}
+
+impl<'a> Outlook<'a> {
+    /// Of the trials that `only` leaves.
+    pub(crate) fn new(
+        prepared: &'a Prepared,
+        only: &[(String, String)],
+        machine: &run::MachineArguments,
+        again: Again,
+    ) -> Result<Self, Failure> {
+        let ids = prepare::only(&prepared.plan, only)?;
+        let wanted: HashSet<&TrialId> = ids.iter().collect();
+        let trials: Vec<&Trial> = prepared.plan.trials.iter().filter(|trial| wanted.contains(&trial.id)).collect();
+        let statuses = standing(prepared, &ids, again)?;
+        let is_left: Vec<bool> =
+            statuses.iter().map(|status| matches!(status, Status::Pending | Status::Running)).collect();
+        let left = is_left.iter().filter(|left| **left).count();
+        let mut past = past_trials(&prepared.results);
+        let slots = run::slots(prepared, machine, left, &past)?;
+        let (threads, device) = on(&slots);
+        if device != Device::Cpu {
+            past = past_trials_on(device, &prepared.results);
+        }
+        let costs: Vec<Estimate> = trials.iter().map(|trial| cost(prepared, trial, &past, threads)).collect();
+        let rest: Vec<Estimate> =
+            costs.iter().zip(&is_left).filter(|(_, left)| **left).map(|(cost, _)| *cost).collect();
+        let total = PlanEstimate::of(&rest, slots.len(), prepared.spec.run.keep);
+        Ok(Self { trials, slots, total, statuses, costs, left, is_measured: !past.is_empty() })
     }
-    let costs: Vec<Estimate> = trials.iter().map(|trial| cost(prepared, trial, &past, threads)).collect();
+
+    /// `12 trials, 4 finished; 2 at a time on cpu, 1 thread each: about 1:20, ...`.
+    pub(crate) fn line(&self) -> String {
+        let number = |fits: fn(Status) -> bool| self.statuses.iter().filter(|status| fits(**status)).count();
+        let mut text = count(self.trials.len(), "trial");
+        let over = [("finished", number(Status::is_over)), ("failed", number(|status| status == Status::Failed))];
+        for (word, count) in over.iter().filter(|(_, count)| *count > 0) {
+            let _ = write!(text, ", {count} {word}");
+        }
+        if self.left == 0 {
+            return text + ", nothing left to train";
+        }
+        if self.left < self.trials.len() {
+            let _ = write!(text, ", {} left", self.left);
+        }
+        let (threads, device) = on(&self.slots);
+        let _ = write!(
+            text,
+            "; {} at a time on {device}, {} each: about {}, {} of memory, {} of disk ({})",
+            self.slots.len(),
+            count(threads, "thread"),
+            clock(self.total.seconds),
+            bytes(self.total.memory),
+            bytes(self.total.disk),
+            if self.is_measured { "from earlier trials here" } else { "before any trial was measured here" },
+        );
+        text
+    }
+
+    /// What is said when the disk may not hold what is to come; nothing if it will.
+    pub(crate) fn space_warning(&self, folder: &Path) -> Option<String> {
+        let free = store::free_space(folder)?;
+        (free < self.total.disk).then(|| {
+            format!(
+                "warning: {} has {} free, and the trials that are left need about {}: free some space, or choose another \
+                 folder with --results",
+                folder.display(),
+                bytes(free),
+                bytes(self.total.disk)
+            )
+        })
+    }
+}
+
+/// Threads and device of the first slot; all have the same but for a thread.
+fn on(slots: &[Slot]) -> (usize, Device) {
+    slots.first().map_or((1, Device::Cpu), |slot| (slot.threads, slot.device))
+}
+
+fn standing(prepared: &Prepared, ids: &[TrialId], again: Again) -> Result<Vec<Status>, Failure> {
+    if again.all || !prepared.dir.trials().exists() {
+        return Ok(vec![Status::Pending; ids.len()]);
+    }
+    let mut statuses = crate::run::statuses(ids, &prepared.dir)?;
+    if again.failed {
+        statuses.iter_mut().filter(|status| **status == Status::Failed).for_each(|status| *status = Status::Pending);
+    }
+    Ok(statuses)
+}
+
+/// Prints what a run would be about.
+pub(crate) fn show(prepared: &Prepared, outlook: &Outlook<'_>, format: Format) -> Result<ExitCode, Failure> {
+    warn(&prepared.plan.warnings);
     let keys: Vec<&str> = prepared.plan.axes.iter().map(|axis| axis.key.as_str()).collect();
     let text = match format {
-        Format::Json => json(&trials)?,
-        Format::Csv => csv(&keys, &trials, &costs)?,
-        Format::Table => {
-            let mut text = rows(&keys, &trials, &costs);
-            let total = PlanEstimate::of(&costs, slots.len(), prepared.spec.run.keep);
-            let measured =
-                if past.is_empty() { "before any trial was measured here" } else { "from earlier trials here" };
-            let _ = writeln!(
-                text,
-                "\n{}, {} at a time on {device}, {} each: about {}, {} of memory, {} of disk ({measured})",
-                count(trials.len(), "trial"),
-                slots.len(),
-                count(threads, "thread"),
-                clock(total.seconds),
-                bytes(total.memory),
-                bytes(total.disk),
-            );
-            text
-        }
+        Format::Json => json(outlook)?,
+        Format::Csv => csv(&keys, outlook)?,
+        Format::Table => format!("{}\n{}\n", rows(&keys, outlook), outlook.line()),
     };
     printed(io::stdout().write_all(text.as_bytes()))?;
     Ok(ExitCode::SUCCESS)
@@ -113,13 +196,17 @@ fn past_trials_on(device: Device, results: &Results) -> Vec<PastTrial> {
     measured.collect()
 }
 
-fn rows(keys: &[&str], trials: &[&Trial], costs: &[Estimate]) -> String {
+fn rows(keys: &[&str], outlook: &Outlook<'_>) -> String {
+    let Outlook { trials, statuses, costs, .. } = outlook;
+    let has_begun = statuses.iter().any(|status| *status != Status::Pending);
     let mut lines = vec![["id"].iter().chain(keys).map(ToString::to_string).collect::<Vec<_>>()];
     lines[0].extend(["steps".to_owned(), "time".to_owned()]);
-    for (trial, cost) in trials.iter().zip(costs) {
+    lines[0].extend(has_begun.then(|| "status".to_owned()));
+    for ((trial, cost), status) in trials.iter().zip(costs).zip(statuses) {
         let mut line = vec![trial.id.to_string()];
         line.extend(keys.iter().map(|key| value(trial, key)));
         line.extend([trial.steps.to_string(), clock(cost.seconds)]);
+        line.extend(has_begun.then(|| status.name().to_owned()));
         lines.push(line);
     }
     table(&lines)
@@ -130,16 +217,17 @@ pub(crate) fn value(trial: &Trial, key: &str) -> String {
     trial.value(key).map_or_else(String::new, |value| value.text.clone())
 }
 
-fn csv(keys: &[&str], trials: &[&Trial], costs: &[Estimate]) -> Result<String, Failure> {
+fn csv(keys: &[&str], outlook: &Outlook<'_>) -> Result<String, Failure> {
+    let Outlook { trials, statuses, costs, .. } = outlook;
     let failed = |error: String| Failure::results(format!("cannot write the table: {error}"));
     let mut writer = csv::Writer::from_writer(Vec::new());
-    let header = ["id"].iter().chain(keys).chain(&["steps", "seconds", "memory_bytes", "disk_bytes"]);
+    let header = ["id"].iter().chain(keys).chain(&["steps", "seconds", "memory_bytes", "disk_bytes", "status"]);
     writer.write_record(header).map_err(|error| failed(error.to_string()))?;
-    for (trial, cost) in trials.iter().zip(costs) {
+    for ((trial, cost), status) in trials.iter().zip(costs).zip(statuses) {
         let mut record = vec![trial.id.to_string()];
         record.extend(keys.iter().map(|key| value(trial, key)));
         record.extend([trial.steps.to_string(), format!("{:.1}", cost.seconds)]);
-        record.extend([cost.memory.to_string(), cost.disk().to_string()]);
+        record.extend([cost.memory.to_string(), cost.disk().to_string(), status.name().to_owned()]);
         writer.write_record(&record).map_err(|error| failed(error.to_string()))?;
     }
     let bytes = writer.into_inner().map_err(|error| failed(error.to_string()))?;
@@ -152,16 +240,20 @@ struct Shown<'a> {
     id: &'a TrialId,
     values: serde_json::Map<String, serde_json::Value>,
     steps: u64,
+    status: Status,
     config: &'a TrialConfig,
 }
 
-fn json(trials: &[&Trial]) -> Result<String, Failure> {
-    let shown: Vec<Shown<'_>> = trials
+fn json(outlook: &Outlook<'_>) -> Result<String, Failure> {
+    let shown: Vec<Shown<'_>> = outlook
+        .trials
         .iter()
-        .map(|trial| Shown {
+        .zip(&outlook.statuses)
+        .map(|(trial, &status)| Shown {
             id: &trial.id,
             values: trial.values.iter().map(|(key, value)| (key.clone(), value.value.clone())).collect(),
             steps: trial.steps,
+            status,
             config: &trial.config,
         })
         .collect();

@@ -1,5 +1,6 @@
 //! From what the user typed to a plan: finds the sweep file, its data and its checkpoints, and expands it.
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,10 +9,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use clap::Args;
 
 use super::Failure;
+use super::origin::{self, Origin};
+use super::run::MachineArguments;
+use super::words::warn;
+use crate::decide;
 use crate::plan::{DataFound, Facts, ModelFound, Plan, expand};
-use crate::spec::{Place, Problem, SweepSpec, parse};
+use crate::run;
+use crate::spec::{self, DataSource, Draft, Problem, SweepSpec};
 use crate::store::{Results, RunDir};
-use crate::train::{self, Cache as _};
+use crate::train::{self, Cache as _, KeyFault};
 use crate::trial::{EvalSource, TrialId};
 use crate::worker::DiskCache;
 
@@ -33,6 +39,7 @@ pub(crate) struct Prepared {
     pub spec: SweepSpec,
     pub facts: Facts,
     pub plan: Plan,
+    pub origin: Origin,
     pub results: Results,
     pub dir: RunDir,
     /// What was computed on the way, for [`Later::store`].
@@ -82,17 +89,69 @@ pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
 }
 
 /// Reads and expands the sweep. Warnings are left in the plan. Writes nothing.
-pub(crate) fn prepare(arguments: &SweepArguments) -> Result<Prepared, Failure> {
+///
+/// `machine`: what the command line says of it, if the sweep is to run here; then the devices must be there.
+pub(crate) fn prepare(arguments: &SweepArguments, machine: Option<&MachineArguments>) -> Result<Prepared, Failure> {
     let path = find(&arguments.sweep)?;
     let text = read(&path)?;
-    let stem = path.file_stem().and_then(OsStr::to_str).unwrap_or("sweep");
-    let spec = parse(&path.display().to_string(), stem, &text, &arguments.set)?;
+    let draft = spec::draft(&path.display().to_string(), origin::stem(&path), &text, &arguments.set);
     let results = Results::new(&arguments.results)?;
-    let dir = results.sweep(&spec.name)?;
     let cache = Later::new(DiskCache(results.cache()));
-    let facts = find_sources(&spec, &path, &cache)?;
+    let (facts, missing) = find_sources(&draft, &path, &cache);
+    let Draft { spec, mut problems, .. } = draft;
+    problems.extend(missing);
+    if machine.is_some_and(|machine| machine.devices.is_none()) {
+        problems.extend(missing_device(&spec));
+    }
+    if !problems.is_empty() {
+        return Err(spec.problems(problems).into());
+    }
+    let dir = results.sweep(&spec.name)?;
     let plan = expand(&spec, &facts)?;
-    Ok(Prepared { spec, facts, plan, results, dir, cache })
+    let origin = Origin::new(&path, &text, &arguments.set, &facts);
+    Ok(Prepared { spec, facts, plan, origin, results, dir, cache })
+}
+
+fn missing_device(spec: &SweepSpec) -> Option<Problem> {
+    let machine = run::machine(train::available_devices());
+    let error = decide::check_devices(&spec.run.devices, &machine).err()?;
+    Some(Problem::new(spec.run_place("devices"), error.to_string()))
+}
+
+/// A sweep as those see it who only look at its results.
+pub(crate) struct Standing {
+    pub plan: Plan,
+    pub dir: RunDir,
+}
+
+/// The sweep as it was last run, if the sweep file still says the same or cannot be used; else as the file says. What was
+/// run before can be looked at without its data, its checkpoint, or the sweep file.
+pub(crate) fn standing(arguments: &SweepArguments) -> Result<Standing, Failure> {
+    let results = Results::new(&arguments.results)?;
+    let found = find(&arguments.sweep).and_then(|path| read(&path).map(|text| (path, text)));
+    let name = match &found {
+        Ok((path, text)) => spec::draft("", origin::stem(path), text, &arguments.set).spec.name,
+        Err(_) => arguments.sweep.clone(),
+    };
+    let dir = results.sweep(&name);
+    let last = dir.as_ref().ok().and_then(Origin::read);
+    let same = match &found {
+        Ok((path, text)) => last.as_ref().is_some_and(|last| last.is_of(path, text, &arguments.set)),
+        Err(_) => true,
+    };
+    let ran = last.as_ref().and_then(Origin::plan);
+    match (ran, found) {
+        (Some(plan), _) if same => Ok(Standing { plan, dir: dir? }),
+        (_, Err(missing)) => Err(missing),
+        (ran, Ok(_)) => match (prepare(arguments, None), ran) {
+            (Ok(Prepared { plan, dir, .. }), _) => Ok(Standing { plan, dir }),
+            (Err(failure), Some(plan)) => {
+                warn(&[format!("warning: {failure}\nShown is the sweep as it was last run.")]);
+                Ok(Standing { plan, dir: dir? })
+            }
+            (Err(failure), None) => Err(failure),
+        },
+    }
 }
 
 /// The sweep file that a path or a bare name means.
@@ -111,25 +170,55 @@ pub(crate) fn find(sweep: &str) -> Result<PathBuf, Failure> {
         }
     }
     if path.is_dir() {
-        return Err(Failure::input(format!("{sweep} is a folder: name a sweep file")));
+        return Err(Failure::input(format!("{sweep} is a folder: name a sweep file, such as {sweep}/NAME.yaml")));
     }
-    let place = if is_bare { format!("sweeps/{sweep}.yaml") } else { sweep.to_owned() };
-    let known = known_sweeps();
-    let hint = match known.as_slice() {
-        [] => "There is no folder sweeps/ here: give the path of a sweep file".to_owned(),
-        names => format!("Sweeps here: {}", names.join(", ")),
-    };
-    Err(Failure::input(format!("{place}: no such file. {hint}")))
+    Err(Failure::input(no_such_file(sweep, is_bare)))
 }
 
+/// What to say of a sweep that is not there: the nearest one, or those that are.
+fn no_such_file(sweep: &str, is_bare: bool) -> String {
+    if is_bare {
+        let known = known_sweeps();
+        let hint = match spec::nearest(sweep, known.iter().map(String::as_str)) {
+            Some(near) => format!("Did you mean `{near}`? Sweeps here: {}", known.join(", ")),
+            None if known.is_empty() => "There are no sweeps in sweeps/ here: give the path of a sweep file".to_owned(),
+            None => format!("Sweeps here: {}", known.join(", ")),
+        };
+        return format!("there is no sweep `{sweep}`, no file sweeps/{sweep}.yaml. {hint}");
+    }
+    let path = Path::new(sweep);
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let files: Vec<String> = stems_in(folder).into_iter().map(|(_, name)| name).collect();
+    let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+    let hint = match spec::nearest(name, files.iter().map(String::as_str)) {
+        _ if !folder.is_dir() => format!("There is no folder {}", folder.display()),
+        Some(near) => format!("Did you mean {}?", path.with_file_name(near).display()),
+        None if files.is_empty() => format!("There is no .yaml file in {}", folder.display()),
+        None => format!("Sweep files there: {}", files.join(", ")),
+    };
+    format!("{sweep}: no such file. {hint}")
+}
+
+/// Stems and names of the YAML files in a folder, sorted.
+fn stems_in(folder: &Path) -> Vec<(String, String)> {
+    let files = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let is_yaml = |path: &PathBuf| path.extension().is_some_and(|ext| ext == "yaml" || ext == "yml");
+    let text = |part: Option<&OsStr>| part.and_then(OsStr::to_str).map(str::to_owned);
+    let mut found: Vec<(String, String)> =
+        files.filter(is_yaml).filter_map(|path| Some((text(path.file_stem())?, text(path.file_name())?))).collect();
+    found.sort_unstable();
+    found
+}
+
+/// The name of the sweep in the file `sweeps/STEM.yaml`: what the file says, else the stem.
+pub(crate) fn name_of(stem: &str) -> String {
+    let text = find(stem).and_then(|path| read(&path));
+    text.map_or_else(|_| stem.to_owned(), |text| spec::draft("", stem, &text, &[]).spec.name)
+}
+
+/// Names of the sweeps in `sweeps/`.
 pub(crate) fn known_sweeps() -> Vec<String> {
-    let files = fs::read_dir("sweeps").into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut names: Vec<String> = files
-        .filter(|path| path.extension().is_some_and(|ext| ext == "yaml" || ext == "yml"))
-        .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
-        .collect();
-    names.sort_unstable();
-    names
+    stems_in(Path::new("sweeps")).into_iter().map(|(stem, _)| stem).collect()
 }
 
 pub(crate) fn read(path: &Path) -> Result<String, Failure> {
@@ -141,44 +230,78 @@ pub(crate) fn read(path: &Path) -> Result<String, Failure> {
     })
 }
 
-/// Finds and looks into every data file and checkpoint of the sweep; what is missing is reported at its place.
-fn find_sources(spec: &SweepSpec, file: &Path, cache: &Later) -> Result<Facts, Failure> {
+/// Finds and looks into every data file and checkpoint that the sweep names; what is wrong is reported at its place.
+fn find_sources(draft: &Draft, file: &Path, cache: &Later) -> (Facts, Vec<Problem>) {
     let folder = file.parent().unwrap_or(Path::new("")).to_owned();
     let roots = [folder, PathBuf::new()];
-    let sources = spec.sources();
+    let sources = draft.sources();
     let mut facts = Facts::default();
     let mut problems = Vec::new();
     for source in sources.models {
+        // Nothing is fetched for a sweep that will not run.
+        if !draft.problems.is_empty() && source.from.starts_with("hf:") {
+            continue;
+        }
         match locate_model(&source.from, &roots) {
             Ok(found) => facts.models.push(found),
             Err(error) => problems.push(Problem::new(source.place, error)),
         }
     }
     for source in sources.data {
-        // A missing checkpoint is reported once, as a checkpoint.
-        let Some(model) = facts.models.iter().find(|model| model.written == source.model) else { continue };
-        let (place, eval_place) = (source.place, source.eval_place);
-        let mut located = source.data.clone();
-        let mut locate = |written: &str, place: Place| {
-            train::locate_data(written, &roots)
-                .map_err(|error| problems.push(Problem::new(place, error.to_string())))
-                .ok()
-        };
-        let train = locate(&source.data.train, place);
-        let eval = match &source.data.eval {
-            EvalSource::Fraction(fraction) => Some(EvalSource::Fraction(*fraction)),
-            EvalSource::File(written) => locate(written, eval_place).map(EvalSource::File),
-        };
-        let (Some(train), Some(eval)) = (train, eval) else { continue };
-        (located.train, located.eval) = (train, eval);
-        match train::data_facts(&located, &model.located, cache) {
-            Ok(found) => {
-                facts.data.push(DataFound { written: source.data, model: source.model, located, facts: found });
+        let model = facts.models.iter().find(|model| model.written == source.model);
+        match look_into(&source, model, &roots, cache) {
+            Ok(found) => facts.data.extend(found),
+            Err(faults) => {
+                let found = faults.into_iter().map(|fault| Problem::new(source.place(fault.key), fault.message));
+                problems.extend(found);
             }
-            Err(error) => problems.push(Problem::new(place, error.to_string())),
         }
     }
-    if problems.is_empty() { Ok(facts) } else { Err(spec.problems(problems).into()) }
+    // Several checkpoints read the same data.
+    let mut told = HashSet::new();
+    problems.retain(|problem| told.insert((problem.place(), problem.what().to_owned())));
+    (facts, problems)
+}
+
+/// Finds and reads the files of a data section. Without its checkpoint, which is reported by itself, only for mistakes.
+fn look_into(
+    source: &DataSource,
+    model: Option<&ModelFound>,
+    roots: &[PathBuf],
+    cache: &Later,
+) -> Result<Option<DataFound>, Vec<KeyFault>> {
+    let mut located = source.data.clone();
+    let mut faults = Vec::new();
+    let mut locate = |written: &str, key| {
+        let found = train::locate_data(written, roots);
+        found.map_err(|error| faults.extend(error.faults(key))).ok()
+    };
+    let train = locate(&source.data.train, "data.train");
+    let eval = match &source.data.eval {
+        EvalSource::Fraction(fraction) => Some(EvalSource::Fraction(*fraction)),
+        EvalSource::File(written) => locate(written, "data.eval").map(EvalSource::File),
+    };
+    let Some(train) = train else { return Err(faults) };
+    let is_whole = eval.is_some();
+    // With the evaluation file gone, the other one is still looked into.
+    (located.train, located.eval) = (train, eval.unwrap_or(EvalSource::Fraction(0.5)));
+    let found = match model.filter(|_| is_whole) {
+        Some(model) => train::data_facts(&located, &model.located, cache).map(Some),
+        None => train::check_data(&located).map(|()| None),
+    };
+    match found {
+        Ok(facts) if faults.is_empty() => Ok(facts.map(|facts| DataFound {
+            written: source.data.clone(),
+            model: source.model.clone(),
+            located,
+            facts,
+        })),
+        Ok(_) => Err(faults),
+        Err(error) => {
+            faults.extend(error.faults("data.train"));
+            Err(faults)
+        }
+    }
 }
 
 fn locate_model(written: &str, roots: &[PathBuf]) -> Result<ModelFound, String> {

@@ -5,11 +5,12 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::Failure;
-use super::prepare::{self, Prepared, SweepArguments};
+use super::prepare::{self, Standing, SweepArguments};
 use super::words::warn;
+use crate::plan::Plan;
 use crate::report::{self, Origin};
 use crate::run;
-use crate::store;
+use crate::store::{self, RunDir};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -19,26 +20,26 @@ pub(crate) struct Arguments {
 
 #[expect(clippy::print_stderr, reason = "says where the report is")]
 pub(crate) fn report(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let prepared = prepare::prepare(&arguments.sweep)?;
-    warn(&prepared.plan.warnings);
-    if !prepared.dir.path().is_dir() {
-        let folder = prepared.dir.path().display();
+    let Standing { plan, dir } = prepare::standing(&arguments.sweep)?;
+    warn(&plan.warnings);
+    if !dir.path().is_dir() {
+        let folder = dir.path().display();
         return Err(Failure::input(format!(
             "{folder}: nothing was run yet. `plateau run {}` does",
             arguments.sweep.sweep
         )));
     }
-    draw(&prepared)?;
-    eprintln!("report: {}", prepared.dir.report().join("index.html").display());
+    draw(&plan, &dir)?;
+    eprintln!("report: {}", dir.report().join("index.html").display());
     Ok(ExitCode::SUCCESS)
 }
 
 /// Draws the sweep as it stands on disk, and replaces the files of its report one by one.
-pub(crate) fn draw(prepared: &Prepared) -> Result<(), Failure> {
-    let sweep = run::survey(&prepared.plan, &prepared.dir)?;
-    let origin = Origin::read(&prepared.dir, &sweep)?;
+pub(crate) fn draw(plan: &Plan, dir: &RunDir) -> Result<(), Failure> {
+    let sweep = run::survey(plan, dir)?;
+    let origin = Origin::read(dir, &sweep)?;
     let report = report::draw(&sweep, &origin).map_err(|error| Failure::results(error.to_string()))?;
-    let folder = prepared.dir.report();
+    let folder = dir.report();
     for (name, bytes) in &report.files {
         store::write_file(&folder.join(name), bytes)?;
     }

@@ -1,6 +1,7 @@
 //! `plateau run`: plan, train what is missing, report.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::sync::mpsc::channel;
 use std::thread;
@@ -8,8 +9,10 @@ use std::thread;
 use clap::{Args, ValueEnum};
 
 use super::live::{Watched, redraw};
+use super::origin::Origin;
+use super::plan::{Again, Outlook};
 use super::prepare::{self, Prepared, SweepArguments};
-use super::words::warn;
+use super::words::{bytes, warn};
 use super::{Failure, plan, report};
 use crate::decide;
 use crate::event::Slot;
@@ -19,7 +22,7 @@ use crate::report::count;
 use crate::report::terminal::{Mode, Terminal};
 use crate::run::{self, FailedTrial, RunError, RunOrder, RunSummary};
 use crate::spec::{Devices, RunConfig};
-use crate::store;
+use crate::store::{self, RunDir, StoreError};
 use crate::train;
 use crate::trial::{Trial, TrialId};
 
@@ -61,7 +64,7 @@ pub(crate) struct MachineArguments {
     jobs: Option<u16>,
     /// auto, cpu, cuda, cuda:0,1 or metal
     #[arg(long, value_name = "LIST")]
-    devices: Option<Devices>,
+    pub devices: Option<Devices>,
     /// CPU threads a trial
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
@@ -78,34 +81,75 @@ enum Progress {
 
 /// Runs the sweep and draws the report, also of a sweep that was interrupted.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let prepared = prepare::prepare(&arguments.sweep)?;
+    let prepared = prepare::prepare(&arguments.sweep, Some(&arguments.machine))?;
+    let again = Again { failed: arguments.retry_failed, all: arguments.fresh };
+    let outlook = Outlook::new(&prepared, &arguments.only, &arguments.machine, again)?;
     if arguments.dry_run {
-        return plan::show(&prepared, &arguments.only, &arguments.machine, plan::Format::Table);
+        return plan::show(&prepared, &outlook, plan::Format::Table);
     }
-    warn(&prepared.plan.warnings);
-    let summary = train_missing(&prepared, arguments)?;
-    tell_failures(&summary);
-    report::draw(&prepared)?;
-    if !arguments.quiet {
+    let view = View::of(arguments);
+    if view.is_for_people {
+        announce(&prepared, &outlook, arguments.fresh);
+    }
+    let summary = train_missing(&prepared, &outlook, arguments, view)?;
+    tell_failures(&summary, view);
+    report::draw(&prepared.plan, &prepared.dir)?;
+    if view.is_for_people {
         tell(&summary, &prepared);
     }
     Ok(ExitCode::from(summary.exit_code()))
 }
 
-fn train_missing(prepared: &Prepared, arguments: &Arguments) -> Result<RunSummary, Failure> {
-    let only: HashSet<TrialId> = prepare::only(&prepared.plan, &arguments.only)?.into_iter().collect();
-    let past = plan::past_trials(&prepared.results);
-    let slots = slots(prepared, &arguments.machine, only.len(), &past)?;
-    let sweep_yaml =
-        prepared.spec.to_yaml().map_err(|error| Failure::input(format!("cannot write the sweep: {error}")))?;
+/// What is shown of a run.
+#[derive(Debug, Clone, Copy)]
+struct View {
+    mode: Mode,
+    /// Whether anything but errors goes to standard error.
+    is_for_people: bool,
+}
+
+impl View {
+    fn of(arguments: &Arguments) -> Self {
+        let mode = mode(arguments);
+        Self { mode, is_for_people: !arguments.quiet && mode != Mode::Json }
+    }
+}
+
+/// The first words: what is to be done, and what should be known before.
+#[expect(clippy::print_stderr, reason = "the first words of a run are for people")]
+fn announce(prepared: &Prepared, outlook: &Outlook<'_>, fresh: bool) {
+    warn(&prepared.plan.warnings);
+    if !fresh {
+        warn(
+            &Origin::read(&prepared.dir)
+                .and_then(|last| last.clash(&prepared.origin, &prepared.dir))
+                .into_iter()
+                .collect::<Vec<_>>(),
+        );
+    }
+    warn(&outlook.space_warning(prepared.dir.path()).into_iter().collect::<Vec<_>>());
+    eprintln!("{}: {}", prepared.plan.name, outlook.line());
+}
+
+fn train_missing(
+    prepared: &Prepared,
+    outlook: &Outlook<'_>,
+    arguments: &Arguments,
+    view: View,
+) -> Result<RunSummary, Failure> {
+    let only: HashSet<TrialId> = outlook.trials.iter().map(|trial| trial.id.clone()).collect();
+    let unwritable = |error: String| Failure::input(format!("cannot write the sweep: {error}"));
+    let sweep_yaml = prepared.spec.to_yaml(&prepared.facts.settled()).map_err(|error| unwritable(error.to_string()))?;
+    let origin = prepared.origin.to_json().map_err(|error| unwritable(error.to_string()))?;
     let parameters: HashMap<String, u64> =
         prepared.facts.models.iter().map(|model| (model.located.clone(), model.facts.parameters)).collect();
     let order = RunOrder {
         plan: &prepared.plan,
         sweep_yaml: &sweep_yaml,
+        origin: &origin,
         results: &prepared.results,
         config: &prepared.spec.run,
-        slots: &slots,
+        slots: &outlook.slots,
         only: (!arguments.only.is_empty()).then_some(&only),
         retry_failed: arguments.retry_failed,
         fresh: arguments.fresh,
@@ -113,7 +157,7 @@ fn train_missing(prepared: &Prepared, arguments: &Arguments) -> Result<RunSummar
     };
     let engine = Local::this_program().map_err(|error| Failure::input(format!("cannot find this program: {error}")))?;
     let shown: Vec<Trial> = prepared.plan.trials.iter().filter(|trial| only.contains(&trial.id)).cloned().collect();
-    let mut terminal = Terminal::new(mode(arguments), arguments.verbose, &prepared.plan.name, &shown);
+    let mut terminal = Terminal::new(view.mode, arguments.verbose, &prepared.plan.name, &shown);
     if !arguments.fresh {
         terminal.recall(&store::read_journal(&prepared.dir.journal())?.records);
     }
@@ -121,11 +165,23 @@ fn train_missing(prepared: &Prepared, arguments: &Arguments) -> Result<RunSummar
     let summary = thread::scope(|scope| {
         let (changed, changes) = channel();
         // What cannot be drawn is told by the last drawing.
-        scope.spawn(move || redraw(&changes, || drop(report::draw(prepared))));
+        scope.spawn(move || redraw(&changes, || drop(report::draw(&prepared.plan, &prepared.dir))));
         run::sweep(&order, engine, &mut Watched { terminal: &mut terminal, changed })
-    })?;
+    });
     terminal.close();
-    Ok(summary)
+    summary.map_err(|error| cut_short(&error, outlook, &prepared.dir))
+}
+
+/// A run that the disk ended: with what is needed, so that the user knows how much room to make.
+fn cut_short(error: &RunError, outlook: &Outlook<'_>, dir: &RunDir) -> Failure {
+    let mut message = error.to_string();
+    if let (RunError::Disk { .. } | RunError::Store(StoreError::Full { .. }), Some(free)) =
+        (error, store::free_space(dir.path()))
+    {
+        let (folder, free, need) = (dir.path().display(), bytes(free), bytes(outlook.total.disk));
+        let _ = write!(message, "\n{folder}: {free} free; what was left of the sweep at its start needs about {need}");
+    }
+    Failure::with_code(message, error.exit_code())
 }
 
 fn mode(arguments: &Arguments) -> Mode {
@@ -158,17 +214,15 @@ pub(crate) fn slots(
     decide::slots(&config, &machine, trials, memory).map_err(|error| Failure::input(error.to_string()))
 }
 
-impl From<RunError> for Failure {
-    fn from(error: RunError) -> Self {
-        Self::with_code(error.to_string(), error.exit_code())
-    }
-}
-
-/// What failed and why: errors, which are shown also to those who want nothing else.
+/// What failed and why: errors, which are shown also to those who want nothing else; to those with the end of the log, that
+/// the others have seen when it happened.
 #[expect(clippy::print_stderr, reason = "errors are for people")]
-fn tell_failures(summary: &RunSummary) {
+fn tell_failures(summary: &RunSummary, view: View) {
     for FailedTrial { trial, failure, attempts, log } in &summary.failed {
         eprintln!("\n{trial} failed after {}: {failure}", count(*attempts as usize, "attempt"));
+        if matches!(view.mode, Mode::None | Mode::Json) {
+            failure.log_tail().iter().for_each(|line| eprintln!("  | {line}"));
+        }
         eprintln!("  log: {}", log.display());
     }
 }

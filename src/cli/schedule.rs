@@ -1,6 +1,5 @@
 //! `plateau schedule`: the learning rate of every step, as numbers or as a picture.
 
-use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::io;
 use std::path::PathBuf;
@@ -11,6 +10,7 @@ use serde_json::Value;
 
 use super::Failure;
 use super::failure::printed;
+use super::origin;
 use super::prepare::{self, SweepArguments};
 use super::words::warn;
 use crate::plan::{self, PlannedSchedule};
@@ -79,13 +79,12 @@ fn planned(arguments: &Arguments) -> Result<Vec<PlannedSchedule>, Failure> {
     };
     let Some(steps) = arguments.steps else {
         let (sweep, set) = (config.clone(), arguments.set.clone());
-        let prepared = prepare::prepare(&SweepArguments { sweep, results: PathBuf::from("results"), set })?;
+        let prepared = prepare::prepare(&SweepArguments { sweep, results: PathBuf::from("results"), set }, None)?;
         warn(&prepared.plan.warnings);
         return Ok(prepared.plan.schedules());
     };
     let path = prepare::find(config)?;
-    let stem = path.file_stem().and_then(OsStr::to_str).unwrap_or("schedule");
-    let spec = spec::parse(&path.display().to_string(), stem, &prepare::read(&path)?, &arguments.set)?;
+    let spec = spec::parse(&path.display().to_string(), origin::stem(&path), &prepare::read(&path)?, &arguments.set)?;
     warn(&spec.warnings());
     Ok(plan::schedules(&spec, steps)?)
 }

@@ -1,7 +1,8 @@
 //! `plateau status`: what is done, running, failed and left.
 
+use std::fmt::Write as _;
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -9,16 +10,18 @@ use clap::Args;
 use super::Failure;
 use super::failure::printed;
 use super::plan::value;
-use super::prepare::{self, SweepArguments};
+use super::prepare::{self, Standing, SweepArguments};
 use super::words::{table, warn};
 use crate::analysis::{Run, Sweep};
+use crate::event::Event;
 use crate::report::count as counted;
 use crate::run;
+use crate::store::{self, Results, StoreError};
 use crate::trial::Status;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// A path, or the name of a file in sweeps/; without one, a line for each sweep in sweeps/
+    /// A path, or the name of a file in sweeps/; without one, a line for each sweep that was run
     sweep: Option<String>,
     /// Folder of all results
     #[arg(long, value_name = "DIR", default_value = "results")]
@@ -27,40 +30,54 @@ pub(crate) struct Arguments {
 
 pub(crate) fn status(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let text = match &arguments.sweep {
-        Some(sweep) => trials(&survey(sweep, &arguments.results)?),
-        None => all_sweeps(&arguments.results)?,
+        Some(sweep) => {
+            let (sweep, results) = (sweep.clone(), arguments.results.clone());
+            let Standing { plan, dir } = prepare::standing(&SweepArguments { sweep, results, set: Vec::new() })?;
+            trials(&run::survey(&plan, &dir)?)
+        }
+        None => all_sweeps(&Results::new(&arguments.results)?),
     };
     printed(io::stdout().write_all(text.as_bytes()))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn all_sweeps(results: &Path) -> Result<String, Failure> {
-    let names = prepare::known_sweeps();
-    if names.is_empty() {
-        return Err(Failure::input("there is no folder sweeps/ here: name a sweep file"));
-    }
+/// A line for each sweep that was run, from its journal and its trials' folders alone, then those that were not.
+fn all_sweeps(results: &Results) -> String {
     let mut lines = vec![["sweep", "trials", "finished", "running", "failed", "left"].map(str::to_owned).to_vec()];
-    for name in names {
-        match survey(&name, results) {
-            Ok(sweep) => lines.push(counts(&sweep)),
-            Err(failure) => warn(&[format!("{name}: {failure}")]),
+    let ran = results.sweeps();
+    for name in &ran {
+        match last_run(results, name) {
+            Ok(statuses) => lines.push(counts(name, &statuses)),
+            Err(error) => warn(&[format!("{name}: {error}")]),
         }
     }
-    Ok(table(&lines))
+    let waiting = prepare::known_sweeps();
+    let waiting: Vec<String> = waiting.into_iter().filter(|stem| !ran.contains(&prepare::name_of(stem))).collect();
+    let mut text =
+        if ran.is_empty() { format!("no sweep was run in {} yet\n", results.path().display()) } else { table(&lines) };
+    if !waiting.is_empty() {
+        let _ = writeln!(text, "not run yet: {}", waiting.join(", "));
+    }
+    text
 }
 
-fn survey(sweep: &str, results: &Path) -> Result<Sweep, Failure> {
-    let arguments = SweepArguments { sweep: sweep.to_owned(), results: results.to_owned(), set: Vec::new() };
-    let prepared = prepare::prepare(&arguments)?;
-    Ok(run::survey(&prepared.plan, &prepared.dir)?)
+/// How the trials of the plan stand that was last run under this name.
+fn last_run(results: &Results, name: &str) -> Result<Vec<Status>, StoreError> {
+    let dir = results.sweep(name)?;
+    let records = store::read_journal(&dir.journal())?.records;
+    let planned = records.into_iter().rev().find_map(|record| match record.event {
+        Event::SweepOpened { trials, .. } => Some(trials),
+        _ => None,
+    });
+    run::statuses(&planned.unwrap_or_default(), &dir)
 }
 
-fn counts(sweep: &Sweep) -> Vec<String> {
-    let count = |fits: fn(Status) -> bool| sweep.runs.iter().filter(|run| fits(run.status)).count().to_string();
+fn counts(name: &str, statuses: &[Status]) -> Vec<String> {
+    let count = |fits: fn(Status) -> bool| statuses.iter().filter(|status| fits(**status)).count().to_string();
     vec![
-        sweep.name.clone(),
-        sweep.runs.len().to_string(),
-        count(|status| matches!(status, Status::Finished | Status::Diverged | Status::Stopped)),
+        name.to_owned(),
+        statuses.len().to_string(),
+        count(Status::is_over),
         count(|status| status == Status::Running),
         count(|status| status == Status::Failed),
         count(|status| status == Status::Pending),
@@ -78,9 +95,10 @@ fn trials(sweep: &Sweep) -> String {
         line.extend(standing(run));
         lines.push(line);
     }
-    let summary = counts(sweep);
+    let statuses: Vec<Status> = sweep.runs.iter().map(|run| run.status).collect();
+    let summary = counts(&sweep.name, &statuses);
     let [name, _, finished, running, failed, left] = &summary[..] else { return table(&lines) };
-    let trials = counted(sweep.runs.len(), "trial");
+    let trials = counted(statuses.len(), "trial");
     format!(
         "{}\n{name}: {trials}, {finished} finished, {running} running, {failed} failed, {left} left\n",
         table(&lines)

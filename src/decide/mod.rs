@@ -4,7 +4,7 @@ mod slots;
 
 use std::collections::HashSet;
 
-pub use slots::{Machine, SlotError, slots};
+pub use slots::{Machine, SlotError, check_devices, slots};
 
 use crate::event::{Failure, Slot};
 use crate::state::{Standing, SweepState, TrialState};

@@ -46,6 +46,11 @@ pub fn slots(
     Ok(devices.map(|(index, device)| Slot { index, device, threads }).collect())
 }
 
+/// Whether the machine has the devices that are wished for.
+pub fn check_devices(wish: &Devices, machine: &Machine) -> Result<(), SlotError> {
+    accelerators(wish, machine).map(drop)
+}
+
 /// CPU jobs that the memory has room for.
 fn memory_jobs(machine: &Machine, memory_per_trial: Option<u64>) -> usize {
     match (machine.memory, memory_per_trial) {

@@ -9,7 +9,7 @@ use super::{DataFound, Facts, ModelFound, Plan, check, identity};
 use crate::spec::{
     Choice, Place, Problem, Problems, Setting, SweepSpec, lookup, place_of, sets_seed, shown, source_key,
 };
-use crate::trial::{Axis, AxisValue, Pooling, Trial, TrialConfig, TrialId};
+use crate::trial::{Axis, AxisValue, Trial, TrialConfig, TrialId};
 
 /// Expands a sweep into its trials. `facts` holds every source that [`SweepSpec::sources`] names.
 ///
@@ -256,7 +256,6 @@ impl<'s> Expansion<'s> {
 
 /// What the checkpoint decides where the sweep does not.
 fn resolve(config: &mut TrialConfig, model: &ModelFound) {
-    let default = if model.facts.has_pooler { Pooling::Pooler } else { Pooling::Mean };
-    config.model.pooling.get_or_insert(default);
+    config.model.pooling.get_or_insert(model.facts.default_pooling());
     config.model.dropout = config.model.dropout.or(model.facts.dropout);
 }

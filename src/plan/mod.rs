@@ -15,7 +15,10 @@ pub use estimate::{Estimate, PastTrial, PlanEstimate, estimate};
 pub use expand::expand;
 pub use schedules::{PlannedSchedule, schedules};
 
-use crate::trial::{Axis, DataConfig, DataFacts, ModelFacts, Trial, TrialConfig};
+use serde::{Deserialize, Serialize};
+
+use crate::spec::Settled;
+use crate::trial::{Axis, DataConfig, DataFacts, EvalSource, ModelFacts, Trial, TrialConfig};
 
 /// The trials of a sweep, in order, each id once.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,7 +32,7 @@ pub struct Plan {
 }
 
 /// What the plan must know of the outside world: each source of [`crate::spec::SweepSpec`] as found.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Facts {
     pub data: Vec<DataFound>,
     pub models: Vec<ModelFound>,
@@ -43,6 +46,31 @@ impl Facts {
         Some((&data.facts, &model.facts))
     }
 
+    /// Where the sources lie, and what the checkpoints decide, for [`SweepSpec::to_yaml`].
+    ///
+    /// [`SweepSpec::to_yaml`]: crate::spec::SweepSpec::to_yaml
+    #[must_use]
+    pub fn settled(&self) -> Settled {
+        let mut settled = Settled::default();
+        for DataFound { written, located, .. } in &self.data {
+            settled.files.insert(written.train.clone(), located.train.clone());
+            if let (EvalSource::File(written), EvalSource::File(located)) = (&written.eval, &located.eval) {
+                settled.files.insert(written.clone(), located.clone());
+            }
+        }
+        for ModelFound { written, located, facts } in &self.models {
+            // A name on the hub says more than its place in this machine's cache.
+            if !written.starts_with("hf:") {
+                settled.files.insert(written.clone(), located.clone());
+            }
+            (settled.pooling, settled.dropout) = (Some(facts.default_pooling()), facts.dropout);
+        }
+        if self.models.len() > 1 {
+            (settled.pooling, settled.dropout) = (None, None);
+        }
+        settled
+    }
+
     /// Whether `found` was read with the tokenizer of the trial's checkpoint.
     fn reads(&self, found: &DataFound, config: &TrialConfig) -> bool {
         self.models.iter().any(|model| model.written == found.model && model.located == config.model.from)
@@ -50,7 +78,7 @@ impl Facts {
 }
 
 /// A data section with the tokenizer it is read with.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct DataFound {
     /// As written (sources not located), and `model.from` as written.
     pub written: DataConfig,
@@ -60,7 +88,7 @@ pub struct DataFound {
     pub facts: DataFacts,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ModelFound {
     /// `model.from` as written.
     pub written: String,

@@ -529,10 +529,10 @@ proptest! {
             text.push_str("seeds: [5, 6]\n");
         }
         let spec = parse("a.yaml", "a", &text, &[]).unwrap();
-        let yaml = spec.to_yaml().unwrap();
+        let yaml = spec.to_yaml(&Settled::default()).unwrap();
         let again = parse("b.yaml", "b", &yaml, &[]).unwrap_or_else(|problems| panic!("{problems}\n{yaml}"));
         prop_assert_eq!(&again.run, &spec.run);
-        prop_assert_eq!(again.to_yaml().unwrap(), yaml);
+        prop_assert_eq!(again.to_yaml(&Settled::default()).unwrap(), yaml);
         let [plan, again] = [&spec, &again].map(|spec| expand(spec, &facts(spec)).unwrap_or_else(|problems| panic!("{problems}")));
         // Texts are as written, and written differently; all else is equal.
         let stripped = |plan: Plan| {
@@ -569,7 +569,7 @@ fn a_schedule_with_a_rise_takes_the_place_of_the_default_warmup_alone() {
     let warmups = |plan: &Plan| plan.trials.iter().map(|trial| trial.config.warmup.0).collect::<Vec<_>>();
     assert_eq!(warmups(&plan(text)), [0.1, 0.0]);
     let spec = parse("a.yaml", "a", text, &[]).unwrap();
-    assert_eq!(ids(&spec.to_yaml().unwrap()), ids(text), "as run, it reads back");
+    assert_eq!(ids(&spec.to_yaml(&Settled::default()).unwrap()), ids(text), "as run, it reads back");
     assert_eq!(ids("scheduler: one_cycle\nwarmup: 0"), ids("scheduler: one_cycle"));
     assert_eq!(
         warmups(&plan("warmup: 5\ngrid: {scheduler: [linear, one_cycle]}\nexclude: [{scheduler: one_cycle}]")),

@@ -22,7 +22,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 pub use machine::machine;
-pub use survey::survey;
+pub use survey::{statuses, survey};
 
 use crate::event::{Failure, Reporter, Slot};
 use crate::exec::Executor;
@@ -38,6 +38,8 @@ pub struct RunOrder<'a> {
     pub plan: &'a Plan,
     /// The sweep with its defaults filled in, for `sweep.yaml`.
     pub sweep_yaml: &'a str,
+    /// What the sweep was made from, kept beside it.
+    pub origin: &'a [u8],
     pub results: &'a Results,
     /// Retries, checkpoints and what is kept of them; the slots are already made of the rest.
     pub config: &'a RunConfig,

@@ -56,6 +56,7 @@ impl<'a, E: Executor> Parent<'a, E> {
             (lock, _) = dir.archive(lock)?;
         }
         write_file(&dir.sweep_yaml(), order.sweep_yaml.as_bytes())?;
+        write_file(&dir.origin(), order.origin)?;
         let (journal, reading) = Journal::open(&dir.journal())?;
         let state = SweepState::fold(order.plan, &reading.records);
         let findings = reconcile(order, &dir, &state)?;
@@ -304,7 +305,11 @@ fn failure(attempt: &AttemptDir, how: Exit) -> Failure {
         (Some(failure), _) => failure,
         (None, Exit::Signal(9)) => Failure::OutOfMemory { log_tail: tail() },
         (None, Exit::Code(code)) if code == i32::from(exit::DISK) => {
-            let message = format!("{}: the disk is full or cannot be written", attempt.path().display());
+            let message = format!(
+                "{}: the disk is full or cannot be written. Free some space or choose another folder with --results, then \
+                 run the same command again: what is finished stays finished",
+                attempt.path().display()
+            );
             Failure::Disk { message }
         }
         (None, Exit::Code(code)) if code == i32::from(exit::DEVICE) => {

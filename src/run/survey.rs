@@ -3,8 +3,8 @@
 use crate::analysis::{Run, Sweep};
 use crate::plan::Plan;
 use crate::state::{Standing, SweepState, TrialState};
-use crate::store::{RunDir, StoreError, read_curve, read_journal};
-use crate::trial::{EvalRow, MetricRow, Status, Trial};
+use crate::store::{RunDir, StoreError, TrialDir, read_curve, read_journal};
+use crate::trial::{EvalRow, MetricRow, Outcome, Status, Trial, TrialId};
 
 /// Every trial of the plan with its curves and how it stands. Takes no lock and changes nothing.
 ///
@@ -19,18 +19,38 @@ pub fn survey(plan: &Plan, dir: &RunDir) -> Result<Sweep, StoreError> {
     Ok(Sweep { name: plan.name.clone(), axes: plan.axes.clone(), runs })
 }
 
-fn run(trial: &Trial, known: Option<&TrialState>, dir: &RunDir, alive: bool) -> Result<Run, StoreError> {
-    let folder = dir.trial(&trial.id);
-    let outcome = match folder.outcome() {
-        Err(StoreError::Damaged { .. }) => None,
-        other => other?,
-    };
-    let status = match (&outcome, known.map(|known| &known.standing)) {
+/// How each of `trials` stands, curves unread.
+pub fn statuses(trials: &[TrialId], dir: &RunDir) -> Result<Vec<Status>, StoreError> {
+    let journal = read_journal(&dir.journal())?;
+    let mut state = SweepState::new(trials);
+    journal.records.iter().for_each(|record| state.apply(&record.event));
+    let alive = dir.holder().is_some();
+    let of = |id: &TrialId| Ok(stands(state.get(id), outcome(&dir.trial(id))?.as_ref(), alive));
+    trials.iter().map(of).collect()
+}
+
+/// The outcome in a trial's folder; a damaged one counts as none.
+fn outcome(folder: &TrialDir) -> Result<Option<Outcome>, StoreError> {
+    match folder.outcome() {
+        Err(StoreError::Damaged { .. }) => Ok(None),
+        other => other,
+    }
+}
+
+/// What the folder and the journal say together. `alive`: whether the process that claimed running trials lives.
+fn stands(known: Option<&TrialState>, outcome: Option<&Outcome>, alive: bool) -> Status {
+    match (outcome, known.map(|known| &known.standing)) {
         (Some(outcome), _) => outcome.status,
         // The journal remembers an outcome that is gone; the next run trains the trial again.
         (None, None | Some(Standing::Ended(_))) => Status::Pending,
         (None, Some(standing)) => status(standing, alive),
-    };
+    }
+}
+
+fn run(trial: &Trial, known: Option<&TrialState>, dir: &RunDir, alive: bool) -> Result<Run, StoreError> {
+    let folder = dir.trial(&trial.id);
+    let outcome = outcome(&folder)?;
+    let status = stands(known, outcome.as_ref(), alive);
     Ok(Run {
         trial: trial.clone(),
         status,

@@ -139,6 +139,7 @@ impl Bench {
         let order = RunOrder {
             plan: &self.plan,
             sweep_yaml: "grid: {}\n",
+            origin: b"{}",
             results: &self.results,
             config: &self.config,
             slots: &slots,

@@ -13,9 +13,11 @@ impl Reader {
     pub(super) fn grid(&mut self, key: &Node, value: &Node) {
         self.grid = Some(key.place);
         for (key, value) in self.axes_map(key, value) {
+            let before = self.errors.len();
             if let Some(axis) = self.axis(&key, &value) {
                 self.dimensions.push(Dimension { keys: vec![axis] });
             }
+            self.doubt_since(before, &key);
         }
     }
 
@@ -24,11 +26,13 @@ impl Reader {
         let mut keys: Vec<AxisKey> = Vec::new();
         let mut wanted: Option<(String, usize)> = None;
         for (key, value) in self.axes_map(key, value) {
+            let before = self.errors.len();
             let written = key.text().unwrap_or_default().to_owned();
             let length = value.list().map_or(0, <[Node]>::len);
             match &wanted {
                 Some((first, expected)) if length > 0 && length != *expected => {
-                    let what = format!("`{written}` has {length} values, `{first}` has {expected}");
+                    let plural = if length == 1 { "" } else { "s" };
+                    let what = format!("`{written}` has {length} value{plural}, `{first}` has {expected}");
                     self.error(&key, what, "lists under `zip` are taken in pairs: make them equally long");
                 }
                 None if length > 0 => wanted = Some((written, length)),
@@ -41,6 +45,7 @@ impl Reader {
                     keys.push(axis);
                 }
             }
+            self.doubt_since(before, &key);
         }
         if !keys.is_empty() {
             self.dimensions.push(Dimension { keys });
@@ -84,8 +89,12 @@ impl Reader {
             return None;
         }
         let mut choices = Vec::with_capacity(items.len());
-        for item in items {
-            if let Some(choice) = self.choice(path, key, item) {
+        for (index, item) in items.iter().enumerate() {
+            let before = index.checked_sub(1).map(|before| &items[before]);
+            if let Some(number) = before.and_then(|before| parted(before, item)) {
+                let what = format!("`{written}` has two values here, parted by a comma");
+                self.error(item, what, format!("write {number} if it is one number"));
+            } else if let Some(choice) = self.choice(path, key, item) {
                 choices.push(choice);
             }
         }
@@ -149,7 +158,10 @@ impl Reader {
                     continue;
                 }
                 let Some(resolved) = self.resolve("", key) else { continue };
-                if let Some(choice) = self.choice(&resolved.path, key, value) {
+                let before = self.errors.len();
+                let choice = self.choice(&resolved.path, key, value);
+                self.doubt_since(before, key);
+                if let Some(choice) = choice {
                     let path = resolved.scalar_path().filter(|_| value.text().is_some()).unwrap_or(&resolved.path);
                     entry.values.push((path.to_owned(), choice));
                 }
@@ -175,6 +187,16 @@ impl Reader {
         let choices = items.iter().filter_map(|item| self.choice("seed", &seed, item)).collect();
         self.seeds = Some(AxisKey { path: "seed".into(), place: key.place, choices });
     }
+}
+
+/// The number that `1,000` in a list is meant to be, which YAML reads as 1 and 000.
+fn parted(before: &Node, item: &Node) -> Option<String> {
+    let (head, tail) = (before.plain_text()?, item.plain_text()?);
+    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let touch =
+        before.place.line() == item.place.line() && before.place.column() + head.len() + 1 == item.place.column();
+    let fits = touch && !head.starts_with('0') && tail.len() == 3 && tail.starts_with('0');
+    (fits && is_number(head) && is_number(tail)).then(|| format!("{head}{tail}"))
 }
 
 /// The value of an axis for tables: scalars as written, anything else in short.

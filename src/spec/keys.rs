@@ -63,6 +63,51 @@ pub(super) static ALIASES: &[Alias] = &[
     Alias { name: "gradient_accumulation_steps", path: "grad_accumulation", kind: None },
 ];
 
+/// Names that other programs have for keys, none of which is near enough to be guessed.
+pub(super) const MISNOMERS: &[(&str, &str)] = &[
+    ("num_epochs", "epochs"),
+    ("n_epochs", "epochs"),
+    ("train_epochs", "epochs"),
+    ("num_steps", "steps"),
+    ("total_steps", "steps"),
+    ("lr_schedule", "scheduler"),
+    ("lr_scheduler", "scheduler"),
+    ("learning_rate_schedule", "scheduler"),
+    ("bs", "batch_size"),
+    ("train_batch_size", "batch_size"),
+    ("accumulation_steps", "grad_accumulation"),
+    ("gradient_clipping", "max_grad_norm"),
+    ("grad_clip", "max_grad_norm"),
+    ("clip_grad_norm", "max_grad_norm"),
+    ("wd", "weight_decay"),
+    ("eval_steps", "eval_every"),
+    ("eval_interval", "eval_every"),
+    ("early_stopping", "stop.patience"),
+    ("early_stopping_patience", "stop.patience"),
+    ("augmentations", "augmentation"),
+    ("optim", "optimizer"),
+    ("llrd", "optimizer.layer_decay"),
+    ("model_name", "model.from"),
+    ("model_name_or_path", "model.from"),
+    ("checkpoint", "model.from"),
+    ("hidden_dropout_prob", "model.dropout"),
+    ("dataset", "data.train"),
+    ("train_file", "data.train"),
+    ("validation_file", "data.eval"),
+    ("valid", "data.eval"),
+    ("validation", "data.eval"),
+    ("text_column", "data.text"),
+    ("label_column", "data.label"),
+    ("max_len", "data.max_length"),
+    ("max_seq_length", "data.max_length"),
+    ("axes", "grid"),
+    ("parameters", "grid"),
+    ("gpus", "run.devices"),
+    ("device", "run.devices"),
+    ("workers", "run.jobs"),
+    ("num_workers", "run.jobs"),
+];
+
 const LEARNING_RATE: Kind = Kind::Number { fits: |x| x > 0.0, expected: "a number above 0, such as 3e-5" };
 const POSITIVE: Kind = Kind::Number { fits: |x| x > 0.0, expected: "a number above 0" };
 const NOT_NEGATIVE: Kind = Kind::Number { fits: |x| x >= 0.0, expected: "0 or a number above" };
@@ -288,6 +333,12 @@ pub(super) fn group(path: &str) -> Option<&'static Group> {
 
 pub(super) fn alias(name: &str) -> Option<&'static Alias> {
     ALIASES.iter().find(|alias| alias.name == name)
+}
+
+/// The key that other programs call `name`.
+pub(super) fn misnomer(name: &str) -> Option<&'static str> {
+    let plain = name.to_lowercase().replace('-', "_");
+    MISNOMERS.iter().find(|(other, _)| *other == plain).map(|(_, path)| *path)
 }
 
 /// The schedules or augmentations, if `path` is theirs.

@@ -167,8 +167,8 @@ impl Kind {
             (Self::Choice(names), Content::Scalar { text, .. }) => {
                 suggestion(text, names.iter().copied()).unwrap_or(expected)
             }
-            (_, Content::Scalar { text, plain: true }) if self.is_numeric() && text.contains('_') => {
-                let digits = text.replace('_', "");
+            (_, Content::Scalar { text, plain: true }) if self.is_numeric() && text.contains(['_', ',']) => {
+                let digits = without_separators(text);
                 if parse_number(&digits).is_some() { format!("write {digits}") } else { expected }
             }
             (Self::Flag, Content::Scalar { text, .. }) => match text.to_lowercase().as_str() {
@@ -184,6 +184,16 @@ impl Kind {
 
 fn names(variants: &[Variant]) -> String {
     variants.iter().map(|variant| variant.name).collect::<Vec<_>>().join(", ")
+}
+
+/// `1_000` and `1,000` as 1000, `0,5` as 0.5.
+fn without_separators(text: &str) -> String {
+    let text = text.replace('_', "");
+    let parts: Vec<&str> = text.split(',').collect();
+    match parts.as_slice() {
+        [whole, fraction] if fraction.len() != 3 || *whole == "0" => format!("{whole}.{fraction}"),
+        _ => parts.concat(),
+    }
 }
 
 /// A number as YAML 1.2 writes them: `1e-5`, `.5`, `+3`, `1.`, `0x1f`, `0o17`. Finite ones only.

@@ -13,6 +13,40 @@ fn mistakes(text: &str) -> String {
 }
 
 #[test]
+fn names_of_other_programs_and_separators_of_thousands() {
+    assert_snapshot!(mistakes("num_epochs: 3\nlr_schedule: cosine\ndata: {validation_file: x.csv}\nmodel_name_or_path: x"), @r"
+    a.yaml:1:1: unknown key `num_epochs`
+      1 | num_epochs: 3
+        | ^^^^^^^^^^ did you mean `epochs`?
+
+    a.yaml:2:1: unknown key `lr_schedule`
+      2 | lr_schedule: cosine
+        | ^^^^^^^^^^^ did you mean `scheduler`?
+
+    a.yaml:3:8: unknown key `data.validation_file`
+      3 | data: {validation_file: x.csv}
+        |        ^^^^^^^^^^^^^^^ did you mean `eval`?
+
+    a.yaml:4:1: unknown key `model_name_or_path`
+      4 | model_name_or_path: x
+        | ^^^^^^^^^^^^^^^^^^ did you mean `model.from`?
+    ");
+    assert_snapshot!(mistakes("grid: {warmup: [1,000, 0.5]}\nsteps: 10,000\nlr: 0,5"), @r"
+    a.yaml:1:19: `warmup` has two values here, parted by a comma
+      1 | grid: {warmup: [1,000, 0.5]}
+        |                   ^^^ write 1000 if it is one number
+
+    a.yaml:2:8: `steps` cannot be `10,000`
+      2 | steps: 10,000
+        |        ^^^^^^ write 10000
+
+    a.yaml:3:5: `lr` cannot be `0,5`
+      3 | lr: 0,5
+        |     ^^^ write 0.5
+    ");
+}
+
+#[test]
 fn an_unknown_key_names_the_nearest() {
     let file = r"lerning_rate: 3e-5
 model:

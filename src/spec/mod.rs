@@ -21,8 +21,10 @@ mod tests;
 mod write;
 mod yaml;
 
+pub(crate) use problem::nearest;
 pub use problem::{Place, Problem, Problems};
-pub use read::parse;
+pub use read::{Draft, draft, parse};
 pub use run_config::{Devices, NotDevices, RunConfig};
 pub(crate) use sweep::{Choice, Setting, lookup, place_of, sets_seed, shown, source_key};
 pub use sweep::{DataSource, ModelSource, Sources, SweepSpec, default_trial};
+pub use write::Settled;

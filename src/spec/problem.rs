@@ -194,17 +194,22 @@ fn excerpt(line: &str, start: usize, length: usize) -> (String, usize, usize) {
 pub(super) fn suggestion<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     const FEW: usize = 16;
     let known: Vec<&str> = known.into_iter().collect();
-    let plain = |text: &str| text.to_lowercase().replace(['-', ' '], "_");
-    let wanted = plain(name);
-    let allowed = (wanted.chars().count() / 3).max(1);
-    let nearest = known
-        .iter()
-        .map(|candidate| (damerau_levenshtein(&wanted, &plain(candidate)), *candidate))
-        .filter(|(distance, _)| *distance <= allowed)
-        .min_by_key(|(distance, _)| *distance);
-    match nearest {
-        Some((_, candidate)) => Some(format!("did you mean `{candidate}`?")),
+    match nearest(name, known.iter().copied()) {
+        Some(candidate) => Some(format!("did you mean `{candidate}`?")),
         None if !known.is_empty() && known.len() <= FEW => Some(format!("known: {}", known.join(", "))),
         None => None,
     }
+}
+
+/// The one of `known` that differs from `name` by a slip of the pen.
+pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let plain = |text: &str| text.to_lowercase().replace(['-', ' '], "_");
+    let wanted = plain(name);
+    let allowed = (wanted.chars().count() / 3).max(1);
+    let near = known
+        .into_iter()
+        .map(|candidate| (damerau_levenshtein(&wanted, &plain(candidate)), candidate))
+        .filter(|(distance, _)| *distance <= allowed)
+        .min_by_key(|(distance, _)| *distance);
+    near.map(|(_, candidate)| candidate)
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::check::{self, repeated, two_lengths};
 use super::keys::{self, Target};
 use super::kind::Kind;
-use super::problem::{Place, Problem, Problems, Text, suggestion};
+use super::problem::{Place, Problem, Problems, Text, nearest};
 use super::run_config::RunConfig;
-use super::sweep::{AxisKey, Dimension, Entry, Setting, SweepSpec, default_trial};
+use super::sweep::{AxisKey, Dimension, Entry, Setting, Sources, SweepSpec, default_trial};
 use super::yaml::{self, Node};
 
 /// Sections of a sweep file that are no keys of a trial.
@@ -19,13 +19,65 @@ pub(super) const SECTIONS: &[&str] = &["name", "grid", "zip", "include", "exclud
 /// # Errors
 /// All mistakes at once.
 pub fn parse(file: &str, stem: &str, text: &str, set: &[(String, String)]) -> Result<SweepSpec, Problems> {
+    let Draft { spec, problems, .. } = draft(file, stem, text, set);
+    if problems.is_empty() { Ok(spec) } else { Err(spec.problems(problems)) }
+}
+
+/// A sweep file read as far as it can be understood.
+#[derive(Debug)]
+pub struct Draft {
+    /// Without what is wrong; complete if there are no problems.
+    pub spec: SweepSpec,
+    pub problems: Vec<Problem>,
+    doubt: Doubt,
+}
+
+impl Draft {
+    /// The sources that the file names for certain: of a section with a mistake in it, nothing can be said yet.
+    pub fn sources(&self) -> Sources {
+        let Doubt { data, model } = self.doubt;
+        if model {
+            return Sources::default();
+        }
+        let sources = self.spec.sources();
+        if data { Sources { data: Vec::new(), ..sources } } else { sources }
+    }
+}
+
+/// Sections with mistakes.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Doubt {
+    data: bool,
+    model: bool,
+}
+
+impl Doubt {
+    const ALL: Self = Self { data: true, model: true };
+
+    /// There is a mistake at `key`, dotted.
+    fn add(&mut self, key: &str) {
+        match key.split('.').next() {
+            Some("data") => self.data = true,
+            Some("model") => self.model = true,
+            _ => {}
+        }
+    }
+}
+
+/// As [`parse`], keeping what is right in a file with mistakes.
+pub fn draft(file: &str, stem: &str, text: &str, set: &[(String, String)]) -> Draft {
     let overrides = set.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let text = Arc::new(Text { file: file.to_owned(), content: text.to_owned(), overrides });
     let mut reader = Reader::default();
-    match yaml::read(&text.content, 0, &mut reader.errors) {
-        Ok(Some(root)) => reader.file(&root),
-        Ok(None) => {}
-        Err(problem) => reader.errors.push(problem),
+    let root = yaml::read(&text.content, 0, &mut reader.errors).unwrap_or_else(|problem| {
+        reader.errors.push(problem);
+        None
+    });
+    if !reader.errors.is_empty() {
+        reader.doubt = Doubt::ALL;
+    }
+    if let Some(root) = &root {
+        reader.file(root);
     }
     for (index, (key, value)) in set.iter().enumerate() {
         reader.override_value(index + 1, key, value);
@@ -48,6 +100,7 @@ pub(super) struct Reader {
     pub seeds: Option<AxisKey>,
     pub include: Vec<Entry>,
     pub exclude: Vec<Entry>,
+    pub doubt: Doubt,
 }
 
 impl Reader {
@@ -91,9 +144,10 @@ impl Reader {
                 if let Some(name) = text.strip_prefix("run.") {
                     self.run_key(name, key, value);
                 } else {
-                    let mut settings = Vec::new();
+                    let (before, mut settings) = (self.errors.len(), Vec::new());
                     self.settings("", key, value, &mut settings);
                     self.fixed.append(&mut settings);
+                    self.doubt_since(before, key);
                 }
             }
         }
@@ -101,6 +155,13 @@ impl Reader {
 
     pub(super) fn error(&mut self, node: &Node, what: impl Into<String>, hint: impl Into<String>) {
         self.errors.push(Problem::new(node.place, what).hint(hint));
+    }
+
+    /// Remembers what `key` is about if there are errors since there were `before`.
+    pub(super) fn doubt_since(&mut self, before: usize, key: &Node) {
+        if self.errors.len() > before {
+            self.doubt.add(key.text().unwrap_or_default());
+        }
     }
 
     fn name(&mut self, value: &Node) {
@@ -116,7 +177,7 @@ impl Reader {
             self.error(key, format!("`run.{name}` is given twice"), hint);
             return;
         }
-        self.run_seen.push((name.to_owned(), key.place));
+        self.run_seen.push((name.to_owned(), value.place));
         if let Err(problem) = self.run.set(name, key, value) {
             self.errors.push(problem);
         }
@@ -183,7 +244,9 @@ impl Reader {
         } else if let Some((kind, target)) = keys::parameter(&path) {
             Meaning::Leaf(kind, target)
         } else {
-            self.errors.push(unknown(prefix, name, &written, key.place));
+            let meant = meant(prefix, name);
+            self.doubt.add(&meant.clone().unwrap_or_default());
+            self.errors.push(unknown(prefix, &written, key.place, meant));
             return None;
         };
         Some(Resolved { path, written, meaning })
@@ -218,7 +281,11 @@ impl Reader {
         self.fixed = kept;
     }
 
-    fn finish(mut self, stem: &str, text: Arc<Text>) -> Result<SweepSpec, Problems> {
+    fn finish(mut self, stem: &str, text: Arc<Text>) -> Draft {
+        if !self.errors.is_empty() {
+            self.dimensions.retain_mut(Dimension::even);
+            self.seeds = self.seeds.take().filter(|seeds| !seeds.choices.is_empty());
+        }
         self.check_seeds();
         self.check_axes();
         let (name, name_place) = self.name.take().unwrap_or_else(|| (stem.to_owned(), Place::NOWHERE));
@@ -237,7 +304,8 @@ impl Reader {
         let mut spec = SweepSpec {
             name,
             run: self.run,
-            text: Arc::clone(&text),
+            text,
+            run_places: self.run_seen,
             base,
             fixed: self.fixed,
             seeds: self.dimensions.iter().position(|d| matches!(d.keys.as_slice(), [only] if only.path == "seed")),
@@ -252,12 +320,13 @@ impl Reader {
                 format!("this sweep has {} trials, more than {}", grouped(size), grouped(spec.run.max_trials as u128));
             let place = self.grid.unwrap_or(Place::NOWHERE);
             self.errors.push(Problem::new(place, what).hint("shorten an axis, or raise `run.max_trials`"));
+            self.doubt = Doubt::ALL;
         } else if self.errors.is_empty() {
             self.errors.extend(check::parameters(&spec));
             self.errors.extend(spec.check_accumulation());
         }
         spec.warnings = self.warnings;
-        if self.errors.is_empty() { Ok(spec) } else { Err(Problems::new(text, self.errors)) }
+        Draft { spec, problems: self.errors, doubt: self.doubt }
     }
 }
 
@@ -295,23 +364,29 @@ fn children(group: &'static str) -> impl Iterator<Item = &'static str> {
     keys::paths().filter_map(move |path| path.strip_prefix(group)?.strip_prefix('.').filter(|rest| !rest.contains('.')))
 }
 
-fn unknown(prefix: &str, name: &str, written: &str, place: Place) -> Problem {
-    let problem = Problem::new(place, format!("unknown key `{written}`"));
-    // A known key in the wrong place is the likeliest mistake.
+/// The key that an unknown one most likely stands for.
+fn meant(prefix: &str, name: &str) -> Option<String> {
+    // A known key in the wrong place, or under the name that it has elsewhere, is the likeliest mistake.
     let elsewhere = keys::paths().find(|path| *path == name || path.rsplit('.').next() == Some(name));
-    let aliased = keys::alias(name).map(|alias| alias.path);
-    if let Some(path) = aliased.or(elsewhere) {
-        return problem.hint(format!("did you mean `{path}`?"));
-    }
-    let hint = if let Some(group) = keys::group(prefix) {
-        suggestion(name, children(group.path))
-    } else {
+    let known = keys::alias(name).map(|alias| alias.path).or(elsewhere).or_else(|| keys::misnomer(name));
+    known.map(str::to_owned).or_else(|| {
+        if let Some(group) = keys::group(prefix) {
+            return nearest(name, children(group.path)).map(|child| format!("{}.{child}", group.path));
+        }
         let known = keys::paths().chain(keys::ALIASES.iter().map(|alias| alias.name));
-        suggestion(name, known.chain(SECTIONS.iter().copied()))
-    };
-    match hint {
-        Some(hint) => problem.hint(hint),
-        None => problem,
+        nearest(name, known.chain(SECTIONS.iter().copied())).map(str::to_owned)
+    })
+}
+
+fn unknown(prefix: &str, written: &str, place: Place, meant: Option<String>) -> Problem {
+    let problem = Problem::new(place, format!("unknown key `{written}`"));
+    match (meant, keys::group(prefix)) {
+        (Some(meant), _) => {
+            let inside = meant.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('.'));
+            problem.hint(format!("did you mean `{}`?", inside.unwrap_or(&meant)))
+        }
+        (None, Some(group)) => problem.hint(format!("known: {}", children(group.path).collect::<Vec<_>>().join(", "))),
+        (None, None) => problem,
     }
 }
 

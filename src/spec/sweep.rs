@@ -20,6 +20,8 @@ pub struct SweepSpec {
     pub name: String,
     pub run: RunConfig,
     pub(super) text: Arc<Text>,
+    /// Where the values of the `run` section stand.
+    pub(super) run_places: Vec<(String, Place)>,
     /// The fixed values, over the defaults.
     pub(crate) base: TrialConfig,
     /// What the file fixes, shallow keys first.
@@ -87,6 +89,13 @@ pub(crate) struct Dimension {
 }
 
 impl Dimension {
+    /// Cuts the keys to equal lengths, which they have not when values were wrong; false if nothing is left.
+    pub(super) fn even(&mut self) -> bool {
+        let shortest = self.keys.iter().map(|key| key.choices.len()).min().unwrap_or(0);
+        self.keys.iter_mut().for_each(|key| key.choices.truncate(shortest));
+        shortest > 0
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.keys.first().map_or(0, |key| key.choices.len())
     }
@@ -197,10 +206,16 @@ pub struct DataSource {
     pub data: DataConfig,
     /// `model.from` as written.
     pub model: String,
-    /// Where `data.train` stands.
-    pub place: Place,
-    /// Where `data.eval` stands.
-    pub eval_place: Place,
+    /// Where the keys of the section stand that are written.
+    places: Vec<(&'static str, Place)>,
+}
+
+impl DataSource {
+    /// Where `key` stands; else `data.train`, else nowhere.
+    pub fn place(&self, key: &str) -> Place {
+        let find = |key: &str| self.places.iter().find(|(known, _)| *known == key).map(|&(_, place)| place);
+        find(key).or_else(|| find("data.train")).unwrap_or(Place::NOWHERE)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -238,6 +253,11 @@ impl SweepSpec {
         Problems::new(Arc::clone(&self.text), list)
     }
 
+    /// Where the value of `run.NAME` stands.
+    pub fn run_place(&self, name: &str) -> Place {
+        self.run_places.iter().find(|(known, _)| known == name).map_or(Place::NOWHERE, |&(_, place)| place)
+    }
+
     /// Trials before exclusion and before equal ones are dropped.
     pub fn size(&self) -> u128 {
         let product =
@@ -252,17 +272,15 @@ impl SweepSpec {
         let mut sources = Sources::default();
         let (mut seen_data, mut seen_models) = (HashSet::new(), HashSet::new());
         for Combination { config, settings } in self.combinations(&["data", "model.from"]) {
-            let place = |path| place_of(settings.iter().copied(), path).unwrap_or(Place::NOWHERE);
+            let place = |path| place_of(settings.iter().copied(), path);
             if seen_models.insert(config.model.from.clone()) {
-                sources.models.push(ModelSource { from: config.model.from.clone(), place: place("model.from") });
+                let place = place("model.from").unwrap_or(Place::NOWHERE);
+                sources.models.push(ModelSource { from: config.model.from.clone(), place });
             }
             if seen_data.insert(source_key(&config.data, &config.model.from)) {
-                sources.data.push(DataSource {
-                    place: place("data.train"),
-                    eval_place: place("data.eval"),
-                    data: config.data,
-                    model: config.model.from,
-                });
+                let keys = keys::paths().filter(|path| path.starts_with("data."));
+                let places = keys.filter_map(|path| Some((path, place(path)?))).collect();
+                sources.data.push(DataSource { data: config.data, model: config.model.from, places });
             }
         }
         sources

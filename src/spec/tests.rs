@@ -25,13 +25,13 @@ fn an_empty_file_is_the_default_trial() {
 fn every_key_reads_what_it_writes() {
     let yaml =
         spec("stop: {patience: {evals: 3}}\nmodel: {pooling: cls, dropout: 0.2}\ndata: {limit: 5, text_pair: b}\nhead_lr: 1e-3")
-            .to_yaml();
+            .to_yaml(&Settled::default());
     let yaml = yaml.unwrap();
     let config = serde_json::to_value(base(&yaml)).unwrap();
     let written = |path: &str| lookup(&config, path).is_some();
     let missing: Vec<&str> = keys::KEYS.iter().map(|key| key.path).filter(|path| !written(path)).collect();
     assert_eq!(missing, ["steps"], "keys whose path is not that of the configuration");
-    assert_eq!(spec(&yaml).to_yaml().unwrap(), yaml);
+    assert_eq!(spec(&yaml).to_yaml(&Settled::default()).unwrap(), yaml);
 }
 
 #[test]
@@ -213,7 +213,9 @@ fn sizes_are_computed_without_expanding() {
 fn sources_are_those_of_the_sweep() {
     let sources = |text: &str| {
         let Sources { data, models } = spec(text).sources();
-        let data = data.iter().map(|s| format!("{}:{} {}+{}", s.place.line(), s.place.column(), s.data.train, s.model));
+        let data = data.iter().map(|s| {
+            format!("{}:{} {}+{}", s.place("data.train").line(), s.place("data.train").column(), s.data.train, s.model)
+        });
         let models = models.iter().map(|s| format!("{}:{} {}", s.place.line(), s.place.column(), s.from));
         data.chain(models).collect::<Vec<_>>().join("\n")
     };
@@ -251,7 +253,7 @@ fn sources_are_those_of_the_sweep() {
 #[test]
 fn a_later_mistake_looks_like_an_earlier_one() {
     let spec = spec("data:\n  train: nowhere.tsv\n");
-    let place = spec.sources().data[0].place;
+    let place = spec.sources().data[0].place("data.train");
     let problem = Problem::new(place, "there is no file `nowhere.tsv`").hint("looked in sweeps/ and here");
     insta::assert_snapshot!(spec.problems(vec![problem]), @r"
     a.yaml:2:10: there is no file `nowhere.tsv`
@@ -303,4 +305,57 @@ fn numbers_beyond_reason_are_refused_with_their_limit() {
     assert_eq!(every(4), "fits");
     assert!(every(308).contains("expected a time such as 60s"), "finite hours, but not seconds");
     assert!(refused("run: {checkpoint_every: 1e308h}").contains("expected a time such as 60s"));
+}
+
+/// What of a file with mistakes is looked into: data, then checkpoints.
+#[test]
+fn sources_of_a_file_with_mistakes() {
+    let check = |text: &str, expected: (&[&str], &[&str])| {
+        let draft = draft("a.yaml", "a", text, &[]);
+        assert!(!draft.problems.is_empty(), "{text}");
+        let Sources { data, models } = draft.sources();
+        let data: Vec<&str> = data.iter().map(|source| source.data.train.as_str()).collect();
+        let models: Vec<&str> = models.iter().map(|source| source.from.as_str()).collect();
+        assert_eq!((data.as_slice(), models.as_slice()), expected, "{text}");
+    };
+    check("data: x.csv\nmodel: m\nlr: much", (&["x.csv"], &["m"]));
+    check("data: {train: x.csv, txt: review}\nmodel: m", (&[], &["m"]));
+    check("train_file: x.csv\nmodel: m", (&[], &["m"]));
+    check("data: x.csv\nmodel: {from: m, pool: cls}", (&[], &[]));
+    check("data: x.csv\nmodel_name: m", (&[], &[]));
+    check("data: x.csv\nmodel: m\ngrid: {lr: [], data.text: [a, [b]]}", (&[], &["m"]));
+    check(
+        "data: x.csv\nmodel: m\ngrid: {lr: [a], warmup: []}\nseeds: [x]\nzip: {lr: [1], epochs: [1, 2]}",
+        (&["x.csv"], &["m"]),
+    );
+    check("data: x.csv\nmodel: m\nzip: {data.train: [y.csv, z.csv], epochs: [1]}", (&["y.csv"], &["m"]));
+    check("data: x.csv\nmodel: [", (&[], &[]));
+    check("data: x.csv\ndata: y.csv", (&[], &[]));
+    check("grid: {batch_size: [1, 2, 3]}\nrun: {max_trials: 2}", (&[], &[]));
+}
+
+#[test]
+fn the_sweep_as_run_says_where_its_files_are_and_what_the_checkpoint_decided() {
+    let files = ["x.csv", "y.csv", "m"].map(|name| (name.to_owned(), format!("/here/{name}")));
+    let settled = Settled { files: files.into(), pooling: Some(crate::trial::Pooling::Cls), dropout: None };
+    let text = "data: {train: x.csv, eval: y.csv}\ngrid: {model: [m, {from: m, freeze: 1}]}\nexclude: [{data.train: x.csv, lr: 1}]";
+    let yaml = spec(text).to_yaml(&settled).unwrap();
+    let again = spec(&yaml);
+    assert_eq!(again.base.data.train, "/here/x.csv");
+    assert_eq!(again.base.data.eval, crate::trial::EvalSource::File("/here/y.csv".into()));
+    assert_eq!(again.base.model.pooling, Some(crate::trial::Pooling::Cls));
+    assert!(!yaml.contains("dropout") && yaml.starts_with("# The sweep as run"), "{yaml}");
+    assert_eq!(again.sources().models.iter().map(|m| m.from.as_str()).collect::<Vec<_>>(), ["/here/m"]);
+    assert_eq!(yaml.matches("/here/m").count(), 2);
+    assert_eq!(yaml.matches("/here/x.csv").count(), 2, "also where it is excluded");
+}
+
+#[test]
+fn every_misnomer_names_a_key() {
+    for (other, path) in keys::MISNOMERS {
+        let known = keys::paths().chain(read::SECTIONS.iter().copied());
+        let inside_run = path.strip_prefix("run.").is_some_and(|name| run_config::RUN_KEYS.contains(&name));
+        assert!(inside_run || known.into_iter().any(|known| known == *path), "{other}");
+        assert!(keys::key(other).is_none() && keys::alias(other).is_none(), "{other} is a key");
+    }
 }

@@ -38,10 +38,10 @@ pub use trial::{MadeBy, Published, TrialRecord};
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     #[error(
-        "{}: the disk is full. Free some space or choose another folder with --results, then run the same command \
-         again: what is finished stays finished", path.display()
+        "{}: the disk is full{}. Free some space or choose another folder with --results, then run the same command \
+         again: what is finished stays finished", path.display(), left(*.free)
     )]
-    Full { path: PathBuf, source: io::Error },
+    Full { path: PathBuf, free: Option<u64>, source: io::Error },
     #[error(
         "{}: cannot be written ({source}). Make the folder writable or choose another one with --results", path.display()
     )]
@@ -65,12 +65,26 @@ pub enum StoreError {
     Name { name: String },
 }
 
+/// Bytes that this user may still write where `path` is or would be; None where the system does not tell.
+#[must_use]
+pub fn free_space(path: &Path) -> Option<u64> {
+    let there = path.ancestors().find(|path| path.exists())?;
+    let about = rustix::fs::statvfs(there).ok()?;
+    Some(about.f_bavail.saturating_mul(about.f_frsize))
+}
+
+fn left(free: Option<u64>) -> String {
+    free.map_or_else(String::new, |bytes| format!(" ({:.1} MB left)", bytes as f64 / 1e6))
+}
+
 impl StoreError {
     /// Turns an I/O error at `path` into the variant that says what to do about it.
     pub(crate) fn at(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full { path, source },
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Self::Full { free: free_space(&path), path, source }
+            }
             io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
                 match path.ancestors().find(|path| path.is_file()) {
                     Some(file) => Self::InTheWay { path: file.to_owned(), source },
@@ -93,6 +107,18 @@ impl StoreError {
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_full_disk_says_what_is_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let full = || io::Error::from_raw_os_error(28);
+        let message = StoreError::at(&folder.path().join("deep/journal.jsonl"))(full()).to_string();
+        assert!(free_space(folder.path()).is_some_and(|free| free > 0));
+        let (start, rest) = message.split_once(" (").unwrap();
+        let (left, advice) = rest.split_once(" MB left). ").unwrap();
+        assert!(start.ends_with("/deep/journal.jsonl: the disk is full") && left.parse::<f64>().is_ok(), "{message}");
+        insta::assert_snapshot!(advice, @"Free some space or choose another folder with --results, then run the same command again: what is finished stays finished");
+    }
+
     fn check(code: i32, expected: &str) {
         let error = StoreError::at(Path::new("/r/journal.jsonl"))(io::Error::from_raw_os_error(code));
         assert_eq!(error.to_string(), expected);
@@ -100,11 +126,6 @@ mod tests {
 
     #[test]
     fn errors_say_what_to_do() {
-        check(
-            28,
-            "/r/journal.jsonl: the disk is full. Free some space or choose another folder with --results, then run the \
-             same command again: what is finished stays finished",
-        );
         check(
             30,
             "/r/journal.jsonl: cannot be written (Read-only file system (os error 30)). Make the folder writable or \

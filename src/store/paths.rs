@@ -34,6 +34,18 @@ impl Results {
         Ok(RunDir { root: self.root.join(name) })
     }
 
+    /// Names of the sweeps that were run here, archived ones left out.
+    #[must_use]
+    pub fn sweeps(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(&self.root).into_iter().flatten().flatten();
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        let ran =
+            |name: &String| !name.contains(".archived-") && self.sweep(name).is_ok_and(|dir| dir.journal().is_file());
+        let mut names: Vec<String> = names.filter(ran).collect();
+        names.sort_unstable();
+        names
+    }
+
     /// What is expensive to make and shared by all sweeps.
     #[must_use]
     pub fn cache(&self) -> Blobs {
@@ -57,6 +69,12 @@ impl RunDir {
     #[must_use]
     pub fn sweep_yaml(&self) -> PathBuf {
         self.root.join("sweep.yaml")
+    }
+
+    /// What the sweep was made from, for a look at it when its sources are gone.
+    #[must_use]
+    pub fn origin(&self) -> PathBuf {
+        self.root.join(".origin.json")
     }
 
     #[must_use]

@@ -23,8 +23,8 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use data::data_facts;
 pub use data::source::{locate_data, locate_model};
+pub use data::{check_data, data_facts};
 pub use device::available_devices;
 
 use crate::trial::{
@@ -73,6 +73,9 @@ pub enum TrainError {
     /// Data, checkpoint or configuration that cannot be trained on; says what, where and what to do.
     #[error("{0}")]
     Input(String),
+    /// The same where single keys of the configuration are to blame.
+    #[error("{}", .0.iter().map(|fault| fault.message.as_str()).collect::<Vec<_>>().join("; "))]
+    Keys(Vec<KeyFault>),
     /// A state to resume from that cannot be read: damaged, or of another version. Nothing was trained yet.
     #[error("{0}")]
     State(String),
@@ -84,6 +87,30 @@ pub enum TrainError {
     Interrupted,
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
+}
+
+/// What is wrong with the value of one key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyFault {
+    /// Dotted, as in a sweep file.
+    pub key: &'static str,
+    pub message: String,
+}
+
+impl TrainError {
+    /// An input that `key` is to blame for.
+    fn key(key: &'static str, message: impl Into<String>) -> Self {
+        Self::Keys(vec![KeyFault { key, message: message.into() }])
+    }
+
+    /// Every fault by itself; `key` is to blame for what names none.
+    #[must_use]
+    pub fn faults(self, key: &'static str) -> Vec<KeyFault> {
+        match self {
+            Self::Keys(faults) => faults,
+            other => vec![KeyFault { key, message: other.to_string() }],
+        }
+    }
 }
 
 /// Trains one trial. The verdicts of the outcome are left empty.

@@ -93,7 +93,7 @@ impl End {
         let message = error.to_string();
         Self::Failed(match error {
             TrainError::Interrupted => return Self::Interrupted,
-            TrainError::Input(_) | TrainError::State(_) => Failure::BadInput { message },
+            TrainError::Input(_) | TrainError::Keys(_) | TrainError::State(_) => Failure::BadInput { message },
             TrainError::Sink(_) => Failure::Disk { message },
             TrainError::Device(_) => Failure::DeviceFault { message },
             TrainError::Candle(_) if device != Device::Cpu => Failure::DeviceFault { message },

@@ -82,7 +82,7 @@ run: {retries: 1, jobs: 1}
     assert_eq!((place.count("trial_finished"), place.count("trial_failed")), (1, 1));
     assert!(place.path("results/sweep/report/curves.png").is_file());
     let quiet = place.expect(1, "run sweep.yaml --quiet").err;
-    assert!(quiet.contains("failed after 2 attempts"), "{quiet}");
+    assert!(quiet.contains("failed after 2 attempts") && quiet.contains("  | last words of attempt 2\n"), "{quiet}");
     place.expect(0, "run sweep.yaml --retry-failed");
     assert_eq!(place.count("trial_finished"), 2);
 }

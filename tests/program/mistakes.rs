@@ -93,6 +93,63 @@ fn sweep_files() {
 }
 
 #[test]
+fn mistakes_everywhere_are_one_list() {
+    let sweep = "
+data: {train: train.tsv, text: sentence, label: lable, eval: ev.tsv, max_length: 32}
+model: {from: chekpoint}
+schedular: cosine
+";
+    assert_snapshot!(said(sweep, |_| {}, ""), @r"
+    error: the sweep has 5 mistakes
+
+    sweep.yaml:2:32: /here/train.tsv:1: no column `sentence` (data.text); the columns are `label`, `text`; set data.text to one of them
+      2 | data: {train: train.tsv, text: sentence, label: lable, eval: ev.tsv, max_length: 32}
+        |                                ^^^^^^^^
+
+    sweep.yaml:2:49: /here/train.tsv:1: no column `lable` (data.label); the columns are `label`, `text`; did you mean data.label: label?
+      2 | data: {train: train.tsv, text: sentence, label: lable, eval: ev.tsv, max_length: 32}
+        |                                                 ^^^^^
+
+    sweep.yaml:2:62: data file `ev.tsv` not found; looked for /here/ev.tsv
+      2 | data: {train: train.tsv, text: sentence, label: lable, eval: ev.tsv, max_length: 32}
+        |                                                              ^^^^^^
+
+    sweep.yaml:3:15: checkpoint `chekpoint` not found; looked for /here/chekpoint
+      3 | model: {from: chekpoint}
+        |               ^^^^^^^^^
+
+    sweep.yaml:4:1: unknown key `schedular`
+      4 | schedular: cosine
+        | ^^^^^^^^^ did you mean `scheduler`?
+    ");
+    if cfg!(not(feature = "cuda")) {
+        assert_snapshot!(said("model: bert-base-uncased\nrun:\n  devices: cuda", |_| {}, ""), @r"
+        error: the sweep has 2 mistakes
+
+        sweep.yaml:1:8: checkpoint `bert-base-uncased` not found; looked for /here/bert-base-uncased; did you mean `hf:google-bert/bert-base-uncased`, from the Hugging Face hub?
+          1 | model: bert-base-uncased
+            |        ^^^^^^^^^^^^^^^^^
+
+        sweep.yaml:3:12: `cuda` is not there: this build on this machine has cpu. Build with `cargo build --release --features cuda` on a machine that has one, or set `devices: auto`
+          3 |   devices: cuda
+            |            ^^^^
+        ");
+    }
+    let eval = |place: &Place| place.write("ev.tsv", "label\ttxt\nx\ty\n");
+    assert_snapshot!(said("data: {train: train.tsv, eval: ev.tsv, max_length: 32}\nmodel: hf:a/b\nlrr: 1", eval, ""), @r"
+    error: the sweep has 2 mistakes
+
+    sweep.yaml:1:32: /here/ev.tsv:1: no column `text` (data.text); the columns are `label`, `txt`; did you mean data.text: txt?
+      1 | data: {train: train.tsv, eval: ev.tsv, max_length: 32}
+        |                                ^^^^^^
+
+    sweep.yaml:3:1: unknown key `lrr`
+      3 | lrr: 1
+        | ^^^ did you mean `lr`?
+    ");
+}
+
+#[test]
 fn data_files() {
     assert_snapshot!(written("train.tsv", "tran.tsv"), @r"
     error: the sweep has a mistake
@@ -104,9 +161,9 @@ fn data_files() {
     assert_snapshot!(written("max_length: 32", "max_length: 32, text: sentence"), @r"
     error: the sweep has a mistake
 
-    sweep.yaml:2:15: /here/train.tsv:1: no column `sentence` (data.text); the columns are `label`, `text`; set data.text to one of them
+    sweep.yaml:2:48: /here/train.tsv:1: no column `sentence` (data.text); the columns are `label`, `text`; set data.text to one of them
       2 | data: {train: train.tsv, max_length: 32, text: sentence}
-        |               ^^^^^^^^^
+        |                                                ^^^^^^^^
     ");
     assert_snapshot!(spoilt("train.tsv", "label\ttext\ngood\tone\ngood\ttwo\n"), @r"
     error: the sweep has a mistake
@@ -179,28 +236,28 @@ fn checkpoints() {
     assert_snapshot!(spoilt("checkpoint/config.json", config.replace("\"bert\"", "\"roberta\"")), @r"
     error: the sweep has a mistake
 
-    sweep.yaml:3:15: /here/checkpoint: config.json of the checkpoint: model_type is 'roberta'; only 'bert' can be trained
+    sweep.yaml:3:15: /here/checkpoint: config.json: model_type is 'roberta'; only 'bert' can be trained
       3 | model: {from: checkpoint}
         |               ^^^^^^^^^^
     ");
     assert_snapshot!(spoilt("checkpoint/config.json", "{}"), @r"
     error: the sweep has a mistake
 
-    sweep.yaml:3:15: /here/checkpoint: config.json of the checkpoint is not that of a BERT: missing field `vocab_size` at line 1 column 2
+    sweep.yaml:3:15: /here/checkpoint: config.json: not that of a BERT: missing field `vocab_size` at line 1 column 2; copy it again from the checkpoint's page
       3 | model: {from: checkpoint}
         |               ^^^^^^^^^^
     ");
     assert_snapshot!(spoilt("checkpoint/model.safetensors", b"\x02\0\0\0\0\0\0\0{}"), @r"
     error: the sweep has a mistake
 
-    sweep.yaml:3:15: /here/checkpoint: the checkpoint does not fit its config.json: 'embeddings.word_embeddings.weight' is missing (and 36 more)
+    sweep.yaml:3:15: /here/checkpoint: the weights do not fit config.json: 'embeddings.word_embeddings.weight' is missing (and 36 more); take config.json and model.safetensors from one and the same BERT
       3 | model: {from: checkpoint}
         |               ^^^^^^^^^^
     ");
     assert_snapshot!(spoilt("checkpoint/model.safetensors", "version https://git-lfs.github.com/spec/v1\n"), @r"
     error: the sweep has a mistake
 
-    sweep.yaml:3:15: /here/checkpoint: the checkpoint's weights are no safetensors file: header too large
+    sweep.yaml:3:15: /here/checkpoint/model.safetensors: a git-lfs pointer where the file itself should be; run `git lfs pull` in that repository, or download the file from its page
       3 | model: {from: checkpoint}
         |               ^^^^^^^^^^
     ");
@@ -252,9 +309,11 @@ fn command_lines() {
     For more information, try '--help'.
     ");
     let place = Place::new(GOOD);
-    assert_snapshot!(place.plain(&place.expect(2, "run lr-gird").err), @"error: sweeps/lr-gird.yaml: no such file. There is no folder sweeps/ here: give the path of a sweep file");
+    assert_snapshot!(place.plain(&place.expect(2, "run lr-gird").err), @"error: there is no sweep `lr-gird`, no file sweeps/lr-gird.yaml. There are no sweeps in sweeps/ here: give the path of a sweep file");
     place.write("sweeps/lr-grid.yaml", GOOD);
-    assert_snapshot!(place.plain(&place.expect(2, "run lr-gird").err), @"error: sweeps/lr-gird.yaml: no such file. Sweeps here: lr-grid");
+    assert_snapshot!(place.plain(&place.expect(2, "run lr-gird").err), @"error: there is no sweep `lr-gird`, no file sweeps/lr-gird.yaml. Did you mean `lr-grid`? Sweeps here: lr-grid");
+    assert_snapshot!(place.plain(&place.expect(2, "run sweeps/lr-gird.yaml").err), @"error: sweeps/lr-gird.yaml: no such file. Did you mean sweeps/lr-grid.yaml?");
+    assert_snapshot!(place.plain(&place.expect(2, "run nowhere/x.yaml").err), @"error: nowhere/x.yaml: no such file. There is no folder nowhere");
     assert_snapshot!(place.plain(&place.expect(2, "report sweep.yaml").err), @"error: /here/results/sweep: nothing was run yet. `plateau run sweep.yaml` does");
 }
 
@@ -264,7 +323,7 @@ fn results_folders() {
         let place = Place::new(GOOD);
         spoil(&place);
         let before = place.written();
-        let said = place.plain(&place.expect(3, "run sweep.yaml").err);
+        let said = place.plain(&place.expect(3, "run sweep.yaml --quiet").err);
         assert_eq!(place.written(), before);
         said
     };

@@ -120,8 +120,7 @@ fn the_sweep_as_run_is_a_sweep_of_the_same_trials() {
     let place = Place::new(SWEEP);
     let plan = place.expect(0, "plan sweep.yaml --format csv").out;
     place.expect(0, "run sweep.yaml --only lr=1e-3 --only seed=1");
-    fs::copy(place.path("results/sweep/sweep.yaml"), place.path("again.yaml")).unwrap();
-    let again = place.expect(0, "plan again.yaml --format csv").out;
+    let again = place.expect(0, "plan results/sweep/sweep.yaml --format csv").out;
     let ids = |plan: &str| plan.lines().map(|line| line.split(',').next().unwrap().to_owned()).collect::<Vec<_>>();
     assert_eq!(ids(&plan), ids(&again));
 }
@@ -187,7 +186,7 @@ fn check_plan(place: &Place) {
         trials.iter().all(|trial| trial["id"].is_string() && trial["steps"].is_u64() && trial["config"].is_object())
     );
     let csv = place.expect(0, "plan sweep.yaml --format csv").out;
-    assert_eq!((first_line(&csv), csv.lines().count()), ("id,lr,seed,steps,seconds,memory_bytes,disk_bytes", 5));
+    assert_eq!((first_line(&csv), csv.lines().count()), ("id,lr,seed,steps,seconds,memory_bytes,disk_bytes,status", 5));
     check_numbers(&csv, &["lr", "seed", "steps", "seconds", "memory_bytes", "disk_bytes"]);
     let table = place.expect(0, "plan sweep.yaml").out;
     assert!(table.contains("4 trials"), "{table}");
@@ -197,5 +196,60 @@ fn check_plan(place: &Place) {
 fn progress_as_json_is_the_journal_line_by_line() {
     let place = Place::new(SWEEP);
     let ended = place.expect(0, "run sweep.yaml --progress json --only lr=1e-3");
-    assert_eq!(ended.out, place.read("results/sweep/journal.jsonl"));
+    assert_eq!((ended.out, ended.err.as_str()), (place.read("results/sweep/journal.jsonl"), ""));
+}
+
+#[test]
+fn what_is_finished_is_counted_and_no_longer_estimated() {
+    let place = Place::new(SWEEP);
+    let ran = place.expect(0, "run sweep.yaml --progress lines --only lr=1e-3").err;
+    assert!(ran.starts_with("sweep: 2 trials; ") && ran.contains(" at a time on cpu, "), "{ran}");
+    let table = place.expect(0, "plan sweep.yaml").out;
+    assert!(table.contains("\n4 trials, 2 finished, 2 left; "), "{table}");
+    assert_eq!((table.matches(" finished\n").count(), table.matches(" pending\n").count()), (2, 2), "{table}");
+    let dry = |options: &str| place.expect(0, &format!("run sweep.yaml --dry-run {options}")).out;
+    assert!(dry("--only lr=1e-3").contains("2 trials, 2 finished, nothing left to train"));
+    assert!(dry("--fresh").contains("\n4 trials; "));
+    let json = place.expect(0, "plan sweep.yaml --format json").out;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&json[0]["status"], &json[3]["status"]), (&"finished".into(), &"pending".into()));
+}
+
+#[test]
+fn results_can_be_looked_at_without_what_they_were_made_from() {
+    let place = Place::new(SWEEP);
+    place.write("sweeps/other.yaml", "grid: {lr: [1, 2]}");
+    let nothing = place.expect(0, "status").out;
+    assert!(nothing.contains("no sweep was run in") && nothing.contains("not run yet: other"), "{nothing}");
+    place.expect(0, "run sweep.yaml --only lr=1e-3");
+    for gone in ["sweep.yaml", "train.tsv", "checkpoint/config.json", "checkpoint/model.safetensors"] {
+        fs::remove_file(place.path(gone)).unwrap();
+    }
+    let all = place.expect(0, "status").out;
+    assert_eq!(all.lines().nth(1).unwrap().split_whitespace().collect::<Vec<_>>(), ["sweep", "4", "2", "0", "0", "2"]);
+    let one = place.expect(0, "status sweep");
+    assert!(one.out.contains("4 trials, 2 finished, 0 running, 0 failed, 2 left") && one.err.is_empty(), "{one:?}");
+    fs::remove_file(place.path("results/sweep/report/curves.png")).unwrap();
+    place.expect(0, "report sweep");
+    check_report(&place);
+    place.write("sweep.yaml", SWEEP.replace("1e-4", "1e-5"));
+    let changed = place.expect(0, "status sweep.yaml");
+    assert!(changed.out.contains("4 trials, 2 finished"), "{changed:?}");
+    assert!(changed.err.contains("`train.tsv` not found") && changed.err.contains("as it was last run"), "{changed:?}");
+}
+
+#[test]
+fn two_sweeps_of_one_name_are_told_apart() {
+    let place = Place::new(SWEEP);
+    place.expect(0, "run sweep.yaml --only lr=1e-3 --only seed=1");
+    place.write("other/sweep.yaml", SWEEP.replace("1e-4", "1e-5"));
+    let run = |command: &str| place.plain(&place.expect(0, &format!("run {command} --only lr=1e-3 --only seed=1")).err);
+    let clash = run("other/sweep.yaml");
+    insta::assert_snapshot!(first_line(&clash), @"warning: /here/results/sweep holds the results of /here/sweep.yaml, and now /here/other/sweep.yaml is run there: the trials of both stay there, and the report shows those of this run. Give one of them another `name` to keep them apart");
+    let set = run("other/sweep.yaml --set warmup=0");
+    insta::assert_snapshot!(first_line(&set), @"warning: /here/results/sweep was last run without --set, and now with --set warmup=0: the trials of both stay there, and the report shows those of this run. Add --set name=... to keep them apart");
+    assert!(run("other/sweep.yaml --set warmup=0").starts_with("sweep: "), "the same again is no clash");
+    fs::remove_file(place.path("other/sweep.yaml")).unwrap();
+    let moved = run("sweep.yaml --set warmup=0");
+    assert!(moved.starts_with("sweep: "), "a file that has moved is no clash: {moved}");
 }

@@ -88,12 +88,8 @@ pub fn retried(tally: &Tally, name: &str, attempt: u32, failure: &Failure) -> St
 }
 
 fn log_tail(failure: &Failure) -> &[String] {
-    match failure {
-        Failure::Crashed { log_tail, .. } | Failure::OutOfMemory { log_tail } => {
-            &log_tail[log_tail.len().saturating_sub(LOG)..]
-        }
-        _ => &[],
-    }
+    let lines = failure.log_tail();
+    &lines[lines.len().saturating_sub(LOG)..]
 }
 
 /// What the whole sweep has come to: `lr-grid  38/432 runs  2 running  2 failed  6:12 elapsed, ~1:04:10 left`.

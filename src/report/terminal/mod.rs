@@ -27,7 +27,7 @@ pub enum Mode {
     Auto,
     Bar,
     Lines,
-    /// Every event as a line of JSON on stdout, beside what `Auto` shows on stderr.
+    /// Every event as a line of JSON on stdout, and nothing else.
     Json,
     None,
 }
@@ -53,10 +53,8 @@ impl Terminal {
     pub fn new(mode: Mode, verbose: bool, sweep: &str, trials: &[Trial]) -> Self {
         let live = match mode {
             Mode::Bar => true,
-            Mode::Auto | Mode::Json => {
-                std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
-            }
-            Mode::Lines | Mode::None => false,
+            Mode::Auto => std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb"),
+            Mode::Lines | Mode::Json | Mode::None => false,
         };
         Self {
             tally: Tally::new(sweep, trials),
@@ -66,7 +64,7 @@ impl Terminal {
             summarised: Instant::now(),
             verbose,
             json: mode == Mode::Json,
-            lines: !live && mode != Mode::None,
+            lines: !live && !matches!(mode, Mode::Json | Mode::None),
             bar: live.then(bar),
         }
     }

@@ -23,7 +23,7 @@ pub use tokens::{Encoder, Piece, Tokens};
 
 use table::{Columns, Row};
 
-use super::{Cache, TrainError};
+use super::{Cache, KeyFault, TrainError};
 use crate::trial::{DataConfig, DataFacts, EvalSource};
 
 /// Of a text, this many characters for each token of `max_length` are read.
@@ -84,6 +84,11 @@ pub fn data_facts(data: &DataConfig, model: &str, cache: &dyn Cache) -> Result<D
     })
 }
 
+/// Looks for mistakes in the files of a data section, as [`data_facts`] does, without a tokenizer.
+pub fn check_data(data: &DataConfig) -> Result<(), TrainError> {
+    tables(data, None).map(drop)
+}
+
 /// A tokenizer set up as `config` wants it, of a located checkpoint.
 pub fn encoder(config: &DataConfig, model: &str) -> Result<Encoder, TrainError> {
     Ok(tokenizer(config, model)?.encoder)
@@ -96,6 +101,14 @@ struct Table {
     hash: blake3::Hash,
 }
 
+/// The files of a data section.
+struct Tables {
+    train: Table,
+    eval: Option<Table>,
+    /// Names in class order.
+    labels: Vec<String>,
+}
+
 struct Checkpoint {
     encoder: Encoder,
     /// blake3 of the tokenizer.
@@ -105,19 +118,13 @@ struct Checkpoint {
 
 fn read(config: &DataConfig, model: &str, cache: &dyn Cache) -> Result<(Dataset, String), TrainError> {
     let checkpoint = tokenizer(config, model)?;
-    let train = table(&config.train, config)?;
-    let eval = match &config.eval {
-        EvalSource::File(source) => Some((source, table(source, config)?)),
-        EvalSource::Fraction(_) => None,
-    };
-    let labels = classes(&config.train, &train.rows, checkpoint.label2id.as_ref())?;
+    let Tables { train, eval, labels } = tables(config, checkpoint.label2id.as_ref())?;
     let mut hash = blake3::Hasher::new();
     hash.update(train.hash.as_bytes());
     let mut whole = split_of(train, &labels, config, &checkpoint, cache)?;
     let eval = match (&config.eval, eval) {
-        (_, Some((source, table))) => {
+        (_, Some(table)) => {
             hash.update(table.hash.as_bytes());
-            known_labels(source, &table.rows, &labels)?;
             split_of(table, &labels, config, &checkpoint, cache)?
         }
         (EvalSource::Fraction(fraction), None) => {
@@ -130,16 +137,48 @@ fn read(config: &DataConfig, model: &str, cache: &dyn Cache) -> Result<(Dataset,
         (EvalSource::File(_), None) => Split::default(),
     };
     if eval.examples.is_empty() {
-        return Err(TrainError::Input(format!(
+        let message = format!(
             "{}: no label has two rows, so nothing can be held out for evaluation; is `{}` the column of the labels?",
             config.train, config.label
-        )));
+        );
+        return Err(TrainError::key("data.label", message));
     }
     if let Some(limit) = config.limit.filter(|&limit| limit < whole.examples.len()) {
         whole = select(&whole, &(0..limit as u32).collect::<Vec<_>>());
     }
     let class_prior = prior(config, &whole, &labels)?;
     Ok((Dataset { labels, class_prior, train: whole, eval }, hash.finalize().to_hex().to_string()))
+}
+
+/// Reads train and eval, and says what is wrong with both.
+fn tables(config: &DataConfig, label2id: Option<&BTreeMap<String, u32>>) -> Result<Tables, TrainError> {
+    const TRAIN: &str = "data.train";
+    const EVAL: &str = "data.eval";
+    let train = table(&config.train, config);
+    let eval = match &config.eval {
+        EvalSource::File(source) => table(source, config).map(|table| Some((source, table))),
+        EvalSource::Fraction(_) => Ok(None),
+    };
+    let (train, eval) = match (train, eval) {
+        (Ok(train), Ok(eval)) => (train, eval),
+        (Ok(_), Err(error)) => return Err(TrainError::key(EVAL, error.to_string())),
+        // The same keys are wrong for both files: told once.
+        (Err(error), Ok(_)) | (Err(error @ TrainError::Keys(_)), Err(TrainError::Keys(_))) => return Err(error),
+        (Err(error), Err(other)) => {
+            let mut faults = error.faults(TRAIN);
+            faults.push(KeyFault { key: EVAL, message: other.to_string() });
+            return Err(TrainError::Keys(faults));
+        }
+    };
+    let labels = classes(&config.train, &train.rows, label2id)?;
+    let eval = match eval {
+        Some((source, table)) => {
+            known_labels(source, &table.rows, &labels).map_err(|message| TrainError::key(EVAL, message))?;
+            Some(table)
+        }
+        None => None,
+    };
+    Ok(Tables { train, eval, labels })
 }
 
 fn table(source: &str, config: &DataConfig) -> Result<Table, TrainError> {
@@ -179,16 +218,26 @@ fn classes(source: &str, rows: &[Row], label2id: Option<&BTreeMap<String, u32>>)
     Ok(split::class_order(&names, label2id))
 }
 
-fn known_labels(source: &str, rows: &[Row], labels: &[String]) -> Result<(), TrainError> {
+fn known_labels(source: &str, rows: &[Row], labels: &[String]) -> Result<(), String> {
     match rows.iter().find(|row| !labels.contains(&row.label)) {
         None => Ok(()),
-        Some(row) => Err(TrainError::Input(format!(
-            "{source}:{}: the label `{}` is not in the training data, which has {}",
+        Some(row) => Err(format!(
+            "{source}:{}: the label `{}` is not in the training data, which has {}; remove such rows from the one or add \
+             some to the other",
             row.line,
             row.label,
-            labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ")
-        ))),
+            listed(labels.iter().map(String::as_str))
+        )),
     }
+}
+
+/// Names for a message, the first ones if there are many.
+fn listed<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
+    const MOST: usize = 20;
+    let more = names.len().saturating_sub(MOST);
+    let shown: Vec<String> = names.take(MOST).map(|name| format!("`{}`", table::cut(name.to_owned(), 40))).collect();
+    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+    shown.join(", ") + &rest
 }
 
 /// All rows of a table as examples, with their tokens.
@@ -230,11 +279,12 @@ fn select(split: &Split, indices: &[u32]) -> Split {
 fn prior(config: &DataConfig, train: &Split, labels: &[String]) -> Result<Vec<f64>, TrainError> {
     let prior = train.prior(labels.len());
     if prior.iter().filter(|&&share| share > 0.0).count() < 2 {
-        return Err(TrainError::Input(format!(
+        let message = format!(
             "{}: the {} training rows have one label only; raise data.limit or mix the rows of the file",
             config.train,
             train.examples.len()
-        )));
+        );
+        return Err(TrainError::key("data.limit", message));
     }
     Ok(prior)
 }

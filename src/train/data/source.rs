@@ -135,7 +135,10 @@ pub fn locate_model(source: &str, roots: &[PathBuf]) -> Result<String, TrainErro
     if let Some(repository) = source.strip_prefix("hf:") {
         return name_of(&hub::download(repository)?);
     }
-    let path = find(source, roots, "checkpoint")?;
+    let path = find(source, roots, "checkpoint").map_err(|error| match on_the_hub(source) {
+        Some(name) => TrainError::Input(format!("{error}; did you mean `hf:{name}`, from the Hugging Face hub?")),
+        None => error,
+    })?;
     if !path.join("config.json").is_file() {
         return Err(TrainError::Input(format!(
             "{}: no checkpoint folder; it needs config.json, tokenizer.json (or vocab.txt) and model.safetensors",
@@ -143,6 +146,21 @@ pub fn locate_model(source: &str, roots: &[PathBuf]) -> Result<String, TrainErro
         )));
     }
     name_of(&path)
+}
+
+/// The repository that a checkpoint's name without `hf:` is likely to mean.
+fn on_the_hub(source: &str) -> Option<String> {
+    let plain = |part: &str| {
+        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        !part.is_empty() && !part.starts_with('.') && part.chars().all(fits)
+    };
+    match source.split('/').collect::<Vec<_>>().as_slice() {
+        [name] if name.starts_with("bert-") && plain(name) => Some(format!("google-bert/{name}")),
+        [organisation, name] if plain(organisation) && plain(name) && !Path::new(organisation).is_dir() => {
+            Some(source.to_owned())
+        }
+        _ => None,
+    }
 }
 
 /// The name that decides a located data source's format, and its content, unpacked.
@@ -202,5 +220,12 @@ fn read(path: &Path) -> Result<Vec<u8>, TrainError> {
     File::open(path)
         .and_then(|mut file| file.read_to_end(&mut bytes))
         .map_err(|error| TrainError::Input(format!("{}: cannot be read: {error}", path.display())))?;
+    if bytes.starts_with(b"version https://git-lfs") {
+        return Err(TrainError::Input(format!(
+            "{}: a git-lfs pointer where the file itself should be; run `git lfs pull` in that repository, or download the \
+             file from its page",
+            path.display()
+        )));
+    }
     Ok(bytes)
 }

@@ -8,7 +8,8 @@
 
 use serde_json::Value;
 
-use crate::train::TrainError;
+use super::listed;
+use crate::train::{KeyFault, TrainError};
 use crate::trial::DataConfig;
 
 /// One labelled text, and the line it came from.
@@ -37,6 +38,18 @@ impl<'a> Columns<'a> {
     fn wanted(&self) -> impl Iterator<Item = (&'static str, &'a str)> {
         let pair = self.pair.map(|pair| ("data.text_pair", pair));
         [("data.text", self.text), ("data.label", self.label)].into_iter().chain(pair)
+    }
+
+    /// Looks for every column; all that are not there are reported together, each under its key.
+    fn find<T>(&self, find: impl Fn(&str, &str) -> Result<T, String>) -> Result<Vec<(&'a str, T)>, TrainError> {
+        let (mut found, mut faults) = (Vec::new(), Vec::new());
+        for (key, column) in self.wanted() {
+            match find(key, column) {
+                Ok(place) => found.push((column, place)),
+                Err(message) => faults.push(KeyFault { key, message }),
+            }
+        }
+        if faults.is_empty() { Ok(found) } else { Err(TrainError::Keys(faults)) }
     }
 
     fn row(
@@ -109,9 +122,7 @@ fn delimited(source: &str, text: &str, delimiter: u8, columns: &Columns<'_>) -> 
     let found: Vec<&str> = header.iter().map(str::trim).collect();
     let first = line_of(&header, text);
     let index = columns
-        .wanted()
-        .map(|(key, column)| place(source, first, &found, key, column).map(|at| (column, at)))
-        .collect::<Result<Vec<_>, _>>()?;
+        .find(|key, column| place(&found, key, column).map_err(|message| format!("{source}:{first}: {message}")))?;
     let mut rows = Vec::new();
     for record in records {
         let record = record.map_err(unreadable)?;
@@ -144,12 +155,12 @@ fn line_of(record: &csv::StringRecord, text: &str) -> u64 {
 }
 
 /// Where `column` stands in the header.
-fn place(source: &str, line: u64, found: &[&str], key: &str, column: &str) -> Result<usize, TrainError> {
+fn place(found: &[&str], key: &str, column: &str) -> Result<usize, String> {
     let mut places = found.iter().enumerate().filter(|(_, name)| **name == column).map(|(at, _)| at);
     match (places.next(), places.next()) {
         (Some(at), None) => Ok(at),
-        (Some(_), Some(_)) => Err(at(source, line, &format!("two columns are called `{column}` ({key})"))),
-        (None, _) => Err(at(source, line, &missing(found, key, column))),
+        (Some(_), Some(_)) => Err(format!("two columns are called `{column}` ({key}); rename one of them")),
+        (None, _) => Err(missing(found, key, column)),
     }
 }
 
@@ -157,12 +168,11 @@ fn place(source: &str, line: u64, found: &[&str], key: &str, column: &str) -> Re
 fn missing(found: &[&str], key: &str, column: &str) -> String {
     let near = |name: &&&str| strsim::jaro_winkler(&name.to_lowercase(), &column.to_lowercase());
     let nearest = found.iter().max_by(|a, b| near(a).total_cmp(&near(b))).filter(|name| near(name) > 0.7);
-    let list: Vec<String> = found.iter().take(20).map(|name| format!("`{}`", cut((*name).to_owned(), 40))).collect();
     let advice = match nearest {
         Some(nearest) => format!("did you mean {key}: {nearest}?"),
         None => format!("set {key} to one of them"),
     };
-    format!("no column `{column}` ({key}); the columns are {}; {advice}", list.join(", "))
+    format!("no column `{column}` ({key}); the columns are {}; {advice}", listed(found.iter().copied()))
 }
 
 fn json_lines(source: &str, text: &str, columns: &Columns<'_>) -> Result<Vec<Row>, TrainError> {
@@ -171,11 +181,10 @@ fn json_lines(source: &str, text: &str, columns: &Columns<'_>) -> Result<Vec<Row
         let object: serde_json::Map<String, Value> =
             serde_json::from_str(content).map_err(|error| at(source, line, &format!("not a JSON object: {error}")))?;
         let found: Vec<&str> = object.keys().map(String::as_str).collect();
-        for (key, column) in columns.wanted() {
-            if !object.contains_key(column) {
-                return Err(at(source, line, &missing(&found, key, column)));
-            }
-        }
+        columns.find(|key, column| {
+            let there = object.contains_key(column).then_some(());
+            there.ok_or_else(|| format!("{source}:{line}: {}", missing(&found, key, column)))
+        })?;
         rows.push(columns.row(source, line, |column| match &object[column] {
             Value::Null => Ok(String::new()),
             Value::String(text) => Ok(text.clone()),
@@ -195,7 +204,7 @@ fn at(source: &str, line: u64, message: &str) -> TrainError {
 }
 
 /// The first `longest` characters.
-fn cut(mut text: String, longest: usize) -> String {
+pub(super) fn cut(mut text: String, longest: usize) -> String {
     // A character has at least one byte, so most texts need no count.
     if text.len() > longest
         && let Some((end, _)) = text.char_indices().nth(longest)

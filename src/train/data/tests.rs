@@ -143,7 +143,11 @@ fn what_is_wrong_with_a_file() {
         "FILE:6: the header names 2 columns, this row has 1; quote a text that holds a comma",
     );
     check("a.csv", "text,label\n\"x,a\nb,y\n", "FILE:2: the row that starts here opens a quote that never closes");
-    check("a.tsv", "label\ttext\ttext\na\tx\ty\n", "FILE:1: two columns are called `text` (data.text)");
+    check(
+        "a.tsv",
+        "label\ttext\ttext\na\tx\ty\n",
+        "FILE:1: two columns are called `text` (data.text); rename one of them",
+    );
     check(
         "a.tsv",
         "label\tsentence\na\tx\n",
@@ -192,7 +196,7 @@ fn labels_of_the_eval_file_must_be_known() {
     assert_eq!((dataset.train.examples.len(), dataset.eval.examples.len(), dataset.eval.examples[0].label), (2, 1, 1));
     assert_eq!(
         eval("label\ttext\nb\tz\nc\tz\n").unwrap_err(),
-        "EVAL:3: the label `c` is not in the training data, which has `a`, `b`"
+        "EVAL:3: the label `c` is not in the training data, which has `a`, `b`; remove such rows from the one or add some to the other"
     );
 }
 

@@ -125,9 +125,8 @@ impl Encoder {
         }
         let added = tokenizer.get_post_processor().map_or(0, |processor| processor.added_tokens(pair));
         if max_length <= added {
-            return Err(TrainError::Input(format!(
-                "data.max_length is {max_length}, but [CLS] and [SEP] alone take {added}; raise it"
-            )));
+            let message = format!("data.max_length is {max_length}, but [CLS] and [SEP] alone take {added}; raise it");
+            return Err(TrainError::key("data.max_length", message));
         }
         let truncation = TruncationParams { max_length, ..TruncationParams::default() };
         tokenizer.with_truncation(Some(truncation)).map_err(|error| wrong(&error.to_string()))?;

@@ -81,9 +81,10 @@ fn tenth() -> f64 {
 
 impl Config {
     pub fn parse(json: &[u8]) -> Result<Self, TrainError> {
-        let written: Written = serde_json::from_slice(json)
-            .map_err(|e| TrainError::Input(format!("config.json of the checkpoint is not that of a BERT: {e}")))?;
-        let refuse = |what: String| Err(TrainError::Input(format!("config.json of the checkpoint: {what}")));
+        let written: Written = serde_json::from_slice(json).map_err(|e| {
+            TrainError::Input(format!("config.json: not that of a BERT: {e}; copy it again from the checkpoint's page"))
+        })?;
+        let refuse = |what: String| Err(TrainError::Input(format!("config.json: {what}")));
         if let Some(kind) = written.model_type.as_deref().filter(|&kind| kind != "bert") {
             return refuse(format!("model_type is '{kind}'; only 'bert' can be trained"));
         }
@@ -164,9 +165,9 @@ mod tests {
     #[test]
     fn what_is_no_such_bert_is_refused_in_words() {
         let message = |more: &str| parse(more).unwrap_err();
-        insta::assert_snapshot!(message(r#", "model_type": "roberta""#), @"config.json of the checkpoint: model_type is 'roberta'; only 'bert' can be trained");
-        insta::assert_snapshot!(message(r#", "hidden_act": "silu""#), @"config.json of the checkpoint: hidden_act is 'silu'; known are gelu, gelu_new, gelu_pytorch_tanh and relu");
-        insta::assert_snapshot!(message(r#", "position_embedding_type": "relative_key""#), @"config.json of the checkpoint: position_embedding_type is 'relative_key'; only 'absolute' is known");
+        insta::assert_snapshot!(message(r#", "model_type": "roberta""#), @"config.json: model_type is 'roberta'; only 'bert' can be trained");
+        insta::assert_snapshot!(message(r#", "hidden_act": "silu""#), @"config.json: hidden_act is 'silu'; known are gelu, gelu_new, gelu_pytorch_tanh and relu");
+        insta::assert_snapshot!(message(r#", "position_embedding_type": "relative_key""#), @"config.json: position_embedding_type is 'relative_key'; only 'absolute' is known");
         assert!(message(r#", "type_vocab_size": 0"#).contains("type_vocab_size is 0"));
         assert!(Config::parse(b"{}").unwrap_err().to_string().contains("vocab_size"));
     }

@@ -75,8 +75,11 @@ impl<'a> Tensors<'a> {
     pub fn read(files: &[&'a [u8]]) -> Result<Self, TrainError> {
         let mut tensors = BTreeMap::new();
         for file in files {
-            let parsed = SafeTensors::deserialize(file)
-                .map_err(|e| TrainError::Input(format!("the checkpoint's weights are no safetensors file: {e}")))?;
+            let parsed = SafeTensors::deserialize(file).map_err(|e| {
+                TrainError::Input(format!(
+                    "the weights are no safetensors file, broken or cut short: {e}; copy model.safetensors again"
+                ))
+            })?;
             tensors.extend(parsed.tensors().into_iter().map(|(name, view)| (plain(&name), view)));
         }
         Ok(Self(tensors))
@@ -105,7 +108,7 @@ impl<'a> Tensors<'a> {
             safetensors::Dtype::BF16 => DType::BF16,
             other => {
                 return Err(TrainError::Input(format!(
-                    "the checkpoint stores '{name}' as {other:?}; save its weights as f32, f16 or bf16"
+                    "the weights hold '{name}' as {other:?}; save them as f32, f16 or bf16"
                 )));
             }
         };
@@ -245,7 +248,10 @@ pub fn load(
     let classifier = builder.linear("classifier", wanted.classes, config.hidden, head)?;
     if let Some((first, rest)) = builder.faults.split_first() {
         let more = if rest.is_empty() { String::new() } else { format!(" (and {} more)", rest.len()) };
-        return Err(TrainError::Input(format!("the checkpoint does not fit its config.json: {first}{more}")));
+        return Err(TrainError::Input(format!(
+            "the weights do not fit config.json: {first}{more}; take config.json and model.safetensors from one and the \
+             same BERT"
+        )));
     }
     let index = Index { words, positions, types, embedding_norm, layers, pooler, classifier };
     Ok((builder.list, index))

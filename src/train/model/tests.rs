@@ -300,11 +300,11 @@ mod loading {
                 .filter(|(name, _)| name != "bert.encoder.layer.1.output.dense.bias")
                 .collect();
         let without = safetensors::serialize(without, None).unwrap();
-        insta::assert_snapshot!(message(&good.config, &without, |_| ()), @"the checkpoint does not fit its config.json: 'encoder.layer.1.output.dense.bias' is missing");
+        insta::assert_snapshot!(message(&good.config, &without, |_| ()), @"the weights do not fit config.json: 'encoder.layer.1.output.dense.bias' is missing; take config.json and model.safetensors from one and the same BERT");
         let wide = String::from_utf8(good.config.clone())
             .unwrap()
             .replace("\"intermediate_size\": 40", "\"intermediate_size\": 48");
-        insta::assert_snapshot!(message(wide.as_bytes(), &good.weights, |_| ()), @"the checkpoint does not fit its config.json: 'encoder.layer.0.intermediate.dense.weight' has shape [40, 24] where config.json says [48, 24] (and 5 more)");
+        insta::assert_snapshot!(message(wide.as_bytes(), &good.weights, |_| ()), @"the weights do not fit config.json: 'encoder.layer.0.intermediate.dense.weight' has shape [40, 24] where config.json says [48, 24] (and 5 more); take config.json and model.safetensors from one and the same BERT");
         insta::assert_snapshot!(message(&good.config, &good.weights, |m| m.freeze = 3), @"model.freeze is 3, but the checkpoint has 2 layers");
         assert!(message(&good.config, b"not safetensors", |_| ()).contains("no safetensors file"));
     }
