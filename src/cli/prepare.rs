@@ -1,5 +1,6 @@
 //! From what the user typed to a plan: finds the sweep file, its data and its checkpoints, and expands it.
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,11 +9,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use clap::Args;
 
 use super::Failure;
-use crate::plan::{DataFound, Facts, ModelFound, Plan, expand};
+use crate::plan::{AugmentationFound, DataFound, Facts, ModelFound, Plan, expand};
 use crate::spec::{Place, Problem, SweepSpec, parse};
 use crate::store::{Results, RunDir};
 use crate::train::{self, Cache as _};
-use crate::trial::{EvalSource, TrialId};
+use crate::trial::{EvalSource, Trial, TrialId};
 use crate::worker::DiskCache;
 
 /// Which sweep, as changed on the command line.
@@ -178,7 +179,37 @@ fn find_sources(spec: &SweepSpec, file: &Path, cache: &Later) -> Result<Facts, F
             Err(error) => problems.push(Problem::new(place, error.to_string())),
         }
     }
+    for source in sources.augmentations {
+        match train::augment::locate(&source.method, &roots) {
+            Ok(train::augment::Located { method: located, identity }) => {
+                let (written, place) = (source.method, source.place);
+                facts.augmentations.push(AugmentationFound { written, located, identity, place });
+            }
+            Err(error) => problems.push(Problem::new(source.place, error.to_string())),
+        }
+    }
     if problems.is_empty() { Ok(facts) } else { Err(spec.problems(problems).into()) }
+}
+
+/// Asks the models and programs of the sweep's augmentations about all texts, so that a fault shows before anything is
+/// trained, and no trial has to ask again.
+pub(crate) fn ask(prepared: &Prepared) -> Result<(), Failure> {
+    let mut seen = HashSet::new();
+    let mut problems = Vec::new();
+    for Trial { config, .. } in &prepared.plan.trials {
+        let Some(method) = config.augmentation.iter().find(|method| method.asks()) else { continue };
+        if !seen.insert(serde_json::to_string(&(&config.data, &config.model.from, method)).unwrap_or_default()) {
+            continue;
+        }
+        if let Err(error) = train::ask(config, &prepared.cache) {
+            let found = prepared.facts.augmentations.iter().find(|found| found.located == *method);
+            let problem = Problem::new(found.map_or(Place::NOWHERE, |found| found.place), error.to_string());
+            if !problems.contains(&problem) {
+                problems.push(problem);
+            }
+        }
+    }
+    if problems.is_empty() { Ok(()) } else { Err(prepared.spec.problems(problems).into()) }
 }
 
 fn locate_model(written: &str, roots: &[PathBuf]) -> Result<ModelFound, String> {

@@ -10,8 +10,8 @@ use super::keys::{self, Target};
 use super::kind::brief;
 use super::problem::{Place, Problem, Problems, Shown, Text};
 use crate::trial::{
-    AxisValue, DataConfig, EvalSource, FractionOrSteps, Length, ModelConfig, OptimizerConfig, OptimizerName, Scheduler,
-    StopRules, TrialConfig,
+    Augmentation, AxisValue, DataConfig, EvalSource, FractionOrSteps, Length, ModelConfig, OptimizerConfig,
+    OptimizerName, Scheduler, StopRules, TrialConfig,
 };
 
 /// A sweep file, checked. Holds everything that the file says, nothing that depends on data or checkpoints.
@@ -194,6 +194,8 @@ pub struct Sources {
     /// Every distinct data section, with the checkpoint whose tokenizer reads it.
     pub data: Vec<DataSource>,
     pub models: Vec<ModelSource>,
+    /// Every distinct augmentation.
+    pub augmentations: Vec<AugmentationSource>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -212,6 +214,13 @@ pub struct DataSource {
 pub struct ModelSource {
     /// As written.
     pub from: String,
+    pub place: Place,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct AugmentationSource {
+    /// As written.
+    pub method: Augmentation,
     pub place: Place,
 }
 
@@ -268,6 +277,14 @@ impl SweepSpec {
                     data: config.data,
                     model: config.model.from,
                 });
+            }
+        }
+        for Combination { config, settings } in self.combinations(&["augmentation"]) {
+            let place = place_of(settings.iter().copied(), "augmentation").unwrap_or(Place::NOWHERE);
+            for method in config.augmentation {
+                if sources.augmentations.iter().all(|source| source.method != method) {
+                    sources.augmentations.push(AugmentationSource { method, place });
+                }
             }
         }
         sources

@@ -212,7 +212,7 @@ fn sizes_are_computed_without_expanding() {
 #[test]
 fn sources_are_those_of_the_sweep() {
     let sources = |text: &str| {
-        let Sources { data, models } = spec(text).sources();
+        let Sources { data, models, .. } = spec(text).sources();
         let data = data.iter().map(|s| format!("{}:{} {}+{}", s.place.line(), s.place.column(), s.data.train, s.model));
         let models = models.iter().map(|s| format!("{}:{} {}", s.place.line(), s.place.column(), s.from));
         data.chain(models).collect::<Vec<_>>().join("\n")

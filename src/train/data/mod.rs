@@ -84,6 +84,12 @@ pub fn data_facts(data: &DataConfig, model: &str, cache: &dyn Cache) -> Result<D
     })
 }
 
+/// The texts of a located data file in its order, unsplit; of labels only that they are there is known.
+pub fn texts(source: &str, config: &DataConfig) -> Result<Vec<Example>, TrainError> {
+    let rows = table(source, config)?.rows.into_iter();
+    Ok(rows.map(|row| Example { text: row.text, pair: row.pair, label: 0 }).collect())
+}
+
 /// A tokenizer set up as `config` wants it, of a located checkpoint.
 pub fn encoder(config: &DataConfig, model: &str) -> Result<Encoder, TrainError> {
     Ok(tokenizer(config, model)?.encoder)
