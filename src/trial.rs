@@ -398,6 +398,65 @@ pub enum Augmentation {
     TokenCutoff { rate: f64 },
     /// Pooled outputs and labels mixed in pairs by a share from Beta(alpha, alpha).
     Mixup { alpha: f64 },
+    /// A share `rate` of words, each replaced by one of the `top_k` that a masked-language model puts in its place.
+    Contextual {
+        rate: f64,
+        top_k: usize,
+        /// A checkpoint with an MLM head; None: the trial's own.
+        model: Option<String>,
+    },
+    /// The text translated there and back.
+    BackTranslation {
+        engine: Translator,
+        /// Command lines; both are needed.
+        out: Option<String>,
+        home: Option<String>,
+        /// Seconds that each program may take.
+        timeout: f64,
+    },
+}
+
+impl Augmentation {
+    /// Whether a model or a program is asked about every text, once, before training.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        matches!(
+            self,
+            Self::Synonym { choose: Choose::Context, .. } | Self::Contextual { .. } | Self::BackTranslation { .. }
+        )
+    }
+
+    /// Whether it changes texts; the others change what the model makes of them.
+    #[must_use]
+    pub fn changes_texts(&self) -> bool {
+        !matches!(self, Self::TokenCutoff { .. } | Self::Mixup { .. })
+    }
+
+    /// The name used in sweep files.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Synonym { .. } => "synonym",
+            Self::RandomInsertion { .. } => "random_insertion",
+            Self::RandomSwap { .. } => "random_swap",
+            Self::RandomDeletion { .. } => "random_deletion",
+            Self::Eda { .. } => "eda",
+            Self::EdaExact { .. } => "eda_exact",
+            Self::Aeda { .. } => "aeda",
+            Self::TokenCutoff { .. } => "token_cutoff",
+            Self::Mixup { .. } => "mixup",
+            Self::Contextual { .. } => "contextual",
+            Self::BackTranslation { .. } => "back_translation",
+        }
+    }
+}
+
+/// What translates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Translator {
+    /// Programs that read lines and write lines.
+    Command,
 }
 
 /// How a synonym is chosen from the candidates.

@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand, and the one place where errors become messages and exit codes.
 
+mod augment;
 mod failure;
 mod live;
 mod origin;
@@ -38,6 +39,8 @@ enum Command {
     Status(status::Arguments),
     /// Show the learning rate of every step, as csv or as a picture
     Schedule(schedule::Arguments),
+    /// Show texts before and after an augmentation
+    Augment(augment::Arguments),
     /// Train one attempt at one trial (started by `run`)
     #[command(hide = true)]
     Worker {
@@ -55,6 +58,7 @@ pub fn main() -> ExitCode {
         Command::Report(arguments) => report::report(&arguments),
         Command::Status(arguments) => status::status(&arguments),
         Command::Schedule(arguments) => schedule::schedule(&arguments),
+        Command::Augment(arguments) => augment::augment(&arguments),
         Command::Worker { attempt } => return ExitCode::from(crate::worker::run(&attempt)),
     };
     match result {

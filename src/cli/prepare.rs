@@ -13,12 +13,12 @@ use super::origin::{self, Origin};
 use super::run::MachineArguments;
 use super::words::warn;
 use crate::decide;
-use crate::plan::{DataFound, Facts, ModelFound, Plan, expand};
+use crate::plan::{AugmentationFound, DataFound, Facts, ModelFound, Plan, expand};
 use crate::run;
-use crate::spec::{self, DataSource, Draft, Problem, SweepSpec};
+use crate::spec::{self, DataSource, Draft, Place, Problem, SweepSpec};
 use crate::store::{Results, RunDir};
 use crate::train::{self, Cache as _, KeyFault};
-use crate::trial::{EvalSource, TrialId};
+use crate::trial::{EvalSource, Trial, TrialId};
 use crate::worker::DiskCache;
 
 /// Which sweep, as changed on the command line.
@@ -257,6 +257,15 @@ fn find_sources(draft: &Draft, file: &Path, cache: &Later) -> (Facts, Vec<Proble
             }
         }
     }
+    for source in sources.augmentations {
+        match train::augment::locate(&source.method, &roots) {
+            Ok(train::augment::Located { method: located, identity }) => {
+                let (written, place) = (source.method, source.place);
+                facts.augmentations.push(AugmentationFound { written, located, identity, place });
+            }
+            Err(error) => problems.push(Problem::new(source.place, error.to_string())),
+        }
+    }
     // Several checkpoints read the same data.
     let mut told = HashSet::new();
     problems.retain(|problem| told.insert((problem.place(), problem.what().to_owned())));
@@ -302,6 +311,27 @@ fn look_into(
             Err(faults)
         }
     }
+}
+
+/// Asks the models and programs of the sweep's augmentations about all texts, so that a fault shows before anything is
+/// trained, and no trial has to ask again.
+pub(crate) fn ask(prepared: &Prepared) -> Result<(), Failure> {
+    let mut seen = HashSet::new();
+    let mut problems = Vec::new();
+    for Trial { config, .. } in &prepared.plan.trials {
+        let Some(method) = config.augmentation.iter().find(|method| method.asks()) else { continue };
+        if !seen.insert(serde_json::to_string(&(&config.data, &config.model.from, method)).unwrap_or_default()) {
+            continue;
+        }
+        if let Err(error) = train::ask(config, &prepared.cache) {
+            let found = prepared.facts.augmentations.iter().find(|found| found.located == *method);
+            let problem = Problem::new(found.map_or(Place::NOWHERE, |found| found.place), error.to_string());
+            if !problems.contains(&problem) {
+                problems.push(problem);
+            }
+        }
+    }
+    if problems.is_empty() { Ok(()) } else { Err(prepared.spec.problems(problems).into()) }
 }
 
 fn locate_model(written: &str, roots: &[PathBuf]) -> Result<ModelFound, String> {

@@ -91,6 +91,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     if view.is_for_people {
         announce(&prepared, &outlook, arguments.fresh);
     }
+    prepare::ask(&prepared)?;
     let summary = train_missing(&prepared, &outlook, arguments, view)?;
     tell_failures(&summary, view);
     report::draw(&prepared.plan, &prepared.dir)?;

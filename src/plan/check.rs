@@ -2,7 +2,7 @@
 //! schedule that lacks a parameter, layers that are not there.
 
 use crate::spec::Problem;
-use crate::trial::{ModelFacts, Scheduler, TrialConfig};
+use crate::trial::{Augmentation, ModelFacts, Scheduler, TrialConfig};
 
 /// A mistake of a resolved configuration: the key it is about, another key that it also depends on, and what is wrong.
 pub(super) struct Mistake {
@@ -33,7 +33,34 @@ pub(super) fn mistakes(config: &TrialConfig, steps: u64, model: &ModelFacts) -> 
         let what = format!("`data.max_length` is {length}, but the checkpoint has {positions} positions");
         mistake("data.max_length", "model.from", what, format!("expected at most {positions}"));
     }
+    for (what, hint) in augmentation_mistakes(&config.augmentation) {
+        mistake("augmentation", "augmentation", what, hint);
+    }
     mistakes
+}
+
+/// What is wrong with the augmentations of a trial taken together, and what to do.
+pub fn augmentation_mistakes(methods: &[Augmentation]) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for (place, method) in methods.iter().enumerate() {
+        let (name, before) = (method.name(), &methods[..place]);
+        if !method.changes_texts() && before.iter().any(|other| other.name() == name) {
+            found.push((format!("`{name}` stands twice"), "keep one of them".to_owned()));
+        }
+        if method.asks() && before.iter().any(Augmentation::changes_texts) {
+            let what =
+                format!("`{name}` asks about the texts as they are, but another augmentation changes them first");
+            found.push((what, format!("put `{name}` first")));
+        }
+        if let Augmentation::BackTranslation { out, home, .. } = method {
+            let missing = [("out", out), ("home", home)].into_iter().find(|(_, command)| command.is_none());
+            if let Some((parameter, _)) = missing {
+                let example = "{name: back_translation, out: apertium -u eng-spa, home: apertium -u spa-eng}";
+                found.push((format!("`back_translation` needs `{parameter}`"), example.to_owned()));
+            }
+        }
+    }
+    found
 }
 
 /// The mistakes of a trial's learning-rate schedule over `steps` steps.

@@ -5,11 +5,11 @@ use std::collections::{HashMap, HashSet};
 use serde_json::Value;
 
 use super::schedules::settle_warmup;
-use super::{DataFound, Facts, ModelFound, Plan, check, identity};
+use super::{AugmentationFound, DataFound, Facts, ModelFound, Plan, check, identity};
 use crate::spec::{
     Choice, Place, Problem, Problems, Setting, SweepSpec, lookup, place_of, sets_seed, shown, source_key,
 };
-use crate::trial::{Axis, AxisValue, Trial, TrialConfig, TrialId};
+use crate::trial::{Augmentation, Axis, AxisValue, Trial, TrialConfig, TrialId};
 
 /// Expands a sweep into its trials. `facts` holds every source that [`SweepSpec::sources`] names.
 ///
@@ -82,6 +82,7 @@ struct Expansion<'s> {
     spec: &'s SweepSpec,
     data: HashMap<String, &'s DataFound>,
     models: HashMap<&'s str, &'s ModelFound>,
+    augmentations: &'s [AugmentationFound],
     /// Of the trial before.
     last: Option<(&'s DataFound, &'s ModelFound)>,
     columns: Vec<Column>,
@@ -100,6 +101,7 @@ impl<'s> Expansion<'s> {
             spec,
             data: facts.data.iter().map(|found| (source_key(&found.written, &found.model), found)).collect(),
             models: facts.models.iter().map(|found| (found.written.as_str(), found)).collect(),
+            augmentations: &facts.augmentations,
             last: None,
             columns: columns(spec),
             trials: Vec::new(),
@@ -171,7 +173,7 @@ impl<'s> Expansion<'s> {
         };
         resolve(&mut config, model);
         settle_warmup(&mut config, place("warmup").is_some());
-        let Ok(json) = serde_json::to_value(&config) else { return };
+        let Ok(mut json) = serde_json::to_value(&config) else { return };
         if self.is_excluded(&json) {
             return;
         }
@@ -193,6 +195,14 @@ impl<'s> Expansion<'s> {
             (column.path.clone(), value)
         });
         let values = values.collect();
+        let identities: Vec<&Augmentation> = config
+            .augmentation
+            .iter()
+            .map(|method| self.augmentation(method).map_or(method, |f| &f.identity))
+            .collect();
+        if let Ok(augmentation) = serde_json::to_value(identities) {
+            json["augmentation"] = augmentation;
+        }
         let Some(id) = identity::id(json, &data.facts, &model.facts) else { return };
         if !self.ids.insert(id.clone()) {
             self.dropped += 1;
@@ -200,7 +210,16 @@ impl<'s> Expansion<'s> {
         }
         config.data.clone_from(&data.located);
         config.model.from.clone_from(&model.located);
+        for method in &mut config.augmentation {
+            if let Some(found) = self.augmentation(method) {
+                *method = found.located.clone();
+            }
+        }
         self.trials.push(Trial { id, values, steps, config });
+    }
+
+    fn augmentation(&self, written: &Augmentation) -> Option<&'s AugmentationFound> {
+        self.augmentations.iter().find(|found| found.written == *written)
     }
 
     /// What is known of a trial's sources; most often the same as of the trial before.

@@ -11,14 +11,15 @@ mod schedules;
 #[cfg(test)]
 mod tests;
 
+pub use check::augmentation_mistakes;
 pub use estimate::{Estimate, PastTrial, PlanEstimate, estimate};
 pub use expand::expand;
 pub use schedules::{PlannedSchedule, schedules};
 
 use serde::{Deserialize, Serialize};
 
-use crate::spec::Settled;
-use crate::trial::{Axis, DataConfig, DataFacts, EvalSource, ModelFacts, Trial, TrialConfig};
+use crate::spec::{Place, Settled};
+use crate::trial::{Augmentation, Axis, DataConfig, DataFacts, EvalSource, ModelFacts, Trial, TrialConfig};
 
 /// The trials of a sweep, in order, each id once.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,6 +37,7 @@ pub struct Plan {
 pub struct Facts {
     pub data: Vec<DataFound>,
     pub models: Vec<ModelFound>,
+    pub augmentations: Vec<AugmentationFound>,
 }
 
 impl Facts {
@@ -86,6 +88,19 @@ pub struct DataFound {
     /// The same with located sources.
     pub located: DataConfig,
     pub facts: DataFacts,
+}
+
+/// An augmentation with what it needs from outside: a lexicon, a checkpoint, programs.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AugmentationFound {
+    /// As written.
+    pub written: Augmentation,
+    /// The same with located sources.
+    pub located: Augmentation,
+    /// The same with the hash of each source's content in its place: what enters the id.
+    pub identity: Augmentation,
+    /// Where it stands.
+    pub place: Place,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

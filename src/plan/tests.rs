@@ -37,7 +37,7 @@ pub(super) fn facts(spec: &SweepSpec) -> Facts {
         },
         written: source.from,
     });
-    Facts { data: data.collect(), models: models.collect() }
+    Facts { data: data.collect(), models: models.collect(), augmentations: Vec::new() }
 }
 
 fn plan(text: &str) -> Plan {

@@ -243,6 +243,10 @@ const WORDNET: Parameter = Parameter {
     default: "null",
 };
 
+const COMMAND: Kind = Kind::Optional(&Kind::Text {
+    expected: "a command that reads lines and writes lines, such as apertium -u eng-spa",
+});
+
 /// `null` stands for what is at hand: the embedded lexicon, the trial's own checkpoint.
 pub(super) static AUGMENTATIONS: &[Variant] = &[
     Variant {
@@ -265,6 +269,31 @@ pub(super) static AUGMENTATIONS: &[Variant] = &[
     Variant { name: "aeda", parameters: &[Parameter { name: "share", kind: RATE, default: "0.3" }] },
     Variant { name: "token_cutoff", parameters: &[WORD_RATE] },
     Variant { name: "mixup", parameters: &[Parameter { name: "alpha", kind: POSITIVE, default: "0.2" }] },
+    Variant {
+        name: "contextual",
+        parameters: &[
+            WORD_RATE,
+            Parameter { name: "top_k", kind: COUNT, default: "20" },
+            Parameter {
+                name: "model",
+                kind: Kind::Optional(&Kind::Text { expected: "a BERT checkpoint with an MLM head" }),
+                default: "null",
+            },
+        ],
+    },
+    Variant {
+        name: "back_translation",
+        parameters: &[
+            Parameter { name: "engine", kind: Kind::Choice(&["command"]), default: "command" },
+            Parameter { name: "out", kind: COMMAND, default: "null" },
+            Parameter { name: "home", kind: COMMAND, default: "null" },
+            Parameter {
+                name: "timeout",
+                kind: Kind::Number { fits: |x| x > 0.0 && x <= 1e6, expected: "seconds, above 0" },
+                default: "600",
+            },
+        ],
+    },
 ];
 
 fn patience(config: &mut TrialConfig) -> &mut Patience {

@@ -359,7 +359,7 @@ model: {pooling: max}
 
     a.yaml:2:25: unknown augmentation `translate`
       2 | augmentation: [synonym, translate]
-        |                         ^^^^^^^^^ known: synonym, random_deletion, random_swap
+        |                         ^^^^^^^^^ known: synonym, random_insertion, random_swap, random_deletion, eda, eda_exact, aeda, token_cutoff, mixup, contextual, back_translation
 
     a.yaml:3:27: `stop.patience.metric` cannot be `eval_los`
       3 | stop: {patience: {metric: eval_los}}
@@ -399,7 +399,7 @@ augmentation.rate: 0.2
 
     a.yaml:2:20: `none` has no parameter `rate`
       2 | augmentation.rate: 0.2
-        |                    ^^^ it is a parameter of synonym, random_deletion, random_swap
+        |                    ^^^ it is a parameter of synonym, random_insertion, random_swap, random_deletion, token_cutoff, contextual
     ");
 }
 

@@ -9,10 +9,11 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use strsim::damerau_levenshtein;
 
 /// A stretch of the sweep file, or one `--set` of the command line. Ordered as a reader meets them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Place {
     /// 0: the file; n: the n-th `--set`.
     override_number: u32,

@@ -35,12 +35,18 @@ pub struct Draft {
 impl Draft {
     /// The sources that the file names for certain: of a section with a mistake in it, nothing can be said yet.
     pub fn sources(&self) -> Sources {
-        let Doubt { data, model } = self.doubt;
+        let Doubt { data, model, augmentation } = self.doubt;
         if model {
             return Sources::default();
         }
-        let sources = self.spec.sources();
-        if data { Sources { data: Vec::new(), ..sources } } else { sources }
+        let mut sources = self.spec.sources();
+        if data {
+            sources.data.clear();
+        }
+        if augmentation {
+            sources.augmentations.clear();
+        }
+        sources
     }
 }
 
@@ -49,16 +55,18 @@ impl Draft {
 pub(super) struct Doubt {
     data: bool,
     model: bool,
+    augmentation: bool,
 }
 
 impl Doubt {
-    const ALL: Self = Self { data: true, model: true };
+    const ALL: Self = Self { data: true, model: true, augmentation: true };
 
     /// There is a mistake at `key`, dotted.
     fn add(&mut self, key: &str) {
         match key.split('.').next() {
             Some("data") => self.data = true,
             Some("model") => self.model = true,
+            Some("augmentation") => self.augmentation = true,
             _ => {}
         }
     }

@@ -10,8 +10,8 @@ use super::keys::{self, Target};
 use super::kind::brief;
 use super::problem::{Place, Problem, Problems, Shown, Text};
 use crate::trial::{
-    AxisValue, DataConfig, EvalSource, FractionOrSteps, Length, ModelConfig, OptimizerConfig, OptimizerName, Scheduler,
-    StopRules, TrialConfig, number_text,
+    Augmentation, AxisValue, DataConfig, EvalSource, FractionOrSteps, Length, ModelConfig, OptimizerConfig,
+    OptimizerName, Scheduler, StopRules, TrialConfig, number_text,
 };
 
 /// A sweep file, checked. Holds everything that the file says, nothing that depends on data or checkpoints.
@@ -198,6 +198,8 @@ pub struct Sources {
     /// Every distinct data section, with the checkpoint whose tokenizer reads it.
     pub data: Vec<DataSource>,
     pub models: Vec<ModelSource>,
+    /// Every distinct augmentation.
+    pub augmentations: Vec<AugmentationSource>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -222,6 +224,13 @@ impl DataSource {
 pub struct ModelSource {
     /// As written.
     pub from: String,
+    pub place: Place,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct AugmentationSource {
+    /// As written.
+    pub method: Augmentation,
     pub place: Place,
 }
 
@@ -281,6 +290,14 @@ impl SweepSpec {
                 let keys = keys::paths().filter(|path| path.starts_with("data."));
                 let places = keys.filter_map(|path| Some((path, place(path)?))).collect();
                 sources.data.push(DataSource { data: config.data, model: config.model.from, places });
+            }
+        }
+        for Combination { config, settings } in self.combinations(&["augmentation"]) {
+            let place = place_of(settings.iter().copied(), "augmentation").unwrap_or(Place::NOWHERE);
+            for method in config.augmentation {
+                if sources.augmentations.iter().all(|source| source.method != method) {
+                    sources.augmentations.push(AugmentationSource { method, place });
+                }
             }
         }
         sources

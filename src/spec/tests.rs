@@ -212,7 +212,7 @@ fn sizes_are_computed_without_expanding() {
 #[test]
 fn sources_are_those_of_the_sweep() {
     let sources = |text: &str| {
-        let Sources { data, models } = spec(text).sources();
+        let Sources { data, models, .. } = spec(text).sources();
         let data = data.iter().map(|s| {
             format!("{}:{} {}+{}", s.place("data.train").line(), s.place("data.train").column(), s.data.train, s.model)
         });
@@ -313,7 +313,7 @@ fn sources_of_a_file_with_mistakes() {
     let check = |text: &str, expected: (&[&str], &[&str])| {
         let draft = draft("a.yaml", "a", text, &[]);
         assert!(!draft.problems.is_empty(), "{text}");
-        let Sources { data, models } = draft.sources();
+        let Sources { data, models, .. } = draft.sources();
         let data: Vec<&str> = data.iter().map(|source| source.data.train.as_str()).collect();
         let models: Vec<&str> = models.iter().map(|source| source.from.as_str()).collect();
         assert_eq!((data.as_slice(), models.as_slice()), expected, "{text}");

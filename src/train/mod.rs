@@ -124,7 +124,7 @@ pub fn train(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainError> {
     let rows = dataset.train.examples.len();
     let per_epoch = steps_per_epoch(rows, config.batch_size);
     let first = job.resume.map_or(Ok(0), checkpoint::step)? / per_epoch;
-    let augmenter = augment::Augmenter::new(&config.augmentation, config.seed)?;
+    let augmenter = augmenter(config, &dataset.train.examples, job.cache)?;
     let encoder = || data::encoder(&config.data, &config.model.from);
     let texts_stay = augmenter.is_empty();
     let mut epochs = data::Epochs::new(&dataset.train, augmenter, encoder, first)?;
@@ -144,6 +144,21 @@ pub fn train(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainError> {
         frozen,
     };
     fit::fit(fit, &mut engine, job.resume, sink)
+}
+
+/// Asks what the trial's augmentations have to ask about its texts, as far as `cache` does not hold the answers.
+pub fn ask(config: &TrialConfig, cache: &dyn Cache) -> Result<(), TrainError> {
+    let dataset = data::load(&config.data, &config.model.from, cache)?;
+    augmenter(config, &dataset.train.examples, cache).map(drop)
+}
+
+fn augmenter(
+    config: &TrialConfig,
+    examples: &[data::Example],
+    cache: &dyn Cache,
+) -> Result<augment::Augmenter, TrainError> {
+    let around = augment::Around { examples, model: &config.model.from, max_length: config.data.max_length, cache };
+    augment::Augmenter::new(&config.augmentation, config.seed, &around)
 }
 
 /// Reads the checkpoint and lets go of its files.
@@ -167,14 +182,10 @@ pub fn model_facts(model: &str) -> Result<ModelFacts, TrainError> {
     let weights: Vec<&[u8]> = files.weights.iter().map(AsRef::as_ref).collect();
     let tensors = model::parameters::Tensors::read(&weights)?;
     fits(&files.config, &weights)?;
-    let mut hash = blake3::Hasher::new();
-    for bytes in std::iter::once(&*files.config).chain(weights.iter().copied()).chain([&*files.tokenizer]) {
-        hash.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
-    }
     let model::config::DropoutRates { hidden, attention, classifier } = config.dropout;
     let all: [u64; 3] = [hidden, attention, classifier].map(f64::to_bits);
     Ok(ModelFacts {
-        hash: hash.finalize().to_hex().to_string(),
+        hash: files.hash(),
         parameters: tensors.elements(),
         vocabulary: config.vocabulary,
         layers: config.layers,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use candle_core::{Device, Tensor};
 use tokenizers::Tokenizer;
 
+use super::augment::{Around, Augmenter};
 use super::batch::MicroBatch;
 use super::data::{Dataset, Example, Split, Tokens};
 use super::engine::Engine;
@@ -13,10 +14,10 @@ use super::frozen::FrozenSplits;
 use super::model::Bert;
 use super::optim::Settings;
 use super::random::{Purpose, Random};
-use super::{Sink, fit};
+use super::{Cache, Sink, fit};
 use crate::trial::{
-    CheckpointEvery, DataConfig, EvalRow, EvalSource, FractionOrSteps, Keep, Length, MetricRow, ModelConfig,
-    OptimizerConfig, OptimizerName, Outcome, Scheduler, StopRules, TrialConfig,
+    Augmentation, CheckpointEvery, DataConfig, EvalRow, EvalSource, FractionOrSteps, Keep, Length, MetricRow,
+    ModelConfig, OptimizerConfig, OptimizerName, Outcome, Scheduler, StopRules, TrialConfig,
 };
 
 pub fn fixture(name: &str) -> PathBuf {
@@ -171,6 +172,22 @@ pub fn config() -> TrialConfig {
         seed: 42,
         stop: StopRules { diverged: true, patience: None },
     }
+}
+
+/// Keeps nothing.
+pub struct NoCache;
+
+impl Cache for NoCache {
+    fn get(&self, _key: &str) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn put(&self, _key: &str, _bytes: &[u8]) {}
+}
+
+/// An augmenter with nothing to ask about.
+pub fn plain(methods: &[Augmentation], seed: u64) -> Result<Augmenter, super::TrainError> {
+    Augmenter::new(methods, seed, &Around { examples: &[], model: "", max_length: 32, cache: &NoCache })
 }
 
 /// Keeps everything; asks to stop once `stop_after` rows are written.

@@ -9,7 +9,7 @@ use super::data::{Dataset, Tokens};
 use super::engine::Engine;
 use super::model::Bert;
 use super::optim::Settings as OptimizerSettings;
-use super::testing::{Checkpoint, Kept, config, dataset, fixture, train, train_at};
+use super::testing::{Checkpoint, Kept, NoCache, config, dataset, fixture, train, train_at};
 use crate::trial::{FractionOrSteps, Keep, Length, Patience, PatienceMetric, Pooling, Status, TrialConfig};
 
 /// `expected.json`: what PyTorch and transformers made of a checkpoint and a data file.
@@ -279,16 +279,6 @@ fn the_composed_model_trains_like_the_kernels() {
     for (a, b) in kept.evals.iter().zip(&kernels.evals) {
         assert!((a.eval_loss - b.eval_loss).abs() < 1e-4 * b.eval_loss, "{a:?} and {b:?}");
     }
-}
-
-struct NoCache;
-
-impl super::Cache for NoCache {
-    fn get(&self, _key: &str) -> Option<Vec<u8>> {
-        None
-    }
-
-    fn put(&self, _key: &str, _bytes: &[u8]) {}
 }
 
 /// From a configuration and files to an outcome, augmented, interrupted in the second epoch and resumed.

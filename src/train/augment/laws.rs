@@ -5,6 +5,7 @@ use proptest::sample::select;
 
 use super::words::{Kind, Words};
 use super::*;
+use crate::train::testing::plain;
 
 fn synonym(rate: f64) -> Augmentation {
     Augmentation::Synonym { rate, choose: Choose::Random, pos: true, wordnet: None }
@@ -40,7 +41,7 @@ fn example(text: &str) -> Example {
 }
 
 fn vary(method: &Augmentation, seed: u64, text: &str) -> String {
-    Augmenter::new(std::slice::from_ref(method), seed).unwrap().apply(0, 0, &example(text)).text
+    plain(std::slice::from_ref(method), seed).unwrap().apply(0, 0, &example(text)).text
 }
 
 /// Whether the letters of `part` come in `whole` in their order.
@@ -54,10 +55,10 @@ proptest! {
 
     #[test]
     fn a_variant_is_a_function_of_seed_epoch_and_example(texts in prop::collection::vec(text(), 1..6), rate in 0.0..=1.0, seed: u64) {
-        let augmenter = Augmenter::new(&methods(rate), seed).unwrap();
+        let augmenter = plain(&methods(rate), seed).unwrap();
         let all = |epoch| texts.iter().enumerate().map(|(i, text)| augmenter.apply(epoch, i, &example(text))).collect::<Vec<_>>();
         let (first, second) = (all(0), all(1));
-        let again = Augmenter::new(&methods(rate), seed).unwrap();
+        let again = plain(&methods(rate), seed).unwrap();
         for (i, text) in texts.iter().enumerate().rev() {
             prop_assert_eq!(&again.apply(1, i, &example(text)), &second[i]);
             prop_assert_eq!(&again.apply(0, i, &example(text)), &first[i]);
@@ -142,7 +143,7 @@ fn another_epoch_gives_another_text() {
     let texts: Vec<&str> = tweets().into_iter().filter(|text| Words::parse(text).len() >= 12).step_by(17).collect();
     assert!(texts.len() > 100);
     for method in methods(0.3).into_iter().chain([eda_exact(0.3, 9)]) {
-        let augmenter = Augmenter::new(std::slice::from_ref(&method), 3).unwrap();
+        let augmenter = plain(std::slice::from_ref(&method), 3).unwrap();
         let differs = |(index, text): (usize, &&str)| {
             (1..6)
                 .any(|epoch| augmenter.apply(epoch, index, &example(text)) != augmenter.apply(0, index, &example(text)))
@@ -156,13 +157,13 @@ fn examples_and_seeds_do_not_share_their_draws() {
     let text = example("one morning the old doctor walked slowly over the wide green fields near his house");
     let swap = [Augmentation::RandomSwap { rate: 0.3 }];
     let variants = |seed: u64| {
-        let augmenter = Augmenter::new(&swap, seed).unwrap();
+        let augmenter = plain(&swap, seed).unwrap();
         (0..20).map(|index| augmenter.apply(0, index, &text).text).collect::<std::collections::BTreeSet<_>>()
     };
     assert_eq!(variants(1).len(), 20);
     assert!(variants(1).is_disjoint(&variants(2)));
     let pair = Example { pair: Some(text.text.clone()), ..text.clone() };
-    let varied = Augmenter::new(&swap, 1).unwrap().apply(0, 0, &pair);
+    let varied = plain(&swap, 1).unwrap().apply(0, 0, &pair);
     assert_ne!(Some(varied.text), varied.pair, "each side draws for itself");
 }
 
@@ -216,7 +217,7 @@ fn eda_is_one_of_the_four() {
 fn eda_exact_shows_each_version_once_in_copies_and_one_epochs() {
     let text = example("One morning the Old doctor's dog walked slowly -- over 3 wide green fields!");
     let clean = "one morning the old doctors dog walked slowly over wide green fields";
-    let augmenter = Augmenter::new(&[eda_exact(0.1, 9)], 5).unwrap();
+    let augmenter = plain(&[eda_exact(0.1, 9)], 5).unwrap();
     for index in 0..20 {
         let versions: Vec<String> = (0..20).map(|epoch| augmenter.apply(epoch, index, &text).text).collect();
         assert_eq!(versions[..10], versions[10..]);
@@ -244,7 +245,7 @@ fn the_rate_is_the_rate() {
 fn a_rate_outside_0_to_1_is_refused() {
     for rate in [-0.1, 1.1, f64::NAN] {
         for method in methods(rate) {
-            let message = Augmenter::new(&[method], 0).unwrap_err().to_string();
+            let message = plain(&[method], 0).unwrap_err().to_string();
             assert!(message.contains("it lies in 0..1"), "{message}");
         }
     }

@@ -16,9 +16,17 @@
 //! | `aeda` | 1 to `share` of the words get a punctuation mark before them |
 //! | `token_cutoff` | a share `rate` of word pieces is left out of attention and input |
 //! | `mixup` | pooled outputs and labels are mixed in pairs; see [`super::batch::Mix`] |
+//! | `contextual` | as many words as `synonym` replaces, each by one of the `top_k` that a masked-language model puts there |
+//! | `back_translation` | the text translated out and home; itself where nothing changed |
+//!
+//! What has to be asked of a model or a program (`synonym` by context, `contextual`, `back_translation`) is asked once for
+//! each text, before training, and kept in the trainer's cache; see `answers`.
 //!
 //! What a word is stands with `words`. Making variants ahead of time is left to [`super::data::Epochs`].
 
+mod answers;
+mod command;
+mod context;
 mod cutoff;
 mod eda;
 mod edits;
@@ -26,19 +34,28 @@ mod grammar;
 mod inflection;
 mod insertion;
 mod lexicon;
+mod mlm;
+mod outside;
+mod reader;
 mod safe;
+mod stats;
 mod synonym;
 mod wordnet;
 mod words;
 
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use cutoff::Cutoff;
+pub use outside::{Located, locate};
+pub use stats::Touched;
 
-use super::TrainError;
 use super::data::Example;
 use super::random::{Purpose, Random};
-use crate::trial::{Augmentation, Choose};
+use super::{Cache, TrainError};
+use crate::trial::{Augmentation, Choose, Translator};
+use answers::Answers;
 use wordnet::WordNet;
 
 /// Methods applied in turn.
@@ -49,16 +66,57 @@ pub struct Augmenter {
     random: Random,
 }
 
+/// What an augmentation may ask about.
+#[derive(Clone, Copy)]
+pub struct Around<'a> {
+    /// The training split.
+    pub examples: &'a [Example],
+    /// The trial's checkpoint, located.
+    pub model: &'a str,
+    /// Tokens of a text that are read.
+    pub max_length: usize,
+    pub cache: &'a dyn Cache,
+}
+
 /// A method that changes texts, with what it needs.
 #[derive(Debug, Clone)]
 enum Method {
-    Synonym { rate: f64, first: bool, pos: bool, wordnet: Arc<WordNet> },
-    Insertion { rate: f64, wordnet: Arc<WordNet> },
-    Swap { rate: f64 },
-    Deletion { rate: f64 },
-    Eda { alpha: f64, wordnet: Arc<WordNet> },
-    EdaExact { alpha: f64, copies: usize, wordnet: Arc<WordNet> },
-    Aeda { share: f64 },
+    Synonym {
+        rate: f64,
+        first: bool,
+        pos: bool,
+        wordnet: Arc<WordNet>,
+    },
+    /// Synonyms by context, contextual.
+    Proposed {
+        rate: f64,
+        answers: Answers,
+    },
+    Translated {
+        answers: Answers,
+    },
+    Insertion {
+        rate: f64,
+        wordnet: Arc<WordNet>,
+    },
+    Swap {
+        rate: f64,
+    },
+    Deletion {
+        rate: f64,
+    },
+    Eda {
+        alpha: f64,
+        wordnet: Arc<WordNet>,
+    },
+    EdaExact {
+        alpha: f64,
+        copies: usize,
+        wordnet: Arc<WordNet>,
+    },
+    Aeda {
+        share: f64,
+    },
 }
 
 /// The numbers that a variant is drawn from.
@@ -75,8 +133,8 @@ struct Draw {
 const EVERY_EPOCH: u64 = u64::MAX;
 
 impl Augmenter {
-    /// A rate outside 0..1 is an error.
-    pub fn new(methods: &[Augmentation], seed: u64) -> Result<Self, TrainError> {
+    /// Asks what there is to ask. A rate outside 0..1 is an error.
+    pub fn new(methods: &[Augmentation], seed: u64, around: &Around<'_>) -> Result<Self, TrainError> {
         let mut augmenter =
             Self { methods: Vec::new(), cutoff: None, random: Random::new(seed, Purpose::Augmentation) };
         for (place, method) in (0..).zip(methods) {
@@ -87,7 +145,7 @@ impl Augmenter {
                 }
                 // Mixes what comes out of the model; texts and tokens stay.
                 Augmentation::Mixup { .. } => {}
-                _ => augmenter.methods.push(Method::new(method)?),
+                _ => augmenter.methods.push(Method::new(method, around)?),
             }
         }
         Ok(augmenter)
@@ -125,11 +183,30 @@ impl Augmenter {
 }
 
 impl Method {
-    fn new(method: &Augmentation) -> Result<Self, TrainError> {
-        let lexicon = |_: &Option<String>| Ok::<_, TrainError>(Arc::clone(WordNet::embedded()));
+    fn new(method: &Augmentation, around: &Around<'_>) -> Result<Self, TrainError> {
+        let named = |wordnet: &Option<String>| match wordnet {
+            None => Ok((Arc::clone(WordNet::embedded()), "embedded".to_owned())),
+            Some(folder) => WordNet::read(Path::new(folder)).map(|(wordnet, hash)| (Arc::new(wordnet), hash)),
+        };
+        let lexicon = |wordnet: &Option<String>| named(wordnet).map(|(wordnet, _)| wordnet);
         Ok(match method {
+            Augmentation::Synonym { rate, choose: Choose::Context, pos, wordnet } => {
+                let (wordnet, name) = named(wordnet)?;
+                Self::Proposed { rate: *rate, answers: context::choose(around, &wordnet, &name, *pos)? }
+            }
             Augmentation::Synonym { rate, choose, pos, wordnet } => {
                 Self::Synonym { rate: *rate, first: *choose == Choose::First, pos: *pos, wordnet: lexicon(wordnet)? }
+            }
+            Augmentation::Contextual { rate, top_k, model } => {
+                let model = model.as_deref().unwrap_or(around.model);
+                Self::Proposed { rate: *rate, answers: mlm::fill(around, model, *top_k)? }
+            }
+            Augmentation::BackTranslation { engine: Translator::Command, out, home, timeout } => {
+                let (Some(out), Some(home)) = (out, home) else {
+                    return Err(TrainError::Input("back_translation needs two commands, `out` and `home`".into()));
+                };
+                let timeout = Duration::from_secs_f64(timeout.clamp(0.0, 1e9));
+                Self::Translated { answers: command::translate(around, out, home, timeout)? }
             }
             Augmentation::RandomInsertion { rate, wordnet } => {
                 Self::Insertion { rate: *rate, wordnet: lexicon(wordnet)? }
@@ -142,7 +219,7 @@ impl Method {
             }
             Augmentation::Aeda { share } => Self::Aeda { share: *share },
             Augmentation::TokenCutoff { .. } | Augmentation::Mixup { .. } => {
-                return Err(TrainError::Input(format!("{} changes no text", name(method))));
+                return Err(TrainError::Input(format!("{} changes no text", method.name())));
             }
         })
     }
@@ -155,6 +232,14 @@ impl Method {
                 synonym::replace(wordnet, text, *rate, *pos, random, |index, candidates| {
                     if *first { 0 } else { any.below(index as u64, candidates.len()) }
                 })
+            }
+            Self::Proposed { rate, answers } => match answers.get(text) {
+                Some(answer) => synonym::propose(text, *rate, answer, random),
+                None => text.to_owned(),
+            },
+            Self::Translated { answers } => {
+                let other = answers.get(text).and_then(|answer| answers::draw(answer.first()?, random, 0));
+                other.unwrap_or(text).to_owned()
             }
             Self::Insertion { rate, wordnet } => insertion::insert(wordnet, text, *rate, random),
             Self::Swap { rate } => edits::swap(text, *rate, random),
@@ -179,21 +264,6 @@ impl Method {
     }
 }
 
-/// The name in sweep files.
-fn name(method: &Augmentation) -> &'static str {
-    match method {
-        Augmentation::Synonym { .. } => "synonym",
-        Augmentation::RandomInsertion { .. } => "random_insertion",
-        Augmentation::RandomSwap { .. } => "random_swap",
-        Augmentation::RandomDeletion { .. } => "random_deletion",
-        Augmentation::Eda { .. } => "eda",
-        Augmentation::EdaExact { .. } => "eda_exact",
-        Augmentation::Aeda { .. } => "aeda",
-        Augmentation::TokenCutoff { .. } => "token_cutoff",
-        Augmentation::Mixup { .. } => "mixup",
-    }
-}
-
 /// Refuses a number that the method has no meaning for.
 fn check(method: &Augmentation) -> Result<(), TrainError> {
     let (what, x, fits, range) = match *method {
@@ -201,17 +271,19 @@ fn check(method: &Augmentation) -> Result<(), TrainError> {
         | Augmentation::RandomInsertion { rate, .. }
         | Augmentation::RandomSwap { rate }
         | Augmentation::RandomDeletion { rate }
+        | Augmentation::Contextual { rate, .. }
         | Augmentation::TokenCutoff { rate } => ("rate", rate, (0.0..=1.0).contains(&rate), "lies in 0..1"),
         Augmentation::Eda { alpha, .. } | Augmentation::EdaExact { alpha, .. } => {
             ("alpha", alpha, (0.0..=1.0).contains(&alpha), "lies in 0..1")
         }
         Augmentation::Aeda { share } => ("share", share, (0.0..=1.0).contains(&share), "lies in 0..1"),
         Augmentation::Mixup { alpha } => ("alpha", alpha, alpha > 0.0 && alpha.is_finite(), "is above 0"),
+        Augmentation::BackTranslation { timeout, .. } => ("timeout", timeout, timeout > 0.0, "is above 0"),
     };
     if fits {
         return Ok(());
     }
-    Err(TrainError::Input(format!("augmentation {}: the {what} is {x}; it {range}", name(method))))
+    Err(TrainError::Input(format!("augmentation {}: the {what} is {x}; it {range}", method.name())))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 
+use super::answers::{self, Answer};
 use super::edits::count;
 use super::grammar;
 use super::inflection::{self, Analysis, Form};
@@ -39,6 +40,21 @@ pub(super) fn replace(
         if let Some(chosen) = candidates.get(if candidates.is_empty() { 0 } else { choose(index, &candidates) }) {
             replaced.put(index, chosen);
             left -= 1;
+        }
+    }
+    replaced.text()
+}
+
+/// The text with [`count`] of the words that have proposals replaced, each by one of them.
+pub(super) fn propose(text: &str, rate: f64, answer: &Answer, random: Random) -> String {
+    let words = Words::parse(text);
+    let mut replaced = Replaced::new(&words);
+    let mut order: Vec<usize> =
+        (0..words.len()).filter(|&index| answer.get(index).is_some_and(|proposals| !proposals.is_empty())).collect();
+    random.at(0).shuffle(&mut order);
+    for index in order.into_iter().take(count(rate, words.len())) {
+        if let Some(chosen) = answers::draw(&answer[index], random.at(1), index as u64) {
+            replaced.put(index, chosen);
         }
     }
     replaced.text()

@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
+
+use crate::train::TrainError;
 
 /// Parts of speech that WordNet knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -49,6 +52,44 @@ impl WordNet {
             let exceptions = include_str!("../../../assets/wordnet/morph-exceptions.txt");
             Arc::new(WordNet::parse(synonyms.expect("the embedded synonyms are zstd of UTF-8"), exceptions))
         })
+    }
+
+    /// From the files `index.POS`, `data.POS` and (if there) `POS.exc` of a WordNet dictionary folder; and the hash of
+    /// their content. Words of anything but a-z, names among them, are left out.
+    pub fn read(folder: &Path) -> Result<(Self, String), TrainError> {
+        let mut hash = blake3::Hasher::new();
+        let mut file = |name: String, needed: bool| match std::fs::read(folder.join(&name)) {
+            Ok(bytes) => {
+                hash.update(&(bytes.len() as u64).to_le_bytes()).update(&bytes);
+                Ok(String::from_utf8_lossy(&bytes).into_owned())
+            }
+            Err(_) if !needed => Ok(String::new()),
+            Err(error) => Err(TrainError::Input(format!(
+                "{}: no WordNet dictionary folder: {name} cannot be read: {error}",
+                folder.display()
+            ))),
+        };
+        let (mut synonyms, mut exceptions) = (String::new(), String::new());
+        for (name, letter) in [("noun", 'n'), ("verb", 'v'), ("adj", 'a'), ("adv", 'r')] {
+            let (index, data) = (file(format!("index.{name}"), true)?, file(format!("data.{name}"), true)?);
+            exceptions += &file(format!("{name}.exc"), false)?;
+            let sets: HashMap<&str, Vec<&str>> = data.lines().filter_map(synset).collect();
+            for (lemma, offsets) in index.lines().filter_map(entry) {
+                let others = |offset: &&str| {
+                    let words = sets.get(offset)?.iter().copied().filter(|word| *word != lemma);
+                    Some(words.collect::<Vec<_>>().join(" ")).filter(|words| !words.is_empty())
+                };
+                let senses: Vec<String> = offsets.iter().filter_map(others).collect();
+                if !senses.is_empty() {
+                    synonyms += &format!("{lemma}\t{letter}\t{}\n", senses.join("|"));
+                }
+            }
+        }
+        if synonyms.is_empty() {
+            let what = format!("{}: no WordNet dictionary folder: its files hold no synonyms", folder.display());
+            return Err(TrainError::Input(what));
+        }
+        Ok((Self::parse(synonyms, &exceptions), hash.finalize().to_hex().to_string()))
     }
 
     /// From lines of word, part of speech and senses (tabs between them), and lines of irregular form and bases.
@@ -107,6 +148,28 @@ impl WordNet {
     pub fn irregular(&self, base: &str) -> impl Iterator<Item = &str> {
         self.irregular.get(base).into_iter().flatten().map(AsRef::as_ref)
     }
+}
+
+fn is_plain(word: &str) -> bool {
+    !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase())
+}
+
+/// A line of `data.POS`: offset and the plain words of a synset, without markers such as `(a)`.
+fn synset(line: &str) -> Option<(&str, Vec<&str>)> {
+    let mut fields = line.split(' ');
+    let offset = fields.next().filter(|offset| !offset.is_empty())?;
+    let count = usize::from_str_radix(fields.nth(2)?, 16).ok()?;
+    let words = fields.step_by(2).take(count).map(|word| word.split('(').next().unwrap_or_default());
+    Some((offset, words.filter(|word| is_plain(word)).collect()))
+}
+
+/// A line of `index.POS`: a plain lemma and the offsets of its synsets, the most frequent first.
+fn entry(line: &str) -> Option<(&str, Vec<&str>)> {
+    let mut fields = line.split_ascii_whitespace();
+    let lemma = fields.next().filter(|lemma| is_plain(lemma) && !line.starts_with(' '))?;
+    let synsets: usize = fields.nth(1)?.parse().ok()?;
+    let pointers: usize = fields.next()?.parse().ok()?;
+    Some((lemma, fields.skip(pointers + 2).take(synsets).collect()))
 }
 
 #[cfg(test)]

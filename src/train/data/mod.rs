@@ -89,6 +89,12 @@ pub fn check_data(data: &DataConfig) -> Result<(), TrainError> {
     tables(data, None).map(drop)
 }
 
+/// The texts of a located data file in its order, unsplit; of labels only that they are there is known.
+pub fn texts(source: &str, config: &DataConfig) -> Result<Vec<Example>, TrainError> {
+    let rows = table(source, config)?.rows.into_iter();
+    Ok(rows.map(|row| Example { text: row.text, pair: row.pair, label: 0 }).collect())
+}
+
 /// A tokenizer set up as `config` wants it, of a located checkpoint.
 pub fn encoder(config: &DataConfig, model: &str) -> Result<Encoder, TrainError> {
     Ok(tokenizer(config, model)?.encoder)

@@ -39,6 +39,18 @@ pub struct CheckpointFiles {
     pub weights: Vec<Bytes>,
 }
 
+impl CheckpointFiles {
+    /// blake3 over the content of all files.
+    pub fn hash(&self) -> String {
+        let mut hash = blake3::Hasher::new();
+        let weights = self.weights.iter().map(|bytes| &**bytes);
+        for bytes in std::iter::once(&*self.config).chain(weights).chain([&*self.tokenizer]) {
+            hash.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
+        }
+        hash.finalize().to_hex().to_string()
+    }
+}
+
 /// Reads all of a located checkpoint. A folder of 400 MB costs 400 MB.
 pub fn checkpoint(model: &str) -> Result<CheckpointFiles, TrainError> {
     let (config, tokenizer) = config_and_tokenizer(model)?;
@@ -194,7 +206,7 @@ fn embedded<'a, T>(source: &str, known: &'a [(&str, T)]) -> Result<Option<&'a T>
 }
 
 /// `source` itself if absolute, else the first of `roots` that holds it.
-fn find(source: &str, roots: &[PathBuf], what: &str) -> Result<PathBuf, TrainError> {
+pub fn find(source: &str, roots: &[PathBuf], what: &str) -> Result<PathBuf, TrainError> {
     let tried: Vec<PathBuf> = if Path::new(source).is_absolute() {
         vec![PathBuf::from(source)]
     } else {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use super::*;
-use crate::train::augment::Augmenter;
+use crate::train::testing::plain;
 use crate::train::{data_facts, locate_data, locate_model};
 use crate::trial::Augmentation;
 
@@ -358,7 +358,7 @@ fn epochs_are_a_function_of_the_epoch() {
     let epochs = |first| {
         let methods =
             [Augmentation::RandomInsertion { rate: 0.2, wordnet: None }, Augmentation::RandomSwap { rate: 0.1 }];
-        Epochs::new(&train, Augmenter::new(&methods, 5).unwrap(), || encoder(&config, MODEL), first).unwrap()
+        Epochs::new(&train, plain(&methods, 5).unwrap(), || encoder(&config, MODEL), first).unwrap()
     };
     let mut straight = epochs(0);
     let expected: Vec<_> = (0..4).map(|epoch| straight.epoch(epoch).unwrap()).collect();
@@ -369,7 +369,7 @@ fn epochs_are_a_function_of_the_epoch() {
         assert_eq!(jumping.epoch(epoch).unwrap(), expected[epoch as usize]);
     }
     drop(epochs(9));
-    let none = Augmenter::new(&[], 5).unwrap();
+    let none = plain(&[], 5).unwrap();
     let mut clean = Epochs::new(&train, none, || panic!("nothing to encode"), 0).unwrap();
     assert_eq!(*clean.epoch(0).unwrap(), train.tokens);
     assert!(std::sync::Arc::ptr_eq(&clean.epoch(0).unwrap(), &clean.epoch(1).unwrap()));

@@ -21,8 +21,13 @@ use crate::train::kernels::{add, linear};
 
 /// Scores of every sequence, `[sequences, classes]`.
 pub fn logits(pass: &Arc<Pass>) -> Result<Vec<f32>> {
+    super::head::logits(pass, &vectors(pass)?)
+}
+
+/// What the last layer gives out.
+pub fn vectors(pass: &Arc<Pass>) -> Result<Vec<f32>> {
     let hidden = trunk(pass, pass.model.freeze..pass.model.config.layers, frozen(pass)?)?;
-    super::head::logits(pass, &host(&hidden)?)
+    Ok(host(&hidden)?.to_vec())
 }
 
 /// What the frozen part gives, `[rows, hidden]`.

@@ -195,6 +195,12 @@ impl Pass {
         Ok(blocks::frozen_rows(&Arc::new(Self { training: None, ..self }))?)
     }
 
+    /// The last layer's vectors of every token, `[tokens, hidden]`, on the CPU. The model pools by mean, so that none is
+    /// left out.
+    pub fn vectors(self) -> Result<Vec<f32>, TrainError> {
+        Ok(blocks::vectors(&Arc::new(Self { training: None, ..self }))?)
+    }
+
     /// Forward and backward: adds this micro-batch's gradients to its lane and returns its share of the loss.
     pub fn train(self) -> Result<f64, TrainError> {
         let pass = Arc::new(self);

@@ -100,7 +100,8 @@ impl<'a> Tensors<'a> {
         self.0.get(name).map(TensorView::shape)
     }
 
-    fn value(&self, name: &str) -> Result<Option<Tensor>, TrainError> {
+    /// In f32 on the CPU; None if there is none of this plain name.
+    pub fn value(&self, name: &str) -> Result<Option<Tensor>, TrainError> {
         let Some(view) = self.0.get(name) else { return Ok(None) };
         let dtype = match view.dtype() {
             safetensors::Dtype::F32 => DType::F32,

@@ -1,0 +1,141 @@
+//! `plateau augment`: texts before and after, to judge an augmentation by eye.
+
+use std::io::{self, Read as _, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use console::style;
+
+use super::Failure;
+use super::failure::printed;
+use super::prepare;
+use super::words::warn;
+use crate::plan;
+use crate::spec::{self, SweepSpec};
+use crate::train::augment::{Around, Augmenter, Touched, locate};
+use crate::train::{self, Cache, TrainError};
+use crate::trial::Augmentation;
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Texts, a line each; a data file (.tsv, .csv, .jsonl, embedded:tweets) gives its column data.text; - reads standard input
+    #[arg(value_name = "FILE")]
+    file: String,
+    /// What to do: --set augmentation=eda, --set 'augmentation={name: synonym, rate: 0.2}'; other keys as in a sweep file
+    #[arg(long, value_name = "KEY=VALUE", value_parser = prepare::pair)]
+    set: Vec<(String, String)>,
+    /// Seed of the draws; as `seed` in a sweep file
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Epoch of the draws: each gives other variants
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    epoch: u64,
+    /// Say at the end how much has changed
+    #[arg(long)]
+    stats: bool,
+}
+
+/// Prints each text and its variant, a line each.
+pub(crate) fn augment(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let spec = spec::parse("--set", "augment", "", &arguments.set)?;
+    let bad = |error: TrainError| Failure::input(error.to_string());
+    let examples = examples(arguments, &spec).map_err(bad)?;
+    let methods = methods(&spec)?;
+    let config = spec.base();
+    let model = train::locate_model(&config.model.from, &[PathBuf::new()]).map_err(bad)?;
+    let around = Around { examples: &examples, model: &model, max_length: config.data.max_length, cache: &Nothing };
+    let augmenter = Augmenter::new(&methods, arguments.seed.unwrap_or(config.seed), &around).map_err(bad)?;
+    let mut touched = Touched::default();
+    let mut print = || -> io::Result<()> {
+        let mut out = io::BufWriter::new(io::stdout().lock());
+        for (index, example) in examples.iter().enumerate() {
+            let variant = augmenter.apply(arguments.epoch, index, example);
+            for (before, after) in
+                std::iter::once((&example.text, &variant.text)).chain(example.pair.iter().zip(&variant.pair))
+            {
+                touched.add(before, after);
+                writeln!(out, "{}\n{}", style(line(before)).dim(), line(after))?;
+            }
+        }
+        if arguments.stats {
+            write!(out, "\n{}", summary(&touched))?;
+        }
+        out.flush()
+    };
+    printed(print())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The augmentations as found; what changes no text is told.
+fn methods(spec: &SweepSpec) -> Result<Vec<Augmentation>, Failure> {
+    let methods = &spec.base().augmentation;
+    if methods.is_empty() {
+        warn(&["warning: nothing is changed: say how, as in --set augmentation=synonym".to_owned()]);
+    }
+    for method in methods.iter().filter(|method| !method.changes_texts()) {
+        let name = method.name();
+        warn(&[format!("warning: {name} leaves texts as they are: it changes what the model makes of them")]);
+    }
+    if let Some((what, hint)) = plan::augmentation_mistakes(methods).into_iter().next() {
+        return Err(Failure::input(format!("{what}: {hint}")));
+    }
+    let located = methods.iter().map(|method| locate(method, &[PathBuf::new()]).map(|located| located.method));
+    located.collect::<Result<_, _>>().map_err(|error| Failure::input(error.to_string()))
+}
+
+/// The texts of the file.
+fn examples(arguments: &Arguments, spec: &SweepSpec) -> Result<Vec<train::data::Example>, TrainError> {
+    const TABLES: [&str; 3] = [".tsv", ".csv", ".jsonl"];
+    let file = &arguments.file;
+    let inner = file.trim_end_matches(".gz").trim_end_matches(".zst");
+    if TABLES.iter().any(|ending| inner.ends_with(ending)) || file.starts_with("embedded:") {
+        let located = train::locate_data(file, &[PathBuf::new()])?;
+        return train::data::texts(&located, &spec.base().data);
+    }
+    let mut bytes = Vec::new();
+    let read = if file == "-" {
+        io::stdin().lock().read_to_end(&mut bytes)
+    } else {
+        std::fs::File::open(file).and_then(|mut file| file.read_to_end(&mut bytes))
+    };
+    read.map_err(|error| TrainError::Input(format!("{file}: {error}")))?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        TrainError::Input(format!("{file}: not UTF-8 from byte {} on", error.utf8_error().valid_up_to()))
+    })?;
+    Ok(text.lines().map(|text| train::data::Example { text: text.to_owned(), pair: None, label: 0 }).collect())
+}
+
+/// A text on one line.
+fn line(text: &str) -> String {
+    text.replace(['\n', '\r'], " ")
+}
+
+/// Shares of what was changed.
+fn summary(touched: &Touched) -> String {
+    let share = |part: usize, whole: usize| {
+        let percent = 100.0 * part as f64 / whole.max(1) as f64;
+        format!("{percent:5.1} %  ({part} of {whole})")
+    };
+    let Touched { texts, texts_changed, words, words_changed, negations, sentiment, .. } = *touched;
+    let (no, felt) = (touched.negations_touched, touched.sentiment_touched);
+    format!(
+        "words changed                {}\nsentences changed            {}\nlabel-bearing words touched  {}\n  negations                  {}\n  sentiment words            {}\n",
+        share(words_changed, words),
+        share(texts_changed, texts),
+        share(no + felt, negations + sentiment),
+        share(no, negations),
+        share(felt, sentiment),
+    )
+}
+
+/// A cache that keeps nothing: the command leaves nothing behind.
+struct Nothing;
+
+impl Cache for Nothing {
+    fn get(&self, _key: &str) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn put(&self, _key: &str, _bytes: &[u8]) {}
+}

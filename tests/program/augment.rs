@@ -1,0 +1,117 @@
+//! `plateau augment`, and augmentations that ask others: what is shown, and what is refused before anything is trained.
+
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
+
+use insta::assert_snapshot;
+
+use crate::place::{Ended, Place};
+
+const TEXTS: &str =
+    "Profits rose in the third quarter, but the outlook is not good.\n@ann I love this phone :D http://t.co/x\n\n🎉\n";
+
+fn piped(place: &Place, arguments: &[&str], text: &str) -> Ended {
+    let mut command = place.command("augment");
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    Ended::new(child.wait_with_output().unwrap())
+}
+
+#[test]
+fn before_and_after_a_line_each() {
+    let place = Place::new("");
+    place.write("texts.txt", TEXTS);
+    let first = place.expect(0, "augment --set augmentation=synonym --seed 3 texts.txt");
+    let lines: Vec<&str> = first.out.lines().collect();
+    assert_eq!(lines.len(), 8, "{}", first.out);
+    let before: Vec<&str> = lines.iter().step_by(2).copied().collect();
+    assert_eq!(before, TEXTS.lines().collect::<Vec<_>>());
+    assert!(lines[1] != lines[0] && lines[1].contains(" not "), "{}", lines[1]);
+    assert!(lines[3].starts_with("@ann I ") && lines[3].ends_with(":D http://t.co/x"), "{}", lines[3]);
+    assert_eq!((lines[5], lines[7]), ("", "🎉"));
+    assert_eq!(piped(&place, &["--set", "augmentation=synonym", "--seed", "3", "-"], TEXTS).out, first.out);
+    for other in ["--seed 4", "--seed 3 --epoch 1"] {
+        assert_ne!(place.expect(0, &format!("augment --set augmentation=synonym {other} texts.txt")).out, first.out);
+    }
+    let inflected =
+        piped(&place, &["--set", "augmentation={name: synonym, choose: first, rate: 1}", "-"], "Two doctors came");
+    assert_eq!(inflected.out, "Two doctors came\nTwo docs arrived\n");
+    assert!(!place.path("results").exists(), "nothing is left behind");
+}
+
+#[test]
+fn a_data_file_gives_its_texts_and_stats_come_last() {
+    let place = Place::new("");
+    place.write("data.tsv", "label\ttext\na\tnot good at all\nb\tvery well\n");
+    let ended = place.expect(0, "augment --set augmentation=random_swap --stats data.tsv");
+    let (pairs, stats) = ended.out.split_once("\n\n").unwrap();
+    assert_eq!(pairs.lines().step_by(2).collect::<Vec<_>>(), ["not good at all", "very well"]);
+    assert_snapshot!(stats.lines().map(|line| line.split("  ").next().unwrap()).collect::<Vec<_>>().join("|"), @"words changed|sentences changed|label-bearing words touched||");
+    assert!(stats.contains("sentences changed            100.0 %  (2 of 2)"), "{stats}");
+    let none = place.expect(0, "augment --stats data.tsv");
+    assert!(none.out.contains("words changed                  0.0 %  (0 of 6)"), "{}", none.out);
+    assert_snapshot!(none.err, @"warning: nothing is changed: say how, as in --set augmentation=synonym");
+}
+
+#[test]
+fn what_cannot_be_augmented() {
+    let place = Place::new("");
+    place.write("texts.txt", TEXTS);
+    let said = |arguments: &str| place.plain(&place.expect(2, &format!("augment {arguments}")).err);
+    assert_snapshot!(said("--set augmentation=synonyms texts.txt"), @r"
+    error: the sweep has a mistake
+
+    --set augmentation=synonyms: unknown augmentation `synonyms`
+      | augmentation=synonyms
+      |              ^^^^^^^^ did you mean `synonym`?
+    ");
+    assert_snapshot!(said("--set augmentation=eda nothing.txt"), @"error: nothing.txt: No such file or directory (os error 2)");
+    assert_snapshot!(said("--set augmentation=contextual texts.txt"), @"");
+}
+
+/// A sweep over a translator of two programs.
+fn sweep(out: &str, home: &str, more: &str) -> String {
+    format!(
+        "data: {{train: train.tsv, max_length: 32}}\nmodel: {{from: checkpoint}}\nbatch_size: 8\nsteps: 3\n\
+         augmentation: {{name: back_translation, out: {out}, home: {home}{more}}}\n"
+    )
+}
+
+fn program(place: &Place, name: &str, script: &str) {
+    place.write(name, format!("#!/bin/sh\n{script}\n"));
+    std::fs::set_permissions(place.path(name), std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn a_translator_is_started_once_for_a_sweep() {
+    let place = Place::new(&format!("{}seeds: [1, 2]\n", sweep("./out.sh", "./home.sh", "")));
+    program(&place, "out.sh", "echo started >> out.log; tr a-z A-Z");
+    program(&place, "home.sh", "echo started >> home.log; tr A-Z a-z | sed 's/the/that/'");
+    place.expect(0, "run sweep.yaml --jobs 2 -q");
+    assert_eq!((place.read("out.log"), place.read("home.log")), ("started\n".to_owned(), "started\n".to_owned()));
+    let curves = place.curves();
+    assert_eq!(curves.len(), 2);
+    place.expect(0, "run sweep.yaml --fresh -q");
+    assert_eq!(place.read("out.log"), "started\n", "asked once, kept for good");
+    assert_eq!(place.curves(), curves);
+}
+
+#[test]
+fn a_translator_that_fails_is_refused_before_training() {
+    let said = |script: &str, more: &str| {
+        let place = Place::new(&sweep("./out.sh", "./home.sh", more));
+        program(&place, "out.sh", "cat");
+        program(&place, "home.sh", script);
+        let ended = place.expect(2, "run sweep.yaml");
+        assert!(place.trials().is_empty());
+        place.plain(&ended.err).lines().skip(2).collect::<Vec<_>>().join("\n")
+    };
+    assert_snapshot!(said("head -n 3", ""), @"");
+    assert_snapshot!(said("head -n 3; echo no dictionary >&2; exit 7", ""), @"");
+    assert_snapshot!(said("sleep 60", ", timeout: 0.3"), @"");
+    let place = Place::new(&sweep("./out.sh", "no-such-program a b", ""));
+    program(&place, "out.sh", "cat");
+    assert_snapshot!(place.plain(&place.expect(2, "run sweep.yaml").err), @"");
+}
