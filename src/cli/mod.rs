@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand, and the one place where errors become messages and exit codes.
 
 mod failure;
+mod lr_find;
 mod plan;
 mod prepare;
 mod report;
@@ -36,6 +37,8 @@ enum Command {
     Status(status::Arguments),
     /// Show the learning rate of every step, as csv or as a picture
     Schedule(schedule::Arguments),
+    /// Find a learning rate: one short run with the rate rising step by step, and where its loss falls
+    LrFind(lr_find::Arguments),
     /// Train one attempt at one trial (started by `run`)
     #[command(hide = true)]
     Worker {
@@ -53,6 +56,7 @@ pub fn main() -> ExitCode {
         Command::Report(arguments) => report::report(&arguments),
         Command::Status(arguments) => status::status(&arguments),
         Command::Schedule(arguments) => schedule::schedule(&arguments),
+        Command::LrFind(arguments) => lr_find::lr_find(&arguments),
         Command::Worker { attempt } => return ExitCode::from(crate::worker::run(&attempt)),
     };
     match result {

@@ -21,7 +21,7 @@ pub(crate) struct Arguments {
 pub(crate) fn report(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let prepared = prepare::prepare(&arguments.sweep)?;
     warn(&prepared.plan.warnings);
-    if !prepared.dir.path().is_dir() {
+    if !prepared.dir.journal().exists() && !prepared.dir.trials().exists() {
         let folder = prepared.dir.path().display();
         return Err(Failure::input(format!(
             "{folder}: nothing was run yet. `plateau run {}` does",

@@ -8,6 +8,7 @@ mod curves;
 mod font;
 mod labels;
 mod page;
+mod range_test;
 mod ranking;
 mod render;
 mod scene;
@@ -16,6 +17,7 @@ mod summary;
 pub mod terminal;
 mod words;
 
+pub use self::range_test::draw_range_test;
 pub use self::schedule::{RateCurve, draw_schedules};
 
 use self::scene::Scene;

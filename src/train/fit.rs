@@ -162,7 +162,7 @@ impl Run<'_> {
             if let Some(end) = self.progress.ended.clone() {
                 break end;
             }
-            if self.evaluation_is_due() {
+            if sink.evaluates() && self.evaluation_is_due() {
                 let row = self.evaluate(sink)?;
                 sink.eval(&row)?;
                 // Before the state is saved: it is to know of this evaluation's verdict.

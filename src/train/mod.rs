@@ -58,6 +58,10 @@ pub trait Sink {
     fn keep(&self) -> Keep {
         Keep::None
     }
+    /// Whether the evaluation set is of interest; false for who reads training losses alone.
+    fn evaluates(&self) -> bool {
+        true
+    }
 }
 
 /// Keeps what is expensive to make (tokens) between trials. A miss is never an error.

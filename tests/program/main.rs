@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod failures;
+mod lr_find;
 mod mistakes;
 mod place;
 mod pytorch;
 mod reproducible;
 mod results;
+mod schedule;
