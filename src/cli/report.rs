@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::Failure;
 use super::prepare::{self, Prepared, SweepArguments};
-use super::words::warn;
+use super::words::{say, warn};
 use crate::report;
 use crate::run;
 use crate::store;
@@ -17,7 +17,6 @@ pub(crate) struct Arguments {
     sweep: SweepArguments,
 }
 
-#[expect(clippy::print_stderr, reason = "says where the report is")]
 pub(crate) fn report(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let prepared = prepare::prepare(&arguments.sweep)?;
     warn(&prepared.plan.warnings);
@@ -29,7 +28,7 @@ pub(crate) fn report(arguments: &Arguments) -> Result<ExitCode, Failure> {
         )));
     }
     draw(&prepared)?;
-    eprintln!("report: {}", prepared.dir.report().join("index.html").display());
+    say(&format!("report: {}", prepared.dir.report().join("index.html").display()));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 
 use super::prepare::{self, Prepared, SweepArguments};
-use super::words::warn;
+use super::words::{say, warn};
 use super::{Failure, plan, report};
 use crate::decide;
 use crate::event::Slot;
@@ -155,20 +155,18 @@ impl From<RunError> for Failure {
 }
 
 /// What failed and why: errors, which are shown also to those who want nothing else.
-#[expect(clippy::print_stderr, reason = "errors are for people")]
 fn tell_failures(summary: &RunSummary) {
     for FailedTrial { trial, failure, attempts, log } in &summary.failed {
         let plural = if *attempts == 1 { "" } else { "s" };
-        eprintln!("\n{trial} failed after {attempts} attempt{plural}: {failure}");
-        eprintln!("  log: {}", log.display());
+        say(&format!("\n{trial} failed after {attempts} attempt{plural}: {failure}"));
+        say(&format!("  log: {}", log.display()));
     }
 }
 
 /// The last words: where the report is, how to go on.
-#[expect(clippy::print_stderr, reason = "the last words of a run are for people")]
 fn tell(summary: &RunSummary, prepared: &Prepared) {
-    eprintln!("\nreport: {}", prepared.dir.report().join("index.html").display());
+    say(&format!("\nreport: {}", prepared.dir.report().join("index.html").display()));
     if let Some(next) = summary.how_to_go_on() {
-        eprintln!("{next}");
+        say(&next);
     }
 }

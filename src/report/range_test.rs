@@ -69,18 +69,20 @@ fn subtitle(test: &RangeTest, values: &[(String, AxisValue)]) -> Vec<String> {
     parts
 }
 
-/// The losses that are shown: the smoothed curve up to somewhat above its first half. A loss that runs away leaves at
-/// the top.
+/// The losses that are shown: the whole smoothed curve up to somewhat above its first half, and the batches but the
+/// lowest. A loss that runs away leaves at the top.
 fn range(test: &RangeTest) -> (f64, f64) {
-    let smoothed =
-        |count: usize| test.tried.iter().take(count).map(|tried| tried.smoothed).filter(|loss| loss.is_finite());
-    let low = smoothed(test.tried.len()).fold(f64::INFINITY, f64::min);
+    let finite = |loss: &f64| loss.is_finite();
+    let smoothed = |count: usize| test.tried.iter().take(count).map(|tried| tried.smoothed).filter(finite);
+    let mut batches: Vec<f64> = test.tried.iter().map(|tried| tried.loss).filter(finite).collect();
+    batches.sort_by(f64::total_cmp);
+    let low = smoothed(test.tried.len()).chain(batches.get(batches.len() / 30).copied()).fold(f64::INFINITY, f64::min);
     let high = smoothed(test.tried.len().div_ceil(2)).fold(low, f64::max);
     if !low.is_finite() {
         return (0.0, 1.0);
     }
     let room = (high - low).max(0.05 * high.abs()).max(1e-3);
-    ((low - 0.5 * room).max(0.0), high + 0.4 * room)
+    ((low - 0.1 * room).max(0.0), high + 0.3 * room)
 }
 
 fn grid(scene: &mut Scene, (x, y): (Scale, Scale), (low, high): (f64, f64)) {
@@ -135,7 +137,7 @@ fn marks(
             scene.disc((at, y.at(loss)), if is_valley { 6.5 } else { 5.0 }, ink::PAPER);
             scene.disc((at, y.at(loss)), if is_valley { 5.0 } else { 3.6 }, mark);
         }
-        let text = Text::new(0.0, 0.0, format!("{name} {rate:.1e}")).ink(dark);
+        let text = Text::new(0.0, 0.0, format!("{name}: {rate:.1e}")).ink(dark);
         let text = if is_valley { text.bold().size(13.0) } else { text };
         let width = text.width();
         let rows = [top - 14.0, top - 32.0, top + 18.0];
@@ -171,7 +173,7 @@ mod tests {
     #[test]
     fn the_three_marks_are_named_apart_from_one_another() {
         let scene = range_test(&valley_shaped(), "t", &[]);
-        let names: Vec<&Text> = ["valley ", "steep ", "minimum / 10 "]
+        let names: Vec<&Text> = ["valley: ", "steep: ", "minimum / 10: "]
             .map(|name| scene.texts().find(|text| text.content.starts_with(name)).unwrap())
             .to_vec();
         for (i, a) in names.iter().enumerate() {

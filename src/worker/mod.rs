@@ -108,6 +108,8 @@ fn code(failure: &Failure) -> u8 {
         Failure::Disk { .. } => exit::DISK,
         Failure::DeviceFault { .. } => exit::DEVICE,
         Failure::Crashed { .. } | Failure::OutOfMemory { .. } | Failure::Lost => exit::CRASHED,
+        // The parent's words, which no worker says of itself.
+        Failure::Stalled { .. } | Failure::TimeLimit { .. } => exit::CRASHED,
     }
 }
 

@@ -10,3 +10,4 @@ mod pytorch;
 mod reproducible;
 mod results;
 mod schedule;
+mod signals;
