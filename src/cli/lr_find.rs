@@ -161,7 +161,7 @@ impl Sink for Watched {
         Ok(())
     }
 
-    fn checkpoint(&mut self, _: u64, _: bool, _: &[u8]) -> io::Result<()> {
+    fn checkpoint(&mut self, _: u64, _: bool, _: Vec<u8>) -> io::Result<()> {
         Ok(())
     }
 

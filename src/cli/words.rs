@@ -41,7 +41,9 @@ pub(crate) fn table(lines: &[Vec<String>]) -> String {
 }
 
 pub(crate) fn warn(warnings: &[String]) {
-    warnings.iter().for_each(|warning| say(warning));
+    for warning in warnings {
+        say(warning);
+    }
 }
 
 /// A line for people. Where nobody is left to read it, such as after the end of a terminal, it is dropped.

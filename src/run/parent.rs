@@ -16,7 +16,7 @@ use crate::decide::{Action, Policy, decide, overdue};
 use crate::event::{Event, Failure, Record, Reporter, Slot};
 use crate::exec::{Executor, Exit, Exited, Start, Worker, device_seen_by_worker};
 use crate::state::{Standing, SweepState};
-use crate::store::{Assignment, AttemptDir, Journal, Lock, RunDir, StoreError, exit, host, write_file};
+use crate::store::{Assignment, AttemptDir, BEAT, Journal, Lock, RunDir, StoreError, exit, host, write_file};
 use crate::trial::{Trial, TrialId};
 
 /// Between looks at the files of running trials.
@@ -42,8 +42,10 @@ pub(super) struct Parent<'a, E> {
     table: Table,
     git_commit: Option<String>,
     warnings: Vec<String>,
+    /// When other hosts were last told that this process lives.
+    beaten: Instant,
     /// Last, so that the folder is let go of after everything else.
-    _lock: Lock,
+    lock: Lock,
 }
 
 impl<'a, E: Executor> Parent<'a, E> {
@@ -70,7 +72,8 @@ impl<'a, E: Executor> Parent<'a, E> {
             table: Table::default(),
             git_commit: git_commit(Path::new(".")),
             warnings: Vec::new(),
-            _lock: lock,
+            beaten: Instant::now(),
+            lock,
             dir,
         };
         let warnings = damage_warnings(&parent.dir, &reading.damaged);
@@ -255,6 +258,10 @@ impl<'a, E: Executor> Parent<'a, E> {
     }
 
     fn look(&mut self) {
+        if self.beaten.elapsed() >= BEAT {
+            self.lock.beat();
+            self.beaten = Instant::now();
+        }
         for watched in &mut self.watched {
             watched.look();
             if watched.killed_for.is_none() {

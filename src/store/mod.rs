@@ -29,7 +29,7 @@ pub use checkpoint::{Checkpoints, Mark, Saved};
 pub use curve::{Curve, CurveWriter, Follower, Row, read as read_curve};
 pub use history::PastTrial;
 pub use journal::{Damage, Journal, Reading, parse as parse_journal, read as read_journal};
-pub use lock::{Holder, Lock, host};
+pub use lock::{BEAT, Holder, Lock, host};
 pub use paths::{AttemptDir, Results, RunDir, TrialDir};
 pub use table::{TrialRow, render as render_trials};
 pub use trial::{MadeBy, Published, TrialRecord};

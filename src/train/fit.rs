@@ -315,7 +315,7 @@ impl Run<'_> {
         }
         self.progress.seconds = self.seconds();
         let best = self.progress.last_eval.is_some_and(|eval| eval.best && eval.step == step);
-        sink.checkpoint(step, best, &checkpoint::write(self.engine, &self.progress)?)?;
+        sink.checkpoint(step, best, checkpoint::write(self.engine, &self.progress)?)?;
         self.saved = Instant::now();
         self.saved_at = Some(step);
         Ok(())
