@@ -97,6 +97,10 @@ pub enum Failure {
     DeviceFault { message: String },
     /// The worker is gone and left no trace, as after a reboot.
     Lost,
+    /// Killed by us: no step and no evaluation for this many seconds.
+    Stalled { seconds: f64 },
+    /// Killed by us: the trial has trained for more than this many seconds, all attempts together.
+    TimeLimit { seconds: f64 },
 }
 
 impl Failure {
@@ -112,7 +116,7 @@ impl Failure {
     /// Whether another attempt may end differently.
     #[must_use]
     pub fn is_worth_a_retry(&self) -> bool {
-        !matches!(self, Self::BadInput { .. } | Self::Disk { .. })
+        !matches!(self, Self::BadInput { .. } | Self::Disk { .. } | Self::TimeLimit { .. })
     }
 }
 
@@ -125,6 +129,13 @@ impl fmt::Display for Failure {
             Self::Disk { message } => write!(f, "disk: {message}"),
             Self::DeviceFault { message } => write!(f, "device fault: {message}"),
             Self::Lost => f.write_str("worker is gone without a trace"),
+            Self::Stalled { seconds } => {
+                write!(f, "no step and no evaluation for {seconds} s (run.stall_timeout): worker was killed")
+            }
+            Self::TimeLimit { seconds } => write!(
+                f,
+                "not done after {seconds} s (run.time_limit): raise the limit, and --retry-failed goes on from the checkpoint"
+            ),
         }
     }
 }
@@ -152,4 +163,6 @@ pub trait Reporter {
     fn warning(&mut self, text: &str) {
         let _ = text;
     }
+    /// The terminal is gone; the sweep goes on.
+    fn hangup(&mut self) {}
 }

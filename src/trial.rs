@@ -295,6 +295,11 @@ pub enum Scheduler {
         cooldown: u64,
         min_lr: f64,
     },
+    /// From `from` at the first step up to the peak at the last, by the same factor each step. No choice of sweep files:
+    /// the learning-rate range test runs on it.
+    RangeTest {
+        from: f64,
+    },
 }
 
 impl Scheduler {
@@ -313,6 +318,7 @@ impl Scheduler {
             Self::Cyclical { .. } => "cyclical",
             Self::OneCycle { .. } => "one_cycle",
             Self::ReduceOnPlateau { .. } => "reduce_on_plateau",
+            Self::RangeTest { .. } => "range_test",
         }
     }
 

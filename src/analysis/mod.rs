@@ -2,16 +2,18 @@
 //!
 //! [`Study::of`] judges every trial by itself ([`plateau`]), then groups trials that differ in nothing but their seed
 //! and ranks the groups ([`rank`]). What follows for the sweep as a whole, in words, is in [`findings`]. Failed seeds
-//! are counted and never averaged. Drawing is left to `report`.
+//! are counted and never averaged. [`range_test`] reads a learning-rate range test. Drawing is left to `report`.
 
 pub mod curve;
 pub mod findings;
 pub mod plateau;
+pub mod range_test;
 pub mod rank;
 #[cfg(test)]
 pub(crate) mod synthetic;
 
 pub use plateau::{Judgement, Measured, verdicts};
+pub use range_test::RangeTest;
 pub use rank::{Config, Study};
 
 use crate::trial::{Axis, EvalRow, MetricRow, Outcome, Status, Trial};

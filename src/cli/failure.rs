@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
+use super::words::say;
 use crate::spec::Problems;
 use crate::store::StoreError;
 
@@ -34,9 +35,9 @@ impl Failure {
         Self { message: message.into(), code }
     }
 
-    #[expect(clippy::print_stderr, reason = "the one place that prints errors")]
+    /// The one place that prints errors.
     pub(crate) fn print(&self) -> ExitCode {
-        eprintln!("error: {}", self.message);
+        say(&format!("error: {}", self.message));
         ExitCode::from(self.code)
     }
 }

@@ -3,6 +3,7 @@
 mod augment;
 mod failure;
 mod live;
+mod lr_find;
 mod origin;
 mod plan;
 mod prepare;
@@ -41,6 +42,8 @@ enum Command {
     Schedule(schedule::Arguments),
     /// Show texts before and after an augmentation
     Augment(augment::Arguments),
+    /// Find a learning rate: one short run with the rate rising step by step, and where its loss falls
+    LrFind(lr_find::Arguments),
     /// Train one attempt at one trial (started by `run`)
     #[command(hide = true)]
     Worker {
@@ -59,6 +62,7 @@ pub fn main() -> ExitCode {
         Command::Status(arguments) => status::status(&arguments),
         Command::Schedule(arguments) => schedule::schedule(&arguments),
         Command::Augment(arguments) => augment::augment(&arguments),
+        Command::LrFind(arguments) => lr_find::lr_find(&arguments),
         Command::Worker { attempt } => return ExitCode::from(crate::worker::run(&attempt)),
     };
     match result {

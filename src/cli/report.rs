@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::Failure;
 use super::prepare::{self, Standing, SweepArguments};
-use super::words::warn;
+use super::words::{say, warn};
 use crate::plan::Plan;
 use crate::report::{self, Origin};
 use crate::run;
@@ -18,11 +18,10 @@ pub(crate) struct Arguments {
     sweep: SweepArguments,
 }
 
-#[expect(clippy::print_stderr, reason = "says where the report is")]
 pub(crate) fn report(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let Standing { plan, dir } = prepare::standing(&arguments.sweep)?;
     warn(&plan.warnings);
-    if !dir.path().is_dir() {
+    if !dir.journal().exists() && !dir.trials().exists() {
         let folder = dir.path().display();
         return Err(Failure::input(format!(
             "{folder}: nothing was run yet. `plateau run {}` does",
@@ -30,7 +29,7 @@ pub(crate) fn report(arguments: &Arguments) -> Result<ExitCode, Failure> {
         )));
     }
     draw(&plan, &dir)?;
-    eprintln!("report: {}", dir.report().join("index.html").display());
+    say(&format!("report: {}", dir.report().join("index.html").display()));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -12,7 +12,7 @@ use super::live::{Watched, redraw};
 use super::origin::Origin;
 use super::plan::{Again, Outlook};
 use super::prepare::{self, Prepared, SweepArguments};
-use super::words::{bytes, warn};
+use super::words::{bytes, say, warn};
 use super::{Failure, plan, report};
 use crate::decide;
 use crate::event::Slot;
@@ -117,7 +117,6 @@ impl View {
 }
 
 /// The first words: what is to be done, and what should be known before.
-#[expect(clippy::print_stderr, reason = "the first words of a run are for people")]
 fn announce(prepared: &Prepared, outlook: &Outlook<'_>, fresh: bool) {
     warn(&prepared.plan.warnings);
     if !fresh {
@@ -129,7 +128,7 @@ fn announce(prepared: &Prepared, outlook: &Outlook<'_>, fresh: bool) {
         );
     }
     warn(&outlook.space_warning(prepared.dir.path()).into_iter().collect::<Vec<_>>());
-    eprintln!("{}: {}", prepared.plan.name, outlook.line());
+    say(&format!("{}: {}", prepared.plan.name, outlook.line()));
 }
 
 fn train_missing(
@@ -217,22 +216,20 @@ pub(crate) fn slots(
 
 /// What failed and why: errors, which are shown also to those who want nothing else; to those with the end of the log, that
 /// the others have seen when it happened.
-#[expect(clippy::print_stderr, reason = "errors are for people")]
 fn tell_failures(summary: &RunSummary, view: View) {
     for FailedTrial { trial, failure, attempts, log } in &summary.failed {
-        eprintln!("\n{trial} failed after {}: {failure}", count(*attempts as usize, "attempt"));
+        say(&format!("\n{trial} failed after {}: {failure}", count(*attempts as usize, "attempt")));
         if matches!(view.mode, Mode::None | Mode::Json) {
-            failure.log_tail().iter().for_each(|line| eprintln!("  | {line}"));
+            failure.log_tail().iter().for_each(|line| say(&format!("  | {line}")));
         }
-        eprintln!("  log: {}", log.display());
+        say(&format!("  log: {}", log.display()));
     }
 }
 
 /// The last words: where the report is, how to go on.
-#[expect(clippy::print_stderr, reason = "the last words of a run are for people")]
 fn tell(summary: &RunSummary, prepared: &Prepared) {
-    eprintln!("\nreport: {}", prepared.dir.report().join("index.html").display());
+    say(&format!("\nreport: {}", prepared.dir.report().join("index.html").display()));
     if let Some(next) = summary.how_to_go_on() {
-        eprintln!("{next}");
+        say(&next);
     }
 }

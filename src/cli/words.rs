@@ -1,5 +1,7 @@
 //! How the commands write: sizes, tables, warnings.
 
+use std::io::{self, Write as _};
+
 /// `1.2 GB`, decimal.
 pub(crate) fn bytes(count: u64) -> String {
     const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
@@ -31,11 +33,15 @@ pub(crate) fn table(lines: &[Vec<String>]) -> String {
     text
 }
 
-#[expect(clippy::print_stderr, reason = "warnings are for people")]
 pub(crate) fn warn(warnings: &[String]) {
     for warning in warnings {
-        eprintln!("{warning}");
+        say(warning);
     }
+}
+
+/// A line for people. Where nobody is left to read it, such as after the end of a terminal, it is dropped.
+pub(crate) fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 #[cfg(test)]

@@ -1,9 +1,11 @@
 //! What to do next: a function of the state, the slots and the rules. Pure: it starts nothing and looks at no clock.
 
+mod overdue;
 mod slots;
 
 use std::collections::HashSet;
 
+pub use overdue::{Pulse, overdue};
 pub use slots::{Machine, SlotError, check_devices, slots};
 
 use crate::event::{Failure, Slot};

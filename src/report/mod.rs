@@ -9,6 +9,7 @@ mod font;
 mod labels;
 mod origin;
 mod page;
+mod range_test;
 mod ranking;
 mod render;
 mod scene;
@@ -18,6 +19,7 @@ pub mod terminal;
 mod words;
 
 pub use self::origin::Origin;
+pub use self::range_test::draw_range_test;
 pub use self::schedule::{RateCurve, draw_schedules};
 pub use self::words::{clock, count};
 

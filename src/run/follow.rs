@@ -1,6 +1,9 @@
 //! A running trial's position, from its files.
 
-use crate::event::{Progress, Slot};
+use std::time::{Duration, Instant};
+
+use crate::decide::Pulse;
+use crate::event::{Failure, Progress, Slot};
 use crate::exec::Worker;
 use crate::store::{Follower, TrialDir};
 use crate::trial::{EvalRow, MetricRow, Trial};
@@ -12,6 +15,12 @@ const RECENT: usize = 64;
 pub(super) struct Watched {
     pub(super) worker: Worker,
     pub(super) progress: Progress,
+    /// What it was killed for.
+    pub(super) killed_for: Option<Failure>,
+    /// The newest row's word on how long the trial has trained.
+    trained: Duration,
+    /// When there was last a new row.
+    alive: Instant,
     metrics: Follower<MetricRow>,
     evals: Follower<EvalRow>,
 }
@@ -27,7 +36,15 @@ impl Watched {
             eval_loss: None,
             best_eval_loss: None,
         };
-        Self { worker, progress, metrics: Follower::new(folder.metrics()), evals: Follower::new(folder.evals()) }
+        Self {
+            worker,
+            progress,
+            killed_for: None,
+            trained: Duration::ZERO,
+            alive: Instant::now(),
+            metrics: Follower::new(folder.metrics()),
+            evals: Follower::new(folder.evals()),
+        }
     }
 
     /// Takes in what the worker has written since the last look.
@@ -36,16 +53,25 @@ impl Watched {
         let progress = &mut self.progress;
         if let Some(row) = rows.last() {
             progress.step = row.step;
+            self.trained = Duration::try_from_secs_f64(row.seconds).unwrap_or_default();
         }
         progress.recent_loss.extend(rows.iter().rev().take(RECENT).rev().map(|row| row.train_loss));
         let surplus = progress.recent_loss.len().saturating_sub(RECENT);
         progress.recent_loss.drain(..surplus);
-        for row in self.evals.poll() {
+        let evals = self.evals.poll();
+        if !rows.is_empty() || !evals.is_empty() {
+            self.alive = Instant::now();
+        }
+        for row in evals {
             progress.eval_loss = Some(row.eval_loss);
             let best = progress.best_eval_loss.unwrap_or(f32::INFINITY);
             if row.eval_loss < best {
                 progress.best_eval_loss = Some(row.eval_loss);
             }
         }
+    }
+
+    pub(super) fn pulse(&self) -> Pulse {
+        Pulse { quiet: self.alive.elapsed(), trained: self.trained }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Guarantees: a trial with an outcome is never trained again; every start is claimed and journaled before it happens; when
 //! this process dies at any moment, the next run is an ordinary one. Ctrl-C and SIGTERM stop all workers within two
-//! seconds. Leaves to others: what to do next ([`crate::decide`]), the training ([`crate::worker`]), and what people see
+//! seconds; the end of the terminal stops nothing. Leaves to others: what to do next ([`crate::decide`]), the training ([`crate::worker`]), and what people see
 //! ([`Reporter`]).
 
 mod follow;
@@ -141,29 +141,44 @@ pub fn sweep<E: Executor>(
 ) -> Result<RunSummary, RunError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::Runtime)?;
     runtime.block_on(async {
-        let interrupts = interrupts().map_err(RunError::Runtime)?;
+        let interrupts = calls().map_err(RunError::Runtime)?;
         sweep_until(order, engine, reporter, interrupts).await
     })
 }
 
-/// As [`sweep`]; each message of `interrupts` counts as one Ctrl-C.
+/// As [`sweep`]; `interrupts` stands for the signals.
 async fn sweep_until<E: Executor>(
     order: &RunOrder<'_>,
     engine: E,
     reporter: &mut dyn Reporter,
-    interrupts: UnboundedReceiver<()>,
+    interrupts: UnboundedReceiver<Call>,
 ) -> Result<RunSummary, RunError> {
     let mut parent = Parent::open(order, engine, reporter)?;
     parent.run(interrupts).await
 }
 
-/// Ctrl-C and SIGTERM from now on, instead of what they do by default.
-fn interrupts() -> io::Result<UnboundedReceiver<()>> {
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Call {
+    /// Ctrl-C, or the SIGTERM that a cluster sends: save and stop; a second one, at once.
+    #[default]
+    Stop,
+    /// The terminal is gone: go on without it.
+    Hangup,
+}
+
+/// Signals from now on, instead of what they do by default.
+fn calls() -> io::Result<UnboundedReceiver<Call>> {
     let (sender, receiver) = unbounded_channel();
-    for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
+    let kinds = [
+        (SignalKind::interrupt(), Call::Stop),
+        (SignalKind::terminate(), Call::Stop),
+        (SignalKind::hangup(), Call::Hangup),
+    ];
+    for (kind, call) in kinds {
         let mut signals = signal(kind)?;
         let sender = sender.clone();
-        tokio::spawn(async move { while signals.recv().await.is_some() && sender.send(()).is_ok() {} });
+        tokio::spawn(async move { while signals.recv().await.is_some() && sender.send(call).is_ok() {} });
     }
     Ok(receiver)
 }

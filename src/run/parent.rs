@@ -11,12 +11,12 @@ use super::follow::Watched;
 use super::machine::git_commit;
 use super::open::{damage_warnings, reconcile};
 use super::table::Table;
-use super::{FailedTrial, RunError, RunOrder, RunSummary};
-use crate::decide::{Action, Policy, decide};
+use super::{Call, FailedTrial, RunError, RunOrder, RunSummary};
+use crate::decide::{Action, Policy, decide, overdue};
 use crate::event::{Event, Failure, Record, Reporter, Slot};
 use crate::exec::{Executor, Exit, Exited, Start, Worker, device_seen_by_worker};
 use crate::state::{Standing, SweepState};
-use crate::store::{Assignment, AttemptDir, Journal, Lock, RunDir, StoreError, exit, host, write_file};
+use crate::store::{Assignment, AttemptDir, BEAT, Journal, Lock, RunDir, StoreError, exit, host, write_file};
 use crate::trial::{Trial, TrialId};
 
 /// Between looks at the files of running trials.
@@ -42,8 +42,10 @@ pub(super) struct Parent<'a, E> {
     table: Table,
     git_commit: Option<String>,
     warnings: Vec<String>,
+    /// When other hosts were last told that this process lives.
+    beaten: Instant,
     /// Last, so that the folder is let go of after everything else.
-    _lock: Lock,
+    lock: Lock,
 }
 
 impl<'a, E: Executor> Parent<'a, E> {
@@ -71,7 +73,8 @@ impl<'a, E: Executor> Parent<'a, E> {
             table: Table::default(),
             git_commit: git_commit(Path::new(".")),
             warnings: Vec::new(),
-            _lock: lock,
+            beaten: Instant::now(),
+            lock,
             dir,
         };
         let warnings = damage_warnings(&parent.dir, &reading.damaged);
@@ -90,7 +93,7 @@ impl<'a, E: Executor> Parent<'a, E> {
     }
 
     /// Takes turns until nothing is left to do. However that ends, no worker is left.
-    pub(super) async fn run(&mut self, mut interrupts: UnboundedReceiver<()>) -> Result<RunSummary, RunError> {
+    pub(super) async fn run(&mut self, mut interrupts: UnboundedReceiver<Call>) -> Result<RunSummary, RunError> {
         let turned = self.turns(&mut interrupts).await;
         let stopped = self.stop_all(&mut interrupts).await;
         let interrupted = turned?;
@@ -104,7 +107,7 @@ impl<'a, E: Executor> Parent<'a, E> {
     }
 
     /// True if the user interrupted.
-    async fn turns(&mut self, interrupts: &mut UnboundedReceiver<()>) -> Result<bool, RunError> {
+    async fn turns(&mut self, interrupts: &mut UnboundedReceiver<Call>) -> Result<bool, RunError> {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let order = self.order;
@@ -116,8 +119,12 @@ impl<'a, E: Executor> Parent<'a, E> {
                 }
             }
             tokio::select! {
+                biased;
+                Some(call) = interrupts.recv() => match call {
+                    Call::Stop => return Ok(true),
+                    Call::Hangup => self.reporter.hangup(),
+                },
                 exited = self.engine.next_exit() => self.settle(&exited)?,
-                Some(()) = interrupts.recv() => return Ok(true),
                 _ = looks.tick() => self.look(),
             }
             self.table.refresh(&self.dir, order.plan, &self.state)?;
@@ -182,12 +189,13 @@ impl<'a, E: Executor> Parent<'a, E> {
     /// A worker has ended. What that means is for the trial's folder to say.
     fn settle(&mut self, exited: &Exited) -> Result<(), RunError> {
         let Exited { worker, how } = exited;
-        self.watched.retain(|watched| watched.worker != *worker);
+        let at = self.watched.iter().position(|watched| watched.worker == *worker);
+        let killed_for = at.and_then(|at| self.watched.swap_remove(at).killed_for);
         if self.finish(worker)? {
             return Ok(());
         }
         let Worker { trial, attempt } = worker.clone();
-        let failure = failure(&self.dir.trial(&trial).attempt(attempt), *how);
+        let failure = killed_for.unwrap_or_else(|| failure(&self.dir.trial(&trial).attempt(attempt), *how));
         if let Failure::Disk { message } = failure {
             // The trial is not to blame: it is left to be continued when there is room again.
             self.record(Event::AttemptInterrupted { trial, attempt })?;
@@ -217,7 +225,7 @@ impl<'a, E: Executor> Parent<'a, E> {
     }
 
     /// Asks all workers to stop and waits for them; kills those that take too long, or all at a second Ctrl-C.
-    async fn stop_all(&mut self, interrupts: &mut UnboundedReceiver<()>) -> Result<(), RunError> {
+    async fn stop_all(&mut self, interrupts: &mut UnboundedReceiver<Call>) -> Result<(), RunError> {
         self.watched.iter().for_each(|watched| self.engine.stop(&watched.worker));
         let (deadline, mut killed) = (Instant::now() + STOP, false);
         let mut result = Ok(());
@@ -228,7 +236,7 @@ impl<'a, E: Executor> Parent<'a, E> {
                     result = result.and(self.release(&exited.worker));
                     continue;
                 }
-                Some(()) = interrupts.recv(), if !killed => {}
+                Some(Call::Stop) = interrupts.recv(), if !killed => {}
                 () = sleep_until(deadline), if !killed => {}
                 () = sleep_until(deadline + KILL), if killed => break,
             }
@@ -251,7 +259,19 @@ impl<'a, E: Executor> Parent<'a, E> {
     }
 
     fn look(&mut self) {
-        self.watched.iter_mut().for_each(Watched::look);
+        if self.beaten.elapsed() >= BEAT {
+            self.lock.beat();
+            self.beaten = Instant::now();
+        }
+        for watched in &mut self.watched {
+            watched.look();
+            if watched.killed_for.is_none() {
+                watched.killed_for = overdue(watched.pulse(), self.order.config);
+                if watched.killed_for.is_some() {
+                    self.engine.kill(&watched.worker);
+                }
+            }
+        }
         let progress: Vec<_> = self.watched.iter().map(|watched| watched.progress.clone()).collect();
         self.reporter.progress(&progress);
     }

@@ -43,7 +43,10 @@ struct Watch {
     warnings: Vec<String>,
     die_at: Option<usize>,
     interrupt: Option<Press>,
-    ctrl_c: Option<UnboundedSender<()>>,
+    ctrl_c: Option<UnboundedSender<Call>>,
+    /// What is sent instead of a Ctrl-C.
+    calls: Call,
+    hangups: usize,
     pressed: Option<Instant>,
 }
 
@@ -57,7 +60,7 @@ enum Press {
 impl Watch {
     fn press_if(&mut self, now: bool) {
         if now && self.pressed.is_none() {
-            self.ctrl_c.as_ref().unwrap().send(()).unwrap();
+            self.ctrl_c.as_ref().unwrap().send(self.calls).unwrap();
             self.pressed = Some(Instant::now());
         }
     }
@@ -77,6 +80,10 @@ impl Reporter for Watch {
         self.seen.extend_from_slice(running);
         let halfway = running.iter().filter(|progress| progress.step == 10).count();
         self.press_if(self.interrupt == Some(Press::WhenBothAreHalfway) && halfway == 2);
+    }
+
+    fn hangup(&mut self) {
+        self.hangups += 1;
     }
 
     fn warning(&mut self, text: &str) {
@@ -308,6 +315,36 @@ fn processes_stop_within_two_seconds() {
     assert_eq!((summary.exit_code(), summary.left), (130, 2));
     let hanging = bench.dir().trial(&bench.plan.trials[0].id).checkpoints();
     assert_eq!(hanging.newest().unwrap().unwrap().mark.step, 10, "it has saved its state");
+}
+
+#[test]
+fn a_worker_that_gets_nowhere_is_killed_and_tried_again() {
+    let mut bench = Bench::new(&["hangs", "fine"]);
+    bench.config.stall_timeout = Some(0.6);
+    let summary = bench.run_on(processes(), &mut Watch::default()).unwrap();
+    assert_eq!((summary.exit_code(), summary.finished, summary.left), (1, 1, 0));
+    assert_eq!(summary.failed[0].failure, Failure::Stalled { seconds: 0.6 });
+    assert_eq!(bench.endings()["hangs"], ["attempt failed", "attempt failed", "failed"]);
+}
+
+#[test]
+fn a_trial_over_its_time_is_given_up_and_can_go_on_later() {
+    let mut bench = Bench::new(&["hangs"]);
+    // Toys take a second a step, by their own account.
+    bench.config.time_limit = Some(9.5);
+    let summary = bench.run_on(processes(), &mut Watch::default()).unwrap();
+    assert_eq!(summary.failed[0].failure, Failure::TimeLimit { seconds: 9.5 });
+    assert_eq!(bench.endings()["hangs"], ["attempt failed", "failed"], "it is not tried again");
+    let saved = bench.dir().trial(&bench.plan.trials[0].id).checkpoints().newest().unwrap().unwrap();
+    assert_eq!(saved.mark.step, 8, "its checkpoint stays");
+}
+
+#[test]
+fn a_hangup_stops_nothing() {
+    let bench = Bench::new(&["fine"]);
+    let mut watch = Watch { interrupt: Some(Press::AtEvent(2)), calls: Call::Hangup, ..Watch::default() };
+    let summary = bench.run_with(&mut watch).unwrap();
+    assert_eq!((summary.exit_code(), watch.hangups), (0, 1));
 }
 
 /// Not a test: a parent that another test kills, in the results folder of this variable.

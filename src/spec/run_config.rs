@@ -18,6 +18,10 @@ pub struct RunConfig {
     pub threads: Option<usize>,
     pub retries: u32,
     pub checkpoint_every: CheckpointEvery,
+    /// Seconds without a step or an evaluation after which a worker is killed and tried again; None: never.
+    pub stall_timeout: Option<f64>,
+    /// Seconds of training after which a trial is given up; None: never.
+    pub time_limit: Option<f64>,
     pub keep: Keep,
     /// A plan above this is refused.
     pub max_trials: usize,
@@ -31,6 +35,8 @@ impl Default for RunConfig {
             threads: None,
             retries: 2,
             checkpoint_every: CheckpointEvery::Seconds(60.0),
+            stall_timeout: None,
+            time_limit: None,
             keep: Keep::None,
             max_trials: 100_000,
         }
@@ -91,7 +97,7 @@ impl fmt::Display for Devices {
 
 /// The keys of the section.
 pub(super) const RUN_KEYS: &[&str] =
-    &["devices", "jobs", "threads", "retries", "checkpoint_every", "keep", "max_trials"];
+    &["devices", "jobs", "threads", "retries", "checkpoint_every", "stall_timeout", "time_limit", "keep", "max_trials"];
 
 impl RunConfig {
     /// Sets `run.NAME`, whose key stands at `key`.
@@ -108,7 +114,13 @@ impl RunConfig {
                 _ => Err(misfit("auto, or a whole number from 1")),
             },
         };
+        let limit = || match value.text() {
+            Some("off") => Ok(None),
+            text => text.and_then(seconds).map(Some).ok_or_else(|| misfit("off, or a time such as 90s, 10m or 2h")),
+        };
         match name {
+            "stall_timeout" => self.stall_timeout = limit()?,
+            "time_limit" => self.time_limit = limit()?,
             "devices" => {
                 let text = value.text().unwrap_or_default();
                 self.devices = text.parse().map_err(|_| misfit("auto, cpu, cuda, cuda:0,1 or metal"))?;
@@ -149,7 +161,11 @@ fn checkpoint_every(value: &Node) -> Option<CheckpointEvery> {
     if let Some(steps) = whole(value) {
         return (steps > 0).then_some(CheckpointEvery::Steps(steps));
     }
-    let text = value.text()?;
+    value.text().and_then(seconds).map(CheckpointEvery::Seconds)
+}
+
+/// A time above 0, such as `90s`, `10m` or `2h`.
+fn seconds(text: &str) -> Option<f64> {
     let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic())?);
     let seconds = match unit {
         "s" => 1.0,
@@ -158,7 +174,7 @@ fn checkpoint_every(value: &Node) -> Option<CheckpointEvery> {
         _ => return None,
     };
     let number: f64 = number.trim().parse().ok()?;
-    Some(number * seconds).filter(|s| s.is_finite() && *s > 0.0).map(CheckpointEvery::Seconds)
+    Some(number * seconds).filter(|s| s.is_finite() && *s > 0.0)
 }
 
 /// The inverse of reading, for [`super::SweepSpec::to_yaml`].
@@ -167,4 +183,9 @@ pub(super) fn checkpoint_text(every: CheckpointEvery) -> String {
         CheckpointEvery::Seconds(seconds) => format!("{seconds}s"),
         CheckpointEvery::Steps(steps) => steps.to_string(),
     }
+}
+
+/// As [`checkpoint_text`], of a limit in seconds.
+pub(super) fn limit_text(limit: Option<f64>) -> String {
+    limit.map_or_else(|| "off".to_owned(), |seconds| format!("{seconds}s"))
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::Value;
 use serde_yaml::{Mapping, Value as Yaml};
 
-use super::run_config::checkpoint_text;
+use super::run_config::{checkpoint_text, limit_text};
 use super::sweep::{AxisKey, Choice, Entry, SweepSpec};
 use crate::trial::{EvalSource, Keep, Pooling, TrialConfig};
 
@@ -135,6 +135,8 @@ impl SweepSpec {
             ("threads".into(), automatic(run.threads)),
             ("retries".into(), u64::from(run.retries).into()),
             ("checkpoint_every".into(), every.parse::<u64>().map_or_else(|_| every.into(), Yaml::from)),
+            ("stall_timeout".into(), limit_text(run.stall_timeout).into()),
+            ("time_limit".into(), limit_text(run.time_limit).into()),
             ("keep".into(), keep.into()),
             ("max_trials".into(), (run.max_trials as u64).into()),
         ])

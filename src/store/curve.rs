@@ -186,9 +186,10 @@ impl<R: Row> CurveWriter<R> {
         self.rows
     }
 
-    /// Waits until all rows are on the disk.
-    pub fn sync(&self) -> Result<(), StoreError> {
-        self.file.sync_data().map_err(StoreError::at(&self.path))
+    /// What waits until all rows so far are on the disk; for another thread.
+    pub fn syncing(&self) -> Result<impl FnOnce() -> Result<(), StoreError> + Send + use<R>, StoreError> {
+        let (file, path) = (self.file.try_clone().map_err(StoreError::at(&self.path))?, self.path.clone());
+        Ok(move || file.sync_data().map_err(StoreError::at(&path)))
     }
 
     fn put(&mut self) -> Result<(), StoreError> {

@@ -1,12 +1,13 @@
 //! Who may write: one parent a sweep, one worker a trial.
 //!
 //! The kernel holds the lock (`flock`), so a dead process leaves none. The file's content only says who holds it, for the
-//! one who is refused and for `plateau status`.
+//! one who is refused and for `plateau status`. Some shared file systems keep such locks on each host to itself; there
+//! the holder's heartbeat ([`Lock::beat`]) keeps other hosts off, and its silence lets them in.
 
 use std::fs::{self, File, TryLockError};
 use std::io::Write;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use std::{io, process, thread};
 
 use serde::{Deserialize, Serialize};
@@ -59,6 +60,19 @@ pub struct Lock {
     file: File,
 }
 
+/// Between heartbeats of a holder.
+pub const BEAT: Duration = Duration::from_secs(2);
+/// Without a heartbeat for so long, a holder on another host is dead. Network file systems show a change after seconds.
+const SILENCE: Duration = Duration::from_secs(10);
+
+impl Lock {
+    /// Says to other hosts that the holder lives; due every [`BEAT`].
+    pub fn beat(&self) {
+        // A sign of life that cannot be given is no reason to die.
+        let _ = self.file.set_modified(SystemTime::now());
+    }
+}
+
 impl Drop for Lock {
     fn drop(&mut self) {
         // Only a courtesy to readers: closing the file is what unlocks.
@@ -69,6 +83,11 @@ impl Drop for Lock {
 impl RunDir {
     /// Takes the folder (made if it is not there) for this process, or says who has it.
     pub fn lock(&self) -> Result<Lock, StoreError> {
+        self.lock_after(SILENCE)
+    }
+
+    /// As [`Self::lock`]; a holder on another host is dead after `silence`.
+    fn lock_after(&self, silence: Duration) -> Result<Lock, StoreError> {
         fs::create_dir_all(self.path()).map_err(StoreError::at(self.path()))?;
         let path = self.lock_file();
         let refused = || {
@@ -82,6 +101,10 @@ impl RunDir {
             }
         };
         let Some(mut file) = lock_within(&path, MOMENT)? else { return Err(refused()) };
+        let foreign = self.holder().is_some_and(|holder| holder.host != host());
+        if foreign && beats_within(&path, silence) {
+            return Err(refused());
+        }
         let holder = atomic::to_json(&path, &Holder::this_process())?;
         file.set_len(0).and_then(|()| file.write_all(&holder)).map_err(StoreError::at(&path))?;
         Ok(Lock { file })
@@ -128,6 +151,19 @@ fn lock_within(path: &Path, patience: Duration) -> Result<Option<File>, StoreErr
         }
         thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Whether a heartbeat comes within `silence`. Times are only compared for a change: clocks of hosts differ.
+fn beats_within(path: &Path, silence: Duration) -> bool {
+    let changed = || fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
+    let (start, before) = (Instant::now(), changed());
+    while start.elapsed() < silence {
+        thread::sleep(Duration::from_millis(50));
+        if changed() != before {
+            return true;
+        }
+    }
+    false
 }
 
 /// The locked file; None if another process (or another opening in this one) has it.
@@ -182,6 +218,39 @@ mod tests {
         fs::write(dir.lock_file(), serde_json::to_vec(&dead).unwrap()).unwrap();
         assert_eq!(dir.holder(), None);
         dir.lock().unwrap();
+    }
+
+    /// What another host's lock looks like here when the file system does not carry it.
+    fn held_elsewhere(dir: &RunDir) -> Lock {
+        let holder = Holder { pid: 7, host: "elsewhere".into(), boot: None };
+        fs::create_dir_all(dir.path()).unwrap();
+        fs::write(dir.lock_file(), serde_json::to_vec(&holder).unwrap()).unwrap();
+        Lock { file: File::options().write(true).open(dir.lock_file()).unwrap() }
+    }
+
+    #[test]
+    fn a_holder_on_another_host_keeps_the_folder_as_long_as_it_lives() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = sweep(folder.path());
+        let theirs = held_elsewhere(&dir);
+        let done = std::sync::atomic::AtomicBool::new(false);
+        let refused = thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    thread::sleep(Duration::from_millis(30));
+                    theirs.beat();
+                }
+            });
+            let refused = dir.lock_after(Duration::from_secs(30));
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+            refused
+        });
+        let message = refused.expect_err("it lives").to_string();
+        assert!(message.contains("in use by process 7 on elsewhere"), "{message}");
+        assert_eq!(dir.holder().map(|holder| holder.pid), Some(7), "and is still the holder");
+        let ours = dir.lock_after(Duration::from_millis(200)).expect("it is dead");
+        assert_eq!(dir.holder(), Some(Holder::this_process()));
+        drop((ours, theirs));
     }
 
     #[test]

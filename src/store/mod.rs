@@ -29,7 +29,7 @@ pub use checkpoint::{Checkpoints, Mark, Saved};
 pub use curve::{Curve, CurveWriter, Follower, Row, read as read_curve};
 pub use history::EndedTrial;
 pub use journal::{Damage, Journal, Reading, read as read_journal};
-pub use lock::{Holder, Lock, host};
+pub use lock::{BEAT, Holder, Lock, host};
 pub use paths::{AttemptDir, Results, RunDir, TrialDir};
 pub use table::TrialRow;
 pub use trial::{MadeBy, Published, TrialRecord};

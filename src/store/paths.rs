@@ -92,6 +92,12 @@ impl RunDir {
         self.root.join("report")
     }
 
+    /// What the learning-rate range test found.
+    #[must_use]
+    pub fn lr_find(&self) -> PathBuf {
+        self.root.join("lr-find")
+    }
+
     pub(super) fn lock_file(&self) -> PathBuf {
         self.root.join(".lock")
     }

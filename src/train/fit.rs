@@ -164,7 +164,7 @@ impl Run<'_> {
             if let Some(end) = self.progress.ended.clone() {
                 break end;
             }
-            if self.evaluation_is_due() {
+            if sink.evaluates() && self.evaluation_is_due() {
                 let row = self.evaluate(sink)?;
                 sink.eval(&row)?;
                 // Before the state is saved: it is to know of this evaluation's verdict.
@@ -325,7 +325,7 @@ impl Run<'_> {
         }
         self.progress.seconds = self.seconds();
         let best = self.progress.last_eval.is_some_and(|eval| eval.best && eval.step == step);
-        sink.checkpoint(step, best, &checkpoint::write(self.engine, &self.progress)?)?;
+        sink.checkpoint(step, best, checkpoint::write(self.engine, &self.progress)?)?;
         self.saved = Instant::now();
         self.saved_at = Some(step);
         Ok(())

@@ -51,13 +51,17 @@ pub trait Sink {
     fn eval(&mut self, row: &EvalRow) -> std::io::Result<()>;
     /// The complete state after `step` steps: weights, both moments, step (a safetensors file).
     /// `best`: the evaluation loss just measured is the lowest so far.
-    fn checkpoint(&mut self, step: u64, best: bool, state: &[u8]) -> std::io::Result<()>;
+    fn checkpoint(&mut self, step: u64, best: bool, state: Vec<u8>) -> std::io::Result<()>;
     /// Asked between micro-batches; true ends the trial with [`TrainError::Interrupted`] after a checkpoint.
     fn interrupted(&self) -> bool;
     /// Which states are worth making although nobody resumes from them: with [`Keep::Best`] one after every evaluation that
     /// is the best so far, with [`Keep::Last`] one at the end.
     fn keep(&self) -> Keep {
         Keep::None
+    }
+    /// Whether the evaluation set is of interest; false for who reads training losses alone.
+    fn evaluates(&self) -> bool {
+        true
     }
 }
 

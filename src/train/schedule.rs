@@ -2,8 +2,8 @@
 //! value by value (`tests/fixtures/schedules.json`).
 //!
 //! `k` counts optimizer steps from 0, `T` is the length of the run and `w` that of the warm-up. While `k < w` the rate is
-//! `lr * k / max(1, w)`: linear from 0, so the first step of a warm-up has rate 0, as in the references. What follows the
-//! warm-up:
+//! `lr * k / max(1, w)`: linear from 0, so the first step of a warm-up has rate 0, as in the references. Only
+//! `warmup_stable_decay` begins at `r = min_lr_ratio`: `lr ((1 - r) k / w + r)`. What follows the warm-up:
 //!
 //! | name | factor on `lr`, with `p = (k - w) / max(1, T - w)` |
 //! |---|---|
@@ -17,6 +17,7 @@
 //! | `warmup_stable_decay` | 1 up to `T - decay`; then, with `z` the share of the decay that is behind, `1 - z`, `(1 + cos(pi z)) / 2` or `1 - sqrt(z)`, times `1 - r` plus `r` |
 //! | `cyclical` | torch's `CyclicLR` between `min_lr` and `lr` |
 //! | `one_cycle` | torch's `OneCycleLR` over `T + 1` steps with maximum `lr` |
+//! | `range_test` | `(from / lr)^(1 - k / (T - 1))`; not in sweep files |
 //! | `reduce_on_plateau` | torch's `ReduceLROnPlateau` over the eval losses so far, that of the untrained model first; a warm-up is a factor on it |
 //!
 //! That lengths fit into the run, and that every parameter that is needed is given, is checked when a sweep is planned.
@@ -71,9 +72,18 @@ impl Schedule {
             _ => self.lr,
         };
         if k < self.warmup {
-            return peak * (k as f64 / self.warmup as f64);
+            return peak * between(self.start(), k as f64 / self.warmup as f64);
         }
         peak * self.factor(k)
+    }
+
+    /// Where the warm-up begins, as a share of the peak.
+    fn start(&self) -> f64 {
+        match self.scheduler {
+            // As transformers' `get_wsd_schedule` has it; its others begin at 0, whatever their minimum.
+            Scheduler::WarmupStableDecay { min_lr_ratio, .. } => min_lr_ratio,
+            _ => 0.0,
+        }
     }
 
     /// What the rate of step `k`, which is past the warm-up, is of the peak.
@@ -119,6 +129,10 @@ impl Schedule {
                 } else {
                     annealed(anneal, 1.0, first / final_div_factor, (k - top) / (end - top))
                 }
+            }
+            Scheduler::RangeTest { from } => {
+                let last = self.steps.saturating_sub(1).max(1) as f64;
+                (from / self.lr).powf(1.0 - (k as f64 / last).min(1.0))
             }
         }
     }
@@ -288,10 +302,17 @@ mod tests {
             decay_shape,
             min_lr_ratio: 0.1,
         };
-        let at = [0, 2, 59, 60, 70, 80, 100, 500];
-        assert_eq!(rates(stable(40.0, DecayShape::Linear), 4, 100, &at), [0.0, 1.0, 2.0, 2.0, 1.55, 1.1, 0.2, 0.2]);
-        assert_eq!(rates(stable(0.4, DecayShape::Cosine), 4, 100, &at)[4..], [1.736_396, 1.1, 0.2, 0.2]);
-        assert_eq!(rates(stable(0.4, DecayShape::OneMinusSqrt), 4, 100, &at)[4..], [1.1, 0.727_208, 0.2, 0.2]);
+        // What transformers 5.23 gives.
+        let at = [0, 1, 2, 59, 60, 70, 80, 99, 100, 500];
+        assert_eq!(
+            rates(stable(40.0, DecayShape::Linear), 4, 100, &at),
+            [0.2, 0.65, 1.1, 2.0, 2.0, 1.55, 1.1, 0.245, 0.2, 0.2]
+        );
+        assert_eq!(rates(stable(0.4, DecayShape::Cosine), 4, 100, &at)[5..], [1.736_396, 1.1, 0.202_774, 0.2, 0.2]);
+        assert_eq!(
+            rates(stable(0.4, DecayShape::OneMinusSqrt), 4, 100, &at)[5..],
+            [1.1, 0.727_208, 0.222_642, 0.2, 0.2]
+        );
         let power = Scheduler::Polynomial { power: 2.0, end_lr: 0.5 };
         assert_eq!(rates(power, 2, 10, &[1, 2, 6, 10, 11]), [1.0, 2.0, 0.875, 0.5, 0.5]);
         let root = |timescale| Scheduler::InverseSqrt { timescale };
@@ -302,6 +323,19 @@ mod tests {
         assert_eq!(rates(ratio, 2, 10, &[0, 1, 2, 6, 10]), [0.0, 1.0, 2.0, 1.25, 0.5]);
         let restarts = Scheduler::CosineWithRestarts { cycles: 2.0 };
         assert_eq!(rates(restarts, 0, 8, &[0, 2, 4, 6, 8, 9]), [2.0, 1.0, 2.0, 1.0, 0.0, 0.0]);
+    }
+
+    /// Smith's range test as fastai's `SchedExp` runs it: start (end / start)^(k / (T - 1)).
+    #[test]
+    fn a_range_test_rises_by_the_same_factor_each_step() {
+        let schedule = Schedule::new(&Scheduler::RangeTest { from: 1e-7 }, 1.0, 0, 100);
+        let rates: Vec<f64> = (0..100).map(|k| schedule.rate(k)).collect();
+        let close = |got: f64, expected: f64| assert!((got / expected - 1.0).abs() < 1e-12, "{got} {expected}");
+        close(rates[0], 1e-7);
+        close(rates[33], 1e-7_f64.powf(2.0 / 3.0));
+        close(rates[99], 1.0);
+        rates.windows(2).for_each(|pair| close(pair[1] / pair[0], 1e7_f64.powf(1.0 / 99.0)));
+        close(schedule.rate(500), 1.0);
     }
 
     #[test]

@@ -211,8 +211,8 @@ impl Sink for Kept {
         Ok(())
     }
 
-    fn checkpoint(&mut self, step: u64, best: bool, state: &[u8]) -> std::io::Result<()> {
-        self.states.push((step, best, state.to_vec()));
+    fn checkpoint(&mut self, step: u64, best: bool, state: Vec<u8>) -> std::io::Result<()> {
+        self.states.push((step, best, state));
         Ok(())
     }
 

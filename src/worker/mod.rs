@@ -107,7 +107,9 @@ fn code(failure: &Failure) -> u8 {
         Failure::BadInput { .. } => exit::BAD_INPUT,
         Failure::Disk { .. } => exit::DISK,
         Failure::DeviceFault { .. } => exit::DEVICE,
-        Failure::Crashed { .. } | Failure::OutOfMemory { .. } | Failure::Lost => exit::CRASHED,
+        Failure::Crashed { .. } | Failure::OutOfMemory { .. } | Failure::Lost
+        // The parent's words, which no worker says of itself.
+        | Failure::Stalled { .. } | Failure::TimeLimit { .. } => exit::CRASHED,
     }
 }
 
@@ -137,7 +139,9 @@ fn perform(
             resume: resume.map(|saved| saved.state.as_slice()),
             cache: &cache,
         };
-        Ok::<_, End>(train(job, &mut sink))
+        let trained = train(job, &mut sink);
+        sink.settle()?;
+        Ok::<_, End>(trained)
     };
     let mut trained = train_from(resumable(attempt)?.as_ref())?;
     // A state that the trainer cannot read, of another version say, counts as none.

@@ -2,16 +2,21 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 
 use crate::store::{Checkpoints, CurveWriter, Mark, StoreError, TrialDir};
 use crate::train::Sink;
 use crate::trial::{EvalRow, Keep, MetricRow};
 
-/// The trainer's view of a trial's folder. Every row is on its way to the disk when the call returns.
+/// The trainer's view of a trial's folder. Every row is on its way to the disk when the call returns; a state is written
+/// while training goes on, and the one before it counts until it is whole. One that cannot be written is reported by
+/// the next call about states.
 pub(super) struct TrialSink<'a> {
     metrics: CurveWriter<MetricRow>,
     evals: CurveWriter<EvalRow>,
     checkpoints: Checkpoints,
+    /// The state on its way to the disk.
+    writing: Option<JoinHandle<Result<(), StoreError>>>,
     keep: Keep,
     stop: &'a AtomicBool,
 }
@@ -26,7 +31,14 @@ impl<'a> TrialSink<'a> {
     ) -> Result<Self, StoreError> {
         let metrics = CurveWriter::open(&trial.metrics(), resume)?;
         let evals = CurveWriter::open(&trial.evals(), resume)?;
-        Ok(Self { metrics, evals, checkpoints: trial.checkpoints(), keep, stop })
+        Ok(Self { metrics, evals, checkpoints: trial.checkpoints(), writing: None, keep, stop })
+    }
+
+    /// Waits until the newest state is on the disk.
+    pub(super) fn settle(&mut self) -> Result<(), StoreError> {
+        let Some(writing) = self.writing.take() else { return Ok(()) };
+        // A panic of the writer is one of this attempt.
+        writing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 }
 
@@ -39,11 +51,19 @@ impl Sink for TrialSink<'_> {
         self.evals.append(row).map_err(to_io)
     }
 
-    fn checkpoint(&mut self, step: u64, best: bool, state: &[u8]) -> io::Result<()> {
-        // Rows first: a state whose rows are missing is of no use.
-        self.metrics.sync().and_then(|()| self.evals.sync()).map_err(to_io)?;
+    fn checkpoint(&mut self, step: u64, best: bool, state: Vec<u8>) -> io::Result<()> {
+        self.settle().map_err(to_io)?;
         let best = best && matches!(self.keep, Keep::Best | Keep::All);
-        self.checkpoints.save(&Mark { step, evals: self.evals.rows() }, state, best).map_err(to_io)
+        let mark = Mark { step, evals: self.evals.rows() };
+        let rows = (self.metrics.syncing().map_err(to_io)?, self.evals.syncing().map_err(to_io)?);
+        let checkpoints = self.checkpoints.clone();
+        self.writing = Some(thread::Builder::new().name("checkpoint".into()).spawn(move || {
+            // Rows first: a state whose rows are missing is of no use.
+            rows.0()?;
+            rows.1()?;
+            checkpoints.save(&mark, &state, best)
+        })?);
+        Ok(())
     }
 
     fn interrupted(&self) -> bool {
@@ -52,6 +72,15 @@ impl Sink for TrialSink<'_> {
 
     fn keep(&self) -> Keep {
         self.keep
+    }
+}
+
+impl Drop for TrialSink<'_> {
+    /// Nothing is written to the trial's folder once its lock is let go of, not after an error or a panic either.
+    fn drop(&mut self) {
+        if let Some(writing) = self.writing.take() {
+            let _ = writing.join();
+        }
     }
 }
 

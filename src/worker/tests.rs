@@ -73,7 +73,7 @@ pub(crate) fn toy(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainErr
     }
     while step < steps {
         if sink.interrupted() {
-            sink.checkpoint(step, false, &state(step, carried))?;
+            sink.checkpoint(step, false, state(step, carried))?;
             return Err(TrainError::Interrupted);
         }
         step += 1;
@@ -85,7 +85,7 @@ pub(crate) fn toy(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainErr
             sink.eval(&eval(step, carried))?;
         }
         if step % every == 0 {
-            sink.checkpoint(step, true, &state(step, carried))?;
+            sink.checkpoint(step, true, state(step, carried))?;
         }
         if step == steps / 2 {
             misbehave(&job.config.model.from, job.resume.is_none(), sink)?;
@@ -291,6 +291,31 @@ fn the_best_state_is_kept_when_asked_for() {
     assert!(bench.dir.checkpoints().best().exists());
     bench.dir.checkpoints().prune(bench.keep).unwrap();
     assert!(bench.dir.checkpoints().best().exists() && bench.dir.checkpoints().last().exists());
+}
+
+#[test]
+fn states_are_written_while_training_goes_on() {
+    let bench = Bench::new("fine");
+    let attempt = bench.claim();
+    fs::create_dir_all(bench.dir.path()).unwrap();
+    let stop = AtomicBool::new(false);
+    let mut sink = TrialSink::open(&attempt.trial(), None, Keep::None, &stop).unwrap();
+    let newest = || bench.dir.checkpoints().newest().unwrap().map(|saved| (saved.mark.step, saved.state));
+    let row = |step| MetricRow { step, epoch: 0.0, train_loss: 1.0, lr: 1.0, grad_norm: 1.0, tokens: 1, seconds: 0.0 };
+    sink.metric(&row(1)).unwrap();
+    sink.checkpoint(1, false, b"one".to_vec()).unwrap();
+    sink.settle().unwrap();
+    assert_eq!(newest(), Some((1, b"one".to_vec())));
+    sink.metric(&row(2)).unwrap();
+    sink.checkpoint(2, false, vec![2; 1 << 20]).unwrap();
+    drop(sink);
+    assert_eq!(newest(), Some((2, vec![2; 1 << 20])), "the end of a trial waits for its last state");
+    let mut sink = TrialSink::open(&attempt.trial(), Some(2), Keep::None, &stop).unwrap();
+    fs::remove_dir_all(bench.dir.path().join("checkpoint")).unwrap();
+    fs::write(bench.dir.path().join("checkpoint"), "a file").unwrap();
+    sink.checkpoint(2, false, b"two".to_vec()).expect("nobody waits for the disk");
+    let error = sink.checkpoint(2, false, b"two".to_vec()).expect_err("but hears of it");
+    assert!(error.to_string().contains("stands where a folder of results is to be"), "{error}");
 }
 
 #[test]

@@ -4,8 +4,11 @@
 
 mod augment;
 mod failures;
+mod lr_find;
 mod mistakes;
 mod place;
 mod pytorch;
 mod reproducible;
 mod results;
+mod schedule;
+mod signals;

@@ -166,6 +166,10 @@ impl Reporter for Terminal {
         self.say(text);
     }
 
+    fn hangup(&mut self) {
+        self.close();
+    }
+
     fn progress(&mut self, running: &[Progress]) {
         self.running = running.to_vec();
         self.pace.see(running);
