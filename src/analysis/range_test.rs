@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn the_line_to_paste() {
         let line = |valley| Suggestions { valley, steep: valley, minimum: valley }.line();
-        assert_eq!(line(1.32e-4), "grid: {lr: [1e-5, 4e-5, 1e-4, 4e-4, 1e-3]}");
-        assert_eq!(line(2e-2), "grid: {lr: [2e-3, 7e-3, 0.02, 0.06, 0.2]}");
+        assert_eq!(line(1.32e-4), "grid: {lr: [1e-5, 4e-5, 1e-4, 4e-4, 0.001]}");
+        assert_eq!(line(2e-2), "grid: {lr: [0.002, 0.007, 0.02, 0.06, 0.2]}");
     }
 }

@@ -87,11 +87,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     if arguments.dry_run {
         return plan::show(&prepared, &outlook, plan::Format::Table);
     }
+    prepare::ask(&prepared)?;
     let view = View::of(arguments);
     if view.is_for_people {
         announce(&prepared, &outlook, arguments.fresh);
     }
-    prepare::ask(&prepared)?;
     let summary = train_missing(&prepared, &outlook, arguments, view)?;
     tell_failures(&summary, view);
     report::draw(&prepared.plan, &prepared.dir)?;

@@ -64,8 +64,7 @@ fn what_cannot_be_augmented() {
     error: the sweep has a mistake
 
     --set augmentation=synonyms: unknown augmentation `synonyms`
-      | augmentation=synonyms
-      |              ^^^^^^^^ did you mean `synonym`?
+        did you mean `synonym`?
     ");
     assert_snapshot!(said("--set augmentation=eda nothing.txt"), @"error: nothing.txt: No such file or directory (os error 2)");
     assert_snapshot!(said("--set augmentation=contextual texts.txt"), @"");

@@ -109,7 +109,7 @@ fn mistakes() {
     };
     assert_snapshot!(said("--set scheduler=linear"), @"error: how long is the run? Add --steps N");
     assert_snapshot!(said("--steps 9 --format png"), @"error: a picture needs a place: add -o schedule.png");
-    assert_snapshot!(said("--steps 9 --config gone.yaml"), @"error: gone.yaml: no such file. There is no folder sweeps/ here: give the path of a sweep file");
+    assert_snapshot!(said("--steps 9 --config gone.yaml"), @"error: gone.yaml: no such file. Sweep files there: sweep.yaml");
     assert_snapshot!(said("--steps 0"), @r"
     error: invalid value '0' for '--steps <N>': 0 is not in 1..=100000000
 
