@@ -1,5 +1,6 @@
 //! Synonyms chosen by context: of a word's candidates the one that moves the sentence's embedding least, by Euclidean
-//! distance of the mean of the last layer's vectors. Each word is judged with all others as they are.
+//! distance of the mean of the last layer's vectors. Each word is judged with all others as they are, and of many
+//! candidates the first [`MOST`], those of the most frequent senses.
 
 use rayon::prelude::*;
 
@@ -11,6 +12,9 @@ use super::wordnet::WordNet;
 use super::words::Words;
 use crate::train::TrainError;
 use crate::train::data::source;
+
+/// Candidates of a word that are tried; each costs a reading of the sentence.
+const MOST: usize = 8;
 
 /// For each word of each text the chosen synonym, if it has any. `lexicon` names the lexicon by its content.
 pub(super) fn choose(around: &Around<'_>, wordnet: &WordNet, lexicon: &str, pos: bool) -> Result<Answers, TrainError> {
@@ -25,7 +29,8 @@ pub(super) fn choose(around: &Around<'_>, wordnet: &WordNet, lexicon: &str, pos:
 fn nearest(reader: &Reader, wordnet: &WordNet, text: &str, pos: bool) -> Result<Answer, TrainError> {
     let words = Words::parse(text);
     let substitutes = Substitutes::new(wordnet, &words, pos);
-    let candidates: Vec<Vec<String>> = (0..words.len()).map(|index| substitutes.of(index)).collect();
+    let mut candidates: Vec<Vec<String>> = (0..words.len()).map(|index| substitutes.of(index)).collect();
+    candidates.iter_mut().for_each(|candidates| candidates.truncate(MOST));
     let mut variants = vec![text.to_owned()];
     for (index, candidates) in candidates.iter().enumerate().filter(|(_, candidates)| candidates.len() > 1) {
         variants.extend(candidates.iter().map(|candidate| {

@@ -288,3 +288,5 @@ fn check(method: &Augmentation) -> Result<(), TrainError> {
 
 #[cfg(test)]
 mod laws;
+#[cfg(test)]
+mod tests;
