@@ -30,7 +30,9 @@ fn nearest(reader: &Reader, wordnet: &WordNet, text: &str, pos: bool) -> Result<
     let words = Words::parse(text);
     let substitutes = Substitutes::new(wordnet, &words, pos);
     let mut candidates: Vec<Vec<String>> = (0..words.len()).map(|index| substitutes.of(index)).collect();
-    candidates.iter_mut().for_each(|candidates| candidates.truncate(MOST));
+    for some in &mut candidates {
+        some.truncate(MOST);
+    }
     let mut variants = vec![text.to_owned()];
     for (index, candidates) in candidates.iter().enumerate().filter(|(_, candidates)| candidates.len() > 1) {
         variants.extend(candidates.iter().map(|candidate| {
@@ -70,8 +72,7 @@ fn mean(rows: &[f32], width: usize) -> Vec<f64> {
         mean.iter_mut().zip(row).for_each(|(sum, x)| *sum += f64::from(*x));
     }
     let count = (rows.len() / width).max(1) as f64;
-    mean.iter_mut().for_each(|x| *x /= count);
-    mean
+    mean.into_iter().map(|sum| sum / count).collect()
 }
 
 fn distance(a: &[f64], b: &[f64]) -> f64 {
