@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use clap::Args;
 
 use super::Failure;
+use super::words::warn;
 use crate::plan::{AugmentationFound, DataFound, Facts, ModelFound, Plan, expand};
 use crate::spec::{Place, Problem, SweepSpec, parse};
 use crate::store::{Results, RunDir};
@@ -193,7 +194,7 @@ fn find_sources(spec: &SweepSpec, file: &Path, cache: &Later) -> Result<Facts, F
 
 /// Asks the models and programs of the sweep's augmentations about all texts, so that a fault shows before anything is
 /// trained, and no trial has to ask again.
-pub(crate) fn ask(prepared: &Prepared) -> Result<(), Failure> {
+pub(crate) fn ask(prepared: &Prepared, quiet: bool) -> Result<(), Failure> {
     let mut seen = HashSet::new();
     let mut problems = Vec::new();
     for Trial { config, .. } in &prepared.plan.trials {
@@ -201,7 +202,12 @@ pub(crate) fn ask(prepared: &Prepared) -> Result<(), Failure> {
         if !seen.insert(serde_json::to_string(&(&config.data, &config.model.from, method)).unwrap_or_default()) {
             continue;
         }
-        if let Err(error) = train::ask(config, &prepared.cache) {
+        let tell = |count: usize| {
+            if !quiet {
+                warn(&[format!("asking {} about {count} texts, once for this results folder", method.name())]);
+            }
+        };
+        if let Err(error) = train::ask(config, &prepared.cache, &tell) {
             let found = prepared.facts.augmentations.iter().find(|found| found.located == *method);
             let problem = Problem::new(found.map_or(Place::NOWHERE, |found| found.place), error.to_string());
             if !problems.contains(&problem) {

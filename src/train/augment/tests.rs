@@ -91,7 +91,7 @@ fn contextual_words_are_those_that_candle_transformers_ranks_first() {
     let text = "Two doctors visited the garden, but not my house.";
     let texts = examples(&[text]);
     let memory = Memory::default();
-    let around = Around { examples: &texts, model, max_length: 64, cache: &memory };
+    let around = Around { examples: &texts, model, max_length: 64, cache: &memory, tell: &|_| () };
     let filled = mlm::fill(&around, model, 5).unwrap();
     let answer = &filled[text];
     let asked: Vec<usize> = (0..answer.len()).filter(|&i| !answer[i].is_empty()).collect();
@@ -143,7 +143,7 @@ fn contextual_replaces_by_other_words_asks_once_and_draws_anew_each_epoch() {
         file.lines().skip(1).step_by(150).filter_map(|line| line.split_once('\t')).map(|(_, text)| text).collect();
     let texts = examples(&texts);
     let memory = Memory::default();
-    let around = Around { examples: &texts, model, max_length: 64, cache: &memory };
+    let around = Around { examples: &texts, model, max_length: 64, cache: &memory, tell: &|_| () };
     let method = [Augmentation::Contextual { rate: 0.3, top_k: 20, model: None }];
     let augmenter = Augmenter::new(&method, 1, &around).unwrap();
     let again = Augmenter::new(&method, 1, &around).unwrap();
@@ -198,7 +198,8 @@ fn the_synonym_by_context_is_the_one_nearest_for_candle_transformers() {
     let text = "Profits rose because the doctor was happy";
     let texts = examples(&[text]);
     let memory = Memory::default();
-    let around = Around { examples: &texts, model: "embedded:minilm-l3", max_length: 64, cache: &memory };
+    let around =
+        Around { examples: &texts, model: "embedded:minilm-l3", max_length: 64, cache: &memory, tell: &|_| () };
     let chosen = context::choose(&around, WordNet::embedded(), "embedded", true).unwrap();
     let words = Words::parse(text);
     let original = embed(text);
