@@ -125,10 +125,6 @@ fn a_translator_that_fails_is_refused_before_training() {
     assert_snapshot!(place.plain(&place.expect(2, "plan sweep.yaml").err), @r"
     error: the sweep has 3 mistakes
 
-    sweep.yaml:1:15: `mixup` stands twice
-      1 | augmentation: [contextual, mixup, mixup, back_translation]
-        |               ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ keep one of them
-
     sweep.yaml:1:15: `back_translation` asks about the texts as they are, but another augmentation changes them first
       1 | augmentation: [contextual, mixup, mixup, back_translation]
         |               ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ put `back_translation` first
@@ -136,6 +132,10 @@ fn a_translator_that_fails_is_refused_before_training() {
     sweep.yaml:1:15: `back_translation` needs `out`
       1 | augmentation: [contextual, mixup, mixup, back_translation]
         |               ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ {name: back_translation, out: apertium -u eng-spa, home: apertium -u spa-eng}
+
+    sweep.yaml:1:15: `mixup` stands twice
+      1 | augmentation: [contextual, mixup, mixup, back_translation]
+        |               ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ keep one of them
     ");
 }
 
