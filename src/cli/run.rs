@@ -79,7 +79,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         return plan::show(&prepared, &arguments.only, &arguments.machine, plan::Format::Table);
     }
     warn(&prepared.plan.warnings);
-    prepare::ask(&prepared, arguments.quiet)?;
+    prepare::ask(&prepared, &arguments.only, arguments.quiet)?;
     let summary = train_missing(&prepared, arguments)?;
     tell_failures(&summary);
     report::draw(&prepared)?;
