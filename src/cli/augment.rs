@@ -44,7 +44,13 @@ pub(crate) fn augment(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let methods = methods(&spec)?;
     let config = spec.base();
     let model = train::locate_model(&config.model.from, &[PathBuf::new()]).map_err(bad)?;
-    let around = Around { examples: &examples, model: &model, max_length: config.data.max_length, cache: &Nothing };
+    let around = Around {
+        examples: &examples,
+        model: &model,
+        max_length: config.data.max_length,
+        cache: &Nothing,
+        tell: &|_| (),
+    };
     let augmenter = Augmenter::new(&methods, arguments.seed.unwrap_or(config.seed), &around).map_err(bad)?;
     let mut touched = Touched::default();
     let mut print = || -> io::Result<()> {

@@ -313,17 +313,23 @@ fn look_into(
     }
 }
 
-/// Asks the models and programs of the sweep's augmentations about all texts, so that a fault shows before anything is
+/// Asks the models and programs of the augmentations of the `wanted` trials about all texts, so that a fault shows before anything is
 /// trained, and no trial has to ask again.
-pub(crate) fn ask(prepared: &Prepared) -> Result<(), Failure> {
+pub(crate) fn ask(prepared: &Prepared, wanted: &[(String, String)], quiet: bool) -> Result<(), Failure> {
+    let ids: HashSet<TrialId> = only(&prepared.plan, wanted)?.into_iter().collect();
     let mut seen = HashSet::new();
     let mut problems = Vec::new();
-    for Trial { config, .. } in &prepared.plan.trials {
+    for Trial { config, .. } in prepared.plan.trials.iter().filter(|trial| ids.contains(&trial.id)) {
         let Some(method) = config.augmentation.iter().find(|method| method.asks()) else { continue };
         if !seen.insert(serde_json::to_string(&(&config.data, &config.model.from, method)).unwrap_or_default()) {
             continue;
         }
-        if let Err(error) = train::ask(config, &prepared.cache) {
+        let tell = |count: usize| {
+            if !quiet {
+                warn(&[format!("asking {} about {count} texts, once for this results folder", method.name())]);
+            }
+        };
+        if let Err(error) = train::ask(config, &prepared.cache, &tell) {
             let found = prepared.facts.augmentations.iter().find(|found| found.located == *method);
             let problem = Problem::new(found.map_or(Place::NOWHERE, |found| found.place), error.to_string());
             if !problems.contains(&problem) {

@@ -87,8 +87,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     if arguments.dry_run {
         return plan::show(&prepared, &outlook, plan::Format::Table);
     }
-    prepare::ask(&prepared)?;
     let view = View::of(arguments);
+    prepare::ask(&prepared, &arguments.only, !view.is_for_people)?;
     if view.is_for_people {
         announce(&prepared, &outlook, arguments.fresh);
     }

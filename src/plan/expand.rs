@@ -252,7 +252,10 @@ impl<'s> Expansion<'s> {
 
     fn finish(self) -> Result<Plan, Problems> {
         if !self.problems.is_empty() {
-            return Err(self.spec.problems(self.problems.into_values().collect()));
+            let mut problems: Vec<Problem> = self.problems.into_values().collect();
+            // Several at one place come in one order, too.
+            problems.sort_by(|a, b| a.what().cmp(b.what()));
+            return Err(self.spec.problems(problems));
         }
         let mut warnings = self.spec.warnings();
         for (entry, _) in self.spec.exclude.iter().zip(&self.matched).filter(|(_, matched)| !**matched) {

@@ -208,12 +208,17 @@ mod tests {
 
     #[test]
     fn no_sequence_to_be_mixed_is_alone() {
-        let check = |pieces: &[Range<usize>], expected: &[Range<usize>]| assert_eq!(paired(pieces.to_vec()), expected);
-        check(&[0..4, 4..8], &[0..4, 4..8]);
-        check(&[0..1, 1..4, 4..5, 5..6], &[0..6]);
-        check(&[0..3, 3..4, 4..7], &[0..4, 4..7]);
-        check(&[0..1, 1..2, 2..3, 3..4], &[0..4]);
-        check(&[0..1], &[0..1]);
+        // Where pieces end.
+        let check = |pieces: &[usize], expected: &[usize]| {
+            let starts = std::iter::once(&0).chain(pieces);
+            let joined = paired(starts.zip(pieces).map(|(start, end)| *start..*end).collect());
+            assert!(joined.iter().map(|piece| piece.end).eq(expected.iter().copied()), "{joined:?}");
+        };
+        check(&[4, 8], &[4, 8]);
+        check(&[1, 4, 5, 6], &[6]);
+        check(&[3, 4, 7], &[4, 7]);
+        check(&[1, 2, 3, 4], &[4]);
+        check(&[1], &[1]);
     }
 
     #[test]

@@ -128,7 +128,7 @@ pub fn train(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainError> {
     let rows = dataset.train.examples.len();
     let per_epoch = steps_per_epoch(rows, config.batch_size);
     let first = job.resume.map_or(Ok(0), checkpoint::step)? / per_epoch;
-    let augmenter = augmenter(config, &dataset.train.examples, job.cache)?;
+    let augmenter = augmenter(config, &dataset.train.examples, job.cache, &|_| ())?;
     let encoder = || data::encoder(&config.data, &config.model.from);
     let texts_stay = augmenter.is_empty();
     let mut epochs = data::Epochs::new(&dataset.train, augmenter, encoder, first)?;
@@ -150,18 +150,21 @@ pub fn train(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainError> {
     fit::fit(fit, &mut engine, job.resume, sink)
 }
 
-/// Asks what the trial's augmentations have to ask about its texts, as far as `cache` does not hold the answers.
-pub fn ask(config: &TrialConfig, cache: &dyn Cache) -> Result<(), TrainError> {
+/// Asks what the trial's augmentations have to ask about its texts, as far as `cache` does not hold the answers; `tell`
+/// is told before how many texts that are.
+pub fn ask(config: &TrialConfig, cache: &dyn Cache, tell: &dyn Fn(usize)) -> Result<(), TrainError> {
     let dataset = data::load(&config.data, &config.model.from, cache)?;
-    augmenter(config, &dataset.train.examples, cache).map(drop)
+    augmenter(config, &dataset.train.examples, cache, tell).map(drop)
 }
 
 fn augmenter(
     config: &TrialConfig,
     examples: &[data::Example],
     cache: &dyn Cache,
+    tell: &dyn Fn(usize),
 ) -> Result<augment::Augmenter, TrainError> {
-    let around = augment::Around { examples, model: &config.model.from, max_length: config.data.max_length, cache };
+    let (model, max_length) = (&config.model.from, config.data.max_length);
+    let around = augment::Around { examples, model, max_length, cache, tell };
     augment::Augmenter::new(&config.augmentation, config.seed, &around)
 }
 

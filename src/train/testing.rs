@@ -187,7 +187,7 @@ impl Cache for NoCache {
 
 /// An augmenter with nothing to ask about.
 pub fn plain(methods: &[Augmentation], seed: u64) -> Result<Augmenter, super::TrainError> {
-    Augmenter::new(methods, seed, &Around { examples: &[], model: "", max_length: 32, cache: &NoCache })
+    Augmenter::new(methods, seed, &Around { examples: &[], model: "", max_length: 32, cache: &NoCache, tell: &|_| () })
 }
 
 /// Keeps everything; asks to stop once `stop_after` rows are written.

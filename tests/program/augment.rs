@@ -67,7 +67,8 @@ fn what_cannot_be_augmented() {
         did you mean `synonym`?
     ");
     assert_snapshot!(said("--set augmentation=eda nothing.txt"), @"error: nothing.txt: No such file or directory (os error 2)");
-    assert_snapshot!(said("--set augmentation=contextual texts.txt"), @"");
+    assert_snapshot!(said("--set augmentation=contextual texts.txt"), @"error: embedded:minilm-l3: no head of a masked-language model: cls.predictions.transform.dense.weight, cls.predictions.transform.dense.bias, cls.predictions.transform.LayerNorm.weight, cls.predictions.transform.LayerNorm.bias, cls.predictions.bias missing. `contextual` needs a checkpoint saved as BertForMaskedLM, such as hf:google-bert/bert-base-uncased; give it as its `model`");
+    assert_snapshot!(said("--set augmentation=[synonym,contextual] texts.txt"), @"error: `contextual` asks about the texts as they are, but another augmentation changes them first: put `contextual` first");
 }
 
 /// A sweep over a translator of two programs.
@@ -88,11 +89,12 @@ fn a_translator_is_started_once_for_a_sweep() {
     let place = Place::new(&format!("{}seeds: [1, 2]\n", sweep("./out.sh", "./home.sh", "")));
     program(&place, "out.sh", "echo started >> out.log; tr a-z A-Z");
     program(&place, "home.sh", "echo started >> home.log; tr A-Z a-z | sed 's/the/that/'");
-    place.expect(0, "run sweep.yaml --jobs 2 -q");
+    let told = "asking back_translation about 161 texts, once for this results folder\n";
+    assert!(place.expect(0, "run sweep.yaml --jobs 2").err.starts_with(told));
     assert_eq!((place.read("out.log"), place.read("home.log")), ("started\n".to_owned(), "started\n".to_owned()));
     let curves = place.curves();
     assert_eq!(curves.len(), 2);
-    place.expect(0, "run sweep.yaml --fresh -q");
+    assert!(!place.expect(0, "run sweep.yaml --fresh").err.contains("asking"));
     assert_eq!(place.read("out.log"), "started\n", "asked once, kept for good");
     assert_eq!(place.curves(), curves);
 }
@@ -103,14 +105,53 @@ fn a_translator_that_fails_is_refused_before_training() {
         let place = Place::new(&sweep("./out.sh", "./home.sh", more));
         program(&place, "out.sh", "cat");
         program(&place, "home.sh", script);
-        let ended = place.expect(2, "run sweep.yaml");
+        let ended = place.expect(2, "run sweep.yaml -q");
         assert!(place.trials().is_empty());
-        place.plain(&ended.err).lines().skip(2).collect::<Vec<_>>().join("\n")
+        place.plain(&ended.err).lines().nth(2).unwrap().to_owned()
     };
-    assert_snapshot!(said("head -n 3", ""), @"");
-    assert_snapshot!(said("head -n 3; echo no dictionary >&2; exit 7", ""), @"");
-    assert_snapshot!(said("sleep 60", ", timeout: 0.3"), @"");
+    assert_snapshot!(said("head -n 3", ""), @"sweep.yaml:5:15: `/here/home.sh` was given 161 lines and wrote 3: it must write one for each");
+    assert_snapshot!(said("head -n 3; echo no dictionary >&2; exit 7", ""), @"sweep.yaml:5:15: `/here/home.sh` failed (exit status: 7): no dictionary");
+    assert_snapshot!(said("sleep 60", ", timeout: 0.3"), @"sweep.yaml:5:15: `/here/home.sh` has not translated 161 lines within 0.3 seconds: raise `timeout`, or try it by hand");
     let place = Place::new(&sweep("./out.sh", "no-such-program a b", ""));
     program(&place, "out.sh", "cat");
-    assert_snapshot!(place.plain(&place.expect(2, "run sweep.yaml").err), @"");
+    assert_snapshot!(place.plain(&place.expect(2, "plan sweep.yaml").err), @r"
+    error: the sweep has a mistake
+
+    sweep.yaml:5:15: there is no program `no-such-program` in PATH: install it, or give its path
+      5 | augmentation: {name: back_translation, out: ./out.sh, home: no-such-program a b}
+        |               ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+    ");
+    let place = Place::new("augmentation: [contextual, mixup, mixup, back_translation]");
+    assert_snapshot!(place.plain(&place.expect(2, "plan sweep.yaml").err), @r"
+    error: the sweep has 3 mistakes
+
+    sweep.yaml:1:15: `back_translation` asks about the texts as they are, but another augmentation changes them first
+      1 | augmentation: [contextual, mixup, mixup, back_translation]
+        |               ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ put `back_translation` first
+
+    sweep.yaml:1:15: `back_translation` needs `out`
+      1 | augmentation: [contextual, mixup, mixup, back_translation]
+        |               ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ {name: back_translation, out: apertium -u eng-spa, home: apertium -u spa-eng}
+
+    sweep.yaml:1:15: `mixup` stands twice
+      1 | augmentation: [contextual, mixup, mixup, back_translation]
+        |               ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ keep one of them
+    ");
+}
+
+/// The real one, where it is installed.
+#[test]
+fn apertium_translates() {
+    let listed = std::process::Command::new("apertium").arg("-l").output();
+    let listed = listed.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    if !listed.contains("eng-spa") || !listed.contains("spa-eng") {
+        println!("skipped: apertium with eng-spa and spa-eng is not installed");
+        return;
+    }
+    let place = Place::new(&sweep("apertium -u eng-spa", "apertium -u spa-eng", ""));
+    place.expect(0, "run sweep.yaml -q");
+    let set = "augmentation={name: back_translation, out: apertium -u eng-spa, home: apertium -u spa-eng}";
+    let ended = piped(&place, &["--set", set, "-"], "The house is small and the garden is very large.\n");
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    assert_eq!(ended.out.lines().count(), 2, "{}", ended.out);
 }

@@ -46,6 +46,7 @@ pub(super) fn answers(
         around.cache.get(&key).and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
     let unknown: Vec<&str> = texts.iter().copied().filter(|text| !known.contains_key(*text)).collect();
     if !unknown.is_empty() {
+        (around.tell)(unknown.len());
         known.extend(unknown.iter().map(|text| (*text).to_owned()).zip(ask(&unknown)?));
         if let Ok(bytes) = serde_json::to_vec(&known) {
             around.cache.put(&key, &bytes);

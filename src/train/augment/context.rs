@@ -1,5 +1,6 @@
 //! Synonyms chosen by context: of a word's candidates the one that moves the sentence's embedding least, by Euclidean
-//! distance of the mean of the last layer's vectors. Each word is judged with all others as they are.
+//! distance of the mean of the last layer's vectors. Each word is judged with all others as they are, and of many
+//! candidates the first [`MOST`], those of the most frequent senses.
 
 use rayon::prelude::*;
 
@@ -11,6 +12,9 @@ use super::wordnet::WordNet;
 use super::words::Words;
 use crate::train::TrainError;
 use crate::train::data::source;
+
+/// Candidates of a word that are tried; each costs a reading of the sentence.
+const MOST: usize = 8;
 
 /// For each word of each text the chosen synonym, if it has any. `lexicon` names the lexicon by its content.
 pub(super) fn choose(around: &Around<'_>, wordnet: &WordNet, lexicon: &str, pos: bool) -> Result<Answers, TrainError> {
@@ -25,7 +29,10 @@ pub(super) fn choose(around: &Around<'_>, wordnet: &WordNet, lexicon: &str, pos:
 fn nearest(reader: &Reader, wordnet: &WordNet, text: &str, pos: bool) -> Result<Answer, TrainError> {
     let words = Words::parse(text);
     let substitutes = Substitutes::new(wordnet, &words, pos);
-    let candidates: Vec<Vec<String>> = (0..words.len()).map(|index| substitutes.of(index)).collect();
+    let mut candidates: Vec<Vec<String>> = (0..words.len()).map(|index| substitutes.of(index)).collect();
+    for some in &mut candidates {
+        some.truncate(MOST);
+    }
     let mut variants = vec![text.to_owned()];
     for (index, candidates) in candidates.iter().enumerate().filter(|(_, candidates)| candidates.len() > 1) {
         variants.extend(candidates.iter().map(|candidate| {
@@ -65,8 +72,7 @@ fn mean(rows: &[f32], width: usize) -> Vec<f64> {
         mean.iter_mut().zip(row).for_each(|(sum, x)| *sum += f64::from(*x));
     }
     let count = (rows.len() / width).max(1) as f64;
-    mean.iter_mut().for_each(|x| *x /= count);
-    mean
+    mean.into_iter().map(|sum| sum / count).collect()
 }
 
 fn distance(a: &[f64], b: &[f64]) -> f64 {

@@ -1,4 +1,4 @@
-//! The program of the EDA paper (Wei and Zou 2019, github.com/jasonwei20/eda_nlp) as it is, for comparison: nothing is
+//! The program of the EDA paper (Wei and Zou 2019, `github.com/jasonwei20/eda_nlp`) as it is, for comparison: nothing is
 //! kept safe.
 //!
 //! The text is lower-cased; apostrophes go, everything but a-z becomes a blank. With n = max(1, int(alpha * words)):

@@ -93,7 +93,7 @@ proptest! {
         prop_assert!((0..after.len()).map(|i| after.word(i)).eq((0..before.len()).map(|i| before.word(i))), "{}", marked);
         let marks = marked.len() - text.len();
         let most = ((rate * before.len() as f64) as usize).max(1);
-        prop_assert!(marks % 2 == 0 && marks >= 2 && marks / 2 <= most, "{} marks: {}", marks / 2, marked);
+        prop_assert!(marks.is_multiple_of(2) && marks >= 2 && marks / 2 <= most, "{} marks: {}", marks / 2, marked);
     }
 
     #[test]

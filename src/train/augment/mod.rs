@@ -76,6 +76,8 @@ pub struct Around<'a> {
     /// Tokens of a text that are read.
     pub max_length: usize,
     pub cache: &'a dyn Cache,
+    /// Told how many texts are about to be asked about, which may take a while.
+    pub tell: &'a dyn Fn(usize),
 }
 
 /// A method that changes texts, with what it needs.
@@ -288,3 +290,5 @@ fn check(method: &Augmentation) -> Result<(), TrainError> {
 
 #[cfg(test)]
 mod laws;
+#[cfg(test)]
+mod tests;

@@ -70,7 +70,7 @@ impl WordNet {
             ))),
         };
         let (mut synonyms, mut exceptions) = (String::new(), String::new());
-        for (name, letter) in [("noun", 'n'), ("verb", 'v'), ("adj", 'a'), ("adv", 'r')] {
+        for (name, letter) in [("noun", "n"), ("verb", "v"), ("adj", "a"), ("adv", "r")] {
             let (index, data) = (file(format!("index.{name}"), true)?, file(format!("data.{name}"), true)?);
             exceptions += &file(format!("{name}.exc"), false)?;
             let sets: HashMap<&str, Vec<&str>> = data.lines().filter_map(synset).collect();
@@ -81,7 +81,7 @@ impl WordNet {
                 };
                 let senses: Vec<String> = offsets.iter().filter_map(others).collect();
                 if !senses.is_empty() {
-                    synonyms += &format!("{lemma}\t{letter}\t{}\n", senses.join("|"));
+                    synonyms.extend([lemma, "\t", letter, "\t", &senses.join("|"), "\n"]);
                 }
             }
         }
