@@ -15,6 +15,8 @@ const LATE: f64 = 0.15;
 /// Shares of the chance loss: above `AT_CHANCE` nothing was learned, below `BELOW_CHANCE` something surely was.
 const AT_CHANCE: f64 = 0.92;
 const BELOW_CHANCE: f64 = 0.85;
+/// A training loss below this share of chance at the end was learned, whatever the evaluation says.
+const BY_HEART: f64 = 0.5;
 /// Accuracy above the majority class that still counts as the majority class.
 const MAJORITY_MARGIN: f64 = 0.03;
 /// A run that ended early with a loss above this multiple of its start has run away. Below the three at which the
@@ -121,6 +123,11 @@ impl Judgement {
             Self::Plateaued { onset } | Self::StillImproving { onset } | Self::Overfits { onset, .. } => Some(onset),
             _ => None,
         }
+    }
+
+    /// As [`Self::onset`], where the curve has settled: what still improves has no plateau yet.
+    pub fn plateau(self) -> Option<u64> {
+        self.onset().filter(|_| !matches!(self, Self::StillImproving { .. }))
     }
 
     /// First step of the rise, where there is one.
@@ -230,7 +237,9 @@ fn against_chance(measured: &Measured<'_>, points: &[Point], smoothed: &[Point])
     let lowest = points.iter().map(|point| point.y).fold(f64::INFINITY, f64::min);
     // A loss that was never below chance is stuck there, whatever luck did to the accuracy.
     let lucky = !guesses(last.accuracy) && lowest < chance;
-    if end.y < AT_CHANCE * chance || lucky {
+    // Training texts learned by heart: what the evaluation loss does then is overfitting, from the first step if need be.
+    let by_heart = f64::from(last.train_probe_loss) < BY_HEART * chance && !guesses(last.accuracy);
+    if end.y < AT_CHANCE * chance || lucky || by_heart {
         return None;
     }
     let best = measured.evals.iter().map(|row| row.accuracy).fold(0.0, f32::max);
@@ -343,6 +352,13 @@ mod tests {
         // One high value at the end is no rise.
         check(&[0.7, 0.4, 0.3, 0.3, 0.3, 0.3, 0.4], Judgement::Plateaued { onset: 20 });
         check(&[], Judgement::TooShort);
+        let plateaus = [
+            Judgement::Plateaued { onset: 40 },
+            Judgement::Overfits { onset: 20, from: 40 },
+            Judgement::StillImproving { onset: 50 },
+            Judgement::Stuck,
+        ];
+        assert_eq!(plateaus.map(Judgement::plateau), [Some(40), Some(20), None, None]);
     }
 
     fn evals(rows: &[(f32, f32)]) -> Vec<EvalRow> {
@@ -389,6 +405,13 @@ mod tests {
         // Overfitting lifts the loss above chance and leaves the accuracy: no collapse.
         let overfit = [(0.70, 0.5), (0.45, 0.8), (0.40, 0.82), (0.6, 0.8), (0.8, 0.8), (0.9, 0.8)];
         assert!(text(&[], &evals(&overfit)).starts_with("overfits Some(30)"));
+        // Learned by heart before the first evaluation: above chance from then on, and yet not stuck.
+        let mut by_heart = evals(&[(0.70, 0.5), (0.9, 0.7), (1.2, 0.7), (1.5, 0.68), (1.7, 0.7), (1.8, 0.7)]);
+        assert!(text(&[], &by_heart).starts_with("stuck_at_chance"));
+        for row in &mut by_heart {
+            row.train_probe_loss = 0.01;
+        }
+        assert!(text(&[], &by_heart).starts_with("overfits Some(10)"));
         insta::assert_snapshot!(text(&metrics(&[0.7, 3.2, f32::NAN]), &evals(&flat[..1])), @"nan Some(3): NaN at step 3: train loss 3.200, gradient norm 2.500 before it");
         insta::assert_snapshot!(text(&metrics(&[0.7, 1.0, 2.0, 2.5]), &evals(&flat[..1])), @"diverged Some(4): diverged at step 4: train loss 2.500");
         insta::assert_snapshot!(text(&[], &[]), @"too_short None: too few evaluations to see a shape: 0");

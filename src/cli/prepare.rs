@@ -179,7 +179,9 @@ pub(crate) fn find(sweep: &str) -> Result<PathBuf, Failure> {
 fn no_such_file(sweep: &str, is_bare: bool) -> String {
     if is_bare {
         let known = known_sweeps();
+        let beside = PathBuf::from(format!("{sweep}.yaml"));
         let hint = match spec::nearest(sweep, known.iter().map(String::as_str)) {
+            _ if beside.is_file() => format!("Did you mean the file {}?", beside.display()),
             Some(near) => format!("Did you mean `{near}`? Sweeps here: {}", known.join(", ")),
             None if known.is_empty() => "There are no sweeps in sweeps/ here: give the path of a sweep file".to_owned(),
             None => format!("Sweeps here: {}", known.join(", ")),

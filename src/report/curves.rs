@@ -9,7 +9,7 @@ use super::words;
 use crate::analysis::curve::{self, Point, Spread};
 use crate::analysis::findings::lead_axis;
 use crate::analysis::{Config, Judgement, Run, Study, Sweep, plateau};
-use crate::trial::rounded_text;
+use crate::trial::{number_text, rounded_text};
 
 /// Facets above this would be too small to read; the best ones are drawn.
 const MOST_FACETS: usize = 12;
@@ -413,6 +413,12 @@ fn crosses(scene: &mut Scene, common: &Common<'_>, facet: &Facet<'_>, frame: &Fr
     }
 }
 
+/// A learning rate as sweep files mostly write it: `3e-3`, `0.05`.
+fn rate_text(rate: f64) -> String {
+    let text = rounded_text(rate, 3);
+    text.parse().map_or(text, |rounded: f64| if rounded < 0.01 { format!("{rounded:e}") } else { number_text(rounded) })
+}
+
 /// The learning rate over the same steps, as a filled area that names its peak.
 fn strip(scene: &mut Scene, common: &Common<'_>, config: &Config, frame: &Frame) {
     let Some(run) = shown(common.sweep, config).into_iter().max_by_key(|run| run.metrics.len()) else { return };
@@ -439,7 +445,7 @@ fn strip(scene: &mut Scene, common: &Common<'_>, config: &Config, frame: &Frame)
     if peak <= 0.0 {
         return;
     }
-    let text = format!("{} {}", if constant { "constant" } else { "peak" }, rounded_text(peak, 3));
+    let text = format!("{} {}", if constant { "constant" } else { "peak" }, rate_text(peak));
     let y = if constant { base - 9.0 } else { base - STRIP + 8.0 };
     scene.text(Text::new(frame.right - 4.0, y, text).align(Align::Right).size(11.0));
 }

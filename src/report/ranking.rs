@@ -214,7 +214,7 @@ impl<'a> Table<'a> {
         };
         number(self.accuracy, config.accuracy.map(|accuracy| format!("{:.1}", accuracy.mean * 100.0)));
         number(self.best_at, config.best_step.map(|step| step.to_string()));
-        number(self.plateau_at, config.judgement.onset().map(|step| step.to_string()));
+        number(self.plateau_at, config.judgement.plateau().map(|step| step.to_string()));
         self.sparkline(scene, config, top);
         self.verdict(scene, config, top, base);
     }
@@ -255,7 +255,7 @@ impl<'a> Table<'a> {
         let y = Scale::new(self.losses, (below - 2.0, above + 1.0));
         let runs = || config.runs.iter().map(|&run| &self.sweep.runs[run]);
         let end = runs().map(|run| run.measured().end()).max().unwrap_or(0) as f64;
-        if let Some(onset) = config.judgement.onset() {
+        if let Some(onset) = config.judgement.plateau() {
             let rise = config.judgement.rises().map_or(end, |step| step as f64);
             scene.rect([x.at(onset as f64), above, x.at(rise), below], ink::PLATEAU.alpha(0.13));
             scene.rect([x.at(rise), above, x.at(end), below], ink::RISING.alpha(0.2));

@@ -21,7 +21,7 @@ pub fn row(index: usize, sweep: &Sweep, study: &Study, config: &Config) -> Vec<S
         level(config.last, config.reached.map(|reached| reached.1)),
         config.accuracy.map_or_else(dash, |accuracy| format!("{:.1}", accuracy.mean * 100.0)),
         config.best_step.map_or_else(dash, |step| step.to_string()),
-        config.judgement.onset().map_or_else(dash, |step| step.to_string()),
+        config.judgement.plateau().map_or_else(dash, |step| step.to_string()),
         seeds,
         match config.within_noise {
             Some(true) if index > 0 => format!("{} (within noise of the best)", config.label(&study.judgements)),

@@ -294,8 +294,20 @@ impl Parameter {
     }
 }
 
+/// `none`, or `{name: none}`.
+fn is_none(node: &Node) -> bool {
+    let name = match &node.content {
+        Content::Map(entries) => match &entries[..] {
+            [(key, value)] if key.text() == Some("name") => value,
+            _ => return false,
+        },
+        _ => node,
+    };
+    name.plain_text() == Some("none")
+}
+
 fn named_list(key: &str, variants: &[Variant], node: &Node) -> Result<Read, Vec<Problem>> {
-    if node.plain_text() == Some("none") {
+    if is_none(node) {
         return Ok(Read::plain(Value::Array(Vec::new())));
     }
     let Some(items) = node.list() else {
@@ -306,9 +318,9 @@ fn named_list(key: &str, variants: &[Variant], node: &Node) -> Result<Read, Vec<
     };
     let (mut full, mut given, mut problems) = (Vec::new(), Vec::new(), Vec::new());
     for item in items {
-        if item.plain_text() == Some("none") && items.len() > 1 {
+        if is_none(item) && items.len() > 1 {
             problems.push(Problem::new(item.place, "`none` cannot be combined with others").hint("leave it out"));
-        } else if item.plain_text() != Some("none") {
+        } else if !is_none(item) {
             match named(key, variants, item) {
                 Ok(read) => {
                     full.push(read.full);

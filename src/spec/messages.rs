@@ -404,6 +404,15 @@ augmentation.rate: 0.2
 }
 
 #[test]
+fn a_key_of_run_outside_of_it() {
+    assert_snapshot!(mistakes("jobs: 2\n"), @r"
+    a.yaml:1:1: unknown key `jobs`
+      1 | jobs: 2
+        | ^^^^ did you mean `run.jobs`?
+    ");
+}
+
+#[test]
 fn a_parameter_axis_that_does_not_fit_each_schedule() {
     let file = r"grid:
   scheduler: [linear, cosine]

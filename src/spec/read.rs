@@ -6,7 +6,7 @@ use super::check::{self, repeated, two_lengths};
 use super::keys::{self, Target};
 use super::kind::Kind;
 use super::problem::{Place, Problem, Problems, Text, nearest};
-use super::run_config::RunConfig;
+use super::run_config::{RUN_KEYS, RunConfig};
 use super::sweep::{AxisKey, Dimension, Entry, Setting, Sources, SweepSpec, default_trial};
 use super::yaml::{self, Node};
 
@@ -380,6 +380,9 @@ fn meant(prefix: &str, name: &str) -> Option<String> {
     known.map(str::to_owned).or_else(|| {
         if let Some(group) = keys::group(prefix) {
             return nearest(name, children(group.path)).map(|child| format!("{}.{child}", group.path));
+        }
+        if RUN_KEYS.contains(&name) {
+            return Some(format!("run.{name}"));
         }
         let known = keys::paths().chain(keys::ALIASES.iter().map(|alias| alias.name));
         nearest(name, known.chain(SECTIONS.iter().copied())).map(str::to_owned)

@@ -43,6 +43,9 @@ fn every_schedule_and_augmentation_of_the_tables_has_a_type() {
     for variant in variants("augmentation") {
         assert_eq!(base(&format!("augmentation: {}", variant.name)).augmentation.len(), 1);
     }
+    for none in ["none", "{name: none}", "[none]", "[{name: none}]"] {
+        assert_eq!(base(&format!("augmentation: {none}")).augmentation.len(), 0);
+    }
     for parameter in ["scheduler", "augmentation"].into_iter().flat_map(variants).flat_map(|v| v.parameters) {
         let is_null = parameter.default_value().is_null();
         assert_eq!(is_null, parameter.default == "null", "default of {}", parameter.name);

@@ -312,6 +312,8 @@ fn command_lines() {
     assert_snapshot!(place.plain(&place.expect(2, "run lr-gird").err), @"error: there is no sweep `lr-gird`, no file sweeps/lr-gird.yaml. There are no sweeps in sweeps/ here: give the path of a sweep file");
     place.write("sweeps/lr-grid.yaml", GOOD);
     assert_snapshot!(place.plain(&place.expect(2, "run lr-gird").err), @"error: there is no sweep `lr-gird`, no file sweeps/lr-gird.yaml. Did you mean `lr-grid`? Sweeps here: lr-grid");
+    place.write("mine.yaml", GOOD);
+    assert_snapshot!(place.plain(&place.expect(2, "run mine").err), @"error: there is no sweep `mine`, no file sweeps/mine.yaml. Did you mean the file mine.yaml?");
     assert_snapshot!(place.plain(&place.expect(2, "run sweeps/lr-gird.yaml").err), @"error: sweeps/lr-gird.yaml: no such file. Did you mean sweeps/lr-grid.yaml?");
     assert_snapshot!(place.plain(&place.expect(2, "run nowhere/x.yaml").err), @"error: nowhere/x.yaml: no such file. There is no folder nowhere");
     assert_snapshot!(place.plain(&place.expect(2, "report sweep.yaml").err), @"error: /here/results/sweep: nothing was run yet. `plateau run sweep.yaml` does");
