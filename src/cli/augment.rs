@@ -105,7 +105,7 @@ fn examples(arguments: &Arguments, spec: &SweepSpec) -> Result<Vec<train::data::
     } else {
         std::fs::File::open(file).and_then(|mut file| file.read_to_end(&mut bytes))
     };
-    read.map_err(|error| TrainError::Input(format!("{file}: {error}")))?;
+    read.map_err(|error| TrainError::Input(format!("{file}: {error}. Give a file of texts, or - for standard input")))?;
     let text = String::from_utf8(bytes).map_err(|error| {
         TrainError::Input(format!("{file}: not UTF-8 from byte {} on", error.utf8_error().valid_up_to()))
     })?;

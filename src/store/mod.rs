@@ -55,7 +55,7 @@ pub enum StoreError {
         "{} is in use by {holder}. Wait for it to end, stop it, or choose another folder with --results", path.display()
     )]
     Locked { path: PathBuf, holder: String },
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {source}. Look at the disk, or choose another folder with --results", path.display())]
     Io { path: PathBuf, source: io::Error },
     #[error("{}: {message}", path.display())]
     Damaged { path: PathBuf, message: String },
@@ -131,6 +131,9 @@ mod tests {
             "/r/journal.jsonl: cannot be written (Read-only file system (os error 30)). Make the folder writable or \
              choose another one with --results",
         );
-        check(5, "/r/journal.jsonl: Input/output error (os error 5)");
+        check(
+            5,
+            "/r/journal.jsonl: Input/output error (os error 5). Look at the disk, or choose another folder with --results",
+        );
     }
 }

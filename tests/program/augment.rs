@@ -66,7 +66,7 @@ fn what_cannot_be_augmented() {
     --set augmentation=synonyms: unknown augmentation `synonyms`
         did you mean `synonym`?
     ");
-    assert_snapshot!(said("--set augmentation=eda nothing.txt"), @"error: nothing.txt: No such file or directory (os error 2)");
+    assert_snapshot!(said("--set augmentation=eda nothing.txt"), @"error: nothing.txt: No such file or directory (os error 2). Give a file of texts, or - for standard input");
     assert_snapshot!(said("--set augmentation=contextual texts.txt"), @"error: embedded:minilm-l3: no head of a masked-language model: cls.predictions.transform.dense.weight, cls.predictions.transform.dense.bias, cls.predictions.transform.LayerNorm.weight, cls.predictions.transform.LayerNorm.bias, cls.predictions.bias missing. `contextual` needs a checkpoint saved as BertForMaskedLM, such as hf:google-bert/bert-base-uncased; give it as its `model`");
     assert_snapshot!(said("--set augmentation=[synonym,contextual] texts.txt"), @"error: `contextual` asks about the texts as they are, but another augmentation changes them first: put `contextual` first");
 }
