@@ -14,7 +14,13 @@ use crate::trial::Status;
 const REFRESH: u32 = 5;
 
 /// The page around `figures` and their SVG. Until every trial has ended, browsers reload it by themselves.
-pub fn page(sweep: &Sweep, study: &Study, figures: &[(Scene, String)], origin: &Origin) -> Result<String, ReportError> {
+pub fn page(
+    sweep: &Sweep,
+    study: &Study,
+    figures: &[(Scene, String)],
+    left_out: &[String],
+    origin: &Origin,
+) -> Result<String, ReportError> {
     let mut environment = Environment::new();
     environment.add_template("page.html", include_str!("page.html"))?;
     let rows = study.configs.iter().enumerate().map(|(index, config)| summary::row(index, sweep, study, config));
@@ -29,6 +35,7 @@ pub fn page(sweep: &Sweep, study: &Study, figures: &[(Scene, String)], origin: &
         next_reason => next.as_ref().map(|next| &next.reason),
         next_line => next.as_ref().map(|next| &next.line),
         figures => figures.collect::<Vec<_>>(),
+        left_out => left_out.to_vec(),
         header => summary::header(sweep),
         rows => rows.collect::<Vec<_>>(),
         has_best => study.best().is_some(),
@@ -47,7 +54,7 @@ mod tests {
     fn names_are_text_and_nothing_is_fetched() {
         let axes = [synthetic::axis("lr", &["1e-5"]), synthetic::axis("data.train", &["<script>alert(1)</script>"])];
         let sweep = synthetic::sweep("a <b> & c", &axes, 40);
-        let page = page(&sweep, &Study::of(&sweep), &[], &Origin::default()).unwrap();
+        let page = page(&sweep, &Study::of(&sweep), &[], &[], &Origin::default()).unwrap();
         assert!(page.contains("<title>a &lt;b&gt; &amp; c · plateau</title>"));
         assert!(page.contains(&format!("base64,{}", STANDARD.encode(font::BOLD))), "the typeface is there, unescaped");
         assert!(!page.contains("<script") && !page.contains("http://") && !page.contains("https://"));
@@ -56,7 +63,7 @@ mod tests {
     #[test]
     fn the_page_reloads_until_every_trial_has_ended() {
         let reloads = |sweep: &Sweep| {
-            let page = page(sweep, &Study::of(sweep), &[], &Origin::default()).unwrap();
+            let page = page(sweep, &Study::of(sweep), &[], &[], &Origin::default()).unwrap();
             page.contains(r#"<meta http-equiv="refresh" content="5">"#)
         };
         let sweep = synthetic::default_sweep();
