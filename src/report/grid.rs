@@ -125,11 +125,7 @@ fn subtitle(sweep: &Sweep, study: &Study, hidden: bool) -> Vec<String> {
     vec![
         words::size(sweep, study),
         if several { "mean and min–max band of surviving seeds".into() } else { String::new() },
-        if hidden {
-            "of everything that has no place here, the best in front, the others grey".into()
-        } else {
-            String::new()
-        },
+        if hidden { "each line: the best of everything else, which is grey".into() } else { String::new() },
         "number: lowest eval loss there".into(),
         "short line on the axis: end of warm-up".into(),
         "same scale in every panel".into(),

@@ -70,13 +70,14 @@ fn cells<'a>(study: &'a Study, x: &Parameter, y: &Parameter) -> Vec<Cell<'a>> {
     cells
 }
 
-/// From the best loss to where most of the best losses lie: a bad corner does not make the rest look alike.
+/// From the best loss to where most losses lie: a bad corner does not make the rest look alike.
 fn range(study: &Study) -> (f64, f64) {
-    let mut bests: Vec<f64> = study.configs.iter().filter_map(|config| config.best).map(|best| best.mean).collect();
+    let levels = study.configs.iter().flat_map(|config| [config.best, config.last]).flatten();
+    let mut bests: Vec<f64> = levels.map(|level| level.mean).filter(|mean| mean.is_finite()).collect();
     bests.sort_by(f64::total_cmp);
     let low = bests.first().copied().unwrap_or(0.0);
     let most = bests.get(bests.len() * 3 / 4).copied().unwrap_or(low);
-    (low, low + (1.5 * (most - low)).max(LEAST_SPAN * study.delta))
+    (low, low + (1.1 * (most - low)).max(LEAST_SPAN * study.delta))
 }
 
 fn draw(sweep: &Sweep, study: &Study, map: &Map<'_>, parameters: usize) -> Scene {
@@ -103,10 +104,10 @@ fn draw(sweep: &Sweep, study: &Study, map: &Map<'_>, parameters: usize) -> Scene
             let y = top + (rows - index as f64 - 0.5) * height / rows + 4.0;
             scene.text(Text::new(left - 8.0, y, label).align(Align::Right).ink(ink::TEXT));
         }
-        let x_title = font::elide(&map.x.title(), 12.0, false, width);
+        let x_title = font::elide(&font::printable(&name(map.x), false), 12.0, false, width);
         scene.text(Text::new(left + width / 2.0, top + height + 36.0, x_title).align(Align::Middle));
     }
-    let y_title = font::elide(&map.y.title(), 12.0, false, height);
+    let y_title = font::elide(&font::printable(&name(map.y), false), 12.0, false, height);
     scene.text(Text::new(18.0, top + height / 2.0, y_title).align(Align::Middle).upright());
     let bottom = legend(&mut scene, map, lefts[0], top + height + 52.0);
     let edge = findings(sweep, study).into_iter().find(|finding| finding.id == "edge").map(|finding| finding.text);
@@ -146,8 +147,13 @@ impl Panel {
     fn draw(&self, scene: &mut Scene, map: &Map<'_>) {
         let lowest = map.cells.iter().filter_map(|cell| Some((cell.loss(self.last)?, (cell.x, cell.y))));
         let lowest = lowest.filter(|(loss, _)| loss.is_finite()).min_by(|a, b| a.0.total_cmp(&b.0)).map(|low| low.1);
+        let losses = map.cells.iter().filter_map(|cell| self.written(map, cell));
+        let widest = losses.map(|text| font::width(&text, 14.0, true)).fold(0.0, f64::max);
+        let fits = |size: &f64| size / 14.0 * widest <= self.cell.0 - 5.0 && 1.3 * size <= self.cell.1 - 2.0;
+        // One size for all cells: a larger number is no better one.
+        let size = [14.0, 13.0, 12.0, 11.0, 10.0, 9.0].into_iter().find(fits);
         for cell in &map.cells {
-            self.draw_cell(scene, map, cell);
+            self.draw_cell(scene, map, cell, size);
         }
         if let Some((x, y)) = lowest {
             let [left, top, right, bottom] = self.place(x, y);
@@ -164,7 +170,7 @@ impl Panel {
         [left + 1.0, top + 1.0, left + width - 1.0, top + height - 1.0]
     }
 
-    fn draw_cell(&self, scene: &mut Scene, map: &Map<'_>, cell: &Cell<'_>) {
+    fn draw_cell(&self, scene: &mut Scene, map: &Map<'_>, cell: &Cell<'_>, size: Option<f64>) {
         let place = self.place(cell.x, cell.y);
         let [left, top, right, bottom] = place;
         let (x, y) = (f64::midpoint(left, right), f64::midpoint(top, bottom));
@@ -183,19 +189,22 @@ impl Panel {
         let (low, high) = map.range;
         let ground = ink::ordered((loss - low) / (high - low));
         scene.rect(place, ground);
-        let above = if loss > high { "+" } else { "" };
-        let head = Text::new(x, y, words::loss(loss) + above).bold().align(Align::Middle).ink(ink::on(ground));
+        let (Some(size), Some(text)) = (size, self.written(map, cell)) else { return };
+        let head = Text::new(x, y, text).size(size).bold().align(Align::Middle).ink(ink::on(ground));
         let tail = Text::new(x, y + 17.0, self.detail(cell)).size(11.0).align(Align::Middle).ink(ink::on(ground));
         let space = right - left - 3.0;
-        let sizes = [14.0, 12.0, 10.0, 9.0].map(|size| head.clone().size(size));
-        let fits = |text: &Text| text.width() <= space && 1.3 * text.size <= bottom - top;
-        let Some(head) = sizes.into_iter().find(fits) else { return };
         if tail.width() <= space && bottom - top >= 36.0 && !tail.content.is_empty() {
             scene.text(head);
             scene.text(tail);
         } else {
             scene.text(Text { y: y + 0.36 * head.size, ..head });
         }
+    }
+
+    /// The loss of a cell, marked where its colour stands for less.
+    fn written(&self, map: &Map<'_>, cell: &Cell<'_>) -> Option<String> {
+        let loss = cell.loss(self.last).filter(|loss| loss.is_finite())?;
+        Some(words::loss(loss) + if loss > map.range.1 { "+" } else { "" })
     }
 
     /// Deviation or rise, and survivors if not all.
@@ -225,7 +234,7 @@ fn legend(scene: &mut Scene, map: &Map<'_>, left: f64, top: f64) -> f64 {
         scene.rect([x, top, x + piece + 0.3, top + 9.0], ink);
     }
     let (low, high) = map.range;
-    let (ticks, digits) = axis::ticks(low, high, 3);
+    let (ticks, digits) = axis::ticks(low, high, 4);
     for value in ticks {
         let x = left + (value - low) / (high - low) * WIDE;
         scene.line(&[(x, top + 9.0), (x, top + 13.0)], 1.0, ink::AXIS);

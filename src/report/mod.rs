@@ -6,6 +6,7 @@
 mod axis;
 mod columns;
 mod curves;
+mod explore;
 mod font;
 mod frame;
 mod gradients;
@@ -40,6 +41,8 @@ pub enum ReportError {
     Draw(&'static str, String),
     #[error("cannot write the page: {0}")]
     Page(#[from] minijinja::Error),
+    #[error("cannot write the data of the page: {0}")]
+    Data(#[from] serde_json::Error),
 }
 
 /// The files of `report/`.

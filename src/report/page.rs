@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use minijinja::{Environment, context};
 
+use super::explore::{self, Data};
 use super::scene::Scene;
 use super::{Origin, ReportError, font, summary, words};
 use crate::analysis::findings::{findings, next};
@@ -26,7 +27,12 @@ pub fn page(
     let rows = study.configs.iter().enumerate().map(|(index, config)| summary::row(index, sweep, study, config));
     let next = next(sweep, study);
     let open = sweep.runs.iter().any(|run| matches!(run.status, Status::Pending | Status::Running));
-    let figures = figures.iter().map(|(scene, svg)| context! { title => scene.title.as_str(), svg => svg.as_str() });
+    let figures = figures.iter().map(|(scene, svg)| {
+        context! { name => scene.name, short => short(scene.name), title => scene.title.as_str(), svg => svg.as_str() }
+    });
+    let trials = sweep.runs.iter().zip(&study.judgements).map(|(run, judgement)| {
+        context! { id => run.trial.id.as_str(), name => explore::name(run), label => judgement.label() }
+    });
     let page = environment.get_template("page.html")?.render(context! {
         name => sweep.name.as_str(),
         regular => STANDARD.encode(font::REGULAR),
@@ -40,9 +46,24 @@ pub fn page(
         rows => rows.collect::<Vec<_>>(),
         has_best => study.best().is_some(),
         refresh => open.then_some(REFRESH),
+        css => include_str!("page.css"),
+        script => include_str!("page.js"),
+        data => Data::of(sweep, study, origin).json()?,
+        trials => trials.collect::<Vec<_>>(),
         footer => words::footer(sweep, study, origin).join(" · "),
     })?;
     Ok(page)
+}
+
+/// What the page's list of contents calls a figure.
+fn short(name: &str) -> &str {
+    match name {
+        "grid" => "whole grid",
+        "heatmap" => "heat maps",
+        "slices" => "one parameter at a time",
+        "gradients" => "gradient norm",
+        other => other,
+    }
 }
 
 #[cfg(test)]
@@ -57,7 +78,9 @@ mod tests {
         let page = page(&sweep, &Study::of(&sweep), &[], &[], &Origin::default()).unwrap();
         assert!(page.contains("<title>a &lt;b&gt; &amp; c · plateau</title>"));
         assert!(page.contains(&format!("base64,{}", STANDARD.encode(font::BOLD))), "the typeface is there, unescaped");
-        assert!(!page.contains("<script") && !page.contains("http://") && !page.contains("https://"));
+        let foreign = page.replace("http://www.w3.org/2000/svg", "");
+        assert!(!foreign.contains("<script>alert") && !foreign.contains("http://") && !foreign.contains("https://"));
+        assert_eq!((page.matches("<script").count(), page.matches("</script").count()), (2, 2));
     }
 
     #[test]

@@ -18,6 +18,13 @@ impl Ink {
         Self { rgb: [(hex >> 16) as u8, (hex >> 8) as u8, hex as u8], alpha: 1.0 }
     }
 
+    /// The opaque colour that this one gives on paper.
+    #[must_use]
+    pub fn on_paper(self) -> Self {
+        let mix = |c: u8| (255.0 + (f64::from(c) - 255.0) * self.alpha).round() as u8;
+        Self { rgb: self.rgb.map(mix), alpha: 1.0 }
+    }
+
     #[must_use]
     pub const fn alpha(self, alpha: f64) -> Self {
         Self { alpha, ..self }

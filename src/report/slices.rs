@@ -14,8 +14,6 @@ const LEFT: f64 = 66.0;
 const GAP: f64 = 40.0;
 const STRIP: f64 = 24.0;
 const HEIGHT: f64 = 190.0;
-/// Values that stand closer than this, px, are drawn at even distances.
-const CLOSE: f64 = 30.0;
 
 /// The configurations over one parameter.
 struct Slice<'a> {
@@ -114,7 +112,15 @@ fn range(study: &Study) -> ((f64, f64), usize) {
 }
 
 fn wanted(slice: &Slice<'_>) -> f64 {
-    (46.0 * slice.columns.len() as f64).clamp(110.0, WIDTH - LEFT - MARGIN)
+    let (labels, _) = slice.parameter.labels(110.0);
+    let even = slice.parameter.spacing == Spacing::Even;
+    // Unequal distances need more room.
+    let each = if even { widest(&labels) + 14.0 } else { 62.0 };
+    (each.max(46.0) * slice.columns.len() as f64).clamp(110.0, WIDTH - LEFT - MARGIN)
+}
+
+fn widest(labels: &[String]) -> f64 {
+    labels.iter().map(|label| font::width(label, 12.0, false)).fold(0.0, f64::max)
 }
 
 fn wanted_within(slice: &Slice<'_>, stretch: f64) -> f64 {
@@ -145,7 +151,10 @@ fn draw(scene: &mut Scene, study: &Study, slice: &Slice<'_>, frame: &Frame, firs
     let inset = (width / n as f64 / 2.0).min(34.0);
     let mut shares = slice.parameter.shares();
     let closest = shares.windows(2).map(|pair| pair[1] - pair[0]).fold(1.0, f64::min);
-    let even = slice.parameter.spacing != Spacing::Even && closest * (width - 2.0 * inset) < CLOSE;
+    let (labels, note) = slice.parameter.labels(width / n as f64 - 4.0);
+    // Values that stand too close for their names are drawn at even distances.
+    let close = closest * (width - 2.0 * inset) < widest(&labels) + 4.0;
+    let even = slice.parameter.spacing != Spacing::Even && close;
     if even || slice.parameter.spacing == Spacing::Even {
         shares = (0..n).map(|i| (i as f64 + 0.5) / n as f64).collect();
     }
@@ -167,7 +176,6 @@ fn draw(scene: &mut Scene, study: &Study, slice: &Slice<'_>, frame: &Frame, firs
     }
     best_line(scene, study, slice, &places, frame);
     scene.line(&[(frame.left, frame.bottom), (frame.right, frame.bottom)], 1.0, ink::AXIS);
-    let (labels, note) = slice.parameter.labels(width / n as f64 - 4.0);
     row_of(scene, &labels, &places, frame.bottom + 18.0, ink::TEXT);
     let title = slice.parameter.title().replace(" (log)", if even { "" } else { " (log)" });
     let title = font::elide(&title, 12.0, false, width + GAP - 8.0);
@@ -219,7 +227,7 @@ fn row_of(scene: &mut Scene, texts: &[String], places: &[f64], y: f64, ink: supe
 /// Every configuration at one value, moved sideways a little so that equals can be told apart.
 fn dots(scene: &mut Scene, column: &Column<'_>, x: f64, reach: f64, frame: &Frame) {
     let alpha = (8.0 / column.survivors.len().max(1) as f64).clamp(0.14, 0.4);
-    for (index, best) in column.survivors.iter().filter_map(|config| config.best).enumerate() {
+    for (index, best) in column.survivors.iter().filter_map(|config| config.best).enumerate().skip(1) {
         // The golden ratio spreads any number of points.
         let aside = ((index as f64 * 0.618_034).fract() - 0.5) * 2.0 * reach;
         let y = frame.y.at(best.mean);
@@ -245,7 +253,7 @@ fn best_line(scene: &mut Scene, study: &Study, slice: &Slice<'_>, places: &[f64]
         let points: Vec<(f64, f64)> = places.iter().zip(&levels).map(at).collect();
         scene.line(&points, 1.8, ink::TRAIN);
     }
-    let mut free = f64::NEG_INFINITY;
+    let gap = places.windows(2).map(|pair| pair[1] - pair[0]).fold(f64::INFINITY, f64::min);
     for (index, (&x, level)) in places.iter().zip(&levels).enumerate() {
         let Some(level) = level.filter(|level| inside(level.mean)) else { continue };
         let (ink, text_ink) =
@@ -261,12 +269,9 @@ fn best_line(scene: &mut Scene, study: &Study, slice: &Slice<'_>, places: &[f64]
         scene.disc((x, y), 4.6, ink);
         let text = Text::new(x, (lowest.max(y + 6.0) + 14.0).min(frame.bottom - 3.0), words::loss(level.mean));
         let text = text.bold().align(Align::Middle).ink(text_ink);
-        let [left, _, right, _] = text.bounds();
-        // With many values only the best of all is written.
-        let few = slice.columns.len() <= 6 || Some(index) == overall;
-        if few && left > free && right < WIDTH {
+        // Where numbers would touch, only that of the best is written.
+        if text.width() + 7.0 < gap || Some(index) == overall {
             scene.plate(text);
-            free = right + 6.0;
         }
     }
 }

@@ -19,6 +19,7 @@ fn origin() -> Origin {
         hosts: vec!["a-machine".into()],
         ended: Some(1_795_385_700_000),
         wall: 725_000,
+        logs: std::collections::BTreeMap::new(),
     }
 }
 

@@ -43,7 +43,9 @@ pub fn timeline(sweep: &Sweep, study: &Study) -> Result<Scene, String> {
         study.configs.iter().filter(|config| config.best.is_some() && config.judgement.onset().is_some()).collect();
     let right = if dots.len() >= LEAST_DOTS { 690.0 } else { RIGHT };
     let bottom = table(&mut scene, sweep, study, &rows, top, right);
-    let mut notes = vec![note(), words::delta(study)];
+    let lost = rows.iter().any(|row| row.config.best.is_some() && !row.config.complete());
+    let lost = if lost { "*: without the seeds that were lost or have not ended" } else { "" };
+    let mut notes = vec![note(), words::delta(study), lost.to_owned()];
     if dots.len() >= LEAST_DOTS {
         let least = top + 280.0;
         notes.extend(cloud(
@@ -209,8 +211,8 @@ fn bar(scene: &mut Scene, row: &Row<'_>, scale: Scale, y: f64) {
         let onset = row.onset.unwrap_or(row.end).min(row.end);
         let rises = row.rises.unwrap_or(row.end).clamp(onset, row.end.max(onset));
         piece(scene, 0, onset, ink::FALLING);
-        piece(scene, onset, rises, ink::PLATEAU.alpha(0.7));
-        piece(scene, rises, row.end, ink::RISING.alpha(0.75));
+        piece(scene, onset, rises, ink::PLATEAU.alpha(0.7).on_paper());
+        piece(scene, rises, row.end, ink::RISING.alpha(0.75).on_paper());
         scene.hatch([x(0), top, x(row.warmup.min(row.end)), bottom], ink::PAPER);
     }
     if let Some(step) = row.cross {
@@ -253,7 +255,7 @@ fn cloud(scene: &mut Scene, study: &Study, dots: &[&Config], lead: Option<&Param
     let high = levels.last().copied().unwrap_or(low).min(low + 3.0 * (most - low).max(study.delta));
     let margin = 0.07 * (high - low).max(study.delta);
     let range = (low - margin, high + margin);
-    let plot = top + 36.0;
+    let plot = top + 32.0;
     let frame = super::frame::Frame::new([left, plot, right, bottom], study.steps.max(1), range);
     if let Some(lead) = lead {
         key(scene, lead, left, top, right);
@@ -263,7 +265,7 @@ fn cloud(scene: &mut Scene, study: &Study, dots: &[&Config], lead: Option<&Param
     scene.text(Text::new(f64::midpoint(left, right), bottom + 34.0, "plateau onset (step)").align(Align::Middle));
     let title = Text::new(left - 46.0, f64::midpoint(plot, bottom), "plateau level (best eval loss)");
     scene.text(title.align(Align::Middle).upright());
-    scene.text(Text::new(right, top + 29.0, "lower left is better").align(Align::Right).size(11.0));
+    scene.plate(Text::new(right - 2.0, bottom - 6.0, "lower left is better").align(Align::Right).size(11.0));
     let at = |config: &Config| Some((config.judgement.onset()? as f64, config.best?.mean));
     let points: Vec<(f64, f64)> = dots.iter().filter_map(|config| at(config)).collect();
     let mut front: Vec<(f64, f64)> = Vec::new();
@@ -321,23 +323,26 @@ fn colour(parameter: &Parameter, index: usize) -> Ink {
     }
 }
 
-/// The values of the first parameter beside their colours, as many as one line holds.
+/// The values of the first parameter beside their colours, on two lines; of too many, the ends of the scale.
 fn key(scene: &mut Scene, lead: &Parameter, left: f64, top: f64, right: f64) {
     let (labels, _) = lead.labels(80.0);
-    let name = Text::new(left, top, font::elide(&font::printable(words::axis(&lead.key), false), SIZE, false, 90.0));
-    let mut x = left + name.width() + 10.0;
+    let title = font::elide(&font::printable(words::axis(&lead.key), false), SIZE, false, 90.0);
+    let name = Text::new(left, top, title);
+    let start = left + name.width() + 10.0;
     scene.text(name);
-    let width = |label: &String| font::width(label, SIZE, false) + 24.0;
+    let width = |label: &String| font::width(label, SIZE, false) + 22.0;
     let all: f64 = labels.iter().map(width).sum();
-    // Where not all fit, the ends of the scale do.
-    let roomy = all <= right - x;
-    let shown = |index: usize| roomy || index == 0 || index + 1 == labels.len();
-    for (index, label) in labels.iter().enumerate().filter(|(index, _)| shown(*index)) {
-        if x + width(label) > right + 8.0 {
-            break;
+    let roomy = all <= 1.6 * (right - start);
+    let (mut x, mut y) = (start, top);
+    for (index, label) in labels.iter().enumerate() {
+        if !roomy && index > 0 && index + 1 < labels.len() {
+            continue;
         }
-        scene.disc((x + 4.0, top - 4.0), 4.0, colour(lead, index));
-        scene.text(Text::new(x + 11.0, top, label).ink(ink::TEXT));
+        if x + width(label) > right + 10.0 {
+            (x, y) = (start, y + 17.0);
+        }
+        scene.disc((x + 4.0, y - 4.0), 4.0, colour(lead, index));
+        scene.text(Text::new(x + 11.0, y, label).ink(ink::TEXT));
         x += width(label);
     }
 }
