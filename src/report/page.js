@@ -26,7 +26,8 @@
     const rough = (high - low) / count, power = 10 ** Math.floor(Math.log10(rough));
     const step = [1, 2, 5, 10].map(m => m * power).find(step => step >= rough * .999) || 10 * power;
     const found = [];
-    for (let i = Math.ceil(low / step - 1e-6); i <= high / step + 1e-6; i++) found.push(i * step);
+    // Beyond 2^53 adding one changes nothing.
+    for (let i = Math.ceil(low / step - 1e-6); i <= high / step + 1e-6 && found.length < 50; i++) found.push(i * step);
     return found;
   };
   const scales = (box, xs, low, high, log) => {
@@ -34,14 +35,17 @@
     const [a, b] = [f(low), f(high)], span = b - a || 1;
     return { x: v => box[0] + v / (xs || 1) * (box[2] - box[0]), y: v => box[3] - (f(v) - a) / span * (box[3] - box[1]), low, high, log };
   };
+  // A curve is cut at its true crossing of the upper edge, and broken where it has no value.
   const path = (curve, scale, box) => {
-    let d = '', pen = false;
+    let d = '', pen = false, before = null;
+    const to = (x, y) => { d += (pen ? 'L' : 'M') + x.toFixed(1) + ' ' + y.toFixed(1); pen = true; };
     for (let i = 0; i < curve[0].length; i++) {
       const v = curve[1][i];
-      if (v === null || scale.log && v <= 0) { pen = false; continue; }
-      const y = Math.max(box[1], Math.min(box[3], scale.y(v)));
-      d += (pen ? 'L' : 'M') + scale.x(curve[0][i]).toFixed(1) + ' ' + y.toFixed(1);
-      pen = true;
+      if (v === null || scale.log && v <= 0) { pen = false; before = null; continue; }
+      const x = scale.x(curve[0][i]), y = scale.y(v), out = y < box[1];
+      if (before && out !== before[1] < box[1]) to(before[0] + (x - before[0]) * (box[1] - before[1]) / (y - before[1]), box[1]);
+      if (out) pen = false; else to(x, Math.min(y, box[3]));
+      before = [x, y];
     }
     return d;
   };
@@ -65,7 +69,7 @@
   };
 
   // The chart of all trials.
-  const box = [58, 12, 990, 288];
+  const box = [58, 12, 976, 288];
   let scale, curves = [], layer, front;
   const drawChart = () => {
     const chart = $('chart'), what = $('what').value, log = $('log').checked;
@@ -145,7 +149,7 @@
     data.configs.forEach((config, i) => {
       const ink = i < 15 && !config.failed ? VIRIDIS[Math.floor(i / 15 * VIRIDIS.length)] : null;
       const line = svg('path', { d: lines[i], class: config.failed ? 'failed' : '' });
-      if (ink) { line.style.stroke = ink; line.style.opacity = .9; line.style.strokeWidth = 1.6; }
+      if (ink) { line.style.stroke = `color-mix(in oklab, ${ink} 72%, var(--text))`; line.style.opacity = .9; line.style.strokeWidth = 1.6; }
       all.prepend(line);
     });
     over = svg('g', { class: 'front' });
@@ -159,7 +163,7 @@
         node.append(svg('text', { class: 'tick', x: x(k) + (k + 1 === columns.length ? -7 : 7), y: taken + 4, 'text-anchor': k + 1 === columns.length ? 'end' : 'start' }, text));
       });
     });
-    node.append(svg('text', { x: left - 10, y: bottom + 22, 'text-anchor': 'end' }, 'none'), svg('text', { x: left, y: 296 }, 'dark: the best, the first fifteen in colour; the lowest line: no such value, or failed'));
+    node.append(svg('text', { x: left - 10, y: bottom + 22, 'text-anchor': 'end' }, 'none'), svg('text', { x: left, y: 296 }, 'in colour: the first fifteen, violet the best; the lowest line: no plateau, or failed'));
   };
   const drawLifted = lifted => {
     if (!over) return;

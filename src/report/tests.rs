@@ -375,3 +375,86 @@ fn pictures() {
         }
     }
 }
+
+/// Chromium, where it is installed.
+fn browser() -> Option<std::path::PathBuf> {
+    let folders: Vec<_> = std::env::split_paths(&std::env::var_os("PATH")?).collect();
+    let names = ["chromium", "chromium-browser", "google-chrome"];
+    names.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name))).find(|path| path.is_file())
+}
+
+/// What `script` leaves in `said` on the page of `sweep`, in a real browser.
+fn in_browser(browser: &std::path::Path, sweep: &Sweep, script: &str) -> String {
+    let report = draw(sweep, &origin()).unwrap();
+    let page = report.files.iter().find(|file| file.0 == "index.html").unwrap();
+    let watch = "<script>window.wrong = []; addEventListener('error', e => wrong.push(e.message));</script></head>";
+    let asked = format!(
+        "<script>const said = []; {script}; document.body.dataset.said = JSON.stringify([...said, ...wrong]);</script></body>"
+    );
+    let page = String::from_utf8(page.1.clone()).unwrap();
+    let page = page.replacen("</head>", watch, 1).replacen("</body>", &asked, 1);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("index.html");
+    std::fs::write(&path, page).unwrap();
+    let profile = format!("--user-data-dir={}", folder.path().join("profile").display());
+    let options = ["--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", &profile];
+    let output = std::process::Command::new(browser).args(options).arg(&path).output().unwrap();
+    let dom = String::from_utf8_lossy(&output.stdout);
+    let said = dom.split("data-said=\"").nth(1).and_then(|rest| rest.split('"').next());
+    said.expect("the script ran").replace("&quot;", "'")
+}
+
+#[test]
+fn the_page_sorts_filters_shows_and_pins_in_a_browser() {
+    let Some(browser) = browser() else {
+        return eprintln!("skipped: no chromium in PATH");
+    };
+    let script = r"
+        const rows = () => [...document.querySelectorAll('#configs tbody tr')].filter(row => !row.hidden);
+        const cell = (row, i) => row.cells[i].textContent;
+        said.push(rows().length);
+        const heads = document.querySelectorAll('#configs th button');
+        heads[1].click(); said.push(cell(rows()[0], 1)); heads[1].click(); said.push(cell(rows()[0], 1));
+        const filter = document.getElementById('filter');
+        filter.value = '3e-5 cosine'; filter.dispatchEvent(new Event('input'));
+        said.push(rows().length, document.querySelectorAll('.all path:not(.off)').length > 2);
+        const names = () => [...document.querySelectorAll('#chart .front .name')].length;
+        rows()[0].dispatchEvent(new MouseEvent('mouseenter')); said.push(names());
+        rows()[0].dispatchEvent(new MouseEvent('mouseleave')); said.push(names());
+        rows()[0].dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter' })); said.push(names());
+        rows()[1].click(); said.push(names());
+        dispatchEvent(new KeyboardEvent('keydown', { key: 'Escape' })); said.push(names());
+        const details = document.querySelector('details'); details.open = true;
+        details.dispatchEvent(new Event('toggle'));
+        said.push(details.querySelectorAll('svg').length, details.querySelectorAll('dt').length > 20);
+        said.push(performance.getEntriesByType('resource').filter(r => !r.name.startsWith('data:')).length)";
+    let said = in_browser(&browser, &synthetic::default_sweep(), script);
+    assert_eq!(said, "[16,'1e-5','3e-4',2,true,1,0,1,2,0,3,true,0]");
+}
+
+#[test]
+fn the_page_of_every_sweep_runs_without_an_error() {
+    let Some(browser) = browser() else {
+        return eprintln!("skipped: no chromium in PATH");
+    };
+    for (name, sweep) in
+        sweeps().into_iter().filter(|sweep| ["failed", "under_way", "one", "hostile", "nothing"].contains(&sweep.0))
+    {
+        let script = "document.querySelectorAll('details').forEach(d => { d.open = true; d.dispatchEvent(new Event('toggle')) })";
+        assert_eq!(in_browser(&browser, &sweep, script), "[]", "{name}");
+    }
+}
+
+/// 150 trials of 400 steps.
+#[test]
+fn a_page_is_small() {
+    let axes = [
+        axis("lr", &["1e-5", "2e-5", "3e-5", "5e-5", "1e-4"]),
+        axis("warmup", &["0", "0.06", "0.1", "0.2", "0.3"]),
+        axis("scheduler", &["linear", "cosine"]),
+        axis("seed", &["1", "2", "3"]),
+    ];
+    let report = draw(&synthetic::sweep("s", &axes, 400), &origin()).unwrap();
+    let page = report.files.iter().find(|file| file.0 == "index.html").unwrap();
+    assert!(page.1.len() < 3_000_000, "{} bytes", page.1.len());
+}
