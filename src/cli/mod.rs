@@ -1,5 +1,7 @@
 //! The command line: one file a subcommand, and the one place where errors become messages and exit codes.
 
+mod compare;
+mod export;
 mod failure;
 mod live;
 mod plan;
@@ -8,6 +10,7 @@ mod report;
 mod run;
 mod schedule;
 mod status;
+mod watch;
 mod words;
 
 use std::path::PathBuf;
@@ -35,6 +38,12 @@ enum Command {
     Report(report::Arguments),
     /// Show what is done, running, failed and left
     Status(status::Arguments),
+    /// Follow a run of another process until it ends
+    Watch(watch::Arguments),
+    /// Lay sweeps side by side: the same configurations, and how their losses differ
+    Compare(compare::Arguments),
+    /// Write what was measured for other programs: csv, json, tensorboard
+    Export(export::Arguments),
     /// Show the learning rate of every step, as csv or as a picture
     Schedule(schedule::Arguments),
     /// Train one attempt at one trial (started by `run`)
@@ -53,6 +62,9 @@ pub fn main() -> ExitCode {
         Command::Plan(arguments) => plan::plan(&arguments),
         Command::Report(arguments) => report::report(&arguments),
         Command::Status(arguments) => status::status(&arguments),
+        Command::Watch(arguments) => watch::watch(&arguments),
+        Command::Compare(arguments) => compare::compare(&arguments),
+        Command::Export(arguments) => export::export(&arguments),
         Command::Schedule(arguments) => schedule::schedule(&arguments),
         Command::Worker { attempt } => return ExitCode::from(crate::worker::run(&attempt)),
     };

@@ -28,19 +28,27 @@ pub(crate) fn report(arguments: &Arguments) -> Result<ExitCode, Failure> {
             arguments.sweep.sweep
         )));
     }
-    draw(&prepared)?;
+    Drawing::default().draw(&prepared)?;
     eprintln!("report: {}", prepared.dir.report().join("index.html").display());
     Ok(ExitCode::SUCCESS)
 }
 
-/// Draws the sweep as it stands on disk, and replaces the files of its report one by one.
-pub(crate) fn draw(prepared: &Prepared) -> Result<(), Failure> {
-    let sweep = run::survey(&prepared.plan, &prepared.dir)?;
-    let origin = Origin::read(&prepared.dir, &sweep)?;
-    let report = report::draw(&sweep, &origin).map_err(|error| Failure::results(error.to_string()))?;
-    let folder = prepared.dir.report();
-    for (name, bytes) in &report.files {
-        store::write_file(&folder.join(name), bytes)?;
+/// A report that is drawn again and again as trials end.
+#[derive(Debug, Default)]
+pub(crate) struct Drawing {
+    surveyor: run::Surveyor,
+}
+
+impl Drawing {
+    /// Draws the sweep as it stands on disk, and replaces the files of its report one by one.
+    pub(crate) fn draw(&mut self, prepared: &Prepared) -> Result<(), Failure> {
+        let sweep = self.surveyor.look(&prepared.plan, &prepared.dir)?;
+        let origin = Origin::read(&prepared.dir, &sweep)?;
+        let report = report::draw(&sweep, &origin).map_err(|error| Failure::results(error.to_string()))?;
+        let folder = prepared.dir.report();
+        for (name, bytes) in &report.files {
+            store::write_file(&folder.join(name), bytes)?;
+        }
+        Ok(())
     }
-    Ok(())
 }

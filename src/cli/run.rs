@@ -9,8 +9,9 @@ use clap::{Args, ValueEnum};
 
 use super::live::{Watched, redraw};
 use super::prepare::{self, Prepared, SweepArguments};
+use super::report::Drawing;
 use super::words::warn;
-use super::{Failure, plan, report};
+use super::{Failure, plan};
 use crate::decide;
 use crate::event::Slot;
 use crate::exec::Local;
@@ -68,7 +69,7 @@ pub(crate) struct MachineArguments {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Progress {
+pub(crate) enum Progress {
     Auto,
     Bar,
     Lines,
@@ -85,7 +86,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     warn(&prepared.plan.warnings);
     let summary = train_missing(&prepared, arguments)?;
     tell_failures(&summary);
-    report::draw(&prepared)?;
+    Drawing::default().draw(&prepared)?;
     if !arguments.quiet {
         tell(&summary, &prepared);
     }
@@ -113,7 +114,8 @@ fn train_missing(prepared: &Prepared, arguments: &Arguments) -> Result<RunSummar
     };
     let engine = Local::this_program().map_err(|error| Failure::input(format!("cannot find this program: {error}")))?;
     let shown: Vec<Trial> = prepared.plan.trials.iter().filter(|trial| only.contains(&trial.id)).cloned().collect();
-    let mut terminal = Terminal::new(mode(arguments), arguments.verbose, &prepared.plan.name, &shown);
+    let mode = if arguments.quiet { Mode::None } else { arguments.progress.into() };
+    let mut terminal = Terminal::new(mode, arguments.verbose, &prepared.plan.name, &shown);
     if !arguments.fresh {
         terminal.recall(&store::read_journal(&prepared.dir.journal())?.records);
     }
@@ -121,21 +123,23 @@ fn train_missing(prepared: &Prepared, arguments: &Arguments) -> Result<RunSummar
     let summary = thread::scope(|scope| {
         let (changed, changes) = channel();
         // What cannot be drawn is told by the last drawing.
-        scope.spawn(move || redraw(&changes, || drop(report::draw(prepared))));
+        let mut drawing = Drawing::default();
+        scope.spawn(move || redraw(&changes, || drop(drawing.draw(prepared))));
         run::sweep(&order, engine, &mut Watched { terminal: &mut terminal, changed })
     })?;
     terminal.close();
     Ok(summary)
 }
 
-fn mode(arguments: &Arguments) -> Mode {
-    match arguments.progress {
-        _ if arguments.quiet => Mode::None,
-        Progress::Auto => Mode::Auto,
-        Progress::Bar => Mode::Bar,
-        Progress::Lines => Mode::Lines,
-        Progress::Json => Mode::Json,
-        Progress::None => Mode::None,
+impl From<Progress> for Mode {
+    fn from(progress: Progress) -> Self {
+        match progress {
+            Progress::Auto => Self::Auto,
+            Progress::Bar => Self::Bar,
+            Progress::Lines => Self::Lines,
+            Progress::Json => Self::Json,
+            Progress::None => Self::None,
+        }
     }
 }
 

@@ -131,7 +131,7 @@ fn verdicts(run: &Run, judgement: Judgement) -> Vec<String> {
 }
 
 /// A configuration as dotted keys and values.
-fn flatten(run: &Run) -> BTreeMap<String, String> {
+pub fn flatten(run: &Run) -> BTreeMap<String, String> {
     fn add(into: &mut BTreeMap<String, String>, key: &str, value: &Value) {
         match value {
             Value::Object(fields) => {

@@ -5,6 +5,7 @@
 
 mod axis;
 mod columns;
+pub mod compare;
 mod curves;
 mod explore;
 mod font;
@@ -22,6 +23,7 @@ mod scene;
 mod schedule;
 mod slices;
 mod summary;
+pub mod tensorboard;
 pub mod terminal;
 mod timeline;
 mod words;

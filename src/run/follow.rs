@@ -8,16 +8,21 @@ use crate::trial::{EvalRow, MetricRow, Trial};
 /// Losses kept for a sparkline.
 const RECENT: usize = 64;
 
-/// A worker that was started and has not been settled.
-pub(super) struct Watched {
-    pub(super) worker: Worker,
+/// How far a running trial is.
+pub(super) struct Position {
     pub(super) progress: Progress,
     metrics: Follower<MetricRow>,
     evals: Follower<EvalRow>,
 }
 
-impl Watched {
-    pub(super) fn new(worker: Worker, trial: &Trial, slot: Slot, folder: &TrialDir) -> Self {
+/// A worker that was started and has not been settled.
+pub(super) struct Watched {
+    pub(super) worker: Worker,
+    pub(super) position: Position,
+}
+
+impl Position {
+    pub(super) fn new(trial: &Trial, slot: Slot, folder: &TrialDir) -> Self {
         let progress = Progress {
             trial: trial.id.clone(),
             slot,
@@ -27,7 +32,7 @@ impl Watched {
             eval_loss: None,
             best_eval_loss: None,
         };
-        Self { worker, progress, metrics: Follower::new(folder.metrics()), evals: Follower::new(folder.evals()) }
+        Self { progress, metrics: Follower::new(folder.metrics()), evals: Follower::new(folder.evals()) }
     }
 
     /// Takes in what the worker has written since the last look.

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use super::follow::Watched;
+use super::follow::{Position, Watched};
 use super::machine::git_commit;
 use super::open::{damage_warnings, reconcile};
 use super::table::Table;
@@ -151,7 +151,7 @@ impl<'a, E: Executor> Parent<'a, E> {
         let start = Start { worker: worker.clone(), folder: path, log: claimed.open_log()?, slot };
         match self.engine.launch(start) {
             Ok(pid) => {
-                self.watched.push(Watched::new(worker, trial, slot, &folder));
+                self.watched.push(Watched { worker, position: Position::new(trial, slot, &folder) });
                 self.record(Event::AttemptStarted { trial: id.clone(), attempt, pid })?;
             }
             Err(error) => {
@@ -250,8 +250,8 @@ impl<'a, E: Executor> Parent<'a, E> {
     }
 
     fn look(&mut self) {
-        self.watched.iter_mut().for_each(Watched::look);
-        let progress: Vec<_> = self.watched.iter().map(|watched| watched.progress.clone()).collect();
+        self.watched.iter_mut().for_each(|watched| watched.position.look());
+        let progress: Vec<_> = self.watched.iter().map(|watched| watched.position.progress.clone()).collect();
         self.reporter.progress(&progress);
     }
 
