@@ -132,9 +132,10 @@ fn event_files(sweep: &Sweep, folder: &Path) -> Result<(), Failure> {
 /// The values of a run, in characters that every file system takes, and its id.
 fn folder_name(run: &Run) -> String {
     const MOST: usize = 120;
-    let values: Vec<String> = run.trial.values.iter().map(|(key, value)| format!("{key}={}", value.text)).collect();
-    let plain = |c: char| if c.is_ascii_alphanumeric() || "=.-+".contains(c) { c } else { '_' };
-    let name: String = values.join(",").chars().map(|c| if c == ',' { ',' } else { plain(c) }).take(MOST).collect();
+    let plain = |c: char| if c.is_ascii_alphanumeric() || ".-+".contains(c) { c } else { '_' };
+    let value = |text: &str| text.chars().map(plain).collect::<String>();
+    let values: Vec<String> = run.trial.values.iter().map(|(key, of)| format!("{key}={}", value(&of.text))).collect();
+    let name: String = values.join(",").chars().take(MOST).collect();
     if name.is_empty() { run.trial.id.to_string() } else { format!("{name},{}", run.trial.id) }
 }
 
