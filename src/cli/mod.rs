@@ -1,6 +1,8 @@
 //! The command line: one file a subcommand, and the one place where errors become messages and exit codes.
 
 mod augment;
+mod compare;
+mod export;
 mod failure;
 mod live;
 mod lr_find;
@@ -11,6 +13,7 @@ mod report;
 mod run;
 mod schedule;
 mod status;
+mod watch;
 mod words;
 
 use std::path::PathBuf;
@@ -38,6 +41,12 @@ enum Command {
     Report(report::Arguments),
     /// Show what is done, running, failed and left
     Status(status::Arguments),
+    /// Follow a run of another process until it ends
+    Watch(watch::Arguments),
+    /// Lay sweeps side by side: the same configurations, and how their losses differ
+    Compare(compare::Arguments),
+    /// Write what was measured for other programs: csv, json, tensorboard
+    Export(export::Arguments),
     /// Show the learning rate of every step, as csv or as a picture
     Schedule(schedule::Arguments),
     /// Show texts before and after an augmentation
@@ -60,6 +69,9 @@ pub fn main() -> ExitCode {
         Command::Plan(arguments) => plan::plan(&arguments),
         Command::Report(arguments) => report::report(&arguments),
         Command::Status(arguments) => status::status(&arguments),
+        Command::Watch(arguments) => watch::watch(&arguments),
+        Command::Compare(arguments) => compare::compare(&arguments),
+        Command::Export(arguments) => export::export(&arguments),
         Command::Schedule(arguments) => schedule::schedule(&arguments),
         Command::Augment(arguments) => augment::augment(&arguments),
         Command::LrFind(arguments) => lr_find::lr_find(&arguments),

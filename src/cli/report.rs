@@ -28,19 +28,27 @@ pub(crate) fn report(arguments: &Arguments) -> Result<ExitCode, Failure> {
             arguments.sweep.sweep
         )));
     }
-    draw(&plan, &dir)?;
+    Drawing::default().draw(&plan, &dir)?;
     say(&format!("report: {}", dir.report().join("index.html").display()));
     Ok(ExitCode::SUCCESS)
 }
 
-/// Draws the sweep as it stands on disk, and replaces the files of its report one by one.
-pub(crate) fn draw(plan: &Plan, dir: &RunDir) -> Result<(), Failure> {
-    let sweep = run::survey(plan, dir)?;
-    let origin = Origin::read(dir, &sweep)?;
-    let report = report::draw(&sweep, &origin).map_err(|error| Failure::results(error.to_string()))?;
-    let folder = dir.report();
-    for (name, bytes) in &report.files {
-        store::write_file(&folder.join(name), bytes)?;
+/// A report that is drawn again and again as trials end.
+#[derive(Debug, Default)]
+pub(crate) struct Drawing {
+    surveyor: run::Surveyor,
+}
+
+impl Drawing {
+    /// Draws the sweep as it stands on disk, and replaces the files of its report one by one.
+    pub(crate) fn draw(&mut self, plan: &Plan, dir: &RunDir) -> Result<(), Failure> {
+        let sweep = self.surveyor.look(plan, dir)?;
+        let origin = Origin::read(dir, &sweep)?;
+        let report = report::draw(&sweep, &origin).map_err(|error| Failure::results(error.to_string()))?;
+        let folder = dir.report();
+        for (name, bytes) in &report.files {
+            store::write_file(&folder.join(name), bytes)?;
+        }
+        Ok(())
     }
-    Ok(())
 }

@@ -12,8 +12,9 @@ use super::live::{Watched, redraw};
 use super::origin::Origin;
 use super::plan::{Again, Outlook};
 use super::prepare::{self, Prepared, SweepArguments};
+use super::report::Drawing;
 use super::words::{bytes, say, warn};
-use super::{Failure, plan, report};
+use super::{Failure, plan};
 use crate::decide;
 use crate::event::Slot;
 use crate::exec::Local;
@@ -71,7 +72,7 @@ pub(crate) struct MachineArguments {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Progress {
+pub(crate) enum Progress {
     Auto,
     Bar,
     Lines,
@@ -94,7 +95,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     }
     let summary = train_missing(&prepared, &outlook, arguments, view)?;
     tell_failures(&summary, view);
-    report::draw(&prepared.plan, &prepared.dir)?;
+    Drawing::default().draw(&prepared.plan, &prepared.dir)?;
     if view.is_for_people {
         tell(&summary, &prepared);
     }
@@ -111,7 +112,7 @@ struct View {
 
 impl View {
     fn of(arguments: &Arguments) -> Self {
-        let mode = mode(arguments);
+        let mode = if arguments.quiet { Mode::None } else { arguments.progress.into() };
         Self { mode, is_for_people: !arguments.quiet && mode != Mode::Json }
     }
 }
@@ -165,7 +166,8 @@ fn train_missing(
     let summary = thread::scope(|scope| {
         let (changed, changes) = channel();
         // What cannot be drawn is told by the last drawing.
-        scope.spawn(move || redraw(&changes, || drop(report::draw(&prepared.plan, &prepared.dir))));
+        let mut drawing = Drawing::default();
+        scope.spawn(move || redraw(&changes, || drop(drawing.draw(&prepared.plan, &prepared.dir))));
         run::sweep(&order, engine, &mut Watched { terminal: &mut terminal, changed })
     });
     terminal.close();
@@ -184,14 +186,15 @@ fn cut_short(error: &RunError, outlook: &Outlook<'_>, dir: &RunDir) -> Failure {
     Failure::with_code(message, error.exit_code())
 }
 
-fn mode(arguments: &Arguments) -> Mode {
-    match arguments.progress {
-        _ if arguments.quiet => Mode::None,
-        Progress::Auto => Mode::Auto,
-        Progress::Bar => Mode::Bar,
-        Progress::Lines => Mode::Lines,
-        Progress::Json => Mode::Json,
-        Progress::None => Mode::None,
+impl From<Progress> for Mode {
+    fn from(progress: Progress) -> Self {
+        match progress {
+            Progress::Auto => Self::Auto,
+            Progress::Bar => Self::Bar,
+            Progress::Lines => Self::Lines,
+            Progress::Json => Self::Json,
+            Progress::None => Self::None,
+        }
     }
 }
 

@@ -4,9 +4,10 @@ mod notes;
 
 use super::axis::{self, Scale};
 use super::font;
-use super::scene::{Align, Ink, MARGIN, Scene, Text, WIDTH, ink};
+use super::frame::Frame;
+use super::scene::{Align, MARGIN, Mark, Scene, Text, WIDTH, ink};
 use super::words;
-use crate::analysis::curve::{self, Point, Spread};
+use crate::analysis::curve::{self, Point};
 use crate::analysis::findings::lead_axis;
 use crate::analysis::{Config, Judgement, Run, Study, Sweep, plateau};
 use crate::trial::{number_text, rounded_text};
@@ -40,34 +41,6 @@ impl Facet<'_> {
     fn second_line(&self, key: Option<&str>) -> bool {
         let names = |config: &Config| config.best.is_none() || !words::config(config, key).is_empty();
         self.configs.first().is_some_and(|config| names(config)) || self.configs.iter().any(|c| c.judgement.failed())
-    }
-}
-
-/// Where a panel lies and how its numbers map.
-struct Frame {
-    left: f64,
-    right: f64,
-    top: f64,
-    bottom: f64,
-    x: Scale,
-    y: Scale,
-}
-
-impl Frame {
-    fn at(&self, x: f64, y: f64) -> (f64, f64) {
-        (self.x.at(x), self.y.at(y))
-    }
-
-    fn place(&self, points: &[Point]) -> Vec<(f64, f64)> {
-        points.iter().map(|point| self.at(point.x, point.y)).collect()
-    }
-
-    /// A curve, cut where it leaves the frame; says whether it left.
-    fn curve(&self, scene: &mut Scene, points: &[(f64, f64)], width: f64, ink: Ink) -> bool {
-        for piece in axis::clip(points, (self.top, self.bottom)) {
-            scene.line(&piece, width, ink);
-        }
-        points.iter().any(|point| point.1 < self.top)
     }
 }
 
@@ -311,14 +284,7 @@ fn tints(scene: &mut Scene, common: &Common<'_>, config: &Config, frame: &Frame)
 
 /// Grid lines, both axes and their numbers, and the dashed line of chance.
 fn grid(scene: &mut Scene, common: &Common<'_>, frame: &Frame, first: bool) {
-    let (values, digits) = axis::ticks(common.y.0, common.y.1, 5);
-    for value in values {
-        let y = frame.y.at(value);
-        scene.line(&[(frame.left, y), (frame.right, y)], 1.0, ink::GRID);
-        if first {
-            scene.text(Text::new(frame.left - 6.0, y + 4.0, format!("{value:.digits$}")).align(Align::Right));
-        }
-    }
+    frame.levels(scene, common.y, 5, first);
     if first {
         let middle = f64::midpoint(frame.top, frame.bottom);
         let label = Text::new(14.0, middle, "loss (nats)").align(Align::Middle).upright();
@@ -328,17 +294,7 @@ fn grid(scene: &mut Scene, common: &Common<'_>, frame: &Frame, first: bool) {
         scene.dashes((frame.left, frame.right), frame.y.at(chance), ink::AXIS);
     }
     scene.line(&[(frame.left, frame.bottom), (frame.right, frame.bottom)], 1.0, ink::AXIS);
-    let base = frame.bottom + 10.0 + STRIP;
-    scene.line(&[(frame.left, base), (frame.right, base)], 1.0, ink::AXIS);
-    let ticks = axis::step_ticks(common.end, if frame.right - frame.left < 240.0 { 3 } else { 5 });
-    for step in ticks {
-        let x = frame.x.at(step as f64);
-        scene.line(&[(x, base), (x, base + 4.0)], 1.0, ink::AXIS);
-        let label = Text::new(x, base + 17.0, step.to_string());
-        let (label, half) = (label.clone().align(Align::Middle), label.width() / 2.0);
-        let x = x.clamp(frame.left + half - 4.0, (frame.right - half).max(frame.left));
-        scene.text(Text { x, ..label });
-    }
+    frame.steps(scene, common.end, frame.bottom + 10.0 + STRIP);
 }
 
 /// Every run of every other configuration.
@@ -384,7 +340,7 @@ fn front_curves(scene: &mut Scene, common: &Common<'_>, config: &Config, frame: 
             off_scale += usize::from(frame.curve(scene, &eval, 1.6, ink::EVAL));
         }
     } else if runs.len() > 1 {
-        band(scene, frame, &config.curve);
+        frame.band(scene, &config.curve, ink::EVAL.alpha(0.20));
     }
     // Failed runs are never averaged, not even with each other.
     let together: Vec<&[&Run]> = if config.survivors.is_empty() { runs.chunks(1).collect() } else { vec![&runs] };
@@ -394,14 +350,6 @@ fn front_curves(scene: &mut Scene, common: &Common<'_>, config: &Config, frame: 
     }
     let mean: Vec<Point> = config.curve.iter().map(|point| Point { x: point.x, y: point.mean }).collect();
     off_scale + usize::from(frame.curve(scene, &frame.place(&mean), 2.2, ink::EVAL))
-}
-
-/// Least to greatest over seeds.
-fn band(scene: &mut Scene, frame: &Frame, spread: &[Spread]) {
-    let edge = |point: &Spread, y: f64| (frame.x.at(point.x), frame.y.at(y).max(frame.top));
-    let over = spread.iter().map(|point| edge(point, point.high));
-    let under = spread.iter().rev().map(|point| edge(point, point.low));
-    scene.area(over.chain(under).collect(), ink::EVAL.alpha(0.20));
 }
 
 /// A cross on the top edge for each run that met a NaN, or ran away, at its step.
@@ -450,40 +398,29 @@ fn strip(scene: &mut Scene, common: &Common<'_>, config: &Config, frame: &Frame)
     scene.text(Text::new(frame.right - 4.0, y, text).align(Align::Right).size(11.0));
 }
 
-fn swatch(scene: &mut Scene, (x, y): (f64, f64), ink: Ink) {
-    scene.rect([x - 5.0, y - 5.0, x + 5.0, y + 5.0], ink);
-}
-
 /// What the marks that were drawn mean, and what was cut; returns the y below.
 fn key_line(scene: &mut Scene, common: &Common<'_>, y: f64, off_scale: usize) -> f64 {
-    let mut x = MARGIN;
-    let mut entry = |scene: &mut Scene, draw: fn(&mut Scene, f64, f64), text: &str| {
-        draw(scene, x + 5.0, y - 4.0);
-        let text = Text::new(x + 16.0, y, text);
-        x += text.width() + 36.0;
-        scene.text(text);
-    };
     let configs = || common.study.configs.iter();
-    if configs().any(|config| config.best.is_some()) {
-        entry(scene, |scene, x, y| scene.diamond((x, y), 4.4, ink::EVAL), "best checkpoint");
-    }
-    if configs().any(|config| config.judgement.onset().is_some()) {
-        entry(scene, |scene, x, y| swatch(scene, (x, y), ink::PLATEAU.alpha(0.25)), "plateau");
-    }
-    if configs().any(|config| config.judgement.rises().is_some()) {
-        entry(scene, |scene, x, y| swatch(scene, (x, y), ink::RISING.alpha(0.35)), "eval loss rising: overfit");
-    }
     let ends = |judgement: &Judgement| matches!(judgement, Judgement::NotFinite { .. } | Judgement::Diverged { .. });
-    if common.study.judgements.iter().any(ends) {
-        entry(scene, |scene, x, y| scene.cross((x, y), 3.6, ink::FAILED), "NaN or diverged at this step");
-    }
+    let entries = [
+        (configs().any(|config| config.best.is_some()), Mark::Diamond(ink::EVAL), "best checkpoint"),
+        (configs().any(|config| config.judgement.onset().is_some()), Mark::Swatch(ink::PLATEAU.alpha(0.25)), "plateau"),
+        (
+            configs().any(|config| config.judgement.rises().is_some()),
+            Mark::Swatch(ink::RISING.alpha(0.35)),
+            "eval loss rising: overfit",
+        ),
+        (common.study.judgements.iter().any(ends), Mark::Cross, "NaN or diverged at this step"),
+    ];
+    let entries: Vec<(Mark, &str)> =
+        entries.into_iter().filter_map(|(drawn, mark, name)| drawn.then_some((mark, name))).collect();
+    scene.legend(MARGIN, y, &entries);
     let left = match off_scale {
         0 => String::new(),
         n => format!("{} cut at the top edge", words::count(n, "curve")),
     };
     let width = plateau::EVAL_HALF_WIDTH;
-    // Nothing was drawn that wants a name.
-    let y = if x > MARGIN { y + 20.0 } else { y };
+    let y = if entries.is_empty() { y } else { y + 20.0 };
     scene.lines(
         y,
         &[

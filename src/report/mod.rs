@@ -1,21 +1,32 @@
 //! Pictures and words about a sweep: figures, summary, page, and the live view of the terminal.
 //!
-//! [`draw`] gives files as data; writing them is left to the caller. Every figure is drawn for every sweep, even for one
-//! where nothing has finished, and then says why it is empty. Equal sweeps give equal bytes.
+//! [`draw`] gives files as data; writing them is left to the caller. Ranking and curves are drawn for every sweep,
+//! also where nothing has finished; other figures where they say something, else the page says why they are missing. Equal sweeps give equal bytes.
 
 mod axis;
+mod columns;
+pub mod compare;
 mod curves;
+mod explore;
 mod font;
+mod frame;
+mod gradients;
+mod grid;
+mod heatmap;
 mod labels;
 mod origin;
 mod page;
+mod parameter;
 mod range_test;
 mod ranking;
 mod render;
 mod scene;
 mod schedule;
+mod slices;
 mod summary;
+pub mod tensorboard;
 pub mod terminal;
+mod timeline;
 mod words;
 
 pub use self::origin::Origin;
@@ -34,6 +45,8 @@ pub enum ReportError {
     Draw(&'static str, String),
     #[error("cannot write the page: {0}")]
     Page(#[from] minijinja::Error),
+    #[error("cannot write the data of the page: {0}")]
+    Data(#[from] serde_json::Error),
 }
 
 /// The files of `report/`.
@@ -47,9 +60,10 @@ pub struct Report {
 /// metadata, and at the end of page and summary.
 pub fn draw(sweep: &Sweep, origin: &Origin) -> Result<Report, ReportError> {
     let study = Study::of(sweep);
-    let figures = scenes(sweep, &study, origin).into_iter();
-    let figures = figures.map(|scene| render::svg(&scene).map(|svg| (scene, svg))).collect::<Result<Vec<_>, _>>()?;
-    let page = page::page(sweep, &study, &figures, origin)?;
+    let Figures { scenes, left_out } = Figures::of(sweep, &study, origin);
+    let draw = |scene: Scene| render::svg(&scene).map(|svg| (scene, svg));
+    let figures = scenes.into_iter().map(draw).collect::<Result<Vec<_>, _>>()?;
+    let page = page::page(sweep, &study, &figures, &left_out, origin)?;
     let mut files = vec![
         ("summary.md".to_owned(), summary::summary(sweep, &study, origin).into_bytes()),
         ("index.html".to_owned(), page.into_bytes()),
@@ -62,13 +76,30 @@ pub fn draw(sweep: &Sweep, origin: &Origin) -> Result<Report, ReportError> {
     Ok(Report { files })
 }
 
-/// Every figure, in the order of the page.
-fn scenes(sweep: &Sweep, study: &Study, origin: &Origin) -> [Scene; 2] {
-    let mut scenes = [ranking::ranking(sweep, study), curves::curves(sweep, study)];
-    for scene in &mut scenes {
-        scene.footer(&[origin.parts(), vec![words::seeds(sweep)]].concat());
+/// What is drawn of a sweep.
+struct Figures {
+    /// In the order of the page.
+    scenes: Vec<Scene>,
+    /// Figures that would say nothing, each with the reason.
+    left_out: Vec<String>,
+}
+
+impl Figures {
+    fn of(sweep: &Sweep, study: &Study, origin: &Origin) -> Self {
+        let (mut scenes, mut left_out) =
+            (vec![ranking::ranking(sweep, study), curves::curves(sweep, study)], Vec::new());
+        let others = [timeline::timeline, grid::grid, heatmap::heatmap, slices::slices, gradients::gradients];
+        for figure in others {
+            match figure(sweep, study) {
+                Ok(scene) => scenes.push(scene),
+                Err(reason) => left_out.push(reason),
+            }
+        }
+        for scene in &mut scenes {
+            scene.footer(&[origin.parts(), vec![words::seeds(sweep)]].concat());
+        }
+        Self { scenes, left_out }
     }
-    scenes
 }
 
 #[cfg(test)]

@@ -2,10 +2,13 @@
 //!
 //! Read from the journal and the trials' `config.json`, never from a clock: equal results give equal words.
 
+use std::collections::BTreeMap;
+
 use super::words;
 use crate::analysis::Sweep;
 use crate::event::{Event, Record};
-use crate::store::{MadeBy, RunDir, StoreError, read_journal};
+use crate::store::{MadeBy, RunDir, StoreError, TrialDir, read_journal};
+use crate::trial::TrialId;
 
 /// The origin of a sweep's results. Lists hold each value once, in the order of the plan.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -22,6 +25,8 @@ pub struct Origin {
     pub ended: Option<u64>,
     /// Milliseconds during which the sweep was run, all runs of it together.
     pub wall: u64,
+    /// The last lines that each trial's worker wrote, where it wrote any.
+    pub logs: BTreeMap<TrialId, Vec<String>>,
 }
 
 impl Origin {
@@ -30,8 +35,13 @@ impl Origin {
         let ids: String = sweep.runs.iter().map(|run| run.trial.id.as_str()).collect();
         let mut origin = Self { hash: blake3::hash(ids.as_bytes()).to_hex()[..12].to_owned(), ..Self::default() };
         for run in &sweep.runs {
-            if let Ok(Some(record)) = dir.trial(&run.trial.id).record() {
+            let folder = dir.trial(&run.trial.id);
+            if let Ok(Some(record)) = folder.record() {
                 origin.add(record.made_by);
+            }
+            let log = log(&folder);
+            if !log.is_empty() {
+                origin.logs.insert(run.trial.id.clone(), log);
             }
         }
         (origin.ended, origin.wall) = times(&read_journal(&dir.journal())?.records);
@@ -71,6 +81,14 @@ impl Origin {
         ];
         parts.into_iter().filter(|part| !part.is_empty()).collect()
     }
+}
+
+/// The end of what the newest attempt that said anything said.
+fn log(folder: &TrialDir) -> Vec<String> {
+    const LINES: usize = 12;
+    let attempts = (1..).map(|number| folder.attempt(number)).take_while(|attempt| attempt.path().is_dir());
+    let logs = attempts.map(|attempt| attempt.log_tail(LINES)).filter(|log| !log.is_empty());
+    logs.last().unwrap_or_default()
 }
 
 /// The first three of some values, and how many more there are.
@@ -125,7 +143,7 @@ fn date(milliseconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trial::{Device, TrialId};
+    use crate::trial::Device;
 
     #[test]
     fn dates() {

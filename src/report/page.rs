@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use minijinja::{Environment, context};
 
+use super::explore::{self, Data};
 use super::scene::Scene;
 use super::{Origin, ReportError, font, summary, words};
 use crate::analysis::findings::{findings, next};
@@ -14,13 +15,24 @@ use crate::trial::Status;
 const REFRESH: u32 = 5;
 
 /// The page around `figures` and their SVG. Until every trial has ended, browsers reload it by themselves.
-pub fn page(sweep: &Sweep, study: &Study, figures: &[(Scene, String)], origin: &Origin) -> Result<String, ReportError> {
+pub fn page(
+    sweep: &Sweep,
+    study: &Study,
+    figures: &[(Scene, String)],
+    left_out: &[String],
+    origin: &Origin,
+) -> Result<String, ReportError> {
     let mut environment = Environment::new();
     environment.add_template("page.html", include_str!("page.html"))?;
     let rows = study.configs.iter().enumerate().map(|(index, config)| summary::row(index, sweep, study, config));
     let next = next(sweep, study);
     let open = sweep.runs.iter().any(|run| matches!(run.status, Status::Pending | Status::Running));
-    let figures = figures.iter().map(|(scene, svg)| context! { title => scene.title.as_str(), svg => svg.as_str() });
+    let figures = figures.iter().map(|(scene, svg)| {
+        context! { name => scene.name, short => short(scene.name), title => scene.title.as_str(), svg => svg.as_str() }
+    });
+    let trials = sweep.runs.iter().zip(&study.judgements).map(|(run, judgement)| {
+        context! { id => run.trial.id.as_str(), name => explore::name(run), label => judgement.label() }
+    });
     let page = environment.get_template("page.html")?.render(context! {
         name => sweep.name.as_str(),
         regular => STANDARD.encode(font::REGULAR),
@@ -29,13 +41,29 @@ pub fn page(sweep: &Sweep, study: &Study, figures: &[(Scene, String)], origin: &
         next_reason => next.as_ref().map(|next| &next.reason),
         next_line => next.as_ref().map(|next| &next.line),
         figures => figures.collect::<Vec<_>>(),
+        left_out => left_out.to_vec(),
         header => summary::header(sweep),
         rows => rows.collect::<Vec<_>>(),
         has_best => study.best().is_some(),
         refresh => open.then_some(REFRESH),
+        css => include_str!("page.css"),
+        script => include_str!("page.js"),
+        data => Data::of(sweep, study, origin).json()?,
+        trials => trials.collect::<Vec<_>>(),
         footer => words::footer(sweep, study, origin).join(" · "),
     })?;
     Ok(page)
+}
+
+/// What the page's list of contents calls a figure.
+fn short(name: &str) -> &str {
+    match name {
+        "grid" => "whole grid",
+        "heatmap" => "heat maps",
+        "slices" => "one parameter at a time",
+        "gradients" => "gradient norm",
+        other => other,
+    }
 }
 
 #[cfg(test)]
@@ -47,16 +75,18 @@ mod tests {
     fn names_are_text_and_nothing_is_fetched() {
         let axes = [synthetic::axis("lr", &["1e-5"]), synthetic::axis("data.train", &["<script>alert(1)</script>"])];
         let sweep = synthetic::sweep("a <b> & c", &axes, 40);
-        let page = page(&sweep, &Study::of(&sweep), &[], &Origin::default()).unwrap();
+        let page = page(&sweep, &Study::of(&sweep), &[], &[], &Origin::default()).unwrap();
         assert!(page.contains("<title>a &lt;b&gt; &amp; c · plateau</title>"));
         assert!(page.contains(&format!("base64,{}", STANDARD.encode(font::BOLD))), "the typeface is there, unescaped");
-        assert!(!page.contains("<script") && !page.contains("http://") && !page.contains("https://"));
+        let foreign = page.replace("http://www.w3.org/2000/svg", "");
+        assert!(!foreign.contains("<script>alert") && !foreign.contains("http://") && !foreign.contains("https://"));
+        assert_eq!((page.matches("<script").count(), page.matches("</script").count()), (2, 2));
     }
 
     #[test]
     fn the_page_reloads_until_every_trial_has_ended() {
         let reloads = |sweep: &Sweep| {
-            let page = page(sweep, &Study::of(sweep), &[], &Origin::default()).unwrap();
+            let page = page(sweep, &Study::of(sweep), &[], &[], &Origin::default()).unwrap();
             page.contains(r#"<meta http-equiv="refresh" content="5">"#)
         };
         let sweep = synthetic::default_sweep();

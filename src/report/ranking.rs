@@ -1,19 +1,16 @@
 //! Figure `ranking`: six counters, then the best configurations with how sure their order is.
 
 use super::axis::{self, Scale};
+use super::columns::{Column, GAP, SIZE, columns, fit};
 use super::font;
 use super::scene::{Align, MARGIN, Scene, Text, WIDTH, ink};
 use super::words;
-use crate::analysis::{Config, Judgement, Study, Sweep, curve, rank};
+use crate::analysis::{Config, Judgement, Study, Sweep, curve};
 
 /// Rows of the table; `trials.csv` has all.
 const MOST_ROWS: usize = 14;
 const ROW: f64 = 27.0;
 const RIGHT: f64 = WIDTH - MARGIN;
-const GAP: f64 = 18.0;
-const SIZE: f64 = 12.0;
-/// A column is not made narrower than this.
-const LEAST: f64 = 34.0;
 
 /// Draws the figure, whatever there is to rank.
 pub fn ranking(sweep: &Sweep, study: &Study) -> Scene {
@@ -91,17 +88,6 @@ fn counters(scene: &mut Scene, study: &Study, top: f64) -> f64 {
         x += width + space.min(90.0);
     }
     top + 52.0
-}
-
-/// A parameter's column.
-struct Column {
-    key: String,
-    title: String,
-    cells: Vec<String>,
-    numeric: bool,
-    width: f64,
-    /// The cells are letters, explained below the table.
-    lettered: bool,
 }
 
 /// The table's columns and scales; x are px.
@@ -332,111 +318,6 @@ impl<'a> Table<'a> {
     }
 }
 
-/// A column for every axis, as wide as its widest cell.
-fn columns(sweep: &Sweep, shown: &[&Config]) -> Vec<Column> {
-    let column = |axis: &crate::trial::Axis| {
-        let value = |config: &&Config| {
-            config.value(&axis.key).map(|value| (words::cell(&axis.key, value), value.value.is_number()))
-        };
-        let found: Vec<Option<(String, bool)>> = shown.iter().map(value).collect();
-        let numeric = found.iter().flatten().all(|(_, number)| *number);
-        let cells =
-            found.into_iter().map(|cell| cell.map_or_else(|| "–".into(), |cell| font::printable(&cell.0, false)));
-        let cells: Vec<String> = cells.collect();
-        let title = font::printable(words::axis(&axis.key), false);
-        let widest = cells.iter().map(|cell| font::width(cell, SIZE, true).max(font::width(cell, SIZE, false)));
-        let widest = widest.fold(0.0, f64::max);
-        let width = widest.max(font::width(&title, SIZE, false)).ceil();
-        Column { key: axis.key.clone(), title, cells, numeric, width, lettered: false }
-    };
-    rank::axes(sweep).map(column).collect()
-}
-
-/// Makes the columns fit into `space`, and says what they do not hold: columns with one value in all rows go, then the
-/// widest shrink, and values that would look the same when cut get letters.
-fn fit(mut columns: Vec<Column>, space: f64) -> (Vec<Column>, Vec<String>) {
-    let total = |columns: &[Column]| columns.iter().map(|column| column.width + GAP).sum::<f64>();
-    let mut notes = Vec::new();
-    if total(&columns) > space && columns.first().is_some_and(|column| column.cells.len() > 1) {
-        columns.retain(|column| {
-            let same = column.cells.windows(2).all(|pair| pair[0] == pair[1]);
-            if let (true, Some(value)) = (same, column.cells.first()) {
-                notes.push(format!("in all rows: {} {value}", column.key));
-            }
-            !same
-        });
-    }
-    // Too many axes for one row: the last ones go.
-    let least = |columns: &[Column]| columns.iter().map(|column| column.width.min(LEAST) + GAP).sum::<f64>();
-    let all = columns.len();
-    while least(&columns) > space && columns.len() > 1 {
-        columns.pop();
-    }
-    if columns.len() < all {
-        notes.push(format!("{} in trials.csv", words::count(all - columns.len(), "more parameter")));
-    }
-    let natural: Vec<f64> = columns.iter().map(|column| column.width).collect();
-    shrink(&mut columns, space);
-    let lettered = columns.iter_mut().filter_map(|column| letter(column, &mut notes).then_some(())).count();
-    if lettered > 0 {
-        for (column, natural) in columns.iter_mut().zip(natural) {
-            column.width = if column.lettered { font::width(&column.title, SIZE, false).ceil() } else { natural };
-        }
-        shrink(&mut columns, space);
-    }
-    for column in columns.iter().filter(|column| !column.lettered) {
-        notes.extend(cut(column));
-    }
-    (columns, notes)
-}
-
-/// Takes width from the widest columns until all fit, or none can give more.
-fn shrink(columns: &mut [Column], space: f64) {
-    for _ in 0..columns.len() * 8 {
-        let excess = columns.iter().map(|column| column.width + GAP).sum::<f64>() - space;
-        let Some(widest) = columns.iter_mut().max_by(|a, b| a.width.total_cmp(&b.width)) else { break };
-        if excess <= 0.0 || widest.width <= LEAST {
-            break;
-        }
-        widest.width = (widest.width - excess).max(widest.width * 0.8).max(LEAST);
-    }
-}
-
-/// In full, the values of a column that are cut in its cells.
-fn cut(column: &Column) -> Vec<String> {
-    let mut notes = Vec::new();
-    for cell in &column.cells {
-        let shown = font::elide(cell, SIZE, false, column.width);
-        let note = format!("{} {shown} is {cell}", column.title);
-        if shown != *cell && !notes.contains(&note) {
-            notes.push(note);
-        }
-    }
-    notes
-}
-
-/// Gives the values of a column letters if cutting them made two of them look the same.
-fn letter(column: &mut Column, notes: &mut Vec<String>) -> bool {
-    let mut values: Vec<String> = Vec::new();
-    for cell in &column.cells {
-        if !values.contains(cell) {
-            values.push(cell.clone());
-        }
-    }
-    let mut cut: Vec<String> = values.iter().map(|value| font::elide(value, SIZE, true, column.width)).collect();
-    cut.sort();
-    column.lettered = cut.windows(2).any(|pair| pair[0] == pair[1]);
-    if column.lettered {
-        let letter = |index: usize| char::from_u32('A' as u32 + index as u32).unwrap_or('?');
-        let place = |cell: &String| values.iter().position(|value| value == cell).unwrap_or(0);
-        column.cells = column.cells.iter().map(|cell| letter(place(cell)).to_string()).collect();
-        let named =
-            values.iter().enumerate().map(|(index, value)| format!("{} {}: {value}", column.title, letter(index)));
-        notes.extend(named);
-    }
-    column.lettered
-}
-
 /// Range of the sparklines: of all the rows' curves, no higher than a little above chance and no narrower than what the
 /// eye would take for noise.
 fn losses(sweep: &Sweep, study: &Study, shown: &[&Config]) -> (f64, f64) {
@@ -446,33 +327,4 @@ fn losses(sweep: &Sweep, study: &Study, shown: &[&Config]) -> (f64, f64) {
         losses.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), loss| (low.min(loss), high.max(loss)));
     let high = study.chance.map_or(high, |chance| high.min(1.3 * chance));
     if low.is_finite() { (low, high.max(low + 10.0 * study.delta)) } else { (0.0, 1.0) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn column(width: f64, cells: &[&str]) -> Column {
-        let cells = cells.iter().map(|cell| (*cell).to_owned()).collect();
-        Column { key: "k".into(), title: "k".into(), cells, numeric: false, width, lettered: false }
-    }
-
-    #[test]
-    fn columns_are_made_to_fit() {
-        let (columns, notes) = fit(vec![column(50.0, &["a", "b"]), column(60.0, &["c", "c"])], 100.0);
-        assert_eq!((columns.len(), notes), (1, vec!["in all rows: k c".to_owned()]));
-        let (columns, notes) = fit((0..5).map(|_| column(120.0, &["a", "b"])).collect(), 300.0);
-        assert!(columns.len() == 5 && notes.is_empty());
-        assert!(columns.iter().map(|column| column.width + GAP).sum::<f64>() <= 300.0);
-        let (columns, _) = fit((0..40).map(|_| column(120.0, &["a", "b"])).collect(), 300.0);
-        assert!(columns.iter().map(|column| column.width + GAP).sum::<f64>() <= 300.0);
-    }
-
-    #[test]
-    fn values_that_would_look_the_same_get_letters() {
-        let long = ["synonym rate 0.1 then swap", "synonym rate 0.1 then deletion", "none"];
-        let (columns, notes) = fit(vec![column(190.0, &long)], 90.0);
-        assert_eq!(columns[0].cells, ["A", "B", "C"]);
-        assert_eq!(notes[1], "k B: synonym rate 0.1 then deletion");
-    }
 }

@@ -18,6 +18,13 @@ impl Ink {
         Self { rgb: [(hex >> 16) as u8, (hex >> 8) as u8, hex as u8], alpha: 1.0 }
     }
 
+    /// The opaque colour that this one gives on paper.
+    #[must_use]
+    pub fn on_paper(self) -> Self {
+        let mix = |c: u8| (255.0 + (f64::from(c) - 255.0) * self.alpha).round() as u8;
+        Self { rgb: self.rgb.map(mix), alpha: 1.0 }
+    }
+
     #[must_use]
     pub const fn alpha(self, alpha: f64) -> Self {
         Self { alpha, ..self }
@@ -44,6 +51,49 @@ pub mod ink {
     pub const GRID: Ink = Ink::new(0xE6_E8EC);
     pub const PANEL: Ink = Ink::new(0xF3_F4F6);
     pub const PAPER: Ink = Ink::new(0xFF_FFFF);
+    pub const BLACK: Ink = Ink::new(0);
+    /// A loss that still falls.
+    pub const FALLING: Ink = Ink::new(0xB6_D3E8);
+    /// A failed configuration's ground, hatched.
+    pub const HATCH: Ink = Ink::new(0xC3_C9D1);
+
+    /// Categories: marks and their names, which are darker where the mark is light.
+    pub const CATEGORIES: [(Ink, Ink); 6] = [
+        (TRAIN, TRAIN),
+        (EVAL, EVAL_TEXT),
+        (PLATEAU, PLATEAU_TEXT),
+        (Ink::new(0xCC_79A7), Ink::new(0x9A_4476)),
+        (RISING, RISING_TEXT),
+        (Ink::new(0x56_B4E9), Ink::new(0x1F_74A6)),
+    ];
+
+    /// Viridis (van der Walt and Smith), in eighths.
+    const VIRIDIS: [Ink; 9] = [
+        Ink::new(0x44_0154),
+        Ink::new(0x47_2D7B),
+        Ink::new(0x3B_528B),
+        Ink::new(0x2C_728E),
+        Ink::new(0x21_918C),
+        Ink::new(0x28_AE80),
+        Ink::new(0x5E_C962),
+        Ink::new(0xAD_DC30),
+        Ink::new(0xFD_E725),
+    ];
+
+    /// The colour of an ordered value; `share` from 0 (dark) to 1 (light).
+    pub fn ordered(share: f64) -> Ink {
+        let place = share.clamp(0.0, 1.0) * (VIRIDIS.len() - 1) as f64;
+        let first = (place as usize).min(VIRIDIS.len() - 2);
+        let (a, b, part) = (VIRIDIS[first].rgb, VIRIDIS[first + 1].rgb, place - first as f64);
+        let mix = |i: usize| (f64::from(a[i]) + (f64::from(b[i]) - f64::from(a[i])) * part).round() as u8;
+        Ink { rgb: [mix(0), mix(1), mix(2)], alpha: 1.0 }
+    }
+
+    /// Black or white, whichever reads better on `ground` (relative luminance of WCAG 2, gamma taken as 2.2).
+    pub fn on(ground: Ink) -> Ink {
+        let [r, g, b] = ground.rgb.map(|c| (f64::from(c) / 255.0).powf(2.2));
+        if 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.179 { BLACK } else { PAPER }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,6 +190,37 @@ pub enum Item {
     Text(Text),
 }
 
+/// A mark of a legend.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Mark {
+    Swatch(Ink),
+    /// White lines over a swatch.
+    Hatched(Ink),
+    Line(Ink),
+    Diamond(Ink),
+    Disc(Ink),
+    Cross,
+    Dashes,
+}
+
+impl Mark {
+    fn draw(self, scene: &mut Scene, (x, y): (f64, f64)) {
+        let square = [x - 5.0, y - 5.0, x + 5.0, y + 5.0];
+        match self {
+            Self::Swatch(ink) => scene.rect(square, ink),
+            Self::Hatched(ink) => {
+                scene.rect(square, ink);
+                scene.hatch(square, ink::PAPER);
+            }
+            Self::Line(ink) => scene.line(&[(x - 6.0, y), (x + 6.0, y)], 2.2, ink),
+            Self::Diamond(ink) => scene.diamond((x, y), 4.4, ink),
+            Self::Disc(ink) => scene.disc((x, y), 4.0, ink),
+            Self::Cross => scene.cross((x, y), 3.6, ink::FAILED),
+            Self::Dashes => scene.dashed(&[(x - 6.0, y), (x + 6.0, y)], 1.4, ink::CONTEXT),
+        }
+    }
+}
+
 /// A figure.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scene {
@@ -172,6 +253,58 @@ impl Scene {
         while x < to {
             self.line(&[(x, y), ((x + dash).min(to), y)], 1.0, ink);
             x += dash + gap;
+        }
+    }
+
+    /// A polyline of dashes; for few curves, as every dash is an element.
+    pub fn dashed(&mut self, points: &[(f64, f64)], width: f64, ink: Ink) {
+        const DASH: f64 = 4.0;
+        let mut piece: Vec<(f64, f64)> = Vec::new();
+        let mut walked = 0.0;
+        for pair in points.windows(2).filter(|pair| pair.iter().all(|(x, y)| x.is_finite() && y.is_finite())) {
+            let ((x0, y0), (x1, y1)) = (pair[0], pair[1]);
+            let length = (x1 - x0).hypot(y1 - y0);
+            let mut at = 0.0;
+            while at < length {
+                let step = (DASH - walked % DASH).min(length - at).max(0.01);
+                let place = |at: f64| (x0 + (x1 - x0) * at / length, y0 + (y1 - y0) * at / length);
+                if walked as u64 / DASH as u64 % 2 == 0 {
+                    if piece.is_empty() {
+                        piece.push(place(at));
+                    }
+                    piece.push(place(at + step));
+                } else if !piece.is_empty() {
+                    self.line(&std::mem::take(&mut piece), width, ink);
+                }
+                at += step;
+                walked += step;
+            }
+        }
+        self.line(&piece, width, ink);
+    }
+
+    /// Slanted lines over a rectangle: nothing to show here.
+    pub fn hatch(&mut self, [left, top, right, bottom]: [f64; 4], ink: Ink) {
+        const GAP: f64 = 7.0;
+        let mut sum = left + top + GAP;
+        while sum < right + bottom {
+            // The line x + y = sum between the sides.
+            let (from, to) = ((sum - bottom).max(left), (sum - top).min(right));
+            if to > from {
+                self.line(&[(from, sum - from), (to, sum - to)], 0.9, ink);
+            }
+            sum += GAP;
+        }
+    }
+
+    /// What marks mean, from x on at the baseline `y`: each drawn 10 px wide around a point, then named.
+    pub fn legend(&mut self, x: f64, y: f64, entries: &[(Mark, &str)]) {
+        let mut x = x;
+        for (mark, name) in entries {
+            mark.draw(self, (x + 5.0, y - 4.0));
+            let text = Text::new(x + 16.0, y, *name);
+            x += text.width() + 36.0;
+            self.text(text);
         }
     }
 

@@ -1,5 +1,7 @@
 //! What must hold for every figure of every sweep: legible, complete, the same each time.
 
+use std::sync::LazyLock;
+
 use resvg::usvg;
 
 use super::scene::{Align, Ink, Item, Scene, Text, ink};
@@ -17,6 +19,7 @@ fn origin() -> Origin {
         hosts: vec!["a-machine".into()],
         ended: Some(1_795_385_700_000),
         wall: 725_000,
+        logs: std::collections::BTreeMap::new(),
     }
 }
 
@@ -170,9 +173,13 @@ fn random_sweep(seed: u64) -> Sweep {
     }
 }
 
+/// The figures of all sweeps, drawn once.
+static SCENES: LazyLock<Vec<(&'static str, Scene)>> = LazyLock::new(scenes);
+
 fn scenes() -> Vec<(&'static str, Scene)> {
     let draw = |(name, sweep): (&'static str, Sweep)| {
-        super::scenes(&sweep, &Study::of(&sweep), &origin()).map(|scene| (name, scene))
+        let figures = super::Figures::of(&sweep, &Study::of(&sweep), &origin());
+        figures.scenes.into_iter().map(move |scene| (name, scene))
     };
     let random = (0..60).map(|seed| ("random", random_sweep(seed)));
     sweeps().into_iter().chain(random).flat_map(draw).collect()
@@ -180,7 +187,7 @@ fn scenes() -> Vec<(&'static str, Scene)> {
 
 #[test]
 fn texts_stay_on_the_canvas_and_off_each_other() {
-    for (name, scene) in scenes() {
+    for (name, scene) in SCENES.iter() {
         let texts: Vec<&Text> = scene.texts().collect();
         for (index, text) in texts.iter().enumerate() {
             let [left, top, right, bottom] = text.bounds();
@@ -203,7 +210,7 @@ fn texts_stay_on_the_canvas_and_off_each_other() {
 
 #[test]
 fn everything_drawn_is_finite_and_near_the_canvas() {
-    for (name, scene) in scenes() {
+    for (name, scene) in SCENES.iter() {
         let inside =
             |(x, y): &(f64, f64)| *x > -20.0 && *y > -20.0 && *x < scene.width + 20.0 && *y < scene.height + 20.0;
         for item in &scene.items {
@@ -219,7 +226,7 @@ fn everything_drawn_is_finite_and_near_the_canvas() {
 
 #[test]
 fn every_character_is_in_the_font() {
-    for (name, scene) in scenes() {
+    for (name, scene) in SCENES.iter() {
         for text in scene.texts() {
             let missing: Vec<char> = text.content.chars().filter(|&c| !font::has(c, text.bold)).collect();
             assert!(missing.is_empty(), "{name}: {missing:?} in {:?}", text.content);
@@ -233,7 +240,9 @@ fn equal_sweeps_give_equal_bytes() {
     let (one, two) = (draw(&sweep, &origin()).unwrap(), draw(&sweep.clone(), &origin()).unwrap());
     assert_eq!(one, two);
     let names: Vec<&str> = one.files.iter().map(|file| file.0.as_str()).collect();
-    assert_eq!(names, ["summary.md", "index.html", "ranking.png", "ranking.svg", "curves.png", "curves.svg"]);
+    let pictures = ["ranking", "curves", "plateaus", "slices", "gradients"];
+    let pictures = pictures.iter().flat_map(|name| [format!("{name}.png"), format!("{name}.svg")]);
+    assert_eq!(names, ["summary.md".into(), "index.html".into()].into_iter().chain(pictures).collect::<Vec<String>>());
 }
 
 #[test]
@@ -323,12 +332,32 @@ fn contrast(text: Ink, paper: [u8; 3]) -> f64 {
     (a.max(b) + 0.05) / (a.min(b) + 0.05)
 }
 
+/// The colour under the middle of a text: of the last opaque area there.
+fn ground(scene: &Scene, text: &Text) -> [u8; 3] {
+    let [left, top, right, bottom] = text.bounds();
+    let middle = (f64::midpoint(left, right), f64::midpoint(top, bottom));
+    let covers = |points: &[(f64, f64)]| {
+        let range = |of: fn(&(f64, f64)) -> f64| {
+            points.iter().map(of).fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)))
+        };
+        let ((l, r), (t, b)) = (range(|p| p.0), range(|p| p.1));
+        l <= middle.0 && middle.0 <= r && t <= middle.1 && middle.1 <= b
+    };
+    let before = scene.items.iter().take_while(|item| !matches!(item, Item::Text(other) if std::ptr::eq(other, text)));
+    let grounds = before.filter_map(|item| match item {
+        Item::Area { points, ink } if ink.alpha > 0.8 && points.len() == 4 && covers(points) => Some(ink.rgb),
+        _ => None,
+    });
+    grounds.last().unwrap_or([255; 3])
+}
+
 #[test]
 fn texts_contrast_with_the_paper() {
     let panel = [0xF3, 0xF4, 0xF6];
-    for (name, scene) in scenes() {
+    for (name, scene) in SCENES.iter() {
         for text in scene.texts() {
-            assert!(contrast(text.ink, [255; 3]) >= 4.5, "{name}: {:?} {:?}", text.content, text.ink);
+            let ground = ground(scene, text);
+            assert!(contrast(text.ink, ground) >= 4.5, "{name}: {:?} {:?} on {ground:?}", text.content, text.ink);
         }
     }
     assert!(contrast(ink::QUIET, panel) >= 4.5 && contrast(ink::TEXT, panel) >= 4.5);
@@ -345,4 +374,87 @@ fn pictures() {
             std::fs::write(folder.join(file), bytes).unwrap();
         }
     }
+}
+
+/// Chromium, where it is installed.
+fn browser() -> Option<std::path::PathBuf> {
+    let folders: Vec<_> = std::env::split_paths(&std::env::var_os("PATH")?).collect();
+    let names = ["chromium", "chromium-browser", "google-chrome"];
+    names.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name))).find(|path| path.is_file())
+}
+
+/// What `script` leaves in `said` on the page of `sweep`, in a real browser.
+fn in_browser(browser: &std::path::Path, sweep: &Sweep, script: &str) -> String {
+    let report = draw(sweep, &origin()).unwrap();
+    let page = report.files.iter().find(|file| file.0 == "index.html").unwrap();
+    let watch = "<script>window.wrong = []; addEventListener('error', e => wrong.push(e.message));</script></head>";
+    let asked = format!(
+        "<script>const said = []; {script}; document.body.dataset.said = JSON.stringify([...said, ...wrong]);</script></body>"
+    );
+    let page = String::from_utf8(page.1.clone()).unwrap();
+    let page = page.replacen("</head>", watch, 1).replacen("</body>", &asked, 1);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("index.html");
+    std::fs::write(&path, page).unwrap();
+    let profile = format!("--user-data-dir={}", folder.path().join("profile").display());
+    let options = ["--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", &profile];
+    let output = std::process::Command::new(browser).args(options).arg(&path).output().unwrap();
+    let dom = String::from_utf8_lossy(&output.stdout);
+    let said = dom.split("data-said=\"").nth(1).and_then(|rest| rest.split('"').next());
+    said.expect("the script ran").replace("&quot;", "'")
+}
+
+#[test]
+fn the_page_sorts_filters_shows_and_pins_in_a_browser() {
+    let Some(browser) = browser() else {
+        return eprintln!("skipped: no chromium in PATH");
+    };
+    let script = r"
+        const rows = () => [...document.querySelectorAll('#configs tbody tr')].filter(row => !row.hidden);
+        const cell = (row, i) => row.cells[i].textContent;
+        said.push(rows().length);
+        const heads = document.querySelectorAll('#configs th button');
+        heads[1].click(); said.push(cell(rows()[0], 1)); heads[1].click(); said.push(cell(rows()[0], 1));
+        const filter = document.getElementById('filter');
+        filter.value = '3e-5 cosine'; filter.dispatchEvent(new Event('input'));
+        said.push(rows().length, document.querySelectorAll('.all path:not(.off)').length > 2);
+        const names = () => [...document.querySelectorAll('#chart .front .name')].length;
+        rows()[0].dispatchEvent(new MouseEvent('mouseenter')); said.push(names());
+        rows()[0].dispatchEvent(new MouseEvent('mouseleave')); said.push(names());
+        rows()[0].dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter' })); said.push(names());
+        rows()[1].click(); said.push(names());
+        dispatchEvent(new KeyboardEvent('keydown', { key: 'Escape' })); said.push(names());
+        const details = document.querySelector('details'); details.open = true;
+        details.dispatchEvent(new Event('toggle'));
+        said.push(details.querySelectorAll('svg').length, details.querySelectorAll('dt').length > 20);
+        said.push(performance.getEntriesByType('resource').filter(r => !r.name.startsWith('data:')).length)";
+    let said = in_browser(&browser, &synthetic::default_sweep(), script);
+    assert_eq!(said, "[16,'1e-5','3e-4',2,true,1,0,1,2,0,3,true,0]");
+}
+
+#[test]
+fn the_page_of_every_sweep_runs_without_an_error() {
+    let Some(browser) = browser() else {
+        return eprintln!("skipped: no chromium in PATH");
+    };
+    for (name, sweep) in
+        sweeps().into_iter().filter(|sweep| ["failed", "under_way", "one", "hostile", "nothing"].contains(&sweep.0))
+    {
+        let script = "document.querySelectorAll('details').forEach(d => { d.open = true; d.dispatchEvent(new Event('toggle')) })";
+        assert_eq!(in_browser(&browser, &sweep, script), "[]", "{name}");
+    }
+}
+
+/// 150 trials of 400 steps.
+#[test]
+fn a_page_is_small() {
+    let axes = [
+        axis("lr", &["1e-5", "2e-5", "3e-5", "5e-5", "1e-4"]),
+        axis("warmup", &["0", "0.06", "0.1", "0.2", "0.3"]),
+        axis("scheduler", &["linear", "cosine"]),
+        axis("seed", &["1", "2", "3"]),
+    ];
+    let report = draw(&synthetic::sweep("s", &axes, 400), &origin()).unwrap();
+    let page = report.files.iter().find(|file| file.0 == "index.html").unwrap();
+    assert!(page.1.len() < 3_000_000, "{} bytes", page.1.len());
 }

@@ -11,12 +11,9 @@ use crate::trial::{EvalRow, MetricRow, Trial};
 /// Losses kept for a sparkline.
 const RECENT: usize = 64;
 
-/// A worker that was started and has not been settled.
-pub(super) struct Watched {
-    pub(super) worker: Worker,
+/// How far a running trial is.
+pub(super) struct Position {
     pub(super) progress: Progress,
-    /// What it was killed for.
-    pub(super) killed_for: Option<Failure>,
     /// The newest row's word on how long the trial has trained.
     trained: Duration,
     /// When there was last a new row.
@@ -25,8 +22,16 @@ pub(super) struct Watched {
     evals: Follower<EvalRow>,
 }
 
-impl Watched {
-    pub(super) fn new(worker: Worker, trial: &Trial, slot: Slot, folder: &TrialDir) -> Self {
+/// A worker that was started and has not been settled.
+pub(super) struct Watched {
+    pub(super) worker: Worker,
+    pub(super) position: Position,
+    /// What it was killed for.
+    pub(super) killed_for: Option<Failure>,
+}
+
+impl Position {
+    pub(super) fn new(trial: &Trial, slot: Slot, folder: &TrialDir) -> Self {
         let progress = Progress {
             trial: trial.id.clone(),
             slot,
@@ -37,9 +42,7 @@ impl Watched {
             best_eval_loss: None,
         };
         Self {
-            worker,
             progress,
-            killed_for: None,
             trained: Duration::ZERO,
             alive: Instant::now(),
             metrics: Follower::new(folder.metrics()),

@@ -13,6 +13,7 @@ mod survey;
 mod table;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -22,7 +23,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 pub use machine::machine;
-pub use survey::{statuses, survey};
+pub use survey::{Surveyor, statuses, survey};
+pub use watch::{WatchEnd, watch};
 
 use crate::event::{Failure, Reporter, Slot};
 use crate::exec::Executor;

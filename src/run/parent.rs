@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use super::follow::Watched;
+use super::follow::{Position, Watched};
 use super::machine::git_commit;
 use super::open::{damage_warnings, reconcile};
 use super::table::Table;
@@ -159,7 +159,7 @@ impl<'a, E: Executor> Parent<'a, E> {
         let start = Start { worker: worker.clone(), folder: path, log: claimed.open_log()?, slot };
         match self.engine.launch(start) {
             Ok(pid) => {
-                self.watched.push(Watched::new(worker, trial, slot, &folder));
+                self.watched.push(Watched { worker, position: Position::new(trial, slot, &folder), killed_for: None });
                 self.record(Event::AttemptStarted { trial: id.clone(), attempt, pid })?;
             }
             Err(error) => {
@@ -264,15 +264,15 @@ impl<'a, E: Executor> Parent<'a, E> {
             self.beaten = Instant::now();
         }
         for watched in &mut self.watched {
-            watched.look();
+            watched.position.look();
             if watched.killed_for.is_none() {
-                watched.killed_for = overdue(watched.pulse(), self.order.config);
+                watched.killed_for = overdue(watched.position.pulse(), self.order.config);
                 if watched.killed_for.is_some() {
                     self.engine.kill(&watched.worker);
                 }
             }
         }
-        let progress: Vec<_> = self.watched.iter().map(|watched| watched.progress.clone()).collect();
+        let progress: Vec<_> = self.watched.iter().map(|watched| watched.position.progress.clone()).collect();
         self.reporter.progress(&progress);
     }
 

@@ -1,5 +1,7 @@
 //! A sweep as it stands on disk, also while another process runs it.
 
+use std::collections::HashMap;
+
 use crate::analysis::{Run, Sweep};
 use crate::plan::Plan;
 use crate::state::{Standing, SweepState, TrialState};
@@ -11,12 +13,36 @@ use crate::trial::{EvalRow, MetricRow, Outcome, Status, Trial, TrialId};
 /// The trial folders decide what has ended; the journal tells failed from pending; and a trial runs only while the
 /// process lives that claimed it.
 pub fn survey(plan: &Plan, dir: &RunDir) -> Result<Sweep, StoreError> {
-    let journal = read_journal(&dir.journal())?;
-    let state = SweepState::fold(plan, &journal.records);
-    let alive = dir.holder().is_some();
-    let runs =
-        plan.trials.iter().map(|trial| run(trial, state.get(&trial.id), dir, alive)).collect::<Result<_, _>>()?;
-    Ok(Sweep { name: plan.name.clone(), axes: plan.axes.clone(), runs })
+    Surveyor::default().look(plan, dir)
+}
+
+/// Looks again and again at the same folder. A trial that has ended is read once: its files never change.
+#[derive(Debug, Default)]
+pub struct Surveyor {
+    ended: HashMap<TrialId, Run>,
+}
+
+impl Surveyor {
+    /// As [`survey`].
+    pub fn look(&mut self, plan: &Plan, dir: &RunDir) -> Result<Sweep, StoreError> {
+        let journal = read_journal(&dir.journal())?;
+        let state = SweepState::fold(plan, &journal.records);
+        let alive = dir.holder().is_some();
+        let mut runs = Vec::with_capacity(plan.trials.len());
+        for trial in &plan.trials {
+            // An outcome that was taken away, as by a fresh start, makes the trial an open one again.
+            let known = self.ended.get(&trial.id).filter(|_| dir.trial(&trial.id).has_outcome());
+            let run = match known {
+                Some(run) => run.clone(),
+                None => run(trial, state.get(&trial.id), dir, alive)?,
+            };
+            if run.outcome.is_some() && known.is_none() {
+                self.ended.insert(trial.id.clone(), run.clone());
+            }
+            runs.push(run);
+        }
+        Ok(Sweep { name: plan.name.clone(), axes: plan.axes.clone(), runs })
+    }
 }
 
 /// How each of `trials` stands, curves unread.

@@ -76,6 +76,22 @@ impl Terminal {
         }
     }
 
+    /// Takes up the view of a run whose trials are under way by `records`: their pace counts from now on.
+    pub fn join<'a>(&mut self, records: impl IntoIterator<Item = &'a Record>) {
+        let mut running = std::collections::HashMap::new();
+        for Record { event, .. } in records {
+            match event {
+                Event::SweepOpened { .. } => running.clear(),
+                Event::AttemptStarted { trial, .. } => drop(running.insert(trial, event)),
+                Event::AttemptFailed { trial, .. }
+                | Event::AttemptInterrupted { trial, .. }
+                | Event::TrialFinished { trial, .. } => drop(running.remove(trial)),
+                _ => {}
+            }
+        }
+        running.into_values().for_each(|event| self.pace.fold(event));
+    }
+
     /// Removes the live block; permanent lines stay, and later ones are plain.
     pub fn close(&mut self) {
         if let Some(bar) = self.bar.take() {

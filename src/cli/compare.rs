@@ -1,0 +1,96 @@
+//! `plateau compare`: sweeps side by side.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::Failure;
+use super::failure::printed;
+use super::prepare::{self, Standing, SweepArguments};
+use super::words::{say, table};
+use crate::report::compare::{self, Cell, Comparison};
+use crate::run;
+use crate::store;
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Two sweeps or more, as paths or names in sweeps/; the first is what the others are held against
+    #[arg(required = true, num_args = 2..=compare::MOST_SWEEPS, value_name = "SWEEP")]
+    sweeps: Vec<String>,
+    /// Folder of all results
+    #[arg(long, value_name = "DIR", default_value = "results")]
+    results: PathBuf,
+}
+
+/// Prints the table, and draws the figure into `compare/` in the results folder.
+pub(crate) fn compare(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let mut sweeps = Vec::new();
+    for name in &arguments.sweeps {
+        let known = SweepArguments { sweep: name.clone(), results: arguments.results.clone(), set: Vec::new() };
+        let Standing { plan, dir } = prepare::standing(&known)?;
+        if !dir.path().is_dir() {
+            return Err(Failure::input(format!("{name}: nothing was run yet. `plateau run {name}` does")));
+        }
+        sweeps.push(run::survey(&plan, &dir)?);
+    }
+    let comparison = Comparison::of(&sweeps);
+    printed(io::stdout().lock().write_all(text(&comparison).as_bytes()))?;
+    let (name, png, svg) = comparison.draw().map_err(|error| Failure::results(error.to_string()))?;
+    let folder = arguments.results.join("compare");
+    let picture = folder.join(format!("{name}.png"));
+    store::write_file(&picture, &png)?;
+    store::write_file(&folder.join(format!("{name}.svg")), svg.as_bytes())?;
+    say(&format!("figure: {}", picture.display()));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn text(comparison: &Comparison) -> String {
+    let mut lines = vec![vec!["configuration".to_owned()]];
+    for (index, name) in comparison.names.iter().enumerate() {
+        lines[0].push(name.clone());
+        if index > 0 {
+            lines[0].push("difference".into());
+        }
+    }
+    for row in &comparison.rows {
+        let mut line = vec![row.name.clone()];
+        for (index, cell) in row.cells.iter().enumerate() {
+            line.push(cell.as_ref().map_or_else(|| "–".into(), level));
+            if index > 0 {
+                let difference = cell.as_ref().and_then(|cell| cell.difference);
+                line.push(difference.map_or_else(|| "–".into(), compare::signed));
+            }
+        }
+        lines.push(line);
+    }
+    let mut text = String::new();
+    for (key, values) in &comparison.differ {
+        let _ = writeln!(text, "{key}: {}", values.join(" | "));
+    }
+    if !comparison.differ.is_empty() {
+        text.push('\n');
+    }
+    if comparison.rows.is_empty() {
+        text.push_str("no configuration is in more than one of the sweeps\n");
+    } else {
+        text.push_str(&table(&lines));
+    }
+    text.push('\n');
+    for line in comparison.summary() {
+        let _ = writeln!(text, "{line}");
+    }
+    for (name, alone) in comparison.names.iter().zip(&comparison.alone).filter(|(_, alone)| **alone > 0) {
+        let _ = writeln!(text, "{name}: {alone} not compared, no other sweep has them");
+    }
+    text
+}
+
+fn level(cell: &Cell) -> String {
+    match cell.best {
+        Some(best) => best.sd.map_or_else(|| format!("{:.3}", best.mean), |sd| format!("{:.3} ±{sd:.3}", best.mean)),
+        None => cell.verdict.clone(),
+    }
+}

@@ -1,0 +1,84 @@
+//! A panel of a figure: where it lies, how its numbers map, and what every panel has.
+
+use super::axis::{self, Scale};
+use super::scene::{Align, Ink, Scene, Text, ink};
+use crate::analysis::curve::{Point, Spread};
+
+/// Where a panel lies, px, and how its numbers map.
+pub struct Frame {
+    pub left: f64,
+    pub right: f64,
+    pub top: f64,
+    pub bottom: f64,
+    pub x: Scale,
+    pub y: Scale,
+}
+
+impl Frame {
+    /// A panel at left, top, right, bottom over the numbers 0 to `end` and `y`.
+    pub fn new([left, top, right, bottom]: [f64; 4], end: u64, y: (f64, f64)) -> Self {
+        let x = Scale::new((0.0, end as f64), (left, right));
+        Self { left, right, top, bottom, x, y: Scale::new(y, (bottom, top)) }
+    }
+
+    pub fn at(&self, x: f64, y: f64) -> (f64, f64) {
+        (self.x.at(x), self.y.at(y))
+    }
+
+    pub fn place(&self, points: &[Point]) -> Vec<(f64, f64)> {
+        points.iter().map(|point| self.at(point.x, point.y)).collect()
+    }
+
+    /// A curve, cut where it leaves the frame; says whether it left.
+    pub fn curve(&self, scene: &mut Scene, points: &[(f64, f64)], width: f64, ink: Ink) -> bool {
+        for piece in axis::clip(points, (self.top, self.bottom)) {
+            scene.line(&piece, width, ink);
+        }
+        points.iter().any(|point| point.1 < self.top)
+    }
+
+    /// As [`Frame::curve`], in dashes.
+    pub fn dashed(&self, scene: &mut Scene, points: &[(f64, f64)], width: f64, ink: Ink) {
+        for piece in axis::clip(points, (self.top, self.bottom)) {
+            scene.dashed(&piece, width, ink);
+        }
+    }
+
+    /// Least to greatest over seeds.
+    pub fn band(&self, scene: &mut Scene, spread: &[Spread], ink: Ink) {
+        let edge = |point: &Spread, y: f64| (self.x.at(point.x), self.y.at(y).clamp(self.top, self.bottom));
+        let over = spread.iter().map(|point| edge(point, point.high));
+        let under = spread.iter().rev().map(|point| edge(point, point.low));
+        scene.area(over.chain(under).collect(), ink);
+    }
+
+    /// About `count` grid lines between the numbers `low..high`, named on the left if `named`.
+    pub fn levels(&self, scene: &mut Scene, (low, high): (f64, f64), count: usize, named: bool) {
+        let (values, digits) = axis::ticks(low, high, count);
+        for value in values {
+            let y = self.y.at(value);
+            scene.line(&[(self.left, y), (self.right, y)], 1.0, ink::GRID);
+            if named {
+                scene.text(Text::new(self.left - 6.0, y + 4.0, format!("{value:.digits$}")).align(Align::Right));
+            }
+        }
+    }
+
+    /// The axis of steps at the height `base`, up to `end`.
+    pub fn steps(&self, scene: &mut Scene, end: u64, base: f64) {
+        scene.line(&[(self.left, base), (self.right, base)], 1.0, ink::AXIS);
+        let most = match self.right - self.left {
+            width if width < 150.0 => 2,
+            width if width < 240.0 => 3,
+            _ => 5,
+        };
+        for step in axis::step_ticks(end, most) {
+            let x = self.x.at(step as f64);
+            scene.line(&[(x, base), (x, base + 4.0)], 1.0, ink::AXIS);
+            let label = Text::new(x, base + 17.0, step.to_string());
+            let (label, half) = (label.clone().align(Align::Middle), label.width() / 2.0);
+            let x = x.clamp(self.left + half - 4.0, (self.right - half).max(self.left + half - 4.0));
+            scene.text(Text { x, ..label });
+        }
+    }
+}

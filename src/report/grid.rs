@@ -1,0 +1,247 @@
+//! Figure `grid`: the evaluation loss of the whole sweep, a panel for each pair of values.
+
+use super::axis;
+use super::font;
+use super::frame::Frame;
+use super::parameter::Parameter;
+use super::scene::{Align, Ink, MARGIN, Mark, Scene, Text, WIDTH, ink};
+use super::words;
+use crate::analysis::curve::{self, Point};
+use crate::analysis::{Config, Judgement, Study, Sweep};
+
+/// Panels beyond this many in a row or a column would be too small to read.
+const MOST: usize = 8;
+const LEFT: f64 = 84.0;
+const GAP: f64 = 14.0;
+
+/// What is laid out.
+struct Layout<'a> {
+    x: &'a Parameter,
+    y: &'a Parameter,
+    /// Told by colour; the parameter that is left, if it has few values.
+    colour: Option<&'a Parameter>,
+    range: (f64, f64),
+    end: u64,
+}
+
+impl Layout<'_> {
+    fn ink(&self, config: &Config) -> (Ink, Ink) {
+        let index = self.colour.map_or(0, |colour| colour.place(config));
+        ink::CATEGORIES[index % ink::CATEGORIES.len()]
+    }
+
+    /// The best configuration of each colour at a panel.
+    fn fronts<'a>(&self, study: &'a Study, at: (usize, usize)) -> (Vec<&'a Config>, Vec<&'a Config>) {
+        let here = study.configs.iter().filter(|config| (self.x.place(config), self.y.place(config)) == at);
+        let mut colours = Vec::new();
+        let (mut fronts, mut others) = (Vec::new(), Vec::new());
+        for config in here {
+            let colour = self.colour.map_or(0, |colour| colour.place(config));
+            if colours.contains(&colour) {
+                others.push(config);
+            } else {
+                colours.push(colour);
+                fronts.push(config);
+            }
+        }
+        (fronts, others)
+    }
+}
+
+/// The figure, or why there is none.
+pub fn grid(sweep: &Sweep, study: &Study) -> Result<Scene, String> {
+    let parameters = Parameter::of(sweep);
+    let [x, y] = Parameter::pair(&parameters).ok_or("Whole grid: needs two varying parameters.")?;
+    if x.values.len() > MOST || y.values.len() > MOST {
+        return Err(format!("Whole grid: a parameter has more than {MOST} values; the heat map shows them."));
+    }
+    if sweep.runs.iter().all(|run| run.evals.is_empty()) {
+        return Err("Whole grid: nothing was evaluated yet.".into());
+    }
+    let others = parameters.iter().filter(|parameter| ![&x.key, &y.key].contains(&&parameter.key));
+    let colour = others.clone().find(|parameter| parameter.values.len() <= ink::CATEGORIES.len());
+    let end = sweep.runs.iter().map(|run| run.measured().end()).max().unwrap_or(0).max(study.steps).max(1);
+    let layout = Layout { x, y, colour, range: range(sweep, study), end };
+    let hidden = others.filter(|parameter| colour.is_none_or(|colour| colour.key != parameter.key)).count();
+    Ok(draw(sweep, study, &layout, hidden > 0))
+}
+
+/// From the lowest evaluation loss to a little above chance and the untrained models.
+fn range(sweep: &Sweep, study: &Study) -> (f64, f64) {
+    let losses = sweep.runs.iter().flat_map(|run| &run.evals).map(|row| f64::from(row.eval_loss));
+    let low = losses.filter(|loss| loss.is_finite()).fold(f64::INFINITY, f64::min);
+    let mut starts: Vec<f64> =
+        sweep.runs.iter().filter_map(|run| run.evals.first()).map(|row| f64::from(row.eval_loss)).collect();
+    starts.retain(|loss| loss.is_finite());
+    starts.sort_by(f64::total_cmp);
+    let start = starts.get(starts.len() / 2).copied().unwrap_or(low);
+    let high = start.max(study.chance.unwrap_or(start));
+    if !low.is_finite() || !high.is_finite() {
+        return (0.0, 1.0);
+    }
+    let span = (high - low).max(0.02);
+    (low - 0.12 * span, high + 0.22 * span)
+}
+
+fn draw(sweep: &Sweep, study: &Study, layout: &Layout<'_>, hidden: bool) -> Scene {
+    let name = |parameter: &Parameter| words::axis_name(&parameter.key);
+    let title = format!("The whole grid: eval loss for every {} × {}", name(layout.x), name(layout.y));
+    let mut scene = Scene::new("grid", title);
+    let mut top = scene.heading(&subtitle(sweep, study, hidden)) + 4.0;
+    top = legend(&mut scene, study, layout, top) + 8.0;
+    let (columns, rows) = (layout.x.values.len(), layout.y.values.len());
+    let width = (WIDTH - LEFT - MARGIN - GAP * (columns - 1) as f64) / columns as f64;
+    let height = (width * 0.78).clamp(64.0, 150.0);
+    for index in 0..columns {
+        let x = LEFT + (width + GAP) * index as f64 + width / 2.0;
+        let text = font::elide(&font::printable(&layout.x.named_value(index), true), 13.0, true, width);
+        scene.text(Text::new(x, top + 14.0, text).size(13.0).bold().ink(ink::TEXT).align(Align::Middle));
+    }
+    top += 22.0;
+    for row in 0..rows {
+        let y = top + (height + GAP) * row as f64;
+        let text = font::elide(&font::printable(&layout.y.named_value(row), true), 12.0, true, height);
+        let middle = y + height / 2.0;
+        scene.text(Text::new(MARGIN + 6.0, middle, text).bold().ink(ink::TEXT).align(Align::Middle).upright());
+        for column in 0..columns {
+            let left = LEFT + (width + GAP) * column as f64;
+            let frame = Frame::new([left, y, left + width, y + height], layout.end, layout.range);
+            panel(&mut scene, sweep, study, layout, (column, row), &frame);
+            if row + 1 == rows {
+                frame.steps(&mut scene, layout.end, frame.bottom);
+            }
+        }
+    }
+    let bottom = top + (height + GAP) * rows as f64 - GAP;
+    let middle = f64::midpoint(top, bottom);
+    scene.text(Text::new(MARGIN + 24.0, middle, "eval loss (nats)").align(Align::Middle).upright());
+    scene.text(Text::new(f64::midpoint(LEFT, WIDTH - MARGIN), bottom + 36.0, "optimizer step").align(Align::Middle));
+    scene.height = bottom + 48.0;
+    scene
+}
+
+fn subtitle(sweep: &Sweep, study: &Study, hidden: bool) -> Vec<String> {
+    let several = study.seeds > 1;
+    vec![
+        words::size(sweep, study),
+        if several { "mean and min–max band of surviving seeds".into() } else { String::new() },
+        if hidden { "each line: the best of everything else, which is grey".into() } else { String::new() },
+        "number: lowest eval loss there".into(),
+        "short line on the axis: end of warm-up".into(),
+        "same scale in every panel".into(),
+    ]
+}
+
+/// The colours; returns the y below.
+fn legend(scene: &mut Scene, study: &Study, layout: &Layout<'_>, top: f64) -> f64 {
+    let mut entries: Vec<(Mark, String)> = Vec::new();
+    if let Some(colour) = layout.colour {
+        let mark = |index: usize| Mark::Line(ink::CATEGORIES[index % ink::CATEGORIES.len()].0);
+        let name = |index: usize| {
+            let name = font::printable(&colour.named_value(index), false);
+            font::elide(&name, 12.0, false, 830.0 / colour.values.len() as f64 - 36.0)
+        };
+        entries.extend((0..colour.values.len()).map(|index| (mark(index), name(index))));
+    }
+    let mut marks: Vec<(Mark, String)> = Vec::new();
+    if study.judgements.iter().any(|judgement| judgement.failed()) {
+        marks.push((Mark::Dashes, "a failed trial".into()));
+    }
+    if study.judgements.iter().any(|j| matches!(j, Judgement::NotFinite { .. } | Judgement::Diverged { .. })) {
+        marks.push((Mark::Cross, "NaN or diverged at this step".into()));
+    }
+    let mut y = top;
+    for line in [entries, marks].iter().filter(|line| !line.is_empty()) {
+        let line: Vec<(Mark, &str)> = line.iter().map(|(mark, name)| (*mark, name.as_str())).collect();
+        scene.legend(MARGIN, y, &line);
+        y += 19.0;
+    }
+    y - 10.0
+}
+
+fn panel(scene: &mut Scene, sweep: &Sweep, study: &Study, layout: &Layout<'_>, at: (usize, usize), frame: &Frame) {
+    let (fronts, others) = layout.fronts(study, at);
+    let place = [frame.left, frame.top, frame.right, frame.bottom];
+    if fronts.is_empty() {
+        scene.text(
+            Text::new(f64::midpoint(frame.left, frame.right), f64::midpoint(frame.top, frame.bottom), "no trial")
+                .align(Align::Middle)
+                .size(11.0),
+        );
+        return;
+    }
+    let measured = |config: &&Config| config.runs.iter().any(|&run| sweep.runs[run].evals.len() > 1);
+    if !fronts.iter().chain(&others).any(measured) && fronts.iter().all(|config| config.judgement.failed()) {
+        scene.rect(place, ink::PANEL);
+        scene.hatch(place, ink::HATCH);
+    } else {
+        frame.levels(scene, layout.range, 3, at.0 == 0);
+        if let Some(chance) = study.chance.filter(|chance| *chance < layout.range.1) {
+            scene.dashes((frame.left, frame.right), frame.y.at(chance), ink::AXIS);
+        }
+        scene.line(&[(frame.left, frame.bottom), (frame.right, frame.bottom)], 1.0, ink::AXIS);
+        warmup(scene, sweep, &fronts, frame);
+    }
+    let alpha = (5.0 / others.len().max(1) as f64).clamp(0.12, 0.4);
+    for config in &others {
+        frame.curve(scene, &axis::reduce(&frame.place(&mean(config))), 0.9, ink::CONTEXT.alpha(alpha));
+    }
+    // The best lies on top.
+    for config in fronts.iter().rev() {
+        lines(scene, sweep, study, config, layout.ink(config).0, frame);
+    }
+    head(scene, layout, &fronts, &others, frame);
+}
+
+fn mean(config: &Config) -> Vec<Point> {
+    config.curve.iter().map(|point| Point { x: point.x, y: point.mean }).collect()
+}
+
+/// Band and mean of the survivors, each failed run in dashes, a cross where its loss was lost.
+fn lines(scene: &mut Scene, sweep: &Sweep, study: &Study, config: &Config, ink: Ink, frame: &Frame) {
+    if config.survivors.len() > 1 {
+        frame.band(scene, &config.curve, ink.alpha(0.18));
+    }
+    for &run in config.runs.iter().filter(|run| !config.survivors.contains(run)) {
+        let points = frame.place(&curve::eval_loss(&sweep.runs[run].evals));
+        if study.judgements[run].failed() {
+            frame.dashed(scene, &points, 1.0, ink);
+        } else {
+            frame.curve(scene, &points, 1.0, ink.alpha(0.7));
+        }
+        if let Judgement::NotFinite { step } | Judgement::Diverged { step } = study.judgements[run] {
+            scene.cross((frame.x.at(step as f64), frame.top + 26.0), 3.2, ink);
+        }
+    }
+    frame.curve(scene, &axis::reduce(&frame.place(&mean(config))), 1.9, ink);
+}
+
+fn warmup(scene: &mut Scene, sweep: &Sweep, fronts: &[&Config], frame: &Frame) {
+    let runs = fronts.iter().flat_map(|config| &config.runs).map(|&run| &sweep.runs[run].trial);
+    let mut steps: Vec<u64> = runs.map(|trial| trial.config.warmup.steps(trial.steps)).collect();
+    steps.sort_unstable();
+    steps.dedup();
+    for step in steps.into_iter().filter(|step| *step > 0) {
+        let x = frame.x.at(step as f64);
+        if x <= frame.right {
+            scene.line(&[(x, frame.bottom - 6.0), (x, frame.bottom)], 1.4, ink::TEXT);
+        }
+    }
+}
+
+/// The best number in its colour, or what became of all.
+fn head(scene: &mut Scene, layout: &Layout<'_>, fronts: &[&Config], others: &[&Config], frame: &Frame) {
+    let all = || fronts.iter().chain(others).copied();
+    let best = fronts.first().and_then(|config| config.best.map(|best| (*config, best)));
+    let failed = all().filter(|config| config.judgement.failed()).count();
+    let (text, ink) = match best {
+        Some((config, best)) => {
+            let lost = if config.complete() { String::new() } else { format!(" ({}/{})", best.n, config.runs.len()) };
+            (words::loss(best.mean) + &lost, layout.ink(config).1)
+        }
+        None if failed == all().count() => (words::failures(all()), ink::FAILED),
+        None => ("not finished".to_owned(), ink::QUIET),
+    };
+    let text = font::elide(&text, 12.0, true, frame.right - frame.left - 8.0);
+    scene.plate(Text::new(frame.right - 2.0, frame.top + 12.0, text).bold().align(Align::Right).ink(ink));
+}

@@ -1,0 +1,252 @@
+//! Figure `heatmap`: best and final evaluation loss over two parameters, everything else at its best.
+
+use super::axis;
+use super::font;
+use super::parameter::Parameter;
+use super::scene::{Align, Ink, MARGIN, Scene, Text, WIDTH, ink};
+use super::words;
+use crate::analysis::findings::findings;
+use crate::analysis::{Config, Study, Sweep};
+
+/// Values of a parameter above which cells are too small to see.
+const MOST: usize = 32;
+const GAP: f64 = 44.0;
+/// Below a scale of this many deltas, noise would look like a difference.
+const LEAST_SPAN: f64 = 4.0;
+
+/// The configurations at one pair of values.
+struct Cell<'a> {
+    x: usize,
+    y: usize,
+    /// The best of them.
+    front: &'a Config,
+    survivors: usize,
+    configs: usize,
+}
+
+impl Cell<'_> {
+    /// The loss that each panel shows.
+    fn loss(&self, last: bool) -> Option<f64> {
+        if last { self.front.last } else { self.front.best }.map(|level| level.mean)
+    }
+}
+
+/// What is drawn.
+struct Map<'a> {
+    x: &'a Parameter,
+    y: &'a Parameter,
+    cells: Vec<Cell<'a>>,
+    /// Of the colours; losses above the second are drawn as it.
+    range: (f64, f64),
+    seeds: usize,
+}
+
+/// The figure, or why there is none.
+pub fn heatmap(sweep: &Sweep, study: &Study) -> Result<Scene, String> {
+    let parameters = Parameter::of(sweep);
+    let [x, y] = Parameter::pair(&parameters).ok_or("Heat map: needs two varying parameters.")?;
+    if x.values.len() > MOST || y.values.len() > MOST {
+        return Err(format!("Heat map: a parameter has more than {MOST} values."));
+    }
+    let map = Map { x, y, cells: cells(study, x, y), range: range(study), seeds: study.seeds };
+    if study.best().is_none() {
+        return Err("Heat map: no configuration has an evaluation loss that counts yet.".into());
+    }
+    Ok(draw(sweep, study, &map, parameters.len()))
+}
+
+fn cells<'a>(study: &'a Study, x: &Parameter, y: &Parameter) -> Vec<Cell<'a>> {
+    let mut cells: Vec<Cell<'a>> = Vec::new();
+    for config in &study.configs {
+        let at = (x.place(config), y.place(config));
+        let survived = usize::from(config.best.is_some());
+        if let Some(cell) = cells.iter_mut().find(|cell| (cell.x, cell.y) == at) {
+            cell.configs += 1;
+            cell.survivors += survived;
+        } else {
+            cells.push(Cell { x: at.0, y: at.1, front: config, survivors: survived, configs: 1 });
+        }
+    }
+    cells
+}
+
+/// From the best loss to where most losses lie: a bad corner does not make the rest look alike.
+fn range(study: &Study) -> (f64, f64) {
+    let levels = study.configs.iter().flat_map(|config| [config.best, config.last]).flatten();
+    let mut bests: Vec<f64> = levels.map(|level| level.mean).filter(|mean| mean.is_finite()).collect();
+    bests.sort_by(f64::total_cmp);
+    let low = bests.first().copied().unwrap_or(0.0);
+    let most = bests.get(bests.len() * 3 / 4).copied().unwrap_or(low);
+    (low, low + (1.1 * (most - low)).max(LEAST_SPAN * study.delta))
+}
+
+fn draw(sweep: &Sweep, study: &Study, map: &Map<'_>, parameters: usize) -> Scene {
+    let name = |parameter: &Parameter| words::axis_name(&parameter.key);
+    let mut scene = Scene::new("heatmap", format!("Best and final loss: {} × {}", name(map.x), name(map.y)));
+    let (y_labels, y_note) = map.y.labels(90.0);
+    let gutter = y_labels.iter().map(|label| font::width(label, 12.0, false)).fold(0.0, f64::max) + 8.0;
+    let width = (WIDTH - 2.0 * (MARGIN + gutter) - 14.0 - GAP) / 2.0;
+    let (columns, rows) = (map.x.values.len() as f64, map.y.values.len() as f64);
+    let (x_labels, x_note) = map.x.labels(width / columns - 4.0);
+    let height = (360.0 / rows).clamp(14.0, 52.0) * rows;
+    let top = scene.heading(&subtitle(sweep, study, map, parameters)) + 34.0;
+    let lefts = [MARGIN + 14.0 + gutter, WIDTH - MARGIN - width];
+    for (last, left) in [false, true].into_iter().zip(lefts) {
+        let title = if last { "final eval loss, same configurations" } else { "best eval loss" };
+        scene.text(Text::new(left, top - 12.0, title).size(13.0).bold().ink(ink::TEXT));
+        let panel = Panel { left, top, cell: (width / columns, height / rows), rows: map.y.values.len(), last };
+        panel.draw(&mut scene, map);
+        for (index, label) in x_labels.iter().enumerate() {
+            let x = left + (index as f64 + 0.5) * width / columns;
+            scene.text(Text::new(x, top + height + 18.0, label).align(Align::Middle).ink(ink::TEXT));
+        }
+        for (index, label) in y_labels.iter().enumerate() {
+            let y = top + (rows - index as f64 - 0.5) * height / rows + 4.0;
+            scene.text(Text::new(left - 8.0, y, label).align(Align::Right).ink(ink::TEXT));
+        }
+        let x_title = font::elide(&font::printable(&name(map.x), false), 12.0, false, width);
+        scene.text(Text::new(left + width / 2.0, top + height + 36.0, x_title).align(Align::Middle));
+    }
+    let y_title = font::elide(&font::printable(&name(map.y), false), 12.0, false, height);
+    scene.text(Text::new(18.0, top + height / 2.0, y_title).align(Align::Middle).upright());
+    let bottom = legend(&mut scene, map, lefts[0], top + height + 52.0);
+    let edge = findings(sweep, study).into_iter().find(|finding| finding.id == "edge").map(|finding| finding.text);
+    scene.height = scene.lines(bottom + 22.0, &[edge.unwrap_or_default(), x_note, y_note]);
+    scene
+}
+
+fn subtitle(sweep: &Sweep, study: &Study, map: &Map<'_>, parameters: usize) -> Vec<String> {
+    let several = map.cells.iter().map(|cell| cell.configs).max().unwrap_or(1);
+    let lost = map.cells.iter().any(|cell| cell.survivors > 0 && cell.survivors < cell.configs);
+    vec![
+        words::size(sweep, study),
+        if parameters > 2 { "each cell: the best of everything else".into() } else { String::new() },
+        if map.seeds > 1 { "mean ± sd over surviving seeds".into() } else { String::new() },
+        if lost {
+            format!("k/n: how many of the cell's {several} configurations survived, if not all")
+        } else {
+            String::new()
+        },
+        "right, small: rise since the best".into(),
+        "frame: lowest".into(),
+    ]
+}
+
+/// One of the two maps.
+struct Panel {
+    left: f64,
+    top: f64,
+    /// Width and height of a cell.
+    cell: (f64, f64),
+    rows: usize,
+    /// Shows the final losses instead of the best ones.
+    last: bool,
+}
+
+impl Panel {
+    fn draw(&self, scene: &mut Scene, map: &Map<'_>) {
+        let lowest = map.cells.iter().filter_map(|cell| Some((cell.loss(self.last)?, (cell.x, cell.y))));
+        let lowest = lowest.filter(|(loss, _)| loss.is_finite()).min_by(|a, b| a.0.total_cmp(&b.0)).map(|low| low.1);
+        let losses = map.cells.iter().filter_map(|cell| self.written(map, cell));
+        let widest = losses.map(|text| font::width(&text, 14.0, true)).fold(0.0, f64::max);
+        let fits = |size: &f64| size / 14.0 * widest <= self.cell.0 - 5.0 && 1.3 * size <= self.cell.1 - 2.0;
+        // One size for all cells: a larger number is no better one.
+        let size = [14.0, 13.0, 12.0, 11.0, 10.0, 9.0].into_iter().find(fits);
+        for cell in &map.cells {
+            self.draw_cell(scene, map, cell, size);
+        }
+        if let Some((x, y)) = lowest {
+            let [left, top, right, bottom] = self.place(x, y);
+            for (inset, width, ink) in [(1.0, 2.6, ink::TEXT), (3.0, 1.4, ink::PAPER)] {
+                let (l, t, r, b) = (left + inset, top + inset, right - inset, bottom - inset);
+                scene.line(&[(l, t), (r, t), (r, b), (l, b), (l, t)], width, ink);
+            }
+        }
+    }
+
+    fn place(&self, x: usize, y: usize) -> [f64; 4] {
+        let (width, height) = self.cell;
+        let (left, top) = (self.left + x as f64 * width, self.top + (self.rows - 1 - y) as f64 * height);
+        [left + 1.0, top + 1.0, left + width - 1.0, top + height - 1.0]
+    }
+
+    fn draw_cell(&self, scene: &mut Scene, map: &Map<'_>, cell: &Cell<'_>, size: Option<f64>) {
+        let place = self.place(cell.x, cell.y);
+        let [left, top, right, bottom] = place;
+        let (x, y) = (f64::midpoint(left, right), f64::midpoint(top, bottom));
+        let Some(loss) = cell.loss(self.last).filter(|loss| loss.is_finite()) else {
+            scene.rect(place, ink::PANEL);
+            let failed = cell.front.judgement.failed();
+            if failed {
+                scene.hatch(place, ink::HATCH);
+            }
+            let text = Text::new(x, y + 4.0, if failed { "failed" } else { "not yet" }).align(Align::Middle);
+            if text.width() + 8.0 < right - left {
+                scene.plate(if failed { text.ink(ink::TEXT) } else { text });
+            }
+            return;
+        };
+        let (low, high) = map.range;
+        let ground = ink::ordered((loss - low) / (high - low));
+        scene.rect(place, ground);
+        let (Some(size), Some(text)) = (size, self.written(map, cell)) else { return };
+        let head = Text::new(x, y, text).size(size).bold().align(Align::Middle).ink(ink::on(ground));
+        let tail = Text::new(x, y + 17.0, self.detail(cell)).size(11.0).align(Align::Middle).ink(ink::on(ground));
+        let space = right - left - 3.0;
+        if tail.width() <= space && bottom - top >= 36.0 && !tail.content.is_empty() {
+            scene.text(head);
+            scene.text(tail);
+        } else {
+            scene.text(Text { y: y + 0.36 * head.size, ..head });
+        }
+    }
+
+    /// The loss of a cell, marked where its colour stands for less.
+    fn written(&self, map: &Map<'_>, cell: &Cell<'_>) -> Option<String> {
+        let loss = cell.loss(self.last).filter(|loss| loss.is_finite())?;
+        Some(words::loss(loss) + if loss > map.range.1 { "+" } else { "" })
+    }
+
+    /// Deviation or rise, and survivors if not all.
+    fn detail(&self, cell: &Cell<'_>) -> String {
+        let spread = match (self.last, cell.front.best, cell.front.last) {
+            (true, Some(best), Some(last)) => format!("+{}", words::loss((last.mean - best.mean).max(0.0))),
+            (false, Some(best), _) => best.sd.map_or_else(String::new, |sd| format!("±{}", words::loss(sd))),
+            _ => String::new(),
+        };
+        let lost = if cell.survivors < cell.configs && !self.last {
+            format!("{}/{}", cell.survivors, cell.configs)
+        } else {
+            String::new()
+        };
+        [spread, lost].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" · ")
+    }
+}
+
+/// The scale of colours; returns the y below.
+fn legend(scene: &mut Scene, map: &Map<'_>, left: f64, top: f64) -> f64 {
+    const WIDE: f64 = 240.0;
+    const PIECES: u32 = 60;
+    let piece = WIDE / f64::from(PIECES);
+    for i in 0..PIECES {
+        let x = left + f64::from(i) * piece;
+        let ink: Ink = ink::ordered((f64::from(i) + 0.5) / f64::from(PIECES));
+        scene.rect([x, top, x + piece + 0.3, top + 9.0], ink);
+    }
+    let (low, high) = map.range;
+    let (ticks, digits) = axis::ticks(low, high, 4);
+    for value in ticks {
+        let x = left + (value - low) / (high - low) * WIDE;
+        scene.line(&[(x, top + 9.0), (x, top + 13.0)], 1.0, ink::AXIS);
+        scene.text(Text::new(x, top + 26.0, format!("{value:.digits$}")).align(Align::Middle));
+    }
+    let clipped =
+        map.cells.iter().any(|cell| [false, true].iter().any(|&last| cell.loss(last).is_some_and(|l| l > high)));
+    let more = if clipped { format!("; +: above {}, drawn as it", words::loss(high)) } else { String::new() };
+    scene.text(Text::new(
+        left + WIDE + 26.0,
+        top + 9.0,
+        format!("eval loss (nats), both panels, darker is better{more}"),
+    ));
+    top + 26.0
+}

@@ -1,0 +1,171 @@
+//! A parameter of the sweep as an axis of a figure: its values in order, how far apart they stand, how they are named.
+//!
+//! Values come from the trials, not from the axis as written: an included trial may hold one that the grid does not.
+
+use super::{font, words};
+use crate::analysis::findings::lead_axis;
+use crate::analysis::{Config, Sweep, rank};
+use crate::trial::AxisValue;
+
+/// How the values of a parameter are laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spacing {
+    Log,
+    Linear,
+    /// One step apart, whatever they are.
+    Even,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parameter {
+    pub key: String,
+    /// Numbers ascending, others as in the sweep file; None, first, for trials that do not say.
+    pub values: Vec<Option<AxisValue>>,
+    pub spacing: Spacing,
+}
+
+impl Parameter {
+    /// Those that vary over the trials of `sweep`: the learning rate or the first of the file in front.
+    pub fn of(sweep: &Sweep) -> Vec<Self> {
+        let lead = lead_axis(sweep).map(|axis| axis.key.as_str());
+        let mut keys: Vec<&str> = rank::axes(sweep).map(|axis| axis.key.as_str()).collect();
+        keys.sort_by_key(|key| Some(*key) != lead);
+        let found = keys.into_iter().map(|key| Self::named(sweep, key));
+        found.filter(|parameter| parameter.values.len() > 1).collect()
+    }
+
+    /// Those that span the figures of two parameters: the first two numeric ones, else the first two.
+    pub fn pair(all: &[Self]) -> Option<[&Self; 2]> {
+        let (first, others) = all.split_first()?;
+        let numeric = others.iter().find(|parameter| parameter.values.iter().flatten().all(|v| v.value.is_number()));
+        Some([first, numeric.or(others.first())?])
+    }
+
+    fn named(sweep: &Sweep, key: &str) -> Self {
+        let mut values: Vec<Option<AxisValue>> = Vec::new();
+        let axis = sweep.axes.iter().find(|axis| axis.key == key);
+        let held = sweep.runs.iter().map(|run| run.trial.value(key));
+        let written = axis.iter().flat_map(|axis| &axis.values).map(Some);
+        let all: Vec<Option<&AxisValue>> = held.collect();
+        for value in written.filter(|value| all.iter().any(|held| same(*held, *value))).chain(all.iter().copied()) {
+            if !values.iter().any(|known| same(known.as_ref(), value)) {
+                values.push(value.cloned());
+            }
+        }
+        let number = |value: &Option<AxisValue>| value.as_ref().and_then(|value| value.value.as_f64());
+        let numbers: Option<Vec<f64>> = values.iter().flatten().map(|value| value.value.as_f64()).collect();
+        if numbers.is_some() {
+            values.sort_by(|a, b| number(a).partial_cmp(&number(b)).unwrap_or(std::cmp::Ordering::Equal));
+        } else {
+            values.sort_by_key(Option::is_some);
+        }
+        let spacing = match numbers {
+            Some(numbers) if values.iter().all(Option::is_some) => spacing(key, &numbers),
+            _ => Spacing::Even,
+        };
+        Self { key: key.into(), values, spacing }
+    }
+
+    /// Index of the value of `config`.
+    pub fn place(&self, config: &Config) -> usize {
+        let value = config.value(&self.key);
+        self.values.iter().position(|known| same(known.as_ref(), value)).unwrap_or(0)
+    }
+
+    /// Where each value lies between 0 and 1.
+    pub fn shares(&self) -> Vec<f64> {
+        let even = |i: usize| i as f64 / (self.values.len() - 1).max(1) as f64;
+        let number = |value: &Option<AxisValue>| value.as_ref().and_then(|value| value.value.as_f64());
+        let at: Vec<f64> = match self.spacing {
+            Spacing::Even => return (0..self.values.len()).map(even).collect(),
+            Spacing::Linear => self.values.iter().filter_map(number).collect(),
+            Spacing::Log => self.values.iter().filter_map(number).map(f64::ln).collect(),
+        };
+        let (Some(low), Some(high)) = (at.first(), at.last()) else { return Vec::new() };
+        at.iter().map(|x| (x - low) / (high - low)).collect()
+    }
+
+    /// The values as texts, each at most `space` px wide, and a note that explains what was shortened beyond recognition.
+    pub fn labels(&self, space: f64) -> (Vec<String>, String) {
+        let full = |value: &Option<AxisValue>| {
+            let text = value.as_ref().map_or_else(|| "–".to_owned(), |value| words::cell(&self.key, value));
+            font::printable(&text, false)
+        };
+        let full: Vec<String> = self.values.iter().map(full).collect();
+        let cut: Vec<String> = full.iter().map(|text| font::elide(text, 12.0, false, space)).collect();
+        let short = cut.iter().zip(&full).any(|(cut, full)| cut.is_empty() || cut.len() < full.len().min(7));
+        let twins = cut.iter().enumerate().any(|(i, text)| cut[..i].contains(text));
+        if !short && !twins {
+            return (cut, String::new());
+        }
+        let name = |i: usize| match u32::try_from(i) {
+            Ok(i) if self.values.len() <= 26 => char::from_u32(u32::from('A') + i).unwrap_or('?').to_string(),
+            _ => (i + 1).to_string(),
+        };
+        let names: Vec<String> = (0..full.len()).map(name).collect();
+        let said: Vec<String> = names.iter().zip(&full).map(|(name, full)| format!("{name} {full}")).collect();
+        (names, format!("{}: {}", words::axis(&self.key), said.join(", ")))
+    }
+
+    /// Name of the axis, with its unit.
+    pub fn title(&self) -> String {
+        let unit = if self.spacing == Spacing::Log { " (log)" } else { "" };
+        let name = if self.key == "lr" { "peak learning rate".into() } else { words::axis_name(&self.key) };
+        font::printable(&format!("{name}{unit}"), false)
+    }
+
+    /// A value with the name of the parameter.
+    pub fn named_value(&self, index: usize) -> String {
+        let value = self.values.get(index).and_then(Option::as_ref);
+        value.map_or_else(|| format!("no {}", words::axis(&self.key)), |value| words::value(&self.key, value))
+    }
+}
+
+fn same(a: Option<&AxisValue>, b: Option<&AxisValue>) -> bool {
+    a.map(|a| &a.value) == b.map(|b| &b.value)
+}
+
+/// Log where the values span much, even where fractions and steps stand together.
+fn spacing(key: &str, numbers: &[f64]) -> Spacing {
+    let (low, high) =
+        numbers.iter().fold((f64::INFINITY, 0.0), |(low, high), &x| (f64::min(low, x), f64::max(high, x)));
+    let mixed = key == "warmup" && numbers.iter().any(|x| *x > 0.0 && *x < 1.0) && high >= 1.0;
+    let rate = key == "lr" || key.ends_with("_lr");
+    match () {
+        () if mixed || !low.is_finite() || !high.is_finite() || low < 0.0 => Spacing::Even,
+        () if low > 0.0 && (high / low >= 50.0 || rate && high / low > 2.0) => Spacing::Log,
+        () => Spacing::Linear,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::synthetic::{axis, sweep};
+
+    #[test]
+    fn values_are_ordered_spaced_and_named() {
+        let check = |key: &str, values: &[&str], spacing: Spacing, labels: &[&str]| {
+            let all = Parameter::of(&sweep("s", &[axis(key, values)], 10));
+            assert_eq!(
+                (all[0].spacing, all[0].labels(60.0).0),
+                (spacing, labels.iter().map(|l| (*l).into()).collect())
+            );
+        };
+        check("lr", &["1e-4", "1e-5", "3e-5"], Spacing::Log, &["1e-5", "3e-5", "1e-4"]);
+        check("model.dropout", &["0.1", "0"], Spacing::Linear, &["0", "0.1"]);
+        check("warmup", &["0.1", "100", "0"], Spacing::Even, &["0 %", "10 %", "100"]);
+        check("scheduler", &["linear", "cosine"], Spacing::Even, &["linear", "cosine"]);
+        check("augmentation", &["[a, a_rather_long_name]", "[a, a_rather_long_other]"], Spacing::Even, &["A", "B"]);
+    }
+
+    #[test]
+    fn the_rate_stands_first_and_what_does_not_vary_is_no_parameter() {
+        let axes = [axis("scheduler", &["linear", "cosine"]), axis("epochs", &["3"]), axis("lr", &["1e-5", "1e-4"])];
+        let all = Parameter::of(&sweep("s", &axes, 10));
+        let keys: Vec<&str> = all.iter().map(|parameter| parameter.key.as_str()).collect();
+        assert_eq!(keys, ["lr", "scheduler"]);
+        let shares = Parameter::of(&sweep("s", &[axis("lr", &["1e-5", "1e-4", "1e-3"])], 10))[0].shares();
+        assert!((shares[1] - 0.5).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,159 @@
+//! TensorBoard's event files: records framed with CRC32C around protocol-buffer messages.
+//!
+//! Formats: tensorflow/core/lib/io/record_writer.cc (framing), core/util/event.proto and core/framework/summary.proto
+//! (messages). Wall times count from the start of the trial.
+
+use crate::analysis::Run;
+
+/// Name of the file within a run's folder: TensorBoard looks for `tfevents`.
+pub const FILE: &str = "events.out.tfevents.0.plateau";
+
+/// Everything that `run` measured, as the bytes of an event file.
+pub fn events(run: &Run) -> Vec<u8> {
+    let mut file = Vec::new();
+    let mut version = wall_time(0.0);
+    field(&mut version, 3, b"brain.Event:2");
+    record(&mut file, &version);
+    for row in &run.metrics {
+        let values = [("loss/train", row.train_loss), ("lr", row.lr as f32), ("grad_norm", row.grad_norm)];
+        record(&mut file, &event(row.seconds, row.step, &values));
+    }
+    for row in &run.evals {
+        let after = run.metrics.partition_point(|metric| metric.step < row.step);
+        let seconds = run.metrics.get(after).or(run.metrics.last()).map_or(0.0, |metric| metric.seconds);
+        let values = [("loss/eval", row.eval_loss), ("accuracy", row.accuracy), ("macro_f1", row.macro_f1)];
+        record(&mut file, &event(if row.step == 0 { 0.0 } else { seconds }, row.step, &values));
+    }
+    file
+}
+
+/// An Event: wall time (1), step (2), and a Summary (5) of values (1), each a tag (1) and a float (2).
+fn event(seconds: f64, step: u64, values: &[(&str, f32)]) -> Vec<u8> {
+    let mut summary = Vec::new();
+    for (tag, number) in values {
+        let mut value = Vec::new();
+        field(&mut value, 1, tag.as_bytes());
+        value.push(2 << 3 | 5);
+        value.extend(number.to_le_bytes());
+        field(&mut summary, 1, &value);
+    }
+    let mut event = wall_time(seconds);
+    event.push(2 << 3);
+    varint(&mut event, step);
+    field(&mut event, 5, &summary);
+    event
+}
+
+fn wall_time(seconds: f64) -> Vec<u8> {
+    let mut event = vec![1 << 3 | 1];
+    event.extend(seconds.to_le_bytes());
+    event
+}
+
+/// A field of bytes: its key, length and content.
+fn field(into: &mut Vec<u8>, number: u8, bytes: &[u8]) {
+    into.push(number << 3 | 2);
+    varint(into, bytes.len() as u64);
+    into.extend_from_slice(bytes);
+}
+
+fn varint(into: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        into.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    into.push(value as u8);
+}
+
+/// Length, its checksum, content, its checksum.
+fn record(file: &mut Vec<u8>, content: &[u8]) {
+    let length = (content.len() as u64).to_le_bytes();
+    file.extend_from_slice(&length);
+    file.extend_from_slice(&masked(&length).to_le_bytes());
+    file.extend_from_slice(content);
+    file.extend_from_slice(&masked(content).to_le_bytes());
+}
+
+/// The checksum as stored: rotated, so that one over stored checksums stays sound.
+fn masked(bytes: &[u8]) -> u32 {
+    crc32c(bytes).rotate_right(15).wrapping_add(0xA282_EAD8)
+}
+
+/// CRC-32C (Castagnoli), reflected, of RFC 3720.
+fn crc32c(bytes: &[u8]) -> u32 {
+    const TABLE: [u32; 256] = table();
+    !bytes.iter().fold(!0, |crc: u32, byte| TABLE[usize::from(crc as u8 ^ byte)] ^ (crc >> 8))
+}
+
+const fn table() -> [u32; 256] {
+    let mut table = [0; 256];
+    let mut index = 0;
+    while index < table.len() {
+        let mut crc = index as u32;
+        let mut bit = 0;
+        while bit < 8 {
+            crc = if crc & 1 == 1 { crc >> 1 ^ 0x82F6_3B78 } else { crc >> 1 };
+            bit += 1;
+        }
+        table[index] = crc;
+        index += 1;
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::synthetic;
+
+    #[test]
+    fn the_checksum_is_castagnolis() {
+        // RFC 3720, B.4, and the check value of the catalogue of parametrised CRCs.
+        assert_eq!(crc32c(b"123456789"), 0xE306_9283);
+        assert_eq!(crc32c(&[0; 32]), 0x8A91_36AA);
+        assert_eq!(crc32c(&[0xFF; 32]), 0x62A8_AB43);
+    }
+
+    #[test]
+    fn records_are_framed() {
+        let mut file = &events(&synthetic::sweep("s", &[], 20).runs[0])[..];
+        let mut count = 0;
+        while !file.is_empty() {
+            let length = u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
+            assert_eq!(masked(&file[..8]).to_le_bytes(), file[8..12]);
+            let content = &file[12..12 + length];
+            assert_eq!(masked(content).to_le_bytes(), file[12 + length..16 + length]);
+            assert_eq!(content[0], 9, "an event begins with its wall time");
+            file = &file[16 + length..];
+            count += 1;
+        }
+        assert_eq!(count, 1 + 20 + 21);
+    }
+
+    /// TensorBoard's own reader, where a Python has it.
+    #[test]
+    fn tensorboard_reads_it() {
+        const SCRIPT: &str = "import sys
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+events = EventAccumulator(sys.argv[1]); events.Reload()
+for tag in sorted(events.Tags()['scalars']):
+    last = events.Scalars(tag)[-1]; print(tag, len(events.Scalars(tag)), last.step, round(last.value, 4))";
+        let python = std::env::var("PLATEAU_PYTHON").unwrap_or_else(|_| "python3".into());
+        let known = std::process::Command::new(&python).args(["-c", "import tensorboard"]).output();
+        if !known.is_ok_and(|output| output.status.success()) {
+            return eprintln!("skipped: no tensorboard in {python} (PLATEAU_PYTHON names another)");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let mut run = synthetic::sweep("s", &[], 20).runs.remove(0);
+        run.metrics[19].train_loss = f32::NAN;
+        std::fs::write(folder.path().join(FILE), events(&run)).unwrap();
+        let output = std::process::Command::new(python).args(["-c", SCRIPT]).arg(folder.path()).output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        let lines: Vec<&str> = said.lines().collect();
+        assert_eq!(lines.len(), 6, "{said} {}", String::from_utf8_lossy(&output.stderr));
+        let eval = run.evals.last().unwrap();
+        assert!(lines[4].starts_with("loss/eval 21 20 "), "{said}");
+        assert!((lines[4].rsplit(' ').next().unwrap().parse::<f32>().unwrap() - eval.eval_loss).abs() < 1e-3, "{said}");
+        assert_eq!(lines[5], "lr 20 20 0.0");
+    }
+}
