@@ -5,16 +5,21 @@
 //! are counted and never averaged. Drawing is left to `report`.
 
 pub mod curve;
+pub mod detector;
 pub mod findings;
+pub mod measured;
 pub mod plateau;
 pub mod rank;
+pub mod statistics;
 #[cfg(test)]
 pub(crate) mod synthetic;
+mod thresholds;
 
-pub use plateau::{Judgement, Measured, verdicts};
+pub use measured::Measured;
+pub use plateau::{Judgement, verdicts};
 pub use rank::{Config, Study};
 
-use crate::trial::{Axis, EvalRow, MetricRow, Outcome, Status, Trial};
+use crate::trial::{Axis, DiagnosticRow, EvalRow, MetricRow, Outcome, Status, Trial};
 
 /// A sweep as it stands on disk: every planned trial with what it has measured so far.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,17 +40,21 @@ pub struct Run {
     pub error: Option<String>,
     pub metrics: Vec<MetricRow>,
     pub evals: Vec<EvalRow>,
+    pub diagnostics: Vec<DiagnosticRow>,
     pub outcome: Option<Outcome>,
 }
 
 impl Run {
-    /// What `plateau` judges.
-    pub fn measured(&self) -> plateau::Measured<'_> {
-        plateau::Measured {
-            metrics: &self.metrics,
-            evals: &self.evals,
-            eval_prior: self.outcome.as_ref().map_or(&[], |outcome| &outcome.eval_prior),
+    /// The curves, for everything that judges them.
+    pub fn measured(&self) -> Measured<'_> {
+        let prior = |of: fn(&Outcome) -> &[f64]| self.outcome.as_ref().map_or(&[][..], of);
+        Measured {
+            diagnostics: &self.diagnostics,
+            train_prior: prior(|outcome| &outcome.class_prior),
+            eval_prior: prior(|outcome| &outcome.eval_prior),
             steps: self.trial.steps,
+            config: Some(&self.trial.config),
+            ..Measured::of(&self.metrics, &self.evals)
         }
     }
 }

@@ -4,6 +4,7 @@
 //! with a failed seed ranks after all complete ones, however good the rest.
 
 use super::curve::{self, Point, Spread};
+use super::measured::chance;
 use super::plateau::{self, Judgement, LEAST_DELTA};
 use super::{Run, Sweep};
 use crate::trial::{Axis, AxisValue};
@@ -116,7 +117,7 @@ impl Study {
             delta,
             seed_sd,
             seeds: configs.iter().map(|config| config.runs.len()).max().unwrap_or(0),
-            chance: sweep.runs.iter().find_map(|run| plateau::chance(run.measured().eval_prior)),
+            chance: sweep.runs.iter().find_map(|run| chance(run.measured().eval_prior)),
             eval_interval: eval_interval(sweep),
             steps: sweep.runs.iter().map(|run| run.trial.steps).max().unwrap_or(0),
             judgements,

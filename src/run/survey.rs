@@ -4,7 +4,7 @@ use crate::analysis::{Run, Sweep};
 use crate::plan::Plan;
 use crate::state::{Standing, SweepState, TrialState};
 use crate::store::{RunDir, StoreError, read_curve, read_journal};
-use crate::trial::{EvalRow, MetricRow, Status, Trial};
+use crate::trial::{DiagnosticRow, EvalRow, MetricRow, Status, Trial};
 
 /// Every trial of the plan with its curves and how it stands. Takes no lock and changes nothing.
 ///
@@ -37,6 +37,7 @@ fn run(trial: &Trial, known: Option<&TrialState>, dir: &RunDir, alive: bool) -> 
         error: known.filter(|_| outcome.is_none()).and_then(error),
         metrics: read_curve::<MetricRow>(&folder.metrics())?.rows,
         evals: read_curve::<EvalRow>(&folder.evals())?.rows,
+        diagnostics: read_curve::<DiagnosticRow>(&folder.diagnostics())?.rows,
         outcome,
     })
 }

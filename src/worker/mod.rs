@@ -169,7 +169,13 @@ fn complete(mut outcome: Outcome, trial: &Trial, attempt: &AttemptDir) -> Result
     let folder = attempt.trial();
     let metrics = read_curve::<MetricRow>(&folder.metrics())?.rows;
     let evals = read_curve::<EvalRow>(&folder.evals())?.rows;
-    let measured = Measured { metrics: &metrics, evals: &evals, eval_prior: &outcome.eval_prior, steps: trial.steps };
+    let measured = Measured {
+        train_prior: &outcome.class_prior,
+        eval_prior: &outcome.eval_prior,
+        steps: trial.steps,
+        config: Some(&trial.config),
+        ..Measured::of(&metrics, &evals)
+    };
     outcome.verdicts = verdicts(&measured, outcome.status);
     outcome.peak_memory = peak_memory();
     // JSON knows no NaN.
