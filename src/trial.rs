@@ -602,6 +602,8 @@ pub struct Verdict {
     /// Stable name: `plateaued`, `still_improving`, `overfits`, `collapsed`, `stuck_at_chance`, `nan`, ... for what became
     /// of the evaluation loss; the names of `analysis::rules` for why.
     pub id: String,
+    #[serde(default)]
+    pub kind: VerdictKind,
     /// Step that the statement is about.
     pub step: Option<u64>,
     /// In plain words, numbers included.
@@ -615,6 +617,19 @@ pub struct Verdict {
     /// What to change, as a line of a sweep file or in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub advice: Option<String>,
+}
+
+/// What a verdict speaks of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VerdictKind {
+    /// What became of the evaluation loss.
+    #[default]
+    Shape,
+    /// Why the loss does not fall.
+    Cause,
+    /// Worth knowing, and no fault.
+    Note,
 }
 
 /// A number that a verdict rests on.

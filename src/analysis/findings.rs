@@ -6,13 +6,13 @@
 use std::collections::BTreeMap;
 
 use super::rank::{self, Config, Level, Study};
-use super::{Judgement, Sweep};
+use super::{Judgement, Sweep, effects};
 use crate::trial::{Axis, AxisValue, Length, rounded_text};
 
 /// A sentence about the sweep.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// Stable name: `progress`, `best`, `rise`, `noise`, `onsets`, `shapes`, `failures`, `edge`.
+    /// Stable name: `progress`, `best`, `rise`, `noise`, `onsets`, `shapes`, `failures`, `edge`, or one of [`effects`].
     pub id: &'static str,
     pub text: String,
 }
@@ -38,7 +38,8 @@ pub fn findings(sweep: &Sweep, study: &Study) -> Vec<Finding> {
         ("failures", failures(sweep, study)),
         ("edge", edge(sweep, study).map(|edge| edge.text())),
     ];
-    found.into_iter().filter_map(|(id, text)| text.map(|text| Finding { id, text })).collect()
+    let found = found.into_iter().filter_map(|(id, text)| text.map(|text| Finding { id, text }));
+    found.chain(effects::effects(sweep, study)).collect()
 }
 
 /// The next experiment, if the findings call for one.

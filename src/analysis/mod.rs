@@ -1,15 +1,18 @@
 //! Numbers from curves: when a loss stops falling, at what level, and which configuration is best. Pure.
 //!
-//! [`Study::of`] judges every trial by itself ([`plateau`]), then groups trials that differ in nothing but their seed
-//! and ranks the groups ([`rank`]). What follows for the sweep as a whole, in words, is in [`findings`]. Failed seeds
-//! are counted and never averaged. Drawing is left to `report`.
+//! [`Study::of`] judges every trial by itself: what became of its evaluation loss ([`plateau`]), what its training loss does
+//! ([`detector`]), and why ([`rules`]). Then it groups trials that differ in nothing but their seed and ranks the groups
+//! ([`rank`]). What follows for the sweep as a whole, in words, is in [`findings`] and [`effects`]. Failed seeds are
+//! counted and never averaged. `docs/diagnosis.md` is the user's view of it. Drawing is left to `report`.
 
 pub mod curve;
 pub mod detector;
+pub mod effects;
 pub mod findings;
 pub mod measured;
 pub mod plateau;
 pub mod rank;
+pub mod rules;
 pub mod statistics;
 #[cfg(test)]
 pub(crate) mod synthetic;
@@ -18,6 +21,7 @@ mod thresholds;
 pub use measured::Measured;
 pub use plateau::{Judgement, verdicts};
 pub use rank::{Config, Study};
+pub use rules::{Diagnosis, diagnose};
 
 use crate::trial::{Axis, DiagnosticRow, EvalRow, MetricRow, Outcome, Status, Trial};
 

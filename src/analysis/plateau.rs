@@ -5,6 +5,7 @@
 
 use super::curve::{self, Point};
 use super::measured::{Measured, chance};
+use super::rules::{Diagnosis, diagnose};
 use crate::trial::{Status, Verdict};
 
 /// Least tolerance, in nats: a smaller change of the evaluation loss is nobody's concern.
@@ -238,15 +239,17 @@ fn ran_away(measured: &Measured<'_>) -> bool {
     }
 }
 
-/// What the curve of one trial that has ended says by itself, with the least tolerance; the first is the primary one.
+/// What the curves of one trial that has ended say by themselves, with the least tolerance: first what became of the
+/// evaluation loss, then why, the primary cause first.
 pub fn verdicts(measured: &Measured<'_>, status: Status) -> Vec<Verdict> {
-    let judgement = judge(measured, status, LEAST_DELTA);
+    let Diagnosis { judgement, verdicts, .. } = diagnose(measured, status, LEAST_DELTA);
     // A curve that rises at the end was flat before.
     let flat = match judgement {
         Judgement::Overfits { onset, .. } => Some(Judgement::Plateaued { onset }),
         _ => None,
     };
-    [judgement].into_iter().chain(flat).map(|judgement| verdict(measured, judgement, LEAST_DELTA)).collect()
+    let shapes = [judgement].into_iter().chain(flat).map(|judgement| verdict(measured, judgement, LEAST_DELTA));
+    shapes.chain(verdicts).collect()
 }
 
 /// `judgement` in plain words, with the numbers it rests on.
@@ -301,7 +304,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::trial::{EvalRow, MetricRow};
+    use crate::trial::{EvalRow, MetricRow, VerdictKind};
 
     fn points(values: &[f64]) -> Vec<Point> {
         values.iter().enumerate().map(|(x, &y)| Point { x: 10.0 * x as f64, y }).collect()
@@ -353,7 +356,8 @@ mod tests {
     fn text(metrics: &[MetricRow], evals: &[EvalRow]) -> String {
         let measured = Measured { eval_prior: &[0.5, 0.5], steps: 60, ..Measured::of(metrics, evals) };
         let verdicts = verdicts(&measured, Status::Finished);
-        let lines = verdicts.iter().map(|verdict| format!("{} {:?}: {}", verdict.id, verdict.step, verdict.text));
+        let shapes = verdicts.iter().filter(|verdict| verdict.kind == VerdictKind::Shape);
+        let lines = shapes.map(|verdict| format!("{} {:?}: {}", verdict.id, verdict.step, verdict.text));
         lines.collect::<Vec<_>>().join("\n")
     }
 

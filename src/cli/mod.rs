@@ -1,7 +1,9 @@
 //! The command line: one file a subcommand, and the one place where errors become messages and exit codes.
 
+mod diagnose;
 mod failure;
 mod live;
+mod log;
 mod plan;
 mod prepare;
 mod report;
@@ -35,6 +37,8 @@ enum Command {
     Report(report::Arguments),
     /// Show what is done, running, failed and left
     Status(status::Arguments),
+    /// Say why a loss does not fall: verdicts on training logs of any origin
+    Diagnose(diagnose::Arguments),
     /// Show the learning rate of every step, as csv or as a picture
     Schedule(schedule::Arguments),
     /// Train one attempt at one trial (started by `run`)
@@ -53,6 +57,7 @@ pub fn main() -> ExitCode {
         Command::Plan(arguments) => plan::plan(&arguments),
         Command::Report(arguments) => report::report(&arguments),
         Command::Status(arguments) => status::status(&arguments),
+        Command::Diagnose(arguments) => diagnose::diagnose(&arguments),
         Command::Schedule(arguments) => schedule::schedule(&arguments),
         Command::Worker { attempt } => return ExitCode::from(crate::worker::run(&attempt)),
     };
