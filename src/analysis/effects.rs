@@ -354,7 +354,7 @@ mod tests {
         let lower = pairs(|warm, seed| 0.30 - 0.02 * warm as f32 + 0.01 * seed as f32 + 0.001 * (warm * seed) as f32);
         insta::assert_snapshot!(found(&lower, "axis_effect"), @"warmup 0.1 instead of 0 lowers final eval loss by 0.017 ± 0.001 (8 matched pairs, p = 0.008).");
         let none = pairs(|warm, seed| 0.30 + 0.01 * ((seed * 5 + warm * 3) % 8) as f32);
-        insta::assert_snapshot!(found(&none, "axis_effect"), @"");
+        insta::assert_snapshot!(found(&none, "axis_effect"), @"No detectable effect of warmup: 0.1 instead of 0 changes final eval loss by +0.000 ± 0.015 (8 matched pairs, p = 1.00).");
     }
 
     #[test]
@@ -371,8 +371,8 @@ mod tests {
     #[test]
     fn luck_and_limits_are_named() {
         let sweep = synthetic::large_sweep();
-        insta::assert_snapshot!(found(&sweep, "seed_unstable"), @"");
-        insta::assert_snapshot!(found(&sweep, "early_rank"), @"");
+        insta::assert_snapshot!(found(&sweep, "seed_unstable"), @"Luck decides in 12 of 144 configurations, where some seeds fail and others do not; most in lr 1e-4, warmup 0, scheduler cosine, augmentation none: 2 of 3 (95 % interval 21 to 94 %). Longer training, a warm-up and optimizer.bias_correction: true make BERT steadier.");
+        insta::assert_snapshot!(found(&sweep, "early_rank"), @"The order of 352 trials after a quarter of their steps predicts the final one with a rank correlation of 0.01: stopping that early would drop good ones.");
         insta::assert_snapshot!(found(&synthetic::default_sweep(), "stability_limit"), @"");
     }
 
@@ -385,12 +385,12 @@ mod tests {
             run.evals.iter_mut().enumerate().for_each(|(k, row)| row.eval_loss = eval + 0.3 * 0.5_f32.powi(k as i32));
             run.metrics.iter_mut().for_each(|row| row.train_loss = train + 0.001 * i as f32);
         }
-        insta::assert_snapshot!(found(&sweep, "diversity"), @"");
+        insta::assert_snapshot!(found(&sweep, "diversity"), @"Too little variety in the data was a limit: eda raises the final training loss by 0.158 and lowers the eval loss by 0.050. More data, or more augmentation, may lower it further.");
     }
 
     #[test]
     fn one_level_over_all_rates_is_not_the_rates() {
-        let mut sweep = synthetic::sweep("s", &[axis("lr", &["1e-5", "1e-4", "1e-3"])], 120);
+        let mut sweep = synthetic::sweep("s", &[axis("lr", &["3e-6", "1e-5", "3e-5"])], 120);
         for run in &mut sweep.runs {
             run.evals.iter_mut().enumerate().for_each(|(k, row)| row.eval_loss = 0.4 + 0.2 * 0.5_f32.powi(k as i32));
             run.metrics.iter_mut().for_each(|row| row.train_loss = 0.4 + 0.29 * 0.9_f32.powi(row.step as i32));

@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::store::{Checkpoints, CurveWriter, Mark, StoreError, TrialDir};
 use crate::train::Sink;
-use crate::trial::{EvalRow, Keep, MetricRow};
+use crate::trial::{DiagnosticRow, EvalRow, Keep, MetricRow};
 
 /// The trainer's view of a trial's folder. Every row is on its way to the disk when the call returns.
 pub(super) struct TrialSink<'a> {
     metrics: CurveWriter<MetricRow>,
     evals: CurveWriter<EvalRow>,
+    diagnostics: CurveWriter<DiagnosticRow>,
     checkpoints: Checkpoints,
     keep: Keep,
     stop: &'a AtomicBool,
@@ -26,7 +27,8 @@ impl<'a> TrialSink<'a> {
     ) -> Result<Self, StoreError> {
         let metrics = CurveWriter::open(&trial.metrics(), resume)?;
         let evals = CurveWriter::open(&trial.evals(), resume)?;
-        Ok(Self { metrics, evals, checkpoints: trial.checkpoints(), keep, stop })
+        let diagnostics = CurveWriter::open(&trial.diagnostics(), resume)?;
+        Ok(Self { metrics, evals, diagnostics, checkpoints: trial.checkpoints(), keep, stop })
     }
 }
 
@@ -39,9 +41,13 @@ impl Sink for TrialSink<'_> {
         self.evals.append(row).map_err(to_io)
     }
 
+    fn diagnostic(&mut self, row: &DiagnosticRow) -> io::Result<()> {
+        self.diagnostics.append(row).map_err(to_io)
+    }
+
     fn checkpoint(&mut self, step: u64, best: bool, state: &[u8]) -> io::Result<()> {
         // Rows first: a state whose rows are missing is of no use.
-        self.metrics.sync().and_then(|()| self.evals.sync()).map_err(to_io)?;
+        self.metrics.sync().and_then(|()| self.evals.sync()).and_then(|()| self.diagnostics.sync()).map_err(to_io)?;
         let best = best && matches!(self.keep, Keep::Best | Keep::All);
         self.checkpoints.save(&Mark { step, evals: self.evals.rows() }, state, best).map_err(to_io)
     }

@@ -154,6 +154,9 @@ pub(super) fn healthy(case: &Case<'_>) -> Verdict {
     let change = tail.change * case.detection.scale;
     let text = match tail.trend {
         _ if case.judgement == Judgement::Unfinished => "not finished yet".to_owned(),
+        _ if case.judgement.failed() && case.judgement != Judgement::Failed => {
+            format!("{}, and no rule says why", case.judgement.label())
+        }
         _ if case.judgement == Judgement::Failed => "failed to run: there is nothing to judge".to_owned(),
         Trend::TooShort => format!("too short to judge: {} points in the last third", tail.points),
         Trend::Falling => {

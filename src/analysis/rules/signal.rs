@@ -1,6 +1,8 @@
 //! Learning that does not begin: a bad start, parameters that do not move, gradients that do not arrive, losses that stay
 //! at what guessing gives.
 
+use super::super::detector::Trend;
+use super::super::plateau::Judgement;
 use super::super::statistics::median;
 use super::{Case, advised, cause, limit, note, percent};
 use crate::trial::{DiagnosticRow, Verdict};
@@ -123,11 +125,12 @@ pub(super) fn prior_stuck(case: &Case<'_>) -> Option<Verdict> {
         return None;
     }
     // A loss that has begun to fall is slow, not stuck.
-    if case.detection.tail.trend == super::super::detector::Trend::Falling && tail < chance {
+    if case.detection.tail.trend == Trend::Falling && tail < chance {
         return None;
     }
     let one_class = one_class(case);
-    let guesses = one_class.is_some_and(|share| share >= limit::ONE_CLASS)
+    let guesses = matches!(case.judgement, Judgement::Stuck | Judgement::Collapsed { .. })
+        || one_class.is_some_and(|share| share >= limit::ONE_CLASS)
         || match (case.majority(), case.best_accuracy()) {
             (Some((_, luck)), Some(best)) => best <= luck,
             _ => true,

@@ -91,7 +91,7 @@ fn check(expected: &str, made: Made) {
 #[test]
 fn healthy_runs_are_left_alone() {
     assert_eq!(ids(&healthy()), "HEALTHY");
-    insta::assert_snapshot!(words(&healthy()), @"HEALTHY: no fault found; the training data are fitted, at 0.019 => ");
+    insta::assert_snapshot!(words(&healthy()), @"HEALTHY: no fault found; the training data are fitted, at 0.019 =>");
     let well = rows(0.5, 0.7, 5e-4, [101, 99]);
     assert_eq!(ids(&Made { rows: well, ..healthy() }), "HEALTHY");
 }
@@ -99,7 +99,10 @@ fn healthy_runs_are_left_alone() {
 #[test]
 fn training_that_breaks() {
     check("NONFINITE", Made { train: |t| if t > 0.5 { f64::NAN } else { 0.7 }, ..healthy() });
-    check("AFTER_WARMUP", Made { train: |t| if t > 0.12 { 1.4 } else { 0.69 }, eval: |t| if t > 0.12 { 1.4 } else { 0.69 }, ..healthy() });
+    check(
+        "AFTER_WARMUP",
+        Made { train: |t| if t > 0.12 { 1.4 } else { 0.69 }, eval: |t| if t > 0.12 { 1.4 } else { 0.69 }, ..healthy() },
+    );
     check("OVERSHOOT", Made { train: |t| 0.69 + 2.0 * (t - 0.5).max(0.0), eval: |t| 0.69 + t, ..healthy() });
     check("COLLAPSED", Made { train: |t| if t > 0.6 { 0.693 } else { 0.69 - t }, eval: |_| 0.69, ..healthy() });
     check("CLIP_BOUND", Made { change: |config| config.max_grad_norm = 1e-4, ..healthy() });
@@ -115,7 +118,7 @@ fn learning_that_does_not_begin() {
     insta::assert_snapshot!(words(&stuck()), @"PRIOR_STUCK: nothing is learned: the training loss stays at 0.691, guessing has 0.693; neither rate nor gradients explain it: the inputs may say nothing about the labels, or not reach the model => check data.text, data.label and data.max_length on a few rows; try lr: 2e-5, warmup: 0.1");
     let hot =
         Made { rate: |_| 1e-2, change: |config| config.lr = 1e-2, rows: rows(0.1, 0.1, 0.05, [200, 0]), ..stuck() };
-    insta::assert_snapshot!(words(&hot), @"PRIOR_STUCK: nothing is learned: the training loss stays at 0.691, guessing has 0.693, 100 % of the answers are one class; the learning rate threw it there => lr: 0.001, warmup: 0.1");
+    insta::assert_snapshot!(words(&hot), @"PRIOR_STUCK: nothing is learned: the training loss stays at 0.693, guessing has 0.693, 100 % of the answers are one class; the learning rate threw it there => lr: 0.001, warmup: 0.1");
     let cold = Made { change: |config| config.lr = 1e-7, ..stuck() };
     assert!(words(&cold).ends_with("too low to leave it => lr: 1e-6"), "{}", words(&cold));
     check("BAD_INIT", Made { eval: |t| if t == 0.0 { 9.0 } else { 0.4 }, ..healthy() });
@@ -163,4 +166,109 @@ fn smoothed_labels_have_a_floor_of_their_own() {
     let smoothed =
         Made { train: |t| 0.2 + 0.49 * (-t / 0.1).exp(), change: |config| config.label_smoothing = 0.1, ..healthy() };
     assert_eq!(ids(&smoothed), "HEALTHY");
+}
+
+/// A curve of some kind: falling, flat, broken or stuck, with noise.
+fn some_curve(n: usize, seed: u64) -> Vec<Point> {
+    let kind = seed % 5;
+    let at = |i: usize| {
+        let t = i as f64 / n as f64;
+        let level = match kind {
+            0 => 0.7,
+            1 => 0.1 + 0.6 * (-t / 0.1).exp(),
+            2 => 0.7 - 0.5 * t,
+            3 => 0.7 + 0.5 * (t - 0.5).max(0.0),
+            _ => 0.3 + 0.4 * (1.0 - t).powi(4),
+        };
+        Point { x: i as f64 + 1.0, y: level + 0.05 * gauss(seed, i as u64) }
+    };
+    (0..n).map(at).collect()
+}
+
+fn plain_log(train: Vec<Point>, prior: &[f64]) -> Measured<'_> {
+    let steps = train.len() as u64;
+    let eval = train.iter().step_by(50).copied().collect();
+    let lr = train.iter().map(|point| Point { y: 1e-5 * (1.0 - (point.x - 1.0) / steps as f64), ..*point }).collect();
+    Measured { train, lr, eval, train_prior: prior, eval_prior: prior, steps, ..Measured::default() }
+}
+
+/// Run with `--release -- --ignored --nocapture` to measure.
+#[test]
+#[ignore = "measures time"]
+fn ten_thousand_curves_of_a_thousand_points() {
+    let curves: Vec<Vec<Point>> = (0..10_000).map(|seed| some_curve(1000, seed)).collect();
+    let start = std::time::Instant::now();
+    let found = curves
+        .iter()
+        .filter(|curve| diagnose(&plain_log((*curve).clone(), &PRIOR), Status::Finished, 0.01).cause().is_some());
+    println!("{} causes in {:.2} s on one core", found.count(), start.elapsed().as_secs_f64());
+}
+
+mod laws {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn found(measured: &Measured<'_>) -> Vec<(String, VerdictKind)> {
+        let verdicts = diagnose(measured, Status::Finished, 1e-9).verdicts;
+        verdicts.into_iter().map(|verdict| (verdict.id, verdict.kind)).collect()
+    }
+
+    fn scaled(curve: &[Point], stride: f64, unit: f64) -> Vec<Point> {
+        curve.iter().map(|point| Point { x: point.x * stride, y: point.y * unit }).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// Without a prior, which is in nats, the unit of the loss does not matter; nor does the numbering of steps.
+        #[test]
+        fn units_do_not_matter(seed in 0_u64..10_000, unit in 0.01..100.0_f64, stride in 1_u64..100) {
+            let plain = plain_log(some_curve(200, seed), &[]);
+            let stride = stride as f64;
+            let other = Measured {
+                train: scaled(&plain.train, stride, unit),
+                eval: scaled(&plain.eval, stride, unit),
+                lr: scaled(&plain.lr, stride, 1.0),
+                steps: plain.steps * stride as u64,
+                ..plain.clone()
+            };
+            prop_assert_eq!(found(&plain), found(&other));
+        }
+
+        #[test]
+        fn anything_can_be_diagnosed(
+            seed in 0_u64..100, n in 0_usize..60, bad in prop::option::of((0_usize..60, prop_oneof![Just(f64::NAN), Just(f64::INFINITY)])),
+            evals in 0_usize..5, constant in any::<bool>(),
+        ) {
+            let mut train = some_curve(n, seed);
+            if constant {
+                train.iter_mut().for_each(|point| point.y = 0.5);
+            }
+            let broken = bad.filter(|(at, _)| *at < n);
+            if let Some((at, value)) = broken {
+                train[at].y = value;
+            }
+            for prior in [&PRIOR[..], &[]] {
+                let mut log = plain_log(train.clone(), prior);
+                log.eval.truncate(evals);
+                let verdicts = diagnose(&log, Status::Finished, 0.01).verdicts;
+                prop_assert!(!verdicts.is_empty());
+                prop_assert_eq!(broken.is_some(), verdicts[0].id == "NONFINITE");
+                for verdict in &verdicts {
+                    prop_assert!(serde_json::to_string(verdict).is_ok() && !verdict.text.is_empty());
+                }
+            }
+        }
+
+        #[test]
+        fn a_falling_curve_never_rises_for_noise(seed in 0_u64..100_000, sigma in 0.0..0.2_f64) {
+            let mut train = some_curve(300, 2);
+            for (i, point) in train.iter_mut().enumerate() {
+                point.y += sigma * gauss(seed, i as u64);
+            }
+            let found = diagnose(&plain_log(train, &PRIOR), Status::Finished, 0.01);
+            prop_assert_ne!(found.detection.tail.trend, super::super::super::detector::Trend::Rising);
+        }
+    }
 }

@@ -1,0 +1,68 @@
+//! `plateau diagnose` on logs of other programs, and on a trial of its own.
+
+use std::fmt::Write as _;
+
+use insta::assert_snapshot;
+
+use crate::place::Place;
+
+/// A log that stays at ln 2, as of a model that always answers alike.
+fn stuck() -> String {
+    (1..=200).fold("step,loss,learning_rate\n".to_owned(), |mut text, step| {
+        let wiggle = f64::from((step * 7919) % 13 - 6) * 0.002;
+        let _ = writeln!(text, "{step},{},{}", 0.693 + wiggle, 1e-3 * f64::from(200 - step) / 200.0);
+        text
+    })
+}
+
+#[test]
+fn a_foreign_log_is_judged_against_its_classes() {
+    let place = Place::new("");
+    place.write("log.csv", stuck());
+    assert_snapshot!(place.expect(0, "diagnose log.csv --classes 0.5,0.5").out, @"");
+    let unknown = place.expect(0, "diagnose log.csv").out;
+    assert!(unknown.contains("The class frequencies are unknown") && !unknown.contains("PRIOR_STUCK"), "{unknown}");
+    place.write("labels.txt", "yes\nno\nyes\nno\n");
+    let json = place.expect(0, "diagnose log.csv --labels labels.txt --format json").out;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let log = &json["logs"][0];
+    assert_eq!((&log["primary"], &log["train_loss"]["tail"]["trend"]), (&"PRIOR_STUCK".into(), &"flat".into()));
+    assert!(log["verdicts"][0]["advice"].is_string() && log["verdicts"][0]["evidence"][0]["value"].is_number());
+}
+
+#[test]
+fn several_logs_are_a_sweep() {
+    let place = Place::new("");
+    for name in ["a", "b", "c"] {
+        place.write(&format!("{name}.csv"), stuck());
+    }
+    let found = place.expect(0, "diagnose a.csv b.csv c.csv --classes 1,1").out;
+    let findings: Vec<&str> = found.lines().skip_while(|line| !line.starts_with("Why")).collect();
+    assert_snapshot!(findings.join("\n"), @"");
+}
+
+#[test]
+fn mistakes() {
+    let place = Place::new("");
+    place.write("log.csv", "a,b\n1,2\n");
+    let said = |arguments: &str| place.plain(&place.expect(2, arguments).err);
+    assert_snapshot!(said("diagnose log.csv"), @"error: log.csv: no loss found; its columns are a, b; name one of them train_loss or loss (training) or eval_loss or val_loss (evaluation)");
+    assert_snapshot!(said("diagnose none.csv"), @"error: none.csv: No such file or directory (os error 2)");
+    assert_snapshot!(said("diagnose log.csv --classes 1"), @"error: --classes takes a positive share or number for each of two or more classes: --classes 0.7,0.3");
+    assert_snapshot!(said("diagnose checkpoint"), @"error: checkpoint is a folder without metrics.csv: name a log file");
+}
+
+#[test]
+fn a_trial_of_our_own_leaves_what_is_needed() {
+    let place = Place::new(
+        "data: {train: train.tsv, max_length: 32}\nmodel: {from: checkpoint}\nbatch_size: 8\nsteps: 12\neval_every: 4\n",
+    );
+    place.expect(0, "run sweep.yaml");
+    let (_, folder) = place.trials().pop_first().unwrap();
+    let diagnostics = std::fs::read_to_string(folder.join("diagnostics.csv")).unwrap();
+    let lines: Vec<&str> = diagnostics.lines().collect();
+    assert_eq!((lines[0], lines.len()), ("step,first_grad_norm,last_grad_norm,update_ratio,predicted", 5));
+    assert!(lines[1].starts_with("0,,,,") && lines[4].starts_with("12,"), "{diagnostics}");
+    let found = place.expect(0, &format!("diagnose {}", folder.display())).out;
+    assert!(found.contains("train loss") && found.contains("eval loss"), "{found}");
+}
