@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use super::findings::{Finding, lead_axis};
 use super::measured::chance;
-use super::rank::{Config, SEED};
+use super::rank::{self, Config, SEED};
 use super::rules::{Diagnosis, phrase};
 use super::statistics::{mean, seeds_needed, sign_flip, spearman, wilson};
 use super::thresholds as limit;
@@ -30,7 +30,7 @@ pub fn effects(sweep: &Sweep, study: &Study) -> Vec<Finding> {
             None => {}
         }
     }
-    found.push(("seed_unstable", unstable(sweep, study)));
+    found.push(("seed_unstable", unstable(study)));
     found.push(("early_rank", early_rank(sweep, study)));
     found.into_iter().filter_map(|(id, text)| text.map(|text| Finding { id, text })).collect()
 }
@@ -237,6 +237,64 @@ fn axis_effect(sweep: &Sweep, study: &Study, axis: &Axis) -> Option<String> {
     ))
 }
 
+/// Whether pairs enough were compared, and none of the differences is more than chance.
+pub(super) fn shows_no_effect(sweep: &Sweep, study: &Study, axis: &Axis) -> bool {
+    let effects = comparisons(sweep, axis, &|run| final_eval(sweep, study, run));
+    !effects.is_empty() && effects.iter().all(|effect| effect.p >= SIGNIFICANT)
+}
+
+/// Whether the configuration that won a sweep wins again, among leaders trained anew with other seeds.
+pub fn confirmed(winner: &[(String, AxisValue)], sweep: &Sweep, study: &Study) -> String {
+    let is_winner = |config: &&Config| {
+        winner.iter().all(|(key, value)| config.value(key).is_none_or(|other| other.value == value.value))
+    };
+    let (Some(first), Some(old)) = (study.best(), study.configs.iter().find(is_winner)) else {
+        return "Nothing can be said: no configuration gave a usable model with the new seeds.".into();
+    };
+    let level = |config: &Config| config.best.map_or_else(|| "none".to_owned(), |level| format!("{:.3}", level.mean));
+    let losses = |config: &Config| -> BTreeMap<u64, f64> {
+        let runs = config.survivors.iter().map(|&run| &sweep.runs[run]);
+        runs.filter_map(|run| Some((run.trial.config.seed, rank::best_eval(run)?.1))).collect()
+    };
+    let rival = if std::ptr::eq(first, old) {
+        study.configs.get(1).filter(|config| config.best.is_some())
+    } else {
+        Some(first)
+    };
+    let lost = if old.complete() {
+        String::new()
+    } else {
+        format!(" {} of its {} seeds failed.", old.runs.len() - old.survivors.len(), old.runs.len())
+    };
+    let Some(rival) = rival else {
+        return format!("The winner, {}, has eval loss {} over new seeds.{lost}", named(old), level(old));
+    };
+    let (ours, theirs) = (losses(old), losses(rival));
+    let differences: Vec<f64> = ours.iter().filter_map(|(seed, loss)| Some(theirs.get(seed)? - loss)).collect();
+    let p = sign_flip(&differences);
+    let verdict = match (std::ptr::eq(first, old), p < SIGNIFICANT) {
+        (true, true) => "The winner stands",
+        (true, false) => "The winner is first again, by a margin that may be luck",
+        (false, true) => "The winner does not stand",
+        (false, false) => "The winner is not first with new seeds, by a margin that may be luck",
+    };
+    format!(
+        "{verdict}: {} has eval loss {}, {} has {} ({} pairs of seeds, p = {}).{lost}",
+        named(old),
+        level(old),
+        named(rival),
+        level(rival),
+        differences.len(),
+        probability(p)
+    )
+}
+
+/// `lr 3e-5, warmup 0.1`.
+fn named(config: &Config) -> String {
+    let values: Vec<String> = config.values.iter().map(|(key, value)| format!("{key} {}", value.text)).collect();
+    if values.is_empty() { "the only configuration".into() } else { values.join(", ") }
+}
+
 /// `0.004`, or `< 0.001`.
 fn probability(p: f64) -> String {
     match p {
@@ -270,7 +328,7 @@ fn diversity(sweep: &Sweep, study: &Study, axis: &Axis) -> Option<String> {
 }
 
 /// `DEAD_AXIS`: curves that agree to the last bit whatever the value.
-fn dead_axis(sweep: &Sweep, axis: &Axis) -> Option<String> {
+pub(super) fn dead_axis(sweep: &Sweep, axis: &Axis) -> Option<String> {
     let losses = |run: &Run| run.metrics.iter().map(|row| row.train_loss.to_bits()).collect::<Vec<_>>();
     let mut pairs = 0;
     for group in matched(sweep, &axis.key).values() {
@@ -290,16 +348,15 @@ fn dead_axis(sweep: &Sweep, axis: &Axis) -> Option<String> {
 }
 
 /// `SEED_UNSTABLE`: configurations of which some seeds fail and some do not.
-fn unstable(sweep: &Sweep, study: &Study) -> Option<String> {
+fn unstable(study: &Study) -> Option<String> {
     let failed = |config: &Config| config.runs.iter().filter(|&&run| study.judgements[run].failed()).count();
     let split = |config: &&Config| config.runs.len() > 1 && (1..config.runs.len()).contains(&failed(config));
     let shaky: Vec<&Config> = study.configs.iter().filter(split).collect();
     let worst = shaky.iter().max_by_key(|config| failed(config))?;
     let (k, n) = (failed(worst), worst.runs.len());
     let (low, high) = wilson(k, n);
-    let name: Vec<String> = worst.values.iter().map(|(key, value)| format!("{key} {}", value.text)).collect();
     let of = study.configs.iter().filter(|config| config.runs.len() > 1).count();
-    let name = if name.is_empty() { sweep.name.clone() } else { name.join(", ") };
+    let name = named(worst);
     Some(format!(
         "Luck decides in {} of {of} configurations, where some seeds fail and others do not; most in {name}: {k} of {n} (95 % interval {:.0} to {:.0} %). Longer training, a warm-up and optimizer.bias_correction: true make BERT steadier.",
         shaky.len(),

@@ -12,6 +12,7 @@ pub mod findings;
 pub mod measured;
 pub mod plateau;
 pub mod rank;
+pub mod refine;
 pub mod rules;
 pub mod statistics;
 #[cfg(test)]

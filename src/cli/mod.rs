@@ -6,6 +6,7 @@ mod live;
 mod log;
 mod plan;
 mod prepare;
+mod refine;
 mod report;
 mod run;
 mod schedule;
@@ -39,6 +40,10 @@ enum Command {
     Status(status::Arguments),
     /// Say why a loss does not fall: verdicts on training logs of any origin
     Diagnose(diagnose::Arguments),
+    /// Write the next sweep file, from what the trials of this one say
+    Refine(refine::Arguments),
+    /// Train the best configurations again with new seeds, and say whether the winner stands
+    Confirm(refine::ConfirmArguments),
     /// Show the learning rate of every step, as csv or as a picture
     Schedule(schedule::Arguments),
     /// Train one attempt at one trial (started by `run`)
@@ -58,6 +63,8 @@ pub fn main() -> ExitCode {
         Command::Report(arguments) => report::report(&arguments),
         Command::Status(arguments) => status::status(&arguments),
         Command::Diagnose(arguments) => diagnose::diagnose(&arguments),
+        Command::Refine(arguments) => refine::refine(&arguments),
+        Command::Confirm(arguments) => refine::confirm(arguments),
         Command::Schedule(arguments) => schedule::schedule(&arguments),
         Command::Worker { attempt } => return ExitCode::from(crate::worker::run(&attempt)),
     };

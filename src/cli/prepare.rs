@@ -84,13 +84,22 @@ pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
 /// Reads and expands the sweep. Warnings are left in the plan. Writes nothing.
 pub(crate) fn prepare(arguments: &SweepArguments) -> Result<Prepared, Failure> {
     let path = find(&arguments.sweep)?;
-    let text = read(&path)?;
     let stem = path.file_stem().and_then(OsStr::to_str).unwrap_or("sweep");
-    let spec = parse(&path.display().to_string(), stem, &text, &arguments.set)?;
-    let results = Results::new(&arguments.results)?;
+    let spec = parse(&path.display().to_string(), stem, &read(&path)?, &arguments.set)?;
+    prepared(spec, &path, &arguments.results)
+}
+
+/// A sweep called `name` that `text` describes, made from that of `arguments` with its overrides applied.
+pub(crate) fn prepare_text(arguments: &SweepArguments, name: &str, text: &str) -> Result<Prepared, Failure> {
+    prepared(parse(name, name, text, &[])?, &find(&arguments.sweep)?, &arguments.results)
+}
+
+/// `path`: where relative paths of the sweep start from.
+fn prepared(spec: SweepSpec, path: &Path, results: &Path) -> Result<Prepared, Failure> {
+    let results = Results::new(results)?;
     let dir = results.sweep(&spec.name)?;
     let cache = Later::new(DiskCache(results.cache()));
-    let facts = find_sources(&spec, &path, &cache)?;
+    let facts = find_sources(&spec, path, &cache)?;
     let plan = expand(&spec, &facts)?;
     Ok(Prepared { spec, facts, plan, results, dir, cache })
 }

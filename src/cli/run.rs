@@ -82,14 +82,38 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     if arguments.dry_run {
         return plan::show(&prepared, &arguments.only, &arguments.machine, plan::Format::Table);
     }
+    complete(&prepared, arguments)
+}
+
+fn complete(prepared: &Prepared, arguments: &Arguments) -> Result<ExitCode, Failure> {
     warn(&prepared.plan.warnings);
-    let summary = train_missing(&prepared, arguments)?;
+    let summary = train_missing(prepared, arguments)?;
     tell_failures(&summary);
-    report::draw(&prepared)?;
+    report::draw(prepared)?;
     if !arguments.quiet {
-        tell(&summary, &prepared);
+        tell(&summary, prepared);
     }
     Ok(ExitCode::from(summary.exit_code()))
+}
+
+/// Trains and reports a sweep with the default options.
+pub(crate) fn train(
+    prepared: &Prepared,
+    sweep: SweepArguments,
+    machine: MachineArguments,
+) -> Result<ExitCode, Failure> {
+    let arguments = Arguments {
+        sweep,
+        machine,
+        dry_run: false,
+        only: Vec::new(),
+        retry_failed: false,
+        fresh: false,
+        progress: Progress::Auto,
+        quiet: false,
+        verbose: false,
+    };
+    complete(prepared, &arguments)
 }
 
 fn train_missing(prepared: &Prepared, arguments: &Arguments) -> Result<RunSummary, Failure> {

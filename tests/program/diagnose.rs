@@ -66,3 +66,29 @@ fn a_trial_of_our_own_leaves_what_is_needed() {
     let found = place.expect(0, &format!("diagnose {}", folder.display())).out;
     assert!(found.contains("train loss") && found.contains("eval loss"), "{found}");
 }
+
+const GRID: &str = "data: {train: train.tsv, max_length: 32}\nmodel: {from: checkpoint}\nbatch_size: 8\nsteps: 8\neval_every: 2\ngrid: {lr: [1e-4, 1e-3], scheduler: [linear, constant]}\n";
+
+#[test]
+fn the_next_sweep_is_a_sweep() {
+    let place = Place::new(GRID);
+    assert_snapshot!(place.plain(&place.expect(2, "refine sweep.yaml").err), @"");
+    place.expect(0, "run sweep.yaml");
+    let next = place.expect(0, "refine sweep.yaml").out;
+    assert!(next.starts_with("# Made by `plateau refine`") && next.contains("\nname: sweep-2\n"), "{next}");
+    place.expect(0, "refine sweep.yaml -o next.yaml");
+    assert_eq!(place.read("next.yaml"), next);
+    place.expect(0, "plan next.yaml");
+    assert_snapshot!(place.plain(&place.expect(2, "refine sweep.yaml -o next.yaml").err), @"error: next.yaml exists already: choose another name with -o");
+}
+
+#[test]
+fn leaders_are_trained_again_with_new_seeds() {
+    let place = Place::new(GRID);
+    place.expect(0, "run sweep.yaml");
+    let said = place.expect(0, "confirm sweep.yaml --top 2 --seeds 2").out;
+    assert!(said.starts_with("The winner ") && said.contains("(2 pairs of seeds, p = "), "{said}");
+    assert_eq!(place.read("results/sweep-confirm/trials.csv").lines().count(), 5);
+    // Again, it is all there.
+    assert_eq!(place.expect(0, "confirm sweep.yaml --top 2 --seeds 2").out, said);
+}
