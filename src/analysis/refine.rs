@@ -56,7 +56,7 @@ fn numeric(axis: &Axis, best: Option<f64>) -> Option<Decision> {
     let best = best?;
     let mut numbers: Vec<f64> = axis.values.iter().map(|value| value.value.as_f64()).collect::<Option<_>>()?;
     numbers.sort_by(f64::total_cmp);
-    let whole = axis.values.iter().all(|value| value.value.is_u64());
+    let whole = numbers.iter().all(|number| *number >= 1.0 && number.fract() == 0.0);
     let place = numbers.iter().position(|number| number.total_cmp(&best).is_eq())?;
     let (below, above) = (place.checked_sub(1).map(|i| numbers[i]), numbers.get(place + 1).copied());
     let between = |a: f64, b: f64| if a > 0.0 { (a * b).sqrt() } else { f64::midpoint(a, b) };
@@ -169,14 +169,29 @@ mod tests {
 
     #[test]
     fn decisions() {
-        insta::assert_snapshot!(told(&synthetic::default_sweep()), @"");
-        insta::assert_snapshot!(told(&synthetic::large_sweep()), @"");
+        insta::assert_snapshot!(told(&synthetic::default_sweep()), @r#"
+        lr: [0.000017,0.00003,0.000055] # narrowed around the best, 3e-5
+        warmup: [0.0,0.05] # narrowed around the best, 0
+        scheduler: "cosine" # cosine is best
+        seeds: [42,1,2] # noise was unknown: three seeds
+        "#);
+        insta::assert_snapshot!(told(&synthetic::large_sweep()), @r#"
+        lr: [0.000024,0.00003,0.000039] # narrowed around the best, 3e-5
+        warmup: 0.2 # no detectable effect
+        scheduler: ["linear","constant","cosine"] # linear, constant, cosine are within noise of the best
+        augmentation: "eda" # eda is best
+        seeds: [1,2,3,4,5] # 24 configurations were within noise of each other: more seeds
+        "#);
         let edge = synthetic::sweep(
             "s",
             &[axis("lr", &["3e-6", "1e-5", "3e-5"]), axis("batch_size", &["8", "16", "32"])],
             150,
         );
-        insta::assert_snapshot!(told(&edge), @"");
+        insta::assert_snapshot!(told(&edge), @"
+        lr: [0.00003,0.00009,0.0003] # the best was the greatest tried: widened
+        batch_size: [1,3,8] # the best was the least tried: widened
+        seeds: [42,1,2] # noise was unknown: three seeds
+        ");
     }
 
     #[test]

@@ -108,7 +108,7 @@ pub fn t95(freedom: usize) -> f64 {
     TABLE.get(index).or(TABLE.last()).copied().unwrap_or(1.645)
 }
 
-/// Regularised incomplete beta function I_x(a, b), by its continued fraction (Lentz's method; DLMF 8.17.22).
+/// Regularised incomplete beta function `I_x(a, b)`, by its continued fraction (Lentz's method; DLMF 8.17.22).
 fn incomplete_beta(a: f64, b: f64, x: f64) -> f64 {
     if x <= 0.0 || x >= 1.0 {
         return x.clamp(0.0, 1.0);
@@ -159,9 +159,9 @@ pub fn spearman(a: &[f64], b: &[f64]) -> Option<f64> {
 }
 
 fn ranks(values: &[f64]) -> Vec<f64> {
-    let below = |value: &f64| values.iter().filter(|other| *other < value).count() as f64;
-    let same = |value: &f64| values.iter().filter(|other| *other == value).count() as f64;
-    values.iter().map(|value| below(value) + (same(value) + 1.0) / 2.0).collect()
+    let count = |up_to: &dyn Fn(&f64) -> bool| values.iter().filter(|other| up_to(other)).count() as f64;
+    // Ranks from (below + 1) to (not above): their mean.
+    values.iter().map(|v| f64::midpoint(count(&|other| other < v) + 1.0, count(&|other| other <= v))).collect()
 }
 
 /// Differences up to which all sign patterns are tried.

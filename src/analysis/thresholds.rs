@@ -75,7 +75,7 @@ pub const DROPOUT_GAP: f64 = 0.30;
 pub const EVAL_NOISE: f64 = 0.15;
 /// Share of H above which a floor that no rule explains is worth asking about (own, as the sweep's SATURATED).
 pub const HIGH_FLOOR: f64 = 0.2;
-/// log10 of mean |change| over mean |weight| of a step: fast, slow (TheDeepChecker, which warns of slowness from -4; BERT at 2e-5 has -3.3, and its last steps less).
+/// log10 of mean |change| over mean |weight| of a step: fast, slow (`TheDeepChecker`, which warns of slowness from -4; BERT at 2e-5 has -3.3, and its last steps less).
 pub const UPDATE_FAST: f64 = -1.0;
 pub const UPDATE_SLOW: f64 = -5.0;
 /// Ratio of gradient norms, lowest over highest layer: vanishing (with the lower norm below the second), exploding

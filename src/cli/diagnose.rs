@@ -21,7 +21,7 @@ use crate::trial::{Status, Verdict};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// Logs: .csv, .tsv, .jsonl, Hugging Face's trainer_state.json, or the folder of a trial. Several count as a sweep
+    /// Logs: .csv, .tsv, .jsonl, the trainer state (.json) of Hugging Face, or the folder of a trial. Several count as a sweep
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Share (or number) of training examples of each class: --classes 0.7,0.2,0.1

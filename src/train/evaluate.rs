@@ -88,7 +88,9 @@ impl Evaluation {
         let truth = &self.labels[..self.held_out];
         let right = predictions.iter().zip(truth).filter(|(p, t)| **p == **t as usize).count();
         let mut predicted = vec![0; self.classes];
-        predictions.iter().for_each(|&class| predicted[class] += 1);
+        for &class in &predictions {
+            predicted[class] += 1;
+        }
         let row = EvalRow {
             step,
             eval_loss: mean_loss(0..self.held_out),

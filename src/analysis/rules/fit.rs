@@ -90,7 +90,7 @@ pub(super) fn noise_too_strong(case: &Case<'_>) -> Option<Verdict> {
     let augmented = !config.augmentation.is_empty();
     let most = if augmented { limit::AUGMENTATION_GAP } else { limit::DROPOUT_GAP };
     // Smoothed labels lift the loss in training alone.
-    if !(gap > most) || config.label_smoothing > 0.0 || config.mixup().is_some() {
+    if gap.is_nan() || gap <= most || config.label_smoothing > 0.0 || config.mixup().is_some() {
         return None;
     }
     let (id, what, advice) = if augmented {

@@ -221,6 +221,7 @@ fn note(id: &str, steps: (u64, u64), text: String, evidence: &[(&str, f64)]) -> 
 }
 
 /// `verdict` with what to change.
+#[expect(clippy::unnecessary_wraps, reason = "what every rule that holds ends with")]
 fn advised(verdict: Verdict, advice: impl Into<String>) -> Option<Verdict> {
     Some(Verdict { advice: Some(advice.into()), ..verdict })
 }

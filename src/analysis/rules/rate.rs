@@ -11,7 +11,8 @@ use crate::trial::{Scheduler, Verdict};
 pub(super) fn exhausted(case: &Case<'_>) -> Option<Verdict> {
     let found = &case.detection;
     let (gain, share) = (found.gain?, found.rate_share?);
-    if !found.schedule_ended() || is_fitted(case) || gain <= limit::WORTH_STEPS {
+    // A training loss that could fall further is no fault where the evaluation loss has long had its best.
+    if !found.schedule_ended() || is_fitted(case) || gain <= limit::WORTH_STEPS || !is_best_late(case) {
         return None;
     }
     let text = format!(
@@ -39,8 +40,7 @@ pub(super) fn too_slow(case: &Case<'_>) -> Option<Verdict> {
     let steady = last / middle;
     // Where the middle did not fall, a fall in the end is all the steadier.
     let goes_on = middle >= 0.0 || steady >= limit::SLOW_STEADY;
-    let late = case.best_eval().is_none_or(|(_, best)| best.x >= limit::SLOW_LATE * case.measured.end() as f64);
-    if !goes_on || !late || spike_steps(&case.measured.train).len() >= limit::SPIKES {
+    if !goes_on || !is_best_late(case) || spike_steps(&case.measured.train).len() >= limit::SPIKES {
         return None;
     }
     let text = format!(
@@ -52,6 +52,11 @@ pub(super) fn too_slow(case: &Case<'_>) -> Option<Verdict> {
         cause("TOO_SLOW", case.tail_steps(), text, &evidence),
         format!("{}, or {}", case.rate_times(3.0), case.twice_as_long()),
     )
+}
+
+/// Whether the best evaluation comes in the last quarter; true where there is none.
+fn is_best_late(case: &Case<'_>) -> bool {
+    case.best_eval().is_none_or(|(_, best)| best.x >= limit::SLOW_LATE * case.measured.end() as f64)
 }
 
 /// `NOISE_FLOOR`: flat at a rate that is still high, with blocks that differ by more than their batches explain.
@@ -76,7 +81,7 @@ pub(super) fn noise_floor(case: &Case<'_>) -> Option<Verdict> {
     let between = variance(&pieces.iter().map(|piece| mean(piece)).collect::<Vec<_>>());
     let within = mean(&pieces.iter().map(|piece| variance(piece) / piece.len() as f64).collect::<Vec<_>>());
     let bounce = between / within;
-    if !(bounce > limit::BOUNCE) {
+    if bounce.is_nan() || bounce <= limit::BOUNCE {
         return None;
     }
     let text = format!(

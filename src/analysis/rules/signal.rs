@@ -108,7 +108,7 @@ pub(super) fn vanish(case: &Case<'_>) -> Option<Verdict> {
 pub(super) fn explode(case: &Case<'_>) -> Option<Verdict> {
     let (first, last) = gradients(case)?;
     let ratio = first / last;
-    if !(ratio > limit::EXPLODING) {
+    if ratio.is_nan() || ratio <= limit::EXPLODING {
         return None;
     }
     let text = format!("the gradient of the lowest trained layer is {ratio:.0} times that of the highest");

@@ -10,8 +10,8 @@ use crate::trial::Verdict;
 pub(super) fn non_finite(case: &Case<'_>) -> Option<Verdict> {
     let step = case.broken()?;
     let before: Vec<&Point> = case.measured.train.iter().filter(|point| (point.x as u64) < step).collect();
-    let norms = case.measured.grad_norm.iter().filter(|point| (point.x as u64) < step);
-    let norm = norms.last().map_or(f64::NAN, |point| point.y);
+    let norm = case.measured.grad_norm.iter().rfind(|point| (point.x as u64) < step);
+    let norm = norm.map_or(f64::NAN, |point| point.y);
     let rate = case.measured.lr.iter().rfind(|point| point.x as u64 <= step).map_or(f64::NAN, |point| point.y);
     let loss = before.last().map_or(f64::NAN, |point| point.y);
     let shown = |name: &str, value: f64| if value.is_finite() { format!(", {name} {value:.3}") } else { String::new() };
@@ -33,7 +33,7 @@ fn trouble(case: &Case<'_>) -> Option<u64> {
     case.broken().or(start)
 }
 
-/// AFTER_WARMUP: trouble that begins right after the learning rate peaks.
+/// `AFTER_WARMUP`: trouble that begins right after the learning rate peaks.
 pub(super) fn after_warmup(case: &Case<'_>) -> Option<Verdict> {
     let (at, peak) = (trouble(case)?, case.measured.rate_peak());
     let planned = case.measured.steps.max(case.measured.end());
@@ -165,7 +165,7 @@ fn upper_tenth(values: &[f64]) -> Option<f64> {
     sorted.get(sorted.len() * 9 / 10).copied()
 }
 
-/// CLIP_BOUND: most steps are clipped. A cause where the limit leaves next to nothing of the gradient.
+/// `CLIP_BOUND`: most steps are clipped. A cause where the limit leaves next to nothing of the gradient.
 pub(super) fn clip_bound(case: &Case<'_>) -> Option<Verdict> {
     let most = case.measured.config?.max_grad_norm;
     let norms: Vec<f64> = case.measured.grad_norm.iter().map(|point| point.y).filter(|y| y.is_finite()).collect();

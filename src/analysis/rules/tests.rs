@@ -77,6 +77,7 @@ fn rows(first: f32, last: f32, ratio: f32, predicted: [u32; 2]) -> Vec<Diagnosti
     (25..300).step_by(25).map(row).collect()
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "made for it")]
 fn check(expected: &str, made: Made) {
     let found = of(&made);
     let first = &found.verdicts[0];
@@ -135,6 +136,7 @@ fn rates_too_low_and_schedules_too_short() {
     check("TOO_SLOW", Made { train: |t| 0.69 - 0.3 * t, eval: |t| 0.69 - 0.2 * t, ..healthy() });
     let ended = || Made {
         train: |t| 0.1 + 0.15 * (1.05 - (1.0 - t).powi(4)).powf(-0.5),
+        eval: |t| 0.7 - 0.2 * t,
         rate: |t| 5e-5 * (1.0 - t).powi(3),
         sigma: 0.005,
         ..healthy()
@@ -243,7 +245,7 @@ mod laws {
         ) {
             let mut train = some_curve(n, seed);
             if constant {
-                train.iter_mut().for_each(|point| point.y = 0.5);
+                train = train.into_iter().map(|point| Point { y: 0.5, ..point }).collect();
             }
             let broken = bad.filter(|(at, _)| *at < n);
             if let Some((at, value)) = broken {
