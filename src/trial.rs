@@ -596,6 +596,21 @@ pub struct EvalRow {
     pub train_probe_loss: f32,
 }
 
+/// A row of `diagnostics.csv`: beside an evaluation, what the curves do not hold. None where it was not measured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DiagnosticRow {
+    /// As in the row of `evals.csv`.
+    pub step: u64,
+    /// Of the step that led here: norm of the gradient of the lowest trained encoder layer, before clipping.
+    pub first_grad_norm: Option<f32>,
+    /// Likewise of the highest one.
+    pub last_grad_norm: Option<f32>,
+    /// Likewise: mean |change| over mean |weight| of the query matrix of the highest trained layer.
+    pub update_ratio: Option<f32>,
+    /// Evaluation examples that were given each class.
+    pub predicted: Vec<u32>,
+}
+
 /// How a trial stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -661,14 +676,47 @@ pub struct Outcome {
 }
 
 /// A statement about a trial's curve, with the numbers it rests on.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Verdict {
-    /// Stable name: `plateaued`, `still_improving`, `overfits`, `collapsed`, `stuck_at_chance`, `nan`, ...
+    /// Stable name: `plateaued`, `still_improving`, `overfits`, `collapsed`, `stuck_at_chance`, `nan`, ... for what became
+    /// of the evaluation loss; the names of `analysis::rules` for why.
     pub id: String,
+    #[serde(default)]
+    pub kind: VerdictKind,
     /// Step that the statement is about.
     pub step: Option<u64>,
     /// In plain words, numbers included.
     pub text: String,
+    /// The numbers it rests on, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evidence: Vec<Evidence>,
+    /// First and last step of what it rests on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps: Option<(u64, u64)>,
+    /// What to change, as a line of a sweep file or in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advice: Option<String>,
+}
+
+/// What a verdict speaks of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VerdictKind {
+    /// What became of the evaluation loss.
+    #[default]
+    Shape,
+    /// Why the loss does not fall.
+    Cause,
+    /// Worth knowing, and no fault.
+    Note,
+}
+
+/// A number that a verdict rests on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Evidence {
+    pub name: String,
+    /// None if it is not finite.
+    pub value: Option<f64>,
 }
 
 /// A key of the sweep that varies, with its values in the order written.

@@ -6,13 +6,13 @@
 use std::collections::BTreeMap;
 
 use super::rank::{self, Config, Level, Study};
-use super::{Judgement, Sweep};
+use super::{Judgement, Sweep, effects};
 use crate::trial::{Axis, AxisValue, Length, rounded_text};
 
 /// A sentence about the sweep.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// Stable name: `progress`, `best`, `rise`, `noise`, `onsets`, `shapes`, `failures`, `edge`.
+    /// Stable name: `progress`, `best`, `rise`, `noise`, `onsets`, `shapes`, `failures`, `edge`, or one of [`effects`].
     pub id: &'static str,
     pub text: String,
 }
@@ -38,7 +38,8 @@ pub fn findings(sweep: &Sweep, study: &Study) -> Vec<Finding> {
         ("failures", failures(sweep, study)),
         ("edge", edge(sweep, study).map(|edge| edge.text())),
     ];
-    found.into_iter().filter_map(|(id, text)| text.map(|text| Finding { id, text })).collect()
+    let found = found.into_iter().filter_map(|(id, text)| text.map(|text| Finding { id, text }));
+    found.chain(effects::effects(sweep, study)).collect()
 }
 
 /// The next experiment, if the findings call for one.
@@ -406,6 +407,8 @@ mod tests {
         The eval loss of the best configuration at each lr goes flat, by value (and level): 1e-5 at step 120 (0.448), 3e-5 at step 54 (0.367), 1e-4 at step 24 (0.360).
         Of the configurations that survived, 4 of 11 overfit: their eval loss rises again by more than 0.010.
         5 of 16 trials gave no usable model: 1 NaN, 4 collapsed (lr 1e-4: 1 of 4, 3e-4: 4 of 4).
+        Why, by the curves of 16 trials: the schedule ended too early (LR_EXHAUSTED) in 5, nothing is learned (PRIOR_STUCK) in 4, overfitting (OVERFIT) in 3, numbers that are none (NONFINITE) in 1.
+        The order of 11 trials after a quarter of their steps predicts the final one with a rank correlation of -0.07: stopping that early would drop good ones.
         => with one seed, noise is unknown: repeat with three: seeds: [42, 1, 2]
         ");
         insta::assert_snapshot!(words(&synthetic::large_sweep()), @"
@@ -414,6 +417,14 @@ mod tests {
         The eval loss of the best configuration at each lr goes flat, by value (and level): 1e-5 not before step 1100 (0.336), 2e-5 at step 700 (0.327), 3e-5 at step 650 (0.324), 5e-5 at step 300 (0.329), 1e-4 at step 300 (0.317), 3e-4 at step 150 (0.328).
         Of the configurations that survived, 65 of 124 overfit: their eval loss rises again by more than 0.010; 8 of 124 still improved in the last 15 % of their steps.
         80 of 432 trials gave no usable model: 23 NaN, 50 collapsed, 7 stuck (lr 1e-4: 15 of 72, 3e-4: 65 of 72).
+        Why, by the curves of 432 trials: the schedule ended too early (LR_EXHAUSTED) in 150, overfitting (OVERFIT) in 132, nothing is learned (PRIOR_STUCK) in 57, a floor that the rate does not explain (STALLED) in 25, numbers that are none (NONFINITE) in 23.
+        lr 2e-5 instead of 1e-4 lowers final eval loss by 0.179 ± 0.018 (57 matched pairs, p = 0.001 or less).
+        No detectable effect of warmup: 0.2 instead of 0.06 changes final eval loss by -0.003 ± 0.001 (84 matched pairs, p = 0.16); to see a difference of that size takes about 46 seeds of each.
+        scheduler cosine instead of constant lowers final eval loss by 0.049 ± 0.010 (116 matched pairs, p = 0.001 or less).
+        augmentation eda instead of none lowers final eval loss by 0.097 ± 0.007 (170 matched pairs, p = 0.001 or less).
+        Too little variety in the data was a limit: eda raises the final training loss by 0.082 and lowers the eval loss by 0.097. More data, or more augmentation, may lower it further.
+        Luck decides in 12 of 144 configurations, where some seeds fail and others do not; most in lr 1e-4, warmup 0, scheduler cosine, augmentation none: 2 of 3 (95 % interval 21 to 94 %). Longer training, a warm-up and optimizer.bias_correction: true make BERT steadier.
+        The order of 352 trials after a quarter of their steps predicts the final one with a rank correlation of 0.01: stopping that early would drop good ones.
         => 24 configurations are within noise of each other: more seeds tell them apart: seeds: [1, 2, 3, 4, 5, 6]
         ");
         insta::assert_snapshot!(words(&synthetic::all_failed(synthetic::default_sweep())), @"16 of 16 trials gave no usable model: 16 failed to run (lr 1e-5: 4 of 4, 3e-5: 4 of 4, 1e-4: 4 of 4, 3e-4: 4 of 4). Most frequent error: worker died: exit code 101.");
@@ -421,6 +432,7 @@ mod tests {
         insta::assert_snapshot!(words(&synthetic::sweep("one", &[], 100)), @"
         Best is the only configuration with eval loss 0.358 at step 32, accuracy 82.6 %.
         It overfits: its eval loss rises from 0.358 to 0.430 at the end.
+        Why, by the curves of 1 trial: overfitting (OVERFIT) in 1.
         => the best configuration overfits after its best step: stop there: stop: {patience: {metric: eval_loss, evals: 3}}
         ");
     }

@@ -1,22 +1,33 @@
 //! Numbers from curves: when a loss stops falling, at what level, and which configuration is best. Pure.
 //!
-//! [`Study::of`] judges every trial by itself ([`plateau`]), then groups trials that differ in nothing but their seed
-//! and ranks the groups ([`rank`]). What follows for the sweep as a whole, in words, is in [`findings`]. Failed seeds
-//! are counted and never averaged. [`range_test`] reads a learning-rate range test. Drawing is left to `report`.
+//! [`Study::of`] judges every trial by itself: what became of its evaluation loss ([`plateau`]), what its training loss does
+//! ([`detector`]), and why ([`rules`]). Then it groups trials that differ in nothing but their seed and ranks the groups
+//! ([`rank`]). What follows for the sweep as a whole, in words, is in [`findings`] and [`effects`]. Failed seeds are
+//! counted and never averaged. `docs/diagnosis.md` is the user's view of it. Drawing is left to `report`.
+//! [`range_test`] reads a learning-rate range test.
 
 pub mod curve;
+pub mod detector;
+pub mod effects;
 pub mod findings;
+pub mod measured;
 pub mod plateau;
 pub mod range_test;
 pub mod rank;
+pub mod refine;
+pub mod rules;
+pub mod statistics;
 #[cfg(test)]
 pub(crate) mod synthetic;
+mod thresholds;
 
-pub use plateau::{Judgement, Measured, verdicts};
+pub use measured::Measured;
+pub use plateau::{Judgement, verdicts};
 pub use range_test::RangeTest;
 pub use rank::{Config, Study};
+pub use rules::{Diagnosis, diagnose};
 
-use crate::trial::{Axis, EvalRow, MetricRow, Outcome, Status, Trial};
+use crate::trial::{Axis, DiagnosticRow, EvalRow, MetricRow, Outcome, Status, Trial};
 
 /// A sweep as it stands on disk: every planned trial with what it has measured so far.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,17 +48,21 @@ pub struct Run {
     pub error: Option<String>,
     pub metrics: Vec<MetricRow>,
     pub evals: Vec<EvalRow>,
+    pub diagnostics: Vec<DiagnosticRow>,
     pub outcome: Option<Outcome>,
 }
 
 impl Run {
-    /// What `plateau` judges.
-    pub fn measured(&self) -> plateau::Measured<'_> {
-        plateau::Measured {
-            metrics: &self.metrics,
-            evals: &self.evals,
-            eval_prior: self.outcome.as_ref().map_or(&[], |outcome| &outcome.eval_prior),
+    /// The curves, for everything that judges them.
+    pub fn measured(&self) -> Measured<'_> {
+        let prior = |of: fn(&Outcome) -> &[f64]| self.outcome.as_ref().map_or(&[][..], of);
+        Measured {
+            diagnostics: &self.diagnostics,
+            train_prior: prior(|outcome| &outcome.class_prior),
+            eval_prior: prior(|outcome| &outcome.eval_prior),
             steps: self.trial.steps,
+            config: Some(&self.trial.config),
+            ..Measured::of(&self.metrics, &self.evals)
         }
     }
 }

@@ -4,7 +4,9 @@
 //! Mosbach et al. 2021), and the mean of a good run and a failed one is a number that no run had.
 
 use super::curve::{self, Point};
-use crate::trial::{EvalRow, MetricRow, Status, Verdict};
+use super::measured::{Measured, chance};
+use super::rules::{Diagnosis, diagnose};
+use crate::trial::{Status, Verdict};
 
 /// Least tolerance, in nats: a smaller change of the evaluation loss is nobody's concern.
 pub const LEAST_DELTA: f64 = 0.01;
@@ -152,31 +154,6 @@ pub fn is_lost(id: &str) -> bool {
     matches!(id, "stuck_at_chance" | "collapsed" | "nan" | "diverged" | "failed_to_run")
 }
 
-/// What one trial measured.
-#[derive(Debug, Clone, Copy)]
-pub struct Measured<'a> {
-    pub metrics: &'a [MetricRow],
-    pub evals: &'a [EvalRow],
-    /// Share of each class in the evaluation set; empty if unknown, and then nothing is held against chance.
-    pub eval_prior: &'a [f64],
-    /// Planned length.
-    pub steps: u64,
-}
-
-impl Measured<'_> {
-    /// Last step that was measured.
-    pub fn end(&self) -> u64 {
-        let metric = self.metrics.last().map_or(0, |row| row.step);
-        self.evals.last().map_or(0, |row| row.step).max(metric)
-    }
-}
-
-/// Entropy of the class prior in nats: the loss of the best guess that ignores the input. None without two classes.
-pub fn chance(eval_prior: &[f64]) -> Option<f64> {
-    let entropy: f64 = eval_prior.iter().filter(|&&p| p > 0.0).map(|p| -p * p.ln()).sum();
-    (entropy > 1e-9).then_some(entropy)
-}
-
 /// The evaluation loss under the centred smoother; as measured where there are too few points to smooth.
 pub fn smoothed_eval(points: &[Point]) -> Vec<Point> {
     match curve::interval(points) {
@@ -199,12 +176,12 @@ pub fn judge(measured: &Measured<'_>, status: Status, delta: f64) -> Judgement {
         _ if ran_away(measured) => return Judgement::Diverged { step: measured.end() },
         _ => {}
     }
-    let points = curve::eval_loss(measured.evals);
+    let points = &measured.eval;
     if points.len() < FEWEST_EVALS {
         return Judgement::TooShort;
     }
-    let smoothed = smoothed_eval(&points);
-    against_chance(measured, &points, &smoothed).unwrap_or_else(|| shape(&smoothed, delta))
+    let smoothed = smoothed_eval(points);
+    against_chance(measured, points, &smoothed).unwrap_or_else(|| shape(&smoothed, delta))
 }
 
 /// Plateau, overfitting or neither of a smoothed, finite curve.
@@ -231,19 +208,20 @@ pub fn shape(smoothed: &[Point], delta: f64) -> Judgement {
 fn against_chance(measured: &Measured<'_>, points: &[Point], smoothed: &[Point]) -> Option<Judgement> {
     let chance = chance(measured.eval_prior)?;
     let majority = measured.eval_prior.iter().copied().fold(0.0, f64::max);
-    let guesses = |accuracy: f32| f64::from(accuracy) <= majority + MAJORITY_MARGIN;
-    let (last, end) = (measured.evals.last()?, smoothed.last()?);
+    let guesses = |accuracy: f64| accuracy <= majority + MAJORITY_MARGIN;
+    let end = smoothed.last()?;
     // One good evaluation is enough to have learned: the smoother may hide it.
     let lowest = points.iter().map(|point| point.y).fold(f64::INFINITY, f64::min);
     // A loss that was never below chance is stuck there, whatever luck did to the accuracy.
-    let lucky = !guesses(last.accuracy) && lowest < chance;
+    let knows = measured.accuracy.last().is_some_and(|last| !guesses(last.y));
+    let lucky = knows && lowest < chance;
     // Training texts learned by heart: what the evaluation loss does then is overfitting, from the first step if need be.
-    let by_heart = f64::from(last.train_probe_loss) < BY_HEART * chance && !guesses(last.accuracy);
+    let by_heart = knows && measured.probe.last().is_some_and(|last| last.y < BY_HEART * chance);
     if end.y < AT_CHANCE * chance || lucky || by_heart {
         return None;
     }
-    let best = measured.evals.iter().map(|row| row.accuracy).fold(0.0, f32::max);
-    let clearly_better = f64::from(best) > majority + 2.0 * MAJORITY_MARGIN;
+    let best = measured.accuracy.iter().map(|point| point.y).fold(0.0, f64::max);
+    let clearly_better = best > majority + 2.0 * MAJORITY_MARGIN;
     let learned = lowest < BELOW_CHANCE * chance || (lowest < MOVED * chance && clearly_better);
     let learned_below = f64::max(AT_CHANCE * chance, f64::midpoint(lowest, chance));
     let back = points.iter().rposition(|point| point.y < learned_below).filter(|_| learned);
@@ -255,37 +233,39 @@ fn against_chance(measured: &Measured<'_>, points: &[Point], smoothed: &[Point])
 }
 
 fn first_not_finite(measured: &Measured<'_>) -> Option<u64> {
-    let metric = measured.metrics.iter().find(|row| !row.train_loss.is_finite() || !row.grad_norm.is_finite());
-    let eval = measured.evals.iter().find(|row| !row.eval_loss.is_finite());
-    [metric.map(|row| row.step), eval.map(|row| row.step)].into_iter().flatten().min()
+    let curves = [&measured.train, &measured.grad_norm, &measured.eval].into_iter();
+    let first = curves.filter_map(|curve| curve.iter().find(|point| !point.y.is_finite()));
+    first.map(|point| point.x as u64).min()
 }
 
 /// Whether the trial ended early with a loss far above its start.
 fn ran_away(measured: &Measured<'_>) -> bool {
-    let rows = measured.metrics;
-    let tenth = (rows.len() / 10).max(1);
-    let mean = |rows: &[MetricRow]| rows.iter().map(|row| f64::from(row.train_loss)).sum::<f64>() / rows.len() as f64;
-    match (rows.get(..tenth), rows.get(rows.len().saturating_sub(RUNAWAY_TAIL.min(tenth))..)) {
+    let losses = &measured.train;
+    let tenth = (losses.len() / 10).max(1);
+    let mean = |points: &[Point]| points.iter().map(|point| point.y).sum::<f64>() / points.len() as f64;
+    match (losses.get(..tenth), losses.get(losses.len().saturating_sub(RUNAWAY_TAIL.min(tenth))..)) {
         (Some(start), Some(end)) => measured.end() < measured.steps && mean(end) > RUNAWAY * mean(start),
         _ => false,
     }
 }
 
-/// What the curve of one trial that has ended says by itself, with the least tolerance; the first is the primary one.
+/// What the curves of one trial that has ended say by themselves, with the least tolerance: first what became of the
+/// evaluation loss, then why, the primary cause first.
 pub fn verdicts(measured: &Measured<'_>, status: Status) -> Vec<Verdict> {
-    let judgement = judge(measured, status, LEAST_DELTA);
+    let Diagnosis { judgement, verdicts, .. } = diagnose(measured, status, LEAST_DELTA);
     // A curve that rises at the end was flat before.
     let flat = match judgement {
         Judgement::Overfits { onset, .. } => Some(Judgement::Plateaued { onset }),
         _ => None,
     };
-    [judgement].into_iter().chain(flat).map(|judgement| verdict(measured, judgement, LEAST_DELTA)).collect()
+    let shapes = [judgement].into_iter().chain(flat).map(|judgement| verdict(measured, judgement, LEAST_DELTA));
+    shapes.chain(verdicts).collect()
 }
 
 /// `judgement` in plain words, with the numbers it rests on.
 pub fn verdict(measured: &Measured<'_>, judgement: Judgement, delta: f64) -> Verdict {
-    let raw = curve::eval_loss(measured.evals);
-    let smoothed = smoothed_eval(&raw);
+    let raw = &measured.eval;
+    let smoothed = smoothed_eval(raw);
     let at = |step: u64| smoothed.iter().find(|point| point.x as u64 == step).map_or(f64::NAN, |point| point.y);
     let lowest = raw.iter().map(|point| point.y).filter(|y| y.is_finite()).fold(f64::INFINITY, f64::min);
     let last = smoothed.last().map_or(f64::NAN, |point| point.y);
@@ -305,24 +285,28 @@ pub fn verdict(measured: &Measured<'_>, judgement: Judgement, delta: f64) -> Ver
             "collapsed at step {at}: eval loss {lowest:.3} at its best, {last:.3} at step {end}, chance is {chance:.3}"
         ),
         Judgement::Stuck => format!("stuck at chance: eval loss never below {lowest:.3}, chance is {chance:.3}"),
-        Judgement::NotFinite { step } => match measured.metrics.iter().rfind(|row| row.step < step) {
-            Some(row) => {
-                format!(
-                    "NaN at step {step}: train loss {:.3}, gradient norm {:.3} before it",
-                    row.train_loss, row.grad_norm
-                )
-            }
-            None => format!("NaN at step {step}: from the start"),
-        },
+        Judgement::NotFinite { step } => not_finite(measured, step),
         Judgement::Diverged { step } => {
-            let loss = measured.metrics.last().map_or(f64::NAN, |row| f64::from(row.train_loss));
+            let loss = measured.train.last().map_or(f64::NAN, |point| point.y);
             format!("diverged at step {step}: train loss {loss:.3}")
         }
         Judgement::Failed => "failed to run: no outcome".into(),
         Judgement::Unfinished => format!("unfinished: at step {end} of {}", measured.steps),
-        Judgement::TooShort => format!("too few evaluations to see a shape: {}", measured.evals.len()),
+        Judgement::TooShort => format!("too few evaluations to see a shape: {}", raw.len()),
     };
-    Verdict { id: judgement.id().into(), step: judgement.step(), text }
+    Verdict { id: judgement.id().into(), step: judgement.step(), text, ..Verdict::default() }
+}
+
+/// Loss and gradient norm before the first value that is none.
+fn not_finite(measured: &Measured<'_>, step: u64) -> String {
+    let before = |curve: &[Point]| curve.iter().rfind(|point| (point.x as u64) < step).map(|point| point.y);
+    match (before(&measured.train), before(&measured.grad_norm)) {
+        (Some(loss), Some(norm)) => {
+            format!("NaN at step {step}: train loss {loss:.3}, gradient norm {norm:.3} before it")
+        }
+        (Some(loss), None) => format!("NaN at step {step}: train loss {loss:.3} before it"),
+        (None, _) => format!("NaN at step {step}: from the start"),
+    }
 }
 
 #[cfg(test)]
@@ -330,6 +314,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::trial::{EvalRow, MetricRow, VerdictKind};
 
     fn points(values: &[f64]) -> Vec<Point> {
         values.iter().enumerate().map(|(x, &y)| Point { x: 10.0 * x as f64, y }).collect()
@@ -386,9 +371,10 @@ mod tests {
     }
 
     fn text(metrics: &[MetricRow], evals: &[EvalRow]) -> String {
-        let measured = Measured { metrics, evals, eval_prior: &[0.5, 0.5], steps: 60 };
+        let measured = Measured { eval_prior: &[0.5, 0.5], steps: 60, ..Measured::of(metrics, evals) };
         let verdicts = verdicts(&measured, Status::Finished);
-        let lines = verdicts.iter().map(|verdict| format!("{} {:?}: {}", verdict.id, verdict.step, verdict.text));
+        let shapes = verdicts.iter().filter(|verdict| verdict.kind == VerdictKind::Shape);
+        let lines = shapes.map(|verdict| format!("{} {:?}: {}", verdict.id, verdict.step, verdict.text));
         lines.collect::<Vec<_>>().join("\n")
     }
 
@@ -415,14 +401,6 @@ mod tests {
         insta::assert_snapshot!(text(&metrics(&[0.7, 3.2, f32::NAN]), &evals(&flat[..1])), @"nan Some(3): NaN at step 3: train loss 3.200, gradient norm 2.500 before it");
         insta::assert_snapshot!(text(&metrics(&[0.7, 1.0, 2.0, 2.5]), &evals(&flat[..1])), @"diverged Some(4): diverged at step 4: train loss 2.500");
         insta::assert_snapshot!(text(&[], &[]), @"too_short None: too few evaluations to see a shape: 0");
-    }
-
-    #[test]
-    fn chance_is_the_entropy_of_the_prior() {
-        assert!((chance(&[0.5, 0.5]).unwrap() - std::f64::consts::LN_2).abs() < 1e-12);
-        assert!((chance(&[0.9, 0.1, 0.0]).unwrap() - 0.325_083).abs() < 1e-6);
-        assert_eq!(chance(&[1.0]), None);
-        assert_eq!(chance(&[]), None);
     }
 
     proptest! {

@@ -4,7 +4,9 @@
 //! with a failed seed ranks after all complete ones, however good the rest.
 
 use super::curve::{self, Point, Spread};
+use super::measured::chance;
 use super::plateau::{self, Judgement, LEAST_DELTA};
+use super::rules::{self, Diagnosis};
 use super::{Run, Sweep};
 use crate::trial::{Axis, AxisValue};
 
@@ -28,6 +30,8 @@ pub struct Study {
     pub steps: u64,
     /// A judgement for each run of the sweep.
     pub judgements: Vec<Judgement>,
+    /// Likewise, why: with the same tolerance.
+    pub diagnoses: Vec<Diagnosis>,
     /// Best first: complete ones, then those that lost seeds, then failed ones, then unfinished ones.
     pub configs: Vec<Config>,
 }
@@ -105,7 +109,9 @@ impl Study {
         let first = judge_all(sweep, LEAST_DELTA);
         let seed_sd = pooled_sd(sweep, &groups, &first);
         let delta = seed_sd.unwrap_or(0.0).max(LEAST_DELTA);
-        let judgements = judge_all(sweep, delta);
+        let diagnose = |run: &Run| rules::diagnose(&run.measured(), run.status, delta);
+        let diagnoses: Vec<Diagnosis> = sweep.runs.iter().map(diagnose).collect();
+        let judgements: Vec<Judgement> = diagnoses.iter().map(|diagnosis| diagnosis.judgement).collect();
         let mut configs: Vec<Config> = groups.into_iter().map(|runs| config(sweep, runs, &judgements, delta)).collect();
         configs.sort_by(|a, b| {
             let level = |config: &Config| config.best.map_or(f64::INFINITY, |best| best.mean);
@@ -116,10 +122,11 @@ impl Study {
             delta,
             seed_sd,
             seeds: configs.iter().map(|config| config.runs.len()).max().unwrap_or(0),
-            chance: sweep.runs.iter().find_map(|run| plateau::chance(run.measured().eval_prior)),
+            chance: sweep.runs.iter().find_map(|run| chance(run.measured().eval_prior)),
             eval_interval: eval_interval(sweep),
             steps: sweep.runs.iter().map(|run| run.trial.steps).max().unwrap_or(0),
             judgements,
+            diagnoses,
             configs,
         }
     }

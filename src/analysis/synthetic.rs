@@ -59,6 +59,7 @@ pub(crate) fn all_failed(mut sweep: Sweep) -> Sweep {
             error: Some("worker died: exit code 101".into()),
             metrics: Vec::new(),
             evals: Vec::new(),
+            diagnostics: Vec::new(),
             outcome: None,
             trial: run.trial.clone(),
         };
@@ -84,6 +85,12 @@ pub(crate) fn noise(seed: u64, index: u64) -> f64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+/// Standard normal, from two of those (Box and Muller 1958).
+pub(crate) fn gauss(seed: u64, index: u64) -> f64 {
+    let (u, v) = (1.0 - noise(seed, 2 * index), noise(seed ^ 0x5555, 2 * index + 1));
+    (-2.0 * u.ln()).sqrt() * (2.0 * std::f64::consts::PI * v).cos()
 }
 
 fn run(index: u64, values: Vec<(String, AxisValue)>, steps: u64) -> Run {
@@ -116,7 +123,15 @@ fn run(index: u64, values: Vec<(String, AxisValue)>, steps: u64) -> Run {
     let id = TrialId::parse(&format!("{:012x}", index.wrapping_mul(0x1234_5678_9ABC) & 0xFFFF_FFFF_FFFF)).unwrap();
     let outcome = outcome(status, &metrics, &evals);
     let config = TrialConfig { lr, warmup: FractionOrSteps(warmup), seed: seed as u64, ..config() };
-    Run { trial: Trial { id, values, steps, config }, status, error: None, metrics, evals, outcome: Some(outcome) }
+    Run {
+        trial: Trial { id, values, steps, config },
+        status,
+        error: None,
+        metrics,
+        evals,
+        diagnostics: Vec::new(),
+        outcome: Some(outcome),
+    }
 }
 
 /// How a synthetic loss goes.

@@ -18,7 +18,8 @@ use crate::report;
 use crate::store;
 use crate::train::{self, Job, Sink, TrainError};
 use crate::trial::{
-    AxisValue, CheckpointEvery, EvalRow, FractionOrSteps, Length, MetricRow, Scheduler, StopRules, Trial, TrialConfig,
+    AxisValue, CheckpointEvery, DiagnosticRow, EvalRow, FractionOrSteps, Length, MetricRow, Scheduler, StopRules,
+    Trial, TrialConfig,
 };
 
 #[derive(Debug, Args)]
@@ -158,6 +159,10 @@ impl Sink for Watched {
     }
 
     fn eval(&mut self, _: &EvalRow) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn diagnostic(&mut self, _: &DiagnosticRow) -> io::Result<()> {
         Ok(())
     }
 

@@ -2,13 +2,16 @@
 
 mod augment;
 mod compare;
+mod diagnose;
 mod export;
 mod failure;
 mod live;
+mod log;
 mod lr_find;
 mod origin;
 mod plan;
 mod prepare;
+mod refine;
 mod report;
 mod run;
 mod schedule;
@@ -47,6 +50,12 @@ enum Command {
     Compare(compare::Arguments),
     /// Write what was measured for other programs: csv, json, tensorboard
     Export(export::Arguments),
+    /// Say why a loss does not fall: verdicts on training logs of any origin
+    Diagnose(diagnose::Arguments),
+    /// Write the next sweep file, from what the trials of this one say
+    Refine(refine::Arguments),
+    /// Train the best configurations again with new seeds, and say whether the winner stands
+    Confirm(refine::ConfirmArguments),
     /// Show the learning rate of every step, as csv or as a picture
     Schedule(schedule::Arguments),
     /// Show texts before and after an augmentation
@@ -72,6 +81,9 @@ pub fn main() -> ExitCode {
         Command::Watch(arguments) => watch::watch(&arguments),
         Command::Compare(arguments) => compare::compare(&arguments),
         Command::Export(arguments) => export::export(&arguments),
+        Command::Diagnose(arguments) => diagnose::diagnose(&arguments),
+        Command::Refine(arguments) => refine::refine(&arguments),
+        Command::Confirm(arguments) => refine::confirm(arguments),
         Command::Schedule(arguments) => schedule::schedule(&arguments),
         Command::Augment(arguments) => augment::augment(&arguments),
         Command::LrFind(arguments) => lr_find::lr_find(&arguments),

@@ -24,11 +24,11 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    pub(crate) fn new(path: &Path, text: &str, set: &[(String, String)], facts: &Facts) -> Self {
+    pub(crate) fn new(stem: &str, path: &Path, text: &str, set: &[(String, String)], facts: &Facts) -> Self {
         Self {
             shown: path.display().to_string(),
             file: path.canonicalize().unwrap_or_else(|_| path.to_owned()),
-            stem: stem(path).to_owned(),
+            stem: stem.to_owned(),
             text: text.to_owned(),
             set: set.to_vec(),
             facts: facts.clone(),

@@ -22,7 +22,7 @@ use crate::trial::{EvalSource, Trial, TrialId};
 use crate::worker::DiskCache;
 
 /// Which sweep, as changed on the command line.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct SweepArguments {
     /// A path, or the name of a file in sweeps/ without .yaml
     pub sweep: String,
@@ -94,10 +94,27 @@ pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
 pub(crate) fn prepare(arguments: &SweepArguments, machine: Option<&MachineArguments>) -> Result<Prepared, Failure> {
     let path = find(&arguments.sweep)?;
     let text = read(&path)?;
-    let draft = spec::draft(&path.display().to_string(), origin::stem(&path), &text, &arguments.set);
+    prepared(origin::stem(&path), &path, &text, arguments, machine)
+}
+
+/// A sweep called `name` that `text` describes, made from that of `arguments` with its overrides applied.
+pub(crate) fn prepare_text(arguments: &SweepArguments, name: &str, text: &str) -> Result<Prepared, Failure> {
+    let arguments = SweepArguments { set: Vec::new(), ..arguments.clone() };
+    prepared(name, &find(&arguments.sweep)?, text, &arguments, None)
+}
+
+/// `stem`: the name of a sweep that gives none itself; `path`: where relative paths of the sweep start from.
+fn prepared(
+    stem: &str,
+    path: &Path,
+    text: &str,
+    arguments: &SweepArguments,
+    machine: Option<&MachineArguments>,
+) -> Result<Prepared, Failure> {
+    let draft = spec::draft(&path.display().to_string(), stem, text, &arguments.set);
     let results = Results::new(&arguments.results)?;
     let cache = Later::new(DiskCache(results.cache()));
-    let (facts, missing) = find_sources(&draft, &path, &cache);
+    let (facts, missing) = find_sources(&draft, path, &cache);
     let Draft { spec, mut problems, .. } = draft;
     problems.extend(missing);
     if machine.is_some_and(|machine| machine.devices.is_none()) {
@@ -108,7 +125,7 @@ pub(crate) fn prepare(arguments: &SweepArguments, machine: Option<&MachineArgume
     }
     let dir = results.sweep(&spec.name)?;
     let plan = expand(&spec, &facts)?;
-    let origin = Origin::new(&path, &text, &arguments.set, &facts);
+    let origin = Origin::new(stem, path, text, &arguments.set, &facts);
     Ok(Prepared { spec, facts, plan, origin, results, dir, cache })
 }
 

@@ -88,18 +88,43 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     if arguments.dry_run {
         return plan::show(&prepared, &outlook, plan::Format::Table);
     }
+    complete(&prepared, &outlook, arguments)
+}
+
+fn complete(prepared: &Prepared, outlook: &Outlook<'_>, arguments: &Arguments) -> Result<ExitCode, Failure> {
     let view = View::of(arguments);
-    prepare::ask(&prepared, &arguments.only, !view.is_for_people)?;
+    prepare::ask(prepared, &arguments.only, !view.is_for_people)?;
     if view.is_for_people {
-        announce(&prepared, &outlook, arguments.fresh);
+        announce(prepared, outlook, arguments.fresh);
     }
-    let summary = train_missing(&prepared, &outlook, arguments, view)?;
+    let summary = train_missing(prepared, outlook, arguments, view)?;
     tell_failures(&summary, view);
     Drawing::default().draw(&prepared.plan, &prepared.dir)?;
     if view.is_for_people {
-        tell(&summary, &prepared);
+        tell(&summary, prepared);
     }
     Ok(ExitCode::from(summary.exit_code()))
+}
+
+/// Trains and reports a sweep with the default options.
+pub(crate) fn train(
+    prepared: &Prepared,
+    sweep: SweepArguments,
+    machine: MachineArguments,
+) -> Result<ExitCode, Failure> {
+    let arguments = Arguments {
+        sweep,
+        machine,
+        dry_run: false,
+        only: Vec::new(),
+        retry_failed: false,
+        fresh: false,
+        progress: Progress::Auto,
+        quiet: false,
+        verbose: false,
+    };
+    let outlook = Outlook::new(prepared, &[], &arguments.machine, Again::default())?;
+    complete(prepared, &outlook, &arguments)
 }
 
 /// What is shown of a run.

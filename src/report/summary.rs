@@ -91,7 +91,7 @@ mod tests {
     fn the_words_come_first() {
         let axes = [synthetic::axis("lr", &["1e-5", "3e-5"]), synthetic::axis("augmentation", &["none", "a_b|c"])];
         let sweep = synthetic::sweep("small", &axes, 100);
-        insta::assert_snapshot!(summary(&sweep, &Study::of(&sweep), &Origin::default()), @r#"
+        insta::assert_snapshot!(summary(&sweep, &Study::of(&sweep), &Origin::default()), @r"
         # small
 
         - Best is lr 3e-5, augmentation a\_b|c with eval loss 0.368 at step 56, accuracy 81.9 %; 0.004 below the next, lr 3e-5, augmentation none.
@@ -99,6 +99,7 @@ mod tests {
         - There is one seed of each, so how much of a difference is noise is unknown.
         - The eval loss of the best configuration at each lr goes flat, by value (and level): 1e-5 at step 68 (0.451), 3e-5 at step 48 (0.369).
         - Of the configurations that survived, 1 of 4 overfit: their eval loss rises again by more than 0.010.
+        - Why, by the curves of 4 trials: the schedule ended too early (LR\_EXHAUSTED) in 1.
 
         **Next:** with one seed, noise is unknown: repeat with three:
 
@@ -122,6 +123,6 @@ mod tests {
         Losses in nats on the evaluation set; mean and standard deviation over the seeds that survived; in parentheses the best of trials that are not ranked. Plateau: first step after which the smoothed eval loss never improves by more than delta again. Every trial: [trials.csv](../trials.csv).
 
         4 configurations × one seed · seed 42 · delta 0.010 (one seed: noise unknown) · eval loss every 4 steps smoothed by a centred local-linear kernel, ±2 evaluations
-        "#);
+        ");
     }
 }

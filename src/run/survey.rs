@@ -6,7 +6,7 @@ use crate::analysis::{Run, Sweep};
 use crate::plan::Plan;
 use crate::state::{Standing, SweepState, TrialState};
 use crate::store::{RunDir, StoreError, TrialDir, read_curve, read_journal};
-use crate::trial::{EvalRow, MetricRow, Outcome, Status, Trial, TrialId};
+use crate::trial::{DiagnosticRow, EvalRow, MetricRow, Outcome, Status, Trial, TrialId};
 
 /// Every trial of the plan with its curves and how it stands. Takes no lock and changes nothing.
 ///
@@ -83,6 +83,7 @@ fn run(trial: &Trial, known: Option<&TrialState>, dir: &RunDir, alive: bool) -> 
         error: known.filter(|_| outcome.is_none()).and_then(error),
         metrics: read_curve::<MetricRow>(&folder.metrics())?.rows,
         evals: read_curve::<EvalRow>(&folder.evals())?.rows,
+        diagnostics: read_curve::<DiagnosticRow>(&folder.diagnostics())?.rows,
         outcome,
     })
 }

@@ -1,4 +1,4 @@
-//! `metrics.csv` and `evals.csv`: rows appended as complete lines, read back to the same bits.
+//! `metrics.csv`, `evals.csv` and `diagnostics.csv`: rows appended as complete lines, read back to the same bits.
 //!
 //! Floats are written with the fewest digits that give the same value back, missing ones as empty fields. A row is one
 //! write; what a killed process left half is cut when the file is opened again, and ignored by readers.
@@ -10,7 +10,7 @@ use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
 use super::{StoreError, atomic};
-use crate::trial::{EvalRow, MetricRow};
+use crate::trial::{DiagnosticRow, EvalRow, MetricRow};
 
 /// A line of a curve file.
 pub trait Row: Sized {
@@ -70,6 +70,34 @@ impl Row for EvalRow {
             accuracy: single(accuracy)?,
             macro_f1: single(macro_f1)?,
             train_probe_loss: single(train_probe_loss)?,
+        })
+    }
+}
+
+impl Row for DiagnosticRow {
+    const HEADER: &'static str = "step,first_grad_norm,last_grad_norm,update_ratio,predicted";
+
+    fn step(&self) -> u64 {
+        self.step
+    }
+
+    fn write(&self, line: &mut String) {
+        let Self { step, first_grad_norm, last_grad_norm, update_ratio, predicted } = self;
+        let number = |value: &Option<f32>| value.map_or_else(String::new, |value| format!("{value:?}"));
+        let [first, last, ratio] = [first_grad_norm, last_grad_norm, update_ratio].map(number);
+        let counts: Vec<String> = predicted.iter().map(u32::to_string).collect();
+        let _ = writeln!(line, "{step},{first},{last},{ratio},{}", counts.join(" "));
+    }
+
+    fn parse(line: &str) -> Option<Self> {
+        let [step, first, last, ratio, predicted] = fields(line)?;
+        let number = |text: &str| if text.is_empty() { Some(None) } else { text.parse().ok().map(Some) };
+        Some(Self {
+            step: step.parse().ok()?,
+            first_grad_norm: number(first)?,
+            last_grad_norm: number(last)?,
+            update_ratio: number(ratio)?,
+            predicted: predicted.split_whitespace().map(|count| count.parse().ok()).collect::<Option<_>>()?,
         })
     }
 }

@@ -145,6 +145,11 @@ impl TrialDir {
     }
 
     #[must_use]
+    pub fn diagnostics(&self) -> PathBuf {
+        self.root.join("diagnostics.csv")
+    }
+
+    #[must_use]
     pub fn outcome_file(&self) -> PathBuf {
         self.root.join("outcome.json")
     }

@@ -1,7 +1,7 @@
 //! `trials.csv`: one row a trial.
 
 use super::{RunDir, StoreError, atomic};
-use crate::trial::{Outcome, Status, Trial};
+use crate::trial::{Outcome, Status, Trial, VerdictKind};
 
 /// What a row is made of.
 #[derive(Debug, Clone, Copy)]
@@ -13,7 +13,7 @@ pub struct TrialRow<'a> {
     pub error: Option<&'a str>,
 }
 
-const AFTER_VALUES: [&str; 13] = [
+const AFTER_VALUES: [&str; 14] = [
     "seed",
     "status",
     "steps",
@@ -24,6 +24,7 @@ const AFTER_VALUES: [&str; 13] = [
     "best_accuracy",
     "plateau_step",
     "verdict",
+    "cause",
     "seconds",
     "tokens_per_second",
     "error",
@@ -70,6 +71,7 @@ fn fields(keys: &[&str], row: TrialRow<'_>) -> Vec<String> {
         figure(|outcome| outcome.best_accuracy),
         step(plateau),
         verdicts.first().map_or_else(String::new, |verdict| verdict.id.clone()),
+        verdicts.iter().find(|verdict| verdict.kind == VerdictKind::Cause).map_or_else(String::new, |v| v.id.clone()),
         outcome.map_or_else(String::new, |outcome| format!("{:.3}", outcome.seconds)),
         outcome.map_or_else(String::new, |outcome| format!("{:.1}", outcome.tokens_per_second)),
         error.unwrap_or_default().to_owned(),

@@ -137,6 +137,19 @@ impl Engine {
         Ok(Gradients { loss, norm: squares.sqrt(), rows: RowGradients::default(), tensors })
     }
 
+    /// Sum of squares of the gradient of parameter `i`; 0 where it has none.
+    pub(super) fn gradient_squares(&self, gradients: &Gradients, i: usize) -> Result<f64, TrainError> {
+        if self.model.composed {
+            let squares = |gradient: &candle_core::Tensor| gradient.sqr()?.sum_all()?.to_scalar::<f32>();
+            return Ok(f64::from(gradients.tensors.get(&i).map_or(Ok(0.0), squares)?));
+        }
+        Ok(self
+            .lanes
+            .first()
+            .and_then(|lane| lane.slot(i).gradient().map(|values| sum_of_squares(values)))
+            .unwrap_or(0.0))
+    }
+
     /// Clips to `max_norm` (0: not) as `torch.nn.utils.clip_grad_norm_` does, and takes a step at `rate`.
     pub fn update(&mut self, gradients: &Gradients, rate: f64, max_norm: f64) -> Result<(), TrainError> {
         let clip = if max_norm > 0.0 { (max_norm / (gradients.norm + 1e-6)).min(1.0) } else { 1.0 } as f32;

@@ -65,13 +65,13 @@ impl Evaluation {
         }
     }
 
-    /// Measures the model after `step` steps. None if `interrupted` said so.
+    /// Measures the model after `step` steps; beside it, how many held-out examples were given each class. None if `interrupted` said so.
     pub fn run(
         &self,
         engine: &mut Engine,
         step: u64,
         interrupted: &dyn Fn() -> bool,
-    ) -> Result<Option<EvalRow>, TrainError> {
+    ) -> Result<Option<(EvalRow, Vec<u32>)>, TrainError> {
         let Some(logits) = engine.logits(&self.batches, interrupted)? else { return Ok(None) };
         let mut scores: Vec<&[f32]> = vec![&[]; self.labels.len()];
         for (places, logits) in self.order.iter().zip(&logits) {
@@ -87,13 +87,18 @@ impl Evaluation {
         let predictions: Vec<usize> = scores[..self.held_out].iter().map(|row| best_class(row)).collect();
         let truth = &self.labels[..self.held_out];
         let right = predictions.iter().zip(truth).filter(|(p, t)| **p == **t as usize).count();
-        Ok(Some(EvalRow {
+        let mut predicted = vec![0; self.classes];
+        for &class in &predictions {
+            predicted[class] += 1;
+        }
+        let row = EvalRow {
             step,
             eval_loss: mean_loss(0..self.held_out),
             accuracy: (right as f64 / self.held_out as f64) as f32,
             macro_f1: macro_f1(&predictions, truth, self.classes),
             train_probe_loss: mean_loss(self.held_out..self.labels.len()),
-        }))
+        };
+        Ok(Some((row, predicted)))
     }
 }
 

@@ -11,9 +11,11 @@ use super::engine::{Engine, Objective};
 use super::evaluate::Evaluation;
 use super::frozen::FrozenSplits;
 use super::random::{Purpose, Random};
+use super::signals::Signals;
 use super::{Sink, TrainError, checkpoint};
 use crate::trial::{
-    CheckpointEvery, EvalRow, Keep, MetricRow, Outcome, Patience, PatienceMetric, Status, TrialConfig, steps_per_epoch,
+    CheckpointEvery, DiagnosticRow, EvalRow, Keep, MetricRow, Outcome, Patience, PatienceMetric, Status, TrialConfig,
+    steps_per_epoch,
 };
 
 /// Where a trial stands; with weights and moments, all that a resumed one needs.
@@ -36,6 +38,9 @@ pub struct Progress {
     /// Best value of the patience metric (higher is better), and evaluations since.
     patience: Option<(f32, u32)>,
     watch: Watch,
+    /// Of the newest step that an evaluation follows.
+    #[serde(default)]
+    signals: Signals,
     /// Set once the trial has ended: an attempt that resumes from this state trains no further.
     #[serde(default)]
     ended: Option<End>,
@@ -165,8 +170,9 @@ impl Run<'_> {
                 break end;
             }
             if sink.evaluates() && self.evaluation_is_due() {
-                let row = self.evaluate(sink)?;
+                let (row, diagnostic) = self.evaluate(sink)?;
                 sink.eval(&row)?;
+                sink.diagnostic(&diagnostic)?;
                 // Before the state is saved: it is to know of this evaluation's verdict.
                 self.progress.ended = self.out_of_patience(&row).map(End::Stopped);
                 self.keep_best(sink)?;
@@ -208,7 +214,11 @@ impl Run<'_> {
         let (train_loss, grad_norm) = (gradients.loss as f32, gradients.norm as f32);
         let finite = train_loss.is_finite() && grad_norm.is_finite();
         if finite || !config.stop.diverged {
-            self.engine.update(&gradients, lr, config.max_grad_norm)?;
+            if self.evaluates_after(k + 1) {
+                self.progress.signals = self.engine.update_watched(&gradients, lr, config.max_grad_norm)?;
+            } else {
+                self.engine.update(&gradients, lr, config.max_grad_norm)?;
+            }
         }
         let progress = &mut self.progress;
         progress.step += 1;
@@ -256,12 +266,16 @@ impl Run<'_> {
     fn evaluation_is_due(&self) -> bool {
         let step = self.progress.step;
         let done = self.progress.last_eval.is_some_and(|eval| eval.step == step);
-        !done && (step.is_multiple_of(self.eval_every) || step == self.steps)
+        !done && self.evaluates_after(step)
     }
 
-    fn evaluate(&mut self, sink: &mut dyn Sink) -> Result<EvalRow, TrainError> {
+    fn evaluates_after(&self, step: u64) -> bool {
+        step.is_multiple_of(self.eval_every) || step == self.steps
+    }
+
+    fn evaluate(&mut self, sink: &mut dyn Sink) -> Result<(EvalRow, DiagnosticRow), TrainError> {
         let step = self.progress.step;
-        let Some(row) = self.evaluation.run(self.engine, step, &|| sink.interrupted())? else {
+        let Some((row, predicted)) = self.evaluation.run(self.engine, step, &|| sink.interrupted())? else {
             return Err(self.interrupt(sink));
         };
         let progress = &mut self.progress;
@@ -275,7 +289,8 @@ impl Run<'_> {
         progress.eval_losses.push(loss);
         progress.last_eval = Some(Measured { step, loss, accuracy: row.accuracy, best });
         self.saved_at = None;
-        Ok(row)
+        let Signals { first_grad_norm, last_grad_norm, update_ratio } = progress.signals;
+        Ok((row, DiagnosticRow { step, first_grad_norm, last_grad_norm, update_ratio, predicted }))
     }
 
     /// The patience rule's reason to stop, if it has one.

@@ -18,6 +18,7 @@ pub mod model;
 pub mod optim;
 pub mod random;
 pub mod schedule;
+pub mod signals;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -28,7 +29,8 @@ pub use data::{check_data, data_facts};
 pub use device::available_devices;
 
 use crate::trial::{
-    CheckpointEvery, Device, EvalRow, Keep, MetricRow, ModelConfig, ModelFacts, Outcome, TrialConfig, steps_per_epoch,
+    CheckpointEvery, Device, DiagnosticRow, EvalRow, Keep, MetricRow, ModelConfig, ModelFacts, Outcome, TrialConfig,
+    steps_per_epoch,
 };
 
 /// Everything one attempt at a trial needs.
@@ -49,6 +51,8 @@ pub struct Job<'a> {
 pub trait Sink {
     fn metric(&mut self, row: &MetricRow) -> std::io::Result<()>;
     fn eval(&mut self, row: &EvalRow) -> std::io::Result<()>;
+    /// After each evaluation.
+    fn diagnostic(&mut self, row: &DiagnosticRow) -> std::io::Result<()>;
     /// The complete state after `step` steps: weights, both moments, step (a safetensors file).
     /// `best`: the evaluation loss just measured is the lowest so far.
     fn checkpoint(&mut self, step: u64, best: bool, state: Vec<u8>) -> std::io::Result<()>;

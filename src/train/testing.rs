@@ -16,8 +16,8 @@ use super::optim::Settings;
 use super::random::{Purpose, Random};
 use super::{Cache, Sink, fit};
 use crate::trial::{
-    Augmentation, CheckpointEvery, DataConfig, EvalRow, EvalSource, FractionOrSteps, Keep, Length, MetricRow,
-    ModelConfig, OptimizerConfig, OptimizerName, Outcome, Scheduler, StopRules, TrialConfig,
+    Augmentation, CheckpointEvery, DataConfig, DiagnosticRow, EvalRow, EvalSource, FractionOrSteps, Keep, Length,
+    MetricRow, ModelConfig, OptimizerConfig, OptimizerName, Outcome, Scheduler, StopRules, TrialConfig,
 };
 
 pub fn fixture(name: &str) -> PathBuf {
@@ -195,6 +195,7 @@ pub fn plain(methods: &[Augmentation], seed: u64) -> Result<Augmenter, super::Tr
 pub struct Kept {
     pub metrics: Vec<MetricRow>,
     pub evals: Vec<EvalRow>,
+    pub diagnostics: Vec<DiagnosticRow>,
     pub states: Vec<(u64, bool, Vec<u8>)>,
     pub stop_after: Option<usize>,
     pub keep: Option<Keep>,
@@ -208,6 +209,11 @@ impl Sink for Kept {
 
     fn eval(&mut self, row: &EvalRow) -> std::io::Result<()> {
         self.evals.push(*row);
+        Ok(())
+    }
+
+    fn diagnostic(&mut self, row: &DiagnosticRow) -> std::io::Result<()> {
+        self.diagnostics.push(row.clone());
         Ok(())
     }
 

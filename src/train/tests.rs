@@ -127,8 +127,22 @@ fn the_numbers_are_the_same_bits_on_any_number_of_threads() {
     for threads in [2, 3, 7] {
         let many = run(&busy(), threads);
         assert_eq!((&one.metrics, &one.evals), (&many.metrics, &many.evals), "{threads} threads");
+        assert_eq!(one.diagnostics, many.diagnostics, "{threads} threads");
         assert_eq!(tensors(&one.states[0].2), tensors(&many.states[0].2), "{threads} threads");
     }
+}
+
+#[test]
+fn what_a_step_does_is_told_beside_evaluations() {
+    let told = run(&busy(), 1).diagnostics;
+    assert_eq!(told.iter().map(|row| row.step).collect::<Vec<_>>(), [0, 3, 6, 8]);
+    assert!(told[0].update_ratio.is_none() && told.iter().all(|row| row.predicted.iter().sum::<u32>() == 40));
+    for row in &told[1..] {
+        let all = [row.first_grad_norm, row.last_grad_norm, row.update_ratio].map(Option::unwrap);
+        assert!(all.iter().all(|value| *value > 0.0) && all[2] < 0.5, "{row:?}");
+    }
+    let frozen = TrialConfig { model: crate::trial::ModelConfig { freeze: 2, ..busy().model }, ..busy() };
+    assert!(run(&frozen, 1).diagnostics.iter().all(|row| row.last_grad_norm.is_none()));
 }
 
 #[test]
@@ -146,6 +160,7 @@ fn an_interrupted_trial_goes_on_with_the_same_bits() {
         let mut engine = checkpoint.engine(&busy(), 3, 2);
         train(&busy(), &data, &mut engine, Some(&state), &mut kept).unwrap();
         assert_eq!((&whole.metrics, &whole.evals), (&kept.metrics, &kept.evals), "stopped after {stop}");
+        assert_eq!(whole.diagnostics, kept.diagnostics, "stopped after {stop}");
         assert_eq!(tensors(&whole.states[0].2), tensors(&kept.states[0].2), "stopped after {stop}");
     }
 }
@@ -350,6 +365,7 @@ fn a_rate_reduced_on_a_plateau_stays_reduced_after_a_resume() {
         let state = kept.states.pop().unwrap().2;
         super::train(super::Job { resume: Some(&state), ..job }, &mut kept).unwrap();
         assert_eq!((&whole.metrics, &whole.evals), (&kept.metrics, &kept.evals), "stopped after {stop}");
+        assert_eq!(whole.diagnostics, kept.diagnostics, "stopped after {stop}");
     }
 }
 

@@ -23,7 +23,7 @@ use crate::store::{
     Assignment, AttemptDir, Blobs, MadeBy, Mark, Published, Saved, StoreError, TrialRecord, exit, host, read_curve,
 };
 use crate::train::{self, Cache, Job, Sink, TrainError};
-use crate::trial::{Device, EvalRow, MetricRow, Outcome, Trial};
+use crate::trial::{Device, DiagnosticRow, EvalRow, MetricRow, Outcome, Trial};
 use sink::TrialSink;
 
 /// Between signs of life, and looks for a later attempt.
@@ -173,7 +173,15 @@ fn complete(mut outcome: Outcome, trial: &Trial, attempt: &AttemptDir) -> Result
     let folder = attempt.trial();
     let metrics = read_curve::<MetricRow>(&folder.metrics())?.rows;
     let evals = read_curve::<EvalRow>(&folder.evals())?.rows;
-    let measured = Measured { metrics: &metrics, evals: &evals, eval_prior: &outcome.eval_prior, steps: trial.steps };
+    let diagnostics = read_curve::<DiagnosticRow>(&folder.diagnostics())?.rows;
+    let measured = Measured {
+        diagnostics: &diagnostics,
+        train_prior: &outcome.class_prior,
+        eval_prior: &outcome.eval_prior,
+        steps: trial.steps,
+        config: Some(&trial.config),
+        ..Measured::of(&metrics, &evals)
+    };
     outcome.verdicts = verdicts(&measured, outcome.status);
     outcome.peak_memory = peak_memory();
     // JSON knows no NaN.

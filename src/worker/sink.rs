@@ -6,7 +6,7 @@ use std::thread::{self, JoinHandle};
 
 use crate::store::{Checkpoints, CurveWriter, Mark, StoreError, TrialDir};
 use crate::train::Sink;
-use crate::trial::{EvalRow, Keep, MetricRow};
+use crate::trial::{DiagnosticRow, EvalRow, Keep, MetricRow};
 
 /// The trainer's view of a trial's folder. Every row is on its way to the disk when the call returns; a state is written
 /// while training goes on, and the one before it counts until it is whole. One that cannot be written is reported by
@@ -14,6 +14,7 @@ use crate::trial::{EvalRow, Keep, MetricRow};
 pub(super) struct TrialSink<'a> {
     metrics: CurveWriter<MetricRow>,
     evals: CurveWriter<EvalRow>,
+    diagnostics: CurveWriter<DiagnosticRow>,
     checkpoints: Checkpoints,
     /// The state on its way to the disk.
     writing: Option<JoinHandle<Result<(), StoreError>>>,
@@ -31,7 +32,8 @@ impl<'a> TrialSink<'a> {
     ) -> Result<Self, StoreError> {
         let metrics = CurveWriter::open(&trial.metrics(), resume)?;
         let evals = CurveWriter::open(&trial.evals(), resume)?;
-        Ok(Self { metrics, evals, checkpoints: trial.checkpoints(), writing: None, keep, stop })
+        let diagnostics = CurveWriter::open(&trial.diagnostics(), resume)?;
+        Ok(Self { metrics, evals, diagnostics, checkpoints: trial.checkpoints(), writing: None, keep, stop })
     }
 
     /// Waits until the newest state is on the disk.
@@ -51,16 +53,23 @@ impl Sink for TrialSink<'_> {
         self.evals.append(row).map_err(to_io)
     }
 
+    fn diagnostic(&mut self, row: &DiagnosticRow) -> io::Result<()> {
+        self.diagnostics.append(row).map_err(to_io)
+    }
+
     fn checkpoint(&mut self, step: u64, best: bool, state: Vec<u8>) -> io::Result<()> {
         self.settle().map_err(to_io)?;
         let best = best && matches!(self.keep, Keep::Best | Keep::All);
         let mark = Mark { step, evals: self.evals.rows() };
-        let rows = (self.metrics.syncing().map_err(to_io)?, self.evals.syncing().map_err(to_io)?);
+        let metrics = self.metrics.syncing().map_err(to_io)?;
+        let evals = self.evals.syncing().map_err(to_io)?;
+        let diagnostics = self.diagnostics.syncing().map_err(to_io)?;
         let checkpoints = self.checkpoints.clone();
         self.writing = Some(thread::Builder::new().name("checkpoint".into()).spawn(move || {
             // Rows first: a state whose rows are missing is of no use.
-            rows.0()?;
-            rows.1()?;
+            metrics()?;
+            evals()?;
+            diagnostics()?;
             checkpoints.save(&mark, &state, best)
         })?);
         Ok(())

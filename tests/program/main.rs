@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod augment;
+mod diagnose;
 mod failures;
 mod lr_find;
 mod mistakes;

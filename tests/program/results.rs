@@ -72,12 +72,12 @@ fn the_files_are_those_promised() {
     const METRICS: &str = "step,epoch,train_loss,lr,grad_norm,tokens,seconds";
     const EVALS: &str = "step,eval_loss,accuracy,macro_f1,train_probe_loss";
     const TRIALS: &str = "id,lr,seed,status,steps,final_train_loss,final_eval_loss,best_eval_loss,best_eval_step,\
-         best_accuracy,plateau_step,verdict,seconds,tokens_per_second,error";
+         best_accuracy,plateau_step,verdict,cause,seconds,tokens_per_second,error";
     let place = Place::new(SWEEP);
     place.expect(0, "run sweep.yaml");
     let table = place.read("results/sweep/trials.csv");
     assert_eq!((first_line(&table), table.lines().count()), (TRIALS, 5));
-    let words = ["id", "status", "verdict", "error"];
+    let words = ["id", "status", "verdict", "cause", "error"];
     check_numbers(&table, &TRIALS.split(',').filter(|name| !words.contains(name)).collect::<Vec<_>>());
     for line in place.read("results/sweep/journal.jsonl").lines() {
         serde_json::from_str::<serde_json::Value>(line).unwrap();

@@ -223,7 +223,7 @@ mod tests {
         let mut outcome = outcomes[4].clone();
         outcome.status = Status::Diverged;
         (outcome.steps, outcome.reason) = (75, Some("the training loss became NaN".into()));
-        outcome.verdicts = vec![Verdict { id: "nan".into(), step: Some(75), text: String::new() }];
+        outcome.verdicts = vec![Verdict { id: "nan".into(), step: Some(75), ..Verdict::default() }];
         insta::assert_snapshot!(finished(&tally, name, &outcome), @"[ 5/12]  NaN   3e-5 · 0 % · linear · s1   @75 the training loss became NaN   4m00s");
         let log_tail = (1..=9).map(|line| format!("line {line}")).collect();
         let failure = Failure::Crashed { message: "exit code 101".into(), log_tail };
@@ -291,7 +291,7 @@ mod tests {
     #[test]
     fn failed_seeds_enter_no_mean() {
         let (trials, mut outcomes) = sweep();
-        outcomes[0].verdicts = vec![Verdict { id: "stuck_at_chance".into(), step: None, text: String::new() }];
+        outcomes[0].verdicts = vec![Verdict { id: "stuck_at_chance".into(), step: None, ..Verdict::default() }];
         let mut tally = Tally::new("lr-grid", &trials);
         for (trial, outcome) in trials.iter().zip(&outcomes).take(2) {
             tally.fold(&Event::TrialFinished { trial: trial.id.clone(), attempt: 1, outcome: outcome.clone() });

@@ -1,0 +1,468 @@
+//! Whether a loss is flat, by an equivalence test: flat is what surely changes little, not what shows no significant change.
+//!
+//! [`detect`] judges the last third of a training loss against the scale of the whole curve, finds where the plateau
+//! begins, and asks whether the schedule rather than the loss has come to its end. Losses may be in any unit and steps in
+//! any numbering. Causes are left to [`super::rules`].
+
+use super::curve::Point;
+use super::measured::{Measured, chance};
+use super::statistics::{line, mann_kendall, mean, median, robust_deviation, t95, theil_sen};
+use super::thresholds as limit;
+
+/// What a stretch of a curve does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trend {
+    /// Surely within a tenth of the scale (`tight`: a twentieth).
+    Flat {
+        tight: bool,
+    },
+    Falling,
+    Rising,
+    /// Neither flat nor moving for sure; about `needed` points in the tail would settle it.
+    Unresolved {
+        needed: u64,
+    },
+    TooShort,
+    NotFinite,
+}
+
+impl Trend {
+    pub fn is_flat(self) -> bool {
+        matches!(self, Self::Flat { .. })
+    }
+
+    /// Stable name.
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::Flat { .. } => "flat",
+            Self::Falling => "falling",
+            Self::Rising => "rising",
+            Self::Unresolved { .. } => "unresolved",
+            Self::TooShort => "too_short",
+            Self::NotFinite => "not_finite",
+        }
+    }
+}
+
+/// A stretch of a curve with its trend.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Stretch {
+    pub trend: Trend,
+    /// Fitted change from its first to its last point, as a share of the scale; falling is negative.
+    pub change: f64,
+    /// Half the width of the change's 90 % interval.
+    pub half: f64,
+    /// p of the Mann-Kendall test over its blocks.
+    pub monotone_p: f64,
+    /// Mean loss.
+    pub level: f64,
+    /// First and last step.
+    pub from: u64,
+    pub to: u64,
+    pub points: usize,
+}
+
+/// Which curve was judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Series {
+    Train,
+    /// The fixed clean training examples.
+    Probe,
+}
+
+/// What the training loss does in the end.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Detection {
+    pub series: Series,
+    /// Nats (or the log's own unit) that count as one: the greater of what the loss fell by and the entropy of the prior.
+    pub scale: f64,
+    pub start: f64,
+    pub tail: Stretch,
+    /// First step of the plateau, where the tail is flat.
+    pub onset: Option<u64>,
+    /// Share of the summed learning rate that fell to the tail; None where no rate is known.
+    pub rate_share: Option<f64>,
+    /// Where the tail had less than 15 % of it: the stretch before, at rates of 0.3 to 1 of the peak.
+    pub active: Option<Stretch>,
+    /// What twice the steps would gain, as a share of the scale, by the fitted power law.
+    pub gain: Option<f64>,
+}
+
+impl Detection {
+    /// Whether the loss is flat, and not just for want of learning rate.
+    pub fn is_flat(&self) -> bool {
+        self.tail.trend.is_flat() && !self.schedule_ended()
+    }
+
+    /// Whether the loss is flat because the schedule has ended: the tail had hardly any learning rate, and with more of it
+    /// the loss would go on falling, as it did before or as the fitted law says.
+    pub fn schedule_ended(&self) -> bool {
+        let falling = self.active.is_some_and(|active| active.trend == Trend::Falling);
+        self.tail.trend.is_flat() && (falling || self.gain.is_some_and(|gain| gain > limit::WORTH_STEPS))
+    }
+}
+
+/// Judges the training loss of a trial, or of its probe where that has points enough.
+pub fn detect(measured: &Measured<'_>) -> Detection {
+    let probe = measured.probe.len() / 3 >= limit::FEWEST_TAIL_POINTS && measured.probe.iter().all(|p| p.y.is_finite());
+    let (series, all) = if probe { (Series::Probe, &measured.probe) } else { (Series::Train, &measured.train) };
+    let chance = chance(measured.train_prior);
+    let (scale, start) = scale(all, chance);
+    let warm = measured.rate_peak() as f64;
+    let points: Vec<Point> = all.iter().copied().filter(|point| point.x >= warm).collect();
+    let tail = &points[points.len() - points.len() / 3..];
+    let tail = stretch(tail, scale);
+    let mut detection =
+        Detection { series, scale, start, tail, onset: None, rate_share: None, active: None, gain: None };
+    if tail.trend.is_flat() {
+        detection.onset = onset(&points, scale);
+    }
+    schedule(measured, &points, &mut detection);
+    detection
+}
+
+/// What counts as one, and the level at the start. Without a known prior the level at the start stands in for its
+/// entropy, which is about what an untrained classifier has.
+fn scale(points: &[Point], chance: Option<f64>) -> (f64, f64) {
+    let finite: Vec<f64> = points.iter().map(|point| point.y).filter(|y| y.is_finite()).collect();
+    let Some(first) =
+        finite.get(..(finite.len() / 20).clamp(1, 20).min(finite.len())).filter(|first| !first.is_empty())
+    else {
+        return (chance.unwrap_or(0.0), f64::NAN);
+    };
+    let start = mean(first);
+    let best =
+        blocks(&finite, block_count(finite.len(), limit::MOST_BLOCKS)).fold(start, |best, block| best.min(mean(block)));
+    ((start - best).max(chance.unwrap_or(start.abs())), start)
+}
+
+fn block_count(points: usize, most: usize) -> usize {
+    (points / 4).clamp(limit::FEWEST_BLOCKS, most)
+}
+
+/// `values` in `count` pieces of nearly equal length.
+fn blocks<T>(values: &[T], count: usize) -> impl Iterator<Item = &[T]> {
+    let n = values.len();
+    (0..count).map(move |i| &values[i * n / count..(i + 1) * n / count]).filter(|block| !block.is_empty())
+}
+
+/// The equivalence test on one stretch.
+pub fn stretch(points: &[Point], scale: f64) -> Stretch {
+    let y: Vec<f64> = points.iter().map(|point| point.y).collect();
+    let (from, to) = (points.first().map_or(0, |p| p.x as u64), points.last().map_or(0, |p| p.x as u64));
+    let open = Stretch {
+        trend: Trend::TooShort,
+        change: 0.0,
+        half: 0.0,
+        monotone_p: 1.0,
+        level: mean(&y),
+        from,
+        to,
+        points: y.len(),
+    };
+    if y.iter().any(|y| !y.is_finite()) {
+        return Stretch { trend: Trend::NotFinite, ..open };
+    }
+    if points.len() < limit::FEWEST_TAIL_POINTS {
+        return open;
+    }
+    let centre = median(&y);
+    let reach = limit::WINSOR * robust_deviation(&y, centre);
+    // Of values that are mostly equal the rest would all count as outliers.
+    let tame = |y: f64| if reach > 0.0 { y.clamp(centre - reach, centre + reach) } else { y };
+    let tamed: Vec<Point> = points.iter().map(|point| Point { y: tame(point.y), ..*point }).collect();
+    let (x, y) = means(&tamed, block_count(points.len(), limit::MOST_BLOCKS));
+    let fitted = judge(&x, &y, scale);
+    let trend = match fitted.moves(&x, &y) {
+        Trend::Unresolved { .. } => Trend::Unresolved { needed: needed(points, scale, &fitted) },
+        trend => trend,
+    };
+    Stretch { trend, change: fitted.change, half: fitted.half, monotone_p: mann_kendall(&y).1, ..open }
+}
+
+/// Mean x and mean y of `count` blocks.
+fn means(points: &[Point], count: usize) -> (Vec<f64>, Vec<f64>) {
+    let centre = |block: &[Point]| {
+        let n = block.len() as f64;
+        (block.iter().map(|p| p.x).sum::<f64>() / n, block.iter().map(|p| p.y).sum::<f64>() / n)
+    };
+    blocks(points, count).map(centre).unzip()
+}
+
+/// Change over a stretch of block means and half the width of its interval, as shares of the scale.
+struct Fitted {
+    change: f64,
+    half: f64,
+}
+
+fn judge(x: &[f64], y: &[f64], scale: f64) -> Fitted {
+    let (Some(fit), Some(first), Some(last)) = (line(x, y), x.first(), x.last()) else {
+        return Fitted { change: 0.0, half: f64::INFINITY };
+    };
+    // Block means span the stretch but for half a block at each end.
+    let span = (last - first) * x.len() as f64 / (x.len() - 1) as f64;
+    let share = |nats: f64| if nats == 0.0 { 0.0 } else { nats / scale };
+    Fitted { change: share(fit.slope * span), half: share(t95(x.len() - 2) * fit.error * span) }
+}
+
+impl Fitted {
+    fn is_flat(&self) -> bool {
+        self.change.abs() + self.half < limit::FLAT
+    }
+
+    fn moves(&self, x: &[f64], y: &[f64]) -> Trend {
+        let median_slope = theil_sen(x, y).unwrap_or(0.0);
+        match self {
+            _ if self.is_flat() => Trend::Flat { tight: self.change.abs() + self.half < limit::TIGHT },
+            _ if self.change + self.half < 0.0 && median_slope < 0.0 => Trend::Falling,
+            _ if self.change - self.half > 0.0 && median_slope > 0.0 => Trend::Rising,
+            _ => Trend::Unresolved { needed: 0 },
+        }
+    }
+}
+
+/// Points in the tail that would settle an open trend: what shows a loss without trend to be flat nine times of ten, given
+/// the noise between neighbours, and what brings the interval found here clear of zero or within the limit.
+fn needed(points: &[Point], scale: f64, fitted: &Fitted) -> u64 {
+    let steps: Vec<f64> = points.windows(2).map(|pair| pair[1].y - pair[0].y).collect();
+    let sigma = robust_deviation(&steps, median(&steps)) / std::f64::consts::SQRT_2;
+    let by_noise = 12.0 * (2.0 * 1.645 * sigma / (limit::FLAT * scale)).powi(2);
+    let change = fitted.change.abs();
+    let by_interval = points.len() as f64 * (fitted.half / change.max(limit::FLAT - change)).powi(2);
+    by_noise.max(by_interval).max(points.len() as f64 + 1.0).ceil().min(1e12) as u64
+}
+
+/// First step from which every rest of the curve is flat, going back from the tail.
+fn onset(points: &[Point], scale: f64) -> Option<u64> {
+    let count = block_count(points.len(), 3 * limit::MOST_BLOCKS);
+    let (x, y): (Vec<f64>, Vec<f64>) = blocks(points, count)
+        .map(|block| {
+            let values: Vec<f64> = block.iter().map(|point| point.y).collect();
+            (block.iter().map(|point| point.x).sum::<f64>() / block.len() as f64, robust_mean(&values))
+        })
+        .unzip();
+    let tail = (y.len() * 2 / 3).min(y.len().saturating_sub(limit::FEWEST_BLOCKS));
+    let level = mean(&y[tail..]);
+    let noise = robust_deviation(&y[tail..], level);
+    let belongs = |i: &usize| {
+        (y[*i] - level).abs() < limit::FLAT * scale + 2.0 * noise && judge(&x[*i..], &y[*i..], scale).is_flat()
+    };
+    let first = (0..tail).rev().take_while(belongs).last().unwrap_or(tail);
+    blocks(points, count).nth(first).and_then(<[Point]>::first).map(|point| point.x as u64)
+}
+
+/// Mean of the values, each within five deviations of the middle.
+fn robust_mean(values: &[f64]) -> f64 {
+    let centre = median(values);
+    let reach = limit::WINSOR * robust_deviation(values, centre);
+    if reach > 0.0 {
+        mean(&values.iter().map(|y| y.clamp(centre - reach, centre + reach)).collect::<Vec<_>>())
+    } else {
+        mean(values)
+    }
+}
+
+/// How much of the learning rate fell to the tail, and what follows where that is little.
+fn schedule(measured: &Measured<'_>, points: &[Point], detection: &mut Detection) {
+    let Stretch { from, .. } = detection.tail;
+    let warm = measured.rate_peak() as f64;
+    let rates = || measured.lr.iter().filter(|rate| rate.y.is_finite());
+    let sum = |from: f64| rates().filter(|rate| rate.x >= from).map(|rate| rate.y).sum::<f64>();
+    let all = sum(warm);
+    if all <= 0.0 || points.is_empty() {
+        return;
+    }
+    let share = sum(from as f64) / all;
+    detection.rate_share = Some(share);
+    if share >= limit::SPENT_SHARE || !detection.tail.trend.is_flat() {
+        return;
+    }
+    let peak = rates().map(|rate| rate.y).fold(0.0, f64::max);
+    let until = rates().filter(|rate| rate.y >= limit::ACTIVE_RATE * peak).map(|rate| rate.x).fold(0.0, f64::max);
+    let active: Vec<Point> = points.iter().copied().filter(|point| point.x <= until).collect();
+    detection.active = Some(stretch(&active[active.len() - active.len() / 3..], detection.scale));
+    detection.gain = gain(measured, points).map(|gain| gain / detection.scale);
+}
+
+/// What twice the summed learning rate would lower the loss by: L0 + A S^-alpha, fitted to block means over a grid of
+/// alpha with L0 and A not below zero (the form of the multi-power law, Luo et al. 2025, without its decay term).
+fn gain(measured: &Measured<'_>, points: &[Point]) -> Option<f64> {
+    let mut summed = 0.0;
+    let sums: Vec<Point> = measured
+        .lr
+        .iter()
+        .map(|rate| {
+            summed += rate.y.max(0.0);
+            Point { x: rate.x, y: summed }
+        })
+        .collect();
+    let at = |x: f64| sums.get(sums.partition_point(|sum| sum.x < x)).or(sums.last()).map_or(0.0, |sum| sum.y);
+    let (x, y) = means(points, block_count(points.len(), limit::MOST_BLOCKS));
+    let s: Vec<f64> = x.iter().map(|&x| at(x) / summed).collect();
+    if s.iter().any(|s| *s <= 0.0 || !s.is_finite()) || y.iter().any(|y| !y.is_finite()) {
+        return None;
+    }
+    let fits = (1..=40).map(|i| {
+        let alpha = 0.05 * f64::from(i);
+        let powers: Vec<f64> = s.iter().map(|s| s.powf(-alpha)).collect();
+        let (floor, rise) = floor_and_rise(&powers, &y);
+        let error: f64 = powers.iter().zip(&y).map(|(p, y)| (floor + rise * p - y).powi(2)).sum();
+        (error, rise * (1.0 - 2_f64.powf(-alpha)))
+    });
+    fits.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, gain)| gain)
+}
+
+/// Least squares of y = floor + rise * p with neither below zero.
+fn floor_and_rise(p: &[f64], y: &[f64]) -> (f64, f64) {
+    match line(p, y) {
+        Some(fit) if fit.slope > 0.0 => {
+            let floor = mean(y) - fit.slope * mean(p);
+            if floor >= 0.0 {
+                return (floor, fit.slope);
+            }
+            let (py, pp) = p.iter().zip(y).fold((0.0, 0.0), |(py, pp), (p, y)| (py + p * y, pp + p * p));
+            (0.0, py / pp)
+        }
+        _ => (mean(y), 0.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::synthetic::gauss;
+    use super::*;
+
+    const PRIOR: [f64; 2] = [0.5, 0.5];
+
+    fn curve(n: usize, loss: impl Fn(f64) -> f64) -> Vec<Point> {
+        (1..=n).map(|i| Point { x: i as f64, y: loss(i as f64 / n as f64) }).collect()
+    }
+
+    fn noisy(n: usize, sigma: f64, seed: u64, loss: impl Fn(f64) -> f64) -> Vec<Point> {
+        curve(n, |t| loss(t) + sigma * gauss(seed, (t * n as f64) as u64))
+    }
+
+    fn of(train: Vec<Point>) -> Detection {
+        detect(&Measured { train, train_prior: &PRIOR, ..Measured::default() })
+    }
+
+    fn scheduled(train: Vec<Point>, rate: impl Fn(f64) -> f64) -> Detection {
+        let n = train.len() as f64;
+        let lr = train.iter().map(|point| Point { y: rate(point.x / n), ..*point }).collect();
+        detect(&Measured { train, lr, train_prior: &PRIOR, ..Measured::default() })
+    }
+
+    #[test]
+    fn trends() {
+        let trend = |loss: fn(f64) -> f64| of(curve(120, loss)).tail.trend.id();
+        assert_eq!(trend(|_| 0.4), "flat");
+        assert_eq!(trend(|t| 0.7 - 0.6 * t), "falling");
+        assert_eq!(trend(|t| 0.3 + 0.6 * t), "rising");
+        assert_eq!(trend(|t| if t > 0.9 { f64::NAN } else { 0.5 }), "not_finite");
+        assert_eq!(of(curve(35, |_| 0.4)).tail.trend, Trend::TooShort);
+        assert_eq!(of(curve(36, |_| 0.4)).tail.trend, Trend::Flat { tight: true });
+        assert_eq!(of(vec![]).tail.trend, Trend::TooShort);
+    }
+
+    #[test]
+    fn not_significant_is_not_flat() {
+        let open = of(noisy(60, 0.5, 1, |_| 0.69));
+        let Trend::Unresolved { needed } = open.tail.trend else { panic!("{open:?}") };
+        assert!(needed > 500, "{needed}");
+        // As many points in the tail settle it.
+        let settled = (0..20).filter(|&seed| of(noisy(3 * needed as usize, 0.5, seed, |_| 0.69)).tail.trend.is_flat());
+        assert!(settled.count() >= 17);
+    }
+
+    #[test]
+    fn wrong_trends_are_rare_and_flat_tails_are_found() {
+        let count = |n: usize, sigma: f64, id: &str| {
+            (0..300).filter(|&seed| of(noisy(n, sigma, seed, |_| 0.5)).tail.trend.id() == id).count()
+        };
+        for (n, sigma) in [(200, 0.3), (600, 0.5)] {
+            assert!(count(n, sigma, "falling") <= 21 && count(n, sigma, "rising") <= 21);
+        }
+        assert!(count(600, 0.05, "flat") >= 270, "{}", count(600, 0.05, "flat"));
+        assert!(count(6000, 0.15, "flat") >= 270, "{}", count(6000, 0.15, "flat"));
+    }
+
+    #[test]
+    fn the_onset_is_where_the_fall_ends() {
+        let found = of(noisy(900, 0.03, 3, |t| 0.2 + 0.5 * (1.0 - t / 0.3).max(0.0)));
+        let onset = found.onset.unwrap();
+        assert!((200..=300).contains(&onset), "{onset}");
+        // A few outliers do not move it.
+        let mut spiked = noisy(900, 0.03, 3, |t| 0.2 + 0.5 * (1.0 - t / 0.3).max(0.0));
+        for i in [400, 555, 800] {
+            spiked[i].y = 9.0;
+        }
+        let onset = of(spiked).onset.unwrap();
+        assert!((200..=300).contains(&onset), "{onset}");
+    }
+
+    #[test]
+    fn epochs_that_repeat_their_batches_are_flat() {
+        // A saw-tooth of ten epochs: hard batches first.
+        let found = of(curve(300, |t| 0.3 + 0.1 * (1.0 - (t * 10.0).fract())));
+        assert!(found.tail.trend.is_flat(), "{found:?}");
+    }
+
+    /// Loss as a power of the summed rate.
+    fn powered(n: usize, seed: u64, summed: impl Fn(f64) -> f64) -> Vec<Point> {
+        noisy(n, 0.01, seed, |t| 0.1 + 0.15 * (summed(t) + 0.05).powf(-0.5))
+    }
+
+    #[test]
+    fn flat_for_want_of_rate_is_told_from_flat() {
+        let ended = scheduled(powered(600, 1, |t| 1.0 - (1.0 - t).powi(4)), |t| (1.0 - t).powi(3));
+        assert!(ended.rate_share.unwrap() < 0.15 && ended.tail.trend.is_flat(), "{ended:?}");
+        assert!(ended.schedule_ended() && ended.gain.unwrap() > 0.03, "{ended:?}");
+        let early = scheduled(noisy(600, 0.01, 1, |t| 0.2 + 0.5 * (-t / 0.04).exp()), |t| 1.0 - t);
+        assert!(early.is_flat() && !early.schedule_ended() && early.gain.unwrap() < 0.05, "{early:?}");
+        let constant = scheduled(noisy(600, 0.01, 1, |t| 0.2 + 0.5 * (-t / 0.04).exp()), |_| 1.0);
+        assert!(constant.active.is_none() && (constant.rate_share.unwrap() - 1.0 / 3.0).abs() < 0.01);
+    }
+
+    #[test]
+    fn the_probe_is_preferred_where_it_has_points_enough() {
+        let (train, probe) = (noisy(300, 0.4, 1, |_| 0.5), curve(36, |_| 0.5));
+        let few = probe[..12].to_vec();
+        let of = |probe| detect(&Measured { train: train.clone(), probe, ..Measured::default() });
+        assert_eq!((of(probe).series, of(few).series), (Series::Probe, Series::Train));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn units_do_not_matter(
+            seed in 0_u64..1000, sigma in 0.0..0.4_f64, slope in -0.5..0.5_f64, unit in 0.01..100.0_f64, stride in 1_u64..500,
+        ) {
+            let plain = noisy(150, sigma, seed, |t| 1.0 + slope * t);
+            let of = |train: Vec<Point>| detect(&Measured { train, ..Measured::default() }).tail;
+            let moved = plain.iter().map(|p| Point { x: p.x * stride as f64, y: p.y * unit }).collect();
+            let (plain, moved) = (of(plain), of(moved));
+            prop_assert!((plain.change - moved.change).abs() < 1e-6 && (plain.half - moved.half).abs() < 1e-6);
+            prop_assert_eq!(plain.trend.id(), moved.trend.id());
+        }
+
+        #[test]
+        fn noise_never_turns_falling_into_rising(seed in 0_u64..100_000, sigma in 0.0..0.3_f64, fall in 0.3..1.0_f64) {
+            let found = of(noisy(300, sigma, seed, |t| 1.5 - fall * t));
+            prop_assert_ne!(found.tail.trend, Trend::Rising);
+        }
+
+        #[test]
+        fn anything_goes(values in proptest::collection::vec(prop_oneof![
+            9 => -1e6..1e6_f64, 1 => Just(f64::NAN), 1 => Just(f64::INFINITY), 1 => Just(0.0)], 0..80)) {
+            let train: Vec<Point> = (0..).zip(&values).map(|(x, &y)| Point { x: f64::from(x), y }).collect();
+            let lr = train.clone();
+            for prior in [&PRIOR[..], &[]] {
+                let found = detect(&Measured { train: train.clone(), lr: lr.clone(), train_prior: prior, ..Measured::default() });
+                prop_assert!(found.onset.is_none() || found.tail.trend.is_flat());
+            }
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! What a trial, or anybody's training log, has measured: the curves that everything here judges.
+
+use super::curve::{self, Point};
+use crate::trial::{DiagnosticRow, EvalRow, MetricRow, TrialConfig};
+
+/// Curves over optimizer steps. A quantity that was not measured at a step has no point there; a point whose value is not
+/// finite was measured so.
+#[derive(Debug, Clone, Default)]
+pub struct Measured<'a> {
+    /// Batch loss, nats.
+    pub train: Vec<Point>,
+    /// Learning rate of each step.
+    pub lr: Vec<Point>,
+    /// Global gradient norm before clipping.
+    pub grad_norm: Vec<Point>,
+    /// Loss and accuracy on the evaluation set; step 0 is the untrained model.
+    pub eval: Vec<Point>,
+    pub accuracy: Vec<Point>,
+    /// Loss of a fixed set of clean training examples, dropout off.
+    pub probe: Vec<Point>,
+    pub diagnostics: &'a [DiagnosticRow],
+    /// Share of each class in the training split and in the evaluation set; empty if unknown, and then nothing is held
+    /// against chance.
+    pub train_prior: &'a [f64],
+    pub eval_prior: &'a [f64],
+    /// Planned length.
+    pub steps: u64,
+    /// What the trial was told; None for a log of unknown origin.
+    pub config: Option<&'a TrialConfig>,
+}
+
+impl Measured<'_> {
+    /// The curves of `metrics.csv` and `evals.csv`; everything else is left empty.
+    pub fn of(metrics: &[MetricRow], evals: &[EvalRow]) -> Self {
+        let metric = |of: fn(&MetricRow) -> f64| metrics.iter().map(|row| point(row.step, of(row))).collect();
+        let eval = |of: fn(&EvalRow) -> f64| evals.iter().map(|row| point(row.step, of(row))).collect();
+        Self {
+            train: curve::train_loss(metrics),
+            lr: metric(|row| row.lr),
+            grad_norm: metric(|row| f64::from(row.grad_norm)),
+            eval: curve::eval_loss(evals),
+            accuracy: eval(|row| f64::from(row.accuracy)),
+            probe: eval(|row| f64::from(row.train_probe_loss)),
+            ..Self::default()
+        }
+    }
+
+    /// Last step that was measured.
+    pub fn end(&self) -> u64 {
+        [&self.train, &self.eval]
+            .into_iter()
+            .filter_map(|curve| curve.last())
+            .map(|last| last.x as u64)
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// First step at which the learning rate is at its greatest; 0 where no rate is known.
+    pub fn rate_peak(&self) -> u64 {
+        let peak = self.lr.iter().map(|point| point.y).fold(0.0, f64::max);
+        self.lr.iter().find(|point| point.y >= peak * (1.0 - 1e-9)).map_or(0, |point| point.x as u64)
+    }
+}
+
+fn point(step: u64, y: f64) -> Point {
+    Point { x: step as f64, y }
+}
+
+/// Entropy of the class prior in nats: the loss of the best guess that ignores the input. None without two classes.
+pub fn chance(prior: &[f64]) -> Option<f64> {
+    let entropy: f64 = prior.iter().filter(|&&p| p > 0.0).map(|p| -p * p.ln()).sum();
+    (entropy > 1e-9).then_some(entropy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chance_is_the_entropy_of_the_prior() {
+        assert!((chance(&[0.5, 0.5]).unwrap() - std::f64::consts::LN_2).abs() < 1e-12);
+        assert!((chance(&[0.9, 0.1, 0.0]).unwrap() - 0.325_083).abs() < 1e-6);
+        assert_eq!(chance(&[1.0]), None);
+        assert_eq!(chance(&[]), None);
+    }
+}

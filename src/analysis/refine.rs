@@ -1,0 +1,216 @@
+//! The next sweep, from what this one found: each axis is widened, narrowed or dropped, with the reason.
+//!
+//! Writing the file is left to `cli`. The rules: a knob that changes nothing, or whose effect six matched pairs cannot
+//! show, is fixed at the best value; a best value at the edge of a numeric axis widens it beyond; between others the axis
+//! is narrowed to the middle of the gaps on both sides; of names the best and those within noise of it stay; seeds are
+//! added where noise decides; what still falls runs twice as long.
+
+use serde_json::Value;
+
+use super::effects::{dead_axis, shows_no_effect};
+use super::rank::{self, Config};
+use super::{Judgement, Study, Sweep};
+use crate::trial::{Axis, Length, rounded_text};
+
+/// What becomes of one key.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision {
+    /// Dotted; `seeds` for the repeats.
+    pub key: String,
+    pub choice: Choice,
+    /// Why, for a comment.
+    pub why: String,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Choice {
+    Fix(Value),
+    Vary(Vec<Value>),
+}
+
+/// The decisions for every axis that is not in `tied`, which `zip` holds together and are fixed at the best; then for the
+/// length and the seeds. None where no trial survived: [`super::findings::next`] says what to do then.
+pub fn refine(sweep: &Sweep, study: &Study, tied: &[String]) -> Option<Vec<Decision>> {
+    let best = study.best()?;
+    let mut decisions = Vec::new();
+    for axis in rank::axes(sweep) {
+        let Some(value) = best.value(&axis.key) else { continue };
+        let fix = |why: String| Decision { key: axis.key.clone(), choice: Choice::Fix(value.value.clone()), why };
+        decisions.push(if tied.contains(&axis.key) {
+            fix(format!("{} is best", value.text))
+        } else if dead_axis(sweep, axis).is_some() {
+            fix("changed nothing, to the last bit".into())
+        } else if axis.key != "lr" && shows_no_effect(sweep, study, axis) {
+            fix("no detectable effect".into())
+        } else {
+            numeric(axis, value.value.as_f64()).unwrap_or_else(|| names(study, axis, best))
+        });
+    }
+    decisions.extend(length(sweep, best));
+    decisions.push(seeds(sweep, study));
+    Some(decisions)
+}
+
+/// Widened beyond the edge that is best, or narrowed around the best; None for an axis of anything but numbers.
+fn numeric(axis: &Axis, best: Option<f64>) -> Option<Decision> {
+    let best = best?;
+    let mut numbers: Vec<f64> = axis.values.iter().map(|value| value.value.as_f64()).collect::<Option<_>>()?;
+    numbers.sort_by(f64::total_cmp);
+    let whole = numbers.iter().all(|number| *number >= 1.0 && number.fract() == 0.0);
+    let place = numbers.iter().position(|number| number.total_cmp(&best).is_eq())?;
+    let (below, above) = (place.checked_sub(1).map(|i| numbers[i]), numbers.get(place + 1).copied());
+    let between = |a: f64, b: f64| if a > 0.0 { (a * b).sqrt() } else { f64::midpoint(a, b) };
+    // Zero is the end of what there is; everything else may have something beyond it.
+    let (values, why) = match (below, above) {
+        (None, None) => (vec![best], "one value was tried".to_owned()),
+        (Some(_), None) => (vec![best, best * 3.0, best * 10.0], "the best was the greatest tried: widened".to_owned()),
+        (None, Some(_)) if best > 0.0 => {
+            (vec![best / 10.0, best / 3.0, best], "the best was the least tried: widened".to_owned())
+        }
+        (below, above) => {
+            let mut values: Vec<f64> = below.map(|below| between(below, best)).into_iter().collect();
+            values.push(best);
+            values.extend(above.map(|above| between(best, above)));
+            (values, format!("narrowed around the best, {}", rounded_text(best, 3)))
+        }
+    };
+    // Shares stay shares: below one they are of all steps, or rates of dropout.
+    let share = numbers.iter().all(|number| *number < 1.0);
+    let mut kept: Vec<Value> = Vec::new();
+    for value in values {
+        let value = if value.total_cmp(&best).is_eq() { best } else { rounded_text(value, 2).parse().unwrap_or(value) };
+        let value = if whole { Value::from(value.round().max(1.0) as u64) } else { Value::from(value) };
+        let fits = !share || axis.key == "lr" || value.as_f64().is_some_and(|value| value < 1.0);
+        if fits && !kept.contains(&value) {
+            kept.push(value);
+        }
+    }
+    let choice = match kept.as_slice() {
+        [only] => Choice::Fix(only.clone()),
+        _ => Choice::Vary(kept),
+    };
+    Some(Decision { key: axis.key.clone(), choice, why })
+}
+
+/// Of an axis of names: the best, and those of configurations within noise of it.
+fn names(study: &Study, axis: &Axis, best: &Config) -> Decision {
+    let near = |config: &&Config| config.complete() && config.within_noise == Some(true);
+    let mut kept: Vec<(Value, &str)> = Vec::new();
+    for value in
+        std::iter::once(best).chain(study.configs.iter().filter(near)).filter_map(|config| config.value(&axis.key))
+    {
+        if !kept.iter().any(|(known, _)| *known == value.value) {
+            kept.push((value.value.clone(), &value.text));
+        }
+    }
+    let key = axis.key.clone();
+    let (values, names): (Vec<Value>, Vec<&str>) = kept.into_iter().unzip();
+    match values.as_slice() {
+        [only] => Decision { key, choice: Choice::Fix(only.clone()), why: format!("{} is best", names.concat()) },
+        _ => Decision {
+            key,
+            choice: Choice::Vary(values),
+            why: format!("{} are within noise of the best", names.join(", ")),
+        },
+    }
+}
+
+/// Twice as long, where the best still improved.
+fn length(sweep: &Sweep, best: &Config) -> Option<Decision> {
+    if !matches!(best.judgement, Judgement::StillImproving { .. }) {
+        return None;
+    }
+    let run = best.runs.first().and_then(|&run| sweep.runs.get(run))?;
+    let (key, value) = match run.trial.config.length {
+        Length::Epochs(epochs) => ("epochs", Value::from(epochs * 2.0)),
+        Length::Steps(steps) => ("steps", Value::from(steps * 2)),
+    };
+    let varies = sweep.axes.iter().any(|axis| matches!(axis.key.as_str(), "epochs" | "steps"));
+    (!varies).then(|| Decision {
+        key: key.into(),
+        choice: Choice::Fix(value),
+        why: "the best configuration still improved at its end: twice as long".into(),
+    })
+}
+
+/// More seeds where noise is unknown or decides.
+fn seeds(sweep: &Sweep, study: &Study) -> Decision {
+    let mut seeds: Vec<u64> = Vec::new();
+    for seed in sweep.runs.iter().map(|run| run.trial.config.seed) {
+        if !seeds.contains(&seed) {
+            seeds.push(seed);
+        }
+    }
+    let (wanted, why) = match study.within_noise() {
+        None => (3, "noise was unknown: three seeds".to_owned()),
+        Some(1) => (seeds.len(), "the best stood clear of noise".to_owned()),
+        Some(n) => (seeds.len() + 2, format!("{n} configurations were within noise of each other: more seeds")),
+    };
+    let fresh = (1..).filter(|seed| !seeds.contains(seed)).take(wanted.saturating_sub(seeds.len())).collect::<Vec<_>>();
+    seeds.extend(fresh);
+    Decision { key: "seeds".into(), choice: Choice::Vary(seeds.into_iter().map(Value::from).collect()), why }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::synthetic::{self, axis};
+    use super::*;
+
+    fn told(sweep: &Sweep) -> String {
+        let line = |decision: Decision| {
+            let choice = match decision.choice {
+                Choice::Fix(value) => value.to_string(),
+                Choice::Vary(values) => Value::from(values).to_string(),
+            };
+            format!("{}: {choice} # {}", decision.key, decision.why)
+        };
+        refine(sweep, &Study::of(sweep), &[]).unwrap().into_iter().map(line).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn decisions() {
+        insta::assert_snapshot!(told(&synthetic::default_sweep()), @r#"
+        lr: [0.000017,0.00003,0.000055] # narrowed around the best, 3e-5
+        warmup: [0.0,0.05] # narrowed around the best, 0
+        scheduler: "cosine" # cosine is best
+        seeds: [42,1,2] # noise was unknown: three seeds
+        "#);
+        insta::assert_snapshot!(told(&synthetic::large_sweep()), @r#"
+        lr: [0.000024,0.00003,0.000039] # narrowed around the best, 3e-5
+        warmup: 0.2 # no detectable effect
+        scheduler: ["linear","constant","cosine"] # linear, constant, cosine are within noise of the best
+        augmentation: "eda" # eda is best
+        seeds: [1,2,3,4,5] # 24 configurations were within noise of each other: more seeds
+        "#);
+        let edge = synthetic::sweep(
+            "s",
+            &[axis("lr", &["3e-6", "1e-5", "3e-5"]), axis("batch_size", &["8", "16", "32"])],
+            150,
+        );
+        insta::assert_snapshot!(told(&edge), @"
+        lr: [0.00003,0.00009,0.0003] # the best was the greatest tried: widened
+        batch_size: [1,3,8] # the best was the least tried: widened
+        seeds: [42,1,2] # noise was unknown: three seeds
+        ");
+    }
+
+    #[test]
+    fn numbers_are_widened_at_edges_and_narrowed_between() {
+        let check = |values: &[&str], best: f64, expected: &str| {
+            let decision = numeric(&axis("weight_decay", values), Some(best)).unwrap();
+            let Choice::Vary(values) = decision.choice else { panic!("{decision:?}") };
+            assert_eq!(Value::from(values).to_string(), expected);
+        };
+        check(&["0.01", "0.1"], 0.1, "[0.1,0.3]");
+        check(&["0.01", "0.1"], 0.01, "[0.001,0.0033,0.01]");
+        check(&["0", "0.1"], 0.0, "[0.0,0.05]");
+        check(&["8", "16", "64"], 16.0, "[11,16,32]");
+        assert_eq!(numeric(&axis("scheduler", &["linear"]), None), None);
+    }
+
+    #[test]
+    fn nothing_comes_of_a_sweep_that_failed() {
+        let failed = synthetic::all_failed(synthetic::default_sweep());
+        assert_eq!(refine(&failed, &Study::of(&failed), &[]), None);
+    }
+}

@@ -1,0 +1,276 @@
+//! Each rule on a curve that shows it, and none of them on a healthy one.
+
+use super::super::synthetic::{self, gauss};
+use super::*;
+use crate::trial::{DiagnosticRow, TrialConfig};
+
+const PRIOR: [f64; 2] = [0.5, 0.5];
+
+/// A log of 300 steps and 13 evaluations, made of functions of the share of the run.
+struct Made {
+    train: fn(f64) -> f64,
+    eval: fn(f64) -> f64,
+    accuracy: fn(f64) -> f64,
+    rate: fn(f64) -> f64,
+    norm: f64,
+    sigma: f64,
+    rows: Vec<DiagnosticRow>,
+    change: fn(&mut TrialConfig),
+}
+
+fn healthy() -> Made {
+    Made {
+        train: |t| 0.02 + 0.67 * (-t / 0.12).exp(),
+        eval: |t| 0.35 + 0.34 * (-t / 0.1).exp(),
+        accuracy: |t| 0.86 - 0.36 * (-t / 0.1).exp(),
+        rate: |t| 5e-5 * (t / 0.1).min((1.0 - t) / 0.9),
+        norm: 0.8,
+        sigma: 0.02,
+        rows: Vec::new(),
+        change: |_| (),
+    }
+}
+
+fn of(made: &Made) -> Diagnosis {
+    let mut config = synthetic::sweep("s", &[], 300).runs.remove(0).trial.config;
+    (made.change)(&mut config);
+    let curve = |steps: &mut dyn Iterator<Item = u64>, of: &dyn Fn(f64) -> f64, sigma: f64| {
+        steps
+            .map(|step| Point { x: step as f64, y: of(step as f64 / 300.0) + sigma * gauss(7, step) })
+            .collect::<Vec<_>>()
+    };
+    let evals = || (0..=300).step_by(25);
+    let measured = Measured {
+        train: curve(&mut (1..=300), &made.train, made.sigma),
+        lr: curve(&mut (1..=300), &made.rate, 0.0),
+        grad_norm: curve(&mut (1..=300), &|_| made.norm, 0.0),
+        eval: curve(&mut evals(), &made.eval, 0.002),
+        accuracy: curve(&mut evals(), &made.accuracy, 0.002),
+        probe: curve(&mut evals(), &made.train, 0.0),
+        diagnostics: &made.rows,
+        train_prior: &PRIOR,
+        eval_prior: &PRIOR,
+        steps: 300,
+        config: Some(&config),
+    };
+    diagnose(&measured, Status::Finished, plateau::LEAST_DELTA)
+}
+
+fn ids(made: &Made) -> String {
+    of(made).verdicts.iter().map(|verdict| verdict.id.clone()).collect::<Vec<_>>().join(" ")
+}
+
+fn words(made: &Made) -> String {
+    let found = of(made);
+    let verdict = &found.verdicts[0];
+    format!("{}: {} => {}", verdict.id, verdict.text, verdict.advice.clone().unwrap_or_default())
+}
+
+fn rows(first: f32, last: f32, ratio: f32, predicted: [u32; 2]) -> Vec<DiagnosticRow> {
+    let row = |step| DiagnosticRow {
+        step,
+        first_grad_norm: Some(first),
+        last_grad_norm: Some(last),
+        update_ratio: Some(ratio),
+        predicted: predicted.to_vec(),
+    };
+    (25..300).step_by(25).map(row).collect()
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "made for it")]
+fn check(expected: &str, made: Made) {
+    let found = of(&made);
+    let first = &found.verdicts[0];
+    assert_eq!(first.id, expected, "{:#?}", found.verdicts);
+    assert!(first.kind == VerdictKind::Note || phrase(&first.id) != "no fault");
+    assert!(
+        first.evidence.iter().all(|evidence| !evidence.name.is_empty()) && !first.text.contains("NaN"),
+        "{first:?}"
+    );
+}
+
+#[test]
+fn healthy_runs_are_left_alone() {
+    assert_eq!(ids(&healthy()), "HEALTHY");
+    insta::assert_snapshot!(words(&healthy()), @"HEALTHY: no fault found; the training data are fitted, at 0.019 =>");
+    let well = rows(0.5, 0.7, 5e-4, [101, 99]);
+    assert_eq!(ids(&Made { rows: well, ..healthy() }), "HEALTHY");
+}
+
+#[test]
+fn training_that_breaks() {
+    check("NONFINITE", Made { train: |t| if t > 0.5 { f64::NAN } else { 0.7 }, ..healthy() });
+    check(
+        "AFTER_WARMUP",
+        Made { train: |t| if t > 0.12 { 1.4 } else { 0.69 }, eval: |t| if t > 0.12 { 1.4 } else { 0.69 }, ..healthy() },
+    );
+    check("OVERSHOOT", Made { train: |t| 0.69 + 2.0 * (t - 0.5).max(0.0), eval: |t| 0.69 + t, ..healthy() });
+    check("COLLAPSED", Made { train: |t| if t > 0.6 { 0.693 } else { 0.69 - t }, eval: |_| 0.69, ..healthy() });
+    check("CLIP_BOUND", Made { change: |config| config.max_grad_norm = 1e-4, ..healthy() });
+    let spiky =
+        Made { train: |t| if (t * 300.0) as u64 % 70 == 60 { 2.0 } else { 0.1 + 0.6 * (-t / 0.1).exp() }, ..healthy() };
+    assert!(ids(&spiky).contains("SPIKES"), "{}", ids(&spiky));
+}
+
+#[test]
+fn learning_that_does_not_begin() {
+    let stuck = || Made { train: |_| 0.693, eval: |_| 0.693, accuracy: |_| 0.5, ..healthy() };
+    check("PRIOR_STUCK", stuck());
+    insta::assert_snapshot!(words(&stuck()), @"PRIOR_STUCK: nothing is learned: the training loss stays at 0.691, guessing has 0.693; neither rate nor gradients explain it: the inputs may say nothing about the labels, or not reach the model => check data.text, data.label and data.max_length on a few rows; try lr: 2e-5, warmup: 0.1");
+    let hot =
+        Made { rate: |_| 1e-2, change: |config| config.lr = 1e-2, rows: rows(0.1, 0.1, 0.05, [200, 0]), ..stuck() };
+    insta::assert_snapshot!(words(&hot), @"PRIOR_STUCK: nothing is learned: the training loss stays at 0.693, guessing has 0.693, 100 % of the answers are one class; the learning rate threw it there => lr: 0.001, warmup: 0.1");
+    let cold = Made { change: |config| config.lr = 1e-7, ..stuck() };
+    assert!(words(&cold).ends_with("too low to leave it => lr: 1e-6"), "{}", words(&cold));
+    check("BAD_INIT", Made { eval: |t| if t == 0.0 { 9.0 } else { 0.4 }, ..healthy() });
+    check("FROZEN", Made { rows: rows(0.5, 0.5, 0.0, [100, 100]), ..stuck() });
+    check("VANISH", Made { rows: rows(1e-6, 0.5, 1e-4, [200, 0]), ..stuck() });
+    check("EXPLODE", Made { rows: rows(90.0, 0.5, 1e-3, [200, 0]), ..stuck() });
+    check("UPDATE_RATIO", Made { rows: rows(0.5, 0.5, 0.3, [100, 100]), ..healthy() });
+    let late = Made { train: |t| if t < 0.4 { 0.693 } else { 0.05 + 0.64 * (-(t - 0.4) / 0.05).exp() }, ..healthy() };
+    assert!(ids(&late).contains("ESCAPED_LATE"), "{}", ids(&late));
+}
+
+#[test]
+fn rates_too_low_and_schedules_too_short() {
+    check("TOO_SLOW", Made { train: |t| 0.69 - 0.3 * t, eval: |t| 0.69 - 0.2 * t, ..healthy() });
+    let ended = || Made {
+        train: |t| 0.1 + 0.15 * (1.05 - (1.0 - t).powi(4)).powf(-0.5),
+        eval: |t| 0.7 - 0.2 * t,
+        rate: |t| 5e-5 * (1.0 - t).powi(3),
+        sigma: 0.005,
+        ..healthy()
+    };
+    check("LR_EXHAUSTED", ended());
+    check("STALLED", Made { train: |t| 0.4 + 0.29 * (-t / 0.05).exp(), ..healthy() });
+    let bouncing =
+        Made { train: |t| 0.3 + 0.39 * (-t / 0.05).exp() + 0.06 * (t * 118.0).sin(), rate: |_| 5e-5, ..healthy() };
+    check("NOISE_FLOOR", bouncing);
+    let open = Made { train: |_| 0.5, sigma: 0.4, ..healthy() };
+    assert!(ids(&open).contains("UNRESOLVED"), "{}", ids(&open));
+}
+
+#[test]
+fn what_does_not_carry_over() {
+    let overfit = || Made { eval: |t| 0.35 + 0.34 * (-t / 0.05).exp() + 0.3 * (t - 0.3).max(0.0), ..healthy() };
+    assert!(ids(&overfit()).contains("CALIBRATION_ONLY"), "{}", ids(&overfit()));
+    check("OVERFIT", Made { accuracy: |t| 0.85 - 0.1 * t, ..overfit() });
+    check("MEMORISED", Made { eval: |_| 0.7, accuracy: |_| 0.5, ..healthy() });
+    let wasted = Made { eval: |t| if t == 0.0 { 0.69 } else { 0.35 + 0.1 * (t - 0.08).max(0.0) }, ..healthy() };
+    assert!(ids(&wasted).contains("WASTED"), "{}", ids(&wasted));
+    let noisy = Made { eval: |t| 0.4 + 0.05 * (t * 300.0 / 25.0 * std::f64::consts::PI).cos(), ..healthy() };
+    assert!(ids(&noisy).contains("EVAL_NOISY"), "{}", ids(&noisy));
+}
+
+#[test]
+fn smoothed_labels_have_a_floor_of_their_own() {
+    // a = 0.95, C = 2: the least loss is 0.1985.
+    let smoothed =
+        Made { train: |t| 0.2 + 0.49 * (-t / 0.1).exp(), change: |config| config.label_smoothing = 0.1, ..healthy() };
+    assert_eq!(ids(&smoothed), "HEALTHY");
+}
+
+/// A curve of some kind: falling, flat, broken or stuck, with noise.
+fn some_curve(n: usize, seed: u64) -> Vec<Point> {
+    let kind = seed % 5;
+    let at = |i: usize| {
+        let t = i as f64 / n as f64;
+        let level = match kind {
+            0 => 0.7,
+            1 => 0.1 + 0.6 * (-t / 0.1).exp(),
+            2 => 0.7 - 0.5 * t,
+            3 => 0.7 + 0.5 * (t - 0.5).max(0.0),
+            _ => 0.3 + 0.4 * (1.0 - t).powi(4),
+        };
+        Point { x: i as f64 + 1.0, y: level + 0.05 * gauss(seed, i as u64) }
+    };
+    (0..n).map(at).collect()
+}
+
+fn plain_log(train: Vec<Point>, prior: &[f64]) -> Measured<'_> {
+    let steps = train.len() as u64;
+    let eval = train.iter().step_by(50).copied().collect();
+    let lr = train.iter().map(|point| Point { y: 1e-5 * (1.0 - (point.x - 1.0) / steps as f64), ..*point }).collect();
+    Measured { train, lr, eval, train_prior: prior, eval_prior: prior, steps, ..Measured::default() }
+}
+
+/// Run with `--release -- --ignored --nocapture` to measure.
+#[test]
+#[ignore = "measures time"]
+fn ten_thousand_curves_of_a_thousand_points() {
+    let curves: Vec<Vec<Point>> = (0..10_000).map(|seed| some_curve(1000, seed)).collect();
+    let start = std::time::Instant::now();
+    let found = curves
+        .iter()
+        .filter(|curve| diagnose(&plain_log((*curve).clone(), &PRIOR), Status::Finished, 0.01).cause().is_some());
+    println!("{} causes in {:.2} s on one core", found.count(), start.elapsed().as_secs_f64());
+}
+
+mod laws {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn found(measured: &Measured<'_>) -> Vec<(String, VerdictKind)> {
+        let verdicts = diagnose(measured, Status::Finished, 1e-9).verdicts;
+        verdicts.into_iter().map(|verdict| (verdict.id, verdict.kind)).collect()
+    }
+
+    fn scaled(curve: &[Point], stride: f64, unit: f64) -> Vec<Point> {
+        curve.iter().map(|point| Point { x: point.x * stride, y: point.y * unit }).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// Without a prior, which is in nats, the unit of the loss does not matter; nor does the numbering of steps.
+        #[test]
+        fn units_do_not_matter(seed in 0_u64..10_000, unit in 0.01..100.0_f64, stride in 1_u64..100) {
+            let plain = plain_log(some_curve(200, seed), &[]);
+            let stride = stride as f64;
+            let other = Measured {
+                train: scaled(&plain.train, stride, unit),
+                eval: scaled(&plain.eval, stride, unit),
+                lr: scaled(&plain.lr, stride, 1.0),
+                steps: plain.steps * stride as u64,
+                ..plain.clone()
+            };
+            prop_assert_eq!(found(&plain), found(&other));
+        }
+
+        #[test]
+        fn anything_can_be_diagnosed(
+            seed in 0_u64..100, n in 0_usize..60, bad in prop::option::of((0_usize..60, prop_oneof![Just(f64::NAN), Just(f64::INFINITY)])),
+            evals in 0_usize..5, constant in any::<bool>(),
+        ) {
+            let mut train = some_curve(n, seed);
+            if constant {
+                train = train.into_iter().map(|point| Point { y: 0.5, ..point }).collect();
+            }
+            let broken = bad.filter(|(at, _)| *at < n);
+            if let Some((at, value)) = broken {
+                train[at].y = value;
+            }
+            for prior in [&PRIOR[..], &[]] {
+                let mut log = plain_log(train.clone(), prior);
+                log.eval.truncate(evals);
+                let verdicts = diagnose(&log, Status::Finished, 0.01).verdicts;
+                prop_assert!(!verdicts.is_empty());
+                prop_assert_eq!(broken.is_some(), verdicts[0].id == "NONFINITE");
+                for verdict in &verdicts {
+                    prop_assert!(serde_json::to_string(verdict).is_ok() && !verdict.text.is_empty());
+                }
+            }
+        }
+
+        #[test]
+        fn a_falling_curve_never_rises_for_noise(seed in 0_u64..100_000, sigma in 0.0..0.2_f64) {
+            let mut train = some_curve(300, 2);
+            for (i, point) in train.iter_mut().enumerate() {
+                point.y += sigma * gauss(seed, i as u64);
+            }
+            let found = diagnose(&plain_log(train, &PRIOR), Status::Finished, 0.01);
+            prop_assert_ne!(found.detection.tail.trend, super::super::super::detector::Trend::Rising);
+        }
+    }
+}

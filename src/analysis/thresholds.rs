@@ -1,0 +1,91 @@
+//! Every threshold of the detector and the rules, with where it comes from. Docs: `docs/diagnosis.md`.
+
+// The detector. Own: chosen on synthetic curves so that trendless tails are called falling or rising in 5 % each.
+
+/// Points below which a tail has no trend.
+pub const FEWEST_TAIL_POINTS: usize = 12;
+/// Blocks that a tail is cut into.
+pub const FEWEST_BLOCKS: usize = 6;
+pub const MOST_BLOCKS: usize = 30;
+/// Deviations from the median beyond which a loss is an outlier (Tukey's far-out fence is at 4.7).
+pub const WINSOR: f64 = 5.0;
+/// Change over a tail, as a share of the scale, that is nobody's concern.
+pub const FLAT: f64 = 0.10;
+pub const TIGHT: f64 = 0.05;
+/// Share of the summed learning rate below which a tail is flat because there was no rate left: a linear decay leaves its
+/// last third 11 %, a cosine 6 %, a constant rate 33 %.
+pub const SPENT_SHARE: f64 = 0.15;
+/// Part of the peak above which a rate is worth something.
+pub const ACTIVE_RATE: f64 = 0.3;
+/// Gain of twice the steps, as a share of the scale, that is worth them.
+pub const WORTH_STEPS: f64 = 0.05;
+
+// Trial rules. "Share of H": of the entropy of the class prior, what the best guess that ignores the input loses.
+
+/// Shares of H: at it, and clearly below it. Set on 218 public fine-tuning runs.
+pub const AT_PRIOR: f64 = 0.92;
+pub const BELOW_PRIOR: f64 = 0.85;
+/// Share of blocks that may lie below the prior in a run that is stuck there (as above).
+pub const STUCK_BLOCKS: f64 = 0.10;
+/// Share of blocks below the prior that shows that something was learned: COLLAPSED, and at the prior: `ESCAPED_LATE`.
+pub const LEARNED_BLOCKS: f64 = 0.20;
+/// Share of H above which a model is worse than ignorant.
+pub const OVER_PRIOR: f64 = 1.1;
+/// Last loss over best loss of a rise (trainspotter).
+pub const RISE: f64 = 1.5;
+/// Relative distance of the first loss from ln C: worth a word, wrong (Karpathy's recipe; `TheDeepChecker`).
+pub const BAD_INIT_NOTE: f64 = 0.25;
+pub const BAD_INIT: f64 = 1.0;
+/// Accuracy above the majority class that is still its, where the size of the evaluation set is unknown (own).
+pub const MAJORITY_MARGIN: f64 = 0.03;
+/// Share of predictions that are one class in a degenerate model (Mosbach et al. 2021).
+pub const ONE_CLASS: f64 = 0.95;
+/// Share of the steps after the peak of the rate within which trouble is the peak's (tuning playbook).
+pub const AFTER_PEAK: f64 = 0.10;
+/// A spike: robust z within 21 steps, height over their median, and how many make a pattern (trainspotter, runmedic).
+pub const SPIKE_Z: f64 = 6.0;
+pub const SPIKE_HEIGHT: f64 = 1.5;
+pub const SPIKE_WINDOW: usize = 21;
+pub const SPIKES: usize = 3;
+/// Share of clipped steps worth a word (tuning playbook), and median norm over the limit that starves the step (own:
+/// fine-tuning of BERT at a limit of 1 clips most steps by less and is well).
+pub const CLIPPED: f64 = 0.5;
+pub const CLIP_STARVES: f64 = 100.0;
+/// Variance of block means over what batches alone explain (own).
+pub const BOUNCE: f64 = 3.0;
+/// `TOO_SLOW`: least fall in the tail; slope there over slope in the middle third; share of the run that the best
+/// evaluation is in (tuning playbook).
+pub const SLOW_FALL: f64 = -0.05;
+pub const SLOW_STEADY: f64 = 0.7;
+pub const SLOW_LATE: f64 = 0.75;
+/// OVERFIT: evaluations after the best, rise of their mean over it (warning, severe), fall of the training loss meanwhile
+/// (runmedic; tuning playbook).
+pub const OVERFIT_EVALS: usize = 3;
+pub const OVERFIT: f64 = 1.05;
+pub const OVERFIT_SEVERE: f64 = 1.15;
+pub const OVERFIT_FALL: f64 = 0.03;
+/// Share of H below which the training data are fitted (21 of 218 public runs).
+pub const FITTED: f64 = 0.05;
+/// Share of the run in whose beginning a best evaluation makes the rest a waste (tuning playbook).
+pub const WASTED: f64 = 0.10;
+/// Gap of noisy training loss over clean probe loss, as a share of the scale: by augmentation, by dropout alone (own).
+pub const AUGMENTATION_GAP: f64 = 0.15;
+pub const DROPOUT_GAP: f64 = 0.30;
+/// Median change between evaluations over the range of them all (trainspotter).
+pub const EVAL_NOISE: f64 = 0.15;
+/// Share of H above which a floor that no rule explains is worth asking about (own, as the sweep's SATURATED).
+pub const HIGH_FLOOR: f64 = 0.2;
+/// log10 of mean |change| over mean |weight| of a step: fast, slow (`TheDeepChecker`, which warns of slowness from -4; BERT at 2e-5 has -3.3, and its last steps less).
+pub const UPDATE_FAST: f64 = -1.0;
+pub const UPDATE_SLOW: f64 = -5.0;
+/// Ratio of gradient norms, lowest over highest layer: vanishing (with the lower norm below the second), exploding
+/// (`AutoTrainer`, `SageMaker` Debugger).
+pub const VANISHING: f64 = 1e-3;
+pub const VANISHED: f64 = 1e-4;
+pub const EXPLODING: f64 = 70.0;
+/// Evaluations that must agree bit for bit before a model counts as frozen (`SageMaker` Debugger).
+pub const FROZEN_EVALS: usize = 3;
+/// Learning rates beyond which a stuck BERT blames them, where nothing else tells (Mosbach et al. 2021: 1e-5 to 3e-5 is
+/// safe; transformers#12041: 1e-3 is stuck).
+pub const RATE_HIGH: f64 = 2e-4;
+pub const RATE_LOW: f64 = 2e-6;

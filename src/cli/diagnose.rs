@@ -1,0 +1,182 @@
+//! `plateau diagnose`: verdicts on training logs, whoever made them.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+
+use super::Failure;
+use super::failure::printed;
+use super::log::{Log, label_shares};
+use super::prepare::read;
+use super::words::warn;
+use crate::analysis::detector::{Series, Stretch, Trend};
+use crate::analysis::effects;
+use crate::analysis::plateau::{LEAST_DELTA, verdict};
+use crate::analysis::{Diagnosis, Measured, diagnose as judge};
+use crate::trial::{Status, Verdict};
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Logs: .csv, .tsv, .jsonl, the trainer state (.json) of Hugging Face, or the folder of a trial. Several count as a sweep
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Share (or number) of training examples of each class: --classes 0.7,0.2,0.1
+    #[arg(long, value_name = "P1,P2,...", value_delimiter = ',', conflicts_with = "labels")]
+    classes: Vec<f64>,
+    /// A file with the training labels: one a line, or a table with a column `label`
+    #[arg(long, value_name = "FILE")]
+    labels: Option<PathBuf>,
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+/// A log with what is known of it in the end.
+struct Judged<'a> {
+    name: String,
+    measured: Measured<'a>,
+    diagnosis: Diagnosis,
+}
+
+pub(crate) fn diagnose(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let prior = prior(arguments)?;
+    let mut judged = Vec::with_capacity(arguments.files.len());
+    for path in &arguments.files {
+        let log = load(path)?;
+        if log.counted {
+            warn(&[format!(
+                "warning: {}: no column numbers the steps (step, global_step, ...): rows do",
+                path.display()
+            )]);
+        }
+        let measured = log.measured(&prior);
+        let diagnosis = judge(&measured, Status::Finished, LEAST_DELTA);
+        judged.push(Judged { name: path.display().to_string(), measured, diagnosis });
+    }
+    let members: Vec<(&Measured<'_>, &Diagnosis)> = judged.iter().map(|log| (&log.measured, &log.diagnosis)).collect();
+    let findings = if judged.len() > 1 { effects::of_logs(&members) } else { Vec::new() };
+    let text = match arguments.format {
+        Format::Text => text(&judged, &findings, prior.is_empty()),
+        Format::Json => {
+            let logs: Vec<Value> = judged.iter().map(as_json).collect();
+            let findings: Vec<Value> = findings.iter().map(|f| json!({"id": f.id, "text": f.text})).collect();
+            format!("{:#}\n", json!({"logs": logs, "findings": findings}))
+        }
+    };
+    printed(io::stdout().lock().write_all(text.as_bytes()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Share of each class as told, empty if it was not.
+fn prior(arguments: &Arguments) -> Result<Vec<f64>, Failure> {
+    if let Some(path) = &arguments.labels {
+        return label_shares(&read(path)?).map_err(|error| Failure::input(format!("{}: {error}", path.display())));
+    }
+    let shares = &arguments.classes;
+    let sum: f64 = shares.iter().sum();
+    if shares.iter().any(|share| *share <= 0.0 || !share.is_finite()) || shares.len() == 1 || !sum.is_finite() {
+        return Err(Failure::input(
+            "--classes takes a positive share or number for each of two or more classes: --classes 0.7,0.3",
+        ));
+    }
+    Ok(shares.iter().map(|share| share / sum).collect())
+}
+
+/// The log at `path`; of a trial's folder, its two curves together.
+fn load(path: &Path) -> Result<Log, Failure> {
+    let one =
+        |path: &Path| Log::parse(&read(path)?).map_err(|error| Failure::input(format!("{}: {error}", path.display())));
+    if !path.is_dir() {
+        return one(path);
+    }
+    let (metrics, evals) = (path.join("metrics.csv"), path.join("evals.csv"));
+    if !metrics.is_file() {
+        return Err(Failure::input(format!("{} is a folder without metrics.csv: name a log file", path.display())));
+    }
+    let log = one(&metrics)?;
+    Ok(if evals.is_file() { log.or(one(&evals)?) } else { log })
+}
+
+fn text(judged: &[Judged<'_>], findings: &[crate::analysis::findings::Finding], unknown_prior: bool) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    for log in judged {
+        let Some((first, others)) = log.diagnosis.verdicts.split_first() else { continue };
+        let _ = writeln!(text, "{}: {}\n  {}", log.name, first.id, first.text);
+        if let Some(advice) = &first.advice {
+            let _ = writeln!(text, "  try: {advice}");
+        }
+        for other in others {
+            let _ = writeln!(text, "  also {}: {}", other.id, other.text);
+        }
+        let _ = writeln!(text, "  {}", trend(&log.diagnosis));
+        if !log.measured.eval.is_empty() {
+            let shape = verdict(&log.measured, log.diagnosis.judgement, LEAST_DELTA);
+            let _ = writeln!(text, "  eval loss: {}", shape.text);
+        }
+        text.push('\n');
+    }
+    for finding in findings {
+        let _ = writeln!(text, "{}", finding.text);
+    }
+    if unknown_prior {
+        text.push_str("The class frequencies are unknown, so nothing was held against guessing: add --classes 0.7,0.3 or --labels FILE.\n");
+    }
+    text
+}
+
+/// `train loss: flat from step 120 at 0.693; change -0.001 ± 0.003 over steps 201 to 300; 33 % of the learning rate`.
+fn trend(diagnosis: &Diagnosis) -> String {
+    let found = &diagnosis.detection;
+    let Stretch { trend, change, half, level, from, to, .. } = found.tail;
+    let series = if found.series == Series::Probe { "clean train loss" } else { "train loss" };
+    let head = match (trend, found.onset) {
+        (Trend::TooShort | Trend::NotFinite, _) => return format!("{series}: {}", trend.id().replace('_', " ")),
+        (_, Some(onset)) => format!("flat from step {onset} at {level:.3}"),
+        _ => format!("{} at {level:.3}", trend.id()),
+    };
+    let rate = found
+        .rate_share
+        .map_or_else(String::new, |share| format!(", with {:.0} % of the learning rate", share * 100.0));
+    let (change, half) = (change * found.scale, half * found.scale);
+    format!("{series}: {head}; change {change:+.3} ± {half:.3} over steps {from} to {to}{rate}")
+}
+
+fn as_json(log: &Judged<'_>) -> Value {
+    let found = &log.diagnosis.detection;
+    let stretch = |stretch: &Stretch| {
+        json!({
+            "trend": stretch.trend.id(), "change": number(stretch.change), "half_width": number(stretch.half),
+            "mann_kendall_p": number(stretch.monotone_p), "level": number(stretch.level), "from": stretch.from,
+            "to": stretch.to, "points": stretch.points,
+            "needed": match stretch.trend { Trend::Unresolved { needed } => Some(needed), _ => None },
+        })
+    };
+    let primary = log.diagnosis.verdicts.first().map(|verdict: &Verdict| verdict.id.as_str());
+    json!({
+        "file": log.name,
+        "primary": primary,
+        "eval_loss": verdict(&log.measured, log.diagnosis.judgement, LEAST_DELTA),
+        "train_loss": {
+            "series": if found.series == Series::Probe { "train_probe_loss" } else { "train_loss" },
+            "scale": number(found.scale), "onset": found.onset, "rate_share": found.rate_share.and_then(number),
+            "tail": stretch(&found.tail), "at_high_rate": found.active.as_ref().map(stretch),
+            "gain_of_twice_the_steps": found.gain.map(|gain| gain * found.scale).and_then(number),
+        },
+        "verdicts": log.diagnosis.verdicts,
+    })
+}
+
+/// JSON knows no NaN.
+fn number(value: f64) -> Option<f64> {
+    Some(value).filter(|value| value.is_finite())
+}

@@ -1,0 +1,102 @@
+//! `plateau diagnose` on logs of other programs, and on a trial of its own.
+
+use std::fmt::Write as _;
+
+use insta::assert_snapshot;
+
+use crate::place::Place;
+
+/// A log that stays at ln 2, as of a model that always answers alike.
+fn stuck() -> String {
+    (1..=200).fold("step,loss,learning_rate\n".to_owned(), |mut text, step| {
+        let wiggle = f64::from((step * 7919) % 13 - 6) * 0.002;
+        let _ = writeln!(text, "{step},{},{}", 0.693 + wiggle, 1e-3 * f64::from(200 - step) / 200.0);
+        text
+    })
+}
+
+#[test]
+fn a_foreign_log_is_judged_against_its_classes() {
+    let place = Place::new("");
+    place.write("log.csv", stuck());
+    assert_snapshot!(place.expect(0, "diagnose log.csv --classes 0.5,0.5").out, @"
+    log.csv: PRIOR_STUCK
+      nothing is learned: the training loss stays at 0.693, guessing has 0.693; the learning rate threw it there
+      try: lr: 1e-4, warmup: 0.1
+      train loss: flat from step 1 at 0.693; change -0.001 ± 0.006 over steps 135 to 200, with 11 % of the learning rate
+    ");
+    let unknown = place.expect(0, "diagnose log.csv").out;
+    assert!(unknown.contains("The class frequencies are unknown") && !unknown.contains("PRIOR_STUCK"), "{unknown}");
+    place.write("labels.txt", "yes\nno\nyes\nno\n");
+    let json = place.expect(0, "diagnose log.csv --labels labels.txt --format json").out;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let log = &json["logs"][0];
+    assert_eq!((&log["primary"], &log["train_loss"]["tail"]["trend"]), (&"PRIOR_STUCK".into(), &"flat".into()));
+    assert!(log["verdicts"][0]["advice"].is_string() && log["verdicts"][0]["evidence"][0]["value"].is_number());
+}
+
+#[test]
+fn several_logs_are_a_sweep() {
+    let place = Place::new("");
+    for name in ["a", "b", "c"] {
+        place.write(&format!("{name}.csv"), stuck());
+    }
+    let found = place.expect(0, "diagnose a.csv b.csv c.csv --classes 1,1").out;
+    let findings: Vec<&str> = found.lines().skip_while(|line| !line.starts_with("Why")).collect();
+    assert_snapshot!(findings.join("\n"), @"
+    Why, by the curves of 3 trials: nothing is learned (PRIOR_STUCK) in 3.
+    3 of 3 gave no usable model (95 % interval of the share: 44 to 100 %).
+    ");
+}
+
+#[test]
+fn mistakes() {
+    let place = Place::new("");
+    place.write("log.csv", "a,b\n1,2\n");
+    let said = |arguments: &str| place.plain(&place.expect(2, arguments).err);
+    assert_snapshot!(said("diagnose log.csv"), @"error: log.csv: no loss found; its columns are a, b; name one of them train_loss or loss (training) or eval_loss or val_loss (evaluation)");
+    assert_snapshot!(said("diagnose none.csv"), @"error: none.csv: No such file or directory (os error 2)");
+    assert_snapshot!(said("diagnose log.csv --classes 1"), @"error: --classes takes a positive share or number for each of two or more classes: --classes 0.7,0.3");
+    assert_snapshot!(said("diagnose checkpoint"), @"error: checkpoint is a folder without metrics.csv: name a log file");
+}
+
+#[test]
+fn a_trial_of_our_own_leaves_what_is_needed() {
+    let place = Place::new(
+        "data: {train: train.tsv, max_length: 32}\nmodel: {from: checkpoint}\nbatch_size: 8\nsteps: 12\neval_every: 4\n",
+    );
+    place.expect(0, "run sweep.yaml");
+    let (_, folder) = place.trials().pop_first().unwrap();
+    let diagnostics = std::fs::read_to_string(folder.join("diagnostics.csv")).unwrap();
+    let lines: Vec<&str> = diagnostics.lines().collect();
+    assert_eq!((lines[0], lines.len()), ("step,first_grad_norm,last_grad_norm,update_ratio,predicted", 5));
+    assert!(lines[1].starts_with("0,,,,") && lines[4].starts_with("12,"), "{diagnostics}");
+    let found = place.expect(0, &format!("diagnose {}", folder.display())).out;
+    assert!(found.contains("train loss") && found.contains("eval loss"), "{found}");
+}
+
+const GRID: &str = "data: {train: train.tsv, max_length: 32}\nmodel: {from: checkpoint}\nbatch_size: 8\nsteps: 8\neval_every: 2\ngrid: {lr: [1e-4, 1e-3], scheduler: [linear, constant]}\n";
+
+#[test]
+fn the_next_sweep_is_a_sweep() {
+    let place = Place::new(GRID);
+    assert_snapshot!(place.plain(&place.expect(2, "refine sweep.yaml").err), @"");
+    place.expect(0, "run sweep.yaml");
+    let next = place.expect(0, "refine sweep.yaml").out;
+    assert!(next.starts_with("# Made by `plateau refine`") && next.contains("\nname: sweep-2\n"), "{next}");
+    place.expect(0, "refine sweep.yaml -o next.yaml");
+    assert_eq!(place.read("next.yaml"), next);
+    place.expect(0, "plan next.yaml");
+    assert_snapshot!(place.plain(&place.expect(2, "refine sweep.yaml -o next.yaml").err), @"error: next.yaml exists already: choose another name with -o");
+}
+
+#[test]
+fn leaders_are_trained_again_with_new_seeds() {
+    let place = Place::new(GRID);
+    place.expect(0, "run sweep.yaml");
+    let said = place.expect(0, "confirm sweep.yaml --top 2 --seeds 2").out;
+    assert!(said.starts_with("The winner ") && said.contains("(2 pairs of seeds, p = "), "{said}");
+    assert_eq!(place.read("results/sweep-confirm/trials.csv").lines().count(), 5);
+    // Again, it is all there.
+    assert_eq!(place.expect(0, "confirm sweep.yaml --top 2 --seeds 2").out, said);
+}
