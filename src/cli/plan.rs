@@ -49,8 +49,10 @@ pub(crate) fn plan(arguments: &Arguments) -> Result<ExitCode, Failure> {
 
 /// Which trials that are over are trained again.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Again {
+pub(crate) struct Again<'a> {
     pub failed: bool,
+    /// Stopped ones.
+    pub go_on: &'a [TrialId],
     pub all: bool,
 }
 
@@ -75,7 +77,7 @@ impl<'a> Outlook<'a> {
         prepared: &'a Prepared,
         only: &[(String, String)],
         machine: &run::MachineArguments,
-        again: Again,
+        again: Again<'_>,
     ) -> Result<Self, Failure> {
         let ids = prepare::only(&prepared.plan, only)?;
         let wanted: HashSet<&TrialId> = ids.iter().collect();
@@ -145,11 +147,13 @@ fn on(slots: &[Slot]) -> (usize, Device) {
     slots.first().map_or((1, Device::Cpu), |slot| (slot.threads, slot.device))
 }
 
-fn standing(prepared: &Prepared, ids: &[TrialId], again: Again) -> Result<Vec<Status>, Failure> {
+fn standing(prepared: &Prepared, ids: &[TrialId], again: Again<'_>) -> Result<Vec<Status>, Failure> {
     if again.all || !prepared.dir.trials().exists() {
         return Ok(vec![Status::Pending; ids.len()]);
     }
     let mut statuses = crate::run::statuses(ids, &prepared.dir)?;
+    let stopped = |(id, status): &(&TrialId, &mut Status)| **status == Status::Stopped && again.go_on.contains(id);
+    ids.iter().zip(&mut statuses).filter(stopped).for_each(|(_, status)| *status = Status::Pending);
     if again.failed {
         statuses.iter_mut().filter(|status| **status == Status::Failed).for_each(|status| *status = Status::Pending);
     }

@@ -42,6 +42,9 @@ pub(crate) struct Arguments {
     /// Take up the trials again that failed for good
     #[arg(long)]
     retry_failed: bool,
+    /// Train a trial to its end that `stop.median` or `stop.asha` stopped (repeatable)
+    #[arg(long = "continue", value_name = "ID", value_parser = trial_id, conflicts_with = "fresh")]
+    go_on: Vec<TrialId>,
     /// Archive the old results and start over
     #[arg(long)]
     fresh: bool,
@@ -82,7 +85,8 @@ enum Progress {
 /// Runs the sweep and draws the report, also of a sweep that was interrupted.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let prepared = prepare::prepare(&arguments.sweep, Some(&arguments.machine))?;
-    let again = Again { failed: arguments.retry_failed, all: arguments.fresh };
+    check_planned(&arguments.go_on, &prepared)?;
+    let again = Again { failed: arguments.retry_failed, go_on: &arguments.go_on, all: arguments.fresh };
     let outlook = Outlook::new(&prepared, &arguments.only, &arguments.machine, again)?;
     if arguments.dry_run {
         return plan::show(&prepared, &outlook, plan::Format::Table);
@@ -99,6 +103,20 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         tell(&summary, &prepared);
     }
     Ok(ExitCode::from(summary.exit_code()))
+}
+
+fn trial_id(text: &str) -> Result<TrialId, String> {
+    TrialId::parse(text)
+        .ok_or_else(|| format!("expected a trial's id, {} hex digits as in trials.csv", TrialId::LENGTH))
+}
+
+/// Refuses to continue what is no trial of the sweep.
+fn check_planned(ids: &[TrialId], prepared: &Prepared) -> Result<(), Failure> {
+    let strange = ids.iter().find(|id| !prepared.plan.trials.iter().any(|trial| trial.id == **id));
+    strange.map_or(Ok(()), |id| {
+        let name = &prepared.plan.name;
+        Err(Failure::input(format!("--continue {id}: {name} has no such trial. `plateau plan {name}` lists them")))
+    })
 }
 
 /// What is shown of a run.
@@ -152,6 +170,7 @@ fn train_missing(
         slots: &outlook.slots,
         only: (!arguments.only.is_empty()).then_some(&only),
         retry_failed: arguments.retry_failed,
+        go_on: &arguments.go_on,
         fresh: arguments.fresh,
         parameters: &parameters,
     };

@@ -1,10 +1,12 @@
 //! What to do next: a function of the state, the slots and the rules. Pure: it starts nothing and looks at no clock.
 
+mod across;
 mod overdue;
 mod slots;
 
 use std::collections::HashSet;
 
+pub use across::{Scores, judge};
 pub use overdue::{Pulse, overdue};
 pub use slots::{Machine, SlotError, check_devices, slots};
 

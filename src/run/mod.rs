@@ -6,6 +6,7 @@
 //! ([`Reporter`]).
 
 mod follow;
+mod judged;
 mod machine;
 mod open;
 mod parent;
@@ -49,6 +50,8 @@ pub struct RunOrder<'a> {
     pub only: Option<&'a HashSet<TrialId>>,
     /// Take up the trials again that failed for good.
     pub retry_failed: bool,
+    /// Take up these stopped trials again, to train them to their end.
+    pub go_on: &'a [TrialId],
     /// Archive what is there and start over.
     pub fresh: bool,
     /// Of each model (by `model.from` as planned), where known; for estimates by later runs.

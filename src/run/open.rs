@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use super::RunOrder;
 use crate::event::Event;
-use crate::state::{Standing, SweepState};
-use crate::store::{Damage, RunDir, StoreError};
+use crate::state::{Standing, SweepState, TrialState};
+use crate::store::{Damage, RunDir, StoreError, TrialDir};
 use crate::trial::TrialId;
 
 /// What has happened that the journal does not know, and what the user should know.
@@ -13,6 +13,8 @@ use crate::trial::TrialId;
 pub(super) struct Findings {
     pub(super) events: Vec<Event>,
     pub(super) warnings: Vec<String>,
+    /// Trials whose outcomes are to be taken out of the way, once that is journaled.
+    pub(super) reopened: Vec<TrialId>,
 }
 
 /// Looks at the folder of every trial. The caller holds the lock, so no other parent is at work; workers of a dead one may
@@ -22,6 +24,16 @@ pub(super) fn reconcile(order: &RunOrder<'_>, dir: &RunDir, state: &SweepState) 
     for (id, known) in state.planned() {
         let folder = dir.trial(id);
         match (&known.standing, folder.has_outcome()) {
+            (Standing::Ended(_), true) if order.go_on.contains(id) => {
+                if known.stop.is_some() {
+                    findings.events.push(Event::TrialContinued { trial: id.clone() });
+                    findings.reopened.push(id.clone());
+                } else {
+                    findings.warnings.push(format!(
+                        "trial {id} was not stopped by a rule of the sweep: there is nothing to continue"
+                    ));
+                }
+            }
             (Standing::Ended(_), true) => {}
             (Standing::Ended(_), false) => {
                 findings.warnings.push(format!(
@@ -34,7 +46,7 @@ pub(super) fn reconcile(order: &RunOrder<'_>, dir: &RunDir, state: &SweepState) 
                 Ok(Some(outcome)) => {
                     let attempt = known.attempts.max(1);
                     findings.events.push(Event::TrialFinished { trial: id.clone(), attempt, outcome });
-                    folder.checkpoints().prune(order.config.keep)?;
+                    prune(order, &folder, Some(known))?;
                 }
                 Err(error @ StoreError::Damaged { .. }) => {
                     findings.warnings.push(format!("{error}: put aside, and the trial is trained again"));
@@ -62,6 +74,11 @@ pub(super) fn reconcile(order: &RunOrder<'_>, dir: &RunDir, state: &SweepState) 
         .collect();
     findings.events.extend(orphans);
     Ok(findings)
+}
+
+/// Leaves of an ended trial's states what is asked for. One that the sweep's rules stopped can still go on: it keeps all.
+pub(super) fn prune(order: &RunOrder<'_>, folder: &TrialDir, known: Option<&TrialState>) -> Result<(), StoreError> {
+    if known.is_some_and(|known| known.stop.is_some()) { Ok(()) } else { folder.checkpoints().prune(order.config.keep) }
 }
 
 fn finished(event: &Event) -> Option<&TrialId> {

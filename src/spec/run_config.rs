@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::across::StopAcross;
 use super::kind::whole;
 use super::problem::{Problem, suggestion};
 use super::yaml::Node;
@@ -23,6 +24,8 @@ pub struct RunConfig {
     /// Seconds of training after which a trial is given up; None: never.
     pub time_limit: Option<f64>,
     pub keep: Keep,
+    /// From the section `stop`.
+    pub stop: StopAcross,
     /// A plan above this is refused.
     pub max_trials: usize,
 }
@@ -38,6 +41,7 @@ impl Default for RunConfig {
             stall_timeout: None,
             time_limit: None,
             keep: Keep::None,
+            stop: StopAcross::default(),
             max_trials: 100_000,
         }
     }

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::trial::{Augmentation, CheckpointEvery, Choose, Keep, Scheduler, TrialConfig};
+use crate::trial::{Augmentation, CheckpointEvery, Choose, Keep, PatienceMetric, Scheduler, TrialConfig};
 
 fn spec(text: &str) -> SweepSpec {
     parse("a.yaml", "a", text, &[]).unwrap_or_else(|problems| panic!("{problems}"))
@@ -83,6 +83,24 @@ fn groups_dots_and_scalars_say_the_same() {
     assert_eq!(base("model.dropout: 0.2\nmodel.from: x\ndata.train: a.tsv\nstop.patience.evals: 2"), nested);
     assert_eq!(base("model: x\nmodel.dropout: 0.2\ndata: a.tsv\nstop: {patience.evals: 2}"), nested);
     assert_eq!(base("stop: {patience: none}"), default_trial());
+}
+
+#[test]
+fn rules_over_all_trials_are_no_part_of_one() {
+    let nested =
+        spec("stop: {diverged: false, median: {min_trials: 3}, asha: {metric: accuracy, eta: 3, min_steps: 20}}");
+    let dotted = spec(
+        "stop.diverged: false\nstop.median: {}\nstop.median.min_trials: 3\nstop: {asha.eta: 3}\nstop.asha.min_steps: 20\nstop.asha.metric: accuracy",
+    );
+    assert_eq!((&nested.run.stop, &nested.base), (&dotted.run.stop, &dotted.base));
+    assert_eq!(nested.base, base("stop: {diverged: false}"));
+    let StopAcross { median: Some(median), asha: Some(asha) } = &nested.run.stop else { panic!("both are on") };
+    assert_eq!((median.min_trials, median.min_steps, asha.eta, asha.min_steps), (3, 50, 3, 20));
+    assert_eq!(asha.metric, PatienceMetric::Accuracy);
+    let written = nested.to_yaml(&Settled::default()).unwrap();
+    assert_eq!(spec(&written).run.stop, nested.run.stop, "{written}");
+    let off = [("stop.asha".to_owned(), "none".to_owned())];
+    assert_eq!(parse("a.yaml", "a", "stop: {asha: {}}", &off).unwrap().run.stop, StopAcross::default());
 }
 
 #[test]

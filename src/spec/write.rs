@@ -56,6 +56,11 @@ impl SweepSpec {
         if let Some(Yaml::Mapping(model)) = file.get_mut("model") {
             model.retain(|_, value| !value.is_null());
         }
+        if let (Some(Yaml::Mapping(stop)), Yaml::Mapping(across)) =
+            (file.get_mut("stop"), serde_yaml::to_value(&self.run.stop)?)
+        {
+            stop.extend(across);
+        }
         if self.leaves_warmup_open() {
             file.remove("warmup");
         }

@@ -70,7 +70,16 @@ impl TrialDir {
 
     /// Takes an unreadable outcome out of the way, keeping it for a look.
     pub fn set_outcome_aside(&self) -> Result<(), StoreError> {
+        self.move_outcome("outcome.json.damaged")
+    }
+
+    /// Takes the outcome of a stopped trial out of the way, so that it can go on.
+    pub fn reopen(&self) -> Result<(), StoreError> {
+        self.move_outcome("outcome.json.stopped")
+    }
+
+    fn move_outcome(&self, name: &str) -> Result<(), StoreError> {
         let path = self.outcome_file();
-        fs::rename(&path, self.path().join("outcome.json.damaged")).map_err(StoreError::at(&path))
+        fs::rename(&path, self.path().join(name)).map_err(StoreError::at(&path))
     }
 }
