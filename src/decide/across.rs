@@ -3,7 +3,7 @@
 //! A value that is not finite counts as the worst there is and is never left out; so does a trial that diverged before it
 //! came as far as the others.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use crate::event::{Judgement, StopRule};
 use crate::spec::{Asha, Median, StopAcross};
@@ -14,7 +14,7 @@ use crate::trial::{EvalRow, PatienceMetric, Status, TrialId};
 pub type Scores = HashMap<TrialId, BTreeMap<u64, EvalRow>>;
 
 /// The next finding of a rule about a running trial; None when there is nothing new to find. Of the median only those that
-/// stop a trial are told, of the halving all. `wanted`: the trials that this run is about; None: all of the plan.
+/// stop a trial are told, of the halving all. `is_wanted`: whether this run is about a trial.
 ///
 /// The median holds a trial against those before it in the plan, and waits for them: which trials it stops does not
 /// depend on who was faster. The halving waits for nobody.
@@ -23,13 +23,13 @@ pub fn judge(
     state: &SweepState,
     scores: &Scores,
     rules: &StopAcross,
-    wanted: Option<&HashSet<TrialId>>,
+    is_wanted: impl Fn(&TrialId) -> bool,
 ) -> Option<(TrialId, Judgement)> {
     let none = BTreeMap::new();
     let field: Vec<Entrant<'_>> = state
         .planned()
         .map(|(id, known)| {
-            let is_to_come = wanted.is_none_or(|wanted| wanted.contains(id));
+            let is_to_come = is_wanted(id);
             Entrant { id, known, evals: scores.get(id).unwrap_or(&none), is_to_come }
         })
         .collect();
@@ -235,7 +235,7 @@ mod tests {
         /// All that the rules have to say, noted as it is said: trial, step, and whether the trial stops.
         fn judge(&mut self, rules: &StopAcross) -> Vec<(u64, u64, bool)> {
             let mut said = Vec::new();
-            while let Some((trial, judgement)) = judge(&self.state, &self.scores, rules, None) {
+            while let Some((trial, judgement)) = judge(&self.state, &self.scores, rules, |_| true) {
                 said.push((u64::from_str_radix(trial.as_str(), 16).unwrap(), judgement.step, judgement.stops));
                 self.state.apply(&Event::TrialJudged { trial, judgement });
                 assert!(said.len() < 100, "it comes to no end");
@@ -364,12 +364,12 @@ mod tests {
     #[test]
     fn findings_in_words() {
         let mut field = Field::new(&[&[1.0], &[2.0]]);
-        let (_, first) = judge(&field.state, &field.scores, &asha(2), None).unwrap();
+        let (_, first) = judge(&field.state, &field.scores, &asha(2), |_| true).unwrap();
         insta::assert_snapshot!(first, @"stop.asha: eval_loss at step 10 is 1.0000, among the best of 1 trials at rung 0 (1.0000 and better go on)");
         field.see(1, &[f32::NAN]);
         let metric = PatienceMetric::Accuracy;
         let rules = StopAcross { median: Some(Median { metric, min_trials: 1, min_steps: 10 }), asha: None };
-        let (_, second) = judge(&field.state, &field.scores, &rules, None).unwrap();
+        let (_, second) = judge(&field.state, &field.scores, &rules, |_| true).unwrap();
         insta::assert_snapshot!(second, @"stop.median: best accuracy up to step 10 is not finite, worse than the median -1.0000 of 1 trials");
     }
 }

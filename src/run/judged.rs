@@ -1,6 +1,7 @@
 //! What the rules that hold trials against one another need to see, kept up to date.
 
 use super::RunOrder;
+use super::open::is_wanted;
 use crate::decide::{Scores, judge};
 use crate::event::Judgement;
 use crate::spec::StopAcross;
@@ -45,7 +46,7 @@ impl Judged {
         if !self.is_on || !self.stale {
             return None;
         }
-        let said = judge(state, &self.scores, &order.config.stop, order.only);
+        let said = judge(state, &self.scores, &order.config.stop, |id| is_wanted(order, id));
         self.stale = said.is_some();
         said
     }

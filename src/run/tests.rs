@@ -344,6 +344,36 @@ fn a_trial_over_its_time_is_given_up_and_can_go_on_later() {
     assert_eq!(saved.mark.step, 8, "its checkpoint stays");
 }
 
+/// Somebody was at the folder between two runs: it is noticed, said, and mended by training again.
+#[test]
+fn a_curve_that_was_cut_is_noticed_and_made_again() {
+    let bench = Bench::new(&["fine", "also-fine"]);
+    bench.run();
+    let before = bench.curves();
+    bench.trained();
+    let cut = |path: std::path::PathBuf, lines: usize| {
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.split_inclusive('\n').take(lines).collect::<String>()).unwrap();
+    };
+    let [first, second] = [0, 1].map(|at| bench.dir().trial(&bench.plan.trials[at].id));
+    cut(first.metrics(), 12);
+    cut(second.evals(), 3);
+    fs::write(bench.dir().trials().join("notes.txt"), "mine").unwrap();
+    let summary = bench.run();
+    let root = bench.dir().trials().display().to_string();
+    insta::assert_snapshot!(summary.warnings.join("\n").replace(&root, "TRIALS"), @r"
+    trial 2a2252dd6170 has ended after 20 steps, but TRIALS/2a2252dd6170/metrics.csv holds 11: its outcome is put aside, and it is trained again
+    trial 6581825f9905 has ended after 20 steps, but TRIALS/6581825f9905/evals.csv ends before: its outcome is put aside, and it is trained again
+    TRIALS/notes.txt: no trial of this program; left alone
+    ");
+    assert_eq!((summary.finished, bench.trained()), (2, 2));
+    assert_eq!(bench.curves(), before);
+    fs::remove_dir_all(first.path()).unwrap();
+    let summary = bench.run();
+    assert!(summary.warnings[0].contains("is gone: it is trained again"), "{:?}", summary.warnings);
+    assert_eq!((summary.finished, bench.trained(), bench.curves()), (2, 1, before));
+}
+
 /// The third toy hangs at step 10, where the two others were better.
 #[test]
 fn a_trial_that_others_outdo_is_stopped_and_can_go_on() {
