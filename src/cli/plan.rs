@@ -1,6 +1,6 @@
 //! `plateau plan`: the trials of a sweep and what they will cost, without training.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::mem::discriminant;
@@ -97,6 +97,11 @@ impl<'a> Outlook<'a> {
             costs.iter().zip(&is_left).filter(|(_, left)| **left).map(|(cost, _)| *cost).collect();
         let total = PlanEstimate::of(&rest, slots.len(), prepared.spec.run.keep);
         Ok(Self { trials, slots, total, statuses, costs, left, is_measured: !past.is_empty() })
+    }
+
+    /// Bytes that each trial is expected to take at its peak.
+    pub(crate) fn memory(&self) -> HashMap<TrialId, u64> {
+        self.trials.iter().zip(&self.costs).map(|(trial, cost)| (trial.id.clone(), cost.memory)).collect()
     }
 
     /// `12 trials, 4 finished; 2 at a time on cpu, 1 thread each: about 1:20, ...`.

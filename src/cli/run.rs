@@ -14,7 +14,7 @@ use super::plan::{Again, Outlook};
 use super::prepare::{self, Prepared, SweepArguments};
 use super::words::{bytes, say, warn};
 use super::{Failure, plan, report};
-use crate::decide;
+use crate::decide::{self, Memory};
 use crate::event::Slot;
 use crate::exec::Local;
 use crate::plan::PastTrial;
@@ -161,6 +161,8 @@ fn train_missing(
     let origin = prepared.origin.to_json().map_err(|error| unwritable(error.to_string()))?;
     let parameters: HashMap<String, u64> =
         prepared.facts.models.iter().map(|model| (model.located.clone(), model.facts.parameters)).collect();
+    let estimates = outlook.memory();
+    let limit = decide::memory_limit(&prepared.spec.run, &run::machine(Vec::new()));
     let order = RunOrder {
         plan: &prepared.plan,
         sweep_yaml: &sweep_yaml,
@@ -168,6 +170,7 @@ fn train_missing(
         results: &prepared.results,
         config: &prepared.spec.run,
         slots: &outlook.slots,
+        memory: limit.map(|limit| Memory { limit, estimates: &estimates }),
         only: (!arguments.only.is_empty()).then_some(&only),
         retry_failed: arguments.retry_failed,
         go_on: &arguments.go_on,

@@ -25,6 +25,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 pub use machine::machine;
 pub use survey::{statuses, survey};
 
+use crate::decide::Memory;
 use crate::event::{Failure, Reporter, Slot};
 use crate::exec::Executor;
 use crate::plan::Plan;
@@ -46,6 +47,8 @@ pub struct RunOrder<'a> {
     pub config: &'a RunConfig,
     /// From [`crate::decide::slots`].
     pub slots: &'a [Slot],
+    /// Trials wait until there is room; None: for a slot alone.
+    pub memory: Option<Memory<'a>>,
     /// The trials that this run is about; None: all of the plan.
     pub only: Option<&'a HashSet<TrialId>>,
     /// Take up the trials again that failed for good.

@@ -118,7 +118,8 @@ impl<'a, E: Executor> Parent<'a, E> {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let order = self.order;
-        let policy = Policy { slots: order.slots, retries: order.config.retries, wanted: order.only };
+        let policy =
+            Policy { slots: order.slots, retries: order.config.retries, wanted: order.only, memory: order.memory };
         loop {
             for action in decide(&self.state, &policy) {
                 if self.act(action)? {

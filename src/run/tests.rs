@@ -154,6 +154,7 @@ impl Bench {
             results: &self.results,
             config: &self.config,
             slots: &slots,
+            memory: None,
             only: self.only.as_ref(),
             retry_failed: self.retry_failed,
             go_on: &self.go_on,

@@ -143,12 +143,13 @@ fn a_bomb_of_aliases_is_refused() {
 #[test]
 fn the_run_section() {
     let run =
-        spec("run: {devices: 'cuda:1,0', jobs: 2, threads: auto, checkpoint_every: 2m, keep: best, stall_timeout: 1.5h, time_limit: off}\nrun.retries: 0")
+        spec("run: {devices: 'cuda:1,0', jobs: 2, threads: auto, checkpoint_every: 2m, keep: best, stall_timeout: 1.5h, time_limit: off, max_memory: 1.5GB}\nrun.retries: 0")
             .run;
     let expected = RunConfig {
         devices: Devices::Cuda(vec![0, 1]),
         jobs: Some(2),
         retries: 0,
+        max_memory: Some(1_500_000_000),
         stall_timeout: Some(5400.0),
         checkpoint_every: CheckpointEvery::Seconds(120.0),
         keep: Keep::Best,

@@ -138,6 +138,7 @@ impl SweepSpec {
             ("devices".into(), run.devices.to_string().into()),
             ("jobs".into(), automatic(run.jobs)),
             ("threads".into(), automatic(run.threads)),
+            ("max_memory".into(), run.max_memory.map_or_else(|| "auto".into(), |bytes| format!("{bytes}B").into())),
             ("retries".into(), u64::from(run.retries).into()),
             ("checkpoint_every".into(), every.parse::<u64>().map_or_else(|_| every.into(), Yaml::from)),
             ("stall_timeout".into(), limit_text(run.stall_timeout).into()),
