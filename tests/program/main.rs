@@ -12,3 +12,4 @@ mod reproducible;
 mod results;
 mod schedule;
 mod signals;
+mod torture;
