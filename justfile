@@ -22,6 +22,10 @@ report NAME *OPTIONS:
 test:
     cargo test
 
+# Kill and pause parents and workers of a small sweep at random, for so many seconds; then compare with an undisturbed run.
+torture SECONDS="300":
+    PLATEAU_TORTURE_SECONDS={{ SECONDS }} cargo test --release --test program torture -- --nocapture
+
 # Everything a change must pass: format, lints, documentation, tests.
 check:
     cargo fmt --check

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::trial::{Device, Outcome, TrialId};
+use crate::trial::{Device, Outcome, PatienceMetric, TrialId};
 
 /// A fact and the moment it was recorded: a line of `journal.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -61,6 +61,15 @@ pub enum Event {
         trial: TrialId,
         failure: Failure,
     },
+    /// A rule that holds trials against one another has looked at one of them.
+    TrialJudged {
+        trial: TrialId,
+        judgement: Judgement,
+    },
+    /// The user wants a stopped trial to go on to its end: no such rule stops it again.
+    TrialContinued {
+        trial: TrialId,
+    },
     /// To be taken up again: the user asked for it after a failure, or the outcome is gone from the disk.
     TrialRequeued {
         trial: TrialId,
@@ -79,6 +88,58 @@ pub struct Slot {
     pub index: usize,
     pub device: Device,
     pub threads: usize,
+}
+
+/// A rule of `stop` that holds trials against one another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopRule {
+    Median,
+    Asha,
+}
+
+/// What such a rule found of a trial, with the evidence. Figures that are not finite are None.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Judgement {
+    pub rule: StopRule,
+    pub metric: PatienceMetric,
+    /// Of the evaluation that was looked at.
+    pub step: u64,
+    /// Counts from 0; None for a rule without rungs.
+    pub rung: Option<u32>,
+    pub value: Option<f32>,
+    /// The worst value that would have done.
+    pub bound: Option<f32>,
+    /// Trials that the bound rests on.
+    pub among: usize,
+    /// Whether the trial ends here.
+    pub stops: bool,
+}
+
+impl fmt::Display for Judgement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let figure = |value: Option<f32>| value.map_or_else(|| "not finite".to_owned(), |value| format!("{value:.4}"));
+        let (metric, step, among) = (self.metric.name(), self.step, self.among);
+        let (value, bound) = (figure(self.value), figure(self.bound));
+        match self.rule {
+            StopRule::Median => {
+                let than = if self.stops { "worse than" } else { "no worse than" };
+                write!(
+                    f,
+                    "stop.median: best {metric} up to step {step} is {value}, {than} the median {bound} of {among} trials"
+                )
+            }
+            StopRule::Asha => {
+                let rung = self.rung.unwrap_or_default();
+                let where_it_stands = if self.stops { "not among" } else { "among" };
+                write!(
+                    f,
+                    "stop.asha: {metric} at step {step} is {value}, {where_it_stands} the best of {among} trials at rung {rung} \
+                     ({bound} and better go on)"
+                )
+            }
+        }
+    }
 }
 
 /// Why an attempt ended without an outcome. A diverged trial is an outcome, not a failure.

@@ -5,9 +5,9 @@
 
 use std::collections::HashMap;
 
-use crate::event::{Event, Failure, Record, Slot};
+use crate::event::{Event, Failure, Judgement, Record, Slot};
 use crate::plan::Plan;
-use crate::trial::{Outcome, TrialId};
+use crate::trial::{Outcome, Status, TrialId};
 
 /// Every trial's standing: the plan's in their order, then those that only the journal knows.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +27,12 @@ pub struct TrialState {
     pub failures: u32,
     /// Of the latest failed attempt since then.
     pub last_failure: Option<Failure>,
+    /// Its value at each rung of `stop.asha` that it was judged at; None where that was not finite.
+    pub rungs: Vec<Option<f32>>,
+    /// What it is to be stopped for, or was.
+    pub stop: Option<Judgement>,
+    /// To be trained to its end, whatever the rules say.
+    pub spared: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -92,6 +98,8 @@ impl SweepState {
             Event::TrialFinished { trial, attempt, outcome } => {
                 let state = self.attempted(trial, *attempt);
                 if !matches!(state.standing, Standing::Ended(_)) {
+                    // It may have come to its own end before it heard that it was to stop.
+                    state.stop.take_if(|_| outcome.status != Status::Stopped);
                     state.standing = Standing::Ended(Box::new(outcome.clone()));
                 }
             }
@@ -101,9 +109,17 @@ impl SweepState {
                     state.standing = Standing::Failed(failure.clone());
                 }
             }
+            Event::TrialJudged { trial, judgement } => self.entry(trial).judge(judgement),
+            Event::TrialContinued { trial } => {
+                let state = self.entry(trial);
+                if state.stop.is_some() && matches!(state.standing, Standing::Ended(_)) {
+                    let (attempts, rungs) = (state.attempts, std::mem::take(&mut state.rungs));
+                    *state = TrialState { attempts, rungs, spared: true, ..TrialState::default() };
+                }
+            }
             Event::TrialRequeued { trial } => {
-                let attempts = self.entry(trial).attempts;
-                *self.entry(trial) = TrialState { attempts, ..TrialState::default() };
+                let TrialState { attempts, spared, .. } = *self.entry(trial);
+                *self.entry(trial) = TrialState { attempts, spared, ..TrialState::default() };
             }
         }
     }
@@ -148,6 +164,18 @@ impl SweepState {
 }
 
 impl TrialState {
+    fn judge(&mut self, judgement: &Judgement) {
+        if self.spared || self.standing.is_over() {
+            return;
+        }
+        if judgement.rung.is_some_and(|rung| rung as usize == self.rungs.len()) {
+            self.rungs.push(judgement.value);
+        }
+        if judgement.stops && self.stop.is_none() {
+            self.stop = Some(judgement.clone());
+        }
+    }
+
     fn is_running(&self, number: u32) -> bool {
         matches!(self.standing, Standing::Running { attempt, .. } if attempt == number)
     }

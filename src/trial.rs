@@ -482,7 +482,7 @@ fn yes() -> bool {
     true
 }
 
-/// Rules that end a single trial early. Part of its identity: they decide where its curve ends.
+/// Rules that end a single trial early by its own curve. Part of its identity: they decide where its curve ends.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StopRules {
     /// End when the loss is NaN or infinite, or its smoothed value is above three times its start.
@@ -504,6 +504,18 @@ pub enum PatienceMetric {
     EvalLoss,
     Accuracy,
     MacroF1,
+}
+
+impl PatienceMetric {
+    /// As a sweep file names it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::EvalLoss => "eval_loss",
+            Self::Accuracy => "accuracy",
+            Self::MacroF1 => "macro_f1",
+        }
+    }
 }
 
 /// What must be known of the data before a trial can be planned.

@@ -1,6 +1,6 @@
 //! `plateau plan`: the trials of a sweep and what they will cost, without training.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::mem::discriminant;
@@ -49,8 +49,10 @@ pub(crate) fn plan(arguments: &Arguments) -> Result<ExitCode, Failure> {
 
 /// Which trials that are over are trained again.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Again {
+pub(crate) struct Again<'a> {
     pub failed: bool,
+    /// Stopped ones.
+    pub go_on: &'a [TrialId],
     pub all: bool,
 }
 
@@ -75,7 +77,7 @@ impl<'a> Outlook<'a> {
         prepared: &'a Prepared,
         only: &[(String, String)],
         machine: &run::MachineArguments,
-        again: Again,
+        again: Again<'_>,
     ) -> Result<Self, Failure> {
         let ids = prepare::only(&prepared.plan, only)?;
         let wanted: HashSet<&TrialId> = ids.iter().collect();
@@ -95,6 +97,11 @@ impl<'a> Outlook<'a> {
             costs.iter().zip(&is_left).filter(|(_, left)| **left).map(|(cost, _)| *cost).collect();
         let total = PlanEstimate::of(&rest, slots.len(), prepared.spec.run.keep);
         Ok(Self { trials, slots, total, statuses, costs, left, is_measured: !past.is_empty() })
+    }
+
+    /// Bytes that each trial is expected to take at its peak.
+    pub(crate) fn memory(&self) -> HashMap<TrialId, u64> {
+        self.trials.iter().zip(&self.costs).map(|(trial, cost)| (trial.id.clone(), cost.memory)).collect()
     }
 
     /// `12 trials, 4 finished; 2 at a time on cpu, 1 thread each: about 1:20, ...`.
@@ -145,11 +152,13 @@ fn on(slots: &[Slot]) -> (usize, Device) {
     slots.first().map_or((1, Device::Cpu), |slot| (slot.threads, slot.device))
 }
 
-fn standing(prepared: &Prepared, ids: &[TrialId], again: Again) -> Result<Vec<Status>, Failure> {
+fn standing(prepared: &Prepared, ids: &[TrialId], again: Again<'_>) -> Result<Vec<Status>, Failure> {
     if again.all || !prepared.dir.trials().exists() {
         return Ok(vec![Status::Pending; ids.len()]);
     }
     let mut statuses = crate::run::statuses(ids, &prepared.dir)?;
+    let stopped = |(id, status): &(&TrialId, &mut Status)| **status == Status::Stopped && again.go_on.contains(id);
+    ids.iter().zip(&mut statuses).filter(stopped).for_each(|(_, status)| *status = Status::Pending);
     if again.failed {
         statuses.iter_mut().filter(|status| **status == Status::Failed).for_each(|status| *status = Status::Pending);
     }

@@ -15,7 +15,7 @@ use super::prepare::{self, Prepared, SweepArguments};
 use super::report::Drawing;
 use super::words::{bytes, say, warn};
 use super::{Failure, plan};
-use crate::decide;
+use crate::decide::{self, Memory};
 use crate::event::Slot;
 use crate::exec::Local;
 use crate::plan::PastTrial;
@@ -43,6 +43,9 @@ pub(crate) struct Arguments {
     /// Take up the trials again that failed for good
     #[arg(long)]
     retry_failed: bool,
+    /// Train a trial to its end that `stop.median` or `stop.asha` stopped (repeatable)
+    #[arg(long = "continue", value_name = "ID", value_parser = trial_id, conflicts_with = "fresh")]
+    go_on: Vec<TrialId>,
     /// Archive the old results and start over
     #[arg(long)]
     fresh: bool,
@@ -83,7 +86,8 @@ pub(crate) enum Progress {
 /// Runs the sweep and draws the report, also of a sweep that was interrupted.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let prepared = prepare::prepare(&arguments.sweep, Some(&arguments.machine))?;
-    let again = Again { failed: arguments.retry_failed, all: arguments.fresh };
+    check_planned(&arguments.go_on, &prepared)?;
+    let again = Again { failed: arguments.retry_failed, go_on: &arguments.go_on, all: arguments.fresh };
     let outlook = Outlook::new(&prepared, &arguments.only, &arguments.machine, again)?;
     if arguments.dry_run {
         return plan::show(&prepared, &outlook, plan::Format::Table);
@@ -118,6 +122,7 @@ pub(crate) fn train(
         dry_run: false,
         only: Vec::new(),
         retry_failed: false,
+        go_on: Vec::new(),
         fresh: false,
         progress: Progress::Auto,
         quiet: false,
@@ -125,6 +130,20 @@ pub(crate) fn train(
     };
     let outlook = Outlook::new(prepared, &[], &arguments.machine, Again::default())?;
     complete(prepared, &outlook, &arguments)
+}
+
+fn trial_id(text: &str) -> Result<TrialId, String> {
+    TrialId::parse(text)
+        .ok_or_else(|| format!("expected a trial's id, {} hex digits as in trials.csv", TrialId::LENGTH))
+}
+
+/// Refuses to continue what is no trial of the sweep.
+fn check_planned(ids: &[TrialId], prepared: &Prepared) -> Result<(), Failure> {
+    let strange = ids.iter().find(|id| !prepared.plan.trials.iter().any(|trial| trial.id == **id));
+    strange.map_or(Ok(()), |id| {
+        let name = &prepared.plan.name;
+        Err(Failure::input(format!("--continue {id}: {name} has no such trial. `plateau plan {name}` lists them")))
+    })
 }
 
 /// What is shown of a run.
@@ -169,6 +188,8 @@ fn train_missing(
     let origin = prepared.origin.to_json().map_err(|error| unwritable(error.to_string()))?;
     let parameters: HashMap<String, u64> =
         prepared.facts.models.iter().map(|model| (model.located.clone(), model.facts.parameters)).collect();
+    let estimates = outlook.memory();
+    let limit = decide::memory_limit(&prepared.spec.run, &run::machine(Vec::new()));
     let order = RunOrder {
         plan: &prepared.plan,
         sweep_yaml: &sweep_yaml,
@@ -176,8 +197,10 @@ fn train_missing(
         results: &prepared.results,
         config: &prepared.spec.run,
         slots: &outlook.slots,
+        memory: limit.map(|limit| Memory { limit, estimates: &estimates }),
         only: (!arguments.only.is_empty()).then_some(&only),
         retry_failed: arguments.retry_failed,
+        go_on: &arguments.go_on,
         fresh: arguments.fresh,
         parameters: &parameters,
     };

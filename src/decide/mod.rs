@@ -1,12 +1,16 @@
 //! What to do next: a function of the state, the slots and the rules. Pure: it starts nothing and looks at no clock.
 
+mod across;
+mod memory;
 mod overdue;
 mod slots;
 
 use std::collections::HashSet;
 
+pub use across::{Scores, judge};
+pub use memory::Memory;
 pub use overdue::{Pulse, overdue};
-pub use slots::{Machine, SlotError, check_devices, slots};
+pub use slots::{Machine, SlotError, check_devices, memory_limit, slots};
 
 use crate::event::{Failure, Slot};
 use crate::state::{Standing, SweepState, TrialState};
@@ -33,6 +37,8 @@ pub struct Policy<'a> {
     pub retries: u32,
     /// The trials that this run is about; None: all of the plan.
     pub wanted: Option<&'a HashSet<TrialId>>,
+    /// None: not known, and not waited for.
+    pub memory: Option<Memory<'a>>,
 }
 
 /// Trials go in the order of the plan, one on each free slot; a failed one comes again before later ones.
@@ -40,7 +46,7 @@ pub struct Policy<'a> {
 pub fn decide(state: &SweepState, policy: &Policy<'_>) -> Vec<Action> {
     let taken: HashSet<usize> = state.taken().collect();
     let mut free = policy.slots.iter().filter(|slot| !taken.contains(&slot.index));
-    let mut actions = Vec::new();
+    let (mut actions, mut launched) = (Vec::new(), Vec::new());
     let (mut finished, mut failed, mut running) = (0, 0, taken.len());
     for (id, trial) in state.planned() {
         match &trial.standing {
@@ -56,6 +62,10 @@ pub fn decide(state: &SweepState, policy: &Policy<'_>) -> Vec<Action> {
                 }
                 // With all slots taken this turn is over; there will be another when a worker ends.
                 let Some(&slot) = free.next() else { return actions };
+                if policy.memory.is_some_and(|memory| !memory.has_room(state, &launched, id)) {
+                    return actions;
+                }
+                launched.push(id);
                 let (trial, attempt, is_retry) = (id.clone(), trial.attempts + 1, trial.failures > 0);
                 actions.push(if is_retry {
                     Action::Retry { trial, attempt, slot }
@@ -89,7 +99,7 @@ mod tests {
     fn play(trials: u64, slots: usize, retries: u32, endings: &[u8]) -> (SweepState, Vec<TrialId>) {
         let ids: Vec<_> = (0..trials).map(id).collect();
         let slots: Vec<_> = (0..slots).map(slot).collect();
-        let policy = Policy { slots: &slots, retries, wanted: None };
+        let policy = Policy { slots: &slots, retries, wanted: None, memory: None };
         let mut state = SweepState::new(&ids);
         let mut launched = Vec::new();
         let mut running = Vec::new();
@@ -138,7 +148,7 @@ mod tests {
     fn order_retries_and_the_end() {
         let slots = [slot(0), slot(1)];
         let mut state = SweepState::new(&[id(0), id(1), id(2)]);
-        let policy = Policy { slots: &slots, retries: 1, wanted: None };
+        let policy = Policy { slots: &slots, retries: 1, wanted: None, memory: None };
         let launch = |trial, attempt, at| Action::Launch { trial: id(trial), attempt, slot: slot(at) };
         assert_eq!(decide(&state, &policy), [launch(0, 1, 0), launch(1, 1, 1)]);
         state.apply(&Event::AttemptClaimed { trial: id(0), attempt: 1, slot: slot(0) });

@@ -38,7 +38,12 @@ pub fn slots(
     let accelerators = accelerators(&config.devices, machine)?;
     let cores = machine.cores.max(1);
     if accelerators.is_empty() {
-        return Ok(cpu_slots(config, cores, trials.max(1), memory_jobs(machine, memory_per_trial)));
+        return Ok(cpu_slots(
+            config,
+            cores,
+            trials.max(1),
+            memory_jobs(memory_limit(config, machine), memory_per_trial),
+        ));
     }
     let jobs = config.jobs.unwrap_or(usize::MAX).clamp(1, accelerators.len());
     let threads = config.threads.unwrap_or(cores / jobs).clamp(1, cores);
@@ -51,10 +56,21 @@ pub fn check_devices(wish: &Devices, machine: &Machine) -> Result<(), SlotError>
     accelerators(wish, machine).map(drop)
 }
 
+/// Bytes that all trials together may take: a part of what is free, and no more than the user allows. None where neither
+/// is known.
+#[must_use]
+pub fn memory_limit(config: &RunConfig, machine: &Machine) -> Option<u64> {
+    let usable = machine.memory.map(|memory| (memory as f64 * USABLE) as u64);
+    match (usable, config.max_memory) {
+        (Some(usable), Some(most)) => Some(usable.min(most)),
+        (usable, most) => usable.or(most),
+    }
+}
+
 /// CPU jobs that the memory has room for.
-fn memory_jobs(machine: &Machine, memory_per_trial: Option<u64>) -> usize {
-    match (machine.memory, memory_per_trial) {
-        (Some(memory), Some(trial)) if trial > 0 => ((memory as f64 * USABLE / trial as f64) as usize).max(1),
+fn memory_jobs(limit: Option<u64>, memory_per_trial: Option<u64>) -> usize {
+    match (limit, memory_per_trial) {
+        (Some(limit), Some(trial)) if trial > 0 => ((limit / trial) as usize).max(1),
         _ => usize::MAX,
     }
 }
@@ -141,6 +157,8 @@ mod tests {
     fn memory_bounds_the_jobs() {
         let slots = slots(&RunConfig::default(), &cpu(16), 100, Some(4 << 30)).unwrap();
         assert_eq!(slots.iter().map(|slot| slot.threads).collect::<Vec<_>>(), [6, 5, 5]);
+        let config = RunConfig { max_memory: Some(9 << 30), ..RunConfig::default() };
+        assert_eq!(super::slots(&config, &cpu(16), 100, Some(4 << 30)).unwrap().len(), 2);
         let one = super::slots(&RunConfig::default(), &cpu(16), 100, Some(1 << 40)).unwrap();
         assert_eq!(one.len(), 1);
     }

@@ -50,8 +50,8 @@ impl Position {
         }
     }
 
-    /// Takes in what the worker has written since the last look.
-    pub(super) fn look(&mut self) {
+    /// Takes in what the worker has written since the last look. Returns the new evaluations.
+    pub(super) fn look(&mut self) -> Vec<EvalRow> {
         let rows = self.metrics.poll();
         let progress = &mut self.progress;
         if let Some(row) = rows.last() {
@@ -65,13 +65,14 @@ impl Position {
         if !rows.is_empty() || !evals.is_empty() {
             self.alive = Instant::now();
         }
-        for row in evals {
+        for row in &evals {
             progress.eval_loss = Some(row.eval_loss);
             let best = progress.best_eval_loss.unwrap_or(f32::INFINITY);
             if row.eval_loss < best {
                 progress.best_eval_loss = Some(row.eval_loss);
             }
         }
+        evals
     }
 
     pub(super) fn pulse(&self) -> Pulse {

@@ -6,6 +6,7 @@
 //! ([`Reporter`]).
 
 mod follow;
+mod judged;
 mod machine;
 mod open;
 mod parent;
@@ -26,6 +27,7 @@ pub use machine::machine;
 pub use survey::{Surveyor, statuses, survey};
 pub use watch::{WatchEnd, watch};
 
+use crate::decide::Memory;
 use crate::event::{Failure, Reporter, Slot};
 use crate::exec::Executor;
 use crate::plan::Plan;
@@ -47,10 +49,14 @@ pub struct RunOrder<'a> {
     pub config: &'a RunConfig,
     /// From [`crate::decide::slots`].
     pub slots: &'a [Slot],
+    /// Trials wait until there is room; None: for a slot alone.
+    pub memory: Option<Memory<'a>>,
     /// The trials that this run is about; None: all of the plan.
     pub only: Option<&'a HashSet<TrialId>>,
     /// Take up the trials again that failed for good.
     pub retry_failed: bool,
+    /// Take up these stopped trials again, to train them to their end.
+    pub go_on: &'a [TrialId],
     /// Archive what is there and start over.
     pub fresh: bool,
     /// Of each model (by `model.from` as planned), where known; for estimates by later runs.

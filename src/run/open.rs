@@ -4,15 +4,17 @@ use std::collections::HashSet;
 
 use super::RunOrder;
 use crate::event::Event;
-use crate::state::{Standing, SweepState};
-use crate::store::{Damage, RunDir, StoreError};
-use crate::trial::TrialId;
+use crate::state::{Standing, SweepState, TrialState};
+use crate::store::{Damage, RunDir, StoreError, TrialDir, read_curve};
+use crate::trial::{EvalRow, MetricRow, Outcome, Status, TrialId};
 
 /// What has happened that the journal does not know, and what the user should know.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     pub(super) events: Vec<Event>,
     pub(super) warnings: Vec<String>,
+    /// Trials whose outcomes are to be taken out of the way, once that is journaled.
+    pub(super) reopened: Vec<TrialId>,
 }
 
 /// Looks at the folder of every trial. The caller holds the lock, so no other parent is at work; workers of a dead one may
@@ -22,7 +24,26 @@ pub(super) fn reconcile(order: &RunOrder<'_>, dir: &RunDir, state: &SweepState) 
     for (id, known) in state.planned() {
         let folder = dir.trial(id);
         match (&known.standing, folder.has_outcome()) {
-            (Standing::Ended(_), true) => {}
+            (Standing::Ended(_), true) if order.go_on.contains(id) => {
+                if known.stop.is_some() {
+                    findings.events.push(Event::TrialContinued { trial: id.clone() });
+                    findings.reopened.push(id.clone());
+                } else {
+                    findings.warnings.push(format!(
+                        "trial {id} was not stopped by a rule of the sweep: there is nothing to continue"
+                    ));
+                }
+            }
+            (Standing::Ended(outcome), true) => {
+                if let Some(what) = lacking(&folder, outcome)? {
+                    findings.warnings.push(format!(
+                        "trial {id} has ended after {} steps, but {what}: its outcome is put aside, and it is trained again",
+                        outcome.steps
+                    ));
+                    findings.events.push(Event::TrialRequeued { trial: id.clone() });
+                    folder.set_outcome_aside()?;
+                }
+            }
             (Standing::Ended(_), false) => {
                 findings.warnings.push(format!(
                     "trial {id} has ended by the journal, but {} is gone: it is trained again",
@@ -34,7 +55,7 @@ pub(super) fn reconcile(order: &RunOrder<'_>, dir: &RunDir, state: &SweepState) 
                 Ok(Some(outcome)) => {
                     let attempt = known.attempts.max(1);
                     findings.events.push(Event::TrialFinished { trial: id.clone(), attempt, outcome });
-                    folder.checkpoints().prune(order.config.keep)?;
+                    prune(order, &folder, Some(known))?;
                 }
                 Err(error @ StoreError::Damaged { .. }) => {
                     findings.warnings.push(format!("{error}: put aside, and the trial is trained again"));
@@ -49,6 +70,9 @@ pub(super) fn reconcile(order: &RunOrder<'_>, dir: &RunDir, state: &SweepState) 
             _ => {}
         }
     }
+    findings.warnings.extend(
+        dir.strangers().iter().map(|stranger| format!("{}: no trial of this program; left alone", stranger.display())),
+    );
     // Nobody but this process may have workers now; whoever was running is an orphan and ends by itself. Trials that left
     // the plan are freed too.
     let settled: HashSet<&TrialId> = findings.events.iter().filter_map(finished).collect();
@@ -64,6 +88,23 @@ pub(super) fn reconcile(order: &RunOrder<'_>, dir: &RunDir, state: &SweepState) 
     Ok(findings)
 }
 
+/// What is missing of an ended trial's curves. A curve with a hole would be drawn as if it were all.
+fn lacking(folder: &TrialDir, outcome: &Outcome) -> Result<Option<String>, StoreError> {
+    let metrics = read_curve::<MetricRow>(&folder.metrics())?.rows;
+    if metrics.len() as u64 != outcome.steps {
+        return Ok(Some(format!("{} holds {}", folder.metrics().display(), metrics.len())));
+    }
+    let evals = read_curve::<EvalRow>(&folder.evals())?.rows;
+    // The last step of a trial that came to its end was evaluated.
+    let whole = outcome.status != Status::Finished || evals.last().is_some_and(|row| row.step == outcome.steps);
+    Ok((!whole).then(|| format!("{} ends before", folder.evals().display())))
+}
+
+/// Leaves of an ended trial's states what is asked for. One that the sweep's rules stopped can still go on: it keeps all.
+pub(super) fn prune(order: &RunOrder<'_>, folder: &TrialDir, known: Option<&TrialState>) -> Result<(), StoreError> {
+    if known.is_some_and(|known| known.stop.is_some()) { Ok(()) } else { folder.checkpoints().prune(order.config.keep) }
+}
+
 fn finished(event: &Event) -> Option<&TrialId> {
     match event {
         Event::TrialFinished { trial, .. } => Some(trial),
@@ -71,7 +112,7 @@ fn finished(event: &Event) -> Option<&TrialId> {
     }
 }
 
-fn is_wanted(order: &RunOrder<'_>, id: &TrialId) -> bool {
+pub(super) fn is_wanted(order: &RunOrder<'_>, id: &TrialId) -> bool {
     order.only.is_none_or(|only| only.contains(id))
 }
 

@@ -8,8 +8,9 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::follow::{Position, Watched};
+use super::judged::Judged;
 use super::machine::git_commit;
-use super::open::{damage_warnings, reconcile};
+use super::open::{damage_warnings, prune, reconcile};
 use super::table::Table;
 use super::{Call, FailedTrial, RunError, RunOrder, RunSummary};
 use crate::decide::{Action, Policy, decide, overdue};
@@ -39,6 +40,8 @@ pub(super) struct Parent<'a, E> {
     reporter: &'a mut dyn Reporter,
     /// Workers that have not been settled.
     watched: Vec<Watched>,
+    /// For the rules that hold trials against one another.
+    judged: Judged,
     table: Table,
     git_commit: Option<String>,
     warnings: Vec<String>,
@@ -70,6 +73,7 @@ impl<'a, E: Executor> Parent<'a, E> {
             engine,
             reporter,
             watched: Vec::new(),
+            judged: Judged::new(order, &dir)?,
             table: Table::default(),
             git_commit: git_commit(Path::new(".")),
             warnings: Vec::new(),
@@ -88,6 +92,9 @@ impl<'a, E: Executor> Parent<'a, E> {
         })?;
         for event in findings.events {
             parent.record(event)?;
+        }
+        for trial in &findings.reopened {
+            parent.dir.trial(trial).reopen()?;
         }
         Ok(parent)
     }
@@ -111,7 +118,8 @@ impl<'a, E: Executor> Parent<'a, E> {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let order = self.order;
-        let policy = Policy { slots: order.slots, retries: order.config.retries, wanted: order.only };
+        let policy =
+            Policy { slots: order.slots, retries: order.config.retries, wanted: order.only, memory: order.memory };
         loop {
             for action in decide(&self.state, &policy) {
                 if self.act(action)? {
@@ -127,6 +135,7 @@ impl<'a, E: Executor> Parent<'a, E> {
                 exited = self.engine.next_exit() => self.settle(&exited)?,
                 _ = looks.tick() => self.look(),
             }
+            self.judge()?;
             self.table.refresh(&self.dir, order.plan, &self.state)?;
         }
     }
@@ -154,6 +163,10 @@ impl<'a, E: Executor> Parent<'a, E> {
         let attempt = claimed.number();
         self.record(Event::AttemptClaimed { trial: id.clone(), attempt, slot })?;
         claimed.assign(&self.assignment(trial, attempt, slot))?;
+        // Its last worker may not have lived to hear of it.
+        if let Some(judgement) = self.state.get(id).and_then(|known| known.stop.as_ref()) {
+            claimed.tell_to_end(&judgement.to_string())?;
+        }
         let worker = Worker { trial: id.clone(), attempt };
         let path = claimed.path().to_owned();
         let start = Start { worker: worker.clone(), folder: path, log: claimed.open_log()?, slot };
@@ -190,7 +203,11 @@ impl<'a, E: Executor> Parent<'a, E> {
     fn settle(&mut self, exited: &Exited) -> Result<(), RunError> {
         let Exited { worker, how } = exited;
         let at = self.watched.iter().position(|watched| watched.worker == *worker);
-        let killed_for = at.and_then(|at| self.watched.swap_remove(at).killed_for);
+        let killed_for = at.and_then(|at| {
+            let mut watched = self.watched.swap_remove(at);
+            self.judged.see(&worker.trial, watched.position.look());
+            watched.killed_for
+        });
         if self.finish(worker)? {
             return Ok(());
         }
@@ -210,8 +227,8 @@ impl<'a, E: Executor> Parent<'a, E> {
         match folder.outcome() {
             Ok(Some(outcome)) => {
                 let Worker { trial, attempt } = worker.clone();
-                folder.checkpoints().prune(self.order.config.keep)?;
                 self.record(Event::TrialFinished { trial, attempt, outcome })?;
+                prune(self.order, &folder, self.state.get(&worker.trial))?;
                 Ok(true)
             }
             Ok(None) => Ok(false),
@@ -264,7 +281,8 @@ impl<'a, E: Executor> Parent<'a, E> {
             self.beaten = Instant::now();
         }
         for watched in &mut self.watched {
-            watched.position.look();
+            let rows = watched.position.look();
+            self.judged.see(&watched.worker.trial, rows);
             if watched.killed_for.is_none() {
                 watched.killed_for = overdue(watched.position.pulse(), self.order.config);
                 if watched.killed_for.is_some() {
@@ -276,6 +294,19 @@ impl<'a, E: Executor> Parent<'a, E> {
         self.reporter.progress(&progress);
     }
 
+    /// Asks the rules that hold trials against one another, and has their word done.
+    fn judge(&mut self) -> Result<(), RunError> {
+        while let Some((trial, judgement)) = self.judged.next(&self.state, self.order) {
+            let reason = judgement.stops.then(|| judgement.to_string());
+            self.record(Event::TrialJudged { trial: trial.clone(), judgement })?;
+            let worker = self.watched.iter().map(|watched| &watched.worker).find(|worker| worker.trial == trial);
+            if let (Some(reason), Some(worker)) = (reason, worker) {
+                self.dir.trial(&trial).attempt(worker.attempt).tell_to_end(&reason)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Journals first; then it is true, and shown.
     fn record(&mut self, event: Event) -> Result<(), StoreError> {
         let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
@@ -283,6 +314,7 @@ impl<'a, E: Executor> Parent<'a, E> {
         self.journal.append(&record)?;
         self.state.apply(&record.event);
         self.table.touch();
+        self.judged.touch();
         self.reporter.event(&record);
         Ok(())
     }

@@ -28,6 +28,7 @@ struct Bench {
     plan: Plan,
     config: RunConfig,
     retry_failed: bool,
+    go_on: Vec<TrialId>,
     fresh: bool,
     only: Option<HashSet<TrialId>>,
     /// Trainings begun, and how many of them after the trial had its outcome.
@@ -42,6 +43,7 @@ struct Watch {
     seen: Vec<Progress>,
     warnings: Vec<String>,
     die_at: Option<usize>,
+    die_when_judged: bool,
     interrupt: Option<Press>,
     ctrl_c: Option<UnboundedSender<Call>>,
     /// What is sent instead of a Ctrl-C.
@@ -69,7 +71,8 @@ impl Watch {
 impl Reporter for Watch {
     fn event(&mut self, record: &Record) {
         self.events.push(record.event.clone());
-        if self.die_at == Some(self.events.len()) {
+        let is_judged = matches!(&record.event, Event::TrialJudged { judgement, .. } if judgement.stops);
+        if self.die_at == Some(self.events.len()) || (self.die_when_judged && is_judged) {
             // As a panic, without its message: this is what the end of the process looks like from inside.
             resume_unwind(Box::new("killed"));
         }
@@ -114,6 +117,7 @@ impl Bench {
             plan: Plan { name: "toys".into(), axes, trials, warnings: Vec::new() },
             config: RunConfig { checkpoint_every: CheckpointEvery::Steps(4), retries: 1, ..RunConfig::default() },
             retry_failed: false,
+            go_on: Vec::new(),
             fresh: false,
             only: None,
             trained: Arc::default(),
@@ -150,8 +154,10 @@ impl Bench {
             results: &self.results,
             config: &self.config,
             slots: &slots,
+            memory: None,
             only: self.only.as_ref(),
             retry_failed: self.retry_failed,
+            go_on: &self.go_on,
             fresh: self.fresh,
             parameters: &parameters,
         };
@@ -337,6 +343,84 @@ fn a_trial_over_its_time_is_given_up_and_can_go_on_later() {
     assert_eq!(bench.endings()["hangs"], ["attempt failed", "failed"], "it is not tried again");
     let saved = bench.dir().trial(&bench.plan.trials[0].id).checkpoints().newest().unwrap().unwrap();
     assert_eq!(saved.mark.step, 8, "its checkpoint stays");
+}
+
+/// Somebody was at the folder between two runs: it is noticed, said, and mended by training again.
+#[test]
+fn a_curve_that_was_cut_is_noticed_and_made_again() {
+    let bench = Bench::new(&["fine", "also-fine"]);
+    bench.run();
+    let before = bench.curves();
+    bench.trained();
+    let cut = |path: std::path::PathBuf, lines: usize| {
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.split_inclusive('\n').take(lines).collect::<String>()).unwrap();
+    };
+    let [first, second] = [0, 1].map(|at| bench.dir().trial(&bench.plan.trials[at].id));
+    cut(first.metrics(), 12);
+    cut(second.evals(), 3);
+    fs::write(bench.dir().trials().join("notes.txt"), "mine").unwrap();
+    let summary = bench.run();
+    let root = bench.dir().trials().display().to_string();
+    insta::assert_snapshot!(summary.warnings.join("\n").replace(&root, "TRIALS"), @r"
+    trial 2a2252dd6170 has ended after 20 steps, but TRIALS/2a2252dd6170/metrics.csv holds 11: its outcome is put aside, and it is trained again
+    trial 6581825f9905 has ended after 20 steps, but TRIALS/6581825f9905/evals.csv ends before: its outcome is put aside, and it is trained again
+    TRIALS/notes.txt: no trial of this program; left alone
+    ");
+    assert_eq!((summary.finished, bench.trained()), (2, 2));
+    assert_eq!(bench.curves(), before);
+    fs::remove_dir_all(first.path()).unwrap();
+    let summary = bench.run();
+    assert!(summary.warnings[0].contains("is gone: it is trained again"), "{:?}", summary.warnings);
+    assert_eq!((summary.finished, bench.trained(), bench.curves()), (2, 1, before));
+}
+
+/// The third toy hangs at step 10, where the two others were better.
+#[test]
+fn a_trial_that_others_outdo_is_stopped_and_can_go_on() {
+    let mut bench = Bench::new(&["fine", "also-fine", "hangs"]);
+    let asha = crate::spec::Asha { eta: 2, min_steps: 10, ..crate::spec::Asha::default() };
+    bench.config.stop.asha = Some(asha);
+    let mut watch = Watch::default();
+    let summary = bench.run_with(&mut watch).unwrap();
+    assert_eq!((summary.finished, summary.exit_code()), (3, 0), "a stopped trial has an outcome");
+    let told = |event: &Event| match event {
+        Event::TrialJudged { judgement, .. } if judgement.stops => Some((judgement.step, judgement.among)),
+        _ => None,
+    };
+    assert_eq!(watch.events.iter().filter_map(told).collect::<Vec<_>>(), [(10, 3)]);
+    let stopped = bench.dir().trial(&bench.plan.trials[2].id);
+    let outcome = stopped.outcome().unwrap().unwrap();
+    assert_eq!((outcome.status, outcome.steps), (Status::Stopped, 10));
+    insta::assert_snapshot!(outcome.reason.unwrap(), @"stop.asha: eval_loss at step 10 is 13.9486, not among the best of 3 trials at rung 0 (1.3344 and better go on)");
+    assert_eq!(stopped.checkpoints().newest().unwrap().unwrap().mark.step, 10, "it keeps its state");
+    assert_eq!((bench.run().finished, bench.trained()), (3, 3), "it is not trained again");
+    let untouched = stopped.checkpoints().newest().unwrap();
+    assert!(untouched.is_some(), "nor is its state removed by another run");
+
+    bench.go_on = vec![bench.plan.trials[2].id.clone(), bench.plan.trials[0].id.clone()];
+    let summary = bench.run();
+    assert_eq!((summary.finished, bench.trained()), (3, 1));
+    insta::assert_snapshot!(summary.warnings.join("\n"), @"trial 2a2252dd6170 was not stopped by a rule of the sweep: there is nothing to continue");
+    let outcome = stopped.outcome().unwrap().unwrap();
+    assert_eq!((outcome.status, outcome.steps), (Status::Finished, 20));
+    assert!(stopped.checkpoints().newest().unwrap().is_none(), "an ended trial's state goes as ever");
+    let never_stopped = Bench::new(&["fine", "also-fine", "fine"]);
+    never_stopped.run();
+    assert_eq!(bench.curves(), never_stopped.curves());
+}
+
+/// The parent dies right after it has decided to stop a trial: the next one has it done.
+#[test]
+fn a_decision_to_stop_outlives_its_parent() {
+    let mut bench = Bench::new(&["fine", "also-fine", "hangs"]);
+    bench.config.stop.asha = Some(crate::spec::Asha { eta: 2, min_steps: 10, ..crate::spec::Asha::default() });
+    let mut watch = Watch { die_when_judged: true, ..Watch::default() };
+    assert!(catch_unwind(AssertUnwindSafe(|| bench.run_with(&mut watch))).is_err());
+    assert!(matches!(watch.events.last(), Some(Event::TrialJudged { .. })));
+    assert_eq!(bench.run().finished, 3);
+    let outcome = bench.dir().trial(&bench.plan.trials[2].id).outcome().unwrap().unwrap();
+    assert_eq!((outcome.status, outcome.steps), (Status::Stopped, 10));
 }
 
 #[test]

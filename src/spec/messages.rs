@@ -157,7 +157,7 @@ model: {pooling: {a: 1}}
 
     a.yaml:5:7: `stop` cannot be `5`
       5 | stop: 5
-        |       ^ expected a map of diverged, patience
+        |       ^ expected a map of diverged, patience, median, asha
 
     a.yaml:6:18: `model.pooling` cannot be a map
       6 | model: {pooling: {a: 1}}
@@ -368,6 +368,30 @@ model: {pooling: max}
     a.yaml:4:18: `model.pooling` cannot be `max`
       4 | model: {pooling: max}
         |                  ^^^ known: cls, mean, pooler
+    ");
+}
+
+#[test]
+fn rules_over_all_trials() {
+    let file = r"stop: {asha: {eta: 1, min_step: 5}, median: yes}
+grid: {stop.asha.eta: [2, 3]}
+";
+    assert_snapshot!(mistakes(file), @r"
+    a.yaml:1:20: `stop.asha.eta` cannot be `1`
+      1 | stop: {asha: {eta: 1, min_step: 5}, median: yes}
+        |                    ^ expected a whole number from 2
+
+    a.yaml:1:23: unknown key `stop.asha.min_step`
+      1 | stop: {asha: {eta: 1, min_step: 5}, median: yes}
+        |                       ^^^^^^^^ did you mean `min_steps`?
+
+    a.yaml:1:45: `stop.median` cannot be `yes`
+      1 | stop: {asha: {eta: 1, min_step: 5}, median: yes}
+        |                                             ^^^ expected none, or a map such as {metric: eval_loss, min_steps: 50}
+
+    a.yaml:2:8: `stop.asha.eta` is about all trials together and cannot differ between them
+      2 | grid: {stop.asha.eta: [2, 3]}
+        |        ^^^^^^^^^^^^^ write it in the section `stop` at the top level
     ");
 }
 

@@ -5,6 +5,7 @@
 //! once and applied to configurations later. Pure: whether data files and checkpoints exist is for the caller to find out,
 //! who asks [`SweepSpec::sources`] and reports what is missing with the same [`Problem`]s.
 
+mod across;
 mod axes;
 mod check;
 mod keys;
@@ -21,6 +22,7 @@ mod tests;
 mod write;
 mod yaml;
 
+pub use across::{Asha, Median, StopAcross};
 pub(crate) use problem::nearest;
 pub use problem::{Place, Problem, Problems};
 pub use read::{Draft, draft, parse};

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use super::across::{self, RULES};
 use super::check::{self, repeated, two_lengths};
 use super::keys::{self, Target};
 use super::kind::Kind;
 use super::problem::{Place, Problem, Problems, Text, nearest};
 use super::run_config::{RUN_KEYS, RunConfig};
 use super::sweep::{AxisKey, Dimension, Entry, Setting, Sources, SweepSpec, default_trial};
-use super::yaml::{self, Node};
+use super::yaml::{self, Content, Node};
 
 /// Sections of a sweep file that are no keys of a trial.
 pub(super) const SECTIONS: &[&str] = &["name", "grid", "zip", "include", "exclude", "seeds", "run"];
@@ -151,6 +152,10 @@ impl Reader {
             text => {
                 if let Some(name) = text.strip_prefix("run.") {
                     self.run_key(name, key, value);
+                } else if let Some(path) = text.strip_prefix("stop.").filter(|path| across::rule_of(path).is_some()) {
+                    self.stop_across(path, key, value);
+                } else if let (true, Some(entries)) = (text == "stop", value.map()) {
+                    self.stop(key, value, entries);
                 } else {
                     let (before, mut settings) = (self.errors.len(), Vec::new());
                     self.settings("", key, value, &mut settings);
@@ -189,6 +194,23 @@ impl Reader {
         if let Err(problem) = self.run.set(name, key, value) {
             self.errors.push(problem);
         }
+    }
+
+    /// The section `stop`: rules of the sweep, and those of a trial.
+    fn stop(&mut self, key: &Node, value: &Node, entries: &[(Node, Node)]) {
+        let (across, own): (Vec<_>, Vec<_>) =
+            entries.iter().cloned().partition(|(key, _)| key.text().and_then(across::rule_of).is_some());
+        for (key, value) in &across {
+            self.stop_across(key.text().unwrap_or_default(), key, value);
+        }
+        let own = Node { place: value.place, content: Content::Map(own) };
+        let mut settings = Vec::new();
+        self.settings("", key, &own, &mut settings);
+        self.fixed.append(&mut settings);
+    }
+
+    fn stop_across(&mut self, path: &str, key: &Node, value: &Node) {
+        self.run.stop.set(path, key, value, &mut self.errors);
     }
 
     /// Reads what stands at a key of a trial into settings, one for each key inside a group.
@@ -251,6 +273,10 @@ impl Reader {
             Meaning::Leaf(alias.and_then(|alias| alias.kind.as_ref()).unwrap_or(&key.kind), Target::Key(key))
         } else if let Some((kind, target)) = keys::parameter(&path) {
             Meaning::Leaf(kind, target)
+        } else if path.strip_prefix("stop.").is_some_and(|path| across::rule_of(path).is_some()) {
+            let what = format!("`{written}` is about all trials together and cannot differ between them");
+            self.error(key, what, "write it in the section `stop` at the top level");
+            return None;
         } else {
             let meant = meant(prefix, name);
             self.doubt.add(&meant.clone().unwrap_or_default());
@@ -369,7 +395,10 @@ enum Meaning {
 
 /// The keys directly inside a group.
 fn children(group: &'static str) -> impl Iterator<Item = &'static str> {
-    keys::paths().filter_map(move |path| path.strip_prefix(group)?.strip_prefix('.').filter(|rest| !rest.contains('.')))
+    let own = keys::paths()
+        .filter_map(move |path| path.strip_prefix(group)?.strip_prefix('.').filter(|rest| !rest.contains('.')));
+    let across = if group == "stop" { RULES } else { &[] };
+    own.chain(across.iter().copied())
 }
 
 /// The key that an unknown one most likely stands for.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::across::StopAcross;
 use super::kind::whole;
 use super::problem::{Problem, suggestion};
 use super::yaml::Node;
@@ -16,6 +17,8 @@ pub struct RunConfig {
     pub jobs: Option<usize>,
     /// CPU threads a trial; None: from the machine.
     pub threads: Option<usize>,
+    /// Bytes that all trials together may take; None: from the machine.
+    pub max_memory: Option<u64>,
     pub retries: u32,
     pub checkpoint_every: CheckpointEvery,
     /// Seconds without a step or an evaluation after which a worker is killed and tried again; None: never.
@@ -23,6 +26,8 @@ pub struct RunConfig {
     /// Seconds of training after which a trial is given up; None: never.
     pub time_limit: Option<f64>,
     pub keep: Keep,
+    /// From the section `stop`.
+    pub stop: StopAcross,
     /// A plan above this is refused.
     pub max_trials: usize,
 }
@@ -33,11 +38,13 @@ impl Default for RunConfig {
             devices: Devices::Auto,
             jobs: None,
             threads: None,
+            max_memory: None,
             retries: 2,
             checkpoint_every: CheckpointEvery::Seconds(60.0),
             stall_timeout: None,
             time_limit: None,
             keep: Keep::None,
+            stop: StopAcross::default(),
             max_trials: 100_000,
         }
     }
@@ -96,8 +103,18 @@ impl fmt::Display for Devices {
 }
 
 /// The keys of the section.
-pub(super) const RUN_KEYS: &[&str] =
-    &["devices", "jobs", "threads", "retries", "checkpoint_every", "stall_timeout", "time_limit", "keep", "max_trials"];
+pub(super) const RUN_KEYS: &[&str] = &[
+    "devices",
+    "jobs",
+    "threads",
+    "retries",
+    "checkpoint_every",
+    "stall_timeout",
+    "time_limit",
+    "keep",
+    "max_trials",
+    "max_memory",
+];
 
 impl RunConfig {
     /// Sets `run.NAME`, whose key stands at `key`.
@@ -119,6 +136,12 @@ impl RunConfig {
             text => text.and_then(seconds).map(Some).ok_or_else(|| misfit("off, or a time such as 90s, 10m or 2h")),
         };
         match name {
+            "max_memory" => {
+                self.max_memory = match value.text() {
+                    Some("auto") => None,
+                    text => Some(text.and_then(bytes).ok_or_else(|| misfit("auto, or a size such as 8GB or 500MB"))?),
+                };
+            }
             "stall_timeout" => self.stall_timeout = limit()?,
             "time_limit" => self.time_limit = limit()?,
             "devices" => {
@@ -175,6 +198,20 @@ fn seconds(text: &str) -> Option<f64> {
     };
     let number: f64 = number.trim().parse().ok()?;
     Some(number * seconds).filter(|s| s.is_finite() && *s > 0.0)
+}
+
+/// A size above 0, such as `500MB` or `1.5GB`, in units of a thousand.
+fn bytes(text: &str) -> Option<u64> {
+    let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic())?);
+    let unit = match unit {
+        "B" => 1.0,
+        "MB" => 1e6,
+        "GB" => 1e9,
+        "TB" => 1e12,
+        _ => return None,
+    };
+    let bytes = number.trim().parse::<f64>().ok()? * unit;
+    (1.0..1e18).contains(&bytes).then_some(bytes as u64)
 }
 
 /// The inverse of reading, for [`super::SweepSpec::to_yaml`].

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::trial::{Augmentation, CheckpointEvery, Choose, Keep, Scheduler, TrialConfig};
+use crate::trial::{Augmentation, CheckpointEvery, Choose, Keep, PatienceMetric, Scheduler, TrialConfig};
 
 fn spec(text: &str) -> SweepSpec {
     parse("a.yaml", "a", text, &[]).unwrap_or_else(|problems| panic!("{problems}"))
@@ -89,6 +89,24 @@ fn groups_dots_and_scalars_say_the_same() {
 }
 
 #[test]
+fn rules_over_all_trials_are_no_part_of_one() {
+    let nested =
+        spec("stop: {diverged: false, median: {min_trials: 3}, asha: {metric: accuracy, eta: 3, min_steps: 20}}");
+    let dotted = spec(
+        "stop.diverged: false\nstop.median: {}\nstop.median.min_trials: 3\nstop: {asha.eta: 3}\nstop.asha.min_steps: 20\nstop.asha.metric: accuracy",
+    );
+    assert_eq!((&nested.run.stop, &nested.base), (&dotted.run.stop, &dotted.base));
+    assert_eq!(nested.base, base("stop: {diverged: false}"));
+    let StopAcross { median: Some(median), asha: Some(asha) } = &nested.run.stop else { panic!("both are on") };
+    assert_eq!((median.min_trials, median.min_steps, asha.eta, asha.min_steps), (3, 50, 3, 20));
+    assert_eq!(asha.metric, PatienceMetric::Accuracy);
+    let written = nested.to_yaml(&Settled::default()).unwrap();
+    assert_eq!(spec(&written).run.stop, nested.run.stop, "{written}");
+    let off = [("stop.asha".to_owned(), "none".to_owned())];
+    assert_eq!(parse("a.yaml", "a", "stop: {asha: {}}", &off).unwrap().run.stop, StopAcross::default());
+}
+
+#[test]
 fn schedules_and_augmentations_take_names_maps_and_lists() {
     let cosine = Scheduler::Cosine { cycles: 2.0 };
     assert_eq!(base("scheduler: {name: cosine, cycles: 2}").scheduler, cosine);
@@ -128,12 +146,13 @@ fn a_bomb_of_aliases_is_refused() {
 #[test]
 fn the_run_section() {
     let run =
-        spec("run: {devices: 'cuda:1,0', jobs: 2, threads: auto, checkpoint_every: 2m, keep: best, stall_timeout: 1.5h, time_limit: off}\nrun.retries: 0")
+        spec("run: {devices: 'cuda:1,0', jobs: 2, threads: auto, checkpoint_every: 2m, keep: best, stall_timeout: 1.5h, time_limit: off, max_memory: 1.5GB}\nrun.retries: 0")
             .run;
     let expected = RunConfig {
         devices: Devices::Cuda(vec![0, 1]),
         jobs: Some(2),
         retries: 0,
+        max_memory: Some(1_500_000_000),
         stall_timeout: Some(5400.0),
         checkpoint_every: CheckpointEvery::Seconds(120.0),
         keep: Keep::Best,

@@ -56,6 +56,11 @@ impl SweepSpec {
         if let Some(Yaml::Mapping(model)) = file.get_mut("model") {
             model.retain(|_, value| !value.is_null());
         }
+        if let (Some(Yaml::Mapping(stop)), Yaml::Mapping(across)) =
+            (file.get_mut("stop"), serde_yaml::to_value(&self.run.stop)?)
+        {
+            stop.extend(across);
+        }
         if self.leaves_warmup_open() {
             file.remove("warmup");
         }
@@ -133,6 +138,7 @@ impl SweepSpec {
             ("devices".into(), run.devices.to_string().into()),
             ("jobs".into(), automatic(run.jobs)),
             ("threads".into(), automatic(run.threads)),
+            ("max_memory".into(), run.max_memory.map_or_else(|| "auto".into(), |bytes| format!("{bytes}B").into())),
             ("retries".into(), u64::from(run.retries).into()),
             ("checkpoint_every".into(), every.parse::<u64>().map_or_else(|_| every.into(), Yaml::from)),
             ("stall_timeout".into(), limit_text(run.stall_timeout).into()),

@@ -1,6 +1,6 @@
 //! `attempts/<n>/`: what a worker was given, its sign of life, its log, and why it failed.
 //!
-//! The parent writes `assignment.json`, everything else is the worker's. An attempt belongs to whoever made its folder.
+//! The parent writes `assignment.json` and `ending.json`, everything else is the worker's. An attempt belongs to whoever made its folder.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -70,6 +70,18 @@ impl AttemptDir {
     pub fn assignment(&self) -> Result<Assignment, StoreError> {
         let path = self.assignment_file();
         atomic::read_json(&path)?.ok_or_else(|| StoreError::damaged(&path, "there is no assignment for this worker"))
+    }
+
+    /// Tells the worker to save its state and publish an outcome now, for `reason`.
+    pub fn tell_to_end(&self, reason: &str) -> Result<(), StoreError> {
+        let path = self.ending_file();
+        atomic::write_soon(&path, &atomic::to_json(&path, &reason)?)
+    }
+
+    /// Why the trial is to end now, if the parent has said so.
+    #[must_use]
+    pub fn told_to_end(&self) -> Option<String> {
+        atomic::read_json(&self.ending_file()).ok().flatten()
     }
 
     /// Where the worker's output goes.
@@ -167,6 +179,9 @@ mod tests {
         let attempt = trial(folder.path()).claim(1).unwrap();
         assert_eq!((attempt.failure(), attempt.last_beat()), (None, None));
         assert!(attempt.assignment().is_err());
+        assert_eq!(attempt.told_to_end(), None);
+        attempt.tell_to_end("worse than others").unwrap();
+        assert_eq!(attempt.told_to_end().as_deref(), Some("worse than others"));
         attempt.fail(&Failure::Disk { message: "full".into() }).unwrap();
         attempt.beat(1234).unwrap();
         assert_eq!(attempt.failure(), Some(Failure::Disk { message: "full".into() }));

@@ -213,6 +213,11 @@ impl AttemptDir {
         self.root.join("heartbeat")
     }
 
+    /// The parent's word that the trial is to end before its last step.
+    pub(super) fn ending_file(&self) -> PathBuf {
+        self.root.join("ending.json")
+    }
+
     pub(super) fn failure_file(&self) -> PathBuf {
         self.root.join("failure.json")
     }

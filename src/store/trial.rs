@@ -1,11 +1,12 @@
 //! `trials/<id>/`: what a trial was (`config.json`) and how it ended (`outcome.json`).
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{AttemptDir, StoreError, TrialDir, atomic};
-use crate::trial::{Device, Outcome, Trial};
+use super::{AttemptDir, RunDir, StoreError, TrialDir, atomic};
+use crate::trial::{Device, Outcome, Trial, TrialId};
 
 /// `config.json`: the complete configuration, and what computed it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -40,6 +41,20 @@ pub enum Published {
     Superseded,
 }
 
+impl RunDir {
+    /// What lies among the folders of trials and is none, by name.
+    #[must_use]
+    pub fn strangers(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.trials()).into_iter().flatten().flatten().map(|entry| entry.path());
+        let is_trial = |path: &Path| {
+            path.file_name().and_then(|name| name.to_str()).and_then(TrialId::parse).is_some() && path.is_dir()
+        };
+        let mut strangers: Vec<PathBuf> = entries.filter(|path| !is_trial(path)).collect();
+        strangers.sort_unstable();
+        strangers
+    }
+}
+
 impl TrialDir {
     pub fn write_record(&self, record: &TrialRecord) -> Result<(), StoreError> {
         let path = self.config();
@@ -70,7 +85,16 @@ impl TrialDir {
 
     /// Takes an unreadable outcome out of the way, keeping it for a look.
     pub fn set_outcome_aside(&self) -> Result<(), StoreError> {
+        self.move_outcome("outcome.json.damaged")
+    }
+
+    /// Takes the outcome of a stopped trial out of the way, so that it can go on.
+    pub fn reopen(&self) -> Result<(), StoreError> {
+        self.move_outcome("outcome.json.stopped")
+    }
+
+    fn move_outcome(&self, name: &str) -> Result<(), StoreError> {
         let path = self.outcome_file();
-        fs::rename(&path, self.path().join("outcome.json.damaged")).map_err(StoreError::at(&path))
+        fs::rename(&path, self.path().join(name)).map_err(StoreError::at(&path))
     }
 }

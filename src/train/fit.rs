@@ -179,6 +179,11 @@ impl Run<'_> {
             } else if self.progress.step == self.steps {
                 self.progress.ended = Some(End::Finished);
             } else {
+                if let Some(reason) = sink.told_to_end() {
+                    // Saved before the end is noted: an attempt that goes on from this state trains on.
+                    self.save(sink)?;
+                    break End::Stopped(reason);
+                }
                 if self.checkpoint_is_due() {
                     self.save(sink)?;
                 }

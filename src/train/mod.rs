@@ -63,6 +63,11 @@ pub trait Sink {
     fn keep(&self) -> Keep {
         Keep::None
     }
+    /// Why the trial is to end before its last step, if somebody else decided so; asked before every step. Its state is
+    /// saved then, to be gone on from.
+    fn told_to_end(&self) -> Option<String> {
+        None
+    }
     /// Whether the evaluation set is of interest; false for who reads training losses alone.
     fn evaluates(&self) -> bool {
         true

@@ -198,6 +198,8 @@ pub struct Kept {
     pub diagnostics: Vec<DiagnosticRow>,
     pub states: Vec<(u64, bool, Vec<u8>)>,
     pub stop_after: Option<usize>,
+    /// Ends the trial after so many steps, as a rule of the sweep would.
+    pub end_after: Option<usize>,
     pub keep: Option<Keep>,
 }
 
@@ -224,6 +226,10 @@ impl Sink for Kept {
 
     fn interrupted(&self) -> bool {
         self.stop_after.is_some_and(|rows| self.metrics.len() >= rows)
+    }
+
+    fn told_to_end(&self) -> Option<String> {
+        self.end_after.filter(|rows| self.metrics.len() >= *rows).map(|_| "others were better".to_owned())
     }
 
     fn keep(&self) -> Keep {

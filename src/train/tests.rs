@@ -166,6 +166,24 @@ fn an_interrupted_trial_goes_on_with_the_same_bits() {
 }
 
 #[test]
+fn a_trial_that_a_rule_ended_goes_on_with_the_same_bits() {
+    let whole = run(&busy(), 1);
+    let (checkpoint, data) = tiny(40);
+    let mut kept = Kept { end_after: Some(4), keep: Some(Keep::Last), ..Kept::default() };
+    let mut engine = checkpoint.engine(&busy(), 3, 2);
+    let outcome = train(&busy(), &data, &mut engine, None, &mut kept).unwrap();
+    assert_eq!((outcome.status, outcome.steps), (Status::Stopped, 4));
+    assert_eq!(outcome.reason.as_deref(), Some("others were better"));
+    kept.end_after = None;
+    let (step, _, state) = kept.states.pop().unwrap();
+    assert_eq!(step, 4);
+    let mut engine = checkpoint.engine(&busy(), 3, 2);
+    train(&busy(), &data, &mut engine, Some(&state), &mut kept).unwrap();
+    assert_eq!((&whole.metrics, &whole.evals), (&kept.metrics, &kept.evals));
+    assert_eq!(tensors(&whole.states[0].2), tensors(&kept.states[0].2));
+}
+
+#[test]
 fn a_saved_state_of_another_model_or_cut_short_is_refused() {
     let state = run(&busy(), 1).states.remove(0).2;
     let (checkpoint, data) = tiny(40);

@@ -130,7 +130,7 @@ fn perform(
     trial.write_record(&TrialRecord { trial: assignment.trial.clone(), made_by: made_by(&assignment) })?;
     let cache = DiskCache(Blobs::new(assignment.cache.clone()));
     let train_from = |resume: Option<&Saved>| {
-        let mut sink = TrialSink::open(&trial, resume.map(|saved| saved.mark.step), assignment.keep, stop)?;
+        let mut sink = TrialSink::open(attempt, resume.map(|saved| saved.mark.step), assignment.keep, stop)?;
         let job = Job {
             config: &assignment.trial.config,
             device: assignment.device,

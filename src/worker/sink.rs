@@ -4,7 +4,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
-use crate::store::{Checkpoints, CurveWriter, Mark, StoreError, TrialDir};
+use crate::store::{AttemptDir, Checkpoints, CurveWriter, Mark, StoreError};
 use crate::train::Sink;
 use crate::trial::{DiagnosticRow, EvalRow, Keep, MetricRow};
 
@@ -19,21 +19,23 @@ pub(super) struct TrialSink<'a> {
     /// The state on its way to the disk.
     writing: Option<JoinHandle<Result<(), StoreError>>>,
     keep: Keep,
+    attempt: &'a AttemptDir,
     stop: &'a AtomicBool,
 }
 
 impl<'a> TrialSink<'a> {
     /// Opens the curves to go on after step `resume`; None starts them anew.
     pub(super) fn open(
-        trial: &TrialDir,
+        attempt: &'a AttemptDir,
         resume: Option<u64>,
         keep: Keep,
         stop: &'a AtomicBool,
     ) -> Result<Self, StoreError> {
+        let trial = attempt.trial();
         let metrics = CurveWriter::open(&trial.metrics(), resume)?;
         let evals = CurveWriter::open(&trial.evals(), resume)?;
         let diagnostics = CurveWriter::open(&trial.diagnostics(), resume)?;
-        Ok(Self { metrics, evals, diagnostics, checkpoints: trial.checkpoints(), writing: None, keep, stop })
+        Ok(Self { metrics, evals, diagnostics, checkpoints: trial.checkpoints(), writing: None, keep, attempt, stop })
     }
 
     /// Waits until the newest state is on the disk.
@@ -77,6 +79,10 @@ impl Sink for TrialSink<'_> {
 
     fn interrupted(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
+    }
+
+    fn told_to_end(&self) -> Option<String> {
+        self.attempt.told_to_end()
     }
 
     fn keep(&self) -> Keep {

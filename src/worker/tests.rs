@@ -76,6 +76,11 @@ pub(crate) fn toy(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainErr
             sink.checkpoint(step, false, state(step, carried))?;
             return Err(TrainError::Interrupted);
         }
+        if let Some(reason) = sink.told_to_end() {
+            sink.checkpoint(step, false, state(step, carried))?;
+            let outcome = crate::state::tests::outcome(step);
+            return Ok(Outcome { status: Status::Stopped, reason: Some(reason), ..outcome });
+        }
         step += 1;
         carried = carried.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(step);
         let (epoch, seconds) = (step as f64 / 7.0, step as f64);
@@ -103,7 +108,7 @@ fn misbehave(manner: &str, first: bool, sink: &dyn Sink) -> Result<(), TrainErro
         "device-fault" => return Err(TrainError::Device("fell off the bus".into())),
         "full-disk" => return Err(TrainError::Sink(io::ErrorKind::StorageFull.into())),
         "hangs" => {
-            while !sink.interrupted() {
+            while !sink.interrupted() && sink.told_to_end().is_none() {
                 thread::sleep(Duration::from_millis(2));
             }
         }
@@ -299,7 +304,7 @@ fn states_are_written_while_training_goes_on() {
     let attempt = bench.claim();
     fs::create_dir_all(bench.dir.path()).unwrap();
     let stop = AtomicBool::new(false);
-    let mut sink = TrialSink::open(&attempt.trial(), None, Keep::None, &stop).unwrap();
+    let mut sink = TrialSink::open(&attempt, None, Keep::None, &stop).unwrap();
     let newest = || bench.dir.checkpoints().newest().unwrap().map(|saved| (saved.mark.step, saved.state));
     let row = |step| MetricRow { step, epoch: 0.0, train_loss: 1.0, lr: 1.0, grad_norm: 1.0, tokens: 1, seconds: 0.0 };
     sink.metric(&row(1)).unwrap();
@@ -310,7 +315,7 @@ fn states_are_written_while_training_goes_on() {
     sink.checkpoint(2, false, vec![2; 1 << 20]).unwrap();
     drop(sink);
     assert_eq!(newest(), Some((2, vec![2; 1 << 20])), "the end of a trial waits for its last state");
-    let mut sink = TrialSink::open(&attempt.trial(), Some(2), Keep::None, &stop).unwrap();
+    let mut sink = TrialSink::open(&attempt, Some(2), Keep::None, &stop).unwrap();
     fs::remove_dir_all(bench.dir.path().join("checkpoint")).unwrap();
     fs::write(bench.dir.path().join("checkpoint"), "a file").unwrap();
     sink.checkpoint(2, false, b"two".to_vec()).expect("nobody waits for the disk");

@@ -13,3 +13,4 @@ mod reproducible;
 mod results;
 mod schedule;
 mod signals;
+mod torture;

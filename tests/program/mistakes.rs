@@ -261,6 +261,20 @@ fn checkpoints() {
       3 | model: {from: checkpoint}
         |               ^^^^^^^^^^
     ");
+    // A header of 4 TB; a tensor of 2^60 bytes; a model of 2^40 layers; tokens of nonsense.
+    let huge = [(4_u64 << 40).to_le_bytes().as_slice(), b"{}"].concat();
+    assert!(spoilt("checkpoint/model.safetensors", huge).contains("no safetensors file, broken or cut short"));
+    let header = br#"{"x":{"dtype":"F32","shape":[288230376151711744],"data_offsets":[0,1152921504606846976]}}"#;
+    let huge = [(header.len() as u64).to_le_bytes().as_slice(), header].concat();
+    assert!(spoilt("checkpoint/model.safetensors", huge).contains("no safetensors file, broken or cut short"));
+    let deep = config.replace("\"num_hidden_layers\": ", "\"num_hidden_layers\": 99999999999");
+    assert_ne!(deep, config);
+    assert!(spoilt("checkpoint/config.json", deep).contains("num_hidden_layers is 99999999999"));
+    assert!(
+        spoilt("checkpoint/tokenizer.json", r#"{"model": {"type": "WordPiece", "vocab": []}}"#)
+            .contains("tokenizer.json")
+    );
+    assert!(spoilt("checkpoint/tokenizer.json", "[".repeat(100_000)).contains("tokenizer.json"));
     let gone = |place: &Place| fs::remove_file(place.path("checkpoint/model.safetensors")).unwrap();
     assert_snapshot!(said(GOOD, gone, ""), @r"
     error: the sweep has a mistake

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use crate::place::{Curves, Ended, Place, signal, wait};
 
 /// Everything random is on, and states are saved often.
-const SWEEP: &str = "
+pub const SWEEP: &str = "
 data: {train: train.tsv, max_length: 32}
 model: {from: checkpoint, dropout: 0.1}
 batch_size: 8
@@ -33,7 +33,7 @@ fn curves(options: &str) -> BTreeMap<String, Curves> {
 }
 
 /// Compares byte by byte, saying where.
-fn check(found: &BTreeMap<String, Curves>) {
+pub fn check(found: &BTreeMap<String, Curves>) {
     assert_eq!(found.len(), 4);
     assert!(found.keys().eq(UNDISTURBED.keys()));
     for (id, (metrics, evals)) in found {

@@ -182,17 +182,35 @@ pub(super) fn data(source: &str) -> Result<(String, Bytes), TrainError> {
     }
     let packed = read(Path::new(source))?;
     let name = source.to_ascii_lowercase();
-    let mut bytes = Vec::new();
+    let most = most_unpacked(packed.len());
     let (inner, unpacked) = match name.rsplit_once('.') {
-        Some((inner, "gz")) => (inner, flate2::read::MultiGzDecoder::new(packed.as_slice()).read_to_end(&mut bytes)),
-        Some((inner, "zst")) => {
-            (inner, zstd::Decoder::new(packed.as_slice()).and_then(|mut decoder| decoder.read_to_end(&mut bytes)))
-        }
+        Some((inner, "gz")) => (inner, up_to(flate2::read::MultiGzDecoder::new(packed.as_slice()), most)),
+        Some((inner, "zst")) => (inner, zstd::Decoder::new(packed.as_slice()).and_then(|decoder| up_to(decoder, most))),
         _ => return Ok((name, Cow::Owned(packed))),
     };
-    unpacked
+    let bytes = unpacked
         .map_err(|error| TrainError::Input(format!("{source}: cannot be unpacked, broken or cut short: {error}")))?;
+    if bytes.len() as u64 > most {
+        return Err(TrainError::Input(format!(
+            "{source}: {} packed bytes hold more than {most}, which no texts do; if that is right, unpack the file and give \
+             its path",
+            packed.len()
+        )));
+    }
     Ok((inner.to_owned(), Cow::Owned(bytes)))
+}
+
+/// Bytes that a packed file of `packed` bytes may hold: 200 times as many (texts shrink to a tenth, hardly ever to a
+/// fiftieth; a file made to fill the memory, to a thousandth and less), and 16 MiB in any case.
+fn most_unpacked(packed: usize) -> u64 {
+    (packed as u64).saturating_mul(200).max(16 << 20)
+}
+
+/// What `reader` holds, but no more than a byte beyond `most`.
+fn up_to(reader: impl Read, most: u64) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    reader.take(most + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// The entry of an `embedded:NAME`; None for another kind of source.
@@ -229,6 +247,10 @@ fn name_of(path: &Path) -> Result<String, TrainError> {
 
 fn read(path: &Path) -> Result<Vec<u8>, TrainError> {
     let mut bytes = Vec::new();
+    // A device or a pipe may have no end.
+    if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
+        return Err(TrainError::Input(format!("{}: not a file", path.display())));
+    }
     File::open(path)
         .and_then(|mut file| file.read_to_end(&mut bytes))
         .map_err(|error| TrainError::Input(format!("{}: cannot be read: {error}", path.display())))?;

@@ -172,6 +172,21 @@ fn what_is_wrong_with_a_file() {
     check("a.tsv.gz", "this is no gzip at all", "FILE: cannot be unpacked, broken or cut short: invalid gzip header");
 }
 
+/// Small files made to fill the memory.
+#[test]
+fn what_unpacks_without_bound_is_refused() {
+    let zeros = vec![b' '; 40 << 20];
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&zeros).unwrap();
+    for (name, bomb) in
+        [("a.tsv.gz", gzip.finish().unwrap()), ("a.tsv.zst", zstd::encode_all(zeros.as_slice(), 1).unwrap())]
+    {
+        let message = message(name, &bomb);
+        assert!(message.starts_with(&format!("FILE: {} packed bytes hold more than ", bomb.len())), "{message}");
+        assert!(message.ends_with("unpack the file and give its path"), "{message}");
+    }
+}
+
 #[test]
 fn bytes_that_are_not_utf8() {
     assert_eq!(

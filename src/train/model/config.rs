@@ -116,6 +116,11 @@ impl Config {
         if let Some((name, _)) = sizes.iter().find(|(_, size)| *size == 0) {
             return refuse(format!("{name} is 0"));
         }
+        // What no BERT has, so that nobody makes this program count to it.
+        let most = |name: &str| if name == "num_hidden_layers" { 10_000 } else { 100_000_000 };
+        if let Some((name, size)) = sizes.iter().find(|(name, size)| *size > most(name)) {
+            return refuse(format!("{name} is {size}, more than {}", most(name)));
+        }
         if !written.hidden_size.is_multiple_of(written.num_attention_heads) {
             let (hidden, heads) = (written.hidden_size, written.num_attention_heads);
             return refuse(format!("hidden_size {hidden} is no multiple of num_attention_heads {heads}"));

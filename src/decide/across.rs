@@ -1,0 +1,375 @@
+//! The rules that hold trials against one another (`stop.median`, `stop.asha`). Pure.
+//!
+//! A value that is not finite counts as the worst there is and is never left out; so does a trial that diverged before it
+//! came as far as the others.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::event::{Judgement, StopRule};
+use crate::spec::{Asha, Median, StopAcross};
+use crate::state::{Standing, SweepState, TrialState};
+use crate::trial::{EvalRow, PatienceMetric, Status, TrialId};
+
+/// The evaluations of every trial, by their steps.
+pub type Scores = HashMap<TrialId, BTreeMap<u64, EvalRow>>;
+
+/// The next finding of a rule about a running trial; None when there is nothing new to find. Of the median only those that
+/// stop a trial are told, of the halving all. `is_wanted`: whether this run is about a trial.
+///
+/// The median holds a trial against those before it in the plan, and waits for them: which trials it stops does not
+/// depend on who was faster. The halving waits for nobody.
+#[must_use]
+pub fn judge(
+    state: &SweepState,
+    scores: &Scores,
+    rules: &StopAcross,
+    is_wanted: impl Fn(&TrialId) -> bool,
+) -> Option<(TrialId, Judgement)> {
+    let none = BTreeMap::new();
+    let field: Vec<Entrant<'_>> = state
+        .planned()
+        .map(|(id, known)| {
+            let is_to_come = is_wanted(id);
+            Entrant { id, known, evals: scores.get(id).unwrap_or(&none), is_to_come }
+        })
+        .collect();
+    let judged = |(at, entrant): (usize, &Entrant<'_>)| {
+        let median = || rules.median.as_ref().and_then(|rule| by_median(rule, entrant, &field[..at]));
+        let asha = || rules.asha.as_ref().and_then(|rule| by_asha(rule, entrant, &field));
+        Some((entrant.id.clone(), asha().or_else(median)?))
+    };
+    field.iter().enumerate().filter(|(_, entrant)| entrant.can_be_stopped()).find_map(judged)
+}
+
+/// A trial as these rules see it.
+struct Entrant<'a> {
+    id: &'a TrialId,
+    known: &'a TrialState,
+    evals: &'a BTreeMap<u64, EvalRow>,
+    is_to_come: bool,
+}
+
+impl Entrant<'_> {
+    fn can_be_stopped(&self) -> bool {
+        let running = matches!(self.known.standing, Standing::Running { .. });
+        running && !self.known.spared && self.known.stop.is_none()
+    }
+
+    fn has_diverged(&self) -> bool {
+        matches!(&self.known.standing, Standing::Ended(outcome) if outcome.status == Status::Diverged)
+    }
+
+    /// The first evaluation at `step` or later.
+    fn first_from(&self, step: u64) -> Option<&EvalRow> {
+        self.evals.range(step..).next().map(|(_, row)| row)
+    }
+
+    /// The lowest badness up to `step`.
+    fn best_until(&self, step: u64, metric: PatienceMetric) -> f64 {
+        self.evals.range(..=step).map(|(_, row)| badness(row, metric)).fold(f64::INFINITY, f64::min)
+    }
+
+    /// What the median rule holds others against at `step`.
+    fn at_median(&self, step: u64, metric: PatienceMetric) -> AtStep {
+        // How far a stopped trial went on before it heard of it is chance: what counts is where it was judged.
+        let end = self.known.stop.as_ref().map_or(u64::MAX, |judgement| judgement.step);
+        match &self.known.standing {
+            _ if step <= end && self.first_from(step).is_some() => AtStep::There(self.best_until(step, metric)),
+            Standing::Ended(_) if self.has_diverged() => AtStep::There(f64::INFINITY),
+            Standing::Ended(_) | Standing::Failed(_) => AtStep::Never,
+            _ if self.known.stop.is_some() => AtStep::Never,
+            Standing::Pending if !self.is_to_come => AtStep::Never,
+            Standing::Pending | Standing::Running { .. } => AtStep::NotYet,
+        }
+    }
+
+    /// Badness at a rung, if the trial competes there.
+    fn at_rung(&self, rule: &Asha, rung: usize) -> Option<f64> {
+        if let Some(value) = self.known.rungs.get(rung) {
+            return Some(value.map_or(f64::INFINITY, |value| turned(value, rule.metric)));
+        }
+        if !matches!(self.known.standing, Standing::Ended(_)) || self.known.stop.is_some() {
+            return None;
+        }
+        let reached = |rung: usize| self.first_from(rung_step(rule, rung)?);
+        let came_close = rung == 0 || reached(rung - 1).is_some();
+        match reached(rung) {
+            Some(row) => Some(badness(row, rule.metric)),
+            None => (self.has_diverged() && came_close).then_some(f64::INFINITY),
+        }
+    }
+}
+
+/// Where another trial is at a step.
+enum AtStep {
+    There(f64),
+    NotYet,
+    /// It ended before.
+    Never,
+}
+
+/// After Optuna's `MedianPruner`, with the best values of the others up to that step.
+fn by_median(rule: &Median, entrant: &Entrant<'_>, before: &[Entrant<'_>]) -> Option<Judgement> {
+    for (&step, _) in entrant.evals.range(rule.min_steps..) {
+        let mut others = Vec::new();
+        for other in before {
+            match other.at_median(step, rule.metric) {
+                AtStep::There(value) => others.push(value),
+                AtStep::NotYet => return None,
+                AtStep::Never => {}
+            }
+        }
+        if (others.len() as u64) < rule.min_trials.max(1) {
+            continue;
+        }
+        let (value, bound) = (entrant.best_until(step, rule.metric), median(&mut others));
+        if value > bound {
+            let [value, bound] = [value, bound].map(|badness| shown(badness, rule.metric));
+            let (metric, among) = (rule.metric, others.len());
+            let judgement =
+                Judgement { rule: StopRule::Median, metric, step, rung: None, value, bound, among, stops: true };
+            return Some(judgement);
+        }
+    }
+    None
+}
+
+/// As Optuna's `SuccessiveHalvingPruner`: at each rung a trial goes on if it is among the best `1/eta` of those that have
+/// come there so far; with fewer than `eta` of them, if it is the best.
+fn by_asha(rule: &Asha, entrant: &Entrant<'_>, field: &[Entrant<'_>]) -> Option<Judgement> {
+    let rung = entrant.known.rungs.len();
+    let row = entrant.first_from(rung_step(rule, rung)?)?;
+    let own = badness(row, rule.metric);
+    let others = field.iter().filter(|other| other.id != entrant.id);
+    let mut competing: Vec<f64> = others.filter_map(|other| other.at_rung(rule, rung)).collect();
+    competing.push(own);
+    competing.sort_by(f64::total_cmp);
+    let last = (competing.len() / usize::try_from(rule.eta).unwrap_or(usize::MAX)).saturating_sub(1);
+    let bound = competing[last];
+    Some(Judgement {
+        rule: StopRule::Asha,
+        metric: rule.metric,
+        step: row.step,
+        rung: u32::try_from(rung).ok(),
+        value: shown(own, rule.metric),
+        bound: shown(bound, rule.metric),
+        among: competing.len(),
+        stops: !own.is_finite() || own > bound,
+    })
+}
+
+/// None beyond all steps that there are.
+fn rung_step(rule: &Asha, rung: usize) -> Option<u64> {
+    rule.eta.checked_pow(u32::try_from(rung).ok()?)?.checked_mul(rule.min_steps)
+}
+
+/// A figure turned so that lower is better.
+fn turned(value: f32, metric: PatienceMetric) -> f64 {
+    match metric {
+        _ if !value.is_finite() => f64::INFINITY,
+        PatienceMetric::EvalLoss => f64::from(value),
+        PatienceMetric::Accuracy | PatienceMetric::MacroF1 => -f64::from(value),
+    }
+}
+
+fn badness(row: &EvalRow, metric: PatienceMetric) -> f64 {
+    let value = match metric {
+        PatienceMetric::EvalLoss => row.eval_loss,
+        PatienceMetric::Accuracy => row.accuracy,
+        PatienceMetric::MacroF1 => row.macro_f1,
+    };
+    turned(value, metric)
+}
+
+/// The inverse of [`turned`]; None for the worst.
+fn shown(badness: f64, metric: PatienceMetric) -> Option<f32> {
+    let value = if metric == PatienceMetric::EvalLoss { badness } else { -badness };
+    Some(value as f32).filter(|value| value.is_finite())
+}
+
+/// Of at least one value; sorts them.
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    if values.len() % 2 == 1 { values[middle] } else { f64::midpoint(values[middle - 1], values[middle]) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Event, Failure};
+    use crate::state::tests::{id, outcome, slot};
+    use crate::trial::Outcome;
+
+    /// A sweep of trials with a loss at step 10, 20, ...; all of them run.
+    struct Field {
+        state: SweepState,
+        scores: Scores,
+    }
+
+    impl Field {
+        fn new(losses: &[&[f32]]) -> Self {
+            let ids: Vec<_> = (0..losses.len() as u64).map(id).collect();
+            let mut field = Self { state: SweepState::new(&ids), scores: Scores::new() };
+            for (at, losses) in losses.iter().enumerate() {
+                let (trial, slot) = (id(at as u64), slot(at));
+                field.state.apply(&Event::AttemptClaimed { trial, attempt: 1, slot });
+                field.see(at as u64, losses);
+            }
+            field
+        }
+
+        fn see(&mut self, trial: u64, losses: &[f32]) {
+            let row = |(step, &eval_loss): (u64, &f32)| {
+                let eval = EvalRow { step, eval_loss, accuracy: -eval_loss, macro_f1: 0.5, train_probe_loss: 0.5 };
+                (step, eval)
+            };
+            self.scores.insert(id(trial), (10..).step_by(10).zip(losses).map(row).collect());
+        }
+
+        fn end(&mut self, trial: u64, status: Status) {
+            let outcome = Outcome { status, ..outcome(10) };
+            self.state.apply(&Event::TrialFinished { trial: id(trial), attempt: 1, outcome });
+        }
+
+        /// All that the rules have to say, noted as it is said: trial, step, and whether the trial stops.
+        fn judge(&mut self, rules: &StopAcross) -> Vec<(u64, u64, bool)> {
+            let mut said = Vec::new();
+            while let Some((trial, judgement)) = judge(&self.state, &self.scores, rules, |_| true) {
+                said.push((u64::from_str_radix(trial.as_str(), 16).unwrap(), judgement.step, judgement.stops));
+                self.state.apply(&Event::TrialJudged { trial, judgement });
+                assert!(said.len() < 100, "it comes to no end");
+            }
+            said
+        }
+    }
+
+    fn asha(eta: u64) -> StopAcross {
+        let metric = PatienceMetric::EvalLoss;
+        StopAcross { median: None, asha: Some(Asha { metric, eta, min_steps: 10 }) }
+    }
+
+    fn by_median(min_trials: u64) -> StopAcross {
+        let metric = PatienceMetric::EvalLoss;
+        StopAcross { asha: None, median: Some(Median { metric, min_trials, min_steps: 10 }) }
+    }
+
+    #[test]
+    fn halving_takes_trials_as_they_come() {
+        let mut field = Field::new(&[&[3.0], &[2.0], &[2.5], &[1.0], &[1.5]]);
+        // The first is alone, the second best of two, the third not; of four and of five, two go on.
+        let expected =
+            [(0, 10, true), (1, 10, true), (2, 10, false), (3, 10, true), (4, 10, true)].map(|(t, s, ok)| (t, s, !ok));
+        assert_eq!(field.judge(&asha(2)), expected);
+        assert_eq!(field.judge(&asha(2)), [], "each rung is judged once");
+        // At the second rung (step 20) those meet that passed the first.
+        field.see(3, &[1.0, 0.9]);
+        field.see(1, &[2.0, 1.9]);
+        assert_eq!(field.judge(&asha(2)), [(1, 20, false), (3, 20, false)]);
+        field.see(4, &[1.5, 2.5]);
+        assert_eq!(field.judge(&asha(2)), [(4, 20, true)]);
+    }
+
+    #[test]
+    fn a_missed_rung_is_judged_at_the_next_evaluation() {
+        let mut field = Field::new(&[&[3.0, 2.0, 1.0], &[3.0, 2.0, 9.0]]);
+        assert_eq!(
+            field.judge(&asha(3)),
+            [(0, 10, false), (0, 30, false), (1, 10, false), (1, 30, true)],
+            "rungs at 10, 30, 90"
+        );
+    }
+
+    #[test]
+    fn what_is_not_finite_is_the_worst_and_never_left_out() {
+        let mut field = Field::new(&[&[f32::NAN], &[5.0], &[6.0]]);
+        assert_eq!(field.judge(&asha(2)), [(0, 10, true), (1, 10, false), (2, 10, true)]);
+        // Three that diverged before the rung leave room for the second best of five.
+        let mut field = Field::new(&[&[], &[], &[f32::INFINITY], &[5.0], &[6.0]]);
+        for trial in 0..3 {
+            field.end(trial, Status::Diverged);
+        }
+        assert_eq!(field.judge(&asha(2)), [(3, 10, false), (4, 10, false)]);
+    }
+
+    #[test]
+    fn finished_trials_compete_and_spared_ones_are_left_alone() {
+        let mut field = Field::new(&[&[1.0, 1.0], &[5.0]]);
+        field.end(0, Status::Finished);
+        assert_eq!(field.judge(&asha(2)), [(1, 10, true)]);
+        field.end(1, Status::Stopped);
+        field.state.apply(&Event::TrialContinued { trial: id(1) });
+        assert_eq!(field.state.get(&id(1)).unwrap().standing, Standing::Pending);
+        field.state.apply(&Event::AttemptClaimed { trial: id(1), attempt: 2, slot: slot(1) });
+        field.see(1, &[5.0, 5.0, 5.0]);
+        assert_eq!(field.judge(&asha(2)), []);
+        assert_eq!(field.judge(&by_median(1)), []);
+    }
+
+    #[test]
+    fn the_median_waits_for_those_before() {
+        let mut field = Field::new(&[&[1.0, 1.0], &[3.0], &[1.9, 2.4], &[9.0, 1.5]]);
+        // At step 10 the fourth is worse than 1.9; the others have too few before them.
+        assert_eq!(field.judge(&by_median(2)), [(3, 10, true)]);
+        // At step 20 the third is judged once the second has come as far: 1.9 against the median of 1.0 and 2.0.
+        field.see(1, &[3.0, 2.0]);
+        assert_eq!(field.judge(&by_median(2)), [(2, 20, true)]);
+    }
+
+    #[test]
+    fn the_median_counts_the_best_up_to_a_step_and_the_diverged() {
+        let mut field = Field::new(&[&[], &[4.0, 4.0], &[f32::NAN, 1.0], &[3.0, 8.0]]);
+        assert_eq!(field.judge(&by_median(2)), [], "the first may yet come");
+        field.end(0, Status::Diverged);
+        // Infinite and 4.0 have no finite median: nothing is worse than it.
+        assert_eq!(field.judge(&by_median(2)), []);
+        field.see(1, &[4.0, 4.0, 4.0]);
+        field.see(2, &[f32::NAN, 1.0, 1.0]);
+        field.see(3, &[9.0, 8.0, 7.0]);
+        assert_eq!(field.judge(&by_median(3)), [(3, 20, true)], "4.0 is the median of three, of which one diverged");
+    }
+
+    /// Whatever comes in whichever order, the median stops the same trials at the same steps.
+    #[test]
+    fn what_the_median_stops_does_not_depend_on_who_is_faster() {
+        let losses: [&[f32]; 5] =
+            [&[3.0, 2.0, 1.0], &[4.0, 3.0, 3.0], &[2.0, 2.5, 2.0], &[9.0, 1.0, 1.0], &[2.0, 1.9, 1.8]];
+        let stopped = |order: &[u64]| {
+            let mut field = Field::new(&[&[] as &[f32]; 5]);
+            let mut stopped = Vec::new();
+            for round in 1..=3 {
+                for &trial in order {
+                    field.see(trial, &losses[trial as usize][..round]);
+                    stopped.extend(field.judge(&by_median(2)));
+                }
+            }
+            stopped.sort_unstable();
+            stopped
+        };
+        let expected = stopped(&[0, 1, 2, 3, 4]);
+        assert!(!expected.is_empty());
+        for order in [[4, 3, 2, 1, 0], [2, 0, 4, 1, 3], [3, 4, 0, 1, 2]] {
+            assert_eq!(stopped(&order), expected, "{order:?}");
+        }
+    }
+
+    #[test]
+    fn trials_that_never_come_are_not_waited_for() {
+        let mut field = Field::new(&[&[], &[1.0], &[2.0]]);
+        assert_eq!(field.judge(&by_median(1)), []);
+        field.state.apply(&Event::TrialFailed { trial: id(0), failure: Failure::Lost });
+        assert_eq!(field.judge(&by_median(1)), [(2, 10, true)]);
+    }
+
+    #[test]
+    fn findings_in_words() {
+        let mut field = Field::new(&[&[1.0], &[2.0]]);
+        let (_, first) = judge(&field.state, &field.scores, &asha(2), |_| true).unwrap();
+        insta::assert_snapshot!(first, @"stop.asha: eval_loss at step 10 is 1.0000, among the best of 1 trials at rung 0 (1.0000 and better go on)");
+        field.see(1, &[f32::NAN]);
+        let metric = PatienceMetric::Accuracy;
+        let rules = StopAcross { median: Some(Median { metric, min_trials: 1, min_steps: 10 }), asha: None };
+        let (_, second) = judge(&field.state, &field.scores, &rules, |_| true).unwrap();
+        insta::assert_snapshot!(second, @"stop.median: best accuracy up to step 10 is not finite, worse than the median -1.0000 of 1 trials");
+    }
+}

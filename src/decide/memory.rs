@@ -1,0 +1,82 @@
+//! Which trials the memory has room for. Pure.
+
+use std::collections::HashMap;
+
+use crate::state::{Standing, SweepState};
+use crate::trial::TrialId;
+
+/// What the trials may take together, and what each is expected to take at its peak, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Memory<'a> {
+    pub limit: u64,
+    pub estimates: &'a HashMap<TrialId, u64>,
+}
+
+impl Memory<'_> {
+    /// Whether `next` fits beside the running trials and those of `launched`. A trial alone always does: nothing would be
+    /// gained by waiting.
+    pub(super) fn has_room(&self, state: &SweepState, launched: &[&TrialId], next: &TrialId) -> bool {
+        let running = state.known().filter(|(_, known)| matches!(known.standing, Standing::Running { .. }));
+        let beside: Vec<&TrialId> = running.map(|(id, _)| id).chain(launched.iter().copied()).collect();
+        let expected: f64 = beside.iter().copied().chain([next]).map(|id| self.estimate(id) as f64).sum();
+        beside.is_empty() || expected * self.measured(state) <= self.limit as f64
+    }
+
+    fn estimate(&self, id: &TrialId) -> u64 {
+        self.estimates.get(id).copied().unwrap_or(0)
+    }
+
+    /// By how much trials that ended have taken more (or less) than expected, at worst; 1 before any has.
+    fn measured(&self, state: &SweepState) -> f64 {
+        let ratio = |(id, known): (&TrialId, &crate::state::TrialState)| match &known.standing {
+            Standing::Ended(outcome) => Some(outcome.peak_memory? as f64 / self.estimate(id).max(1) as f64),
+            _ => None,
+        };
+        state
+            .planned()
+            .filter(|(id, _)| self.estimates.contains_key(id))
+            .filter_map(ratio)
+            .reduce(f64::max)
+            .unwrap_or(1.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::{Action, Policy, decide};
+    use crate::event::Event;
+    use crate::state::tests::{id, outcome, slot};
+    use crate::trial::Outcome;
+
+    /// How many trials, each expected to take 100, start on four slots.
+    fn started(limit: u64, measured: Option<u64>) -> usize {
+        let ids: Vec<_> = (0..5).map(id).collect();
+        let estimates = ids.iter().map(|id| (id.clone(), 100)).collect();
+        let mut state = SweepState::new(&ids);
+        if let Some(peak) = measured {
+            let outcome = Outcome { peak_memory: Some(peak), ..outcome(10) };
+            state.apply(&Event::TrialFinished { trial: id(0), attempt: 1, outcome });
+        }
+        let slots: Vec<_> = (0..4).map(slot).collect();
+        let memory = Some(Memory { limit, estimates: &estimates });
+        let policy = Policy { slots: &slots, retries: 0, wanted: None, memory };
+        let actions = decide(&state, &policy);
+        actions.iter().filter(|action| matches!(action, Action::Launch { .. })).count()
+    }
+
+    #[test]
+    fn as_many_start_as_there_is_room_for() {
+        let check = |limit: u64, measured: Option<u64>, expected: usize| {
+            assert_eq!(started(limit, measured), expected, "{limit} {measured:?}");
+        };
+        check(400, None, 4);
+        check(399, None, 3);
+        check(100, None, 1);
+        check(10, None, 1);
+        // A trial was measured, and what was expected is corrected by it.
+        check(400, Some(200), 2);
+        check(400, Some(50), 4);
+        check(100, Some(50), 2);
+    }
+}
