@@ -17,7 +17,7 @@
 //! | `token_cutoff` | a share `rate` of word pieces is left out of attention and input |
 //! | `mixup` | pooled outputs and labels are mixed in pairs; see [`super::batch::Mix`] |
 //! | `contextual` | as many words as `synonym` replaces, each by one of the `top_k` that a masked-language model puts there |
-//! | `back_translation` | the text translated out and home; itself where nothing changed |
+//! | `back_translation` | the text translated out and home, by programs or by Marian models; itself where nothing changed |
 //!
 //! What has to be asked of a model or a program (`synonym` by context, `contextual`, `back_translation`) is asked once for
 //! each text, before training, and kept in the trainer's cache; see `answers`.

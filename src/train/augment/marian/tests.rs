@@ -65,3 +65,39 @@ fn translations_are_those_of_transformers_greedy_and_by_beam() {
         }
     }
 }
+
+#[test]
+fn a_drawn_translation_depends_on_its_text_alone() {
+    let (translator, expected) = tiny();
+    let lines: Vec<String> = expected.texts.iter().map(|text| text.trim().to_owned()).collect();
+    let together = translator.abroad(&lines, 1, 3).unwrap();
+    assert_eq!(together.len(), 3 * 9, "all but the empty one");
+    let alone: Vec<_> = translator.abroad(&lines[3..4], 1, 3).unwrap().into_iter().map(|drawn| drawn.1).collect();
+    let of_three: Vec<_> = together.into_iter().filter(|drawn| drawn.0 == 3).map(|drawn| drawn.1).collect();
+    assert_eq!(alone, of_three);
+    assert!(alone[0] != alone[1] || alone[1] != alone[2], "{alone:?}");
+}
+
+#[test]
+fn an_overlong_text_stays_as_it_is() {
+    let (translator, _) = tiny();
+    let lines = ["not good".to_owned(), "good ".repeat(10_000), String::new()];
+    let best = translator.best(&lines, 1).unwrap();
+    assert!(best[0].is_some() && best[1].is_none() && best[2].is_none());
+}
+
+#[test]
+fn a_broken_sentencepiece_file_is_an_error_wherever_it_is_cut() {
+    let whole = std::fs::read(fixture("marian-tiny").join("source.spm")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(fixture("marian-tiny").join("vocab.json"), folder.path().join("vocab.json")).unwrap();
+    for length in (0..whole.len()).step_by(7) {
+        std::fs::write(folder.path().join("source.spm"), &whole[..length]).unwrap();
+        // A cut between two pieces leaves a smaller model.
+        if let Ok(pieces) = Pieces::read(folder.path(), 0, 1) {
+            pieces.encode("not good").unwrap();
+        }
+    }
+    std::fs::write(folder.path().join("source.spm"), &whole[..20]).unwrap();
+    assert!(Pieces::read(folder.path(), 0, 1).is_err());
+}
