@@ -1,7 +1,7 @@
-//! Words and pieces of a Marian checkpoint, as transformers' `MarianTokenizer` reads them: a SentencePiece unigram model
+//! Words and pieces of a Marian checkpoint, as transformers' `MarianTokenizer` reads them: a `SentencePiece` unigram model
 //! cuts a text, `vocab.json` numbers the pieces, an end stands behind. A folder with `tokenizer.json` is read by that.
 //!
-//! Of a SentencePiece file (a protocol buffer, <https://github.com/google/sentencepiece>, `sentencepiece_model.proto`)
+//! Of a `SentencePiece` file (a protocol buffer, <https://github.com/google/sentencepiece>, `sentencepiece_model.proto`)
 //! the pieces with their scores and the table of the normaliser are read.
 
 use std::collections::HashMap;
@@ -14,9 +14,10 @@ use tokenizers::normalizers::Precompiled;
 use super::files::read;
 use crate::train::TrainError;
 
-/// SentencePiece's sign for a blank.
+/// The sign for a blank in pieces.
 const BLANK: char = '\u{2581}';
 const UNKNOWN: &str = "<unk>";
+const BROKEN: &str = "no SentencePiece model, broken or cut short; copy it again from the checkpoint's page";
 
 /// Between texts and token ids.
 pub(super) struct Pieces {
@@ -82,7 +83,7 @@ impl Pieces {
     }
 }
 
-/// A SentencePiece unigram model.
+/// A `SentencePiece` unigram model.
 struct Source {
     model: Unigram,
     table: Option<Precompiled>,
@@ -90,14 +91,13 @@ struct Source {
 
 impl Source {
     fn parse(bytes: &[u8]) -> Result<Self, &'static str> {
-        const BROKEN: &str = "no SentencePiece model, broken or cut short; copy it again from the checkpoint's page";
         let mut vocabulary = vec![(UNKNOWN.to_owned(), 0.0)];
         let mut table = None;
         for field in fields(bytes) {
-            match field.ok_or(BROKEN)? {
-                (1, Value::Bytes(piece)) => vocabulary.extend(normal_piece(piece).ok_or(BROKEN)?),
+            match field? {
+                (1, Value::Bytes(piece)) => vocabulary.extend(normal_piece(piece)?),
                 (2, Value::Bytes(trainer)) => {
-                    let kind = number(trainer, 3).ok_or(BROKEN)?.unwrap_or(1);
+                    let kind = number(trainer, 3)?.unwrap_or(1);
                     if kind != 1 {
                         return Err("a SentencePiece model of another kind than unigram; \
                                     give the folder a tokenizer.json made by transformers");
@@ -105,7 +105,7 @@ impl Source {
                 }
                 (3, Value::Bytes(normaliser)) => {
                     let found = fields(normaliser).find_map(|field| match field {
-                        Some((2, Value::Bytes(table))) => Some(table),
+                        Ok((2, Value::Bytes(table))) => Some(table),
                         _ => None,
                     });
                     table = found.filter(|table| !table.is_empty()).map(read_table).transpose().map_err(|()| BROKEN)?;
@@ -136,24 +136,25 @@ fn read_table(bytes: &[u8]) -> Result<Precompiled, ()> {
     Precompiled::from(bytes).map_err(drop)
 }
 
-/// Piece and score; none of the signs that do not stand for text. None outside: broken.
-fn normal_piece(bytes: &[u8]) -> Option<Option<(String, f64)>> {
+/// Piece and score; none of the signs that do not stand for text.
+fn normal_piece(bytes: &[u8]) -> Result<Option<(String, f64)>, &'static str> {
     const NORMAL: u64 = 1;
     const USER_DEFINED: u64 = 4;
     let (mut piece, mut score, mut kind) = (None, 0.0, NORMAL);
     for field in fields(bytes) {
         match field? {
-            (1, Value::Bytes(text)) => piece = Some(std::str::from_utf8(text).ok()?.to_owned()),
+            (1, Value::Bytes(text)) => piece = Some(std::str::from_utf8(text).map_err(|_| BROKEN)?.to_owned()),
             (2, Value::Float(value)) => score = f64::from(value),
             (3, Value::Number(value)) => kind = value,
             _ => {}
         }
     }
-    Some(piece.filter(|piece| [NORMAL, USER_DEFINED].contains(&kind) && !piece.is_empty()).map(|piece| (piece, score)))
+    let stands = [NORMAL, USER_DEFINED].contains(&kind);
+    Ok(piece.filter(|piece| stands && !piece.is_empty()).map(|piece| (piece, score)))
 }
 
-/// The number in a field of a message; None outside: broken.
-fn number(bytes: &[u8], wanted: u64) -> Option<Option<u64>> {
+/// The number in a field of a message.
+fn number(bytes: &[u8], wanted: u64) -> Result<Option<u64>, &'static str> {
     let mut found = None;
     for field in fields(bytes) {
         if let (name, Value::Number(value)) = field?
@@ -162,7 +163,7 @@ fn number(bytes: &[u8], wanted: u64) -> Option<Option<u64>> {
             found = Some(value);
         }
     }
-    Some(found)
+    Ok(found)
 }
 
 /// What a field of a protocol buffer holds.
@@ -173,8 +174,8 @@ enum Value<'a> {
     Other,
 }
 
-/// Numbers and values of a message's fields; None and the end where it is broken.
-fn fields(mut bytes: &[u8]) -> impl Iterator<Item = Option<(u64, Value<'_>)>> {
+/// Numbers and values of a message's fields; an error and the end where it is broken.
+fn fields(mut bytes: &[u8]) -> impl Iterator<Item = Result<(u64, Value<'_>), &'static str>> {
     std::iter::from_fn(move || {
         if bytes.is_empty() {
             return None;
@@ -183,7 +184,7 @@ fn fields(mut bytes: &[u8]) -> impl Iterator<Item = Option<(u64, Value<'_>)>> {
         if field.is_none() {
             bytes = &[];
         }
-        Some(field)
+        Some(field.ok_or(BROKEN))
     })
 }
 
