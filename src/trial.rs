@@ -414,11 +414,17 @@ pub enum Augmentation {
     /// The text translated there and back.
     BackTranslation {
         engine: Translator,
-        /// Command lines; both are needed.
+        /// Command lines, both needed; or Marian checkpoints, None: OPUS-MT's of English and French.
         out: Option<String>,
         home: Option<String>,
         /// Seconds that each program may take.
         timeout: f64,
+        /// Hypotheses that Marian follows; 1: greedy.
+        #[serde(default = "four")]
+        beams: usize,
+        /// Ways out that Marian draws, one of them each epoch; 0: the best alone.
+        #[serde(default)]
+        samples: usize,
     },
 }
 
@@ -463,6 +469,8 @@ impl Augmentation {
 pub enum Translator {
     /// Programs that read lines and write lines.
     Command,
+    /// Marian checkpoints.
+    Marian,
 }
 
 /// How a synonym is chosen from the candidates.
@@ -476,6 +484,10 @@ pub enum Choose {
     First,
     /// The one that moves the sentence's embedding least.
     Context,
+}
+
+fn four() -> usize {
+    4
 }
 
 fn yes() -> bool {

@@ -2,7 +2,7 @@
 //! schedule that lacks a parameter, layers that are not there.
 
 use crate::spec::Problem;
-use crate::trial::{Augmentation, ModelFacts, Scheduler, TrialConfig};
+use crate::trial::{Augmentation, ModelFacts, Scheduler, Translator, TrialConfig};
 
 /// A mistake of a resolved configuration: the key it is about, another key that it also depends on, and what is wrong.
 pub(super) struct Mistake {
@@ -52,10 +52,11 @@ pub fn augmentation_mistakes(methods: &[Augmentation]) -> Vec<(String, String)> 
                 format!("`{name}` asks about the texts as they are, but another augmentation changes them first");
             found.push((what, format!("put `{name}` first")));
         }
-        if let Augmentation::BackTranslation { out, home, .. } = method {
+        if let Augmentation::BackTranslation { engine: Translator::Command, out, home, .. } = method {
             let missing = [("out", out), ("home", home)].into_iter().find(|(_, command)| command.is_none());
             if let Some((parameter, _)) = missing {
-                let example = "{name: back_translation, out: apertium -u eng-spa, home: apertium -u spa-eng}";
+                let example =
+                    "{name: back_translation, out: apertium -u eng-spa, home: apertium -u spa-eng}, or engine: marian";
                 found.push((format!("`back_translation` needs `{parameter}`"), example.to_owned()));
             }
         }

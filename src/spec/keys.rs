@@ -243,8 +243,8 @@ const WORDNET: Parameter = Parameter {
     default: "null",
 };
 
-const COMMAND: Kind = Kind::Optional(&Kind::Text {
-    expected: "a command that reads lines and writes lines, such as apertium -u eng-spa",
+const TRANSLATOR: Kind = Kind::Optional(&Kind::Text {
+    expected: "a command that reads lines and writes lines, such as apertium -u eng-spa, or a Marian checkpoint",
 });
 
 /// `null` stands for what is at hand: the embedded lexicon, the trial's own checkpoint.
@@ -284,13 +284,23 @@ pub(super) static AUGMENTATIONS: &[Variant] = &[
     Variant {
         name: "back_translation",
         parameters: &[
-            Parameter { name: "engine", kind: Kind::Choice(&["command"]), default: "command" },
-            Parameter { name: "out", kind: COMMAND, default: "null" },
-            Parameter { name: "home", kind: COMMAND, default: "null" },
+            Parameter { name: "engine", kind: Kind::Choice(&["command", "marian"]), default: "command" },
+            Parameter { name: "out", kind: TRANSLATOR, default: "null" },
+            Parameter { name: "home", kind: TRANSLATOR, default: "null" },
             Parameter {
                 name: "timeout",
                 kind: Kind::Number { fits: |x| x > 0.0 && x <= 1e6, expected: "seconds, above 0" },
                 default: "600",
+            },
+            Parameter {
+                name: "beams",
+                kind: Kind::Whole { fits: |n| (1..=32).contains(&n), expected: "a whole number of 1 to 32" },
+                default: "4",
+            },
+            Parameter {
+                name: "samples",
+                kind: Kind::Whole { fits: |n| n <= 100, expected: "a whole number of 0 to 100" },
+                default: "0",
             },
         ],
     },

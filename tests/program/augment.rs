@@ -131,12 +131,69 @@ fn a_translator_that_fails_is_refused_before_training() {
 
     sweep.yaml:1:15: `back_translation` needs `out`
       1 | augmentation: [contextual, mixup, mixup, back_translation]
-        |               ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ {name: back_translation, out: apertium -u eng-spa, home: apertium -u spa-eng}
+        |               ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ {name: back_translation, out: apertium -u eng-spa, home: apertium -u spa-eng}, or engine: marian
 
     sweep.yaml:1:15: `mixup` stands twice
       1 | augmentation: [contextual, mixup, mixup, back_translation]
         |               ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ keep one of them
     ");
+}
+
+/// The tiny Marian checkpoint in a folder of the place, without `missing`.
+fn marian(place: &Place, name: &str, missing: &str) {
+    let tiny = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/marian-tiny");
+    std::fs::create_dir(place.path(name)).unwrap();
+    for file in ["config.json", "model.safetensors", "source.spm", "vocab.json"] {
+        if file != missing {
+            std::fs::copy(tiny.join(file), place.path(name).join(file)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn marian_checkpoints_are_asked_once_for_a_sweep() {
+    let place = Place::new(&format!("{}seeds: [1, 2]\n", sweep("there", "./home", ", engine: marian, beams: 1")));
+    marian(&place, "there", "");
+    marian(&place, "home", "");
+    let told = "asking back_translation about 161 texts, once for this results folder\n";
+    assert!(place.expect(0, "run sweep.yaml --jobs 2").err.starts_with(told));
+    let curves = place.curves();
+    assert_eq!(curves.len(), 2);
+    assert!(!place.expect(0, "run sweep.yaml --fresh").err.contains("asking"), "asked once, kept for good");
+    assert_eq!(place.curves(), curves);
+    let shown = |set: &str| {
+        let set = format!("augmentation={{name: back_translation, engine: marian, out: there, home: home, {set}}}");
+        let ended = piped(&place, &["--set", &set, "-"], TEXTS);
+        assert_eq!(ended.code, 0, "{}", ended.err);
+        ended.out
+    };
+    let drawn = shown("samples: 2");
+    assert_eq!(drawn, shown("samples: 2"), "drawn the same way again");
+    assert_ne!(drawn, shown("beams: 4"));
+    assert_eq!(drawn.lines().skip(4).take(2).collect::<Vec<_>>(), ["", ""]);
+}
+
+#[test]
+fn half_a_marian_checkpoint_is_refused_before_training() {
+    let said = |home: &str, missing: &str, change: &dyn Fn(&Place)| {
+        let place = Place::new(&sweep("there", home, ", engine: marian"));
+        marian(&place, "there", "");
+        marian(&place, "home", missing);
+        change(&place);
+        let ended = place.expect(2, "plan sweep.yaml");
+        place.plain(&ended.err).lines().nth(2).unwrap().to_owned()
+    };
+    let nothing: &dyn Fn(&Place) = &|_| ();
+    assert_snapshot!(said("home", "source.spm", nothing), @"sweep.yaml:5:15: /here/home: no Marian checkpoint: source.spm missing; copy the files from the checkpoint's page into the folder");
+    assert_snapshot!(said("home", "model.safetensors", nothing), @"sweep.yaml:5:15: /here/home: no Marian checkpoint: model.safetensors (or pytorch_model.bin) missing; copy the files from the checkpoint's page into the folder");
+    let config = |before: &'static str, after: &'static str| {
+        move |place: &Place| place.write("home/config.json", place.read("home/config.json").replace(before, after))
+    };
+    let tensors = said("home", "", &config("\"decoder_layers\": 2", "\"decoder_layers\": 3"));
+    assert!(tensors.contains("says: model.decoder.layers.2.self_attn.q_proj.weight [16, 16], model.d"), "{tensors}");
+    assert_snapshot!(said("home", "", &config("\"marian\"", "\"bert\"")), @"sweep.yaml:5:15: /here/home/config.json: model_type is 'bert'; `engine: marian` needs Marian checkpoints, such as hf:Helsinki-NLP/opus-mt-en-fr");
+    assert_snapshot!(said("home", "", &|place| place.write("home/source.spm", "no model")), @"sweep.yaml:5:15: /here/home/source.spm: no SentencePiece model, broken or cut short; copy it again from the checkpoint's page");
+    assert_snapshot!(said("org/opus", "", nothing), @"sweep.yaml:5:15: Marian checkpoint `org/opus` not found; looked for /here/org/opus; did you mean `hf:org/opus`, from the Hugging Face hub?");
 }
 
 /// The real one, where it is installed.

@@ -17,7 +17,7 @@
 //! | `token_cutoff` | a share `rate` of word pieces is left out of attention and input |
 //! | `mixup` | pooled outputs and labels are mixed in pairs; see [`super::batch::Mix`] |
 //! | `contextual` | as many words as `synonym` replaces, each by one of the `top_k` that a masked-language model puts there |
-//! | `back_translation` | the text translated out and home; itself where nothing changed |
+//! | `back_translation` | the text translated out and home, by programs or by Marian models; itself where nothing changed |
 //!
 //! What has to be asked of a model or a program (`synonym` by context, `contextual`, `back_translation`) is asked once for
 //! each text, before training, and kept in the trainer's cache; see `answers`.
@@ -34,6 +34,7 @@ mod grammar;
 mod inflection;
 mod insertion;
 mod lexicon;
+mod marian;
 mod mlm;
 mod outside;
 mod reader;
@@ -203,12 +204,17 @@ impl Method {
                 let model = model.as_deref().unwrap_or(around.model);
                 Self::Proposed { rate: *rate, answers: mlm::fill(around, model, *top_k)? }
             }
-            Augmentation::BackTranslation { engine: Translator::Command, out, home, timeout } => {
+            Augmentation::BackTranslation { engine, out, home, timeout, beams, samples } => {
                 let (Some(out), Some(home)) = (out, home) else {
-                    return Err(TrainError::Input("back_translation needs two commands, `out` and `home`".into()));
+                    return Err(TrainError::Input("back_translation needs a way `out` and a way `home`".into()));
                 };
-                let timeout = Duration::from_secs_f64(timeout.clamp(0.0, 1e9));
-                Self::Translated { answers: command::translate(around, out, home, timeout)? }
+                let answers = match engine {
+                    Translator::Command => {
+                        command::translate(around, out, home, Duration::from_secs_f64(timeout.clamp(0.0, 1e9)))?
+                    }
+                    Translator::Marian => marian::translate(around, [out, home], (*beams).max(1), *samples)?,
+                };
+                Self::Translated { answers }
             }
             Augmentation::RandomInsertion { rate, wordnet } => {
                 Self::Insertion { rate: *rate, wordnet: lexicon(wordnet)? }

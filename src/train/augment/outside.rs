@@ -4,11 +4,12 @@
 use std::path::{Path, PathBuf};
 
 use super::command;
+use super::marian;
 use super::mlm;
 use super::wordnet::WordNet;
 use crate::train::TrainError;
-use crate::train::data::source::{find, locate_model};
-use crate::trial::Augmentation;
+use crate::train::data::source::{find, locate_model, locate_translator};
+use crate::trial::{Augmentation, Translator};
 
 /// An augmentation as found.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,10 +41,24 @@ pub fn locate(written: &Augmentation, roots: &[PathBuf]) -> Result<Located, Trai
             *at = locate_model(at, roots)?;
             *hash = mlm::check(at)?;
         }
-        (Augmentation::BackTranslation { out, home, .. }, Augmentation::BackTranslation { timeout, .. }) => {
-            *timeout = 0.0;
+        (
+            Augmentation::BackTranslation { engine: Translator::Command, out, home, .. },
+            Augmentation::BackTranslation { timeout, beams, samples, .. },
+        ) => {
+            (*timeout, *beams, *samples) = (0.0, 0, 0);
             for line in [out, home].into_iter().flatten() {
                 *line = command::locate(line, roots)?;
+            }
+        }
+        (
+            Augmentation::BackTranslation { engine: Translator::Marian, out, home, .. },
+            Augmentation::BackTranslation { timeout, out: out_hash, home: home_hash, .. },
+        ) => {
+            *timeout = 0.0;
+            for ((at, hash), usual) in [(out, out_hash), (home, home_hash)].into_iter().zip(marian::PAIR) {
+                let found = locate_translator(at.as_deref().unwrap_or(usual), roots)?;
+                *hash = Some(marian::check(&found)?);
+                *at = Some(found);
             }
         }
         _ => {}

@@ -12,26 +12,56 @@ use crate::train::TrainError;
 
 /// Fetches what a BERT needs of `org/name[@revision]` and gives the folder that holds it.
 pub(super) fn download(repository: &str) -> Result<PathBuf, TrainError> {
-    let repo = parse(repository)?;
-    fetch(repository, ApiBuilder::from_env().with_progress(false), repo)
+    fetch(repository, ApiBuilder::from_env().with_progress(false), Kind::Bert)
 }
 
-fn fetch(name: &str, api: ApiBuilder, repo: Repo) -> Result<PathBuf, TrainError> {
+/// The same of a Marian model.
+pub(super) fn download_translator(repository: &str) -> Result<PathBuf, TrainError> {
+    fetch(repository, ApiBuilder::from_env().with_progress(false), Kind::Marian)
+}
+
+/// What is fetched, and how one would do without.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Bert,
+    Marian,
+}
+
+fn fetch(name: &str, api: ApiBuilder, kind: Kind) -> Result<PathBuf, TrainError> {
+    let repo = parse(name)?;
+    let (files, key) = match kind {
+        Kind::Bert => ("config.json, tokenizer.json, model.safetensors", "as model.from"),
+        Kind::Marian => ("config.json, source.spm, vocab.json, pytorch_model.bin", "as `out` or `home`"),
+    };
     let fail = |what: &str, error: &dyn std::fmt::Display| {
         TrainError::Input(format!(
             "hf:{name}: {what} cannot be fetched: {error}. Check the name and the network, or copy the checkpoint's folder \
-             (config.json, tokenizer.json, model.safetensors) here and give its path as model.from"
+             ({files}) here and give its path {key}"
         ))
     };
     let api = api.build().map_err(|error| fail("the repository", &error))?.repo(repo);
     let get = |file: &str| api.get(file).map_err(|error| fail(file, &error));
     let config = get("config.json")?;
-    if api.get("tokenizer.json").is_err() {
-        get("vocab.txt")?;
-        // Says whether the vocabulary is cased; older checkpoints have none.
-        let _ = api.get("tokenizer_config.json");
+    let tokenizer = api.get("tokenizer.json");
+    match kind {
+        Kind::Bert => {
+            if tokenizer.is_err() {
+                get("vocab.txt")?;
+                // Says whether the vocabulary is cased; older checkpoints have none.
+                let _ = api.get("tokenizer_config.json");
+            }
+            weights(&api, &get)?;
+        }
+        Kind::Marian => {
+            if tokenizer.is_err() {
+                get("source.spm")?;
+                get("vocab.json")?;
+            }
+            if api.get("model.safetensors").is_err() {
+                get("pytorch_model.bin")?;
+            }
+        }
     }
-    weights(&api, &get)?;
     Ok(config.parent().map(PathBuf::from).unwrap_or_default())
 }
 
@@ -92,7 +122,7 @@ mod tests {
     #[test]
     fn no_network_says_what_to_do() {
         let cache = tempfile::tempdir().unwrap();
-        let message = fetch("org/name", offline(cache.path()), parse("org/name").unwrap()).unwrap_err().to_string();
+        let message = fetch("org/name", offline(cache.path()), Kind::Bert).unwrap_err().to_string();
         assert!(message.starts_with("hf:org/name: config.json cannot be fetched"), "{message}");
         assert!(message.contains("copy the checkpoint's folder"), "{message}");
     }
@@ -105,7 +135,7 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::io::Write::write_all(&mut std::fs::File::create(path).unwrap(), content.as_bytes()).unwrap();
         };
-        let get = || fetch("org/name", offline(cache.path()), parse("org/name").unwrap());
+        let get = || fetch("org/name", offline(cache.path()), Kind::Bert);
         write("refs/main", "c0ffee");
         write("snapshots/c0ffee/config.json", "{}");
         write("snapshots/c0ffee/tokenizer.json", "{}");

@@ -160,6 +160,18 @@ pub fn locate_model(source: &str, roots: &[PathBuf]) -> Result<String, TrainErro
     name_of(&path)
 }
 
+/// Finds a Marian checkpoint as written in a sweep file, like [`locate_model`]; what is in its folder is for others.
+pub fn locate_translator(source: &str, roots: &[PathBuf]) -> Result<String, TrainError> {
+    let path = match source.strip_prefix("hf:") {
+        Some(repository) => hub::download_translator(repository)?,
+        None => find(source, roots, "Marian checkpoint").map_err(|error| match on_the_hub(source) {
+            Some(name) => TrainError::Input(format!("{error}; did you mean `hf:{name}`, from the Hugging Face hub?")),
+            None => error,
+        })?,
+    };
+    name_of(&path)
+}
+
 /// The repository that a checkpoint's name without `hf:` is likely to mean.
 fn on_the_hub(source: &str) -> Option<String> {
     let plain = |part: &str| {
@@ -245,7 +257,8 @@ fn name_of(path: &Path) -> Result<String, TrainError> {
         .ok_or_else(|| TrainError::Input(format!("{}: the path is not UTF-8; rename it", path.display())))
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, TrainError> {
+/// A whole file.
+pub fn read(path: &Path) -> Result<Vec<u8>, TrainError> {
     let mut bytes = Vec::new();
     // A device or a pipe may have no end.
     if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
