@@ -279,7 +279,7 @@ pub fn confirmed(winner: &[(String, AxisValue)], sweep: &Sweep, study: &Study) -
         (false, false) => "The winner is not first with new seeds, by a margin that may be luck",
     };
     format!(
-        "{verdict}: {} has eval loss {}, {} has {} ({} pairs of seeds, p = {}).{lost}",
+        "{verdict}: {} has eval loss {}, {} has {} (pairs of seeds: {}, p = {}).{lost}",
         named(old),
         level(old),
         named(rival),
