@@ -1,7 +1,7 @@
 //! TensorBoard's event files: records framed with CRC32C around protocol-buffer messages.
 //!
-//! Formats: tensorflow/core/lib/io/record_writer.cc (framing), core/util/event.proto and core/framework/summary.proto
-//! (messages). Wall times count from the start of the trial.
+//! Formats, of TensorFlow: `core/lib/io/record_writer.cc` (framing), `core/util/event.proto` and
+//! `core/framework/summary.proto` (messages). Wall times count from the start of the trial.
 
 use crate::analysis::Run;
 
