@@ -146,7 +146,7 @@ impl Comparison {
             scene.text(Text::new(WIDTH - MARGIN, top - 10.0, "difference").align(Align::Right));
         }
         for (index, row) in shown.iter().enumerate() {
-            self.draw_row(&mut scene, row, scale, top + ROW * (index as f64 + 0.5), (names, plot.1));
+            Self::draw_row(&mut scene, row, scale, top + ROW * (index as f64 + 0.5), (names, plot.1));
         }
         let mut entries = Vec::new();
         for (index, name) in self.names.iter().enumerate() {
@@ -175,7 +175,7 @@ impl Comparison {
         parts
     }
 
-    fn draw_row(&self, scene: &mut Scene, row: &Row, scale: Scale, y: f64, (names, right): (f64, f64)) {
+    fn draw_row(scene: &mut Scene, row: &Row, scale: Scale, y: f64, (names, right): (f64, f64)) {
         let name = font::elide(&font::printable(&row.name, false), SIZE, false, names);
         scene.text(Text::new(MARGIN, y + 4.0, name).ink(ink::TEXT));
         let means: Vec<f64> =

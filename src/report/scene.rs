@@ -268,7 +268,7 @@ impl Scene {
             while at < length {
                 let step = (DASH - walked % DASH).min(length - at).max(0.01);
                 let place = |at: f64| (x0 + (x1 - x0) * at / length, y0 + (y1 - y0) * at / length);
-                if walked as u64 / DASH as u64 % 2 == 0 {
+                if (walked as u64 / DASH as u64).is_multiple_of(2) {
                     if piece.is_empty() {
                         piece.push(place(at));
                     }

@@ -89,7 +89,9 @@ impl Terminal {
                 _ => {}
             }
         }
-        running.into_values().for_each(|event| self.pace.fold(event));
+        for event in running.into_values() {
+            self.pace.fold(event);
+        }
     }
 
     /// Removes the live block; permanent lines stay, and later ones are plain.
