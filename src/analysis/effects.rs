@@ -19,7 +19,7 @@ use crate::trial::{Axis, AxisValue};
 pub fn effects(sweep: &Sweep, study: &Study) -> Vec<Finding> {
     let judged: Vec<&Diagnosis> = study.diagnoses.iter().collect();
     let mut found = vec![("causes", causes(&judged)), ("stability_limit", stability_limit(sweep, study))];
-    found.push(("saturated", saturated_sweep(sweep, study)));
+    found.extend(floors_of_sweep(sweep, study));
     for axis in &sweep.axes {
         match dead_axis(sweep, axis) {
             Some(text) => found.push(("dead_axis", Some(text))),
@@ -43,11 +43,9 @@ pub fn of_logs(logs: &[(&Measured<'_>, &Diagnosis)]) -> Vec<Finding> {
         .filter_map(|(log, _)| log.lr.iter().map(|rate| rate.y).filter(|y| *y > 0.0).reduce(f64::max))
         .collect();
     let prior = logs.first().map_or(&[][..], |(log, _)| log.train_prior);
-    let found = [
-        ("causes", causes(&judged)),
-        ("saturated", saturated(&judged, &peaks, chance(prior), 0.0)),
-        ("failures", failing(&judged)),
-    ];
+    let level = common(&judged, &peaks, prior, 0.0);
+    let [labels, saturated] = floors(level, prior.len(), best_accuracy(logs.iter().map(|(log, _)| *log)));
+    let found = [("causes", causes(&judged)), labels, saturated, ("failures", failing(&judged))];
     found.into_iter().filter_map(|(id, text)| text.map(|text| Finding { id, text })).collect()
 }
 
@@ -84,30 +82,100 @@ fn failing(judged: &[&Diagnosis]) -> Option<String> {
     })
 }
 
-/// SATURATED: every usable trial is flat at about one level, well above nothing, over rates that span a decade.
-fn saturated(judged: &[&Diagnosis], rates: &[f64], chance: Option<f64>, seed_sd: f64) -> Option<String> {
-    let chance = chance?;
-    let usable: Vec<&&Diagnosis> = judged.iter().filter(|diagnosis| diagnosis.judgement.survived()).collect();
+/// Trials that all go flat at about one level, over several rates.
+struct Common<'a> {
+    usable: Vec<&'a Diagnosis>,
+    low: f64,
+    high: f64,
+    /// Greatest rate over least.
+    span: f64,
+    /// Entropy of the class prior.
+    chance: f64,
+}
+
+fn common<'a>(judged: &[&'a Diagnosis], rates: &[f64], prior: &[f64], seed_sd: f64) -> Option<Common<'a>> {
+    let chance = chance(prior)?;
+    let usable: Vec<&Diagnosis> = judged.iter().copied().filter(|diagnosis| diagnosis.judgement.survived()).collect();
     let levels: Vec<f64> = usable.iter().map(|diagnosis| diagnosis.detection.tail.level).collect();
-    let (low, high) = range(&levels)?;
-    let (slow, fast) = range(rates)?;
+    let ((low, high), (slow, fast)) = (range(&levels)?, range(rates)?);
     let flat = usable.iter().all(|diagnosis| diagnosis.detection.is_flat());
-    let close = high - low <= (2.0 * seed_sd).max(0.05 * chance);
-    if usable.len() < 3 || !flat || !close || low <= limit::HIGH_FLOOR * chance || fast < 10.0 * slow {
+    let close = high - low <= (2.0 * seed_sd).max(limit::NEIGHBOUR * chance);
+    (usable.len() > 1 && flat && close && fast > slow).then_some(Common { usable, low, high, span: fast / slow, chance })
+}
+
+/// SATURATED: every usable trial is flat at about one level, well above nothing, over rates that span a decade.
+fn saturated(common: &Common<'_>) -> Option<String> {
+    let Common { usable, low, high, span, chance } = common;
+    if usable.len() < 3 || *low <= limit::HIGH_FLOOR * chance || *span < 10.0 {
         return None;
     }
     Some(format!(
-        "The training losses of all {} usable trials go flat between {low:.3} and {high:.3}, over learning rates that differ {:.0} times: the rate is not the limit. Fit sixteen examples alone (data.limit: 16, steps: 1000): if that works, look at labels and data; if not, at freezing, dropout and max_length.",
+        "The training losses of all {} usable trials go flat between {low:.3} and {high:.3}, over learning rates that differ {span:.0} times: the rate is not the limit. Fit sixteen examples alone (data.limit: 16, steps: 1000): if that works, look at labels and data; if not, at freezing, dropout and max_length.",
         usable.len(),
-        fast / slow
     ))
 }
 
-fn saturated_sweep(sweep: &Sweep, study: &Study) -> Option<String> {
+/// `LABEL_FLOOR`: flat where wrong labels would hold the loss, with the accuracy that they would leave. `accuracy`: the
+/// best, with its standard error.
+fn label_floor(common: &Common<'_>, classes: usize, accuracy: (f64, f64)) -> Option<String> {
+    let Common { usable, low, high, chance, .. } = common;
+    let level = f64::midpoint(*low, *high);
+    let wrong = wrong_labels(level, classes)?;
+    let fits = (accuracy.0 - (1.0 - wrong)).abs() <= 2.0 * accuracy.1;
+    (level > limit::FITTED * chance && level < limit::AT_PRIOR * chance && fits).then(|| {
+        format!(
+            "The training losses of all {} usable trials go flat at {level:.3}, with an accuracy of {:.0} %: what {:.0} % of wrong labels leave. Look at the examples of the highest loss before anything else.",
+            usable.len(),
+            accuracy.0 * 100.0,
+            wrong * 100.0
+        )
+    })
+}
+
+/// Share of wrong labels, spread over the other classes, whose least loss is `level`: h(eta) + eta ln(C - 1) = level, h
+/// being the binary entropy. None above what random labels have.
+fn wrong_labels(level: f64, classes: usize) -> Option<f64> {
+    let others = classes.checked_sub(1).filter(|others| *others > 0)? as f64;
+    let floor = |eta: f64| -eta * eta.ln() - (1.0 - eta) * (1.0 - eta).ln() + eta * others.ln();
+    // The floor rises up to the share at which labels say nothing.
+    let (mut low, mut high) = (1e-9, others / (others + 1.0));
+    if !(floor(low)..floor(high)).contains(&level) {
+        return None;
+    }
+    for _ in 0..60 {
+        let middle = f64::midpoint(low, high);
+        if floor(middle) < level { low = middle } else { high = middle }
+    }
+    Some(low)
+}
+
+/// The best accuracy of all `logs` and its standard error: of evaluations of unknown size, 1.5 %.
+fn best_accuracy<'a>(logs: impl Iterator<Item = &'a Measured<'a>>) -> Option<(f64, f64)> {
+    let best = |log: &'a Measured<'a>| {
+        let best = log.accuracy.iter().map(|point| point.y).filter(|y| y.is_finite()).reduce(f64::max)?;
+        let n: u32 = log.diagnostics.last().map_or(0, |row| row.predicted.iter().sum());
+        Some((best, if n > 0 { (best * (1.0 - best) / f64::from(n)).sqrt() } else { 0.015 }))
+    };
+    logs.filter_map(best).max_by(|a, b| a.0.total_cmp(&b.0))
+}
+
+/// What a common level says: that of wrong labels, or that the rate is not the limit.
+fn floors(common: Option<Common<'_>>, classes: usize, accuracy: Option<(f64, f64)>) -> [(&'static str, Option<String>); 2] {
+    let Some(common) = common else { return [("label_floor", None), ("saturated", None)] };
+    let labels = accuracy.and_then(|accuracy| label_floor(&common, classes, accuracy));
+    let rest = saturated(&common).filter(|_| labels.is_none());
+    [("label_floor", labels), ("saturated", rest)]
+}
+
+fn floors_of_sweep(sweep: &Sweep, study: &Study) -> [(&'static str, Option<String>); 2] {
     let judged: Vec<&Diagnosis> = study.diagnoses.iter().collect();
-    let usable = sweep.runs.iter().zip(&study.judgements).filter(|(_, judgement)| judgement.survived());
-    let rates: Vec<f64> = usable.map(|(run, _)| run.trial.config.lr).collect();
-    saturated(&judged, &rates, study.chance, study.seed_sd.unwrap_or(0.0))
+    let usable: Vec<&Run> =
+        sweep.runs.iter().zip(&study.judgements).filter(|(_, judgement)| judgement.survived()).map(|(run, _)| run).collect();
+    let rates: Vec<f64> = usable.iter().map(|run| run.trial.config.lr).collect();
+    let logs: Vec<Measured<'_>> = usable.iter().map(|run| run.measured()).collect();
+    let prior = logs.iter().map(|log| log.train_prior).find(|prior| !prior.is_empty()).unwrap_or_default();
+    let common = common(&judged, &rates, prior, study.seed_sd.unwrap_or(0.0));
+    floors(common, prior.len(), best_accuracy(logs.iter()))
 }
 
 fn range(values: &[f64]) -> Option<(f64, f64)> {
@@ -131,7 +199,7 @@ fn stability_limit(sweep: &Sweep, study: &Study) -> Option<String> {
 }
 
 /// Runs by everything but the axis `key`, then by its value.
-fn matched<'a>(sweep: &'a Sweep, key: &str) -> BTreeMap<String, Vec<(&'a AxisValue, usize)>> {
+pub(super) fn matched<'a>(sweep: &'a Sweep, key: &str) -> BTreeMap<String, Vec<(&'a AxisValue, usize)>> {
     let mut groups: BTreeMap<String, Vec<(&AxisValue, usize)>> = BTreeMap::new();
     for (index, run) in sweep.runs.iter().enumerate() {
         let Some(value) = run.trial.value(key) else { continue };

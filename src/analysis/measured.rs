@@ -13,6 +13,8 @@ pub struct Measured<'a> {
     pub lr: Vec<Point>,
     /// Global gradient norm before clipping.
     pub grad_norm: Vec<Point>,
+    /// Tokens of the batch of each step.
+    pub tokens: Vec<Point>,
     /// Loss and accuracy on the evaluation set; step 0 is the untrained model.
     pub eval: Vec<Point>,
     pub accuracy: Vec<Point>,
@@ -38,6 +40,7 @@ impl Measured<'_> {
             train: curve::train_loss(metrics),
             lr: metric(|row| row.lr),
             grad_norm: metric(|row| f64::from(row.grad_norm)),
+            tokens: metric(|row| row.tokens as f64),
             eval: curve::eval_loss(evals),
             accuracy: eval(|row| f64::from(row.accuracy)),
             probe: eval(|row| f64::from(row.train_probe_loss)),

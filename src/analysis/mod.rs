@@ -1,7 +1,7 @@
 //! Numbers from curves: when a loss stops falling, at what level, and which configuration is best. Pure.
 //!
 //! [`Study::of`] judges every trial by itself: what became of its evaluation loss ([`plateau`]), what its training loss does
-//! ([`detector`]), and why ([`rules`]). Then it groups trials that differ in nothing but their seed and ranks the groups
+//! ([`detector`]), and why ([`rules`]; in a sweep its neighbours have a say). Then it groups trials that differ in nothing but their seed and ranks the groups
 //! ([`rank`]). What follows for the sweep as a whole, in words, is in [`findings`] and [`effects`]. Failed seeds are
 //! counted and never averaged. `docs/diagnosis.md` is the user's view of it. Drawing is left to `report`.
 //! [`range_test`] reads a learning-rate range test.
@@ -11,6 +11,7 @@ pub mod detector;
 pub mod effects;
 pub mod findings;
 pub mod measured;
+mod neighbours;
 pub mod plateau;
 pub mod range_test;
 pub mod rank;

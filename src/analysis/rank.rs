@@ -5,6 +5,7 @@
 
 use super::curve::{self, Point, Spread};
 use super::measured::chance;
+use super::neighbours::judge_together;
 use super::plateau::{self, Judgement, LEAST_DELTA};
 use super::rules::{self, Diagnosis};
 use super::{Run, Sweep};
@@ -110,7 +111,8 @@ impl Study {
         let seed_sd = pooled_sd(sweep, &groups, &first);
         let delta = seed_sd.unwrap_or(0.0).max(LEAST_DELTA);
         let diagnose = |run: &Run| rules::diagnose(&run.measured(), run.status, delta);
-        let diagnoses: Vec<Diagnosis> = sweep.runs.iter().map(diagnose).collect();
+        let mut diagnoses: Vec<Diagnosis> = sweep.runs.iter().map(diagnose).collect();
+        judge_together(sweep, &mut diagnoses, delta);
         let judgements: Vec<Judgement> = diagnoses.iter().map(|diagnosis| diagnosis.judgement).collect();
         let mut configs: Vec<Config> = groups.into_iter().map(|runs| config(sweep, runs, &judgements, delta)).collect();
         configs.sort_by(|a, b| {

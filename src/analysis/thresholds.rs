@@ -53,11 +53,34 @@ pub const CLIPPED: f64 = 0.5;
 pub const CLIP_STARVES: f64 = 100.0;
 /// Variance of block means over what batches alone explain (own).
 pub const BOUNCE: f64 = 3.0;
-/// `TOO_SLOW`: least fall in the tail; slope there over slope in the middle third; share of the run that the best
-/// evaluation is in (tuning playbook).
+/// `TOO_SLOW`: least fall in the tail; fall there over fall in the middle third, each by its summed rate; share of the run
+/// that the best evaluation is in (tuning playbook); share of H that the whole run at its peak rate would have brought,
+/// below which a rate known to be low is too low (own, `tests/faults`).
 pub const SLOW_FALL: f64 = -0.05;
 pub const SLOW_STEADY: f64 = 0.7;
 pub const SLOW_LATE: f64 = 0.75;
+pub const SLOW_REACH: f64 = 0.6;
+/// Share of H above which the clean loss of training examples says that little was learned (own, `tests/faults`: good runs
+/// of 100 steps end at 0.3 to 0.45).
+pub const POOR: f64 = 0.55;
+/// Greatest mean |change| over mean |weight| of a run's steps: below the first a rate is low, above the second high, where
+/// little was learned (own, `tests/faults`: 2e-4 has 9e-4, 1e-5 has 5e-5, 3e-3 has 5e-3 to 1e-2; BERT at 2e-5 has 5e-4).
+pub const RATIO_LOW: f64 = 1.5e-4;
+pub const RATIO_HIGH: f64 = 2.5e-3;
+/// Share of H, or of the first evaluation where that is more, above which a loss was thrown; the ratio above that a step
+/// that throws it must have, where ratios are known: without inputs a loss jumps at good rates too (own, `tests/faults`).
+pub const THROWN: f64 = 1.2;
+pub const RATIO_THROWS: f64 = 1.2e-3;
+/// Share of the summed rate left to the second half of the steps, below which a schedule ends early: linear decay leaves
+/// 25 %, a cosine 18 % (own).
+pub const SPENT_EARLY: f64 = 0.10;
+/// Share of H by which trials must differ for one to say something of the other (own).
+pub const NEIGHBOUR: f64 = 0.05;
+/// Share of the steps after which a peak of the rate comes too late (own; the tuning playbook warms up over 10 %).
+pub const LATE_PEAK: f64 = 0.5;
+/// Share of H at which an evaluation loss is no better than guessing, and above which overfitting is more than too much
+/// confidence (own).
+pub const NO_BETTER: f64 = 0.95;
 /// OVERFIT: evaluations after the best, rise of their mean over it (warning, severe), fall of the training loss meanwhile
 /// (runmedic; tuning playbook).
 pub const OVERFIT_EVALS: usize = 3;
@@ -71,17 +94,33 @@ pub const WASTED: f64 = 0.10;
 /// Gap of noisy training loss over clean probe loss, as a share of the scale: by augmentation, by dropout alone (own).
 pub const AUGMENTATION_GAP: f64 = 0.15;
 pub const DROPOUT_GAP: f64 = 0.30;
+/// Rate of augmentation, dropout, that is to blame where little is learned even so (own).
+pub const STRONG_NOISE: f64 = 0.5;
 /// Median change between evaluations over the range of them all (trainspotter).
 pub const EVAL_NOISE: f64 = 0.15;
+/// Settings far outside the usual. Share of the labels that one class has, and of what is left to the others that a model
+/// fails to answer; tokens an example, and their share of the most that are read; summed rate times weight decay: what
+/// the weights lose of their size; deviation of the loss between batches, as a share of the scale (own).
+pub const ONE_CLASS_LABELS: f64 = 0.9;
+pub const UNANSWERED: f64 = 0.5;
+pub const FEW_TOKENS: usize = 16;
+pub const CUT_TOKENS: f64 = 0.95;
+pub const DECAYED: f64 = 0.1;
+pub const BATCH_NOISE: f64 = 0.35;
 /// Share of H above which a floor that no rule explains is worth asking about (own, as the sweep's SATURATED).
 pub const HIGH_FLOOR: f64 = 0.2;
 /// log10 of mean |change| over mean |weight| of a step: fast, slow (`TheDeepChecker`, which warns of slowness from -4; BERT at 2e-5 has -3.3, and its last steps less).
 pub const UPDATE_FAST: f64 = -1.0;
 pub const UPDATE_SLOW: f64 = -5.0;
+/// Gradient norm of the first step that only a broken start has (own, `tests/faults`).
+pub const FIRST_NORM: f64 = 30.0;
 /// Ratio of gradient norms, lowest over highest layer: vanishing (with the lower norm below the second), exploding
 /// (`AutoTrainer`, `SageMaker` Debugger).
 pub const VANISHING: f64 = 1e-3;
 pub const VANISHED: f64 = 1e-4;
+/// The ratio below which little arrives in a run that learns little at a good rate (own, `tests/faults`: 0.1 to 3 in
+/// others; Mosbach et al. 2021 see such runs of BERT fail).
+pub const STARVED: f64 = 0.03;
 pub const EXPLODING: f64 = 70.0;
 /// Evaluations that must agree bit for bit before a model counts as frozen (`SageMaker` Debugger).
 pub const FROZEN_EVALS: usize = 3;

@@ -2,9 +2,11 @@
 //! or too noisy.
 
 use super::super::curve::Point;
+use super::super::measured::chance;
+use super::super::plateau::Judgement;
 use super::super::statistics::{mean, median};
-use super::{Case, advised, cause, limit, note, percent};
-use crate::trial::Verdict;
+use super::{Case, advised, cause, limit, note, percent, stability};
+use crate::trial::{Augmentation, Verdict};
 
 fn ys(points: &[Point]) -> Vec<f64> {
     points.iter().map(|point| point.y).filter(|y| y.is_finite()).collect()
@@ -29,7 +31,8 @@ pub(super) fn overfit(case: &Case<'_>) -> Option<Verdict> {
         if last >= limit::OVERFIT_SEVERE * best.y { "steeply" } else { "slightly" },
         best.y
     );
-    if accuracy_holds(case) {
+    let hopeless = chance(case.measured.eval_prior).is_some_and(|chance| last > limit::NO_BETTER * chance);
+    if accuracy_holds(case) && !hopeless {
         let text = format!("{text}; accuracy holds: only its confidence is too high");
         return advised(
             note("CALIBRATION_ONLY", (at, end), text, &evidence),
@@ -59,38 +62,47 @@ fn accuracy_holds(case: &Case<'_>) -> bool {
     best - last <= margin
 }
 
-/// MEMORISED: the training data are fitted and the answers are no better than the majority's.
+/// MEMORISED: the training data are learned, and the answers are no better than the majority's.
 pub(super) fn memorised(case: &Case<'_>) -> Option<Verdict> {
     let (chance, best, (majority, luck)) = (case.chance?, case.best_accuracy()?, case.majority()?);
-    let tail = case.tail();
-    if !(tail < limit::FITTED * chance && best <= luck) {
+    let level = case.clean_end();
+    let fitted = case.tail() < limit::FITTED * chance;
+    let at_chance = case.judgement == Judgement::Stuck && level < limit::AT_PRIOR * chance;
+    if !(fitted || at_chance) || best > luck {
         return None;
     }
     let text = format!(
-        "learned by heart: train loss {tail:.3}, but the best accuracy {} is no better than the majority's {}",
+        "learned by heart: train loss {level:.3}, but the best accuracy {} is no better than the majority's {}",
         percent(best),
         percent(majority)
     );
-    let evidence = [("level", tail), ("best_accuracy", best), ("majority", majority)];
+    let evidence = [("level", level), ("best_accuracy", best), ("majority", majority)];
     advised(
         cause("MEMORISED", case.tail_steps(), text, &evidence),
         "check that labels and texts of both splits belong together; more data; the learning rate is not the cause",
     )
 }
 
-/// `AUG_TOO_STRONG`, `DROPOUT_TOO_STRONG`: in training the loss is far above that of the same examples left clean.
+/// `AUG_TOO_STRONG`, `DROPOUT_TOO_STRONG`: in training the loss is far above that of the same examples left clean, or
+/// little is learned under noise that leaves little of the input.
 pub(super) fn noise_too_strong(case: &Case<'_>) -> Option<Verdict> {
     let config = case.measured.config?;
-    let tail = case.measured.train.iter().filter(|point| point.x as u64 >= case.detection.tail.from);
-    let noisy = mean(&ys(&tail.copied().collect::<Vec<_>>()));
+    let augmented = !config.augmentation.is_empty();
+    let strength = if augmented { rate_of(&config.augmentation) } else { config.model.dropout.unwrap_or(0.0) };
+    let from = 0.75 * case.measured.end() as f64;
+    let noisy: Vec<f64> = ys(&case.measured.train).split_off(case.measured.train.partition_point(|p| p.x <= from));
     let probe = ys(&case.measured.probe);
     // The last quarter, three at least.
     let clean = mean(&probe[probe.len().checked_sub((probe.len() / 4).max(3))?..]);
-    let gap = (noisy - clean) / case.detection.scale;
-    let augmented = !config.augmentation.is_empty();
+    let level = mean(&noisy);
+    // Of few batches the mean is uncertain.
+    let error = (noisy.iter().map(|y| (y - level).powi(2)).sum::<f64>()).sqrt() / noisy.len() as f64;
+    let gap = (level - clean - error) / case.detection.scale;
     let most = if augmented { limit::AUGMENTATION_GAP } else { limit::DROPOUT_GAP };
     // Smoothed labels lift the loss in training alone.
-    if gap.is_nan() || gap <= most || config.label_smoothing > 0.0 || config.mixup().is_some() {
+    let lifted = config.label_smoothing > 0.0 || config.mixup().is_some();
+    let drowned = strength >= limit::STRONG_NOISE && case.is_poor() && !stability::is_hot(case);
+    if !(drowned || gap > most && !lifted) {
         return None;
     }
     let (id, what, advice) = if augmented {
@@ -98,9 +110,29 @@ pub(super) fn noise_too_strong(case: &Case<'_>) -> Option<Verdict> {
     } else {
         ("DROPOUT_TOO_STRONG", "dropout", "model.dropout: 0.1".to_owned())
     };
-    let text =
-        format!("{what} costs {:.3}: train loss {noisy:.3}, {clean:.3} on the same data left clean", noisy - clean);
-    advised(cause(id, case.tail_steps(), text, &[("noisy", noisy), ("clean", clean), ("gap", gap)]), advice)
+    let text = if drowned {
+        format!(
+            "{what} at {strength} leaves little of the input: train loss {level:.3}, {clean:.3} on the same data left clean"
+        )
+    } else {
+        format!("{what} costs {:.3}: train loss {level:.3}, {clean:.3} on the same data left clean", level - clean)
+    };
+    advised(cause(id, case.tail_steps(), text, &[("noisy", level), ("clean", clean), ("gap", gap)]), advice)
+}
+
+/// The greatest share of a text that one of the augmentations changes; 0 where none is a share.
+fn rate_of(augmentation: &[Augmentation]) -> f64 {
+    let rate = |one: &Augmentation| match one {
+        Augmentation::Synonym { rate, .. }
+        | Augmentation::RandomInsertion { rate, .. }
+        | Augmentation::RandomSwap { rate }
+        | Augmentation::RandomDeletion { rate }
+        | Augmentation::TokenCutoff { rate }
+        | Augmentation::Contextual { rate, .. } => *rate,
+        Augmentation::Eda { alpha, .. } | Augmentation::EdaExact { alpha, .. } => *alpha,
+        _ => 0.0,
+    };
+    augmentation.iter().map(rate).fold(0.0, f64::max)
 }
 
 /// WASTED: the best evaluation comes in the first tenth.

@@ -7,6 +7,7 @@
 
 mod fit;
 mod rate;
+mod setting;
 mod signal;
 mod stability;
 #[cfg(test)]
@@ -65,17 +66,22 @@ const RULES: &[Rule] = &[
     stability::non_finite,
     signal::frozen,
     signal::bad_init,
-    stability::after_warmup,
     signal::explode,
-    signal::vanish,
+    fit::noise_too_strong,
+    setting::decay_too_strong,
+    stability::after_warmup,
     stability::overshoot,
     stability::collapsed,
+    signal::vanish,
+    setting::imbalanced,
+    setting::truncated,
+    setting::warmup_too_long,
+    rate::exhausted,
     signal::prior_stuck,
     fit::memorised,
     stability::clip_bound,
-    fit::noise_too_strong,
-    rate::exhausted,
     rate::too_slow,
+    setting::noisy_batches,
     rate::noise_floor,
     fit::overfit,
     signal::update_ratio,
@@ -137,6 +143,42 @@ impl Case<'_> {
     /// Whether there are blocks enough to speak of a course.
     fn has_course(&self) -> bool {
         self.blocks.len() >= limit::FEWEST_BLOCKS && self.blocks.iter().all(|block| block.mean.is_finite())
+    }
+
+    /// Loss of the clean training examples in the end, of the training itself where they were not measured; without what
+    /// label smoothing adds.
+    fn clean_end(&self) -> f64 {
+        let probe: Vec<f64> = self.measured.probe.iter().map(|point| point.y).filter(|y| y.is_finite()).collect();
+        match probe.last_chunk::<3>() {
+            Some(last) => mean(last),
+            None => self.tail() - rate::smoothing_floor(self),
+        }
+    }
+
+    /// Whether little was learned of the training data. False where the prior is unknown.
+    fn is_poor(&self) -> bool {
+        chance(self.measured.train_prior).is_some_and(|chance| self.clean_end() > limit::POOR * chance)
+    }
+
+    /// Mean of the last evaluations.
+    fn eval_end(&self) -> Option<f64> {
+        self.measured.eval.last_chunk::<3>().map(|last| mean(&last.map(|point| point.y)))
+    }
+
+    /// Whether the evaluation loss ends little below guessing.
+    fn carries_little(&self) -> bool {
+        let chance = chance(self.measured.eval_prior);
+        self.eval_end().zip(chance).is_some_and(|(level, chance)| level > limit::BELOW_PRIOR * chance)
+    }
+
+    /// Greatest mean |change| over mean |weight| of a watched step.
+    fn greatest_ratio(&self) -> Option<f64> {
+        signal::ratios(self).into_iter().reduce(f64::max)
+    }
+
+    /// Summed learning rate of the steps that `belongs` takes.
+    fn summed_rate(&self, belongs: impl Fn(f64) -> bool) -> f64 {
+        self.measured.lr.iter().filter(|rate| rate.y.is_finite() && belongs(rate.x)).map(|rate| rate.y).sum()
     }
 
     /// Step of the first loss that is not finite.
@@ -212,7 +254,7 @@ fn verdict(id: &str, kind: VerdictKind, steps: (u64, u64), text: String, evidenc
     Verdict { id: id.into(), kind, step: Some(steps.0), text, evidence, steps: Some(steps), advice: None }
 }
 
-fn cause(id: &str, steps: (u64, u64), text: String, evidence: &[(&str, f64)]) -> Verdict {
+pub(super) fn cause(id: &str, steps: (u64, u64), text: String, evidence: &[(&str, f64)]) -> Verdict {
     verdict(id, VerdictKind::Cause, steps, text, evidence)
 }
 
@@ -222,7 +264,7 @@ fn note(id: &str, steps: (u64, u64), text: String, evidence: &[(&str, f64)]) -> 
 
 /// `verdict` with what to change.
 #[expect(clippy::unnecessary_wraps, reason = "what every rule that holds ends with")]
-fn advised(verdict: Verdict, advice: impl Into<String>) -> Option<Verdict> {
+pub(super) fn advised(verdict: Verdict, advice: impl Into<String>) -> Option<Verdict> {
     Some(Verdict { advice: Some(advice.into()), ..verdict })
 }
 
@@ -245,6 +287,11 @@ pub fn phrase(id: &str) -> &'static str {
         "PRIOR_STUCK" => "nothing is learned",
         "MEMORISED" => "learned by heart",
         "CLIP_BOUND" => "clipping leaves little of the gradient",
+        "IMBALANCED" => "one class holds nearly all labels",
+        "TRUNCATED" => "texts are cut too short",
+        "DECAY_TOO_STRONG" => "weight decay is too strong",
+        "WARMUP_TOO_LONG" => "the warm-up takes too much of the run",
+        "NOISY_BATCHES" => "batches are too small",
         "AUG_TOO_STRONG" => "augmentation is too strong",
         "DROPOUT_TOO_STRONG" => "dropout is too strong",
         "LR_EXHAUSTED" => "the schedule ended too early",

@@ -1,6 +1,7 @@
 //! Learning that goes too slowly, stops too early or bounces in the end; and the words for trials without a fault.
 
 use super::super::detector::{Series, Trend};
+use super::super::measured::chance;
 use super::super::plateau::Judgement;
 use super::super::statistics::{line, mean};
 use super::stability::spike_steps;
@@ -9,10 +10,13 @@ use crate::trial::{Scheduler, Verdict};
 
 /// `LR_EXHAUSTED`: flat because the schedule ended, with something left to gain.
 pub(super) fn exhausted(case: &Case<'_>) -> Option<Verdict> {
+    if let Some(verdict) = spent_early(case) {
+        return advised(verdict, "scheduler: linear, or a schedule that ends with the run");
+    }
     let found = &case.detection;
     let (gain, share) = (found.gain?, found.rate_share?);
     // A training loss that could fall further is no fault where the evaluation loss has long had its best.
-    if !found.schedule_ended() || is_fitted(case) || gain <= limit::WORTH_STEPS || !is_best_late(case) {
+    if !found.schedule_ended() || is_fitted(case) || gain <= limit::WORTH_STEPS || !is_best_late(case) || is_low(case) {
         return None;
     }
     let text = format!(
@@ -24,38 +28,91 @@ pub(super) fn exhausted(case: &Case<'_>) -> Option<Verdict> {
     advised(cause("LR_EXHAUSTED", case.tail_steps(), text, &evidence), case.twice_as_long())
 }
 
-/// `TOO_SLOW`: still falling in the end, about as fast as before, and best there.
+/// Hardly any of the summed rate is left to the second half of a run that has learned little, at a rate that taught it
+/// something while it lasted.
+fn spent_early(case: &Case<'_>) -> Option<Verdict> {
+    let half = case.measured.end() as f64 / 2.0;
+    let (all, late) = (case.summed_rate(|_| true), case.summed_rate(|step| step > half));
+    let share = late / all;
+    if share.is_nan() || share >= limit::SPENT_EARLY || !case.is_poor() || reach(case)? < limit::SLOW_REACH {
+        return None;
+    }
+    let level = case.clean_end();
+    let text = format!(
+        "the schedule ended early: the second half of the steps had {} of the learning rate, and the loss stays at {level:.3}",
+        percent(share)
+    );
+    Some(cause("LR_EXHAUSTED", (half as u64, case.measured.end()), text, &[("rate_share", share), ("level", level)]))
+}
+
+/// What the clean loss would have fallen by, as a share of H, had the whole run gone at its peak rate as it did by summed
+/// rate.
+fn reach(case: &Case<'_>) -> Option<f64> {
+    let chance = chance(case.measured.train_prior)?;
+    let start = case.measured.probe.first().map_or(case.detection.start, |point| point.y);
+    let peak = case.measured.lr.iter().map(|rate| rate.y).filter(|rate| rate.is_finite()).reduce(f64::max)?;
+    let share = case.summed_rate(|_| true) / (peak * case.measured.lr.len() as f64);
+    Some((start - case.clean_end()) / share / chance).filter(|reach| reach.is_finite())
+}
+
+/// Whether steps are known to be small, and the whole run at its peak rate would not have brought much.
+fn is_low(case: &Case<'_>) -> bool {
+    case.greatest_ratio().is_some_and(|ratio| ratio < limit::RATIO_LOW)
+        && reach(case).is_some_and(|reach| reach < limit::SLOW_REACH)
+}
+
+/// `TOO_SLOW`: still falling in the end, about as fast as before by the rate it had, and best there; or little learned by
+/// steps that are small.
 pub(super) fn too_slow(case: &Case<'_>) -> Option<Verdict> {
     let tail = &case.detection.tail;
-    if tail.trend != Trend::Falling || tail.change > limit::SLOW_FALL || is_fitted(case) || !case.has_course() {
+    if is_fitted(case) || !case.has_course() || !is_best_late(case) {
         return None;
     }
-    let third = case.blocks.len() / 3;
-    let slope = |blocks: &[Block]| {
-        let (x, y): (Vec<f64>, Vec<f64>) =
-            blocks.iter().map(|block| ((block.from + block.to) as f64 / 2.0, block.mean)).unzip();
-        line(&x, &y).map_or(f64::NAN, |fit| fit.slope)
+    let steadiness = steadiness(case)?;
+    let falls = tail.trend == Trend::Falling && tail.change <= limit::SLOW_FALL;
+    let goes_on = falls && (case.is_poor() || chance(case.measured.train_prior).is_none());
+    let steady = steadiness >= limit::SLOW_STEADY && spike_steps(&case.measured.train).len() < limit::SPIKES;
+    let small = is_low(case) && case.is_poor();
+    if !(small || goes_on && steady) {
+        return None;
+    }
+    let text = if small {
+        format!(
+            "a step changes the weights by {:.3} % of their size at most, and the loss comes to {:.3} only: the rate is too low",
+            100.0 * case.greatest_ratio()?,
+            case.clean_end()
+        )
+    } else {
+        format!(
+            "the training loss still falls, by {:.3} over its last third, about as fast as before: the rate is too low or the run too short",
+            -tail.change * case.detection.scale
+        )
     };
-    let (middle, last) = (slope(&case.blocks[third..2 * third]), slope(&case.blocks[2 * third..]));
-    let steady = last / middle;
-    // Where the middle did not fall, a fall in the end is all the steadier.
-    let goes_on = middle >= 0.0 || steady >= limit::SLOW_STEADY;
-    if !goes_on || !is_best_late(case) || spike_steps(&case.measured.train).len() >= limit::SPIKES {
-        return None;
-    }
-    let text = format!(
-        "the training loss still falls, by {:.3} over its last third, about as fast as before: the rate is too low or the run too short",
-        -tail.change * case.detection.scale
-    );
-    let evidence = [("change", tail.change * case.detection.scale), ("steadiness", steady), ("level", tail.level)];
+    let evidence = [("change", tail.change * case.detection.scale), ("steadiness", steadiness), ("level", tail.level)];
     advised(
         cause("TOO_SLOW", case.tail_steps(), text, &evidence),
         format!("{}, or {}", case.rate_times(3.0), case.twice_as_long()),
     )
 }
 
+/// Fall over the last third by that over the middle third, each by the learning rate it had. Where the middle did not
+/// fall, a fall in the end is all the steadier.
+fn steadiness(case: &Case<'_>) -> Option<f64> {
+    let third = case.blocks.len() / 3;
+    let speed = |blocks: &[Block]| {
+        let (x, y): (Vec<f64>, Vec<f64>) =
+            blocks.iter().map(|block| ((block.from + block.to) as f64 / 2.0, block.mean)).unzip();
+        let (from, to) = (blocks.first()?.from as f64, blocks.last()?.to as f64);
+        let rate = case.summed_rate(|step| step >= from && step <= to);
+        let slope = line(&x, &y)?.slope * (to - from);
+        Some(if rate > 0.0 { slope / rate } else { slope })
+    };
+    let (middle, last) = (speed(&case.blocks[third..2 * third])?, speed(&case.blocks[2 * third..])?);
+    Some(if middle >= 0.0 { f64::INFINITY } else { last / middle })
+}
+
 /// Whether the best evaluation comes in the last quarter; true where there is none.
-fn is_best_late(case: &Case<'_>) -> bool {
+pub(super) fn is_best_late(case: &Case<'_>) -> bool {
     case.best_eval().is_none_or(|(_, best)| best.x >= limit::SLOW_LATE * case.measured.end() as f64)
 }
 
@@ -101,7 +158,7 @@ fn is_fitted(case: &Case<'_>) -> bool {
 }
 
 /// Least loss under label smoothing: -a ln a - (C - 1)(e/C) ln(e/C) with a = 1 - e + e/C.
-fn smoothing_floor(case: &Case<'_>) -> f64 {
+pub(super) fn smoothing_floor(case: &Case<'_>) -> f64 {
     let e = case.measured.config.map_or(0.0, |config| config.label_smoothing);
     let classes = case.measured.train_prior.len() as f64;
     if e <= 0.0 || classes < 2.0 {

@@ -4,7 +4,7 @@
 use super::super::detector::Trend;
 use super::super::plateau::Judgement;
 use super::super::statistics::median;
-use super::{Case, advised, cause, limit, note, percent};
+use super::{Case, advised, cause, limit, note, percent, stability};
 use crate::trial::{DiagnosticRow, Verdict};
 
 /// `BAD_INIT`: the first loss is far from ln C, the loss of an untrained head.
@@ -39,6 +39,9 @@ pub(super) fn frozen(case: &Case<'_>) -> Option<Verdict> {
     let same = evals.len() > limit::FROZEN_EVALS
         && evals.windows(2).all(|pair| pair[0].y.to_bits() == pair[1].y.to_bits())
         && evals.last().is_some_and(|last| moving(last.x as u64));
+    if let Some(verdict) = frozen_encoder(case).filter(|_| !same) {
+        return advised(verdict, "model.freeze: 0, or fewer layers");
+    }
     let still = ratios(case);
     let unmoved = still.len() >= limit::FROZEN_EVALS && still.iter().all(|ratio| *ratio == 0.0);
     if !(same || unmoved) {
@@ -54,8 +57,21 @@ pub(super) fn frozen(case: &Case<'_>) -> Option<Verdict> {
     advised(verdict, "model.freeze: 0, and check which parameters the optimizer holds")
 }
 
+/// No encoder layer gets a gradient at any step, and the head alone does not learn enough.
+fn frozen_encoder(case: &Case<'_>) -> Option<Verdict> {
+    let rows: Vec<&DiagnosticRow> = case.measured.diagnostics.iter().filter(|row| row.step > 0).collect();
+    let untrained = |row: &&DiagnosticRow| row.first_grad_norm.is_none() && row.last_grad_norm.is_none();
+    let finite = case.broken().is_none();
+    let frozen = rows.len() >= limit::FROZEN_EVALS && rows.iter().all(untrained);
+    (frozen && finite && case.is_poor()).then(|| {
+        let level = case.clean_end();
+        let text = format!("no layer of the encoder is trained, and the head alone brings the loss to {level:.3} only");
+        cause("FROZEN", case.whole(), text, &[("level", level), ("evals", rows.len() as f64)])
+    })
+}
+
 /// Of the steps at a rate above zero, mean |change| over mean |weight|.
-fn ratios(case: &Case<'_>) -> Vec<f64> {
+pub(super) fn ratios(case: &Case<'_>) -> Vec<f64> {
     let rate = |step: u64| case.measured.lr.iter().find(|rate| rate.x as u64 == step).is_none_or(|rate| rate.y > 0.0);
     let rows = case.measured.diagnostics.iter().filter(|row| rate(row.step));
     rows.filter_map(|row| row.update_ratio).map(f64::from).filter(|ratio| ratio.is_finite()).collect()
@@ -94,7 +110,8 @@ fn gradients(case: &Case<'_>) -> Option<(f64, f64)> {
 pub(super) fn vanish(case: &Case<'_>) -> Option<Verdict> {
     let (first, last) = gradients(case)?;
     let ratio = first / last;
-    if !(ratio < limit::VANISHING && first < limit::VANISHED) {
+    let starved = ratio < limit::STARVED && case.is_poor();
+    if !(starved || ratio < limit::VANISHING && first < limit::VANISHED) {
         return None;
     }
     let text = format!(
@@ -104,8 +121,17 @@ pub(super) fn vanish(case: &Case<'_>) -> Option<Verdict> {
     advised(verdict, "lr: 2e-5, warmup: 0.1, optimizer.bias_correction: true, model.reinit: 1")
 }
 
-/// EXPLODE: gradients grow on their way down.
+/// EXPLODE: gradients grow on their way down, or are huge before the first step.
 pub(super) fn explode(case: &Case<'_>) -> Option<Verdict> {
+    let start = case.measured.grad_norm.first().filter(|norm| norm.x <= 1.0 && norm.y > limit::FIRST_NORM);
+    if let Some(norm) = start {
+        let text = format!(
+            "the gradient norm of the first step is {:.0}, of a sound BERT 1 to 5: the weights it starts from are broken",
+            norm.y
+        );
+        let verdict = cause("EXPLODE", (0, 1), text, &[("first_norm", norm.y)]);
+        return advised(verdict, "another model.from, or model.reinit for the layers that are broken");
+    }
     let (first, last) = gradients(case)?;
     let ratio = first / last;
     if ratio.is_nan() || ratio <= limit::EXPLODING {
@@ -121,11 +147,13 @@ pub(super) fn prior_stuck(case: &Case<'_>) -> Option<Verdict> {
     let chance = case.chance.filter(|_| case.has_course())?;
     let below = case.blocks.iter().filter(|block| block.mean < limit::BELOW_PRIOR * chance).count();
     let (share, tail) = (below as f64 / case.blocks.len() as f64, case.tail());
-    if share > limit::STUCK_BLOCKS || tail < limit::AT_PRIOR * chance {
+    // Batches of few examples stray far from the prior; evaluations and the clean loss do not.
+    let stays = case.judgement == Judgement::Stuck && case.clean_end() >= limit::AT_PRIOR * chance;
+    if !stays && (share > limit::STUCK_BLOCKS || tail < limit::AT_PRIOR * chance) {
         return None;
     }
     // A loss that has begun to fall is slow, not stuck.
-    if case.detection.tail.trend == Trend::Falling && tail < chance {
+    if !stays && case.detection.tail.trend == Trend::Falling && tail < chance {
         return None;
     }
     let one_class = one_class(case);
@@ -138,7 +166,7 @@ pub(super) fn prior_stuck(case: &Case<'_>) -> Option<Verdict> {
     if !guesses {
         return None;
     }
-    let (why, advice) = why_stuck(case, chance);
+    let (why, advice) = why_stuck(case);
     let single = one_class.filter(|share| *share >= limit::ONE_CLASS);
     let single = single.map_or_else(String::new, |share| format!(", {} of the answers are one class", percent(share)));
     let text =
@@ -154,7 +182,7 @@ pub(super) fn prior_stuck(case: &Case<'_>) -> Option<Verdict> {
 }
 
 /// Share of the most frequent prediction at the end.
-fn one_class(case: &Case<'_>) -> Option<f64> {
+pub(super) fn one_class(case: &Case<'_>) -> Option<f64> {
     let predicted = &case.measured.diagnostics.last()?.predicted;
     let all: u32 = predicted.iter().sum();
     let most = predicted.iter().max()?;
@@ -162,25 +190,17 @@ fn one_class(case: &Case<'_>) -> Option<f64> {
 }
 
 /// What keeps the loss at the prior, as far as can be told, and what to do.
-fn why_stuck(case: &Case<'_>, chance: f64) -> (String, String) {
-    let ratio = gradients(case).map(|(first, last)| first / last);
-    let hot = case.blocks.iter().take(case.blocks.len() / 3 + 1).any(|block| block.mean > limit::OVER_PRIOR * chance);
-    let moved = Some(median(&ratios(case)).log10()).filter(|ratio| ratio.is_finite());
-    let rate = case.peak_rate();
-    let (high, low) = match (moved, rate) {
-        (Some(moved), _) => (moved > -2.0, moved < -4.5),
+fn why_stuck(case: &Case<'_>) -> (String, String) {
+    let (high, low) = match (case.greatest_ratio(), case.peak_rate()) {
+        (Some(ratio), _) => (false, ratio < limit::RATIO_LOW),
         (None, Some(rate)) => (rate >= limit::RATE_HIGH, rate <= limit::RATE_LOW),
         _ => (false, false),
     };
-    if high || hot {
+    if high || stability::is_hot(case) {
         return ("the learning rate threw it there".into(), format!("{}, warmup: 0.1", case.rate_times(0.1)));
     }
     if low {
         return ("the learning rate is too low to leave it".into(), case.rate_times(10.0));
-    }
-    if ratio.is_some_and(|ratio| ratio < 1e-2) {
-        let advice = "optimizer.bias_correction: true, lr: 2e-5, warmup: 0.1, model.reinit: 1, and more steps";
-        return ("hardly any gradient reaches the lower layers".into(), advice.into());
     }
     let why =
         "neither rate nor gradients explain it: the inputs may say nothing about the labels, or not reach the model";

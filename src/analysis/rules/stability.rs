@@ -2,8 +2,9 @@
 
 use super::super::curve::Point;
 use super::super::detector::Trend;
-use super::super::statistics::{median, robust_deviation};
-use super::{Case, advised, cause, limit, note, percent};
+use super::super::measured::chance;
+use super::super::statistics::{mean, median, robust_deviation};
+use super::{Case, advised, cause, limit, note, percent, rate};
 use crate::trial::Verdict;
 
 /// NONFINITE: a loss or a gradient norm that is NaN or infinite.
@@ -29,7 +30,7 @@ pub(super) fn non_finite(case: &Case<'_>) -> Option<Verdict> {
 
 /// First step of the trouble that a rate too high makes: of the NaN, of the loss above the prior, of the fall back to it.
 fn trouble(case: &Case<'_>) -> Option<u64> {
-    let start = overshot(case).or_else(|| fallen_back(case));
+    let start = overshot(case).or_else(|| fallen_back(case)).or_else(|| thrown(case).filter(|_| case.is_poor()));
     case.broken().or(start)
 }
 
@@ -64,7 +65,53 @@ fn is_over(case: &Case<'_>) -> bool {
     tail.level > limit::OVER_PRIOR * chance && tail.level - chance > tail.half * case.detection.scale / 2.0
 }
 
-/// OVERSHOOT: above what guessing loses, or rising to half again its best.
+/// First step at which the loss stands clearly above what guessing and the untrained model lose: the evaluations, which
+/// have little noise, or the mean of the first batches.
+pub(super) fn thrown(case: &Case<'_>) -> Option<u64> {
+    if case.greatest_ratio().is_some_and(|ratio| ratio < limit::RATIO_THROWS) {
+        return None;
+    }
+    let chance = chance(case.measured.train_prior)?;
+    let evals = [&case.measured.eval, &case.measured.probe];
+    let over = |curve: &&Vec<Point>| {
+        let start = curve.first().filter(|point| point.x == 0.0).map_or(chance, |point| point.y.max(chance));
+        curve.iter().find(|point| point.x > 0.0 && point.y > limit::THROWN * start).map(|point| point.x as u64)
+    };
+    let early = case.measured.train.get(1..limit::FEWEST_TAIL_POINTS.max(case.measured.train.len() / 10))?;
+    let early_level = mean(&early.iter().map(|point| point.y).collect::<Vec<_>>());
+    let untrained = case.measured.eval.first().filter(|point| point.x == 0.0).map_or(chance, |point| point.y);
+    let jumped = early_level > limit::THROWN * chance.max(untrained) + rate::smoothing_floor(case);
+    let at_once = early.first().filter(|_| jumped).map(|point| point.x as u64);
+    at_once.or_else(|| evals.iter().filter_map(over).min())
+}
+
+/// Whether steps are far too large, or threw the loss.
+pub(super) fn is_hot(case: &Case<'_>) -> bool {
+    case.greatest_ratio().is_some_and(|ratio| ratio > limit::RATIO_HIGH) || thrown(case).is_some()
+}
+
+/// OVERSHOOT of a run that came back below guessing, or never got far: steps were far too large, or threw the loss.
+fn bounced(case: &Case<'_>) -> Option<Verdict> {
+    let chance = case.chance.filter(|_| case.is_poor())?;
+    let large = case.greatest_ratio().filter(|ratio| *ratio > limit::RATIO_HIGH);
+    let at = thrown(case);
+    if !is_hot(case) {
+        return None;
+    }
+    let level = case.clean_end();
+    let mut why = Vec::new();
+    why.extend(at.map(|step| format!("the loss is thrown above guessing by step {step}")));
+    why.extend(large.map(|ratio| format!("a step changes the weights by up to {:.1} % of their size", ratio * 100.0)));
+    let text = format!(
+        "{}, and the run ends at {level:.3}, guessing having {chance:.3}: the learning rate is too high",
+        why.join(", ")
+    );
+    let evidence = [("level", level), ("chance", chance), ("greatest_ratio", large.unwrap_or(f64::NAN))];
+    let steps = (at.unwrap_or(0), case.measured.end());
+    advised(cause("OVERSHOOT", steps, text, &evidence), format!("{}, warmup: 0.1", case.rate_times(0.1)))
+}
+
+/// OVERSHOOT: above what guessing loses, rising to half again its best, or thrown about by steps that are too large.
 pub(super) fn overshoot(case: &Case<'_>) -> Option<Verdict> {
     let (tail, steps) = (&case.detection.tail, case.tail_steps());
     let best = case.blocks.iter().map(|block| block.mean).fold(f64::INFINITY, f64::min);
@@ -72,7 +119,7 @@ pub(super) fn overshoot(case: &Case<'_>) -> Option<Verdict> {
     let rising = tail.trend == Trend::Rising && last >= limit::RISE * best;
     let over = is_over(case);
     if !(rising || over) {
-        return None;
+        return bounced(case);
     }
     let text = match case.chance.filter(|_| over) {
         Some(chance) => format!(

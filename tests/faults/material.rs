@@ -1,0 +1,103 @@
+//! What the faults train on: data files and checkpoints with something wrong, made of the embedded ones.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+
+use candle_core::{Device, Tensor};
+
+type Weights = HashMap<String, Tensor>;
+
+/// Writes everything into `folder`. What is there already is what would be written.
+pub fn make(folder: &Path) {
+    let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets");
+    fs::create_dir_all(folder).unwrap();
+    let tweets = fs::read_to_string(assets.join("data/tweets.tsv")).unwrap();
+    let rows: Vec<(&str, &str)> = tweets.lines().skip(1).filter_map(|line| line.split_once('\t')).collect();
+    for (name, percent) in [("labels-0", 0), ("labels-20", 20), ("labels-100", 100)] {
+        table(&folder.join(name).with_extension("tsv"), &shuffled(&rows, percent));
+    }
+    table(&folder.join("one-class.tsv"), &one_class(&rows));
+    let blank: Vec<(&str, &str)> = rows.iter().map(|(label, _)| (*label, "-")).collect();
+    table(&folder.join("blank.tsv"), &blank);
+    let model = assets.join("models/minilm-l3");
+    let (query, norm) = (["query", "key", "value", "dense"], "LayerNorm");
+    let matrix = |name: &str| name.ends_with("weight") && name.starts_with("encoder") && !name.contains(norm);
+    checkpoint(&model, &folder.join("tenfold"), |name, tensor| {
+        if matrix(name) && query.iter().any(|part| name.contains(part)) { scaled(tensor, 10.0) } else { tensor.clone() }
+    });
+    checkpoint(&model, &folder.join("tenfold-all"), |_, tensor| scaled(tensor, 10.0));
+    for (place, cut) in ["layer.0.output", "layer.1.attention.output", "layer.1.output"].into_iter().enumerate() {
+        checkpoint(&model, &folder.join(format!("cut-{place}")), |name, tensor| {
+            if !name.contains(&format!("{cut}.{norm}")) {
+                return tensor.clone();
+            }
+            if name.ends_with("weight") { scaled(tensor, 0.0) } else { pattern(tensor) }
+        });
+    }
+}
+
+fn table(path: &Path, rows: &[(&str, &str)]) {
+    let lines: Vec<String> = rows.iter().map(|(label, text)| format!("{label}\t{text}\n")).collect();
+    let text = "label\ttext\n".to_owned() + &lines.concat();
+    // A trial may be reading it.
+    if fs::read_to_string(path).is_ok_and(|old| old == text) {
+        return;
+    }
+    fs::write(path, text).unwrap();
+}
+
+/// The rows with `percent` of them, every so-manieth, wearing one another's labels.
+fn shuffled<'a>(rows: &[(&'a str, &'a str)], percent: usize) -> Vec<(&'a str, &'a str)> {
+    let mut shuffled = rows.to_vec();
+    let mut chosen: Vec<usize> = (0..rows.len()).filter(|row| random(*row as u64) % 100 < percent as u64).collect();
+    let places = chosen.clone();
+    chosen.sort_by_key(|row| random(*row as u64 + 1_000_000));
+    for (place, from) in places.iter().zip(chosen) {
+        shuffled[*place].0 = rows[from].0;
+    }
+    shuffled
+}
+
+/// 1,900 rows of the most frequent class and 50 of each other.
+fn one_class<'a>(rows: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    let of = |label: &'static str, count: usize| rows.iter().filter(move |row| row.0 == label).take(count);
+    let mut chosen: Vec<(&str, &str)> =
+        of("positive", 1900).chain(of("neutral", 50)).chain(of("negative", 50)).copied().collect();
+    chosen.sort_by_key(|row| {
+        random(row.1.bytes().fold(0, |hash: u64, byte| hash.wrapping_mul(31).wrapping_add(byte.into())))
+    });
+    chosen
+}
+
+/// The splitmix64 finaliser.
+fn random(index: u64) -> u64 {
+    let mut z = index.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+/// The checkpoint in `from` with each of its tensors changed.
+fn checkpoint(from: &Path, to: &Path, change: impl Fn(&str, &Tensor) -> Tensor) {
+    if to.join("config.json").exists() {
+        return;
+    }
+    fs::create_dir_all(to).unwrap();
+    let weights = candle_core::safetensors::load(from.join("model.safetensors"), &Device::Cpu).unwrap();
+    let changed: Weights = weights.iter().map(|(name, tensor)| (name.clone(), change(name, tensor))).collect();
+    candle_core::safetensors::save(&changed, to.join("model.safetensors")).unwrap();
+    fs::copy(from.join("tokenizer.json"), to.join("tokenizer.json")).unwrap();
+    fs::copy(from.join("config.json"), to.join("config.json")).unwrap();
+}
+
+fn scaled(tensor: &Tensor, factor: f64) -> Tensor {
+    (tensor * factor).unwrap()
+}
+
+/// A vector of ones and minus ones: what every position gives, whatever the text.
+fn pattern(tensor: &Tensor) -> Tensor {
+    let signs: Vec<f32> =
+        (0..tensor.elem_count() as u64).map(|i| if random(i) & 1 == 0 { 1.0 } else { -1.0 }).collect();
+    Tensor::new(signs, &Device::Cpu).unwrap().to_dtype(tensor.dtype()).unwrap()
+}

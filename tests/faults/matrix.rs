@@ -1,0 +1,83 @@
+//! Judges what was trained by the rules as they are now, and counts.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use plateau::analysis::{Run, diagnose, plateau::LEAST_DELTA};
+use plateau::store::{Results, TrialDir, read_curve};
+use plateau::trial::{TrialId, Verdict, VerdictKind};
+
+use super::table::{FAULTS, Fault};
+
+/// The primary verdict of a trial: its first cause, else that it is healthy.
+pub fn primary(run: &Run) -> Verdict {
+    let verdicts = diagnose(&run.measured(), run.status, LEAST_DELTA).verdicts;
+    let healthy = |verdict: &&Verdict| verdict.kind == VerdictKind::Cause || verdict.id == "HEALTHY";
+    verdicts.iter().find(healthy).unwrap().clone()
+}
+
+/// All trials of a sweep that have ended.
+pub fn runs(results: &Path, name: &str) -> Vec<Run> {
+    let dir = Results::new(results).unwrap().sweep(name).unwrap();
+    let mut ids: Vec<TrialId> = fs::read_dir(dir.trials())
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| TrialId::parse(entry.unwrap().file_name().to_str()?))
+        .collect();
+    ids.sort_unstable();
+    ids.iter().filter_map(|id| run(&dir.trial(id))).collect()
+}
+
+fn run(folder: &TrialDir) -> Option<Run> {
+    let (trial, outcome) = (folder.record().unwrap()?.trial, folder.outcome().unwrap()?);
+    Some(Run {
+        trial,
+        status: outcome.status,
+        error: None,
+        metrics: read_curve(&folder.metrics()).unwrap().rows,
+        evals: read_curve(&folder.evals()).unwrap().rows,
+        diagnostics: read_curve(&folder.diagnostics()).unwrap().rows,
+        outcome: Some(outcome),
+    })
+}
+
+fn is_right(fault: &Fault, verdict: &Verdict) -> bool {
+    fault.accepted.iter().any(|accepted| {
+        let (id, words) = accepted.split_once('~').unwrap_or((accepted, ""));
+        verdict.id == id && verdict.text.contains(words)
+    })
+}
+
+/// The confusion matrix as Markdown, true cause by primary verdict, and what follows from it.
+pub fn matrix(results: &Path) -> String {
+    let mut text =
+        "| injected fault | runs | right | primary verdicts (right ones in bold) |\n|---|---|---|---|\n".to_owned();
+    let (mut right, mut all, mut alarms, mut healthy) = (0, 0, 0, 0);
+    for fault in FAULTS {
+        let mut counts: BTreeMap<(bool, String), usize> = BTreeMap::new();
+        for verdict in runs(results, &fault.folder()).iter().map(primary) {
+            let fits = is_right(fault, &verdict);
+            if std::env::var_os("PLATEAU_FAULTS_WORDS").is_some() {
+                eprintln!("{} {}{}: {}", fault.name, if fits { "" } else { "WRONG " }, verdict.id, verdict.text);
+            }
+            *counts.entry((!fits, verdict.id)).or_default() += 1;
+        }
+        let total: usize = counts.values().sum();
+        let fits: usize = counts.iter().filter(|((wrong, _), _)| !wrong).map(|(_, count)| count).sum();
+        let cells: Vec<String> = counts
+            .iter()
+            .map(|((wrong, id), count)| if *wrong { format!("{id} {count}") } else { format!("**{id}** {count}") })
+            .collect();
+        let _ = writeln!(text, "| {} | {total} | {fits} | {} |", fault.what, cells.join(", "));
+        (right, all) = (right + fits, all + total);
+        if fault.accepted == ["HEALTHY"] {
+            (healthy, alarms) = (healthy + total, alarms + total - fits);
+        }
+    }
+    let share = |part: usize, whole: usize| 100.0 * part as f64 / whole.max(1) as f64;
+    let _ = writeln!(text, "\n{right} of {all} right ({:.1} %).", share(right, all));
+    let _ = writeln!(text, "{alarms} of {healthy} healthy runs called faulty ({:.1} %).", share(alarms, healthy));
+    text
+}

@@ -1,0 +1,205 @@
+//! The faults: what is changed in a healthy run, and which primary verdicts count as right. Stated before any was trained.
+
+/// A fault, its sweep keys, and what a right diagnosis says.
+pub struct Fault {
+    pub name: &'static str,
+    /// What is wrong, for people.
+    pub what: &'static str,
+    /// Ids of primary verdicts that count as right; after a tilde, words that the sentence must hold.
+    pub accepted: &'static [&'static str],
+    /// Keys that differ from the healthy run of the same variant, each with its values; variants 2i and 2i + 1
+    /// take value i, round and round.
+    pub keys: &'static [(&'static str, &'static [&'static str])],
+}
+
+/// What the healthy runs are told, unless a fault says otherwise. Paths are completed by [`super::material`].
+pub const BASE: &[(&str, &[&str])] = &[
+    ("data.train", &["embedded:tweets"]),
+    ("data.eval", &["0.03"]),
+    ("data.max_length", &["32"]),
+    ("data.limit", &["400", "500", "600"]),
+    ("lr", &["2e-4", "1.5e-4"]),
+    ("warmup", &["0.1"]),
+    ("scheduler", &["linear", "linear", "constant", "cosine", "cosine", "constant"]),
+    ("batch_size", &["8"]),
+    ("steps", &["100"]),
+    ("eval_every", &["10"]),
+];
+
+/// Variants of each fault. The odd ones (dev) were used to set thresholds, the even ones (test) never.
+pub const VARIANTS: usize = 11;
+
+const TOO_HIGH: &[&str] =
+    &["OVERSHOOT", "AFTER_WARMUP", "COLLAPSED", "NONFINITE", "PRIOR_STUCK~the learning rate threw it there"];
+const TOO_LOW: &[&str] = &["TOO_SLOW", "PRIOR_STUCK~the learning rate is too low", "UPDATE_RATIO~too small"];
+
+pub const FAULTS: &[Fault] = &[
+    Fault { name: "healthy", what: "none", accepted: &["HEALTHY"], keys: &[] },
+    Fault {
+        name: "healthy-kinds",
+        what: "none: other usual settings",
+        accepted: &["HEALTHY"],
+        keys: &[
+            ("label_smoothing", &["0.1", "0", "0", "0", "0", "0"]),
+            ("model.freeze", &["0", "1", "0", "0", "0", "0"]),
+            ("model.pooling", &["mean", "mean", "cls", "mean", "mean", "mean"]),
+            ("batch_size", &["8", "8", "8", "16", "8", "8"]),
+            ("augmentation", &["none", "none", "none", "none", "{name: synonym, rate: 0.1}", "none"]),
+            ("model.dropout", &["0.1", "0.1", "0.1", "0.1", "0.1", "0"]),
+        ],
+    },
+    Fault {
+        name: "labels-0",
+        what: "none of the labels shuffled",
+        accepted: &["HEALTHY"],
+        keys: &[("data.train", &["DATA/labels-0.tsv"]), ("lr", &["1e-4", "3e-4"])],
+    },
+    Fault { name: "rate-x100", what: "learning rate x 100", accepted: TOO_HIGH, keys: &[("lr", &["2e-2", "1.5e-2"])] },
+    Fault { name: "rate-/1000", what: "learning rate / 1000", accepted: TOO_LOW, keys: &[("lr", &["2e-7", "1.5e-7"])] },
+    Fault {
+        name: "no-warmup",
+        what: "no warm-up at a high rate",
+        accepted: TOO_HIGH,
+        keys: &[("warmup", &["0"]), ("lr", &["3e-3", "2e-3", "4e-3"])],
+    },
+    Fault {
+        name: "long-warmup",
+        what: "warm-up over 80 to 100 % of the run",
+        accepted: &["WARMUP_TOO_LONG"],
+        keys: &[("warmup", &["0.9", "100", "0.8"]), ("lr", &["5e-5", "1e-4"])],
+    },
+    Fault {
+        name: "exhausted",
+        what: "schedule exhausted at 30 % of the run",
+        accepted: &["LR_EXHAUSTED"],
+        keys: &[
+            ("scheduler", &["{name: polynomial, power: 10}", "{name: polynomial, power: 14}"]),
+            ("warmup", &["0", "0.05"]),
+            ("lr", &["5e-5", "1e-4"]),
+        ],
+    },
+    Fault { name: "frozen", what: "frozen encoder", accepted: &["FROZEN"], keys: &[("model.freeze", &["3"])] },
+    Fault {
+        name: "disconnected",
+        what: "a layer whose output LayerNorm is constant",
+        accepted: &[
+            "VANISH",
+            "PRIOR_STUCK~hardly any gradient reaches the lower layers",
+            "PRIOR_STUCK~not reach the model",
+        ],
+        keys: &[("model.from", &["DATA/cut-0", "DATA/cut-1", "DATA/cut-2"])],
+    },
+    Fault {
+        name: "labels-20",
+        what: "20 % of the labels shuffled",
+        accepted: &["LABEL_FLOOR"],
+        keys: &[("data.train", &["DATA/labels-20.tsv"])],
+    },
+    Fault {
+        name: "labels-100",
+        what: "all labels shuffled",
+        accepted: &["PRIOR_STUCK~say nothing about the labels", "MEMORISED"],
+        keys: &[("data.train", &["DATA/labels-100.tsv"])],
+    },
+    Fault {
+        name: "one-class",
+        what: "one class holds 95 % of the labels",
+        accepted: &["IMBALANCED"],
+        keys: &[("data.train", &["DATA/one-class.tsv"]), ("data.eval", &["0.08"])],
+    },
+    Fault {
+        name: "blank",
+        what: "inputs blanked",
+        accepted: &["PRIOR_STUCK~not reach the model"],
+        keys: &[("data.train", &["DATA/blank.tsv"])],
+    },
+    Fault {
+        name: "tiny",
+        what: "16 to 32 training examples",
+        accepted: &["OVERFIT", "MEMORISED"],
+        keys: &[("data.limit", &["16", "24", "32"])],
+    },
+    Fault {
+        name: "augmentation",
+        what: "augmentation at rate 0.9",
+        accepted: &["AUG_TOO_STRONG"],
+        keys: &[(
+            "augmentation",
+            &["{name: random_deletion, rate: 0.9}", "{name: token_cutoff, rate: 0.9}", "{name: eda, alpha: 0.9}"],
+        )],
+    },
+    Fault {
+        name: "dropout",
+        what: "dropout 0.9",
+        accepted: &["DROPOUT_TOO_STRONG"],
+        keys: &[("model.dropout", &["0.9"])],
+    },
+    Fault {
+        name: "decay",
+        what: "weight decay 10",
+        accepted: &["DECAY_TOO_STRONG"],
+        keys: &[("weight_decay", &["10"]), ("lr", &["3e-4", "5e-4"]), ("scheduler", &["constant", "linear"])],
+    },
+    Fault { name: "batch-2", what: "batch of 2", accepted: &["NOISY_BATCHES"], keys: &[("batch_size", &["2"])] },
+    Fault {
+        name: "exploding",
+        what: "checkpoint of weights x 10",
+        accepted: &["EXPLODE", "BAD_INIT"],
+        keys: &[("model.from", &["DATA/tenfold", "DATA/tenfold-all"])],
+    },
+    Fault {
+        name: "eps",
+        what: "eps of Adam 1e-2",
+        accepted: TOO_LOW,
+        keys: &[("optimizer", &["{name: adamw, eps: 1e-2}"])],
+    },
+    Fault { name: "clip", what: "clip at 1e-4", accepted: &["CLIP_BOUND"], keys: &[("max_grad_norm", &["1e-4"])] },
+    Fault {
+        name: "four-tokens",
+        what: "texts cut to 4 tokens",
+        accepted: &["TRUNCATED"],
+        keys: &[("data.max_length", &["4"])],
+    },
+];
+
+/// Which variants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Half {
+    Dev,
+    Test,
+}
+
+impl Half {
+    pub fn name(self) -> &'static str {
+        if self == Self::Dev { "dev" } else { "test" }
+    }
+
+    fn variants(self) -> impl Iterator<Item = usize> {
+        (0..VARIANTS).filter(move |variant| variant.is_multiple_of(2) == (self == Self::Test))
+    }
+}
+
+impl Fault {
+    /// The sweep file of one half, every key an axis that is zipped with the others; `data` replaces `DATA`.
+    pub fn sweep(&self, half: Half, data: &str) -> String {
+        let changed = |key: &str| self.keys.iter().any(|(name, _)| *name == key);
+        let keys = BASE.iter().filter(|(key, _)| !changed(key)).chain(self.keys);
+        let mut text = format!("name: {}\nzip:\n", self.folder());
+        for (key, values) in keys {
+            let of = |variant: usize| values[variant / 2 % values.len()].replace("DATA", data);
+            let values: Vec<String> = half.variants().map(of).collect();
+            text.push_str(&format!("  {key}: [{}]\n", values.join(", ")));
+        }
+        let numbers = |first: usize| {
+            let numbers: Vec<String> = half.variants().map(|variant| (first + variant).to_string()).collect();
+            numbers.join(", ")
+        };
+        text.push_str(&format!("  data.seed: [{}]\n  seed: [{}]\n", numbers(1), numbers(100)));
+        text
+    }
+
+    /// Its name in a path.
+    pub fn folder(&self) -> String {
+        self.name.replace('/', "over-")
+    }
+}
