@@ -36,6 +36,9 @@ pub struct Assignment {
     pub device: Device,
     pub checkpoint_every: CheckpointEvery,
     pub keep: Keep,
+    /// Times that micro-batches are halved to save memory.
+    #[serde(default)]
+    pub halvings: u32,
     /// Folder of [`super::Blobs`].
     pub cache: PathBuf,
     /// Of the working directory's repository.

@@ -30,6 +30,9 @@ pub struct MadeBy {
     pub git_commit: Option<String>,
     /// Of the model.
     pub parameters: Option<u64>,
+    /// Times that micro-batches were halved to save memory, in this attempt or in one whose state it went on from.
+    #[serde(default)]
+    pub halvings: u32,
 }
 
 /// What became of an attempt's outcome.
