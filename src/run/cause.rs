@@ -72,9 +72,7 @@ pub(super) fn failure(attempt: &AttemptDir, how: Exit, memory: &MemoryWatch) -> 
         (Some(Failure::Crashed { message, .. }), _) => Failure::Crashed { message, log_tail: tail() },
         (Some(failure), _) => failure,
         (None, Exit::Signal(KILL)) => killed(memory.evidence(), tail()),
-        (None, Exit::Signal(ABORT)) if tail().iter().any(|line| is_refusal(line)) => {
-            Failure::OutOfMemory { log_tail: tail() }
-        }
+        (None, Exit::Signal(ABORT)) if attempt.was_refused_memory() => Failure::OutOfMemory { log_tail: tail() },
         (None, Exit::Signal(FILE_SIZE)) => {
             let message = format!(
                 "{}: a file has grown to the size that this system allows. Raise the limit (ulimit -f), then run the same \
@@ -99,11 +97,6 @@ pub(super) fn failure(attempt: &AttemptDir, how: Exit, memory: &MemoryWatch) -> 
             Failure::Crashed { message, log_tail: tail() }
         }
     }
-}
-
-/// What Rust's allocator says last when the system gives it no memory.
-fn is_refusal(line: &str) -> bool {
-    line.starts_with("memory allocation of ") && line.contains(" failed")
 }
 
 #[cfg(test)]
@@ -133,7 +126,8 @@ mod tests {
             assert!(said.starts_with(expected), "{said}");
         };
         let out_of_memory = "out of memory: the worker was killed for it, or was given none";
-        let refused = "loading\nmemory allocation of 17 bytes failed\n";
+        let backtrace = "   7: main\n".repeat(99);
+        let refused = &format!("loading\nmemory allocation of 17 bytes failed\n{backtrace}");
         check(refused, Exit::Signal(6), &calm, out_of_memory);
         check("an assertion failed\n", Exit::Signal(6), &calm, "worker died: signal 6");
         check(refused, Exit::Signal(11), &calm, "worker died: signal 11");

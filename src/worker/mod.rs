@@ -21,6 +21,7 @@ use crate::analysis::{Measured, verdicts};
 use crate::event::Failure;
 use crate::store::{
     Assignment, AttemptDir, Blobs, MadeBy, Mark, Published, Saved, StoreError, TrialRecord, exit, host, read_curve,
+    strike_device, strike_training,
 };
 use crate::train::{self, Cache, Job, Sink, TrainError};
 use crate::trial::{Device, DiagnosticRow, EvalRow, Evidence, MetricRow, Outcome, Trial, Verdict, VerdictKind};
@@ -135,6 +136,10 @@ fn perform(
     if trial.has_outcome() {
         return Ok(());
     }
+    if let Some(message) = strike_device(assignment.slot.index) {
+        return Err(End::Failed(Failure::DeviceFault { message: message.to_owned() }));
+    }
+    strike_training(train::micro_batch_tokens(assignment.halvings));
     let saved = resumable(attempt)?;
     // A record that cannot be read has lost a note, not a number.
     let before = saved.as_ref().and_then(|_| trial.record().ok().flatten());
