@@ -39,6 +39,12 @@ pub enum Event {
         attempt: u32,
         pid: u32,
     },
+    /// The claimed attempt runs with care, because earlier ones ran out of memory.
+    AttemptEased {
+        trial: TrialId,
+        attempt: u32,
+        care: Care,
+    },
     /// The attempt ended without an outcome.
     AttemptFailed {
         trial: TrialId,
@@ -70,6 +76,11 @@ pub enum Event {
     TrialContinued {
         trial: TrialId,
     },
+    /// Faults of its device one after the other: this run starts nothing there any more. `failure` is the last of them.
+    SlotRetired {
+        slot: Slot,
+        failure: Failure,
+    },
     /// To be taken up again: the user asked for it after a failure, or the outcome is gone from the disk.
     TrialRequeued {
         trial: TrialId,
@@ -88,6 +99,27 @@ pub struct Slot {
     pub index: usize,
     pub device: Device,
     pub threads: usize,
+}
+
+/// How an attempt is treated so that it gets by with less memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Care {
+    /// No other trial runs beside it.
+    pub alone: bool,
+    /// Times that micro-batches are halved, and with them the pieces of a batch doubled: numbers stay the same up to
+    /// rounding.
+    pub halvings: u32,
+}
+
+impl fmt::Display for Care {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = 1_u64 << self.halvings.min(32);
+        match (self.alone, self.halvings) {
+            (alone, 0) => f.write_str(if alone { "alone" } else { "as usual" }),
+            (true, _) => write!(f, "alone, with micro-batches 1/{parts} as large"),
+            (false, _) => write!(f, "with micro-batches 1/{parts} as large"),
+        }
+    }
 }
 
 /// A rule of `stop` that holds trials against one another.
@@ -150,10 +182,14 @@ pub enum Failure {
     BadInput { message: String },
     /// The worker died: panic, signal, or an exit code that has no meaning of its own.
     Crashed { message: String, log_tail: Vec<String> },
-    /// Killed by SIGKILL not sent by us, which on Linux means memory.
+    /// Killed for lack of memory, or given none when it asked for more.
     OutOfMemory { log_tail: Vec<String> },
-    /// The disk is full or unwritable.
+    /// The device has no memory left; the machine may have.
+    DeviceMemory { message: String },
+    /// The disk is full or unwritable: nothing can go on.
     Disk { message: String },
+    /// The disk could not do one thing; the next time it may.
+    DiskError { message: String },
     /// The device reported an error.
     DeviceFault { message: String },
     /// The worker is gone and left no trace, as after a reboot.
@@ -186,8 +222,9 @@ impl fmt::Display for Failure {
         match self {
             Self::BadInput { message } => write!(f, "bad input: {message}"),
             Self::Crashed { message, .. } => write!(f, "worker died: {message}"),
-            Self::OutOfMemory { .. } => f.write_str("worker was killed, most likely for lack of memory"),
-            Self::Disk { message } => write!(f, "disk: {message}"),
+            Self::OutOfMemory { .. } => f.write_str("out of memory: the worker was killed for it, or was given none"),
+            Self::DeviceMemory { message } => write!(f, "out of memory on the device: {message}"),
+            Self::Disk { message } | Self::DiskError { message } => write!(f, "disk: {message}"),
             Self::DeviceFault { message } => write!(f, "device fault: {message}"),
             Self::Lost => f.write_str("worker is gone without a trace"),
             Self::Stalled { seconds } => {

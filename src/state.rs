@@ -3,7 +3,7 @@
 //! Guarantees: any list of events, in any order, has a state; events about attempts that are over change nothing; the
 //! first outcome of a trial stays until the trial is requeued.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::event::{Event, Failure, Judgement, Record, Slot};
 use crate::plan::Plan;
@@ -15,6 +15,10 @@ pub struct SweepState {
     trials: Vec<(TrialId, TrialState)>,
     index: HashMap<TrialId, usize>,
     planned: usize,
+    /// Faults of each slot's device since a trial last came to its end there, in this run.
+    faults: BTreeMap<usize, (u32, Failure)>,
+    /// Slots that are out of use in this run.
+    retired: BTreeSet<usize>,
 }
 
 /// What is known of one trial.
@@ -27,6 +31,11 @@ pub struct TrialState {
     pub failures: u32,
     /// Of the latest failed attempt since then.
     pub last_failure: Option<Failure>,
+    /// Attempts since then that ran out of the machine's memory, and out of the device's.
+    pub out_of_memory: u32,
+    pub out_of_device_memory: u32,
+    /// Slot whose device failed it last.
+    pub faulted_on: Option<usize>,
     /// Its value at each rung of `stop.asha` that it was judged at; None where that was not finite.
     pub rungs: Vec<Option<f32>>,
     /// What it is to be stopped for, or was.
@@ -52,7 +61,13 @@ pub enum Standing {
 impl SweepState {
     /// Before anything happened. `planned`: the plan's ids in order.
     pub fn new<'a>(planned: impl IntoIterator<Item = &'a TrialId>) -> Self {
-        let mut state = Self { trials: Vec::new(), index: HashMap::new(), planned: 0 };
+        let mut state = Self {
+            trials: Vec::new(),
+            index: HashMap::new(),
+            planned: 0,
+            faults: BTreeMap::new(),
+            retired: BTreeSet::new(),
+        };
         for id in planned {
             state.entry(id);
         }
@@ -71,7 +86,13 @@ impl SweepState {
 
     pub fn apply(&mut self, event: &Event) {
         match event {
-            Event::SweepOpened { .. } | Event::SweepInterrupted | Event::SweepClosed { .. } => {}
+            // Somebody may have seen to the devices in between, and slots may be other ones.
+            Event::SweepOpened { .. } => {
+                self.faults.clear();
+                self.retired.clear();
+            }
+            Event::SweepInterrupted | Event::SweepClosed { .. } | Event::AttemptEased { .. } => {}
+            Event::SlotRetired { slot, .. } => drop(self.retired.insert(slot.index)),
             Event::AttemptClaimed { trial, attempt, slot } => {
                 let state = self.attempted(trial, *attempt);
                 if matches!(state.standing, Standing::Pending | Standing::Running { .. }) {
@@ -83,24 +104,30 @@ impl SweepState {
             }
             Event::AttemptFailed { trial, attempt, failure } => {
                 let state = self.attempted(trial, *attempt);
-                if state.is_running(*attempt) {
-                    state.standing = Standing::Pending;
-                    state.failures += 1;
-                    state.last_failure = Some(failure.clone());
+                if let Some(slot) = state.running_on(*attempt) {
+                    state.fail(failure, slot);
+                    if matches!(failure, Failure::DeviceFault { .. }) {
+                        let before = self.faults.get(&slot.index).map_or(0, |(count, _)| *count);
+                        self.faults.insert(slot.index, (before + 1, failure.clone()));
+                    }
                 }
             }
             Event::AttemptInterrupted { trial, attempt } => {
                 let state = self.attempted(trial, *attempt);
-                if state.is_running(*attempt) {
+                if state.running_on(*attempt).is_some() {
                     state.standing = Standing::Pending;
                 }
             }
             Event::TrialFinished { trial, attempt, outcome } => {
                 let state = self.attempted(trial, *attempt);
+                let slot = state.running_on(*attempt);
                 if !matches!(state.standing, Standing::Ended(_)) {
                     // It may have come to its own end before it heard that it was to stop.
                     state.stop.take_if(|_| outcome.status != Status::Stopped);
                     state.standing = Standing::Ended(Box::new(outcome.clone()));
+                }
+                if let Some(slot) = slot {
+                    self.faults.remove(&slot.index);
                 }
             }
             Event::TrialFailed { trial, failure } => {
@@ -148,6 +175,18 @@ impl SweepState {
         })
     }
 
+    /// Faults of a slot's device since a trial last came to its end there, in this run, and the last of them.
+    #[must_use]
+    pub fn faults(&self, slot: usize) -> Option<(u32, &Failure)> {
+        self.faults.get(&slot).map(|(count, failure)| (*count, failure))
+    }
+
+    /// Whether it was said that nothing is started on this slot any more.
+    #[must_use]
+    pub fn is_retired(&self, slot: usize) -> bool {
+        self.retired.contains(&slot)
+    }
+
     fn entry(&mut self, id: &TrialId) -> &mut TrialState {
         let at = *self.index.entry(id.clone()).or_insert_with(|| {
             self.trials.push((id.clone(), TrialState::default()));
@@ -176,8 +215,24 @@ impl TrialState {
         }
     }
 
-    fn is_running(&self, number: u32) -> bool {
-        matches!(self.standing, Standing::Running { attempt, .. } if attempt == number)
+    fn fail(&mut self, failure: &Failure, slot: Slot) {
+        self.standing = Standing::Pending;
+        self.failures += 1;
+        self.last_failure = Some(failure.clone());
+        match failure {
+            Failure::OutOfMemory { .. } => self.out_of_memory += 1,
+            Failure::DeviceMemory { .. } => self.out_of_device_memory += 1,
+            Failure::DeviceFault { .. } => self.faulted_on = Some(slot.index),
+            _ => {}
+        }
+    }
+
+    /// Where attempt `number` runs, if it does.
+    fn running_on(&self, number: u32) -> Option<Slot> {
+        match self.standing {
+            Standing::Running { attempt, slot } if attempt == number => Some(slot),
+            _ => None,
+        }
     }
 }
 
@@ -227,8 +282,12 @@ pub(crate) mod tests {
     }
 
     fn event() -> impl Strategy<Value = Event> {
-        let failure = prop_oneof![Just(Failure::Lost), Just(Failure::BadInput { message: "no".into() })];
-        (0_usize..9, 0_u64..3, 1_u32..4, failure).prop_map(|(kind, trial, attempt, failure)| {
+        let failure = prop_oneof![
+            Just(Failure::Lost),
+            Just(Failure::BadInput { message: "no".into() }),
+            Just(Failure::DeviceFault { message: "no".into() }),
+        ];
+        (0_usize..10, 0_u64..3, 1_u32..4, failure).prop_map(|(kind, trial, attempt, failure)| {
             let trial = id(trial);
             match kind {
                 0 => Event::AttemptClaimed { trial, attempt, slot: slot(attempt as usize) },
@@ -239,6 +298,7 @@ pub(crate) mod tests {
                 5 => Event::TrialFailed { trial, failure },
                 6 => Event::TrialRequeued { trial },
                 7 => Event::SweepInterrupted,
+                8 => Event::SlotRetired { slot: slot(attempt as usize), failure },
                 _ => Event::SweepClosed { finished: 0, failed: 0 },
             }
         })
@@ -273,6 +333,32 @@ pub(crate) mod tests {
             later.iter().filter(|event| **event != requeued).for_each(|event| state.apply(event));
             prop_assert_eq!(&state.get(&id(0)).unwrap().standing, &Standing::Ended(first));
         }
+    }
+
+    #[test]
+    fn faults_of_a_slot_count_until_a_trial_ends_there_or_another_run_begins() {
+        let fault = || Failure::DeviceFault { message: "fell off the bus".into() };
+        let claimed = |trial, attempt| Event::AttemptClaimed { trial: id(trial), attempt, slot: slot(3) };
+        let failed = |attempt| Event::AttemptFailed { trial: id(0), attempt, failure: fault() };
+        let opened = || Event::SweepOpened {
+            sweep: "s".into(),
+            version: "0".into(),
+            host: "h".into(),
+            pid: 1,
+            trials: Vec::new(),
+        };
+        let twice = [claimed(0, 1), failed(1), failed(1), claimed(0, 2), failed(2)];
+        let mut state = after(&twice);
+        assert_eq!(state.faults(3), Some((2, &fault())), "a fault that is told twice is one");
+        assert_eq!(state.get(&id(0)).unwrap().faulted_on, Some(3));
+        state.apply(&Event::SlotRetired { slot: slot(3), failure: fault() });
+        assert!(state.is_retired(3) && !state.is_retired(0));
+        state.apply(&opened());
+        assert!(state.faults(3).is_none() && !state.is_retired(3));
+        let mut state = after(&twice);
+        state.apply(&claimed(1, 1));
+        state.apply(&Event::TrialFinished { trial: id(1), attempt: 1, outcome: outcome(1) });
+        assert_eq!(state.faults(3), None);
     }
 
     #[test]

@@ -722,6 +722,11 @@ pub struct Verdict {
     pub advice: Option<String>,
 }
 
+impl Verdict {
+    /// The note on a trial that ran out of memory and was trained with smaller micro-batches.
+    pub const SMALLER_MICRO_BATCHES: &str = "SMALLER_MICRO_BATCHES";
+}
+
 /// What a verdict speaks of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -150,6 +150,34 @@ fn crates_and_effects_stay_in_their_rooms() {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
+/// What the disk may fail at is asked for in one file, so that tests can have it fail.
+#[test]
+fn the_store_reads_and_writes_through_one_door() {
+    let asked = [
+        "fs::write",
+        "fs::read(",
+        "read_to_end",
+        "fs::copy",
+        "hard_link",
+        "fs::rename",
+        "create_dir",
+        "File::create",
+        ".write_all(",
+        "options()",
+        "sync_all",
+        "sync_data",
+    ];
+    let mut wrong = Vec::new();
+    for source in sources().iter().filter(|source| source.room == "store" && !source.path.ends_with("disk.rs")) {
+        let found = asked.iter().filter(|text| source.code.contains(**text));
+        wrong.extend(found.map(|text| format!("{}: `{text}` belongs in disk.rs", source.path.display())));
+    }
+    // The log of faults is not to fail.
+    wrong.retain(|line| !line.contains("faults.rs: `.write_all("));
+    wrong.retain(|line| !line.contains("atomic.rs: `sync_all"));
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
 #[test]
 fn every_module_says_what_it_is() {
     let silent: Vec<_> = sources()

@@ -12,7 +12,7 @@ use crate::trial::{Axis, AxisValue, Length, rounded_text};
 /// A sentence about the sweep.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// Stable name: `progress`, `best`, `rise`, `noise`, `onsets`, `shapes`, `failures`, `edge`, or one of [`effects`].
+    /// Stable name: `progress`, `best`, `rise`, `noise`, `onsets`, `shapes`, `failures`, `memory`, `edge`, or one of [`effects`].
     pub id: &'static str,
     pub text: String,
 }
@@ -36,6 +36,7 @@ pub fn findings(sweep: &Sweep, study: &Study) -> Vec<Finding> {
         ("onsets", onsets(sweep, study)),
         ("shapes", shapes(study)),
         ("failures", failures(sweep, study)),
+        ("memory", memory(sweep)),
         ("edge", edge(sweep, study).map(|edge| edge.text())),
     ];
     let found = found.into_iter().filter_map(|(id, text)| text.map(|text| Finding { id, text }));
@@ -226,6 +227,20 @@ fn failures(sweep: &Sweep, study: &Study) -> Option<String> {
     let error = common_error(sweep).map_or_else(String::new, |error| format!(" Most frequent error: {error}."));
     let trials = if sweep.runs.len() == 1 { "trial" } else { "trials" };
     Some(format!("{failed} of {} {trials} gave no usable model: {}{place}.{error}", sweep.runs.len(), parts.join(", ")))
+}
+
+/// Trials whose numbers are those of others only up to rounding.
+fn memory(sweep: &Sweep) -> Option<String> {
+    let noted: Vec<(&str, &str)> =
+        sweep.runs.iter().filter_map(|run| Some((run.trial.id.as_str(), run.memory_note()?))).collect();
+    let (_, first) = noted.first()?;
+    let ids: Vec<&str> = noted.iter().map(|(id, _)| *id).collect();
+    Some(format!(
+        "{} of {} ({}): {first}.",
+        noted.len(),
+        if sweep.runs.len() == 1 { "1 trial".to_owned() } else { format!("{} trials", sweep.runs.len()) },
+        ids.join(", ")
+    ))
 }
 
 /// First line of the error that most trials give.

@@ -28,7 +28,7 @@ pub use range_test::RangeTest;
 pub use rank::{Config, Study};
 pub use rules::{Diagnosis, diagnose};
 
-use crate::trial::{Axis, DiagnosticRow, EvalRow, MetricRow, Outcome, Status, Trial};
+use crate::trial::{Axis, DiagnosticRow, EvalRow, MetricRow, Outcome, Status, Trial, Verdict};
 
 /// A sweep as it stands on disk: every planned trial with what it has measured so far.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,6 +54,16 @@ pub struct Run {
 }
 
 impl Run {
+    /// What is to be known of its numbers, if they were made with smaller micro-batches after it ran out of memory.
+    #[must_use]
+    pub fn memory_note(&self) -> Option<&str> {
+        let verdicts = &self.outcome.as_ref()?.verdicts;
+        verdicts
+            .iter()
+            .find(|verdict| verdict.id == Verdict::SMALLER_MICRO_BATCHES)
+            .map(|verdict| verdict.text.as_str())
+    }
+
     /// The curves, for everything that judges them.
     pub fn measured(&self) -> Measured<'_> {
         let prior = |of: fn(&Outcome) -> &[f64]| self.outcome.as_ref().map_or(&[][..], of);

@@ -130,6 +130,7 @@ fn train(prepared: &Prepared, machine: &MachineArguments, config: &TrialConfig) 
         device: slot.device,
         threads: slot.threads,
         checkpoint_every: CheckpointEvery::Steps(u64::MAX),
+        halvings: 0,
         resume: None,
         cache: &prepared.cache,
     };

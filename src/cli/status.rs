@@ -99,8 +99,10 @@ fn trials(sweep: &Sweep) -> String {
     let summary = counts(&sweep.name, &statuses);
     let [name, _, finished, running, failed, left] = &summary[..] else { return table(&lines) };
     let trials = counted(statuses.len(), "trial");
+    let note = |run: &Run| Some(format!("{}: {}\n", run.trial.id, run.memory_note()?));
+    let notes: String = sweep.runs.iter().filter_map(note).collect();
     format!(
-        "{}\n{name}: {trials}, {finished} finished, {running} running, {failed} failed, {left} left\n",
+        "{}\n{name}: {trials}, {finished} finished, {running} running, {failed} failed, {left} left\n{notes}",
         table(&lines)
     )
 }

@@ -1,6 +1,7 @@
 //! What to do next: a function of the state, the slots and the rules. Pure: it starts nothing and looks at no clock.
 
 mod across;
+mod failures;
 mod memory;
 mod overdue;
 mod slots;
@@ -8,11 +9,12 @@ mod slots;
 use std::collections::HashSet;
 
 pub use across::{Scores, judge};
+pub use failures::{Evidence, MOST_FAULTS, care, killed};
 pub use memory::Memory;
 pub use overdue::{Pulse, overdue};
 pub use slots::{Machine, SlotError, check_devices, memory_limit, slots};
 
-use crate::event::{Failure, Slot};
+use crate::event::{Care, Failure, Slot};
 use crate::state::{Standing, SweepState, TrialState};
 use crate::trial::TrialId;
 
@@ -22,11 +24,15 @@ pub enum Action {
     /// Start attempt `attempt` (or the next free number) of a trial that never failed.
     Launch { trial: TrialId, attempt: u32, slot: Slot },
     /// The same after a failure that is worth another try.
-    Retry { trial: TrialId, attempt: u32, slot: Slot },
+    Retry { trial: TrialId, attempt: u32, slot: Slot, care: Care },
+    /// Its device has failed too often: nothing is started on this slot any more.
+    Retire { slot: Slot, failure: Failure },
     /// The trial has failed for good.
     GiveUp { trial: TrialId, failure: Failure },
     /// Nothing is left to do, and nothing runs.
     Finish { finished: usize, failed: usize },
+    /// Trials are left and nothing runs, but no slot is in use any more.
+    Strand,
 }
 
 /// The rules of this run.
@@ -41,13 +47,16 @@ pub struct Policy<'a> {
     pub memory: Option<Memory<'a>>,
 }
 
-/// Trials go in the order of the plan, one on each free slot; a failed one comes again before later ones.
+/// Trials go in the order of the plan, one on each free slot; a failed one comes again before later ones. One that ran out
+/// of memory waits until it is alone, and what comes after it waits, too: its peak tells how many fit.
 #[must_use]
 pub fn decide(state: &SweepState, policy: &Policy<'_>) -> Vec<Action> {
     let taken: HashSet<usize> = state.taken().collect();
-    let mut free = policy.slots.iter().filter(|slot| !taken.contains(&slot.index));
-    let (mut actions, mut launched) = (Vec::new(), Vec::new());
-    let (mut finished, mut failed, mut running) = (0, 0, taken.len());
+    let in_use: Vec<Slot> = policy.slots.iter().copied().filter(|slot| failures::is_in_use(state, *slot)).collect();
+    let mut free: Vec<Slot> = in_use.iter().copied().filter(|slot| !taken.contains(&slot.index)).collect();
+    let mut actions: Vec<Action> = retired(state, policy.slots).collect();
+    let (mut launched, mut one_alone) = (Vec::new(), failures::is_one_alone(state));
+    let (mut finished, mut failed, mut running, mut stranded) = (0, 0, taken.len(), 0);
     for (id, trial) in state.planned() {
         match &trial.standing {
             Standing::Ended(_) => finished += 1,
@@ -60,26 +69,44 @@ pub fn decide(state: &SweepState, policy: &Policy<'_>) -> Vec<Action> {
                     failed += 1;
                     continue;
                 }
-                // With all slots taken this turn is over; there will be another when a worker ends.
-                let Some(&slot) = free.next() else { return actions };
-                if policy.memory.is_some_and(|memory| !memory.has_room(state, &launched, id)) {
+                if in_use.is_empty() {
+                    stranded += 1;
+                    continue;
+                }
+                let care = care(trial);
+                let has_company = one_alone || (care.alone && running > 0);
+                // Where nothing more fits this turn is over; there will be another when a worker ends.
+                if has_company || policy.memory.is_some_and(|memory| !memory.has_room(state, &launched, id)) {
                     return actions;
                 }
+                let Some(slot) = failures::choose(&mut free, trial) else { return actions };
                 launched.push(id);
-                let (trial, attempt, is_retry) = (id.clone(), trial.attempts + 1, trial.failures > 0);
+                let (attempt, is_retry) = (trial.attempts + 1, trial.failures > 0);
+                let trial = id.clone();
                 actions.push(if is_retry {
-                    Action::Retry { trial, attempt, slot }
+                    Action::Retry { trial, attempt, slot, care }
                 } else {
                     Action::Launch { trial, attempt, slot }
                 });
                 running += 1;
+                one_alone = care.alone;
             }
         }
     }
     if running == 0 {
-        actions.push(Action::Finish { finished, failed });
+        actions.push(if stranded > 0 { Action::Strand } else { Action::Finish { finished, failed } });
     }
     actions
+}
+
+/// Slots whose devices have failed too often, as far as that was not said yet.
+fn retired(state: &SweepState, slots: &[Slot]) -> impl Iterator<Item = Action> {
+    slots.iter().filter(|slot| !failures::is_in_use(state, **slot) && !state.is_retired(slot.index)).filter_map(
+        |slot| {
+            let (_, failure) = state.faults(slot.index)?;
+            Some(Action::Retire { slot: *slot, failure: failure.clone() })
+        },
+    )
 }
 
 /// The failure that a pending trial is given up for, if it is.
@@ -107,13 +134,14 @@ mod tests {
         for _ in 0..10_000 {
             for action in decide(&state, &policy) {
                 match action {
-                    Action::Launch { trial, attempt, slot } | Action::Retry { trial, attempt, slot } => {
+                    Action::Launch { trial, attempt, slot } | Action::Retry { trial, attempt, slot, .. } => {
                         launched.push(trial.clone());
                         running.push((trial.clone(), attempt));
                         state.apply(&Event::AttemptClaimed { trial, attempt, slot });
                     }
                     Action::GiveUp { trial, failure } => state.apply(&Event::TrialFailed { trial, failure }),
-                    Action::Finish { .. } => return (state, launched),
+                    Action::Retire { slot, failure } => state.apply(&Event::SlotRetired { slot, failure }),
+                    Action::Finish { .. } | Action::Strand => return (state, launched),
                 }
             }
             assert!(!running.is_empty(), "nothing runs and nothing was decided");
@@ -121,9 +149,11 @@ mod tests {
             assert_eq!(busy.len(), running.len(), "a slot is taken twice");
             let ending = *endings.next().unwrap();
             let (trial, attempt) = running.remove(usize::from(ending) % running.len());
-            state.apply(&match ending % 4 {
+            state.apply(&match ending % 6 {
                 0 | 1 => Event::TrialFinished { trial, attempt, outcome: outcome(1) },
                 2 => Event::AttemptFailed { trial, attempt, failure: Failure::Lost },
+                3 => Event::AttemptFailed { trial, attempt, failure: Failure::OutOfMemory { log_tail: Vec::new() } },
+                4 => Event::AttemptFailed { trial, attempt, failure: Failure::DeviceFault { message: "no".into() } },
                 _ => Event::AttemptFailed { trial, attempt, failure: Failure::BadInput { message: "no".into() } },
             });
         }
@@ -136,10 +166,11 @@ mod tests {
             trials in 0_u64..12, slots in 1_usize..4, retries in 0_u32..3, endings in proptest::collection::vec(any::<u8>(), 0..40),
         ) {
             let (state, launched) = play(trials, slots, retries, &endings);
+            let stranded = (0..slots).all(|index| state.is_retired(index));
             for (trial, known) in state.planned() {
-                prop_assert!(known.standing.is_over());
+                prop_assert!(known.standing.is_over() || stranded);
                 let starts = launched.iter().filter(|id| *id == trial).count();
-                prop_assert!((1..=retries as usize + 1).contains(&starts));
+                prop_assert!(starts <= retries as usize + 1 && (starts > 0 || stranded));
             }
         }
     }
@@ -155,7 +186,10 @@ mod tests {
         state.apply(&Event::AttemptClaimed { trial: id(1), attempt: 1, slot: slot(1) });
         assert_eq!(decide(&state, &policy), []);
         state.apply(&Event::AttemptFailed { trial: id(1), attempt: 1, failure: Failure::Lost });
-        assert_eq!(decide(&state, &policy), [Action::Retry { trial: id(1), attempt: 2, slot: slot(1) }]);
+        assert_eq!(
+            decide(&state, &policy),
+            [Action::Retry { trial: id(1), attempt: 2, slot: slot(1), care: Care::default() }]
+        );
         state.apply(&Event::AttemptClaimed { trial: id(1), attempt: 2, slot: slot(1) });
         state.apply(&Event::AttemptFailed { trial: id(1), attempt: 2, failure: Failure::Lost });
         let give_up = Action::GiveUp { trial: id(1), failure: Failure::Lost };

@@ -22,8 +22,17 @@ pub fn machine(devices: Vec<Device>) -> Machine {
 }
 
 /// `MemAvailable` of `/proc/meminfo` in bytes.
-fn available(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+pub(super) fn available(meminfo: &str) -> Option<u64> {
+    field(meminfo, "MemAvailable:")
+}
+
+/// `MemTotal`, likewise.
+pub(super) fn total(meminfo: &str) -> Option<u64> {
+    field(meminfo, "MemTotal:")
+}
+
+fn field(meminfo: &str, name: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix(name))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kibibytes * 1024)
 }

@@ -5,6 +5,7 @@
 //! seconds; the end of the terminal stops nothing. Leaves to others: what to do next ([`crate::decide`]), the training ([`crate::worker`]), and what people see
 //! ([`Reporter`]).
 
+mod cause;
 mod follow;
 mod judged;
 mod machine;
@@ -75,6 +76,8 @@ pub struct RunSummary {
     /// Trials of the plan that are neither.
     pub left: usize,
     pub interrupted: bool,
+    /// The slots that are out of use, each with its last fault, if the run ended because none was left.
+    pub out_of_use: Vec<(Slot, Failure)>,
     /// What the user should know: damaged lines, vanished folders.
     pub warnings: Vec<String>,
 }
@@ -89,10 +92,10 @@ pub struct FailedTrial {
 }
 
 impl RunSummary {
-    /// 0 all trials finished, 1 some failed, 130 interrupted.
+    /// 0 all trials finished, 1 some failed or no device is left, 130 interrupted.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
-        match (self.interrupted, self.failed.is_empty()) {
+        match (self.interrupted, self.failed.is_empty() && self.out_of_use.is_empty()) {
             (true, _) => 130,
             (false, false) => 1,
             (false, true) => 0,
@@ -110,12 +113,27 @@ impl RunSummary {
                  the others continue from their last checkpoint."
             ));
         }
+        if let Some(faults) = self.faults() {
+            let left = self.left;
+            return Some(format!(
+                "{left} of {all} trials are left, but nothing to train them on: {faults}. See to the device, then run the \
+                 same command again: finished trials stay, the others continue from their last checkpoint."
+            ));
+        }
         (!self.failed.is_empty()).then(|| {
             format!(
                 "{} of {all} trials failed. Run again with --retry-failed to take them up again.",
                 self.failed.len()
             )
         })
+    }
+}
+
+impl RunSummary {
+    /// Why no slot is left, if that ended the run.
+    fn faults(&self) -> Option<String> {
+        let of = |(slot, failure): &(Slot, Failure)| format!("{} (slot {}): {failure}", slot.device, slot.index);
+        (!self.out_of_use.is_empty()).then(|| self.out_of_use.iter().map(of).collect::<Vec<_>>().join("; "))
     }
 }
 

@@ -42,6 +42,9 @@ pub(super) fn reconcile(order: &RunOrder<'_>, dir: &RunDir, state: &SweepState) 
                     ));
                     findings.events.push(Event::TrialRequeued { trial: id.clone() });
                     folder.set_outcome_aside()?;
+                } else if !folder.checkpoints().is_pruned() {
+                    // The process that journaled this outcome did not live to do it.
+                    prune(order, &folder, Some(known))?;
                 }
             }
             (Standing::Ended(_), false) => {

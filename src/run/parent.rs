@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
+use super::cause::{MemoryWatch, failure};
 use super::follow::{Position, Watched};
 use super::judged::Judged;
 use super::machine::git_commit;
@@ -14,10 +15,10 @@ use super::open::{damage_warnings, prune, reconcile};
 use super::table::Table;
 use super::{Call, FailedTrial, RunError, RunOrder, RunSummary};
 use crate::decide::{Action, Policy, decide, overdue};
-use crate::event::{Event, Failure, Record, Reporter, Slot};
-use crate::exec::{Executor, Exit, Exited, Start, Worker, device_seen_by_worker};
+use crate::event::{Care, Event, Failure, Record, Reporter, Slot};
+use crate::exec::{Executor, Exited, Start, Worker, device_seen_by_worker};
 use crate::state::{Standing, SweepState};
-use crate::store::{Assignment, AttemptDir, BEAT, Journal, Lock, RunDir, StoreError, exit, host, write_file};
+use crate::store::{Assignment, BEAT, Journal, Lock, RunDir, StoreError, host, write_file};
 use crate::trial::{Trial, TrialId};
 
 /// Between looks at the files of running trials.
@@ -26,8 +27,15 @@ const LOOK: Duration = Duration::from_millis(250);
 const STOP: Duration = Duration::from_millis(1800);
 /// From killing workers to going on without word of their end.
 const KILL: Duration = Duration::from_secs(1);
-/// Lines of a log that a failure shows.
-const TAIL: usize = 20;
+
+/// How a run ends that the disk lets come to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Closed,
+    Interrupted,
+    /// Trials are left, but no slot.
+    Stranded,
+}
 
 /// The process that runs a sweep.
 pub(super) struct Parent<'a, E> {
@@ -42,6 +50,7 @@ pub(super) struct Parent<'a, E> {
     watched: Vec<Watched>,
     /// For the rules that hold trials against one another.
     judged: Judged,
+    memory: MemoryWatch,
     table: Table,
     git_commit: Option<String>,
     warnings: Vec<String>,
@@ -74,6 +83,7 @@ impl<'a, E: Executor> Parent<'a, E> {
             reporter,
             watched: Vec::new(),
             judged: Judged::new(order, &dir)?,
+            memory: MemoryWatch::new(),
             table: Table::default(),
             git_commit: git_commit(Path::new(".")),
             warnings: Vec::new(),
@@ -103,18 +113,17 @@ impl<'a, E: Executor> Parent<'a, E> {
     pub(super) async fn run(&mut self, mut interrupts: UnboundedReceiver<Call>) -> Result<RunSummary, RunError> {
         let turned = self.turns(&mut interrupts).await;
         let stopped = self.stop_all(&mut interrupts).await;
-        let interrupted = turned?;
+        let end = turned?;
         stopped?;
-        if interrupted {
+        if end == End::Interrupted {
             self.record(Event::SweepInterrupted)?;
         }
         self.table.write(&self.dir, self.order.plan, &self.state)?;
         self.journal.sync()?;
-        Ok(self.summary(interrupted))
+        Ok(self.summary(end))
     }
 
-    /// True if the user interrupted.
-    async fn turns(&mut self, interrupts: &mut UnboundedReceiver<Call>) -> Result<bool, RunError> {
+    async fn turns(&mut self, interrupts: &mut UnboundedReceiver<Call>) -> Result<End, RunError> {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let order = self.order;
@@ -122,14 +131,14 @@ impl<'a, E: Executor> Parent<'a, E> {
             Policy { slots: order.slots, retries: order.config.retries, wanted: order.only, memory: order.memory };
         loop {
             for action in decide(&self.state, &policy) {
-                if self.act(action)? {
-                    return Ok(false);
+                if let Some(end) = self.act(action)? {
+                    return Ok(end);
                 }
             }
             tokio::select! {
                 biased;
                 Some(call) = interrupts.recv() => match call {
-                    Call::Stop => return Ok(true),
+                    Call::Stop => return Ok(End::Interrupted),
                     Call::Hangup => self.reporter.hangup(),
                 },
                 exited = self.engine.next_exit() => self.settle(&exited)?,
@@ -140,29 +149,33 @@ impl<'a, E: Executor> Parent<'a, E> {
         }
     }
 
-    /// True if the sweep is over.
-    fn act(&mut self, action: Action) -> Result<bool, RunError> {
+    /// How the sweep is over, if it is.
+    fn act(&mut self, action: Action) -> Result<Option<End>, RunError> {
         match action {
-            Action::Launch { trial, attempt, slot } | Action::Retry { trial, attempt, slot } => {
-                self.launch(&trial, attempt, slot)?;
-            }
+            Action::Launch { trial, attempt, slot } => self.launch(&trial, attempt, slot, Care::default())?,
+            Action::Retry { trial, attempt, slot, care } => self.launch(&trial, attempt, slot, care)?,
+            Action::Retire { slot, failure } => self.record(Event::SlotRetired { slot, failure })?,
             Action::GiveUp { trial, failure } => self.record(Event::TrialFailed { trial, failure })?,
             Action::Finish { finished, failed } => {
                 self.record(Event::SweepClosed { finished, failed })?;
-                return Ok(true);
+                return Ok(Some(End::Closed));
             }
+            Action::Strand => return Ok(Some(End::Stranded)),
         }
-        Ok(false)
+        Ok(None)
     }
 
     /// Claims the next attempt, then starts it. An engine that cannot is a failed attempt.
-    fn launch(&mut self, id: &TrialId, attempt: u32, slot: Slot) -> Result<(), RunError> {
+    fn launch(&mut self, id: &TrialId, attempt: u32, slot: Slot, care: Care) -> Result<(), RunError> {
         let Some(&trial) = self.trials.get(id) else { return Ok(()) };
         let folder = self.dir.trial(id);
         let claimed = folder.claim(attempt)?;
         let attempt = claimed.number();
         self.record(Event::AttemptClaimed { trial: id.clone(), attempt, slot })?;
-        claimed.assign(&self.assignment(trial, attempt, slot))?;
+        if care != Care::default() {
+            self.record(Event::AttemptEased { trial: id.clone(), attempt, care })?;
+        }
+        claimed.assign(&self.assignment(trial, attempt, slot, care))?;
         // Its last worker may not have lived to hear of it.
         if let Some(judgement) = self.state.get(id).and_then(|known| known.stop.as_ref()) {
             claimed.tell_to_end(&judgement.to_string())?;
@@ -184,7 +197,7 @@ impl<'a, E: Executor> Parent<'a, E> {
         Ok(())
     }
 
-    fn assignment(&self, trial: &Trial, attempt: u32, slot: Slot) -> Assignment {
+    fn assignment(&self, trial: &Trial, attempt: u32, slot: Slot, care: Care) -> Assignment {
         let RunOrder { config, results, parameters, .. } = self.order;
         Assignment {
             trial: trial.clone(),
@@ -193,6 +206,7 @@ impl<'a, E: Executor> Parent<'a, E> {
             device: device_seen_by_worker(slot.device),
             checkpoint_every: config.checkpoint_every,
             keep: config.keep,
+            halvings: care.halvings,
             cache: results.cache().folder().to_owned(),
             git_commit: self.git_commit.clone(),
             parameters: parameters.get(&trial.config.model.from).copied(),
@@ -212,7 +226,8 @@ impl<'a, E: Executor> Parent<'a, E> {
             return Ok(());
         }
         let Worker { trial, attempt } = worker.clone();
-        let failure = killed_for.unwrap_or_else(|| failure(&self.dir.trial(&trial).attempt(attempt), *how));
+        let failure =
+            killed_for.unwrap_or_else(|| failure(&self.dir.trial(&trial).attempt(attempt), *how, &self.memory));
         if let Failure::Disk { message } = failure {
             // The trial is not to blame: it is left to be continued when there is room again.
             self.record(Event::AttemptInterrupted { trial, attempt })?;
@@ -276,6 +291,7 @@ impl<'a, E: Executor> Parent<'a, E> {
     }
 
     fn look(&mut self) {
+        self.memory.look();
         if self.beaten.elapsed() >= BEAT {
             self.lock.beat();
             self.beaten = Instant::now();
@@ -319,19 +335,26 @@ impl<'a, E: Executor> Parent<'a, E> {
         Ok(())
     }
 
+    /// Slots that nothing is started on any more, each with its last fault.
+    fn out_of_use(&self) -> Vec<(Slot, Failure)> {
+        let retired = self.order.slots.iter().filter(|slot| self.state.is_retired(slot.index));
+        retired.filter_map(|slot| Some((*slot, self.state.faults(slot.index)?.1.clone()))).collect()
+    }
+
     fn warn(&mut self, warning: String) {
         self.reporter.warning(&warning);
         self.warnings.push(warning);
     }
 
-    fn summary(&self, interrupted: bool) -> RunSummary {
+    fn summary(&self, end: End) -> RunSummary {
         let mut summary = RunSummary {
             sweep: self.order.plan.name.clone(),
             folder: self.dir.path().to_owned(),
             finished: 0,
             failed: Vec::new(),
             left: 0,
-            interrupted,
+            interrupted: end == End::Interrupted,
+            out_of_use: if end == End::Stranded { self.out_of_use() } else { Vec::new() },
             warnings: self.warnings.clone(),
         };
         for (id, known) in self.state.planned() {
@@ -346,30 +369,5 @@ impl<'a, E: Executor> Parent<'a, E> {
             }
         }
         summary
-    }
-}
-
-/// Why an attempt has no outcome: what the worker left, else what its end looks like.
-fn failure(attempt: &AttemptDir, how: Exit) -> Failure {
-    let tail = || attempt.log_tail(TAIL);
-    match (attempt.failure(), how) {
-        (Some(Failure::Crashed { message, .. }), _) => Failure::Crashed { message, log_tail: tail() },
-        (Some(failure), _) => failure,
-        (None, Exit::Signal(9)) => Failure::OutOfMemory { log_tail: tail() },
-        (None, Exit::Code(code)) if code == i32::from(exit::DISK) => {
-            let message = format!(
-                "{}: the disk is full or cannot be written. Free some space or choose another folder with --results, then \
-                 run the same command again: what is finished stays finished",
-                attempt.path().display()
-            );
-            Failure::Disk { message }
-        }
-        (None, Exit::Code(code)) if code == i32::from(exit::DEVICE) => {
-            Failure::DeviceFault { message: tail().pop().unwrap_or_default() }
-        }
-        (None, how) => {
-            let message = attempt.panic_message().unwrap_or_else(|| how.to_string());
-            Failure::Crashed { message, log_tail: tail() }
-        }
     }
 }

@@ -1,7 +1,7 @@
 //! Files that are whole or absent: written beside, then renamed or linked into place.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::StoreError;
+use super::{StoreError, disk};
 
 /// Ending of files that are still being written. One left behind belongs to a process that was killed.
 pub(super) const UNFINISHED: &str = ".unfinished";
@@ -27,7 +27,7 @@ pub(super) fn write_soon(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
 
 fn replace(path: &Path, bytes: &[u8], durable: bool) -> Result<(), StoreError> {
     let beside = beside(path);
-    let done = put(&beside, bytes, durable).and_then(|()| fs::rename(&beside, path));
+    let done = put(&beside, bytes, durable).and_then(|()| disk::rename(&beside, path));
     if done.is_err() {
         // The error below is the one to report; a leftover is only untidy.
         let _ = fs::remove_file(&beside);
@@ -41,22 +41,22 @@ fn replace(path: &Path, bytes: &[u8], durable: bool) -> Result<(), StoreError> {
 
 /// Writes `bytes` as a new file at `path`, to be linked or renamed by the caller.
 fn put(path: &Path, bytes: &[u8], durable: bool) -> io::Result<()> {
-    let mut file = match File::create(path) {
+    let mut file = match disk::create(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            path.parent().map_or(Ok(()), fs::create_dir_all)?;
-            File::create(path)?
+            path.parent().map_or(Ok(()), disk::make_folders)?;
+            disk::create(path)?
         }
         other => other?,
     };
-    file.write_all(bytes)?;
-    if durable { file.sync_all() } else { Ok(()) }
+    disk::write(&mut file, bytes)?;
+    if durable { disk::sync(&file) } else { Ok(()) }
 }
 
 /// Gives `from` the second name `to`, unless `to` exists. True if this call made it.
 ///
 /// File systems without hard links get the next best, a rename after a look.
 pub(super) fn link_once(from: &Path, to: &Path) -> Result<bool, StoreError> {
-    match fs::hard_link(from, to) {
+    match disk::link(from, to) {
         Ok(()) => {
             sync_folder(to);
             Ok(true)
@@ -66,7 +66,7 @@ pub(super) fn link_once(from: &Path, to: &Path) -> Result<bool, StoreError> {
             if to.exists() {
                 return Ok(false);
             }
-            fs::rename(from, to).map_err(StoreError::at(to))?;
+            disk::rename(from, to).map_err(StoreError::at(to))?;
             Ok(true)
         }
         Err(error) => Err(StoreError::at(to)(error)),
@@ -99,7 +99,7 @@ pub(super) fn tidy(folder: &Path) {
 
 /// Reads a whole file; None if it does not exist.
 pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
-    match fs::read(path) {
+    match disk::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(StoreError::at(path)(error)),

@@ -2,14 +2,14 @@
 //!
 //! The parent writes `assignment.json` and `ending.json`, everything else is the worker's. An attempt belongs to whoever made its folder.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 use std::process;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AttemptDir, StoreError, TrialDir, atomic};
+use super::{AttemptDir, StoreError, TrialDir, atomic, disk};
 use crate::event::{Failure, Slot};
 use crate::trial::{CheckpointEvery, Device, Keep, Trial};
 
@@ -36,6 +36,9 @@ pub struct Assignment {
     pub device: Device,
     pub checkpoint_every: CheckpointEvery,
     pub keep: Keep,
+    /// Times that micro-batches are halved to save memory.
+    #[serde(default)]
+    pub halvings: u32,
     /// Folder of [`super::Blobs`].
     pub cache: PathBuf,
     /// Of the working directory's repository.
@@ -48,10 +51,10 @@ impl TrialDir {
     /// Makes the next attempt's folder, counting from `first`. Whoever makes it owns the attempt.
     pub fn claim(&self, first: u32) -> Result<AttemptDir, StoreError> {
         let attempts = self.attempts();
-        fs::create_dir_all(&attempts).map_err(StoreError::at(&attempts))?;
+        disk::make_folders(&attempts).map_err(StoreError::at(&attempts))?;
         for number in first..u32::MAX {
             let attempt = self.attempt(number);
-            match fs::create_dir(attempt.path()) {
+            match disk::make_folder(attempt.path()) {
                 Ok(()) => return Ok(attempt),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(StoreError::at(attempt.path())(error)),
@@ -87,7 +90,7 @@ impl AttemptDir {
     /// Where the worker's output goes.
     pub fn open_log(&self) -> Result<File, StoreError> {
         let path = self.log();
-        File::options().create(true).append(true).open(&path).map_err(StoreError::at(&path))
+        disk::open_to_append(&path).map_err(StoreError::at(&path))
     }
 
     /// The last `lines` lines of the log, oldest first. What cannot be read is not shown.
@@ -109,15 +112,20 @@ impl AttemptDir {
         Some(format!("panicked: {message} ({})", place.trim_end().trim_end_matches(':')))
     }
 
+    /// Whether the worker was given no memory: what Rust says last then; a backtrace may follow.
+    #[must_use]
+    pub fn was_refused_memory(&self) -> bool {
+        let refusal = |line: &str| line.starts_with("memory allocation of ") && line.contains(" failed");
+        self.end_of_log().lines().any(refusal)
+    }
+
     fn end_of_log(&self) -> String {
         const WINDOW: u64 = 64 << 10;
         let read = || -> io::Result<Vec<u8>> {
-            let mut file = File::open(self.log())?;
+            let mut file = disk::open(&self.log())?;
             let start = file.metadata()?.len().saturating_sub(WINDOW);
             file.seek(SeekFrom::Start(start))?;
-            let mut bytes = Vec::new();
-            file.take(WINDOW).read_to_end(&mut bytes)?;
-            Ok(bytes)
+            disk::read_rest(&mut file.take(WINDOW))
         };
         String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
     }
@@ -130,7 +138,8 @@ impl AttemptDir {
     /// When the worker last lived.
     #[must_use]
     pub fn last_beat(&self) -> Option<u64> {
-        fs::read_to_string(self.heartbeat_file()).ok()?.split(' ').next()?.parse().ok()
+        let text = String::from_utf8(disk::read(&self.heartbeat_file()).ok()?).ok()?;
+        text.split(' ').next()?.parse().ok()
     }
 
     /// Leaves the reason of a failure for the parent.
@@ -154,6 +163,7 @@ impl AttemptDir {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::path::Path;
 
     use super::*;

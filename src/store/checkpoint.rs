@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{StoreError, atomic};
+use super::{StoreError, atomic, disk};
 use crate::trial::Keep;
 
 /// The states of one trial.
@@ -86,16 +86,16 @@ impl Checkpoints {
     fn name_best(&self, path: &Path) -> Result<(), StoreError> {
         let beside = self.folder.join(format!("best{}", atomic::UNFINISHED));
         let _ = fs::remove_file(&beside);
-        fs::hard_link(path, &beside)
-            .or_else(|_| fs::copy(path, &beside).map(|_| ()))
-            .and_then(|()| fs::rename(&beside, self.best()))
+        disk::link(path, &beside)
+            .or_else(|_| disk::copy(path, &beside))
+            .and_then(|()| disk::rename(&beside, &self.best()))
             .map_err(StoreError::at(&self.best()))
     }
 
     fn name_last(&self) -> Result<(), StoreError> {
         let Ok(Some(newest)) = atomic::read_json::<Newest>(&self.newest_file()) else { return Ok(()) };
         let state = self.state_file(&newest);
-        if state.exists() { fs::rename(&state, self.last()).map_err(StoreError::at(&state)) } else { Ok(()) }
+        if state.exists() { disk::rename(&state, &self.last()).map_err(StoreError::at(&state)) } else { Ok(()) }
     }
 
     /// The newest state that is whole. A damaged one counts as none: the trial starts over.
@@ -132,6 +132,14 @@ impl Checkpoints {
         // Fails where something is kept, or something foreign lies there; both are to stay.
         let _ = fs::remove_dir(&self.folder);
         Ok(())
+    }
+
+    /// Whether [`Self::prune`] has come to its end; or there is nothing to prune.
+    #[must_use]
+    pub fn is_pruned(&self) -> bool {
+        let is_state = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with("state-");
+        let mut entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        !self.newest_file().exists() && !entries.any(|entry| is_state(&entry.file_name()))
     }
 
     fn remove_states(&self, doomed: impl Fn(&Path) -> bool) {
@@ -207,8 +215,10 @@ mod tests {
             let checkpoints = Checkpoints::new(folder.path().join("checkpoint"));
             checkpoints.save(&TEN, b"ten", true).unwrap();
             checkpoints.save(&TWENTY, b"twenty", false).unwrap();
+            assert!(!checkpoints.is_pruned());
             for _ in 0..2 {
                 checkpoints.prune(keep).unwrap();
+                assert!(checkpoints.is_pruned());
                 assert_eq!(names(&checkpoints), expected, "{keep:?}");
             }
             assert_eq!(checkpoints.folder.exists(), !expected.is_empty());

@@ -5,11 +5,11 @@
 
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Seek, SeekFrom};
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
-use super::{StoreError, atomic};
+use super::{StoreError, atomic, disk};
 use crate::trial::{DiagnosticRow, EvalRow, MetricRow};
 
 /// A line of a curve file.
@@ -181,8 +181,7 @@ impl<R: Row> CurveWriter<R> {
             Some(last) => scan::<R>(&atomic::read(path)?.unwrap_or_default(), last),
             None => scan::<R>(&[], 0),
         };
-        let mut options = File::options();
-        let file = options.create(true).truncate(false).write(true).open(path).map_err(StoreError::at(path))?;
+        let file = disk::open_to_write(path).map_err(StoreError::at(path))?;
         let last = kept.rows.last().map(R::step);
         let (length, rows) = (kept.whole, kept.rows.len() as u64);
         let mut writer =
@@ -217,11 +216,11 @@ impl<R: Row> CurveWriter<R> {
     /// What waits until all rows so far are on the disk; for another thread.
     pub fn syncing(&self) -> Result<impl FnOnce() -> Result<(), StoreError> + Send + use<R>, StoreError> {
         let (file, path) = (self.file.try_clone().map_err(StoreError::at(&self.path))?, self.path.clone());
-        Ok(move || file.sync_data().map_err(StoreError::at(&path)))
+        Ok(move || disk::sync(&file).map_err(StoreError::at(&path)))
     }
 
     fn put(&mut self) -> Result<(), StoreError> {
-        if let Err(error) = self.file.write_all(self.line.as_bytes()) {
+        if let Err(error) = disk::write(&mut self.file, self.line.as_bytes()) {
             // Part of the line may be written; readers must not meet it.
             let _ = self.cut_back();
             return Err(StoreError::at(&self.path)(error));
@@ -256,14 +255,13 @@ impl<R: Row> Follower<R> {
     }
 
     fn read_new(&mut self) -> io::Result<Vec<R>> {
-        let mut file = File::open(&self.path)?;
+        let mut file = disk::open(&self.path)?;
         if file.metadata()?.len() < self.offset {
             // Cut back by a new attempt.
             self.offset = 0;
         }
         file.seek(SeekFrom::Start(self.offset))?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)?;
+        let bytes = disk::read_rest(&mut file)?;
         let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
         self.offset += whole as u64;
         let text = String::from_utf8_lossy(&bytes[..whole]);

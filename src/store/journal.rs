@@ -4,10 +4,10 @@
 //! A damaged line elsewhere is skipped and reported: what it said can mostly be seen from the trial folders.
 
 use std::fs::File;
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use super::{StoreError, atomic};
+use super::{StoreError, atomic, disk};
 use crate::event::Record;
 
 /// What a journal's bytes say.
@@ -62,8 +62,7 @@ impl Journal {
     /// Opens or makes the journal, cuts a torn last line, and reads the rest.
     pub fn open(path: &Path) -> Result<(Self, Reading), StoreError> {
         let reading = read(path)?;
-        let mut options = File::options();
-        let mut file = options.create(true).truncate(false).write(true).open(path).map_err(StoreError::at(path))?;
+        let mut file = disk::open_to_write(path).map_err(StoreError::at(path))?;
         let length = reading.whole;
         file.set_len(length).and_then(|()| file.seek(SeekFrom::End(0))).map_err(StoreError::at(path))?;
         Ok((Self { path: path.to_owned(), file, length }, reading))
@@ -76,7 +75,7 @@ impl Journal {
         let mut line =
             serde_json::to_vec(record).map_err(|error| StoreError::damaged(&self.path, error.to_string()))?;
         line.push(b'\n');
-        if let Err(error) = self.file.write_all(&line) {
+        if let Err(error) = disk::write(&mut self.file, &line) {
             let _ = self.file.set_len(self.length);
             let _ = self.file.seek(SeekFrom::Start(self.length));
             return Err(StoreError::at(&self.path)(error));
@@ -87,7 +86,7 @@ impl Journal {
 
     /// Waits until everything appended is on the disk.
     pub fn sync(&self) -> Result<(), StoreError> {
-        self.file.sync_data().map_err(StoreError::at(&self.path))
+        disk::sync(&self.file).map_err(StoreError::at(&self.path))
     }
 }
 

@@ -5,14 +5,13 @@
 //! the holder's heartbeat ([`Lock::beat`]) keeps other hosts off, and its silence lets them in.
 
 use std::fs::{self, File, TryLockError};
-use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 use std::{io, process, thread};
 
 use serde::{Deserialize, Serialize};
 
-use super::{RunDir, StoreError, TrialDir, atomic};
+use super::{RunDir, StoreError, TrialDir, atomic, disk};
 
 /// A process that holds a results folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,7 +87,7 @@ impl RunDir {
 
     /// As [`Self::lock`]; a holder on another host is dead after `silence`.
     fn lock_after(&self, silence: Duration) -> Result<Lock, StoreError> {
-        fs::create_dir_all(self.path()).map_err(StoreError::at(self.path()))?;
+        disk::make_folders(self.path()).map_err(StoreError::at(self.path()))?;
         let path = self.lock_file();
         let refused = || {
             let holder = self.holder();
@@ -106,7 +105,7 @@ impl RunDir {
             return Err(refused());
         }
         let holder = atomic::to_json(&path, &Holder::this_process())?;
-        file.set_len(0).and_then(|()| file.write_all(&holder)).map_err(StoreError::at(&path))?;
+        file.set_len(0).and_then(|()| disk::write(&mut file, &holder)).map_err(StoreError::at(&path))?;
         Ok(Lock { file })
     }
 
@@ -123,7 +122,7 @@ impl RunDir {
             .map(|n| self.path().with_file_name(format!("{name}.archived-{n}")))
             .find(|path| !path.exists())
             .ok_or_else(|| StoreError::damaged(self.path(), "no name is left for the archive"))?;
-        fs::rename(self.path(), &archived).map_err(StoreError::at(self.path()))?;
+        disk::rename(self.path(), &archived).map_err(StoreError::at(self.path()))?;
         let new = self.lock();
         drop(lock);
         Ok((new?, archived))
@@ -168,8 +167,7 @@ fn beats_within(path: &Path, silence: Duration) -> bool {
 
 /// The locked file; None if another process (or another opening in this one) has it.
 fn try_lock(path: &Path) -> Result<Option<File>, StoreError> {
-    let open = || File::options().create(true).truncate(false).read(true).write(true).open(path);
-    let file = open().map_err(StoreError::at(path))?;
+    let file = disk::open_to_write(path).map_err(StoreError::at(path))?;
     match file.try_lock() {
         Ok(()) if is_still_there(&file, path) => Ok(Some(file)),
         Ok(()) | Err(TryLockError::WouldBlock) => Ok(None),

@@ -5,13 +5,13 @@
 //! folder. Reads cope with what a killed process or a full disk leaves behind, and say what they found damaged.
 //! Leaves to others: what the files mean ([`crate::state`], [`crate::analysis`]) and when to write them.
 
-#![expect(clippy::disallowed_methods, reason = "the room that the other rooms are to use")]
-
 mod atomic;
 mod attempt;
 mod cache;
 mod checkpoint;
 mod curve;
+mod disk;
+mod faults;
 mod history;
 mod journal;
 mod lock;
@@ -27,6 +27,7 @@ pub use attempt::{Assignment, exit};
 pub use cache::Blobs;
 pub use checkpoint::{Checkpoints, Mark, Saved};
 pub use curve::{Curve, CurveWriter, Follower, Row, read as read_curve};
+pub use faults::{strike_device, strike_step, strike_training};
 pub use history::EndedTrial;
 pub use journal::{Damage, Journal, Reading, read as read_journal};
 pub use lock::{BEAT, Holder, Lock, host};

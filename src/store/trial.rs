@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{AttemptDir, RunDir, StoreError, TrialDir, atomic};
+use super::{AttemptDir, RunDir, StoreError, TrialDir, atomic, disk};
 use crate::trial::{Device, Outcome, Trial, TrialId};
 
 /// `config.json`: the complete configuration, and what computed it.
@@ -30,6 +30,9 @@ pub struct MadeBy {
     pub git_commit: Option<String>,
     /// Of the model.
     pub parameters: Option<u64>,
+    /// Times that micro-batches were halved to save memory, in this attempt or in one whose state it went on from.
+    #[serde(default)]
+    pub halvings: u32,
 }
 
 /// What became of an attempt's outcome.
@@ -95,6 +98,6 @@ impl TrialDir {
 
     fn move_outcome(&self, name: &str) -> Result<(), StoreError> {
         let path = self.outcome_file();
-        fs::rename(&path, self.path().join(name)).map_err(StoreError::at(&path))
+        disk::rename(&path, &self.path().join(name)).map_err(StoreError::at(&path))
     }
 }

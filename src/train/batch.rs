@@ -148,14 +148,14 @@ pub fn length(tokens: &Tokens, example: u32) -> usize {
 }
 
 /// Cuts a batch of sequences of these lengths into `parts` pieces of about equal count, and each of those into pieces of
-/// about equal tokens, at most about [`MICRO_BATCH_TOKENS`] each.
-pub fn split(lengths: &[usize], parts: usize) -> Vec<Range<usize>> {
+/// about equal tokens, at most about `limit` each.
+pub fn split(lengths: &[usize], parts: usize, limit: usize) -> Vec<Range<usize>> {
     let size = lengths.len().div_ceil(parts.max(1)).max(1);
     let mut pieces = Vec::new();
     for start in (0..lengths.len()).step_by(size) {
         let part = &lengths[start..lengths.len().min(start + size)];
         let tokens: usize = part.iter().sum();
-        let wanted = tokens.div_ceil(MICRO_BATCH_TOKENS).max(1);
+        let wanted = tokens.div_ceil(limit.max(1)).max(1);
         let (mut first, mut seen, mut done) = (start, 0, 1);
         for (i, length) in part.iter().enumerate() {
             // A sequence belongs to the piece that holds its middle.
@@ -194,14 +194,15 @@ mod tests {
     proptest! {
         #[test]
         fn pieces_cover_the_batch_in_order_and_are_of_bounded_size(
-            lengths in prop::collection::vec(1usize..300, 1..80), parts in 1usize..5,
+            lengths in prop::collection::vec(1usize..300, 1..80), parts in 1usize..5, halvings in 0..3,
         ) {
-            let pieces = split(&lengths, parts);
+            let limit = MICRO_BATCH_TOKENS >> halvings;
+            let pieces = split(&lengths, parts, limit);
             let covered: Vec<usize> = pieces.iter().flat_map(Clone::clone).collect();
             prop_assert_eq!(covered, (0..lengths.len()).collect::<Vec<_>>());
             for piece in pieces {
                 prop_assert!(!piece.is_empty());
-                prop_assert!(lengths[piece].iter().sum::<usize>() <= MICRO_BATCH_TOKENS + 300);
+                prop_assert!(lengths[piece].iter().sum::<usize>() <= limit + 300);
             }
         }
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use rayon::prelude::*;
 
 use super::TrainError;
-use super::batch::MicroBatch;
+use super::batch::{MICRO_BATCH_TOKENS, MicroBatch};
 use super::kernels::{add, simd};
 use super::model::lane::Lane;
 use super::model::{Bert, Pass, Training};
@@ -29,6 +29,14 @@ pub struct Engine {
     pub optimizer: AdamW,
     lanes: Vec<Arc<Lane>>,
     pool: rayon::ThreadPool,
+    /// Times that memory is to be halved.
+    halvings: u32,
+}
+
+/// Tokens that a micro-batch of training aims at after so many halvings.
+#[must_use]
+pub fn micro_batch_tokens(halvings: u32) -> usize {
+    MICRO_BATCH_TOKENS.checked_shr(halvings).unwrap_or(0).max(1)
 }
 
 /// What a step's losses are made of.
@@ -56,8 +64,25 @@ impl Engine {
             .num_threads(threads.max(1))
             .thread_name(|i| format!("train-{i}"))
             .build()
-            .map_err(|e| TrainError::Device(format!("cannot start {threads} threads: {e}")))?;
-        Ok(Self { model: Arc::new(model), optimizer, lanes: Vec::new(), pool })
+            .map_err(|e| TrainError::Threads(format!("cannot start {threads} threads: {e}")))?;
+        Ok(Self { model: Arc::new(model), optimizer, lanes: Vec::new(), pool, halvings: 0 })
+    }
+
+    /// Gets by with less: micro-batches are halved so many times, and so are the lanes. The numbers stay the same up to
+    /// rounding: the same sums are taken in other pieces.
+    #[must_use]
+    pub fn halved(mut self, times: u32) -> Self {
+        self.halvings = times;
+        self
+    }
+
+    /// Tokens that a micro-batch of training aims at.
+    pub fn micro_batch_tokens(&self) -> usize {
+        micro_batch_tokens(self.halvings)
+    }
+
+    fn most_lanes(&self) -> usize {
+        MAX_LANES.checked_shr(self.halvings).unwrap_or(0).max(1)
     }
 
     /// Forward and backward of a batch. None if `interrupted` said so; nothing has changed then.
@@ -68,7 +93,7 @@ impl Engine {
         interrupted: &dyn Fn() -> bool,
     ) -> Result<Option<Gradients>, TrainError> {
         self.catch_up(batch.iter().map(|micro| &**micro))?;
-        let width = if self.model.composed { 1 } else { batch.len().min(MAX_LANES) };
+        let width = if self.model.composed { 1 } else { batch.len().min(self.most_lanes()) };
         while self.lanes.len() < width {
             self.lanes.push(Arc::new(Lane::new(&self.model.parameters)));
         }

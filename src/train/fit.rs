@@ -252,7 +252,7 @@ impl Run<'_> {
         let lengths: Vec<usize> = chosen.iter().map(|&example| length(&tokens, example)).collect();
         let label = |example: u32| examples[example as usize].label;
         let mixup = config.mixup();
-        let mut pieces = split(&lengths, config.grad_accumulation);
+        let mut pieces = split(&lengths, config.grad_accumulation, self.engine.micro_batch_tokens());
         if mixup.is_some() {
             pieces = paired(pieces);
         }

@@ -27,6 +27,7 @@ mod tests;
 pub use data::source::{locate_data, locate_model};
 pub use data::{check_data, data_facts};
 pub use device::available_devices;
+pub use engine::micro_batch_tokens;
 
 use crate::trial::{
     CheckpointEvery, Device, DiagnosticRow, EvalRow, Keep, MetricRow, ModelConfig, ModelFacts, Outcome, TrialConfig,
@@ -42,6 +43,8 @@ pub struct Job<'a> {
     /// CPU threads.
     pub threads: usize,
     pub checkpoint_every: CheckpointEvery,
+    /// Times that micro-batches are halved to save memory.
+    pub halvings: u32,
     /// A state that an earlier attempt saved through [`Sink::checkpoint`].
     pub resume: Option<&'a [u8]>,
     pub cache: &'a dyn Cache,
@@ -94,6 +97,9 @@ pub enum TrainError {
     State(String),
     #[error("device: {0}")]
     Device(String),
+    /// The system gives no more threads.
+    #[error("{0}")]
+    Threads(String),
     #[error("cannot write results: {0}")]
     Sink(#[from] std::io::Error),
     #[error("interrupted")]
@@ -114,6 +120,17 @@ impl TrainError {
     /// An input that `key` is to blame for.
     fn key(key: &'static str, message: impl Into<String>) -> Self {
         Self::Keys(vec![KeyFault { key, message: message.into() }])
+    }
+
+    /// Whether the device has no memory left. Its driver says so in words alone.
+    #[must_use]
+    pub fn is_out_of_device_memory(&self) -> bool {
+        let words = match self {
+            Self::Candle(error) => error.to_string().to_lowercase(),
+            Self::Device(message) => message.to_lowercase(),
+            _ => return false,
+        };
+        ["out of memory", "out_of_memory", "insufficient memory"].iter().any(|said| words.contains(said))
     }
 
     /// Every fault by itself; `key` is to blame for what names none.
@@ -143,7 +160,7 @@ pub fn train(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainError> {
     let mut epochs = data::Epochs::new(&dataset.train, augmenter, encoder, first)?;
     let steps = config.length.steps(rows, config.batch_size);
     let schedule = schedule::Schedule::new(&config.scheduler, config.lr, config.warmup.steps(steps), steps);
-    let mut engine = engine::Engine::new(model, optim::Settings::new(config), job.threads)?;
+    let mut engine = engine::Engine::new(model, optim::Settings::new(config), job.threads)?.halved(job.halvings);
     let mut frozen =
         |split: &data::Split| frozen::Frozen::new(&mut engine, &split.tokens, job.cache, &|| sink.interrupted());
     let train = if texts_stay { frozen(&dataset.train)? } else { None };

@@ -132,6 +132,41 @@ fn the_numbers_are_the_same_bits_on_any_number_of_threads() {
     }
 }
 
+/// A smaller machine cuts batches into more pieces and adds them up in fewer lanes.
+#[test]
+fn half_the_memory_gives_the_same_numbers_up_to_rounding() {
+    let (checkpoint, data) = tiny(40);
+    let config = TrialConfig { batch_size: 60, grad_accumulation: 1, ..busy() };
+    let run = |halvings: u32, threads: usize| {
+        let mut engine = checkpoint.engine(&config, 3, threads).halved(halvings);
+        let mut kept = Kept::default();
+        train(&config, &data, &mut engine, None, &mut kept).unwrap();
+        kept
+    };
+    let usual = run(0, 1);
+    for halvings in [1, 2, 40] {
+        let spared = run(halvings, 1);
+        assert_ne!(spared.metrics, usual.metrics, "{halvings}: nothing was cut");
+        for (one, other) in spared.metrics.iter().zip(&usual.metrics) {
+            assert!((one.train_loss - other.train_loss).abs() < 1e-4, "{halvings}: {one:?} {other:?}");
+            assert!((one.grad_norm - other.grad_norm).abs() < 1e-3 * other.grad_norm, "{halvings}: {one:?} {other:?}");
+        }
+        assert_eq!(spared.metrics, run(halvings, 3).metrics, "the same bits on any number of threads");
+    }
+    assert_eq!([0, 1, 2, 40].map(super::micro_batch_tokens), [512, 256, 128, 1]);
+}
+
+#[test]
+fn a_device_says_in_words_that_it_is_full() {
+    let check = |words: &str, expected: bool| {
+        let error = TrainError::Candle(candle_core::Error::Msg(words.into()));
+        assert_eq!(error.is_out_of_device_memory(), expected, "{words}");
+    };
+    check("DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")", true);
+    check("Metal error Insufficient Memory (00000008)", true);
+    check("DriverError(CUDA_ERROR_ILLEGAL_ADDRESS, \"an illegal memory access was encountered\")", false);
+}
+
 #[test]
 fn what_a_step_does_is_told_beside_evaluations() {
     let told = run(&busy(), 1).diagnostics;
@@ -330,6 +365,7 @@ fn a_job_runs_from_files_to_an_outcome_and_resumes() {
         device: crate::trial::Device::Cpu,
         threads: 2,
         checkpoint_every: crate::trial::CheckpointEvery::Steps(3),
+        halvings: 0,
         resume: None,
         cache: &NoCache,
     };
@@ -369,6 +405,7 @@ fn a_rate_reduced_on_a_plateau_stays_reduced_after_a_resume() {
         device: crate::trial::Device::Cpu,
         threads: 1,
         checkpoint_every: crate::trial::CheckpointEvery::Steps(1),
+        halvings: 0,
         resume: None,
         cache: &NoCache,
     };

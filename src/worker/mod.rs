@@ -21,9 +21,10 @@ use crate::analysis::{Measured, verdicts};
 use crate::event::Failure;
 use crate::store::{
     Assignment, AttemptDir, Blobs, MadeBy, Mark, Published, Saved, StoreError, TrialRecord, exit, host, read_curve,
+    strike_device, strike_training,
 };
 use crate::train::{self, Cache, Job, Sink, TrainError};
-use crate::trial::{Device, DiagnosticRow, EvalRow, MetricRow, Outcome, Trial};
+use crate::trial::{Device, DiagnosticRow, EvalRow, Evidence, MetricRow, Outcome, Trial, Verdict, VerdictKind};
 use sink::TrialSink;
 
 /// Between signs of life, and looks for a later attempt.
@@ -83,18 +84,25 @@ impl From<StoreError> for End {
         let message = error.to_string();
         Self::Failed(match error {
             StoreError::Damaged { .. } | StoreError::Name { .. } => Failure::BadInput { message },
+            StoreError::Io { .. } => Failure::DiskError { message },
             _ => Failure::Disk { message },
         })
     }
 }
 
 impl End {
-    fn of_training(error: &TrainError, device: Device) -> Self {
+    fn of_training(error: TrainError, device: Device) -> Self {
         let message = error.to_string();
         Self::Failed(match error {
             TrainError::Interrupted => return Self::Interrupted,
             TrainError::Input(_) | TrainError::Keys(_) | TrainError::State(_) => Failure::BadInput { message },
-            TrainError::Sink(_) => Failure::Disk { message },
+            // What the disk refused came from the store, and is the store's to judge.
+            TrainError::Sink(error) => match error.downcast::<StoreError>() {
+                Ok(refused) => return Self::from(refused),
+                Err(_) => Failure::Disk { message },
+            },
+            TrainError::Threads(_) => Failure::Crashed { message, log_tail: Vec::new() },
+            _ if device != Device::Cpu && error.is_out_of_device_memory() => Failure::DeviceMemory { message },
             TrainError::Device(_) => Failure::DeviceFault { message },
             TrainError::Candle(_) if device != Device::Cpu => Failure::DeviceFault { message },
             TrainError::Candle(_) => Failure::Crashed { message, log_tail: Vec::new() },
@@ -107,6 +115,7 @@ fn code(failure: &Failure) -> u8 {
         Failure::BadInput { .. } => exit::BAD_INPUT,
         Failure::Disk { .. } => exit::DISK,
         Failure::DeviceFault { .. } => exit::DEVICE,
+        Failure::DiskError { .. } | Failure::DeviceMemory { .. } |
         Failure::Crashed { .. } | Failure::OutOfMemory { .. } | Failure::Lost
         // The parent's words, which no worker says of itself.
         | Failure::Stalled { .. } | Failure::TimeLimit { .. } => exit::CRASHED,
@@ -127,7 +136,15 @@ fn perform(
     if trial.has_outcome() {
         return Ok(());
     }
-    trial.write_record(&TrialRecord { trial: assignment.trial.clone(), made_by: made_by(&assignment) })?;
+    if let Some(message) = strike_device(assignment.slot.index) {
+        return Err(End::Failed(Failure::DeviceFault { message: message.to_owned() }));
+    }
+    strike_training(train::micro_batch_tokens(assignment.halvings));
+    let saved = resumable(attempt)?;
+    // A record that cannot be read has lost a note, not a number.
+    let before = saved.as_ref().and_then(|_| trial.record().ok().flatten());
+    let made_by = made_by(&assignment, before.as_ref());
+    trial.write_record(&TrialRecord { trial: assignment.trial.clone(), made_by: made_by.clone() })?;
     let cache = DiskCache(Blobs::new(assignment.cache.clone()));
     let train_from = |resume: Option<&Saved>| {
         let mut sink = TrialSink::open(attempt, resume.map(|saved| saved.mark.step), assignment.keep, stop)?;
@@ -136,6 +153,7 @@ fn perform(
             device: assignment.device,
             threads: assignment.slot.threads,
             checkpoint_every: assignment.checkpoint_every,
+            halvings: assignment.halvings,
             resume: resume.map(|saved| saved.state.as_slice()),
             cache: &cache,
         };
@@ -143,13 +161,14 @@ fn perform(
         sink.settle()?;
         Ok::<_, End>(trained)
     };
-    let mut trained = train_from(resumable(attempt)?.as_ref())?;
+    let mut trained = train_from(saved.as_ref())?;
     // A state that the trainer cannot read, of another version say, counts as none.
     if matches!(trained, Err(TrainError::State(_))) {
         trained = train_from(None)?;
     }
-    let trained = trained.map_err(|error| End::of_training(&error, assignment.device))?;
-    let outcome = complete(trained, &assignment.trial, attempt)?;
+    let trained = trained.map_err(|error| End::of_training(error, assignment.device))?;
+    let mut outcome = complete(trained, &assignment.trial, attempt)?;
+    outcome.verdicts.extend(smaller_micro_batches(made_by.halvings, &assignment.trial));
     match trial.publish(attempt, &outcome)? {
         Published::First | Published::Superseded => Ok(()),
     }
@@ -193,7 +212,25 @@ fn complete(mut outcome: Outcome, trial: &Trial, attempt: &AttemptDir) -> Result
     Ok(outcome)
 }
 
-fn made_by(assignment: &Assignment) -> MadeBy {
+/// What the user should know of a trial that ran out of memory.
+fn smaller_micro_batches(halvings: u32, trial: &Trial) -> Option<Verdict> {
+    let [tokens, usual] = [halvings, 0].map(train::micro_batch_tokens);
+    let numbers = match trial.config.mixup() {
+        None => "the numbers are those of a machine with more, up to rounding",
+        Some(_) => "mixup pairs the texts of a micro-batch, so it has paired other ones",
+    };
+    let text = format!("out of memory: went on with micro-batches of {tokens} tokens in place of {usual}; {numbers}");
+    (halvings > 0).then(|| Verdict {
+        id: Verdict::SMALLER_MICRO_BATCHES.into(),
+        kind: VerdictKind::Note,
+        text,
+        evidence: vec![Evidence { name: "micro_batch_tokens".into(), value: Some(tokens as f64) }],
+        ..Verdict::default()
+    })
+}
+
+/// `before`: the record of the attempts whose state this one goes on from.
+fn made_by(assignment: &Assignment, before: Option<&TrialRecord>) -> MadeBy {
     MadeBy {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         host: host(),
@@ -202,6 +239,7 @@ fn made_by(assignment: &Assignment) -> MadeBy {
         threads: assignment.slot.threads,
         git_commit: assignment.git_commit.clone(),
         parameters: assignment.parameters,
+        halvings: assignment.halvings.max(before.map_or(0, |before| before.made_by.halvings)),
     }
 }
 

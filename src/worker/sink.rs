@@ -4,7 +4,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
-use crate::store::{AttemptDir, Checkpoints, CurveWriter, Mark, StoreError};
+use crate::store::{AttemptDir, Checkpoints, CurveWriter, Mark, StoreError, strike_step};
 use crate::train::Sink;
 use crate::trial::{DiagnosticRow, EvalRow, Keep, MetricRow};
 
@@ -48,6 +48,7 @@ impl<'a> TrialSink<'a> {
 
 impl Sink for TrialSink<'_> {
     fn metric(&mut self, row: &MetricRow) -> io::Result<()> {
+        strike_step();
         self.metrics.append(row).map_err(to_io)
     }
 

@@ -94,6 +94,9 @@ pub(crate) fn toy(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainErr
         }
         if step == steps / 2 {
             misbehave(&job.config.model.from, job.resume.is_none(), sink)?;
+            if job.config.model.from == "greedy" && job.halvings == 0 {
+                std::alloc::handle_alloc_error(std::alloc::Layout::new::<[u8; 1 << 20]>());
+            }
         }
     }
     let outcome = crate::state::tests::outcome(steps);
@@ -107,6 +110,10 @@ fn misbehave(manner: &str, first: bool, sink: &dyn Sink) -> Result<(), TrainErro
         "bad-input" => return Err(TrainError::Input("column `text` is not there".into())),
         "device-fault" => return Err(TrainError::Device("fell off the bus".into())),
         "full-disk" => return Err(TrainError::Sink(io::ErrorKind::StorageFull.into())),
+        "bad-sector" => {
+            let error = StoreError::at(Path::new("results"))(io::Error::from_raw_os_error(5));
+            return Err(TrainError::Sink(io::Error::other(error)));
+        }
         "hangs" => {
             while !sink.interrupted() && sink.told_to_end().is_none() {
                 thread::sleep(Duration::from_millis(2));
@@ -124,6 +131,7 @@ struct Bench {
     trial: Trial,
     dir: TrialDir,
     keep: Keep,
+    halvings: u32,
 }
 
 impl Bench {
@@ -131,7 +139,7 @@ impl Bench {
         let folder = tempfile::tempdir().unwrap();
         let trial = trial(manner, 1, 20);
         let dir = Results::new(folder.path()).unwrap().sweep("s").unwrap().trial(&trial.id);
-        Self { _folder: folder, trial, dir, keep: Keep::None }
+        Self { _folder: folder, trial, dir, keep: Keep::None, halvings: 0 }
     }
 
     fn claim(&self) -> AttemptDir {
@@ -143,6 +151,7 @@ impl Bench {
             device: Device::Cpu,
             checkpoint_every: CheckpointEvery::Steps(4),
             keep: self.keep,
+            halvings: self.halvings,
             cache: self.dir.path().join("cache"),
             git_commit: None,
             parameters: Some(17),
@@ -264,6 +273,37 @@ fn failures_are_told_apart() {
     check("device-fault", (exit::DEVICE, Failure::DeviceFault { message: "device: fell off the bus".into() }));
     let message = "cannot write results: no storage space".to_owned();
     check("full-disk", (exit::DISK, Failure::Disk { message }));
+    let message = "results: Input/output error (os error 5). Look at the disk, or choose another folder with --results"
+        .to_owned();
+    check("bad-sector", (exit::CRASHED, Failure::DiskError { message }));
+}
+
+#[test]
+fn smaller_micro_batches_are_noted_also_by_those_who_go_on_from_there() {
+    let mut bench = Bench::new("hangs");
+    let notes = |bench: &Bench| {
+        let verdicts = bench.dir.outcome().unwrap().unwrap().verdicts;
+        verdicts
+            .into_iter()
+            .filter(|verdict| verdict.id == Verdict::SMALLER_MICRO_BATCHES)
+            .map(|note| note.text)
+            .collect()
+    };
+    bench.halvings = 1;
+    let attempt = bench.claim();
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| super::attempt(attempt.path(), &stop, toy));
+        wait_for_rows(&bench.dir, 10);
+        stop.store(true, Ordering::Relaxed);
+    });
+    bench.halvings = 0;
+    assert_eq!(bench.run(), (exit::PUBLISHED, None));
+    let found: Vec<String> = notes(&bench);
+    insta::assert_snapshot!(found.join("\n"), @"out of memory: went on with micro-batches of 256 tokens in place of 512; the numbers are those of a machine with more, up to rounding");
+    let bench = Bench::new("fine");
+    bench.run();
+    assert_eq!(notes(&bench), [""; 0]);
 }
 
 #[test]

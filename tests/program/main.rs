@@ -5,6 +5,7 @@
 mod augment;
 mod diagnose;
 mod failures;
+mod faults;
 mod lr_find;
 mod mistakes;
 mod place;

@@ -1,15 +1,24 @@
-//! Random kills and pauses of parents and workers over a small real sweep: what comes out is what an undisturbed run gives.
+//! Random kills and pauses of parents and workers over a small real sweep, on a disk that fails, with devices and memory that
+//! do: what comes out is what an undisturbed run gives.
 //!
 //! Some seconds long; `just torture` makes it longer (`PLATEAU_TORTURE_SECONDS`). A failure names its seed, which
 //! `PLATEAU_TORTURE_SEED` takes.
 
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::{Child, Stdio};
+use std::sync::LazyLock;
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::process::Signal;
 
-use crate::place::{Place, signal, wait};
-use crate::reproducible::{SWEEP, check};
+use crate::place::{Curves, Ended, Place, signal, wait};
+use crate::reproducible::SWEEP;
+
+const RUN: &str = "run sweep.yaml --jobs 2 --retry-failed --quiet";
+/// How often what fails: about one fault of each kind a sweep.
+const FAULTS: &str = "enospc=0.002,short=0.001,eio=0.002,oom=0.003,device=0.06";
 
 /// A generator after Knuth; what it draws need not be good, only different.
 struct Dice(u64);
@@ -25,23 +34,66 @@ fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-/// Faults of each kind.
+/// Faults by kind, and what ends the runs came to.
 #[derive(Debug, Default)]
-struct Faults {
-    parents_killed: usize,
-    parents_told_to_stop: usize,
-    workers_killed: usize,
-    workers_paused: usize,
+struct Tally {
+    faults: BTreeMap<String, usize>,
+    ends: BTreeMap<i32, usize>,
+}
+
+impl Tally {
+    fn add(&mut self, kind: &str) {
+        *self.faults.entry(kind.to_owned()).or_default() += 1;
+    }
+}
+
+/// What a user gets that holds no times.
+#[derive(Debug, PartialEq)]
+struct Results {
+    curves: BTreeMap<String, Curves>,
+    table: Vec<Vec<String>>,
+    summary: String,
+}
+
+impl Results {
+    fn of(place: &Place) -> Self {
+        let table = place.read("results/sweep/trials.csv");
+        let mut reader = csv::Reader::from_reader(table.as_bytes());
+        let header = reader.headers().unwrap().clone();
+        let is_timeless = |at: usize| !["seconds", "tokens_per_second"].contains(&&header[at]);
+        let row = |record: csv::StringRecord| {
+            let fields = record.iter().enumerate().filter(|(at, _)| is_timeless(*at));
+            fields.map(|(_, field)| field.to_owned()).collect()
+        };
+        let summary = place.read("results/sweep/report/summary.md");
+        // The last line says when and how long.
+        let summary = summary.trim_end().rsplit_once('\n').unwrap().0.to_owned();
+        Self { curves: place.curves(), table: reader.records().map(|record| row(record.unwrap())).collect(), summary }
+    }
+}
+
+static UNDISTURBED: LazyLock<Results> = LazyLock::new(|| {
+    let place = Place::new(SWEEP);
+    place.expect(0, RUN);
+    Results::of(&place)
+});
+
+fn start(place: &Place, faults: &str) -> Child {
+    let mut command = place.command(RUN);
+    command.env("PLATEAU_FAULTS", faults).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
 /// Runs the sweep once, and disturbs it until it ends or its parent is gone. True if it came to its end.
-fn disturbed(place: &Place, dice: &mut Dice, faults: &mut Faults) -> bool {
-    let mut parent = place.start("run sweep.yaml --jobs 2 --retry-failed --quiet");
+fn disturbed(place: &Place, dice: &mut Dice, tally: &mut Tally) -> bool {
+    // One run in three has a disk and devices that do not fail.
+    let faults = if dice.below(3) == 0 { "" } else { FAULTS };
+    let log = place.path("faults");
+    let mut parent = start(place, &format!("{faults},seed={},log={}", dice.below(1 << 30), log.display()));
     let pid = parent.id() as i32;
-    loop {
-        sleep(Duration::from_millis(dice.below(700)));
+    let stopped = loop {
+        sleep(Duration::from_millis(dice.below(900)));
         if parent.try_wait().unwrap().is_some() {
-            return true;
+            break false;
         }
         // A process may end between a look and a signal.
         let send = |pid: i32, what| {
@@ -52,56 +104,106 @@ fn disturbed(place: &Place, dice: &mut Dice, faults: &mut Faults) -> bool {
         match (dice.below(4), victim) {
             (0, _) => {
                 signal(pid, Signal::KILL);
-                faults.parents_killed += 1;
-                break;
+                tally.add("parents killed");
+                break true;
             }
             (1, _) => {
                 signal(pid, Signal::TERM);
-                faults.parents_told_to_stop += 1;
-                break;
+                tally.add("parents told to stop");
+                break true;
             }
-            (2, Some(worker)) => faults.workers_killed += usize::from(send(worker, Signal::KILL)),
+            (2, Some(worker)) => {
+                if send(worker, Signal::KILL) {
+                    tally.add("workers killed");
+                }
+            }
             (_, Some(worker)) => {
                 if send(worker, Signal::STOP) {
                     sleep(Duration::from_millis(dice.below(500)));
                     send(worker, Signal::CONT);
-                    faults.workers_paused += 1;
+                    tally.add("workers paused");
                 }
             }
             (_, None) => {}
         }
-    }
-    parent.wait().unwrap();
+    };
+    let ended = Ended::new(parent.wait_with_output().unwrap());
+    *tally.ends.entry(ended.code).or_default() += 1;
+    let allowed: &[i32] = if stopped { &[-1, 0, 1, 3, 130] } else { &[0, 1, 3] };
+    assert!(allowed.contains(&ended.code), "exit code {}: {}", ended.code, ended.err);
+    assert!(ended.code != 3 || ended.err.contains("error: "), "{}", ended.err);
     // Half of the time the next parent meets the workers of this one.
     if dice.below(2) == 0 {
         wait(|| place.workers().is_empty());
     }
-    false
+    for line in fs::read_to_string(&log).unwrap_or_default().lines() {
+        tally.add(line);
+    }
+    let _ = fs::remove_file(log);
+    ended.code == 0
+}
+
+/// Trials that ran out of memory twice: their numbers are the same up to rounding alone.
+fn rounded(place: &Place) -> Vec<String> {
+    let is_rounded = |folder: &std::path::Path| {
+        let record: serde_json::Value = serde_json::from_slice(&fs::read(folder.join("config.json")).unwrap()).unwrap();
+        record["made_by"]["halvings"].as_u64().unwrap() > 0
+    };
+    place.trials().into_iter().filter(|(_, folder)| is_rounded(folder)).map(|(id, _)| id).collect()
+}
+
+fn check(place: &Place) {
+    let (found, expected, rounded) = (Results::of(place), &*UNDISTURBED, rounded(place));
+    assert!(found.curves.keys().eq(expected.curves.keys()));
+    for (id, (metrics, evals)) in &found.curves {
+        let pairs = [(metrics, &expected.curves[id].0), (evals, &expected.curves[id].1)];
+        for (found, expected) in pairs {
+            if rounded.contains(id) {
+                assert_close(found, expected);
+            } else {
+                assert!(found.lines().eq(expected.lines()), "{id}:\n{found}\n{expected}");
+            }
+        }
+    }
+    if rounded.is_empty() {
+        assert_eq!(&found, expected);
+    } else {
+        assert!(found.summary.contains("went on with micro-batches of"), "{}", found.summary);
+    }
+}
+
+fn assert_close(found: &str, expected: &str) {
+    assert_eq!(found.lines().count(), expected.lines().count());
+    for (one, other) in found.lines().skip(1).zip(expected.lines().skip(1)) {
+        for (one, other) in one.split(',').zip(other.split(',')) {
+            let [one, other]: [f64; 2] = [one, other].map(|field| field.parse().unwrap());
+            assert!((one - other).abs() <= 0.05 * other.abs().max(0.1), "{one} in place of {other}");
+        }
+    }
 }
 
 #[test]
 fn a_sweep_survives_torture() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
     let seed = setting("PLATEAU_TORTURE_SEED").unwrap_or(now);
-    let limit = Duration::from_secs(setting("PLATEAU_TORTURE_SECONDS").unwrap_or(8));
+    let limit = Duration::from_secs(setting("PLATEAU_TORTURE_SECONDS").unwrap_or(20));
     println!("PLATEAU_TORTURE_SEED={seed}");
-    let (mut dice, mut faults, start) = (Dice(seed), Faults::default(), Instant::now());
-    let mut sweeps = 0;
+    let (mut dice, mut tally, start) = (Dice(seed), Tally::default(), Instant::now());
+    let (mut sweeps, mut rounded_trials) = (0, 0);
     while start.elapsed() < limit {
         let place = Place::new(SWEEP);
-        while start.elapsed() < limit && !disturbed(&place, &mut dice, &mut faults) {}
-        place.expect(0, "run sweep.yaml --jobs 2 --retry-failed");
-        check(&place.curves());
+        while start.elapsed() < limit && !disturbed(&place, &mut dice, &mut tally) {}
+        place.expect(0, RUN);
+        check(&place);
         assert_eq!(place.count("trial_finished"), 4, "each trial ends once");
         assert!(place.workers().is_empty());
+        rounded_trials += rounded(&place).len();
         sweeps += 1;
     }
-    let Faults { parents_killed, parents_told_to_stop, workers_killed, workers_paused } = faults;
-    let all = parents_killed + parents_told_to_stop + workers_killed + workers_paused;
-    println!(
-        "{all} faults survived over {sweeps} sweeps in {:?}: {parents_killed} parents killed, {parents_told_to_stop} told to stop, \
-         {workers_killed} workers killed, {workers_paused} paused",
-        start.elapsed()
-    );
+    let all: usize = tally.faults.values().sum();
+    let kinds: Vec<String> = tally.faults.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+    let took = start.elapsed().as_secs();
+    println!("{all} faults survived over {sweeps} sweeps in {took} s: {}", kinds.join(", "));
+    println!("runs by exit code: {:?}; trials equal up to rounding: {rounded_trials}", tally.ends);
     assert!(all > 0, "nothing was disturbed");
 }

@@ -3,7 +3,7 @@
 use console::{measure_text_width, truncate_str};
 
 use super::tally::{Standing, Tally};
-use crate::event::{Failure, Progress};
+use crate::event::{Care, Failure, Progress, Slot};
 use crate::report::words::{self, clock, duration};
 use crate::trial::{Device, Outcome, Status};
 
@@ -85,6 +85,20 @@ pub fn retried(tally: &Tally, name: &str, attempt: u32, failure: &Failure) -> St
     let width = place(0, tally.total()).len();
     let name = column(name, tally.name_width(NAME));
     format!("{:width$}  {:<5} {name}   attempt {attempt}: {failure}", "", "lost")
+}
+
+/// The permanent line of an attempt that gets by with less memory.
+pub fn eased(tally: &Tally, name: &str, attempt: u32, care: Care) -> String {
+    let width = place(0, tally.total()).len();
+    let name = column(name, tally.name_width(NAME));
+    format!("{:width$}  {:<5} {name}   attempt {attempt} runs {care}", "", "again")
+}
+
+/// The permanent line of a slot that is out of use.
+pub fn retired(tally: &Tally, slot: Slot, failure: &Failure) -> String {
+    let width = place(0, tally.total()).len();
+    let Slot { index, device, .. } = slot;
+    format!("{:width$}  {:<5} {device} (slot {index}) has failed too often and is out of use: {failure}", "", "OUT")
 }
 
 fn log_tail(failure: &Failure) -> &[String] {
@@ -180,7 +194,7 @@ pub fn block(
 mod tests {
     use super::*;
     use crate::analysis::synthetic;
-    use crate::event::{Event, Slot};
+    use crate::event::Event;
     use crate::trial::{Trial, Verdict};
 
     fn sweep() -> (Vec<Trial>, Vec<Outcome>) {

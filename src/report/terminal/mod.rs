@@ -143,6 +143,10 @@ impl Terminal {
             Event::AttemptFailed { trial, attempt, failure } if failure.is_worth_a_retry() => {
                 vec![format::retried(&self.tally, &name(trial), *attempt, failure)]
             }
+            Event::AttemptEased { trial, attempt, care } => {
+                vec![format::eased(&self.tally, &name(trial), *attempt, *care)]
+            }
+            Event::SlotRetired { slot, failure } => vec![format::retired(&self.tally, *slot, failure)],
             Event::AttemptStarted { trial, attempt, pid } if self.verbose => {
                 vec![format!("{}  attempt {attempt} started, process {pid}, trial {trial}", name(trial))]
             }

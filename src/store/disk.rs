@@ -1,0 +1,87 @@
+//! What the disk is asked to do: every read and write of this room goes through here, so that tests can have it fail
+//! ([`super::faults`]). Otherwise these are the standard library's own.
+
+#![expect(clippy::disallowed_methods, reason = "the functions that the other rooms are to leave alone")]
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use super::faults::{self, Strike};
+
+pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    faults::strike(Strike::Read)?;
+    fs::read(path)
+}
+
+/// For reading.
+pub(super) fn open(path: &Path) -> io::Result<File> {
+    faults::strike(Strike::Read)?;
+    File::open(path)
+}
+
+/// The rest of a file.
+pub(super) fn read_rest(file: &mut impl Read) -> io::Result<Vec<u8>> {
+    faults::strike(Strike::Read)?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// For writing; makes the file, or empties it.
+pub(super) fn create(path: &Path) -> io::Result<File> {
+    faults::strike(Strike::Write)?;
+    File::create(path)
+}
+
+/// For writing; makes the file if it is not there, and keeps what is in it.
+pub(super) fn open_to_write(path: &Path) -> io::Result<File> {
+    faults::strike(Strike::Write)?;
+    OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path)
+}
+
+pub(super) fn open_to_append(path: &Path) -> io::Result<File> {
+    faults::strike(Strike::Write)?;
+    OpenOptions::new().create(true).append(true).open(path)
+}
+
+pub(super) fn write(file: &mut File, bytes: &[u8]) -> io::Result<()> {
+    faults::strike(Strike::Write)?;
+    if let Err(error) = faults::strike(Strike::Half) {
+        file.write_all(&bytes[..bytes.len() / 2])?;
+        return Err(error);
+    }
+    file.write_all(bytes)
+}
+
+/// Waits until a file is on the disk.
+pub(super) fn sync(file: &File) -> io::Result<()> {
+    faults::strike(Strike::Write)?;
+    faults::strike(Strike::Read)?;
+    file.sync_all()
+}
+
+pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    faults::strike(Strike::Write)?;
+    fs::rename(from, to)
+}
+
+pub(super) fn link(from: &Path, to: &Path) -> io::Result<()> {
+    faults::strike(Strike::Write)?;
+    fs::hard_link(from, to)
+}
+
+pub(super) fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    faults::strike(Strike::Write)?;
+    fs::copy(from, to).map(drop)
+}
+
+pub(super) fn make_folder(path: &Path) -> io::Result<()> {
+    faults::strike(Strike::Write)?;
+    fs::create_dir(path)
+}
+
+pub(super) fn make_folders(path: &Path) -> io::Result<()> {
+    faults::strike(Strike::Write)?;
+    fs::create_dir_all(path)
+}
