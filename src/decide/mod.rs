@@ -47,12 +47,10 @@ pub fn decide(state: &SweepState, policy: &Policy<'_>) -> Vec<Action> {
     let taken: HashSet<usize> = state.taken().collect();
     let mut free = policy.slots.iter().filter(|slot| !taken.contains(&slot.index));
     let (mut actions, mut launched) = (Vec::new(), Vec::new());
-    let (mut finished, mut failed, mut running) = (0, 0, taken.len());
-    for (id, trial) in state.planned() {
+    let ((finished, mut failed), mut running) = (state.over(), taken.len());
+    for (id, trial) in state.open() {
         match &trial.standing {
-            Standing::Ended(_) => finished += 1,
-            Standing::Failed(_) => failed += 1,
-            Standing::Running { .. } => {}
+            Standing::Ended(_) | Standing::Failed(_) | Standing::Running { .. } => {}
             Standing::Pending if policy.wanted.is_some_and(|wanted| !wanted.contains(id)) => {}
             Standing::Pending => {
                 if let Some(failure) = given_up(trial, policy.retries) {
