@@ -37,6 +37,10 @@ check:
 bench:
     CANDLE_NUM_THREADS=1 RAYON_NUM_THREADS=1 MIMALLOC_PURGE_DELAY=-1 cargo bench --bench step
 
+# Thousands of toy trials through everything but training: seconds, and memory of the parent.
+bench-toy *TRIALS:
+    cargo bench --bench toy -- {{ TRIALS }}
+
 # Time training steps beside PyTorch's and transformers', alternately (installs both into target/peers; ten minutes).
 bench-peers:
     test -x target/peers/bin/python || python3 -m venv target/peers

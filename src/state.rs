@@ -19,6 +19,13 @@ pub struct SweepState {
     faults: BTreeMap<usize, (u32, Failure)>,
     /// Slots that are out of use in this run.
     retired: BTreeSet<usize>,
+    /// Places of the trials, kept so that no turn of a long sweep looks at all that is over: planned and not over, planned
+    /// and failed, running wherever.
+    open: BTreeSet<usize>,
+    failed: BTreeSet<usize>,
+    running: BTreeSet<usize>,
+    /// Place of the trial that the event at hand is about.
+    touched: Option<usize>,
 }
 
 /// What is known of one trial.
@@ -67,11 +74,17 @@ impl SweepState {
             planned: 0,
             faults: BTreeMap::new(),
             retired: BTreeSet::new(),
+            open: BTreeSet::new(),
+            failed: BTreeSet::new(),
+            running: BTreeSet::new(),
+            touched: None,
         };
         for id in planned {
             state.entry(id);
         }
         state.planned = state.trials.len();
+        state.open = (0..state.planned).collect();
+        state.touched = None;
         state
     }
 
@@ -85,6 +98,26 @@ impl SweepState {
     }
 
     pub fn apply(&mut self, event: &Event) {
+        self.take_in(event);
+        if let Some(at) = self.touched.take() {
+            let (_, TrialState { standing, .. }) = &self.trials[at];
+            let is_planned = at < self.planned;
+            let places = [
+                (&mut self.open, is_planned && !standing.is_over()),
+                (&mut self.failed, is_planned && matches!(standing, Standing::Failed(_))),
+                (&mut self.running, matches!(standing, Standing::Running { .. })),
+            ];
+            for (set, is_in) in places {
+                if is_in {
+                    set.insert(at)
+                } else {
+                    set.remove(&at)
+                };
+            }
+        }
+    }
+
+    fn take_in(&mut self, event: &Event) {
         match event {
             // Somebody may have seen to the devices in between, and slots may be other ones.
             Event::SweepOpened { .. } => {
@@ -162,6 +195,26 @@ impl SweepState {
         self.trials[..self.planned].iter().map(|(id, state)| (id, state))
     }
 
+    /// Those of them that are not over.
+    pub fn open(&self) -> impl Iterator<Item = (&TrialId, &TrialState)> {
+        self.places(&self.open)
+    }
+
+    /// How many of them have an outcome, and how many have failed for good.
+    #[must_use]
+    pub fn over(&self) -> (usize, usize) {
+        (self.planned - self.open.len() - self.failed.len(), self.failed.len())
+    }
+
+    /// The trials that a worker may be at, planned or not.
+    pub fn running(&self) -> impl Iterator<Item = (&TrialId, &TrialState)> {
+        self.places(&self.running)
+    }
+
+    fn places<'a>(&'a self, places: &'a BTreeSet<usize>) -> impl Iterator<Item = (&'a TrialId, &'a TrialState)> {
+        places.iter().map(|&at| (&self.trials[at].0, &self.trials[at].1))
+    }
+
     /// The plan's trials and all others that the journal knows.
     pub fn known(&self) -> impl Iterator<Item = (&TrialId, &TrialState)> {
         self.trials.iter().map(|(id, state)| (id, state))
@@ -169,7 +222,7 @@ impl SweepState {
 
     /// Slots that a worker may be sitting on.
     pub fn taken(&self) -> impl Iterator<Item = usize> {
-        self.known().filter_map(|(_, state)| match state.standing {
+        self.running().filter_map(|(_, state)| match state.standing {
             Standing::Running { slot, .. } => Some(slot.index),
             _ => None,
         })
@@ -192,6 +245,7 @@ impl SweepState {
             self.trials.push((id.clone(), TrialState::default()));
             self.trials.len() - 1
         });
+        self.touched = Some(at);
         &mut self.trials[at].1
     }
 
@@ -322,6 +376,18 @@ pub(crate) mod tests {
                 prop_assert!(known.failures as usize <= claims.count());
                 prop_assert_eq!(known.failures > 0, known.last_failure.is_some());
             }
+        }
+
+        /// The places that are kept are those that a look at every trial finds.
+        #[test]
+        fn nothing_is_lost_of_what_is_open(events in proptest::collection::vec(event(), 0..60)) {
+            let state = after(&events);
+            let open = state.planned().filter(|(_, known)| !known.standing.is_over());
+            prop_assert!(state.open().eq(open));
+            prop_assert!(state.running().eq(state.known().filter(|(_, known)| matches!(known.standing, Standing::Running { .. }))));
+            let count = |fits: fn(&Standing) -> bool| state.planned().filter(|(_, known)| fits(&known.standing)).count();
+            let expected = (count(|it| matches!(it, Standing::Ended(_))), count(|it| matches!(it, Standing::Failed(_))));
+            prop_assert_eq!(state.over(), expected);
         }
 
         #[test]

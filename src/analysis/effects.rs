@@ -100,7 +100,13 @@ fn common<'a>(judged: &[&'a Diagnosis], rates: &[f64], prior: &[f64], seed_sd: f
     let ((low, high), (slow, fast)) = (range(&levels)?, range(rates)?);
     let flat = usable.iter().all(|diagnosis| diagnosis.detection.is_flat());
     let close = high - low <= (2.0 * seed_sd).max(limit::NEIGHBOUR * chance);
-    (usable.len() > 1 && flat && close && fast > slow).then_some(Common { usable, low, high, span: fast / slow, chance })
+    (usable.len() > 1 && flat && close && fast > slow).then_some(Common {
+        usable,
+        low,
+        high,
+        span: fast / slow,
+        chance,
+    })
 }
 
 /// SATURATED: every usable trial is flat at about one level, well above nothing, over rates that span a decade.
@@ -160,7 +166,11 @@ fn best_accuracy<'a>(logs: impl Iterator<Item = &'a Measured<'a>>) -> Option<(f6
 }
 
 /// What a common level says: that of wrong labels, or that the rate is not the limit.
-fn floors(common: Option<Common<'_>>, classes: usize, accuracy: Option<(f64, f64)>) -> [(&'static str, Option<String>); 2] {
+fn floors(
+    common: Option<Common<'_>>,
+    classes: usize,
+    accuracy: Option<(f64, f64)>,
+) -> [(&'static str, Option<String>); 2] {
     let Some(common) = common else { return [("label_floor", None), ("saturated", None)] };
     let labels = accuracy.and_then(|accuracy| label_floor(&common, classes, accuracy));
     let rest = saturated(&common).filter(|_| labels.is_none());
@@ -169,8 +179,13 @@ fn floors(common: Option<Common<'_>>, classes: usize, accuracy: Option<(f64, f64
 
 fn floors_of_sweep(sweep: &Sweep, study: &Study) -> [(&'static str, Option<String>); 2] {
     let judged: Vec<&Diagnosis> = study.diagnoses.iter().collect();
-    let usable: Vec<&Run> =
-        sweep.runs.iter().zip(&study.judgements).filter(|(_, judgement)| judgement.survived()).map(|(run, _)| run).collect();
+    let usable: Vec<&Run> = sweep
+        .runs
+        .iter()
+        .zip(&study.judgements)
+        .filter(|(_, judgement)| judgement.survived())
+        .map(|(run, _)| run)
+        .collect();
     let rates: Vec<f64> = usable.iter().map(|run| run.trial.config.lr).collect();
     let logs: Vec<Measured<'_>> = usable.iter().map(|run| run.measured()).collect();
     let prior = logs.iter().map(|log| log.train_prior).find(|prior| !prior.is_empty()).unwrap_or_default();

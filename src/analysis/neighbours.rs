@@ -101,16 +101,18 @@ fn bounces(sweep: &Sweep, runs: &[usize], run: usize, diagnoses: &[Diagnosis]) -
         let lower = level(&diagnoses[other].detection) < level(found) - limit::NEIGHBOUR * found.scale;
         rate(&sweep.runs[other]) <= rate(&sweep.runs[run]) / 2.0 && diagnoses[other].judgement.survived() && lower
     };
-    let other = *runs.iter().filter(below).min_by(|a, b| {
-        level(&diagnoses[**a].detection).total_cmp(&level(&diagnoses[**b].detection))
-    })?;
+    let other = *runs
+        .iter()
+        .filter(below)
+        .min_by(|a, b| level(&diagnoses[**a].detection).total_cmp(&level(&diagnoses[**b].detection)))?;
     let (lower, there) = (rate(&sweep.runs[other]), level(&diagnoses[other].detection));
     let text = format!(
         "flat at {:.3}, where a learning rate of {} trains to {there:.3}: the rate is too high to settle",
         level(found),
         number_text(lower)
     );
-    let verdict = cause("NOISE_FLOOR", (found.tail.from, found.tail.to), text, &[("level", level(found)), ("there", there)]);
+    let verdict =
+        cause("NOISE_FLOOR", (found.tail.from, found.tail.to), text, &[("level", level(found)), ("there", there)]);
     advised(verdict, format!("lr: {}, or scheduler: linear", number_text(lower)))
 }
 
@@ -146,7 +148,8 @@ mod tests {
 
     fn causes(curves: [fn(f32) -> f32; 3]) -> String {
         let study = Study::of(&at_rates(curves));
-        let first = |diagnosis: &super::Diagnosis| format!("{}: {}", diagnosis.verdicts[0].id, diagnosis.verdicts[0].text);
+        let first =
+            |diagnosis: &super::Diagnosis| format!("{}: {}", diagnosis.verdicts[0].id, diagnosis.verdicts[0].text);
         study.diagnoses.iter().map(first).collect::<Vec<_>>().join("\n")
     }
 

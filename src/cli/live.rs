@@ -32,6 +32,10 @@ impl Reporter for Watched<'_> {
     fn warning(&mut self, text: &str) {
         self.terminal.warning(text);
     }
+
+    fn hangup(&mut self) {
+        self.terminal.hangup();
+    }
 }
 
 /// Calls `draw` after changes, many of them together where they come fast, until nobody is left to tell of any.

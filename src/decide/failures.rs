@@ -1,7 +1,7 @@
 //! What failures lead to: why a worker is gone that was killed, how the next attempt is treated, which slots are used. Pure.
 
 use crate::event::{Care, Failure, Slot};
-use crate::state::{Standing, SweepState, TrialState};
+use crate::state::{SweepState, TrialState};
 
 /// Faults of a slot's device one after the other, after which nothing is started there any more.
 pub const MOST_FAULTS: u32 = 2;
@@ -40,7 +40,7 @@ pub fn care(trial: &TrialState) -> Care {
 
 /// Whether a trial runs that nothing is to be started beside.
 pub(super) fn is_one_alone(state: &SweepState) -> bool {
-    state.known().any(|(_, known)| matches!(known.standing, Standing::Running { .. }) && care(known).alone)
+    state.running().any(|(_, known)| care(known).alone)
 }
 
 pub(super) fn is_in_use(state: &SweepState, slot: Slot) -> bool {
@@ -58,6 +58,7 @@ mod tests {
     use super::*;
     use crate::decide::{Action, Policy, decide};
     use crate::event::Event;
+    use crate::state::Standing;
     use crate::state::tests::{id, outcome, slot};
 
     #[test]

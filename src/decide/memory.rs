@@ -16,8 +16,7 @@ impl Memory<'_> {
     /// Whether `next` fits beside the running trials and those of `launched`. A trial alone always does: nothing would be
     /// gained by waiting.
     pub(super) fn has_room(&self, state: &SweepState, launched: &[&TrialId], next: &TrialId) -> bool {
-        let running = state.known().filter(|(_, known)| matches!(known.standing, Standing::Running { .. }));
-        let beside: Vec<&TrialId> = running.map(|(id, _)| id).chain(launched.iter().copied()).collect();
+        let beside: Vec<&TrialId> = state.running().map(|(id, _)| id).chain(launched.iter().copied()).collect();
         let expected: f64 = beside.iter().copied().chain([next]).map(|id| self.estimate(id) as f64).sum();
         beside.is_empty() || expected * self.measured(state) <= self.limit as f64
     }

@@ -56,12 +56,10 @@ pub fn decide(state: &SweepState, policy: &Policy<'_>) -> Vec<Action> {
     let mut free: Vec<Slot> = in_use.iter().copied().filter(|slot| !taken.contains(&slot.index)).collect();
     let mut actions: Vec<Action> = retired(state, policy.slots).collect();
     let (mut launched, mut one_alone) = (Vec::new(), failures::is_one_alone(state));
-    let (mut finished, mut failed, mut running, mut stranded) = (0, 0, taken.len(), 0);
-    for (id, trial) in state.planned() {
+    let ((finished, mut failed), mut running, mut stranded) = (state.over(), taken.len(), 0);
+    for (id, trial) in state.open() {
         match &trial.standing {
-            Standing::Ended(_) => finished += 1,
-            Standing::Failed(_) => failed += 1,
-            Standing::Running { .. } => {}
+            Standing::Ended(_) | Standing::Failed(_) | Standing::Running { .. } => {}
             Standing::Pending if policy.wanted.is_some_and(|wanted| !wanted.contains(id)) => {}
             Standing::Pending => {
                 if let Some(failure) = given_up(trial, policy.retries) {

@@ -13,36 +13,40 @@ use crate::trial::{DiagnosticRow, EvalRow, MetricRow, Outcome, Status, Trial, Tr
 /// The trial folders decide what has ended; the journal tells failed from pending; and a trial runs only while the
 /// process lives that claimed it.
 pub fn survey(plan: &Plan, dir: &RunDir) -> Result<Sweep, StoreError> {
-    Surveyor::default().look(plan, dir)
+    look(plan, dir, Vec::new())
 }
 
 /// Looks again and again at the same folder. A trial that has ended is read once: its files never change.
 #[derive(Debug, Default)]
 pub struct Surveyor {
-    ended: HashMap<TrialId, Run>,
+    sweep: Option<Sweep>,
 }
 
 impl Surveyor {
     /// As [`survey`].
-    pub fn look(&mut self, plan: &Plan, dir: &RunDir) -> Result<Sweep, StoreError> {
-        let journal = read_journal(&dir.journal())?;
-        let state = SweepState::fold(plan, &journal.records);
-        let alive = dir.holder().is_some();
-        let mut runs = Vec::with_capacity(plan.trials.len());
-        for trial in &plan.trials {
-            // An outcome that was taken away, as by a fresh start, makes the trial an open one again.
-            let known = self.ended.get(&trial.id).filter(|_| dir.trial(&trial.id).has_outcome());
-            let run = match known {
-                Some(run) => run.clone(),
-                None => run(trial, state.get(&trial.id), dir, alive)?,
-            };
-            if run.outcome.is_some() && known.is_none() {
-                self.ended.insert(trial.id.clone(), run.clone());
-            }
-            runs.push(run);
-        }
-        Ok(Sweep { name: plan.name.clone(), axes: plan.axes.clone(), runs })
+    pub fn look(&mut self, plan: &Plan, dir: &RunDir) -> Result<&Sweep, StoreError> {
+        let seen = self.sweep.take().map(|sweep| sweep.runs).unwrap_or_default();
+        Ok(self.sweep.insert(look(plan, dir, seen)?))
     }
+}
+
+/// `seen`: what an earlier look found.
+fn look(plan: &Plan, dir: &RunDir, seen: Vec<Run>) -> Result<Sweep, StoreError> {
+    let ended = seen.into_iter().filter(|run| run.outcome.is_some());
+    let mut ended: HashMap<TrialId, Run> = ended.map(|run| (run.trial.id.clone(), run)).collect();
+    let journal = read_journal(&dir.journal())?;
+    let state = SweepState::fold(plan, &journal.records);
+    let alive = dir.holder().is_some();
+    let mut runs = Vec::with_capacity(plan.trials.len());
+    for trial in &plan.trials {
+        // An outcome that was taken away, as by a fresh start, makes the trial an open one again.
+        let known = ended.remove(&trial.id).filter(|_| dir.trial(&trial.id).has_outcome());
+        runs.push(match known {
+            Some(run) => run,
+            None => run(trial, state.get(&trial.id), dir, alive)?,
+        });
+    }
+    Ok(Sweep { name: plan.name.clone(), axes: plan.axes.clone(), runs })
 }
 
 /// How each of `trials` stands, curves unread.

@@ -677,16 +677,39 @@ proptest! {
     }
 }
 
-/// Ten thousand toys: `cargo test --release -- --ignored ten_thousand --nocapture`.
+/// Not a test: trains so many toys and prints how many bytes this process has read and written.
 #[test]
-#[ignore = "takes a minute"]
-fn ten_thousand_trials() {
-    let mut bench = Bench::new(&vec!["fine"; 10_000]);
-    bench.config.checkpoint_every = CheckpointEvery::Steps(1000);
-    let start = Instant::now();
-    assert_eq!(bench.run().finished, 10_000);
-    println!("trained in {:?}", start.elapsed());
-    let start = Instant::now();
-    assert_eq!((bench.run().finished, bench.trained()), (10_000, 10_000));
-    println!("nothing left to do: {:?}", start.elapsed());
+#[ignore = "a process for another test"]
+fn as_many() {
+    if let Some(trials) = std::env::var(MANY).ok().and_then(|trials| trials.parse().ok()) {
+        let mut bench = Bench::new(&vec!["fine"; trials]);
+        bench.config.checkpoint_every = CheckpointEvery::Steps(1000);
+        let mut watch = Watch::default();
+        assert_eq!(bench.run_with(&mut watch).unwrap().finished, trials);
+        assert_eq!(watch.events.len(), 3 * trials + 2, "claimed, started, finished");
+        println!("\n{}", fs::read_to_string("/proc/self/io").unwrap());
+    }
+}
+
+const MANY: &str = "PLATEAU_TEST_MANY";
+
+/// Nothing is read or written again for every trial that ends. `just bench-toy` has the times, and thousands of trials.
+#[test]
+#[cfg(target_os = "linux")]
+fn four_times_the_trials_are_four_times_the_bytes() {
+    let bytes = |trials: u64| {
+        let ended = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["run::tests::as_many", "--exact", "--ignored", "--nocapture"])
+            .env(MANY, trials.to_string())
+            .output()
+            .unwrap();
+        let text = String::from_utf8(ended.stdout).unwrap();
+        assert!(ended.status.success(), "{text}");
+        let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).unwrap().parse::<u64>().unwrap();
+        ["rchar: ", "wchar: "].map(|name| value(name) / trials)
+    };
+    let (few, many) = (bytes(75), bytes(300));
+    for (few, many) in few.into_iter().zip(many) {
+        assert!(many < few * 3 / 2, "bytes a trial: {few} of 75, {many} of 300");
+    }
 }

@@ -32,6 +32,8 @@ pub enum Mode {
     None,
 }
 
+/// Between two drawings of the live block at least: with thousands of trials each has to look at all of them.
+const REDRAW: Duration = Duration::from_millis(100);
 /// Between two summaries where there is no terminal.
 const SUMMARY: Duration = Duration::from_mins(1);
 
@@ -42,6 +44,8 @@ pub struct Terminal {
     running: Vec<Progress>,
     began: Instant,
     summarised: Instant,
+    /// The live block; None before the first time.
+    drawn: Option<Instant>,
     verbose: bool,
     json: bool,
     lines: bool,
@@ -62,6 +66,7 @@ impl Terminal {
             running: Vec::new(),
             began: Instant::now(),
             summarised: Instant::now(),
+            drawn: None,
             verbose,
             json: mode == Mode::Json,
             lines: !live && !matches!(mode, Mode::Json | Mode::None),
@@ -120,14 +125,19 @@ impl Terminal {
     }
 
     fn redraw(&mut self) {
-        let times = self.times();
         if let Some(bar) = &self.bar {
+            if self.drawn.is_some_and(|drawn| drawn.elapsed() < REDRAW) {
+                return;
+            }
+            self.drawn = Some(Instant::now());
+            let times = self.times();
             let (rows, columns) = Term::stderr().size();
             // The last column stays free: some terminals wrap when it is written.
             let size = (usize::from(rows).saturating_sub(1), usize::from(columns).saturating_sub(1).max(1));
             bar.set_message(format::block(&self.tally, &self.running, times, size).join("\n"));
         } else if self.lines && self.summarised.elapsed() >= SUMMARY {
             self.summarised = Instant::now();
+            let times = self.times();
             self.say(&format::header(&self.tally, self.running.len(), times.0, times.1));
         }
     }

@@ -35,6 +35,12 @@ pub struct Tally {
     pub sweep: String,
     entries: Vec<Entry>,
     index: HashMap<TrialId, usize>,
+    /// Columns of the longest name.
+    width: usize,
+    done: usize,
+    failed: usize,
+    /// Of trials that have not ended.
+    steps_open: u64,
 }
 
 /// A configuration with at least one seed that ended well.
@@ -48,7 +54,7 @@ pub struct Standing {
 
 impl Tally {
     pub fn new(sweep: &str, trials: &[Trial]) -> Self {
-        let entries = trials.iter().map(|trial| {
+        let entry = |trial: &Trial| {
             let of = |seed: bool| {
                 let values = trial.values.iter().filter(|(key, _)| seed || key != SEED);
                 let text = values.map(|(key, value)| match key.as_str() {
@@ -60,9 +66,17 @@ impl Tally {
             let name = of(true);
             let name = if name.is_empty() { trial.id.to_string() } else { name };
             Entry { name, config: of(false), steps: trial.steps, fate: None }
-        });
-        let index = trials.iter().enumerate().map(|(index, trial)| (trial.id.clone(), index)).collect();
-        Self { sweep: sweep.into(), entries: entries.collect(), index }
+        };
+        let entries: Vec<Entry> = trials.iter().map(entry).collect();
+        Self {
+            sweep: sweep.into(),
+            index: trials.iter().enumerate().map(|(index, trial)| (trial.id.clone(), index)).collect(),
+            width: entries.iter().map(|entry| console::measure_text_width(&entry.name)).max().unwrap_or(0),
+            done: 0,
+            failed: 0,
+            steps_open: entries.iter().map(|entry| entry.steps).sum(),
+            entries,
+        }
     }
 
     /// Takes a fact in.
@@ -73,8 +87,19 @@ impl Tally {
             Event::TrialRequeued { trial } => (trial, None),
             _ => return,
         };
-        if let Some(entry) = self.index.get(trial).and_then(|&index| self.entries.get_mut(index)) {
-            entry.fate = fate;
+        let Some(entry) = self.index.get(trial).and_then(|&index| self.entries.get_mut(index)) else { return };
+        let was = std::mem::replace(&mut entry.fate, fate);
+        self.failed = self.failed + usize::from(fate == Some(Fate::Failed)) - usize::from(was == Some(Fate::Failed));
+        match (was, fate) {
+            (None, Some(_)) => {
+                self.done += 1;
+                self.steps_open -= entry.steps;
+            }
+            (Some(_), None) => {
+                self.done -= 1;
+                self.steps_open += entry.steps;
+            }
+            _ => {}
         }
     }
 
@@ -89,21 +114,21 @@ impl Tally {
 
     /// Trials that ended, failed ones included.
     pub fn done(&self) -> usize {
-        self.entries.iter().filter(|entry| entry.fate.is_some()).count()
+        self.done
     }
 
     pub fn failed(&self) -> usize {
-        self.entries.iter().filter(|entry| entry.fate == Some(Fate::Failed)).count()
+        self.failed
     }
 
     /// Steps of trials that have not ended.
     pub fn steps_open(&self) -> u64 {
-        self.entries.iter().filter(|entry| entry.fate.is_none()).map(|entry| entry.steps).sum()
+        self.steps_open
     }
 
     /// Columns of the longest name, at most `most`.
     pub fn name_width(&self, most: usize) -> usize {
-        self.entries.iter().map(|entry| console::measure_text_width(&entry.name)).max().unwrap_or(0).min(most)
+        self.width.min(most)
     }
 
     /// Configurations by mean best evaluation loss; those with all seeds first.

@@ -1,0 +1,222 @@
+//! What the machinery around training costs: thousands of trials of a toy objective through plan, journal, decisions, the
+//! inline engine with two slots, result files, `trials.csv` and the lines on the terminal. `cargo bench --bench toy [--
+//! TRIALS ...]`.
+//!
+//! Each number of trials runs in a process of its own, so that its memory is its own: first a run that trains all, with its
+//! memory after a quarter, a half and all of them, then one that finds nothing to do, then the report. A trial is 20 steps
+//! and 5 evaluations that cost nothing; its files are as ever, so that most of the time is the disk's (`TMPDIR`).
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use plateau::decide::Memory;
+use plateau::event::{Event, Progress, Record, Reporter, Slot};
+use plateau::exec::Inline;
+use plateau::plan::{DataFound, Facts, ModelFound, Plan, expand};
+use plateau::report::terminal::{Mode, Terminal};
+use plateau::report::{self, Origin};
+use plateau::run::{self, RunOrder, survey};
+use plateau::spec::{RunConfig, SweepSpec, parse};
+use plateau::store::Results;
+use plateau::train::{Job, Sink, TrainError};
+use plateau::trial::{DataFacts, Device, EvalRow, MetricRow, ModelFacts, Outcome, Status};
+use plateau::worker;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const STEPS: u64 = 20;
+const EVERY: u64 = 5;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    if let [word, trials] = &arguments[..]
+        && word == "alone"
+    {
+        return measure(trials.parse()?);
+    }
+    if arguments.is_empty() {
+        arguments = ["2500", "5000", "10000"].map(str::to_owned).to_vec();
+    }
+    println!("                  MB after a part of the trials");
+    println!("trials  trained s   1/4   1/2   all  peak  again s  peak MB  report s  peak MB  journal MB");
+    for trials in &arguments {
+        let ended = Command::new(std::env::current_exe()?).args(["alone", trials]).output()?;
+        if !ended.status.success() {
+            return Err(String::from_utf8_lossy(&ended.stderr).into());
+        }
+        print!("{}", String::from_utf8_lossy(&ended.stdout));
+    }
+    Ok(())
+}
+
+fn measure(trials: usize) -> Result<(), Box<dyn Error>> {
+    let folder = tempfile::tempdir()?;
+    let results = Results::new(folder.path())?;
+    let spec = parse("toys.yaml", "toys", &sweep(trials), &[])?;
+    let plan = expand(&spec, &facts(&spec))?;
+    let dir = results.sweep(&plan.name)?;
+    let start = Instant::now();
+    let sizes = train(&plan, &results)?;
+    let mut line = format!("{:>6}  {:>9.2}", plan.trials.len(), start.elapsed().as_secs_f64());
+    line.extend(sizes.iter().chain([&megabytes("VmHWM:")]).map(|size| format!(" {size:>5.1}")));
+    let start = Instant::now();
+    train(&plan, &results)?;
+    line += &format!("  {:>7.2}  {:>7.1}", start.elapsed().as_secs_f64(), megabytes("VmHWM:"));
+    let start = Instant::now();
+    let sweep = survey(&plan, &dir)?;
+    report::draw(&sweep, &Origin::read(&dir, &sweep)?)?;
+    let journal = std::fs::metadata(dir.journal())?.len() as f64 / 1e6;
+    println!("{line}  {:>8.2}  {:>7.1}  {journal:>10.1}", start.elapsed().as_secs_f64(), megabytes("VmHWM:"));
+    Ok(())
+}
+
+/// Ten learning rates, five schedulers, ten seeds, and as many warm-ups as it takes.
+fn sweep(trials: usize) -> String {
+    let warmups: Vec<String> = (0..trials.div_ceil(500)).map(|warmup| warmup.to_string()).collect();
+    format!(
+        "steps: {STEPS}\neval_every: {EVERY}\ngrid:\n  lr: [1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2]\n  \
+         scheduler: [constant, linear, cosine, polynomial, inverse_sqrt]\n  warmup: [{}]\n\
+         seeds: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]\n",
+        warmups.join(", ")
+    )
+}
+
+/// Nothing is read: toys have no data.
+fn facts(spec: &SweepSpec) -> Facts {
+    let sources = spec.sources();
+    let data = sources.data.into_iter().map(|source| DataFound {
+        written: source.data.clone(),
+        model: source.model,
+        located: source.data,
+        facts: DataFacts {
+            hash: "none".to_owned(),
+            train_rows: 1000,
+            eval_rows: 200,
+            labels: vec!["negative".to_owned(), "positive".to_owned()],
+            class_prior: vec![0.5, 0.5],
+            mean_tokens: 25.0,
+        },
+    });
+    let models = sources.models.into_iter().map(|source| ModelFound {
+        written: source.from.clone(),
+        located: source.from,
+        facts: ModelFacts {
+            hash: "none".to_owned(),
+            parameters: 1,
+            vocabulary: 1,
+            layers: 3,
+            hidden: 384,
+            heads: 12,
+            intermediate: 1536,
+            max_positions: 512,
+            has_pooler: false,
+            dropout: Some(0.1),
+        },
+    });
+    Facts { data: data.collect(), models: models.collect(), augmentations: Vec::new() }
+}
+
+/// Shows the lines, and keeps the memory in use whenever another quarter of the trials has ended.
+struct Watched {
+    terminal: Terminal,
+    quarter: usize,
+    finished: usize,
+    sizes: Vec<f64>,
+}
+
+impl Reporter for Watched {
+    fn event(&mut self, record: &Record) {
+        self.terminal.event(record);
+        if let Event::TrialFinished { .. } = record.event {
+            self.finished += 1;
+            if [1, 2, 4].map(|quarters| quarters * self.quarter).contains(&self.finished) {
+                self.sizes.push(megabytes("VmRSS:"));
+            }
+        }
+    }
+
+    fn progress(&mut self, running: &[Progress]) {
+        self.terminal.progress(running);
+    }
+}
+
+/// Trains what is missing. Returns the memory in use as more and more trials had ended.
+fn train(plan: &Plan, results: &Results) -> Result<Vec<f64>, Box<dyn Error>> {
+    let slots = [0, 1].map(|index| Slot { index, device: Device::Cpu, threads: 1 });
+    let (config, parameters) = (RunConfig::default(), HashMap::new());
+    let estimates = plan.trials.iter().map(|trial| (trial.id.clone(), 1 << 20)).collect();
+    let order = RunOrder {
+        plan,
+        sweep_yaml: "",
+        origin: b"{}",
+        results,
+        config: &config,
+        slots: &slots,
+        memory: Some(Memory { limit: 1 << 30, estimates: &estimates }),
+        only: None,
+        retry_failed: false,
+        go_on: &[],
+        fresh: false,
+        parameters: &parameters,
+    };
+    let engine = Inline::new(|folder: &Path, stop: &Arc<AtomicBool>| worker::attempt(folder, stop, toy));
+    let terminal = Terminal::new(Mode::Lines, false, &plan.name, &plan.trials);
+    let mut watched = Watched { terminal, quarter: plan.trials.len() / 4, finished: 0, sizes: Vec::new() };
+    let summary = run::sweep(&order, engine, &mut watched)?;
+    if summary.finished != plan.trials.len() {
+        return Err(format!("{} of {} trials finished", summary.finished, plan.trials.len()).into());
+    }
+    Ok(watched.sizes)
+}
+
+/// A loss that falls to a floor of its own, the faster the higher the rate.
+fn toy(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainError> {
+    let floor = 0.3 + 0.05 * (job.config.lr.log10() + 4.0).abs() + 0.001 * job.config.seed as f64;
+    let loss = |step: u64| floor + (0.69 - floor) * (-(step as f64) * job.config.lr.sqrt() * 10.0).exp();
+    let evaluate = |sink: &mut dyn Sink, step: u64| {
+        let eval_loss = loss(step) as f32;
+        sink.eval(&EvalRow { step, eval_loss, accuracy: 0.8, macro_f1: 0.8, train_probe_loss: eval_loss })
+    };
+    evaluate(sink, 0)?;
+    for step in 1..=STEPS {
+        let (epoch, train_loss, lr) = (step as f64 / 30.0, loss(step) as f32, job.config.lr);
+        sink.metric(&MetricRow { step, epoch, train_loss, lr, grad_norm: 1.0, tokens: 800, seconds: step as f64 })?;
+        if step % EVERY == 0 {
+            evaluate(sink, step)?;
+        }
+    }
+    let last = loss(STEPS) as f32;
+    Ok(Outcome {
+        status: Status::Finished,
+        reason: None,
+        steps: STEPS,
+        final_train_loss: Some(last),
+        final_eval_loss: Some(last),
+        best_eval_loss: Some(last),
+        best_eval_step: Some(STEPS),
+        final_accuracy: Some(0.8),
+        best_accuracy: Some(0.8),
+        best_macro_f1: Some(0.8),
+        seconds: STEPS as f64,
+        tokens_per_second: 800.0,
+        peak_memory: None,
+        labels: vec!["negative".to_owned(), "positive".to_owned()],
+        class_prior: vec![0.5, 0.5],
+        eval_prior: vec![0.5, 0.5],
+        verdicts: Vec::new(),
+    })
+}
+
+/// A size of this process, as `/proc/self/status` names it; 0 where the system does not tell.
+fn megabytes(name: &str) -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    let kibibytes: f64 = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse().ok()).unwrap_or_default();
+    kibibytes * 1024.0 / 1e6
+}
