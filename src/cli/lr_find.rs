@@ -131,6 +131,7 @@ fn train(prepared: &Prepared, machine: &MachineArguments, config: &TrialConfig) 
         threads: slot.threads,
         checkpoint_every: CheckpointEvery::Steps(u64::MAX),
         resume: None,
+        start: None,
         cache: &prepared.cache,
     };
     let trained = train::train(job, &mut watched);

@@ -36,6 +36,9 @@ pub struct Assignment {
     pub device: Device,
     pub checkpoint_every: CheckpointEvery,
     pub keep: Keep,
+    /// For a fork: the state to start from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<PathBuf>,
     /// Folder of [`super::Blobs`].
     pub cache: PathBuf,
     /// Of the working directory's repository.

@@ -7,6 +7,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "the room that the other rooms are to use")]
 
+mod asked;
 mod atomic;
 mod attempt;
 mod cache;
@@ -25,7 +26,7 @@ use std::path::{Path, PathBuf};
 pub use atomic::write as write_file;
 pub use attempt::{Assignment, exit};
 pub use cache::Blobs;
-pub use checkpoint::{Checkpoints, Mark, Saved};
+pub use checkpoint::{Checkpoints, Mark, Saved, forget_state, name_also};
 pub use curve::{Curve, CurveWriter, Follower, Row, read as read_curve};
 pub use history::EndedTrial;
 pub use journal::{Damage, Journal, Reading, read as read_journal};
