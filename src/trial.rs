@@ -7,6 +7,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+mod probe;
+
+pub use probe::{Probe, ProbeKind};
+
 /// Name of a trial: the first 12 hex digits of a hash over everything that determines its numbers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -103,9 +107,22 @@ pub struct TrialConfig {
     /// Head initialisation, shuffling, dropout, augmentation.
     pub seed: u64,
     pub stop: StopRules,
+    /// None for the trials of a sweep file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<Probe>,
 }
 
 impl TrialConfig {
+    /// Optimizer steps over `rows` training examples.
+    #[must_use]
+    pub fn steps(&self, rows: usize) -> u64 {
+        let whole = self.length.steps(rows, self.batch_size);
+        match &self.probe {
+            Some(Probe { kind: ProbeKind::Approach, step, .. }) => whole.min(*step),
+            _ => whole,
+        }
+    }
+
     /// The alpha of mixup, if it is among the augmentations.
     #[must_use]
     pub fn mixup(&self) -> Option<f64> {

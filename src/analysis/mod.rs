@@ -4,7 +4,7 @@
 //! ([`detector`]), and why ([`rules`]; in a sweep its neighbours have a say). Then it groups trials that differ in nothing but their seed and ranks the groups
 //! ([`rank`]). What follows for the sweep as a whole, in words, is in [`findings`] and [`effects`]. Failed seeds are
 //! counted and never averaged. `docs/diagnosis.md` is the user's view of it. Drawing is left to `report`.
-//! [`range_test`] reads a learning-rate range test.
+//! [`range_test`] reads a learning-rate range test, [`probes`] what probes of single trials have answered.
 
 pub mod curve;
 pub mod detector;
@@ -13,6 +13,7 @@ pub mod findings;
 pub mod measured;
 mod neighbours;
 pub mod plateau;
+pub mod probes;
 pub mod range_test;
 pub mod rank;
 pub mod refine;

@@ -293,5 +293,6 @@ fn config() -> TrialConfig {
         eval_every: FractionOrSteps(0.25),
         seed: 42,
         stop: StopRules { diverged: true, patience: None },
+        probe: None,
     }
 }

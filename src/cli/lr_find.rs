@@ -132,6 +132,7 @@ fn train(prepared: &Prepared, machine: &MachineArguments, config: &TrialConfig) 
         checkpoint_every: CheckpointEvery::Steps(u64::MAX),
         halvings: 0,
         resume: None,
+        start: None,
         cache: &prepared.cache,
     };
     let trained = train::train(job, &mut watched);

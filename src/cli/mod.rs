@@ -11,6 +11,7 @@ mod lr_find;
 mod origin;
 mod plan;
 mod prepare;
+mod probe;
 mod refine;
 mod report;
 mod run;
@@ -56,6 +57,8 @@ enum Command {
     Refine(refine::Arguments),
     /// Train the best configurations again with new seeds, and say whether the winner stands
     Confirm(refine::ConfirmArguments),
+    /// Ask trials that went flat why, by experiment: forks at other rates, other texts, one batch by heart
+    Probe(probe::Arguments),
     /// Show the learning rate of every step, as csv or as a picture
     Schedule(schedule::Arguments),
     /// Show texts before and after an augmentation
@@ -84,6 +87,7 @@ pub fn main() -> ExitCode {
         Command::Diagnose(arguments) => diagnose::diagnose(&arguments),
         Command::Refine(arguments) => refine::refine(&arguments),
         Command::Confirm(arguments) => refine::confirm(arguments),
+        Command::Probe(arguments) => probe::probe(arguments),
         Command::Schedule(arguments) => schedule::schedule(&arguments),
         Command::Augment(arguments) => augment::augment(&arguments),
         Command::LrFind(arguments) => lr_find::lr_find(&arguments),

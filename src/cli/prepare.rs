@@ -13,12 +13,12 @@ use super::origin::{self, Origin};
 use super::run::MachineArguments;
 use super::words::warn;
 use crate::decide;
-use crate::plan::{AugmentationFound, DataFound, Facts, ModelFound, Plan, expand};
+use crate::plan::{AugmentationFound, DataFound, Facts, ModelFound, Plan, expand, probe_plan};
 use crate::run;
-use crate::spec::{self, DataSource, Draft, Place, Problem, SweepSpec};
+use crate::spec::{self, DataSource, Draft, Place, Probing, Problem, RunConfig, StopAcross, SweepSpec};
 use crate::store::{Results, RunDir};
 use crate::train::{self, Cache as _, KeyFault};
-use crate::trial::{EvalSource, Trial, TrialId};
+use crate::trial::{EvalSource, Keep, Trial, TrialId};
 use crate::worker::DiskCache;
 
 /// Which sweep, as changed on the command line.
@@ -44,6 +44,24 @@ pub(crate) struct Prepared {
     pub dir: RunDir,
     /// What was computed on the way, for [`Later::store`].
     pub cache: Later,
+}
+
+impl Prepared {
+    /// The probes of this sweep's trials as a sweep in a sub-folder; each trial keeps `keep` of its states.
+    pub(crate) fn of_probes(&self, trials: Vec<Trial>, keep: Keep) -> Result<Self, Failure> {
+        let results = self.results.within(&self.dir);
+        let mut spec = self.spec.clone();
+        spec.run = RunConfig { keep, probe: Probing::Off, stop: StopAcross::default(), ..spec.run };
+        Ok(Self {
+            spec,
+            facts: self.facts.clone(),
+            plan: probe_plan(RunDir::PROBES, trials),
+            origin: self.origin.clone(),
+            dir: results.sweep(RunDir::PROBES)?,
+            cache: Later::new(DiskCache(self.results.cache())),
+            results,
+        })
+    }
 }
 
 /// The cache of the results folder, written to only when told: a command that ends with a mistake leaves nothing behind.

@@ -44,7 +44,8 @@ impl Drawing {
     pub(crate) fn draw(&mut self, plan: &Plan, dir: &RunDir) -> Result<(), Failure> {
         let sweep = self.surveyor.look(plan, dir)?;
         let origin = Origin::read(dir, sweep)?;
-        let report = report::draw(sweep, &origin).map_err(|error| Failure::results(error.to_string()))?;
+        let probed = run::probed(dir)?;
+        let report = report::draw(sweep, &probed, &origin).map_err(|error| Failure::results(error.to_string()))?;
         let folder = dir.report();
         for (name, bytes) in &report.files {
             store::write_file(&folder.join(name), bytes)?;

@@ -14,7 +14,7 @@ use super::plan::{Again, Outlook};
 use super::prepare::{self, Prepared, SweepArguments};
 use super::report::Drawing;
 use super::words::{bytes, say, warn};
-use super::{Failure, plan};
+use super::{Failure, plan, probe};
 use crate::decide::{self, Memory};
 use crate::event::Slot;
 use crate::exec::Local;
@@ -22,12 +22,12 @@ use crate::plan::PastTrial;
 use crate::report::count;
 use crate::report::terminal::{Mode, Terminal};
 use crate::run::{self, FailedTrial, RunError, RunOrder, RunSummary};
-use crate::spec::{Devices, RunConfig};
+use crate::spec::{Devices, Probing, RunConfig};
 use crate::store::{self, RunDir, StoreError};
 use crate::train;
 use crate::trial::{Trial, TrialId};
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -61,7 +61,7 @@ pub(crate) struct Arguments {
 }
 
 /// What the sweep may use of this machine; beats the `run` section of the file.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct MachineArguments {
     /// Trials at a time
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
@@ -107,6 +107,13 @@ fn complete(prepared: &Prepared, outlook: &Outlook<'_>, arguments: &Arguments) -
     if view.is_for_people {
         tell(&summary, prepared);
     }
+    let is_complete = !summary.interrupted && summary.left == 0;
+    if is_complete && prepared.spec.run.probe == Probing::Plateaus {
+        let code = probe::plateaus(prepared, arguments)?;
+        if code != ExitCode::SUCCESS {
+            return Ok(code);
+        }
+    }
     Ok(ExitCode::from(summary.exit_code()))
 }
 
@@ -116,23 +123,36 @@ pub(crate) fn train(
     sweep: SweepArguments,
     machine: MachineArguments,
 ) -> Result<ExitCode, Failure> {
-    let arguments = Arguments {
-        sweep,
-        machine,
-        dry_run: false,
-        only: Vec::new(),
-        retry_failed: false,
-        go_on: Vec::new(),
-        fresh: false,
-        progress: Progress::Auto,
-        quiet: false,
-        verbose: false,
-    };
-    let outlook = Outlook::new(prepared, &[], &arguments.machine, Again::default())?;
+    train_as(prepared, &Arguments::plain(sweep, machine))
+}
+
+/// Trains and reports all of a sweep, shown as `arguments` say.
+pub(crate) fn train_as(prepared: &Prepared, arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let arguments = Arguments { only: Vec::new(), go_on: Vec::new(), fresh: false, ..arguments.clone() };
+    let again = Again { failed: arguments.retry_failed, ..Again::default() };
+    let outlook = Outlook::new(prepared, &[], &arguments.machine, again)?;
     complete(prepared, &outlook, &arguments)
 }
 
-fn trial_id(text: &str) -> Result<TrialId, String> {
+impl Arguments {
+    /// All options as they are by themselves.
+    pub(crate) fn plain(sweep: SweepArguments, machine: MachineArguments) -> Self {
+        Self {
+            sweep,
+            machine,
+            dry_run: false,
+            only: Vec::new(),
+            retry_failed: false,
+            go_on: Vec::new(),
+            fresh: false,
+            progress: Progress::Auto,
+            quiet: false,
+            verbose: false,
+        }
+    }
+}
+
+pub(crate) fn trial_id(text: &str) -> Result<TrialId, String> {
     TrialId::parse(text)
         .ok_or_else(|| format!("expected a trial's id, {} hex digits as in trials.csv", TrialId::LENGTH))
 }

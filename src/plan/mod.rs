@@ -7,6 +7,7 @@ mod check;
 mod estimate;
 mod expand;
 mod identity;
+mod probes;
 mod schedules;
 #[cfg(test)]
 mod tests;
@@ -14,6 +15,7 @@ mod tests;
 pub use check::augmentation_mistakes;
 pub use estimate::{Estimate, PastTrial, PlanEstimate, estimate};
 pub use expand::expand;
+pub use probes::{Question, approach, probe_plan, probes};
 pub use schedules::{PlannedSchedule, schedules};
 
 use serde::{Deserialize, Serialize};

@@ -17,6 +17,7 @@ mod labels;
 mod origin;
 mod page;
 mod parameter;
+mod probes;
 mod range_test;
 mod ranking;
 mod render;
@@ -29,12 +30,14 @@ pub mod terminal;
 mod timeline;
 mod words;
 
+pub use self::explore::name as trial_name;
 pub use self::origin::Origin;
 pub use self::range_test::draw_range_test;
 pub use self::schedule::{RateCurve, draw_schedules};
 pub use self::words::{clock, count};
 
 use self::scene::Scene;
+use crate::analysis::probes::Probed;
 use crate::analysis::{Study, Sweep};
 
 /// Why a report could not be made.
@@ -56,16 +59,17 @@ pub struct Report {
     pub files: Vec<(String, Vec<u8>)>,
 }
 
-/// Draws everything about `sweep` that its trials so far allow. `origin` stands below every figure, in the pictures'
+/// Draws everything about `sweep` that its trials so far allow, and what probes of them have said. `origin` stands below every figure, in the pictures'
 /// metadata, and at the end of page and summary.
-pub fn draw(sweep: &Sweep, origin: &Origin) -> Result<Report, ReportError> {
+pub fn draw(sweep: &Sweep, probed: &[Probed], origin: &Origin) -> Result<Report, ReportError> {
     let study = Study::of(sweep);
-    let Figures { scenes, left_out } = Figures::of(sweep, &study, origin);
+    let Figures { scenes, left_out } = Figures::of(sweep, &study, probed, origin);
+    let words = probes::words(sweep, probed);
     let draw = |scene: Scene| render::svg(&scene).map(|svg| (scene, svg));
     let figures = scenes.into_iter().map(draw).collect::<Result<Vec<_>, _>>()?;
-    let page = page::page(sweep, &study, &figures, &left_out, origin)?;
+    let page = page::page(sweep, &study, (&figures, &left_out), &words, origin)?;
     let mut files = vec![
-        ("summary.md".to_owned(), summary::summary(sweep, &study, origin).into_bytes()),
+        ("summary.md".to_owned(), summary::summary(sweep, &study, &words, origin).into_bytes()),
         ("index.html".to_owned(), page.into_bytes()),
     ];
     let source = format!("{}: {}", sweep.name, origin.parts().join(", "));
@@ -85,7 +89,7 @@ struct Figures {
 }
 
 impl Figures {
-    fn of(sweep: &Sweep, study: &Study, origin: &Origin) -> Self {
+    fn of(sweep: &Sweep, study: &Study, probed: &[Probed], origin: &Origin) -> Self {
         let (mut scenes, mut left_out) =
             (vec![ranking::ranking(sweep, study), curves::curves(sweep, study)], Vec::new());
         let others = [timeline::timeline, grid::grid, heatmap::heatmap, slices::slices, gradients::gradients];
@@ -95,6 +99,7 @@ impl Figures {
                 Err(reason) => left_out.push(reason),
             }
         }
+        scenes.extend(probes::probes(sweep, probed));
         for scene in &mut scenes {
             scene.footer(&[origin.parts(), vec![words::seeds(sweep)]].concat());
         }

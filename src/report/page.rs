@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use minijinja::{Environment, context};
 
 use super::explore::{self, Data};
+use super::probes::ProbedWords;
 use super::scene::Scene;
 use super::{Origin, ReportError, font, summary, words};
 use crate::analysis::findings::{findings, next};
@@ -18,8 +19,8 @@ const REFRESH: u32 = 5;
 pub fn page(
     sweep: &Sweep,
     study: &Study,
-    figures: &[(Scene, String)],
-    left_out: &[String],
+    (figures, left_out): (&[(Scene, String)], &[String]),
+    probed: &[ProbedWords],
     origin: &Origin,
 ) -> Result<String, ReportError> {
     let mut environment = Environment::new();
@@ -29,6 +30,9 @@ pub fn page(
     let open = sweep.runs.iter().any(|run| matches!(run.status, Status::Pending | Status::Running));
     let figures = figures.iter().map(|(scene, svg)| {
         context! { name => scene.name, short => short(scene.name), title => scene.title.as_str(), svg => svg.as_str() }
+    });
+    let probed = probed.iter().map(|ProbedWords { title, lines, reading }| {
+        context! { title => title.as_str(), lines => lines.clone(), reading => reading.as_str() }
     });
     let trials = sweep.runs.iter().zip(&study.judgements).map(|(run, judgement)| {
         context! { id => run.trial.id.as_str(), name => explore::name(run), label => judgement.label() }
@@ -42,6 +46,7 @@ pub fn page(
         next_line => next.as_ref().map(|next| &next.line),
         figures => figures.collect::<Vec<_>>(),
         left_out => left_out.to_vec(),
+        probed => probed.collect::<Vec<_>>(),
         header => summary::header(sweep),
         rows => rows.collect::<Vec<_>>(),
         has_best => study.best().is_some(),
@@ -75,7 +80,7 @@ mod tests {
     fn names_are_text_and_nothing_is_fetched() {
         let axes = [synthetic::axis("lr", &["1e-5"]), synthetic::axis("data.train", &["<script>alert(1)</script>"])];
         let sweep = synthetic::sweep("a <b> & c", &axes, 40);
-        let page = page(&sweep, &Study::of(&sweep), &[], &[], &Origin::default()).unwrap();
+        let page = page(&sweep, &Study::of(&sweep), (&[], &[]), &[], &Origin::default()).unwrap();
         assert!(page.contains("<title>a &lt;b&gt; &amp; c · plateau</title>"));
         assert!(page.contains(&format!("base64,{}", STANDARD.encode(font::BOLD))), "the typeface is there, unescaped");
         let foreign = page.replace("http://www.w3.org/2000/svg", "");
@@ -86,7 +91,7 @@ mod tests {
     #[test]
     fn the_page_reloads_until_every_trial_has_ended() {
         let reloads = |sweep: &Sweep| {
-            let page = page(sweep, &Study::of(sweep), &[], &[], &Origin::default()).unwrap();
+            let page = page(sweep, &Study::of(sweep), (&[], &[]), &[], &Origin::default()).unwrap();
             page.contains(r#"<meta http-equiv="refresh" content="5">"#)
         };
         let sweep = synthetic::default_sweep();

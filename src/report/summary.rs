@@ -1,5 +1,6 @@
 //! `summary.md`: the findings in words, the table of configurations, and the pictures.
 
+use super::probes::ProbedWords;
 use super::{Origin, words};
 use crate::analysis::findings::{findings, next};
 use crate::analysis::rank::{self, Level};
@@ -40,7 +41,7 @@ pub fn header(sweep: &Sweep) -> Vec<String> {
 }
 
 /// The page in Markdown.
-pub fn summary(sweep: &Sweep, study: &Study, origin: &Origin) -> String {
+pub fn summary(sweep: &Sweep, study: &Study, probed: &[ProbedWords], origin: &Origin) -> String {
     let mut text = format!("# {}\n\n", escape(&sweep.name));
     for finding in findings(sweep, study) {
         text.push_str("- ");
@@ -50,6 +51,14 @@ pub fn summary(sweep: &Sweep, study: &Study, origin: &Origin) -> String {
     if let Some(next) = next(sweep, study) {
         let reason = escape(&next.reason);
         text.extend(["\n**Next:** ", &reason, ":\n\n```yaml\n", &next.line, "\n```\n"]);
+    }
+    for ProbedWords { title, lines, reading } in probed {
+        text += &format!("\n## Probed: {}\n\n", escape(title));
+        lines.iter().for_each(|line| text += &format!("- {}\n", escape(line)));
+        text += &format!("\n**{}**\n", escape(reading));
+    }
+    if !probed.is_empty() {
+        text.push_str("\n![Probes](probes.png)\n");
     }
     text.push_str("\n![Ranking](ranking.png)\n\n![Loss curves](curves.png)\n\n## Configurations\n\n");
     text.push_str(&line(&header(sweep)));
@@ -91,7 +100,7 @@ mod tests {
     fn the_words_come_first() {
         let axes = [synthetic::axis("lr", &["1e-5", "3e-5"]), synthetic::axis("augmentation", &["none", "a_b|c"])];
         let sweep = synthetic::sweep("small", &axes, 100);
-        insta::assert_snapshot!(summary(&sweep, &Study::of(&sweep), &Origin::default()), @r"
+        insta::assert_snapshot!(summary(&sweep, &Study::of(&sweep), &[], &Origin::default()), @r"
         # small
 
         - Best is lr 3e-5, augmentation a\_b|c with eval loss 0.368 at step 56, accuracy 81.9 %; 0.004 below the next, lr 3e-5, augmentation none.

@@ -178,7 +178,7 @@ static SCENES: LazyLock<Vec<(&'static str, Scene)>> = LazyLock::new(scenes);
 
 fn scenes() -> Vec<(&'static str, Scene)> {
     let draw = |(name, sweep): (&'static str, Sweep)| {
-        let figures = super::Figures::of(&sweep, &Study::of(&sweep), &origin());
+        let figures = super::Figures::of(&sweep, &Study::of(&sweep), &[], &origin());
         figures.scenes.into_iter().map(move |scene| (name, scene))
     };
     let random = (0..60).map(|seed| ("random", random_sweep(seed)));
@@ -237,7 +237,7 @@ fn every_character_is_in_the_font() {
 #[test]
 fn equal_sweeps_give_equal_bytes() {
     let sweep = synthetic::sweep("same", &[axis("lr", &["1e-5", "3e-4"])], 60);
-    let (one, two) = (draw(&sweep, &origin()).unwrap(), draw(&sweep.clone(), &origin()).unwrap());
+    let (one, two) = (draw(&sweep, &[], &origin()).unwrap(), draw(&sweep.clone(), &[], &origin()).unwrap());
     assert_eq!(one, two);
     let names: Vec<&str> = one.files.iter().map(|file| file.0.as_str()).collect();
     let pictures = ["ranking", "curves", "plateaus", "slices", "gradients"];
@@ -248,7 +248,7 @@ fn equal_sweeps_give_equal_bytes() {
 #[test]
 fn pictures_tell_density_and_origin() {
     let sweep = synthetic::sweep("small", &[], 20);
-    let report = draw(&sweep, &origin()).unwrap();
+    let report = draw(&sweep, &[], &origin()).unwrap();
     let bytes = &report.files.iter().find(|file| file.0 == "ranking.png").unwrap().1;
     let reader = png::Decoder::new(std::io::Cursor::new(bytes)).read_info().unwrap();
     let info = reader.info();
@@ -370,7 +370,7 @@ fn pictures() {
     for (name, sweep) in sweeps() {
         let folder = std::path::Path::new(&folder).join(name);
         std::fs::create_dir_all(&folder).unwrap();
-        for (file, bytes) in draw(&sweep, &origin()).unwrap().files {
+        for (file, bytes) in draw(&sweep, &[], &origin()).unwrap().files {
             std::fs::write(folder.join(file), bytes).unwrap();
         }
     }
@@ -385,7 +385,7 @@ fn browser() -> Option<std::path::PathBuf> {
 
 /// What `script` leaves in `said` on the page of `sweep`, in a real browser.
 fn in_browser(browser: &std::path::Path, sweep: &Sweep, script: &str) -> String {
-    let report = draw(sweep, &origin()).unwrap();
+    let report = draw(sweep, &[], &origin()).unwrap();
     let page = report.files.iter().find(|file| file.0 == "index.html").unwrap();
     let watch = "<script>window.wrong = []; addEventListener('error', e => wrong.push(e.message));</script></head>";
     let asked = format!(
@@ -454,7 +454,7 @@ fn a_page_is_small() {
         axis("scheduler", &["linear", "cosine"]),
         axis("seed", &["1", "2", "3"]),
     ];
-    let report = draw(&synthetic::sweep("s", &axes, 400), &origin()).unwrap();
+    let report = draw(&synthetic::sweep("s", &axes, 400), &[], &origin()).unwrap();
     let page = report.files.iter().find(|file| file.0 == "index.html").unwrap();
     assert!(page.1.len() < 3_000_000, "{} bytes", page.1.len());
 }

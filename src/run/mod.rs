@@ -11,6 +11,7 @@ mod judged;
 mod machine;
 mod open;
 mod parent;
+mod probed;
 mod survey;
 mod table;
 #[cfg(test)]
@@ -25,6 +26,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 pub use machine::machine;
+pub use probed::{let_go, probed};
 pub use survey::{Surveyor, statuses, survey};
 pub use watch::{WatchEnd, watch};
 

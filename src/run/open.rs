@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::RunOrder;
 use crate::event::Event;
+use crate::spec::Probing;
 use crate::state::{Standing, SweepState, TrialState};
 use crate::store::{Damage, RunDir, StoreError, TrialDir, read_curve};
 use crate::trial::{EvalRow, MetricRow, Outcome, Status, TrialId};
@@ -58,7 +59,9 @@ pub(super) fn reconcile(order: &RunOrder<'_>, dir: &RunDir, state: &SweepState) 
                 Ok(Some(outcome)) => {
                     let attempt = known.attempts.max(1);
                     findings.events.push(Event::TrialFinished { trial: id.clone(), attempt, outcome });
-                    prune(order, &folder, Some(known))?;
+                    if order.config.probe == Probing::Off {
+                        prune(order, &folder, Some(known))?;
+                    }
                 }
                 Err(error @ StoreError::Damaged { .. }) => {
                     findings.warnings.push(format!("{error}: put aside, and the trial is trained again"));

@@ -11,15 +11,17 @@ use super::cause::{MemoryWatch, failure};
 use super::follow::{Position, Watched};
 use super::judged::Judged;
 use super::machine::git_commit;
-use super::open::{damage_warnings, prune, reconcile};
+use super::open::{damage_warnings, reconcile};
+use super::probed::Kept;
 use super::table::Table;
 use super::{Call, FailedTrial, RunError, RunOrder, RunSummary};
 use crate::decide::{Action, Policy, decide, overdue};
 use crate::event::{Care, Event, Failure, Record, Reporter, Slot};
 use crate::exec::{Executor, Exited, Start, Worker, device_seen_by_worker};
+use crate::spec::Probing;
 use crate::state::{Standing, SweepState};
 use crate::store::{Assignment, BEAT, Journal, Lock, RunDir, StoreError, host, write_file};
-use crate::trial::{Trial, TrialId};
+use crate::trial::{Probe, Trial, TrialId};
 
 /// Between looks at the files of running trials.
 const LOOK: Duration = Duration::from_millis(250);
@@ -51,6 +53,8 @@ pub(super) struct Parent<'a, E> {
     /// For the rules that hold trials against one another.
     judged: Judged,
     memory: MemoryWatch,
+    /// States that are kept to be probed.
+    kept: Kept,
     table: Table,
     git_commit: Option<String>,
     warnings: Vec<String>,
@@ -84,6 +88,7 @@ impl<'a, E: Executor> Parent<'a, E> {
             watched: Vec::new(),
             judged: Judged::new(order, &dir)?,
             memory: MemoryWatch::new(),
+            kept: Kept::default(),
             table: Table::default(),
             git_commit: git_commit(Path::new(".")),
             warnings: Vec::new(),
@@ -105,6 +110,11 @@ impl<'a, E: Executor> Parent<'a, E> {
         }
         for trial in &findings.reopened {
             parent.dir.trial(trial).reopen()?;
+        }
+        if order.config.probe == Probing::Plateaus {
+            let ended = parent.state.planned().filter(|(_, known)| matches!(known.standing, Standing::Ended(_)));
+            let ended: Vec<TrialId> = ended.map(|(id, _)| id.clone()).collect();
+            parent.kept.settle(ended.into_iter(), order, &parent.dir, &parent.state)?;
         }
         Ok(parent)
     }
@@ -205,8 +215,9 @@ impl<'a, E: Executor> Parent<'a, E> {
             slot,
             device: device_seen_by_worker(slot.device),
             checkpoint_every: config.checkpoint_every,
-            keep: config.keep,
+            keep: config.keep_while_running(),
             halvings: care.halvings,
+            start: start_of(trial).map(|probe| self.dir.start(&probe.trial, probe.step)),
             cache: results.cache().folder().to_owned(),
             git_commit: self.git_commit.clone(),
             parameters: parameters.get(&trial.config.model.from).copied(),
@@ -243,7 +254,7 @@ impl<'a, E: Executor> Parent<'a, E> {
             Ok(Some(outcome)) => {
                 let Worker { trial, attempt } = worker.clone();
                 self.record(Event::TrialFinished { trial, attempt, outcome })?;
-                prune(self.order, &folder, self.state.get(&worker.trial))?;
+                self.kept.settle([worker.trial.clone()].into_iter(), self.order, &self.dir, &self.state)?;
                 Ok(true)
             }
             Ok(None) => Ok(false),
@@ -370,4 +381,9 @@ impl<'a, E: Executor> Parent<'a, E> {
         }
         summary
     }
+}
+
+/// Where a fork starts.
+fn start_of(trial: &Trial) -> Option<&Probe> {
+    trial.config.probe.as_ref().filter(|probe| probe.kind.is_fork())
 }

@@ -26,6 +26,8 @@ pub struct RunConfig {
     /// Seconds of training after which a trial is given up; None: never.
     pub time_limit: Option<f64>,
     pub keep: Keep,
+    /// What is probed once every trial has ended.
+    pub probe: Probing,
     /// From the section `stop`.
     pub stop: StopAcross,
     /// A plan above this is refused.
@@ -44,10 +46,19 @@ impl Default for RunConfig {
             stall_timeout: None,
             time_limit: None,
             keep: Keep::None,
+            probe: Probing::Off,
             stop: StopAcross::default(),
             max_trials: 100_000,
         }
     }
+}
+
+/// What is probed at the end of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Probing {
+    Off,
+    /// Of the trials that went flat or stuck, the best of each cause.
+    Plateaus,
 }
 
 /// Which devices a sweep may use. Text form: `auto`, `cpu`, `cuda`, `cuda:0,1`, `metal`.
@@ -112,11 +123,22 @@ pub(super) const RUN_KEYS: &[&str] = &[
     "stall_timeout",
     "time_limit",
     "keep",
+    "probe",
     "max_trials",
     "max_memory",
 ];
 
 impl RunConfig {
+    /// What a trial keeps until it is known whether it is probed: the best state of one that went flat, or its last,
+    /// lies in its plateau.
+    #[must_use]
+    pub fn keep_while_running(&self) -> Keep {
+        match (self.probe, self.keep) {
+            (Probing::Off, keep) => keep,
+            (Probing::Plateaus, _) => Keep::All,
+        }
+    }
+
     /// Sets `run.NAME`, whose key stands at `key`.
     pub(super) fn set(&mut self, name: &str, key: &Node, value: &Node) -> Result<(), Problem> {
         let misfit = |expected: &str| {
@@ -165,6 +187,13 @@ impl RunConfig {
                     Some("last") => Keep::Last,
                     Some("all") => Keep::All,
                     _ => return Err(misfit("none, best, last or all")),
+                };
+            }
+            "probe" => {
+                self.probe = match value.text() {
+                    Some("off") => Probing::Off,
+                    Some("plateaus") => Probing::Plateaus,
+                    _ => return Err(misfit("off or plateaus")),
                 };
             }
             "max_trials" => {

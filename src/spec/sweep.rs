@@ -439,5 +439,6 @@ pub fn default_trial() -> TrialConfig {
         eval_every: FractionOrSteps(0.25),
         seed: 42,
         stop: StopRules { diverged: true, patience: None },
+        probe: None,
     }
 }

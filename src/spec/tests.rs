@@ -146,7 +146,7 @@ fn a_bomb_of_aliases_is_refused() {
 #[test]
 fn the_run_section() {
     let run =
-        spec("run: {devices: 'cuda:1,0', jobs: 2, threads: auto, checkpoint_every: 2m, keep: best, stall_timeout: 1.5h, time_limit: off, max_memory: 1.5GB}\nrun.retries: 0")
+        spec("run: {devices: 'cuda:1,0', jobs: 2, threads: auto, checkpoint_every: 2m, keep: best, probe: plateaus, stall_timeout: 1.5h, time_limit: off, max_memory: 1.5GB}\nrun.retries: 0")
             .run;
     let expected = RunConfig {
         devices: Devices::Cuda(vec![0, 1]),
@@ -156,6 +156,7 @@ fn the_run_section() {
         stall_timeout: Some(5400.0),
         checkpoint_every: CheckpointEvery::Seconds(120.0),
         keep: Keep::Best,
+        probe: Probing::Plateaus,
         ..RunConfig::default()
     };
     assert_eq!(run, expected);

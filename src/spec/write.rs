@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::Value;
 use serde_yaml::{Mapping, Value as Yaml};
 
-use super::run_config::{checkpoint_text, limit_text};
+use super::run_config::{Probing, checkpoint_text, limit_text};
 use super::sweep::{AxisKey, Choice, Entry, SweepSpec};
 use crate::trial::{EvalSource, Keep, Pooling, TrialConfig};
 
@@ -133,6 +133,10 @@ impl SweepSpec {
             Keep::Last => "last",
             Keep::All => "all",
         };
+        let probe = match run.probe {
+            Probing::Off => "off",
+            Probing::Plateaus => "plateaus",
+        };
         let every = checkpoint_text(run.checkpoint_every);
         Mapping::from_iter([
             ("devices".into(), run.devices.to_string().into()),
@@ -144,6 +148,7 @@ impl SweepSpec {
             ("stall_timeout".into(), limit_text(run.stall_timeout).into()),
             ("time_limit".into(), limit_text(run.time_limit).into()),
             ("keep".into(), keep.into()),
+            ("probe".into(), probe.into()),
             ("max_trials".into(), (run.max_trials as u64).into()),
         ])
     }

@@ -82,14 +82,17 @@ impl Checkpoints {
         Ok(())
     }
 
-    /// Gives the state at `path` the name of the best one as well: one copy on the disk, two names.
+    /// Gives the state at `path` the name of the best one as well.
     fn name_best(&self, path: &Path) -> Result<(), StoreError> {
-        let beside = self.folder.join(format!("best{}", atomic::UNFINISHED));
-        let _ = fs::remove_file(&beside);
-        disk::link(path, &beside)
-            .or_else(|_| disk::copy(path, &beside))
-            .and_then(|()| disk::rename(&beside, &self.best()))
-            .map_err(StoreError::at(&self.best()))
+        name_also(path, &self.best())
+    }
+
+    /// Every state that lies here.
+    #[must_use]
+    pub fn kept(&self) -> Vec<PathBuf> {
+        let newest = atomic::read_json::<Newest>(&self.newest_file()).ok().flatten();
+        let newest = newest.map(|newest| self.state_file(&newest));
+        [self.best(), self.last()].into_iter().chain(newest).filter(|path| path.is_file()).collect()
     }
 
     fn name_last(&self) -> Result<(), StoreError> {
@@ -151,6 +154,26 @@ impl Checkpoints {
             }
         }
     }
+}
+
+/// Gives the state at `path` the name `other` as well, where it stays whatever becomes of the first: one copy on the disk,
+/// two names.
+pub fn name_also(path: &Path, other: &Path) -> Result<(), StoreError> {
+    let beside = other.with_extension(atomic::UNFINISHED.trim_start_matches('.'));
+    let folder = other.parent().unwrap_or(other);
+    disk::make_folders(folder).map_err(StoreError::at(folder))?;
+    let _ = fs::remove_file(&beside);
+    disk::link(path, &beside)
+        .or_else(|_| disk::copy(path, &beside))
+        .and_then(|()| disk::rename(&beside, other))
+        .map_err(StoreError::at(other))
+}
+
+/// Removes a state that nobody starts from any more.
+pub fn forget_state(path: &Path) {
+    let _ = fs::remove_file(path);
+    // Fails where others are left.
+    let _ = path.parent().map(fs::remove_dir);
 }
 
 fn checksum(bytes: &[u8]) -> String {

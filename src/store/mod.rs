@@ -5,6 +5,7 @@
 //! folder. Reads cope with what a killed process or a full disk leaves behind, and say what they found damaged.
 //! Leaves to others: what the files mean ([`crate::state`], [`crate::analysis`]) and when to write them.
 
+mod asked;
 mod atomic;
 mod attempt;
 mod cache;
@@ -25,7 +26,7 @@ use std::path::{Path, PathBuf};
 pub use atomic::write as write_file;
 pub use attempt::{Assignment, exit};
 pub use cache::Blobs;
-pub use checkpoint::{Checkpoints, Mark, Saved};
+pub use checkpoint::{Checkpoints, Mark, Saved, forget_state, name_also};
 pub use curve::{Curve, CurveWriter, Follower, Row, read as read_curve};
 pub use faults::{strike_device, strike_step, strike_training};
 pub use history::EndedTrial;

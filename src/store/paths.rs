@@ -9,12 +9,20 @@ use crate::trial::TrialId;
 #[derive(Debug, Clone)]
 pub struct Results {
     root: PathBuf,
+    cache: PathBuf,
 }
 
 impl Results {
     /// Relative to the working directory, which is looked at once, here.
     pub fn new(root: &Path) -> Result<Self, StoreError> {
-        Ok(Self { root: std::path::absolute(root).map_err(StoreError::at(root))? })
+        let root = std::path::absolute(root).map_err(StoreError::at(root))?;
+        Ok(Self { cache: root.join(".cache"), root })
+    }
+
+    /// The folder of a sweep as one that holds sweeps, for [`RunDir::probes`]. What is shared stays where it is.
+    #[must_use]
+    pub fn within(&self, dir: &RunDir) -> Self {
+        Self { root: dir.root.clone(), cache: self.cache.clone() }
     }
 
     #[must_use]
@@ -49,7 +57,7 @@ impl Results {
     /// What is expensive to make and shared by all sweeps.
     #[must_use]
     pub fn cache(&self) -> Blobs {
-        Blobs::new(self.root.join(".cache"))
+        Blobs::new(self.cache.clone())
     }
 }
 
@@ -60,6 +68,9 @@ pub struct RunDir {
 }
 
 impl RunDir {
+    /// Name of [`RunDir::probes`] within the sweep.
+    pub const PROBES: &'static str = "probes";
+
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.root
@@ -96,6 +107,24 @@ impl RunDir {
     #[must_use]
     pub fn lr_find(&self) -> PathBuf {
         self.root.join("lr-find")
+    }
+
+    /// The sub-folder of the sweep's probes, which is that of a sweep.
+    #[must_use]
+    pub fn probes(&self) -> Self {
+        Self { root: self.root.join(Self::PROBES) }
+    }
+
+    /// Of the probes: what was asked.
+    #[must_use]
+    pub fn asked(&self) -> PathBuf {
+        self.root.join("asked.json")
+    }
+
+    /// Of the probes: the state of `trial` after `step` steps, for those that start from it.
+    #[must_use]
+    pub fn start(&self, trial: &TrialId, step: u64) -> PathBuf {
+        self.root.join("starts").join(format!("{trial}-{step}.safetensors"))
     }
 
     pub(super) fn lock_file(&self) -> PathBuf {

@@ -114,9 +114,37 @@ fn progress(bytes: &[u8]) -> Result<Progress, TrainError> {
     serde_json::from_str(json).map_err(|e| damaged(&e.to_string()))
 }
 
-/// Puts a saved state into a fresh engine and returns the progress.
-pub fn read(bytes: &[u8], engine: &mut Engine) -> Result<Progress, TrainError> {
+/// Puts a saved state into a fresh engine and returns the progress. `before`: the steps of the trial that it was forked from.
+pub fn read(bytes: &[u8], engine: &mut Engine, before: u64) -> Result<Progress, TrainError> {
     let progress = progress(bytes)?;
+    restore(bytes, engine, before + progress.step)?;
+    Ok(progress)
+}
+
+/// Puts the state of another trial after `steps` steps into a fresh engine; the progress of who starts from there.
+pub fn fork(bytes: &[u8], engine: &mut Engine, steps: u64) -> Result<Progress, TrainError> {
+    let is_of = progress(bytes).and_then(|progress| restore(bytes, engine, progress.step).map(|()| progress.step));
+    match is_of {
+        Ok(step) if step == steps => Ok(Progress::default()),
+        Ok(step) => Err(bad_start(&format!("it is of step {step} instead of {steps}"))),
+        Err(error) => Err(bad_start(&error.to_string())),
+    }
+}
+
+fn bad_start(what: &str) -> TrainError {
+    TrainError::Input(format!(
+        "the state that this probe starts from cannot be used ({what}): remove the folder `probes/starts` of the sweep and \
+         run `plateau probe` again"
+    ))
+}
+
+/// What to say of a fork without a state to start from.
+pub fn no_start() -> TrainError {
+    bad_start("it is gone")
+}
+
+/// Puts weights, moments and the rates of `steps` steps into a fresh engine.
+fn restore(bytes: &[u8], engine: &mut Engine, steps: u64) -> Result<(), TrainError> {
     let saved = Saved(SafeTensors::deserialize(bytes).map_err(|e| damaged(&e.to_string()))?);
     let model = engine.model.clone();
     let mut moments = Vec::new();
@@ -159,10 +187,10 @@ pub fn read(bytes: &[u8], engine: &mut Engine) -> Result<Progress, TrainError> {
     } else {
         None
     };
-    let rates = saved.bytes(RATES, progress.step as usize * 8)?;
+    let rates = saved.bytes(RATES, steps as usize * 8)?;
     let rates = rates.as_chunks::<8>().0.iter().copied().map(f64::from_le_bytes).collect();
     engine.optimizer.restore(&model, rates, moments, words);
-    Ok(progress)
+    Ok(())
 }
 
 struct Saved<'a>(SafeTensors<'a>);

@@ -14,8 +14,8 @@ use super::random::{Purpose, Random};
 use super::signals::Signals;
 use super::{Sink, TrainError, checkpoint};
 use crate::trial::{
-    CheckpointEvery, DiagnosticRow, EvalRow, Keep, MetricRow, Outcome, Patience, PatienceMetric, Status, TrialConfig,
-    steps_per_epoch,
+    CheckpointEvery, DiagnosticRow, EvalRow, Keep, MetricRow, Outcome, Patience, PatienceMetric, Probe, Status,
+    TrialConfig, steps_per_epoch,
 };
 
 /// Where a trial stands; with weights and moments, all that a resumed one needs.
@@ -106,6 +106,10 @@ pub struct Fit<'a> {
     pub rate: &'a dyn Fn(u64, &[Option<f32>]) -> f64,
     pub checkpoint_every: CheckpointEvery,
     pub frozen: FrozenSplits,
+    /// Steps that the trial forked from had taken: batches and randomness go on from there. 0 for an ordinary trial.
+    pub before: u64,
+    /// The state of that trial.
+    pub start: Option<&'a [u8]>,
 }
 
 /// How the loop ended.
@@ -141,14 +145,16 @@ pub fn fit<'a>(
     resume: Option<&[u8]>,
     sink: &mut dyn Sink,
 ) -> Result<Outcome, TrainError> {
-    let progress = match resume {
-        Some(state) => checkpoint::read(state, engine)?,
-        None => Progress::default(),
+    let progress = match (resume, fit.start) {
+        (Some(state), _) => checkpoint::read(state, engine, fit.before)?,
+        (None, Some(start)) if fit.before > 0 => checkpoint::fork(start, engine, fit.before)?,
+        (None, _) if fit.before > 0 => return Err(checkpoint::no_start()),
+        (None, _) => Progress::default(),
     };
     let rows = fit.dataset.train.examples.len();
     let run = Run {
         evaluation: Evaluation::new(fit.dataset, fit.config.data.seed, &fit.frozen),
-        steps: fit.config.length.steps(rows, fit.config.batch_size),
+        steps: fit.config.steps(rows),
         eval_every: fit.config.eval_every.steps(steps_per_epoch(rows, fit.config.batch_size)).max(1),
         before: progress.seconds,
         started: Instant::now(),
@@ -174,7 +180,8 @@ impl Run<'_> {
                 sink.eval(&row)?;
                 sink.diagnostic(&diagnostic)?;
                 // Before the state is saved: it is to know of this evaluation's verdict.
-                self.progress.ended = self.out_of_patience(&row).map(End::Stopped);
+                self.progress.ended =
+                    self.out_of_patience(&row).or_else(|| self.knows_by_heart(&row)).map(End::Stopped);
                 self.keep_best(sink)?;
             } else if self.progress.step == self.steps {
                 self.progress.ended = Some(End::Finished);
@@ -210,7 +217,7 @@ impl Run<'_> {
         let k = self.progress.step;
         let batch = self.batch(k)?;
         let tokens = batch.iter().map(|micro| micro.tokens() as u64).sum();
-        let random = Random::new(config.seed, Purpose::Dropout).at(k);
+        let random = Random::new(config.seed, Purpose::Dropout).at(self.fit.before + k);
         let objective = Objective { random, smoothing: config.label_smoothing };
         let Some(gradients) = self.engine.gradients(&batch, objective, &|| sink.interrupted())? else {
             return Err(self.interrupt(sink));
@@ -230,13 +237,14 @@ impl Run<'_> {
         progress.tokens += tokens;
         progress.training_seconds += began.elapsed().as_secs_f64();
         progress.last_loss = Some(train_loss).filter(|loss| loss.is_finite());
-        let epoch =
-            progress.step as f64 / steps_per_epoch(self.fit.dataset.train.examples.len(), config.batch_size) as f64;
+        let per_epoch = steps_per_epoch(self.fit.dataset.train.examples.len(), config.batch_size);
+        let epoch = (self.fit.before + progress.step) as f64 / per_epoch as f64;
         Ok(MetricRow { step: k + 1, epoch, train_loss, lr, grad_norm, tokens, seconds: self.seconds() })
     }
 
     /// The micro-batches of step `k` (from 0).
     fn batch(&mut self, k: u64) -> Result<Vec<Arc<MicroBatch>>, TrainError> {
+        let k = self.fit.before + k;
         let (config, examples) = (self.fit.config, &self.fit.dataset.train.examples);
         let per_epoch = steps_per_epoch(examples.len(), config.batch_size);
         let (tokens, batches) = match self.epoch.take() {
@@ -316,6 +324,13 @@ impl Run<'_> {
             let best = if matches!(metric, PatienceMetric::EvalLoss) { -best } else { best };
             format!("{name} has not improved by more than {min_delta} on {best:.4} for {since} evaluations")
         })
+    }
+
+    /// Why a probe that is to learn one batch by heart is done.
+    fn knows_by_heart(&self, row: &EvalRow) -> Option<String> {
+        let is_one_batch = self.fit.config.probe.as_ref().is_some_and(|probe| probe.kind.is_one_batch());
+        (is_one_batch && row.accuracy >= Probe::FITTED)
+            .then(|| format!("knows its {} examples by heart", self.fit.dataset.train.examples.len()))
     }
 
     fn checkpoint_is_due(&self) -> bool {

@@ -163,6 +163,8 @@ mod tests {
             rate: &|_, _| 1e-3,
             checkpoint_every: CheckpointEvery::Seconds(1e9),
             frozen,
+            before: 0,
+            start: None,
         };
         let mut kept = Kept::default();
         fit::fit(fit, &mut engine, None, &mut kept).unwrap();

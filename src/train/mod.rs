@@ -30,8 +30,8 @@ pub use device::available_devices;
 pub use engine::micro_batch_tokens;
 
 use crate::trial::{
-    CheckpointEvery, Device, DiagnosticRow, EvalRow, Keep, MetricRow, ModelConfig, ModelFacts, Outcome, TrialConfig,
-    steps_per_epoch,
+    CheckpointEvery, Device, DiagnosticRow, EvalRow, Keep, MetricRow, ModelConfig, ModelFacts, Outcome, Probe,
+    TrialConfig, steps_per_epoch,
 };
 
 /// Everything one attempt at a trial needs.
@@ -47,6 +47,8 @@ pub struct Job<'a> {
     pub halvings: u32,
     /// A state that an earlier attempt saved through [`Sink::checkpoint`].
     pub resume: Option<&'a [u8]>,
+    /// For a fork: the state of the probed trial after [`crate::trial::Probe::step`] steps.
+    pub start: Option<&'a [u8]>,
     pub cache: &'a dyn Cache,
 }
 
@@ -148,12 +150,14 @@ pub fn train(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainError> {
     let config = job.config;
     let device = device::open(job.device)?;
     let dataset = data::load(&config.data, &config.model.from, job.cache)?;
+    let dataset = dataset.of_probe(config.probe.as_ref(), config.seed);
     let model = load_model(config, dataset.labels.len(), &device)?;
     model.check(&dataset.train.tokens)?;
     model.check(&dataset.eval.tokens)?;
     let rows = dataset.train.examples.len();
     let per_epoch = steps_per_epoch(rows, config.batch_size);
-    let first = job.resume.map_or(Ok(0), checkpoint::step)? / per_epoch;
+    let before = config.probe.as_ref().map_or(0, Probe::offset);
+    let first = (before + job.resume.map_or(Ok(0), checkpoint::step)?) / per_epoch;
     let augmenter = augmenter(config, &dataset.train.examples, job.cache, &|_| ())?;
     let encoder = || data::encoder(&config.data, &config.model.from);
     let texts_stay = augmenter.is_empty();
@@ -172,8 +176,15 @@ pub fn train(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainError> {
         rate: &|k, losses| schedule.rate_after(k, losses),
         checkpoint_every: job.checkpoint_every,
         frozen,
+        before,
+        start: job.start,
     };
     fit::fit(fit, &mut engine, job.resume, sink)
+}
+
+/// Steps that a trial had taken when this state of it was saved.
+pub fn steps_of_state(state: &[u8]) -> Result<u64, TrainError> {
+    checkpoint::step(state)
 }
 
 /// Asks what the trial's augmentations have to ask about its texts, as far as `cache` does not hold the answers; `tell`

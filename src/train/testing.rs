@@ -171,6 +171,7 @@ pub fn config() -> TrialConfig {
         eval_every: FractionOrSteps(1000.0),
         seed: 42,
         stop: StopRules { diverged: true, patience: None },
+        probe: None,
     }
 }
 
@@ -266,6 +267,8 @@ pub fn train_at(
         rate,
         checkpoint_every,
         frozen: FrozenSplits::default(),
+        before: 0,
+        start: None,
     };
     fit::fit(given, engine, resume, sink)
 }

@@ -10,7 +10,7 @@ use super::engine::Engine;
 use super::model::Bert;
 use super::optim::Settings as OptimizerSettings;
 use super::testing::{Checkpoint, Kept, NoCache, config, dataset, fixture, train, train_at};
-use crate::trial::{FractionOrSteps, Keep, Length, Patience, PatienceMetric, Pooling, Status, TrialConfig};
+use crate::trial::{FractionOrSteps, Keep, Length, Patience, PatienceMetric, Pooling, ProbeKind, Status, TrialConfig};
 
 /// `expected.json`: what PyTorch and transformers made of a checkpoint and a data file.
 #[derive(Deserialize)]
@@ -367,6 +367,7 @@ fn a_job_runs_from_files_to_an_outcome_and_resumes() {
         checkpoint_every: crate::trial::CheckpointEvery::Steps(3),
         halvings: 0,
         resume: None,
+        start: None,
         cache: &NoCache,
     };
     let mut whole = Kept::default();
@@ -390,6 +391,90 @@ fn a_job_runs_from_files_to_an_outcome_and_resumes() {
     }
 }
 
+/// The control of a probe with the trial's own seed is the trial's own continuation, bit for bit.
+#[test]
+fn a_fork_goes_on_as_the_trial_itself_would_have() {
+    let of = crate::trial::TrialId::parse("0123456789ab").unwrap();
+    let probe = |kind, step| Some(crate::trial::Probe { trial: of.clone(), step, kind });
+    let mut config = busy();
+    config.data.train = fixture("finetune-tiny/train.tsv").display().to_string();
+    config.model.from = fixture("finetune-tiny/checkpoint").display().to_string();
+    config.augmentation = vec![crate::trial::Augmentation::RandomDeletion { rate: 0.2 }];
+    (config.scheduler, config.warmup) = (crate::trial::Scheduler::Constant, FractionOrSteps(0.0));
+    let job = super::Job {
+        config: &config,
+        device: crate::trial::Device::Cpu,
+        threads: 2,
+        checkpoint_every: crate::trial::CheckpointEvery::Steps(3),
+        resume: None,
+        start: None,
+        cache: &NoCache,
+    };
+    let mut whole = Kept::default();
+    super::train(job, &mut whole).unwrap();
+    let state = whole.states[0].2.clone();
+    let mut control = config.clone();
+    (control.probe, control.length) = (probe(ProbeKind::Control, 3), Length::Steps(5));
+    let told =
+        |kept: &Kept| kept.metrics.iter().map(|row| (row.epoch, row.train_loss, row.grad_norm)).collect::<Vec<_>>();
+    let fork = |config: &TrialConfig, start: &[u8], stop_after| {
+        let job = super::Job { config, start: Some(start), ..job };
+        let mut kept = Kept { stop_after, ..Kept::default() };
+        if super::train(job, &mut kept).is_err() {
+            kept.stop_after = None;
+            let state = kept.states.pop().unwrap().2;
+            super::train(super::Job { resume: Some(&state), ..job }, &mut kept).unwrap();
+        }
+        assert_eq!(kept.metrics.iter().map(|row| row.step).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+        told(&kept)
+    };
+    assert_eq!(fork(&control, &state, None), told(&whole)[3..]);
+    assert_eq!(fork(&control, &state, Some(2)), told(&whole)[3..], "interrupted and resumed");
+    // The trial trained again up to there gives the state as well.
+    let approach = TrialConfig { probe: probe(ProbeKind::Approach, 3), ..config.clone() };
+    let mut made = Kept { keep: Some(crate::trial::Keep::Last), ..Kept::default() };
+    super::train(super::Job { config: &approach, ..job }, &mut made).unwrap();
+    assert_eq!(told(&made), told(&whole)[..3]);
+    assert_eq!(fork(&control, &made.states.last().unwrap().2, None), told(&whole)[3..]);
+    let other = TrialConfig { seed: config.seed + 1, ..control.clone() };
+    assert_ne!(fork(&other, &state, None), told(&whole)[3..]);
+    // A state that is none, of another step, or absent: nothing is trained.
+    for (step, start) in [(4, Some(&state[..])), (3, Some(&b"no state"[..])), (3, None)] {
+        let config = TrialConfig { probe: probe(ProbeKind::Control, step), ..control.clone() };
+        let ended = super::train(super::Job { config: &config, start, ..job }, &mut Kept::default());
+        let Err(TrainError::Input(message)) = ended else { panic!("{ended:?}") };
+        assert!(message.contains("run `plateau probe` again"), "{message}");
+    }
+}
+
+#[test]
+fn one_batch_is_learnt_by_heart_and_then_enough() {
+    let mut config = busy();
+    config.data.train = fixture("finetune-tiny/train.tsv").display().to_string();
+    config.model.from = fixture("finetune-tiny/checkpoint").display().to_string();
+    let trial = crate::trial::TrialId::parse("0123456789ab").unwrap();
+    config.probe = Some(crate::trial::Probe { trial, step: 3, kind: ProbeKind::OneBatch });
+    (config.scheduler, config.warmup) = (crate::trial::Scheduler::Constant, FractionOrSteps(0.0));
+    (config.length, config.batch_size, config.grad_accumulation) = (Length::Steps(400), 16, 1);
+    (config.lr, config.model.dropout, config.eval_every) = (2e-3, Some(0.0), FractionOrSteps(10.0));
+    let job = super::Job {
+        config: &config,
+        device: crate::trial::Device::Cpu,
+        threads: 1,
+        checkpoint_every: crate::trial::CheckpointEvery::Seconds(1e9),
+        resume: None,
+        start: None,
+        cache: &NoCache,
+    };
+    let outcome = super::train(job, &mut Kept::default()).unwrap();
+    assert_eq!(outcome.status, Status::Stopped, "{outcome:?}");
+    assert_eq!(outcome.reason.as_deref(), Some("knows its 16 examples by heart"));
+    assert!(outcome.steps < 400 && outcome.best_accuracy >= Some(0.95));
+    let frozen = TrialConfig { lr: 1e-12, length: Length::Steps(20), ..config.clone() };
+    let outcome = super::train(super::Job { config: &frozen, ..job }, &mut Kept::default()).unwrap();
+    assert_eq!(outcome.status, Status::Finished, "what cannot move cannot learn");
+}
+
 /// The reductions of the rate belong to the state: a trial resumed after one goes on at the reduced rate.
 #[test]
 fn a_rate_reduced_on_a_plateau_stays_reduced_after_a_resume() {
@@ -407,6 +492,7 @@ fn a_rate_reduced_on_a_plateau_stays_reduced_after_a_resume() {
         checkpoint_every: crate::trial::CheckpointEvery::Steps(1),
         halvings: 0,
         resume: None,
+        start: None,
         cache: &NoCache,
     };
     let mut whole = Kept::default();

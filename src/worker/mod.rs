@@ -146,6 +146,8 @@ fn perform(
     let made_by = made_by(&assignment, before.as_ref());
     trial.write_record(&TrialRecord { trial: assignment.trial.clone(), made_by: made_by.clone() })?;
     let cache = DiskCache(Blobs::new(assignment.cache.clone()));
+    // Without the state the trainer says what to do.
+    let start = assignment.start.as_ref().and_then(|path| std::fs::read(path).ok());
     let train_from = |resume: Option<&Saved>| {
         let mut sink = TrialSink::open(attempt, resume.map(|saved| saved.mark.step), assignment.keep, stop)?;
         let job = Job {
@@ -155,6 +157,7 @@ fn perform(
             checkpoint_every: assignment.checkpoint_every,
             halvings: assignment.halvings,
             resume: resume.map(|saved| saved.state.as_slice()),
+            start: start.as_deref(),
             cache: &cache,
         };
         let trained = train(job, &mut sink);

@@ -47,6 +47,7 @@ pub(crate) fn trial(manner: &str, seed: u64, steps: u64) -> Trial {
         eval_every: FractionOrSteps(5.0),
         seed,
         stop: StopRules { diverged: true, patience: None },
+        probe: None,
     };
     let name = blake3::hash(format!("{manner} {seed} {steps}").as_bytes()).to_hex();
     Trial { id: TrialId::parse(&name[..TrialId::LENGTH]).unwrap(), values: Vec::new(), steps, config }
@@ -152,6 +153,7 @@ impl Bench {
             checkpoint_every: CheckpointEvery::Steps(4),
             keep: self.keep,
             halvings: self.halvings,
+            start: None,
             cache: self.dir.path().join("cache"),
             git_commit: None,
             parameters: Some(17),

@@ -7,6 +7,7 @@
 
 mod epochs;
 mod hub;
+mod probe;
 pub mod source;
 mod split;
 mod table;

@@ -1,0 +1,203 @@
+use super::*;
+use crate::analysis::synthetic;
+use crate::trial::{MetricRow, Trial, Verdict};
+
+const SEEDS: u64 = 3;
+
+fn id(number: u64) -> TrialId {
+    TrialId::parse(&format!("{number:012x}")).unwrap()
+}
+
+/// Noise that all forks of a seed share.
+fn batch_noise(seed: u64, step: u64) -> f64 {
+    ((seed * 7919 + step * 104_729) % 1000) as f64 / 1000.0 - 0.5
+}
+
+/// A probe whose losses are 1, the noise of its seed's batches, and `shift`.
+fn run(kind: ProbeKind, lr: f64, seed: u64, shift: f64) -> Run {
+    let steps = 20;
+    let mut run = synthetic::default_sweep().runs.remove(0);
+    let Trial { config, .. } = &mut run.trial;
+    (config.lr, config.seed) = (lr, seed);
+    config.probe = Some(Probe { trial: id(7), step: 100, kind });
+    run.trial.steps = steps;
+    run.status = Status::Finished;
+    let loss = |step: u64| 1.0 + 0.4 * batch_noise(seed, step) + shift * (1.0 + 0.02 * batch_noise(seed + 9, step));
+    let row = |step: u64| MetricRow {
+        step,
+        epoch: 1.0,
+        train_loss: loss(step) as f32,
+        lr,
+        grad_norm: 1.0,
+        tokens: 9,
+        seconds: 1.0,
+    };
+    run.metrics = (1..=steps).map(row).collect();
+    let at = |step: u64, loss: f64| EvalRow {
+        step,
+        eval_loss: loss as f32,
+        accuracy: 0.5,
+        macro_f1: 0.5,
+        train_probe_loss: loss as f32,
+    };
+    let end = 1.0 + 0.01 * batch_noise(seed, 0) + shift * (1.0 + 0.1 * batch_noise(seed, 1));
+    run.evals = vec![at(0, 1.0), at(steps, end)];
+    run
+}
+
+fn kind(kind: ProbeKind, lr: f64, shift: f64) -> Vec<Run> {
+    (1..=SEEDS).map(|seed| run(kind, lr, seed, shift)).collect()
+}
+
+fn by_heart(kind: ProbeKind, lr: f64, fits: [bool; 3]) -> Vec<Run> {
+    let of = |(seed, fits): (u64, bool)| {
+        let mut run = run(kind, lr, seed, 0.0);
+        if let Some(outcome) = &mut run.outcome {
+            (outcome.best_accuracy, outcome.steps) = (Some(if fits { 1.0 } else { 0.6 }), 30 + seed);
+        }
+        run
+    };
+    (1..).zip(fits).map(of).collect()
+}
+
+/// All probes of a trial that nothing helps.
+fn floor() -> Vec<Run> {
+    [
+        kind(ProbeKind::Control, 1e-4, 0.0),
+        kind(ProbeKind::LrDown, 1e-5, 0.0),
+        kind(ProbeKind::LrUp, 3e-4, 0.2),
+        kind(ProbeKind::AugmentationOn, 1e-4, 0.0),
+        kind(ProbeKind::Blank, 1e-4, 0.5),
+        by_heart(ProbeKind::OneBatch, 1e-4, [true, true, false]),
+    ]
+    .concat()
+}
+
+fn only(runs: &[Run]) -> Probed {
+    let mut probed = probed(runs);
+    assert_eq!(probed.len(), 1);
+    probed.remove(0)
+}
+
+fn change(probed: &Probed, kind: ProbeKind) -> Option<Change> {
+    probed.answers.iter().find(|answer| answer.kind == kind).unwrap().finding.change()
+}
+
+#[test]
+fn forks_are_held_against_the_control_of_their_seed() {
+    let probed = only(&floor());
+    assert_eq!((probed.trial.clone(), probed.step, probed.open, probed.settled), (id(7), 100, 0, Settled::Floor));
+    let changes = [ProbeKind::LrDown, ProbeKind::LrUp, ProbeKind::Blank].map(|kind| change(&probed, kind));
+    assert_eq!(changes, [Some(Change::Undetected), Some(Change::Raised), Some(Change::Raised)]);
+    // The noise of batches, 0.4 wide, is out of the difference.
+    let Finding::Difference { effect, .. } = probed.answers[1].finding else { panic!("a difference") };
+    assert!((effect.mean - 0.2).abs() < 0.01 && effect.error < 0.005, "{effect:?}");
+    insta::assert_snapshot!(
+        probed.answers.iter().map(|answer| format!("{}: {}\n", answer.question(), answer.answer())).collect::<String>(),
+        @""
+    );
+    insta::assert_snapshot!(format!("{}\n{}", probed.place(), probed.reading()), @"");
+    // In any order.
+    let mut backwards = floor();
+    backwards.reverse();
+    assert_eq!(only(&backwards), probed);
+}
+
+#[test]
+fn what_each_cause_looks_like() {
+    let check = |replaced: Vec<Run>, expected: Settled| {
+        let kind_of = |run: &Run| run.trial.config.probe.as_ref().map(|probe| probe.kind);
+        let mut runs = floor();
+        runs.retain(|run| !replaced.iter().any(|new| kind_of(new) == kind_of(run)));
+        runs.extend(replaced);
+        assert_eq!(only(&runs).settled, expected);
+    };
+    check(kind(ProbeKind::LrDown, 1e-5, -0.1), Settled::RateTooHigh);
+    check(kind(ProbeKind::LrDown, 1e-5, -0.005), Settled::Floor);
+    check(kind(ProbeKind::Blank, 1e-4, 0.0), Settled::Labels);
+    check(kind(ProbeKind::AugmentationOn, 1e-4, -0.1), Settled::DataVariety);
+    check(by_heart(ProbeKind::OneBatch, 1e-4, [false, false, true]), Settled::Architecture);
+    let too_high = by_heart(ProbeKind::OneBatch, 1e-2, [false; 3]);
+    check([too_high, by_heart(ProbeKind::OneBatchUsualLr, 5e-5, [true; 3])].concat(), Settled::RateTooHigh);
+    let too_low = by_heart(ProbeKind::OneBatch, 1e-8, [false; 3]);
+    check([too_low, by_heart(ProbeKind::OneBatchUsualLr, 5e-5, [true; 3])].concat(), Settled::RateTooLow);
+    check(kind(ProbeKind::LrPeak, 1e-3, -0.1), Settled::RateExhausted);
+    check(kind(ProbeKind::LrUp, 3e-4, -0.1), Settled::RateTooLow);
+    // Lower on the batches, and the evaluation loss rises: learnt by heart.
+    let mut memorising = kind(ProbeKind::LrUp, 3e-4, -0.1);
+    for row in memorising.iter_mut().filter_map(|run| run.evals.last_mut()) {
+        row.eval_loss = 1.3;
+    }
+    check(memorising, Settled::Floor);
+    let mut runaway = kind(ProbeKind::Control, 1e-4, 0.0);
+    for run in &mut runaway {
+        run.status = Status::Diverged;
+        run.metrics.truncate(4);
+    }
+    check(runaway, Settled::RateTooHigh);
+}
+
+#[test]
+fn probes_that_have_not_ended_settle_nothing() {
+    let mut runs = floor();
+    let last = runs.last_mut().unwrap();
+    last.status = Status::Running;
+    let probed = only(&runs);
+    assert_eq!((probed.open, probed.settled), (1, Settled::Open));
+    assert_eq!(probed.reading(), "OPEN: one probe has not ended");
+    runs.truncate(3);
+    assert_eq!(only(&runs).settled, Settled::Open, "the control alone");
+    assert!(super::probed(&synthetic::default_sweep().runs).is_empty());
+}
+
+fn outcome(shape: &str, step: Option<u64>, cause: &str, best: f32) -> Outcome {
+    let mut outcome = crate::state::tests::outcome(200);
+    let verdict = |id: &str, kind, step| Verdict { id: id.into(), kind, step, ..Verdict::default() };
+    outcome.verdicts = vec![verdict(shape, VerdictKind::Shape, step)];
+    outcome.verdicts.extend((!cause.is_empty()).then(|| verdict(cause, VerdictKind::Cause, None)));
+    outcome.best_eval_loss = Some(best);
+    outcome
+}
+
+#[test]
+fn the_best_of_each_cause_is_asked() {
+    let trials = [
+        (id(1), outcome("plateaued", Some(80), "", 0.6)),
+        (id(2), outcome("plateaued", Some(80), "", 0.5)),
+        (id(3), outcome("stuck_at_chance", None, "PRIOR_STUCK", 1.1)),
+        (id(4), outcome("still_improving", Some(190), "TOO_SLOW", 0.4)),
+        (id(5), outcome("nan", Some(9), "NONFINITE", 0.3)),
+        (id(6), outcome("overfits", Some(90), "OVERFIT", 0.45)),
+        (id(9), outcome("plateaued", Some(80), "", 0.5)),
+    ];
+    let chosen = |trials: &[&(TrialId, Outcome)]| -> Vec<TrialId> {
+        choose(trials.iter().map(|(id, outcome)| (id, outcome))).into_iter().cloned().collect()
+    };
+    let all: Vec<_> = trials.iter().collect();
+    assert_eq!(chosen(&all), [id(6), id(2), id(3)]);
+    let reversed: Vec<_> = trials.iter().rev().collect();
+    assert_eq!(chosen(&reversed), [id(6), id(2), id(3)]);
+    // As trials end one by one, those who were let go of are never missed.
+    let mut kept: Vec<&(TrialId, Outcome)> = Vec::new();
+    for trial in &trials {
+        kept.push(trial);
+        let stays = chosen(&kept);
+        kept.retain(|(id, _)| stays.contains(id));
+    }
+    assert_eq!(chosen(&kept), [id(6), id(2), id(3)]);
+}
+
+#[test]
+fn a_trial_is_asked_within_its_plateau() {
+    let check = |outcome: &Outcome, flat: RangeInclusive<u64>, at: u64| {
+        assert_eq!((plateau(outcome), place(outcome)), (flat, at));
+    };
+    check(&outcome("plateaued", Some(80), "", 0.6), 80..=200, 110);
+    check(&outcome("plateaued", Some(0), "", 0.6), 1..=200, 50);
+    check(&outcome("stuck_at_chance", None, "", 1.1), 66..=200, 99);
+    check(&outcome("collapsed", Some(100), "", 1.1), 100..=200, 125);
+    let mut overfits = outcome("overfits", Some(120), "", 0.4);
+    check(&overfits, 40..=120, 60);
+    overfits.verdicts.push(Verdict { id: "plateaued".into(), step: Some(60), ..Verdict::default() });
+    check(&overfits, 60..=120, 75);
+}

@@ -1,0 +1,154 @@
+//! The trials that ask why another one went flat.
+//!
+//! A fork goes on from the trial's state at a constant rate, for a few steps, with several seeds; the forks of one seed read
+//! the same batches and draw the same randomness, so that they differ in what they ask alone. Two more learn one batch by
+//! heart from the start. Which answer means what is for [`crate::analysis`] to say.
+
+use serde_json::Value;
+
+use super::{Facts, Plan, identity};
+use crate::trial::{
+    Augmentation, Axis, AxisValue, FractionOrSteps, Length, Probe, ProbeKind, Scheduler, StopRules, Trial, TrialConfig,
+    TrialId,
+};
+
+/// Fewest steps of a fork.
+const FEWEST_STEPS: u64 = 20;
+/// Rate that fine-tunes most models: the highest that Devlin et al. 2019 tried on BERT.
+const USUAL_LR: f64 = 5e-5;
+/// Share of the peak below which a rate is so far fallen that going back to the peak is another question than a higher
+/// rate; and factor within which a peak is the usual rate.
+const FAR: f64 = 3.0;
+/// The augmentation that is switched on.
+const ALPHA: f64 = 0.1;
+
+/// What is asked of a trial.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    pub trial: &'a Trial,
+    /// Where, in steps taken; 1 at least.
+    pub step: u64,
+    /// The rate that the trial had there.
+    pub rate: f64,
+    /// Share of the trial's steps that each fork takes; 20 steps at least.
+    pub budget: f64,
+    pub seeds: u16,
+}
+
+/// The probes that `question` takes, by kind and seed.
+#[must_use]
+pub fn probes(question: &Question<'_>, facts: &Facts) -> Vec<Trial> {
+    let asked = kinds(question);
+    let seeds = (0..u64::from(question.seeds)).map(|i| question.trial.config.seed.wrapping_add(i));
+    let of_seed = |seed| asked.iter().filter_map(move |&(kind, lr)| trial(config(question, kind, lr, seed), facts));
+    let mut trials: Vec<Trial> = seeds.flat_map(of_seed).collect();
+    trials.sort_by_key(|trial| trial.config.probe.as_ref().map(|probe| probe.kind));
+    trials
+}
+
+/// The probed trial up to `step`, for its state there.
+#[must_use]
+pub fn approach(of: &Trial, step: u64, facts: &Facts) -> Option<Trial> {
+    let probe = Probe { trial: of.id.clone(), step, kind: ProbeKind::Approach };
+    // Where the curve ends is known.
+    let stop = StopRules { diverged: false, patience: None };
+    trial(TrialConfig { probe: Some(probe), stop, ..of.config.clone() }, facts)
+}
+
+/// The kinds that apply, each with its rate.
+fn kinds(question: &Question<'_>) -> Vec<(ProbeKind, f64)> {
+    let Question { trial, rate, .. } = question;
+    let (peak, config) = (trial.config.lr, &trial.config);
+    let rate = rate.max(peak * 1e-6);
+    let switched = if config.augmentation.is_empty() { ProbeKind::AugmentationOn } else { ProbeKind::AugmentationOff };
+    let mut kinds = vec![
+        (ProbeKind::Control, rate),
+        (ProbeKind::LrDown, 0.1 * rate),
+        (ProbeKind::LrUp, 3.0 * rate),
+        (switched, rate),
+        (ProbeKind::Blank, rate),
+        (ProbeKind::OneBatch, peak),
+    ];
+    if rate * FAR < peak {
+        kinds.push((ProbeKind::LrPeak, peak));
+    }
+    if !(USUAL_LR / FAR..=USUAL_LR * FAR).contains(&peak) {
+        kinds.push((ProbeKind::OneBatchUsualLr, USUAL_LR));
+    }
+    kinds
+}
+
+fn config(question: &Question<'_>, kind: ProbeKind, lr: f64, seed: u64) -> TrialConfig {
+    let of = &question.trial.config;
+    let steps = ((question.trial.steps as f64 * question.budget).ceil() as u64).max(FEWEST_STEPS);
+    let mut config = TrialConfig {
+        lr,
+        warmup: FractionOrSteps(0.0),
+        scheduler: Scheduler::Constant,
+        length: Length::Steps(steps),
+        // At the start and at the end.
+        eval_every: FractionOrSteps(steps as f64),
+        seed,
+        stop: StopRules { diverged: of.stop.diverged, patience: None },
+        probe: Some(Probe { trial: question.trial.id.clone(), step: question.step, kind }),
+        ..of.clone()
+    };
+    // The head's rate keeps its proportion to the others'.
+    config.optimizer.head_lr = of.optimizer.head_lr.map(|head| head / of.lr * lr);
+    match kind {
+        ProbeKind::AugmentationOff => config.augmentation.clear(),
+        ProbeKind::AugmentationOn => config.augmentation = vec![Augmentation::Eda { alpha: ALPHA, wordnet: None }],
+        // Texts are empty, and nothing can be changed in them.
+        ProbeKind::Blank => config.augmentation.retain(|method| matches!(method, Augmentation::Mixup { .. })),
+        ProbeKind::OneBatch | ProbeKind::OneBatchUsualLr => {
+            config.augmentation.clear();
+            config.length = Length::Steps(Probe::STEPS);
+            config.eval_every = FractionOrSteps(Probe::LOOK as f64);
+            (config.batch_size, config.grad_accumulation) = (Probe::EXAMPLES, 1);
+        }
+        _ => {}
+    }
+    config
+}
+
+/// The trial of a configuration whose sources are located; None where nothing is known of them.
+fn trial(config: TrialConfig, facts: &Facts) -> Option<Trial> {
+    let (data, model) = facts.of(&config)?;
+    let probe = config.probe.as_ref()?;
+    let mut values = probe.values();
+    values.push(("seed".to_owned(), AxisValue { value: config.seed.into(), text: config.seed.to_string() }));
+    let identity = |method: &Augmentation| {
+        let found = facts.augmentations.iter().find(|found| found.located == *method);
+        found.map_or_else(|| method.clone(), |found| found.identity.clone())
+    };
+    let identities: Vec<Augmentation> = config.augmentation.iter().map(identity).collect();
+    let mut json = serde_json::to_value(&config).ok()?;
+    json["augmentation"] = serde_json::to_value(identities).ok()?;
+    let id = identity::id(json, data, model)?;
+    Some(Trial { id, values, steps: config.steps(data.train_rows), config })
+}
+
+/// `trials` as a sweep called `name`, each id once.
+#[must_use]
+pub fn probe_plan(name: &str, mut trials: Vec<Trial>) -> Plan {
+    let mut seen: Vec<TrialId> = Vec::new();
+    trials.retain(|trial| {
+        let is_new = !seen.contains(&trial.id);
+        seen.extend(is_new.then(|| trial.id.clone()));
+        is_new
+    });
+    let mut axes: Vec<Axis> = Vec::new();
+    for (key, value) in trials.iter().flat_map(|trial| &trial.values) {
+        match axes.iter_mut().find(|axis| axis.key == *key) {
+            Some(axis) if axis.values.iter().any(|known| known.value == value.value) => {}
+            Some(axis) => axis.values.push(value.clone()),
+            None => axes.push(Axis { key: key.clone(), values: vec![value.clone()] }),
+        }
+    }
+    // Kinds have an order of their own.
+    let place = |value: &AxisValue| ProbeKind::ALL.iter().position(|kind| Value::from(kind.name()) == value.value);
+    if let Some(axis) = axes.iter_mut().find(|axis| axis.key == Probe::KIND) {
+        axis.values.sort_by_key(place);
+    }
+    Plan { name: name.to_owned(), axes, trials, warnings: Vec::new() }
+}

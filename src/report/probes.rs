@@ -1,0 +1,242 @@
+//! Figure `probes`: what each probe did to the loss, as dots with intervals around zero; and the same in words.
+
+use super::axis::{self, Scale};
+use super::explore;
+use super::font;
+use super::scene::{Align, Ink, MARGIN, Mark, Scene, Text, WIDTH, ink};
+use crate::analysis::Sweep;
+use crate::analysis::probes::{Answer, Change, Finding, Measure, Probed};
+use crate::trial::ProbeKind;
+
+/// Trials that the figure has room for; the words have all.
+const MOST_TRIALS: usize = 6;
+const ROW: f64 = 26.0;
+/// Where the questions end, and the panel.
+const LEFT: f64 = 214.0;
+const RIGHT: f64 = 616.0;
+/// Least half width of the scale, nats.
+const LEAST_SPAN: f64 = 0.02;
+
+/// A probed trial in words.
+pub struct ProbedWords {
+    pub title: String,
+    pub lines: Vec<String>,
+    pub reading: String,
+}
+
+/// Every probed trial in words.
+pub fn words(sweep: &Sweep, probed: &[Probed]) -> Vec<ProbedWords> {
+    let line = |answer: &Answer| format!("{}: {}", answer.question(), answer.answer());
+    let of = |probed: &Probed| ProbedWords {
+        title: format!("{}, at {}", name(sweep, probed), probed.place()),
+        lines: probed.answers.iter().map(line).collect(),
+        reading: probed.reading(),
+    };
+    probed.iter().map(of).collect()
+}
+
+fn name(sweep: &Sweep, probed: &Probed) -> String {
+    let run = sweep.runs.iter().find(|run| run.trial.id == probed.trial);
+    run.map_or_else(|| probed.trial.to_string(), explore::name)
+}
+
+/// The figure; None where nothing was probed.
+pub fn probes(sweep: &Sweep, probed: &[Probed]) -> Option<Scene> {
+    if probed.is_empty() {
+        return None;
+    }
+    let mut scene = Scene::new("probes", format!("Probes of {}", sweep.name));
+    let mut subtitle = vec![
+        "each fork of a flat trial against its unchanged continuation, same batches and randomness".to_owned(),
+        "mean difference with 95 % interval".to_owned(),
+    ];
+    if probed.len() > MOST_TRIALS {
+        subtitle.push(format!("{MOST_TRIALS} of {} trials, the others in summary.md", probed.len()));
+    }
+    let mut y = scene.heading(&subtitle) + 8.0;
+    let legend: Vec<(Mark, &str)> = [Change::Lowered, Change::Raised, Change::Undetected]
+        .map(|change| (Mark::Disc(colour(change).0), legend(change)))
+        .to_vec();
+    scene.legend(MARGIN, y, &legend);
+    y += 14.0;
+    for probed in probed.iter().take(MOST_TRIALS) {
+        y = group(&mut scene, sweep, probed, y) + 16.0;
+    }
+    scene.height = y;
+    Some(scene)
+}
+
+fn legend(change: Change) -> &'static str {
+    match change {
+        Change::Lowered => "lowers the loss",
+        Change::Raised => "raises it",
+        Change::Undetected => "no detectable effect",
+    }
+}
+
+/// Of the mark, and of text about it.
+fn colour(change: Change) -> (Ink, Ink) {
+    match change {
+        Change::Lowered => (ink::PLATEAU, ink::PLATEAU_TEXT),
+        Change::Raised => (ink::EVAL, ink::EVAL_TEXT),
+        Change::Undetected => (ink::CONTEXT, ink::QUIET),
+    }
+}
+
+/// One probed trial from `top` on; returns the y below it.
+fn group(scene: &mut Scene, sweep: &Sweep, probed: &Probed, top: f64) -> f64 {
+    let across = WIDTH - 2.0 * MARGIN;
+    let title = format!("{}, at {}", name(sweep, probed), probed.place());
+    let title = font::elide(&font::printable(&title, true), 13.0, true, across);
+    scene.text(Text::new(MARGIN, top + 16.0, title).size(13.0).bold().ink(ink::TEXT));
+    let reading = match probed.open {
+        0 => format!("{}: {}", probed.settled.id(), probed.settled.phrase()),
+        _ => probed.reading(),
+    };
+    let reading = font::elide(&font::printable(&reading, false), 12.0, false, across);
+    scene.text(Text::new(MARGIN, top + 33.0, reading).ink(ink::TEXT));
+    let (first, bottom) = (top + 42.0, top + 42.0 + probed.answers.len() as f64 * ROW);
+    let span = span(probed);
+    let x = Scale::new((-span, span), (LEFT, RIGHT));
+    scene.rect([LEFT, first, RIGHT, bottom], ink::PANEL);
+    let (values, digits) = axis::ticks(-span, span, 5);
+    for value in values {
+        let at = x.at(value);
+        scene.line(&[(at, first), (at, bottom)], 1.0, ink::GRID.alpha(0.9));
+        // Rounding leaves a -0 in the middle.
+        let value = if value.abs() < span * 1e-6 { 0.0 } else { value };
+        scene.text(Text::new(at, bottom + 16.0, format!("{value:.digits$}")).align(Align::Middle));
+    }
+    scene.line(&[(x.at(0.0), first), (x.at(0.0), bottom)], 1.4, ink::AXIS);
+    for (index, answer) in probed.answers.iter().enumerate() {
+        row(scene, answer, x, first + (index as f64 + 0.5) * ROW);
+    }
+    bottom + 22.0
+}
+
+/// Half the width of the scale: all intervals but that of blanked inputs, which is of another size and may leave.
+fn span(probed: &Probed) -> f64 {
+    let ends =
+        probed.answers.iter().filter(|answer| answer.kind != ProbeKind::Blank).map(|answer| match answer.finding {
+            // An interval of three numbers may be very wide, and then says little.
+            Finding::Difference { effect, .. } => {
+                effect.mean.abs() + (2.0 * effect.error).min(effect.high - effect.mean)
+            }
+            _ => 0.0,
+        });
+    1.15 * ends.filter(|end| end.is_finite()).fold(LEAST_SPAN, f64::max)
+}
+
+fn row(scene: &mut Scene, answer: &Answer, x: Scale, y: f64) {
+    let question = font::elide(&font::printable(&answer.question(), false), 12.0, false, LEFT - MARGIN - 12.0);
+    scene.text(Text::new(LEFT - 10.0, y + 4.0, question).align(Align::Right).ink(ink::TEXT));
+    let mut dark = ink::QUIET;
+    match &answer.finding {
+        Finding::Difference { effect, change, .. } => {
+            let (mark, text) = colour(*change);
+            dark = text;
+            let at = |value: f64| x.at(value).clamp(LEFT, RIGHT);
+            scene.line(&[(at(effect.low), y), (at(effect.high), y)], 2.2, mark.alpha(0.75));
+            let place = x.at(effect.mean);
+            if place < LEFT || place > RIGHT {
+                beyond(scene, place > RIGHT, y, mark);
+            } else {
+                scene.disc((place, y), 5.0, mark);
+            }
+        }
+        Finding::RanAway(change) => {
+            let (mark, text) = colour(*change);
+            dark = text;
+            beyond(scene, *change == Change::Raised, y, mark);
+        }
+        Finding::ByHeart { .. } => {
+            let fits = answer.finding.fits() == Some(true);
+            dark = if fits { ink::PLATEAU_TEXT } else { ink::FAILED };
+        }
+        Finding::Missing => {}
+    }
+    let room = WIDTH - MARGIN - RIGHT - 12.0;
+    let text = font::elide(&font::printable(&short(answer), false), 12.0, false, room);
+    scene.text(Text::new(RIGHT + 12.0, y + 4.0, text).ink(dark));
+}
+
+/// An arrow at the edge that the dot has left by.
+fn beyond(scene: &mut Scene, right: bool, y: f64, ink: Ink) {
+    let (tip, back) = if right { (RIGHT - 1.0, RIGHT - 11.0) } else { (LEFT + 1.0, LEFT + 11.0) };
+    scene.area(vec![(tip, y), (back, y - 6.0), (back, y + 6.0)], ink);
+}
+
+/// The answer where its place says the rest.
+fn short(answer: &Answer) -> String {
+    let Finding::Difference { measure, effect, .. } = &answer.finding else { return answer.answer() };
+    let of = if *measure == Measure::Train { String::new() } else { format!(" ({})", measure.name()) };
+    let sign = if effect.mean < 0.0 { "−" } else { "+" };
+    let learnt = answer.finding.change() != Some(Change::Lowered);
+    let by_heart = matches!(answer.finding, Finding::Difference { change: Change::Lowered, .. }) && learnt;
+    let rest = if by_heart { ", eval loss rises" } else { "" };
+    format!("{sign}{:.3} ± {:.3}{of}{rest}", effect.mean.abs(), effect.error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::probes::{Effect, Settled};
+    use crate::analysis::synthetic;
+    use crate::report::render;
+
+    fn answer(kind: ProbeKind, lr: f64, finding: Finding) -> Answer {
+        Answer { kind, lr, finding }
+    }
+
+    fn difference(mean: f64, error: f64, change: Change) -> Finding {
+        let effect = Effect { mean, error, low: mean - 2.2 * error, high: mean + 2.2 * error, seeds: 3 };
+        Finding::Difference { measure: Measure::Train, effect, change, eval: None }
+    }
+
+    fn example(sweep: &Sweep) -> Probed {
+        Probed {
+            trial: sweep.runs[0].trial.id.clone(),
+            step: 120,
+            rate: 4e-3,
+            peak: 5e-3,
+            level: Some(1.0),
+            answers: vec![
+                answer(ProbeKind::LrDown, 4e-4, difference(-0.21, 0.02, Change::Lowered)),
+                answer(ProbeKind::LrUp, 1.2e-2, Finding::RanAway(Change::Raised)),
+                answer(ProbeKind::AugmentationOn, 4e-3, difference(0.002, 0.03, Change::Undetected)),
+                answer(ProbeKind::Blank, 4e-3, difference(1.4, 0.05, Change::Raised)),
+                answer(ProbeKind::OneBatch, 5e-3, Finding::ByHeart { fitted: 0, seeds: 3, steps: 1000 }),
+                answer(ProbeKind::OneBatchUsualLr, 5e-5, Finding::ByHeart { fitted: 3, seeds: 3, steps: 40 }),
+            ],
+            open: 0,
+            settled: Settled::RateTooHigh,
+        }
+    }
+
+    #[test]
+    fn every_mark_is_inside_and_says_its_sign() {
+        let sweep = synthetic::default_sweep();
+        assert_eq!(probes(&sweep, &[]), None);
+        let many = vec![example(&sweep); MOST_TRIALS + 2];
+        let scene = probes(&sweep, &many).unwrap();
+        for text in scene.texts() {
+            let [left, top, right, bottom] = text.bounds();
+            assert!(left >= 0.0 && top >= 0.0 && right <= scene.width && bottom <= scene.height, "{text:?}");
+        }
+        let said: Vec<&str> = scene.texts().map(|text| text.content.as_str()).collect();
+        for text in ["−0.210 ± 0.020", "+0.002 ± 0.030", "the loss runs away", "learnt in 40 steps (3 of 3 seeds)"]
+        {
+            assert!(said.contains(&text), "{text} in {said:?}");
+        }
+        assert!(said.iter().any(|text| text.contains("6 of 8 trials")));
+        let svg = render::svg(&scene).unwrap();
+        assert!(render::png(&scene, &svg, "test").unwrap().starts_with(b"\x89PNG"));
+    }
+
+    #[test]
+    fn words_say_the_same() {
+        let sweep = synthetic::default_sweep();
+        let [words] = &words(&sweep, &[example(&sweep)])[..] else { panic!("one trial, one text") };
+        insta::assert_snapshot!(format!("{}\n{}\n{}", words.title, words.lines.join("\n"), words.reading), @"");
+    }
+}

@@ -1,0 +1,96 @@
+//! Data as a probe wants to see them.
+
+use std::collections::BTreeMap;
+
+use super::{Dataset, Split, Tokens, batches, select};
+use crate::trial::{Probe, ProbeKind};
+
+impl Dataset {
+    /// The data of a trial with this probe and seed.
+    #[must_use]
+    pub fn of_probe(self, probe: Option<&Probe>, seed: u64) -> Self {
+        match probe.map(|probe| probe.kind) {
+            Some(ProbeKind::Blank) => {
+                let blank = |split: Split| Split { tokens: ends(&split.tokens), ..split };
+                Self { train: blank(self.train), eval: blank(self.eval), ..self }
+            }
+            Some(kind) if kind.is_one_batch() => {
+                let batch = select(&self.train, &one_batch(&self.train, seed));
+                Self { train: batch.clone(), eval: batch, ..self }
+            }
+            _ => self,
+        }
+    }
+}
+
+/// The first and the last token of every example: `[CLS]` and `[SEP]`.
+fn ends(tokens: &Tokens) -> Tokens {
+    let mut ends = Tokens::default();
+    for bounds in tokens.offsets.windows(2) {
+        let (first, last) = (bounds[0] as usize, (bounds[1] as usize).saturating_sub(1));
+        let both = if first < last { vec![first, last] } else { vec![first] };
+        ends.ids.extend(both.iter().map(|&at| tokens.ids[at]));
+        ends.types.extend(both.iter().map(|_| 0));
+        ends.positions.extend(0..both.len() as u32);
+        ends.offsets.push(ends.ids.len() as u32);
+    }
+    ends
+}
+
+/// Rows of [`Probe::EXAMPLES`] examples, a class after the other in turn as far as they last, so that guessing the most
+/// frequent class is not enough.
+fn one_batch(train: &Split, seed: u64) -> Vec<u32> {
+    let rows = train.examples.len();
+    let mut classes: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    for row in batches(seed, 0, rows, rows, true).into_iter().flatten() {
+        classes.entry(train.examples[row as usize].label).or_default().push(row);
+    }
+    let longest = classes.values().map(Vec::len).max().unwrap_or(0);
+    let in_turn = (0..longest).flat_map(|turn| classes.values().filter_map(move |rows| rows.get(turn).copied()));
+    let mut chosen: Vec<u32> = in_turn.take(Probe::EXAMPLES).collect();
+    chosen.sort_unstable();
+    chosen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::data::Example;
+
+    fn dataset() -> Dataset {
+        let label = |i: u32| u32::from(i.is_multiple_of(10));
+        let examples = (0..100).map(|i| Example { text: i.to_string(), pair: None, label: label(i) }).collect();
+        // Example i is [CLS], i + 10, [SEP].
+        let ids = (0..100).flat_map(|i| [1, i + 10, 2]).collect();
+        let tokens = Tokens::whole(ids, vec![0; 300], (0..=100).map(|i| i * 3).collect());
+        let train = Split { examples, tokens };
+        Dataset { labels: vec!["a".into(), "b".into()], class_prior: vec![0.9, 0.1], eval: train.clone(), train }
+    }
+
+    fn probe(kind: ProbeKind) -> Probe {
+        Probe { trial: crate::trial::TrialId::parse("0123456789ab").unwrap(), step: 3, kind }
+    }
+
+    #[test]
+    fn one_batch_has_all_classes_and_is_its_own_evaluation_set() {
+        let data = dataset().of_probe(Some(&probe(ProbeKind::OneBatch)), 1);
+        assert_eq!((data.train.examples.len(), &data.train), (Probe::EXAMPLES, &data.eval));
+        assert_eq!(data.train.prior(2), [0.5, 0.5]);
+        for (example, bounds) in data.train.examples.iter().zip(data.train.tokens.offsets.windows(2)) {
+            let id = data.train.tokens.ids[bounds[0] as usize + 1];
+            assert_eq!(example.text, (id - 10).to_string(), "tokens go with their example");
+        }
+        let other = dataset().of_probe(Some(&probe(ProbeKind::OneBatch)), 2);
+        assert_ne!(other.train, data.train);
+    }
+
+    #[test]
+    fn blank_texts_keep_their_labels_and_nothing_else() {
+        let data = dataset().of_probe(Some(&probe(ProbeKind::Blank)), 1);
+        assert_eq!(data.train.examples, dataset().train.examples);
+        assert_eq!(data.train.tokens.ids, [1, 2].repeat(100));
+        assert_eq!(data.train.tokens.positions, [0, 1].repeat(100));
+        assert_eq!(dataset().of_probe(Some(&probe(ProbeKind::LrUp)), 1), dataset());
+        assert_eq!(dataset().of_probe(None, 1), dataset());
+    }
+}
