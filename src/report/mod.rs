@@ -14,9 +14,9 @@ mod gradients;
 mod grid;
 mod heatmap;
 mod labels;
-mod origin;
 mod page;
 mod parameter;
+mod provenance;
 mod range_test;
 mod ranking;
 mod render;
@@ -29,7 +29,7 @@ pub mod terminal;
 mod timeline;
 mod words;
 
-pub use self::origin::Origin;
+pub use self::provenance::Provenance;
 pub use self::range_test::draw_range_test;
 pub use self::schedule::{RateCurve, draw_schedules};
 pub use self::words::{clock, count};
@@ -49,6 +49,9 @@ pub enum ReportError {
     Data(#[from] serde_json::Error),
 }
 
+/// The figures that a report may hold.
+const FIGURES: [&str; 7] = ["ranking", "curves", "plateaus", "grid", "heatmap", "slices", "gradients"];
+
 /// The files of `report/`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Report {
@@ -56,19 +59,32 @@ pub struct Report {
     pub files: Vec<(String, Vec<u8>)>,
 }
 
-/// Draws everything about `sweep` that its trials so far allow. `origin` stands below every figure, in the pictures'
+impl Report {
+    /// Names of the figures that this report does not hold. One that an earlier report drew is out of date; see [`is_ours`].
+    pub fn left_out(&self) -> impl Iterator<Item = String> {
+        let names = FIGURES.iter().flat_map(|name| ["png", "svg"].map(|kind| format!("{name}.{kind}")));
+        names.filter(|name| !self.files.iter().any(|(known, _)| known == name))
+    }
+}
+
+/// Whether a file is a figure that [`draw`] made, by its metadata (PNG) or its root element (SVG).
+pub fn is_ours(bytes: &[u8]) -> bool {
+    render::is_ours(bytes)
+}
+
+/// Draws everything about `sweep` that its trials so far allow. `provenance` stands below every figure, in the pictures'
 /// metadata, and at the end of page and summary.
-pub fn draw(sweep: &Sweep, origin: &Origin) -> Result<Report, ReportError> {
+pub fn draw(sweep: &Sweep, provenance: &Provenance) -> Result<Report, ReportError> {
     let study = Study::of(sweep);
-    let Figures { scenes, left_out } = Figures::of(sweep, &study, origin);
+    let Figures { scenes, left_out } = Figures::of(sweep, &study, provenance);
     let draw = |scene: Scene| render::svg(&scene).map(|svg| (scene, svg));
     let figures = scenes.into_iter().map(draw).collect::<Result<Vec<_>, _>>()?;
-    let page = page::page(sweep, &study, &figures, &left_out, origin)?;
+    let page = page::page(sweep, &study, &figures, &left_out, provenance)?;
     let mut files = vec![
-        ("summary.md".to_owned(), summary::summary(sweep, &study, origin).into_bytes()),
+        ("summary.md".to_owned(), summary::summary(sweep, &study, provenance).into_bytes()),
         ("index.html".to_owned(), page.into_bytes()),
     ];
-    let source = format!("{}: {}", sweep.name, origin.parts().join(", "));
+    let source = format!("{}: {}", sweep.name, provenance.parts().join(", "));
     for (scene, svg) in figures {
         files.push((format!("{}.png", scene.name), render::png(&scene, &svg, &source)?));
         files.push((format!("{}.svg", scene.name), svg.into_bytes()));
@@ -85,7 +101,7 @@ struct Figures {
 }
 
 impl Figures {
-    fn of(sweep: &Sweep, study: &Study, origin: &Origin) -> Self {
+    fn of(sweep: &Sweep, study: &Study, provenance: &Provenance) -> Self {
         let (mut scenes, mut left_out) =
             (vec![ranking::ranking(sweep, study), curves::curves(sweep, study)], Vec::new());
         let others = [timeline::timeline, grid::grid, heatmap::heatmap, slices::slices, gradients::gradients];
@@ -96,7 +112,7 @@ impl Figures {
             }
         }
         for scene in &mut scenes {
-            scene.footer(&[origin.parts(), vec![words::seeds(sweep)]].concat());
+            scene.footer(&[provenance.parts(), vec![words::seeds(sweep)]].concat());
         }
         Self { scenes, left_out }
     }

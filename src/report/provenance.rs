@@ -12,7 +12,7 @@ use crate::trial::TrialId;
 
 /// The origin of a sweep's results. Lists hold each value once, in the order of the plan.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Origin {
+pub struct Provenance {
     /// Of the sweep: 12 hex digits over the ids of its trials.
     pub hash: String,
     /// Of the repository that the trials were started in; `+` behind one with changes that were not committed.
@@ -29,23 +29,23 @@ pub struct Origin {
     pub logs: BTreeMap<TrialId, Vec<String>>,
 }
 
-impl Origin {
+impl Provenance {
     /// What `dir` says of the trials of `sweep`. A `config.json` that cannot be read is passed over.
     pub fn read(dir: &RunDir, sweep: &Sweep) -> Result<Self, StoreError> {
         let ids: String = sweep.runs.iter().map(|run| run.trial.id.as_str()).collect();
-        let mut origin = Self { hash: blake3::hash(ids.as_bytes()).to_hex()[..12].to_owned(), ..Self::default() };
+        let mut provenance = Self { hash: blake3::hash(ids.as_bytes()).to_hex()[..12].to_owned(), ..Self::default() };
         for run in &sweep.runs {
             let folder = dir.trial(&run.trial.id);
             if let Ok(Some(record)) = folder.record() {
-                origin.add(record.made_by);
+                provenance.add(record.made_by);
             }
             let log = log(&folder);
             if !log.is_empty() {
-                origin.logs.insert(run.trial.id.clone(), log);
+                provenance.logs.insert(run.trial.id.clone(), log);
             }
         }
-        (origin.ended, origin.wall) = times(&read_journal(&dir.journal())?.records);
-        Ok(origin)
+        (provenance.ended, provenance.wall) = times(&read_journal(&dir.journal())?.records);
+        Ok(provenance)
     }
 
     fn add(&mut self, made_by: MadeBy) {
@@ -190,12 +190,12 @@ mod tests {
             git_commit: Some(commit.into()),
             parameters: None,
         };
-        let mut origin =
-            Origin { hash: "0123456789ab".into(), ended: Some(60_000), wall: 252_000, ..Origin::default() };
+        let mut provenance =
+            Provenance { hash: "0123456789ab".into(), ended: Some(60_000), wall: 252_000, ..Provenance::default() };
         for index in 0..5 {
-            origin.add(made_by(Device::Cuda(index), "7db81a2f00000000+"));
+            provenance.add(made_by(Device::Cuda(index), "7db81a2f00000000+"));
         }
-        insta::assert_snapshot!(origin.parts().join(" · "), @"sweep 0123456789ab · commit 7db81a2 with changes · plateau 0.1.0 · cuda:0, cuda:1, cuda:2 and 2 more on here · 1970-01-01 00:01 UTC · 4:12 of wall time");
-        assert!(Origin::default().parts().is_empty());
+        insta::assert_snapshot!(provenance.parts().join(" · "), @"sweep 0123456789ab · commit 7db81a2 with changes · plateau 0.1.0 · cuda:0, cuda:1, cuda:2 and 2 more on here · 1970-01-01 00:01 UTC · 4:12 of wall time");
+        assert!(Provenance::default().parts().is_empty());
     }
 }
