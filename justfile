@@ -37,6 +37,10 @@ check:
 bench:
     CANDLE_NUM_THREADS=1 RAYON_NUM_THREADS=1 MIMALLOC_PURGE_DELAY=-1 cargo bench --bench step
 
+# Time the report of made-up results: 150 trials of 400 steps, and 2,000 of 1,000 (sizes as `150x400` choose others).
+bench-report *SIZES:
+    cargo bench --bench report -- {{ SIZES }}
+
 # Time training steps beside PyTorch's and transformers', alternately (installs both into target/peers; ten minutes).
 bench-peers:
     test -x target/peers/bin/python || python3 -m venv target/peers

@@ -8,7 +8,7 @@ use super::Failure;
 use super::prepare::{self, Standing, SweepArguments};
 use super::words::{say, warn};
 use crate::plan::Plan;
-use crate::report::{self, Provenance};
+use crate::report::{self, Sources};
 use crate::run;
 use crate::store::{self, RunDir};
 
@@ -37,6 +37,7 @@ pub(crate) fn report(arguments: &Arguments) -> Result<ExitCode, Failure> {
 #[derive(Debug, Default)]
 pub(crate) struct Drawing {
     surveyor: run::Surveyor,
+    sources: Sources,
 }
 
 impl Drawing {
@@ -44,8 +45,8 @@ impl Drawing {
     /// earlier report that this one leaves out go.
     pub(crate) fn draw(&mut self, plan: &Plan, dir: &RunDir) -> Result<(), Failure> {
         let sweep = self.surveyor.look(plan, dir)?;
-        let provenance = Provenance::read(dir, &sweep)?;
-        let report = report::draw(&sweep, &provenance).map_err(|error| Failure::results(error.to_string()))?;
+        let provenance = self.sources.read(dir, sweep)?;
+        let report = report::draw(sweep, &provenance).map_err(|error| Failure::results(error.to_string()))?;
         let folder = dir.report();
         for (name, bytes) in &report.files {
             store::write_file(&folder.join(name), bytes)?;

@@ -29,7 +29,7 @@ pub mod terminal;
 mod timeline;
 mod words;
 
-pub use self::provenance::Provenance;
+pub use self::provenance::{Provenance, Sources};
 pub use self::range_test::draw_range_test;
 pub use self::schedule::{RateCurve, draw_schedules};
 pub use self::words::{clock, count};

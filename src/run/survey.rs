@@ -13,35 +13,34 @@ use crate::trial::{DiagnosticRow, EvalRow, MetricRow, Outcome, Status, Trial, Tr
 /// The trial folders decide what has ended; the journal tells failed from pending; and a trial runs only while the
 /// process lives that claimed it.
 pub fn survey(plan: &Plan, dir: &RunDir) -> Result<Sweep, StoreError> {
-    Surveyor::default().look(plan, dir)
+    let mut surveyor = Surveyor::default();
+    surveyor.look(plan, dir)?;
+    Ok(surveyor.sweep)
 }
 
 /// Looks again and again at the same folder. A trial that has ended is read once: its files never change.
 #[derive(Debug, Default)]
 pub struct Surveyor {
-    ended: HashMap<TrialId, Run>,
+    /// As last seen.
+    sweep: Sweep,
 }
 
 impl Surveyor {
     /// As [`survey`].
-    pub fn look(&mut self, plan: &Plan, dir: &RunDir) -> Result<Sweep, StoreError> {
+    pub fn look(&mut self, plan: &Plan, dir: &RunDir) -> Result<&Sweep, StoreError> {
         let journal = read_journal(&dir.journal())?;
         let state = SweepState::fold(plan, &journal.records);
         let alive = dir.holder().is_some();
-        let mut runs = Vec::with_capacity(plan.trials.len());
-        for trial in &plan.trials {
+        let seen = self.sweep.runs.drain(..).filter(|run| run.outcome.is_some());
+        let mut ended: HashMap<TrialId, Run> = seen.map(|run| (run.trial.id.clone(), run)).collect();
+        let mut look = |trial: &Trial| {
             // An outcome that was taken away, as by a fresh start, makes the trial an open one again.
-            let known = self.ended.get(&trial.id).filter(|_| dir.trial(&trial.id).has_outcome());
-            let run = match known {
-                Some(run) => run.clone(),
-                None => run(trial, state.get(&trial.id), dir, alive)?,
-            };
-            if run.outcome.is_some() && known.is_none() {
-                self.ended.insert(trial.id.clone(), run.clone());
-            }
-            runs.push(run);
-        }
-        Ok(Sweep { name: plan.name.clone(), axes: plan.axes.clone(), runs })
+            let known = ended.remove(&trial.id).filter(|_| dir.trial(&trial.id).has_outcome());
+            known.map_or_else(|| run(trial, state.get(&trial.id), dir, alive), Ok)
+        };
+        let runs = plan.trials.iter().map(&mut look).collect::<Result<_, _>>()?;
+        self.sweep = Sweep { name: plan.name.clone(), axes: plan.axes.clone(), runs };
+        Ok(&self.sweep)
     }
 }
 
