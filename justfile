@@ -41,6 +41,10 @@ bench:
 bench-toy *TRIALS:
     cargo bench --bench toy -- {{ TRIALS }}
 
+# Time the report of made-up results: 150 trials of 400 steps, and 2,000 of 1,000 (sizes as `150x400` choose others).
+bench-report *SIZES:
+    cargo bench --bench report -- {{ SIZES }}
+
 # Time training steps beside PyTorch's and transformers', alternately (installs both into target/peers; ten minutes).
 bench-peers:
     test -x target/peers/bin/python || python3 -m venv target/peers

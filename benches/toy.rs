@@ -19,7 +19,7 @@ use plateau::event::{Event, Progress, Record, Reporter, Slot};
 use plateau::exec::Inline;
 use plateau::plan::{DataFound, Facts, ModelFound, Plan, expand};
 use plateau::report::terminal::{Mode, Terminal};
-use plateau::report::{self, Origin};
+use plateau::report::{self, Sources};
 use plateau::run::{self, RunOrder, survey};
 use plateau::spec::{RunConfig, SweepSpec, parse};
 use plateau::store::Results;
@@ -70,7 +70,7 @@ fn measure(trials: usize) -> Result<(), Box<dyn Error>> {
     line += &format!("  {:>7.2}  {:>7.1}", start.elapsed().as_secs_f64(), megabytes("VmHWM:"));
     let start = Instant::now();
     let sweep = survey(&plan, &dir)?;
-    report::draw(&sweep, &Origin::read(&dir, &sweep)?)?;
+    report::draw(&sweep, &[], &Sources::default().read(&dir, &sweep)?)?;
     let journal = std::fs::metadata(dir.journal())?.len() as f64 / 1e6;
     println!("{line}  {:>8.2}  {:>7.1}  {journal:>10.1}", start.elapsed().as_secs_f64(), megabytes("VmHWM:"));
     Ok(())

@@ -66,6 +66,18 @@ pub struct AxisValue {
     pub text: String,
 }
 
+impl AxisValue {
+    /// The text of a value of `key` for readers: `null` is called by what it stands for.
+    #[must_use]
+    pub fn said(&self, key: &str) -> &str {
+        match (key, self.value.is_null()) {
+            ("data.limit", true) => "all rows",
+            ("model.dropout" | "model.pooling", true) => "the checkpoint's",
+            _ => &self.text,
+        }
+    }
+}
+
 /// A number as one writes it, short and exact: `3e-5`, `0.1`, `2`.
 #[must_use]
 pub fn number_text(x: f64) -> String {

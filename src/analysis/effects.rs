@@ -295,8 +295,8 @@ fn axis_effect(sweep: &Sweep, study: &Study, axis: &Axis) -> Option<String> {
         return Some(format!(
             "{} {} instead of {} lowers final eval loss by {:.3} ± {:.3} ({} matched pairs, p = {}).",
             axis.key,
-            better.text,
-            worse.text,
+            better.said(&axis.key),
+            worse.said(&axis.key),
             effect.mean.abs(),
             effect.error,
             effect.n,
@@ -311,8 +311,8 @@ fn axis_effect(sweep: &Sweep, study: &Study, axis: &Axis) -> Option<String> {
     Some(format!(
         "No detectable effect of {}: {} instead of {} changes final eval loss by {:+.3} ± {:.3} ({} matched pairs, p = {}){seeds}.",
         axis.key,
-        largest.to.text,
-        largest.from.text,
+        largest.to.said(&axis.key),
+        largest.from.said(&axis.key),
         largest.mean,
         largest.error,
         largest.n,
@@ -374,7 +374,7 @@ pub fn confirmed(winner: &[(String, AxisValue)], sweep: &Sweep, study: &Study) -
 
 /// `lr 3e-5, warmup 0.1`.
 fn named(config: &Config) -> String {
-    let values: Vec<String> = config.values.iter().map(|(key, value)| format!("{key} {}", value.text)).collect();
+    let values: Vec<String> = config.values.iter().map(|(key, value)| format!("{key} {}", value.said(key))).collect();
     if values.is_empty() { "the only configuration".into() } else { values.join(", ") }
 }
 

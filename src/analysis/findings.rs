@@ -178,7 +178,7 @@ fn onsets(sweep: &Sweep, study: &Study) -> Option<String> {
         let level = config.curve.iter().find(|spread| spread.x as u64 == onset)?.mean;
         let late = matches!(config.judgement, Judgement::StillImproving { .. });
         let when = if late { format!("not before step {onset}") } else { format!("at step {onset}") };
-        Some(format!("{} {when} ({level:.3})", value.text))
+        Some(format!("{} {when} ({level:.3})", value.said(&axis.key)))
     };
     let parts: Vec<String> = axis.values.iter().take(8).filter_map(at).collect();
     let more = if axis.values.len() > 8 { ", and so on" } else { "" };
@@ -258,7 +258,7 @@ fn failures_by_value(sweep: &Sweep, study: &Study, axis: &Axis) -> String {
         let same = |run: &super::Run| run.trial.value(&axis.key).is_some_and(|other| other.value == value.value);
         let runs = || sweep.runs.iter().zip(&study.judgements).filter(|(run, _)| same(run));
         let failed = runs().filter(|(_, judgement)| judgement.failed()).count();
-        (failed > 0).then(|| format!("{}: {failed} of {}", value.text, runs().count()))
+        (failed > 0).then(|| format!("{}: {failed} of {}", value.said(&axis.key), runs().count()))
     };
     let parts: Vec<String> = axis.values.iter().filter_map(at).take(8).collect();
     if parts.is_empty() { String::new() } else { format!(" ({} {})", axis.key, parts.join(", ")) }
@@ -342,7 +342,7 @@ fn name(config: &Config) -> String {
     if config.values.is_empty() {
         return "the only configuration".into();
     }
-    config.values.iter().map(|(key, value)| format!("{key} {}", value.text)).collect::<Vec<_>>().join(", ")
+    config.values.iter().map(|(key, value)| format!("{key} {}", value.said(key))).collect::<Vec<_>>().join(", ")
 }
 
 fn written(level: Level) -> String {

@@ -32,7 +32,7 @@ pub use rules::{Diagnosis, diagnose};
 use crate::trial::{Axis, DiagnosticRow, EvalRow, MetricRow, Outcome, Status, Trial, Verdict};
 
 /// A sweep as it stands on disk: every planned trial with what it has measured so far.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Sweep {
     pub name: String,
     /// What varies, in the order of the sweep file; `seed` last if it varies.

@@ -8,7 +8,7 @@ use super::Failure;
 use super::prepare::{self, Standing, SweepArguments};
 use super::words::{say, warn};
 use crate::plan::Plan;
-use crate::report::{self, Origin};
+use crate::report::{self, Sources};
 use crate::run;
 use crate::store::{self, RunDir};
 
@@ -37,18 +37,23 @@ pub(crate) fn report(arguments: &Arguments) -> Result<ExitCode, Failure> {
 #[derive(Debug, Default)]
 pub(crate) struct Drawing {
     surveyor: run::Surveyor,
+    sources: Sources,
 }
 
 impl Drawing {
-    /// Draws the sweep as it stands on disk, and replaces the files of its report one by one.
+    /// Draws the sweep as it stands on disk, and replaces the files of its report one by one; figures of an
+    /// earlier report that this one leaves out go.
     pub(crate) fn draw(&mut self, plan: &Plan, dir: &RunDir) -> Result<(), Failure> {
         let sweep = self.surveyor.look(plan, dir)?;
-        let origin = Origin::read(dir, sweep)?;
+        let provenance = self.sources.read(dir, sweep)?;
         let probed = run::probed(dir)?;
-        let report = report::draw(sweep, &probed, &origin).map_err(|error| Failure::results(error.to_string()))?;
+        let report = report::draw(sweep, &probed, &provenance).map_err(|error| Failure::results(error.to_string()))?;
         let folder = dir.report();
         for (name, bytes) in &report.files {
             store::write_file(&folder.join(name), bytes)?;
+        }
+        for name in report.left_out() {
+            store::remove_if(&folder.join(name), report::is_ours)?;
         }
         Ok(())
     }

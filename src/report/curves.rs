@@ -4,20 +4,14 @@ mod notes;
 
 use super::axis::{self, Scale};
 use super::font;
-use super::frame::Frame;
-use super::scene::{Align, MARGIN, Mark, Scene, Text, WIDTH, ink};
+use super::frame::{self, Across, Frame, GUTTER, HALF_WIDTH, LEFT, MOST_FACETS};
+use super::scene::{Align, MARGIN, Mark, Scene, Text, ink};
 use super::words;
 use crate::analysis::curve::{self, Point};
 use crate::analysis::findings::lead_axis;
 use crate::analysis::{Config, Judgement, Run, Study, Sweep, plateau};
 use crate::trial::{number_text, rounded_text};
 
-/// Facets above this would be too small to read; the best ones are drawn.
-const MOST_FACETS: usize = 12;
-/// The smoother's reach to each side over train losses, as a share of all steps.
-const TRAIN_HALF_WIDTH: f64 = 0.05;
-const GUTTER: f64 = 26.0;
-const LEFT: f64 = 56.0;
 const STRIP: f64 = 26.0;
 
 /// A panel: the configurations at one value of the axis.
@@ -65,7 +59,8 @@ pub fn curves(sweep: &Sweep, study: &Study) -> Scene {
     };
     let mut scene = Scene::new("curves", title);
     let two_lines = facets.iter().any(|facet| facet.second_line(key));
-    let common = Common { sweep, study, key, y: range(sweep, study, &facets), end: end(sweep, study), two_lines };
+    let common =
+        Common { sweep, study, key, y: range(sweep, study, &facets), end: frame::end(sweep, study), two_lines };
     if sweep.runs.is_empty() {
         let top = scene.heading(&[words::size(sweep, study)]);
         scene.text(Text::new(MARGIN, top + 14.0, "The sweep has no trials.").ink(ink::TEXT));
@@ -74,8 +69,7 @@ pub fn curves(sweep: &Sweep, study: &Study) -> Scene {
     }
     let mut top = scene.heading(&subtitle(&common, &facets, left_out)) + 14.0;
     let columns = columns(facets.len());
-    let space = WIDTH - LEFT - MARGIN - GUTTER * (columns - 1) as f64;
-    let width = space / columns as f64;
+    let across = Across::new(LEFT, GUTTER, columns);
     let height = match columns {
         _ if sweep.runs.iter().all(|run| run.metrics.is_empty() && run.evals.is_empty()) => 90.0,
         1 => 300.0,
@@ -87,22 +81,14 @@ pub fn curves(sweep: &Sweep, study: &Study) -> Scene {
     let mut off_scale = 0;
     for row in facets.chunks(columns) {
         for (column, facet) in row.iter().enumerate() {
-            let left = LEFT + (width + GUTTER) * column as f64;
-            let (right, plot) = (left + width, top + head);
-            let frame = Frame {
-                left,
-                right,
-                top: plot,
-                bottom: plot + height,
-                x: Scale::new((0.0, common.end as f64), (left, right)),
-                y: Scale::new(common.y, (plot + height, plot)),
-            };
+            let ((left, right), plot) = (across.place(column), top + head);
+            let frame = Frame::new([left, plot, right, plot + height], common.end, common.y);
             off_scale += draw_facet(&mut scene, &common, facet, &frame, column == 0);
         }
         top += head + height + 10.0 + STRIP + 46.0;
     }
-    let last_row = facets.chunks(columns).last().map_or(1, <[_]>::len) as f64;
-    let right = LEFT + width * last_row + GUTTER * (last_row - 1.0);
+    let last_row = facets.chunks(columns).last().map_or(1, <[_]>::len);
+    let (_, right) = across.place(last_row.saturating_sub(1));
     scene.text(Text::new(f64::midpoint(LEFT, right), top - 14.0, "optimizer step").align(Align::Middle));
     scene.height = key_line(&mut scene, &common, top + 14.0, off_scale) + 4.0;
     scene
@@ -147,11 +133,6 @@ fn columns(facets: usize) -> usize {
     }
 }
 
-/// Last step that any curve may reach.
-fn end(sweep: &Sweep, study: &Study) -> u64 {
-    sweep.runs.iter().map(|run| run.measured().end()).max().unwrap_or(0).max(study.steps).max(1)
-}
-
 /// From the lowest smoothed loss in front to a little above chance and the untrained model. A diverged curve does not
 /// set the scale.
 fn range(sweep: &Sweep, study: &Study, facets: &[Facet<'_>]) -> (f64, f64) {
@@ -180,7 +161,7 @@ fn range(sweep: &Sweep, study: &Study, facets: &[Facet<'_>]) -> (f64, f64) {
 
 fn subtitle(common: &Common<'_>, facets: &[Facet<'_>], left_out: usize) -> Vec<String> {
     let study = common.study;
-    let window = TRAIN_HALF_WIDTH * study.steps as f64;
+    let window = HALF_WIDTH * study.steps as f64;
     let raw = if study.seeds == 1 {
         "raw training loss faint".into()
     } else {
@@ -320,7 +301,7 @@ fn smooth_train(runs: &[&Run]) -> Vec<Point> {
     let raw: Vec<Vec<Point>> = runs.iter().map(|run| curve::train_loss(&run.metrics)).collect();
     let steps = runs.iter().map(|run| run.trial.steps).max().unwrap_or(0);
     let mean: Vec<Point> = curve::spread(&raw).iter().map(|point| Point { x: point.x, y: point.mean }).collect();
-    curve::smooth(&mean, (TRAIN_HALF_WIDTH * steps as f64).round().max(2.0))
+    curve::smooth(&mean, (HALF_WIDTH * steps as f64).round().max(2.0))
 }
 
 /// Raw and smoothed train loss, band and mean of the eval loss.

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::axis;
 use super::parameter::Parameter;
 use super::words;
-use super::{Origin, font};
+use super::{Provenance, font};
 use crate::analysis::rank::SEED;
 use crate::analysis::{Judgement, Run, Study, Sweep};
 use crate::trial::TrialId;
@@ -71,7 +71,7 @@ struct TrialData {
 }
 
 impl Data {
-    pub fn of(sweep: &Sweep, study: &Study, origin: &Origin) -> Self {
+    pub fn of(sweep: &Sweep, study: &Study, provenance: &Provenance) -> Self {
         let flat: Vec<BTreeMap<String, String>> = sweep.runs.iter().map(flatten).collect();
         let mut base = flat.first().cloned().unwrap_or_default();
         base.retain(|key, value| flat.iter().all(|other| other.get(key) == Some(value)));
@@ -90,7 +90,7 @@ impl Data {
                 clip: run.trial.config.max_grad_norm,
                 verdicts: verdicts(run, study.judgements[index]),
                 error: run.error.clone(),
-                log: origin.logs.get(&run.trial.id).cloned().unwrap_or_default(),
+                log: provenance.logs.get(&run.trial.id).cloned().unwrap_or_default(),
                 t: reduced(metric(|row| f64::from(row.train_loss)), columns),
                 e: reduced(run.evals.iter().map(|row| (row.step as f64, f64::from(row.eval_loss))).collect(), columns),
                 g: reduced(metric(|row| f64::from(row.grad_norm)), columns / 2),
@@ -201,7 +201,7 @@ mod tests {
     fn nothing_in_the_data_ends_its_script() {
         let axes = [synthetic::axis("lr", &["1e-5"]), synthetic::axis("x", &["</script><script>alert(1)</script>"])];
         let sweep = synthetic::sweep("s", &axes, 40);
-        let json = Data::of(&sweep, &Study::of(&sweep), &Origin::default()).json().unwrap();
+        let json = Data::of(&sweep, &Study::of(&sweep), &Provenance::default()).json().unwrap();
         assert!(!json.contains('<'));
         assert!(serde_json::from_str::<Value>(&json).is_ok());
     }
@@ -219,7 +219,7 @@ mod tests {
     #[test]
     fn what_all_share_is_said_once() {
         let sweep = synthetic::default_sweep();
-        let data = Data::of(&sweep, &Study::of(&sweep), &Origin::default());
+        let data = Data::of(&sweep, &Study::of(&sweep), &Provenance::default());
         assert_eq!(data.base.get("batch_size").map(String::as_str), Some("32"));
         assert_eq!(data.trials[0].own.keys().collect::<Vec<_>>(), ["lr", "warmup"]);
     }

@@ -58,6 +58,22 @@ pub fn elide(text: &str, size: f64, bold: bool, space: f64) -> String {
     String::new()
 }
 
+/// `text` in at most `most` lines of `space` px, broken at blanks; a line that is still too long ends in an ellipsis.
+pub fn fold(text: &str, size: f64, bold: bool, space: f64, most: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        let all = lines.len() >= most;
+        match lines.last_mut() {
+            Some(line) if all || width(&format!("{line} {word}"), size, bold) <= space => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines.iter().map(|line| elide(line, size, bold, space)).collect()
+}
+
 /// `parts` joined by ` · `, broken into lines of at most `space` px between parts.
 pub fn wrap(parts: &[String], size: f64, space: f64) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
@@ -94,6 +110,9 @@ mod tests {
         let cut = elide("a rather long configuration", 12.0, false, 80.0);
         assert!(cut.ends_with('…') && width(&cut, 12.0, false) <= 80.0, "{cut}");
         assert_eq!(elide("abc", 12.0, false, 3.0), "");
+        assert_eq!(fold("synonym choose context", 12.0, false, 100.0, 2), ["synonym choose", "context"]);
+        assert_eq!(fold("synonym choose context", 12.0, false, 52.0, 2), ["synonym", "choose…"]);
+        assert_eq!(fold("a b", 12.0, false, 100.0, 1), ["a b"]);
         let parts = ["one part".to_owned(), "another part".to_owned(), String::new(), "third".to_owned()];
         assert_eq!(wrap(&parts, 12.0, 150.0), ["one part · another part", "third"]);
     }

@@ -1,8 +1,43 @@
 //! A panel of a figure: where it lies, how its numbers map, and what every panel has.
 
 use super::axis::{self, Scale};
-use super::scene::{Align, Ink, Scene, Text, ink};
+use super::scene::{Align, Ink, MARGIN, Scene, Text, WIDTH, ink};
 use crate::analysis::curve::{Point, Spread};
+use crate::analysis::{Study, Sweep};
+
+/// Facets above this would be too small to read.
+pub const MOST_FACETS: usize = 12;
+/// The smoother's reach to each side over what is measured at every step, as a share of all steps.
+pub const HALF_WIDTH: f64 = 0.05;
+/// Left of the first panel: room for its numbers.
+pub const LEFT: f64 = 66.0;
+/// Between panels whose axes are named once.
+pub const GUTTER: f64 = 26.0;
+
+/// Panels of one width side by side, up to the right margin.
+pub struct Across {
+    left: f64,
+    gap: f64,
+    pub width: f64,
+}
+
+impl Across {
+    pub fn new(left: f64, gap: f64, panels: usize) -> Self {
+        let n = panels.max(1) as f64;
+        Self { left, gap, width: (WIDTH - left - MARGIN - gap * (n - 1.0)) / n }
+    }
+
+    /// Left and right of the panel `index`.
+    pub fn place(&self, index: usize) -> (f64, f64) {
+        let left = self.left + (self.width + self.gap) * index as f64;
+        (left, left + self.width)
+    }
+}
+
+/// The last step that any curve may reach.
+pub fn end(sweep: &Sweep, study: &Study) -> u64 {
+    sweep.runs.iter().map(|run| run.measured().end()).max().unwrap_or(0).max(study.steps).max(1)
+}
 
 /// Where a panel lies, px, and how its numbers map.
 pub struct Frame {

@@ -2,7 +2,7 @@
 
 use super::axis;
 use super::font;
-use super::frame::Frame;
+use super::frame::{self, Across, Frame, GUTTER, HALF_WIDTH, LEFT, MOST_FACETS};
 use super::parameter::Parameter;
 use super::scene::{Align, MARGIN, Mark, Scene, Text, WIDTH, ink};
 use super::words;
@@ -10,14 +10,8 @@ use crate::analysis::curve::{self, Point};
 use crate::analysis::{Config, Run, Study, Sweep};
 use crate::trial::number_text;
 
-/// Panels above this are left out.
-const MOST: usize = 12;
 /// Columns of the grey band, over all steps.
 const BINS: usize = 60;
-/// The smoother's reach to each side, as a share of all steps.
-const HALF_WIDTH: f64 = 0.05;
-const LEFT: f64 = 66.0;
-const GAP: f64 = 26.0;
 
 /// The configurations at one value of the first parameter.
 struct Facet<'a> {
@@ -37,17 +31,17 @@ pub fn gradients(sweep: &Sweep, study: &Study) -> Result<Scene, String> {
         None => "Gradient norm before clipping".into(),
     };
     let mut scene = Scene::new("gradients", title);
-    let left_out = facets.len().saturating_sub(MOST);
+    let left_out = facets.len().saturating_sub(MOST_FACETS);
     let mut top = scene.heading(&subtitle(sweep, study, left_out)) + 8.0;
-    let end = sweep.runs.iter().map(|run| run.measured().end()).max().unwrap_or(0).max(study.steps).max(1);
-    let shown = facets.len().min(MOST);
+    let end = frame::end(sweep, study);
+    let shown = facets.len().min(MOST_FACETS);
     let columns = if shown < 4 { shown.max(1) } else { shown.div_ceil(shown.div_ceil(4)) };
-    let width = (WIDTH - LEFT - MARGIN - GAP * (columns - 1) as f64) / columns as f64;
+    let across = Across::new(LEFT, GUTTER, columns);
     let height = if columns == 1 { 220.0 } else { 150.0 };
     for row in facets[..shown].chunks(columns) {
         for (column, facet) in row.iter().enumerate() {
-            let left = LEFT + (width + GAP) * column as f64;
-            let frame = Frame::new([left, top + 36.0, left + width, top + 36.0 + height], end, range);
+            let (left, right) = across.place(column);
+            let frame = Frame::new([left, top + 36.0, right, top + 36.0 + height], end, range);
             panel(&mut scene, sweep, facet, &frame, column == 0, parameters.first());
         }
         top += 36.0 + height + 38.0;
@@ -74,7 +68,11 @@ fn subtitle(sweep: &Sweep, study: &Study, left_out: usize) -> Vec<String> {
         format!("centred local-linear over the logarithm, ±{window} steps"),
         "log scale, the same in every panel".into(),
         "a norm that grows before a loss runs away asks for a longer warm-up or a lower rate".into(),
-        if left_out > 0 { format!("the first {MOST} of {} values", left_out + MOST) } else { String::new() },
+        if left_out > 0 {
+            format!("the first {MOST_FACETS} of {} values", left_out + MOST_FACETS)
+        } else {
+            String::new()
+        },
     ]
 }
 

@@ -2,7 +2,7 @@
 
 use super::axis;
 use super::font;
-use super::frame::Frame;
+use super::frame::{self, Across, Frame};
 use super::parameter::Parameter;
 use super::scene::{Align, Ink, MARGIN, Mark, Scene, Text, WIDTH, ink};
 use super::words;
@@ -60,8 +60,7 @@ pub fn grid(sweep: &Sweep, study: &Study) -> Result<Scene, String> {
     }
     let others = parameters.iter().filter(|parameter| ![&x.key, &y.key].contains(&&parameter.key));
     let colour = others.clone().find(|parameter| parameter.values.len() <= ink::CATEGORIES.len());
-    let end = sweep.runs.iter().map(|run| run.measured().end()).max().unwrap_or(0).max(study.steps).max(1);
-    let layout = Layout { x, y, colour, range: range(sweep, study), end };
+    let layout = Layout { x, y, colour, range: range(sweep, study), end: frame::end(sweep, study) };
     let hidden = others.filter(|parameter| colour.is_none_or(|colour| colour.key != parameter.key)).count();
     Ok(draw(sweep, study, &layout, hidden > 0))
 }
@@ -90,22 +89,27 @@ fn draw(sweep: &Sweep, study: &Study, layout: &Layout<'_>, hidden: bool) -> Scen
     let mut top = scene.heading(&subtitle(sweep, study, hidden)) + 4.0;
     top = legend(&mut scene, study, layout, top) + 8.0;
     let (columns, rows) = (layout.x.values.len(), layout.y.values.len());
-    let width = (WIDTH - LEFT - MARGIN - GAP * (columns - 1) as f64) / columns as f64;
+    let across = Across::new(LEFT, GAP, columns);
+    let width = across.width;
     let height = (width * 0.78).clamp(64.0, 150.0);
-    for index in 0..columns {
-        let x = LEFT + (width + GAP) * index as f64 + width / 2.0;
-        let text = font::elide(&font::printable(&layout.x.named_value(index), true), 13.0, true, width);
-        scene.text(Text::new(x, top + 14.0, text).size(13.0).bold().ink(ink::TEXT).align(Align::Middle));
+    let head = Text::new(0.0, 0.0, "").size(13.0).bold().ink(ink::TEXT).align(Align::Middle);
+    let (heads, mut notes) = layout.x.heads(13.0, width, 2);
+    let deepest = heads.iter().map(Vec::len).max().unwrap_or(1) as f64;
+    top += 7.8 * (deepest - 1.0);
+    for (index, lines) in heads.iter().enumerate() {
+        let (left, right) = across.place(index);
+        scene.stack(&Text { x: f64::midpoint(left, right), y: top + 14.0, ..head.clone() }, lines);
     }
-    top += 22.0;
-    for row in 0..rows {
+    top += 22.0 + 7.8 * (deepest - 1.0);
+    let (names, more) = layout.y.heads(12.0, height, 2);
+    notes.extend(more);
+    for (row, lines) in names.iter().enumerate() {
         let y = top + (height + GAP) * row as f64;
-        let text = font::elide(&font::printable(&layout.y.named_value(row), true), 12.0, true, height);
-        let middle = y + height / 2.0;
-        scene.text(Text::new(MARGIN + 6.0, middle, text).bold().ink(ink::TEXT).align(Align::Middle).upright());
+        let name = Text { x: MARGIN + 4.0, y: y + height / 2.0, ..head.clone() };
+        scene.stack(&name.size(12.0).upright(), lines);
         for column in 0..columns {
-            let left = LEFT + (width + GAP) * column as f64;
-            let frame = Frame::new([left, y, left + width, y + height], layout.end, layout.range);
+            let (left, right) = across.place(column);
+            let frame = Frame::new([left, y, right, y + height], layout.end, layout.range);
             panel(&mut scene, sweep, study, layout, (column, row), &frame);
             if row + 1 == rows {
                 frame.steps(&mut scene, layout.end, frame.bottom);
@@ -117,6 +121,9 @@ fn draw(sweep: &Sweep, study: &Study, layout: &Layout<'_>, hidden: bool) -> Scen
     scene.text(Text::new(MARGIN + 24.0, middle, "eval loss (nats)").align(Align::Middle).upright());
     scene.text(Text::new(f64::midpoint(LEFT, WIDTH - MARGIN), bottom + 36.0, "optimizer step").align(Align::Middle));
     scene.height = bottom + 48.0;
+    if !notes.is_empty() {
+        scene.height = scene.lines(bottom + 58.0, &notes);
+    }
     scene
 }
 

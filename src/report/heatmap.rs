@@ -11,6 +11,9 @@ use crate::analysis::{Config, Study, Sweep};
 /// Values of a parameter above which cells are too small to see.
 const MOST: usize = 32;
 const GAP: f64 = 44.0;
+/// Lines of a label at most, and from one to the next, px.
+const MOST_LINES: usize = 3;
+const LINE: f64 = 14.4;
 /// Below a scale of this many deltas, noise would look like a difference.
 const LEAST_SPAN: f64 = 4.0;
 
@@ -83,12 +86,14 @@ fn range(study: &Study) -> (f64, f64) {
 fn draw(sweep: &Sweep, study: &Study, map: &Map<'_>, parameters: usize) -> Scene {
     let name = |parameter: &Parameter| words::axis_name(&parameter.key);
     let mut scene = Scene::new("heatmap", format!("Best and final loss: {} × {}", name(map.x), name(map.y)));
-    let (y_labels, y_note) = map.y.labels(90.0);
-    let gutter = y_labels.iter().map(|label| font::width(label, 12.0, false)).fold(0.0, f64::max) + 8.0;
-    let width = (WIDTH - 2.0 * (MARGIN + gutter) - 14.0 - GAP) / 2.0;
     let (columns, rows) = (map.x.values.len() as f64, map.y.values.len() as f64);
-    let (x_labels, x_note) = map.x.labels(width / columns - 4.0);
-    let height = (360.0 / rows).clamp(14.0, 52.0) * rows;
+    let row = (360.0 / rows).clamp(14.0, 52.0);
+    let height = row * rows;
+    let (y_labels, y_notes) = map.y.folded(100.0, ((row / LINE) as usize).clamp(1, MOST_LINES));
+    let gutter = y_labels.iter().flatten().map(|label| font::width(label, 12.0, false)).fold(0.0, f64::max) + 8.0;
+    let width = (WIDTH - 2.0 * (MARGIN + gutter) - 14.0 - GAP) / 2.0;
+    let (x_labels, x_notes) = map.x.folded(width / columns - 6.0, MOST_LINES);
+    let deep = LINE * x_labels.iter().map(Vec::len).max().unwrap_or(1).saturating_sub(1) as f64;
     let top = scene.heading(&subtitle(sweep, study, map, parameters)) + 34.0;
     let lefts = [MARGIN + 14.0 + gutter, WIDTH - MARGIN - width];
     for (last, left) in [false, true].into_iter().zip(lefts) {
@@ -96,22 +101,23 @@ fn draw(sweep: &Sweep, study: &Study, map: &Map<'_>, parameters: usize) -> Scene
         scene.text(Text::new(left, top - 12.0, title).size(13.0).bold().ink(ink::TEXT));
         let panel = Panel { left, top, cell: (width / columns, height / rows), rows: map.y.values.len(), last };
         panel.draw(&mut scene, map);
-        for (index, label) in x_labels.iter().enumerate() {
+        for (index, lines) in x_labels.iter().enumerate() {
             let x = left + (index as f64 + 0.5) * width / columns;
-            scene.text(Text::new(x, top + height + 18.0, label).align(Align::Middle).ink(ink::TEXT));
+            let y = top + height + 18.0 + LINE * (lines.len() - 1) as f64 / 2.0;
+            scene.stack(&Text::new(x, y, "").align(Align::Middle).ink(ink::TEXT), lines);
         }
-        for (index, label) in y_labels.iter().enumerate() {
-            let y = top + (rows - index as f64 - 0.5) * height / rows + 4.0;
-            scene.text(Text::new(left - 8.0, y, label).align(Align::Right).ink(ink::TEXT));
+        for (index, lines) in y_labels.iter().enumerate() {
+            let y = top + (rows - index as f64 - 0.5) * row + 4.0;
+            scene.stack(&Text::new(left - 8.0, y, "").align(Align::Right).ink(ink::TEXT), lines);
         }
         let x_title = font::elide(&font::printable(&name(map.x), false), 12.0, false, width);
-        scene.text(Text::new(left + width / 2.0, top + height + 36.0, x_title).align(Align::Middle));
+        scene.text(Text::new(left + width / 2.0, top + height + deep + 36.0, x_title).align(Align::Middle));
     }
     let y_title = font::elide(&font::printable(&name(map.y), false), 12.0, false, height);
     scene.text(Text::new(18.0, top + height / 2.0, y_title).align(Align::Middle).upright());
-    let bottom = legend(&mut scene, map, lefts[0], top + height + 52.0);
+    let bottom = legend(&mut scene, map, lefts[0], top + height + deep + 52.0);
     let edge = findings(sweep, study).into_iter().find(|finding| finding.id == "edge").map(|finding| finding.text);
-    scene.height = scene.lines(bottom + 22.0, &[edge.unwrap_or_default(), x_note, y_note]);
+    scene.height = scene.lines(bottom + 22.0, &[vec![edge.unwrap_or_default()], x_notes, y_notes].concat());
     scene
 }
 
@@ -128,7 +134,7 @@ fn subtitle(sweep: &Sweep, study: &Study, map: &Map<'_>, parameters: usize) -> V
             String::new()
         },
         "right, small: rise since the best".into(),
-        "frame: lowest".into(),
+        "frame: lowest best loss".into(),
     ]
 }
 
@@ -145,8 +151,10 @@ struct Panel {
 
 impl Panel {
     fn draw(&self, scene: &mut Scene, map: &Map<'_>) {
-        let lowest = map.cells.iter().filter_map(|cell| Some((cell.loss(self.last)?, (cell.x, cell.y))));
-        let lowest = lowest.filter(|(loss, _)| loss.is_finite()).min_by(|a, b| a.0.total_cmp(&b.0)).map(|low| low.1);
+        // The configurations were chosen by their best loss: which of them ends lowest would say nothing.
+        let framed = map.cells.iter().filter(|_| !self.last);
+        let losses = framed.filter_map(|cell| Some((cell.loss(false)?, (cell.x, cell.y))));
+        let lowest = losses.filter(|(loss, _)| loss.is_finite()).min_by(|a, b| a.0.total_cmp(&b.0)).map(|low| low.1);
         let losses = map.cells.iter().filter_map(|cell| self.written(map, cell));
         let widest = losses.map(|text| font::width(&text, 14.0, true)).fold(0.0, f64::max);
         let fits = |size: &f64| size / 14.0 * widest <= self.cell.0 - 5.0 && 1.3 * size <= self.cell.1 - 2.0;
@@ -249,4 +257,36 @@ fn legend(scene: &mut Scene, map: &Map<'_>, left: f64, top: f64) -> f64 {
         format!("eval loss (nats), both panels, darker is better{more}"),
     ));
     top + 26.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::synthetic::{self, axis};
+    use crate::report::scene::Item;
+
+    /// The values along x at which something is framed.
+    fn framed(scene: &Scene) -> Vec<f64> {
+        let frame = |item: &Item| match item {
+            Item::Line { points, ink, .. } if points.len() == 5 && *ink == ink::TEXT => Some(points[0].0),
+            _ => None,
+        };
+        scene.items.iter().filter_map(frame).collect()
+    }
+
+    /// Cells show the configurations with the lowest best loss; which of these ends lowest is no finding.
+    #[test]
+    fn only_the_lowest_best_loss_is_framed() {
+        let mut sweep = synthetic::sweep("s", &[axis("lr", &["1e-5", "3e-5"]), axis("warmup", &["0", "0.1"])], 100);
+        let study = Study::of(&sweep);
+        let scene = heatmap(&sweep, &study).unwrap();
+        let frames = framed(&scene);
+        assert!(frames.len() == 1 && frames[0] < WIDTH / 2.0, "{frames:?}");
+        // Nothing that ends lower moves the frame.
+        for row in sweep.runs[0].evals.iter_mut().skip(1) {
+            row.eval_loss = 0.5;
+        }
+        let worst = heatmap(&sweep, &Study::of(&sweep)).unwrap();
+        assert_eq!(framed(&worst), frames);
+    }
 }

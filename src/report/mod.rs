@@ -14,10 +14,10 @@ mod gradients;
 mod grid;
 mod heatmap;
 mod labels;
-mod origin;
 mod page;
 mod parameter;
 mod probes;
+mod provenance;
 mod range_test;
 mod ranking;
 mod render;
@@ -31,7 +31,7 @@ mod timeline;
 mod words;
 
 pub use self::explore::name as trial_name;
-pub use self::origin::Origin;
+pub use self::provenance::{Provenance, Sources};
 pub use self::range_test::draw_range_test;
 pub use self::schedule::{RateCurve, draw_schedules};
 pub use self::words::{clock, count};
@@ -52,6 +52,9 @@ pub enum ReportError {
     Data(#[from] serde_json::Error),
 }
 
+/// The figures that a report may hold.
+const FIGURES: [&str; 8] = ["ranking", "curves", "plateaus", "grid", "heatmap", "slices", "gradients", "probes"];
+
 /// The files of `report/`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Report {
@@ -59,20 +62,33 @@ pub struct Report {
     pub files: Vec<(String, Vec<u8>)>,
 }
 
-/// Draws everything about `sweep` that its trials so far allow, and what probes of them have said. `origin` stands below every figure, in the pictures'
-/// metadata, and at the end of page and summary.
-pub fn draw(sweep: &Sweep, probed: &[Probed], origin: &Origin) -> Result<Report, ReportError> {
+impl Report {
+    /// Names of the figures that this report does not hold. One that an earlier report drew is out of date; see [`is_ours`].
+    pub fn left_out(&self) -> impl Iterator<Item = String> {
+        let names = FIGURES.iter().flat_map(|name| ["png", "svg"].map(|kind| format!("{name}.{kind}")));
+        names.filter(|name| !self.files.iter().any(|(known, _)| known == name))
+    }
+}
+
+/// Whether a file is a figure that [`draw`] made, by its metadata (PNG) or its root element (SVG).
+pub fn is_ours(bytes: &[u8]) -> bool {
+    render::is_ours(bytes)
+}
+
+/// Draws everything about `sweep` that its trials so far allow, and what probes of them have said. `provenance` stands
+/// below every figure, in the pictures' metadata, and at the end of page and summary.
+pub fn draw(sweep: &Sweep, probed: &[Probed], provenance: &Provenance) -> Result<Report, ReportError> {
     let study = Study::of(sweep);
-    let Figures { scenes, left_out } = Figures::of(sweep, &study, probed, origin);
+    let Figures { scenes, left_out } = Figures::of(sweep, &study, probed, provenance);
     let words = probes::words(sweep, probed);
     let draw = |scene: Scene| render::svg(&scene).map(|svg| (scene, svg));
     let figures = scenes.into_iter().map(draw).collect::<Result<Vec<_>, _>>()?;
-    let page = page::page(sweep, &study, (&figures, &left_out), &words, origin)?;
+    let page = page::page(sweep, &study, (&figures, &left_out), &words, provenance)?;
     let mut files = vec![
-        ("summary.md".to_owned(), summary::summary(sweep, &study, &words, origin).into_bytes()),
+        ("summary.md".to_owned(), summary::summary(sweep, &study, &words, provenance).into_bytes()),
         ("index.html".to_owned(), page.into_bytes()),
     ];
-    let source = format!("{}: {}", sweep.name, origin.parts().join(", "));
+    let source = format!("{}: {}", sweep.name, provenance.parts().join(", "));
     for (scene, svg) in figures {
         files.push((format!("{}.png", scene.name), render::png(&scene, &svg, &source)?));
         files.push((format!("{}.svg", scene.name), svg.into_bytes()));
@@ -89,7 +105,7 @@ struct Figures {
 }
 
 impl Figures {
-    fn of(sweep: &Sweep, study: &Study, probed: &[Probed], origin: &Origin) -> Self {
+    fn of(sweep: &Sweep, study: &Study, probed: &[Probed], provenance: &Provenance) -> Self {
         let (mut scenes, mut left_out) =
             (vec![ranking::ranking(sweep, study), curves::curves(sweep, study)], Vec::new());
         let others = [timeline::timeline, grid::grid, heatmap::heatmap, slices::slices, gradients::gradients];
@@ -101,7 +117,7 @@ impl Figures {
         }
         scenes.extend(probes::probes(sweep, probed));
         for scene in &mut scenes {
-            scene.footer(&[origin.parts(), vec![words::seeds(sweep)]].concat());
+            scene.footer(&[provenance.parts(), vec![words::seeds(sweep)]].concat());
         }
         Self { scenes, left_out }
     }

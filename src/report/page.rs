@@ -7,7 +7,7 @@ use minijinja::{Environment, context};
 use super::explore::{self, Data};
 use super::probes::ProbedWords;
 use super::scene::Scene;
-use super::{Origin, ReportError, font, summary, words};
+use super::{Provenance, ReportError, font, summary, words};
 use crate::analysis::findings::{findings, next};
 use crate::analysis::{Study, Sweep};
 use crate::trial::Status;
@@ -21,7 +21,7 @@ pub fn page(
     study: &Study,
     (figures, left_out): (&[(Scene, String)], &[String]),
     probed: &[ProbedWords],
-    origin: &Origin,
+    provenance: &Provenance,
 ) -> Result<String, ReportError> {
     let mut environment = Environment::new();
     environment.add_template("page.html", include_str!("page.html"))?;
@@ -53,9 +53,9 @@ pub fn page(
         refresh => open.then_some(REFRESH),
         css => include_str!("page.css"),
         script => include_str!("page.js"),
-        data => Data::of(sweep, study, origin).json()?,
+        data => Data::of(sweep, study, provenance).json()?,
         trials => trials.collect::<Vec<_>>(),
-        footer => words::footer(sweep, study, origin).join(" · "),
+        footer => words::footer(sweep, study, provenance).join(" · "),
     })?;
     Ok(page)
 }
@@ -80,7 +80,7 @@ mod tests {
     fn names_are_text_and_nothing_is_fetched() {
         let axes = [synthetic::axis("lr", &["1e-5"]), synthetic::axis("data.train", &["<script>alert(1)</script>"])];
         let sweep = synthetic::sweep("a <b> & c", &axes, 40);
-        let page = page(&sweep, &Study::of(&sweep), (&[], &[]), &[], &Origin::default()).unwrap();
+        let page = page(&sweep, &Study::of(&sweep), (&[], &[]), &[], &Provenance::default()).unwrap();
         assert!(page.contains("<title>a &lt;b&gt; &amp; c · plateau</title>"));
         assert!(page.contains(&format!("base64,{}", STANDARD.encode(font::BOLD))), "the typeface is there, unescaped");
         let foreign = page.replace("http://www.w3.org/2000/svg", "");
@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn the_page_reloads_until_every_trial_has_ended() {
         let reloads = |sweep: &Sweep| {
-            let page = page(sweep, &Study::of(sweep), (&[], &[]), &[], &Origin::default()).unwrap();
+            let page = page(sweep, &Study::of(sweep), (&[], &[]), &[], &Provenance::default()).unwrap();
             page.contains(r#"<meta http-equiv="refresh" content="5">"#)
         };
         let sweep = synthetic::default_sweep();

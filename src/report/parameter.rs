@@ -85,26 +85,50 @@ impl Parameter {
         at.iter().map(|x| (x - low) / (high - low)).collect()
     }
 
-    /// The values as texts, each at most `space` px wide, and a note that explains what was shortened beyond recognition.
-    pub fn labels(&self, space: f64) -> (Vec<String>, String) {
-        let full = |value: &Option<AxisValue>| {
-            let text = value.as_ref().map_or_else(|| "–".to_owned(), |value| words::cell(&self.key, value));
-            font::printable(&text, false)
+    /// The values as texts, each at most `space` px wide, and notes that give in full what was shortened.
+    pub fn labels(&self, space: f64) -> (Vec<String>, Vec<String>) {
+        let (labels, notes) = self.folded(space, 1);
+        (labels.into_iter().map(|lines| lines.concat()).collect(), notes)
+    }
+
+    /// As [`Parameter::labels`], each on up to `most` lines.
+    pub fn folded(&self, space: f64, most: usize) -> (Vec<Vec<String>>, Vec<String>) {
+        let text = |value: &Option<AxisValue>| {
+            value.as_ref().map_or_else(|| "–".to_owned(), |value| words::cell(&self.key, value))
         };
-        let full: Vec<String> = self.values.iter().map(full).collect();
-        let cut: Vec<String> = full.iter().map(|text| font::elide(text, 12.0, false, space)).collect();
-        let short = cut.iter().zip(&full).any(|(cut, full)| cut.is_empty() || cut.len() < full.len().min(7));
-        let twins = cut.iter().enumerate().any(|(i, text)| cut[..i].contains(text));
+        self.fit(&self.values.iter().map(text).collect::<Vec<_>>(), (12.0, false), space, most)
+    }
+
+    /// As [`Parameter::folded`], bold and with the name of the parameter, where that stands nowhere else.
+    pub fn heads(&self, size: f64, space: f64, most: usize) -> (Vec<Vec<String>>, Vec<String>) {
+        let names: Vec<String> = (0..self.values.len()).map(|index| self.named_value(index)).collect();
+        self.fit(&names, (size, true), space, most)
+    }
+
+    /// `texts` made to fit; letters in their place where cutting leaves too little of one, or two alike.
+    fn fit(
+        &self,
+        texts: &[String],
+        (size, bold): (f64, bool),
+        space: f64,
+        most: usize,
+    ) -> (Vec<Vec<String>>, Vec<String>) {
+        let full: Vec<String> = texts.iter().map(|text| font::printable(text, bold)).collect();
+        let cut: Vec<Vec<String>> = full.iter().map(|text| font::fold(text, size, bold, space, most)).collect();
+        let shown: Vec<String> = cut.iter().map(|lines| lines.join(" ")).collect();
+        let short = shown.iter().zip(&full).any(|(shown, full)| shown.chars().count() < full.chars().count().min(7));
+        let twins = shown.iter().enumerate().any(|(i, text)| shown[..i].contains(text));
+        let axis = words::axis(&self.key);
         if !short && !twins {
-            return (cut, String::new());
+            let differ = shown.iter().zip(&full).filter(|(shown, full)| shown != full);
+            return (cut, differ.map(|(shown, full)| format!("{axis} {shown} is {full}")).collect());
         }
-        let name = |i: usize| match u32::try_from(i) {
+        let letter = |i: usize| match u32::try_from(i) {
             Ok(i) if self.values.len() <= 26 => char::from_u32(u32::from('A') + i).unwrap_or('?').to_string(),
             _ => (i + 1).to_string(),
         };
-        let names: Vec<String> = (0..full.len()).map(name).collect();
-        let said: Vec<String> = names.iter().zip(&full).map(|(name, full)| format!("{name} {full}")).collect();
-        (names, format!("{}: {}", words::axis(&self.key), said.join(", ")))
+        let notes = full.iter().enumerate().map(|(i, full)| format!("{axis} {} is {full}", letter(i)));
+        ((0..full.len()).map(|i| vec![letter(i)]).collect(), notes.collect())
     }
 
     /// Name of the axis, with its unit.
@@ -157,6 +181,35 @@ mod tests {
         check("warmup", &["0.1", "100", "0"], Spacing::Even, &["0 %", "10 %", "100"]);
         check("scheduler", &["linear", "cosine"], Spacing::Even, &["linear", "cosine"]);
         check("augmentation", &["[a, a_rather_long_name]", "[a, a_rather_long_other]"], Spacing::Even, &["A", "B"]);
+    }
+
+    #[test]
+    fn what_is_cut_is_given_in_full() {
+        let values = ["none", "{name: synonym, choose: context}", "[{name: eda, alpha: 0.1}, mixup]"];
+        let parameter = &Parameter::of(&sweep("s", &[axis("augmentation", &values)], 10))[0];
+        let check = |space, most, lines: &[&[&str]], notes: &[&str]| {
+            let (shown, said) = parameter.folded(space, most);
+            assert_eq!(
+                (shown, said),
+                (
+                    lines.iter().map(|l| l.iter().map(|t| (*t).into()).collect()).collect(),
+                    notes.iter().map(|n| (*n).into()).collect()
+                )
+            );
+        };
+        check(90.0, 2, &[&["none"], &["synonym", "choose context"], &["eda alpha 0.1 +", "mixup"]], &[]);
+        check(
+            60.0,
+            2,
+            &[&["none"], &["synonym", "choose…"], &["eda alpha", "0.1 + mi…"]],
+            &["augm. synonym choose… is synonym choose context", "augm. eda alpha 0.1 + mi… is eda alpha 0.1 + mixup"],
+        );
+        check(
+            30.0,
+            1,
+            &[&["A"], &["B"], &["C"]],
+            &["augm. A is none", "augm. B is synonym choose context", "augm. C is eda alpha 0.1 + mixup"],
+        );
     }
 
     #[test]

@@ -22,6 +22,10 @@ use super::scene::{Align, Ink, Item, Scene, Text};
 const GRID: f64 = 10.0;
 /// Pixels of the PNG a CSS pixel: 192 dpi.
 const DENSITY: f32 = 2.0;
+/// What the root element of every figure says, and hardly another's.
+const ROOT: &str = r#"stroke-linejoin="round" stroke-linecap="round" role="img""#;
+/// The program in the metadata of a PNG, before its version.
+const SOFTWARE: &str = "plateau ";
 /// plotters writes a font size divided by this.
 const PLOTTERS_FONT_SCALE: f64 = 1.24;
 /// plotters puts the baseline this many font sizes below the y of a text anchored at its top.
@@ -46,10 +50,7 @@ pub fn svg(scene: &Scene) -> Result<String, ReportError> {
         backend.present().map_err(|error| ReportError::Draw(scene.name, error.to_string()))?;
     }
     let root = format!(r#"<svg width="{width}" height="{height}" viewBox"#);
-    let sized = format!(
-        r#"<svg width="{}" height="{}" stroke-linejoin="round" stroke-linecap="round" role="img" viewBox"#,
-        scene.width, scene.height
-    );
+    let sized = format!(r#"<svg width="{}" height="{}" {ROOT} viewBox"#, scene.width, scene.height);
     // A line break after a text would be drawn as a space by browsers that keep it.
     Ok(drawn.replacen(&root, &sized, 1).replace("\n</text>", "</text>"))
 }
@@ -166,6 +167,17 @@ pub fn png(scene: &Scene, svg: &str, source: &str) -> Result<Vec<u8>, ReportErro
     encode(scene, &rgb, (width, height), source).map_err(|error| failed(error.to_string()))
 }
 
+/// Whether these are the bytes of a figure drawn here.
+pub fn is_ours(bytes: &[u8]) -> bool {
+    if let Ok(reader) = png::Decoder::new(std::io::Cursor::new(bytes)).read_info() {
+        let by_us = |text: String| text.starts_with(SOFTWARE);
+        let mut chunks = reader.info().utf8_text.iter().filter(|chunk| chunk.keyword == "Software");
+        return chunks.any(|chunk| chunk.get_text().is_ok_and(by_us));
+    }
+    let root = bytes.split(|byte| *byte == b'>').next().unwrap_or_default();
+    std::str::from_utf8(root).is_ok_and(|root| root.starts_with("<svg ") && root.contains(ROOT))
+}
+
 fn encode(scene: &Scene, rgb: &[u8], (width, height): (u32, u32), source: &str) -> Result<Vec<u8>, png::EncodingError> {
     /// 192 dots an inch.
     const DOTS_A_METRE: u32 = 7559;
@@ -176,7 +188,7 @@ fn encode(scene: &Scene, rgb: &[u8], (width, height): (u32, u32), source: &str) 
     let (xppu, yppu) = (DOTS_A_METRE, DOTS_A_METRE);
     encoder.set_pixel_dims(Some(png::PixelDimensions { xppu, yppu, unit: png::Unit::Meter }));
     encoder.add_itxt_chunk("Title".into(), scene.title.clone())?;
-    encoder.add_itxt_chunk("Software".into(), concat!("plateau ", env!("CARGO_PKG_VERSION")).into())?;
+    encoder.add_itxt_chunk("Software".into(), format!("{SOFTWARE}{}", env!("CARGO_PKG_VERSION")))?;
     encoder.add_itxt_chunk("Source".into(), source.to_owned())?;
     let mut writer = encoder.write_header()?;
     writer.write_image_data(rgb)?;

@@ -347,6 +347,16 @@ impl Scene {
         }
     }
 
+    /// `lines` below each other (an upright text's: beside), the middle of all where `text` has its own.
+    pub fn stack(&mut self, text: &Text, lines: &[String]) {
+        let step = 1.2 * text.size;
+        for (index, line) in lines.iter().enumerate() {
+            let aside = step * (index as f64 - (lines.len() - 1) as f64 / 2.0);
+            let (x, y) = if text.upright { (text.x + aside, text.y) } else { (text.x, text.y + aside) };
+            self.text(Text { x, y, content: line.clone(), ..text.clone() });
+        }
+    }
+
     /// A text on a translucent plate, readable over curves.
     pub fn plate(&mut self, text: Text) {
         if text.content.is_empty() {

@@ -2,7 +2,7 @@
 
 use super::axis::Scale;
 use super::font;
-use super::frame::Frame;
+use super::frame::{Frame, LEFT};
 use super::parameter::{Parameter, Spacing};
 use super::scene::{Align, MARGIN, Mark, Scene, Text, WIDTH, ink};
 use super::words;
@@ -10,7 +10,6 @@ use crate::analysis::{Config, Study, Sweep};
 
 /// Parameters above this are left out.
 const MOST: usize = 12;
-const LEFT: f64 = 66.0;
 const GAP: f64 = 40.0;
 const STRIP: f64 = 24.0;
 const HEIGHT: f64 = 190.0;
@@ -52,7 +51,7 @@ pub fn slices(sweep: &Sweep, study: &Study) -> Result<Scene, String> {
             let right = left + wanted_within(slice, stretch);
             let plot = top + STRIP + 12.0;
             let frame = Frame::new([left, plot, right, plot + HEIGHT], 1, range);
-            notes.push(draw(&mut scene, study, slice, &frame, index == 0, top));
+            notes.extend(draw(&mut scene, study, slice, &frame, index == 0, top));
             left = right + GAP;
         }
         top += STRIP + 12.0 + HEIGHT + 62.0;
@@ -145,13 +144,13 @@ fn rows<'a, 'b>(slices: &'b [Slice<'a>]) -> Vec<Vec<&'b Slice<'a>>> {
 }
 
 /// One panel; returns what its labels do not say.
-fn draw(scene: &mut Scene, study: &Study, slice: &Slice<'_>, frame: &Frame, first: bool, strip: f64) -> String {
+fn draw(scene: &mut Scene, study: &Study, slice: &Slice<'_>, frame: &Frame, first: bool, strip: f64) -> Vec<String> {
     let n = slice.columns.len();
     let width = frame.right - frame.left;
     let inset = (width / n as f64 / 2.0).min(34.0);
     let mut shares = slice.parameter.shares();
     let closest = shares.windows(2).map(|pair| pair[1] - pair[0]).fold(1.0, f64::min);
-    let (labels, note) = slice.parameter.labels(width / n as f64 - 4.0);
+    let (labels, notes) = slice.parameter.labels(width / n as f64 - 4.0);
     // Values that stand too close for their names are drawn at even distances.
     let close = closest * (width - 2.0 * inset) < widest(&labels) + 4.0;
     let even = slice.parameter.spacing != Spacing::Even && close;
@@ -180,7 +179,7 @@ fn draw(scene: &mut Scene, study: &Study, slice: &Slice<'_>, frame: &Frame, firs
     let title = slice.parameter.title().replace(" (log)", if even { "" } else { " (log)" });
     let title = font::elide(&title, 12.0, false, width + GAP - 8.0);
     scene.text(Text::new(f64::midpoint(frame.left, frame.right), frame.bottom + 37.0, title).align(Align::Middle));
-    note
+    notes
 }
 
 /// The numbers at the lower and the upper edge.

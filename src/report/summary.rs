@@ -1,7 +1,7 @@
 //! `summary.md`: the findings in words, the table of configurations, and the pictures.
 
 use super::probes::ProbedWords;
-use super::{Origin, words};
+use super::{Provenance, words};
 use crate::analysis::findings::{findings, next};
 use crate::analysis::rank::{self, Level};
 use crate::analysis::{Config, Study, Sweep};
@@ -10,7 +10,10 @@ use crate::analysis::{Config, Study, Sweep};
 pub fn row(index: usize, sweep: &Sweep, study: &Study, config: &Config) -> Vec<String> {
     let dash = || "–".to_owned();
     let mut cells = vec![(index + 1).to_string()];
-    cells.extend(rank::axes(sweep).map(|axis| config.value(&axis.key).map_or_else(dash, |value| value.text.clone())));
+    cells.extend(
+        rank::axes(sweep)
+            .map(|axis| config.value(&axis.key).map_or_else(dash, |value| value.said(&axis.key).to_owned())),
+    );
     let seeds = format!("{}/{}", config.survivors.len(), config.runs.len());
     let level = |level: Option<Level>, reached: Option<f64>| match (level, reached) {
         (Some(level), _) => words::level(level),
@@ -41,7 +44,7 @@ pub fn header(sweep: &Sweep) -> Vec<String> {
 }
 
 /// The page in Markdown.
-pub fn summary(sweep: &Sweep, study: &Study, probed: &[ProbedWords], origin: &Origin) -> String {
+pub fn summary(sweep: &Sweep, study: &Study, probed: &[ProbedWords], provenance: &Provenance) -> String {
     let mut text = format!("# {}\n\n", escape(&sweep.name));
     for finding in findings(sweep, study) {
         text.push_str("- ");
@@ -71,7 +74,7 @@ pub fn summary(sweep: &Sweep, study: &Study, probed: &[ProbedWords], origin: &Or
          parentheses the best of trials that are not ranked. Plateau: first step after which the smoothed eval loss \
          never improves by more than delta again. Every trial: [trials.csv](../trials.csv).\n\n",
     );
-    text + &escape(&words::footer(sweep, study, origin).join(" · ")) + "\n"
+    text + &escape(&words::footer(sweep, study, provenance).join(" · ")) + "\n"
 }
 
 fn line(cells: &[String]) -> String {
@@ -100,7 +103,7 @@ mod tests {
     fn the_words_come_first() {
         let axes = [synthetic::axis("lr", &["1e-5", "3e-5"]), synthetic::axis("augmentation", &["none", "a_b|c"])];
         let sweep = synthetic::sweep("small", &axes, 100);
-        insta::assert_snapshot!(summary(&sweep, &Study::of(&sweep), &[], &Origin::default()), @r"
+        insta::assert_snapshot!(summary(&sweep, &Study::of(&sweep), &[], &Provenance::default()), @r"
         # small
 
         - Best is lr 3e-5, augmentation a\_b|c with eval loss 0.368 at step 56, accuracy 81.9 %; 0.004 below the next, lr 3e-5, augmentation none.

@@ -5,13 +5,13 @@ use std::sync::LazyLock;
 use resvg::usvg;
 
 use super::scene::{Align, Ink, Item, Scene, Text, ink};
-use super::{Origin, draw, font, render};
+use super::{Provenance, draw, font, render};
 use crate::analysis::synthetic::{self, axis};
 use crate::analysis::{Study, Sweep};
 use crate::trial::{AxisValue, Status, number_text};
 
-fn origin() -> Origin {
-    Origin {
+fn provenance() -> Provenance {
+    Provenance {
         hash: "0123456789ab".into(),
         commits: vec!["7db81a2c55d0e8a4+".into()],
         versions: vec!["0.1.0".into()],
@@ -178,7 +178,7 @@ static SCENES: LazyLock<Vec<(&'static str, Scene)>> = LazyLock::new(scenes);
 
 fn scenes() -> Vec<(&'static str, Scene)> {
     let draw = |(name, sweep): (&'static str, Sweep)| {
-        let figures = super::Figures::of(&sweep, &Study::of(&sweep), &[], &origin());
+        let figures = super::Figures::of(&sweep, &Study::of(&sweep), &[], &provenance());
         figures.scenes.into_iter().map(move |scene| (name, scene))
     };
     let random = (0..60).map(|seed| ("random", random_sweep(seed)));
@@ -237,7 +237,7 @@ fn every_character_is_in_the_font() {
 #[test]
 fn equal_sweeps_give_equal_bytes() {
     let sweep = synthetic::sweep("same", &[axis("lr", &["1e-5", "3e-4"])], 60);
-    let (one, two) = (draw(&sweep, &[], &origin()).unwrap(), draw(&sweep.clone(), &[], &origin()).unwrap());
+    let (one, two) = (draw(&sweep, &[], &provenance()).unwrap(), draw(&sweep.clone(), &[], &provenance()).unwrap());
     assert_eq!(one, two);
     let names: Vec<&str> = one.files.iter().map(|file| file.0.as_str()).collect();
     let pictures = ["ranking", "curves", "plateaus", "slices", "gradients"];
@@ -245,10 +245,30 @@ fn equal_sweeps_give_equal_bytes() {
     assert_eq!(names, ["summary.md".into(), "index.html".into()].into_iter().chain(pictures).collect::<Vec<String>>());
 }
 
+/// What is drawn may be removed when it is drawn no more, and nothing else.
+#[test]
+fn figures_know_each_other() {
+    for (name, scene) in SCENES.iter() {
+        assert!(super::FIGURES.contains(&scene.name), "{name}: {} is in no list", scene.name);
+    }
+    let report = draw(&synthetic::sweep("same", &[axis("lr", &["1e-5", "3e-4"])], 60), &[], &provenance()).unwrap();
+    let left_out: Vec<String> = report.left_out().collect();
+    assert_eq!(left_out, ["grid.png", "grid.svg", "heatmap.png", "heatmap.svg"]);
+    for (name, bytes) in &report.files {
+        assert_eq!(super::is_ours(bytes), name.ends_with(".png") || name.ends_with(".svg"), "{name}");
+    }
+    let foreign = r#"<svg width="60" height="40" viewBox="0 0 60 40" xmlns="http://www.w3.org/2000/svg"></svg>"#;
+    let mut picture = Vec::new();
+    png::Encoder::new(&mut picture, 1, 1).write_header().unwrap().write_image_data(&[0]).unwrap();
+    for foreign in [foreign.as_bytes(), b"", b"<svg", &picture] {
+        assert!(!super::is_ours(foreign));
+    }
+}
+
 #[test]
 fn pictures_tell_density_and_origin() {
     let sweep = synthetic::sweep("small", &[], 20);
-    let report = draw(&sweep, &[], &origin()).unwrap();
+    let report = draw(&sweep, &[], &provenance()).unwrap();
     let bytes = &report.files.iter().find(|file| file.0 == "ranking.png").unwrap().1;
     let reader = png::Decoder::new(std::io::Cursor::new(bytes)).read_info().unwrap();
     let info = reader.info();
@@ -370,7 +390,7 @@ fn pictures() {
     for (name, sweep) in sweeps() {
         let folder = std::path::Path::new(&folder).join(name);
         std::fs::create_dir_all(&folder).unwrap();
-        for (file, bytes) in draw(&sweep, &[], &origin()).unwrap().files {
+        for (file, bytes) in draw(&sweep, &[], &provenance()).unwrap().files {
             std::fs::write(folder.join(file), bytes).unwrap();
         }
     }
@@ -385,7 +405,7 @@ fn browser() -> Option<std::path::PathBuf> {
 
 /// What `script` leaves in `said` on the page of `sweep`, in a real browser.
 fn in_browser(browser: &std::path::Path, sweep: &Sweep, script: &str) -> String {
-    let report = draw(sweep, &[], &origin()).unwrap();
+    let report = draw(sweep, &[], &provenance()).unwrap();
     let page = report.files.iter().find(|file| file.0 == "index.html").unwrap();
     let watch = "<script>window.wrong = []; addEventListener('error', e => wrong.push(e.message));</script></head>";
     let asked = format!(
@@ -454,7 +474,7 @@ fn a_page_is_small() {
         axis("scheduler", &["linear", "cosine"]),
         axis("seed", &["1", "2", "3"]),
     ];
-    let report = draw(&synthetic::sweep("s", &axes, 400), &[], &origin()).unwrap();
+    let report = draw(&synthetic::sweep("s", &axes, 400), &[], &provenance()).unwrap();
     let page = report.files.iter().find(|file| file.0 == "index.html").unwrap();
     assert!(page.1.len() < 3_000_000, "{} bytes", page.1.len());
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::Origin;
+use super::Provenance;
 use crate::analysis::rank::Level;
 use crate::analysis::{Config, Judgement, Study, Sweep, plateau};
 use crate::trial::{AxisValue, number_text};
@@ -24,12 +24,12 @@ pub fn axis(key: &str) -> &str {
 pub fn cell(key: &str, value: &AxisValue) -> String {
     match (key, value.value.as_f64()) {
         ("warmup", Some(warmup)) if warmup < 1.0 => format!("{} %", round(warmup * 100.0)),
-        _ => brief(value),
+        _ => brief(key, value),
     }
 }
 
 /// A value in few characters: `synonym rate 0.1` for `{name: synonym, rate: 0.1}`; what is plain stays as written.
-fn brief(value: &AxisValue) -> String {
+fn brief(key: &str, value: &AxisValue) -> String {
     fn plain(value: &Value) -> String {
         match value {
             Value::String(text) => text.clone(),
@@ -43,7 +43,7 @@ fn brief(value: &AxisValue) -> String {
             other => other.as_f64().map_or_else(|| other.to_string(), number_text),
         }
     }
-    if value.value.is_object() || value.value.is_array() { plain(&value.value) } else { value.text.clone() }
+    if value.value.is_object() || value.value.is_array() { plain(&value.value) } else { value.said(key).to_owned() }
 }
 
 /// Name of an axis in a sentence.
@@ -57,8 +57,9 @@ pub fn value(key: &str, value: &AxisValue) -> String {
         ("lr", _) => format!("LR {}", value.text),
         ("warmup", Some(warmup)) if warmup < 1.0 => format!("{} % warmup", round(warmup * 100.0)),
         ("warmup", Some(_)) => format!("{} steps warmup", value.text),
-        ("scheduler" | "augmentation" | "optimizer", _) => brief(value),
-        _ => format!("{} {}", axis(key), brief(value)),
+        ("scheduler" | "augmentation" | "optimizer", _) => brief(key, value),
+        ("data.limit", None) => value.said(key).to_owned(),
+        _ => format!("{} {}", axis(key), brief(key, value)),
     }
 }
 
@@ -125,30 +126,40 @@ pub fn seeds(sweep: &Sweep) -> String {
 }
 
 /// Everything that the numbers of a report rest on, for its end.
-pub fn footer(sweep: &Sweep, study: &Study, origin: &Origin) -> Vec<String> {
+pub fn footer(sweep: &Sweep, study: &Study, provenance: &Provenance) -> Vec<String> {
     let smoothing = format!(
         "eval loss{} smoothed by a centred local-linear kernel, ±{} evaluations",
         interval(study),
         plateau::EVAL_HALF_WIDTH
     );
-    [vec![size(sweep, study), seeds(sweep), delta(study), smoothing], origin.parts()].concat()
+    [vec![size(sweep, study), seeds(sweep), delta(study), smoothing], provenance.parts()].concat()
 }
 
-/// Seconds as `12s`, `4m12s`, `1h04m`.
+/// Seconds as `12s`, `4m12s`, `1h04m`, `2 d 5 h`.
 pub fn duration(seconds: f64) -> String {
     match parts(seconds) {
         (0, 0, s) => format!("{s}s"),
         (0, m, s) => format!("{m}m{s:02}s"),
-        (h, m, _) => format!("{h}h{m:02}m"),
+        (h, m, _) if h < DAY => format!("{h}h{m:02}m"),
+        (h, ..) => days(h),
     }
 }
 
-/// Seconds as `6:12` or `1:04:10`.
+/// Seconds as `6:12`, `1:04:10` or `2 d 5 h`.
 pub fn clock(seconds: f64) -> String {
     match parts(seconds) {
         (0, m, s) => format!("{m}:{s:02}"),
-        (h, m, s) => format!("{h}:{m:02}:{s:02}"),
+        (h, m, s) if h < DAY => format!("{h}:{m:02}:{s:02}"),
+        (h, ..) => days(h),
     }
+}
+
+/// Hours from which on nobody counts minutes.
+const DAY: u64 = 24;
+
+/// `2 d 5 h`.
+fn days(hours: u64) -> String {
+    format!("{} d {} h", hours / DAY, hours % DAY)
 }
 
 /// Hours, minutes and seconds; a part of a second counts as one.

@@ -25,6 +25,14 @@ pub(super) fn write_soon(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     replace(path, bytes, false)
 }
 
+/// Removes the file at `path` if there is one and `is_ours` says so of its content.
+pub fn remove_if(path: &Path, is_ours: impl FnOnce(&[u8]) -> bool) -> Result<(), StoreError> {
+    match read(path)? {
+        Some(bytes) if is_ours(&bytes) => fs::remove_file(path).map_err(StoreError::at(path)),
+        _ => Ok(()),
+    }
+}
+
 fn replace(path: &Path, bytes: &[u8], durable: bool) -> Result<(), StoreError> {
     let beside = beside(path);
     let done = put(&beside, bytes, durable).and_then(|()| disk::rename(&beside, path));

@@ -23,7 +23,7 @@ mod trial;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use atomic::write as write_file;
+pub use atomic::{remove_if, write as write_file};
 pub use attempt::{Assignment, exit};
 pub use cache::Blobs;
 pub use checkpoint::{Checkpoints, Mark, Saved, forget_state, name_also};

@@ -44,6 +44,7 @@ fn of(made: &Made) -> Diagnosis {
         train: curve(&mut (1..=300), &made.train, made.sigma),
         lr: curve(&mut (1..=300), &made.rate, 0.0),
         grad_norm: curve(&mut (1..=300), &|_| made.norm, 0.0),
+        tokens: Vec::new(),
         eval: curve(&mut evals(), &made.eval, 0.002),
         accuracy: curve(&mut evals(), &made.accuracy, 0.002),
         probe: curve(&mut evals(), &made.train, 0.0),

@@ -295,8 +295,11 @@ mod tests {
 
     #[test]
     fn times_and_bars() {
-        assert_eq!([0.0, 59.6, 252.0, 3840.0].map(duration), ["0s", "1m00s", "4m12s", "1h04m"]);
-        assert_eq!([0.2, 372.0, 3850.0].map(clock), ["0:01", "6:12", "1:04:10"]);
+        assert_eq!([0.0, 59.6, 252.0, 3840.0, 190_800.0].map(duration), ["0s", "1m00s", "4m12s", "1h04m", "2 d 5 h"]);
+        assert_eq!(
+            [0.2, 372.0, 3850.0, 86_399.0, 86_400.0, 190_799.5].map(clock),
+            ["0:01", "6:12", "1:04:10", "23:59:59", "1 d 0 h", "2 d 5 h"]
+        );
         assert_eq!(sparkline(&[9.0, 1.0, 0.5, f32::NAN, 0.0], 4), "█▅×▁");
         assert_eq!(sparkline(&[], 4), "");
         assert_eq!(sparkline(&[2.0, 2.0], 4), "▁▁");

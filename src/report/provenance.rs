@@ -2,7 +2,7 @@
 //!
 //! Read from the journal and the trials' `config.json`, never from a clock: equal results give equal words.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::words;
 use crate::analysis::Sweep;
@@ -12,7 +12,7 @@ use crate::trial::TrialId;
 
 /// The origin of a sweep's results. Lists hold each value once, in the order of the plan.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Origin {
+pub struct Provenance {
     /// Of the sweep: 12 hex digits over the ids of its trials.
     pub hash: String,
     /// Of the repository that the trials were started in; `+` behind one with changes that were not committed.
@@ -29,35 +29,63 @@ pub struct Origin {
     pub logs: BTreeMap<TrialId, Vec<String>>,
 }
 
-impl Origin {
-    /// What `dir` says of the trials of `sweep`. A `config.json` that cannot be read is passed over.
-    pub fn read(dir: &RunDir, sweep: &Sweep) -> Result<Self, StoreError> {
+/// Reads where results come from, again and again; what it says of a trial that has ended, once.
+#[derive(Debug, Default)]
+pub struct Sources {
+    ended: HashMap<TrialId, Source>,
+}
+
+/// What a trial's folder says of itself.
+#[derive(Debug, Clone)]
+struct Source {
+    /// None without a `config.json` that can be read.
+    made_by: Option<MadeBy>,
+    log: Vec<String>,
+}
+
+impl Sources {
+    /// What `dir` says of the trials of `sweep`.
+    pub fn read(&mut self, dir: &RunDir, sweep: &Sweep) -> Result<Provenance, StoreError> {
         let ids: String = sweep.runs.iter().map(|run| run.trial.id.as_str()).collect();
-        let mut origin = Self { hash: blake3::hash(ids.as_bytes()).to_hex()[..12].to_owned(), ..Self::default() };
+        let hash = blake3::hash(ids.as_bytes()).to_hex()[..12].to_owned();
+        let mut provenance = Provenance { hash, ..Provenance::default() };
+        let mut before = std::mem::take(&mut self.ended);
         for run in &sweep.runs {
-            let folder = dir.trial(&run.trial.id);
-            if let Ok(Some(record)) = folder.record() {
-                origin.add(record.made_by);
-            }
-            let log = log(&folder);
-            if !log.is_empty() {
-                origin.logs.insert(run.trial.id.clone(), log);
+            let id = &run.trial.id;
+            // A trial that was started over has no outcome until it ends again.
+            let known = before.remove(id).filter(|_| run.outcome.is_some());
+            let source = known.unwrap_or_else(|| Source::read(&dir.trial(id)));
+            provenance.add(id, &source);
+            if run.outcome.is_some() {
+                self.ended.insert(id.clone(), source);
             }
         }
-        (origin.ended, origin.wall) = times(&read_journal(&dir.journal())?.records);
-        Ok(origin)
+        (provenance.ended, provenance.wall) = times(&read_journal(&dir.journal())?.records);
+        Ok(provenance)
     }
+}
 
-    fn add(&mut self, made_by: MadeBy) {
-        let MadeBy { version, host, device, git_commit, .. } = made_by;
-        let found = [
-            (&mut self.commits, git_commit),
-            (&mut self.versions, Some(version)),
-            (&mut self.devices, Some(device.to_string())),
-            (&mut self.hosts, Some(host)),
-        ];
-        for (known, value) in found {
-            known.extend(value.filter(|value| !known.contains(value)));
+impl Source {
+    fn read(folder: &TrialDir) -> Self {
+        Self { made_by: folder.record().ok().flatten().map(|record| record.made_by), log: log(folder) }
+    }
+}
+
+impl Provenance {
+    fn add(&mut self, id: &TrialId, source: &Source) {
+        if let Some(MadeBy { version, host, device, git_commit, .. }) = &source.made_by {
+            let found = [
+                (&mut self.commits, git_commit.clone()),
+                (&mut self.versions, Some(version.clone())),
+                (&mut self.devices, Some(device.to_string())),
+                (&mut self.hosts, Some(host.clone())),
+            ];
+            for (known, value) in found {
+                known.extend(value.filter(|value| !known.contains(value)));
+            }
+        }
+        if !source.log.is_empty() {
+            self.logs.insert(id.clone(), source.log.clone());
         }
     }
 
@@ -191,12 +219,19 @@ mod tests {
             git_commit: Some(commit.into()),
             parameters: None,
         };
-        let mut origin =
-            Origin { hash: "0123456789ab".into(), ended: Some(60_000), wall: 252_000, ..Origin::default() };
+        let mut provenance =
+            Provenance { hash: "0123456789ab".into(), ended: Some(60_000), wall: 252_000, ..Provenance::default() };
         for index in 0..5 {
-            origin.add(made_by(Device::Cuda(index), "7db81a2f00000000+"));
+            let made_by = Some(made_by(Device::Cuda(index), "7db81a2f00000000+"));
+            let log = if index == 3 { vec!["a warning".to_owned()] } else { Vec::new() };
+            provenance.add(&TrialId::parse(&format!("{index:012x}")).unwrap(), &Source { made_by, log });
         }
-        insta::assert_snapshot!(origin.parts().join(" · "), @"sweep 0123456789ab · commit 7db81a2 with changes · plateau 0.1.0 · cuda:0, cuda:1, cuda:2 and 2 more on here · 1970-01-01 00:01 UTC · 4:12 of wall time");
-        assert!(Origin::default().parts().is_empty());
+        assert_eq!(
+            provenance.logs.into_iter().collect::<Vec<_>>(),
+            [(TrialId::parse("000000000003").unwrap(), vec!["a warning".to_owned()])]
+        );
+        provenance.logs = BTreeMap::new();
+        insta::assert_snapshot!(provenance.parts().join(" · "), @"sweep 0123456789ab · commit 7db81a2 with changes · plateau 0.1.0 · cuda:0, cuda:1, cuda:2 and 2 more on here · 1970-01-01 00:01 UTC · 4:12 of wall time");
+        assert!(Provenance::default().parts().is_empty());
     }
 }
