@@ -6,8 +6,8 @@
 //! 2019.) Sums are f32. The unit multiplies 16 times as fast as f32 vector instructions do, so six products of parts take
 //! less than half the time of one product of wholes.
 //!
-//! An element of the result depends on its row and its column alone, not on what stands beside them, nor on how the
-//! matrices are cut. Infinite inputs, and those above 5e33, give NaN; what is below 1e-38 counts as zero.
+//! With a scale of one, an element of the result depends on its row and its column alone, not on what stands beside them
+//! nor on how the matrices are cut. Infinite inputs, and those above 5e33, give NaN; what is below 1e-38 counts as zero.
 
 use std::arch::asm;
 use std::arch::x86_64::{
@@ -120,7 +120,7 @@ pub unsafe fn multiply(scale: f32, a: Matrix<'_>, b: Matrix<'_>, out: *mut f32, 
 }
 
 /// Cuts the inner dimension `k` into equal pieces, so that the packed small factor of `panels` panels stays in the
-/// second-level cache. The cuts do not show in the result: sums are f32 in the unit and in memory alike.
+/// second-level cache. With a scale of one the cuts do not show in the result: sums are f32 in the unit and in memory.
 fn chunks(k: usize, panels: usize) -> impl Iterator<Item = Range<usize>> {
     /// Elements of the small factor: 6 bytes each.
     const CACHED: usize = 200_000;
@@ -141,20 +141,35 @@ impl Target {
     /// # Safety
     /// [`available`] has said yes; the target is valid for writes, and for reads with `add`.
     unsafe fn write(&self, scale: f32, a: &[__m512i], b: &[__m512i], add: bool) {
-        if (self.rows, self.columns) == (SIDE, SIDE) && scale.to_bits() == 1f32.to_bits() {
+        let plain = scale.to_bits() == 1f32.to_bits();
+        if plain && (self.rows, self.columns) == (SIDE, SIDE) {
             // SAFETY: the caller vouches for the unit and for the whole target.
             return unsafe { pass(a, b, self.out, self.stride, add) };
         }
         let mut whole = [0.0; SIDE * SIDE];
+        if plain && add {
+            // SAFETY: the caller vouches for reads with `add`.
+            unsafe { self.each(&mut whole, |element, value| *value = *element) };
+        }
         // SAFETY: the caller vouches for the unit; the array has room for all rows.
-        unsafe { pass(a, b, whole.as_mut_ptr(), SIDE, false) };
-        for (i, row) in whole.chunks_exact(SIDE).take(self.rows).enumerate() {
-            for (j, value) in row[..self.columns].iter().enumerate() {
-                // SAFETY: row and column lie inside the target; it is read with `add` alone.
-                unsafe {
-                    let element = self.out.add(i * self.stride + j);
-                    *element = if add { *element + scale * value } else { scale * value };
-                }
+        unsafe { pass(a, b, whole.as_mut_ptr(), SIDE, plain && add) };
+        // SAFETY: the caller vouches for writes, and for reads with `add`.
+        unsafe {
+            self.each(&mut whole, |element, value| {
+                *element = if add && !plain { *element + scale * *value } else { scale * *value };
+            });
+        }
+    }
+
+    /// Calls `f` with every element of the target and its place in `whole`.
+    ///
+    /// # Safety
+    /// The target is valid for what `f` does to it.
+    unsafe fn each(&self, whole: &mut [f32; SIDE * SIDE], f: impl Fn(*mut f32, &mut f32)) {
+        for (i, row) in whole.chunks_exact_mut(SIDE).take(self.rows).enumerate() {
+            for (j, value) in row[..self.columns].iter_mut().enumerate() {
+                // SAFETY: row and column lie inside the target, as the caller says.
+                f(unsafe { self.out.add(i * self.stride + j) }, value);
             }
         }
     }
