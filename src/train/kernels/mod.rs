@@ -2,8 +2,8 @@
 //! knows of models, graphs or optimizers.
 //!
 //! Matrices are row-major; the tokens of a micro-batch lie packed, `[tokens, width]`, with sequence offsets beside them.
-//! Loops are plain Rust inside [`simd`], which picks the widest instruction set of the machine at run time; the matrix
-//! products are the `gemm` crate's, on the calling thread alone. Every sum has a fixed order, so equal inputs give equal
+//! Loops are plain Rust inside [`simd`], which picks the widest instruction set of the machine at run time; matrix
+//! products ([`product`]) run on the calling thread alone. Every sum has a fixed order, so equal inputs give equal
 //! bits whatever runs beside them. `train::model` puts these functions into candle's graph.
 
 pub mod activation;

@@ -1,6 +1,11 @@
-//! Matrix products over slices: the `gemm` crate's kernels (AVX-512 where the machine has it) behind checked views.
+//! Matrix products over slices, behind checked views: the bf16 tile unit where the machine has one and the product is
+//! large ([`tiles`]), else the `gemm` crate's kernels (AVX-512 where the machine has it). Which of them depends on the
+//! dimensions and the machine alone, and both sum in a fixed order.
 
 use gemm::Parallelism;
+
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod tiles;
 
 /// A matrix that somebody else owns: element (i, j) lies at `i * row_stride + j * column_stride`.
 #[derive(Clone, Copy)]
@@ -86,6 +91,11 @@ unsafe fn multiply(scale: f32, a: Matrix<'_>, b: Matrix<'_>, out: *mut f32, stri
     if m == 0 || n == 0 {
         return;
     }
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    if tiles::pays(m, n, k) && tiles::available() {
+        // SAFETY: the unit is there, the caller vouches for `out`, and the inner dimension is not zero if it pays.
+        return unsafe { tiles::multiply(scale, a, b, out, stride, write) };
+    }
     // SAFETY: `Matrix::strided` holds every index that `gemm` computes from these dimensions and strides inside `a` and
     // `b`; the caller vouches for `out`. f32 is one of the element types that `gemm` knows.
     unsafe {
@@ -119,39 +129,4 @@ fn extent(rows: usize, columns: usize, row_stride: usize) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn slow(
-        a: &dyn Fn(usize, usize) -> f32,
-        b: &dyn Fn(usize, usize) -> f32,
-        m: usize,
-        n: usize,
-        k: usize,
-    ) -> Vec<f32> {
-        (0..m * n).map(|e| (0..k).map(|x| a(e / n, x) * b(x, e % n)).sum()).collect()
-    }
-
-    #[test]
-    fn products_follow_strides_transposition_scale_and_destination() {
-        let a: Vec<f32> = (0..40).map(|i| (i % 7) as f32 - 3.0).collect();
-        let b: Vec<f32> = (0..40).map(|i| (i % 5) as f32 - 2.0).collect();
-        // a: 4 x 3 block of an 8-wide matrix; b: 5 x 3, transposed.
-        let expected = slow(&|i, j| a[i * 8 + j], &|i, j| b[j * 3 + i], 4, 5, 3);
-        let mut out = vec![1.0; 4 * 6];
-        let (left, right) = (Matrix::strided(&a, 4, 3, 8), Matrix::new(&b, 5, 3).t());
-        product(2.0, left, right, &mut out, 6, Write::Add);
-        for (row, want) in out.chunks(6).zip(expected.chunks(5)) {
-            assert_eq!(row[..5], want.iter().map(|x| 1.0 + 2.0 * x).collect::<Vec<_>>()[..]);
-            assert!((row[5] - 1.0).abs() < f32::EPSILON, "the gap between rows is not touched");
-        }
-        product(1.0, left, right, &mut out, 6, Write::Replace);
-        assert_eq!(out[..5], expected[..5]);
-    }
-
-    #[test]
-    #[should_panic(expected = "beyond its data")]
-    fn a_view_stays_inside_its_slice() {
-        let _ = Matrix::new(&[0.0; 11], 3, 4);
-    }
-}
+mod tests;
