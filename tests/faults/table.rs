@@ -145,7 +145,7 @@ pub const FAULTS: &[Fault] = &[
         name: "exploding",
         what: "checkpoint of weights x 10",
         accepted: &["EXPLODE", "BAD_INIT"],
-        keys: &[("model.from", &["DATA/tenfold", "DATA/tenfold-all"])],
+        keys: &[("model.from", &["DATA/tenfold-matrices", "DATA/tenfold"])],
     },
     Fault {
         name: "eps",
