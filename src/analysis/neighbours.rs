@@ -93,7 +93,7 @@ fn bounces(sweep: &Sweep, runs: &[usize], run: usize, diagnoses: &[Diagnosis]) -
     let own = &diagnoses[run];
     let found = &own.detection;
     let still_high = found.is_flat() && found.rate_share.is_some_and(|share| share >= limit::SPENT_SHARE);
-    if !still_high || !own.cause().is_none_or(|cause| cause.id == "STALLED") || unended(own) {
+    if !still_high || own.cause().is_some_and(|cause| cause.id != "STALLED") || unended(own) {
         return None;
     }
     let level = |detection: &Detection| detection.tail.level;

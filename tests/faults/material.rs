@@ -21,20 +21,10 @@ pub fn make(folder: &Path) {
     let blank: Vec<(&str, &str)> = rows.iter().map(|(label, _)| (*label, "-")).collect();
     table(&folder.join("blank.tsv"), &blank);
     let model = assets.join("models/minilm-l3");
-    // Attention scores ten times as large give gradients too small for the processor's fast path: queries and keys stay.
     let norm = "LayerNorm";
-    let scores = |name: &str| name.contains("query") || name.contains("key");
-    let matrix = |name: &str| name.starts_with("encoder") && name.ends_with("weight") && !name.contains(norm);
-    checkpoint(&model, &folder.join("tenfold-matrices"), |name, tensor| {
-        if matrix(name) && !scores(name) { scaled(tensor, 10.0) } else { tensor.clone() }
+    checkpoint(&model, &folder.join("tenfold"), |name, tensor| {
+        if name.contains("query") || name.contains("key") { tensor.clone() } else { scaled(tensor, 10.0) }
     });
-    checkpoint(
-        &model,
-        &folder.join("tenfold"),
-        |name, tensor| {
-            if scores(name) { tensor.clone() } else { scaled(tensor, 10.0) }
-        },
-    );
     for (place, cut) in ["layer.0.output", "layer.1.attention.output", "layer.1.output"].into_iter().enumerate() {
         checkpoint(&model, &folder.join(format!("cut-{place}")), |name, tensor| {
             if !name.contains(&format!("{cut}.{norm}")) {

@@ -124,7 +124,7 @@ pub(super) fn vanish(case: &Case<'_>) -> Option<Verdict> {
 /// EXPLODE: gradients grow on their way down, or are huge before the first step.
 pub(super) fn explode(case: &Case<'_>) -> Option<Verdict> {
     let start = case.measured.grad_norm.first().filter(|norm| norm.x <= 1.0 && norm.y > limit::FIRST_NORM);
-    if let Some(norm) = start {
+    if let Some(norm) = start.filter(|_| case.is_poor()) {
         let text = format!(
             "the gradient norm of the first step is {:.0}, of a sound BERT 1 to 5: the weights it starts from are broken",
             norm.y
