@@ -7,6 +7,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![expect(clippy::disallowed_methods, reason = "makes files of its own")]
+#![expect(clippy::print_stdout, reason = "says how far it is, and what came out")]
 
 mod material;
 mod matrix;
