@@ -26,6 +26,10 @@ test:
 torture SECONDS="300":
     PLATEAU_TORTURE_SECONDS={{ SECONDS }} cargo test --release --test program torture -- --nocapture
 
+# Train runs with one known fault each and count how often the diagnosis names it: all, dev, test or twice. Continues.
+faults PART="all":
+    PLATEAU_FAULTS={{ PART }} cargo test --release --test faults the_cause -- --ignored --nocapture
+
 # Everything a change must pass: format, lints, documentation, tests.
 check:
     cargo fmt --check

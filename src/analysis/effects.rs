@@ -528,13 +528,34 @@ mod tests {
         insta::assert_snapshot!(found(&sweep, "diversity"), @"Too little variety in the data was a limit: eda raises the final training loss by 0.158 and lowers the eval loss by 0.050. More data, or more augmentation, may lower it further.");
     }
 
-    #[test]
-    fn one_level_over_all_rates_is_not_the_rates() {
+    /// Trials at three rates whose training and evaluation losses fall to `level`.
+    fn at_one_level(level: f32, accuracy: f32) -> Sweep {
         let mut sweep = synthetic::sweep("s", &[axis("lr", &["3e-6", "1e-5", "3e-5"])], 120);
         for run in &mut sweep.runs {
-            run.evals.iter_mut().enumerate().for_each(|(k, row)| row.eval_loss = 0.4 + 0.2 * 0.5_f32.powi(k as i32));
-            run.metrics.iter_mut().for_each(|row| row.train_loss = 0.4 + 0.29 * 0.9_f32.powi(row.step as i32));
+            for (k, row) in run.evals.iter_mut().enumerate() {
+                (row.eval_loss, row.accuracy) = (level + 0.2 * 0.5_f32.powi(k as i32), accuracy);
+                row.train_probe_loss = row.eval_loss;
+            }
+            run.metrics.iter_mut().for_each(|row| row.train_loss = level + 0.29 * 0.9_f32.powi(row.step as i32));
         }
+        sweep
+    }
+
+    /// h(0.1) = 0.325: the floor that a tenth of wrong labels sets for two classes.
+    #[test]
+    fn a_level_and_an_accuracy_that_wrong_labels_explain() {
+        insta::assert_snapshot!(found(&at_one_level(0.325, 0.9), "label_floor"), @"The training losses of all 3 usable trials go flat at 0.325, with an accuracy of 90 %: what 10 % of wrong labels leave. Look at the examples of the highest loss before anything else.");
+        assert_eq!(found(&at_one_level(0.325, 0.9), "saturated"), "");
+        assert_eq!(found(&at_one_level(0.325, 0.8), "label_floor"), "", "the accuracy tells otherwise");
+        assert_eq!(found(&at_one_level(0.02, 0.99), "label_floor"), "", "fitted");
+        assert!((wrong_labels(0.325, 2).unwrap() - 0.1).abs() < 1e-3);
+        assert!((wrong_labels(3_f64.ln() - 1e-9, 3).unwrap() - 2.0 / 3.0).abs() < 1e-3);
+        assert_eq!(wrong_labels(2.0, 2), None);
+    }
+
+    #[test]
+    fn one_level_over_all_rates_is_not_the_rates() {
+        let sweep = at_one_level(0.4, 0.6);
         assert!(
             found(&sweep, "saturated")
                 .starts_with("The training losses of all 3 usable trials go flat between 0.400 and 0.400")

@@ -422,7 +422,7 @@ mod tests {
         The eval loss of the best configuration at each lr goes flat, by value (and level): 1e-5 at step 120 (0.448), 3e-5 at step 54 (0.367), 1e-4 at step 24 (0.360).
         Of the configurations that survived, 4 of 11 overfit: their eval loss rises again by more than 0.010.
         5 of 16 trials gave no usable model: 1 NaN, 4 collapsed (lr 1e-4: 1 of 4, 3e-4: 4 of 4).
-        Why, by the curves of 16 trials: nothing is learned (PRIOR_STUCK) in 4, overfitting (OVERFIT) in 3, the schedule ended too early (LR_EXHAUSTED) in 2, numbers that are none (NONFINITE) in 1.
+        Why, by the curves of 16 trials: the learning rate is too high (OVERSHOOT) in 4, the learning rate is too low or the run too short (TOO_SLOW) in 4, overfitting (OVERFIT) in 3, numbers that are none (NONFINITE) in 1.
         The order of 11 trials after a quarter of their steps predicts the final one with a rank correlation of -0.07: stopping that early would drop good ones.
         => with one seed, noise is unknown: repeat with three: seeds: [42, 1, 2]
         ");
@@ -432,7 +432,7 @@ mod tests {
         The eval loss of the best configuration at each lr goes flat, by value (and level): 1e-5 not before step 1100 (0.336), 2e-5 at step 700 (0.327), 3e-5 at step 650 (0.324), 5e-5 at step 300 (0.329), 1e-4 at step 300 (0.317), 3e-4 at step 150 (0.328).
         Of the configurations that survived, 65 of 124 overfit: their eval loss rises again by more than 0.010; 8 of 124 still improved in the last 15 % of their steps.
         80 of 432 trials gave no usable model: 23 NaN, 50 collapsed, 7 stuck (lr 1e-4: 15 of 72, 3e-4: 65 of 72).
-        Why, by the curves of 432 trials: overfitting (OVERFIT) in 132, the schedule ended too early (LR_EXHAUSTED) in 115, nothing is learned (PRIOR_STUCK) in 57, a floor that the rate does not explain (STALLED) in 25, numbers that are none (NONFINITE) in 23.
+        Why, by the curves of 432 trials: overfitting (OVERFIT) in 125, the schedule ended too early (LR_EXHAUSTED) in 67, the learning rate is too high (OVERSHOOT) in 64, the learning rate is too low or the run too short (TOO_SLOW) in 48, a floor that the rate does not explain (STALLED) in 25, numbers that are none (NONFINITE) in 23.
         lr 2e-5 instead of 1e-4 lowers final eval loss by 0.179 ± 0.018 (57 matched pairs, p = 0.001 or less).
         No detectable effect of warmup: 0.2 instead of 0.06 changes final eval loss by -0.003 ± 0.001 (84 matched pairs, p = 0.16); to see a difference of that size takes about 46 seeds of each.
         scheduler cosine instead of constant lowers final eval loss by 0.049 ± 0.010 (116 matched pairs, p = 0.001 or less).

@@ -67,6 +67,10 @@ pub const POOR: f64 = 0.55;
 /// little was learned (own, `tests/faults`: 2e-4 has 9e-4, 1e-5 has 5e-5, 3e-3 has 5e-3 to 1e-2; BERT at 2e-5 has 5e-4).
 pub const RATIO_LOW: f64 = 1.5e-4;
 pub const RATIO_HIGH: f64 = 2.5e-3;
+/// That ratio over the learning rate, below which the optimizer swallows the steps (own: it is about 5 for `MiniLM` and
+/// 25 for BERT, 0.015 at an eps of 1e-2); the greatest eps that is usual.
+pub const RATIO_OF_RATE: f64 = 0.5;
+pub const USUAL_EPS: f64 = 1e-6;
 /// Share of H, or of the first evaluation where that is more, above which a loss was thrown; the ratio above that a step
 /// that throws it must have, where ratios are known: without inputs a loss jumps at good rates too (own, `tests/faults`).
 pub const THROWN: f64 = 1.2;
@@ -100,13 +104,14 @@ pub const STRONG_NOISE: f64 = 0.5;
 pub const EVAL_NOISE: f64 = 0.15;
 /// Settings far outside the usual. Share of the labels that one class has, and of what is left to the others that a model
 /// fails to answer; tokens an example, and their share of the most that are read; summed rate times weight decay: what
-/// the weights lose of their size; deviation of the loss between batches, as a share of the scale (own).
+/// the weights lose of their size; examples of a small batch, and the deviation of its loss, as a share of the scale (own).
 pub const ONE_CLASS_LABELS: f64 = 0.9;
 pub const UNANSWERED: f64 = 0.5;
 pub const FEW_TOKENS: usize = 16;
 pub const CUT_TOKENS: f64 = 0.95;
 pub const DECAYED: f64 = 0.1;
-pub const BATCH_NOISE: f64 = 0.35;
+pub const SMALL_BATCH: usize = 4;
+pub const BATCH_NOISE: f64 = 0.2;
 /// Share of H above which a floor that no rule explains is worth asking about (own, as the sweep's SATURATED).
 pub const HIGH_FLOOR: f64 = 0.2;
 /// log10 of mean |change| over mean |weight| of a step: fast, slow (`TheDeepChecker`, which warns of slowness from -4; BERT at 2e-5 has -3.3, and its last steps less).

@@ -21,12 +21,10 @@ pub fn make(folder: &Path) {
     let blank: Vec<(&str, &str)> = rows.iter().map(|(label, _)| (*label, "-")).collect();
     table(&folder.join("blank.tsv"), &blank);
     let model = assets.join("models/minilm-l3");
-    let (query, norm) = (["query", "key", "value", "dense"], "LayerNorm");
-    let matrix = |name: &str| name.ends_with("weight") && name.starts_with("encoder") && !name.contains(norm);
+    let norm = "LayerNorm";
     checkpoint(&model, &folder.join("tenfold"), |name, tensor| {
-        if matrix(name) && query.iter().any(|part| name.contains(part)) { scaled(tensor, 10.0) } else { tensor.clone() }
+        if name.contains("query") || name.contains("key") { tensor.clone() } else { scaled(tensor, 10.0) }
     });
-    checkpoint(&model, &folder.join("tenfold-all"), |_, tensor| scaled(tensor, 10.0));
     for (place, cut) in ["layer.0.output", "layer.1.attention.output", "layer.1.output"].into_iter().enumerate() {
         checkpoint(&model, &folder.join(format!("cut-{place}")), |name, tensor| {
             if !name.contains(&format!("{cut}.{norm}")) {

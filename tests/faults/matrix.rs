@@ -5,11 +5,13 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use plateau::analysis::{Run, diagnose, plateau::LEAST_DELTA};
+use plateau::analysis::detector::Detection;
+use plateau::analysis::plateau::LEAST_DELTA;
+use plateau::analysis::{Run, diagnose};
 use plateau::store::{Results, TrialDir, read_curve};
-use plateau::trial::{TrialId, Verdict, VerdictKind};
+use plateau::trial::{Length, TrialId, Verdict, VerdictKind};
 
-use super::table::{FAULTS, Fault};
+use super::table::{CONTINUED_FROM, FAULTS, Fault, Part};
 
 /// The primary verdict of a trial: its first cause, else that it is healthy.
 pub fn primary(run: &Run) -> Verdict {
@@ -59,9 +61,6 @@ pub fn matrix(results: &Path) -> String {
         let mut counts: BTreeMap<(bool, String), usize> = BTreeMap::new();
         for verdict in runs(results, &fault.folder()).iter().map(primary) {
             let fits = is_right(fault, &verdict);
-            if std::env::var_os("PLATEAU_FAULTS_WORDS").is_some() {
-                eprintln!("{} {}{}: {}", fault.name, if fits { "" } else { "WRONG " }, verdict.id, verdict.text);
-            }
             *counts.entry((!fits, verdict.id)).or_default() += 1;
         }
         let total: usize = counts.values().sum();
@@ -80,4 +79,47 @@ pub fn matrix(results: &Path) -> String {
     let _ = writeln!(text, "\n{right} of {all} right ({:.1} %).", share(right, all));
     let _ = writeln!(text, "{alarms} of {healthy} healthy runs called faulty ({:.1} %).", share(alarms, healthy));
     text
+}
+
+/// Judges long runs by their first half, and counts those whose training loss was called flat and fell on all the same.
+pub fn continued(results: &Path) -> String {
+    let (mut text, mut all, mut flat, mut wrong) = (String::new(), 0, 0, 0);
+    for fault in Part::Twice.faults() {
+        for run in runs(results, &fault.folder()) {
+            all += 1;
+            let (half, whole) = (judged(&cut(&run)), judged(&run));
+            if !half.is_flat() {
+                continue;
+            }
+            flat += 1;
+            let fall = half.tail.level - whole.tail.level;
+            if fall > FLAT * half.scale {
+                wrong += 1;
+                let (from, to) = (half.tail.level, whole.tail.level);
+                let _ =
+                    writeln!(text, "* {} {}: flat at {from:.3}, {to:.3} at twice the steps", fault.name, run.trial.id);
+            }
+        }
+    }
+    format!(
+        "Of {all} runs judged half-way, {flat} had a flat training loss; {wrong} of these fell on by more than the margin.\n{text}"
+    )
+}
+
+/// Change, as a share of the scale, below which a loss is flat: as `docs/diagnosis.md` says.
+const FLAT: f64 = 0.10;
+
+fn judged(run: &Run) -> Detection {
+    diagnose(&run.measured(), run.status, LEAST_DELTA).detection
+}
+
+/// The run as it stood half-way.
+fn cut(run: &Run) -> Run {
+    let mut cut = run.clone();
+    cut.trial.steps = CONTINUED_FROM;
+    cut.trial.config.length = Length::Steps(CONTINUED_FROM);
+    cut.metrics.retain(|row| row.step <= CONTINUED_FROM);
+    cut.evals.retain(|row| row.step <= CONTINUED_FROM);
+    cut.diagnostics.retain(|row| row.step <= CONTINUED_FROM);
+    cut
 }

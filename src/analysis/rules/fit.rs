@@ -90,7 +90,7 @@ pub(super) fn noise_too_strong(case: &Case<'_>) -> Option<Verdict> {
     let augmented = !config.augmentation.is_empty();
     let strength = if augmented { rate_of(&config.augmentation) } else { config.model.dropout.unwrap_or(0.0) };
     let from = 0.75 * case.measured.end() as f64;
-    let noisy: Vec<f64> = ys(&case.measured.train).split_off(case.measured.train.partition_point(|p| p.x <= from));
+    let noisy = ys(&case.measured.train[case.measured.train.partition_point(|point| point.x <= from)..]);
     let probe = ys(&case.measured.probe);
     // The last quarter, three at least.
     let clean = mean(&probe[probe.len().checked_sub((probe.len() / 4).max(3))?..]);
@@ -101,7 +101,8 @@ pub(super) fn noise_too_strong(case: &Case<'_>) -> Option<Verdict> {
     let most = if augmented { limit::AUGMENTATION_GAP } else { limit::DROPOUT_GAP };
     // Smoothed labels lift the loss in training alone.
     let lifted = config.label_smoothing > 0.0 || config.mixup().is_some();
-    let drowned = strength >= limit::STRONG_NOISE && case.is_poor() && !stability::is_hot(case);
+    let costs = case.is_poor() || gap > most / 2.0;
+    let drowned = strength >= limit::STRONG_NOISE && costs && !stability::is_hot(case);
     if !(drowned || gap > most && !lifted) {
         return None;
     }

@@ -4,12 +4,15 @@ use super::super::detector::{Series, Trend};
 use super::super::measured::chance;
 use super::super::plateau::Judgement;
 use super::super::statistics::{line, mean};
-use super::stability::spike_steps;
+use super::stability::{self, spike_steps};
 use super::{Block, Case, advised, cause, limit, note, percent};
 use crate::trial::{Scheduler, Verdict};
 
 /// `LR_EXHAUSTED`: flat because the schedule ended, with something left to gain.
 pub(super) fn exhausted(case: &Case<'_>) -> Option<Verdict> {
+    if stability::is_thrown_about(case) {
+        return None;
+    }
     if let Some(verdict) = spent_early(case) {
         return advised(verdict, "scheduler: linear, or a schedule that ends with the run");
     }
@@ -65,7 +68,7 @@ fn is_low(case: &Case<'_>) -> bool {
 /// steps that are small.
 pub(super) fn too_slow(case: &Case<'_>) -> Option<Verdict> {
     let tail = &case.detection.tail;
-    if is_fitted(case) || !case.has_course() || !is_best_late(case) {
+    if is_fitted(case) || !case.has_course() || !is_best_late(case) || stability::is_thrown_about(case) {
         return None;
     }
     let steadiness = steadiness(case)?;
@@ -89,10 +92,19 @@ pub(super) fn too_slow(case: &Case<'_>) -> Option<Verdict> {
         )
     };
     let evidence = [("change", tail.change * case.detection.scale), ("steadiness", steadiness), ("level", tail.level)];
-    advised(
-        cause("TOO_SLOW", case.tail_steps(), text, &evidence),
-        format!("{}, or {}", case.rate_times(3.0), case.twice_as_long()),
-    )
+    let advice = match small_for_its_rate(case) {
+        Some(eps) => format!("optimizer.eps: 1e-8 (at {eps:e} it swallows most of each step)"),
+        None => format!("{}, or {}", case.rate_times(3.0), case.twice_as_long()),
+    };
+    advised(cause("TOO_SLOW", case.tail_steps(), text, &evidence), advice)
+}
+
+/// The eps of an Adam whose steps are far smaller than its learning rate.
+pub(super) fn small_for_its_rate(case: &Case<'_>) -> Option<f64> {
+    let (config, ratio) = (case.measured.config?, case.greatest_ratio()?);
+    let peak = case.measured.lr.iter().map(|rate| rate.y).filter(|rate| rate.is_finite()).reduce(f64::max)?;
+    let eps = config.optimizer.eps;
+    (ratio < limit::RATIO_OF_RATE * peak && eps > limit::USUAL_EPS).then_some(eps)
 }
 
 /// Fall over the last third by that over the middle third, each by the learning rate it had. Where the middle did not

@@ -72,7 +72,7 @@ pub(super) fn noisy_batches(case: &Case<'_>) -> Option<Verdict> {
     let losses: Vec<f64> = case.measured.train.iter().map(|point| point.y).collect();
     let jumps: Vec<f64> = losses.windows(2).map(|pair| pair[1] - pair[0]).collect();
     let noise = robust_deviation(&jumps, median(&jumps)) / std::f64::consts::SQRT_2 / case.detection.scale;
-    if noise.is_nan() || noise <= limit::BATCH_NOISE || !case.is_poor() {
+    if batch > limit::SMALL_BATCH || noise.is_nan() || noise <= limit::BATCH_NOISE || !case.is_poor() {
         return None;
     }
     let text = format!(

@@ -4,7 +4,7 @@
 use super::super::detector::Trend;
 use super::super::plateau::Judgement;
 use super::super::statistics::median;
-use super::{Case, advised, cause, limit, note, percent, stability};
+use super::{Case, advised, cause, limit, note, percent, rate, stability};
 use crate::trial::{DiagnosticRow, Verdict};
 
 /// `BAD_INIT`: the first loss is far from ln C, the loss of an untrained head.
@@ -110,7 +110,7 @@ fn gradients(case: &Case<'_>) -> Option<(f64, f64)> {
 pub(super) fn vanish(case: &Case<'_>) -> Option<Verdict> {
     let (first, last) = gradients(case)?;
     let ratio = first / last;
-    let starved = ratio < limit::STARVED && case.is_poor();
+    let starved = ratio < limit::STARVED && case.is_poor() && !stability::is_hot(case);
     if !(starved || ratio < limit::VANISHING && first < limit::VANISHED) {
         return None;
     }
@@ -124,7 +124,7 @@ pub(super) fn vanish(case: &Case<'_>) -> Option<Verdict> {
 /// EXPLODE: gradients grow on their way down, or are huge before the first step.
 pub(super) fn explode(case: &Case<'_>) -> Option<Verdict> {
     let start = case.measured.grad_norm.first().filter(|norm| norm.x <= 1.0 && norm.y > limit::FIRST_NORM);
-    if let Some(norm) = start {
+    if let Some(norm) = start.filter(|_| case.is_poor()) {
         let text = format!(
             "the gradient norm of the first step is {:.0}, of a sound BERT 1 to 5: the weights it starts from are broken",
             norm.y
@@ -198,6 +198,10 @@ fn why_stuck(case: &Case<'_>) -> (String, String) {
     };
     if high || stability::is_hot(case) {
         return ("the learning rate threw it there".into(), format!("{}, warmup: 0.1", case.rate_times(0.1)));
+    }
+    if let Some(eps) = rate::small_for_its_rate(case) {
+        let why = format!("the learning rate is too low to leave it, by an eps of {eps:e} that swallows the steps");
+        return (why, "optimizer.eps: 1e-8".into());
     }
     if low {
         return ("the learning rate is too low to leave it".into(), case.rate_times(10.0));

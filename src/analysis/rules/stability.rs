@@ -90,14 +90,16 @@ pub(super) fn is_hot(case: &Case<'_>) -> bool {
     case.greatest_ratio().is_some_and(|ratio| ratio > limit::RATIO_HIGH) || thrown(case).is_some()
 }
 
+/// Whether the rate explains why little was learned.
+pub(super) fn is_thrown_about(case: &Case<'_>) -> bool {
+    case.is_poor() && is_hot(case)
+}
+
 /// OVERSHOOT of a run that came back below guessing, or never got far: steps were far too large, or threw the loss.
 fn bounced(case: &Case<'_>) -> Option<Verdict> {
-    let chance = case.chance.filter(|_| case.is_poor())?;
+    let chance = case.chance.filter(|_| is_thrown_about(case))?;
     let large = case.greatest_ratio().filter(|ratio| *ratio > limit::RATIO_HIGH);
     let at = thrown(case);
-    if !is_hot(case) {
-        return None;
-    }
     let level = case.clean_end();
     let mut why = Vec::new();
     why.extend(at.map(|step| format!("the loss is thrown above guessing by step {step}")));
