@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use plateau::train::batch::{MicroBatch, length, split};
+use plateau::train::batch::{MICRO_BATCH_TOKENS, MicroBatch, length, split};
 use plateau::train::data::{self, Split, source};
 use plateau::train::engine::{Engine, Objective};
 use plateau::train::kernels::product::{Matrix, Write, product};
@@ -217,7 +217,7 @@ fn natural(tweets: &Split, k: u64) -> Vec<Arc<MicroBatch>> {
     let label = |example: u32| tweets.examples[example as usize].label;
     let pack =
         |piece: std::ops::Range<usize>| MicroBatch::pack(&tweets.tokens, &chosen[piece.clone()], label, piece.start);
-    split(&lengths, 1).into_iter().map(|piece| Arc::new(pack(piece))).collect()
+    split(&lengths, 1, MICRO_BATCH_TOKENS).into_iter().map(|piece| Arc::new(pack(piece))).collect()
 }
 
 /// Sequences of exactly `length` tokens.
@@ -236,7 +236,7 @@ fn even(length: usize, k: u64) -> Vec<Arc<MicroBatch>> {
             frozen: None,
         })
     };
-    split(&[length; BATCH], 1).into_iter().map(cut).collect()
+    split(&[length; BATCH], 1, MICRO_BATCH_TOKENS).into_iter().map(cut).collect()
 }
 
 /// GFLOP/s of the products of a feed-forward layer over 512 tokens, on one thread.
