@@ -119,11 +119,7 @@ impl SweepState {
 
     fn take_in(&mut self, event: &Event) {
         match event {
-            // Somebody may have seen to the devices in between, and slots may be other ones.
-            Event::SweepOpened { .. } => {
-                self.faults.clear();
-                self.retired.clear();
-            }
+            Event::SweepOpened { .. } => self.forget_faults(),
             Event::SweepInterrupted | Event::SweepClosed { .. } | Event::AttemptEased { .. } => {}
             Event::SlotRetired { slot, .. } => drop(self.retired.insert(slot.index)),
             Event::AttemptClaimed { trial, attempt, slot } => {
@@ -238,6 +234,19 @@ impl SweepState {
     #[must_use]
     pub fn is_retired(&self, slot: usize) -> bool {
         self.retired.contains(&slot)
+    }
+
+    /// Somebody may have seen to the devices between two runs, and slots may be other ones: no trial is to suffer for them.
+    fn forget_faults(&mut self) {
+        self.faults.clear();
+        self.retired.clear();
+        for (_, trial) in &mut self.trials {
+            trial.faulted_on = None;
+            if trial.standing == Standing::Pending && matches!(trial.last_failure, Some(Failure::DeviceFault { .. })) {
+                trial.failures = 0;
+                trial.last_failure = None;
+            }
+        }
     }
 
     fn entry(&mut self, id: &TrialId) -> &mut TrialState {
@@ -421,6 +430,12 @@ pub(crate) mod tests {
         assert!(state.is_retired(3) && !state.is_retired(0));
         state.apply(&opened());
         assert!(state.faults(3).is_none() && !state.is_retired(3));
+        let trial = state.get(&id(0)).unwrap();
+        assert_eq!(
+            (trial.failures, trial.attempts, trial.faulted_on),
+            (0, 2, None),
+            "it is not to suffer for a device"
+        );
         let mut state = after(&twice);
         state.apply(&claimed(1, 1));
         state.apply(&Event::TrialFinished { trial: id(1), attempt: 1, outcome: outcome(1) });

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::care;
 use crate::state::{Standing, SweepState};
 use crate::trial::TrialId;
 
@@ -25,10 +26,13 @@ impl Memory<'_> {
         self.estimates.get(id).copied().unwrap_or(0)
     }
 
-    /// By how much trials that ended have taken more (or less) than expected, at worst; 1 before any has.
+    /// By how much trials that ended have taken more (or less) than expected, at worst; 1 before any has. One that had to
+    /// get by with smaller micro-batches says nothing of the others.
     fn measured(&self, state: &SweepState) -> f64 {
         let ratio = |(id, known): (&TrialId, &crate::state::TrialState)| match &known.standing {
-            Standing::Ended(outcome) => Some(outcome.peak_memory? as f64 / self.estimate(id).max(1) as f64),
+            Standing::Ended(outcome) if care(known).halvings == 0 => {
+                Some(outcome.peak_memory? as f64 / self.estimate(id).max(1) as f64)
+            }
             _ => None,
         };
         state
@@ -77,5 +81,22 @@ mod tests {
         check(400, Some(200), 2);
         check(400, Some(50), 4);
         check(100, Some(50), 2);
+    }
+
+    #[test]
+    fn a_trial_with_smaller_micro_batches_says_nothing_of_the_others() {
+        let ids: Vec<_> = (0..5).map(id).collect();
+        let estimates = ids.iter().map(|id| (id.clone(), 100)).collect();
+        let mut state = SweepState::new(&ids);
+        for attempt in 1..4 {
+            state.apply(&Event::AttemptClaimed { trial: id(0), attempt, slot: slot(0) });
+            let failure = crate::event::Failure::OutOfMemory { log_tail: Vec::new() };
+            state.apply(&Event::AttemptFailed { trial: id(0), attempt, failure });
+        }
+        let outcome = Outcome { peak_memory: Some(10), ..outcome(10) };
+        state.apply(&Event::TrialFinished { trial: id(0), attempt: 4, outcome });
+        let memory = Memory { limit: 200, estimates: &estimates };
+        assert!(memory.has_room(&state, &[&id(1)], &id(2)));
+        assert!(!memory.has_room(&state, &[&id(1), &id(2)], &id(3)));
     }
 }

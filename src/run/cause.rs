@@ -4,6 +4,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
+use super::FILE_SIZE;
 use super::machine::{available, total};
 use crate::decide::{Evidence, killed};
 use crate::event::Failure;
@@ -19,7 +20,6 @@ const SCARCE: f64 = 0.1;
 /// Signals by their numbers on Linux and on macOS.
 const ABORT: i32 = 6;
 const KILL: i32 = 9;
-const FILE_SIZE: i32 = 25;
 
 /// Keeps an eye on what the system says of memory.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! What this machine has.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{fs, thread};
 
@@ -11,14 +11,40 @@ use crate::trial::Device;
 #[must_use]
 pub fn machine(devices: Vec<Device>) -> Machine {
     let cores = thread::available_parallelism().map_or(1, usize::from);
-    // Inside a container, its bound counts.
-    let bound = fs::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|text| text.trim().parse().ok());
+    let bound = bound();
     let free = fs::read_to_string("/proc/meminfo").ok().and_then(|text| available(&text));
     let memory = match (free, bound) {
         (Some(free), Some(bound)) => Some(u64::min(free, bound)),
         (free, bound) => free.or(bound),
     };
     Machine { cores, memory, devices }
+}
+
+/// What a container, a cluster's job or a service's slice may take at most, where this process is in one.
+fn bound() -> Option<u64> {
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    // Where there is no bound, stands a word or a number beyond all memory.
+    let bytes = |file: PathBuf| fs::read_to_string(file).ok()?.trim().parse().ok();
+    bound_files(&groups).into_iter().filter_map(bytes).min()
+}
+
+/// Where the bounds of the groups stand that `/proc/self/cgroup` names, and those of the groups around them. Inside a
+/// container its own group may be called by a name from outside: the root is among them.
+fn bound_files(groups: &str) -> Vec<PathBuf> {
+    let files = |line: &str| -> Option<Vec<PathBuf>> {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (kinds, group) = (parts.next()?, parts.next()?);
+        let (root, name) = match kinds {
+            "" => ("/sys/fs/cgroup", "memory.max"),
+            kinds if kinds.split(',').any(|kind| kind == "memory") => {
+                ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")
+            }
+            _ => return None,
+        };
+        let around = Path::new(group).ancestors();
+        Some(around.map(|group| Path::new(root).join(group.strip_prefix("/").unwrap_or(group)).join(name)).collect())
+    };
+    groups.lines().filter_map(files).flatten().collect()
 }
 
 /// `MemAvailable` of `/proc/meminfo` in bytes.
@@ -57,6 +83,28 @@ mod tests {
         assert_eq!(available("MemTotal:  9 kB\nMemAvailable:   12 kB\n"), Some(12 << 10));
         assert_eq!(available("MemTotal:  9 kB\n"), None);
         assert!(machine(vec![Device::Cpu]).cores > 0);
+    }
+
+    #[test]
+    fn bounds_of_all_groups_around_are_looked_at() {
+        let check = |groups: &str, expected: &[&str]| {
+            let files = bound_files(groups);
+            assert!(files.iter().map(|file| file.to_str().unwrap()).eq(expected.iter().copied()), "{files:?}");
+        };
+        check("", &[]);
+        check("0::/\n", &["/sys/fs/cgroup/memory.max"]);
+        check(
+            "0::/user.slice/a:b.scope\n",
+            &[
+                "/sys/fs/cgroup/user.slice/a:b.scope/memory.max",
+                "/sys/fs/cgroup/user.slice/memory.max",
+                "/sys/fs/cgroup/memory.max",
+            ],
+        );
+        check(
+            "9:name=systemd:/x\n4:cpu,memory:/job\n",
+            &["/sys/fs/cgroup/memory/job/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.limit_in_bytes"],
+        );
     }
 
     #[test]

@@ -193,7 +193,11 @@ enum Call {
     Stop,
     /// The terminal is gone: go on without it.
     Hangup,
+    Nothing,
 }
+
+/// SIGXFSZ, on Linux as on macOS.
+const FILE_SIZE: i32 = 25;
 
 /// Signals from now on, instead of what they do by default.
 fn calls() -> io::Result<UnboundedReceiver<Call>> {
@@ -202,6 +206,8 @@ fn calls() -> io::Result<UnboundedReceiver<Call>> {
         (SignalKind::interrupt(), Call::Stop),
         (SignalKind::terminate(), Call::Stop),
         (SignalKind::hangup(), Call::Hangup),
+        // A file may not grow any more: the write says so, too.
+        (SignalKind::from_raw(FILE_SIZE), Call::Nothing),
     ];
     for (kind, call) in kinds {
         let mut signals = signal(kind)?;

@@ -150,6 +150,7 @@ impl<'a, E: Executor> Parent<'a, E> {
                 Some(call) = interrupts.recv() => match call {
                     Call::Stop => return Ok(End::Interrupted),
                     Call::Hangup => self.reporter.hangup(),
+                    Call::Nothing => {}
                 },
                 exited = self.engine.next_exit() => self.settle(&exited)?,
                 _ = looks.tick() => self.look(),

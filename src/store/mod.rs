@@ -2,7 +2,8 @@
 //!
 //! Guarantees: a file is whole or absent (written beside, renamed), an appended line is whole or absent (one write, cut back
 //! when it fails), a trial's outcome is published once (the first link wins), and one process at a time holds a sweep's
-//! folder. Reads cope with what a killed process or a full disk leaves behind, and say what they found damaged.
+//! folder. Reads cope with what a killed process or a full disk leaves behind, and say what they found damaged. Tests can
+//! have the disk fail (`PLATEAU_FAULTS`, see `faults`).
 //! Leaves to others: what the files mean ([`crate::state`], [`crate::analysis`]) and when to write them.
 
 mod asked;

@@ -81,10 +81,6 @@ impl Engine {
         micro_batch_tokens(self.halvings)
     }
 
-    fn most_lanes(&self) -> usize {
-        MAX_LANES.checked_shr(self.halvings).unwrap_or(0).max(1)
-    }
-
     /// Forward and backward of a batch. None if `interrupted` said so; nothing has changed then.
     pub fn gradients(
         &mut self,
@@ -93,7 +89,7 @@ impl Engine {
         interrupted: &dyn Fn() -> bool,
     ) -> Result<Option<Gradients>, TrainError> {
         self.catch_up(batch.iter().map(|micro| &**micro))?;
-        let width = if self.model.composed { 1 } else { batch.len().min(self.most_lanes()) };
+        let width = if self.model.composed { 1 } else { lanes(batch.len(), self.halvings) };
         while self.lanes.len() < width {
             self.lanes.push(Arc::new(Lane::new(&self.model.parameters)));
         }
@@ -245,6 +241,13 @@ impl Engine {
     }
 }
 
+/// Lanes for a batch of so many micro-batches. Each holds gradients of its own, which are most of what can be saved: with
+/// every halving there are half as many as the batch would have without.
+fn lanes(micro_batches: usize, halvings: u32) -> usize {
+    let usual = micro_batches.checked_shr(halvings).unwrap_or(0).clamp(1, MAX_LANES);
+    usual.checked_shr(halvings).unwrap_or(0).max(1)
+}
+
 /// Runs `work` for every index below `width` on the pool and asks `interrupted` meanwhile, on the calling thread. None
 /// if it said yes.
 fn run<T: Send>(
@@ -319,4 +322,25 @@ fn no_gradient(name: &str) -> TrainError {
     TrainError::Input(format!(
         "parameter '{name}' is to be trained but has no gradient: the model is cut off from it; this is a fault of the program"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lanes_are_halved_with_the_micro_batches() {
+        let check = |micro_batches: usize, halvings: u32, expected: usize| {
+            assert_eq!(lanes(micro_batches, halvings), expected, "{micro_batches} {halvings}");
+        };
+        check(1, 0, 1);
+        check(3, 0, 3);
+        check(9, 0, 4);
+        // The same batches cut smaller: two of 512 tokens are four of 256.
+        check(2, 1, 1);
+        check(4, 1, 1);
+        check(18, 1, 2);
+        check(36, 2, 1);
+        check(5, 99, 1);
+    }
 }
