@@ -26,6 +26,10 @@ test:
 torture SECONDS="300":
     PLATEAU_TORTURE_SECONDS={{ SECONDS }} cargo test --release --test program torture -- --nocapture
 
+# Spoil sweep files, journals, curves, data files and logs at random for so many seconds, and have them read.
+fuzz SECONDS="60":
+    ulimit -v 8388608; PLATEAU_FUZZ_SECONDS={{ SECONDS }} cargo test --release --test fuzz -- --nocapture --test-threads=1
+
 # Everything a change must pass: format, lints, documentation, tests.
 check:
     cargo fmt --check

@@ -24,7 +24,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 pub use machine::machine;
-pub use survey::{Surveyor, statuses, survey};
+pub use survey::{Surveyor, removed, statuses, survey};
 pub use watch::{WatchEnd, watch};
 
 use crate::decide::Memory;

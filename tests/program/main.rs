@@ -4,7 +4,9 @@
 
 mod augment;
 mod diagnose;
+mod dice;
 mod failures;
+mod hands;
 mod lr_find;
 mod mistakes;
 mod place;
@@ -13,4 +15,5 @@ mod reproducible;
 mod results;
 mod schedule;
 mod signals;
+mod stopping;
 mod torture;

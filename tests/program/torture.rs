@@ -8,22 +8,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::process::Signal;
 
+use crate::dice::{Dice, setting};
 use crate::place::{Place, signal, wait};
 use crate::reproducible::{SWEEP, check};
-
-/// A generator after Knuth; what it draws need not be good, only different.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % n
-    }
-}
-
-fn setting(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
 
 /// Faults of each kind.
 #[derive(Debug, Default)]
