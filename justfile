@@ -28,7 +28,11 @@ torture SECONDS="300":
 
 # Train runs with one known fault each and count how often the diagnosis names it: all, dev, test or twice. Continues.
 faults PART="all":
-    PLATEAU_FAULTS={{ PART }} cargo test --release --test faults the_cause -- --ignored --nocapture
+    PLATEAU_FAULT_RUNS={{ PART }} cargo test --release --test faults the_cause -- --ignored --nocapture
+
+# Spoil sweep files, journals, curves, data files and logs at random for so many seconds, and have them read.
+fuzz SECONDS="60":
+    ulimit -v 8388608; PLATEAU_FUZZ_SECONDS={{ SECONDS }} cargo test --release --test fuzz -- --nocapture --test-threads=1
 
 # Everything a change must pass: format, lints, documentation, tests.
 check:

@@ -211,6 +211,11 @@ impl SweepState {
         places.iter().map(|&at| (&self.trials[at].0, &self.trials[at].1))
     }
 
+    /// Trials of earlier plans, in the order in which the journal names them.
+    pub fn removed(&self) -> impl Iterator<Item = (&TrialId, &TrialState)> {
+        self.trials[self.planned..].iter().map(|(id, state)| (id, state))
+    }
+
     /// The plan's trials and all others that the journal knows.
     pub fn known(&self) -> impl Iterator<Item = (&TrialId, &TrialState)> {
         self.trials.iter().map(|(id, state)| (id, state))

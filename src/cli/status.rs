@@ -17,7 +17,7 @@ use crate::event::Event;
 use crate::report::count as counted;
 use crate::run;
 use crate::store::{self, Results, StoreError};
-use crate::trial::Status;
+use crate::trial::{Status, TrialId};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -33,7 +33,7 @@ pub(crate) fn status(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Some(sweep) => {
             let (sweep, results) = (sweep.clone(), arguments.results.clone());
             let Standing { plan, dir } = prepare::standing(&SweepArguments { sweep, results, set: Vec::new() })?;
-            trials(&run::survey(&plan, &dir)?)
+            trials(&run::survey(&plan, &dir)?) + &removed(&run::removed(&plan, &dir)?)
         }
         None => all_sweeps(&Results::new(&arguments.results)?),
     };
@@ -105,6 +105,15 @@ fn trials(sweep: &Sweep) -> String {
         "{}\n{name}: {trials}, {finished} finished, {running} running, {failed} failed, {left} left\n{notes}",
         table(&lines)
     )
+}
+
+/// A line about trials of an earlier form of the sweep, if there are any.
+fn removed(trials: &[(TrialId, Status)]) -> String {
+    let named: Vec<String> = trials.iter().map(|(id, status)| format!("{id} {}", status.name())).collect();
+    if named.is_empty() {
+        return String::new();
+    }
+    format!("not in the sweep any more, and kept: {} ({})\n", counted(named.len(), "trial"), named.join(", "))
 }
 
 fn standing(run: &Run) -> [String; 5] {

@@ -35,26 +35,7 @@ pub(super) fn reconcile(order: &RunOrder<'_>, dir: &RunDir, state: &SweepState) 
                     ));
                 }
             }
-            (Standing::Ended(outcome), true) => {
-                if let Some(what) = lacking(&folder, outcome)? {
-                    findings.warnings.push(format!(
-                        "trial {id} has ended after {} steps, but {what}: its outcome is put aside, and it is trained again",
-                        outcome.steps
-                    ));
-                    findings.events.push(Event::TrialRequeued { trial: id.clone() });
-                    folder.set_outcome_aside()?;
-                } else if !folder.checkpoints().is_pruned() {
-                    // The process that journaled this outcome did not live to do it.
-                    prune(order, &folder, Some(known))?;
-                }
-            }
-            (Standing::Ended(_), false) => {
-                findings.warnings.push(format!(
-                    "trial {id} has ended by the journal, but {} is gone: it is trained again",
-                    folder.outcome_file().display()
-                ));
-                findings.events.push(Event::TrialRequeued { trial: id.clone() });
-            }
+            (Standing::Ended(outcome), _) => recheck(order, &folder, (id, known), outcome, &mut findings)?,
             (_, true) => match folder.outcome() {
                 Ok(Some(outcome)) => {
                     let attempt = known.attempts.max(1);
@@ -76,6 +57,7 @@ pub(super) fn reconcile(order: &RunOrder<'_>, dir: &RunDir, state: &SweepState) 
             _ => {}
         }
     }
+    findings.warnings.extend(removed(dir, state));
     findings.warnings.extend(
         dir.strangers().iter().map(|stranger| format!("{}: no trial of this program; left alone", stranger.display())),
     );
@@ -92,6 +74,69 @@ pub(super) fn reconcile(order: &RunOrder<'_>, dir: &RunDir, state: &SweepState) 
         .collect();
     findings.events.extend(orphans);
     Ok(findings)
+}
+
+/// Holds an ended trial's files against what the journal says of it. Its outcome can be written again from there, its
+/// curves can only be trained again.
+fn recheck(
+    order: &RunOrder<'_>,
+    folder: &TrialDir,
+    (id, known): (&TrialId, &TrialState),
+    outcome: &Outcome,
+    findings: &mut Findings,
+) -> Result<(), StoreError> {
+    let file = folder.outcome_file();
+    let wrong = match folder.outcome() {
+        Ok(Some(_)) => None,
+        Ok(None) => Some("is gone".to_owned()),
+        Err(StoreError::Damaged { message, .. }) => Some(format!("cannot be read ({message})")),
+        Err(error) => return Err(error),
+    };
+    let lacking = lacking(folder, outcome)?;
+    if wrong.is_none() && lacking.is_none() {
+        // The process that journaled this outcome may not have lived to prune.
+        let is_left = order.config.probe == Probing::Off && !folder.checkpoints().is_pruned();
+        return if is_left { prune(order, folder, Some(known)) } else { Ok(()) };
+    }
+    if folder.has_outcome() {
+        folder.set_outcome_aside()?;
+    }
+    findings.warnings.push(match (wrong, lacking) {
+        (Some(wrong), None) => {
+            folder.publish(&folder.attempt(known.attempts.max(1)), outcome)?;
+            format!("trial {id}: {} {wrong}: written again from the journal", file.display())
+        }
+        (wrong, what) => {
+            findings.events.push(Event::TrialRequeued { trial: id.clone() });
+            match (wrong, what) {
+                (None, Some(what)) => format!(
+                    "trial {id} has ended after {} steps, but {what}: its outcome is put aside, and it is trained again",
+                    outcome.steps
+                ),
+                (wrong, _) => format!(
+                    "trial {id} has ended by the journal, but {} {}: it is trained again",
+                    file.display(),
+                    wrong.unwrap_or_default()
+                ),
+            }
+        }
+    });
+    Ok(())
+}
+
+/// What is said of trials that left the plan and whose results are still there.
+fn removed(dir: &RunDir, state: &SweepState) -> Option<String> {
+    let ids: Vec<&str> =
+        state.removed().map(|(id, _)| id).filter(|id| dir.trial(id).path().exists()).map(TrialId::as_str).collect();
+    let (trials, are) = if ids.len() == 1 { ("trial", "is") } else { ("trials", "are") };
+    (!ids.is_empty()).then(|| {
+        format!(
+            "{} {trials} in {} {are} not in the sweep any more: kept there, and left out of tables and figures ({})",
+            ids.len(),
+            dir.trials().display(),
+            ids.join(", ")
+        )
+    })
 }
 
 /// What is missing of an ended trial's curves. A curve with a hole would be drawn as if it were all.

@@ -59,6 +59,14 @@ pub fn statuses(trials: &[TrialId], dir: &RunDir) -> Result<Vec<Status>, StoreEr
     trials.iter().map(of).collect()
 }
 
+/// Trials that earlier runs trained here and that are not in the plan any more, and how each stands.
+pub fn removed(plan: &Plan, dir: &RunDir) -> Result<Vec<(TrialId, Status)>, StoreError> {
+    let journal = read_journal(&dir.journal())?;
+    let state = SweepState::fold(plan, &journal.records);
+    let there = state.removed().filter(|(id, _)| dir.trial(id).path().exists());
+    there.map(|(id, known)| Ok((id.clone(), stands(Some(known), outcome(&dir.trial(id))?.as_ref(), false)))).collect()
+}
+
 /// The outcome in a trial's folder; a damaged one counts as none.
 fn outcome(folder: &TrialDir) -> Result<Option<Outcome>, StoreError> {
     match folder.outcome() {

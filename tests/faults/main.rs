@@ -82,10 +82,10 @@ fn every_fault_can_be_planned() {
 #[test]
 #[ignore = "trains hundreds of models: `just faults`"]
 fn the_cause_is_named() {
-    let wanted = std::env::var("PLATEAU_FAULTS").unwrap_or_default();
+    let wanted = std::env::var("PLATEAU_FAULT_RUNS").unwrap_or_default();
     let parts: Vec<Part> =
         Part::ALL.into_iter().filter(|part| wanted.is_empty() || wanted == "all" || wanted == part.name()).collect();
-    assert!(!parts.is_empty(), "PLATEAU_FAULTS is all, dev, test or twice, not {wanted}");
+    assert!(!parts.is_empty(), "PLATEAU_FAULT_RUNS is all, dev, test or twice, not {wanted}");
     material::make(&home().join("data"));
     // Those that set thresholds come first, the numbers that count last.
     train(&parts);

@@ -5,7 +5,7 @@ use std::io::Write;
 
 use rustix::process::Signal;
 
-use crate::place::{Ended, Place, signal, wait};
+use crate::place::{Ended, Place, signal, small, wait};
 
 #[test]
 fn bad_input_fails_one_trial_and_retry_failed_takes_it_up() {
@@ -51,17 +51,13 @@ grid: {data.train: [train.tsv, other.tsv, third.tsv]}
 
 #[test]
 fn a_dead_worker_is_reported_with_the_end_of_its_log() {
-    let place = Place::new(
-        "
-data: {train: train.tsv, max_length: 32}
-model: {from: checkpoint, dropout: 0}
-batch_size: 8
-steps: 60
+    let place = Place::new(small!(
+        "steps: 60
 eval_every: 60
 grid: {lr: [1e-3, 1e-4]}
 run: {retries: 1, jobs: 1}
-",
-    );
+"
+    ));
     let parent = place.start("run sweep.yaml");
     let attempt = |n: u32| {
         wait(|| !place.trials().is_empty());
@@ -96,20 +92,18 @@ fn wait_for_worker(place: &Place, attempt: &str) -> i32 {
 
 #[test]
 fn a_diverging_trial_is_a_result() {
-    let place = Place::new(
-        "
-data: {train: train.tsv, max_length: 32}
-model: {from: checkpoint, dropout: 0}
-batch_size: 8
-steps: 30
+    let place = Place::new(small!(
+        "steps: 30
 eval_every: 10
 grid: {lr: [1e-3, 1e6]}
-",
-    );
+"
+    ));
     place.expect(0, "run sweep.yaml");
     let table = place.read("results/sweep/trials.csv");
     let row = table.lines().find(|line| line.contains(",1e6,")).unwrap();
     assert!(row.contains(",diverged,"), "{row}");
+    let evidence = place.records().into_iter().find(|record| record["outcome"]["status"] == "diverged").unwrap();
+    assert!(evidence["outcome"]["reason"].as_str().unwrap().contains("loss"), "{evidence}");
     assert!(place.path("results/sweep/report/curves.png").is_file());
     let summary = place.read("results/sweep/report/summary.md");
     assert!(summary.contains("NaN at "), "{summary}");

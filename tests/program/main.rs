@@ -4,8 +4,10 @@
 
 mod augment;
 mod diagnose;
+mod dice;
 mod failures;
 mod faults;
+mod hands;
 mod lr_find;
 mod mistakes;
 mod place;
@@ -14,4 +16,5 @@ mod reproducible;
 mod results;
 mod schedule;
 mod signals;
+mod stopping;
 mod torture;

@@ -16,6 +16,17 @@ const LONGEST: Duration = Duration::from_mins(1);
 /// `metrics.csv` without its column `seconds`, and `evals.csv`.
 pub type Curves = (String, String);
 
+/// A sweep over the folder's data and checkpoint that is quick and has no dropout: these lines, and more.
+macro_rules! small {
+    ($more:literal) => {
+        concat!(
+            "data: {train: train.tsv, max_length: 32}\nmodel: {from: checkpoint, dropout: 0}\nbatch_size: 8\n",
+            $more
+        )
+    };
+}
+pub(crate) use small;
+
 pub struct Place {
     folder: TempDir,
 }
@@ -103,11 +114,14 @@ impl Place {
         self.trials().into_iter().map(|(id, folder)| (id, curves(folder))).collect()
     }
 
+    /// What was journaled, in order. Lines that are no JSON are passed over.
+    pub fn records(&self) -> Vec<serde_json::Value> {
+        self.read("results/sweep/journal.jsonl").lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
     /// Names of the events that were journaled, in order.
     pub fn events(&self) -> Vec<String> {
-        let name =
-            |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["event"].as_str().unwrap().to_owned();
-        self.read("results/sweep/journal.jsonl").lines().map(name).collect()
+        self.records().iter().map(|record| record["event"].as_str().unwrap().to_owned()).collect()
     }
 
     /// How often `event` was journaled.

@@ -5,17 +5,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::place::{Ended, Place, signal, wait};
+use crate::place::{Ended, Place, signal, small, wait};
 
-const SWEEP: &str = "
-data: {train: train.tsv, max_length: 32}
-model: {from: checkpoint, dropout: 0}
-batch_size: 8
-steps: 12
-eval_every: 4
-grid: {lr: [1e-3, 1e-4]}
-seeds: [1, 2]
-";
+const SWEEP: &str = small!("steps: 12\neval_every: 4\ngrid: {lr: [1e-3, 1e-4]}\nseeds: [1, 2]\n");
 
 fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()

@@ -1,18 +1,14 @@
 //! What signals do to a sweep, and to its user.
 
+use std::thread::sleep;
+use std::time::Duration;
+
 use rustix::process::Signal;
 
-use crate::place::{Ended, Place, signal};
+use crate::place::{Ended, Place, signal, small, wait};
 
-const SWEEP: &str = "
-data: {train: train.tsv, max_length: 32}
-model: {from: checkpoint, dropout: 0}
-batch_size: 8
-steps: 60
-eval_every: 30
-grid: {lr: [1e-3, 1e-4]}
-run: {jobs: 1, checkpoint_every: 5}
-";
+const SWEEP: &str =
+    small!("steps: 60\neval_every: 30\ngrid: {lr: [1e-3, 1e-4]}\nrun: {jobs: 1, checkpoint_every: 5}\n");
 
 #[test]
 fn a_cluster_that_says_stop_is_heard_like_a_user() {
@@ -40,4 +36,38 @@ fn a_sweep_survives_its_terminal() {
     assert_eq!(parent.wait().unwrap().code(), Some(0));
     assert_eq!(place.count("trial_finished"), 2);
     assert!(place.path("results/sweep/report/index.html").is_file());
+}
+
+/// A worker that does not hear is given 1.8 seconds after the first Ctrl-C, and none after the second.
+#[test]
+fn a_second_ctrl_c_ends_at_once() {
+    let place = Place::new(SWEEP);
+    let parent = place.start("run sweep.yaml");
+    let pid = parent.id() as i32;
+    place.wait_for_steps(6);
+    let worker = place.workers()[0];
+    signal(worker, Signal::STOP);
+    signal(pid, Signal::INT);
+    sleep(Duration::from_millis(100));
+    assert_eq!(place.workers(), [worker], "it cannot have heard the first one");
+    signal(pid, Signal::INT);
+    let took = wait(|| place.workers().is_empty());
+    assert!(took < Duration::from_millis(1200), "{took:?}");
+    let ended = Ended::new(parent.wait_with_output().unwrap());
+    assert_eq!(ended.code, 130, "{}", ended.err);
+    assert!(place.workers().is_empty());
+    assert_eq!(place.events().last().unwrap(), "sweep_interrupted");
+    place.expect(0, "run sweep.yaml");
+    assert_eq!(place.count("trial_finished"), 2);
+}
+
+#[test]
+fn a_live_view_without_a_terminal_goes_on_as_lines() {
+    let place = Place::new(SWEEP);
+    let parent = place.start("run sweep.yaml --progress bar");
+    place.wait_for_steps(1);
+    signal(parent.id() as i32, Signal::HUP);
+    let ended = Ended::new(parent.wait_with_output().unwrap());
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    assert!(ended.err.contains("[2/2]  "), "{}", ended.err);
 }

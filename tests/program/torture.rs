@@ -13,26 +13,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::process::Signal;
 
+use crate::dice::{Dice, setting};
 use crate::place::{Curves, Ended, Place, signal, wait};
 use crate::reproducible::SWEEP;
 
 const RUN: &str = "run sweep.yaml --jobs 2 --retry-failed --quiet";
 /// How often what fails: about one fault of each kind a sweep.
 const FAULTS: &str = "enospc=0.002,short=0.001,eio=0.002,oom=0.003,device=0.06";
-
-/// A generator after Knuth; what it draws need not be good, only different.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % n
-    }
-}
-
-fn setting(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
 
 /// Faults by kind, and what ends the runs came to.
 #[derive(Debug, Default)]

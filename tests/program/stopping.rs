@@ -1,0 +1,77 @@
+//! Trials that end before their last step: which rule, on what evidence, and how they go on.
+
+use std::fs;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::place::{Ended, Place, signal, small, wait};
+
+/// The second trial learns next to nothing, and would do so for hours.
+const HOPELESS: &str =
+    small!("eval_every: 10\nzip: {lr: [1e-3, 1e-9], steps: [20, 1000000]}\nrun: {jobs: 1, checkpoint_every: 1000}\n");
+
+/// Runs the sweep until its second trial was stopped by `rule`. Returns the folder, the trial's id, and the evidence.
+fn stopped_by(rule: &str, parameters: &str) -> (Place, String, Value) {
+    let place = Place::new(&format!("{HOPELESS}stop: {{{rule}: {parameters}}}\n"));
+    place.expect(0, "run sweep.yaml");
+    let mut told = place.records();
+    told.retain(|record| record["event"] == "trial_judged" && record["judgement"]["stops"] == true);
+    let [judged] = &told[..] else { panic!("{told:?}") };
+    let evidence = judged["judgement"].clone();
+    assert_eq!((&evidence["rule"], &evidence["metric"]), (&rule.into(), &"eval_loss".into()));
+    assert!(evidence["value"].as_f64() > evidence["bound"].as_f64(), "{evidence}");
+    let id = judged["trial"].as_str().unwrap().to_owned();
+    let table = place.read("results/sweep/trials.csv");
+    assert!(table.lines().any(|row| row.starts_with(&id) && row.contains(",stopped,")), "{table}");
+    let outcome: Value = serde_json::from_str(&place.read(&format!("results/sweep/trials/{id}/outcome.json"))).unwrap();
+    let reason = outcome["reason"].as_str().unwrap();
+    assert!(reason.starts_with(&format!("stop.{rule}: ")), "{reason}");
+    assert!(place.path(&format!("results/sweep/trials/{id}/checkpoint/newest.json")).is_file(), "it keeps its state");
+    (place, id, evidence)
+}
+
+#[test]
+fn the_median_stops_what_is_worse() {
+    let (_place, _id, evidence) = stopped_by("median", "{min_trials: 1, min_steps: 10}");
+    assert_eq!((&evidence["step"], &evidence["among"]), (&10.into(), &1.into()));
+}
+
+#[test]
+fn halving_stops_what_is_not_among_the_best_and_continue_takes_it_up() {
+    let (place, id, evidence) = stopped_by("asha", "{eta: 2, min_steps: 10}");
+    assert_eq!((&evidence["rung"], &evidence["among"]), (&0.into(), &2.into()));
+    let metrics = || fs::read_to_string(place.trials()[&id].join("metrics.csv")).unwrap();
+    let before = metrics();
+    let refused = place.expect(2, "run sweep.yaml --continue 0123456789ab").err;
+    assert!(refused.contains("--continue 0123456789ab: sweep has no such trial"), "{refused}");
+    let parent = place.start(&format!("run sweep.yaml --continue {id}"));
+    wait(|| metrics().lines().count() > before.lines().count() + 50);
+    signal(parent.id() as i32, Signal::INT);
+    let ended = Ended::new(parent.wait_with_output().unwrap());
+    assert_eq!(ended.code, 130, "{}", ended.err);
+    assert!(metrics().starts_with(&before), "it went on from its state");
+    assert_eq!((place.count("trial_continued"), place.count("attempt_started")), (1, 3));
+    // By now it has missed more rungs: it was told to go on to its end.
+    let stops = |record: &&Value| record["judgement"]["stops"] == true;
+    assert_eq!(place.records().iter().filter(stops).count(), 1);
+    let status = place.expect(0, "status sweep.yaml").out;
+    assert!(status.contains("2 trials, 1 finished, 0 running, 0 failed, 1 left"), "{status}");
+}
+
+#[test]
+fn patience_ends_a_trial_that_gets_nowhere() {
+    let place = Place::new(small!(
+        "steps: 100\neval_every: 5\nstop: {patience: {metric: eval_loss, evals: 2, min_delta: 9}}\n"
+    ));
+    place.expect(0, "run sweep.yaml");
+    let finished = place.records().into_iter().find(|record| record["event"] == "trial_finished").unwrap();
+    let outcome = &finished["outcome"];
+    assert_eq!((&outcome["status"], &outcome["steps"]), (&"stopped".into(), &10.into()));
+    let reason = outcome["reason"].as_str().unwrap();
+    assert!(reason.starts_with("eval_loss has not improved by more than 9 on "), "{reason}");
+    let id = finished["trial"].as_str().unwrap();
+    let again = place.expect(0, &format!("run sweep.yaml --continue {id}")).err;
+    assert!(again.contains("was not stopped by a rule of the sweep"), "patience is part of what the trial is: {again}");
+    assert_eq!(place.count("attempt_started"), 1);
+}
