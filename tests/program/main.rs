@@ -8,6 +8,7 @@ mod failures;
 mod lr_find;
 mod mistakes;
 mod place;
+mod probe;
 mod pytorch;
 mod reproducible;
 mod results;
