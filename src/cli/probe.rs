@@ -91,7 +91,7 @@ pub(crate) fn plateaus(prepared: &Prepared, order: &run::Arguments) -> Result<Ex
     let mut left = (all as f64 * BUDGET) as u64;
     let mut wanted = Vec::new();
     for run in flat(&sweep) {
-        let forks = questions(prepared, run, 1, manner).into_iter().filter(|trial| is_fork(trial));
+        let forks = questions(prepared, run, 1, manner).into_iter().filter(is_fork);
         let steps: u64 = forks.map(|trial| trial.steps).sum();
         if wanted.is_empty() || steps <= left {
             left = left.saturating_sub(steps);

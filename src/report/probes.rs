@@ -138,10 +138,10 @@ fn row(scene: &mut Scene, answer: &Answer, x: Scale, y: f64) {
             let at = |value: f64| x.at(value).clamp(LEFT, RIGHT);
             scene.line(&[(at(effect.low), y), (at(effect.high), y)], 2.2, mark.alpha(0.75));
             let place = x.at(effect.mean);
-            if place < LEFT || place > RIGHT {
-                beyond(scene, place > RIGHT, y, mark);
-            } else {
+            if (LEFT..=RIGHT).contains(&place) {
                 scene.disc((place, y), 5.0, mark);
+            } else {
+                beyond(scene, place > RIGHT, y, mark);
             }
         }
         Finding::RanAway(change) => {
