@@ -46,7 +46,7 @@ fn a_rate_that_is_too_low_is_settled_and_reported() {
     let reading = ended.out.lines().last().unwrap();
     assert!(reading.starts_with("  RATE_TOO_LOW: the rate is too low; "), "{}", ended.out);
     for row in [
-        "lr × 0.1 (1e-10)  ",
+        "lr × 0.1 (5.6e-11)  ",
         "one batch by heart (1e-9)  not learnt in 1000 steps (2 of 2 seeds)",
         "one batch, usual lr (5e-5)  ",
     ] {
