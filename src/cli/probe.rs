@@ -1,9 +1,9 @@
 //! `plateau probe`: experiments on trials that went flat, which settle why. Also the end of a run with `run.probe: plateaus`.
 
-use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Write as _};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -91,7 +91,7 @@ pub(crate) fn plateaus(prepared: &Prepared, order: &run::Arguments) -> Result<Ex
     let mut left = (all as f64 * BUDGET) as u64;
     let mut wanted = Vec::new();
     for run in flat(&sweep) {
-        let forks = questions(prepared, run, 1, manner).into_iter().filter(|trial| is_fork(trial));
+        let forks = questions(prepared, run, 1, manner).into_iter().filter(is_fork);
         let steps: u64 = forks.map(|trial| trial.steps).sum();
         if wanted.is_empty() || steps <= left {
             left = left.saturating_sub(steps);
@@ -138,30 +138,28 @@ fn ask(
     let lock = prepared.dir.lock()?;
     let folder = prepared.dir.probes();
     let before = folder.asked_trials()?;
-    let known: HashSet<&TrialId> = sweep.runs.iter().map(|run| &run.trial.id).collect();
     let mut asked = Vec::new();
     for run in wanted {
         asked.extend(asked_of(prepared, run, &before, manner)?);
     }
     // What was asked earlier of others stays, and is gone on with.
     let others = before.iter().filter(|trial| {
-        let of = trial.config.probe.as_ref().map(|probe| &probe.trial);
-        of.is_some_and(|of| known.contains(of) && wanted.iter().all(|run| run.trial.id != *of))
+        sweep.runs.iter().any(|run| asks(trial, &run.trial.id)) && !wanted.iter().any(|run| asks(trial, &run.trial.id))
     });
     asked.extend(others.cloned());
     folder.write_asked(&asked)?;
-    let approaches: Vec<Trial> = asked.iter().filter(|trial| is_approach(trial)).cloned().collect();
-    let missing = approaches.iter().filter_map(missing_start(&folder)).collect::<Vec<_>>();
+    let missing = missing_starts(&folder, &asked);
     if !missing.is_empty() {
+        let approaches = missing.iter().map(|(approach, _)| (*approach).clone()).collect();
         let code = run::train_as(&prepared.of_probes(approaches, Keep::Last)?, order)?;
-        for (made, start) in missing {
-            let state = folder.trial(&made).checkpoints().last();
-            if !state.is_file() {
+        for (Trial { id, .. }, start) in missing {
+            let checkpoints = folder.trial(id).checkpoints();
+            if !checkpoints.last().is_file() {
                 // It failed, or was interrupted, and that was said.
                 return Ok(code);
             }
-            store::name_also(&state, &start)?;
-            folder.trial(&made).checkpoints().prune(Keep::None)?;
+            store::name_also(&checkpoints.last(), &start)?;
+            checkpoints.prune(Keep::None)?;
         }
     }
     let code = run::train_as(&prepared.of_probes(asked, Keep::None)?, order)?;
@@ -175,17 +173,28 @@ fn ask(
     Ok(code)
 }
 
+/// Whether `probe` asks about the trial called `id`.
+fn asks(probe: &Trial, id: &TrialId) -> bool {
+    probe.config.probe.as_ref().is_some_and(|probe| probe.trial == *id)
+}
+
 fn is_approach(trial: &Trial) -> bool {
     trial.config.probe.as_ref().is_some_and(|probe| probe.kind == ProbeKind::Approach)
 }
 
-/// The trial to train and the state that it leaves, where that is not there yet and still needed.
-fn missing_start(folder: &RunDir) -> impl Fn(&Trial) -> Option<(TrialId, std::path::PathBuf)> {
-    move |trial| {
-        let probe = trial.config.probe.as_ref()?;
-        let start = folder.start(&probe.trial, probe.step);
-        (!start.is_file()).then(|| (trial.id.clone(), start))
-    }
+/// The approaches to train, with the states that they are to leave: those that are not there and that some fork still needs.
+fn missing_starts<'a>(folder: &RunDir, asked: &'a [Trial]) -> Vec<(&'a Trial, PathBuf)> {
+    let waits = |fork: &Trial, of: &Probe| {
+        let probe = fork.config.probe.as_ref().filter(|probe| probe.kind.is_fork());
+        probe.is_some_and(|probe| (&probe.trial, probe.step) == (&of.trial, of.step))
+            && !folder.trial(&fork.id).has_outcome()
+    };
+    let missing = |approach: &'a Trial| {
+        let of = approach.config.probe.as_ref().filter(|probe| probe.kind == ProbeKind::Approach)?;
+        let start = folder.start(&of.trial, of.step);
+        (!start.is_file() && asked.iter().any(|fork| waits(fork, of))).then_some((approach, start))
+    };
+    asked.iter().filter_map(missing).collect()
 }
 
 /// The probes of one trial, with the approach to the step where it is asked if no state of it is left.
@@ -194,10 +203,13 @@ fn asked_of(prepared: &Prepared, run: &Run, before: &[Trial], manner: Manner) ->
     let (id, outcome) = (&run.trial.id, run.outcome.as_ref());
     let kept = kept_states(prepared, run);
     // Once asked at a step, always at this one: the answers so far count.
-    let earlier = before.iter().filter_map(|trial| trial.config.probe.as_ref()).find(|probe| probe.trial == *id);
-    let step = earlier.map_or_else(|| step(outcome, &kept), |probe: &Probe| probe.step);
+    let earlier = before.iter().find(|trial| asks(trial, id)).and_then(|trial| trial.config.probe.as_ref());
+    let step = earlier.map_or_else(|| step(outcome, &kept), |probe| probe.step);
     let start = folder.start(id, step);
     let mut asked = questions(prepared, run, step, manner);
+    // An approach that was taken once stays on the list.
+    let approached = before.iter().find(|trial| is_approach(trial) && asks(trial, id));
+    asked.splice(0..0, approached.cloned());
     let over = |trial: &Trial| folder.trial(&trial.id).has_outcome();
     let whole = format!("{id} ({})", trial_name(run));
     if asked.iter().filter(|trial| is_fork(trial)).all(over) {
@@ -219,24 +231,25 @@ fn asked_of(prepared: &Prepared, run: &Run, before: &[Trial], manner: Manner) ->
     );
     say(&text);
     if let Some(approach) = approach(&run.trial, step, &prepared.facts) {
+        let made = folder.trial(&approach.id);
         // Its state is gone, so it has to be trained again.
-        if over(&approach) {
-            folder.trial(&approach.id).reopen()?;
+        if over(&approach) && !made.checkpoints().last().is_file() {
+            made.reopen()?;
         }
-        asked.insert(0, approach);
+        asked.splice(0..usize::from(approached.is_some()), [approach]);
     }
     Ok(asked)
 }
 
 /// The states of a trial that lie in its plateau, with their steps.
-fn kept_states(prepared: &Prepared, run: &Run) -> Vec<(u64, std::path::PathBuf)> {
+fn kept_states(prepared: &Prepared, run: &Run) -> Vec<(u64, PathBuf)> {
     let paths = prepared.dir.trial(&run.trial.id).checkpoints().kept();
-    let step = |path: &std::path::PathBuf| train::steps_of_state(&fs::read(path).ok()?).ok();
+    let step = |path: &PathBuf| train::steps_of_state(&fs::read(path).ok()?).ok();
     paths.into_iter().filter_map(|path| Some((step(&path)?, path))).collect()
 }
 
 /// The kept step within the plateau that is nearest to the best place; without one, the best place.
-fn step(outcome: Option<&Outcome>, kept: &[(u64, std::path::PathBuf)]) -> u64 {
+fn step(outcome: Option<&Outcome>, kept: &[(u64, PathBuf)]) -> u64 {
     let Some(outcome) = outcome else { return 1 };
     let (flat, best) = (plateau(outcome), place(outcome));
     let within = kept.iter().map(|(step, _)| *step).filter(|step| flat.contains(step));

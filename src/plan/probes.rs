@@ -4,8 +4,6 @@
 //! the same batches and draw the same randomness, so that they differ in what they ask alone. Two more learn one batch by
 //! heart from the start. Which answer means what is for [`crate::analysis`] to say.
 
-use serde_json::Value;
-
 use super::{Facts, Plan, identity};
 use crate::trial::{
     Augmentation, Axis, AxisValue, FractionOrSteps, Length, Probe, ProbeKind, Scheduler, StopRules, Trial, TrialConfig,
@@ -146,7 +144,7 @@ pub fn probe_plan(name: &str, mut trials: Vec<Trial>) -> Plan {
         }
     }
     // Kinds have an order of their own.
-    let place = |value: &AxisValue| ProbeKind::ALL.iter().position(|kind| Value::from(kind.name()) == value.value);
+    let place = |value: &AxisValue| ProbeKind::ALL.iter().position(|kind| value.value == kind.name());
     if let Some(axis) = axes.iter_mut().find(|axis| axis.key == Probe::KIND) {
         axis.values.sort_by_key(place);
     }

@@ -56,9 +56,11 @@ pub fn summary(sweep: &Sweep, study: &Study, probed: &[ProbedWords], provenance:
         text.extend(["\n**Next:** ", &reason, ":\n\n```yaml\n", &next.line, "\n```\n"]);
     }
     for ProbedWords { title, lines, reading } in probed {
-        text += &format!("\n## Probed: {}\n\n", escape(title));
-        lines.iter().for_each(|line| text += &format!("- {}\n", escape(line)));
-        text += &format!("\n**{}**\n", escape(reading));
+        text.extend(["\n## Probed: ", &escape(title), "\n\n"]);
+        for line in lines {
+            text.extend(["- ", &escape(line), "\n"]);
+        }
+        text.extend(["\n**", &escape(reading), "**\n"]);
     }
     if !probed.is_empty() {
         text.push_str("\n![Probes](probes.png)\n");

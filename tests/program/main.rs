@@ -11,6 +11,7 @@ mod hands;
 mod lr_find;
 mod mistakes;
 mod place;
+mod probe;
 mod pytorch;
 mod reproducible;
 mod results;

@@ -207,7 +207,9 @@ impl<'a> Forks<'a> {
             }
         }
         by_kind.remove(&ProbeKind::Approach);
-        by_kind.values_mut().for_each(|runs| runs.sort_by_key(|run| run.trial.config.seed));
+        for runs in by_kind.values_mut() {
+            runs.sort_by_key(|run| run.trial.config.seed);
+        }
         Self { trial, step, runs: by_kind }
     }
 

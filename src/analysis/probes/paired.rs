@@ -50,7 +50,7 @@ impl Effect {
 /// The differences are averaged over blocks of neighbouring batches. A two-way layout, seeds by blocks, parts their variance
 /// into that between seeds, the course that all seeds share (an effect grows as the runs part) and the rest. The error of the
 /// mean is that of a one-way random effect: from the variance between seeds, or, where the rest is greater, from both pooled
-/// (the estimate of restricted maximum likelihood for a balanced layout; Searle, Casella and McCulloch, Variance Components,
+/// (the estimate of restricted maximum likelihood for a balanced layout; Searle, Casella and `McCulloch`, Variance Components,
 /// 1992, 3.8). The interval is Student's with the degrees of freedom of the variance used.
 #[must_use]
 pub fn paired(probe: &[Vec<f64>], control: &[Vec<f64>]) -> Option<Effect> {

@@ -55,7 +55,7 @@ impl Answer {
                     }
                 };
                 if let (Change::Lowered, Some((eval, Change::Raised))) = (change, eval) {
-                    text += &format!(", and raises the eval loss by {}", amount(eval));
+                    text.extend([", and raises the eval loss by ", &amount(eval)]);
                 }
                 text
             }

@@ -1,0 +1,128 @@
+//! `plateau probe` as a user has it: forks of trials that went flat, killed and gone on with, and what they settle.
+
+use std::fs;
+use std::path::PathBuf;
+
+use insta::assert_snapshot;
+
+use crate::place::{Place, signal, wait};
+
+/// One rate is far too low, the other learns.
+const SWEEP: &str = "
+data: {train: train.tsv, max_length: 32}
+model: {from: checkpoint, dropout: 0}
+steps: 60
+eval_every: 5
+grid: {lr: [1e-9, 1e-3]}
+";
+
+const PROBE: &str = "probe sweep.yaml --seeds 2 --jobs 2";
+
+fn ran(sweep: &str) -> Place {
+    let place = Place::new(sweep);
+    place.expect(0, "run sweep.yaml --progress none");
+    place
+}
+
+fn probes(place: &Place) -> Vec<PathBuf> {
+    let entries = fs::read_dir(place.path("results/sweep/probes/trials")).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).collect()
+}
+
+/// The id of the trial at the low rate.
+fn slow(place: &Place) -> String {
+    let table = place.read("results/sweep/trials.csv");
+    let row = table.lines().find(|line| line.contains(",1e-9,")).unwrap();
+    row.split(',').next().unwrap().to_owned()
+}
+
+#[test]
+fn a_rate_that_is_too_low_is_settled_and_reported() {
+    let place = ran(SWEEP);
+    let id = slow(&place);
+    let before = place.curves();
+    let ended = place.expect(0, &format!("{PROBE} --trial {id}"));
+    assert!(ended.err.contains("no state of its plateau is kept"), "{}", ended.err);
+    let reading = ended.out.lines().last().unwrap();
+    assert!(reading.starts_with("  RATE_TOO_LOW: the rate is too low; "), "{}", ended.out);
+    for row in [
+        "lr × 0.1 (5.6e-11)  ",
+        "one batch by heart (1e-9)  not learnt in 1000 steps (2 of 2 seeds)",
+        "one batch, usual lr (5e-5)  ",
+    ] {
+        let squeezed = ended.out.split('\n').map(|line| line.trim().to_owned()).collect::<Vec<_>>();
+        assert!(squeezed.iter().any(|line| squeeze(line).contains(&squeeze(row))), "{row:?} in {}", ended.out);
+    }
+    assert_eq!(place.curves(), before, "the trials themselves stay as they were");
+    // Ordinary trials of a sub-folder: the approach, and two seeds of each of seven.
+    let table = place.read("results/sweep/probes/trials.csv");
+    assert!(table.starts_with("id,trial,probe,seed,status,"), "{table}");
+    assert_eq!((table.lines().count(), probes(&place).len()), (16, 15));
+    assert!(place.path("results/sweep/probes/report/index.html").is_file());
+    assert!(!place.path("results/sweep/probes/starts").exists(), "states are let go of");
+    for file in ["probes.png", "probes.svg"] {
+        assert!(place.path("results/sweep/report").join(file).is_file(), "{file}");
+    }
+    assert!(place.read("results/sweep/report/summary.md").contains("**RATE\\_TOO\\_LOW: "));
+    assert!(place.read("results/sweep/report/index.html").contains("RATE_TOO_LOW: the rate is too low"));
+    // Nothing is trained twice, and redrawing keeps what was found.
+    let journal = place.read("results/sweep/probes/journal.jsonl").matches("attempt_started").count();
+    let again = place.expect(0, &format!("{PROBE} --trial {id}"));
+    assert_eq!(again.out, ended.out);
+    assert_eq!(place.read("results/sweep/probes/journal.jsonl").matches("attempt_started").count(), journal);
+    place.expect(0, "report sweep.yaml");
+    assert!(place.read("results/sweep/report/summary.md").contains("**RATE\\_TOO\\_LOW: "));
+}
+
+/// Blanks made one.
+fn squeeze(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn killed_probes_go_on_to_the_same_words() {
+    let undisturbed = ran(SWEEP);
+    let id = slow(&undisturbed);
+    let whole = undisturbed.expect(0, &format!("{PROBE} --trial {id}"));
+    let place = ran(SWEEP);
+    let rows = |folder: &PathBuf| fs::read_to_string(folder.join("metrics.csv")).unwrap_or_default().lines().count();
+    for trials in [1, 4, 9] {
+        let mut parent = place.start(&format!("{PROBE} --trial {id}"));
+        wait(|| probes(&place).iter().filter(|folder| rows(folder) > 3).count() >= trials);
+        signal(parent.id().cast_signed(), rustix::process::Signal::KILL);
+        parent.wait().unwrap();
+        wait(|| place.workers().is_empty());
+    }
+    let ended = place.expect(0, &format!("{PROBE} --trial {id}"));
+    assert_eq!(ended.out, whole.out);
+    assert_eq!(probes(&place).len(), probes(&undisturbed).len());
+}
+
+#[test]
+fn a_run_can_end_with_its_probes() {
+    let place = Place::new(&format!("{SWEEP}run: {{probe: plateaus, jobs: 2}}\n"));
+    let ended = place.expect(0, "run sweep.yaml");
+    assert!(!ended.err.contains("is trained again"), "the states were kept: {}", ended.err);
+    assert!(ended.out.contains("where its lr was "), "{}", ended.out);
+    for folder in place.trials().values() {
+        assert!(!folder.join("checkpoint").exists(), "run.keep is none: {}", folder.display());
+    }
+    assert!(place.path("results/sweep/report/probes.png").is_file());
+    let again = place.expect(0, "run sweep.yaml");
+    assert_eq!(again.out, ended.out);
+}
+
+#[test]
+fn mistakes() {
+    let place = Place::new(SWEEP);
+    let said = |arguments: &str| place.plain(&place.expect(2, arguments).err);
+    assert_snapshot!(said("probe sweep.yaml"), @"error: sweep: nothing was run yet. `plateau run sweep` does");
+    assert!(!place.path("results").exists());
+    place.expect(0, "run sweep.yaml --progress none --only lr=1e-3");
+    assert_snapshot!(said("probe sweep.yaml --trial 0123456789ab"), @"error: --trial 0123456789ab: sweep has no such trial. `plateau plan sweep` lists them");
+    let plan = place.expect(0, "plan sweep.yaml --format csv").out;
+    let low = plan.lines().nth(1).unwrap().split(',').next().unwrap().to_owned();
+    let open = said(&format!("probe sweep.yaml --trial {low}"));
+    assert_snapshot!(open.replace(&low, "ID"), @"error: --trial ID: it has not ended yet. `plateau run sweep` goes on with it");
+    assert!(said("probe sweep.yaml --budget 0").contains("expected a share such as 5% or 0.05"));
+}
