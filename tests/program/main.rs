@@ -4,7 +4,9 @@
 
 mod augment;
 mod diagnose;
+mod export;
 mod failures;
+mod live;
 mod lr_find;
 mod mistakes;
 mod place;
