@@ -36,7 +36,7 @@ pub(crate) struct Arguments {
     /// a folder (tensorboard; default: tensorboard/ in the sweep's results)
     #[arg(short, long, value_name = "PATH", conflicts_with = "url")]
     output: Option<PathBuf>,
-    /// The tracking server (mlflow) [default: what MLFLOW_TRACKING_URI says, else http://127.0.0.1:5000]
+    /// The tracking server (mlflow); without it that of the variable `MLFLOW_TRACKING_URI`, else port 5000 of this machine
     #[arg(long, value_name = "URL")]
     url: Option<String>,
 }
@@ -47,7 +47,7 @@ enum Format {
     Csv,
     /// One document: every trial with configuration, outcome and curves
     Json,
-    /// The table of csv with types, for pandas, polars, DuckDB (needs a build with --features parquet)
+    /// The table of csv with types, for pandas or polars (needs a build with --features parquet)
     Parquet,
     /// An event file for each trial
     Tensorboard,

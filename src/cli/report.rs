@@ -70,7 +70,9 @@ mod tests {
 
     fn table<R: Row>(rows: &[R]) -> String {
         let mut text = R::HEADER.to_owned() + "\n";
-        rows.iter().for_each(|row| row.write(&mut text));
+        for row in rows {
+            row.write(&mut text);
+        }
         text
     }
 

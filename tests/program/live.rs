@@ -24,12 +24,13 @@ fn endless() -> Place {
     Place::new(&SWEEP.replace("steps: 12", "steps: 2000000"))
 }
 
+const SKIPPED: &str = "skipped: no `script` of util-linux";
+
 /// `plateau` with `arguments` on a pseudo-terminal of so many columns, through `script` of util-linux; its screen goes to
 /// the file `screen`, its terminal's name to `tty`, its process id to `pid`. None where there is no such program.
 fn on_terminal(place: &Place, term: &str, columns: usize, arguments: &str) -> Option<Command> {
     let known = Command::new("script").arg("--version").output();
     if !known.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("util-linux")) {
-        eprintln!("skipped: no `script` of util-linux");
         return None;
     }
     let program = env!("CARGO_BIN_EXE_plateau");
@@ -56,7 +57,9 @@ fn screen(place: &Place) -> String {
 fn the_live_block_fits_its_terminal() {
     for columns in [80, 200] {
         let place = Place::new(&SWEEP.replace("steps: 12", "steps: 60"));
-        let Some(mut command) = on_terminal(&place, "xterm", columns, "run sweep.yaml --jobs 2") else { return };
+        let Some(mut command) = on_terminal(&place, "xterm", columns, "run sweep.yaml --jobs 2") else {
+            return eprintln!("{SKIPPED}");
+        };
         assert!(command.status().unwrap().success(), "{}", screen(&place));
         let (screen, lines) = (screen(&place), view(&screen(&place)));
         assert!(screen.contains('\u{1b}') && lines.iter().any(|line| line.contains(" running")), "{screen}");
@@ -72,7 +75,9 @@ fn the_live_block_fits_its_terminal() {
 #[test]
 fn the_live_block_follows_a_terminal_that_shrinks() {
     let place = endless();
-    let Some(mut command) = on_terminal(&place, "xterm", 120, "run sweep.yaml --jobs 2") else { return };
+    let Some(mut command) = on_terminal(&place, "xterm", 120, "run sweep.yaml --jobs 2") else {
+        return eprintln!("{SKIPPED}");
+    };
     let mut run = command.spawn().unwrap();
     wait(|| view(&screen(&place)).iter().any(|line| line.contains(" step ")));
     let terminal = File::open(place.read("tty").trim()).unwrap();
@@ -92,7 +97,7 @@ fn nothing_moves_where_nothing_can() {
     let place = Place::new(SWEEP);
     let piped = place.expect(0, "run sweep.yaml --only seed=1").err;
     assert!(piped.contains("[1/2]  ok ") && piped.contains("[2/2]  ok ") && !piped.contains('\u{1b}'), "{piped}");
-    let Some(mut command) = on_terminal(&place, "dumb", 80, "run sweep.yaml") else { return };
+    let Some(mut command) = on_terminal(&place, "dumb", 80, "run sweep.yaml") else { return eprintln!("{SKIPPED}") };
     assert!(command.status().unwrap().success());
     let dumb = screen(&place);
     assert!(dumb.contains("[4/4]  ok ") && !dumb.contains('\u{1b}'), "{dumb}");

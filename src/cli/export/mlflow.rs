@@ -21,7 +21,7 @@ use crate::trial::{Status, TrialId};
 const MOST_METRICS: usize = 1000;
 const MOST_PARAMETERS: usize = 100;
 /// For one request.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Holds the id of the trial that a run is of.
 const TRIAL: &str = "plateau.trial";
 
