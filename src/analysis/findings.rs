@@ -37,10 +37,15 @@ pub fn findings(sweep: &Sweep, study: &Study) -> Vec<Finding> {
         ("shapes", shapes(study)),
         ("failures", failures(sweep, study)),
         ("memory", memory(sweep)),
-        ("edge", edge(sweep, study).map(|edge| edge.text())),
+        ("edge", edge_text(sweep, study)),
     ];
     let found = found.into_iter().filter_map(|(id, text)| text.map(|text| Finding { id, text }));
     found.chain(effects::effects(sweep, study)).collect()
+}
+
+/// That the best value of an axis is its least or greatest.
+pub fn edge_text(sweep: &Sweep, study: &Study) -> Option<String> {
+    edge(sweep, study).map(|edge| edge.text())
 }
 
 /// The next experiment, if the findings call for one.

@@ -1,5 +1,11 @@
 //! `plateau export`: everything that a sweep measured, for other programs.
 
+mod mlflow;
+#[cfg(feature = "parquet")]
+mod parquet;
+mod rows;
+
+use std::collections::HashMap;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,10 +17,14 @@ use super::Failure;
 use super::failure::printed;
 use super::plan::value;
 use super::prepare::{self, Standing, SweepArguments};
+use super::words::say;
 use crate::analysis::{Run, Sweep};
-use crate::report::tensorboard;
+use crate::event::Event;
+use crate::report::{count, tensorboard};
 use crate::run;
-use crate::store;
+use crate::store::{self, RunDir};
+use crate::trial::TrialId;
+use rows::{Row, rows};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -22,10 +32,13 @@ pub(crate) struct Arguments {
     sweep: SweepArguments,
     #[arg(long, value_enum)]
     format: Format,
-    /// Where to write: a file (csv and json; standard output without it), or a folder (tensorboard; default: tensorboard/
-    /// in the sweep's results)
-    #[arg(short, long, value_name = "PATH")]
+    /// Where to write: a file (csv and json; standard output without it; parquet: table.parquet in the sweep's results), or
+    /// a folder (tensorboard; default: tensorboard/ in the sweep's results)
+    #[arg(short, long, value_name = "PATH", conflicts_with = "url")]
     output: Option<PathBuf>,
+    /// The tracking server (mlflow); without it that of the variable `MLFLOW_TRACKING_URI`, else port 5000 of this machine
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -34,8 +47,12 @@ enum Format {
     Csv,
     /// One document: every trial with configuration, outcome and curves
     Json,
+    /// The table of csv with types, for pandas or polars (needs a build with --features parquet)
+    Parquet,
     /// An event file for each trial
     Tensorboard,
+    /// A run for each trial that has ended, on a tracking server; those that it has are left alone
+    Mlflow,
 }
 
 pub(crate) fn export(arguments: &Arguments) -> Result<ExitCode, Failure> {
@@ -52,8 +69,42 @@ pub(crate) fn export(arguments: &Arguments) -> Result<ExitCode, Failure> {
             let folder = arguments.output.clone().unwrap_or_else(|| dir.path().join("tensorboard"));
             event_files(&sweep, &folder)?;
         }
+        Format::Parquet => {
+            let path = arguments.output.clone().unwrap_or_else(|| dir.path().join("table.parquet"));
+            store::write_file(&path, &parquet_table(&sweep)?)?;
+            say(&format!("table: {}", path.display()));
+        }
+        Format::Mlflow => {
+            let usual = || std::env::var("MLFLOW_TRACKING_URI").unwrap_or_else(|_| "http://127.0.0.1:5000".into());
+            let url = arguments.url.clone().unwrap_or_else(usual);
+            let mlflow::Sent { new, known } = mlflow::send(&sweep, &began(&dir)?, &url)?;
+            say(&format!("{url}: {} sent to the experiment {}, {known} were there", count(new, "trial"), sweep.name));
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// When each trial was first started, milliseconds since 1970.
+fn began(dir: &RunDir) -> Result<HashMap<TrialId, u64>, Failure> {
+    let mut began = HashMap::new();
+    for record in store::read_journal(&dir.journal())?.records {
+        if let Event::AttemptStarted { trial, .. } = record.event {
+            began.entry(trial).or_insert(record.at);
+        }
+    }
+    Ok(began)
+}
+
+#[cfg(feature = "parquet")]
+fn parquet_table(sweep: &Sweep) -> Result<Vec<u8>, Failure> {
+    parquet::table(sweep).map_err(|error| Failure::results(format!("cannot write the table: {error}")))
+}
+
+#[cfg(not(feature = "parquet"))]
+fn parquet_table(_: &Sweep) -> Result<Vec<u8>, Failure> {
+    Err(Failure::input(
+        "this program was built without Parquet: `cargo build --release --features parquet`, or --format csv",
+    ))
 }
 
 fn put(path: Option<&Path>, bytes: &[u8]) -> Result<(), Failure> {
@@ -74,34 +125,28 @@ fn csv(sweep: &Sweep) -> Result<Vec<u8>, Failure> {
         let mut head = vec![run.trial.id.to_string()];
         head.extend(keys.iter().map(|key| value(&run.trial, key)));
         head.push(run.status.name().to_owned());
-        for row in steps(run) {
-            writer.write_record(head.iter().chain(&row)).map_err(|error| failed(error.to_string()))?;
+        for row in rows(run) {
+            writer.write_record(head.iter().chain(&fields(&row))).map_err(|error| failed(error.to_string()))?;
         }
     }
     writer.into_inner().map_err(|error| failed(error.to_string()))
 }
 
-/// Metrics and evaluations of a run, joined at their steps.
-fn steps(run: &Run) -> Vec<[String; 7]> {
-    let mut rows = std::collections::BTreeMap::<u64, [String; 7]>::new();
-    let blank = |step: u64| {
-        let mut row: [String; 7] = std::array::from_fn(|_| String::new());
-        row[0] = step.to_string();
-        row
-    };
-    for metric in &run.metrics {
-        let row = rows.entry(metric.step).or_insert_with(|| blank(metric.step));
-        row[1] = format!("{:?}", metric.train_loss);
-        row[2] = format!("{:?}", metric.lr);
-        row[3] = format!("{:?}", metric.grad_norm);
+/// Step and numbers of a row.
+fn fields(row: &Row<'_>) -> [String; 7] {
+    fn text<T: std::fmt::Debug>(value: Option<T>) -> String {
+        value.map_or_else(String::new, |value| format!("{value:?}"))
     }
-    for eval in &run.evals {
-        let row = rows.entry(eval.step).or_insert_with(|| blank(eval.step));
-        row[4] = format!("{:?}", eval.eval_loss);
-        row[5] = format!("{:?}", eval.accuracy);
-        row[6] = format!("{:?}", eval.macro_f1);
-    }
-    rows.into_values().collect()
+    let Row { step, metric, eval } = row;
+    [
+        step.to_string(),
+        text(metric.map(|metric| metric.train_loss)),
+        text(metric.map(|metric| metric.lr)),
+        text(metric.map(|metric| metric.grad_norm)),
+        text(eval.map(|eval| eval.eval_loss)),
+        text(eval.map(|eval| eval.accuracy)),
+        text(eval.map(|eval| eval.macro_f1)),
+    ]
 }
 
 /// NaN and infinity, which JSON lacks, are null.
@@ -119,13 +164,12 @@ fn json_document(sweep: &Sweep) -> Result<Vec<u8>, Failure> {
     bytes.map_err(|error| Failure::results(format!("cannot write the sweep as JSON: {error}")))
 }
 
-#[expect(clippy::print_stderr, reason = "says how to look at what was written")]
 fn event_files(sweep: &Sweep, folder: &Path) -> Result<(), Failure> {
     for run in sweep.runs.iter().filter(|run| !run.metrics.is_empty() || !run.evals.is_empty()) {
         let path = folder.join(folder_name(run)).join(tensorboard::FILE);
         store::write_file(&path, &tensorboard::events(run))?;
     }
-    eprintln!("see it with: tensorboard --logdir {}", folder.display());
+    say(&format!("see it with: tensorboard --logdir {}", folder.display()));
     Ok(())
 }
 

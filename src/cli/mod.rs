@@ -49,7 +49,7 @@ enum Command {
     Watch(watch::Arguments),
     /// Lay sweeps side by side: the same configurations, and how their losses differ
     Compare(compare::Arguments),
-    /// Write what was measured for other programs: csv, json, tensorboard
+    /// Write what was measured for other programs: csv, json, parquet, tensorboard, mlflow
     Export(export::Arguments),
     /// Say why a loss does not fall: verdicts on training logs of any origin
     Diagnose(diagnose::Arguments),

@@ -58,3 +58,92 @@ impl Drawing {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::analysis::Run;
+    use crate::analysis::synthetic::{self, axis};
+    use crate::store::{Results, Row};
+    use crate::trial::{EvalRow, MetricRow};
+
+    fn table<R: Row>(rows: &[R]) -> String {
+        let mut text = R::HEADER.to_owned() + "\n";
+        for row in rows {
+            row.write(&mut text);
+        }
+        text
+    }
+
+    /// Leaves the files of a trial that has ended.
+    fn end(dir: &RunDir, run: &Run) {
+        let folder = dir.trial(&run.trial.id);
+        let put = |path: std::path::PathBuf, bytes: &[u8]| store::write_file(&path, bytes).unwrap();
+        put(folder.metrics(), table::<MetricRow>(&run.metrics).as_bytes());
+        put(folder.evals(), table::<EvalRow>(&run.evals).as_bytes());
+        put(folder.attempt(1).log(), b"a warning\n");
+        let outcome = serde_json::to_vec(run.outcome.as_ref().unwrap()).unwrap();
+        put(folder.outcome_file(), &outcome);
+    }
+
+    /// Redrawing after one more trial reads that one: what any other file says by now is not seen.
+    #[test]
+    fn a_trial_that_has_ended_is_read_once() {
+        let sweep = synthetic::sweep("s", &[axis("lr", &["1e-5", "3e-5", "1e-4"])], 60);
+        let trials = sweep.runs.iter().map(|run| run.trial.clone()).collect();
+        let plan = Plan { name: "s".into(), axes: sweep.axes.clone(), trials, warnings: Vec::new() };
+        let folder = tempfile::tempdir().unwrap();
+        let dir = Results::new(folder.path()).unwrap().sweep("s").unwrap();
+        sweep.runs[..2].iter().for_each(|run| end(&dir, run));
+        let page = || fs::read(dir.report().join("index.html")).unwrap();
+        let mut drawing = Drawing::default();
+        drawing.draw(&plan, &dir).unwrap();
+        let before = page();
+        end(&dir, &sweep.runs[2]);
+        Drawing::default().draw(&plan, &dir).unwrap();
+        let expected = page();
+        assert!(String::from_utf8_lossy(&expected).contains("a warning") && expected != before);
+        let mut spoiled = 0;
+        for run in &sweep.runs[..2] {
+            let folder = dir.trial(&run.trial.id);
+            for path in
+                [folder.metrics(), folder.evals(), folder.config(), folder.outcome_file(), folder.attempt(1).log()]
+            {
+                fs::write(path, "spoiled").unwrap();
+                spoiled += 1;
+            }
+        }
+        drawing.draw(&plan, &dir).unwrap();
+        assert!(spoiled == 10 && page() == expected);
+        Drawing::default().draw(&plan, &dir).unwrap();
+        assert!(page() != expected, "who looks for the first time sees it");
+    }
+
+    /// Figures of an earlier state go; files of others stay, whatever they are called.
+    #[test]
+    fn figures_that_are_drawn_no_more_go() {
+        let whole = synthetic::sweep("s", &[axis("lr", &["1e-5", "3e-5"]), axis("warmup", &["0", "0.1"])], 60);
+        let plan = |of: &crate::analysis::Sweep, n: usize| Plan {
+            name: "s".into(),
+            axes: of.axes[..n].to_vec(),
+            trials: of.runs.iter().map(|run| run.trial.clone()).collect(),
+            warnings: Vec::new(),
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let dir = Results::new(folder.path()).unwrap().sweep("s").unwrap();
+        whole.runs.iter().for_each(|run| end(&dir, run));
+        Drawing::default().draw(&plan(&whole, 2), &dir).unwrap();
+        let name = |name: &str| dir.report().join(name);
+        assert!(name("grid.png").is_file() && name("heatmap.svg").is_file() && name("heatmap.png").is_file());
+        for foreign in ["heatmap.png", "notes.txt"] {
+            fs::write(name(foreign), "of somebody else").unwrap();
+        }
+        let mut less = whole.clone();
+        less.runs.retain(|run| run.trial.config.warmup.0 == 0.0);
+        Drawing::default().draw(&plan(&less, 1), &dir).unwrap();
+        assert!(!name("grid.png").exists() && !name("grid.svg").exists() && !name("heatmap.svg").exists());
+        assert!(name("heatmap.png").is_file() && name("notes.txt").is_file() && name("ranking.png").is_file());
+    }
+}

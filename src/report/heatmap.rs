@@ -5,7 +5,7 @@ use super::font;
 use super::parameter::Parameter;
 use super::scene::{Align, Ink, MARGIN, Scene, Text, WIDTH, ink};
 use super::words;
-use crate::analysis::findings::findings;
+use crate::analysis::findings::edge_text;
 use crate::analysis::{Config, Study, Sweep};
 
 /// Values of a parameter above which cells are too small to see.
@@ -116,7 +116,7 @@ fn draw(sweep: &Sweep, study: &Study, map: &Map<'_>, parameters: usize) -> Scene
     let y_title = font::elide(&font::printable(&name(map.y), false), 12.0, false, height);
     scene.text(Text::new(18.0, top + height / 2.0, y_title).align(Align::Middle).upright());
     let bottom = legend(&mut scene, map, lefts[0], top + height + deep + 52.0);
-    let edge = findings(sweep, study).into_iter().find(|finding| finding.id == "edge").map(|finding| finding.text);
+    let edge = edge_text(sweep, study);
     scene.height = scene.lines(bottom + 22.0, &[vec![edge.unwrap_or_default()], x_notes, y_notes].concat());
     scene
 }

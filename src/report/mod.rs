@@ -30,13 +30,17 @@ pub mod terminal;
 mod timeline;
 mod words;
 
-pub use self::explore::name as trial_name;
+pub use self::explore::{flatten as configuration, name as trial_name};
 pub use self::provenance::{Provenance, Sources};
 pub use self::range_test::draw_range_test;
 pub use self::schedule::{RateCurve, draw_schedules};
 pub use self::words::{clock, count};
 
+use rayon::prelude::*;
+
+use self::probes::ProbedWords;
 use self::scene::Scene;
+use crate::analysis::findings::{self, Finding, Next};
 use crate::analysis::probes::Probed;
 use crate::analysis::{Study, Sweep};
 
@@ -79,21 +83,53 @@ pub fn is_ours(bytes: &[u8]) -> bool {
 /// below every figure, in the pictures' metadata, and at the end of page and summary.
 pub fn draw(sweep: &Sweep, probed: &[Probed], provenance: &Provenance) -> Result<Report, ReportError> {
     let study = Study::of(sweep);
+    let said = Said::of(sweep, &study, probed);
     let Figures { scenes, left_out } = Figures::of(sweep, &study, probed, provenance);
-    let words = probes::words(sweep, probed);
-    let draw = |scene: Scene| render::svg(&scene).map(|svg| (scene, svg));
-    let figures = scenes.into_iter().map(draw).collect::<Result<Vec<_>, _>>()?;
-    let page = page::page(sweep, &study, (&figures, &left_out), &words, provenance)?;
+    let source = format!("{}: {}", sweep.name, provenance.parts().join(", "));
+    let draw = |scene: Scene| Drawn::of(scene, &source);
+    let figures = scenes.into_par_iter().map(draw).collect::<Result<Vec<_>, _>>()?;
+    let page = page::page(sweep, &study, &said, &figures, &left_out, provenance)?;
     let mut files = vec![
-        ("summary.md".to_owned(), summary::summary(sweep, &study, &words, provenance).into_bytes()),
+        ("summary.md".to_owned(), summary::summary(sweep, &study, &said, provenance).into_bytes()),
         ("index.html".to_owned(), page.into_bytes()),
     ];
-    let source = format!("{}: {}", sweep.name, provenance.parts().join(", "));
-    for (scene, svg) in figures {
-        files.push((format!("{}.png", scene.name), render::png(&scene, &svg, &source)?));
+    for Drawn { scene, svg, png } in figures {
+        files.push((format!("{}.png", scene.name), png));
         files.push((format!("{}.svg", scene.name), svg.into_bytes()));
     }
     Ok(Report { files })
+}
+
+/// A figure in every form.
+struct Drawn {
+    scene: Scene,
+    svg: String,
+    png: Vec<u8>,
+}
+
+impl Drawn {
+    fn of(scene: Scene, source: &str) -> Result<Self, ReportError> {
+        let svg = render::svg(&scene)?;
+        let png = render::png(&scene, &svg, source)?;
+        Ok(Self { scene, svg, png })
+    }
+}
+
+/// What a sweep comes to, in words.
+struct Said {
+    findings: Vec<Finding>,
+    next: Option<Next>,
+    probed: Vec<ProbedWords>,
+}
+
+impl Said {
+    fn of(sweep: &Sweep, study: &Study, probed: &[Probed]) -> Self {
+        Self {
+            findings: findings::findings(sweep, study),
+            next: findings::next(sweep, study),
+            probed: probes::words(sweep, probed),
+        }
+    }
 }
 
 /// What is drawn of a sweep.

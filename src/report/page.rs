@@ -6,9 +6,7 @@ use minijinja::{Environment, context};
 
 use super::explore::{self, Data};
 use super::probes::ProbedWords;
-use super::scene::Scene;
-use super::{Provenance, ReportError, font, summary, words};
-use crate::analysis::findings::{findings, next};
+use super::{Drawn, Provenance, ReportError, Said, font, summary, words};
 use crate::analysis::{Study, Sweep};
 use crate::trial::Status;
 
@@ -19,19 +17,24 @@ const REFRESH: u32 = 5;
 pub fn page(
     sweep: &Sweep,
     study: &Study,
-    (figures, left_out): (&[(Scene, String)], &[String]),
-    probed: &[ProbedWords],
+    said: &Said,
+    figures: &[Drawn],
+    left_out: &[String],
     provenance: &Provenance,
 ) -> Result<String, ReportError> {
     let mut environment = Environment::new();
     environment.add_template("page.html", include_str!("page.html"))?;
     let rows = study.configs.iter().enumerate().map(|(index, config)| summary::row(index, sweep, study, config));
-    let next = next(sweep, study);
     let open = sweep.runs.iter().any(|run| matches!(run.status, Status::Pending | Status::Running));
-    let figures = figures.iter().map(|(scene, svg)| {
+    let findings = said.findings.iter().map(|finding| {
+        let figure = figure_of(finding.id, figures);
+        context! { text => finding.text.as_str(), figure => figure, short => figure.map(short) }
+    });
+    let findings: Vec<_> = findings.collect();
+    let figures = figures.iter().map(|Drawn { scene, svg, .. }| {
         context! { name => scene.name, short => short(scene.name), title => scene.title.as_str(), svg => svg.as_str() }
     });
-    let probed = probed.iter().map(|ProbedWords { title, lines, reading }| {
+    let probed = said.probed.iter().map(|ProbedWords { title, lines, reading }| {
         context! { title => title.as_str(), lines => lines.clone(), reading => reading.as_str() }
     });
     let trials = sweep.runs.iter().zip(&study.judgements).map(|(run, judgement)| {
@@ -41,9 +44,9 @@ pub fn page(
         name => sweep.name.as_str(),
         regular => STANDARD.encode(font::REGULAR),
         bold => STANDARD.encode(font::BOLD),
-        findings => findings(sweep, study).into_iter().map(|finding| finding.text).collect::<Vec<_>>(),
-        next_reason => next.as_ref().map(|next| &next.reason),
-        next_line => next.as_ref().map(|next| &next.line),
+        findings => findings,
+        next_reason => said.next.as_ref().map(|next| &next.reason),
+        next_line => said.next.as_ref().map(|next| &next.line),
         figures => figures.collect::<Vec<_>>(),
         left_out => left_out.to_vec(),
         probed => probed.collect::<Vec<_>>(),
@@ -60,6 +63,20 @@ pub fn page(
     Ok(page)
 }
 
+/// The figure that shows what a finding says, if it was drawn.
+fn figure_of<'a>(finding: &str, figures: &'a [Drawn]) -> Option<&'a str> {
+    let shows: &[&str] = match finding {
+        "onsets" => &["plateaus", "curves"],
+        "rise" | "shapes" => &["curves"],
+        "failures" => &["grid", "curves"],
+        "edge" => &["heatmap", "slices"],
+        "progress" | "best" | "noise" => &["ranking"],
+        _ => &["slices", "ranking"],
+    };
+    let drawn = |name: &&str| figures.iter().map(|figure| figure.scene.name).find(|drawn| drawn == name);
+    shows.iter().find_map(drawn)
+}
+
 /// What the page's list of contents calls a figure.
 fn short(name: &str) -> &str {
     match name {
@@ -73,6 +90,7 @@ fn short(name: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use super::super::scene::Scene;
     use super::*;
     use crate::analysis::synthetic;
 
@@ -80,7 +98,8 @@ mod tests {
     fn names_are_text_and_nothing_is_fetched() {
         let axes = [synthetic::axis("lr", &["1e-5"]), synthetic::axis("data.train", &["<script>alert(1)</script>"])];
         let sweep = synthetic::sweep("a <b> & c", &axes, 40);
-        let page = page(&sweep, &Study::of(&sweep), (&[], &[]), &[], &Provenance::default()).unwrap();
+        let study = Study::of(&sweep);
+        let page = page(&sweep, &study, &Said::of(&sweep, &study, &[]), &[], &[], &Provenance::default()).unwrap();
         assert!(page.contains("<title>a &lt;b&gt; &amp; c · plateau</title>"));
         assert!(page.contains(&format!("base64,{}", STANDARD.encode(font::BOLD))), "the typeface is there, unescaped");
         let foreign = page.replace("http://www.w3.org/2000/svg", "");
@@ -89,9 +108,26 @@ mod tests {
     }
 
     #[test]
+    fn findings_lead_to_their_figures() {
+        let drawn = |name| Drawn { scene: Scene::new(name, name), svg: String::new(), png: Vec::new() };
+        let figures = ["ranking", "curves", "slices"].map(drawn);
+        let of = |finding| figure_of(finding, &figures);
+        assert_eq!(
+            ["best", "onsets", "edge", "AXIS_EFFECT"].map(of),
+            ["ranking", "curves", "slices", "slices"].map(Some)
+        );
+        assert_eq!(figure_of("best", &[]), None);
+        let sweep = synthetic::default_sweep();
+        let study = Study::of(&sweep);
+        let page = page(&sweep, &study, &Said::of(&sweep, &study, &[]), &figures, &[], &Provenance::default()).unwrap();
+        assert!(page.contains(r##" <a class="see" href="#ranking">ranking</a></p>"##), "{page}");
+    }
+
+    #[test]
     fn the_page_reloads_until_every_trial_has_ended() {
         let reloads = |sweep: &Sweep| {
-            let page = page(sweep, &Study::of(sweep), (&[], &[]), &[], &Provenance::default()).unwrap();
+            let study = Study::of(sweep);
+            let page = page(sweep, &study, &Said::of(sweep, &study, &[]), &[], &[], &Provenance::default()).unwrap();
             page.contains(r#"<meta http-equiv="refresh" content="5">"#)
         };
         let sweep = synthetic::default_sweep();

@@ -28,7 +28,7 @@ pub fn draw_range_test(
 }
 
 /// The figure.
-fn range_test(test: &RangeTest, title: &str, values: &[(String, AxisValue)]) -> Scene {
+pub(super) fn range_test(test: &RangeTest, title: &str, values: &[(String, AxisValue)]) -> Scene {
     let mut scene = Scene::new("lr-find", title);
     let top = scene.heading(&subtitle(test, values)) + NAMES;
     let bottom = top + HEIGHT;

@@ -376,7 +376,9 @@ impl Scene {
 
     /// `parts` as quiet lines from the baseline `y` on; returns the y below them.
     pub fn lines(&mut self, y: f64, parts: &[String]) -> f64 {
-        let lines = font::wrap(parts, 12.0, WIDTH - 2.0 * MARGIN);
+        // Measured as they are drawn: what the font lacks has no width of its own.
+        let parts: Vec<String> = parts.iter().map(|part| font::printable(part, false)).collect();
+        let lines = font::wrap(&parts, 12.0, WIDTH - 2.0 * MARGIN);
         let mut y = y;
         for line in lines {
             self.text(Text::new(MARGIN, y, line));

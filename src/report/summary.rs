@@ -1,8 +1,7 @@
 //! `summary.md`: the findings in words, the table of configurations, and the pictures.
 
 use super::probes::ProbedWords;
-use super::{Provenance, words};
-use crate::analysis::findings::{findings, next};
+use super::{Provenance, Said, words};
 use crate::analysis::rank::{self, Level};
 use crate::analysis::{Config, Study, Sweep};
 
@@ -44,25 +43,25 @@ pub fn header(sweep: &Sweep) -> Vec<String> {
 }
 
 /// The page in Markdown.
-pub fn summary(sweep: &Sweep, study: &Study, probed: &[ProbedWords], provenance: &Provenance) -> String {
+pub fn summary(sweep: &Sweep, study: &Study, said: &Said, provenance: &Provenance) -> String {
     let mut text = format!("# {}\n\n", escape(&sweep.name));
-    for finding in findings(sweep, study) {
+    for finding in &said.findings {
         text.push_str("- ");
         text.push_str(&escape(&finding.text));
         text.push('\n');
     }
-    if let Some(next) = next(sweep, study) {
+    if let Some(next) = &said.next {
         let reason = escape(&next.reason);
         text.extend(["\n**Next:** ", &reason, ":\n\n```yaml\n", &next.line, "\n```\n"]);
     }
-    for ProbedWords { title, lines, reading } in probed {
+    for ProbedWords { title, lines, reading } in &said.probed {
         text.extend(["\n## Probed: ", &escape(title), "\n\n"]);
         for line in lines {
             text.extend(["- ", &escape(line), "\n"]);
         }
         text.extend(["\n**", &escape(reading), "**\n"]);
     }
-    if !probed.is_empty() {
+    if !said.probed.is_empty() {
         text.push_str("\n![Probes](probes.png)\n");
     }
     text.push_str("\n![Ranking](ranking.png)\n\n![Loss curves](curves.png)\n\n## Configurations\n\n");
@@ -105,7 +104,8 @@ mod tests {
     fn the_words_come_first() {
         let axes = [synthetic::axis("lr", &["1e-5", "3e-5"]), synthetic::axis("augmentation", &["none", "a_b|c"])];
         let sweep = synthetic::sweep("small", &axes, 100);
-        insta::assert_snapshot!(summary(&sweep, &Study::of(&sweep), &[], &Provenance::default()), @r"
+        let study = Study::of(&sweep);
+        insta::assert_snapshot!(summary(&sweep, &study, &Said::of(&sweep, &study, &[]), &Provenance::default()), @r"
         # small
 
         - Best is lr 3e-5, augmentation a\_b|c with eval loss 0.368 at step 56, accuracy 81.9 %; 0.004 below the next, lr 3e-5, augmentation none.

@@ -1,11 +1,18 @@
 //! What must hold for every figure of every sweep: legible, complete, the same each time.
 
+mod colours;
+mod pixels;
+
 use std::sync::LazyLock;
 
 use resvg::usvg;
 
+use super::compare::Comparison;
+use super::range_test::range_test;
 use super::scene::{Align, Ink, Item, Scene, Text, ink};
-use super::{Provenance, draw, font, render};
+use super::schedule::schedules as schedules_of;
+use super::{Provenance, RateCurve, draw, font, render};
+use crate::analysis::range_test::RangeTest;
 use crate::analysis::synthetic::{self, axis};
 use crate::analysis::{Study, Sweep};
 use crate::trial::{AxisValue, Status, number_text};
@@ -182,7 +189,47 @@ fn scenes() -> Vec<(&'static str, Scene)> {
         figures.scenes.into_iter().map(move |scene| (name, scene))
     };
     let random = (0..60).map(|seed| ("random", random_sweep(seed)));
-    sweeps().into_iter().chain(random).flat_map(draw).collect()
+    sweeps().into_iter().chain(random).flat_map(draw).chain(others()).collect()
+}
+
+/// The figures that stand in no report: comparisons, schedules, range tests.
+fn others() -> Vec<(&'static str, Scene)> {
+    let of = |seeds: std::ops::Range<u64>| seeds.map(random_sweep).collect::<Vec<_>>();
+    let [hundred, thousand] = grids();
+    let long = |i: usize| Sweep { name: format!("a sweep with a rather long name, number {i}"), ..five_axes() };
+    let compared = [
+        vec![synthetic::default_sweep(), synthetic::unfinished(synthetic::default_sweep(), 5)],
+        vec![hundred.clone(), hundred],
+        vec![thousand.clone(), thousand],
+        vec![five_axes(), five_axes()],
+        vec![hostile(), hostile()],
+        vec![ragged(), synthetic::all_failed(ragged())],
+        (0..5).map(long).collect(),
+        of(0..3),
+        of(3..5),
+        of(5..9),
+    ];
+    let compared = compared.iter().map(|sweeps| ("compared", Comparison::of(sweeps).scene()));
+    let rates = |n: usize, peak: f64, name: &str| RateCurve {
+        values: vec![("scheduler".into(), axis("scheduler", &[name]).values.remove(0))],
+        rates: (0..n).map(|k| peak * (n - k) as f64 / n as f64).collect(),
+    };
+    let schedules = [
+        vec![rates(400, 3e-5, "linear")],
+        (1..=12).map(|i| rates(1000, f64::from(i) * 1e-5, &format!("a schedule with a long name, {i}"))).collect(),
+        (1..=40).map(|i| rates(7, f64::from(i), &format!("curve {i}"))).collect(),
+        vec![rates(1, 1.0, "x"), rates(100_000, 1e-9, "y")],
+    ];
+    let schedules = schedules.iter().map(|curves| ("schedules", schedules_of(curves, &[])));
+    let tried = |n: i32, loss: fn(f64) -> f64| {
+        let steps: Vec<(f64, f64)> =
+            (0..n).map(|k| (1e-7 * 10_f64.powf(0.07 * f64::from(k)), loss(f64::from(k)))).collect();
+        range_test(&RangeTest::of(&steps), &"a range test ".repeat(9), &[])
+    };
+    let valley = |k: f64| 1.1 - 0.5 / (1.0 + (-(k - 50.0) / 4.0).exp()) + (0.4 * (k - 80.0)).exp();
+    let tests =
+        [tried(95, valley), tried(0, valley), tried(100, |_| 1.0), tried(60, |k| 1e9 * k), tried(9, |_| f64::NAN)];
+    compared.chain(schedules).chain(tests.map(|scene| ("range test", scene))).collect()
 }
 
 #[test]
@@ -248,14 +295,15 @@ fn equal_sweeps_give_equal_bytes() {
 /// What is drawn may be removed when it is drawn no more, and nothing else.
 #[test]
 fn figures_know_each_other() {
-    for (name, scene) in SCENES.iter() {
+    let outside = ["compared", "schedules", "range test"];
+    for (name, scene) in SCENES.iter().filter(|(name, _)| !outside.contains(name)) {
         assert!(super::FIGURES.contains(&scene.name), "{name}: {} is in no list", scene.name);
     }
     let report = draw(&synthetic::sweep("same", &[axis("lr", &["1e-5", "3e-4"])], 60), &[], &provenance()).unwrap();
     let left_out: Vec<String> = report.left_out().collect();
     assert_eq!(left_out, ["grid.png", "grid.svg", "heatmap.png", "heatmap.svg"]);
     for (name, bytes) in &report.files {
-        assert_eq!(super::is_ours(bytes), name.ends_with(".png") || name.ends_with(".svg"), "{name}");
+        assert_eq!(super::is_ours(bytes), ["png", "svg"].contains(&name.rsplit('.').next().unwrap()), "{name}");
     }
     let foreign = r#"<svg width="60" height="40" viewBox="0 0 60 40" xmlns="http://www.w3.org/2000/svg"></svg>"#;
     let mut picture = Vec::new();
@@ -447,9 +495,16 @@ fn the_page_sorts_filters_shows_and_pins_in_a_browser() {
         const details = document.querySelector('details'); details.open = true;
         details.dispatchEvent(new Event('toggle'));
         said.push(details.querySelectorAll('svg').length, details.querySelectorAll('dt').length > 20);
+        const reached = [...document.querySelectorAll('#configs th button, #configs tbody tr, .wide, summary, a, input, select')];
+        said.push(reached.length > 30 && reached.every(node => node.tabIndex >= 0));
+        heads[2].focus(); said.push(document.activeElement === heads[2]);
+        const print = [...document.styleSheets].flatMap(sheet => [...sheet.cssRules]).filter(rule => rule.media && rule.media.mediaText === 'print');
+        said.push(print.length === 1 && /nav.*{ display: none; }/.test(print[0].cssText) && /overflow: visible/.test(print[0].cssText));
+        const links = [...document.querySelectorAll(`a[href^='#']`)];
+        said.push(links.length > 8 && links.every(a => document.getElementById(a.hash.slice(1))));
         said.push(performance.getEntriesByType('resource').filter(r => !r.name.startsWith('data:')).length)";
     let said = in_browser(&browser, &synthetic::default_sweep(), script);
-    assert_eq!(said, "[16,'1e-5','3e-4',2,true,1,0,1,2,0,3,true,0]");
+    assert_eq!(said, "[16,'1e-5','3e-4',2,true,1,0,1,2,0,3,true,true,true,true,true,0]");
 }
 
 #[test]

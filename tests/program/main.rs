@@ -5,9 +5,11 @@
 mod augment;
 mod diagnose;
 mod dice;
+mod export;
 mod failures;
 mod faults;
 mod hands;
+mod live;
 mod lr_find;
 mod mistakes;
 mod place;

@@ -280,6 +280,37 @@ mod tests {
     }
 
     #[test]
+    fn two_hundred_trials() {
+        let numbers = |n: u32, unit: &str| (1..=n).map(|i| format!("{i}{unit}")).collect::<Vec<_>>();
+        let axis =
+            |key: &str, values: &[String]| synthetic::axis(key, &values.iter().map(String::as_str).collect::<Vec<_>>());
+        let axes = [
+            axis("lr", &numbers(10, "e-5")),
+            axis("model.dropout", &numbers(10, "e-2")),
+            axis("seed", &numbers(2, "")),
+        ];
+        let runs = synthetic::sweep("big", &axes, 1200).runs;
+        let trials: Vec<Trial> = runs.iter().map(|run| run.trial.clone()).collect();
+        let mut tally = Tally::new("big", &trials);
+        for run in &runs[..150] {
+            let outcome = run.outcome.clone().unwrap();
+            tally.fold(&Event::TrialFinished { trial: run.trial.id.clone(), attempt: 1, outcome });
+        }
+        let running: Vec<Progress> = (150..158).map(|i| progress(&trials[i], i - 150, &[0.7, 0.5])).collect();
+        for width in [80, 200] {
+            let lines = block(&tally, &running, (372.0, Some(190_800.0)), (50, width));
+            assert_eq!(lines[0], "big  150/200 runs  8 running  6:12 elapsed, ~2 d 5 h left");
+            assert!(lines.len() <= BLOCK && lines.iter().all(|line| measure_text_width(line) <= width), "{lines:?}");
+            let shown = lines.iter().filter(|line| line.contains(" step  640/1200")).count();
+            assert!(shown == RUNNING && lines.iter().any(|line| line.contains("2 more")), "{lines:?}");
+            // Names are whole at both widths, and every trial has its losses.
+            let end = if width > 80 { "eval 0.33   (best 0.32)" } else { "eval 0.33" };
+            assert!(lines[1].starts_with("cpu0 8e-5 · 6e-2 · s1") && lines[1].ends_with(end), "{lines:?}");
+            assert_eq!(lines.iter().filter(|line| line.contains("seeds)")).count(), 1 + LEADERS, "{lines:?}");
+        }
+    }
+
+    #[test]
     fn the_block_never_outgrows_the_terminal() {
         let (tally, trials, _) = tally(12);
         let running: Vec<Progress> =

@@ -1,0 +1,139 @@
+//! A run as it is seen while it goes on: on terminals of several kinds, through a pipe, and from another process.
+
+use std::fs::{self, File};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use console::{measure_text_width, strip_ansi_codes};
+use rustix::process::Signal;
+
+use crate::place::{Ended, Place, signal, wait};
+
+const SWEEP: &str = "
+data: {train: train.tsv, max_length: 32}
+model: {from: checkpoint, dropout: 0}
+batch_size: 8
+steps: 12
+eval_every: 4
+grid: {lr: [1e-3, 1e-4]}
+seeds: [1, 2]
+";
+
+fn endless() -> Place {
+    Place::new(&SWEEP.replace("steps: 12", "steps: 2000000"))
+}
+
+const SKIPPED: &str = "skipped: no `script` of util-linux";
+
+/// `plateau` with `arguments` on a pseudo-terminal of so many columns, through `script` of util-linux; its screen goes to
+/// the file `screen`, its terminal's name to `tty`, its process id to `pid`. None where there is no such program.
+fn on_terminal(place: &Place, term: &str, columns: usize, arguments: &str) -> Option<Command> {
+    let known = Command::new("script").arg("--version").output();
+    if !known.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("util-linux")) {
+        return None;
+    }
+    let program = env!("CARGO_BIN_EXE_plateau");
+    let line = format!("stty cols {columns} rows 24; tty > tty; echo $$ > pid; exec {program} {arguments}");
+    let mut command = Command::new("script");
+    command.args(["-qefc", &line, "/dev/null"]).current_dir(place.path(".")).env("TERM", term);
+    command.stdin(Stdio::null()).stdout(File::options().create(true).append(true).open(place.path("screen")).unwrap());
+    Some(command)
+}
+
+/// The lines of the live view in what a terminal was sent: without the first and the last words, which may be longer.
+fn view(screen: &str) -> Vec<String> {
+    let plain = strip_ansi_codes(screen);
+    let lines = plain.split(['\r', '\n']).map(str::trim_end).filter(|line| !line.is_empty());
+    let of_view = |line: &&str| ["runs  ", " step ", "best so far"].iter().any(|mark| line.contains(mark));
+    lines.filter(of_view).map(str::to_owned).collect()
+}
+
+fn screen(place: &Place) -> String {
+    String::from_utf8_lossy(&fs::read(place.path("screen")).unwrap_or_default()).into_owned()
+}
+
+#[test]
+fn the_live_block_fits_its_terminal() {
+    for columns in [80, 200] {
+        let place = Place::new(&SWEEP.replace("steps: 12", "steps: 60"));
+        let Some(mut command) = on_terminal(&place, "xterm", columns, "run sweep.yaml --jobs 2") else {
+            return eprintln!("{SKIPPED}");
+        };
+        assert!(command.status().unwrap().success(), "{}", screen(&place));
+        let (screen, lines) = (screen(&place), view(&screen(&place)));
+        assert!(screen.contains('\u{1b}') && lines.iter().any(|line| line.contains(" running")), "{screen}");
+        assert!(lines.iter().all(|line| measure_text_width(line) < columns), "{lines:?}");
+        let plain = strip_ansi_codes(&screen).into_owned();
+        for done in 1..=4 {
+            assert!(plain.contains(&format!("[{done}/4]  ok ")), "a line that stays for each trial: {plain}");
+        }
+        assert!(plain.trim_end().ends_with("results/sweep/report/index.html"), "{plain}");
+    }
+}
+
+#[test]
+fn the_live_block_follows_a_terminal_that_shrinks() {
+    let place = endless();
+    let Some(mut command) = on_terminal(&place, "xterm", 120, "run sweep.yaml --jobs 2") else {
+        return eprintln!("{SKIPPED}");
+    };
+    let mut run = command.spawn().unwrap();
+    wait(|| view(&screen(&place)).iter().any(|line| line.contains(" step ")));
+    let terminal = File::open(place.read("tty").trim()).unwrap();
+    assert!(Command::new("stty").args(["cols", "40", "rows", "5"]).stdin(terminal).status().unwrap().success());
+    // What was on its way when the size changed.
+    thread::sleep(Duration::from_millis(500));
+    let before = screen(&place).len();
+    wait(|| view(&screen(&place)[before..]).len() > 8);
+    let lines = view(&screen(&place)[before..]);
+    signal(place.read("pid").trim().parse().unwrap(), Signal::INT);
+    assert_eq!(run.wait().unwrap().code(), Some(130));
+    assert!(lines[1..].iter().all(|line| measure_text_width(line) < 40), "{lines:?}");
+}
+
+#[test]
+fn nothing_moves_where_nothing_can() {
+    let place = Place::new(SWEEP);
+    let piped = place.expect(0, "run sweep.yaml --only seed=1").err;
+    assert!(piped.contains("[1/2]  ok ") && piped.contains("[2/2]  ok ") && !piped.contains('\u{1b}'), "{piped}");
+    let Some(mut command) = on_terminal(&place, "dumb", 80, "run sweep.yaml") else { return eprintln!("{SKIPPED}") };
+    assert!(command.status().unwrap().success());
+    let dumb = screen(&place);
+    assert!(dumb.contains("[4/4]  ok ") && !dumb.contains('\u{1b}'), "{dumb}");
+}
+
+#[test]
+fn a_run_is_watched_from_another_process() {
+    let place = endless();
+    let nobody = place.expect(2, "watch sweep.yaml").err;
+    assert!(nobody.contains("nobody runs sweep.yaml now. `plateau status sweep.yaml`"), "{nobody}");
+    let mut run = place.start("run sweep.yaml --jobs 2 --progress none");
+    place.wait_for_steps(3);
+    // Who stops watching stops nothing else.
+    let mut first = place.start("watch sweep.yaml");
+    thread::sleep(Duration::from_millis(300));
+    signal(first.id() as i32, Signal::INT);
+    first.wait().unwrap();
+    assert!(run.try_wait().unwrap().is_none());
+    let status = place.expect(0, "status sweep.yaml").out;
+    assert!(status.contains("4 trials, 0 finished, 2 running, 0 failed, 2 left"), "{status}");
+    let second = place.start("watch sweep.yaml --progress lines");
+    thread::sleep(Duration::from_millis(300));
+    signal(run.id() as i32, Signal::INT);
+    assert_eq!(run.wait().unwrap().code(), Some(130));
+    let seen = Ended::new(second.wait_with_output().unwrap());
+    assert_eq!(seen.code, 0, "{seen:?}");
+    assert!(seen.err.ends_with("The run was interrupted. `plateau run sweep.yaml` goes on with it.\n"), "{seen:?}");
+}
+
+#[test]
+fn a_run_is_watched_to_its_end() {
+    let place = Place::new(&SWEEP.replace("steps: 12", "steps: 400"));
+    let mut run = place.start("run sweep.yaml --jobs 1 --progress none");
+    place.wait_for_steps(1);
+    let seen = place.expect(0, "watch sweep.yaml").err;
+    assert_eq!(run.wait().unwrap().code(), Some(0));
+    assert!(seen.contains("[4/4]  ok ") && seen.contains("4/4 runs"), "{seen}");
+    assert!(seen.trim_end().ends_with("results/sweep/report/index.html"), "{seen}");
+}
