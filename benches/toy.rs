@@ -8,6 +8,7 @@
 
 use std::collections::HashMap;
 use std::error::Error;
+use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -33,6 +34,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const STEPS: u64 = 20;
 const EVERY: u64 = 5;
 
+#[expect(clippy::print_stdout, reason = "a benchmark's result")]
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     if let [word, trials] = &arguments[..]
@@ -55,6 +57,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+#[expect(clippy::print_stdout, reason = "a benchmark's result")]
 fn measure(trials: usize) -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
     let results = Results::new(folder.path())?;
@@ -67,7 +70,7 @@ fn measure(trials: usize) -> Result<(), Box<dyn Error>> {
     line.extend(sizes.iter().chain([&megabytes("VmHWM:")]).map(|size| format!(" {size:>5.1}")));
     let start = Instant::now();
     train(&plan, &results)?;
-    line += &format!("  {:>7.2}  {:>7.1}", start.elapsed().as_secs_f64(), megabytes("VmHWM:"));
+    write!(line, "  {:>7.2}  {:>7.1}", start.elapsed().as_secs_f64(), megabytes("VmHWM:"))?;
     let start = Instant::now();
     let sweep = survey(&plan, &dir)?;
     report::draw(&sweep, &[], &Sources::default().read(&dir, &sweep)?)?;

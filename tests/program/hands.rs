@@ -30,6 +30,7 @@ fn a_value_that_is_taken_out_keeps_its_results() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "somebody deletes a trial")]
 fn a_folder_that_was_tampered_with_is_mended() {
     let place = Place::new(SWEEP);
     place.expect(0, "run sweep.yaml");
