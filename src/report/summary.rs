@@ -113,6 +113,7 @@ mod tests {
         - There is one seed of each, so how much of a difference is noise is unknown.
         - The eval loss of the best configuration at each lr goes flat, by value (and level): 1e-5 at step 68 (0.451), 3e-5 at step 48 (0.369).
         - Of the configurations that survived, 1 of 4 overfit: their eval loss rises again by more than 0.010.
+        - Why, by the curves of 4 trials: the learning rate is too low or the run too short (TOO\_SLOW) in 2.
 
         **Next:** with one seed, noise is unknown: repeat with three:
 

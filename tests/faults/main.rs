@@ -3,7 +3,8 @@
 //!
 //! `just faults` trains it all (it continues where it was stopped) and prints the confusion matrix of the variants that
 //! thresholds were set with, that of those that no threshold has seen, and whether what was called flat stayed so when the
-//! run went on; `just faults test` does one part. Curves are judged anew each time, by the rules as they are now. A plain `cargo test` only checks that every sweep of the generator can be planned.
+//! run went on; `just faults test` does one part. Curves are judged anew each time, by the rules as they are now. A plain
+//! `cargo test` only checks that every sweep of the generator can be planned.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![expect(clippy::disallowed_methods, reason = "makes files of its own")]
