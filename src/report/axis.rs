@@ -1,5 +1,7 @@
 //! Scales, ticks and clipping: where a number lies on paper.
 
+use crate::trial::number_text;
+
 /// A linear map from numbers to px. `from` and `to` are the ends, in the order of px.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Scale {
@@ -85,6 +87,11 @@ fn clip_top(points: &[(f64, f64)], top: f64) -> Vec<Vec<(f64, f64)>> {
     pieces
 }
 
+/// A value of [`ticks`] with so many digits after the point; from a million on as a power of ten, which is short.
+pub fn tick_text(value: f64, digits: usize) -> String {
+    if value.abs() >= 1e6 { number_text(value) } else { format!("{value:.digits$}") }
+}
+
 /// At most two points per px column of width 1: the least and the greatest of each, in order of x. Nothing is sampled
 /// away: every peak stays.
 pub fn reduce(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
@@ -114,8 +121,9 @@ mod tests {
     #[test]
     fn ticks_are_round() {
         let (values, digits) = ticks(0.0, 0.82, 5);
-        let written: Vec<String> = values.iter().map(|value| format!("{value:.digits$}")).collect();
+        let written: Vec<String> = values.iter().map(|value| tick_text(*value, digits)).collect();
         assert_eq!(written, ["0.0", "0.2", "0.4", "0.6", "0.8"]);
+        assert_eq!([tick_text(5e9, 0), tick_text(-2.5e6, 0)], ["5e9", "-2.5e6"]);
         assert_eq!(ticks(0.31, 0.36, 3).0, [0.32, 0.34, 0.36]);
         assert_eq!(ticks(1.0, 1.0, 3), (vec![], 0));
         assert_eq!(ticks(f64::NAN, 1.0, 3), (vec![], 0));

@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::axis::{self, Scale};
 use super::columns::SIZE;
 use super::font;
 use super::scene::{Align, MARGIN, Mark, Scene, Text, WIDTH, ink};
-use super::{ReportError, axis::Scale, explore, render, words};
+use super::{ReportError, explore, render, words};
 use crate::analysis::rank::{self, Level, SEED};
 use crate::analysis::{Config, Study, Sweep};
 use crate::trial::AxisValue;
@@ -137,7 +138,7 @@ impl Comparison {
         for value in ticks {
             let x = scale.at(value);
             scene.line(&[(x, top - 4.0), (x, bottom)], 1.0, ink::GRID);
-            scene.text(Text::new(x, bottom + 16.0, format!("{value:.digits$}")).align(Align::Middle));
+            scene.text(Text::new(x, bottom + 16.0, axis::tick_text(value, digits)).align(Align::Middle));
         }
         scene.text(
             Text::new(f64::midpoint(plot.0, plot.1), bottom + 34.0, "best eval loss (nats)").align(Align::Middle),

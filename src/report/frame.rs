@@ -94,7 +94,7 @@ impl Frame {
             let y = self.y.at(value);
             scene.line(&[(self.left, y), (self.right, y)], 1.0, ink::GRID);
             if named {
-                scene.text(Text::new(self.left - 6.0, y + 4.0, format!("{value:.digits$}")).align(Align::Right));
+                scene.text(Text::new(self.left - 6.0, y + 4.0, axis::tick_text(value, digits)).align(Align::Right));
             }
         }
     }

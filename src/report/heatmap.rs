@@ -246,7 +246,7 @@ fn legend(scene: &mut Scene, map: &Map<'_>, left: f64, top: f64) -> f64 {
     for value in ticks {
         let x = left + (value - low) / (high - low) * WIDE;
         scene.line(&[(x, top + 9.0), (x, top + 13.0)], 1.0, ink::AXIS);
-        scene.text(Text::new(x, top + 26.0, format!("{value:.digits$}")).align(Align::Middle));
+        scene.text(Text::new(x, top + 26.0, axis::tick_text(value, digits)).align(Align::Middle));
     }
     let clipped =
         map.cells.iter().any(|cell| [false, true].iter().any(|&last| cell.loss(last).is_some_and(|l| l > high)));

@@ -301,7 +301,7 @@ fn figures_know_each_other() {
     }
     let report = draw(&synthetic::sweep("same", &[axis("lr", &["1e-5", "3e-4"])], 60), &[], &provenance()).unwrap();
     let left_out: Vec<String> = report.left_out().collect();
-    assert_eq!(left_out, ["grid.png", "grid.svg", "heatmap.png", "heatmap.svg"]);
+    assert_eq!(left_out, ["grid.png", "grid.svg", "heatmap.png", "heatmap.svg", "probes.png", "probes.svg"]);
     for (name, bytes) in &report.files {
         assert_eq!(super::is_ours(bytes), ["png", "svg"].contains(&name.rsplit('.').next().unwrap()), "{name}");
     }
