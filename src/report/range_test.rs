@@ -91,7 +91,9 @@ fn grid(scene: &mut Scene, (x, y): (Scale, Scale), (low, high): (f64, f64)) {
     for value in values {
         let y = y.at(value);
         scene.line(&[(left, y), (right, y)], 1.0, ink::GRID);
-        scene.text(Text::new(left - 8.0, y + 4.0, format!("{value:.digits$}")).align(Align::Right));
+        // A loss that ran away has more digits than there is room for.
+        let label = if value < 1e4 { format!("{value:.digits$}") } else { format!("{value:e}") };
+        scene.text(Text::new(left - 8.0, y + 4.0, label).align(Align::Right));
     }
     scene.line(&[(left, bottom), (right, bottom)], 1.0, ink::AXIS);
     let decades = (FROM.log10().round() as i32)..=(TO.log10().round() as i32);
