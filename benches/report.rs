@@ -15,6 +15,7 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 /// Between two looks at the memory of the program; its peak only grows.
 const LOOK: Duration = Duration::from_millis(2);
 
+#[expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 fn main() -> Result<()> {
     let sizes: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let sizes = if sizes.is_empty() { vec!["150x400".to_owned(), "2000x1000".to_owned()] } else { sizes };

@@ -34,8 +34,11 @@ fn two_sweeps_side_by_side() {
     assert_eq!(lines[0], "warmup: 0.1 | 0.5", "{compared:?}");
     let head: Vec<&str> = lines[2].split_whitespace().collect();
     assert_eq!(head, ["configuration", "sweep", "other", "difference"]);
-    assert!(lines[3].starts_with("LR 1e-3 ") && lines[3].matches('±').count() == 3, "{compared:?}");
-    assert!(compared.out.contains("other: best eval loss "), "{compared:?}");
+    // Twelve steps teach this model nothing, and what did not survive enters no mean.
+    let row: Vec<&str> = lines[3].split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
+    assert_eq!(row, ["LR 1e-3", "2 of 2 stuck", "2 of 2 stuck", "–"], "{compared:?}");
+    assert!(lines[4].contains("unfinished"), "{compared:?}");
+    assert_eq!(lines[6], "other: no configuration in common with sweep that survived in both", "{compared:?}");
     assert!(compared.err.ends_with("results/compare/sweep-vs-other.png\n"), "{compared:?}");
     assert!(fs::read(place.path("results/compare/sweep-vs-other.png")).unwrap().starts_with(b"\x89PNG"));
     assert!(place.path("results/compare/sweep-vs-other.svg").is_file());
@@ -66,7 +69,8 @@ fn exports_hold_what_was_measured() {
     assert_eq!(document["trials"].as_array().unwrap().len(), 4);
     assert_eq!(document["trials"][0]["metrics"].as_array().unwrap().len(), 12);
     let said = place.expect(0, "export sweep.yaml --format tensorboard").err;
-    assert!(said.contains("see it with: tensorboard --logdir results/sweep/tensorboard"), "{said}");
+    assert!(said.starts_with("see it with: tensorboard --logdir "), "{said}");
+    assert!(said.ends_with("results/sweep/tensorboard\n"), "{said}");
     let folders: Vec<_> = fs::read_dir(place.path("results/sweep/tensorboard")).unwrap().flatten().collect();
     assert_eq!(folders.len(), 4);
     assert!(folders.iter().all(|folder| folder.path().join("events.out.tfevents.0.plateau").is_file()));
