@@ -113,6 +113,31 @@ mod on_tiles {
         assert_eq!(part[..5 * (n + 2)], whole[3 * (n + 2)..8 * (n + 2)]);
     }
 
+    /// The parts of numbers near the least ones have other bits than those of larger numbers.
+    #[test]
+    fn tiny_numbers_spoil_nothing() {
+        if !tiles::available() {
+            return;
+        }
+        let (m, k, n) = (40, 70, 40);
+        let tiny = |values: Vec<f32>, step: usize| -> Vec<f32> {
+            let shrink = |(i, x): (usize, f32)| if i % step == 0 { x } else { x * 10_f32.powi(-((i % 46) as i32)) };
+            values.into_iter().enumerate().map(shrink).collect()
+        };
+        for (left, right) in [(false, false), (true, false), (false, true), (true, true)] {
+            let x = tiny(numbers(9, (m + 3) * (k + 3) + 30 * 33), 3);
+            let y = tiny(numbers(10, (k + 3) * (n + 3) + 30 * 33), 5);
+            let (a, b) = (view(&x, m, k, left), view(&y, k, n, right));
+            let out = run(tiles::multiply, 1.0, a, b, &vec![0.0; m * (n + 2)], Write::Replace);
+            for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
+                let terms = (0..k).map(|x| at(a, i, x) * at(b, x, j));
+                let (sum, size) = terms.fold((0.0, 0.0), |(sum, size): (f64, f64), x| (sum + x, size + x.abs()));
+                let found = f64::from(out[i * (n + 2) + j]);
+                assert!((found - sum).abs() <= 6e-7 * size + 1e-35, "({i}, {j}) is {found:e}, not {sum:e}");
+            }
+        }
+    }
+
     #[test]
     fn what_is_not_a_number_stays_so() {
         for (value, fill) in [(f32::NAN, 0.5), (f32::INFINITY, 0.5), (f32::from_bits(u32::MAX), 0.0), (1e38, 1.0)] {

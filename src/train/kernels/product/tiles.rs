@@ -11,9 +11,10 @@
 
 use std::arch::asm;
 use std::arch::x86_64::{
-    __cpuid_count, __m512, __m512i, _mm512_castps_si512, _mm512_maskz_loadu_ps, _mm512_mul_ps, _mm512_or_si512,
+    __cpuid_count, __m512, __m512i, _mm512_castps_si512, _mm512_maskz_loadu_ps, _mm512_mul_ps, _mm512_set1_epi32,
     _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_shuffle_i32x4, _mm512_srli_epi32, _mm512_sub_ps,
-    _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
+    _mm512_ternarylogic_epi32, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32,
+    _mm512_unpacklo_epi64,
 };
 use std::cell::RefCell;
 use std::ops::Range;
@@ -382,10 +383,16 @@ fn parts(x: __m512) -> [__m512; 3] {
     [high, middle, _mm512_sub_ps(rest, middle)]
 }
 
+/// The upper halves of the elements, those of `low` below those of `high`. What a part below 1e-38 has in its lower half
+/// is cut off: it would spoil its neighbour.
 #[target_feature(enable = "avx512f")]
 #[inline]
 fn join(low: __m512, high: __m512) -> __m512i {
-    _mm512_or_si512(_mm512_srli_epi32::<16>(_mm512_castps_si512(low)), _mm512_castps_si512(high))
+    /// `a | (b & c)`.
+    const OR_AND: i32 = 0xf8;
+    let upper = _mm512_set1_epi32(i32::from_ne_bytes(0xffff_0000_u32.to_ne_bytes()));
+    let low = _mm512_srli_epi32::<16>(_mm512_castps_si512(low));
+    _mm512_ternarylogic_epi32::<OR_AND>(low, _mm512_castps_si512(high), upper)
 }
 
 /// Each element rounded to eight significant bits (Veltkamp's splitting).
