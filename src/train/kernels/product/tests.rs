@@ -125,8 +125,8 @@ mod on_tiles {
             values.into_iter().enumerate().map(shrink).collect()
         };
         for (left, right) in [(false, false), (true, false), (false, true), (true, true)] {
-            let x = tiny(numbers(9, (m + 3) * (k + 3) + 30 * 33), 3);
-            let y = tiny(numbers(10, (k + 3) * (n + 3) + 30 * 33), 5);
+            let x = tiny(numbers(9, (m + 3) * (k + 3) + 30 * 33, 1.0), 3);
+            let y = tiny(numbers(10, (k + 3) * (n + 3) + 30 * 33, 1.0), 5);
             let (a, b) = (view(&x, m, k, left), view(&y, k, n, right));
             let out = run(tiles::multiply, 1.0, a, b, &vec![0.0; m * (n + 2)], Write::Replace);
             for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
