@@ -1,7 +1,7 @@
 //! Probes: which trials to ask, where, and what the answers say.
 //!
 //! [`choose`] says which trials are asked, [`plateau`] and [`place`] at which step; [`probed`] reads the probes' curves, compares every
-//! fork with the control of its seed ([`paired`]) and reads the answers together ([`settle`]). `docs/diagnosis.md` states
+//! fork with the control of its seed ([`paired()`]) and reads the answers together (`settle`). `docs/diagnosis.md` states
 //! all of it. Training them is left to others.
 
 mod paired;

@@ -1,5 +1,5 @@
 //! Matrix products over slices, behind checked views: the bf16 tile unit where the machine has one and the product is
-//! large ([`tiles`]), else the `gemm` crate's kernels (AVX-512 where the machine has it). Which of them depends on the
+//! large (`tiles`), else the `gemm` crate's kernels (AVX-512 where the machine has it). Which of them depends on the
 //! dimensions and the machine alone, and both sum in a fixed order.
 
 use gemm::Parallelism;
