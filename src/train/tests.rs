@@ -104,6 +104,27 @@ fn busy() -> TrialConfig {
     config
 }
 
+/// The same of files, as a worker is told it.
+fn on_disk() -> TrialConfig {
+    let mut config = busy();
+    config.data.train = fixture("finetune-tiny/train.tsv").display().to_string();
+    config.model.from = fixture("finetune-tiny/checkpoint").display().to_string();
+    config
+}
+
+fn job(config: &TrialConfig) -> super::Job<'_> {
+    super::Job {
+        config,
+        device: crate::trial::Device::Cpu,
+        threads: 2,
+        checkpoint_every: crate::trial::CheckpointEvery::Steps(3),
+        halvings: 0,
+        resume: None,
+        start: None,
+        cache: &NoCache,
+    }
+}
+
 fn run(config: &TrialConfig, threads: usize) -> Kept {
     let (checkpoint, data) = tiny(40);
     let mut kept = Kept { keep: Some(Keep::Last), ..Kept::default() };
@@ -352,24 +373,13 @@ fn the_composed_model_trains_like_the_kernels() {
 /// From a configuration and files to an outcome, augmented, interrupted in the second epoch and resumed.
 #[test]
 fn a_job_runs_from_files_to_an_outcome_and_resumes() {
-    let mut config = busy();
-    config.data.train = fixture("finetune-tiny/train.tsv").display().to_string();
-    config.model.from = fixture("finetune-tiny/checkpoint").display().to_string();
+    let mut config = on_disk();
     config.augmentation = vec![
         crate::trial::Augmentation::RandomDeletion { rate: 0.2 },
         crate::trial::Augmentation::TokenCutoff { rate: 0.2 },
         crate::trial::Augmentation::Mixup { alpha: 0.5 },
     ];
-    let job = super::Job {
-        config: &config,
-        device: crate::trial::Device::Cpu,
-        threads: 2,
-        checkpoint_every: crate::trial::CheckpointEvery::Steps(3),
-        halvings: 0,
-        resume: None,
-        start: None,
-        cache: &NoCache,
-    };
+    let job = job(&config);
     let mut whole = Kept::default();
     let outcome = super::train(job, &mut whole).unwrap();
     assert_eq!((outcome.status, outcome.steps), (Status::Finished, 8));
@@ -396,21 +406,10 @@ fn a_job_runs_from_files_to_an_outcome_and_resumes() {
 fn a_fork_goes_on_as_the_trial_itself_would_have() {
     let of = crate::trial::TrialId::parse("0123456789ab").unwrap();
     let probe = |kind, step| Some(crate::trial::Probe { trial: of.clone(), step, kind });
-    let mut config = busy();
-    config.data.train = fixture("finetune-tiny/train.tsv").display().to_string();
-    config.model.from = fixture("finetune-tiny/checkpoint").display().to_string();
+    let mut config = on_disk();
     config.augmentation = vec![crate::trial::Augmentation::RandomDeletion { rate: 0.2 }];
     (config.scheduler, config.warmup) = (crate::trial::Scheduler::Constant, FractionOrSteps(0.0));
-    let job = super::Job {
-        config: &config,
-        device: crate::trial::Device::Cpu,
-        threads: 2,
-        checkpoint_every: crate::trial::CheckpointEvery::Steps(3),
-        halvings: 0,
-        resume: None,
-        start: None,
-        cache: &NoCache,
-    };
+    let job = job(&config);
     let mut whole = Kept::default();
     super::train(job, &mut whole).unwrap();
     let state = whole.states[0].2.clone();
@@ -450,24 +449,13 @@ fn a_fork_goes_on_as_the_trial_itself_would_have() {
 
 #[test]
 fn one_batch_is_learnt_by_heart_and_then_enough() {
-    let mut config = busy();
-    config.data.train = fixture("finetune-tiny/train.tsv").display().to_string();
-    config.model.from = fixture("finetune-tiny/checkpoint").display().to_string();
+    let mut config = on_disk();
     let trial = crate::trial::TrialId::parse("0123456789ab").unwrap();
     config.probe = Some(crate::trial::Probe { trial, step: 3, kind: ProbeKind::OneBatch });
     (config.scheduler, config.warmup) = (crate::trial::Scheduler::Constant, FractionOrSteps(0.0));
     (config.length, config.batch_size, config.grad_accumulation) = (Length::Steps(400), 16, 1);
     (config.lr, config.model.dropout, config.eval_every) = (2e-3, Some(0.0), FractionOrSteps(10.0));
-    let job = super::Job {
-        config: &config,
-        device: crate::trial::Device::Cpu,
-        threads: 1,
-        checkpoint_every: crate::trial::CheckpointEvery::Seconds(1e9),
-        halvings: 0,
-        resume: None,
-        start: None,
-        cache: &NoCache,
-    };
+    let job = super::Job { threads: 1, ..job(&config) };
     let outcome = super::train(job, &mut Kept::default()).unwrap();
     assert_eq!(outcome.status, Status::Stopped, "{outcome:?}");
     assert_eq!(outcome.reason.as_deref(), Some("knows its 16 examples by heart"));
@@ -480,9 +468,7 @@ fn one_batch_is_learnt_by_heart_and_then_enough() {
 /// The reductions of the rate belong to the state: a trial resumed after one goes on at the reduced rate.
 #[test]
 fn a_rate_reduced_on_a_plateau_stays_reduced_after_a_resume() {
-    let mut config = busy();
-    config.data.train = fixture("finetune-tiny/train.tsv").display().to_string();
-    config.model.from = fixture("finetune-tiny/checkpoint").display().to_string();
+    let mut config = on_disk();
     config.eval_every = FractionOrSteps(1.0);
     let (patience, threshold) = (1, 0.9);
     config.scheduler =

@@ -7,17 +7,15 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::place::Place;
+use crate::place::{Place, small};
 
-const SWEEP: &str = "
-data: {train: train.tsv, max_length: 32}
-model: {from: checkpoint, dropout: 0}
-batch_size: 8
-steps: 12
+const SWEEP: &str = small!(
+    "steps: 12
 eval_every: 4
 grid: {lr: [1e-3, 1e-4]}
 seeds: [1, 2]
-";
+"
+);
 
 #[test]
 fn two_sweeps_side_by_side() {

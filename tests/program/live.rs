@@ -8,17 +8,15 @@ use std::time::Duration;
 use console::{measure_text_width, strip_ansi_codes};
 use rustix::process::Signal;
 
-use crate::place::{Ended, Place, signal, wait};
+use crate::place::{Ended, Place, signal, small, wait};
 
-const SWEEP: &str = "
-data: {train: train.tsv, max_length: 32}
-model: {from: checkpoint, dropout: 0}
-batch_size: 8
-steps: 12
+const SWEEP: &str = small!(
+    "steps: 12
 eval_every: 4
 grid: {lr: [1e-3, 1e-4]}
 seeds: [1, 2]
-";
+"
+);
 
 fn endless() -> Place {
     Place::new(&SWEEP.replace("steps: 12", "steps: 2000000"))
