@@ -41,8 +41,8 @@ pub struct TrialState {
     /// Attempts since then that ran out of the machine's memory, and out of the device's.
     pub out_of_memory: u32,
     pub out_of_device_memory: u32,
-    /// Slot whose device failed it last.
-    pub faulted_on: Option<usize>,
+    /// Slots whose devices failed it in this run, one entry for each fault.
+    pub faulted_on: Vec<usize>,
     /// Its value at each rung of `stop.asha` that it was judged at; None where that was not finite.
     pub rungs: Vec<Option<f32>>,
     /// What it is to be stopped for, or was.
@@ -246,7 +246,7 @@ impl SweepState {
         self.faults.clear();
         self.retired.clear();
         for (_, trial) in &mut self.trials {
-            trial.faulted_on = None;
+            trial.faulted_on.clear();
             if trial.standing == Standing::Pending && matches!(trial.last_failure, Some(Failure::DeviceFault { .. })) {
                 trial.failures = 0;
                 trial.last_failure = None;
@@ -290,7 +290,7 @@ impl TrialState {
         match failure {
             Failure::OutOfMemory { .. } => self.out_of_memory += 1,
             Failure::DeviceMemory { .. } => self.out_of_device_memory += 1,
-            Failure::DeviceFault { .. } => self.faulted_on = Some(slot.index),
+            Failure::DeviceFault { .. } => self.faulted_on.push(slot.index),
             _ => {}
         }
     }
@@ -430,17 +430,14 @@ pub(crate) mod tests {
         let twice = [claimed(0, 1), failed(1), failed(1), claimed(0, 2), failed(2)];
         let mut state = after(&twice);
         assert_eq!(state.faults(3), Some((2, &fault())), "a fault that is told twice is one");
-        assert_eq!(state.get(&id(0)).unwrap().faulted_on, Some(3));
+        assert_eq!(state.get(&id(0)).unwrap().faulted_on, [3, 3]);
         state.apply(&Event::SlotRetired { slot: slot(3), failure: fault() });
         assert!(state.is_retired(3) && !state.is_retired(0));
         state.apply(&opened());
         assert!(state.faults(3).is_none() && !state.is_retired(3));
         let trial = state.get(&id(0)).unwrap();
-        assert_eq!(
-            (trial.failures, trial.attempts, trial.faulted_on),
-            (0, 2, None),
-            "it is not to suffer for a device"
-        );
+        assert_eq!((trial.failures, trial.attempts), (0, 2), "it is not to suffer for a device");
+        assert!(trial.faulted_on.is_empty());
         let mut state = after(&twice);
         state.apply(&claimed(1, 1));
         state.apply(&Event::TrialFinished { trial: id(1), attempt: 1, outcome: outcome(1) });

@@ -43,13 +43,19 @@ pub(super) fn is_one_alone(state: &SweepState) -> bool {
     state.running().any(|(_, known)| care(known).alone)
 }
 
-pub(super) fn is_in_use(state: &SweepState, slot: Slot) -> bool {
-    state.faults(slot.index).is_none_or(|(faults, _)| faults < MOST_FAULTS)
+pub(super) fn is_in_use(state: &SweepState, slot: usize) -> bool {
+    state.faults(slot).is_none_or(|(faults, _)| faults < MOST_FAULTS)
+}
+
+/// Failures that count against a trial: not those on slots that are out of use, which were the device's own.
+pub(super) fn own(state: &SweepState, trial: &TrialState) -> u32 {
+    let by_devices = trial.faulted_on.iter().filter(|slot| !is_in_use(state, **slot)).count();
+    trial.failures.saturating_sub(by_devices as u32)
 }
 
 /// The free slot for a trial: not the one whose device failed it last, if there is another.
 pub(super) fn choose(free: &mut Vec<Slot>, trial: &TrialState) -> Option<Slot> {
-    let elsewhere = free.iter().position(|slot| trial.faulted_on != Some(slot.index));
+    let elsewhere = free.iter().position(|slot| trial.faulted_on.last() != Some(&slot.index));
     (!free.is_empty()).then(|| free.remove(elsewhere.unwrap_or(0)))
 }
 
@@ -178,17 +184,56 @@ mod tests {
         let mut play = Play::new(2);
         assert_eq!(play.turn(), ["0 on 0", "1 on 1"]);
         play.fails(0, 1, fault());
-        assert_eq!(play.turn(), ["0 on 0 as usual"], "no other slot is free");
-        play.fails(0, 2, fault());
+        assert_eq!(play.turn(), ["2 on 0"], "another trial tells whether it is the device");
+        play.fails(2, 1, fault());
         assert_eq!(play.turn(), ["retire 0"]);
         play.ends(1, 1);
+        assert_eq!(play.turn(), ["3 on 1"]);
+        play.ends(3, 1);
+        assert_eq!(play.turn(), ["4 on 1"]);
+        play.ends(4, 1);
         assert_eq!(play.turn(), ["0 on 1 as usual"]);
+    }
+
+    #[test]
+    fn a_trial_that_fails_every_device_is_the_last_and_stops_no_other() {
+        let mut play = Play::new(1);
+        assert_eq!(play.turn(), ["0 on 0"]);
+        play.fails(0, 1, fault());
+        for other in 1..5 {
+            assert_eq!(play.turn(), [format!("{other} on 0")]);
+            play.ends(other, 1);
+        }
+        assert_eq!(play.turn(), ["0 on 0 as usual"]);
+        play.fails(0, 2, fault());
+        assert_eq!(play.turn(), ["0 on 0 as usual"]);
         play.fails(0, 3, fault());
         assert_eq!(
-            play.turn()[0],
-            format!("{:?}", Action::GiveUp { trial: id(0), failure: fault() }),
-            "its retries are used up"
+            play.turn(),
+            ["retire 0", &format!("{:?}", Action::Strand)],
+            "its own first fault is one, not three"
         );
+    }
+
+    #[test]
+    fn retries_are_not_used_up_by_devices_that_were_to_blame() {
+        let mut play = Play::new(2);
+        assert_eq!(play.turn(), ["0 on 0", "1 on 1"]);
+        play.fails(0, 1, Failure::Lost);
+        assert_eq!(play.turn(), ["0 on 0 as usual"]);
+        for (trial, attempt) in [(0, 2), (2, 1)] {
+            play.fails(trial, attempt, fault());
+            play.turn();
+        }
+        for trial in [1, 3, 4] {
+            play.ends(trial, 1);
+            play.turn();
+        }
+        play.fails(0, 3, Failure::Lost);
+        assert_eq!(play.turn(), ["0 on 1 as usual"], "three failures, but only two of its own");
+        play.fails(0, 4, Failure::Lost);
+        let given_up = format!("{:?}", Action::GiveUp { trial: id(0), failure: Failure::Lost });
+        assert_eq!(play.turn()[0], given_up);
     }
 
     #[test]
@@ -197,12 +242,14 @@ mod tests {
         assert_eq!(play.turn().len(), 3);
         play.fails(0, 1, fault());
         play.ends(1, 1);
-        assert_eq!(play.turn(), ["0 on 1 as usual", "3 on 0"]);
+        assert_eq!(play.turn(), ["3 on 0", "4 on 1"]);
         play.ends(3, 1);
+        assert_eq!(play.turn(), ["0 on 0 as usual"], "no other slot is free");
+        play.fails(0, 2, fault());
+        play.ends(4, 1);
+        assert_eq!(play.turn(), ["0 on 1 as usual"], "the fault before trial 3 ended on slot 0 counts no more");
         play.fails(2, 1, fault());
-        assert_eq!(play.turn(), ["2 on 0 as usual", "4 on 2"]);
-        play.fails(2, 2, fault());
-        assert_eq!(play.turn(), ["2 on 0 as usual"], "the fault before trial 3 ended there counts no more");
+        assert_eq!(play.turn(), ["2 on 0 as usual"]);
     }
 
     #[test]
@@ -211,9 +258,9 @@ mod tests {
         play.turn();
         play.fails(0, 1, fault());
         play.fails(1, 1, fault());
-        play.turn();
-        play.fails(0, 2, fault());
-        play.fails(1, 2, fault());
+        assert_eq!(play.turn(), ["2 on 0", "3 on 1"]);
+        play.fails(2, 1, fault());
+        play.fails(3, 1, fault());
         assert_eq!(play.turn(), ["retire 0", "retire 1", &format!("{:?}", Action::Strand)]);
         assert!(play.state.planned().all(|(_, known)| known.standing == Standing::Pending), "no trial is to blame");
     }
