@@ -26,7 +26,7 @@ test:
 torture SECONDS="300":
     PLATEAU_TORTURE_SECONDS={{ SECONDS }} cargo test --release --test program torture -- --nocapture
 
-# Train runs with one known fault each and count how often the diagnosis names it: all, dev, test or twice. Continues.
+# Train runs with one known fault each and count how often the diagnosis names it: all, dev, test, probes or twice. Continues.
 faults PART="all":
     PLATEAU_FAULT_RUNS={{ PART }} cargo test --release --test faults the_cause -- --ignored --nocapture
 

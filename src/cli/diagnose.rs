@@ -15,8 +15,11 @@ use super::prepare::read;
 use super::words::warn;
 use crate::analysis::detector::{Series, Stretch, Trend};
 use crate::analysis::effects;
+use crate::analysis::findings::Finding;
 use crate::analysis::plateau::{LEAST_DELTA, verdict};
-use crate::analysis::{Diagnosis, Measured, diagnose as judge};
+use crate::analysis::{Diagnosis, Measured, Run, diagnose as judge};
+use crate::run::trial_alone;
+use crate::store::TrialDir;
 use crate::trial::{Status, Verdict};
 
 #[derive(Debug, Args)]
@@ -40,6 +43,32 @@ enum Format {
     Json,
 }
 
+/// What a log holds.
+enum Source {
+    /// Curves, by whomever.
+    Log(Log),
+    /// A trial of our own, with its configuration, its diagnostics and the class frequencies of its data.
+    Trial(Box<Run>),
+}
+
+impl Source {
+    /// `prior`: share of each class as told, empty if it was not; what is told outweighs what the trial says.
+    fn measured<'a>(&'a self, prior: &'a [f64]) -> Measured<'a> {
+        match self {
+            Self::Log(log) => log.measured(prior),
+            Self::Trial(run) if prior.is_empty() => run.measured(),
+            Self::Trial(run) => Measured { train_prior: prior, eval_prior: prior, ..run.measured() },
+        }
+    }
+
+    fn status(&self) -> Status {
+        match self {
+            Self::Log(_) => Status::Finished,
+            Self::Trial(run) => run.status,
+        }
+    }
+}
+
 /// A log with what is known of it in the end.
 struct Judged<'a> {
     name: String,
@@ -49,23 +78,31 @@ struct Judged<'a> {
 
 pub(crate) fn diagnose(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let prior = prior(arguments)?;
-    let mut judged = Vec::with_capacity(arguments.files.len());
+    let mut sources = Vec::with_capacity(arguments.files.len());
     for path in &arguments.files {
-        let log = load(path)?;
-        if log.counted {
+        let source = load(path)?;
+        if matches!(&source, Source::Log(log) if log.counted) {
             warn(&[format!(
                 "warning: {}: no column numbers the steps (step, global_step, ...): rows do",
                 path.display()
             )]);
         }
-        let measured = log.measured(&prior);
-        let diagnosis = judge(&measured, Status::Finished, LEAST_DELTA);
-        judged.push(Judged { name: path.display().to_string(), measured, diagnosis });
+        sources.push(source);
     }
+    let judged: Vec<Judged<'_>> = arguments
+        .files
+        .iter()
+        .zip(&sources)
+        .map(|(path, source)| {
+            let measured = source.measured(&prior);
+            let diagnosis = judge(&measured, source.status(), LEAST_DELTA);
+            Judged { name: path.display().to_string(), measured, diagnosis }
+        })
+        .collect();
     let members: Vec<(&Measured<'_>, &Diagnosis)> = judged.iter().map(|log| (&log.measured, &log.diagnosis)).collect();
     let findings = if judged.len() > 1 { effects::of_logs(&members) } else { Vec::new() };
     let text = match arguments.format {
-        Format::Text => text(&judged, &findings, prior.is_empty()),
+        Format::Text => text(&judged, &findings),
         Format::Json => {
             let logs: Vec<Value> = judged.iter().map(as_json).collect();
             let findings: Vec<Value> = findings.iter().map(|f| json!({"id": f.id, "text": f.text})).collect();
@@ -91,22 +128,25 @@ fn prior(arguments: &Arguments) -> Result<Vec<f64>, Failure> {
     Ok(shares.iter().map(|share| share / sum).collect())
 }
 
-/// The log at `path`; of a trial's folder, its two curves together.
-fn load(path: &Path) -> Result<Log, Failure> {
+/// The log at `path`; a trial's folder whole, or its two curves together where the rest is gone.
+fn load(path: &Path) -> Result<Source, Failure> {
     let one =
         |path: &Path| Log::parse(&read(path)?).map_err(|error| Failure::input(format!("{}: {error}", path.display())));
     if !path.is_dir() {
-        return one(path);
+        return one(path).map(Source::Log);
+    }
+    if let Some(run) = trial_alone(&TrialDir::new(path.to_owned()))? {
+        return Ok(Source::Trial(Box::new(run)));
     }
     let (metrics, evals) = (path.join("metrics.csv"), path.join("evals.csv"));
     if !metrics.is_file() {
         return Err(Failure::input(format!("{} is a folder without metrics.csv: name a log file", path.display())));
     }
     let log = one(&metrics)?;
-    Ok(if evals.is_file() { log.or(one(&evals)?) } else { log })
+    Ok(Source::Log(if evals.is_file() { log.or(one(&evals)?) } else { log }))
 }
 
-fn text(judged: &[Judged<'_>], findings: &[crate::analysis::findings::Finding], unknown_prior: bool) -> String {
+fn text(judged: &[Judged<'_>], findings: &[Finding]) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
     for log in judged {
@@ -128,7 +168,7 @@ fn text(judged: &[Judged<'_>], findings: &[crate::analysis::findings::Finding], 
     for finding in findings {
         let _ = writeln!(text, "{}", finding.text);
     }
-    if unknown_prior {
+    if judged.iter().all(|log| log.measured.train_prior.is_empty()) {
         text.push_str("The class frequencies are unknown, so nothing was held against guessing: add --classes 0.7,0.3 or --labels FILE.\n");
     }
     text

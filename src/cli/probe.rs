@@ -269,11 +269,15 @@ fn questions(prepared: &Prepared, run: &Run, step: u64, manner: Manner) -> Vec<T
 fn text(sweep: &Sweep, found: &[Probed]) -> String {
     let mut text = String::new();
     for probed in found {
-        let name = sweep.runs.iter().find(|run| run.trial.id == probed.trial).map(trial_name).unwrap_or_default();
+        let run = sweep.runs.iter().find(|run| run.trial.id == probed.trial);
+        let name = run.map(trial_name).unwrap_or_default();
         // Writing to a String cannot fail.
         let _ = writeln!(text, "\n{} ({name}), at {}:", probed.trial, probed.place());
         let rows = probed.answers.iter().map(|answer| vec![format!("  {}", answer.question()), answer.answer()]);
         let _ = writeln!(text, "{}\n  {}", table(&rows.collect::<Vec<_>>()), probed.reading());
+        if let Some(conclusion) = run.filter(|_| probed.open == 0).map(|run| probed.conclusion(run)) {
+            let _ = writeln!(text, "  {conclusion}");
+        }
     }
     text
 }

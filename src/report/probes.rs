@@ -27,10 +27,14 @@ pub struct ProbedWords {
 /// Every probed trial in words.
 pub fn words(sweep: &Sweep, probed: &[Probed]) -> Vec<ProbedWords> {
     let line = |answer: &Answer| format!("{}: {}", answer.question(), answer.answer());
+    let conclusion = |probed: &Probed| {
+        let run = sweep.runs.iter().find(|run| probed.open == 0 && run.trial.id == probed.trial);
+        run.map_or_else(String::new, |run| format!("; {}", probed.conclusion(run)))
+    };
     let of = |probed: &Probed| ProbedWords {
         title: format!("{}, at {}", name(sweep, probed), probed.place()),
         lines: probed.answers.iter().map(line).collect(),
-        reading: probed.reading(),
+        reading: probed.reading() + &conclusion(probed),
     };
     probed.iter().map(of).collect()
 }

@@ -85,14 +85,34 @@ fn stands(known: Option<&TrialState>, outcome: Option<&Outcome>, alive: bool) ->
     }
 }
 
+/// A trial by what its folder alone says, wherever that came from; None if the folder does not say what was trained.
+pub fn trial_alone(folder: &TrialDir) -> Result<Option<Run>, StoreError> {
+    let Some(record) = folder.record()? else { return Ok(None) };
+    let outcome = outcome(folder)?;
+    let status = outcome.as_ref().map_or(Status::Running, |outcome| outcome.status);
+    read(record.trial, status, None, outcome, folder).map(Some)
+}
+
 fn run(trial: &Trial, known: Option<&TrialState>, dir: &RunDir, alive: bool) -> Result<Run, StoreError> {
     let folder = dir.trial(&trial.id);
     let outcome = outcome(&folder)?;
     let status = stands(known, outcome.as_ref(), alive);
+    let error = known.filter(|_| outcome.is_none()).and_then(error);
+    read(trial.clone(), status, error, outcome, &folder)
+}
+
+/// With the curves of its folder.
+fn read(
+    trial: Trial,
+    status: Status,
+    error: Option<String>,
+    outcome: Option<Outcome>,
+    folder: &TrialDir,
+) -> Result<Run, StoreError> {
     Ok(Run {
-        trial: trial.clone(),
+        trial,
         status,
-        error: known.filter(|_| outcome.is_none()).and_then(error),
+        error,
         metrics: read_curve::<MetricRow>(&folder.metrics())?.rows,
         evals: read_curve::<EvalRow>(&folder.evals())?.rows,
         diagnostics: read_curve::<DiagnosticRow>(&folder.diagnostics())?.rows,

@@ -149,7 +149,9 @@ pub struct TrialDir {
 }
 
 impl TrialDir {
-    pub(super) fn new(root: PathBuf) -> Self {
+    /// `root`: wherever such a folder lies.
+    #[must_use]
+    pub fn new(root: PathBuf) -> Self {
         Self { root }
     }
 

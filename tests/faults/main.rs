@@ -3,8 +3,9 @@
 //!
 //! `just faults` trains it all (it continues where it was stopped) and prints the confusion matrix of the variants that
 //! thresholds were set with, that of those that no threshold has seen, and whether what was called flat stayed so when the
-//! run went on; `just faults test` does one part. Curves are judged anew each time, by the rules as they are now. A plain
-//! `cargo test` only checks that every sweep of the generator can be planned.
+//! run went on; `just faults test` does one part, `just faults probes` that and the probes of what went flat in it. Curves
+//! are judged anew each time, by the rules as they are now. A plain `cargo test` only checks that every sweep of the generator
+//! can be planned.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![expect(clippy::disallowed_methods, reason = "makes files of its own")]
@@ -47,8 +48,9 @@ fn sweeps(part: Part) -> Vec<PathBuf> {
     part.faults().map(write).collect()
 }
 
-/// Trains what is missing of these parts, as many sweeps at a time as there are cores, each with one trial at a time.
-fn train(parts: &[Part]) {
+/// Trains what is missing of these parts, or of the probes of what went flat in them, as many sweeps at a time as there are
+/// cores, each with one trial at a time.
+fn train(parts: &[Part], what: What) {
     let sweeps: Vec<(Part, PathBuf)> =
         parts.iter().flat_map(|&part| sweeps(part).into_iter().map(move |path| (part, path))).collect();
     let (next, lanes) = (AtomicUsize::new(0), thread::available_parallelism().map_or(1, Into::into));
@@ -57,14 +59,35 @@ fn train(parts: &[Part]) {
             scope.spawn(|| {
                 while let Some((part, sweep)) = sweeps.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let mut run = plateau();
-                    run.args(["run", "--jobs", "1", "--threads", "1", "--progress", "none", "-q", "--results"]);
+                    match what {
+                        What::Trials => run.args(["run", "--progress", "none", "-q"]),
+                        What::Probes => run.arg("probe"),
+                    };
+                    run.args(["--jobs", "1", "--threads", "1", "--results"]);
                     let ended = run.arg(results(*part)).arg(sweep).output().unwrap();
-                    assert!(ended.status.success(), "{}: {}", sweep.display(), String::from_utf8_lossy(&ended.stderr));
-                    println!("trained: {} {}", part.name(), sweep.file_stem().unwrap().display());
+                    let said = String::from_utf8_lossy(&ended.stderr);
+                    let nothing_to_ask = what == What::Probes && said.contains("there is nothing to ask");
+                    assert!(ended.status.success() || nothing_to_ask, "{}: {said}", sweep.display());
+                    println!("{}: {} {}", what.done(), part.name(), sweep.file_stem().unwrap().display());
                 }
             });
         }
     });
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum What {
+    Trials,
+    Probes,
+}
+
+impl What {
+    fn done(self) -> &'static str {
+        match self {
+            Self::Trials => "trained",
+            Self::Probes => "probed",
+        }
+    }
 }
 
 #[test]
@@ -84,16 +107,23 @@ fn every_fault_can_be_planned() {
 #[ignore = "trains hundreds of models: `just faults`"]
 fn the_cause_is_named() {
     let wanted = std::env::var("PLATEAU_FAULT_RUNS").unwrap_or_default();
-    let parts: Vec<Part> =
-        Part::ALL.into_iter().filter(|part| wanted.is_empty() || wanted == "all" || wanted == part.name()).collect();
-    assert!(!parts.is_empty(), "PLATEAU_FAULT_RUNS is all, dev, test or twice, not {wanted}");
+    let (all, probes) = (wanted.is_empty() || wanted == "all", wanted == "probes");
+    let is_wanted = |part: &Part| all || wanted == part.name() || (probes && *part == Part::Test);
+    let parts: Vec<Part> = Part::ALL.into_iter().filter(is_wanted).collect();
+    assert!(!parts.is_empty(), "PLATEAU_FAULT_RUNS is all, dev, test, probes or twice, not {wanted}");
     material::make(&home().join("data"));
     // Those that set thresholds come first, the numbers that count last.
-    train(&parts);
+    train(&parts, What::Trials);
+    if all || probes {
+        train(&[Part::Test], What::Probes);
+    }
     for part in parts {
         match part {
             Part::Dev => println!("\nVariants that thresholds were set with:\n\n{}", matrix::matrix(&results(part))),
-            Part::Test => println!("\nVariants that no threshold has seen:\n\n{}", matrix::matrix(&results(part))),
+            Part::Test => {
+                println!("\nVariants that no threshold has seen:\n\n{}", matrix::matrix(&results(part)));
+                println!("\nThose of them that were probed:\n\n{}", matrix::probed(&results(part)));
+            }
             Part::Twice => println!("\n{}", matrix::continued(&results(part))),
         }
     }

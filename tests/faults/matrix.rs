@@ -7,8 +7,10 @@ use std::path::Path;
 
 use plateau::analysis::detector::Detection;
 use plateau::analysis::plateau::LEAST_DELTA;
+use plateau::analysis::probes::{self, Conclusion};
 use plateau::analysis::{Run, diagnose};
-use plateau::store::{Results, TrialDir, read_curve};
+use plateau::run::trial_alone;
+use plateau::store::{Results, RunDir};
 use plateau::trial::{Length, TrialId, Verdict, VerdictKind};
 
 use super::table::{CONTINUED_FROM, FAULTS, Fault, Part};
@@ -22,27 +24,18 @@ pub fn primary(run: &Run) -> Verdict {
 
 /// All trials of a sweep that have ended.
 pub fn runs(results: &Path, name: &str) -> Vec<Run> {
-    let dir = Results::new(results).unwrap().sweep(name).unwrap();
+    within(&Results::new(results).unwrap().sweep(name).unwrap())
+}
+
+fn within(dir: &RunDir) -> Vec<Run> {
     let mut ids: Vec<TrialId> = fs::read_dir(dir.trials())
         .into_iter()
         .flatten()
         .filter_map(|entry| TrialId::parse(entry.unwrap().file_name().to_str()?))
         .collect();
     ids.sort_unstable();
-    ids.iter().filter_map(|id| run(&dir.trial(id))).collect()
-}
-
-fn run(folder: &TrialDir) -> Option<Run> {
-    let (trial, outcome) = (folder.record().unwrap()?.trial, folder.outcome().unwrap()?);
-    Some(Run {
-        trial,
-        status: outcome.status,
-        error: None,
-        metrics: read_curve(&folder.metrics()).unwrap().rows,
-        evals: read_curve(&folder.evals()).unwrap().rows,
-        diagnostics: read_curve(&folder.diagnostics()).unwrap().rows,
-        outcome: Some(outcome),
-    })
+    let runs = ids.iter().filter_map(|id| trial_alone(&dir.trial(id)).unwrap());
+    runs.filter(|run| run.outcome.is_some()).collect()
 }
 
 fn is_right(fault: &Fault, verdict: &Verdict) -> bool {
@@ -75,10 +68,51 @@ pub fn matrix(results: &Path) -> String {
             (healthy, alarms) = (healthy + total, alarms + total - fits);
         }
     }
-    let share = |part: usize, whole: usize| 100.0 * part as f64 / whole.max(1) as f64;
     let _ = writeln!(text, "\n{right} of {all} right ({:.1} %).", share(right, all));
     let _ = writeln!(text, "{alarms} of {healthy} healthy runs called faulty ({:.1} %).", share(alarms, healthy));
     text
+}
+
+/// What became of the trials that `plateau probe` asks about by itself, as Markdown; all other trials count as before.
+pub fn probed(results: &Path) -> String {
+    let mut text =
+        "| injected fault | probed | right by curves | right with probes | primary cause after the probes (right ones in bold) |\n\
+         |---|---|---|---|---|\n"
+            .to_owned();
+    let (mut all, mut right) = (0, 0);
+    for fault in FAULTS {
+        let dir = Results::new(results).unwrap().sweep(&fault.folder()).unwrap();
+        let (runs, found) = (within(&dir), probes::probed(&within(&dir.probes())));
+        let (mut asked, mut by_curves, mut with_probes, mut cells) = (0, 0, 0, Vec::new());
+        for run in &runs {
+            let verdict = primary(run);
+            let before = is_right(fault, &verdict);
+            let probed = found.iter().find(|probed| probed.trial == run.trial.id && probed.open == 0);
+            let after = probed.map_or(before, |probed| {
+                let own = Some(verdict.id.as_str()).filter(|_| verdict.kind == VerdictKind::Cause);
+                let conclusion = Conclusion::of(probed.settled, own);
+                let is_right = match conclusion {
+                    Conclusion::Settled(settled, _) => fault.probed.contains(&settled.id()),
+                    _ => before,
+                };
+                let words = format!("{} (probes: {})", conclusion.id().unwrap_or("none"), probed.settled.id());
+                cells.push(if is_right { format!("**{words}**") } else { words });
+                (asked, by_curves, with_probes) =
+                    (asked + 1, by_curves + usize::from(before), with_probes + usize::from(is_right));
+                is_right
+            });
+            (all, right) = (all + 1, right + usize::from(after));
+        }
+        if asked > 0 {
+            let _ = writeln!(text, "| {} | {asked} | {by_curves} | {with_probes} | {} |", fault.what, cells.join(", "));
+        }
+    }
+    let _ = writeln!(text, "\nWith the probes {right} of {all} right ({:.1} %).", share(right, all));
+    text
+}
+
+fn share(part: usize, whole: usize) -> f64 {
+    100.0 * part as f64 / whole.max(1) as f64
 }
 
 /// Judges long runs by their first half, and counts those whose training loss was called flat and fell on all the same.

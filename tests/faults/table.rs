@@ -1,4 +1,5 @@
-//! The faults: what is changed in a healthy run, and which primary verdicts count as right. Stated before any was trained.
+//! The faults: what is changed in a healthy run, and which primary verdicts count as right. Stated before any was trained, and
+//! before any was probed.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -10,6 +11,8 @@ pub struct Fault {
     pub what: &'static str,
     /// Ids of primary verdicts that count as right; after a tilde, words that the sentence must hold.
     pub accepted: &'static [&'static str],
+    /// What the probes may settle on in its place; where they settle nothing, `accepted` counts as before.
+    pub probed: &'static [&'static str],
     /// Keys that differ from the healthy run of the same variant, each with its values; variants 2i and 2i + 1
     /// take value i, round and round.
     pub keys: &'static [(&'static str, &'static [&'static str])],
@@ -37,11 +40,12 @@ const TOO_HIGH: &[&str] =
 const TOO_LOW: &[&str] = &["TOO_SLOW", "PRIOR_STUCK~the learning rate is too low", "UPDATE_RATIO~too small"];
 
 pub const FAULTS: &[Fault] = &[
-    Fault { name: "healthy", what: "none", accepted: &["HEALTHY"], keys: &[] },
+    Fault { name: "healthy", what: "none", accepted: &["HEALTHY"], probed: &[], keys: &[] },
     Fault {
         name: "healthy-kinds",
         what: "none: other usual settings",
         accepted: &["HEALTHY"],
+        probed: &[],
         keys: &[
             ("label_smoothing", &["0.1", "0", "0", "0", "0", "0"]),
             ("model.freeze", &["0", "1", "0", "0", "0", "0"]),
@@ -55,33 +59,55 @@ pub const FAULTS: &[Fault] = &[
         name: "labels-0",
         what: "none of the labels shuffled",
         accepted: &["HEALTHY"],
+        probed: &[],
         keys: &[("data.train", &["DATA/labels-0.tsv"]), ("lr", &["1e-4", "3e-4"])],
     },
-    Fault { name: "rate-x100", what: "learning rate x 100", accepted: TOO_HIGH, keys: &[("lr", &["2e-2", "1.5e-2"])] },
-    Fault { name: "rate-/1000", what: "learning rate / 1000", accepted: TOO_LOW, keys: &[("lr", &["2e-7", "1.5e-7"])] },
+    Fault {
+        name: "rate-x100",
+        what: "learning rate x 100",
+        accepted: TOO_HIGH,
+        probed: &["RATE_TOO_HIGH"],
+        keys: &[("lr", &["2e-2", "1.5e-2"])],
+    },
+    Fault {
+        name: "rate-/1000",
+        what: "learning rate / 1000",
+        accepted: TOO_LOW,
+        probed: &["RATE_TOO_LOW"],
+        keys: &[("lr", &["2e-7", "1.5e-7"])],
+    },
     Fault {
         name: "no-warmup",
         what: "no warm-up at a high rate",
         accepted: TOO_HIGH,
+        probed: &["RATE_TOO_HIGH"],
         keys: &[("warmup", &["0"]), ("lr", &["3e-3", "2e-3", "4e-3"])],
     },
     Fault {
         name: "long-warmup",
         what: "warm-up over 80 to 100 % of the run",
         accepted: &["WARMUP_TOO_LONG"],
+        probed: &[],
         keys: &[("warmup", &["0.9", "100", "0.8"]), ("lr", &["5e-5", "1e-4"])],
     },
     Fault {
         name: "exhausted",
         what: "schedule exhausted at 30 % of the run",
         accepted: &["LR_EXHAUSTED"],
+        probed: &["RATE_EXHAUSTED"],
         keys: &[
             ("scheduler", &["{name: polynomial, power: 10}", "{name: polynomial, power: 14}"]),
             ("warmup", &["0", "0.05"]),
             ("lr", &["5e-5", "1e-4"]),
         ],
     },
-    Fault { name: "frozen", what: "frozen encoder", accepted: &["FROZEN"], keys: &[("model.freeze", &["3"])] },
+    Fault {
+        name: "frozen",
+        what: "frozen encoder",
+        accepted: &["FROZEN"],
+        probed: &["ARCHITECTURE"],
+        keys: &[("model.freeze", &["3"])],
+    },
     Fault {
         name: "disconnected",
         what: "a layer whose output LayerNorm is constant",
@@ -90,42 +116,49 @@ pub const FAULTS: &[Fault] = &[
             "PRIOR_STUCK~hardly any gradient reaches the lower layers",
             "PRIOR_STUCK~not reach the model",
         ],
+        probed: &["ARCHITECTURE"],
         keys: &[("model.from", &["DATA/cut-0", "DATA/cut-1", "DATA/cut-2"])],
     },
     Fault {
         name: "labels-20",
         what: "20 % of the labels shuffled",
         accepted: &["LABEL_FLOOR"],
+        probed: &["LABELS"],
         keys: &[("data.train", &["DATA/labels-20.tsv"])],
     },
     Fault {
         name: "labels-100",
         what: "all labels shuffled",
         accepted: &["PRIOR_STUCK~say nothing about the labels", "MEMORISED"],
+        probed: &["LABELS"],
         keys: &[("data.train", &["DATA/labels-100.tsv"])],
     },
     Fault {
         name: "one-class",
         what: "one class holds 95 % of the labels",
         accepted: &["IMBALANCED"],
+        probed: &[],
         keys: &[("data.train", &["DATA/one-class.tsv"]), ("data.eval", &["0.08"])],
     },
     Fault {
         name: "blank",
         what: "inputs blanked",
         accepted: &["PRIOR_STUCK~not reach the model"],
+        probed: &["ARCHITECTURE"],
         keys: &[("data.train", &["DATA/blank.tsv"])],
     },
     Fault {
         name: "tiny",
         what: "16 to 32 training examples",
         accepted: &["OVERFIT", "MEMORISED"],
+        probed: &["DATA_VARIETY"],
         keys: &[("data.limit", &["16", "24", "32"])],
     },
     Fault {
         name: "augmentation",
         what: "augmentation at rate 0.9",
         accepted: &["AUG_TOO_STRONG"],
+        probed: &["AUGMENTATION_TOO_STRONG"],
         keys: &[(
             "augmentation",
             &["{name: random_deletion, rate: 0.9}", "{name: token_cutoff, rate: 0.9}", "{name: eda, alpha: 0.9}"],
@@ -135,20 +168,29 @@ pub const FAULTS: &[Fault] = &[
         name: "dropout",
         what: "dropout 0.9",
         accepted: &["DROPOUT_TOO_STRONG"],
+        probed: &["ARCHITECTURE"],
         keys: &[("model.dropout", &["0.9"])],
     },
     Fault {
         name: "decay",
         what: "weight decay 10",
         accepted: &["DECAY_TOO_STRONG"],
+        probed: &[],
         keys: &[("weight_decay", &["10"]), ("lr", &["3e-4", "5e-4"]), ("scheduler", &["constant", "linear"])],
     },
-    Fault { name: "batch-2", what: "batch of 2", accepted: &["NOISY_BATCHES"], keys: &[("batch_size", &["2"])] },
+    Fault {
+        name: "batch-2",
+        what: "batch of 2",
+        accepted: &["NOISY_BATCHES"],
+        probed: &[],
+        keys: &[("batch_size", &["2"])],
+    },
     Fault {
         name: "exploding",
         what: "checkpoint of weights x 10",
         accepted: &["EXPLODE", "BAD_INIT"],
         // Few steps: their numbers are so small and so great that the processor takes many times as long.
+        probed: &["ARCHITECTURE"],
         keys: &[
             ("model.from", &["DATA/tenfold"]),
             ("data.eval", &["0.01"]),
@@ -160,13 +202,21 @@ pub const FAULTS: &[Fault] = &[
         name: "eps",
         what: "eps of Adam 1e-2",
         accepted: TOO_LOW,
+        probed: &["RATE_TOO_LOW", "ARCHITECTURE"],
         keys: &[("optimizer", &["{name: adamw, eps: 1e-2}"])],
     },
-    Fault { name: "clip", what: "clip at 1e-4", accepted: &["CLIP_BOUND"], keys: &[("max_grad_norm", &["1e-4"])] },
+    Fault {
+        name: "clip",
+        what: "clip at 1e-4",
+        accepted: &["CLIP_BOUND"],
+        probed: &[],
+        keys: &[("max_grad_norm", &["1e-4"])],
+    },
     Fault {
         name: "four-tokens",
         what: "texts cut to 4 tokens",
         accepted: &["TRUNCATED"],
+        probed: &["ARCHITECTURE"],
         keys: &[("data.max_length", &["4"])],
     },
 ];

@@ -73,6 +73,22 @@ fn a_trial_of_our_own_leaves_what_is_needed() {
     assert!(lines[1].starts_with("0,,,,") && lines[4].starts_with("12,"), "{diagnostics}");
     let found = place.expect(0, &format!("diagnose {}", folder.display())).out;
     assert!(found.contains("train loss") && found.contains("eval loss"), "{found}");
+    // The folder says what the classes are and what was trained; its curves alone do not.
+    let blind = "The class frequencies are unknown";
+    assert!(!found.contains(blind), "{found}");
+    let outcome: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(folder.join("outcome.json")).unwrap()).unwrap();
+    let said = |arguments: &str| -> serde_json::Value {
+        let out = place.expect(0, &format!("diagnose --format json {}{arguments}", folder.display())).out;
+        serde_json::from_str(&out).unwrap()
+    };
+    let causes = |verdicts: &serde_json::Value| -> Vec<String> {
+        let of = verdicts.as_array().unwrap().iter().map(|verdict| verdict["id"].as_str().unwrap().to_owned());
+        of.filter(|id| id.chars().all(|c| c.is_ascii_uppercase() || c == '_')).collect()
+    };
+    assert_eq!(causes(&said("")["logs"][0]["verdicts"]), causes(&outcome["verdicts"]), "as when it was trained");
+    std::fs::remove_file(folder.join("config.json")).unwrap();
+    assert!(place.expect(0, &format!("diagnose {}", folder.display())).out.contains(blind));
 }
 
 const GRID: &str = "data: {train: train.tsv, max_length: 32}\nmodel: {from: checkpoint}\nbatch_size: 8\nsteps: 80\neval_every: 10\ngrid: {lr: [3e-3, 5e-3], scheduler: [constant, cosine]}\n";

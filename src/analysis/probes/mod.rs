@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 pub use paired::{Change, Effect, paired};
-pub use settle::{Answers, Settled};
+pub use settle::{Answers, Conclusion, Settled};
 
 use super::Run;
 use super::measured::chance;
@@ -80,6 +80,16 @@ pub struct Probed {
     /// Probes that have not ended.
     pub open: usize,
     pub settled: Settled,
+}
+
+impl Probed {
+    /// The primary cause of the probed trial, `run`, after all.
+    #[must_use]
+    pub fn conclusion<'a>(&self, run: &'a Run) -> Conclusion<'a> {
+        let verdicts = run.outcome.as_ref().map_or(&[][..], |outcome| &outcome.verdicts);
+        let own = verdicts.iter().find(|verdict| verdict.kind == VerdictKind::Cause);
+        Conclusion::of(self.settled, own.map(|own| own.id.as_str()))
+    }
 }
 
 /// What became of one kind of probe.

@@ -1,5 +1,7 @@
 //! What the answers of probes mean together: a table, from the surest reading to the last.
 
+use std::fmt;
+
 use super::Change;
 
 /// Why a trial went flat, settled by experiment.
@@ -128,6 +130,93 @@ impl Settled {
     }
 }
 
+/// Causes that rest on a setting or on a signal of their own, not on the course of the loss: what the probes of such a trial
+/// find follows from them.
+const SEEN_BY_THEMSELVES: &[&str] = &[
+    "NONFINITE",
+    "FROZEN",
+    "BAD_INIT",
+    "EXPLODE",
+    "VANISH",
+    "AUG_TOO_STRONG",
+    "DROPOUT_TOO_STRONG",
+    "DECAY_TOO_STRONG",
+    "IMBALANCED",
+    "TRUNCATED",
+    "WARMUP_TOO_LONG",
+    "CLIP_BOUND",
+    "NOISY_BATCHES",
+];
+
+/// The cause of a trial after its probes, and how it came about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Conclusion<'a> {
+    /// The cause that a rule found stands: it explains what the probes found.
+    Explains(&'a str),
+    /// The probes say the same as the rule, which says it more closely.
+    Confirmed(&'a str),
+    /// The probes settled it, in place of what the curves alone said, if anything.
+    Settled(Settled, Option<&'a str>),
+    /// The probes do not speak against it.
+    Unshaken(&'a str),
+    /// Neither the rules nor the probes found a fault.
+    NoFault,
+}
+
+impl<'a> Conclusion<'a> {
+    /// `own`: the id of the primary cause that the trial's rules found.
+    #[must_use]
+    pub fn of(settled: Settled, own: Option<&'a str>) -> Self {
+        match (own, settled) {
+            (None, Settled::Open | Settled::Floor) => Self::NoFault,
+            (Some(own), Settled::Open | Settled::Floor) => Self::Unshaken(own),
+            (Some(own), _) if SEEN_BY_THEMSELVES.contains(&own) => Self::Explains(own),
+            (Some(own), _) if settled.is_said_by(own) => Self::Confirmed(own),
+            _ => Self::Settled(settled, own),
+        }
+    }
+
+    /// Of the primary cause, if there is one.
+    #[must_use]
+    pub fn id(self) -> Option<&'a str> {
+        match self {
+            Self::Explains(own) | Self::Confirmed(own) | Self::Unshaken(own) => Some(own),
+            Self::Settled(settled, _) => Some(settled.id()),
+            Self::NoFault => None,
+        }
+    }
+}
+
+impl fmt::Display for Conclusion<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Explains(own) => write!(f, "primary cause: {own}, which explains this"),
+            Self::Confirmed(own) => write!(f, "primary cause: {own}, confirmed"),
+            Self::Settled(settled, Some(own)) => {
+                write!(f, "primary cause: {} (by its curves alone {own})", settled.id())
+            }
+            Self::Settled(settled, None) => write!(f, "primary cause: {}", settled.id()),
+            Self::Unshaken(own) => write!(f, "primary cause: {own}, as by its curves alone"),
+            Self::NoFault => f.write_str("no fault found"),
+        }
+    }
+}
+
+impl Settled {
+    /// Whether a rule's cause is a closer word for the same.
+    fn is_said_by(self, own: &str) -> bool {
+        let closer: &[&str] = match self {
+            Self::RateTooHigh => &["OVERSHOOT", "AFTER_WARMUP", "COLLAPSED", "NOISE_FLOOR"],
+            Self::RateTooLow => &["TOO_SLOW"],
+            Self::RateExhausted => &["LR_EXHAUSTED"],
+            Self::DataVariety => &["OVERFIT", "MEMORISED"],
+            Self::Labels => &["MEMORISED"],
+            _ => &[],
+        };
+        closer.contains(&own)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,6 +257,26 @@ mod tests {
         check(augmented, Settled::AugmentationTooStrong);
         check(Answers { blank: Some(Undetected), ..FLOOR }, Settled::Labels);
         check(Answers { blank: Some(Lowered), ..FLOOR }, Settled::Open);
+    }
+
+    #[test]
+    fn a_cause_that_was_seen_stands_and_one_that_was_guessed_yields() {
+        let check = |settled: Settled, own: Option<&str>, id: Option<&str>, words: &str| {
+            let found = Conclusion::of(settled, own);
+            assert_eq!((found.id(), found.to_string().as_str()), (id, words));
+        };
+        let high = Settled::RateTooHigh;
+        check(
+            high,
+            Some("STALLED"),
+            Some("RATE_TOO_HIGH"),
+            "primary cause: RATE_TOO_HIGH (by its curves alone STALLED)",
+        );
+        check(high, None, Some("RATE_TOO_HIGH"), "primary cause: RATE_TOO_HIGH");
+        check(high, Some("OVERSHOOT"), Some("OVERSHOOT"), "primary cause: OVERSHOOT, confirmed");
+        check(high, Some("TRUNCATED"), Some("TRUNCATED"), "primary cause: TRUNCATED, which explains this");
+        check(Settled::Floor, Some("STALLED"), Some("STALLED"), "primary cause: STALLED, as by its curves alone");
+        check(Settled::Open, None, None, "no fault found");
     }
 
     #[test]
