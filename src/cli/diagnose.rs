@@ -19,7 +19,7 @@ use crate::analysis::findings::Finding;
 use crate::analysis::plateau::{LEAST_DELTA, verdict};
 use crate::analysis::{Diagnosis, Measured, Run, diagnose as judge};
 use crate::run::trial_alone;
-use crate::store::TrialDir;
+use crate::store::{StoreError, TrialDir};
 use crate::trial::{Status, Verdict};
 
 #[derive(Debug, Args)]
@@ -135,12 +135,15 @@ fn load(path: &Path) -> Result<Source, Failure> {
     if !path.is_dir() {
         return one(path).map(Source::Log);
     }
-    if let Some(run) = trial_alone(&TrialDir::new(path.to_owned()))? {
-        return Ok(Source::Trial(Box::new(run)));
-    }
     let (metrics, evals) = (path.join("metrics.csv"), path.join("evals.csv"));
     if !metrics.is_file() {
         return Err(Failure::input(format!("{} is a folder without metrics.csv: name a log file", path.display())));
+    }
+    match trial_alone(&TrialDir::new(path.to_owned())) {
+        Ok(Some(run)) => return Ok(Source::Trial(Box::new(run))),
+        // Somebody else's config.json: the curves still say something.
+        Ok(None) | Err(StoreError::Damaged { .. }) => {}
+        Err(error) => return Err(error.into()),
     }
     let log = one(&metrics)?;
     Ok(Source::Log(if evals.is_file() { log.or(one(&evals)?) } else { log }))

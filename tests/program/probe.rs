@@ -43,7 +43,9 @@ fn a_rate_that_is_too_low_is_settled_and_reported() {
     let before = place.curves();
     let ended = place.expect(0, &format!("{PROBE} --trial {id}"));
     assert!(ended.err.contains("no state of its plateau is kept"), "{}", ended.err);
-    let reading = ended.out.lines().last().unwrap();
+    let mut last = ended.out.lines().rev();
+    assert_eq!(last.next(), Some("  primary cause: RATE_TOO_LOW (by its curves alone PRIOR_STUCK)"));
+    let reading = last.next().unwrap();
     assert!(reading.starts_with("  RATE_TOO_LOW: the rate is too low; "), "{}", ended.out);
     for row in [
         "lr × 0.1 (5.6e-11)  ",
