@@ -161,7 +161,7 @@ fn train(plan: &Plan, results: &Results) -> Result<Vec<f64>, Box<dyn Error>> {
         results,
         config: &config,
         slots: &slots,
-        memory: Some(Memory { limit: 1 << 30, estimates: &estimates }),
+        memory: Some(Memory::new(1 << 30, &estimates)),
         only: None,
         retry_failed: false,
         go_on: &[],
