@@ -148,7 +148,7 @@ mod tests {
     fn the_words() {
         let (metrics, evals) = rows(200, falls_until(50), |_| 1e-4);
         let verdict = rests(&Plateau::default(), STEPS, &metrics, &evals, &[0.5, 0.5]).unwrap();
-        insta::assert_snapshot!(verdict.text, @"stop.plateau: the training loss is flat at 0.3013, on a plateau from step 41 on: from step 135 to 200 it changed by -0.001 ± 0.026 of 0.693 (flat: within 0.1), at this pace by -0.002 in the steps left, and likewise at 3 evaluations in a row");
+        insta::assert_snapshot!(verdict.text, @"stop.plateau: the training loss is flat at 0.3013, on a plateau from step 41 on: from step 135 to 200 it changed by -0.001 ± 0.026 of 0.693 (flat: within 0.1), at this pace by -0.003 in the steps left, and likewise at 3 evaluations in a row");
         assert_eq!((verdict.evidence.len(), verdict.steps), (7, Some((135, 200))));
     }
 }
