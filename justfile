@@ -22,9 +22,10 @@ report NAME *OPTIONS:
 test:
     cargo test
 
-# Kill and pause parents and workers of a small sweep at random, for so many seconds; then compare with an undisturbed run.
+# Kill and pause parents and workers of a small sweep at random, for so many seconds, and those of 10,000 toys; then compare with undisturbed runs.
 torture SECONDS="300":
     PLATEAU_TORTURE_SECONDS={{ SECONDS }} cargo test --release --test program torture -- --nocapture
+    PLATEAU_TORTURE_TOYS=10000 cargo test --release --lib a_thousand_toys_survive_torture -- --nocapture
 
 # Train runs with one known fault each and count how often the diagnosis names it: all, dev, test, probes or twice. Continues.
 faults PART="all":

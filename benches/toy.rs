@@ -3,7 +3,8 @@
 //! TRIALS ...]`.
 //!
 //! Each number of trials runs in a process of its own, so that its memory is its own: first a run that trains all, with its
-//! memory after a quarter, a half and all of them, then one that finds nothing to do, then the report. A trial is 20 steps
+//! memory after a quarter, a half and all of them, then one that finds nothing to do, then the report, and what
+//! `stop.median` and `stop.asha` take for an evaluation of the last trial. A trial is 20 steps
 //! and 5 evaluations that cost nothing; its files are as ever, so that most of the time is the disk's (`TMPDIR`).
 
 use std::collections::HashMap;
@@ -15,14 +16,15 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use plateau::decide::Memory;
+use plateau::decide::{Memory, Scores, judge};
 use plateau::event::{Event, Progress, Record, Reporter, Slot};
 use plateau::exec::Inline;
 use plateau::plan::{DataFound, Facts, ModelFound, Plan, expand};
 use plateau::report::terminal::{Mode, Terminal};
 use plateau::report::{self, Sources};
 use plateau::run::{self, RunOrder, survey};
-use plateau::spec::{RunConfig, SweepSpec, parse};
+use plateau::spec::{Asha, Median, RunConfig, StopAcross, SweepSpec, parse};
+use plateau::state::SweepState;
 use plateau::store::Results;
 use plateau::train::{Job, Sink, TrainError};
 use plateau::trial::{DataFacts, Device, EvalRow, MetricRow, ModelFacts, Outcome, Status};
@@ -46,7 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         arguments = ["2500", "5000", "10000"].map(str::to_owned).to_vec();
     }
     println!("                  MB after a part of the trials");
-    println!("trials  trained s   1/4   1/2   all  peak  again s  peak MB  report s  peak MB  journal MB");
+    println!("trials  trained s   1/4   1/2   all  peak  again s  peak MB  report s  peak MB  journal MB  judged ms");
     for trials in &arguments {
         let ended = Command::new(std::env::current_exe()?).args(["alone", trials]).output()?;
         if !ended.status.success() {
@@ -75,8 +77,31 @@ fn measure(trials: usize) -> Result<(), Box<dyn Error>> {
     let sweep = survey(&plan, &dir)?;
     report::draw(&sweep, &[], &Sources::default().read(&dir, &sweep)?)?;
     let journal = std::fs::metadata(dir.journal())?.len() as f64 / 1e6;
-    println!("{line}  {:>8.2}  {:>7.1}  {journal:>10.1}", start.elapsed().as_secs_f64(), megabytes("VmHWM:"));
+    let drawn = start.elapsed().as_secs_f64();
+    println!("{line}  {drawn:>8.2}  {:>7.1}  {journal:>10.1}  {:>9.3}", megabytes("VmHWM:"), judging(&plan) * 1e3);
     Ok(())
+}
+
+/// Seconds that the rules over all trials take for an evaluation of the last one, when all others have ended.
+fn judging(plan: &Plan) -> f64 {
+    let slot = Slot { index: 0, device: Device::Cpu, threads: 1 };
+    let mut state = SweepState::new(plan.trials.iter().map(|trial| &trial.id));
+    let mut scores = Scores::default();
+    for trial in &plan.trials {
+        scores.see(&trial.id, (EVERY..=STEPS).step_by(EVERY as usize).map(|step| eval_row(step, 0.5)));
+        let trial = trial.id.clone();
+        state.apply(&Event::AttemptClaimed { trial: trial.clone(), attempt: 1, slot });
+        if plan.trials.last().is_some_and(|last| last.id != trial) {
+            state.apply(&Event::TrialFinished { trial, attempt: 1, outcome: outcome(0.5) });
+        }
+    }
+    let median = Some(Median { min_steps: EVERY, ..Median::default() });
+    let rules = StopAcross { median, asha: Some(Asha { min_steps: EVERY, ..Asha::default() }) };
+    let start = Instant::now();
+    while let Some((trial, judgement)) = judge(&state, &mut scores, &rules, |_| true) {
+        state.apply(&Event::TrialJudged { trial, judgement });
+    }
+    start.elapsed().as_secs_f64() / (STEPS / EVERY) as f64
 }
 
 /// Ten learning rates, five schedulers, ten seeds, and as many warm-ups as it takes.
@@ -161,7 +186,7 @@ fn train(plan: &Plan, results: &Results) -> Result<Vec<f64>, Box<dyn Error>> {
         results,
         config: &config,
         slots: &slots,
-        memory: Some(Memory { limit: 1 << 30, estimates: &estimates }),
+        memory: Some(Memory::new(1 << 30, &estimates)),
         only: None,
         retry_failed: false,
         go_on: &[],
@@ -182,10 +207,7 @@ fn train(plan: &Plan, results: &Results) -> Result<Vec<f64>, Box<dyn Error>> {
 fn toy(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainError> {
     let floor = 0.3 + 0.05 * (job.config.lr.log10() + 4.0).abs() + 0.001 * job.config.seed as f64;
     let loss = |step: u64| floor + (0.69 - floor) * (-(step as f64) * job.config.lr.sqrt() * 10.0).exp();
-    let evaluate = |sink: &mut dyn Sink, step: u64| {
-        let eval_loss = loss(step) as f32;
-        sink.eval(&EvalRow { step, eval_loss, accuracy: 0.8, macro_f1: 0.8, train_probe_loss: eval_loss })
-    };
+    let evaluate = |sink: &mut dyn Sink, step: u64| sink.eval(&eval_row(step, loss(step) as f32));
     evaluate(sink, 0)?;
     for step in 1..=STEPS {
         let (epoch, train_loss, lr) = (step as f64 / 30.0, loss(step) as f32, job.config.lr);
@@ -194,8 +216,15 @@ fn toy(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainError> {
             evaluate(sink, step)?;
         }
     }
-    let last = loss(STEPS) as f32;
-    Ok(Outcome {
+    Ok(outcome(loss(STEPS) as f32))
+}
+
+fn eval_row(step: u64, eval_loss: f32) -> EvalRow {
+    EvalRow { step, eval_loss, accuracy: 0.8, macro_f1: 0.8, train_probe_loss: eval_loss }
+}
+
+fn outcome(last: f32) -> Outcome {
+    Outcome {
         status: Status::Finished,
         reason: None,
         steps: STEPS,
@@ -213,7 +242,7 @@ fn toy(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainError> {
         class_prior: vec![0.5, 0.5],
         eval_prior: vec![0.5, 0.5],
         verdicts: Vec::new(),
-    })
+    }
 }
 
 /// A size of this process, as `/proc/self/status` names it; 0 where the system does not tell.

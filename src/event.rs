@@ -72,7 +72,7 @@ pub enum Event {
         trial: TrialId,
         judgement: Judgement,
     },
-    /// The user wants a stopped trial to go on to its end: no such rule stops it again.
+    /// The user wants a stopped trial to go on to its end: no rule but that on divergence stops it again.
     TrialContinued {
         trial: TrialId,
     },

@@ -168,7 +168,7 @@ impl SweepState {
             Event::TrialJudged { trial, judgement } => self.entry(trial).judge(judgement),
             Event::TrialContinued { trial } => {
                 let state = self.entry(trial);
-                if state.stop.is_some() && matches!(state.standing, Standing::Ended(_)) {
+                if state.standing.was_stopped() {
                     let (attempts, rungs) = (state.attempts, std::mem::take(&mut state.rungs));
                     *state = TrialState { attempts, rungs, spared: true, ..TrialState::default() };
                 }
@@ -309,6 +309,12 @@ impl Standing {
     #[must_use]
     pub fn is_over(&self) -> bool {
         matches!(self, Self::Ended(_) | Self::Failed(_))
+    }
+
+    /// Ended by a rule before its last step: it can go on.
+    #[must_use]
+    pub fn was_stopped(&self) -> bool {
+        matches!(self, Self::Ended(outcome) if outcome.status == Status::Stopped)
     }
 }
 

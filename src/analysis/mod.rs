@@ -17,6 +17,7 @@ pub mod probes;
 pub mod range_test;
 pub mod rank;
 pub mod refine;
+mod resting;
 pub mod rules;
 pub mod statistics;
 #[cfg(test)]
@@ -27,6 +28,7 @@ pub use measured::Measured;
 pub use plateau::{Judgement, verdicts};
 pub use range_test::RangeTest;
 pub use rank::{Config, Study};
+pub use resting::rests;
 pub use rules::{Diagnosis, diagnose};
 
 use crate::trial::{Axis, DiagnosticRow, EvalRow, MetricRow, Outcome, Status, Trial, Verdict};

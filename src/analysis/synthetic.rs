@@ -292,7 +292,7 @@ fn config() -> TrialConfig {
         length: Length::Epochs(3.0),
         eval_every: FractionOrSteps(0.25),
         seed: 42,
-        stop: StopRules { diverged: true, patience: None },
+        stop: StopRules { diverged: true, patience: None, plateau: None },
         probe: None,
     }
 }

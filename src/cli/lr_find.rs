@@ -116,7 +116,7 @@ fn range_config(trial: &Trial, augments: bool) -> TrialConfig {
         warmup: FractionOrSteps(0.0),
         scheduler: Scheduler::RangeTest { from: FROM },
         length: Length::Steps(STEPS),
-        stop: StopRules { diverged: false, patience: None },
+        stop: StopRules { diverged: false, patience: None, plateau: None },
         ..config
     }
 }
@@ -131,6 +131,7 @@ fn train(prepared: &Prepared, machine: &MachineArguments, config: &TrialConfig) 
         threads: slot.threads,
         checkpoint_every: CheckpointEvery::Steps(u64::MAX),
         halvings: 0,
+        spared: false,
         resume: None,
         start: None,
         cache: &prepared.cache,

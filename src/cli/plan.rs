@@ -17,8 +17,9 @@ use super::{Failure, run};
 use crate::event::Slot;
 use crate::plan::{Estimate, PastTrial, PlanEstimate, estimate};
 use crate::report::{clock, count};
+use crate::spec::StopAcross;
 use crate::store::{self, Results};
-use crate::trial::{Device, Status, Trial, TrialConfig, TrialId};
+use crate::trial::{Device, Keep, Status, Trial, TrialConfig, TrialId};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -95,7 +96,12 @@ impl<'a> Outlook<'a> {
         let costs: Vec<Estimate> = trials.iter().map(|trial| cost(prepared, trial, &past, threads)).collect();
         let rest: Vec<Estimate> =
             costs.iter().zip(&is_left).filter(|(_, left)| **left).map(|(cost, _)| *cost).collect();
-        let total = PlanEstimate::of(&rest, slots.len(), prepared.spec.run.keep);
+        let config = &prepared.spec.run;
+        let rules = |trial: &Trial| trial.config.stop.patience.is_some() || trial.config.stop.plateau.is_some();
+        // A trial that is stopped keeps its state, to be gone on from.
+        let may_stop = config.stop != StopAcross::default() || prepared.plan.trials.iter().any(rules);
+        let keep = if may_stop && config.keep == Keep::None { Keep::Last } else { config.keep };
+        let total = PlanEstimate::of(&rest, slots.len(), keep);
         Ok(Self { trials, slots, total, statuses, costs, left, is_measured: !past.is_empty() })
     }
 

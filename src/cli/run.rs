@@ -43,7 +43,7 @@ pub(crate) struct Arguments {
     /// Take up the trials again that failed for good
     #[arg(long)]
     retry_failed: bool,
-    /// Train a trial to its end that `stop.median` or `stop.asha` stopped (repeatable)
+    /// Train a trial to its end that a rule of `stop` stopped (repeatable)
     #[arg(long = "continue", value_name = "ID", value_parser = trial_id, conflicts_with = "fresh")]
     go_on: Vec<TrialId>,
     /// Archive the old results and start over
@@ -217,7 +217,7 @@ fn train_missing(
         results: &prepared.results,
         config: &prepared.spec.run,
         slots: &outlook.slots,
-        memory: limit.map(|limit| Memory { limit, estimates: &estimates }),
+        memory: limit.map(|limit| Memory::new(limit, &estimates)),
         only: (!arguments.only.is_empty()).then_some(&only),
         retry_failed: arguments.retry_failed,
         go_on: &arguments.go_on,

@@ -10,7 +10,8 @@ use super::run::Progress;
 use super::words::say;
 use crate::report::terminal::Terminal;
 use crate::run::{self, WatchEnd};
-use crate::store;
+use crate::state::SweepState;
+use crate::store::JournalFollower;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -30,11 +31,12 @@ pub(crate) fn watch(arguments: &Arguments) -> Result<ExitCode, Failure> {
             "nobody runs {name} now. `plateau status {name}` shows how it stands, `plateau run {name}` runs it"
         )));
     }
-    let records = store::read_journal(&dir.journal())?.records;
+    let mut journal = JournalFollower::new(dir.journal());
+    let records = journal.poll()?.records;
     let mut terminal = Terminal::new(arguments.progress.into(), false, &plan.name, &plan.trials);
     terminal.recall(&records);
     terminal.join(&records);
-    let end = run::watch(&plan, &dir, records.len(), &mut terminal)?;
+    let end = run::watch(&plan, &dir, journal, SweepState::fold(&plan, &records), &mut terminal)?;
     terminal.close();
     say(&match end {
         WatchEnd::Closed => format!("report: {}", dir.report().join("index.html").display()),

@@ -10,35 +10,50 @@ use crate::spec::{Asha, Median, StopAcross};
 use crate::state::{Standing, SweepState, TrialState};
 use crate::trial::{EvalRow, PatienceMetric, Status, TrialId};
 
-/// The evaluations of every trial, by their steps.
-pub type Scores = HashMap<TrialId, BTreeMap<u64, EvalRow>>;
+/// What the rules go by: the evaluations of every trial, by their steps.
+#[derive(Debug, Clone, Default)]
+pub struct Scores {
+    evals: HashMap<TrialId, BTreeMap<u64, EvalRow>>,
+    /// Steps up to which the median has let a trial go on: whoever it was held against stays where it was.
+    passed: HashMap<TrialId, u64>,
+}
+
+impl Scores {
+    /// Takes in evaluations. Rows that an attempt makes again are the same ones.
+    pub fn see(&mut self, trial: &TrialId, rows: impl IntoIterator<Item = EvalRow>) {
+        self.evals.entry(trial.clone()).or_default().extend(rows.into_iter().map(|row| (row.step, row)));
+    }
+}
 
 /// The next finding of a rule about a running trial; None when there is nothing new to find. Of the median only those that
 /// stop a trial are told, of the halving all. `is_wanted`: whether this run is about a trial.
 ///
 /// The median holds a trial against those before it in the plan, and waits for them: which trials it stops does not
-/// depend on who was faster. The halving waits for nobody.
+/// depend on who was faster. The halving waits for nobody. Trials that are over are looked at when a running one comes to
+/// an evaluation that counts, and not otherwise: with many thousands of them that is what takes time.
 #[must_use]
 pub fn judge(
     state: &SweepState,
-    scores: &Scores,
+    scores: &mut Scores,
     rules: &StopAcross,
     is_wanted: impl Fn(&TrialId) -> bool,
 ) -> Option<(TrialId, Judgement)> {
+    let Scores { evals, passed } = scores;
     let none = BTreeMap::new();
-    let field: Vec<Entrant<'_>> = state
-        .planned()
-        .map(|(id, known)| {
-            let is_to_come = is_wanted(id);
-            Entrant { id, known, evals: scores.get(id).unwrap_or(&none), is_to_come }
-        })
-        .collect();
-    let judged = |(at, entrant): (usize, &Entrant<'_>)| {
-        let median = || rules.median.as_ref().and_then(|rule| by_median(rule, entrant, &field[..at]));
-        let asha = || rules.asha.as_ref().and_then(|rule| by_asha(rule, entrant, &field));
-        Some((entrant.id.clone(), asha().or_else(median)?))
+    let entrant = |(id, known)| Entrant { id, known, evals: evals.get(id).unwrap_or(&none), is_to_come: is_wanted(id) };
+    let judged = |(at, (id, known))| {
+        let own = entrant((id, known));
+        let others = || state.planned().filter(|(other, _)| *other != id).map(entrant);
+        let before = || state.planned().take(at).map(entrant);
+        let asha = rules.asha.as_ref().and_then(|rule| by_asha(rule, &own, others));
+        let median = || rules.median.as_ref().and_then(|rule| by_median(rule, &own, before, passed));
+        Some((id.clone(), asha.or_else(median)?))
     };
-    field.iter().enumerate().filter(|(_, entrant)| entrant.can_be_stopped()).find_map(judged)
+    state.planned().enumerate().filter(|(_, (_, known))| can_be_stopped(known)).find_map(judged)
+}
+
+fn can_be_stopped(known: &TrialState) -> bool {
+    matches!(known.standing, Standing::Running { .. }) && !known.spared && known.stop.is_none()
 }
 
 /// A trial as these rules see it.
@@ -50,11 +65,6 @@ struct Entrant<'a> {
 }
 
 impl Entrant<'_> {
-    fn can_be_stopped(&self) -> bool {
-        let running = matches!(self.known.standing, Standing::Running { .. });
-        running && !self.known.spared && self.known.stop.is_none()
-    }
-
     fn has_diverged(&self) -> bool {
         matches!(&self.known.standing, Standing::Ended(outcome) if outcome.status == Status::Diverged)
     }
@@ -108,17 +118,24 @@ enum AtStep {
     Never,
 }
 
-/// After Optuna's `MedianPruner`, with the best values of the others up to that step.
-fn by_median(rule: &Median, entrant: &Entrant<'_>, before: &[Entrant<'_>]) -> Option<Judgement> {
-    for (&step, _) in entrant.evals.range(rule.min_steps..) {
+/// After Optuna's `MedianPruner`, with the best values of the others up to that step. A step is judged once.
+fn by_median<'a, I: Iterator<Item = Entrant<'a>>>(
+    rule: &Median,
+    entrant: &Entrant<'_>,
+    before: impl Fn() -> I,
+    passed: &mut HashMap<TrialId, u64>,
+) -> Option<Judgement> {
+    let from = passed.get(entrant.id).map_or(rule.min_steps, |passed| rule.min_steps.max(passed + 1));
+    for (&step, _) in entrant.evals.range(from..) {
         let mut others = Vec::new();
-        for other in before {
+        for other in before() {
             match other.at_median(step, rule.metric) {
                 AtStep::There(value) => others.push(value),
                 AtStep::NotYet => return None,
                 AtStep::Never => {}
             }
         }
+        passed.insert(entrant.id.clone(), step);
         if (others.len() as u64) < rule.min_trials.max(1) {
             continue;
         }
@@ -136,12 +153,15 @@ fn by_median(rule: &Median, entrant: &Entrant<'_>, before: &[Entrant<'_>]) -> Op
 
 /// As Optuna's `SuccessiveHalvingPruner`: at each rung a trial goes on if it is among the best `1/eta` of those that have
 /// come there so far; with fewer than `eta` of them, if it is the best.
-fn by_asha(rule: &Asha, entrant: &Entrant<'_>, field: &[Entrant<'_>]) -> Option<Judgement> {
+fn by_asha<'a, I: Iterator<Item = Entrant<'a>>>(
+    rule: &Asha,
+    entrant: &Entrant<'_>,
+    others: impl Fn() -> I,
+) -> Option<Judgement> {
     let rung = entrant.known.rungs.len();
     let row = entrant.first_from(rung_step(rule, rung)?)?;
     let own = badness(row, rule.metric);
-    let others = field.iter().filter(|other| other.id != entrant.id);
-    let mut competing: Vec<f64> = others.filter_map(|other| other.at_rung(rule, rung)).collect();
+    let mut competing: Vec<f64> = others().filter_map(|other| other.at_rung(rule, rung)).collect();
     competing.push(own);
     competing.sort_by(f64::total_cmp);
     let last = (competing.len() / usize::try_from(rule.eta).unwrap_or(usize::MAX)).saturating_sub(1);
@@ -210,7 +230,7 @@ mod tests {
     impl Field {
         fn new(losses: &[&[f32]]) -> Self {
             let ids: Vec<_> = (0..losses.len() as u64).map(id).collect();
-            let mut field = Self { state: SweepState::new(&ids), scores: Scores::new() };
+            let mut field = Self { state: SweepState::new(&ids), scores: Scores::default() };
             for (at, losses) in losses.iter().enumerate() {
                 let (trial, slot) = (id(at as u64), slot(at));
                 field.state.apply(&Event::AttemptClaimed { trial, attempt: 1, slot });
@@ -220,11 +240,14 @@ mod tests {
         }
 
         fn see(&mut self, trial: u64, losses: &[f32]) {
-            let row = |(step, &eval_loss): (u64, &f32)| {
-                let eval = EvalRow { step, eval_loss, accuracy: -eval_loss, macro_f1: 0.5, train_probe_loss: 0.5 };
-                (step, eval)
+            let row = |(step, &eval_loss): (u64, &f32)| EvalRow {
+                step,
+                eval_loss,
+                accuracy: -eval_loss,
+                macro_f1: 0.5,
+                train_probe_loss: 0.5,
             };
-            self.scores.insert(id(trial), (10..).step_by(10).zip(losses).map(row).collect());
+            self.scores.see(&id(trial), (10..).step_by(10).zip(losses).map(row));
         }
 
         fn end(&mut self, trial: u64, status: Status) {
@@ -235,7 +258,7 @@ mod tests {
         /// All that the rules have to say, noted as it is said: trial, step, and whether the trial stops.
         fn judge(&mut self, rules: &StopAcross) -> Vec<(u64, u64, bool)> {
             let mut said = Vec::new();
-            while let Some((trial, judgement)) = judge(&self.state, &self.scores, rules, |_| true) {
+            while let Some((trial, judgement)) = judge(&self.state, &mut self.scores, rules, |_| true) {
                 said.push((u64::from_str_radix(trial.as_str(), 16).unwrap(), judgement.step, judgement.stops));
                 self.state.apply(&Event::TrialJudged { trial, judgement });
                 assert!(said.len() < 100, "it comes to no end");
@@ -323,9 +346,8 @@ mod tests {
         field.end(0, Status::Diverged);
         // Infinite and 4.0 have no finite median: nothing is worse than it.
         assert_eq!(field.judge(&by_median(2)), []);
-        field.see(1, &[4.0, 4.0, 4.0]);
-        field.see(2, &[f32::NAN, 1.0, 1.0]);
-        field.see(3, &[9.0, 8.0, 7.0]);
+        let mut field = Field::new(&[&[], &[4.0, 4.0, 4.0], &[f32::NAN, 1.0, 1.0], &[9.0, 8.0, 7.0]]);
+        field.end(0, Status::Diverged);
         assert_eq!(field.judge(&by_median(3)), [(3, 20, true)], "4.0 is the median of three, of which one diverged");
     }
 
@@ -364,12 +386,12 @@ mod tests {
     #[test]
     fn findings_in_words() {
         let mut field = Field::new(&[&[1.0], &[2.0]]);
-        let (_, first) = judge(&field.state, &field.scores, &asha(2), |_| true).unwrap();
+        let (_, first) = judge(&field.state, &mut field.scores, &asha(2), |_| true).unwrap();
         insta::assert_snapshot!(first, @"stop.asha: eval_loss at step 10 is 1.0000, among the best of 1 trials at rung 0 (1.0000 and better go on)");
         field.see(1, &[f32::NAN]);
         let metric = PatienceMetric::Accuracy;
         let rules = StopAcross { median: Some(Median { metric, min_trials: 1, min_steps: 10 }), asha: None };
-        let (_, second) = judge(&field.state, &field.scores, &rules, |_| true).unwrap();
+        let (_, second) = judge(&field.state, &mut field.scores, &rules, |_| true).unwrap();
         insta::assert_snapshot!(second, @"stop.median: best accuracy up to step 10 is not finite, worse than the median -1.0000 of 1 trials");
     }
 }

@@ -3,44 +3,51 @@
 use std::collections::HashMap;
 
 use super::care;
-use crate::state::{Standing, SweepState};
+use crate::state::{Standing, SweepState, TrialState};
 use crate::trial::TrialId;
 
 /// What the trials may take together, and what each is expected to take at its peak, in bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Memory<'a> {
-    pub limit: u64,
-    pub estimates: &'a HashMap<TrialId, u64>,
+    limit: u64,
+    estimates: &'a HashMap<TrialId, u64>,
+    /// By how much trials that ended have taken more (or less) than expected, at worst; None before any has.
+    measured: Option<f64>,
 }
 
-impl Memory<'_> {
+impl<'a> Memory<'a> {
+    #[must_use]
+    pub fn new(limit: u64, estimates: &'a HashMap<TrialId, u64>) -> Self {
+        Self { limit, estimates, measured: None }
+    }
+
+    /// Takes in what the trials have taken that `state` knows to have ended.
+    #[must_use]
+    pub fn after(mut self, state: &SweepState) -> Self {
+        state.planned().for_each(|(id, known)| self.see(id, known));
+        self
+    }
+
+    /// Takes in what a trial has taken, if it has ended. One that had to get by with smaller micro-batches says nothing of
+    /// the others.
+    pub fn see(&mut self, id: &TrialId, known: &TrialState) {
+        let Standing::Ended(outcome) = &known.standing else { return };
+        if let (Some(peak), Some(expected), 0) = (outcome.peak_memory, self.estimates.get(id), care(known).halvings) {
+            let ratio = peak as f64 / (*expected).max(1) as f64;
+            self.measured = Some(self.measured.map_or(ratio, |measured| measured.max(ratio)));
+        }
+    }
+
     /// Whether `next` fits beside the running trials and those of `launched`. A trial alone always does: nothing would be
     /// gained by waiting.
     pub(super) fn has_room(&self, state: &SweepState, launched: &[&TrialId], next: &TrialId) -> bool {
         let beside: Vec<&TrialId> = state.running().map(|(id, _)| id).chain(launched.iter().copied()).collect();
         let expected: f64 = beside.iter().copied().chain([next]).map(|id| self.estimate(id) as f64).sum();
-        beside.is_empty() || expected * self.measured(state) <= self.limit as f64
+        beside.is_empty() || expected * self.measured.unwrap_or(1.0) <= self.limit as f64
     }
 
     fn estimate(&self, id: &TrialId) -> u64 {
         self.estimates.get(id).copied().unwrap_or(0)
-    }
-
-    /// By how much trials that ended have taken more (or less) than expected, at worst; 1 before any has. One that had to
-    /// get by with smaller micro-batches says nothing of the others.
-    fn measured(&self, state: &SweepState) -> f64 {
-        let ratio = |(id, known): (&TrialId, &crate::state::TrialState)| match &known.standing {
-            Standing::Ended(outcome) if care(known).halvings == 0 => {
-                Some(outcome.peak_memory? as f64 / self.estimate(id).max(1) as f64)
-            }
-            _ => None,
-        };
-        state
-            .planned()
-            .filter(|(id, _)| self.estimates.contains_key(id))
-            .filter_map(ratio)
-            .reduce(f64::max)
-            .unwrap_or(1.0)
     }
 }
 
@@ -62,7 +69,7 @@ mod tests {
             state.apply(&Event::TrialFinished { trial: id(0), attempt: 1, outcome });
         }
         let slots: Vec<_> = (0..4).map(slot).collect();
-        let memory = Some(Memory { limit, estimates: &estimates });
+        let memory = Some(Memory::new(limit, &estimates).after(&state));
         let policy = Policy { slots: &slots, retries: 0, wanted: None, memory };
         let actions = decide(&state, &policy);
         actions.iter().filter(|action| matches!(action, Action::Launch { .. })).count()
@@ -95,7 +102,7 @@ mod tests {
         }
         let outcome = Outcome { peak_memory: Some(10), ..outcome(10) };
         state.apply(&Event::TrialFinished { trial: id(0), attempt: 4, outcome });
-        let memory = Memory { limit: 200, estimates: &estimates };
+        let memory = Memory::new(200, &estimates).after(&state);
         assert!(memory.has_room(&state, &[&id(1)], &id(2)));
         assert!(!memory.has_room(&state, &[&id(1), &id(2)], &id(3)));
     }

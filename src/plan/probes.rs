@@ -49,7 +49,7 @@ pub fn probes(question: &Question<'_>, facts: &Facts) -> Vec<Trial> {
 pub fn approach(of: &Trial, step: u64, facts: &Facts) -> Option<Trial> {
     let probe = Probe { trial: of.id.clone(), step, kind: ProbeKind::Approach };
     // Where the curve ends is known.
-    let stop = StopRules { diverged: false, patience: None };
+    let stop = StopRules { diverged: false, patience: None, plateau: None };
     trial(TrialConfig { probe: Some(probe), stop, ..of.config.clone() }, facts)
 }
 
@@ -87,7 +87,7 @@ fn config(question: &Question<'_>, kind: ProbeKind, lr: f64, seed: u64) -> Trial
         // At the start and at the end.
         eval_every: FractionOrSteps(steps as f64),
         seed,
-        stop: StopRules { diverged: of.stop.diverged, patience: None },
+        stop: StopRules { diverged: of.stop.diverged, patience: None, plateau: None },
         probe: Some(Probe { trial: question.trial.id.clone(), step: question.step, kind }),
         ..of.clone()
     };

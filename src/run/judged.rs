@@ -29,11 +29,10 @@ impl Judged {
         Ok(judged)
     }
 
-    /// Rows that an attempt makes again are the same ones.
     pub(super) fn see(&mut self, trial: &TrialId, rows: Vec<EvalRow>) {
         if self.is_on && !rows.is_empty() {
             self.stale = true;
-            self.scores.entry(trial.clone()).or_default().extend(rows.into_iter().map(|row| (row.step, row)));
+            self.scores.see(trial, rows);
         }
     }
 
@@ -46,7 +45,7 @@ impl Judged {
         if !self.is_on || !self.stale {
             return None;
         }
-        let said = judge(state, &self.scores, &order.config.stop, |id| is_wanted(order, id));
+        let said = judge(state, &mut self.scores, &order.config.stop, |id| is_wanted(order, id));
         self.stale = said.is_some();
         said
     }

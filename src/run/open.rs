@@ -26,7 +26,7 @@ pub(super) fn reconcile(order: &RunOrder<'_>, dir: &RunDir, state: &SweepState) 
         let folder = dir.trial(id);
         match (&known.standing, folder.has_outcome()) {
             (Standing::Ended(_), true) if order.go_on.contains(id) => {
-                if known.stop.is_some() {
+                if known.standing.was_stopped() {
                     findings.events.push(Event::TrialContinued { trial: id.clone() });
                     findings.reopened.push(id.clone());
                 } else {
@@ -39,10 +39,10 @@ pub(super) fn reconcile(order: &RunOrder<'_>, dir: &RunDir, state: &SweepState) 
             (_, true) => match folder.outcome() {
                 Ok(Some(outcome)) => {
                     let attempt = known.attempts.max(1);
-                    findings.events.push(Event::TrialFinished { trial: id.clone(), attempt, outcome });
                     if order.config.probe == Probing::Off {
-                        prune(order, &folder, Some(known))?;
+                        prune(order, &folder, outcome.status)?;
                     }
+                    findings.events.push(Event::TrialFinished { trial: id.clone(), attempt, outcome });
                 }
                 Err(error @ StoreError::Damaged { .. }) => {
                     findings.warnings.push(format!("{error}: put aside, and the trial is trained again"));
@@ -96,7 +96,7 @@ fn recheck(
     if wrong.is_none() && lacking.is_none() {
         // The process that journaled this outcome may not have lived to prune.
         let is_left = order.config.probe == Probing::Off && !folder.checkpoints().is_pruned();
-        return if is_left { prune(order, folder, Some(known)) } else { Ok(()) };
+        return if is_left { prune(order, folder, outcome.status) } else { Ok(()) };
     }
     if folder.has_outcome() {
         folder.set_outcome_aside()?;
@@ -151,9 +151,11 @@ fn lacking(folder: &TrialDir, outcome: &Outcome) -> Result<Option<String>, Store
     Ok((!whole).then(|| format!("{} ends before", folder.evals().display())))
 }
 
-/// Leaves of an ended trial's states what is asked for. One that the sweep's rules stopped can still go on: it keeps all.
-pub(super) fn prune(order: &RunOrder<'_>, folder: &TrialDir, known: Option<&TrialState>) -> Result<(), StoreError> {
-    if known.is_some_and(|known| known.stop.is_some()) { Ok(()) } else { folder.checkpoints().prune(order.config.keep) }
+/// Leaves of an ended trial's states what is asked for. One that a rule stopped can still go on: it keeps all. A probe that
+/// has ended is done.
+pub(super) fn prune(order: &RunOrder<'_>, folder: &TrialDir, status: Status) -> Result<(), StoreError> {
+    let are_probes = order.plan.trials.first().is_some_and(|trial| trial.config.probe.is_some());
+    if status == Status::Stopped && !are_probes { Ok(()) } else { folder.checkpoints().prune(order.config.keep) }
 }
 
 fn finished(event: &Event) -> Option<&TrialId> {

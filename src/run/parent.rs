@@ -15,7 +15,7 @@ use super::open::{damage_warnings, reconcile};
 use super::probed::Kept;
 use super::table::Table;
 use super::{Call, FailedTrial, RunError, RunOrder, RunSummary};
-use crate::decide::{Action, Policy, decide, overdue};
+use crate::decide::{Action, Memory, Policy, decide, overdue};
 use crate::event::{Care, Event, Failure, Record, Reporter, Slot};
 use crate::exec::{Executor, Exited, Start, Worker, device_seen_by_worker};
 use crate::spec::Probing;
@@ -53,6 +53,8 @@ pub(super) struct Parent<'a, E> {
     /// For the rules that hold trials against one another.
     judged: Judged,
     memory: MemoryWatch,
+    /// What the trials are expected to take, corrected by what they have taken.
+    room: Option<Memory<'a>>,
     /// States that are kept to be probed.
     kept: Kept,
     table: Table,
@@ -81,6 +83,7 @@ impl<'a, E: Executor> Parent<'a, E> {
         let mut parent = Self {
             order,
             trials: order.plan.trials.iter().map(|trial| (&trial.id, trial)).collect(),
+            room: order.memory.map(|memory| memory.after(&state)),
             journal,
             state,
             engine,
@@ -137,9 +140,9 @@ impl<'a, E: Executor> Parent<'a, E> {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let order = self.order;
-        let policy =
-            Policy { slots: order.slots, retries: order.config.retries, wanted: order.only, memory: order.memory };
         loop {
+            let policy =
+                Policy { slots: order.slots, retries: order.config.retries, wanted: order.only, memory: self.room };
             for action in decide(&self.state, &policy) {
                 if let Some(end) = self.act(action)? {
                     return Ok(end);
@@ -218,6 +221,7 @@ impl<'a, E: Executor> Parent<'a, E> {
             checkpoint_every: config.checkpoint_every,
             keep: config.keep_while_running(),
             halvings: care.halvings,
+            spared: self.state.get(&trial.id).is_some_and(|known| known.spared),
             start: start_of(trial).map(|probe| self.dir.start(&probe.trial, probe.step)),
             cache: results.cache().folder().to_owned(),
             git_commit: self.git_commit.clone(),
@@ -341,6 +345,11 @@ impl<'a, E: Executor> Parent<'a, E> {
         let record = Record { at, event };
         self.journal.append(&record)?;
         self.state.apply(&record.event);
+        if let (Some(room), Event::TrialFinished { trial, .. }) = (&mut self.room, &record.event)
+            && let Some(known) = self.state.get(trial)
+        {
+            room.see(trial, known);
+        }
         self.table.touch();
         self.judged.touch();
         self.reporter.event(&record);

@@ -24,7 +24,7 @@ pub fn probed(dir: &RunDir) -> Result<Vec<Probed>, StoreError> {
 pub fn let_go(plan: &Plan, dir: &RunDir, keep: Keep) -> Result<(), StoreError> {
     let state = SweepState::fold(plan, &read_journal(&dir.journal())?.records);
     for (id, known) in state.planned() {
-        if matches!(known.standing, Standing::Ended(_)) && known.stop.is_none() {
+        if matches!(known.standing, Standing::Ended(_)) && !known.standing.was_stopped() {
             dir.trial(id).checkpoints().prune(keep)?;
         }
     }
@@ -56,7 +56,9 @@ impl Kept {
             Probing::Plateaus => probes::choose(self.trials.iter().filter_map(outcome)).into_iter().cloned().collect(),
         };
         for id in self.trials.iter().filter(|id| !chosen.contains(id)) {
-            prune(order, &dir.trial(id), state.get(id))?;
+            if let Some((_, outcome)) = outcome(id) {
+                prune(order, &dir.trial(id), outcome.status)?;
+            }
         }
         self.trials = chosen;
         Ok(())

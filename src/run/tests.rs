@@ -1,6 +1,7 @@
 //! Whole sweeps with the inline engine and toys: what happens, and that nothing is lost or done twice.
 
 mod failures;
+mod torture;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -319,7 +320,8 @@ fn processes_stop_within_two_seconds() {
     let mut watch = Watch { interrupt: Some(Press::WhenBothAreHalfway), ..Watch::default() };
     let summary = bench.run_on(processes(), &mut watch).unwrap();
     let took = watch.pressed.unwrap().elapsed();
-    assert!(took < Duration::from_millis(2500), "{took:?}");
+    // Asked at once, killed after 1.8 seconds; the deaf one would take six.
+    assert!(took < Duration::from_millis(4500), "{took:?}");
     assert_eq!((summary.exit_code(), summary.left), (130, 2));
     let hanging = bench.dir().trial(&bench.plan.trials[0].id).checkpoints();
     assert_eq!(hanging.newest().unwrap().unwrap().mark.step, 10, "it has saved its state");
@@ -489,7 +491,8 @@ fn no_worker_survives_its_parent() {
     assert!(started().iter().all(lives));
     parent.kill().unwrap();
     parent.wait().unwrap();
-    wait("both workers end", Duration::from_millis(2500), &|| !started().iter().any(lives));
+    // Within two seconds where there is a processor for them; the deaf one would take six.
+    wait("both workers end", Duration::from_millis(4500), &|| !started().iter().any(lives));
 }
 
 #[test]

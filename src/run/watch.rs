@@ -10,8 +10,8 @@ use super::follow::Position;
 use crate::event::{Event, Reporter};
 use crate::plan::Plan;
 use crate::state::{Standing, SweepState};
-use crate::store::{RunDir, StoreError, read_journal};
-use crate::trial::TrialId;
+use crate::store::{JournalFollower, News, RunDir, StoreError};
+use crate::trial::{Trial, TrialId};
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -26,17 +26,26 @@ pub enum WatchEnd {
     Gone,
 }
 
-/// Shows `reporter` what happens after the first `seen` records of the journal, until the run ends.
-pub fn watch(plan: &Plan, dir: &RunDir, mut seen: usize, reporter: &mut dyn Reporter) -> Result<WatchEnd, StoreError> {
+/// Shows `reporter` what happens in a sweep that stands at `state`, until the run ends. `journal` was read up to there.
+pub fn watch(
+    plan: &Plan,
+    dir: &RunDir,
+    mut journal: JournalFollower,
+    mut state: SweepState,
+    reporter: &mut dyn Reporter,
+) -> Result<WatchEnd, StoreError> {
+    let trials: HashMap<&TrialId, &Trial> = plan.trials.iter().map(|trial| (&trial.id, trial)).collect();
     let mut positions: HashMap<TrialId, Position> = HashMap::new();
     loop {
         // Asked before the journal is read: what a process wrote before it ended is not missed.
         let alive = dir.holder().is_some();
-        let records = read_journal(&dir.journal())?.records;
-        // A fresh start archives the old journal.
-        seen = seen.min(records.len());
+        let News { records, anew } = journal.poll()?;
+        if anew {
+            state = SweepState::fold(plan, []);
+        }
         let mut end = None;
-        for record in &records[seen..] {
+        for record in &records {
+            state.apply(&record.event);
             reporter.event(record);
             end = match record.event {
                 Event::SweepClosed { .. } => Some(WatchEnd::Closed),
@@ -45,14 +54,12 @@ pub fn watch(plan: &Plan, dir: &RunDir, mut seen: usize, reporter: &mut dyn Repo
                 _ => end,
             };
         }
-        seen = records.len();
         match (end, alive) {
             (Some(end), _) => return Ok(end),
             (None, false) => return Ok(WatchEnd::Gone),
             (None, true) => {}
         }
-        let state = SweepState::fold(plan, &records);
-        follow(plan, dir, &state, &mut positions);
+        follow(&trials, dir, &state, &mut positions);
         let mut running: Vec<_> = positions.values().map(|position| position.progress.clone()).collect();
         running.sort_by_key(|progress| progress.slot.index);
         reporter.progress(&running);
@@ -61,16 +68,21 @@ pub fn watch(plan: &Plan, dir: &RunDir, mut seen: usize, reporter: &mut dyn Repo
 }
 
 /// Looks at the files of the trials that run now, and forgets the others.
-fn follow(plan: &Plan, dir: &RunDir, state: &SweepState, positions: &mut HashMap<TrialId, Position>) {
+fn follow(
+    trials: &HashMap<&TrialId, &Trial>,
+    dir: &RunDir,
+    state: &SweepState,
+    positions: &mut HashMap<TrialId, Position>,
+) {
     let slot = |id: &TrialId| match state.get(id).map(|known| &known.standing) {
         Some(Standing::Running { slot, .. }) => Some(*slot),
         _ => None,
     };
     positions.retain(|id, _| slot(id).is_some());
-    for trial in &plan.trials {
-        if let Some(slot) = slot(&trial.id) {
-            let new = || Position::new(trial, slot, &dir.trial(&trial.id));
-            positions.entry(trial.id.clone()).or_insert_with(new).look();
+    for (id, _) in state.running() {
+        if let (Some(trial), Some(slot)) = (trials.get(id), slot(id)) {
+            let new = || Position::new(trial, slot, &dir.trial(id));
+            positions.entry(id.clone()).or_insert_with(new).look();
         }
     }
 }

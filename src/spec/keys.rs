@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::kind::{Kind, MOST_EPOCHS, MOST_STEPS, Parameter, Variant};
 use super::schedulers;
-use crate::trial::{Length, Patience, PatienceMetric, TrialConfig};
+use crate::trial::{Length, Patience, Plateau, TrialConfig};
 
 /// Puts a canonical value of a key into a configuration. Fails only if the table and the types disagree.
 type Put = fn(&mut TrialConfig, &Value) -> Result<(), String>;
@@ -43,6 +43,7 @@ pub(super) static GROUPS: &[Group] = &[
     Group { path: "optimizer", scalar: Some("optimizer.name") },
     Group { path: "stop", scalar: None },
     Group { path: "stop.patience", scalar: Some("stop.patience") },
+    Group { path: "stop.plateau", scalar: Some("stop.plateau") },
 ];
 
 /// From `transformers.TrainingArguments`; `head_lr` stands as well beside `lr`.
@@ -113,6 +114,8 @@ const POSITIVE: Kind = Kind::Number { fits: |x| x > 0.0, expected: "a number abo
 const NOT_NEGATIVE: Kind = Kind::Number { fits: |x| x >= 0.0, expected: "0 or a number above" };
 const COUNT: Kind = Kind::Whole { fits: |n| n >= 1, expected: "a whole number from 1" };
 const STEPS: Kind = Kind::Whole { fits: |n| n >= 1 && n <= MOST_STEPS.into(), expected: "a whole number from 1" };
+const EVALS: Kind = Kind::Whole { fits: |n| (1..=1_000_000).contains(&n), expected: "a whole number from 1" };
+const STEPS_OR_NONE: Kind = Kind::Whole { fits: |n| n <= MOST_STEPS.into(), expected: "a whole number from 0" };
 const EPOCHS: Kind = Kind::Number { fits: |x| x > 0.0 && x <= MOST_EPOCHS.into(), expected: "a number above 0" };
 const LAYERS: Kind = Kind::Whole { fits: |n| n < 100_000, expected: "a number of layers, 0 for none" };
 const SEED: Kind = Kind::Whole { fits: |_| true, expected: "a whole number from 0" };
@@ -219,20 +222,23 @@ pub(super) static KEYS: &[Key] = &[
     Key { path: "stop.diverged", kind: Kind::Flag, put: |c, v| put(&mut c.stop.diverged, v) },
     Key {
         path: "stop.patience",
-        kind: Kind::Off { expected: "none, or a map such as {metric: eval_loss, evals: 5}" },
-        put: |c, v| put(&mut c.stop.patience, v),
+        kind: Kind::Switch { expected: "none, or a map such as {metric: eval_loss, evals: 5}" },
+        put: |c, v| switch(&mut c.stop.patience, v),
     },
     Key {
         path: "stop.patience.metric",
         kind: Kind::Choice(&["eval_loss", "accuracy", "macro_f1"]),
         put: |c, v| put(&mut patience(c).metric, v),
     },
-    Key {
-        path: "stop.patience.evals",
-        kind: Kind::Whole { fits: |n| (1..=1_000_000).contains(&n), expected: "a whole number from 1" },
-        put: |c, v| put(&mut patience(c).evals, v),
-    },
+    Key { path: "stop.patience.evals", kind: EVALS, put: |c, v| put(&mut patience(c).evals, v) },
     Key { path: "stop.patience.min_delta", kind: NOT_NEGATIVE, put: |c, v| put(&mut patience(c).min_delta, v) },
+    Key {
+        path: "stop.plateau",
+        kind: Kind::Switch { expected: "none, true, or a map such as {evals: 3}" },
+        put: |c, v| switch(&mut c.stop.plateau, v),
+    },
+    Key { path: "stop.plateau.evals", kind: EVALS, put: |c, v| put(&mut plateau(c).evals, v) },
+    Key { path: "stop.plateau.min_steps", kind: STEPS_OR_NONE, put: |c, v| put(&mut plateau(c).min_steps, v) },
 ];
 
 const WORD_RATE: Parameter = Parameter { name: "rate", kind: RATE, default: "0.1" };
@@ -307,7 +313,17 @@ pub(super) static AUGMENTATIONS: &[Variant] = &[
 ];
 
 fn patience(config: &mut TrialConfig) -> &mut Patience {
-    config.stop.patience.get_or_insert(Patience { metric: PatienceMetric::EvalLoss, evals: 5, min_delta: 0.0 })
+    config.stop.patience.get_or_insert_default()
+}
+
+fn plateau(config: &mut TrialConfig) -> &mut Plateau {
+    config.stop.plateau.get_or_insert_default()
+}
+
+/// On with its defaults, or off.
+fn switch<T: Default>(slot: &mut Option<T>, value: &Value) -> Result<(), String> {
+    *slot = (*value == Value::Bool(true)).then(T::default);
+    Ok(())
 }
 
 fn put<T: DeserializeOwned>(slot: &mut T, value: &Value) -> Result<(), String> {
@@ -408,7 +424,8 @@ pub(super) fn owners(path: &str) -> Vec<&'static str> {
     variants(owner).unwrap_or_default().iter().filter(has).map(|variant| variant.name).collect()
 }
 
-/// Dotted names of all keys and groups.
+/// Dotted names of all keys and groups, each once.
 pub(super) fn paths() -> impl Iterator<Item = &'static str> {
-    KEYS.iter().map(|key| key.path).chain(GROUPS.iter().map(|group| group.path))
+    let alone = |group: &&Group| group.scalar != Some(group.path);
+    KEYS.iter().map(|key| key.path).chain(GROUPS.iter().filter(alone).map(|group| group.path))
 }

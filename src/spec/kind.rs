@@ -24,8 +24,8 @@ pub(super) enum Kind {
     Choice(&'static [&'static str]),
     /// `null`, or what is inside.
     Optional(&'static Kind),
-    /// Only `none`: switches something off.
-    Off { expected: &'static str },
+    /// `none`: switches something off; `true`, or a map that says nothing: on, with its defaults.
+    Switch { expected: &'static str },
     /// A fraction in (0, 1), or a file.
     FractionOrFile,
     /// A name, or a map of a name and parameters.
@@ -81,7 +81,7 @@ impl Kind {
             | Self::Whole { expected, .. }
             | Self::Pair { expected, .. }
             | Self::Text { expected }
-            | Self::Off { expected } => (*expected).to_owned(),
+            | Self::Switch { expected } => (*expected).to_owned(),
             Self::Flag => "true or false".into(),
             Self::Choice(names) => format!("one of {}", names.join(", ")),
             Self::Optional(inner) => format!("{}, or null", inner.expected()),
@@ -116,9 +116,12 @@ impl Kind {
             Self::Flag => flag(node).map(Value::from),
             Self::Text { .. } => node.text().filter(|text| !text.is_empty() && !node.is_null()).map(Value::from),
             Self::Choice(names) => node.text().filter(|text| names.contains(text)).map(Value::from),
-            Self::Off { .. } => {
-                (node.is_null() || matches!(node.plain_text(), Some("none" | "false"))).then_some(Value::Null)
-            }
+            Self::Switch { .. } => match node.plain_text() {
+                _ if node.is_null() => Some(Value::Null),
+                Some("none" | "false") => Some(Value::Null),
+                Some("true") => Some(Value::Bool(true)),
+                _ => node.map().filter(|entries| entries.is_empty()).map(|_| Value::Bool(true)),
+            },
             Self::FractionOrFile => match (number(node), node.text()) {
                 (Some(fraction), _) => (fraction > 0.0 && fraction < 1.0).then(|| Value::from(fraction)),
                 (None, Some(text)) if !node.is_null() && parse_number(text).is_none() => Some(Value::from(text)),

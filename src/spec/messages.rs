@@ -157,7 +157,7 @@ model: {pooling: {a: 1}}
 
     a.yaml:5:7: `stop` cannot be `5`
       5 | stop: 5
-        |       ^ expected a map of diverged, patience, median, asha
+        |       ^ expected a map of diverged, patience, plateau, median, asha
 
     a.yaml:6:18: `model.pooling` cannot be a map
       6 | model: {pooling: {a: 1}}

@@ -218,14 +218,15 @@ impl Reader {
         let Some(resolved) = self.resolve(prefix, key) else { return };
         match resolved.meaning {
             Meaning::Group(group) => match value.map() {
-                Some(entries) => {
+                // An empty map of what can be switched off switches it on.
+                Some(entries) if !entries.is_empty() || group.scalar != Some(group.path) => {
                     for (key, value) in entries {
                         self.settings(group.path, key, value, out);
                     }
                 }
-                None => match group.scalar {
+                _ => match group.scalar {
                     // A section whose lines are all commented out says nothing.
-                    _ if value.is_null() && group.path != "stop.patience" => {}
+                    scalar if value.is_null() && scalar != Some(group.path) => {}
                     Some(path) => {
                         if let Some(key_of_scalar) = keys::key(path) {
                             let (kind, target) = (&key_of_scalar.kind, Target::Key(key_of_scalar));
@@ -234,8 +235,7 @@ impl Reader {
                     }
                     None => {
                         let what = format!("`{}` cannot be {}", resolved.written, value.described());
-                        let mut known: Vec<&str> = children(group.path).collect();
-                        known.dedup();
+                        let known: Vec<&str> = children(group.path).collect();
                         self.error(value, what, format!("expected a map of {}", known.join(", ")));
                     }
                 },

@@ -438,7 +438,7 @@ pub fn default_trial() -> TrialConfig {
         length: Length::Epochs(3.0),
         eval_every: FractionOrSteps(0.25),
         seed: 42,
-        stop: StopRules { diverged: true, patience: None },
+        stop: StopRules { diverged: true, patience: None, plateau: None },
         probe: None,
     }
 }

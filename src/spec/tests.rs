@@ -1,7 +1,9 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::trial::{Augmentation, CheckpointEvery, Choose, Keep, PatienceMetric, Scheduler, TrialConfig};
+use crate::trial::{
+    Augmentation, CheckpointEvery, Choose, Keep, Patience, PatienceMetric, Plateau, Scheduler, TrialConfig,
+};
 
 fn spec(text: &str) -> SweepSpec {
     parse("a.yaml", "a", text, &[]).unwrap_or_else(|problems| panic!("{problems}"))
@@ -24,7 +26,7 @@ fn an_empty_file_is_the_default_trial() {
 #[test]
 fn every_key_reads_what_it_writes() {
     let yaml =
-        spec("stop: {patience: {evals: 3}}\nmodel: {pooling: cls, dropout: 0.2}\ndata: {limit: 5, text_pair: b}\nhead_lr: 1e-3")
+        spec("stop: {patience: {evals: 3}, plateau: true}\nmodel: {pooling: cls, dropout: 0.2}\ndata: {limit: 5, text_pair: b}\nhead_lr: 1e-3")
             .to_yaml(&Settled::default());
     let yaml = yaml.unwrap();
     let config = serde_json::to_value(base(&yaml)).unwrap();
@@ -199,6 +201,23 @@ fn overrides_do_not_hide_behind_axes() {
         parse("a.yaml", "a", file, &[(key.to_owned(), value.to_owned())]).is_err()
     };
     assert!(set("seed", "3") && set("model.dropout", "0.2") && !set("model.freeze", "1") && !set("seeds", "[3]"));
+}
+
+#[test]
+fn rules_of_a_trial_are_on_with_their_defaults_or_off() {
+    let rules = |text: &str| base(&format!("stop: {text}")).stop;
+    let on = rules("{plateau: true}");
+    assert_eq!((on.plateau.as_ref(), on.patience.as_ref()), (Some(&Plateau { evals: 3, min_steps: 50 }), None));
+    assert_eq!(rules("{plateau: {}}"), on);
+    assert_eq!(rules("{plateau.evals: 3}"), on);
+    assert_eq!(rules("{plateau: {evals: 5, min_steps: 0}}").plateau, Some(Plateau { evals: 5, min_steps: 0 }));
+    assert_eq!(rules("{plateau: none, patience: false}"), default_trial().stop);
+    assert_eq!(rules("{patience: {}}").patience, Some(Patience::default()));
+    let written = spec("stop: {plateau: {evals: 2}}\ngrid: {stop.patience: [none, true]}");
+    let again = spec(&written.to_yaml(&Settled::default()).unwrap());
+    assert_eq!((&again.base, again.dimensions.len()), (&written.base, 1));
+    // Where the rule is off, a configuration is the one that it was before there was such a rule.
+    assert!(!serde_json::to_string(&default_trial()).unwrap().contains("plateau"));
 }
 
 #[test]

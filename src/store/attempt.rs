@@ -39,6 +39,9 @@ pub struct Assignment {
     /// Times that micro-batches are halved to save memory.
     #[serde(default)]
     pub halvings: u32,
+    /// To be trained to its end, whatever the rules say.
+    #[serde(default)]
+    pub spared: bool,
     /// For a fork: the state to start from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<PathBuf>,

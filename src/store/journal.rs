@@ -4,7 +4,8 @@
 //! A damaged line elsewhere is skipped and reported: what it said can mostly be seen from the trial folders.
 
 use std::fs::File;
-use std::io::{Seek, SeekFrom};
+use std::io::{self, Seek, SeekFrom};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::{StoreError, atomic, disk};
@@ -47,6 +48,50 @@ fn parse(bytes: &[u8]) -> Reading {
 /// Reads the journal at `path`, also while another process appends. None yet: nothing happened.
 pub fn read(path: &Path) -> Result<Reading, StoreError> {
     Ok(atomic::read(path)?.map_or_else(Reading::default, |bytes| parse(&bytes)))
+}
+
+/// Reads a journal that another process writes, each record once.
+#[derive(Debug)]
+pub struct JournalFollower {
+    path: PathBuf,
+    /// Which file it was, and how much of it was read. None before there was one.
+    seen: Option<(u64, u64)>,
+}
+
+/// What was appended since the last look.
+#[derive(Debug, Default, PartialEq)]
+pub struct News {
+    pub records: Vec<Record>,
+    /// The file is another one, as after a fresh start: the records are all of it, and earlier ones count no more.
+    pub anew: bool,
+}
+
+impl JournalFollower {
+    #[must_use]
+    pub fn new(path: PathBuf) -> Self {
+        Self { path, seen: None }
+    }
+
+    /// The complete records since the last call; damaged lines are passed over.
+    pub fn poll(&mut self) -> Result<News, StoreError> {
+        match self.read_new() {
+            Ok(news) => Ok(news),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(News::default()),
+            Err(error) => Err(StoreError::at(&self.path)(error)),
+        }
+    }
+
+    fn read_new(&mut self) -> io::Result<News> {
+        let mut file = disk::open(&self.path)?;
+        let metadata = file.metadata()?;
+        let known = self.seen.filter(|(inode, read)| *inode == metadata.ino() && *read <= metadata.len());
+        let start = known.map_or(0, |(_, read)| read);
+        file.seek(SeekFrom::Start(start))?;
+        let reading = parse(&disk::read_rest(&mut file)?);
+        let anew = known.is_none() && self.seen.is_some();
+        self.seen = Some((metadata.ino(), start + reading.whole));
+        Ok(News { records: reading.records, anew })
+    }
 }
 
 /// An open journal. Its holder has the sweep's lock.
@@ -121,6 +166,29 @@ mod tests {
             assert_eq!(again.records.len(), whole + 1);
             assert!(again.damaged.is_empty());
         }
+    }
+
+    #[test]
+    fn a_follower_reads_each_record_once_and_notices_another_journal() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.jsonl");
+        let mut follower = JournalFollower::new(path.clone());
+        assert_eq!(follower.poll().unwrap(), News::default(), "nothing happened yet");
+        let (mut journal, _) = Journal::open(&path).unwrap();
+        journal.append(&record(1)).unwrap();
+        assert_eq!(follower.poll().unwrap(), News { records: vec![record(1)], anew: false });
+        let mut line = serde_json::to_vec(&record(2)).unwrap();
+        line.push(b'\n');
+        let (half, rest) = line.split_at(9);
+        for (piece, expected) in [(half, vec![]), (rest, vec![record(2)]), (b"", vec![])] {
+            disk::write(&mut journal.file, piece).unwrap();
+            assert_eq!(follower.poll().unwrap(), News { records: expected, anew: false });
+        }
+        fs::rename(&path, folder.path().join("old.jsonl")).unwrap();
+        let (mut journal, _) = Journal::open(&path).unwrap();
+        (3..6).for_each(|at| journal.append(&record(at)).unwrap());
+        let expected = News { records: (3..6).map(record).collect(), anew: true };
+        assert_eq!(follower.poll().unwrap(), expected);
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub use checkpoint::{Checkpoints, Mark, Saved, forget_state, name_also};
 pub use curve::{Curve, CurveWriter, Follower, Row, read as read_curve};
 pub use faults::{strike_device, strike_step, strike_training};
 pub use history::EndedTrial;
-pub use journal::{Damage, Journal, Reading, read as read_journal};
+pub use journal::{Damage, Journal, JournalFollower, News, Reading, read as read_journal};
 pub use lock::{BEAT, Holder, Lock, host};
 pub use paths::{AttemptDir, Results, RunDir, TrialDir};
 pub use table::TrialRow;

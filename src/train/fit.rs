@@ -110,6 +110,8 @@ pub struct Fit<'a> {
     pub before: u64,
     /// The state of that trial.
     pub start: Option<&'a [u8]>,
+    /// No rule but that on divergence ends the trial.
+    pub spared: bool,
 }
 
 /// How the loop ended.
@@ -145,12 +147,13 @@ pub fn fit<'a>(
     resume: Option<&[u8]>,
     sink: &mut dyn Sink,
 ) -> Result<Outcome, TrainError> {
-    let progress = match (resume, fit.start) {
+    let mut progress = match (resume, fit.start) {
         (Some(state), _) => checkpoint::read(state, engine, fit.before)?,
         (None, Some(start)) if fit.before > 0 => checkpoint::fork(start, engine, fit.before)?,
         (None, _) if fit.before > 0 => return Err(checkpoint::no_start()),
         (None, _) => Progress::default(),
     };
+    progress.ended.take_if(|end| fit.spared && matches!(end, End::Stopped(_)));
     let rows = fit.dataset.train.examples.len();
     let run = Run {
         evaluation: Evaluation::new(fit.dataset, fit.config.data.seed, &fit.frozen),
@@ -202,8 +205,10 @@ impl Run<'_> {
                 }
             }
         };
+        let may_go_on = matches!(end, End::Stopped(_)) && self.fit.config.probe.is_none();
         // A diverged state is worth nothing, and after a number that is none the last step was not even taken.
-        if !matches!(end, End::Diverged(_)) && matches!(sink.keep(), Keep::Last | Keep::All) {
+        let is_asked_for = !matches!(end, End::Diverged(_)) && matches!(sink.keep(), Keep::Last | Keep::All);
+        if may_go_on || is_asked_for {
             self.engine.catch_up_all()?;
             self.save(sink)?;
         }
@@ -308,7 +313,8 @@ impl Run<'_> {
 
     /// The patience rule's reason to stop, if it has one.
     fn out_of_patience(&mut self, row: &EvalRow) -> Option<String> {
-        let Patience { metric, evals, min_delta } = self.fit.config.stop.patience.as_ref()?;
+        let patience = self.fit.config.stop.patience.as_ref().filter(|_| !self.fit.spared);
+        let Patience { metric, evals, min_delta } = patience?;
         let (name, value) = match metric {
             PatienceMetric::EvalLoss => ("eval_loss", -row.eval_loss),
             PatienceMetric::Accuracy => ("accuracy", row.accuracy),

@@ -165,6 +165,7 @@ mod tests {
             frozen,
             before: 0,
             start: None,
+            spared: false,
         };
         let mut kept = Kept::default();
         fit::fit(fit, &mut engine, None, &mut kept).unwrap();

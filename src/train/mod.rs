@@ -45,6 +45,8 @@ pub struct Job<'a> {
     pub checkpoint_every: CheckpointEvery,
     /// Times that micro-batches are halved to save memory.
     pub halvings: u32,
+    /// To be trained to its end: of the trial's own rules only the one on divergence counts.
+    pub spared: bool,
     /// A state that an earlier attempt saved through [`Sink::checkpoint`].
     pub resume: Option<&'a [u8]>,
     /// For a fork: the state of the probed trial after [`crate::trial::Probe::step`] steps.
@@ -67,6 +69,10 @@ pub trait Sink {
     /// is the best so far, with [`Keep::Last`] one at the end.
     fn keep(&self) -> Keep {
         Keep::None
+    }
+    /// Before the first row: the share of each class in the training split.
+    fn classes(&mut self, prior: &[f64]) {
+        let _ = prior;
     }
     /// Why the trial is to end before its last step, if somebody else decided so; asked before every step. Its state is
     /// saved then, to be gone on from.
@@ -178,7 +184,9 @@ pub fn train(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainError> {
         frozen,
         before,
         start: job.start,
+        spared: job.spared,
     };
+    sink.classes(&dataset.class_prior);
     fit::fit(fit, &mut engine, job.resume, sink)
 }
 

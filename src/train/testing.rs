@@ -170,7 +170,7 @@ pub fn config() -> TrialConfig {
         length: Length::Steps(10),
         eval_every: FractionOrSteps(1000.0),
         seed: 42,
-        stop: StopRules { diverged: true, patience: None },
+        stop: StopRules { diverged: true, patience: None, plateau: None },
         probe: None,
     }
 }
@@ -202,6 +202,8 @@ pub struct Kept {
     /// Ends the trial after so many steps, as a rule of the sweep would.
     pub end_after: Option<usize>,
     pub keep: Option<Keep>,
+    /// The trial is trained to its end.
+    pub spared: bool,
 }
 
 impl Sink for Kept {
@@ -269,6 +271,7 @@ pub fn train_at(
         frozen: FrozenSplits::default(),
         before: 0,
         start: None,
+        spared: sink.spared,
     };
     fit::fit(given, engine, resume, sink)
 }

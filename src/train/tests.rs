@@ -119,6 +119,7 @@ fn job(config: &TrialConfig) -> super::Job<'_> {
         threads: 2,
         checkpoint_every: crate::trial::CheckpointEvery::Steps(3),
         halvings: 0,
+        spared: false,
         resume: None,
         start: None,
         cache: &NoCache,
@@ -283,6 +284,30 @@ fn patience_ends_a_trial_that_no_longer_improves() {
     let outcome = train(&config, &data, &mut checkpoint.engine(&config, 3, 1), None, &mut Kept::default()).unwrap();
     assert_eq!((outcome.status, outcome.steps), (Status::Stopped, 6));
     assert!(outcome.reason.unwrap().contains("for 3 evaluations"));
+}
+
+#[test]
+fn a_trial_out_of_patience_keeps_a_state_from_which_a_spared_one_goes_on() {
+    let (checkpoint, data) = tiny(20);
+    let mut config = config();
+    config.length = Length::Steps(9);
+    config.eval_every = FractionOrSteps(2.0);
+    config.stop.patience = Some(Patience { metric: PatienceMetric::Accuracy, evals: 2, min_delta: 1.0 });
+    let of = |spared: bool, resume: Option<&[u8]>| {
+        let mut kept = Kept { spared, ..Kept::default() };
+        let outcome = train(&config, &data, &mut checkpoint.engine(&config, 3, 1), resume, &mut kept).unwrap();
+        (outcome, kept)
+    };
+    let (stopped, kept) = of(false, None);
+    assert_eq!((stopped.status, stopped.steps), (Status::Stopped, 4));
+    let (step, _, state) = kept.states.last().unwrap();
+    assert_eq!(*step, 4);
+    let (whole, undisturbed) = of(true, None);
+    assert_eq!((whole.status, whole.steps), (Status::Finished, 9));
+    let (gone_on, rest) = of(true, Some(state));
+    assert_eq!((gone_on.status, gone_on.steps), (Status::Finished, 9));
+    assert_eq!(rest.metrics, undisturbed.metrics[4..]);
+    assert_eq!(of(false, Some(state)).0.steps, 4, "without being told to, it stays where it is");
 }
 
 /// A state knows the verdict of the evaluation that it was saved after: that of an ended trial trains no further.
@@ -479,6 +504,7 @@ fn a_rate_reduced_on_a_plateau_stays_reduced_after_a_resume() {
         threads: 1,
         checkpoint_every: crate::trial::CheckpointEvery::Steps(1),
         halvings: 0,
+        spared: false,
         resume: None,
         start: None,
         cache: &NoCache,

@@ -177,6 +177,9 @@ pub struct StopRules {
     /// End when the loss is NaN or infinite, or its smoothed value is above three times its start.
     pub diverged: bool,
     pub patience: Option<Patience>,
+    /// Left out where it is off: ids are older than this rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plateau: Option<Plateau>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -185,6 +188,28 @@ pub struct Patience {
     /// Evaluations without an improvement by more than `min_delta`.
     pub evals: u32,
     pub min_delta: f64,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { metric: PatienceMetric::EvalLoss, evals: 5, min_delta: 0.0 }
+    }
+}
+
+/// End when the training loss has gone flat, by the detector of `analysis`: not just for want of learning rate, and not
+/// where it falls so slowly that the steps left would still lower it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plateau {
+    /// Evaluations one after the other at each of which the curve up to there is flat.
+    pub evals: u32,
+    /// Evaluations before this step are not judged.
+    pub min_steps: u64,
+}
+
+impl Default for Plateau {
+    fn default() -> Self {
+        Self { evals: 3, min_steps: 50 }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

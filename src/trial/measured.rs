@@ -138,6 +138,8 @@ pub struct Verdict {
 impl Verdict {
     /// The note on a trial that ran out of memory and was trained with smaller micro-batches.
     pub const SMALLER_MICRO_BATCHES: &str = "SMALLER_MICRO_BATCHES";
+    /// The note on a trial that the rule `stop.plateau` ended.
+    pub const STOPPED_FLAT: &str = "STOPPED_FLAT";
 }
 
 /// What a verdict speaks of.

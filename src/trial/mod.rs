@@ -16,7 +16,7 @@ mod scheduler;
 pub use augmentation::{Augmentation, Choose, Translator};
 pub use config::{
     DataConfig, EvalSource, FractionOrSteps, Length, ModelConfig, OptimizerConfig, OptimizerName, Patience,
-    PatienceMetric, Pooling, StopRules, TrialConfig, steps_per_epoch,
+    PatienceMetric, Plateau, Pooling, StopRules, TrialConfig, steps_per_epoch,
 };
 pub use measured::{DiagnosticRow, EvalRow, Evidence, MetricRow, Outcome, Status, Verdict, VerdictKind};
 pub use probe::{Probe, ProbeKind};

@@ -149,29 +149,31 @@ fn perform(
     // Without the state the trainer says what to do.
     let start = assignment.start.as_ref().and_then(|path| std::fs::read(path).ok());
     let train_from = |resume: Option<&Saved>| {
-        let mut sink = TrialSink::open(attempt, resume.map(|saved| saved.mark.step), assignment.keep, stop)?;
+        let mut sink = TrialSink::open(attempt, resume.map(|saved| saved.mark.step), &assignment, stop)?;
         let job = Job {
             config: &assignment.trial.config,
             device: assignment.device,
             threads: assignment.slot.threads,
             checkpoint_every: assignment.checkpoint_every,
             halvings: assignment.halvings,
+            spared: assignment.spared,
             resume: resume.map(|saved| saved.state.as_slice()),
             start: start.as_deref(),
             cache: &cache,
         };
         let trained = train(job, &mut sink);
         sink.settle()?;
-        Ok::<_, End>(trained)
+        Ok::<_, End>((trained, sink.rested()))
     };
-    let mut trained = train_from(saved.as_ref())?;
+    let (mut trained, mut rested) = train_from(saved.as_ref())?;
     // A state that the trainer cannot read, of another version say, counts as none.
     if matches!(trained, Err(TrainError::State(_))) {
-        trained = train_from(None)?;
+        (trained, rested) = train_from(None)?;
     }
     let trained = trained.map_err(|error| End::of_training(error, assignment.device))?;
     let mut outcome = complete(trained, &assignment.trial, attempt)?;
     outcome.verdicts.extend(smaller_micro_batches(made_by.halvings, &assignment.trial));
+    outcome.verdicts.extend(rested);
     match trial.publish(attempt, &outcome)? {
         Published::First | Published::Superseded => Ok(()),
     }

@@ -4,9 +4,10 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
-use crate::store::{AttemptDir, Checkpoints, CurveWriter, Mark, StoreError, strike_step};
+use crate::analysis::rests;
+use crate::store::{Assignment, AttemptDir, Checkpoints, CurveWriter, Mark, StoreError, read_curve, strike_step};
 use crate::train::Sink;
-use crate::trial::{DiagnosticRow, EvalRow, Keep, MetricRow};
+use crate::trial::{DiagnosticRow, EvalRow, Keep, MetricRow, Plateau, Verdict};
 
 /// The trainer's view of a trial's folder. Every row is on its way to the disk when the call returns; a state is written
 /// while training goes on, and the one before it counts until it is whole. One that cannot be written is reported by
@@ -18,6 +19,7 @@ pub(super) struct TrialSink<'a> {
     checkpoints: Checkpoints,
     /// The state on its way to the disk.
     writing: Option<JoinHandle<Result<(), StoreError>>>,
+    resting: Option<Resting>,
     keep: Keep,
     attempt: &'a AttemptDir,
     stop: &'a AtomicBool,
@@ -28,14 +30,33 @@ impl<'a> TrialSink<'a> {
     pub(super) fn open(
         attempt: &'a AttemptDir,
         resume: Option<u64>,
-        keep: Keep,
+        assignment: &Assignment,
         stop: &'a AtomicBool,
     ) -> Result<Self, StoreError> {
-        let trial = attempt.trial();
+        let (trial, keep) = (attempt.trial(), assignment.keep);
         let metrics = CurveWriter::open(&trial.metrics(), resume)?;
         let evals = CurveWriter::open(&trial.evals(), resume)?;
         let diagnostics = CurveWriter::open(&trial.diagnostics(), resume)?;
-        Ok(Self { metrics, evals, diagnostics, checkpoints: trial.checkpoints(), writing: None, keep, attempt, stop })
+        let rule = assignment.trial.config.stop.plateau.as_ref().filter(|_| !assignment.spared);
+        // The files hold the rows up to where the trial goes on from.
+        let resting = rule.map(|rule| {
+            let (metrics, evals) = (read_curve(&trial.metrics())?.rows, read_curve(&trial.evals())?.rows);
+            Ok(Resting {
+                rule: rule.clone(),
+                steps: assignment.trial.steps,
+                prior: Vec::new(),
+                metrics,
+                evals,
+                found: None,
+            })
+        });
+        let (checkpoints, resting) = (trial.checkpoints(), resting.transpose()?);
+        Ok(Self { metrics, evals, diagnostics, checkpoints, writing: None, resting, keep, attempt, stop })
+    }
+
+    /// Why the trial was ended by its rule on plateaus, if it was.
+    pub(super) fn rested(&mut self) -> Option<Verdict> {
+        self.resting.as_mut()?.found.take()
     }
 
     /// Waits until the newest state is on the disk.
@@ -46,14 +67,52 @@ impl<'a> TrialSink<'a> {
     }
 }
 
+/// What the rule `stop.plateau` needs to see, kept while it is on.
+struct Resting {
+    rule: Plateau,
+    /// Of the whole trial.
+    steps: u64,
+    /// Share of each class in the training split.
+    prior: Vec<f64>,
+    metrics: Vec<MetricRow>,
+    evals: Vec<EvalRow>,
+    found: Option<Verdict>,
+}
+
+impl Resting {
+    fn judge(&mut self) {
+        self.found = rests(&self.rule, self.steps, &self.metrics, &self.evals, &self.prior);
+    }
+}
+
 impl Sink for TrialSink<'_> {
     fn metric(&mut self, row: &MetricRow) -> io::Result<()> {
         strike_step();
+        if let Some(resting) = &mut self.resting
+            && resting.metrics.last().is_none_or(|last| last.step < row.step)
+        {
+            resting.metrics.push(*row);
+        }
         self.metrics.append(row).map_err(to_io)
     }
 
     fn eval(&mut self, row: &EvalRow) -> io::Result<()> {
+        if let Some(resting) = &mut self.resting {
+            // A state may lack an evaluation that was written: it is made again.
+            if resting.evals.last().is_none_or(|last| last.step < row.step) {
+                resting.evals.push(*row);
+            }
+            resting.judge();
+        }
         self.evals.append(row).map_err(to_io)
+    }
+
+    /// A trial that goes on from the very state after which it was to end ends there again.
+    fn classes(&mut self, prior: &[f64]) {
+        if let Some(resting) = &mut self.resting {
+            resting.prior = prior.to_vec();
+            resting.judge();
+        }
     }
 
     fn diagnostic(&mut self, row: &DiagnosticRow) -> io::Result<()> {
@@ -83,7 +142,8 @@ impl Sink for TrialSink<'_> {
     }
 
     fn told_to_end(&self) -> Option<String> {
-        self.attempt.told_to_end()
+        let own = self.resting.as_ref().and_then(|resting| resting.found.as_ref());
+        own.map(|verdict| verdict.text.clone()).or_else(|| self.attempt.told_to_end())
     }
 
     fn keep(&self) -> Keep {

@@ -8,7 +8,7 @@ use crate::event::Slot;
 use crate::store::{Results, TrialDir};
 use crate::trial::{
     CheckpointEvery, DataConfig, EvalSource, FractionOrSteps, Keep, Length, ModelConfig, OptimizerConfig,
-    OptimizerName, Scheduler, Status, StopRules, TrialConfig, TrialId,
+    OptimizerName, Plateau, Scheduler, Status, StopRules, TrialConfig, TrialId,
 };
 
 /// A trial of `steps` steps whose toy acts as `manner` says.
@@ -46,7 +46,7 @@ pub(crate) fn trial(manner: &str, seed: u64, steps: u64) -> Trial {
         length: Length::Steps(steps),
         eval_every: FractionOrSteps(5.0),
         seed,
-        stop: StopRules { diverged: true, patience: None },
+        stop: StopRules { diverged: true, patience: None, plateau: None },
         probe: None,
     };
     let name = blake3::hash(format!("{manner} {seed} {steps}").as_bytes()).to_hex();
@@ -61,7 +61,9 @@ pub(crate) fn toy(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainErr
     let state = |step: u64, carried: u64| [step.to_le_bytes(), carried.to_le_bytes()].concat();
     let word = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().unwrap());
     let (mut step, mut carried) = job.resume.map_or((0, job.config.seed), |b| (word(&b[..8]), word(&b[8..])));
-    let loss = |carried: u64| (carried >> 40) as f32 / 1e6;
+    // A toy that is to be stopped on a plateau is on one.
+    let is_flat = job.config.stop.plateau.is_some();
+    let loss = |carried: u64| if is_flat { 0.5 } else { (carried >> 40) as f32 / 1e6 };
     let eval = |step, carried| EvalRow {
         step,
         eval_loss: loss(carried),
@@ -69,6 +71,7 @@ pub(crate) fn toy(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainErr
         macro_f1: 0.5,
         train_probe_loss: f32::NAN,
     };
+    sink.classes(&[0.5, 0.5]);
     if step == 0 {
         sink.eval(&eval(0, carried))?;
     }
@@ -133,6 +136,7 @@ struct Bench {
     dir: TrialDir,
     keep: Keep,
     halvings: u32,
+    spared: bool,
 }
 
 impl Bench {
@@ -140,7 +144,7 @@ impl Bench {
         let folder = tempfile::tempdir().unwrap();
         let trial = trial(manner, 1, 20);
         let dir = Results::new(folder.path()).unwrap().sweep("s").unwrap().trial(&trial.id);
-        Self { _folder: folder, trial, dir, keep: Keep::None, halvings: 0 }
+        Self { _folder: folder, trial, dir, keep: Keep::None, halvings: 0, spared: false }
     }
 
     fn claim(&self) -> AttemptDir {
@@ -153,6 +157,7 @@ impl Bench {
             checkpoint_every: CheckpointEvery::Steps(4),
             keep: self.keep,
             halvings: self.halvings,
+            spared: self.spared,
             start: None,
             cache: self.dir.path().join("cache"),
             git_commit: None,
@@ -341,12 +346,45 @@ fn the_best_state_is_kept_when_asked_for() {
 }
 
 #[test]
+fn a_flat_trial_ends_at_the_same_step_however_it_came_there_and_can_go_on() {
+    let flat = |manner: &str| {
+        let mut bench = Bench::new(manner);
+        bench.trial.config.stop.plateau = Some(Plateau { evals: 2, min_steps: 50 });
+        (bench.trial.config.length, bench.trial.steps) = (Length::Steps(80), 80);
+        bench
+    };
+    let mut bench = flat("fine");
+    assert_eq!(bench.run().0, exit::PUBLISHED);
+    let outcome = bench.dir.outcome().unwrap().unwrap();
+    let note = outcome.verdicts.iter().find(|verdict| verdict.id == Verdict::STOPPED_FLAT).unwrap();
+    assert_eq!((outcome.status, outcome.steps, note.step), (Status::Stopped, 55, Some(55)), "judged at 50 and at 55");
+    assert_eq!(outcome.reason.as_ref(), Some(&note.text));
+    assert!(note.evidence.iter().any(|evidence| evidence.name == "change" && evidence.value == Some(0.0)));
+    let crashed = flat("crashes-once");
+    assert!(thread::scope(|scope| scope.spawn(|| crashed.run()).join()).is_err());
+    assert_eq!(crashed.curves()[0].lines().count(), 41);
+    assert_eq!(crashed.run().0, exit::PUBLISHED);
+    assert_eq!(crashed.curves(), bench.curves());
+    // It saved its state before the outcome was published, and was killed in between.
+    crashed.dir.reopen().unwrap();
+    assert_eq!(crashed.run().0, exit::PUBLISHED);
+    assert_eq!(crashed.curves(), bench.curves());
+    bench.dir.reopen().unwrap();
+    bench.spared = true;
+    assert_eq!(bench.run().0, exit::PUBLISHED);
+    let outcome = bench.dir.outcome().unwrap().unwrap();
+    assert_eq!((outcome.status, outcome.steps), (Status::Finished, 80));
+    assert!(bench.curves()[0].starts_with(&crashed.curves()[0]));
+}
+
+#[test]
 fn states_are_written_while_training_goes_on() {
     let bench = Bench::new("fine");
     let attempt = bench.claim();
     fs::create_dir_all(bench.dir.path()).unwrap();
     let stop = AtomicBool::new(false);
-    let mut sink = TrialSink::open(&attempt, None, Keep::None, &stop).unwrap();
+    let assignment = attempt.assignment().unwrap();
+    let mut sink = TrialSink::open(&attempt, None, &assignment, &stop).unwrap();
     let newest = || bench.dir.checkpoints().newest().unwrap().map(|saved| (saved.mark.step, saved.state));
     let row = |step| MetricRow { step, epoch: 0.0, train_loss: 1.0, lr: 1.0, grad_norm: 1.0, tokens: 1, seconds: 0.0 };
     sink.metric(&row(1)).unwrap();
@@ -357,7 +395,7 @@ fn states_are_written_while_training_goes_on() {
     sink.checkpoint(2, false, vec![2; 1 << 20]).unwrap();
     drop(sink);
     assert_eq!(newest(), Some((2, vec![2; 1 << 20])), "the end of a trial waits for its last state");
-    let mut sink = TrialSink::open(&attempt, Some(2), Keep::None, &stop).unwrap();
+    let mut sink = TrialSink::open(&attempt, Some(2), &assignment, &stop).unwrap();
     fs::remove_dir_all(bench.dir.path().join("checkpoint")).unwrap();
     fs::write(bench.dir.path().join("checkpoint"), "a file").unwrap();
     sink.checkpoint(2, false, b"two".to_vec()).expect("nobody waits for the disk");

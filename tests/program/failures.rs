@@ -14,8 +14,8 @@ fn bad_input_fails_one_trial_and_retry_failed_takes_it_up() {
 data: {eval: train.tsv, max_length: 32}
 model: {from: checkpoint, dropout: 0}
 batch_size: 8
-steps: 60
-eval_every: 30
+steps: 300
+eval_every: 150
 grid: {data.train: [train.tsv, other.tsv, third.tsv]}
 ",
     );
@@ -52,8 +52,8 @@ grid: {data.train: [train.tsv, other.tsv, third.tsv]}
 #[test]
 fn a_dead_worker_is_reported_with_the_end_of_its_log() {
     let place = Place::new(small!(
-        "steps: 60
-eval_every: 60
+        "steps: 300
+eval_every: 300
 grid: {lr: [1e-3, 1e-4]}
 run: {retries: 1, jobs: 1}
 "

@@ -22,7 +22,11 @@ fn run(place: &Place, faults: &str) -> Ended {
 }
 
 fn undisturbed() -> Place {
-    let place = Place::new(SWEEP);
+    undisturbed_of(SWEEP)
+}
+
+fn undisturbed_of(sweep: &str) -> Place {
+    let place = Place::new(sweep);
     place.expect(0, "run sweep.yaml");
     place
 }
@@ -113,7 +117,8 @@ fn a_file_that_may_not_grow_ends_the_run_like_a_full_disk() {
 #[test]
 #[cfg(target_os = "linux")]
 fn a_worker_that_somebody_kills_is_no_matter_of_memory() {
-    let place = Place::new(SWEEP);
+    let sweep = SWEEP.replace("steps: 30", "steps: 100");
+    let place = Place::new(&sweep);
     let parent = place.start("run sweep.yaml");
     place.wait_for_steps(6);
     let worker = place.workers()[0];
@@ -123,5 +128,5 @@ fn a_worker_that_somebody_kills_is_no_matter_of_memory() {
     assert_eq!(ended.code, 0, "{}", ended.err);
     assert!(ended.err.contains("killed by somebody else (signal 9)"), "{}", ended.err);
     assert_eq!((place.count("attempt_failed"), place.count("attempt_eased")), (1, 0));
-    assert_eq!(place.curves(), undisturbed().curves());
+    assert_eq!(place.curves(), undisturbed_of(&sweep).curves());
 }

@@ -98,7 +98,7 @@ fn the_live_block_follows_a_terminal_that_shrinks() {
     let terminal = File::open(place.read("tty").trim()).unwrap();
     assert!(Command::new("stty").args(["cols", "40", "rows", "5"]).stdin(terminal).status().unwrap().success());
     // What was on its way when the size changed.
-    thread::sleep(Duration::from_millis(500));
+    thread::sleep(Duration::from_secs(1));
     let before = fs::read(place.path("screen")).unwrap().len();
     wait(|| view(&screen(&place, before), 40).len() > 12);
     let shrunk = screen(&place, before);
@@ -138,11 +138,19 @@ fn a_run_is_watched_from_another_process() {
     assert!(run.try_wait().unwrap().is_none());
     let status = place.expect(0, "status sweep.yaml").out;
     assert!(status.contains("4 trials, 0 finished, 2 running, 0 failed, 2 left"), "{status}");
-    let second = place.start("watch sweep.yaml --progress lines");
-    thread::sleep(Duration::from_millis(300));
     signal(run.id() as i32, Signal::INT);
     assert_eq!(run.wait().unwrap().code(), Some(130));
-    let seen = Ended::new(second.wait_with_output().unwrap());
+    // The watcher has to be there before the run ends: it is given more time where that was too little.
+    let seen = [300, 1500, 7500].map(Duration::from_millis).into_iter().find_map(|pause| {
+        let mut run = place.start("run sweep.yaml --jobs 2 --progress none");
+        wait(|| place.workers().len() == 2);
+        let watcher = place.start("watch sweep.yaml --progress lines");
+        thread::sleep(pause);
+        signal(run.id() as i32, Signal::INT);
+        assert_eq!(run.wait().unwrap().code(), Some(130));
+        Some(Ended::new(watcher.wait_with_output().unwrap())).filter(|seen| !seen.err.contains("nobody runs"))
+    });
+    let seen = seen.unwrap();
     assert_eq!(seen.code, 0, "{seen:?}");
     assert!(seen.err.ends_with("The run was interrupted. `plateau run sweep.yaml` goes on with it.\n"), "{seen:?}");
 }

@@ -1,7 +1,6 @@
 //! The files of a sweep, and what a second run, an added value, `--only` and `--fresh` make of them.
 
 use std::fs;
-use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
@@ -122,9 +121,8 @@ fn finished_trials_are_never_trained_again() {
     let place = Place::new(SWEEP);
     place.expect(0, "run sweep.yaml --only lr=1e-3 --only seed=2");
     assert_eq!(place.trials().len(), 1, "--only leaves one");
-    let (curves, began) = (place.curves(), Instant::now());
+    let curves = place.curves();
     place.expect(0, "run sweep.yaml --only lr=1e-3 --only seed=2");
-    assert!(began.elapsed() < Duration::from_secs(3), "a second run is quick: {:?}", began.elapsed());
     assert_eq!((place.curves(), place.count("attempt_started")), (curves, 1));
     place.expect(0, "run sweep.yaml");
     assert_eq!((place.trials().len(), place.count("attempt_started")), (4, 4));

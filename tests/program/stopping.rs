@@ -71,7 +71,49 @@ fn patience_ends_a_trial_that_gets_nowhere() {
     let reason = outcome["reason"].as_str().unwrap();
     assert!(reason.starts_with("eval_loss has not improved by more than 9 on "), "{reason}");
     let id = finished["trial"].as_str().unwrap();
+    place.expect(0, "run sweep.yaml");
+    assert_eq!(place.count("attempt_started"), 1, "it has ended");
+    let before = place.curves();
+    place.expect(0, &format!("run sweep.yaml --continue {id}"));
+    let (metrics, evals) = &place.curves()[id];
+    assert!(metrics.starts_with(&before[id].0) && evals.starts_with(&before[id].1), "it went on from its state");
+    assert_eq!((metrics.lines().count(), place.count("trial_continued")), (101, 1));
     let again = place.expect(0, &format!("run sweep.yaml --continue {id}")).err;
-    assert!(again.contains("was not stopped by a rule of the sweep"), "patience is part of what the trial is: {again}");
-    assert_eq!(place.count("attempt_started"), 1);
+    assert!(again.contains("was not stopped by a rule of the sweep"), "it has come to its end: {again}");
+}
+
+/// The rate is so low that nothing moves; interrupted or not, the trial ends at the same step.
+#[test]
+fn a_plateau_ends_a_trial_with_its_evidence() {
+    const FLAT: &str = small!(
+        "lr: 1e-9\nwarmup: 0\nscheduler: constant\nsteps: 400\neval_every: 5\nstop: {plateau: {evals: 2, min_steps: 40}}\n\
+         run: {checkpoint_every: 15}\n"
+    );
+    let place = Place::new(FLAT);
+    place.expect(0, "run sweep.yaml");
+    let finished = place.records().into_iter().find(|record| record["event"] == "trial_finished").unwrap();
+    let outcome = &finished["outcome"];
+    assert_eq!(outcome["status"], "stopped", "{outcome}");
+    let reason = outcome["reason"].as_str().unwrap();
+    assert!(reason.starts_with("stop.plateau: the training loss is flat at "), "{reason}");
+    let notes = outcome["verdicts"].as_array().unwrap();
+    let note = notes.iter().find(|verdict| verdict["id"] == "STOPPED_FLAT").unwrap();
+    assert_eq!(note["step"], outcome["steps"]);
+    let id = finished["trial"].as_str().unwrap();
+    assert!(place.path(&format!("results/sweep/trials/{id}/checkpoint/newest.json")).is_file(), "it keeps its state");
+
+    let disturbed = Place::new(FLAT);
+    for steps in [20, 36] {
+        let parent = disturbed.start("run sweep.yaml");
+        disturbed.wait_for_steps(steps);
+        signal(parent.id() as i32, Signal::KILL);
+        parent.wait_with_output().unwrap();
+    }
+    disturbed.expect(0, "run sweep.yaml");
+    assert_eq!(disturbed.curves(), place.curves());
+
+    let before = place.curves();
+    place.expect(0, &format!("run sweep.yaml --continue {id}"));
+    let metrics = &place.curves()[id].0;
+    assert!(metrics.starts_with(&before[id].0) && metrics.lines().count() == 401, "{metrics}");
 }

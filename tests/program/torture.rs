@@ -15,11 +15,16 @@ use rustix::process::Signal;
 
 use crate::dice::{Dice, setting};
 use crate::place::{Curves, Ended, Place, signal, wait};
-use crate::reproducible::SWEEP;
+use crate::reproducible;
 
 const RUN: &str = "run sweep.yaml --jobs 2 --retry-failed --quiet";
 /// How often what fails: about one fault of each kind a sweep.
 const FAULTS: &str = "enospc=0.002,short=0.001,eio=0.002,oom=0.003,device=0.06";
+/// Too little memory for a micro-batch as large as usual, as long as the run lasts.
+const NARROW: &str = "room=256";
+
+/// Batches that are cut when micro-batches are halved.
+static SWEEP: LazyLock<String> = LazyLock::new(|| reproducible::SWEEP.replace("batch_size: 8", "batch_size: 24"));
 
 /// Faults by kind, and what ends the runs came to.
 #[derive(Debug, Default)]
@@ -60,7 +65,7 @@ impl Results {
 }
 
 static UNDISTURBED: LazyLock<Results> = LazyLock::new(|| {
-    let place = Place::new(SWEEP);
+    let place = Place::new(&SWEEP);
     place.expect(0, RUN);
     Results::of(&place)
 });
@@ -72,8 +77,12 @@ fn start(place: &Place, faults: &str) -> Child {
 
 /// Runs the sweep once, and disturbs it until it ends or its parent is gone. True if it came to its end.
 fn disturbed(place: &Place, dice: &mut Dice, tally: &mut Tally) -> bool {
-    // One run in three has a disk and devices that do not fail.
-    let faults = if dice.below(3) == 0 { "" } else { FAULTS };
+    // One run in four has a disk and devices that do not fail, another nothing but too little memory.
+    let faults = match dice.below(4) {
+        0 => "",
+        1 => NARROW,
+        _ => FAULTS,
+    };
     let log = place.path("faults");
     let mut parent = start(place, &format!("{faults},seed={},log={}", dice.below(1 << 30), log.display()));
     let pid = parent.id() as i32;
@@ -178,7 +187,7 @@ fn a_sweep_survives_torture() {
     let (mut dice, mut tally, start) = (Dice(seed), Tally::default(), Instant::now());
     let (mut sweeps, mut rounded_trials) = (0, 0);
     while start.elapsed() < limit {
-        let place = Place::new(SWEEP);
+        let place = Place::new(&SWEEP);
         while start.elapsed() < limit && !disturbed(&place, &mut dice, &mut tally) {}
         place.expect(0, RUN);
         check(&place);

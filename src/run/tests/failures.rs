@@ -39,7 +39,7 @@ fn a_trial_out_of_memory_runs_alone_and_then_with_less() {
 
 #[test]
 fn devices_that_fail_again_and_again_end_the_run_and_blame_no_trial() {
-    let mut bench = Bench::new(&["device-fault", "device-fault", "fine"]);
+    let mut bench = Bench::new(&["device-fault"; 3]);
     bench.config.retries = 9;
     let summary = bench.run();
     assert_eq!((summary.exit_code(), summary.finished, summary.failed.len(), summary.left), (1, 0, 0, 3));

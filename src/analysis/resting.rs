@@ -1,0 +1,154 @@
+//! Whether a loss rests: the rule `stop.plateau` on a trial that still runs.
+//!
+//! The detector judges the curve as if the trial had ended at an evaluation, at several of them one after the other: one
+//! look among many is flat by chance now and then. A loss that is flat for want of learning rate does not rest, nor does one
+//! that falls slowly and has far to go: half-way a tail is short, and what changes little over it may change much in the
+//! steps that are left. A function of rows up to an evaluation: how often the trial was interrupted, and how fast it is,
+//! changes nothing.
+
+use super::detector::{Detection, detect};
+use super::measured::Measured;
+use super::thresholds as limit;
+use crate::trial::{EvalRow, Evidence, MetricRow, Plateau, Verdict, VerdictKind};
+
+/// Why a trial is to end at its newest evaluation, with the numbers it rests on; None if it is not.
+///
+/// `metrics` and `evals` are all rows so far of a trial of `steps` steps; `train_prior`: share of each class in the training
+/// split.
+#[must_use]
+pub fn rests(
+    rule: &Plateau,
+    steps: u64,
+    metrics: &[MetricRow],
+    evals: &[EvalRow],
+    train_prior: &[f64],
+) -> Option<Verdict> {
+    let wanted = rule.evals.max(1) as usize;
+    let first = evals.len().checked_sub(wanted)?;
+    if evals[first].step < rule.min_steps {
+        return None;
+    }
+    let at = |last: usize| {
+        let metrics = &metrics[..metrics.partition_point(|row| row.step <= evals[last].step)];
+        detect(&Measured { train_prior, ..Measured::of(metrics, &evals[..=last]) })
+    };
+    let rests = |found: &Detection| found.is_flat() && ahead(found, steps) > -limit::FLAT;
+    // The newest first: most of the time it alone says no.
+    let newest = Some(at(evals.len() - 1)).filter(rests)?;
+    let all = (first..evals.len() - 1).rev().all(|last| rests(&at(last)));
+    all.then(|| verdict(&newest, steps, wanted, evals.last().map(|row| row.step)))
+}
+
+/// What the steps left would change at the tail's pace, as a share of the scale.
+fn ahead(Detection { tail, .. }: &Detection, steps: u64) -> f64 {
+    let span = tail.to.saturating_sub(tail.from).max(1);
+    tail.change * steps.saturating_sub(tail.to) as f64 / span as f64
+}
+
+fn verdict(found: &Detection, steps: u64, evals: usize, step: Option<u64>) -> Verdict {
+    let Detection { tail, scale, onset, .. } = found;
+    let since = onset.map_or_else(String::new, |onset| format!(", on a plateau from step {onset} on"));
+    let ahead = ahead(found, steps);
+    let text = format!(
+        "stop.plateau: the training loss is flat at {:.4}{since}: from step {} to {} it changed by {:+.3} ± {:.3} of {scale:.3} \
+         (flat: within {}), at this pace by {ahead:+.3} in the steps left, and likewise at {evals} evaluations in a row",
+        tail.level,
+        tail.from,
+        tail.to,
+        tail.change,
+        tail.half,
+        limit::FLAT
+    );
+    let numbers = [
+        ("level", tail.level),
+        ("change", tail.change),
+        ("half_width", tail.half),
+        ("ahead", ahead),
+        ("scale", *scale),
+        ("limit", limit::FLAT),
+        ("evals", evals as f64),
+    ];
+    let number = |(name, value): (&str, f64)| Evidence { name: name.to_owned(), value: Some(value) };
+    Verdict {
+        id: Verdict::STOPPED_FLAT.into(),
+        kind: VerdictKind::Note,
+        step,
+        text,
+        evidence: numbers.into_iter().map(number).collect(),
+        steps: Some((tail.from, tail.to)),
+        advice: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::synthetic::gauss;
+    use super::*;
+
+    /// A step a row, an evaluation every ten, without a probe.
+    fn rows(steps: u64, loss: impl Fn(u64) -> f64, rate: impl Fn(u64) -> f64) -> (Vec<MetricRow>, Vec<EvalRow>) {
+        let metric = |step: u64| MetricRow {
+            step,
+            epoch: 0.0,
+            train_loss: (loss(step) + 0.02 * gauss(3, step)) as f32,
+            lr: rate(step),
+            grad_norm: 1.0,
+            tokens: 9,
+            seconds: 0.0,
+        };
+        let eval = |step| EvalRow { step, eval_loss: 0.5, accuracy: 0.5, macro_f1: 0.5, train_probe_loss: f32::NAN };
+        ((1..=steps).map(metric).collect(), (0..=steps).step_by(10).map(eval).collect())
+    }
+
+    const STEPS: u64 = 400;
+
+    /// The first evaluation at which the rule ends the trial.
+    fn ends(rule: &Plateau, (metrics, evals): &(Vec<MetricRow>, Vec<EvalRow>)) -> Option<u64> {
+        (1..=evals.len()).find_map(|seen| {
+            let end = evals[seen - 1].step;
+            let metrics = &metrics[..end as usize];
+            rests(rule, STEPS, metrics, &evals[..seen], &[0.5, 0.5]).map(|verdict| {
+                assert_eq!(verdict.step, Some(end));
+                end
+            })
+        })
+    }
+
+    fn falls_until(step: u64) -> impl Fn(u64) -> f64 {
+        move |at| 0.3 + 0.4 * (1.0 - at.min(step) as f64 / step as f64)
+    }
+
+    #[test]
+    fn what_falls_goes_on_and_what_rests_ends_soon_after() {
+        let rule = Plateau::default();
+        assert_eq!(ends(&rule, &rows(STEPS, falls_until(STEPS), |_| 1e-4)), None, "slowly, but all the way");
+        let rests_from_100 = || rows(STEPS, falls_until(100), |_| 1e-4);
+        let end = ends(&rule, &rests_from_100()).unwrap();
+        assert!((140..=260).contains(&end), "the last third must be flat first: {end}");
+        let later = Plateau { evals: 6, ..rule.clone() };
+        assert!(ends(&later, &rests_from_100()) >= Some(end + 30), "three more evaluations at least");
+        let not_yet = Plateau { min_steps: 300, ..rule };
+        assert_eq!(ends(&not_yet, &rests_from_100()), Some(320), "at steps 300, 310 and 320");
+    }
+
+    #[test]
+    fn a_rest_for_want_of_rate_is_none() {
+        // All of the rate in the first fifth, and a loss that falls while there is any.
+        let rate = |step: u64| if step <= 80 { 1e-4 } else { 1e-9 };
+        assert_eq!(ends(&Plateau::default(), &rows(STEPS, falls_until(80), rate)), None);
+    }
+
+    #[test]
+    fn a_warm_up_is_not_judged() {
+        let rate = |step: u64| 1e-6 * step as f64;
+        assert_eq!(ends(&Plateau::default(), &rows(STEPS, |_| 0.7, rate)), None);
+    }
+
+    #[test]
+    fn the_words() {
+        let (metrics, evals) = rows(200, falls_until(50), |_| 1e-4);
+        let verdict = rests(&Plateau::default(), STEPS, &metrics, &evals, &[0.5, 0.5]).unwrap();
+        insta::assert_snapshot!(verdict.text, @"stop.plateau: the training loss is flat at 0.3013, on a plateau from step 41 on: from step 135 to 200 it changed by -0.001 ± 0.026 of 0.693 (flat: within 0.1), at this pace by -0.003 in the steps left, and likewise at 3 evaluations in a row");
+        assert_eq!((verdict.evidence.len(), verdict.steps), (7, Some((135, 200))));
+    }
+}

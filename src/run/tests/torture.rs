@@ -1,0 +1,91 @@
+//! A thousand toys whose parent is killed again and again, on a disk that fails now and then: what comes out is what an
+//! undisturbed run gives. `just torture` makes it ten thousand (`PLATEAU_TORTURE_TOYS`).
+
+use std::process::{Command, Stdio};
+
+use super::*;
+
+const FOLDER: &str = "PLATEAU_TEST_TOYS_IN";
+const TOYS: &str = "PLATEAU_TORTURE_TOYS";
+/// A few faults a run.
+const FAULTS: &str = "enospc=0.00002,short=0.00002,eio=0.00005";
+/// Runs that are disturbed; each is left alone for longer than the one before, for a machine that is slow.
+const DISTURBED: u64 = 10;
+
+fn toys() -> usize {
+    std::env::var(TOYS).ok().and_then(|toys| toys.parse().ok()).unwrap_or(1000)
+}
+
+fn bench() -> Bench {
+    let mut bench = Bench::new(&vec!["fine"; toys()]);
+    (bench.config.checkpoint_every, bench.config.retries) = (CheckpointEvery::Steps(1000), 5);
+    bench.retry_failed = true;
+    bench
+}
+
+/// Not a test: the parent that is killed.
+#[test]
+#[ignore = "a parent for another test"]
+fn as_parent_of_many() {
+    if let Some(folder) = std::env::var_os(FOLDER) {
+        let mut bench = bench();
+        bench.results = Results::new(Path::new(&folder)).unwrap();
+        let code = match bench.run_with(&mut Watch::default()) {
+            Ok(summary) => summary.exit_code(),
+            Err(error) => error.exit_code(),
+        };
+        std::process::exit(code.into());
+    }
+}
+
+/// Exit code of a run, None of one that was killed.
+fn disturb(folder: &Path, number: u64, log: &Path) -> Option<i32> {
+    let faults = format!("{FAULTS},seed={number},log={}", log.display());
+    let mut parent = Command::new(std::env::current_exe().unwrap())
+        .args(["run::tests::torture::as_parent_of_many", "--exact", "--ignored"])
+        .env(FOLDER, folder)
+        .env("PLATEAU_FAULTS", if number.is_multiple_of(2) { faults } else { String::new() })
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let end = Instant::now() + Duration::from_millis(300 + 200 * number + 97 * (number % 5));
+    while Instant::now() < end {
+        if let Some(ended) = parent.try_wait().unwrap() {
+            return ended.code();
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    parent.kill().unwrap();
+    parent.wait().unwrap().code()
+}
+
+#[test]
+fn a_thousand_toys_survive_torture() {
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let (mut killed, start) = (0, Instant::now());
+    let tortured = bench();
+    for number in 0..DISTURBED {
+        match disturb(tortured.results.path(), number, log.path()) {
+            None => killed += 1,
+            Some(code) => assert!([0, 1, 3].contains(&code), "exit code {code}"),
+        }
+    }
+    let summary = tortured.run();
+    assert_eq!((summary.finished, summary.left), (toys(), 0), "{:?}", summary.failed);
+    let faults = fs::read_to_string(log.path()).unwrap().lines().count();
+    println!("{} toys, {killed} parents killed, {faults} faults of the disk, {:?}", toys(), start.elapsed());
+    let mut ended = HashMap::new();
+    for record in read_journal(&tortured.dir().journal()).unwrap().records {
+        if let Event::TrialFinished { trial, .. } = record.event {
+            *ended.entry(trial).or_insert(0) += 1;
+        }
+    }
+    assert!(ended.len() == toys() && ended.values().all(|times| *times == 1), "each trial ends once");
+    let undisturbed = bench();
+    undisturbed.run();
+    assert!(tortured.curves() == undisturbed.curves());
+    let tables = [&tortured, &undisturbed].map(|bench| fs::read_to_string(bench.dir().trials_csv()).unwrap());
+    assert_eq!(tables[0].lines().count(), toys() + 1);
+    assert!(tables[0] == tables[1]);
+}
