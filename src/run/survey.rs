@@ -85,6 +85,11 @@ fn stands(known: Option<&TrialState>, outcome: Option<&Outcome>, alive: bool) ->
     }
 }
 
+/// One trial of a sweep that this process runs.
+pub fn look_at(trial: &Trial, known: &TrialState, dir: &RunDir) -> Result<Run, StoreError> {
+    run(trial, Some(known), dir, true)
+}
+
 fn run(trial: &Trial, known: Option<&TrialState>, dir: &RunDir, alive: bool) -> Result<Run, StoreError> {
     let folder = dir.trial(&trial.id);
     let outcome = outcome(&folder)?;
