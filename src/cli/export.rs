@@ -1,5 +1,6 @@
 //! `plateau export`: everything that a sweep measured, for other programs.
 
+mod events;
 mod mlflow;
 #[cfg(feature = "parquet")]
 mod parquet;
@@ -9,6 +10,7 @@ use std::collections::HashMap;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
@@ -17,14 +19,20 @@ use super::Failure;
 use super::failure::printed;
 use super::plan::value;
 use super::prepare::{self, Standing, SweepArguments};
+use super::track::Tracker as _;
 use super::words::say;
 use crate::analysis::{Run, Sweep};
-use crate::event::Event;
-use crate::report::{count, tensorboard};
+use crate::event::{Event, Record};
+use crate::report::count;
 use crate::run;
-use crate::store::{self, RunDir};
-use crate::trial::TrialId;
+use crate::store;
+use crate::trial::{Status, TrialId};
+pub(super) use events::EventFiles;
+pub(super) use mlflow::{Mlflow, usual_url};
 use rows::{Row, rows};
+
+/// For one request to a server.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -49,9 +57,9 @@ enum Format {
     Json,
     /// The table of csv with types, for pandas or polars (needs a build with --features parquet)
     Parquet,
-    /// An event file for each trial
+    /// An event file for each trial; those that are there are gone on with
     Tensorboard,
-    /// A run for each trial that has ended, on a tracking server; those that it has are left alone
+    /// A run for each trial that has ended, on a tracking server; what it has is not sent twice
     Mlflow,
 }
 
@@ -66,8 +74,10 @@ pub(crate) fn export(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Format::Csv => put(arguments.output.as_deref(), &csv(&sweep)?)?,
         Format::Json => put(arguments.output.as_deref(), &json_document(&sweep)?)?,
         Format::Tensorboard => {
-            let folder = arguments.output.clone().unwrap_or_else(|| dir.path().join("tensorboard"));
-            event_files(&sweep, &folder)?;
+            let folder = arguments.output.clone().unwrap_or_else(|| dir.tensorboard());
+            let mut files = EventFiles::new(folder.clone());
+            sweep.runs.iter().try_for_each(|run| files.take(run, 0).map(drop))?;
+            say(&format!("see it with: tensorboard --logdir {}", folder.display()));
         }
         Format::Parquet => {
             let path = arguments.output.clone().unwrap_or_else(|| dir.path().join("table.parquet"));
@@ -75,24 +85,34 @@ pub(crate) fn export(arguments: &Arguments) -> Result<ExitCode, Failure> {
             say(&format!("table: {}", path.display()));
         }
         Format::Mlflow => {
-            let usual = || std::env::var("MLFLOW_TRACKING_URI").unwrap_or_else(|_| "http://127.0.0.1:5000".into());
-            let url = arguments.url.clone().unwrap_or_else(usual);
-            let mlflow::Sent { new, known } = mlflow::send(&sweep, &began(&dir)?, &url)?;
-            say(&format!("{url}: {} sent to the experiment {}, {known} were there", count(new, "trial"), sweep.name));
+            let url = arguments.url.clone().unwrap_or_else(usual_url);
+            send(&sweep, &began(&store::read_journal(&dir.journal())?.records), &url)?;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// When each trial was first started, milliseconds since 1970.
-fn began(dir: &RunDir) -> Result<HashMap<TrialId, u64>, Failure> {
+pub(super) fn began(records: &[Record]) -> HashMap<TrialId, u64> {
     let mut began = HashMap::new();
-    for record in store::read_journal(&dir.journal())?.records {
-        if let Event::AttemptStarted { trial, .. } = record.event {
-            began.entry(trial).or_insert(record.at);
+    for record in records {
+        if let Event::AttemptStarted { trial, .. } = &record.event {
+            began.entry(trial.clone()).or_insert(record.at);
         }
     }
-    Ok(began)
+    began
+}
+
+/// Sends every trial that has ended.
+fn send(sweep: &Sweep, began: &HashMap<TrialId, u64>, url: &str) -> Result<(), Failure> {
+    let mut server = Mlflow::new(url, &sweep.name, PATIENCE);
+    let (mut new, mut known) = (0, 0);
+    for run in sweep.runs.iter().filter(|run| run.status.is_over() || run.status == Status::Failed) {
+        let sent = server.take(run, began.get(&run.trial.id).copied().unwrap_or(0))?;
+        *if sent { &mut new } else { &mut known } += 1;
+    }
+    say(&format!("{url}: {} sent to the experiment {}, {known} were there", count(new, "trial"), sweep.name));
+    Ok(())
 }
 
 #[cfg(feature = "parquet")]
@@ -164,25 +184,6 @@ fn json_document(sweep: &Sweep) -> Result<Vec<u8>, Failure> {
     bytes.map_err(|error| Failure::results(format!("cannot write the sweep as JSON: {error}")))
 }
 
-fn event_files(sweep: &Sweep, folder: &Path) -> Result<(), Failure> {
-    for run in sweep.runs.iter().filter(|run| !run.metrics.is_empty() || !run.evals.is_empty()) {
-        let path = folder.join(folder_name(run)).join(tensorboard::FILE);
-        store::write_file(&path, &tensorboard::events(run))?;
-    }
-    say(&format!("see it with: tensorboard --logdir {}", folder.display()));
-    Ok(())
-}
-
-/// The values of a run, in characters that every file system takes, and its id.
-fn folder_name(run: &Run) -> String {
-    const MOST: usize = 120;
-    let plain = |c: char| if c.is_ascii_alphanumeric() || ".-+".contains(c) { c } else { '_' };
-    let value = |text: &str| text.chars().map(plain).collect::<String>();
-    let values: Vec<String> = run.trial.values.iter().map(|(key, of)| format!("{key}={}", value(&of.text))).collect();
-    let name: String = values.join(",").chars().take(MOST).collect();
-    if name.is_empty() { run.trial.id.to_string() } else { format!("{name},{}", run.trial.id) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -205,6 +206,5 @@ mod tests {
         let json: Value = serde_json::from_slice(&json_document(&sweep).unwrap()).unwrap();
         assert_eq!(json["trials"][0]["metrics"][3]["train_loss"], Value::Null);
         assert_eq!(json["trials"][3]["values"]["augmentation"]["name"], "eda");
-        assert_eq!(folder_name(&sweep.runs[1]), "lr=1e-5,augmentation=_name__eda__alpha__0.1_,123456789abc");
     }
 }

@@ -11,21 +11,26 @@ const SHARE: u32 = 25;
 /// Between two drawings at least.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// The terminal, and word to [`redraw`] of what changes the report.
+/// The terminal, and word to [`redraw`] and others of what changes the report.
 pub(crate) struct Watched<'a> {
     pub terminal: &'a mut Terminal,
-    pub changed: Sender<()>,
+    pub changed: Vec<Sender<()>>,
+    /// What those have to say.
+    pub warnings: &'a Receiver<String>,
 }
 
 impl Reporter for Watched<'_> {
     fn event(&mut self, record: &Record) {
         self.terminal.event(record);
         if let Event::SweepOpened { .. } | Event::TrialFinished { .. } | Event::TrialFailed { .. } = record.event {
-            let _ = self.changed.send(());
+            for changed in &self.changed {
+                let _ = changed.send(());
+            }
         }
     }
 
     fn progress(&mut self, running: &[Progress]) {
+        self.warnings.try_iter().for_each(|warning| self.terminal.warning(&warning));
         self.terminal.progress(running);
     }
 

@@ -17,6 +17,7 @@ mod report;
 mod run;
 mod schedule;
 mod status;
+mod track;
 mod watch;
 mod words;
 

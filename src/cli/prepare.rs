@@ -51,7 +51,7 @@ impl Prepared {
     pub(crate) fn of_probes(&self, trials: Vec<Trial>, keep: Keep) -> Result<Self, Failure> {
         let results = self.results.within(&self.dir);
         let mut spec = self.spec.clone();
-        spec.run = RunConfig { keep, probe: Probing::Off, stop: StopAcross::default(), ..spec.run };
+        spec.run = RunConfig { keep, probe: Probing::Off, log_to: Vec::new(), stop: StopAcross::default(), ..spec.run };
         Ok(Self {
             spec,
             facts: self.facts.clone(),

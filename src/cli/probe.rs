@@ -32,6 +32,8 @@ pub(crate) struct Arguments {
     sweep: SweepArguments,
     #[command(flatten)]
     machine: run::MachineArguments,
+    #[command(flatten)]
+    shown: run::ViewArguments,
     /// Ask about this trial (repeatable); else about the best of each cause among those that went flat or stuck
     #[arg(long = "trial", value_name = "ID", value_parser = run::trial_id)]
     trials: Vec<TrialId>,
@@ -58,6 +60,16 @@ fn share(text: &str) -> Result<f64, String> {
 struct Manner {
     budget: f64,
     seeds: u16,
+    /// Whether people are told.
+    told: bool,
+}
+
+impl Manner {
+    fn tell(self, text: &str) {
+        if self.told {
+            say(text);
+        }
+    }
 }
 
 pub(crate) fn probe(arguments: Arguments) -> Result<ExitCode, Failure> {
@@ -77,8 +89,8 @@ pub(crate) fn probe(arguments: Arguments) -> Result<ExitCode, Failure> {
             "{name}: no trial has gone flat or stuck: there is nothing to ask. --trial ID asks about any that has ended"
         )));
     }
-    let order = run::Arguments::plain(arguments.sweep.clone(), arguments.machine);
-    let manner = Manner { budget: arguments.budget, seeds: arguments.seeds };
+    let order = run::Arguments::plain(arguments.sweep.clone(), arguments.machine).shown(arguments.shown);
+    let manner = Manner { budget: arguments.budget, seeds: arguments.seeds, told: arguments.shown.is_for_people() };
     ask(&prepared, &sweep, &wanted, manner, &order)
 }
 
@@ -86,7 +98,7 @@ pub(crate) fn probe(arguments: Arguments) -> Result<ExitCode, Failure> {
 /// than 5 % of the sweep's steps together; one at least.
 pub(crate) fn plateaus(prepared: &Prepared, order: &run::Arguments) -> Result<ExitCode, Failure> {
     let sweep = survey(&prepared.plan, &prepared.dir)?;
-    let manner = Manner { budget: BUDGET, seeds: SEEDS };
+    let manner = Manner { budget: BUDGET, seeds: SEEDS, told: order.shown.is_for_people() };
     let all: u64 = prepared.plan.trials.iter().map(|trial| trial.steps).sum();
     let mut left = (all as f64 * BUDGET) as u64;
     let mut wanted = Vec::new();
@@ -169,7 +181,9 @@ fn ask(
         store::forget_state(&folder.start(&done.trial, done.step));
     }
     Drawing::default().draw(&prepared.plan, &prepared.dir)?;
-    printed(io::stdout().lock().write_all(text(sweep, &found).as_bytes()))?;
+    if manner.told {
+        printed(io::stdout().lock().write_all(text(sweep, &found).as_bytes()))?;
+    }
     Ok(code)
 }
 
@@ -221,7 +235,7 @@ fn asked_of(prepared: &Prepared, run: &Run, before: &[Trial], manner: Manner) ->
         store::name_also(path, &start)?;
     }
     if start.is_file() {
-        say(&format!("{whole}: asked at step {step} of {}", run.trial.steps));
+        manner.tell(&format!("{whole}: asked at step {step} of {}", run.trial.steps));
         return Ok(asked);
     }
     let text = format!(
@@ -229,7 +243,7 @@ fn asked_of(prepared: &Prepared, run: &Run, before: &[Trial], manner: Manner) ->
          {step} of {}, to be asked there",
         run.trial.steps
     );
-    say(&text);
+    manner.tell(&text);
     if let Some(approach) = approach(&run.trial, step, &prepared.facts) {
         let made = folder.trial(&approach.id);
         // Its state is gone, so it has to be trained again.
@@ -261,7 +275,7 @@ fn questions(prepared: &Prepared, run: &Run, step: u64, manner: Manner) -> Vec<T
     let rows = || run.metrics.iter();
     let rate = rows().find(|row| row.step == step + 1).or_else(|| rows().rfind(|row| row.step <= step));
     let rate = rate.map_or(run.trial.config.lr, |row| row.lr);
-    let Manner { budget, seeds } = manner;
+    let Manner { budget, seeds, .. } = manner;
     probes(&Question { trial: &run.trial, step, rate, budget, seeds }, &prepared.facts)
 }
 

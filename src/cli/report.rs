@@ -88,7 +88,7 @@ mod tests {
         put(folder.outcome_file(), &outcome);
     }
 
-    /// Redrawing after one more trial reads that one: what any other file says by now is not seen.
+    /// Redrawing after one more trial reads that one and no other; what their files say by now is not seen.
     #[test]
     fn a_trial_that_has_ended_is_read_once() {
         let sweep = synthetic::sweep("s", &[axis("lr", &["1e-5", "3e-5", "1e-4"])], 60);
@@ -101,6 +101,9 @@ mod tests {
         let mut drawing = Drawing::default();
         drawing.draw(&plan, &dir).unwrap();
         let before = page();
+        let reads = || [0, 1, 2].map(|index: usize| store::reads(dir.trial(&sweep.runs[index].trial.id).path()));
+        let first = reads();
+        assert!(first[..2].iter().all(|count| *count >= 5), "{first:?}");
         end(&dir, &sweep.runs[2]);
         Drawing::default().draw(&plan, &dir).unwrap();
         let expected = page();
@@ -115,8 +118,14 @@ mod tests {
                 spoiled += 1;
             }
         }
+        let before = reads();
         drawing.draw(&plan, &dir).unwrap();
+        let after = reads();
+        assert_eq!(after[..2], before[..2], "nothing of what had ended was read");
+        assert_eq!(after[2] - before[2], first[0], "and of the new one each file as often as of the first");
         assert!(spoiled == 10 && page() == expected);
+        drawing.draw(&plan, &dir).unwrap();
+        assert_eq!(reads(), after, "where nothing has ended, nothing is read");
         Drawing::default().draw(&plan, &dir).unwrap();
         assert!(page() != expected, "who looks for the first time sees it");
     }

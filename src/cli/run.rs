@@ -13,10 +13,11 @@ use super::origin::Origin;
 use super::plan::{Again, Outlook};
 use super::prepare::{self, Prepared, SweepArguments};
 use super::report::Drawing;
+use super::track::Tracking;
 use super::words::{bytes, say, warn};
 use super::{Failure, plan, probe};
 use crate::decide::{self, Memory};
-use crate::event::Slot;
+use crate::event::{Reporter as _, Slot};
 use crate::exec::Local;
 use crate::plan::PastTrial;
 use crate::report::count;
@@ -28,7 +29,6 @@ use crate::train;
 use crate::trial::{Trial, TrialId};
 
 #[derive(Debug, Clone, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub(crate) struct Arguments {
     #[command(flatten)]
     sweep: SweepArguments,
@@ -49,6 +49,13 @@ pub(crate) struct Arguments {
     /// Archive the old results and start over
     #[arg(long)]
     fresh: bool,
+    #[command(flatten)]
+    pub shown: ViewArguments,
+}
+
+/// How a run is shown.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub(crate) struct ViewArguments {
     /// How to show what happens: auto is bar on a terminal, else lines
     #[arg(long, value_enum, default_value_t = Progress::Auto)]
     progress: Progress,
@@ -74,8 +81,9 @@ pub(crate) struct MachineArguments {
     threads: Option<u16>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum Progress {
+    #[default]
     Auto,
     Bar,
     Lines,
@@ -96,7 +104,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
 }
 
 fn complete(prepared: &Prepared, outlook: &Outlook<'_>, arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let view = View::of(arguments);
+    let view = View::of(arguments.shown);
     prepare::ask(prepared, &arguments.only, !view.is_for_people)?;
     if view.is_for_people {
         announce(prepared, outlook, arguments.fresh);
@@ -145,10 +153,13 @@ impl Arguments {
             retry_failed: false,
             go_on: Vec::new(),
             fresh: false,
-            progress: Progress::Auto,
-            quiet: false,
-            verbose: false,
+            shown: ViewArguments::default(),
         }
+    }
+
+    /// Shown so.
+    pub(crate) fn shown(self, shown: ViewArguments) -> Self {
+        Self { shown, ..self }
     }
 }
 
@@ -166,6 +177,13 @@ fn check_planned(ids: &[TrialId], prepared: &Prepared) -> Result<(), Failure> {
     })
 }
 
+impl ViewArguments {
+    /// Whether anything is said but errors, and what programs read.
+    pub(crate) fn is_for_people(self) -> bool {
+        !self.quiet && self.progress != Progress::Json
+    }
+}
+
 /// What is shown of a run.
 #[derive(Debug, Clone, Copy)]
 struct View {
@@ -175,9 +193,9 @@ struct View {
 }
 
 impl View {
-    fn of(arguments: &Arguments) -> Self {
-        let mode = if arguments.quiet { Mode::None } else { arguments.progress.into() };
-        Self { mode, is_for_people: !arguments.quiet && mode != Mode::Json }
+    fn of(shown: ViewArguments) -> Self {
+        let mode = if shown.quiet { Mode::None } else { shown.progress.into() };
+        Self { mode, is_for_people: shown.is_for_people() }
     }
 }
 
@@ -226,19 +244,30 @@ fn train_missing(
     };
     let engine = Local::this_program().map_err(|error| Failure::input(format!("cannot find this program: {error}")))?;
     let shown: Vec<Trial> = prepared.plan.trials.iter().filter(|trial| only.contains(&trial.id)).cloned().collect();
-    let mut terminal = Terminal::new(view.mode, arguments.verbose, &prepared.plan.name, &shown);
+    let mut terminal = Terminal::new(view.mode, arguments.shown.verbose, &prepared.plan.name, &shown);
     if !arguments.fresh {
         terminal.recall(&store::read_journal(&prepared.dir.journal())?.records);
     }
     prepared.cache.store();
+    let (warn, warnings) = channel();
     let summary = thread::scope(|scope| {
         let (changed, changes) = channel();
+        let mut told = vec![changed];
         // What cannot be drawn is told by the last drawing.
         let mut drawing = Drawing::default();
         scope.spawn(move || redraw(&changes, || drop(drawing.draw(&prepared.plan, &prepared.dir))));
-        run::sweep(&order, engine, &mut Watched { terminal: &mut terminal, changed })
+        if !prepared.spec.run.log_to.is_empty() {
+            let (changed, changes) = channel();
+            told.push(changed);
+            let tracking = Tracking::new(prepared, &arguments.sweep.sweep, warn);
+            scope.spawn(move || tracking.keep_up(&changes));
+        }
+        run::sweep(&order, engine, &mut Watched { terminal: &mut terminal, changed: told, warnings: &warnings })
     });
     terminal.close();
+    for warning in warnings.try_iter() {
+        terminal.warning(&warning);
+    }
     summary.map_err(|error| cut_short(&error, outlook, &prepared.dir))
 }
 

@@ -23,7 +23,7 @@ impl Scale {
     }
 }
 
-/// Round numbers within `low..=high`, about `count` of them, with the digits needed to write them.
+/// Round numbers within `low..=high`, about `count` of them and two at least, with the digits needed to write them.
 pub fn ticks(low: f64, high: f64, count: usize) -> (Vec<f64>, usize) {
     let span = high - low;
     if !span.is_finite() || span <= 0.0 {
@@ -31,11 +31,14 @@ pub fn ticks(low: f64, high: f64, count: usize) -> (Vec<f64>, usize) {
     }
     let rough = span / count.max(1) as f64;
     let power = 10_f64.powf(rough.log10().floor());
-    let step = [1.0, 2.0, 5.0, 10.0].map(|m| m * power).into_iter().find(|&step| step >= rough * 0.999);
-    let step = step.unwrap_or(10.0 * power);
+    let ends = |step: f64| ((low / step - 1e-6).ceil() as i64, (high / step + 1e-6).floor() as i64);
+    let steps = [10.0, 5.0, 2.0, 1.0, 0.5, 0.2].map(|m| m * power);
+    let widest = steps.iter().rposition(|&step| step >= rough * 0.999).unwrap_or(0);
+    // A single number says nothing of a scale.
+    let enough = |step: &&f64| ends(**step).1 > ends(**step).0;
+    let step = *steps[widest..].iter().find(enough).unwrap_or(&steps[widest]);
     let digits = (-step.log10().floor()).max(0.0) as usize;
-    let first = (low / step - 1e-6).ceil() as i64;
-    let last = (high / step + 1e-6).floor() as i64;
+    let (first, last) = ends(step);
     ((first..=last).map(|i| i as f64 * step).collect(), digits)
 }
 
@@ -125,6 +128,7 @@ mod tests {
         assert_eq!(written, ["0.0", "0.2", "0.4", "0.6", "0.8"]);
         assert_eq!([tick_text(5e9, 0), tick_text(-2.5e6, 0)], ["5e9", "-2.5e6"]);
         assert_eq!(ticks(0.31, 0.36, 3).0, [0.32, 0.34, 0.36]);
+        assert_eq!(ticks(0.51, 1.19, 3), ([3, 4, 5].map(|i| f64::from(i) * 0.2).to_vec(), 1), "two at least");
         assert_eq!(ticks(1.0, 1.0, 3), (vec![], 0));
         assert_eq!(ticks(f64::NAN, 1.0, 3), (vec![], 0));
         assert_eq!(step_ticks(1200, 5), [0, 300, 600, 900, 1200]);

@@ -23,7 +23,7 @@ const FEWEST_COLUMNS: usize = 24;
 const RATE_COLUMNS: usize = 40;
 
 /// Steps and values; null for what is not finite.
-type Curve = (Vec<f64>, Vec<Option<f64>>);
+type Curve = (Vec<u64>, Vec<Option<f64>>);
 
 #[derive(Debug, Serialize)]
 pub struct Data {
@@ -33,6 +33,8 @@ pub struct Data {
     base: BTreeMap<String, String>,
     configs: Vec<ConfigData>,
     columns: Vec<Column>,
+    /// The schedules that trials follow, each once.
+    rates: Vec<Curve>,
     trials: Vec<TrialData>,
 }
 
@@ -63,11 +65,11 @@ struct TrialData {
     verdicts: Vec<String>,
     error: Option<String>,
     log: Vec<String>,
-    /// Train loss, eval loss, gradient norm, learning rate.
+    /// Train loss, eval loss, gradient norm; index of its learning rate.
     t: Curve,
     e: Curve,
     g: Curve,
-    l: Curve,
+    l: usize,
 }
 
 impl Data {
@@ -77,6 +79,7 @@ impl Data {
         base.retain(|key, value| flat.iter().all(|other| other.get(key) == Some(value)));
         let columns = (COLUMNS / sweep.runs.len().max(1)).clamp(FEWEST_COLUMNS, MOST_COLUMNS);
         let config_of = |run: usize| study.configs.iter().position(|config| config.runs.contains(&run)).unwrap_or(0);
+        let mut rates = Vec::new();
         let trial = |(index, (run, own)): (usize, (&Run, BTreeMap<String, String>))| {
             let reduced = |points: Vec<(f64, f64)>, columns| reduce(&points, study.steps, columns);
             let metric = |of: fn(&crate::trial::MetricRow) -> f64| {
@@ -94,7 +97,7 @@ impl Data {
                 t: reduced(metric(|row| f64::from(row.train_loss)), columns),
                 e: reduced(run.evals.iter().map(|row| (row.step as f64, f64::from(row.eval_loss))).collect(), columns),
                 g: reduced(metric(|row| f64::from(row.grad_norm)), columns / 2),
-                l: reduced(metric(|row| row.lr), RATE_COLUMNS.min(columns)),
+                l: place_of(reduced(metric(|row| row.lr), RATE_COLUMNS.min(columns)), &mut rates),
             }
         };
         let trials = sweep.runs.iter().zip(flat).enumerate().map(trial).collect();
@@ -105,13 +108,21 @@ impl Data {
             at,
         };
         let configs = study.configs.iter().zip(places).map(config).collect();
-        Self { steps: study.steps, chance: study.chance.and_then(short), base, configs, columns, trials }
+        Self { steps: study.steps, chance: study.chance.and_then(short), base, configs, columns, rates, trials }
     }
 
     /// As JSON that may stand in a script element: no tag ends in it.
     pub fn json(&self) -> Result<String, serde_json::Error> {
         Ok(serde_json::to_string(self)?.replace('<', "\\u003c").replace('\u{2028}', "\\u2028"))
     }
+}
+
+/// Where `curve` is in `all`, which it joins if it is new there.
+fn place_of(curve: Curve, all: &mut Vec<Curve>) -> usize {
+    all.iter().position(|known| *known == curve).unwrap_or_else(|| {
+        all.push(curve);
+        all.len() - 1
+    })
 }
 
 /// A trial's name: its values, the seed last.
@@ -157,7 +168,7 @@ fn short(value: f64) -> Option<f64> {
 fn reduce(points: &[(f64, f64)], steps: u64, columns: usize) -> Curve {
     let unit = columns as f64 / steps.max(1) as f64;
     let placed: Vec<(f64, f64)> = points.iter().map(|(x, y)| (x * unit, *y)).collect();
-    axis::reduce(&placed).into_iter().map(|(x, y)| ((x / unit).round(), short(y))).unzip()
+    axis::reduce(&placed).into_iter().map(|(x, y)| ((x / unit).round() as u64, short(y))).unzip()
 }
 
 /// The parameters, then onset and level; and the place of every configuration on each.
@@ -213,11 +224,16 @@ mod tests {
         points[700].1 = f64::NAN;
         let (x, y) = reduce(&points, 1000, 50);
         assert!(y.contains(&Some(9.0)) && y.contains(&None) && x.len() < 150, "{}", x.len());
-        assert!((x[y.iter().position(|y| *y == Some(9.0)).unwrap()] - 501.0).abs() < 1e-9);
+        assert_eq!(x[y.iter().position(|y| *y == Some(9.0)).unwrap()], 501);
     }
 
     #[test]
     fn what_all_share_is_said_once() {
+        let seeds = [synthetic::axis("lr", &["1e-5", "3e-5"]), synthetic::axis("seed", &["1", "2", "3"])];
+        let seeds = synthetic::sweep("s", &seeds, 40);
+        let data = Data::of(&seeds, &Study::of(&seeds), &Provenance::default());
+        assert_eq!(data.trials.iter().map(|trial| trial.l).collect::<Vec<_>>(), [0, 0, 0, 1, 1, 1]);
+        assert_eq!(data.rates.len(), 2);
         let sweep = synthetic::default_sweep();
         let data = Data::of(&sweep, &Study::of(&sweep), &Provenance::default());
         assert_eq!(data.base.get("batch_size").map(String::as_str), Some("32"));

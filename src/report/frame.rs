@@ -88,12 +88,25 @@ impl Frame {
     }
 
     /// About `count` grid lines between the numbers `low..high`, named on the left if `named`.
-    pub fn levels(&self, scene: &mut Scene, (low, high): (f64, f64), count: usize, named: bool) {
+    pub fn levels(&self, scene: &mut Scene, range: (f64, f64), count: usize, named: bool) {
+        self.levels_beside(scene, range, count, named, None);
+    }
+
+    /// As [`Frame::levels`]; numbers that would touch a name at the height of `taken` are left out.
+    pub fn levels_beside(
+        &self,
+        scene: &mut Scene,
+        (low, high): (f64, f64),
+        count: usize,
+        named: bool,
+        taken: Option<f64>,
+    ) {
+        const LINE: f64 = 14.0;
         let (values, digits) = axis::ticks(low, high, count);
         for value in values {
             let y = self.y.at(value);
             scene.line(&[(self.left, y), (self.right, y)], 1.0, ink::GRID);
-            if named {
+            if named && taken.is_none_or(|taken| (self.y.at(taken) - y).abs() > LINE) {
                 scene.text(Text::new(self.left - 6.0, y + 4.0, axis::tick_text(value, digits)).align(Align::Right));
             }
         }

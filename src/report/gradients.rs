@@ -8,7 +8,7 @@ use super::scene::{Align, MARGIN, Mark, Scene, Text, WIDTH, ink};
 use super::words;
 use crate::analysis::curve::{self, Point};
 use crate::analysis::{Config, Run, Study, Sweep};
-use crate::trial::number_text;
+use crate::trial::{number_text, rounded_text};
 
 /// Columns of the grey band, over all steps.
 const BINS: usize = 60;
@@ -32,7 +32,9 @@ pub fn gradients(sweep: &Sweep, study: &Study) -> Result<Scene, String> {
     };
     let mut scene = Scene::new("gradients", title);
     let left_out = facets.len().saturating_sub(MOST_FACETS);
-    let mut top = scene.heading(&subtitle(sweep, study, left_out)) + 8.0;
+    let mut words = subtitle(sweep, study, left_out);
+    words.extend(above(sweep, range.1));
+    let mut top = scene.heading(&words) + 8.0;
     let end = frame::end(sweep, study);
     let shown = facets.len().min(MOST_FACETS);
     let columns = if shown < 4 { shown.max(1) } else { shown.div_ceil(shown.div_ceil(4)) };
@@ -76,6 +78,16 @@ fn subtitle(sweep: &Sweep, study: &Study, left_out: usize) -> Vec<String> {
     ]
 }
 
+/// What lies above the scale.
+fn above(sweep: &Sweep, high: f64) -> Option<String> {
+    let logs = sweep.runs.iter().flat_map(logs).map(|point| point.y);
+    let (count, greatest) = logs
+        .filter(|y| y.is_finite() && *y > high)
+        .fold((0, high), |(count, greatest): (usize, f64), y| (count + 1, greatest.max(y)));
+    let greatest = rounded_text(10_f64.powf(greatest), 2);
+    (count > 0).then(|| format!("{} above the scale, up to {greatest}", words::count(count, "norm")))
+}
+
 /// Decades that hold nearly all norms and every clip line, as logarithms of base ten.
 fn range(sweep: &Sweep) -> Option<(f64, f64)> {
     let clips = sweep.runs.iter().map(|run| run.trial.config.max_grad_norm.log10());
@@ -110,7 +122,13 @@ fn facets<'a>(sweep: &Sweep, study: &'a Study, lead: Option<&Parameter>) -> Vec<
 
 fn panel(scene: &mut Scene, sweep: &Sweep, facet: &Facet<'_>, frame: &Frame, first: bool, lead: Option<&Parameter>) {
     let width = frame.right - frame.left;
-    let title = font::elide(&font::printable(&facet.title, true), 13.0, true, width);
+    let runs: Vec<&Run> = facet.front.iter().flat_map(|front| &front.runs).map(|&run| &sweep.runs[run]).collect();
+    let share = clipped(&runs).map_or_else(String::new, |share| {
+        format!("{} % of steps clipped", words::round((share * 1000.0).round() / 10.0))
+    });
+    let share = Text::new(frame.right, frame.top - 22.0, share).align(Align::Right);
+    let title = font::elide(&font::printable(&facet.title, true), 13.0, true, width - share.width() - 8.0);
+    scene.text(share);
     scene.text(Text::new(frame.left, frame.top - 22.0, title).size(13.0).bold().ink(ink::TEXT));
     decades(scene, frame, first);
     frame.steps(scene, end_of(frame), frame.bottom);
@@ -130,13 +148,8 @@ fn panel(scene: &mut Scene, sweep: &Sweep, facet: &Facet<'_>, frame: &Frame, fir
         .map(|&run| &sweep.runs[run])
         .collect();
     band(scene, &others, frame);
-    let runs: Vec<&Run> = front.runs.iter().map(|&run| &sweep.runs[run]).collect();
-    let share = clipped(&runs).map_or_else(String::new, |share| {
-        format!("{} % of steps clipped", words::round((share * 1000.0).round() / 10.0))
-    });
     let name = words::config(front, lead.map(|lead| lead.key.as_str()));
-    let text = [share, name].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" · ");
-    scene.text(Text::new(frame.left, frame.top - 7.0, font::elide(&font::printable(&text, false), 12.0, false, width)));
+    scene.text(Text::new(frame.left, frame.top - 7.0, font::elide(&font::printable(&name, false), 12.0, false, width)));
     let alpha = (0.35 / runs.len() as f64).max(0.12);
     for run in &runs {
         let points = frame.place(&logs(run));

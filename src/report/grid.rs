@@ -11,7 +11,7 @@ use crate::analysis::{Config, Judgement, Study, Sweep};
 
 /// Panels beyond this many in a row or a column would be too small to read.
 const MOST: usize = 8;
-const LEFT: f64 = 84.0;
+const LEFT: f64 = 104.0;
 const GAP: f64 = 14.0;
 
 /// What is laid out.
@@ -182,9 +182,13 @@ fn panel(scene: &mut Scene, sweep: &Sweep, study: &Study, layout: &Layout<'_>, a
         scene.rect(place, ink::PANEL);
         scene.hatch(place, ink::HATCH);
     } else {
-        frame.levels(scene, layout.range, 3, at.0 == 0);
-        if let Some(chance) = study.chance.filter(|chance| *chance < layout.range.1) {
-            scene.dashes((frame.left, frame.right), frame.y.at(chance), ink::AXIS);
+        let chance = study.chance.filter(|chance| (layout.range.0..layout.range.1).contains(chance));
+        frame.levels_beside(scene, layout.range, 3, at.0 == 0, chance);
+        if let Some(y) = chance.map(|chance| frame.y.at(chance)) {
+            scene.dashes((frame.left, frame.right), y, ink::AXIS);
+            if at.0 == 0 {
+                scene.text(Text::new(frame.left - 6.0, y + 4.0, "chance").align(Align::Right));
+            }
         }
         scene.line(&[(frame.left, frame.bottom), (frame.right, frame.bottom)], 1.0, ink::AXIS);
         warmup(scene, sweep, &fronts, frame);

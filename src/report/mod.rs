@@ -59,6 +59,9 @@ pub enum ReportError {
 /// The figures that a report may hold.
 const FIGURES: [&str; 8] = ["ranking", "curves", "plateaus", "grid", "heatmap", "slices", "gradients", "probes"];
 
+/// Findings that are read at once; the others follow on demand.
+const FIRST_FINDINGS: usize = 7;
+
 /// The files of `report/`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Report {
@@ -118,17 +121,17 @@ impl Drawn {
 /// What a sweep comes to, in words.
 struct Said {
     findings: Vec<Finding>,
+    /// Of less weight.
+    more: Vec<Finding>,
     next: Option<Next>,
     probed: Vec<ProbedWords>,
 }
 
 impl Said {
     fn of(sweep: &Sweep, study: &Study, probed: &[Probed]) -> Self {
-        Self {
-            findings: findings::findings(sweep, study),
-            next: findings::next(sweep, study),
-            probed: probes::words(sweep, probed),
-        }
+        let mut findings = findings::findings(sweep, study);
+        let more = findings.split_off(findings.len().min(FIRST_FINDINGS));
+        Self { findings, more, next: findings::next(sweep, study), probed: probes::words(sweep, probed) }
     }
 }
 

@@ -28,7 +28,7 @@
     const found = [];
     // Beyond 2^53 adding one changes nothing.
     for (let i = Math.ceil(low / step - 1e-6); i <= high / step + 1e-6 && found.length < 50; i++) found.push(i * step);
-    return found;
+    return found.filter(isFinite);
   };
   const scales = (box, xs, low, high, log) => {
     const f = log ? Math.log10 : v => v;
@@ -246,7 +246,7 @@
     const panels = html('div', undefined, details, 'panels');
     small(panels, 'loss (nats): train blue, eval orange', [[trial.t, 'var(--accent)', .9], [trial.e, 'var(--eval)', 2]]);
     small(panels, 'gradient norm (log), clip line dashed', [[trial.g, 'var(--accent)', .9]], { log: true, line: trial.clip });
-    small(panels, 'learning rate', [[trial.l, 'var(--quiet)', 1.6]], { zero: true });
+    small(panels, 'learning rate', [[data.rates[trial.l], 'var(--quiet)', 1.6]], { zero: true });
     for (const verdict of trial.verdicts) html('p', verdict, details);
     if (trial.error) html('p', trial.error, details);
     html('h3', 'Configuration', details);

@@ -7,6 +7,7 @@ use minijinja::{Environment, context};
 use super::explore::{self, Data};
 use super::probes::ProbedWords;
 use super::{Drawn, Provenance, ReportError, Said, font, summary, words};
+use crate::analysis::findings::Finding;
 use crate::analysis::{Study, Sweep};
 use crate::trial::Status;
 
@@ -26,11 +27,12 @@ pub fn page(
     environment.add_template("page.html", include_str!("page.html"))?;
     let rows = study.configs.iter().enumerate().map(|(index, config)| summary::row(index, sweep, study, config));
     let open = sweep.runs.iter().any(|run| matches!(run.status, Status::Pending | Status::Running));
-    let findings = said.findings.iter().map(|finding| {
+    let linked = |finding: &Finding| {
         let figure = figure_of(finding.id, figures);
         context! { text => finding.text.as_str(), figure => figure, short => figure.map(short) }
-    });
-    let findings: Vec<_> = findings.collect();
+    };
+    let findings: Vec<_> = said.findings.iter().map(linked).collect();
+    let more: Vec<_> = said.more.iter().map(linked).collect();
     let figures = figures.iter().map(|Drawn { scene, svg, .. }| {
         context! { name => scene.name, short => short(scene.name), title => scene.title.as_str(), svg => svg.as_str() }
     });
@@ -45,6 +47,7 @@ pub fn page(
         regular => STANDARD.encode(font::REGULAR),
         bold => STANDARD.encode(font::BOLD),
         findings => findings,
+        more => more,
         next_reason => said.next.as_ref().map(|next| &next.reason),
         next_line => said.next.as_ref().map(|next| &next.line),
         figures => figures.collect::<Vec<_>>(),

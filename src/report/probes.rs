@@ -109,7 +109,8 @@ fn group(scene: &mut Scene, sweep: &Sweep, probed: &Probed, top: f64) -> f64 {
         scene.line(&[(at, first), (at, bottom)], 1.0, ink::GRID.alpha(0.9));
         // Rounding leaves a -0 in the middle.
         let value = if value.abs() < span * 1e-6 { 0.0 } else { value };
-        scene.text(Text::new(at, bottom + 16.0, axis::tick_text(value, digits)).align(Align::Middle));
+        let number = axis::tick_text(value, digits).replace('-', "−");
+        scene.text(Text::new(at, bottom + 16.0, number).align(Align::Middle));
     }
     scene.line(&[(x.at(0.0), first), (x.at(0.0), bottom)], 1.4, ink::AXIS);
     for (index, answer) in probed.answers.iter().enumerate() {

@@ -45,7 +45,7 @@ pub fn slices(sweep: &Sweep, study: &Study) -> Result<Scene, String> {
     for row in rows(&slices) {
         let wanted: f64 = row.iter().map(|slice| wanted(slice)).sum();
         let space = WIDTH - LEFT - MARGIN - GAP * (row.len() - 1) as f64;
-        let stretch = (space / wanted).min(1.6);
+        let stretch = (space / wanted).min(2.4);
         let mut left = LEFT;
         for (index, slice) in row.iter().enumerate() {
             let right = left + wanted_within(slice, stretch);
@@ -150,7 +150,9 @@ fn draw(scene: &mut Scene, study: &Study, slice: &Slice<'_>, frame: &Frame, firs
     let inset = (width / n as f64 / 2.0).min(34.0);
     let mut shares = slice.parameter.shares();
     let closest = shares.windows(2).map(|pair| pair[1] - pair[0]).fold(1.0, f64::min);
-    let (labels, notes) = slice.parameter.labels(width / n as f64 - 4.0);
+    // Of numbers in order some say enough; names are all needed.
+    let is_scale = slice.parameter.spacing != Spacing::Even;
+    let (labels, notes) = slice.parameter.labels(if is_scale { 110.0 } else { width / n as f64 - 4.0 });
     // Values that stand too close for their names are drawn at even distances.
     let close = closest * (width - 2.0 * inset) < widest(&labels) + 4.0;
     let even = slice.parameter.spacing != Spacing::Even && close;

@@ -46,13 +46,17 @@ pub fn header(sweep: &Sweep) -> Vec<String> {
 pub fn summary(sweep: &Sweep, study: &Study, said: &Said, provenance: &Provenance) -> String {
     let mut text = format!("# {}\n\n", escape(&sweep.name));
     for finding in &said.findings {
-        text.push_str("- ");
-        text.push_str(&escape(&finding.text));
-        text.push('\n');
+        text.extend(["- ", &escape(&finding.text), "\n"]);
     }
     if let Some(next) = &said.next {
         let reason = escape(&next.reason);
         text.extend(["\n**Next:** ", &reason, ":\n\n```yaml\n", &next.line, "\n```\n"]);
+    }
+    if !said.more.is_empty() {
+        text.push_str("\n## Also\n\n");
+        for finding in &said.more {
+            text.extend(["- ", &escape(&finding.text), "\n"]);
+        }
     }
     for ProbedWords { title, lines, reading } in &said.probed {
         text.extend(["\n## Probed: ", &escape(title), "\n\n"]);

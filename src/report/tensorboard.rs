@@ -4,27 +4,110 @@
 //! `core/framework/summary.proto` (messages). Wall times count from the start of the trial.
 
 use crate::analysis::Run;
+use crate::trial::EvalRow;
 
 /// Name of the file within a run's folder: TensorBoard looks for `tfevents`.
 pub const FILE: &str = "events.out.tfevents.0.plateau";
 
-/// Everything that `run` measured, as the bytes of an event file.
-pub fn events(run: &Run) -> Vec<u8> {
-    let mut file = Vec::new();
-    let mut version = wall_time(0.0);
-    field(&mut version, 3, b"brain.Event:2");
-    record(&mut file, &version);
-    for row in &run.metrics {
-        let values = [("loss/train", row.train_loss), ("lr", row.lr as f32), ("grad_norm", row.grad_norm)];
-        record(&mut file, &event(row.seconds, row.step, &values));
+/// Tags that tell what an event is about.
+const TRAIN: &str = "loss/train";
+const EVAL: &str = "loss/eval";
+
+/// What an event file holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Written {
+    /// Bytes of whole records from its start.
+    pub length: u64,
+    /// Newest steps that were trained and evaluated.
+    trained: Option<u64>,
+    evaluated: Option<u64>,
+}
+
+impl Written {
+    /// Reads the bytes of an event file, up to what a killed process left half.
+    #[must_use]
+    pub fn of(mut file: &[u8]) -> Self {
+        let mut written = Self::default();
+        while let Some((content, size)) = whole_record(file) {
+            match first_value(content) {
+                Some((step, tag)) if tag == TRAIN.as_bytes() => written.trained = written.trained.max(Some(step)),
+                Some((step, tag)) if tag == EVAL.as_bytes() => written.evaluated = written.evaluated.max(Some(step)),
+                _ => {}
+            }
+            written.length += size as u64;
+            file = &file[size..];
+        }
+        written
     }
-    for row in &run.evals {
-        let after = run.metrics.partition_point(|metric| metric.step < row.step);
-        let seconds = run.metrics.get(after).or(run.metrics.last()).map_or(0.0, |metric| metric.seconds);
-        let values = [("loss/eval", row.eval_loss), ("accuracy", row.accuracy), ("macro_f1", row.macro_f1)];
-        record(&mut file, &event(if row.step == 0 { 0.0 } else { seconds }, row.step, &values));
+
+    /// The records to append so that the file holds everything that `run` has measured, in order of steps; counted as written
+    /// from here on. No step comes twice.
+    #[must_use]
+    pub fn grow(&mut self, run: &Run) -> Vec<u8> {
+        let mut grown = Vec::new();
+        let metrics = &run.metrics[run.metrics.partition_point(|row| Some(row.step) <= self.trained)..];
+        let evals = &run.evals[run.evals.partition_point(|row| Some(row.step) <= self.evaluated)..];
+        if self.length == 0 && !(metrics.is_empty() && evals.is_empty()) {
+            let mut version = wall_time(0.0);
+            field(&mut version, 3, b"brain.Event:2");
+            record(&mut grown, &version);
+        }
+        let mut evals = evals.iter().peekable();
+        for row in metrics {
+            while let Some(eval) = evals.next_if(|eval| eval.step < row.step) {
+                record(&mut grown, &evaluation(run, eval));
+            }
+            let values = [(TRAIN, row.train_loss), ("lr", row.lr as f32), ("grad_norm", row.grad_norm)];
+            record(&mut grown, &event(row.seconds, row.step, &values));
+        }
+        evals.for_each(|eval| record(&mut grown, &evaluation(run, eval)));
+        self.trained = self.trained.max(run.metrics.last().map(|row| row.step));
+        self.evaluated = self.evaluated.max(run.evals.last().map(|row| row.step));
+        self.length += grown.len() as u64;
+        grown
     }
-    file
+}
+
+/// An evaluation, at the time of the step that it came after.
+fn evaluation(run: &Run, row: &EvalRow) -> Vec<u8> {
+    let trained = &run.metrics[..run.metrics.partition_point(|metric| metric.step <= row.step)];
+    let seconds = trained.last().map_or(0.0, |metric| metric.seconds);
+    let values = [(EVAL, row.eval_loss), ("accuracy", row.accuracy), ("macro_f1", row.macro_f1)];
+    event(seconds, row.step, &values)
+}
+
+/// The content of the record that `file` begins with, and the bytes that it takes; None if it is not whole.
+fn whole_record(file: &[u8]) -> Option<(&[u8], usize)> {
+    let (length, check) = (file.get(..8)?, file.get(8..12)?);
+    let size = usize::try_from(u64::from_le_bytes(length.try_into().ok()?)).ok()?;
+    let end = size.checked_add(12)?;
+    let content = file.get(12..end)?;
+    let is_sound = check == masked(length).to_le_bytes() && file.get(end..end + 4)? == masked(content).to_le_bytes();
+    is_sound.then_some((content, end + 4))
+}
+
+/// Step and first tag of an event of ours; see [`event`].
+fn first_value(content: &[u8]) -> Option<(u64, &[u8])> {
+    let (step, rest) = read_varint(content.get(9..)?.strip_prefix(&[2 << 3])?)?;
+    let value = read_field(read_field(rest, 5)?, 1)?;
+    Some((step, read_field(value, 1)?))
+}
+
+/// The bytes of the field `number`, which `bytes` begins with.
+fn read_field(bytes: &[u8], number: u8) -> Option<&[u8]> {
+    let (length, rest) = read_varint(bytes.strip_prefix(&[number << 3 | 2])?)?;
+    rest.get(..usize::try_from(length).ok()?)
+}
+
+fn read_varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let mut value = 0;
+    for (index, byte) in bytes.iter().take(9).enumerate() {
+        value |= u64::from(byte & 0x7F) << (7 * index);
+        if byte & 0x80 == 0 {
+            return Some((value, &bytes[index + 1..]));
+        }
+    }
+    None
 }
 
 /// An Event: wall time (1), step (2), and a Summary (5) of values (1), each a tag (1) and a float (2).
@@ -112,6 +195,37 @@ mod tests {
         assert_eq!(crc32c(b"123456789"), 0xE306_9283);
         assert_eq!(crc32c(&[0; 32]), 0x8A91_36AA);
         assert_eq!(crc32c(&[0xFF; 32]), 0x62A8_AB43);
+    }
+
+    fn events(run: &Run) -> Vec<u8> {
+        Written::default().grow(run)
+    }
+
+    /// However often a file is gone on with, and wherever a kill cut it, it comes to hold each step once.
+    #[test]
+    fn a_file_that_grows_holds_every_step_once() {
+        let run = synthetic::sweep("s", &[], 20).runs.remove(0);
+        let whole = events(&run);
+        let mut file = Vec::new();
+        for steps in [0, 1, 7, 7, 3, 20] {
+            let mut part = run.clone();
+            part.metrics.retain(|row| row.step <= steps);
+            part.evals.retain(|row| row.step <= steps);
+            file.extend(Written::of(&file).grow(&part));
+        }
+        assert_eq!((file.len(), Written::of(&file).trained), (whole.len(), Some(20)));
+        assert!(file == whole);
+        for cut in (0..whole.len()).step_by(13) {
+            let mut written = Written::of(&whole[..cut]);
+            let mut file = whole[..written.length as usize].to_vec();
+            file.extend(written.grow(&run));
+            assert!(file == whole && written == Written::of(&whole), "{cut}");
+        }
+        let mut damaged = whole.clone();
+        damaged[100] ^= 1;
+        assert!(Written::of(&damaged).length < 100 && Written::of(b"not an event file at all").length == 0);
+        let nothing = Run { metrics: Vec::new(), evals: Vec::new(), ..run };
+        assert!(events(&nothing).is_empty());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What must hold for every figure of every sweep: legible, complete, the same each time.
 
+mod browser;
 mod colours;
 mod pixels;
 
@@ -441,82 +442,6 @@ fn pictures() {
         for (file, bytes) in draw(&sweep, &[], &provenance()).unwrap().files {
             std::fs::write(folder.join(file), bytes).unwrap();
         }
-    }
-}
-
-/// Chromium, where it is installed.
-fn browser() -> Option<std::path::PathBuf> {
-    let folders: Vec<_> = std::env::split_paths(&std::env::var_os("PATH")?).collect();
-    let names = ["chromium", "chromium-browser", "google-chrome"];
-    names.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name))).find(|path| path.is_file())
-}
-
-/// What `script` leaves in `said` on the page of `sweep`, in a real browser.
-fn in_browser(browser: &std::path::Path, sweep: &Sweep, script: &str) -> String {
-    let report = draw(sweep, &[], &provenance()).unwrap();
-    let page = report.files.iter().find(|file| file.0 == "index.html").unwrap();
-    let watch = "<script>window.wrong = []; addEventListener('error', e => wrong.push(e.message));</script></head>";
-    let asked = format!(
-        "<script>const said = []; {script}; document.body.dataset.said = JSON.stringify([...said, ...wrong]);</script></body>"
-    );
-    let page = String::from_utf8(page.1.clone()).unwrap();
-    let page = page.replacen("</head>", watch, 1).replacen("</body>", &asked, 1);
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("index.html");
-    std::fs::write(&path, page).unwrap();
-    let profile = format!("--user-data-dir={}", folder.path().join("profile").display());
-    let options = ["--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", &profile];
-    let output = std::process::Command::new(browser).args(options).arg(&path).output().unwrap();
-    let dom = String::from_utf8_lossy(&output.stdout);
-    let said = dom.split("data-said=\"").nth(1).and_then(|rest| rest.split('"').next());
-    said.expect("the script ran").replace("&quot;", "'")
-}
-
-#[test]
-fn the_page_sorts_filters_shows_and_pins_in_a_browser() {
-    let Some(browser) = browser() else {
-        return eprintln!("skipped: no chromium in PATH");
-    };
-    let script = r"
-        const rows = () => [...document.querySelectorAll('#configs tbody tr')].filter(row => !row.hidden);
-        const cell = (row, i) => row.cells[i].textContent;
-        said.push(rows().length);
-        const heads = document.querySelectorAll('#configs th button');
-        heads[1].click(); said.push(cell(rows()[0], 1)); heads[1].click(); said.push(cell(rows()[0], 1));
-        const filter = document.getElementById('filter');
-        filter.value = '3e-5 cosine'; filter.dispatchEvent(new Event('input'));
-        said.push(rows().length, document.querySelectorAll('.all path:not(.off)').length > 2);
-        const names = () => [...document.querySelectorAll('#chart .front .name')].length;
-        rows()[0].dispatchEvent(new MouseEvent('mouseenter')); said.push(names());
-        rows()[0].dispatchEvent(new MouseEvent('mouseleave')); said.push(names());
-        rows()[0].dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter' })); said.push(names());
-        rows()[1].click(); said.push(names());
-        dispatchEvent(new KeyboardEvent('keydown', { key: 'Escape' })); said.push(names());
-        const details = document.querySelector('details'); details.open = true;
-        details.dispatchEvent(new Event('toggle'));
-        said.push(details.querySelectorAll('svg').length, details.querySelectorAll('dt').length > 20);
-        const reached = [...document.querySelectorAll('#configs th button, #configs tbody tr, .wide, summary, a, input, select')];
-        said.push(reached.length > 30 && reached.every(node => node.tabIndex >= 0));
-        heads[2].focus(); said.push(document.activeElement === heads[2]);
-        const print = [...document.styleSheets].flatMap(sheet => [...sheet.cssRules]).filter(rule => rule.media && rule.media.mediaText === 'print');
-        said.push(print.length === 1 && /nav.*{ display: none; }/.test(print[0].cssText) && /overflow: visible/.test(print[0].cssText));
-        const links = [...document.querySelectorAll(`a[href^='#']`)];
-        said.push(links.length > 8 && links.every(a => document.getElementById(a.hash.slice(1))));
-        said.push(performance.getEntriesByType('resource').filter(r => !r.name.startsWith('data:')).length)";
-    let said = in_browser(&browser, &synthetic::default_sweep(), script);
-    assert_eq!(said, "[16,'1e-5','3e-4',2,true,1,0,1,2,0,3,true,true,true,true,true,0]");
-}
-
-#[test]
-fn the_page_of_every_sweep_runs_without_an_error() {
-    let Some(browser) = browser() else {
-        return eprintln!("skipped: no chromium in PATH");
-    };
-    for (name, sweep) in
-        sweeps().into_iter().filter(|sweep| ["failed", "under_way", "one", "hostile", "nothing"].contains(&sweep.0))
-    {
-        let script = "document.querySelectorAll('details').forEach(d => { d.open = true; d.dispatchEvent(new Event('toggle')) })";
-        assert_eq!(in_browser(&browser, &sweep, script), "[]", "{name}");
     }
 }
 

@@ -27,7 +27,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 pub use machine::machine;
 pub use probed::{let_go, probed};
-pub use survey::{Surveyor, removed, statuses, survey, trial_alone};
+pub use survey::{Surveyor, look_at, removed, statuses, survey, trial_alone};
 pub use watch::{WatchEnd, watch};
 
 use crate::decide::Memory;

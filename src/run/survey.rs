@@ -93,6 +93,11 @@ pub fn trial_alone(folder: &TrialDir) -> Result<Option<Run>, StoreError> {
     read(record.trial, status, None, outcome, folder).map(Some)
 }
 
+/// One trial of a sweep that this process runs.
+pub fn look_at(trial: &Trial, known: &TrialState, dir: &RunDir) -> Result<Run, StoreError> {
+    run(trial, Some(known), dir, true)
+}
+
 fn run(trial: &Trial, known: Option<&TrialState>, dir: &RunDir, alive: bool) -> Result<Run, StoreError> {
     let folder = dir.trial(&trial.id);
     let outcome = outcome(&folder)?;

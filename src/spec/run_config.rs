@@ -28,6 +28,8 @@ pub struct RunConfig {
     pub keep: Keep,
     /// What is probed once every trial has ended.
     pub probe: Probing,
+    /// Where curves go as well, while they are measured; each once.
+    pub log_to: Vec<LogTo>,
     /// From the section `stop`.
     pub stop: StopAcross,
     /// A plan above this is refused.
@@ -47,6 +49,7 @@ impl Default for RunConfig {
             time_limit: None,
             keep: Keep::None,
             probe: Probing::Off,
+            log_to: Vec::new(),
             stop: StopAcross::default(),
             max_trials: 100_000,
         }
@@ -59,6 +62,28 @@ pub enum Probing {
     Off,
     /// Of the trials that went flat or stuck, the best of each cause.
     Plateaus,
+}
+
+/// A program that shows curves while they grow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogTo {
+    /// Event files in the sweep's results.
+    Tensorboard,
+    /// A tracking server.
+    Mlflow,
+}
+
+impl LogTo {
+    const ALL: [Self; 2] = [Self::Tensorboard, Self::Mlflow];
+
+    /// As it is written in a sweep file.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tensorboard => "tensorboard",
+            Self::Mlflow => "mlflow",
+        }
+    }
 }
 
 /// Which devices a sweep may use. Text form: `auto`, `cpu`, `cuda`, `cuda:0,1`, `metal`.
@@ -124,6 +149,7 @@ pub(super) const RUN_KEYS: &[&str] = &[
     "time_limit",
     "keep",
     "probe",
+    "log_to",
     "max_trials",
     "max_memory",
 ];
@@ -196,6 +222,9 @@ impl RunConfig {
                     _ => return Err(misfit("off or plateaus")),
                 };
             }
+            "log_to" => {
+                self.log_to = log_to(value).ok_or_else(|| misfit("off, or a list of tensorboard and mlflow"))?;
+            }
             "max_trials" => {
                 let limit = whole(value).filter(|n| *n >= 1).map(|n| n as usize);
                 self.max_trials = limit.ok_or_else(|| misfit("a whole number from 1"))?;
@@ -214,6 +243,19 @@ fn checkpoint_every(value: &Node) -> Option<CheckpointEvery> {
         return (steps > 0).then_some(CheckpointEvery::Steps(steps));
     }
     value.text().and_then(seconds).map(CheckpointEvery::Seconds)
+}
+
+/// A name, a list of names, or `off`.
+fn log_to(value: &Node) -> Option<Vec<LogTo>> {
+    let named = |node: &Node| LogTo::ALL.into_iter().find(|to| node.text() == Some(to.name()));
+    let mut all: Vec<LogTo> = match (value.list(), value.text()) {
+        (Some(items), _) => items.iter().map(named).collect::<Option<_>>()?,
+        (None, Some("off")) => Vec::new(),
+        (None, _) => vec![named(value)?],
+    };
+    all.sort_unstable();
+    all.dedup();
+    Some(all)
 }
 
 /// A time above 0, such as `90s`, `10m` or `2h`.

@@ -148,7 +148,7 @@ fn a_bomb_of_aliases_is_refused() {
 #[test]
 fn the_run_section() {
     let run =
-        spec("run: {devices: 'cuda:1,0', jobs: 2, threads: auto, checkpoint_every: 2m, keep: best, probe: plateaus, stall_timeout: 1.5h, time_limit: off, max_memory: 1.5GB}\nrun.retries: 0")
+        spec("run: {devices: 'cuda:1,0', jobs: 2, threads: auto, checkpoint_every: 2m, keep: best, probe: plateaus, stall_timeout: 1.5h, time_limit: off, max_memory: 1.5GB, log_to: [mlflow, tensorboard, mlflow]}\nrun.retries: 0")
             .run;
     let expected = RunConfig {
         devices: Devices::Cuda(vec![0, 1]),
@@ -159,9 +159,13 @@ fn the_run_section() {
         checkpoint_every: CheckpointEvery::Seconds(120.0),
         keep: Keep::Best,
         probe: Probing::Plateaus,
+        log_to: vec![LogTo::Tensorboard, LogTo::Mlflow],
         ..RunConfig::default()
     };
     assert_eq!(run, expected);
+    let log_to = |text: &str| spec(&format!("run.log_to: {text}")).run.log_to;
+    assert_eq!((log_to("off"), log_to("[]"), log_to("mlflow")), (vec![], vec![], vec![LogTo::Mlflow]));
+    assert!(parse("a.yaml", "a", "run.log_to: [tensorboard, wandb]", &[]).is_err());
     for (text, every) in [
         ("60s", CheckpointEvery::Seconds(60.0)),
         ("1h", CheckpointEvery::Seconds(3600.0)),

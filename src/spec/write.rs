@@ -137,6 +137,7 @@ impl SweepSpec {
             Probing::Off => "off",
             Probing::Plateaus => "plateaus",
         };
+        let log_to: Vec<Yaml> = run.log_to.iter().map(|to| to.name().into()).collect();
         let every = checkpoint_text(run.checkpoint_every);
         Mapping::from_iter([
             ("devices".into(), run.devices.to_string().into()),
@@ -149,6 +150,7 @@ impl SweepSpec {
             ("time_limit".into(), limit_text(run.time_limit).into()),
             ("keep".into(), keep.into()),
             ("probe".into(), probe.into()),
+            ("log_to".into(), if log_to.is_empty() { "off".into() } else { log_to.into() }),
             ("max_trials".into(), (run.max_trials as u64).into()),
         ])
     }

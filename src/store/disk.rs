@@ -10,12 +10,16 @@ use std::path::Path;
 use super::faults::{self, Strike};
 
 pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    #[cfg(test)]
+    counted::note(path);
     faults::strike(Strike::Read)?;
     fs::read(path)
 }
 
 /// For reading.
 pub(super) fn open(path: &Path) -> io::Result<File> {
+    #[cfg(test)]
+    counted::note(path);
     faults::strike(Strike::Read)?;
     File::open(path)
 }
@@ -84,4 +88,22 @@ pub(super) fn make_folder(path: &Path) -> io::Result<()> {
 pub(super) fn make_folders(path: &Path) -> io::Result<()> {
     faults::strike(Strike::Write)?;
     fs::create_dir_all(path)
+}
+
+/// What is read, for tests that count it.
+#[cfg(test)]
+pub(crate) mod counted {
+    use std::path::{Path, PathBuf};
+    use std::sync::Mutex;
+
+    static READ: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+    pub(super) fn note(path: &Path) {
+        READ.lock().unwrap().push(path.to_owned());
+    }
+
+    /// How often anything under `folder` was read so far.
+    pub(crate) fn reads(folder: &Path) -> usize {
+        READ.lock().unwrap().iter().filter(|path| path.starts_with(folder)).count()
+    }
 }

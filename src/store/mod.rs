@@ -14,6 +14,7 @@ mod checkpoint;
 mod curve;
 mod disk;
 mod faults;
+mod grown;
 mod history;
 mod journal;
 mod lock;
@@ -29,7 +30,10 @@ pub use attempt::{Assignment, exit};
 pub use cache::Blobs;
 pub use checkpoint::{Checkpoints, Mark, Saved, forget_state, name_also};
 pub use curve::{Curve, CurveWriter, Follower, Row, read as read_curve};
+#[cfg(test)]
+pub(crate) use disk::counted::reads;
 pub use faults::{strike_device, strike_step, strike_training};
+pub use grown::append;
 pub use history::EndedTrial;
 pub use journal::{Damage, Journal, JournalFollower, News, Reading, read as read_journal};
 pub use lock::{BEAT, Holder, Lock, host};

@@ -103,6 +103,12 @@ impl RunDir {
         self.root.join("report")
     }
 
+    /// Event files for TensorBoard, a folder for each trial.
+    #[must_use]
+    pub fn tensorboard(&self) -> PathBuf {
+        self.root.join("tensorboard")
+    }
+
     /// What the learning-rate range test found.
     #[must_use]
     pub fn lr_find(&self) -> PathBuf {

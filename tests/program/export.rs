@@ -1,11 +1,6 @@
 //! What leaves a sweep: comparisons with another, and its numbers for other programs.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
-use std::os::unix::process::CommandExt as _;
-use std::process::{Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use crate::place::{Place, small};
 
@@ -72,53 +67,7 @@ fn exports_hold_what_was_measured() {
     let folders: Vec<_> = fs::read_dir(place.path("results/sweep/tensorboard")).unwrap().flatten().collect();
     assert_eq!(folders.len(), 4);
     assert!(folders.iter().all(|folder| folder.path().join("events.out.tfevents.0.plateau").is_file()));
-}
-
-/// The server of MLflow itself, where `PLATEAU_PYTHON` (or python3) has it.
-#[test]
-fn mlflow_takes_a_sweep() {
-    let python = std::env::var("PLATEAU_PYTHON").unwrap_or_else(|_| "python3".into());
-    let known = Command::new(&python).args(["-c", "import mlflow.server"]).output();
-    if !known.is_ok_and(|output| output.status.success()) {
-        return eprintln!("skipped: no mlflow in {python} (PLATEAU_PYTHON names another)");
-    }
-    let place = Place::new(SWEEP);
-    place.expect(0, "run sweep.yaml");
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let url = format!("http://127.0.0.1:{port}");
-    let store = format!("sqlite:///{}", place.path("mlflow.db").display());
-    let mut server = Command::new(&python)
-        .args(["-m", "mlflow", "server", "--port", &port.to_string(), "--workers", "1", "--backend-store-uri", &store])
-        .current_dir(place.path("."))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .process_group(0)
-        .spawn()
-        .unwrap();
-    let start = Instant::now();
-    while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(start.elapsed() < Duration::from_mins(5) && server.try_wait().unwrap().is_none(), "no server");
-        thread::sleep(Duration::from_millis(200));
-    }
-    let export = format!("export sweep.yaml --format mlflow --url {url}");
-    let (first, second) = (place.plateau(&export), place.plateau(&export));
-    let script = "import sys, mlflow
-mlflow.set_tracking_uri(sys.argv[1]); client = mlflow.MlflowClient()
-experiment = client.get_experiment_by_name('sweep')
-runs = client.search_runs([experiment.experiment_id])
-for run in sorted(runs, key=lambda run: run.data.params['lr'] + run.data.params['seed']):
-    history = client.get_metric_history(run.info.run_id, 'train_loss')
-    print(run.info.status, run.data.params['lr'], run.data.params['seed'], len(history), history[-1].step, run.data.tags['plateau.trial'])";
-    let read = Command::new(&python).args(["-c", script, &url]).output().unwrap();
-    let group = rustix::process::Pid::from_raw(server.id() as i32).unwrap();
-    rustix::process::kill_process_group(group, rustix::process::Signal::TERM).unwrap();
-    server.wait().unwrap();
-    assert_eq!((first.code, second.code), (0, 0), "{first:?} {second:?}");
-    assert!(first.err.contains("4 trials sent to the experiment sweep, 0 were there"), "{first:?}");
-    assert!(second.err.contains("0 trials sent to the experiment sweep, 4 were there"), "{second:?}");
-    let said = String::from_utf8(read.stdout).unwrap();
-    let lines: Vec<Vec<&str>> = said.lines().map(|line| line.split(' ').collect()).collect();
-    assert_eq!(lines.len(), 4, "{said}{}", String::from_utf8_lossy(&read.stderr));
-    assert!(lines.iter().all(|line| line[0] == "FINISHED" && line[3..5] == ["12", "12"]), "{said}");
-    assert!(lines.iter().all(|line| place.trials().contains_key(line[5])), "{said}");
+    let before = place.events_files("results/sweep/tensorboard");
+    place.expect(0, "export sweep.yaml --format tensorboard");
+    assert_eq!(place.events_files("results/sweep/tensorboard"), before, "nothing comes twice");
 }

@@ -21,3 +21,4 @@ mod schedule;
 mod signals;
 mod stopping;
 mod torture;
+mod tracking;

@@ -166,6 +166,14 @@ impl Place {
         found
     }
 
+    /// Sizes of the event files in `folder`, by the folder of each trial. Two with the same steps have the same size.
+    pub fn events_files(&self, folder: &str) -> BTreeMap<String, u64> {
+        let entries = fs::read_dir(self.path(folder)).into_iter().flatten().flatten();
+        let size =
+            |path: PathBuf| fs::metadata(path.join("events.out.tfevents.0.plateau")).map_or(0, |about| about.len());
+        entries.map(|entry| (entry.file_name().into_string().unwrap(), size(entry.path()))).collect()
+    }
+
     /// A message with this folder's path as `/here`, and what differs between machines and runs taken out.
     pub fn plain(&self, message: &str) -> String {
         let roots = [self.folder.path().canonicalize().unwrap(), self.folder.path().to_owned()];
