@@ -29,6 +29,7 @@ pub use attempt::{Assignment, exit};
 pub use cache::Blobs;
 pub use checkpoint::{Checkpoints, Mark, Saved, forget_state, name_also};
 pub use curve::{Curve, CurveWriter, Follower, Row, read as read_curve};
+pub use disk::go_first_out_of_memory;
 pub use faults::{strike_device, strike_step, strike_training};
 pub use history::EndedTrial;
 pub use journal::{Damage, Journal, JournalFollower, News, Reading, read as read_journal};
