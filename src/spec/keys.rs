@@ -322,7 +322,11 @@ fn plateau(config: &mut TrialConfig) -> &mut Plateau {
 
 /// On with its defaults, or off.
 fn switch<T: Default>(slot: &mut Option<T>, value: &Value) -> Result<(), String> {
-    *slot = (*value == Value::Bool(true)).then(T::default);
+    *slot = match value {
+        Value::Null => None,
+        Value::Bool(true) => Some(T::default()),
+        other => return Err(format!("{other} switches nothing")),
+    };
     Ok(())
 }
 

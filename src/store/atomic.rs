@@ -17,25 +17,25 @@ pub(super) const UNFINISHED: &str = ".unfinished";
 /// Replaces `path` by `bytes`, surviving a power cut: readers see the old content or the new, never a part. Makes the
 /// folders on the way.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    replace(path, bytes, Wait::ForName)
+    replace(path, bytes, Wait::Name)
 }
 
 /// As [`write()`], but the name may be lost: for a file that is given its lasting name next, by [`link_once`].
 pub(super) fn write_to_link(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    replace(path, bytes, Wait::ForContent)
+    replace(path, bytes, Wait::Content)
 }
 
-/// What of a file is on the disk when a write returns. Each costs a turn of the disk.
+/// What of a file a write waits for until it is on the disk. Each costs a turn of the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wait {
-    ForNothing,
-    ForContent,
-    ForName,
+    Nothing,
+    Content,
+    Name,
 }
 
 /// As [`write()`], without waiting for the disk: after a power cut the file may be empty or old. For what can be made again.
 pub(super) fn write_soon(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    replace(path, bytes, Wait::ForNothing)
+    replace(path, bytes, Wait::Nothing)
 }
 
 /// Removes the file at `path` if there is one and `is_ours` says so of its content.
@@ -48,13 +48,13 @@ pub fn remove_if(path: &Path, is_ours: impl FnOnce(&[u8]) -> bool) -> Result<(),
 
 fn replace(path: &Path, bytes: &[u8], wait: Wait) -> Result<(), StoreError> {
     let beside = beside(path);
-    let done = put(&beside, bytes, wait != Wait::ForNothing).and_then(|()| disk::rename(&beside, path));
+    let done = put(&beside, bytes, wait != Wait::Nothing).and_then(|()| disk::rename(&beside, path));
     if done.is_err() {
         // The error below is the one to report; a leftover is only untidy.
         let _ = fs::remove_file(&beside);
     }
     done.map_err(StoreError::at(path))?;
-    if wait == Wait::ForName {
+    if wait == Wait::Name {
         sync_folder(path);
     }
     Ok(())

@@ -90,6 +90,12 @@ pub(super) fn make_folders(path: &Path) -> io::Result<()> {
     fs::create_dir_all(path)
 }
 
+/// Has the kernel take this process rather than others when memory runs out (on Linux): a worker's end costs an attempt,
+/// its parent's the run.
+pub fn go_first_out_of_memory() {
+    let _ = fs::write("/proc/self/oom_score_adj", "500");
+}
+
 /// What is read, for tests that count it.
 #[cfg(test)]
 pub(crate) mod counted {

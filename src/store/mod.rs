@@ -32,6 +32,7 @@ pub use checkpoint::{Checkpoints, Mark, Saved, forget_state, name_also};
 pub use curve::{Curve, CurveWriter, Follower, Row, read as read_curve};
 #[cfg(test)]
 pub(crate) use disk::counted::reads;
+pub use disk::go_first_out_of_memory;
 pub use faults::{strike_device, strike_step, strike_training};
 pub use grown::append;
 pub use history::EndedTrial;

@@ -20,8 +20,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::analysis::{Measured, verdicts};
 use crate::event::Failure;
 use crate::store::{
-    Assignment, AttemptDir, Blobs, MadeBy, Mark, Published, Saved, StoreError, TrialRecord, exit, host, read_curve,
-    strike_device, strike_training,
+    Assignment, AttemptDir, Blobs, MadeBy, Mark, Published, Saved, StoreError, TrialRecord, exit,
+    go_first_out_of_memory, host, read_curve, strike_device, strike_training,
 };
 use crate::train::{self, Cache, Job, Sink, TrainError};
 use crate::trial::{Device, DiagnosticRow, EvalRow, Evidence, MetricRow, Outcome, Trial, Verdict, VerdictKind};
@@ -42,6 +42,7 @@ pub fn run(folder: &Path) -> u8 {
 
 /// As [`run`], with `train` in place of the trainer.
 pub(crate) fn run_with(folder: &Path, train: impl Fn(Job<'_>, &mut dyn Sink) -> Result<Outcome, TrainError>) -> u8 {
+    go_first_out_of_memory();
     let stop = Arc::new(AtomicBool::new(false));
     stop_at_end_of_input(Arc::clone(&stop));
     attempt(folder, &stop, train)

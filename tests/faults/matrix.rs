@@ -7,9 +7,9 @@ use std::path::Path;
 
 use plateau::analysis::detector::Detection;
 use plateau::analysis::plateau::LEAST_DELTA;
-use plateau::analysis::probes::{self, Conclusion};
+use plateau::analysis::probes::Conclusion;
 use plateau::analysis::{Run, diagnose};
-use plateau::run::trial_alone;
+use plateau::run::{self, trial_alone};
 use plateau::store::{Results, RunDir};
 use plateau::trial::{Length, TrialId, Verdict, VerdictKind};
 
@@ -22,12 +22,13 @@ pub fn primary(run: &Run) -> Verdict {
     verdicts.iter().find(healthy).unwrap().clone()
 }
 
-/// All trials of a sweep that have ended.
-pub fn runs(results: &Path, name: &str) -> Vec<Run> {
-    within(&Results::new(results).unwrap().sweep(name).unwrap())
+fn folder(results: &Path, name: &str) -> RunDir {
+    Results::new(results).unwrap().sweep(name).unwrap()
 }
 
-fn within(dir: &RunDir) -> Vec<Run> {
+/// All trials of a sweep that have ended.
+pub fn runs(results: &Path, name: &str) -> Vec<Run> {
+    let dir = folder(results, name);
     let mut ids: Vec<TrialId> = fs::read_dir(dir.trials())
         .into_iter()
         .flatten()
@@ -81,11 +82,10 @@ pub fn probed(results: &Path) -> String {
             .to_owned();
     let (mut all, mut right) = (0, 0);
     for fault in FAULTS {
-        let dir = Results::new(results).unwrap().sweep(&fault.folder()).unwrap();
-        let (runs, found) = (within(&dir), probes::probed(&within(&dir.probes())));
+        let found = run::probed(&folder(results, &fault.folder())).unwrap();
         let (mut asked, mut by_curves, mut with_probes, mut cells) = (0, 0, 0, Vec::new());
-        for run in &runs {
-            let verdict = primary(run);
+        for run in runs(results, &fault.folder()) {
+            let verdict = primary(&run);
             let before = is_right(fault, &verdict);
             let probed = found.iter().find(|probed| probed.trial == run.trial.id && probed.open == 0);
             let after = probed.map_or(before, |probed| {

@@ -8,7 +8,7 @@ use super::*;
 const FOLDER: &str = "PLATEAU_TEST_TOYS_IN";
 const TOYS: &str = "PLATEAU_TORTURE_TOYS";
 /// A few faults a run.
-const FAULTS: &str = "enospc=0.00002,short=0.00002,eio=0.00005";
+const FAULTS: &str = "enospc=0.0001,short=0.0001,eio=0.0003";
 /// Runs that are disturbed; each is left alone for longer than the one before, for a machine that is slow.
 const DISTURBED: u64 = 10;
 
