@@ -388,6 +388,14 @@ fn a_scene_as_svg() {
         "#);
 }
 
+#[test]
+fn a_figure_as_svg() {
+    let sweep = synthetic::sweep("small", &[axis("lr", &["1e-5", "3e-5"])], 40);
+    let scene = super::slices::slices(&sweep, &Study::of(&sweep)).unwrap();
+    let svg = render::svg(&scene).unwrap().replace(" font-family=\"Inter, Helvetica, Arial, sans-serif\"", "");
+    insta::assert_snapshot!(svg.replace('#', "hex "), @r#""#);
+}
+
 /// Relative luminance contrast of WCAG 2.
 fn contrast(text: Ink, paper: [u8; 3]) -> f64 {
     let luminance = |rgb: [u8; 3]| {
