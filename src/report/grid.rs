@@ -169,8 +169,9 @@ fn legend(scene: &mut Scene, study: &Study, layout: &Layout<'_>, top: f64) -> f6
 fn panel(scene: &mut Scene, sweep: &Sweep, study: &Study, layout: &Layout<'_>, at: (usize, usize), frame: &Frame) {
     let (fronts, others) = layout.fronts(study, at);
     let place = [frame.left, frame.top, frame.right, frame.bottom];
+    levels(scene, study, layout, frame, at.0 == 0);
     if fronts.is_empty() {
-        scene.text(
+        scene.plate(
             Text::new(f64::midpoint(frame.left, frame.right), f64::midpoint(frame.top, frame.bottom), "no trial")
                 .align(Align::Middle)
                 .size(11.0),
@@ -182,14 +183,6 @@ fn panel(scene: &mut Scene, sweep: &Sweep, study: &Study, layout: &Layout<'_>, a
         scene.rect(place, ink::PANEL);
         scene.hatch(place, ink::HATCH);
     } else {
-        let chance = study.chance.filter(|chance| (layout.range.0..layout.range.1).contains(chance));
-        frame.levels_beside(scene, layout.range, 3, at.0 == 0, chance);
-        if let Some(y) = chance.map(|chance| frame.y.at(chance)) {
-            scene.dashes((frame.left, frame.right), y, ink::AXIS);
-            if at.0 == 0 {
-                scene.text(Text::new(frame.left - 6.0, y + 4.0, "chance").align(Align::Right));
-            }
-        }
         scene.line(&[(frame.left, frame.bottom), (frame.right, frame.bottom)], 1.0, ink::AXIS);
         warmup(scene, sweep, &fronts, frame);
     }
@@ -202,6 +195,17 @@ fn panel(scene: &mut Scene, sweep: &Sweep, study: &Study, layout: &Layout<'_>, a
         lines(scene, sweep, study, config, layout.ink(config).0, frame);
     }
     head(scene, layout, &fronts, &others, frame);
+}
+
+/// Grid lines and the loss of chance, named in the first column.
+fn levels(scene: &mut Scene, study: &Study, layout: &Layout<'_>, frame: &Frame, named: bool) {
+    let chance = study.chance.filter(|chance| (layout.range.0..layout.range.1).contains(chance));
+    frame.levels_beside(scene, layout.range, 3, named, chance);
+    let Some(y) = chance.map(|chance| frame.y.at(chance)) else { return };
+    scene.dashes((frame.left, frame.right), y, ink::AXIS);
+    if named {
+        scene.text(Text::new(frame.left - 6.0, y + 4.0, "chance").align(Align::Right));
+    }
 }
 
 fn mean(config: &Config) -> Vec<Point> {

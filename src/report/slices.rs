@@ -56,11 +56,11 @@ pub fn slices(sweep: &Sweep, study: &Study) -> Result<Scene, String> {
         }
         top += STRIP + 12.0 + HEIGHT + 62.0;
     }
-    let entries = [
-        (Mark::Disc(ink::CONTEXT.alpha(0.4)), "a configuration"),
-        (Mark::Disc(ink::TRAIN), "the best at that value"),
-        (Mark::Disc(ink::EVAL), "the best of all"),
-    ];
+    let mut entries =
+        vec![(Mark::Disc(ink::TRAIN), "the best at that value"), (Mark::Disc(ink::EVAL), "the best of all")];
+    if slices.iter().flat_map(|slice| &slice.columns).any(|column| column.survivors.len() > 1) {
+        entries.insert(0, (Mark::Disc(ink::CONTEXT.alpha(0.4)), "a configuration"));
+    }
     scene.legend(MARGIN, top, &entries);
     let above = if above == 0 { String::new() } else { format!("triangle: above the scale ({above})") };
     notes.push(above);

@@ -388,6 +388,60 @@ fn a_scene_as_svg() {
         "#);
 }
 
+#[test]
+fn a_figure_as_svg() {
+    let sweep = synthetic::sweep("small", &[axis("lr", &["1e-5", "3e-5"])], 40);
+    let scene = super::slices::slices(&sweep, &Study::of(&sweep)).unwrap();
+    let svg = render::svg(&scene).unwrap().replace(" font-family=\"Inter, Helvetica, Arial, sans-serif\"", "");
+    insta::assert_snapshot!(svg.replace('#', "hex "), @r#"
+    <svg width="1000" height="389" stroke-linejoin="round" stroke-linecap="round" role="img" viewBox="0 0 10000 3890" xmlns="http://www.w3.org/2000/svg">
+    <text x="240" y="151" dy="0.76em" text-anchor="start" font-size="170" opacity="1" fill="hex 1A1C23" font-weight="bold">
+    One parameter at a time</text>
+    <text x="240" y="389" dy="0.76em" text-anchor="start" font-size="120.00000000000001" opacity="1" fill="hex 626B77">
+    2 configurations × one seed · line: the best at that value, everything else at its best · lower is better · strip on top: how many failed</text>
+    <polyline fill="none" opacity="1" stroke="hex E6E8EC" stroke-width="10" points="660,2986 3636,2986 "/>
+    <text x="600" y="2935" dy="0.76em" text-anchor="end" font-size="120.00000000000001" opacity="1" fill="hex 626B77">
+    0.35</text>
+    <polyline fill="none" opacity="1" stroke="hex E6E8EC" stroke-width="10" points="660,1979 3636,1979 "/>
+    <text x="600" y="1928" dy="0.76em" text-anchor="end" font-size="120.00000000000001" opacity="1" fill="hex 626B77">
+    0.40</text>
+    <text x="580" y="879" dy="0.76em" text-anchor="end" font-size="120.00000000000001" opacity="1" fill="hex 626B77">
+    failed</text>
+    <text x="69" y="2120" dy="0.76em" text-anchor="middle" font-size="120.00000000000001" opacity="1" fill="hex 626B77" transform="rotate(270, 69, 2120)">
+    best eval loss</text>
+    <polygon opacity="1" fill="hex F3F4F6" points="660,810 3636,810 3636,1050 660,1050 "/>
+    <text x="1000" y="879" dy="0.76em" text-anchor="middle" font-size="120.00000000000001" opacity="1" fill="hex 626B77">
+    0</text>
+    <text x="3296" y="879" dy="0.76em" text-anchor="middle" font-size="120.00000000000001" opacity="1" fill="hex 626B77">
+    0</text>
+    <polyline fill="none" opacity="1" stroke="hex 0072B2" stroke-width="18" points="1000,1258 3296,2719 "/>
+    <circle cx="1000" cy="1258" r="56" opacity="1" fill="hex FFFFFF" stroke="none" stroke-width="1"/>
+    <circle cx="1000" cy="1258" r="46" opacity="1" fill="hex 0072B2" stroke="none" stroke-width="1"/>
+    <polygon opacity="0.84" fill="hex FFFFFF" points="795,1344 1205,1344 1205,1503 795,1503 "/>
+    <text x="1000" y="1366" dy="0.76em" text-anchor="middle" font-size="120.00000000000001" opacity="1" fill="hex 0072B2" font-weight="bold">
+    0.436</text>
+    <circle cx="3296" cy="2719" r="56" opacity="1" fill="hex FFFFFF" stroke="none" stroke-width="1"/>
+    <circle cx="3296" cy="2719" r="46" opacity="1" fill="hex D55E00" stroke="none" stroke-width="1"/>
+    <polygon opacity="0.84" fill="hex FFFFFF" points="3091,2805 3501,2805 3501,2964 3091,2964 "/>
+    <text x="3296" y="2828" dy="0.76em" text-anchor="middle" font-size="120.00000000000001" opacity="1" fill="hex BF5300" font-weight="bold">
+    0.363</text>
+    <polyline fill="none" opacity="1" stroke="hex 8A93A0" stroke-width="10" points="660,3070 3636,3070 "/>
+    <text x="1000" y="3159" dy="0.76em" text-anchor="middle" font-size="120.00000000000001" opacity="1" fill="hex 1A1C23">
+    1e-5</text>
+    <text x="3296" y="3159" dy="0.76em" text-anchor="middle" font-size="120.00000000000001" opacity="1" fill="hex 1A1C23">
+    3e-5</text>
+    <text x="2148" y="3349" dy="0.76em" text-anchor="middle" font-size="120.00000000000001" opacity="1" fill="hex 626B77">
+    peak learning rate (log)</text>
+    <circle cx="290" cy="3650" r="40" opacity="1" fill="hex 0072B2" stroke="none" stroke-width="1"/>
+    <text x="400" y="3599" dy="0.76em" text-anchor="start" font-size="120.00000000000001" opacity="1" fill="hex 626B77">
+    the best at that value</text>
+    <circle cx="1860" cy="3650" r="40" opacity="1" fill="hex D55E00" stroke="none" stroke-width="1"/>
+    <text x="1970" y="3599" dy="0.76em" text-anchor="start" font-size="120.00000000000001" opacity="1" fill="hex 626B77">
+    the best of all</text>
+    </svg>
+    "#);
+}
+
 /// Relative luminance contrast of WCAG 2.
 fn contrast(text: Ink, paper: [u8; 3]) -> f64 {
     let luminance = |rgb: [u8; 3]| {

@@ -143,7 +143,7 @@ impl Place {
         let here = self.folder.path().to_str().unwrap();
         let is_ours = |pid: &i32| {
             let words = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            words.contains("worker") && words.contains(here)
+            words.contains("\0worker\0") && words.contains(here)
         };
         let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
         entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(is_ours).collect()

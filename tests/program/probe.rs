@@ -71,6 +71,11 @@ fn a_rate_that_is_too_low_is_settled_and_reported() {
     let journal = place.read("results/sweep/probes/journal.jsonl").matches("attempt_started").count();
     let again = place.expect(0, &format!("{PROBE} --trial {id}"));
     assert_eq!(again.out, ended.out);
+    let quiet = place.expect(0, &format!("{PROBE} --trial {id} -q"));
+    assert_eq!((quiet.out.as_str(), quiet.err.as_str()), ("", ""));
+    let events = place.expect(0, &format!("{PROBE} --trial {id} --progress json")).out;
+    assert!(events.lines().count() > 1, "{events}");
+    assert!(events.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()), "{events}");
     assert_eq!(place.read("results/sweep/probes/journal.jsonl").matches("attempt_started").count(), journal);
     place.expect(0, "report sweep.yaml");
     assert!(place.read("results/sweep/report/summary.md").contains("**RATE\\_TOO\\_LOW: "));

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -77,6 +77,14 @@ impl Browser {
     /// What the body of a function returns.
     fn run(&self, script: &str) -> Value {
         self.post("/execute/sync", &json!({"script": script, "args": []}))
+    }
+
+    /// Waits until a script returns this: some of what a click does is done a moment later.
+    fn becomes(&self, script: &str, expected: &Value) {
+        let start = Instant::now();
+        while self.run(script) != *expected {
+            assert!(start.elapsed() < Duration::from_secs(20), "{script}: {} for {expected}", self.run(script));
+        }
     }
 
     fn element(&self, css: &str) -> Value {
@@ -185,12 +193,12 @@ fn the_page_sorts_filters_shows_and_pins() {
     browser.point("h2", (0, 0));
     assert_eq!(names(), 1);
     browser.click("#trials details summary");
-    let panels = browser.run("return [...document.querySelectorAll('#trials details[open]')].map(d => [d.querySelectorAll('svg').length, d.querySelectorAll('dt').length > 20])");
-    assert_eq!(panels, json!([[3, true]]));
+    let panels = "return [...document.querySelectorAll('#trials details[open]')].map(d => [d.querySelectorAll('svg').length, d.querySelectorAll('dt').length > 20])";
+    browser.becomes(panels, &json!([[3, true]]));
     // As it was, when it reloads itself.
     browser.post("/refresh", &json!({}));
     assert_eq!((names(), first(1)), (1.into(), "3e-4".into()));
-    assert_eq!(browser.run("return document.querySelectorAll('details[open] svg').length"), 3);
+    browser.becomes(panels, &json!([[3, true]]));
     browser.check_quiet("the default sweep");
 }
 
