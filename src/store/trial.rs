@@ -81,7 +81,7 @@ impl TrialDir {
     /// Makes `outcome` the trial's, unless it has one.
     pub fn publish(&self, attempt: &AttemptDir, outcome: &Outcome) -> Result<Published, StoreError> {
         let own = attempt.outcome_file();
-        atomic::write_to_link(&own, &atomic::to_json(&own, outcome)?)?;
+        atomic::write_soon(&own, &atomic::to_json(&own, outcome)?)?;
         let first = atomic::link_once(&own, &self.outcome_file())?;
         Ok(if first { Published::First } else { Published::Superseded })
     }
