@@ -182,7 +182,8 @@
     heads.forEach((head, i) => i === column ? head.setAttribute('aria-sort', up ? 'ascending' : 'descending') : head.removeAttribute('aria-sort'));
     const keyed = rows.map(row => [key(row, column), row]);
     keyed.sort(([a], [b]) => a === null || b === null ? (a === null) - (b === null) : (typeof a === typeof b ? (a < b ? -1 : a > b ? 1 : 0) : typeof a === 'number' ? -1 : 1) * (up ? 1 : -1));
-    body.append(...keyed.map(([, row]) => row));
+    // All at once: row by row the stripes of the others would be worked out again each time.
+    body.replaceChildren(...keyed.map(([, row]) => row));
     remember();
   };
   heads.forEach((head, column) => {

@@ -53,7 +53,7 @@ pub fn summary(sweep: &Sweep, study: &Study, said: &Said, provenance: &Provenanc
         text.extend(["\n**Next:** ", &reason, ":\n\n```yaml\n", &next.line, "\n```\n"]);
     }
     if !said.more.is_empty() {
-        text.push_str("\n## Also\n\n");
+        text.push_str("\nAlso:\n\n");
         for finding in &said.more {
             text.extend(["- ", &escape(&finding.text), "\n"]);
         }
