@@ -364,14 +364,21 @@ impl Factor<'_> {
             for half in 0..2 {
                 let first = m.rows.min((panels.start + panel) * SIDE + 16 * half);
                 let rows = first..m.rows.min(first + 16);
-                let (mut near, mut far) = (self.block(&rows, &near), self.block(&rows, &far));
-                if along == self.right {
-                    transpose(&mut near);
-                    transpose(&mut far);
-                }
-                for (line, (near, far)) in near.into_iter().zip(far).enumerate() {
+                let mut put = |line: usize, near: __m512, far: __m512| {
                     for (number, part) in split(near, far).into_iter().enumerate() {
                         tiles[32 * number + 16 * half + line] = part;
+                    }
+                };
+                if along == self.right {
+                    let (mut near, mut far) = (self.block(&rows, &near), self.block(&rows, &far));
+                    transpose(&mut near);
+                    transpose(&mut far);
+                    for (line, (near, far)) in near.into_iter().zip(far).enumerate() {
+                        put(line, near, far);
+                    }
+                } else {
+                    for line in 0..16 {
+                        put(line, self.line(&rows, &near, line), self.line(&rows, &far, line));
                     }
                 }
             }
@@ -382,14 +389,24 @@ impl Factor<'_> {
     #[target_feature(enable = "avx512f")]
     #[inline]
     fn block(self, rows: &Range<usize>, columns: &Range<usize>) -> [__m512; 16] {
+        let mut block = [_mm512_setzero_ps(); 16];
+        for (number, line) in block.iter_mut().enumerate() {
+            *line = self.line(rows, columns, number);
+        }
+        block
+    }
+
+    /// One of at most 16 rows and columns, whichever lie together in memory, with zeros after it; zeros beyond the last.
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    fn line(self, rows: &Range<usize>, columns: &Range<usize>, number: usize) -> __m512 {
         let m = self.matrix;
         let (stride, lines, line) =
             if m.column_stride == 1 { (m.row_stride, rows, columns) } else { (m.column_stride, columns, rows) };
-        let mut block = [_mm512_setzero_ps(); 16];
-        for (number, values) in lines.clone().zip(&mut block) {
-            *values = load(&m.data[number * stride..][line.clone()]);
+        if number >= lines.len() {
+            return _mm512_setzero_ps();
         }
-        block
+        load(&m.data[(lines.start + number) * stride..][line.clone()])
     }
 }
 
