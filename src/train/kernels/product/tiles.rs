@@ -227,8 +227,9 @@ unsafe fn passes(left: &[__m512i], right: &[__m512i], out: *mut f32, stride: usi
     // start and 64 beside them, and then the next 128 bytes of each row are the destination, once for each panel of the
     // right factor: what the caller vouches for. Each of the `steps` turns of the inner loop reads the next LINES lines of
     // both panels, six tiles of 16: all of them, as the assertions have it; then the left panel is read again, and the
-    // right one is followed by the next. Prefetching touches nothing, whatever the address. Tile registers get their shape at the start and are given back at the end, and
-    // nothing outside this block knows them; what else changes is named as an output.
+    // right one is followed by the next. Prefetching touches nothing, whatever the address. Tile registers get their shape
+    // at the start and are given back at the end, and nothing outside this block knows them; what else changes is named
+    // as an output.
     unsafe {
         asm!(
             "ldtilecfg [{frame}]",
