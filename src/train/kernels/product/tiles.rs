@@ -217,6 +217,12 @@ unsafe fn passes(left: &[__m512i], right: &[__m512i], out: *mut f32, stride: usi
         panel: size_of_val(left),
         add: add.into(),
     };
+    /// The four products of two tiles of a column and two of a row.
+    macro_rules! multiply {
+        () => {
+            "tdpbf16ps tmm0, tmm4, tmm6\ntdpbf16ps tmm1, tmm4, tmm7\ntdpbf16ps tmm2, tmm5, tmm6\ntdpbf16ps tmm3, tmm5, tmm7"
+        };
+    }
     /// Asks for a row of the next destination.
     macro_rules! near {
         () => {
@@ -256,17 +262,11 @@ unsafe fn passes(left: &[__m512i], right: &[__m512i], out: *mut f32, stride: usi
             "tileloadd tmm5, [{a} + {line} + 1024]",
             "tileloadd tmm6, [{b} + {line} + 4096]",
             "tileloadd tmm7, [{b} + {line} + 5120]",
-            "tdpbf16ps tmm0, tmm4, tmm6",
-            "tdpbf16ps tmm1, tmm4, tmm7",
-            "tdpbf16ps tmm2, tmm5, tmm6",
-            "tdpbf16ps tmm3, tmm5, tmm7",
+            multiply!(),
             // High by middle.
             "tileloadd tmm6, [{b} + {line} + 2048]",
             "tileloadd tmm7, [{b} + {line} + 3072]",
-            "tdpbf16ps tmm0, tmm4, tmm6",
-            "tdpbf16ps tmm1, tmm4, tmm7",
-            "tdpbf16ps tmm2, tmm5, tmm6",
-            "tdpbf16ps tmm3, tmm5, tmm7",
+            multiply!(),
             // A quarter of the next destination comes near.
             near!(),
             near!(),
@@ -279,31 +279,19 @@ unsafe fn passes(left: &[__m512i], right: &[__m512i], out: *mut f32, stride: usi
             // Middle by middle.
             "tileloadd tmm4, [{a} + {line} + 2048]",
             "tileloadd tmm5, [{a} + {line} + 3072]",
-            "tdpbf16ps tmm0, tmm4, tmm6",
-            "tdpbf16ps tmm1, tmm4, tmm7",
-            "tdpbf16ps tmm2, tmm5, tmm6",
-            "tdpbf16ps tmm3, tmm5, tmm7",
+            multiply!(),
             // Middle by high.
             "tileloadd tmm6, [{b} + {line}]",
             "tileloadd tmm7, [{b} + {line} + 1024]",
-            "tdpbf16ps tmm0, tmm4, tmm6",
-            "tdpbf16ps tmm1, tmm4, tmm7",
-            "tdpbf16ps tmm2, tmm5, tmm6",
-            "tdpbf16ps tmm3, tmm5, tmm7",
+            multiply!(),
             // Low by high.
             "tileloadd tmm4, [{a} + {line} + 4096]",
             "tileloadd tmm5, [{a} + {line} + 5120]",
-            "tdpbf16ps tmm0, tmm4, tmm6",
-            "tdpbf16ps tmm1, tmm4, tmm7",
-            "tdpbf16ps tmm2, tmm5, tmm6",
-            "tdpbf16ps tmm3, tmm5, tmm7",
+            multiply!(),
             // High by high.
             "tileloadd tmm4, [{a} + {line}]",
             "tileloadd tmm5, [{a} + {line} + 1024]",
-            "tdpbf16ps tmm0, tmm4, tmm6",
-            "tdpbf16ps tmm1, tmm4, tmm7",
-            "tdpbf16ps tmm2, tmm5, tmm6",
-            "tdpbf16ps tmm3, tmm5, tmm7",
+            multiply!(),
             "add {a}, 6144",
             "add {b}, 6144",
             "dec {steps}",
