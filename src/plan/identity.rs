@@ -6,7 +6,7 @@ use crate::trial::{DataFacts, ModelFacts, TrialId};
 
 /// Version of the trainer's numbers. Raised whenever the same configuration would give other numbers than before; every
 /// trial then gets a new id, and no old result is taken for a new one.
-const NUMERICS: u32 = 3;
+const NUMERICS: u32 = 4;
 
 /// The id of a resolved configuration, given as JSON: sources are replaced by the hashes of their content, keys are
 /// sorted (a JSON map is), and the first digits of a blake3 hash are the name.

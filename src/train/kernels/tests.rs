@@ -186,6 +186,19 @@ proptest! {
     }
 }
 
+/// Weights near the least number there is would make every product with them slow.
+#[test]
+fn what_a_saturated_softmax_leaves_out_is_zero() {
+    let (n, width) = (24, 32);
+    let [q, k, v] = [1, 2, 3].map(|seed| normals(seed, n * width).iter().map(|x| 8.0 * x).collect::<Vec<f32>>());
+    let offsets = offsets(&[n]);
+    let inputs = Inputs { q: &q, k: &k, v: &v, heads: 1, width, queries: &offsets, keys: &offsets, dropout: None };
+    let (context, weights) = attention::forward(inputs);
+    close("context", &context, &plain_attention(&wide(&q), &wide(&k), &wide(&v), inputs));
+    assert!(weights.iter().all(|&weight| weight == 0.0 || weight > 1e-30), "{weights:?}");
+    assert!(weights.iter().filter(|&&weight| weight == 0.0).count() > n * n / 4);
+}
+
 #[test]
 fn activations_are_their_formulas() {
     let x: Vec<f32> = (0..400).map(|i| (i as f32 - 199.5) / 25.0).collect();

@@ -11,10 +11,10 @@
 
 use std::arch::asm;
 use std::arch::x86_64::{
-    __cpuid_count, __m512, __m512i, _mm512_castps_si512, _mm512_maskz_loadu_ps, _mm512_mul_ps, _mm512_set1_epi32,
-    _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_shuffle_i32x4, _mm512_srli_epi32, _mm512_sub_ps,
-    _mm512_ternarylogic_epi32, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32,
-    _mm512_unpacklo_epi64,
+    __cpuid_count, __m512, __m512i, _mm512_castpd_ps, _mm512_castps_pd, _mm512_castps_si512, _mm512_maskz_loadu_ps,
+    _mm512_mul_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_shuffle_f32x4,
+    _mm512_srli_epi32, _mm512_sub_ps, _mm512_ternarylogic_epi32, _mm512_unpackhi_pd, _mm512_unpackhi_ps,
+    _mm512_unpacklo_pd, _mm512_unpacklo_ps,
 };
 use std::cell::RefCell;
 use std::ops::Range;
@@ -29,8 +29,12 @@ const DEPTH: usize = 32;
 /// Lines of 64 bytes that the parts of `SIDE` by `DEPTH` elements fill: two tiles for each part, high ones first.
 const LINES: usize = 3 * 2 * 16;
 
+/// Elements of the inner dimension after which a pass ends: so much of two panels and a destination fits into the nearest
+/// cache, where the panel of the left factor stays while those of the right one pass by. With a scale of one the cuts do
+/// not show in the result: sums are f32 in the unit and in memory.
+const CHUNK: usize = 4 * DEPTH;
 /// Panels of the larger factor that are packed together: enough for long runs of memory, little enough for the cache.
-const GROUP: usize = 4;
+const GROUP: usize = 8;
 
 thread_local! {
     static PACKED: RefCell<Vec<__m512i>> = const { RefCell::new(Vec::new()) };
@@ -80,10 +84,10 @@ fn permitted() -> bool {
 /// nor `b`; with [`Write::Add`] they are initialised too. The inner dimension is not zero.
 pub unsafe fn multiply(scale: f32, a: Matrix<'_>, b: Matrix<'_>, out: *mut f32, stride: usize, write: Write) {
     let (left, right) = (Factor { matrix: a, right: false }, Factor { matrix: b.t(), right: true });
-    // The smaller factor is packed whole, so far as the second-level cache holds it, and the larger one group by group.
+    // The smaller factor is packed over all its panels, which the second-level cache holds, the larger one group by group.
     let (large, small) = if left.panels() < right.panels() { (right, left) } else { (left, right) };
     PACKED.with_borrow_mut(|packed| {
-        for depth in chunks(a.columns, small.panels()) {
+        for depth in chunks(a.columns) {
             let lines = depth.len().div_ceil(DEPTH) * LINES;
             let wanted = lines * (small.panels() + GROUP);
             if packed.len() < wanted {
@@ -102,35 +106,32 @@ pub unsafe fn multiply(scale: f32, a: Matrix<'_>, b: Matrix<'_>, out: *mut f32, 
                 let (rows, columns) =
                     if large.right { ((0, &*all), (first, &*one)) } else { ((first, &*one), (0, &*all)) };
                 for (i, left) in (rows.0..).zip(rows.1.chunks_exact(lines)) {
-                    for (j, right) in (columns.0..).zip(columns.1.chunks_exact(lines)) {
-                        let target = Target {
-                            out: out.wrapping_add(i * SIDE * stride + j * SIDE),
-                            stride,
-                            rows: (a.rows - i * SIDE).min(SIDE),
-                            columns: (b.columns - j * SIDE).min(SIDE),
-                        };
-                        // SAFETY: the target is that part of the caller's destination which starts at the panels' first
-                        // row and column and ends within it; the caller vouches for it, and the first chunk has written
-                        // it where a later one adds.
-                        unsafe { target.write(scale, left, right, add) };
-                    }
+                    let (row, column) = (i * SIDE, columns.0 * SIDE);
+                    let target = Target {
+                        out: out.wrapping_add(row * stride + column),
+                        stride,
+                        rows: (a.rows - row).min(SIDE),
+                        columns: (b.columns - column).min(columns.1.len() / lines * SIDE),
+                    };
+                    // SAFETY: the target is that part of the caller's destination which starts at the panels' first row
+                    // and column and ends within it; the caller vouches for it, and the first chunk has written it where
+                    // a later one adds.
+                    unsafe { target.write(scale, left, columns.1, add) };
                 }
             }
         }
     });
 }
 
-/// Cuts the inner dimension `k` into equal pieces, so that the packed small factor of `panels` panels stays in the
-/// second-level cache. With a scale of one the cuts do not show in the result: sums are f32 in the unit and in memory.
-fn chunks(k: usize, panels: usize) -> impl Iterator<Item = Range<usize>> {
-    /// Elements of the small factor: 6 bytes each.
-    const CACHED: usize = 200_000;
-    let most = (CACHED / (SIDE * panels)).clamp(4 * DEPTH, 24 * DEPTH);
-    let size = k.div_ceil(k.div_ceil(most)).next_multiple_of(DEPTH);
+/// Cuts the inner dimension `k` into equal pieces of at most [`CHUNK`].
+fn chunks(k: usize) -> impl Iterator<Item = Range<usize>> {
+    let size = k.div_ceil(k.div_ceil(CHUNK)).next_multiple_of(DEPTH);
     (0..k).step_by(size).map(move |from| from..k.min(from + size))
 }
 
-/// Where a pass writes: at most `SIDE` rows and columns.
+/// Where the product of a panel of the left factor and some of the right one goes: at most `SIDE` rows, and columns as
+/// the panels have them.
+#[derive(Clone, Copy)]
 struct Target {
     out: *mut f32,
     stride: usize,
@@ -141,32 +142,38 @@ struct Target {
 impl Target {
     /// # Safety
     /// [`available`] has said yes; the target is valid for writes, and for reads with `add`.
-    unsafe fn write(&self, scale: f32, a: &[__m512i], b: &[__m512i], add: bool) {
+    unsafe fn write(self, scale: f32, left: &[__m512i], right: &[__m512i], add: bool) {
         let plain = scale.to_bits() == 1f32.to_bits();
-        if plain && (self.rows, self.columns) == (SIDE, SIDE) {
-            // SAFETY: the caller vouches for the unit and for the whole target.
-            return unsafe { pass(a, b, self.out, self.stride, add) };
+        let direct = if plain && self.rows == SIDE { self.columns / SIDE } else { 0 };
+        let (whole, rest) = right.split_at(direct * left.len());
+        if direct > 0 {
+            // SAFETY: the caller vouches for the unit and the target, of which these panels fill whole rows and columns.
+            unsafe { passes(left, whole, self.out, self.stride, add) };
         }
-        let mut whole = [0.0; SIDE * SIDE];
-        if plain && add {
-            // SAFETY: the caller vouches for reads with `add`.
-            unsafe { self.each(&mut whole, |element, value| *value = *element) };
-        }
-        // SAFETY: the caller vouches for the unit; the array has room for all rows.
-        unsafe { pass(a, b, whole.as_mut_ptr(), SIDE, plain && add) };
-        // SAFETY: the caller vouches for writes, and for reads with `add`.
-        unsafe {
-            self.each(&mut whole, |element, value| {
-                *element = if add && !plain { *element + scale * *value } else { scale * *value };
-            });
+        for (panel, right) in (direct..).zip(rest.chunks_exact(left.len())) {
+            let (out, columns) = (self.out.wrapping_add(panel * SIDE), self.columns - panel * SIDE);
+            let part = Self { out, columns: columns.min(SIDE), ..self };
+            let mut whole = [0.0; SIDE * SIDE];
+            if plain && add {
+                // SAFETY: the caller vouches for reads with `add`.
+                unsafe { part.each(&mut whole, |element, value| *value = *element) };
+            }
+            // SAFETY: the caller vouches for the unit; the array has room for all rows.
+            unsafe { passes(left, right, whole.as_mut_ptr(), SIDE, plain && add) };
+            // SAFETY: the caller vouches for writes, and for reads with `add`.
+            unsafe {
+                part.each(&mut whole, |element, value| {
+                    *element = if add && !plain { *element + scale * *value } else { scale * *value };
+                });
+            }
         }
     }
 
     /// Calls `f` with every element of the target and its place in `whole`.
     ///
     /// # Safety
-    /// The target is valid for what `f` does to it.
-    unsafe fn each(&self, whole: &mut [f32; SIDE * SIDE], f: impl Fn(*mut f32, &mut f32)) {
+    /// The target is valid for what `f` does to it, and has at most `SIDE` columns.
+    unsafe fn each(self, whole: &mut [f32; SIDE * SIDE], f: impl Fn(*mut f32, &mut f32)) {
         for (i, row) in whole.chunks_exact_mut(SIDE).take(self.rows).enumerate() {
             for (j, value) in row[..self.columns].iter_mut().enumerate() {
                 // SAFETY: row and column lie inside the target, as the caller says.
@@ -176,114 +183,138 @@ impl Target {
     }
 }
 
-/// The shape of the eight tile registers: 16 rows of 64 bytes each.
+/// What [`passes`] reads while it runs. The shape of the eight tile registers, 16 rows of 64 bytes each, comes first and as
+/// the unit wants it.
 #[repr(C, align(64))]
-struct Shapes {
+struct Frame {
     palette: u8,
     start: u8,
     reserved: [u8; 14],
     bytes: [u16; 16],
     rows: [u8; 16],
+    /// Tiles of a panel along the inner dimension, and their bytes.
+    steps: usize,
+    panel: usize,
+    add: usize,
 }
 
-static SHAPES: Shapes = Shapes {
-    palette: 1,
-    start: 0,
-    reserved: [0; 14],
-    bytes: [64, 64, 64, 64, 64, 64, 64, 64, 0, 0, 0, 0, 0, 0, 0, 0],
-    rows: [16, 16, 16, 16, 16, 16, 16, 16, 0, 0, 0, 0, 0, 0, 0, 0],
-};
-
-/// `SIDE` by `SIDE` elements of a product, from a panel of each factor: small products of parts first.
+/// A panel of the left factor by some of the right one, a destination of `SIDE` by `SIDE` each: small products of parts
+/// first.
 ///
 /// # Safety
-/// [`available`] has said yes. The `SIDE` rows of `SIDE` elements at `out`, `stride` apart, are valid for writes, and
-/// for reads with `add`.
-unsafe fn pass(a: &[__m512i], b: &[__m512i], out: *mut f32, stride: usize, add: bool) {
-    assert!(!a.is_empty() && a.len() == b.len() && a.len().is_multiple_of(LINES), "panels of a product differ");
-    // SAFETY: tmm0 to tmm3 are loaded from and stored to rows 0 to 15 and 16 to 31 of the destination, 64 bytes at its
-    // start and 64 beside them: what the caller vouches for. Each of the `steps` turns reads the next LINES lines of
-    // both panels, six tiles of 16, and the assertion has it that they hold `steps * LINES`. Tile registers get their
-    // shape at the start and are given back at the end, and nothing outside this block knows them; what else changes is
-    // named as an output.
+/// [`available`] has said yes. `SIDE` rows at `out`, `stride` apart, of `SIDE` elements for each panel of the right factor,
+/// are valid for writes, and for reads with `add`.
+unsafe fn passes(left: &[__m512i], right: &[__m512i], out: *mut f32, stride: usize, add: bool) {
+    assert!(!left.is_empty() && left.len().is_multiple_of(LINES), "no whole panel of a product");
+    assert!(!right.is_empty() && right.len().is_multiple_of(left.len()), "panels of a product differ");
+    let frame = Frame {
+        palette: 1,
+        start: 0,
+        reserved: [0; 14],
+        bytes: [64, 64, 64, 64, 64, 64, 64, 64, 0, 0, 0, 0, 0, 0, 0, 0],
+        rows: [16, 16, 16, 16, 16, 16, 16, 16, 0, 0, 0, 0, 0, 0, 0, 0],
+        steps: left.len() / LINES,
+        panel: size_of_val(left),
+        add: add.into(),
+    };
+    /// The four products of two tiles of a column and two of a row.
+    macro_rules! multiply {
+        () => {
+            "tdpbf16ps tmm0, tmm4, tmm6\ntdpbf16ps tmm1, tmm4, tmm7\ntdpbf16ps tmm2, tmm5, tmm6\ntdpbf16ps tmm3, tmm5, tmm7"
+        };
+    }
+    /// Asks for a row of the next destination.
+    macro_rules! near {
+        () => {
+            "prefetchw [{next}]\nprefetchw [{next} + 64]\nadd {next}, {stride}"
+        };
+    }
+    // SAFETY: tmm0 to tmm3 are loaded from and stored to rows 0 to 15 and 16 to 31 of a destination, 64 bytes at its
+    // start and 64 beside them, and then the next 128 bytes of each row are the destination, once for each panel of the
+    // right factor: what the caller vouches for. Each of the `steps` turns of the inner loop reads the next LINES lines of
+    // both panels, six tiles of 16: all of them, as the assertions have it; then the left panel is read again, and the
+    // right one is followed by the next. Prefetching touches nothing, whatever the address. Tile registers get their shape
+    // at the start and are given back at the end, and nothing outside this block knows them; what else changes is named
+    // as an output.
     unsafe {
         asm!(
-            "ldtilecfg [{shapes}]",
-            "test {add}, {add}",
-            "jnz 2f",
+            "ldtilecfg [{frame}]",
+            "2:",
+            "lea {below}, [{out} + {stride}*8]",
+            "lea {below}, [{below} + {stride}*8]",
+            "lea {next}, [{out} + 128]",
+            "mov {steps}, [{frame} + 64]",
+            "cmp qword ptr [{frame} + 80], 0",
+            "jne 3f",
             "tilezero tmm0",
             "tilezero tmm1",
             "tilezero tmm2",
             "tilezero tmm3",
-            "jmp 3f",
-            "2:",
+            "jmp 4f",
+            "3:",
             "tileloadd tmm0, [{out} + {stride}]",
             "tileloadd tmm1, [{out} + {stride} + 64]",
             "tileloadd tmm2, [{below} + {stride}]",
             "tileloadd tmm3, [{below} + {stride} + 64]",
-            "3:",
+            "4:",
             // High by low.
             "tileloadd tmm4, [{a} + {line}]",
             "tileloadd tmm5, [{a} + {line} + 1024]",
             "tileloadd tmm6, [{b} + {line} + 4096]",
             "tileloadd tmm7, [{b} + {line} + 5120]",
-            "tdpbf16ps tmm0, tmm4, tmm6",
-            "tdpbf16ps tmm1, tmm4, tmm7",
-            "tdpbf16ps tmm2, tmm5, tmm6",
-            "tdpbf16ps tmm3, tmm5, tmm7",
+            multiply!(),
             // High by middle.
             "tileloadd tmm6, [{b} + {line} + 2048]",
             "tileloadd tmm7, [{b} + {line} + 3072]",
-            "tdpbf16ps tmm0, tmm4, tmm6",
-            "tdpbf16ps tmm1, tmm4, tmm7",
-            "tdpbf16ps tmm2, tmm5, tmm6",
-            "tdpbf16ps tmm3, tmm5, tmm7",
+            multiply!(),
+            // A quarter of the next destination comes near.
+            near!(),
+            near!(),
+            near!(),
+            near!(),
+            near!(),
+            near!(),
+            near!(),
+            near!(),
             // Middle by middle.
             "tileloadd tmm4, [{a} + {line} + 2048]",
             "tileloadd tmm5, [{a} + {line} + 3072]",
-            "tdpbf16ps tmm0, tmm4, tmm6",
-            "tdpbf16ps tmm1, tmm4, tmm7",
-            "tdpbf16ps tmm2, tmm5, tmm6",
-            "tdpbf16ps tmm3, tmm5, tmm7",
+            multiply!(),
             // Middle by high.
             "tileloadd tmm6, [{b} + {line}]",
             "tileloadd tmm7, [{b} + {line} + 1024]",
-            "tdpbf16ps tmm0, tmm4, tmm6",
-            "tdpbf16ps tmm1, tmm4, tmm7",
-            "tdpbf16ps tmm2, tmm5, tmm6",
-            "tdpbf16ps tmm3, tmm5, tmm7",
+            multiply!(),
             // Low by high.
             "tileloadd tmm4, [{a} + {line} + 4096]",
             "tileloadd tmm5, [{a} + {line} + 5120]",
-            "tdpbf16ps tmm0, tmm4, tmm6",
-            "tdpbf16ps tmm1, tmm4, tmm7",
-            "tdpbf16ps tmm2, tmm5, tmm6",
-            "tdpbf16ps tmm3, tmm5, tmm7",
+            multiply!(),
             // High by high.
             "tileloadd tmm4, [{a} + {line}]",
             "tileloadd tmm5, [{a} + {line} + 1024]",
-            "tdpbf16ps tmm0, tmm4, tmm6",
-            "tdpbf16ps tmm1, tmm4, tmm7",
-            "tdpbf16ps tmm2, tmm5, tmm6",
-            "tdpbf16ps tmm3, tmm5, tmm7",
+            multiply!(),
             "add {a}, 6144",
             "add {b}, 6144",
             "dec {steps}",
-            "jnz 3b",
+            "jnz 4b",
             "tilestored [{out} + {stride}], tmm0",
             "tilestored [{out} + {stride} + 64], tmm1",
             "tilestored [{below} + {stride}], tmm2",
             "tilestored [{below} + {stride} + 64], tmm3",
+            "sub {a}, [{frame} + 72]",
+            "sub {out}, -128",
+            "dec {panels}",
+            "jnz 2b",
             "tilerelease",
-            shapes = in(reg) &raw const SHAPES,
-            add = in(reg) u64::from(add),
-            out = in(reg) out,
-            below = in(reg) out.wrapping_add(16 * stride),
+            frame = in(reg) &raw const frame,
+            out = inout(reg) out => _,
+            below = out(reg) _,
+            next = out(reg) _,
             stride = in(reg) stride * size_of::<f32>(),
             line = in(reg) 64usize,
-            a = inout(reg) a.as_ptr() => _,
-            b = inout(reg) b.as_ptr() => _,
-            steps = inout(reg) a.len() / LINES => _,
+            a = inout(reg) left.as_ptr() => _,
+            b = inout(reg) right.as_ptr() => _,
+            steps = out(reg) _,
+            panels = inout(reg) right.len() / left.len() => _,
             out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
             out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
             options(nostack),
@@ -303,7 +334,7 @@ impl Factor<'_> {
         self.matrix.rows.div_ceil(SIDE)
     }
 
-    /// Packs the rows of `panels` and the columns `depth` for [`pass`]. A number of 32 bits of a tile holds the parts of two
+    /// Packs the rows of `panels` and the columns `depth` for [`passes`]. A number of 32 bits of a tile holds the parts of two
     /// elements that lie 16 apart in the inner dimension, the same two in both factors. A tile of the left factor holds a
     /// row of it in each line, one of the right a column; what is beyond the matrix is zero.
     #[target_feature(enable = "avx512f")]
@@ -316,33 +347,55 @@ impl Factor<'_> {
             let (panel, step) =
                 if along { (number / steps, number % steps) } else { (number % panels.len(), number / panels.len()) };
             let tiles = &mut out[(panel * steps + step) * LINES..][..LINES];
-            let (panel, start) = (panels.start + panel, depth.start + step * DEPTH);
-            let (near, far) = (start..depth.end.min(start + 16), start + 16..depth.end.min(start + DEPTH));
+            let start = depth.start + step * DEPTH;
+            let middle = depth.end.min(start + 16);
+            let (near, far) = (start..middle, middle..depth.end.min(start + DEPTH));
             for half in 0..2 {
-                let first = m.rows.min(panel * SIDE + 16 * half);
+                let first = m.rows.min((panels.start + panel) * SIDE + 16 * half);
                 let rows = first..m.rows.min(first + 16);
-                let mut parts = [[zero(); 16]; 3];
-                for i in 0..if along { rows.len() } else { near.len() } {
-                    let (first, second) = if along {
-                        let row = (rows.start + i) * m.row_stride;
-                        (load(m.data, row + near.start, near.len()), load(m.data, row + far.start, far.len()))
-                    } else {
-                        let line = |k: usize| k * m.column_stride + rows.start;
-                        let below = if i < far.len() { rows.len() } else { 0 };
-                        (load(m.data, line(near.start + i), rows.len()), load(m.data, line(far.start + i), below))
-                    };
-                    for (part, line) in parts.iter_mut().zip(split(first, second)) {
-                        part[i] = line;
+                let mut put = |line: usize, near: __m512, far: __m512| {
+                    for (number, part) in split(near, far).into_iter().enumerate() {
+                        tiles[32 * number + 16 * half + line] = part;
                     }
-                }
-                for (number, part) in parts.iter_mut().enumerate() {
-                    if along == self.right {
-                        transpose(part);
+                };
+                if along == self.right {
+                    let (mut near, mut far) = (self.block(&rows, &near), self.block(&rows, &far));
+                    transpose(&mut near);
+                    transpose(&mut far);
+                    for (line, (near, far)) in near.into_iter().zip(far).enumerate() {
+                        put(line, near, far);
                     }
-                    tiles[32 * number + 16 * half..][..16].copy_from_slice(part);
+                } else {
+                    for line in 0..16 {
+                        put(line, self.line(&rows, &near, line), self.line(&rows, &far, line));
+                    }
                 }
             }
         }
+    }
+
+    /// At most 16 rows and columns as they lie in memory, with zeros after them.
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    fn block(self, rows: &Range<usize>, columns: &Range<usize>) -> [__m512; 16] {
+        let mut block = [_mm512_setzero_ps(); 16];
+        for (number, line) in block.iter_mut().enumerate() {
+            *line = self.line(rows, columns, number);
+        }
+        block
+    }
+
+    /// One of at most 16 rows and columns, whichever lie together in memory, with zeros after it; zeros beyond the last.
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    fn line(self, rows: &Range<usize>, columns: &Range<usize>, number: usize) -> __m512 {
+        let m = self.matrix;
+        let (stride, lines, line) =
+            if m.column_stride == 1 { (m.row_stride, rows, columns) } else { (m.column_stride, columns, rows) };
+        if number >= lines.len() {
+            return _mm512_setzero_ps();
+        }
+        load(&m.data[(lines.start + number) * stride..][line.clone()])
     }
 }
 
@@ -352,15 +405,11 @@ fn zero() -> __m512i {
     _mm512_setzero_si512()
 }
 
-/// `count` values, at most 16, and zeros after them.
+/// These values, at most 16, and zeros after them.
 #[target_feature(enable = "avx512f")]
 #[inline]
-fn load(values: &[f32], start: usize, count: usize) -> __m512 {
-    if count == 0 {
-        return _mm512_setzero_ps();
-    }
-    let values = &values[start..start + count];
-    let mask = if count < 16 { (1 << count) - 1 } else { u16::MAX };
+fn load(values: &[f32]) -> __m512 {
+    let mask = if values.len() < 16 { (1 << values.len()) - 1 } else { u16::MAX };
     // SAFETY: reads only what the mask names, which is inside the slice.
     unsafe { _mm512_maskz_loadu_ps(mask, values.as_ptr()) }
 }
@@ -406,26 +455,28 @@ fn top(x: __m512) -> __m512 {
 /// Turns lines into columns.
 #[target_feature(enable = "avx512f")]
 #[inline]
-fn transpose(m: &mut [__m512i; 16]) {
-    let mut t = [zero(); 16];
+fn transpose(m: &mut [__m512; 16]) {
+    let mut t = [_mm512_setzero_ps(); 16];
     for i in 0..8 {
-        t[2 * i] = _mm512_unpacklo_epi32(m[2 * i], m[2 * i + 1]);
-        t[2 * i + 1] = _mm512_unpackhi_epi32(m[2 * i], m[2 * i + 1]);
+        t[2 * i] = _mm512_unpacklo_ps(m[2 * i], m[2 * i + 1]);
+        t[2 * i + 1] = _mm512_unpackhi_ps(m[2 * i], m[2 * i + 1]);
     }
     for i in 0..4 {
-        m[4 * i] = _mm512_unpacklo_epi64(t[4 * i], t[4 * i + 2]);
-        m[4 * i + 1] = _mm512_unpackhi_epi64(t[4 * i], t[4 * i + 2]);
-        m[4 * i + 2] = _mm512_unpacklo_epi64(t[4 * i + 1], t[4 * i + 3]);
-        m[4 * i + 3] = _mm512_unpackhi_epi64(t[4 * i + 1], t[4 * i + 3]);
+        let pair = |i: usize| (_mm512_castps_pd(t[i]), _mm512_castps_pd(t[i + 2]));
+        let (first, second) = (pair(4 * i), pair(4 * i + 1));
+        m[4 * i] = _mm512_castpd_ps(_mm512_unpacklo_pd(first.0, first.1));
+        m[4 * i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(first.0, first.1));
+        m[4 * i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(second.0, second.1));
+        m[4 * i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(second.0, second.1));
     }
     for i in [0, 1, 2, 3, 8, 9, 10, 11] {
-        t[i] = _mm512_shuffle_i32x4::<0x88>(m[i], m[i + 4]);
-        t[i + 4] = _mm512_shuffle_i32x4::<0xdd>(m[i], m[i + 4]);
+        t[i] = _mm512_shuffle_f32x4::<0x88>(m[i], m[i + 4]);
+        t[i + 4] = _mm512_shuffle_f32x4::<0xdd>(m[i], m[i + 4]);
     }
     for i in 0..4 {
-        m[i] = _mm512_shuffle_i32x4::<0x88>(t[i], t[i + 8]);
-        m[i + 8] = _mm512_shuffle_i32x4::<0xdd>(t[i], t[i + 8]);
-        m[i + 4] = _mm512_shuffle_i32x4::<0x88>(t[i + 4], t[i + 12]);
-        m[i + 12] = _mm512_shuffle_i32x4::<0xdd>(t[i + 4], t[i + 12]);
+        m[i] = _mm512_shuffle_f32x4::<0x88>(t[i], t[i + 8]);
+        m[i + 8] = _mm512_shuffle_f32x4::<0xdd>(t[i], t[i + 8]);
+        m[i + 4] = _mm512_shuffle_f32x4::<0x88>(t[i + 4], t[i + 12]);
+        m[i + 12] = _mm512_shuffle_f32x4::<0xdd>(t[i + 4], t[i + 12]);
     }
 }
