@@ -67,7 +67,9 @@ fn sources() -> Vec<Source> {
     files.sort();
     files
         .into_iter()
-        .filter(|path| path.file_stem().is_none_or(|stem| stem != "tests"))
+        .filter(|path| {
+            path.strip_prefix(&src).unwrap().with_extension("").components().all(|part| part.as_os_str() != "tests")
+        })
         .map(|path| {
             let inside = path.strip_prefix(&src).unwrap();
             let first = inside.components().next().unwrap().as_os_str().to_string_lossy();
