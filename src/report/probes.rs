@@ -251,7 +251,7 @@ mod tests {
         inputs blanked: raises the train loss by 1.400 ± 0.050
         one batch by heart (0.005): not learnt in 1000 steps (3 of 3 seeds)
         one batch, usual lr (5e-5): learnt in 40 steps (3 of 3 seeds)
-        RATE_TOO_HIGH: the rate is too high; a lower rate gets below the plateau: lower lr, or let the schedule decay further
+        RATE_TOO_HIGH: the rate is too high; a lower rate gets below the plateau: lower lr, or let the schedule decay further; primary cause: RATE_TOO_HIGH
         ");
     }
 }

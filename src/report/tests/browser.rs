@@ -44,14 +44,18 @@ impl Browser {
         let config = Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_mins(2)));
         let profile = format!("--user-data-dir={}", folder.path().join("profile").display());
         let options = json!({
-            "binary": browser, "args": ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--window-size=1400,1000", profile],
+            "binary": browser, "args": ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--window-size=1400,1000", profile],
         });
         let logs = json!({"browser": "ALL", "performance": "ALL"});
         let wanted = json!({"alwaysMatch": {"goog:chromeOptions": options, "goog:loggingPrefs": logs}});
         let session = format!("http://127.0.0.1:{port}/session");
         let mut started = Self { driver, agent: config.build().into(), session, folder };
         let made = started.post("", &json!({"capabilities": wanted}));
-        started.session = format!("{}/{}", started.session, made["sessionId"].as_str().unwrap());
+        let Some(id) = made["sessionId"].as_str() else {
+            eprintln!("skipped: chromium does not start: {made}");
+            return None;
+        };
+        started.session = format!("{}/{id}", started.session);
         Some(started)
     }
 
