@@ -110,7 +110,7 @@ impl Settled {
                  data.max_length, and at parameters that get no gradient"
             }
             Self::RateTooHigh => "a lower rate gets below the plateau: lower lr, or let the schedule decay further",
-            Self::RateTooLow => "a higher rate falls faster: raise lr by 3, or train longer",
+            Self::RateTooLow => "a higher rate learns faster: raise lr by 3, or train longer",
             Self::RateExhausted => {
                 "with the rate back up the loss falls again: train longer, or let the schedule end above zero \
                  (scheduler: {name: cosine_with_min_lr, min_lr_ratio: 0.1})"
