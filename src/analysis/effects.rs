@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use super::findings::{Finding, lead_axis};
 use super::measured::chance;
+use super::plateau::Judgement;
 use super::rank::{self, Config, SEED};
 use super::rules::{Diagnosis, phrase};
 use super::statistics::{mean, seeds_needed, sign_flip, spearman, wilson};
@@ -58,7 +59,8 @@ fn causes(judged: &[&Diagnosis]) -> Option<String> {
     let mut counts: Vec<(&str, usize)> = counts.into_iter().collect();
     counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     let parts: Vec<String> = counts.iter().map(|(id, count)| format!("{} ({id}) in {count}", phrase(id))).collect();
-    let all = judged.len();
+    // Of what has not ended nothing is said.
+    let all = judged.iter().filter(|diagnosis| diagnosis.judgement != Judgement::Unfinished).count();
     let trials = if all == 1 { "trial" } else { "trials" };
     (!parts.is_empty()).then(|| format!("Why, by the curves of {all} {trials}: {}.", parts.join(", ")))
 }

@@ -301,6 +301,10 @@ impl Edge<'_> {
 
 /// The learning rate, or another positive numeric axis of three values or more, whose best is at an end.
 fn edge<'a>(sweep: &'a Sweep, study: &Study) -> Option<Edge<'a>> {
+    // As long as values are untried, the best so far lies at an edge of what was tried only.
+    if sweep.runs.iter().any(|run| !run.status.is_over()) {
+        return None;
+    }
     let best = study.best()?;
     let level = best.best?.mean;
     let candidate = |axis: &'a Axis| {

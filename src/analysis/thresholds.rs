@@ -31,6 +31,8 @@ pub const STUCK_BLOCKS: f64 = 0.10;
 pub const LEARNED_BLOCKS: f64 = 0.20;
 /// Share of H above which a model is worse than ignorant.
 pub const OVER_PRIOR: f64 = 1.1;
+/// Share of the loss at the start below which something was learned, where guessing is unknown.
+pub const BELOW_START: f64 = 0.95;
 /// Last loss over best loss of a rise (trainspotter).
 pub const RISE: f64 = 1.5;
 /// Relative distance of the first loss from ln C: worth a word, wrong (Karpathy's recipe; `TheDeepChecker`).

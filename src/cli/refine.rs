@@ -12,6 +12,7 @@ use serde_yaml::{Mapping, Value as Yaml};
 
 use super::failure::printed;
 use super::prepare::{self, Prepared, SweepArguments};
+use super::words::warn;
 use super::{Failure, run};
 use crate::analysis::effects::confirmed;
 use crate::analysis::findings::next;
@@ -42,6 +43,13 @@ pub(crate) fn refine(arguments: &Arguments) -> Result<ExitCode, Failure> {
         let hint = next(&sweep, &study).map_or_else(String::new, |next| format!(": {} ({})", next.reason, next.line));
         return Err(Failure::input(format!("{}: no trial has given a usable model yet{hint}", sweep.name)));
     };
+    let open = sweep.runs.iter().filter(|run| !run.status.is_over()).count();
+    if open > 0 {
+        let all = sweep.runs.len();
+        warn(&[format!(
+            "warning: {open} of {all} trials have not ended: what follows may change. `plateau run` goes on"
+        )]);
+    }
     let text = next_file(file, &sweep.name, &decisions)?;
     match &arguments.output {
         None => printed(io::stdout().lock().write_all(text.as_bytes()))?,

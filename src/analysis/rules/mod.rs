@@ -78,6 +78,7 @@ const RULES: &[Rule] = &[
     setting::warmup_too_long,
     rate::exhausted,
     signal::prior_stuck,
+    signal::never_fell,
     fit::memorised,
     stability::clip_bound,
     rate::too_slow,
@@ -110,7 +111,7 @@ pub fn diagnose(measured: &Measured<'_>, status: Status, delta: f64) -> Diagnosi
     };
     verdicts.sort_by_key(|verdict| verdict.kind != VerdictKind::Cause);
     if !verdicts.iter().any(|verdict| verdict.kind == VerdictKind::Cause) {
-        verdicts.insert(0, rate::healthy(&case));
+        verdicts.insert(0, rate::without_cause(&case));
     }
     Diagnosis { judgement, detection: case.detection, verdicts }
 }
@@ -285,6 +286,7 @@ pub fn phrase(id: &str) -> &'static str {
         "OVERSHOOT" => "the learning rate is too high",
         "COLLAPSED" => "what was learned is lost again",
         "PRIOR_STUCK" => "nothing is learned",
+        "NEVER_FELL" => "a loss that never falls",
         "MEMORISED" => "learned by heart",
         "CLIP_BOUND" => "clipping leaves little of the gradient",
         "IMBALANCED" => "one class holds nearly all labels",

@@ -222,16 +222,21 @@ pub(super) fn unresolved(case: &Case<'_>) -> Option<Verdict> {
     )
 }
 
-/// HEALTHY: no rule found a fault; what the training loss does in the end.
-pub(super) fn healthy(case: &Case<'_>) -> Verdict {
+/// Where no rule found a cause: HEALTHY, or why that cannot be said; and what the training loss does in the end.
+pub(super) fn without_cause(case: &Case<'_>) -> Verdict {
     let tail = &case.detection.tail;
     let change = tail.change * case.detection.scale;
+    let id = match case.judgement {
+        Judgement::Unfinished => "UNFINISHED",
+        Judgement::Failed => "FAILED",
+        judgement if judgement.failed() => "UNEXPLAINED",
+        _ if tail.trend == Trend::TooShort => "TOO_SHORT",
+        _ => "HEALTHY",
+    };
     let text = match tail.trend {
-        _ if case.judgement == Judgement::Unfinished => "not finished yet".to_owned(),
-        _ if case.judgement.failed() && case.judgement != Judgement::Failed => {
-            format!("{}, and no rule says why", case.judgement.label())
-        }
-        _ if case.judgement == Judgement::Failed => "failed to run: there is nothing to judge".to_owned(),
+        _ if id == "UNFINISHED" => "not finished yet".to_owned(),
+        _ if id == "UNEXPLAINED" => format!("{}, and no rule says why", case.judgement.label()),
+        _ if id == "FAILED" => "failed to run: there is nothing to judge".to_owned(),
         Trend::TooShort => format!("too short to judge: {} points in the last third", tail.points),
         Trend::Falling => {
             format!("no fault found; the training loss still falls, by {:.3} over its last third", -change)
@@ -243,5 +248,5 @@ pub(super) fn healthy(case: &Case<'_>) -> Verdict {
         Trend::Flat { .. } => format!("no fault found; the training loss is flat at {:.3}", tail.level),
         Trend::Unresolved { .. } | Trend::NotFinite => "no fault found".to_owned(),
     };
-    note("HEALTHY", case.tail_steps(), text, &[("level", tail.level), ("change", change)])
+    note(id, case.tail_steps(), text, &[("level", tail.level), ("change", change)])
 }

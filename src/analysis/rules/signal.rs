@@ -42,6 +42,8 @@ pub(super) fn frozen(case: &Case<'_>) -> Option<Verdict> {
     if let Some(verdict) = frozen_encoder(case).filter(|_| !same) {
         return advised(verdict, "model.freeze: 0, or fewer layers");
     }
+    // A log of few digits has equal evaluations of what does learn.
+    let same = same && !has_fallen(case);
     let still = ratios(case);
     let unmoved = still.len() >= limit::FROZEN_EVALS && still.iter().all(|ratio| *ratio == 0.0);
     if !(same || unmoved) {
@@ -179,6 +181,29 @@ pub(super) fn prior_stuck(case: &Case<'_>) -> Option<Verdict> {
         ("one_class", one_class.unwrap_or(f64::NAN)),
     ];
     advised(cause("PRIOR_STUCK", case.whole(), text, &evidence), advice)
+}
+
+/// Whether the training loss ever came clearly below its start.
+fn has_fallen(case: &Case<'_>) -> bool {
+    let least = case.blocks.iter().map(|block| block.mean).fold(f64::INFINITY, f64::min);
+    case.has_course() && case.blocks.first().is_some_and(|first| least < limit::BELOW_START * first.mean)
+}
+
+/// `NEVER_FELL`: what is left of `PRIOR_STUCK` where the class frequencies are unknown.
+pub(super) fn never_fell(case: &Case<'_>) -> Option<Verdict> {
+    let is_known = case.chance.is_some();
+    if is_known || !case.has_course() || has_fallen(case) {
+        return None;
+    }
+    let level = case.tail();
+    let text = format!(
+        "the training loss never falls below its start, and ends at {level:.3}: nothing is learned, or nothing is left to be"
+    );
+    let verdict = cause("NEVER_FELL", case.whole(), text, &[("level", level)]);
+    advised(
+        verdict,
+        "tell the class frequencies, which settle what guessing loses; a learning rate 10 times higher and lower",
+    )
 }
 
 /// Share of the most frequent prediction at the end.

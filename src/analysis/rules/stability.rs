@@ -60,7 +60,9 @@ fn overshot(case: &Case<'_>) -> Option<u64> {
 
 fn is_over(case: &Case<'_>) -> bool {
     let tail = &case.detection.tail;
-    let Some(chance) = case.chance else { return false };
+    // Where guessing is unknown, the start of the run stands in for it.
+    let start = || case.blocks.first().filter(|_| case.has_course()).map(|block| block.mean);
+    let Some(chance) = case.chance.or_else(start) else { return false };
     // Half the interval of the change bounds the error of the mean from above.
     tail.level > limit::OVER_PRIOR * chance && tail.level - chance > tail.half * case.detection.scale / 2.0
 }

@@ -105,6 +105,37 @@ fn healthy_runs_are_left_alone() {
 }
 
 #[test]
+fn without_the_prior_the_start_of_the_run_stands_in_for_it() {
+    let first = |made: &Made| of_prior(made, &[]).verdicts.swap_remove(0);
+    let stays = Made { train: |_| 2.302, eval: |t| 2.302 + 0.01 * t, ..healthy() };
+    insta::assert_snapshot!(first(&stays).text, @"the training loss never falls below its start, and ends at 2.300: nothing is learned, or nothing is left to be");
+    assert_eq!(first(&stays).id, "NEVER_FELL");
+    let jumps = |t: f64| if t > 0.1 { 2.2 } else { 0.7 };
+    assert_eq!(first(&Made { train: jumps, eval: jumps, rate: |_| 1e-3, ..healthy() }).id, "OVERSHOOT");
+    assert_eq!(first(&healthy()).id, "HEALTHY");
+}
+
+#[test]
+fn equal_evaluations_of_what_falls_are_rounded_ones() {
+    let equal = |train: fn(f64) -> f64| {
+        let steps = || (1..=300_u64).map(|step| step as f64);
+        let measured = Measured {
+            train: steps().map(|x| Point { x, y: train(x / 300.0) }).collect(),
+            lr: steps().map(|x| Point { x, y: 1e-4 }).collect(),
+            eval: (0..=5).map(|i| Point { x: f64::from(i) * 60.0, y: 0.12 }).collect(),
+            steps: 300,
+            ..Measured::default()
+        };
+        diagnose(&measured, Status::Finished, plateau::LEAST_DELTA)
+            .verdicts
+            .iter()
+            .any(|verdict| verdict.id == "FROZEN")
+    };
+    assert!(!equal(|t| 0.7 - 0.5 * t));
+    assert!(equal(|_| 0.7));
+}
+
+#[test]
 fn training_that_breaks() {
     check("NONFINITE", Made { train: |t| if t > 0.5 { f64::NAN } else { 0.7 }, ..healthy() });
     check(
