@@ -40,7 +40,7 @@ pub fn timeline(sweep: &Sweep, study: &Study) -> Result<Scene, String> {
     let mut scene = Scene::new("plateaus", "Plateaus: when each configuration stops improving, and at what level");
     let top = scene.heading(&subtitle(sweep, study, &by, fronts.len())) + 24.0;
     let dots: Vec<&Config> =
-        study.configs.iter().filter(|config| config.best.is_some() && config.judgement.onset().is_some()).collect();
+        study.configs.iter().filter(|config| config.best.is_some() && config.judgement.plateau().is_some()).collect();
     let right = if dots.len() >= LEAST_DOTS { 690.0 } else { RIGHT };
     let bottom = table(&mut scene, sweep, study, &rows, top, right);
     let lost = rows.iter().any(|row| row.config.best.is_some() && !row.config.complete());
@@ -266,7 +266,7 @@ fn cloud(scene: &mut Scene, study: &Study, dots: &[&Config], lead: Option<&Param
     let title = Text::new(left - 46.0, f64::midpoint(plot, bottom), "plateau level (best eval loss)");
     scene.text(title.align(Align::Middle).upright());
     scene.plate(Text::new(right - 2.0, bottom - 6.0, "lower left is better").align(Align::Right).size(11.0));
-    let at = |config: &Config| Some((config.judgement.onset()? as f64, config.best?.mean));
+    let at = |config: &Config| Some((config.judgement.plateau()? as f64, config.best?.mean));
     let points: Vec<(f64, f64)> = dots.iter().filter_map(|config| at(config)).collect();
     let mut front: Vec<(f64, f64)> = Vec::new();
     for (x, y) in pareto(&points) {
