@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::Failure;
 use super::failure::printed;
-use super::prepare::{self, Standing, SweepArguments};
+use super::prepare::{self, RESULTS, Standing, SweepArguments};
 use super::words::{say, table};
 use crate::report::compare::{self, Cell, Comparison};
 use crate::run;
@@ -21,7 +21,7 @@ pub(crate) struct Arguments {
     #[arg(required = true, num_args = 2..=compare::MOST_SWEEPS, value_name = "SWEEP")]
     sweeps: Vec<String>,
     /// Folder of all results
-    #[arg(long, value_name = "DIR", default_value = "results")]
+    #[arg(long, value_name = "DIR", default_value = RESULTS)]
     results: PathBuf,
 }
 

@@ -73,6 +73,9 @@ impl Log {
             let mut found: Vec<&str> = rows.iter().flat_map(|row| row.keys().map(String::as_str)).collect();
             found.sort_unstable();
             found.dedup();
+            if let Some(name) = TRAIN.iter().chain(EVAL).find(|name| found.contains(name)) {
+                return Err(format!("its column {name} holds no numbers"));
+            }
             return Err(format!(
                 "no loss found; its columns are {}; name one of them {} (training) or {} (evaluation)",
                 if found.is_empty() { "none".to_owned() } else { found.join(", ") },

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::prepare::option;
 use crate::plan::{Facts, Plan, expand};
 use crate::spec;
 use crate::store::RunDir;
@@ -77,7 +78,7 @@ impl Origin {
 }
 
 fn options(set: &[(String, String)]) -> String {
-    let options: Vec<String> = set.iter().map(|(key, value)| format!("--set {key}={value}")).collect();
+    let options: Vec<String> = set.iter().map(option).collect();
     if options.is_empty() { "without --set".to_owned() } else { format!("with {}", options.join(" ")) }
 }
 

@@ -1,7 +1,9 @@
 //! From what the user typed to a plan: finds the sweep file, its data and its checkpoints, and expands it.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ffi::OsStr;
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -21,17 +23,38 @@ use crate::train::{self, Cache as _, KeyFault};
 use crate::trial::{EvalSource, Keep, Trial, TrialId};
 use crate::worker::DiskCache;
 
+/// Folder of all results where no other is named.
+pub(crate) const RESULTS: &str = "results";
+
 /// Which sweep, as changed on the command line.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct SweepArguments {
     /// A path, or the name of a file in sweeps/ without .yaml
     pub sweep: String,
     /// Folder of all results
-    #[arg(long, value_name = "DIR", default_value = "results")]
+    #[arg(long, value_name = "DIR", default_value = RESULTS)]
     pub results: PathBuf,
     /// Override a fixed value: --set lr=1e-4 --set model.dropout=0
     #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
     pub set: Vec<(String, String)>,
+}
+
+/// As it is typed, for hints of other commands.
+impl fmt::Display for SweepArguments {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.sweep)?;
+        if self.results != Path::new(RESULTS) {
+            write!(f, " --results {}", self.results.display())?;
+        }
+        self.set.iter().try_for_each(|pair| write!(f, " {}", option(pair)))
+    }
+}
+
+/// `--set key=value`, as a shell takes it.
+pub(super) fn option((key, value): &(String, String)) -> String {
+    let pair = format!("{key}={value}");
+    // No shell takes a NUL, in quotes or without.
+    format!("--set {}", shlex::try_quote(&pair).unwrap_or(Cow::Borrowed(&pair)))
 }
 
 /// A sweep ready to be run, planned or reported.

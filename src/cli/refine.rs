@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -34,7 +34,10 @@ pub(crate) struct Arguments {
 pub(crate) fn refine(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let prepared = prepare::prepare(&arguments.sweep, None)?;
     let (sweep, study) = studied(&prepared)?;
-    let file = fixed_part(&prepared)?;
+    let mut file = fixed_part(&prepared)?;
+    if let Some(path) = &arguments.output {
+        keep_paths(&mut file, &prepare::find(&arguments.sweep.sweep)?, path);
+    }
     let tied: Vec<String> = match file.get("zip") {
         Some(Yaml::Mapping(zip)) => zip.keys().filter_map(Yaml::as_str).map(str::to_owned).collect(),
         _ => Vec::new(),
@@ -73,6 +76,19 @@ fn fixed_part(prepared: &Prepared) -> Result<Mapping, Failure> {
     let unreadable = |error: serde_yaml::Error| Failure::input(format!("cannot write the sweep: {error}"));
     let text = prepared.spec.to_yaml(&crate::spec::Settled::default()).map_err(unreadable)?;
     serde_yaml::from_str(&text).map_err(unreadable)
+}
+
+/// Files that the sweep file names from its own folder are found from that of the next one, too.
+fn keep_paths(file: &mut Mapping, from: &Path, to: &Path) {
+    let folder = |path: &Path| std::path::absolute(path).ok()?.parent().map(Path::to_owned);
+    let Some(old) = folder(from).filter(|old| folder(to).as_ref() != Some(old)) else { return };
+    for (group, key) in [("data", "train"), ("data", "eval"), ("model", "from")] {
+        let Some(Yaml::String(path)) = file.get_mut(group).and_then(|group| group.get_mut(key)) else { continue };
+        let whole = old.join(&*path);
+        if whole.exists() {
+            *path = whole.display().to_string();
+        }
+    }
 }
 
 /// The map without what varies and what says how to run.

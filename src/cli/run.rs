@@ -259,7 +259,7 @@ fn train_missing(
         if !prepared.spec.run.log_to.is_empty() {
             let (changed, changes) = channel();
             told.push(changed);
-            let tracking = Tracking::new(prepared, &arguments.sweep.sweep, warn);
+            let tracking = Tracking::new(prepared, &arguments.sweep, warn);
             scope.spawn(move || tracking.keep_up(&changes));
         }
         run::sweep(&order, engine, &mut Watched { terminal: &mut terminal, changed: told, warnings: &warnings })

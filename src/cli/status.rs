@@ -10,7 +10,7 @@ use clap::Args;
 use super::Failure;
 use super::failure::printed;
 use super::plan::value;
-use super::prepare::{self, Standing, SweepArguments};
+use super::prepare::{self, RESULTS, Standing, SweepArguments};
 use super::words::{table, warn};
 use crate::analysis::{Run, Sweep};
 use crate::event::Event;
@@ -24,7 +24,7 @@ pub(crate) struct Arguments {
     /// A path, or the name of a file in sweeps/; without one, a line for each sweep that was run
     sweep: Option<String>,
     /// Folder of all results
-    #[arg(long, value_name = "DIR", default_value = "results")]
+    #[arg(long, value_name = "DIR", default_value = RESULTS)]
     results: PathBuf,
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::Failure;
 use super::export::{EventFiles, Mlflow, began, usual_url};
-use super::prepare::Prepared;
+use super::prepare::{Prepared, SweepArguments};
 use crate::analysis::Run;
 use crate::plan::Plan;
 use crate::report::count;
@@ -60,8 +60,8 @@ struct Log {
 }
 
 impl<'a> Tracking<'a> {
-    /// `sweep`: how the user calls it.
-    pub(crate) fn new(prepared: &'a Prepared, sweep: &str, warnings: Sender<String>) -> Self {
+    /// `sweep`: how the user calls it, and its results.
+    pub(crate) fn new(prepared: &'a Prepared, sweep: &SweepArguments, warnings: Sender<String>) -> Self {
         let Prepared { plan, dir, .. } = prepared;
         let log = |to: LogTo| {
             let tracker: Box<dyn Tracker> = match to {

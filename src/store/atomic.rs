@@ -67,19 +67,21 @@ fn put(path: &Path, bytes: &[u8], durable: bool) -> io::Result<()> {
 /// this call the file may be there and not be whole. File systems without hard links get the next best, a rename after a
 /// look.
 pub(super) fn link_once(from: &Path, to: &Path) -> Result<bool, StoreError> {
-    match disk::link(from, to) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
+    let is_first = match disk::link(from, to) {
+        Ok(()) => true,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
         Err(error) if matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied) => {
-            if to.exists() {
-                return Ok(false);
+            let is_first = !to.exists();
+            if is_first {
+                disk::rename(from, to).map_err(StoreError::at(to))?;
             }
-            disk::rename(from, to).map_err(StoreError::at(to))?;
+            is_first
         }
         Err(error) => return Err(StoreError::at(to)(error)),
-    }
+    };
+    // Also of one that was there: whoever made it may have failed here.
     disk::open(to).and_then(|file| disk::sync(&file)).map_err(StoreError::at(to))?;
-    Ok(true)
+    Ok(is_first)
 }
 
 /// Makes a rename durable. Not every file system can; then the rename is as safe as it gets there.

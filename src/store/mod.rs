@@ -40,7 +40,7 @@ pub use journal::{Damage, Journal, JournalFollower, News, Reading, read as read_
 pub use lock::{BEAT, Holder, Lock, host};
 pub use paths::{AttemptDir, Results, RunDir, TrialDir};
 pub use table::TrialRow;
-pub use trial::{MadeBy, Published, TrialRecord};
+pub use trial::{MadeBy, TrialRecord};
 
 /// What the disk refused. Each says which file, and what to do; a sweep that meets one ends with exit code 3.
 #[derive(Debug, thiserror::Error)]

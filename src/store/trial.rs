@@ -35,15 +35,6 @@ pub struct MadeBy {
     pub halvings: u32,
 }
 
-/// What became of an attempt's outcome.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Published {
-    /// It is the trial's.
-    First,
-    /// Another attempt's was there already, and stays.
-    Superseded,
-}
-
 impl RunDir {
     /// What lies among the folders of trials and is none, by name.
     #[must_use]
@@ -78,12 +69,11 @@ impl TrialDir {
         atomic::read_json(&self.outcome_file())
     }
 
-    /// Makes `outcome` the trial's, unless it has one.
-    pub fn publish(&self, attempt: &AttemptDir, outcome: &Outcome) -> Result<Published, StoreError> {
+    /// Makes `outcome` the trial's, unless it has one: that one stays.
+    pub fn publish(&self, attempt: &AttemptDir, outcome: &Outcome) -> Result<(), StoreError> {
         let own = attempt.outcome_file();
         atomic::write_soon(&own, &atomic::to_json(&own, outcome)?)?;
-        let first = atomic::link_once(&own, &self.outcome_file())?;
-        Ok(if first { Published::First } else { Published::Superseded })
+        atomic::link_once(&own, &self.outcome_file()).map(drop)
     }
 
     /// Takes an unreadable outcome out of the way, keeping it for a look.

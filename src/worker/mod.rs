@@ -20,8 +20,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::analysis::{Measured, verdicts};
 use crate::event::Failure;
 use crate::store::{
-    Assignment, AttemptDir, Blobs, MadeBy, Mark, Published, Saved, StoreError, TrialRecord, exit,
-    go_first_out_of_memory, host, read_curve, strike_device, strike_training,
+    Assignment, AttemptDir, Blobs, MadeBy, Mark, Saved, StoreError, TrialRecord, exit, go_first_out_of_memory, host,
+    read_curve, strike_device, strike_training,
 };
 use crate::train::{self, Cache, Job, Sink, TrainError};
 use crate::trial::{Device, DiagnosticRow, EvalRow, Evidence, MetricRow, Outcome, Trial, Verdict, VerdictKind};
@@ -175,9 +175,7 @@ fn perform(
     let mut outcome = complete(trained, &assignment.trial, attempt)?;
     outcome.verdicts.extend(smaller_micro_batches(made_by.halvings, &assignment.trial));
     outcome.verdicts.extend(rested);
-    match trial.publish(attempt, &outcome)? {
-        Published::First | Published::Superseded => Ok(()),
-    }
+    Ok(trial.publish(attempt, &outcome)?)
 }
 
 /// The checkpoint to go on from, if there is one whose curves are whole up to its step. Else the trial starts over: a

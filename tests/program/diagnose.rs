@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use insta::assert_snapshot;
 
-use crate::place::Place;
+use crate::place::{Ended, Place};
 
 /// A log that stays at ln 2, as of a model that always answers alike.
 fn stuck() -> String {
@@ -55,6 +55,8 @@ fn mistakes() {
     place.write("log.csv", "a,b\n1,2\n");
     let said = |arguments: &str| place.plain(&place.expect(2, arguments).err);
     assert_snapshot!(said("diagnose log.csv"), @"error: log.csv: no loss found; its columns are a, b; name one of them train_loss or loss (training) or eval_loss or val_loss (evaluation)");
+    place.write("text.csv", "step,loss\n1,a lot\n2,less\n");
+    assert_snapshot!(said("diagnose text.csv"), @"error: text.csv: its column loss holds no numbers");
     assert_snapshot!(said("diagnose none.csv"), @"error: none.csv: No such file or directory (os error 2)");
     assert_snapshot!(said("diagnose log.csv --classes 1"), @"error: --classes takes a positive share or number for each of two or more classes: --classes 0.7,0.3");
     assert_snapshot!(said("diagnose checkpoint"), @"error: checkpoint is a folder without metrics.csv: name a log file");
@@ -104,6 +106,12 @@ fn the_next_sweep_is_a_sweep() {
     assert_eq!(place.read("next.yaml"), next);
     place.expect(0, "plan next.yaml");
     assert_snapshot!(place.plain(&place.expect(2, "refine sweep.yaml -o next.yaml").err), @"error: next.yaml exists already: choose another name with -o");
+    // The next sweep elsewhere: its data and its model stay where they are.
+    std::fs::create_dir(place.path("elsewhere")).unwrap();
+    place.expect(0, "refine sweep.yaml -o elsewhere/next.yaml");
+    let mut elsewhere = place.command("plan next.yaml");
+    let ended = Ended::new(elsewhere.current_dir(place.path("elsewhere")).output().unwrap());
+    assert_eq!(ended.code, 0, "{ended:?}");
 }
 
 #[test]

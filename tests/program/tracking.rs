@@ -72,7 +72,9 @@ fn a_server_that_is_away_harms_no_sweep() {
     let ended = run("run sweep.yaml --set steps=12");
     assert_eq!((ended.code, ended.err.matches("no MLflow server").count()), (0, 1), "{ended:?}");
     assert!(
-        ended.err.contains("mlflow: 2 trials are not all there: `plateau export sweep.yaml --format mlflow`"),
+        ended
+            .err
+            .contains("mlflow: 2 trials are not all there: `plateau export sweep.yaml --set 'steps=12' --format mlflow`"),
         "{ended:?}"
     );
     assert_eq!((place.count("trial_finished"), run("run sweep.yaml --set steps=12 -q").err.as_str()), (2, ""));
@@ -182,7 +184,7 @@ fn long_wait(mut is_so: impl FnMut() -> bool) {
 fn mlflow_takes_a_sweep_while_it_runs_and_after() {
     let place = tracked("mlflow");
     let Some(server) = Server::start(&place) else {
-        return eprintln!("skipped: no mlflow in python3 (PLATEAU_PYTHON names another)");
+        return eprintln!("skipped: no mlflow that starts in python3 (PLATEAU_PYTHON names another)");
     };
     let command = |arguments: &str| {
         let mut command = place.command(arguments);

@@ -122,8 +122,8 @@ impl Settled {
                  shifted by a row, or of another column"
             }
             Self::Floor => {
-                "neither the rate nor the architecture is the limit: look at the examples with the highest loss, relabel, or \
-                 add data"
+                "neither the rate nor the architecture is the limit: near zero nothing is left to learn; else look at the \
+                 examples with the highest loss, relabel, or add data"
             }
             Self::Open => "what was found does not point to one cause",
         }

@@ -103,7 +103,7 @@ fn forks_are_held_against_the_control_of_their_seed() {
     ");
     insta::assert_snapshot!(format!("{}\n{}", probed.place(), probed.reading()), @r"
     step 100, where its lr was 1e-4
-    FLOOR: the labels and data allow no less; neither the rate nor the architecture is the limit: look at the examples with the highest loss, relabel, or add data
+    FLOOR: the labels and data allow no less; neither the rate nor the architecture is the limit: near zero nothing is left to learn; else look at the examples with the highest loss, relabel, or add data
     ");
     // In any order.
     let mut backwards = floor();

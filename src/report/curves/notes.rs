@@ -18,9 +18,11 @@ pub(super) fn marks(scene: &mut Scene, common: &Common<'_>, config: &Config, fra
     labels.avoid(&eval);
     if let Some(onset) = config.judgement.onset() {
         let x = frame.x.at(onset as f64);
-        let line = [(x, frame.top), (x, frame.bottom)];
-        scene.line(&line, 1.4, ink::PLATEAU);
-        labels.avoid(&line);
+        if config.judgement.plateau().is_some() {
+            let line = [(x, frame.top), (x, frame.bottom)];
+            scene.line(&line, 1.4, ink::PLATEAU);
+            labels.avoid(&line);
+        }
         plateau_label(scene, &mut labels, config, frame, x);
     }
     if let Some(best) = config.curve.iter().find(|point| Some(point.x as u64) == config.best_step) {
