@@ -237,7 +237,7 @@ fn two_sweeps_of_one_name_are_told_apart() {
     let clash = run("other/sweep.yaml");
     insta::assert_snapshot!(first_line(&clash), @"warning: /here/results/sweep holds the results of /here/sweep.yaml, and now /here/other/sweep.yaml is run there: the trials of both stay there, and the report shows those of this run. Give one of them another `name` to keep them apart");
     let set = run("other/sweep.yaml --set warmup=0");
-    insta::assert_snapshot!(first_line(&set), @"warning: /here/results/sweep was last run without --set, and now with --set warmup=0: the trials of both stay there, and the report shows those of this run. Add --set name=... to keep them apart");
+    insta::assert_snapshot!(first_line(&set), @"warning: /here/results/sweep was last run without --set, and now with --set 'warmup=0': the trials of both stay there, and the report shows those of this run. Add --set name=... to keep them apart");
     assert!(run("other/sweep.yaml --set warmup=0").starts_with("sweep: "), "the same again is no clash");
     fs::remove_file(place.path("other/sweep.yaml")).unwrap();
     let moved = run("sweep.yaml --set warmup=0");
