@@ -291,7 +291,7 @@ fn check_curve<R: Row + Clone>(path: &Path, row: impl Fn(u64) -> R) -> String {
 fn curves() {
     let metrics = "step,epoch,train_loss,lr,grad_norm,tokens,seconds\n1,0.5,0.69,3e-5,1.5,800,0.25\n2,1.0,NaN,0.0,inf,900,0.5\n3,1.5,0.5,1e-5,,900,0.75\n";
     let evals = "step,eval_loss,accuracy,macro_f1,train_probe_loss\n0,0.7,0.5,0.4,\n10,0.6,0.7,0.6,0.55\n";
-    let diagnostics = "step,first_grad_norm,last_grad_norm,update_ratio,predicted\n0,,,,12 8\n10,0.5,1.5,0.001,10 10\n";
+    let diagnostics = "step,first_grad_norm,last_grad_norm,update_ratio,predicted,surest_wrong\n0,,,,12 8,2\n10,0.5,1.5,0.001,10 10,\n";
     Corpus::new("curves", "csv", &[metrics, evals, diagnostics], &["\n4,", ",0,"]).fuzz(|path, bytes| {
         let metric =
             |step| MetricRow { step, epoch: 1.0, train_loss: 0.5, lr: 1e-5, grad_norm: 1.0, tokens: 9, seconds: 1.0 };
@@ -302,6 +302,7 @@ fn curves() {
             last_grad_norm: Some(1.0),
             update_ratio: None,
             predicted: vec![3, 4],
+            surest_wrong: Some(1),
         };
         let mut answers = check_curve(path, metric);
         fs::write(path, bytes).unwrap();

@@ -1,6 +1,7 @@
 //! `plateau refine`: writes the next sweep file, with a comment for each decision. `plateau confirm`: trains the leaders
 //! again with new seeds, and says whether the winner stands.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -12,13 +13,14 @@ use serde_yaml::{Mapping, Value as Yaml};
 
 use super::failure::printed;
 use super::prepare::{self, Prepared, SweepArguments};
-use super::words::warn;
+use super::words::{say, warn};
 use super::{Failure, run};
 use crate::analysis::effects::confirmed;
 use crate::analysis::findings::next;
 use crate::analysis::refine::{Choice, Decision, refine as decide};
 use crate::analysis::{Study, Sweep};
 use crate::run::survey;
+use crate::spec::{self, Settled, SweepSpec};
 use crate::store;
 use crate::trial::number_text;
 
@@ -34,10 +36,13 @@ pub(crate) struct Arguments {
 pub(crate) fn refine(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let prepared = prepare::prepare(&arguments.sweep, None)?;
     let (sweep, study) = studied(&prepared)?;
-    let mut file = fixed_part(&prepared)?;
-    if let Some(path) = &arguments.output {
-        keep_paths(&mut file, &prepare::find(&arguments.sweep.sweep)?, path);
-    }
+    // Files that the sweep file names from its own folder are found from that of the next one, too.
+    let stays = match &arguments.output {
+        Some(path) => folder(path) == folder(&prepare::find(&arguments.sweep.sweep)?),
+        None => true,
+    };
+    let files = if stays { HashMap::new() } else { prepared.facts.settled().files };
+    let file = written(&prepared.spec, &Settled { files, ..Settled::default() })?;
     let tied: Vec<String> = match file.get("zip") {
         Some(Yaml::Mapping(zip)) => zip.keys().filter_map(Yaml::as_str).map(str::to_owned).collect(),
         _ => Vec::new(),
@@ -59,7 +64,13 @@ pub(crate) fn refine(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Some(path) if path.exists() => {
             return Err(Failure::input(format!("{} exists already: choose another name with -o", path.display())));
         }
-        Some(path) => store::write_file(path, text.as_bytes())?,
+        Some(path) => {
+            store::write_file(path, text.as_bytes())?;
+            let path = path.display();
+            say(&format!(
+                "{path} is written: `plateau plan {path}` lists its trials, `plateau run {path}` trains them"
+            ));
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -71,24 +82,19 @@ fn studied(prepared: &Prepared) -> Result<(Sweep, Study), Failure> {
     Ok((sweep, study))
 }
 
-/// The sweep as run, as a map.
-fn fixed_part(prepared: &Prepared) -> Result<Mapping, Failure> {
-    let unreadable = |error: serde_yaml::Error| Failure::input(format!("cannot write the sweep: {error}"));
-    let text = prepared.spec.to_yaml(&crate::spec::Settled::default()).map_err(unreadable)?;
-    serde_yaml::from_str(&text).map_err(unreadable)
+/// Where a file lies.
+fn folder(path: &Path) -> Option<PathBuf> {
+    Some(std::path::absolute(path).ok()?.parent()?.to_owned())
 }
 
-/// Files that the sweep file names from its own folder are found from that of the next one, too.
-fn keep_paths(file: &mut Mapping, from: &Path, to: &Path) {
-    let folder = |path: &Path| std::path::absolute(path).ok()?.parent().map(Path::to_owned);
-    let Some(old) = folder(from).filter(|old| folder(to).as_ref() != Some(old)) else { return };
-    for (group, key) in [("data", "train"), ("data", "eval"), ("model", "from")] {
-        let Some(Yaml::String(path)) = file.get_mut(group).and_then(|group| group.get_mut(key)) else { continue };
-        let whole = old.join(&*path);
-        if whole.exists() {
-            *path = whole.display().to_string();
-        }
-    }
+/// The sweep as run, as a map.
+fn written(spec: &SweepSpec, settled: &Settled) -> Result<Mapping, Failure> {
+    let text = spec.to_yaml(settled).map_err(unwritable)?;
+    serde_yaml::from_str(&text).map_err(unwritable)
+}
+
+fn unwritable(error: serde_yaml::Error) -> Failure {
+    Failure::input(format!("cannot write the sweep: {error}"))
 }
 
 /// The map without what varies and what says how to run.
@@ -99,9 +105,22 @@ fn without_axes(mut file: Mapping) -> Mapping {
     file
 }
 
+/// Drops what is as it would be by default. What has a name stays whole: its name decides its defaults.
+fn drop_equal(file: &mut Mapping, defaults: &Mapping) {
+    file.retain(|key, value| match (value, defaults.get(key)) {
+        (value, Some(default)) if value == default => false,
+        (Yaml::Mapping(value), Some(Yaml::Mapping(default))) if !value.contains_key("name") => {
+            drop_equal(value, default);
+            true
+        }
+        _ => true,
+    });
+}
+
 /// The next sweep file.
 fn next_file(file: Mapping, name: &str, decisions: &[Decision]) -> Result<String, Failure> {
     let mut file = without_axes(file);
+    drop_equal(&mut file, &written(&spec::parse("defaults", name, "", &[])?, &Settled::default())?);
     let mut text = format!("# Made by `plateau refine` from what the trials of {name} say.\n");
     for Decision { key, choice, why } in decisions {
         if let Choice::Fix(value) = choice {
@@ -114,8 +133,7 @@ fn next_file(file: Mapping, name: &str, decisions: &[Decision]) -> Result<String
             let _ = writeln!(text, "# {key} is {}: {why}.", flow(value));
         }
     }
-    let fixed =
-        serde_yaml::to_string(&file).map_err(|error| Failure::input(format!("cannot write the sweep: {error}")))?;
+    let fixed = if file.is_empty() { String::new() } else { serde_yaml::to_string(&file).map_err(unwritable)? };
     let _ = write!(text, "\nname: {}\n{fixed}", successor(name));
     let varying = |seeds: bool| {
         decisions.iter().filter_map(move |decision| match &decision.choice {
@@ -144,7 +162,7 @@ fn successor(name: &str) -> String {
 }
 
 fn yaml(value: &Value) -> Result<Yaml, Failure> {
-    serde_yaml::to_value(value).map_err(|error| Failure::input(format!("cannot write the sweep: {error}")))
+    serde_yaml::to_value(value).map_err(unwritable)
 }
 
 /// Sets a dotted key; what stands in the way of a map gives way to one.
@@ -202,7 +220,7 @@ pub(crate) fn confirm(arguments: ConfirmArguments) -> Result<ExitCode, Failure> 
             sweep.name
         )));
     };
-    let mut file = without_axes(fixed_part(&first)?);
+    let mut file = without_axes(written(&first.spec, &Settled::default())?);
     let mut zip = Mapping::new();
     for (key, _) in &winner {
         let values = leaders.iter().filter_map(|config| config.value(key)).map(|value| yaml(&value.value));
@@ -215,8 +233,7 @@ pub(crate) fn confirm(arguments: ConfirmArguments) -> Result<ExitCode, Failure> 
     let used = sweep.runs.iter().map(|run| run.trial.config.seed).max().unwrap_or(0);
     let seeds = (1..=u64::from(arguments.seeds)).map(|i| Yaml::from(used.saturating_add(i)));
     file.insert("seeds".into(), seeds.collect::<Vec<_>>().into());
-    let text =
-        serde_yaml::to_string(&file).map_err(|error| Failure::input(format!("cannot write the sweep: {error}")))?;
+    let text = serde_yaml::to_string(&file).map_err(unwritable)?;
     let name = format!("{}-confirm", sweep.name);
     let prepared = prepare::prepare_text(&arguments.sweep, &name, &text)?;
     let code = run::train(&prepared, arguments.sweep, arguments.machine)?;

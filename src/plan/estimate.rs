@@ -138,8 +138,12 @@ fn nearest(past: &[PastTrial], parameters: u64) -> Option<&PastTrial> {
 
 /// Evaluations of a run: before the first step, every `eval_every`, and after the last.
 fn evaluations(config: &TrialConfig, steps: u64, rows: usize) -> u64 {
-    let every = config.eval_every.steps(steps_per_epoch(rows, config.batch_size)).max(1);
-    steps.div_ceil(every).saturating_add(1)
+    steps.div_ceil(eval_interval(config, rows)).saturating_add(1)
+}
+
+/// Steps between two evaluations.
+pub(super) fn eval_interval(config: &TrialConfig, rows: usize) -> u64 {
+    config.eval_every.steps(steps_per_epoch(rows, config.batch_size)).max(1)
 }
 
 /// Floating-point operations a token.

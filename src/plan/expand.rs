@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use serde_json::Value;
 
 use super::schedules::settle_warmup;
-use super::{AugmentationFound, DataFound, Facts, ModelFound, Plan, check, identity};
+use super::{AugmentationFound, DataFound, Facts, ModelFound, Plan, check, identity, idle};
 use crate::spec::{
     Choice, Place, Problem, Problems, Setting, SweepSpec, lookup, place_of, sets_seed, shown, source_key,
 };
@@ -19,7 +19,9 @@ pub fn expand(spec: &SweepSpec, facts: &Facts) -> Result<Plan, Problems> {
     let mut expansion = Expansion::new(spec, facts);
     expansion.product();
     expansion.include();
-    expansion.finish()
+    let mut plan = expansion.finish()?;
+    plan.warnings.extend(idle::warnings(&spec.run.stop, &plan.trials, facts));
+    Ok(plan)
 }
 
 /// What varies: a key, and how its value is found in a trial.

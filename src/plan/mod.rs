@@ -7,6 +7,7 @@ mod check;
 mod estimate;
 mod expand;
 mod identity;
+mod idle;
 mod probes;
 mod schedules;
 #[cfg(test)]

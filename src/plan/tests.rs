@@ -629,3 +629,35 @@ fn a_rate_for_the_head_makes_another_trial_and_its_absence_none() {
     assert_eq!(ids("head_lr: 1e-3"), ids("optimizer: {head_lr: 0.001}"));
     assert_ne!(ids("head_lr: 1e-3"), ids(""));
 }
+
+#[test]
+fn rules_that_can_stop_no_trial_are_named() {
+    // 8 steps an epoch; evaluations at 0, 8, 16, 24.
+    let of = |stop: &str| {
+        mistakes(&format!("data: {{limit: 256}}\neval_every: 8\ngrid: {{lr: [1e-5, 1e-4, 1e-3]}}\nstop: {{{stop}}}"))
+    };
+    for idle in [
+        "patience: {evals: 3}",
+        "plateau: {evals: 1, min_steps: 17}",
+        "median: {min_trials: 2, min_steps: 17}",
+        "median: {min_trials: 3, min_steps: 8}",
+        "asha: {min_steps: 17}",
+    ] {
+        assert_eq!(of(idle).lines().count(), 1, "{idle}: {}", of(idle));
+    }
+    for able in [
+        "patience: {evals: 2}",
+        "plateau: {evals: 1, min_steps: 16}",
+        "median: {min_trials: 2, min_steps: 16}",
+        "asha: {min_steps: 16}",
+        "diverged: true",
+    ] {
+        assert_eq!(of(able), "");
+    }
+    assert_snapshot!(of("patience: {evals: 3}, plateau: {evals: 3, min_steps: 8}, median: {min_trials: 9, min_steps: 8}, asha: {min_steps: 50}"), @"
+        warning: `stop.patience` can stop no trial: it waits for 3 evaluations, and there are at most 2 between first and last; lower it, or evaluate more often (`eval_every`)
+        warning: `stop.plateau` can stop no trial: it waits for 3 evaluations, and there are at most 2 from `min_steps` to before the last; lower one of them, or evaluate more often (`eval_every`)
+        warning: `stop.asha` can stop no trial: no trial has an evaluation from step 50, its `min_steps`, to before its last; the longest has 24 steps
+        warning: `stop.median` can stop no trial: it waits for 9 others, its `min_trials`, and there are 3 trials; lower it
+        ");
+}

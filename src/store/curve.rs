@@ -15,6 +15,8 @@ use crate::trial::{DiagnosticRow, EvalRow, MetricRow};
 /// A line of a curve file.
 pub trait Row: Sized {
     const HEADER: &'static str;
+    /// The header of files from before the last column came to be.
+    const EARLIER: Option<&'static str> = None;
     /// Optimizer step that the row is about; strictly rising in a file.
     fn step(&self) -> u64;
     /// Appends the row with its line end.
@@ -75,22 +77,26 @@ impl Row for EvalRow {
 }
 
 impl Row for DiagnosticRow {
-    const HEADER: &'static str = "step,first_grad_norm,last_grad_norm,update_ratio,predicted";
+    const HEADER: &'static str = "step,first_grad_norm,last_grad_norm,update_ratio,predicted,surest_wrong";
+    const EARLIER: Option<&'static str> = Some("step,first_grad_norm,last_grad_norm,update_ratio,predicted");
 
     fn step(&self) -> u64 {
         self.step
     }
 
     fn write(&self, line: &mut String) {
-        let Self { step, first_grad_norm, last_grad_norm, update_ratio, predicted } = self;
+        let Self { step, first_grad_norm, last_grad_norm, update_ratio, predicted, surest_wrong } = self;
         let number = |value: &Option<f32>| value.map_or_else(String::new, |value| format!("{value:?}"));
         let [first, last, ratio] = [first_grad_norm, last_grad_norm, update_ratio].map(number);
         let counts: Vec<String> = predicted.iter().map(u32::to_string).collect();
-        let _ = writeln!(line, "{step},{first},{last},{ratio},{}", counts.join(" "));
+        let wrong = surest_wrong.map_or_else(String::new, |count| count.to_string());
+        let _ = writeln!(line, "{step},{first},{last},{ratio},{},{wrong}", counts.join(" "));
     }
 
     fn parse(line: &str) -> Option<Self> {
-        let [step, first, last, ratio, predicted] = fields(line)?;
+        let earlier =
+            || fields(line).map(|[step, first, last, ratio, predicted]| [step, first, last, ratio, predicted, ""]);
+        let [step, first, last, ratio, predicted, wrong] = fields(line).or_else(earlier)?;
         let number = |text: &str| if text.is_empty() { Some(None) } else { text.parse().ok().map(Some) };
         Some(Self {
             step: step.parse().ok()?,
@@ -98,6 +104,7 @@ impl Row for DiagnosticRow {
             last_grad_norm: number(last)?,
             update_ratio: number(ratio)?,
             predicted: predicted.split_whitespace().map(|count| count.parse().ok()).collect::<Option<_>>()?,
+            surest_wrong: if wrong.is_empty() { None } else { Some(wrong.parse().ok()?) },
         })
     }
 }
@@ -141,7 +148,7 @@ fn scan<R: Row>(bytes: &[u8], last: u64) -> Curve<R> {
         let Some(text) = line.strip_suffix(b"\n") else { break };
         let row = std::str::from_utf8(text).ok().map(|text| text.trim_end_matches('\r'));
         let read = match row {
-            Some(text) if index == 0 => text == R::HEADER,
+            Some(text) if index == 0 => text == R::HEADER || Some(text) == R::EARLIER,
             Some(text) => match R::parse(text) {
                 Some(row) if row.step() > last => break,
                 Some(row) if curve.rows.last().is_none_or(|before| before.step() < row.step()) => {

@@ -15,6 +15,14 @@ use super::kernels::loss::cross_entropy;
 use super::random::{Purpose, Random};
 use crate::trial::EvalRow;
 
+/// What an evaluation says beside its row.
+pub struct Predictions {
+    /// Held-out examples that were given each class.
+    pub counts: Vec<u32>,
+    /// Of the quarter of them that the model is surest of, how many are labelled otherwise; None of fewer than four.
+    pub surest_wrong: Option<u32>,
+}
+
 /// Most examples of the training split that are evaluated beside the held-out ones.
 const PROBE: usize = 128;
 
@@ -65,13 +73,13 @@ impl Evaluation {
         }
     }
 
-    /// Measures the model after `step` steps; beside it, how many held-out examples were given each class. None if `interrupted` said so.
+    /// Measures the model after `step` steps. None if `interrupted` said so.
     pub fn run(
         &self,
         engine: &mut Engine,
         step: u64,
         interrupted: &dyn Fn() -> bool,
-    ) -> Result<Option<(EvalRow, Vec<u32>)>, TrainError> {
+    ) -> Result<Option<(EvalRow, Predictions)>, TrainError> {
         let Some(logits) = engine.logits(&self.batches, interrupted)? else { return Ok(None) };
         let mut scores: Vec<&[f32]> = vec![&[]; self.labels.len()];
         for (places, logits) in self.order.iter().zip(&logits) {
@@ -87,9 +95,9 @@ impl Evaluation {
         let predictions: Vec<usize> = scores[..self.held_out].iter().map(|row| best_class(row)).collect();
         let truth = &self.labels[..self.held_out];
         let right = predictions.iter().zip(truth).filter(|(p, t)| **p == **t as usize).count();
-        let mut predicted = vec![0; self.classes];
+        let mut counts = vec![0; self.classes];
         for &class in &predictions {
-            predicted[class] += 1;
+            counts[class] += 1;
         }
         let row = EvalRow {
             step,
@@ -98,8 +106,22 @@ impl Evaluation {
             macro_f1: macro_f1(&predictions, truth, self.classes),
             train_probe_loss: mean_loss(self.held_out..self.labels.len()),
         };
-        Ok(Some((row, predicted)))
+        let surest_wrong = surest_wrong(&scores[..self.held_out], &predictions, truth);
+        Ok(Some((row, Predictions { counts, surest_wrong })))
     }
+}
+
+/// How many of the surest quarter of the predictions are not the truth. Sure is what loses least by cross-entropy if it is
+/// true; of equals the first.
+fn surest_wrong(scores: &[&[f32]], predictions: &[usize], truth: &[u32]) -> Option<u32> {
+    let doubt = |i: &usize| {
+        let doubt = cross_entropy(scores[*i], predictions[*i], 0.0);
+        if doubt.is_nan() { f64::INFINITY } else { doubt }
+    };
+    let mut order: Vec<(f64, usize)> = (0..scores.len()).map(|i| (doubt(&i), i)).collect();
+    order.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    let surest = order.get(..order.len() / 4).filter(|surest| !surest.is_empty())?;
+    Some(surest.iter().filter(|(_, i)| predictions[*i] != truth[*i] as usize).count() as u32)
 }
 
 /// The class with the highest score; the first of equals.
@@ -135,6 +157,28 @@ mod tests {
         let f1 = macro_f1(&[0, 2, 1, 0, 0, 1], &[0, 1, 2, 0, 1, 2], 3);
         assert!((f1 - 0.266_666_67).abs() < 1e-6, "{f1}");
         assert!((macro_f1(&[0, 0], &[0, 0], 5) - 1.0).abs() < 1e-6, "classes that nobody names do not count");
+    }
+
+    #[test]
+    fn the_surest_quarter_is_held_against_its_labels() {
+        let scores: [&[f32]; 9] = [
+            &[0.0, 5.0],
+            &[0.0, 1.0],
+            &[4.0, 0.0],
+            &[1.0, 0.0],
+            &[0.1, 0.0],
+            &[0.0, 0.2],
+            &[f32::NAN, 0.0],
+            &[0.0, 3.0],
+            &[2.0, 0.0],
+        ];
+        let predictions: Vec<usize> = scores.iter().map(|row| best_class(row)).collect();
+        let wrong = |truth: [u32; 9]| surest_wrong(&scores, &predictions, &truth);
+        let truth = [1, 1, 0, 0, 0, 1, 1, 1, 0];
+        assert_eq!(wrong(truth), Some(0), "two of nine, the first and the third, both right");
+        assert_eq!(wrong([0, 1, 0, 0, 0, 1, 1, 1, 0]), Some(1));
+        assert_eq!(wrong([1, 0, 0, 1, 1, 0, 0, 0, 1]), Some(0), "what it is less sure of does not count");
+        assert_eq!(surest_wrong(&scores[..3], &predictions[..3], &truth[..3]), None);
     }
 
     #[test]

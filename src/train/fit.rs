@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::batch::{MicroBatch, Mix, length, paired, split};
 use super::data::{self, Dataset, Tokens};
 use super::engine::{Engine, Objective};
-use super::evaluate::Evaluation;
+use super::evaluate::{Evaluation, Predictions};
 use super::frozen::FrozenSplits;
 use super::random::{Purpose, Random};
 use super::signals::Signals;
@@ -293,7 +293,7 @@ impl Run<'_> {
 
     fn evaluate(&mut self, sink: &mut dyn Sink) -> Result<(EvalRow, DiagnosticRow), TrainError> {
         let step = self.progress.step;
-        let Some((row, predicted)) = self.evaluation.run(self.engine, step, &|| sink.interrupted())? else {
+        let Some((row, predictions)) = self.evaluation.run(self.engine, step, &|| sink.interrupted())? else {
             return Err(self.interrupt(sink));
         };
         let progress = &mut self.progress;
@@ -308,7 +308,8 @@ impl Run<'_> {
         progress.last_eval = Some(Measured { step, loss, accuracy: row.accuracy, best });
         self.saved_at = None;
         let Signals { first_grad_norm, last_grad_norm, update_ratio } = progress.signals;
-        Ok((row, DiagnosticRow { step, first_grad_norm, last_grad_norm, update_ratio, predicted }))
+        let Predictions { counts: predicted, surest_wrong } = predictions;
+        Ok((row, DiagnosticRow { step, first_grad_norm, last_grad_norm, update_ratio, predicted, surest_wrong }))
     }
 
     /// The patience rule's reason to stop, if it has one.

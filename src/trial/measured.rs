@@ -46,6 +46,8 @@ pub struct DiagnosticRow {
     pub update_ratio: Option<f32>,
     /// Evaluation examples that were given each class.
     pub predicted: Vec<u32>,
+    /// Of the quarter of the evaluation examples whose class the model is surest of, how many are labelled otherwise.
+    pub surest_wrong: Option<u32>,
 }
 
 /// How a trial stands.

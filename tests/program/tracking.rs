@@ -72,9 +72,9 @@ fn a_server_that_is_away_harms_no_sweep() {
     let ended = run("run sweep.yaml --set steps=12");
     assert_eq!((ended.code, ended.err.matches("no MLflow server").count()), (0, 1), "{ended:?}");
     assert!(
-        ended
-            .err
-            .contains("mlflow: 2 trials are not all there: `plateau export sweep.yaml --set 'steps=12' --format mlflow`"),
+        ended.err.contains(
+            "mlflow: 2 trials are not all there: `plateau export sweep.yaml --set 'steps=12' --format mlflow`"
+        ),
         "{ended:?}"
     );
     assert_eq!((place.count("trial_finished"), run("run sweep.yaml --set steps=12 -q").err.as_str()), (2, ""));

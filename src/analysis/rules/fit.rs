@@ -4,7 +4,7 @@
 use super::super::curve::Point;
 use super::super::measured::chance;
 use super::super::plateau::Judgement;
-use super::super::statistics::{mean, median};
+use super::super::statistics::{mean, median, wilson};
 use super::{Case, advised, cause, limit, note, percent, stability};
 use crate::trial::{Augmentation, Verdict};
 
@@ -45,6 +45,30 @@ pub(super) fn overfit(case: &Case<'_>) -> Option<Verdict> {
     )
 }
 
+/// `LABEL_FLOOR`: even of what the model is surest of, more is labelled otherwise than clean labels leave. What is hard
+/// makes a model unsure; what is wrong among the easy is wrong at every doubt, and sets the floor of the loss.
+pub(super) fn label_floor(case: &Case<'_>) -> Option<Verdict> {
+    let (_, best) = case.best_eval()?;
+    let row = case.measured.diagnostics.iter().find(|row| row.step as f64 == best.x)?;
+    let (wrong, surest) = (row.surest_wrong?, row.predicted.iter().sum::<u32>() / 4);
+    let (least, _) = wilson(wrong as usize, surest as usize);
+    let learned = chance(case.measured.eval_prior).is_some_and(|chance| best.y < limit::BELOW_PRIOR * chance);
+    if !learned || least <= limit::SURELY_WRONG {
+        return None;
+    }
+    let share = f64::from(wrong) / f64::from(surest);
+    let text = format!(
+        "of the {surest} evaluation examples that it is surest of, {wrong} ({}) are labelled otherwise: about so many labels are \
+         wrong, and the loss cannot fall below what they cost",
+        percent(share)
+    );
+    let evidence = [("surest", f64::from(surest)), ("wrong", f64::from(wrong)), ("share", share), ("at_least", least)];
+    advised(
+        cause("LABEL_FLOOR", (row.step, row.step), text, &evidence),
+        "look at the examples with the highest loss, and relabel; meanwhile label_smoothing: 0.1",
+    )
+}
+
 /// Training loss over the twentieth of the run up to `x`.
 fn loss_around(case: &Case<'_>, x: f64) -> Option<f64> {
     let reach = (case.measured.end() as f64 / 20.0).max(5.0);
@@ -53,12 +77,13 @@ fn loss_around(case: &Case<'_>, x: f64) -> Option<f64> {
     (!near.is_empty()).then(|| mean(&near))
 }
 
-/// Whether the last accuracies are as good as the best, within two standard errors.
+/// Whether the last accuracies are as good as the best, within two standard errors of the difference of two.
 fn accuracy_holds(case: &Case<'_>) -> bool {
     let accuracy = ys(&case.measured.accuracy);
     let (Some(best), true) = (case.best_accuracy(), accuracy.len() >= limit::OVERFIT_EVALS) else { return false };
     let last = mean(&accuracy[accuracy.len() - limit::OVERFIT_EVALS..]);
-    let margin = case.accuracy_error(best).map_or(limit::MAJORITY_MARGIN / 2.0, |error| 2.0 * error);
+    // Of the difference of two.
+    let margin = case.accuracy_error(best).map_or(limit::MAJORITY_MARGIN / 2.0, |error| 8.0_f64.sqrt() * error);
     best - last <= margin
 }
 

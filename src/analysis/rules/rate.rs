@@ -59,7 +59,7 @@ fn reach(case: &Case<'_>) -> Option<f64> {
 }
 
 /// Whether steps are known to be small, and the whole run at its peak rate would not have brought much.
-fn is_low(case: &Case<'_>) -> bool {
+pub(super) fn is_low(case: &Case<'_>) -> bool {
     case.greatest_ratio().is_some_and(|ratio| ratio < limit::RATIO_LOW)
         && reach(case).is_some_and(|reach| reach < limit::SLOW_REACH)
 }

@@ -1,6 +1,7 @@
 //! Settings far outside the usual whose harm shows in the curves: labels of one class, texts cut short, batches that are
 //! noise, weight decay that eats the weights, a warm-up that never ends.
 
+use super::super::detector::Trend;
 use super::super::statistics::{median, robust_deviation};
 use super::{Case, advised, cause, limit, percent, rate, signal};
 use crate::trial::Verdict;
@@ -66,13 +67,16 @@ pub(super) fn warmup_too_long(case: &Case<'_>) -> Option<Verdict> {
     advised(verdict, "warmup: 0.1")
 }
 
-/// `NOISY_BATCHES`: losses of neighbouring batches differ by a great part of all there is to learn, and little is learned.
+/// `NOISY_BATCHES`: losses of neighbouring batches differ by a great part of all there is to learn; and little is learned, at
+/// a rate that is not too low for it, or where the training loss goes cannot be told.
 pub(super) fn noisy_batches(case: &Case<'_>) -> Option<Verdict> {
     let batch = case.measured.config?.batch_size;
     let losses: Vec<f64> = case.measured.train.iter().map(|point| point.y).collect();
     let jumps: Vec<f64> = losses.windows(2).map(|pair| pair[1] - pair[0]).collect();
     let noise = robust_deviation(&jumps, median(&jumps)) / std::f64::consts::SQRT_2 / case.detection.scale;
-    if batch > limit::SMALL_BATCH || noise.is_nan() || noise <= limit::BATCH_NOISE || !case.is_poor() {
+    let hidden = matches!(case.detection.tail.trend, Trend::Unresolved { .. });
+    let hinders = hidden || case.is_poor() && !rate::is_low(case);
+    if batch > limit::SMALL_BATCH || noise.is_nan() || noise <= limit::BATCH_NOISE || !hinders {
         return None;
     }
     let text = format!(

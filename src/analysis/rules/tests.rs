@@ -80,8 +80,9 @@ fn rows(first: f32, last: f32, ratio: f32, predicted: [u32; 2]) -> Vec<Diagnosti
         last_grad_norm: Some(last),
         update_ratio: Some(ratio),
         predicted: predicted.to_vec(),
+        surest_wrong: Some(1),
     };
-    (25..300).step_by(25).map(row).collect()
+    (0..=300).step_by(25).map(row).collect()
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "made for it")]
@@ -187,6 +188,13 @@ fn settings_far_outside_the_usual() {
     );
     let few = Made { change: |config| config.batch_size = 2, sigma: 0.3, ..poor() };
     check("NOISY_BATCHES", few);
+    // What is learned under so much noise cannot be told.
+    let learned = || Made { change: |config| config.batch_size = 2, sigma: 0.3, ..healthy() };
+    assert!(
+        ids(&learned()).starts_with("NOISY_BATCHES") && ids(&learned()).contains("UNRESOLVED"),
+        "{}",
+        ids(&learned())
+    );
     assert!(
         !ids(&Made { sigma: 0.3, ..poor() }).contains("NOISY_BATCHES"),
         "batches of 32 are noise for another reason"
@@ -264,6 +272,22 @@ fn what_does_not_carry_over() {
     assert!(ids(&wasted).contains("WASTED"), "{}", ids(&wasted));
     let noisy = Made { eval: |t| 0.4 + 0.05 * (t * 300.0 / 25.0 * std::f64::consts::PI).cos(), ..healthy() };
     assert!(ids(&noisy).contains("EVAL_NOISY"), "{}", ids(&noisy));
+}
+
+#[test]
+fn wrong_labels_are_wrong_where_the_model_is_sure() {
+    // 400 examples: 100 of them it is surest of.
+    let wrong = |count| {
+        let row = |row: DiagnosticRow| DiagnosticRow { surest_wrong: count, ..row };
+        Made { rows: rows(0.5, 0.7, 5e-4, [210, 190]).into_iter().map(row).collect(), ..healthy() }
+    };
+    check("LABEL_FLOOR", wrong(Some(13)));
+    insta::assert_snapshot!(words(&wrong(Some(13))), @"LABEL_FLOOR: of the 100 evaluation examples that it is surest of, 13 (13 %) are labelled otherwise: about so many labels are wrong, and the loss cannot fall below what they cost => look at the examples with the highest loss, and relabel; meanwhile label_smoothing: 0.1");
+    for few in [None, Some(3), Some(9)] {
+        check("HEALTHY", wrong(few));
+    }
+    let unlearned = Made { eval: |_| 0.68, accuracy: |_| 0.55, ..wrong(Some(40)) };
+    assert!(!ids(&unlearned).contains("LABEL_FLOOR"), "{}", ids(&unlearned));
 }
 
 #[test]
