@@ -93,6 +93,7 @@ fn written(spec: &SweepSpec, settled: &Settled) -> Result<Mapping, Failure> {
     serde_yaml::from_str(&text).map_err(unwritable)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "what `map_err` gives")]
 fn unwritable(error: serde_yaml::Error) -> Failure {
     Failure::input(format!("cannot write the sweep: {error}"))
 }

@@ -49,7 +49,7 @@ pub(super) fn overfit(case: &Case<'_>) -> Option<Verdict> {
 /// makes a model unsure; what is wrong among the easy is wrong at every doubt, and sets the floor of the loss.
 pub(super) fn label_floor(case: &Case<'_>) -> Option<Verdict> {
     let (_, best) = case.best_eval()?;
-    let row = case.measured.diagnostics.iter().find(|row| row.step as f64 == best.x)?;
+    let row = case.measured.diagnostics.iter().find(|row| row.step == best.x as u64)?;
     let (wrong, surest) = (row.surest_wrong?, row.predicted.iter().sum::<u32>() / 4);
     let (least, _) = wilson(wrong as usize, surest as usize);
     let learned = chance(case.measured.eval_prior).is_some_and(|chance| best.y < limit::BELOW_PRIOR * chance);
