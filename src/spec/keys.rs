@@ -64,6 +64,25 @@ pub(super) static ALIASES: &[Alias] = &[
     Alias { name: "gradient_accumulation_steps", path: "grad_accumulation", kind: None },
 ];
 
+/// Arguments of other programs that are not needed here, and why.
+const NEEDLESS: &[(&str, &str)] = &[
+    ("fp16", "training is in f32: leave it out"),
+    ("bf16", "training is in f32: leave it out"),
+    ("logging_steps", "every step is logged: leave it out"),
+    ("logging_strategy", "every step is logged: leave it out"),
+    ("per_device_eval_batch_size", "it changes no number: leave it out"),
+    ("dataloader_num_workers", "texts are read once: leave it out"),
+    ("save_steps", "checkpoints are for going on after a stop: `run.checkpoint_every` says how often"),
+    ("save_strategy", "checkpoints are for going on after a stop: `run.checkpoint_every` says how often"),
+    ("load_best_model_at_end", "`run.keep: best` keeps the weights of the lowest evaluation loss"),
+    ("output_dir", "`--results DIR` on the command line says where results go"),
+];
+
+/// Why an argument of another program is not needed.
+pub(super) fn needless(name: &str) -> Option<&'static str> {
+    NEEDLESS.iter().find(|(other, _)| *other == name).map(|(_, why)| *why)
+}
+
 /// Names that other programs have for keys, none of which is near enough to be guessed.
 pub(super) const MISNOMERS: &[(&str, &str)] = &[
     ("num_epochs", "epochs"),
@@ -81,6 +100,7 @@ pub(super) const MISNOMERS: &[(&str, &str)] = &[
     ("grad_clip", "max_grad_norm"),
     ("clip_grad_norm", "max_grad_norm"),
     ("wd", "weight_decay"),
+    ("report_to", "run.log_to"),
     ("eval_steps", "eval_every"),
     ("eval_interval", "eval_every"),
     ("early_stopping", "stop.patience"),

@@ -13,6 +13,19 @@ fn mistakes(text: &str) -> String {
 }
 
 #[test]
+fn what_other_programs_ask_and_this_one_needs_not() {
+    assert_snapshot!(mistakes("fp16: true\nreport_to: tensorboard"), @"
+        a.yaml:1:1: unknown key `fp16`
+          1 | fp16: true
+            | ^^^^ training is in f32: leave it out
+
+        a.yaml:2:1: unknown key `report_to`
+          2 | report_to: tensorboard
+            | ^^^^^^^^^ did you mean `run.log_to`?
+        ");
+}
+
+#[test]
 fn names_of_other_programs_and_separators_of_thousands() {
     assert_snapshot!(mistakes("num_epochs: 3\nlr_schedule: cosine\ndata: {validation_file: x.csv}\nmodel_name_or_path: x"), @r"
     a.yaml:1:1: unknown key `num_epochs`

@@ -420,6 +420,9 @@ fn meant(prefix: &str, name: &str) -> Option<String> {
 
 fn unknown(prefix: &str, written: &str, place: Place, meant: Option<String>) -> Problem {
     let problem = Problem::new(place, format!("unknown key `{written}`"));
+    if let Some(why) = keys::needless(written) {
+        return problem.hint(why);
+    }
     match (meant, keys::group(prefix)) {
         (Some(meant), _) => {
             let inside = meant.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('.'));

@@ -6,7 +6,7 @@ use super::super::measured::chance;
 use super::super::plateau::Judgement;
 use super::super::statistics::{mean, median, wilson};
 use super::{Case, advised, cause, limit, note, percent, stability};
-use crate::trial::{Augmentation, Verdict};
+use crate::trial::{Augmentation, DiagnosticRow, Verdict};
 
 fn ys(points: &[Point]) -> Vec<f64> {
     points.iter().map(|point| point.y).filter(|y| y.is_finite()).collect()
@@ -45,26 +45,28 @@ pub(super) fn overfit(case: &Case<'_>) -> Option<Verdict> {
     )
 }
 
-/// `LABEL_FLOOR`: even of what the model is surest of, more is labelled otherwise than clean labels leave. What is hard
-/// makes a model unsure; what is wrong among the easy is wrong at every doubt, and sets the floor of the loss.
+/// `LABEL_FLOOR`: even of what the model is surest of, more is labelled otherwise than clean labels leave, at every
+/// evaluation. What is hard makes a model unsure; what is wrong among the easy is wrong at every doubt, and sets the floor
+/// of the loss.
 pub(super) fn label_floor(case: &Case<'_>) -> Option<Verdict> {
-    let (_, best) = case.best_eval()?;
-    let row = case.measured.diagnostics.iter().find(|row| row.step == best.x as u64)?;
-    let (wrong, surest) = (row.surest_wrong?, row.predicted.iter().sum::<u32>() / 4);
+    let learned = limit::BELOW_PRIOR * chance(case.measured.eval_prior)?;
+    let after = |step: u64| case.measured.eval.iter().any(|point| point.x as u64 == step && point.y < learned);
+    let counted = |row: &DiagnosticRow| Some((row.surest_wrong?, row.predicted.iter().sum::<u32>() / 4, row.step));
+    let rows = case.measured.diagnostics.iter().filter(|row| after(row.step)).filter_map(counted);
+    let (wrong, surest, step) = rows.min()?;
     let (least, _) = wilson(wrong as usize, surest as usize);
-    let learned = chance(case.measured.eval_prior).is_some_and(|chance| best.y < limit::BELOW_PRIOR * chance);
-    if !learned || least <= limit::SURELY_WRONG {
+    if least <= limit::SURELY_WRONG {
         return None;
     }
     let share = f64::from(wrong) / f64::from(surest);
     let text = format!(
-        "of the {surest} evaluation examples that it is surest of, {wrong} ({}) are labelled otherwise: about so many labels are \
-         wrong, and the loss cannot fall below what they cost",
+        "of the {surest} evaluation examples that it is surest of, at least {wrong} ({}) are labelled otherwise at every \
+         evaluation: about so many labels are wrong, and the loss cannot fall below what they cost",
         percent(share)
     );
     let evidence = [("surest", f64::from(surest)), ("wrong", f64::from(wrong)), ("share", share), ("at_least", least)];
     advised(
-        cause("LABEL_FLOOR", (row.step, row.step), text, &evidence),
+        cause("LABEL_FLOOR", (step, case.measured.end()), text, &evidence),
         "look at the examples with the highest loss, and relabel; meanwhile label_smoothing: 0.1",
     )
 }
