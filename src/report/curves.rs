@@ -255,7 +255,7 @@ fn header(scene: &mut Scene, common: &Common<'_>, facet: &Facet<'_>, frame: &Fra
 
 /// The plateau's tint and that of the rise.
 fn tints(scene: &mut Scene, common: &Common<'_>, config: &Config, frame: &Frame) {
-    let Some(onset) = config.judgement.onset() else { return };
+    let Some(onset) = config.judgement.plateau() else { return };
     let last = shown(common.sweep, config).iter().map(|run| run.measured().end()).max().unwrap_or(common.end);
     let (from, to) = (frame.x.at(onset as f64), frame.x.at(last as f64));
     let rise = config.judgement.rises().map_or(to, |step| frame.x.at(step as f64));
@@ -385,7 +385,7 @@ fn key_line(scene: &mut Scene, common: &Common<'_>, y: f64, off_scale: usize) ->
     let ends = |judgement: &Judgement| matches!(judgement, Judgement::NotFinite { .. } | Judgement::Diverged { .. });
     let entries = [
         (configs().any(|config| config.best.is_some()), Mark::Diamond(ink::EVAL), "best checkpoint"),
-        (configs().any(|config| config.judgement.onset().is_some()), Mark::Swatch(ink::PLATEAU.alpha(0.25)), "plateau"),
+        (configs().any(|config| config.judgement.plateau().is_some()), Mark::Swatch(ink::PLATEAU.alpha(0.25)), "plateau"),
         (
             configs().any(|config| config.judgement.rises().is_some()),
             Mark::Swatch(ink::RISING.alpha(0.35)),

@@ -186,7 +186,7 @@ fn parallel(sweep: &Sweep, study: &Study) -> (Vec<Column>, Vec<Vec<Option<f64>>>
             place.push(shares.get(parameter.place(config)).copied());
         }
     }
-    let onset = study.configs.iter().map(|config| config.judgement.onset().map(|step| step as f64)).collect();
+    let onset = study.configs.iter().map(|config| config.judgement.plateau().map(|step| step as f64)).collect();
     let level = study.configs.iter().map(|config| config.best.map(|best| best.mean)).collect();
     for (name, values) in [("plateau at", onset), ("best loss", level)] {
         let values: Vec<Option<f64>> = values;

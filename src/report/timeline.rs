@@ -100,7 +100,7 @@ fn row<'a>(sweep: &Sweep, study: &Study, config: &'a Config) -> Row<'a> {
         config,
         warmup: first.map_or(0, |run| run.trial.config.warmup.steps(run.trial.steps)),
         end,
-        onset: config.judgement.onset(),
+        onset: config.judgement.plateau(),
         rises: config.judgement.rises(),
         cross: crosses.min(),
         words,
