@@ -215,7 +215,7 @@ impl Fitted {
         match self {
             _ if self.is_flat() => Trend::Flat { tight: self.change.abs() + self.half < limit::TIGHT },
             _ if self.change + self.half < 0.0 && median_slope < 0.0 => Trend::Falling,
-            _ if self.change - self.half > 0.0 && median_slope > 0.0 => Trend::Rising,
+            _ if self.change - limit::RISE_INTERVALS * self.half > 0.0 && median_slope > 0.0 => Trend::Rising,
             _ => Trend::Unresolved { needed: 0 },
         }
     }

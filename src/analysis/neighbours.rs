@@ -85,7 +85,9 @@ fn asks_for_more(own: &Diagnosis) -> bool {
 
 /// Whether the trial's own curves leave room for a rate that is too low.
 fn is_open(own: &Diagnosis) -> bool {
-    own.cause().is_none_or(|cause| matches!(&*cause.id, "LR_EXHAUSTED" | "STALLED" | "PRIOR_STUCK" | "UPDATE_RATIO"))
+    own.cause().is_none_or(|cause| {
+        matches!(&*cause.id, "LR_EXHAUSTED" | "STALLED" | "PRIOR_STUCK" | "UPDATE_RATIO" | "LABEL_FLOOR")
+    })
 }
 
 /// `NOISE_FLOOR` by neighbour: flat at a rate worth something, while a rate half as high or less trains lower.
@@ -93,7 +95,8 @@ fn bounces(sweep: &Sweep, runs: &[usize], run: usize, diagnoses: &[Diagnosis]) -
     let own = &diagnoses[run];
     let found = &own.detection;
     let still_high = found.is_flat() && found.rate_share.is_some_and(|share| share >= limit::SPENT_SHARE);
-    if !still_high || own.cause().is_some_and(|cause| cause.id != "STALLED") || unended(own) {
+    if !still_high || own.cause().is_some_and(|cause| !matches!(&*cause.id, "STALLED" | "LABEL_FLOOR")) || unended(own)
+    {
         return None;
     }
     let level = |detection: &Detection| detection.tail.level;

@@ -87,6 +87,8 @@ pub const LATE_PEAK: f64 = 0.5;
 /// Share of H at which an evaluation loss is no better than guessing, and above which overfitting is more than too much
 /// confidence (own).
 pub const NO_BETTER: f64 = 0.95;
+/// Half intervals that a rise must be above zero: noise on a falling loss seldom makes one of 3.3 standard errors (own).
+pub const RISE_INTERVALS: f64 = 2.0;
 /// OVERFIT: evaluations after the best, rise of their mean over it (warning, severe), fall of the training loss meanwhile
 /// (runmedic; tuning playbook).
 pub const OVERFIT_EVALS: usize = 3;
@@ -96,8 +98,10 @@ pub const OVERFIT_FALL: f64 = 0.03;
 /// Share of H below which the training data are fitted (21 of 218 public runs).
 pub const FITTED: f64 = 0.05;
 /// Share of wrong labels among what the model is surest of, at the evaluation that has fewest, above which labels are to blame:
-/// clean ones leave 2 to 6 % there, and a fifth of them shuffled, so that 11 % are wrong, 11 to 16 % (embedded tweets).
-pub const SURELY_WRONG: f64 = 0.05;
+/// clean ones leave 2 to 6 % there, and a fifth of them shuffled, so that 11 % are wrong, 11 to 16 % (embedded tweets). And how many such
+/// evaluations there must be.
+pub const SURELY_WRONG: f64 = 0.06;
+pub const SURE_EVALS: usize = 2;
 /// Share of the run in whose beginning a best evaluation makes the rest a waste (tuning playbook).
 pub const WASTED: f64 = 0.10;
 /// Gap of noisy training loss over clean probe loss, as a share of the scale: by augmentation, by dropout alone (own).

@@ -74,7 +74,9 @@ impl Log {
             found.sort_unstable();
             found.dedup();
             if let Some(name) = TRAIN.iter().chain(EVAL).find(|name| found.contains(name)) {
-                return Err(format!("its column {name} holds no numbers"));
+                return Err(format!(
+                    "nothing in its column {name} can be read: a row needs a number there, with a point (0.5), and a step from 0 up"
+                ));
             }
             return Err(format!(
                 "no loss found; its columns are {}; name one of them {} (training) or {} (evaluation)",

@@ -42,9 +42,9 @@ pub(crate) struct SweepArguments {
 /// As it is typed, for hints of other commands.
 impl fmt::Display for SweepArguments {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.sweep)?;
+        f.write_str(&quoted(&self.sweep))?;
         if self.results != Path::new(RESULTS) {
-            write!(f, " --results {}", self.results.display())?;
+            write!(f, " --results {}", quoted(&self.results.display().to_string()))?;
         }
         self.set.iter().try_for_each(|pair| write!(f, " {}", option(pair)))
     }
@@ -52,9 +52,12 @@ impl fmt::Display for SweepArguments {
 
 /// `--set key=value`, as a shell takes it.
 pub(super) fn option((key, value): &(String, String)) -> String {
-    let pair = format!("{key}={value}");
-    // No shell takes a NUL, in quotes or without.
-    format!("--set {}", shlex::try_quote(&pair).unwrap_or(Cow::Borrowed(&pair)))
+    format!("--set {}", quoted(&format!("{key}={value}")))
+}
+
+/// A word for a shell. None takes a NUL, in quotes or without.
+fn quoted(word: &str) -> Cow<'_, str> {
+    shlex::try_quote(word).unwrap_or(Cow::Borrowed(word))
 }
 
 /// A sweep ready to be run, planned or reported.

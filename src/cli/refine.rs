@@ -42,12 +42,13 @@ pub(crate) fn refine(arguments: &Arguments) -> Result<ExitCode, Failure> {
         None => true,
     };
     let files = if stays { HashMap::new() } else { prepared.facts.settled().files };
-    let file = written(&prepared.spec, &Settled { files, ..Settled::default() })?;
+    let settled = Settled { files, ..Settled::default() };
+    let file = written(&prepared.spec, &settled)?;
     let tied: Vec<String> = match file.get("zip") {
         Some(Yaml::Mapping(zip)) => zip.keys().filter_map(Yaml::as_str).map(str::to_owned).collect(),
         _ => Vec::new(),
     };
-    let Some(decisions) = decide(&sweep, &study, &tied) else {
+    let Some(mut decisions) = decide(&sweep, &study, &tied) else {
         let hint = next(&sweep, &study).map_or_else(String::new, |next| format!(": {} ({})", next.reason, next.line));
         return Err(Failure::input(format!("{}: no trial has given a usable model yet{hint}", sweep.name)));
     };
@@ -57,6 +58,12 @@ pub(crate) fn refine(arguments: &Arguments) -> Result<ExitCode, Failure> {
         warn(&[format!(
             "warning: {open} of {all} trials have not ended: what follows may change. `plateau run` goes on"
         )]);
+    }
+    for Decision { key, choice, .. } in &mut decisions {
+        match choice {
+            Choice::Fix(value) => settled.locate(key, value),
+            Choice::Vary(values) => values.iter_mut().for_each(|value| settled.locate(key, value)),
+        }
     }
     let text = next_file(file, &sweep.name, &decisions)?;
     match &arguments.output {
@@ -84,7 +91,7 @@ fn studied(prepared: &Prepared) -> Result<(Sweep, Study), Failure> {
 
 /// Where a file lies.
 fn folder(path: &Path) -> Option<PathBuf> {
-    Some(std::path::absolute(path).ok()?.parent()?.to_owned())
+    std::path::absolute(path).ok()?.parent()?.canonicalize().ok()
 }
 
 /// The sweep as run, as a map.
@@ -121,7 +128,6 @@ fn drop_equal(file: &mut Mapping, defaults: &Mapping) {
 /// The next sweep file.
 fn next_file(file: Mapping, name: &str, decisions: &[Decision]) -> Result<String, Failure> {
     let mut file = without_axes(file);
-    drop_equal(&mut file, &written(&spec::parse("defaults", name, "", &[])?, &Settled::default())?);
     let mut text = format!("# Made by `plateau refine` from what the trials of {name} say.\n");
     for Decision { key, choice, why } in decisions {
         if let Choice::Fix(value) = choice {
@@ -134,6 +140,7 @@ fn next_file(file: Mapping, name: &str, decisions: &[Decision]) -> Result<String
             let _ = writeln!(text, "# {key} is {}: {why}.", flow(value));
         }
     }
+    drop_equal(&mut file, &written(&spec::parse("defaults", name, "", &[])?, &Settled::default())?);
     let fixed = if file.is_empty() { String::new() } else { serde_yaml::to_string(&file).map_err(unwritable)? };
     let _ = write!(text, "\nname: {}\n{fixed}", successor(name));
     let varying = |seeds: bool| {

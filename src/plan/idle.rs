@@ -17,11 +17,12 @@ pub(super) fn warnings(across: &StopAcross, trials: &[Trial], facts: &Facts) -> 
 
     let patience =
         runs.iter().filter_map(|run| Some((run.trial.config.stop.patience.as_ref()?.evals, run.before_end(1))));
-    if let Some((evals, most)) = out_of_reach(patience) {
+    if let Some((evals, there)) = out_of_reach(patience) {
         warn(
             "patience",
             format!(
-                "it waits for {evals} evaluations, and there are at most {most} between first and last; lower it, or evaluate more often (`eval_every`)"
+                "its `evals` is {evals}, and {there} evaluations come between first and last; lower it, or evaluate more \
+                 often (`eval_every`)"
             ),
         );
     }
@@ -29,53 +30,41 @@ pub(super) fn warnings(across: &StopAcross, trials: &[Trial], facts: &Facts) -> 
         let rule = run.trial.config.stop.plateau.as_ref()?;
         Some((rule.evals, run.before_end(rule.min_steps)))
     });
-    if let Some((evals, most)) = out_of_reach(plateau) {
-        let from = "from `min_steps` to before the last";
+    if let Some((evals, there)) = out_of_reach(plateau) {
         warn(
             "plateau",
             format!(
-                "it waits for {evals} evaluations, and there are at most {most} {from}; lower one of them, or evaluate more often (`eval_every`)"
+                "its `evals` is {evals}, and {there} evaluations come from its `min_steps` to before the last; lower them, or \
+                 evaluate more often (`eval_every`)"
             ),
         );
     }
-    let longest = trials.iter().map(|trial| trial.steps).max().unwrap_or(0);
     for (rule, from) in [
         ("median", across.median.as_ref().map(|rule| rule.min_steps)),
         ("asha", across.asha.as_ref().map(|rule| rule.min_steps)),
     ] {
-        if let Some(from) = from.filter(|from| runs.iter().all(|run| run.before_end(*from) == 0)) {
+        // What is asked for from the start on is there: the evaluation before the first step.
+        if let Some(from) = from.filter(|from| *from > 0 && runs.iter().all(|run| run.before_end(*from) == 0)) {
             warn(
                 rule,
                 format!(
-                    "no trial has an evaluation from step {from}, its `min_steps`, to before its last; the longest has {longest} steps"
+                    "its `min_steps` is {from}, and no trial has an evaluation from there to before its last; lower it, or \
+                     evaluate more often (`eval_every`)"
                 ),
             );
         }
     }
-    if let Some(rule) = across.median.as_ref().filter(|rule| rule.min_trials >= trials.len() as u64) {
-        warn(
-            "median",
-            format!(
-                "it waits for {} others, its `min_trials`, and there are {} trials; lower it",
-                rule.min_trials,
-                trials.len()
-            ),
-        );
+    let others = trials.len().saturating_sub(1);
+    if let Some(rule) = across.median.as_ref().filter(|rule| rule.min_trials > others as u64) {
+        warn("median", format!("its `min_trials` is {}, and a trial has {others} others; lower it", rule.min_trials));
     }
     warnings
 }
 
-/// What is waited for and the most there is, where no trial has enough.
+/// What is waited for and what there is, of the trial that comes nearest, where none has enough.
 fn out_of_reach(rules: impl Iterator<Item = (u32, u64)>) -> Option<(u32, u64)> {
-    let (mut least, mut most) = (None, 0);
-    for (evals, there) in rules {
-        if u64::from(evals) <= there {
-            return None;
-        }
-        least = Some(least.map_or(evals, |least: u32| least.min(evals)));
-        most = most.max(there);
-    }
-    Some((least?, most))
+    let missing = |(evals, there): &(u32, u64)| u64::from(*evals).saturating_sub(*there);
+    rules.min_by_key(missing).filter(|nearest| missing(nearest) > 0)
 }
 
 /// A trial and the steps between its evaluations.

@@ -647,6 +647,7 @@ fn rules_that_can_stop_no_trial_are_named() {
     }
     for able in [
         "patience: {evals: 2}",
+        "median: {min_trials: 2, min_steps: 0}",
         "plateau: {evals: 1, min_steps: 16}",
         "median: {min_trials: 2, min_steps: 16}",
         "asha: {min_steps: 16}",
@@ -655,9 +656,11 @@ fn rules_that_can_stop_no_trial_are_named() {
         assert_eq!(of(able), "");
     }
     assert_snapshot!(of("patience: {evals: 3}, plateau: {evals: 3, min_steps: 8}, median: {min_trials: 9, min_steps: 8}, asha: {min_steps: 50}"), @"
-        warning: `stop.patience` can stop no trial: it waits for 3 evaluations, and there are at most 2 between first and last; lower it, or evaluate more often (`eval_every`)
-        warning: `stop.plateau` can stop no trial: it waits for 3 evaluations, and there are at most 2 from `min_steps` to before the last; lower one of them, or evaluate more often (`eval_every`)
-        warning: `stop.asha` can stop no trial: no trial has an evaluation from step 50, its `min_steps`, to before its last; the longest has 24 steps
-        warning: `stop.median` can stop no trial: it waits for 9 others, its `min_trials`, and there are 3 trials; lower it
+        warning: `stop.patience` can stop no trial: its `evals` is 3, and 2 evaluations come between first and last; lower it, or evaluate more often (`eval_every`)
+        warning: `stop.plateau` can stop no trial: its `evals` is 3, and 2 evaluations come from its `min_steps` to before the last; lower them, or evaluate more often (`eval_every`)
+        warning: `stop.asha` can stop no trial: its `min_steps` is 50, and no trial has an evaluation from there to before its last; lower it, or evaluate more often (`eval_every`)
+        warning: `stop.median` can stop no trial: its `min_trials` is 9, and a trial has 2 others; lower it
         ");
+    let unequal = "eval_every: 4\nstop: {diverged: true}\nzip: {steps: [12, 40], stop.patience.evals: [3, 12]}";
+    assert_snapshot!(mistakes(unequal), @"warning: `stop.patience` can stop no trial: its `evals` is 3, and 2 evaluations come between first and last; lower it, or evaluate more often (`eval_every`)");
 }

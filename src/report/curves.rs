@@ -385,7 +385,11 @@ fn key_line(scene: &mut Scene, common: &Common<'_>, y: f64, off_scale: usize) ->
     let ends = |judgement: &Judgement| matches!(judgement, Judgement::NotFinite { .. } | Judgement::Diverged { .. });
     let entries = [
         (configs().any(|config| config.best.is_some()), Mark::Diamond(ink::EVAL), "best checkpoint"),
-        (configs().any(|config| config.judgement.plateau().is_some()), Mark::Swatch(ink::PLATEAU.alpha(0.25)), "plateau"),
+        (
+            configs().any(|config| config.judgement.plateau().is_some()),
+            Mark::Swatch(ink::PLATEAU.alpha(0.25)),
+            "plateau",
+        ),
         (
             configs().any(|config| config.judgement.rises().is_some()),
             Mark::Swatch(ink::RISING.alpha(0.35)),

@@ -52,7 +52,7 @@ pub fn probes(sweep: &Sweep, probed: &[Probed]) -> Option<Scene> {
     let mut scene = Scene::new("probes", format!("Probes of {}", sweep.name));
     let mut subtitle = vec![
         "each fork of a flat trial against its unchanged continuation, same batches and randomness".to_owned(),
-        "mean difference ± its standard error, as dot and 95 % interval; nats".to_owned(),
+        "numbers: mean difference ± its standard error; strokes: 95 % interval; nats".to_owned(),
     ];
     if probed.len() > MOST_TRIALS {
         subtitle.push(format!("{MOST_TRIALS} of {} trials, the others in summary.md", probed.len()));

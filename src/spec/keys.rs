@@ -72,15 +72,23 @@ const NEEDLESS: &[(&str, &str)] = &[
     ("logging_strategy", "every step is logged: leave it out"),
     ("per_device_eval_batch_size", "it changes no number: leave it out"),
     ("dataloader_num_workers", "texts are read once: leave it out"),
-    ("save_steps", "checkpoints are for going on after a stop: `run.checkpoint_every` says how often"),
-    ("save_strategy", "checkpoints are for going on after a stop: `run.checkpoint_every` says how often"),
+    ("tf32", "training is in f32: leave it out"),
+    ("logging_dir", "`run.log_to` says where curves go beside the results folder"),
+    ("eval_strategy", "`eval_every` says how often: a fraction of an epoch, or steps"),
+    ("evaluation_strategy", "`eval_every` says how often: a fraction of an epoch, or steps"),
+    ("save_steps", "leave it out; `run.checkpoint_every` says how often a state to go on from is saved"),
+    ("save_strategy", "leave it out; `run.checkpoint_every` says how often a state to go on from is saved"),
+    ("save_total_limit", "leave it out: no more is kept than `run.keep` says"),
+    ("metric_for_best_model", "leave it out: the best evaluation is that of the lowest loss"),
+    ("run_name", "`name` is the sweep's"),
     ("load_best_model_at_end", "`run.keep: best` keeps the weights of the lowest evaluation loss"),
     ("output_dir", "`--results DIR` on the command line says where results go"),
 ];
 
 /// Why an argument of another program is not needed.
 pub(super) fn needless(name: &str) -> Option<&'static str> {
-    NEEDLESS.iter().find(|(other, _)| *other == name).map(|(_, why)| *why)
+    let plain = name.to_lowercase();
+    NEEDLESS.iter().find(|(other, _)| *other == plain).map(|(_, why)| *why)
 }
 
 /// Names that other programs have for keys, none of which is near enough to be guessed.

@@ -14,7 +14,7 @@ fn mistakes(text: &str) -> String {
 
 #[test]
 fn what_other_programs_ask_and_this_one_needs_not() {
-    assert_snapshot!(mistakes("fp16: true\nreport_to: tensorboard"), @"
+    assert_snapshot!(mistakes("fp16: true\nreport_to: tensorboard\nmodel: {BF16: true}"), @"
         a.yaml:1:1: unknown key `fp16`
           1 | fp16: true
             | ^^^^ training is in f32: leave it out
@@ -22,6 +22,10 @@ fn what_other_programs_ask_and_this_one_needs_not() {
         a.yaml:2:1: unknown key `report_to`
           2 | report_to: tensorboard
             | ^^^^^^^^^ did you mean `run.log_to`?
+
+        a.yaml:3:9: unknown key `model.BF16`
+          3 | model: {BF16: true}
+            |         ^^^^ training is in f32: leave it out
         ");
 }
 

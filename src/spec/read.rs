@@ -420,7 +420,7 @@ fn meant(prefix: &str, name: &str) -> Option<String> {
 
 fn unknown(prefix: &str, written: &str, place: Place, meant: Option<String>) -> Problem {
     let problem = Problem::new(place, format!("unknown key `{written}`"));
-    if let Some(why) = keys::needless(written) {
+    if let Some(why) = keys::needless(written.rsplit('.').next().unwrap_or(written)) {
         return problem.hint(why);
     }
     match (meant, keys::group(prefix)) {

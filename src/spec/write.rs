@@ -21,7 +21,7 @@ pub struct Settled {
 
 impl Settled {
     /// Puts where it lies in place of a source's name, in a value of the key `path`.
-    fn locate(&self, path: &str, value: &mut Value) {
+    pub fn locate(&self, path: &str, value: &mut Value) {
         match value {
             // A lone name in place of a section is its file or folder.
             Value::String(text) if matches!(path, "data" | "data.train" | "data.eval" | "model" | "model.from") => {

@@ -13,7 +13,7 @@ use super::engine::Engine;
 use super::frozen::{Frozen, FrozenSplits};
 use super::kernels::loss::cross_entropy;
 use super::random::{Purpose, Random};
-use crate::trial::EvalRow;
+use crate::trial::{DiagnosticRow, EvalRow};
 
 /// What an evaluation says beside its row.
 pub struct Predictions {
@@ -120,7 +120,7 @@ fn surest_wrong(scores: &[&[f32]], predictions: &[usize], truth: &[u32]) -> Opti
     };
     let mut order: Vec<(f64, usize)> = (0..scores.len()).map(|i| (doubt(&i), i)).collect();
     order.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-    let surest = order.get(..order.len() / 4).filter(|surest| !surest.is_empty())?;
+    let surest = order.get(..DiagnosticRow::surest_of(order.len())).filter(|surest| !surest.is_empty())?;
     Some(surest.iter().filter(|(_, i)| predictions[*i] != truth[*i] as usize).count() as u32)
 }
 

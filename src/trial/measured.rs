@@ -50,6 +50,14 @@ pub struct DiagnosticRow {
     pub surest_wrong: Option<u32>,
 }
 
+impl DiagnosticRow {
+    /// How many of `examples` are those that a model is surest of: a quarter.
+    #[must_use]
+    pub fn surest_of(examples: usize) -> usize {
+        examples / 4
+    }
+}
+
 /// How a trial stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -56,7 +56,7 @@ fn mistakes() {
     let said = |arguments: &str| place.plain(&place.expect(2, arguments).err);
     assert_snapshot!(said("diagnose log.csv"), @"error: log.csv: no loss found; its columns are a, b; name one of them train_loss or loss (training) or eval_loss or val_loss (evaluation)");
     place.write("text.csv", "step,loss\n1,a lot\n2,less\n");
-    assert_snapshot!(said("diagnose text.csv"), @"error: text.csv: its column loss holds no numbers");
+    assert_snapshot!(said("diagnose text.csv"), @"error: text.csv: nothing in its column loss can be read: a row needs a number there, with a point (0.5), and a step from 0 up");
     assert_snapshot!(said("diagnose none.csv"), @"error: none.csv: No such file or directory (os error 2)");
     assert_snapshot!(said("diagnose log.csv --classes 1"), @"error: --classes takes a positive share or number for each of two or more classes: --classes 0.7,0.3");
     assert_snapshot!(said("diagnose checkpoint"), @"error: checkpoint is a folder without metrics.csv: name a log file");

@@ -210,7 +210,7 @@ impl Settled {
             Self::RateTooLow => &["TOO_SLOW"],
             Self::RateExhausted => &["LR_EXHAUSTED"],
             Self::DataVariety => &["OVERFIT", "MEMORISED"],
-            Self::Labels => &["MEMORISED"],
+            Self::Labels => &["MEMORISED", "LABEL_FLOOR"],
             _ => &[],
         };
         closer.contains(&own)

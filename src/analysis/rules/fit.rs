@@ -51,20 +51,24 @@ pub(super) fn overfit(case: &Case<'_>) -> Option<Verdict> {
 pub(super) fn label_floor(case: &Case<'_>) -> Option<Verdict> {
     let learned = limit::BELOW_PRIOR * chance(case.measured.eval_prior)?;
     let after = |step: u64| case.measured.eval.iter().any(|point| point.x as u64 == step && point.y < learned);
-    let counted = |row: &DiagnosticRow| Some((row.surest_wrong?, row.predicted.iter().sum::<u32>() / 4, row.step));
-    let rows = case.measured.diagnostics.iter().filter(|row| after(row.step)).filter_map(counted);
-    let (wrong, surest, step) = rows.min()?;
-    let (least, _) = wilson(wrong as usize, surest as usize);
-    if least <= limit::SURELY_WRONG {
+    let counted = |row: &DiagnosticRow| {
+        let examples: u32 = row.predicted.iter().sum();
+        Some((row.surest_wrong? as usize, DiagnosticRow::surest_of(examples as usize), row.step))
+    };
+    let rows: Vec<_> = case.measured.diagnostics.iter().filter(|row| after(row.step)).filter_map(counted).collect();
+    let &(wrong, surest, step) = rows.iter().min()?;
+    let (least, _) = wilson(wrong, surest);
+    if rows.len() < limit::SURE_EVALS || least <= limit::SURELY_WRONG {
         return None;
     }
-    let share = f64::from(wrong) / f64::from(surest);
+    let share = wrong as f64 / surest as f64;
     let text = format!(
-        "of the {surest} evaluation examples that it is surest of, at least {wrong} ({}) are labelled otherwise at every \
-         evaluation: about so many labels are wrong, and the loss cannot fall below what they cost",
-        percent(share)
+        "of the {surest} evaluation examples that it is surest of, never fewer than {wrong} ({}) are labelled otherwise, over {} \
+         evaluations since it has learned: about so many labels are wrong or arbitrary, and hold the loss up",
+        percent(share),
+        rows.len()
     );
-    let evidence = [("surest", f64::from(surest)), ("wrong", f64::from(wrong)), ("share", share), ("at_least", least)];
+    let evidence = [("surest", surest as f64), ("wrong", wrong as f64), ("share", share), ("at_least", least)];
     advised(
         cause("LABEL_FLOOR", (step, case.measured.end()), text, &evidence),
         "look at the examples with the highest loss, and relabel; meanwhile label_smoothing: 0.1",
@@ -84,7 +88,6 @@ fn accuracy_holds(case: &Case<'_>) -> bool {
     let accuracy = ys(&case.measured.accuracy);
     let (Some(best), true) = (case.best_accuracy(), accuracy.len() >= limit::OVERFIT_EVALS) else { return false };
     let last = mean(&accuracy[accuracy.len() - limit::OVERFIT_EVALS..]);
-    // Of the difference of two.
     let margin = case.accuracy_error(best).map_or(limit::MAJORITY_MARGIN / 2.0, |error| 8.0_f64.sqrt() * error);
     best - last <= margin
 }

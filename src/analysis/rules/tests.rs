@@ -282,7 +282,7 @@ fn wrong_labels_are_wrong_where_the_model_is_sure() {
         Made { rows: rows(0.5, 0.7, 5e-4, [210, 190]).into_iter().map(row).collect(), ..healthy() }
     };
     check("LABEL_FLOOR", wrong(Some(13)));
-    insta::assert_snapshot!(words(&wrong(Some(13))), @"LABEL_FLOOR: of the 100 evaluation examples that it is surest of, at least 13 (13 %) are labelled otherwise at every evaluation: about so many labels are wrong, and the loss cannot fall below what they cost => look at the examples with the highest loss, and relabel; meanwhile label_smoothing: 0.1");
+    insta::assert_snapshot!(words(&wrong(Some(13))), @"LABEL_FLOOR: of the 100 evaluation examples that it is surest of, never fewer than 13 (13 %) are labelled otherwise, over 12 evaluations since it has learned: about so many labels are wrong or arbitrary, and hold the loss up => look at the examples with the highest loss, and relabel; meanwhile label_smoothing: 0.1");
     for few in [None, Some(3), Some(9)] {
         check("HEALTHY", wrong(few));
     }
