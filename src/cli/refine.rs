@@ -73,9 +73,14 @@ pub(crate) fn refine(arguments: &Arguments) -> Result<ExitCode, Failure> {
         }
         Some(path) => {
             store::write_file(path, text.as_bytes())?;
+            let next = SweepArguments {
+                sweep: path.display().to_string(),
+                results: arguments.sweep.results.clone(),
+                set: Vec::new(),
+            };
             let path = path.display();
             say(&format!(
-                "{path} is written: `plateau plan {path}` lists its trials, `plateau run {path}` trains them"
+                "{path} is written: `plateau plan {next}` lists its trials, `plateau run {next}` trains them"
             ));
         }
     }
