@@ -60,28 +60,25 @@ fn put(path: &Path, bytes: &[u8], durable: bool) -> io::Result<()> {
     if durable { disk::sync(&file) } else { Ok(()) }
 }
 
-/// Gives `from` the second name `to`, unless `to` exists, and then waits for the disk. True if this call made it.
+/// Gives `from` the second name `to`, unless `to` exists, and then waits for the disk.
 ///
 /// `from` need not have been waited for: a file system that keeps a journal puts the names of a file on the disk with it, and
 /// one turn of the disk in place of three is what thousands of short trials wait for. After a power cut before the end of
 /// this call the file may be there and not be whole. File systems without hard links get the next best, a rename after a
 /// look.
-pub(super) fn link_once(from: &Path, to: &Path) -> Result<bool, StoreError> {
-    let is_first = match disk::link(from, to) {
-        Ok(()) => true,
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
+pub(super) fn link_once(from: &Path, to: &Path) -> Result<(), StoreError> {
+    match disk::link(from, to) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) if matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied) => {
-            let is_first = !to.exists();
-            if is_first {
+            if !to.exists() {
                 disk::rename(from, to).map_err(StoreError::at(to))?;
             }
-            is_first
         }
         Err(error) => return Err(StoreError::at(to)(error)),
-    };
+    }
     // Also of one that was there: whoever made it may have failed here.
-    disk::open(to).and_then(|file| disk::sync(&file)).map_err(StoreError::at(to))?;
-    Ok(is_first)
+    disk::open(to).and_then(|file| disk::sync(&file)).map_err(StoreError::at(to))
 }
 
 /// Makes a rename durable. Not every file system can; then the rename is as safe as it gets there.
@@ -159,8 +156,8 @@ mod tests {
         let [first, second, shared] = ["1", "2", "shared"].map(|name| folder.path().join(name));
         fs::write(&first, "first").unwrap();
         fs::write(&second, "second").unwrap();
-        assert!(link_once(&first, &shared).unwrap());
-        assert!(!link_once(&second, &shared).unwrap());
+        link_once(&first, &shared).unwrap();
+        link_once(&second, &shared).unwrap();
         assert_eq!(fs::read(&shared).unwrap(), b"first");
     }
 

@@ -360,6 +360,24 @@ mod tests {
     }
 
     #[test]
+    fn diagnostics_from_before_their_last_column_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("diagnostics.csv");
+        let old = DiagnosticRow::EARLIER.unwrap();
+        fs::write(&path, format!("{old}\n0,,,,12 8\n10,0.5,1.5,0.001,10 10\n")).unwrap();
+        CurveWriter::open(&path, Some(10)).unwrap().append(&DiagnosticRow { step: 20, ..row(Some(3)) }).unwrap();
+        let curve = read::<DiagnosticRow>(&path).unwrap();
+        assert_eq!(curve.damaged, None);
+        let wrong: Vec<_> = curve.rows.iter().map(|row| (row.predicted.len(), row.surest_wrong)).collect();
+        assert_eq!(wrong, [(2, None), (2, None), (2, Some(3))]);
+    }
+
+    fn row(surest_wrong: Option<u32>) -> DiagnosticRow {
+        let [first_grad_norm, last_grad_norm, update_ratio] = [None; 3];
+        DiagnosticRow { step: 1, first_grad_norm, last_grad_norm, update_ratio, predicted: vec![1, 2], surest_wrong }
+    }
+
+    #[test]
     fn a_damaged_line_ends_the_curve_and_is_told() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("metrics.csv");

@@ -73,7 +73,7 @@ impl TrialDir {
     pub fn publish(&self, attempt: &AttemptDir, outcome: &Outcome) -> Result<(), StoreError> {
         let own = attempt.outcome_file();
         atomic::write_soon(&own, &atomic::to_json(&own, outcome)?)?;
-        atomic::link_once(&own, &self.outcome_file()).map(drop)
+        atomic::link_once(&own, &self.outcome_file())
     }
 
     /// Takes an unreadable outcome out of the way, keeping it for a look.
