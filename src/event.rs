@@ -106,15 +106,15 @@ pub struct Slot {
 pub struct Care {
     /// No other trial runs beside it.
     pub alone: bool,
-    /// Times that micro-batches are halved, and with them the pieces of a batch doubled: numbers stay the same up to
-    /// rounding.
-    pub halvings: u32,
+    /// How often micro-batches are split in two. Numbers stay the same up to rounding.
+    #[serde(alias = "halvings")]
+    pub micro_batch_splits: u32,
 }
 
 impl fmt::Display for Care {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let parts = 1_u64 << self.halvings.min(32);
-        match (self.alone, self.halvings) {
+        let parts = 1_u64 << self.micro_batch_splits.min(32);
+        match (self.alone, self.micro_batch_splits) {
             (alone, 0) => f.write_str(if alone { "alone" } else { "as usual" }),
             (true, _) => write!(f, "alone, with micro-batches 1/{parts} as large"),
             (false, _) => write!(f, "with micro-batches 1/{parts} as large"),

@@ -130,7 +130,7 @@ fn train(prepared: &Prepared, machine: &MachineArguments, config: &TrialConfig) 
         device: slot.device,
         threads: slot.threads,
         checkpoint_every: CheckpointEvery::Steps(u64::MAX),
-        halvings: 0,
+        micro_batch_splits: 0,
         spared: false,
         resume: None,
         start: None,

@@ -6,7 +6,7 @@ use crate::state::{SweepState, TrialState};
 /// Faults of a slot's device one after the other, after which nothing is started there any more.
 pub const MOST_FAULTS: u32 = 2;
 /// Micro-batches are not cut further than this: what is left of a trial's memory then is its model.
-const MOST_HALVINGS: u32 = 4;
+const MOST_MICRO_BATCH_SPLITS: u32 = 4;
 
 /// What the system tells about the moment in which a worker was killed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -34,8 +34,8 @@ pub fn killed(evidence: Evidence, log_tail: Vec<String>) -> Failure {
 /// micro-batches. On a device it was alone from the start.
 #[must_use]
 pub fn care(trial: &TrialState) -> Care {
-    let halvings = trial.out_of_memory.saturating_sub(1).saturating_add(trial.out_of_device_memory);
-    Care { alone: trial.out_of_memory > 0, halvings: halvings.min(MOST_HALVINGS) }
+    let micro_batch_splits = trial.out_of_memory.saturating_sub(1).saturating_add(trial.out_of_device_memory);
+    Care { alone: trial.out_of_memory > 0, micro_batch_splits: micro_batch_splits.min(MOST_MICRO_BATCH_SPLITS) }
 }
 
 /// Whether a trial runs that nothing is to be started beside.
@@ -85,11 +85,12 @@ mod tests {
 
     #[test]
     fn memory_is_spared_step_by_step() {
-        let check = |out_of_memory: u32, out_of_device_memory: u32, alone: bool, halvings: u32, words: &str| {
-            let care = care(&TrialState { out_of_memory, out_of_device_memory, ..TrialState::default() });
-            assert_eq!(care, Care { alone, halvings });
-            assert_eq!(care.to_string(), words);
-        };
+        let check =
+            |out_of_memory: u32, out_of_device_memory: u32, alone: bool, micro_batch_splits: u32, words: &str| {
+                let care = care(&TrialState { out_of_memory, out_of_device_memory, ..TrialState::default() });
+                assert_eq!(care, Care { alone, micro_batch_splits });
+                assert_eq!(care.to_string(), words);
+            };
         check(0, 0, false, 0, "as usual");
         check(1, 0, true, 0, "alone");
         check(2, 0, true, 1, "alone, with micro-batches 1/2 as large");

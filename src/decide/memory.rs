@@ -32,7 +32,9 @@ impl<'a> Memory<'a> {
     /// the others.
     pub fn see(&mut self, id: &TrialId, known: &TrialState) {
         let Standing::Ended(outcome) = &known.standing else { return };
-        if let (Some(peak), Some(expected), 0) = (outcome.peak_memory, self.estimates.get(id), care(known).halvings) {
+        if let (Some(peak), Some(expected), 0) =
+            (outcome.peak_memory, self.estimates.get(id), care(known).micro_batch_splits)
+        {
             let ratio = peak as f64 / (*expected).max(1) as f64;
             self.measured = Some(self.measured.map_or(ratio, |measured| measured.max(ratio)));
         }

@@ -210,7 +210,7 @@ mod tests {
     #[test]
     fn the_footer_names_each_origin_once() {
         let made_by = |device, commit: &str| MadeBy {
-            halvings: 0,
+            micro_batch_splits: 0,
             version: "0.1.0".into(),
             host: "here".into(),
             platform: "linux-x86_64".into(),

@@ -220,7 +220,7 @@ impl<'a, E: Executor> Parent<'a, E> {
             device: device_seen_by_worker(slot.device),
             checkpoint_every: config.checkpoint_every,
             keep: config.keep_while_running(),
-            halvings: care.halvings,
+            micro_batch_splits: care.micro_batch_splits,
             spared: self.state.get(&trial.id).is_some_and(|known| known.spared),
             start: start_of(trial).map(|probe| self.dir.start(&probe.trial, probe.step)),
             cache: results.cache().folder().to_owned(),

@@ -36,9 +36,9 @@ pub struct Assignment {
     pub device: Device,
     pub checkpoint_every: CheckpointEvery,
     pub keep: Keep,
-    /// Times that micro-batches are halved to save memory.
-    #[serde(default)]
-    pub halvings: u32,
+    /// How often micro-batches are split in two to save memory.
+    #[serde(default, alias = "halvings")]
+    pub micro_batch_splits: u32,
     /// To be trained to its end, whatever the rules say.
     #[serde(default)]
     pub spared: bool,

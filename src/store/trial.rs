@@ -30,9 +30,9 @@ pub struct MadeBy {
     pub git_commit: Option<String>,
     /// Of the model.
     pub parameters: Option<u64>,
-    /// Times that micro-batches were halved to save memory, in this attempt or in one whose state it went on from.
-    #[serde(default)]
-    pub halvings: u32,
+    /// How often micro-batches were split in two to save memory, in this attempt or in one whose checkpoint it resumed.
+    #[serde(default, alias = "halvings")]
+    pub micro_batch_splits: u32,
 }
 
 impl RunDir {

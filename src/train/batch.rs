@@ -194,9 +194,9 @@ mod tests {
     proptest! {
         #[test]
         fn pieces_cover_the_batch_in_order_and_are_of_bounded_size(
-            lengths in prop::collection::vec(1usize..300, 1..80), parts in 1usize..5, halvings in 0..3,
+            lengths in prop::collection::vec(1usize..300, 1..80), parts in 1usize..5, micro_batch_splits in 0..3,
         ) {
-            let limit = MICRO_BATCH_TOKENS >> halvings;
+            let limit = MICRO_BATCH_TOKENS >> micro_batch_splits;
             let pieces = split(&lengths, parts, limit);
             let covered: Vec<usize> = pieces.iter().flat_map(Clone::clone).collect();
             prop_assert_eq!(covered, (0..lengths.len()).collect::<Vec<_>>());

@@ -30,13 +30,13 @@ pub struct Engine {
     lanes: Vec<Arc<Lane>>,
     pool: rayon::ThreadPool,
     /// Times that memory is to be halved.
-    halvings: u32,
+    micro_batch_splits: u32,
 }
 
-/// Tokens that a micro-batch of training aims at after so many halvings.
+/// Tokens that a micro-batch of training aims at after so many micro_batch_splits.
 #[must_use]
-pub fn micro_batch_tokens(halvings: u32) -> usize {
-    MICRO_BATCH_TOKENS.checked_shr(halvings).unwrap_or(0).max(1)
+pub fn micro_batch_tokens(micro_batch_splits: u32) -> usize {
+    MICRO_BATCH_TOKENS.checked_shr(micro_batch_splits).unwrap_or(0).max(1)
 }
 
 /// What a step's losses are made of.
@@ -65,20 +65,20 @@ impl Engine {
             .thread_name(|i| format!("train-{i}"))
             .build()
             .map_err(|e| TrainError::Threads(format!("cannot start {threads} threads: {e}")))?;
-        Ok(Self { model: Arc::new(model), optimizer, lanes: Vec::new(), pool, halvings: 0 })
+        Ok(Self { model: Arc::new(model), optimizer, lanes: Vec::new(), pool, micro_batch_splits: 0 })
     }
 
     /// Gets by with less: micro-batches are halved so many times, and so are the lanes. The numbers stay the same up to
     /// rounding: the same sums are taken in other pieces.
     #[must_use]
     pub fn halved(mut self, times: u32) -> Self {
-        self.halvings = times;
+        self.micro_batch_splits = times;
         self
     }
 
     /// Tokens that a micro-batch of training aims at.
     pub fn micro_batch_tokens(&self) -> usize {
-        micro_batch_tokens(self.halvings)
+        micro_batch_tokens(self.micro_batch_splits)
     }
 
     /// Forward and backward of a batch. None if `interrupted` said so; nothing has changed then.
@@ -89,7 +89,7 @@ impl Engine {
         interrupted: &dyn Fn() -> bool,
     ) -> Result<Option<Gradients>, TrainError> {
         self.catch_up(batch.iter().map(|micro| &**micro))?;
-        let width = if self.model.composed { 1 } else { lanes(batch.len(), self.halvings) };
+        let width = if self.model.composed { 1 } else { lanes(batch.len(), self.micro_batch_splits) };
         while self.lanes.len() < width {
             self.lanes.push(Arc::new(Lane::new(&self.model.parameters)));
         }
@@ -243,9 +243,9 @@ impl Engine {
 
 /// Lanes for a batch of so many micro-batches. Each holds gradients of its own, which are most of what can be saved: with
 /// every halving there are half as many as the batch would have without.
-fn lanes(micro_batches: usize, halvings: u32) -> usize {
-    let usual = micro_batches.checked_shr(halvings).unwrap_or(0).clamp(1, MAX_LANES);
-    usual.checked_shr(halvings).unwrap_or(0).max(1)
+fn lanes(micro_batches: usize, micro_batch_splits: u32) -> usize {
+    let usual = micro_batches.checked_shr(micro_batch_splits).unwrap_or(0).clamp(1, MAX_LANES);
+    usual.checked_shr(micro_batch_splits).unwrap_or(0).max(1)
 }
 
 /// Runs `work` for every index below `width` on the pool and asks `interrupted` meanwhile, on the calling thread. None
@@ -330,8 +330,8 @@ mod tests {
 
     #[test]
     fn lanes_are_halved_with_the_micro_batches() {
-        let check = |micro_batches: usize, halvings: u32, expected: usize| {
-            assert_eq!(lanes(micro_batches, halvings), expected, "{micro_batches} {halvings}");
+        let check = |micro_batches: usize, micro_batch_splits: u32, expected: usize| {
+            assert_eq!(lanes(micro_batches, micro_batch_splits), expected, "{micro_batches} {micro_batch_splits}");
         };
         check(1, 0, 1);
         check(3, 0, 3);

@@ -44,7 +44,7 @@ pub struct Job<'a> {
     pub threads: usize,
     pub checkpoint_every: CheckpointEvery,
     /// Times that micro-batches are halved to save memory.
-    pub halvings: u32,
+    pub micro_batch_splits: u32,
     /// To be trained to its end: of the trial's own rules only the one on divergence counts.
     pub spared: bool,
     /// A state that an earlier attempt saved through [`Sink::checkpoint`].
@@ -170,7 +170,8 @@ pub fn train(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainError> {
     let mut epochs = data::Epochs::new(&dataset.train, augmenter, encoder, first)?;
     let steps = config.length.steps(rows, config.batch_size);
     let schedule = schedule::Schedule::new(&config.scheduler, config.lr, config.warmup.steps(steps), steps);
-    let mut engine = engine::Engine::new(model, optim::Settings::new(config), job.threads)?.halved(job.halvings);
+    let mut engine =
+        engine::Engine::new(model, optim::Settings::new(config), job.threads)?.halved(job.micro_batch_splits);
     let mut frozen =
         |split: &data::Split| frozen::Frozen::new(&mut engine, &split.tokens, job.cache, &|| sink.interrupted());
     let train = if texts_stay { frozen(&dataset.train)? } else { None };

@@ -118,7 +118,7 @@ fn job(config: &TrialConfig) -> super::Job<'_> {
         device: crate::trial::Device::Cpu,
         threads: 2,
         checkpoint_every: crate::trial::CheckpointEvery::Steps(3),
-        halvings: 0,
+        micro_batch_splits: 0,
         spared: false,
         resume: None,
         start: None,
@@ -159,21 +159,24 @@ fn the_numbers_are_the_same_bits_on_any_number_of_threads() {
 fn half_the_memory_gives_the_same_numbers_up_to_rounding() {
     let (checkpoint, data) = tiny(40);
     let config = TrialConfig { batch_size: 60, grad_accumulation: 1, ..busy() };
-    let run = |halvings: u32, threads: usize| {
-        let mut engine = checkpoint.engine(&config, 3, threads).halved(halvings);
+    let run = |micro_batch_splits: u32, threads: usize| {
+        let mut engine = checkpoint.engine(&config, 3, threads).halved(micro_batch_splits);
         let mut kept = Kept::default();
         train(&config, &data, &mut engine, None, &mut kept).unwrap();
         kept
     };
     let usual = run(0, 1);
-    for halvings in [1, 2, 40] {
-        let spared = run(halvings, 1);
-        assert_ne!(spared.metrics, usual.metrics, "{halvings}: nothing was cut");
+    for micro_batch_splits in [1, 2, 40] {
+        let spared = run(micro_batch_splits, 1);
+        assert_ne!(spared.metrics, usual.metrics, "{micro_batch_splits}: nothing was cut");
         for (one, other) in spared.metrics.iter().zip(&usual.metrics) {
-            assert!((one.train_loss - other.train_loss).abs() < 1e-4, "{halvings}: {one:?} {other:?}");
-            assert!((one.grad_norm - other.grad_norm).abs() < 1e-3 * other.grad_norm, "{halvings}: {one:?} {other:?}");
+            assert!((one.train_loss - other.train_loss).abs() < 1e-4, "{micro_batch_splits}: {one:?} {other:?}");
+            assert!(
+                (one.grad_norm - other.grad_norm).abs() < 1e-3 * other.grad_norm,
+                "{micro_batch_splits}: {one:?} {other:?}"
+            );
         }
-        assert_eq!(spared.metrics, run(halvings, 3).metrics, "the same bits on any number of threads");
+        assert_eq!(spared.metrics, run(micro_batch_splits, 3).metrics, "the same bits on any number of threads");
     }
     assert_eq!([0, 1, 2, 40].map(super::micro_batch_tokens), [512, 256, 128, 1]);
 }
@@ -503,7 +506,7 @@ fn a_rate_reduced_on_a_plateau_stays_reduced_after_a_resume() {
         device: crate::trial::Device::Cpu,
         threads: 1,
         checkpoint_every: crate::trial::CheckpointEvery::Steps(1),
-        halvings: 0,
+        micro_batch_splits: 0,
         spared: false,
         resume: None,
         start: None,

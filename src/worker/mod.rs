@@ -140,7 +140,7 @@ fn perform(
     if let Some(message) = strike_device(assignment.slot.index) {
         return Err(End::Failed(Failure::DeviceFault { message: message.to_owned() }));
     }
-    strike_training(train::micro_batch_tokens(assignment.halvings));
+    strike_training(train::micro_batch_tokens(assignment.micro_batch_splits));
     let saved = resumable(attempt)?;
     // A record that cannot be read has lost a note, not a number.
     let before = saved.as_ref().and_then(|_| trial.record().ok().flatten());
@@ -156,7 +156,7 @@ fn perform(
             device: assignment.device,
             threads: assignment.slot.threads,
             checkpoint_every: assignment.checkpoint_every,
-            halvings: assignment.halvings,
+            micro_batch_splits: assignment.micro_batch_splits,
             spared: assignment.spared,
             resume: resume.map(|saved| saved.state.as_slice()),
             start: start.as_deref(),
@@ -173,7 +173,7 @@ fn perform(
     }
     let trained = trained.map_err(|error| End::of_training(error, assignment.device))?;
     let mut outcome = complete(trained, &assignment.trial, attempt)?;
-    outcome.verdicts.extend(smaller_micro_batches(made_by.halvings, &assignment.trial));
+    outcome.verdicts.extend(smaller_micro_batches(made_by.micro_batch_splits, &assignment.trial));
     outcome.verdicts.extend(rested);
     Ok(trial.publish(attempt, &outcome)?)
 }
@@ -217,14 +217,14 @@ fn complete(mut outcome: Outcome, trial: &Trial, attempt: &AttemptDir) -> Result
 }
 
 /// What the user should know of a trial that ran out of memory.
-fn smaller_micro_batches(halvings: u32, trial: &Trial) -> Option<Verdict> {
-    let [tokens, usual] = [halvings, 0].map(train::micro_batch_tokens);
+fn smaller_micro_batches(micro_batch_splits: u32, trial: &Trial) -> Option<Verdict> {
+    let [tokens, usual] = [micro_batch_splits, 0].map(train::micro_batch_tokens);
     let numbers = match trial.config.mixup() {
         None => "the numbers are those of a machine with more, up to rounding",
         Some(_) => "mixup pairs the texts of a micro-batch, so it has paired other ones",
     };
     let text = format!("out of memory: went on with micro-batches of {tokens} tokens in place of {usual}; {numbers}");
-    (halvings > 0).then(|| Verdict {
+    (micro_batch_splits > 0).then(|| Verdict {
         id: Verdict::SMALLER_MICRO_BATCHES.into(),
         kind: VerdictKind::Note,
         text,
@@ -243,7 +243,9 @@ fn made_by(assignment: &Assignment, before: Option<&TrialRecord>) -> MadeBy {
         threads: assignment.slot.threads,
         git_commit: assignment.git_commit.clone(),
         parameters: assignment.parameters,
-        halvings: assignment.halvings.max(before.map_or(0, |before| before.made_by.halvings)),
+        micro_batch_splits: assignment
+            .micro_batch_splits
+            .max(before.map_or(0, |before| before.made_by.micro_batch_splits)),
     }
 }
 

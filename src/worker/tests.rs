@@ -98,7 +98,7 @@ pub(crate) fn toy(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainErr
         }
         if step == steps / 2 {
             misbehave(&job.config.model.from, job.resume.is_none(), sink)?;
-            if job.config.model.from == "greedy" && job.halvings == 0 {
+            if job.config.model.from == "greedy" && job.micro_batch_splits == 0 {
                 std::alloc::handle_alloc_error(std::alloc::Layout::new::<[u8; 1 << 20]>());
             }
         }
@@ -135,7 +135,7 @@ struct Bench {
     trial: Trial,
     dir: TrialDir,
     keep: Keep,
-    halvings: u32,
+    micro_batch_splits: u32,
     spared: bool,
 }
 
@@ -144,7 +144,7 @@ impl Bench {
         let folder = tempfile::tempdir().unwrap();
         let trial = trial(manner, 1, 20);
         let dir = Results::new(folder.path()).unwrap().sweep("s").unwrap().trial(&trial.id);
-        Self { _folder: folder, trial, dir, keep: Keep::None, halvings: 0, spared: false }
+        Self { _folder: folder, trial, dir, keep: Keep::None, micro_batch_splits: 0, spared: false }
     }
 
     fn claim(&self) -> AttemptDir {
@@ -156,7 +156,7 @@ impl Bench {
             device: Device::Cpu,
             checkpoint_every: CheckpointEvery::Steps(4),
             keep: self.keep,
-            halvings: self.halvings,
+            micro_batch_splits: self.micro_batch_splits,
             spared: self.spared,
             start: None,
             cache: self.dir.path().join("cache"),
@@ -296,7 +296,7 @@ fn smaller_micro_batches_are_noted_also_by_those_who_go_on_from_there() {
             .map(|note| note.text)
             .collect()
     };
-    bench.halvings = 1;
+    bench.micro_batch_splits = 1;
     let attempt = bench.claim();
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -304,7 +304,7 @@ fn smaller_micro_batches_are_noted_also_by_those_who_go_on_from_there() {
         wait_for_rows(&bench.dir, 10);
         stop.store(true, Ordering::Relaxed);
     });
-    bench.halvings = 0;
+    bench.micro_batch_splits = 0;
     assert_eq!(bench.run(), (exit::PUBLISHED, None));
     let found: Vec<String> = notes(&bench);
     insta::assert_snapshot!(found.join("\n"), @"out of memory: went on with micro-batches of 256 tokens in place of 512; the numbers are those of a machine with more, up to rounding");

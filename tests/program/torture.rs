@@ -143,7 +143,7 @@ fn disturbed(place: &Place, dice: &mut Dice, tally: &mut Tally) -> bool {
 fn rounded(place: &Place) -> Vec<String> {
     let is_rounded = |folder: &std::path::Path| {
         let record: serde_json::Value = serde_json::from_slice(&fs::read(folder.join("config.json")).unwrap()).unwrap();
-        record["made_by"]["halvings"].as_u64().unwrap() > 0
+        record["made_by"]["micro_batch_splits"].as_u64().unwrap() > 0
     };
     place.trials().into_iter().filter(|(_, folder)| is_rounded(folder)).map(|(id, _)| id).collect()
 }

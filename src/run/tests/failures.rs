@@ -32,7 +32,7 @@ fn a_trial_out_of_memory_runs_alone_and_then_with_less() {
         }
     }
     let record = bench.dir().trial(greedy).record().unwrap().unwrap();
-    assert_eq!(record.made_by.halvings, 1);
+    assert_eq!(record.made_by.micro_batch_splits, 1);
     let sweep = survey(&bench.plan, &bench.dir()).unwrap();
     assert!(sweep.runs[0].memory_note().is_some() && sweep.runs[1].memory_note().is_none());
 }
