@@ -16,8 +16,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use plateau::decide::{Memory, Scores, judge};
-use plateau::event::{Event, Progress, Record, Reporter, Slot};
+use plateau::decide::{EvalHistory, MemoryBudget, judge_across};
+use plateau::event::{Event, Record, Reporter, Slot, TrialProgress};
 use plateau::exec::Inline;
 use plateau::plan::{DataFound, Facts, ModelFound, Plan, expand};
 use plateau::report::terminal::{Mode, Terminal};
@@ -86,7 +86,7 @@ fn measure(trials: usize) -> Result<(), Box<dyn Error>> {
 fn judging(plan: &Plan) -> f64 {
     let slot = Slot { index: 0, device: Device::Cpu, threads: 1 };
     let mut state = SweepState::new(plan.trials.iter().map(|trial| &trial.id));
-    let mut scores = Scores::default();
+    let mut scores = EvalHistory::default();
     for trial in &plan.trials {
         scores.see(&trial.id, (EVERY..=STEPS).step_by(EVERY as usize).map(|step| eval_row(step, 0.5)));
         let trial = trial.id.clone();
@@ -98,7 +98,7 @@ fn judging(plan: &Plan) -> f64 {
     let median = Some(Median { min_steps: EVERY, ..Median::default() });
     let rules = StopAcross { median, asha: Some(Asha { min_steps: EVERY, ..Asha::default() }) };
     let start = Instant::now();
-    while let Some((trial, judgement)) = judge(&state, &mut scores, &rules, |_| true) {
+    while let Some((trial, judgement)) = judge_across(&state, &mut scores, &rules, |_| true) {
         state.apply(&Event::TrialJudged { trial, judgement });
     }
     start.elapsed().as_secs_f64() / (STEPS / EVERY) as f64
@@ -169,7 +169,7 @@ impl Reporter for Watched {
         }
     }
 
-    fn progress(&mut self, running: &[Progress]) {
+    fn progress(&mut self, running: &[TrialProgress]) {
         self.terminal.progress(running);
     }
 }
@@ -186,10 +186,10 @@ fn train(plan: &Plan, results: &Results) -> Result<Vec<f64>, Box<dyn Error>> {
         results,
         config: &config,
         slots: &slots,
-        memory: Some(Memory::new(1 << 30, &estimates)),
+        memory: Some(MemoryBudget::new(1 << 30, &estimates)),
         only: None,
         retry_failed: false,
-        go_on: &[],
+        continued: &[],
         fresh: false,
         parameters: &parameters,
     };

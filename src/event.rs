@@ -39,11 +39,13 @@ pub enum Event {
         attempt: u32,
         pid: u32,
     },
-    /// The claimed attempt runs with care, because earlier ones ran out of memory.
-    AttemptEased {
+    /// The claimed attempt uses less memory, because earlier attempts ran out of it.
+    #[serde(alias = "attempt_eased")]
+    OomPolicyApplied {
         trial: TrialId,
         attempt: u32,
-        care: Care,
+        #[serde(alias = "care")]
+        oom_policy: OomPolicy,
     },
     /// The attempt ended without an outcome.
     AttemptFailed {
@@ -70,7 +72,7 @@ pub enum Event {
     /// A rule that holds trials against one another has looked at one of them.
     TrialJudged {
         trial: TrialId,
-        judgement: Judgement,
+        judgement: StopJudgement,
     },
     /// The user wants a stopped trial to go on to its end: no rule but that on divergence stops it again.
     TrialContinued {
@@ -103,15 +105,16 @@ pub struct Slot {
 
 /// How an attempt is treated so that it gets by with less memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Care {
+pub struct OomPolicy {
     /// No other trial runs beside it.
     pub alone: bool,
-    /// How often micro-batches are split in two. Numbers stay the same up to rounding.
+    /// Times that micro-batches are halved, and with them the pieces of a batch doubled: numbers stay the same up to
+    /// rounding.
     #[serde(alias = "halvings")]
     pub micro_batch_splits: u32,
 }
 
-impl fmt::Display for Care {
+impl fmt::Display for OomPolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts = 1_u64 << self.micro_batch_splits.min(32);
         match (self.alone, self.micro_batch_splits) {
@@ -132,7 +135,7 @@ pub enum StopRule {
 
 /// What such a rule found of a trial, with the evidence. Figures that are not finite are None.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Judgement {
+pub struct StopJudgement {
     pub rule: StopRule,
     pub metric: PatienceMetric,
     /// Of the evaluation that was looked at.
@@ -148,7 +151,7 @@ pub struct Judgement {
     pub stops: bool,
 }
 
-impl fmt::Display for Judgement {
+impl fmt::Display for StopJudgement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let figure = |value: Option<f32>| value.map_or_else(|| "not finite".to_owned(), |value| format!("{value:.4}"));
         let (metric, step, among) = (self.metric.name(), self.step, self.among);
@@ -240,7 +243,7 @@ impl fmt::Display for Failure {
 
 /// A running trial's position, read from its files. Shown live, never journaled.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Progress {
+pub struct TrialProgress {
     pub trial: TrialId,
     pub slot: Slot,
     pub step: u64,
@@ -256,7 +259,7 @@ pub trait Reporter {
     /// A fact, right after it was journaled.
     fn event(&mut self, record: &Record);
     /// All running trials, a few times a second.
-    fn progress(&mut self, running: &[Progress]);
+    fn progress(&mut self, running: &[TrialProgress]);
     /// What the user should know and no event says, such as a damaged line of the journal.
     fn warning(&mut self, text: &str) {
         let _ = text;

@@ -5,11 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::event::{Event, Failure, Judgement, Record, Slot};
+use crate::event::{Event, Failure, Record, Slot, StopJudgement};
 use crate::plan::Plan;
 use crate::trial::{Outcome, Status, TrialId};
 
-/// Every trial's standing: the plan's in their order, then those that only the journal knows.
+/// Every trial's phase: the plan's in their order, then those that only the journal knows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SweepState {
     trials: Vec<(TrialId, TrialState)>,
@@ -31,7 +31,7 @@ pub struct SweepState {
 /// What is known of one trial.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct TrialState {
-    pub standing: Standing,
+    pub phase: TrialPhase,
     /// Number of the latest attempt; 0 before the first.
     pub attempts: u32,
     /// Attempts that failed since the trial was last taken up; interruptions do not count.
@@ -46,13 +46,13 @@ pub struct TrialState {
     /// Its value at each rung of `stop.asha` that it was judged at; None where that was not finite.
     pub rungs: Vec<Option<f32>>,
     /// What it is to be stopped for, or was.
-    pub stop: Option<Judgement>,
+    pub stop: Option<StopJudgement>,
     /// To be trained to its end, whatever the rules say.
-    pub spared: bool,
+    pub ignores_stop_rules: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Default)]
-pub enum Standing {
+pub enum TrialPhase {
     #[default]
     Pending,
     /// Claimed; whether a worker lives is for the files to tell.
@@ -100,12 +100,12 @@ impl SweepState {
     pub fn apply(&mut self, event: &Event) {
         self.take_in(event);
         if let Some(at) = self.touched.take() {
-            let (_, TrialState { standing, .. }) = &self.trials[at];
+            let (_, TrialState { phase, .. }) = &self.trials[at];
             let is_planned = at < self.planned;
             let places = [
-                (&mut self.open, is_planned && !standing.is_over()),
-                (&mut self.failed, is_planned && matches!(standing, Standing::Failed(_))),
-                (&mut self.running, matches!(standing, Standing::Running { .. })),
+                (&mut self.open, is_planned && !phase.is_over()),
+                (&mut self.failed, is_planned && matches!(phase, TrialPhase::Failed(_))),
+                (&mut self.running, matches!(phase, TrialPhase::Running { .. })),
             ];
             for (set, is_in) in places {
                 if is_in {
@@ -120,12 +120,12 @@ impl SweepState {
     fn take_in(&mut self, event: &Event) {
         match event {
             Event::SweepOpened { .. } => self.forget_faults(),
-            Event::SweepInterrupted | Event::SweepClosed { .. } | Event::AttemptEased { .. } => {}
+            Event::SweepInterrupted | Event::SweepClosed { .. } | Event::OomPolicyApplied { .. } => {}
             Event::SlotRetired { slot, .. } => drop(self.retired.insert(slot.index)),
             Event::AttemptClaimed { trial, attempt, slot } => {
                 let state = self.attempted(trial, *attempt);
-                if matches!(state.standing, Standing::Pending | Standing::Running { .. }) {
-                    state.standing = Standing::Running { attempt: *attempt, slot: *slot };
+                if matches!(state.phase, TrialPhase::Pending | TrialPhase::Running { .. }) {
+                    state.phase = TrialPhase::Running { attempt: *attempt, slot: *slot };
                 }
             }
             Event::AttemptStarted { trial, attempt, .. } => {
@@ -144,16 +144,16 @@ impl SweepState {
             Event::AttemptInterrupted { trial, attempt } => {
                 let state = self.attempted(trial, *attempt);
                 if state.running_on(*attempt).is_some() {
-                    state.standing = Standing::Pending;
+                    state.phase = TrialPhase::Pending;
                 }
             }
             Event::TrialFinished { trial, attempt, outcome } => {
                 let state = self.attempted(trial, *attempt);
                 let slot = state.running_on(*attempt);
-                if !matches!(state.standing, Standing::Ended(_)) {
+                if !matches!(state.phase, TrialPhase::Ended(_)) {
                     // It may have come to its own end before it heard that it was to stop.
                     state.stop.take_if(|_| outcome.status != Status::Stopped);
-                    state.standing = Standing::Ended(Box::new(outcome.clone()));
+                    state.phase = TrialPhase::Ended(Box::new(outcome.clone()));
                 }
                 if let Some(slot) = slot {
                     self.faults.remove(&slot.index);
@@ -161,21 +161,21 @@ impl SweepState {
             }
             Event::TrialFailed { trial, failure } => {
                 let state = self.entry(trial);
-                if !matches!(state.standing, Standing::Ended(_)) {
-                    state.standing = Standing::Failed(failure.clone());
+                if !matches!(state.phase, TrialPhase::Ended(_)) {
+                    state.phase = TrialPhase::Failed(failure.clone());
                 }
             }
             Event::TrialJudged { trial, judgement } => self.entry(trial).judge(judgement),
             Event::TrialContinued { trial } => {
                 let state = self.entry(trial);
-                if state.standing.was_stopped() {
+                if state.phase.was_stopped() {
                     let (attempts, rungs) = (state.attempts, std::mem::take(&mut state.rungs));
-                    *state = TrialState { attempts, rungs, spared: true, ..TrialState::default() };
+                    *state = TrialState { attempts, rungs, ignores_stop_rules: true, ..TrialState::default() };
                 }
             }
             Event::TrialRequeued { trial } => {
-                let TrialState { attempts, spared, .. } = *self.entry(trial);
-                *self.entry(trial) = TrialState { attempts, spared, ..TrialState::default() };
+                let TrialState { attempts, ignores_stop_rules, .. } = *self.entry(trial);
+                *self.entry(trial) = TrialState { attempts, ignores_stop_rules, ..TrialState::default() };
             }
         }
     }
@@ -223,8 +223,8 @@ impl SweepState {
 
     /// Slots that a worker may be sitting on.
     pub fn taken(&self) -> impl Iterator<Item = usize> {
-        self.running().filter_map(|(_, state)| match state.standing {
-            Standing::Running { slot, .. } => Some(slot.index),
+        self.running().filter_map(|(_, state)| match state.phase {
+            TrialPhase::Running { slot, .. } => Some(slot.index),
             _ => None,
         })
     }
@@ -247,7 +247,7 @@ impl SweepState {
         self.retired.clear();
         for (_, trial) in &mut self.trials {
             trial.faulted_on.clear();
-            if trial.standing == Standing::Pending && matches!(trial.last_failure, Some(Failure::DeviceFault { .. })) {
+            if trial.phase == TrialPhase::Pending && matches!(trial.last_failure, Some(Failure::DeviceFault { .. })) {
                 trial.failures = 0;
                 trial.last_failure = None;
             }
@@ -271,8 +271,8 @@ impl SweepState {
 }
 
 impl TrialState {
-    fn judge(&mut self, judgement: &Judgement) {
-        if self.spared || self.standing.is_over() {
+    fn judge(&mut self, judgement: &StopJudgement) {
+        if self.ignores_stop_rules || self.phase.is_over() {
             return;
         }
         if judgement.rung.is_some_and(|rung| rung as usize == self.rungs.len()) {
@@ -284,7 +284,7 @@ impl TrialState {
     }
 
     fn fail(&mut self, failure: &Failure, slot: Slot) {
-        self.standing = Standing::Pending;
+        self.phase = TrialPhase::Pending;
         self.failures += 1;
         self.last_failure = Some(failure.clone());
         match failure {
@@ -297,14 +297,14 @@ impl TrialState {
 
     /// Where attempt `number` runs, if it does.
     fn running_on(&self, number: u32) -> Option<Slot> {
-        match self.standing {
-            Standing::Running { attempt, slot } if attempt == number => Some(slot),
+        match self.phase {
+            TrialPhase::Running { attempt, slot } if attempt == number => Some(slot),
             _ => None,
         }
     }
 }
 
-impl Standing {
+impl TrialPhase {
     /// Nothing is left to do.
     #[must_use]
     pub fn is_over(&self) -> bool {
@@ -402,11 +402,11 @@ pub(crate) mod tests {
         #[test]
         fn nothing_is_lost_of_what_is_open(events in proptest::collection::vec(event(), 0..60)) {
             let state = after(&events);
-            let open = state.planned().filter(|(_, known)| !known.standing.is_over());
-            let running = state.known().filter(|(_, known)| matches!(known.standing, Standing::Running { .. }));
+            let open = state.planned().filter(|(_, known)| !known.phase.is_over());
+            let running = state.known().filter(|(_, known)| matches!(known.phase, TrialPhase::Running { .. }));
             prop_assert!(state.open().eq(open) && state.running().eq(running));
-            let count = |fits: fn(&Standing) -> bool| state.planned().filter(|(_, known)| fits(&known.standing)).count();
-            let expected = (count(|it| matches!(it, Standing::Ended(_))), count(|it| matches!(it, Standing::Failed(_))));
+            let count = |fits: fn(&TrialPhase) -> bool| state.planned().filter(|(_, known)| fits(&known.phase)).count();
+            let expected = (count(|it| matches!(it, TrialPhase::Ended(_))), count(|it| matches!(it, TrialPhase::Failed(_))));
             prop_assert_eq!(state.over(), expected);
         }
 
@@ -414,10 +414,10 @@ pub(crate) mod tests {
         fn the_first_outcome_stays(before in proptest::collection::vec(event(), 0..20), later in proptest::collection::vec(event(), 0..20)) {
             let mut state = after(&before);
             state.apply(&Event::TrialFinished { trial: id(0), attempt: 1, outcome: outcome(100) });
-            let Standing::Ended(first) = state.get(&id(0)).unwrap().standing.clone() else { panic!("has an outcome") };
+            let TrialPhase::Ended(first) = state.get(&id(0)).unwrap().phase.clone() else { panic!("has an outcome") };
             let requeued = Event::TrialRequeued { trial: id(0) };
             later.iter().filter(|event| **event != requeued).for_each(|event| state.apply(event));
-            prop_assert_eq!(&state.get(&id(0)).unwrap().standing, &Standing::Ended(first));
+            prop_assert_eq!(&state.get(&id(0)).unwrap().phase, &TrialPhase::Ended(first));
         }
     }
 
@@ -460,9 +460,9 @@ pub(crate) mod tests {
         assert_eq!(state.get(&id(0)).unwrap().failures, 1, "a late word about attempt 1 says nothing about attempt 2");
         state.apply(&Event::AttemptInterrupted { trial: id(0), attempt: 2 });
         let trial = state.get(&id(0)).unwrap();
-        assert_eq!((&trial.standing, trial.attempts, trial.failures), (&Standing::Pending, 2, 1));
+        assert_eq!((&trial.phase, trial.attempts, trial.failures), (&TrialPhase::Pending, 2, 1));
         state.apply(&Event::TrialFailed { trial: id(0), failure: Failure::Lost });
-        assert!(state.get(&id(0)).unwrap().standing.is_over());
+        assert!(state.get(&id(0)).unwrap().phase.is_over());
         state.apply(&Event::TrialRequeued { trial: id(0) });
         assert_eq!(state.get(&id(0)).unwrap(), &TrialState { attempts: 2, ..TrialState::default() });
     }

@@ -18,7 +18,7 @@ use crate::analysis::effects;
 use crate::analysis::findings::Finding;
 use crate::analysis::plateau::{LEAST_DELTA, verdict};
 use crate::analysis::{Diagnosis, Measured, Run, diagnose as judge};
-use crate::run::trial_alone;
+use crate::run::survey_folder;
 use crate::store::{StoreError, TrialDir};
 use crate::trial::{Status, Verdict};
 
@@ -139,7 +139,7 @@ fn load(path: &Path) -> Result<Source, Failure> {
     if !metrics.is_file() {
         return Err(Failure::input(format!("{} is a folder without metrics.csv: name a log file", path.display())));
     }
-    match trial_alone(&TrialDir::new(path.to_owned())) {
+    match survey_folder(&TrialDir::new(path.to_owned())) {
         Ok(Some(run)) => return Ok(Source::Trial(Box::new(run))),
         // Somebody else's config.json: the curves still say something.
         Ok(None) | Err(StoreError::Damaged { .. }) => {}

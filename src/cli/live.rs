@@ -3,7 +3,7 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
-use crate::event::{Event, Progress, Record, Reporter};
+use crate::event::{Event, Record, Reporter, TrialProgress};
 use crate::report::terminal::Terminal;
 
 /// At most this share of the time goes into drawing: once, then its duration this many times over without.
@@ -29,7 +29,7 @@ impl Reporter for Watched<'_> {
         }
     }
 
-    fn progress(&mut self, running: &[Progress]) {
+    fn progress(&mut self, running: &[TrialProgress]) {
         self.warnings.try_iter().for_each(|warning| self.terminal.warning(&warning));
         self.terminal.progress(running);
     }

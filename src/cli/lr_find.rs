@@ -131,7 +131,7 @@ fn train(prepared: &Prepared, machine: &MachineArguments, config: &TrialConfig) 
         threads: slot.threads,
         checkpoint_every: CheckpointEvery::Steps(u64::MAX),
         micro_batch_splits: 0,
-        spared: false,
+        ignores_stop_rules: false,
         resume: None,
         start: None,
         cache: &prepared.cache,

@@ -17,7 +17,7 @@ use crate::analysis::probes::{Probed, choose, place, plateau};
 use crate::analysis::{Run, Sweep};
 use crate::plan::{Question, approach, probes};
 use crate::report::trial_name;
-use crate::run::{let_go, probed, survey};
+use crate::run::{probe_results, prune_states, survey};
 use crate::store::{self, RunDir};
 use crate::train;
 use crate::trial::{Keep, Outcome, Probe, ProbeKind, Trial, TrialId};
@@ -112,7 +112,7 @@ pub(crate) fn plateaus(prepared: &Prepared, order: &run::Arguments) -> Result<Ex
     }
     let code = if wanted.is_empty() { ExitCode::SUCCESS } else { ask(prepared, &sweep, &wanted, manner, order)? };
     if code == ExitCode::SUCCESS {
-        let_go(&prepared.plan, &prepared.dir, prepared.spec.run.keep)?;
+        prune_states(&prepared.plan, &prepared.dir, prepared.spec.run.keep)?;
     }
     Ok(code)
 }
@@ -149,7 +149,7 @@ fn ask(
     // Nobody is to change the trials meanwhile.
     let lock = prepared.dir.lock()?;
     let folder = prepared.dir.probes();
-    let before = folder.asked_trials()?;
+    let before = folder.probe_trials()?;
     let mut asked = Vec::new();
     for run in wanted {
         asked.extend(asked_of(prepared, run, &before, manner)?);
@@ -159,7 +159,7 @@ fn ask(
         sweep.runs.iter().any(|run| asks(trial, &run.trial.id)) && !wanted.iter().any(|run| asks(trial, &run.trial.id))
     });
     asked.extend(others.cloned());
-    folder.write_asked(&asked)?;
+    folder.write_probe_trials(&asked)?;
     let missing = missing_starts(&folder, &asked);
     if !missing.is_empty() {
         let approaches = missing.iter().map(|(approach, _)| (*approach).clone()).collect();
@@ -170,15 +170,15 @@ fn ask(
                 // It failed, or was interrupted, and that was said.
                 return Ok(code);
             }
-            store::name_also(&checkpoints.last(), &start)?;
+            store::link_or_copy(&checkpoints.last(), &start)?;
             checkpoints.prune(Keep::None)?;
         }
     }
     let code = run::train_as(&prepared.of_probes(asked, Keep::None)?, order)?;
     drop(lock);
-    let found = probed(&prepared.dir)?;
+    let found = probe_results(&prepared.dir)?;
     for done in found.iter().filter(|found| found.open == 0) {
-        store::forget_state(&folder.start(&done.trial, done.step));
+        store::remove_state(&folder.start(&done.trial, done.step));
     }
     Drawing::default().draw(&prepared.plan, &prepared.dir)?;
     if manner.told {
@@ -232,7 +232,7 @@ fn asked_of(prepared: &Prepared, run: &Run, before: &[Trial], manner: Manner) ->
     if !start.is_file()
         && let Some((_, path)) = kept.iter().find(|(at, _)| *at == step)
     {
-        store::name_also(path, &start)?;
+        store::link_or_copy(path, &start)?;
     }
     if start.is_file() {
         manner.tell(&format!("{whole}: asked at step {step} of {}", run.trial.steps));
@@ -248,7 +248,7 @@ fn asked_of(prepared: &Prepared, run: &Run, before: &[Trial], manner: Manner) ->
         let made = folder.trial(&approach.id);
         // Its state is gone, so it has to be trained again.
         if over(&approach) && !made.checkpoints().last().is_file() {
-            made.reopen()?;
+            made.set_stopped_outcome_aside()?;
         }
         asked.splice(0..usize::from(approached.is_some()), [approach]);
     }

@@ -46,14 +46,14 @@ impl Drawing {
     pub(crate) fn draw(&mut self, plan: &Plan, dir: &RunDir) -> Result<(), Failure> {
         let sweep = self.surveyor.look(plan, dir)?;
         let provenance = self.sources.read(dir, sweep)?;
-        let probed = run::probed(dir)?;
+        let probed = run::probe_results(dir)?;
         let report = report::draw(sweep, &probed, &provenance).map_err(|error| Failure::results(error.to_string()))?;
         let folder = dir.report();
         for (name, bytes) in &report.files {
             store::write_file(&folder.join(name), bytes)?;
         }
         for name in report.left_out() {
-            store::remove_if(&folder.join(name), report::is_ours)?;
+            store::remove_file_if(&folder.join(name), report::is_ours)?;
         }
         Ok(())
     }

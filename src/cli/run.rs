@@ -16,7 +16,7 @@ use super::report::Drawing;
 use super::track::Tracking;
 use super::words::{bytes, say, warn};
 use super::{Failure, plan, probe};
-use crate::decide::{self, Memory};
+use crate::decide::{self, MemoryBudget};
 use crate::event::{Reporter as _, Slot};
 use crate::exec::Local;
 use crate::plan::PastTrial;
@@ -235,10 +235,10 @@ fn train_missing(
         results: &prepared.results,
         config: &prepared.spec.run,
         slots: &outlook.slots,
-        memory: limit.map(|limit| Memory::new(limit, &estimates)),
+        memory: limit.map(|limit| MemoryBudget::new(limit, &estimates)),
         only: (!arguments.only.is_empty()).then_some(&only),
         retry_failed: arguments.retry_failed,
-        go_on: &arguments.go_on,
+        continued: &arguments.go_on,
         fresh: arguments.fresh,
         parameters: &parameters,
     };
@@ -329,7 +329,7 @@ fn tell_failures(summary: &RunSummary, view: View) {
 /// The last words: where the report is, how to go on.
 fn tell(summary: &RunSummary, prepared: &Prepared) {
     say(&format!("\nreport: {}", prepared.dir.report().join("index.html").display()));
-    if let Some(next) = summary.how_to_go_on() {
+    if let Some(next) = summary.next_step() {
         say(&next);
     }
 }

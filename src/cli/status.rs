@@ -33,7 +33,7 @@ pub(crate) fn status(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Some(sweep) => {
             let (sweep, results) = (sweep.clone(), arguments.results.clone());
             let Standing { plan, dir } = prepare::standing(&SweepArguments { sweep, results, set: Vec::new() })?;
-            trials(&run::survey(&plan, &dir)?) + &removed(&run::removed(&plan, &dir)?)
+            trials(&run::survey(&plan, &dir)?) + &removed(&run::trials_out_of_plan(&plan, &dir)?)
         }
         None => all_sweeps(&Results::new(&arguments.results)?),
     };

@@ -16,7 +16,7 @@ use crate::plan::Plan;
 use crate::report::count;
 use crate::run;
 use crate::spec::LogTo;
-use crate::state::{Standing, SweepState, TrialState};
+use crate::state::{SweepState, TrialPhase, TrialState};
 use crate::store::{self, RunDir};
 use crate::trial::{Trial, TrialId};
 
@@ -111,7 +111,7 @@ impl<'a> Tracking<'a> {
             if !self.logs.iter_mut().any(|log| log.wants(trial, known)) {
                 continue;
             }
-            let Ok(run) = run::look_at(trial, known, self.dir) else { continue };
+            let Ok(run) = run::survey_trial(trial, known, self.dir) else { continue };
             for log in self.logs.iter_mut().filter(|log| log.wants(trial, known)) {
                 if let Some(warning) = log.take(&run, known, *began) {
                     let _ = self.warnings.send(warning);
@@ -171,7 +171,7 @@ impl Log {
 }
 
 fn is_over(known: &TrialState) -> bool {
-    matches!(known.standing, Standing::Ended(_) | Standing::Failed(_))
+    matches!(known.phase, TrialPhase::Ended(_) | TrialPhase::Failed(_))
 }
 
 #[cfg(test)]
@@ -222,7 +222,7 @@ mod tests {
         let run = synthetic::sweep("s", &[], 20).runs.remove(0);
         let mut log = Log::new(LogTo::Tensorboard, Box::new(Fake(Arc::default())), String::new());
         let failed =
-            |attempts| TrialState { attempts, standing: Standing::Failed(Fault::Lost), ..TrialState::default() };
+            |attempts| TrialState { attempts, phase: TrialPhase::Failed(Fault::Lost), ..TrialState::default() };
         assert!(log.wants(&run.trial, &TrialState::default()) && log.wants(&run.trial, &failed(1)));
         log.take(&run, &failed(1), 0);
         assert!(!log.wants(&run.trial, &failed(1)));

@@ -5,20 +5,20 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::event::{Judgement, StopRule};
+use crate::event::{StopJudgement, StopRule};
 use crate::spec::{Asha, Median, StopAcross};
-use crate::state::{Standing, SweepState, TrialState};
+use crate::state::{SweepState, TrialPhase, TrialState};
 use crate::trial::{EvalRow, PatienceMetric, Status, TrialId};
 
 /// What the rules go by: the evaluations of every trial, by their steps.
 #[derive(Debug, Clone, Default)]
-pub struct Scores {
+pub struct EvalHistory {
     evals: HashMap<TrialId, BTreeMap<u64, EvalRow>>,
     /// Steps up to which the median has let a trial go on: whoever it was held against stays where it was.
     passed: HashMap<TrialId, u64>,
 }
 
-impl Scores {
+impl EvalHistory {
     /// Takes in evaluations. Rows that an attempt makes again are the same ones.
     pub fn see(&mut self, trial: &TrialId, rows: impl IntoIterator<Item = EvalRow>) {
         self.evals.entry(trial.clone()).or_default().extend(rows.into_iter().map(|row| (row.step, row)));
@@ -32,13 +32,13 @@ impl Scores {
 /// depend on who was faster. The halving waits for nobody. Trials that are over are looked at when a running one comes to
 /// an evaluation that counts, and not otherwise: with many thousands of them that is what takes time.
 #[must_use]
-pub fn judge(
+pub fn judge_across(
     state: &SweepState,
-    scores: &mut Scores,
+    scores: &mut EvalHistory,
     rules: &StopAcross,
     is_wanted: impl Fn(&TrialId) -> bool,
-) -> Option<(TrialId, Judgement)> {
-    let Scores { evals, passed } = scores;
+) -> Option<(TrialId, StopJudgement)> {
+    let EvalHistory { evals, passed } = scores;
     let none = BTreeMap::new();
     let entrant = |(id, known)| Entrant { id, known, evals: evals.get(id).unwrap_or(&none), is_to_come: is_wanted(id) };
     let judged = |(at, (id, known))| {
@@ -53,7 +53,7 @@ pub fn judge(
 }
 
 fn can_be_stopped(known: &TrialState) -> bool {
-    matches!(known.standing, Standing::Running { .. }) && !known.spared && known.stop.is_none()
+    matches!(known.phase, TrialPhase::Running { .. }) && !known.ignores_stop_rules && known.stop.is_none()
 }
 
 /// A trial as these rules see it.
@@ -66,7 +66,7 @@ struct Entrant<'a> {
 
 impl Entrant<'_> {
     fn has_diverged(&self) -> bool {
-        matches!(&self.known.standing, Standing::Ended(outcome) if outcome.status == Status::Diverged)
+        matches!(&self.known.phase, TrialPhase::Ended(outcome) if outcome.status == Status::Diverged)
     }
 
     /// The first evaluation at `step` or later.
@@ -83,13 +83,13 @@ impl Entrant<'_> {
     fn at_median(&self, step: u64, metric: PatienceMetric) -> AtStep {
         // How far a stopped trial went on before it heard of it is chance: what counts is where it was judged.
         let end = self.known.stop.as_ref().map_or(u64::MAX, |judgement| judgement.step);
-        match &self.known.standing {
+        match &self.known.phase {
             _ if step <= end && self.first_from(step).is_some() => AtStep::There(self.best_until(step, metric)),
-            Standing::Ended(_) if self.has_diverged() => AtStep::There(f64::INFINITY),
-            Standing::Ended(_) | Standing::Failed(_) => AtStep::Never,
+            TrialPhase::Ended(_) if self.has_diverged() => AtStep::There(f64::INFINITY),
+            TrialPhase::Ended(_) | TrialPhase::Failed(_) => AtStep::Never,
             _ if self.known.stop.is_some() => AtStep::Never,
-            Standing::Pending if !self.is_to_come => AtStep::Never,
-            Standing::Pending | Standing::Running { .. } => AtStep::NotYet,
+            TrialPhase::Pending if !self.is_to_come => AtStep::Never,
+            TrialPhase::Pending | TrialPhase::Running { .. } => AtStep::NotYet,
         }
     }
 
@@ -98,7 +98,7 @@ impl Entrant<'_> {
         if let Some(value) = self.known.rungs.get(rung) {
             return Some(value.map_or(f64::INFINITY, |value| turned(value, rule.metric)));
         }
-        if !matches!(self.known.standing, Standing::Ended(_)) || self.known.stop.is_some() {
+        if !matches!(self.known.phase, TrialPhase::Ended(_)) || self.known.stop.is_some() {
             return None;
         }
         let reached = |rung: usize| self.first_from(rung_step(rule, rung)?);
@@ -124,7 +124,7 @@ fn by_median<'a, I: Iterator<Item = Entrant<'a>>>(
     entrant: &Entrant<'_>,
     before: impl Fn() -> I,
     passed: &mut HashMap<TrialId, u64>,
-) -> Option<Judgement> {
+) -> Option<StopJudgement> {
     let from = passed.get(entrant.id).map_or(rule.min_steps, |passed| rule.min_steps.max(passed + 1));
     for (&step, _) in entrant.evals.range(from..) {
         let mut others = Vec::new();
@@ -144,7 +144,7 @@ fn by_median<'a, I: Iterator<Item = Entrant<'a>>>(
             let [value, bound] = [value, bound].map(|badness| shown(badness, rule.metric));
             let (metric, among) = (rule.metric, others.len());
             let judgement =
-                Judgement { rule: StopRule::Median, metric, step, rung: None, value, bound, among, stops: true };
+                StopJudgement { rule: StopRule::Median, metric, step, rung: None, value, bound, among, stops: true };
             return Some(judgement);
         }
     }
@@ -157,7 +157,7 @@ fn by_asha<'a, I: Iterator<Item = Entrant<'a>>>(
     rule: &Asha,
     entrant: &Entrant<'_>,
     others: impl Fn() -> I,
-) -> Option<Judgement> {
+) -> Option<StopJudgement> {
     let rung = entrant.known.rungs.len();
     let row = entrant.first_from(rung_step(rule, rung)?)?;
     let own = badness(row, rule.metric);
@@ -166,7 +166,7 @@ fn by_asha<'a, I: Iterator<Item = Entrant<'a>>>(
     competing.sort_by(f64::total_cmp);
     let last = (competing.len() / usize::try_from(rule.eta).unwrap_or(usize::MAX)).saturating_sub(1);
     let bound = competing[last];
-    Some(Judgement {
+    Some(StopJudgement {
         rule: StopRule::Asha,
         metric: rule.metric,
         step: row.step,
@@ -224,13 +224,13 @@ mod tests {
     /// A sweep of trials with a loss at step 10, 20, ...; all of them run.
     struct Field {
         state: SweepState,
-        scores: Scores,
+        scores: EvalHistory,
     }
 
     impl Field {
         fn new(losses: &[&[f32]]) -> Self {
             let ids: Vec<_> = (0..losses.len() as u64).map(id).collect();
-            let mut field = Self { state: SweepState::new(&ids), scores: Scores::default() };
+            let mut field = Self { state: SweepState::new(&ids), scores: EvalHistory::default() };
             for (at, losses) in losses.iter().enumerate() {
                 let (trial, slot) = (id(at as u64), slot(at));
                 field.state.apply(&Event::AttemptClaimed { trial, attempt: 1, slot });
@@ -258,7 +258,7 @@ mod tests {
         /// All that the rules have to say, noted as it is said: trial, step, and whether the trial stops.
         fn judge(&mut self, rules: &StopAcross) -> Vec<(u64, u64, bool)> {
             let mut said = Vec::new();
-            while let Some((trial, judgement)) = judge(&self.state, &mut self.scores, rules, |_| true) {
+            while let Some((trial, judgement)) = judge_across(&self.state, &mut self.scores, rules, |_| true) {
                 said.push((u64::from_str_radix(trial.as_str(), 16).unwrap(), judgement.step, judgement.stops));
                 self.state.apply(&Event::TrialJudged { trial, judgement });
                 assert!(said.len() < 100, "it comes to no end");
@@ -322,7 +322,7 @@ mod tests {
         assert_eq!(field.judge(&asha(2)), [(1, 10, true)]);
         field.end(1, Status::Stopped);
         field.state.apply(&Event::TrialContinued { trial: id(1) });
-        assert_eq!(field.state.get(&id(1)).unwrap().standing, Standing::Pending);
+        assert_eq!(field.state.get(&id(1)).unwrap().phase, TrialPhase::Pending);
         field.state.apply(&Event::AttemptClaimed { trial: id(1), attempt: 2, slot: slot(1) });
         field.see(1, &[5.0, 5.0, 5.0]);
         assert_eq!(field.judge(&asha(2)), []);
@@ -386,12 +386,12 @@ mod tests {
     #[test]
     fn findings_in_words() {
         let mut field = Field::new(&[&[1.0], &[2.0]]);
-        let (_, first) = judge(&field.state, &mut field.scores, &asha(2), |_| true).unwrap();
+        let (_, first) = judge_across(&field.state, &mut field.scores, &asha(2), |_| true).unwrap();
         insta::assert_snapshot!(first, @"stop.asha: eval_loss at step 10 is 1.0000, among the best of 1 trials at rung 0 (1.0000 and better go on)");
         field.see(1, &[f32::NAN]);
         let metric = PatienceMetric::Accuracy;
         let rules = StopAcross { median: Some(Median { metric, min_trials: 1, min_steps: 10 }), asha: None };
-        let (_, second) = judge(&field.state, &mut field.scores, &rules, |_| true).unwrap();
+        let (_, second) = judge_across(&field.state, &mut field.scores, &rules, |_| true).unwrap();
         insta::assert_snapshot!(second, @"stop.median: best accuracy up to step 10 is not finite, worse than the median -1.0000 of 1 trials");
     }
 }

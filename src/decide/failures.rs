@@ -1,12 +1,12 @@
 //! What failures lead to: why a worker is gone that was killed, how the next attempt is treated, which slots are used. Pure.
 
-use crate::event::{Care, Failure, Slot};
+use crate::event::{Failure, OomPolicy, Slot};
 use crate::state::{SweepState, TrialState};
 
 /// Faults of a slot's device one after the other, after which nothing is started there any more.
 pub const MOST_FAULTS: u32 = 2;
 /// Micro-batches are not cut further than this: what is left of a trial's memory then is its model.
-const MOST_MICRO_BATCH_SPLITS: u32 = 4;
+const MAX_MICRO_BATCH_SPLITS: u32 = 4;
 
 /// What the system tells about the moment in which a worker was killed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -33,14 +33,14 @@ pub fn killed(evidence: Evidence, log_tail: Vec<String>) -> Failure {
 /// How the next attempt is treated. A trial that ran out of memory runs alone; one that did so alone gets smaller
 /// micro-batches. On a device it was alone from the start.
 #[must_use]
-pub fn care(trial: &TrialState) -> Care {
+pub fn oom_policy(trial: &TrialState) -> OomPolicy {
     let micro_batch_splits = trial.out_of_memory.saturating_sub(1).saturating_add(trial.out_of_device_memory);
-    Care { alone: trial.out_of_memory > 0, micro_batch_splits: micro_batch_splits.min(MOST_MICRO_BATCH_SPLITS) }
+    OomPolicy { alone: trial.out_of_memory > 0, micro_batch_splits: micro_batch_splits.min(MAX_MICRO_BATCH_SPLITS) }
 }
 
 /// Whether a trial runs that nothing is to be started beside.
 pub(super) fn is_one_alone(state: &SweepState) -> bool {
-    state.running().any(|(_, known)| care(known).alone)
+    state.running().any(|(_, known)| oom_policy(known).alone)
 }
 
 pub(super) fn is_in_use(state: &SweepState, slot: usize) -> bool {
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
     use crate::decide::{Action, Policy, decide};
     use crate::event::Event;
-    use crate::state::Standing;
+    use crate::state::TrialPhase;
     use crate::state::tests::{id, outcome, slot};
 
     #[test]
@@ -87,9 +87,10 @@ mod tests {
     fn memory_is_spared_step_by_step() {
         let check =
             |out_of_memory: u32, out_of_device_memory: u32, alone: bool, micro_batch_splits: u32, words: &str| {
-                let care = care(&TrialState { out_of_memory, out_of_device_memory, ..TrialState::default() });
-                assert_eq!(care, Care { alone, micro_batch_splits });
-                assert_eq!(care.to_string(), words);
+                let oom_policy =
+                    oom_policy(&TrialState { out_of_memory, out_of_device_memory, ..TrialState::default() });
+                assert_eq!(oom_policy, OomPolicy { alone, micro_batch_splits });
+                assert_eq!(oom_policy.to_string(), words);
             };
         check(0, 0, false, 0, "as usual");
         check(1, 0, true, 0, "alone");
@@ -130,8 +131,8 @@ mod tests {
                         let said = words(&trial, slot);
                         (Event::AttemptClaimed { trial, attempt, slot }, said)
                     }
-                    Action::Retry { trial, attempt, slot, care } => {
-                        let said = format!("{} {care}", words(&trial, slot));
+                    Action::Retry { trial, attempt, slot, oom_policy } => {
+                        let said = format!("{} {oom_policy}", words(&trial, slot));
                         (Event::AttemptClaimed { trial, attempt, slot }, said)
                     }
                     Action::Retire { slot, failure } => {
@@ -263,6 +264,6 @@ mod tests {
         play.fails(2, 1, fault());
         play.fails(3, 1, fault());
         assert_eq!(play.turn(), ["retire 0", "retire 1", &format!("{:?}", Action::Strand)]);
-        assert!(play.state.planned().all(|(_, known)| known.standing == Standing::Pending), "no trial is to blame");
+        assert!(play.state.planned().all(|(_, known)| known.phase == TrialPhase::Pending), "no trial is to blame");
     }
 }

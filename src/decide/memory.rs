@@ -2,20 +2,20 @@
 
 use std::collections::HashMap;
 
-use super::care;
-use crate::state::{Standing, SweepState, TrialState};
+use super::oom_policy;
+use crate::state::{SweepState, TrialPhase, TrialState};
 use crate::trial::TrialId;
 
 /// What the trials may take together, and what each is expected to take at its peak, in bytes.
 #[derive(Debug, Clone, Copy)]
-pub struct Memory<'a> {
+pub struct MemoryBudget<'a> {
     limit: u64,
     estimates: &'a HashMap<TrialId, u64>,
     /// By how much trials that ended have taken more (or less) than expected, at worst; None before any has.
     measured: Option<f64>,
 }
 
-impl<'a> Memory<'a> {
+impl<'a> MemoryBudget<'a> {
     #[must_use]
     pub fn new(limit: u64, estimates: &'a HashMap<TrialId, u64>) -> Self {
         Self { limit, estimates, measured: None }
@@ -31,9 +31,9 @@ impl<'a> Memory<'a> {
     /// Takes in what a trial has taken, if it has ended. One that had to get by with smaller micro-batches says nothing of
     /// the others.
     pub fn see(&mut self, id: &TrialId, known: &TrialState) {
-        let Standing::Ended(outcome) = &known.standing else { return };
+        let TrialPhase::Ended(outcome) = &known.phase else { return };
         if let (Some(peak), Some(expected), 0) =
-            (outcome.peak_memory, self.estimates.get(id), care(known).micro_batch_splits)
+            (outcome.peak_memory, self.estimates.get(id), oom_policy(known).micro_batch_splits)
         {
             let ratio = peak as f64 / (*expected).max(1) as f64;
             self.measured = Some(self.measured.map_or(ratio, |measured| measured.max(ratio)));
@@ -71,7 +71,7 @@ mod tests {
             state.apply(&Event::TrialFinished { trial: id(0), attempt: 1, outcome });
         }
         let slots: Vec<_> = (0..4).map(slot).collect();
-        let memory = Some(Memory::new(limit, &estimates).after(&state));
+        let memory = Some(MemoryBudget::new(limit, &estimates).after(&state));
         let policy = Policy { slots: &slots, retries: 0, wanted: None, memory };
         let actions = decide(&state, &policy);
         actions.iter().filter(|action| matches!(action, Action::Launch { .. })).count()
@@ -104,7 +104,7 @@ mod tests {
         }
         let outcome = Outcome { peak_memory: Some(10), ..outcome(10) };
         state.apply(&Event::TrialFinished { trial: id(0), attempt: 4, outcome });
-        let memory = Memory::new(200, &estimates).after(&state);
+        let memory = MemoryBudget::new(200, &estimates).after(&state);
         assert!(memory.has_room(&state, &[&id(1)], &id(2)));
         assert!(!memory.has_room(&state, &[&id(1), &id(2)], &id(3)));
     }

@@ -8,14 +8,14 @@ mod slots;
 
 use std::collections::HashSet;
 
-pub use across::{Scores, judge};
-pub use failures::{Evidence, MOST_FAULTS, care, killed};
-pub use memory::Memory;
+pub use across::{EvalHistory, judge_across};
+pub use failures::{Evidence, MOST_FAULTS, killed, oom_policy};
+pub use memory::MemoryBudget;
 pub use overdue::{Pulse, overdue};
 pub use slots::{Machine, SlotError, check_devices, memory_limit, slots};
 
-use crate::event::{Care, Failure, Slot};
-use crate::state::{Standing, SweepState, TrialState};
+use crate::event::{Failure, OomPolicy, Slot};
+use crate::state::{SweepState, TrialPhase, TrialState};
 use crate::trial::TrialId;
 
 /// What the caller is to do, in this order.
@@ -24,7 +24,7 @@ pub enum Action {
     /// Start attempt `attempt` (or the next free number) of a trial that never failed.
     Launch { trial: TrialId, attempt: u32, slot: Slot },
     /// The same after a failure that is worth another try.
-    Retry { trial: TrialId, attempt: u32, slot: Slot, care: Care },
+    Retry { trial: TrialId, attempt: u32, slot: Slot, oom_policy: OomPolicy },
     /// Its device has failed too often: nothing is started on this slot any more.
     Retire { slot: Slot, failure: Failure },
     /// The trial has failed for good.
@@ -44,7 +44,7 @@ pub struct Policy<'a> {
     /// The trials that this run is about; None: all of the plan.
     pub wanted: Option<&'a HashSet<TrialId>>,
     /// None: not known, and not waited for.
-    pub memory: Option<Memory<'a>>,
+    pub memory: Option<MemoryBudget<'a>>,
 }
 
 /// Trials go in the order of the plan, one on each free slot; a failed one comes again before later ones. One that ran out
@@ -61,10 +61,10 @@ pub fn decide(state: &SweepState, policy: &Policy<'_>) -> Vec<Action> {
     let ((finished, mut failed), mut running, mut stranded) = (state.over(), taken.len(), 0);
     let open = |after_fault: bool| state.open().filter(move |(_, trial)| trial.faulted_on.is_empty() != after_fault);
     for (id, trial) in open(false).chain(open(true)) {
-        match &trial.standing {
-            Standing::Ended(_) | Standing::Failed(_) | Standing::Running { .. } => {}
-            Standing::Pending if policy.wanted.is_some_and(|wanted| !wanted.contains(id)) => {}
-            Standing::Pending => {
+        match &trial.phase {
+            TrialPhase::Ended(_) | TrialPhase::Failed(_) | TrialPhase::Running { .. } => {}
+            TrialPhase::Pending if policy.wanted.is_some_and(|wanted| !wanted.contains(id)) => {}
+            TrialPhase::Pending => {
                 if let Some(failure) = given_up(state, trial, policy.retries) {
                     actions.push(Action::GiveUp { trial: id.clone(), failure: failure.clone() });
                     failed += 1;
@@ -74,8 +74,8 @@ pub fn decide(state: &SweepState, policy: &Policy<'_>) -> Vec<Action> {
                     stranded += 1;
                     continue;
                 }
-                let care = care(trial);
-                let has_company = one_alone || (care.alone && running > 0);
+                let oom_policy = oom_policy(trial);
+                let has_company = one_alone || (oom_policy.alone && running > 0);
                 // Where nothing more fits this turn is over; there will be another when a worker ends.
                 if has_company || policy.memory.is_some_and(|memory| !memory.has_room(state, &launched, id)) {
                     return actions;
@@ -85,12 +85,12 @@ pub fn decide(state: &SweepState, policy: &Policy<'_>) -> Vec<Action> {
                 let (attempt, is_retry) = (trial.attempts + 1, trial.failures > 0);
                 let trial = id.clone();
                 actions.push(if is_retry {
-                    Action::Retry { trial, attempt, slot, care }
+                    Action::Retry { trial, attempt, slot, oom_policy }
                 } else {
                     Action::Launch { trial, attempt, slot }
                 });
                 running += 1;
-                one_alone = care.alone;
+                one_alone = oom_policy.alone;
             }
         }
     }
@@ -170,7 +170,7 @@ mod tests {
             let (state, launched) = play(trials, slots, retries, &endings);
             let stranded = (0..slots).all(|index| state.is_retired(index));
             for (trial, known) in state.planned() {
-                prop_assert!(known.standing.is_over() || stranded);
+                prop_assert!(known.phase.is_over() || stranded);
                 let starts = launched.iter().filter(|id| *id == trial).count();
                 // What a retired slot did to a trial is not counted.
                 let most = retries as usize + 1 + slots * MOST_FAULTS as usize;
@@ -192,7 +192,7 @@ mod tests {
         state.apply(&Event::AttemptFailed { trial: id(1), attempt: 1, failure: Failure::Lost });
         assert_eq!(
             decide(&state, &policy),
-            [Action::Retry { trial: id(1), attempt: 2, slot: slot(1), care: Care::default() }]
+            [Action::Retry { trial: id(1), attempt: 2, slot: slot(1), oom_policy: OomPolicy::default() }]
         );
         state.apply(&Event::AttemptClaimed { trial: id(1), attempt: 2, slot: slot(1) });
         state.apply(&Event::AttemptFailed { trial: id(1), attempt: 2, failure: Failure::Lost });

@@ -23,7 +23,7 @@ const KILL: i32 = 9;
 
 /// Keeps an eye on what the system says of memory.
 #[derive(Debug)]
-pub(super) struct MemoryWatch {
+pub(super) struct MemoryMonitor {
     /// Processes killed for lack of memory since the machine started, at two moments.
     before: Option<u64>,
     lately: Option<u64>,
@@ -31,7 +31,7 @@ pub(super) struct MemoryWatch {
     was_scarce: bool,
 }
 
-impl MemoryWatch {
+impl MemoryMonitor {
     pub(super) fn new() -> Self {
         let kills = kills();
         Self { before: kills, lately: kills, turned: Instant::now(), was_scarce: false }
@@ -66,7 +66,7 @@ fn counted(vmstat: &str) -> Option<u64> {
 }
 
 /// Why `attempt` has no outcome; it was not killed by this program.
-pub(super) fn failure(attempt: &AttemptDir, how: Exit, memory: &MemoryWatch) -> Failure {
+pub(super) fn failure(attempt: &AttemptDir, how: Exit, memory: &MemoryMonitor) -> Failure {
     let tail = || attempt.log_tail(TAIL);
     match (attempt.failure(), how) {
         (Some(Failure::Crashed { message, .. }), _) => Failure::Crashed { message, log_tail: tail() },
@@ -116,8 +116,8 @@ mod tests {
 
     #[test]
     fn ends_without_a_word_are_told_apart() {
-        let calm = MemoryWatch { before: kills(), lately: None, turned: Instant::now(), was_scarce: false };
-        let check = |log: &str, how: Exit, memory: &MemoryWatch, expected: &str| {
+        let calm = MemoryMonitor { before: kills(), lately: None, turned: Instant::now(), was_scarce: false };
+        let check = |log: &str, how: Exit, memory: &MemoryMonitor, expected: &str| {
             let folder = tempfile::tempdir().unwrap();
             let dir = Results::new(folder.path()).unwrap().sweep("s").unwrap();
             let attempt = dir.trial(&TrialId::parse("0123456789ab").unwrap()).claim(1).unwrap();
@@ -138,7 +138,7 @@ mod tests {
         if kills().is_some() {
             check("", Exit::Signal(9), &calm, "worker died: killed by somebody else");
         }
-        let scarce = MemoryWatch { was_scarce: true, ..MemoryWatch::new() };
+        let scarce = MemoryMonitor { was_scarce: true, ..MemoryMonitor::new() };
         check("", Exit::Signal(9), &scarce, out_of_memory);
     }
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::decide::Pulse;
-use crate::event::{Failure, Progress, Slot};
+use crate::event::{Failure, Slot, TrialProgress};
 use crate::exec::Worker;
 use crate::store::{Follower, TrialDir};
 use crate::trial::{EvalRow, MetricRow, Trial};
@@ -13,7 +13,7 @@ const RECENT: usize = 64;
 
 /// How far a running trial is.
 pub(super) struct Position {
-    pub(super) progress: Progress,
+    pub(super) progress: TrialProgress,
     /// The newest row's word on how long the trial has trained.
     trained: Duration,
     /// When there was last a new row.
@@ -32,7 +32,7 @@ pub(super) struct Watched {
 
 impl Position {
     pub(super) fn new(trial: &Trial, slot: Slot, folder: &TrialDir) -> Self {
-        let progress = Progress {
+        let progress = TrialProgress {
             trial: trial.id.clone(),
             slot,
             step: 0,

@@ -2,8 +2,8 @@
 
 use super::RunOrder;
 use super::open::is_wanted;
-use crate::decide::{Scores, judge};
-use crate::event::Judgement;
+use crate::decide::{EvalHistory, judge_across};
+use crate::event::StopJudgement;
 use crate::spec::StopAcross;
 use crate::state::SweepState;
 use crate::store::{RunDir, StoreError, read_curve};
@@ -15,7 +15,7 @@ pub(super) struct Judged {
     is_on: bool,
     /// Whether anything has changed since the rules last had nothing to say.
     stale: bool,
-    scores: Scores,
+    scores: EvalHistory,
 }
 
 impl Judged {
@@ -41,11 +41,11 @@ impl Judged {
     }
 
     /// What the rules have to say next of a running trial.
-    pub(super) fn next(&mut self, state: &SweepState, order: &RunOrder<'_>) -> Option<(TrialId, Judgement)> {
+    pub(super) fn next(&mut self, state: &SweepState, order: &RunOrder<'_>) -> Option<(TrialId, StopJudgement)> {
         if !self.is_on || !self.stale {
             return None;
         }
-        let said = judge(state, &mut self.scores, &order.config.stop, |id| is_wanted(order, id));
+        let said = judge_across(state, &mut self.scores, &order.config.stop, |id| is_wanted(order, id));
         self.stale = said.is_some();
         said
     }

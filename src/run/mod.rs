@@ -26,11 +26,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 pub use machine::machine;
-pub use probed::{let_go, probed};
-pub use survey::{Surveyor, look_at, removed, statuses, survey, trial_alone};
+pub use probed::{probe_results, prune_states};
+pub use survey::{Surveyor, statuses, survey, survey_folder, survey_trial, trials_out_of_plan};
 pub use watch::{WatchEnd, watch};
 
-use crate::decide::Memory;
+use crate::decide::MemoryBudget;
 use crate::event::{Failure, Reporter, Slot};
 use crate::exec::Executor;
 use crate::plan::Plan;
@@ -53,13 +53,13 @@ pub struct RunOrder<'a> {
     /// From [`crate::decide::slots`].
     pub slots: &'a [Slot],
     /// Trials wait until there is room; None: for a slot alone.
-    pub memory: Option<Memory<'a>>,
+    pub memory: Option<MemoryBudget<'a>>,
     /// The trials that this run is about; None: all of the plan.
     pub only: Option<&'a HashSet<TrialId>>,
     /// Take up the trials again that failed for good.
     pub retry_failed: bool,
     /// Take up these stopped trials again, to train them to their end.
-    pub go_on: &'a [TrialId],
+    pub continued: &'a [TrialId],
     /// Archive what is there and start over.
     pub fresh: bool,
     /// Of each model (by `model.from` as planned), where known; for estimates by later runs.
@@ -106,7 +106,7 @@ impl RunSummary {
 
     /// What to do next, if anything is left to do.
     #[must_use]
-    pub fn how_to_go_on(&self) -> Option<String> {
+    pub fn next_step(&self) -> Option<String> {
         let all = self.finished + self.failed.len() + self.left;
         if self.interrupted {
             let left = self.left;

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::RunOrder;
 use crate::event::Event;
 use crate::spec::Probing;
-use crate::state::{Standing, SweepState, TrialState};
+use crate::state::{SweepState, TrialPhase, TrialState};
 use crate::store::{Damage, RunDir, StoreError, TrialDir, read_curve};
 use crate::trial::{EvalRow, MetricRow, Outcome, Status, TrialId};
 
@@ -24,9 +24,9 @@ pub(super) fn reconcile(order: &RunOrder<'_>, dir: &RunDir, state: &SweepState) 
     let mut findings = Findings::default();
     for (id, known) in state.planned() {
         let folder = dir.trial(id);
-        match (&known.standing, folder.has_outcome()) {
-            (Standing::Ended(_), true) if order.go_on.contains(id) => {
-                if known.standing.was_stopped() {
+        match (&known.phase, folder.has_outcome()) {
+            (TrialPhase::Ended(_), true) if order.continued.contains(id) => {
+                if known.phase.was_stopped() {
                     findings.events.push(Event::TrialContinued { trial: id.clone() });
                     findings.reopened.push(id.clone());
                 } else {
@@ -35,7 +35,7 @@ pub(super) fn reconcile(order: &RunOrder<'_>, dir: &RunDir, state: &SweepState) 
                     ));
                 }
             }
-            (Standing::Ended(outcome), _) => recheck(order, &folder, (id, known), outcome, &mut findings)?,
+            (TrialPhase::Ended(outcome), _) => recheck(order, &folder, (id, known), outcome, &mut findings)?,
             (_, true) => match folder.outcome() {
                 Ok(Some(outcome)) => {
                     let attempt = known.attempts.max(1);
@@ -51,7 +51,7 @@ pub(super) fn reconcile(order: &RunOrder<'_>, dir: &RunDir, state: &SweepState) 
                 Ok(None) => {}
                 Err(error) => return Err(error),
             },
-            (Standing::Failed(_), false) if order.retry_failed && is_wanted(order, id) => {
+            (TrialPhase::Failed(_), false) if order.retry_failed && is_wanted(order, id) => {
                 findings.events.push(Event::TrialRequeued { trial: id.clone() });
             }
             _ => {}
@@ -67,8 +67,8 @@ pub(super) fn reconcile(order: &RunOrder<'_>, dir: &RunDir, state: &SweepState) 
     let orphans: Vec<Event> = state
         .known()
         .filter(|(id, _)| !settled.contains(id))
-        .filter_map(|(id, known)| match known.standing {
-            Standing::Running { attempt, .. } => Some(Event::AttemptInterrupted { trial: id.clone(), attempt }),
+        .filter_map(|(id, known)| match known.phase {
+            TrialPhase::Running { attempt, .. } => Some(Event::AttemptInterrupted { trial: id.clone(), attempt }),
             _ => None,
         })
         .collect();

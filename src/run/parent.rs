@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use super::cause::{MemoryWatch, failure};
+use super::cause::{MemoryMonitor, failure};
 use super::follow::{Position, Watched};
 use super::judged::Judged;
 use super::machine::git_commit;
@@ -15,11 +15,11 @@ use super::open::{damage_warnings, reconcile};
 use super::probed::Kept;
 use super::table::Table;
 use super::{Call, FailedTrial, RunError, RunOrder, RunSummary};
-use crate::decide::{Action, Memory, Policy, decide, overdue};
-use crate::event::{Care, Event, Failure, Record, Reporter, Slot};
+use crate::decide::{Action, MemoryBudget, Policy, decide, overdue};
+use crate::event::{Event, Failure, OomPolicy, Record, Reporter, Slot};
 use crate::exec::{Executor, Exited, Start, Worker, device_seen_by_worker};
 use crate::spec::Probing;
-use crate::state::{Standing, SweepState};
+use crate::state::{SweepState, TrialPhase};
 use crate::store::{Assignment, BEAT, Journal, Lock, RunDir, StoreError, host, write_file};
 use crate::trial::{Probe, Trial, TrialId};
 
@@ -52,9 +52,9 @@ pub(super) struct Parent<'a, E> {
     watched: Vec<Watched>,
     /// For the rules that hold trials against one another.
     judged: Judged,
-    memory: MemoryWatch,
+    memory: MemoryMonitor,
     /// What the trials are expected to take, corrected by what they have taken.
-    room: Option<Memory<'a>>,
+    room: Option<MemoryBudget<'a>>,
     /// States that are kept to be probed.
     kept: Kept,
     table: Table,
@@ -90,7 +90,7 @@ impl<'a, E: Executor> Parent<'a, E> {
             reporter,
             watched: Vec::new(),
             judged: Judged::new(order, &dir)?,
-            memory: MemoryWatch::new(),
+            memory: MemoryMonitor::new(),
             kept: Kept::default(),
             table: Table::default(),
             git_commit: git_commit(Path::new(".")),
@@ -112,10 +112,10 @@ impl<'a, E: Executor> Parent<'a, E> {
             parent.record(event)?;
         }
         for trial in &findings.reopened {
-            parent.dir.trial(trial).reopen()?;
+            parent.dir.trial(trial).set_stopped_outcome_aside()?;
         }
         if order.config.probe == Probing::Plateaus {
-            let ended = parent.state.planned().filter(|(_, known)| matches!(known.standing, Standing::Ended(_)));
+            let ended = parent.state.planned().filter(|(_, known)| matches!(known.phase, TrialPhase::Ended(_)));
             let ended: Vec<TrialId> = ended.map(|(id, _)| id.clone()).collect();
             parent.kept.settle(ended.into_iter(), order, &parent.dir, &parent.state)?;
         }
@@ -166,8 +166,8 @@ impl<'a, E: Executor> Parent<'a, E> {
     /// How the sweep is over, if it is.
     fn act(&mut self, action: Action) -> Result<Option<End>, RunError> {
         match action {
-            Action::Launch { trial, attempt, slot } => self.launch(&trial, attempt, slot, Care::default())?,
-            Action::Retry { trial, attempt, slot, care } => self.launch(&trial, attempt, slot, care)?,
+            Action::Launch { trial, attempt, slot } => self.launch(&trial, attempt, slot, OomPolicy::default())?,
+            Action::Retry { trial, attempt, slot, oom_policy } => self.launch(&trial, attempt, slot, oom_policy)?,
             Action::Retire { slot, failure } => self.record(Event::SlotRetired { slot, failure })?,
             Action::GiveUp { trial, failure } => self.record(Event::TrialFailed { trial, failure })?,
             Action::Finish { finished, failed } => {
@@ -180,19 +180,19 @@ impl<'a, E: Executor> Parent<'a, E> {
     }
 
     /// Claims the next attempt, then starts it. An engine that cannot is a failed attempt.
-    fn launch(&mut self, id: &TrialId, attempt: u32, slot: Slot, care: Care) -> Result<(), RunError> {
+    fn launch(&mut self, id: &TrialId, attempt: u32, slot: Slot, oom_policy: OomPolicy) -> Result<(), RunError> {
         let Some(&trial) = self.trials.get(id) else { return Ok(()) };
         let folder = self.dir.trial(id);
         let claimed = folder.claim(attempt)?;
         let attempt = claimed.number();
         self.record(Event::AttemptClaimed { trial: id.clone(), attempt, slot })?;
-        if care != Care::default() {
-            self.record(Event::AttemptEased { trial: id.clone(), attempt, care })?;
+        if oom_policy != OomPolicy::default() {
+            self.record(Event::OomPolicyApplied { trial: id.clone(), attempt, oom_policy })?;
         }
-        claimed.assign(&self.assignment(trial, attempt, slot, care))?;
+        claimed.assign(&self.assignment(trial, attempt, slot, oom_policy))?;
         // Its last worker may not have lived to hear of it.
         if let Some(judgement) = self.state.get(id).and_then(|known| known.stop.as_ref()) {
-            claimed.tell_to_end(&judgement.to_string())?;
+            claimed.request_stop(&judgement.to_string())?;
         }
         let worker = Worker { trial: id.clone(), attempt };
         let path = claimed.path().to_owned();
@@ -211,7 +211,7 @@ impl<'a, E: Executor> Parent<'a, E> {
         Ok(())
     }
 
-    fn assignment(&self, trial: &Trial, attempt: u32, slot: Slot, care: Care) -> Assignment {
+    fn assignment(&self, trial: &Trial, attempt: u32, slot: Slot, oom_policy: OomPolicy) -> Assignment {
         let RunOrder { config, results, parameters, .. } = self.order;
         Assignment {
             trial: trial.clone(),
@@ -220,8 +220,8 @@ impl<'a, E: Executor> Parent<'a, E> {
             device: device_seen_by_worker(slot.device),
             checkpoint_every: config.checkpoint_every,
             keep: config.keep_while_running(),
-            micro_batch_splits: care.micro_batch_splits,
-            spared: self.state.get(&trial.id).is_some_and(|known| known.spared),
+            micro_batch_splits: oom_policy.micro_batch_splits,
+            ignores_stop_rules: self.state.get(&trial.id).is_some_and(|known| known.ignores_stop_rules),
             start: start_of(trial).map(|probe| self.dir.start(&probe.trial, probe.step)),
             cache: results.cache().folder().to_owned(),
             git_commit: self.git_commit.clone(),
@@ -333,7 +333,7 @@ impl<'a, E: Executor> Parent<'a, E> {
             self.record(Event::TrialJudged { trial: trial.clone(), judgement })?;
             let worker = self.watched.iter().map(|watched| &watched.worker).find(|worker| worker.trial == trial);
             if let (Some(reason), Some(worker)) = (reason, worker) {
-                self.dir.trial(&trial).attempt(worker.attempt).tell_to_end(&reason)?;
+                self.dir.trial(&trial).attempt(worker.attempt).request_stop(&reason)?;
             }
         }
         Ok(())
@@ -379,14 +379,14 @@ impl<'a, E: Executor> Parent<'a, E> {
             warnings: self.warnings.clone(),
         };
         for (id, known) in self.state.planned() {
-            match &known.standing {
-                Standing::Ended(_) => summary.finished += 1,
-                Standing::Failed(failure) => {
+            match &known.phase {
+                TrialPhase::Ended(_) => summary.finished += 1,
+                TrialPhase::Failed(failure) => {
                     let (trial, attempts, failure) = (id.clone(), known.attempts, failure.clone());
                     let log = self.dir.trial(id).attempt(attempts).log();
                     summary.failed.push(FailedTrial { trial, failure, attempts, log });
                 }
-                Standing::Pending | Standing::Running { .. } => summary.left += 1,
+                TrialPhase::Pending | TrialPhase::Running { .. } => summary.left += 1,
             }
         }
         summary

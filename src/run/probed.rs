@@ -5,14 +5,14 @@ use super::{RunOrder, survey};
 use crate::analysis::probes::{self, Probed};
 use crate::plan::{Plan, probe_plan};
 use crate::spec::Probing;
-use crate::state::{Standing, SweepState};
+use crate::state::{SweepState, TrialPhase};
 use crate::store::{RunDir, StoreError, read_journal};
 use crate::trial::{Keep, TrialId};
 
 /// What the probes in the sub-folder of `dir` say. Takes no lock and changes nothing.
-pub fn probed(dir: &RunDir) -> Result<Vec<Probed>, StoreError> {
+pub fn probe_results(dir: &RunDir) -> Result<Vec<Probed>, StoreError> {
     let folder = dir.probes();
-    let asked = folder.asked_trials()?;
+    let asked = folder.probe_trials()?;
     if asked.is_empty() {
         return Ok(Vec::new());
     }
@@ -21,10 +21,10 @@ pub fn probed(dir: &RunDir) -> Result<Vec<Probed>, StoreError> {
 }
 
 /// Leaves of the states of ended trials what `keep` asks for, once their probes need no more of them.
-pub fn let_go(plan: &Plan, dir: &RunDir, keep: Keep) -> Result<(), StoreError> {
+pub fn prune_states(plan: &Plan, dir: &RunDir, keep: Keep) -> Result<(), StoreError> {
     let state = SweepState::fold(plan, &read_journal(&dir.journal())?.records);
     for (id, known) in state.planned() {
-        if matches!(known.standing, Standing::Ended(_)) && !known.standing.was_stopped() {
+        if matches!(known.phase, TrialPhase::Ended(_)) && !known.phase.was_stopped() {
             dir.trial(id).checkpoints().prune(keep)?;
         }
     }
@@ -47,8 +47,8 @@ impl Kept {
         state: &SweepState,
     ) -> Result<(), StoreError> {
         self.trials.extend(ended);
-        let outcome = |id| match state.get(id).map(|known| &known.standing) {
-            Some(Standing::Ended(outcome)) => Some((id, outcome.as_ref())),
+        let outcome = |id| match state.get(id).map(|known| &known.phase) {
+            Some(TrialPhase::Ended(outcome)) => Some((id, outcome.as_ref())),
             _ => None,
         };
         let chosen: Vec<TrialId> = match order.config.probe {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::analysis::{Run, Sweep};
 use crate::plan::Plan;
-use crate::state::{Standing, SweepState, TrialState};
+use crate::state::{SweepState, TrialPhase, TrialState};
 use crate::store::{RunDir, StoreError, TrialDir, read_curve, read_journal};
 use crate::trial::{DiagnosticRow, EvalRow, MetricRow, Outcome, Status, Trial, TrialId};
 
@@ -60,7 +60,7 @@ pub fn statuses(trials: &[TrialId], dir: &RunDir) -> Result<Vec<Status>, StoreEr
 }
 
 /// Trials that earlier runs trained here and that are not in the plan any more, and how each stands.
-pub fn removed(plan: &Plan, dir: &RunDir) -> Result<Vec<(TrialId, Status)>, StoreError> {
+pub fn trials_out_of_plan(plan: &Plan, dir: &RunDir) -> Result<Vec<(TrialId, Status)>, StoreError> {
     let journal = read_journal(&dir.journal())?;
     let state = SweepState::fold(plan, &journal.records);
     let there = state.removed().filter(|(id, _)| dir.trial(id).path().exists());
@@ -77,16 +77,16 @@ fn outcome(folder: &TrialDir) -> Result<Option<Outcome>, StoreError> {
 
 /// What the folder and the journal say together. `alive`: whether the process that claimed running trials lives.
 fn stands(known: Option<&TrialState>, outcome: Option<&Outcome>, alive: bool) -> Status {
-    match (outcome, known.map(|known| &known.standing)) {
+    match (outcome, known.map(|known| &known.phase)) {
         (Some(outcome), _) => outcome.status,
         // The journal remembers an outcome that is gone; the next run trains the trial again.
-        (None, None | Some(Standing::Ended(_))) => Status::Pending,
-        (None, Some(standing)) => status(standing, alive),
+        (None, None | Some(TrialPhase::Ended(_))) => Status::Pending,
+        (None, Some(phase)) => status(phase, alive),
     }
 }
 
 /// A trial by what its folder alone says, wherever that came from; None if the folder does not say what was trained.
-pub fn trial_alone(folder: &TrialDir) -> Result<Option<Run>, StoreError> {
+pub fn survey_folder(folder: &TrialDir) -> Result<Option<Run>, StoreError> {
     let Some(record) = folder.record()? else { return Ok(None) };
     let outcome = outcome(folder)?;
     let status = outcome.as_ref().map_or(Status::Running, |outcome| outcome.status);
@@ -94,7 +94,7 @@ pub fn trial_alone(folder: &TrialDir) -> Result<Option<Run>, StoreError> {
 }
 
 /// One trial of a sweep that this process runs.
-pub fn look_at(trial: &Trial, known: &TrialState, dir: &RunDir) -> Result<Run, StoreError> {
+pub fn survey_trial(trial: &Trial, known: &TrialState, dir: &RunDir) -> Result<Run, StoreError> {
     run(trial, Some(known), dir, true)
 }
 
@@ -126,19 +126,19 @@ fn read(
 }
 
 /// `alive`: whether the process that claimed running trials lives.
-pub(super) fn status(standing: &Standing, alive: bool) -> Status {
-    match standing {
-        Standing::Running { .. } if alive => Status::Running,
-        Standing::Running { .. } | Standing::Pending => Status::Pending,
-        Standing::Ended(outcome) => outcome.status,
-        Standing::Failed(_) => Status::Failed,
+pub(super) fn status(phase: &TrialPhase, alive: bool) -> Status {
+    match phase {
+        TrialPhase::Running { .. } if alive => Status::Running,
+        TrialPhase::Running { .. } | TrialPhase::Pending => Status::Pending,
+        TrialPhase::Ended(outcome) => outcome.status,
+        TrialPhase::Failed(_) => Status::Failed,
     }
 }
 
 /// Why a trial failed for good.
 pub(super) fn error(known: &TrialState) -> Option<String> {
-    match &known.standing {
-        Standing::Failed(failure) => Some(failure.to_string()),
+    match &known.phase {
+        TrialPhase::Failed(failure) => Some(failure.to_string()),
         _ => None,
     }
 }

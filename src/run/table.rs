@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::survey::{error, status};
 use crate::plan::Plan;
-use crate::state::{Standing, SweepState};
+use crate::state::{SweepState, TrialPhase};
 use crate::store::{RunDir, StoreError, TrialRow};
 
 /// At most this share of the time goes into the table: one write, then its duration this many times over without one.
@@ -33,12 +33,12 @@ impl Table {
         let keys: Vec<_> = plan.axes.iter().map(|axis| axis.key.as_str()).collect();
         let errors: Vec<_> = plan.trials.iter().map(|trial| state.get(&trial.id).and_then(error)).collect();
         let rows = plan.trials.iter().zip(&errors).map(|(trial, error)| {
-            let standing = state.get(&trial.id).map_or(&Standing::Pending, |known| &known.standing);
-            let outcome = match standing {
-                Standing::Ended(outcome) => Some(outcome.as_ref()),
+            let phase = state.get(&trial.id).map_or(&TrialPhase::Pending, |known| &known.phase);
+            let outcome = match phase {
+                TrialPhase::Ended(outcome) => Some(outcome.as_ref()),
                 _ => None,
             };
-            TrialRow { trial, status: status(standing, true), outcome, error: error.as_deref() }
+            TrialRow { trial, status: status(phase, true), outcome, error: error.as_deref() }
         });
         dir.write_trials(&keys, rows)?;
         self.stale = false;

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::*;
-use crate::event::{Event, Progress, Record};
+use crate::event::{Event, Record, TrialProgress};
 use crate::exec::{Inline, Local};
 use crate::state::tests::slot;
 use crate::store::{AttemptDir, RunDir, read_journal};
@@ -31,7 +31,7 @@ struct Bench {
     plan: Plan,
     config: RunConfig,
     retry_failed: bool,
-    go_on: Vec<TrialId>,
+    continued: Vec<TrialId>,
     fresh: bool,
     only: Option<HashSet<TrialId>>,
     /// Trainings begun, and how many of them after the trial had its outcome.
@@ -43,7 +43,7 @@ struct Bench {
 #[derive(Default)]
 struct Watch {
     events: Vec<Event>,
-    seen: Vec<Progress>,
+    seen: Vec<TrialProgress>,
     warnings: Vec<String>,
     die_at: Option<usize>,
     die_when_judged: bool,
@@ -82,7 +82,7 @@ impl Reporter for Watch {
         self.press_if(self.interrupt == Some(Press::AtEvent(self.events.len())));
     }
 
-    fn progress(&mut self, running: &[Progress]) {
+    fn progress(&mut self, running: &[TrialProgress]) {
         self.seen.extend_from_slice(running);
         let halfway = running.iter().filter(|progress| progress.step == 10).count();
         self.press_if(self.interrupt == Some(Press::WhenBothAreHalfway) && halfway == 2);
@@ -120,7 +120,7 @@ impl Bench {
             plan: Plan { name: "toys".into(), axes, trials, warnings: Vec::new() },
             config: RunConfig { checkpoint_every: CheckpointEvery::Steps(4), retries: 1, ..RunConfig::default() },
             retry_failed: false,
-            go_on: Vec::new(),
+            continued: Vec::new(),
             fresh: false,
             only: None,
             trained: Arc::default(),
@@ -160,7 +160,7 @@ impl Bench {
             memory: None,
             only: self.only.as_ref(),
             retry_failed: self.retry_failed,
-            go_on: &self.go_on,
+            continued: &self.continued,
             fresh: self.fresh,
             parameters: &parameters,
         };
@@ -211,7 +211,7 @@ fn a_sweep_runs_once() {
     let mut watch = Watch::default();
     let summary = bench.run_with(&mut watch).unwrap();
     assert_eq!((summary.finished, summary.left, summary.exit_code()), (4, 0, 0));
-    assert_eq!((summary.how_to_go_on(), bench.trained()), (None, 4));
+    assert_eq!((summary.next_step(), bench.trained()), (None, 4));
     assert!(matches!(watch.events.first(), Some(Event::SweepOpened { trials, .. }) if trials.len() == 4));
     assert_eq!(watch.events.last(), Some(&Event::SweepClosed { finished: 4, failed: 0 }));
     assert!(!bench.dir().trial(&bench.plan.trials[0].id).path().join("checkpoint").exists());
@@ -234,7 +234,7 @@ fn failures_are_retried_and_then_reported() {
     let [crashed, refused] = summary.failed.as_slice() else { panic!("two failed") };
     assert_eq!((crashed.failure.to_string().as_str(), crashed.attempts), ("worker died: exit code 101", 2));
     assert_eq!(refused.failure.to_string(), "bad input: column `text` is not there");
-    let advice = summary.how_to_go_on().unwrap();
+    let advice = summary.next_step().unwrap();
     insta::assert_snapshot!(advice, @"2 of 4 trials failed. Run again with --retry-failed to take them up again.");
 }
 
@@ -272,7 +272,7 @@ fn an_interrupt_stops_everything_and_the_next_run_goes_on() {
     assert_eq!((summary.exit_code(), summary.finished, summary.left), (130, 1, 3));
     assert_eq!(watch.events.last(), Some(&Event::SweepInterrupted));
     assert_eq!(bench.endings()["hangs"], ["interrupted"]);
-    insta::assert_snapshot!(summary.how_to_go_on().unwrap(), @"Interrupted with 3 of 4 trials left. Run the same command again to go on: finished trials stay, the others continue from their last checkpoint.");
+    insta::assert_snapshot!(summary.next_step().unwrap(), @"Interrupted with 3 of 4 trials left. Run the same command again to go on: finished trials stay, the others continue from their last checkpoint.");
 }
 
 #[test]
@@ -406,7 +406,7 @@ fn a_trial_that_others_outdo_is_stopped_and_can_go_on() {
     let untouched = stopped.checkpoints().newest().unwrap();
     assert!(untouched.is_some(), "nor is its state removed by another run");
 
-    bench.go_on = vec![bench.plan.trials[2].id.clone(), bench.plan.trials[0].id.clone()];
+    bench.continued = vec![bench.plan.trials[2].id.clone(), bench.plan.trials[0].id.clone()];
     let summary = bench.run();
     assert_eq!((summary.finished, bench.trained()), (3, 1));
     insta::assert_snapshot!(summary.warnings.join("\n"), @"trial 2a2252dd6170 was not stopped by a rule of the sweep: there is nothing to continue");

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::follow::Position;
 use crate::event::{Event, Reporter};
 use crate::plan::Plan;
-use crate::state::{Standing, SweepState};
+use crate::state::{SweepState, TrialPhase};
 use crate::store::{JournalFollower, News, RunDir, StoreError};
 use crate::trial::{Trial, TrialId};
 
@@ -74,8 +74,8 @@ fn follow(
     state: &SweepState,
     positions: &mut HashMap<TrialId, Position>,
 ) {
-    let slot = |id: &TrialId| match state.get(id).map(|known| &known.standing) {
-        Some(Standing::Running { slot, .. }) => Some(*slot),
+    let slot = |id: &TrialId| match state.get(id).map(|known| &known.phase) {
+        Some(TrialPhase::Running { slot, .. }) => Some(*slot),
         _ => None,
     };
     positions.retain(|id, _| slot(id).is_some());

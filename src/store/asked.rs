@@ -5,7 +5,7 @@ use crate::trial::Trial;
 
 impl RunDir {
     /// Of the probes: what was asked, in order. Nothing where nothing was, or where the file is damaged.
-    pub fn asked_trials(&self) -> Result<Vec<Trial>, StoreError> {
+    pub fn probe_trials(&self) -> Result<Vec<Trial>, StoreError> {
         match atomic::read_json::<Vec<Trial>>(&self.asked()) {
             Ok(trials) => Ok(trials.unwrap_or_default()),
             Err(StoreError::Damaged { .. }) => Ok(Vec::new()),
@@ -13,7 +13,7 @@ impl RunDir {
         }
     }
 
-    pub fn write_asked(&self, trials: &[Trial]) -> Result<(), StoreError> {
+    pub fn write_probe_trials(&self, trials: &[Trial]) -> Result<(), StoreError> {
         let path = self.asked();
         atomic::write(&path, &atomic::to_json(&path, &trials)?)
     }

@@ -26,7 +26,7 @@ pub(super) fn write_soon(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
 }
 
 /// Removes the file at `path` if there is one and `is_ours` says so of its content.
-pub fn remove_if(path: &Path, is_ours: impl FnOnce(&[u8]) -> bool) -> Result<(), StoreError> {
+pub fn remove_file_if(path: &Path, is_ours: impl FnOnce(&[u8]) -> bool) -> Result<(), StoreError> {
     match read(path)? {
         Some(bytes) if is_ours(&bytes) => fs::remove_file(path).map_err(StoreError::at(path)),
         _ => Ok(()),

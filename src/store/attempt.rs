@@ -36,12 +36,12 @@ pub struct Assignment {
     pub device: Device,
     pub checkpoint_every: CheckpointEvery,
     pub keep: Keep,
-    /// How often micro-batches are split in two to save memory.
-    #[serde(default, alias = "halvings")]
+    /// Times that micro-batches are halved to save memory.
+    #[serde(default)]
     pub micro_batch_splits: u32,
     /// To be trained to its end, whatever the rules say.
     #[serde(default)]
-    pub spared: bool,
+    pub ignores_stop_rules: bool,
     /// For a fork: the state to start from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<PathBuf>,
@@ -82,14 +82,14 @@ impl AttemptDir {
     }
 
     /// Tells the worker to save its state and publish an outcome now, for `reason`.
-    pub fn tell_to_end(&self, reason: &str) -> Result<(), StoreError> {
+    pub fn request_stop(&self, reason: &str) -> Result<(), StoreError> {
         let path = self.ending_file();
         atomic::write_soon(&path, &atomic::to_json(&path, &reason)?)
     }
 
     /// Why the trial is to end now, if the parent has said so.
     #[must_use]
-    pub fn told_to_end(&self) -> Option<String> {
+    pub fn stop_reason(&self) -> Option<String> {
         atomic::read_json(&self.ending_file()).ok().flatten()
     }
 
@@ -195,9 +195,9 @@ mod tests {
         let attempt = trial(folder.path()).claim(1).unwrap();
         assert_eq!((attempt.failure(), attempt.last_beat()), (None, None));
         assert!(attempt.assignment().is_err());
-        assert_eq!(attempt.told_to_end(), None);
-        attempt.tell_to_end("worse than others").unwrap();
-        assert_eq!(attempt.told_to_end().as_deref(), Some("worse than others"));
+        assert_eq!(attempt.stop_reason(), None);
+        attempt.request_stop("worse than others").unwrap();
+        assert_eq!(attempt.stop_reason().as_deref(), Some("worse than others"));
         attempt.fail(&Failure::Disk { message: "full".into() }).unwrap();
         attempt.beat(1234).unwrap();
         assert_eq!(attempt.failure(), Some(Failure::Disk { message: "full".into() }));

@@ -84,7 +84,7 @@ impl Checkpoints {
 
     /// Gives the state at `path` the name of the best one as well.
     fn name_best(&self, path: &Path) -> Result<(), StoreError> {
-        name_also(path, &self.best())
+        link_or_copy(path, &self.best())
     }
 
     /// Every state that lies here.
@@ -158,7 +158,7 @@ impl Checkpoints {
 
 /// Gives the state at `path` the name `other` as well, where it stays whatever becomes of the first: one copy on the disk,
 /// two names.
-pub fn name_also(path: &Path, other: &Path) -> Result<(), StoreError> {
+pub fn link_or_copy(path: &Path, other: &Path) -> Result<(), StoreError> {
     let beside = other.with_extension(atomic::UNFINISHED.trim_start_matches('.'));
     let folder = other.parent().unwrap_or(other);
     disk::make_folders(folder).map_err(StoreError::at(folder))?;
@@ -170,7 +170,7 @@ pub fn name_also(path: &Path, other: &Path) -> Result<(), StoreError> {
 }
 
 /// Removes a state that nobody starts from any more.
-pub fn forget_state(path: &Path) {
+pub fn remove_state(path: &Path) {
     let _ = fs::remove_file(path);
     // Fails where others are left.
     let _ = path.parent().map(fs::remove_dir);

@@ -25,10 +25,10 @@ mod trial;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use atomic::{remove_if, write as write_file};
+pub use atomic::{remove_file_if, write as write_file};
 pub use attempt::{Assignment, exit};
 pub use cache::Blobs;
-pub use checkpoint::{Checkpoints, Mark, Saved, forget_state, name_also};
+pub use checkpoint::{Checkpoints, Mark, Saved, link_or_copy, remove_state};
 pub use curve::{Curve, CurveWriter, Follower, Row, read as read_curve};
 #[cfg(test)]
 pub(crate) use disk::counted::reads;

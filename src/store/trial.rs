@@ -30,7 +30,7 @@ pub struct MadeBy {
     pub git_commit: Option<String>,
     /// Of the model.
     pub parameters: Option<u64>,
-    /// How often micro-batches were split in two to save memory, in this attempt or in one whose checkpoint it resumed.
+    /// Times that micro-batches were halved to save memory, in this attempt or in one whose state it went on from.
     #[serde(default, alias = "halvings")]
     pub micro_batch_splits: u32,
 }
@@ -82,7 +82,7 @@ impl TrialDir {
     }
 
     /// Takes the outcome of a stopped trial out of the way, so that it can go on.
-    pub fn reopen(&self) -> Result<(), StoreError> {
+    pub fn set_stopped_outcome_aside(&self) -> Result<(), StoreError> {
         self.move_outcome("outcome.json.stopped")
     }
 

@@ -111,7 +111,7 @@ pub struct Fit<'a> {
     /// The state of that trial.
     pub start: Option<&'a [u8]>,
     /// No rule but that on divergence ends the trial.
-    pub spared: bool,
+    pub ignores_stop_rules: bool,
 }
 
 /// How the loop ended.
@@ -153,7 +153,7 @@ pub fn fit<'a>(
         (None, _) if fit.before > 0 => return Err(checkpoint::no_start()),
         (None, _) => Progress::default(),
     };
-    progress.ended.take_if(|end| fit.spared && matches!(end, End::Stopped(_)));
+    progress.ended.take_if(|end| fit.ignores_stop_rules && matches!(end, End::Stopped(_)));
     let rows = fit.dataset.train.examples.len();
     let run = Run {
         evaluation: Evaluation::new(fit.dataset, fit.config.data.seed, &fit.frozen),
@@ -189,7 +189,7 @@ impl Run<'_> {
             } else if self.progress.step == self.steps {
                 self.progress.ended = Some(End::Finished);
             } else {
-                if let Some(reason) = sink.told_to_end() {
+                if let Some(reason) = sink.stop_reason() {
                     // Saved before the end is noted: an attempt that goes on from this state trains on.
                     self.save(sink)?;
                     break End::Stopped(reason);
@@ -314,7 +314,7 @@ impl Run<'_> {
 
     /// The patience rule's reason to stop, if it has one.
     fn out_of_patience(&mut self, row: &EvalRow) -> Option<String> {
-        let patience = self.fit.config.stop.patience.as_ref().filter(|_| !self.fit.spared);
+        let patience = self.fit.config.stop.patience.as_ref().filter(|_| !self.fit.ignores_stop_rules);
         let Patience { metric, evals, min_delta } = patience?;
         let (name, value) = match metric {
             PatienceMetric::EvalLoss => ("eval_loss", -row.eval_loss),

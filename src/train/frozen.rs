@@ -165,7 +165,7 @@ mod tests {
             frozen,
             before: 0,
             start: None,
-            spared: false,
+            ignores_stop_rules: false,
         };
         let mut kept = Kept::default();
         fit::fit(fit, &mut engine, None, &mut kept).unwrap();

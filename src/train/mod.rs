@@ -46,7 +46,7 @@ pub struct Job<'a> {
     /// Times that micro-batches are halved to save memory.
     pub micro_batch_splits: u32,
     /// To be trained to its end: of the trial's own rules only the one on divergence counts.
-    pub spared: bool,
+    pub ignores_stop_rules: bool,
     /// A state that an earlier attempt saved through [`Sink::checkpoint`].
     pub resume: Option<&'a [u8]>,
     /// For a fork: the state of the probed trial after [`crate::trial::Probe::step`] steps.
@@ -76,7 +76,7 @@ pub trait Sink {
     }
     /// Why the trial is to end before its last step, if somebody else decided so; asked before every step. Its state is
     /// saved then, to be gone on from.
-    fn told_to_end(&self) -> Option<String> {
+    fn stop_reason(&self) -> Option<String> {
         None
     }
     /// Whether the evaluation set is of interest; false for who reads training losses alone.
@@ -185,7 +185,7 @@ pub fn train(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainError> {
         frozen,
         before,
         start: job.start,
-        spared: job.spared,
+        ignores_stop_rules: job.ignores_stop_rules,
     };
     sink.classes(&dataset.class_prior);
     fit::fit(fit, &mut engine, job.resume, sink)

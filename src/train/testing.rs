@@ -203,7 +203,7 @@ pub struct Kept {
     pub end_after: Option<usize>,
     pub keep: Option<Keep>,
     /// The trial is trained to its end.
-    pub spared: bool,
+    pub ignores_stop_rules: bool,
 }
 
 impl Sink for Kept {
@@ -231,7 +231,7 @@ impl Sink for Kept {
         self.stop_after.is_some_and(|rows| self.metrics.len() >= rows)
     }
 
-    fn told_to_end(&self) -> Option<String> {
+    fn stop_reason(&self) -> Option<String> {
         self.end_after.filter(|rows| self.metrics.len() >= *rows).map(|_| "others were better".to_owned())
     }
 
@@ -271,7 +271,7 @@ pub fn train_at(
         frozen: FrozenSplits::default(),
         before: 0,
         start: None,
-        spared: sink.spared,
+        ignores_stop_rules: sink.ignores_stop_rules,
     };
     fit::fit(given, engine, resume, sink)
 }

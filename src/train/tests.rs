@@ -119,7 +119,7 @@ fn job(config: &TrialConfig) -> super::Job<'_> {
         threads: 2,
         checkpoint_every: crate::trial::CheckpointEvery::Steps(3),
         micro_batch_splits: 0,
-        spared: false,
+        ignores_stop_rules: false,
         resume: None,
         start: None,
         cache: &NoCache,
@@ -297,7 +297,7 @@ fn a_trial_out_of_patience_keeps_a_state_from_which_a_spared_one_goes_on() {
     config.eval_every = FractionOrSteps(2.0);
     config.stop.patience = Some(Patience { metric: PatienceMetric::Accuracy, evals: 2, min_delta: 1.0 });
     let of = |spared: bool, resume: Option<&[u8]>| {
-        let mut kept = Kept { spared, ..Kept::default() };
+        let mut kept = Kept { ignores_stop_rules: spared, ..Kept::default() };
         let outcome = train(&config, &data, &mut checkpoint.engine(&config, 3, 1), resume, &mut kept).unwrap();
         (outcome, kept)
     };
@@ -507,7 +507,7 @@ fn a_rate_reduced_on_a_plateau_stays_reduced_after_a_resume() {
         threads: 1,
         checkpoint_every: crate::trial::CheckpointEvery::Steps(1),
         micro_batch_splits: 0,
-        spared: false,
+        ignores_stop_rules: false,
         resume: None,
         start: None,
         cache: &NoCache,

@@ -157,7 +157,7 @@ fn perform(
             threads: assignment.slot.threads,
             checkpoint_every: assignment.checkpoint_every,
             micro_batch_splits: assignment.micro_batch_splits,
-            spared: assignment.spared,
+            ignores_stop_rules: assignment.ignores_stop_rules,
             resume: resume.map(|saved| saved.state.as_slice()),
             start: start.as_deref(),
             cache: &cache,

@@ -37,7 +37,7 @@ impl<'a> TrialSink<'a> {
         let metrics = CurveWriter::open(&trial.metrics(), resume)?;
         let evals = CurveWriter::open(&trial.evals(), resume)?;
         let diagnostics = CurveWriter::open(&trial.diagnostics(), resume)?;
-        let rule = assignment.trial.config.stop.plateau.as_ref().filter(|_| !assignment.spared);
+        let rule = assignment.trial.config.stop.plateau.as_ref().filter(|_| !assignment.ignores_stop_rules);
         // The files hold the rows up to where the trial goes on from.
         let resting = rule.map(|rule| {
             let (metrics, evals) = (read_curve(&trial.metrics())?.rows, read_curve(&trial.evals())?.rows);
@@ -141,9 +141,9 @@ impl Sink for TrialSink<'_> {
         self.stop.load(Ordering::Relaxed)
     }
 
-    fn told_to_end(&self) -> Option<String> {
+    fn stop_reason(&self) -> Option<String> {
         let own = self.resting.as_ref().and_then(|resting| resting.found.as_ref());
-        own.map(|verdict| verdict.text.clone()).or_else(|| self.attempt.told_to_end())
+        own.map(|verdict| verdict.text.clone()).or_else(|| self.attempt.stop_reason())
     }
 
     fn keep(&self) -> Keep {

@@ -80,7 +80,7 @@ pub(crate) fn toy(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainErr
             sink.checkpoint(step, false, state(step, carried))?;
             return Err(TrainError::Interrupted);
         }
-        if let Some(reason) = sink.told_to_end() {
+        if let Some(reason) = sink.stop_reason() {
             sink.checkpoint(step, false, state(step, carried))?;
             let outcome = crate::state::tests::outcome(step);
             return Ok(Outcome { status: Status::Stopped, reason: Some(reason), ..outcome });
@@ -119,7 +119,7 @@ fn misbehave(manner: &str, first: bool, sink: &dyn Sink) -> Result<(), TrainErro
             return Err(TrainError::Sink(io::Error::other(error)));
         }
         "hangs" => {
-            while !sink.interrupted() && sink.told_to_end().is_none() {
+            while !sink.interrupted() && sink.stop_reason().is_none() {
                 thread::sleep(Duration::from_millis(2));
             }
         }
@@ -136,7 +136,7 @@ struct Bench {
     dir: TrialDir,
     keep: Keep,
     micro_batch_splits: u32,
-    spared: bool,
+    ignores_stop_rules: bool,
 }
 
 impl Bench {
@@ -144,7 +144,7 @@ impl Bench {
         let folder = tempfile::tempdir().unwrap();
         let trial = trial(manner, 1, 20);
         let dir = Results::new(folder.path()).unwrap().sweep("s").unwrap().trial(&trial.id);
-        Self { _folder: folder, trial, dir, keep: Keep::None, micro_batch_splits: 0, spared: false }
+        Self { _folder: folder, trial, dir, keep: Keep::None, micro_batch_splits: 0, ignores_stop_rules: false }
     }
 
     fn claim(&self) -> AttemptDir {
@@ -157,7 +157,7 @@ impl Bench {
             checkpoint_every: CheckpointEvery::Steps(4),
             keep: self.keep,
             micro_batch_splits: self.micro_batch_splits,
-            spared: self.spared,
+            ignores_stop_rules: self.ignores_stop_rules,
             start: None,
             cache: self.dir.path().join("cache"),
             git_commit: None,
@@ -366,11 +366,11 @@ fn a_flat_trial_ends_at_the_same_step_however_it_came_there_and_can_go_on() {
     assert_eq!(crashed.run().0, exit::PUBLISHED);
     assert_eq!(crashed.curves(), bench.curves());
     // It saved its state before the outcome was published, and was killed in between.
-    crashed.dir.reopen().unwrap();
+    crashed.dir.set_stopped_outcome_aside().unwrap();
     assert_eq!(crashed.run().0, exit::PUBLISHED);
     assert_eq!(crashed.curves(), bench.curves());
-    bench.dir.reopen().unwrap();
-    bench.spared = true;
+    bench.dir.set_stopped_outcome_aside().unwrap();
+    bench.ignores_stop_rules = true;
     assert_eq!(bench.run().0, exit::PUBLISHED);
     let outcome = bench.dir.outcome().unwrap().unwrap();
     assert_eq!((outcome.status, outcome.steps), (Status::Finished, 80));

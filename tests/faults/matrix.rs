@@ -9,7 +9,7 @@ use plateau::analysis::detector::Detection;
 use plateau::analysis::plateau::LEAST_DELTA;
 use plateau::analysis::probes::Conclusion;
 use plateau::analysis::{Run, diagnose};
-use plateau::run::{self, trial_alone};
+use plateau::run::{self, survey_folder};
 use plateau::store::{Results, RunDir};
 use plateau::trial::{Length, TrialId, Verdict, VerdictKind};
 
@@ -33,7 +33,7 @@ pub fn runs(results: &Path, name: &str) -> Vec<Run> {
         .filter_map(|entry| TrialId::parse(entry.unwrap().file_name().to_str()?))
         .collect();
     ids.sort_unstable();
-    let runs = ids.iter().filter_map(|id| trial_alone(&dir.trial(id)).unwrap());
+    let runs = ids.iter().filter_map(|id| survey_folder(&dir.trial(id)).unwrap());
     runs.filter(|run| run.outcome.is_some()).collect()
 }
 
@@ -80,7 +80,7 @@ pub fn probed(results: &Path) -> String {
             .to_owned();
     let (mut all, mut right) = (0, 0);
     for fault in FAULTS {
-        let found = run::probed(&folder(results, &fault.folder())).unwrap();
+        let found = run::probe_results(&folder(results, &fault.folder())).unwrap();
         let (mut asked, mut by_curves, mut with_probes, mut cells) = (0, 0, 0, Vec::new());
         for run in runs(results, &fault.folder()) {
             let verdict = primary(&run);

@@ -42,7 +42,7 @@ fn a_machine_with_too_little_memory_trains_alone_and_in_smaller_pieces() {
         assert!(ended.err.contains(words), "{words}:\n{}", ended.err);
     }
     assert_eq!(place.count("trial_finished"), 3);
-    assert_eq!(place.count("attempt_eased"), 6);
+    assert_eq!(place.count("oom_policy_applied"), 6);
     let note = "out of memory: went on with micro-batches of 256 tokens in place of 512";
     assert!(place.read("results/sweep/report/summary.md").contains(note));
     assert!(place.expect(0, "status sweep.yaml").out.contains(note));
@@ -127,6 +127,6 @@ fn a_worker_that_somebody_kills_is_no_matter_of_memory() {
     let ended = Ended::new(parent.wait_with_output().unwrap());
     assert_eq!(ended.code, 0, "{}", ended.err);
     assert!(ended.err.contains("killed by somebody else (signal 9)"), "{}", ended.err);
-    assert_eq!((place.count("attempt_failed"), place.count("attempt_eased")), (1, 0));
+    assert_eq!((place.count("attempt_failed"), place.count("oom_policy_applied")), (1, 0));
     assert_eq!(place.curves(), undisturbed_of(&sweep).curves());
 }

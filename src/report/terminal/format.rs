@@ -3,7 +3,7 @@
 use console::{measure_text_width, truncate_str};
 
 use super::tally::{Standing, Tally};
-use crate::event::{Care, Failure, Progress, Slot};
+use crate::event::{Failure, OomPolicy, Slot, TrialProgress};
 use crate::report::words::{self, clock, duration};
 use crate::trial::{Device, Outcome, Status};
 
@@ -88,10 +88,10 @@ pub fn retried(tally: &Tally, name: &str, attempt: u32, failure: &Failure) -> St
 }
 
 /// The permanent line of an attempt that gets by with less memory.
-pub fn eased(tally: &Tally, name: &str, attempt: u32, care: Care) -> String {
+pub fn eased(tally: &Tally, name: &str, attempt: u32, oom_policy: OomPolicy) -> String {
     let width = place(0, tally.total()).len();
     let name = column(name, tally.name_width(NAME));
-    format!("{:width$}  {:<5} {name}   attempt {attempt} runs {care}", "", "again")
+    format!("{:width$}  {:<5} {name}   attempt {attempt} runs {oom_policy}", "", "again")
 }
 
 /// The permanent line of a slot that is out of use.
@@ -122,7 +122,7 @@ pub fn header(tally: &Tally, running: usize, elapsed: f64, left: Option<f64>) ->
 
 /// A running trial in at most `width` columns, its name in `name_width`: what does not fit goes, the least needed first.
 /// Every field has its own width, so that lines stand below each other.
-pub fn running(progress: &Progress, name: &str, name_width: usize, width: usize) -> String {
+pub fn running(progress: &TrialProgress, name: &str, name_width: usize, width: usize) -> String {
     let slot = match progress.slot.device {
         Device::Cpu => format!("cpu{}", progress.slot.index),
         device => device.to_string(),
@@ -165,7 +165,7 @@ fn standing(standing: &Standing) -> String {
 /// The block below the permanent lines: at most [`BLOCK`] lines and `rows`, none wider than `width`.
 pub fn block(
     tally: &Tally,
-    progress: &[Progress],
+    progress: &[TrialProgress],
     times: (f64, Option<f64>),
     (rows, width): (usize, usize),
 ) -> Vec<String> {
@@ -217,8 +217,8 @@ mod tests {
         (tally, trials, outcomes)
     }
 
-    fn progress(trial: &Trial, index: usize, recent_loss: &[f32]) -> Progress {
-        Progress {
+    fn progress(trial: &Trial, index: usize, recent_loss: &[f32]) -> TrialProgress {
+        TrialProgress {
             trial: trial.id.clone(),
             slot: Slot { index, device: Device::Cpu, threads: 1 },
             step: 640,
@@ -296,7 +296,7 @@ mod tests {
             let outcome = run.outcome.clone().unwrap();
             tally.fold(&Event::TrialFinished { trial: run.trial.id.clone(), attempt: 1, outcome });
         }
-        let running: Vec<Progress> = (150..158).map(|i| progress(&trials[i], i - 150, &[0.7, 0.5])).collect();
+        let running: Vec<TrialProgress> = (150..158).map(|i| progress(&trials[i], i - 150, &[0.7, 0.5])).collect();
         for width in [80, 200] {
             let lines = block(&tally, &running, (372.0, Some(190_800.0)), (50, width));
             assert_eq!(lines[0], "big  150/200 runs  8 running  6:12 elapsed, ~2 d 5 h left");
@@ -313,7 +313,7 @@ mod tests {
     #[test]
     fn the_block_never_outgrows_the_terminal() {
         let (tally, trials, _) = tally(12);
-        let running: Vec<Progress> =
+        let running: Vec<TrialProgress> =
             trials.iter().enumerate().map(|(i, t)| progress(t, i, &[f32::NAN, 1e30])).collect();
         for width in [1, 2, 10, 20, 33, 50, 79, 80, 200] {
             for rows in [1, 3, 14, 60] {

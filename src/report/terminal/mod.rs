@@ -16,7 +16,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use self::pace::Pace;
 use self::tally::Tally;
-use crate::event::{Event, Progress, Record, Reporter};
+use crate::event::{Event, Record, Reporter, TrialProgress};
 use crate::trial::Trial;
 
 /// `--progress`.
@@ -41,7 +41,7 @@ const SUMMARY: Duration = Duration::from_mins(1);
 pub struct Terminal {
     tally: Tally,
     pace: Pace,
-    running: Vec<Progress>,
+    running: Vec<TrialProgress>,
     began: Instant,
     summarised: Instant,
     /// The live block; None before the first time.
@@ -153,8 +153,8 @@ impl Terminal {
             Event::AttemptFailed { trial, attempt, failure } if failure.is_worth_a_retry() => {
                 vec![format::retried(&self.tally, &name(trial), *attempt, failure)]
             }
-            Event::AttemptEased { trial, attempt, care } => {
-                vec![format::eased(&self.tally, &name(trial), *attempt, *care)]
+            Event::OomPolicyApplied { trial, attempt, oom_policy } => {
+                vec![format::eased(&self.tally, &name(trial), *attempt, *oom_policy)]
             }
             Event::SlotRetired { slot, failure } => vec![format::retired(&self.tally, *slot, failure)],
             Event::AttemptStarted { trial, attempt, pid } if self.verbose => {
@@ -202,7 +202,7 @@ impl Reporter for Terminal {
         self.close();
     }
 
-    fn progress(&mut self, running: &[Progress]) {
+    fn progress(&mut self, running: &[TrialProgress]) {
         self.running = running.to_vec();
         self.pace.see(running);
         self.redraw();

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use crate::event::{Event, Progress};
+use crate::event::{Event, TrialProgress};
 use crate::trial::TrialId;
 
 /// Seconds below which a pace is a guess.
@@ -29,8 +29,8 @@ impl Pace {
     }
 
     /// Takes in how far the running trials are. A trial that continues may be seen at steps that it then cuts off.
-    pub fn see(&mut self, running: &[Progress]) {
-        for Progress { trial, step, .. } in running {
+    pub fn see(&mut self, running: &[TrialProgress]) {
+        for TrialProgress { trial, step, .. } in running {
             if let Some(seen) = self.seen.get_mut(trial) {
                 let first = seen.map_or(*step, |(first, _)| first.min(*step));
                 *seen = Some((first, *step));
@@ -65,8 +65,8 @@ mod tests {
         TrialId::parse(&format!("{number:012x}")).unwrap()
     }
 
-    fn at(trial: u64, step: u64) -> Progress {
-        Progress {
+    fn at(trial: u64, step: u64) -> TrialProgress {
+        TrialProgress {
             trial: id(trial),
             slot: Slot { index: 0, device: Device::Cpu, threads: 1 },
             step,

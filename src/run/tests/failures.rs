@@ -13,7 +13,9 @@ fn a_trial_out_of_memory_runs_alone_and_then_with_less() {
     assert_eq!(bench.endings()["greedy"], ["attempt failed", "attempt failed", "finished"]);
     let greedy = &bench.plan.trials[0].id;
     let cares = watch.events.iter().filter_map(|event| match event {
-        Event::AttemptEased { trial, attempt, care } if trial == greedy => Some((*attempt, care.to_string())),
+        Event::OomPolicyApplied { trial, attempt, oom_policy } if trial == greedy => {
+            Some((*attempt, oom_policy.to_string()))
+        }
         _ => None,
     });
     let expected = [(2, "alone".to_owned()), (3, "alone, with micro-batches 1/2 as large".to_owned())];
@@ -43,7 +45,7 @@ fn devices_that_fail_again_and_again_end_the_run_and_blame_no_trial() {
     bench.config.retries = 9;
     let summary = bench.run();
     assert_eq!((summary.exit_code(), summary.finished, summary.failed.len(), summary.left), (1, 0, 0, 3));
-    insta::assert_snapshot!(summary.how_to_go_on().unwrap(), @"3 of 3 trials are left, but nothing to train them on: cpu (slot 0): device fault: device: fell off the bus; cpu (slot 1): device fault: device: fell off the bus. See to the device, then run the same command again: finished trials stay, the others continue from their last checkpoint.");
+    insta::assert_snapshot!(summary.next_step().unwrap(), @"3 of 3 trials are left, but nothing to train them on: cpu (slot 0): device fault: device: fell off the bus; cpu (slot 1): device fault: device: fell off the bus. See to the device, then run the same command again: finished trials stay, the others continue from their last checkpoint.");
     let again = bench.run();
     assert_eq!((again.left, again.out_of_use.len()), (3, 2), "the next run tries both again");
 }
