@@ -24,7 +24,8 @@
 //! | [`train`] | one trial: data, tokens, augmentation, model, kernels, schedule, optimizer, the loop on one page |
 //! | [`analysis`] | numbers from curves: plateau, verdict, ranking |
 //! | [`report`] | figures, page, summary, terminal |
-//! | [`cli`] | one file a subcommand |
+//! | [`track`] | the curves in other programs: TensorBoard, MLflow |
+//! | [`cli`] | the command line: one file for each command |
 //!
 //! # What always holds
 //!
@@ -50,6 +51,7 @@ pub mod run;
 pub mod spec;
 pub mod state;
 pub mod store;
+pub mod track;
 pub mod train;
 pub mod trial;
 pub mod worker;

@@ -23,11 +23,12 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("worker", &["trial", "event", "train", "store", "analysis"]),
     ("run", &["trial", "event", "spec", "plan", "state", "analysis", "decide", "store", "exec", "worker"]),
     ("report", &["trial", "event", "analysis", "store"]),
+    ("track", &["trial", "event", "store"]),
     (
         "cli",
         &[
             "trial", "event", "spec", "plan", "state", "analysis", "decide", "store", "exec", "train", "worker", "run",
-            "report",
+            "report", "track",
         ],
     ),
 ];
@@ -40,7 +41,11 @@ const BELONGINGS: &[(&str, &[&str], &str)] = &[
     ("println!", &["cli", "report"], "libraries do not print"),
     ("eprintln!", &["cli", "report"], "libraries do not print"),
     ("SystemTime::now", &["store", "run", "worker", "cli"], "the pure rooms have no clock"),
-    ("Instant::now", &["store", "exec", "run", "worker", "train", "report", "cli"], "the pure rooms have no clock"),
+    (
+        "Instant::now",
+        &["store", "exec", "run", "worker", "train", "report", "track", "cli"],
+        "the pure rooms have no clock",
+    ),
 ];
 
 struct Source {

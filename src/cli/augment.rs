@@ -1,4 +1,4 @@
-//! `plateau augment`: texts before and after, to judge an augmentation by eye.
+//! `plateau augment`: shows texts before and after an augmentation.
 
 use std::io::{self, Read as _, Write as _};
 use std::path::PathBuf;
@@ -8,9 +8,8 @@ use clap::Args;
 use console::style;
 
 use super::Failure;
-use super::failure::printed;
-use super::prepare;
-use super::words::warn;
+use super::arguments::key_value;
+use super::output::{notify, printed};
 use crate::plan;
 use crate::spec::{self, SweepSpec};
 use crate::train::augment::{Around, Augmenter, Touched, locate};
@@ -18,26 +17,26 @@ use crate::train::{self, Cache, TrainError};
 use crate::trial::Augmentation;
 
 #[derive(Debug, Args)]
-pub(crate) struct Arguments {
-    /// Texts, a line each; a data file (.tsv, .csv, .jsonl, embedded:tweets) gives its column data.text; - reads standard input
+pub(crate) struct AugmentArguments {
+    /// A file with one text a line, a data file (.tsv, .csv, .jsonl, embedded:tweets; its column data.text is read), or - for standard input
     #[arg(value_name = "FILE")]
     file: String,
-    /// What to do: --set augmentation=eda, --set 'augmentation={name: synonym, rate: 0.2}'; other keys as in a sweep file
-    #[arg(long, value_name = "KEY=VALUE", value_parser = prepare::pair)]
+    /// The augmentation: --set augmentation=eda, --set 'augmentation={name: synonym, rate: 0.2}'. Other keys as in a sweep file
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     set: Vec<(String, String)>,
-    /// Seed of the draws; as `seed` in a sweep file
+    /// Seed of the random changes, as `seed` in a sweep file
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// Epoch of the draws: each gives other variants
+    /// Epoch: each epoch draws other variants
     #[arg(long, value_name = "N", default_value_t = 0)]
     epoch: u64,
-    /// Say at the end how much has changed
+    /// Print at the end how much has changed
     #[arg(long)]
     stats: bool,
 }
 
-/// Prints each text and its variant, a line each.
-pub(crate) fn augment(arguments: &Arguments) -> Result<ExitCode, Failure> {
+/// Prints each text and its variant, one line each.
+pub(crate) fn augment(arguments: &AugmentArguments) -> Result<ExitCode, Failure> {
     let spec = spec::parse("--set", "augment", "", &arguments.set)?;
     let bad = |error: TrainError| Failure::input(error.to_string());
     let examples = examples(arguments, &spec).map_err(bad)?;
@@ -48,7 +47,7 @@ pub(crate) fn augment(arguments: &Arguments) -> Result<ExitCode, Failure> {
         examples: &examples,
         model: &model,
         max_length: config.data.max_length,
-        cache: &Nothing,
+        cache: &NoCache,
         tell: &|_| (),
     };
     let augmenter = Augmenter::new(&methods, arguments.seed.unwrap_or(config.seed), &around).map_err(bad)?;
@@ -73,15 +72,17 @@ pub(crate) fn augment(arguments: &Arguments) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The augmentations as found; what changes no text is told.
+/// The augmentations with their files located. Warns of those that change no text.
 fn methods(spec: &SweepSpec) -> Result<Vec<Augmentation>, Failure> {
     let methods = &spec.base().augmentation;
     if methods.is_empty() {
-        warn(&["warning: nothing is changed: say how, as in --set augmentation=synonym".to_owned()]);
+        notify(
+            "warning: no augmentation given, so the texts stay the same. Choose one with --set augmentation=synonym",
+        );
     }
     for method in methods.iter().filter(|method| !method.changes_texts()) {
         let name = method.name();
-        warn(&[format!("warning: {name} leaves texts as they are: it changes what the model makes of them")]);
+        notify(&format!("warning: {name} does not change texts: it works inside the model"));
     }
     if let Some((what, hint)) = plan::augmentation_mistakes(methods).into_iter().next() {
         return Err(Failure::input(format!("{what}: {hint}")));
@@ -90,8 +91,8 @@ fn methods(spec: &SweepSpec) -> Result<Vec<Augmentation>, Failure> {
     located.collect::<Result<_, _>>().map_err(|error| Failure::input(error.to_string()))
 }
 
-/// The texts of the file.
-fn examples(arguments: &Arguments, spec: &SweepSpec) -> Result<Vec<train::data::Example>, TrainError> {
+/// The texts to augment.
+fn examples(arguments: &AugmentArguments, spec: &SweepSpec) -> Result<Vec<train::data::Example>, TrainError> {
     const TABLES: [&str; 3] = [".tsv", ".csv", ".jsonl"];
     let file = &arguments.file;
     let inner = file.trim_end_matches(".gz").trim_end_matches(".zst");
@@ -117,28 +118,28 @@ fn line(text: &str) -> String {
     text.replace(['\n', '\r'], " ")
 }
 
-/// Shares of what was changed.
+/// Which share of the texts and words changed.
 fn summary(touched: &Touched) -> String {
     let share = |part: usize, whole: usize| {
         let percent = 100.0 * part as f64 / whole.max(1) as f64;
         format!("{percent:5.1} %  ({part} of {whole})")
     };
     let Touched { texts, texts_changed, words, words_changed, negations, sentiment, .. } = *touched;
-    let (no, felt) = (touched.negations_touched, touched.sentiment_touched);
+    let (negations_touched, sentiment_touched) = (touched.negations_touched, touched.sentiment_touched);
     format!(
         "words changed                {}\nsentences changed            {}\nlabel-bearing words touched  {}\n  negations                  {}\n  sentiment words            {}\n",
         share(words_changed, words),
         share(texts_changed, texts),
-        share(no + felt, negations + sentiment),
-        share(no, negations),
-        share(felt, sentiment),
+        share(negations_touched + sentiment_touched, negations + sentiment),
+        share(negations_touched, negations),
+        share(sentiment_touched, sentiment),
     )
 }
 
-/// A cache that keeps nothing: the command leaves nothing behind.
-struct Nothing;
+/// A cache that keeps nothing, because the command writes no files.
+struct NoCache;
 
-impl Cache for Nothing {
+impl Cache for NoCache {
     fn get(&self, _key: &str) -> Option<Vec<u8>> {
         None
     }

@@ -1,23 +1,23 @@
-//! `plateau compare`: sweeps side by side.
+//! `plateau compare`: compares sweeps by the configurations that they share.
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
 
 use super::Failure;
-use super::failure::printed;
-use super::prepare::{self, RESULTS, Standing, SweepArguments};
-use super::words::{say, table};
+use super::arguments::{RESULTS, SweepArguments};
+use super::format::table;
+use super::output::{notify, print};
+use super::prepare::{RecordedSweep, recorded_sweep};
 use crate::report::compare::{self, Cell, Comparison};
 use crate::run;
 use crate::store;
 
 #[derive(Debug, Args)]
-pub(crate) struct Arguments {
-    /// Two sweeps or more, as paths or names in sweeps/; the first is what the others are held against
+pub(crate) struct CompareArguments {
+    /// Two or more sweeps, as paths or names in sweeps/. The others are compared with the first
     #[arg(required = true, num_args = 2..=compare::MOST_SWEEPS, value_name = "SWEEP")]
     sweeps: Vec<String>,
     /// Folder of all results
@@ -25,25 +25,25 @@ pub(crate) struct Arguments {
     results: PathBuf,
 }
 
-/// Prints the table, and draws the figure into `compare/` in the results folder.
-pub(crate) fn compare(arguments: &Arguments) -> Result<ExitCode, Failure> {
+/// Prints the table and draws the figure into `compare/` in the results folder.
+pub(crate) fn compare(arguments: &CompareArguments) -> Result<ExitCode, Failure> {
     let mut sweeps = Vec::new();
     for name in &arguments.sweeps {
-        let known = SweepArguments { sweep: name.clone(), results: arguments.results.clone(), set: Vec::new() };
-        let Standing { plan, dir } = prepare::standing(&known)?;
+        let sweep = SweepArguments::new(name, &arguments.results);
+        let RecordedSweep { plan, dir } = recorded_sweep(&sweep)?;
         if !dir.path().is_dir() {
-            return Err(Failure::input(format!("{name}: nothing was run yet. `plateau run {name}` does")));
+            return Err(Failure::input(format!("{name}: nothing was run yet. Run it with `plateau run {sweep}`")));
         }
         sweeps.push(run::survey(&plan, &dir)?);
     }
     let comparison = Comparison::of(&sweeps);
-    printed(io::stdout().lock().write_all(text(&comparison).as_bytes()))?;
+    print(text(&comparison))?;
     let (name, png, svg) = comparison.draw().map_err(|error| Failure::results(error.to_string()))?;
     let folder = arguments.results.join("compare");
-    let picture = folder.join(format!("{name}.png"));
-    store::write_file(&picture, &png)?;
+    let figure = folder.join(format!("{name}.png"));
+    store::write_file(&figure, &png)?;
     store::write_file(&folder.join(format!("{name}.svg")), svg.as_bytes())?;
-    say(&format!("figure: {}", picture.display()));
+    notify(&format!("figure: {}", figure.display()));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -9,10 +9,9 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::Failure;
-use super::failure::printed;
 use super::log::{Log, label_shares};
-use super::prepare::read;
-use super::words::warn;
+use super::output::{notify_all, printed};
+use super::sweep_file::read_text;
 use crate::analysis::detector::{Series, Stretch, Trend};
 use crate::analysis::effects;
 use crate::analysis::findings::Finding;
@@ -82,7 +81,7 @@ pub(crate) fn diagnose(arguments: &Arguments) -> Result<ExitCode, Failure> {
     for path in &arguments.files {
         let source = load(path)?;
         if matches!(&source, Source::Log(log) if log.counted) {
-            warn(&[format!(
+            notify_all(&[format!(
                 "warning: {}: no column numbers the steps (step, global_step, ...): rows do",
                 path.display()
             )]);
@@ -116,7 +115,7 @@ pub(crate) fn diagnose(arguments: &Arguments) -> Result<ExitCode, Failure> {
 /// Share of each class as told, empty if it was not.
 fn prior(arguments: &Arguments) -> Result<Vec<f64>, Failure> {
     if let Some(path) = &arguments.labels {
-        return label_shares(&read(path)?).map_err(|error| Failure::input(format!("{}: {error}", path.display())));
+        return label_shares(&read_text(path)?).map_err(|error| Failure::input(format!("{}: {error}", path.display())));
     }
     let shares = &arguments.classes;
     let sum: f64 = shares.iter().sum();
@@ -130,8 +129,9 @@ fn prior(arguments: &Arguments) -> Result<Vec<f64>, Failure> {
 
 /// The log at `path`; a trial's folder whole, or its two curves together where the rest is gone.
 fn load(path: &Path) -> Result<Source, Failure> {
-    let one =
-        |path: &Path| Log::parse(&read(path)?).map_err(|error| Failure::input(format!("{}: {error}", path.display())));
+    let one = |path: &Path| {
+        Log::parse(&read_text(path)?).map_err(|error| Failure::input(format!("{}: {error}", path.display())))
+    };
     if !path.is_dir() {
         return one(path).map(Source::Log);
     }

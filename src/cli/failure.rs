@@ -1,18 +1,16 @@
-//! What a command ends with when it cannot do its work: a message that says what, where and what to do, and an exit code.
+//! Why a command failed: a message that says what, where and what to do, and an exit code.
 
 use std::fmt;
-use std::io;
 use std::process::ExitCode;
 
-use super::words::say;
 use crate::spec::Problems;
 use crate::store::StoreError;
+use crate::track::TrackError;
 
-/// Exit codes of the program, beside 0.
-mod code {
-    pub(crate) const BAD_INPUT: u8 = 2;
-    pub(crate) const RESULTS_UNUSABLE: u8 = 3;
-}
+/// Bad usage or bad input.
+const BAD_INPUT: u8 = 2;
+/// The results folder is locked, unwritable or full.
+const RESULTS_UNUSABLE: u8 = 3;
 
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -23,21 +21,19 @@ pub(crate) struct Failure {
 impl Failure {
     /// Bad usage or bad input.
     pub(crate) fn input(message: impl Into<String>) -> Self {
-        Self { message: message.into(), code: code::BAD_INPUT }
+        Self { message: message.into(), code: BAD_INPUT }
     }
 
     /// The results folder cannot be used.
     pub(crate) fn results(message: impl Into<String>) -> Self {
-        Self { message: message.into(), code: code::RESULTS_UNUSABLE }
+        Self { message: message.into(), code: RESULTS_UNUSABLE }
     }
 
     pub(crate) fn with_code(message: impl Into<String>, code: u8) -> Self {
         Self { message: message.into(), code }
     }
 
-    /// The one place that prints errors.
-    pub(crate) fn print(&self) -> ExitCode {
-        say(&format!("error: {}", self.message));
+    pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.code)
     }
 }
@@ -54,6 +50,15 @@ impl From<StoreError> for Failure {
     }
 }
 
+impl From<TrackError> for Failure {
+    fn from(error: TrackError) -> Self {
+        match error {
+            TrackError::Server(message) => Self::input(message),
+            TrackError::Store(error) => error.into(),
+        }
+    }
+}
+
 impl From<Problems> for Failure {
     fn from(problems: Problems) -> Self {
         let count = match problems.len() {
@@ -61,15 +66,5 @@ impl From<Problems> for Failure {
             n => format!("the sweep has {n} mistakes"),
         };
         Self::input(format!("{count}\n\n{problems}\n"))
-    }
-}
-
-/// Whether printing failed because the reader went away, as `head` does: then there is nothing to say.
-pub(crate) fn printed(result: io::Result<()>) -> Result<(), Failure> {
-    match result {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::results(format!("cannot write to standard output: {error}")))
-        }
-        _ => Ok(()),
     }
 }

@@ -1,4 +1,4 @@
-//! The report of a sweep that is under way, redrawn beside the run whenever a trial has ended: a page to keep open.
+//! The report of a running sweep: redrawn whenever a trial ends, for a page that stays open.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
@@ -6,25 +6,24 @@ use std::time::{Duration, Instant};
 use crate::event::{Event, Record, Reporter, TrialProgress};
 use crate::report::terminal::Terminal;
 
-/// At most this share of the time goes into drawing: once, then its duration this many times over without.
-const SHARE: u32 = 25;
-/// Between two drawings at least.
-const PAUSE: Duration = Duration::from_secs(2);
+/// Pause between two drawings: at least this long, and this many times the duration of the last drawing.
+const MIN_PAUSE: Duration = Duration::from_secs(2);
+const PAUSE_FACTOR: u32 = 25;
 
-/// The terminal, and word to [`redraw`] and others of what changes the report.
-pub(crate) struct Watched<'a> {
+/// Passes events to the terminal, and tells listeners such as [`redraw`] that a trial ended.
+pub(crate) struct LiveReporter<'a> {
     pub terminal: &'a mut Terminal,
-    pub changed: Vec<Sender<()>>,
-    /// What those have to say.
+    pub listeners: Vec<Sender<()>>,
+    /// Warnings of the listeners, to be shown in the terminal.
     pub warnings: &'a Receiver<String>,
 }
 
-impl Reporter for Watched<'_> {
+impl Reporter for LiveReporter<'_> {
     fn event(&mut self, record: &Record) {
         self.terminal.event(record);
         if let Event::SweepOpened { .. } | Event::TrialFinished { .. } | Event::TrialFailed { .. } = record.event {
-            for changed in &self.changed {
-                let _ = changed.send(());
+            for listener in &self.listeners {
+                let _ = listener.send(());
             }
         }
     }
@@ -43,24 +42,24 @@ impl Reporter for Watched<'_> {
     }
 }
 
-/// Calls `draw` after changes, many of them together where they come fast, until nobody is left to tell of any.
+/// Calls `draw` after changes until all senders are gone. Changes in quick succession are drawn together.
 pub(crate) fn redraw(changes: &Receiver<()>, mut draw: impl FnMut()) {
-    let mut quiet_until = Instant::now();
-    let mut stale = false;
+    let mut earliest = Instant::now();
+    let mut is_stale = false;
     loop {
-        let told = if stale {
-            changes.recv_timeout(quiet_until.saturating_duration_since(Instant::now()))
+        let change = if is_stale {
+            changes.recv_timeout(earliest.saturating_duration_since(Instant::now()))
         } else {
             changes.recv().map_err(RecvTimeoutError::from)
         };
-        match told {
-            Ok(()) => stale = true,
+        match change {
+            Ok(()) => is_stale = true,
             Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) => {
                 let start = Instant::now();
                 draw();
-                quiet_until = Instant::now() + PAUSE.max(start.elapsed() * SHARE);
-                stale = false;
+                earliest = Instant::now() + MIN_PAUSE.max(start.elapsed() * PAUSE_FACTOR);
+                is_stale = false;
             }
         }
     }
@@ -74,18 +73,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn changes_that_come_fast_are_drawn_together_and_the_end_ends_it() {
+    fn quick_changes_are_drawn_together() {
         let (changed, changes) = channel();
-        let (drew, drawn) = channel();
-        let drawing = thread::spawn(move || redraw(&changes, || drew.send(()).unwrap()));
+        let (draw, drawings) = channel();
+        let drawing = thread::spawn(move || redraw(&changes, || draw.send(()).unwrap()));
         changed.send(()).unwrap();
-        assert_eq!(drawn.recv_timeout(Duration::from_secs(20)), Ok(()), "drawn at once");
+        assert_eq!(drawings.recv_timeout(Duration::from_secs(20)), Ok(()), "the first change is drawn at once");
         for _ in 0..9 {
             changed.send(()).unwrap();
         }
-        assert_eq!(drawn.recv_timeout(Duration::from_secs(20)), Ok(()), "and again after a pause");
+        assert_eq!(drawings.recv_timeout(Duration::from_secs(20)), Ok(()), "the next ones after a pause");
         drop(changed);
         drawing.join().unwrap();
-        assert_eq!(drawn.iter().count(), 0, "all nine at once");
+        assert_eq!(drawings.iter().count(), 0, "all nine together");
     }
 }

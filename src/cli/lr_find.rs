@@ -1,17 +1,19 @@
-//! `plateau lr-find`: the learning-rate range test of a sweep's configuration, its figure and what it suggests.
+//! `plateau lr-find`: a learning-rate range test of a sweep's configuration, with a figure and suggested rates.
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
+use std::io;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::failure::printed;
-use super::prepare::{self, Prepared, SweepArguments};
-use super::run::{MachineArguments, slots};
-use super::words::warn;
-use super::{Failure, plan};
+use super::Failure;
+use super::arguments::{MachineArguments, SweepArguments, key_value};
+use super::forecast::slots;
+use super::format::axis_value;
+use super::output::{notify, notify_all, print};
+use super::prepare::{Prepared, prepare};
+use super::selection::select;
 use crate::analysis::RangeTest;
 use crate::analysis::range_test::{FROM, STEPS, Suggestions, TO, Tried};
 use crate::report;
@@ -23,36 +25,36 @@ use crate::trial::{
 };
 
 #[derive(Debug, Args)]
-pub(crate) struct Arguments {
+pub(crate) struct LrFindArguments {
     #[command(flatten)]
     sweep: SweepArguments,
     #[command(flatten)]
     machine: MachineArguments,
-    /// Where several values vary, test with this one (repeatable); else with the first of each
-    #[arg(long, value_name = "KEY=VALUE", value_parser = prepare::pair)]
+    /// Test with this value of a key that varies (repeatable). Default: the first value of each
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     only: Vec<(String, String)>,
-    /// What to print: the suggestions in words, or every step as csv
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    /// What to print: the suggested rates, or every step as csv
+    #[arg(long, value_enum, default_value_t = RangeTestFormat::Text)]
+    format: RangeTestFormat,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum RangeTestFormat {
     Text,
     Csv,
 }
 
-/// Keys that the test sets itself, so that it does not matter which of their values a trial has.
-const OWN: &[&str] = &["lr", "warmup", "scheduler", "epochs", "steps", "eval_every", "stop"];
+/// Keys that the test sets itself. Their values in the sweep do not matter.
+const OVERRIDDEN: &[&str] = &["lr", "warmup", "scheduler", "epochs", "steps", "eval_every", "stop"];
 
-pub(crate) fn lr_find(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let prepared = prepare::prepare(&arguments.sweep, Some(&arguments.machine))?;
-    warn(&prepared.plan.warnings);
-    let trial = chosen(&prepared, &arguments.only)?;
-    let values = relevant(trial);
+pub(crate) fn lr_find(arguments: &LrFindArguments) -> Result<ExitCode, Failure> {
+    let prepared = prepare(&arguments.sweep, Some(&arguments.machine))?;
+    notify_all(&prepared.plan.warnings);
+    let trial = choose(&prepared, &arguments.only)?;
+    let values = relevant_values(trial);
     let config = range_config(trial, arguments.only.iter().any(|(key, _)| is_of(key, "augmentation")));
     let test = train(&prepared, &arguments.machine, &config)?;
-    prepared.cache.store();
+    prepared.cache.flush();
     let csv = csv(&test);
     let folder = prepared.dir.lr_find();
     let source = format!("plateau lr-find {}, plateau {}", prepared.plan.name, env!("CARGO_PKG_VERSION"));
@@ -64,52 +66,52 @@ pub(crate) fn lr_find(arguments: &Arguments) -> Result<ExitCode, Failure> {
         store::write_file(&folder.join(name), bytes)?;
     }
     let text = match arguments.format {
-        Format::Csv => csv,
-        Format::Text => words(&test, &folder.join("lr-find.png").display().to_string()),
+        RangeTestFormat::Csv => csv,
+        RangeTestFormat::Text => text(&test, &folder.join("lr-find.png").display().to_string()),
     };
-    printed(io::stdout().write_all(text.as_bytes()))?;
+    print(text)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// The first trial that `--only` leaves.
-fn chosen<'a>(prepared: &'a Prepared, wanted: &[(String, String)]) -> Result<&'a Trial, Failure> {
-    let ids = prepare::only(&prepared.plan, wanted)?;
+/// The first trial that matches `--only`. Says which values of other keys were taken.
+fn choose<'a>(prepared: &'a Prepared, only: &[(String, String)]) -> Result<&'a Trial, Failure> {
+    let ids = select(&prepared.plan, only)?;
     let trial = prepared.plan.trials.iter().find(|trial| Some(&trial.id) == ids.first());
     let trial = trial.ok_or_else(|| Failure::input("no trial has all the values given with --only"))?;
-    let open = prepared.plan.axes.iter().filter(|axis| axis.values.len() > 1 && matters(&axis.key));
-    let open: Vec<String> = open
-        .filter(|axis| axis.key != "seed" && !wanted.iter().any(|(key, _)| *key == axis.key))
-        .map(|axis| match axis.key.as_str() {
+    let open = prepared.plan.axes.iter().filter(|axis| axis.values.len() > 1 && is_relevant(&axis.key));
+    for axis in open.filter(|axis| axis.key != "seed" && !only.iter().any(|(key, _)| *key == axis.key)) {
+        let what = match axis.key.as_str() {
             "augmentation" => "augmentation varies in this sweep and is left out of the test".to_owned(),
-            key => format!("{key} varies in this sweep: tested with {}", plan::value(trial, key)),
-        })
-        .collect();
-    warn(&open.iter().map(|what| format!("{what}; choose a value with --only")).collect::<Vec<_>>());
+            key => format!("{key} varies in this sweep, tested with {}", axis_value(trial, key)),
+        };
+        notify(&format!("{what}. Choose a value with --only"));
+    }
     Ok(trial)
 }
 
-/// Whether `key` is the key `group` or inside of it.
+/// Whether `key` is the key `group` or inside it.
 fn is_of(key: &str, group: &str) -> bool {
     key.split('.').next() == Some(group)
 }
 
-fn matters(key: &str) -> bool {
-    !OWN.iter().any(|own| is_of(key, own))
+/// Whether the value of `key` matters to the test.
+fn is_relevant(key: &str) -> bool {
+    !OVERRIDDEN.iter().any(|overridden| is_of(key, overridden))
 }
 
-/// What the trial is told apart by, as far as it matters here.
-fn relevant(trial: &Trial) -> Vec<(String, AxisValue)> {
-    trial.values.iter().filter(|(key, _)| matters(key) && !is_of(key, "augmentation")).cloned().collect()
+/// The values of varying keys that the test depends on.
+fn relevant_values(trial: &Trial) -> Vec<(String, AxisValue)> {
+    trial.values.iter().filter(|(key, _)| is_relevant(key) && !is_of(key, "augmentation")).cloned().collect()
 }
 
-/// The configuration of `trial` with a rate that rises over a few steps. An augmentation that varies is left out, unless
-/// the user chose its value.
+/// The configuration of `trial` with a rising learning rate over a few steps. An augmentation that varies is left out,
+/// unless `--only` chose it.
 fn range_config(trial: &Trial, augments: bool) -> TrialConfig {
     let mut config = trial.config.clone();
     if !augments && trial.values.iter().any(|(key, _)| is_of(key, "augmentation")) {
         config.augmentation.clear();
     }
-    // The head's rate keeps its proportion to the others'.
+    // The ratio of the head's learning rate to the peak learning rate stays.
     config.optimizer.head_lr = config.optimizer.head_lr.map(|head| head / config.lr * TO);
     TrialConfig {
         lr: TO,
@@ -122,9 +124,9 @@ fn range_config(trial: &Trial, augments: bool) -> TrialConfig {
 }
 
 fn train(prepared: &Prepared, machine: &MachineArguments, config: &TrialConfig) -> Result<RangeTest, Failure> {
-    let slots = slots(prepared, machine, 1, &[])?;
-    let slot = slots.first().ok_or_else(|| Failure::input("there is nothing to train on"))?;
-    let mut watched = Watched { steps: Vec::new(), ended: false, bar: bar() };
+    let slots = slots(prepared, machine, 1)?;
+    let slot = slots.first().ok_or_else(|| Failure::input("there is no device to train on"))?;
+    let mut sink = RangeTestSink { steps: Vec::new(), ended: false, bar: bar() };
     let job = Job {
         config,
         device: slot.device,
@@ -136,23 +138,23 @@ fn train(prepared: &Prepared, machine: &MachineArguments, config: &TrialConfig) 
         start: None,
         cache: &prepared.cache,
     };
-    let trained = train::train(job, &mut watched);
-    watched.bar.finish_and_clear();
+    let trained = train::train(job, &mut sink);
+    sink.bar.finish_and_clear();
     match trained {
-        Ok(_) | Err(TrainError::Interrupted) => Ok(RangeTest::of(&watched.steps)),
+        Ok(_) | Err(TrainError::Interrupted) => Ok(RangeTest::of(&sink.steps)),
         Err(error @ (TrainError::Input(_) | TrainError::State(_))) => Err(Failure::input(error.to_string())),
         Err(error) => Err(Failure::with_code(error.to_string(), 1)),
     }
 }
 
-/// Takes in the losses, shows how far the test is, and ends it where the loss blows up.
-struct Watched {
+/// Collects the losses, shows the progress, and ends the test when the loss blows up.
+struct RangeTestSink {
     steps: Vec<(f64, f64)>,
     ended: bool,
     bar: ProgressBar,
 }
 
-impl Sink for Watched {
+impl Sink for RangeTestSink {
     fn metric(&mut self, row: &MetricRow) -> io::Result<()> {
         self.steps.push((row.lr, f64::from(row.train_loss)));
         self.ended = RangeTest::of(&self.steps).is_blown_up();
@@ -182,7 +184,7 @@ impl Sink for Watched {
     }
 }
 
-/// Shown on a terminal alone.
+/// A progress bar, visible only on a terminal.
 fn bar() -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(STEPS), ProgressDrawTarget::stderr_with_hz(10));
     if let Ok(style) = ProgressStyle::with_template("{bar:40} step {pos} of {len}, {msg}") {
@@ -191,7 +193,7 @@ fn bar() -> ProgressBar {
     bar
 }
 
-/// `step,lr,loss,smoothed`, steps from 1 as in `metrics.csv`.
+/// `step,lr,loss,smoothed`. Steps count from 1, as in `metrics.csv`.
 fn csv(test: &RangeTest) -> String {
     let mut text = "step,lr,loss,smoothed\n".to_owned();
     for (index, Tried { lr, loss, smoothed }) in test.tried.iter().enumerate() {
@@ -200,23 +202,25 @@ fn csv(test: &RangeTest) -> String {
     text
 }
 
-fn words(test: &RangeTest, picture: &str) -> String {
+fn text(test: &RangeTest, figure: &str) -> String {
     let mut text = String::new();
     if let Some(last) = test.tried.last().filter(|_| test.is_blown_up()) {
-        let _ = writeln!(text, "The loss blew up at a rate of {:.1e}, after {} steps.", last.lr, test.tried.len());
+        let _ =
+            writeln!(text, "The loss blew up at a learning rate of {:.1e}, after {} steps.", last.lr, test.tried.len());
     }
     match test.suggestions {
         Some(found) => {
             let Suggestions { valley, steep, minimum } = found;
             let _ =
-                writeln!(text, "  valley        {valley:.1e}   in the longest fall of the loss; a good first choice");
+                writeln!(text, "  valley        {valley:.1e}   in the longest fall of the loss, a good first choice");
             let _ = writeln!(text, "  steep         {steep:.1e}   where the loss falls fastest");
-            let _ = writeln!(text, "  minimum / 10  {minimum:.1e}   a tenth of the rate with the lowest loss");
+            let _ = writeln!(text, "  minimum / 10  {minimum:.1e}   a tenth of the learning rate with the lowest loss");
             let _ = writeln!(text, "\nfor the sweep file:\n\n{}\n", found.line());
         }
-        None => text
-            .push_str("The loss fell at no rate, so there is none to suggest. Look at the data and at the picture.\n"),
+        None => text.push_str(
+            "The loss fell at no learning rate, so there is none to suggest. Check the data, and look at the figure.\n",
+        ),
     }
-    let _ = writeln!(text, "picture: {picture}");
+    let _ = writeln!(text, "figure: {figure}");
     text
 }

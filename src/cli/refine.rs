@@ -1,9 +1,7 @@
-//! `plateau refine`: writes the next sweep file, with a comment for each decision. `plateau confirm`: trains the leaders
-//! again with new seeds, and says whether the winner stands.
+//! `plateau refine`: writes the next sweep file, with a comment for each decision.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -11,11 +9,11 @@ use clap::Args;
 use serde_json::Value;
 use serde_yaml::{Mapping, Value as Yaml};
 
-use super::failure::printed;
-use super::prepare::{self, Prepared, SweepArguments};
-use super::words::{say, warn};
-use super::{Failure, run};
-use crate::analysis::effects::confirmed;
+use super::Failure;
+use super::arguments::SweepArguments;
+use super::output::{notify, print};
+use super::prepare::{Prepared, prepare};
+use super::sweep_file::find;
 use crate::analysis::findings::next;
 use crate::analysis::refine::{Choice, Decision, refine as decide};
 use crate::analysis::{Study, Sweep};
@@ -25,39 +23,40 @@ use crate::store;
 use crate::trial::number_text;
 
 #[derive(Debug, Args)]
-pub(crate) struct Arguments {
+pub(crate) struct RefineArguments {
     #[command(flatten)]
     sweep: SweepArguments,
-    /// Where to write; standard output without it. A file that exists stays
+    /// Where to write; default standard output. A file that exists is not replaced
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
 
-pub(crate) fn refine(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let prepared = prepare::prepare(&arguments.sweep, None)?;
-    let (sweep, study) = studied(&prepared)?;
-    // Files that the sweep file names from its own folder are found from that of the next one, too.
+pub(crate) fn refine(arguments: &RefineArguments) -> Result<ExitCode, Failure> {
+    let prepared = prepare(&arguments.sweep, None)?;
+    let (sweep, study) = study(&prepared)?;
+    // Relative paths in a sweep file start at its folder. In another folder they have to be absolute.
     let stays = match &arguments.output {
-        Some(path) => folder(path) == folder(&prepare::find(&arguments.sweep.sweep)?),
+        Some(path) => folder(path) == folder(&find(&arguments.sweep.sweep)?),
         None => true,
     };
     let files = if stays { HashMap::new() } else { prepared.facts.settled().files };
     let settled = Settled { files, ..Settled::default() };
-    let file = written(&prepared.spec, &settled)?;
+    let file = complete_file(&prepared.spec, &settled)?;
     let tied: Vec<String> = match file.get("zip") {
         Some(Yaml::Mapping(zip)) => zip.keys().filter_map(Yaml::as_str).map(str::to_owned).collect(),
         _ => Vec::new(),
     };
     let Some(mut decisions) = decide(&sweep, &study, &tied) else {
         let hint = next(&sweep, &study).map_or_else(String::new, |next| format!(": {} ({})", next.reason, next.line));
-        return Err(Failure::input(format!("{}: no trial has given a usable model yet{hint}", sweep.name)));
+        return Err(Failure::input(format!("{}: no trial has produced a usable model yet{hint}", sweep.name)));
     };
     let open = sweep.runs.iter().filter(|run| !run.status.is_over()).count();
     if open > 0 {
-        let all = sweep.runs.len();
-        warn(&[format!(
-            "warning: {open} of {all} trials have not ended: what follows may change. `plateau run` goes on"
-        )]);
+        let (all, sweep) = (sweep.runs.len(), &arguments.sweep);
+        notify(&format!(
+            "warning: {open} of {all} trials have not ended, and their results may change the decisions. `plateau run {sweep}` \
+             continues them"
+        ));
     }
     for Decision { key, choice, .. } in &mut decisions {
         match choice {
@@ -67,58 +66,52 @@ pub(crate) fn refine(arguments: &Arguments) -> Result<ExitCode, Failure> {
     }
     let text = next_file(file, &sweep.name, &decisions)?;
     match &arguments.output {
-        None => printed(io::stdout().lock().write_all(text.as_bytes()))?,
+        None => print(text)?,
         Some(path) if path.exists() => {
             return Err(Failure::input(format!("{} exists already: choose another name with -o", path.display())));
         }
         Some(path) => {
             store::write_file(path, text.as_bytes())?;
-            let next = SweepArguments {
-                sweep: path.display().to_string(),
-                results: arguments.sweep.results.clone(),
-                set: Vec::new(),
-            };
             let path = path.display();
-            say(&format!(
-                "{path} is written: `plateau plan {next}` lists its trials, `plateau run {next}` trains them"
-            ));
+            let next = SweepArguments::new(path.to_string(), &arguments.sweep.results);
+            notify(&format!("wrote {path}. `plateau plan {next}` lists its trials, `plateau run {next}` trains them"));
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// What the trials so far say.
-fn studied(prepared: &Prepared) -> Result<(Sweep, Study), Failure> {
+/// The results of a sweep so far, and what they say.
+pub(super) fn study(prepared: &Prepared) -> Result<(Sweep, Study), Failure> {
     let sweep = survey(&prepared.plan, &prepared.dir)?;
     let study = Study::of(&sweep);
     Ok((sweep, study))
 }
 
-/// Where a file lies.
+/// The folder of a file.
 fn folder(path: &Path) -> Option<PathBuf> {
     std::path::absolute(path).ok()?.parent()?.canonicalize().ok()
 }
 
-/// The sweep as run, as a map.
-fn written(spec: &SweepSpec, settled: &Settled) -> Result<Mapping, Failure> {
+/// The sweep file with its defaults filled in.
+pub(super) fn complete_file(spec: &SweepSpec, settled: &Settled) -> Result<Mapping, Failure> {
     let text = spec.to_yaml(settled).map_err(unwritable)?;
     serde_yaml::from_str(&text).map_err(unwritable)
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "what `map_err` gives")]
-fn unwritable(error: serde_yaml::Error) -> Failure {
+#[expect(clippy::needless_pass_by_value, reason = "the form that `map_err` needs")]
+pub(super) fn unwritable(error: serde_yaml::Error) -> Failure {
     Failure::input(format!("cannot write the sweep: {error}"))
 }
 
-/// The map without what varies and what says how to run.
-fn without_axes(mut file: Mapping) -> Mapping {
+/// Removes the keys that vary and those that say how to run.
+pub(super) fn without_axes(mut file: Mapping) -> Mapping {
     for section in ["name", "grid", "zip", "include", "exclude", "seeds", "seed", "run"] {
         file.remove(section);
     }
     file
 }
 
-/// Drops what is as it would be by default. What has a name stays whole: its name decides its defaults.
+/// Removes values that equal the defaults. A map with a `name` stays whole, because its name decides its defaults.
 fn drop_equal(file: &mut Mapping, defaults: &Mapping) {
     file.retain(|key, value| match (value, defaults.get(key)) {
         (value, Some(default)) if value == default => false,
@@ -130,22 +123,22 @@ fn drop_equal(file: &mut Mapping, defaults: &Mapping) {
     });
 }
 
-/// The next sweep file.
+/// The text of the next sweep file, with a comment for each decision.
 fn next_file(file: Mapping, name: &str, decisions: &[Decision]) -> Result<String, Failure> {
     let mut file = without_axes(file);
-    let mut text = format!("# Made by `plateau refine` from what the trials of {name} say.\n");
+    let mut text = format!("# Written by `plateau refine`, based on the trials of {name}.\n");
     for Decision { key, choice, why } in decisions {
         if let Choice::Fix(value) = choice {
             if matches!(key.as_str(), "epochs" | "steps") {
                 file.remove("epochs");
                 file.remove("steps");
             }
-            set(&mut file, key, yaml(value)?);
+            set(&mut file, key, to_yaml(value)?);
             // Writing to a String cannot fail.
             let _ = writeln!(text, "# {key} is {}: {why}.", flow(value));
         }
     }
-    drop_equal(&mut file, &written(&spec::parse("defaults", name, "", &[])?, &Settled::default())?);
+    drop_equal(&mut file, &complete_file(&spec::parse("defaults", name, "", &[])?, &Settled::default())?);
     let fixed = if file.is_empty() { String::new() } else { serde_yaml::to_string(&file).map_err(unwritable)? };
     let _ = write!(text, "\nname: {}\n{fixed}", successor(name));
     let varying = |seeds: bool| {
@@ -166,7 +159,7 @@ fn next_file(file: Mapping, name: &str, decisions: &[Decision]) -> Result<String
     Ok(text)
 }
 
-/// `lr-grid-2` after `lr-grid`, then `lr-grid-3`.
+/// The name of the next sweep: `lr-grid-2` after `lr-grid`, `lr-grid-3` after `lr-grid-2`.
 fn successor(name: &str) -> String {
     match name.rsplit_once('-').and_then(|(stem, number)| Some((stem, number.parse::<u32>().ok()?))) {
         Some((stem, number)) => format!("{stem}-{}", number.saturating_add(1)),
@@ -174,11 +167,11 @@ fn successor(name: &str) -> String {
     }
 }
 
-fn yaml(value: &Value) -> Result<Yaml, Failure> {
+pub(super) fn to_yaml(value: &Value) -> Result<Yaml, Failure> {
     serde_yaml::to_value(value).map_err(unwritable)
 }
 
-/// Sets a dotted key; what stands in the way of a map gives way to one.
+/// Sets a dotted key. A short form on its way, such as `scheduler: cosine`, becomes a map.
 fn set(file: &mut Mapping, key: &str, value: Yaml) {
     let Some((group, rest)) = key.split_once('.') else {
         file.insert(key.into(), value);
@@ -186,7 +179,7 @@ fn set(file: &mut Mapping, key: &str, value: Yaml) {
     };
     let inner = file.entry(group.into()).or_insert_with(|| Mapping::new().into());
     if !inner.is_mapping() {
-        // A group in short, `scheduler: cosine`, is its name.
+        // The short form of a group is its name.
         *inner = Mapping::from_iter([("name".into(), inner.clone())]).into();
     }
     if let Yaml::Mapping(inner) = inner {
@@ -194,7 +187,7 @@ fn set(file: &mut Mapping, key: &str, value: Yaml) {
     }
 }
 
-/// A value in one line.
+/// A value in YAML's flow style.
 fn flow(value: &Value) -> String {
     match value {
         Value::Number(number) => number.as_f64().map_or_else(|| number.to_string(), number_text),
@@ -206,51 +199,4 @@ fn flow(value: &Value) -> String {
         }
         other => other.to_string(),
     }
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ConfirmArguments {
-    #[command(flatten)]
-    sweep: SweepArguments,
-    #[command(flatten)]
-    machine: run::MachineArguments,
-    /// How many of the best configurations to train again
-    #[arg(long, value_name = "K", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
-    top: u16,
-    /// How many new seeds each
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(2..))]
-    seeds: u16,
-}
-
-pub(crate) fn confirm(arguments: ConfirmArguments) -> Result<ExitCode, Failure> {
-    let first = prepare::prepare(&arguments.sweep, None)?;
-    let (sweep, study) = studied(&first)?;
-    let leaders: Vec<_> =
-        study.configs.iter().filter(|config| config.best.is_some()).take(usize::from(arguments.top)).collect();
-    let Some(winner) = leaders.first().map(|config| config.values.clone()) else {
-        return Err(Failure::input(format!(
-            "{}: no trial has given a usable model yet: nothing to confirm",
-            sweep.name
-        )));
-    };
-    let mut file = without_axes(written(&first.spec, &Settled::default())?);
-    let mut zip = Mapping::new();
-    for (key, _) in &winner {
-        let values = leaders.iter().filter_map(|config| config.value(key)).map(|value| yaml(&value.value));
-        zip.insert(key.as_str().into(), values.collect::<Result<Vec<_>, _>>()?.into());
-    }
-    if !zip.is_empty() {
-        file.insert("zip".into(), zip.into());
-    }
-    // Seeds that chose the leaders would favour them.
-    let used = sweep.runs.iter().map(|run| run.trial.config.seed).max().unwrap_or(0);
-    let seeds = (1..=u64::from(arguments.seeds)).map(|i| Yaml::from(used.saturating_add(i)));
-    file.insert("seeds".into(), seeds.collect::<Vec<_>>().into());
-    let text = serde_yaml::to_string(&file).map_err(unwritable)?;
-    let name = format!("{}-confirm", sweep.name);
-    let prepared = prepare::prepare_text(&arguments.sweep, &name, &text)?;
-    let code = run::train(&prepared, arguments.sweep, arguments.machine)?;
-    let (sweep, study) = studied(&prepared)?;
-    printed(writeln!(io::stdout().lock(), "{}", confirmed(&winner, &sweep, &study)))?;
-    Ok(code)
 }

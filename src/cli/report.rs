@@ -1,49 +1,47 @@
-//! `plateau report`: redraws the report from what is on disk.
+//! `plateau report`: redraws the report from the results on disk.
 
 use std::process::ExitCode;
 
 use clap::Args;
 
 use super::Failure;
-use super::prepare::{self, Standing, SweepArguments};
-use super::words::{say, warn};
+use super::arguments::SweepArguments;
+use super::output::{notify, notify_all};
+use super::prepare::{RecordedSweep, recorded_sweep};
 use crate::plan::Plan;
 use crate::report::{self, Sources};
 use crate::run;
 use crate::store::{self, RunDir};
 
 #[derive(Debug, Args)]
-pub(crate) struct Arguments {
+pub(crate) struct ReportArguments {
     #[command(flatten)]
     sweep: SweepArguments,
 }
 
-pub(crate) fn report(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let Standing { plan, dir } = prepare::standing(&arguments.sweep)?;
-    warn(&plan.warnings);
+pub(crate) fn report(arguments: &ReportArguments) -> Result<ExitCode, Failure> {
+    let RecordedSweep { plan, dir } = recorded_sweep(&arguments.sweep)?;
+    notify_all(&plan.warnings);
     if !dir.journal().exists() && !dir.trials().exists() {
-        let folder = dir.path().display();
-        return Err(Failure::input(format!(
-            "{folder}: nothing was run yet. `plateau run {}` does",
-            arguments.sweep.sweep
-        )));
+        let (folder, sweep) = (dir.path().display(), &arguments.sweep);
+        return Err(Failure::input(format!("{folder}: nothing was run yet. Run it with `plateau run {sweep}`")));
     }
-    Drawing::default().draw(&plan, &dir)?;
-    say(&format!("report: {}", dir.report().join("index.html").display()));
+    ReportWriter::default().write(&plan, &dir)?;
+    notify(&format!("report: {}", dir.report().join("index.html").display()));
     Ok(ExitCode::SUCCESS)
 }
 
-/// A report that is drawn again and again as trials end.
+/// Draws the report of a sweep, again and again as trials end.
 #[derive(Debug, Default)]
-pub(crate) struct Drawing {
+pub(crate) struct ReportWriter {
     surveyor: run::Surveyor,
     sources: Sources,
 }
 
-impl Drawing {
-    /// Draws the sweep as it stands on disk, and replaces the files of its report one by one; figures of an
-    /// earlier report that this one leaves out go.
-    pub(crate) fn draw(&mut self, plan: &Plan, dir: &RunDir) -> Result<(), Failure> {
+impl ReportWriter {
+    /// Draws the sweep as it is on disk and replaces the files of its report one by one. Figures of an earlier report that
+    /// this one does not have are removed.
+    pub(crate) fn write(&mut self, plan: &Plan, dir: &RunDir) -> Result<(), Failure> {
         let sweep = self.surveyor.look(plan, dir)?;
         let provenance = self.sources.read(dir, sweep)?;
         let probed = run::probe_results(dir)?;
@@ -77,7 +75,7 @@ mod tests {
         text
     }
 
-    /// Leaves the files of a trial that has ended.
+    /// Writes the files of a trial that has ended.
     fn end(dir: &RunDir, run: &Run) {
         let folder = dir.trial(&run.trial.id);
         let put = |path: std::path::PathBuf, bytes: &[u8]| store::write_file(&path, bytes).unwrap();
@@ -88,7 +86,7 @@ mod tests {
         put(folder.outcome_file(), &outcome);
     }
 
-    /// Redrawing after one more trial reads that one and no other; what their files say by now is not seen.
+    /// A redrawn report reads only the trials that have ended since; changed files of others are not noticed.
     #[test]
     fn a_trial_that_has_ended_is_read_once() {
         let sweep = synthetic::sweep("s", &[axis("lr", &["1e-5", "3e-5", "1e-4"])], 60);
@@ -98,14 +96,14 @@ mod tests {
         let dir = Results::new(folder.path()).unwrap().sweep("s").unwrap();
         sweep.runs[..2].iter().for_each(|run| end(&dir, run));
         let page = || fs::read(dir.report().join("index.html")).unwrap();
-        let mut drawing = Drawing::default();
-        drawing.draw(&plan, &dir).unwrap();
+        let mut writer = ReportWriter::default();
+        writer.write(&plan, &dir).unwrap();
         let before = page();
         let reads = || [0, 1, 2].map(|index: usize| store::reads(dir.trial(&sweep.runs[index].trial.id).path()));
         let first = reads();
         assert!(first[..2].iter().all(|count| *count >= 5), "{first:?}");
         end(&dir, &sweep.runs[2]);
-        Drawing::default().draw(&plan, &dir).unwrap();
+        ReportWriter::default().write(&plan, &dir).unwrap();
         let expected = page();
         assert!(String::from_utf8_lossy(&expected).contains("a warning") && expected != before);
         let mut spoiled = 0;
@@ -119,20 +117,20 @@ mod tests {
             }
         }
         let before = reads();
-        drawing.draw(&plan, &dir).unwrap();
+        writer.write(&plan, &dir).unwrap();
         let after = reads();
-        assert_eq!(after[..2], before[..2], "nothing of what had ended was read");
-        assert_eq!(after[2] - before[2], first[0], "and of the new one each file as often as of the first");
+        assert_eq!(after[..2], before[..2], "trials that had ended are not read again");
+        assert_eq!(after[2] - before[2], first[0], "the new trial is read as often as the first");
         assert!(spoiled == 10 && page() == expected);
-        drawing.draw(&plan, &dir).unwrap();
-        assert_eq!(reads(), after, "where nothing has ended, nothing is read");
-        Drawing::default().draw(&plan, &dir).unwrap();
-        assert!(page() != expected, "who looks for the first time sees it");
+        writer.write(&plan, &dir).unwrap();
+        assert_eq!(reads(), after, "without a new trial, nothing is read");
+        ReportWriter::default().write(&plan, &dir).unwrap();
+        assert!(page() != expected, "a new writer reads every file");
     }
 
-    /// Figures of an earlier state go; files of others stay, whatever they are called.
+    /// Figures of an earlier report are removed; files of other programs stay, whatever their name.
     #[test]
-    fn figures_that_are_drawn_no_more_go() {
+    fn figures_of_an_earlier_report_are_removed() {
         let whole = synthetic::sweep("s", &[axis("lr", &["1e-5", "3e-5"]), axis("warmup", &["0", "0.1"])], 60);
         let plan = |of: &crate::analysis::Sweep, n: usize| Plan {
             name: "s".into(),
@@ -143,15 +141,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let dir = Results::new(folder.path()).unwrap().sweep("s").unwrap();
         whole.runs.iter().for_each(|run| end(&dir, run));
-        Drawing::default().draw(&plan(&whole, 2), &dir).unwrap();
+        ReportWriter::default().write(&plan(&whole, 2), &dir).unwrap();
         let name = |name: &str| dir.report().join(name);
         assert!(name("grid.png").is_file() && name("heatmap.svg").is_file() && name("heatmap.png").is_file());
         for foreign in ["heatmap.png", "notes.txt"] {
-            fs::write(name(foreign), "of somebody else").unwrap();
+            fs::write(name(foreign), "of another program").unwrap();
         }
         let mut less = whole.clone();
         less.runs.retain(|run| run.trial.config.warmup.0 == 0.0);
-        Drawing::default().draw(&plan(&less, 1), &dir).unwrap();
+        ReportWriter::default().write(&plan(&less, 1), &dir).unwrap();
         assert!(!name("grid.png").exists() && !name("grid.svg").exists() && !name("heatmap.svg").exists());
         assert!(name("heatmap.png").is_file() && name("notes.txt").is_file() && name("ranking.png").is_file());
     }

@@ -1,4 +1,4 @@
-//! `plateau schedule`: the learning rate of every step, as numbers or as a picture.
+//! `plateau schedule`: the learning rate of every step, as csv or as a figure.
 
 use std::fmt::Write as _;
 use std::io;
@@ -9,10 +9,10 @@ use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use super::Failure;
-use super::failure::printed;
-use super::origin;
-use super::prepare::{self, SweepArguments};
-use super::words::warn;
+use super::arguments::{RESULTS, SweepArguments, key_value};
+use super::output::{notify, notify_all, printed};
+use super::prepare::prepare;
+use super::sweep_file::{find, read_text, stem};
 use crate::plan::{self, PlannedSchedule};
 use crate::report::{self, RateCurve};
 use crate::spec::{self, lookup, shown};
@@ -21,45 +21,45 @@ use crate::train::schedule::Schedule;
 use crate::trial::{AxisValue, Scheduler};
 
 #[derive(Debug, Args)]
-pub(crate) struct Arguments {
-    /// A sweep file, the name of one in sweeps/, or a piece of one with lr, warmup and scheduler
+pub(crate) struct ScheduleArguments {
+    /// A sweep file, a name in sweeps/, or part of a sweep file with lr, warmup and scheduler
     #[arg(long, value_name = "FILE")]
     config: Option<String>,
     /// Set or override a value: --set scheduler=cosine --set lr=1e-4 --set warmup=0.1
-    #[arg(long, value_name = "KEY=VALUE", value_parser = prepare::pair)]
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     set: Vec<(String, String)>,
-    /// Optimizer steps of the run; without it, those of the sweep
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MOST_STEPS))]
+    /// Optimizer steps of the run. Default: the steps of the sweep
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MAX_STEPS))]
     steps: Option<u64>,
-    #[arg(long, value_enum, default_value_t = Format::Csv)]
-    format: Format,
-    /// Where to write; csv goes to standard output without it
+    #[arg(long, value_enum, default_value_t = ScheduleFormat::Csv)]
+    format: ScheduleFormat,
+    /// Where to write. Default for csv: standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum ScheduleFormat {
     Csv,
     Png,
 }
 
-const MOST_STEPS: u64 = 100_000_000;
-/// Rates of all curves together that a picture is made of.
-const MOST_POINTS: u64 = 20_000_000;
+const MAX_STEPS: u64 = 100_000_000;
+/// Points of all curves in one figure.
+const MAX_POINTS: u64 = 20_000_000;
 
-pub(crate) fn schedule(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    if arguments.format == Format::Png && arguments.output.is_none() {
-        return Err(Failure::input("a picture needs a place: add -o schedule.png"));
+pub(crate) fn schedule(arguments: &ScheduleArguments) -> Result<ExitCode, Failure> {
+    if arguments.format == ScheduleFormat::Png && arguments.output.is_none() {
+        return Err(Failure::input("--format png needs a file: add -o schedule.png"));
     }
     let schedules = planned(arguments)?;
     if schedules.iter().any(|schedule| matches!(schedule.config.scheduler, Scheduler::ReduceOnPlateau { .. })) {
-        warn(&[
-            "warning: reduce_on_plateau depends on the eval loss: shown is its rate before any reduction".to_owned()
-        ]);
+        notify(
+            "warning: reduce_on_plateau depends on the evaluation loss. Shown is its learning rate before any reduction",
+        );
     }
     match (arguments.format, &arguments.output) {
-        (Format::Png, Some(path)) => store::write_file(path, &picture(&schedules)?)?,
+        (ScheduleFormat::Png, Some(path)) => store::write_file(path, &figure(&schedules)?)?,
         (_, None) => printed(csv(&mut io::BufWriter::new(io::stdout().lock()), &schedules))?,
         (_, Some(path)) => {
             let mut text = Vec::new();
@@ -70,22 +70,22 @@ pub(crate) fn schedule(arguments: &Arguments) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The schedules that were asked for. Data and checkpoints are looked at only where the steps depend on them.
-fn planned(arguments: &Arguments) -> Result<Vec<PlannedSchedule>, Failure> {
+/// The requested schedules. Data and checkpoint are read only if the number of steps depends on them.
+fn planned(arguments: &ScheduleArguments) -> Result<Vec<PlannedSchedule>, Failure> {
     let Some(config) = &arguments.config else {
-        let steps = arguments.steps.ok_or_else(|| Failure::input("how long is the run? Add --steps N"))?;
+        let steps = arguments.steps.ok_or_else(|| Failure::input("the number of steps is missing: add --steps N"))?;
         let spec = spec::parse("--set", "schedule", "", &arguments.set)?;
         return Ok(plan::schedules(&spec, steps)?);
     };
     let Some(steps) = arguments.steps else {
-        let (sweep, set) = (config.clone(), arguments.set.clone());
-        let prepared = prepare::prepare(&SweepArguments { sweep, results: PathBuf::from("results"), set }, None)?;
-        warn(&prepared.plan.warnings);
+        let set = arguments.set.clone();
+        let prepared = prepare(&SweepArguments { set, ..SweepArguments::new(config, RESULTS) }, None)?;
+        notify_all(&prepared.plan.warnings);
         return Ok(prepared.plan.schedules());
     };
-    let path = prepare::find(config)?;
-    let spec = spec::parse(&path.display().to_string(), origin::stem(&path), &prepare::read(&path)?, &arguments.set)?;
-    warn(&spec.warnings());
+    let path = find(config)?;
+    let spec = spec::parse(&path.display().to_string(), stem(&path), &read_text(&path)?, &arguments.set)?;
+    notify_all(&spec.warnings());
     Ok(plan::schedules(&spec, steps)?)
 }
 
@@ -95,7 +95,7 @@ fn rates(planned: &PlannedSchedule) -> impl Iterator<Item = f64> {
     (0..steps).map(move |k| schedule.rate(k))
 }
 
-/// `step,lr`, steps from 0; with a third column that names the schedule if there are several.
+/// `step,lr`, with a third column for the name if there are several schedules. Steps count from 0.
 fn csv(out: &mut impl io::Write, schedules: &[PlannedSchedule]) -> io::Result<()> {
     let several = schedules.len() > 1;
     writeln!(out, "step,lr{}", if several { ",schedule" } else { "" })?;
@@ -113,12 +113,13 @@ fn csv(out: &mut impl io::Write, schedules: &[PlannedSchedule]) -> io::Result<()
     out.flush()
 }
 
-/// The schedules as PNG, laid over one another.
-fn picture(schedules: &[PlannedSchedule]) -> Result<Vec<u8>, Failure> {
+/// The schedules in one figure, as PNG.
+fn figure(schedules: &[PlannedSchedule]) -> Result<Vec<u8>, Failure> {
     let points = schedules.iter().map(|planned| planned.steps).fold(0, u64::saturating_add);
-    if points > MOST_POINTS {
-        let what = format!("{points} rates are too many for a picture, which holds {MOST_POINTS}");
-        return Err(Failure::input(format!("{what}: draw fewer schedules, or over fewer --steps")));
+    if points > MAX_POINTS {
+        return Err(Failure::input(format!(
+            "{points} points are too many for a figure (at most {MAX_POINTS}): draw fewer schedules or fewer --steps"
+        )));
     }
     let curves: Vec<RateCurve> = schedules
         .iter()
@@ -128,7 +129,7 @@ fn picture(schedules: &[PlannedSchedule]) -> Result<Vec<u8>, Failure> {
     report::draw_schedules(&curves, &common(schedules), &source).map_err(|error| Failure::results(error.to_string()))
 }
 
-/// What all schedules share of rate, warm-up, scheduler and steps.
+/// The settings that all schedules share.
 fn common(schedules: &[PlannedSchedule]) -> Vec<(String, AxisValue)> {
     let Some(first) = schedules.first() else { return Vec::new() };
     let json = serde_json::to_value(&first.config).unwrap_or_default();

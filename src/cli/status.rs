@@ -1,67 +1,69 @@
-//! `plateau status`: what is done, running, failed and left.
+//! `plateau status`: shows which trials are finished, running, failed or left.
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
 
 use super::Failure;
-use super::failure::printed;
-use super::plan::value;
-use super::prepare::{self, RESULTS, Standing, SweepArguments};
-use super::words::{table, warn};
+use super::arguments::{RESULTS, SweepArguments};
+use super::format::{axis_value, table};
+use super::output::{notify, print};
+use super::prepare::{RecordedSweep, recorded_sweep};
+use super::sweep_file::{self, known_sweeps};
 use crate::analysis::{Run, Sweep};
 use crate::event::Event;
-use crate::report::count as counted;
+use crate::report::count;
 use crate::run;
 use crate::store::{self, Results, StoreError};
 use crate::trial::{Status, TrialId};
 
 #[derive(Debug, Args)]
-pub(crate) struct Arguments {
-    /// A path, or the name of a file in sweeps/; without one, a line for each sweep that was run
+pub(crate) struct StatusArguments {
+    /// A path, or the name of a file in sweeps/. Without it: a line for each sweep that was run
     sweep: Option<String>,
     /// Folder of all results
     #[arg(long, value_name = "DIR", default_value = RESULTS)]
     results: PathBuf,
 }
 
-pub(crate) fn status(arguments: &Arguments) -> Result<ExitCode, Failure> {
+pub(crate) fn status(arguments: &StatusArguments) -> Result<ExitCode, Failure> {
     let text = match &arguments.sweep {
         Some(sweep) => {
-            let (sweep, results) = (sweep.clone(), arguments.results.clone());
-            let Standing { plan, dir } = prepare::standing(&SweepArguments { sweep, results, set: Vec::new() })?;
+            let RecordedSweep { plan, dir } = recorded_sweep(&SweepArguments::new(sweep, &arguments.results))?;
             trials(&run::survey(&plan, &dir)?) + &removed(&run::trials_out_of_plan(&plan, &dir)?)
         }
         None => all_sweeps(&Results::new(&arguments.results)?),
     };
-    printed(io::stdout().write_all(text.as_bytes()))?;
+    print(text)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// A line for each sweep that was run, from its journal and its trials' folders alone, then those that were not.
+/// A line for each sweep that was run, read from its journal and its trials' folders, then the names of the others.
 fn all_sweeps(results: &Results) -> String {
     let mut lines = vec![["sweep", "trials", "finished", "running", "failed", "left"].map(str::to_owned).to_vec()];
-    let ran = results.sweeps();
-    for name in &ran {
+    let known = results.sweeps();
+    for name in &known {
         match last_run(results, name) {
             Ok(statuses) => lines.push(counts(name, &statuses)),
-            Err(error) => warn(&[format!("{name}: {error}")]),
+            Err(error) => notify(&format!("{name}: {error}")),
         }
     }
-    let waiting = prepare::known_sweeps();
-    let waiting: Vec<String> = waiting.into_iter().filter(|stem| !ran.contains(&prepare::name_of(stem))).collect();
-    let mut text =
-        if ran.is_empty() { format!("no sweep was run in {} yet\n", results.path().display()) } else { table(&lines) };
-    if !waiting.is_empty() {
-        let _ = writeln!(text, "not run yet: {}", waiting.join(", "));
+    let others: Vec<String> =
+        known_sweeps().into_iter().filter(|stem| !known.contains(&sweep_file::name_of(stem))).collect();
+    let mut text = if known.is_empty() {
+        format!("no sweep was run in {} yet\n", results.path().display())
+    } else {
+        table(&lines)
+    };
+    if !others.is_empty() {
+        let _ = writeln!(text, "not run yet: {}", others.join(", "));
     }
     text
 }
 
-/// How the trials of the plan stand that was last run under this name.
+/// The status of each trial in the last plan that was run under this name.
 fn last_run(results: &Results, name: &str) -> Result<Vec<Status>, StoreError> {
     let dir = results.sweep(name)?;
     let records = store::read_journal(&dir.journal())?.records;
@@ -73,14 +75,14 @@ fn last_run(results: &Results, name: &str) -> Result<Vec<Status>, StoreError> {
 }
 
 fn counts(name: &str, statuses: &[Status]) -> Vec<String> {
-    let count = |fits: fn(Status) -> bool| statuses.iter().filter(|status| fits(**status)).count().to_string();
+    let number = |matches: fn(Status) -> bool| statuses.iter().filter(|status| matches(**status)).count().to_string();
     vec![
         name.to_owned(),
         statuses.len().to_string(),
-        count(Status::is_over),
-        count(|status| status == Status::Running),
-        count(|status| status == Status::Failed),
-        count(|status| status == Status::Pending),
+        number(Status::is_over),
+        number(|status| status == Status::Running),
+        number(|status| status == Status::Failed),
+        number(|status| status == Status::Pending),
     ]
 }
 
@@ -91,14 +93,14 @@ fn trials(sweep: &Sweep) -> String {
     let mut lines = vec![header];
     for run in &sweep.runs {
         let mut line = vec![run.trial.id.to_string()];
-        line.extend(keys.iter().map(|key| value(&run.trial, key)));
-        line.extend(standing(run));
+        line.extend(keys.iter().map(|key| axis_value(&run.trial, key)));
+        line.extend(progress(run));
         lines.push(line);
     }
     let statuses: Vec<Status> = sweep.runs.iter().map(|run| run.status).collect();
     let summary = counts(&sweep.name, &statuses);
     let [name, _, finished, running, failed, left] = &summary[..] else { return table(&lines) };
-    let trials = counted(statuses.len(), "trial");
+    let trials = count(statuses.len(), "trial");
     let note = |run: &Run| Some(format!("{}: {}\n", run.trial.id, run.memory_note()?));
     let notes: String = sweep.runs.iter().filter_map(note).collect();
     format!(
@@ -107,16 +109,16 @@ fn trials(sweep: &Sweep) -> String {
     )
 }
 
-/// A line about trials of an earlier form of the sweep, if there are any.
+/// A line about trials that an earlier version of the sweep had, if there are any.
 fn removed(trials: &[(TrialId, Status)]) -> String {
     let named: Vec<String> = trials.iter().map(|(id, status)| format!("{id} {}", status.name())).collect();
     if named.is_empty() {
         return String::new();
     }
-    format!("not in the sweep any more, and kept: {} ({})\n", counted(named.len(), "trial"), named.join(", "))
+    format!("no longer in the sweep, results kept: {} ({})\n", count(named.len(), "trial"), named.join(", "))
 }
 
-fn standing(run: &Run) -> [String; 5] {
+fn progress(run: &Run) -> [String; 5] {
     let loss = |value: Option<f32>| value.map_or_else(String::new, |value| format!("{value:.4}"));
     let evals = run.evals.iter().map(|row| row.eval_loss);
     [

@@ -5,30 +5,30 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::Failure;
-use super::prepare::{self, Standing, SweepArguments};
-use super::run::Progress;
-use super::words::say;
+use super::arguments::{ProgressMode, SweepArguments};
+use super::output::notify;
+use super::prepare::{RecordedSweep, recorded_sweep};
 use crate::report::terminal::Terminal;
 use crate::run::{self, WatchEnd};
 use crate::state::SweepState;
 use crate::store::JournalFollower;
 
 #[derive(Debug, Args)]
-pub(crate) struct Arguments {
+pub(crate) struct WatchArguments {
     #[command(flatten)]
     sweep: SweepArguments,
-    /// How to show what happens: auto is bar on a terminal, else lines
-    #[arg(long, value_enum, default_value_t = Progress::Auto)]
-    progress: Progress,
+    /// How to show progress; auto is bar on a terminal, and lines elsewhere
+    #[arg(long, value_enum, default_value_t = ProgressMode::Auto)]
+    progress: ProgressMode,
 }
 
-/// Shows the run until it ends. Ctrl-C ends the watching, not the run.
-pub(crate) fn watch(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let Standing { plan, dir } = prepare::standing(&arguments.sweep)?;
-    let name = &arguments.sweep.sweep;
+/// Shows the run until it ends. Ctrl-C ends the command, not the run.
+pub(crate) fn watch(arguments: &WatchArguments) -> Result<ExitCode, Failure> {
+    let RecordedSweep { plan, dir } = recorded_sweep(&arguments.sweep)?;
+    let sweep = &arguments.sweep;
     if dir.holder().is_none() {
         return Err(Failure::input(format!(
-            "nobody runs {name} now. `plateau status {name}` shows how it stands, `plateau run {name}` runs it"
+            "no process is running {sweep} now. `plateau status {sweep}` shows its trials, `plateau run {sweep}` runs it"
         )));
     }
     let mut journal = JournalFollower::new(dir.journal());
@@ -38,10 +38,10 @@ pub(crate) fn watch(arguments: &Arguments) -> Result<ExitCode, Failure> {
     terminal.join(&records);
     let end = run::watch(&plan, &dir, journal, SweepState::fold(&plan, &records), &mut terminal)?;
     terminal.close();
-    say(&match end {
+    notify(&match end {
         WatchEnd::Closed => format!("report: {}", dir.report().join("index.html").display()),
-        WatchEnd::Interrupted => format!("The run was interrupted. `plateau run {name}` goes on with it."),
-        WatchEnd::Gone => format!("The process that ran {name} is gone. `plateau run {name}` goes on with it."),
+        WatchEnd::Interrupted => format!("The run was interrupted. `plateau run {sweep}` continues it."),
+        WatchEnd::Gone => format!("The process that ran {sweep} is gone. `plateau run {sweep}` continues the run."),
     });
     Ok(ExitCode::SUCCESS)
 }

@@ -25,7 +25,6 @@ mod scene;
 mod schedule;
 mod slices;
 mod summary;
-pub mod tensorboard;
 pub mod terminal;
 mod timeline;
 mod words;

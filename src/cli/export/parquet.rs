@@ -1,4 +1,4 @@
-//! The table of the csv export as Parquet: the same columns with their types, what was not measured null.
+//! The table of the csv export as Parquet: the same columns with types; null where nothing was measured.
 
 use std::sync::Arc;
 
@@ -8,11 +8,11 @@ use parquet::errors::{ParquetError, Result};
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::types::Type;
 
-use super::rows::{Row, rows};
 use crate::analysis::{Run, Sweep};
-use crate::cli::plan::value;
+use crate::cli::format::axis_value;
+use crate::track::{Row, rows};
 
-/// A measured number of a row.
+/// Reads a number of a row.
 type Number = fn(&Row<'_>) -> Option<f32>;
 
 /// Columns after `step` and `learning_rate`.
@@ -24,12 +24,12 @@ const NUMBERS: [(&str, Number); 5] = [
     ("macro_f1", |row| row.eval.map(|eval| eval.macro_f1)),
 ];
 
-/// The bytes of the file; a group of rows for each trial that measured something.
+/// The bytes of the file, with a row group for each trial that measured something.
 pub(super) fn table(sweep: &Sweep) -> Result<Vec<u8>> {
     let keys: Vec<&str> = sweep.axes.iter().map(|axis| axis.key.as_str()).collect();
     let mut writer = SerializedFileWriter::new(Vec::new(), Arc::new(schema(&keys)?), Arc::default())?;
     for run in &sweep.runs {
-        let rows = rows(run);
+        let rows = rows(&run.metrics, &run.evals);
         if !rows.is_empty() {
             let mut group = writer.next_row_group()?;
             write(&mut group, &keys, run, &rows)?;
@@ -58,7 +58,7 @@ fn schema(keys: &[&str]) -> Result<Type> {
 
 fn write(group: &mut SerializedRowGroupWriter<'_, Vec<u8>>, keys: &[&str], run: &Run, rows: &[Row<'_>]) -> Result<()> {
     let mut texts = vec![run.trial.id.to_string()];
-    texts.extend(keys.iter().map(|key| value(&run.trial, key)));
+    texts.extend(keys.iter().map(|key| axis_value(&run.trial, key)));
     texts.push(run.status.name().to_owned());
     for text in texts {
         column::<ByteArrayType>(group, &vec![ByteArray::from(text.as_str()); rows.len()], None)?;

@@ -1,6 +1,6 @@
-//! How the commands write: sizes, tables, warnings.
+//! Texts that several commands print: sizes, tables, values.
 
-use std::io::{self, Write as _};
+use crate::trial::Trial;
 
 /// `1.2 GB`, decimal.
 pub(crate) fn bytes(count: u64) -> String {
@@ -18,7 +18,7 @@ pub(crate) fn bytes(count: u64) -> String {
     }
 }
 
-/// Lines of fields as columns, two blanks apart; the first line is the header.
+/// Aligns the fields of `lines` in columns, two spaces apart. The first line is the header.
 pub(crate) fn table(lines: &[Vec<String>]) -> String {
     let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
     let width =
@@ -33,15 +33,9 @@ pub(crate) fn table(lines: &[Vec<String>]) -> String {
     text
 }
 
-pub(crate) fn warn(warnings: &[String]) {
-    for warning in warnings {
-        say(warning);
-    }
-}
-
-/// A line for people. Where nobody is left to read it, such as after the end of a terminal, it is dropped.
-pub(crate) fn say(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
+/// The value of a varying key, as the sweep file writes it; empty where the trial has none.
+pub(crate) fn axis_value(trial: &Trial, key: &str) -> String {
+    trial.value(key).map_or_else(String::new, |value| value.text.clone())
 }
 
 #[cfg(test)]

@@ -1,37 +1,39 @@
-//! TensorBoard's event files: records framed with CRC32C around protocol-buffer messages.
+//! TensorBoard's event files: records of protocol-buffer messages, framed with CRC32C checksums.
 //!
-//! Formats, of TensorFlow: `core/lib/io/record_writer.cc` (framing), `core/util/event.proto` and
+//! Formats, from TensorFlow: `core/lib/io/record_writer.cc` (framing), `core/util/event.proto` and
 //! `core/framework/summary.proto` (messages). Wall times count from the start of the trial.
 
-use crate::analysis::Run;
+use super::TrialCurves;
 use crate::trial::EvalRow;
 
-/// Name of the file within a run's folder: TensorBoard looks for `tfevents`.
-pub const FILE: &str = "events.out.tfevents.0.plateau";
+/// Name of the file in a run's folder. TensorBoard looks for `tfevents` in it.
+pub(super) const FILE_NAME: &str = "events.out.tfevents.0.plateau";
 
-/// Tags that tell what an event is about.
-const TRAIN: &str = "loss/train";
-const EVAL: &str = "loss/eval";
+/// First tag of an event of a training step, and of an evaluation.
+const TRAIN_TAG: &str = "loss/train";
+const EVAL_TAG: &str = "loss/eval";
 
 /// What an event file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Written {
-    /// Bytes of whole records from its start.
+pub(super) struct Written {
+    /// Length of its whole records in bytes.
     pub length: u64,
-    /// Newest steps that were trained and evaluated.
+    /// Last training step in the file.
     trained: Option<u64>,
+    /// Step of the last evaluation in the file.
     evaluated: Option<u64>,
 }
 
 impl Written {
-    /// Reads the bytes of an event file, up to what a killed process left half.
-    #[must_use]
-    pub fn of(mut file: &[u8]) -> Self {
+    /// Reads an event file up to the first damaged or incomplete record, such as a killed process leaves.
+    pub(super) fn read(mut file: &[u8]) -> Self {
         let mut written = Self::default();
         while let Some((content, size)) = whole_record(file) {
             match first_value(content) {
-                Some((step, tag)) if tag == TRAIN.as_bytes() => written.trained = written.trained.max(Some(step)),
-                Some((step, tag)) if tag == EVAL.as_bytes() => written.evaluated = written.evaluated.max(Some(step)),
+                Some((step, tag)) if tag == TRAIN_TAG.as_bytes() => written.trained = written.trained.max(Some(step)),
+                Some((step, tag)) if tag == EVAL_TAG.as_bytes() => {
+                    written.evaluated = written.evaluated.max(Some(step));
+                }
                 _ => {}
             }
             written.length += size as u64;
@@ -40,43 +42,40 @@ impl Written {
         written
     }
 
-    /// The records to append so that the file holds everything that `run` has measured, in order of steps; counted as written
-    /// from here on. No step comes twice.
-    #[must_use]
-    pub fn grow(&mut self, run: &Run) -> Vec<u8> {
-        let mut grown = Vec::new();
-        let metrics = &run.metrics[run.metrics.partition_point(|row| Some(row.step) <= self.trained)..];
-        let evals = &run.evals[run.evals.partition_point(|row| Some(row.step) <= self.evaluated)..];
+    /// The records to append so that the file holds all of `curves`, in the order of steps. They count as written from
+    /// here on. No step appears twice.
+    pub(super) fn missing_records(&mut self, curves: &TrialCurves<'_>) -> Vec<u8> {
+        let mut records = Vec::new();
+        let metrics = &curves.metrics[curves.metrics.partition_point(|row| Some(row.step) <= self.trained)..];
+        let evals = &curves.evals[curves.evals.partition_point(|row| Some(row.step) <= self.evaluated)..];
         if self.length == 0 && !(metrics.is_empty() && evals.is_empty()) {
             let mut version = wall_time(0.0);
             field(&mut version, 3, b"brain.Event:2");
-            record(&mut grown, &version);
+            record(&mut records, &version);
         }
         let mut evals = evals.iter().peekable();
         for row in metrics {
             while let Some(eval) = evals.next_if(|eval| eval.step < row.step) {
-                record(&mut grown, &evaluation(run, eval));
+                record(&mut records, &evaluation(curves, eval));
             }
-            let values = [(TRAIN, row.train_loss), ("lr", row.lr as f32), ("grad_norm", row.grad_norm)];
-            record(&mut grown, &event(row.seconds, row.step, &values));
+            let values = [(TRAIN_TAG, row.train_loss), ("lr", row.lr as f32), ("grad_norm", row.grad_norm)];
+            record(&mut records, &event(row.seconds, row.step, &values));
         }
-        evals.for_each(|eval| record(&mut grown, &evaluation(run, eval)));
-        self.trained = self.trained.max(run.metrics.last().map(|row| row.step));
-        self.evaluated = self.evaluated.max(run.evals.last().map(|row| row.step));
-        self.length += grown.len() as u64;
-        grown
+        evals.for_each(|eval| record(&mut records, &evaluation(curves, eval)));
+        self.trained = self.trained.max(curves.metrics.last().map(|row| row.step));
+        self.evaluated = self.evaluated.max(curves.evals.last().map(|row| row.step));
+        self.length += records.len() as u64;
+        records
     }
 }
 
-/// An evaluation, at the time of the step that it came after.
-fn evaluation(run: &Run, row: &EvalRow) -> Vec<u8> {
-    let trained = &run.metrics[..run.metrics.partition_point(|metric| metric.step <= row.step)];
-    let seconds = trained.last().map_or(0.0, |metric| metric.seconds);
-    let values = [(EVAL, row.eval_loss), ("accuracy", row.accuracy), ("macro_f1", row.macro_f1)];
-    event(seconds, row.step, &values)
+/// An evaluation, with the time of the training step before it.
+fn evaluation(curves: &TrialCurves<'_>, row: &EvalRow) -> Vec<u8> {
+    let values = [(EVAL_TAG, row.eval_loss), ("accuracy", row.accuracy), ("macro_f1", row.macro_f1)];
+    event(curves.seconds_at(row.step), row.step, &values)
 }
 
-/// The content of the record that `file` begins with, and the bytes that it takes; None if it is not whole.
+/// The content of the first record of `file`, and the size of the record; None if it is incomplete or damaged.
 fn whole_record(file: &[u8]) -> Option<(&[u8], usize)> {
     let (length, check) = (file.get(..8)?, file.get(8..12)?);
     let size = usize::try_from(u64::from_le_bytes(length.try_into().ok()?)).ok()?;
@@ -86,14 +85,14 @@ fn whole_record(file: &[u8]) -> Option<(&[u8], usize)> {
     is_sound.then_some((content, end + 4))
 }
 
-/// Step and first tag of an event of ours; see [`event`].
+/// Step and first tag of an event that [`event`] wrote.
 fn first_value(content: &[u8]) -> Option<(u64, &[u8])> {
     let (step, rest) = read_varint(content.get(9..)?.strip_prefix(&[2 << 3])?)?;
     let value = read_field(read_field(rest, 5)?, 1)?;
     Some((step, read_field(value, 1)?))
 }
 
-/// The bytes of the field `number`, which `bytes` begins with.
+/// The content of the field `number`, with which `bytes` starts.
 fn read_field(bytes: &[u8], number: u8) -> Option<&[u8]> {
     let (length, rest) = read_varint(bytes.strip_prefix(&[number << 3 | 2])?)?;
     rest.get(..usize::try_from(length).ok()?)
@@ -133,7 +132,7 @@ fn wall_time(seconds: f64) -> Vec<u8> {
     event
 }
 
-/// A field of bytes: its key, length and content.
+/// Appends a field of bytes: key, length, content.
 fn field(into: &mut Vec<u8>, number: u8, bytes: &[u8]) {
     into.push(number << 3 | 2);
     varint(into, bytes.len() as u64);
@@ -148,7 +147,7 @@ fn varint(into: &mut Vec<u8>, mut value: u64) {
     into.push(value as u8);
 }
 
-/// Length, its checksum, content, its checksum.
+/// Appends a record: length, checksum of the length, content, checksum of the content.
 fn record(file: &mut Vec<u8>, content: &[u8]) {
     let length = (content.len() as u64).to_le_bytes();
     file.extend_from_slice(&length);
@@ -157,12 +156,12 @@ fn record(file: &mut Vec<u8>, content: &[u8]) {
     file.extend_from_slice(&masked(content).to_le_bytes());
 }
 
-/// The checksum as stored: rotated, so that one over stored checksums stays sound.
+/// The checksum as the format stores it: rotated and shifted, so that a checksum over checksums stays meaningful.
 fn masked(bytes: &[u8]) -> u32 {
     crc32c(bytes).rotate_right(15).wrapping_add(0xA282_EAD8)
 }
 
-/// CRC-32C (Castagnoli), reflected, of RFC 3720.
+/// CRC-32C (Castagnoli, reflected), as in RFC 3720.
 fn crc32c(bytes: &[u8]) -> u32 {
     const TABLE: [u32; 256] = table();
     !bytes.iter().fold(!0, |crc: u32, byte| TABLE[usize::from(crc as u8 ^ byte)] ^ (crc >> 8))
@@ -186,22 +185,27 @@ const fn table() -> [u32; 256] {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::curves;
     use super::*;
-    use crate::analysis::synthetic;
+    use crate::analysis::{Run, synthetic};
 
     #[test]
-    fn the_checksum_is_castagnolis() {
-        // RFC 3720, B.4, and the check value of the catalogue of parametrised CRCs.
+    fn the_checksum_is_crc32c() {
+        // RFC 3720, appendix B.4, and the check value of the catalogue of parametrised CRC algorithms.
         assert_eq!(crc32c(b"123456789"), 0xE306_9283);
         assert_eq!(crc32c(&[0; 32]), 0x8A91_36AA);
         assert_eq!(crc32c(&[0xFF; 32]), 0x62A8_AB43);
     }
 
-    fn events(run: &Run) -> Vec<u8> {
-        Written::default().grow(run)
+    fn missing(written: &mut Written, run: &Run) -> Vec<u8> {
+        written.missing_records(&curves(run, "", &[]))
     }
 
-    /// However often a file is gone on with, and wherever a kill cut it, it comes to hold each step once.
+    fn events(run: &Run) -> Vec<u8> {
+        missing(&mut Written::default(), run)
+    }
+
+    /// Whatever was written before, and wherever a kill cut the file, it ends up with each step once.
     #[test]
     fn a_file_that_grows_holds_every_step_once() {
         let run = synthetic::sweep("s", &[], 20).runs.remove(0);
@@ -211,19 +215,20 @@ mod tests {
             let mut part = run.clone();
             part.metrics.retain(|row| row.step <= steps);
             part.evals.retain(|row| row.step <= steps);
-            file.extend(Written::of(&file).grow(&part));
+            let records = missing(&mut Written::read(&file), &part);
+            file.extend(records);
         }
-        assert_eq!((file.len(), Written::of(&file).trained), (whole.len(), Some(20)));
+        assert_eq!((file.len(), Written::read(&file).trained), (whole.len(), Some(20)));
         assert!(file == whole);
         for cut in (0..whole.len()).step_by(13) {
-            let mut written = Written::of(&whole[..cut]);
+            let mut written = Written::read(&whole[..cut]);
             let mut file = whole[..written.length as usize].to_vec();
-            file.extend(written.grow(&run));
-            assert!(file == whole && written == Written::of(&whole), "{cut}");
+            file.extend(missing(&mut written, &run));
+            assert!(file == whole && written == Written::read(&whole), "{cut}");
         }
         let mut damaged = whole.clone();
         damaged[100] ^= 1;
-        assert!(Written::of(&damaged).length < 100 && Written::of(b"not an event file at all").length == 0);
+        assert!(Written::read(&damaged).length < 100 && Written::read(b"not an event file at all").length == 0);
         let nothing = Run { metrics: Vec::new(), evals: Vec::new(), ..run };
         assert!(events(&nothing).is_empty());
     }
@@ -244,7 +249,7 @@ mod tests {
         assert_eq!(count, 1 + 20 + 21);
     }
 
-    /// TensorBoard's own reader, where a Python has it.
+    /// Reads the file with TensorBoard, where Python has it.
     #[test]
     fn tensorboard_reads_it() {
         const SCRIPT: &str = "import sys
@@ -260,14 +265,17 @@ for tag in sorted(events.Tags()['scalars']):
         let folder = tempfile::tempdir().unwrap();
         let mut run = synthetic::sweep("s", &[], 20).runs.remove(0);
         run.metrics[19].train_loss = f32::NAN;
-        std::fs::write(folder.path().join(FILE), events(&run)).unwrap();
+        std::fs::write(folder.path().join(FILE_NAME), events(&run)).unwrap();
         let output = std::process::Command::new(python).args(["-c", SCRIPT]).arg(folder.path()).output().unwrap();
-        let said = String::from_utf8(output.stdout).unwrap();
-        let lines: Vec<&str> = said.lines().collect();
-        assert_eq!(lines.len(), 6, "{said} {}", String::from_utf8_lossy(&output.stderr));
+        let stdout = String::from_utf8(output.stdout).unwrap();
+        let lines: Vec<&str> = stdout.lines().collect();
+        assert_eq!(lines.len(), 6, "{stdout} {}", String::from_utf8_lossy(&output.stderr));
         let eval = run.evals.last().unwrap();
-        assert!(lines[2].starts_with("loss/eval 21 20 "), "{said}");
-        assert!((lines[2].rsplit(' ').next().unwrap().parse::<f32>().unwrap() - eval.eval_loss).abs() < 1e-3, "{said}");
+        assert!(lines[2].starts_with("loss/eval 21 20 "), "{stdout}");
+        assert!(
+            (lines[2].rsplit(' ').next().unwrap().parse::<f32>().unwrap() - eval.eval_loss).abs() < 1e-3,
+            "{stdout}"
+        );
         assert_eq!(lines[3..5], ["loss/train 20 20 nan", "lr 20 20 0.0"]);
     }
 }

@@ -1,0 +1,95 @@
+//! The commands of `plateau`, and the function that runs one of them.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use super::augment::{AugmentArguments, augment};
+use super::compare::{CompareArguments, compare};
+use super::confirm::{ConfirmArguments, confirm};
+use super::diagnose;
+use super::export::{ExportArguments, export};
+use super::lr_find::{LrFindArguments, lr_find};
+use super::output::notify;
+use super::plan::{PlanArguments, plan};
+use super::probe::{ProbeArguments, probe};
+use super::refine::{RefineArguments, refine};
+use super::report::{ReportArguments, report};
+use super::run::{RunArguments, run};
+use super::schedule::{ScheduleArguments, schedule};
+use super::status::{StatusArguments, status};
+use super::watch::{WatchArguments, watch};
+use crate::worker;
+
+/// Experiment sweeps that answer one question: why is my loss not decreasing?
+#[derive(Debug, Parser)]
+#[command(name = "plateau", version, max_term_width = 100)]
+struct Program {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Train what is missing of a sweep, then draw its report. Run it again to continue
+    Run(RunArguments),
+    /// Show the trials of a sweep and their cost, without training
+    Plan(PlanArguments),
+    /// Redraw the report from the results on disk, finished or not
+    Report(ReportArguments),
+    /// Show which trials are finished, running, failed or left
+    Status(StatusArguments),
+    /// Follow a run of another process until it ends
+    Watch(WatchArguments),
+    /// Compare the configurations that several sweeps share, and how their losses differ
+    Compare(CompareArguments),
+    /// Write the measurements for other programs: csv, json, parquet, tensorboard, mlflow
+    Export(ExportArguments),
+    /// Say why a loss does not decrease: verdicts on training logs of any program
+    Diagnose(diagnose::Arguments),
+    /// Write the next sweep file, based on the trials of this one
+    Refine(RefineArguments),
+    /// Train the best configurations again with new seeds, and say whether the winner holds
+    Confirm(ConfirmArguments),
+    /// Find out by experiment why trials stopped improving: short forks that change one setting each
+    Probe(ProbeArguments),
+    /// Show the learning rate of every step, as csv or as a figure
+    Schedule(ScheduleArguments),
+    /// Show texts before and after an augmentation
+    Augment(AugmentArguments),
+    /// Find a learning rate: one short run with a rising rate, and where its loss falls
+    LrFind(LrFindArguments),
+    /// Train one attempt of one trial (`run` starts it)
+    #[command(hide = true)]
+    Worker {
+        /// Folder of the attempt, with its assignment
+        #[arg(long)]
+        attempt: PathBuf,
+    },
+}
+
+/// Parses the arguments, runs the command, and prints why it failed.
+pub fn main() -> ExitCode {
+    let result = match Program::parse().command {
+        Command::Run(arguments) => run(&arguments),
+        Command::Plan(arguments) => plan(arguments),
+        Command::Report(arguments) => report(&arguments),
+        Command::Status(arguments) => status(&arguments),
+        Command::Watch(arguments) => watch(&arguments),
+        Command::Compare(arguments) => compare(&arguments),
+        Command::Export(arguments) => export(&arguments),
+        Command::Diagnose(arguments) => diagnose::diagnose(&arguments),
+        Command::Refine(arguments) => refine(&arguments),
+        Command::Confirm(arguments) => confirm(arguments),
+        Command::Probe(arguments) => probe(arguments),
+        Command::Schedule(arguments) => schedule(&arguments),
+        Command::Augment(arguments) => augment(&arguments),
+        Command::LrFind(arguments) => lr_find(&arguments),
+        Command::Worker { attempt } => return ExitCode::from(worker::run(&attempt)),
+    };
+    result.unwrap_or_else(|failure| {
+        notify(&format!("error: {failure}"));
+        failure.exit_code()
+    })
+}

@@ -1,0 +1,181 @@
+//! The forecast of a run: which trials are left, where they will run, and the time, memory and disk they need.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt::Write as _;
+use std::mem::discriminant;
+use std::path::Path;
+
+use super::Failure;
+use super::arguments::{MachineArguments, RunOptions};
+use super::format::bytes;
+use super::prepare::Prepared;
+use super::selection::select;
+use crate::decide;
+use crate::event::Slot;
+use crate::plan::{Estimate, PastTrial, PlanEstimate, estimate};
+use crate::report::{clock, count};
+use crate::run;
+use crate::spec::{RunConfig, StopAcross};
+use crate::store::{self, Results};
+use crate::train;
+use crate::trial::{Device, Keep, Status, Trial, TrialId};
+
+/// The trials of a run, their status, and the cost of those that are left.
+pub(crate) struct CostEstimate<'a> {
+    pub trials: Vec<&'a Trial>,
+    /// The status of each trial, as this run will treat it.
+    pub statuses: Vec<Status>,
+    /// The cost of each trial by itself.
+    pub costs: Vec<Estimate>,
+    /// Where the trials that are left will run.
+    pub slots: Vec<Slot>,
+    /// The cost of all trials that are left.
+    pub total: PlanEstimate,
+    left: usize,
+    /// Whether earlier trials on this machine were measured.
+    is_measured: bool,
+}
+
+impl<'a> CostEstimate<'a> {
+    /// The cost of running `prepared` with these options.
+    pub(crate) fn new(prepared: &'a Prepared, options: &RunOptions) -> Result<Self, Failure> {
+        let ids = select(&prepared.plan, &options.only)?;
+        let wanted: HashSet<&TrialId> = ids.iter().collect();
+        let trials: Vec<&Trial> = prepared.plan.trials.iter().filter(|trial| wanted.contains(&trial.id)).collect();
+        let statuses = statuses(prepared, &ids, options)?;
+        let is_left = |status: &Status| matches!(status, Status::Pending | Status::Running);
+        let left = statuses.iter().filter(|status| is_left(status)).count();
+        let mut past = past_trials(Device::Cpu, &prepared.results);
+        let slots = slots_for(prepared, &options.machine, left, &past)?;
+        let (threads, device) = threads_and_device(&slots);
+        if device != Device::Cpu {
+            past = past_trials(device, &prepared.results);
+        }
+        let costs: Vec<Estimate> = trials.iter().map(|trial| trial_cost(prepared, trial, &past, threads)).collect();
+        let rest: Vec<Estimate> =
+            costs.iter().zip(&statuses).filter(|(_, status)| is_left(status)).map(|(cost, _)| *cost).collect();
+        let total = PlanEstimate::of(&rest, slots.len(), kept_states(prepared));
+        Ok(Self { trials, statuses, costs, slots, total, left, is_measured: !past.is_empty() })
+    }
+
+    /// The peak memory of each trial in bytes.
+    pub(crate) fn memory(&self) -> HashMap<TrialId, u64> {
+        self.trials.iter().zip(&self.costs).map(|(trial, cost)| (trial.id.clone(), cost.memory)).collect()
+    }
+
+    /// `12 trials, 4 finished, 8 left; 2 at a time on cpu, 1 thread each: about 1:20, ...`.
+    pub(crate) fn line(&self) -> String {
+        let number = |matches: fn(Status) -> bool| self.statuses.iter().filter(|status| matches(**status)).count();
+        let mut text = count(self.trials.len(), "trial");
+        let done = [("finished", number(Status::is_over)), ("failed", number(|status| status == Status::Failed))];
+        for (label, count) in done.iter().filter(|(_, count)| *count > 0) {
+            let _ = write!(text, ", {count} {label}");
+        }
+        if self.left == 0 {
+            return text + ", nothing left to train";
+        }
+        if self.left < self.trials.len() {
+            let _ = write!(text, ", {} left", self.left);
+        }
+        let (threads, device) = threads_and_device(&self.slots);
+        let _ = write!(
+            text,
+            "; {} at a time on {device}, {} each: about {}, {} of memory, {} of disk ({})",
+            self.slots.len(),
+            count(threads, "thread"),
+            clock(self.total.seconds),
+            bytes(self.total.memory),
+            bytes(self.total.disk),
+            if self.is_measured { "from earlier trials here" } else { "before any trial was measured here" },
+        );
+        text
+    }
+
+    /// The warning if the disk of `folder` has too little space.
+    pub(crate) fn space_warning(&self, folder: &Path) -> Option<String> {
+        let free = store::free_space(folder)?;
+        (free < self.total.disk).then(|| {
+            format!(
+                "warning: {} has {} free, and the trials that are left need about {}. Free some space, or choose another \
+                 folder with --results",
+                folder.display(),
+                bytes(free),
+                bytes(self.total.disk)
+            )
+        })
+    }
+}
+
+/// Threads and device of the first slot. Other slots differ by one thread at most.
+fn threads_and_device(slots: &[Slot]) -> (usize, Device) {
+    slots.first().map_or((1, Device::Cpu), |slot| (slot.threads, slot.device))
+}
+
+/// Trials that the options take up again count as pending.
+fn statuses(prepared: &Prepared, ids: &[TrialId], options: &RunOptions) -> Result<Vec<Status>, Failure> {
+    if options.fresh || !prepared.dir.trials().exists() {
+        return Ok(vec![Status::Pending; ids.len()]);
+    }
+    let mut statuses = run::statuses(ids, &prepared.dir)?;
+    for (id, status) in ids.iter().zip(&mut statuses) {
+        let is_continued = *status == Status::Stopped && options.continued.contains(id);
+        let is_retried = *status == Status::Failed && options.retry_failed;
+        if is_continued || is_retried {
+            *status = Status::Pending;
+        }
+    }
+    Ok(statuses)
+}
+
+/// A trial that may be stopped keeps its last state, so that it can be continued.
+fn kept_states(prepared: &Prepared) -> Keep {
+    let config = &prepared.spec.run;
+    let has_rules = |trial: &Trial| trial.config.stop.patience.is_some() || trial.config.stop.plateau.is_some();
+    let may_stop = config.stop != StopAcross::default() || prepared.plan.trials.iter().any(has_rules);
+    if may_stop && config.keep == Keep::None { Keep::Last } else { config.keep }
+}
+
+/// The cost of one trial. The plan guarantees that the facts hold its sources.
+fn trial_cost(prepared: &Prepared, trial: &Trial, past: &[PastTrial], threads: usize) -> Estimate {
+    let facts = prepared.facts.of(&trial.config);
+    facts.map_or_else(Estimate::default, |(data, model)| estimate(trial, data, model, past, threads))
+}
+
+/// The cost of earlier trials on this machine, on devices of the same kind. The speed of other devices says nothing.
+fn past_trials(device: Device, results: &Results) -> Vec<PastTrial> {
+    const NEWEST: usize = 50;
+    let history = results.history(NEWEST).into_iter();
+    let alike = history.filter(|past| discriminant(&past.record.made_by.device) == discriminant(&device));
+    let measured = alike.filter_map(|past| {
+        Some(PastTrial {
+            parameters: past.record.made_by.parameters?,
+            tokens_per_second: past.outcome.tokens_per_second,
+            threads: past.record.made_by.threads,
+            peak_memory: past.outcome.peak_memory,
+        })
+    });
+    measured.collect()
+}
+
+/// Where the workers run, for at most `trials` trials at a time.
+pub(crate) fn slots(prepared: &Prepared, machine: &MachineArguments, trials: usize) -> Result<Vec<Slot>, Failure> {
+    slots_for(prepared, machine, trials, &[])
+}
+
+fn slots_for(
+    prepared: &Prepared,
+    machine: &MachineArguments,
+    trials: usize,
+    past: &[PastTrial],
+) -> Result<Vec<Slot>, Failure> {
+    let written = &prepared.spec.run;
+    let config = RunConfig {
+        devices: machine.devices.clone().unwrap_or_else(|| written.devices.clone()),
+        jobs: machine.jobs.map(usize::from).or(written.jobs),
+        threads: machine.threads.map(usize::from).or(written.threads),
+        ..written.clone()
+    };
+    let memory = prepared.plan.trials.iter().map(|trial| trial_cost(prepared, trial, past, 1).memory).max();
+    let machine = run::machine(train::available_devices());
+    decide::slots(&config, &machine, trials, memory).map_err(|error| Failure::input(error.to_string()))
+}

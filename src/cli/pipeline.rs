@@ -1,0 +1,179 @@
+//! The way from a prepared sweep to its report, shared by `run`, `probe` and `confirm`: announce, train what is
+//! missing, report failures, draw.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt::Write as _;
+use std::process::ExitCode;
+use std::sync::mpsc::channel;
+use std::thread;
+
+use super::Failure;
+use super::arguments::{DisplayArguments, RunOptions};
+use super::forecast::CostEstimate;
+use super::format::bytes;
+use super::live::{LiveReporter, redraw};
+use super::origin::Origin;
+use super::output::{notify, notify_all};
+use super::prepare::Prepared;
+use super::report::ReportWriter;
+use super::selection::select;
+use super::tracking::LiveTracking;
+use crate::decide::{self, MemoryBudget};
+use crate::event::Reporter as _;
+use crate::exec::Local;
+use crate::report::count;
+use crate::report::terminal::{Mode, Terminal};
+use crate::run::{self, FailedTrial, RunError, RunOrder, RunSummary};
+use crate::spec::{Place, Problem};
+use crate::store::{self, RunDir, StoreError};
+use crate::train;
+use crate::trial::{Trial, TrialId};
+
+/// Trains and reports all trials of a sweep. `options` says where and how it is shown; `--only`, `--continue` and
+/// `--fresh` do not apply.
+pub(crate) fn run_all(prepared: &Prepared, options: &RunOptions) -> Result<ExitCode, Failure> {
+    let options = RunOptions { only: Vec::new(), continued: Vec::new(), fresh: false, ..options.clone() };
+    let estimate = CostEstimate::new(prepared, &options)?;
+    let summary = run_estimated(prepared, &estimate, &options)?;
+    Ok(ExitCode::from(summary.exit_code()))
+}
+
+/// Trains what is missing of the estimated trials, and draws the report, also after an interrupt.
+pub(crate) fn run_estimated(
+    prepared: &Prepared,
+    estimate: &CostEstimate<'_>,
+    options: &RunOptions,
+) -> Result<RunSummary, Failure> {
+    let shows_notes = options.display.shows_notes();
+    query_augmentations(prepared, options)?;
+    if shows_notes {
+        announce(prepared, estimate, options.fresh);
+    }
+    let summary = train_missing(prepared, estimate, options)?;
+    report_failures(&summary, options.display);
+    ReportWriter::default().write(&prepared.plan, &prepared.dir)?;
+    if shows_notes {
+        notify(&format!("\nreport: {}", prepared.dir.report().join("index.html").display()));
+        summary.next_step().iter().for_each(|next| notify(next));
+    }
+    Ok(summary)
+}
+
+/// Computes what the models and programs of augmentations make of all texts. A fault shows before any training, and
+/// no trial has to wait for them.
+fn query_augmentations(prepared: &Prepared, options: &RunOptions) -> Result<(), Failure> {
+    let ids: HashSet<TrialId> = select(&prepared.plan, &options.only)?.into_iter().collect();
+    let mut seen = HashSet::new();
+    let mut problems = Vec::new();
+    for Trial { config, .. } in prepared.plan.trials.iter().filter(|trial| ids.contains(&trial.id)) {
+        let Some(method) = config.augmentation.iter().find(|method| method.asks()) else { continue };
+        if !seen.insert(serde_json::to_string(&(&config.data, &config.model.from, method)).unwrap_or_default()) {
+            continue;
+        }
+        let announce = |count: usize| {
+            if options.display.shows_notes() {
+                let name = method.name();
+                notify(&format!("{name}: computing variants of {count} texts, once for this results folder"));
+            }
+        };
+        if let Err(error) = train::ask(config, &prepared.cache, &announce) {
+            let found = prepared.facts.augmentations.iter().find(|found| found.located == *method);
+            let problem = Problem::new(found.map_or(Place::NOWHERE, |found| found.place), error.to_string());
+            if !problems.contains(&problem) {
+                problems.push(problem);
+            }
+        }
+    }
+    if problems.is_empty() { Ok(()) } else { Err(prepared.spec.problems(problems).into()) }
+}
+
+/// The first lines: warnings, and what is to be done.
+fn announce(prepared: &Prepared, estimate: &CostEstimate<'_>, is_fresh: bool) {
+    notify_all(&prepared.plan.warnings);
+    if !is_fresh {
+        let clash = Origin::read(&prepared.dir).and_then(|last| last.clash(&prepared.origin, &prepared.dir));
+        clash.iter().for_each(|warning| notify(warning));
+    }
+    estimate.space_warning(prepared.dir.path()).iter().for_each(|warning| notify(warning));
+    notify(&format!("{}: {}", prepared.plan.name, estimate.line()));
+}
+
+fn train_missing(
+    prepared: &Prepared,
+    estimate: &CostEstimate<'_>,
+    options: &RunOptions,
+) -> Result<RunSummary, Failure> {
+    let only: HashSet<TrialId> = estimate.trials.iter().map(|trial| trial.id.clone()).collect();
+    let unwritable = |error: String| Failure::input(format!("cannot write the sweep: {error}"));
+    let sweep_yaml = prepared.spec.to_yaml(&prepared.facts.settled()).map_err(|error| unwritable(error.to_string()))?;
+    let origin = prepared.origin.to_json().map_err(|error| unwritable(error.to_string()))?;
+    let parameters: HashMap<String, u64> =
+        prepared.facts.models.iter().map(|model| (model.located.clone(), model.facts.parameters)).collect();
+    let memory = estimate.memory();
+    let memory_limit = decide::memory_limit(&prepared.spec.run, &run::machine(Vec::new()));
+    let order = RunOrder {
+        plan: &prepared.plan,
+        sweep_yaml: &sweep_yaml,
+        origin: &origin,
+        results: &prepared.results,
+        config: &prepared.spec.run,
+        slots: &estimate.slots,
+        memory: memory_limit.map(|limit| MemoryBudget::new(limit, &memory)),
+        only: (!options.only.is_empty()).then_some(&only),
+        retry_failed: options.retry_failed,
+        continued: &options.continued,
+        fresh: options.fresh,
+        parameters: &parameters,
+    };
+    let engine = Local::this_program().map_err(|error| Failure::input(format!("cannot find this program: {error}")))?;
+    let shown: Vec<Trial> = prepared.plan.trials.iter().filter(|trial| only.contains(&trial.id)).cloned().collect();
+    let mut terminal = Terminal::new(options.display.mode(), options.display.verbose, &prepared.plan.name, &shown);
+    if !options.fresh {
+        terminal.recall(&store::read_journal(&prepared.dir.journal())?.records);
+    }
+    prepared.cache.flush();
+    let (warning_sender, warnings) = channel();
+    let summary = thread::scope(|scope| {
+        let (changed, changes) = channel();
+        let mut listeners = vec![changed];
+        let mut writer = ReportWriter::default();
+        // An error here is not shown: the report at the end of the run fails with the same one.
+        scope.spawn(move || redraw(&changes, || drop(writer.write(&prepared.plan, &prepared.dir))));
+        if !prepared.spec.run.log_to.is_empty() {
+            let (changed, changes) = channel();
+            listeners.push(changed);
+            let tracking = LiveTracking::new(prepared, &options.sweep, warning_sender);
+            scope.spawn(move || tracking.follow(&changes));
+        }
+        run::sweep(&order, engine, &mut LiveReporter { terminal: &mut terminal, listeners, warnings: &warnings })
+    });
+    terminal.close();
+    for warning in warnings.try_iter() {
+        terminal.warning(&warning);
+    }
+    summary.map_err(|error| with_free_space(&error, estimate, &prepared.dir))
+}
+
+/// The failure of a run. If the disk is full, the message says how much space is needed.
+fn with_free_space(error: &RunError, estimate: &CostEstimate<'_>, dir: &RunDir) -> Failure {
+    let mut message = error.to_string();
+    if let (RunError::Disk { .. } | RunError::Store(StoreError::Full { .. }), Some(free)) =
+        (error, store::free_space(dir.path()))
+    {
+        let (folder, free, need) = (dir.path().display(), bytes(free), bytes(estimate.total.disk));
+        let _ = write!(message, "\n{folder}: {free} free. When the run started, the trials left needed about {need}");
+    }
+    Failure::with_code(message, error.exit_code())
+}
+
+/// Failed trials are errors, so they are shown also with `--quiet`. Without a live view, which has shown the end of each
+/// log already, the end of the log follows.
+fn report_failures(summary: &RunSummary, display: DisplayArguments) {
+    for FailedTrial { trial, failure, attempts, log } in &summary.failed {
+        notify(&format!("\n{trial} failed after {}: {failure}", count(*attempts as usize, "attempt")));
+        if matches!(display.mode(), Mode::None | Mode::Json) {
+            failure.log_tail().iter().for_each(|line| notify(&format!("  | {line}")));
+        }
+        notify(&format!("  log: {}", log.display()));
+    }
+}
