@@ -52,7 +52,7 @@ fn a_data_file_gives_its_texts_and_stats_come_last() {
     assert!(stats.contains("sentences changed            100.0 %  (2 of 2)"), "{stats}");
     let none = place.expect(0, "augment --stats data.tsv");
     assert!(none.out.contains("words changed                  0.0 %  (0 of 6)"), "{}", none.out);
-    assert_snapshot!(none.err, @"warning: nothing is changed: say how, as in --set augmentation=synonym");
+    assert_snapshot!(none.err, @"warning: no augmentation given, so the texts stay the same. Choose one with --set augmentation=synonym");
 }
 
 #[test]
@@ -89,13 +89,13 @@ fn a_translator_is_started_once_for_a_sweep() {
     let place = Place::new(&format!("{}seeds: [1, 2]\n", sweep("./out.sh", "./home.sh", "")));
     program(&place, "out.sh", "echo started >> out.log; tr a-z A-Z");
     program(&place, "home.sh", "echo started >> home.log; tr A-Z a-z | sed 's/the/that/'");
-    let told = "asking back_translation about 161 texts, once for this results folder\n";
-    assert!(place.expect(0, "run sweep.yaml --jobs 2").err.starts_with(told));
+    let note = "back_translation: computing variants of 161 texts, once for this results folder\n";
+    assert!(place.expect(0, "run sweep.yaml --jobs 2").err.starts_with(note));
     assert_eq!((place.read("out.log"), place.read("home.log")), ("started\n".to_owned(), "started\n".to_owned()));
     let curves = place.curves();
     assert_eq!(curves.len(), 2);
-    assert!(!place.expect(0, "run sweep.yaml --fresh").err.contains("asking"));
-    assert_eq!(place.read("out.log"), "started\n", "asked once, kept for good");
+    assert!(!place.expect(0, "run sweep.yaml --fresh").err.contains("computing variants"));
+    assert_eq!(place.read("out.log"), "started\n", "the variants are kept");
     assert_eq!(place.curves(), curves);
 }
 
@@ -155,11 +155,11 @@ fn marian_checkpoints_are_asked_once_for_a_sweep() {
     let place = Place::new(&format!("{}seeds: [1, 2]\n", sweep("there", "./home", ", engine: marian, beams: 1")));
     marian(&place, "there", "");
     marian(&place, "home", "");
-    let told = "asking back_translation about 161 texts, once for this results folder\n";
-    assert!(place.expect(0, "run sweep.yaml --jobs 2").err.starts_with(told));
+    let note = "back_translation: computing variants of 161 texts, once for this results folder\n";
+    assert!(place.expect(0, "run sweep.yaml --jobs 2").err.starts_with(note));
     let curves = place.curves();
     assert_eq!(curves.len(), 2);
-    assert!(!place.expect(0, "run sweep.yaml --fresh").err.contains("asking"), "asked once, kept for good");
+    assert!(!place.expect(0, "run sweep.yaml --fresh").err.contains("computing variants"), "the variants are kept");
     assert_eq!(place.curves(), curves);
     let shown = |set: &str| {
         let set = format!("augmentation={{name: back_translation, engine: marian, out: there, home: home, {set}}}");

@@ -13,13 +13,13 @@ seeds: [1, 2]
 );
 
 #[test]
-fn two_sweeps_side_by_side() {
+fn two_sweeps_are_compared() {
     let place = Place::new(SWEEP);
     place.write("other.yaml", format!("{SWEEP}warmup: 0.5\n"));
     let alone = place.expect(2, "compare sweep.yaml").err;
     assert!(alone.contains("2 values required"), "{alone}");
     let nothing = place.expect(2, "compare sweep.yaml other.yaml").err;
-    assert!(nothing.contains("sweep.yaml: nothing was run yet. `plateau run sweep.yaml` does"), "{nothing}");
+    assert!(nothing.contains("sweep.yaml: nothing was run yet. Run it with `plateau run sweep.yaml`"), "{nothing}");
     place.expect(0, "run sweep.yaml");
     place.expect(0, "run other.yaml --only lr=1e-3");
     let compared = place.expect(0, "compare sweep.yaml other.yaml");
@@ -27,7 +27,7 @@ fn two_sweeps_side_by_side() {
     assert_eq!(lines[0], "warmup: 0.1 | 0.5", "{compared:?}");
     let head: Vec<&str> = lines[2].split_whitespace().collect();
     assert_eq!(head, ["configuration", "sweep", "other", "difference"]);
-    // Twelve steps teach this model nothing, and what did not survive enters no mean.
+    // In twelve steps this model learns nothing, and the mean leaves out trials that did not survive.
     let row: Vec<&str> = lines[3].split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
     assert_eq!(row, ["LR 1e-3", "2 of 2 stuck", "2 of 2 stuck", "–"], "{compared:?}");
     assert!(lines[4].contains("unfinished"), "{compared:?}");
@@ -38,7 +38,7 @@ fn two_sweeps_side_by_side() {
 }
 
 #[test]
-fn exports_hold_what_was_measured() {
+fn exports_hold_every_measurement() {
     let place = Place::new(SWEEP);
     let nothing = place.expect(2, "export sweep.yaml --format csv").err;
     assert!(nothing.contains("nothing was run yet, so there is nothing to export"), "{nothing}");
@@ -48,7 +48,7 @@ fn exports_hold_what_was_measured() {
     let head = "id,lr,seed,status,step,train_loss,learning_rate,grad_norm,eval_loss,accuracy,macro_f1";
     assert_eq!(reader.headers().unwrap().iter().collect::<Vec<_>>().join(","), head);
     let rows: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
-    assert_eq!(rows.len(), 4 * 13, "step 0 is evaluated, each of the twelve others measured");
+    assert_eq!(rows.len(), 4 * 13, "step 0 is evaluated, and the twelve others are measured");
     for (id, folder) in place.trials() {
         let metrics = fs::read_to_string(folder.join("metrics.csv")).unwrap();
         let last: Vec<&str> = metrics.lines().last().unwrap().split(',').collect();
@@ -61,13 +61,13 @@ fn exports_hold_what_was_measured() {
     let document: serde_json::Value = serde_json::from_str(&document).unwrap();
     assert_eq!(document["trials"].as_array().unwrap().len(), 4);
     assert_eq!(document["trials"][0]["metrics"].as_array().unwrap().len(), 12);
-    let said = place.expect(0, "export sweep.yaml --format tensorboard").err;
-    assert!(said.starts_with("see it with: tensorboard --logdir "), "{said}");
-    assert!(said.ends_with("results/sweep/tensorboard\n"), "{said}");
+    let note = place.expect(0, "export sweep.yaml --format tensorboard").err;
+    assert!(note.starts_with("see it with: tensorboard --logdir "), "{note}");
+    assert!(note.ends_with("results/sweep/tensorboard\n"), "{note}");
     let folders: Vec<_> = fs::read_dir(place.path("results/sweep/tensorboard")).unwrap().flatten().collect();
     assert_eq!(folders.len(), 4);
     assert!(folders.iter().all(|folder| folder.path().join("events.out.tfevents.0.plateau").is_file()));
     let before = place.events_files("results/sweep/tensorboard");
     place.expect(0, "export sweep.yaml --format tensorboard");
-    assert_eq!(place.events_files("results/sweep/tensorboard"), before, "nothing comes twice");
+    assert_eq!(place.events_files("results/sweep/tensorboard"), before, "a second export adds nothing");
 }

@@ -20,7 +20,7 @@ fn a_value_that_is_taken_out_keeps_its_results() {
     assert!(table.lines().count() == 3 && !table.contains(&first), "{table}");
     let status = place.expect(0, "status sweep.yaml").out;
     assert!(
-        status.ends_with(&format!("\nnot in the sweep any more, and kept: 1 trial ({first} finished)\n")),
+        status.ends_with(&format!("\nno longer in the sweep, results kept: 1 trial ({first} finished)\n")),
         "{status}"
     );
     place.write("sweep.yaml", SWEEP.replace("1e-2, ", ""));

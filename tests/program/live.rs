@@ -1,4 +1,4 @@
-//! A run as it is seen while it goes on: on terminals of several kinds, through a pipe, and from another process.
+//! The live view of a run: on terminals of several kinds, through a pipe, and from another process.
 
 use std::fs::{self, File};
 use std::process::{Command, Stdio};
@@ -24,8 +24,8 @@ fn endless() -> Place {
 
 const SKIPPED: &str = "skipped: no `script` of util-linux";
 
-/// `plateau` with `arguments` on a pseudo-terminal of so many columns, through `script` of util-linux; its screen goes to
-/// the file `screen`, its terminal's name to `tty`, its process id to `pid`. None where there is no such program.
+/// `plateau` with `arguments` on a pseudo-terminal of this width, through `script` of util-linux. The files `screen`, `tty` and
+/// `pid` receive its output, the terminal's name and the process id. None if there is no such program.
 fn on_terminal(place: &Place, term: &str, columns: usize, arguments: &str) -> Option<Command> {
     let known = Command::new("script").arg("--version").output();
     if !known.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("util-linux")) {
@@ -39,8 +39,8 @@ fn on_terminal(place: &Place, term: &str, columns: usize, arguments: &str) -> Op
     Some(command)
 }
 
-/// The lines of the live view in what a terminal of so many columns was sent. They come padded to the columns, without line
-/// ends: one that is too long would shift all that follow.
+/// The lines of the live view in the output for a terminal of this width. The view pads its lines to the width and writes no
+/// line ends, so a line that is too long shifts all lines after it.
 fn view(screen: &str, columns: usize) -> Vec<String> {
     let plain = strip_ansi_codes(screen);
     let words = ["sweep: ", "report: ", "Interrupted"];
@@ -53,7 +53,7 @@ fn view(screen: &str, columns: usize) -> Vec<String> {
     lines.collect()
 }
 
-/// Fails on a line that is as wide as the terminal, or that no line of the view begins like.
+/// Fails on a line that is too wide, or that does not start like a line of the view.
 fn check_view(lines: &[String], columns: usize) {
     let starts = ["sweep  ", "cpu", "and ", "best so far ", "[", "     "];
     for line in lines {
@@ -62,7 +62,7 @@ fn check_view(lines: &[String], columns: usize) {
     }
 }
 
-/// What the terminal was sent after its first `skipped` bytes.
+/// The output to the terminal after its first `skipped` bytes.
 fn screen(place: &Place, skipped: usize) -> String {
     let sent = fs::read(place.path("screen")).unwrap_or_default();
     String::from_utf8_lossy(&sent[skipped.min(sent.len())..]).into_owned()
@@ -81,7 +81,7 @@ fn the_live_block_fits_its_terminal() {
         check_view(&lines, columns);
         let plain = strip_ansi_codes(&screen).into_owned();
         for done in 1..=4 {
-            assert!(plain.contains(&format!("[{done}/4]  ")), "a line that stays for each trial: {plain}");
+            assert!(plain.contains(&format!("[{done}/4]  ")), "a lasting line for each trial: {plain}");
         }
         assert!(plain.trim_end().ends_with("results/sweep/report/index.html"), "{plain}");
     }
@@ -97,12 +97,12 @@ fn the_live_block_follows_a_terminal_that_shrinks() {
     wait(|| view(&screen(&place, 0), 120).iter().any(|line| line.contains(" step ")));
     let terminal = File::open(place.read("tty").trim()).unwrap();
     assert!(Command::new("stty").args(["cols", "40", "rows", "5"]).stdin(terminal).status().unwrap().success());
-    // What was on its way when the size changed.
+    // Wait for output that was on its way when the size changed.
     thread::sleep(Duration::from_secs(1));
     let before = fs::read(place.path("screen")).unwrap().len();
     wait(|| view(&screen(&place, before), 40).len() > 12);
     let shrunk = screen(&place, before);
-    // The file may end, and may have ended, in the middle of a line.
+    // The file may start and end in the middle of a line.
     let whole = shrunk.split_once('\r').map_or("", |(_, rest)| rest);
     let whole = whole.rsplit_once('\r').map_or("", |(first, _)| first);
     signal(place.read("pid").trim().parse().unwrap(), Signal::INT);
@@ -113,7 +113,7 @@ fn the_live_block_follows_a_terminal_that_shrinks() {
 }
 
 #[test]
-fn nothing_moves_where_nothing_can() {
+fn pipes_and_dumb_terminals_get_plain_lines() {
     let place = Place::new(SWEEP);
     let piped = place.expect(0, "run sweep.yaml --only seed=1").err;
     assert!(piped.contains("[1/2]  ") && piped.contains("[2/2]  ") && !piped.contains('\u{1b}'), "{piped}");
@@ -127,10 +127,10 @@ fn nothing_moves_where_nothing_can() {
 fn a_run_is_watched_from_another_process() {
     let place = endless();
     let nobody = place.expect(2, "watch sweep.yaml").err;
-    assert!(nobody.contains("nobody runs sweep.yaml now. `plateau status sweep.yaml`"), "{nobody}");
+    assert!(nobody.contains("no process is running sweep.yaml now. `plateau status sweep.yaml`"), "{nobody}");
     let mut run = place.start("run sweep.yaml --jobs 2 --progress none");
     place.wait_for_steps(3);
-    // Who stops watching stops nothing else.
+    // Ending the watcher does not end the run.
     let mut first = place.start("watch sweep.yaml");
     thread::sleep(Duration::from_millis(300));
     signal(first.id() as i32, Signal::INT);
@@ -140,7 +140,7 @@ fn a_run_is_watched_from_another_process() {
     assert!(status.contains("4 trials, 0 finished, 2 running, 0 failed, 2 left"), "{status}");
     signal(run.id() as i32, Signal::INT);
     assert_eq!(run.wait().unwrap().code(), Some(130));
-    // The watcher has to be there before the run ends: it is given more time where that was too little.
+    // The watcher must start before the run ends. Each try gives it more time.
     let seen = [300, 1500, 7500].map(Duration::from_millis).into_iter().find_map(|pause| {
         let mut run = place.start("run sweep.yaml --jobs 2 --progress none");
         wait(|| place.workers().len() == 2);
@@ -148,11 +148,11 @@ fn a_run_is_watched_from_another_process() {
         thread::sleep(pause);
         signal(run.id() as i32, Signal::INT);
         assert_eq!(run.wait().unwrap().code(), Some(130));
-        Some(Ended::new(watcher.wait_with_output().unwrap())).filter(|seen| !seen.err.contains("nobody runs"))
+        Some(Ended::new(watcher.wait_with_output().unwrap())).filter(|seen| !seen.err.contains("no process is running"))
     });
     let seen = seen.unwrap();
     assert_eq!(seen.code, 0, "{seen:?}");
-    assert!(seen.err.ends_with("The run was interrupted. `plateau run sweep.yaml` goes on with it.\n"), "{seen:?}");
+    assert!(seen.err.ends_with("The run was interrupted. `plateau run sweep.yaml` continues it.\n"), "{seen:?}");
 }
 
 #[test]

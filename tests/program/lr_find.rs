@@ -1,4 +1,4 @@
-//! `plateau lr-find`: the range test as a user has it.
+//! `plateau lr-find`: the range test, its files and its mistakes.
 
 use insta::assert_snapshot;
 
@@ -15,12 +15,12 @@ seeds: [1, 2]
 ";
 
 #[test]
-fn a_rate_is_found_and_everything_is_left_for_a_look() {
+fn the_test_suggests_rates_and_writes_its_files() {
     let place = Place::new(SWEEP);
     let ended = place.expect(0, "lr-find sweep.yaml");
     assert_snapshot!(ended.err, @r"
-    batch_size varies in this sweep: tested with 8; choose a value with --only
-    augmentation varies in this sweep and is left out of the test; choose a value with --only
+    batch_size varies in this sweep, tested with 8. Choose a value with --only
+    augmentation varies in this sweep and is left out of the test. Choose a value with --only
     ");
     let mut files = place.written();
     files.retain(|file| !file.starts_with(".cache"));
@@ -45,13 +45,13 @@ fn a_rate_is_found_and_everything_is_left_for_a_look() {
     }
     let best = rows.iter().map(|row| row.3).fold(f64::INFINITY, f64::min);
     let before_last = &rows[..rows.len() - 1];
-    assert!(before_last.iter().all(|row| row.3 <= 4.0 * best), "it stops at the first loss that is far above the best");
+    assert!(before_last.iter().all(|row| row.3 <= 4.0 * best), "the test stops at the first loss far above the best");
     assert!(rows.len() == 100 || rows[rows.len() - 1].3 > 4.0 * best);
-    for said in ["  valley  ", "  steep  ", "  minimum / 10  ", "\ngrid: {lr: [", "picture: ", "lr-find.png\n"] {
-        assert!(ended.out.contains(said), "{said:?} in {}", ended.out);
+    for line in ["  valley  ", "  steep  ", "  minimum / 10  ", "\ngrid: {lr: [", "figure: ", "lr-find.png\n"] {
+        assert!(ended.out.contains(line), "{line:?} in {}", ended.out);
     }
     assert!(place.read("results/sweep/lr-find/lr-find.svg").contains("valley"));
-    // The same numbers again, for machines; and the line can be pasted.
+    // A second test gives the same numbers, and the line fits into a sweep file.
     let again = place.expect(0, "lr-find sweep.yaml --format csv --threads 1");
     assert_eq!(again.out, csv);
     let line = ended.out.lines().find(|line| line.starts_with("grid:")).unwrap();
@@ -63,12 +63,12 @@ fn a_rate_is_found_and_everything_is_left_for_a_look() {
 }
 
 #[test]
-fn what_varies_can_be_chosen() {
+fn only_chooses_values() {
     let place = Place::new(SWEEP);
     let csv = |options: &str| place.expect(0, &format!("lr-find sweep.yaml --format csv {options}"));
     let plain = csv("--only batch_size=8 --only augmentation=none");
     assert_eq!(plain.err, "");
-    assert_eq!(csv("").out, plain.out, "what varies and was not chosen is the first, and no augmentation");
+    assert_eq!(csv("").out, plain.out, "the default is the first value of each key, without augmentation");
     assert_ne!(csv("--only batch_size=4").out, plain.out);
     assert_ne!(csv("--only augmentation=synonym").out, plain.out);
     assert_ne!(csv("--set max_grad_norm=0.01").out, plain.out);
@@ -78,9 +78,9 @@ fn what_varies_can_be_chosen() {
 #[test]
 fn mistakes() {
     let place = Place::new(SWEEP);
-    let said = |arguments: &str| place.plain(&place.expect(2, &format!("lr-find {arguments}")).err);
-    assert_snapshot!(said("sweep.yaml --only batch_size=5"), @"error: --only batch_size=5: not among the values of `batch_size`: 8, 4");
-    assert_snapshot!(said("sweep.yaml --set lr=1"), @r"
+    let message = |arguments: &str| place.plain(&place.expect(2, &format!("lr-find {arguments}")).err);
+    assert_snapshot!(message("sweep.yaml --only batch_size=5"), @"error: --only batch_size=5: no trial has this value. Values of `batch_size`: 8, 4");
+    assert_snapshot!(message("sweep.yaml --set lr=1"), @r"
     error: the sweep has a mistake
 
     --set lr=1: `lr` varies in this sweep
@@ -88,6 +88,6 @@ fn mistakes() {
     ");
     assert!(!place.path("results").exists());
     place.expect(0, "lr-find sweep.yaml --only batch_size=4");
-    assert_snapshot!(said("sweep.yaml --only batch_size=5 --format csv"), @"error: --only batch_size=5: not among the values of `batch_size`: 8, 4");
-    assert_snapshot!(place.plain(&place.expect(2, "report sweep.yaml").err), @"error: /here/results/sweep: nothing was run yet. `plateau run sweep.yaml` does");
+    assert_snapshot!(message("sweep.yaml --only batch_size=5 --format csv"), @"error: --only batch_size=5: no trial has this value. Values of `batch_size`: 8, 4");
+    assert_snapshot!(place.plain(&place.expect(2, "report sweep.yaml").err), @"error: /here/results/sweep: nothing was run yet. Run it with `plateau run sweep.yaml`");
 }

@@ -1,4 +1,4 @@
-//! The program as a user has it: sweep files in, result files and messages out, on a BERT that is tiny and data that are few.
+//! Tests of the whole program: sweep files in, result files and messages out, with a tiny BERT and few texts.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

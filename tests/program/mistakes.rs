@@ -1,4 +1,4 @@
-//! What a user gets wrong, and what is said: what, where, and what to do about it. Nothing is left behind.
+//! The mistakes of users and their messages: what is wrong, where, and what to do. A mistake leaves no files behind.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -15,8 +15,8 @@ steps: 10
 grid: {lr: [1e-3, 1e-4]}
 ";
 
-/// What `plateau run` says of `sweep` in a folder that was spoilt.
-fn said(sweep: &str, spoil: impl FnOnce(&Place), options: &str) -> String {
+/// The message of `plateau run` for `sweep` in a folder that `spoil` has changed.
+fn message(sweep: &str, spoil: impl FnOnce(&Place), options: &str) -> String {
     let place = Place::new(sweep);
     spoil(&place);
     let ended = place.expect(2, &format!("run sweep.yaml {options}"));
@@ -25,31 +25,32 @@ fn said(sweep: &str, spoil: impl FnOnce(&Place), options: &str) -> String {
     place.plain(&ended.err)
 }
 
-/// With `from` of the good sweep replaced by `to`.
-fn written(from: &str, to: &str) -> String {
+/// The message when `from` in the good sweep is replaced by `to`.
+fn replaced(from: &str, to: &str) -> String {
     assert!(GOOD.contains(from));
-    said(&GOOD.replace(from, to), |_| {}, "")
+    message(&GOOD.replace(from, to), |_| {}, "")
 }
 
-/// With a file of the folder replaced.
-fn spoilt(name: &str, content: impl AsRef<[u8]>) -> String {
-    said(GOOD, |place| place.write(name, content), "")
+/// The message when a file of the folder is replaced.
+fn overwritten(name: &str, content: impl AsRef<[u8]>) -> String {
+    message(GOOD, |place| place.write(name, content), "")
 }
 
-fn typed(options: &str) -> String {
-    said(GOOD, |_| {}, options)
+/// The message when these options are added.
+fn with_options(options: &str) -> String {
+    message(GOOD, |_| {}, options)
 }
 
 #[test]
 fn sweep_files() {
-    assert_snapshot!(written("grid: {lr: [1e-3, 1e-4]}", "grid:\n  lr: [1e-3, 1e-4\n"), @r"
+    assert_snapshot!(replaced("grid: {lr: [1e-3, 1e-4]}", "grid:\n  lr: [1e-3, 1e-4\n"), @r"
     error: the sweep has a mistake
 
     sweep.yaml:7:7: this `[` is not closed
       7 |   lr: [1e-3, 1e-4
         |       ^ close it in this line
     ");
-    assert_snapshot!(written("batch_size: 8", "batchsize: 8\nlr: \"1e-3\"\nwarmup: lots\nscheduler: cosin"), @r#"
+    assert_snapshot!(replaced("batch_size: 8", "batchsize: 8\nlr: \"1e-3\"\nwarmup: lots\nscheduler: cosin"), @r#"
     error: the sweep has 4 mistakes
 
     sweep.yaml:4:1: unknown key `batchsize`
@@ -68,38 +69,38 @@ fn sweep_files() {
       7 | scheduler: cosin
         |            ^^^^^ did you mean `cosine`?
     "#);
-    assert_snapshot!(written("lr: [1e-3, 1e-4]", "lr: []"), @r"
+    assert_snapshot!(replaced("lr: [1e-3, 1e-4]", "lr: []"), @r"
     error: the sweep has a mistake
 
     sweep.yaml:6:12: `lr` has no values
       6 | grid: {lr: []}
         |            ^^ list at least one, or leave the key out
     ");
-    assert_snapshot!(written("batch_size: 8", "warmup: 50"), @r"
+    assert_snapshot!(replaced("batch_size: 8", "warmup: 50"), @r"
     error: the sweep has a mistake
 
     sweep.yaml:4:9: a warm-up of 50 steps is longer than the run of 10
       4 | warmup: 50
         |         ^^ shorten it, or write a fraction such as 0.1
     ");
-    assert_snapshot!(written("max_length: 32", "max_length: 512"), @r"
+    assert_snapshot!(replaced("max_length: 32", "max_length: 512"), @r"
     error: the sweep has a mistake
 
     sweep.yaml:2:38: `data.max_length` is 512, but the checkpoint has 128 positions
       2 | data: {train: train.tsv, max_length: 512}
         |                                      ^^^ expected at most 128
     ");
-    assert_snapshot!(said("\u{0}\u{1}", |place| place.write("sweep.yaml", [0x80, 0xff]), ""), @"error: sweep.yaml:1: not UTF-8: save the file as UTF-8");
+    assert_snapshot!(message("\u{0}\u{1}", |place| place.write("sweep.yaml", [0x80, 0xff]), ""), @"error: sweep.yaml:1: not UTF-8: save the file as UTF-8");
 }
 
 #[test]
-fn mistakes_everywhere_are_one_list() {
+fn all_mistakes_come_in_one_list() {
     let sweep = "
 data: {train: train.tsv, text: sentence, label: lable, eval: ev.tsv, max_length: 32}
 model: {from: chekpoint}
 schedular: cosine
 ";
-    assert_snapshot!(said(sweep, |_| {}, ""), @r"
+    assert_snapshot!(message(sweep, |_| {}, ""), @r"
     error: the sweep has 5 mistakes
 
     sweep.yaml:2:32: /here/train.tsv:1: no column `sentence` (data.text); the columns are `label`, `text`; set data.text to one of them
@@ -123,7 +124,7 @@ schedular: cosine
         | ^^^^^^^^^ did you mean `scheduler`?
     ");
     if cfg!(not(feature = "cuda")) {
-        assert_snapshot!(said("model: bert-base-uncased\nrun:\n  devices: cuda", |_| {}, ""), @r"
+        assert_snapshot!(message("model: bert-base-uncased\nrun:\n  devices: cuda", |_| {}, ""), @r"
         error: the sweep has 2 mistakes
 
         sweep.yaml:1:8: checkpoint `bert-base-uncased` not found; looked for /here/bert-base-uncased; did you mean `hf:google-bert/bert-base-uncased`, from the Hugging Face hub?
@@ -136,7 +137,7 @@ schedular: cosine
         ");
     }
     let eval = |place: &Place| place.write("ev.tsv", "label\ttxt\nx\ty\n");
-    assert_snapshot!(said("data: {train: train.tsv, eval: ev.tsv, max_length: 32}\nmodel: hf:a/b\nlrr: 1", eval, ""), @r"
+    assert_snapshot!(message("data: {train: train.tsv, eval: ev.tsv, max_length: 32}\nmodel: hf:a/b\nlrr: 1", eval, ""), @r"
     error: the sweep has 2 mistakes
 
     sweep.yaml:1:32: /here/ev.tsv:1: no column `text` (data.text); the columns are `label`, `txt`; did you mean data.text: txt?
@@ -151,56 +152,56 @@ schedular: cosine
 
 #[test]
 fn data_files() {
-    assert_snapshot!(written("train.tsv", "tran.tsv"), @r"
+    assert_snapshot!(replaced("train.tsv", "tran.tsv"), @r"
     error: the sweep has a mistake
 
     sweep.yaml:2:15: data file `tran.tsv` not found; looked for /here/tran.tsv
       2 | data: {train: tran.tsv, max_length: 32}
         |               ^^^^^^^^
     ");
-    assert_snapshot!(written("max_length: 32", "max_length: 32, text: sentence"), @r"
+    assert_snapshot!(replaced("max_length: 32", "max_length: 32, text: sentence"), @r"
     error: the sweep has a mistake
 
     sweep.yaml:2:48: /here/train.tsv:1: no column `sentence` (data.text); the columns are `label`, `text`; set data.text to one of them
       2 | data: {train: train.tsv, max_length: 32, text: sentence}
         |                                                ^^^^^^^^
     ");
-    assert_snapshot!(spoilt("train.tsv", "label\ttext\ngood\tone\ngood\ttwo\n"), @r"
+    assert_snapshot!(overwritten("train.tsv", "label\ttext\ngood\tone\ngood\ttwo\n"), @r"
     error: the sweep has a mistake
 
     sweep.yaml:2:15: /here/train.tsv: every row has the label `good`; a classifier needs two at least
       2 | data: {train: train.tsv, max_length: 32}
         |               ^^^^^^^^^
     ");
-    assert_snapshot!(spoilt("train.tsv", b"label\ttext\ngood\tone\nbad\tcaf\xe9\n"), @r"
+    assert_snapshot!(overwritten("train.tsv", b"label\ttext\ngood\tone\nbad\tcaf\xe9\n"), @r"
     error: the sweep has a mistake
 
     sweep.yaml:2:15: /here/train.tsv:3: byte 0xe9 is not UTF-8; save the file as UTF-8
       2 | data: {train: train.tsv, max_length: 32}
         |               ^^^^^^^^^
     ");
-    assert_snapshot!(spoilt("train.tsv", ""), @r"
+    assert_snapshot!(overwritten("train.tsv", ""), @r"
     error: the sweep has a mistake
 
     sweep.yaml:2:15: /here/train.tsv: the file is empty; it holds a row for each text
       2 | data: {train: train.tsv, max_length: 32}
         |               ^^^^^^^^^
     ");
-    assert_snapshot!(spoilt("train.tsv", "label\ttext\n"), @r"
+    assert_snapshot!(overwritten("train.tsv", "label\ttext\n"), @r"
     error: the sweep has a mistake
 
     sweep.yaml:2:15: /here/train.tsv: a header and no rows; a row for each text goes below it
       2 | data: {train: train.tsv, max_length: 32}
         |               ^^^^^^^^^
     ");
-    assert_snapshot!(written("max_length: 32", "max_length: 32, eval: checkpoint"), @r"
+    assert_snapshot!(replaced("max_length: 32", "max_length: 32, eval: checkpoint"), @r"
     error: the sweep has a mistake
 
     sweep.yaml:2:48: /here/checkpoint: a folder; data is one file (.tsv, .csv or .jsonl, also with .gz or .zst)
       2 | data: {train: train.tsv, max_length: 32, eval: checkpoint}
         |                                                ^^^^^^^^^^
     ");
-    assert_snapshot!(written("train.tsv", "embedded:tweet"), @r"
+    assert_snapshot!(replaced("train.tsv", "embedded:tweet"), @r"
     error: the sweep has a mistake
 
     sweep.yaml:2:15: `embedded:tweet` is not embedded; known: embedded:tweets
@@ -211,21 +212,21 @@ fn data_files() {
 
 #[test]
 fn checkpoints() {
-    assert_snapshot!(written("from: checkpoint", "from: chekpoint"), @r"
+    assert_snapshot!(replaced("from: checkpoint", "from: chekpoint"), @r"
     error: the sweep has a mistake
 
     sweep.yaml:3:15: checkpoint `chekpoint` not found; looked for /here/chekpoint
       3 | model: {from: chekpoint}
         |               ^^^^^^^^^
     ");
-    assert_snapshot!(written("from: checkpoint", "from: hf:google-bert/bert-base-uncased"), @r"
+    assert_snapshot!(replaced("from: checkpoint", "from: hf:google-bert/bert-base-uncased"), @r"
     error: the sweep has a mistake
 
     sweep.yaml:3:15: hf:google-bert/bert-base-uncased: config.json cannot be fetched: request error: io: Connection refused (os error 111). Check the name and the network, or copy the checkpoint's folder (config.json, tokenizer.json, model.safetensors) here and give its path as model.from
       3 | model: {from: hf:google-bert/bert-base-uncased}
         |               ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
     ");
-    assert_snapshot!(written("from: checkpoint", "from: train.tsv"), @r"
+    assert_snapshot!(replaced("from: checkpoint", "from: train.tsv"), @r"
     error: the sweep has a mistake
 
     sweep.yaml:3:15: /here/train.tsv: no checkpoint folder; it needs config.json, tokenizer.json (or vocab.txt) and model.safetensors
@@ -233,50 +234,50 @@ fn checkpoints() {
         |               ^^^^^^^^^
     ");
     let config = fs::read_to_string(crate::place::fixture("checkpoint/config.json")).unwrap();
-    assert_snapshot!(spoilt("checkpoint/config.json", config.replace("\"bert\"", "\"roberta\"")), @r"
+    assert_snapshot!(overwritten("checkpoint/config.json", config.replace("\"bert\"", "\"roberta\"")), @r"
     error: the sweep has a mistake
 
     sweep.yaml:3:15: /here/checkpoint: config.json: model_type is 'roberta'; only 'bert' can be trained
       3 | model: {from: checkpoint}
         |               ^^^^^^^^^^
     ");
-    assert_snapshot!(spoilt("checkpoint/config.json", "{}"), @r"
+    assert_snapshot!(overwritten("checkpoint/config.json", "{}"), @r"
     error: the sweep has a mistake
 
     sweep.yaml:3:15: /here/checkpoint: config.json: not that of a BERT: missing field `vocab_size` at line 1 column 2; copy it again from the checkpoint's page
       3 | model: {from: checkpoint}
         |               ^^^^^^^^^^
     ");
-    assert_snapshot!(spoilt("checkpoint/model.safetensors", b"\x02\0\0\0\0\0\0\0{}"), @r"
+    assert_snapshot!(overwritten("checkpoint/model.safetensors", b"\x02\0\0\0\0\0\0\0{}"), @r"
     error: the sweep has a mistake
 
     sweep.yaml:3:15: /here/checkpoint: the weights do not fit config.json: 'embeddings.word_embeddings.weight' is missing (and 36 more); take config.json and model.safetensors from one and the same BERT
       3 | model: {from: checkpoint}
         |               ^^^^^^^^^^
     ");
-    assert_snapshot!(spoilt("checkpoint/model.safetensors", "version https://git-lfs.github.com/spec/v1\n"), @r"
+    assert_snapshot!(overwritten("checkpoint/model.safetensors", "version https://git-lfs.github.com/spec/v1\n"), @r"
     error: the sweep has a mistake
 
     sweep.yaml:3:15: /here/checkpoint/model.safetensors: a git-lfs pointer where the file itself should be; run `git lfs pull` in that repository, or download the file from its page
       3 | model: {from: checkpoint}
         |               ^^^^^^^^^^
     ");
-    // A header of 4 TB; a tensor of 2^60 bytes; a model of 2^40 layers; tokens of nonsense.
+    // A header of 4 TB, a tensor of 2^60 bytes, a model of 2^40 layers, a tokenizer that is none.
     let huge = [(4_u64 << 40).to_le_bytes().as_slice(), b"{}"].concat();
-    assert!(spoilt("checkpoint/model.safetensors", huge).contains("no safetensors file, broken or cut short"));
+    assert!(overwritten("checkpoint/model.safetensors", huge).contains("no safetensors file, broken or cut short"));
     let header = br#"{"x":{"dtype":"F32","shape":[288230376151711744],"data_offsets":[0,1152921504606846976]}}"#;
     let huge = [(header.len() as u64).to_le_bytes().as_slice(), header].concat();
-    assert!(spoilt("checkpoint/model.safetensors", huge).contains("no safetensors file, broken or cut short"));
+    assert!(overwritten("checkpoint/model.safetensors", huge).contains("no safetensors file, broken or cut short"));
     let deep = config.replace("\"num_hidden_layers\": ", "\"num_hidden_layers\": 99999999999");
     assert_ne!(deep, config);
-    assert!(spoilt("checkpoint/config.json", deep).contains("num_hidden_layers is 99999999999"));
+    assert!(overwritten("checkpoint/config.json", deep).contains("num_hidden_layers is 99999999999"));
     assert!(
-        spoilt("checkpoint/tokenizer.json", r#"{"model": {"type": "WordPiece", "vocab": []}}"#)
+        overwritten("checkpoint/tokenizer.json", r#"{"model": {"type": "WordPiece", "vocab": []}}"#)
             .contains("tokenizer.json")
     );
-    assert!(spoilt("checkpoint/tokenizer.json", "[".repeat(100_000)).contains("tokenizer.json"));
+    assert!(overwritten("checkpoint/tokenizer.json", "[".repeat(100_000)).contains("tokenizer.json"));
     let gone = |place: &Place| fs::remove_file(place.path("checkpoint/model.safetensors")).unwrap();
-    assert_snapshot!(said(GOOD, gone, ""), @r"
+    assert_snapshot!(message(GOOD, gone, ""), @r"
     error: the sweep has a mistake
 
     sweep.yaml:3:15: /here/checkpoint: no model.safetensors; a checkpoint folder holds config.json, tokenizer.json and model.safetensors
@@ -287,20 +288,20 @@ fn checkpoints() {
 
 #[test]
 fn command_lines() {
-    assert_snapshot!(typed("--only warmup=0"), @"error: --only warmup=0: `warmup` does not vary; what varies: lr");
-    assert_snapshot!(typed("--only lr=1e-2"), @"error: --only lr=1e-2: not among the values of `lr`: 1e-3, 1e-4");
-    assert_snapshot!(typed("--set lr=1e-2"), @r"
+    assert_snapshot!(with_options("--only warmup=0"), @"error: --only warmup=0: `warmup` does not vary. Keys that vary: lr");
+    assert_snapshot!(with_options("--only lr=1e-2"), @"error: --only lr=1e-2: no trial has this value. Values of `lr`: 1e-3, 1e-4");
+    assert_snapshot!(with_options("--set lr=1e-2"), @r"
     error: the sweep has a mistake
 
     --set lr=1e-2: `lr` varies in this sweep
         --set changes fixed values only
     ");
-    assert_snapshot!(typed("--set nonsense"), @r"
+    assert_snapshot!(with_options("--set nonsense"), @r"
     error: invalid value 'nonsense' for '--set <KEY=VALUE>': expected key=value
 
     For more information, try '--help'.
     ");
-    assert_snapshot!(typed("--set warmpu=0.1 --set epochs=many"), @r"
+    assert_snapshot!(with_options("--set warmpu=0.1 --set epochs=many"), @r"
     error: the sweep has 2 mistakes
 
     --set warmpu=0.1: unknown key `warmpu`
@@ -310,14 +311,14 @@ fn command_lines() {
         expected a number above 0
     ");
     if cfg!(not(feature = "cuda")) {
-        assert_snapshot!(typed("--devices cuda"), @"error: `cuda` is not there: this build on this machine has cpu. Build with `cargo build --release --features cuda` on a machine that has one, or set `devices: auto`");
+        assert_snapshot!(with_options("--devices cuda"), @"error: `cuda` is not there: this build on this machine has cpu. Build with `cargo build --release --features cuda` on a machine that has one, or set `devices: auto`");
     }
-    assert_snapshot!(typed("--devices gpu"), @r"
+    assert_snapshot!(with_options("--devices gpu"), @r"
     error: invalid value 'gpu' for '--devices <LIST>': expected auto, cpu, cuda, cuda:0,1 or metal
 
     For more information, try '--help'.
     ");
-    assert_snapshot!(typed("--jobs 0"), @r"
+    assert_snapshot!(with_options("--jobs 0"), @r"
     error: invalid value '0' for '--jobs <N>': 0 is not in 1..=65535
 
     For more information, try '--help'.
@@ -330,21 +331,21 @@ fn command_lines() {
     assert_snapshot!(place.plain(&place.expect(2, "run mine").err), @"error: there is no sweep `mine`, no file sweeps/mine.yaml. Did you mean the file mine.yaml?");
     assert_snapshot!(place.plain(&place.expect(2, "run sweeps/lr-gird.yaml").err), @"error: sweeps/lr-gird.yaml: no such file. Did you mean sweeps/lr-grid.yaml?");
     assert_snapshot!(place.plain(&place.expect(2, "run nowhere/x.yaml").err), @"error: nowhere/x.yaml: no such file. There is no folder nowhere");
-    assert_snapshot!(place.plain(&place.expect(2, "report sweep.yaml").err), @"error: /here/results/sweep: nothing was run yet. `plateau run sweep.yaml` does");
+    assert_snapshot!(place.plain(&place.expect(2, "report sweep.yaml").err), @"error: /here/results/sweep: nothing was run yet. Run it with `plateau run sweep.yaml`");
 }
 
 #[test]
 fn results_folders() {
-    let said = |spoil: &dyn Fn(&Place)| {
+    let refusal = |spoil: &dyn Fn(&Place)| {
         let place = Place::new(GOOD);
         spoil(&place);
         let before = place.written();
-        let said = place.plain(&place.expect(3, "run sweep.yaml --quiet").err);
+        let message = place.plain(&place.expect(3, "run sweep.yaml --quiet").err);
         assert_eq!(place.written(), before);
-        said
+        message
     };
-    assert_snapshot!(said(&|place| place.write("results", "a file")), @"error: /here/results is a file, and stands where a folder of results is to be. Move it away or choose another folder with --results");
-    assert_snapshot!(said(&|place| place.write("results/sweep", "a file")), @"error: /here/results/sweep is a file, and stands where a folder of results is to be. Move it away or choose another folder with --results");
+    assert_snapshot!(refusal(&|place| place.write("results", "a file")), @"error: /here/results is a file, and stands where a folder of results is to be. Move it away or choose another folder with --results");
+    assert_snapshot!(refusal(&|place| place.write("results/sweep", "a file")), @"error: /here/results/sweep is a file, and stands where a folder of results is to be. Move it away or choose another folder with --results");
     let read_only = |place: &Place| {
         fs::create_dir(place.path("results")).unwrap();
         fs::set_permissions(place.path("results"), fs::Permissions::from_mode(0o555)).unwrap();
@@ -353,6 +354,6 @@ fn results_folders() {
     read_only(&place);
     // Root may write anywhere.
     if fs::create_dir(place.path("results/probe")).is_err() {
-        assert_snapshot!(said(&read_only), @"error: /here/results/sweep: cannot be written (Permission denied (os error 13)). Make the folder writable or choose another one with --results");
+        assert_snapshot!(refusal(&read_only), @"error: /here/results/sweep: cannot be written (Permission denied (os error 13)). Make the folder writable or choose another one with --results");
     }
 }

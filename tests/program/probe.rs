@@ -1,4 +1,4 @@
-//! `plateau probe` as a user has it: forks of trials that went flat, killed and gone on with, and what they settle.
+//! `plateau probe`: probes of trials that plateaued, also killed and continued, and their conclusions.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use insta::assert_snapshot;
 
 use crate::place::{Place, signal, wait};
 
-/// One rate is far too low, the other learns.
+/// One learning rate is far too low, the other one works.
 const SWEEP: &str = "
 data: {train: train.tsv, max_length: 32}
 model: {from: checkpoint, dropout: 0}
@@ -29,7 +29,7 @@ fn probes(place: &Place) -> Vec<PathBuf> {
     entries.map(|entry| entry.path()).collect()
 }
 
-/// The id of the trial at the low rate.
+/// The id of the trial with the low learning rate.
 fn slow(place: &Place) -> String {
     let table = place.read("results/sweep/trials.csv");
     let row = table.lines().find(|line| line.contains(",1e-9,")).unwrap();
@@ -37,12 +37,12 @@ fn slow(place: &Place) -> String {
 }
 
 #[test]
-fn a_rate_that_is_too_low_is_settled_and_reported() {
+fn a_low_rate_is_found_and_reported() {
     let place = ran(SWEEP);
     let id = slow(&place);
     let before = place.curves();
     let ended = place.expect(0, &format!("{PROBE} --trial {id}"));
-    assert!(ended.err.contains("no state of its plateau is kept"), "{}", ended.err);
+    assert!(ended.err.contains("no training state of its plateau was kept"), "{}", ended.err);
     let mut last = ended.out.lines().rev();
     assert_eq!(last.next(), Some("  primary cause: RATE_TOO_LOW (by its curves alone PRIOR_STUCK)"));
     let reading = last.next().unwrap();
@@ -55,19 +55,19 @@ fn a_rate_that_is_too_low_is_settled_and_reported() {
         let squeezed = ended.out.split('\n').map(|line| line.trim().to_owned()).collect::<Vec<_>>();
         assert!(squeezed.iter().any(|line| squeeze(line).contains(&squeeze(row))), "{row:?} in {}", ended.out);
     }
-    assert_eq!(place.curves(), before, "the trials themselves stay as they were");
-    // Ordinary trials of a sub-folder: the approach, and two seeds of each of seven.
+    assert_eq!(place.curves(), before, "the probed trials do not change");
+    // Probes are ordinary trials in a sub-folder: the approach, and two seeds of each of seven probes.
     let table = place.read("results/sweep/probes/trials.csv");
     assert!(table.starts_with("id,trial,probe,seed,status,"), "{table}");
     assert_eq!((table.lines().count(), probes(&place).len()), (16, 15));
     assert!(place.path("results/sweep/probes/report/index.html").is_file());
-    assert!(!place.path("results/sweep/probes/starts").exists(), "states are let go of");
+    assert!(!place.path("results/sweep/probes/starts").exists(), "training states are removed");
     for file in ["probes.png", "probes.svg"] {
         assert!(place.path("results/sweep/report").join(file).is_file(), "{file}");
     }
     assert!(place.read("results/sweep/report/summary.md").contains("**RATE\\_TOO\\_LOW: "));
     assert!(place.read("results/sweep/report/index.html").contains("RATE_TOO_LOW: the rate is too low"));
-    // Nothing is trained twice, and redrawing keeps what was found.
+    // A second call trains nothing, and a redrawn report keeps the results.
     let journal = place.read("results/sweep/probes/journal.jsonl").matches("attempt_started").count();
     let again = place.expect(0, &format!("{PROBE} --trial {id}"));
     assert_eq!(again.out, ended.out);
@@ -81,13 +81,13 @@ fn a_rate_that_is_too_low_is_settled_and_reported() {
     assert!(place.read("results/sweep/report/summary.md").contains("**RATE\\_TOO\\_LOW: "));
 }
 
-/// Blanks made one.
+/// Replaces each run of spaces by one space.
 fn squeeze(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[test]
-fn killed_probes_go_on_to_the_same_words() {
+fn killed_probes_continue_to_the_same_conclusion() {
     let undisturbed = ran(SWEEP);
     let id = slow(&undisturbed);
     let whole = undisturbed.expect(0, &format!("{PROBE} --trial {id}"));
@@ -109,7 +109,7 @@ fn killed_probes_go_on_to_the_same_words() {
 fn a_run_can_end_with_its_probes() {
     let place = Place::new(&format!("{SWEEP}run: {{probe: plateaus, jobs: 2}}\n"));
     let ended = place.expect(0, "run sweep.yaml");
-    assert!(!ended.err.contains("is trained again"), "the states were kept: {}", ended.err);
+    assert!(!ended.err.contains("trained again"), "the states were kept: {}", ended.err);
     assert!(ended.out.contains("where its lr was "), "{}", ended.out);
     for folder in place.trials().values() {
         assert!(!folder.join("checkpoint").exists(), "run.keep is none: {}", folder.display());
@@ -122,14 +122,14 @@ fn a_run_can_end_with_its_probes() {
 #[test]
 fn mistakes() {
     let place = Place::new(SWEEP);
-    let said = |arguments: &str| place.plain(&place.expect(2, arguments).err);
-    assert_snapshot!(said("probe sweep.yaml"), @"error: sweep: nothing was run yet. `plateau run sweep` does");
+    let message = |arguments: &str| place.plain(&place.expect(2, arguments).err);
+    assert_snapshot!(message("probe sweep.yaml"), @"error: sweep: nothing was run yet. Run it with `plateau run sweep.yaml`");
     assert!(!place.path("results").exists());
     place.expect(0, "run sweep.yaml --progress none --only lr=1e-3");
-    assert_snapshot!(said("probe sweep.yaml --trial 0123456789ab"), @"error: --trial 0123456789ab: sweep has no such trial. `plateau plan sweep` lists them");
+    assert_snapshot!(message("probe sweep.yaml --trial 0123456789ab"), @"error: --trial 0123456789ab: sweep has no such trial. `plateau plan sweep.yaml` lists them");
     let plan = place.expect(0, "plan sweep.yaml --format csv").out;
     let low = plan.lines().nth(1).unwrap().split(',').next().unwrap().to_owned();
-    let open = said(&format!("probe sweep.yaml --trial {low}"));
-    assert_snapshot!(open.replace(&low, "ID"), @"error: --trial ID: it has not ended yet. `plateau run sweep` goes on with it");
-    assert!(said("probe sweep.yaml --budget 0").contains("expected a share such as 5% or 0.05"));
+    let open = message(&format!("probe sweep.yaml --trial {low}"));
+    assert_snapshot!(open.replace(&low, "ID"), @"error: --trial ID: the trial has not ended. `plateau run sweep.yaml` continues it");
+    assert!(message("probe sweep.yaml --budget 0").contains("expected a share such as 5% or 0.05"));
 }

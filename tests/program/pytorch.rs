@@ -1,4 +1,4 @@
-//! What the program writes is what PyTorch and transformers made of the same checkpoint and data.
+//! The program gives the same numbers as PyTorch and transformers on the same checkpoint and data.
 
 use serde::Deserialize;
 

@@ -1,4 +1,4 @@
-//! Same trial, same bytes: run twice, in company, on more threads, interrupted, killed.
+//! The same trial gives the same bytes: run twice, beside others, on more threads, interrupted, killed.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -8,7 +8,7 @@ use rustix::process::Signal;
 
 use crate::place::{Curves, Ended, Place, signal, wait};
 
-/// Everything random is on, and states are saved often.
+/// All sources of randomness are on, and checkpoints are frequent.
 pub const SWEEP: &str = "
 data: {train: train.tsv, max_length: 32}
 model: {from: checkpoint, dropout: 0.1}
@@ -20,7 +20,7 @@ grid: {lr: [1e-3, 1e-4], scheduler: [linear, cosine]}
 run: {checkpoint_every: 10}
 ";
 
-/// In which all workers have to be gone: two seconds, and more for a machine that is busy with something else.
+/// Time limit for all workers to end: two seconds, and two more for a busy machine.
 const SOON: Duration = Duration::from_secs(4);
 
 /// The curves of an undisturbed run.
@@ -32,7 +32,7 @@ fn curves(options: &str) -> BTreeMap<String, Curves> {
     place.curves()
 }
 
-/// Compares byte by byte, saying where.
+/// Compares with the undisturbed run, byte by byte.
 pub fn check(found: &BTreeMap<String, Curves>) {
     assert_eq!(found.len(), 4);
     assert!(found.keys().eq(UNDISTURBED.keys()));
@@ -67,7 +67,7 @@ fn dropout_and_augmentation_are_on() {
 }
 
 #[test]
-fn an_interrupted_sweep_says_how_to_go_on_and_ends_as_if_undisturbed() {
+fn an_interrupted_sweep_continues_to_the_same_curves() {
     let place = Place::new(SWEEP);
     let parent = place.start("run sweep.yaml --jobs 2");
     place.wait_for_steps(15);
@@ -82,13 +82,13 @@ fn an_interrupted_sweep_says_how_to_go_on_and_ends_as_if_undisturbed() {
     place.expect(0, "run sweep.yaml --jobs 2");
     check(&place.curves());
     let before = place.count("attempt_started");
-    assert!(before > 4, "a trial was taken up again");
+    assert!(before > 4, "some trial was resumed");
     place.expect(0, "run sweep.yaml");
     assert_eq!(place.count("attempt_started"), before);
 }
 
 #[test]
-fn a_killed_sweep_takes_its_workers_along_and_ends_as_if_undisturbed() {
+fn a_killed_sweep_ends_its_workers_and_continues_to_the_same_curves() {
     let place = Place::new(SWEEP);
     let mut parent = place.start("run sweep.yaml --jobs 2");
     place.wait_for_steps(15);

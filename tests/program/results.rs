@@ -1,4 +1,4 @@
-//! The files of a sweep, and what a second run, an added value, `--only` and `--fresh` make of them.
+//! The files of a sweep, and how a second run, an added value, `--only` and `--fresh` change them.
 
 use std::fs;
 
@@ -12,7 +12,7 @@ fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
 }
 
-/// Every field of the columns `floats` is empty or a number.
+/// Checks that every field of the columns `floats` is empty or a number.
 fn check_numbers(text: &str, floats: &[&str]) {
     let mut reader = csv::Reader::from_reader(text.as_bytes());
     let header = reader.headers().unwrap().clone();
@@ -24,7 +24,7 @@ fn check_numbers(text: &str, floats: &[&str]) {
     assert!(text.ends_with('\n'));
 }
 
-/// The page is there from the start, follows the trials as they end, and stops to reload with the last of them.
+/// The page exists from the start, is redrawn as trials end, and stops reloading after the last one.
 #[test]
 fn the_page_follows_the_run() {
     const RELOADS: &str = r#"<meta http-equiv="refresh""#;
@@ -53,13 +53,13 @@ fn equal_results_give_equal_reports() {
     assert!(String::from_utf8_lossy(&first[1]).contains("· seeds 1, 2 ·"));
     place.expect(0, "report sweep.yaml");
     assert!(first == files());
-    // A run that finds nothing to do trains nothing, and dates nothing anew.
+    // A run with nothing left to train keeps the date of the report.
     place.expect(0, "run sweep.yaml");
     assert!(first == files());
 }
 
 #[test]
-fn the_files_are_those_promised() {
+fn every_result_file_is_written() {
     const METRICS: &str = "step,epoch,train_loss,lr,grad_norm,tokens,seconds";
     const EVALS: &str = "step,eval_loss,accuracy,macro_f1,train_probe_loss";
     const TRIALS: &str = "id,lr,seed,status,steps,final_train_loss,final_eval_loss,best_eval_loss,best_eval_step,\
@@ -88,7 +88,7 @@ fn the_files_are_those_promised() {
         assert_eq!((&outcome["status"], &outcome["steps"]), (&"finished".into(), &12.into()));
         assert!(outcome["verdicts"].is_array());
         assert!(folder.join("attempts/1/assignment.json").is_file() && folder.join("attempts/1/log").is_file());
-        assert!(!folder.join("checkpoint").exists(), "states go when a trial ends");
+        assert!(!folder.join("checkpoint").exists(), "training states are removed when a trial ends");
     }
     check_report(&place);
 }
@@ -102,12 +102,12 @@ fn check_report(place: &Place) {
         resvg::usvg::Tree::from_str(&svg, &resvg::usvg::Options::default()).unwrap();
     }
     let page = fs::read_to_string(folder.join("index.html")).unwrap();
-    assert!(page.contains("<html") && !page.contains("src=\"http"), "the page stands alone");
+    assert!(page.contains("<html") && !page.contains("src=\"http"), "the page needs no network");
     assert!(!fs::read_to_string(folder.join("summary.md")).unwrap().trim().is_empty());
 }
 
 #[test]
-fn the_sweep_as_run_is_a_sweep_of_the_same_trials() {
+fn the_written_sweep_has_the_same_trials() {
     let place = Place::new(SWEEP);
     let plan = place.expect(0, "plan sweep.yaml --format csv").out;
     place.expect(0, "run sweep.yaml --only lr=1e-3 --only seed=1");
@@ -120,7 +120,7 @@ fn the_sweep_as_run_is_a_sweep_of_the_same_trials() {
 fn finished_trials_are_never_trained_again() {
     let place = Place::new(SWEEP);
     place.expect(0, "run sweep.yaml --only lr=1e-3 --only seed=2");
-    assert_eq!(place.trials().len(), 1, "--only leaves one");
+    assert_eq!(place.trials().len(), 1, "--only leaves one trial");
     let curves = place.curves();
     place.expect(0, "run sweep.yaml --only lr=1e-3 --only seed=2");
     assert_eq!((place.curves(), place.count("attempt_started")), (curves, 1));
@@ -128,11 +128,15 @@ fn finished_trials_are_never_trained_again() {
     assert_eq!((place.trials().len(), place.count("attempt_started")), (4, 4));
     place.write("sweep.yaml", SWEEP.replace("1e-3, 1e-4", "1e-3, 3e-4, 0.0001"));
     place.expect(0, "run sweep.yaml");
-    assert_eq!((place.trials().len(), place.count("attempt_started")), (6, 6), "two seeds of the added value");
+    assert_eq!(
+        (place.trials().len(), place.count("attempt_started")),
+        (6, 6),
+        "two more, for two seeds of the added value"
+    );
 }
 
 #[test]
-fn fresh_archives_and_starts_over() {
+fn fresh_archives_the_old_results() {
     let place = Place::new(SWEEP);
     place.expect(0, "run sweep.yaml --only lr=1e-3");
     let before = place.curves();
@@ -145,7 +149,7 @@ fn fresh_archives_and_starts_over() {
 }
 
 #[test]
-fn plan_and_status_while_a_sweep_runs_and_after() {
+fn plan_and_status_during_a_run_and_after() {
     let place = Place::new(&SWEEP.replace("steps: 12", "steps: 2000"));
     let nothing = place.expect(0, "status sweep.yaml").out;
     assert!(nothing.contains("4 trials, 0 finished, 0 running, 0 failed, 4 left"), "{nothing}");
@@ -190,7 +194,7 @@ fn progress_as_json_is_the_journal_line_by_line() {
 }
 
 #[test]
-fn what_is_finished_is_counted_and_no_longer_estimated() {
+fn finished_trials_leave_the_estimate() {
     let place = Place::new(SWEEP);
     let ran = place.expect(0, "run sweep.yaml --progress lines --only lr=1e-3").err;
     assert!(ran.starts_with("sweep: 2 trials; ") && ran.contains(" at a time on cpu, "), "{ran}");
@@ -206,7 +210,7 @@ fn what_is_finished_is_counted_and_no_longer_estimated() {
 }
 
 #[test]
-fn results_can_be_looked_at_without_what_they_were_made_from() {
+fn results_are_read_without_their_sources() {
     let place = Place::new(SWEEP);
     place.write("sweeps/other.yaml", "grid: {lr: [1, 2]}");
     let nothing = place.expect(0, "status").out;
@@ -229,17 +233,17 @@ fn results_can_be_looked_at_without_what_they_were_made_from() {
 }
 
 #[test]
-fn two_sweeps_of_one_name_are_told_apart() {
+fn two_sweeps_of_one_name_warn() {
     let place = Place::new(SWEEP);
     place.expect(0, "run sweep.yaml --only lr=1e-3 --only seed=1");
     place.write("other/sweep.yaml", SWEEP.replace("1e-4", "1e-5"));
     let run = |command: &str| place.plain(&place.expect(0, &format!("run {command} --only lr=1e-3 --only seed=1")).err);
     let clash = run("other/sweep.yaml");
-    insta::assert_snapshot!(first_line(&clash), @"warning: /here/results/sweep holds the results of /here/sweep.yaml, and now /here/other/sweep.yaml is run there: the trials of both stay there, and the report shows those of this run. Give one of them another `name` to keep them apart");
+    insta::assert_snapshot!(first_line(&clash), @"warning: /here/results/sweep holds the results of /here/sweep.yaml, and now /here/other/sweep.yaml runs there: the trials of both stay there, and the report shows those of this run. Give one of them another `name` to keep them apart");
     let set = run("other/sweep.yaml --set warmup=0");
     insta::assert_snapshot!(first_line(&set), @"warning: /here/results/sweep was last run without --set, and now with --set 'warmup=0': the trials of both stay there, and the report shows those of this run. Add --set name=... to keep them apart");
-    assert!(run("other/sweep.yaml --set warmup=0").starts_with("sweep: "), "the same again is no clash");
+    assert!(run("other/sweep.yaml --set warmup=0").starts_with("sweep: "), "the same sweep again gives no warning");
     fs::remove_file(place.path("other/sweep.yaml")).unwrap();
     let moved = run("sweep.yaml --set warmup=0");
-    assert!(moved.starts_with("sweep: "), "a file that has moved is no clash: {moved}");
+    assert!(moved.starts_with("sweep: "), "a moved file gives no warning: {moved}");
 }

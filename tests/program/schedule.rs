@@ -1,4 +1,4 @@
-//! `plateau schedule`: rates as csv and as a picture, of what is written in a file and of what is typed.
+//! `plateau schedule`: learning rates as csv and as a figure, from options and from a file.
 
 use std::f64::consts::PI;
 
@@ -20,7 +20,7 @@ fn rates(place: &Place, arguments: &str) -> Vec<f64> {
     numbered.collect()
 }
 
-/// First rate, highest rate with its step, last rate.
+/// The first rate, the highest rate with its step, the last rate.
 fn shape(rates: &[f64]) -> (f64, (usize, f64), f64) {
     let peak = rates.iter().copied().enumerate().max_by(|(_, a), (_, b)| a.total_cmp(b)).unwrap();
     (rates[0], peak, *rates.last().unwrap())
@@ -31,7 +31,7 @@ fn close(got: f64, expected: f64) {
 }
 
 #[test]
-fn what_is_typed() {
+fn schedules_of_options() {
     let place = Place::new("");
     let check = |arguments: &str, steps: usize, (first, (at, peak), last): (f64, (usize, f64), f64)| {
         let rates = rates(&place, arguments);
@@ -48,17 +48,17 @@ fn what_is_typed() {
     check(&typed("linear", "--set warmup=50"), 300, (0.0, (50, 2e-4), 2e-4 / 250.0));
     check(&typed("cosine", "--set warmup=0.1"), 300, (0.0, (30, 2e-4), 1e-4 * (1.0 + (PI * 269.0 / 270.0).cos())));
     check(&typed("inverse_sqrt", "--set warmup=100"), 300, (0.0, (100, 2e-4), 2e-4 / 2.99_f64.sqrt()));
-    // The peak lies between two steps, at 0.3 of 301 steps; so does the end.
+    // The peak, at 0.3 of 301 steps, and the end lie between two steps.
     let between = |from: f64, to: f64, share: f64| to + (from - to) / 2.0 * (1.0 + (PI * share).cos());
     let (peak, last) = (between(8e-6, 2e-4, 89.0 / 89.3), between(2e-4, 8e-10, 209.7 / 210.7));
     check(&typed("one_cycle", ""), 300, (8e-6, (89, peak), last));
-    // transformers begins this warm-up at the minimum, not at 0.
+    // transformers starts this warm-up at the minimum, not at 0.
     let stable = "--set scheduler.decay=0.2 --set scheduler.min_lr_ratio=0.1 --set warmup=0.1";
     check(&typed("warmup_stable_decay", stable), 300, (2e-5, (240, 2e-4), 2e-5 + 1.8e-4 / 60.0));
 }
 
 #[test]
-fn what_is_written() {
+fn schedules_of_a_file() {
     let sweep = "lr: 1e-3\nwarmup: 0\nscheduler: {name: polynomial, power: 2, end_lr: 0}\nsteps: 40\n\
         data: {train: train.tsv, max_length: 32}\nmodel: {from: checkpoint}\n";
     let place = Place::new(sweep);
@@ -67,16 +67,16 @@ fn what_is_written() {
     own.iter().enumerate().for_each(|(k, rate)| close(*rate, 1e-3 * (1.0 - k as f64 / 40.0).powi(2)));
     assert_eq!(rates(&place, "--config sweep.yaml --set lr=1e-3"), own);
     close(rates(&place, "--config sweep.yaml --set lr=2e-3")[1], 2.0 * own[1]);
-    // With a length given, data and checkpoint need not even be there.
+    // With --steps, data and checkpoint are not needed.
     place.write("piece.yaml", "lr: 1e-3\nscheduler: constant\nwarmup: 2\ndata: {train: gone.tsv}\n");
     assert_eq!(rates(&place, "--config piece.yaml --steps 4"), [0.0, 5e-4, 1e-3, 1e-3]);
     place.expect(0, "schedule --config piece.yaml --steps 4 -o rates.csv");
     assert_eq!(place.read("rates.csv"), "step,lr\n0,0.0\n1,0.0005\n2,0.001\n3,0.001\n");
-    assert!(place.written().is_empty(), "looking at a schedule leaves no results");
+    assert!(place.written().is_empty(), "the command writes no results");
 }
 
 #[test]
-fn several_over_one_another() {
+fn several_schedules() {
     let place = Place::new("");
     place.write(
         "several.yaml",
@@ -93,47 +93,47 @@ fn several_over_one_another() {
     1,0.0,"scheduler=cosine 1"
     "#);
     place.expect(0, "schedule --config several.yaml --steps 400 --format png -o deep/several.png");
-    let picture = std::fs::read(place.path("deep/several.png")).unwrap();
-    assert!(picture.starts_with(b"\x89PNG") && picture.len() > 10_000, "{} bytes", picture.len());
+    let figure = std::fs::read(place.path("deep/several.png")).unwrap();
+    assert!(figure.starts_with(b"\x89PNG") && figure.len() > 10_000, "{} bytes", figure.len());
     let warned = place.expect(0, "schedule --set scheduler=reduce_on_plateau --steps 2").err;
-    assert_snapshot!(warned, @"warning: reduce_on_plateau depends on the eval loss: shown is its rate before any reduction");
+    assert_snapshot!(warned, @"warning: reduce_on_plateau depends on the evaluation loss. Shown is its learning rate before any reduction");
 }
 
 #[test]
 fn mistakes() {
     let place = Place::new("scheduler: one_cycle\nwarmup: 0.1\n");
-    let said = |arguments: &str| {
+    let message = |arguments: &str| {
         let ended = place.expect(2, &format!("schedule {arguments}"));
         assert_eq!(ended.out, "", "{arguments}");
         place.plain(&ended.err)
     };
-    assert_snapshot!(said("--set scheduler=linear"), @"error: how long is the run? Add --steps N");
-    assert_snapshot!(said("--steps 9 --format png"), @"error: a picture needs a place: add -o schedule.png");
-    assert_snapshot!(said("--steps 9 --config gone.yaml"), @"error: gone.yaml: no such file. Sweep files there: sweep.yaml");
-    assert_snapshot!(said("--steps 0"), @r"
+    assert_snapshot!(message("--set scheduler=linear"), @"error: the number of steps is missing: add --steps N");
+    assert_snapshot!(message("--steps 9 --format png"), @"error: --format png needs a file: add -o schedule.png");
+    assert_snapshot!(message("--steps 9 --config gone.yaml"), @"error: gone.yaml: no such file. Sweep files there: sweep.yaml");
+    assert_snapshot!(message("--steps 0"), @r"
     error: invalid value '0' for '--steps <N>': 0 is not in 1..=100000000
 
     For more information, try '--help'.
     ");
-    assert_snapshot!(said("--steps 9 --set scheduler=cosin"), @r"
+    assert_snapshot!(message("--steps 9 --set scheduler=cosin"), @r"
     error: the sweep has a mistake
 
     --set scheduler=cosin: unknown scheduler `cosin`
         did you mean `cosine`?
     ");
-    assert_snapshot!(said("--steps 9 --set scheduler=range_test"), @r"
+    assert_snapshot!(message("--steps 9 --set scheduler=range_test"), @r"
     error: the sweep has a mistake
 
     --set scheduler=range_test: unknown scheduler `range_test`
         known: constant, linear, cosine, cosine_with_restarts, cosine_with_min_lr, polynomial, inverse_sqrt, warmup_stable_decay, cyclical, one_cycle, reduce_on_plateau
     ");
-    assert_snapshot!(said("--steps 9 --set warmup=10"), @r"
+    assert_snapshot!(message("--steps 9 --set warmup=10"), @r"
     error: the sweep has a mistake
 
     --set warmup=10: a warm-up of 10 steps is longer than the run of 9
         shorten it, or write a fraction such as 0.1
     ");
-    assert_snapshot!(said("--steps 9 --config sweep.yaml"), @r"
+    assert_snapshot!(message("--steps 9 --config sweep.yaml"), @r"
     error: the sweep has a mistake
 
     sweep.yaml:2:9: `one_cycle` has a rise of its own, no warm-up goes before it
@@ -141,7 +141,7 @@ fn mistakes() {
         |         ^^^ write 0, or leave `warmup` out: with this schedule it is 0 then
     ");
     let cyclical = "--set scheduler=cyclical --set scheduler.min_lr=1e-6 --set scheduler.step_up=3 --set warmup=2";
-    assert_snapshot!(said(&format!("--steps 9 {cyclical}")), @r"
+    assert_snapshot!(message(&format!("--steps 9 {cyclical}")), @r"
     error: the sweep has a mistake
 
     --set warmup=2: `cyclical` has a rise of its own, no warm-up goes before it

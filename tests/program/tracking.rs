@@ -1,4 +1,4 @@
-//! Curves in TensorBoard's event files and on an MLflow server, by `plateau export` and, with `run.log_to`, while they grow.
+//! Curves in TensorBoard and MLflow, sent by `plateau export` and, with `run.log_to`, during the run.
 
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt as _;
@@ -25,7 +25,7 @@ fn tracked(to: &str) -> Place {
     Place::new(&SWEEP.replace("run: {", &format!("run: {{log_to: {to}, ")))
 }
 
-/// Kills a run once `is_so`; whatever was not sent or written by then is not.
+/// Kills a run when `is_so` becomes true.
 fn kill_when(place: &Place, mut run: Child, is_so: impl Fn() -> bool) {
     long_wait(is_so);
     signal(run.id() as i32, Signal::KILL);
@@ -36,11 +36,11 @@ fn kill_when(place: &Place, mut run: Child, is_so: impl Fn() -> bool) {
 #[test]
 fn event_files_grow_with_the_sweep_and_hold_no_step_twice() {
     let place = tracked("tensorboard");
-    // Many steps: the files are looked at every two seconds, and the sweep is to last for longer on any machine.
+    // Many steps, because event files grow every two seconds, and the sweep must last longer on any machine.
     let run = place.start("run sweep.yaml --set steps=3000 --progress none");
     kill_when(&place, run, || place.events_files(FILES).values().any(|size| *size > 0));
     let begun = place.events_files(FILES);
-    assert!(place.count("trial_finished") < 2, "before the sweep has ended");
+    assert!(place.count("trial_finished") < 2, "the kill came before the sweep ended");
     let ended = place.expect(0, "run sweep.yaml --set steps=3000");
     assert!(!ended.err.contains("log_to"), "{ended:?}");
     let grown = place.events_files(FILES);
@@ -51,19 +51,20 @@ fn event_files_grow_with_the_sweep_and_hold_no_step_twice() {
 }
 
 #[test]
-fn event_files_that_cannot_be_written_are_said_once() {
+fn unwritable_event_files_warn_once() {
     let place = tracked("tensorboard");
-    place.write(FILES, "a file, where a folder is to be");
+    place.write(FILES, "a file in the way of the folder");
     let ended = place.expect(0, "run sweep.yaml");
     let lines: Vec<&str> = ended.err.lines().filter(|line| line.contains("tensorboard")).collect();
     assert_eq!(lines.len(), 3, "{ended:?}");
     assert!(lines[0].starts_with("warning: run.log_to: tensorboard: ") && lines[0].contains("is a file"), "{lines:?}");
-    let later = "tensorboard: 2 trials are not all there: `plateau export sweep.yaml --format tensorboard`";
+    let later =
+        "tensorboard: 2 trials are incomplete. Run `plateau export sweep.yaml --format tensorboard` to send the rest";
     assert_eq!(lines[2], later);
 }
 
 #[test]
-fn a_server_that_is_away_harms_no_sweep() {
+fn an_unreachable_server_never_fails_a_sweep() {
     let place = tracked("mlflow");
     let run = |arguments: &str| {
         let mut command = place.command(arguments);
@@ -73,14 +74,14 @@ fn a_server_that_is_away_harms_no_sweep() {
     assert_eq!((ended.code, ended.err.matches("no MLflow server").count()), (0, 1), "{ended:?}");
     assert!(
         ended.err.contains(
-            "mlflow: 2 trials are not all there: `plateau export sweep.yaml --set 'steps=12' --format mlflow`"
+            "mlflow: 2 trials are incomplete. Run `plateau export sweep.yaml --set 'steps=12' --format mlflow` to send the rest"
         ),
         "{ended:?}"
     );
     assert_eq!((place.count("trial_finished"), run("run sweep.yaml --set steps=12 -q").err.as_str()), (2, ""));
 }
 
-/// A server of MLflow itself, where `PLATEAU_PYTHON` (or python3) has it.
+/// An MLflow server, if `PLATEAU_PYTHON` (or python3) has MLflow.
 struct Server {
     url: String,
     process: Child,
@@ -91,13 +92,13 @@ struct Server {
 struct Run {
     status: String,
     trial: String,
-    /// Steps of its training losses and of its evaluations, as they came.
+    /// Steps of its training losses and of its evaluations, sorted.
     trained: Vec<u64>,
     evaluated: Vec<u64>,
 }
 
 impl Server {
-    /// None where there is no MLflow, or none that starts.
+    /// None if there is no MLflow, or if it does not start.
     fn start(place: &Place) -> Option<Self> {
         let python = std::env::var("PLATEAU_PYTHON").unwrap_or_else(|_| "python3".into());
         let known = Command::new(&python).args(["-c", "import mlflow.server"]).output();
@@ -129,21 +130,21 @@ impl Server {
         (!has_died).then(|| Self { url: format!("http://127.0.0.1:{port}"), process })
     }
 
-    fn ask(&self, path: &str, body: Option<&Value>) -> Value {
+    fn request(&self, path: &str, body: Option<&Value>) -> Value {
         let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
         let url = format!("{}/api/2.0/mlflow/{path}", self.url);
-        let answer = match body {
+        let response = match body {
             Some(body) => agent.post(url).header("content-type", "application/json").send(body.to_string()),
             None => agent.get(url).call(),
         };
-        serde_json::from_str(&answer.unwrap().body_mut().read_to_string().unwrap()).unwrap()
+        serde_json::from_str(&response.unwrap().body_mut().read_to_string().unwrap()).unwrap()
     }
 
-    /// Those of the experiment `sweep`.
+    /// The runs of the experiment `sweep`.
     fn runs(&self) -> Vec<Run> {
-        let experiment = self.ask("experiments/get-by-name?experiment_name=sweep", None);
+        let experiment = self.request("experiments/get-by-name?experiment_name=sweep", None);
         let Some(id) = experiment["experiment"]["experiment_id"].as_str() else { return Vec::new() };
-        let found = self.ask("runs/search", Some(&json!({"experiment_ids": [id]})));
+        let found = self.request("runs/search", Some(&json!({"experiment_ids": [id]})));
         found["runs"].as_array().into_iter().flatten().map(|run| self.run(run)).collect()
     }
 
@@ -151,7 +152,7 @@ impl Server {
         let id = run["info"]["run_id"].as_str().unwrap();
         let steps = |key: &str| {
             let path = format!("metrics/get-history?run_id={id}&metric_key={key}&max_results=25000");
-            let found = self.ask(&path, None);
+            let found = self.request(&path, None);
             let steps = found["metrics"].as_array().into_iter().flatten();
             let mut steps: Vec<u64> = steps.map(|metric| metric["step"].as_u64().unwrap_or(0)).collect();
             steps.sort_unstable();
@@ -171,7 +172,7 @@ impl Drop for Server {
     }
 }
 
-/// A server in Python takes its time on a machine that is busy with something else.
+/// Waits long: a Python server starts slowly on a busy machine.
 fn long_wait(mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_so() {
@@ -181,7 +182,7 @@ fn long_wait(mut is_so: impl FnMut() -> bool) {
 }
 
 #[test]
-fn mlflow_takes_a_sweep_while_it_runs_and_after() {
+fn mlflow_receives_a_sweep_during_the_run_and_after() {
     let place = tracked("mlflow");
     let Some(server) = Server::start(&place) else {
         return eprintln!("skipped: no mlflow that starts in python3 (PLATEAU_PYTHON names another)");
@@ -191,7 +192,7 @@ fn mlflow_takes_a_sweep_while_it_runs_and_after() {
         command.env("MLFLOW_TRACKING_URI", &server.url).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     };
-    // A trial that goes on until its rows are there; killed, and gone on with.
+    // A trial that runs until its rows arrive, is killed, and is continued.
     let mut trained = 0;
     for _ in 0..2 {
         let run = command("run sweep.yaml --progress none --set steps=1000000").spawn().unwrap();
@@ -202,11 +203,11 @@ fn mlflow_takes_a_sweep_while_it_runs_and_after() {
         assert_eq!(runs[0].trained, (1..=trained as u64).collect::<Vec<_>>(), "each step once");
     }
 
-    // Others, sent when they have ended, once.
+    // Trials that have ended are exported once.
     let ended = Ended::new(command("run sweep.yaml --fresh --set run.log_to=off").output().unwrap());
     assert_eq!(ended.code, 0, "{ended:?}");
     for expected in
-        ["2 trials sent to the experiment sweep, 0 were there", "0 trials sent to the experiment sweep, 2 were there"]
+        ["2 trials sent to the experiment sweep, 0 sent before", "0 trials sent to the experiment sweep, 2 sent before"]
     {
         let ended = place.expect(0, &format!("export sweep.yaml --format mlflow --url {}", server.url));
         assert!(ended.err.contains(expected), "{ended:?}");
