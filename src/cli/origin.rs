@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::arguments::set_option;
+use super::sweep_file::SweepFile;
 use crate::plan::{Facts, Plan, expand};
 use crate::spec;
 use crate::store::RunDir;
@@ -16,7 +17,7 @@ use crate::store::RunDir;
 pub(crate) struct Origin {
     /// The path as the user typed it, for messages.
     shown: String,
-    /// The absolute path.
+    /// The absolute path, or `embedded:NAME.yaml`.
     file: PathBuf,
     stem: String,
     text: String,
@@ -25,12 +26,12 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    pub(crate) fn new(stem: &str, path: &Path, text: &str, set: &[(String, String)], facts: &Facts) -> Self {
+    pub(crate) fn new(stem: &str, file: &SweepFile, set: &[(String, String)], facts: &Facts) -> Self {
         Self {
-            shown: path.display().to_string(),
-            file: path.canonicalize().unwrap_or_else(|_| path.to_owned()),
+            shown: file.shown(),
+            file: absolute(&file.path),
             stem: stem.to_owned(),
-            text: text.to_owned(),
+            text: file.text.clone(),
             set: set.to_vec(),
             facts: facts.clone(),
         }
@@ -51,9 +52,8 @@ impl Origin {
     }
 
     /// Whether the file, its text and the overrides are the same. Without overrides, those of the last run count.
-    pub(crate) fn is_of(&self, path: &Path, text: &str, set: &[(String, String)]) -> bool {
-        let is_same_file = path.canonicalize().is_ok_and(|path| path == self.file);
-        is_same_file && self.text == text && (set.is_empty() || self.set == set)
+    pub(crate) fn is_of(&self, file: &SweepFile, set: &[(String, String)]) -> bool {
+        absolute(&file.path) == self.file && self.text == file.text && (set.is_empty() || self.set == set)
     }
 
     /// The warning if `new` is another sweep in the same folder; None for the same sweep, edited or not.
@@ -75,6 +75,11 @@ impl Origin {
             )
         })
     }
+}
+
+/// The absolute path of a file. A compiled-in sweep has none and keeps its name.
+fn absolute(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
 fn set_options(set: &[(String, String)]) -> String {

@@ -1,14 +1,12 @@
 //! From the command line to a plan: reads the sweep file, looks into its sources, and expands it.
 
-use std::path::Path;
-
 use super::Failure;
 use super::arguments::{MachineArguments, SweepArguments};
 use super::deferred_cache::DeferredCache;
 use super::origin::Origin;
 use super::output::notify;
 use super::sources::find_sources;
-use super::sweep_file::{find, read_text, stem};
+use super::sweep_file::SweepFile;
 use crate::decide;
 use crate::plan::{Facts, Plan, expand, probe_plan};
 use crate::run;
@@ -52,30 +50,29 @@ impl Prepared {
 ///
 /// `machine`: given if the sweep is to run here. Then the devices of the sweep file must exist.
 pub(crate) fn prepare(arguments: &SweepArguments, machine: Option<&MachineArguments>) -> Result<Prepared, Failure> {
-    let path = find(&arguments.sweep)?;
-    let text = read_text(&path)?;
-    prepare_file(stem(&path), &path, &text, arguments, machine)
+    let file = SweepFile::read(&arguments.sweep)?;
+    prepare_file(file.stem(), &file, arguments, machine)
 }
 
 /// Prepares the sweep `name` that `text` describes. The text was derived from the sweep of `arguments`, with its
 /// overrides applied.
 pub(crate) fn prepare_text(arguments: &SweepArguments, name: &str, text: &str) -> Result<Prepared, Failure> {
     let arguments = SweepArguments { set: Vec::new(), ..arguments.clone() };
-    prepare_file(name, &find(&arguments.sweep)?, text, &arguments, None)
+    let path = SweepFile::read(&arguments.sweep)?.path;
+    prepare_file(name, &SweepFile { path, text: text.to_owned() }, &arguments, None)
 }
 
-/// `stem`: the sweep's name if the text gives none. `path`: its folder is where relative paths start.
+/// `stem`: the sweep's name if the file gives none. Relative paths start at the file's folder.
 fn prepare_file(
     stem: &str,
-    path: &Path,
-    text: &str,
+    file: &SweepFile,
     arguments: &SweepArguments,
     machine: Option<&MachineArguments>,
 ) -> Result<Prepared, Failure> {
-    let draft = spec::draft(&path.display().to_string(), stem, text, &arguments.set);
+    let draft = spec::draft(&file.shown(), stem, &file.text, &arguments.set);
     let results = Results::new(&arguments.results)?;
     let cache = DeferredCache::new(DiskCache(results.cache()));
-    let (facts, missing) = find_sources(&draft, path, &cache);
+    let (facts, missing) = find_sources(&draft, &file.path, &cache);
     let Draft { spec, mut problems, .. } = draft;
     problems.extend(missing);
     if machine.is_some_and(|machine| machine.devices.is_none()) {
@@ -86,7 +83,7 @@ fn prepare_file(
     }
     let dir = results.sweep(&spec.name)?;
     let plan = expand(&spec, &facts)?;
-    let origin = Origin::new(stem, path, text, &arguments.set, &facts);
+    let origin = Origin::new(stem, file, &arguments.set, &facts);
     Ok(Prepared { spec, facts, plan, origin, results, dir, cache })
 }
 
@@ -106,15 +103,15 @@ pub(crate) struct RecordedSweep {
 /// describes it. Results can therefore be read without the data, the checkpoint or the sweep file.
 pub(crate) fn recorded_sweep(arguments: &SweepArguments) -> Result<RecordedSweep, Failure> {
     let results = Results::new(&arguments.results)?;
-    let file = find(&arguments.sweep).and_then(|path| read_text(&path).map(|text| (path, text)));
+    let file = SweepFile::read(&arguments.sweep);
     let name = match &file {
-        Ok((path, text)) => spec::draft("", stem(path), text, &arguments.set).spec.name,
+        Ok(file) => spec::draft("", file.stem(), &file.text, &arguments.set).spec.name,
         Err(_) => arguments.sweep.clone(),
     };
     let dir = results.sweep(&name);
     let last = dir.as_ref().ok().and_then(Origin::read);
     let is_unchanged = match &file {
-        Ok((path, text)) => last.as_ref().is_some_and(|last| last.is_of(path, text, &arguments.set)),
+        Ok(file) => last.as_ref().is_some_and(|last| last.is_of(file, &arguments.set)),
         Err(_) => true,
     };
     let last_plan = last.as_ref().and_then(Origin::plan);

@@ -13,7 +13,7 @@ use super::Failure;
 use super::arguments::SweepArguments;
 use super::output::{notify, print};
 use super::prepare::{Prepared, prepare};
-use super::sweep_file::find;
+use super::sweep_file::SweepFile;
 use crate::analysis::findings::next;
 use crate::analysis::refine::{Choice, Decision, refine as decide};
 use crate::analysis::{Study, Sweep};
@@ -36,7 +36,7 @@ pub(crate) fn refine(arguments: &RefineArguments) -> Result<ExitCode, Failure> {
     let (sweep, study) = study(&prepared)?;
     // Relative paths in a sweep file start at its folder. In another folder they have to be absolute.
     let stays = match &arguments.output {
-        Some(path) => folder(path) == folder(&find(&arguments.sweep.sweep)?),
+        Some(path) => folder(path) == folder(&SweepFile::read(&arguments.sweep.sweep)?.path),
         None => true,
     };
     let files = if stays { HashMap::new() } else { prepared.facts.settled().files };

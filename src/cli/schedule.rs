@@ -12,7 +12,7 @@ use super::Failure;
 use super::arguments::{RESULTS, SweepArguments, key_value};
 use super::output::{notify, notify_all, printed};
 use super::prepare::prepare;
-use super::sweep_file::{find, read_text, stem};
+use super::sweep_file::SweepFile;
 use crate::plan::{self, PlannedSchedule};
 use crate::report::{self, RateCurve};
 use crate::spec::{self, lookup, shown};
@@ -83,8 +83,8 @@ fn planned(arguments: &ScheduleArguments) -> Result<Vec<PlannedSchedule>, Failur
         notify_all(&prepared.plan.warnings);
         return Ok(prepared.plan.schedules());
     };
-    let path = find(config)?;
-    let spec = spec::parse(&path.display().to_string(), stem(&path), &read_text(&path)?, &arguments.set)?;
+    let file = SweepFile::read(config)?;
+    let spec = spec::parse(&file.shown(), file.stem(), &file.text, &arguments.set)?;
     notify_all(&spec.warnings());
     Ok(plan::schedules(&spec, steps)?)
 }

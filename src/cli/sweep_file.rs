@@ -1,4 +1,5 @@
-//! Finds the sweep file that a path or a bare name means, and reads it.
+//! Finds the sweep file that a path or a bare name means, and reads it. The sweeps of the repository are compiled in, so
+//! that their names work in any folder.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -10,39 +11,75 @@ use crate::spec;
 /// Folder of the sweeps that a bare name means.
 const SWEEPS: &str = "sweeps";
 
-/// The sweep file that a path or a bare name means.
-pub(crate) fn find(sweep: &str) -> Result<PathBuf, Failure> {
-    let path = Path::new(sweep);
-    if path.is_file() {
-        return Ok(path.to_owned());
-    }
-    let is_bare = path.components().count() == 1 && path.extension().is_none_or(|ext| ext != "yaml" && ext != "yml");
-    if is_bare {
-        for extension in ["yaml", "yml"] {
-            let named = Path::new(SWEEPS).join(format!("{sweep}.{extension}"));
-            if named.is_file() {
-                return Ok(named);
+/// The sweeps that are compiled in, by name.
+const EMBEDDED: [(&str, &str); 3] = [
+    ("augmentation", include_str!("../../sweeps/augmentation.yaml")),
+    ("lr-grid", include_str!("../../sweeps/lr-grid.yaml")),
+    ("smoke", include_str!("../../sweeps/smoke.yaml")),
+];
+
+/// A sweep file as it was read.
+pub(crate) struct SweepFile {
+    /// Its path, or `embedded:NAME.yaml` for one that is compiled in.
+    pub path: PathBuf,
+    pub text: String,
+}
+
+impl SweepFile {
+    /// Reads the sweep file that a path or a bare name means. A file in `sweeps/` wins over a compiled-in sweep of the same
+    /// name.
+    pub(crate) fn read(sweep: &str) -> Result<Self, Failure> {
+        let path = Path::new(sweep);
+        if path.is_file() {
+            return Self::read_path(path.to_owned());
+        }
+        let is_bare =
+            path.components().count() == 1 && path.extension().is_none_or(|ext| ext != "yaml" && ext != "yml");
+        if is_bare {
+            for extension in ["yaml", "yml"] {
+                let named = Path::new(SWEEPS).join(format!("{sweep}.{extension}"));
+                if named.is_file() {
+                    return Self::read_path(named);
+                }
+            }
+            if let Some((_, text)) = EMBEDDED.iter().find(|(name, _)| *name == sweep) {
+                return Ok(Self { path: format!("embedded:{sweep}.yaml").into(), text: (*text).to_owned() });
             }
         }
+        if path.is_dir() {
+            return Err(Failure::input(format!("{sweep} is a folder: name a sweep file, such as {sweep}/NAME.yaml")));
+        }
+        Err(Failure::input(no_such_file(sweep, is_bare)))
     }
-    if path.is_dir() {
-        return Err(Failure::input(format!("{sweep} is a folder: name a sweep file, such as {sweep}/NAME.yaml")));
+
+    fn read_path(path: PathBuf) -> Result<Self, Failure> {
+        let text = read_text(&path)?;
+        Ok(Self { path, text })
     }
-    Err(Failure::input(no_such_file(sweep, is_bare)))
+
+    /// The sweep's name if the text gives none: the name of the file without its extension.
+    pub(crate) fn stem(&self) -> &str {
+        let stem = self.path.file_stem().and_then(OsStr::to_str).unwrap_or("sweep");
+        stem.strip_prefix("embedded:").unwrap_or(stem)
+    }
+
+    /// The path for messages.
+    pub(crate) fn shown(&self) -> String {
+        self.path.display().to_string()
+    }
 }
 
 /// The error for a sweep that does not exist, with the nearest name or all names.
 fn no_such_file(sweep: &str, is_bare: bool) -> String {
     if is_bare {
-        let known = known_sweeps();
+        let known = all_names();
         let beside = PathBuf::from(format!("{sweep}.yaml"));
         let hint = match spec::nearest(sweep, known.iter().map(String::as_str)) {
             _ if beside.is_file() => format!("Did you mean the file {}?", beside.display()),
-            Some(near) => format!("Did you mean `{near}`? Sweeps here: {}", known.join(", ")),
-            None if known.is_empty() => "There are no sweeps in sweeps/ here: give the path of a sweep file".to_owned(),
-            None => format!("Sweeps here: {}", known.join(", ")),
+            Some(near) => format!("Did you mean `{near}`? Known sweeps: {}", known.join(", ")),
+            None => format!("Known sweeps: {}. Give the path of any other sweep file", known.join(", ")),
         };
-        return format!("there is no sweep `{sweep}`, no file sweeps/{sweep}.yaml. {hint}");
+        return format!("there is no sweep `{sweep}` and no file sweeps/{sweep}.yaml. {hint}");
     }
     let path = Path::new(sweep);
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -73,15 +110,19 @@ pub(crate) fn known_sweeps() -> Vec<String> {
     yaml_files(Path::new(SWEEPS)).into_iter().map(|(stem, _)| stem).collect()
 }
 
-/// The name of the sweep in `sweeps/STEM.yaml`: the file's `name`, or the stem.
-pub(crate) fn name_of(stem: &str) -> String {
-    let text = find(stem).and_then(|path| read_text(&path));
-    text.map_or_else(|_| stem.to_owned(), |text| spec::draft("", stem, &text, &[]).spec.name)
+/// All bare names that mean a sweep, sorted.
+fn all_names() -> Vec<String> {
+    let mut names = known_sweeps();
+    names.extend(EMBEDDED.map(|(name, _)| name.to_owned()));
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
-/// The default name of the sweep in this file.
-pub(crate) fn stem(path: &Path) -> &str {
-    path.file_stem().and_then(OsStr::to_str).unwrap_or("sweep")
+/// The name of the sweep that a bare name means: the file's `name`, or the bare name.
+pub(crate) fn name_of(bare: &str) -> String {
+    let file = SweepFile::read(bare);
+    file.map_or_else(|_| bare.to_owned(), |file| spec::draft("", bare, &file.text, &[]).spec.name)
 }
 
 /// Reads a UTF-8 text file.
@@ -92,4 +133,19 @@ pub(crate) fn read_text(path: &Path) -> Result<String, Failure> {
         let line = error.as_bytes()[..valid].split(|&byte| byte == b'\n').count();
         Failure::input(format!("{}:{line}: not UTF-8: save the file as UTF-8", path.display()))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_shipped_sweep_is_embedded_and_valid() {
+        let shipped: Vec<String> =
+            yaml_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join(SWEEPS)).into_iter().map(|(stem, _)| stem).collect();
+        assert_eq!(EMBEDDED.map(|(name, _)| name).to_vec(), shipped);
+        for (name, text) in EMBEDDED {
+            assert_eq!(spec::parse(name, name, text, &[]).unwrap().name, name);
+        }
+    }
 }

@@ -324,12 +324,13 @@ fn command_lines() {
     For more information, try '--help'.
     ");
     let place = Place::new(GOOD);
-    assert_snapshot!(place.plain(&place.expect(2, "run lr-gird").err), @"error: there is no sweep `lr-gird`, no file sweeps/lr-gird.yaml. There are no sweeps in sweeps/ here: give the path of a sweep file");
-    place.write("sweeps/lr-grid.yaml", GOOD);
-    assert_snapshot!(place.plain(&place.expect(2, "run lr-gird").err), @"error: there is no sweep `lr-gird`, no file sweeps/lr-gird.yaml. Did you mean `lr-grid`? Sweeps here: lr-grid");
+    assert_snapshot!(place.plain(&place.expect(2, "run lr-gird").err), @"error: there is no sweep `lr-gird` and no file sweeps/lr-gird.yaml. Did you mean `lr-grid`? Known sweeps: augmentation, lr-grid, smoke");
+    place.write("sweeps/lr-tuning.yaml", GOOD);
+    assert_snapshot!(place.plain(&place.expect(2, "run lr-tunign").err), @"error: there is no sweep `lr-tunign` and no file sweeps/lr-tunign.yaml. Did you mean `lr-tuning`? Known sweeps: augmentation, lr-grid, lr-tuning, smoke");
+    assert_snapshot!(place.plain(&place.expect(2, "run xyz").err), @"error: there is no sweep `xyz` and no file sweeps/xyz.yaml. Known sweeps: augmentation, lr-grid, lr-tuning, smoke. Give the path of any other sweep file");
     place.write("mine.yaml", GOOD);
-    assert_snapshot!(place.plain(&place.expect(2, "run mine").err), @"error: there is no sweep `mine`, no file sweeps/mine.yaml. Did you mean the file mine.yaml?");
-    assert_snapshot!(place.plain(&place.expect(2, "run sweeps/lr-gird.yaml").err), @"error: sweeps/lr-gird.yaml: no such file. Did you mean sweeps/lr-grid.yaml?");
+    assert_snapshot!(place.plain(&place.expect(2, "run mine").err), @"error: there is no sweep `mine` and no file sweeps/mine.yaml. Did you mean the file mine.yaml?");
+    assert_snapshot!(place.plain(&place.expect(2, "run sweeps/lr-tunign.yaml").err), @"error: sweeps/lr-tunign.yaml: no such file. Did you mean sweeps/lr-tuning.yaml?");
     assert_snapshot!(place.plain(&place.expect(2, "run nowhere/x.yaml").err), @"error: nowhere/x.yaml: no such file. There is no folder nowhere");
     assert_snapshot!(place.plain(&place.expect(2, "report sweep.yaml").err), @"error: /here/results/sweep: nothing was run yet. Run it with `plateau run sweep.yaml`");
 }

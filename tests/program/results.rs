@@ -210,6 +210,15 @@ fn finished_trials_leave_the_estimate() {
 }
 
 #[test]
+fn shipped_sweeps_run_in_any_folder() {
+    let place = Place::new("");
+    place.expect(0, "run smoke --only lr=1e-3 --only scheduler=linear --set steps=2");
+    assert!(place.path("results/smoke/report/index.html").is_file());
+    let status = place.expect(0, "status smoke").out;
+    assert!(status.contains("4 trials, 1 finished, 0 running, 0 failed, 3 left"), "{status}");
+}
+
+#[test]
 fn results_are_read_without_their_sources() {
     let place = Place::new(SWEEP);
     place.write("sweeps/other.yaml", "grid: {lr: [1, 2]}");
