@@ -85,7 +85,7 @@ impl<'a> LiveTracking<'a> {
             if !self.destinations.iter().any(|destination| destination.needs(&trial.id, version)) {
                 continue;
             }
-            let Ok(run) = run::look_at(trial, known, self.dir) else { continue };
+            let Ok(run) = run::survey_trial(trial, known, self.dir) else { continue };
             with_curves(&run, *started, |curves| {
                 for destination in self.destinations.iter_mut().filter(|to| to.needs(&trial.id, version)) {
                     if let Some(warning) = destination.update(curves, version) {
