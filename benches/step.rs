@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use plateau::train::batch::{MICRO_BATCH_TOKENS, MicroBatch, length, split};
+use plateau::train::batch::{MicroBatch, length, split};
 use plateau::train::data::{self, Split, source};
 use plateau::train::engine::{Engine, Objective};
 use plateau::train::kernels::product::{Matrix, Write, product};
@@ -16,7 +16,7 @@ use plateau::train::model::Bert;
 use plateau::train::optim::Settings;
 use plateau::train::random::{Purpose, Random};
 use plateau::train::{Cache, TrainError};
-use plateau::trial::{DataConfig, EvalSource, ModelConfig, Pooling};
+use plateau::trial::{DataConfig, MICRO_BATCH_TOKENS, ModelConfig, Pooling};
 use safetensors::SafeTensors;
 
 #[global_allocator]
@@ -277,21 +277,11 @@ fn six_layers(pooling: Pooling) -> Result<Bert, TrainError> {
 }
 
 fn model(from: &str, pooling: Pooling) -> ModelConfig {
-    ModelConfig { from: from.into(), pooling: Some(pooling), dropout: Some(0.1), freeze: 0, reinit: 0 }
+    ModelConfig { from: from.into(), pooling: Some(pooling), dropout: Some(0.1), ..ModelConfig::default() }
 }
 
 fn tweets(model: &str) -> Result<Split, TrainError> {
-    let config = DataConfig {
-        train: "embedded:tweets".into(),
-        eval: EvalSource::Fraction(0.2),
-        text: "text".into(),
-        text_pair: None,
-        label: "label".into(),
-        max_length: 128,
-        limit: None,
-        shuffle: true,
-        seed: 0,
-    };
+    let config = DataConfig { seed: 0, ..DataConfig::default() };
     data::load(&config, model, &NoCache).map(|dataset| dataset.train)
 }
 

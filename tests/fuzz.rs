@@ -22,11 +22,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use dice::{Dice, setting};
 use plateau::event::{Event, Record};
-use plateau::spec::{Settled, default_trial, parse};
+use plateau::spec::{Settled, parse};
 use plateau::state::SweepState;
 use plateau::store::{CurveWriter, Follower, Journal, Row, read_curve, read_journal};
 use plateau::train::data::texts;
-use plateau::trial::{DiagnosticRow, EvalRow, MetricRow, TrialId};
+use plateau::trial::{DataConfig, DiagnosticRow, EvalRow, MetricRow, TrialId};
 
 const TARGETS: u64 = 5;
 /// No input may take longer, on a busy machine.
@@ -320,7 +320,7 @@ fn data_files() {
         "label\ttext\npos\tgood \"film\nneg\tbad film\n",
         "{\"text\": \"good film\", \"label\": 1}\n{\"label\": \"neg\", \"text\": \"b\\u00e4d\"}\n",
     ];
-    let config = default_trial().data;
+    let config = DataConfig::default();
     Corpus::new("data", "csv", &seeds, &["text", "label", "text,label\n", "\"text\""]).fuzz(|path, bytes| {
         let mut answers = String::new();
         for (kind, pack) in [("csv", false), ("tsv", false), ("jsonl", false), ("csv.gz", true)] {

@@ -14,7 +14,7 @@ use super::rules::{Diagnosis, phrase};
 use super::statistics::{mean, seeds_needed, sign_flip, spearman, wilson};
 use super::thresholds as limit;
 use super::{Measured, Run, Study, Sweep};
-use crate::trial::{Axis, AxisValue};
+use crate::trial::{Axis, AxisValue, Key};
 
 /// Everything that trials of a sweep say together, most telling first.
 pub fn effects(sweep: &Sweep, study: &Study) -> Vec<Finding> {
@@ -201,8 +201,8 @@ fn range(values: &[f64]) -> Option<(f64, f64)> {
 
 /// `STABILITY_LIMIT`: every trial above the best rate fails.
 fn stability_limit(sweep: &Sweep, study: &Study) -> Option<String> {
-    let axis = lead_axis(sweep).filter(|axis| axis.key == "lr")?;
-    let best = study.best()?.value("lr")?;
+    let axis = lead_axis(sweep).filter(|axis| Key::LearningRate.is(&axis.key))?;
+    let best = study.best()?.value(&axis.key)?;
     let rate = best.value.as_f64()?;
     let above: Vec<usize> = (0..sweep.runs.len()).filter(|&run| sweep.runs[run].trial.config.lr > rate).collect();
     let all_fail = above.iter().all(|&run| study.judgements[run].failed());
@@ -297,8 +297,8 @@ fn axis_effect(sweep: &Sweep, study: &Study, axis: &Axis) -> Option<String> {
         return Some(format!(
             "{} {} instead of {} lowers final eval loss by {:.3} ± {:.3} ({} matched pairs, p = {}).",
             axis.key,
-            better.said(&axis.key),
-            worse.said(&axis.key),
+            better.label(&axis.key),
+            worse.label(&axis.key),
             effect.mean.abs(),
             effect.error,
             effect.n,
@@ -313,8 +313,8 @@ fn axis_effect(sweep: &Sweep, study: &Study, axis: &Axis) -> Option<String> {
     Some(format!(
         "No detectable effect of {}: {} instead of {} changes final eval loss by {:+.3} ± {:.3} ({} matched pairs, p = {}){seeds}.",
         axis.key,
-        largest.to.said(&axis.key),
-        largest.from.said(&axis.key),
+        largest.to.label(&axis.key),
+        largest.from.label(&axis.key),
         largest.mean,
         largest.error,
         largest.n,
@@ -376,7 +376,7 @@ pub fn confirmed(winner: &[(String, AxisValue)], sweep: &Sweep, study: &Study) -
 
 /// `lr 3e-5, warmup 0.1`.
 fn named(config: &Config) -> String {
-    let values: Vec<String> = config.values.iter().map(|(key, value)| format!("{key} {}", value.said(key))).collect();
+    let values: Vec<String> = config.values.iter().map(|(key, value)| format!("{key} {}", value.label(key))).collect();
     if values.is_empty() { "the only configuration".into() } else { values.join(", ") }
 }
 
@@ -391,7 +391,7 @@ fn probability(p: f64) -> String {
 
 /// DIVERSITY: augmentation raises the training loss and lowers the evaluation loss.
 fn diversity(sweep: &Sweep, study: &Study, axis: &Axis) -> Option<String> {
-    if axis.key.split('.').next() != Some("augmentation") {
+    if !Key::Augmentation.covers(&axis.key) {
         return None;
     }
     let level = |run: usize| {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::rank::{self, Config, Level, Study};
 use super::{Judgement, Sweep, effects};
-use crate::trial::{Axis, AxisValue, Length, rounded_text};
+use crate::trial::{Axis, AxisValue, Key, Length, rounded_text};
 
 /// A sentence about the sweep.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -183,7 +183,7 @@ fn onsets(sweep: &Sweep, study: &Study) -> Option<String> {
         let level = config.curve.iter().find(|spread| spread.x as u64 == onset)?.mean;
         let late = matches!(config.judgement, Judgement::StillImproving { .. });
         let when = if late { format!("not before step {onset}") } else { format!("at step {onset}") };
-        Some(format!("{} {when} ({level:.3})", value.said(&axis.key)))
+        Some(format!("{} {when} ({level:.3})", value.label(&axis.key)))
     };
     let parts: Vec<String> = axis.values.iter().take(8).filter_map(at).collect();
     let more = if axis.values.len() > 8 { ", and so on" } else { "" };
@@ -263,7 +263,7 @@ fn failures_by_value(sweep: &Sweep, study: &Study, axis: &Axis) -> String {
         let same = |run: &super::Run| run.trial.value(&axis.key).is_some_and(|other| other.value == value.value);
         let runs = || sweep.runs.iter().zip(&study.judgements).filter(|(run, _)| same(run));
         let failed = runs().filter(|(_, judgement)| judgement.failed()).count();
-        (failed > 0).then(|| format!("{}: {failed} of {}", value.said(&axis.key), runs().count()))
+        (failed > 0).then(|| format!("{}: {failed} of {}", value.label(&axis.key), runs().count()))
     };
     let parts: Vec<String> = axis.values.iter().filter_map(at).take(8).collect();
     if parts.is_empty() { String::new() } else { format!(" ({} {})", axis.key, parts.join(", ")) }
@@ -321,7 +321,8 @@ fn edge<'a>(sweep: &'a Sweep, study: &Study) -> Option<Edge<'a>> {
     };
     let mut edges = rank::axes(sweep).filter_map(candidate);
     let first = edges.next()?;
-    Some(if first.axis.key == "lr" { first } else { edges.find(|edge| edge.axis.key == "lr").unwrap_or(first) })
+    let is_lr = |edge: &Edge<'_>| Key::LearningRate.is(&edge.axis.key);
+    Some(if is_lr(&first) { first } else { edges.find(is_lr).unwrap_or(first) })
 }
 
 /// Where nothing survived: lower rates for what blew up, nothing for what never ran.
@@ -343,7 +344,7 @@ fn rescue(sweep: &Sweep, study: &Study) -> Option<Next> {
 /// The learning rate if it varies, else the first axis.
 pub fn lead_axis(sweep: &Sweep) -> Option<&Axis> {
     let first = rank::axes(sweep).next();
-    rank::axes(sweep).find(|axis| axis.key == "lr").or(first)
+    rank::axes(sweep).find(|axis| Key::LearningRate.is(&axis.key)).or(first)
 }
 
 /// `lr 3e-5, warmup 0.1`.
@@ -351,7 +352,7 @@ fn name(config: &Config) -> String {
     if config.values.is_empty() {
         return "the only configuration".into();
     }
-    config.values.iter().map(|(key, value)| format!("{key} {}", value.said(key))).collect::<Vec<_>>().join(", ")
+    config.values.iter().map(|(key, value)| format!("{key} {}", value.label(key))).collect::<Vec<_>>().join(", ")
 }
 
 fn written(level: Level) -> String {

@@ -2,8 +2,7 @@
 
 use super::{Run, Sweep};
 use crate::trial::{
-    Axis, AxisValue, DataConfig, EvalRow, EvalSource, FractionOrSteps, Length, MetricRow, ModelConfig, OptimizerConfig,
-    OptimizerName, Outcome, Scheduler, Status, StopRules, Trial, TrialConfig, TrialId,
+    Axis, AxisValue, EvalRow, FractionOrSteps, Key, MetricRow, Outcome, Status, Trial, TrialConfig, TrialId,
 };
 
 /// An axis of `values` as written in YAML.
@@ -94,12 +93,12 @@ pub(crate) fn gauss(seed: u64, index: u64) -> f64 {
 }
 
 fn run(index: u64, values: Vec<(String, AxisValue)>, steps: u64) -> Run {
-    let number = |key: &str, default: f64| {
-        let value = values.iter().find(|(name, _)| name == key);
+    let number = |key: Key, default: f64| {
+        let value = values.iter().find(|(name, _)| key.is(name));
         value.and_then(|(_, value)| value.value.as_f64()).unwrap_or(default)
     };
     let has = |text: &str| values.iter().any(|(_, value)| value.text.contains(text));
-    let (lr, warmup, seed) = (number("lr", 5e-5), number("warmup", 0.1), number("seed", 42.0));
+    let (lr, warmup, seed) = (number(Key::LearningRate, 5e-5), number(Key::Warmup, 0.1), number(Key::Seed, 42.0));
     let course = Course {
         lr,
         warmup: (warmup * steps as f64).ceil(),
@@ -122,7 +121,7 @@ fn run(index: u64, values: Vec<(String, AxisValue)>, steps: u64) -> Run {
         if metrics.last().is_some_and(|row| row.train_loss.is_finite()) { Status::Finished } else { Status::Diverged };
     let id = TrialId::parse(&format!("{:012x}", index.wrapping_mul(0x1234_5678_9ABC) & 0xFFFF_FFFF_FFFF)).unwrap();
     let outcome = outcome(status, &metrics, &evals);
-    let config = TrialConfig { lr, warmup: FractionOrSteps(warmup), seed: seed as u64, ..config() };
+    let config = TrialConfig { lr, warmup: FractionOrSteps(warmup), seed: seed as u64, ..TrialConfig::default() };
     Run {
         trial: Trial { id, values, steps, config },
         status,
@@ -255,44 +254,5 @@ fn outcome(status: Status, metrics: &[MetricRow], evals: &[EvalRow]) -> Outcome 
         class_prior: vec![0.5, 0.5],
         eval_prior: vec![0.5, 0.5],
         verdicts: Vec::new(),
-    }
-}
-
-fn config() -> TrialConfig {
-    TrialConfig {
-        data: DataConfig {
-            train: "embedded:tweets".into(),
-            eval: EvalSource::Fraction(0.2),
-            text: "text".into(),
-            text_pair: None,
-            label: "label".into(),
-            max_length: 128,
-            limit: None,
-            shuffle: true,
-            seed: 42,
-        },
-        model: ModelConfig { from: "embedded:minilm-l3".into(), pooling: None, dropout: None, freeze: 0, reinit: 0 },
-        optimizer: OptimizerConfig {
-            name: OptimizerName::Adamw,
-            betas: [0.9, 0.999],
-            eps: 1e-8,
-            bias_correction: true,
-            layer_decay: 1.0,
-            head_lr: None,
-        },
-        lr: 5e-5,
-        warmup: FractionOrSteps(0.1),
-        scheduler: Scheduler::Linear,
-        augmentation: Vec::new(),
-        weight_decay: 0.01,
-        max_grad_norm: 1.0,
-        label_smoothing: 0.0,
-        batch_size: 32,
-        grad_accumulation: 1,
-        length: Length::Epochs(3.0),
-        eval_every: FractionOrSteps(0.25),
-        seed: 42,
-        stop: StopRules { diverged: true, patience: None, plateau: None },
-        probe: None,
     }
 }

@@ -9,7 +9,7 @@ use super::{AugmentationFound, DataFound, Facts, ModelFound, Plan, check, identi
 use crate::spec::{
     Choice, Place, Problem, Problems, Setting, SweepSpec, lookup, place_of, sets_seed, shown, source_key,
 };
-use crate::trial::{Augmentation, Axis, AxisValue, Trial, TrialConfig, TrialId};
+use crate::trial::{Augmentation, Axis, AxisValue, Key, Trial, TrialConfig, TrialId};
 
 /// Expands a sweep into its trials. `facts` holds every source that [`SweepSpec::sources`] names.
 ///
@@ -75,7 +75,7 @@ fn columns(spec: &SweepSpec) -> Vec<Column> {
             }
         }
     }
-    let (seeds, mut columns): (Vec<Column>, Vec<Column>) = columns.into_iter().partition(|c| c.path == "seed");
+    let (seeds, mut columns): (Vec<Column>, Vec<Column>) = columns.into_iter().partition(|c| Key::Seed.is(&c.path));
     columns.extend(seeds.into_iter().filter(|seed| seed.axis.is_none() || seed.values.len() > 1));
     columns
 }
@@ -174,7 +174,7 @@ impl<'s> Expansion<'s> {
             return;
         };
         resolve(&mut config, model);
-        settle_warmup(&mut config, place("warmup").is_some());
+        settle_warmup(&mut config, place(Key::Warmup.path()).is_some());
         let Ok(mut json) = serde_json::to_value(&config) else { return };
         if self.is_excluded(&json) {
             return;
@@ -203,7 +203,7 @@ impl<'s> Expansion<'s> {
             .map(|method| self.augmentation(method).map_or(method, |f| &f.identity))
             .collect();
         if let Ok(augmentation) = serde_json::to_value(identities) {
-            json["augmentation"] = augmentation;
+            json[Key::Augmentation.path()] = augmentation;
         }
         let Some(id) = identity::id(json, &data.facts, &model.facts) else { return };
         if !self.ids.insert(id.clone()) {

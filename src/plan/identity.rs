@@ -1,31 +1,162 @@
 //! Ids of trials: a hash over everything that determines a trial's numbers, and nothing else.
+//!
+//! The hash covers what differs from the defaults. A new key with its default therefore leaves the ids of all earlier
+//! trials as they are, and so does a new parameter of a schedule or an augmentation.
 
-use serde_json::Value;
+use std::sync::LazyLock;
 
-use crate::trial::{DataFacts, ModelFacts, TrialId};
+use serde::Serialize;
+use serde_json::{Map, Value};
 
-/// Version of the trainer's numbers. Raised whenever the same configuration would give other numbers than before; every
-/// trial then gets a new id, and no old result is taken for a new one.
+use crate::spec::in_short;
+use crate::trial::{DataFacts, Key, ModelFacts, Patience, Plateau, TrialConfig, TrialId};
+
+/// Version of the trainer's numbers. Raise it whenever the same configuration would give other numbers than before, and
+/// whenever a default changes. Every trial then gets a new id, and no old result is taken for a new one.
 const NUMERICS: u32 = 4;
 
-/// The id of a resolved configuration, given as JSON: sources are replaced by the hashes of their content, keys are
-/// sorted (a JSON map is), and the first digits of a blake3 hash are the name.
-pub(super) fn id(mut config: Value, data: &DataFacts, model: &ModelFacts) -> Option<TrialId> {
+/// The configuration whose keys an id leaves out.
+static DEFAULT: LazyLock<Value> = LazyLock::new(|| json(&TrialConfig::default()));
+
+/// What is left out of a group that is off by default, once it is on.
+static GROUPS: LazyLock<[(&str, Value); 2]> =
+    LazyLock::new(|| [("patience", json(&Patience::default())), ("plateau", json(&Plateau::default()))]);
+
+/// The id of a resolved configuration, given as JSON, with the hash of each augmentation's sources in its place.
+pub(super) fn id(config: Value, data: &DataFacts, model: &ModelFacts) -> Option<TrialId> {
+    hash(&identity(config, &DEFAULT, data, model))
+}
+
+/// What the id is a hash of. Sources are replaced by the hashes of their content, and parts that are at their default are
+/// left out. Keys are sorted, because a JSON map is.
+fn identity(mut config: Value, default: &Value, data: &DataFacts, model: &ModelFacts) -> Value {
     replace(&mut config, "/data/train", &data.hash);
     if config.pointer("/data/eval").is_some_and(Value::is_string) {
         // The hash of the data covers both files.
         replace(&mut config, "/data/eval", "file");
     }
     replace(&mut config, "/model/from", &model.hash);
-    // A hasher fed byte by byte is slow.
-    let mut canonical = Vec::with_capacity(2048);
-    canonical.extend(NUMERICS.to_le_bytes());
-    serde_json::to_writer(&mut canonical, &config).ok()?;
-    TrialId::parse(&blake3::hash(&canonical).to_hex()[..TrialId::LENGTH])
+    for key in [Key::Scheduler, Key::Augmentation].map(Key::path) {
+        config[key] = in_short(key, &config[key]);
+    }
+    let mut changed = difference(config, default);
+    if let Some(stop) = changed.get_mut("stop") {
+        for (group, default) in GROUPS.iter() {
+            if let Some(value @ Value::Object(_)) = stop.get_mut(*group) {
+                *value = difference(value.take(), default);
+            }
+        }
+    }
+    changed
+}
+
+/// The parts of `value` that differ from `default`. A key that only the default has stands as null.
+fn difference(value: Value, default: &Value) -> Value {
+    let (mut entries, defaults) = match (value, default) {
+        (Value::Object(entries), Value::Object(defaults)) => (entries, defaults),
+        (value, _) => return value,
+    };
+    let mut changed = Map::new();
+    for (key, default) in defaults {
+        let value = entries.remove(key).unwrap_or_default();
+        if value != *default {
+            changed.insert(key.clone(), difference(value, default));
+        }
+    }
+    changed.extend(entries.into_iter().filter(|(_, value)| !value.is_null()));
+    changed.into()
+}
+
+/// The first digits of a blake3 hash.
+fn hash(identity: &Value) -> Option<TrialId> {
+    // Feeding the hasher byte by byte would be slow.
+    let mut bytes = Vec::with_capacity(512);
+    bytes.extend(NUMERICS.to_le_bytes());
+    serde_json::to_writer(&mut bytes, identity).ok()?;
+    TrialId::parse(&blake3::hash(&bytes).to_hex()[..TrialId::LENGTH])
+}
+
+fn json(value: &impl Serialize) -> Value {
+    serde_json::to_value(value).unwrap_or_default()
 }
 
 fn replace(config: &mut Value, pointer: &str, content: &str) {
     if let Some(value) = config.pointer_mut(pointer) {
         *value = content.into();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::super::tests::{data_facts, model_facts, plan};
+    use super::*;
+
+    const SWEEPS: [&str; 4] = [
+        "",
+        "steps: 10\nscheduler: {name: cosine, cycles: 2}\naugmentation: [synonym, {name: mixup, alpha: 0.4}]",
+        "stop: {patience: {evals: 3}, plateau: true}\nmodel: {freeze: 1}\noptimizer: {head_lr: 1e-3}",
+        "data: {limit: 100, eval: rows.tsv}\ngrid: {lr: [1e-5, 1e-4], scheduler: [linear, one_cycle]}\nseeds: [1, 2]",
+    ];
+
+    fn configs() -> Vec<Value> {
+        SWEEPS.iter().flat_map(|text| plan(text).trials).map(|trial| json(&trial.config)).collect()
+    }
+
+    fn of(config: &Value, default: &Value) -> Value {
+        identity(config.clone(), default, &data_facts(), &model_facts())
+    }
+
+    #[test]
+    fn an_id_covers_what_differs_from_the_defaults() {
+        let texts: Vec<String> = configs().iter().map(|config| of(config, &DEFAULT).to_string()).collect();
+        assert_snapshot!(texts.join("\n"), @"");
+    }
+
+    /// The same configuration as a later version would write it, with keys of its own at their defaults.
+    #[test]
+    fn a_new_key_with_its_default_leaves_ids_alone() {
+        let groups = ["", "/data", "/model", "/optimizer", "/stop"];
+        let with = |config: &Value, group: &str, value: Value| {
+            let mut config = config.clone();
+            config.pointer_mut(group).and_then(Value::as_object_mut).unwrap().insert("a_new_key".into(), value);
+            config
+        };
+        for config in configs() {
+            let today = hash(&of(&config, &DEFAULT));
+            for group in groups {
+                for default in [Value::Null, 0.5.into(), "none".into()] {
+                    let defaults = with(&DEFAULT, group, default.clone());
+                    let unchanged = hash(&of(&with(&config, group, default), &defaults));
+                    let changed = hash(&of(&with(&config, group, 0.7.into()), &defaults));
+                    assert_eq!(unchanged, today, "{group}");
+                    assert_ne!(changed, today, "{group}");
+                }
+            }
+        }
+    }
+
+    /// Ids leave these values out, so that a changed one would give old ids to new trials. Where this test fails for more
+    /// than a new key: raise `NUMERICS`, then accept the snapshot.
+    #[test]
+    fn the_defaults_stay_while_the_numerics_version_does() {
+        assert_eq!(NUMERICS, 4);
+        assert_snapshot!(format!("{:#}", *DEFAULT), @"");
+        let groups: Vec<String> = GROUPS.iter().map(|(_, group)| group.to_string()).collect();
+        assert_snapshot!(groups.join("\n"), @"");
+    }
+
+    #[test]
+    fn a_difference_tells_everything_apart() {
+        let check = |value: &str, default: &str, expected: &str| {
+            let [value, default] = [value, default].map(|text| serde_json::from_str::<Value>(text).unwrap());
+            assert_eq!(difference(value, &default).to_string(), expected);
+        };
+        check("{\"b\": 1, \"a\": 2}", "{\"b\": 2, \"a\": 1}", "{\"a\":2,\"b\":1}");
+        check("{\"steps\": 5}", "{\"epochs\": 3}", "{\"epochs\":null,\"steps\":5}");
+        check("{\"a\": null, \"b\": {\"c\": 1}}", "{\"a\": 1, \"b\": {\"c\": 1}}", "{\"a\":null}");
+        check("{\"a\": {}}", "{\"a\": null}", "{\"a\":{}}");
+        check("{\"a\": [1, 2]}", "{\"a\": [1]}", "{\"a\":[1,2]}");
     }
 }

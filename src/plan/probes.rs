@@ -6,8 +6,8 @@
 
 use super::{Facts, Plan, identity};
 use crate::trial::{
-    Augmentation, Axis, AxisValue, FractionOrSteps, Length, Probe, ProbeKind, Scheduler, StopRules, Trial, TrialConfig,
-    TrialId,
+    Augmentation, Axis, AxisValue, FractionOrSteps, Key, Length, Probe, ProbeKind, Scheduler, StopRules, Trial,
+    TrialConfig, TrialId,
 };
 
 /// Fewest steps of a fork.
@@ -114,14 +114,14 @@ fn trial(config: TrialConfig, facts: &Facts) -> Option<Trial> {
     let (data, model) = facts.of(&config)?;
     let probe = config.probe.as_ref()?;
     let mut values = probe.values();
-    values.push(("seed".to_owned(), AxisValue { value: config.seed.into(), text: config.seed.to_string() }));
+    values.push((Key::Seed.path().to_owned(), AxisValue { value: config.seed.into(), text: config.seed.to_string() }));
     let identity = |method: &Augmentation| {
         let found = facts.augmentations.iter().find(|found| found.located == *method);
         found.map_or_else(|| method.clone(), |found| found.identity.clone())
     };
     let identities: Vec<Augmentation> = config.augmentation.iter().map(identity).collect();
     let mut json = serde_json::to_value(&config).ok()?;
-    json["augmentation"] = serde_json::to_value(identities).ok()?;
+    json[Key::Augmentation.path()] = serde_json::to_value(identities).ok()?;
     let id = identity::id(json, data, model)?;
     Some(Trial { id, values, steps: config.steps(data.train_rows), config })
 }

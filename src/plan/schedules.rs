@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{Plan, check};
 use crate::spec::{Place, Problems, SweepSpec, lookup, place_of, shown};
-use crate::trial::{AxisValue, FractionOrSteps, TrialConfig};
+use crate::trial::{AxisValue, FractionOrSteps, Key, TrialConfig};
 
 /// A schedule, checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,7 +20,7 @@ pub struct PlannedSchedule {
 }
 
 /// The keys that say how the rate goes.
-const KEYS: &[&str] = &["lr", "warmup", "scheduler"];
+const KEYS: &[&str] = &[Key::LearningRate.path(), Key::Warmup.path(), Key::Scheduler.path()];
 
 /// A warm-up that nobody wrote gives way to the rise of a schedule that has one.
 pub(super) fn settle_warmup(config: &mut TrialConfig, written: bool) {
@@ -39,7 +39,7 @@ pub fn schedules(spec: &SweepSpec, steps: u64) -> Result<Vec<PlannedSchedule>, P
     let varying: Vec<&str> = spec.varying(KEYS).collect();
     for (mut config, settings) in spec.variations(KEYS) {
         let place = |key| place_of(settings.iter().copied(), key);
-        settle_warmup(&mut config, place("warmup").is_some());
+        settle_warmup(&mut config, place(Key::Warmup.path()).is_some());
         for mistake in check::schedule(&config, steps) {
             let at = place(mistake.key).unwrap_or(Place::NOWHERE);
             let problem = mistake.at(at);
@@ -69,8 +69,8 @@ impl Plan {
             for schedule in &mut found {
                 let steps = schedule.steps;
                 let value = AxisValue { value: steps.into(), text: steps.to_string() };
-                schedule.values.retain(|(key, _)| key != "steps");
-                schedule.values.push(("steps".to_owned(), value));
+                schedule.values.retain(|(key, _)| !Key::Steps.is(key));
+                schedule.values.push((Key::Steps.path().to_owned(), value));
             }
         }
         found

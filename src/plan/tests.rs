@@ -13,34 +13,46 @@ pub(super) fn facts(spec: &SweepSpec) -> Facts {
         facts: DataFacts {
             hash: format!("data {} {:?} {:?}", source.data.train, source.data.limit, source.data.eval),
             train_rows: source.data.limit.unwrap_or(3312),
-            eval_rows: 828,
-            labels: vec!["negative".into(), "positive".into()],
-            class_prior: vec![0.45, 0.55],
-            mean_tokens: 25.0,
+            ..data_facts()
         },
         written: source.data,
         model: source.model,
     });
     let models = sources.models.into_iter().map(|source| ModelFound {
         located: source.from.clone(),
-        facts: ModelFacts {
-            hash: format!("model {}", source.from),
-            parameters: 8_700_000,
-            vocabulary: 8192,
-            layers: 3,
-            hidden: 384,
-            heads: 12,
-            intermediate: 1536,
-            max_positions: 512,
-            has_pooler: false,
-            dropout: Some(0.1),
-        },
+        facts: ModelFacts { hash: format!("model {}", source.from), ..model_facts() },
         written: source.from,
     });
     Facts { data: data.collect(), models: models.collect(), augmentations: Vec::new() }
 }
 
-fn plan(text: &str) -> Plan {
+pub(super) fn data_facts() -> DataFacts {
+    DataFacts {
+        hash: "data".into(),
+        train_rows: 3312,
+        eval_rows: 828,
+        labels: vec!["negative".into(), "positive".into()],
+        class_prior: vec![0.45, 0.55],
+        mean_tokens: 25.0,
+    }
+}
+
+pub(super) fn model_facts() -> ModelFacts {
+    ModelFacts {
+        hash: "model".into(),
+        parameters: 8_700_000,
+        vocabulary: 8192,
+        layers: 3,
+        hidden: 384,
+        heads: 12,
+        intermediate: 1536,
+        max_positions: 512,
+        has_pooler: false,
+        dropout: Some(0.1),
+    }
+}
+
+pub(super) fn plan(text: &str) -> Plan {
     let spec = parse("a.yaml", "a", text, &[]).unwrap_or_else(|problems| panic!("{problems}"));
     expand(&spec, &facts(&spec)).unwrap_or_else(|problems| panic!("{problems}"))
 }

@@ -11,7 +11,7 @@ pub fn row(index: usize, sweep: &Sweep, study: &Study, config: &Config) -> Vec<S
     let mut cells = vec![(index + 1).to_string()];
     cells.extend(
         rank::axes(sweep)
-            .map(|axis| config.value(&axis.key).map_or_else(dash, |value| value.said(&axis.key).to_owned())),
+            .map(|axis| config.value(&axis.key).map_or_else(dash, |value| value.label(&axis.key).to_owned())),
     );
     let seeds = format!("{}/{}", config.survivors.len(), config.runs.len());
     let level = |level: Option<Level>, reached: Option<f64>| match (level, reached) {

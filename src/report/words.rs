@@ -7,23 +7,23 @@ use serde_json::Value;
 use super::Provenance;
 use crate::analysis::rank::Level;
 use crate::analysis::{Config, Judgement, Study, Sweep, plateau};
-use crate::trial::{AxisValue, number_text};
+use crate::trial::{AxisValue, Key, number_text};
 
 /// Short name of an axis: `LR`, `warmup`, `dropout` for `model.dropout`.
 pub fn axis(key: &str) -> &str {
-    match key {
-        "lr" => "LR",
-        "weight_decay" => "decay",
-        "augmentation" => "augm.",
-        "batch_size" => "batch",
+    match Key::of(key) {
+        Some(Key::LearningRate) => "LR",
+        Some(Key::WeightDecay) => "decay",
+        Some(Key::Augmentation) => "augm.",
+        Some(Key::BatchSize) => "batch",
         _ => key.rsplit('.').next().unwrap_or(key),
     }
 }
 
 /// A value where its axis is named beside it.
 pub fn cell(key: &str, value: &AxisValue) -> String {
-    match (key, value.value.as_f64()) {
-        ("warmup", Some(warmup)) if warmup < 1.0 => format!("{} %", round(warmup * 100.0)),
+    match (Key::of(key), value.value.as_f64()) {
+        (Some(Key::Warmup), Some(warmup)) if warmup < 1.0 => format!("{} %", round(warmup * 100.0)),
         _ => brief(key, value),
     }
 }
@@ -43,22 +43,26 @@ fn brief(key: &str, value: &AxisValue) -> String {
             other => other.as_f64().map_or_else(|| other.to_string(), number_text),
         }
     }
-    if value.value.is_object() || value.value.is_array() { plain(&value.value) } else { value.said(key).to_owned() }
+    if value.value.is_object() || value.value.is_array() { plain(&value.value) } else { value.label(key).to_owned() }
 }
 
 /// Name of an axis in a sentence.
 pub fn axis_name(key: &str) -> String {
-    if key == "lr" { "learning rate".into() } else { key.rsplit('.').next().unwrap_or(key).replace('_', " ") }
+    if Key::LearningRate.is(key) {
+        "learning rate".into()
+    } else {
+        key.rsplit('.').next().unwrap_or(key).replace('_', " ")
+    }
 }
 
 /// A value that stands alone.
 pub fn value(key: &str, value: &AxisValue) -> String {
-    match (key, value.value.as_f64()) {
-        ("lr", _) => format!("LR {}", value.text),
-        ("warmup", Some(warmup)) if warmup < 1.0 => format!("{} % warmup", round(warmup * 100.0)),
-        ("warmup", Some(_)) => format!("{} steps warmup", value.text),
-        ("scheduler" | "augmentation" | "optimizer", _) => brief(key, value),
-        ("data.limit", None) => value.said(key).to_owned(),
+    match (Key::of(key), value.value.as_f64()) {
+        (Some(Key::LearningRate), _) => format!("LR {}", value.text),
+        (Some(Key::Warmup), Some(warmup)) if warmup < 1.0 => format!("{} % warmup", round(warmup * 100.0)),
+        (Some(Key::Warmup), Some(_)) => format!("{} steps warmup", value.text),
+        (Some(Key::Scheduler | Key::Augmentation | Key::Optimizer), _) => brief(key, value),
+        (Some(Key::RowLimit), None) => value.label(key).to_owned(),
         _ => format!("{} {}", axis(key), brief(key, value)),
     }
 }

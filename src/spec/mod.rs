@@ -27,6 +27,6 @@ pub(crate) use problem::nearest;
 pub use problem::{Place, Problem, Problems};
 pub use read::{Draft, draft, parse};
 pub use run_config::{Devices, LogTo, NotDevices, Probing, RunConfig};
-pub(crate) use sweep::{Choice, Setting, lookup, place_of, sets_seed, shown, source_key};
-pub use sweep::{DataSource, ModelSource, Sources, SweepSpec, default_trial};
+pub(crate) use sweep::{Choice, Setting, in_short, lookup, place_of, sets_seed, shown, source_key};
+pub use sweep::{DataSource, ModelSource, Sources, SweepSpec};
 pub use write::Settled;

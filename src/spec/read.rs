@@ -8,8 +8,9 @@ use super::keys::{self, Target};
 use super::kind::Kind;
 use super::problem::{Place, Problem, Problems, Text, nearest};
 use super::run_config::{RUN_KEYS, RunConfig};
-use super::sweep::{AxisKey, Dimension, Entry, Setting, Sources, SweepSpec, default_trial};
+use super::sweep::{AxisKey, Dimension, Entry, Setting, Sources, SweepSpec};
 use super::yaml::{self, Content, Node};
+use crate::trial::TrialConfig;
 
 /// Sections of a sweep file that are no keys of a trial.
 pub(super) const SECTIONS: &[&str] = &["name", "grid", "zip", "include", "exclude", "seeds", "run"];
@@ -330,7 +331,7 @@ impl Reader {
             self.errors.push(Problem::new(name_place, what).hint(hint));
         }
         self.fixed.sort_by_key(Setting::depth);
-        let mut base = default_trial();
+        let mut base = TrialConfig::default();
         self.errors.extend(two_lengths(&self.fixed));
         for setting in &self.fixed {
             self.errors.extend(setting.apply(&mut base).err());

@@ -9,10 +9,7 @@ use super::RunConfig;
 use super::keys::{self, Target};
 use super::kind::brief;
 use super::problem::{Place, Problem, Problems, Shown, Text};
-use crate::trial::{
-    Augmentation, AxisValue, DataConfig, EvalSource, FractionOrSteps, Length, ModelConfig, OptimizerConfig,
-    OptimizerName, Scheduler, StopRules, TrialConfig, number_text,
-};
+use crate::trial::{Augmentation, AxisValue, DataConfig, TrialConfig, number_text};
 
 /// A sweep file, checked. Holds everything that the file says, nothing that depends on data or checkpoints.
 #[derive(Debug, Clone)]
@@ -148,8 +145,13 @@ fn says(value: &Value, wanted: &Value) -> bool {
 
 /// What tables and figures show for a complete value at `path`.
 pub(crate) fn shown(path: &str, full: &Value) -> AxisValue {
-    let value = keys::variants(path).map_or_else(|| full.clone(), |variants| brief(variants, full));
+    let value = in_short(path, full);
     AxisValue { text: readable(&value), value }
+}
+
+/// A complete value at `path`, without the parameters of schedules and augmentations that are at their defaults.
+pub(crate) fn in_short(path: &str, full: &Value) -> Value {
+    keys::variants(path).map_or_else(|| full.clone(), |variants| brief(variants, full))
 }
 
 /// A short form of a structured value: `synonym 0.1`, `synonym+random_swap`, `0.9,0.999`, `freeze=2 reinit=1`.
@@ -401,44 +403,4 @@ pub(crate) fn source_key(data: &DataConfig, model: &str) -> String {
 /// Whether an entry of `include` chooses its own seed, so that seeds do not multiply it.
 pub(crate) fn sets_seed(entry: &Entry) -> bool {
     entry.values.iter().any(|(path, _)| path == "seed")
-}
-
-/// The trial that an empty sweep file describes.
-pub fn default_trial() -> TrialConfig {
-    TrialConfig {
-        data: DataConfig {
-            train: "embedded:tweets".into(),
-            eval: EvalSource::Fraction(0.2),
-            text: "text".into(),
-            text_pair: None,
-            label: "label".into(),
-            max_length: 128,
-            limit: None,
-            shuffle: true,
-            seed: 42,
-        },
-        model: ModelConfig { from: "embedded:minilm-l3".into(), pooling: None, dropout: None, freeze: 0, reinit: 0 },
-        optimizer: OptimizerConfig {
-            name: OptimizerName::Adamw,
-            betas: [0.9, 0.999],
-            eps: 1e-8,
-            bias_correction: true,
-            layer_decay: 1.0,
-            head_lr: None,
-        },
-        lr: 3e-5,
-        warmup: FractionOrSteps(0.1),
-        scheduler: Scheduler::Linear,
-        augmentation: Vec::new(),
-        weight_decay: 0.01,
-        max_grad_norm: 1.0,
-        label_smoothing: 0.0,
-        batch_size: 32,
-        grad_accumulation: 1,
-        length: Length::Epochs(3.0),
-        eval_every: FractionOrSteps(0.25),
-        seed: 42,
-        stop: StopRules { diverged: true, patience: None, plateau: None },
-        probe: None,
-    }
 }

@@ -18,7 +18,7 @@ fn base(text: &str) -> TrialConfig {
 fn an_empty_file_is_the_default_trial() {
     for text in ["", "# nothing\n", "---\n", "model:\n", "\u{feff}"] {
         let spec = spec(text);
-        assert_eq!((spec.name.as_str(), &spec.base, spec.size()), ("a", &default_trial(), 1), "{text:?}");
+        assert_eq!((spec.name.as_str(), &spec.base, spec.size()), ("a", &TrialConfig::default(), 1), "{text:?}");
     }
 }
 
@@ -87,7 +87,7 @@ fn groups_dots_and_scalars_say_the_same() {
     let nested = base("model: {dropout: 0.2, from: x}\ndata: {train: a.tsv}\nstop: {patience: {evals: 2}}");
     assert_eq!(base("model.dropout: 0.2\nmodel.from: x\ndata.train: a.tsv\nstop.patience.evals: 2"), nested);
     assert_eq!(base("model: x\nmodel.dropout: 0.2\ndata: a.tsv\nstop: {patience.evals: 2}"), nested);
-    assert_eq!(base("stop: {patience: none}"), default_trial());
+    assert_eq!(base("stop: {patience: none}"), TrialConfig::default());
 }
 
 #[test]
@@ -215,13 +215,13 @@ fn rules_of_a_trial_are_on_with_their_defaults_or_off() {
     assert_eq!(rules("{plateau: {}}"), on);
     assert_eq!(rules("{plateau.evals: 3}"), on);
     assert_eq!(rules("{plateau: {evals: 5, min_steps: 0}}").plateau, Some(Plateau { evals: 5, min_steps: 0 }));
-    assert_eq!(rules("{plateau: none, patience: false}"), default_trial().stop);
+    assert_eq!(rules("{plateau: none, patience: false}"), TrialConfig::default().stop);
     assert_eq!(rules("{patience: {}}").patience, Some(Patience::default()));
     let written = spec("stop: {plateau: {evals: 2}}\ngrid: {stop.patience: [none, true]}");
     let again = spec(&written.to_yaml(&Settled::default()).unwrap());
     assert_eq!((&again.base, again.dimensions.len()), (&written.base, 1));
     // Where the rule is off, a configuration is the one that it was before there was such a rule.
-    assert!(!serde_json::to_string(&default_trial()).unwrap().contains("plateau"));
+    assert!(!serde_json::to_string(&TrialConfig::default()).unwrap().contains("plateau"));
 }
 
 #[test]

@@ -16,8 +16,8 @@ use super::optim::Settings;
 use super::random::{Purpose, Random};
 use super::{Cache, Sink, fit};
 use crate::trial::{
-    Augmentation, CheckpointEvery, DataConfig, DiagnosticRow, EvalRow, EvalSource, FractionOrSteps, Keep, Length,
-    MetricRow, ModelConfig, OptimizerConfig, OptimizerName, Outcome, Scheduler, StopRules, TrialConfig,
+    Augmentation, CheckpointEvery, DataConfig, DiagnosticRow, EvalRow, FractionOrSteps, Keep, Length, MetricRow,
+    ModelConfig, Outcome, Scheduler, TrialConfig,
 };
 
 pub fn fixture(name: &str) -> PathBuf {
@@ -137,41 +137,17 @@ pub fn dataset(file: &Path, checkpoint: &Checkpoint, max_length: usize, rows: us
 
 /// A configuration for quick tests: every field has the value that changes least.
 pub fn config() -> TrialConfig {
+    let default = TrialConfig::default();
     TrialConfig {
-        data: DataConfig {
-            train: String::new(),
-            eval: EvalSource::Fraction(0.2),
-            text: "text".into(),
-            text_pair: None,
-            label: "label".into(),
-            max_length: 32,
-            limit: None,
-            shuffle: true,
-            seed: 0,
-        },
-        model: ModelConfig { from: String::new(), pooling: None, dropout: Some(0.0), freeze: 0, reinit: 0 },
-        optimizer: OptimizerConfig {
-            name: OptimizerName::Adamw,
-            betas: [0.9, 0.999],
-            eps: 1e-8,
-            bias_correction: true,
-            layer_decay: 1.0,
-            head_lr: None,
-        },
+        data: DataConfig { train: String::new(), max_length: 32, seed: 0, ..default.data },
+        model: ModelConfig { from: String::new(), dropout: Some(0.0), ..default.model },
         lr: 1e-3,
         warmup: FractionOrSteps(0.0),
         scheduler: Scheduler::Constant,
-        augmentation: vec![],
-        weight_decay: 0.01,
-        max_grad_norm: 1.0,
-        label_smoothing: 0.0,
         batch_size: 8,
-        grad_accumulation: 1,
         length: Length::Steps(10),
         eval_every: FractionOrSteps(1000.0),
-        seed: 42,
-        stop: StopRules { diverged: true, patience: None, plateau: None },
-        probe: None,
+        ..TrialConfig::default()
     }
 }
 

@@ -1,4 +1,7 @@
-//! What a trial is told: its configuration, with the keys of a sweep file.
+//! The configuration of a trial, with the keys of a sweep file, and its defaults.
+//!
+//! A trial's id depends on what differs from [`TrialConfig::default`]. A new field therefore needs a default that leaves
+//! the trainer's numbers as they were, and a changed default needs a new numerics version in [`crate::plan`].
 
 use serde::{Deserialize, Serialize};
 
@@ -17,25 +20,51 @@ pub struct TrialConfig {
     pub scheduler: Scheduler,
     /// Applied in turn; empty for none.
     pub augmentation: Vec<Augmentation>,
-    /// Not applied to biases and LayerNorm.
+    /// Not applied to biases and LayerNorm parameters.
     pub weight_decay: f64,
-    /// Global gradient norm is clipped to this; 0 for no clipping.
+    /// The global gradient norm is clipped to this; 0: no clipping.
     pub max_grad_norm: f64,
+    /// Share of the target that is spread evenly over all classes.
     pub label_smoothing: f64,
-    /// Examples an optimizer step.
+    /// Examples per optimizer step.
     pub batch_size: usize,
-    /// Equal parts that a batch is split into.
+    /// Micro-batches that a batch is split into.
     pub grad_accumulation: usize,
     #[serde(flatten)]
     pub length: Length,
     /// Fraction of an epoch, or optimizer steps, between evaluations.
     pub eval_every: FractionOrSteps,
-    /// Head initialisation, shuffling, dropout, augmentation.
+    /// Of the head initialisation, shuffling, dropout and augmentation.
     pub seed: u64,
     pub stop: StopRules,
-    /// None for the trials of a sweep file.
+    /// None for trials of a sweep file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe: Option<Probe>,
+}
+
+impl Default for TrialConfig {
+    /// The trial that an empty sweep file describes.
+    fn default() -> Self {
+        Self {
+            data: DataConfig::default(),
+            model: ModelConfig::default(),
+            optimizer: OptimizerConfig::default(),
+            lr: 3e-5,
+            warmup: FractionOrSteps(0.1),
+            scheduler: Scheduler::Linear,
+            augmentation: Vec::new(),
+            weight_decay: 0.01,
+            max_grad_norm: 1.0,
+            label_smoothing: 0.0,
+            batch_size: 32,
+            grad_accumulation: 1,
+            length: Length::Epochs(3.0),
+            eval_every: FractionOrSteps(0.25),
+            seed: 42,
+            stop: StopRules::default(),
+            probe: None,
+        }
+    }
 }
 
 impl TrialConfig {
@@ -49,7 +78,7 @@ impl TrialConfig {
         }
     }
 
-    /// The alpha of mixup, if it is among the augmentations.
+    /// The `alpha` of mixup, if mixup is among the augmentations.
     #[must_use]
     pub fn mixup(&self) -> Option<f64> {
         self.augmentation.iter().find_map(|method| match method {
@@ -59,6 +88,7 @@ impl TrialConfig {
     }
 }
 
+/// The data of a trial, and how it is read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DataConfig {
     /// `embedded:NAME` or an absolute path.
@@ -72,11 +102,28 @@ pub struct DataConfig {
     pub label: String,
     /// Tokens, `[CLS]` and `[SEP]` included.
     pub max_length: usize,
-    /// First rows of train after the split.
+    /// Number of training rows that are used, the first ones after the split; None: all.
     pub limit: Option<usize>,
+    /// Whether the order of the training rows is drawn anew each epoch.
     pub shuffle: bool,
     /// Of the split into train and eval.
     pub seed: u64,
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        Self {
+            train: "embedded:tweets".into(),
+            eval: EvalSource::Fraction(0.2),
+            text: "text".into(),
+            text_pair: None,
+            label: "label".into(),
+            max_length: 128,
+            limit: None,
+            shuffle: true,
+            seed: 42,
+        }
+    }
 }
 
 /// Where the evaluation set comes from.
@@ -89,18 +136,25 @@ pub enum EvalSource {
     File(String),
 }
 
+/// The checkpoint that a trial starts from, and what is changed in it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelConfig {
     /// `embedded:NAME`, an absolute path, or `hf:org/name[@revision]`.
     pub from: String,
     /// None until the checkpoint is known: [`Pooling::Pooler`] if it holds one, else [`Pooling::Mean`].
     pub pooling: Option<Pooling>,
-    /// Hidden, attention and classifier dropout; None: the checkpoint's own three.
+    /// Hidden, attention and classifier dropout probability; None: the checkpoint's own three.
     pub dropout: Option<f64>,
-    /// 0 none; n: embeddings and the first n layers.
+    /// 0: nothing is frozen; n: the embeddings and the first n layers are.
     pub freeze: usize,
-    /// Top layers (and the pooler) that start from random values.
+    /// Number of top layers that start from random values, together with the pooler.
     pub reinit: usize,
+}
+
+impl Default for ModelConfig {
+    fn default() -> Self {
+        Self { from: "embedded:minilm-l3".into(), pooling: None, dropout: None, freeze: 0, reinit: 0 }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,12 +173,26 @@ pub struct OptimizerConfig {
     pub name: OptimizerName,
     pub betas: [f64; 2],
     pub eps: f64,
+    /// Whether the moments are corrected for their start at zero (Kingma and Ba 2015).
     pub bias_correction: bool,
-    /// Each layer's rate is the next higher layer's times this; 1 for one rate.
+    /// The learning rate of a layer is that of the next higher layer times this; 1: one learning rate for all.
     pub layer_decay: f64,
-    /// Peak rate of the head (classifier and pooler), which follows the same schedule; None: the others' rate.
+    /// Peak learning rate of the head (classifier and pooler), which follows the same schedule; None: `lr`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head_lr: Option<f64>,
+}
+
+impl Default for OptimizerConfig {
+    fn default() -> Self {
+        Self {
+            name: OptimizerName::Adamw,
+            betas: [0.9, 0.999],
+            eps: 1e-8,
+            bias_correction: true,
+            layer_decay: 1.0,
+            head_lr: None,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,13 +201,13 @@ pub enum OptimizerName {
     Adamw,
 }
 
-/// A length that users write as a fraction of a whole (below 1) or as optimizer steps (1 or more).
+/// A length, written as a fraction of a whole (below 1) or as optimizer steps (1 or more).
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct FractionOrSteps(pub f64);
 
 impl FractionOrSteps {
-    /// Steps out of `whole`, fractions rounded up.
+    /// The length in steps, where the whole has `whole` steps. Fractions are rounded up.
     #[must_use]
     pub fn steps(self, whole: u64) -> u64 {
         if self.0 < 1.0 { (whole as f64 * self.0).ceil() as u64 } else { self.0 as u64 }
@@ -165,27 +233,39 @@ impl Length {
     }
 }
 
-/// Batches that one pass over `rows` examples takes; at least one.
+/// Batches in one pass over `rows` examples; at least one.
 #[must_use]
 pub fn steps_per_epoch(rows: usize, batch_size: usize) -> u64 {
     rows.div_ceil(batch_size.max(1)).max(1) as u64
 }
 
-/// Rules that end a single trial early by its own curve. Part of its identity: they decide where its curve ends.
+/// Rules that end a trial early by its own curve. They decide where the curve ends, so they are part of the trial's
+/// identity.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StopRules {
-    /// End when the loss is NaN or infinite, or its smoothed value is above three times its start.
+    /// End the trial when its loss is NaN or infinite, or when the smoothed loss exceeds three times its start.
     pub diverged: bool,
     pub patience: Option<Patience>,
-    /// Left out where it is off: ids are older than this rule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plateau: Option<Plateau>,
 }
 
+impl StopRules {
+    /// No rule ends the trial.
+    pub const OFF: Self = Self { diverged: false, patience: None, plateau: None };
+}
+
+impl Default for StopRules {
+    fn default() -> Self {
+        Self { diverged: true, ..Self::OFF }
+    }
+}
+
+/// Early stopping: end a trial whose evaluations no longer improve.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Patience {
     pub metric: PatienceMetric,
-    /// Evaluations without an improvement by more than `min_delta`.
+    /// Number of evaluations in a row without an improvement by more than `min_delta`.
     pub evals: u32,
     pub min_delta: f64,
 }
@@ -196,11 +276,11 @@ impl Default for Patience {
     }
 }
 
-/// End when the training loss has gone flat, by the detector of `analysis`: not just for want of learning rate, and not
-/// where it falls so slowly that the steps left would still lower it.
+/// End a trial whose training loss reached a plateau, by the detector of [`crate::analysis`]. A loss that is flat because
+/// the learning rate is near zero does not count, nor does one that the remaining steps would still lower.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plateau {
-    /// Evaluations one after the other at each of which the curve up to there is flat.
+    /// Number of evaluations in a row at which the curve so far is flat.
     pub evals: u32,
     /// Evaluations before this step are not judged.
     pub min_steps: u64,
@@ -221,7 +301,7 @@ pub enum PatienceMetric {
 }
 
 impl PatienceMetric {
-    /// As a sweep file names it.
+    /// The name in sweep files.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

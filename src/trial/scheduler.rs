@@ -71,8 +71,8 @@ pub enum Scheduler {
         cooldown: u64,
         min_lr: f64,
     },
-    /// From `from` at the first step up to the peak at the last, by the same factor each step. No choice of sweep files:
-    /// the learning-rate range test runs on it.
+    /// Rises from `from` at the first step to the peak at the last, by the same factor each step. Sweep files do not offer
+    /// it: it is a variant so that `plateau lr-find` trains through the ordinary loop, which knows one kind of schedule.
     RangeTest {
         from: f64,
     },

@@ -7,47 +7,20 @@ use super::*;
 use crate::event::Slot;
 use crate::store::{Results, TrialDir};
 use crate::trial::{
-    CheckpointEvery, DataConfig, EvalSource, FractionOrSteps, Keep, Length, ModelConfig, OptimizerConfig,
-    OptimizerName, Plateau, Scheduler, Status, StopRules, TrialConfig, TrialId,
+    CheckpointEvery, DataConfig, FractionOrSteps, Keep, Length, ModelConfig, Plateau, Status, TrialConfig, TrialId,
 };
 
 /// A trial of `steps` steps whose toy acts as `manner` says.
 pub(crate) fn trial(manner: &str, seed: u64, steps: u64) -> Trial {
+    let default = TrialConfig::default();
     let config = TrialConfig {
-        data: DataConfig {
-            train: "embedded:none".into(),
-            eval: EvalSource::Fraction(0.5),
-            text: "text".into(),
-            text_pair: None,
-            label: "label".into(),
-            max_length: 8,
-            limit: None,
-            shuffle: true,
-            seed: 1,
-        },
-        model: ModelConfig { from: manner.into(), pooling: None, dropout: None, freeze: 0, reinit: 0 },
-        optimizer: OptimizerConfig {
-            name: OptimizerName::Adamw,
-            betas: [0.9, 0.999],
-            eps: 1e-8,
-            bias_correction: true,
-            layer_decay: 1.0,
-            head_lr: None,
-        },
-        lr: 3e-5,
-        warmup: FractionOrSteps(0.1),
-        scheduler: Scheduler::Linear,
-        augmentation: Vec::new(),
-        weight_decay: 0.0,
-        max_grad_norm: 1.0,
-        label_smoothing: 0.0,
+        data: DataConfig { train: "embedded:none".into(), ..default.data },
+        model: ModelConfig { from: manner.into(), ..default.model },
         batch_size: 4,
-        grad_accumulation: 1,
         length: Length::Steps(steps),
         eval_every: FractionOrSteps(5.0),
         seed,
-        stop: StopRules { diverged: true, patience: None, plateau: None },
-        probe: None,
+        ..TrialConfig::default()
     };
     let name = blake3::hash(format!("{manner} {seed} {steps}").as_bytes()).to_hex();
     Trial { id: TrialId::parse(&name[..TrialId::LENGTH]).unwrap(), values: Vec::new(), steps, config }

@@ -33,17 +33,7 @@ impl Cache for Memory {
 }
 
 fn config(train: &str) -> DataConfig {
-    DataConfig {
-        train: train.to_owned(),
-        eval: EvalSource::Fraction(0.2),
-        text: "text".into(),
-        text_pair: None,
-        label: "label".into(),
-        max_length: 16,
-        limit: None,
-        shuffle: true,
-        seed: 42,
-    }
+    DataConfig { train: train.to_owned(), max_length: 16, ..DataConfig::default() }
 }
 
 /// A folder with one file in it.

@@ -1,0 +1,45 @@
+//! What must be known of the data and the checkpoint before a trial can be planned.
+
+use serde::{Deserialize, Serialize};
+
+use super::Pooling;
+
+/// What is known of a data section.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DataFacts {
+    /// blake3 over the content of the train and the eval file.
+    pub hash: String,
+    pub train_rows: usize,
+    pub eval_rows: usize,
+    /// Label names in class order.
+    pub labels: Vec<String>,
+    /// Share of each class in the training split.
+    pub class_prior: Vec<f64>,
+    /// Mean tokens of a training example, after truncation.
+    pub mean_tokens: f64,
+}
+
+/// What is known of a checkpoint.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelFacts {
+    /// blake3 over the content of config, weights and tokenizer.
+    pub hash: String,
+    pub parameters: u64,
+    pub vocabulary: usize,
+    pub layers: usize,
+    pub hidden: usize,
+    pub heads: usize,
+    pub intermediate: usize,
+    pub max_positions: usize,
+    pub has_pooler: bool,
+    /// The checkpoint's dropout probability, where its hidden, attention and classifier dropout agree.
+    pub dropout: Option<f64>,
+}
+
+impl ModelFacts {
+    /// The pooling where the sweep names none: the checkpoint's pooler if it holds one, else the mean.
+    #[must_use]
+    pub fn default_pooling(&self) -> Pooling {
+        if self.has_pooler { Pooling::Pooler } else { Pooling::Mean }
+    }
+}
