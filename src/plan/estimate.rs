@@ -1,7 +1,10 @@
 //! What a trial will cost, before it runs: time, memory, disk. Rough on purpose; earlier trials on the same machine
 //! replace the assumed speed. Pure.
 
-use crate::trial::{DataFacts, Keep, ModelFacts, Trial, TrialConfig, steps_per_epoch};
+use crate::trial::{
+    DataFacts, Keep, MAX_GRADIENT_BUFFERS, MICRO_BATCH_TOKENS, ModelFacts, TRAIN_PROBE_EXAMPLES, Trial, TrialConfig,
+    steps_per_epoch,
+};
 
 /// A trial that has run on this machine.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -82,12 +85,6 @@ const THREAD_SCALING: f64 = 0.9;
 const BYTES_PER_PARAMETER: u64 = 12;
 /// A gradient in f32, in each lane.
 const GRADIENT_BYTES: u64 = 4;
-/// About what a micro-batch holds: whole examples are packed until it has as many tokens.
-const MICRO_BATCH_TOKENS: f64 = 512.0;
-/// Micro-batches at a time, each with gradients of its own.
-const MOST_LANES: f64 = 4.0;
-/// Most training examples that an evaluation also looks at.
-const PROBE: usize = 128;
 /// The program, the tokenizer and the data.
 const BASE_MEMORY: u64 = 120 << 20;
 /// A row of `metrics.csv`, of `evals.csv`.
@@ -104,7 +101,8 @@ pub fn estimate(trial: &Trial, data: &DataFacts, model: &ModelFacts, past: &[Pas
     let batch = config.batch_size.min(data.train_rows.max(1)) as f64;
     let tokens = trial.steps as f64 * batch * data.mean_tokens;
     let evals = evaluations(config, trial.steps, data.train_rows);
-    let eval_tokens = evals as f64 * (data.eval_rows + data.train_rows.min(PROBE)) as f64 * data.mean_tokens;
+    let eval_tokens =
+        evals as f64 * (data.eval_rows + data.train_rows.min(TRAIN_PROBE_EXAMPLES)) as f64 * data.mean_tokens;
     let cost = Cost::of(config, data, model);
     let seconds = match nearest(past, model.parameters) {
         Some(past) => {
@@ -175,12 +173,13 @@ fn memory(config: &TrialConfig, data: &DataFacts, model: &ModelFacts, past: &[Pa
     let length = config.data.max_length as f64;
     // Batches are packed without padding; a micro-batch exceeds its size by less than an example.
     let batch = examples as f64 * length.min(data.mean_tokens);
-    let lanes = (batch / MICRO_BATCH_TOKENS).ceil().clamp(1.0, MOST_LANES);
-    let tokens = batch.min(lanes * (MICRO_BATCH_TOKENS + length));
+    let micro_batch = MICRO_BATCH_TOKENS as f64;
+    let buffers = (batch / micro_batch).ceil().clamp(1.0, MAX_GRADIENT_BUFFERS as f64);
+    let tokens = batch.min(buffers * (micro_batch + length));
     // Kept of each layer, a token: about ten vectors of the hidden size, two of the intermediate one, the attention rows.
     let per_layer = (10 * model.hidden + 2 * model.intermediate) as f64 + 2.0 * model.heads as f64 * length;
     let activations = (4.0 * tokens * per_layer * model.layers as f64) as u64;
-    let state = model.parameters.saturating_mul(BYTES_PER_PARAMETER + GRADIENT_BYTES * lanes as u64);
+    let state = model.parameters.saturating_mul(BYTES_PER_PARAMETER + GRADIENT_BYTES * buffers as u64);
     let computed = state.saturating_add(activations).saturating_add(BASE_MEMORY);
     let seen = past.iter().filter(|past| past.parameters == model.parameters).filter_map(|past| past.peak_memory);
     seen.max().map_or(computed, |seen| seen.max(state))

@@ -7,10 +7,7 @@ use std::ops::Range;
 
 use super::data::Tokens;
 use super::random::Random;
-
-/// Tokens that a micro-batch aims at: enough for the matrix products to run at full speed, little enough that its
-/// activations stay small.
-pub const MICRO_BATCH_TOKENS: usize = 512;
+use crate::trial::MICRO_BATCH_TOKENS;
 
 /// Whole sequences, packed.
 #[derive(Debug, Clone, PartialEq)]

@@ -12,16 +12,14 @@ use std::time::Duration;
 use rayon::prelude::*;
 
 use super::TrainError;
-use super::batch::{MICRO_BATCH_TOKENS, MicroBatch};
+use super::batch::MicroBatch;
 use super::kernels::{add, simd};
 use super::model::lane::Lane;
 use super::model::{Bert, Pass, Training};
 use super::optim::words::RowGradients;
 use super::optim::{AdamW, Gradient, Settings};
 use super::random::Random;
-
-/// Most lanes of a step; also the most threads that a trial can use.
-pub const MAX_LANES: usize = 4;
+use crate::trial::{MAX_GRADIENT_BUFFERS, MICRO_BATCH_TOKENS};
 
 /// The model, its optimizer, and the threads that they run on.
 pub struct Engine {
@@ -244,7 +242,7 @@ impl Engine {
 /// Lanes for a batch of so many micro-batches. Each holds gradients of its own, which are most of what can be saved: with
 /// every halving there are half as many as the batch would have without.
 fn lanes(micro_batches: usize, micro_batch_splits: u32) -> usize {
-    let usual = micro_batches.checked_shr(micro_batch_splits).unwrap_or(0).clamp(1, MAX_LANES);
+    let usual = micro_batches.checked_shr(micro_batch_splits).unwrap_or(0).clamp(1, MAX_GRADIENT_BUFFERS);
     usual.checked_shr(micro_batch_splits).unwrap_or(0).max(1)
 }
 

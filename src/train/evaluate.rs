@@ -13,7 +13,7 @@ use super::engine::Engine;
 use super::frozen::{Frozen, FrozenSplits};
 use super::kernels::loss::cross_entropy;
 use super::random::{Purpose, Random};
-use crate::trial::{DiagnosticRow, EvalRow};
+use crate::trial::{DiagnosticRow, EvalRow, TRAIN_PROBE_EXAMPLES};
 
 /// What an evaluation says beside its row.
 pub struct Predictions {
@@ -22,9 +22,6 @@ pub struct Predictions {
     /// Of the quarter of them that the model is surest of, how many are labelled otherwise; None of fewer than four.
     pub surest_wrong: Option<u32>,
 }
-
-/// Most examples of the training split that are evaluated beside the held-out ones.
-const PROBE: usize = 128;
 
 /// The examples to evaluate, packed once.
 pub struct Evaluation {
@@ -43,7 +40,7 @@ impl Evaluation {
         let held_out: Vec<u32> = (0..dataset.eval.examples.len() as u32).collect();
         let mut probe: Vec<u32> = (0..dataset.train.examples.len() as u32).collect();
         Random::new(seed, Purpose::Probe).shuffle(&mut probe);
-        probe.truncate(PROBE);
+        probe.truncate(TRAIN_PROBE_EXAMPLES);
         probe.sort_unstable();
         let mut evaluation = Self {
             batches: Vec::new(),

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use candle_core::Device;
 
 use crate::train::TrainError;
-use crate::train::batch::{MICRO_BATCH_TOKENS, MicroBatch, length};
+use crate::train::batch::{MicroBatch, length};
 use crate::train::data::source::CheckpointFiles;
 use crate::train::data::{Encoder, Example, Tokens};
 use crate::train::model::{Bert, Pass};
-use crate::trial::{ModelConfig, Pooling};
+use crate::trial::{MICRO_BATCH_TOKENS, ModelConfig, Pooling};
 
 pub(super) struct Reader {
     model: Arc<Bert>,
