@@ -11,11 +11,11 @@ use super::rank::best_eval;
 use super::rules::{Diagnosis, advised, cause};
 use super::thresholds as limit;
 use super::{Run, Sweep};
-use crate::trial::{Verdict, VerdictKind, number_text};
+use crate::trial::{Key, Verdict, VerdictKind, number_text};
 
 /// Mends the causes of trials whose neighbours know better. `delta`: the change of the evaluation loss that counts.
 pub fn judge_together(sweep: &Sweep, diagnoses: &mut [Diagnosis], delta: f64) {
-    for group in matched(sweep, "lr").values() {
+    for group in matched(sweep, Key::LearningRate.path()).values() {
         let runs: Vec<usize> = group.iter().map(|(_, run)| *run).collect();
         let survivors = runs.iter().copied().filter(|&run| diagnoses[run].judgement.survived());
         let reached = survivors.filter_map(|run| Some((run, best_eval(&sweep.runs[run])?.1)));

@@ -9,10 +9,10 @@ use super::neighbours::judge_together;
 use super::plateau::{self, Judgement, LEAST_DELTA};
 use super::rules::{self, Diagnosis};
 use super::{Run, Sweep};
-use crate::trial::{Axis, AxisValue};
+use crate::trial::{Axis, AxisValue, Key};
 
 /// Key of the axis that repeats a configuration.
-pub const SEED: &str = "seed";
+pub const SEED: &str = Key::Seed.path();
 
 /// A sweep, judged and ranked.
 #[derive(Debug, Clone, PartialEq)]

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::effects::{dead_axis, shows_no_effect};
 use super::rank::{self, Config};
 use super::{Judgement, Study, Sweep};
-use crate::trial::{Axis, Length, rounded_text};
+use crate::trial::{Axis, Key, Length, rounded_text};
 
 /// What becomes of one key.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,7 +40,7 @@ pub fn refine(sweep: &Sweep, study: &Study, tied: &[String]) -> Option<Vec<Decis
             fix(format!("{} is best", value.text))
         } else if dead_axis(sweep, axis).is_some() {
             fix("changed nothing, to the last bit".into())
-        } else if axis.key != "lr" && shows_no_effect(sweep, study, axis) {
+        } else if !Key::LearningRate.is(&axis.key) && shows_no_effect(sweep, study, axis) {
             fix("no detectable effect".into())
         } else {
             numeric(axis, value.value.as_f64()).unwrap_or_else(|| names(study, axis, best))
@@ -80,7 +80,7 @@ fn numeric(axis: &Axis, best: Option<f64>) -> Option<Decision> {
     for value in values {
         let value = if value.total_cmp(&best).is_eq() { best } else { rounded_text(value, 2).parse().unwrap_or(value) };
         let value = if whole { Value::from(value.round().max(1.0) as u64) } else { Value::from(value) };
-        let fits = !share || axis.key == "lr" || value.as_f64().is_some_and(|value| value < 1.0);
+        let fits = !share || Key::LearningRate.is(&axis.key) || value.as_f64().is_some_and(|value| value < 1.0);
         if fits && !kept.contains(&value) {
             kept.push(value);
         }
@@ -122,10 +122,10 @@ fn length(sweep: &Sweep, best: &Config) -> Option<Decision> {
     }
     let run = best.runs.first().and_then(|&run| sweep.runs.get(run))?;
     let (key, value) = match run.trial.config.length {
-        Length::Epochs(epochs) => ("epochs", Value::from(epochs * 2.0)),
-        Length::Steps(steps) => ("steps", Value::from(steps * 2)),
+        Length::Epochs(epochs) => (Key::Epochs.path(), Value::from(epochs * 2.0)),
+        Length::Steps(steps) => (Key::Steps.path(), Value::from(steps * 2)),
     };
-    let varies = sweep.axes.iter().any(|axis| matches!(axis.key.as_str(), "epochs" | "steps"));
+    let varies = sweep.axes.iter().any(|axis| Key::is_length(&axis.key));
     (!varies).then(|| Decision {
         key: key.into(),
         choice: Choice::Fix(value),

@@ -20,7 +20,7 @@ use crate::report;
 use crate::store;
 use crate::train::{self, Job, Sink, TrainError};
 use crate::trial::{
-    AxisValue, CheckpointEvery, DiagnosticRow, EvalRow, FractionOrSteps, Length, MetricRow, Scheduler, StopRules,
+    AxisValue, CheckpointEvery, DiagnosticRow, EvalRow, FractionOrSteps, Key, Length, MetricRow, Scheduler, StopRules,
     Trial, TrialConfig,
 };
 
@@ -45,14 +45,14 @@ enum RangeTestFormat {
 }
 
 /// Keys that the test sets itself. Their values in the sweep do not matter.
-const OVERRIDDEN: &[&str] = &["lr", "warmup", "scheduler", "epochs", "steps", "eval_every", "stop"];
+const OVERRIDDEN: [Key; 6] = [Key::LearningRate, Key::Warmup, Key::Scheduler, Key::Epochs, Key::Steps, Key::EvalEvery];
 
 pub(crate) fn lr_find(arguments: &LrFindArguments) -> Result<ExitCode, Failure> {
     let prepared = prepare(&arguments.sweep, Some(&arguments.machine))?;
     notify_all(&prepared.plan.warnings);
     let trial = choose(&prepared, &arguments.only)?;
     let values = relevant_values(trial);
-    let config = range_config(trial, arguments.only.iter().any(|(key, _)| is_of(key, "augmentation")));
+    let config = range_config(trial, arguments.only.iter().any(|(key, _)| Key::Augmentation.covers(key)));
     let test = train(&prepared, &arguments.machine, &config)?;
     prepared.cache.flush();
     let csv = csv(&test);
@@ -79,36 +79,31 @@ fn choose<'a>(prepared: &'a Prepared, only: &[(String, String)]) -> Result<&'a T
     let trial = prepared.plan.trials.iter().find(|trial| Some(&trial.id) == ids.first());
     let trial = trial.ok_or_else(|| Failure::input("no trial has all the values given with --only"))?;
     let open = prepared.plan.axes.iter().filter(|axis| axis.values.len() > 1 && is_relevant(&axis.key));
-    for axis in open.filter(|axis| axis.key != "seed" && !only.iter().any(|(key, _)| *key == axis.key)) {
-        let what = match axis.key.as_str() {
-            "augmentation" => "augmentation varies in this sweep and is left out of the test".to_owned(),
-            key => format!("{key} varies in this sweep, tested with {}", axis_value(trial, key)),
+    for axis in open.filter(|axis| !Key::Seed.is(&axis.key) && !only.iter().any(|(key, _)| *key == axis.key)) {
+        let what = match (Key::of(&axis.key), axis.key.as_str()) {
+            (Some(Key::Augmentation), _) => "augmentation varies in this sweep and is left out of the test".to_owned(),
+            (_, key) => format!("{key} varies in this sweep, tested with {}", axis_value(trial, key)),
         };
         notify(&format!("{what}. Choose a value with --only"));
     }
     Ok(trial)
 }
 
-/// Whether `key` is the key `group` or inside it.
-fn is_of(key: &str, group: &str) -> bool {
-    key.split('.').next() == Some(group)
-}
-
 /// Whether the value of `key` matters to the test.
 fn is_relevant(key: &str) -> bool {
-    !OVERRIDDEN.iter().any(|overridden| is_of(key, overridden))
+    !OVERRIDDEN.iter().any(|overridden| overridden.covers(key)) && key.split('.').next() != Some("stop")
 }
 
 /// The values of varying keys that the test depends on.
 fn relevant_values(trial: &Trial) -> Vec<(String, AxisValue)> {
-    trial.values.iter().filter(|(key, _)| is_relevant(key) && !is_of(key, "augmentation")).cloned().collect()
+    trial.values.iter().filter(|(key, _)| is_relevant(key) && !Key::Augmentation.covers(key)).cloned().collect()
 }
 
 /// The configuration of `trial` with a rising learning rate over a few steps. An augmentation that varies is left out,
 /// unless `--only` chose it.
 fn range_config(trial: &Trial, augments: bool) -> TrialConfig {
     let mut config = trial.config.clone();
-    if !augments && trial.values.iter().any(|(key, _)| is_of(key, "augmentation")) {
+    if !augments && trial.values.iter().any(|(key, _)| Key::Augmentation.covers(key)) {
         config.augmentation.clear();
     }
     // The ratio of the head's learning rate to the peak learning rate stays.

@@ -20,7 +20,7 @@ use crate::analysis::{Study, Sweep};
 use crate::run::survey;
 use crate::spec::{self, Settled, SweepSpec};
 use crate::store;
-use crate::trial::number_text;
+use crate::trial::{Key, number_text};
 
 #[derive(Debug, Args)]
 pub(crate) struct RefineArguments {
@@ -105,7 +105,7 @@ pub(super) fn unwritable(error: serde_yaml::Error) -> Failure {
 
 /// Removes the keys that vary and those that say how to run.
 pub(super) fn without_axes(mut file: Mapping) -> Mapping {
-    for section in ["name", "grid", "zip", "include", "exclude", "seeds", "seed", "run"] {
+    for section in ["name", "grid", "zip", "include", "exclude", "seeds", Key::Seed.path(), "run"] {
         file.remove(section);
     }
     file
@@ -129,9 +129,9 @@ fn next_file(file: Mapping, name: &str, decisions: &[Decision]) -> Result<String
     let mut text = format!("# Written by `plateau refine`, based on the trials of {name}.\n");
     for Decision { key, choice, why } in decisions {
         if let Choice::Fix(value) = choice {
-            if matches!(key.as_str(), "epochs" | "steps") {
-                file.remove("epochs");
-                file.remove("steps");
+            if Key::is_length(key) {
+                file.remove(Key::Epochs.path());
+                file.remove(Key::Steps.path());
             }
             set(&mut file, key, to_yaml(value)?);
             // Writing to a String cannot fail.

@@ -18,7 +18,7 @@ use crate::report::{self, RateCurve};
 use crate::spec::{self, lookup, shown};
 use crate::store;
 use crate::train::schedule::Schedule;
-use crate::trial::{AxisValue, Scheduler};
+use crate::trial::{AxisValue, Key, Scheduler};
 
 #[derive(Debug, Args)]
 pub(crate) struct ScheduleArguments {
@@ -134,13 +134,17 @@ fn common(schedules: &[PlannedSchedule]) -> Vec<(String, AxisValue)> {
     let Some(first) = schedules.first() else { return Vec::new() };
     let json = serde_json::to_value(&first.config).unwrap_or_default();
     let varies = |key: &str| first.values.iter().any(|(varying, _)| varying.split('.').next() == Some(key));
-    let keys = ["lr", "warmup", "scheduler"].into_iter().filter(|key| schedules.len() == 1 || !varies(key));
-    let keys = keys.filter(|key| *key != "warmup" || schedules.iter().all(|s| s.config.warmup == first.config.warmup));
+    let keys = [Key::LearningRate, Key::Warmup, Key::Scheduler]
+        .map(Key::path)
+        .into_iter()
+        .filter(|key| schedules.len() == 1 || !varies(key));
+    let keys =
+        keys.filter(|key| !Key::Warmup.is(key) || schedules.iter().all(|s| s.config.warmup == first.config.warmup));
     let value = |key: &str| (key.to_owned(), shown(key, lookup(&json, key).unwrap_or(&Value::Null)));
     let mut common: Vec<(String, AxisValue)> = keys.map(value).collect();
-    if schedules.len() == 1 || !varies("steps") {
+    if schedules.len() == 1 || !varies(Key::Steps.path()) {
         let text = first.steps.to_string();
-        common.push(("steps".to_owned(), AxisValue { value: first.steps.into(), text }));
+        common.push((Key::Steps.path().to_owned(), AxisValue { value: first.steps.into(), text }));
     }
     common
 }

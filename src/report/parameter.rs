@@ -5,7 +5,7 @@
 use super::{font, words};
 use crate::analysis::findings::lead_axis;
 use crate::analysis::{Config, Sweep, rank};
-use crate::trial::AxisValue;
+use crate::trial::{AxisValue, Key};
 
 /// How the values of a parameter are laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,7 +134,8 @@ impl Parameter {
     /// Name of the axis, with its unit.
     pub fn title(&self) -> String {
         let unit = if self.spacing == Spacing::Log { " (log)" } else { "" };
-        let name = if self.key == "lr" { "peak learning rate".into() } else { words::axis_name(&self.key) };
+        let name =
+            if Key::LearningRate.is(&self.key) { "peak learning rate".into() } else { words::axis_name(&self.key) };
         font::printable(&format!("{name}{unit}"), false)
     }
 
@@ -153,8 +154,8 @@ fn same(a: Option<&AxisValue>, b: Option<&AxisValue>) -> bool {
 fn spacing(key: &str, numbers: &[f64]) -> Spacing {
     let (low, high) =
         numbers.iter().fold((f64::INFINITY, 0.0), |(low, high), &x| (f64::min(low, x), f64::max(high, x)));
-    let mixed = key == "warmup" && numbers.iter().any(|x| *x > 0.0 && *x < 1.0) && high >= 1.0;
-    let rate = key == "lr" || key.ends_with("_lr");
+    let mixed = Key::Warmup.is(key) && numbers.iter().any(|x| *x > 0.0 && *x < 1.0) && high >= 1.0;
+    let rate = Key::is_learning_rate(key);
     match () {
         () if mixed || !low.is_finite() || !high.is_finite() || low < 0.0 => Spacing::Even,
         () if low > 0.0 && (high / low >= 50.0 || rate && high / low > 2.0) => Spacing::Log,

@@ -4,7 +4,7 @@ use super::axis::{self, Scale};
 use super::labels::Labels;
 use super::scene::{Align, Ink, MARGIN, Scene, Text, WIDTH, ink};
 use super::{ReportError, render, words};
-use crate::trial::{AxisValue, rounded_text};
+use crate::trial::{AxisValue, Key, rounded_text};
 
 /// The rates of one run.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,8 +52,8 @@ pub fn draw_schedules(
 pub(super) fn schedules(curves: &[RateCurve], common: &[(String, AxisValue)]) -> Scene {
     let mut scene = Scene::new("schedule", "Learning rate of every step");
     let mut subtitle = vec![if curves.len() == 1 { String::new() } else { words::count(curves.len(), "schedule") }];
-    subtitle.extend(common.iter().map(|(key, value)| match key.as_str() {
-        "steps" => format!("{} steps", value.text),
+    subtitle.extend(common.iter().map(|(key, value)| match Key::of(key) {
+        Some(Key::Steps) => format!("{} steps", value.text),
         _ => words::value(key, value),
     }));
     let top = scene.heading(&subtitle) + 6.0;

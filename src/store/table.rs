@@ -1,7 +1,7 @@
 //! `trials.csv`: one row a trial.
 
 use super::{RunDir, StoreError, atomic};
-use crate::trial::{Outcome, Status, Trial, VerdictKind};
+use crate::trial::{Key, Outcome, Status, Trial, VerdictKind};
 
 /// What a row is made of.
 #[derive(Debug, Clone, Copy)]
@@ -14,7 +14,7 @@ pub struct TrialRow<'a> {
 }
 
 const AFTER_VALUES: [&str; 14] = [
-    "seed",
+    Key::Seed.path(),
     "status",
     "steps",
     "final_train_loss",
@@ -41,7 +41,7 @@ impl RunDir {
 
 /// The bytes of `trials.csv`.
 fn render<'a>(keys: &[&str], rows: impl Iterator<Item = TrialRow<'a>>) -> Result<Vec<u8>, csv::Error> {
-    let keys: Vec<_> = keys.iter().copied().filter(|&key| key != "seed").collect();
+    let keys: Vec<_> = keys.iter().copied().filter(|&key| !Key::Seed.is(key)).collect();
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(["id"].iter().chain(&keys).chain(&AFTER_VALUES))?;
     for row in rows {
