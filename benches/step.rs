@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use plateau::train::batch::{MicroBatch, length, split};
-use plateau::train::data::{self, Split, source};
+use plateau::train::data::{self, CheckpointFiles, Split};
 use plateau::train::engine::{Engine, Objective};
 use plateau::train::kernels::product::{Matrix, Write, product};
 use plateau::train::model::Bert;
@@ -76,7 +76,7 @@ impl Wanted {
 
     fn bert(&self, pooling: Pooling) -> Result<Bert, TrainError> {
         let Some(folder) = &self.model else { return six_layers(pooling) };
-        let files = source::checkpoint(folder)?;
+        let files = CheckpointFiles::read(folder)?;
         let weights: Vec<&[u8]> = files.weights.iter().map(AsRef::as_ref).collect();
         Bert::load(&files.config, &weights, &model(folder, pooling), 4, 1, &candle_core::Device::Cpu)
     }
@@ -260,7 +260,7 @@ impl Products {
 }
 
 fn six_layers(pooling: Pooling) -> Result<Bert, TrainError> {
-    let files = source::checkpoint(MODEL)?;
+    let files = CheckpointFiles::read(MODEL)?;
     let config = String::from_utf8_lossy(&files.config).replace("\"num_hidden_layers\": 3", "\"num_hidden_layers\": 6");
     let input = |e: safetensors::SafeTensorError| TrainError::Input(e.to_string());
     let three = SafeTensors::deserialize(&files.weights[0]).map_err(input)?;

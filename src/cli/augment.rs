@@ -12,7 +12,7 @@ use super::arguments::key_value;
 use super::output::{notify, printed};
 use crate::plan;
 use crate::spec::{self, SweepSpec};
-use crate::train::augment::{Around, Augmenter, Touched, locate};
+use crate::train::augment::{AugmentContext, Augmenter, ChangeStats, locate};
 use crate::train::{self, Cache, TrainError};
 use crate::trial::Augmentation;
 
@@ -42,16 +42,16 @@ pub(crate) fn augment(arguments: &AugmentArguments) -> Result<ExitCode, Failure>
     let examples = examples(arguments, &spec).map_err(bad)?;
     let methods = methods(&spec)?;
     let config = spec.base();
-    let model = train::locate_model(&config.model.from, &[PathBuf::new()]).map_err(bad)?;
-    let around = Around {
+    let model = train::locate_model(&config.model.from, &[PathBuf::new()]).map_err(|error| bad(error.into()))?;
+    let context = AugmentContext {
         examples: &examples,
         model: &model,
         max_length: config.data.max_length,
         cache: &NoCache,
-        tell: &|_| (),
+        notify: &|_| (),
     };
-    let augmenter = Augmenter::new(&methods, arguments.seed.unwrap_or(config.seed), &around).map_err(bad)?;
-    let mut touched = Touched::default();
+    let augmenter = Augmenter::new(&methods, arguments.seed.unwrap_or(config.seed), &context).map_err(bad)?;
+    let mut stats = ChangeStats::default();
     let mut print = || -> io::Result<()> {
         let mut out = io::BufWriter::new(io::stdout().lock());
         for (index, example) in examples.iter().enumerate() {
@@ -59,12 +59,12 @@ pub(crate) fn augment(arguments: &AugmentArguments) -> Result<ExitCode, Failure>
             for (before, after) in
                 std::iter::once((&example.text, &variant.text)).chain(example.pair.iter().zip(&variant.pair))
             {
-                touched.add(before, after);
+                stats.add(before, after);
                 writeln!(out, "{}\n{}", style(line(before)).dim(), line(after))?;
             }
         }
         if arguments.stats {
-            write!(out, "\n{}", summary(&touched))?;
+            write!(out, "\n{}", summary(&stats))?;
         }
         out.flush()
     };
@@ -119,20 +119,20 @@ fn line(text: &str) -> String {
 }
 
 /// Which share of the texts and words changed.
-fn summary(touched: &Touched) -> String {
+fn summary(stats: &ChangeStats) -> String {
     let share = |part: usize, whole: usize| {
         let percent = 100.0 * part as f64 / whole.max(1) as f64;
         format!("{percent:5.1} %  ({part} of {whole})")
     };
-    let Touched { texts, texts_changed, words, words_changed, negations, sentiment, .. } = *touched;
-    let (negations_touched, sentiment_touched) = (touched.negations_touched, touched.sentiment_touched);
+    let ChangeStats { texts, texts_changed, words, words_changed, negations, sentiment, .. } = *stats;
+    let (negations_changed, sentiment_changed) = (stats.negations_changed, stats.sentiment_changed);
     format!(
         "words changed                {}\nsentences changed            {}\nlabel-bearing words touched  {}\n  negations                  {}\n  sentiment words            {}\n",
         share(words_changed, words),
         share(texts_changed, texts),
-        share(negations_touched + sentiment_touched, negations + sentiment),
-        share(negations_touched, negations),
-        share(sentiment_touched, sentiment),
+        share(negations_changed + sentiment_changed, negations + sentiment),
+        share(negations_changed, negations),
+        share(sentiment_changed, sentiment),
     )
 }
 

@@ -76,7 +76,7 @@ fn query_augmentations(prepared: &Prepared, options: &RunOptions) -> Result<(), 
                 notify(&format!("{name}: computing variants of {count} texts, once for this results folder"));
             }
         };
-        if let Err(error) = train::ask(config, &prepared.cache, &announce) {
+        if let Err(error) = train::prepare_augmentation(config, &prepared.cache, &announce) {
             let found = prepared.facts.augmentations.iter().find(|found| found.located == *method);
             let problem = Problem::new(found.map_or(Place::NOWHERE, |found| found.place), error.to_string());
             if !problems.contains(&problem) {

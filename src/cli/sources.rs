@@ -38,7 +38,7 @@ pub(crate) fn find_sources(draft: &Draft, file: &Path, cache: &DeferredCache) ->
     }
     for source in sources.augmentations {
         match train::augment::locate(&source.method, &roots) {
-            Ok(train::augment::Located { method: located, identity }) => {
+            Ok(train::augment::LocatedAugmentation { method: located, identity }) => {
                 let (written, place) = (source.method, source.place);
                 facts.augmentations.push(AugmentationFound { written, located, identity, place });
             }
@@ -72,7 +72,7 @@ fn find_data(
     let mut faults = Vec::new();
     let mut locate = |written: &str, key| {
         let found = train::locate_data(written, roots);
-        found.map_err(|error| faults.extend(error.faults(key))).ok()
+        found.map_err(|error| faults.push(KeyFault { key, message: error.to_string() })).ok()
     };
     let train = locate(&source.data.train, "data.train");
     let eval = match &source.data.eval {

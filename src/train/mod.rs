@@ -24,8 +24,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use data::source::{locate_data, locate_model};
-pub use data::{check_data, data_facts};
+pub use data::{check_data, data_facts, locate_data, locate_model};
 pub use device::available_devices;
 pub use engine::micro_batch_tokens;
 
@@ -97,6 +96,9 @@ pub enum TrainError {
     /// Data, checkpoint or configuration that cannot be trained on; says what, where and what to do.
     #[error("{0}")]
     Input(String),
+    /// A data file or a checkpoint that cannot be used. Keeps the error that caused it.
+    #[error(transparent)]
+    Data(#[from] data::DataError),
     /// The same where single keys of the configuration are to blame.
     #[error("{}", .0.iter().map(|fault| fault.message.as_str()).collect::<Vec<_>>().join("; "))]
     Keys(Vec<KeyFault>),
@@ -196,27 +198,27 @@ pub fn steps_of_state(state: &[u8]) -> Result<u64, TrainError> {
     checkpoint::step(state)
 }
 
-/// Asks what the trial's augmentations have to ask about its texts, as far as `cache` does not hold the answers; `tell`
-/// is told before how many texts that are.
-pub fn ask(config: &TrialConfig, cache: &dyn Cache, tell: &dyn Fn(usize)) -> Result<(), TrainError> {
+/// Computes the suggestions of the trial's augmentations that are not in `cache` yet. `notify` is called with the number of
+/// texts before a model or a program processes them.
+pub fn prepare_augmentation(config: &TrialConfig, cache: &dyn Cache, notify: &dyn Fn(usize)) -> Result<(), TrainError> {
     let dataset = data::load(&config.data, &config.model.from, cache)?;
-    augmenter(config, &dataset.train.examples, cache, tell).map(drop)
+    augmenter(config, &dataset.train.examples, cache, notify).map(drop)
 }
 
 fn augmenter(
     config: &TrialConfig,
     examples: &[data::Example],
     cache: &dyn Cache,
-    tell: &dyn Fn(usize),
+    notify: &dyn Fn(usize),
 ) -> Result<augment::Augmenter, TrainError> {
     let (model, max_length) = (&config.model.from, config.data.max_length);
-    let around = augment::Around { examples, model, max_length, cache, tell };
-    augment::Augmenter::new(&config.augmentation, config.seed, &around)
+    let context = augment::AugmentContext { examples, model, max_length, cache, notify };
+    augment::Augmenter::new(&config.augmentation, config.seed, &context)
 }
 
 /// Reads the checkpoint and lets go of its files.
 fn load_model(config: &TrialConfig, classes: usize, device: &candle_core::Device) -> Result<model::Bert, TrainError> {
-    let files = data::source::checkpoint(&config.model.from)?;
+    let files = data::CheckpointFiles::read(&config.model.from)?;
     let weights: Vec<&[u8]> = files.weights.iter().map(AsRef::as_ref).collect();
     model::Bert::load(&files.config, &weights, &config.model, classes, config.seed, device)
 }
@@ -230,7 +232,7 @@ fn fits(config: &[u8], weights: &[&[u8]]) -> Result<(), TrainError> {
 
 /// Reads a located checkpoint and says what a plan must know.
 pub fn model_facts(model: &str) -> Result<ModelFacts, TrainError> {
-    let files = data::source::checkpoint(model)?;
+    let files = data::CheckpointFiles::read(model)?;
     let config = model::config::Config::parse(&files.config)?;
     let weights: Vec<&[u8]> = files.weights.iter().map(AsRef::as_ref).collect();
     let tensors = model::parameters::Tensors::read(&weights)?;

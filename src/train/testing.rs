@@ -6,7 +6,7 @@ use std::sync::Arc;
 use candle_core::{Device, Tensor};
 use tokenizers::Tokenizer;
 
-use super::augment::{Around, Augmenter};
+use super::augment::{AugmentContext, Augmenter};
 use super::batch::MicroBatch;
 use super::data::{Dataset, Example, Split, Tokens};
 use super::engine::Engine;
@@ -164,7 +164,11 @@ impl Cache for NoCache {
 
 /// An augmenter with nothing to ask about.
 pub fn plain(methods: &[Augmentation], seed: u64) -> Result<Augmenter, super::TrainError> {
-    Augmenter::new(methods, seed, &Around { examples: &[], model: "", max_length: 32, cache: &NoCache, tell: &|_| () })
+    Augmenter::new(
+        methods,
+        seed,
+        &AugmentContext { examples: &[], model: "", max_length: 32, cache: &NoCache, notify: &|_| () },
+    )
 }
 
 /// Keeps everything; asks to stop once `stop_after` rows are written.

@@ -96,7 +96,9 @@ impl End {
         let message = error.to_string();
         Self::Failed(match error {
             TrainError::Interrupted => return Self::Interrupted,
-            TrainError::Input(_) | TrainError::Keys(_) | TrainError::State(_) => Failure::BadInput { message },
+            TrainError::Input(_) | TrainError::Data(_) | TrainError::Keys(_) | TrainError::State(_) => {
+                Failure::BadInput { message }
+            }
             // What the disk refused came from the store, and is the store's to judge.
             TrainError::Sink(error) => match error.downcast::<StoreError>() {
                 Ok(refused) => return Self::from(refused),

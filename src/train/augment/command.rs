@@ -1,51 +1,62 @@
-//! Back-translation by two programs that read lines and write lines, each started once and fed all texts.
+//! Back-translation by two external programs that read lines and write lines. Each program is started once for all texts.
 //!
-//! A program that is missing, dies, hangs beyond its time or gives another number of lines is an error that says so.
-//! Leaves no process behind.
+//! A program that is missing, fails, exceeds its time or writes another number of lines is an error that says so. No
+//! process is left behind.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::Around;
-use super::answers::{Answers, Proposal, answers};
+use super::context::AugmentContext;
+use super::suggestions::{Suggestion, SuggestionTable, cached_suggestions};
 use crate::train::TrainError;
-use crate::train::data::source::find;
+use crate::train::data::{DataError, DataErrorKind, find};
 
-/// The way out and home of each text; none where it came back as it went.
-pub(super) fn translate(around: &Around<'_>, out: &str, home: &str, timeout: Duration) -> Result<Answers, TrainError> {
-    answers(around, &format!("command {out}\n{home}"), |texts| {
-        // A text is a line, and an empty one is no matter for a translator.
+/// The back-translation of each text; no suggestion if it equals the text.
+pub(super) fn back_translate(
+    context: &AugmentContext<'_>,
+    out: &str,
+    home: &str,
+    timeout: Duration,
+) -> Result<SuggestionTable, TrainError> {
+    cached_suggestions(context, &format!("command {out}\n{home}"), |texts| {
+        // A text must be one line. Empty texts are not sent.
         let lines: Vec<String> =
             texts.iter().map(|text| text.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
-        let asked: Vec<String> = lines.iter().filter(|line| !line.is_empty()).cloned().collect();
-        let abroad = run(out, &asked, timeout)?;
-        let mut back = run(home, &abroad, timeout)?.into_iter();
+        let sent: Vec<String> = lines.iter().filter(|line| !line.is_empty()).cloned().collect();
+        let translated = run(out, &sent, timeout)?;
+        let mut returned = run(home, &translated, timeout)?.into_iter();
         let pairs = texts.iter().zip(&lines);
         Ok(pairs
             .map(|(text, line)| {
-                let came = if line.is_empty() { None } else { back.next() };
-                let other = came.map(|came| came.trim().to_owned()).filter(|came| !came.is_empty());
-                let other = other.filter(|came| came != line && came != text);
-                vec![other.map(|came| Proposal(came, 1.0)).into_iter().collect()]
+                let back = if line.is_empty() { None } else { returned.next() };
+                let back = back.map(|back| back.trim().to_owned()).filter(|back| !back.is_empty());
+                let changed = back.filter(|back| back != line && back != text);
+                vec![changed.map(|back| Suggestion(back, 1.0)).into_iter().collect()]
             })
             .collect())
     })
 }
 
-/// The command line with its program's absolute path: one with a slash is looked up in `roots`, another in PATH.
+/// The command line with the absolute path of its program. A program with a slash is looked up in `roots`, another one in
+/// PATH.
 pub(super) fn locate(line: &str, roots: &[PathBuf]) -> Result<String, TrainError> {
-    let (program, arguments) = parts(line)?;
+    let (program, arguments) = split_command(line)?;
     let path = if program.contains('/') {
         find(&program, roots, "program")?
     } else {
         let folders = std::env::var_os("PATH").unwrap_or_default();
         std::env::split_paths(&folders).map(|folder| folder.join(&program)).find(|path| path.is_file()).ok_or_else(
-            || TrainError::Input(format!("there is no program `{program}` in PATH: install it, or give its path")),
+            || {
+                DataError::new(
+                    DataErrorKind::NotFound,
+                    format!("there is no program `{program}` in PATH; install it, or give its path"),
+                )
+            },
         )?
     };
     let words = std::iter::once(path.display().to_string()).chain(arguments);
@@ -55,8 +66,8 @@ pub(super) fn locate(line: &str, roots: &[PathBuf]) -> Result<String, TrainError
         .join(" "))
 }
 
-/// Program and arguments: parted at blanks, but not inside double quotes. No shell takes part.
-fn parts(line: &str) -> Result<(String, Vec<String>), TrainError> {
+/// Splits a command line into program and arguments at spaces outside double quotes. No shell is involved.
+fn split_command(line: &str) -> Result<(String, Vec<String>), DataError> {
     let mut words = Vec::new();
     let (mut word, mut quoted, mut begun) = (String::new(), false, false);
     for letter in line.chars() {
@@ -81,16 +92,16 @@ fn parts(line: &str) -> Result<(String, Vec<String>), TrainError> {
     let program = words.next().filter(|program| !program.is_empty() && !quoted);
     program
         .map(|program| (program, words.collect()))
-        .ok_or_else(|| TrainError::Input(format!("`{line}` is no command: write a program and its arguments")))
+        .ok_or_else(|| DataError::malformed(format!("`{line}` is not a command; write a program and its arguments")))
 }
 
-/// What the program makes of the lines, one for each.
-fn run(line: &str, lines: &[String], timeout: Duration) -> Result<Vec<String>, TrainError> {
+/// Runs the program on the lines. Returns one line for each.
+fn run(line: &str, lines: &[String], timeout: Duration) -> Result<Vec<String>, DataError> {
     if lines.is_empty() {
         return Ok(Vec::new());
     }
-    let (program, arguments) = parts(line)?;
-    let fail = |what: String| TrainError::Input(format!("`{line}` {what}"));
+    let (program, arguments) = split_command(line)?;
+    let fail = |what: String| DataError::new(DataErrorKind::Program, format!("`{line}` {what}"));
     let mut child = Command::new(Path::new(&program))
         .args(arguments)
         .stdin(Stdio::piped())
@@ -98,49 +109,56 @@ fn run(line: &str, lines: &[String], timeout: Duration) -> Result<Vec<String>, T
         .stderr(Stdio::piped())
         .process_group(0)
         .spawn()
-        .map_err(|error| fail(format!("cannot be started: {error}")))?;
+        .map_err(|error| fail(format!("cannot be started: {error}")).caused_by(error))?;
     let deadline = Instant::now() + timeout;
-    let result = talk(&mut child, lines, deadline);
-    let Some((output, said, status)) = result else {
-        end(&mut child);
+    let result = communicate(&mut child, lines, deadline);
+    let Some(ProgramOutput { stdout, stderr, status }) = result else {
+        kill_group(&mut child);
         return Err(fail(format!(
-            "has not translated {} lines within {} seconds: raise `timeout`, or try it by hand",
+            "has not translated {} lines within {} seconds; raise `timeout`, or run it by hand to see why",
             lines.len(),
             timeout.as_secs_f64()
         )));
     };
-    let said = last_line(&said);
+    let stderr = last_line(&stderr);
     if !status.success() {
-        return Err(fail(format!("failed ({status}){said}")));
+        return Err(fail(format!("failed ({status}){stderr}")));
     }
-    let output = String::from_utf8(output).map_err(|_| fail("wrote something that is not UTF-8".to_owned()))?;
+    let output = String::from_utf8(stdout)
+        .map_err(|error| fail("wrote output that is not UTF-8".to_owned()).caused_by(error))?;
     let translated: Vec<String> = output.lines().map(str::to_owned).collect();
     if translated.len() != lines.len() {
-        let what =
-            format!("was given {} lines and wrote {}: it must write one for each{said}", lines.len(), translated.len());
+        let what = format!(
+            "got {} lines and wrote {}; it must write one line for each{stderr}",
+            lines.len(),
+            translated.len()
+        );
         return Err(fail(what));
     }
     Ok(translated)
 }
 
-/// Output, what was said on standard error, and the status; None if the deadline came first.
-fn talk(
-    child: &mut Child,
-    lines: &[String],
-    deadline: Instant,
-) -> Option<(Vec<u8>, Vec<u8>, std::process::ExitStatus)> {
+/// What a program wrote, and how it ended.
+struct ProgramOutput {
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+    status: ExitStatus,
+}
+
+/// Writes the lines to the program and reads its output. None if the deadline passes first.
+fn communicate(child: &mut Child, lines: &[String], deadline: Instant) -> Option<ProgramOutput> {
     let mut input = child.stdin.take()?;
     let text: String = lines.iter().flat_map(|line| [line, "\n"]).collect();
-    // A program that stops reading is judged by its status and by what it wrote.
+    // If the program stops reading, its status and its output decide.
     thread::spawn(move || drop(input.write_all(text.as_bytes())));
-    let output = gather(child.stdout.take()?);
-    let said = gather(child.stderr.take()?);
+    let stdout = read_in_background(child.stdout.take()?);
+    let stderr = read_in_background(child.stderr.take()?);
     let left = || deadline.saturating_duration_since(Instant::now());
-    let output = output.recv_timeout(left()).ok()?;
-    let said = said.recv_timeout(left()).ok()?;
+    let stdout = stdout.recv_timeout(left()).ok()?;
+    let stderr = stderr.recv_timeout(left()).ok()?;
     loop {
         if let Ok(Some(status)) = child.try_wait() {
-            return Some((output, said, status));
+            return Some(ProgramOutput { stdout, stderr, status });
         }
         if left().is_zero() {
             return None;
@@ -149,20 +167,20 @@ fn talk(
     }
 }
 
-/// Everything that comes out of a pipe, once it has ended.
-fn gather(pipe: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
+/// Delivers the whole content of a pipe once it has ended.
+fn read_in_background(pipe: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
     let (sender, receiver) = channel();
     thread::spawn(move || {
         let mut bytes = Vec::new();
         let _ = BufReader::new(pipe).read_to_end(&mut bytes);
-        // Nobody listens any more after the deadline.
+        // After the deadline there is no receiver.
         let _ = sender.send(bytes);
     });
     receiver
 }
 
-/// Ends the program and whatever it started.
-fn end(child: &mut Child) {
+/// Kills the program and all processes that it started.
+fn kill_group(child: &mut Child) {
     if let Some(group) = rustix::process::Pid::from_raw(child.id() as i32) {
         let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
     }
@@ -170,8 +188,8 @@ fn end(child: &mut Child) {
     let _ = child.wait();
 }
 
-/// `: ` and the last line of what a program said, if it said anything.
-fn last_line(said: &[u8]) -> String {
-    let lines = said.lines().map_while(Result::ok).filter(|line| !line.trim().is_empty());
+/// `: ` and the last line of the standard error output, if there is any.
+fn last_line(stderr: &[u8]) -> String {
+    let lines = stderr.lines().map_while(Result::ok).filter(|line| !line.trim().is_empty());
     lines.last().map_or_else(String::new, |line| format!(": {}", line.trim()))
 }

@@ -1,15 +1,16 @@
-//! Token cutoff (Shen et al. 2020): a share of an example's word pieces is left out of the packed sequence while the others
-//! keep their positions. Nobody attends to what is not there, and it adds nothing to a mean: the same as masking it out
-//! of attention and input. Special tokens stay, and so do the pieces of words that must not be deleted.
+//! Token cutoff (Shen et al. 2020): removes a share of the word pieces of an example. The other pieces keep their positions.
+//!
+//! A removed piece is neither attended to nor part of a mean. This equals masking it out of attention and input. Special
+//! tokens and the pieces of protected words stay.
 
 use std::ops::Range;
 
-use super::safe::Rules;
-use super::words::Words;
-use crate::train::data::{Example, Piece};
+use super::protection::EditRules;
+use super::tokenize::Words;
+use crate::train::data::{Example, TokenSpan};
 use crate::train::random::Random;
 
-/// Which pieces go.
+/// Decides which word pieces are removed.
 #[derive(Debug, Clone, Copy)]
 pub struct Cutoff {
     rate: f64,
@@ -21,21 +22,21 @@ impl Cutoff {
         Self { rate, random }
     }
 
-    /// Whether each token of the variant of example `index` stays in `epoch`. `round(rate * pieces)` of its pieces go, one
-    /// at least if the rate is above 0, and never all.
+    /// For each token of the variant of example `index`, whether it stays in `epoch`. `round(rate * pieces)` pieces are
+    /// removed: at least one if the rate is above 0, but never all.
     #[must_use]
-    pub fn kept(&self, epoch: u64, index: usize, variant: &Example, pieces: &[Option<Piece>]) -> Vec<bool> {
+    pub fn kept(&self, epoch: u64, index: usize, variant: &Example, spans: &[Option<TokenSpan>]) -> Vec<bool> {
         let texts = std::iter::once(&variant.text).chain(&variant.pair);
         let protected: Vec<Vec<Range<usize>>> = texts.map(|text| protected(text)).collect();
-        let count = pieces.iter().flatten().count();
-        let free = |(side, piece): &Piece| {
+        let count = spans.iter().flatten().count();
+        let editable = |(side, piece): &TokenSpan| {
             protected.get(*side).is_none_or(|words| words.iter().all(|w| w.end <= piece.start || piece.end <= w.start))
         };
         let mut order: Vec<usize> =
-            (0..pieces.len()).filter(|&place| pieces[place].as_ref().is_some_and(free)).collect();
+            (0..spans.len()).filter(|&place| spans[place].as_ref().is_some_and(editable)).collect();
         self.random.at(epoch).at(index as u64).shuffle(&mut order);
-        let wanted = if self.rate > 0.0 { super::edits::count(self.rate, count) } else { 0 };
-        let mut kept = vec![true; pieces.len()];
+        let wanted = if self.rate > 0.0 { super::edits::edit_count(self.rate, count) } else { 0 };
+        let mut kept = vec![true; spans.len()];
         for &place in order.iter().take(wanted.min(count.saturating_sub(1))) {
             kept[place] = false;
         }
@@ -43,11 +44,11 @@ impl Cutoff {
     }
 }
 
-/// Where the words stand that must not be deleted.
+/// The byte ranges of the words that must not be deleted.
 fn protected(text: &str) -> Vec<Range<usize>> {
     let words = Words::parse(text);
-    let rules = Rules::new(&words);
-    (0..words.len()).filter(|&index| !rules.may_be_deleted(index)).map(|index| words.place(index)).collect()
+    let rules = EditRules::new(&words);
+    (0..words.len()).filter(|&index| !rules.may_be_deleted(index)).map(|index| words.span(index)).collect()
 }
 
 #[cfg(test)]
@@ -56,7 +57,7 @@ mod tests {
     use crate::train::random::Purpose;
 
     #[test]
-    fn a_share_goes_and_what_must_stay_stays() {
+    fn a_share_of_the_pieces_is_removed_and_protected_words_stay() {
         let text = "it is not good at all";
         let mut pieces = vec![None];
         let mut at = 0;

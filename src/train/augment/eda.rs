@@ -1,23 +1,29 @@
-//! The program of the EDA paper (Wei and Zou 2019, `github.com/jasonwei20/eda_nlp`) as it is, for comparison: nothing is
-//! kept safe.
+//! The program of the EDA paper (Wei and Zou 2019, `github.com/jasonwei20/eda_nlp`), reproduced for comparison. It protects
+//! no words.
 //!
-//! The text is lower-cased; apostrophes go, everything but a-z becomes a blank. With n = max(1, int(alpha * words)):
-//! synonym replacement shuffles the distinct words that are no stop words and replaces every occurrence of each by one
-//! random lemma over all senses until n are done; insertion, n times, draws a random word, at most nine tries, takes its first
-//! synonym and puts it anywhere but at the end; swap, n times, exchanges two words, redrawing the second while it is
-//! the first (of the program's four draws the last is never used); deletion keeps a word if U > alpha.
-//! Of `copies / 4 + 1` variants by each technique, `copies` are drawn, and the cleaned text itself is added.
+//! The text is lower-cased, apostrophes are removed, and every other character than a-z becomes a space. With
+//! n = max(1, int(alpha * words)), the four techniques are:
 //!
-//! What differs: the lexicon has synonyms of a single word only, and where the program takes the first of an unordered
-//! set, here it is the lexicon's first.
+//! * Synonym replacement shuffles the distinct words that are not stop words. It replaces every occurrence of a word by a
+//!   random lemma over all senses, until n words are replaced.
+//! * Insertion draws a random word with a synonym (at most nine tries), n times. It inserts the first synonym at a random
+//!   place, but never at the end.
+//! * Swap exchanges two words, n times. It draws the second word again while it equals the first. The program makes four
+//!   draws and never uses the last one.
+//! * Deletion keeps a word if U > alpha.
+//!
+//! Each technique makes `copies / 4 + 1` variants. `copies` of them are drawn, and the cleaned text itself is added.
+//!
+//! Two things differ from the program: the lexicon has only synonyms of a single word, and where the program takes the first
+//! element of an unordered set, this module takes the first synonym of the lexicon.
 
 use super::inflection;
-use super::lexicon::is_one_of;
+use super::word_lists::is_one_of;
 use super::wordnet::{Pos, WordNet};
 use crate::train::random::Random;
 
-/// Version `number` (0 to `copies`, which is the cleaned text itself) of the versions that the program makes of `text`,
-/// all drawn from `random`. A text without letters stays as it is.
+/// Version `number` of the versions that the program makes of `text`. Numbers run from 0 to `copies`; the last one is the
+/// cleaned text itself. A text without letters stays unchanged.
 pub(super) fn version(
     wordnet: &WordNet,
     text: &str,
@@ -46,13 +52,13 @@ pub(super) fn version(
     .join(" ")
 }
 
-/// `get_only_chars`.
+/// The function `get_only_chars` of the program.
 fn only_letters(text: &str) -> String {
     let lower = text.replace(['’', '\''], "").to_lowercase();
     lower.chars().map(|letter| if letter.is_ascii_lowercase() { letter } else { ' ' }).collect()
 }
 
-/// Lemmas over all senses and parts of speech but the word itself, each once.
+/// Lemmas over all senses and parts of speech except the word itself, each once.
 fn synonyms<'l>(wordnet: &'l WordNet, word: &str) -> Vec<&'l str> {
     let mut found: Vec<&str> = Vec::new();
     let analyses = inflection::analyses(wordnet, word);
@@ -92,7 +98,7 @@ fn insert<'a>(wordnet: &'a WordNet, mut words: Vec<&'a str>, n: usize, random: R
     for time in 0..n as u64 {
         let random = random.at(time);
         let draw = |i| synonyms(wordnet, words[random.at(0).below(i, words.len())]).first().copied();
-        // The tenth draw is made and not used.
+        // The program makes a tenth draw and does not use it.
         if let Some(synonym) = (0..TRIES - 1).find_map(draw) {
             words.insert(random.at(1).below(0, words.len()), synonym);
         }
@@ -123,7 +129,7 @@ fn delete(words: Vec<&str>, rate: f64, random: Random) -> Vec<&str> {
     if left.is_empty() { vec![one] } else { left }
 }
 
-/// The program's own list.
+/// The stop words of the program.
 const STOP_WORDS: &str = "i me my myself we our ours ourselves you your yours yourself yourselves he him his himself she her \
     hers herself it its itself they them their theirs themselves what which who whom this that these those am is are \
     was were be been being have has had having do does did doing a an the and but if or because as until while of at \
@@ -149,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn the_text_is_cleaned_as_by_the_program() {
+    fn the_text_is_cleaned_like_in_the_program() {
         let clean = |text| version(WordNet::embedded(), text, 0.1, 3, 3, Random::new(0, Purpose::Augmentation));
         assert_eq!(
             clean("It's  THE well-known 'doctor’s' trick, n°2!\n\tYes"),
@@ -197,7 +203,7 @@ mod tests {
                 None => assert_eq!(words, ["doctor", "the", "of"]),
             }
         }
-        // Nine tries to draw the only word with a synonym.
+        // There are nine tries to draw the only word with a synonym.
         let found = 1.0 - (2.0f64 / 3.0).powi(9);
         for (place, &count) in places.iter().enumerate() {
             check(count, found / 3.0, &format!("before word {place}"));
@@ -236,7 +242,7 @@ mod tests {
 
     #[test]
     fn copies_are_drawn_from_equal_shares_of_the_four() {
-        // Four words of which swaps, deletions and insertions can be told; copies 3: one variant by each of the four.
+        // The number of words tells which technique was used. With 3 copies each technique makes one variant.
         let text = "doctor doctors profit profits";
         let count = |words: usize| {
             let version = |random| version(WordNet::embedded(), text, 0.1, 3, 0, random);

@@ -1,15 +1,17 @@
-//! Which part of speech a word is in its sentence, told from the words beside it. No tagger: closed classes of words say
-//! what they ask for next, and where they say nothing the part of speech with clearly more senses in the lexicon is taken.
+//! Finds the part of speech of a word in its sentence from the neighbouring words, without a tagger.
+//!
+//! Closed classes of words (determiners, modals, ...) decide what may follow. If they do not decide, the part of speech
+//! with clearly more senses in the lexicon is taken.
 
 use super::inflection::{Analysis, Form, inflect};
-use super::lexicon::{
+use super::tokenize::{WordKind, Words};
+use super::word_lists::{
     ADVERBS, BE, DETERMINERS, HAVE, INTENSIFIERS, LINKING, MODALS, OBJECTS, PREPOSITIONS, SUBJECTS, is_negation,
     is_one_of, is_stop_word, lower,
 };
 use super::wordnet::{Pos, WordNet};
-use super::words::{Kind, Words};
 
-/// What the words before ask for.
+/// What the words before a word expect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Slot {
     /// After a determiner, a number or an adjective.
@@ -20,36 +22,36 @@ enum Slot {
     BareVerb,
     /// After a subject pronoun.
     Verb,
-    /// After a form of be, or a verb like it.
+    /// After a form of `be`, or a similar verb.
     Predicate,
-    /// After a form of have.
+    /// After a form of `have`.
     Participle,
     /// After an intensifier.
     Modifier,
-    /// First in its sentence, or after punctuation.
+    /// At the start of a sentence, or after punctuation.
     Start,
     Open,
 }
 
-/// The analysis of word `index` that fits its place; None if none does, or several and none is much the likelier.
+/// The analysis of word `index` that fits its place. None if no analysis fits, or if several fit about equally well.
 pub(super) fn fitting(wordnet: &WordNet, words: &Words<'_>, index: usize, analyses: &[Analysis]) -> Option<Analysis> {
     let slot = slot(wordnet, words, index);
     let next =
         (index + 1 < words.len() && words.gap(index + 1).trim().is_empty()).then(|| lower(words.word(index + 1)));
-    // cut, read: present and past look the same, and only a modal tells.
+    // The present and the past of `cut` or `read` look the same. Only after a modal the form is clear.
     let unclear = |analysis: &Analysis| {
         let Analysis { base, pos, form } = analysis;
         let past = || inflect(wordnet, base, Pos::Verb, Form::Past);
         (*pos, *form) == (Pos::Verb, Form::Base) && slot != Slot::BareVerb && past().as_ref() == Some(base)
     };
-    let asked: Vec<&Analysis> =
+    let expected: Vec<&Analysis> =
         analyses.iter().filter(|analysis| fits(slot, next.as_deref(), analysis) && !unclear(analysis)).collect();
     let senses = |analysis: &Analysis| wordnet.senses(&analysis.base, analysis.pos).map_or(0, Iterator::count);
-    let likely = |pos: Pos| asked.iter().filter(|a| a.pos == pos).max_by_key(|a| senses(a)).map(|a| (senses(a), *a));
+    let likely = |pos: Pos| expected.iter().filter(|a| a.pos == pos).max_by_key(|a| senses(a)).map(|a| (senses(a), *a));
     let mut ranked: Vec<(usize, &Analysis)> = Pos::ALL.into_iter().filter_map(likely).collect();
     ranked.sort_by_key(|(senses, _)| std::cmp::Reverse(*senses));
-    // An adjective of its own (amazing, tired) is not taken apart into a verb and its ending.
-    let adjective = asked.iter().find(|analysis| analysis.pos == Pos::Adjective && analysis.form == Form::Base);
+    // An adjective in its own right (amazing, tired) is not split into a verb and its ending.
+    let adjective = expected.iter().find(|analysis| analysis.pos == Pos::Adjective && analysis.form == Form::Base);
     let chosen = match (slot, adjective, ranked.as_slice()) {
         (_, _, []) => return None,
         (_, _, [(_, only)]) => only,
@@ -104,7 +106,7 @@ fn fits(slot: Slot, next: Option<&str>, analysis: &Analysis) -> bool {
         Slot::Modifier => matches!(pos, Pos::Adjective | Pos::Adverb) && *form == Form::Base,
         Slot::Start | Slot::Open if next == Some("of") => *pos == Pos::Noun,
         Slot::Start | Slot::Open if is(DETERMINERS) || is(OBJECTS) => *pos == Pos::Verb,
-        // A verb that begins a sentence has lost its subject (went home) or is an imperative: it rarely ends in -s.
+        // A verb at the start of a sentence is an imperative or has no subject (went home). It rarely ends in -s.
         Slot::Start => *form != Form::Third,
         Slot::Open => true,
     }
@@ -116,14 +118,14 @@ const NEGATING: &str = "not never hardly barely rarely seldom scarcely";
 fn slot(wordnet: &WordNet, words: &Words<'_>, index: usize) -> Slot {
     let mut at = index;
     let before = loop {
-        // Punctuation ends what the words before can ask for.
+        // Words before punctuation do not decide.
         if at == 0 || !words.gap(at).trim().is_empty() {
             return Slot::Start;
         }
         at -= 1;
         let word = lower(words.word(at));
-        let stands_between = is_one_of(ADVERBS, &word) || is_one_of(NEGATING, &word);
-        if !stands_between {
+        let is_skipped = is_one_of(ADVERBS, &word) || is_one_of(NEGATING, &word);
+        if !is_skipped {
             break word;
         }
     };
@@ -136,7 +138,7 @@ fn slot(wordnet: &WordNet, words: &Words<'_>, index: usize) -> Slot {
     } else if is(HAVE) || contracted(&["'ve"]) {
         Slot::Participle
     } else if contracted(&["'s"]) {
-        // it's: be; Mary's: a determiner.
+        // `it's` contains a form of `be`; `Mary's` acts as a determiner.
         if is("it's he's she's that's what's there's here's who's") { Slot::Predicate } else { Slot::Noun }
     } else if is(DETERMINERS) {
         Slot::Noun
@@ -146,14 +148,14 @@ fn slot(wordnet: &WordNet, words: &Words<'_>, index: usize) -> Slot {
         Slot::Verb
     } else if is(PREPOSITIONS) {
         Slot::NounOrGerund
-    } else if words.kind(at) == Kind::Kept && !is_negation(&before) || is_adjective(wordnet, &before) {
+    } else if words.kind(at) == WordKind::Protected && !is_negation(&before) || is_adjective(wordnet, &before) {
         Slot::Noun
     } else {
         Slot::Open
     }
 }
 
-/// Whether the lexicon knows `word` for an adjective rather than for anything else.
+/// Whether the lexicon has more senses of `word` as an adjective than as any other part of speech.
 fn is_adjective(wordnet: &WordNet, word: &str) -> bool {
     let senses = |pos| wordnet.senses(word, pos).map_or(0, Iterator::count);
     !is_stop_word(word) && senses(Pos::Adjective) > senses(Pos::Noun).max(senses(Pos::Verb)).max(senses(Pos::Adverb))

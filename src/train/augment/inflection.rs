@@ -1,18 +1,18 @@
-//! From a word as it stands to its bases (WordNet's morphy: irregular forms first, then suffix rules), and from a base
-//! back to the form that was there.
+//! Finds the base forms of a word (like WordNet's morphy: irregular forms first, then suffix rules), and inflects a base
+//! form.
 //!
-//! Guarantee: [`analyses`] gives only what [`inflect`] turns into the word again, so a replacement is inflected by the
-//! rules under which the word was understood.
+//! [`analyses`] returns only analyses that [`inflect`] turns into the same word again. A replacement is therefore inflected
+//! by the rules that explained the word.
 
-use super::lexicon::is_one_of;
+use super::word_lists::is_one_of;
 use super::wordnet::{Pos, WordNet};
 
-/// How a word stands in its sentence.
+/// The inflection of a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     Base,
     Plural,
-    /// Of a verb: -s.
+    /// Third person of a verb: -s.
     Third,
     Past,
     Participle,
@@ -21,7 +21,7 @@ pub(super) enum Form {
     Superlative,
 }
 
-/// One way to understand a word.
+/// One interpretation of a word.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Analysis {
     pub base: String,
@@ -29,15 +29,15 @@ pub(super) struct Analysis {
     pub form: Form,
 }
 
-/// All ways to understand `word` (lower case) that lead to an entry of the lexicon.
+/// All interpretations of `word` (lower case) whose base is in the lexicon.
 pub(super) fn analyses(wordnet: &WordNet, word: &str) -> Vec<Analysis> {
     let mut found: Vec<Analysis> = Vec::new();
     let mut consider = |base: &str, pos: Pos, form: Form| {
         let analysis = Analysis { base: base.to_owned(), pos, form };
-        let again = |form| inflect(wordnet, base, pos, form).as_deref() == Some(word);
-        // A past form that is also the participle is told once, as past.
-        let twice = form == Form::Participle && again(Form::Past);
-        if wordnet.has(base, pos) && again(form) && !twice && !found.contains(&analysis) {
+        let reproduces = |form| inflect(wordnet, base, pos, form).as_deref() == Some(word);
+        // If past and participle are equal, only the past is returned.
+        let is_duplicate = form == Form::Participle && reproduces(Form::Past);
+        if wordnet.has(base, pos) && reproduces(form) && !is_duplicate && !found.contains(&analysis) {
             found.push(analysis);
         }
     };
@@ -63,7 +63,7 @@ pub(super) fn analyses(wordnet: &WordNet, word: &str) -> Vec<Analysis> {
     found
 }
 
-/// The forms of a part of speech other than the base.
+/// The forms of a part of speech except the base.
 fn forms(pos: Pos) -> &'static [Form] {
     match pos {
         Pos::Noun => &[Form::Plural],
@@ -72,7 +72,7 @@ fn forms(pos: Pos) -> &'static [Form] {
     }
 }
 
-/// Suffix, what the base has in its place, and the form told by it (the rules of morphy).
+/// Suffix rules of morphy: the suffix, the ending of the base, and the form.
 fn suffixes(pos: Pos) -> &'static [(&'static str, &'static str, Form)] {
     use Form::{Comparative, Gerund, Past, Plural, Superlative, Third};
     match pos {
@@ -100,27 +100,27 @@ fn suffixes(pos: Pos) -> &'static [(&'static str, &'static str, Form)] {
     }
 }
 
-/// The form of a base; None if there is none of a single word (`more estimable`).
+/// Inflects a base. None if the form needs several words (`more estimable`).
 pub(super) fn inflect(wordnet: &WordNet, base: &str, pos: Pos, form: Form) -> Option<String> {
     match form {
-        // is, are, were: a matter of person, not of form alone.
+        // The forms of `be` (is, are, were) depend on the person.
         _ if base == "be" && pos == Pos::Verb => None,
         Form::Base => Some(base.to_owned()),
         Form::Plural => Some(plural(wordnet, base)),
         Form::Third if base == "have" => Some("has".to_owned()),
-        Form::Third => Some(listed(wordnet, base, "zzes").unwrap_or_else(|| with_s(base))),
-        Form::Gerund => Some(listed(wordnet, base, "ing").unwrap_or_else(|| gerund(base))),
+        Form::Third => Some(irregular_form(wordnet, base, "zzes").unwrap_or_else(|| with_s(base))),
+        Form::Gerund => Some(irregular_form(wordnet, base, "ing").unwrap_or_else(|| gerund(base))),
         Form::Past => Some(past(wordnet, base).0),
         Form::Participle => Some(past(wordnet, base).1),
         Form::Comparative | Form::Superlative if matches!(pos, Pos::Noun | Pos::Verb) => None,
-        // faster, sooner: few adverbs have them, most take `more`.
+        // Few adverbs have such a form (faster, sooner); most take `more`.
         Form::Comparative | Form::Superlative if pos == Pos::Adverb && base != "well" => None,
         Form::Comparative => compared(wordnet, base, "er"),
         Form::Superlative => compared(wordnet, base, "est"),
     }
 }
 
-/// Whether a noun of the lexicon is itself a plural (`earnings`, `goods`), told by its singular being known too.
+/// Whether a noun of the lexicon is itself a plural (`earnings`, `goods`). It is if its singular is in the lexicon too.
 pub(super) fn is_plural(wordnet: &WordNet, noun: &str) -> bool {
     const SINGULAR: [&str; 6] = ["ss", "us", "is", "ics", "news", "lens"];
     let Some(stem) = noun.strip_suffix('s').filter(|stem| stem.len() > 2) else { return false };
@@ -134,8 +134,8 @@ pub(super) fn is_plural(wordnet: &WordNet, noun: &str) -> bool {
         || stem.strip_suffix("ie").is_some_and(|stem| known(&format!("{stem}y")))
 }
 
-/// An irregular form on `ending` (`stopped`, `bigger`), by the list.
-fn listed(wordnet: &WordNet, base: &str, ending: &str) -> Option<String> {
+/// The irregular form of `base` that ends with `ending` (`stopped`, `bigger`).
+fn irregular_form(wordnet: &WordNet, base: &str, ending: &str) -> Option<String> {
     wordnet.irregular(base).find(|form| form.ends_with(ending) && form.len() > ending.len() + 1).map(str::to_owned)
 }
 
@@ -152,8 +152,8 @@ fn plural(wordnet: &WordNet, noun: &str) -> String {
     }
 }
 
-/// Whether an irregular form of a noun is the plural that people write. The list does not tell plurals from verb forms
-/// (`outlay`, `outlaid`), and holds learned ones beside the everyday `auras` and `bandits`.
+/// Whether an irregular form of a noun is the usual plural. The list of WordNet does not separate plurals from verb forms
+/// (`outlay`, `outlaid`), and has rare plurals for nouns that are usually regular (`auras`, `bandits`).
 fn is_usual_plural(noun: &str, form: &str) -> bool {
     /// Endings of noun and form.
     const USUAL: [(&str, &str); 9] = [
@@ -184,8 +184,8 @@ fn with_s(word: &str) -> String {
     if hissing || sounded { format!("{word}es") } else { format!("{word}s") }
 }
 
-/// Whether a short word doubles its last consonant before an ending: `scam`, `scammed`.
-fn doubled(word: &str) -> Option<String> {
+/// The word with its last consonant doubled, if it is doubled before an ending: `scam`, `scammed`.
+fn with_doubled_consonant(word: &str) -> Option<String> {
     let is_vowel = |letter: &u8| b"aeiouy".contains(letter);
     match word.as_bytes() {
         [.., before, vowel, last]
@@ -202,7 +202,7 @@ fn doubled(word: &str) -> Option<String> {
 }
 
 fn gerund(verb: &str) -> String {
-    if let Some(stem) = doubled(verb) {
+    if let Some(stem) = with_doubled_consonant(verb) {
         return format!("{stem}ing");
     }
     match verb.strip_suffix("ie") {
@@ -221,15 +221,15 @@ fn past(wordnet: &WordNet, verb: &str) -> (String, String) {
     /// The same in all three forms.
     const SAME: &str = "cut put set hit let hurt cost quit shut split spread burst cast rid shed thrust upset bet broadcast \
         forecast reset recast outbid slit overcast offset beset sublet typeset undercut read";
-    /// Regular forms are the usual ones, the irregular ones old or British.
+    /// The regular forms are usual; the irregular forms are old or British.
     const REGULAR: &str = "work curse grip dream learn burn leap lean spell spill smell spoil light shave melt heave clothe \
         gild gird thrive cleave dive sneak transfix trammel swap pen ban coordinate focus vacuum";
-    /// The participle is the base again.
+    /// The participle equals the base.
     const BASE_AGAIN: &str = "come become overcome run rerun overrun outrun";
     if is_one_of(SAME, verb) {
         return (verb.to_owned(), verb.to_owned());
     }
-    let regular = || listed(wordnet, verb, "ed").unwrap_or_else(|| with_ed(verb));
+    let regular = || irregular_form(wordnet, verb, "ed").unwrap_or_else(|| with_ed(verb));
     if is_one_of(REGULAR, verb) {
         return (regular(), regular());
     }
@@ -241,13 +241,13 @@ fn past(wordnet: &WordNet, verb: &str) -> (String, String) {
     };
     match irregular.as_slice() {
         [] => (regular(), regular()),
-        // Only the participle is irregular: shown, proven; beaten.
+        // Only the participle is irregular: shown, proven, beaten.
         [form] if adds_n(verb, form) => {
             (if verb.ends_with("beat") { verb.to_owned() } else { regular() }, (*form).to_owned())
         }
         forms => {
             let past = forms.iter().rfind(|form| !is_participle(form)).unwrap_or(&forms[0]);
-            // Of sunk and sunken, borne and born those that are no adjectives.
+            // Prefer `sunk` and `borne` to the adjectives `sunken` and `born`.
             let participle = forms
                 .iter()
                 .filter(|form| is_participle(form))
@@ -259,8 +259,8 @@ fn past(wordnet: &WordNet, verb: &str) -> (String, String) {
     }
 }
 
-/// Whether an irregular form of `verb` is a past or a participle of its own making, rather than the plural of the noun
-/// that is spelt the same, another ending, or a mere doubled consonant.
+/// Whether an irregular form of `verb` is an irregular past or participle. It may also be the plural of a noun with the same
+/// spelling, another ending, or only a doubled consonant.
 fn is_past(wordnet: &WordNet, verb: &str, form: &str) -> bool {
     let plural_of_noun =
         wordnet.has(verb, Pos::Noun) && (form.ends_with("eet") && verb.ends_with("oot") || form == "mice");
@@ -278,7 +278,7 @@ fn adds_n(verb: &str, form: &str) -> bool {
 }
 
 fn with_ed(verb: &str) -> String {
-    if let Some(stem) = doubled(verb) {
+    if let Some(stem) = with_doubled_consonant(verb) {
         return format!("{stem}ed");
     }
     match (consonant_y(verb), verb.ends_with('e')) {
@@ -288,7 +288,7 @@ fn with_ed(verb: &str) -> String {
     }
 }
 
-/// -er or -est, for the short adjectives and adverbs that take them.
+/// The form with -er or -est of a short adjective or adverb.
 fn compared(wordnet: &WordNet, base: &str, ending: &str) -> Option<String> {
     let special = match (base, ending) {
         ("good" | "well", "er") => "better",
@@ -300,7 +300,7 @@ fn compared(wordnet: &WordNet, base: &str, ending: &str) -> Option<String> {
     if !special.is_empty() {
         return Some(special.to_owned());
     }
-    if let Some(form) = listed(wordnet, base, ending) {
+    if let Some(form) = irregular_form(wordnet, base, ending) {
         return Some(form);
     }
     let groups = base.split(|c| !"aeiouy".contains(c)).filter(|vowels| !vowels.is_empty()).count();
@@ -309,8 +309,8 @@ fn compared(wordnet: &WordNet, base: &str, ending: &str) -> Option<String> {
         Some(stem) if syllables <= 2 => Some(format!("{stem}i{ending}")),
         Some(_) => None,
         None if syllables > 1 || base.ends_with("ed") || base.ends_with("ing") => None,
-        // Short ones that double a consonant and are in use (bigger) are all in the list.
-        None if doubled(base).is_some() => None,
+        // The usual words that double a consonant (bigger) are all in the list of irregular forms.
+        None if with_doubled_consonant(base).is_some() => None,
         None => Some(format!("{}{ending}", base.strip_suffix('e').unwrap_or(base))),
     }
 }
@@ -398,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn words_understood() {
+    fn interpretations_of_words() {
         let check = |word: &str, expected: &[(&str, Pos, Form)]| {
             let found = analyses(WordNet::embedded(), word);
             let found: Vec<_> = found.iter().map(|a| (a.base.as_str(), a.pos, a.form)).collect();
@@ -419,9 +419,9 @@ mod tests {
         check("xyzzy", &[]);
     }
 
-    /// Over the whole lexicon: what is inflected is understood again.
+    /// Holds for the whole lexicon.
     #[test]
-    fn every_form_is_understood_again() {
+    fn every_inflected_form_has_an_analysis() {
         let wordnet = WordNet::embedded();
         let mut seen = 0;
         for base in wordnet.words() {

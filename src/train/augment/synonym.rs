@@ -1,23 +1,23 @@
-//! Synonym replacement: `max(1, round(rate * words))` words that have a synonym in WordNet under a fitting part of speech
-//! and are no stop words, each replaced by one drawn from all its senses, with its inflection and capitals.
+//! Synonym replacement: replaces `max(1, round(rate * words))` words by a WordNet synonym.
 //!
-//! What must not be replaced stands with [`super::safe`]. A noun in the singular does not become a plural one (`profit`, `earnings`) nor the reverse. `a` and `an` before a
-//! replaced word follow it.
+//! A word must have a synonym for its part of speech, and [`super::protection`] must allow its replacement. The synonym is
+//! drawn from all senses and gets the inflection and the capitals of the word. A singular noun does not become a plural noun
+//! (`profit`, `earnings`), nor the reverse. `a` or `an` before a replaced word is adapted.
 
 use std::borrow::Cow;
 
-use super::answers::{self, Answer};
-use super::edits::count;
+use super::edits::edit_count;
 use super::grammar;
 use super::inflection::{self, Analysis, Form};
-use super::lexicon::{COARSE, is_one_of};
-use super::safe::{Rules, with_capitals_of};
+use super::protection::{EditRules, with_capitals_of};
+use super::suggestions::{self, TextSuggestions};
+use super::tokenize::Words;
+use super::word_lists::{VULGAR, is_one_of};
 use super::wordnet::{Pos, WordNet};
-use super::words::Words;
 use crate::train::random::Random;
 
-/// The text with some words replaced; itself if no word can be. `choose` picks one of the candidates (never none of
-/// them) for the word of this index.
+/// The text with some words replaced; unchanged if no word can be replaced. `choose` returns the index of one of the
+/// candidates (at least one) for the word with the given index.
 pub(super) fn replace(
     wordnet: &WordNet,
     text: &str,
@@ -27,95 +27,96 @@ pub(super) fn replace(
     choose: impl Fn(usize, &[String]) -> usize,
 ) -> String {
     let words = Words::parse(text);
-    let substitutes = Substitutes::new(wordnet, &words, pos);
-    let mut replaced = Replaced::new(&words);
+    let synonyms = SynonymFinder::new(wordnet, &words, pos);
+    let mut edited = EditedText::new(&words);
     let mut order: Vec<usize> = (0..words.len()).collect();
     random.at(0).shuffle(&mut order);
-    let mut left = count(rate, words.len());
+    let mut left = edit_count(rate, words.len());
     for index in order {
         if left == 0 {
             break;
         }
-        let candidates = substitutes.of(index);
+        let candidates = synonyms.of(index);
         if let Some(chosen) = candidates.get(if candidates.is_empty() { 0 } else { choose(index, &candidates) }) {
-            replaced.put(index, chosen);
+            edited.replace(index, chosen);
             left -= 1;
         }
     }
-    replaced.text()
+    edited.text()
 }
 
-/// The text with [`count`] of the words that have proposals replaced, each by one of them.
-pub(super) fn propose(text: &str, rate: f64, answer: &Answer, random: Random) -> String {
+/// The text with [`edit_count`] of the words that have suggestions replaced by one of them.
+pub(super) fn replace_by_suggestions(text: &str, rate: f64, suggestions: &TextSuggestions, random: Random) -> String {
     let words = Words::parse(text);
-    let mut replaced = Replaced::new(&words);
+    let mut edited = EditedText::new(&words);
     let mut order: Vec<usize> =
-        (0..words.len()).filter(|&index| answer.get(index).is_some_and(|proposals| !proposals.is_empty())).collect();
+        (0..words.len()).filter(|&index| suggestions.get(index).is_some_and(|found| !found.is_empty())).collect();
     random.at(0).shuffle(&mut order);
-    for index in order.into_iter().take(count(rate, words.len())) {
-        if let Some(chosen) = answers::draw(&answer[index], random.at(1), index as u64) {
-            replaced.put(index, chosen);
+    for index in order.into_iter().take(edit_count(rate, words.len())) {
+        if let Some(chosen) = suggestions::draw(&suggestions[index], random.at(1), index as u64) {
+            edited.replace(index, chosen);
         }
     }
-    replaced.text()
+    edited.text()
 }
 
-/// A text in which words are being replaced.
-pub(super) struct Replaced<'w, 'a> {
+/// A text with some words replaced.
+pub(super) struct EditedText<'w, 'a> {
     words: &'w Words<'a>,
-    new: Vec<Cow<'a, str>>,
+    edited: Vec<Cow<'a, str>>,
 }
 
-impl<'w, 'a> Replaced<'w, 'a> {
+impl<'w, 'a> EditedText<'w, 'a> {
     pub fn new(words: &'w Words<'a>) -> Self {
-        Self { words, new: (0..words.len()).map(|index| Cow::Borrowed(words.word(index))).collect() }
+        Self { words, edited: (0..words.len()).map(|index| Cow::Borrowed(words.word(index))).collect() }
     }
 
-    /// Puts `word` (lower case) in the place of word `index`, with its capitals; an article before it follows.
-    pub fn put(&mut self, index: usize, word: &str) {
-        self.new[index] = Cow::Owned(with_capitals_of(self.words.word(index), word));
+    /// Replaces word `index` by `word` (lower case) with the same capitals, and adapts an article before it.
+    pub fn replace(&mut self, index: usize, word: &str) {
+        self.edited[index] = Cow::Owned(with_capitals_of(self.words.word(index), word));
         if let Some(before) = index.checked_sub(1).filter(|_| self.words.gap(index).trim().is_empty())
-            && let Some(article) = article(self.words.word(before), word)
+            && let Some(article) = adapted_article(self.words.word(before), word)
         {
-            self.new[before] = Cow::Owned(article);
+            self.edited[before] = Cow::Owned(article);
         }
     }
 
     pub fn text(&self) -> String {
-        self.words.rebuild(|index| &self.new[index])
+        self.words.rebuild(|index| &self.edited[index])
     }
 }
 
-/// What may stand in the place of the words of a text.
-pub(super) struct Substitutes<'w, 'a> {
+/// Finds the synonyms of the words of a text.
+pub(super) struct SynonymFinder<'w, 'a> {
     wordnet: &'w WordNet,
     words: &'w Words<'a>,
-    rules: Rules<'w, 'a>,
-    pos: bool,
+    rules: EditRules<'w, 'a>,
+    same_pos: bool,
 }
 
-impl<'w, 'a> Substitutes<'w, 'a> {
-    /// `pos`: of the part of speech that a word has in its sentence, else of any that it can have.
-    pub fn new(wordnet: &'w WordNet, words: &'w Words<'a>, pos: bool) -> Self {
-        Self { wordnet, words, rules: Rules::new(words), pos }
+impl<'w, 'a> SynonymFinder<'w, 'a> {
+    /// With `same_pos`, synonyms have the part of speech that the word has in its sentence. Otherwise they have any part of
+    /// speech that the word can have.
+    pub fn new(wordnet: &'w WordNet, words: &'w Words<'a>, same_pos: bool) -> Self {
+        Self { wordnet, words, rules: EditRules::new(words), same_pos }
     }
 
-    /// Every synonym of word `index` over all senses, inflected like it, in lower case, in the lexicon's order (the most
-    /// frequent sense first), each once. None where it must not be replaced.
+    /// Every synonym of word `index` over all senses, each once, inflected like the word, in lower case. The most frequent
+    /// sense comes first. Empty if the word must not be replaced.
     pub fn of(&self, index: usize) -> Vec<String> {
         if !self.rules.may_be_replaced(index) {
             return Vec::new();
         }
         let lower = self.words.word(index).to_ascii_lowercase();
         let mut analyses = inflection::analyses(self.wordnet, &lower);
-        if self.pos {
+        if self.same_pos {
             analyses = grammar::fitting(self.wordnet, self.words, index, &analyses).into_iter().collect();
         }
         let mut found: Vec<String> = Vec::new();
         for analysis in &analyses {
             for synonym in self.wordnet.senses(&analysis.base, analysis.pos).into_iter().flatten().flatten() {
-                if !is_one_of(COARSE, synonym)
-                    && let Some(form) = in_the_form(self.wordnet, synonym, analysis)
+                if !is_one_of(VULGAR, synonym)
+                    && let Some(form) = inflect_like(self.wordnet, synonym, analysis)
                     && form != lower
                     && form.len() > 2
                     && !found.contains(&form)
@@ -128,8 +129,8 @@ impl<'w, 'a> Substitutes<'w, 'a> {
     }
 }
 
-/// `synonym` in the form of the word it replaces; None if it has no such form.
-fn in_the_form(wordnet: &WordNet, synonym: &str, word: &Analysis) -> Option<String> {
+/// `synonym` in the form of the word that it replaces; None if it has no such form.
+fn inflect_like(wordnet: &WordNet, synonym: &str, word: &Analysis) -> Option<String> {
     let plural = word.pos == Pos::Noun && inflection::is_plural(wordnet, synonym);
     let wants_plural =
         word.form == Form::Plural || (word.pos == Pos::Noun && inflection::is_plural(wordnet, &word.base));
@@ -141,18 +142,18 @@ fn in_the_form(wordnet: &WordNet, synonym: &str, word: &Analysis) -> Option<Stri
     }
 }
 
-/// The indefinite article that fits before `next`, if `word` is one of the other kind.
-fn article(word: &str, next: &str) -> Option<String> {
+/// If `word` is an indefinite article that does not fit before `next`, the article that does.
+fn adapted_article(word: &str, next: &str) -> Option<String> {
     let wanted = match word.to_ascii_lowercase().as_str() {
-        "a" if sounds_like_a_vowel(next) => "an",
-        "an" if !sounds_like_a_vowel(next) => "a",
+        "a" if begins_with_vowel_sound(next) => "an",
+        "an" if !begins_with_vowel_sound(next) => "a",
         _ => return None,
     };
-    // A capital A alone begins a sentence.
+    // A single capital A begins a sentence; it is not an abbreviation in capitals.
     Some(if word == "AN" { "A".to_owned() } else { with_capitals_of(word, wanted) })
 }
 
-fn sounds_like_a_vowel(word: &str) -> bool {
+fn begins_with_vowel_sound(word: &str) -> bool {
     const SILENT_H: [&str; 4] = ["hour", "honest", "honor", "heir"];
     const LIKE_YOU: [&str; 8] = ["uni", "use", "usu", "uti", "eu", "ewe", "one", "once"];
     let starts = |list: &[&str]| list.iter().any(|start| word.starts_with(start));
@@ -165,7 +166,7 @@ mod tests {
     use super::*;
     use crate::train::random::Purpose;
 
-    /// Every text that some seed makes of `text` when one word is replaced.
+    /// All texts that 300 seeds make of `text` when one word is replaced.
     fn variants(text: &str) -> Vec<String> {
         let mut all: Vec<String> = (0..300)
             .map(|seed| Random::new(seed, Purpose::Augmentation))

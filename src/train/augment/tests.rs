@@ -1,4 +1,4 @@
-//! Methods that ask: models against candle-transformers, lexicons from folders, and the memory of what was asked.
+//! Tests of the methods that use a model or a lexicon folder: results against candle-transformers, and the cache.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -8,17 +8,20 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use candle_transformers::models::bert::{BertForMaskedLM, BertModel, Config};
 
-use super::words::Words;
+use super::tokenize::{WordKind, Words};
+use super::wordnet::WordNet;
 use super::*;
-use crate::train::data::{Encoder, Tokens};
+use crate::train::Cache;
+use crate::train::data::{Encoder, Example, Tokens};
 use crate::train::random::{Purpose, Random};
 use crate::train::testing::{Checkpoint, fixture};
+use crate::trial::{Augmentation, Choose};
 
-/// Keeps what it is given, and counts.
+/// A cache in memory that counts its writes.
 #[derive(Default)]
-struct Memory(Mutex<(HashMap<String, Vec<u8>>, usize)>);
+struct MemoryCache(Mutex<(HashMap<String, Vec<u8>>, usize)>);
 
-impl Cache for Memory {
+impl Cache for MemoryCache {
     fn get(&self, key: &str) -> Option<Vec<u8>> {
         self.0.lock().unwrap().0.get(key).cloned()
     }
@@ -30,7 +33,7 @@ impl Cache for Memory {
     }
 }
 
-impl Memory {
+impl MemoryCache {
     fn puts(&self) -> usize {
         self.0.lock().unwrap().1
     }
@@ -90,12 +93,12 @@ fn contextual_words_are_those_that_candle_transformers_ranks_first() {
     let tokenizer = std::fs::read(&checkpoint.tokenizer).unwrap();
     let text = "Two doctors visited the garden, but not my house.";
     let texts = examples(&[text]);
-    let memory = Memory::default();
-    let around = Around { examples: &texts, model, max_length: 64, cache: &memory, tell: &|_| () };
-    let filled = mlm::fill(&around, model, 5).unwrap();
-    let answer = &filled[text];
-    let asked: Vec<usize> = (0..answer.len()).filter(|&i| !answer[i].is_empty()).collect();
-    assert_eq!(asked, [1, 2, 4, 8], "doctors, visited, garden, house");
+    let cache = MemoryCache::default();
+    let context = AugmentContext { examples: &texts, model, max_length: 64, cache: &cache, notify: &|_| () };
+    let predicted = masked_lm::predicted_words(&context, model, 5).unwrap();
+    let suggestions = &predicted[text];
+    let positions: Vec<usize> = (0..suggestions.len()).filter(|&i| !suggestions[i].is_empty()).collect();
+    assert_eq!(positions, [1, 2, 4, 8], "doctors, visited, garden, house");
 
     let (config, vars) = oracle(&checkpoint);
     let bert = BertForMaskedLM::load(vars, &config).unwrap();
@@ -114,40 +117,40 @@ fn contextual_words_are_those_that_candle_transformers_ranks_first() {
         let mut ranked: Vec<u32> = (0..logits.len() as u32).collect();
         ranked.sort_by(|a, b| logits[*b as usize].total_cmp(&logits[*a as usize]));
         let top = logits[ranked[0] as usize];
-        for proposal in &answer[index] {
-            let (&id, _) = names.iter().find(|(_, name)| **name == proposal.0).unwrap();
+        for suggestion in &suggestions[index] {
+            let (&id, _) = names.iter().find(|(_, name)| **name == suggestion.0).unwrap();
             let first =
-                logits[names.iter().find(|(_, name)| **name == answer[index][0].0).unwrap().0.to_owned() as usize];
+                logits[names.iter().find(|(_, name)| **name == suggestions[index][0].0).unwrap().0.to_owned() as usize];
             let expected = (logits[id as usize] - first).exp();
-            assert!((proposal.1 - expected).abs() < 1e-3 * expected, "{proposal:?}: {expected}, top {top}");
+            assert!((suggestion.1 - expected).abs() < 1e-3 * expected, "{suggestion:?}: {expected}, top {top}");
         }
         let words: Vec<&str> = ranked
             .iter()
             .map(|id| names[id].as_str())
             .filter(|word| word.len() >= 2 && word.bytes().all(|b| b.is_ascii_lowercase()))
-            .filter(|word| !lexicon::is_stop_word(word) && !lexicon::is_negation(word))
-            .filter(|word| !lexicon::is_one_of(lexicon::COARSE, word) && *word != "doctors" && *word != "house")
+            .filter(|word| !word_lists::is_stop_word(word) && !word_lists::is_negation(word))
+            .filter(|word| !word_lists::is_one_of(word_lists::VULGAR, word) && *word != "doctors" && *word != "house")
             .take(5)
             .collect();
-        let ours: Vec<&str> = answer[index].iter().map(|proposal| proposal.0.as_str()).collect();
+        let ours: Vec<&str> = suggestions[index].iter().map(|suggestion| suggestion.0.as_str()).collect();
         assert_eq!(ours, words, "at {index}");
     }
 }
 
 #[test]
-fn contextual_replaces_by_other_words_asks_once_and_draws_anew_each_epoch() {
+fn contextual_suggestions_are_computed_once_and_drawn_again_each_epoch() {
     let (folder, _) = with_mlm_head();
     let model = folder.path().to_str().unwrap();
     let file = include_str!("../../../assets/data/tweets.tsv");
     let texts: Vec<&str> =
         file.lines().skip(1).step_by(150).filter_map(|line| line.split_once('\t')).map(|(_, text)| text).collect();
     let texts = examples(&texts);
-    let memory = Memory::default();
-    let around = Around { examples: &texts, model, max_length: 64, cache: &memory, tell: &|_| () };
+    let cache = MemoryCache::default();
+    let context = AugmentContext { examples: &texts, model, max_length: 64, cache: &cache, notify: &|_| () };
     let method = [Augmentation::Contextual { rate: 0.3, top_k: 20, model: None }];
-    let augmenter = Augmenter::new(&method, 1, &around).unwrap();
-    let again = Augmenter::new(&method, 1, &around).unwrap();
-    assert_eq!(memory.puts(), 1, "asked once");
+    let augmenter = Augmenter::new(&method, 1, &context).unwrap();
+    let again = Augmenter::new(&method, 1, &context).unwrap();
+    assert_eq!(cache.puts(), 1, "computed once");
     let mut changed = 0;
     for (index, example) in texts.iter().enumerate() {
         let variants: Vec<String> = (0..3).map(|epoch| augmenter.apply(epoch, index, example).text).collect();
@@ -156,16 +159,16 @@ fn contextual_replaces_by_other_words_asks_once_and_draws_anew_each_epoch() {
         let (before, after) = (Words::parse(&example.text), Words::parse(&variants[0]));
         assert_eq!(before.len(), after.len(), "{}", variants[0]);
         let differ = (0..before.len()).filter(|&i| before.word(i) != after.word(i)).count();
-        // An article may follow each replaced word.
-        assert!(differ <= 2 * edits::count(0.3, before.len()));
-        for i in (0..before.len()).filter(|&i| before.kind(i) == words::Kind::Kept) {
+        // An article before a replaced word may be adapted.
+        assert!(differ <= 2 * edits::edit_count(0.3, before.len()));
+        for i in (0..before.len()).filter(|&i| before.kind(i) == WordKind::Protected) {
             assert_eq!(before.word(i), after.word(i));
         }
     }
     assert!(changed * 10 > texts.len() * 7, "{changed} of {}", texts.len());
-    let fewer = Around { examples: &texts[..3], ..around };
+    let fewer = AugmentContext { examples: &texts[..3], ..context };
     Augmenter::new(&method, 2, &fewer).unwrap();
-    assert_eq!(memory.puts(), 1, "a smaller split and another seed ask nothing new");
+    assert_eq!(cache.puts(), 1, "a smaller split and another seed compute nothing new");
 }
 
 #[test]
@@ -197,34 +200,39 @@ fn the_synonym_by_context_is_the_one_nearest_for_candle_transformers() {
     };
     let text = "Profits rose because the doctor was happy";
     let texts = examples(&[text]);
-    let memory = Memory::default();
-    let around =
-        Around { examples: &texts, model: "embedded:minilm-l3", max_length: 64, cache: &memory, tell: &|_| () };
-    let chosen = context::choose(&around, WordNet::embedded(), "embedded", true).unwrap();
+    let cache = MemoryCache::default();
+    let context = AugmentContext {
+        examples: &texts,
+        model: "embedded:minilm-l3",
+        max_length: 64,
+        cache: &cache,
+        notify: &|_| (),
+    };
+    let chosen = contextual_synonym::nearest_synonyms(&context, WordNet::embedded(), "embedded", true).unwrap();
     let words = Words::parse(text);
     let original = embed(text);
     let mut compared = 0;
-    for (index, proposals) in chosen[text].iter().enumerate() {
-        let candidates = synonym::Substitutes::new(WordNet::embedded(), &words, true).of(index);
-        assert_eq!(proposals.len(), usize::from(!candidates.is_empty()));
+    for (index, suggestions) in chosen[text].iter().enumerate() {
+        let candidates = synonym::SynonymFinder::new(WordNet::embedded(), &words, true).of(index);
+        assert_eq!(suggestions.len(), usize::from(!candidates.is_empty()));
         let distance = |candidate: &String| {
-            let mut replaced = synonym::Replaced::new(&words);
-            replaced.put(index, candidate);
-            embed(&replaced.text()).iter().zip(&original).map(|(a, b)| f64::from((a - b) * (a - b))).sum::<f64>()
+            let mut edited = synonym::EditedText::new(&words);
+            edited.replace(index, candidate);
+            embed(&edited.text()).iter().zip(&original).map(|(a, b)| f64::from((a - b) * (a - b))).sum::<f64>()
         };
         let nearest = candidates.iter().take(8).min_by(|a, b| distance(a).total_cmp(&distance(b)));
-        assert_eq!(proposals.first().map(|proposal| &proposal.0), nearest, "{candidates:?}");
+        assert_eq!(suggestions.first().map(|suggestion| &suggestion.0), nearest, "{candidates:?}");
         compared += usize::from(candidates.len() > 1);
     }
     assert!(compared >= 3);
     let method = [Augmentation::Synonym { rate: 1.0, choose: Choose::Context, pos: true, wordnet: None }];
-    let varied = Augmenter::new(&method, 1, &around).unwrap().apply(0, 0, &texts[0]).text;
-    assert_eq!(memory.puts(), 1);
+    let varied = Augmenter::new(&method, 1, &context).unwrap().apply(0, 0, &texts[0]).text;
+    assert_eq!(cache.puts(), 1);
     assert!(varied.contains(&chosen[text][4][0].0), "{varied}");
 }
 
 #[test]
-fn a_dictionary_folder_stands_in_for_the_lexicon() {
+fn a_dictionary_folder_replaces_the_embedded_lexicon() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().to_str().unwrap();
     let method = |wordnet: &str| Augmentation::Synonym {
@@ -234,7 +242,7 @@ fn a_dictionary_folder_stands_in_for_the_lexicon() {
         wordnet: Some(wordnet.to_owned()),
     };
     let message = locate(&method(path), &[]).unwrap_err().to_string();
-    assert!(message.contains("no WordNet dictionary folder: index.noun cannot be read"), "{message}");
+    assert!(message.contains("not a WordNet dictionary folder: index.noun cannot be read"), "{message}");
     assert!(locate(&method("no/such"), &["/tmp".into()]).unwrap_err().to_string().contains("looked for /tmp/no/such"));
     let files = [
         (
@@ -261,5 +269,5 @@ fn a_dictionary_folder_stands_in_for_the_lexicon() {
     };
     assert_eq!(vary(&located.method, "Glad cats"), "Chuffed mogs");
     std::fs::write(folder.path().join("data.adv"), "\n").unwrap();
-    assert_ne!(locate(&method(path), &[]).unwrap().identity, located.identity, "by content");
+    assert_ne!(locate(&method(path), &[]).unwrap().identity, located.identity, "the identity depends on the content");
 }

@@ -1,13 +1,14 @@
-//! The lexicon: synonyms by part of speech and sense, and irregular forms with their bases (WordNet 3.0, embedded).
+//! The lexicon: synonyms by part of speech and sense, and irregular forms with their bases. WordNet 3.0 is embedded in the
+//! binary.
 
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use crate::train::TrainError;
+use crate::train::data::{DataError, DataErrorKind};
 
-/// Parts of speech that WordNet knows.
+/// The parts of speech of WordNet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Pos {
     Noun,
@@ -30,19 +31,20 @@ impl Pos {
     }
 }
 
-/// Words in lower case without anything but letters; only those that have a synonym of a single word.
+/// Words of lower-case letters that have at least one synonym of a single word.
 #[derive(Debug, Default)]
 pub(super) struct WordNet {
     text: String,
-    /// By part of speech, the place of the synonyms in `text`.
+    /// The byte range of the synonyms in `text`, by part of speech.
     entries: HashMap<Box<str>, [Option<Range<usize>>; 4]>,
-    /// Irregular form to its bases, and back; parts of speech are not told.
+    /// From an irregular form to its bases, without part of speech.
     bases: HashMap<Box<str>, Vec<Box<str>>>,
+    /// From a base to its irregular forms.
     irregular: HashMap<Box<str>, Vec<Box<str>>>,
 }
 
 impl WordNet {
-    /// The embedded one, unpacked when first asked for.
+    /// The embedded lexicon, unpacked at the first call.
     #[expect(clippy::expect_used, reason = "the packed text is part of the binary and a test unpacks it")]
     pub fn embedded() -> &'static Arc<Self> {
         static EMBEDDED: OnceLock<Arc<WordNet>> = OnceLock::new();
@@ -54,9 +56,9 @@ impl WordNet {
         })
     }
 
-    /// From the files `index.POS`, `data.POS` and (if there) `POS.exc` of a WordNet dictionary folder; and the hash of
-    /// their content. Words of anything but a-z, names among them, are left out.
-    pub fn read(folder: &Path) -> Result<(Self, String), TrainError> {
+    /// Reads a WordNet dictionary folder: the files `index.POS`, `data.POS` and, if it exists, `POS.exc`. Returns the lexicon
+    /// and the hash of the files. Words with characters other than a-z (such as names) are left out.
+    pub fn read(folder: &Path) -> Result<(Self, String), DataError> {
         let mut hash = blake3::Hasher::new();
         let mut file = |name: String, needed: bool| match std::fs::read(folder.join(&name)) {
             Ok(bytes) => {
@@ -64,10 +66,11 @@ impl WordNet {
                 Ok(String::from_utf8_lossy(&bytes).into_owned())
             }
             Err(_) if !needed => Ok(String::new()),
-            Err(error) => Err(TrainError::Input(format!(
-                "{}: no WordNet dictionary folder: {name} cannot be read: {error}",
-                folder.display()
-            ))),
+            Err(error) => {
+                let message =
+                    format!("{}: not a WordNet dictionary folder: {name} cannot be read: {error}", folder.display());
+                Err(DataError::new(DataErrorKind::Unreadable, message).caused_by(error))
+            }
         };
         let (mut synonyms, mut exceptions) = (String::new(), String::new());
         for (name, letter) in [("noun", "n"), ("verb", "v"), ("adj", "a"), ("adv", "r")] {
@@ -86,13 +89,14 @@ impl WordNet {
             }
         }
         if synonyms.is_empty() {
-            let what = format!("{}: no WordNet dictionary folder: its files hold no synonyms", folder.display());
-            return Err(TrainError::Input(what));
+            let message =
+                format!("{}: not a WordNet dictionary folder: its files contain no synonyms", folder.display());
+            return Err(DataError::malformed(message));
         }
         Ok((Self::parse(synonyms, &exceptions), hash.finalize().to_hex().to_string()))
     }
 
-    /// From lines of word, part of speech and senses (tabs between them), and lines of irregular form and bases.
+    /// Parses lines of word, part of speech and senses (separated by tabs), and lines of an irregular form and its bases.
     fn parse(text: String, exceptions: &str) -> Self {
         let mut wordnet = Self::default();
         let mut at = 0;
@@ -118,13 +122,13 @@ impl WordNet {
         wordnet
     }
 
-    /// The senses of a base form, most frequent first, each as its synonyms; None if it has none.
+    /// The synonyms of each sense of a base form, the most frequent sense first. None if there are no synonyms.
     pub fn senses(&self, base: &str, pos: Pos) -> Option<impl Iterator<Item = impl Iterator<Item = &str>>> {
         let place = self.entries.get(base)?[pos as usize].clone()?;
         Some(self.text[place].split('|').map(|sense| sense.split(' ')))
     }
 
-    /// The lexicon's own copy of a base form.
+    /// A base form as stored in the lexicon.
     pub fn headword(&self, base: &str) -> Option<&str> {
         self.entries.get_key_value(base).map(|(word, _)| &**word)
     }
@@ -154,7 +158,7 @@ fn is_plain(word: &str) -> bool {
     !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase())
 }
 
-/// A line of `data.POS`: offset and the plain words of a synset, without markers such as `(a)`.
+/// Parses a line of `data.POS`: the offset and the plain words of a synset, without markers such as `(a)`.
 fn synset(line: &str) -> Option<(&str, Vec<&str>)> {
     let mut fields = line.split(' ');
     let offset = fields.next().filter(|offset| !offset.is_empty())?;
@@ -163,7 +167,7 @@ fn synset(line: &str) -> Option<(&str, Vec<&str>)> {
     Some((offset, words.filter(|word| is_plain(word)).collect()))
 }
 
-/// A line of `index.POS`: a plain lemma and the offsets of its synsets, the most frequent first.
+/// Parses a line of `index.POS`: a plain lemma and the offsets of its synsets, the most frequent first.
 fn entry(line: &str) -> Option<(&str, Vec<&str>)> {
     let mut fields = line.split_ascii_whitespace();
     let lemma = fields.next().filter(|lemma| is_plain(lemma) && !line.starts_with(' '))?;

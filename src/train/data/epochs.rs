@@ -1,18 +1,20 @@
-//! The training tokens of each epoch. Augmented variants are made one epoch ahead in a thread of their own, so the
-//! training loop never waits for them in the ordinary case.
+//! The training tokens of each epoch. A background thread makes the augmented variants one epoch ahead, so that the
+//! training loop usually does not wait for them.
 //!
-//! Guarantees: what [`Epochs::epoch`] gives is a function of the epoch, the seed and the examples alone, asked in any
-//! order. Dropping an [`Epochs`] ends its thread. That thread is one and leaves the pools of the trainer alone.
+//! The result of [`Epochs::epoch`] depends only on the epoch, the seed and the examples, whatever the order of the calls.
+//! Dropping an [`Epochs`] ends its thread. The thread does not use the thread pools of the trainer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use super::{Encoder, Example, Split, Tokens};
+use super::dataset::Split;
+use super::example::Example;
+use super::tokens::{Encoder, Tokens};
 use crate::train::TrainError;
 use crate::train::augment::Augmenter;
 
-/// Gives the tokens of the training split for each epoch.
+/// The tokens of the training split for each epoch.
 pub struct Epochs {
     clean: Arc<Tokens>,
     /// None without augmentation.
@@ -20,29 +22,29 @@ pub struct Epochs {
 }
 
 struct Variants {
-    maker: Arc<Maker>,
-    /// The epoch asked for last.
+    maker: Arc<VariantMaker>,
+    /// The epoch of the last call.
     current: Option<(u64, Arc<Tokens>)>,
-    ahead: Option<Ahead>,
+    next: Option<PendingEpoch>,
 }
 
-/// What making a variant takes.
-struct Maker {
+/// Makes the variants of an epoch.
+struct VariantMaker {
     augmenter: Augmenter,
     encoder: Encoder,
     examples: Vec<Example>,
 }
 
-/// An epoch in the making. Dropping it stops and ends its thread.
-struct Ahead {
+/// An epoch that a background thread is making. Dropping it ends the thread.
+struct PendingEpoch {
     epoch: u64,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<Option<Result<Tokens, TrainError>>>>,
 }
 
 impl Epochs {
-    /// `encoder` makes what [`super::encoder`] gives, and is asked only if there is something to encode; `first` is the
-    /// epoch asked for first, its variants are begun at once.
+    /// `encoder` returns the tokenizer of [`super::encoder`] and is called only if there are variants to encode. The thread
+    /// starts with the variants of epoch `first`.
     pub fn new(
         train: &Split,
         augmenter: Augmenter,
@@ -53,8 +55,8 @@ impl Epochs {
         if augmenter.is_empty() {
             return Ok(Self { clean, variants: None });
         }
-        let maker = Arc::new(Maker { augmenter, encoder: encoder()?, examples: train.examples.clone() });
-        let variants = Variants { ahead: Ahead::start(&maker, first), maker, current: None };
+        let maker = Arc::new(VariantMaker { augmenter, encoder: encoder()?, examples: train.examples.clone() });
+        let variants = Variants { next: PendingEpoch::start(&maker, first), maker, current: None };
         Ok(Self { clean, variants: Some(variants) })
     }
 
@@ -72,21 +74,21 @@ impl Variants {
         if let Some((_, tokens)) = self.current.as_ref().filter(|(current, _)| *current == epoch) {
             return Ok(Arc::clone(tokens));
         }
-        let made = self.ahead.take().filter(|ahead| ahead.epoch == epoch).and_then(Ahead::finish);
+        let made = self.next.take().filter(|pending| pending.epoch == epoch).and_then(PendingEpoch::finish);
         let tokens = match made {
             Some(made) => made?,
-            // Another epoch was made ahead, or there was no thread to be had: the same result, made here.
+            // The thread made another epoch, or could not be started. The result made here is the same.
             None => self.maker.make(epoch, &AtomicBool::new(false)).unwrap_or(Err(TrainError::Interrupted))?,
         };
         let tokens = Arc::new(tokens);
         self.current = Some((epoch, Arc::clone(&tokens)));
-        self.ahead = Ahead::start(&self.maker, epoch + 1);
+        self.next = PendingEpoch::start(&self.maker, epoch + 1);
         Ok(tokens)
     }
 }
 
-impl Maker {
-    /// None when told to stop.
+impl VariantMaker {
+    /// None if `stop` is set.
     fn make(&self, epoch: u64, stop: &AtomicBool) -> Option<Result<Tokens, TrainError>> {
         let mut tokens = Tokens::default();
         for (index, example) in self.examples.iter().enumerate() {
@@ -96,9 +98,9 @@ impl Maker {
             let variant = self.augmenter.apply(epoch, index, example);
             let done = match self.augmenter.cutoff() {
                 None => self.encoder.append(&variant, &mut tokens),
-                Some(cutoff) => self
-                    .encoder
-                    .append_part(&variant, &mut tokens, |pieces| cutoff.kept(epoch, index, &variant, pieces)),
+                Some(cutoff) => {
+                    self.encoder.append_part(&variant, &mut tokens, |spans| cutoff.kept(epoch, index, &variant, spans))
+                }
             };
             if let Err(error) = done {
                 return Some(Err(error));
@@ -108,12 +110,13 @@ impl Maker {
     }
 }
 
-impl Ahead {
-    /// None if the system has no thread to give.
-    fn start(maker: &Arc<Maker>, epoch: u64) -> Option<Self> {
+impl PendingEpoch {
+    /// None if the system cannot start a thread.
+    fn start(maker: &Arc<VariantMaker>, epoch: u64) -> Option<Self> {
         let (maker, stop) = (Arc::clone(maker), Arc::new(AtomicBool::new(false)));
-        let told = Arc::clone(&stop);
-        let thread = std::thread::Builder::new().name("augment".into()).spawn(move || maker.make(epoch, &told)).ok()?;
+        let stop_flag = Arc::clone(&stop);
+        let thread =
+            std::thread::Builder::new().name("augment".into()).spawn(move || maker.make(epoch, &stop_flag)).ok()?;
         Some(Self { epoch, stop, thread: Some(thread) })
     }
 
@@ -122,11 +125,11 @@ impl Ahead {
     }
 }
 
-impl Drop for Ahead {
+impl Drop for PendingEpoch {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
-            // A panic in the thread has been reported by the thread, and its result is not wanted any more.
+            // The thread has reported its own panic, and its result is no longer needed.
             let _ = thread.join();
         }
     }

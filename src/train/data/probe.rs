@@ -1,21 +1,23 @@
-//! Data as a probe wants to see them.
+//! The data of a probe: blank texts, or a single batch.
 
 use std::collections::BTreeMap;
 
-use super::{Dataset, Split, Tokens, batches, select};
+use super::dataset::{Dataset, Split};
+use super::split::batches;
+use super::tokens::Tokens;
 use crate::trial::{Probe, ProbeKind};
 
 impl Dataset {
-    /// The data of a trial with this probe and seed.
+    /// The data that a trial with this probe and seed trains on.
     #[must_use]
     pub fn of_probe(self, probe: Option<&Probe>, seed: u64) -> Self {
         match probe.map(|probe| probe.kind) {
             Some(ProbeKind::Blank) => {
-                let blank = |split: Split| Split { tokens: ends(&split.tokens), ..split };
+                let blank = |split: Split| Split { tokens: first_and_last(&split.tokens), ..split };
                 Self { train: blank(self.train), eval: blank(self.eval), ..self }
             }
             Some(kind) if kind.is_one_batch() => {
-                let batch = select(&self.train, &one_batch(&self.train, seed));
+                let batch = self.train.select(&one_batch(&self.train, seed));
                 Self { train: batch.clone(), eval: batch, ..self }
             }
             _ => self,
@@ -24,7 +26,7 @@ impl Dataset {
 }
 
 /// The first and the last token of every example: `[CLS]` and `[SEP]`.
-fn ends(tokens: &Tokens) -> Tokens {
+fn first_and_last(tokens: &Tokens) -> Tokens {
     let mut ends = Tokens::default();
     for bounds in tokens.offsets.windows(2) {
         let (first, last) = (bounds[0] as usize, (bounds[1] as usize).saturating_sub(1));
@@ -37,8 +39,8 @@ fn ends(tokens: &Tokens) -> Tokens {
     ends
 }
 
-/// Rows of [`Probe::EXAMPLES`] examples, a class after the other in turn as far as they last, so that guessing the most
-/// frequent class is not enough.
+/// The rows of [`Probe::EXAMPLES`] examples. Classes take turns while they have rows, so that guessing the most frequent
+/// class is not enough.
 fn one_batch(train: &Split, seed: u64) -> Vec<u32> {
     let rows = train.examples.len();
     let mut classes: BTreeMap<u32, Vec<u32>> = BTreeMap::new();

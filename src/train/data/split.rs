@@ -1,11 +1,12 @@
-//! Which rows train and which evaluate, in what classes and in what batches: pure functions of names, counts and seeds.
+//! Chooses the class order, the rows that are held out, and the batches of an epoch. Pure functions of names, counts and
+//! seeds.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::train::random::{Purpose, Random};
 
-/// The class order of label names: that of the checkpoint's `label2id` when it has the same names; else by value if all
-/// are whole numbers, else by name.
+/// The class order of label names. It is the order of the checkpoint's `label2id` if that has the same names. Otherwise
+/// names are sorted: by value if all are whole numbers, else as text.
 pub(super) fn class_order(names: &BTreeSet<&str>, label2id: Option<&BTreeMap<String, u32>>) -> Vec<String> {
     let mut order: Vec<&str> = names.iter().copied().collect();
     let known = label2id.filter(|map| {
@@ -24,9 +25,10 @@ pub(super) fn class_order(names: &BTreeSet<&str>, label2id: Option<&BTreeMap<Str
     order.into_iter().map(str::to_owned).collect()
 }
 
-/// Splits rows, given by label, into train and evaluation indices, both in file order. Of each label
-/// `round(rows * fraction)` are held out, at least one and all but one where it has two rows, none where it has one.
-/// Which ones depends on `seed` and the row's place in the file alone, not on the names or order of the labels.
+/// Splits rows, given by their labels, into training and evaluation indices, both in file order.
+///
+/// `round(rows * fraction)` rows of each label are held out, but at least one row and not all. A label with one row keeps
+/// it for training. The choice depends only on `seed` and on the index of a row, not on the names or the order of labels.
 pub(super) fn hold_out<L: Ord>(labels: &[L], fraction: f64, seed: u64) -> (Vec<u32>, Vec<u32>) {
     let random = Random::new(seed, Purpose::Split);
     let mut classes: BTreeMap<&L, Vec<u32>> = BTreeMap::new();
@@ -43,8 +45,8 @@ pub(super) fn hold_out<L: Ord>(labels: &[L], fraction: f64, seed: u64) -> (Vec<u
     (0..labels.len() as u32).partition(|&row| !held[row as usize])
 }
 
-/// The batches of one epoch: each row once, the last batch may be short. With `shuffle` the order is another one each
-/// epoch, a function of (seed, epoch); without, that of the file.
+/// The batches of one epoch: each row once; the last batch may be short. With `shuffle` the order is a function of
+/// (seed, epoch). Without it, rows keep the order of the file.
 #[must_use]
 pub fn batches(seed: u64, epoch: u64, rows: usize, batch_size: usize, shuffle: bool) -> Vec<Vec<u32>> {
     let mut order: Vec<u32> = (0..rows as u32).collect();
@@ -76,7 +78,7 @@ mod tests {
                 prop_assert!(rows != 1 || train == 1);
                 prop_assert!((eval as f64 - rows as f64 * fraction).abs() <= 1.0);
             }
-            // Other names in another order: the same rows.
+            // Other label names give the same rows.
             let renamed: Vec<u8> = labels.iter().map(|label| 9 - label).collect();
             prop_assert_eq!(hold_out(&renamed, fraction, seed), (train, eval));
         }

@@ -1,18 +1,19 @@
-//! Files of labelled texts: `.tsv`, `.csv` and `.jsonl` into rows, every fault with its file and line.
+//! Parses files of labelled texts (`.tsv`, `.csv`, `.jsonl`) into rows. Every fault has its file and line.
 //!
-//! Rules. The first line of `.tsv` and `.csv` names the columns; further columns are ignored, blank lines skipped, a
-//! byte-order mark and CRLF are fine. In `.tsv` a quote is a letter like any other (as in GLUE's files), so a text
-//! holds no tab and no newline; in `.csv` fields may be quoted as in RFC 4180. In `.jsonl` each line is an object, and
-//! numbers and booleans are taken by their text. White space around labels goes. A label must not be empty; a text may be.
-//! Of a text only the first `longest` characters are kept.
+//! * The first line of `.tsv` and `.csv` names the columns. Other columns, blank lines and a byte-order mark are ignored.
+//! * In `.tsv` a quote is an ordinary character, as in the files of GLUE. A text cannot contain a tab or a newline.
+//! * In `.csv` fields may be quoted as in RFC 4180.
+//! * In `.jsonl` each line is an object. Numbers and booleans become text.
+//! * White space around labels is removed. A label must not be empty; a text may be.
+//! * Only the first `longest` characters of a text are kept.
 
 use serde_json::Value;
 
-use super::listed;
+use super::error::{DataError, DataErrorKind};
 use crate::train::{KeyFault, TrainError};
 use crate::trial::DataConfig;
 
-/// One labelled text, and the line it came from.
+/// A labelled text and the line where it starts.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Row {
     pub line: u64,
@@ -21,7 +22,7 @@ pub(super) struct Row {
     pub label: String,
 }
 
-/// The columns to read, and how much of a text to keep.
+/// The columns to read, and the number of characters of a text to keep.
 pub(super) struct Columns<'a> {
     text: &'a str,
     pair: Option<&'a str>,
@@ -34,13 +35,13 @@ impl<'a> Columns<'a> {
         Self { text: &config.text, pair: config.text_pair.as_deref(), label: &config.label, longest }
     }
 
-    /// Key of the sweep file and column, for each column wanted.
+    /// Each needed column with its key in the sweep file.
     fn wanted(&self) -> impl Iterator<Item = (&'static str, &'a str)> {
         let pair = self.pair.map(|pair| ("data.text_pair", pair));
         [("data.text", self.text), ("data.label", self.label)].into_iter().chain(pair)
     }
 
-    /// Looks for every column; all that are not there are reported together, each under its key.
+    /// Looks for every column. All missing columns are reported together, each under its key.
     fn find<T>(&self, find: impl Fn(&str, &str) -> Result<T, String>) -> Result<Vec<(&'a str, T)>, TrainError> {
         let (mut found, mut faults) = (Vec::new(), Vec::new());
         for (key, column) in self.wanted() {
@@ -68,24 +69,26 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// The rows of a file in its order; at least one. `name` ends in the format's extension, `source` stands in messages.
+/// The rows of a file in its order; at least one. `name` ends with the extension of the format. `source` names the file in
+/// messages.
 pub(super) fn rows(source: &str, name: &str, bytes: &[u8], columns: &Columns<'_>) -> Result<Vec<Row>, TrainError> {
     let text = utf8(source, bytes)?;
     if text.trim().is_empty() {
-        return Err(TrainError::Input(format!("{source}: the file is empty; it holds a row for each text")));
+        return Err(DataError::malformed(format!("{source}: the file is empty; expected one row for each text")).into());
     }
     let rows = match name.rsplit('.').next() {
         Some("tsv") => delimited(source, text, b'\t', columns)?,
         Some("csv") => delimited(source, text, b',', columns)?,
         Some("jsonl") => json_lines(source, text, columns)?,
         _ => {
-            return Err(TrainError::Input(format!(
-                "{source}: unknown kind of file; known are .tsv, .csv and .jsonl, plain or with .gz or .zst after it"
-            )));
+            let message = format!(
+                "{source}: unknown file format; known formats are .tsv, .csv and .jsonl, each also with .gz or .zst"
+            );
+            return Err(DataError::new(DataErrorKind::Unsupported, message).into());
         }
     };
     if rows.is_empty() {
-        return Err(TrainError::Input(format!("{source}: a header and no rows; a row for each text goes below it")));
+        return Err(DataError::malformed(format!("{source}: the file has a header but no rows")).into());
     }
     Ok(rows)
 }
@@ -98,13 +101,13 @@ fn utf8<'a>(source: &str, bytes: &'a [u8]) -> Result<&'a str, TrainError> {
             let good = error.valid_up_to();
             let line = bytes[..good].split(|byte| *byte == b'\n').count() as u64;
             let utf16 = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
-            let guess = if utf16 { "it looks like UTF-16; " } else { "" };
+            let guess = if utf16 { "the file looks like UTF-16; " } else { "" };
             Err(at(source, line, &format!("byte 0x{:02x} is not UTF-8; {guess}save the file as UTF-8", bytes[good])))
         }
     }
 }
 
-/// Ends a quoted file, so that a quote that never closes is noticed: it swallows this line.
+/// Appended to a quoted file. A quote that never closes swallows this line and is noticed.
 const END: &str = "\n\u{1}end of file\u{1}\n";
 
 fn delimited(source: &str, text: &str, delimiter: u8, columns: &Columns<'_>) -> Result<Vec<Row>, TrainError> {
@@ -117,7 +120,7 @@ fn delimited(source: &str, text: &str, delimiter: u8, columns: &Columns<'_>) -> 
         .has_headers(false)
         .from_reader(bytes);
     let mut records = reader.records();
-    let unreadable = |error: csv::Error| TrainError::Input(format!("{source}: {error}"));
+    let unreadable = |error: csv::Error| DataError::malformed(format!("{source}: {error}")).caused_by(error);
     let header = records.next().transpose().map_err(unreadable)?.unwrap_or_default();
     let found: Vec<&str> = header.iter().map(str::trim).collect();
     let first = line_of(&header, text);
@@ -129,13 +132,14 @@ fn delimited(source: &str, text: &str, delimiter: u8, columns: &Columns<'_>) -> 
         let line = line_of(&record, text);
         if quoted && record.iter().any(|field| field.contains(END.trim())) {
             let alone = record.len() == 1 && record[0] == *END.trim();
-            let unclosed = || at(source, line, "the row that starts here opens a quote that never closes");
+            let unclosed = || at(source, line, "this row opens a quote that never closes");
             return if alone { Ok(rows) } else { Err(unclosed()) };
         }
         if record.len() != found.len() {
-            let why = if quoted { "quote a text that holds a comma" } else { "a text in a .tsv holds no tab" };
+            let why =
+                if quoted { "quote a text that contains a comma" } else { "a text in a .tsv cannot contain a tab" };
             let (columns, fields) = (found.len(), record.len());
-            let message = format!("the header names {columns} columns, this row has {fields}; {why}");
+            let message = format!("the header has {columns} columns, but this row has {fields} fields; {why}");
             return Err(at(source, line, &message));
         }
         rows.push(columns.row(source, line, |column| {
@@ -146,7 +150,7 @@ fn delimited(source: &str, text: &str, delimiter: u8, columns: &Columns<'_>) -> 
     Ok(rows)
 }
 
-/// The line that a record starts on. The reader's own position is before blank lines that it skips.
+/// The line where a record starts. The reader reports the position before the blank lines that it skips.
 fn line_of(record: &csv::StringRecord, text: &str) -> u64 {
     let Some(position) = record.position() else { return 1 };
     let rest = text.get(position.byte() as usize..).unwrap_or_default();
@@ -154,17 +158,17 @@ fn line_of(record: &csv::StringRecord, text: &str) -> u64 {
     position.line() + blank.count() as u64
 }
 
-/// Where `column` stands in the header.
+/// The index of `column` in the header.
 fn place(found: &[&str], key: &str, column: &str) -> Result<usize, String> {
     let mut places = found.iter().enumerate().filter(|(_, name)| **name == column).map(|(at, _)| at);
     match (places.next(), places.next()) {
         (Some(at), None) => Ok(at),
-        (Some(_), Some(_)) => Err(format!("two columns are called `{column}` ({key}); rename one of them")),
+        (Some(_), Some(_)) => Err(format!("two columns have the name `{column}` ({key}); rename one of them")),
         (None, _) => Err(missing(found, key, column)),
     }
 }
 
-/// The message of a column that is not there: those that are, and the nearest.
+/// The message about a missing column: the columns of the file and the most similar name.
 fn missing(found: &[&str], key: &str, column: &str) -> String {
     let near = |name: &&&str| strsim::jaro_winkler(&name.to_lowercase(), &column.to_lowercase());
     let nearest = found.iter().max_by(|a, b| near(a).total_cmp(&near(b))).filter(|name| near(name) > 0.7);
@@ -172,7 +176,7 @@ fn missing(found: &[&str], key: &str, column: &str) -> String {
         Some(nearest) => format!("did you mean {key}: {nearest}?"),
         None => format!("set {key} to one of them"),
     };
-    format!("no column `{column}` ({key}); the columns are {}; {advice}", listed(found.iter().copied()))
+    format!("no column `{column}` ({key}); the columns are {}; {advice}", list_names(found.iter().copied()))
 }
 
 fn json_lines(source: &str, text: &str, columns: &Columns<'_>) -> Result<Vec<Row>, TrainError> {
@@ -192,7 +196,7 @@ fn json_lines(source: &str, text: &str, columns: &Columns<'_>) -> Result<Vec<Row
             Value::Array(_) | Value::Object(_) => Err(at(
                 source,
                 line,
-                &format!("`{column}` is a list or an object; a text, number or true/false is wanted"),
+                &format!("`{column}` is a list or an object; expected a text, a number or true/false"),
             )),
         })?);
     }
@@ -200,11 +204,20 @@ fn json_lines(source: &str, text: &str, columns: &Columns<'_>) -> Result<Vec<Row
 }
 
 fn at(source: &str, line: u64, message: &str) -> TrainError {
-    TrainError::Input(format!("{source}:{line}: {message}"))
+    DataError::malformed(format!("{source}:{line}: {message}")).into()
+}
+
+/// Names for a message; only the first ones if there are many.
+pub(super) fn list_names<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
+    const MOST: usize = 20;
+    let more = names.len().saturating_sub(MOST);
+    let shown: Vec<String> = names.take(MOST).map(|name| format!("`{}`", cut(name.to_owned(), 40))).collect();
+    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+    shown.join(", ") + &rest
 }
 
 /// The first `longest` characters.
-pub(super) fn cut(mut text: String, longest: usize) -> String {
+fn cut(mut text: String, longest: usize) -> String {
     // A character has at least one byte, so most texts need no count.
     if text.len() > longest
         && let Some((end, _)) = text.char_indices().nth(longest)

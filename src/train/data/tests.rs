@@ -1,4 +1,4 @@
-//! Whole loads: from files as users have them to splits, tokens and messages.
+//! Loads whole data sections: from the files of users to splits, tokens and messages.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -7,19 +7,19 @@ use std::sync::Mutex;
 
 use super::*;
 use crate::train::testing::plain;
-use crate::train::{data_facts, locate_data, locate_model};
-use crate::trial::Augmentation;
+use crate::train::{Cache, TrainError};
+use crate::trial::{Augmentation, DataConfig, EvalSource};
 
 const MODEL: &str = "embedded:minilm-l3";
 
-/// Counts what it gives and takes.
+/// A cache in memory that counts its hits.
 #[derive(Default)]
-struct Memory {
+struct MemoryCache {
     entries: Mutex<HashMap<String, Vec<u8>>>,
     hits: Mutex<usize>,
 }
 
-impl Cache for Memory {
+impl Cache for MemoryCache {
     fn get(&self, key: &str) -> Option<Vec<u8>> {
         let found = self.entries.lock().unwrap().get(key).cloned();
         *self.hits.lock().unwrap() += usize::from(found.is_some());
@@ -50,7 +50,7 @@ fn file(name: &str, content: impl AsRef<[u8]>) -> File {
 }
 
 fn load_file(file: &File) -> Result<Dataset, TrainError> {
-    load(&config(&file.path), MODEL, &Memory::default())
+    load(&config(&file.path), MODEL, &MemoryCache::default())
 }
 
 /// All examples, of both splits, as `label text` in some order.
@@ -68,7 +68,7 @@ fn message(name: &str, content: impl AsRef<[u8]>) -> String {
 }
 
 #[test]
-fn one_content_in_every_format() {
+fn every_format_gives_the_same_rows() {
     let expected = ["neg bad, \"day\"", "neg so sad", "pos good day", "pos so glad"];
     let tsv = "label\ttext\npos\tgood day\nneg\tbad, \"day\"\npos\tso glad\nneg\tso sad\n";
     let csv = "id,label,text\n1,pos,good day\n2,neg,\"bad, \"\"day\"\"\"\n3,pos,so glad\n4,neg,so sad";
@@ -92,51 +92,55 @@ fn one_content_in_every_format() {
 }
 
 #[test]
-fn what_is_wrong_with_a_file() {
+fn messages_about_faulty_files() {
     let check = |name: &str, content: &str, expected: &str| assert_eq!(message(name, content), expected);
     check(
         "a.txt",
         "x",
-        "FILE: unknown kind of file; known are .tsv, .csv and .jsonl, plain or with .gz or .zst after it",
+        "FILE: unknown file format; known formats are .tsv, .csv and .jsonl, each also with .gz or .zst",
     );
-    check("a.tsv", "", "FILE: the file is empty; it holds a row for each text");
-    check("a.csv", " \n\n", "FILE: the file is empty; it holds a row for each text");
-    check("a.tsv", "label\ttext\n", "FILE: a header and no rows; a row for each text goes below it");
-    check("a.csv", "label,text", "FILE: a header and no rows; a row for each text goes below it");
+    check("a.tsv", "", "FILE: the file is empty; expected one row for each text");
+    check("a.csv", " \n\n", "FILE: the file is empty; expected one row for each text");
+    check("a.tsv", "label\ttext\n", "FILE: the file has a header but no rows");
+    check("a.csv", "label,text", "FILE: the file has a header but no rows");
     check("a.jsonl", "[1]", "FILE:1: not a JSON object: invalid type: sequence, expected a map at line 1 column 0");
-    check("a.tsv", "label\ttext\na\tx\na\ty\n", "FILE: every row has the label `a`; a classifier needs two at least");
+    check(
+        "a.tsv",
+        "label\ttext\na\tx\na\ty\n",
+        "FILE: every row has the label `a`; a classifier needs at least two labels",
+    );
     check(
         "a.tsv",
         "label\ttext\na\tx\nb\ty\n",
-        "FILE: no label has two rows, so nothing can be held out for evaluation; is `label` the column of the labels?",
+        "FILE: no label has two rows, so no rows can be held out for evaluation; is `label` the column of the labels?",
     );
     check("a.tsv", "label\ttext\na\tx\n\ty\n", "FILE:3: the label (column `label`) is empty");
     check(
         "a.tsv",
         "label\ttext\na\tx\ty\n",
-        "FILE:2: the header names 2 columns, this row has 3; a text in a .tsv holds no tab",
+        "FILE:2: the header has 2 columns, but this row has 3 fields; a text in a .tsv cannot contain a tab",
     );
     check(
         "a.csv",
         "label,text\na,b\na,x,y\n",
-        "FILE:3: the header names 2 columns, this row has 3; quote a text that holds a comma",
+        "FILE:3: the header has 2 columns, but this row has 3 fields; quote a text that contains a comma",
     );
-    check("a.csv", "label,text\na,\"x\nb,y\na,z\n", "FILE:2: the row that starts here opens a quote that never closes");
+    check("a.csv", "label,text\na,\"x\nb,y\na,z\n", "FILE:2: this row opens a quote that never closes");
     check(
         "a.tsv",
         "\n\nlabel\ttext\n\n\na\tx\ty\n",
-        "FILE:6: the header names 2 columns, this row has 3; a text in a .tsv holds no tab",
+        "FILE:6: the header has 2 columns, but this row has 3 fields; a text in a .tsv cannot contain a tab",
     );
     check(
         "a.csv",
         "label,text\na,\"x\ny\"\n\r\n\nb\n",
-        "FILE:6: the header names 2 columns, this row has 1; quote a text that holds a comma",
+        "FILE:6: the header has 2 columns, but this row has 1 fields; quote a text that contains a comma",
     );
-    check("a.csv", "text,label\n\"x,a\nb,y\n", "FILE:2: the row that starts here opens a quote that never closes");
+    check("a.csv", "text,label\n\"x,a\nb,y\n", "FILE:2: this row opens a quote that never closes");
     check(
         "a.tsv",
         "label\ttext\ttext\na\tx\ty\n",
-        "FILE:1: two columns are called `text` (data.text); rename one of them",
+        "FILE:1: two columns have the name `text` (data.text); rename one of them",
     );
     check(
         "a.tsv",
@@ -157,14 +161,18 @@ fn what_is_wrong_with_a_file() {
     check(
         "a.jsonl",
         "{\"text\":\"x\",\"label\":[1]}",
-        "FILE:1: `label` is a list or an object; a text, number or true/false is wanted",
+        "FILE:1: `label` is a list or an object; expected a text, a number or true/false",
     );
-    check("a.tsv.gz", "this is no gzip at all", "FILE: cannot be unpacked, broken or cut short: invalid gzip header");
+    check(
+        "a.tsv.gz",
+        "this is no gzip at all",
+        "FILE: cannot be unpacked: invalid gzip header. The file is damaged or incomplete; copy it again",
+    );
 }
 
-/// Small files made to fill the memory.
+/// Small files that expand to exhaust the memory.
 #[test]
-fn what_unpacks_without_bound_is_refused() {
+fn files_that_expand_too_much_are_refused() {
     let zeros = vec![b' '; 40 << 20];
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     gzip.write_all(&zeros).unwrap();
@@ -172,8 +180,11 @@ fn what_unpacks_without_bound_is_refused() {
         [("a.tsv.gz", gzip.finish().unwrap()), ("a.tsv.zst", zstd::encode_all(zeros.as_slice(), 1).unwrap())]
     {
         let message = message(name, &bomb);
-        assert!(message.starts_with(&format!("FILE: {} packed bytes hold more than ", bomb.len())), "{message}");
-        assert!(message.ends_with("unpack the file and give its path"), "{message}");
+        assert!(
+            message.starts_with(&format!("FILE: {} compressed bytes expand to more than ", bomb.len())),
+            "{message}"
+        );
+        assert!(message.ends_with("give the path of the unpacked file"), "{message}");
     }
 }
 
@@ -185,7 +196,7 @@ fn bytes_that_are_not_utf8() {
     );
     assert_eq!(
         message("a.csv", b"\xff\xfel\0a\0"),
-        "FILE:1: byte 0xff is not UTF-8; it looks like UTF-16; save the file as UTF-8"
+        "FILE:1: byte 0xff is not UTF-8; the file looks like UTF-16; save the file as UTF-8"
     );
 }
 
@@ -195,18 +206,18 @@ fn labels_of_the_eval_file_must_be_known() {
     let eval = |content: &str| {
         let eval = file("eval.tsv", content);
         let config = DataConfig { eval: EvalSource::File(eval.path.clone()), ..config(&train.path) };
-        load(&config, MODEL, &Memory::default()).map_err(|error| error.to_string().replace(&eval.path, "EVAL"))
+        load(&config, MODEL, &MemoryCache::default()).map_err(|error| error.to_string().replace(&eval.path, "EVAL"))
     };
     let dataset = eval("label\ttext\nb\tz\n").unwrap();
     assert_eq!((dataset.train.examples.len(), dataset.eval.examples.len(), dataset.eval.examples[0].label), (2, 1, 1));
     assert_eq!(
         eval("label\ttext\nb\tz\nc\tz\n").unwrap_err(),
-        "EVAL:3: the label `c` is not in the training data, which has `a`, `b`; remove such rows from the one or add some to the other"
+        "EVAL:3: the label `c` does not occur in the training data, which has `a`, `b`; remove such rows from this file, or add some to the training data"
     );
 }
 
 #[test]
-fn labels_from_json_are_taken_by_their_text() {
+fn json_numbers_and_booleans_become_label_text() {
     let rows = [10, 9, 9, 10, 2, 2].map(|n| format!("{{\"text\":{n},\"label\":{n}}}\n"));
     assert_eq!(load_file(&file("a.jsonl", rows.concat())).unwrap().labels, ["2", "9", "10"], "whole numbers by value");
     let rows = [true, false, true, false].map(|b| format!("{{\"text\":\"x\",\"label\":{b}}}\n"));
@@ -215,7 +226,7 @@ fn labels_from_json_are_taken_by_their_text() {
 
 #[test]
 fn tweets_split_by_label_in_file_order() {
-    let dataset = load(&config("embedded:tweets"), MODEL, &Memory::default()).unwrap();
+    let dataset = load(&config("embedded:tweets"), MODEL, &MemoryCache::default()).unwrap();
     assert_eq!(dataset.labels, ["negative", "neutral", "positive"]);
     assert_eq!(dataset.train.examples.len() + dataset.eval.examples.len(), 4140);
     let counts =
@@ -230,29 +241,29 @@ fn tweets_split_by_label_in_file_order() {
     let in_order = dataset.train.examples.iter().all(|e| lines.any(|line| line.ends_with(&format!("\t{}", e.text))));
     assert!(in_order, "training rows keep the order of the file");
     assert_eq!(dataset.train.examples.len(), dataset.train.tokens.len());
-    let other = load(&DataConfig { seed: 43, ..config("embedded:tweets") }, MODEL, &Memory::default()).unwrap();
+    let other = load(&DataConfig { seed: 43, ..config("embedded:tweets") }, MODEL, &MemoryCache::default()).unwrap();
     assert_ne!(other.eval.examples, dataset.eval.examples);
 }
 
 #[test]
 fn limit_takes_the_first_rows_after_the_split() {
-    let whole = load(&config("embedded:tweets"), MODEL, &Memory::default()).unwrap();
+    let whole = load(&config("embedded:tweets"), MODEL, &MemoryCache::default()).unwrap();
     let limited =
-        load(&DataConfig { limit: Some(2000), ..config("embedded:tweets") }, MODEL, &Memory::default()).unwrap();
+        load(&DataConfig { limit: Some(2000), ..config("embedded:tweets") }, MODEL, &MemoryCache::default()).unwrap();
     assert_eq!(limited.train.examples, whole.train.examples[..2000]);
     assert_eq!(limited.train.tokens.get(1999), whole.train.tokens.get(1999));
     assert_eq!(limited.eval, whole.eval);
     let message =
-        load(&DataConfig { limit: Some(2), ..config("embedded:tweets") }, MODEL, &Memory::default()).unwrap_err();
+        load(&DataConfig { limit: Some(2), ..config("embedded:tweets") }, MODEL, &MemoryCache::default()).unwrap_err();
     assert_eq!(
         message.to_string(),
-        "embedded:tweets: the 2 training rows have one label only; raise data.limit or mix the rows of the file"
+        "embedded:tweets: all 2 training rows have the same label; raise data.limit or mix the rows of the file"
     );
 }
 
 #[test]
 fn tokens_are_made_once_for_all_splits() {
-    let memory = Memory::default();
+    let memory = MemoryCache::default();
     let first = load(&config("embedded:tweets"), MODEL, &memory).unwrap();
     assert_eq!((memory.entries.lock().unwrap().len(), *memory.hits.lock().unwrap()), (1, 0));
     assert_eq!(load(&config("embedded:tweets"), MODEL, &memory).unwrap(), first);
@@ -260,7 +271,7 @@ fn tokens_are_made_once_for_all_splits() {
     assert_eq!((memory.entries.lock().unwrap().len(), *memory.hits.lock().unwrap()), (1, 2));
     load(&DataConfig { max_length: 20, ..config("embedded:tweets") }, MODEL, &memory).unwrap();
     assert_eq!(memory.entries.lock().unwrap().len(), 2, "another length has other tokens");
-    // A broken entry is a miss.
+    // A damaged entry is a miss.
     for entry in memory.entries.lock().unwrap().values_mut() {
         entry[100] ^= 1;
     }
@@ -268,7 +279,7 @@ fn tokens_are_made_once_for_all_splits() {
 }
 
 #[test]
-fn a_cache_entry_is_taken_whole_or_not_at_all() {
+fn a_damaged_cache_entry_is_a_miss() {
     let tokens = Tokens::whole(vec![2, 70_000, 3, 2, 3], vec![0, 0, 1, 0, 0], vec![0, 3, 5]);
     let bytes = tokens.to_bytes();
     assert_eq!(Tokens::from_bytes(&bytes), Some(tokens));
@@ -283,18 +294,18 @@ fn a_cache_entry_is_taken_whole_or_not_at_all() {
 
 #[test]
 fn facts_of_the_data() {
-    let facts = data_facts(&config("embedded:tweets"), MODEL, &Memory::default()).unwrap();
+    let facts = data_facts(&config("embedded:tweets"), MODEL, &MemoryCache::default()).unwrap();
     assert_eq!((facts.train_rows, facts.eval_rows), (3312, 828));
     assert!(facts.mean_tokens > 8.0 && facts.mean_tokens <= 16.0, "{}", facts.mean_tokens);
     let other = DataConfig { eval: EvalSource::File("embedded:tweets".into()), ..config("embedded:tweets") };
-    let other = data_facts(&other, MODEL, &Memory::default()).unwrap();
+    let other = data_facts(&other, MODEL, &MemoryCache::default()).unwrap();
     assert_ne!(other.hash, facts.hash, "the eval file is part of the content");
     let moved = file("elsewhere.tsv", include_bytes!("../../../assets/data/tweets.tsv"));
-    assert_eq!(data_facts(&config(&moved.path), MODEL, &Memory::default()).unwrap().hash, facts.hash);
+    assert_eq!(data_facts(&config(&moved.path), MODEL, &MemoryCache::default()).unwrap().hash, facts.hash);
 }
 
 #[test]
-fn a_text_of_megabytes_costs_nothing() {
+fn the_end_of_a_very_long_text_is_not_read() {
     let huge = "word ".repeat(4_000_000);
     let file = file("a.tsv", format!("label\ttext\na\t{huge}\nb\tx\na\ty\nb\tz\n"));
     let dataset = load_file(&file).unwrap();
@@ -304,7 +315,7 @@ fn a_text_of_megabytes_costs_nothing() {
 }
 
 #[test]
-fn sources_are_found_or_the_message_says_where_was_looked() {
+fn a_source_is_found_or_the_error_lists_the_paths_that_were_tried() {
     let file = file("mine.tsv", "x");
     let root = PathBuf::from(&file.path).parent().unwrap().to_path_buf();
     let roots = [PathBuf::from("/nowhere"), root.clone()];
@@ -313,28 +324,28 @@ fn sources_are_found_or_the_message_says_where_was_looked() {
     assert_eq!(locate_data("embedded:tweets", &roots).unwrap(), "embedded:tweets");
     assert_eq!(locate_model(MODEL, &roots).unwrap(), MODEL);
     let message =
-        |result: Result<String, TrainError>| result.unwrap_err().to_string().replace(root.to_str().unwrap(), "ROOT");
+        |result: Result<String, DataError>| result.unwrap_err().to_string().replace(root.to_str().unwrap(), "ROOT");
     assert_eq!(
         message(locate_data("other.tsv", &roots)),
         "data file `other.tsv` not found; looked for /nowhere/other.tsv and ROOT/other.tsv"
     );
     assert_eq!(
         message(locate_data(".", &roots)),
-        "ROOT: a folder; data is one file (.tsv, .csv or .jsonl, also with .gz or .zst)"
+        "ROOT: this is a folder; data is one file (.tsv, .csv or .jsonl, also with .gz or .zst)"
     );
     assert_eq!(
         message(locate_data("embedded:news", &roots)),
-        "`embedded:news` is not embedded; known: embedded:tweets"
+        "`embedded:news` is not embedded in this binary; known names: embedded:tweets"
     );
     assert_eq!(
         message(locate_model("embedded:bert", &roots)),
-        "`embedded:bert` is not embedded; known: embedded:minilm-l3"
+        "`embedded:bert` is not embedded in this binary; known names: embedded:minilm-l3"
     );
     assert_eq!(
         message(locate_model(".", &roots)),
-        "ROOT: no checkpoint folder; it needs config.json, tokenizer.json (or vocab.txt) and model.safetensors"
+        "ROOT: not a checkpoint folder; it needs config.json, tokenizer.json (or vocab.txt) and model.safetensors"
     );
-    assert!(message(locate_model("hf:a/b/c", &roots)).contains("is no repository"));
+    assert!(message(locate_model("hf:a/b/c", &roots)).contains("is not the name of a repository"));
 }
 
 #[test]
@@ -355,11 +366,11 @@ fn batches_cover_an_epoch_once() {
     assert_ne!(batches(7, 3, 100, 8, true), batches(8, 3, 100, 8, true));
 }
 
-/// Tokens of every variant are the same, asked in order, out of order, twice, or dropped half-way.
+/// The order of the calls does not change the tokens, and an [`Epochs`] can be dropped early.
 #[test]
 fn epochs_are_a_function_of_the_epoch() {
     let config = DataConfig { limit: Some(150), ..config("embedded:tweets") };
-    let train = load(&config, MODEL, &Memory::default()).unwrap().train;
+    let train = load(&config, MODEL, &MemoryCache::default()).unwrap().train;
     let epochs = |first| {
         let methods =
             [Augmentation::RandomInsertion { rate: 0.2, wordnet: None }, Augmentation::RandomSwap { rate: 0.1 }];
@@ -380,9 +391,9 @@ fn epochs_are_a_function_of_the_epoch() {
     assert!(std::sync::Arc::ptr_eq(&clean.epoch(0).unwrap(), &clean.epoch(1).unwrap()));
 }
 
-/// The tokenizer of the embedded checkpoint as a folder with `vocab.txt` and `config.json` would hold it.
+/// A checkpoint folder with the tokenizer of the embedded checkpoint as `vocab.txt`.
 fn folder_with_vocabulary(settings: &str, label2id: &str) -> tempfile::TempDir {
-    let files = source::checkpoint(MODEL).unwrap();
+    let files = CheckpointFiles::read(MODEL).unwrap();
     let tokenizer: serde_json::Value = serde_json::from_slice(&files.tokenizer).unwrap();
     let pieces = tokenizer["model"]["vocab"].as_object().unwrap();
     let mut pieces: Vec<(&String, u64)> = pieces.iter().map(|(piece, id)| (piece, id.as_u64().unwrap())).collect();
@@ -403,11 +414,11 @@ fn folder_with_vocabulary(settings: &str, label2id: &str) -> tempfile::TempDir {
 fn a_vocabulary_makes_the_same_tokens() {
     let folder = folder_with_vocabulary("{}", "null");
     let model = folder.path().to_str().unwrap();
-    let with_tokenizer = load(&config("embedded:tweets"), MODEL, &Memory::default()).unwrap();
-    assert_eq!(load(&config("embedded:tweets"), model, &Memory::default()).unwrap(), with_tokenizer);
-    assert_eq!(source::checkpoint(model).unwrap().weights, [b"weights".as_slice()]);
+    let with_tokenizer = load(&config("embedded:tweets"), MODEL, &MemoryCache::default()).unwrap();
+    assert_eq!(load(&config("embedded:tweets"), model, &MemoryCache::default()).unwrap(), with_tokenizer);
+    assert_eq!(CheckpointFiles::read(model).unwrap().weights, [b"weights".as_slice()]);
     let cased = folder_with_vocabulary("{\"do_lower_case\": false}", "null");
-    let cased = load(&config("embedded:tweets"), cased.path().to_str().unwrap(), &Memory::default()).unwrap();
+    let cased = load(&config("embedded:tweets"), cased.path().to_str().unwrap(), &MemoryCache::default()).unwrap();
     assert_ne!(cased.train.tokens, with_tokenizer.train.tokens);
 }
 
@@ -415,7 +426,7 @@ fn a_vocabulary_makes_the_same_tokens() {
 fn the_checkpoint_may_order_the_labels() {
     let order = |label2id: &str| {
         let folder = folder_with_vocabulary("{}", label2id);
-        load(&config("embedded:tweets"), folder.path().to_str().unwrap(), &Memory::default()).unwrap().labels
+        load(&config("embedded:tweets"), folder.path().to_str().unwrap(), &MemoryCache::default()).unwrap().labels
     };
     let by_name = ["negative", "neutral", "positive"];
     assert_eq!(order(r#"{"positive": 0, "negative": 1, "neutral": 2}"#), ["positive", "negative", "neutral"]);
@@ -430,16 +441,16 @@ fn a_checkpoint_that_cannot_be_used() {
     let folder = folder_with_vocabulary("{}", "null");
     let model = folder.path().to_str().unwrap().to_owned();
     let fail = |config: &DataConfig| {
-        load(config, &model, &Memory::default()).unwrap_err().to_string().replace(&model, "MODEL")
+        load(config, &model, &MemoryCache::default()).unwrap_err().to_string().replace(&model, "MODEL")
     };
     let tweets = config("embedded:tweets");
     assert_eq!(
         fail(&DataConfig { max_length: 2, ..tweets.clone() }),
-        "data.max_length is 2, but [CLS] and [SEP] alone take 2; raise it"
+        "data.max_length is 2, but the special tokens ([CLS], [SEP]) alone need 2; raise it"
     );
     let remove = |name: &str| std::fs::remove_file(folder.path().join(name)).unwrap();
     remove("model.safetensors");
-    let weights = |model: &str| source::checkpoint(model).unwrap_err().to_string().replace(model, "MODEL");
+    let weights = |model: &str| CheckpointFiles::read(model).unwrap_err().to_string().replace(model, "MODEL");
     assert_eq!(
         weights(&model),
         "MODEL: no model.safetensors; a checkpoint folder holds config.json, tokenizer.json and model.safetensors"
@@ -447,12 +458,12 @@ fn a_checkpoint_that_cannot_be_used() {
     std::fs::File::create(folder.path().join("vocab.txt")).unwrap().write_all(b"[PAD]\n[UNK]\n").unwrap();
     assert_eq!(
         fail(&tweets),
-        "MODEL/vocab.txt: no line `[CLS]`; a BERT's vocabulary holds [UNK], [CLS] and [SEP], a word piece a line"
+        "MODEL/vocab.txt: no line `[CLS]`; the vocabulary of a BERT has one word piece per line, among them [UNK], [CLS] and [SEP]"
     );
     remove("vocab.txt");
     assert_eq!(
         fail(&tweets),
-        "MODEL: neither tokenizer.json nor vocab.txt; copy one of them from the checkpoint's page into the folder"
+        "MODEL: the folder has neither tokenizer.json nor vocab.txt; copy one of them from the checkpoint's page into the folder"
     );
 }
 
@@ -467,7 +478,7 @@ fn shards_of_a_checkpoint_are_read_by_name() {
     write("a.safetensors", b"first");
     let index = |map: &str| {
         write("model.safetensors.index.json", format!("{{\"weight_map\": {map}}}").as_bytes());
-        source::checkpoint(folder.path().to_str().unwrap())
+        CheckpointFiles::read(folder.path().to_str().unwrap())
     };
     let found = index(r#"{"x": "b.safetensors", "y": "a.safetensors", "z": "b.safetensors"}"#).unwrap();
     assert_eq!(found.weights, [b"first".as_slice(), b"second"]);

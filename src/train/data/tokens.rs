@@ -1,7 +1,7 @@
-//! From texts to token numbers, packed; and their form in the cache.
+//! Token ids of many examples without padding, their form in the cache, and the tokenizer that makes them.
 //!
-//! Guarantees: equal to what transformers' fast tokenizers make of the same text and `max_length` (padding off,
-//! truncation longest first), in the examples' order, whatever the number of threads.
+//! The ids are equal to those of transformers' fast tokenizers for the same text and `max_length` (no padding, truncation
+//! `longest_first`), for any number of threads.
 
 use std::ops::Range;
 
@@ -9,19 +9,20 @@ use rayon::prelude::*;
 use tokenizers::processors::bert::BertProcessing;
 use tokenizers::{EncodeInput, PostProcessor, Tokenizer, TruncationParams};
 
-use super::Example;
+use super::error::DataError;
+use super::example::Example;
 use crate::train::TrainError;
 
-/// Token numbers of many examples, one after the other without padding: example i owns `offsets[i]..offsets[i + 1]`.
+/// Token ids of many examples, one after another without padding. Example i has the range `offsets[i]..offsets[i + 1]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tokens {
-    /// `[CLS]` and `[SEP]` included.
+    /// With `[CLS]` and `[SEP]`.
     pub ids: Vec<u32>,
     /// 0 for the first sentence, 1 for the second; as long as `ids`.
     pub types: Vec<u8>,
-    /// Place of each token in its text as tokenised; where tokens were left out, places are missing. As long as `ids`.
+    /// Position of each token in its example. A token that was left out leaves a gap. As long as `ids`.
     pub positions: Vec<u32>,
-    /// One more than there are examples, from 0.
+    /// Starts with 0 and has one entry more than there are examples.
     pub offsets: Vec<u32>,
 }
 
@@ -32,14 +33,14 @@ impl Default for Tokens {
 }
 
 impl Tokens {
-    /// Whole examples, nothing left out.
+    /// Complete examples, without gaps.
     #[must_use]
     pub fn whole(ids: Vec<u32>, types: Vec<u8>, offsets: Vec<u32>) -> Self {
         let positions = offsets.windows(2).flat_map(|bounds| 0..bounds[1] - bounds[0]).collect();
         Self { ids, types, positions, offsets }
     }
 
-    /// Examples.
+    /// The number of examples.
     #[must_use]
     pub fn len(&self) -> usize {
         self.offsets.len() - 1
@@ -57,7 +58,7 @@ impl Tokens {
         (&self.ids[range.clone()], &self.types[range])
     }
 
-    /// The examples of these indices, in their order.
+    /// The examples with these indices, in the order of the indices.
     #[must_use]
     pub fn select(&self, indices: &[u32]) -> Self {
         let mut selected = Self::default();
@@ -71,7 +72,8 @@ impl Tokens {
         selected
     }
 
-    /// The form for the cache, of whole examples: a mark, blake3 of what follows, two counts, then offsets, ids (little-endian), types.
+    /// The cache format, for complete examples: a mark, blake3 of the rest, two counts, offsets, ids (all little-endian u32),
+    /// types.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         let mut body = Vec::with_capacity(8 + 4 * self.offsets.len() + 5 * self.ids.len());
         for number in [self.len() as u32, self.ids.len() as u32].iter().chain(&self.offsets).chain(&self.ids) {
@@ -81,7 +83,7 @@ impl Tokens {
         [MARK, blake3::hash(&body).as_bytes(), &body].concat()
     }
 
-    /// None for anything that [`Tokens::to_bytes`] did not write.
+    /// None if the bytes were not written by [`Tokens::to_bytes`].
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (hash, body) = bytes.strip_prefix(MARK)?.split_first_chunk::<32>()?;
         if blake3::hash(body).as_bytes() != hash {
@@ -103,39 +105,43 @@ fn numbers(bytes: &[u8]) -> Vec<u32> {
     words.iter().map(|word| u32::from_le_bytes(*word)).collect()
 }
 
-/// A tokenizer set up for one `max_length`.
+/// A tokenizer with a fixed `max_length`.
 pub struct Encoder {
     tokenizer: Tokenizer,
 }
 
 impl Encoder {
-    /// From the bytes of a `tokenizer.json`; its own padding and truncation are switched off. `[CLS]` and `[SEP]` come
-    /// from its post-processor, else are put where BERT has them. `name` stands in messages.
+    /// Reads a `tokenizer.json` and switches its padding and truncation off. Without a post-processor, `[CLS]` and `[SEP]`
+    /// are added as in BERT. `name` names the checkpoint in messages.
     pub fn new(name: &str, tokenizer_json: &[u8], max_length: usize, pair: bool) -> Result<Self, TrainError> {
-        let wrong = |why: &str| TrainError::Input(format!("{name}: tokenizer.json: {why}"));
-        let mut tokenizer = Tokenizer::from_bytes(tokenizer_json).map_err(|error| wrong(&error.to_string()))?;
+        let malformed = |why: &str| DataError::malformed(format!("{name}: tokenizer.json: {why}"));
+        let broken = |error: tokenizers::Error| malformed(&error.to_string()).caused_by(error);
+        let mut tokenizer = Tokenizer::from_bytes(tokenizer_json).map_err(broken)?;
         tokenizer.with_padding(None);
         if tokenizer.get_post_processor().is_none() {
             let special = |token: &str| {
                 let id = tokenizer.token_to_id(token);
-                id.map(|id| (token.to_owned(), id)).ok_or_else(|| wrong(&format!("no post-processor and no {token}")))
+                id.map(|id| (token.to_owned(), id))
+                    .ok_or_else(|| malformed(&format!("it has no post-processor and no {token}")))
             };
             let bert = BertProcessing::new(special("[SEP]")?, special("[CLS]")?);
             tokenizer.with_post_processor(Some(bert));
         }
         let added = tokenizer.get_post_processor().map_or(0, |processor| processor.added_tokens(pair));
         if max_length <= added {
-            let message = format!("data.max_length is {max_length}, but [CLS] and [SEP] alone take {added}; raise it");
+            let message = format!(
+                "data.max_length is {max_length}, but the special tokens ([CLS], [SEP]) alone need {added}; raise it"
+            );
             return Err(TrainError::key("data.max_length", message));
         }
         let truncation = TruncationParams { max_length, ..TruncationParams::default() };
-        tokenizer.with_truncation(Some(truncation)).map_err(|error| wrong(&error.to_string()))?;
+        tokenizer.with_truncation(Some(truncation)).map_err(broken)?;
         Ok(Self { tokenizer })
     }
 
-    /// All examples, on the threads of the current rayon pool.
+    /// Encodes all examples on the threads of the current rayon pool.
     pub fn encode(&self, examples: &[Example]) -> Result<Tokens, TrainError> {
-        /// Examples a task.
+        /// Examples of one task.
         const CHUNK: usize = 256;
         let parts = examples
             .par_chunks(CHUNK)
@@ -156,9 +162,9 @@ impl Encoder {
         Ok(all)
     }
 
-    /// Puts one example behind those in `tokens`.
+    /// Encodes one example and appends it to `tokens`.
     pub fn append(&self, example: &Example, tokens: &mut Tokens) -> Result<(), TrainError> {
-        let encoding = self.tokenizer.encode_fast(input(example), true).map_err(|error| untokenised(&*error))?;
+        let encoding = self.tokenizer.encode_fast(input(example), true).map_err(not_tokenised)?;
         tokens.ids.extend_from_slice(encoding.get_ids());
         tokens.types.extend(encoding.get_type_ids().iter().map(|&kind| kind as u8));
         tokens.positions.extend(0..encoding.len() as u32);
@@ -166,16 +172,16 @@ impl Encoder {
         Ok(())
     }
 
-    /// As [`Encoder::append`], but of the tokens only those that `kept` says, asked with each token's [`Piece`].
+    /// Like [`Encoder::append`], but appends only some tokens. `kept` gets the span of each token and says which ones.
     pub fn append_part(
         &self,
         example: &Example,
         tokens: &mut Tokens,
-        kept: impl FnOnce(&[Option<Piece>]) -> Vec<bool>,
+        kept: impl FnOnce(&[Option<TokenSpan>]) -> Vec<bool>,
     ) -> Result<(), TrainError> {
-        let encoding = self.tokenizer.encode(input(example), true).map_err(|error| untokenised(&*error))?;
+        let encoding = self.tokenizer.encode(input(example), true).map_err(not_tokenised)?;
         let sides = encoding.get_sequence_ids();
-        let pieces: Vec<Option<Piece>> = sides
+        let pieces: Vec<Option<TokenSpan>> = sides
             .iter()
             .zip(encoding.get_offsets())
             .map(|(side, &(start, end))| Some(((*side)?, start..end)))
@@ -191,9 +197,9 @@ impl Encoder {
     }
 }
 
-/// Where a token stands: which of an example's texts (0, or 1 for the second of a pair), and its bytes there. Special
-/// tokens stand nowhere.
-pub type Piece = (usize, Range<usize>);
+/// Where a token comes from: the text of the example (0, or 1 for the second text of a pair) and the byte range in it.
+/// Special tokens have no span.
+pub type TokenSpan = (usize, Range<usize>);
 
 fn input(example: &Example) -> EncodeInput<'_> {
     match &example.pair {
@@ -202,8 +208,8 @@ fn input(example: &Example) -> EncodeInput<'_> {
     }
 }
 
-fn untokenised(error: &(dyn std::error::Error + Send + Sync)) -> TrainError {
-    TrainError::Input(format!("a text cannot be tokenised: {error}"))
+fn not_tokenised(error: tokenizers::Error) -> DataError {
+    DataError::malformed(format!("a text cannot be tokenised: {error}")).caused_by(error)
 }
 
 #[cfg(test)]
@@ -244,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn the_files_own_padding_and_truncation_are_off() {
+    fn padding_and_truncation_of_the_file_are_switched_off() {
         let padding = serde_json::json!({"strategy": {"Fixed": 128}, "direction": "Right", "pad_to_multiple_of": null,
             "pad_id": 0, "pad_type_id": 0, "pad_token": "[PAD]"});
         check(&changed("padding", padding), 16, ("good", None), ("[CLS] good [SEP]", "000"));
@@ -254,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_post_processor_bert_s_is_used() {
+    fn without_a_post_processor_special_tokens_are_added_as_in_bert() {
         let bare = changed("post_processor", serde_json::Value::Null);
         check(&bare, 5, ("a b c d", None), ("[CLS] a b c [SEP]", "00000"));
         check(&bare, 16, ("a", Some("b")), ("[CLS] a [SEP] b [SEP]", "00011"));
@@ -280,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_left_out_leave_their_places() {
+    fn tokens_that_are_left_out_leave_gaps() {
         let encoder = Encoder::new("test", EMBEDDED, 16, true).unwrap();
         let mut tokens = Tokens::default();
         let text = example("Unbelievably good day", Some("née"));

@@ -1,19 +1,20 @@
-//! A BERT tokenizer from a `vocab.txt`, for checkpoints older than `tokenizer.json`.
+//! Makes a BERT `tokenizer.json` from a `vocab.txt`, for checkpoints that have no `tokenizer.json`.
 
 use serde_json::{Map, Value, json};
 
-use crate::train::TrainError;
+use super::error::DataError;
 
-/// The `tokenizer.json` that transformers would make of a `vocab.txt` (a word piece a line, its number the line's).
-/// `settings`: `tokenizer_config.json`, of which `do_lower_case` counts; without it texts are lower-cased.
-pub(super) fn tokenizer_json(name: &str, vocabulary: &[u8], settings: Option<&[u8]>) -> Result<Vec<u8>, TrainError> {
-    let wrong = |why: &str| TrainError::Input(format!("{name}: {why}"));
-    let text = std::str::from_utf8(vocabulary).map_err(|_| wrong("not UTF-8"))?;
+/// The `tokenizer.json` that transformers makes of a `vocab.txt` (one word piece per line; the line number is its id).
+/// `settings` is `tokenizer_config.json`. Its `do_lower_case` is obeyed; the default is true.
+pub(super) fn tokenizer_json(name: &str, vocabulary: &[u8], settings: Option<&[u8]>) -> Result<Vec<u8>, DataError> {
+    let wrong = |why: &str| DataError::malformed(format!("{name}: {why}"));
+    let text = std::str::from_utf8(vocabulary)
+        .map_err(|_| wrong("this file is not UTF-8; copy it again from the checkpoint's page"))?;
     let pieces: Map<String, Value> =
         text.lines().enumerate().map(|(id, piece)| (piece.trim_end().to_owned(), id.into())).collect();
     let id = |token: &str| {
         pieces.get(token).cloned().ok_or_else(|| {
-            wrong(&format!("no line `{token}`; a BERT's vocabulary holds [UNK], [CLS] and [SEP], a word piece a line"))
+            wrong(&format!("no line `{token}`; the vocabulary of a BERT has one word piece per line, among them [UNK], [CLS] and [SEP]"))
         })
     };
     let (_, cls, sep) = (id("[UNK]")?, id("[CLS]")?, id("[SEP]")?);

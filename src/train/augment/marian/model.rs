@@ -1,49 +1,49 @@
-//! The network of a Marian model, without training: an encoder over batches of texts, and a decoder that takes a word a
-//! step and keeps the keys and values of what it has read.
+//! The network of a Marian model, for inference: an encoder over batches of texts, and a decoder that takes one token per
+//! step and caches its keys and values.
 //!
-//! Equal to transformers' `MarianMTModel`. Not `candle_transformers::models::marian`: that has no mask for padding, so a
-//! text in a batch would be translated by the company it keeps, it computes the keys and values of the source anew for every
-//! word, and its cache cannot follow the hypotheses of a beam.
+//! It equals transformers' `MarianMTModel`. `candle_transformers::models::marian` is not used for three reasons. It has no
+//! mask for padding, so the translation of a text would depend on the other texts of the batch. It computes the keys and
+//! values of the source again for every token. Its cache cannot follow the hypotheses of a beam.
 
 use candle_core::{Device, Tensor};
 use candle_nn::{Activation, Embedding, LayerNorm, Linear, Module};
 
-use super::files::{Config, Weights};
+use super::checkpoint::{MarianConfig, Weights};
 use crate::train::TrainError;
 
 type Result<T> = std::result::Result<T, candle_core::Error>;
 
 pub(super) struct Marian {
-    encoder_words: Embedding,
-    decoder_words: Embedding,
+    encoder_embedding: Embedding,
+    decoder_embedding: Embedding,
     /// `[positions, width]`.
-    places: Tensor,
+    positions: Tensor,
     scale: f64,
     encoder: Vec<EncoderLayer>,
     decoder: Vec<DecoderLayer>,
-    /// To the scores of all words.
+    /// Projection to the scores of all tokens.
     out: Linear,
 }
 
-/// What the decoder has read: the sources, and its own words so far. A row for each hypothesis.
-pub(super) struct Memory {
-    /// `[rows, 1, 1, source]`: minus infinity where a source is padded.
+/// The cached keys and values of the decoder, one row for each hypothesis.
+pub(super) struct DecoderState {
+    /// `[rows, 1, 1, source]`: minus infinity at the padding of a source.
     mask: Tensor,
-    layers: Vec<Read>,
+    layers: Vec<LayerCache>,
 }
 
 /// Keys and values `[rows, heads, length, width / heads]` of one layer.
-struct Read {
+struct LayerCache {
     source: (Tensor, Tensor),
     own: Option<(Tensor, Tensor)>,
 }
 
 impl Marian {
-    pub fn new(config: &Config, weights: &mut Weights) -> std::result::Result<Self, TrainError> {
+    pub fn new(config: &MarianConfig, weights: &mut Weights) -> std::result::Result<Self, TrainError> {
         let (v, w, d) = (config.vocab_size, config.decoder_vocabulary(), config.d_model);
         let shared = "model.shared.weight";
-        let encoder_words = weights.get(&[shared, "model.encoder.embed_tokens.weight"], &[v, d])?;
-        let decoder_words = weights.get(&["model.decoder.embed_tokens.weight", shared], &[w, d])?;
+        let encoder_embedding = weights.get(&[shared, "model.encoder.embed_tokens.weight"], &[v, d])?;
+        let decoder_embedding = weights.get(&["model.decoder.embed_tokens.weight", shared], &[w, d])?;
         let out = weights.get(&["lm_head.weight", "model.decoder.embed_tokens.weight", shared], &[w, d])?;
         let bias = weights.get(&["final_logits_bias"], &[1, w])?.squeeze(0)?;
         let mut encoder = Vec::new();
@@ -55,9 +55,9 @@ impl Marian {
             decoder.push(DecoderLayer::new(config, weights, layer)?);
         }
         Ok(Self {
-            encoder_words: Embedding::new(encoder_words, d),
-            decoder_words: Embedding::new(decoder_words, d),
-            places: places(config.max_position_embeddings, d)?,
+            encoder_embedding: Embedding::new(encoder_embedding, d),
+            decoder_embedding: Embedding::new(decoder_embedding, d),
+            positions: sinusoidal_positions(config.max_position_embeddings, d)?,
             scale: if config.scale_embedding { (d as f64).sqrt() } else { 1.0 },
             encoder,
             decoder,
@@ -65,8 +65,8 @@ impl Marian {
         })
     }
 
-    /// Reads sources, each of one token at least and of no more than there are positions.
-    pub fn read(&self, sources: &[&[u32]]) -> Result<Memory> {
+    /// Encodes sources. Each has at least one token and at most as many as there are positions.
+    pub fn encode(&self, sources: &[&[u32]]) -> Result<DecoderState> {
         let longest = sources.iter().map(|source| source.len()).max().unwrap_or(0);
         let padded: Vec<u32> =
             sources.iter().flat_map(|source| (0..longest).map(|i| source.get(i).copied().unwrap_or(0))).collect();
@@ -76,47 +76,48 @@ impl Marian {
             .collect();
         let ids = Tensor::from_vec(padded, (sources.len(), longest), &Device::Cpu)?;
         let mask = Tensor::from_vec(mask, (sources.len(), 1, 1, longest), &Device::Cpu)?;
-        let mut x = self.embed(&self.encoder_words, &ids, 0)?;
+        let mut x = self.embed(&self.encoder_embedding, &ids, 0)?;
         for layer in &self.encoder {
             let (k, v) = layer.attention.keys_and_values(&x)?;
-            let seen = layer.attention.attend(&x, &k, &v, Some(&mask))?;
-            x = layer.attention_norm.forward(&(x + seen)?)?;
-            x = layer.feed.forward(&x)?;
+            let attended = layer.attention.attend(&x, &k, &v, Some(&mask))?;
+            x = layer.attention_norm.forward(&(x + attended)?)?;
+            x = layer.feed_forward.forward(&x)?;
         }
-        let layers = self.decoder.iter().map(|layer| Ok(Read { source: layer.source.keys_and_values(&x)?, own: None }));
-        Ok(Memory { mask, layers: layers.collect::<Result<_>>()? })
+        let layers =
+            self.decoder.iter().map(|layer| Ok(LayerCache { source: layer.source.keys_and_values(&x)?, own: None }));
+        Ok(DecoderState { mask, layers: layers.collect::<Result<_>>()? })
     }
 
-    /// Scores `[rows, words]` of what follows `tokens`, one a row, that stand at `position`.
-    pub fn step(&self, memory: &mut Memory, tokens: &[u32], position: usize) -> Result<Tensor> {
+    /// Scores `[rows, tokens]` of the next token. `tokens` are the last tokens of the rows, at `position`.
+    pub fn step(&self, state: &mut DecoderState, tokens: &[u32], position: usize) -> Result<Tensor> {
         let ids = Tensor::from_slice(tokens, (tokens.len(), 1), &Device::Cpu)?;
-        let mut x = self.embed(&self.decoder_words, &ids, position)?;
-        for (layer, read) in self.decoder.iter().zip(&mut memory.layers) {
+        let mut x = self.embed(&self.decoder_embedding, &ids, position)?;
+        for (layer, cache) in self.decoder.iter().zip(&mut state.layers) {
             let (k, v) = layer.own.keys_and_values(&x)?;
-            let (k, v) = match &read.own {
+            let (k, v) = match &cache.own {
                 Some((before_k, before_v)) => (Tensor::cat(&[before_k, &k], 2)?, Tensor::cat(&[before_v, &v], 2)?),
                 None => (k, v),
             };
-            let seen = layer.own.attend(&x, &k, &v, None)?;
-            read.own = Some((k, v));
-            x = layer.own_norm.forward(&(x + seen)?)?;
-            let seen = layer.source.attend(&x, &read.source.0, &read.source.1, Some(&memory.mask))?;
-            x = layer.source_norm.forward(&(x + seen)?)?;
-            x = layer.feed.forward(&x)?;
+            let attended = layer.own.attend(&x, &k, &v, None)?;
+            cache.own = Some((k, v));
+            x = layer.own_norm.forward(&(x + attended)?)?;
+            let attended = layer.source.attend(&x, &cache.source.0, &cache.source.1, Some(&state.mask))?;
+            x = layer.source_norm.forward(&(x + attended)?)?;
+            x = layer.feed_forward.forward(&x)?;
         }
         self.out.forward(&x.squeeze(1)?)
     }
 
     /// `[rows, length, width]`.
-    fn embed(&self, words: &Embedding, ids: &Tensor, position: usize) -> Result<Tensor> {
-        let places = self.places.narrow(0, position, ids.dim(1)?)?;
-        (words.forward(ids)? * self.scale)?.broadcast_add(&places)
+    fn embed(&self, embedding: &Embedding, ids: &Tensor, position: usize) -> Result<Tensor> {
+        let positions = self.positions.narrow(0, position, ids.dim(1)?)?;
+        (embedding.forward(ids)? * self.scale)?.broadcast_add(&positions)
     }
 }
 
-impl Memory {
-    /// Goes on with these rows, in this order; a row may stand several times.
-    pub fn keep(&mut self, rows: &[u32]) -> Result<()> {
+impl DecoderState {
+    /// Keeps these rows, in this order. A row may occur several times.
+    pub fn select_rows(&mut self, rows: &[u32]) -> Result<()> {
         let count = self.mask.dim(0)?;
         if rows.len() == count && rows.iter().enumerate().all(|(i, &row)| i == row as usize) {
             return Ok(());
@@ -135,30 +136,31 @@ impl Memory {
 }
 
 /// Sines in the first half of the width, cosines in the second (transformers' `MarianSinusoidalPositionalEmbedding`).
-fn places(count: usize, width: usize) -> Result<Tensor> {
+fn sinusoidal_positions(count: usize, width: usize) -> Result<Tensor> {
     let half = width / 2;
-    let value = |place: usize, column: usize| {
-        let angle = place as f64 / 10000f64.powf(2.0 * (column % half) as f64 / width as f64);
+    let value = |position: usize, column: usize| {
+        let angle = position as f64 / 10000f64.powf(2.0 * (column % half) as f64 / width as f64);
         (if column < half { angle.sin() } else { angle.cos() }) as f32
     };
-    let values: Vec<f32> = (0..count).flat_map(|place| (0..width).map(move |column| value(place, column))).collect();
+    let values: Vec<f32> =
+        (0..count).flat_map(|position| (0..width).map(move |column| value(position, column))).collect();
     Tensor::from_vec(values, (count, width), &Device::Cpu)
 }
 
 struct EncoderLayer {
     attention: Attention,
     attention_norm: LayerNorm,
-    feed: Feed,
+    feed_forward: FeedForward,
 }
 
 impl EncoderLayer {
-    fn new(config: &Config, weights: &mut Weights, layer: usize) -> std::result::Result<Self, TrainError> {
+    fn new(config: &MarianConfig, weights: &mut Weights, layer: usize) -> std::result::Result<Self, TrainError> {
         let name = |part: &str| format!("model.encoder.layers.{layer}.{part}");
         let (width, heads) = (config.d_model, config.encoder_attention_heads);
         Ok(Self {
             attention: Attention::new(weights, &name("self_attn"), width, heads)?,
             attention_norm: norm(weights, &name("self_attn_layer_norm"), width)?,
-            feed: Feed::new(weights, &name(""), config, config.encoder_ffn_dim)?,
+            feed_forward: FeedForward::new(weights, &name(""), config, config.encoder_ffn_dim)?,
         })
     }
 }
@@ -168,11 +170,11 @@ struct DecoderLayer {
     own_norm: LayerNorm,
     source: Attention,
     source_norm: LayerNorm,
-    feed: Feed,
+    feed_forward: FeedForward,
 }
 
 impl DecoderLayer {
-    fn new(config: &Config, weights: &mut Weights, layer: usize) -> std::result::Result<Self, TrainError> {
+    fn new(config: &MarianConfig, weights: &mut Weights, layer: usize) -> std::result::Result<Self, TrainError> {
         let name = |part: &str| format!("model.decoder.layers.{layer}.{part}");
         let (width, heads) = (config.d_model, config.decoder_attention_heads);
         Ok(Self {
@@ -180,7 +182,7 @@ impl DecoderLayer {
             own_norm: norm(weights, &name("self_attn_layer_norm"), width)?,
             source: Attention::new(weights, &name("encoder_attn"), width, heads)?,
             source_norm: norm(weights, &name("encoder_attn_layer_norm"), width)?,
-            feed: Feed::new(weights, &name(""), config, config.decoder_ffn_dim)?,
+            feed_forward: FeedForward::new(weights, &name(""), config, config.decoder_ffn_dim)?,
         })
     }
 }
@@ -212,8 +214,8 @@ impl Attention {
             Some(mask) => scores.broadcast_add(mask)?,
             None => scores,
         };
-        let seen = candle_nn::ops::softmax_last_dim(&scores)?.matmul(values)?;
-        self.out.forward(&seen.transpose(1, 2)?.reshape((rows, length, width))?)
+        let attended = candle_nn::ops::softmax_last_dim(&scores)?.matmul(values)?;
+        self.out.forward(&attended.transpose(1, 2)?.reshape((rows, length, width))?)
     }
 
     /// `[rows, length, width]` to `[rows, heads, length, width / heads]`.
@@ -223,16 +225,21 @@ impl Attention {
     }
 }
 
-/// The second half of a layer.
-struct Feed {
+/// The feed-forward part of a layer.
+struct FeedForward {
     up: Linear,
     down: Linear,
     norm: LayerNorm,
     activation: Activation,
 }
 
-impl Feed {
-    fn new(weights: &mut Weights, name: &str, config: &Config, inner: usize) -> std::result::Result<Self, TrainError> {
+impl FeedForward {
+    fn new(
+        weights: &mut Weights,
+        name: &str,
+        config: &MarianConfig,
+        inner: usize,
+    ) -> std::result::Result<Self, TrainError> {
         let width = config.d_model;
         Ok(Self {
             up: linear(weights, &format!("{name}fc1"), width, inner)?,

@@ -1,17 +1,19 @@
-//! What every method owes to a text, as property tests over real tweets and arbitrary strings.
+//! Property tests of all methods over real tweets and arbitrary strings.
 
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::words::{Kind, Words};
+use super::tokenize::{WordKind, Words};
 use super::*;
+use crate::train::data::Example;
 use crate::train::testing::plain;
+use crate::trial::{Augmentation, Choose};
 
 fn synonym(rate: f64) -> Augmentation {
     Augmentation::Synonym { rate, choose: Choose::Random, pos: true, wordnet: None }
 }
 
-/// The methods that keep what must stay.
+/// The methods that protect words.
 fn methods(rate: f64) -> [Augmentation; 6] {
     [
         synonym(rate),
@@ -44,7 +46,7 @@ fn vary(method: &Augmentation, seed: u64, text: &str) -> String {
     plain(std::slice::from_ref(method), seed).unwrap().apply(0, 0, &example(text)).text
 }
 
-/// Whether the letters of `part` come in `whole` in their order.
+/// Whether the letters of `part` occur in `whole` in the same order.
 fn is_within(part: impl Iterator<Item = char>, whole: &str) -> bool {
     let mut whole = whole.chars();
     part.into_iter().all(|letter| whole.any(|other| other == letter))
@@ -68,13 +70,13 @@ proptest! {
     }
 
     #[test]
-    fn what_must_stay_stays(text in text(), rate in 0.0..=1.0, seed: u64) {
+    fn protected_words_and_gaps_stay(text in text(), rate in 0.0..=1.0, seed: u64) {
         let words = Words::parse(&text);
         let between = || (0..=words.len()).flat_map(|i| words.gap(i).chars()).filter(|c| !c.is_whitespace());
         for method in methods(rate) {
             let varied = vary(&method, seed, &text);
             prop_assert!(is_within(between(), &varied), "{:?}: {}", method, varied);
-            for word in (0..words.len()).filter(|&i| words.kind(i) == Kind::Kept).map(|i| words.word(i)) {
+            for word in (0..words.len()).filter(|&i| words.kind(i) == WordKind::Protected).map(|i| words.word(i)) {
                 prop_assert!(varied.matches(word).count() >= 1, "{:?}: {} is gone: {}", method, word, varied);
             }
         }
@@ -86,7 +88,7 @@ proptest! {
         let inserted = vary(&Augmentation::RandomInsertion { rate, wordnet: None }, seed, text);
         prop_assert!(is_within(text.chars(), &inserted), "{}", inserted);
         let more = Words::parse(&inserted).len() - before.len();
-        prop_assert!(more == 0 || more == edits::count(rate, before.len()), "{} more: {}", more, inserted);
+        prop_assert!(more == 0 || more == edits::edit_count(rate, before.len()), "{} more: {}", more, inserted);
         let marked = vary(&Augmentation::Aeda { share: rate }, seed, text);
         prop_assert!(is_within(text.chars(), &marked), "{}", marked);
         let after = Words::parse(&marked);
@@ -106,9 +108,9 @@ proptest! {
             prop_assert_eq!(before.gap(i), after.gap(i));
             let (old, new) = (before.word(i), after.word(i));
             if old != new {
-                prop_assert_eq!(before.kind(i), Kind::Free);
+                prop_assert_eq!(before.kind(i), WordKind::Editable);
                 prop_assert_eq!(old.starts_with(char::is_uppercase), new.starts_with(char::is_uppercase));
-                prop_assert!(!lexicon::is_stop_word(&old.to_lowercase()) || ["a", "an"].contains(&old.to_lowercase().as_str()));
+                prop_assert!(!word_lists::is_stop_word(&old.to_lowercase()) || ["a", "an"].contains(&old.to_lowercase().as_str()));
                 let article = ["a", "an"].contains(&new.to_lowercase().as_str());
                 if article { articles += 1 } else { changed += 1 }
             }
@@ -118,9 +120,9 @@ proptest! {
     }
 
     #[test]
-    fn deletion_at_rate_one_leaves_what_must_stay_or_one_word(text in text(), seed: u64) {
+    fn deletion_at_rate_one_leaves_protected_words_or_one_word(text in text(), seed: u64) {
         let words = Words::parse(&text);
-        let kept = (0..words.len()).filter(|&i| words.kind(i) == Kind::Kept).count();
+        let kept = (0..words.len()).filter(|&i| words.kind(i) == WordKind::Protected).count();
         let varied = vary(&Augmentation::RandomDeletion { rate: 1.0 }, seed, &text);
         let left = varied.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).count();
         prop_assert!(words.len() == 0 || left >= 1, "{:?}", varied);
@@ -176,9 +178,9 @@ fn odd_texts_pass_through() {
         let exact = matches!(method, Augmentation::EdaExact { .. });
         for text in ["", " ", "\n\t", "🎉", "🎉🎉 🙂", ":) :D <3", "?!", "42", "not"] {
             let varied = vary(&method, 1, text);
-            // The paper's program takes `:D` for a letter.
-            let read_otherwise = exact && text.contains('D') && varied == "d";
-            assert!(varied == text || (marks && varied.ends_with(text)) || read_otherwise, "{method:?}: {varied:?}");
+            // The program of the paper reads `:D` as the letter d.
+            let is_read_as_letter = exact && text.contains('D') && varied == "d";
+            assert!(varied == text || (marks && varied.ends_with(text)) || is_read_as_letter, "{method:?}: {varied:?}");
         }
         assert!(vary(&method, 1, "yes").contains("yes"));
         assert!(Words::parse(&vary(&method, 1, &long)).len() > 4_000);
@@ -208,7 +210,7 @@ fn eda_is_one_of_the_four() {
             std::cmp::Ordering::Equal => replaced += 1,
         }
     }
-    // A deletion that drops nothing looks like a swap that changed nothing: 0.9^12 of the deletions.
+    // A deletion that deletes nothing (0.9^12 of them) looks like a swap that changes nothing.
     assert!((70..130).contains(&longer) && (70..130).contains(&replaced), "{longer} longer, {replaced} replaced");
     assert!((40..100).contains(&shorter) && (90..170).contains(&moved), "{shorter} shorter, {moved} moved");
 }
@@ -246,7 +248,7 @@ fn a_rate_outside_0_to_1_is_refused() {
     for rate in [-0.1, 1.1, f64::NAN] {
         for method in methods(rate) {
             let message = plain(&[method], 0).unwrap_err().to_string();
-            assert!(message.contains("it lies in 0..1"), "{message}");
+            assert!(message.contains("it must lie in 0..1"), "{message}");
         }
     }
 }

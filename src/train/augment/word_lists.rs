@@ -1,11 +1,11 @@
-//! Closed classes of English words, and of tweets: what is never touched, what carries grammar, what it asks for next.
+//! Lists of English words by their role: protected words, stop words, and the classes that `grammar` uses.
 
-/// Whether `word` stands in a list of words with spaces between.
+/// Whether `word` is in a list of words that are separated by spaces.
 pub(super) fn is_one_of(list: &str, word: &str) -> bool {
     list.split(' ').any(|listed| listed == word)
 }
 
-/// Whether deleting or replacing the word would turn a statement round: `not`, `never`, `isn't`, `isnt`, `hardly`, ...
+/// Whether deleting or replacing the word would reverse a statement: `not`, `never`, `isn't`, `isnt`, `hardly`, ...
 pub(super) fn is_negation(word: &str) -> bool {
     let word = lower(word);
     word.split('-').any(|part| is_one_of(NEGATIONS, part) || part.ends_with("n't"))
@@ -15,14 +15,14 @@ pub(super) fn is_number_word(word: &str) -> bool {
     lower(word).split('-').any(|part| is_one_of(NUMBERS, part))
 }
 
-/// Words of grammar rather than of meaning; `word` in lower case.
+/// Whether a word carries grammar rather than meaning. `word` is in lower case.
 pub(super) fn is_stop_word(word: &str) -> bool {
     [DETERMINERS, SUBJECTS, OBJECTS, PREPOSITIONS, BE, HAVE, MODALS, INTENSIFIERS, ADVERBS, GET, OTHERS]
         .iter()
         .any(|class| is_one_of(class, word))
 }
 
-/// Lower case, the typographic apostrophe made plain.
+/// Lower case, with plain apostrophes.
 pub(super) fn lower(word: &str) -> String {
     word.to_lowercase().replace('’', "'")
 }
@@ -35,8 +35,8 @@ const NUMBERS: &str = "zero one two three four five six seven eight nine ten ele
     seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred hundreds thousand \
     thousands million millions billion billions dozen dozens first second third once twice half";
 
-/// Coarse senses of common words (`love`), never put into a text.
-pub(super) const COARSE: &str = "fuck screw bang bonk hump eff shit piss crap cunt tit dyke fag nigger";
+/// Vulgar synonyms of common words. They are never inserted into a text.
+pub(super) const VULGAR: &str = "fuck screw bang bonk hump eff shit piss crap cunt tit dyke fag nigger";
 
 pub(super) const DETERMINERS: &str = "a an the these those my your his her its our their some any every each another which whose what many several \
     few both such ur no";
@@ -48,13 +48,13 @@ pub(super) const PREPOSITIONS: &str = "of in on at for with from by about into o
 pub(super) const BE: &str =
     "am is are was were be been being im isn't wasn't aren't weren't isnt arent wasnt werent aint ain't";
 pub(super) const HAVE: &str = "have has had having haven't hasn't hadn't haven hasn";
-/// Verbs that a predicate follows, as it follows be.
+/// Verbs that a predicate follows, like `be`.
 pub(super) const LINKING: &str = "get gets got getting gotten feel feels felt feeling look looks looked seem seems \
     seemed sound sounds become becomes became stay stays stayed";
 pub(super) const MODALS: &str = "to will would can could should may might must shall do does did let's please don't doesn't didn't can't \
     won't wouldn't couldn't shouldn't cannot gonna wanna gotta dont didnt cant";
 pub(super) const INTENSIFIERS: &str = "very so too really quite pretty more most less least as how super";
-/// That may stand between a word and what it governs.
+/// Adverbs that may stand between a word and the word that it governs.
 pub(super) const ADVERBS: &str = "just also always still even already only ever all now then here there again soon almost often actually \
     definitely totally maybe perhaps probably";
 const GET: &str = "get gets got getting gotten";

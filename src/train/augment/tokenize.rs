@@ -1,26 +1,26 @@
-//! A text as words and what lies between them, so that words can be replaced, moved or dropped while everything else
-//! stays as it is.
+//! Splits a text into words and the gaps between them, so that words can be replaced, moved or deleted while the rest of
+//! the text is kept.
 //!
 //! A word is a run of letters and digits with single apostrophes, hyphens or underscores inside. A link, an address, an
-//! @name or a #hashtag is one word. Emoticons, emoji, punctuation and white space are no words: they lie between.
+//! @name or a #hashtag is one word. Emoticons, emoji, punctuation and white space belong to the gaps.
 
 use std::ops::Range;
 
-use super::lexicon::{is_negation, is_number_word};
+use super::word_lists::{is_negation, is_number_word};
 
-/// What may be done to a word.
+/// Whether a word may be changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum WordKind {
     /// May be deleted or replaced.
-    Free,
-    /// A negation, number, link, @name or hashtag: stays in the text, but may be moved.
-    Kept,
+    Editable,
+    /// A negation, number, link, @name or hashtag. It stays in the text, but may be moved.
+    Protected,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Word {
-    place: Range<usize>,
-    kind: Kind,
+    span: Range<usize>,
+    kind: WordKind,
 }
 
 #[derive(Debug, Clone)]
@@ -35,7 +35,7 @@ impl<'a> Words<'a> {
         let mut at = 0;
         for chunk in text.split_inclusive(char::is_whitespace) {
             let end = at + chunk.len();
-            read_chunk(chunk.trim_end(), at, &mut words);
+            parse_chunk(chunk.trim_end(), at, &mut words);
             at = end;
         }
         Self { text, words }
@@ -46,26 +46,26 @@ impl<'a> Words<'a> {
     }
 
     pub fn word(&self, index: usize) -> &'a str {
-        &self.text[self.words[index].place.clone()]
+        &self.text[self.words[index].span.clone()]
     }
 
-    /// Its bytes in the text.
-    pub fn place(&self, index: usize) -> Range<usize> {
-        self.words[index].place.clone()
+    /// The byte range of word `index` in the text.
+    pub fn span(&self, index: usize) -> Range<usize> {
+        self.words[index].span.clone()
     }
 
-    pub fn kind(&self, index: usize) -> Kind {
+    pub fn kind(&self, index: usize) -> WordKind {
         self.words[index].kind
     }
 
-    /// What stands before word `index`; after the last word for `index == len()`.
+    /// The gap before word `index`; for `index == len()` the gap after the last word.
     pub fn gap(&self, index: usize) -> &'a str {
-        let start = index.checked_sub(1).map_or(0, |before| self.words[before].place.end);
-        let end = self.words.get(index).map_or(self.text.len(), |word| word.place.start);
+        let start = index.checked_sub(1).map_or(0, |before| self.words[before].span.end);
+        let end = self.words.get(index).map_or(self.text.len(), |word| word.span.start);
         &self.text[start..end]
     }
 
-    /// The text with `word(i)` in the place of each word i.
+    /// The text with each word i replaced by `word(i)`.
     pub fn rebuild<'b>(&self, mut word: impl FnMut(usize) -> &'b str) -> String {
         let mut text = String::with_capacity(self.text.len() + 16);
         for index in 0..self.len() {
@@ -76,12 +76,12 @@ impl<'a> Words<'a> {
         text
     }
 
-    /// The text with each piece put right before its word; places in rising order.
-    pub fn with_before<'b>(&self, pieces: impl Iterator<Item = (usize, &'b str)>) -> String {
+    /// The text with each piece inserted directly before its word. Indices must be in rising order.
+    pub fn with_insertions<'b>(&self, pieces: impl Iterator<Item = (usize, &'b str)>) -> String {
         let mut text = String::with_capacity(self.text.len() + 16);
         let mut done = 0;
         for (index, piece) in pieces {
-            let at = self.words[index].place.start;
+            let at = self.words[index].span.start;
             text.push_str(&self.text[done..at]);
             text.push_str(piece);
             done = at;
@@ -90,16 +90,16 @@ impl<'a> Words<'a> {
         text
     }
 
-    /// The text without the words of `gone`. Punctuation stays; white space before a word goes with it.
-    pub fn without(&self, gone: &[bool]) -> String {
+    /// The text without the words of `deleted`. Punctuation stays. White space before a deleted word is deleted too.
+    pub fn without(&self, deleted: &[bool]) -> String {
         let mut text = String::with_capacity(self.text.len());
         for index in 0..=self.len() {
             let gap = self.gap(index);
-            let after_gone = index > 0 && gone[index - 1];
+            let after_deleted = index > 0 && deleted[index - 1];
             let before = text.trim_end_matches(['(', '[', '{', '“', '‘']);
             let opens = before.trim_end().is_empty() || (before.len() < text.len() && before.ends_with(' '));
-            text.push_str(if after_gone && opens { gap.trim_start() } else { gap });
-            match gone.get(index) {
+            text.push_str(if after_deleted && opens { gap.trim_start() } else { gap });
+            match deleted.get(index) {
                 Some(true) => text.truncate(text.trim_end().len()),
                 Some(false) => text.push_str(self.word(index)),
                 None => {}
@@ -109,12 +109,12 @@ impl<'a> Words<'a> {
     }
 }
 
-/// The words of a chunk of text without white space, which stands at `start`.
-fn read_chunk(chunk: &str, start: usize, words: &mut Vec<Word>) {
+/// Appends the words of a chunk of text without white space. The chunk begins at byte `start` of the text.
+fn parse_chunk(chunk: &str, start: usize, words: &mut Vec<Word>) {
     let before = chunk.len() - chunk.trim_start_matches(OPENING).len();
     let core = chunk[before..].trim_end_matches(CLOSING);
-    if is_kept_whole(core) {
-        words.push(Word { place: start + before..start + before + core.len(), kind: Kind::Kept });
+    if is_protected_chunk(core) {
+        words.push(Word { span: start + before..start + before + core.len(), kind: WordKind::Protected });
         return;
     }
     let mut rest = chunk;
@@ -125,8 +125,8 @@ fn read_chunk(chunk: &str, start: usize, words: &mut Vec<Word>) {
             continue;
         }
         let at = start + chunk.len() - rest.len();
-        let kind = if is_kept(&rest[..length]) { Kind::Kept } else { Kind::Free };
-        words.push(Word { place: at..at + length, kind });
+        let kind = if is_protected(&rest[..length]) { WordKind::Protected } else { WordKind::Editable };
+        words.push(Word { span: at..at + length, kind });
         rest = &rest[length..];
     }
 }
@@ -135,7 +135,7 @@ const OPENING: &[char] = &['(', '[', '{', '<', '"', '\'', '“', '‘', '*', '~'
 const CLOSING: &[char] =
     &['.', ',', '!', '?', ';', ':', ')', ']', '}', '>', '"', '\'', '”', '’', '…', '*', '~', '-', '–', '—', '|'];
 
-/// Bytes of the word at the start of `text`; 0 if there is none.
+/// The length in bytes of the word at the start of `text`; 0 if there is none.
 fn word_length(text: &str) -> usize {
     let mut end = 0;
     for (at, letter) in text.char_indices() {
@@ -147,7 +147,7 @@ fn word_length(text: &str) -> usize {
         let inside = match letter {
             '\'' | '’' | '-' | '_' => at > 0 && end == at && joined(),
             '.' | ',' | ':' | '/' => at > 0 && digits(),
-            _ => letter.is_alphanumeric() || (at > 0 && is_mark(letter)),
+            _ => letter.is_alphanumeric() || (at > 0 && is_combining_mark(letter)),
         };
         if !inside {
             break;
@@ -157,20 +157,20 @@ fn word_length(text: &str) -> usize {
     end
 }
 
-/// A sign that belongs to the letter before it in a script that writes so, without being alphabetic itself.
-fn is_mark(letter: char) -> bool {
+/// Whether a character that is not alphabetic belongs to the letter before it, such as a vowel sign.
+fn is_combining_mark(letter: char) -> bool {
     matches!(letter,
         '\u{300}'..='\u{36f}' | '\u{591}'..='\u{5c7}' | '\u{610}'..='\u{61a}' | '\u{64b}'..='\u{65f}'
         | '\u{900}'..='\u{963}' | '\u{966}'..='\u{109f}' | '\u{1780}'..='\u{17d3}' | '\u{200c}' | '\u{200d}')
 }
 
 /// Whether a word must stay in the text.
-fn is_kept(word: &str) -> bool {
+fn is_protected(word: &str) -> bool {
     word.chars().any(char::is_numeric) || is_negation(word) || is_number_word(word)
 }
 
-/// Links, addresses, @names and #hashtags, without punctuation around them.
-fn is_kept_whole(chunk: &str) -> bool {
+/// Whether a chunk without its surrounding punctuation is a link, an address, an @name or a #hashtag.
+fn is_protected_chunk(chunk: &str) -> bool {
     let marked = |mark: char| {
         chunk.split_once(mark).is_some_and(|(_, name)| name.starts_with(|c: char| c.is_alphanumeric() || c == '_'))
     };
@@ -185,8 +185,7 @@ fn is_kept_whole(chunk: &str) -> bool {
 const TOP_LEVEL: [&str; 14] =
     ["com", "org", "net", "edu", "gov", "io", "co", "uk", "de", "fr", "tv", "info", "html", "pdf"];
 
-/// Whether all of `chunk` (punctuation after it included) is an emoticon that letters or digits take part in; those
-/// of punctuation alone hold no word anyway.
+/// Whether all of `chunk` is an emoticon with letters or digits in it, such as `:D`. Punctuation may follow it.
 fn is_emoticon(chunk: &str) -> bool {
     let face = chunk.trim_end_matches(['.', ',', '!', '?']);
     if ["xD", "XD", "xP", "XP", "xd"].contains(&face) {
@@ -206,11 +205,11 @@ fn is_emoticon(chunk: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// Words separated by a bar; those that must stay with a star.
+    /// `expected` has the words with bars between them. A star marks a protected word.
     fn check(text: &str, expected: &str) {
         let words = Words::parse(text);
         let shown: Vec<String> = (0..words.len())
-            .map(|i| format!("{}{}", words.word(i), if words.kind(i) == Kind::Kept { "*" } else { "" }))
+            .map(|i| format!("{}{}", words.word(i), if words.kind(i) == WordKind::Protected { "*" } else { "" }))
             .collect();
         assert_eq!(shown.join("|"), expected, "{text}");
         assert_eq!(words.rebuild(|i| words.word(i)), text);
@@ -235,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn dropping_words_keeps_the_rest() {
+    fn deleting_words_keeps_the_rest() {
         let check = |text: &str, gone: &[usize], expected: &str| {
             let words = Words::parse(text);
             let flags: Vec<bool> = (0..words.len()).map(|i| gone.contains(&i)).collect();

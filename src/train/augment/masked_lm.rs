@@ -1,78 +1,84 @@
-//! Contextual replacement: what a masked-language model puts in the place of each word. A word is masked as a whole, the
-//! others stay; of what the model knows, only whole lower-case words that are no negations and no stop words count.
+//! Contextual replacement: the words that a masked language model (MLM) predicts in the place of each word.
+//!
+//! A word is masked as a whole; the other words stay. Only whole lower-case words that are neither negations nor stop words
+//! are suggested.
 
 use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
 use tokenizers::Tokenizer;
 
-use super::Around;
-use super::answers::{Answer, Answers, Proposal, answers};
-use super::lexicon::{COARSE, is_negation, is_one_of, is_stop_word};
-use super::reader::Reader;
-use super::safe::Rules;
-use super::words::Words;
+use super::context::AugmentContext;
+use super::protection::EditRules;
+use super::sentence_encoder::SentenceEncoder;
+use super::suggestions::{Suggestion, SuggestionTable, TextSuggestions, cached_suggestions};
+use super::tokenize::Words;
+use super::word_lists::{VULGAR, is_negation, is_one_of, is_stop_word};
 use crate::train::TrainError;
-use crate::train::data::source::{self, CheckpointFiles};
+use crate::train::data::{CheckpointFiles, DataError, DataErrorKind};
 use crate::train::kernels::activation::Activation;
 use crate::train::model::config::Config;
 use crate::train::model::parameters::Tensors;
 
 const MASK: &str = "[MASK]";
 
-/// For each word of each text what may stand in its place, the likeliest first, at most `top_k`, by probability.
-pub(super) fn fill(around: &Around<'_>, model: &str, top_k: usize) -> Result<Answers, TrainError> {
-    let files = source::checkpoint(model)?;
-    let key = format!("contextual {} {} {top_k}", files.hash(), around.max_length);
-    answers(around, &key, |texts| {
-        let reader = Reader::new(model, &files, around.max_length)?;
-        let head = Head::new(model, &files)?;
-        let words = Vocabulary::new(model, &files)?;
-        texts.par_iter().map(|text| proposals(&reader, &head, &words, text, top_k)).collect()
+/// At most `top_k` suggestions for each word of each text, the most probable first, weighted by probability.
+pub(super) fn predicted_words(
+    context: &AugmentContext<'_>,
+    model: &str,
+    top_k: usize,
+) -> Result<SuggestionTable, TrainError> {
+    let files = CheckpointFiles::read(model)?;
+    let key = format!("contextual {} {} {top_k}", files.hash(), context.max_length);
+    cached_suggestions(context, &key, |texts| {
+        let encoder = SentenceEncoder::new(model, &files, context.max_length)?;
+        let head = MlmHead::new(model, &files)?;
+        let vocabulary = Vocabulary::new(model, &files)?;
+        texts.par_iter().map(|text| text_suggestions(&encoder, &head, &vocabulary, text, top_k)).collect()
     })
 }
 
-/// Refuses a located checkpoint without an MLM head; the hash of its content.
+/// Refuses a located checkpoint without an MLM head. Returns the hash of its content.
 pub(super) fn check(model: &str) -> Result<String, TrainError> {
-    let files = source::checkpoint(model)?;
-    Head::new(model, &files)?;
+    let files = CheckpointFiles::read(model)?;
+    MlmHead::new(model, &files)?;
     Vocabulary::new(model, &files)?;
     Ok(files.hash())
 }
 
-fn proposals(
-    reader: &Reader,
-    head: &Head,
+fn text_suggestions(
+    encoder: &SentenceEncoder,
+    head: &MlmHead,
     vocabulary: &Vocabulary,
     text: &str,
     top_k: usize,
-) -> Result<Answer, TrainError> {
+) -> Result<TextSuggestions, TrainError> {
     let words = Words::parse(text);
-    let rules = Rules::new(&words);
+    let rules = EditRules::new(&words);
     let masked: Vec<usize> = (0..words.len()).filter(|&index| rules.may_be_replaced(index)).collect();
     let variants = masked.iter().map(|&index| words.rebuild(|i| if i == index { MASK } else { words.word(i) }));
-    let tokens = reader.tokens(variants)?;
-    let vectors = reader.vectors(&tokens)?;
-    let mut answer = vec![Vec::new(); words.len()];
-    let (mut asked, mut rows) = (Vec::new(), Vec::new());
+    let tokens = encoder.tokens(variants)?;
+    let vectors = encoder.vectors(&tokens)?;
+    let mut suggestions = vec![Vec::new(); words.len()];
+    let (mut predicted, mut rows) = (Vec::new(), Vec::new());
     for (example, &index) in masked.iter().enumerate() {
         let (ids, _) = tokens.get(example);
-        // A word behind the cut has no place.
+        // A word beyond the truncation has no mask token.
         if let Some(place) = ids.iter().position(|&id| id == vocabulary.mask) {
-            rows.extend_from_slice(&vectors[example][place * reader.width()..][..reader.width()]);
-            asked.push(index);
+            rows.extend_from_slice(&vectors[example][place * encoder.width()..][..encoder.width()]);
+            predicted.push(index);
         }
     }
-    if asked.is_empty() {
-        return Ok(answer);
+    if predicted.is_empty() {
+        return Ok(suggestions);
     }
-    let scores = head.scores(rows, asked.len())?;
-    for (&index, scores) in asked.iter().zip(scores.chunks_exact(scores.len() / asked.len())) {
-        answer[index] = vocabulary.likeliest(scores, &words.word(index).to_ascii_lowercase(), top_k);
+    let scores = head.scores(rows, predicted.len())?;
+    for (&index, scores) in predicted.iter().zip(scores.chunks_exact(scores.len() / predicted.len())) {
+        suggestions[index] = vocabulary.most_probable(scores, &words.word(index).to_ascii_lowercase(), top_k);
     }
-    Ok(answer)
+    Ok(suggestions)
 }
 
-/// The words that may be put into a text, by token.
+/// The tokens that may be inserted into a text.
 struct Vocabulary {
     mask: u32,
     words: Vec<(u32, String)>,
@@ -81,15 +87,15 @@ struct Vocabulary {
 impl Vocabulary {
     fn new(model: &str, files: &CheckpointFiles) -> Result<Self, TrainError> {
         let tokenizer = Tokenizer::from_bytes(&files.tokenizer)
-            .map_err(|error| TrainError::Input(format!("{model}: tokenizer.json: {error}")))?;
+            .map_err(|error| DataError::malformed(format!("{model}: tokenizer.json: {error}")).caused_by(error))?;
         let mask = tokenizer.token_to_id(MASK);
-        let mask = mask.ok_or_else(|| TrainError::Input(format!("{model}: the tokenizer knows no {MASK}")))?;
+        let mask = mask.ok_or_else(|| DataError::malformed(format!("{model}: the tokenizer has no {MASK} token")))?;
         let fits = |word: &str| {
             word.len() >= 2
                 && word.bytes().all(|b| b.is_ascii_lowercase())
                 && !is_negation(word)
                 && !is_stop_word(word)
-                && !is_one_of(COARSE, word)
+                && !is_one_of(VULGAR, word)
         };
         let all = tokenizer.get_vocab(false).into_iter();
         let mut words: Vec<(u32, String)> = all.filter(|(word, _)| fits(word)).map(|(word, id)| (id, word)).collect();
@@ -97,20 +103,20 @@ impl Vocabulary {
         Ok(Self { mask, words })
     }
 
-    /// The `top_k` words with the highest scores but `word`, weighted by their probability among themselves.
-    fn likeliest(&self, scores: &[f32], word: &str, top_k: usize) -> Vec<Proposal> {
+    /// The `top_k` words with the highest scores except `word`, weighted by their relative probability.
+    fn most_probable(&self, scores: &[f32], word: &str, top_k: usize) -> Vec<Suggestion> {
         let known = self.words.iter().filter_map(|(id, known)| Some((*scores.get(*id as usize)?, known)));
         let mut ranked: Vec<(f32, &String)> =
             known.filter(|(score, known)| *known != word && score.is_finite()).collect();
         ranked.sort_by(|a, b| b.0.total_cmp(&a.0));
         ranked.truncate(top_k);
         let top = ranked.first().map_or(0.0, |(score, _)| *score);
-        ranked.into_iter().map(|(score, known)| Proposal(known.clone(), (score - top).exp())).collect()
+        ranked.into_iter().map(|(score, known)| Suggestion(known.clone(), (score - top).exp())).collect()
     }
 }
 
-/// BERT's `cls.predictions`: dense, activation, LayerNorm, and a product with the word vectors.
-struct Head {
+/// The MLM head `cls.predictions` of BERT: dense, activation, LayerNorm, and a product with the token embeddings.
+struct MlmHead {
     dense: (Tensor, Tensor),
     norm: (Tensor, Tensor),
     decoder: (Tensor, Tensor),
@@ -118,7 +124,7 @@ struct Head {
     epsilon: f64,
 }
 
-impl Head {
+impl MlmHead {
     fn new(model: &str, files: &CheckpointFiles) -> Result<Self, TrainError> {
         let config = Config::parse(&files.config)?;
         let weights: Vec<&[u8]> = files.weights.iter().map(AsRef::as_ref).collect();
@@ -153,14 +159,15 @@ impl Head {
         if missing.is_empty() {
             return Ok(head);
         }
-        Err(TrainError::Input(format!(
-            "{model}: no head of a masked-language model: {} missing. `contextual` needs a checkpoint saved as \
-             BertForMaskedLM, such as hf:google-bert/bert-base-uncased; give it as its `model`",
+        let message = format!(
+            "{model}: the checkpoint has no head of a masked language model; missing tensors: {}. `contextual` needs a \
+             checkpoint that was saved as BertForMaskedLM, such as hf:google-bert/bert-base-uncased; give it as `model`",
             missing.join(", ")
-        )))
+        );
+        Err(DataError::new(DataErrorKind::Unsupported, message).into())
     }
 
-    /// `[rows, vocabulary]`.
+    /// Scores `[count, vocabulary]` of `count` token vectors.
     fn scores(&self, rows: Vec<f32>, count: usize) -> Result<Vec<f32>, TrainError> {
         let width = rows.len() / count;
         let x = Tensor::from_vec(rows, (count, width), &Device::Cpu)?;

@@ -1,4 +1,4 @@
-//! A BERT that reads texts: its last layer's vectors, without training anything.
+//! A BERT that computes the token vectors of its last layer, without training.
 
 use std::sync::Arc;
 
@@ -6,18 +6,18 @@ use candle_core::Device;
 
 use crate::train::TrainError;
 use crate::train::batch::{MicroBatch, length};
-use crate::train::data::source::CheckpointFiles;
+use crate::train::data::CheckpointFiles;
 use crate::train::data::{Encoder, Example, Tokens};
 use crate::train::model::{Bert, Pass};
 use crate::trial::{MICRO_BATCH_TOKENS, ModelConfig, Pooling};
 
-pub(super) struct Reader {
+pub(super) struct SentenceEncoder {
     model: Arc<Bert>,
     pub encoder: Encoder,
 }
 
-impl Reader {
-    /// Of the checkpoint called `name`; texts are cut at `max_length` tokens, or where its positions end.
+impl SentenceEncoder {
+    /// Loads the checkpoint `name`. Texts are truncated to `max_length` tokens and to the positions of the model.
     pub fn new(name: &str, files: &CheckpointFiles, max_length: usize) -> Result<Self, TrainError> {
         let pooling = Some(Pooling::Mean);
         let plain = ModelConfig { from: name.to_owned(), pooling, dropout: Some(0.0), freeze: 0, reinit: 0 };
@@ -36,7 +36,7 @@ impl Reader {
         Ok(tokens)
     }
 
-    /// The vectors of every token of each text, on the calling thread.
+    /// The token vectors `[tokens, width]` of each text, computed on the calling thread.
     pub fn vectors(&self, tokens: &Tokens) -> Result<Vec<Vec<f32>>, TrainError> {
         let width = self.width();
         let mut all = Vec::with_capacity(tokens.len());

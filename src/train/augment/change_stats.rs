@@ -1,34 +1,36 @@
-//! How much an augmentation changes, and whether it touches what labels hang on: the numbers by which a reviewer tells
-//! meaningful variation from noise.
+//! Measures how much an augmentation changes texts, and whether it changes negations and sentiment words, on which labels
+//! often depend.
 
-use super::lexicon::{is_negation, lower};
-use super::words::Words;
+use super::tokenize::Words;
+use super::word_lists::{is_negation, lower};
 
 /// Counts over pairs of a text and its variant.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Touched {
+pub struct ChangeStats {
     pub texts: usize,
     pub texts_changed: usize,
-    /// Words of the texts.
+    /// Words of all texts.
     pub words: usize,
-    /// Of those replaced, dropped or moved, and put in: what is not in the longest common sequence of both word lists;
-    /// a replaced word counts once.
+    /// Words that were replaced, deleted, moved or inserted. These are the words outside the longest common subsequence of
+    /// both word lists. A replaced word counts once.
     pub words_changed: usize,
-    /// Negations and sentiment words of the texts.
+    /// Negations in all texts.
     pub negations: usize,
+    /// Sentiment words in all texts.
     pub sentiment: usize,
-    /// Those of them that are not in the variant, or not in their place among the other words.
-    pub negations_touched: usize,
-    pub sentiment_touched: usize,
+    /// Negations that are missing in the variant or have moved among the other words.
+    pub negations_changed: usize,
+    /// Sentiment words that are missing in the variant or have moved among the other words.
+    pub sentiment_changed: usize,
 }
 
-impl Touched {
+impl ChangeStats {
     /// Adds a text and its variant.
     pub fn add(&mut self, text: &str, variant: &str) {
         let (before, after) = (Words::parse(text), Words::parse(variant));
         let list = |words: &Words<'_>| (0..words.len()).map(|i| words.word(i).to_owned()).collect::<Vec<_>>();
         let (before, after) = (list(&before), list(&after));
-        let kept = common(&before, &after);
+        let kept = common_words(&before, &after);
         self.texts += 1;
         self.texts_changed += usize::from(text != variant);
         self.words += before.len();
@@ -36,10 +38,10 @@ impl Touched {
         for (word, kept) in before.iter().zip(kept) {
             if is_negation(word) {
                 self.negations += 1;
-                self.negations_touched += usize::from(!kept);
+                self.negations_changed += usize::from(!kept);
             } else if is_sentiment(word) {
                 self.sentiment += 1;
-                self.sentiment_touched += usize::from(!kept);
+                self.sentiment_changed += usize::from(!kept);
             }
         }
     }
@@ -52,15 +54,15 @@ fn is_sentiment(word: &str) -> bool {
     LIST.lines().any(|listed| listed == word)
 }
 
-/// Which of `before` are in a longest common sequence with `after`.
-fn common(before: &[String], after: &[String]) -> Vec<bool> {
+/// For each word of `before`, whether it is in a longest common subsequence with `after`.
+fn common_words(before: &[String], after: &[String]) -> Vec<bool> {
     let start = before.iter().zip(after).take_while(|(a, b)| a == b).count();
     let (b, a) = (&before[start..], &after[start..]);
     let end = b.iter().rev().zip(a.iter().rev()).take_while(|(x, y)| x == y).count();
     let (b, a) = (&b[..b.len() - end], &a[..a.len() - end]);
     let mut kept = vec![true; before.len()];
     kept[start..start + b.len()].fill(false);
-    // longest[i][j]: of b[i..] and a[j..].
+    // longest[i][j] is the length for b[i..] and a[j..].
     let width = a.len() + 1;
     let mut longest = vec![0u32; (b.len() + 1) * width];
     for i in (0..b.len()).rev() {
@@ -90,16 +92,16 @@ fn common(before: &[String], after: &[String]) -> Vec<bool> {
 mod tests {
     use super::*;
 
-    /// Words changed, negations touched, sentiment words touched.
+    /// `expected`: words changed, negations changed, sentiment words changed.
     fn check(text: &str, variant: &str, expected: (usize, usize, usize)) {
-        let mut touched = Touched::default();
-        touched.add(text, variant);
-        let found = (touched.words_changed, touched.negations_touched, touched.sentiment_touched);
+        let mut stats = ChangeStats::default();
+        stats.add(text, variant);
+        let found = (stats.words_changed, stats.negations_changed, stats.sentiment_changed);
         assert_eq!(found, expected, "{text} -> {variant}");
     }
 
     #[test]
-    fn what_changed_is_counted() {
+    fn changes_are_counted() {
         check("Profits rose", "Profits rose", (0, 0, 0));
         check("Profits rose", "Earnings rose", (1, 0, 0));
         check("it is not good", "it is good", (1, 1, 0));
@@ -109,11 +111,11 @@ mod tests {
         check("a b c d", "d b c a", (2, 0, 0));
         check("Good, good.", "Good , ! good.", (0, 0, 0));
         check("", "", (0, 0, 0));
-        let mut touched = Touched::default();
-        touched.add("I don't love it", "I don't love it");
-        touched.add("so bad", "bad so");
-        assert_eq!((touched.texts, touched.texts_changed, touched.words), (2, 1, 6));
-        assert_eq!((touched.negations, touched.sentiment, touched.sentiment_touched), (1, 2, 0));
+        let mut stats = ChangeStats::default();
+        stats.add("I don't love it", "I don't love it");
+        stats.add("so bad", "bad so");
+        assert_eq!((stats.texts, stats.texts_changed, stats.words), (2, 1, 6));
+        assert_eq!((stats.negations, stats.sentiment, stats.sentiment_changed), (1, 2, 0));
     }
 
     #[test]

@@ -1,27 +1,28 @@
-//! What methods need from outside of the data: dictionary folders, checkpoints, programs. Finds them before anything is
-//! trained, and says by which content they enter a trial's id.
+//! Finds the resources of an augmentation (dictionary folders, checkpoints, programs) before training, and hashes their
+//! content for the trial's id.
 
 use std::path::{Path, PathBuf};
 
 use super::command;
 use super::marian;
-use super::mlm;
+use super::masked_lm;
 use super::wordnet::WordNet;
 use crate::train::TrainError;
-use crate::train::data::source::{find, locate_model, locate_translator};
+use crate::train::data::{find, locate_model, locate_translator};
 use crate::trial::{Augmentation, Translator};
 
-/// An augmentation as found.
+/// An augmentation with its resources.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Located {
-    /// With absolute paths.
+pub struct LocatedAugmentation {
+    /// The augmentation with absolute paths.
     pub method: Augmentation,
-    /// With the hash of each source's content in the place of its path, and without what does not bear on the result.
+    /// The augmentation with the hash of each resource instead of its path, and without settings that do not change the
+    /// result.
     pub identity: Augmentation,
 }
 
-/// Finds and looks into what an augmentation as written needs. Paths are looked up in `roots` in turn.
-pub fn locate(written: &Augmentation, roots: &[PathBuf]) -> Result<Located, TrainError> {
+/// Finds and checks the resources of an augmentation. Paths are looked up in `roots` in turn.
+pub fn locate(written: &Augmentation, roots: &[PathBuf]) -> Result<LocatedAugmentation, TrainError> {
     let (mut method, mut identity) = (written.clone(), written.clone());
     match (&mut method, &mut identity) {
         (
@@ -39,7 +40,7 @@ pub fn locate(written: &Augmentation, roots: &[PathBuf]) -> Result<Located, Trai
         }
         (Augmentation::Contextual { model: Some(at), .. }, Augmentation::Contextual { model: Some(hash), .. }) => {
             *at = locate_model(at, roots)?;
-            *hash = mlm::check(at)?;
+            *hash = masked_lm::check(at)?;
         }
         (
             Augmentation::BackTranslation { engine: Translator::Command, out, home, .. },
@@ -55,7 +56,7 @@ pub fn locate(written: &Augmentation, roots: &[PathBuf]) -> Result<Located, Trai
             Augmentation::BackTranslation { timeout, out: out_hash, home: home_hash, .. },
         ) => {
             *timeout = 0.0;
-            for ((at, hash), usual) in [(out, out_hash), (home, home_hash)].into_iter().zip(marian::PAIR) {
+            for ((at, hash), usual) in [(out, out_hash), (home, home_hash)].into_iter().zip(marian::DEFAULT_PAIR) {
                 let found = locate_translator(at.as_deref().unwrap_or(usual), roots)?;
                 *hash = Some(marian::check(&found)?);
                 *at = Some(found);
@@ -63,5 +64,5 @@ pub fn locate(written: &Augmentation, roots: &[PathBuf]) -> Result<Located, Trai
         }
         _ => {}
     }
-    Ok(Located { method, identity })
+    Ok(LocatedAugmentation { method, identity })
 }

@@ -1,8 +1,8 @@
-//! How a translation is found: by a beam, or by drawing words.
+//! Decodes translations with a beam search, or by drawing tokens.
 //!
-//! The beam is that of transformers' `generate` with the settings of the OPUS checkpoints: the word that pads is never
-//! written, a translation's score is its log probability over its length, and a text is done once no open hypothesis can
-//! be better than the worst of its finished ones. A beam of one is the greedy search.
+//! The beam search equals transformers' `generate` with the settings of the OPUS checkpoints. The padding token is never
+//! generated. The score of a translation is its log probability divided by its length. A text is done if no open hypothesis
+//! can become better than the worst finished one. A beam of one is a greedy search.
 
 use candle_core::Tensor;
 use rayon::prelude::*;
@@ -11,59 +11,59 @@ use super::model::Marian;
 use crate::train::TrainError;
 use crate::train::random::Random;
 
-/// Words among which a drawn one is: the ten likeliest, which keeps drawn translations sensible (Edunov et al.,
-/// "Understanding back-translation at scale", 2018).
-const DRAWN_AMONG: usize = 10;
+/// A token is drawn from the ten most probable ones, which keeps translations sensible (Edunov et al., "Understanding
+/// back-translation at scale", 2018).
+const DRAW_TOP_K: usize = 10;
 
-/// The words that stand for no text, and how long a translation may grow.
+/// The special tokens, and the maximal length of a translation.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     pub start: u32,
     pub end: u32,
     pub pad: u32,
-    /// Tokens, the end included.
+    /// Maximal number of tokens, with the end token.
     pub longest: usize,
 }
 
-/// A translation on its way.
+/// A partial or finished translation.
 #[derive(Debug, Clone, Default)]
 struct Hypothesis {
     tokens: Vec<u32>,
-    /// The sum of log probabilities; over the length once it is finished.
+    /// The sum of log probabilities; divided by the length once the hypothesis is finished.
     score: f64,
 }
 
 impl Hypothesis {
-    /// One word further, with the new sum.
-    fn and(&self, token: u32, score: f64) -> Self {
+    /// The hypothesis with one more token and the new score.
+    fn extended(&self, token: u32, score: f64) -> Self {
         Self { tokens: self.tokens.iter().copied().chain([token]).collect(), score }
     }
 }
 
-/// One text's search.
+/// The beam search of one text.
 struct Beam {
     /// Index of the text.
     text: usize,
     open: Vec<Hypothesis>,
-    /// The best first.
+    /// Sorted, the best first.
     finished: Vec<Hypothesis>,
 }
 
-/// The best translation of each source, by `beams` hypotheses each; the end included.
+/// The best translation of each source with `beams` hypotheses, including the end token.
 pub(super) fn beam(
     model: &Marian,
     sources: &[&[u32]],
     beams: usize,
     limits: Limits,
 ) -> Result<Vec<Vec<u32>>, TrainError> {
-    let mut memory = model.read(sources)?;
+    let mut state = model.encode(sources)?;
     let start = |text| Beam { text, open: vec![Hypothesis::default()], finished: Vec::new() };
     let mut live: Vec<Beam> = (0..sources.len()).map(start).collect();
     let mut found = vec![Vec::new(); sources.len()];
     for position in 0..limits.longest {
         let open = live.iter().flat_map(|beam| &beam.open);
         let last: Vec<u32> = open.map(|open| open.tokens.last().copied().unwrap_or(limits.start)).collect();
-        let scores = likeliest(&model.step(&mut memory, &last, position)?, 2 * beams, limits, position)?;
+        let scores = most_probable(&model.step(&mut state, &last, position)?, 2 * beams, limits, position)?;
         let (mut rows, mut first) = (Vec::new(), 0);
         for beam in &mut live {
             let count = beam.open.len();
@@ -82,22 +82,22 @@ pub(super) fn beam(
         if live.is_empty() {
             break;
         }
-        memory.keep(&rows)?;
+        state.select_rows(&rows)?;
     }
     Ok(found)
 }
 
 impl Beam {
-    /// One word further; `words` are the likeliest that follow each open hypothesis. The row that each of the new open ones
-    /// came from.
-    fn advance(&mut self, words: &[Vec<(u32, f64)>], beams: usize, end: u32) -> Vec<usize> {
+    /// Extends the open hypotheses by one token. `candidates` are the most probable next tokens of each. Returns the row that
+    /// each new open hypothesis came from.
+    fn advance(&mut self, candidates: &[Vec<(u32, f64)>], beams: usize, end: u32) -> Vec<usize> {
         let mut all: Vec<(usize, u32, f64)> = Vec::new();
-        for (row, (open, words)) in self.open.iter().zip(words).enumerate() {
-            all.extend(words.iter().map(|&(token, score)| (row, token, open.score + score)));
+        for (row, (open, tokens)) in self.open.iter().zip(candidates).enumerate() {
+            all.extend(tokens.iter().map(|&(token, score)| (row, token, open.score + score)));
         }
         all.sort_by(|a, b| b.2.total_cmp(&a.2));
         all.truncate(2 * beams);
-        let next = |&(row, token, score): &(usize, u32, f64)| self.open[row].and(token, score);
+        let next = |&(row, token, score): &(usize, u32, f64)| self.open[row].extended(token, score);
         let ended = all
             .iter()
             .take(beams)
@@ -120,40 +120,41 @@ impl Beam {
     }
 }
 
-/// One translation of each source, its words drawn by their probability; `random` is of each source.
+/// One translation of each source with tokens drawn by their probability. `random` has the random numbers of each source.
 pub(super) fn draw(
     model: &Marian,
     sources: &[&[u32]],
     random: &[Random],
     limits: Limits,
 ) -> Result<Vec<Vec<u32>>, TrainError> {
-    let mut memory = model.read(sources)?;
+    let mut state = model.encode(sources)?;
     let mut found: Vec<Vec<u32>> = vec![Vec::new(); sources.len()];
     let mut live: Vec<usize> = (0..sources.len()).collect();
     for position in 0..limits.longest {
         let last: Vec<u32> = live.iter().map(|&text| found[text].last().copied().unwrap_or(limits.start)).collect();
-        let scores = likeliest(&model.step(&mut memory, &last, position)?, DRAWN_AMONG, limits, position)?;
-        for (&text, words) in live.iter().zip(&scores) {
-            let mut left = random[text].unit(position as u64) * words.iter().map(|word| word.1.exp()).sum::<f64>();
-            let drawn = words.iter().find(|word| {
-                left -= word.1.exp();
+        let scores = most_probable(&model.step(&mut state, &last, position)?, DRAW_TOP_K, limits, position)?;
+        for (&text, tokens) in live.iter().zip(&scores) {
+            let mut left = random[text].unit(position as u64) * tokens.iter().map(|token| token.1.exp()).sum::<f64>();
+            let drawn = tokens.iter().find(|token| {
+                left -= token.1.exp();
                 left < 0.0
             });
-            found[text].extend(drawn.or(words.last()).map(|word| word.0));
+            found[text].extend(drawn.or(tokens.last()).map(|token| token.0));
         }
-        let goes_on = |&row: &usize| found[live[row]].last() != Some(&limits.end);
-        let rows: Vec<usize> = (0..live.len()).filter(goes_on).collect();
+        let is_open = |&row: &usize| found[live[row]].last() != Some(&limits.end);
+        let rows: Vec<usize> = (0..live.len()).filter(is_open).collect();
         live = rows.iter().map(|&row| live[row]).collect();
         if live.is_empty() {
             break;
         }
-        memory.keep(&rows.iter().map(|&row| row as u32).collect::<Vec<_>>())?;
+        state.select_rows(&rows.iter().map(|&row| row as u32).collect::<Vec<_>>())?;
     }
     Ok(found)
 }
 
-/// The `count` likeliest words of each row, the likeliest first, with their log probabilities. The last word is the end.
-fn likeliest(
+/// The `count` most probable tokens of each row with their log probabilities, the most probable first. At the last
+/// position, the only token is the end.
+fn most_probable(
     scores: &Tensor,
     count: usize,
     limits: Limits,
@@ -170,14 +171,14 @@ fn likeliest(
         let top = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let sum: f64 = row.iter().map(|score| f64::from((score - top).exp())).sum();
         let log = f64::from(top) + sum.ln();
-        let mut words: Vec<(u32, f32)> = (0..).zip(row).collect();
+        let mut tokens: Vec<(u32, f32)> = (0..).zip(row).collect();
         let order = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
-        if words.len() > count {
-            words.select_nth_unstable_by(count, order);
-            words.truncate(count);
+        if tokens.len() > count {
+            tokens.select_nth_unstable_by(count, order);
+            tokens.truncate(count);
         }
-        words.sort_by(order);
-        words.into_iter().map(|(word, score)| (word, f64::from(score) - log)).collect()
+        tokens.sort_by(order);
+        tokens.into_iter().map(|(token, score)| (token, f64::from(score) - log)).collect()
     };
     Ok(rows.into_par_iter().map(of_row).collect())
 }

@@ -1,0 +1,96 @@
+//! The files of a BERT checkpoint folder in Hugging Face format, as bytes.
+//!
+//! A folder without `tokenizer.json` gets one made from its `vocab.txt`. The content of the files is left to the model and
+//! the tokenizer.
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+
+use super::error::{DataError, DataErrorKind};
+use super::files::read;
+use super::shards::shard_files;
+use super::{embedded, vocabulary};
+
+/// The content of a file: compiled into the binary, or read.
+pub type Bytes = Cow<'static, [u8]>;
+
+/// The files of a checkpoint.
+#[derive(Debug, Clone)]
+pub struct CheckpointFiles {
+    /// `config.json`.
+    pub config: Bytes,
+    /// `tokenizer.json`, or one made from `vocab.txt`.
+    pub tokenizer: Bytes,
+    /// Safetensors files: `model.safetensors`, or the shards of `model.safetensors.index.json` in the order of their names.
+    pub weights: Vec<Bytes>,
+}
+
+impl CheckpointFiles {
+    /// Reads all files of a located checkpoint into memory.
+    pub fn read(model: &str) -> Result<Self, DataError> {
+        let (config, tokenizer) = config_and_tokenizer(model)?;
+        let weights = match embedded::checkpoint(model)? {
+            Some([.., weights]) => vec![Cow::Borrowed(weights)],
+            None => weight_files(Path::new(model))?
+                .iter()
+                .map(|path| read(path).map(Cow::Owned))
+                .collect::<Result<_, _>>()?,
+        };
+        Ok(Self { config, tokenizer, weights })
+    }
+
+    /// blake3 over the content of all files, in hex.
+    pub fn hash(&self) -> String {
+        let mut hash = blake3::Hasher::new();
+        let weights = self.weights.iter().map(|bytes| &**bytes);
+        for bytes in std::iter::once(&*self.config).chain(weights).chain([&*self.tokenizer]) {
+            hash.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
+        }
+        hash.finalize().to_hex().to_string()
+    }
+}
+
+/// `config.json` and `tokenizer.json` of a located checkpoint, without its weights.
+pub(super) fn config_and_tokenizer(model: &str) -> Result<(Bytes, Bytes), DataError> {
+    if let Some([config, tokenizer, _]) = embedded::checkpoint(model)? {
+        return Ok((Cow::Borrowed(config), Cow::Borrowed(tokenizer)));
+    }
+    let folder = Path::new(model);
+    let config = read(&folder.join("config.json"))?;
+    let tokenizer = folder.join("tokenizer.json");
+    let vocabulary = folder.join("vocab.txt");
+    let tokenizer = if tokenizer.is_file() {
+        read(&tokenizer)?
+    } else if vocabulary.is_file() {
+        let settings = folder.join("tokenizer_config.json");
+        let settings = if settings.is_file() { Some(read(&settings)?) } else { None };
+        vocabulary::tokenizer_json(&vocabulary.display().to_string(), &read(&vocabulary)?, settings.as_deref())?
+    } else {
+        let message = format!(
+            "{model}: the folder has neither tokenizer.json nor vocab.txt; copy one of them from the checkpoint's page \
+             into the folder"
+        );
+        return Err(DataError::new(DataErrorKind::NotFound, message));
+    };
+    Ok((Cow::Owned(config), Cow::Owned(tokenizer)))
+}
+
+/// The safetensors files of a folder, in the order of their names.
+fn weight_files(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+    let whole = folder.join("model.safetensors");
+    if whole.is_file() {
+        return Ok(vec![whole]);
+    }
+    let index = folder.join("model.safetensors.index.json");
+    if index.is_file() {
+        let shards = shard_files(&index.display().to_string(), &read(&index)?)?;
+        return Ok(shards.iter().map(|shard| folder.join(shard)).collect());
+    }
+    let advice = if folder.join("pytorch_model.bin").is_file() {
+        "the folder holds only pytorch_model.bin; convert it with save_pretrained(..., safe_serialization=True) of \
+         transformers"
+    } else {
+        "a checkpoint folder holds config.json, tokenizer.json and model.safetensors"
+    };
+    Err(DataError::new(DataErrorKind::NotFound, format!("{}: no model.safetensors; {advice}", folder.display())))
+}

@@ -1,0 +1,38 @@
+//! The examples that a trial trains and evaluates on.
+
+use super::example::Example;
+use super::tokens::Tokens;
+
+/// The training and the evaluation split.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dataset {
+    /// Label names in class order.
+    pub labels: Vec<String>,
+    /// Share of each class in `train`.
+    pub class_prior: Vec<f64>,
+    pub train: Split,
+    pub eval: Split,
+}
+
+/// One split, in the order of the file. Example i has the tokens `tokens.get(i)`.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Split {
+    pub examples: Vec<Example>,
+    pub tokens: Tokens,
+}
+
+impl Split {
+    /// Share of each of `classes` classes.
+    #[must_use]
+    pub fn prior(&self, classes: usize) -> Vec<f64> {
+        let count = |class: usize| self.examples.iter().filter(|example| example.label as usize == class).count();
+        (0..classes).map(|class| count(class) as f64 / self.examples.len().max(1) as f64).collect()
+    }
+
+    /// The examples with these indices, in the order of the indices.
+    #[must_use]
+    pub(super) fn select(&self, indices: &[u32]) -> Self {
+        let examples = indices.iter().map(|&index| self.examples[index as usize].clone()).collect();
+        Self { examples, tokens: self.tokens.select(indices) }
+    }
+}

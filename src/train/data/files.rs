@@ -1,0 +1,101 @@
+//! Reads whole files: found by path, unpacked if they are compressed.
+//!
+//! Every error names the file and says what to do. The content is left to other modules.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::error::{DataError, DataErrorKind};
+
+/// Returns `source` itself if it is an absolute path, else the first match in `roots`. `what` names the thing in the error.
+pub fn find(source: &str, roots: &[PathBuf], what: &str) -> Result<PathBuf, DataError> {
+    let tried: Vec<PathBuf> = if Path::new(source).is_absolute() {
+        vec![PathBuf::from(source)]
+    } else {
+        roots.iter().map(|root| root.join(source)).collect()
+    };
+    if let Some(found) = tried.iter().find_map(|path| path.canonicalize().ok()) {
+        return Ok(found);
+    }
+    let mut tried: Vec<String> =
+        tried.iter().map(|path| std::path::absolute(path).unwrap_or(path.clone()).display().to_string()).collect();
+    tried.dedup();
+    let message = format!("{what} `{source}` not found; looked for {}", tried.join(" and "));
+    Err(DataError::new(DataErrorKind::NotFound, message))
+}
+
+/// The path as text.
+pub(super) fn path_text(path: &Path) -> Result<String, DataError> {
+    path.to_str().map(str::to_owned).ok_or_else(|| {
+        let message = format!("{}: the path is not UTF-8; rename it", path.display());
+        DataError::new(DataErrorKind::Unsupported, message)
+    })
+}
+
+/// Reads a whole file.
+pub fn read(path: &Path) -> Result<Vec<u8>, DataError> {
+    let mut bytes = Vec::new();
+    // A device or a pipe may have no end.
+    if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
+        return Err(DataError::new(DataErrorKind::Unsupported, format!("{}: not a file", path.display())));
+    }
+    File::open(path).and_then(|mut file| file.read_to_end(&mut bytes)).map_err(|error| {
+        let message = format!("{}: cannot be read: {error}", path.display());
+        DataError::new(DataErrorKind::Unreadable, message).caused_by(error)
+    })?;
+    if bytes.starts_with(b"version https://git-lfs") {
+        let message = format!(
+            "{}: this is a git-lfs pointer, not the file itself; run `git lfs pull` in that repository, or download the \
+             file from its page",
+            path.display()
+        );
+        return Err(DataError::new(DataErrorKind::Unsupported, message));
+    }
+    Ok(bytes)
+}
+
+/// Reads a data file and unpacks it. Returns the file name in lower case without the extension of the compression, and
+/// the content.
+pub(super) fn read_unpacked(source: &str) -> Result<(String, Vec<u8>), DataError> {
+    let packed = read(Path::new(source))?;
+    let name = source.to_ascii_lowercase();
+    let limit = unpacked_limit(packed.len());
+    let (inner, unpacked) = match name.rsplit_once('.') {
+        Some((inner, "gz")) => (inner, read_up_to(flate2::read::MultiGzDecoder::new(packed.as_slice()), limit)),
+        Some((inner, "zst")) => {
+            (inner, zstd::Decoder::new(packed.as_slice()).and_then(|decoder| read_up_to(decoder, limit)))
+        }
+        _ => return Ok((name, packed)),
+    };
+    let bytes = unpacked.map_err(|error| {
+        let message =
+            format!("{source}: cannot be unpacked: {error}. The file is damaged or incomplete; copy it again");
+        DataError::new(DataErrorKind::Unreadable, message).caused_by(error)
+    })?;
+    if bytes.len() as u64 > limit {
+        return Err(too_large(source, packed.len(), limit));
+    }
+    Ok((inner.to_owned(), bytes))
+}
+
+fn too_large(source: &str, packed: usize, limit: u64) -> DataError {
+    let message = format!(
+        "{source}: {packed} compressed bytes expand to more than {limit} bytes, which is not typical of text; if this is \
+         right, unpack the file yourself and give the path of the unpacked file"
+    );
+    DataError::new(DataErrorKind::Unsupported, message)
+}
+
+/// Bytes that a compressed file of `packed` bytes may expand to: 200 times its size, and 16 MiB in any case. Text shrinks
+/// to a tenth and hardly ever to a fiftieth. A file made to exhaust memory shrinks to a thousandth and less.
+fn unpacked_limit(packed: usize) -> u64 {
+    (packed as u64).saturating_mul(200).max(16 << 20)
+}
+
+/// Reads at most one byte more than `limit`.
+fn read_up_to(reader: impl Read, limit: u64) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    reader.take(limit + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
