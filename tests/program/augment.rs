@@ -1,4 +1,4 @@
-//! `plateau augment`, and augmentations that ask others: what is shown, and what is refused before anything is trained.
+//! `plateau augment`, and augmentations that use a program or a model: their output, and the errors before training.
 
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -20,7 +20,7 @@ fn piped(place: &Place, arguments: &[&str], text: &str) -> Ended {
 }
 
 #[test]
-fn before_and_after_a_line_each() {
+fn each_text_is_followed_by_its_variant() {
     let place = Place::new("");
     place.write("texts.txt", TEXTS);
     let first = place.expect(0, "augment --set augmentation=synonym --seed 3 texts.txt");
@@ -42,7 +42,7 @@ fn before_and_after_a_line_each() {
 }
 
 #[test]
-fn a_data_file_gives_its_texts_and_stats_come_last() {
+fn texts_of_a_data_file_are_augmented_and_statistics_come_last() {
     let place = Place::new("");
     place.write("data.tsv", "label\ttext\na\tnot good at all\nb\tvery well\n");
     let ended = place.expect(0, "augment --set augmentation=random_swap --stats data.tsv");
@@ -56,7 +56,7 @@ fn a_data_file_gives_its_texts_and_stats_come_last() {
 }
 
 #[test]
-fn what_cannot_be_augmented() {
+fn messages_about_wrong_arguments() {
     let place = Place::new("");
     place.write("texts.txt", TEXTS);
     let said = |arguments: &str| place.plain(&place.expect(2, &format!("augment {arguments}")).err);
@@ -67,11 +67,11 @@ fn what_cannot_be_augmented() {
         did you mean `synonym`?
     ");
     assert_snapshot!(said("--set augmentation=eda nothing.txt"), @"error: nothing.txt: No such file or directory (os error 2). Give a file of texts, or - for standard input");
-    assert_snapshot!(said("--set augmentation=contextual texts.txt"), @"error: embedded:minilm-l3: no head of a masked-language model: cls.predictions.transform.dense.weight, cls.predictions.transform.dense.bias, cls.predictions.transform.LayerNorm.weight, cls.predictions.transform.LayerNorm.bias, cls.predictions.bias missing. `contextual` needs a checkpoint saved as BertForMaskedLM, such as hf:google-bert/bert-base-uncased; give it as its `model`");
+    assert_snapshot!(said("--set augmentation=contextual texts.txt"), @"error: embedded:minilm-l3: the checkpoint has no head of a masked language model; missing tensors: cls.predictions.transform.dense.weight, cls.predictions.transform.dense.bias, cls.predictions.transform.LayerNorm.weight, cls.predictions.transform.LayerNorm.bias, cls.predictions.bias. `contextual` needs a checkpoint that was saved as BertForMaskedLM, such as hf:google-bert/bert-base-uncased; give it as `model`");
     assert_snapshot!(said("--set augmentation=[synonym,contextual] texts.txt"), @"error: `contextual` asks about the texts as they are, but another augmentation changes them first: put `contextual` first");
 }
 
-/// A sweep over a translator of two programs.
+/// A sweep with a back-translation by two programs or two checkpoints.
 fn sweep(out: &str, home: &str, more: &str) -> String {
     format!(
         "data: {{train: train.tsv, max_length: 32}}\nmodel: {{from: checkpoint}}\nbatch_size: 8\nsteps: 3\n\
@@ -85,7 +85,7 @@ fn program(place: &Place, name: &str, script: &str) {
 }
 
 #[test]
-fn a_translator_is_started_once_for_a_sweep() {
+fn a_program_is_started_once_for_a_sweep() {
     let place = Place::new(&format!("{}seeds: [1, 2]\n", sweep("./out.sh", "./home.sh", "")));
     program(&place, "out.sh", "echo started >> out.log; tr a-z A-Z");
     program(&place, "home.sh", "echo started >> home.log; tr A-Z a-z | sed 's/the/that/'");
@@ -100,7 +100,7 @@ fn a_translator_is_started_once_for_a_sweep() {
 }
 
 #[test]
-fn a_translator_that_fails_is_refused_before_training() {
+fn a_program_that_fails_is_reported_before_training() {
     let said = |script: &str, more: &str| {
         let place = Place::new(&sweep("./out.sh", "./home.sh", more));
         program(&place, "out.sh", "cat");
@@ -109,15 +109,15 @@ fn a_translator_that_fails_is_refused_before_training() {
         assert!(place.trials().is_empty());
         place.plain(&ended.err).lines().nth(2).unwrap().to_owned()
     };
-    assert_snapshot!(said("head -n 3", ""), @"sweep.yaml:5:15: `/here/home.sh` was given 161 lines and wrote 3: it must write one for each");
+    assert_snapshot!(said("head -n 3", ""), @"sweep.yaml:5:15: `/here/home.sh` got 161 lines and wrote 3; it must write one line for each");
     assert_snapshot!(said("head -n 3; echo no dictionary >&2; exit 7", ""), @"sweep.yaml:5:15: `/here/home.sh` failed (exit status: 7): no dictionary");
-    assert_snapshot!(said("sleep 60", ", timeout: 0.3"), @"sweep.yaml:5:15: `/here/home.sh` has not translated 161 lines within 0.3 seconds: raise `timeout`, or try it by hand");
+    assert_snapshot!(said("sleep 60", ", timeout: 0.3"), @"sweep.yaml:5:15: `/here/home.sh` has not translated 161 lines within 0.3 seconds; raise `timeout`, or run it by hand to see why");
     let place = Place::new(&sweep("./out.sh", "no-such-program a b", ""));
     program(&place, "out.sh", "cat");
     assert_snapshot!(place.plain(&place.expect(2, "plan sweep.yaml").err), @r"
     error: the sweep has a mistake
 
-    sweep.yaml:5:15: there is no program `no-such-program` in PATH: install it, or give its path
+    sweep.yaml:5:15: there is no program `no-such-program` in PATH; install it, or give its path
       5 | augmentation: {name: back_translation, out: ./out.sh, home: no-such-program a b}
         |               ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
     ");
@@ -139,7 +139,7 @@ fn a_translator_that_fails_is_refused_before_training() {
     ");
 }
 
-/// The tiny Marian checkpoint in a folder of the place, without `missing`.
+/// Copies the tiny Marian checkpoint into a folder, without the file `missing`.
 fn marian(place: &Place, name: &str, missing: &str) {
     let tiny = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/marian-tiny");
     std::fs::create_dir(place.path(name)).unwrap();
@@ -151,7 +151,7 @@ fn marian(place: &Place, name: &str, missing: &str) {
 }
 
 #[test]
-fn marian_checkpoints_are_asked_once_for_a_sweep() {
+fn marian_checkpoints_are_used_once_for_a_sweep() {
     let place = Place::new(&format!("{}seeds: [1, 2]\n", sweep("there", "./home", ", engine: marian, beams: 1")));
     marian(&place, "there", "");
     marian(&place, "home", "");
@@ -174,7 +174,7 @@ fn marian_checkpoints_are_asked_once_for_a_sweep() {
 }
 
 #[test]
-fn half_a_marian_checkpoint_is_refused_before_training() {
+fn an_incomplete_marian_checkpoint_is_reported_before_training() {
     let said = |home: &str, missing: &str, change: &dyn Fn(&Place)| {
         let place = Place::new(&sweep("there", home, ", engine: marian"));
         marian(&place, "there", "");
@@ -184,19 +184,19 @@ fn half_a_marian_checkpoint_is_refused_before_training() {
         place.plain(&ended.err).lines().nth(2).unwrap().to_owned()
     };
     let nothing: &dyn Fn(&Place) = &|_| ();
-    assert_snapshot!(said("home", "source.spm", nothing), @"sweep.yaml:5:15: /here/home: no Marian checkpoint: source.spm missing; copy the files from the checkpoint's page into the folder");
-    assert_snapshot!(said("home", "model.safetensors", nothing), @"sweep.yaml:5:15: /here/home: no Marian checkpoint: model.safetensors (or pytorch_model.bin) missing; copy the files from the checkpoint's page into the folder");
+    assert_snapshot!(said("home", "source.spm", nothing), @"sweep.yaml:5:15: /here/home: not a Marian checkpoint: missing source.spm; copy the files from the checkpoint's page into the folder");
+    assert_snapshot!(said("home", "model.safetensors", nothing), @"sweep.yaml:5:15: /here/home: not a Marian checkpoint: missing model.safetensors (or pytorch_model.bin); copy the files from the checkpoint's page into the folder");
     let config = |before: &'static str, after: &'static str| {
         move |place: &Place| place.write("home/config.json", place.read("home/config.json").replace(before, after))
     };
     let tensors = said("home", "", &config("\"decoder_layers\": 2", "\"decoder_layers\": 3"));
-    assert!(tensors.contains("says: model.decoder.layers.2.self_attn.q_proj.weight [16, 16], model.d"), "{tensors}");
+    assert!(tensors.contains("config.json: model.decoder.layers.2.self_attn.q_proj.weight [16, 16], model.d"), "{tensors}");
     assert_snapshot!(said("home", "", &config("\"marian\"", "\"bert\"")), @"sweep.yaml:5:15: /here/home/config.json: model_type is 'bert'; `engine: marian` needs Marian checkpoints, such as hf:Helsinki-NLP/opus-mt-en-fr");
-    assert_snapshot!(said("home", "", &|place| place.write("home/source.spm", "no model")), @"sweep.yaml:5:15: /here/home/source.spm: no SentencePiece model, broken or cut short; copy it again from the checkpoint's page");
+    assert_snapshot!(said("home", "", &|place| place.write("home/source.spm", "no model")), @"sweep.yaml:5:15: /here/home/source.spm: not a SentencePiece model, or incomplete; copy it again from the checkpoint's page");
     assert_snapshot!(said("org/opus", "", nothing), @"sweep.yaml:5:15: Marian checkpoint `org/opus` not found; looked for /here/org/opus; did you mean `hf:org/opus`, from the Hugging Face hub?");
 }
 
-/// The real one, where it is installed.
+/// Uses the real program if it is installed.
 #[test]
 fn apertium_translates() {
     let listed = std::process::Command::new("apertium").arg("-l").output();

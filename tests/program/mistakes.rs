@@ -169,7 +169,7 @@ fn data_files() {
     assert_snapshot!(overwritten("train.tsv", "label\ttext\ngood\tone\ngood\ttwo\n"), @r"
     error: the sweep has a mistake
 
-    sweep.yaml:2:15: /here/train.tsv: every row has the label `good`; a classifier needs two at least
+    sweep.yaml:2:15: /here/train.tsv: every row has the label `good`; a classifier needs at least two labels
       2 | data: {train: train.tsv, max_length: 32}
         |               ^^^^^^^^^
     ");
@@ -183,7 +183,7 @@ fn data_files() {
     assert_snapshot!(overwritten("train.tsv", ""), @r"
     error: the sweep has a mistake
 
-    sweep.yaml:2:15: /here/train.tsv: the file is empty; it holds a row for each text
+    sweep.yaml:2:15: /here/train.tsv: the file is empty; expected one row for each text
       2 | data: {train: train.tsv, max_length: 32}
         |               ^^^^^^^^^
     ");
@@ -197,14 +197,14 @@ fn data_files() {
     assert_snapshot!(replaced("max_length: 32", "max_length: 32, eval: checkpoint"), @r"
     error: the sweep has a mistake
 
-    sweep.yaml:2:48: /here/checkpoint: a folder; data is one file (.tsv, .csv or .jsonl, also with .gz or .zst)
+    sweep.yaml:2:48: /here/checkpoint: this is a folder; data is one file (.tsv, .csv or .jsonl, also with .gz or .zst)
       2 | data: {train: train.tsv, max_length: 32, eval: checkpoint}
         |                                                ^^^^^^^^^^
     ");
     assert_snapshot!(replaced("train.tsv", "embedded:tweet"), @r"
     error: the sweep has a mistake
 
-    sweep.yaml:2:15: `embedded:tweet` is not embedded; known: embedded:tweets
+    sweep.yaml:2:15: `embedded:tweet` is not embedded in this binary; known names: embedded:tweets
       2 | data: {train: embedded:tweet, max_length: 32}
         |               ^^^^^^^^^^^^^^
     ");
@@ -229,7 +229,7 @@ fn checkpoints() {
     assert_snapshot!(replaced("from: checkpoint", "from: train.tsv"), @r"
     error: the sweep has a mistake
 
-    sweep.yaml:3:15: /here/train.tsv: no checkpoint folder; it needs config.json, tokenizer.json (or vocab.txt) and model.safetensors
+    sweep.yaml:3:15: /here/train.tsv: not a checkpoint folder; it needs config.json, tokenizer.json (or vocab.txt) and model.safetensors
       3 | model: {from: train.tsv}
         |               ^^^^^^^^^
     ");

@@ -70,7 +70,7 @@ fn read_table(bytes: &[u8]) -> Result<Precompiled, ()> {
     Precompiled::from(bytes).map_err(drop)
 }
 
-/// TokenSpan and score; none of the signs that do not stand for text.
+/// Parses a piece and its score. None if the piece does not stand for text.
 fn normal_piece(bytes: &[u8]) -> Result<Option<(String, f64)>, &'static str> {
     const NORMAL: u64 = 1;
     const USER_DEFINED: u64 = 4;
