@@ -190,7 +190,10 @@ fn an_incomplete_marian_checkpoint_is_reported_before_training() {
         move |place: &Place| place.write("home/config.json", place.read("home/config.json").replace(before, after))
     };
     let tensors = said("home", "", &config("\"decoder_layers\": 2", "\"decoder_layers\": 3"));
-    assert!(tensors.contains("config.json: model.decoder.layers.2.self_attn.q_proj.weight [16, 16], model.d"), "{tensors}");
+    assert!(
+        tensors.contains("config.json: model.decoder.layers.2.self_attn.q_proj.weight [16, 16], model.d"),
+        "{tensors}"
+    );
     assert_snapshot!(said("home", "", &config("\"marian\"", "\"bert\"")), @"sweep.yaml:5:15: /here/home/config.json: model_type is 'bert'; `engine: marian` needs Marian checkpoints, such as hf:Helsinki-NLP/opus-mt-en-fr");
     assert_snapshot!(said("home", "", &|place| place.write("home/source.spm", "no model")), @"sweep.yaml:5:15: /here/home/source.spm: not a SentencePiece model, or incomplete; copy it again from the checkpoint's page");
     assert_snapshot!(said("org/opus", "", nothing), @"sweep.yaml:5:15: Marian checkpoint `org/opus` not found; looked for /here/org/opus; did you mean `hf:org/opus`, from the Hugging Face hub?");
