@@ -21,7 +21,7 @@ use plateau::event::{Event, Record, Reporter, Slot, TrialProgress};
 use plateau::exec::Inline;
 use plateau::plan::{DataFound, Facts, ModelFound, Plan, expand};
 use plateau::report::terminal::{Mode, Terminal};
-use plateau::report::{self, Sources};
+use plateau::report::{self, ProvenanceReader};
 use plateau::run::{self, RunOrder, survey};
 use plateau::spec::{Asha, Median, RunConfig, StopAcross, SweepSpec, parse};
 use plateau::state::SweepState;
@@ -75,7 +75,7 @@ fn measure(trials: usize) -> Result<(), Box<dyn Error>> {
     write!(line, "  {:>7.2}  {:>7.1}", start.elapsed().as_secs_f64(), megabytes("VmHWM:"))?;
     let start = Instant::now();
     let sweep = survey(&plan, &dir)?;
-    report::draw(&sweep, &[], &Sources::default().read(&dir, &sweep)?)?;
+    report::draw(&sweep, &[], &ProvenanceReader::default().read(&dir, &sweep)?)?;
     let journal = std::fs::metadata(dir.journal())?.len() as f64 / 1e6;
     let drawn = start.elapsed().as_secs_f64();
     println!("{line}  {drawn:>8.2}  {:>7.1}  {journal:>10.1}  {:>9.3}", megabytes("VmHWM:"), judging(&plan) * 1e3);

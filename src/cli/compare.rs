@@ -12,6 +12,7 @@ use super::format::table;
 use super::output::{notify, print};
 use super::prepare::{RecordedSweep, recorded_sweep};
 use crate::report::compare::{self, Cell, Comparison};
+use crate::report::draw_comparison;
 use crate::run;
 use crate::store;
 
@@ -38,7 +39,7 @@ pub(crate) fn compare(arguments: &CompareArguments) -> Result<ExitCode, Failure>
     }
     let comparison = Comparison::of(&sweeps);
     print(text(&comparison))?;
-    let (name, png, svg) = comparison.draw().map_err(|error| Failure::results(error.to_string()))?;
+    let (name, png, svg) = draw_comparison(&comparison).map_err(|error| Failure::results(error.to_string()))?;
     let folder = arguments.results.join("compare");
     let figure = folder.join(format!("{name}.png"));
     store::write_file(&figure, &png)?;

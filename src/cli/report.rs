@@ -9,7 +9,7 @@ use super::arguments::SweepArguments;
 use super::output::{notify, notify_all};
 use super::prepare::{RecordedSweep, recorded_sweep};
 use crate::plan::Plan;
-use crate::report::{self, Sources};
+use crate::report::{self, ProvenanceReader};
 use crate::run;
 use crate::store::{self, RunDir};
 
@@ -35,7 +35,7 @@ pub(crate) fn report(arguments: &ReportArguments) -> Result<ExitCode, Failure> {
 #[derive(Debug, Default)]
 pub(crate) struct ReportWriter {
     surveyor: run::Surveyor,
-    sources: Sources,
+    sources: ProvenanceReader,
 }
 
 impl ReportWriter {
@@ -50,8 +50,8 @@ impl ReportWriter {
         for (name, bytes) in &report.files {
             store::write_file(&folder.join(name), bytes)?;
         }
-        for name in report.left_out() {
-            store::remove_file_if(&folder.join(name), report::is_ours)?;
+        for name in report.missing_figures() {
+            store::remove_file_if(&folder.join(name), report::is_own_figure)?;
         }
         Ok(())
     }

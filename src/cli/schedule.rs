@@ -14,7 +14,7 @@ use super::output::{notify, notify_all, printed};
 use super::prepare::prepare;
 use super::sweep_file::SweepFile;
 use crate::plan::{self, PlannedSchedule};
-use crate::report::{self, RateCurve};
+use crate::report::{self, ScheduleCurve};
 use crate::spec::{self, lookup, shown};
 use crate::store;
 use crate::train::schedule::Schedule;
@@ -121,9 +121,9 @@ fn figure(schedules: &[PlannedSchedule]) -> Result<Vec<u8>, Failure> {
             "{points} points are too many for a figure (at most {MAX_POINTS}): draw fewer schedules or fewer --steps"
         )));
     }
-    let curves: Vec<RateCurve> = schedules
+    let curves: Vec<ScheduleCurve> = schedules
         .iter()
-        .map(|planned| RateCurve { values: planned.values.clone(), rates: rates(planned).collect() })
+        .map(|planned| ScheduleCurve { values: planned.values.clone(), rates: rates(planned).collect() })
         .collect();
     let source = format!("plateau schedule, plateau {}", env!("CARGO_PKG_VERSION"));
     report::draw_schedules(&curves, &common(schedules), &source).map_err(|error| Failure::results(error.to_string()))

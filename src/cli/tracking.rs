@@ -123,7 +123,7 @@ pub(crate) fn start_times(records: &[Record]) -> HashMap<TrialId, u64> {
 /// Calls `send` with the curves of a run as trackers need them.
 pub(crate) fn with_curves<T>(run: &Run, started: u64, send: impl FnOnce(&TrialCurves<'_>) -> T) -> T {
     let name = report::trial_name(run);
-    let parameters: Vec<(String, String)> = report::configuration(run).into_iter().collect();
+    let parameters: Vec<(String, String)> = report::flat_configuration(run).into_iter().collect();
     send(&TrialCurves {
         trial: &run.trial,
         name: &name,

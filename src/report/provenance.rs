@@ -1,50 +1,51 @@
-//! Where the numbers of a report come from: which trials, which program, which machine, and when.
+//! Where the numbers of a report come from: trials, program, machine, and date.
 //!
-//! Read from the journal and the trials' `config.json`, never from a clock: equal results give equal words.
+//! All of it is read from the journal and the `config.json` of the trials, never from a clock. Equal results give equal
+//! texts.
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::words;
+use super::format;
 use crate::analysis::Sweep;
 use crate::event::{Event, Record};
 use crate::store::{MadeBy, RunDir, StoreError, TrialDir, read_journal};
 use crate::trial::TrialId;
 
-/// The origin of a sweep's results. Lists hold each value once, in the order of the plan.
+/// The provenance of the results of a sweep. Lists hold each value once, in the order of the plan.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Provenance {
-    /// Of the sweep: 12 hex digits over the ids of its trials.
+    /// The hash of the sweep: 12 hex digits over the ids of its trials.
     pub hash: String,
-    /// Of the repository that the trials were started in; `+` behind one with changes that were not committed.
+    /// Git commits of the repository in which trials were started; `+` after one with uncommitted changes.
     pub commits: Vec<String>,
-    /// Of plateau.
+    /// Versions of plateau.
     pub versions: Vec<String>,
     pub devices: Vec<String>,
     pub hosts: Vec<String>,
-    /// When the last trial changed its standing, milliseconds since the Unix epoch.
+    /// When the status of a trial last changed, milliseconds since the Unix epoch.
     pub ended: Option<u64>,
-    /// Milliseconds during which the sweep was run, all runs of it together.
+    /// Wall time of all runs of the sweep together, milliseconds.
     pub wall: u64,
-    /// The last lines that each trial's worker wrote, where it wrote any.
+    /// The last lines of the log of each trial that has one.
     pub logs: BTreeMap<TrialId, Vec<String>>,
 }
 
-/// Reads where results come from, again and again; what it says of a trial that has ended, once.
+/// Reads the provenance repeatedly, and the files of a trial that has ended only once.
 #[derive(Debug, Default)]
-pub struct Sources {
-    ended: HashMap<TrialId, Source>,
+pub struct ProvenanceReader {
+    ended: HashMap<TrialId, TrialProvenance>,
 }
 
-/// What a trial's folder says of itself.
+/// The provenance of one trial.
 #[derive(Debug, Clone)]
-struct Source {
-    /// None without a `config.json` that can be read.
+struct TrialProvenance {
+    /// None if `config.json` cannot be read.
     made_by: Option<MadeBy>,
     log: Vec<String>,
 }
 
-impl Sources {
-    /// What `dir` says of the trials of `sweep`.
+impl ProvenanceReader {
+    /// Reads the provenance of the trials of `sweep` from `dir`.
     pub fn read(&mut self, dir: &RunDir, sweep: &Sweep) -> Result<Provenance, StoreError> {
         let ids: String = sweep.runs.iter().map(|run| run.trial.id.as_str()).collect();
         let hash = blake3::hash(ids.as_bytes()).to_hex()[..12].to_owned();
@@ -52,9 +53,9 @@ impl Sources {
         let mut before = std::mem::take(&mut self.ended);
         for run in &sweep.runs {
             let id = &run.trial.id;
-            // A trial that was started over has no outcome until it ends again.
+            // A trial that was restarted has no outcome until it ends again.
             let known = before.remove(id).filter(|_| run.outcome.is_some());
-            let source = known.unwrap_or_else(|| Source::read(&dir.trial(id)));
+            let source = known.unwrap_or_else(|| TrialProvenance::read(&dir.trial(id)));
             provenance.add(id, &source);
             if run.outcome.is_some() {
                 self.ended.insert(id.clone(), source);
@@ -65,14 +66,14 @@ impl Sources {
     }
 }
 
-impl Source {
+impl TrialProvenance {
     fn read(folder: &TrialDir) -> Self {
         Self { made_by: folder.record().ok().flatten().map(|record| record.made_by), log: log(folder) }
     }
 }
 
 impl Provenance {
-    fn add(&mut self, id: &TrialId, source: &Source) {
+    fn add(&mut self, id: &TrialId, source: &TrialProvenance) {
         if let Some(MadeBy { version, host, device, git_commit, .. }) = &source.made_by {
             let found = [
                 (&mut self.commits, git_commit.clone()),
@@ -89,7 +90,7 @@ impl Provenance {
         }
     }
 
-    /// The footer's parts; those that nothing is known of are left out.
+    /// The parts of the footer. Unknown ones are left out.
     pub fn parts(&self) -> Vec<String> {
         let part = |name: &str, known: &[String]| {
             if known.is_empty() { String::new() } else { name.to_owned() + &list(known) }
@@ -102,7 +103,7 @@ impl Provenance {
             part("", &self.devices) + &part(" on ", &self.hosts),
             self.ended.map_or_else(String::new, date),
             if self.wall > 0 {
-                format!("{} of wall time", words::clock(self.wall as f64 / 1000.0))
+                format!("wall time {}", format::clock(self.wall as f64 / 1000.0))
             } else {
                 String::new()
             },
@@ -111,7 +112,7 @@ impl Provenance {
     }
 }
 
-/// The end of what the newest attempt that said anything said.
+/// The last log lines of the newest attempt that has a log.
 fn log(folder: &TrialDir) -> Vec<String> {
     const LINES: usize = 12;
     let attempts = (1..).map(|number| folder.attempt(number)).take_while(|attempt| attempt.path().is_dir());
@@ -119,7 +120,7 @@ fn log(folder: &TrialDir) -> Vec<String> {
     logs.last().unwrap_or_default()
 }
 
-/// The first three of some values, and how many more there are.
+/// The first three values, and how many more there are.
 fn list(values: &[String]) -> String {
     const SHOWN: usize = 3;
     let shown = values.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
@@ -130,11 +131,11 @@ fn list(values: &[String]) -> String {
 }
 
 fn short_commit(commit: &str) -> String {
-    let (hash, changed) = commit.strip_suffix('+').map_or((commit, ""), |hash| (hash, " with changes"));
+    let (hash, changed) = commit.strip_suffix('+').map_or((commit, ""), |hash| (hash, " with uncommitted changes"));
     format!("{}{changed}", hash.get(..7).unwrap_or(hash))
 }
 
-/// When a trial last changed its standing, and how long the sweep was run. A run that found nothing to do changes neither.
+/// When the status of a trial last changed, and the wall time of the sweep. A run that finds nothing to do changes neither.
 fn times(records: &[Record]) -> (Option<u64>, u64) {
     let (mut opened, mut last, mut wall) = (None, None, 0);
     let mut counted = 0;
@@ -183,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn time_passes_only_where_trials_are_trained() {
+    fn wall_time_counts_only_training() {
         let trial = || TrialId::parse("0123456789ab").unwrap();
         let opened = || Event::SweepOpened {
             sweep: "s".into(),
@@ -224,14 +225,14 @@ mod tests {
         for index in 0..5 {
             let made_by = Some(made_by(Device::Cuda(index), "7db81a2f00000000+"));
             let log = if index == 3 { vec!["a warning".to_owned()] } else { Vec::new() };
-            provenance.add(&TrialId::parse(&format!("{index:012x}")).unwrap(), &Source { made_by, log });
+            provenance.add(&TrialId::parse(&format!("{index:012x}")).unwrap(), &TrialProvenance { made_by, log });
         }
         assert_eq!(
             provenance.logs.into_iter().collect::<Vec<_>>(),
             [(TrialId::parse("000000000003").unwrap(), vec!["a warning".to_owned()])]
         );
         provenance.logs = BTreeMap::new();
-        insta::assert_snapshot!(provenance.parts().join(" · "), @"sweep 0123456789ab · commit 7db81a2 with changes · plateau 0.1.0 · cuda:0, cuda:1, cuda:2 and 2 more on here · 1970-01-01 00:01 UTC · 4:12 of wall time");
+        insta::assert_snapshot!(provenance.parts().join(" · "), @"sweep 0123456789ab · commit 7db81a2 with uncommitted changes · plateau 0.1.0 · cuda:0, cuda:1, cuda:2 and 2 more on here · 1970-01-01 00:01 UTC · wall time 4:12");
         assert!(Provenance::default().parts().is_empty());
     }
 }

@@ -1,11 +1,12 @@
-//! `summary.md`: the findings in words, the table of configurations, and the pictures.
+//! `summary.md`: the findings as sentences, the table of configurations, and the two main figures.
 
-use super::probes::ProbedWords;
-use super::{Provenance, Said, words};
+use super::conclusions::Conclusions;
+use super::figures::probes::ProbedText;
+use super::{Provenance, captions, format};
 use crate::analysis::rank::{self, Level};
 use crate::analysis::{Config, Study, Sweep};
 
-/// A configuration as a row of cells under [`header`]'s names.
+/// A configuration as a row of cells, in the order of [`header`].
 pub fn row(index: usize, sweep: &Sweep, study: &Study, config: &Config) -> Vec<String> {
     let dash = || "–".to_owned();
     let mut cells = vec![(index + 1).to_string()];
@@ -15,8 +16,8 @@ pub fn row(index: usize, sweep: &Sweep, study: &Study, config: &Config) -> Vec<S
     );
     let seeds = format!("{}/{}", config.survivors.len(), config.runs.len());
     let level = |level: Option<Level>, reached: Option<f64>| match (level, reached) {
-        (Some(level), _) => words::level(level),
-        (None, Some(loss)) => format!("({})", words::loss(loss)),
+        (Some(level), _) => format::mean_and_sd(level),
+        (None, Some(loss)) => format!("({})", format::loss(loss)),
         (None, None) => dash(),
     };
     cells.extend([
@@ -34,38 +35,45 @@ pub fn row(index: usize, sweep: &Sweep, study: &Study, config: &Config) -> Vec<S
     cells
 }
 
-/// Names of the columns.
+/// The names of the columns.
 pub fn header(sweep: &Sweep) -> Vec<String> {
     let axes = rank::axes(sweep).map(|axis| axis.key.clone());
-    let figures =
-        ["best eval loss", "final eval loss", "accuracy, %", "best at step", "plateau at step", "seeds ok", "verdict"];
+    let figures = [
+        "best eval loss",
+        "final eval loss",
+        "accuracy, %",
+        "best at step",
+        "plateau at step",
+        "successful seeds",
+        "verdict",
+    ];
     std::iter::once("#".to_owned()).chain(axes).chain(figures.map(str::to_owned)).collect()
 }
 
-/// The page in Markdown.
-pub fn summary(sweep: &Sweep, study: &Study, said: &Said, provenance: &Provenance) -> String {
+/// The summary as Markdown.
+pub fn summary(sweep: &Sweep, study: &Study, conclusions: &Conclusions, provenance: &Provenance) -> String {
     let mut text = format!("# {}\n\n", escape(&sweep.name));
-    for finding in &said.findings {
+    for finding in &conclusions.findings {
         text.extend(["- ", &escape(&finding.text), "\n"]);
     }
-    if let Some(next) = &said.next {
+    if let Some(next) = &conclusions.next {
         let reason = escape(&next.reason);
         text.extend(["\n**Next:** ", &reason, ":\n\n```yaml\n", &next.line, "\n```\n"]);
     }
-    if !said.more.is_empty() {
+    if !conclusions.more.is_empty() {
         text.push_str("\nAlso:\n\n");
-        for finding in &said.more {
+        for finding in &conclusions.more {
             text.extend(["- ", &escape(&finding.text), "\n"]);
         }
     }
-    for ProbedWords { title, lines, reading } in &said.probed {
+    for ProbedText { title, lines, conclusion } in &conclusions.probed {
         text.extend(["\n## Probed: ", &escape(title), "\n\n"]);
         for line in lines {
             text.extend(["- ", &escape(line), "\n"]);
         }
-        text.extend(["\n**", &escape(reading), "**\n"]);
+        text.extend(["\n**", &escape(conclusion), "**\n"]);
     }
-    if !said.probed.is_empty() {
+    if !conclusions.probed.is_empty() {
         text.push_str("\n![Probes](probes.png)\n");
     }
     text.push_str("\n![Ranking](ranking.png)\n\n![Loss curves](curves.png)\n\n## Configurations\n\n");
@@ -75,11 +83,12 @@ pub fn summary(sweep: &Sweep, study: &Study, said: &Said, provenance: &Provenanc
         text.push_str(&line(&row(index, sweep, study, config)));
     }
     text.push_str(
-        "\nLosses in nats on the evaluation set; mean and standard deviation over the seeds that survived; in \
-         parentheses the best of trials that are not ranked. Plateau: first step after which the smoothed eval loss \
-         never improves by more than delta again. Every trial: [trials.csv](../trials.csv).\n\n",
+        "\nLosses are measured on the evaluation set, in nats. Loss and accuracy are means over successful seeds, ± the \
+         standard deviation. In parentheses: the lowest loss of configurations that are not ranked. ",
     );
-    text + &escape(&words::footer(sweep, study, provenance).join(" · ")) + "\n"
+    text.push_str(&captions::plateau_definition());
+    text.push_str(". All trials: [trials.csv](../trials.csv).\n\n");
+    text + &escape(&captions::footer(sweep, study, provenance).join(" · ")) + "\n"
 }
 
 fn line(cells: &[String]) -> String {
@@ -87,7 +96,7 @@ fn line(cells: &[String]) -> String {
     format!("| {} |\n", cells.join(" | "))
 }
 
-/// Text as it is, where Markdown would see markup.
+/// `text` with the characters escaped that Markdown would read as markup.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
@@ -105,11 +114,11 @@ mod tests {
     use crate::analysis::synthetic;
 
     #[test]
-    fn the_words_come_first() {
+    fn the_findings_come_first() {
         let axes = [synthetic::axis("lr", &["1e-5", "3e-5"]), synthetic::axis("augmentation", &["none", "a_b|c"])];
         let sweep = synthetic::sweep("small", &axes, 100);
         let study = Study::of(&sweep);
-        insta::assert_snapshot!(summary(&sweep, &study, &Said::of(&sweep, &study, &[]), &Provenance::default()), @r"
+        insta::assert_snapshot!(summary(&sweep, &study, &Conclusions::of(&sweep, &study, &[]), &Provenance::default()), @r"
         # small
 
         - Best is lr 3e-5, augmentation a\_b|c with eval loss 0.368 at step 56, accuracy 81.9 %; 0.004 below the next, lr 3e-5, augmentation none.
@@ -131,16 +140,16 @@ mod tests {
 
         ## Configurations
 
-        | # | lr | augmentation | best eval loss | final eval loss | accuracy, % | best at step | plateau at step | seeds ok | verdict |
+        | # | lr | augmentation | best eval loss | final eval loss | accuracy, % | best at step | plateau at step | successful seeds | verdict |
         | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
         | 1 | 3e-5 | a\_b\|c | 0.368 | 0.386 | 81.9 | 56 | 48 | 1/1 | overfits from 76 |
         | 2 | 3e-5 | none | 0.371 | 0.382 | 81.7 | 60 | 44 | 1/1 | plateaued |
         | 3 | 1e-5 | none | 0.435 | 0.446 | 76.9 | 96 | 68 | 1/1 | plateaued |
         | 4 | 1e-5 | a\_b\|c | 0.441 | 0.453 | 76.4 | 96 | 80 | 1/1 | plateaued |
 
-        Losses in nats on the evaluation set; mean and standard deviation over the seeds that survived; in parentheses the best of trials that are not ranked. Plateau: first step after which the smoothed eval loss never improves by more than delta again. Every trial: [trials.csv](../trials.csv).
+        Losses are measured on the evaluation set, in nats. Loss and accuracy are means over successful seeds, ± the standard deviation. In parentheses: the lowest loss of configurations that are not ranked. Plateau: it begins at the first step after which the eval loss, smoothed by local linear regression over ±2 evaluations, never improves by more than delta again. All trials: [trials.csv](../trials.csv).
 
-        4 configurations × one seed · seed 42 · delta 0.010 (one seed: noise unknown) · eval loss every 4 steps smoothed by a centred local-linear kernel, ±2 evaluations
+        4 configurations × 1 seed · seed 42 · delta = 0.010 nats (the default: with one seed the noise is unknown) · eval loss every 4 steps smoothed by local linear regression over ±2 evaluations
         ");
     }
 }

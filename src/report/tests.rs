@@ -1,4 +1,4 @@
-//! What must hold for every figure of every sweep: legible, complete, the same each time.
+//! Properties of every figure of every sweep: legible, complete, and reproducible.
 
 mod browser;
 mod colours;
@@ -8,11 +8,15 @@ use std::sync::LazyLock;
 
 use resvg::usvg;
 
+use super::canvas::scene::{Align, Colour, Item, Scene, Text, palette};
+use super::canvas::{font, render};
 use super::compare::Comparison;
-use super::range_test::range_test;
-use super::scene::{Align, Ink, Item, Scene, Text, ink};
-use super::schedule::schedules as schedules_of;
-use super::{Provenance, RateCurve, draw, font, render};
+use super::figures::comparison::comparison_figure;
+use super::figures::range_test::range_test;
+use super::figures::schedule::schedules as schedules_of;
+use super::figures::slices::slices;
+use super::figures::{FIGURES, figures};
+use super::{Provenance, ScheduleCurve, draw, is_own_figure};
 use crate::analysis::range_test::RangeTest;
 use crate::analysis::synthetic::{self, axis};
 use crate::analysis::{Study, Sweep};
@@ -71,7 +75,7 @@ fn many_values() -> Sweep {
     synthetic::sweep("many", &[axis("model.dropout", &values)], 80)
 }
 
-/// Losses that no figure was made for.
+/// Extreme losses and names.
 fn hostile() -> Sweep {
     let mut sweep = synthetic::sweep(
         &"漢字 <&> ".repeat(40),
@@ -186,14 +190,14 @@ static SCENES: LazyLock<Vec<(&'static str, Scene)>> = LazyLock::new(scenes);
 
 fn scenes() -> Vec<(&'static str, Scene)> {
     let draw = |(name, sweep): (&'static str, Sweep)| {
-        let figures = super::Figures::of(&sweep, &Study::of(&sweep), &[], &provenance());
+        let figures = figures(&sweep, &Study::of(&sweep), &[], &provenance());
         figures.scenes.into_iter().map(move |scene| (name, scene))
     };
     let random = (0..60).map(|seed| ("random", random_sweep(seed)));
     sweeps().into_iter().chain(random).flat_map(draw).chain(others()).collect()
 }
 
-/// The figures that stand in no report: comparisons, schedules, range tests.
+/// The figures outside of reports: comparisons, schedules, range tests.
 fn others() -> Vec<(&'static str, Scene)> {
     let of = |seeds: std::ops::Range<u64>| seeds.map(random_sweep).collect::<Vec<_>>();
     let [hundred, thousand] = grids();
@@ -210,8 +214,8 @@ fn others() -> Vec<(&'static str, Scene)> {
         of(3..5),
         of(5..9),
     ];
-    let compared = compared.iter().map(|sweeps| ("compared", Comparison::of(sweeps).scene()));
-    let rates = |n: usize, peak: f64, name: &str| RateCurve {
+    let compared = compared.iter().map(|sweeps| ("compared", comparison_figure(&Comparison::of(sweeps))));
+    let rates = |n: usize, peak: f64, name: &str| ScheduleCurve {
         values: vec![("scheduler".into(), axis("scheduler", &[name]).values.remove(0))],
         rates: (0..n).map(|k| peak * (n - k) as f64 / n as f64).collect(),
     };
@@ -293,29 +297,29 @@ fn equal_sweeps_give_equal_bytes() {
     assert_eq!(names, ["summary.md".into(), "index.html".into()].into_iter().chain(pictures).collect::<Vec<String>>());
 }
 
-/// What is drawn may be removed when it is drawn no more, and nothing else.
+/// Only own figures may be removed when a later report does not hold them.
 #[test]
-fn figures_know_each_other() {
+fn every_figure_is_listed_and_recognised() {
     let outside = ["compared", "schedules", "range test"];
     for (name, scene) in SCENES.iter().filter(|(name, _)| !outside.contains(name)) {
-        assert!(super::FIGURES.contains(&scene.name), "{name}: {} is in no list", scene.name);
+        assert!(FIGURES.contains(&scene.name), "{name}: {} is not in FIGURES", scene.name);
     }
     let report = draw(&synthetic::sweep("same", &[axis("lr", &["1e-5", "3e-4"])], 60), &[], &provenance()).unwrap();
-    let left_out: Vec<String> = report.left_out().collect();
-    assert_eq!(left_out, ["grid.png", "grid.svg", "heatmap.png", "heatmap.svg", "probes.png", "probes.svg"]);
+    let missing: Vec<String> = report.missing_figures().collect();
+    assert_eq!(missing, ["grid.png", "grid.svg", "heatmap.png", "heatmap.svg", "probes.png", "probes.svg"]);
     for (name, bytes) in &report.files {
-        assert_eq!(super::is_ours(bytes), ["png", "svg"].contains(&name.rsplit('.').next().unwrap()), "{name}");
+        assert_eq!(is_own_figure(bytes), ["png", "svg"].contains(&name.rsplit('.').next().unwrap()), "{name}");
     }
     let foreign = r#"<svg width="60" height="40" viewBox="0 0 60 40" xmlns="http://www.w3.org/2000/svg"></svg>"#;
     let mut picture = Vec::new();
     png::Encoder::new(&mut picture, 1, 1).write_header().unwrap().write_image_data(&[0]).unwrap();
     for foreign in [foreign.as_bytes(), b"", b"<svg", &picture] {
-        assert!(!super::is_ours(foreign));
+        assert!(!is_own_figure(foreign));
     }
 }
 
 #[test]
-fn pictures_tell_density_and_origin() {
+fn pictures_hold_density_and_provenance() {
     let sweep = synthetic::sweep("small", &[], 20);
     let report = draw(&sweep, &[], &provenance()).unwrap();
     let bytes = &report.files.iter().find(|file| file.0 == "ranking.png").unwrap().1;
@@ -325,14 +329,14 @@ fn pictures_tell_density_and_origin() {
     assert_eq!(info.pixel_dims.unwrap().xppu, 7559);
     let texts: Vec<String> =
         info.utf8_text.iter().map(|chunk| format!("{}: {}", chunk.keyword, chunk.get_text().unwrap())).collect();
-    assert_eq!(texts[0], "Title: small: how the only configuration did");
+    assert_eq!(texts[0], "Title: small: result of the only configuration");
     assert!(texts.iter().any(|text| text.starts_with("Software: plateau ")), "{texts:?}");
-    let source = "Source: small: sweep 0123456789ab, commit 7db81a2 with changes, plateau 0.1.0, cuda:0, cuda:1 on \
-        a-machine, 2026-11-22 22:15 UTC, 12:05 of wall time";
+    let source = "Source: small: sweep 0123456789ab, commit 7db81a2 with uncommitted changes, plateau 0.1.0, cuda:0, cuda:1 on \
+        a-machine, 2026-11-22 22:15 UTC, wall time 12:05";
     assert!(texts.contains(&source.to_owned()), "{texts:?}");
 }
 
-/// Text is where the figure was told, as wide as was measured, and every one of its letters is drawn.
+/// Text is drawn where the scene places it, and is as wide as measured.
 #[test]
 fn texts_are_drawn_where_they_were_measured() {
     let mut scene = Scene::new("test", "test");
@@ -368,11 +372,11 @@ fn collect(group: &usvg::Group, drawn: &mut Vec<usvg::Rect>) {
 fn a_scene_as_svg() {
     let mut scene = Scene::new("small", "small");
     (scene.width, scene.height) = (60.0, 40.0);
-    scene.line(&[(1.0, 2.0), (3.25, 4.5), (5.0, f64::NAN), (6.0, 7.0), (8.0, 9.0)], 1.5, ink::EVAL.alpha(0.5));
-    scene.rect([10.0, 10.0, 20.0, 20.0], ink::PLATEAU);
-    scene.disc((30.0, 30.0), 3.6, ink::TRAIN);
+    scene.line(&[(1.0, 2.0), (3.25, 4.5), (5.0, f64::NAN), (6.0, 7.0), (8.0, 9.0)], 1.5, palette::EVAL.alpha(0.5));
+    scene.rect([10.0, 10.0, 20.0, 20.0], palette::PLATEAU);
+    scene.disc((30.0, 30.0), 3.6, palette::TRAIN);
     scene.text(Text::new(50.0, 30.0, "a <b>").bold().align(Align::Right));
-    scene.text(Text::new(15.0, 30.0, "up").upright());
+    scene.text(Text::new(15.0, 30.0, "up").rotated());
     // A quote before a hash would end the raw string below.
     insta::assert_snapshot!(render::svg(&scene).unwrap().replace('#', "hex "), @r#"
         <svg width="60" height="40" stroke-linejoin="round" stroke-linecap="round" role="img" viewBox="0 0 600 400" xmlns="http://www.w3.org/2000/svg">
@@ -391,14 +395,14 @@ fn a_scene_as_svg() {
 #[test]
 fn a_figure_as_svg() {
     let sweep = synthetic::sweep("small", &[axis("lr", &["1e-5", "3e-5"])], 40);
-    let scene = super::slices::slices(&sweep, &Study::of(&sweep)).unwrap();
+    let scene = slices(&sweep, &Study::of(&sweep)).unwrap();
     let svg = render::svg(&scene).unwrap().replace(" font-family=\"Inter, Helvetica, Arial, sans-serif\"", "");
     insta::assert_snapshot!(svg.replace('#', "hex "), @r#"
     <svg width="1000" height="389" stroke-linejoin="round" stroke-linecap="round" role="img" viewBox="0 0 10000 3890" xmlns="http://www.w3.org/2000/svg">
     <text x="240" y="151" dy="0.76em" text-anchor="start" font-size="170" opacity="1" fill="hex 1A1C23" font-weight="bold">
     One parameter at a time</text>
     <text x="240" y="389" dy="0.76em" text-anchor="start" font-size="120.00000000000001" opacity="1" fill="hex 626B77">
-    2 configurations × one seed · line: the best at that value, everything else at its best · lower is better · strip on top: how many failed</text>
+    2 configurations × 1 seed · line: the best configuration with each value · lower is better · strip on top: failed configurations</text>
     <polyline fill="none" opacity="1" stroke="hex E6E8EC" stroke-width="10" points="660,2986 3636,2986 "/>
     <text x="600" y="2935" dy="0.76em" text-anchor="end" font-size="120.00000000000001" opacity="1" fill="hex 626B77">
     0.35</text>
@@ -434,16 +438,16 @@ fn a_figure_as_svg() {
     peak learning rate (log)</text>
     <circle cx="290" cy="3650" r="40" opacity="1" fill="hex 0072B2" stroke="none" stroke-width="1"/>
     <text x="400" y="3599" dy="0.76em" text-anchor="start" font-size="120.00000000000001" opacity="1" fill="hex 626B77">
-    the best at that value</text>
-    <circle cx="1860" cy="3650" r="40" opacity="1" fill="hex D55E00" stroke="none" stroke-width="1"/>
-    <text x="1970" y="3599" dy="0.76em" text-anchor="start" font-size="120.00000000000001" opacity="1" fill="hex 626B77">
+    the best configuration with that value</text>
+    <circle cx="2773" cy="3650" r="40" opacity="1" fill="hex D55E00" stroke="none" stroke-width="1"/>
+    <text x="2883" y="3599" dy="0.76em" text-anchor="start" font-size="120.00000000000001" opacity="1" fill="hex 626B77">
     the best of all</text>
     </svg>
     "#);
 }
 
 /// Relative luminance contrast of WCAG 2.
-fn contrast(text: Ink, paper: [u8; 3]) -> f64 {
+fn contrast(text: Colour, paper: [u8; 3]) -> f64 {
     let luminance = |rgb: [u8; 3]| {
         let linear = rgb.map(|c| {
             let c = f64::from(c) / 255.0;
@@ -455,7 +459,7 @@ fn contrast(text: Ink, paper: [u8; 3]) -> f64 {
     (a.max(b) + 0.05) / (a.min(b) + 0.05)
 }
 
-/// The colour under the middle of a text: of the last opaque area there.
+/// The background colour below the middle of a text: that of the last opaque area there.
 fn ground(scene: &Scene, text: &Text) -> [u8; 3] {
     let [left, top, right, bottom] = text.bounds();
     let middle = (f64::midpoint(left, right), f64::midpoint(top, bottom));
@@ -468,7 +472,7 @@ fn ground(scene: &Scene, text: &Text) -> [u8; 3] {
     };
     let before = scene.items.iter().take_while(|item| !matches!(item, Item::Text(other) if std::ptr::eq(other, text)));
     let grounds = before.filter_map(|item| match item {
-        Item::Area { points, ink } if ink.alpha > 0.8 && points.len() == 4 && covers(points) => Some(ink.rgb),
+        Item::Area { points, colour } if colour.alpha > 0.8 && points.len() == 4 && covers(points) => Some(colour.rgb),
         _ => None,
     });
     grounds.last().unwrap_or([255; 3])
@@ -480,13 +484,13 @@ fn texts_contrast_with_the_paper() {
     for (name, scene) in SCENES.iter() {
         for text in scene.texts() {
             let ground = ground(scene, text);
-            assert!(contrast(text.ink, ground) >= 4.5, "{name}: {:?} {:?} on {ground:?}", text.content, text.ink);
+            assert!(contrast(text.colour, ground) >= 4.5, "{name}: {:?} {:?} on {ground:?}", text.content, text.colour);
         }
     }
-    assert!(contrast(ink::QUIET, panel) >= 4.5 && contrast(ink::TEXT, panel) >= 4.5);
+    assert!(contrast(palette::MUTED, panel) >= 4.5 && contrast(palette::TEXT, panel) >= 4.5);
 }
 
-/// Writes the pictures of all these sweeps into the folder that `PLATEAU_PICTURES` names, to be looked at.
+/// Writes the figures of all these sweeps into the folder in `PLATEAU_PICTURES`, for inspection by eye.
 #[test]
 fn pictures() {
     let Some(folder) = std::env::var_os("PLATEAU_PICTURES") else { return };

@@ -1,24 +1,25 @@
-//! How fast a sweep goes: steps that were taken while it was watched. Steps of earlier runs, also those that a trial
-//! continues from, took none of this run's time. Pure.
+//! The speed of a sweep: the optimizer steps taken since this run began. Steps of earlier runs do not count, nor do the
+//! steps before the checkpoint that a trial resumes from. Pure.
 
 use std::collections::HashMap;
 
 use crate::event::{Event, TrialProgress};
 use crate::trial::TrialId;
 
-/// Seconds below which a pace is a guess.
+/// Seconds below which no estimate is made.
 const LEAST: f64 = 1.0;
 
+/// Steps and trials seen so far.
 #[derive(Debug, Clone, Default)]
 pub struct Pace {
-    /// First and newest step of each trial that was started, as soon as it is seen.
+    /// First and newest step of each running trial; None until its progress is seen.
     seen: HashMap<TrialId, Option<(u64, u64)>>,
     /// Steps of trials that ended.
     trained: u64,
 }
 
 impl Pace {
-    /// Takes in the start or the end of a trial.
+    /// Updates the state by the start or the end of an attempt.
     pub fn fold(&mut self, event: &Event) {
         match event {
             Event::AttemptStarted { trial, .. } => drop(self.seen.insert(trial.clone(), None)),
@@ -28,8 +29,8 @@ impl Pace {
         }
     }
 
-    /// Takes in how far the running trials are. A trial that continues may be seen at steps that it then cuts off.
-    pub fn see(&mut self, running: &[TrialProgress]) {
+    /// Updates the steps of the running trials. A resumed trial may first show steps that it then truncates.
+    pub fn update(&mut self, running: &[TrialProgress]) {
         for TrialProgress { trial, step, .. } in running {
             if let Some(seen) = self.seen.get_mut(trial) {
                 let first = seen.map_or(*step, |(first, _)| first.min(*step));
@@ -41,13 +42,13 @@ impl Pace {
     fn end(&mut self, trial: &TrialId, steps: Option<u64>) {
         match (self.seen.remove(trial), steps) {
             (Some(Some((first, newest))), steps) => self.trained += steps.unwrap_or(newest).saturating_sub(first),
-            // Over before anybody looked.
+            // It ended before its progress was seen.
             (Some(None), Some(steps)) => self.trained += steps,
             _ => {}
         }
     }
 
-    /// Seconds that `open` steps will take at the pace of the `elapsed` seconds so far.
+    /// The estimated seconds for `open` more steps, given `elapsed` seconds so far.
     pub fn left(&self, elapsed: f64, open: u64) -> Option<f64> {
         let running: u64 = self.seen.values().flatten().map(|(first, newest)| newest - first).sum();
         let done = self.trained + running;
@@ -86,25 +87,25 @@ mod tests {
         let started = |trial| Event::AttemptStarted { trial: id(trial), attempt: 2, pid: 1 };
         let finished = |trial| Event::TrialFinished { trial: id(trial), attempt: 2, outcome: outcome() };
         let mut pace = Pace::default();
-        // Found finished: it took none of this run's time.
+        // A trial that this run did not train.
         pace.fold(&finished(0));
         assert_eq!(pace.left(10.0, 200), None);
-        // Continued from step 80 of 100, where its file said 90 at first.
+        // Resumed from step 80 of 100, while its file still showed step 90.
         pace.fold(&started(1));
         for step in [90, 80, 85] {
-            pace.see(&[at(1, step)]);
+            pace.update(&[at(1, step)]);
         }
         assert_eq!(pace.left(10.0, 200), Some(400.0));
         pace.fold(&finished(1));
         assert_eq!(pace.left(20.0, 200), Some(200.0));
-        // Too quick to be seen.
+        // A trial that ended before its progress was seen.
         pace.fold(&started(2));
         pace.fold(&finished(2));
         assert_eq!(pace.left(30.0, 200), Some(50.0));
-        // What an attempt did before it was lost was work, too.
+        // The steps of an interrupted attempt count, too.
         pace.fold(&started(3));
-        pace.see(&[at(3, 0)]);
-        pace.see(&[at(3, 30)]);
+        pace.update(&[at(3, 0)]);
+        pace.update(&[at(3, 30)]);
         pace.fold(&Event::AttemptInterrupted { trial: id(3), attempt: 2 });
         assert_eq!(pace.left(30.0, 200), Some(40.0));
     }

@@ -1,35 +1,35 @@
-//! What the live view knows: a fold of events over the plan. Pure.
+//! The state of the live view: a fold of events over the plan. Pure.
 
 use std::collections::HashMap;
 
 use crate::analysis::plateau::is_lost;
 use crate::analysis::rank::{Level, SEED};
 use crate::event::Event;
-use crate::report::words;
+use crate::report::format;
 use crate::trial::{Outcome, Status, Trial, TrialId};
 
-/// A trial as the view names it.
+/// A trial of the plan.
 #[derive(Debug, Clone)]
 pub struct Entry {
     /// `3e-5 · 6 % · linear · s1`.
     pub name: String,
-    /// The same without the seed.
+    /// The name without the seed.
     pub config: String,
     pub steps: u64,
-    pub fate: Option<Fate>,
+    pub end: Option<End>,
 }
 
 /// How a trial ended.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Fate {
-    /// With its best evaluation loss if that may enter a mean.
-    Ended {
+pub enum End {
+    /// With its best eval loss, unless the trial failed to learn.
+    Finished {
         best: Option<f64>,
     },
     Failed,
 }
 
-/// The trials of a sweep and what became of them so far.
+/// The trials of a sweep and how they have ended so far.
 #[derive(Debug, Clone)]
 pub struct Tally {
     pub sweep: String,
@@ -39,15 +39,15 @@ pub struct Tally {
     width: usize,
     done: usize,
     failed: usize,
-    /// Of trials that have not ended.
+    /// Steps of trials that have not ended.
     steps_open: u64,
 }
 
-/// A configuration with at least one seed that ended well.
+/// A configuration with at least one successful seed.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Standing {
+pub struct RankedConfiguration {
     pub config: String,
-    pub level: Level,
+    pub best: Level,
     /// Trials of this configuration in the plan.
     pub seeds: usize,
 }
@@ -59,13 +59,13 @@ impl Tally {
                 let values = trial.values.iter().filter(|(key, _)| seed || key != SEED);
                 let text = values.map(|(key, value)| match key.as_str() {
                     SEED => format!("s{}", value.text),
-                    _ => words::cell(key, value),
+                    _ => format::value_cell(key, value),
                 });
                 text.collect::<Vec<_>>().join(" · ")
             };
             let name = of(true);
             let name = if name.is_empty() { trial.id.to_string() } else { name };
-            Entry { name, config: of(false), steps: trial.steps, fate: None }
+            Entry { name, config: of(false), steps: trial.steps, end: None }
         };
         let entries: Vec<Entry> = trials.iter().map(entry).collect();
         Self {
@@ -79,18 +79,18 @@ impl Tally {
         }
     }
 
-    /// Takes a fact in.
+    /// Updates the state by an event.
     pub fn fold(&mut self, event: &Event) {
-        let (trial, fate) = match event {
-            Event::TrialFinished { trial, outcome, .. } => (trial, Some(Fate::Ended { best: countable(outcome) })),
-            Event::TrialFailed { trial, .. } => (trial, Some(Fate::Failed)),
+        let (trial, end) = match event {
+            Event::TrialFinished { trial, outcome, .. } => (trial, Some(End::Finished { best: countable(outcome) })),
+            Event::TrialFailed { trial, .. } => (trial, Some(End::Failed)),
             Event::TrialRequeued { trial } => (trial, None),
             _ => return,
         };
         let Some(entry) = self.index.get(trial).and_then(|&index| self.entries.get_mut(index)) else { return };
-        let was = std::mem::replace(&mut entry.fate, fate);
-        self.failed = self.failed + usize::from(fate == Some(Fate::Failed)) - usize::from(was == Some(Fate::Failed));
-        match (was, fate) {
+        let was = std::mem::replace(&mut entry.end, end);
+        self.failed = self.failed + usize::from(end == Some(End::Failed)) - usize::from(was == Some(End::Failed));
+        match (was, end) {
             (None, Some(_)) => {
                 self.done += 1;
                 self.steps_open -= entry.steps;
@@ -107,12 +107,12 @@ impl Tally {
         self.index.get(trial).and_then(|&index| self.entries.get(index))
     }
 
-    /// All trials of the plan.
+    /// The number of trials in the plan.
     pub fn total(&self) -> usize {
         self.entries.len()
     }
 
-    /// Trials that ended, failed ones included.
+    /// Trials that have ended, including failed ones.
     pub fn done(&self) -> usize {
         self.done
     }
@@ -131,8 +131,8 @@ impl Tally {
         self.width.min(most)
     }
 
-    /// Configurations by mean best evaluation loss; those with all seeds first.
-    pub fn standings(&self) -> Vec<Standing> {
+    /// Configurations by mean best eval loss. Those whose seeds were all successful come first.
+    pub fn ranking(&self) -> Vec<RankedConfiguration> {
         let mut groups: Vec<(&str, Vec<f64>, usize)> = Vec::new();
         let mut position: HashMap<&str, usize> = HashMap::new();
         for entry in &self.entries {
@@ -140,24 +140,25 @@ impl Tally {
             if at == groups.len() {
                 groups.push((&entry.config, Vec::new(), 0));
             }
-            if let (Some(group), Some(Fate::Ended { best: Some(best) })) = (groups.get_mut(at), entry.fate) {
+            if let (Some(group), Some(End::Finished { best: Some(best) })) = (groups.get_mut(at), entry.end) {
                 group.1.push(best);
             }
             if let Some(group) = groups.get_mut(at) {
                 group.2 += 1;
             }
         }
-        let standing = |(config, bests, seeds): (&str, Vec<f64>, usize)| {
-            Level::of(&bests).map(|level| Standing { config: config.into(), level, seeds })
+        let ranked = |(config, bests, seeds): (&str, Vec<f64>, usize)| {
+            Level::of(&bests).map(|best| RankedConfiguration { config: config.into(), best, seeds })
         };
-        let mut standings: Vec<Standing> = groups.into_iter().filter_map(standing).collect();
-        let order = |standing: &Standing| standing.level.n < standing.seeds;
-        standings.sort_by(|a, b| order(a).cmp(&order(b)).then(a.level.mean.total_cmp(&b.level.mean)));
-        standings
+        let mut ranking: Vec<RankedConfiguration> = groups.into_iter().filter_map(ranked).collect();
+        let order = |ranked: &RankedConfiguration| ranked.best.n < ranked.seeds;
+        ranking.sort_by(|a, b| order(a).cmp(&order(b)).then(a.best.mean.total_cmp(&b.best.mean)));
+        ranking
     }
 }
 
+/// The best eval loss of a trial that did not fail to learn.
 fn countable(outcome: &Outcome) -> Option<f64> {
-    let lost = outcome.status == Status::Diverged || outcome.verdicts.iter().any(|verdict| is_lost(&verdict.id));
-    outcome.best_eval_loss.filter(|_| !lost).map(f64::from)
+    let failed = outcome.status == Status::Diverged || outcome.verdicts.iter().any(|verdict| is_lost(&verdict.id));
+    outcome.best_eval_loss.filter(|_| !failed).map(f64::from)
 }

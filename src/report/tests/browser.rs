@@ -127,7 +127,7 @@ impl Browser {
     }
 
     /// Fails if anything was complained of, or asked of anybody but the file itself.
-    fn check_quiet(&self, what: &str) {
+    fn check_no_errors(&self, what: &str) {
         let said: Vec<String> = self.log("browser").iter().map(|line| line["message"].to_string()).take(3).collect();
         assert!(said.is_empty(), "{what}: {said:?}");
         for line in self.log("performance") {
@@ -203,7 +203,7 @@ fn the_page_sorts_filters_shows_and_pins() {
     browser.post("/refresh", &json!({}));
     assert_eq!((names(), first(1)), (1.into(), "3e-4".into()));
     browser.becomes(panels, &json!([[3, true]]));
-    browser.check_quiet("the default sweep");
+    browser.check_no_errors("the default sweep");
 }
 
 #[test]
@@ -234,7 +234,7 @@ fn the_page_is_reached_by_keys_prints_and_has_two_grounds() {
     );
     let fits = "return [document.documentElement.scrollWidth <= 420, document.querySelector('figure svg').getBoundingClientRect().width >= 760]";
     assert_eq!(browser.run(fits), json!([true, true]));
-    browser.check_quiet("keys, print and dark");
+    browser.check_no_errors("keys, print and dark");
 }
 
 #[test]
@@ -244,7 +244,7 @@ fn the_page_of_every_sweep_runs_without_an_error() {
     for (name, sweep) in sweeps().into_iter().filter(|sweep| of.contains(&sweep.0)) {
         browser.open(&sweep);
         browser.run("document.querySelectorAll('details').forEach(d => { d.open = true; d.dispatchEvent(new Event('toggle')) })");
-        browser.check_quiet(name);
+        browser.check_no_errors(name);
     }
 }
 
@@ -284,5 +284,5 @@ fn the_page_of_two_thousand_trials_is_usable() {
     ];
     eprintln!("page: {loaded:.0} ms; {times:?} ms");
     assert!(loaded < 20_000.0 && times.iter().all(|(_, time)| *time < 3000.0), "{loaded} {times:?}");
-    browser.check_quiet("2,000 trials");
+    browser.check_no_errors("2,000 trials");
 }

@@ -1,14 +1,14 @@
 //! Colours that mean different things look different, also to eyes without green cones.
 
-use super::super::scene::{Ink, ink};
+use crate::report::canvas::scene::{Colour, palette};
 
 /// CIE76 distance (Euclidean in CIELAB, D65) that two meanings are apart at least; about 2.3 is just noticeable (Mahy et
 /// al. 1994).
 const LEAST: f64 = 15.0;
 
 /// Linear light of a colour.
-fn linear(ink: Ink) -> [f64; 3] {
-    ink.rgb.map(|c| {
+fn linear(colour: Colour) -> [f64; 3] {
+    colour.rgb.map(|c| {
         let c = f64::from(c) / 255.0;
         if c <= 0.040_45 { c / 12.92 } else { ((c + 0.055) / 1.055).powf(2.4) }
     })
@@ -34,7 +34,7 @@ fn lab([r, g, b]: [f64; 3]) -> [f64; 3] {
 }
 
 /// The distance of two colours to whoever tells them apart worse.
-fn distance(a: Ink, b: Ink) -> f64 {
+fn distance(a: Colour, b: Colour) -> f64 {
     let apart = |see: fn([f64; 3]) -> [f64; 3]| {
         let (a, b) = (lab(see(linear(a))), lab(see(linear(b))));
         a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt()
@@ -42,7 +42,7 @@ fn distance(a: Ink, b: Ink) -> f64 {
     apart(|c| c).min(apart(deuteranopic))
 }
 
-fn apart(named: &[(&str, Ink)]) {
+fn apart(named: &[(&str, Colour)]) {
     for (i, (a, one)) in named.iter().enumerate() {
         for (b, other) in &named[..i] {
             let distance = distance(*one, *other);
@@ -53,31 +53,41 @@ fn apart(named: &[(&str, Ink)]) {
 
 #[test]
 fn the_measure_is_right() {
-    assert!((distance(Ink::new(0), Ink::new(0xFF_FFFF)) - 100.0).abs() < 0.1);
+    assert!((distance(Colour::new(0), Colour::new(0xFF_FFFF)) - 100.0).abs() < 0.1);
     // Red and a green of one lightness: far apart to most, nearly one to a deuteranope.
-    let (red, green) = (Ink::new(0xA0_4040), Ink::new(0x5E_6A3C));
+    let (red, green) = (Colour::new(0xA0_4040), Colour::new(0x5E_6A3C));
     assert!(distance(red, green) < 2.3);
 }
 
 #[test]
 fn meanings_are_told_apart() {
-    apart(&[("train", ink::TRAIN), ("eval", ink::EVAL), ("plateau", ink::PLATEAU), ("context", ink::CONTEXT)]);
-    apart(&[("plateau", ink::PLATEAU), ("rising", ink::RISING), ("falling", ink::FALLING), ("nothing", ink::PAPER)]);
-    apart(&[("failed", ink::FAILED), ("eval", ink::EVAL), ("train", ink::TRAIN), ("text", ink::TEXT)]);
+    apart(&[
+        ("train", palette::TRAIN),
+        ("eval", palette::EVAL),
+        ("plateau", palette::PLATEAU),
+        ("context", palette::CONTEXT),
+    ]);
+    apart(&[
+        ("plateau", palette::PLATEAU),
+        ("rising", palette::RISING),
+        ("falling", palette::FALLING),
+        ("nothing", palette::BACKGROUND),
+    ]);
+    apart(&[("failed", palette::FAILED), ("eval", palette::EVAL), ("train", palette::TRAIN), ("text", palette::TEXT)]);
 }
 
 #[test]
 fn categories_are_told_apart() {
     let names = ["1", "2", "3", "4", "5", "6"];
-    let marks: Vec<(&str, Ink)> = names.into_iter().zip(ink::CATEGORIES.map(|pair| pair.0)).collect();
+    let marks: Vec<(&str, Colour)> = names.into_iter().zip(palette::CATEGORIES.map(|pair| pair.0)).collect();
     apart(&marks);
 }
 
 /// A scale of colours has no two alike, and gets lighter all the way.
 #[test]
 fn ordered_colours_rise() {
-    let inks: Vec<Ink> = (0..=6).map(|i| ink::ordered(f64::from(i) / 6.0)).collect();
-    let lightness = |ink: &Ink| lab(deuteranopic(linear(*ink)))[0];
+    let inks: Vec<Colour> = (0..=6).map(|i| palette::ordered(f64::from(i) / 6.0)).collect();
+    let lightness = |colour: &Colour| lab(deuteranopic(linear(*colour)))[0];
     assert!(inks.windows(2).all(|pair| lightness(&pair[1]) > lightness(&pair[0]) + 4.0));
     for pair in inks.windows(2) {
         assert!(distance(pair[0], pair[1]) >= 10.0);

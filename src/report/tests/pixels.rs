@@ -1,7 +1,7 @@
 //! What a PNG shows where: colours, opacity, lines and letters, within a tolerance.
 
-use super::super::render;
-use super::super::scene::{Align, Ink, Scene, Text, ink};
+use crate::report::canvas::render;
+use crate::report::canvas::scene::{Align, Colour, Scene, Text, palette};
 
 /// Of a channel, from 0 to 255: what rounding on the way may change.
 const TOLERANCE: i32 = 3;
@@ -27,8 +27,8 @@ impl Picture {
         [self.pixels[start], self.pixels[start + 1], self.pixels[start + 2]]
     }
 
-    fn shows(&self, place: (f64, f64), expected: Ink) {
-        let (seen, expected) = (self.at(place), expected.on_paper().rgb);
+    fn shows(&self, place: (f64, f64), expected: Colour) {
+        let (seen, expected) = (self.at(place), expected.on_background().rgb);
         let near = seen.iter().zip(expected).all(|(a, b)| (i32::from(*a) - i32::from(b)).abs() <= TOLERANCE);
         assert!(near, "{place:?}: {seen:?} instead of {expected:?}");
     }
@@ -55,35 +55,35 @@ fn scene(draw: impl FnOnce(&mut Scene)) -> Picture {
 #[test]
 fn marks_are_where_and_what_they_are_told() {
     let picture = scene(|scene| {
-        scene.rect([10.0, 10.0, 50.0, 40.0], ink::PLATEAU);
-        scene.rect([60.0, 10.0, 90.0, 40.0], ink::RISING.alpha(0.3));
-        scene.disc((120.0, 25.0), 6.0, ink::TRAIN);
-        scene.line(&[(10.0, 60.0), (190.0, 60.0)], 2.0, ink::EVAL);
-        scene.line(&[(10.0, 80.0), (60.0, f64::NAN), (100.0, 80.0), (190.0, 80.0)], 2.0, ink::FAILED);
+        scene.rect([10.0, 10.0, 50.0, 40.0], palette::PLATEAU);
+        scene.rect([60.0, 10.0, 90.0, 40.0], palette::RISING.alpha(0.3));
+        scene.disc((120.0, 25.0), 6.0, palette::TRAIN);
+        scene.line(&[(10.0, 60.0), (190.0, 60.0)], 2.0, palette::EVAL);
+        scene.line(&[(10.0, 80.0), (60.0, f64::NAN), (100.0, 80.0), (190.0, 80.0)], 2.0, palette::FAILED);
     });
-    picture.shows((30.0, 25.0), ink::PLATEAU);
-    picture.shows((75.0, 25.0), ink::RISING.alpha(0.3));
-    picture.shows((120.0, 25.0), ink::TRAIN);
-    picture.shows((100.0, 60.0), ink::EVAL);
-    picture.shows((150.0, 80.0), ink::FAILED);
+    picture.shows((30.0, 25.0), palette::PLATEAU);
+    picture.shows((75.0, 25.0), palette::RISING.alpha(0.3));
+    picture.shows((120.0, 25.0), palette::TRAIN);
+    picture.shows((100.0, 60.0), palette::EVAL);
+    picture.shows((150.0, 80.0), palette::FAILED);
     for nothing in [(5.0, 5.0), (55.0, 25.0), (120.0, 33.0), (100.0, 63.0), (30.0, 80.0), (98.0, 80.0)] {
-        picture.shows(nothing, ink::PAPER);
+        picture.shows(nothing, palette::BACKGROUND);
     }
 }
 
 /// Letters lie within the box that layout keeps free for them, and fill it.
 #[test]
 fn letters_fill_their_boxes() {
-    for (align, upright) in [(Align::Left, false), (Align::Middle, false), (Align::Right, false), (Align::Middle, true)]
+    for (align, rotated) in [(Align::Left, false), (Align::Middle, false), (Align::Right, false), (Align::Middle, true)]
     {
-        let text = Text::new(100.0, 50.0, "Hxg (10 %)").size(14.0).ink(ink::BLACK).align(align);
-        let text = if upright { text.upright() } else { text };
+        let text = Text::new(100.0, 50.0, "Hxg (10 %)").size(14.0).colour(palette::BLACK).align(align);
+        let text = if rotated { text.rotated() } else { text };
         let expected = text.bounds();
         let found = scene(|scene| scene.text(text)).dark();
         for (index, (found, expected)) in found.iter().zip(expected).enumerate() {
             let (out, within) =
                 if index < 2 { (expected - found, found - expected) } else { (found - expected, expected - found) };
-            assert!(out < 1.5 && within < 5.0, "{align:?} {upright}: side {index} at {found} instead of {expected}");
+            assert!(out < 1.5 && within < 5.0, "{align:?} {rotated}: side {index} at {found} instead of {expected}");
         }
     }
 }

@@ -1,0 +1,46 @@
+//! Draws a whole report: computes what to show, renders every figure, and returns the files.
+
+use rayon::prelude::*;
+
+use super::conclusions::Conclusions;
+use super::figures::{self, FIGURES, Figures, RenderedFigure};
+use super::{Provenance, ReportError, page, summary};
+use crate::analysis::probes::Probed;
+use crate::analysis::{Study, Sweep};
+
+/// The files of `report/`.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Report {
+    /// File names within the folder, and contents.
+    pub files: Vec<(String, Vec<u8>)>,
+}
+
+impl Report {
+    /// File names of the figures that this report does not hold. A file of that name from an earlier report is out of
+    /// date, if [`is_own_figure`](super::is_own_figure) says that it is a figure of a report.
+    pub fn missing_figures(&self) -> impl Iterator<Item = String> {
+        let names = FIGURES.iter().flat_map(|name| ["png", "svg"].map(|kind| format!("{name}.{kind}")));
+        names.filter(|name| !self.files.iter().any(|(known, _)| known == name))
+    }
+}
+
+/// Draws everything that the trials of `sweep` allow so far, and the results of its probes. `provenance` stands below
+/// every figure, in the metadata of the pictures, and at the end of page and summary.
+pub fn draw(sweep: &Sweep, probed: &[Probed], provenance: &Provenance) -> Result<Report, ReportError> {
+    let study = Study::of(sweep);
+    let conclusions = Conclusions::of(sweep, &study, probed);
+    let Figures { scenes, left_out } = figures::figures(sweep, &study, probed, provenance);
+    let source = format!("{}: {}", sweep.name, provenance.parts().join(", "));
+    let render = |scene| RenderedFigure::of(scene, &source);
+    let figures = scenes.into_par_iter().map(render).collect::<Result<Vec<_>, _>>()?;
+    let page = page::page(sweep, &study, &conclusions, &figures, &left_out, provenance)?;
+    let mut files = vec![
+        ("summary.md".to_owned(), summary::summary(sweep, &study, &conclusions, provenance).into_bytes()),
+        ("index.html".to_owned(), page.into_bytes()),
+    ];
+    for RenderedFigure { scene, svg, png } in figures {
+        files.push((format!("{}.png", scene.name), png));
+        files.push((format!("{}.svg", scene.name), svg.into_bytes()));
+    }
+    Ok(Report { files })
+}

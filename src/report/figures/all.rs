@@ -1,0 +1,52 @@
+//! The list of all figures of a report.
+
+use super::{curves, gradients, grid, heatmap, probes, ranking, slices, timeline};
+use crate::analysis::probes::Probed;
+use crate::analysis::{Study, Sweep};
+use crate::report::canvas::render;
+use crate::report::canvas::scene::Scene;
+use crate::report::{Provenance, ReportError, captions};
+
+/// The names of the figures that a report may hold.
+pub const FIGURES: [&str; 8] = ["ranking", "curves", "plateaus", "grid", "heatmap", "slices", "gradients", "probes"];
+
+/// The figures of one sweep.
+pub struct Figures {
+    /// In the order of the page.
+    pub scenes: Vec<Scene>,
+    /// For each figure that has nothing to show: the reason.
+    pub left_out: Vec<String>,
+}
+
+/// Draws every figure that the sweep allows.
+pub fn figures(sweep: &Sweep, study: &Study, probed: &[Probed], provenance: &Provenance) -> Figures {
+    let (mut scenes, mut left_out) = (vec![ranking::ranking(sweep, study), curves::curves(sweep, study)], Vec::new());
+    let others = [timeline::timeline, grid::grid, heatmap::heatmap, slices::slices, gradients::gradients];
+    for figure in others {
+        match figure(sweep, study) {
+            Ok(scene) => scenes.push(scene),
+            Err(reason) => left_out.push(reason),
+        }
+    }
+    scenes.extend(probes::probes(sweep, probed));
+    for scene in &mut scenes {
+        scene.footer(&[provenance.parts(), vec![captions::seeds(sweep)]].concat());
+    }
+    Figures { scenes, left_out }
+}
+
+/// A figure in every form.
+pub struct RenderedFigure {
+    pub scene: Scene,
+    pub svg: String,
+    pub png: Vec<u8>,
+}
+
+impl RenderedFigure {
+    /// Renders a scene; `source` goes into the metadata of the PNG.
+    pub fn of(scene: Scene, source: &str) -> Result<Self, ReportError> {
+        let svg = render::svg(&scene)?;
+        let png = render::png(&scene, &svg, source)?;
+        Ok(Self { scene, svg, png })
+    }
+}

@@ -1,0 +1,157 @@
+//! Lays out the panels, and writes title, legend and captions.
+
+use super::facet::{Facet, Panels, STRIP, facets, smooth_train};
+use super::panel::draw_panel;
+use crate::analysis::curve;
+use crate::analysis::findings::lead_axis;
+use crate::analysis::{Judgement, Study, Sweep};
+use crate::report::canvas::scene::{Align, MARGIN, Mark, Scene, Text, palette};
+use crate::report::figures::frame::{self, Across, Frame, GUTTER, HALF_WIDTH, LEFT, MOST_FACETS};
+use crate::report::{captions, format};
+
+/// Draws the figure. It exists for every sweep.
+pub fn curves(sweep: &Sweep, study: &Study) -> Scene {
+    let key = lead_axis(sweep).map(|axis| axis.key.as_str());
+    let (facets, left_out) = facets(sweep, study, key);
+    let title = match key {
+        Some(key) => format!("Loss curves: the best configuration at each {}", format::axis_name(key)),
+        None => "Loss curves".to_owned(),
+    };
+    let mut scene = Scene::new("curves", title);
+    let two_lines = facets.iter().any(|facet| facet.needs_second_line(key));
+    let panels =
+        Panels { sweep, study, key, y: range(sweep, study, &facets), end: frame::end(sweep, study), two_lines };
+    if sweep.runs.is_empty() {
+        let top = scene.heading(&[captions::sweep_size(sweep, study)]);
+        scene.text(Text::new(MARGIN, top + 14.0, "The sweep has no trials.").colour(palette::TEXT));
+        scene.height = top + 32.0;
+        return scene;
+    }
+    let mut top = scene.heading(&subtitle(&panels, &facets, left_out)) + 14.0;
+    let columns = columns(facets.len());
+    let across = Across::new(LEFT, GUTTER, columns);
+    let height = match columns {
+        _ if sweep.runs.iter().all(|run| run.metrics.is_empty() && run.evals.is_empty()) => 90.0,
+        1 => 300.0,
+        2 => 230.0,
+        3 => 190.0,
+        _ => 140.0,
+    };
+    let head = if two_lines { 34.0 } else { 18.0 };
+    let mut off_scale = 0;
+    for row in facets.chunks(columns) {
+        for (column, facet) in row.iter().enumerate() {
+            let ((left, right), plot) = (across.place(column), top + head);
+            let frame = Frame::new([left, plot, right, plot + height], panels.end, panels.y);
+            off_scale += draw_panel(&mut scene, &panels, facet, &frame, column == 0);
+        }
+        top += head + height + 10.0 + STRIP + 46.0;
+    }
+    let last_row = facets.chunks(columns).last().map_or(1, <[_]>::len);
+    let (_, right) = across.place(last_row.saturating_sub(1));
+    scene.text(Text::new(f64::midpoint(LEFT, right), top - 14.0, "optimizer step").align(Align::Middle));
+    scene.height = key_line(&mut scene, &panels, top + 14.0, off_scale) + 4.0;
+    scene
+}
+
+/// Panels side by side.
+fn columns(facets: usize) -> usize {
+    match facets {
+        0 | 1 => 1,
+        2 | 4 => 2,
+        3 | 5 | 6 | 9 => 3,
+        _ => 4,
+    }
+}
+
+/// The loss scale: from the lowest smoothed loss of the configurations in front to somewhat above the class prior and the
+/// untrained model. A diverged curve does not widen it.
+fn range(sweep: &Sweep, study: &Study, facets: &[Facet<'_>]) -> (f64, f64) {
+    let starts = sweep.runs.iter().filter_map(|run| run.evals.first()).map(|row| f64::from(row.eval_loss));
+    let mut starts: Vec<f64> = starts.filter(|loss| loss.is_finite()).collect();
+    starts.sort_by(f64::total_cmp);
+    let start = starts.get(starts.len() / 2).copied();
+    let (mut low, mut high) = (f64::INFINITY, start.unwrap_or(0.0).max(study.chance.unwrap_or(0.0)));
+    let cap = if high > 0.0 { 1.3 * high } else { f64::INFINITY };
+    for config in facets.iter().filter_map(|facet| facet.front(sweep)) {
+        for run in config.runs.iter().map(|&run| &sweep.runs[run]) {
+            let train = smooth_train(&[run]);
+            let eval = curve::eval_loss(&run.evals);
+            for y in train.iter().chain(&eval).map(|point| point.y).filter(|y| y.is_finite()) {
+                low = low.min(y);
+                high = high.max(y.min(cap));
+            }
+        }
+    }
+    if low > high {
+        return (0.0, 1.0);
+    }
+    let high = high + 0.12 * (high - low).max(0.05);
+    (if low < 0.6 * high { 0.0 } else { low - 0.1 * (high - low) }, high)
+}
+
+fn subtitle(panels: &Panels<'_>, facets: &[Facet<'_>], left_out: usize) -> Vec<String> {
+    let study = panels.study;
+    let window = HALF_WIDTH * study.steps as f64;
+    let raw = if study.seeds == 1 {
+        "faint: train loss".into()
+    } else {
+        format!("faint: train loss of {} seeds", study.seeds)
+    };
+    let left_out = match left_out {
+        0 => String::new(),
+        n => format!(
+            "shown: the {MOST_FACETS} values with the lowest eval loss out of {}, trials.csv has all",
+            n + MOST_FACETS
+        ),
+    };
+    vec![
+        captions::sweep_size(panels.sweep, study),
+        raw,
+        format!("bold: smoothed by local linear regression over ±{} steps", format::rounded(window.max(2.0).round())),
+        format!(
+            "eval loss{}{}",
+            captions::eval_interval(study),
+            if study.seeds == 1 { "" } else { ": mean and min–max band over successful seeds" }
+        ),
+        if facets.iter().any(|facet| facet.configs.len() > 1) {
+            "grey: eval loss of all other configurations with this value".into()
+        } else {
+            String::new()
+        },
+        if facets.len() > 1 { "all panels have the same scale".into() } else { String::new() },
+        left_out,
+    ]
+}
+
+/// The legend of the marks in the figure, and what the scale cuts off; returns the y below.
+fn key_line(scene: &mut Scene, panels: &Panels<'_>, y: f64, off_scale: usize) -> f64 {
+    let configs = || panels.study.configs.iter();
+    let ends = |judgement: &Judgement| matches!(judgement, Judgement::NotFinite { .. } | Judgement::Diverged { .. });
+    let entries = [
+        (configs().any(|config| config.best.is_some()), Mark::Diamond(palette::EVAL), "best checkpoint"),
+        (
+            configs().any(|config| config.judgement.plateau().is_some()),
+            Mark::Swatch(palette::PLATEAU.alpha(0.25)),
+            "plateau",
+        ),
+        (
+            configs().any(|config| config.judgement.rises().is_some()),
+            Mark::Swatch(palette::RISING.alpha(0.35)),
+            "eval loss rises: overfits",
+        ),
+        (panels.study.judgements.iter().any(ends), Mark::Cross, "NaN or diverged at this step"),
+    ];
+    let entries: Vec<(Mark, &str)> =
+        entries.into_iter().filter_map(|(drawn, mark, name)| drawn.then_some((mark, name))).collect();
+    scene.legend(MARGIN, y, &entries);
+    let left = match off_scale {
+        0 => String::new(),
+        n => format!(
+            "{} above the scale",
+            if n == 1 { "1 curve continues".into() } else { format!("{n} curves continue") }
+        ),
+    };
+    let y = if entries.is_empty() { y } else { y + 20.0 };
+    scene.caption(y, &[captions::plateau_definition(), captions::delta(panels.study), left])
+}

@@ -1,0 +1,146 @@
+//! Fills the template of the page.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use minijinja::{Environment, context};
+
+use super::data::Data;
+use crate::analysis::findings::Finding;
+use crate::analysis::{Study, Sweep};
+use crate::report::canvas::font;
+use crate::report::conclusions::Conclusions;
+use crate::report::figures::RenderedFigure;
+use crate::report::figures::probes::ProbedText;
+use crate::report::{Provenance, ReportError, captions, format, summary};
+use crate::trial::Status;
+
+/// Seconds after which the browser reloads the page of an unfinished sweep.
+const REFRESH: u32 = 5;
+
+/// The page with the SVG of all `figures`. It reloads itself until every trial has ended.
+pub fn page(
+    sweep: &Sweep,
+    study: &Study,
+    conclusions: &Conclusions,
+    figures: &[RenderedFigure],
+    left_out: &[String],
+    provenance: &Provenance,
+) -> Result<String, ReportError> {
+    let mut environment = Environment::new();
+    environment.add_template("page.html", include_str!("page.html"))?;
+    let rows = study.configs.iter().enumerate().map(|(index, config)| summary::row(index, sweep, study, config));
+    let open = sweep.runs.iter().any(|run| matches!(run.status, Status::Pending | Status::Running));
+    let linked = |finding: &Finding| {
+        let figure = figure_of(finding.id, figures);
+        context! { text => finding.text.as_str(), figure => figure, short => figure.map(short) }
+    };
+    let findings: Vec<_> = conclusions.findings.iter().map(linked).collect();
+    let more: Vec<_> = conclusions.more.iter().map(linked).collect();
+    let figures = figures.iter().map(|RenderedFigure { scene, svg, .. }| {
+        context! { name => scene.name, short => short(scene.name), title => scene.title.as_str(), svg => svg.as_str() }
+    });
+    let probed = conclusions.probed.iter().map(|ProbedText { title, lines, conclusion }| {
+        context! { title => title.as_str(), lines => lines.clone(), conclusion => conclusion.as_str() }
+    });
+    let trials = sweep.runs.iter().zip(&study.judgements).map(|(run, judgement)| {
+        context! { id => run.trial.id.as_str(), name => format::trial_name(run), label => judgement.label() }
+    });
+    let page = environment.get_template("page.html")?.render(context! {
+        name => sweep.name.as_str(),
+        regular => STANDARD.encode(font::REGULAR),
+        bold => STANDARD.encode(font::BOLD),
+        findings => findings,
+        more => more,
+        next_reason => conclusions.next.as_ref().map(|next| &next.reason),
+        next_line => conclusions.next.as_ref().map(|next| &next.line),
+        figures => figures.collect::<Vec<_>>(),
+        left_out => left_out.to_vec(),
+        probed => probed.collect::<Vec<_>>(),
+        header => summary::header(sweep),
+        rows => rows.collect::<Vec<_>>(),
+        has_best => study.best().is_some(),
+        refresh => open.then_some(REFRESH),
+        css => include_str!("page.css"),
+        script => include_str!("page.js"),
+        data => Data::of(sweep, study, provenance).json()?,
+        trials => trials.collect::<Vec<_>>(),
+        footer => captions::footer(sweep, study, provenance).join(" · "),
+    })?;
+    Ok(page)
+}
+
+/// The figure that shows a finding, if it was drawn.
+fn figure_of<'a>(finding: &str, figures: &'a [RenderedFigure]) -> Option<&'a str> {
+    let shows: &[&str] = match finding {
+        "onsets" => &["plateaus", "curves"],
+        "rise" | "shapes" => &["curves"],
+        "failures" => &["grid", "curves"],
+        "edge" => &["heatmap", "slices"],
+        "progress" | "best" | "noise" => &["ranking"],
+        _ => &["slices", "ranking"],
+    };
+    let drawn = |name: &&str| figures.iter().map(|figure| figure.scene.name).find(|drawn| drawn == name);
+    shows.iter().find_map(drawn)
+}
+
+/// The name of a figure in the list of contents.
+fn short(name: &str) -> &str {
+    match name {
+        "grid" => "whole grid",
+        "heatmap" => "heat maps",
+        "slices" => "one parameter at a time",
+        "gradients" => "gradient norm",
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::synthetic;
+    use crate::report::canvas::scene::Scene;
+
+    #[test]
+    fn names_are_text_and_nothing_is_fetched() {
+        let axes = [synthetic::axis("lr", &["1e-5"]), synthetic::axis("data.train", &["<script>alert(1)</script>"])];
+        let sweep = synthetic::sweep("a <b> & c", &axes, 40);
+        let study = Study::of(&sweep);
+        let page =
+            page(&sweep, &study, &Conclusions::of(&sweep, &study, &[]), &[], &[], &Provenance::default()).unwrap();
+        assert!(page.contains("<title>a &lt;b&gt; &amp; c · plateau</title>"));
+        assert!(page.contains(&format!("base64,{}", STANDARD.encode(font::BOLD))), "the typeface is there, unescaped");
+        let foreign = page.replace("http://www.w3.org/2000/svg", "");
+        assert!(!foreign.contains("<script>alert") && !foreign.contains("http://") && !foreign.contains("https://"));
+        assert_eq!((page.matches("<script").count(), page.matches("</script").count()), (2, 2));
+    }
+
+    #[test]
+    fn findings_lead_to_their_figures() {
+        let drawn = |name| RenderedFigure { scene: Scene::new(name, name), svg: String::new(), png: Vec::new() };
+        let figures = ["ranking", "curves", "slices"].map(drawn);
+        let of = |finding| figure_of(finding, &figures);
+        assert_eq!(
+            ["best", "onsets", "edge", "AXIS_EFFECT"].map(of),
+            ["ranking", "curves", "slices", "slices"].map(Some)
+        );
+        assert_eq!(figure_of("best", &[]), None);
+        let sweep = synthetic::default_sweep();
+        let study = Study::of(&sweep);
+        let page =
+            page(&sweep, &study, &Conclusions::of(&sweep, &study, &[]), &figures, &[], &Provenance::default()).unwrap();
+        assert!(page.contains(r##" <a class="see" href="#ranking">ranking</a></p>"##), "{page}");
+    }
+
+    #[test]
+    fn the_page_reloads_until_every_trial_has_ended() {
+        let reloads = |sweep: &Sweep| {
+            let study = Study::of(sweep);
+            let page =
+                page(sweep, &study, &Conclusions::of(sweep, &study, &[]), &[], &[], &Provenance::default()).unwrap();
+            page.contains(r#"<meta http-equiv="refresh" content="5">"#)
+        };
+        let sweep = synthetic::default_sweep();
+        assert!(!reloads(&sweep) && !reloads(&synthetic::all_failed(sweep.clone())));
+        assert!(reloads(&synthetic::unfinished(sweep.clone(), 0)) && reloads(&synthetic::unfinished(sweep, 15)));
+    }
+}
