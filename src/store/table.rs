@@ -1,7 +1,7 @@
 //! `trials.csv`: one row a trial.
 
 use super::{RunDir, StoreError, atomic};
-use crate::trial::{Key, Outcome, Status, Trial, VerdictKind};
+use crate::trial::{Key, Outcome, ShapeKind, Status, Trial};
 
 /// What a row is made of.
 #[derive(Debug, Clone, Copy)]
@@ -57,7 +57,7 @@ fn fields(keys: &[&str], row: TrialRow<'_>) -> Vec<String> {
     let figure = |pick: fn(&Outcome) -> Option<f32>| number(outcome.and_then(pick));
     let step = |value: Option<u64>| value.map_or_else(String::new, |step| step.to_string());
     let verdicts = outcome.map(|outcome| outcome.verdicts.as_slice()).unwrap_or_default();
-    let plateau = verdicts.iter().find(|verdict| verdict.id == "plateaued").and_then(|verdict| verdict.step);
+    let plateau = verdicts.iter().find(|verdict| verdict.id == ShapeKind::Plateaued).and_then(|verdict| verdict.step);
     let mut fields = vec![trial.id.to_string()];
     fields.extend(keys.iter().map(value));
     fields.extend([
@@ -70,8 +70,8 @@ fn fields(keys: &[&str], row: TrialRow<'_>) -> Vec<String> {
         step(outcome.and_then(|outcome| outcome.best_eval_step)),
         figure(|outcome| outcome.best_accuracy),
         step(plateau),
-        verdicts.first().map_or_else(String::new, |verdict| verdict.id.clone()),
-        verdicts.iter().find(|verdict| verdict.kind == VerdictKind::Cause).map_or_else(String::new, |v| v.id.clone()),
+        verdicts.first().map_or_else(String::new, |verdict| verdict.id.to_string()),
+        verdicts.iter().find(|verdict| verdict.is_cause()).map_or_else(String::new, |v| v.id.to_string()),
         outcome.map_or_else(String::new, |outcome| format!("{:.3}", outcome.seconds)),
         outcome.map_or_else(String::new, |outcome| format!("{:.1}", outcome.tokens_per_second)),
         error.unwrap_or_default().to_owned(),

@@ -24,7 +24,7 @@ use crate::store::{
     read_curve, strike_device, strike_training,
 };
 use crate::train::{self, Cache, Job, Sink, TrainError};
-use crate::trial::{Device, DiagnosticRow, EvalRow, Evidence, MetricRow, Outcome, Trial, Verdict, VerdictKind};
+use crate::trial::{Cause, Device, DiagnosticRow, EvalRow, MetricRow, Outcome, Trial, Verdict};
 use sink::TrialSink;
 
 /// Between signs of life, and looks for a later attempt.
@@ -226,12 +226,8 @@ fn smaller_micro_batches(micro_batch_splits: u32, trial: &Trial) -> Option<Verdi
         Some(_) => "mixup pairs the texts of a micro-batch, so it has paired other ones",
     };
     let text = format!("out of memory: went on with micro-batches of {tokens} tokens in place of {usual}; {numbers}");
-    (micro_batch_splits > 0).then(|| Verdict {
-        id: Verdict::SMALLER_MICRO_BATCHES.into(),
-        kind: VerdictKind::Note,
-        text,
-        evidence: vec![Evidence { name: "micro_batch_tokens".into(), value: Some(tokens as f64) }],
-        ..Verdict::default()
+    (micro_batch_splits > 0).then(|| {
+        Verdict::note(Cause::SmallerMicroBatches, text).with_evidence(&[("micro_batch_tokens", tokens as f64)])
     })
 }
 

@@ -263,11 +263,7 @@ fn smaller_micro_batches_are_noted_also_by_those_who_go_on_from_there() {
     let mut bench = Bench::new("hangs");
     let notes = |bench: &Bench| {
         let verdicts = bench.dir.outcome().unwrap().unwrap().verdicts;
-        verdicts
-            .into_iter()
-            .filter(|verdict| verdict.id == Verdict::SMALLER_MICRO_BATCHES)
-            .map(|note| note.text)
-            .collect()
+        verdicts.into_iter().filter(|verdict| verdict.id == Cause::SmallerMicroBatches).map(|note| note.text).collect()
     };
     bench.micro_batch_splits = 1;
     let attempt = bench.claim();
@@ -329,7 +325,7 @@ fn a_flat_trial_ends_at_the_same_step_however_it_came_there_and_can_go_on() {
     let mut bench = flat("fine");
     assert_eq!(bench.run().0, exit::PUBLISHED);
     let outcome = bench.dir.outcome().unwrap().unwrap();
-    let note = outcome.verdicts.iter().find(|verdict| verdict.id == Verdict::STOPPED_FLAT).unwrap();
+    let note = outcome.verdicts.iter().find(|verdict| verdict.id == Cause::StoppedFlat).unwrap();
     assert_eq!((outcome.status, outcome.steps, note.step), (Status::Stopped, 55, Some(55)), "judged at 50 and at 55");
     assert_eq!(outcome.reason.as_ref(), Some(&note.text));
     assert!(note.evidence.iter().any(|evidence| evidence.name == "change" && evidence.value == Some(0.0)));
