@@ -1,9 +1,9 @@
-//! `trials.csv`: one row a trial.
+//! `trials.csv`: one row per trial.
 
 use super::{RunDir, StoreError, atomic};
 use crate::trial::{Key, Outcome, ShapeKind, Status, Trial};
 
-/// What a row is made of.
+/// The content of a row.
 #[derive(Debug, Clone, Copy)]
 pub struct TrialRow<'a> {
     pub trial: &'a Trial,
@@ -31,10 +31,10 @@ const AFTER_VALUES: [&str; 14] = [
 ];
 
 impl RunDir {
-    /// Replaces `trials.csv`. `keys`: what varies, in the order of the sweep file.
+    /// Replaces `trials.csv`. `keys`: the varying keys, in the order of the sweep file.
     pub fn write_trials<'a>(&self, keys: &[&str], rows: impl Iterator<Item = TrialRow<'a>>) -> Result<(), StoreError> {
         let path = self.trials_csv();
-        let bytes = render(keys, rows).map_err(|error| StoreError::damaged(&path, error.to_string()))?;
+        let bytes = render(keys, rows).map_err(|error| StoreError::damaged(&path, error))?;
         atomic::write_soon(&path, &bytes)
     }
 }
