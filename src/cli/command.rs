@@ -20,7 +20,7 @@ use super::run::{RunArguments, run};
 use super::schedule::{ScheduleArguments, schedule};
 use super::status::{StatusArguments, status};
 use super::watch::{WatchArguments, watch};
-use crate::worker;
+use crate::{store, worker};
 
 /// Experiment sweeps that answer one question: why is my loss not decreasing?
 #[derive(Debug, Parser)]
@@ -71,6 +71,7 @@ enum Command {
 
 /// Parses the arguments, runs the command, and prints why it failed.
 pub fn main() -> ExitCode {
+    store::report_file_size_limit();
     let result = match Program::parse().command {
         Command::Run(arguments) => run(&arguments),
         Command::Plan(arguments) => plan(arguments),
