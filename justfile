@@ -20,12 +20,12 @@ report NAME *OPTIONS:
 
 # Run the tests.
 test:
-    cargo test
+    cargo test --features faults
 
 # Kill and pause the processes of a small sweep at random, and those of 10,000 toy trials, then compare with undisturbed runs.
 torture SECONDS="300":
-    PLATEAU_TORTURE_SECONDS={{ SECONDS }} cargo test --release --test program torture -- --nocapture
-    PLATEAU_TORTURE_TOYS=10000 cargo test --release --lib a_thousand_toys_survive_torture -- --nocapture
+    PLATEAU_TORTURE_SECONDS={{ SECONDS }} cargo test --release --features faults --test program torture -- --nocapture
+    PLATEAU_TORTURE_TOYS=10000 cargo test --release --features faults --lib a_thousand_toys_survive_torture -- --nocapture
 
 # Train runs with one known fault each, and count how often the diagnosis names it (PART: all, dev, test, probes or twice). Continues.
 faults PART="all":

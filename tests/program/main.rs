@@ -4,9 +4,11 @@
 
 mod augment;
 mod diagnose;
+#[cfg(feature = "faults")]
 mod dice;
 mod export;
 mod failures;
+#[cfg(feature = "faults")]
 mod faults;
 mod hands;
 mod live;
@@ -20,5 +22,6 @@ mod results;
 mod schedule;
 mod signals;
 mod stopping;
+#[cfg(feature = "faults")]
 mod torture;
 mod tracking;
