@@ -44,7 +44,7 @@ enum Command {
     Watch(WatchArguments),
     /// Compare the configurations that several sweeps share, and how their losses differ
     Compare(CompareArguments),
-    /// Write the measurements for other programs: csv, json, parquet, tensorboard, mlflow
+    /// Write measurements or the best model for other programs: csv, json, parquet, tensorboard, mlflow, hf
     Export(ExportArguments),
     /// Say why a loss does not decrease: verdicts on training logs of any program
     Diagnose(diagnose::Arguments),

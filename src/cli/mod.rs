@@ -14,6 +14,7 @@ mod export;
 mod failure;
 mod forecast;
 mod format;
+mod kept_models;
 mod live;
 mod log;
 mod lr_find;
