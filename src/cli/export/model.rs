@@ -9,7 +9,7 @@ use crate::analysis::Sweep;
 use crate::cli::Failure;
 use crate::cli::kept_models::KeptModel;
 use crate::cli::output::notify;
-use crate::report::{self, Sources};
+use crate::report::{self, ProvenanceReader};
 use crate::store::{self, RunDir};
 use crate::train::classifier::HubFolder;
 use crate::trial::EvalSource;
@@ -52,7 +52,7 @@ fn write(
     if let Some(figure) = &figure {
         store::write_file(&folder.join("curves.png"), figure)?;
     }
-    let provenance = Sources::default().read(dir, sweep)?.parts();
+    let provenance = ProvenanceReader::default().read(dir, sweep)?.parts();
     let card = card(sweep, model, &hub, &files.labels, &provenance, figure.is_some());
     store::write_file(&folder.join("README.md"), card.as_bytes())?;
     let id = &model.run.trial.id;
@@ -119,7 +119,7 @@ fn card(
         "from transformers import pipeline\n\nclassify = pipeline(\"text-classification\", model=\".\")\nclassify(\"a text\")\n"
     });
     text.push_str("```\n\n## Configuration\n\n| key | value |\n|---|---|\n");
-    for (key, value) in report::configuration(model.run) {
+    for (key, value) in report::flat_configuration(model.run) {
         let is_path = ["data.train", "data.eval", "model.from"].contains(&key.as_str());
         let value = if is_path { file_name(&value) } else { value };
         let _ = writeln!(text, "| `{key}` | {} |", value.replace('|', "\\|"));
