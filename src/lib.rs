@@ -48,6 +48,9 @@ pub mod exec;
 pub mod plan;
 pub mod report;
 pub mod run;
+#[cfg(test)]
+#[path = "../tests/program/skip.rs"]
+mod skip;
 pub mod spec;
 pub mod state;
 pub mod store;

@@ -7,6 +7,7 @@ use std::process::Stdio;
 use insta::assert_snapshot;
 
 use crate::place::{Ended, Place};
+use crate::skip::skip;
 
 const TEXTS: &str =
     "Profits rose in the third quarter, but the outlook is not good.\n@ann I love this phone :D http://t.co/x\n\n🎉\n";
@@ -205,8 +206,7 @@ fn apertium_translates() {
     let listed = std::process::Command::new("apertium").arg("-l").output();
     let listed = listed.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     if !listed.contains("eng-spa") || !listed.contains("spa-eng") {
-        println!("skipped: apertium with eng-spa and spa-eng is not installed");
-        return;
+        return skip("apertium", "apertium with eng-spa and spa-eng is not installed");
     }
     let place = Place::new(&sweep("apertium -u eng-spa", "apertium -u spa-eng", ""));
     place.expect(0, "run sweep.yaml -q");

@@ -21,6 +21,7 @@ mod reproducible;
 mod results;
 mod schedule;
 mod signals;
+mod skip;
 mod stopping;
 #[cfg(feature = "faults")]
 mod torture;
