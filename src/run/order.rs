@@ -1,16 +1,10 @@
-//! What to run and how, and the function that runs it.
+//! What to run and how, and why a run ends early.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
 
-use tokio::sync::mpsc::UnboundedReceiver;
-
-use super::parent::Parent;
-use super::signals::{Call, listen};
-use super::summary::RunSummary;
 use crate::decide::MemoryBudget;
-use crate::event::{Reporter, Slot};
-use crate::exec::Executor;
+use crate::event::Slot;
 use crate::plan::Plan;
 use crate::spec::RunConfig;
 use crate::store::{Results, StoreError};
@@ -76,26 +70,4 @@ impl RunError {
             Self::Limit { .. } | Self::Runtime(_) => false,
         }
     }
-}
-
-/// Runs a sweep until nothing is left to do, or until it is interrupted.
-pub fn sweep<E: Executor>(
-    order: &RunOrder<'_>,
-    engine: E,
-    reporter: &mut dyn Reporter,
-) -> Result<RunSummary, RunError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::Runtime)?;
-    let mut listener = listen().map_err(RunError::Runtime)?;
-    runtime.block_on(sweep_until(order, engine, reporter, listener.calls()))
-}
-
-/// Like [`sweep`], with `calls` in place of the signals.
-pub(super) async fn sweep_until<E: Executor>(
-    order: &RunOrder<'_>,
-    engine: E,
-    reporter: &mut dyn Reporter,
-    calls: &mut UnboundedReceiver<Call>,
-) -> Result<RunSummary, RunError> {
-    let mut parent = Parent::open(order, engine, reporter)?;
-    parent.run(calls).await
 }

@@ -19,8 +19,8 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-use super::order::sweep_until;
 use super::signals::Call;
+use super::sweep::sweep_until;
 use super::*;
 use crate::event::{Event, Failure, Record, Reporter, TrialProgress};
 use crate::exec::{Executor, Inline, Local};

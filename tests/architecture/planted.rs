@@ -78,7 +78,12 @@ fn crates_macros_and_clocks_in_the_wrong_room() {
     finds("plan/mod.rs", "use candle_core::Tensor;", rules::effects, "`candle_core` belongs in");
     finds("plan/mod.rs", "fn planted() { println!(); }", rules::effects, "`println!` belongs in");
     finds("plan/mod.rs", "fn planted() { std::time::Instant::now(); }", rules::effects, "no clock");
-    finds("store/mod.rs", "async fn planted() { tokio::task::yield_now().await }", rules::effects, "`tokio` belongs in");
+    finds(
+        "store/mod.rs",
+        "async fn planted() { tokio::task::yield_now().await }",
+        rules::effects,
+        "`tokio` belongs in",
+    );
 }
 
 #[test]
@@ -112,7 +117,8 @@ fn two_files_that_import_each_other() {
     fs::write(folder.join("two.rs"), "pub struct Two;").unwrap();
     assert_eq!(rules::circles(&Tree::read(copy.path())), Vec::<String>::new());
 
-    fs::write(folder.join("two.rs"), "pub struct Two;\nfn planted() { let _: Option<super::one::One> = None; }").unwrap();
+    fs::write(folder.join("two.rs"), "pub struct Two;\nfn planted() { let _: Option<super::one::One> = None; }")
+        .unwrap();
     let found = rules::circles(&Tree::read(copy.path()));
     assert!(found.len() == 1 && found[0].contains("one.rs") && found[0].contains("two.rs"), "{found:?}");
 }
