@@ -66,7 +66,7 @@ fn query_augmentations(prepared: &Prepared, options: &RunOptions) -> Result<(), 
     let mut seen = HashSet::new();
     let mut problems = Vec::new();
     for Trial { config, .. } in prepared.plan.trials.iter().filter(|trial| ids.contains(&trial.id)) {
-        let Some(method) = config.augmentation.iter().find(|method| method.asks()) else { continue };
+        let Some(method) = config.augmentation.iter().find(|method| method.is_precomputed()) else { continue };
         if !seen.insert(serde_json::to_string(&(&config.data, &config.model.from, method)).unwrap_or_default()) {
             continue;
         }
