@@ -23,13 +23,14 @@
 //! | [`worker`] | the child process: one attempt at one trial |
 //! | [`train`] | one trial: data, tokens, augmentation, model, kernels, schedule, optimizer, the loop on one page |
 //! | [`analysis`] | numbers from curves: plateau, verdict, ranking |
+//! | [`logs`] | training logs of other programs: bytes in, curves with notes out |
 //! | [`report`] | figures, page, summary, terminal |
 //! | [`track`] | the curves in other programs: TensorBoard, MLflow |
 //! | [`cli`] | the command line: one file for each command |
 //!
 //! # What always holds
 //!
-//! * `spec`, `plan`, `state`, `decide` and `analysis` are functions of data: no clock, no disk, no printing.
+//! * `spec`, `plan`, `state`, `decide`, `analysis` and `logs` are functions of data: no clock, no disk, no printing.
 //! * candle appears in `train` alone, tokio in `run` and `exec`, file writes in `store`, printing in `cli` and the
 //!   terminal part of `report`. `tests/architecture.rs` enforces it.
 //! * The journal is the truth about what ran, and state is its fold. Resuming is not a mode: the loop compares plan,
@@ -45,12 +46,10 @@ pub mod cli;
 pub mod decide;
 pub mod event;
 pub mod exec;
+pub mod logs;
 pub mod plan;
 pub mod report;
 pub mod run;
-#[cfg(test)]
-#[path = "../tests/program/skip.rs"]
-mod skip;
 pub mod spec;
 pub mod state;
 pub mod store;

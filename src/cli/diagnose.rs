@@ -9,20 +9,25 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::Failure;
-use super::log::{Log, label_shares};
-use super::output::{notify_all, printed};
+use super::log_files;
+use super::output::printed;
 use super::sweep_file::read_text;
 use crate::analysis::detector::{Series, Stretch, Trend};
 use crate::analysis::effects;
-use crate::analysis::shape::{LEAST_DELTA, verdict};
-use crate::analysis::{Diagnosis, Finding, Measured, Run, diagnose as judge};
+use crate::analysis::findings::Finding;
+use crate::analysis::plateau::{LEAST_DELTA, verdict};
+use crate::analysis::{Diagnosis, Measured, Run, diagnose as judge};
+use crate::logs::{Log, label_shares};
 use crate::run::survey_folder;
 use crate::store::{StoreError, TrialDir};
 use crate::trial::{Status, Verdict};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// Logs: .csv, .tsv, .jsonl, the trainer state (.json) of Hugging Face, or the folder of a trial. Several count as a sweep
+    /// Training logs. Several count as a sweep
+    ///
+    /// A file: CSV or TSV, JSON or JSON lines, trainer_state.json, a history of Keras, an export of Weights & Biases, a TensorBoard
+    /// event file, or what the Trainer of transformers printed. Or a folder: an output folder, a checkpoint, or a trial of a sweep.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Share (or number) of training examples of each class: --classes 0.7,0.2,0.1
@@ -41,21 +46,29 @@ enum Format {
     Json,
 }
 
-/// What a log holds.
+/// What a path leads to.
 enum Source {
-    /// Curves, by whomever.
+    /// The log of another program, or curves without a trial.
     Log(Log),
-    /// A trial of our own, with its configuration, its diagnostics and the class frequencies of its data.
+    /// A trial of a sweep, with its configuration, its diagnostics and the class frequencies of its data.
     Trial(Box<Run>),
 }
 
 impl Source {
-    /// `prior`: share of each class as told, empty if it was not; what is told outweighs what the trial says.
+    /// `prior`: share of each class as the user gave it, else empty. It outweighs what the trial says.
     fn measured<'a>(&'a self, prior: &'a [f64]) -> Measured<'a> {
         match self {
             Self::Log(log) => log.measured(prior),
             Self::Trial(run) if prior.is_empty() => run.measured(),
             Self::Trial(run) => Measured { train_prior: prior, eval_prior: prior, ..run.measured() },
+        }
+    }
+
+    /// What was assumed, joined and ignored when it was read.
+    fn notes(&self) -> &[String] {
+        match self {
+            Self::Log(log) => log.notes(),
+            Self::Trial(_) => &[],
         }
     }
 
@@ -67,26 +80,17 @@ impl Source {
     }
 }
 
-/// A log with what is known of it in the end.
+/// A log with its diagnosis.
 struct Judged<'a> {
     name: String,
+    notes: &'a [String],
     measured: Measured<'a>,
     diagnosis: Diagnosis,
 }
 
 pub(crate) fn diagnose(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let prior = prior(arguments)?;
-    let mut sources = Vec::with_capacity(arguments.files.len());
-    for path in &arguments.files {
-        let source = load(path)?;
-        if matches!(&source, Source::Log(log) if log.counted) {
-            notify_all(&[format!(
-                "warning: {}: no column numbers the steps (step, global_step, ...): rows do",
-                path.display()
-            )]);
-        }
-        sources.push(source);
-    }
+    let sources: Vec<Source> = arguments.files.iter().map(|path| load(path)).collect::<Result<_, _>>()?;
     let judged: Vec<Judged<'_>> = arguments
         .files
         .iter()
@@ -94,7 +98,7 @@ pub(crate) fn diagnose(arguments: &Arguments) -> Result<ExitCode, Failure> {
         .map(|(path, source)| {
             let measured = source.measured(&prior);
             let diagnosis = judge(&measured, source.status(), LEAST_DELTA);
-            Judged { name: path.display().to_string(), measured, diagnosis }
+            Judged { name: path.display().to_string(), notes: source.notes(), measured, diagnosis }
         })
         .collect();
     let members: Vec<(&Measured<'_>, &Diagnosis)> = judged.iter().map(|log| (&log.measured, &log.diagnosis)).collect();
@@ -103,7 +107,7 @@ pub(crate) fn diagnose(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Format::Text => text(&judged, &findings),
         Format::Json => {
             let logs: Vec<Value> = judged.iter().map(as_json).collect();
-            let findings: Vec<Value> = findings.iter().map(|f| json!({"id": f.kind.name(), "text": f.text})).collect();
+            let findings: Vec<Value> = findings.iter().map(|f| json!({"id": f.id, "text": f.text})).collect();
             format!("{:#}\n", json!({"logs": logs, "findings": findings}))
         }
     };
@@ -111,7 +115,7 @@ pub(crate) fn diagnose(arguments: &Arguments) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Share of each class as told, empty if it was not.
+/// Share of each class as the user gave it, else empty.
 fn prior(arguments: &Arguments) -> Result<Vec<f64>, Failure> {
     if let Some(path) = &arguments.labels {
         return label_shares(&read_text(path)?).map_err(|error| Failure::input(format!("{}: {error}", path.display())));
@@ -126,26 +130,17 @@ fn prior(arguments: &Arguments) -> Result<Vec<f64>, Failure> {
     Ok(shares.iter().map(|share| share / sum).collect())
 }
 
-/// The log at `path`; a trial's folder whole, or its two curves together where the rest is gone.
+/// The trial in the folder `path`, or the log at `path`.
 fn load(path: &Path) -> Result<Source, Failure> {
-    let one = |path: &Path| {
-        Log::parse(&read_text(path)?).map_err(|error| Failure::input(format!("{}: {error}", path.display())))
-    };
-    if !path.is_dir() {
-        return one(path).map(Source::Log);
+    if path.join("metrics.csv").is_file() {
+        match survey_folder(&TrialDir::new(path.to_owned())) {
+            Ok(Some(run)) => return Ok(Source::Trial(Box::new(run))),
+            // The config.json of another program: the curves can still be judged.
+            Ok(None) | Err(StoreError::Damaged { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
-    let (metrics, evals) = (path.join("metrics.csv"), path.join("evals.csv"));
-    if !metrics.is_file() {
-        return Err(Failure::input(format!("{} is a folder without metrics.csv: name a log file", path.display())));
-    }
-    match survey_folder(&TrialDir::new(path.to_owned())) {
-        Ok(Some(run)) => return Ok(Source::Trial(Box::new(run))),
-        // Somebody else's config.json: the curves still say something.
-        Ok(None) | Err(StoreError::Damaged { .. }) => {}
-        Err(error) => return Err(error.into()),
-    }
-    let log = one(&metrics)?;
-    Ok(Source::Log(if evals.is_file() { log.or(one(&evals)?) } else { log }))
+    log_files::read(path).map(Source::Log)
 }
 
 fn text(judged: &[Judged<'_>], findings: &[Finding]) -> String {
@@ -162,8 +157,11 @@ fn text(judged: &[Judged<'_>], findings: &[Finding]) -> String {
         }
         let _ = writeln!(text, "  {}", trend(&log.diagnosis));
         if !log.measured.eval.is_empty() {
-            let shape = verdict(&log.measured, log.diagnosis.shape, LEAST_DELTA);
+            let shape = verdict(&log.measured, log.diagnosis.judgement, LEAST_DELTA);
             let _ = writeln!(text, "  eval loss: {}", shape.text);
+        }
+        for note in log.notes {
+            let _ = writeln!(text, "  note: {note}");
         }
         text.push('\n');
     }
@@ -207,7 +205,7 @@ fn as_json(log: &Judged<'_>) -> Value {
     json!({
         "file": log.name,
         "primary": primary,
-        "eval_loss": verdict(&log.measured, log.diagnosis.shape, LEAST_DELTA),
+        "eval_loss": verdict(&log.measured, log.diagnosis.judgement, LEAST_DELTA),
         "train_loss": {
             "series": if found.series == Series::Probe { "train_probe_loss" } else { "train_loss" },
             "scale": number(found.scale), "onset": found.onset, "rate_share": found.rate_share.and_then(number),
@@ -215,10 +213,11 @@ fn as_json(log: &Judged<'_>) -> Value {
             "gain_of_twice_the_steps": found.gain.map(|gain| gain * found.scale).and_then(number),
         },
         "verdicts": log.diagnosis.verdicts,
+        "notes": log.notes,
     })
 }
 
-/// JSON knows no NaN.
+/// None for NaN and infinities, which JSON does not know.
 fn number(value: f64) -> Option<f64> {
     Some(value).filter(|value| value.is_finite())
 }

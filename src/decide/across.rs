@@ -1,7 +1,7 @@
-//! The rules that compare trials (`stop.median`, `stop.asha`). Pure.
+//! The rules that hold trials against one another (`stop.median`, `stop.asha`). Pure.
 //!
-//! A non-finite value counts as the worst value and is never left out. So does a trial that diverged before it came as far
-//! as the others.
+//! A value that is not finite counts as the worst there is and is never left out; so does a trial that diverged before it
+//! came as far as the others.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -10,27 +10,27 @@ use crate::spec::{Asha, Median, StopAcross};
 use crate::state::{SweepState, TrialPhase, TrialState};
 use crate::trial::{EvalRow, PatienceMetric, Status, TrialId};
 
-/// The evaluations of every trial by step: the data of the rules.
+/// What the rules go by: the evaluations of every trial, by their steps.
 #[derive(Debug, Clone, Default)]
 pub struct EvalHistory {
     evals: HashMap<TrialId, BTreeMap<u64, EvalRow>>,
-    /// Steps up to which the median rule has let a trial continue. A step is judged once.
+    /// Steps up to which the median has let a trial go on: whoever it was held against stays where it was.
     passed: HashMap<TrialId, u64>,
 }
 
 impl EvalHistory {
-    /// Adds evaluations. Rows that an attempt computes again are equal to the old ones.
+    /// Takes in evaluations. Rows that an attempt makes again are the same ones.
     pub fn see(&mut self, trial: &TrialId, rows: impl IntoIterator<Item = EvalRow>) {
         self.evals.entry(trial.clone()).or_default().extend(rows.into_iter().map(|row| (row.step, row)));
     }
 }
 
-/// The next judgement of a rule about a running trial. None if there is no new one. The median rule reports only judgements
-/// that stop a trial, successive halving reports all. `is_wanted`: whether a trial belongs to this run.
+/// The next finding of a rule about a running trial; None when there is nothing new to find. Of the median only those that
+/// stop a trial are told, of the halving all. `is_wanted`: whether this run is about a trial.
 ///
-/// The median rule compares a trial with those before it in the plan and waits for them: which trials it stops does not
-/// depend on their speed. Successive halving waits for no trial. Ended trials are visited only when a running trial reaches
-/// an evaluation that counts: with many thousands of them that takes time.
+/// The median holds a trial against those before it in the plan, and waits for them: which trials it stops does not
+/// depend on who was faster. The halving waits for nobody. Trials that are over are looked at when a running one comes to
+/// an evaluation that counts, and not otherwise: with many thousands of them that is what takes time.
 #[must_use]
 pub fn judge_across(
     state: &SweepState,
@@ -40,12 +40,11 @@ pub fn judge_across(
 ) -> Option<(TrialId, StopJudgement)> {
     let EvalHistory { evals, passed } = scores;
     let none = BTreeMap::new();
-    let candidate =
-        |(id, known)| Candidate { id, known, evals: evals.get(id).unwrap_or(&none), is_to_come: is_wanted(id) };
+    let entrant = |(id, known)| Entrant { id, known, evals: evals.get(id).unwrap_or(&none), is_to_come: is_wanted(id) };
     let judged = |(at, (id, known))| {
-        let own = candidate((id, known));
-        let others = || state.planned().filter(|(other, _)| *other != id).map(candidate);
-        let before = || state.planned().take(at).map(candidate);
+        let own = entrant((id, known));
+        let others = || state.planned().filter(|(other, _)| *other != id).map(entrant);
+        let before = || state.planned().take(at).map(entrant);
         let asha = rules.asha.as_ref().and_then(|rule| by_asha(rule, &own, others));
         let median = || rules.median.as_ref().and_then(|rule| by_median(rule, &own, before, passed));
         Some((id.clone(), asha.or_else(median)?))
@@ -57,15 +56,15 @@ fn can_be_stopped(known: &TrialState) -> bool {
     matches!(known.phase, TrialPhase::Running { .. }) && !known.ignores_stop_rules && known.stop.is_none()
 }
 
-/// A trial with the data that the rules use.
-struct Candidate<'a> {
+/// A trial as these rules see it.
+struct Entrant<'a> {
     id: &'a TrialId,
     known: &'a TrialState,
     evals: &'a BTreeMap<u64, EvalRow>,
     is_to_come: bool,
 }
 
-impl Candidate<'_> {
+impl Entrant<'_> {
     fn has_diverged(&self) -> bool {
         matches!(&self.known.phase, TrialPhase::Ended(outcome) if outcome.status == Status::Diverged)
     }
@@ -80,13 +79,13 @@ impl Candidate<'_> {
         self.evals.range(..=step).map(|(_, row)| badness(row, metric)).fold(f64::INFINITY, f64::min)
     }
 
-    /// The value at `step` with which the median rule compares others.
+    /// What the median rule holds others against at `step`.
     fn at_median(&self, step: u64, metric: PatienceMetric) -> AtStep {
-        // How far a stopped trial ran before it saw the request is chance. The step of the judgement counts.
+        // How far a stopped trial went on before it heard of it is chance: what counts is where it was judged.
         let end = self.known.stop.as_ref().map_or(u64::MAX, |judgement| judgement.step);
         match &self.known.phase {
-            _ if step <= end && self.first_from(step).is_some() => AtStep::Reached(self.best_until(step, metric)),
-            TrialPhase::Ended(_) if self.has_diverged() => AtStep::Reached(f64::INFINITY),
+            _ if step <= end && self.first_from(step).is_some() => AtStep::There(self.best_until(step, metric)),
+            TrialPhase::Ended(_) if self.has_diverged() => AtStep::There(f64::INFINITY),
             TrialPhase::Ended(_) | TrialPhase::Failed(_) => AtStep::Never,
             _ if self.known.stop.is_some() => AtStep::Never,
             TrialPhase::Pending if !self.is_to_come => AtStep::Never,
@@ -94,10 +93,10 @@ impl Candidate<'_> {
         }
     }
 
-    /// Badness at a rung, if the trial takes part there.
+    /// Badness at a rung, if the trial competes there.
     fn at_rung(&self, rule: &Asha, rung: usize) -> Option<f64> {
         if let Some(value) = self.known.rungs.get(rung) {
-            return Some(value.map_or(f64::INFINITY, |value| badness_of(value, rule.metric)));
+            return Some(value.map_or(f64::INFINITY, |value| turned(value, rule.metric)));
         }
         if !matches!(self.known.phase, TrialPhase::Ended(_)) || self.known.stop.is_some() {
             return None;
@@ -111,36 +110,36 @@ impl Candidate<'_> {
     }
 }
 
-/// The state of another trial at a step.
+/// Where another trial is at a step.
 enum AtStep {
-    Reached(f64),
+    There(f64),
     NotYet,
-    /// It ended before that step.
+    /// It ended before.
     Never,
 }
 
-/// Like Optuna's `MedianPruner`, with the best values of the others up to that step.
-fn by_median<'a, I: Iterator<Item = Candidate<'a>>>(
+/// After Optuna's `MedianPruner`, with the best values of the others up to that step. A step is judged once.
+fn by_median<'a, I: Iterator<Item = Entrant<'a>>>(
     rule: &Median,
-    candidate: &Candidate<'_>,
+    entrant: &Entrant<'_>,
     before: impl Fn() -> I,
     passed: &mut HashMap<TrialId, u64>,
 ) -> Option<StopJudgement> {
-    let from = passed.get(candidate.id).map_or(rule.min_steps, |passed| rule.min_steps.max(passed + 1));
-    for (&step, _) in candidate.evals.range(from..) {
+    let from = passed.get(entrant.id).map_or(rule.min_steps, |passed| rule.min_steps.max(passed + 1));
+    for (&step, _) in entrant.evals.range(from..) {
         let mut others = Vec::new();
         for other in before() {
             match other.at_median(step, rule.metric) {
-                AtStep::Reached(value) => others.push(value),
+                AtStep::There(value) => others.push(value),
                 AtStep::NotYet => return None,
                 AtStep::Never => {}
             }
         }
-        passed.insert(candidate.id.clone(), step);
+        passed.insert(entrant.id.clone(), step);
         if (others.len() as u64) < rule.min_trials.max(1) {
             continue;
         }
-        let (value, bound) = (candidate.best_until(step, rule.metric), median(&mut others));
+        let (value, bound) = (entrant.best_until(step, rule.metric), median(&mut others));
         if value > bound {
             let [value, bound] = [value, bound].map(|badness| shown(badness, rule.metric));
             let (metric, among) = (rule.metric, others.len());
@@ -152,15 +151,15 @@ fn by_median<'a, I: Iterator<Item = Candidate<'a>>>(
     None
 }
 
-/// Like Optuna's `SuccessiveHalvingPruner`: at each rung a trial continues if it is among the best `1/eta` of the trials that
-/// have reached the rung so far; with fewer than `eta` trials, if it is the best.
-fn by_asha<'a, I: Iterator<Item = Candidate<'a>>>(
+/// As Optuna's `SuccessiveHalvingPruner`: at each rung a trial goes on if it is among the best `1/eta` of those that have
+/// come there so far; with fewer than `eta` of them, if it is the best.
+fn by_asha<'a, I: Iterator<Item = Entrant<'a>>>(
     rule: &Asha,
-    candidate: &Candidate<'_>,
+    entrant: &Entrant<'_>,
     others: impl Fn() -> I,
 ) -> Option<StopJudgement> {
-    let rung = candidate.known.rungs.len();
-    let row = candidate.first_from(rung_step(rule, rung)?)?;
+    let rung = entrant.known.rungs.len();
+    let row = entrant.first_from(rung_step(rule, rung)?)?;
     let own = badness(row, rule.metric);
     let mut competing: Vec<f64> = others().filter_map(|other| other.at_rung(rule, rung)).collect();
     competing.push(own);
@@ -179,13 +178,13 @@ fn by_asha<'a, I: Iterator<Item = Candidate<'a>>>(
     })
 }
 
-/// None if the step is too large for a number.
+/// None beyond all steps that there are.
 fn rung_step(rule: &Asha, rung: usize) -> Option<u64> {
     rule.eta.checked_pow(u32::try_from(rung).ok()?)?.checked_mul(rule.min_steps)
 }
 
-/// A value with its sign changed so that lower is better.
-fn badness_of(value: f32, metric: PatienceMetric) -> f64 {
+/// A figure turned so that lower is better.
+fn turned(value: f32, metric: PatienceMetric) -> f64 {
     match metric {
         _ if !value.is_finite() => f64::INFINITY,
         PatienceMetric::EvalLoss => f64::from(value),
@@ -199,16 +198,16 @@ fn badness(row: &EvalRow, metric: PatienceMetric) -> f64 {
         PatienceMetric::Accuracy => row.accuracy,
         PatienceMetric::MacroF1 => row.macro_f1,
     };
-    badness_of(value, metric)
+    turned(value, metric)
 }
 
-/// The inverse of [`badness_of`]. None for the worst value.
+/// The inverse of [`turned`]; None for the worst.
 fn shown(badness: f64, metric: PatienceMetric) -> Option<f32> {
     let value = if metric == PatienceMetric::EvalLoss { badness } else { -badness };
     Some(value as f32).filter(|value| value.is_finite())
 }
 
-/// The median of at least one value. Sorts the values.
+/// Of at least one value; sorts them.
 fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
@@ -222,7 +221,7 @@ mod tests {
     use crate::state::tests::{id, outcome, slot};
     use crate::trial::Outcome;
 
-    /// A sweep of running trials with a loss at step 10, 20, ...
+    /// A sweep of trials with a loss at step 10, 20, ...; all of them run.
     struct Field {
         state: SweepState,
         scores: EvalHistory,
@@ -256,15 +255,15 @@ mod tests {
             self.state.apply(&Event::TrialFinished { trial: id(trial), attempt: 1, outcome });
         }
 
-        /// All judgements, each applied to the state: trial, step, and whether the trial stops.
+        /// All that the rules have to say, noted as it is said: trial, step, and whether the trial stops.
         fn judge(&mut self, rules: &StopAcross) -> Vec<(u64, u64, bool)> {
-            let mut judgements = Vec::new();
+            let mut said = Vec::new();
             while let Some((trial, judgement)) = judge_across(&self.state, &mut self.scores, rules, |_| true) {
-                judgements.push((u64::from_str_radix(trial.as_str(), 16).unwrap(), judgement.step, judgement.stops));
+                said.push((u64::from_str_radix(trial.as_str(), 16).unwrap(), judgement.step, judgement.stops));
                 self.state.apply(&Event::TrialJudged { trial, judgement });
-                assert!(judgements.len() < 100, "it does not end");
+                assert!(said.len() < 100, "it comes to no end");
             }
-            judgements
+            said
         }
     }
 
@@ -279,14 +278,14 @@ mod tests {
     }
 
     #[test]
-    fn halving_judges_trials_in_the_order_of_arrival() {
+    fn halving_takes_trials_as_they_come() {
         let mut field = Field::new(&[&[3.0], &[2.0], &[2.5], &[1.0], &[1.5]]);
-        // The first is alone. The second is the best of two, the third is not. Of four and of five, two continue.
+        // The first is alone, the second best of two, the third not; of four and of five, two go on.
         let expected =
             [(0, 10, true), (1, 10, true), (2, 10, false), (3, 10, true), (4, 10, true)].map(|(t, s, ok)| (t, s, !ok));
         assert_eq!(field.judge(&asha(2)), expected);
         assert_eq!(field.judge(&asha(2)), [], "each rung is judged once");
-        // The second rung (step 20) compares the trials that passed the first.
+        // At the second rung (step 20) those meet that passed the first.
         field.see(3, &[1.0, 0.9]);
         field.see(1, &[2.0, 1.9]);
         assert_eq!(field.judge(&asha(2)), [(1, 20, false), (3, 20, false)]);
@@ -305,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn non_finite_values_are_the_worst_and_never_left_out() {
+    fn what_is_not_finite_is_the_worst_and_never_left_out() {
         let mut field = Field::new(&[&[f32::NAN], &[5.0], &[6.0]]);
         assert_eq!(field.judge(&asha(2)), [(0, 10, true), (1, 10, false), (2, 10, true)]);
         // Three that diverged before the rung leave room for the second best of five.
@@ -317,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn finished_trials_take_part_and_continued_ones_are_left_alone() {
+    fn finished_trials_compete_and_spared_ones_are_left_alone() {
         let mut field = Field::new(&[&[1.0, 1.0], &[5.0]]);
         field.end(0, Status::Finished);
         assert_eq!(field.judge(&asha(2)), [(1, 10, true)]);
@@ -331,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn the_median_rule_waits_for_earlier_trials() {
+    fn the_median_waits_for_those_before() {
         let mut field = Field::new(&[&[1.0, 1.0], &[3.0], &[1.9, 2.4], &[9.0, 1.5]]);
         // At step 10 the fourth is worse than 1.9; the others have too few before them.
         assert_eq!(field.judge(&by_median(2)), [(3, 10, true)]);
@@ -341,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn the_median_rule_uses_the_best_value_up_to_a_step_and_counts_diverged_trials() {
+    fn the_median_counts_the_best_up_to_a_step_and_the_diverged() {
         let mut field = Field::new(&[&[], &[4.0, 4.0], &[f32::NAN, 1.0], &[3.0, 8.0]]);
         assert_eq!(field.judge(&by_median(2)), [], "the first may yet come");
         field.end(0, Status::Diverged);
@@ -352,9 +351,9 @@ mod tests {
         assert_eq!(field.judge(&by_median(3)), [(3, 20, true)], "4.0 is the median of three, of which one diverged");
     }
 
-    /// The median rule stops the same trials at the same steps, whatever their speed.
+    /// Whatever comes in whichever order, the median stops the same trials at the same steps.
     #[test]
-    fn the_median_rule_does_not_depend_on_the_speed_of_trials() {
+    fn what_the_median_stops_does_not_depend_on_who_is_faster() {
         let losses: [&[f32]; 5] =
             [&[3.0, 2.0, 1.0], &[4.0, 3.0, 3.0], &[2.0, 2.5, 2.0], &[9.0, 1.0, 1.0], &[2.0, 1.9, 1.8]];
         let stopped = |order: &[u64]| {
@@ -377,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn the_median_rule_does_not_wait_for_failed_trials() {
+    fn trials_that_never_come_are_not_waited_for() {
         let mut field = Field::new(&[&[], &[1.0], &[2.0]]);
         assert_eq!(field.judge(&by_median(1)), []);
         field.state.apply(&Event::TrialFailed { trial: id(0), failure: Failure::Lost });
@@ -385,10 +384,10 @@ mod tests {
     }
 
     #[test]
-    fn judgements_have_a_text() {
+    fn findings_in_words() {
         let mut field = Field::new(&[&[1.0], &[2.0]]);
         let (_, first) = judge_across(&field.state, &mut field.scores, &asha(2), |_| true).unwrap();
-        insta::assert_snapshot!(first, @"stop.asha: eval_loss at step 10 is 1.0000, among the best of 1 trials at rung 0 (1.0000 or better continues)");
+        insta::assert_snapshot!(first, @"stop.asha: eval_loss at step 10 is 1.0000, among the best of 1 trials at rung 0 (1.0000 and better go on)");
         field.see(1, &[f32::NAN]);
         let metric = PatienceMetric::Accuracy;
         let rules = StopAcross { median: Some(Median { metric, min_trials: 1, min_steps: 10 }), asha: None };

@@ -1,7 +1,7 @@
-//! Expands a checked sweep into its trials: product, zip, include, exclude, seeds and ids. Pure.
+//! From a checked sweep to its trials: product, zip, include, exclude, seeds, ids. Pure.
 //!
-//! Trials come in the order of the file: the last key varies fastest, and `include` follows the product. Each id occurs
-//! once. An id depends on the trial's configuration and data, not on how the sweep is written or where its files lie.
+//! Guarantees: trials come in the order of the file (the last key varies fastest, `include` after the product), each id
+//! once; ids depend on what a trial is, never on how the sweep was written or where its files lie.
 
 mod check;
 mod estimate;

@@ -1,36 +1,36 @@
-//! The position of a running trial, read from its files.
+//! A running trial's position, from its files.
 
 use std::time::{Duration, Instant};
 
 use crate::decide::Pulse;
 use crate::event::{Failure, Slot, TrialProgress};
-use crate::exec::WorkerId;
-use crate::store::{CurveFollower, TrialDir};
+use crate::exec::Worker;
+use crate::store::{Follower, TrialDir};
 use crate::trial::{EvalRow, MetricRow, Trial};
 
-/// Number of losses kept for a sparkline.
+/// Losses kept for a sparkline.
 const RECENT: usize = 64;
 
 /// How far a running trial is.
-pub(super) struct TrialPosition {
+pub(super) struct Position {
     pub(super) progress: TrialProgress,
-    /// Training time according to the newest row.
+    /// The newest row's word on how long the trial has trained.
     trained: Duration,
-    /// When the last new row was seen.
-    last_row: Instant,
-    metrics: CurveFollower<MetricRow>,
-    evals: CurveFollower<EvalRow>,
+    /// When there was last a new row.
+    alive: Instant,
+    metrics: Follower<MetricRow>,
+    evals: Follower<EvalRow>,
 }
 
 /// A worker that was started and has not been settled.
-pub(super) struct RunningTrial {
-    pub(super) worker: WorkerId,
-    pub(super) position: TrialPosition,
-    /// Why this program killed it, if it did.
+pub(super) struct Watched {
+    pub(super) worker: Worker,
+    pub(super) position: Position,
+    /// What it was killed for.
     pub(super) killed_for: Option<Failure>,
 }
 
-impl TrialPosition {
+impl Position {
     pub(super) fn new(trial: &Trial, slot: Slot, folder: &TrialDir) -> Self {
         let progress = TrialProgress {
             trial: trial.id.clone(),
@@ -44,13 +44,13 @@ impl TrialPosition {
         Self {
             progress,
             trained: Duration::ZERO,
-            last_row: Instant::now(),
-            metrics: CurveFollower::new(folder.metrics()),
-            evals: CurveFollower::new(folder.evals()),
+            alive: Instant::now(),
+            metrics: Follower::new(folder.metrics()),
+            evals: Follower::new(folder.evals()),
         }
     }
 
-    /// Reads what the worker has written since the last look. Returns the new evaluations.
+    /// Takes in what the worker has written since the last look. Returns the new evaluations.
     pub(super) fn look(&mut self) -> Vec<EvalRow> {
         let rows = self.metrics.poll();
         let progress = &mut self.progress;
@@ -63,7 +63,7 @@ impl TrialPosition {
         progress.recent_loss.drain(..surplus);
         let evals = self.evals.poll();
         if !rows.is_empty() || !evals.is_empty() {
-            self.last_row = Instant::now();
+            self.alive = Instant::now();
         }
         for row in &evals {
             progress.eval_loss = Some(row.eval_loss);
@@ -76,6 +76,6 @@ impl TrialPosition {
     }
 
     pub(super) fn pulse(&self) -> Pulse {
-        Pulse { quiet: self.last_row.elapsed(), trained: self.trained }
+        Pulse { quiet: self.alive.elapsed(), trained: self.trained }
     }
 }

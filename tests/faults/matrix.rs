@@ -1,4 +1,4 @@
-//! Judges what was trained by the rules as they are now, and counts.
+//! Judges the trained runs by the rules as they are now, and counts how often the primary verdict is right.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -6,16 +6,16 @@ use std::fs;
 use std::path::Path;
 
 use plateau::analysis::detector::Detection;
+use plateau::analysis::plateau::LEAST_DELTA;
 use plateau::analysis::probes::Conclusion;
-use plateau::analysis::shape::LEAST_DELTA;
 use plateau::analysis::{Run, diagnose};
 use plateau::run::{self, survey_folder};
 use plateau::store::{Results, RunDir};
-use plateau::trial::{Cause, Length, TrialId, Verdict};
+use plateau::trial::{Length, TrialId, Verdict, VerdictKind};
 
 use super::table::{CONTINUED_FROM, FAULTS, Fault, Part};
 
-/// The primary verdict of a trial: its first cause, else that there is none.
+/// The primary verdict of a trial: its first cause, else `HEALTHY`.
 pub fn primary(run: &Run) -> Verdict {
     diagnose(&run.measured(), run.status, LEAST_DELTA).verdicts.swap_remove(0)
 }
@@ -38,19 +38,25 @@ pub fn runs(results: &Path, name: &str) -> Vec<Run> {
 }
 
 fn is_right(fault: &Fault, verdict: &Verdict) -> bool {
-    fault.accepted.iter().any(|(cause, reason)| verdict.id == *cause && (reason.is_none() || verdict.reason == *reason))
+    fault.accepted.iter().any(|accepted| {
+        let (id, words) = accepted.split_once('~').unwrap_or((accepted, ""));
+        verdict.id == id && verdict.text.contains(words)
+    })
 }
 
-/// The confusion matrix as Markdown, true cause by primary verdict, and what follows from it.
-pub fn matrix(results: &Path) -> String {
+/// A Markdown table of the injected faults against the primary verdicts, and the share of right ones. `classes`: count only runs
+/// on data of so many classes.
+pub fn matrix(results: &Path, part: Part, classes: Option<usize>) -> String {
     let mut text =
         "| injected fault | runs | right | primary verdicts (right ones in bold) |\n|---|---|---|---|\n".to_owned();
     let (mut right, mut all, mut alarms, mut healthy) = (0, 0, 0, 0);
-    for fault in FAULTS {
+    for fault in part.faults() {
         let mut counts: BTreeMap<(bool, String), usize> = BTreeMap::new();
-        for verdict in runs(results, &fault.folder()).iter().map(primary) {
+        let of = |run: &Run| run.outcome.as_ref().map_or(0, |outcome| outcome.class_prior.len());
+        let runs = runs(results, &fault.folder());
+        for verdict in runs.iter().filter(|run| classes.is_none_or(|wanted| wanted == of(run))).map(primary) {
             let fits = is_right(fault, &verdict);
-            *counts.entry((!fits, verdict.id.to_string())).or_default() += 1;
+            *counts.entry((!fits, verdict.id)).or_default() += 1;
         }
         let total: usize = counts.values().sum();
         let fits: usize = counts.iter().filter(|((wrong, _), _)| !wrong).map(|(_, count)| count).sum();
@@ -60,7 +66,7 @@ pub fn matrix(results: &Path) -> String {
             .collect();
         let _ = writeln!(text, "| {} | {total} | {fits} | {} |", fault.what, cells.join(", "));
         (right, all) = (right + fits, all + total);
-        if fault.accepted == [(Cause::Healthy, None)] {
+        if fault.accepted == ["HEALTHY"] {
             (healthy, alarms) = (healthy + total, alarms + total - fits);
         }
     }
@@ -69,7 +75,7 @@ pub fn matrix(results: &Path) -> String {
     text
 }
 
-/// What became of the trials that `plateau probe` asks about by itself, as Markdown; all other trials count as before.
+/// A Markdown table of the trials that `plateau probe` selects by itself. All other trials count as in [`matrix`].
 pub fn probed(results: &Path) -> String {
     let mut text =
         "| injected fault | probed | right by curves | right with probes | primary cause after the probes (right ones in bold) |\n\
@@ -84,10 +90,10 @@ pub fn probed(results: &Path) -> String {
             let before = is_right(fault, &verdict);
             let probed = found.iter().find(|probed| probed.trial == run.trial.id && probed.open == 0);
             let after = probed.map_or(before, |probed| {
-                let own = verdict.id.cause().filter(|_| verdict.is_cause());
+                let own = Some(verdict.id.as_str()).filter(|_| verdict.kind == VerdictKind::Cause);
                 let conclusion = Conclusion::of(probed.settled, own);
                 let is_right = match conclusion {
-                    Conclusion::Settled(settled, _) => fault.probed.contains(&settled),
+                    Conclusion::Settled(settled, _) => fault.probed.contains(&settled.id()),
                     _ => before,
                 };
                 let words = format!("{} (probes: {})", conclusion.id().unwrap_or("none"), probed.settled.id());
@@ -110,7 +116,7 @@ fn share(part: usize, whole: usize) -> f64 {
     100.0 * part as f64 / whole.max(1) as f64
 }
 
-/// Judges long runs by their first half, and counts those whose training loss was called flat and fell on all the same.
+/// Judges long runs by their first half, and counts those whose training loss was called flat and then fell further.
 pub fn continued(results: &Path) -> String {
     let (mut text, mut all, mut flat, mut wrong) = (String::new(), 0, 0, 0);
     for fault in Part::Twice.faults() {
@@ -135,14 +141,14 @@ pub fn continued(results: &Path) -> String {
     )
 }
 
-/// Change, as a share of the scale, below which a loss is flat: as `docs/diagnosis.md` says.
+/// Change of a flat loss, at most, as a share of the scale: as in `docs/diagnosis.md`.
 const FLAT: f64 = 0.10;
 
 fn judged(run: &Run) -> Detection {
     diagnose(&run.measured(), run.status, LEAST_DELTA).detection
 }
 
-/// The run as it stood half-way.
+/// The run after half of its steps.
 fn cut(run: &Run) -> Run {
     let mut cut = run.clone();
     cut.trial.steps = CONTINUED_FROM;

@@ -1,28 +1,28 @@
-//! The faults: what is changed in a healthy run, and which primary verdicts count as right. Stated before any was trained, and
-//! before any was probed; only the size of the evaluation set of shuffled labels was chosen later, for what can be seen in it.
+//! The faults: what is changed in a healthy run, and which primary verdicts count as right.
+//!
+//! The right verdicts were written down before any run was trained or probed. Only the size of the evaluation set for shuffled
+//! labels was chosen later: in a small set nobody can see that a tenth of the labels is wrong.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::ops::Range;
-
-use plateau::analysis::probes::Settled;
-use plateau::trial::{Cause, Reason};
 
 /// A fault, its sweep keys, and what a right diagnosis says.
 pub struct Fault {
     pub name: &'static str,
     /// What is wrong, for people.
     pub what: &'static str,
-    /// Primary verdicts that count as right: the cause and, where it has several, the reason.
-    pub accepted: &'static [(Cause, Option<Reason>)],
-    /// What the probes may settle on in its place; where they settle nothing, `accepted` counts as before.
-    pub probed: &'static [Settled],
-    /// Keys that differ from the healthy run of the same variant, each with its values; variants 2i and 2i + 1
-    /// take value i, round and round.
+    /// Ids of primary verdicts that count as right. After a tilde: words that the sentence must contain.
+    pub accepted: &'static [&'static str],
+    /// The probes may settle on one of these instead. Where they settle nothing, `accepted` counts.
+    pub probed: &'static [&'static str],
+    /// Keys that differ from the healthy run of the same variant, each with its values. Variants 2i and 2i + 1 take value i,
+    /// modulo the number of values.
     pub keys: &'static [(&'static str, &'static [&'static str])],
 }
 
-/// What the healthy runs are told, unless a fault says otherwise. Paths are completed by [`super::material`].
+/// The settings of the healthy runs, unless a fault says otherwise. `DATA` is the folder that [`super::material`] fills,
+/// `ROWS` the folder of its training data with the class frequencies of the run.
 pub const BASE: &[(&str, &[&str])] = &[
     ("data.train", &["embedded:tweets"]),
     ("data.eval", &["0.03"]),
@@ -36,33 +36,36 @@ pub const BASE: &[(&str, &[&str])] = &[
     ("eval_every", &["10"]),
 ];
 
-/// A thousand held-out examples: what is wrong with a tenth of the labels cannot be seen in a hundred.
+/// About a thousand held-out examples: in a hundred, nobody can see that a tenth of the labels is wrong.
 const ENOUGH_EVALS: [(&str, &[&str]); 2] = [("data.eval", &["0.3"]), ("eval_every", &["20"])];
 
-/// Variants of each fault: those that were used to set thresholds (dev), and those that never were (test).
+/// Changes to the settings where the classes are imbalanced: enough held-out examples of the rare classes.
+const IMBALANCED: &[(&str, &[&str])] = &[("data.eval", &["0.08"])];
+
+/// Variants of each fault: the thresholds were set on `DEV` and never on `TEST`.
 const DEV: Range<usize> = 0..11;
 const TEST: Range<usize> = 20..28;
 const TWICE: Range<usize> = 11..14;
+/// The same on imbalanced data. Even variants have the first class frequencies of [`FREQUENCIES`], odd ones the second.
+const IMBALANCED_DEV: Range<usize> = 30..32;
+const IMBALANCED_TEST: Range<usize> = 40..46;
 
-const TOO_HIGH: &[(Cause, Option<Reason>)] = &[
-    (Cause::Overshoot, None),
-    (Cause::AfterWarmup, None),
-    (Cause::Collapsed, None),
-    (Cause::NonFinite, None),
-    (Cause::PriorStuck, Some(Reason::RateTooHigh)),
+/// Class frequencies of the imbalanced data: the folder in `DATA`, and the number of rows of each class.
+pub const FREQUENCIES: [(&str, &[(&str, usize)]); 2] = [
+    ("90-10", &[("positive", 2070), ("negative", 230)]),
+    ("75-20-5", &[("positive", 2250), ("negative", 600), ("neutral", 150)]),
 ];
-const TOO_LOW: &[(Cause, Option<Reason>)] = &[
-    (Cause::TooSlow, None),
-    (Cause::PriorStuck, Some(Reason::RateTooLow)),
-    (Cause::UpdateRatio, Some(Reason::RateTooLow)),
-];
+
+const TOO_HIGH: &[&str] =
+    &["OVERSHOOT", "AFTER_WARMUP", "COLLAPSED", "NONFINITE", "PRIOR_STUCK~the learning rate threw it there"];
+const TOO_LOW: &[&str] = &["TOO_SLOW", "PRIOR_STUCK~the learning rate is too low", "UPDATE_RATIO~too small"];
 
 pub const FAULTS: &[Fault] = &[
-    Fault { name: "healthy", what: "none", accepted: &[(Cause::Healthy, None)], probed: &[], keys: &[] },
+    Fault { name: "healthy", what: "none", accepted: &["HEALTHY"], probed: &[], keys: &[] },
     Fault {
         name: "healthy-kinds",
         what: "none: other usual settings",
-        accepted: &[(Cause::Healthy, None)],
+        accepted: &["HEALTHY"],
         probed: &[],
         keys: &[
             ("label_smoothing", &["0.1", "0", "0", "0", "0", "0"]),
@@ -76,43 +79,43 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "labels-0",
         what: "none of the labels shuffled",
-        accepted: &[(Cause::Healthy, None)],
+        accepted: &["HEALTHY"],
         probed: &[],
-        keys: &[("data.train", &["DATA/labels-0.tsv"]), ("lr", &["1e-4", "3e-4"]), ENOUGH_EVALS[0], ENOUGH_EVALS[1]],
+        keys: &[("data.train", &["ROWS/labels-0.tsv"]), ("lr", &["1e-4", "3e-4"]), ENOUGH_EVALS[0], ENOUGH_EVALS[1]],
     },
     Fault {
         name: "rate-x100",
         what: "learning rate x 100",
         accepted: TOO_HIGH,
-        probed: &[Settled::RateTooHigh],
+        probed: &["RATE_TOO_HIGH"],
         keys: &[("lr", &["2e-2", "1.5e-2"])],
     },
     Fault {
         name: "rate-/1000",
         what: "learning rate / 1000",
         accepted: TOO_LOW,
-        probed: &[Settled::RateTooLow],
+        probed: &["RATE_TOO_LOW"],
         keys: &[("lr", &["2e-7", "1.5e-7"])],
     },
     Fault {
         name: "no-warmup",
         what: "no warm-up at a high rate",
         accepted: TOO_HIGH,
-        probed: &[Settled::RateTooHigh],
+        probed: &["RATE_TOO_HIGH"],
         keys: &[("warmup", &["0"]), ("lr", &["3e-3", "2e-3", "4e-3"])],
     },
     Fault {
         name: "long-warmup",
         what: "warm-up over 80 to 100 % of the run",
-        accepted: &[(Cause::WarmupTooLong, None)],
+        accepted: &["WARMUP_TOO_LONG"],
         probed: &[],
         keys: &[("warmup", &["0.9", "100", "0.8"]), ("lr", &["5e-5", "1e-4"])],
     },
     Fault {
         name: "exhausted",
         what: "schedule exhausted at 30 % of the run",
-        accepted: &[(Cause::LrExhausted, None)],
-        probed: &[Settled::RateExhausted],
+        accepted: &["LR_EXHAUSTED"],
+        probed: &["RATE_EXHAUSTED"],
         keys: &[
             ("scheduler", &["{name: polynomial, power: 10}", "{name: polynomial, power: 14}"]),
             ("warmup", &["0", "0.05"]),
@@ -122,57 +125,61 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "frozen",
         what: "frozen encoder",
-        accepted: &[(Cause::Frozen, None)],
-        probed: &[Settled::Architecture],
+        accepted: &["FROZEN"],
+        probed: &["ARCHITECTURE"],
         keys: &[("model.freeze", &["3"])],
     },
     Fault {
         name: "disconnected",
         what: "a layer whose output LayerNorm is constant",
-        accepted: &[(Cause::Vanish, None), (Cause::PriorStuck, Some(Reason::Inputs))],
-        probed: &[Settled::Architecture],
+        accepted: &[
+            "VANISH",
+            "PRIOR_STUCK~hardly any gradient reaches the lower layers",
+            "PRIOR_STUCK~not reach the model",
+        ],
+        probed: &["ARCHITECTURE"],
         keys: &[("model.from", &["DATA/cut-0", "DATA/cut-1", "DATA/cut-2"])],
     },
     Fault {
         name: "labels-20",
         what: "20 % of the labels shuffled",
-        accepted: &[(Cause::LabelFloor, None)],
-        probed: &[Settled::Labels],
-        keys: &[("data.train", &["DATA/labels-20.tsv"]), ENOUGH_EVALS[0], ENOUGH_EVALS[1]],
+        accepted: &["LABEL_FLOOR"],
+        probed: &["LABELS"],
+        keys: &[("data.train", &["ROWS/labels-20.tsv"]), ENOUGH_EVALS[0], ENOUGH_EVALS[1]],
     },
     Fault {
         name: "labels-100",
         what: "all labels shuffled",
-        accepted: &[(Cause::PriorStuck, Some(Reason::Inputs)), (Cause::Memorised, None)],
-        probed: &[Settled::Labels],
-        keys: &[("data.train", &["DATA/labels-100.tsv"])],
+        accepted: &["PRIOR_STUCK~say nothing about the labels", "MEMORISED"],
+        probed: &["LABELS"],
+        keys: &[("data.train", &["ROWS/labels-100.tsv"])],
     },
     Fault {
         name: "one-class",
         what: "one class holds 95 % of the labels",
-        accepted: &[(Cause::Imbalanced, None)],
+        accepted: &["IMBALANCED"],
         probed: &[],
-        keys: &[("data.train", &["DATA/one-class.tsv"]), ("data.eval", &["0.08"])],
+        keys: &[("data.train", &["ROWS/one-class.tsv"]), ("data.eval", &["0.08"])],
     },
     Fault {
         name: "blank",
         what: "inputs blanked",
-        accepted: &[(Cause::PriorStuck, Some(Reason::Inputs))],
-        probed: &[Settled::Architecture],
-        keys: &[("data.train", &["DATA/blank.tsv"])],
+        accepted: &["PRIOR_STUCK~not reach the model"],
+        probed: &["ARCHITECTURE"],
+        keys: &[("data.train", &["ROWS/blank.tsv"])],
     },
     Fault {
         name: "tiny",
         what: "16 to 32 training examples",
-        accepted: &[(Cause::Overfit, None), (Cause::Memorised, None)],
-        probed: &[Settled::DataVariety],
+        accepted: &["OVERFIT", "MEMORISED"],
+        probed: &["DATA_VARIETY"],
         keys: &[("data.limit", &["16", "24", "32"])],
     },
     Fault {
         name: "augmentation",
         what: "augmentation at rate 0.9",
-        accepted: &[(Cause::AugTooStrong, None)],
-        probed: &[Settled::AugmentationTooStrong],
+        accepted: &["AUG_TOO_STRONG"],
+        probed: &["AUGMENTATION_TOO_STRONG"],
         keys: &[(
             "augmentation",
             &["{name: random_deletion, rate: 0.9}", "{name: token_cutoff, rate: 0.9}", "{name: eda, alpha: 0.9}"],
@@ -181,30 +188,30 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "dropout",
         what: "dropout 0.9",
-        accepted: &[(Cause::DropoutTooStrong, None)],
-        probed: &[Settled::Architecture],
+        accepted: &["DROPOUT_TOO_STRONG"],
+        probed: &["ARCHITECTURE"],
         keys: &[("model.dropout", &["0.9"])],
     },
     Fault {
         name: "decay",
         what: "weight decay 10",
-        accepted: &[(Cause::DecayTooStrong, None)],
+        accepted: &["DECAY_TOO_STRONG"],
         probed: &[],
         keys: &[("weight_decay", &["10"]), ("lr", &["3e-4", "5e-4"]), ("scheduler", &["constant", "linear"])],
     },
     Fault {
         name: "batch-2",
         what: "batch of 2",
-        accepted: &[(Cause::NoisyBatches, None)],
+        accepted: &["NOISY_BATCHES"],
         probed: &[],
         keys: &[("batch_size", &["2"])],
     },
     Fault {
         name: "exploding",
         what: "checkpoint of weights x 10",
-        accepted: &[(Cause::Explode, None), (Cause::BadInit, None)],
+        accepted: &["EXPLODE", "BAD_INIT"],
         // Few steps: their numbers are so small and so great that the processor takes many times as long.
-        probed: &[Settled::Architecture],
+        probed: &["ARCHITECTURE"],
         keys: &[
             ("model.from", &["DATA/tenfold"]),
             ("data.eval", &["0.01"]),
@@ -216,80 +223,113 @@ pub const FAULTS: &[Fault] = &[
         name: "eps",
         what: "eps of Adam 1e-2",
         accepted: TOO_LOW,
-        probed: &[Settled::RateTooLow, Settled::Architecture],
+        probed: &["RATE_TOO_LOW", "ARCHITECTURE"],
         keys: &[("optimizer", &["{name: adamw, eps: 1e-2}"])],
     },
     Fault {
         name: "clip",
         what: "clip at 1e-4",
-        accepted: &[(Cause::ClipBound, None)],
+        accepted: &["CLIP_BOUND"],
         probed: &[],
         keys: &[("max_grad_norm", &["1e-4"])],
     },
     Fault {
         name: "four-tokens",
         what: "texts cut to 4 tokens",
-        accepted: &[(Cause::Truncated, None)],
-        probed: &[Settled::Architecture],
+        accepted: &["TRUNCATED"],
+        probed: &["ARCHITECTURE"],
         keys: &[("data.max_length", &["4"])],
     },
 ];
 
-/// Faults whose runs are continued for twice the steps, at a constant rate, to see whether what was called flat was so.
+/// Faults whose runs are continued for twice the steps at a constant learning rate. They show whether a loss that was called
+/// flat stays flat.
 pub const CONTINUED: &[&str] = &["healthy", "labels-100", "one-class", "blank", "tiny", "dropout", "frozen"];
 
 /// Steps after which such a run is judged, and what is changed in it.
 pub const CONTINUED_FROM: u64 = 100;
 const TWICE_AS_LONG: &[(&str, &[&str])] = &[("scheduler", &["constant"]), ("warmup", &["10"]), ("steps", &["200"])];
 
-/// Which variants.
+/// A group of variants that is trained and counted together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
     Dev,
     Test,
-    /// Runs that go on.
+    /// Runs that are continued.
     Twice,
+    /// The faults on data of imbalanced classes.
+    ImbalancedDev,
+    ImbalancedTest,
 }
 
 impl Part {
-    pub const ALL: [Self; 3] = [Self::Dev, Self::Test, Self::Twice];
+    pub const ALL: [Self; 5] = [Self::Dev, Self::Test, Self::Twice, Self::ImbalancedDev, Self::ImbalancedTest];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Dev => "dev",
             Self::Test => "test",
             Self::Twice => "twice",
+            Self::ImbalancedDev => "imbalanced-dev",
+            Self::ImbalancedTest => "imbalanced-test",
         }
     }
 
-    /// Each has a seed and a split of its own.
-    fn variants(self) -> Vec<usize> {
+    pub fn is_imbalanced(self) -> bool {
+        matches!(self, Self::ImbalancedDev | Self::ImbalancedTest)
+    }
+
+    /// Each variant has its own seed and its own split.
+    fn variants(self) -> Range<usize> {
         match self {
-            Self::Dev => DEV.collect(),
-            Self::Test => TEST.collect(),
-            Self::Twice => TWICE.collect(),
+            Self::Dev => DEV,
+            Self::Test => TEST,
+            Self::Twice => TWICE,
+            Self::ImbalancedDev => IMBALANCED_DEV,
+            Self::ImbalancedTest => IMBALANCED_TEST,
         }
     }
 
-    /// The faults that have runs in it.
+    /// The faults that have runs in it. On imbalanced data, `one-class` is left out: there the frequencies are the fault.
     pub fn faults(self) -> impl Iterator<Item = &'static Fault> {
-        FAULTS.iter().filter(move |fault| self != Self::Twice || CONTINUED.contains(&fault.name))
+        FAULTS.iter().filter(move |fault| match self {
+            Self::Twice => CONTINUED.contains(&fault.name),
+            Self::ImbalancedDev | Self::ImbalancedTest => fault.name != "one-class",
+            Self::Dev | Self::Test => true,
+        })
+    }
+
+    /// The value as it stands in the sweep file of a variant. `data` replaces `DATA`.
+    fn value(self, value: &str, variant: usize, data: &str) -> String {
+        let (frequencies, _) = FREQUENCIES[variant % FREQUENCIES.len()];
+        let (value, rows) = if self.is_imbalanced() {
+            (value.replace("embedded:tweets", "ROWS/labels-0.tsv"), format!("{data}/{frequencies}"))
+        } else {
+            (value.to_owned(), data.to_owned())
+        };
+        value.replace("ROWS", &rows).replace("DATA", data)
     }
 }
 
 impl Fault {
-    /// The sweep file of one part, every key an axis that is zipped with the others; `data` replaces `DATA`.
+    /// The sweep file of one part: every key is an axis, and all axes are zipped. `data` replaces `DATA`.
     pub fn sweep(&self, part: Part, data: &str) -> String {
-        let last = if part == Part::Twice { TWICE_AS_LONG } else { &[] };
+        let changes: &[(&str, &[&str])] = match part {
+            Part::Twice => TWICE_AS_LONG,
+            Part::ImbalancedDev | Part::ImbalancedTest => IMBALANCED,
+            Part::Dev | Part::Test => &[],
+        };
         let mut keys: BTreeMap<&str, &[&str]> = BTreeMap::new();
-        keys.extend(BASE.iter().chain(self.keys).chain(last).copied());
+        // A fault outweighs the data's need, the length of a continued run outweighs the fault.
+        let (before, after) = if part.is_imbalanced() { (changes, &[][..]) } else { (&[][..], changes) };
+        keys.extend(BASE.iter().chain(before).chain(self.keys).chain(after).copied());
         let mut text = format!("name: {}\nzip:\n", self.folder());
         let mut line = |key: &str, of: &dyn Fn(usize) -> String| {
-            let values: Vec<String> = part.variants().into_iter().map(of).collect();
+            let values: Vec<String> = part.variants().map(of).collect();
             let _ = writeln!(text, "  {key}: [{}]", values.join(", "));
         };
         for (key, values) in keys {
-            line(key, &|variant| values[variant / 2 % values.len()].replace("DATA", data));
+            line(key, &|variant| part.value(values[variant / 2 % values.len()], variant, data));
         }
         line("data.seed", &|variant| (1 + variant).to_string());
         line("seed", &|variant| (100 + variant).to_string());

@@ -21,7 +21,7 @@ fn a_foreign_log_is_judged_against_its_classes() {
     place.write("log.csv", stuck());
     assert_snapshot!(place.expect(0, "diagnose log.csv --classes 0.5,0.5").out, @"
     log.csv: PRIOR_STUCK
-      nothing is learned: the training loss stays at 0.693, and guessing has 0.693. The learning rate is too high
+      nothing is learned: the training loss stays at 0.693, guessing has 0.693; the learning rate threw it there
       try: lr: 1e-4, warmup: 0.1
       train loss: flat from step 1 at 0.693; change -0.001 ± 0.006 over steps 135 to 200, with 11 % of the learning rate
     ");
@@ -35,6 +35,82 @@ fn a_foreign_log_is_judged_against_its_classes() {
     assert!(log["verdicts"][0]["advice"].is_string() && log["verdicts"][0]["evidence"][0]["value"].is_number());
 }
 
+/// What the Trainer of transformers leaves, in the forms in which people have it, is judged alike.
+#[test]
+fn a_trainers_log_is_found_in_every_form() {
+    let place = Place::new("");
+    let losses = |form: &dyn Fn(u32, f64) -> String| -> String {
+        (1..=60).map(|row| form(row, 0.693 + f64::from((row * 7919) % 13) * 0.002 - 0.012)).collect()
+    };
+    let rows = losses(&|row, loss| format!(r#"{{"loss": {loss:.4}, "learning_rate": 1e-3, "step": {}}},"#, row * 10));
+    let state = format!(r#"{{"max_steps": 600, "log_history": [{}]}}"#, rows.trim_end_matches(','));
+    std::fs::create_dir_all(place.path("output/checkpoint-600")).unwrap();
+    std::fs::create_dir_all(place.path("output/checkpoint-90")).unwrap();
+    place.write("output/checkpoint-600/trainer_state.json", &state);
+    place.write("output/checkpoint-90/trainer_state.json", "{}");
+    let printed = losses(&|row, loss| {
+        format!(
+            " {}%|##   | {}/600 [00:01<00:09, 9.9it/s]\n{{'loss': {loss:.4}, 'learning_rate': 0.001, 'epoch': {:.2}}}\n",
+            row,
+            row * 10,
+            f64::from(row) / 20.0
+        )
+    });
+    place.write("printed.log", printed);
+    let judged = |arguments: &str| -> serde_json::Value {
+        let out = place.expect(0, &format!("diagnose --format json --classes 1,1 {arguments}")).out;
+        serde_json::from_str::<serde_json::Value>(&out).unwrap()["logs"][0].clone()
+    };
+    let expected = judged("output/checkpoint-600/trainer_state.json");
+    assert_eq!(expected["train_loss"]["tail"]["to"], 600, "{expected}");
+    for form in ["output", "output/checkpoint-600", "printed.log"] {
+        let found = judged(form);
+        assert_eq!(
+            (&found["verdicts"], &found["train_loss"]),
+            (&expected["verdicts"], &expected["train_loss"]),
+            "{form}"
+        );
+    }
+    assert_eq!(judged("printed.log")["notes"][0], "lines without a loss are ignored (60)");
+}
+
+/// What was assumed when a log was read is said.
+#[test]
+fn notes_say_how_a_log_was_read() {
+    let place = Place::new("");
+    let rows: String = (1..=3)
+        .flat_map(|epoch| {
+            (1..=40).map(move |step| format!("{epoch},{step},{},1\n", 0.7 / f64::from(epoch * step).sqrt()))
+        })
+        .collect();
+    place.write("log.csv", format!("epoch,step,loss,f1\n{rows}"));
+    let out = place.expect(0, "diagnose log.csv").out;
+    let notes: Vec<&str> = out.lines().filter(|line| line.starts_with("  note:")).collect();
+    assert_snapshot!(notes.join("\n"), @"
+      note: the steps start again in each epoch: 3 epochs are joined to 120 steps
+      note: columns not used: f1
+    ");
+}
+
+/// The event files that `plateau export` writes are read back.
+#[test]
+fn event_files_are_read() {
+    let place = Place::new(
+        "data: {train: train.tsv, max_length: 32}\nmodel: {from: checkpoint}\nbatch_size: 8\nsteps: 12\neval_every: 4\n",
+    );
+    place.expect(0, "run sweep.yaml");
+    place.expect(0, "export sweep.yaml --format tensorboard");
+    let (_, folder) = place.trials().pop_first().unwrap();
+    let judged = |path: &str| -> serde_json::Value {
+        let out = place.expect(0, &format!("diagnose --format json {path}")).out;
+        serde_json::from_str::<serde_json::Value>(&out).unwrap()["logs"][0].clone()
+    };
+    let curves = judged(&folder.join("metrics.csv").display().to_string());
+    let events = judged("results/sweep/tensorboard");
+    assert_eq!(events["train_loss"]["tail"]["to"], curves["train_loss"]["tail"]["to"]);
+    assert_eq!(events["train_loss"]["scale"], curves["train_loss"]["scale"]);
+}
+
 #[test]
 fn several_logs_are_a_sweep() {
     let place = Place::new("");
@@ -42,10 +118,10 @@ fn several_logs_are_a_sweep() {
         place.write(&format!("{name}.csv"), stuck());
     }
     let found = place.expect(0, "diagnose a.csv b.csv c.csv --classes 1,1").out;
-    let findings: Vec<&str> = found.lines().skip_while(|line| !line.starts_with("Primary causes")).collect();
+    let findings: Vec<&str> = found.lines().skip_while(|line| !line.starts_with("Why")).collect();
     assert_snapshot!(findings.join("\n"), @"
-    Primary causes by the curves of 3 trials: stuck at the class prior (PRIOR_STUCK) in 3.
-    3 of 3 gave no usable model (95 % confidence interval of the share: 44 to 100 %).
+    Why, by the curves of 3 trials: nothing is learned (PRIOR_STUCK) in 3.
+    3 of 3 gave no usable model (95 % interval of the share: 44 to 100 %).
     ");
 }
 
@@ -59,7 +135,7 @@ fn mistakes() {
     assert_snapshot!(said("diagnose text.csv"), @"error: text.csv: nothing in its column loss can be read: a row needs a number there, with a point (0.5), and a step from 0 up");
     assert_snapshot!(said("diagnose none.csv"), @"error: none.csv: No such file or directory (os error 2)");
     assert_snapshot!(said("diagnose log.csv --classes 1"), @"error: --classes takes a positive share or number for each of two or more classes: --classes 0.7,0.3");
-    assert_snapshot!(said("diagnose checkpoint"), @"error: checkpoint is a folder without metrics.csv: name a log file");
+    assert_snapshot!(said("diagnose checkpoint"), @"error: checkpoint: the folder holds no log that is known by its name (trainer_state.json, metrics.csv, history.json, events.out.tfevents..., checkpoint-N/, version_N/): name the file");
 }
 
 #[test]

@@ -6,9 +6,7 @@
 use tokenizers::models::unigram::Unigram;
 use tokenizers::normalizers::Precompiled;
 
-/// The sign for a space in pieces.
-pub(super) const SPACE: char = '\u{2581}';
-pub(super) const UNKNOWN: &str = "<unk>";
+use super::tokenizer::{SPACE, UNKNOWN};
 
 /// The error of a damaged file.
 const BROKEN: &str = "not a SentencePiece model, or incomplete; copy it again from the checkpoint's page";

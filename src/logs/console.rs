@@ -1,0 +1,293 @@
+//! What a program printed while it trained: dictionaries (`{'loss': 0.7, 'epoch': 0.5}`, the form of the Trainer of
+//! transformers), alone or between progress bars and other lines, and lines of names and numbers (`step 10 | loss 0.7`).
+
+use super::names::{EPOCH, PLANNED, STEP, reading};
+use super::sheet::{Field, Row, Sheet, field, number, parsed, spelled};
+
+/// Lines over which a printed dictionary may extend.
+const MOST_LINES: usize = 40;
+/// Share of the dictionaries that follow a progress bar for the bar to count their steps.
+const WITH_BAR: f64 = 0.8;
+
+/// Reads what was printed. The sheet is empty where nothing looks like a training log.
+pub(super) fn read(text: &str) -> Sheet {
+    // A progress bar returns to the start of its line.
+    let lines: Vec<&str> = text.split(['\n', '\r']).collect();
+    let printed = dictionaries(&lines);
+    if printed.iter().any(|printed| has_loss(&printed.row)) {
+        return of_dictionaries(printed, lines.iter().filter(|line| !line.trim().is_empty()).count());
+    }
+    of_lines(&lines)
+}
+
+fn has_loss(row: &Row) -> bool {
+    row.iter().any(|(name, value)| matches!(value, Field::Number(_)) && reading(name).is_some())
+}
+
+/// A dictionary, with the newest progress bar before it: steps done, and their total.
+struct Printed {
+    row: Row,
+    bar: Option<(u64, u64)>,
+}
+
+fn dictionaries(lines: &[&str]) -> Vec<Printed> {
+    let (mut printed, mut bar) = (Vec::new(), None);
+    let mut at = 0;
+    while at < lines.len() {
+        let line = lines[at];
+        at += 1;
+        let start = line.find('{');
+        bar = progress(&line[..start.unwrap_or(line.len())]).or(bar);
+        let Some(start) = start else { continue };
+        // Until the braces are closed.
+        let mut text = line[start..].to_owned();
+        let mut more = at;
+        while !text.contains('}') && more < lines.len().min(at + MOST_LINES) {
+            text.push(' ');
+            text.push_str(lines[more]);
+            more += 1;
+        }
+        if let Some(row) = dictionary(&text) {
+            at = at.max(more);
+            printed.push(Printed { row, bar });
+        }
+    }
+    printed
+}
+
+/// The fields of a dictionary as Python or JSON writes it; None if `text` does not begin with one.
+fn dictionary(text: &str) -> Option<Row> {
+    let inside = text.strip_prefix('{')?;
+    let mut row = Row::new();
+    let (mut depth, mut start) = (0_usize, 0);
+    let mut add = |entry: &str| {
+        if let Some((name, value)) = entry.split_once(':') {
+            let name = spelled(name);
+            if !name.is_empty() {
+                row.insert(name, field(value));
+            }
+        }
+    };
+    for (at, c) in inside.char_indices() {
+        match c {
+            '(' | '[' | '{' => depth += 1,
+            '}' if depth == 0 => {
+                add(&inside[start..at]);
+                return (!row.is_empty()).then_some(row);
+            }
+            ')' | ']' | '}' => depth = depth.saturating_sub(1),
+            ',' if depth == 0 => {
+                add(&inside[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Steps done and their total, of a bar of tqdm: ` 10%|#    | 12/120 [00:05<00:45,  2.4it/s]`.
+fn progress(line: &str) -> Option<(u64, u64)> {
+    let (_, counts) = line.rsplit_once("| ")?;
+    let (counts, _) = counts.split_once(" [")?;
+    let (done, total) = counts.trim().split_once('/')?;
+    Some((done.trim().parse().ok()?, total.trim().parse().ok()?))
+}
+
+fn of_dictionaries(mut printed: Vec<Printed>, lines: usize) -> Sheet {
+    printed.retain(|printed| has_loss(&printed.row) || printed.row.contains_key("train_runtime"));
+    let is_train = |printed: &Printed| printed.row.contains_key("loss") && !printed.row.contains_key("train_runtime");
+    let has_steps = printed.iter().any(|printed| STEP.iter().any(|name| number(&printed.row, name).is_some()));
+    let planned = planned(&printed);
+    if !has_steps && let Some(steps) = planned.and_then(|total| steps(&printed, total)) {
+        let mut steps = steps.into_iter();
+        for printed in printed.iter_mut().filter(|printed| is_train(printed)) {
+            let step = steps.next().map_or(Field::Missing, |step| Field::Number(step as f64));
+            printed.row.insert("step".into(), step);
+        }
+    }
+    let mut sheet = Sheet { planned, ..Sheet::default() };
+    let ignored = lines.saturating_sub(printed.len());
+    if ignored > 0 {
+        sheet.notes.push(format!("lines without a loss are ignored ({ignored})"));
+    }
+    sheet.rows = printed.into_iter().map(|printed| printed.row).collect();
+    sheet
+}
+
+/// The total of the bar of the training: the one that most losses follow.
+fn planned(printed: &[Printed]) -> Option<u64> {
+    let totals: Vec<u64> = printed
+        .iter()
+        .filter(|printed| printed.row.contains_key("loss"))
+        .filter_map(|printed| printed.bar.map(|(_, total)| total))
+        .collect();
+    let count = |total: u64| totals.iter().filter(|other| **other == total).count();
+    totals.iter().copied().max_by_key(|total| count(*total))
+}
+
+/// The steps of the training losses, by the bars before them, or by their number where they are as many as the bar's total
+/// allows.
+fn steps(printed: &[Printed], total: u64) -> Option<Vec<u64>> {
+    let losses: Vec<&Printed> = printed.iter().filter(|printed| printed.row.contains_key("loss")).collect();
+    let bars: Vec<u64> =
+        losses.iter().filter_map(|printed| printed.bar.filter(|(_, of)| *of == total)).map(|(done, _)| done).collect();
+    let rising = bars.windows(2).filter(|pair| pair[1] > pair[0]).count() + 1;
+    let count = losses.len() as u64;
+    if bars.len() == losses.len() && rising as f64 >= WITH_BAR * bars.len() as f64 && bars.len() > 1 {
+        // A bar is drawn some steps late or early; the losses come at equal distances.
+        let every = ((bars[bars.len() - 1] as f64 / count as f64).round() as u64).max(1);
+        let is_regular = bars.iter().enumerate().all(|(index, bar)| bar.abs_diff((index as u64 + 1) * every) <= every);
+        return if is_regular { Some((1..=count).map(|row| row * every).collect()) } else { Some(bars) };
+    }
+    let has_ended = printed.iter().any(|printed| printed.row.contains_key("train_runtime"));
+    let every = total.checked_div(count)?;
+    (has_ended && every > 0 && total / every == count).then(|| (1..=count).map(|row| row * every).collect())
+}
+
+/// Lines of names and numbers. An epoch or a step stands for the lines after it, too, until the next.
+fn of_lines(lines: &[&str]) -> Sheet {
+    let mut sheet = Sheet::default();
+    let (mut place, mut ignored) = (Row::new(), 0);
+    for line in lines.iter().filter(|line| !line.trim().is_empty()) {
+        let pairs = pairs(line);
+        let is_place = |name: &str| STEP.contains(&name) || EPOCH.contains(&name);
+        let mut row: Row = pairs.into_iter().collect();
+        if let Some(total) = PLANNED.iter().find_map(|name| number(&row, name)) {
+            sheet.planned = Some(total as u64);
+        }
+        let here: Row = row.iter().filter(|(name, _)| is_place(name)).map(|(n, f)| (n.clone(), f.clone())).collect();
+        // A new epoch counts its steps anew.
+        if !here.is_empty() {
+            place.extend(here);
+        }
+        if has_loss(&row) {
+            for (name, value) in &place {
+                row.entry(name.clone()).or_insert_with(|| value.clone());
+            }
+            sheet.rows.push(row);
+        } else {
+            ignored += 1;
+        }
+    }
+    if ignored > 0 && !sheet.rows.is_empty() {
+        sheet.notes.push(format!("lines without a loss are ignored ({ignored})"));
+    }
+    sheet
+}
+
+/// The numbers of a line, each with the words before it: `Epoch 1/10 - loss: 0.7 | val loss 0.6`.
+fn pairs(line: &str) -> Vec<(String, Field)> {
+    let mut pairs: Vec<(String, Field)> = Vec::new();
+    let mut words: Vec<&str> = Vec::new();
+    let is_end =
+        |c: char| c.is_whitespace() || matches!(c, ':' | '=' | ',' | ';' | '|' | '[' | ']' | '(' | ')' | '"' | '\'');
+    let mut rest = line;
+    let mut new_part = true;
+    while let Some(start) = rest.find(|c: char| !is_end(c)) {
+        // A separator ends what the words before it can be a name of.
+        if rest[..start].contains([',', ';', '|', '[', ']', '(', ')']) {
+            new_part = true;
+        }
+        rest = &rest[start..];
+        let end = rest.find(is_end).unwrap_or(rest.len());
+        let token = &rest[..end];
+        rest = &rest[end..];
+        if new_part {
+            words.clear();
+            new_part = false;
+        }
+        if token == "-" || token == "--" || token == "->" {
+            words.clear();
+            continue;
+        }
+        let Some(value) = value(token) else {
+            words.push(token);
+            continue;
+        };
+        if let Some(name) = name(&words) {
+            pairs.retain(|(known, _)| *known != name);
+            pairs.push((name, value));
+        }
+        words.clear();
+    }
+    pairs
+}
+
+/// A number, the first of `10/100`, or one with its unit (`0.7s` is none).
+fn value(token: &str) -> Option<Field> {
+    let token = token.trim_end_matches(['.', '/']);
+    let first = token.split_once('/').filter(|(done, total)| parsed(done).is_some() && parsed(total).is_some());
+    let number = parsed(first.map_or(token, |(done, _)| done))?;
+    // The words "nan" and "inf" are numbers, "infinity" in a sentence is not worth a rule.
+    Some(Field::Number(number))
+}
+
+/// The name that the words before a number make: the longest ending that is known.
+fn name(words: &[&str]) -> Option<String> {
+    let from = words.len().saturating_sub(4);
+    (from..words.len()).find_map(|start| {
+        let name = spelled(&words[start..].join("_"));
+        let is_known =
+            STEP.contains(&name.as_str()) || EPOCH.contains(&name.as_str()) || PLANNED.contains(&name.as_str());
+        let exact = reading(&name).is_some_and(|reading| reading.cost < 10);
+        (is_known || exact).then_some(name)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(text: &str, name: &str) -> Vec<f64> {
+        read(text).numbers(name).collect()
+    }
+
+    #[test]
+    fn dictionaries_are_read_between_other_lines() {
+        let text = "Some weights were not initialized: ['classifier.bias']\n\
+            \x20 0%|          | 0/40 [00:00<?, ?it/s]\r 25%|##5       | 10/40 [00:01<00:03,  9.9it/s]\
+            {'loss': 0.7, 'grad_norm': inf, 'learning_rate': 1e-05, 'epoch': 0.5}\n\
+            100%|##########| 5/5 [00:00<00:00, 50.1it/s]\n\
+            {'eval_loss': '0.65', 'eval_accuracy': np.float64(0.6), 'epoch': 1.0}\n\
+            \x20 50%|#####     | 20/40 [00:02<00:02,  9.9it/s]\r{'loss': tensor(nan), 'epoch': 1.0}\n\
+            {'train_runtime': 4.0, 'train_loss': 0.65, 'epoch': 2.0}\n";
+        let sheet = read(text);
+        assert_eq!(sheet.planned, Some(40));
+        assert_eq!((numbers(text, "step"), numbers(text, "eval_loss")), (vec![10.0, 20.0], vec![0.65]));
+        assert_eq!(numbers(text, "grad_norm"), [f64::INFINITY]);
+        assert!(numbers(text, "loss")[1].is_nan() && numbers(text, "eval_accuracy") == [0.6]);
+        assert_eq!(sheet.notes, ["lines without a loss are ignored (4)"]);
+    }
+
+    #[test]
+    fn lines_of_names_and_numbers_are_read() {
+        let keras = "Epoch 1/2\n32/32 [====] - 3s 2ms/step - accuracy: 0.5 - loss: 0.7 - val_accuracy: 0.5 - val_loss: 0.69\n\
+            Epoch 2/2\n32/32 [====] - 3s - loss: 0.6 - val_loss: 0.65\n";
+        assert_eq!((numbers(keras, "epoch"), numbers(keras, "loss")), (vec![1.0, 2.0], vec![0.7, 0.6]));
+        assert_eq!((numbers(keras, "val_loss"), numbers(keras, "val_accuracy")), (vec![0.69, 0.65], vec![0.5]));
+        for text in [
+            "step 10: train loss 0.7, val loss 0.65\nstep 20: train loss 0.6, val loss 0.6\n",
+            "2024-01-02 10:00:00 INFO [main] Step: 10 | Train Loss: 0.7 | Val Loss: 0.65\n2024-01-02 10:00:01 INFO [main] Step: 20 | Train Loss: 0.6 | Val Loss: 0.6\n",
+            "[step 10/20] train_loss=0.7 val_loss=0.65 (3.1 s)\n[step 20/20] train_loss=0.6 val_loss=0.6 (3.1 s)\n",
+        ] {
+            assert_eq!(numbers(text, "step"), [10.0, 20.0], "{text}");
+            assert_eq!(
+                (numbers(text, "train_loss"), numbers(text, "val_loss")),
+                (vec![0.7, 0.6], vec![0.65, 0.6]),
+                "{text}"
+            );
+        }
+        let megatron = " iteration      100/  500000 | learning rate: 1.500E-04 | lm loss: 6.5E+00 | loss scale: 4096.0 | grad norm: 1.2 |\n";
+        let row = &read(megatron).rows[0];
+        assert_eq!(
+            ["iteration", "learning_rate", "loss", "grad_norm"].map(|name| number(row, name)),
+            [Some(100.0), Some(1.5e-4), Some(6.5), Some(1.2)]
+        );
+    }
+
+    #[test]
+    fn prose_holds_no_losses() {
+        assert!(read("The training took 3 hours.\nNothing was lost.\n").rows.is_empty());
+    }
+}

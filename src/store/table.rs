@@ -1,0 +1,80 @@
+//! `trials.csv`: one row a trial.
+
+use super::{RunDir, StoreError, atomic};
+use crate::trial::{Key, Outcome, Status, Trial, VerdictKind};
+
+/// What a row is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct TrialRow<'a> {
+    pub trial: &'a Trial,
+    pub status: Status,
+    pub outcome: Option<&'a Outcome>,
+    /// Why it failed.
+    pub error: Option<&'a str>,
+}
+
+const AFTER_VALUES: [&str; 14] = [
+    Key::Seed.path(),
+    "status",
+    "steps",
+    "final_train_loss",
+    "final_eval_loss",
+    "best_eval_loss",
+    "best_eval_step",
+    "best_accuracy",
+    "plateau_step",
+    "verdict",
+    "cause",
+    "seconds",
+    "tokens_per_second",
+    "error",
+];
+
+impl RunDir {
+    /// Replaces `trials.csv`. `keys`: what varies, in the order of the sweep file.
+    pub fn write_trials<'a>(&self, keys: &[&str], rows: impl Iterator<Item = TrialRow<'a>>) -> Result<(), StoreError> {
+        let path = self.trials_csv();
+        let bytes = render(keys, rows).map_err(|error| StoreError::damaged(&path, error.to_string()))?;
+        atomic::write_soon(&path, &bytes)
+    }
+}
+
+/// The bytes of `trials.csv`.
+fn render<'a>(keys: &[&str], rows: impl Iterator<Item = TrialRow<'a>>) -> Result<Vec<u8>, csv::Error> {
+    let keys: Vec<_> = keys.iter().copied().filter(|&key| !Key::Seed.is(key)).collect();
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(["id"].iter().chain(&keys).chain(&AFTER_VALUES))?;
+    for row in rows {
+        writer.write_record(fields(&keys, row))?;
+    }
+    writer.into_inner().map_err(|error| error.into_error().into())
+}
+
+fn fields(keys: &[&str], row: TrialRow<'_>) -> Vec<String> {
+    let TrialRow { trial, status, outcome, error } = row;
+    let value = |key: &&str| trial.value(key).map_or_else(String::new, |value| value.text.clone());
+    let number = |value: Option<f32>| value.map_or_else(String::new, |value| format!("{value:?}"));
+    let figure = |pick: fn(&Outcome) -> Option<f32>| number(outcome.and_then(pick));
+    let step = |value: Option<u64>| value.map_or_else(String::new, |step| step.to_string());
+    let verdicts = outcome.map(|outcome| outcome.verdicts.as_slice()).unwrap_or_default();
+    let plateau = verdicts.iter().find(|verdict| verdict.id == "plateaued").and_then(|verdict| verdict.step);
+    let mut fields = vec![trial.id.to_string()];
+    fields.extend(keys.iter().map(value));
+    fields.extend([
+        trial.config.seed.to_string(),
+        status.name().to_owned(),
+        step(outcome.map(|outcome| outcome.steps)),
+        figure(|outcome| outcome.final_train_loss),
+        figure(|outcome| outcome.final_eval_loss),
+        figure(|outcome| outcome.best_eval_loss),
+        step(outcome.and_then(|outcome| outcome.best_eval_step)),
+        figure(|outcome| outcome.best_accuracy),
+        step(plateau),
+        verdicts.first().map_or_else(String::new, |verdict| verdict.id.clone()),
+        verdicts.iter().find(|verdict| verdict.kind == VerdictKind::Cause).map_or_else(String::new, |v| v.id.clone()),
+        outcome.map_or_else(String::new, |outcome| format!("{:.3}", outcome.seconds)),
+        outcome.map_or_else(String::new, |outcome| format!("{:.1}", outcome.tokens_per_second)),
+        error.unwrap_or_default().to_owned(),
+    ]);
+    fields
+}
