@@ -20,12 +20,12 @@ report NAME *OPTIONS:
 
 # Run the tests.
 test:
-    cargo test
+    cargo test --features faults
 
 # Kill and pause the processes of a small sweep at random, and those of 10,000 toy trials, then compare with undisturbed runs.
 torture SECONDS="300":
-    PLATEAU_TORTURE_SECONDS={{ SECONDS }} cargo test --release --test program torture -- --nocapture
-    PLATEAU_TORTURE_TOYS=10000 cargo test --release --lib a_thousand_toys_survive_torture -- --nocapture
+    PLATEAU_TORTURE_SECONDS={{ SECONDS }} cargo test --release --features faults --test program torture -- --nocapture
+    PLATEAU_TORTURE_TOYS=10000 cargo test --release --features faults --lib a_thousand_toys_survive_torture -- --nocapture
 
 # Train runs with one known fault each, and count how often the diagnosis names it (PART: all, dev, test, probes or twice). Continues.
 faults PART="all":
@@ -35,12 +35,15 @@ faults PART="all":
 fuzz SECONDS="60":
     ulimit -v 8388608; PLATEAU_FUZZ_SECONDS={{ SECONDS }} cargo test --release --test fuzz -- --nocapture --test-threads=1
 
-# Run what every change must pass: format, lints, documentation, tests.
+# Run what every change must pass: spelling, format, lints, documentation, tests, also with the feature parquet.
 check:
+    typos
     cargo fmt --check
-    cargo clippy --all-targets -- -D warnings
-    RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
+    cargo clippy --locked --all-targets -- -D warnings
+    cargo clippy --locked --features parquet -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
     just test
+    cargo test --locked --features parquet --lib parquet
 
 # Measure training steps: tokens a second, share of matrix products, memory.
 bench:

@@ -1,5 +1,5 @@
-//! What happened: a closed set of past-tense facts. The journal is a list of them, [`crate::state`] is their fold,
-//! reporters are shown each as it happens.
+//! The events of a sweep: a closed set of facts about the past. The journal is a list of them, [`crate::state`] is their
+//! fold, and a [`Reporter`] sees each as it happens.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::trial::{Device, Outcome, PatienceMetric, TrialId};
 
-/// A fact and the moment it was recorded: a line of `journal.jsonl`.
+/// An event and the time at which it was recorded: a line of `journal.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// Milliseconds since the Unix epoch.
@@ -16,11 +16,11 @@ pub struct Record {
     pub event: Event,
 }
 
-/// Facts about a sweep and its trials. Attempts of a trial count from 1.
+/// An event of a sweep or of one of its trials. Attempts of a trial count from 1.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
-    /// A parent took up the sweep; `trials` are the ids of its plan in order.
+    /// A parent process started to run the sweep. `trials`: the ids of its plan, in order.
     SweepOpened {
         sweep: String,
         version: String,
@@ -28,7 +28,7 @@ pub enum Event {
         pid: u32,
         trials: Vec<TrialId>,
     },
-    /// Written before the worker starts: whoever finds it knows that the trial may be running.
+    /// Recorded before the worker starts: from now on the trial may be running.
     AttemptClaimed {
         trial: TrialId,
         attempt: u32,
@@ -53,49 +53,49 @@ pub enum Event {
         attempt: u32,
         failure: Failure,
     },
-    /// The attempt was stopped by the parent before it had an outcome; not a failure, it does not count against retries.
+    /// The parent stopped the attempt before it had an outcome. Not a failure: it does not count against the retries.
     AttemptInterrupted {
         trial: TrialId,
         attempt: u32,
     },
-    /// The trial has an outcome: finished, diverged, or stopped by rule.
+    /// The trial has an outcome: finished, diverged, or stopped by a rule.
     TrialFinished {
         trial: TrialId,
         attempt: u32,
         outcome: Outcome,
     },
-    /// Retries are used up, or the failure is of a kind that a retry cannot mend.
+    /// The retries are used up, or no retry can help.
     TrialFailed {
         trial: TrialId,
         failure: Failure,
     },
-    /// A rule that holds trials against one another has looked at one of them.
+    /// A rule that compares trials has judged one of them.
     TrialJudged {
         trial: TrialId,
         judgement: StopJudgement,
     },
-    /// The user wants a stopped trial to go on to its end: no rule but that on divergence stops it again.
+    /// The user wants a stopped trial to be trained to its last step. Only divergence stops it again.
     TrialContinued {
         trial: TrialId,
     },
-    /// Faults of its device one after the other: this run starts nothing there any more. `failure` is the last of them.
+    /// The device failed several times in a row: this run starts nothing on the slot any more. `failure`: the last fault.
     SlotRetired {
         slot: Slot,
         failure: Failure,
     },
-    /// To be taken up again: the user asked for it after a failure, or the outcome is gone from the disk.
+    /// The trial starts again: the user asked for it after a failure, or its files are gone.
     TrialRequeued {
         trial: TrialId,
     },
     SweepInterrupted,
-    /// Nothing was left to do.
+    /// The run ended with nothing left to do.
     SweepClosed {
         finished: usize,
         failed: usize,
     },
 }
 
-/// A place where one worker runs.
+/// A place for one worker at a time: a device and a number of threads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Slot {
     pub index: usize,
@@ -103,7 +103,7 @@ pub struct Slot {
     pub threads: usize,
 }
 
-/// How an attempt is treated so that it gets by with less memory.
+/// How an attempt uses less memory after earlier ones ran out of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct OomPolicy {
     /// No other trial runs beside it.
@@ -125,7 +125,7 @@ impl fmt::Display for OomPolicy {
     }
 }
 
-/// A rule of `stop` that holds trials against one another.
+/// A rule of `stop` that compares trials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StopRule {
@@ -133,19 +133,19 @@ pub enum StopRule {
     Asha,
 }
 
-/// What such a rule found of a trial, with the evidence. Figures that are not finite are None.
+/// The judgement of such a rule about a trial, with its evidence. Non-finite values are None.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StopJudgement {
     pub rule: StopRule,
     pub metric: PatienceMetric,
-    /// Of the evaluation that was looked at.
+    /// The step of the judged evaluation.
     pub step: u64,
     /// Counts from 0; None for a rule without rungs.
     pub rung: Option<u32>,
     pub value: Option<f32>,
-    /// The worst value that would have done.
+    /// The worst value with which the trial may continue.
     pub bound: Option<f32>,
-    /// Trials that the bound rests on.
+    /// Number of trials behind the bound.
     pub among: usize,
     /// Whether the trial ends here.
     pub stops: bool,
@@ -153,9 +153,9 @@ pub struct StopJudgement {
 
 impl fmt::Display for StopJudgement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let figure = |value: Option<f32>| value.map_or_else(|| "not finite".to_owned(), |value| format!("{value:.4}"));
+        let text = |value: Option<f32>| value.map_or_else(|| "not finite".to_owned(), |value| format!("{value:.4}"));
         let (metric, step, among) = (self.metric.name(), self.step, self.among);
-        let (value, bound) = (figure(self.value), figure(self.bound));
+        let (value, bound) = (text(self.value), text(self.bound));
         match self.rule {
             StopRule::Median => {
                 let than = if self.stops { "worse than" } else { "no worse than" };
@@ -166,11 +166,11 @@ impl fmt::Display for StopJudgement {
             }
             StopRule::Asha => {
                 let rung = self.rung.unwrap_or_default();
-                let where_it_stands = if self.stops { "not among" } else { "among" };
+                let place = if self.stops { "not among" } else { "among" };
                 write!(
                     f,
-                    "stop.asha: {metric} at step {step} is {value}, {where_it_stands} the best of {among} trials at rung {rung} \
-                     ({bound} and better go on)"
+                    "stop.asha: {metric} at step {step} is {value}, {place} the best of {among} trials at rung {rung} \
+                     ({bound} or better continues)"
                 )
             }
         }
@@ -181,30 +181,35 @@ impl fmt::Display for StopJudgement {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Failure {
-    /// The worker refused what it was given; another try gives the same. `message` says what and what to do.
+    /// The worker cannot use its data, checkpoint or configuration; another attempt would end the same way. `message` says what
+    /// is wrong and what to do.
     BadInput { message: String },
-    /// The worker died: panic, signal, or an exit code that has no meaning of its own.
+    /// The worker died: a panic, a signal, or an unknown exit code.
     Crashed { message: String, log_tail: Vec<String> },
-    /// Killed for lack of memory, or given none when it asked for more.
+    /// The system killed the worker for lack of memory or gave it none.
     OutOfMemory { log_tail: Vec<String> },
-    /// The device has no memory left; the machine may have.
+    /// The device has no memory left, although the machine may have some.
     DeviceMemory { message: String },
-    /// The disk is full or unwritable: nothing can go on.
+    /// The disk is full or cannot be written: no trial can continue.
     Disk { message: String },
-    /// The disk could not do one thing; the next time it may.
+    /// One operation of the disk failed; it may succeed the next time.
     DiskError { message: String },
+    /// A limit of the process or the system was reached, such as open files. The trial is not to blame.
+    Limit { message: String },
+    /// Files of the trial were removed while it ran.
+    FilesVanished { message: String },
     /// The device reported an error.
     DeviceFault { message: String },
-    /// The worker is gone and left no trace, as after a reboot.
+    /// The worker disappeared without a trace, as after a reboot.
     Lost,
-    /// Killed by us: no step and no evaluation for this many seconds.
+    /// The parent killed the worker: no step and no evaluation for this many seconds.
     Stalled { seconds: f64 },
-    /// Killed by us: the trial has trained for more than this many seconds, all attempts together.
+    /// The parent killed the worker: the trial has trained for more than this many seconds, all attempts together.
     TimeLimit { seconds: f64 },
 }
 
 impl Failure {
-    /// The end of the worker's log, where that tells what happened.
+    /// The end of the worker's log, if that helps to explain the failure.
     #[must_use]
     pub fn log_tail(&self) -> &[String] {
         match self {
@@ -213,10 +218,10 @@ impl Failure {
         }
     }
 
-    /// Whether another attempt may end differently.
+    /// Whether another attempt may succeed.
     #[must_use]
     pub fn is_worth_a_retry(&self) -> bool {
-        !matches!(self, Self::BadInput { .. } | Self::Disk { .. } | Self::TimeLimit { .. })
+        !matches!(self, Self::BadInput { .. } | Self::Disk { .. } | Self::Limit { .. } | Self::TimeLimit { .. })
     }
 }
 
@@ -225,45 +230,47 @@ impl fmt::Display for Failure {
         match self {
             Self::BadInput { message } => write!(f, "bad input: {message}"),
             Self::Crashed { message, .. } => write!(f, "worker died: {message}"),
-            Self::OutOfMemory { .. } => f.write_str("out of memory: the worker was killed for it, or was given none"),
+            Self::OutOfMemory { .. } => f.write_str("out of memory: the system killed the worker or gave it no memory"),
             Self::DeviceMemory { message } => write!(f, "out of memory on the device: {message}"),
             Self::Disk { message } | Self::DiskError { message } => write!(f, "disk: {message}"),
+            Self::Limit { message } => write!(f, "limit: {message}"),
+            Self::FilesVanished { message } => write!(f, "files vanished: {message}"),
             Self::DeviceFault { message } => write!(f, "device fault: {message}"),
-            Self::Lost => f.write_str("worker is gone without a trace"),
+            Self::Lost => f.write_str("the worker disappeared without a trace"),
             Self::Stalled { seconds } => {
-                write!(f, "no step and no evaluation for {seconds} s (run.stall_timeout): worker was killed")
+                write!(f, "no step and no evaluation for {seconds} s (run.stall_timeout): the worker was killed")
             }
             Self::TimeLimit { seconds } => write!(
                 f,
-                "not done after {seconds} s (run.time_limit): raise the limit, and --retry-failed goes on from the checkpoint"
+                "not finished after {seconds} s (run.time_limit): raise the limit and run with --retry-failed to continue"
             ),
         }
     }
 }
 
-/// A running trial's position, read from its files. Shown live, never journaled.
+/// The position of a running trial, read from its files. Shown live, never journaled.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrialProgress {
     pub trial: TrialId,
     pub slot: Slot,
     pub step: u64,
     pub steps: u64,
-    /// Newest train losses, oldest first; for a sparkline.
+    /// The newest training losses, oldest first; for a sparkline.
     pub recent_loss: Vec<f32>,
     pub eval_loss: Option<f32>,
     pub best_eval_loss: Option<f32>,
 }
 
-/// Watches a sweep as it runs. Cannot fail it: what a reporter cannot show, it drops.
+/// Shows a running sweep. A reporter cannot fail the run: it drops what it cannot show.
 pub trait Reporter {
-    /// A fact, right after it was journaled.
+    /// An event, right after it was journaled.
     fn event(&mut self, record: &Record);
     /// All running trials, a few times a second.
     fn progress(&mut self, running: &[TrialProgress]);
-    /// What the user should know and no event says, such as a damaged line of the journal.
+    /// What the user should know and is not an event, such as a damaged line of the journal.
     fn warning(&mut self, text: &str) {
         let _ = text;
     }
-    /// The terminal is gone; the sweep goes on.
+    /// The terminal is gone; the sweep continues.
     fn hangup(&mut self) {}
 }

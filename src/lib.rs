@@ -50,6 +50,9 @@ pub mod logs;
 pub mod plan;
 pub mod report;
 pub mod run;
+#[cfg(test)]
+#[path = "../tests/program/skip.rs"]
+mod skip;
 pub mod spec;
 pub mod state;
 pub mod store;

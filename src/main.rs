@@ -2,9 +2,11 @@
 
 use std::process::ExitCode;
 
+use plateau::worker::ExitWithoutMemory;
+
 /// Keeps the pages that a training step frees: a third of a plain step is page faults otherwise.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: ExitWithoutMemory<mimalloc::MiMalloc> = ExitWithoutMemory(mimalloc::MiMalloc);
 
 fn main() -> ExitCode {
     plateau::cli::main()

@@ -1,7 +1,7 @@
-//! Where a sweep stands: a fold over its journal. Pure.
+//! The state of a sweep: a fold over its journal. Pure.
 //!
-//! Guarantees: any list of events, in any order, has a state; events about attempts that are over change nothing; the
-//! first outcome of a trial stays until the trial is requeued.
+//! Guarantees: every list of events, in any order, has a state. Events about ended attempts change nothing. The first outcome
+//! of a trial stays until the trial is requeued.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -9,45 +9,45 @@ use crate::event::{Event, Failure, Record, Slot, StopJudgement};
 use crate::plan::Plan;
 use crate::trial::{Outcome, Status, TrialId};
 
-/// Every trial's phase: the plan's in their order, then those that only the journal knows.
+/// The state of every trial: those of the plan in plan order, then those that only the journal knows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SweepState {
     trials: Vec<(TrialId, TrialState)>,
     index: HashMap<TrialId, usize>,
     planned: usize,
-    /// Faults of each slot's device since a trial last came to its end there, in this run.
+    /// Faults of the device of each slot in this run, since a trial last ended there, and the last of them.
     faults: BTreeMap<usize, (u32, Failure)>,
-    /// Slots that are out of use in this run.
+    /// Slots on which this run starts nothing any more.
     retired: BTreeSet<usize>,
-    /// Places of the trials, kept so that no turn of a long sweep looks at all that is over: planned and not over, planned
-    /// and failed, running wherever.
+    /// Indices of trials, so that a turn of a long sweep need not visit the ended ones: planned and open, planned and failed,
+    /// running (planned or not).
     open: BTreeSet<usize>,
     failed: BTreeSet<usize>,
     running: BTreeSet<usize>,
-    /// Place of the trial that the event at hand is about.
+    /// Index of the trial of the current event.
     touched: Option<usize>,
 }
 
-/// What is known of one trial.
+/// The state of one trial.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct TrialState {
     pub phase: TrialPhase,
     /// Number of the latest attempt; 0 before the first.
     pub attempts: u32,
-    /// Attempts that failed since the trial was last taken up; interruptions do not count.
+    /// Failed attempts since the trial was last requeued; interruptions do not count.
     pub failures: u32,
-    /// Of the latest failed attempt since then.
+    /// The failure of the latest of them.
     pub last_failure: Option<Failure>,
-    /// Attempts since then that ran out of the machine's memory, and out of the device's.
+    /// Attempts since then that ran out of the memory of the machine, and of the device.
     pub out_of_memory: u32,
     pub out_of_device_memory: u32,
-    /// Slots whose devices failed it in this run, one entry for each fault.
+    /// Slots with a device fault of this trial in this run, one entry per fault.
     pub faulted_on: Vec<usize>,
-    /// Its value at each rung of `stop.asha` that it was judged at; None where that was not finite.
+    /// Its value at each rung of `stop.asha`. None where the value was not finite.
     pub rungs: Vec<Option<f32>>,
-    /// What it is to be stopped for, or was.
+    /// The judgement that stops or stopped it.
     pub stop: Option<StopJudgement>,
-    /// To be trained to its end, whatever the rules say.
+    /// The user continued it: only divergence stops it early.
     pub ignores_stop_rules: bool,
 }
 
@@ -55,7 +55,7 @@ pub struct TrialState {
 pub enum TrialPhase {
     #[default]
     Pending,
-    /// Claimed; whether a worker lives is for the files to tell.
+    /// An attempt is claimed. The journal does not tell whether its worker is alive.
     Running {
         attempt: u32,
         slot: Slot,
@@ -66,7 +66,7 @@ pub enum TrialPhase {
 }
 
 impl SweepState {
-    /// Before anything happened. `planned`: the plan's ids in order.
+    /// The state before the first event. `planned`: the ids of the plan, in order.
     pub fn new<'a>(planned: impl IntoIterator<Item = &'a TrialId>) -> Self {
         let mut state = Self {
             trials: Vec::new(),
@@ -88,7 +88,7 @@ impl SweepState {
         state
     }
 
-    /// After all of `records`.
+    /// The state after all of `records`.
     pub fn fold<'a>(plan: &Plan, records: impl IntoIterator<Item = &'a Record>) -> Self {
         let mut state = Self::new(plan.trials.iter().map(|trial| &trial.id));
         for record in records {
@@ -98,17 +98,17 @@ impl SweepState {
     }
 
     pub fn apply(&mut self, event: &Event) {
-        self.take_in(event);
+        self.apply_to_trial(event);
         if let Some(at) = self.touched.take() {
             let (_, TrialState { phase, .. }) = &self.trials[at];
             let is_planned = at < self.planned;
-            let places = [
+            let sets = [
                 (&mut self.open, is_planned && !phase.is_over()),
                 (&mut self.failed, is_planned && matches!(phase, TrialPhase::Failed(_))),
                 (&mut self.running, matches!(phase, TrialPhase::Running { .. })),
             ];
-            for (set, is_in) in places {
-                if is_in {
+            for (set, is_member) in sets {
+                if is_member {
                     set.insert(at)
                 } else {
                     set.remove(&at)
@@ -117,7 +117,7 @@ impl SweepState {
         }
     }
 
-    fn take_in(&mut self, event: &Event) {
+    fn apply_to_trial(&mut self, event: &Event) {
         match event {
             Event::SweepOpened { .. } => self.forget_faults(),
             Event::SweepInterrupted | Event::SweepClosed { .. } | Event::OomPolicyApplied { .. } => {}
@@ -151,7 +151,7 @@ impl SweepState {
                 let state = self.attempted(trial, *attempt);
                 let slot = state.running_on(*attempt);
                 if !matches!(state.phase, TrialPhase::Ended(_)) {
-                    // It may have come to its own end before it heard that it was to stop.
+                    // It may have ended by itself before it saw the request to stop.
                     state.stop.take_if(|_| outcome.status != Status::Stopped);
                     state.phase = TrialPhase::Ended(Box::new(outcome.clone()));
                 }
@@ -180,48 +180,48 @@ impl SweepState {
         }
     }
 
-    /// None for a trial that neither the plan nor the journal knows.
+    /// None if neither the plan nor the journal knows the trial.
     #[must_use]
     pub fn get(&self, id: &TrialId) -> Option<&TrialState> {
         self.index.get(id).map(|&at| &self.trials[at].1)
     }
 
-    /// The plan's trials, in its order.
+    /// The trials of the plan, in plan order.
     pub fn planned(&self) -> impl Iterator<Item = (&TrialId, &TrialState)> {
         self.trials[..self.planned].iter().map(|(id, state)| (id, state))
     }
 
-    /// Those of them that are not over.
+    /// The trials of the plan that have neither an outcome nor failed.
     pub fn open(&self) -> impl Iterator<Item = (&TrialId, &TrialState)> {
-        self.places(&self.open)
+        self.at(&self.open)
     }
 
-    /// How many of them have an outcome, and how many have failed for good.
+    /// How many trials of the plan have an outcome, and how many have failed for good.
     #[must_use]
     pub fn over(&self) -> (usize, usize) {
         (self.planned - self.open.len() - self.failed.len(), self.failed.len())
     }
 
-    /// The trials that a worker may be at, planned or not.
+    /// The trials with a claimed attempt, planned or not.
     pub fn running(&self) -> impl Iterator<Item = (&TrialId, &TrialState)> {
-        self.places(&self.running)
+        self.at(&self.running)
     }
 
-    fn places<'a>(&'a self, places: &'a BTreeSet<usize>) -> impl Iterator<Item = (&'a TrialId, &'a TrialState)> {
-        places.iter().map(|&at| (&self.trials[at].0, &self.trials[at].1))
+    fn at<'a>(&'a self, indices: &'a BTreeSet<usize>) -> impl Iterator<Item = (&'a TrialId, &'a TrialState)> {
+        indices.iter().map(|&at| (&self.trials[at].0, &self.trials[at].1))
     }
 
-    /// Trials of earlier plans, in the order in which the journal names them.
+    /// Trials of earlier plans, in journal order.
     pub fn removed(&self) -> impl Iterator<Item = (&TrialId, &TrialState)> {
         self.trials[self.planned..].iter().map(|(id, state)| (id, state))
     }
 
-    /// The plan's trials and all others that the journal knows.
+    /// The trials of the plan and of earlier plans.
     pub fn known(&self) -> impl Iterator<Item = (&TrialId, &TrialState)> {
         self.trials.iter().map(|(id, state)| (id, state))
     }
 
-    /// Slots that a worker may be sitting on.
+    /// Slots with a claimed attempt.
     pub fn taken(&self) -> impl Iterator<Item = usize> {
         self.running().filter_map(|(_, state)| match state.phase {
             TrialPhase::Running { slot, .. } => Some(slot.index),
@@ -229,19 +229,19 @@ impl SweepState {
         })
     }
 
-    /// Faults of a slot's device since a trial last came to its end there, in this run, and the last of them.
+    /// The number of faults of the device of a slot in this run, since a trial last ended there, and the last of them.
     #[must_use]
     pub fn faults(&self, slot: usize) -> Option<(u32, &Failure)> {
         self.faults.get(&slot).map(|(count, failure)| (*count, failure))
     }
 
-    /// Whether it was said that nothing is started on this slot any more.
+    /// Whether the slot was retired in this run.
     #[must_use]
     pub fn is_retired(&self, slot: usize) -> bool {
         self.retired.contains(&slot)
     }
 
-    /// Somebody may have seen to the devices between two runs, and slots may be other ones: no trial is to suffer for them.
+    /// Between two runs the devices may have been repaired, and the slots may have changed: old faults do not count.
     fn forget_faults(&mut self) {
         self.faults.clear();
         self.retired.clear();
@@ -295,7 +295,7 @@ impl TrialState {
         }
     }
 
-    /// Where attempt `number` runs, if it does.
+    /// The slot of attempt `number`, if it runs.
     fn running_on(&self, number: u32) -> Option<Slot> {
         match self.phase {
             TrialPhase::Running { attempt, slot } if attempt == number => Some(slot),
@@ -305,13 +305,13 @@ impl TrialState {
 }
 
 impl TrialPhase {
-    /// Nothing is left to do.
+    /// Whether nothing is left to do.
     #[must_use]
     pub fn is_over(&self) -> bool {
         matches!(self, Self::Ended(_) | Self::Failed(_))
     }
 
-    /// Ended by a rule before its last step: it can go on.
+    /// Whether a rule stopped the trial before its last step: it can continue.
     #[must_use]
     pub fn was_stopped(&self) -> bool {
         matches!(self, Self::Ended(outcome) if outcome.status == Status::Stopped)

@@ -1,10 +1,9 @@
-//! Readers of what others wrote, on files that were spoilt at random: no input may end a process, hang it, or be taken for
-//! what it is not.
+//! Readers of files on randomly damaged input: no input may crash or hang the process, or be taken for something else.
 //!
-//! A second in `cargo test`, a minute in `just fuzz` (`PLATEAU_FUZZ_SECONDS`, for all targets together). Inputs are grown
-//! from good files by cutting, doubling, splicing and by words that hurt; one that brings an answer of a new kind joins
-//! them. This stands in for the coverage of libFuzzer, for which `cargo fuzz` would have to build all dependencies anew with
-//! instrumentation. A failure names its seed (`PLATEAU_FUZZ_SEED`) and leaves its input in a file.
+//! Takes a second in `cargo test` and a minute in `just fuzz` (`PLATEAU_FUZZ_SECONDS`, for all targets together). Inputs are
+//! made from good files by cuts, repetitions, splices and difficult words. An input that gives a new kind of answer joins
+//! the good files; this replaces the coverage of libFuzzer, for which `cargo fuzz` would rebuild all dependencies with
+//! instrumentation. A failure prints its seed (`PLATEAU_FUZZ_SEED`) and leaves its input in a file.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![expect(clippy::disallowed_methods, reason = "tests make and break files of their own")]
@@ -24,7 +23,7 @@ use dice::{Dice, setting};
 use plateau::event::{Event, Record};
 use plateau::spec::{Settled, parse};
 use plateau::state::SweepState;
-use plateau::store::{CurveWriter, Follower, Journal, Row, read_curve, read_journal};
+use plateau::store::{CurveFollower, CurveRow, CurveWriter, Journal, read_curve, read_journal};
 use plateau::train::data::texts;
 use plateau::trial::{DataConfig, DiagnosticRow, EvalRow, MetricRow, TrialId};
 
@@ -34,7 +33,7 @@ const LONGEST: Duration = Duration::from_secs(20);
 /// Bytes that inputs grow to.
 const LARGEST: usize = 1 << 14;
 
-/// Words that readers stumble over, wherever they stand.
+/// Words that are difficult for readers.
 const WORDS: &[&str] = &[
     "NaN",
     "inf",
@@ -88,7 +87,7 @@ const WORDS: &[&str] = &[
     "0x1f",
 ];
 
-/// Files that are spoilt, and where the spoilt one of the moment lies.
+/// Good inputs, and the path of the current damaged one.
 struct Corpus {
     name: &'static str,
     inputs: Vec<Vec<u8>>,
@@ -103,24 +102,23 @@ impl Corpus {
         let seed = setting("PLATEAU_FUZZ_SEED").unwrap_or(now);
         let file =
             Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("fuzz-{name}-{}.{extension}", std::process::id()));
-        println!("{name}: PLATEAU_FUZZ_SEED={seed}, the input of the moment is {}", file.display());
+        println!("{name}: PLATEAU_FUZZ_SEED={seed}, the current input is {}", file.display());
         let inputs = inputs.iter().map(|text| text.as_bytes().to_vec()).collect();
         Self { name, inputs, words: [words, WORDS].concat(), dice: Dice(seed), file }
     }
 
-    /// Gives `reader` the path and the content of spoilt files until the time is up. What it returns is the kind of its
-    /// answer.
+    /// Gives `reader` the path and the content of damaged files until the time is up. It returns the kind of its answer.
     fn fuzz(mut self, reader: impl Fn(&Path, &[u8]) -> String) {
         let limit = Duration::from_millis(setting("PLATEAU_FUZZ_SECONDS").unwrap_or(1) * 1000 / TARGETS);
         let (start, mut kinds, mut runs) = (Instant::now(), HashSet::new(), 0_u64);
         while start.elapsed() < limit {
             let input =
-                if (runs as usize) < self.inputs.len() { self.inputs[runs as usize].clone() } else { self.spoilt() };
+                if (runs as usize) < self.inputs.len() { self.inputs[runs as usize].clone() } else { self.damaged() };
             fs::write(&self.file, &input).unwrap();
             let began = Instant::now();
             let answer = reader(&self.file, &input);
             assert!(began.elapsed() < LONGEST, "{:?}", began.elapsed());
-            // Numbers and names vary without end; kinds of answers do not.
+            // Numbers and names in answers vary without end; their letters tell the kind.
             let kind: String = answer.chars().filter(|c| c.is_ascii_alphabetic() || *c == ' ').take(60).collect();
             if kinds.insert(kind) && self.inputs.len() < 2000 {
                 self.inputs.push(input);
@@ -135,7 +133,7 @@ impl Corpus {
         self.dice.below(bytes.len() as u64 + 1) as usize
     }
 
-    fn spoilt(&mut self) -> Vec<u8> {
+    fn damaged(&mut self) -> Vec<u8> {
         let mut bytes = self.any().to_vec();
         for _ in 0..=self.dice.below(6) {
             let (a, b) = (self.place(&bytes), self.place(&bytes));
@@ -167,7 +165,7 @@ impl Corpus {
         bytes
     }
 
-    /// Puts another word in the place of the one at `at`.
+    /// Replaces the word at `at` by another one.
     fn replace_a_word(&mut self, bytes: &mut Vec<u8>, at: usize) {
         let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-+".contains(byte);
         let start = at - bytes[..at].iter().rev().take_while(|byte| is_part(byte)).count();
@@ -186,7 +184,7 @@ impl Corpus {
     }
 }
 
-/// What is read can be written as a sweep file, and that is one of the same trials' number.
+/// A sweep that can be read can be written and read again with the same sources.
 #[test]
 fn sweep_files() {
     let seeds = [
@@ -240,7 +238,7 @@ fn a_journal() -> String {
     events.into_iter().map(line).collect()
 }
 
-/// A journal that was opened takes another line, and then holds what it held and that line.
+/// A journal that was opened takes another line, and then holds its old records and that line.
 #[test]
 fn journals() {
     let more = concat!(
@@ -270,12 +268,12 @@ fn journals() {
     });
 }
 
-/// Rows of a curve rise; a writer goes on after any of them, and what it adds is read back.
-fn check_curve<R: Row + Clone>(path: &Path, row: impl Fn(u64) -> R) -> String {
+/// The steps of a curve rise. A writer continues after any of them, and its row is read back.
+fn check_curve<R: CurveRow + Clone>(path: &Path, row: impl Fn(u64) -> R) -> String {
     let curve = read_curve::<R>(path).unwrap();
-    let steps: Vec<u64> = curve.rows.iter().map(Row::step).collect();
+    let steps: Vec<u64> = curve.rows.iter().map(CurveRow::step).collect();
     assert!(steps.windows(2).all(|pair| pair[0] < pair[1]), "{steps:?}");
-    Follower::<R>::new(path.to_owned()).poll();
+    CurveFollower::<R>::new(path.to_owned()).poll();
     let last = steps.get(steps.len() / 2).copied().unwrap_or_default();
     let mut writer = CurveWriter::<R>::open(path, Some(last)).unwrap();
     let kept = steps.iter().filter(|step| **step <= last).count();
@@ -312,7 +310,7 @@ fn curves() {
     });
 }
 
-/// Data files of every kind: each row that is read has a text.
+/// Data files of every format: every row has a text.
 #[test]
 fn data_files() {
     let seeds = [
@@ -351,7 +349,7 @@ fn data_files() {
     });
 }
 
-/// `plateau diagnose` on logs of others: it judges them or says what is wrong, and does nothing else.
+/// `plateau diagnose` on foreign logs: it judges them or says what is wrong.
 #[test]
 fn logs() {
     let seeds = [

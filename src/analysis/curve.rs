@@ -1,7 +1,6 @@
 //! Curves: points over optimizer steps, smoothed without lag and averaged over seeds.
 //!
-//! A value that is not finite means that nothing usable was measured there; it is never interpolated away and never
-//! enters a mean.
+//! A value that is not finite was not usable. It is never interpolated and never enters a mean.
 
 use crate::trial::{EvalRow, MetricRow};
 
@@ -24,17 +23,17 @@ pub fn eval_loss(evals: &[EvalRow]) -> Vec<Point> {
 
 /// Centred local-linear regression with the tricube kernel (Cleveland 1979, without the robustness pass).
 ///
-/// Reproduces straight lines exactly and does not lag, so that onsets are not shifted. `points` are in order of x;
-/// the kernel reaches `half_width` to each side, and towards the ends, where one side is cut off, so much further on the
-/// other that its span stays the same: a line through a handful of noisy points would swing there. Points that are not
-/// finite stay so, and weigh nothing for others. No value leaves the range of the values that it is made of.
+/// It reproduces straight lines exactly and does not lag, so onsets are not shifted. `points` are in order of x. The kernel
+/// reaches `half_width` to each side. Near the ends, where one side is cut off, it reaches further on the other side: its span
+/// stays the same, so that a line through a few noisy points does not swing. Points that are not finite stay so and have no
+/// weight for others. A smoothed value stays within the range of the values behind it.
 pub fn smooth(points: &[Point], half_width: f64) -> Vec<Point> {
     let (mut from, mut to) = (0, 0);
     let mut smoothed = Vec::with_capacity(points.len());
     let (Some(first), Some(last)) = (points.first(), points.last()) else { return smoothed };
     for &at in points {
         let reach = half_width.max(2.0 * half_width - (at.x - first.x).min(last.x - at.x));
-        // The left edge only ever moves right, and so does the right one: reach shrinks no faster than x grows.
+        // Both edges only move right: the reach never shrinks faster than x grows.
         while from < points.len() && points[from].x <= at.x - reach {
             from += 1;
         }
@@ -48,13 +47,13 @@ pub fn smooth(points: &[Point], half_width: f64) -> Vec<Point> {
     smoothed
 }
 
-/// Value at `at.x` of the line fitted by weighted least squares; the weighted mean where no line is determined.
+/// Value at `at.x` of the line fitted by weighted least squares. Where no line is determined: the weighted mean.
 fn local_line(window: &[Point], at: Point, half_width: f64) -> f64 {
     let (mut s0, mut s1, mut s2, mut t0, mut t1) = (0.0, 0.0, 0.0, 0.0, 0.0);
     for point in window.iter().filter(|point| point.y.is_finite()) {
         let dx = (point.x - at.x) / half_width;
         let weight = (1.0 - dx.abs().powi(3)).max(0.0).powi(3);
-        // Values relative to the centre keep large losses from cancelling.
+        // Values relative to the centre avoid cancellation for large losses.
         let dy = point.y - at.y;
         s0 += weight;
         s1 += weight * dx;
@@ -75,7 +74,7 @@ fn local_line(window: &[Point], at: Point, half_width: f64) -> f64 {
     y.clamp(low, high)
 }
 
-/// Median distance between neighbours; None for fewer than two points.
+/// Median distance between neighbouring points. None for fewer than two points.
 pub fn interval(points: &[Point]) -> Option<f64> {
     let mut gaps: Vec<f64> = points.windows(2).map(|pair| pair[1].x - pair[0].x).collect();
     gaps.sort_by(f64::total_cmp);
@@ -91,7 +90,7 @@ pub struct Spread {
     pub high: f64,
 }
 
-/// The spread over `curves` at the steps where every one of them has a finite value.
+/// The spread over `curves` at the steps where each of them has a finite value.
 pub fn spread(curves: &[Vec<Point>]) -> Vec<Spread> {
     let Some((first, others)) = curves.split_first() else { return Vec::new() };
     let mut next = vec![0; others.len()];

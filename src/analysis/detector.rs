@@ -1,8 +1,8 @@
-//! Whether a loss is flat, by an equivalence test: flat is what surely changes little, not what shows no significant change.
+//! Whether a loss is flat, by an equivalence test. Flat means that the change is surely small, not that it is not significant.
 //!
-//! [`detect`] judges the last third of a training loss against the scale of the whole curve, finds where the plateau
-//! begins, and asks whether the schedule rather than the loss has come to its end. Losses may be in any unit and steps in
-//! any numbering. Causes are left to [`super::rules`].
+//! [`detect`] compares the last third of a training loss with the scale of the whole curve, finds where the plateau begins,
+//! and tells whether the loss is flat only because the schedule ended. Losses may be in any unit and steps in any numbering.
+//! Causes are left to [`super::rules`].
 
 use super::curve::Point;
 use super::measured::{Measured, chance};
@@ -18,7 +18,7 @@ pub enum Trend {
     },
     Falling,
     Rising,
-    /// Neither flat nor moving for sure; about `needed` points in the tail would settle it.
+    /// Neither surely flat nor surely moving. About `needed` points in the tail would settle it.
     Unresolved {
         needed: u64,
     },
@@ -48,11 +48,11 @@ impl Trend {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Stretch {
     pub trend: Trend,
-    /// Fitted change from its first to its last point, as a share of the scale; falling is negative.
+    /// Fitted change from its first to its last point, as a share of the scale. Negative if it falls.
     pub change: f64,
-    /// Half the width of the change's 90 % interval.
+    /// Half the width of the 90 % confidence interval of the change.
     pub half: f64,
-    /// p of the Mann-Kendall test over its blocks.
+    /// p-value of the Mann-Kendall test over its blocks.
     pub monotone_p: f64,
     /// Mean loss.
     pub level: f64,
@@ -70,39 +70,39 @@ pub enum Series {
     Probe,
 }
 
-/// What the training loss does in the end.
+/// What the training loss does at the end.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Detection {
     pub series: Series,
-    /// Nats (or the log's own unit) that count as one: the greater of what the loss fell by and the entropy of the prior.
+    /// The unit of changes: the greater of what the loss fell by and the entropy of the class prior, in the unit of the loss.
     pub scale: f64,
     pub start: f64,
     pub tail: Stretch,
     /// First step of the plateau, where the tail is flat.
     pub onset: Option<u64>,
-    /// Share of the summed learning rate that fell to the tail; None where no rate is known.
+    /// Share of the summed learning rate that the tail had. None where no learning rate is known.
     pub rate_share: Option<f64>,
-    /// Where the tail had less than 15 % of it: the stretch before, at rates of 0.3 to 1 of the peak.
+    /// Where the tail had less than 15 % of it: the stretch before, at 0.3 to 1 of the peak learning rate.
     pub active: Option<Stretch>,
-    /// What twice the steps would gain, as a share of the scale, by the fitted power law.
+    /// What twice the steps would gain by the fitted power law, as a share of the scale.
     pub gain: Option<f64>,
 }
 
 impl Detection {
-    /// Whether the loss is flat, and not just for want of learning rate.
+    /// Whether the loss is flat, and not only because the schedule ended.
     pub fn is_flat(&self) -> bool {
         self.tail.trend.is_flat() && !self.schedule_ended()
     }
 
-    /// Whether the loss is flat because the schedule has ended: the tail had hardly any learning rate, and with more of it
-    /// the loss would go on falling, as it did before or as the fitted law says.
+    /// Whether the loss is flat because the schedule ended: the tail had almost no learning rate, and with more of it the loss
+    /// would keep falling, as it did before or as the fitted law says.
     pub fn schedule_ended(&self) -> bool {
         let falling = self.active.is_some_and(|active| active.trend == Trend::Falling);
         self.tail.trend.is_flat() && (falling || self.gain.is_some_and(|gain| gain > limit::WORTH_STEPS))
     }
 }
 
-/// Judges the training loss of a trial, or of its probe where that has points enough.
+/// Judges the training loss of a trial, or the loss of its clean training examples where that has enough points.
 pub fn detect(measured: &Measured<'_>) -> Detection {
     let probe = measured.probe.len() / 3 >= limit::FEWEST_TAIL_POINTS && measured.probe.iter().all(|p| p.y.is_finite());
     let (series, all) = if probe { (Series::Probe, &measured.probe) } else { (Series::Train, &measured.train) };
@@ -121,8 +121,8 @@ pub fn detect(measured: &Measured<'_>) -> Detection {
     detection
 }
 
-/// What counts as one, and the level at the start. Without a known prior the level at the start stands in for its
-/// entropy, which is about what an untrained classifier has.
+/// The scale and the level at the start. Where the class prior is unknown, the level at the start stands in for its entropy: an
+/// untrained classifier has about that loss.
 fn scale(points: &[Point], chance: Option<f64>) -> (f64, f64) {
     let finite: Vec<f64> = points.iter().map(|point| point.y).filter(|y| y.is_finite()).collect();
     let Some(first) =
@@ -168,7 +168,7 @@ pub fn stretch(points: &[Point], scale: f64) -> Stretch {
     }
     let centre = median(&y);
     let reach = limit::WINSOR * robust_deviation(&y, centre);
-    // Of values that are mostly equal the rest would all count as outliers.
+    // If most values are equal, all others would count as outliers.
     let tame = |y: f64| if reach > 0.0 { y.clamp(centre - reach, centre + reach) } else { y };
     let tamed: Vec<Point> = points.iter().map(|point| Point { y: tame(point.y), ..*point }).collect();
     let (x, y) = means(&tamed, block_count(points.len(), limit::MOST_BLOCKS));
@@ -189,7 +189,7 @@ fn means(points: &[Point], count: usize) -> (Vec<f64>, Vec<f64>) {
     blocks(points, count).map(centre).unzip()
 }
 
-/// Change over a stretch of block means and half the width of its interval, as shares of the scale.
+/// Change over a stretch of block means and half the width of its confidence interval, as shares of the scale.
 struct Fitted {
     change: f64,
     half: f64,
@@ -199,7 +199,7 @@ fn judge(x: &[f64], y: &[f64], scale: f64) -> Fitted {
     let (Some(fit), Some(first), Some(last)) = (line(x, y), x.first(), x.last()) else {
         return Fitted { change: 0.0, half: f64::INFINITY };
     };
-    // Block means span the stretch but for half a block at each end.
+    // The block means span the stretch without half a block at each end.
     let span = (last - first) * x.len() as f64 / (x.len() - 1) as f64;
     let share = |nats: f64| if nats == 0.0 { 0.0 } else { nats / scale };
     Fitted { change: share(fit.slope * span), half: share(t95(x.len() - 2) * fit.error * span) }
@@ -221,8 +221,9 @@ impl Fitted {
     }
 }
 
-/// Points in the tail that would settle an open trend: what shows a loss without trend to be flat nine times of ten, given
-/// the noise between neighbours, and what brings the interval found here clear of zero or within the limit.
+/// Points in the tail that would settle an open trend. The greater of two numbers: those that show a loss without trend to be
+/// flat in nine of ten cases, given the noise between neighbours; and those that shrink the confidence interval found here so
+/// that it excludes zero or lies within the limit.
 fn needed(points: &[Point], scale: f64, fitted: &Fitted) -> u64 {
     let steps: Vec<f64> = points.windows(2).map(|pair| pair[1].y - pair[0].y).collect();
     let sigma = robust_deviation(&steps, median(&steps)) / std::f64::consts::SQRT_2;
@@ -232,7 +233,7 @@ fn needed(points: &[Point], scale: f64, fitted: &Fitted) -> u64 {
     by_noise.max(by_interval).max(points.len() as f64 + 1.0).ceil().min(1e12) as u64
 }
 
-/// First step from which every rest of the curve is flat, going back from the tail.
+/// First step after which every suffix of the curve is flat, searched backwards from the tail.
 fn onset(points: &[Point], scale: f64) -> Option<u64> {
     let count = block_count(points.len(), 3 * limit::MOST_BLOCKS);
     let (x, y): (Vec<f64>, Vec<f64>) = blocks(points, count)
@@ -251,7 +252,7 @@ fn onset(points: &[Point], scale: f64) -> Option<u64> {
     blocks(points, count).nth(first).and_then(<[Point]>::first).map(|point| point.x as u64)
 }
 
-/// Mean of the values, each within five deviations of the middle.
+/// Mean of the values, each clamped to five robust deviations around the median.
 fn robust_mean(values: &[f64]) -> f64 {
     let centre = median(values);
     let reach = limit::WINSOR * robust_deviation(values, centre);
@@ -262,7 +263,7 @@ fn robust_mean(values: &[f64]) -> f64 {
     }
 }
 
-/// How much of the learning rate fell to the tail, and what follows where that is little.
+/// The share of the learning rate that the tail had and, where it is small, what more would gain.
 fn schedule(measured: &Measured<'_>, points: &[Point], detection: &mut Detection) {
     let Stretch { from, .. } = detection.tail;
     let warm = measured.rate_peak() as f64;
@@ -371,7 +372,7 @@ mod tests {
         let open = of(noisy(60, 0.5, 1, |_| 0.69));
         let Trend::Unresolved { needed } = open.tail.trend else { panic!("{open:?}") };
         assert!(needed > 500, "{needed}");
-        // As many points in the tail settle it.
+        // That many points in the tail settle it.
         let settled = (0..20).filter(|&seed| of(noisy(3 * needed as usize, 0.5, seed, |_| 0.69)).tail.trend.is_flat());
         assert!(settled.count() >= 17);
     }
@@ -403,8 +404,8 @@ mod tests {
     }
 
     #[test]
-    fn epochs_that_repeat_their_batches_are_flat() {
-        // A saw-tooth of ten epochs: hard batches first.
+    fn a_saw_tooth_of_epochs_is_flat() {
+        // Ten epochs, each with the hard batches first.
         let found = of(curve(300, |t| 0.3 + 0.1 * (1.0 - (t * 10.0).fract())));
         assert!(found.tail.trend.is_flat(), "{found:?}");
     }
@@ -415,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn flat_for_want_of_rate_is_told_from_flat() {
+    fn flat_because_the_schedule_ended_is_not_flat() {
         let ended = scheduled(powered(600, 1, |t| 1.0 - (1.0 - t).powi(4)), |t| (1.0 - t).powi(3));
         assert!(ended.rate_share.unwrap() < 0.15 && ended.tail.trend.is_flat(), "{ended:?}");
         assert!(ended.schedule_ended() && ended.gain.unwrap() > 0.03, "{ended:?}");

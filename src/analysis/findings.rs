@@ -1,26 +1,21 @@
-//! What a sweep says as a whole, in sentences with numbers, and what to try next.
+//! The findings of a sweep, in sentences with numbers, and the next experiment.
 //!
-//! A verdict is about a trial, a finding about the sweep. Findings claim no more than the curves hold: where noise is
-//! unknown they say so.
+//! Findings claim no more than the curves hold. Where the noise between seeds is unknown, they say so.
 
 use std::collections::BTreeMap;
 
-use super::rank::{self, Config, Level, Study};
-use super::{Judgement, Sweep, effects};
-use crate::trial::{Axis, AxisValue, Key, Length, rounded_text};
-
-/// A sentence about the sweep.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// Stable name: `progress`, `best`, `rise`, `noise`, `onsets`, `shapes`, `failures`, `memory`, `edge`, or one of [`effects`].
-    pub id: &'static str,
-    pub text: String,
-}
+use super::effects;
+use super::finding::{Finding, FindingKind};
+use super::groups::{LEARNING_RATE, axes, lead_axis};
+use super::shape::Shape;
+use super::study::{Config, Level, Study};
+use super::sweep::{Run, Sweep};
+use crate::trial::{Axis, AxisValue, Length, rounded_text};
 
 /// What follows from the findings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Next {
-    /// Why, in words.
+    /// Why, for people.
     pub reason: String,
     /// A line of a sweep file, or a command.
     pub line: String,
@@ -29,35 +24,35 @@ pub struct Next {
 /// The findings, most important first. At least one for every sweep.
 pub fn findings(sweep: &Sweep, study: &Study) -> Vec<Finding> {
     let found = [
-        ("progress", progress(sweep, study)),
-        ("best", best(study)),
-        ("rise", rise(study)),
-        ("noise", noise(study)),
-        ("onsets", onsets(sweep, study)),
-        ("shapes", shapes(study)),
-        ("failures", failures(sweep, study)),
-        ("memory", memory(sweep)),
-        ("edge", edge_text(sweep, study)),
+        (FindingKind::Progress, progress(sweep, study)),
+        (FindingKind::Best, best(study)),
+        (FindingKind::Rise, rise(study)),
+        (FindingKind::Noise, noise(study)),
+        (FindingKind::Onsets, onsets(sweep, study)),
+        (FindingKind::Shapes, shapes(study)),
+        (FindingKind::Failures, failures(sweep, study)),
+        (FindingKind::Memory, memory(sweep)),
+        (FindingKind::Edge, edge_text(sweep, study)),
     ];
-    let found = found.into_iter().filter_map(|(id, text)| text.map(|text| Finding { id, text }));
+    let found = found.into_iter().filter_map(|(kind, text)| Some(Finding { kind, text: text? }));
     found.chain(effects::effects(sweep, study)).collect()
 }
 
-/// That the best value of an axis is its least or greatest.
+/// The sentence on a best value at the edge of its axis, if there is one.
 pub fn edge_text(sweep: &Sweep, study: &Study) -> Option<String> {
     edge(sweep, study).map(|edge| edge.text())
 }
 
-/// The next experiment, if the findings call for one.
+/// The next experiment, if the findings suggest one.
 pub fn next(sweep: &Sweep, study: &Study) -> Option<Next> {
     if study.best().is_none() {
         return rescue(sweep, study);
     }
     if let Some(edge) = edge(sweep, study) {
-        let reason = format!("the best {} lies at the edge of the grid: widen it", edge.axis.key);
+        let reason = format!("the best {} is at the edge of the grid: widen it", edge.axis.key);
         return edge.line().map(|line| Next { reason, line });
     }
-    let late = study.best().is_some_and(|best| matches!(best.judgement, Judgement::StillImproving { .. }));
+    let late = study.best().is_some_and(|best| matches!(best.shape, Shape::StillImproving { .. }));
     if late {
         let reason = "the best configuration was still improving: train longer".into();
         let line = match sweep.runs.first().map(|run| run.trial.config.length) {
@@ -66,30 +61,30 @@ pub fn next(sweep: &Sweep, study: &Study) -> Option<Next> {
         };
         return Some(Next { reason, line });
     }
-    // Which one is best comes before how to train it.
+    // Find the best configuration before tuning its length.
     let undecided = undecided(sweep, study);
     if let Some(next) = undecided.clone().filter(|_| is_close(study)) {
         return Some(next);
     }
-    if study.best().is_some_and(|best| best.judgement.rises().is_some()) {
+    if study.best().is_some_and(|best| best.shape.rises().is_some()) {
         let reason = "the best configuration overfits after its best step: stop there".into();
         return Some(Next { reason, line: "stop: {patience: {metric: eval_loss, evals: 3}}".into() });
     }
     undecided
 }
 
-/// More seeds, where they would tell configurations apart.
+/// More seeds, where they would separate configurations.
 fn undecided(sweep: &Sweep, study: &Study) -> Option<Next> {
     let (reason, seeds) = match study.within_noise() {
         _ if study.configs.len() < 2 => return None,
-        None => ("with one seed, noise is unknown: repeat with three".to_owned(), 3),
+        None => ("with one seed the noise is unknown: repeat with three".to_owned(), 3),
         Some(n) if n > 1 => (
-            format!("{n} configurations are within noise of each other: more seeds tell them apart"),
+            format!("{n} configurations are within noise of each other: more seeds separate them"),
             2 * study.seeds.max(2),
         ),
         Some(_) => return None,
     };
-    // Seeds that have been run stay: nothing is trained twice.
+    // Seeds that were run stay, so that nothing is trained twice.
     let mut all: Vec<u64> = Vec::new();
     for seed in sweep.runs.iter().map(|run| run.trial.config.seed).chain(1..=seeds as u64) {
         if !all.contains(&seed) && all.len() < seeds {
@@ -100,8 +95,7 @@ fn undecided(sweep: &Sweep, study: &Study) -> Option<Next> {
     Some(Next { reason, line: format!("seeds: [{}]", all.join(", ")) })
 }
 
-/// Whether another configuration is as good as the best, as far as is known: within noise of it, or within delta where
-/// noise is unknown.
+/// Whether another configuration is as good as the best: within noise of it, or within delta where the noise is unknown.
 fn is_close(study: &Study) -> bool {
     rivals(study).next().is_some()
 }
@@ -116,7 +110,7 @@ fn rivals(study: &Study) -> impl Iterator<Item = (&Config, f64)> {
 }
 
 fn progress(sweep: &Sweep, study: &Study) -> Option<String> {
-    let open = study.judgements.iter().filter(|judgement| **judgement == Judgement::Unfinished).count();
+    let open = study.shapes.iter().filter(|shape| **shape == Shape::Unfinished).count();
     match (sweep.runs.len(), open) {
         (0, _) => Some("The sweep has no trials.".into()),
         (_, 0) => None,
@@ -132,30 +126,30 @@ fn best(study: &Study) -> Option<String> {
     let level = best.best?;
     let accuracy = best.accuracy.map_or_else(String::new, |a| format!(", accuracy {:.1} %", a.mean * 100.0));
     let at = best.best_step.map_or_else(String::new, |step| format!(" at step {step}"));
-    // One that lost seeds ranks behind, however low the rest: its loss is no margin.
+    // A configuration with failed seeds ranks behind whatever its loss, so its loss is not a margin.
     let next = study.configs.get(1).filter(|second| second.complete() || !best.complete());
     let next = next.and_then(|second| second.best.map(|level| (second, level)));
     let margin = next.map_or_else(String::new, |(second, other)| match other.mean - level.mean {
-        margin if margin < 5e-4 => format!("; to three decimals the next is as good, {}", name(second)),
-        margin => format!("; {margin:.3} below the next, {}", name(second)),
+        margin if margin < 5e-4 => format!("; equal to three decimals to the next, {}", second.name()),
+        margin => format!("; {margin:.3} below the next, {}", second.name()),
     });
-    Some(format!("Best is {} with eval loss {}{at}{accuracy}{margin}.", name(best), written(level)))
+    Some(format!("Best is {} with eval loss {}{at}{accuracy}{margin}.", best.name(), written(level)))
 }
 
-/// What to hold against a best configuration that overfits.
+/// A warning on a best configuration that overfits.
 fn rise(study: &Study) -> Option<String> {
     let best = study.best()?;
-    best.judgement.rises()?;
+    best.shape.rises()?;
     let (last, level) = (best.last?.mean, best.best?.mean);
     if study.configs.iter().filter(|config| config.best.is_some()).count() == 1 {
         return Some(format!("It overfits: its eval loss rises from {level:.3} to {last:.3} at the end."));
     }
-    let steady = rivals(study).find(|(config, _)| config.judgement.rises().is_none());
+    let steady = rivals(study).find(|(config, _)| config.shape.rises().is_none());
     let instead = steady.map_or_else(String::new, |(config, behind)| {
         let behind = if behind < 5e-4 { "as good".to_owned() } else { format!("{behind:.3} behind") };
-        format!(" With {}, {behind}, it does not rise: the safer choice.", name(config))
+        format!(" {} ({behind}) does not rise and is the safer choice.", config.name())
     });
-    Some(format!("It ranks first by its best checkpoint alone, and overfits after it: {last:.3} at the end.{instead}"))
+    Some(format!("It ranks first by its best checkpoint and overfits after it: {last:.3} at the end.{instead}"))
 }
 
 fn noise(study: &Study) -> Option<String> {
@@ -164,12 +158,14 @@ fn noise(study: &Study) -> Option<String> {
         return None;
     }
     match (study.seed_sd, study.within_noise()) {
-        (Some(sd), Some(1)) => Some(format!("No other configuration is within noise of it (seed deviation {sd:.3}).")),
+        (Some(sd), Some(1)) => {
+            Some(format!("No other configuration is within noise of it (standard deviation over seeds {sd:.3})."))
+        }
         (Some(sd), Some(n)) => Some(format!(
-            "{n} configurations, it included, cannot be told apart by {} seeds (seed deviation {sd:.3}); the best of so many is an optimistic number.",
+            "{n} configurations, including it, cannot be separated with {} seeds (standard deviation over seeds {sd:.3}); the best of so many is an optimistic estimate.",
             study.seeds
         )),
-        _ => Some("There is one seed of each, so how much of a difference is noise is unknown.".into()),
+        _ => Some("Each configuration has one seed, so the noise of a difference is unknown.".into()),
     }
 }
 
@@ -179,9 +175,9 @@ fn onsets(sweep: &Sweep, study: &Study) -> Option<String> {
     let at = |value: &AxisValue| {
         let same = |config: &&Config| config.value(&axis.key).is_some_and(|other| other.value == value.value);
         let config = study.configs.iter().filter(same).find(|config| config.best.is_some())?;
-        let onset = config.judgement.onset()?;
+        let onset = config.shape.onset()?;
         let level = config.curve.iter().find(|spread| spread.x as u64 == onset)?.mean;
-        let late = matches!(config.judgement, Judgement::StillImproving { .. });
+        let late = matches!(config.shape, Shape::StillImproving { .. });
         let when = if late { format!("not before step {onset}") } else { format!("at step {onset}") };
         Some(format!("{} {when} ({level:.3})", value.label(&axis.key)))
     };
@@ -189,7 +185,7 @@ fn onsets(sweep: &Sweep, study: &Study) -> Option<String> {
     let more = if axis.values.len() > 8 { ", and so on" } else { "" };
     (!parts.is_empty()).then(|| {
         format!(
-            "The eval loss of the best configuration at each {} goes flat, by value (and level): {}{more}.",
+            "Where the eval loss of the best configuration at each {} goes flat (with its level): {}{more}.",
             axis.key,
             parts.join(", ")
         )
@@ -199,29 +195,29 @@ fn onsets(sweep: &Sweep, study: &Study) -> Option<String> {
 fn shapes(study: &Study) -> Option<String> {
     let survivors = || study.configs.iter().filter(|config| config.best.is_some());
     let all = survivors().count();
-    // `rise` has told of the only one.
+    // `rise` describes a single survivor.
     if all == 1 {
-        let late = survivors().any(|config| matches!(config.judgement, Judgement::StillImproving { .. }));
+        let late = survivors().any(|config| matches!(config.shape, Shape::StillImproving { .. }));
         let who = if study.configs.len() == 1 { "It" } else { "The only configuration that survived" };
-        return late.then(|| format!("{who} still improved in the last 15 % of its steps."));
+        return late.then(|| format!("{who} was still improving in the last 15 % of its steps."));
     }
-    let rising = survivors().filter(|config| config.judgement.rises().is_some()).count();
-    let late = survivors().filter(|config| matches!(config.judgement, Judgement::StillImproving { .. })).count();
+    let rising = survivors().filter(|config| config.shape.rises().is_some()).count();
+    let late = survivors().filter(|config| matches!(config.shape, Shape::StillImproving { .. })).count();
     let mut parts = Vec::new();
     if rising > 0 {
         parts.push(format!("{rising} of {all} overfit: their eval loss rises again by more than {:.3}", study.delta));
     }
     if late > 0 {
-        parts.push(format!("{late} of {all} still improved in the last 15 % of their steps"));
+        parts.push(format!("{late} of {all} were still improving in the last 15 % of their steps"));
     }
     (!parts.is_empty()).then(|| format!("Of the configurations that survived, {}.", parts.join("; ")))
 }
 
-/// What failed, how, and at which values of the first axis.
+/// How many trials failed, how, and at which values of the lead axis.
 fn failures(sweep: &Sweep, study: &Study) -> Option<String> {
     let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
-    for judgement in study.judgements.iter().filter(|judgement| judgement.failed()) {
-        *kinds.entry(judgement.kind()).or_default() += 1;
+    for shape in study.shapes.iter().filter(|shape| shape.failed()) {
+        *kinds.entry(shape.kind().title()).or_default() += 1;
     }
     if kinds.is_empty() {
         return None;
@@ -234,7 +230,7 @@ fn failures(sweep: &Sweep, study: &Study) -> Option<String> {
     Some(format!("{failed} of {} {trials} gave no usable model: {}{place}.{error}", sweep.runs.len(), parts.join(", ")))
 }
 
-/// Trials whose numbers are those of others only up to rounding.
+/// Trials that ran out of memory and used smaller micro-batches.
 fn memory(sweep: &Sweep) -> Option<String> {
     let noted: Vec<(&str, &str)> =
         sweep.runs.iter().filter_map(|run| Some((run.trial.id.as_str(), run.memory_note()?))).collect();
@@ -260,9 +256,9 @@ fn common_error(sweep: &Sweep) -> Option<&str> {
 /// ` (lr 1e-4: 2 of 8, 3e-4: 8 of 8)`.
 fn failures_by_value(sweep: &Sweep, study: &Study, axis: &Axis) -> String {
     let at = |value: &AxisValue| {
-        let same = |run: &super::Run| run.trial.value(&axis.key).is_some_and(|other| other.value == value.value);
-        let runs = || sweep.runs.iter().zip(&study.judgements).filter(|(run, _)| same(run));
-        let failed = runs().filter(|(_, judgement)| judgement.failed()).count();
+        let same = |run: &Run| run.trial.value(&axis.key).is_some_and(|other| other.value == value.value);
+        let runs = || sweep.runs.iter().zip(&study.shapes).filter(|(run, _)| same(run));
+        let failed = runs().filter(|(_, shape)| shape.failed()).count();
         (failed > 0).then(|| format!("{}: {failed} of {}", value.label(&axis.key), runs().count()))
     };
     let parts: Vec<String> = axis.values.iter().filter_map(at).take(8).collect();
@@ -276,7 +272,7 @@ struct Edge<'a> {
     /// Numbers of the axis in order.
     numbers: Vec<f64>,
     upper: bool,
-    /// All configurations on the next value beyond, if any, failed.
+    /// Evaluation loss of the best configuration.
     level: f64,
 }
 
@@ -284,12 +280,12 @@ impl Edge<'_> {
     fn text(&self) -> String {
         let side = if self.upper { "greatest" } else { "least" };
         format!(
-            "The best {} ({}, eval loss {:.3}) is the {side} that was tried: the true best may lie beyond the grid.",
+            "The best {} ({}, eval loss {:.3}) is the {side} value of the grid: the true best may lie outside the grid.",
             self.axis.key, self.best.text, self.level
         )
     }
 
-    /// The axis, longer by two values beyond the edge.
+    /// The axis with two more values beyond the edge.
     fn line(&self) -> Option<String> {
         let (first, last) = (*self.numbers.first()?, *self.numbers.last()?);
         let edge = if self.upper { last } else { first };
@@ -301,7 +297,7 @@ impl Edge<'_> {
 
 /// The learning rate, or another positive numeric axis of three values or more, whose best is at an end.
 fn edge<'a>(sweep: &'a Sweep, study: &Study) -> Option<Edge<'a>> {
-    // As long as values are untried, the best so far lies at an edge of what was tried only.
+    // While values are untried, an edge of the tried values means nothing.
     if sweep.runs.iter().any(|run| !run.status.is_over()) {
         return None;
     }
@@ -313,46 +309,32 @@ fn edge<'a>(sweep: &'a Sweep, study: &Study) -> Option<Edge<'a>> {
         let value = best.value(&axis.key)?.value.as_f64()?;
         let (first, last) = (*numbers.first()?, *numbers.last()?);
         let at_end = value <= first || value >= last;
-        // Values of zero (no warm-up, no decay) are natural ends.
+        // Nothing lies beyond zero (no warm-up, no decay).
         let fits = numbers.len() >= 3 && first > 0.0 && at_end;
         let written =
             axis.values.iter().find(|other| other.value.as_f64().is_some_and(|n| n.total_cmp(&value).is_eq()))?;
         fits.then_some(Edge { axis, best: written, numbers, upper: value >= last, level })
     };
-    let mut edges = rank::axes(sweep).filter_map(candidate);
+    let mut edges = axes(sweep).filter_map(candidate);
     let first = edges.next()?;
-    let is_lr = |edge: &Edge<'_>| Key::LearningRate.is(&edge.axis.key);
-    Some(if is_lr(&first) { first } else { edges.find(is_lr).unwrap_or(first) })
+    Some(if first.axis.key == LEARNING_RATE {
+        first
+    } else {
+        edges.find(|edge| edge.axis.key == LEARNING_RATE).unwrap_or(first)
+    })
 }
 
-/// Where nothing survived: lower rates for what blew up, nothing for what never ran.
+/// The next experiment where nothing survived: lower learning rates for what diverged, none for what never ran.
 fn rescue(sweep: &Sweep, study: &Study) -> Option<Next> {
-    let blown = |judgement: &Judgement| {
-        matches!(
-            judgement,
-            Judgement::NotFinite { .. } | Judgement::Diverged { .. } | Judgement::Collapsed { .. } | Judgement::Stuck
-        )
+    let blown = |shape: &Shape| {
+        matches!(shape, Shape::NotFinite { .. } | Shape::Diverged { .. } | Shape::Collapsed { .. } | Shape::Stuck)
     };
-    study.judgements.iter().any(blown).then_some(())?;
+    study.shapes.iter().any(blown).then_some(())?;
     let least = sweep.runs.iter().map(|run| run.trial.config.lr).filter(|lr| *lr > 0.0).reduce(f64::min)?;
     Some(Next {
         reason: "no configuration learned anything: try lower learning rates with a warm-up".into(),
         line: format!("grid: {{lr: [{}, {}, {}]}}", short(least / 10.0), short(least / 3.0), short(least)),
     })
-}
-
-/// The learning rate if it varies, else the first axis.
-pub fn lead_axis(sweep: &Sweep) -> Option<&Axis> {
-    let first = rank::axes(sweep).next();
-    rank::axes(sweep).find(|axis| Key::LearningRate.is(&axis.key)).or(first)
-}
-
-/// `lr 3e-5, warmup 0.1`.
-fn name(config: &Config) -> String {
-    if config.values.is_empty() {
-        return "the only configuration".into();
-    }
-    config.values.iter().map(|(key, value)| format!("{key} {}", value.label(key))).collect::<Vec<_>>().join(", ")
 }
 
 fn written(level: Level) -> String {
@@ -393,15 +375,15 @@ mod tests {
     }
 
     #[test]
-    fn small_numbers_are_not_made_great() {
+    fn counts_and_margins_are_worded_right() {
         let first = |losses: &[f32]| words(&flat(losses)).lines().next().unwrap_or_default().to_owned();
-        insta::assert_snapshot!(first(&[0.3, 0.3]), @"Best is model.dropout 0.1 with eval loss 0.300 at step 12, accuracy 82.6 %; to three decimals the next is as good, model.dropout 0.2.");
+        insta::assert_snapshot!(first(&[0.3, 0.3]), @"Best is model.dropout 0.1 with eval loss 0.300 at step 12, accuracy 82.6 %; equal to three decimals to the next, model.dropout 0.2.");
         insta::assert_snapshot!(first(&[0.3]), @"Best is model.dropout 0.1 with eval loss 0.300 at step 12, accuracy 82.6 %.");
         let mut late = flat(&[0.9, f32::NAN]);
         late.runs[0].evals.iter_mut().for_each(|row| row.eval_loss -= row.step as f32 / 200.0);
         assert!(
             words(&late)
-                .contains("\nThe only configuration that survived still improved in the last 15 % of its steps.")
+                .contains("\nThe only configuration that survived was still improving in the last 15 % of its steps.")
         );
         insta::assert_snapshot!(words(&synthetic::unfinished(flat(&[0.3]), 0)), @"The only trial has not finished yet.");
         let one_left = words(&synthetic::unfinished(flat(&[0.3, 0.4, 0.5]), 2));
@@ -427,37 +409,37 @@ mod tests {
     fn in_words() {
         insta::assert_snapshot!(words(&synthetic::default_sweep()), @"
         Best is lr 3e-5, warmup 0, scheduler cosine with eval loss 0.357 at step 78, accuracy 82.8 %; 0.001 below the next, lr 3e-5, warmup 0.1, scheduler linear.
-        It ranks first by its best checkpoint alone, and overfits after it: 0.368 at the end. With lr 3e-5, warmup 0.1, scheduler linear, 0.001 behind, it does not rise: the safer choice.
-        There is one seed of each, so how much of a difference is noise is unknown.
-        The eval loss of the best configuration at each lr goes flat, by value (and level): 1e-5 at step 120 (0.448), 3e-5 at step 54 (0.367), 1e-4 at step 24 (0.360).
+        It ranks first by its best checkpoint and overfits after it: 0.368 at the end. lr 3e-5, warmup 0.1, scheduler linear (0.001 behind) does not rise and is the safer choice.
+        Each configuration has one seed, so the noise of a difference is unknown.
+        Where the eval loss of the best configuration at each lr goes flat (with its level): 1e-5 at step 120 (0.448), 3e-5 at step 54 (0.367), 1e-4 at step 24 (0.360).
         Of the configurations that survived, 4 of 11 overfit: their eval loss rises again by more than 0.010.
         5 of 16 trials gave no usable model: 1 NaN, 4 collapsed (lr 1e-4: 1 of 4, 3e-4: 4 of 4).
-        Why, by the curves of 16 trials: the learning rate is too high (OVERSHOOT) in 4, the learning rate is too low or the run too short (TOO_SLOW) in 4, overfitting (OVERFIT) in 3, numbers that are none (NONFINITE) in 1.
-        The order of 11 trials after a quarter of their steps predicts the final one with a rank correlation of -0.07: stopping that early would drop good ones.
-        => with one seed, noise is unknown: repeat with three: seeds: [42, 1, 2]
+        Primary causes by the curves of 16 trials: the learning rate is too high (OVERSHOOT) in 4, the learning rate is too low or the run too short (TOO_SLOW) in 4, overfitting (OVERFIT) in 3, NaN or infinite values (NONFINITE) in 1.
+        The ranking of 11 trials after a quarter of their steps predicts the final ranking with a rank correlation of -0.07: stopping that early would stop good trials.
+        => with one seed the noise is unknown: repeat with three: seeds: [42, 1, 2]
         ");
         insta::assert_snapshot!(words(&synthetic::large_sweep()), @"
         Best is lr 3e-5, warmup 0.2, scheduler linear, augmentation eda with eval loss 0.314 ± 0.002 over 3 seeds at step 1100, accuracy 86.0 %; 0.002 below the next, lr 2e-5, warmup 0.06, scheduler constant, augmentation eda.
-        24 configurations, it included, cannot be told apart by 3 seeds (seed deviation 0.006); the best of so many is an optimistic number.
-        The eval loss of the best configuration at each lr goes flat, by value (and level): 1e-5 not before step 1100 (0.336), 2e-5 at step 700 (0.327), 3e-5 at step 650 (0.324), 5e-5 at step 300 (0.329), 1e-4 at step 300 (0.317), 3e-4 at step 150 (0.328).
-        Of the configurations that survived, 65 of 124 overfit: their eval loss rises again by more than 0.010; 8 of 124 still improved in the last 15 % of their steps.
-        80 of 432 trials gave no usable model: 23 NaN, 50 collapsed, 7 stuck (lr 1e-4: 15 of 72, 3e-4: 65 of 72).
-        Why, by the curves of 432 trials: overfitting (OVERFIT) in 125, the schedule ended too early (LR_EXHAUSTED) in 67, the learning rate is too high (OVERSHOOT) in 64, the learning rate is too low or the run too short (TOO_SLOW) in 48, a floor that the rate does not explain (STALLED) in 25, numbers that are none (NONFINITE) in 23.
+        24 configurations, including it, cannot be separated with 3 seeds (standard deviation over seeds 0.006); the best of so many is an optimistic estimate.
+        Where the eval loss of the best configuration at each lr goes flat (with its level): 1e-5 not before step 1100 (0.336), 2e-5 at step 700 (0.327), 3e-5 at step 650 (0.324), 5e-5 at step 300 (0.329), 1e-4 at step 300 (0.317), 3e-4 at step 150 (0.328).
+        Of the configurations that survived, 65 of 124 overfit: their eval loss rises again by more than 0.010; 8 of 124 were still improving in the last 15 % of their steps.
+        80 of 432 trials gave no usable model: 23 NaN, 50 collapsed, 7 stuck at chance (lr 1e-4: 15 of 72, 3e-4: 65 of 72).
+        Primary causes by the curves of 432 trials: overfitting (OVERFIT) in 125, the schedule ended too early (LR_EXHAUSTED) in 67, the learning rate is too high (OVERSHOOT) in 64, the learning rate is too low or the run too short (TOO_SLOW) in 48, a floor that the learning rate does not explain (STALLED) in 25, NaN or infinite values (NONFINITE) in 23.
         lr 2e-5 instead of 1e-4 lowers final eval loss by 0.179 ± 0.018 (57 matched pairs, p = 0.001 or less).
-        No detectable effect of warmup: 0.2 instead of 0.06 changes final eval loss by -0.003 ± 0.001 (84 matched pairs, p = 0.16); to see a difference of that size takes about 46 seeds of each.
+        No detectable effect of warmup: 0.2 instead of 0.06 changes final eval loss by -0.003 ± 0.001 (84 matched pairs, p = 0.16); a difference of that size needs about 46 seeds of each.
         scheduler cosine instead of constant lowers final eval loss by 0.049 ± 0.010 (116 matched pairs, p = 0.001 or less).
         augmentation eda instead of none lowers final eval loss by 0.097 ± 0.007 (170 matched pairs, p = 0.001 or less).
         Too little variety in the data was a limit: eda raises the final training loss by 0.082 and lowers the eval loss by 0.097. More data, or more augmentation, may lower it further.
-        Luck decides in 12 of 144 configurations, where some seeds fail and others do not; most in lr 1e-4, warmup 0, scheduler cosine, augmentation none: 2 of 3 (95 % interval 21 to 94 %). Longer training, a warm-up and optimizer.bias_correction: true make BERT steadier.
-        The order of 352 trials after a quarter of their steps predicts the final one with a rank correlation of 0.01: stopping that early would drop good ones.
-        => 24 configurations are within noise of each other: more seeds tell them apart: seeds: [1, 2, 3, 4, 5, 6]
+        In 12 of 144 configurations some seeds fail and others do not; most in lr 1e-4, warmup 0, scheduler cosine, augmentation none: 2 of 3 (95 % confidence interval 21 to 94 %). Longer training, a warm-up and optimizer.bias_correction: true make BERT more stable.
+        The ranking of 352 trials after a quarter of their steps predicts the final ranking with a rank correlation of 0.01: stopping that early would stop good trials.
+        => 24 configurations are within noise of each other: more seeds separate them: seeds: [1, 2, 3, 4, 5, 6]
         ");
         insta::assert_snapshot!(words(&synthetic::all_failed(synthetic::default_sweep())), @"16 of 16 trials gave no usable model: 16 failed to run (lr 1e-5: 4 of 4, 3e-5: 4 of 4, 1e-4: 4 of 4, 3e-4: 4 of 4). Most frequent error: worker died: exit code 101.");
         insta::assert_snapshot!(words(&synthetic::unfinished(synthetic::default_sweep(), 0)), @"None of the 16 trials has finished yet.");
         insta::assert_snapshot!(words(&synthetic::sweep("one", &[], 100)), @"
         Best is the only configuration with eval loss 0.358 at step 32, accuracy 82.6 %.
         It overfits: its eval loss rises from 0.358 to 0.430 at the end.
-        Why, by the curves of 1 trial: overfitting (OVERFIT) in 1.
+        Primary causes by the curves of 1 trial: overfitting (OVERFIT) in 1.
         => the best configuration overfits after its best step: stop there: stop: {patience: {metric: eval_loss, evals: 3}}
         ");
     }

@@ -1,10 +1,10 @@
-//! What a trial, or anybody's training log, has measured: the curves that everything here judges.
+//! What a trial or a training log of any program has measured: the curves that everything here judges.
 
 use super::curve::{self, Point};
 use crate::trial::{DiagnosticRow, EvalRow, MetricRow, TrialConfig};
 
-/// Curves over optimizer steps. A quantity that was not measured at a step has no point there; a point whose value is not
-/// finite was measured so.
+/// Curves over optimizer steps. A quantity that was not measured at a step has no point there. A point that is NaN or infinite
+/// was measured so.
 #[derive(Debug, Clone, Default)]
 pub struct Measured<'a> {
     /// Batch loss, nats.
@@ -18,21 +18,21 @@ pub struct Measured<'a> {
     /// Loss and accuracy on the evaluation set; step 0 is the untrained model.
     pub eval: Vec<Point>,
     pub accuracy: Vec<Point>,
-    /// Loss of a fixed set of clean training examples, dropout off.
+    /// Loss of a fixed set of training examples without augmentation and dropout.
     pub probe: Vec<Point>,
     pub diagnostics: &'a [DiagnosticRow],
-    /// Share of each class in the training split and in the evaluation set; empty if unknown, and then nothing is held
-    /// against chance.
+    /// Share of each class in the training split and in the evaluation set. Empty if unknown; nothing is compared with guessing
+    /// then.
     pub train_prior: &'a [f64],
     pub eval_prior: &'a [f64],
     /// Planned length.
     pub steps: u64,
-    /// What the trial was told; None for a log of unknown origin.
+    /// The configuration. None for a log of unknown origin.
     pub config: Option<&'a TrialConfig>,
 }
 
 impl Measured<'_> {
-    /// The curves of `metrics.csv` and `evals.csv`; everything else is left empty.
+    /// The curves of `metrics.csv` and `evals.csv`. Everything else is left empty.
     pub fn of(metrics: &[MetricRow], evals: &[EvalRow]) -> Self {
         let metric = |of: fn(&MetricRow) -> f64| metrics.iter().map(|row| point(row.step, of(row))).collect();
         let eval = |of: fn(&EvalRow) -> f64| evals.iter().map(|row| point(row.step, of(row))).collect();
@@ -58,7 +58,7 @@ impl Measured<'_> {
             .unwrap_or(0)
     }
 
-    /// First step at which the learning rate is at its greatest; 0 where no rate is known.
+    /// First step at which the learning rate is at its peak. 0 where no learning rate is known.
     pub fn rate_peak(&self) -> u64 {
         let peak = self.lr.iter().map(|point| point.y).fold(0.0, f64::max);
         self.lr.iter().find(|point| point.y >= peak * (1.0 - 1e-9)).map_or(0, |point| point.x as u64)
@@ -69,7 +69,7 @@ fn point(step: u64, y: f64) -> Point {
     Point { x: step as f64, y }
 }
 
-/// Entropy of the class prior in nats: the loss of the best guess that ignores the input. None without two classes.
+/// Entropy of the class prior in nats: the loss of the best guess that ignores the input. None for fewer than two classes.
 pub fn chance(prior: &[f64]) -> Option<f64> {
     let entropy: f64 = prior.iter().filter(|&&p| p > 0.0).map(|p| -p * p.ln()).sum();
     (entropy > 1e-9).then_some(entropy)

@@ -1,30 +1,31 @@
-//! What the trials beside a trial say of its cause: those that differ in the learning rate alone.
+//! What trials that differ in the learning rate alone say about each other's causes.
 //!
-//! A curve that falls slowly looks the same under a rate far too low and one so high that little is left to learn with.
-//! In a sweep the neighbours tell: a rate above the best one is not too low, and one below it that ends higher is. Every
-//! trial is first judged by itself ([`super::rules`]); nothing is said here of trials without a neighbour.
+//! A curve that falls slowly looks the same under a learning rate far too low and under one so high that little is learned.
+//! In a sweep the neighbours tell: a learning rate above the best one is not too low, and one below it that ends higher is.
+//! Every trial is first judged by itself ([`super::rules`]). A trial without a neighbour keeps its own verdict.
 
-use super::detector::Detection;
-use super::effects::matched;
+use super::advice::advise;
+use super::case::Case;
+use super::groups::{LEARNING_RATE, matched};
 use super::measured::chance;
-use super::rank::best_eval;
-use super::rules::{Diagnosis, advised, cause};
+use super::shape::Shape;
+use super::sweep::{Run, Sweep};
 use super::thresholds as limit;
-use super::{Run, Sweep};
-use crate::trial::{Key, Verdict, VerdictKind, number_text};
+use super::verdicts::Diagnosis;
+use crate::trial::{Cause, Reason, Verdict, number_text};
 
-/// Mends the causes of trials whose neighbours know better. `delta`: the change of the evaluation loss that counts.
-pub fn judge_together(sweep: &Sweep, diagnoses: &mut [Diagnosis], delta: f64) {
-    for group in matched(sweep, Key::LearningRate.path()).values() {
+/// Replaces the causes that neighbours contradict. `delta`: the smallest change of the evaluation loss that counts, in nats.
+pub fn correct(sweep: &Sweep, diagnoses: &mut [Diagnosis], delta: f64) {
+    for group in matched(sweep, LEARNING_RATE) {
         let runs: Vec<usize> = group.iter().map(|(_, run)| *run).collect();
-        let survivors = runs.iter().copied().filter(|&run| diagnoses[run].judgement.survived());
-        let reached = survivors.filter_map(|run| Some((run, best_eval(&sweep.runs[run])?.1)));
+        let survivors = runs.iter().copied().filter(|&run| diagnoses[run].shape.survived());
+        let reached = survivors.filter_map(|run| Some((run, sweep.runs[run].best_eval()?.1)));
         let Some((best, level)) = reached.min_by(|a, b| a.1.total_cmp(&b.1)) else { continue };
         let anchor = Anchor { rate: rate(&sweep.runs[best]), level };
         for &run in runs.iter().filter(|&&run| run != best) {
-            let bounce = bounces(sweep, &runs, run, diagnoses);
-            if let Some(verdict) = bounce.or_else(|| anchor.mend(&sweep.runs[run], &diagnoses[run], delta)) {
-                put_first(&mut diagnoses[run], verdict);
+            let floor = noise_floor(sweep, &runs, run, diagnoses);
+            if let Some(verdict) = floor.or_else(|| anchor.correct(&sweep.runs[run], &diagnoses[run], delta)) {
+                put_first(&mut diagnoses[run], &sweep.runs[run], verdict, delta);
             }
         }
     }
@@ -41,9 +42,9 @@ struct Anchor {
 }
 
 impl Anchor {
-    /// The cause of `run` by its neighbour, where the run's own curves say something else, or nothing.
-    fn mend(&self, run: &Run, own: &Diagnosis, delta: f64) -> Option<Verdict> {
-        let (step, level) = best_eval(run).filter(|_| !unended(own))?;
+    /// The cause of `run` by its best neighbour, where the run's own curves say something else or nothing.
+    fn correct(&self, run: &Run, own: &Diagnosis, delta: f64) -> Option<Verdict> {
+        let (step, level) = run.best_eval().filter(|_| has_ended(own))?;
         let chance = chance(run.measured().eval_prior)?;
         let behind = level - self.level;
         if behind < (2.0 * delta).max(limit::NEIGHBOUR * chance) {
@@ -51,88 +52,100 @@ impl Anchor {
         }
         let evidence = [("level", level), ("best_level", self.level), ("best_rate", self.rate)];
         let steps = (0, run.trial.steps);
-        let best = format!("{} comes to eval loss {:.3}, this one to {level:.3}", number_text(self.rate), self.level);
-        let advice = format!("lr: {}", number_text(self.rate));
-        if rate(run) > self.rate && asks_for_more(own) {
-            let text = format!("a learning rate of {best}: it is too high");
-            return advised(cause("OVERSHOOT", steps, text, &evidence), advice);
-        }
+        let compared = format!(
+            "a learning rate of {} reaches eval loss {:.3} and this one {level:.3}",
+            number_text(self.rate),
+            self.level
+        );
         let late = step as f64 >= limit::SLOW_LATE * run.trial.steps as f64;
-        if rate(run) < self.rate && late && is_open(own) {
-            let text = format!("in as many steps a learning rate of {best}: it is too low");
-            return advised(cause("TOO_SLOW", steps, text, &evidence), advice);
+        if rate(run) > self.rate && may_be_too_high(own) {
+            let text = format!("{compared}: it is too high");
+            return Some(Verdict::cause(Cause::Overshoot, text).over(steps).with_evidence(&evidence));
+        }
+        if rate(run) < self.rate && late && may_be_too_low(own) {
+            let text = format!("in as many steps {compared}: it is too low");
+            return Some(Verdict::cause(Cause::TooSlow, text).over(steps).with_evidence(&evidence));
         }
         None
     }
 }
 
-fn unended(own: &Diagnosis) -> bool {
-    use super::Judgement::{Failed, Unfinished};
-    matches!(own.judgement, Failed | Unfinished)
+fn has_ended(own: &Diagnosis) -> bool {
+    !matches!(own.shape, Shape::Failed | Shape::Unfinished)
 }
 
-/// Whether the trial's own cause would have the rate raised, the run longer, or is none although the trial is lost.
-fn asks_for_more(own: &Diagnosis) -> bool {
-    match own.cause() {
-        Some(cause) => match cause.id.as_str() {
-            "TOO_SLOW" | "LR_EXHAUSTED" | "STALLED" | "PRIOR_STUCK" | "NOISE_FLOOR" | "VANISH" => true,
-            "UPDATE_RATIO" => cause.text.ends_with("small"),
-            _ => false,
-        },
-        None => true,
-    }
+/// The trial's own primary cause and its reason.
+fn own_cause(own: &Diagnosis) -> Option<(Cause, Option<Reason>)> {
+    own.cause().and_then(|verdict| Some((verdict.id.cause()?, verdict.reason)))
 }
 
-/// Whether the trial's own curves leave room for a rate that is too low.
-fn is_open(own: &Diagnosis) -> bool {
-    own.cause().is_none_or(|cause| {
-        matches!(&*cause.id, "LR_EXHAUSTED" | "STALLED" | "PRIOR_STUCK" | "UPDATE_RATIO" | "LABEL_FLOOR")
+/// Whether the trial's own cause would raise the learning rate or lengthen the run, or is unknown.
+fn may_be_too_high(own: &Diagnosis) -> bool {
+    own_cause(own).is_none_or(|(cause, reason)| match cause {
+        Cause::TooSlow
+        | Cause::LrExhausted
+        | Cause::Stalled
+        | Cause::PriorStuck
+        | Cause::NoiseFloor
+        | Cause::Vanish => true,
+        Cause::UpdateRatio => reason == Some(Reason::RateTooLow),
+        _ => false,
     })
 }
 
-/// `NOISE_FLOOR` by neighbour: flat at a rate worth something, while a rate half as high or less trains lower.
-fn bounces(sweep: &Sweep, runs: &[usize], run: usize, diagnoses: &[Diagnosis]) -> Option<Verdict> {
+/// Whether the trial's own cause leaves room for a learning rate that is too low.
+fn may_be_too_low(own: &Diagnosis) -> bool {
+    own_cause(own).is_none_or(|(cause, _)| {
+        matches!(
+            cause,
+            Cause::LrExhausted | Cause::Stalled | Cause::PriorStuck | Cause::UpdateRatio | Cause::LabelFloor
+        )
+    })
+}
+
+/// `NOISE_FLOOR` by neighbour: flat at a learning rate worth something, while half that rate or less trains lower.
+fn noise_floor(sweep: &Sweep, runs: &[usize], run: usize, diagnoses: &[Diagnosis]) -> Option<Verdict> {
     let own = &diagnoses[run];
     let found = &own.detection;
     let still_high = found.is_flat() && found.rate_share.is_some_and(|share| share >= limit::SPENT_SHARE);
-    if !still_high || own.cause().is_some_and(|cause| !matches!(&*cause.id, "STALLED" | "LABEL_FLOOR")) || unended(own)
-    {
+    let is_open = own_cause(own).is_none_or(|(cause, _)| matches!(cause, Cause::Stalled | Cause::LabelFloor));
+    if !(still_high && is_open && has_ended(own)) {
         return None;
     }
-    let level = |detection: &Detection| detection.tail.level;
-    let below = |&&other: &&usize| {
-        let lower = level(&diagnoses[other].detection) < level(found) - limit::NEIGHBOUR * found.scale;
-        rate(&sweep.runs[other]) <= rate(&sweep.runs[run]) / 2.0 && diagnoses[other].judgement.survived() && lower
+    let level = |run: usize| diagnoses[run].detection.tail.level;
+    let is_lower = |&other: &usize| {
+        rate(&sweep.runs[other]) <= rate(&sweep.runs[run]) / 2.0
+            && diagnoses[other].shape.survived()
+            && level(other) < level(run) - limit::NEIGHBOUR * found.scale
     };
-    let other = *runs
-        .iter()
-        .filter(below)
-        .min_by(|a, b| level(&diagnoses[**a].detection).total_cmp(&level(&diagnoses[**b].detection)))?;
-    let (lower, there) = (rate(&sweep.runs[other]), level(&diagnoses[other].detection));
+    let other = runs.iter().copied().filter(is_lower).min_by(|a, b| level(*a).total_cmp(&level(*b)))?;
+    let (lower, there) = (rate(&sweep.runs[other]), level(other));
     let text = format!(
-        "flat at {:.3}, where a learning rate of {} trains to {there:.3}: the rate is too high to settle",
-        level(found),
+        "the loss is flat at {:.3}, and a learning rate of {} trains to {there:.3}: the learning rate is too high to settle",
+        level(run),
         number_text(lower)
     );
-    let verdict =
-        cause("NOISE_FLOOR", (found.tail.from, found.tail.to), text, &[("level", level(found)), ("there", there)]);
-    advised(verdict, format!("lr: {}, or scheduler: linear", number_text(lower)))
+    let evidence = [("level", level(run)), ("there", there), ("lower_rate", lower)];
+    Some(Verdict::cause(Cause::NoiseFloor, text).over((found.tail.from, found.tail.to)).with_evidence(&evidence))
 }
 
-/// The neighbour's word comes first; what it contradicts goes.
-fn put_first(own: &mut Diagnosis, verdict: Verdict) {
-    let stale = |other: &Verdict| {
-        matches!(&*other.id, "TOO_SLOW" | "LR_EXHAUSTED" | "STALLED" | "UPDATE_RATIO" | "HEALTHY")
-            || other.kind == VerdictKind::Cause && other.id == verdict.id
+/// Puts the neighbour's verdict first and removes what it contradicts.
+fn put_first(own: &mut Diagnosis, run: &Run, mut verdict: Verdict, delta: f64) {
+    let contradicted = |other: &Verdict| match other.id.cause() {
+        Some(Cause::TooSlow | Cause::LrExhausted | Cause::Stalled | Cause::UpdateRatio | Cause::Healthy) => true,
+        _ => other.is_cause() && other.id == verdict.id,
     };
-    own.verdicts.retain(|other| !stale(other));
+    own.verdicts.retain(|other| !contradicted(other));
+    let measured = run.measured();
+    verdict.advice = advise(&verdict, &Case::of(&measured, run.status, delta));
     own.verdicts.insert(0, verdict);
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::study::Study;
+    use super::super::sweep::Sweep;
     use super::super::synthetic::{self, axis};
-    use super::super::{Study, Sweep};
 
     /// Trials at three rates, each with its evaluation losses and training loss as functions of the share of the run.
     fn at_rates(curves: [fn(f32) -> f32; 3]) -> Sweep {
@@ -161,9 +174,9 @@ mod tests {
         let slow = |t: f32| 0.69 - 0.4 * t;
         let good = |t: f32| 0.05 + 0.64 * (-t / 0.1).exp();
         insta::assert_snapshot!(causes([slow, good, slow]), @"
-        TOO_SLOW: in as many steps a learning rate of 1e-5 comes to eval loss 0.150, this one to 0.390: it is too low
+        TOO_SLOW: in as many steps a learning rate of 1e-5 reaches eval loss 0.150 and this one 0.390: it is too low
         HEALTHY: no fault found; the training loss is flat at 0.050
-        OVERSHOOT: a learning rate of 1e-5 comes to eval loss 0.150, this one to 0.390: it is too high
+        OVERSHOOT: a learning rate of 1e-5 reaches eval loss 0.150 and this one 0.390: it is too high
         ");
     }
 
@@ -174,7 +187,7 @@ mod tests {
         insta::assert_snapshot!(causes([good, good, higher]), @"
         HEALTHY: no fault found; the training loss is flat at 0.050
         HEALTHY: no fault found; the training loss is flat at 0.050
-        NOISE_FLOOR: flat at 0.300, where a learning rate of 1e-6 trains to 0.050: the rate is too high to settle
+        NOISE_FLOOR: the loss is flat at 0.300, and a learning rate of 1e-6 trains to 0.050: the learning rate is too high to settle
         ");
     }
 }

@@ -1,37 +1,37 @@
-//! The learning-rate range test (Smith, "Cyclical learning rates for training neural networks", 2017, as fastai's `lr_find`
-//! reads it): the rate rises exponentially over one short run, and the loss over the rate says which rates train.
+//! The learning-rate range test (Smith, "Cyclical learning rates for training neural networks", 2017), as fastai's `lr_find`
+//! does it. The learning rate rises exponentially over one short run; the loss tells which learning rates train.
 //!
-//! Everything here is fastai's, so that its readers know what they see: the losses are smoothed by an exponential mean
-//! that is corrected for its start ([`MEMORY`]), the test stops on that curve, and the suggestions are read off it. The
-//! mean trails behind the losses, which the rules make up for: they look for the fall and not for its end.
+//! The numbers are fastai's. The losses are smoothed by a bias-corrected exponential mean ([`MEMORY`]), the test stops on that
+//! curve, and the suggestions are read from it. The mean lags behind the losses. The rules allow for this: they look for the
+//! fall and not for its end.
 
 use crate::trial::rounded_text;
 
-/// The rate of the first step, and of the last.
+/// Learning rate of the first step, and of the last.
 pub const FROM: f64 = 1e-7;
 pub const TO: f64 = 1.0;
 /// Optimizer steps of the whole test.
 pub const STEPS: u64 = 100;
-/// The test ends where the smoothed loss is above this many times its lowest value.
+/// The test ends where the smoothed loss exceeds this multiple of its lowest value.
 pub const BLOWN_UP: f64 = 4.0;
 /// Share of the smoothed loss that is kept from one step to the next.
 pub const MEMORY: f64 = 0.98;
-/// From one rate of the suggested grid to the next.
+/// Ratio of neighbouring learning rates in the suggested grid.
 const APART: f64 = 3.0;
 
 /// One step of the test.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Tried {
     pub lr: f64,
-    /// Of the batch, before the step was taken; nats.
+    /// Loss of the batch before the step, in nats.
     pub loss: f64,
     pub smoothed: f64,
 }
 
-/// A range test as far as it came.
+/// A range test, complete or stopped.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RangeTest {
-    /// In the order of the steps, so of rising rates.
+    /// In the order of the steps, so with rising learning rates.
     pub tried: Vec<Tried>,
     /// None where the loss fell nowhere.
     pub suggestions: Option<Suggestions>,
@@ -49,14 +49,14 @@ pub struct Suggestions {
 }
 
 impl RangeTest {
-    /// `steps`: the rate and the batch loss of every step, in order.
+    /// `steps`: the learning rate and the batch loss of every step, in order.
     #[must_use]
     pub fn of(steps: &[(f64, f64)]) -> Self {
         let mut mean = 0.0;
         let tried: Vec<Tried> = (1..)
             .zip(steps)
             .map(|(taken, &(lr, loss))| {
-                // As a step towards the loss, so that a constant loss stays exactly that.
+                // In this form the mean of a constant loss is exactly that loss.
                 mean += (loss - mean) * (1.0 - MEMORY) / (1.0 - MEMORY.powi(taken));
                 Tried { lr, loss, smoothed: mean }
             })
@@ -65,7 +65,7 @@ impl RangeTest {
         Self { tried, suggestions }
     }
 
-    /// Whether higher rates are of no interest: the loss is not finite, or far above its lowest.
+    /// Whether the test can stop: the loss is not finite, or far above its lowest value.
     #[must_use]
     pub fn is_blown_up(&self) -> bool {
         let Some(last) = self.tried.last() else { return false };
@@ -75,7 +75,7 @@ impl RangeTest {
 }
 
 impl Suggestions {
-    /// Rates around the valley, as the line of a sweep file.
+    /// Learning rates around the valley, as a line of a sweep file.
     #[must_use]
     pub fn line(&self) -> String {
         let rates: Vec<String> = (-2..=2).map(|i| one_digit(self.valley * APART.powi(i))).collect();
@@ -88,8 +88,8 @@ fn one_digit(rate: f64) -> String {
     rounded_text(rate, 1)
 }
 
-/// The three rules on the tested rates without the first tenth, where the rate is too small to matter, and the last
-/// five; up to the first loss that is not finite.
+/// The three rules, applied up to the first loss that is not finite. The first tenth (where the learning rate is too small to
+/// matter) and the last five steps are left out.
 fn suggestions(tried: &[Tried]) -> Option<Suggestions> {
     let finite = tried.iter().position(|tried| !tried.loss.is_finite()).unwrap_or(tried.len());
     let tried = tried[..finite].get(finite / 10..finite.saturating_sub(5))?;
@@ -102,8 +102,8 @@ fn suggestions(tried: &[Tried]) -> Option<Suggestions> {
     })
 }
 
-/// With the longest strictly decreasing subsequence (the first that ends, where several are as long) of `length` losses
-/// up to index e, and s = e - length, as fastai counts its start: s + int((e - s) / 3) + int((e - s) / 6), and at least
+/// Index of the valley. Let the longest strictly decreasing subsequence (of several, the first to end) have `length` losses and
+/// end at index e, and s = e - length as fastai counts its start. The index is s + int((e - s) / 3) + int((e - s) / 6), at least
 /// 0. None if no loss is below an earlier one.
 fn valley(losses: &[f64]) -> Option<usize> {
     let mut lengths: Vec<usize> = Vec::with_capacity(losses.len());
@@ -115,7 +115,7 @@ fn valley(losses: &[f64]) -> Option<usize> {
     (length > 1).then(|| (end + length / 3 + length / 6).saturating_sub(length))
 }
 
-/// Where the loss falls fastest over the logarithm of the rate: the first of the two points of the steepest piece.
+/// Index where the loss falls fastest over the logarithm of the learning rate: the first point of the steepest segment.
 fn steep(losses: &[f64], logs: &[f64]) -> Option<usize> {
     let slopes = losses.windows(2).zip(logs.windows(2)).map(|(loss, log)| (loss[1] - loss[0]) / (log[1] - log[0]));
     lowest(slopes)

@@ -1,24 +1,26 @@
-//! The next sweep, from what this one found: each axis is widened, narrowed or dropped, with the reason.
+//! The next sweep, made from the results of this one: each axis is widened, narrowed or fixed, with the reason.
 //!
-//! Writing the file is left to `cli`. The rules: a knob that changes nothing, or whose effect six matched pairs cannot
-//! show, is fixed at the best value; a best value at the edge of a numeric axis widens it beyond; between others the axis
-//! is narrowed to the middle of the gaps on both sides; of names the best and those within noise of it stay; seeds are
-//! added where noise decides; what still falls runs twice as long.
+//! An axis that changes nothing, or whose effect six matched pairs cannot show, is fixed at the best value. A numeric axis
+//! whose best value is at an edge is widened; any other numeric axis is narrowed to the middles of the gaps beside the best
+//! value. Of an axis of names, the best value and those within noise of it stay. Seeds are added where noise decides. The
+//! length is doubled where the best configuration was still improving. Writing the file is left to `cli`.
 
 use serde_json::Value;
 
 use super::effects::{dead_axis, shows_no_effect};
-use super::rank::{self, Config};
-use super::{Judgement, Study, Sweep};
+use super::groups::{LEARNING_RATE, axes};
+use super::shape::Shape;
+use super::study::{Config, Study};
+use super::sweep::Sweep;
 use crate::trial::{Axis, Key, Length, rounded_text};
 
-/// What becomes of one key.
+/// What the next sweep does with one key.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decision {
-    /// Dotted; `seeds` for the repeats.
+    /// Dotted key, or `seeds`.
     pub key: String,
     pub choice: Choice,
-    /// Why, for a comment.
+    /// Why, for a comment in the file.
     pub why: String,
 }
 
@@ -28,19 +30,19 @@ pub enum Choice {
     Vary(Vec<Value>),
 }
 
-/// The decisions for every axis that is not in `tied`, which `zip` holds together and are fixed at the best; then for the
-/// length and the seeds. None where no trial survived: [`super::findings::next`] says what to do then.
+/// The decisions for every axis, then for the length and the seeds. Axes in `tied` belong to a `zip` and are fixed at their
+/// best values. None where no trial survived: [`super::findings::next`] says what to do then.
 pub fn refine(sweep: &Sweep, study: &Study, tied: &[String]) -> Option<Vec<Decision>> {
     let best = study.best()?;
     let mut decisions = Vec::new();
-    for axis in rank::axes(sweep) {
+    for axis in axes(sweep) {
         let Some(value) = best.value(&axis.key) else { continue };
         let fix = |why: String| Decision { key: axis.key.clone(), choice: Choice::Fix(value.value.clone()), why };
         decisions.push(if tied.contains(&axis.key) {
             fix(format!("{} is best", value.text))
         } else if dead_axis(sweep, axis).is_some() {
-            fix("changed nothing, to the last bit".into())
-        } else if !Key::LearningRate.is(&axis.key) && shows_no_effect(sweep, study, axis) {
+            fix("changed nothing: the curves are equal to the last bit".into())
+        } else if axis.key != LEARNING_RATE && shows_no_effect(sweep, study, axis) {
             fix("no detectable effect".into())
         } else {
             numeric(axis, value.value.as_f64()).unwrap_or_else(|| names(study, axis, best))
@@ -51,7 +53,7 @@ pub fn refine(sweep: &Sweep, study: &Study, tied: &[String]) -> Option<Vec<Decis
     Some(decisions)
 }
 
-/// Widened beyond the edge that is best, or narrowed around the best; None for an axis of anything but numbers.
+/// Widens an axis beyond the edge that is best, or narrows it around the best value. None for an axis of anything but numbers.
 fn numeric(axis: &Axis, best: Option<f64>) -> Option<Decision> {
     let best = best?;
     let mut numbers: Vec<f64> = axis.values.iter().map(|value| value.value.as_f64()).collect::<Option<_>>()?;
@@ -60,12 +62,12 @@ fn numeric(axis: &Axis, best: Option<f64>) -> Option<Decision> {
     let place = numbers.iter().position(|number| number.total_cmp(&best).is_eq())?;
     let (below, above) = (place.checked_sub(1).map(|i| numbers[i]), numbers.get(place + 1).copied());
     let between = |a: f64, b: f64| if a > 0.0 { (a * b).sqrt() } else { f64::midpoint(a, b) };
-    // Zero is the end of what there is; everything else may have something beyond it.
+    // Nothing lies beyond zero; something may lie beyond any other edge.
     let (values, why) = match (below, above) {
-        (None, None) => (vec![best], "one value was tried".to_owned()),
-        (Some(_), None) => (vec![best, best * 3.0, best * 10.0], "the best was the greatest tried: widened".to_owned()),
+        (None, None) => (vec![best], "only one value was tried".to_owned()),
+        (Some(_), None) => (vec![best, best * 3.0, best * 10.0], "the best was the greatest value: widened".to_owned()),
         (None, Some(_)) if best > 0.0 => {
-            (vec![best / 10.0, best / 3.0, best], "the best was the least tried: widened".to_owned())
+            (vec![best / 10.0, best / 3.0, best], "the best was the least value: widened".to_owned())
         }
         (below, above) => {
             let mut values: Vec<f64> = below.map(|below| between(below, best)).into_iter().collect();
@@ -74,13 +76,13 @@ fn numeric(axis: &Axis, best: Option<f64>) -> Option<Decision> {
             (values, format!("narrowed around the best, {}", rounded_text(best, 3)))
         }
     };
-    // Shares stay shares: below one they are of all steps, or rates of dropout.
+    // Values below one are shares (of steps, or a dropout probability) and stay below one.
     let share = numbers.iter().all(|number| *number < 1.0);
     let mut kept: Vec<Value> = Vec::new();
     for value in values {
         let value = if value.total_cmp(&best).is_eq() { best } else { rounded_text(value, 2).parse().unwrap_or(value) };
         let value = if whole { Value::from(value.round().max(1.0) as u64) } else { Value::from(value) };
-        let fits = !share || Key::LearningRate.is(&axis.key) || value.as_f64().is_some_and(|value| value < 1.0);
+        let fits = !share || axis.key == LEARNING_RATE || value.as_f64().is_some_and(|value| value < 1.0);
         if fits && !kept.contains(&value) {
             kept.push(value);
         }
@@ -92,7 +94,7 @@ fn numeric(axis: &Axis, best: Option<f64>) -> Option<Decision> {
     Some(Decision { key: axis.key.clone(), choice, why })
 }
 
-/// Of an axis of names: the best, and those of configurations within noise of it.
+/// Keeps the best value of an axis of names, and the values of configurations within noise of it.
 fn names(study: &Study, axis: &Axis, best: &Config) -> Decision {
     let near = |config: &&Config| config.complete() && config.within_noise == Some(true);
     let mut kept: Vec<(Value, &str)> = Vec::new();
@@ -115,9 +117,9 @@ fn names(study: &Study, axis: &Axis, best: &Config) -> Decision {
     }
 }
 
-/// Twice as long, where the best still improved.
+/// Doubles the length where the best configuration was still improving.
 fn length(sweep: &Sweep, best: &Config) -> Option<Decision> {
-    if !matches!(best.judgement, Judgement::StillImproving { .. }) {
+    if !matches!(best.shape, Shape::StillImproving { .. }) {
         return None;
     }
     let run = best.runs.first().and_then(|&run| sweep.runs.get(run))?;
@@ -129,11 +131,11 @@ fn length(sweep: &Sweep, best: &Config) -> Option<Decision> {
     (!varies).then(|| Decision {
         key: key.into(),
         choice: Choice::Fix(value),
-        why: "the best configuration still improved at its end: twice as long".into(),
+        why: "the best configuration was still improving: twice as long".into(),
     })
 }
 
-/// More seeds where noise is unknown or decides.
+/// Adds seeds where the noise is unknown or decides.
 fn seeds(sweep: &Sweep, study: &Study) -> Decision {
     let mut seeds: Vec<u64> = Vec::new();
     for seed in sweep.runs.iter().map(|run| run.trial.config.seed) {
@@ -142,8 +144,8 @@ fn seeds(sweep: &Sweep, study: &Study) -> Decision {
         }
     }
     let (wanted, why) = match study.within_noise() {
-        None => (3, "noise was unknown: three seeds".to_owned()),
-        Some(1) => (seeds.len(), "the best stood clear of noise".to_owned()),
+        None => (3, "the noise between seeds was unknown: three seeds".to_owned()),
+        Some(1) => (seeds.len(), "the best configuration was clear of noise".to_owned()),
         Some(n) => (seeds.len() + 2, format!("{n} configurations were within noise of each other: more seeds")),
     };
     let fresh = (1..).filter(|seed| !seeds.contains(seed)).take(wanted.saturating_sub(seeds.len())).collect::<Vec<_>>();
@@ -173,7 +175,7 @@ mod tests {
         lr: [0.000017,0.00003,0.000055] # narrowed around the best, 3e-5
         warmup: [0.0,0.05] # narrowed around the best, 0
         scheduler: "cosine" # cosine is best
-        seeds: [42,1,2] # noise was unknown: three seeds
+        seeds: [42,1,2] # the noise between seeds was unknown: three seeds
         "#);
         insta::assert_snapshot!(told(&synthetic::large_sweep()), @r#"
         lr: [0.000024,0.00003,0.000039] # narrowed around the best, 3e-5
@@ -188,9 +190,9 @@ mod tests {
             150,
         );
         insta::assert_snapshot!(told(&edge), @"
-        lr: [0.00003,0.00009,0.0003] # the best was the greatest tried: widened
-        batch_size: [1,3,8] # the best was the least tried: widened
-        seeds: [42,1,2] # noise was unknown: three seeds
+        lr: [0.00003,0.00009,0.0003] # the best was the greatest value: widened
+        batch_size: [1,3,8] # the best was the least value: widened
+        seeds: [42,1,2] # the noise between seeds was unknown: three seeds
         ");
     }
 

@@ -1,19 +1,18 @@
-//! Whether a loss rests: the rule `stop.plateau` on a trial that still runs.
+//! The rule `stop.plateau`: whether the loss of a running trial is on a plateau.
 //!
-//! The detector judges the curve as if the trial had ended at an evaluation, at several of them one after the other: one
-//! look among many is flat by chance now and then. A loss that is flat for want of learning rate does not rest, nor does one
-//! that falls slowly and has far to go: half-way a tail is short, and what changes little over it may change much in the
-//! steps that are left. A function of rows up to an evaluation: how often the trial was interrupted, and how fast it is,
-//! changes nothing.
+//! The detector judges the curve as if the trial had ended at an evaluation, at several of them in a row: a single look is
+//! flat by chance now and then. A loss that is flat for want of learning rate does not count. Neither does one that falls
+//! slowly and has many steps left: a small change over a short tail may be a large one by the end. The answer is a function of
+//! the rows up to an evaluation, so interruptions and speed change nothing.
 
 use super::detector::{Detection, detect};
 use super::measured::Measured;
 use super::thresholds as limit;
-use crate::trial::{EvalRow, Evidence, MetricRow, Plateau, Verdict, VerdictKind};
+use crate::trial::{Cause, EvalRow, MetricRow, Plateau, Verdict};
 
-/// Why a trial is to end at its newest evaluation, with the numbers it rests on; None if it is not.
+/// The note on a trial that should stop at its newest evaluation, or None if it should continue.
 ///
-/// `metrics` and `evals` are all rows so far of a trial of `steps` steps; `train_prior`: share of each class in the training
+/// `metrics` and `evals`: all rows so far of a trial of `steps` steps. `train_prior`: share of each class in the training
 /// split.
 #[must_use]
 pub fn rests(
@@ -33,13 +32,13 @@ pub fn rests(
         detect(&Measured { train_prior, ..Measured::of(metrics, &evals[..=last]) })
     };
     let rests = |found: &Detection| found.is_flat() && ahead(found, steps) > -limit::FLAT;
-    // The newest first: most of the time it alone says no.
+    // The newest evaluation first: it alone usually decides.
     let newest = Some(at(evals.len() - 1)).filter(rests)?;
     let all = (first..evals.len() - 1).rev().all(|last| rests(&at(last)));
     all.then(|| verdict(&newest, steps, wanted, evals.last().map(|row| row.step)))
 }
 
-/// What the steps left would change at the tail's pace, as a share of the scale.
+/// What the remaining steps would change at the pace of the tail, as a share of the scale.
 fn ahead(Detection { tail, .. }: &Detection, steps: u64) -> f64 {
     let span = tail.to.saturating_sub(tail.from).max(1);
     tail.change * steps.saturating_sub(tail.to) as f64 / span as f64
@@ -68,16 +67,8 @@ fn verdict(found: &Detection, steps: u64, evals: usize, step: Option<u64>) -> Ve
         ("limit", limit::FLAT),
         ("evals", evals as f64),
     ];
-    let number = |(name, value): (&str, f64)| Evidence { name: name.to_owned(), value: Some(value) };
-    Verdict {
-        id: Verdict::STOPPED_FLAT.into(),
-        kind: VerdictKind::Note,
-        step,
-        text,
-        evidence: numbers.into_iter().map(number).collect(),
-        steps: Some((tail.from, tail.to)),
-        advice: None,
-    }
+    let verdict = Verdict::note(Cause::StoppedFlat, text).over((tail.from, tail.to)).with_evidence(&numbers);
+    Verdict { step, ..verdict }
 }
 
 #[cfg(test)]

@@ -30,8 +30,8 @@ pub fn mean(values: &[f64]) -> f64 {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Line {
     pub slope: f64,
-    /// Standard error of the slope, widened by sqrt((1 + rho) / (1 - rho)) for residuals with lag-1 autocorrelation rho,
-    /// which counts between 0 and 0.8.
+    /// Standard error of the slope, widened by sqrt((1 + rho) / (1 - rho)) where rho is the lag-1 autocorrelation of the
+    /// residuals, clamped to 0 to 0.8.
     pub error: f64,
 }
 
@@ -70,8 +70,8 @@ pub fn theil_sen(x: &[f64], y: &[f64]) -> Option<f64> {
     (!slopes.is_empty()).then(|| median(&slopes))
 }
 
-/// Two-sided p of the Mann-Kendall trend test, with the variance corrected for ties and continuity (Mann 1945,
-/// Kendall 1975), and its S: rising pairs minus falling ones.
+/// The Mann-Kendall trend test (Mann 1945, Kendall 1975): S, the rising pairs minus the falling ones, and its two-sided
+/// p-value with corrections for ties and continuity.
 pub fn mann_kendall(y: &[f64]) -> (f64, f64) {
     let mut s = 0.0;
     for (i, a) in y.iter().enumerate() {
@@ -93,7 +93,7 @@ pub fn t_quantile(p: f64, n: f64) -> f64 {
     while upper(high) > 1.0 - p && high < 1e9 {
         high *= 2.0;
     }
-    // Sixty halvings exhaust the digits.
+    // Sixty bisections exhaust the precision of an f64.
     for _ in 0..60 {
         let middle = f64::midpoint(low, high);
         if upper(middle) > 1.0 - p { low = middle } else { high = middle }
@@ -136,7 +136,7 @@ fn incomplete_beta(a: f64, b: f64, x: f64) -> f64 {
     front.exp() * fraction / a
 }
 
-/// Wilson's 95 % interval of a share, `k` of `n` (Wilson 1927).
+/// Wilson's 95 % confidence interval of a share, `k` of `n` (Wilson 1927).
 pub fn wilson(k: usize, n: usize) -> (f64, f64) {
     const Z: f64 = 1.959_963_984_540_054;
     if n == 0 {
@@ -149,7 +149,7 @@ pub fn wilson(k: usize, n: usize) -> (f64, f64) {
     (((centre - half) / scale).max(0.0), ((centre + half) / scale).min(1.0))
 }
 
-/// Spearman's rank correlation; ties share their mean rank. None without variation.
+/// Spearman's rank correlation. Ties share their mean rank. None if one of the samples is constant.
 pub fn spearman(a: &[f64], b: &[f64]) -> Option<f64> {
     let (a, b) = (ranks(a), ranks(b));
     let (ma, mb) = (mean(&a), mean(&b));
@@ -160,17 +160,17 @@ pub fn spearman(a: &[f64], b: &[f64]) -> Option<f64> {
 
 fn ranks(values: &[f64]) -> Vec<f64> {
     let count = |up_to: &dyn Fn(&f64) -> bool| values.iter().filter(|other| up_to(other)).count() as f64;
-    // Ranks from (below + 1) to (not above): their mean.
+    // Tied values have the ranks from (number below + 1) to (number not above).
     values.iter().map(|v| f64::midpoint(count(&|other| other < v) + 1.0, count(&|other| other <= v))).collect()
 }
 
-/// Differences up to which all sign patterns are tried.
+/// Up to this number of differences all sign patterns are tried.
 const MOST_EXACT: usize = 14;
-/// Sign patterns that are drawn above that.
+/// Number of sign patterns drawn for more differences.
 const DRAWN: u64 = 20_000;
 
-/// Two-sided p of "these paired differences are as likely of one sign as of the other": the share of sign patterns whose
-/// mean is at least as far from zero (Fisher 1935). Exact up to 14 pairs, else from 20,000 fixed pseudo-random patterns.
+/// Two-sided p-value of the hypothesis that each paired difference is as likely positive as negative: the share of sign patterns
+/// whose mean is at least as far from zero (Fisher 1935). Exact up to 14 pairs, else from 20,000 fixed pseudo-random patterns.
 pub fn sign_flip(differences: &[f64]) -> f64 {
     let n = differences.len();
     let observed = differences.iter().sum::<f64>().abs() * (1.0 - 1e-12);
@@ -186,7 +186,7 @@ pub fn sign_flip(differences: &[f64]) -> f64 {
     (reached + 1) as f64 / (DRAWN + 1) as f64
 }
 
-/// The splitmix64 finaliser: bits that look random, of a counter.
+/// Pseudo-random bits of a counter: the splitmix64 finaliser.
 fn mixed(counter: u64) -> u64 {
     let z = counter.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -194,8 +194,8 @@ fn mixed(counter: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// Seeds of each kind that it takes to see a difference of `effect` in four of five experiments, at a deviation of
-/// `sd` between seeds: 2 (1.96 + 0.84)^2 sd^2 / effect^2, at least 2 (Lehr 1992).
+/// Number of seeds of each kind that detect a difference of `effect` with a power of 80 %, at a standard deviation `sd` between
+/// seeds: 2 (1.96 + 0.84)^2 sd^2 / effect^2, at least 2 (Lehr 1992).
 pub fn seeds_needed(sd: f64, effect: f64) -> f64 {
     (2.0 * (1.96 + 0.84_f64).powi(2) * (sd / effect).powi(2)).ceil().max(2.0)
 }
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_comes_of_nothing() {
+    fn empty_or_constant_samples() {
         assert!(median(&[]).is_nan() && (median(&[1.0, 2.0]) - 1.5).abs() < 1e-12);
         assert_eq!((line(&[1.0, 2.0], &[1.0, 2.0]), line(&[1.0; 4], &[1.0, 2.0, 3.0, 4.0])), (None, None));
         assert_eq!((theil_sen(&[1.0], &[1.0]), spearman(&[1.0, 1.0], &[1.0, 2.0])), (None, None));

@@ -1,6 +1,6 @@
-//! Sweeps of plausible curves for tests: made of nothing but indices, so that two runs agree.
+//! Sweeps of plausible curves for tests. They are functions of indices alone, so that two calls agree.
 
-use super::{Run, Sweep};
+use super::sweep::{Run, Sweep};
 use crate::trial::{
     Axis, AxisValue, EvalRow, FractionOrSteps, Key, MetricRow, Outcome, Status, Trial, TrialConfig, TrialId,
 };

@@ -1,119 +1,126 @@
-//! Every threshold of the detector and the rules, with where it comes from. Docs: `docs/diagnosis.md`.
+//! Every threshold of the detector and the rules, with its source. `docs/diagnosis.md` explains the rules.
+//!
+//! "Own" means set on runs of this project: synthetic curves, or the injected faults of `tests/faults`.
 
 // The detector. Own: chosen on synthetic curves so that trendless tails are called falling or rising in 5 % each.
 
-/// Points below which a tail has no trend.
+/// A tail with fewer points has no trend.
 pub const FEWEST_TAIL_POINTS: usize = 12;
-/// Blocks that a tail is cut into.
+/// Least and greatest number of blocks of a tail.
 pub const FEWEST_BLOCKS: usize = 6;
 pub const MOST_BLOCKS: usize = 30;
 /// Deviations from the median beyond which a loss is an outlier (Tukey's far-out fence is at 4.7).
 pub const WINSOR: f64 = 5.0;
-/// Change over a tail, as a share of the scale, that is nobody's concern.
+/// Change over a tail that does not matter, as a share of the scale; and half of it.
 pub const FLAT: f64 = 0.10;
 pub const TIGHT: f64 = 0.05;
-/// Share of the summed learning rate below which a tail is flat because there was no rate left: a linear decay leaves its
-/// last third 11 %, a cosine 6 %, a constant rate 33 %.
+/// Share of the summed learning rate below which a tail may be flat because the schedule ended. The last third has 11 % under
+/// linear decay, 6 % under a cosine, 33 % at a constant learning rate.
 pub const SPENT_SHARE: f64 = 0.15;
-/// Part of the peak above which a rate is worth something.
+/// Share of the peak above which a learning rate is worth something.
 pub const ACTIVE_RATE: f64 = 0.3;
-/// Gain of twice the steps, as a share of the scale, that is worth them.
+/// Gain of twice the steps that is worth them, as a share of the scale.
 pub const WORTH_STEPS: f64 = 0.05;
 
-// Trial rules. "Share of H": of the entropy of the class prior, what the best guess that ignores the input loses.
+// The rules. H is the entropy of the class prior: the loss of the best guess that ignores the input.
 
 /// Shares of H: at it, and clearly below it. Set on 218 public fine-tuning runs.
 pub const AT_PRIOR: f64 = 0.92;
 pub const BELOW_PRIOR: f64 = 0.85;
-/// Share of blocks that may lie below the prior in a run that is stuck there (as above).
+/// Share of blocks that may lie below H in a run that is stuck at it (source as above).
 pub const STUCK_BLOCKS: f64 = 0.10;
-/// Share of blocks below the prior that shows that something was learned: COLLAPSED, and at the prior: `ESCAPED_LATE`.
+/// Share of blocks below H that shows that something was learned (COLLAPSED); share of blocks at H before a late start
+/// (`ESCAPED_LATE`).
 pub const LEARNED_BLOCKS: f64 = 0.20;
-/// Share of H above which a model is worse than ignorant.
+/// Share of H above which a model is worse than guessing.
 pub const OVER_PRIOR: f64 = 1.1;
-/// Share of the loss at the start below which something was learned, where guessing is unknown.
+/// Share of the first loss below which something was learned, where H is unknown.
 pub const BELOW_START: f64 = 0.95;
-/// Last loss over best loss of a rise (trainspotter).
+/// Last loss divided by the lowest loss, of a rise (trainspotter).
 pub const RISE: f64 = 1.5;
-/// Relative distance of the first loss from ln C: worth a word, wrong (Karpathy's recipe; `TheDeepChecker`).
+/// Relative distance of the first loss from ln C: for a note, for a cause (Karpathy's recipe; `TheDeepChecker`).
 pub const BAD_INIT_NOTE: f64 = 0.25;
 pub const BAD_INIT: f64 = 1.0;
-/// Accuracy above the majority class that is still its, where the size of the evaluation set is unknown (own).
+/// Accuracy above the majority class that may be luck, where the size of the evaluation set is unknown (own).
 pub const MAJORITY_MARGIN: f64 = 0.03;
 /// Share of predictions that are one class in a degenerate model (Mosbach et al. 2021).
 pub const ONE_CLASS: f64 = 0.95;
-/// Share of the steps after the peak of the rate within which trouble is the peak's (tuning playbook).
+/// Share of the steps after the peak learning rate within which trouble is caused by the peak (tuning playbook).
 pub const AFTER_PEAK: f64 = 0.10;
-/// A spike: robust z within 21 steps, height over their median, and how many make a pattern (trainspotter, runmedic).
+/// A spike: its robust z-score within 21 steps, its height over their median, and how many make a pattern (trainspotter,
+/// runmedic).
 pub const SPIKE_Z: f64 = 6.0;
 pub const SPIKE_HEIGHT: f64 = 1.5;
 pub const SPIKE_WINDOW: usize = 21;
 pub const SPIKES: usize = 3;
-/// Share of clipped steps worth a word (tuning playbook), and median norm over the limit that starves the step (own:
-/// fine-tuning of BERT at a limit of 1 clips most steps by less and is well).
+/// Share of clipped steps for a note (tuning playbook). Median norm divided by the limit for a cause (own: fine-tuning of BERT
+/// at a limit of 1 clips most steps by less, and is healthy).
 pub const CLIPPED: f64 = 0.5;
 pub const CLIP_STARVES: f64 = 100.0;
-/// Variance of block means over what batches alone explain (own).
+/// Variance of block means divided by what batch noise explains (own).
 pub const BOUNCE: f64 = 3.0;
-/// `TOO_SLOW`: least fall in the tail; fall there over fall in the middle third, each by its summed rate; share of the run
-/// that the best evaluation is in (tuning playbook); share of H that the whole run at its peak rate would have brought,
-/// below which a rate known to be low is too low (own, `tests/faults`).
+/// `TOO_SLOW`: least fall in the tail as a share of the scale; fall there divided by the fall in the middle third, each per
+/// summed learning rate; share of the run after which the best evaluation comes (tuning playbook). Share of H that the whole run
+/// at its peak learning rate would have gained, below which a low learning rate is too low (own, `tests/faults`).
 pub const SLOW_FALL: f64 = -0.05;
 pub const SLOW_STEADY: f64 = 0.7;
 pub const SLOW_LATE: f64 = 0.75;
 pub const SLOW_REACH: f64 = 0.6;
-/// Share of H above which the clean loss of training examples says that little was learned (own, `tests/faults`: good runs
-/// of 100 steps end at 0.3 to 0.45).
+/// Share of H above which the final loss of clean training examples shows that little was learned (own, `tests/faults`: good
+/// runs of 100 steps end at 0.3 to 0.45).
 pub const POOR: f64 = 0.55;
-/// Greatest mean |change| over mean |weight| of a run's steps: below the first a rate is low, above the second high, where
-/// little was learned (own, `tests/faults`: 2e-4 has 9e-4, 1e-5 has 5e-5, 3e-3 has 5e-3 to 1e-2; BERT at 2e-5 has 5e-4).
+/// Greatest mean |change| over mean |weight| of a run's steps. In a run that learned little, a learning rate is low below the
+/// first and high above the second (own, `tests/faults`: 2e-4 has 9e-4, 1e-5 has 5e-5, 3e-3 has 5e-3 to 1e-2; BERT at 2e-5 has
+/// 5e-4).
 pub const RATIO_LOW: f64 = 1.5e-4;
 pub const RATIO_HIGH: f64 = 2.5e-3;
-/// That ratio over the learning rate, below which the optimizer swallows the steps (own: it is about 5 for `MiniLM` and
-/// 25 for BERT, 0.015 at an eps of 1e-2); the greatest eps that is usual.
+/// That ratio divided by the learning rate, below which the optimizer shrinks the steps (own: about 5 for `MiniLM` and 25 for
+/// BERT, 0.015 at an eps of 1e-2). The greatest usual eps.
 pub const RATIO_OF_RATE: f64 = 0.5;
 pub const USUAL_EPS: f64 = 1e-6;
-/// Share of H, or of the first evaluation where that is more, above which a loss was thrown; the ratio above that a step
-/// that throws it must have, where ratios are known: without inputs a loss jumps at good rates too (own, `tests/faults`).
+/// Multiple of H, or of the first evaluation if that is greater, above which a loss blew up. The update ratio that such a step
+/// must have, where it is known: without inputs a loss jumps at good learning rates too (own, `tests/faults`).
 pub const THROWN: f64 = 1.2;
 pub const RATIO_THROWS: f64 = 1.2e-3;
-/// Share of the summed rate left to the second half of the steps, below which a schedule ends early: linear decay leaves
-/// 25 %, a cosine 18 % (own).
+/// Share of the summed learning rate in the second half of the steps below which a schedule ends early: linear decay has 25 %,
+/// a cosine 18 % (own).
 pub const SPENT_EARLY: f64 = 0.10;
-/// Share of H by which trials must differ for one to say something of the other (own).
+/// Share of H by which two trials must differ for one to correct the other (own).
 pub const NEIGHBOUR: f64 = 0.05;
-/// Share of the steps after which a peak of the rate comes too late (own; the tuning playbook warms up over 10 %).
+/// Share of the steps after which a peak learning rate comes too late (own; the tuning playbook warms up over 10 %).
 pub const LATE_PEAK: f64 = 0.5;
-/// Share of H at which an evaluation loss is no better than guessing, and above which overfitting is more than too much
-/// confidence (own).
+/// Share of H above which an evaluation loss is no better than guessing. Overfitting to there is more than over-confidence
+/// (own).
 pub const NO_BETTER: f64 = 0.95;
-/// Half intervals that a rise must be above zero: noise on a falling loss seldom makes one of 3.3 standard errors (own).
+/// Number of half confidence intervals that a rise must exceed. Noise on a falling loss seldom makes a rise of 3.3 standard
+/// errors (own).
 pub const RISE_INTERVALS: f64 = 2.0;
-/// OVERFIT: evaluations after the best, rise of their mean over it (warning, severe), fall of the training loss meanwhile
-/// (runmedic; tuning playbook).
+/// OVERFIT: least number of evaluations after the best; rise of their mean over it (for a verdict, for "steeply"); least fall of
+/// the training loss since (runmedic; tuning playbook).
 pub const OVERFIT_EVALS: usize = 3;
 pub const OVERFIT: f64 = 1.05;
 pub const OVERFIT_SEVERE: f64 = 1.15;
 pub const OVERFIT_FALL: f64 = 0.03;
 /// Share of H below which the training data are fitted (21 of 218 public runs).
 pub const FITTED: f64 = 0.05;
-/// Share of wrong labels among what the model is surest of, at the evaluation that has fewest, above which labels are to blame:
-/// clean ones leave 2 to 6 % there, and a fifth of them shuffled, so that 11 % are wrong, 11 to 16 % (embedded tweets). And how many such
-/// evaluations there must be.
+/// Share of wrong answers among the most confident, at the evaluation with the fewest, above which labels are wrong (own: clean
+/// tweets leave 2 to 6 %; with a fifth of the labels shuffled, so that 11 % are wrong, it is 11 to 16 %). Least number of such
+/// evaluations.
 pub const SURELY_WRONG: f64 = 0.06;
 pub const SURE_EVALS: usize = 2;
-/// Share of the run in whose beginning a best evaluation makes the rest a waste (tuning playbook).
+/// Share of the run: if the best evaluation comes within it, the rest is wasted (tuning playbook).
 pub const WASTED: f64 = 0.10;
-/// Gap of noisy training loss over clean probe loss, as a share of the scale: by augmentation, by dropout alone (own).
+/// Training loss minus the clean loss of training examples, as a share of the scale: with augmentation, with dropout alone (own).
 pub const AUGMENTATION_GAP: f64 = 0.15;
 pub const DROPOUT_GAP: f64 = 0.30;
-/// Rate of augmentation, dropout, that is to blame where little is learned even so (own).
+/// Rate of augmentation or dropout probability that explains why little is learned (own).
 pub const STRONG_NOISE: f64 = 0.5;
-/// Median change between evaluations over the range of them all (trainspotter).
+/// Median change between evaluations divided by the range of all evaluations (trainspotter).
 pub const EVAL_NOISE: f64 = 0.15;
-/// Settings far outside the usual. Share of the labels that one class has, and of what is left to the others that a model
-/// fails to answer; tokens an example, and their share of the most that are read; summed rate times weight decay: what
-/// the weights lose of their size; examples of a small batch, and the deviation of its loss, as a share of the scale (own).
+/// Settings far outside the usual (own). IMBALANCED: share of the labels in one class; share of the other labels that the model
+/// does not answer. TRUNCATED: greatest `max_length`; share of it that the mean example fills. `DECAY_TOO_STRONG`: share of
+/// their size that weight decay takes from the weights. `NOISY_BATCHES`: examples of a small batch; standard deviation of its
+/// loss as a share of the scale.
 pub const ONE_CLASS_LABELS: f64 = 0.9;
 pub const UNANSWERED: f64 = 0.5;
 pub const FEW_TOKENS: usize = 16;
@@ -121,24 +128,26 @@ pub const CUT_TOKENS: f64 = 0.95;
 pub const DECAYED: f64 = 0.1;
 pub const SMALL_BATCH: usize = 4;
 pub const BATCH_NOISE: f64 = 0.2;
-/// Share of H above which a floor that no rule explains is worth asking about (own, as the sweep's SATURATED).
+/// Share of H above which a floor that no rule explains is reported (own; also of the floors that trials share).
 pub const HIGH_FLOOR: f64 = 0.2;
-/// log10 of mean |change| over mean |weight| of a step: fast, slow (`TheDeepChecker`, which warns of slowness from -4; BERT at 2e-5 has -3.3, and its last steps less).
+/// log10 of the median update ratio: too fast, too slow (`TheDeepChecker`, which warns from -4; BERT at 2e-5 has -3.3, and its
+/// last steps less).
 pub const UPDATE_FAST: f64 = -1.0;
 pub const UPDATE_SLOW: f64 = -5.0;
-/// Gradient norm of the first step that only a broken start has (own, `tests/faults`).
+/// Gradient norm of the first step that only broken weights give (own, `tests/faults`).
 pub const FIRST_NORM: f64 = 30.0;
-/// Ratio of gradient norms, lowest over highest layer: vanishing (with the lower norm below the second), exploding
-/// (`AutoTrainer`, `SageMaker` Debugger).
+/// Gradient norm of the lowest layer divided by that of the highest, below which gradients vanish; the norm of the lowest layer
+/// must then lie below the second (`AutoTrainer`, `SageMaker` Debugger).
 pub const VANISHING: f64 = 1e-3;
 pub const VANISHED: f64 = 1e-4;
-/// The ratio below which little arrives in a run that learns little at a good rate (own, `tests/faults`: 0.1 to 3 in
-/// others; Mosbach et al. 2021 see such runs of BERT fail).
+/// The same ratio in a run that learned little at a good learning rate (own, `tests/faults`: 0.1 to 3 in other runs; Mosbach et
+/// al. 2021 see such runs of BERT fail).
 pub const STARVED: f64 = 0.03;
+/// The same ratio above which gradients explode (`AutoTrainer`).
 pub const EXPLODING: f64 = 70.0;
-/// Evaluations that must agree bit for bit before a model counts as frozen (`SageMaker` Debugger).
+/// More evaluations than this must be equal to the last bit for FROZEN (`SageMaker` Debugger).
 pub const FROZEN_EVALS: usize = 3;
-/// Learning rates beyond which a stuck BERT blames them, where nothing else tells (Mosbach et al. 2021: 1e-5 to 3e-5 is
-/// safe; transformers#12041: 1e-3 is stuck).
+/// Learning rates that explain a stuck BERT where nothing else tells: high, low (Mosbach et al. 2021: 1e-5 to 3e-5 is safe;
+/// transformers#12041: 1e-3 is stuck).
 pub const RATE_HIGH: f64 = 2e-4;
 pub const RATE_LOW: f64 = 2e-6;

@@ -10,6 +10,7 @@ use super::compare::{CompareArguments, compare};
 use super::confirm::{ConfirmArguments, confirm};
 use super::diagnose;
 use super::export::{ExportArguments, export};
+use super::keys::{KeysArguments, keys};
 use super::lr_find::{LrFindArguments, lr_find};
 use super::output::notify;
 use super::plan::{PlanArguments, plan};
@@ -18,9 +19,10 @@ use super::refine::{RefineArguments, refine};
 use super::report::{ReportArguments, report};
 use super::run::{RunArguments, run};
 use super::schedule::{ScheduleArguments, schedule};
+use super::schema::schema;
 use super::status::{StatusArguments, status};
 use super::watch::{WatchArguments, watch};
-use crate::worker;
+use crate::{store, worker};
 
 /// Experiment sweeps that answer one question: why is my loss not decreasing?
 #[derive(Debug, Parser)]
@@ -44,7 +46,7 @@ enum Command {
     Watch(WatchArguments),
     /// Compare the configurations that several sweeps share, and how their losses differ
     Compare(CompareArguments),
-    /// Write the measurements for other programs: csv, json, parquet, tensorboard, mlflow
+    /// Write measurements or the best model for other programs: csv, json, parquet, tensorboard, mlflow, hf
     Export(ExportArguments),
     /// Say why a loss does not decrease: verdicts on training logs of any program
     Diagnose(diagnose::Arguments),
@@ -54,6 +56,10 @@ enum Command {
     Confirm(ConfirmArguments),
     /// Find out by experiment why trials stopped improving: short forks that change one setting each
     Probe(ProbeArguments),
+    /// Show what a sweep file can contain: every key, with its range, its default and an example
+    Keys(KeysArguments),
+    /// Print the JSON Schema of sweep files, with which editors complete and check them
+    Schema,
     /// Show the learning rate of every step, as csv or as a figure
     Schedule(ScheduleArguments),
     /// Show texts before and after an augmentation
@@ -71,6 +77,7 @@ enum Command {
 
 /// Parses the arguments, runs the command, and prints why it failed.
 pub fn main() -> ExitCode {
+    store::report_file_size_limit();
     let result = match Program::parse().command {
         Command::Run(arguments) => run(&arguments),
         Command::Plan(arguments) => plan(arguments),
@@ -83,6 +90,8 @@ pub fn main() -> ExitCode {
         Command::Refine(arguments) => refine(&arguments),
         Command::Confirm(arguments) => confirm(arguments),
         Command::Probe(arguments) => probe(arguments),
+        Command::Keys(arguments) => keys(&arguments),
+        Command::Schema => schema(),
         Command::Schedule(arguments) => schedule(&arguments),
         Command::Augment(arguments) => augment(&arguments),
         Command::LrFind(arguments) => lr_find(&arguments),

@@ -14,9 +14,8 @@ use super::output::printed;
 use super::sweep_file::read_text;
 use crate::analysis::detector::{Series, Stretch, Trend};
 use crate::analysis::effects;
-use crate::analysis::findings::Finding;
-use crate::analysis::plateau::{LEAST_DELTA, verdict};
-use crate::analysis::{Diagnosis, Measured, Run, diagnose as judge};
+use crate::analysis::shape::{LEAST_DELTA, verdict};
+use crate::analysis::{Diagnosis, Finding, Measured, Run, diagnose as judge};
 use crate::logs::{Log, label_shares};
 use crate::run::survey_folder;
 use crate::store::{StoreError, TrialDir};
@@ -107,7 +106,7 @@ pub(crate) fn diagnose(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Format::Text => text(&judged, &findings),
         Format::Json => {
             let logs: Vec<Value> = judged.iter().map(as_json).collect();
-            let findings: Vec<Value> = findings.iter().map(|f| json!({"id": f.id, "text": f.text})).collect();
+            let findings: Vec<Value> = findings.iter().map(|f| json!({"id": f.kind.name(), "text": f.text})).collect();
             format!("{:#}\n", json!({"logs": logs, "findings": findings}))
         }
     };
@@ -157,7 +156,7 @@ fn text(judged: &[Judged<'_>], findings: &[Finding]) -> String {
         }
         let _ = writeln!(text, "  {}", trend(&log.diagnosis));
         if !log.measured.eval.is_empty() {
-            let shape = verdict(&log.measured, log.diagnosis.judgement, LEAST_DELTA);
+            let shape = verdict(&log.measured, log.diagnosis.shape, LEAST_DELTA);
             let _ = writeln!(text, "  eval loss: {}", shape.text);
         }
         for note in log.notes {
@@ -205,7 +204,7 @@ fn as_json(log: &Judged<'_>) -> Value {
     json!({
         "file": log.name,
         "primary": primary,
-        "eval_loss": verdict(&log.measured, log.diagnosis.judgement, LEAST_DELTA),
+        "eval_loss": verdict(&log.measured, log.diagnosis.shape, LEAST_DELTA),
         "train_loss": {
             "series": if found.series == Series::Probe { "train_probe_loss" } else { "train_loss" },
             "scale": number(found.scale), "onset": found.onset, "rate_share": found.rate_share.and_then(number),

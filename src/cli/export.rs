@@ -1,5 +1,6 @@
-//! `plateau export`: writes the measurements of a sweep for other programs.
+//! `plateau export`: writes the measurements of a sweep, or its best model, for other programs.
 
+mod model;
 #[cfg(feature = "parquet")]
 mod parquet;
 
@@ -12,7 +13,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::Failure;
-use super::arguments::SweepArguments;
+use super::arguments::{SweepArguments, trial_id};
 use super::format::axis_value;
 use super::output::{notify, print};
 use super::prepare::{RecordedSweep, recorded_sweep};
@@ -22,6 +23,7 @@ use crate::report::count;
 use crate::run;
 use crate::store;
 use crate::track::{EventFiles, Mlflow, Row, Tracker as _, default_url, rows};
+use crate::train::weights::WeightType;
 use crate::trial::{Status, TrialId};
 
 /// For one request to a server.
@@ -34,12 +36,38 @@ pub(crate) struct ExportArguments {
     #[arg(long, value_enum)]
     format: ExportFormat,
     /// Where to write. csv and json: a file, default standard output. parquet: a file, default table.parquet in the
-    /// sweep's results. tensorboard: a folder, default tensorboard/ in the sweep's results
+    /// sweep's results. tensorboard: a folder, default tensorboard/ in the sweep's results. hf: an empty folder
     #[arg(short, long, value_name = "PATH", conflicts_with = "url")]
     output: Option<PathBuf>,
     /// The tracking server for mlflow. Default: the variable `MLFLOW_TRACKING_URI`, else port 5000 of this machine
     #[arg(long, value_name = "URL")]
     url: Option<String>,
+    /// hf: the model of this trial. Default: the trial with the lowest evaluation loss that kept its weights
+    #[arg(long, value_name = "ID", value_parser = trial_id, conflicts_with = "top")]
+    trial: Option<TrialId>,
+    /// hf: the models of the N best trials, each in a folder of its own
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    top: Option<u16>,
+    /// hf: the precision of the weights
+    #[arg(long, value_enum, default_value_t = ExportType::F32)]
+    dtype: ExportType,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ExportType {
+    F32,
+    F16,
+    Bf16,
+}
+
+impl From<ExportType> for WeightType {
+    fn from(dtype: ExportType) -> Self {
+        match dtype {
+            ExportType::F32 => Self::F32,
+            ExportType::F16 => Self::F16,
+            ExportType::Bf16 => Self::Bf16,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -54,6 +82,8 @@ enum ExportFormat {
     Tensorboard,
     /// A run for each trial that has ended, on a tracking server. Nothing is sent twice
     Mlflow,
+    /// The best model as a folder for Hugging Face's transformers, with tokenizer and model card
+    Hf,
 }
 
 pub(crate) fn export(arguments: &ExportArguments) -> Result<ExitCode, Failure> {
@@ -81,6 +111,7 @@ pub(crate) fn export(arguments: &ExportArguments) -> Result<ExitCode, Failure> {
             let url = arguments.url.clone().unwrap_or_else(default_url);
             send(&sweep, &start_times(&store::read_journal(&dir.journal())?.records), &url)?;
         }
+        ExportFormat::Hf => model::export(&sweep, &dir, arguments)?,
     }
     Ok(ExitCode::SUCCESS)
 }

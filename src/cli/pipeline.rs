@@ -25,7 +25,7 @@ use crate::report::count;
 use crate::report::terminal::{Mode, Terminal};
 use crate::run::{self, FailedTrial, RunError, RunOrder, RunSummary};
 use crate::spec::{Place, Problem};
-use crate::store::{self, RunDir, StoreError};
+use crate::store::{self, RunDir};
 use crate::train;
 use crate::trial::{Trial, TrialId};
 
@@ -66,7 +66,7 @@ fn query_augmentations(prepared: &Prepared, options: &RunOptions) -> Result<(), 
     let mut seen = HashSet::new();
     let mut problems = Vec::new();
     for Trial { config, .. } in prepared.plan.trials.iter().filter(|trial| ids.contains(&trial.id)) {
-        let Some(method) = config.augmentation.iter().find(|method| method.asks()) else { continue };
+        let Some(method) = config.augmentation.iter().find(|method| method.is_precomputed()) else { continue };
         if !seen.insert(serde_json::to_string(&(&config.data, &config.model.from, method)).unwrap_or_default()) {
             continue;
         }
@@ -157,9 +157,7 @@ fn train_missing(
 /// The failure of a run. If the disk is full, the message says how much space is needed.
 fn with_free_space(error: &RunError, estimate: &CostEstimate<'_>, dir: &RunDir) -> Failure {
     let mut message = error.to_string();
-    if let (RunError::Disk { .. } | RunError::Store(StoreError::Full { .. }), Some(free)) =
-        (error, store::free_space(dir.path()))
-    {
+    if let (true, Some(free)) = (error.is_full_disk(), store::free_space(dir.path())) {
         let (folder, free, need) = (dir.path().display(), bytes(free), bytes(estimate.total.disk));
         let _ = write!(message, "\n{folder}: {free} free. When the run started, the trials left needed about {need}");
     }

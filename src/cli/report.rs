@@ -64,10 +64,10 @@ mod tests {
     use super::*;
     use crate::analysis::Run;
     use crate::analysis::synthetic::{self, axis};
-    use crate::store::{Results, Row};
+    use crate::store::{CurveRow, Results};
     use crate::trial::{EvalRow, MetricRow};
 
-    fn table<R: Row>(rows: &[R]) -> String {
+    fn table<R: CurveRow>(rows: &[R]) -> String {
         let mut text = R::HEADER.to_owned() + "\n";
         for row in rows {
             row.write(&mut text);

@@ -1,7 +1,7 @@
-//! The rules that hold trials against one another (`stop.median`, `stop.asha`). Pure.
+//! The rules that compare trials (`stop.median`, `stop.asha`). Pure.
 //!
-//! A value that is not finite counts as the worst there is and is never left out; so does a trial that diverged before it
-//! came as far as the others.
+//! A non-finite value counts as the worst value and is never left out. So does a trial that diverged before it came as far
+//! as the others.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -10,27 +10,27 @@ use crate::spec::{Asha, Median, StopAcross};
 use crate::state::{SweepState, TrialPhase, TrialState};
 use crate::trial::{EvalRow, PatienceMetric, Status, TrialId};
 
-/// What the rules go by: the evaluations of every trial, by their steps.
+/// The evaluations of every trial by step: the data of the rules.
 #[derive(Debug, Clone, Default)]
 pub struct EvalHistory {
     evals: HashMap<TrialId, BTreeMap<u64, EvalRow>>,
-    /// Steps up to which the median has let a trial go on: whoever it was held against stays where it was.
+    /// Steps up to which the median rule has let a trial continue. A step is judged once.
     passed: HashMap<TrialId, u64>,
 }
 
 impl EvalHistory {
-    /// Takes in evaluations. Rows that an attempt makes again are the same ones.
+    /// Adds evaluations. Rows that an attempt computes again are equal to the old ones.
     pub fn see(&mut self, trial: &TrialId, rows: impl IntoIterator<Item = EvalRow>) {
         self.evals.entry(trial.clone()).or_default().extend(rows.into_iter().map(|row| (row.step, row)));
     }
 }
 
-/// The next finding of a rule about a running trial; None when there is nothing new to find. Of the median only those that
-/// stop a trial are told, of the halving all. `is_wanted`: whether this run is about a trial.
+/// The next judgement of a rule about a running trial. None if there is no new one. The median rule reports only judgements
+/// that stop a trial, successive halving reports all. `is_wanted`: whether a trial belongs to this run.
 ///
-/// The median holds a trial against those before it in the plan, and waits for them: which trials it stops does not
-/// depend on who was faster. The halving waits for nobody. Trials that are over are looked at when a running one comes to
-/// an evaluation that counts, and not otherwise: with many thousands of them that is what takes time.
+/// The median rule compares a trial with those before it in the plan and waits for them: which trials it stops does not
+/// depend on their speed. Successive halving waits for no trial. Ended trials are visited only when a running trial reaches
+/// an evaluation that counts: with many thousands of them that takes time.
 #[must_use]
 pub fn judge_across(
     state: &SweepState,
@@ -40,11 +40,12 @@ pub fn judge_across(
 ) -> Option<(TrialId, StopJudgement)> {
     let EvalHistory { evals, passed } = scores;
     let none = BTreeMap::new();
-    let entrant = |(id, known)| Entrant { id, known, evals: evals.get(id).unwrap_or(&none), is_to_come: is_wanted(id) };
+    let candidate =
+        |(id, known)| Candidate { id, known, evals: evals.get(id).unwrap_or(&none), is_to_come: is_wanted(id) };
     let judged = |(at, (id, known))| {
-        let own = entrant((id, known));
-        let others = || state.planned().filter(|(other, _)| *other != id).map(entrant);
-        let before = || state.planned().take(at).map(entrant);
+        let own = candidate((id, known));
+        let others = || state.planned().filter(|(other, _)| *other != id).map(candidate);
+        let before = || state.planned().take(at).map(candidate);
         let asha = rules.asha.as_ref().and_then(|rule| by_asha(rule, &own, others));
         let median = || rules.median.as_ref().and_then(|rule| by_median(rule, &own, before, passed));
         Some((id.clone(), asha.or_else(median)?))
@@ -56,15 +57,15 @@ fn can_be_stopped(known: &TrialState) -> bool {
     matches!(known.phase, TrialPhase::Running { .. }) && !known.ignores_stop_rules && known.stop.is_none()
 }
 
-/// A trial as these rules see it.
-struct Entrant<'a> {
+/// A trial with the data that the rules use.
+struct Candidate<'a> {
     id: &'a TrialId,
     known: &'a TrialState,
     evals: &'a BTreeMap<u64, EvalRow>,
     is_to_come: bool,
 }
 
-impl Entrant<'_> {
+impl Candidate<'_> {
     fn has_diverged(&self) -> bool {
         matches!(&self.known.phase, TrialPhase::Ended(outcome) if outcome.status == Status::Diverged)
     }
@@ -79,13 +80,13 @@ impl Entrant<'_> {
         self.evals.range(..=step).map(|(_, row)| badness(row, metric)).fold(f64::INFINITY, f64::min)
     }
 
-    /// What the median rule holds others against at `step`.
+    /// The value at `step` with which the median rule compares others.
     fn at_median(&self, step: u64, metric: PatienceMetric) -> AtStep {
-        // How far a stopped trial went on before it heard of it is chance: what counts is where it was judged.
+        // How far a stopped trial ran before it saw the request is chance. The step of the judgement counts.
         let end = self.known.stop.as_ref().map_or(u64::MAX, |judgement| judgement.step);
         match &self.known.phase {
-            _ if step <= end && self.first_from(step).is_some() => AtStep::There(self.best_until(step, metric)),
-            TrialPhase::Ended(_) if self.has_diverged() => AtStep::There(f64::INFINITY),
+            _ if step <= end && self.first_from(step).is_some() => AtStep::Reached(self.best_until(step, metric)),
+            TrialPhase::Ended(_) if self.has_diverged() => AtStep::Reached(f64::INFINITY),
             TrialPhase::Ended(_) | TrialPhase::Failed(_) => AtStep::Never,
             _ if self.known.stop.is_some() => AtStep::Never,
             TrialPhase::Pending if !self.is_to_come => AtStep::Never,
@@ -93,10 +94,10 @@ impl Entrant<'_> {
         }
     }
 
-    /// Badness at a rung, if the trial competes there.
+    /// Badness at a rung, if the trial takes part there.
     fn at_rung(&self, rule: &Asha, rung: usize) -> Option<f64> {
         if let Some(value) = self.known.rungs.get(rung) {
-            return Some(value.map_or(f64::INFINITY, |value| turned(value, rule.metric)));
+            return Some(value.map_or(f64::INFINITY, |value| badness_of(value, rule.metric)));
         }
         if !matches!(self.known.phase, TrialPhase::Ended(_)) || self.known.stop.is_some() {
             return None;
@@ -110,36 +111,36 @@ impl Entrant<'_> {
     }
 }
 
-/// Where another trial is at a step.
+/// The state of another trial at a step.
 enum AtStep {
-    There(f64),
+    Reached(f64),
     NotYet,
-    /// It ended before.
+    /// It ended before that step.
     Never,
 }
 
-/// After Optuna's `MedianPruner`, with the best values of the others up to that step. A step is judged once.
-fn by_median<'a, I: Iterator<Item = Entrant<'a>>>(
+/// Like Optuna's `MedianPruner`, with the best values of the others up to that step.
+fn by_median<'a, I: Iterator<Item = Candidate<'a>>>(
     rule: &Median,
-    entrant: &Entrant<'_>,
+    candidate: &Candidate<'_>,
     before: impl Fn() -> I,
     passed: &mut HashMap<TrialId, u64>,
 ) -> Option<StopJudgement> {
-    let from = passed.get(entrant.id).map_or(rule.min_steps, |passed| rule.min_steps.max(passed + 1));
-    for (&step, _) in entrant.evals.range(from..) {
+    let from = passed.get(candidate.id).map_or(rule.min_steps, |passed| rule.min_steps.max(passed + 1));
+    for (&step, _) in candidate.evals.range(from..) {
         let mut others = Vec::new();
         for other in before() {
             match other.at_median(step, rule.metric) {
-                AtStep::There(value) => others.push(value),
+                AtStep::Reached(value) => others.push(value),
                 AtStep::NotYet => return None,
                 AtStep::Never => {}
             }
         }
-        passed.insert(entrant.id.clone(), step);
+        passed.insert(candidate.id.clone(), step);
         if (others.len() as u64) < rule.min_trials.max(1) {
             continue;
         }
-        let (value, bound) = (entrant.best_until(step, rule.metric), median(&mut others));
+        let (value, bound) = (candidate.best_until(step, rule.metric), median(&mut others));
         if value > bound {
             let [value, bound] = [value, bound].map(|badness| shown(badness, rule.metric));
             let (metric, among) = (rule.metric, others.len());
@@ -151,15 +152,15 @@ fn by_median<'a, I: Iterator<Item = Entrant<'a>>>(
     None
 }
 
-/// As Optuna's `SuccessiveHalvingPruner`: at each rung a trial goes on if it is among the best `1/eta` of those that have
-/// come there so far; with fewer than `eta` of them, if it is the best.
-fn by_asha<'a, I: Iterator<Item = Entrant<'a>>>(
+/// Like Optuna's `SuccessiveHalvingPruner`: at each rung a trial continues if it is among the best `1/eta` of the trials that
+/// have reached the rung so far; with fewer than `eta` trials, if it is the best.
+fn by_asha<'a, I: Iterator<Item = Candidate<'a>>>(
     rule: &Asha,
-    entrant: &Entrant<'_>,
+    candidate: &Candidate<'_>,
     others: impl Fn() -> I,
 ) -> Option<StopJudgement> {
-    let rung = entrant.known.rungs.len();
-    let row = entrant.first_from(rung_step(rule, rung)?)?;
+    let rung = candidate.known.rungs.len();
+    let row = candidate.first_from(rung_step(rule, rung)?)?;
     let own = badness(row, rule.metric);
     let mut competing: Vec<f64> = others().filter_map(|other| other.at_rung(rule, rung)).collect();
     competing.push(own);
@@ -178,13 +179,13 @@ fn by_asha<'a, I: Iterator<Item = Entrant<'a>>>(
     })
 }
 
-/// None beyond all steps that there are.
+/// None if the step is too large for a number.
 fn rung_step(rule: &Asha, rung: usize) -> Option<u64> {
     rule.eta.checked_pow(u32::try_from(rung).ok()?)?.checked_mul(rule.min_steps)
 }
 
-/// A figure turned so that lower is better.
-fn turned(value: f32, metric: PatienceMetric) -> f64 {
+/// A value with its sign changed so that lower is better.
+fn badness_of(value: f32, metric: PatienceMetric) -> f64 {
     match metric {
         _ if !value.is_finite() => f64::INFINITY,
         PatienceMetric::EvalLoss => f64::from(value),
@@ -198,16 +199,16 @@ fn badness(row: &EvalRow, metric: PatienceMetric) -> f64 {
         PatienceMetric::Accuracy => row.accuracy,
         PatienceMetric::MacroF1 => row.macro_f1,
     };
-    turned(value, metric)
+    badness_of(value, metric)
 }
 
-/// The inverse of [`turned`]; None for the worst.
+/// The inverse of [`badness_of`]. None for the worst value.
 fn shown(badness: f64, metric: PatienceMetric) -> Option<f32> {
     let value = if metric == PatienceMetric::EvalLoss { badness } else { -badness };
     Some(value as f32).filter(|value| value.is_finite())
 }
 
-/// Of at least one value; sorts them.
+/// The median of at least one value. Sorts the values.
 fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
@@ -221,7 +222,7 @@ mod tests {
     use crate::state::tests::{id, outcome, slot};
     use crate::trial::Outcome;
 
-    /// A sweep of trials with a loss at step 10, 20, ...; all of them run.
+    /// A sweep of running trials with a loss at step 10, 20, ...
     struct Field {
         state: SweepState,
         scores: EvalHistory,
@@ -255,15 +256,15 @@ mod tests {
             self.state.apply(&Event::TrialFinished { trial: id(trial), attempt: 1, outcome });
         }
 
-        /// All that the rules have to say, noted as it is said: trial, step, and whether the trial stops.
+        /// All judgements, each applied to the state: trial, step, and whether the trial stops.
         fn judge(&mut self, rules: &StopAcross) -> Vec<(u64, u64, bool)> {
-            let mut said = Vec::new();
+            let mut judgements = Vec::new();
             while let Some((trial, judgement)) = judge_across(&self.state, &mut self.scores, rules, |_| true) {
-                said.push((u64::from_str_radix(trial.as_str(), 16).unwrap(), judgement.step, judgement.stops));
+                judgements.push((u64::from_str_radix(trial.as_str(), 16).unwrap(), judgement.step, judgement.stops));
                 self.state.apply(&Event::TrialJudged { trial, judgement });
-                assert!(said.len() < 100, "it comes to no end");
+                assert!(judgements.len() < 100, "it does not end");
             }
-            said
+            judgements
         }
     }
 
@@ -278,14 +279,14 @@ mod tests {
     }
 
     #[test]
-    fn halving_takes_trials_as_they_come() {
+    fn halving_judges_trials_in_the_order_of_arrival() {
         let mut field = Field::new(&[&[3.0], &[2.0], &[2.5], &[1.0], &[1.5]]);
-        // The first is alone, the second best of two, the third not; of four and of five, two go on.
+        // The first is alone. The second is the best of two, the third is not. Of four and of five, two continue.
         let expected =
             [(0, 10, true), (1, 10, true), (2, 10, false), (3, 10, true), (4, 10, true)].map(|(t, s, ok)| (t, s, !ok));
         assert_eq!(field.judge(&asha(2)), expected);
         assert_eq!(field.judge(&asha(2)), [], "each rung is judged once");
-        // At the second rung (step 20) those meet that passed the first.
+        // The second rung (step 20) compares the trials that passed the first.
         field.see(3, &[1.0, 0.9]);
         field.see(1, &[2.0, 1.9]);
         assert_eq!(field.judge(&asha(2)), [(1, 20, false), (3, 20, false)]);
@@ -304,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_finite_is_the_worst_and_never_left_out() {
+    fn non_finite_values_are_the_worst_and_never_left_out() {
         let mut field = Field::new(&[&[f32::NAN], &[5.0], &[6.0]]);
         assert_eq!(field.judge(&asha(2)), [(0, 10, true), (1, 10, false), (2, 10, true)]);
         // Three that diverged before the rung leave room for the second best of five.
@@ -316,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn finished_trials_compete_and_spared_ones_are_left_alone() {
+    fn finished_trials_take_part_and_continued_ones_are_left_alone() {
         let mut field = Field::new(&[&[1.0, 1.0], &[5.0]]);
         field.end(0, Status::Finished);
         assert_eq!(field.judge(&asha(2)), [(1, 10, true)]);
@@ -330,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn the_median_waits_for_those_before() {
+    fn the_median_rule_waits_for_earlier_trials() {
         let mut field = Field::new(&[&[1.0, 1.0], &[3.0], &[1.9, 2.4], &[9.0, 1.5]]);
         // At step 10 the fourth is worse than 1.9; the others have too few before them.
         assert_eq!(field.judge(&by_median(2)), [(3, 10, true)]);
@@ -340,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn the_median_counts_the_best_up_to_a_step_and_the_diverged() {
+    fn the_median_rule_uses_the_best_value_up_to_a_step_and_counts_diverged_trials() {
         let mut field = Field::new(&[&[], &[4.0, 4.0], &[f32::NAN, 1.0], &[3.0, 8.0]]);
         assert_eq!(field.judge(&by_median(2)), [], "the first may yet come");
         field.end(0, Status::Diverged);
@@ -351,9 +352,9 @@ mod tests {
         assert_eq!(field.judge(&by_median(3)), [(3, 20, true)], "4.0 is the median of three, of which one diverged");
     }
 
-    /// Whatever comes in whichever order, the median stops the same trials at the same steps.
+    /// The median rule stops the same trials at the same steps, whatever their speed.
     #[test]
-    fn what_the_median_stops_does_not_depend_on_who_is_faster() {
+    fn the_median_rule_does_not_depend_on_the_speed_of_trials() {
         let losses: [&[f32]; 5] =
             [&[3.0, 2.0, 1.0], &[4.0, 3.0, 3.0], &[2.0, 2.5, 2.0], &[9.0, 1.0, 1.0], &[2.0, 1.9, 1.8]];
         let stopped = |order: &[u64]| {
@@ -376,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn trials_that_never_come_are_not_waited_for() {
+    fn the_median_rule_does_not_wait_for_failed_trials() {
         let mut field = Field::new(&[&[], &[1.0], &[2.0]]);
         assert_eq!(field.judge(&by_median(1)), []);
         field.state.apply(&Event::TrialFailed { trial: id(0), failure: Failure::Lost });
@@ -384,10 +385,10 @@ mod tests {
     }
 
     #[test]
-    fn findings_in_words() {
+    fn judgements_have_a_text() {
         let mut field = Field::new(&[&[1.0], &[2.0]]);
         let (_, first) = judge_across(&field.state, &mut field.scores, &asha(2), |_| true).unwrap();
-        insta::assert_snapshot!(first, @"stop.asha: eval_loss at step 10 is 1.0000, among the best of 1 trials at rung 0 (1.0000 and better go on)");
+        insta::assert_snapshot!(first, @"stop.asha: eval_loss at step 10 is 1.0000, among the best of 1 trials at rung 0 (1.0000 or better continues)");
         field.see(1, &[f32::NAN]);
         let metric = PatienceMetric::Accuracy;
         let rules = StopAcross { median: Some(Median { metric, min_trials: 1, min_steps: 10 }), asha: None };

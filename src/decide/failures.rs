@@ -1,59 +1,59 @@
-//! What failures lead to: why a worker is gone that was killed, how the next attempt is treated, which slots are used. Pure.
+//! The consequences of failures: why a killed worker died, how the next attempt runs, and which slots are used. Pure.
 
 use crate::event::{Failure, OomPolicy, Slot};
 use crate::state::{SweepState, TrialState};
 
-/// Faults of a slot's device one after the other, after which nothing is started there any more.
-pub const MOST_FAULTS: u32 = 2;
-/// Micro-batches are not cut further than this: what is left of a trial's memory then is its model.
+/// After so many faults of its device in a row, nothing is started on a slot any more.
+pub const MAX_FAULTS: u32 = 2;
+/// Micro-batches are not split further: the rest of the memory of a trial is its model.
 const MAX_MICRO_BATCH_SPLITS: u32 = 4;
 
-/// What the system tells about the moment in which a worker was killed.
+/// What the system says about memory when a worker was killed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Evidence {
-    /// Whether the kernel has killed any process for lack of memory just now; None where it does not count them.
+pub struct MemoryEvidence {
+    /// Whether the kernel has just killed a process for lack of memory. None where it does not count them.
     pub kernel_killed: Option<bool>,
-    /// Whether next to no memory was free just before: then services kill that the kernel knows nothing of.
+    /// Whether almost no memory was free just before: then services such as earlyoom kill processes.
     pub was_scarce: bool,
 }
 
-/// Why a worker is gone that was killed by SIGKILL, but not by this program.
+/// Why a worker died by SIGKILL that this program has not killed.
 #[must_use]
-pub fn killed(evidence: Evidence, log_tail: Vec<String>) -> Failure {
+pub fn killed(evidence: MemoryEvidence, log_tail: Vec<String>) -> Failure {
     match evidence {
-        Evidence { kernel_killed: Some(false), was_scarce: false } => {
+        MemoryEvidence { kernel_killed: Some(false), was_scarce: false } => {
             let message =
-                "killed by somebody else (signal 9); the system has killed nothing for lack of memory".to_owned();
+                "killed by another process (signal 9); the system has killed nothing for lack of memory".to_owned();
             Failure::Crashed { message, log_tail }
         }
         _ => Failure::OutOfMemory { log_tail },
     }
 }
 
-/// How the next attempt is treated. A trial that ran out of memory runs alone; one that did so alone gets smaller
-/// micro-batches. On a device it was alone from the start.
+/// How the next attempt runs. A trial that ran out of memory runs alone. One that ran out of memory alone gets smaller
+/// micro-batches; on an accelerator every trial is alone from the start.
 #[must_use]
 pub fn oom_policy(trial: &TrialState) -> OomPolicy {
     let micro_batch_splits = trial.out_of_memory.saturating_sub(1).saturating_add(trial.out_of_device_memory);
     OomPolicy { alone: trial.out_of_memory > 0, micro_batch_splits: micro_batch_splits.min(MAX_MICRO_BATCH_SPLITS) }
 }
 
-/// Whether a trial runs that nothing is to be started beside.
-pub(super) fn is_one_alone(state: &SweepState) -> bool {
+/// Whether a trial runs that no other trial may run beside.
+pub(super) fn must_run_alone(state: &SweepState) -> bool {
     state.running().any(|(_, known)| oom_policy(known).alone)
 }
 
 pub(super) fn is_in_use(state: &SweepState, slot: usize) -> bool {
-    state.faults(slot).is_none_or(|(faults, _)| faults < MOST_FAULTS)
+    state.faults(slot).is_none_or(|(faults, _)| faults < MAX_FAULTS)
 }
 
-/// Failures that count against a trial: not those on slots that are out of use, which were the device's own.
-pub(super) fn own(state: &SweepState, trial: &TrialState) -> u32 {
+/// The failures that count against a trial. Failures on retired slots count against the device.
+pub(super) fn own_failures(state: &SweepState, trial: &TrialState) -> u32 {
     let by_devices = trial.faulted_on.iter().filter(|slot| !is_in_use(state, **slot)).count();
     trial.failures.saturating_sub(by_devices as u32)
 }
 
-/// The free slot for a trial: not the one whose device failed it last, if there is another.
+/// Takes a free slot for a trial: not the one with its last device fault, if there is another.
 pub(super) fn choose(free: &mut Vec<Slot>, trial: &TrialState) -> Option<Slot> {
     let elsewhere = free.iter().position(|slot| trial.faulted_on.last() != Some(&slot.index));
     (!free.is_empty()).then(|| free.remove(elsewhere.unwrap_or(0)))
@@ -68,9 +68,9 @@ mod tests {
     use crate::state::tests::{id, outcome, slot};
 
     #[test]
-    fn a_killed_worker_is_judged_by_what_the_system_tells() {
+    fn the_system_tells_why_a_worker_was_killed() {
         let check = |kernel_killed: Option<bool>, was_scarce: bool, is_memory: bool| {
-            let failure = killed(Evidence { kernel_killed, was_scarce }, Vec::new());
+            let failure = killed(MemoryEvidence { kernel_killed, was_scarce }, Vec::new());
             assert_eq!(matches!(failure, Failure::OutOfMemory { .. }), is_memory, "{kernel_killed:?} {was_scarce}");
             assert!(failure.is_worth_a_retry());
         };
@@ -78,13 +78,13 @@ mod tests {
         check(Some(true), true, true);
         check(Some(false), false, false);
         check(Some(false), true, true);
-        // Where the kernel does not count, memory is the likeliest reason.
+        // If the kernel does not count, memory is the most likely reason.
         check(None, false, true);
         check(None, true, true);
     }
 
     #[test]
-    fn memory_is_spared_step_by_step() {
+    fn the_next_attempt_needs_less_memory() {
         let check =
             |out_of_memory: u32, out_of_device_memory: u32, alone: bool, micro_batch_splits: u32, words: &str| {
                 let oom_policy =
@@ -118,7 +118,7 @@ mod tests {
             decide(&self.state, &policy)
         }
 
-        /// What is decided is done; returned as words.
+        /// Does what is decided. Returns it as text.
         fn turn(&mut self) -> Vec<String> {
             let words = |trial: &crate::trial::TrialId, slot: Slot| {
                 let number = u64::from_str_radix(trial.as_str(), 16).unwrap();
@@ -126,18 +126,18 @@ mod tests {
             };
             let mut done = Vec::new();
             for action in self.decide() {
-                let (event, said) = match action {
+                let (event, text) = match action {
                     Action::Launch { trial, attempt, slot } => {
-                        let said = words(&trial, slot);
-                        (Event::AttemptClaimed { trial, attempt, slot }, said)
+                        let text = words(&trial, slot);
+                        (Event::AttemptClaimed { trial, attempt, slot }, text)
                     }
                     Action::Retry { trial, attempt, slot, oom_policy } => {
-                        let said = format!("{} {oom_policy}", words(&trial, slot));
-                        (Event::AttemptClaimed { trial, attempt, slot }, said)
+                        let text = format!("{} {oom_policy}", words(&trial, slot));
+                        (Event::AttemptClaimed { trial, attempt, slot }, text)
                     }
                     Action::Retire { slot, failure } => {
-                        let said = format!("retire {}", slot.index);
-                        (Event::SlotRetired { slot, failure }, said)
+                        let text = format!("retire {}", slot.index);
+                        (Event::SlotRetired { slot, failure }, text)
                     }
                     other => {
                         done.push(format!("{other:?}"));
@@ -145,7 +145,7 @@ mod tests {
                     }
                 };
                 self.state.apply(&event);
-                done.push(said);
+                done.push(text);
             }
             done
         }
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trial_out_of_memory_waits_until_it_is_alone_and_stays_so() {
+    fn a_trial_out_of_memory_waits_until_it_is_alone() {
         let mut play = Play::new(2);
         let out_of_memory = || Failure::OutOfMemory { log_tail: Vec::new() };
         assert_eq!(play.turn(), ["0 on 0", "1 on 1"]);
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_is_out_of_use_after_two_faults_and_the_others_go_on() {
+    fn a_slot_is_retired_after_two_faults_and_the_others_continue() {
         let mut play = Play::new(2);
         assert_eq!(play.turn(), ["0 on 0", "1 on 1"]);
         play.fails(0, 1, fault());
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trial_that_fails_every_device_is_the_last_and_stops_no_other() {
+    fn a_trial_that_fails_on_every_device_comes_last() {
         let mut play = Play::new(1);
         assert_eq!(play.turn(), ["0 on 0"]);
         play.fails(0, 1, fault());
@@ -212,13 +212,13 @@ mod tests {
         play.fails(0, 3, fault());
         assert_eq!(
             play.turn(),
-            ["retire 0", &format!("{:?}", Action::Strand)],
+            ["retire 0", &format!("{:?}", Action::NoSlotLeft)],
             "its own first fault is one, not three"
         );
     }
 
     #[test]
-    fn retries_are_not_used_up_by_devices_that_were_to_blame() {
+    fn faults_of_retired_devices_use_up_no_retries() {
         let mut play = Play::new(2);
         assert_eq!(play.turn(), ["0 on 0", "1 on 1"]);
         play.fails(0, 1, Failure::Lost);
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_is_retried_on_another_slot_and_forgotten_after_a_trial_that_ended_well() {
+    fn a_fault_is_retried_on_another_slot_and_cleared_by_a_trial_that_ends_well() {
         let mut play = Play::new(3);
         assert_eq!(play.turn().len(), 3);
         play.fails(0, 1, fault());
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_slot_the_sweep_is_stranded() {
+    fn the_run_ends_without_a_slot() {
         let mut play = Play::new(2);
         play.turn();
         play.fails(0, 1, fault());
@@ -263,7 +263,7 @@ mod tests {
         assert_eq!(play.turn(), ["2 on 0", "3 on 1"]);
         play.fails(2, 1, fault());
         play.fails(3, 1, fault());
-        assert_eq!(play.turn(), ["retire 0", "retire 1", &format!("{:?}", Action::Strand)]);
+        assert_eq!(play.turn(), ["retire 0", "retire 1", &format!("{:?}", Action::NoSlotLeft)]);
         assert!(play.state.planned().all(|(_, known)| known.phase == TrialPhase::Pending), "no trial is to blame");
     }
 }

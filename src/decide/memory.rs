@@ -1,4 +1,4 @@
-//! Which trials the memory has room for. Pure.
+//! Which trials fit into memory. Pure.
 
 use std::collections::HashMap;
 
@@ -6,12 +6,12 @@ use super::oom_policy;
 use crate::state::{SweepState, TrialPhase, TrialState};
 use crate::trial::TrialId;
 
-/// What the trials may take together, and what each is expected to take at its peak, in bytes.
+/// The memory that all trials together may take, and the expected peak of each, in bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct MemoryBudget<'a> {
     limit: u64,
     estimates: &'a HashMap<TrialId, u64>,
-    /// By how much trials that ended have taken more (or less) than expected, at worst; None before any has.
+    /// The largest ratio of measured to expected peak among the ended trials. None before a trial has ended.
     measured: Option<f64>,
 }
 
@@ -21,15 +21,14 @@ impl<'a> MemoryBudget<'a> {
         Self { limit, estimates, measured: None }
     }
 
-    /// Takes in what the trials have taken that `state` knows to have ended.
+    /// Adds the measured peaks of all ended trials.
     #[must_use]
     pub fn after(mut self, state: &SweepState) -> Self {
         state.planned().for_each(|(id, known)| self.see(id, known));
         self
     }
 
-    /// Takes in what a trial has taken, if it has ended. One that had to get by with smaller micro-batches says nothing of
-    /// the others.
+    /// Adds the measured peak of a trial, if it has ended. A trial with smaller micro-batches says nothing about the others.
     pub fn see(&mut self, id: &TrialId, known: &TrialState) {
         let TrialPhase::Ended(outcome) = &known.phase else { return };
         if let (Some(peak), Some(expected), 0) =
@@ -40,8 +39,8 @@ impl<'a> MemoryBudget<'a> {
         }
     }
 
-    /// Whether `next` fits beside the running trials and those of `launched`. A trial alone always does: nothing would be
-    /// gained by waiting.
+    /// Whether `next` fits beside the running trials and those in `launched`. A trial alone always fits: waiting would not
+    /// help.
     pub(super) fn has_room(&self, state: &SweepState, launched: &[&TrialId], next: &TrialId) -> bool {
         let beside: Vec<&TrialId> = state.running().map(|(id, _)| id).chain(launched.iter().copied()).collect();
         let expected: f64 = beside.iter().copied().chain([next]).map(|id| self.estimate(id) as f64).sum();
@@ -78,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_start_as_there_is_room_for() {
+    fn as_many_trials_start_as_fit() {
         let check = |limit: u64, measured: Option<u64>, expected: usize| {
             assert_eq!(started(limit, measured), expected, "{limit} {measured:?}");
         };
@@ -86,14 +85,14 @@ mod tests {
         check(399, None, 3);
         check(100, None, 1);
         check(10, None, 1);
-        // A trial was measured, and what was expected is corrected by it.
+        // A measured trial corrects the expectation.
         check(400, Some(200), 2);
         check(400, Some(50), 4);
         check(100, Some(50), 2);
     }
 
     #[test]
-    fn a_trial_with_smaller_micro_batches_says_nothing_of_the_others() {
+    fn a_trial_with_smaller_micro_batches_says_nothing_about_the_others() {
         let ids: Vec<_> = (0..5).map(id).collect();
         let estimates = ids.iter().map(|id| (id.clone(), 100)).collect();
         let mut state = SweepState::new(&ids);

@@ -1,20 +1,20 @@
-//! When a running trial is not waited for any longer. Pure: the caller has the clock.
+//! Which running trials take too long. Pure: the caller has the clock.
 
 use std::time::Duration;
 
 use crate::event::Failure;
 use crate::spec::RunConfig;
 
-/// How a running trial gets on.
+/// The progress of a running trial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pulse {
-    /// Since the attempt's last step or evaluation, or since its start.
+    /// Time since the last step or evaluation of the attempt, or since its start.
     pub quiet: Duration,
-    /// The trial's training up to its last step, earlier attempts included.
+    /// Training time up to the last step, including earlier attempts.
     pub trained: Duration,
 }
 
-/// What a worker is to be killed for, if it is. The time limit comes first: after it there is no other attempt.
+/// Why a worker must be killed, if it must. The time limit comes first: no attempt follows it.
 #[must_use]
 pub fn overdue(pulse: Pulse, config: &RunConfig) -> Option<Failure> {
     let exceeded = |limit: Option<f64>, time: Duration| limit.filter(|limit| time.as_secs_f64() > *limit);
@@ -28,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_trial_is_waited_for_within_its_limits() {
+    fn a_trial_may_run_within_its_limits() {
         let check =
             |[stall_timeout, time_limit]: [Option<f64>; 2], [quiet, trained]: [u64; 2], expected: Option<Failure>| {
                 let config = RunConfig { stall_timeout, time_limit, ..RunConfig::default() };

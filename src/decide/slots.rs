@@ -1,34 +1,34 @@
-//! How many trials run side by side, each on what. Pure.
+//! How many trials run side by side, and each on which device with how many threads. Pure.
 
 use crate::event::Slot;
 use crate::spec::{Devices, RunConfig};
 use crate::trial::Device;
 
-/// What there is to compute on.
+/// The processors, the memory and the devices of a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Machine {
     pub cores: usize,
-    /// That this process may use; None where the system does not tell.
+    /// Bytes that this process may use. None where the system does not tell.
     pub memory: Option<u64>,
     /// Accelerators of this build and machine, best first; the CPU last.
     pub devices: Vec<Device>,
 }
 
-/// A wish that the machine cannot grant.
+/// A requested device that does not exist.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SlotError {
-    #[error("`{asked}` is not there: this build on this machine has {found}. {hint}")]
-    NoSuchDevice { asked: String, found: String, hint: String },
+    #[error("device `{requested}` does not exist: this build on this machine has {found}. {hint}")]
+    NoSuchDevice { requested: String, found: String, hint: String },
 }
 
-/// Part of the memory that trials may fill; the rest is for the system and for what estimates miss.
+/// Part of the memory that trials may fill. The rest is for the system and for errors of the estimates.
 const USABLE: f64 = 0.8;
 
-/// The places where workers run.
+/// The slots in which workers run.
 ///
-/// On the CPU, jobs x threads is never above the cores. Trials side by side with one thread each come first: they waste
-/// nothing on keeping threads together; cores that are left over become threads. An accelerator is one slot.
-/// `memory_per_trial`: estimated peak in bytes; bounds the number of CPU slots, but never below one.
+/// On the CPU, jobs x threads never exceeds the cores. More trials with one thread each come before more threads: they lose
+/// no time in waiting for each other. Cores that are left over become threads. An accelerator is one slot.
+/// `memory_per_trial`: the estimated peak in bytes. It limits the number of CPU slots, but never below one.
 pub fn slots(
     config: &RunConfig,
     machine: &Machine,
@@ -51,13 +51,13 @@ pub fn slots(
     Ok(devices.map(|(index, device)| Slot { index, device, threads }).collect())
 }
 
-/// Whether the machine has the devices that are wished for.
-pub fn check_devices(wish: &Devices, machine: &Machine) -> Result<(), SlotError> {
-    accelerators(wish, machine).map(drop)
+/// Fails if the machine lacks the requested devices.
+pub fn check_devices(request: &Devices, machine: &Machine) -> Result<(), SlotError> {
+    accelerators(request, machine).map(drop)
 }
 
-/// Bytes that all trials together may take: a part of what is free, and no more than the user allows. None where neither
-/// is known.
+/// Bytes that all trials together may take: a part of the free memory, and at most what the user allows. None if neither is
+/// known.
 #[must_use]
 pub fn memory_limit(config: &RunConfig, machine: &Machine) -> Option<u64> {
     let usable = machine.memory.map(|memory| (memory as f64 * USABLE) as u64);
@@ -67,7 +67,7 @@ pub fn memory_limit(config: &RunConfig, machine: &Machine) -> Option<u64> {
     }
 }
 
-/// CPU jobs that the memory has room for.
+/// Number of CPU jobs that fit into memory.
 fn memory_jobs(limit: Option<u64>, memory_per_trial: Option<u64>) -> usize {
     match (limit, memory_per_trial) {
         (Some(limit), Some(trial)) if trial > 0 => ((limit / trial) as usize).max(1),
@@ -76,9 +76,9 @@ fn memory_jobs(limit: Option<u64>, memory_per_trial: Option<u64>) -> usize {
 }
 
 fn cpu_slots(config: &RunConfig, cores: usize, trials: usize, memory_jobs: usize) -> Vec<Slot> {
-    let asked_threads = config.threads.unwrap_or(1).clamp(1, cores);
-    // What the user asks for outright counts more than our estimate of the memory.
-    let jobs = config.jobs.unwrap_or_else(|| (cores / asked_threads).min(memory_jobs)).min(trials).clamp(1, cores);
+    let requested_threads = config.threads.unwrap_or(1).clamp(1, cores);
+    // A number of jobs that the user sets counts more than our estimate of the memory.
+    let jobs = config.jobs.unwrap_or_else(|| (cores / requested_threads).min(memory_jobs)).min(trials).clamp(1, cores);
     let share = cores / jobs;
     let threads = |index: usize| match config.threads {
         Some(threads) => threads.clamp(1, share),
@@ -87,18 +87,18 @@ fn cpu_slots(config: &RunConfig, cores: usize, trials: usize, memory_jobs: usize
     (0..jobs).map(|index| Slot { index, device: Device::Cpu, threads: threads(index) }).collect()
 }
 
-/// The accelerators asked for; none means the CPU.
-fn accelerators(wish: &Devices, machine: &Machine) -> Result<Vec<Device>, SlotError> {
+/// The requested accelerators. An empty list means the CPU.
+fn accelerators(request: &Devices, machine: &Machine) -> Result<Vec<Device>, SlotError> {
     let of = |fits: fn(&Device) -> bool| machine.devices.iter().copied().filter(fits).collect::<Vec<_>>();
-    let refuse = |asked: String, feature: &str| {
+    let refuse = |requested: String, feature: &str| {
         let found: Vec<_> = machine.devices.iter().map(Device::to_string).collect();
         let found = if found.is_empty() { "cpu".to_owned() } else { found.join(", ") };
         let hint = format!(
             "Build with `cargo build --release --features {feature}` on a machine that has one, or set `devices: auto`"
         );
-        Err(SlotError::NoSuchDevice { asked, found, hint })
+        Err(SlotError::NoSuchDevice { requested, found, hint })
     };
-    match wish {
+    match request {
         Devices::Cpu => Ok(Vec::new()),
         Devices::Auto => Ok(of(|device| *device != Device::Cpu)),
         Devices::Metal => match of(|device| matches!(device, Device::Metal(_))) {
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_bounds_the_jobs() {
+    fn memory_limits_the_jobs() {
         let slots = slots(&RunConfig::default(), &cpu(16), 100, Some(4 << 30)).unwrap();
         assert_eq!(slots.iter().map(|slot| slot.threads).collect::<Vec<_>>(), [6, 5, 5]);
         let config = RunConfig { max_memory: Some(9 << 30), ..RunConfig::default() };
@@ -176,8 +176,8 @@ mod tests {
         assert_eq!(of(Devices::Cuda(vec![1]), None).unwrap(), [(Device::Cuda(1), 8)]);
         assert_eq!(of(Devices::Auto, Some(1)).unwrap(), [(Device::Cuda(0), 8)]);
         assert_eq!(of(Devices::Cpu, Some(1)).unwrap(), [(Device::Cpu, 8)]);
-        insta::assert_snapshot!(of(Devices::Cuda(vec![0, 3]), None).unwrap_err(), @"`cuda:3` is not there: this build on this machine has cuda:0, cuda:1, cpu. Build with `cargo build --release --features cuda` on a machine that has one, or set `devices: auto`");
-        insta::assert_snapshot!(of(Devices::Metal, None).unwrap_err(), @"`metal` is not there: this build on this machine has cuda:0, cuda:1, cpu. Build with `cargo build --release --features metal` on a machine that has one, or set `devices: auto`");
+        insta::assert_snapshot!(of(Devices::Cuda(vec![0, 3]), None).unwrap_err(), @"device `cuda:3` does not exist: this build on this machine has cuda:0, cuda:1, cpu. Build with `cargo build --release --features cuda` on a machine that has one, or set `devices: auto`");
+        insta::assert_snapshot!(of(Devices::Metal, None).unwrap_err(), @"device `metal` does not exist: this build on this machine has cuda:0, cuda:1, cpu. Build with `cargo build --release --features metal` on a machine that has one, or set `devices: auto`");
     }
 
     proptest! {

@@ -11,17 +11,17 @@ use std::thread;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::{Executor, Exit, Exited, Start, Worker};
+use super::{Executor, ExitStatus, Launch, WorkerExit, WorkerId};
 
-/// What a worker does: gets its attempt's folder and a flag that says "stop", and returns its exit code.
+/// The function of a worker. It gets the folder of the attempt and a flag that asks it to stop, and returns its exit code.
 type Body = dyn Fn(&Path, &Arc<AtomicBool>) -> u8 + Send + Sync;
 
-/// The engine. A panic of a worker is exit code 101, as of a process.
+/// The engine. A worker that panics has exit code 101, like a process.
 pub struct Inline {
     body: Arc<Body>,
-    running: HashMap<Worker, Arc<AtomicBool>>,
-    ended: UnboundedSender<Exited>,
-    exits: UnboundedReceiver<Exited>,
+    running: HashMap<WorkerId, Arc<AtomicBool>>,
+    ended: UnboundedSender<WorkerExit>,
+    exits: UnboundedReceiver<WorkerExit>,
 }
 
 impl Inline {
@@ -38,41 +38,41 @@ impl Drop for Inline {
 }
 
 impl Executor for Inline {
-    fn launch(&mut self, start: Start) -> io::Result<u32> {
+    fn launch(&mut self, launch: Launch) -> io::Result<u32> {
         let stop = Arc::new(AtomicBool::new(false));
-        let Start { worker, folder, .. } = start;
+        let Launch { worker, folder, .. } = launch;
         let (body, flag, ended, who) = (Arc::clone(&self.body), Arc::clone(&stop), self.ended.clone(), worker.clone());
         thread::Builder::new().name(format!("{}/{}", worker.trial, worker.attempt)).spawn(move || {
             let code = catch_unwind(AssertUnwindSafe(|| body(&folder, &flag))).unwrap_or(101);
-            // Nobody listens any more when the engine is gone.
-            let _ = ended.send(Exited { worker: who, how: Exit::Code(i32::from(code)) });
+            // Fails only if the engine was dropped.
+            let _ = ended.send(WorkerExit { worker: who, status: ExitStatus::Code(i32::from(code)) });
         })?;
         self.running.insert(worker, stop);
         Ok(process::id())
     }
 
-    async fn next_exit(&mut self) -> Exited {
+    async fn next_exit(&mut self) -> WorkerExit {
         loop {
             // This engine holds a sender itself, so the channel is never closed.
             let Some(exited) = self.exits.recv().await else { return std::future::pending().await };
-            // A killed worker was reported when it was killed; what its thread says later is of no interest.
+            // A killed worker was already reported; the later end of its thread is ignored.
             if self.running.remove(&exited.worker).is_some() {
                 return exited;
             }
         }
     }
 
-    fn stop(&mut self, worker: &Worker) {
+    fn stop(&mut self, worker: &WorkerId) {
         if let Some(stop) = self.running.get(worker) {
             stop.store(true, Ordering::Relaxed);
         }
     }
 
-    /// A thread cannot be killed: it is told to stop, and counts as ended at once.
-    fn kill(&mut self, worker: &Worker) {
+    /// A thread cannot be killed: it is asked to stop, and counts as ended at once.
+    fn kill(&mut self, worker: &WorkerId) {
         self.stop(worker);
         if self.running.contains_key(worker) {
-            let _ = self.ended.send(Exited { worker: worker.clone(), how: Exit::Signal(9) });
+            let _ = self.ended.send(WorkerExit { worker: worker.clone(), status: ExitStatus::Signal(9) });
         }
     }
 }

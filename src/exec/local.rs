@@ -1,32 +1,33 @@
 //! Workers as processes on this machine.
 //!
-//! Each is its own process group, so that a terminal's Ctrl-C reaches only the parent, and holds the reading end of a pipe
-//! as its standard input: its end of file says "stop", and comes by itself when the parent dies in whatever way.
+//! Each worker is its own process group, so that a Ctrl-C in the terminal reaches only the parent. Its standard input is a
+//! pipe from the parent. End of file on the pipe means "stop", and it also comes when the parent dies in whatever way.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::{ExitStatus, Stdio};
+use std::process::{self, Stdio};
 
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
-use super::{Executor, Exit, Exited, Start, Worker, environment};
+use super::environment::environment;
+use super::{Executor, ExitStatus, Launch, WorkerExit, WorkerId};
 
 /// The engine. Launch inside a tokio runtime.
 #[derive(Debug)]
 pub struct Local {
     program: PathBuf,
     arguments: Vec<OsString>,
-    running: HashMap<Worker, Handle>,
-    ended: UnboundedSender<Exited>,
-    exits: UnboundedReceiver<Exited>,
+    running: HashMap<WorkerId, Handle>,
+    ended: UnboundedSender<WorkerExit>,
+    exits: UnboundedReceiver<WorkerExit>,
 }
 
-/// What is held of a running worker. Dropping it closes the pipe and kills.
+/// A running worker. Dropping the handle closes the pipe and kills the worker.
 #[derive(Debug)]
 struct Handle {
     pipe: Option<ChildStdin>,
@@ -34,7 +35,7 @@ struct Handle {
 }
 
 impl Local {
-    /// Workers are `program` with `arguments`, and the attempt's folder as the last argument.
+    /// Workers are `program` with `arguments`, followed by the folder of the attempt.
     #[must_use]
     pub fn new(program: PathBuf, arguments: &[&str]) -> Self {
         let (ended, exits) = unbounded_channel();
@@ -42,9 +43,9 @@ impl Local {
         Self { program, arguments, running: HashMap::new(), ended, exits }
     }
 
-    /// Workers are this very program's `worker --attempt`.
+    /// Workers are this program, with `worker --attempt`.
     pub fn this_program() -> io::Result<Self> {
-        // The link stays this program's when the file is rebuilt during a sweep; parent and workers are to be of one build.
+        // Parent and workers must be the same build. The link names this program also if its file is rebuilt meanwhile.
         let program =
             if cfg!(target_os = "linux") { PathBuf::from("/proc/self/exe") } else { std::env::current_exe()? };
         Ok(Self::new(program, &["worker", "--attempt"]))
@@ -52,8 +53,8 @@ impl Local {
 }
 
 impl Executor for Local {
-    fn launch(&mut self, start: Start) -> io::Result<u32> {
-        let Start { worker, folder, log, slot } = start;
+    fn launch(&mut self, launch: Launch) -> io::Result<u32> {
+        let Launch { worker, folder, log, slot } = launch;
         let visible = std::env::var("CUDA_VISIBLE_DEVICES").ok();
         let mut child = Command::new(&self.program)
             .arg0("plateau")
@@ -74,29 +75,29 @@ impl Executor for Local {
         Ok(pid)
     }
 
-    async fn next_exit(&mut self) -> Exited {
+    async fn next_exit(&mut self) -> WorkerExit {
         // This engine holds a sender itself, so the channel is never closed.
         let Some(exited) = self.exits.recv().await else { return std::future::pending().await };
         self.running.remove(&exited.worker);
         exited
     }
 
-    fn stop(&mut self, worker: &Worker) {
+    fn stop(&mut self, worker: &WorkerId) {
         if let Some(handle) = self.running.get_mut(worker) {
             handle.pipe = None;
         }
     }
 
-    fn kill(&mut self, worker: &Worker) {
+    fn kill(&mut self, worker: &WorkerId) {
         if let Some(kill) = self.running.get_mut(worker).and_then(|handle| handle.kill.take()) {
-            // The other side is gone only when the worker has ended.
+            // Fails only if the worker has ended.
             let _ = kill.send(());
         }
     }
 }
 
-/// Waits for one child, or kills it when told to, or when the engine is gone.
-async fn attend(mut child: Child, kill: oneshot::Receiver<()>, worker: Worker, ended: UnboundedSender<Exited>) {
+/// Waits for one child. Kills it on request, or when the engine is dropped.
+async fn attend(mut child: Child, kill: oneshot::Receiver<()>, worker: WorkerId, ended: UnboundedSender<WorkerExit>) {
     let status = tokio::select! {
         status = child.wait() => status,
         _ = kill => match child.start_kill() {
@@ -104,13 +105,13 @@ async fn attend(mut child: Child, kill: oneshot::Receiver<()>, worker: Worker, e
             Err(error) => Err(error),
         },
     };
-    let how = status.map_or(Exit::Signal(0), how);
-    let _ = ended.send(Exited { worker, how });
+    let status = status.map_or(ExitStatus::Signal(0), exit_status);
+    let _ = ended.send(WorkerExit { worker, status });
 }
 
-fn how(status: ExitStatus) -> Exit {
+fn exit_status(status: process::ExitStatus) -> ExitStatus {
     match (status.code(), status.signal()) {
-        (Some(code), _) => Exit::Code(code),
-        (None, signal) => Exit::Signal(signal.unwrap_or_default()),
+        (Some(code), _) => ExitStatus::Code(code),
+        (None, signal) => ExitStatus::Signal(signal.unwrap_or_default()),
     }
 }

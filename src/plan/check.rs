@@ -1,10 +1,10 @@
-//! What can only be seen once a trial is complete, and its data and checkpoint are known: a warm-up longer than the run, a
-//! schedule that lacks a parameter, layers that are not there.
+//! Mistakes that show only when a trial is complete and its data and checkpoint are known: a warm-up longer than the run, a
+//! schedule that lacks a parameter, or more frozen layers than the checkpoint has.
 
 use crate::spec::Problem;
 use crate::trial::{Augmentation, ModelFacts, Scheduler, Translator, TrialConfig};
 
-/// A mistake of a resolved configuration: the key it is about, another key that it also depends on, and what is wrong.
+/// A mistake of a resolved configuration: its key, another key that it depends on, and what is wrong.
 pub(super) struct Mistake {
     pub key: &'static str,
     pub or_else: &'static str,
@@ -39,17 +39,17 @@ pub(super) fn mistakes(config: &TrialConfig, steps: u64, model: &ModelFacts) -> 
     mistakes
 }
 
-/// What is wrong with the augmentations of a trial taken together, and what to do.
+/// The mistakes in a list of augmentations: for each, what is wrong and what to do.
 pub fn augmentation_mistakes(methods: &[Augmentation]) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for (place, method) in methods.iter().enumerate() {
         let (name, before) = (method.name(), &methods[..place]);
         if !method.changes_texts() && before.iter().any(|other| other.name() == name) {
-            found.push((format!("`{name}` stands twice"), "keep one of them".to_owned()));
+            found.push((format!("`{name}` is applied twice"), "keep one of them".to_owned()));
         }
-        if method.asks() && before.iter().any(Augmentation::changes_texts) {
+        if method.is_precomputed() && before.iter().any(Augmentation::changes_texts) {
             let what =
-                format!("`{name}` asks about the texts as they are, but another augmentation changes them first");
+                format!("`{name}` is computed from the original texts, but another augmentation changes them first");
             found.push((what, format!("put `{name}` first")));
         }
         if let Augmentation::BackTranslation { engine: Translator::Command, out, home, .. } = method {
@@ -72,8 +72,8 @@ pub(super) fn schedule(config: &TrialConfig, steps: u64) -> Vec<Mistake> {
         mistakes.push(Mistake { key, or_else: "epochs", what, hint: hint.to_owned() });
     };
     if config.scheduler.rises() && warmup > 0 {
-        let what = format!("`{}` has a rise of its own, no warm-up goes before it", config.scheduler.name());
-        mistake("warmup", what, "write 0, or leave `warmup` out: with this schedule it is 0 then");
+        let what = format!("`{}` rises on its own and takes no warm-up", config.scheduler.name());
+        mistake("warmup", what, "write 0, or leave `warmup` out: its default is 0 with this schedule");
     } else if warmup > steps {
         let what = format!("a warm-up of {warmup} steps is longer than the run of {steps}");
         mistake("warmup", what, "shorten it, or write a fraction such as 0.1");
@@ -84,7 +84,7 @@ pub(super) fn schedule(config: &TrialConfig, steps: u64) -> Vec<Mistake> {
     mistakes
 }
 
-/// What is wrong with the parameters of a schedule, and what to do.
+/// The mistakes in the parameters of a schedule: for each, what is wrong and what to do.
 fn parameters(scheduler: &Scheduler, lr: f64, warmup: u64, steps: u64) -> Vec<(String, &'static str)> {
     let name = scheduler.name();
     let needs = |parameter: &str| format!("`{name}` needs `{parameter}`");
@@ -97,7 +97,7 @@ fn parameters(scheduler: &Scheduler, lr: f64, warmup: u64, steps: u64) -> Vec<(S
             found.push((needs("min_lr"), "or its share of the peak: {name: cosine_with_min_lr, min_lr_ratio: 0.1}"));
         }
         Scheduler::CosineWithMinLr { min_lr: Some(_), min_lr_ratio: Some(_), .. } => {
-            found.push(("`min_lr` and `min_lr_ratio` both say where the rate ends".to_owned(), "keep one of them"));
+            found.push(("`min_lr` and `min_lr_ratio` both set the minimum".to_owned(), "keep one of them"));
         }
         Scheduler::CosineWithMinLr { min_lr: Some(least), .. } if *least > lr => found.push(above("min_lr", *least)),
         Scheduler::Polynomial { end_lr, .. } if *end_lr > lr => found.push(above("end_lr", *end_lr)),
@@ -116,7 +116,8 @@ fn parameters(scheduler: &Scheduler, lr: f64, warmup: u64, steps: u64) -> Vec<(S
         }
         Scheduler::Cyclical { min_lr, step_up, .. } => {
             match min_lr {
-                None => found.push((needs("min_lr"), "the rate between cycles: {name: cyclical, min_lr: 1e-6, ...}")),
+                None => found
+                    .push((needs("min_lr"), "the learning rate between cycles: {name: cyclical, min_lr: 1e-6, ...}")),
                 Some(least) if *least > lr => found.push(above("min_lr", *least)),
                 Some(_) => {}
             }

@@ -1,12 +1,12 @@
-//! What a trial will cost, before it runs: time, memory, disk. Rough on purpose; earlier trials on the same machine
-//! replace the assumed speed. Pure.
+//! Estimates the time, memory and disk space of a trial before it runs. The estimate is rough. Speeds that earlier trials
+//! reached on the same machine replace the assumed speed. Pure.
 
 use crate::trial::{
     DataFacts, Keep, MAX_GRADIENT_BUFFERS, MICRO_BATCH_TOKENS, ModelFacts, TRAIN_PROBE_EXAMPLES, Trial, TrialConfig,
     steps_per_epoch,
 };
 
-/// A trial that has run on this machine.
+/// A trial that ran on this machine.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PastTrial {
     /// Of its model.
@@ -18,7 +18,7 @@ pub struct PastTrial {
     pub peak_memory: Option<u64>,
 }
 
-/// What a trial is expected to take.
+/// The expected cost of a trial.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Estimate {
     pub seconds: f64,
@@ -26,30 +26,30 @@ pub struct Estimate {
     pub memory: u64,
     /// Bytes of the files that stay.
     pub files: u64,
-    /// Bytes of its checkpoint, which stays no longer than the trial runs unless it is to be kept.
+    /// Bytes of its checkpoint, which is removed when the trial ends unless `run.keep` says otherwise.
     pub checkpoint: u64,
 }
 
 impl Estimate {
-    /// Bytes while it runs.
+    /// Bytes on disk while it runs.
     pub fn disk(&self) -> u64 {
         self.files.saturating_add(self.checkpoint)
     }
 }
 
-/// What a sweep is expected to take with some trials at a time.
+/// The expected cost of a sweep, with some trials running at the same time.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct PlanEstimate {
-    /// Of wall clock.
+    /// Wall-clock time.
     pub seconds: f64,
-    /// Of the trials that run at one time, bytes.
+    /// Bytes of memory of the trials that run at the same time.
     pub memory: u64,
-    /// Bytes at most: all files, and the checkpoints of the trials that run at one time or of all that are kept.
+    /// Most bytes on disk: all files, and the checkpoints of the trials that run at the same time or are kept.
     pub disk: u64,
 }
 
 impl PlanEstimate {
-    /// Of trials started in this order, each as soon as one of `jobs` places is free.
+    /// The cost of trials that start in this order, each as soon as one of `jobs` slots is free.
     pub fn of(estimates: &[Estimate], jobs: usize, keep: Keep) -> Self {
         let jobs = jobs.clamp(1, estimates.len().max(1));
         let mut busy_until = vec![0.0f64; jobs];
@@ -75,15 +75,15 @@ fn largest(count: usize, values: impl Iterator<Item = u64>) -> u64 {
     values.into_iter().take(count).fold(0, u64::saturating_add)
 }
 
-/// Arithmetic of one thread while training, where no trial has been measured, floating-point operations a second. Half of
-/// what matrix products of these sizes reach on a processor with AVX2 (118 GFLOP/s measured on one core of an EPYC), the
-/// other half for everything that is no matrix product.
+/// Assumed speed of one thread while training, in floating-point operations per second, where no trial was measured. It is
+/// half of what matrix products of these sizes reach on a processor with AVX2 (118 GFLOP/s, measured on one core of an
+/// EPYC). The other half is for everything else.
 const ASSUMED_SPEED: f64 = 60e9;
-/// Gain of n threads over one is n to this power: 1.88 times for two where a batch is split over threads.
+/// n threads are n to this power times as fast as one; measured: 1.88 times for two.
 const THREAD_SCALING: f64 = 0.9;
-/// Weight and two moments in f32, in memory as in a checkpoint.
+/// A weight and its two moments in f32, in memory and in a checkpoint.
 const BYTES_PER_PARAMETER: u64 = 12;
-/// A gradient in f32, in each lane.
+/// A gradient in f32, in each gradient buffer.
 const GRADIENT_BYTES: u64 = 4;
 /// The program, the tokenizer and the data.
 const BASE_MEMORY: u64 = 120 << 20;
@@ -166,17 +166,17 @@ impl Cost {
     }
 }
 
-/// Weights, moments, gradients of each lane, and what the backward pass of one micro-batch a lane needs; or what a model
-/// of this size has been seen to take.
+/// Peak memory in bytes: weights, moments, gradient buffers, and the activations of one micro-batch per buffer. A measured
+/// trial of the same model takes precedence.
 fn memory(config: &TrialConfig, data: &DataFacts, model: &ModelFacts, past: &[PastTrial]) -> u64 {
     let examples = config.batch_size.div_ceil(config.grad_accumulation.max(1));
     let length = config.data.max_length as f64;
-    // Batches are packed without padding; a micro-batch exceeds its size by less than an example.
+    // Batches are packed without padding. A micro-batch exceeds its size by less than one example.
     let batch = examples as f64 * length.min(data.mean_tokens);
     let micro_batch = MICRO_BATCH_TOKENS as f64;
     let buffers = (batch / micro_batch).ceil().clamp(1.0, MAX_GRADIENT_BUFFERS as f64);
     let tokens = batch.min(buffers * (micro_batch + length));
-    // Kept of each layer, a token: about ten vectors of the hidden size, two of the intermediate one, the attention rows.
+    // Kept for each layer and token: about ten vectors of the hidden size, two of the intermediate size, and attention rows.
     let per_layer = (10 * model.hidden + 2 * model.intermediate) as f64 + 2.0 * model.heads as f64 * length;
     let activations = (4.0 * tokens * per_layer * model.layers as f64) as u64;
     let state = model.parameters.saturating_mul(BYTES_PER_PARAMETER + GRADIENT_BYTES * buffers as u64);

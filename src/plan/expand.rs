@@ -1,4 +1,4 @@
-//! The expansion itself: one walk over the product, one over `include`.
+//! The expansion of a sweep: one pass over the product, then one over `include`.
 
 use std::collections::{HashMap, HashSet};
 
@@ -24,10 +24,10 @@ pub fn expand(spec: &SweepSpec, facts: &Facts) -> Result<Plan, Problems> {
     Ok(plan)
 }
 
-/// What varies: a key, and how its value is found in a trial.
+/// A key that varies, and how its value is found in a trial.
 struct Column {
     path: String,
-    /// Dimension and key within it; None for keys that only `include` gives.
+    /// Index of the dimension, and of the key in it; None for keys that only `include` sets.
     axis: Option<(usize, usize)>,
     values: Vec<AxisValue>,
 }
@@ -39,7 +39,7 @@ impl Column {
         }
     }
 
-    /// The value that a configuration has here, as the sweep file wrote it if it did; else it joins the values.
+    /// The value of a configuration, in the form of the sweep file. A new value is added to the axis.
     fn value_in(&mut self, config: &Value) -> AxisValue {
         let value = shown(&self.path, lookup(config, &self.path).unwrap_or(&Value::Null));
         if let Some(known) = self.values.iter().find(|known| known.value == value.value) {
@@ -50,7 +50,7 @@ impl Column {
     }
 }
 
-/// The axes of the product, then what only `include` varies, seeds last.
+/// The axes of the product, then the keys that only `include` sets, then the seeds.
 fn columns(spec: &SweepSpec) -> Vec<Column> {
     let mut columns: Vec<Column> = Vec::new();
     for (d, dimension) in spec.dimensions.iter().enumerate() {
@@ -67,7 +67,7 @@ fn columns(spec: &SweepSpec) -> Vec<Column> {
             columns.push(Column { path: path.clone(), axis: None, values: Vec::new() });
         }
     }
-    // Values that only `include` brings to an axis keep the form in which they were written.
+    // Values that only `include` gives to an axis keep the form in which they were written.
     for column in columns.iter_mut().filter(|column| column.axis.is_some()) {
         for (path, choice) in spec.include.iter().flat_map(|entry| &entry.values) {
             if *path == column.path {
@@ -85,12 +85,12 @@ struct Expansion<'s> {
     data: HashMap<String, &'s DataFound>,
     models: HashMap<&'s str, &'s ModelFound>,
     augmentations: &'s [AugmentationFound],
-    /// Of the trial before.
+    /// The sources of the previous trial.
     last: Option<(&'s DataFound, &'s ModelFound)>,
     columns: Vec<Column>,
     trials: Vec<Trial>,
     ids: HashSet<TrialId>,
-    /// Equal trials dropped.
+    /// Number of trials that were equal to an earlier one.
     dropped: usize,
     /// For each entry of `exclude`, whether it has matched.
     matched: Vec<bool>,
@@ -117,7 +117,7 @@ impl<'s> Expansion<'s> {
     /// Every combination of the axes, the last varying fastest.
     fn product(&mut self) {
         let dimensions = &self.spec.dimensions;
-        // Shallow keys are applied before deeper ones, wherever they stand.
+        // Shallow keys are applied before deeper ones, in whatever order they are written.
         let mut order: Vec<(usize, usize)> = Vec::new();
         for (d, dimension) in dimensions.iter().enumerate() {
             order.extend((0..dimension.keys.len()).map(|k| (d, k)));
@@ -136,7 +136,7 @@ impl<'s> Expansion<'s> {
         }
     }
 
-    /// Extra trials over the fixed values, repeated by seeds unless they choose their own.
+    /// Included trials, over the fixed values. `seeds` repeats them, unless they name a seed.
     fn include(&mut self) {
         for entry in &self.spec.include {
             let seeds: Vec<Option<&Choice>> = match self.spec.seeds {
@@ -156,7 +156,7 @@ impl<'s> Expansion<'s> {
         }
     }
 
-    /// Adds the trial that `settings` make of the fixed values. `known` gives the values that need no looking up.
+    /// Adds the trial that `settings` and the fixed values describe. `known` gives the values that need no look-up.
     fn trial(&mut self, settings: &[&Setting], known: impl Fn(&Column) -> Option<AxisValue>) {
         let mut config = self.spec.base.clone();
         for setting in settings {
@@ -166,7 +166,7 @@ impl<'s> Expansion<'s> {
         }
         let place = |key| place_of(self.spec.fixed.iter().chain(settings.iter().copied()), key);
         let Some((data, model)) = self.found(&config) else {
-            // Sources that only excluded trials have are not looked for.
+            // Nobody looked for sources that only excluded trials use.
             if !serde_json::to_value(&config).is_ok_and(|json| self.is_excluded(&json)) {
                 let place = place("data.train").or_else(|| place("model.from")).unwrap_or(Place::NOWHERE);
                 self.problem(Problem::new(place, "nothing is known of this trial's data or checkpoint"));
@@ -224,7 +224,7 @@ impl<'s> Expansion<'s> {
         self.augmentations.iter().find(|found| found.written == *written)
     }
 
-    /// What is known of a trial's sources; most often the same as of the trial before.
+    /// What is known of a trial's sources. Most often they are those of the previous trial.
     fn found(&mut self, config: &TrialConfig) -> Option<(&'s DataFound, &'s ModelFound)> {
         let fits = |(data, model): &(&DataFound, &ModelFound)| {
             model.written == config.model.from && data.model == config.model.from && data.written == config.data
@@ -255,7 +255,7 @@ impl<'s> Expansion<'s> {
     fn finish(self) -> Result<Plan, Problems> {
         if !self.problems.is_empty() {
             let mut problems: Vec<Problem> = self.problems.into_values().collect();
-            // Several at one place come in one order, too.
+            // Problems at one place are sorted, too.
             problems.sort_by(|a, b| a.what().cmp(b.what()));
             return Err(self.spec.problems(problems));
         }
@@ -265,12 +265,12 @@ impl<'s> Expansion<'s> {
         }
         match self.dropped {
             0 => {}
-            1 => warnings.push("warning: one trial is equal to an earlier one and was dropped".into()),
-            several => warnings.push(format!("warning: {several} trials are equal to earlier ones and were dropped")),
+            1 => warnings.push("warning: one trial is equal to an earlier one and was left out".into()),
+            several => warnings.push(format!("warning: {several} trials are equal to earlier ones and were left out")),
         }
         if self.trials.is_empty() {
             let place = self.spec.exclude.first().map_or(Place::NOWHERE, |entry| entry.place);
-            let problem = Problem::new(place, "no trial is left").hint("`exclude` drops all of them");
+            let problem = Problem::new(place, "no trial is left").hint("`exclude` removes every trial");
             return Err(self.spec.problems(vec![problem]));
         }
         let axes = self.columns.into_iter().map(|column| Axis { key: column.path, values: column.values }).collect();
@@ -278,7 +278,7 @@ impl<'s> Expansion<'s> {
     }
 }
 
-/// What the checkpoint decides where the sweep does not.
+/// Fills in what the checkpoint decides where the sweep does not.
 fn resolve(config: &mut TrialConfig, model: &ModelFound) {
     config.model.pooling.get_or_insert(model.facts.default_pooling());
     config.model.dropout = config.model.dropout.or(model.facts.dropout);

@@ -1,4 +1,4 @@
-//! Rules that stop trials early, where they can stop none: they wait for more than any trial of the sweep has. Pure.
+//! Warns about early-stopping rules that can stop no trial, because they wait for more than any trial has. Pure.
 
 use super::Facts;
 use super::estimate::eval_interval;
@@ -21,8 +21,8 @@ pub(super) fn warnings(across: &StopAcross, trials: &[Trial], facts: &Facts) -> 
         warn(
             "patience",
             format!(
-                "its `evals` is {evals}, and {there} evaluations come between first and last; lower it, or evaluate more \
-                 often (`eval_every`)"
+                "its `evals` is {evals}, but only {there} evaluations lie between the first and the last one; lower it, or \
+                 evaluate more often (`eval_every`)"
             ),
         );
     }
@@ -34,8 +34,8 @@ pub(super) fn warnings(across: &StopAcross, trials: &[Trial], facts: &Facts) -> 
         warn(
             "plateau",
             format!(
-                "its `evals` is {evals}, and {there} evaluations come from its `min_steps` to before the last; lower them, or \
-                 evaluate more often (`eval_every`)"
+                "its `evals` is {evals}, but only {there} evaluations lie between its `min_steps` and the last one; lower \
+                 them, or evaluate more often (`eval_every`)"
             ),
         );
     }
@@ -43,25 +43,28 @@ pub(super) fn warnings(across: &StopAcross, trials: &[Trial], facts: &Facts) -> 
         ("median", across.median.as_ref().map(|rule| rule.min_steps)),
         ("asha", across.asha.as_ref().map(|rule| rule.min_steps)),
     ] {
-        // What is asked for from the start on is there: the evaluation before the first step.
+        // With `min_steps: 0`, the evaluation before the first step counts.
         if let Some(from) = from.filter(|from| *from > 0 && runs.iter().all(|run| run.before_end(*from) == 0)) {
             warn(
                 rule,
                 format!(
-                    "its `min_steps` is {from}, and no trial has an evaluation from there to before its last; lower it, or \
-                     evaluate more often (`eval_every`)"
+                    "its `min_steps` is {from}, but no trial has an evaluation between that step and its last one; lower it, \
+                     or evaluate more often (`eval_every`)"
                 ),
             );
         }
     }
     let others = trials.len().saturating_sub(1);
     if let Some(rule) = across.median.as_ref().filter(|rule| rule.min_trials > others as u64) {
-        warn("median", format!("its `min_trials` is {}, and a trial has {others} others; lower it", rule.min_trials));
+        warn(
+            "median",
+            format!("its `min_trials` is {}, but each trial has only {others} others; lower it", rule.min_trials),
+        );
     }
     warnings
 }
 
-/// What is waited for and what there is, of the trial that comes nearest, where none has enough.
+/// The evaluations that a rule waits for, and those of the trial that comes closest, if no trial has enough.
 fn out_of_reach(rules: impl Iterator<Item = (u32, u64)>) -> Option<(u32, u64)> {
     let missing = |(evals, there): &(u32, u64)| u64::from(*evals).saturating_sub(*there);
     rules.min_by_key(missing).filter(|nearest| missing(nearest) > 0)
@@ -79,7 +82,7 @@ impl<'a> Run<'a> {
         Some(Self { trial, every: eval_interval(&trial.config, data.train_rows) })
     }
 
-    /// Evaluations from step `from` on, without the last, after which there is nothing to stop.
+    /// Number of evaluations from step `from` on, without the last one, at which the trial ends anyway.
     fn before_end(&self, from: u64) -> u64 {
         let until = self.trial.steps.saturating_sub(1);
         (until / self.every).saturating_sub(from.saturating_sub(1) / self.every)

@@ -1,7 +1,7 @@
-//! From a checked sweep to its trials: product, zip, include, exclude, seeds, ids. Pure.
+//! Expands a checked sweep into its trials: product, zip, include, exclude, seeds and ids. Pure.
 //!
-//! Guarantees: trials come in the order of the file (the last key varies fastest, `include` after the product), each id
-//! once; ids depend on what a trial is, never on how the sweep was written or where its files lie.
+//! Trials come in the order of the file: the last key varies fastest, and `include` follows the product. Each id occurs
+//! once. An id depends on the trial's configuration and data, not on how the sweep is written or where its files lie.
 
 mod check;
 mod estimate;

@@ -1,8 +1,8 @@
-//! The trials that ask why another one went flat.
+//! The probes of a trial: short runs that find out why it reached a plateau.
 //!
-//! A fork goes on from the trial's state at a constant rate, for a few steps, with several seeds; the forks of one seed read
-//! the same batches and draw the same randomness, so that they differ in what they ask alone. Two more learn one batch by
-//! heart from the start. Which answer means what is for [`crate::analysis`] to say.
+//! A fork continues from the trial's state at a constant learning rate, for a few steps, with several seeds. The forks of
+//! one seed read the same batches and draw the same random numbers, so that they differ in one setting only. Two more
+//! probes memorise one batch from the start. [`crate::analysis`] interprets the results.
 
 use super::{Facts, Plan, identity};
 use crate::trial::{
@@ -12,48 +12,48 @@ use crate::trial::{
 
 /// Fewest steps of a fork.
 const FEWEST_STEPS: u64 = 20;
-/// Rate that fine-tunes most models: the highest that Devlin et al. 2019 tried on BERT.
+/// Learning rate that fine-tunes most models: the highest that Devlin et al. 2019 tried on BERT.
 const USUAL_LR: f64 = 5e-5;
-/// Share of the peak below which a rate is so far fallen that going back to the peak is another question than a higher
-/// rate; and factor within which a peak is the usual rate.
+/// A learning rate below the peak by more than this factor is also probed at the peak. A peak within this factor of the
+/// usual learning rate is not probed at the usual one.
 const FAR: f64 = 3.0;
-/// The augmentation that is switched on.
+/// Strength of the augmentation that a probe switches on.
 const ALPHA: f64 = 0.1;
 
-/// What is asked of a trial.
+/// What to probe.
 #[derive(Debug, Clone, Copy)]
 pub struct Question<'a> {
     pub trial: &'a Trial,
-    /// Where, in steps taken; 1 at least.
+    /// Step of the trial to start from; at least 1.
     pub step: u64,
-    /// The rate that the trial had there.
+    /// The learning rate of the trial at that step.
     pub rate: f64,
-    /// Share of the trial's steps that each fork takes; 20 steps at least.
+    /// Length of each fork, as a share of the trial's steps; at least 20 steps.
     pub budget: f64,
     pub seeds: u16,
 }
 
-/// The probes that `question` takes, by kind and seed.
+/// The probes that answer `question`, sorted by kind, then by seed.
 #[must_use]
 pub fn probes(question: &Question<'_>, facts: &Facts) -> Vec<Trial> {
-    let asked = kinds(question);
+    let kinds = kinds(question);
     let seeds = (0..u64::from(question.seeds)).map(|i| question.trial.config.seed.wrapping_add(i));
-    let of_seed = |seed| asked.iter().filter_map(move |&(kind, lr)| trial(config(question, kind, lr, seed), facts));
+    let of_seed = |seed| kinds.iter().filter_map(move |&(kind, lr)| trial(config(question, kind, lr, seed), facts));
     let mut trials: Vec<Trial> = seeds.flat_map(of_seed).collect();
     trials.sort_by_key(|trial| trial.config.probe.as_ref().map(|probe| probe.kind));
     trials
 }
 
-/// The probed trial up to `step`, for its state there.
+/// The probed trial up to `step`, which gives the state that forks start from.
 #[must_use]
 pub fn approach(of: &Trial, step: u64, facts: &Facts) -> Option<Trial> {
     let probe = Probe { trial: of.id.clone(), step, kind: ProbeKind::Approach };
-    // Where the curve ends is known.
+    // The trial is known to reach the step.
     let stop = StopRules { diverged: false, patience: None, plateau: None };
     trial(TrialConfig { probe: Some(probe), stop, ..of.config.clone() }, facts)
 }
 
-/// The kinds that apply, each with its rate.
+/// The kinds of probes that apply, each with its learning rate.
 fn kinds(question: &Question<'_>) -> Vec<(ProbeKind, f64)> {
     let Question { trial, rate, .. } = question;
     let (peak, config) = (trial.config.lr, &trial.config);
@@ -84,19 +84,19 @@ fn config(question: &Question<'_>, kind: ProbeKind, lr: f64, seed: u64) -> Trial
         warmup: FractionOrSteps(0.0),
         scheduler: Scheduler::Constant,
         length: Length::Steps(steps),
-        // At the start and at the end.
+        // One evaluation at the start and one at the end.
         eval_every: FractionOrSteps(steps as f64),
         seed,
         stop: StopRules { diverged: of.stop.diverged, patience: None, plateau: None },
         probe: Some(Probe { trial: question.trial.id.clone(), step: question.step, kind }),
         ..of.clone()
     };
-    // The head's rate keeps its proportion to the others'.
+    // The learning rate of the head keeps its ratio to `lr`.
     config.optimizer.head_lr = of.optimizer.head_lr.map(|head| head / of.lr * lr);
     match kind {
         ProbeKind::AugmentationOff => config.augmentation.clear(),
         ProbeKind::AugmentationOn => config.augmentation = vec![Augmentation::Eda { alpha: ALPHA, wordnet: None }],
-        // Texts are empty, and nothing can be changed in them.
+        // The texts are empty, so that nothing can be changed in them.
         ProbeKind::Blank => config.augmentation.retain(|method| matches!(method, Augmentation::Mixup { .. })),
         ProbeKind::OneBatch | ProbeKind::OneBatchUsualLr => {
             config.augmentation.clear();
@@ -109,7 +109,7 @@ fn config(question: &Question<'_>, kind: ProbeKind, lr: f64, seed: u64) -> Trial
     config
 }
 
-/// The trial of a configuration whose sources are located; None where nothing is known of them.
+/// The trial of a configuration with located sources; None if nothing is known of them.
 fn trial(config: TrialConfig, facts: &Facts) -> Option<Trial> {
     let (data, model) = facts.of(&config)?;
     let probe = config.probe.as_ref()?;
@@ -126,7 +126,7 @@ fn trial(config: TrialConfig, facts: &Facts) -> Option<Trial> {
     Some(Trial { id, values, steps: config.steps(data.train_rows), config })
 }
 
-/// `trials` as a sweep called `name`, each id once.
+/// A plan of `trials` under the name `name`, each id once.
 #[must_use]
 pub fn probe_plan(name: &str, mut trials: Vec<Trial>) -> Plan {
     let mut seen: Vec<TrialId> = Vec::new();
@@ -143,7 +143,7 @@ pub fn probe_plan(name: &str, mut trials: Vec<Trial>) -> Plan {
             None => axes.push(Axis { key: key.clone(), values: vec![value.clone()] }),
         }
     }
-    // Kinds have an order of their own.
+    // Kinds are sorted in their own order.
     let place = |value: &AxisValue| ProbeKind::ALL.iter().position(|kind| value.value == kind.name());
     if let Some(axis) = axes.iter_mut().find(|axis| axis.key == Probe::KIND) {
         axis.values.sort_by_key(place);

@@ -1,4 +1,4 @@
-//! The learning-rate schedules of a sweep, which need no data when the length of the run is given.
+//! The learning-rate schedules of a sweep. They need no data when the number of steps is given.
 
 use std::collections::HashSet;
 
@@ -8,28 +8,27 @@ use super::{Plan, check};
 use crate::spec::{Place, Problems, SweepSpec, lookup, place_of, shown};
 use crate::trial::{AxisValue, FractionOrSteps, Key, TrialConfig};
 
-/// A schedule, checked.
+/// A checked schedule.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PlannedSchedule {
-    /// What tells it from the sweep's others: `lr`, `warmup`, `scheduler` and parameters of it, as far as they vary;
-    /// `steps` last if the lengths of runs differ.
+    /// The varying ones of `lr`, `warmup`, `scheduler` and its parameters. `steps` comes last if runs differ in length.
     pub values: Vec<(String, AxisValue)>,
     pub config: TrialConfig,
     /// Optimizer steps of the whole run.
     pub steps: u64,
 }
 
-/// The keys that say how the rate goes.
+/// The keys that decide the learning rate of a step.
 const KEYS: &[&str] = &[Key::LearningRate.path(), Key::Warmup.path(), Key::Scheduler.path()];
 
-/// A warm-up that nobody wrote gives way to the rise of a schedule that has one.
+/// Without a written warm-up, a schedule that rises on its own has none.
 pub(super) fn settle_warmup(config: &mut TrialConfig, written: bool) {
     if !written && config.scheduler.rises() {
         config.warmup = FractionOrSteps(0.0);
     }
 }
 
-/// The distinct schedules of a sweep over `steps` steps each, whatever the sweep says of its length.
+/// The distinct schedules of a sweep, each over `steps` steps, in place of the sweep's own length.
 ///
 /// # Errors
 /// Every length and parameter that does not fit, with its place.
@@ -77,7 +76,7 @@ impl Plan {
     }
 }
 
-/// The first of each, in order.
+/// Each schedule once, in order.
 fn distinct(mut found: Vec<PlannedSchedule>) -> Vec<PlannedSchedule> {
     let mut seen = HashSet::new();
     found.retain(|PlannedSchedule { config, steps, .. }| {

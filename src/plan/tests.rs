@@ -257,7 +257,7 @@ fn exclude_matches_as_far_as_it_says() {
     assert_snapshot!(mistakes("grid: {lr: [1e-4]}\nexclude: [{lr: 1e-4}]"), @r"
     a.yaml:2:11: no trial is left
       2 | exclude: [{lr: 1e-4}]
-        |           ^^^^^^^^^^ `exclude` drops all of them
+        |           ^^^^^^^^^^ `exclude` removes every trial
     ");
 }
 
@@ -294,8 +294,8 @@ fn what_only_data_and_checkpoint_can_tell() {
 
 #[test]
 fn equal_trials_are_kept_once() {
-    assert_snapshot!(mistakes("zip: {lr: [1e-4, 1e-4, 1e-5], warmup: [0, 0, 0]}"), @"warning: one trial is equal to an earlier one and was dropped");
-    assert_snapshot!(mistakes("grid: {lr: [1e-4, 1e-5]}\ninclude: [{lr: 1e-4}, {lr: 1e-5}]"), @"warning: 2 trials are equal to earlier ones and were dropped");
+    assert_snapshot!(mistakes("zip: {lr: [1e-4, 1e-4, 1e-5], warmup: [0, 0, 0]}"), @"warning: one trial is equal to an earlier one and was left out");
+    assert_snapshot!(mistakes("grid: {lr: [1e-4, 1e-5]}\ninclude: [{lr: 1e-4}, {lr: 1e-5}]"), @"warning: 2 trials are equal to earlier ones and were left out");
 }
 
 #[test]
@@ -588,9 +588,9 @@ fn a_schedule_with_a_rise_takes_the_place_of_the_default_warmup_alone() {
         [5.0]
     );
     assert_snapshot!(mistakes("warmup: 5\ngrid:\n  scheduler: [linear, one_cycle]\n"), @r"
-    a.yaml:1:9: `one_cycle` has a rise of its own, no warm-up goes before it
+    a.yaml:1:9: `one_cycle` rises on its own and takes no warm-up
       1 | warmup: 5
-        |         ^ write 0, or leave `warmup` out: with this schedule it is 0 then
+        |         ^ write 0, or leave `warmup` out: its default is 0 with this schedule
     ");
 }
 
@@ -668,11 +668,11 @@ fn rules_that_can_stop_no_trial_are_named() {
         assert_eq!(of(able), "");
     }
     assert_snapshot!(of("patience: {evals: 3}, plateau: {evals: 3, min_steps: 8}, median: {min_trials: 9, min_steps: 8}, asha: {min_steps: 50}"), @"
-        warning: `stop.patience` can stop no trial: its `evals` is 3, and 2 evaluations come between first and last; lower it, or evaluate more often (`eval_every`)
-        warning: `stop.plateau` can stop no trial: its `evals` is 3, and 2 evaluations come from its `min_steps` to before the last; lower them, or evaluate more often (`eval_every`)
-        warning: `stop.asha` can stop no trial: its `min_steps` is 50, and no trial has an evaluation from there to before its last; lower it, or evaluate more often (`eval_every`)
-        warning: `stop.median` can stop no trial: its `min_trials` is 9, and a trial has 2 others; lower it
+        warning: `stop.patience` can stop no trial: its `evals` is 3, but only 2 evaluations lie between the first and the last one; lower it, or evaluate more often (`eval_every`)
+        warning: `stop.plateau` can stop no trial: its `evals` is 3, but only 2 evaluations lie between its `min_steps` and the last one; lower them, or evaluate more often (`eval_every`)
+        warning: `stop.asha` can stop no trial: its `min_steps` is 50, but no trial has an evaluation between that step and its last one; lower it, or evaluate more often (`eval_every`)
+        warning: `stop.median` can stop no trial: its `min_trials` is 9, but each trial has only 2 others; lower it
         ");
     let unequal = "eval_every: 4\nstop: {diverged: true}\nzip: {steps: [12, 40], stop.patience.evals: [3, 12]}";
-    assert_snapshot!(mistakes(unequal), @"warning: `stop.patience` can stop no trial: its `evals` is 3, and 2 evaluations come between first and last; lower it, or evaluate more often (`eval_every`)");
+    assert_snapshot!(mistakes(unequal), @"warning: `stop.patience` can stop no trial: its `evals` is 3, but only 2 evaluations lie between the first and the last one; lower it, or evaluate more often (`eval_every`)");
 }

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use super::Provenance;
 use super::format::count;
-use crate::analysis::{Config, Judgement, Study, Sweep, plateau};
+use crate::analysis::{Config, Shape, Study, Sweep, shape};
 
 /// `144 configurations × 3 seeds`, and how many trials have not finished.
 pub fn sweep_size(sweep: &Sweep, study: &Study) -> String {
     let configs = count(study.configs.len(), "configuration");
     let seeds = count(study.seeds, "seed");
-    let open = study.judgements.iter().filter(|j| **j == Judgement::Unfinished).count();
+    let open = study.shapes.iter().filter(|j| **j == Shape::Unfinished).count();
     match open {
         0 => format!("{configs} × {seeds}"),
         _ => format!("{configs} × {seeds}, {open} of {} not finished", count(sweep.runs.len(), "trial")),
@@ -38,7 +38,7 @@ pub fn footer(sweep: &Sweep, study: &Study, provenance: &Provenance) -> Vec<Stri
 
 /// The smoother that plateaus are found with.
 pub fn eval_smoother() -> String {
-    format!("local linear regression over ±{} evaluations", plateau::EVAL_HALF_WIDTH)
+    format!("local linear regression over ±{} evaluations", shape::EVAL_HALF_WIDTH)
 }
 
 /// The definition of a plateau.
@@ -69,7 +69,7 @@ pub fn eval_interval(study: &Study) -> String {
 /// How many configurations failed in which way: `10 stuck, 6 collapsed, 8 NaN`.
 pub fn failures<'a>(configs: impl Iterator<Item = &'a Config>) -> String {
     let mut counts: Vec<(&str, usize)> = Vec::new();
-    for name in configs.filter(|config| config.judgement.failed()).map(|config| config.judgement.kind()) {
+    for name in configs.filter(|config| config.shape.failed()).map(|config| config.shape.kind().title()) {
         match counts.iter_mut().find(|(known, _)| *known == name) {
             Some((_, count)) => *count += 1,
             None => counts.push((name, 1)),

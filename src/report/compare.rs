@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use super::canvas::scene::palette;
 use super::format;
-use crate::analysis::rank::{self, Level, SEED};
+use crate::analysis::groups::{self, SEED};
+use crate::analysis::study::Level;
 use crate::analysis::{Config, Study, Sweep};
 use crate::trial::AxisValue;
 
@@ -51,7 +52,7 @@ impl Comparison {
     pub fn of(sweeps: &[Sweep]) -> Self {
         let studies: Vec<Study> = sweeps.iter().map(Study::of).collect();
         let mut keys: Vec<&str> = Vec::new();
-        for axis in sweeps.iter().flat_map(rank::axes).filter(|axis| axis.values.len() > 1) {
+        for axis in sweeps.iter().flat_map(groups::axes).filter(|axis| axis.values.len() > 1) {
             if !keys.contains(&axis.key.as_str()) {
                 keys.push(&axis.key);
             }
@@ -139,7 +140,7 @@ fn row(sweeps: &[Sweep], studies: &[Study], keys: &[&str], point: &[Value], conf
         let difference = configs[0]
             .filter(|_| index > 0)
             .and_then(|first| difference((&sweeps[0], first), (&sweeps[index], config)));
-        Some(Cell { best: config.best, verdict: config.label(&studies[index].judgements), difference })
+        Some(Cell { best: config.best, verdict: config.label(&studies[index].shapes), difference })
     };
     Row { name, cells: (0..configs.len()).map(cell).collect() }
 }
@@ -152,7 +153,7 @@ fn plain(value: &Value) -> String {
 fn difference(first: (&Sweep, &Config), second: (&Sweep, &Config)) -> Option<Level> {
     let bests = |(sweep, config): (&Sweep, &Config)| -> BTreeMap<u64, f64> {
         let runs = config.survivors.iter().map(|&run| &sweep.runs[run]);
-        runs.filter_map(|run| Some((run.trial.config.seed, rank::best_eval(run)?.1))).collect()
+        runs.filter_map(|run| Some((run.trial.config.seed, run.best_eval()?.1))).collect()
     };
     let (a, b) = (bests(first), bests(second));
     let paired: Vec<f64> = b.iter().filter_map(|(seed, loss)| Some(loss - a.get(seed)?)).collect();

@@ -1,9 +1,9 @@
 //! The sentences of a report: findings, the next step, and the results of probes. Page and summary share them.
 
 use super::figures::probes::{self, ProbedText};
-use crate::analysis::findings::{self, Finding, Next};
+use crate::analysis::findings::{self, Next};
 use crate::analysis::probes::Probed;
-use crate::analysis::{Study, Sweep};
+use crate::analysis::{Finding, Study, Sweep};
 
 /// Findings that are shown at once. The page folds the others away, the summary lists them further down.
 const FIRST_FINDINGS: usize = 7;

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::analysis::rank::{Level, SEED};
+use crate::analysis::groups::SEED;
+use crate::analysis::study::Level;
 use crate::analysis::{Config, Run};
 use crate::trial::{AxisValue, Key, number_text};
 

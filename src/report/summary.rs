@@ -3,7 +3,8 @@
 use super::conclusions::Conclusions;
 use super::figures::probes::ProbedText;
 use super::{Provenance, captions, format};
-use crate::analysis::rank::{self, Level};
+use crate::analysis::groups;
+use crate::analysis::study::Level;
 use crate::analysis::{Config, Study, Sweep};
 
 /// A configuration as a row of cells, in the order of [`header`].
@@ -11,7 +12,7 @@ pub fn row(index: usize, sweep: &Sweep, study: &Study, config: &Config) -> Vec<S
     let dash = || "–".to_owned();
     let mut cells = vec![(index + 1).to_string()];
     cells.extend(
-        rank::axes(sweep)
+        groups::axes(sweep)
             .map(|axis| config.value(&axis.key).map_or_else(dash, |value| value.label(&axis.key).to_owned())),
     );
     let seeds = format!("{}/{}", config.survivors.len(), config.runs.len());
@@ -25,11 +26,11 @@ pub fn row(index: usize, sweep: &Sweep, study: &Study, config: &Config) -> Vec<S
         level(config.last, config.reached.map(|reached| reached.1)),
         config.accuracy.map_or_else(dash, |accuracy| format!("{:.1}", accuracy.mean * 100.0)),
         config.best_step.map_or_else(dash, |step| step.to_string()),
-        config.judgement.plateau().map_or_else(dash, |step| step.to_string()),
+        config.shape.plateau().map_or_else(dash, |step| step.to_string()),
         seeds,
         match config.within_noise {
-            Some(true) if index > 0 => format!("{} (within noise of the best)", config.label(&study.judgements)),
-            _ => config.label(&study.judgements),
+            Some(true) if index > 0 => format!("{} (within noise of the best)", config.label(&study.shapes)),
+            _ => config.label(&study.shapes),
         },
     ]);
     cells
@@ -37,7 +38,7 @@ pub fn row(index: usize, sweep: &Sweep, study: &Study, config: &Config) -> Vec<S
 
 /// The names of the columns.
 pub fn header(sweep: &Sweep) -> Vec<String> {
-    let axes = rank::axes(sweep).map(|axis| axis.key.clone());
+    let axes = groups::axes(sweep).map(|axis| axis.key.clone());
     let figures = [
         "best eval loss",
         "final eval loss",
@@ -122,13 +123,13 @@ mod tests {
         # small
 
         - Best is lr 3e-5, augmentation a\_b|c with eval loss 0.368 at step 56, accuracy 81.9 %; 0.004 below the next, lr 3e-5, augmentation none.
-        - It ranks first by its best checkpoint alone, and overfits after it: 0.386 at the end. With lr 3e-5, augmentation none, 0.004 behind, it does not rise: the safer choice.
-        - There is one seed of each, so how much of a difference is noise is unknown.
-        - The eval loss of the best configuration at each lr goes flat, by value (and level): 1e-5 at step 68 (0.451), 3e-5 at step 48 (0.369).
+        - It ranks first by its best checkpoint and overfits after it: 0.386 at the end. lr 3e-5, augmentation none (0.004 behind) does not rise and is the safer choice.
+        - Each configuration has one seed, so the noise of a difference is unknown.
+        - Where the eval loss of the best configuration at each lr goes flat (with its level): 1e-5 at step 68 (0.451), 3e-5 at step 48 (0.369).
         - Of the configurations that survived, 1 of 4 overfit: their eval loss rises again by more than 0.010.
-        - Why, by the curves of 4 trials: the learning rate is too low or the run too short (TOO\_SLOW) in 2.
+        - Primary causes by the curves of 4 trials: the learning rate is too low or the run too short (TOO\_SLOW) in 2.
 
-        **Next:** with one seed, noise is unknown: repeat with three:
+        **Next:** with one seed the noise is unknown: repeat with three:
 
         ```yaml
         seeds: [42, 1, 2]

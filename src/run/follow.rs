@@ -1,36 +1,36 @@
-//! A running trial's position, from its files.
+//! The position of a running trial, read from its files.
 
 use std::time::{Duration, Instant};
 
 use crate::decide::Pulse;
 use crate::event::{Failure, Slot, TrialProgress};
-use crate::exec::Worker;
-use crate::store::{Follower, TrialDir};
+use crate::exec::WorkerId;
+use crate::store::{CurveFollower, TrialDir};
 use crate::trial::{EvalRow, MetricRow, Trial};
 
-/// Losses kept for a sparkline.
+/// Number of losses kept for a sparkline.
 const RECENT: usize = 64;
 
 /// How far a running trial is.
-pub(super) struct Position {
+pub(super) struct TrialPosition {
     pub(super) progress: TrialProgress,
-    /// The newest row's word on how long the trial has trained.
+    /// Training time according to the newest row.
     trained: Duration,
-    /// When there was last a new row.
-    alive: Instant,
-    metrics: Follower<MetricRow>,
-    evals: Follower<EvalRow>,
+    /// When the last new row was seen.
+    last_row: Instant,
+    metrics: CurveFollower<MetricRow>,
+    evals: CurveFollower<EvalRow>,
 }
 
 /// A worker that was started and has not been settled.
-pub(super) struct Watched {
-    pub(super) worker: Worker,
-    pub(super) position: Position,
-    /// What it was killed for.
+pub(super) struct RunningTrial {
+    pub(super) worker: WorkerId,
+    pub(super) position: TrialPosition,
+    /// Why this program killed it, if it did.
     pub(super) killed_for: Option<Failure>,
 }
 
-impl Position {
+impl TrialPosition {
     pub(super) fn new(trial: &Trial, slot: Slot, folder: &TrialDir) -> Self {
         let progress = TrialProgress {
             trial: trial.id.clone(),
@@ -44,13 +44,13 @@ impl Position {
         Self {
             progress,
             trained: Duration::ZERO,
-            alive: Instant::now(),
-            metrics: Follower::new(folder.metrics()),
-            evals: Follower::new(folder.evals()),
+            last_row: Instant::now(),
+            metrics: CurveFollower::new(folder.metrics()),
+            evals: CurveFollower::new(folder.evals()),
         }
     }
 
-    /// Takes in what the worker has written since the last look. Returns the new evaluations.
+    /// Reads what the worker has written since the last look. Returns the new evaluations.
     pub(super) fn look(&mut self) -> Vec<EvalRow> {
         let rows = self.metrics.poll();
         let progress = &mut self.progress;
@@ -63,7 +63,7 @@ impl Position {
         progress.recent_loss.drain(..surplus);
         let evals = self.evals.poll();
         if !rows.is_empty() || !evals.is_empty() {
-            self.alive = Instant::now();
+            self.last_row = Instant::now();
         }
         for row in &evals {
             progress.eval_loss = Some(row.eval_loss);
@@ -76,6 +76,6 @@ impl Position {
     }
 
     pub(super) fn pulse(&self) -> Pulse {
-        Pulse { quiet: self.alive.elapsed(), trained: self.trained }
+        Pulse { quiet: self.last_row.elapsed(), trained: self.trained }
     }
 }

@@ -1,4 +1,4 @@
-//! What this machine has.
+//! The processors, the memory and the devices of this machine.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -7,30 +7,30 @@ use std::{fs, thread};
 use crate::decide::Machine;
 use crate::trial::Device;
 
-/// The machine with `devices` as the trainer found them.
+/// This machine, with `devices` as the trainer found them.
 #[must_use]
 pub fn machine(devices: Vec<Device>) -> Machine {
     let cores = thread::available_parallelism().map_or(1, usize::from);
-    let bound = bound();
+    let limit = memory_limit();
     let free = fs::read_to_string("/proc/meminfo").ok().and_then(|text| available(&text));
-    let memory = match (free, bound) {
-        (Some(free), Some(bound)) => Some(u64::min(free, bound)),
-        (free, bound) => free.or(bound),
+    let memory = match (free, limit) {
+        (Some(free), Some(limit)) => Some(u64::min(free, limit)),
+        (free, limit) => free.or(limit),
     };
     Machine { cores, memory, devices }
 }
 
-/// What a container, a cluster's job or a service's slice may take at most, where this process is in one.
-fn bound() -> Option<u64> {
+/// The memory limit of the container, cluster job or service that this process belongs to, if there is one.
+fn memory_limit() -> Option<u64> {
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    // Where there is no bound, stands a word or a number beyond all memory.
+    // Without a limit the file holds a word, or a number beyond all memory.
     let bytes = |file: PathBuf| fs::read_to_string(file).ok()?.trim().parse().ok();
-    bound_files(&groups).into_iter().filter_map(bytes).min()
+    limit_files(&groups).into_iter().filter_map(bytes).min()
 }
 
-/// Where the bounds of the groups stand that `/proc/self/cgroup` names, and those of the groups around them. Inside a
-/// container its own group may be called by a name from outside: the root is among them.
-fn bound_files(groups: &str) -> Vec<PathBuf> {
+/// The files with the limits of the groups in `/proc/self/cgroup` and of their parent groups. Inside a container the name
+/// of the group may be one from outside; the root is always in the list.
+fn limit_files(groups: &str) -> Vec<PathBuf> {
     let files = |line: &str| -> Option<Vec<PathBuf>> {
         let mut parts = line.splitn(3, ':').skip(1);
         let (kinds, group) = (parts.next()?, parts.next()?);
@@ -41,8 +41,8 @@ fn bound_files(groups: &str) -> Vec<PathBuf> {
             }
             _ => return None,
         };
-        let around = Path::new(group).ancestors();
-        Some(around.map(|group| Path::new(root).join(group.strip_prefix("/").unwrap_or(group)).join(name)).collect())
+        let groups = Path::new(group).ancestors();
+        Some(groups.map(|group| Path::new(root).join(group.strip_prefix("/").unwrap_or(group)).join(name)).collect())
     };
     groups.lines().filter_map(files).flatten().collect()
 }
@@ -52,7 +52,7 @@ pub(super) fn available(meminfo: &str) -> Option<u64> {
     field(meminfo, "MemAvailable:")
 }
 
-/// `MemTotal`, likewise.
+/// `MemTotal` of `/proc/meminfo` in bytes.
 pub(super) fn total(meminfo: &str) -> Option<u64> {
     field(meminfo, "MemTotal:")
 }
@@ -63,7 +63,7 @@ fn field(meminfo: &str, name: &str) -> Option<u64> {
     Some(kibibytes * 1024)
 }
 
-/// Commit of the repository around `folder`; `+` behind it for changes since. None without a repository or without git.
+/// Commit of the repository around `folder`, followed by `+` if files have changed since. None without a repository or git.
 pub(super) fn git_commit(folder: &Path) -> Option<String> {
     let git = |arguments: &[&str]| {
         let output = Command::new("git").arg("-C").arg(folder).args(arguments).stdin(Stdio::null()).output().ok()?;
@@ -86,9 +86,9 @@ mod tests {
     }
 
     #[test]
-    fn bounds_of_all_groups_around_are_looked_at() {
+    fn the_limits_of_all_parent_groups_are_read() {
         let check = |groups: &str, expected: &[&str]| {
-            let files = bound_files(groups);
+            let files = limit_files(groups);
             assert!(files.iter().map(|file| file.to_str().unwrap()).eq(expected.iter().copied()), "{files:?}");
         };
         check("", &[]);

@@ -1,4 +1,4 @@
-//! The loop, and the only place that starts, stops and settles workers.
+//! The loop of a run: the only place that starts, stops and settles workers.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -7,36 +7,40 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use super::cause::{MemoryMonitor, failure};
-use super::follow::{Position, Watched};
-use super::judged::Judged;
+use super::early_stopping::EarlyStopping;
+use super::failure_cause::{MemoryMonitor, failure};
+use super::follow::{RunningTrial, TrialPosition};
 use super::machine::git_commit;
-use super::open::{damage_warnings, reconcile};
-use super::probed::Kept;
-use super::table::Table;
-use super::{Call, FailedTrial, RunError, RunOrder, RunSummary};
+use super::order::{RunError, RunOrder};
+use super::probes::KeptStates;
+use super::reconcile::{damage_warnings, missing_rows, recheck_ended, reconcile};
+use super::signals::Call;
+use super::summary::{FailedTrial, RunSummary};
+use super::trials_table::TrialsTable;
 use crate::decide::{Action, MemoryBudget, Policy, decide, overdue};
 use crate::event::{Event, Failure, OomPolicy, Record, Reporter, Slot};
-use crate::exec::{Executor, Exited, Start, Worker, device_seen_by_worker};
+use crate::exec::{Executor, Launch, WorkerExit, WorkerId, device_seen_by_worker};
 use crate::spec::Probing;
 use crate::state::{SweepState, TrialPhase};
-use crate::store::{Assignment, BEAT, Journal, Lock, RunDir, StoreError, host, write_file};
+use crate::store::{Assignment, HEARTBEAT, Journal, Lock, RunDir, StoreError, host, write_file};
 use crate::trial::{Probe, Trial, TrialId};
 
-/// Between looks at the files of running trials.
+/// Time between two looks at the files of running trials.
 const LOOK: Duration = Duration::from_millis(250);
-/// From asking workers to stop to killing those that have not.
-const STOP: Duration = Duration::from_millis(1800);
-/// From killing workers to going on without word of their end.
-const KILL: Duration = Duration::from_secs(1);
+/// From the request to stop until workers that still run are killed.
+const STOP: Duration = Duration::from_millis(1500);
+/// From killing workers until the run continues without a report of their end.
+const KILL: Duration = Duration::from_millis(300);
+/// How often a sweep that is complete may turn out to have lost files, before the run ends with an error.
+const MAX_RECOVERIES: u32 = 3;
 
-/// How a run ends that the disk lets come to its end.
+/// How a run ends if no error ends it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
+enum RunEnd {
     Closed,
     Interrupted,
-    /// Trials are left, but no slot.
-    Stranded,
+    /// Trials are left, but every slot is retired.
+    NoSlotLeft,
 }
 
 /// The process that runs a sweep.
@@ -49,57 +53,58 @@ pub(super) struct Parent<'a, E> {
     engine: E,
     reporter: &'a mut dyn Reporter,
     /// Workers that have not been settled.
-    watched: Vec<Watched>,
-    /// For the rules that hold trials against one another.
-    judged: Judged,
+    running: Vec<RunningTrial>,
+    early_stopping: EarlyStopping,
     memory: MemoryMonitor,
-    /// What the trials are expected to take, corrected by what they have taken.
-    room: Option<MemoryBudget<'a>>,
-    /// States that are kept to be probed.
-    kept: Kept,
-    table: Table,
+    /// The memory that trials are expected to take, corrected by what they have taken.
+    budget: Option<MemoryBudget<'a>>,
+    /// Training states that are kept for probes.
+    kept: KeptStates,
+    table: TrialsTable,
     git_commit: Option<String>,
     warnings: Vec<String>,
-    /// When other hosts were last told that this process lives.
-    beaten: Instant,
-    /// Last, so that the folder is let go of after everything else.
+    last_heartbeat: Instant,
+    /// How often a complete sweep had lost files.
+    recoveries: u32,
+    /// The last field, so that the folder is unlocked after everything else is dropped.
     lock: Lock,
 }
 
 impl<'a, E: Executor> Parent<'a, E> {
-    /// Takes the sweep's folder, reads what happened so far, and journals what the journal does not know.
+    /// Locks the folder of the sweep, reads the journal, and adds the events that only the folders of the trials show.
     pub(super) fn open(order: &'a RunOrder<'a>, engine: E, reporter: &'a mut dyn Reporter) -> Result<Self, RunError> {
         let dir = order.results.sweep(&order.plan.name)?;
         let mut lock = dir.lock()?;
-        // The folders of trials count without a journal too: an outcome in one of them would be taken for this run's.
+        // Folders of trials without a journal count too: an outcome in one of them would be taken for one of this run.
         if order.fresh && (dir.journal().exists() || dir.trials().exists()) {
             (lock, _) = dir.archive(lock)?;
         }
         write_file(&dir.sweep_yaml(), order.sweep_yaml.as_bytes())?;
         write_file(&dir.origin(), order.origin)?;
-        let (journal, reading) = Journal::open(&dir.journal())?;
-        let state = SweepState::fold(order.plan, &reading.records);
+        let (journal, content) = Journal::open(&dir.journal())?;
+        let state = SweepState::fold(order.plan, &content.records);
         let findings = reconcile(order, &dir, &state)?;
         let mut parent = Self {
             order,
             trials: order.plan.trials.iter().map(|trial| (&trial.id, trial)).collect(),
-            room: order.memory.map(|memory| memory.after(&state)),
+            budget: order.memory.map(|memory| memory.after(&state)),
             journal,
             state,
             engine,
             reporter,
-            watched: Vec::new(),
-            judged: Judged::new(order, &dir)?,
+            running: Vec::new(),
+            early_stopping: EarlyStopping::new(order, &dir)?,
             memory: MemoryMonitor::new(),
-            kept: Kept::default(),
-            table: Table::default(),
+            kept: KeptStates::default(),
+            table: TrialsTable::default(),
             git_commit: git_commit(Path::new(".")),
             warnings: Vec::new(),
-            beaten: Instant::now(),
+            last_heartbeat: Instant::now(),
+            recoveries: 0,
             lock,
             dir,
         };
-        let warnings = damage_warnings(&parent.dir, &reading.damaged);
+        let warnings = damage_warnings(&parent.dir, &content.damaged);
         warnings.into_iter().chain(findings.warnings).for_each(|warning| parent.warn(warning));
         parent.record(Event::SweepOpened {
             sweep: order.plan.name.clone(),
@@ -111,24 +116,24 @@ impl<'a, E: Executor> Parent<'a, E> {
         for event in findings.events {
             parent.record(event)?;
         }
-        for trial in &findings.reopened {
+        for trial in &findings.continued {
             parent.dir.trial(trial).set_stopped_outcome_aside()?;
         }
         if order.config.probe == Probing::Plateaus {
             let ended = parent.state.planned().filter(|(_, known)| matches!(known.phase, TrialPhase::Ended(_)));
             let ended: Vec<TrialId> = ended.map(|(id, _)| id.clone()).collect();
-            parent.kept.settle(ended.into_iter(), order, &parent.dir, &parent.state)?;
+            parent.kept.update(ended.into_iter(), order, &parent.dir, &parent.state)?;
         }
         Ok(parent)
     }
 
-    /// Takes turns until nothing is left to do. However that ends, no worker is left.
-    pub(super) async fn run(&mut self, mut interrupts: UnboundedReceiver<Call>) -> Result<RunSummary, RunError> {
-        let turned = self.turns(&mut interrupts).await;
-        let stopped = self.stop_all(&mut interrupts).await;
-        let end = turned?;
+    /// Takes turns until nothing is left to do. Leaves no worker behind, also after an error.
+    pub(super) async fn run(&mut self, calls: &mut UnboundedReceiver<Call>) -> Result<RunSummary, RunError> {
+        let ended = self.turns(calls).await;
+        let stopped = self.stop_all(calls).await;
+        let end = ended?;
         stopped?;
-        if end == End::Interrupted {
+        if end == RunEnd::Interrupted {
             self.record(Event::SweepInterrupted)?;
         }
         self.table.write(&self.dir, self.order.plan, &self.state)?;
@@ -136,13 +141,13 @@ impl<'a, E: Executor> Parent<'a, E> {
         Ok(self.summary(end))
     }
 
-    async fn turns(&mut self, interrupts: &mut UnboundedReceiver<Call>) -> Result<End, RunError> {
+    async fn turns(&mut self, calls: &mut UnboundedReceiver<Call>) -> Result<RunEnd, RunError> {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let order = self.order;
         loop {
             let policy =
-                Policy { slots: order.slots, retries: order.config.retries, wanted: order.only, memory: self.room };
+                Policy { slots: order.slots, retries: order.config.retries, wanted: order.only, memory: self.budget };
             for action in decide(&self.state, &policy) {
                 if let Some(end) = self.act(action)? {
                     return Ok(end);
@@ -150,38 +155,60 @@ impl<'a, E: Executor> Parent<'a, E> {
             }
             tokio::select! {
                 biased;
-                Some(call) = interrupts.recv() => match call {
-                    Call::Stop => return Ok(End::Interrupted),
+                Some(call) = calls.recv() => match call {
+                    Call::Stop => return Ok(RunEnd::Interrupted),
                     Call::Hangup => self.reporter.hangup(),
-                    Call::Nothing => {}
                 },
                 exited = self.engine.next_exit() => self.settle(&exited)?,
-                _ = looks.tick() => self.look(),
+                _ = looks.tick() => self.look()?,
             }
-            self.judge()?;
+            self.stop_outdone()?;
             self.table.refresh(&self.dir, order.plan, &self.state)?;
         }
     }
 
-    /// How the sweep is over, if it is.
-    fn act(&mut self, action: Action) -> Result<Option<End>, RunError> {
+    /// Does what was decided. Returns how the run ends, if it ends.
+    fn act(&mut self, action: Action) -> Result<Option<RunEnd>, RunError> {
         match action {
             Action::Launch { trial, attempt, slot } => self.launch(&trial, attempt, slot, OomPolicy::default())?,
             Action::Retry { trial, attempt, slot, oom_policy } => self.launch(&trial, attempt, slot, oom_policy)?,
             Action::Retire { slot, failure } => self.record(Event::SlotRetired { slot, failure })?,
             Action::GiveUp { trial, failure } => self.record(Event::TrialFailed { trial, failure })?,
             Action::Finish { finished, failed } => {
+                if self.recover_lost_files()? {
+                    return Ok(None);
+                }
                 self.record(Event::SweepClosed { finished, failed })?;
-                return Ok(Some(End::Closed));
+                return Ok(Some(RunEnd::Closed));
             }
-            Action::Strand => return Ok(Some(End::Stranded)),
+            Action::NoSlotLeft => return Ok(Some(RunEnd::NoSlotLeft)),
         }
         Ok(None)
     }
 
-    /// Claims the next attempt, then starts it. An engine that cannot is a failed attempt.
+    /// Checks the files of all ended trials once more: somebody may have deleted them since their trials ended. True if a
+    /// trial must be trained again.
+    fn recover_lost_files(&mut self) -> Result<bool, RunError> {
+        self.check_folder()?;
+        let findings = recheck_ended(self.order, &self.dir, &self.state)?;
+        let is_incomplete = !findings.events.is_empty();
+        if is_incomplete {
+            self.recoveries += 1;
+            if self.recoveries > MAX_RECOVERIES {
+                return Err(StoreError::Vanished { path: self.dir.trials() }.into());
+            }
+            findings.warnings.into_iter().for_each(|warning| self.warn(warning));
+            for event in findings.events {
+                self.record(event)?;
+            }
+        }
+        Ok(is_incomplete)
+    }
+
+    /// Claims the next attempt, then starts it. If the engine cannot start it, the attempt has failed.
     fn launch(&mut self, id: &TrialId, attempt: u32, slot: Slot, oom_policy: OomPolicy) -> Result<(), RunError> {
         let Some(&trial) = self.trials.get(id) else { return Ok(()) };
+        self.check_folder()?;
         let folder = self.dir.trial(id);
         let claimed = folder.claim(attempt)?;
         let attempt = claimed.number();
@@ -190,19 +217,26 @@ impl<'a, E: Executor> Parent<'a, E> {
             self.record(Event::OomPolicyApplied { trial: id.clone(), attempt, oom_policy })?;
         }
         claimed.assign(&self.assignment(trial, attempt, slot, oom_policy))?;
-        // Its last worker may not have lived to hear of it.
+        // The worker of an earlier attempt may have died before it saw the request.
         if let Some(judgement) = self.state.get(id).and_then(|known| known.stop.as_ref()) {
             claimed.request_stop(&judgement.to_string())?;
         }
-        let worker = Worker { trial: id.clone(), attempt };
+        let worker = WorkerId { trial: id.clone(), attempt };
         let path = claimed.path().to_owned();
-        let start = Start { worker: worker.clone(), folder: path, log: claimed.open_log()?, slot };
-        match self.engine.launch(start) {
+        let launch = Launch { worker: worker.clone(), folder: path, log: claimed.open_log()?, slot };
+        match self.engine.launch(launch) {
             Ok(pid) => {
-                self.watched.push(Watched { worker, position: Position::new(trial, slot, &folder), killed_for: None });
+                let position = TrialPosition::new(trial, slot, &folder);
+                self.running.push(RunningTrial { worker, position, killed_for: None });
                 self.record(Event::AttemptStarted { trial: id.clone(), attempt, pid })?;
             }
             Err(error) => {
+                let error = StoreError::at(claimed.path())(error);
+                if error.is_limit() {
+                    // The trial is not to blame: it can start when the limit is raised.
+                    self.record(Event::AttemptInterrupted { trial: id.clone(), attempt })?;
+                    return Err(error.into());
+                }
                 let message = format!("the worker could not be started: {error}");
                 let failure = Failure::Crashed { message, log_tail: Vec::new() };
                 self.record(Event::AttemptFailed { trial: id.clone(), attempt, failure })?;
@@ -222,116 +256,136 @@ impl<'a, E: Executor> Parent<'a, E> {
             keep: config.keep_while_running(),
             micro_batch_splits: oom_policy.micro_batch_splits,
             ignores_stop_rules: self.state.get(&trial.id).is_some_and(|known| known.ignores_stop_rules),
-            start: start_of(trial).map(|probe| self.dir.start(&probe.trial, probe.step)),
+            start: fork_of(trial).map(|probe| self.dir.start(&probe.trial, probe.step)),
             cache: results.cache().folder().to_owned(),
             git_commit: self.git_commit.clone(),
             parameters: parameters.get(&trial.config.model.from).copied(),
         }
     }
 
-    /// A worker has ended. What that means is for the trial's folder to say.
-    fn settle(&mut self, exited: &Exited) -> Result<(), RunError> {
-        let Exited { worker, how } = exited;
-        let at = self.watched.iter().position(|watched| watched.worker == *worker);
+    /// Journals the end of a worker. The folder of its trial says what that end means.
+    fn settle(&mut self, exited: &WorkerExit) -> Result<(), RunError> {
+        let WorkerExit { worker, status } = exited;
+        let at = self.running.iter().position(|running| running.worker == *worker);
         let killed_for = at.and_then(|at| {
-            let mut watched = self.watched.swap_remove(at);
-            self.judged.see(&worker.trial, watched.position.look());
-            watched.killed_for
+            let mut running = self.running.swap_remove(at);
+            self.early_stopping.add(&worker.trial, running.position.look());
+            running.killed_for
         });
         if self.finish(worker)? {
             return Ok(());
         }
-        let Worker { trial, attempt } = worker.clone();
+        let WorkerId { trial, attempt } = worker.clone();
         let failure =
-            killed_for.unwrap_or_else(|| failure(&self.dir.trial(&trial).attempt(attempt), *how, &self.memory));
-        if let Failure::Disk { message } = failure {
-            // The trial is not to blame: it is left to be continued when there is room again.
-            self.record(Event::AttemptInterrupted { trial, attempt })?;
-            return Err(RunError::Disk { message });
+            killed_for.unwrap_or_else(|| failure(&self.dir.trial(&trial).attempt(attempt), *status, &self.memory));
+        match failure {
+            // The trial is not to blame: the next run continues it.
+            Failure::Disk { message } => {
+                self.record(Event::AttemptInterrupted { trial, attempt })?;
+                Err(RunError::Disk { message })
+            }
+            Failure::Limit { message } => {
+                self.record(Event::AttemptInterrupted { trial, attempt })?;
+                Err(RunError::Limit { message })
+            }
+            failure => Ok(self.record(Event::AttemptFailed { trial, attempt, failure })?),
         }
-        Ok(self.record(Event::AttemptFailed { trial, attempt, failure })?)
     }
 
-    /// Journals the trial's outcome, if it has one.
-    fn finish(&mut self, worker: &Worker) -> Result<bool, RunError> {
+    /// Journals the outcome of the trial, if it has one and its curves are complete.
+    fn finish(&mut self, worker: &WorkerId) -> Result<bool, RunError> {
         let folder = self.dir.trial(&worker.trial);
-        match folder.outcome() {
-            Ok(Some(outcome)) => {
-                let Worker { trial, attempt } = worker.clone();
-                self.record(Event::TrialFinished { trial, attempt, outcome })?;
-                self.kept.settle([worker.trial.clone()].into_iter(), self.order, &self.dir, &self.state)?;
-                Ok(true)
-            }
-            Ok(None) => Ok(false),
+        let outcome = match folder.outcome() {
+            Ok(Some(outcome)) => outcome,
+            Ok(None) => return Ok(false),
             Err(error @ StoreError::Damaged { .. }) => {
-                self.warn(format!("{error}: put aside"));
+                self.warn(format!("{error}: renamed"));
                 folder.set_outcome_aside()?;
-                Ok(false)
+                return Ok(false);
             }
-            Err(error) => Err(error.into()),
+            Err(error) => return Err(error.into()),
+        };
+        if let Some(missing) = missing_rows(&folder, &outcome)? {
+            self.warn(format!("trial {}: {missing}: its outcome is renamed", worker.trial));
+            folder.set_outcome_aside()?;
+            return Ok(false);
         }
+        let WorkerId { trial, attempt } = worker.clone();
+        self.record(Event::TrialFinished { trial, attempt, outcome })?;
+        self.kept.update([worker.trial.clone()].into_iter(), self.order, &self.dir, &self.state)?;
+        Ok(true)
     }
 
-    /// Asks all workers to stop and waits for them; kills those that take too long, or all at a second Ctrl-C.
-    async fn stop_all(&mut self, interrupts: &mut UnboundedReceiver<Call>) -> Result<(), RunError> {
-        self.watched.iter().for_each(|watched| self.engine.stop(&watched.worker));
+    /// Asks all workers to stop and waits for them. Kills those that take too long, or all at a second Ctrl-C.
+    async fn stop_all(&mut self, calls: &mut UnboundedReceiver<Call>) -> Result<(), RunError> {
+        self.running.iter().for_each(|running| self.engine.stop(&running.worker));
         let (deadline, mut killed) = (Instant::now() + STOP, false);
         let mut result = Ok(());
-        while !self.watched.is_empty() {
+        while !self.running.is_empty() {
             tokio::select! {
                 exited = self.engine.next_exit() => {
-                    self.watched.retain(|watched| watched.worker != exited.worker);
+                    self.running.retain(|running| running.worker != exited.worker);
                     result = result.and(self.release(&exited.worker));
                     continue;
                 }
-                Some(Call::Stop) = interrupts.recv(), if !killed => {}
+                Some(Call::Stop) = calls.recv(), if !killed => {}
                 () = sleep_until(deadline), if !killed => {}
                 () = sleep_until(deadline + KILL), if killed => break,
             }
             killed = true;
-            self.watched.iter().for_each(|watched| self.engine.kill(&watched.worker));
+            self.running.iter().for_each(|running| self.engine.kill(&running.worker));
         }
-        for watched in std::mem::take(&mut self.watched) {
-            result = result.and(self.release(&watched.worker));
+        for running in std::mem::take(&mut self.running) {
+            result = result.and(self.release(&running.worker));
         }
         result
     }
 
-    /// Journals how a worker that was told to stop has ended.
-    fn release(&mut self, worker: &Worker) -> Result<(), RunError> {
+    /// Journals the end of a worker that was asked to stop.
+    fn release(&mut self, worker: &WorkerId) -> Result<(), RunError> {
         if !self.finish(worker)? {
-            let Worker { trial, attempt } = worker.clone();
+            let WorkerId { trial, attempt } = worker.clone();
             self.record(Event::AttemptInterrupted { trial, attempt })?;
         }
         Ok(())
     }
 
-    fn look(&mut self) {
+    fn look(&mut self) -> Result<(), RunError> {
         self.memory.look();
-        if self.beaten.elapsed() >= BEAT {
-            self.lock.beat();
-            self.beaten = Instant::now();
+        if self.last_heartbeat.elapsed() >= HEARTBEAT {
+            self.check_folder()?;
+            self.last_heartbeat = Instant::now();
         }
-        for watched in &mut self.watched {
-            let rows = watched.position.look();
-            self.judged.see(&watched.worker.trial, rows);
-            if watched.killed_for.is_none() {
-                watched.killed_for = overdue(watched.position.pulse(), self.order.config);
-                if watched.killed_for.is_some() {
-                    self.engine.kill(&watched.worker);
+        for running in &mut self.running {
+            let rows = running.position.look();
+            self.early_stopping.add(&running.worker.trial, rows);
+            if running.killed_for.is_none() {
+                running.killed_for = overdue(running.position.pulse(), self.order.config);
+                if running.killed_for.is_some() {
+                    self.engine.kill(&running.worker);
                 }
             }
         }
-        let progress: Vec<_> = self.watched.iter().map(|watched| watched.position.progress.clone()).collect();
+        let progress: Vec<_> = self.running.iter().map(|running| running.position.progress.clone()).collect();
         self.reporter.progress(&progress);
+        Ok(())
     }
 
-    /// Asks the rules that hold trials against one another, and has their word done.
-    fn judge(&mut self) -> Result<(), RunError> {
-        while let Some((trial, judgement)) = self.judged.next(&self.state, self.order) {
+    /// Shows that this process is alive, and notices a folder or a journal that somebody took away.
+    fn check_folder(&mut self) -> Result<(), RunError> {
+        self.lock.beat()?;
+        if self.journal.restore()? {
+            self.warn(format!("{} was deleted or replaced: it is restored", self.dir.journal().display()));
+        }
+        Ok(())
+    }
+
+    /// Applies the rules that compare trials, and asks the workers of stopped trials to end.
+    fn stop_outdone(&mut self) -> Result<(), RunError> {
+        while let Some((trial, judgement)) = self.early_stopping.next(&self.state, self.order) {
             let reason = judgement.stops.then(|| judgement.to_string());
             self.record(Event::TrialJudged { trial: trial.clone(), judgement })?;
-            let worker = self.watched.iter().map(|watched| &watched.worker).find(|worker| worker.trial == trial);
+            let worker = self.running.iter().map(|running| &running.worker).find(|worker| worker.trial == trial);
             if let (Some(reason), Some(worker)) = (reason, worker) {
                 self.dir.trial(&trial).attempt(worker.attempt).request_stop(&reason)?;
             }
@@ -339,25 +393,25 @@ impl<'a, E: Executor> Parent<'a, E> {
         Ok(())
     }
 
-    /// Journals first; then it is true, and shown.
+    /// Journals an event, then applies it to the state and shows it.
     fn record(&mut self, event: Event) -> Result<(), StoreError> {
         let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
         let record = Record { at, event };
         self.journal.append(&record)?;
         self.state.apply(&record.event);
-        if let (Some(room), Event::TrialFinished { trial, .. }) = (&mut self.room, &record.event)
+        if let (Some(budget), Event::TrialFinished { trial, .. }) = (&mut self.budget, &record.event)
             && let Some(known) = self.state.get(trial)
         {
-            room.see(trial, known);
+            budget.see(trial, known);
         }
-        self.table.touch();
-        self.judged.touch();
+        self.table.mark_stale();
+        self.early_stopping.mark_stale();
         self.reporter.event(&record);
         Ok(())
     }
 
-    /// Slots that nothing is started on any more, each with its last fault.
-    fn out_of_use(&self) -> Vec<(Slot, Failure)> {
+    /// The slots on which nothing is started any more, each with its last fault.
+    fn retired_slots(&self) -> Vec<(Slot, Failure)> {
         let retired = self.order.slots.iter().filter(|slot| self.state.is_retired(slot.index));
         retired.filter_map(|slot| Some((*slot, self.state.faults(slot.index)?.1.clone()))).collect()
     }
@@ -367,15 +421,15 @@ impl<'a, E: Executor> Parent<'a, E> {
         self.warnings.push(warning);
     }
 
-    fn summary(&self, end: End) -> RunSummary {
+    fn summary(&self, end: RunEnd) -> RunSummary {
         let mut summary = RunSummary {
             sweep: self.order.plan.name.clone(),
             folder: self.dir.path().to_owned(),
             finished: 0,
             failed: Vec::new(),
             left: 0,
-            interrupted: end == End::Interrupted,
-            out_of_use: if end == End::Stranded { self.out_of_use() } else { Vec::new() },
+            interrupted: end == RunEnd::Interrupted,
+            retired_slots: if end == RunEnd::NoSlotLeft { self.retired_slots() } else { Vec::new() },
             warnings: self.warnings.clone(),
         };
         for (id, known) in self.state.planned() {
@@ -393,7 +447,7 @@ impl<'a, E: Executor> Parent<'a, E> {
     }
 }
 
-/// Where a fork starts.
-fn start_of(trial: &Trial) -> Option<&Probe> {
+/// The probe of a trial that starts from a training state of another trial.
+fn fork_of(trial: &Trial) -> Option<&Probe> {
     trial.config.probe.as_ref().filter(|probe| probe.kind.is_fork())
 }

@@ -1,4 +1,4 @@
-//! A sweep as it stands on disk, also while another process runs it.
+//! A sweep as it is on disk, also while another process runs it.
 
 use std::collections::HashMap;
 
@@ -8,15 +8,15 @@ use crate::state::{SweepState, TrialPhase, TrialState};
 use crate::store::{RunDir, StoreError, TrialDir, read_curve, read_journal};
 use crate::trial::{DiagnosticRow, EvalRow, MetricRow, Outcome, Status, Trial, TrialId};
 
-/// Every trial of the plan with its curves and how it stands. Takes no lock and changes nothing.
+/// Every trial of the plan with its status and its curves. Takes no lock and changes nothing.
 ///
-/// The trial folders decide what has ended; the journal tells failed from pending; and a trial runs only while the
-/// process lives that claimed it.
+/// The folders of the trials decide which have ended, and the journal which have failed. A trial runs only while the process
+/// that claimed it is alive.
 pub fn survey(plan: &Plan, dir: &RunDir) -> Result<Sweep, StoreError> {
     look(plan, dir, Vec::new())
 }
 
-/// Looks again and again at the same folder. A trial that has ended is read once: its files never change.
+/// Looks at the same folder many times. An ended trial is read once: its files do not change.
 #[derive(Debug, Default)]
 pub struct Surveyor {
     sweep: Option<Sweep>,
@@ -30,16 +30,16 @@ impl Surveyor {
     }
 }
 
-/// `seen`: what an earlier look found.
+/// `seen`: the result of an earlier look.
 fn look(plan: &Plan, dir: &RunDir, seen: Vec<Run>) -> Result<Sweep, StoreError> {
     let ended = seen.into_iter().filter(|run| run.outcome.is_some());
     let mut ended: HashMap<TrialId, Run> = ended.map(|run| (run.trial.id.clone(), run)).collect();
     let journal = read_journal(&dir.journal())?;
     let state = SweepState::fold(plan, &journal.records);
-    let alive = dir.holder().is_some();
+    let alive = is_running(&state, dir);
     let mut runs = Vec::with_capacity(plan.trials.len());
     for trial in &plan.trials {
-        // An outcome that was taken away, as by a fresh start, makes the trial an open one again.
+        // Without its outcome file, as after `run --fresh`, the trial is open again.
         let known = ended.remove(&trial.id).filter(|_| dir.trial(&trial.id).has_outcome());
         runs.push(match known {
             Some(run) => run,
@@ -49,22 +49,24 @@ fn look(plan: &Plan, dir: &RunDir, seen: Vec<Run>) -> Result<Sweep, StoreError> 
     Ok(Sweep { name: plan.name.clone(), axes: plan.axes.clone(), runs })
 }
 
-/// How each of `trials` stands, curves unread.
+/// The status of each of `trials`. Reads no curves.
 pub fn statuses(trials: &[TrialId], dir: &RunDir) -> Result<Vec<Status>, StoreError> {
     let journal = read_journal(&dir.journal())?;
     let mut state = SweepState::new(trials);
     journal.records.iter().for_each(|record| state.apply(&record.event));
-    let alive = dir.holder().is_some();
-    let of = |id: &TrialId| Ok(stands(state.get(id), outcome(&dir.trial(id))?.as_ref(), alive));
+    let alive = is_running(&state, dir);
+    let of = |id: &TrialId| Ok(status_of(state.get(id), outcome(&dir.trial(id))?.as_ref(), alive));
     trials.iter().map(of).collect()
 }
 
-/// Trials that earlier runs trained here and that are not in the plan any more, and how each stands.
+/// Trials that earlier runs trained here and that are no longer in the plan, each with its status.
 pub fn trials_out_of_plan(plan: &Plan, dir: &RunDir) -> Result<Vec<(TrialId, Status)>, StoreError> {
     let journal = read_journal(&dir.journal())?;
     let state = SweepState::fold(plan, &journal.records);
     let there = state.removed().filter(|(id, _)| dir.trial(id).path().exists());
-    there.map(|(id, known)| Ok((id.clone(), stands(Some(known), outcome(&dir.trial(id))?.as_ref(), false)))).collect()
+    there
+        .map(|(id, known)| Ok((id.clone(), status_of(Some(known), outcome(&dir.trial(id))?.as_ref(), false))))
+        .collect()
 }
 
 /// The outcome in a trial's folder; a damaged one counts as none.
@@ -75,17 +77,22 @@ fn outcome(folder: &TrialDir) -> Result<Option<Outcome>, StoreError> {
     }
 }
 
-/// What the folder and the journal say together. `alive`: whether the process that claimed running trials lives.
-fn stands(known: Option<&TrialState>, outcome: Option<&Outcome>, alive: bool) -> Status {
+/// Whether a process that runs the sweep is alive. Asked only if it matters: the answer may take seconds.
+fn is_running(state: &SweepState, dir: &RunDir) -> bool {
+    state.running().next().is_some() && dir.holder().is_some()
+}
+
+/// The status by folder and journal together. `alive`: whether the process that claimed the running trials is alive.
+fn status_of(known: Option<&TrialState>, outcome: Option<&Outcome>, alive: bool) -> Status {
     match (outcome, known.map(|known| &known.phase)) {
         (Some(outcome), _) => outcome.status,
-        // The journal remembers an outcome that is gone; the next run trains the trial again.
+        // The journal has an outcome whose file is gone; the next run trains the trial again.
         (None, None | Some(TrialPhase::Ended(_))) => Status::Pending,
         (None, Some(phase)) => status(phase, alive),
     }
 }
 
-/// A trial by what its folder alone says, wherever that came from; None if the folder does not say what was trained.
+/// A trial read from its folder alone. None if the folder has no `config.json`.
 pub fn survey_folder(folder: &TrialDir) -> Result<Option<Run>, StoreError> {
     let Some(record) = folder.record()? else { return Ok(None) };
     let outcome = outcome(folder)?;
@@ -101,12 +108,12 @@ pub fn survey_trial(trial: &Trial, known: &TrialState, dir: &RunDir) -> Result<R
 fn run(trial: &Trial, known: Option<&TrialState>, dir: &RunDir, alive: bool) -> Result<Run, StoreError> {
     let folder = dir.trial(&trial.id);
     let outcome = outcome(&folder)?;
-    let status = stands(known, outcome.as_ref(), alive);
+    let status = status_of(known, outcome.as_ref(), alive);
     let error = known.filter(|_| outcome.is_none()).and_then(error);
     read(trial.clone(), status, error, outcome, &folder)
 }
 
-/// With the curves of its folder.
+/// Adds the curves in its folder.
 fn read(
     trial: Trial,
     status: Status,
@@ -125,7 +132,7 @@ fn read(
     })
 }
 
-/// `alive`: whether the process that claimed running trials lives.
+/// `alive`: whether the process that claimed the running trials is alive.
 pub(super) fn status(phase: &TrialPhase, alive: bool) -> Status {
     match phase {
         TrialPhase::Running { .. } if alive => Status::Running,

@@ -1,9 +1,13 @@
-//! Whole sweeps with the inline engine and toys: what happens, and that nothing is lost or done twice.
+//! Whole sweeps of toys with the inline engine: nothing is lost, and nothing is done twice.
+//!
+//! Some tests need a second process. It is this test program again, with one of the tests `helper_*` and an environment
+//! variable or argument. Without it a helper returns at once, so that all tests can run in any way.
 
 mod failures;
+#[cfg(feature = "faults")]
 mod torture;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
@@ -13,14 +17,18 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use tempfile::TempDir;
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
+use super::signals::Call;
+use super::sweep::sweep_until;
 use super::*;
-use crate::event::{Event, Record, TrialProgress};
-use crate::exec::{Inline, Local};
+use crate::event::{Event, Failure, Record, Reporter, TrialProgress};
+use crate::exec::{Executor, Inline, Local};
+use crate::plan::Plan;
+use crate::spec::RunConfig;
 use crate::state::tests::slot;
-use crate::store::{AttemptDir, RunDir, read_journal};
-use crate::trial::{Axis, AxisValue, CheckpointEvery, Status, Trial};
+use crate::store::{AttemptDir, Results, RunDir, StoreError, read_journal};
+use crate::trial::{Axis, AxisValue, CheckpointEvery, Status, Trial, TrialId};
 use crate::worker;
 use crate::worker::tests::toy;
 
@@ -39,7 +47,7 @@ struct Bench {
     too_late: Arc<AtomicUsize>,
 }
 
-/// Keeps what it is shown; can be told to die, or to press Ctrl-C, at an event.
+/// Keeps what it is shown. Can die, or press Ctrl-C, at an event.
 #[derive(Default)]
 struct Watch {
     events: Vec<Event>,
@@ -49,10 +57,12 @@ struct Watch {
     die_when_judged: bool,
     interrupt: Option<Press>,
     ctrl_c: Option<UnboundedSender<Call>>,
-    /// What is sent instead of a Ctrl-C.
-    calls: Call,
+    /// Sent in place of a Ctrl-C.
+    call: Call,
     hangups: usize,
     pressed: Option<Instant>,
+    /// Done once after so many events.
+    vandal: Option<(usize, Box<dyn Fn()>)>,
 }
 
 /// When Ctrl-C is pressed.
@@ -65,7 +75,7 @@ enum Press {
 impl Watch {
     fn press_if(&mut self, now: bool) {
         if now && self.pressed.is_none() {
-            self.ctrl_c.as_ref().unwrap().send(self.calls).unwrap();
+            self.ctrl_c.as_ref().unwrap().send(self.call).unwrap();
             self.pressed = Some(Instant::now());
         }
     }
@@ -76,10 +86,13 @@ impl Reporter for Watch {
         self.events.push(record.event.clone());
         let is_judged = matches!(&record.event, Event::TrialJudged { judgement, .. } if judgement.stops);
         if self.die_at == Some(self.events.len()) || (self.die_when_judged && is_judged) {
-            // As a panic, without its message: this is what the end of the process looks like from inside.
+            // A panic without its message: from inside, the end of the process looks like this.
             resume_unwind(Box::new("killed"));
         }
         self.press_if(self.interrupt == Some(Press::AtEvent(self.events.len())));
+        if let Some((_, act)) = self.vandal.take_if(|(at, _)| *at == self.events.len()) {
+            act();
+        }
     }
 
     fn progress(&mut self, running: &[TrialProgress]) {
@@ -98,19 +111,19 @@ impl Reporter for Watch {
 }
 
 impl Bench {
-    /// One trial a manner.
-    fn new(manners: &[&str]) -> Self {
-        Self::within(tempfile::tempdir().unwrap(), manners)
+    /// One trial for each behaviour of a toy.
+    fn new(behaviours: &[&str]) -> Self {
+        Self::within(tempfile::tempdir().unwrap(), behaviours)
     }
 
-    fn within(folder: TempDir, manners: &[&str]) -> Self {
+    fn within(folder: TempDir, behaviours: &[&str]) -> Self {
         let value = |text: &str| AxisValue { value: text.into(), text: text.to_owned() };
-        let trials: Vec<Trial> = manners
+        let trials: Vec<Trial> = behaviours
             .iter()
             .zip(1..)
-            .map(|(manner, seed)| {
-                let trial = worker::tests::trial(manner, seed, 20);
-                Trial { values: vec![("model.from".into(), value(manner)), ("seed".into(), value("?"))], ..trial }
+            .map(|(behaviour, seed)| {
+                let trial = worker::tests::trial(behaviour, seed, 20);
+                Trial { values: vec![("model.from".into(), value(behaviour)), ("seed".into(), value("?"))], ..trial }
             })
             .collect();
         let axes = ["model.from", "seed"].map(|key| Axis { key: key.into(), values: Vec::new() }).to_vec();
@@ -164,17 +177,17 @@ impl Bench {
             fresh: self.fresh,
             parameters: &parameters,
         };
-        let (sender, interrupts) = unbounded_channel();
+        let (sender, mut calls) = unbounded_channel();
         watch.ctrl_c = Some(sender);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(sweep_until(&order, engine, watch, interrupts))
+        runtime.block_on(sweep_until(&order, engine, watch, &mut calls))
     }
 
     fn run(&self) -> RunSummary {
         self.run_with(&mut Watch::default()).unwrap()
     }
 
-    /// Events of the journal that say how something ended, without their details, by trial.
+    /// How attempts and trials ended according to the journal, by trial.
     fn endings(&self) -> BTreeMap<String, Vec<&'static str>> {
         let mut endings = BTreeMap::<_, Vec<_>>::new();
         for record in read_journal(&self.dir().journal()).unwrap().records {
@@ -186,13 +199,13 @@ impl Bench {
                 Event::TrialRequeued { trial } => (trial, "requeued"),
                 _ => continue,
             };
-            let manner = &self.plan.trials.iter().find(|planned| planned.id == trial).unwrap().config.model.from;
-            endings.entry(manner.clone()).or_default().push(ending);
+            let behaviour = &self.plan.trials.iter().find(|planned| planned.id == trial).unwrap().config.model.from;
+            endings.entry(behaviour.clone()).or_default().push(ending);
         }
         endings
     }
 
-    /// What a reader of the results gets: both curves of every trial.
+    /// Both curves of every trial.
     fn curves(&self) -> Vec<[String; 2]> {
         let folders = self.plan.trials.iter().map(|trial| self.dir().trial(&trial.id));
         folders.map(|folder| [folder.metrics(), folder.evals()].map(|path| fs::read_to_string(path).unwrap())).collect()
@@ -235,11 +248,11 @@ fn failures_are_retried_and_then_reported() {
     assert_eq!((crashed.failure.to_string().as_str(), crashed.attempts), ("worker died: exit code 101", 2));
     assert_eq!(refused.failure.to_string(), "bad input: column `text` is not there");
     let advice = summary.next_step().unwrap();
-    insta::assert_snapshot!(advice, @"2 of 4 trials failed. Run again with --retry-failed to take them up again.");
+    insta::assert_snapshot!(advice, @"2 of 4 trials failed. Run again with --retry-failed to retry them.");
 }
 
 #[test]
-fn failed_trials_rest_until_asked_for() {
+fn failed_trials_are_retried_only_on_request() {
     let mut bench = Bench::new(&["bad-input", "fine"]);
     bench.run();
     bench.trained();
@@ -250,7 +263,7 @@ fn failed_trials_rest_until_asked_for() {
 }
 
 #[test]
-fn trials_csv_is_as_promised() {
+fn trials_csv_has_the_documented_form() {
     let bench = Bench::new(&["fine", "bad-input"]);
     bench.run();
     let table = fs::read_to_string(bench.dir().trials_csv()).unwrap();
@@ -262,7 +275,7 @@ fn trials_csv_is_as_promised() {
 }
 
 #[test]
-fn an_interrupt_stops_everything_and_the_next_run_goes_on() {
+fn an_interrupt_stops_everything_and_the_next_run_continues() {
     let bench = Bench::new(&["fine", "hangs", "deaf", "fine-last"]);
     // The second slot's second trial has started: one hangs and will listen, one is deaf.
     let mut watch = Watch { interrupt: Some(Press::AtEvent(8)), ..Watch::default() };
@@ -272,11 +285,11 @@ fn an_interrupt_stops_everything_and_the_next_run_goes_on() {
     assert_eq!((summary.exit_code(), summary.finished, summary.left), (130, 1, 3));
     assert_eq!(watch.events.last(), Some(&Event::SweepInterrupted));
     assert_eq!(bench.endings()["hangs"], ["interrupted"]);
-    insta::assert_snapshot!(summary.next_step().unwrap(), @"Interrupted with 3 of 4 trials left. Run the same command again to go on: finished trials stay, the others continue from their last checkpoint.");
+    insta::assert_snapshot!(summary.next_step().unwrap(), @"Interrupted with 3 of 4 trials left. Run the same command again to continue: finished trials stay finished, the others continue from their last checkpoint.");
 }
 
 #[test]
-fn only_what_is_asked_for_is_trained() {
+fn only_the_requested_trials_are_trained() {
     let mut bench = Bench::new(&FINE);
     bench.only = Some(HashSet::from([bench.plan.trials[2].id.clone()]));
     let summary = bench.run();
@@ -285,10 +298,9 @@ fn only_what_is_asked_for_is_trained() {
     assert_eq!((bench.run().finished, bench.trained()), (4, 3));
 }
 
-/// Not a test: what a process of the tests below runs, with an attempt's folder as its last argument.
+/// A worker for other tests. Its last argument is the folder of an attempt.
 #[test]
-#[ignore = "a worker for other tests"]
-fn as_worker() {
+fn helper_worker() {
     let folder = std::env::args_os().next_back().unwrap_or_default();
     if AttemptDir::open(Path::new(&folder)).is_some() {
         std::process::exit(i32::from(worker::run_with(Path::new(&folder), toy)));
@@ -296,14 +308,14 @@ fn as_worker() {
 }
 
 fn processes() -> Local {
-    let arguments = ["run::tests::as_worker", "--exact", "--ignored", "--nocapture"];
+    let arguments = ["run::tests::helper_worker", "--exact", "--nocapture"];
     Local::new(std::env::current_exe().unwrap(), &arguments)
 }
 
 #[test]
 fn workers_as_processes_leave_the_same() {
-    let manners = ["fine", "crashes-once", "also-fine"];
-    let (inline, local) = (Bench::new(&manners), Bench::new(&manners));
+    let behaviours = ["fine", "crashes-once", "also-fine"];
+    let (inline, local) = (Bench::new(&behaviours), Bench::new(&behaviours));
     inline.run();
     let summary = local.run_on(processes(), &mut Watch::default()).unwrap();
     assert_eq!((summary.finished, summary.exit_code()), (3, 0));
@@ -320,15 +332,15 @@ fn processes_stop_within_two_seconds() {
     let mut watch = Watch { interrupt: Some(Press::WhenBothAreHalfway), ..Watch::default() };
     let summary = bench.run_on(processes(), &mut watch).unwrap();
     let took = watch.pressed.unwrap().elapsed();
-    // Asked at once, killed after 1.8 seconds; the deaf one would take six.
+    // Asked at once, killed after 1.5 seconds. The deaf worker would take six.
     assert!(took < Duration::from_millis(4500), "{took:?}");
     assert_eq!((summary.exit_code(), summary.left), (130, 2));
     let hanging = bench.dir().trial(&bench.plan.trials[0].id).checkpoints();
-    assert_eq!(hanging.newest().unwrap().unwrap().mark.step, 10, "it has saved its state");
+    assert_eq!(hanging.newest().unwrap().unwrap().position.step, 10, "it has saved its state");
 }
 
 #[test]
-fn a_worker_that_gets_nowhere_is_killed_and_tried_again() {
+fn a_stalled_worker_is_killed_and_retried() {
     let mut bench = Bench::new(&["hangs", "fine"]);
     bench.config.stall_timeout = Some(0.6);
     let summary = bench.run_on(processes(), &mut Watch::default()).unwrap();
@@ -338,7 +350,7 @@ fn a_worker_that_gets_nowhere_is_killed_and_tried_again() {
 }
 
 #[test]
-fn a_trial_over_its_time_is_given_up_and_can_go_on_later() {
+fn a_trial_over_its_time_limit_is_given_up_and_keeps_its_checkpoint() {
     let mut bench = Bench::new(&["hangs"]);
     // Toys take a second a step, by their own account.
     bench.config.time_limit = Some(9.5);
@@ -346,12 +358,12 @@ fn a_trial_over_its_time_is_given_up_and_can_go_on_later() {
     assert_eq!(summary.failed[0].failure, Failure::TimeLimit { seconds: 9.5 });
     assert_eq!(bench.endings()["hangs"], ["attempt failed", "failed"], "it is not tried again");
     let saved = bench.dir().trial(&bench.plan.trials[0].id).checkpoints().newest().unwrap().unwrap();
-    assert_eq!(saved.mark.step, 8, "its checkpoint stays");
+    assert_eq!(saved.position.step, 8, "its checkpoint stays");
 }
 
-/// Somebody was at the folder between two runs: it is noticed, said, and mended by training again.
+/// Somebody changes files between two runs: the next run reports it and trains again.
 #[test]
-fn a_curve_that_was_cut_is_noticed_and_made_again() {
+fn a_curve_that_was_cut_is_trained_again() {
     let bench = Bench::new(&["fine", "also-fine"]);
     bench.run();
     let before = bench.curves();
@@ -367,9 +379,9 @@ fn a_curve_that_was_cut_is_noticed_and_made_again() {
     let summary = bench.run();
     let root = bench.dir().trials().display().to_string();
     insta::assert_snapshot!(summary.warnings.join("\n").replace(&root, "TRIALS"), @r"
-    trial 2a2252dd6170 has ended after 20 steps, but TRIALS/2a2252dd6170/metrics.csv holds 11: its outcome is put aside, and it is trained again
-    trial 6581825f9905 has ended after 20 steps, but TRIALS/6581825f9905/evals.csv ends before: its outcome is put aside, and it is trained again
-    TRIALS/notes.txt: no trial of this program; left alone
+    trial 2a2252dd6170: it has ended after 20 steps, but TRIALS/2a2252dd6170/metrics.csv holds 11: its outcome is renamed, and it is trained again
+    trial 6581825f9905: it has ended after 20 steps, but TRIALS/6581825f9905/evals.csv ends before: its outcome is renamed, and it is trained again
+    TRIALS/notes.txt: not a trial; left alone
     ");
     assert_eq!((summary.finished, bench.trained()), (2, 2));
     assert_eq!(bench.curves(), before);
@@ -381,7 +393,7 @@ fn a_curve_that_was_cut_is_noticed_and_made_again() {
 
 /// The third toy hangs at step 10, where the two others were better.
 #[test]
-fn a_trial_that_others_outdo_is_stopped_and_can_go_on() {
+fn a_trial_with_a_worse_loss_is_stopped_and_can_continue() {
     let mut bench = Bench::new(&["fine", "also-fine", "hangs"]);
     let asha = crate::spec::Asha { eta: 2, min_steps: 10, ..crate::spec::Asha::default() };
     bench.config.stop.asha = Some(asha);
@@ -389,19 +401,19 @@ fn a_trial_that_others_outdo_is_stopped_and_can_go_on() {
     let summary = bench.run_with(&mut watch).unwrap();
     assert_eq!((summary.finished, summary.exit_code()), (3, 0), "a stopped trial has an outcome");
     let third = &bench.plan.trials[2].id;
-    // A busy machine may see the others still running when they have come to their end.
-    let told = |event: &Event| match event {
+    // On a busy machine the others may still run after their last step.
+    let judged = |event: &Event| match event {
         Event::TrialJudged { trial, judgement } if trial == third && judgement.stops => {
             Some((judgement.step, judgement.among))
         }
         _ => None,
     };
-    assert_eq!(watch.events.iter().filter_map(told).collect::<Vec<_>>(), [(10, 3)]);
+    assert_eq!(watch.events.iter().filter_map(judged).collect::<Vec<_>>(), [(10, 3)]);
     let stopped = bench.dir().trial(&bench.plan.trials[2].id);
     let outcome = stopped.outcome().unwrap().unwrap();
     assert_eq!((outcome.status, outcome.steps), (Status::Stopped, 10));
-    insta::assert_snapshot!(outcome.reason.unwrap(), @"stop.asha: eval_loss at step 10 is 13.9486, not among the best of 3 trials at rung 0 (1.3344 and better go on)");
-    assert_eq!(stopped.checkpoints().newest().unwrap().unwrap().mark.step, 10, "it keeps its state");
+    insta::assert_snapshot!(outcome.reason.unwrap(), @"stop.asha: eval_loss at step 10 is 13.9486, not among the best of 3 trials at rung 0 (1.3344 or better continues)");
+    assert_eq!(stopped.checkpoints().newest().unwrap().unwrap().position.step, 10, "it keeps its state");
     assert_eq!((bench.run().finished, bench.trained()), (3, 3), "it is not trained again");
     let untouched = stopped.checkpoints().newest().unwrap();
     assert!(untouched.is_some(), "nor is its state removed by another run");
@@ -418,9 +430,9 @@ fn a_trial_that_others_outdo_is_stopped_and_can_go_on() {
     assert_eq!(bench.curves(), never_stopped.curves());
 }
 
-/// The parent dies right after it has decided to stop a trial: the next one has it done.
+/// The parent dies right after it has decided to stop a trial: the next parent stops it.
 #[test]
-fn a_decision_to_stop_outlives_its_parent() {
+fn a_decision_to_stop_survives_its_parent() {
     let mut bench = Bench::new(&["fine", "also-fine", "hangs"]);
     bench.config.stop.asha = Some(crate::spec::Asha { eta: 2, min_steps: 10, ..crate::spec::Asha::default() });
     let mut watch = Watch { die_when_judged: true, ..Watch::default() };
@@ -434,15 +446,14 @@ fn a_decision_to_stop_outlives_its_parent() {
 #[test]
 fn a_hangup_stops_nothing() {
     let bench = Bench::new(&["fine"]);
-    let mut watch = Watch { interrupt: Some(Press::AtEvent(2)), calls: Call::Hangup, ..Watch::default() };
+    let mut watch = Watch { interrupt: Some(Press::AtEvent(2)), call: Call::Hangup, ..Watch::default() };
     let summary = bench.run_with(&mut watch).unwrap();
     assert_eq!((summary.exit_code(), watch.hangups), (0, 1));
 }
 
-/// Not a test: a parent that another test kills, in the results folder of this variable.
+/// A parent that another test kills, with its results below the folder in this variable.
 #[test]
-#[ignore = "a parent for other tests"]
-fn as_parent() {
+fn helper_parent() {
     if let Some(folder) = std::env::var_os(PARENT) {
         let folder = tempfile::Builder::new().disable_cleanup(true).tempdir_in(folder).unwrap();
         let _ = Bench::within(folder, &["hangs", "deaf"]).run_on(processes(), &mut Watch::default());
@@ -456,7 +467,7 @@ const PARENT: &str = "PLATEAU_TEST_PARENT";
 fn no_worker_survives_its_parent() {
     let results = tempfile::tempdir().unwrap();
     let mut parent = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["run::tests::as_parent", "--exact", "--ignored"])
+        .args(["run::tests::helper_parent", "--exact"])
         .env(PARENT, results.path())
         .stdout(std::process::Stdio::null())
         .spawn()
@@ -491,7 +502,7 @@ fn no_worker_survives_its_parent() {
     assert!(started().iter().all(lives));
     parent.kill().unwrap();
     parent.wait().unwrap();
-    // Within two seconds where there is a processor for them; the deaf one would take six.
+    // Within two seconds on a free processor. The deaf worker would take six.
     wait("both workers end", Duration::from_millis(4500), &|| !started().iter().any(lives));
 }
 
@@ -507,7 +518,7 @@ fn later_runs_learn_what_trials_cost() {
 }
 
 #[test]
-fn what_is_gone_or_damaged_is_told_and_mended() {
+fn missing_and_damaged_files_are_reported_and_recovered() {
     let bench = Bench::new(&FINE);
     bench.run();
     bench.trained();
@@ -525,17 +536,38 @@ fn what_is_gone_or_damaged_is_told_and_mended() {
     assert_eq!((summary.finished, bench.trained()), (4, 2));
     assert_eq!(bench.curves(), before);
     let folder = bench.folder.path().canonicalize().unwrap();
-    let told = watch.warnings.join("\n").replace(folder.to_str().unwrap(), "R");
-    insta::assert_snapshot!(told, @r"
-    R/toys/journal.jsonl:3: not an event (missing field `event` at line 1 column 8); passed over, the trial folders tell what happened
+    let warnings = watch.warnings.join("\n").replace(folder.to_str().unwrap(), "R");
+    insta::assert_snapshot!(warnings, @r"
+    R/toys/journal.jsonl:3: invalid journal line skipped (missing field `event` at line 1 column 8); the folders of the trials show what happened
     trial 2a2252dd6170 has ended by the journal, but R/toys/trials/2a2252dd6170/outcome.json is gone: it is trained again
-    R/toys/trials/ab468e23a089/outcome.json: EOF while parsing an object at line 1 column 1: put aside, and the trial is trained again
+    R/toys/trials/ab468e23a089/outcome.json: EOF while parsing an object at line 1 column 1: renamed, and the trial is trained again
     ");
     assert_eq!(summary.warnings, watch.warnings);
 }
 
+/// Somebody deletes files while the sweep runs. The run must not end with exit code 0 and without them.
 #[test]
-fn fresh_archives_what_is_there() {
+fn files_that_vanish_during_a_run_are_trained_again_or_reported() {
+    let undisturbed = Bench::new(&FINE);
+    undisturbed.run();
+    let vanish = |what: fn(&RunDir, &Path)| {
+        let bench = Bench::new(&FINE);
+        let (dir, root) = (bench.dir(), bench.folder.path().to_owned());
+        let mut watch = Watch { vandal: Some((8, Box::new(move || what(&dir, &root)))), ..Watch::default() };
+        match bench.run_with(&mut watch) {
+            Ok(summary) => assert_eq!((summary.finished, bench.curves()), (4, undisturbed.curves())),
+            Err(error) => assert!(matches!(error, RunError::Store(StoreError::Vanished { .. })), "{error}"),
+        }
+        assert_eq!((bench.run().finished, bench.curves()), (4, undisturbed.curves()));
+    };
+    vanish(|dir, _| fs::remove_dir_all(dir.trials()).unwrap_or_default());
+    vanish(|dir, _| fs::remove_dir_all(dir.path()).unwrap_or_default());
+    vanish(|dir, root| fs::rename(dir.path(), root.join("moved")).unwrap());
+    vanish(|dir, _| fs::remove_file(dir.journal()).unwrap());
+}
+
+#[test]
+fn fresh_archives_the_old_results() {
     let mut bench = Bench::new(&["fine"]);
     bench.run();
     bench.fresh = true;
@@ -557,7 +589,7 @@ fn a_second_parent_is_refused() {
 }
 
 #[test]
-fn a_survey_tells_how_every_trial_stands() {
+fn a_survey_shows_the_status_of_every_trial() {
     let bench = Bench::new(&["fine", "bad-input", "hangs", "never"]);
     let mut watch = Watch::default();
     let standings = |bench: &Bench| {
@@ -582,7 +614,7 @@ fn progress_is_shown() {
         scope.spawn(move || {
             worker::tests::wait_for_rows(&trial, 10);
             std::thread::sleep(Duration::from_millis(600));
-            // A later attempt appears: the running one is superseded, which ends it.
+            // A later attempt supersedes the running one, which ends it.
             trial.claim(1).unwrap();
         });
         bench.run_with(&mut watch).unwrap();
@@ -595,7 +627,7 @@ fn progress_is_shown() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(8))]
 
-    /// The parent dies right after any event, several times; then a run is left alone.
+    /// The parent dies several times, each right after some event. Then a run is left alone.
     #[test]
     fn a_dead_parent_loses_nothing(deaths in proptest::collection::vec(1_usize..20, 1..4)) {
         let undisturbed = Bench::new(&FINE);
@@ -614,9 +646,9 @@ proptest! {
         }
     }
 
-    /// The journal is cut at any byte, as by a power failure: what has an outcome is not trained again.
+    /// The journal is cut at any byte, as by a power cut: trials with an outcome are not trained again.
     #[test]
-    fn a_cut_journal_is_mended(share in 0.0..1.0) {
+    fn a_cut_journal_is_completed(share in 0.0..1.0) {
         let bench = Bench::new(&["fine", "crashes-once", "also-fine", "fine-last"]);
         bench.run();
         bench.trained();
@@ -632,10 +664,9 @@ proptest! {
     }
 }
 
-/// Not a test: trains so many toys and prints how many bytes this process has read and written.
+/// Trains many toys and prints how many bytes this process has read and written.
 #[test]
-#[ignore = "a process for another test"]
-fn as_many() {
+fn helper_many_trials() {
     if let Some(trials) = std::env::var(MANY).ok().and_then(|trials| trials.parse().ok()) {
         let mut bench = Bench::new(&vec!["fine"; trials]);
         bench.config.checkpoint_every = CheckpointEvery::Steps(1000);
@@ -648,13 +679,13 @@ fn as_many() {
 
 const MANY: &str = "PLATEAU_TEST_MANY";
 
-/// Nothing is read or written again for every trial that ends. `just bench-toy` has the times, and thousands of trials.
+/// No trial that ends makes the parent read or write old files again. `just bench-toy` measures the times.
 #[test]
 #[cfg(target_os = "linux")]
 fn four_times_the_trials_are_four_times_the_bytes() {
     let bytes = |trials: u64| {
         let ended = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["run::tests::as_many", "--exact", "--ignored", "--nocapture"])
+            .args(["run::tests::helper_many_trials", "--exact", "--nocapture"])
             .env(MANY, trials.to_string())
             .output()
             .unwrap();

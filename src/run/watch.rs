@@ -1,32 +1,32 @@
-//! Following a run of another process: its journal and the curves of its running trials, shown to a reporter.
+//! Follows the run of another process: its journal and the curves of its running trials, shown to a reporter.
 //!
-//! Reads, and changes nothing: whoever watches may stop at any time.
+//! Only reads: a watcher may stop at any time.
 
 use std::collections::HashMap;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::follow::Position;
+use super::follow::TrialPosition;
 use crate::event::{Event, Reporter};
 use crate::plan::Plan;
 use crate::state::{SweepState, TrialPhase};
-use crate::store::{JournalFollower, News, RunDir, StoreError};
+use crate::store::{HEARTBEAT, JournalFollower, NewRecords, RunDir, StoreError};
 use crate::trial::{Trial, TrialId};
 
-/// Between two looks.
+/// Time between two looks.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// Why there is nothing more to see.
+/// Why watching ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WatchEnd {
     /// Nothing was left to do.
     Closed,
     Interrupted,
-    /// The process that ran the sweep is gone without a word.
+    /// The process that ran the sweep died.
     Gone,
 }
 
-/// Shows `reporter` what happens in a sweep that stands at `state`, until the run ends. `journal` was read up to there.
+/// Shows `reporter` what happens in a sweep until the run ends. `state` is the fold of what `journal` has already read.
 pub fn watch(
     plan: &Plan,
     dir: &RunDir,
@@ -35,12 +35,13 @@ pub fn watch(
     reporter: &mut dyn Reporter,
 ) -> Result<WatchEnd, StoreError> {
     let trials: HashMap<&TrialId, &Trial> = plan.trials.iter().map(|trial| (&trial.id, trial)).collect();
-    let mut positions: HashMap<TrialId, Position> = HashMap::new();
+    let mut positions: HashMap<TrialId, TrialPosition> = HashMap::new();
+    let mut liveness = Liveness::default();
     loop {
-        // Asked before the journal is read: what a process wrote before it ended is not missed.
-        let alive = dir.holder().is_some();
-        let News { records, anew } = journal.poll()?;
-        if anew {
+        // Asked before the journal is read, so that no event before the end of the process is missed.
+        let alive = liveness.look(dir);
+        let NewRecords { records, is_new_file } = journal.poll()?;
+        if is_new_file {
             state = SweepState::fold(plan, []);
         }
         let mut end = None;
@@ -67,12 +68,30 @@ pub fn watch(
     }
 }
 
+/// Whether the parent is alive, asked every few seconds: the answer can take a while.
+#[derive(Debug, Default)]
+struct Liveness {
+    seen: Option<Instant>,
+}
+
+impl Liveness {
+    fn look(&mut self, dir: &RunDir) -> bool {
+        let is_recent = self.seen.is_some_and(|seen| seen.elapsed() < HEARTBEAT / 2);
+        if is_recent {
+            return true;
+        }
+        let alive = dir.holder().is_some();
+        self.seen = alive.then(Instant::now);
+        alive
+    }
+}
+
 /// Looks at the files of the trials that run now, and forgets the others.
 fn follow(
     trials: &HashMap<&TrialId, &Trial>,
     dir: &RunDir,
     state: &SweepState,
-    positions: &mut HashMap<TrialId, Position>,
+    positions: &mut HashMap<TrialId, TrialPosition>,
 ) {
     let slot = |id: &TrialId| match state.get(id).map(|known| &known.phase) {
         Some(TrialPhase::Running { slot, .. }) => Some(*slot),
@@ -81,7 +100,7 @@ fn follow(
     positions.retain(|id, _| slot(id).is_some());
     for (id, _) in state.running() {
         if let (Some(trial), Some(slot)) = (trials.get(id), slot(id)) {
-            let new = || Position::new(trial, slot, &dir.trial(id));
+            let new = || TrialPosition::new(trial, slot, &dir.trial(id));
             positions.entry(id.clone()).or_insert_with(new).look();
         }
     }

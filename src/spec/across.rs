@@ -1,9 +1,11 @@
-//! `stop.median` and `stop.asha`: rules that hold the trials of a sweep against one another. About the sweep, never part
-//! of a trial's identity: they decide which trials go on, not what any of them computes.
+//! `stop.median` and `stop.asha`: rules that compare the trials of a sweep with one another. They decide which trials go
+//! on, not what any of them computes, so they are never part of a trial's identity.
 
 use serde::Serialize;
+use serde_json::Value;
 
-use super::kind::whole;
+use super::keys::{self, METRIC};
+use super::kind::{Doc, Kind, MOST_STEPS};
 use super::problem::{Problem, suggestion};
 use super::yaml::Node;
 use crate::trial::PatienceMetric;
@@ -17,11 +19,11 @@ pub struct StopAcross {
     pub asha: Option<Asha>,
 }
 
-/// Stop a trial whose best value is worse than the median of what others had at the same step.
+/// Stop a trial whose best value is worse than the median of the other trials at the same step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Median {
     pub metric: PatienceMetric,
-    /// Others that must have come as far before a trial is judged.
+    /// Other trials that must have come as far before a trial is judged.
     pub min_trials: u64,
     /// Evaluations before this step are not judged.
     pub min_steps: u64,
@@ -33,11 +35,11 @@ impl Default for Median {
     }
 }
 
-/// Asynchronous successive halving: of those that came to a rung, the best `1/eta` go on.
+/// Asynchronous successive halving (Li et al. 2020): of the trials that reached a rung, the best `1/eta` go on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Asha {
     pub metric: PatienceMetric,
-    /// From 2: each rung is at so many times the step of the one before.
+    /// From 2. The step of each rung is that of the rung before times this.
     pub eta: u64,
     /// Step of the first rung.
     pub min_steps: u64,
@@ -58,73 +60,112 @@ pub(super) fn rule_of(path: &str) -> Option<&'static str> {
     RULES.iter().copied().find(|rule| *rule == first)
 }
 
+/// A rule, or a parameter of one.
+#[derive(Debug)]
+pub(super) struct RuleKey {
+    /// Dotted, such as `stop.asha.eta`.
+    pub path: &'static str,
+    pub kind: Kind,
+    put: fn(&mut StopAcross, &Value) -> Result<(), String>,
+    pub doc: Doc,
+}
+
+const STEPS_FROM_0: Kind = Kind::Whole { from: 0, to: MOST_STEPS as u64, expected: "a whole number from 0" };
+const STEPS_FROM_1: Kind = Kind::Whole { from: 1, to: MOST_STEPS as u64, expected: "a whole number from 1" };
+const EVALUATED: Doc = Doc { about: "The metric that is compared.", unit: "", example: "accuracy" };
+
+pub(super) static RULE_KEYS: &[RuleKey] = &[
+    RuleKey {
+        path: "stop.median",
+        kind: Kind::Switch { expected: "none, true, or a map such as {metric: eval_loss, min_steps: 50}" },
+        put: |stop, value| keys::switch(&mut stop.median, value),
+        doc: Doc {
+            about: "Stops a trial whose best value is worse than the median of the trials before it in the plan, at the same \
+                    step.",
+            unit: "",
+            example: "{min_trials: 5, min_steps: 50}",
+        },
+    },
+    RuleKey {
+        path: "stop.median.metric",
+        kind: METRIC,
+        put: |stop, value| keys::put(&mut stop.median.get_or_insert_default().metric, value),
+        doc: EVALUATED,
+    },
+    RuleKey {
+        path: "stop.median.min_trials",
+        kind: STEPS_FROM_1,
+        put: |stop, value| keys::put(&mut stop.median.get_or_insert_default().min_trials, value),
+        doc: Doc {
+            about: "Other trials that must have reached the step before a trial is judged.",
+            unit: "trials",
+            example: "3",
+        },
+    },
+    RuleKey {
+        path: "stop.median.min_steps",
+        kind: STEPS_FROM_0,
+        put: |stop, value| keys::put(&mut stop.median.get_or_insert_default().min_steps, value),
+        doc: Doc { about: "Evaluations before this step are not judged.", unit: "optimizer steps", example: "100" },
+    },
+    RuleKey {
+        path: "stop.asha",
+        kind: Kind::Switch { expected: "none, true, or a map such as {metric: eval_loss, min_steps: 50}" },
+        put: |stop, value| keys::switch(&mut stop.asha, value),
+        doc: Doc {
+            about: "Asynchronous successive halving: at steps `min_steps`, `min_steps * eta`, ..., the best `1/eta` of the \
+                    trials go on.",
+            unit: "",
+            example: "{eta: 4, min_steps: 50}",
+        },
+    },
+    RuleKey {
+        path: "stop.asha.metric",
+        kind: METRIC,
+        put: |stop, value| keys::put(&mut stop.asha.get_or_insert_default().metric, value),
+        doc: EVALUATED,
+    },
+    RuleKey {
+        path: "stop.asha.eta",
+        kind: Kind::Whole { from: 2, to: MOST_STEPS as u64, expected: "a whole number from 2" },
+        put: |stop, value| keys::put(&mut stop.asha.get_or_insert_default().eta, value),
+        doc: Doc { about: "One of this many trials goes on at each rung.", unit: "", example: "3" },
+    },
+    RuleKey {
+        path: "stop.asha.min_steps",
+        kind: STEPS_FROM_1,
+        put: |stop, value| keys::put(&mut stop.asha.get_or_insert_default().min_steps, value),
+        doc: Doc { about: "Step of the first rung.", unit: "optimizer steps", example: "100" },
+    },
+];
+
+/// The names of the parameters of a rule.
+pub(super) fn parameters(rule: &str) -> impl Iterator<Item = &'static str> {
+    RULE_KEYS.iter().filter_map(move |key| key.path.strip_prefix("stop.")?.strip_prefix(rule)?.strip_prefix('.'))
+}
+
 impl StopAcross {
     /// Sets `stop.PATH`: a rule, or a parameter of one.
     pub(super) fn set(&mut self, path: &str, key: &Node, value: &Node, problems: &mut Vec<Problem>) {
-        let result = match (path.split_once('.'), value.map()) {
-            (None, Some(entries)) => {
-                self.switch(path, true);
-                for (key, value) in entries {
-                    self.set(&format!("{path}.{}", key.text().unwrap_or_default()), key, value, problems);
-                }
-                Ok(())
-            }
-            (None, None) if matches!(value.plain_text(), Some("none" | "false")) => {
-                self.switch(path, false);
-                Ok(())
-            }
-            (None, None) => Err(misfit(path, value, "none, or a map such as {metric: eval_loss, min_steps: 50}")),
-            (Some(("median", name)), _) => set_median(self.median.get_or_insert_default(), name, key, value),
-            (Some((_, name)), _) => set_asha(self.asha.get_or_insert_default(), name, key, value),
+        let whole_path = format!("stop.{path}");
+        let Some(rule_key) = RULE_KEYS.iter().find(|known| known.path == whole_path) else {
+            let (rule, name) = path.split_once('.').unwrap_or((path, ""));
+            let hint = suggestion(name, parameters(rule)).unwrap_or_default();
+            problems.push(Problem::new(key.place, format!("unknown key `{whole_path}`")).hint(hint));
+            return;
         };
-        problems.extend(result.err());
-    }
-
-    fn switch(&mut self, rule: &str, on: bool) {
-        match rule {
-            "median" => self.median = on.then(Median::default),
-            _ => self.asha = on.then(Asha::default),
+        let read = match (&rule_key.kind, value.map()) {
+            (Kind::Switch { .. }, Some(_)) => Ok(Value::Bool(true)),
+            (kind, _) => kind.read(rule_key.path, value).map(|read| read.full),
+        };
+        match read {
+            Ok(read) => problems.extend((rule_key.put)(self, &read).err().map(|what| Problem::new(value.place, what))),
+            Err(found) => problems.extend(found),
+        }
+        if let (Kind::Switch { .. }, Some(entries)) = (&rule_key.kind, value.map()) {
+            for (key, value) in entries {
+                self.set(&format!("{path}.{}", key.text().unwrap_or_default()), key, value, problems);
+            }
         }
     }
-}
-
-fn set_median(median: &mut Median, name: &str, key: &Node, value: &Node) -> Result<(), Problem> {
-    match name {
-        "metric" => median.metric = metric("median.metric", value)?,
-        "min_trials" => median.min_trials = count("median.min_trials", value, 1)?,
-        "min_steps" => median.min_steps = count("median.min_steps", value, 0)?,
-        _ => return Err(unknown("median", name, key, &["metric", "min_trials", "min_steps"])),
-    }
-    Ok(())
-}
-
-fn set_asha(asha: &mut Asha, name: &str, key: &Node, value: &Node) -> Result<(), Problem> {
-    match name {
-        "metric" => asha.metric = metric("asha.metric", value)?,
-        "eta" => asha.eta = count("asha.eta", value, 2)?,
-        "min_steps" => asha.min_steps = count("asha.min_steps", value, 1)?,
-        _ => return Err(unknown("asha", name, key, &["metric", "eta", "min_steps"])),
-    }
-    Ok(())
-}
-
-fn metric(path: &str, value: &Node) -> Result<PatienceMetric, Problem> {
-    let all = [PatienceMetric::EvalLoss, PatienceMetric::Accuracy, PatienceMetric::MacroF1];
-    let named = all.into_iter().find(|metric| value.text() == Some(metric.name()));
-    named.ok_or_else(|| misfit(path, value, "one of eval_loss, accuracy, macro_f1"))
-}
-
-fn count(path: &str, value: &Node, least: u64) -> Result<u64, Problem> {
-    let fits = whole(value).filter(|count| (least..=super::kind::MOST_STEPS.into()).contains(count));
-    fits.ok_or_else(|| misfit(path, value, &format!("a whole number from {least}")))
-}
-
-fn misfit(path: &str, value: &Node, expected: &str) -> Problem {
-    let what = format!("`stop.{path}` cannot be {}", value.described());
-    Problem::new(value.place, what).hint(format!("expected {expected}"))
-}
-
-fn unknown(rule: &str, name: &str, key: &Node, known: &[&'static str]) -> Problem {
-    let hint = suggestion(name, known.iter().copied()).unwrap_or_default();
-    Problem::new(key.place, format!("unknown key `stop.{rule}.{name}`")).hint(hint)
 }

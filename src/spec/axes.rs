@@ -1,10 +1,11 @@
-//! Reading what varies: `grid`, `zip`, `seeds`, and the entries of `include` and `exclude`.
+//! Reads what varies: `grid`, `zip`, `seeds`, and the entries of `include` and `exclude`.
 
 use serde_json::{Map, Value};
 
 use super::keys;
 use super::kind::brief;
-use super::read::{Reader, SECTIONS};
+use super::read::Reader;
+use super::sections::is_section;
 use super::sweep::{AxisKey, Choice, Dimension, Entry, Setting, readable};
 use super::yaml::Node;
 use crate::trial::AxisValue;
@@ -33,7 +34,7 @@ impl Reader {
                 Some((first, expected)) if length > 0 && length != *expected => {
                     let plural = if length == 1 { "" } else { "s" };
                     let what = format!("`{written}` has {length} value{plural}, `{first}` has {expected}");
-                    self.error(&key, what, "lists under `zip` are taken in pairs: make them equally long");
+                    self.error(&key, what, "the lists of `zip` must have equal lengths");
                 }
                 None if length > 0 => wanted = Some((written, length)),
                 _ => {}
@@ -92,7 +93,7 @@ impl Reader {
         for (index, item) in items.iter().enumerate() {
             let before = index.checked_sub(1).map(|before| &items[before]);
             if let Some(number) = before.and_then(|before| parted(before, item)) {
-                let what = format!("`{written}` has two values here, parted by a comma");
+                let what = format!("`{written}` has two values here, separated by a comma");
                 self.error(item, what, format!("write {number} if it is one number"));
             } else if let Some(choice) = self.choice(path, key, item) {
                 choices.push(choice);
@@ -104,29 +105,29 @@ impl Reader {
         Some(AxisKey { path, place: key.place, choices })
     }
 
-    /// Reports a key that says how to run, not what.
+    /// Reports a key that does not describe a trial.
     pub(super) fn can_vary(&mut self, key: &Node) -> Option<()> {
         let name = key.text().unwrap_or_default();
         let section = name.split('.').next().unwrap_or_default();
-        if !SECTIONS.contains(&section) {
+        if !is_section(section) {
             return Some(());
         }
         let hint = match section {
             "seeds" => "`seeds: [1, 2]` stands at the top level",
-            "run" | "name" => "it says how to run, not what; set it at the top level",
+            "run" | "name" => "it does not describe a trial: set it at the top level",
             _ => "it stands at the top level",
         };
         self.error(key, format!("`{name}` cannot vary"), hint);
         None
     }
 
-    /// One value of an axis or entry; None if it is wrong, which has been reported.
+    /// One value of an axis or entry; None if it is wrong, after reporting it.
     pub(super) fn choice(&mut self, path: &str, key: &Node, value: &Node) -> Option<Choice> {
         let before = self.errors.len();
         let mut settings = Vec::new();
         self.settings("", key, value, &mut settings);
         if value.map().is_some_and(<[_]>::is_empty) {
-            self.error(value, format!("this value of `{path}` says nothing"), "name at least one key");
+            self.error(value, format!("this value of `{path}` is an empty map"), "expected at least one key");
         }
         (self.errors.len() == before).then(|| Choice { shown: shown_as_written(path, value, &settings), settings })
     }
@@ -189,7 +190,7 @@ impl Reader {
     }
 }
 
-/// The number that `1,000` in a list is meant to be, which YAML reads as 1 and 000.
+/// The number that was meant by `1,000` in a list, which YAML reads as 1 and 000.
 fn parted(before: &Node, item: &Node) -> Option<String> {
     let (head, tail) = (before.plain_text()?, item.plain_text()?);
     let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
@@ -199,7 +200,7 @@ fn parted(before: &Node, item: &Node) -> Option<String> {
     (fits && is_number(head) && is_number(tail)).then(|| format!("{head}{tail}"))
 }
 
-/// The value of an axis for tables: scalars as written, anything else in short.
+/// The value of an axis for tables: scalars as written, everything else in short form.
 fn shown_as_written(path: &str, node: &Node, settings: &[Setting]) -> AxisValue {
     let value = match (settings, node.map(), keys::variants(path)) {
         ([only], _, Some(variants)) => brief(variants, &only.value),

@@ -1,5 +1,5 @@
-//! Mistakes that show only when several keys are seen together: keys set twice, axes that hide fixed values, parameters
-//! that do not fit the schedules and augmentations they meet.
+//! Mistakes that involve several keys: keys that are set twice, axes that hide fixed values, and parameters that do not fit
+//! the schedules and augmentations that they are combined with.
 
 use std::collections::HashMap;
 
@@ -9,10 +9,10 @@ use super::problem::{Place, Problem};
 use super::read::Reader;
 use super::sweep::{AxisKey, Dimension, Entry, Setting, SweepSpec};
 use super::yaml::Node;
-use crate::trial::{AxisValue, TrialConfig};
+use crate::trial::{AxisValue, Key, TrialConfig};
 
-/// Every value of an axis such as `scheduler.cycles` must fit every schedule that it is combined with, and every entry of
-/// `include` must apply to the fixed values.
+/// The mistakes of axes such as `scheduler.cycles`, which must fit every schedule that they are combined with, and of
+/// entries of `include`, which must fit the fixed values.
 pub(super) fn parameters(spec: &SweepSpec) -> Vec<Problem> {
     let mut problems = Vec::new();
     let axes = || spec.dimensions.iter().flat_map(|dimension| &dimension.keys);
@@ -64,7 +64,7 @@ impl Reader {
         self.errors.extend(two_lengths(&seen));
     }
 
-    /// Values that stand twice on an axis, fixed values that an axis would silently replace, `epochs` against `steps`.
+    /// Reports values that occur twice on an axis, fixed values that an axis would replace, and `epochs` beside `steps`.
     pub(super) fn check_axes(&mut self) {
         let mut errors = Vec::new();
         for dimension in &self.dimensions {
@@ -76,7 +76,10 @@ impl Reader {
                     let mut varying = key.choices.iter().flat_map(|choice| &choice.settings);
                     let hidden = varying.any(|setting| setting.path == fixed.path);
                     let what = || format!("`{}` varies in this sweep", fixed.path);
-                    hidden.then(|| Problem::new(fixed.key_place, what()).hint("--set changes fixed values only"))
+                    hidden.then(|| {
+                        Problem::new(fixed.key_place, what())
+                            .hint("--set changes fixed values; --only trains some values of an axis")
+                    })
                 }));
                 let inner = format!("{}.", key.path);
                 let is_whole = keys::variants(&key.path).is_some();
@@ -90,11 +93,9 @@ impl Reader {
         }
         let axes = self.dimensions.iter().flat_map(|d| &d.keys).map(|key| (key.path.as_str(), key.place));
         let fixed = self.fixed.iter().map(|setting| (setting.path.as_str(), setting.key_place));
-        let lengths: Vec<(&str, Place)> =
-            fixed.chain(axes).filter(|(path, _)| matches!(*path, "epochs" | "steps")).collect();
+        let lengths: Vec<(&str, Place)> = fixed.chain(axes).filter(|(path, _)| Key::is_length(path)).collect();
         if let Some((_, place)) = lengths.iter().find(|(path, _)| lengths.iter().any(|(other, _)| other != path)) {
-            let varies =
-                self.dimensions.iter().flat_map(|d| &d.keys).any(|key| matches!(key.path.as_str(), "epochs" | "steps"));
+            let varies = self.dimensions.iter().flat_map(|d| &d.keys).any(|key| Key::is_length(&key.path));
             if varies {
                 errors.push(epochs_and_steps(*place));
             }
@@ -102,17 +103,17 @@ impl Reader {
         self.errors.append(&mut errors);
     }
 
-    /// `seeds` becomes the last axis.
+    /// Makes `seeds` the last axis.
     pub(super) fn check_seeds(&mut self) {
         let Some(seeds) = self.seeds.take() else { return };
-        if let Some(axis) = self.dimensions.iter().flat_map(|d| &d.keys).find(|key| key.path == "seed") {
+        if let Some(axis) = self.dimensions.iter().flat_map(|d| &d.keys).find(|key| Key::Seed.is(&key.path)) {
             let hint = format!("`seed` varies in line {}; keep one of the two", axis.place.line());
-            self.errors.push(Problem::new(seeds.place, "`seeds` and an axis `seed` are the same thing").hint(hint));
+            self.errors.push(Problem::new(seeds.place, "`seeds` and the axis `seed` both set the seed").hint(hint));
         }
         self.dimensions.push(Dimension { keys: vec![seeds] });
     }
 
-    /// transformers multiplies the two; here a batch is what an optimizer step sees.
+    /// Warns where the two keys have another meaning than in transformers.
     pub(super) fn check_batch_meaning(&mut self, entries: &[(Node, Node)]) {
         let find = |name: &str| entries.iter().find(|(key, _)| key.text() == Some(name));
         let batch = find("per_device_train_batch_size").map(|(key, _)| key.place);
@@ -120,13 +121,13 @@ impl Reader {
         if let (Some(place), Some((_, parts))) = (batch, accumulation)
             && whole(parts).is_some_and(|parts| parts > 1)
         {
-            let what = "a batch is split into micro-batches here, where transformers would multiply it";
+            let what = "`batch_size` is the number of examples per optimizer step; transformers would multiply it by the accumulation";
             self.warnings.push(Problem::new(place, what).hint("for the same run, multiply it by the accumulation"));
         }
     }
 }
 
-/// A setting whose key has been set before.
+/// Reports a setting whose key was set before.
 pub(super) fn repeated(setting: &Setting, earlier: &[Setting]) -> Option<Problem> {
     let first = earlier.iter().find(|earlier| earlier.path == setting.path)?;
     let problem = Problem::new(setting.key_place, format!("`{}` is set twice", setting.path));
@@ -143,7 +144,7 @@ fn epochs_and_steps(place: Place) -> Problem {
     Problem::new(place, "`epochs` and `steps` both say how long to train").hint("keep one of them")
 }
 
-/// Values that stand on an axis twice.
+/// Reports values that occur twice on an axis.
 fn twice(key: &AxisKey) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut seen: HashMap<String, &str> = HashMap::new();
@@ -152,7 +153,7 @@ fn twice(key: &AxisKey) -> Vec<Problem> {
         let place = choice.settings.first().map_or(key.place, |setting| setting.place);
         match seen.get(&value.to_string()) {
             Some(earlier) if *earlier == text => {
-                problems.push(Problem::new(place, format!("`{text}` stands on this axis twice")).hint("remove one"));
+                problems.push(Problem::new(place, format!("`{text}` is on this axis twice")).hint("remove one"));
             }
             Some(earlier) => {
                 let what = format!("`{text}` and `{earlier}` are the same value");

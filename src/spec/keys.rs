@@ -1,13 +1,16 @@
-//! The table of keys: everything that a sweep file can say about a trial. A new key or augmentation is a row here
-//! (a schedule one in `schedulers.rs`) and a field or variant in [`crate::trial`].
+//! The table of keys: everything that a sweep file can say about a trial. A new key is a row here and a field in
+//! [`crate::trial`]. Schedules, augmentations and the names of other programs have tables of their own.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::kind::{Kind, MOST_EPOCHS, MOST_STEPS, Parameter, Variant};
-use super::schedulers;
-use crate::trial::{Length, Patience, Plateau, TrialConfig};
+use super::augmentations::AUGMENTATIONS;
+use super::kind::{Doc, Kind, MOST_EPOCHS, MOST_STEPS, Parameter, STEPS, Variant};
+use super::names::ALIASES;
+use super::range::Range;
+use super::schedulers::SCHEDULERS;
+use crate::trial::{Key as Role, Length, Patience, Plateau, TrialConfig};
 
 /// Puts a canonical value of a key into a configuration. Fails only if the table and the types disagree.
 type Put = fn(&mut TrialConfig, &Value) -> Result<(), String>;
@@ -15,10 +18,11 @@ type Put = fn(&mut TrialConfig, &Value) -> Result<(), String>;
 /// One key of a trial.
 #[derive(Debug)]
 pub(super) struct Key {
-    /// Dotted; also where the value stands in the JSON of a configuration.
+    /// Dotted. Also where the value stands in the JSON of a configuration.
     pub path: &'static str,
     pub kind: Kind,
     pub put: Put,
+    pub doc: Doc,
 }
 
 /// Another name of a key.
@@ -26,11 +30,11 @@ pub(super) struct Key {
 pub(super) struct Alias {
     pub name: &'static str,
     pub path: &'static str,
-    /// Narrower than the key's own, where the other name says more.
+    /// Narrower than the key's own kind, where the other name says more.
     pub kind: Option<Kind>,
 }
 
-/// A map of keys; a lone scalar in its place is the value of `scalar`.
+/// A map of keys. A lone scalar in its place is the value of the key `scalar`.
 #[derive(Debug)]
 pub(super) struct Group {
     pub path: &'static str,
@@ -46,297 +50,417 @@ pub(super) static GROUPS: &[Group] = &[
     Group { path: "stop.plateau", scalar: Some("stop.plateau") },
 ];
 
-/// From `transformers.TrainingArguments`; `head_lr` stands as well beside `lr`.
-pub(super) static ALIASES: &[Alias] = &[
-    Alias { name: "learning_rate", path: "lr", kind: None },
-    Alias {
-        name: "warmup_ratio",
-        path: "warmup",
-        kind: Some(Kind::Number { fits: |x| (0.0..1.0).contains(&x), expected: "a fraction from 0 to below 1" }),
-    },
-    Alias { name: "warmup_steps", path: "warmup", kind: Some(WHOLE_AS_NUMBER) },
-    Alias { name: "lr_scheduler_type", path: "scheduler", kind: None },
-    Alias { name: "head_lr", path: "optimizer.head_lr", kind: None },
-    Alias { name: "num_train_epochs", path: "epochs", kind: None },
-    Alias { name: "max_steps", path: "steps", kind: None },
-    Alias { name: "per_device_train_batch_size", path: "batch_size", kind: None },
-    Alias { name: "label_smoothing_factor", path: "label_smoothing", kind: None },
-    Alias { name: "gradient_accumulation_steps", path: "grad_accumulation", kind: None },
-];
-
-/// Arguments of other programs that are not needed here, and why.
-const NEEDLESS: &[(&str, &str)] = &[
-    ("fp16", "training is in f32: leave it out"),
-    ("bf16", "training is in f32: leave it out"),
-    ("logging_steps", "every step is logged: leave it out"),
-    ("logging_strategy", "every step is logged: leave it out"),
-    ("per_device_eval_batch_size", "it changes no number: leave it out"),
-    ("dataloader_num_workers", "texts are read once: leave it out"),
-    ("tf32", "training is in f32: leave it out"),
-    ("logging_dir", "`run.log_to` says where curves go beside the results folder"),
-    ("eval_strategy", "`eval_every` says how often: a fraction of an epoch, or steps"),
-    ("evaluation_strategy", "`eval_every` says how often: a fraction of an epoch, or steps"),
-    ("save_steps", "leave it out; `run.checkpoint_every` says how often a state to go on from is saved"),
-    ("save_strategy", "leave it out; `run.checkpoint_every` says how often a state to go on from is saved"),
-    ("save_total_limit", "leave it out: no more is kept than `run.keep` says"),
-    ("metric_for_best_model", "leave it out: the best evaluation is that of the lowest loss"),
-    ("run_name", "`name` is the sweep's"),
-    ("load_best_model_at_end", "`run.keep: best` keeps the weights of the lowest evaluation loss"),
-    ("output_dir", "`--results DIR` on the command line says where results go"),
-];
-
-/// Why an argument of another program is not needed.
-pub(super) fn needless(name: &str) -> Option<&'static str> {
-    let plain = name.to_lowercase();
-    NEEDLESS.iter().find(|(other, _)| *other == plain).map(|(_, why)| *why)
-}
-
-/// Names that other programs have for keys, none of which is near enough to be guessed.
-pub(super) const MISNOMERS: &[(&str, &str)] = &[
-    ("num_epochs", "epochs"),
-    ("n_epochs", "epochs"),
-    ("train_epochs", "epochs"),
-    ("num_steps", "steps"),
-    ("total_steps", "steps"),
-    ("lr_schedule", "scheduler"),
-    ("lr_scheduler", "scheduler"),
-    ("learning_rate_schedule", "scheduler"),
-    ("bs", "batch_size"),
-    ("train_batch_size", "batch_size"),
-    ("accumulation_steps", "grad_accumulation"),
-    ("gradient_clipping", "max_grad_norm"),
-    ("grad_clip", "max_grad_norm"),
-    ("clip_grad_norm", "max_grad_norm"),
-    ("wd", "weight_decay"),
-    ("report_to", "run.log_to"),
-    ("eval_steps", "eval_every"),
-    ("eval_interval", "eval_every"),
-    ("early_stopping", "stop.patience"),
-    ("early_stopping_patience", "stop.patience"),
-    ("augmentations", "augmentation"),
-    ("optim", "optimizer"),
-    ("llrd", "optimizer.layer_decay"),
-    ("model_name", "model.from"),
-    ("model_name_or_path", "model.from"),
-    ("checkpoint", "model.from"),
-    ("hidden_dropout_prob", "model.dropout"),
-    ("dataset", "data.train"),
-    ("train_file", "data.train"),
-    ("validation_file", "data.eval"),
-    ("valid", "data.eval"),
-    ("validation", "data.eval"),
-    ("text_column", "data.text"),
-    ("label_column", "data.label"),
-    ("max_len", "data.max_length"),
-    ("max_seq_length", "data.max_length"),
-    ("axes", "grid"),
-    ("parameters", "grid"),
-    ("gpus", "run.devices"),
-    ("device", "run.devices"),
-    ("workers", "run.jobs"),
-    ("num_workers", "run.jobs"),
-];
-
-const LEARNING_RATE: Kind = Kind::Number { fits: |x| x > 0.0, expected: "a number above 0, such as 3e-5" };
-const POSITIVE: Kind = Kind::Number { fits: |x| x > 0.0, expected: "a number above 0" };
-const NOT_NEGATIVE: Kind = Kind::Number { fits: |x| x >= 0.0, expected: "0 or a number above" };
-const COUNT: Kind = Kind::Whole { fits: |n| n >= 1, expected: "a whole number from 1" };
-const STEPS: Kind = Kind::Whole { fits: |n| n >= 1 && n <= MOST_STEPS.into(), expected: "a whole number from 1" };
-const EVALS: Kind = Kind::Whole { fits: |n| (1..=1_000_000).contains(&n), expected: "a whole number from 1" };
-const STEPS_OR_NONE: Kind = Kind::Whole { fits: |n| n <= MOST_STEPS.into(), expected: "a whole number from 0" };
-const EPOCHS: Kind = Kind::Number { fits: |x| x > 0.0 && x <= MOST_EPOCHS.into(), expected: "a number above 0" };
-const LAYERS: Kind = Kind::Whole { fits: |n| n < 100_000, expected: "a number of layers, 0 for none" };
-const SEED: Kind = Kind::Whole { fits: |_| true, expected: "a whole number from 0" };
-const RATE: Kind = Kind::Number { fits: |x| (0.0..=1.0).contains(&x), expected: "a share from 0 to 1" };
-const WHOLE_AS_NUMBER: Kind = Kind::Number {
-    fits: |x| x.fract() == 0.0 && (0.0..=MOST_STEPS.into()).contains(&x),
-    expected: "a whole number of steps, 0 for none",
-};
+const LEARNING_RATE: Kind = Kind::Number { range: Range::above(0.0), expected: "a number above 0, such as 3e-5" };
+const POSITIVE: Kind = Kind::Number { range: Range::above(0.0), expected: "a number above 0" };
+const NOT_NEGATIVE: Kind = Kind::Number { range: Range::from(0.0), expected: "0 or a number above" };
+pub(super) const COUNT: Kind = Kind::Whole { from: 1, to: u64::MAX, expected: "a whole number from 1" };
+const EVALS: Kind = Kind::Whole { from: 1, to: 1_000_000, expected: "a whole number from 1" };
+const STEPS_FROM_0: Kind = Kind::Whole { from: 0, to: MOST_STEPS as u64, expected: "a whole number from 0" };
+const LAYERS: Kind = Kind::Whole { from: 0, to: 99_999, expected: "a number of layers, 0 for none" };
+const SEED: Kind = Kind::Whole { from: 0, to: u64::MAX, expected: "a whole number from 0" };
 const COLUMN: Kind = Kind::Text { expected: "the name of a column" };
-const DROPOUT: Kind = Kind::Number { fits: |x| (0.0..1.0).contains(&x), expected: "a probability from 0 to below 1" };
-
-/// Below 1 a fraction, from 1 whole steps.
-pub(super) fn fraction_or_steps(x: f64) -> bool {
-    (0.0..=MOST_STEPS.into()).contains(&x) && (x < 1.0 || x.fract() == 0.0)
-}
+const DROPOUT: Kind = Kind::Number { range: Range::from(0.0).below(1.0), expected: "a probability from 0 to below 1" };
+pub(super) const METRIC: Kind = Kind::Choice(&["eval_loss", "accuracy", "macro_f1"]);
 
 pub(super) static KEYS: &[Key] = &[
     Key {
         path: "data.train",
         kind: Kind::Text { expected: "a file (.tsv, .csv, .jsonl) or embedded:tweets" },
         put: |c, v| put(&mut c.data.train, v),
+        doc: Doc {
+            about: "The training file: .tsv, .csv or .jsonl, also packed as .gz or .zst. The path is relative to the sweep \
+                    file, then to the working directory. `embedded:tweets` is compiled into the program.",
+            unit: "",
+            example: "reviews.csv",
+        },
     },
-    Key { path: "data.eval", kind: Kind::FractionOrFile, put: |c, v| put(&mut c.data.eval, v) },
-    Key { path: "data.text", kind: COLUMN, put: |c, v| put(&mut c.data.text, v) },
-    Key { path: "data.text_pair", kind: Kind::Optional(&COLUMN), put: |c, v| put(&mut c.data.text_pair, v) },
-    Key { path: "data.label", kind: COLUMN, put: |c, v| put(&mut c.data.label, v) },
+    Key {
+        path: "data.eval",
+        kind: Kind::FractionOrFile,
+        put: |c, v| put(&mut c.data.eval, v),
+        doc: Doc {
+            about: "The evaluation set: a fraction of the training rows, held out with the class shares kept, or a file.",
+            unit: "fraction of the rows",
+            example: "0.1",
+        },
+    },
+    Key {
+        path: "data.text",
+        kind: COLUMN,
+        put: |c, v| put(&mut c.data.text, v),
+        doc: Doc { about: "The column with the text.", unit: "", example: "review" },
+    },
+    Key {
+        path: "data.text_pair",
+        kind: Kind::Optional(&COLUMN),
+        put: |c, v| put(&mut c.data.text_pair, v),
+        doc: Doc {
+            about: "The column with the second sentence, for sentence pairs; `null`: there is none.",
+            unit: "",
+            example: "hypothesis",
+        },
+    },
+    Key {
+        path: "data.label",
+        kind: COLUMN,
+        put: |c, v| put(&mut c.data.label, v),
+        doc: Doc { about: "The column with the class. Every distinct value is a class.", unit: "", example: "stars" },
+    },
     Key {
         path: "data.max_length",
-        kind: Kind::Whole { fits: |n| n >= 3, expected: "tokens, at least 3 ([CLS], one of the text, [SEP])" },
+        kind: Kind::Whole { from: 3, to: u64::MAX, expected: "tokens, at least 3 ([CLS], one of the text, [SEP])" },
         put: |c, v| put(&mut c.data.max_length, v),
+        doc: Doc {
+            about: "Longest text, `[CLS]` and `[SEP]` included. Longer texts are cut.",
+            unit: "tokens",
+            example: "64",
+        },
     },
-    Key { path: "data.limit", kind: Kind::Optional(&COUNT), put: |c, v| put(&mut c.data.limit, v) },
-    Key { path: "data.shuffle", kind: Kind::Flag, put: |c, v| put(&mut c.data.shuffle, v) },
-    Key { path: "data.seed", kind: SEED, put: |c, v| put(&mut c.data.seed, v) },
+    Key {
+        path: "data.limit",
+        kind: Kind::Optional(&COUNT),
+        put: |c, v| put(&mut c.data.limit, v),
+        doc: Doc {
+            about: "Number of training rows that are used: the first ones after the split; `null`: all rows.",
+            unit: "rows",
+            example: "2000",
+        },
+    },
+    Key {
+        path: "data.shuffle",
+        kind: Kind::Flag,
+        put: |c, v| put(&mut c.data.shuffle, v),
+        doc: Doc {
+            about: "Whether the training rows come in a new random order each epoch; `false`: in the order of the file.",
+            unit: "",
+            example: "false",
+        },
+    },
+    Key {
+        path: "data.seed",
+        kind: SEED,
+        put: |c, v| put(&mut c.data.seed, v),
+        doc: Doc {
+            about: "Seed of the split into training and evaluation rows. `seed` does not change the split.",
+            unit: "",
+            example: "7",
+        },
+    },
     Key {
         path: "model.from",
         kind: Kind::Text { expected: "a checkpoint folder, hf:org/name or embedded:minilm-l3" },
         put: |c, v| put(&mut c.model.from, v),
+        doc: Doc {
+            about: "The checkpoint to fine-tune. It is a folder as `save_pretrained` writes it, `hf:org/name[@revision]` from \
+                    the Hugging Face hub, or `embedded:minilm-l3`, which is compiled into the program.",
+            unit: "",
+            example: "hf:google-bert/bert-base-uncased",
+        },
     },
     Key {
         path: "model.pooling",
         kind: Kind::Optional(&Kind::Choice(&["cls", "mean", "pooler"])),
         put: |c, v| put(&mut c.model.pooling, v),
+        doc: Doc {
+            about: "How the token vectors become one vector. `cls`: that of `[CLS]`. `mean`: the mean over all tokens. \
+                    `pooler`: BERT's dense layer and tanh over `[CLS]`. `null`: `pooler` if the checkpoint holds one, else \
+                    `mean`.",
+            unit: "",
+            example: "mean",
+        },
     },
-    Key { path: "model.dropout", kind: Kind::Optional(&DROPOUT), put: |c, v| put(&mut c.model.dropout, v) },
-    Key { path: "model.freeze", kind: LAYERS, put: |c, v| put(&mut c.model.freeze, v) },
-    Key { path: "model.reinit", kind: LAYERS, put: |c, v| put(&mut c.model.reinit, v) },
-    Key { path: "optimizer.name", kind: Kind::Choice(&["adamw"]), put: |c, v| put(&mut c.optimizer.name, v) },
+    Key {
+        path: "model.dropout",
+        kind: Kind::Optional(&DROPOUT),
+        put: |c, v| put(&mut c.model.dropout, v),
+        doc: Doc {
+            about: "Dropout of hidden states, attention and classifier; `null`: the checkpoint's own three probabilities.",
+            unit: "probability",
+            example: "0.1",
+        },
+    },
+    Key {
+        path: "model.freeze",
+        kind: LAYERS,
+        put: |c, v| put(&mut c.model.freeze, v),
+        doc: Doc {
+            about: "Freezes the embeddings and this many layers, counted from the input; 0: everything is trained.",
+            unit: "layers",
+            example: "2",
+        },
+    },
+    Key {
+        path: "model.reinit",
+        kind: LAYERS,
+        put: |c, v| put(&mut c.model.reinit, v),
+        doc: Doc {
+            about: "Starts this many layers, counted from the output, and the pooler from random values; 0: none.",
+            unit: "layers",
+            example: "1",
+        },
+    },
+    Key {
+        path: "optimizer.name",
+        kind: Kind::Choice(&["adamw"]),
+        put: |c, v| put(&mut c.optimizer.name, v),
+        doc: Doc {
+            about: "The optimizer. AdamW is the only one (Loshchilov and Hutter 2019).",
+            unit: "",
+            example: "adamw",
+        },
+    },
     Key {
         path: "optimizer.betas",
         kind: Kind::Pair {
-            fits: |x| (0.0..1.0).contains(&x),
+            each: Range::from(0.0).below(1.0),
             expected: "two numbers from 0 to below 1, such as [0.9, 0.999]",
         },
         put: |c, v| put(&mut c.optimizer.betas, v),
+        doc: Doc {
+            about: "Decay of AdamW's running means of the gradient and of its square.",
+            unit: "",
+            example: "[0.9, 0.98]",
+        },
     },
-    Key { path: "optimizer.eps", kind: POSITIVE, put: |c, v| put(&mut c.optimizer.eps, v) },
-    Key { path: "optimizer.bias_correction", kind: Kind::Flag, put: |c, v| put(&mut c.optimizer.bias_correction, v) },
+    Key {
+        path: "optimizer.eps",
+        kind: POSITIVE,
+        put: |c, v| put(&mut c.optimizer.eps, v),
+        doc: Doc {
+            about: "Added to the denominator of AdamW's update, against a division by zero.",
+            unit: "",
+            example: "1e-6",
+        },
+    },
+    Key {
+        path: "optimizer.bias_correction",
+        kind: Kind::Flag,
+        put: |c, v| put(&mut c.optimizer.bias_correction, v),
+        doc: Doc {
+            about: "Whether AdamW's running means are corrected for their start at zero; `false`: as in the original BERT.",
+            unit: "",
+            example: "false",
+        },
+    },
     Key {
         path: "optimizer.layer_decay",
-        kind: Kind::Number { fits: |x| x > 0.0 && x <= 1.0, expected: "a factor above 0, at most 1" },
+        kind: Kind::Number { range: Range::above(0.0).to(1.0), expected: "a factor above 0, at most 1" },
         put: |c, v| put(&mut c.optimizer.layer_decay, v),
+        doc: Doc {
+            about: "The learning rate of a layer is that of the next higher layer times this; 1: one learning rate for all.",
+            unit: "",
+            example: "0.95",
+        },
     },
     Key {
         path: "optimizer.head_lr",
         kind: Kind::Optional(&LEARNING_RATE),
         put: |c, v| put(&mut c.optimizer.head_lr, v),
+        doc: Doc {
+            about: "Peak learning rate of the head (classifier and pooler), which follows the same schedule; `null`: `lr`.",
+            unit: "",
+            example: "1e-3",
+        },
     },
-    Key { path: "lr", kind: LEARNING_RATE, put: |c, v| put(&mut c.lr, v) },
     Key {
-        path: "warmup",
-        kind: Kind::Number {
-            fits: fraction_or_steps,
+        path: Role::LearningRate.path(),
+        kind: LEARNING_RATE,
+        put: |c, v| put(&mut c.lr, v),
+        doc: Doc { about: "Peak learning rate.", unit: "", example: "5e-5" },
+    },
+    Key {
+        path: Role::Warmup.path(),
+        kind: Kind::FractionOrSteps {
+            range: STEPS,
             expected: "a fraction of all steps (from 0 to below 1) or whole steps (from 1)",
         },
         put: |c, v| put(&mut c.warmup, v),
+        doc: Doc {
+            about: "Length of the linear rise of the learning rate from 0 to its peak. A fraction is rounded up to whole \
+                    steps. With `cyclical` and `one_cycle`, which rise on their own, the default is 0.",
+            unit: "fraction of all steps (below 1), or optimizer steps (from 1)",
+            example: "100",
+        },
     },
-    Key { path: "scheduler", kind: Kind::Named(schedulers::SCHEDULERS), put: |c, v| put(&mut c.scheduler, v) },
-    Key { path: "augmentation", kind: Kind::NamedList(AUGMENTATIONS), put: |c, v| put(&mut c.augmentation, v) },
-    Key { path: "weight_decay", kind: NOT_NEGATIVE, put: |c, v| put(&mut c.weight_decay, v) },
+    Key {
+        path: Role::Scheduler.path(),
+        kind: Kind::Named(SCHEDULERS),
+        put: |c, v| put(&mut c.scheduler, v),
+        doc: Doc {
+            about: "How the learning rate goes on after the warm-up, as transformers and torch define it.",
+            unit: "",
+            example: "{name: cosine_with_restarts, cycles: 3}",
+        },
+    },
+    Key {
+        path: Role::Augmentation.path(),
+        kind: Kind::NamedList(AUGMENTATIONS),
+        put: |c, v| put(&mut c.augmentation, v),
+        doc: Doc {
+            about: "How the training texts are changed, differently each epoch. A list is applied in turn.",
+            unit: "",
+            example: "[synonym, {name: mixup, alpha: 0.4}]",
+        },
+    },
+    Key {
+        path: Role::WeightDecay.path(),
+        kind: NOT_NEGATIVE,
+        put: |c, v| put(&mut c.weight_decay, v),
+        doc: Doc {
+            about: "Decoupled weight decay. Biases and LayerNorm parameters are left out, as in transformers.",
+            unit: "",
+            example: "0.1",
+        },
+    },
     Key {
         path: "max_grad_norm",
-        kind: Kind::Number { fits: |x| x >= 0.0, expected: "a number above 0, or 0 for no clipping" },
+        kind: Kind::Number { range: Range::from(0.0), expected: "a number above 0, or 0 for no clipping" },
         put: |c, v| put(&mut c.max_grad_norm, v),
+        doc: Doc {
+            about: "Gradients are scaled down where their global norm exceeds this; 0: no clipping.",
+            unit: "",
+            example: "0.5",
+        },
     },
     Key {
         path: "label_smoothing",
-        kind: Kind::Number { fits: |x| (0.0..1.0).contains(&x), expected: "a number from 0 to below 1" },
+        kind: Kind::Number { range: Range::from(0.0).below(1.0), expected: "a number from 0 to below 1" },
         put: |c, v| put(&mut c.label_smoothing, v),
+        doc: Doc {
+            about: "Share of the training target that is spread evenly over all classes. The evaluation loss has none.",
+            unit: "probability",
+            example: "0.1",
+        },
     },
-    Key { path: "batch_size", kind: COUNT, put: |c, v| put(&mut c.batch_size, v) },
-    Key { path: "grad_accumulation", kind: COUNT, put: |c, v| put(&mut c.grad_accumulation, v) },
-    Key { path: "epochs", kind: EPOCHS, put: |c, v| with(v, |epochs| c.length = Length::Epochs(epochs)) },
-    Key { path: "steps", kind: STEPS, put: |c, v| with(v, |steps| c.length = Length::Steps(steps)) },
     Key {
-        path: "eval_every",
-        kind: Kind::Number {
-            fits: |x| x > 0.0 && fraction_or_steps(x),
+        path: Role::BatchSize.path(),
+        kind: COUNT,
+        put: |c, v| put(&mut c.batch_size, v),
+        doc: Doc { about: "Examples per optimizer step.", unit: "examples", example: "16" },
+    },
+    Key {
+        path: "grad_accumulation",
+        kind: COUNT,
+        put: |c, v| put(&mut c.grad_accumulation, v),
+        doc: Doc {
+            about: "Splits a batch into at least this many micro-batches, which needs less memory. `batch_size` stays the \
+                    number of examples per optimizer step, unlike in transformers.",
+            unit: "micro-batches",
+            example: "4",
+        },
+    },
+    Key {
+        path: Role::Epochs.path(),
+        kind: Kind::Number { range: Range::above(0.0).to(MOST_EPOCHS as f64), expected: "a number above 0" },
+        put: |c, v| with(v, |epochs| c.length = Length::Epochs(epochs)),
+        doc: Doc {
+            about: "How long a trial trains, in passes over the training rows. Give `epochs` or `steps`, not both.",
+            unit: "epochs",
+            example: "2",
+        },
+    },
+    Key {
+        path: Role::Steps.path(),
+        kind: Kind::Whole { from: 1, to: MOST_STEPS as u64, expected: "a whole number from 1" },
+        put: |c, v| with(v, |steps| c.length = Length::Steps(steps)),
+        doc: Doc {
+            about: "How long a trial trains, in optimizer steps, in place of `epochs`.",
+            unit: "optimizer steps",
+            example: "500",
+        },
+    },
+    Key {
+        path: Role::EvalEvery.path(),
+        kind: Kind::FractionOrSteps {
+            range: Range::above(0.0).to(MOST_STEPS as f64),
             expected: "a fraction of an epoch (below 1) or whole steps (from 1)",
         },
         put: |c, v| put(&mut c.eval_every, v),
+        doc: Doc {
+            about: "How often the model is evaluated. It is also evaluated before the first and after the last step.",
+            unit: "fraction of an epoch (below 1), or optimizer steps (from 1)",
+            example: "50",
+        },
     },
-    Key { path: "seed", kind: SEED, put: |c, v| put(&mut c.seed, v) },
-    Key { path: "stop.diverged", kind: Kind::Flag, put: |c, v| put(&mut c.stop.diverged, v) },
+    Key {
+        path: Role::Seed.path(),
+        kind: SEED,
+        put: |c, v| put(&mut c.seed, v),
+        doc: Doc {
+            about: "Seed of the head's initial values, the order of the rows, dropout and augmentation. The list `seeds` at \
+                    the top level repeats every configuration.",
+            unit: "",
+            example: "1",
+        },
+    },
+    Key {
+        path: "stop.diverged",
+        kind: Kind::Flag,
+        put: |c, v| put(&mut c.stop.diverged, v),
+        doc: Doc {
+            about: "Whether a trial ends when its loss is NaN or infinite, or when the smoothed loss exceeds three times its \
+                    start.",
+            unit: "",
+            example: "false",
+        },
+    },
     Key {
         path: "stop.patience",
         kind: Kind::Switch { expected: "none, or a map such as {metric: eval_loss, evals: 5}" },
         put: |c, v| switch(&mut c.stop.patience, v),
+        doc: Doc {
+            about: "Early stopping: ends a trial whose evaluations no longer improve.",
+            unit: "",
+            example: "{metric: eval_loss, evals: 5, min_delta: 0.001}",
+        },
     },
     Key {
         path: "stop.patience.metric",
-        kind: Kind::Choice(&["eval_loss", "accuracy", "macro_f1"]),
+        kind: METRIC,
         put: |c, v| put(&mut patience(c).metric, v),
+        doc: Doc { about: "The metric that has to improve.", unit: "", example: "accuracy" },
     },
-    Key { path: "stop.patience.evals", kind: EVALS, put: |c, v| put(&mut patience(c).evals, v) },
-    Key { path: "stop.patience.min_delta", kind: NOT_NEGATIVE, put: |c, v| put(&mut patience(c).min_delta, v) },
+    Key {
+        path: "stop.patience.evals",
+        kind: EVALS,
+        put: |c, v| put(&mut patience(c).evals, v),
+        doc: Doc {
+            about: "Evaluations in a row without an improvement after which the trial ends.",
+            unit: "evaluations",
+            example: "3",
+        },
+    },
+    Key {
+        path: "stop.patience.min_delta",
+        kind: NOT_NEGATIVE,
+        put: |c, v| put(&mut patience(c).min_delta, v),
+        doc: Doc {
+            about: "An improvement counts only if it is larger than this.",
+            unit: "that of the metric",
+            example: "0.001",
+        },
+    },
     Key {
         path: "stop.plateau",
         kind: Kind::Switch { expected: "none, true, or a map such as {evals: 3}" },
         put: |c, v| switch(&mut c.stop.plateau, v),
+        doc: Doc {
+            about: "Ends a trial whose training loss reached a plateau that the remaining steps would not leave.",
+            unit: "",
+            example: "{evals: 3, min_steps: 50}",
+        },
     },
-    Key { path: "stop.plateau.evals", kind: EVALS, put: |c, v| put(&mut plateau(c).evals, v) },
-    Key { path: "stop.plateau.min_steps", kind: STEPS_OR_NONE, put: |c, v| put(&mut plateau(c).min_steps, v) },
-];
-
-const WORD_RATE: Parameter = Parameter { name: "rate", kind: RATE, default: "0.1" };
-const EDA_ALPHA: Parameter = Parameter { name: "alpha", kind: RATE, default: "0.1" };
-const WORDNET: Parameter = Parameter {
-    name: "wordnet",
-    kind: Kind::Optional(&Kind::Text { expected: "a WordNet dictionary folder (index.noun, data.noun, ...)" }),
-    default: "null",
-};
-
-const TRANSLATOR: Kind = Kind::Optional(&Kind::Text {
-    expected: "a command that reads lines and writes lines, such as apertium -u eng-spa, or a Marian checkpoint",
-});
-
-/// `null` stands for what is at hand: the embedded lexicon, the trial's own checkpoint.
-pub(super) static AUGMENTATIONS: &[Variant] = &[
-    Variant {
-        name: "synonym",
-        parameters: &[
-            WORD_RATE,
-            Parameter { name: "choose", kind: Kind::Choice(&["random", "first", "context"]), default: "random" },
-            Parameter { name: "pos", kind: Kind::Flag, default: "true" },
-            WORDNET,
-        ],
+    Key {
+        path: "stop.plateau.evals",
+        kind: EVALS,
+        put: |c, v| put(&mut plateau(c).evals, v),
+        doc: Doc { about: "Evaluations in a row at which the curve must be flat.", unit: "evaluations", example: "5" },
     },
-    Variant { name: "random_insertion", parameters: &[WORD_RATE, WORDNET] },
-    Variant { name: "random_swap", parameters: &[WORD_RATE] },
-    Variant { name: "random_deletion", parameters: &[WORD_RATE] },
-    Variant { name: "eda", parameters: &[EDA_ALPHA, WORDNET] },
-    Variant {
-        name: "eda_exact",
-        parameters: &[EDA_ALPHA, Parameter { name: "copies", kind: COUNT, default: "9" }, WORDNET],
-    },
-    Variant { name: "aeda", parameters: &[Parameter { name: "share", kind: RATE, default: "0.3" }] },
-    Variant { name: "token_cutoff", parameters: &[WORD_RATE] },
-    Variant { name: "mixup", parameters: &[Parameter { name: "alpha", kind: POSITIVE, default: "0.2" }] },
-    Variant {
-        name: "contextual",
-        parameters: &[
-            WORD_RATE,
-            Parameter { name: "top_k", kind: COUNT, default: "20" },
-            Parameter {
-                name: "model",
-                kind: Kind::Optional(&Kind::Text { expected: "a BERT checkpoint with an MLM head" }),
-                default: "null",
-            },
-        ],
-    },
-    Variant {
-        name: "back_translation",
-        parameters: &[
-            Parameter { name: "engine", kind: Kind::Choice(&["command", "marian"]), default: "command" },
-            Parameter { name: "out", kind: TRANSLATOR, default: "null" },
-            Parameter { name: "home", kind: TRANSLATOR, default: "null" },
-            Parameter {
-                name: "timeout",
-                kind: Kind::Number { fits: |x| x > 0.0 && x <= 1e6, expected: "seconds, above 0" },
-                default: "600",
-            },
-            Parameter {
-                name: "beams",
-                kind: Kind::Whole { fits: |n| (1..=32).contains(&n), expected: "a whole number of 1 to 32" },
-                default: "4",
-            },
-            Parameter {
-                name: "samples",
-                kind: Kind::Whole { fits: |n| n <= 100, expected: "a whole number of 0 to 100" },
-                default: "0",
-            },
-        ],
+    Key {
+        path: "stop.plateau.min_steps",
+        kind: STEPS_FROM_0,
+        put: |c, v| put(&mut plateau(c).min_steps, v),
+        doc: Doc { about: "Evaluations before this step are not judged.", unit: "optimizer steps", example: "100" },
     },
 ];
 
@@ -349,16 +473,16 @@ fn plateau(config: &mut TrialConfig) -> &mut Plateau {
 }
 
 /// On with its defaults, or off.
-fn switch<T: Default>(slot: &mut Option<T>, value: &Value) -> Result<(), String> {
+pub(super) fn switch<T: Default>(slot: &mut Option<T>, value: &Value) -> Result<(), String> {
     *slot = match value {
         Value::Null => None,
         Value::Bool(true) => Some(T::default()),
-        other => return Err(format!("{other} switches nothing")),
+        other => return Err(format!("{other} switches nothing on or off")),
     };
     Ok(())
 }
 
-fn put<T: DeserializeOwned>(slot: &mut T, value: &Value) -> Result<(), String> {
+pub(super) fn put<T: DeserializeOwned>(slot: &mut T, value: &Value) -> Result<(), String> {
     with(value, |read| *slot = read)
 }
 
@@ -422,12 +546,6 @@ pub(super) fn alias(name: &str) -> Option<&'static Alias> {
     ALIASES.iter().find(|alias| alias.name == name)
 }
 
-/// The key that other programs call `name`.
-pub(super) fn misnomer(name: &str) -> Option<&'static str> {
-    let plain = name.to_lowercase().replace('-', "_");
-    MISNOMERS.iter().find(|(other, _)| *other == plain).map(|(_, path)| *path)
-}
-
 /// The schedules or augmentations, if `path` is theirs.
 pub(super) fn variants(path: &str) -> Option<&'static [Variant]> {
     match key(path)?.kind {
@@ -439,9 +557,9 @@ pub(super) fn variants(path: &str) -> Option<&'static [Variant]> {
 /// `scheduler.cycles` and the like: a parameter that some schedule or augmentation has.
 pub(super) fn parameter(path: &str) -> Option<(&'static Kind, Target)> {
     let (owner, name) = path.split_once('.')?;
-    let put: PutParameter = match owner {
-        "scheduler" => put_scheduler,
-        "augmentation" => put_augmentation,
+    let put: PutParameter = match Role::of(owner) {
+        Some(Role::Scheduler) => put_scheduler,
+        Some(Role::Augmentation) => put_augmentation,
         _ => return None,
     };
     let mut all = variants(owner)?.iter().flat_map(|variant| variant.parameters);

@@ -1,21 +1,27 @@
-//! What a key takes: numbers, names, things with parameters; and how a node is read as one of them.
+//! What a key takes: numbers, names, or named things with parameters. Reads a node as one of them.
 //!
-//! The result is canonical JSON in the form of [`crate::trial::TrialConfig`]: however a number is written, it is one value.
+//! The result is canonical JSON in the form of [`crate::trial::TrialConfig`]. A number gives one value, however it is
+//! written.
 
 use serde_json::{Map, Value};
 
 use super::problem::{Place, Problem, suggestion};
+use super::range::Range;
 use super::yaml::{Content, Node};
 
 /// What may stand at a key.
 #[derive(Debug)]
 pub(super) enum Kind {
-    /// A finite number that `fits`.
-    Number { fits: fn(f64) -> bool, expected: &'static str },
-    /// A whole number that `fits`.
-    Whole { fits: fn(u64) -> bool, expected: &'static str },
-    /// Two numbers that `fit`.
-    Pair { fits: fn(f64) -> bool, expected: &'static str },
+    /// A finite number in a range.
+    Number { range: Range, expected: &'static str },
+    /// A whole number from `from` to `to`, both included.
+    Whole { from: u64, to: u64, expected: &'static str },
+    /// Below 1 a fraction of a whole, from 1 whole optimizer steps.
+    FractionOrSteps { range: Range, expected: &'static str },
+    /// Whole optimizer steps, of a key that also takes fractions.
+    Steps { expected: &'static str },
+    /// Two numbers, each in a range.
+    Pair { each: Range, expected: &'static str },
     /// `true` or `false`.
     Flag,
     /// Any text but an empty one.
@@ -24,11 +30,11 @@ pub(super) enum Kind {
     Choice(&'static [&'static str]),
     /// `null`, or what is inside.
     Optional(&'static Kind),
-    /// `none`: switches something off; `true`, or a map that says nothing: on, with its defaults.
+    /// `none` switches something off. `true` or an empty map switches it on with its defaults.
     Switch { expected: &'static str },
     /// A fraction in (0, 1), or a file.
     FractionOrFile,
-    /// A name, or a map of a name and parameters.
+    /// A name, or a map of a name and its parameters.
     Named(&'static [Variant]),
     /// `none`, one thing with parameters, or a list of those.
     NamedList(&'static [Variant]),
@@ -38,23 +44,38 @@ pub(super) enum Kind {
 #[derive(Debug)]
 pub(super) struct Variant {
     pub name: &'static str,
+    /// What it does, in a sentence.
+    pub about: &'static str,
     pub parameters: &'static [Parameter],
 }
 
+/// A setting of a named thing.
 #[derive(Debug)]
 pub(super) struct Parameter {
     pub name: &'static str,
     pub kind: Kind,
-    /// As one would write it.
+    /// As people write it.
     pub default: &'static str,
+    pub doc: Doc,
 }
 
-/// A node understood.
+/// What the reference says of a key, beside what follows from its kind and its default.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Doc {
+    /// What it sets, in a sentence or two.
+    pub about: &'static str,
+    /// Empty for none.
+    pub unit: &'static str,
+    /// A value as a sweep file writes it.
+    pub example: &'static str,
+}
+
+/// The value of a node.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Read {
     /// Complete, defaults filled in.
     pub full: Value,
-    /// Only what was written; a value matches if it says all of this.
+    /// Only what was written. A configuration matches the node if it holds all of this.
     pub given: Value,
 }
 
@@ -65,12 +86,14 @@ impl Read {
     }
 }
 
-/// More optimizer steps than anybody trains, and few enough that arithmetic on them is exact and does not overflow.
+/// More optimizer steps than anybody trains. Arithmetic on so many is exact and does not overflow.
 pub(super) const MOST_STEPS: u32 = 1_000_000_000;
-/// The same of epochs.
+/// The same for epochs.
 pub(super) const MOST_EPOCHS: u32 = 1_000_000;
+/// Steps that a key may name.
+pub(super) const STEPS: Range = Range::from(0.0).to(MOST_STEPS as f64);
 
-/// Either side of the largest whole number that `f64` holds exactly.
+/// All whole numbers up to this one are exact in `f64`.
 const WHOLE_LIMIT: f64 = 9_007_199_254_740_992.0;
 
 impl Kind {
@@ -79,6 +102,8 @@ impl Kind {
         match self {
             Self::Number { expected, .. }
             | Self::Whole { expected, .. }
+            | Self::FractionOrSteps { expected, .. }
+            | Self::Steps { expected }
             | Self::Pair { expected, .. }
             | Self::Text { expected }
             | Self::Switch { expected } => (*expected).to_owned(),
@@ -104,11 +129,15 @@ impl Kind {
 
     fn read_simple(&self, node: &Node) -> Option<Value> {
         match self {
-            Self::Number { fits, .. } => number(node).filter(|x| fits(*x)).map(Value::from),
-            Self::Whole { fits, .. } => whole(node).filter(|n| fits(*n)).map(Value::from),
-            Self::Pair { fits, .. } => match node.list()? {
+            Self::Number { range, .. } => number(node).filter(|x| range.contains(*x)).map(Value::from),
+            Self::Whole { from, to, .. } => whole(node).filter(|n| (*from..=*to).contains(n)).map(Value::from),
+            Self::FractionOrSteps { range, .. } => {
+                number(node).filter(|x| range.contains(*x) && (*x < 1.0 || x.fract() == 0.0)).map(Value::from)
+            }
+            Self::Steps { .. } => number(node).filter(|x| STEPS.contains(*x) && x.fract() == 0.0).map(Value::from),
+            Self::Pair { each, .. } => match node.list()? {
                 [a, b] => {
-                    let read = |node| number(node).filter(|x| fits(*x));
+                    let read = |node| number(node).filter(|x| each.contains(*x));
                     Some(Value::from(vec![read(a)?, read(b)?]))
                 }
                 _ => None,
@@ -132,20 +161,26 @@ impl Kind {
     }
 
     fn is_numeric(&self) -> bool {
-        matches!(self, Self::Number { .. } | Self::Whole { .. } | Self::FractionOrFile)
+        matches!(
+            self,
+            Self::Number { .. }
+                | Self::Whole { .. }
+                | Self::FractionOrSteps { .. }
+                | Self::Steps { .. }
+                | Self::FractionOrFile
+        )
     }
 
-    /// The limit that a number is above, if it would fit below.
-    fn exceeded(&self, node: &Node) -> Option<u32> {
+    /// The limit that a number exceeds, where the limit is one of size alone.
+    fn exceeded(&self, node: &Node) -> Option<f64> {
         let x = number(node)?;
-        [MOST_STEPS, MOST_EPOCHS].into_iter().find(|&limit| {
-            x > f64::from(limit)
-                && match self {
-                    Self::Number { fits, .. } => fits(f64::from(limit)),
-                    Self::Whole { fits, .. } => fits(u64::from(limit)) && x.fract() == 0.0 && !fits(x as u64),
-                    _ => false,
-                }
-        })
+        let limit = match self {
+            Self::Number { range, .. } | Self::FractionOrSteps { range, .. } => range.largest()?,
+            Self::Steps { .. } => STEPS.largest()?,
+            Self::Whole { to, .. } if x.fract() == 0.0 => *to as f64,
+            _ => return None,
+        };
+        ((f64::from(MOST_EPOCHS)..WHOLE_LIMIT).contains(&limit) && x > limit).then_some(limit)
     }
 
     /// Says why `node` is no value of `key`.
@@ -285,12 +320,12 @@ impl Variant {
     fn stranger(&self, parameter: &str, place: Place) -> Problem {
         let known = self.parameters.iter().map(|parameter| parameter.name);
         Problem::new(place, format!("`{}` has no parameter `{parameter}`", self.name))
-            .hint(suggestion(parameter, known).unwrap_or_else(|| "it takes none".into()))
+            .hint(suggestion(parameter, known).unwrap_or_else(|| "it has no parameters".into()))
     }
 }
 
 impl Parameter {
-    /// The default as JSON. A default that is none of its kind would be a fault of the table; a test reads them all.
+    /// The default as JSON. A test reads them all, so that none is refused by its kind.
     pub fn default_value(&self) -> Value {
         let node = Node::plain(self.default, Place::NOWHERE);
         self.kind.read(self.name, &node).map_or(Value::Null, |read| read.full)
@@ -350,9 +385,9 @@ pub(super) fn brief(variants: &[Variant], full: &Value) -> Value {
             let is_default = |key: &str, value: &Value| {
                 parameters.iter().any(|parameter| parameter.name == key && parameter.default_value() == *value)
             };
-            let told: Map<_, _> =
+            let kept: Map<_, _> =
                 entries.iter().filter(|(k, v)| !is_default(k, v)).map(|(k, v)| (k.clone(), v.clone())).collect();
-            if told.len() == 1 { name.into() } else { told.into() }
+            if kept.len() == 1 { name.into() } else { kept.into() }
         }
         other => other.clone(),
     }

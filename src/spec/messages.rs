@@ -1,10 +1,10 @@
-//! What a user's mistakes look like.
+//! The messages about mistakes in a sweep file, as snapshots.
 
 use insta::assert_snapshot;
 
 use super::parse;
 
-/// All that is said of a file with mistakes.
+/// The messages about a file.
 fn mistakes(text: &str) -> String {
     match parse("a.yaml", "a", text, &[]) {
         Ok(_) => "no mistakes".into(),
@@ -13,7 +13,7 @@ fn mistakes(text: &str) -> String {
 }
 
 #[test]
-fn what_other_programs_ask_and_this_one_needs_not() {
+fn arguments_of_other_programs_that_have_no_counterpart() {
     assert_snapshot!(mistakes("fp16: true\nreport_to: tensorboard\nmodel: {BF16: true}"), @"
         a.yaml:1:1: unknown key `fp16`
           1 | fp16: true
@@ -49,7 +49,7 @@ fn names_of_other_programs_and_separators_of_thousands() {
         | ^^^^^^^^^^^^^^^^^^ did you mean `model.from`?
     ");
     assert_snapshot!(mistakes("grid: {warmup: [1,000, 0.5]}\nsteps: 10,000\nlr: 0,5"), @r"
-    a.yaml:1:19: `warmup` has two values here, parted by a comma
+    a.yaml:1:19: `warmup` has two values here, separated by a comma
       1 | grid: {warmup: [1,000, 0.5]}
         |                   ^^^ write 1000 if it is one number
 
@@ -261,7 +261,7 @@ fn bad_indentation() {
     assert_snapshot!(mistakes(file), @r"
     a.yaml:2:8: this is not YAML: mapping values are not allowed in this context
       2 |  warmup: 3
-        |        ^ one `key: value` a line, keys of one level indented alike
+        |        ^ write one `key: value` per line, and indent keys of one level alike
     ");
 }
 
@@ -286,7 +286,7 @@ seeds: [1, 1]
       1 | grid: {lr: [1e-5, 0.00001], warmup: [0, 0], scheduler: [cosine, {name: cosine, cycles: 0.5}]}
         |                   ^^^^^^^ remove one
 
-    a.yaml:1:41: `0` stands on this axis twice
+    a.yaml:1:41: `0` is on this axis twice
       1 | grid: {lr: [1e-5, 0.00001], warmup: [0, 0], scheduler: [cosine, {name: cosine, cycles: 0.5}]}
         |                                         ^ remove one
 
@@ -294,7 +294,7 @@ seeds: [1, 1]
       1 | grid: {lr: [1e-5, 0.00001], warmup: [0, 0], scheduler: [cosine, {name: cosine, cycles: 0.5}]}
         |                                                                 ^^^^^^^^^^^^^^^^^^^^^^^^^^^ remove one
 
-    a.yaml:2:12: `1` stands on this axis twice
+    a.yaml:2:12: `1` is on this axis twice
       2 | seeds: [1, 1]
         |            ^ remove one
     ");
@@ -321,11 +321,11 @@ fn axes_that_are_none() {
 
     a.yaml:4:3: `run.jobs` cannot vary
       4 |   run.jobs: [1, 2]
-        |   ^^^^^^^^ it says how to run, not what; set it at the top level
+        |   ^^^^^^^^ it does not describe a trial: set it at the top level
 
     a.yaml:5:3: `name` cannot vary
       5 |   name: [a]
-        |   ^^^^ it says how to run, not what; set it at the top level
+        |   ^^^^ it does not describe a trial: set it at the top level
 
     a.yaml:6:3: unknown key `schedulr`
       6 |   schedulr: [linear]
@@ -346,7 +346,7 @@ fn a_zip_of_unequal_lengths() {
     assert_snapshot!(mistakes(file), @r"
     a.yaml:3:3: `epochs` has 3 values, `batch_size` has 2
       3 |   epochs: [2, 4, 6]
-        |   ^^^^^^ lists under `zip` are taken in pairs: make them equally long
+        |   ^^^^^^ the lists of `zip` must have equal lengths
     ");
 }
 
@@ -404,11 +404,11 @@ grid: {stop.asha.eta: [2, 3]}
 
     a.yaml:1:45: `stop.median` cannot be `yes`
       1 | stop: {asha: {eta: 1, min_step: 5}, median: yes}
-        |                                             ^^^ expected none, or a map such as {metric: eval_loss, min_steps: 50}
+        |                                             ^^^ expected none, true, or a map such as {metric: eval_loss, min_steps: 50}
 
-    a.yaml:2:8: `stop.asha.eta` is about all trials together and cannot differ between them
+    a.yaml:2:8: `stop.asha.eta` compares trials, so it cannot differ between them
       2 | grid: {stop.asha.eta: [2, 3]}
-        |        ^^^^^^^^^^^^^ write it in the section `stop` at the top level
+        |        ^^^^^^^^^^^^^ write it into the section `stop` at the top level
     ");
 }
 
@@ -485,7 +485,7 @@ fn seeds_and_an_axis_seed() {
 grid: {seed: [1, 2]}
 ";
     assert_snapshot!(mistakes(file), @r"
-    a.yaml:1:1: `seeds` and an axis `seed` are the same thing
+    a.yaml:1:1: `seeds` and the axis `seed` both set the seed
       1 | seeds: [1]
         | ^^^^^ `seed` varies in line 2; keep one of the two
     ");
@@ -586,7 +586,7 @@ fn a_file_that_is_no_map() {
     assert_snapshot!(mistakes(file), @r"
     a.yaml:1:1: a sweep file is a map of keys, not `[lr]`
       1 | - lr
-        | ^ such as `lr: 3e-5`
+        | ^ expected keys with values, such as `lr: 3e-5`
     ");
 }
 
@@ -599,7 +599,7 @@ lr: 4e-5
     assert_snapshot!(mistakes(file), @r"
     a.yaml:2:1: a second document starts here
       2 | ---
-        | ^^^ one sweep a file
+        | ^^^ one sweep per file
     ");
 }
 
@@ -610,7 +610,7 @@ fn a_name_that_is_no_folder() {
     assert_snapshot!(mistakes(file), @r"
     a.yaml:1:7: `../x` cannot name a sweep
       1 | name: ../x
-        |       ^^^^ it names a folder of results: letters, digits, `-`, `_`, `.` and blanks, not starting with a dot
+        |       ^^^^ expected letters, digits, `-`, `_`, `.` and blanks, not starting with a dot: it names the results folder
     ");
 }
 
@@ -625,13 +625,13 @@ fn overrides() {
         expected a number above 0, such as 3e-5
 
     --set warmup=0: `warmup` varies in this sweep
-        --set changes fixed values only
+        --set changes fixed values; --only trains some values of an axis
 
     --set modle.dropout=1: unknown key `modle.dropout`
         did you mean `model.dropout`?
 
-    --set grid={lr: [1]}: `grid` is set in the sweep file
-        --set changes fixed values only
+    --set grid={lr: [1]}: `grid` cannot be set on the command line
+        --set changes fixed values; edit the sweep file
 
     --set epochs=: `epochs` has no value
         expected a number above 0

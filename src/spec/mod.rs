@@ -1,21 +1,30 @@
-//! A sweep file as written, checked: every mistake at once, with its place.
+//! Reads and checks sweep files.
 //!
-//! [`parse`] turns the text of a sweep file into a [`SweepSpec`]; what it cannot read it reports as [`Problems`], in the
-//! order of the file. The table of keys (`keys.rs`) says what may stand where; every value, on an axis or fixed, is read
-//! once and applied to configurations later. Pure: whether data files and checkpoints exist is for the caller to find out,
-//! who asks [`SweepSpec::sources`] and reports what is missing with the same [`Problem`]s.
+//! [`parse`] turns the text of a sweep file into a [`SweepSpec`], or reports all mistakes as [`Problems`], in the order of
+//! the file and each with its place. The tables of keys (`keys.rs`, `schedulers.rs`, `augmentations.rs`, `run_config.rs`)
+//! define what a file can say. The reader, [`reference`] and [`schema`] are all made from them. Every value, fixed or on an
+//! axis, is read once and applied to configurations later.
+//!
+//! The room is pure. The caller finds out whether data files and checkpoints exist: [`SweepSpec::sources`] lists them, and
+//! missing ones are reported as [`Problem`]s, too.
 
 mod across;
+mod augmentations;
 mod axes;
 mod check;
 mod keys;
 mod kind;
 #[cfg(test)]
 mod messages;
+mod names;
 mod problem;
+mod range;
 mod read;
+mod reference;
 mod run_config;
 mod schedulers;
+mod schema;
+mod sections;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -26,7 +35,9 @@ pub use across::{Asha, Median, StopAcross};
 pub(crate) use problem::nearest;
 pub use problem::{Place, Problem, Problems};
 pub use read::{Draft, draft, parse};
+pub use reference::{Chapter, KeyDoc, look_up, reference, reference_page};
 pub use run_config::{Devices, LogTo, NotDevices, Probing, RunConfig};
+pub use schema::schema;
 pub(crate) use sweep::{Choice, Setting, in_short, lookup, place_of, sets_seed, shown, source_key};
 pub use sweep::{DataSource, ModelSource, Sources, SweepSpec};
 pub use write::Settled;

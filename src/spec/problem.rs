@@ -1,4 +1,4 @@
-//! What is wrong with a sweep file, and where: the form in which every mistake is shown.
+//! Mistakes in a sweep file, with their places, and the form in which they are shown.
 //!
 //! ```text
 //! sweeps/a.yaml:3:5: `lr` cannot be `-1`
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use strsim::damerau_levenshtein;
 
-/// A stretch of the sweep file, or one `--set` of the command line. Ordered as a reader meets them.
+/// A part of one line of the sweep file, or one `--set` of the command line. Places are ordered as in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Place {
     /// 0: the file; n: the n-th `--set`.
@@ -26,7 +26,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// Of what no line says, such as a default.
+    /// The place of what no line says, such as a default.
     pub const NOWHERE: Self = Self { override_number: 0, line: 0, column: 0, length: 0 };
 
     pub(super) fn new(override_number: usize, line: usize, column: usize, length: usize) -> Self {
@@ -78,12 +78,12 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// `what` is wrong at `place`: a short sentence without a full stop.
+    /// `what` says what is wrong at `place`, in a short sentence without a full stop.
     pub fn new(place: Place, what: impl Into<String>) -> Self {
         Self { place, what: what.into(), hint: None }
     }
 
-    /// What was expected, or what to do: shown beside the caret.
+    /// Adds what was expected, or what to do. It is shown beside the carets.
     #[must_use]
     pub fn hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
@@ -172,7 +172,8 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-/// The part of `line` to show around `length` characters from `start`: its text, the blanks before the carets, the carets.
+/// The part of `line` around `length` characters from `start`: its text, the number of blanks before the carets, and the
+/// number of carets.
 fn excerpt(line: &str, start: usize, length: usize) -> (String, usize, usize) {
     const WIDTH: usize = 100;
     let characters: Vec<char> = line.trim_end().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
@@ -191,7 +192,7 @@ fn excerpt(line: &str, start: usize, length: usize) -> (String, usize, usize) {
     (shown, before, length.min(to - start).max(1))
 }
 
-/// What to say of a name that is not among `known`: the nearest one, all of them when they are few, or nothing.
+/// A hint for a name that is not in `known`: the nearest name, or all of them when they are few.
 pub(super) fn suggestion<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     const FEW: usize = 16;
     let known: Vec<&str> = known.into_iter().collect();
@@ -202,7 +203,7 @@ pub(super) fn suggestion<'a>(name: &str, known: impl IntoIterator<Item = &'a str
     }
 }
 
-/// The one of `known` that differs from `name` by a slip of the pen.
+/// The name in `known` that differs from `name` by a typing error.
 pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let plain = |text: &str| text.to_lowercase().replace(['-', ' '], "_");
     let wanted = plain(name);

@@ -1,4 +1,4 @@
-//! From the tree of a sweep file to a [`SweepSpec`], collecting every mistake on the way.
+//! Turns the tree of a sweep file into a [`SweepSpec`] and collects every mistake on the way.
 
 use std::sync::Arc;
 
@@ -6,17 +6,16 @@ use super::across::{self, RULES};
 use super::check::{self, repeated, two_lengths};
 use super::keys::{self, Target};
 use super::kind::Kind;
+use super::names::{self, ALIASES};
 use super::problem::{Place, Problem, Problems, Text, nearest};
 use super::run_config::{RUN_KEYS, RunConfig};
+use super::sections::SECTIONS;
 use super::sweep::{AxisKey, Dimension, Entry, Setting, Sources, SweepSpec};
 use super::yaml::{self, Content, Node};
-use crate::trial::TrialConfig;
+use crate::trial::{Key, TrialConfig};
 
-/// Sections of a sweep file that are no keys of a trial.
-pub(super) const SECTIONS: &[&str] = &["name", "grid", "zip", "include", "exclude", "seeds", "run"];
-
-/// Reads a sweep file. `file` is how messages name it, `stem` the default name of the sweep, `set` the `--set key=value`
-/// of the command line, which replace fixed values.
+/// Reads a sweep file. Messages call it `file`, and `stem` is the default name of the sweep. `set` holds each `--set
+/// key=value` of the command line, which replaces a fixed value.
 ///
 /// # Errors
 /// All mistakes at once.
@@ -25,17 +24,17 @@ pub fn parse(file: &str, stem: &str, text: &str, set: &[(String, String)]) -> Re
     if problems.is_empty() { Ok(spec) } else { Err(spec.problems(problems)) }
 }
 
-/// A sweep file read as far as it can be understood.
+/// A sweep file, read as far as possible.
 #[derive(Debug)]
 pub struct Draft {
-    /// Without what is wrong; complete if there are no problems.
+    /// Without the values that are wrong; complete if there are no problems.
     pub spec: SweepSpec,
     pub problems: Vec<Problem>,
     doubt: Doubt,
 }
 
 impl Draft {
-    /// The sources that the file names for certain: of a section with a mistake in it, nothing can be said yet.
+    /// The sources that the file names for certain. Sections with a mistake are left out.
     pub fn sources(&self) -> Sources {
         let Doubt { data, model, augmentation } = self.doubt;
         if model {
@@ -52,7 +51,7 @@ impl Draft {
     }
 }
 
-/// Sections with mistakes.
+/// Sections with a mistake, whose sources are not certain.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Doubt {
     data: bool,
@@ -63,7 +62,7 @@ pub(super) struct Doubt {
 impl Doubt {
     const ALL: Self = Self { data: true, model: true, augmentation: true };
 
-    /// There is a mistake at `key`, dotted.
+    /// Records a mistake at a dotted key.
     fn add(&mut self, key: &str) {
         match key.split('.').next() {
             Some("data") => self.data = true,
@@ -74,7 +73,7 @@ impl Doubt {
     }
 }
 
-/// As [`parse`], keeping what is right in a file with mistakes.
+/// Like [`parse`], but keeps the right values of a file with mistakes.
 pub fn draft(file: &str, stem: &str, text: &str, set: &[(String, String)]) -> Draft {
     let overrides = set.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let text = Arc::new(Text { file: file.to_owned(), content: text.to_owned(), overrides });
@@ -105,7 +104,7 @@ pub(super) struct Reader {
     pub run_seen: Vec<(String, Place)>,
     pub fixed: Vec<Setting>,
     pub dimensions: Vec<Dimension>,
-    /// Where `grid`, else `zip`, else `seeds` stands.
+    /// The place of `grid`, else of `zip`, else of `seeds`.
     pub grid: Option<Place>,
     pub seeds: Option<AxisKey>,
     pub include: Vec<Entry>,
@@ -117,7 +116,7 @@ impl Reader {
     fn file(&mut self, root: &Node) {
         let Some(entries) = root.map() else {
             let what = format!("a sweep file is a map of keys, not {}", root.described());
-            self.errors.push(Problem::new(root.place, what).hint("such as `lr: 3e-5`"));
+            self.errors.push(Problem::new(root.place, what).hint("expected keys with values, such as `lr: 3e-5`"));
             return;
         };
         for (key, value) in entries {
@@ -171,7 +170,7 @@ impl Reader {
         self.errors.push(Problem::new(node.place, what).hint(hint));
     }
 
-    /// Remembers what `key` is about if there are errors since there were `before`.
+    /// Records a mistake at `key` if there are more than `before` errors.
     pub(super) fn doubt_since(&mut self, before: usize, key: &Node) {
         if self.errors.len() > before {
             self.doubt.add(key.text().unwrap_or_default());
@@ -197,7 +196,7 @@ impl Reader {
         }
     }
 
-    /// The section `stop`: rules of the sweep, and those of a trial.
+    /// The section `stop`: rules that compare trials, and rules of a single trial.
     fn stop(&mut self, key: &Node, value: &Node, entries: &[(Node, Node)]) {
         let (across, own): (Vec<_>, Vec<_>) =
             entries.iter().cloned().partition(|(key, _)| key.text().and_then(across::rule_of).is_some());
@@ -214,19 +213,19 @@ impl Reader {
         self.run.stop.set(path, key, value, &mut self.errors);
     }
 
-    /// Reads what stands at a key of a trial into settings, one for each key inside a group.
+    /// Reads the value of a key of a trial into settings, one for each key inside a group.
     pub(super) fn settings(&mut self, prefix: &str, key: &Node, value: &Node, out: &mut Vec<Setting>) {
         let Some(resolved) = self.resolve(prefix, key) else { return };
         match resolved.meaning {
             Meaning::Group(group) => match value.map() {
-                // An empty map of what can be switched off switches it on.
+                // An empty map switches a rule on.
                 Some(entries) if !entries.is_empty() || group.scalar != Some(group.path) => {
                     for (key, value) in entries {
                         self.settings(group.path, key, value, out);
                     }
                 }
                 _ => match group.scalar {
-                    // A section whose lines are all commented out says nothing.
+                    // A section without lines, such as one that is commented out, sets nothing.
                     scalar if value.is_null() && scalar != Some(group.path) => {}
                     Some(path) => {
                         if let Some(key_of_scalar) = keys::key(path) {
@@ -262,7 +261,7 @@ impl Reader {
         }
     }
 
-    /// What a key inside `prefix` means; reports one that means nothing.
+    /// Finds the key, group or parameter that `key` names inside `prefix`; reports an unknown one.
     pub(super) fn resolve(&mut self, prefix: &str, key: &Node) -> Option<Resolved> {
         let name = key.text().unwrap_or_default();
         let written = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") };
@@ -275,8 +274,8 @@ impl Reader {
         } else if let Some((kind, target)) = keys::parameter(&path) {
             Meaning::Leaf(kind, target)
         } else if path.strip_prefix("stop.").is_some_and(|path| across::rule_of(path).is_some()) {
-            let what = format!("`{written}` is about all trials together and cannot differ between them");
-            self.error(key, what, "write it in the section `stop` at the top level");
+            let what = format!("`{written}` compares trials, so it cannot differ between them");
+            self.error(key, what, "write it into the section `stop` at the top level");
             return None;
         } else {
             let meant = meant(prefix, name);
@@ -287,7 +286,7 @@ impl Reader {
         Some(Resolved { path, written, meaning })
     }
 
-    /// `--set key=value`: replaces what the file fixes.
+    /// `--set key=value` replaces a fixed value of the file.
     fn override_value(&mut self, number: usize, key: &str, value: &str) {
         let key = Node::plain(key.trim(), Place::new(number, 1, 1, key.len()));
         let text = key.text().unwrap_or_default();
@@ -296,7 +295,11 @@ impl Reader {
             Err(problem) => return self.errors.push(problem),
         };
         if matches!(text, "grid" | "zip" | "include" | "exclude") {
-            return self.error(&key, format!("`{text}` is set in the sweep file"), "--set changes fixed values only");
+            return self.error(
+                &key,
+                format!("`{text}` cannot be set on the command line"),
+                "--set changes fixed values; edit the sweep file",
+            );
         }
         if let Some(name) = text.strip_prefix("run.") {
             self.run_seen.retain(|(seen, _)| seen != name);
@@ -305,10 +308,9 @@ impl Reader {
         self.top_level(&key, &value);
         let replaced = |old: &Setting| {
             self.fixed.iter().any(|new| {
-                let is_length = |path: &str| matches!(path, "epochs" | "steps");
                 old.path == new.path
                     || old.path.starts_with(&format!("{}.", new.path))
-                    || is_length(&old.path) && is_length(&new.path)
+                    || Key::is_length(&old.path) && Key::is_length(&new.path)
             })
         };
         let mut kept: Vec<Setting> = earlier.into_iter().filter(|old| !replaced(old)).collect();
@@ -326,8 +328,7 @@ impl Reader {
         let (name, name_place) = self.name.take().unwrap_or_else(|| (stem.to_owned(), Place::NOWHERE));
         if !is_folder_name(&name) {
             let what = format!("`{name}` cannot name a sweep");
-            let hint =
-                "it names a folder of results: letters, digits, `-`, `_`, `.` and blanks, not starting with a dot";
+            let hint = "expected letters, digits, `-`, `_`, `.` and blanks, not starting with a dot: it names the results folder";
             self.errors.push(Problem::new(name_place, what).hint(hint));
         }
         self.fixed.sort_by_key(Setting::depth);
@@ -343,7 +344,7 @@ impl Reader {
             run_places: self.run_seen,
             base,
             fixed: self.fixed,
-            seeds: self.dimensions.iter().position(|d| matches!(d.keys.as_slice(), [only] if only.path == "seed")),
+            seeds: self.dimensions.iter().position(|d| matches!(d.keys.as_slice(), [only] if Key::Seed.is(&only.path))),
             dimensions: self.dimensions,
             include: self.include,
             exclude: self.exclude,
@@ -365,7 +366,7 @@ impl Reader {
     }
 }
 
-/// A key that takes a value: its path, how the user called it, and what its value does.
+/// A key that takes a value: its path, the name that the user wrote, and what the value sets.
 #[derive(Clone, Copy)]
 struct Leaf<'k> {
     path: &'k str,
@@ -374,7 +375,7 @@ struct Leaf<'k> {
     target: Target,
 }
 
-/// A key understood.
+/// A known key.
 pub(super) struct Resolved {
     /// Aliases resolved.
     pub path: String,
@@ -383,7 +384,7 @@ pub(super) struct Resolved {
 }
 
 impl Resolved {
-    /// The key that a lone scalar sets, where a group stands.
+    /// The key that a single scalar in place of the group sets.
     pub fn scalar_path(&self) -> Option<&str> {
         if let Meaning::Group(group) = self.meaning { group.scalar } else { None }
     }
@@ -402,26 +403,26 @@ fn children(group: &'static str) -> impl Iterator<Item = &'static str> {
     own.chain(across.iter().copied())
 }
 
-/// The key that an unknown one most likely stands for.
+/// The key that was most likely meant by an unknown one.
 fn meant(prefix: &str, name: &str) -> Option<String> {
-    // A known key in the wrong place, or under the name that it has elsewhere, is the likeliest mistake.
+    // Most often, a known key is in the wrong place, or has the name that another program uses.
     let elsewhere = keys::paths().find(|path| *path == name || path.rsplit('.').next() == Some(name));
-    let known = keys::alias(name).map(|alias| alias.path).or(elsewhere).or_else(|| keys::misnomer(name));
+    let known = keys::alias(name).map(|alias| alias.path).or(elsewhere).or_else(|| names::misnomer(name));
     known.map(str::to_owned).or_else(|| {
         if let Some(group) = keys::group(prefix) {
             return nearest(name, children(group.path)).map(|child| format!("{}.{child}", group.path));
         }
-        if RUN_KEYS.contains(&name) {
+        if RUN_KEYS.iter().any(|key| key.name == name) {
             return Some(format!("run.{name}"));
         }
-        let known = keys::paths().chain(keys::ALIASES.iter().map(|alias| alias.name));
-        nearest(name, known.chain(SECTIONS.iter().copied())).map(str::to_owned)
+        let known = keys::paths().chain(ALIASES.iter().map(|alias| alias.name));
+        nearest(name, known.chain(SECTIONS.iter().map(|section| section.name))).map(str::to_owned)
     })
 }
 
 fn unknown(prefix: &str, written: &str, place: Place, meant: Option<String>) -> Problem {
     let problem = Problem::new(place, format!("unknown key `{written}`"));
-    if let Some(why) = keys::needless(written.rsplit('.').next().unwrap_or(written)) {
+    if let Some(why) = names::needless(written.rsplit('.').next().unwrap_or(written)) {
         return problem.hint(why);
     }
     match (meant, keys::group(prefix)) {

@@ -1,38 +1,41 @@
-//! The `run` section: how a sweep is run. Never part of a trial's identity.
+//! The `run` section: how a sweep is run. It is never part of a trial's identity. A new key is a row of the table and a field.
 
 use std::fmt;
 use std::str::FromStr;
 
+use serde_json::{Value, json};
+use serde_yaml::{Mapping, Value as Yaml};
+
 use super::across::StopAcross;
-use super::kind::whole;
+use super::kind::{Doc, whole};
 use super::problem::{Problem, suggestion};
 use super::yaml::Node;
 use crate::trial::{CheckpointEvery, Keep};
 
-/// The `run` section: how, not what. Never part of a trial's identity.
+/// How a sweep is run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunConfig {
     pub devices: Devices,
-    /// Trials at a time; None: from the machine.
+    /// Trials that run at the same time; None: from the machine.
     pub jobs: Option<usize>,
-    /// CPU threads a trial; None: from the machine.
+    /// CPU threads of each trial; None: from the machine.
     pub threads: Option<usize>,
-    /// Bytes that all trials together may take; None: from the machine.
+    /// Bytes that all trials together may use; None: from the machine.
     pub max_memory: Option<u64>,
     pub retries: u32,
     pub checkpoint_every: CheckpointEvery,
-    /// Seconds without a step or an evaluation after which a worker is killed and tried again; None: never.
+    /// Seconds without a step or an evaluation after which a worker is killed and its trial started again; None: never.
     pub stall_timeout: Option<f64>,
-    /// Seconds of training after which a trial is given up; None: never.
+    /// Seconds of training after which a trial fails; None: never.
     pub time_limit: Option<f64>,
     pub keep: Keep,
-    /// What is probed once every trial has ended.
+    /// What is probed when every trial has ended.
     pub probe: Probing,
-    /// Where curves go as well, while they are measured; each once.
+    /// Where curves are also sent while a sweep runs. Each once.
     pub log_to: Vec<LogTo>,
     /// From the section `stop`.
     pub stop: StopAcross,
-    /// A plan above this is refused.
+    /// A sweep with more trials is refused.
     pub max_trials: usize,
 }
 
@@ -60,7 +63,7 @@ impl Default for RunConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Probing {
     Off,
-    /// Of the trials that went flat or stuck, the best of each cause.
+    /// The best trial of each cause, of those that plateaued or are stuck at chance.
     Plateaus,
 }
 
@@ -76,7 +79,7 @@ pub enum LogTo {
 impl LogTo {
     const ALL: [Self; 2] = [Self::Tensorboard, Self::Mlflow];
 
-    /// As it is written in a sweep file.
+    /// The name in sweep files.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -97,7 +100,7 @@ pub enum Devices {
     Metal,
 }
 
-/// A text that names no devices.
+/// The text does not name devices.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected auto, cpu, cuda, cuda:0,1 or metal")]
 pub struct NotDevices;
@@ -138,25 +141,192 @@ impl fmt::Display for Devices {
     }
 }
 
-/// The keys of the section.
-pub(super) const RUN_KEYS: &[&str] = &[
-    "devices",
-    "jobs",
-    "threads",
-    "retries",
-    "checkpoint_every",
-    "stall_timeout",
-    "time_limit",
-    "keep",
-    "probe",
-    "log_to",
-    "max_trials",
-    "max_memory",
+/// One key of the section.
+#[derive(Debug)]
+pub(super) struct RunKey {
+    pub name: &'static str,
+    /// What a message says was expected.
+    pub expected: &'static str,
+    /// Sets the key; None if the value does not fit.
+    read: fn(&mut RunConfig, &Node) -> Option<()>,
+    /// The inverse of reading.
+    write: fn(&RunConfig) -> Yaml,
+    pub schema: fn() -> Value,
+    pub doc: Doc,
+}
+
+pub(super) static RUN_KEYS: &[RunKey] = &[
+    RunKey {
+        name: "devices",
+        expected: "auto, cpu, cuda, cuda:0,1 or metal",
+        read: |run, value| set(&mut run.devices, value.text()?.parse().ok()),
+        write: |run| run.devices.to_string().into(),
+        schema: || json!({"type": "string", "pattern": "^(auto|cpu|cuda|metal|cuda:[0-9]+(,[0-9]+)*)$"}),
+        doc: Doc {
+            about: "The devices to train on. `auto` takes every accelerator that the build and the machine have, else the \
+                    CPU.",
+            unit: "",
+            example: "cuda:0,1",
+        },
+    },
+    RunKey {
+        name: "jobs",
+        expected: "auto, or a whole number from 1",
+        read: |run, value| automatic(&mut run.jobs, value),
+        write: |run| automatic_text(run.jobs),
+        schema: automatic_schema,
+        doc: Doc {
+            about: "Number of trials that run at the same time. `auto`: as many as the devices, the cores and the memory \
+                    allow.",
+            unit: "trials",
+            example: "2",
+        },
+    },
+    RunKey {
+        name: "threads",
+        expected: "auto, or a whole number from 1",
+        read: |run, value| automatic(&mut run.threads, value),
+        write: |run| automatic_text(run.threads),
+        schema: automatic_schema,
+        doc: Doc {
+            about: "CPU threads of each trial. `auto` shares the cores among the trials that run at the same time.",
+            unit: "threads",
+            example: "4",
+        },
+    },
+    RunKey {
+        name: "max_memory",
+        expected: "auto, or a size such as 8GB or 500MB",
+        read: |run, value| {
+            let limit = if value.text()? == "auto" { None } else { Some(bytes(value.text()?)?) };
+            set(&mut run.max_memory, Some(limit))
+        },
+        write: |run| run.max_memory.map_or_else(|| "auto".into(), |bytes| format!("{bytes}B").into()),
+        schema: || json!({"type": "string", "pattern": "^(auto|[0-9.]+ ?(B|MB|GB|TB))$"}),
+        doc: Doc {
+            about: "Memory that all trials together may use. A trial waits until there is room for it. `auto`: what the \
+                    machine has free.",
+            unit: "B, MB, GB or TB",
+            example: "8GB",
+        },
+    },
+    RunKey {
+        name: "retries",
+        expected: "a whole number from 0",
+        read: |run, value| set(&mut run.retries, u32::try_from(whole(value)?).ok()),
+        write: |run| u64::from(run.retries).into(),
+        schema: || json!({"type": "integer", "minimum": 0}),
+        doc: Doc {
+            about: "How often a trial is started again after its worker crashed or hung.",
+            unit: "attempts",
+            example: "0",
+        },
+    },
+    RunKey {
+        name: "checkpoint_every",
+        expected: "a time such as 60s, 2m or 1h, or a number of optimizer steps",
+        read: |run, value| set(&mut run.checkpoint_every, checkpoint_every(value)),
+        write: |run| match run.checkpoint_every {
+            CheckpointEvery::Seconds(seconds) => format!("{seconds}s").into(),
+            CheckpointEvery::Steps(steps) => steps.into(),
+        },
+        schema: || json!({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": TIME}]}),
+        doc: Doc {
+            about: "How often a running trial saves a checkpoint, from which it resumes after an interruption.",
+            unit: "s, m or h; a number without a unit: optimizer steps",
+            example: "5m",
+        },
+    },
+    RunKey {
+        name: "stall_timeout",
+        expected: "off, or a time such as 90s, 10m or 2h",
+        read: |run, value| limit(&mut run.stall_timeout, value),
+        write: |run| limit_text(run.stall_timeout),
+        schema: limit_schema,
+        doc: Doc {
+            about: "A worker that takes no step and makes no evaluation for this long is killed, and its trial is started \
+                    again.",
+            unit: "s, m or h",
+            example: "30m",
+        },
+    },
+    RunKey {
+        name: "time_limit",
+        expected: "off, or a time such as 90s, 10m or 2h",
+        read: |run, value| limit(&mut run.time_limit, value),
+        write: |run| limit_text(run.time_limit),
+        schema: limit_schema,
+        doc: Doc {
+            about: "A trial that has trained for this long fails. Its checkpoint stays.",
+            unit: "s, m or h",
+            example: "2h",
+        },
+    },
+    RunKey {
+        name: "keep",
+        expected: "none, best, last or all",
+        read: |run, value| set(&mut run.keep, named(&KEEP, value)),
+        write: |run| name_of(&KEEP, run.keep),
+        schema: || json!({"enum": names(&KEEP)}),
+        doc: Doc {
+            about: "What stays in a trial's `checkpoint/` when it has ended. `none`: nothing. `best`: the state at the lowest \
+                    evaluation loss. `last`: the final state. `all`: both.",
+            unit: "",
+            example: "best",
+        },
+    },
+    RunKey {
+        name: "probe",
+        expected: "off or plateaus",
+        read: |run, value| set(&mut run.probe, named(&PROBE, value)),
+        write: |run| name_of(&PROBE, run.probe),
+        schema: || json!({"enum": names(&PROBE)}),
+        doc: Doc {
+            about: "`plateaus`: at the end of the run, short experiments find out why the best trial of each cause reached a \
+                    plateau, as `plateau probe` does.",
+            unit: "",
+            example: "plateaus",
+        },
+    },
+    RunKey {
+        name: "log_to",
+        expected: "off, or a list of tensorboard and mlflow",
+        read: |run, value| set(&mut run.log_to, log_to(value)),
+        write: |run| {
+            let names: Vec<Yaml> = run.log_to.iter().map(|to| to.name().into()).collect();
+            if names.is_empty() { "off".into() } else { names.into() }
+        },
+        schema: || {
+            let names = LogTo::ALL.map(LogTo::name);
+            json!({"anyOf": [{"const": "off"}, {"enum": names}, {"type": "array", "items": {"enum": names}}]})
+        },
+        doc: Doc {
+            about: "Where curves are also sent while a sweep runs: TensorBoard event files in the results folder, or an \
+                    MLflow server.",
+            unit: "",
+            example: "[tensorboard, mlflow]",
+        },
+    },
+    RunKey {
+        name: "max_trials",
+        expected: "a whole number from 1",
+        read: |run, value| set(&mut run.max_trials, whole(value).filter(|n| *n >= 1).map(|n| n as usize)),
+        write: |run| (run.max_trials as u64).into(),
+        schema: || json!({"type": "integer", "minimum": 1}),
+        doc: Doc {
+            about: "A sweep with more trials than this is refused, in case an axis is longer than intended.",
+            unit: "trials",
+            example: "1000000",
+        },
+    },
 ];
 
+const KEEP: [(&str, Keep); 4] = [("none", Keep::None), ("best", Keep::Best), ("last", Keep::Last), ("all", Keep::All)];
+const PROBE: [(&str, Probing); 2] = [("off", Probing::Off), ("plateaus", Probing::Plateaus)];
+
 impl RunConfig {
-    /// What a trial keeps until it is known whether it is probed: the best state of one that went flat, or its last,
-    /// lies in its plateau.
+    /// What a trial keeps until it is known whether it is probed. A probe starts from the best or the last state, which
+    /// both lie in the plateau.
     #[must_use]
     pub fn keep_while_running(&self) -> Keep {
         match (self.probe, self.keep) {
@@ -167,75 +337,78 @@ impl RunConfig {
 
     /// Sets `run.NAME`, whose key stands at `key`.
     pub(super) fn set(&mut self, name: &str, key: &Node, value: &Node) -> Result<(), Problem> {
-        let misfit = |expected: &str| {
+        let Some(run_key) = RUN_KEYS.iter().find(|known| known.name == name) else {
+            let hint = suggestion(name, RUN_KEYS.iter().map(|known| known.name)).unwrap_or_default();
+            return Err(Problem::new(key.place, format!("unknown key `run.{name}`")).hint(hint));
+        };
+        (run_key.read)(self, value).ok_or_else(|| {
             let what =
                 if value.is_null() { "has no value".to_owned() } else { format!("cannot be {}", value.described()) };
-            Problem::new(value.place, format!("`run.{name}` {what}")).hint(format!("expected {expected}"))
-        };
-        let automatic = || match value.plain_text() {
-            Some("auto") => Ok(None),
-            _ => match whole(value) {
-                Some(n @ 1..=65_536) => Ok(Some(n as usize)),
-                _ => Err(misfit("auto, or a whole number from 1")),
-            },
-        };
-        let limit = || match value.text() {
-            Some("off") => Ok(None),
-            text => text.and_then(seconds).map(Some).ok_or_else(|| misfit("off, or a time such as 90s, 10m or 2h")),
-        };
-        match name {
-            "max_memory" => {
-                self.max_memory = match value.text() {
-                    Some("auto") => None,
-                    text => Some(text.and_then(bytes).ok_or_else(|| misfit("auto, or a size such as 8GB or 500MB"))?),
-                };
-            }
-            "stall_timeout" => self.stall_timeout = limit()?,
-            "time_limit" => self.time_limit = limit()?,
-            "devices" => {
-                let text = value.text().unwrap_or_default();
-                self.devices = text.parse().map_err(|_| misfit("auto, cpu, cuda, cuda:0,1 or metal"))?;
-            }
-            "jobs" => self.jobs = automatic()?,
-            "threads" => self.threads = automatic()?,
-            "retries" => {
-                let retries = whole(value).and_then(|n| u32::try_from(n).ok());
-                self.retries = retries.ok_or_else(|| misfit("a whole number from 0"))?;
-            }
-            "checkpoint_every" => {
-                self.checkpoint_every = checkpoint_every(value)
-                    .ok_or_else(|| misfit("a time such as 60s, 2m or 1h, or a number of optimizer steps"))?;
-            }
-            "keep" => {
-                self.keep = match value.text() {
-                    Some("none") => Keep::None,
-                    Some("best") => Keep::Best,
-                    Some("last") => Keep::Last,
-                    Some("all") => Keep::All,
-                    _ => return Err(misfit("none, best, last or all")),
-                };
-            }
-            "probe" => {
-                self.probe = match value.text() {
-                    Some("off") => Probing::Off,
-                    Some("plateaus") => Probing::Plateaus,
-                    _ => return Err(misfit("off or plateaus")),
-                };
-            }
-            "log_to" => {
-                self.log_to = log_to(value).ok_or_else(|| misfit("off, or a list of tensorboard and mlflow"))?;
-            }
-            "max_trials" => {
-                let limit = whole(value).filter(|n| *n >= 1).map(|n| n as usize);
-                self.max_trials = limit.ok_or_else(|| misfit("a whole number from 1"))?;
-            }
-            _ => {
-                let hint = suggestion(name, RUN_KEYS.iter().copied()).unwrap_or_default();
-                return Err(Problem::new(key.place, format!("unknown key `run.{name}`")).hint(hint));
-            }
-        }
-        Ok(())
+            let problem = Problem::new(value.place, format!("`run.{name}` {what}"));
+            problem.hint(format!("expected {}", run_key.expected))
+        })
     }
+
+    /// The section with every key, as a sweep file writes it.
+    pub(super) fn to_yaml(&self) -> Mapping {
+        RUN_KEYS.iter().map(|key| (key.name.into(), (key.write)(self))).collect()
+    }
+}
+
+fn set<T>(slot: &mut T, value: Option<T>) -> Option<()> {
+    *slot = value?;
+    Some(())
+}
+
+/// `auto` as None, or a count.
+fn automatic(slot: &mut Option<usize>, value: &Node) -> Option<()> {
+    if value.plain_text() == Some("auto") {
+        return set(slot, Some(None));
+    }
+    set(slot, whole(value).filter(|n| (1..=MOST_SLOTS).contains(n)).map(|n| Some(n as usize)))
+}
+
+fn automatic_text(count: Option<usize>) -> Yaml {
+    count.map_or_else(|| "auto".into(), |n| Yaml::from(n as u64))
+}
+
+fn automatic_schema() -> Value {
+    json!({"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1, "maximum": MOST_SLOTS}]})
+}
+
+/// More jobs or threads than any machine has.
+const MOST_SLOTS: u64 = 65_536;
+
+/// `off` as None, or a time in seconds.
+fn limit(slot: &mut Option<f64>, value: &Node) -> Option<()> {
+    if value.text() == Some("off") {
+        return set(slot, Some(None));
+    }
+    set(slot, seconds(value.text()?).map(Some))
+}
+
+fn limit_text(limit: Option<f64>) -> Yaml {
+    limit.map_or_else(|| "off".into(), |seconds| format!("{seconds}s").into())
+}
+
+fn limit_schema() -> Value {
+    json!({"anyOf": [{"const": "off"}, {"type": "string", "pattern": TIME}]})
+}
+
+/// A time, as a regular expression.
+const TIME: &str = "^[0-9.]+ ?(s|m|min|h)$";
+
+/// The value that a node names.
+fn named<T: Copy>(names: &[(&str, T)], value: &Node) -> Option<T> {
+    names.iter().find(|(name, _)| value.text() == Some(name)).map(|(_, value)| *value)
+}
+
+fn name_of<T: Copy + PartialEq>(names: &[(&str, T)], value: T) -> Yaml {
+    names.iter().find(|(_, known)| *known == value).map_or(Yaml::Null, |(name, _)| (*name).into())
+}
+
+fn names<T>(names: &[(&'static str, T)]) -> Vec<&'static str> {
+    names.iter().map(|(name, _)| *name).collect()
 }
 
 fn checkpoint_every(value: &Node) -> Option<CheckpointEvery> {
@@ -283,17 +456,4 @@ fn bytes(text: &str) -> Option<u64> {
     };
     let bytes = number.trim().parse::<f64>().ok()? * unit;
     (1.0..1e18).contains(&bytes).then_some(bytes as u64)
-}
-
-/// The inverse of reading, for [`super::SweepSpec::to_yaml`].
-pub(super) fn checkpoint_text(every: CheckpointEvery) -> String {
-    match every {
-        CheckpointEvery::Seconds(seconds) => format!("{seconds}s"),
-        CheckpointEvery::Steps(steps) => steps.to_string(),
-    }
-}
-
-/// As [`checkpoint_text`], of a limit in seconds.
-pub(super) fn limit_text(limit: Option<f64>) -> String {
-    limit.map_or_else(|| "off".to_owned(), |seconds| format!("{seconds}s"))
 }

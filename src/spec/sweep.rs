@@ -1,4 +1,4 @@
-//! The checked sweep: fixed values, axes, extra and excluded trials, each value already read and knowing its place.
+//! The checked sweep: fixed values, axes, included and excluded trials. Every value is read and has its place.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -11,21 +11,21 @@ use super::kind::brief;
 use super::problem::{Place, Problem, Problems, Shown, Text};
 use crate::trial::{Augmentation, AxisValue, DataConfig, TrialConfig, number_text};
 
-/// A sweep file, checked. Holds everything that the file says, nothing that depends on data or checkpoints.
+/// A checked sweep file. It holds everything that the file says, and nothing that depends on data or checkpoints.
 #[derive(Debug, Clone)]
 pub struct SweepSpec {
     pub name: String,
     pub run: RunConfig,
     pub(super) text: Arc<Text>,
-    /// Where the values of the `run` section stand.
+    /// The places of the values of the section `run`.
     pub(super) run_places: Vec<(String, Place)>,
-    /// The fixed values, over the defaults.
+    /// The defaults with the fixed values applied.
     pub(crate) base: TrialConfig,
-    /// What the file fixes, shallow keys first.
+    /// The fixed values of the file, shallow keys first.
     pub(crate) fixed: Vec<Setting>,
     /// Axes of the product in the order of the file, seeds last.
     pub(crate) dimensions: Vec<Dimension>,
-    /// Index in `dimensions` of the axis that repeats everything.
+    /// Index in `dimensions` of the axis of seeds.
     pub(crate) seeds: Option<usize>,
     pub(crate) include: Vec<Entry>,
     pub(crate) exclude: Vec<Entry>,
@@ -41,7 +41,7 @@ pub(crate) struct Setting {
     pub place: Place,
     /// Complete.
     pub value: Value,
-    /// As far as written: what a configuration must say to match.
+    /// Only what was written. A configuration matches if it holds all of this.
     pub given: Value,
     pub(super) target: Target,
 }
@@ -57,13 +57,13 @@ impl Setting {
         })
     }
 
-    /// Levels of the path; deeper settings are applied after shallow ones.
+    /// Levels of the path. Deeper settings are applied after shallow ones.
     pub(super) fn depth(&self) -> usize {
         self.path.split('.').count()
     }
 }
 
-/// A value that an axis or an entry gives to a key: for a group, several settings.
+/// A value that an axis or an entry gives to a key. The value of a group has several settings.
 #[derive(Debug, Clone)]
 pub(crate) struct Choice {
     pub settings: Vec<Setting>,
@@ -79,14 +79,14 @@ pub(crate) struct AxisKey {
     pub choices: Vec<Choice>,
 }
 
-/// One factor of the product: a key, or the keys of `zip` taken together. All keys have equally many choices.
+/// One factor of the product: a key, or all keys of `zip`. All of them have the same number of choices.
 #[derive(Debug, Clone)]
 pub(crate) struct Dimension {
     pub keys: Vec<AxisKey>,
 }
 
 impl Dimension {
-    /// Cuts the keys to equal lengths, which they have not when values were wrong; false if nothing is left.
+    /// Cuts the keys to equal lengths, which differ when some values were wrong. False if no choice is left.
     pub(super) fn even(&mut self) -> bool {
         let shortest = self.keys.iter().map(|key| key.choices.len()).min().unwrap_or(0);
         self.keys.iter_mut().for_each(|key| key.choices.truncate(shortest));
@@ -113,7 +113,7 @@ impl Entry {
         settings
     }
 
-    /// Whether a configuration (as JSON) says everything that this entry says.
+    /// Whether a configuration, as JSON, holds every value of this entry.
     pub(crate) fn matches(&self, config: &Value) -> bool {
         self.values
             .iter()
@@ -122,7 +122,7 @@ impl Entry {
     }
 }
 
-/// The value at a dotted path. A parameter of `augmentation` is looked up in the only one that there is.
+/// The value at a dotted path. A parameter of `augmentation` is found if there is exactly one augmentation.
 pub(crate) fn lookup<'v>(config: &'v Value, path: &str) -> Option<&'v Value> {
     path.split('.').try_fold(config, |value, name| match value {
         Value::Array(items) if items.len() == 1 => items[0].get(name),
@@ -189,7 +189,7 @@ fn overlap(a: &str, b: &str) -> bool {
     long.strip_prefix(short).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
-/// Where the last setting stands that decides `path`.
+/// The place of the last setting that decides `path`.
 pub(crate) fn place_of<'s>(settings: impl DoubleEndedIterator<Item = &'s Setting>, path: &str) -> Option<Place> {
     settings.rev().find(|setting| overlap(&setting.path, path)).map(|setting| setting.place)
 }
@@ -210,12 +210,12 @@ pub struct DataSource {
     pub data: DataConfig,
     /// `model.from` as written.
     pub model: String,
-    /// Where the keys of the section stand that are written.
+    /// The places of the keys of the section that are written.
     places: Vec<(&'static str, Place)>,
 }
 
 impl DataSource {
-    /// Where `key` stands; else `data.train`, else nowhere.
+    /// The place of `key`, else that of `data.train`.
     pub fn place(&self, key: &str) -> Place {
         let find = |key: &str| self.places.iter().find(|(known, _)| *known == key).map(|&(_, place)| place);
         find(key).or_else(|| find("data.train")).unwrap_or(Place::NOWHERE)
@@ -236,20 +236,20 @@ pub struct AugmentationSource {
     pub place: Place,
 }
 
-/// One combination of the values of some axes.
+/// One combination of values of some axes.
 struct Combination<'s> {
     config: TrialConfig,
-    /// What was applied over the defaults, in turn.
+    /// What was applied to the defaults, in order.
     settings: Vec<&'s Setting>,
 }
 
 impl SweepSpec {
-    /// The configuration that the fixed values describe, varying keys at their fixed or default values.
+    /// The configuration of the fixed values. Varying keys have their fixed or default values.
     pub fn base(&self) -> &TrialConfig {
         &self.base
     }
 
-    /// What should be known of, but does not keep the sweep from running; as text to print.
+    /// Warnings, as text to print.
     pub fn warnings(&self) -> Vec<String> {
         self.warnings.iter().map(|warning| self.warning(warning)).collect()
     }
@@ -259,17 +259,17 @@ impl SweepSpec {
         Shown { text: &self.text, problem, label: "warning: " }.to_string()
     }
 
-    /// Mistakes found later (a file that is not there), in the form of those found while parsing.
+    /// Mistakes that were found later, such as a missing file, in the form of those of the parser.
     pub fn problems(&self, list: Vec<Problem>) -> Problems {
         Problems::new(Arc::clone(&self.text), list)
     }
 
-    /// Where the value of `run.NAME` stands.
+    /// The place of the value of `run.NAME`.
     pub fn run_place(&self, name: &str) -> Place {
         self.run_places.iter().find(|(known, _)| known == name).map_or(Place::NOWHERE, |&(_, place)| place)
     }
 
-    /// Trials before exclusion and before equal ones are dropped.
+    /// Number of trials before `exclude` is applied and equal ones are left out.
     pub fn size(&self) -> u128 {
         let product =
             self.dimensions.iter().fold(1u128, |size, dimension| size.saturating_mul(dimension.len() as u128));
@@ -321,8 +321,8 @@ impl SweepSpec {
         problems
     }
 
-    /// The configurations that arise from the axes which touch one of `paths`, other axes left at the base; those of
-    /// `include` after. Combinations excluded by what they say of `paths` alone are left out.
+    /// The configurations that the axes at, inside or around `paths` give, with all other axes at the base; then those of
+    /// `include`. Combinations that `exclude` removes by keys of `paths` alone are left out.
     fn combinations(&self, paths: &[&str]) -> Vec<Combination<'_>> {
         let touches = |path: &str| paths.iter().any(|wanted| overlap(path, wanted));
         let dimensions: Vec<&Dimension> =
@@ -340,7 +340,7 @@ impl SweepSpec {
                 rest /= dimension.len();
                 chosen.extend(dimension.keys.iter().map(|key| (key, choice)));
             }
-            // As in the product: by the depth of the axis, so that a key inside a group stands over the group.
+            // As in the product: a key inside a group is applied after the group.
             chosen.sort_by_key(|(key, _)| key.path.split('.').count());
             combinations.push(self.combine(chosen.iter().flat_map(|&(key, choice)| &key.choices[choice].settings)));
         }
@@ -354,7 +354,7 @@ impl SweepSpec {
         combinations
     }
 
-    /// The configurations that arise from what varies at or inside `paths`, `include` after, with all that was set.
+    /// The configurations that the axes at or inside `paths` give, then those of `include`, each with its settings.
     pub(crate) fn variations(&self, paths: &[&str]) -> impl Iterator<Item = (TrialConfig, Vec<&Setting>)> {
         self.combinations(paths).into_iter().map(|Combination { config, settings }| (config, settings))
     }
@@ -372,7 +372,7 @@ impl SweepSpec {
         keys.into_iter()
     }
 
-    /// Whether a schedule with a rise of its own meets the default warm-up, which gives way to it.
+    /// Whether some schedule rises on its own and no warm-up is written, so that each schedule decides its warm-up.
     pub(super) fn leaves_warmup_open(&self) -> bool {
         let rises = |setting: &Setting| {
             let mut config = self.base.clone();
@@ -388,19 +388,19 @@ impl SweepSpec {
     fn combine<'s>(&'s self, chosen: impl Iterator<Item = &'s Setting> + Clone) -> Combination<'s> {
         let mut config = self.base.clone();
         for setting in chosen.clone() {
-            // What cannot be applied was reported when the file was read.
+            // A setting that cannot be applied was reported when the file was read.
             let _ = setting.apply(&mut config);
         }
         Combination { config, settings: self.fixed.iter().chain(chosen).collect() }
     }
 }
 
-/// A text that is equal for equal data sections read with equal tokenizers.
+/// A text that is equal for equal data sections that are read with the same tokenizer.
 pub(crate) fn source_key(data: &DataConfig, model: &str) -> String {
     serde_json::to_string(&(data, model)).unwrap_or_default()
 }
 
-/// Whether an entry of `include` chooses its own seed, so that seeds do not multiply it.
+/// Whether an entry of `include` names a seed, so that `seeds` does not repeat it.
 pub(crate) fn sets_seed(entry: &Entry) -> bool {
     entry.values.iter().any(|(path, _)| path == "seed")
 }

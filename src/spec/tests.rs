@@ -76,7 +76,7 @@ fn names_of_transformers_are_aliases() {
     assert_eq!(base("max_steps: 7"), base("steps: 7"));
     assert_eq!(base("warmup_ratio: 0.2"), base("warmup: 0.2"));
     insta::assert_snapshot!(spec(theirs).warnings().join("\n"), @r"
-    a.yaml:5:1: warning: a batch is split into micro-batches here, where transformers would multiply it
+    a.yaml:5:1: warning: `batch_size` is the number of examples per optimizer step; transformers would multiply it by the accumulation
       5 | per_device_train_batch_size: 8
         | ^^^^^^^^^^^^^^^^^^^^^^^^^^^ for the same run, multiply it by the accumulation
     ");
@@ -399,9 +399,10 @@ fn the_sweep_as_run_says_where_its_files_are_and_what_the_checkpoint_decided() {
 
 #[test]
 fn every_misnomer_names_a_key() {
-    for (other, path) in keys::MISNOMERS {
-        let known = keys::paths().chain(read::SECTIONS.iter().copied());
-        let inside_run = path.strip_prefix("run.").is_some_and(|name| run_config::RUN_KEYS.contains(&name));
+    for (other, path) in names::MISNOMERS {
+        let known = keys::paths().chain(sections::SECTIONS.iter().map(|section| section.name));
+        let inside_run =
+            path.strip_prefix("run.").is_some_and(|name| run_config::RUN_KEYS.iter().any(|key| key.name == name));
         assert!(inside_run || known.into_iter().any(|known| known == *path), "{other}");
         assert!(keys::key(other).is_none() && keys::alias(other).is_none(), "{other} is a key");
     }

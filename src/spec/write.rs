@@ -1,15 +1,14 @@
-//! The sweep as run, defaults filled in, as YAML that reads back to the same trials.
+//! Writes the sweep as it is run, with every default, as YAML that reads back to the same trials.
 
 use std::collections::HashMap;
 
 use serde_json::Value;
 use serde_yaml::{Mapping, Value as Yaml};
 
-use super::run_config::{Probing, checkpoint_text, limit_text};
 use super::sweep::{AxisKey, Choice, Entry, SweepSpec};
-use crate::trial::{EvalSource, Keep, Pooling, TrialConfig};
+use crate::trial::{EvalSource, Pooling, TrialConfig};
 
-/// What is known of a sweep's sources once they were found.
+/// What is known of a sweep's sources once they are found.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Settled {
     /// Absolute paths by the names of files and folders as written.
@@ -20,10 +19,10 @@ pub struct Settled {
 }
 
 impl Settled {
-    /// Puts where it lies in place of a source's name, in a value of the key `path`.
+    /// Replaces the name of a source by its path, in a value of the key `path`.
     pub fn locate(&self, path: &str, value: &mut Value) {
         match value {
-            // A lone name in place of a section is its file or folder.
+            // A single name in place of a section names its file or folder.
             Value::String(text) if matches!(path, "data" | "data.train" | "data.eval" | "model" | "model.from") => {
                 if let Some(found) = self.files.get(text) {
                     text.clone_from(found);
@@ -37,12 +36,12 @@ impl Settled {
     }
 }
 
-/// Heads the file.
-const HEADER: &str = "# The sweep as run: defaults filled in, files by their full paths. What is left out of `model` is the checkpoint's own.\n";
+/// First line of the file.
+const HEADER: &str = "# The sweep as run, with every default and full paths. Keys that are missing in `model` keep the checkpoint's own value.\n";
 
 impl SweepSpec {
-    /// The sweep as it is run, every default filled in, overrides applied, sources where they were found. Parses back to
-    /// the same trials, wherever the file lies.
+    /// The sweep as it is run: with every default and override, and with the paths at which sources were found. It reads
+    /// back to the same trials, wherever the file lies.
     ///
     /// # Errors
     /// Only if YAML cannot be written at all.
@@ -52,7 +51,7 @@ impl SweepSpec {
         if let Yaml::Mapping(base) = serde_yaml::to_value(self.settled_base(settled))? {
             file.extend(base);
         }
-        // What nobody decided stays the checkpoint's: `null` would only look like a value.
+        // `null` would look like a value, but it means that the checkpoint decides.
         if let Some(Yaml::Mapping(model)) = file.get_mut("model") {
             model.retain(|_, value| !value.is_null());
         }
@@ -103,7 +102,7 @@ impl SweepSpec {
                 );
             }
         }
-        file.insert("run".into(), self.run_section().into());
+        file.insert("run".into(), self.run.to_yaml().into());
         Ok(HEADER.to_owned() + &serde_yaml::to_string(&file)?)
     }
 
@@ -123,37 +122,6 @@ impl SweepSpec {
         base.model.dropout = base.model.dropout.or(settled.dropout);
         base
     }
-
-    fn run_section(&self) -> Mapping {
-        let run = &self.run;
-        let automatic = |count: Option<usize>| count.map_or_else(|| "auto".into(), |n| Yaml::from(n as u64));
-        let keep = match run.keep {
-            Keep::None => "none",
-            Keep::Best => "best",
-            Keep::Last => "last",
-            Keep::All => "all",
-        };
-        let probe = match run.probe {
-            Probing::Off => "off",
-            Probing::Plateaus => "plateaus",
-        };
-        let log_to: Vec<Yaml> = run.log_to.iter().map(|to| to.name().into()).collect();
-        let every = checkpoint_text(run.checkpoint_every);
-        Mapping::from_iter([
-            ("devices".into(), run.devices.to_string().into()),
-            ("jobs".into(), automatic(run.jobs)),
-            ("threads".into(), automatic(run.threads)),
-            ("max_memory".into(), run.max_memory.map_or_else(|| "auto".into(), |bytes| format!("{bytes}B").into())),
-            ("retries".into(), u64::from(run.retries).into()),
-            ("checkpoint_every".into(), every.parse::<u64>().map_or_else(|_| every.into(), Yaml::from)),
-            ("stall_timeout".into(), limit_text(run.stall_timeout).into()),
-            ("time_limit".into(), limit_text(run.time_limit).into()),
-            ("keep".into(), keep.into()),
-            ("probe".into(), probe.into()),
-            ("log_to".into(), if log_to.is_empty() { "off".into() } else { log_to.into() }),
-            ("max_trials".into(), (run.max_trials as u64).into()),
-        ])
-    }
 }
 
 fn axis(key: &AxisKey, settled: &Settled) -> Result<Yaml, serde_yaml::Error> {
@@ -165,7 +133,7 @@ fn axis(key: &AxisKey, settled: &Settled) -> Result<Yaml, serde_yaml::Error> {
     Ok(values.collect::<Result<Vec<_>, _>>()?.into())
 }
 
-/// The value of a choice with nothing left to defaults; of a group, only what was said.
+/// The value of a choice with every default; of a group, only what was written.
 fn complete(path: &str, choice: &Choice) -> Value {
     match choice.settings.as_slice() {
         [only] if only.path == path => only.value.clone(),
@@ -176,7 +144,7 @@ fn complete(path: &str, choice: &Choice) -> Value {
 fn entry(entry: &Entry, settled: &Settled) -> Result<Yaml, serde_yaml::Error> {
     let mut map = Mapping::new();
     for (path, choice) in &entry.values {
-        // As far as written, so that an entry of `exclude` matches no less than it did.
+        // Only what was written, so that an entry of `exclude` matches the same trials.
         let mut value = match choice.settings.as_slice() {
             [only] if only.path == *path => only.given.clone(),
             _ => choice.shown.value.clone(),

@@ -1,7 +1,7 @@
-//! YAML text to a small tree that remembers where everything stands and how it was quoted.
+//! Reads YAML text into a small tree that keeps the place of every value, and whether it was quoted.
 //!
-//! Resolves aliases and merge keys (`<<`), refuses repeated keys, tags, several documents, and trees too deep or too large
-//! to come from a person. What the scalars mean is left to [`super::kind`].
+//! Aliases and merge keys (`<<`) are resolved. Repeated keys, tags, several documents, and trees that are too deep or too
+//! large to be written by a person are refused. What a scalar means is left to [`super::kind`].
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput};
 
 use super::problem::{Place, Problem};
 
-/// A value, and where it stands.
+/// A value and its place.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Node {
     pub place: Place,
@@ -20,11 +20,11 @@ pub(super) struct Node {
 pub(super) enum Content {
     Scalar {
         text: String,
-        /// Without quotes, so that it may be a number, a truth value or nothing.
+        /// Whether it has no quotes, so that it may be a number, a truth value or null.
         plain: bool,
     },
     List(Vec<Node>),
-    /// In the order written; keys are scalars, each once.
+    /// In the order written. Keys are scalars, and each occurs once.
     Map(Vec<(Node, Node)>),
 }
 
@@ -59,7 +59,7 @@ impl Node {
         matches!(self.plain_text(), Some("" | "~" | "null" | "Null" | "NULL"))
     }
 
-    /// How a message names it.
+    /// How messages name it.
     pub fn described(&self) -> String {
         match &self.content {
             _ if self.is_null() => "empty".into(),
@@ -97,8 +97,8 @@ const DEEPEST: usize = 32;
 /// Nodes, aliases expanded, beyond which a file is refused.
 const LARGEST: usize = 2_000_000;
 
-/// Reads `text`; None if it holds nothing. `override_number` is 0 for the file, n for the n-th `--set`.
-/// Repeated keys go to `problems`; a text that is not YAML is an error.
+/// Reads `text`; None if it is empty. `override_number` is 0 for the file and n for the n-th `--set`. Repeated keys are
+/// added to `problems`; text that is not YAML is an error.
 pub(super) fn read(text: &str, override_number: usize, problems: &mut Vec<Problem>) -> Result<Option<Node>, Problem> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut builder = Builder {
@@ -131,16 +131,17 @@ fn syntax(error: &ScanError, text: &str, override_number: usize) -> Problem {
         return Problem::new(place, format!("this `{bracket}` is not closed")).hint("close it in this line");
     }
     let hint = match error.info() {
-        info if info.contains("anchor") => "an alias `*name` repeats what `&name` marked further up",
+        info if info.contains("anchor") => "define the anchor `&name` before the alias `*name`",
         info if info.contains("quoted scalar") => "close the quotes",
-        info if info.contains("mapping values") => "one `key: value` a line, keys of one level indented alike",
+        info if info.contains("mapping values") => {
+            "write one `key: value` per line, and indent keys of one level alike"
+        }
         _ => "check indentation, brackets and quotes here and in the line above",
     };
     Problem::new(place(marker.col() + 1), format!("this is not YAML: {}", error.info())).hint(hint)
 }
 
-/// The innermost bracket that is still open at the end of a line before `last`, from which the next line goes on with a
-/// key: with its line and column.
+/// The innermost bracket that is still open before line `last`, with its line and column.
 fn unclosed(text: &str, last: usize) -> Option<(char, usize, usize)> {
     let mut open = Vec::new();
     for (number, line) in text.lines().enumerate().take(last.saturating_sub(1)) {
@@ -184,12 +185,12 @@ impl Builder<'_> {
             Event::DocumentStart(_) => {
                 self.documents += 1;
                 if self.documents > 1 {
-                    return Err(Problem::new(place, "a second document starts here").hint("one sweep a file"));
+                    return Err(Problem::new(place, "a second document starts here").hint("one sweep per file"));
                 }
             }
             Event::Scalar(text, style, anchor, tag) => {
                 if let Some(tag) = tag.filter(|tag| !(tag.is_yaml_core_schema() && tag.suffix == "str")) {
-                    let what = format!("the tag `!{}` has no meaning here", tag.suffix);
+                    let what = format!("tags such as `!{}` are not supported", tag.suffix);
                     return Err(Problem::new(place, what).hint("leave it out"));
                 }
                 let plain = style == ScalarStyle::Plain;
@@ -208,7 +209,7 @@ impl Builder<'_> {
             }
             Event::Alias(anchor) => {
                 let Some(target) = self.anchors.get(&anchor) else {
-                    return Err(Problem::new(place, "this alias stands inside what it names"));
+                    return Err(Problem::new(place, "this alias refers to a value that contains it"));
                 };
                 self.nodes += target.size();
                 let node = Node { place, content: target.content.clone() };
@@ -219,7 +220,7 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// On one line: the whole stretch; over several: its first character.
+    /// The whole of what is on one line; the first character of what spans several lines.
     fn place(&self, span: Span) -> Place {
         let (start, end) = (span.start, span.end);
         let length = if start.line() == end.line() { end.col().saturating_sub(start.col()) } else { 1 };
@@ -234,7 +235,7 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// Puts a complete node where it belongs.
+    /// Adds a complete node to its parent.
     fn finish(&mut self, mut node: Node, anchor: usize) -> Result<(), Problem> {
         self.nodes += 1;
         if self.nodes > LARGEST {
@@ -275,7 +276,7 @@ fn repeated(key: &Node, earlier: &Node) -> Problem {
         .hint(format!("first in line {}", earlier.place.line()))
 }
 
-/// Replaces `<<` by the entries of the maps it names; keys that stand beside it win.
+/// Replaces `<<` by the entries of the maps that it names. Keys beside it take precedence.
 fn merge(entries: &mut Vec<(Node, Node)>) -> Result<(), Problem> {
     let is_merge = |key: &Node| key.plain_text() == Some("<<");
     let merged: Vec<Node> = entries.iter().filter(|(key, _)| is_merge(key)).map(|(_, value)| value.clone()).collect();

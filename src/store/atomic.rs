@@ -1,31 +1,37 @@
-//! Files that are whole or absent: written beside, then renamed or linked into place.
+//! Documents that are complete or absent: they are written to a temporary file, then renamed or linked into place.
 
 use std::fs::{self, File};
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::disk::{DOCUMENT, create_new};
 use super::{StoreError, disk};
 
-/// Ending of files that are still being written. One left behind belongs to a process that was killed.
+/// Longer than a process takes from its claim to its rename.
+const CLAIM: Duration = Duration::from_secs(1);
+/// Ending of temporary files. One that is left behind belongs to a process that was killed.
 pub(super) const UNFINISHED: &str = ".unfinished";
 
-/// Replaces `path` by `bytes`, surviving a power cut: readers see the old content or the new, never a part. Makes the
-/// folders on the way.
+/// Replaces `path` by `bytes`, durably: after a power cut a reader finds the old content or the new, never a part.
+/// Creates missing folders.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     replace(path, bytes, true)
 }
 
-/// As [`write()`], without waiting for the disk: after a power cut the file may be empty or old. For what can be made again.
+/// Like [`write()`], but does not wait for the disk: after a power cut the file may be empty or old. For files that can be
+/// made again.
 pub(super) fn write_soon(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     replace(path, bytes, false)
 }
 
-/// Removes the file at `path` if there is one and `is_ours` says so of its content.
+/// Removes the file at `path` if it exists and `is_ours` recognises its content.
 pub fn remove_file_if(path: &Path, is_ours: impl FnOnce(&[u8]) -> bool) -> Result<(), StoreError> {
     match read(path)? {
         Some(bytes) if is_ours(&bytes) => fs::remove_file(path).map_err(StoreError::at(path)),
@@ -34,11 +40,13 @@ pub fn remove_file_if(path: &Path, is_ours: impl FnOnce(&[u8]) -> bool) -> Resul
 }
 
 fn replace(path: &Path, bytes: &[u8], durable: bool) -> Result<(), StoreError> {
-    let beside = beside(path);
-    let done = put(&beside, bytes, durable).and_then(|()| disk::rename(&beside, path));
+    let (temporary, mut file) = temporary(path).map_err(StoreError::at(path))?;
+    let done = disk::write(&mut file, bytes)
+        .and_then(|()| if durable { disk::sync(&file) } else { Ok(()) })
+        .and_then(|()| disk::rename(&temporary, path));
     if done.is_err() {
-        // The error below is the one to report; a leftover is only untidy.
-        let _ = fs::remove_file(&beside);
+        // The error below is the one to report; a leftover file does no harm.
+        let _ = fs::remove_file(&temporary);
     }
     done.map_err(StoreError::at(path))?;
     if durable {
@@ -47,57 +55,80 @@ fn replace(path: &Path, bytes: &[u8], durable: bool) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Writes `bytes` as a new file at `path`, to be linked or renamed by the caller.
-fn put(path: &Path, bytes: &[u8], durable: bool) -> io::Result<()> {
-    let mut file = match disk::create(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            path.parent().map_or(Ok(()), disk::make_folders)?;
-            disk::create(path)?
+/// Creates a temporary file in the folder of `path`. Nobody can guess its name and put a link there.
+fn temporary(path: &Path) -> io::Result<(PathBuf, File)> {
+    loop {
+        let temporary = path.with_file_name(temporary_name(path));
+        match create_new(&temporary) {
+            Ok(file) => return Ok((temporary, file)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                path.parent().map_or(Ok(()), disk::create_folders)?;
+                return Ok((temporary.clone(), create_new(&temporary)?));
+            }
+            Err(error) => return Err(error),
         }
-        other => other?,
-    };
-    disk::write(&mut file, bytes)?;
-    if durable { disk::sync(&file) } else { Ok(()) }
+    }
+}
+
+fn temporary_name(path: &Path) -> String {
+    // The standard library seeds every `RandomState` differently.
+    let random = RandomState::new().hash_one(path);
+    format!(".{}.{random:016x}{UNFINISHED}", path.file_name().unwrap_or_default().to_string_lossy())
 }
 
 /// Gives `from` the second name `to`, unless `to` exists, and then waits for the disk.
 ///
-/// `from` need not have been waited for: a file system that keeps a journal puts the names of a file on the disk with it, and
-/// one turn of the disk in place of three is what thousands of short trials wait for. After a power cut before the end of
-/// this call the file may be there and not be whole. File systems without hard links get the next best, a rename after a
-/// look.
+/// `from` need not be on the disk: a file system with a journal writes the names of a file together with its content. One
+/// wait in place of three matters for thousands of short trials. After a power cut before the end of this call the file may
+/// exist and be incomplete.
+///
+/// Where the file system has no hard links, the first process that creates the claim file `<to>.claim` renames instead.
 pub(super) fn link_once(from: &Path, to: &Path) -> Result<(), StoreError> {
     match disk::link(from, to) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(error) if matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied) => {
-            if !to.exists() {
-                disk::rename(from, to).map_err(StoreError::at(to))?;
-            }
-        }
+        Err(error) if has_no_links(&error) => rename_once(from, to).map_err(StoreError::at(to))?,
         Err(error) => return Err(StoreError::at(to)(error)),
     }
-    // Also of one that was there: whoever made it may have failed here.
+    // Also for a file that existed: whoever made it may have failed here.
     disk::open(to).and_then(|file| disk::sync(&file)).map_err(StoreError::at(to))
 }
 
-/// Makes a rename durable. Not every file system can; then the rename is as safe as it gets there.
+/// Whether this error means that two names of one file are impossible here.
+fn has_no_links(error: &io::Error) -> bool {
+    let codes = [Errno::XDEV, Errno::MLINK, Errno::PERM, Errno::ACCESS];
+    let code = error.raw_os_error().map(Errno::from_raw_os_error);
+    disk::is_unsupported(error) || code.is_some_and(|code| codes.contains(&code))
+}
+
+/// Renames `from` to `to` unless `to` exists. Of two processes only the one that creates the claim file renames. The other
+/// waits for it; a claim without `to` after that belongs to a process that died in between.
+fn rename_once(from: &Path, to: &Path) -> io::Result<()> {
+    let claim = to.with_extension("claim");
+    match create_new(&claim) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let start = Instant::now();
+            while !to.exists() && start.elapsed() < CLAIM {
+                thread::sleep(Duration::from_millis(10));
+            }
+        }
+        other => drop(other?),
+    }
+    let result = if to.exists() { Ok(()) } else { disk::rename(from, to) };
+    let _ = fs::remove_file(&claim);
+    result
+}
+
+/// Makes a rename durable. Not every file system can do that; then the rename is as safe as it gets there.
 fn sync_folder(path: &Path) {
     if let Some(folder) = path.parent().and_then(|folder| File::open(folder).ok()) {
         let _ = folder.sync_all();
     }
 }
 
-/// A name in the same folder that no other process and no other thread uses.
-fn beside(path: &Path) -> PathBuf {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    path.with_file_name(format!(".{name}.{}-{count}{UNFINISHED}", process::id()))
-}
-
-/// Removes what killed processes left unfinished in `folder`.
-pub(super) fn tidy(folder: &Path) {
+/// Removes the temporary files that killed processes left in `folder`.
+pub(super) fn remove_unfinished(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().ends_with(UNFINISHED) {
             let _ = fs::remove_file(entry.path());
@@ -105,34 +136,41 @@ pub(super) fn tidy(folder: &Path) {
     }
 }
 
-/// Reads a whole file; None if it does not exist.
+/// Reads a document. None if it does not exist.
 pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
-    match disk::read(path) {
+    read_up_to(path, DOCUMENT)
+}
+
+/// Reads a file of at most `limit` bytes. None if it does not exist.
+pub(super) fn read_up_to(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
+    match disk::read(path, limit) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(StoreError::at(path)(error)),
     }
 }
 
-/// Reads a JSON file; None if it does not exist, [`StoreError::Damaged`] if it is not what it should be.
+/// Reads a JSON document. None if it does not exist, [`StoreError::Damaged`] if it is not what it should be.
 pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StoreError> {
     let Some(bytes) = read(path)? else { return Ok(None) };
-    serde_json::from_slice(&bytes).map(Some).map_err(|error| StoreError::damaged(path, error.to_string()))
+    serde_json::from_slice(&bytes).map(Some).map_err(|error| StoreError::damaged(path, error))
 }
 
 /// A JSON document for people and programs, with a line end.
 pub(super) fn to_json<T: Serialize>(path: &Path, value: &T) -> Result<Vec<u8>, StoreError> {
-    let mut bytes = serde_json::to_vec_pretty(value).map_err(|error| StoreError::damaged(path, error.to_string()))?;
+    let mut bytes = serde_json::to_vec_pretty(value).map_err(|error| StoreError::damaged(path, error))?;
     bytes.push(b'\n');
     Ok(bytes)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::*;
 
     #[test]
-    fn writes_replace_and_leave_nothing_beside() {
+    fn a_write_replaces_the_file_and_leaves_no_other() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/er/file.json");
         write(&path, b"one").unwrap();
@@ -142,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_write_leaves_the_old_file_and_no_leftover() {
+    fn a_failed_write_keeps_the_old_file_and_leaves_no_other() {
         let folder = tempfile::tempdir().unwrap();
         let taken = folder.path().join("a-folder");
         fs::create_dir_all(taken.join("full")).unwrap();
@@ -151,22 +189,35 @@ mod tests {
     }
 
     #[test]
-    fn the_first_link_wins() {
+    fn a_link_is_replaced_and_its_target_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
-        let [first, second, shared] = ["1", "2", "shared"].map(|name| folder.path().join(name));
-        fs::write(&first, "first").unwrap();
-        fs::write(&second, "second").unwrap();
-        link_once(&first, &shared).unwrap();
-        link_once(&second, &shared).unwrap();
-        assert_eq!(fs::read(&shared).unwrap(), b"first");
+        let [target, link] = ["target", "link"].map(|name| folder.path().join(name));
+        fs::write(&target, "mine").unwrap();
+        symlink(&target, &link).unwrap();
+        write(&link, b"new").unwrap();
+        assert_eq!((fs::read(&target).unwrap(), fs::read(&link).unwrap()), (b"mine".to_vec(), b"new".to_vec()));
     }
 
     #[test]
-    fn tidy_takes_only_leftovers() {
+    fn the_first_link_wins_with_hard_links_and_without() {
+        for publish in [link_once, |from: &Path, to: &Path| rename_once(from, to).map_err(StoreError::at(to))] {
+            let folder = tempfile::tempdir().unwrap();
+            let [first, second, shared] = ["1", "2", "shared.json"].map(|name| folder.path().join(name));
+            fs::write(&first, "first").unwrap();
+            fs::write(&second, "second").unwrap();
+            publish(&first, &shared).unwrap();
+            publish(&second, &shared).unwrap();
+            assert_eq!(fs::read(&shared).unwrap(), b"first");
+            assert!(!folder.path().join("shared.claim").exists());
+        }
+    }
+
+    #[test]
+    fn only_temporary_files_are_removed() {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(beside(&folder.path().join("state")), "half").unwrap();
+        temporary(&folder.path().join("state")).unwrap();
         fs::write(folder.path().join("state"), "whole").unwrap();
-        tidy(folder.path());
+        remove_unfinished(folder.path());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }

@@ -1,11 +1,11 @@
-//! `attempts/<n>/`: what a worker was given, its sign of life, its log, and why it failed.
+//! `attempts/<n>/`: the assignment of a worker, its log, and why it failed.
 //!
-//! The parent writes `assignment.json` and `ending.json`, everything else is the worker's. An attempt belongs to whoever made its folder.
+//! The parent writes `assignment.json` and `stop.json`, the worker everything else. An attempt belongs to the process that
+//! created its folder.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::PathBuf;
-use std::process;
 
 use serde::{Deserialize, Serialize};
 
@@ -13,54 +13,63 @@ use super::{AttemptDir, StoreError, TrialDir, atomic, disk};
 use crate::event::{Failure, Slot};
 use crate::trial::{CheckpointEvery, Device, Keep, Trial};
 
-/// How a worker exits. `failure.json` tells more; the code is what is left when that could not be written.
+/// Exit codes of a worker. `failure.json` says more; the code remains when that file could not be written.
 pub mod exit {
-    /// The trial's outcome is published, by this attempt or another.
+    /// The outcome of the trial is published, by this attempt or another.
     pub const PUBLISHED: u8 = 0;
     pub const CRASHED: u8 = 1;
-    /// Data, checkpoint or configuration that cannot be trained on.
+    /// Data, checkpoint or configuration that cannot be used for training.
     pub const BAD_INPUT: u8 = 2;
     pub const DISK: u8 = 3;
     pub const DEVICE: u8 = 4;
-    /// Told to stop, or superseded; the state is saved.
+    /// The system gave the worker no memory.
+    pub const OUT_OF_MEMORY: u8 = 5;
+    /// Stopped by the parent or superseded by a later attempt; the training state is saved.
     pub const INTERRUPTED: u8 = 130;
+
+    /// Ends this process with [`OUT_OF_MEMORY`], without an allocation and without destructors.
+    pub fn out_of_memory() -> ! {
+        // SAFETY: `_exit` has no preconditions and does not return.
+        unsafe { libc::_exit(i32::from(OUT_OF_MEMORY)) }
+    }
 }
 
-/// `assignment.json`: everything a worker needs to know.
+/// `assignment.json`: everything that a worker needs to know.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Assignment {
     pub trial: Trial,
     pub attempt: u32,
     pub slot: Slot,
-    /// The slot's device by the number under which the worker sees it.
+    /// The device of the slot, by the number under which the worker sees it.
     pub device: Device,
     pub checkpoint_every: CheckpointEvery,
     pub keep: Keep,
-    /// Times that micro-batches are halved to save memory.
+    /// How often micro-batches are halved to save memory.
     #[serde(default)]
     pub micro_batch_splits: u32,
-    /// To be trained to its end, whatever the rules say.
+    /// Train to the last step: no early stopping.
     #[serde(default)]
     pub ignores_stop_rules: bool,
-    /// For a fork: the state to start from.
+    /// For a fork: the file of the training state to start from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<PathBuf>,
     /// Folder of [`super::Blobs`].
     pub cache: PathBuf,
-    /// Of the working directory's repository.
+    /// Commit of the repository around the working directory.
     pub git_commit: Option<String>,
-    /// Of the model, for estimates by later runs.
+    /// Number of parameters of the model, for estimates by later runs.
     pub parameters: Option<u64>,
 }
 
 impl TrialDir {
-    /// Makes the next attempt's folder, counting from `first`. Whoever makes it owns the attempt.
+    /// Creates the folder of the next attempt, counting from `first`. Whoever creates it owns the attempt.
     pub fn claim(&self, first: u32) -> Result<AttemptDir, StoreError> {
+        self.check_folders()?;
         let attempts = self.attempts();
-        disk::make_folders(&attempts).map_err(StoreError::at(&attempts))?;
+        disk::create_folders(&attempts).map_err(StoreError::at(&attempts))?;
         for number in first..u32::MAX {
             let attempt = self.attempt(number);
-            match disk::make_folder(attempt.path()) {
+            match disk::create_folder(attempt.path()) {
                 Ok(()) => return Ok(attempt),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(StoreError::at(attempt.path())(error)),
@@ -81,25 +90,25 @@ impl AttemptDir {
         atomic::read_json(&path)?.ok_or_else(|| StoreError::damaged(&path, "there is no assignment for this worker"))
     }
 
-    /// Tells the worker to save its state and publish an outcome now, for `reason`.
+    /// Asks the worker to save its training state and to publish an outcome now, for `reason`.
     pub fn request_stop(&self, reason: &str) -> Result<(), StoreError> {
-        let path = self.ending_file();
+        let path = self.stop_file();
         atomic::write_soon(&path, &atomic::to_json(&path, &reason)?)
     }
 
-    /// Why the trial is to end now, if the parent has said so.
+    /// Why the trial should stop now, if the parent asked for it.
     #[must_use]
     pub fn stop_reason(&self) -> Option<String> {
-        atomic::read_json(&self.ending_file()).ok().flatten()
+        atomic::read_json(&self.stop_file()).ok().flatten()
     }
 
-    /// Where the worker's output goes.
+    /// Opens the file for the output of the worker.
     pub fn open_log(&self) -> Result<File, StoreError> {
         let path = self.log();
         disk::open_to_append(&path).map_err(StoreError::at(&path))
     }
 
-    /// The last `lines` lines of the log, oldest first. What cannot be read is not shown.
+    /// The last `lines` lines of the log, oldest first. Lines that cannot be read are left out.
     #[must_use]
     pub fn log_tail(&self, lines: usize) -> Vec<String> {
         let end = self.end_of_log();
@@ -109,7 +118,7 @@ impl AttemptDir {
         tail
     }
 
-    /// What the worker's last panic said, and where; a backtrace may have pushed it out of the last lines.
+    /// The message and the place of the worker's last panic. A backtrace may have pushed them out of the last lines.
     #[must_use]
     pub fn panic_message(&self) -> Option<String> {
         let end = self.end_of_log();
@@ -118,34 +127,15 @@ impl AttemptDir {
         Some(format!("panicked: {message} ({})", place.trim_end().trim_end_matches(':')))
     }
 
-    /// Whether the worker was given no memory: what Rust says last then; a backtrace may follow.
-    #[must_use]
-    pub fn was_refused_memory(&self) -> bool {
-        let refusal = |line: &str| line.starts_with("memory allocation of ") && line.contains(" failed");
-        self.end_of_log().lines().any(refusal)
-    }
-
     fn end_of_log(&self) -> String {
         const WINDOW: u64 = 64 << 10;
         let read = || -> io::Result<Vec<u8>> {
             let mut file = disk::open(&self.log())?;
             let start = file.metadata()?.len().saturating_sub(WINDOW);
             file.seek(SeekFrom::Start(start))?;
-            disk::read_rest(&mut file.take(WINDOW))
+            disk::read_rest(file.by_ref(), WINDOW)
         };
         String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
-    }
-
-    /// Says that the worker lives. `at`: milliseconds since the Unix epoch.
-    pub fn beat(&self, at: u64) -> Result<(), StoreError> {
-        atomic::write_soon(&self.heartbeat_file(), format!("{at} {}\n", process::id()).as_bytes())
-    }
-
-    /// When the worker last lived.
-    #[must_use]
-    pub fn last_beat(&self) -> Option<u64> {
-        let text = String::from_utf8(disk::read(&self.heartbeat_file()).ok()?).ok()?;
-        text.split(' ').next()?.parse().ok()
     }
 
     /// Leaves the reason of a failure for the parent.
@@ -160,7 +150,7 @@ impl AttemptDir {
         atomic::read_json(&self.failure_file()).ok().flatten()
     }
 
-    /// Whether a later attempt at the trial was claimed: then this one is to stop.
+    /// Whether a later attempt at the trial was claimed: then this attempt must stop.
     #[must_use]
     pub fn is_superseded(&self) -> bool {
         self.trial().attempt(self.number() + 1).path().exists()
@@ -190,18 +180,16 @@ mod tests {
     }
 
     #[test]
-    fn notes_are_read_back() {
+    fn documents_are_read_back() {
         let folder = tempfile::tempdir().unwrap();
         let attempt = trial(folder.path()).claim(1).unwrap();
-        assert_eq!((attempt.failure(), attempt.last_beat()), (None, None));
+        assert_eq!(attempt.failure(), None);
         assert!(attempt.assignment().is_err());
         assert_eq!(attempt.stop_reason(), None);
         attempt.request_stop("worse than others").unwrap();
         assert_eq!(attempt.stop_reason().as_deref(), Some("worse than others"));
         attempt.fail(&Failure::Disk { message: "full".into() }).unwrap();
-        attempt.beat(1234).unwrap();
         assert_eq!(attempt.failure(), Some(Failure::Disk { message: "full".into() }));
-        assert_eq!(attempt.last_beat(), Some(1234));
     }
 
     #[test]

@@ -1,14 +1,15 @@
-//! `results/.cache/`: what is expensive to make and can be made again.
+//! `results/.cache/`: data that are expensive to compute and can be computed again, such as tokens.
 //!
-//! A miss is never an error, and neither is a damaged entry or a full disk: each entry carries a checksum.
+//! A missing or damaged entry is never an error, and neither is a full disk. Each entry carries a checksum.
 
 use std::path::{Path, PathBuf};
 
 use super::atomic;
+use super::disk::STATE;
 
 const CHECKSUM: usize = blake3::OUT_LEN;
 
-/// Bytes by key.
+/// A cache of bytes by key.
 #[derive(Debug, Clone)]
 pub struct Blobs {
     folder: PathBuf,
@@ -27,7 +28,7 @@ impl Blobs {
 
     #[must_use]
     pub fn get(&self, key: &str) -> Option<Vec<u8>> {
-        let mut bytes = atomic::read(&self.file(key)).ok().flatten()?;
+        let mut bytes = atomic::read_up_to(&self.file(key), STATE).ok().flatten()?;
         let (checksum, content) = bytes.split_first_chunk::<CHECKSUM>()?;
         if blake3::hash(content) != *checksum {
             return None;
@@ -42,7 +43,7 @@ impl Blobs {
         let _ = atomic::write_soon(&self.file(key), &bytes);
     }
 
-    /// Keys may hold anything, so the file is called by their hash.
+    /// A key may contain any character, so the file is named after its hash.
     fn file(&self, key: &str) -> PathBuf {
         self.folder.join(&blake3::hash(key.as_bytes()).to_hex()[..32])
     }
@@ -55,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gives_back_what_was_put_and_nothing_damaged() {
+    fn entries_are_read_back_unless_they_are_damaged() {
         let folder = tempfile::tempdir().unwrap();
         let blobs = Blobs::new(folder.path().join(".cache"));
         assert_eq!(blobs.get("../a key/"), None);

@@ -1,34 +1,36 @@
-//! `checkpoint/`: the newest complete state of a trial, and its best one.
+//! `checkpoint/`: the newest training state of a trial, and its best one.
 //!
-//! A state is written beside under a name that carries its step and the start of its checksum, then `newest.json` (step,
-//! size, checksum) is renamed over the old one: that is the moment at which it counts. The state before it stays until
-//! then, even one of the same step.
+//! A state is written to a file whose name holds its step and the start of its checksum. Then `newest.json` (step, size,
+//! checksum) replaces the old one; from that moment the state is used. The state before it is kept until then, even if it
+//! has the same step.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::disk::STATE;
 use super::{StoreError, atomic, disk};
 use crate::trial::Keep;
 
-/// The states of one trial.
+/// The training states of one trial.
 #[derive(Debug, Clone)]
 pub struct Checkpoints {
     folder: PathBuf,
 }
 
-/// A state that an attempt can go on from.
+/// A training state that an attempt can continue from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Saved {
-    pub mark: Mark,
+pub struct SavedState {
+    pub position: CurvePosition,
+    /// A safetensors file.
     pub state: Vec<u8>,
 }
 
-/// Where in its curves a trial stood when its state was saved.
+/// How long the curves of a trial were when its state was saved.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Mark {
-    /// Optimizer steps taken: as many rows of `metrics.csv`.
+pub struct CurvePosition {
+    /// Optimizer steps taken, which is the number of rows of `metrics.csv`.
     pub step: u64,
     /// Rows of `evals.csv`.
     pub evals: u64,
@@ -37,7 +39,7 @@ pub struct Mark {
 #[derive(Serialize, Deserialize)]
 struct Newest {
     #[serde(flatten)]
-    mark: Mark,
+    position: CurvePosition,
     bytes: u64,
     blake3: String,
 }
@@ -64,17 +66,17 @@ impl Checkpoints {
     }
 
     fn state_file(&self, newest: &Newest) -> PathBuf {
-        let (step, start) = (newest.mark.step, newest.blake3.get(..8).unwrap_or_default());
+        let (step, start) = (newest.position.step, newest.blake3.get(..8).unwrap_or_default());
         self.folder.join(format!("state-{step}-{start}.safetensors"))
     }
 
-    /// Saves the state at `mark`; as the best one too if `best`. The rows that it rests on are on the disk already.
-    pub fn save(&self, mark: &Mark, state: &[u8], best: bool) -> Result<(), StoreError> {
-        let newest = Newest { mark: mark.clone(), bytes: state.len() as u64, blake3: checksum(state) };
+    /// Saves the state at `position`, and also as the best one if `best`. The caller has synced the rows up to there.
+    pub fn save(&self, position: &CurvePosition, state: &[u8], best: bool) -> Result<(), StoreError> {
+        let newest = Newest { position: position.clone(), bytes: state.len() as u64, blake3: checksum(state) };
         let path = self.state_file(&newest);
         atomic::write(&path, state)?;
         if best {
-            self.name_best(&path)?;
+            link_or_copy(&path, &self.best())?;
         }
         let document = self.newest_file();
         atomic::write(&document, &atomic::to_json(&document, &newest)?)?;
@@ -82,12 +84,7 @@ impl Checkpoints {
         Ok(())
     }
 
-    /// Gives the state at `path` the name of the best one as well.
-    fn name_best(&self, path: &Path) -> Result<(), StoreError> {
-        link_or_copy(path, &self.best())
-    }
-
-    /// Every state that lies here.
+    /// The files of all states in the folder.
     #[must_use]
     pub fn kept(&self) -> Vec<PathBuf> {
         let newest = atomic::read_json::<Newest>(&self.newest_file()).ok().flatten();
@@ -95,34 +92,35 @@ impl Checkpoints {
         [self.best(), self.last()].into_iter().chain(newest).filter(|path| path.is_file()).collect()
     }
 
-    fn name_last(&self) -> Result<(), StoreError> {
+    /// Renames the newest state to the final one.
+    fn rename_last(&self) -> Result<(), StoreError> {
         let Ok(Some(newest)) = atomic::read_json::<Newest>(&self.newest_file()) else { return Ok(()) };
         let state = self.state_file(&newest);
         if state.exists() { disk::rename(&state, &self.last()).map_err(StoreError::at(&state)) } else { Ok(()) }
     }
 
-    /// The newest state that is whole. A damaged one counts as none: the trial starts over.
-    pub fn newest(&self) -> Result<Option<Saved>, StoreError> {
-        atomic::tidy(&self.folder);
+    /// The newest complete state. A damaged state counts as none: the trial then starts over.
+    pub fn newest(&self) -> Result<Option<SavedState>, StoreError> {
+        atomic::remove_unfinished(&self.folder);
         let newest: Newest = match atomic::read_json(&self.newest_file()) {
             Ok(Some(newest)) => newest,
             Ok(None) | Err(StoreError::Damaged { .. }) => return Ok(None),
             Err(error) => return Err(error),
         };
-        let Some(state) = atomic::read(&self.state_file(&newest))? else { return Ok(None) };
-        let whole = state.len() as u64 == newest.bytes && checksum(&state) == newest.blake3;
-        Ok(whole.then_some(Saved { mark: newest.mark, state }))
+        let Some(state) = atomic::read_up_to(&self.state_file(&newest), STATE)? else { return Ok(None) };
+        let is_complete = state.len() as u64 == newest.bytes && checksum(&state) == newest.blake3;
+        Ok(is_complete.then_some(SavedState { position: newest.position, state }))
     }
 
-    /// Leaves only what `keep` asks for, once the trial has ended. May be called again.
+    /// Deletes the states that `keep` does not ask for, once the trial has ended. May be called again.
     pub fn prune(&self, keep: Keep) -> Result<(), StoreError> {
         if !self.folder.exists() {
             return Ok(());
         }
         if matches!(keep, Keep::Last | Keep::All) {
-            self.name_last()?;
+            self.rename_last()?;
         }
-        // First the document, so that nothing claims a state that is gone.
+        // First the document, so that it never names a state that is gone.
         let _ = fs::remove_file(self.newest_file());
         self.remove_states(|_| true);
         if matches!(keep, Keep::None | Keep::Last) {
@@ -131,13 +129,13 @@ impl Checkpoints {
         if matches!(keep, Keep::None | Keep::Best) {
             let _ = fs::remove_file(self.last());
         }
-        atomic::tidy(&self.folder);
-        // Fails where something is kept, or something foreign lies there; both are to stay.
+        atomic::remove_unfinished(&self.folder);
+        // Fails if the folder holds a state or an unknown file; both must stay.
         let _ = fs::remove_dir(&self.folder);
         Ok(())
     }
 
-    /// Whether [`Self::prune`] has come to its end; or there is nothing to prune.
+    /// Whether nothing is left for [`Self::prune`] to delete.
     #[must_use]
     pub fn is_pruned(&self) -> bool {
         let is_state = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with("state-");
@@ -156,23 +154,23 @@ impl Checkpoints {
     }
 }
 
-/// Gives the state at `path` the name `other` as well, where it stays whatever becomes of the first: one copy on the disk,
-/// two names.
+/// Gives the state at `path` the second name `other`: as a hard link, or as a copy where links are impossible. The second
+/// name stays valid when the first is deleted.
 pub fn link_or_copy(path: &Path, other: &Path) -> Result<(), StoreError> {
-    let beside = other.with_extension(atomic::UNFINISHED.trim_start_matches('.'));
+    let temporary = other.with_extension(atomic::UNFINISHED.trim_start_matches('.'));
     let folder = other.parent().unwrap_or(other);
-    disk::make_folders(folder).map_err(StoreError::at(folder))?;
-    let _ = fs::remove_file(&beside);
-    disk::link(path, &beside)
-        .or_else(|_| disk::copy(path, &beside))
-        .and_then(|()| disk::rename(&beside, other))
+    disk::create_folders(folder).map_err(StoreError::at(folder))?;
+    let _ = fs::remove_file(&temporary);
+    disk::link(path, &temporary)
+        .or_else(|_| disk::copy(path, &temporary))
+        .and_then(|()| disk::rename(&temporary, other))
         .map_err(StoreError::at(other))
 }
 
-/// Removes a state that nobody starts from any more.
+/// Deletes a state that no probe starts from any more.
 pub fn remove_state(path: &Path) {
     let _ = fs::remove_file(path);
-    // Fails where others are left.
+    // Fails if the folder holds other states.
     let _ = path.parent().map(fs::remove_dir);
 }
 
@@ -184,12 +182,12 @@ fn checksum(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    const TEN: Mark = Mark { step: 10, evals: 3 };
-    const TWENTY: Mark = Mark { step: 20, evals: 5 };
+    const TEN: CurvePosition = CurvePosition { step: 10, evals: 3 };
+    const TWENTY: CurvePosition = CurvePosition { step: 20, evals: 5 };
 
-    /// Where this state lies once it is saved.
-    fn place(checkpoints: &Checkpoints, mark: &Mark, state: &[u8]) -> PathBuf {
-        checkpoints.state_file(&Newest { mark: mark.clone(), bytes: 0, blake3: checksum(state) })
+    /// The file of this state once it is saved.
+    fn place(checkpoints: &Checkpoints, position: &CurvePosition, state: &[u8]) -> PathBuf {
+        checkpoints.state_file(&Newest { position: position.clone(), bytes: 0, blake3: checksum(state) })
     }
 
     fn names(checkpoints: &Checkpoints) -> Vec<String> {
@@ -200,13 +198,13 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_whole_state_counts() {
+    fn the_newest_complete_state_is_used() {
         let folder = tempfile::tempdir().unwrap();
         let checkpoints = Checkpoints::new(folder.path().join("checkpoint"));
         assert_eq!(checkpoints.newest().unwrap(), None);
         checkpoints.save(&TEN, b"ten", true).unwrap();
         checkpoints.save(&TWENTY, b"twenty", false).unwrap();
-        assert_eq!(checkpoints.newest().unwrap(), Some(Saved { mark: TWENTY, state: b"twenty".to_vec() }));
+        assert_eq!(checkpoints.newest().unwrap(), Some(SavedState { position: TWENTY, state: b"twenty".to_vec() }));
         assert_eq!(fs::read(checkpoints.best()).unwrap(), b"ten");
         let twenty = place(&checkpoints, &TWENTY, b"twenty");
         let name = twenty.file_name().unwrap().to_str().unwrap();
@@ -216,18 +214,18 @@ mod tests {
     }
 
     #[test]
-    fn a_state_without_its_document_does_not_count_yet() {
+    fn a_state_without_its_document_is_not_used() {
         let folder = tempfile::tempdir().unwrap();
         let checkpoints = Checkpoints::new(folder.path().join("checkpoint"));
         checkpoints.save(&TEN, b"ten", false).unwrap();
-        for (mark, state) in [(TWENTY, b"twenty".as_slice()), (TEN, b"another ten")] {
-            fs::write(place(&checkpoints, &mark, state), state).unwrap();
-            assert_eq!(checkpoints.newest().unwrap(), Some(Saved { mark: TEN, state: b"ten".to_vec() }));
+        for (position, state) in [(TWENTY, b"twenty".as_slice()), (TEN, b"another ten")] {
+            fs::write(place(&checkpoints, &position, state), state).unwrap();
+            assert_eq!(checkpoints.newest().unwrap(), Some(SavedState { position: TEN, state: b"ten".to_vec() }));
         }
     }
 
     #[test]
-    fn what_stays_is_what_was_asked_for() {
+    fn the_states_that_keep_asks_for_stay() {
         for (keep, expected) in [
             (Keep::None, vec![]),
             (Keep::Best, vec!["best.safetensors"]),

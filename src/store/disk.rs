@@ -1,98 +1,256 @@
-//! What the disk is asked to do: every read and write of this room goes through here, so that tests can have it fail
-//! ([`super::faults`]). Otherwise these are the standard library's own.
+//! The system calls on files. Every read and write of the store goes through this file.
+//!
+//! * Only regular files are opened, and never through a symbolic link (`O_NOFOLLOW`). Opening a FIFO does not wait.
+//! * A file above a sane size is refused before it is read.
+//! * A passing error (a stale handle of a network file system, an I/O error) is tried three times.
+//!
+//! With the cargo feature `faults` these calls fail on purpose when a test asks for it.
 
-#![expect(clippy::disallowed_methods, reason = "the functions that the other rooms are to leave alone")]
+#![expect(clippy::disallowed_methods, reason = "the functions that the other modules must not call")]
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
-use super::faults::{self, Strike};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 
-pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
-    #[cfg(test)]
-    counted::note(path);
-    faults::strike(Strike::Read)?;
-    fs::read(path)
+#[cfg(feature = "faults")]
+use super::faults::{Operation, fail};
+
+/// Largest JSON document that is read, in bytes.
+pub(super) const DOCUMENT: u64 = 256 << 20;
+/// Largest journal or curve that is read, in bytes: 10 million rows of metrics.
+pub(super) const TABLE: u64 = 1 << 30;
+/// Largest training state that is read, in bytes.
+pub(super) const STATE: u64 = 64 << 30;
+
+/// Why the store does not open a path that the system would open.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("is a symbolic link, and links are not followed in a results folder")]
+    Link,
+    /// What it is instead of a regular file.
+    #[error("is {0}, not a regular file")]
+    NotRegular(&'static str),
+    #[error("is a folder, not a file")]
+    Folder,
+    #[error("holds {size} bytes, more than the {limit} bytes that such a file can have")]
+    TooLarge { size: u64, limit: u64 },
 }
 
-/// For reading.
-pub(super) fn open(path: &Path) -> io::Result<File> {
-    #[cfg(test)]
-    counted::note(path);
-    faults::strike(Strike::Read)?;
-    File::open(path)
+impl From<Refusal> for io::Error {
+    fn from(refusal: Refusal) -> Self {
+        Self::other(refusal)
+    }
 }
 
-/// The rest of a file.
-pub(super) fn read_rest(file: &mut impl Read) -> io::Result<Vec<u8>> {
-    faults::strike(Strike::Read)?;
+/// What an operation does, for fault injection.
+#[cfg(not(feature = "faults"))]
+#[derive(Clone, Copy)]
+enum Operation {
+    Read,
+    Write,
+}
+
+/// Does nothing: this build injects no faults.
+#[cfg(not(feature = "faults"))]
+#[expect(clippy::unnecessary_wraps, reason = "the version with faults can fail")]
+fn fail(_: Operation) -> io::Result<()> {
+    Ok(())
+}
+
+/// Attempts at an operation that fails in passing, and the pause between two of them.
+const TRIES: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Repeats an operation that fails with an error that may be gone the next time.
+fn with_retries<T>(operation: Operation, call: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    let mut tries = 1;
+    loop {
+        match fail(operation).and_then(|()| call()) {
+            Err(error) if is_passing(&error) && tries < TRIES => {
+                thread::sleep(PAUSE * tries);
+                tries += 1;
+            }
+            result => return result,
+        }
+    }
+}
+
+fn is_passing(error: &io::Error) -> bool {
+    let code = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(code, Some(Errno::STALE | Errno::IO | Errno::INTR | Errno::BUSY))
+}
+
+/// Options that follow no link and do not wait for the other end of a FIFO.
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32);
+    options
+}
+
+/// Opens a regular file and nothing else.
+fn open_with(options: &OpenOptions, path: &Path, operation: Operation) -> io::Result<File> {
+    let open = || match options.open(path) {
+        Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => Err(Refusal::Link.into()),
+        // A socket, or a FIFO without a reader.
+        Err(error) if error.raw_os_error() == Some(Errno::NXIO.raw_os_error()) => {
+            Err(Refusal::NotRegular("a socket, a FIFO or a device").into())
+        }
+        Err(error) if error.kind() == io::ErrorKind::IsADirectory => Err(Refusal::Folder.into()),
+        other => other,
+    };
+    let file = with_retries(operation, open)?;
+    let kind = file.metadata()?.file_type();
+    match kind {
+        kind if kind.is_file() => Ok(file),
+        kind if kind.is_dir() => Err(Refusal::Folder.into()),
+        kind if kind.is_fifo() => Err(Refusal::NotRegular("a FIFO").into()),
+        kind if kind.is_socket() => Err(Refusal::NotRegular("a socket").into()),
+        _ => Err(Refusal::NotRegular("a device").into()),
+    }
+}
+
+/// Reads a file of at most `limit` bytes.
+pub(super) fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let mut file = open(path)?;
+    let size = file.metadata()?.len();
+    if size > limit {
+        return Err(Refusal::TooLarge { size, limit }.into());
+    }
     let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
+    bytes.try_reserve_exact(size as usize)?;
+    with_retries(Operation::Read, || Ok(()))?;
+    // The file may grow while it is read.
+    (&mut file).take(limit).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// For writing; makes the file, or empties it.
-pub(super) fn create(path: &Path) -> io::Result<File> {
-    faults::strike(Strike::Write)?;
-    File::create(path)
+/// Reads the training state at `path`.
+pub fn read_state(path: &Path) -> io::Result<Vec<u8>> {
+    read(path, STATE)
 }
 
-/// For writing; makes the file if it is not there, and keeps what is in it.
+/// Opens a file for reading.
+pub(super) fn open(path: &Path) -> io::Result<File> {
+    #[cfg(test)]
+    counted::note(path);
+    open_with(options().read(true), path, Operation::Read)
+}
+
+/// Reads the rest of an open file, at most `limit` bytes.
+pub(super) fn read_rest(file: &mut impl Read, limit: u64) -> io::Result<Vec<u8>> {
+    fail(Operation::Read)?;
+    let mut bytes = Vec::new();
+    file.take(limit).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Creates a file that must not exist, not even as a link.
+pub(super) fn create_new(path: &Path) -> io::Result<File> {
+    open_with(options().write(true).create_new(true), path, Operation::Write)
+}
+
+/// Opens a file for reading and writing. Creates it if it does not exist, and keeps its content otherwise.
 pub(super) fn open_to_write(path: &Path) -> io::Result<File> {
-    faults::strike(Strike::Write)?;
-    OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path)
+    open_with(options().create(true).truncate(false).read(true).write(true), path, Operation::Write)
 }
 
+/// Opens a file for reading and for writes at its end. Creates it if it does not exist.
 pub(super) fn open_to_append(path: &Path) -> io::Result<File> {
-    faults::strike(Strike::Write)?;
-    OpenOptions::new().create(true).append(true).open(path)
+    open_with(options().create(true).read(true).append(true), path, Operation::Write)
 }
 
 pub(super) fn write(file: &mut File, bytes: &[u8]) -> io::Result<()> {
-    faults::strike(Strike::Write)?;
-    if let Err(error) = faults::strike(Strike::Half) {
+    fail(Operation::Write)?;
+    #[cfg(feature = "faults")]
+    if let Err(error) = fail(Operation::HalfWrite) {
         file.write_all(&bytes[..bytes.len() / 2])?;
         return Err(error);
     }
     file.write_all(bytes)
 }
 
-/// Waits until a file is on the disk.
+/// Waits until the content of a file is on the disk. A file system that cannot tell is taken at its word.
 pub(super) fn sync(file: &File) -> io::Result<()> {
-    faults::strike(Strike::Write)?;
-    faults::strike(Strike::Read)?;
-    file.sync_all()
+    fail(Operation::Write)?;
+    fail(Operation::Read)?;
+    match file.sync_all() {
+        Err(error) if is_unsupported(&error) => Ok(()),
+        other => other,
+    }
+}
+
+/// Whether the file system does not have this operation.
+pub(super) fn is_unsupported(error: &io::Error) -> bool {
+    let code = error.raw_os_error().map(Errno::from_raw_os_error);
+    let codes = [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP, Errno::NOTSUP, Errno::NOLCK];
+    code.is_some_and(|code| codes.contains(&code))
 }
 
 pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
-    faults::strike(Strike::Write)?;
-    fs::rename(from, to)
+    with_retries(Operation::Write, || fs::rename(from, to))
 }
 
 pub(super) fn link(from: &Path, to: &Path) -> io::Result<()> {
-    faults::strike(Strike::Write)?;
-    fs::hard_link(from, to)
+    with_retries(Operation::Write, || fs::hard_link(from, to))
 }
 
+/// Copies a regular file to a path that must not exist.
 pub(super) fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    faults::strike(Strike::Write)?;
-    fs::copy(from, to).map(drop)
+    let (mut source, mut target) = (open(from)?, create_new(to)?);
+    io::copy(&mut source, &mut target).map(drop)
 }
 
-pub(super) fn make_folder(path: &Path) -> io::Result<()> {
-    faults::strike(Strike::Write)?;
-    fs::create_dir(path)
+pub(super) fn create_folder(path: &Path) -> io::Result<()> {
+    with_retries(Operation::Write, || fs::create_dir(path))
 }
 
-pub(super) fn make_folders(path: &Path) -> io::Result<()> {
-    faults::strike(Strike::Write)?;
-    fs::create_dir_all(path)
+pub(super) fn create_folders(path: &Path) -> io::Result<()> {
+    with_retries(Operation::Write, || fs::create_dir_all(path))
 }
 
-/// Has the kernel take this process rather than others when memory runs out (on Linux): a worker's end costs an attempt,
-/// its parent's the run.
-pub fn go_first_out_of_memory() {
+/// Fails if `folder` exists and is a link or no folder.
+pub(super) fn check_folder(folder: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(folder) {
+        Ok(found) if found.is_dir() => Ok(()),
+        Ok(found) if found.is_symlink() => Err(Refusal::Link.into()),
+        Ok(_) => Err(Errno::NOTDIR.into()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Bytes that this user may still write where `path` is or would be. None where the system does not tell.
+#[must_use]
+pub fn free_space(path: &Path) -> Option<u64> {
+    let found = file_system(path)?;
+    Some(found.f_bavail.saturating_mul(found.f_frsize))
+}
+
+/// Files that this user may still create there. None where the file system does not count them.
+pub(super) fn free_inodes(path: &Path) -> Option<u64> {
+    file_system(path).filter(|found| found.f_files > 0).map(|found| found.f_favail)
+}
+
+fn file_system(path: &Path) -> Option<rustix::fs::StatVfs> {
+    let existing = path.ancestors().find(|path| path.exists())?;
+    rustix::fs::statvfs(existing).ok()
+}
+
+/// Makes a write beyond the file size limit of this process (`ulimit -f`) an error. By default it kills the process.
+pub fn report_file_size_limit() {
+    // SAFETY: ignoring a signal installs no handler.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+}
+
+/// Makes the kernel kill this process before others when memory runs out (on Linux): the death of a worker costs an
+/// attempt, the death of its parent costs the run.
+pub fn prefer_as_oom_victim() {
     let _ = fs::write("/proc/self/oom_score_adj", "500");
 }
 
@@ -108,8 +266,48 @@ pub(crate) mod counted {
         READ.lock().unwrap().push(path.to_owned());
     }
 
-    /// How often anything under `folder` was read so far.
+    /// How often a file below `folder` was read so far.
     pub(crate) fn reads(folder: &Path) -> usize {
         READ.lock().unwrap().iter().filter(|path| path.starts_with(folder)).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    fn refusal(result: io::Result<impl Sized>) -> Option<Refusal> {
+        result.err()?.downcast::<Refusal>().ok()
+    }
+
+    #[test]
+    fn only_regular_files_are_opened_and_nothing_waits() {
+        let folder = tempfile::tempdir().unwrap();
+        let [file, link, fifo, socket, missing] =
+            ["file", "link", "fifo", "socket", "missing"].map(|name| folder.path().join(name));
+        fs::write(&file, "mine").unwrap();
+        symlink(&file, &link).unwrap();
+        std::process::Command::new("mkfifo").arg(&fifo).status().unwrap();
+        let _listener = UnixListener::bind(&socket).unwrap();
+        for path in [&fifo, &socket] {
+            let found = [refusal(open(path)), refusal(open_to_write(path)), refusal(open_to_append(path))];
+            assert!(found.iter().all(|refusal| matches!(refusal, Some(Refusal::NotRegular(_)))), "{found:?}");
+        }
+        assert_eq!([refusal(open(&link)), refusal(open_to_append(&link))], [Some(Refusal::Link), Some(Refusal::Link)]);
+        assert_eq!(refusal(open(folder.path())), Some(Refusal::Folder));
+        assert_eq!(create_new(&link).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(open(&missing).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(fs::read_to_string(&file).unwrap(), "mine", "nothing was written through the link");
+    }
+
+    #[test]
+    fn a_huge_file_is_refused_before_it_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sparse");
+        File::create(&path).unwrap().set_len(20 << 30).unwrap();
+        assert_eq!(refusal(read(&path, TABLE)), Some(Refusal::TooLarge { size: 20 << 30, limit: TABLE }));
     }
 }

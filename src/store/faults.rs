@@ -1,18 +1,17 @@
-//! Faults on purpose, for tests alone: `PLATEAU_FAULTS="seed=7,enospc=0.01,eio=0.01"` in the environment of a run.
+//! Fault injection for tests: `PLATEAU_FAULTS="seed=7,enospc=0.01,eio=0.01"` in the environment of a run. Only builds with
+//! the cargo feature `faults` hold this module.
 //!
-//! | key | what happens, with this probability at each occasion |
+//! | key | what happens at each occasion, with this probability |
 //! |---|---|
-//! | `enospc` | a write, a rename, a new folder: the disk is full |
-//! | `short` | half of a write is done, then the disk is full |
-//! | `eio` | a read, or waiting for the disk: an input/output error |
-//! | `oom` | a training step is given no memory |
-//! | `device` | an attempt meets a fault of its device; `slot=N`: on this slot alone |
+//! | `enospc` | a write, a rename or a new folder fails: the disk is full |
+//! | `short` | half of the bytes are written, then the disk is full |
+//! | `eio` | a read or a wait for the disk fails with an I/O error |
+//! | `oom` | a training step gets no memory |
+//! | `device` | the device of an attempt fails; `slot=N`: only on this slot |
 //!
-//! `room=N`: a trainer is given no memory for micro-batches of more than N tokens. `seed=N` makes other faults; each
-//! process has its own. `log=PATH`: the name of every fault is appended there as a line. What cannot be read is passed over,
-//! as is everything where the variable is not set.
+//! `room=N`: micro-batches of more than N tokens get no memory. `seed=N` selects other faults; every process draws its own.
+//! `log=PATH`: the name of every fault is appended to this file as a line. Unknown keys are ignored.
 
-use std::alloc::{Layout, handle_alloc_error};
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -20,21 +19,23 @@ use std::process;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The faults that this process is to meet.
+use super::exit;
+
+/// The faults of this process.
 static FAULTS: LazyLock<Option<Faults>> =
     LazyLock::new(|| std::env::var("PLATEAU_FAULTS").ok().map(|text| Faults::parse(&text, process::id())));
 
-/// Codes of the system for a full disk and for an error of the disk itself.
+/// Error codes of the system for a full disk and for an I/O error.
 const ENOSPC: i32 = 28;
 const EIO: i32 = 5;
 
-/// What may fail.
+/// An operation that can fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Strike {
+pub(super) enum Operation {
     Read,
     Write,
-    /// In the middle of a write.
-    Half,
+    /// Fails in the middle of a write.
+    HalfWrite,
 }
 
 #[derive(Debug, Default)]
@@ -51,44 +52,44 @@ struct Faults {
     drawn: AtomicU64,
 }
 
-/// An error in place of an operation, if it is its turn.
-pub(super) fn strike(what: Strike) -> io::Result<()> {
-    FAULTS.as_ref().map_or(Ok(()), |faults| faults.strike(what))
+/// An error in place of `operation`, if it is drawn.
+pub(super) fn fail(operation: Operation) -> io::Result<()> {
+    FAULTS.as_ref().map_or(Ok(()), |faults| faults.fail(operation))
 }
 
-/// Ends the process as a refusal of memory does, if it is a step's turn.
-pub fn strike_step() {
+/// Ends the process as if a training step got no memory, if that is drawn.
+pub fn fail_step() {
     if FAULTS.as_ref().is_some_and(|faults| faults.draws(faults.oom, "oom")) {
-        handle_alloc_error(Layout::new::<u64>());
+        exit::out_of_memory();
     }
 }
 
-/// Likewise at the start of a training whose micro-batches hold so many tokens.
-pub fn strike_training(tokens: usize) {
+/// Ends the process in the same way if micro-batches of so many tokens have no room.
+pub fn fail_training(tokens: usize) {
     if let Some(faults) = FAULTS.as_ref().filter(|faults| faults.room.is_some_and(|room| tokens > room)) {
         faults.note("room");
-        handle_alloc_error(Layout::new::<u64>());
+        exit::out_of_memory();
     }
 }
 
-/// What the device of a slot says, if it is its turn to fail.
+/// The error of the device of a slot, if one is drawn.
 #[must_use]
-pub fn strike_device(slot: usize) -> Option<&'static str> {
+pub fn fail_device(slot: usize) -> Option<&'static str> {
     let faults = FAULTS.as_ref().filter(|faults| faults.slot.is_none_or(|only| only == slot))?;
-    faults.draws(faults.device, "device").then_some("a fault on purpose")
+    faults.draws(faults.device, "device").then_some("injected fault")
 }
 
 impl Faults {
     fn parse(text: &str, process: u32) -> Self {
         let mut faults = Self::default();
         for (key, value) in text.split(',').filter_map(|part| part.split_once('=')) {
-            let share = || value.parse().unwrap_or_default();
+            let probability = || value.parse().unwrap_or_default();
             match key.trim() {
-                "enospc" => faults.enospc = share(),
-                "short" => faults.short = share(),
-                "eio" => faults.eio = share(),
-                "oom" => faults.oom = share(),
-                "device" => faults.device = share(),
+                "enospc" => faults.enospc = probability(),
+                "short" => faults.short = probability(),
+                "eio" => faults.eio = probability(),
+                "oom" => faults.oom = probability(),
+                "device" => faults.device = probability(),
                 "slot" => faults.slot = value.parse().ok(),
                 "room" => faults.room = value.parse().ok(),
                 "log" => faults.log = Some(value.into()),
@@ -100,22 +101,22 @@ impl Faults {
         faults
     }
 
-    fn strike(&self, what: Strike) -> io::Result<()> {
-        let (share, name, code) = match what {
-            Strike::Read => (self.eio, "eio", EIO),
-            Strike::Write => (self.enospc, "enospc", ENOSPC),
-            Strike::Half => (self.short, "short", ENOSPC),
+    fn fail(&self, operation: Operation) -> io::Result<()> {
+        let (share, name, code) = match operation {
+            Operation::Read => (self.eio, "eio", EIO),
+            Operation::Write => (self.enospc, "enospc", ENOSPC),
+            Operation::HalfWrite => (self.short, "short", ENOSPC),
         };
         if self.draws(share, name) { Err(io::Error::from_raw_os_error(code)) } else { Ok(()) }
     }
 
     fn draws(&self, share: f64, name: &str) -> bool {
         let number = mixed(self.seed.wrapping_add(self.drawn.fetch_add(1, Ordering::Relaxed)));
-        let struck = ((number >> 11) as f64) < share * (1_u64 << 53) as f64;
-        if struck {
+        let drawn = ((number >> 11) as f64) < share * (1_u64 << 53) as f64;
+        if drawn {
             self.note(name);
         }
-        struck
+        drawn
     }
 
     fn note(&self, name: &str) {
@@ -123,12 +124,12 @@ impl Faults {
             let Some(log) = &self.log else { return Ok(()) };
             OpenOptions::new().create(true).append(true).open(log)?.write_all(format!("{name}\n").as_bytes())
         };
-        // A test that counts will miss it.
+        // A test that counts faults will notice.
         let _ = line();
     }
 }
 
-/// `SplitMix64` (Steele, Lea, Flood 2014): neighbours give numbers that have nothing to do with each other.
+/// `SplitMix64` (Steele, Lea, Flood 2014): neighbouring inputs give unrelated numbers.
 fn mixed(number: u64) -> u64 {
     let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -141,15 +142,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn faults_come_as_often_as_was_asked_for_and_are_counted() {
+    fn faults_have_the_given_probability_and_are_logged() {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("faults");
         let text = format!("seed=7,enospc=0.25,eio=0,short=1,nonsense,slot=x,log={}", log.display());
         let faults = Faults::parse(&text, 1);
-        let struck = (0..1000).filter(|_| faults.strike(Strike::Write).is_err()).count();
+        let struck = (0..1000).filter(|_| faults.fail(Operation::Write).is_err()).count();
         assert!((200..300).contains(&struck), "{struck}");
-        assert!((0..1000).all(|_| faults.strike(Strike::Read).is_ok()));
-        assert_eq!(faults.strike(Strike::Half).unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert!((0..1000).all(|_| faults.fail(Operation::Read).is_ok()));
+        assert_eq!(faults.fail(Operation::HalfWrite).unwrap_err().kind(), io::ErrorKind::StorageFull);
         let lines = std::fs::read_to_string(&log).unwrap();
         assert_eq!(lines.lines().filter(|line| *line == "enospc").count(), struck);
         assert_eq!(lines.lines().last(), Some("short"));
@@ -162,8 +163,8 @@ mod tests {
     #[test]
     fn without_the_variable_nothing_fails() {
         assert!(FAULTS.is_none(), "tests in this process rely on the disk");
-        assert!(strike(Strike::Half).is_ok() && strike_device(0).is_none());
-        strike_step();
-        strike_training(usize::MAX);
+        assert!(fail(Operation::HalfWrite).is_ok() && fail_device(0).is_none());
+        fail_step();
+        fail_training(usize::MAX);
     }
 }

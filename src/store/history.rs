@@ -1,4 +1,4 @@
-//! What earlier trials on this machine cost, for estimates of the next ones.
+//! The cost of earlier trials on this machine, for estimates of the next ones.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,8 +15,8 @@ pub struct EndedTrial {
 }
 
 impl Results {
-    /// The newest trials of all sweeps that ended on this machine, newest first, at most `limit`. What cannot be read is
-    /// left out: an estimate can do without.
+    /// At most `limit` trials of all sweeps that ended on this machine, newest first. Trials that cannot be read are left
+    /// out: an estimate does not need them.
     #[must_use]
     pub fn history(&self, limit: usize) -> Vec<EndedTrial> {
         let mut ended: Vec<(SystemTime, PathBuf)> = folders(self.path())

@@ -1,69 +1,70 @@
-//! `journal.jsonl`: the truth about what ran, one [`Record`] a line, append-only.
+//! `journal.jsonl`: the record of what ran, one [`Record`] per line, append-only.
 //!
-//! A line is a single write, so a killed process leaves at most a torn last line, which is cut when the journal is opened.
-//! A damaged line elsewhere is skipped and reported: what it said can mostly be seen from the trial folders.
+//! A line is a single write, so a killed process leaves at most one incomplete last line. It is cut off when the journal is
+//! opened. A damaged line elsewhere is skipped and reported: the folders of the trials mostly show what it said.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use super::disk::TABLE;
 use super::{StoreError, atomic, disk};
 use crate::event::Record;
 
-/// What a journal's bytes say.
+/// The content of a journal.
 #[derive(Debug, Default)]
-pub struct Reading {
+pub struct JournalContent {
     pub records: Vec<Record>,
-    /// Lines that are no records.
-    pub damaged: Vec<Damage>,
+    /// Lines that are not records.
+    pub damaged: Vec<DamagedLine>,
     /// Bytes up to the end of the last complete line.
-    pub whole: u64,
+    pub length: u64,
 }
 
-/// A line that is no record.
+/// A line that is not a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Damage {
+pub struct DamagedLine {
     /// Counts from 1.
     pub line: usize,
     pub message: String,
 }
 
-/// Reads a journal's bytes. A torn last line (no line end) is ignored.
-fn parse(bytes: &[u8]) -> Reading {
-    let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
-    let mut reading = Reading { whole: whole as u64, ..Reading::default() };
-    for (index, line) in bytes[..whole].split_inclusive(|&byte| byte == b'\n').enumerate() {
+/// Reads the bytes of a journal. A last line without a line end is ignored.
+fn parse(bytes: &[u8]) -> JournalContent {
+    let length = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+    let mut content = JournalContent { length: length as u64, ..JournalContent::default() };
+    for (index, line) in bytes[..length].split_inclusive(|&byte| byte == b'\n').enumerate() {
         if line.trim_ascii().is_empty() {
             continue;
         }
         match serde_json::from_slice(line) {
-            Ok(record) => reading.records.push(record),
-            Err(error) => reading.damaged.push(Damage { line: index + 1, message: error.to_string() }),
+            Ok(record) => content.records.push(record),
+            Err(error) => content.damaged.push(DamagedLine { line: index + 1, message: error.to_string() }),
         }
     }
-    reading
+    content
 }
 
-/// Reads the journal at `path`, also while another process appends. None yet: nothing happened.
-pub fn read(path: &Path) -> Result<Reading, StoreError> {
-    Ok(atomic::read(path)?.map_or_else(Reading::default, |bytes| parse(&bytes)))
+/// Reads the journal at `path`, also while another process appends. A missing journal is empty.
+pub fn read(path: &Path) -> Result<JournalContent, StoreError> {
+    Ok(atomic::read_up_to(path, TABLE)?.map_or_else(JournalContent::default, |bytes| parse(&bytes)))
 }
 
-/// Reads a journal that another process writes, each record once.
+/// Follows a journal that another process writes, and reads each record once.
 #[derive(Debug)]
 pub struct JournalFollower {
     path: PathBuf,
-    /// Which file it was, and how much of it was read. None before there was one.
+    /// The inode of the file and how many bytes of it were read. None before the file exists.
     seen: Option<(u64, u64)>,
 }
 
-/// What was appended since the last look.
+/// The records that were appended since the last look.
 #[derive(Debug, Default, PartialEq)]
-pub struct News {
+pub struct NewRecords {
     pub records: Vec<Record>,
-    /// The file is another one, as after a fresh start: the records are all of it, and earlier ones count no more.
-    pub anew: bool,
+    /// The file is another one, as after `run --fresh`: `records` are its whole content, and earlier records are void.
+    pub is_new_file: bool,
 }
 
 impl JournalFollower {
@@ -72,29 +73,29 @@ impl JournalFollower {
         Self { path, seen: None }
     }
 
-    /// The complete records since the last call; damaged lines are passed over.
-    pub fn poll(&mut self) -> Result<News, StoreError> {
+    /// The complete records since the last call. Damaged lines are skipped.
+    pub fn poll(&mut self) -> Result<NewRecords, StoreError> {
         match self.read_new() {
-            Ok(news) => Ok(news),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(News::default()),
+            Ok(new) => Ok(new),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(NewRecords::default()),
             Err(error) => Err(StoreError::at(&self.path)(error)),
         }
     }
 
-    fn read_new(&mut self) -> io::Result<News> {
+    fn read_new(&mut self) -> io::Result<NewRecords> {
         let mut file = disk::open(&self.path)?;
         let metadata = file.metadata()?;
         let known = self.seen.filter(|(inode, read)| *inode == metadata.ino() && *read <= metadata.len());
         let start = known.map_or(0, |(_, read)| read);
         file.seek(SeekFrom::Start(start))?;
-        let reading = parse(&disk::read_rest(&mut file)?);
-        let anew = known.is_none() && self.seen.is_some();
-        self.seen = Some((metadata.ino(), start + reading.whole));
-        Ok(News { records: reading.records, anew })
+        let content = parse(&disk::read_rest(&mut file, TABLE)?);
+        let is_new_file = known.is_none() && self.seen.is_some();
+        self.seen = Some((metadata.ino(), start + content.length));
+        Ok(NewRecords { records: content.records, is_new_file })
     }
 }
 
-/// An open journal. Its holder has the sweep's lock.
+/// An open journal. Its owner holds the lock of the sweep.
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
@@ -104,32 +105,48 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Opens or makes the journal, cuts a torn last line, and reads the rest.
-    pub fn open(path: &Path) -> Result<(Self, Reading), StoreError> {
-        let reading = read(path)?;
-        let mut file = disk::open_to_write(path).map_err(StoreError::at(path))?;
-        let length = reading.whole;
-        file.set_len(length).and_then(|()| file.seek(SeekFrom::End(0))).map_err(StoreError::at(path))?;
-        Ok((Self { path: path.to_owned(), file, length }, reading))
+    /// Opens or creates the journal, cuts off an incomplete last line, and reads the rest.
+    pub fn open(path: &Path) -> Result<(Self, JournalContent), StoreError> {
+        let content = read(path)?;
+        let file = disk::open_to_append(path).map_err(StoreError::at(path))?;
+        let length = content.length;
+        file.set_len(length).map_err(StoreError::at(path))?;
+        Ok((Self { path: path.to_owned(), file, length }, content))
     }
 
     /// Appends one line. After an error the journal is as before.
     ///
-    /// Does not wait for the disk: after a power cut the last events may be missing, and are found again in the trial folders.
+    /// Does not wait for the disk: after a power cut the last events may be missing. The folders of the trials show them.
     pub fn append(&mut self, record: &Record) -> Result<(), StoreError> {
-        let mut line =
-            serde_json::to_vec(record).map_err(|error| StoreError::damaged(&self.path, error.to_string()))?;
+        let mut line = serde_json::to_vec(record).map_err(|error| StoreError::damaged(&self.path, error))?;
         line.push(b'\n');
         if let Err(error) = disk::write(&mut self.file, &line) {
             let _ = self.file.set_len(self.length);
-            let _ = self.file.seek(SeekFrom::Start(self.length));
             return Err(StoreError::at(&self.path)(error));
         }
         self.length += line.len() as u64;
         Ok(())
     }
 
-    /// Waits until everything appended is on the disk.
+    /// Restores the journal if somebody has deleted or replaced the file. True if it had to.
+    pub fn restore(&mut self) -> Result<bool, StoreError> {
+        let named = fs::symlink_metadata(&self.path).map(|found| (found.dev(), found.ino())).ok();
+        let opened =
+            self.file.metadata().map(|found| (found.dev(), found.ino())).map_err(StoreError::at(&self.path))?;
+        if named == Some(opened) {
+            return Ok(false);
+        }
+        // The deleted file can still be read through the open handle.
+        let mut bytes = Vec::new();
+        self.file.rewind().map_err(StoreError::at(&self.path))?;
+        bytes.extend(disk::read_rest(&mut self.file, TABLE).map_err(StoreError::at(&self.path))?);
+        atomic::write(&self.path, &bytes)?;
+        self.file = disk::open_to_append(&self.path).map_err(StoreError::at(&self.path))?;
+        self.length = bytes.len() as u64;
+        Ok(true)
+    }
+
+    /// Waits until all appended lines are on the disk.
     pub fn sync(&self) -> Result<(), StoreError> {
         disk::sync(&self.file).map_err(StoreError::at(&self.path))
     }
@@ -137,8 +154,6 @@ impl Journal {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
     use crate::event::Event;
     use crate::trial::TrialId;
@@ -148,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn every_cut_gives_a_prefix_and_can_be_continued() {
+    fn a_journal_cut_at_any_byte_can_be_continued() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal.jsonl");
         let (mut journal, _) = Journal::open(&path).unwrap();
@@ -158,9 +173,9 @@ mod tests {
         let bytes = fs::read(&path).unwrap();
         for cut in 0..=bytes.len() {
             fs::write(&path, &bytes[..cut]).unwrap();
-            let (mut journal, reading) = Journal::open(&path).unwrap();
+            let (mut journal, content) = Journal::open(&path).unwrap();
             let whole = bytes[..cut].split(|&byte| byte == b'\n').count() - 1;
-            assert_eq!(reading.records, (0..whole as u64).map(record).collect::<Vec<_>>());
+            assert_eq!(content.records, (0..whole as u64).map(record).collect::<Vec<_>>());
             journal.append(&record(9)).unwrap();
             let again = read(&path).unwrap();
             assert_eq!(again.records.len(), whole + 1);
@@ -169,26 +184,43 @@ mod tests {
     }
 
     #[test]
-    fn a_follower_reads_each_record_once_and_notices_another_journal() {
+    fn a_follower_reads_each_record_once_and_notices_another_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal.jsonl");
         let mut follower = JournalFollower::new(path.clone());
-        assert_eq!(follower.poll().unwrap(), News::default(), "nothing happened yet");
+        assert_eq!(follower.poll().unwrap(), NewRecords::default(), "nothing happened yet");
         let (mut journal, _) = Journal::open(&path).unwrap();
         journal.append(&record(1)).unwrap();
-        assert_eq!(follower.poll().unwrap(), News { records: vec![record(1)], anew: false });
+        assert_eq!(follower.poll().unwrap(), NewRecords { records: vec![record(1)], is_new_file: false });
         let mut line = serde_json::to_vec(&record(2)).unwrap();
         line.push(b'\n');
         let (half, rest) = line.split_at(9);
         for (piece, expected) in [(half, vec![]), (rest, vec![record(2)]), (b"", vec![])] {
             disk::write(&mut journal.file, piece).unwrap();
-            assert_eq!(follower.poll().unwrap(), News { records: expected, anew: false });
+            assert_eq!(follower.poll().unwrap(), NewRecords { records: expected, is_new_file: false });
         }
         fs::rename(&path, folder.path().join("old.jsonl")).unwrap();
         let (mut journal, _) = Journal::open(&path).unwrap();
         (3..6).for_each(|at| journal.append(&record(at)).unwrap());
-        let expected = News { records: (3..6).map(record).collect(), anew: true };
+        let expected = NewRecords { records: (3..6).map(record).collect(), is_new_file: true };
         assert_eq!(follower.poll().unwrap(), expected);
+    }
+
+    #[test]
+    fn a_deleted_journal_is_restored() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.jsonl");
+        let (mut journal, _) = Journal::open(&path).unwrap();
+        journal.append(&record(1)).unwrap();
+        assert!(!journal.restore().unwrap());
+        fs::remove_file(&path).unwrap();
+        assert!(journal.restore().unwrap());
+        journal.append(&record(2)).unwrap();
+        assert_eq!(read(&path).unwrap().records, [record(1), record(2)]);
+        // Lines are appended to a file that somebody has emptied; there is no hole before them.
+        File::options().write(true).open(&path).unwrap().set_len(0).unwrap();
+        journal.append(&record(3)).unwrap();
+        assert_eq!(read(&path).unwrap().records, [record(3)]);
     }
 
     #[test]
@@ -197,8 +229,8 @@ mod tests {
         bytes.extend(b"\n{\"at\":2,\"event\":\"from the fu\0\xff\n\n");
         bytes.extend(serde_json::to_vec(&record(3)).unwrap());
         bytes.push(b'\n');
-        let reading = parse(&bytes);
-        assert_eq!(reading.records, [record(1), record(3)]);
-        assert_eq!(reading.damaged.iter().map(|damage| damage.line).collect::<Vec<_>>(), [2]);
+        let content = parse(&bytes);
+        assert_eq!(content.records, [record(1), record(3)]);
+        assert_eq!(content.damaged.iter().map(|damage| damage.line).collect::<Vec<_>>(), [2]);
     }
 }

@@ -1,11 +1,16 @@
-//! Who may write: one parent a sweep, one worker a trial.
+//! Who may write: one parent for each sweep, one worker for each trial.
 //!
-//! The kernel holds the lock (`flock`), so a dead process leaves none. The file's content only says who holds it, for the
-//! one who is refused and for `plateau status`. Some shared file systems keep such locks on each host to itself; there
-//! the holder's heartbeat ([`Lock::beat`]) keeps other hosts off, and its silence lets them in.
+//! Three things keep a second process out:
+//! * The kernel holds a lock on the lock file (`flock`). The lock of a dead process is gone.
+//! * The parent also locks the folder of the sweep. So a second parent is refused even if somebody deletes the lock file.
+//! * The holder changes the time of the lock file every [`HEARTBEAT`]. Where the file system has no locks, or keeps them
+//!   on each host to itself, the heartbeat alone decides.
+//!
+//! A process is alive if the kernel says so: by its lock on this machine, else by its process id and start time in the same
+//! process namespace. In all other cases its heartbeat must change.
 
 use std::fs::{self, File, TryLockError};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 use std::{io, process, thread};
 
@@ -13,110 +18,155 @@ use serde::{Deserialize, Serialize};
 
 use super::{RunDir, StoreError, TrialDir, atomic, disk};
 
-/// A process that holds a results folder.
+/// A process that holds a folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Holder {
+pub struct LockHolder {
     pub pid: u32,
     pub host: String,
-    /// Changes with every start of the machine; None where the system does not tell.
+    /// Changes with every start of the machine. None where the system does not tell.
     pub boot: Option<String>,
+    /// Start time of the process in clock ticks since the start of the machine: a reused process id has another one.
+    #[serde(default)]
+    pub started: Option<u64>,
+    /// The process namespace: a container has its own process ids.
+    #[serde(default)]
+    pub namespace: Option<String>,
 }
 
-impl Holder {
-    /// This process.
+impl LockHolder {
     #[must_use]
     pub fn this_process() -> Self {
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok().map(|id| id.trim().to_owned());
-        Self { pid: process::id(), host: host(), boot }
+        let namespace = fs::read_link("/proc/self/ns/pid").ok().map(|link| link.display().to_string());
+        let pid = process::id();
+        Self { pid, host: host(), boot, started: start_time(pid), namespace }
     }
 
-    /// Whether the process lives. Of another host nothing is known, so it counts as alive.
-    #[must_use]
-    pub fn is_alive(&self) -> bool {
-        let here = Self::this_process();
-        if self.host != here.host {
-            return true;
-        }
-        self.boot == here.boot && is_process_alive(self.pid)
+    /// Whether the kernel of this process knows that process: same start of the machine.
+    fn shares_kernel(&self, here: &Self) -> bool {
+        self.boot.is_some() && self.boot == here.boot
+    }
+
+    /// Whether the process runs. None if its process id means nothing here.
+    fn runs(&self, here: &Self) -> Option<bool> {
+        let comparable = self.shares_kernel(here) && self.namespace.is_some() && self.namespace == here.namespace;
+        comparable.then(|| process_exists(self.pid) && (self.started.is_none() || start_time(self.pid) == self.started))
     }
 }
 
-fn is_process_alive(pid: u32) -> bool {
+/// Field 22 of `/proc/<pid>/stat`. The name in field 2 may contain spaces and parentheses.
+fn start_time(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+}
+
+fn process_exists(pid: u32) -> bool {
     let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) else { return false };
-    // A process of another user exists too, it only may not be signalled.
+    // The process of another user exists too, but it may not be signalled.
     matches!(rustix::process::test_kill_process(pid), Ok(()) | Err(rustix::io::Errno::PERM))
 }
 
-/// The machine's name.
+/// The name of this machine.
 #[must_use]
 pub fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-/// Held until dropped, or until the process ends in whatever way.
+/// The lock on a folder. Held until it is dropped, or until the process ends in whatever way.
 #[derive(Debug)]
 pub struct Lock {
+    path: PathBuf,
     file: File,
+    /// The locked folder, where the file system can lock one.
+    folder: Option<File>,
 }
 
-/// Between heartbeats of a holder.
-pub const BEAT: Duration = Duration::from_secs(2);
-/// Without a heartbeat for so long, a holder on another host is dead. Network file systems show a change after seconds.
+/// Time between two heartbeats of a holder.
+pub const HEARTBEAT: Duration = Duration::from_secs(2);
+/// A holder whose heartbeat does not change for so long is dead. Network file systems show a change after seconds.
 const SILENCE: Duration = Duration::from_secs(10);
+/// How long a reader waits for a heartbeat that it cannot judge by the clock.
+const LISTEN: Duration = Duration::from_secs(5);
+/// A lock file that is older than this needs no listening, whatever the clocks of the hosts show.
+const STALE: Duration = Duration::from_mins(10);
 
 impl Lock {
-    /// Says to other hosts that the holder lives; due every [`BEAT`].
-    pub fn beat(&self) {
-        // A sign of life that cannot be given is no reason to die.
+    /// Shows that the holder is alive; due every [`HEARTBEAT`]. Restores a lock file that somebody deleted.
+    ///
+    /// # Errors
+    /// [`StoreError::Vanished`] if the folder is gone or another one, [`StoreError::Locked`] if another process took it.
+    pub fn beat(&mut self) -> Result<(), StoreError> {
+        if !self.owns_folder() {
+            let folder = self.path.parent().unwrap_or(&self.path);
+            return Err(StoreError::Vanished { path: folder.to_owned() });
+        }
+        if !is_at(&self.file, &self.path) {
+            let Some(file) = lock_within(&self.path, MOMENT)? else {
+                return Err(StoreError::Locked { path: self.path.clone(), holder: holder_text(&self.path) });
+            };
+            self.file = file;
+            sign(&mut self.file, &self.path)?;
+        }
+        // A heartbeat that cannot be written is no reason to stop.
         let _ = self.file.set_modified(SystemTime::now());
+        Ok(())
+    }
+
+    /// Whether the path of the folder still names the folder that was locked.
+    fn owns_folder(&self) -> bool {
+        let folder = self.path.parent().unwrap_or(&self.path);
+        self.folder.as_ref().is_none_or(|opened| is_at(opened, folder)) && folder.is_dir()
     }
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Only a courtesy to readers: closing the file is what unlocks.
+        // Only readers profit: closing the file is what unlocks.
         let _ = self.file.set_len(0);
     }
 }
 
 impl RunDir {
-    /// Takes the folder (made if it is not there) for this process, or says who has it.
+    /// Takes the folder for this process, or says who has it. Creates the folder if it does not exist.
     pub fn lock(&self) -> Result<Lock, StoreError> {
         self.lock_after(SILENCE)
     }
 
-    /// As [`Self::lock`]; a holder on another host is dead after `silence`.
+    /// Like [`Self::lock`]; a holder without a heartbeat for `silence` is dead.
     fn lock_after(&self, silence: Duration) -> Result<Lock, StoreError> {
-        disk::make_folders(self.path()).map_err(StoreError::at(self.path()))?;
+        disk::create_folders(self.path()).map_err(StoreError::at(self.path()))?;
+        self.check_folders()?;
         let path = self.lock_file();
-        let refused = || {
-            let holder = self.holder();
-            StoreError::Locked {
-                path: self.path().to_owned(),
-                holder: holder.map_or_else(
-                    || "another process".to_owned(),
-                    |holder| format!("process {} on {}", holder.pid, holder.host),
-                ),
-            }
-        };
+        let refused = || StoreError::Locked { path: self.path().to_owned(), holder: holder_text(&path) };
+        let Some(folder) = lock_folder(self.path())? else { return Err(refused()) };
         let Some(mut file) = lock_within(&path, MOMENT)? else { return Err(refused()) };
-        let foreign = self.holder().is_some_and(|holder| holder.host != host());
-        if foreign && beats_within(&path, silence) {
+        let here = LockHolder::this_process();
+        // The kernel has refused every live process of this machine. Others are known by their heartbeats alone.
+        let is_dead = |holder: &LockHolder| {
+            (holder.shares_kernel(&here) && supports_locks(&file)) || holder.runs(&here) == Some(false)
+        };
+        if written_holder(&path).is_some_and(|holder| !is_dead(&holder)) && beats_within(&path, silence) {
             return Err(refused());
         }
-        let holder = atomic::to_json(&path, &Holder::this_process())?;
-        file.set_len(0).and_then(|()| disk::write(&mut file, &holder)).map_err(StoreError::at(&path))?;
-        Ok(Lock { file })
+        sign(&mut file, &path)?;
+        if !supports_locks(&file) {
+            thread::sleep(MOMENT);
+            if written_holder(&path) != Some(here) {
+                return Err(refused());
+            }
+        }
+        Ok(Lock { path, file, folder })
     }
 
-    /// The process that runs this sweep now, as far as can be told without disturbing it.
+    /// The process that runs this sweep now. Disturbs nobody; may wait some seconds for a heartbeat from another host.
     #[must_use]
-    pub fn holder(&self) -> Option<Holder> {
-        atomic::read_json::<Holder>(&self.lock_file()).ok().flatten().filter(Holder::is_alive)
+    pub fn holder(&self) -> Option<LockHolder> {
+        let path = self.lock_file();
+        written_holder(&path).filter(|holder| is_alive(holder, &path))
     }
 
-    /// Moves the folder to `<name>.archived-<n>` and starts an empty one. The caller holds the lock and gets the new one.
-    pub fn archive(&self, lock: Lock) -> Result<(Lock, std::path::PathBuf), StoreError> {
+    /// Moves the folder to `<name>.archived-<n>` and creates an empty one. The caller holds the lock and gets the new one.
+    pub fn archive(&self, lock: Lock) -> Result<(Lock, PathBuf), StoreError> {
         let name = self.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
         let archived = (1..u32::MAX)
             .map(|n| self.path().with_file_name(format!("{name}.archived-{n}")))
@@ -130,32 +180,120 @@ impl RunDir {
 }
 
 impl TrialDir {
-    /// Takes the trial's files for one worker. Waits for an earlier attempt, which ends by itself soon after its parent:
-    /// at most `patience`, then None.
+    /// Takes the files of the trial for one worker. Waits at most `patience` for an earlier attempt, which ends by itself
+    /// soon after its parent; then None.
     pub fn lock(&self, patience: Duration) -> Result<Option<Lock>, StoreError> {
-        Ok(lock_within(&self.writer_lock(), patience)?.map(|file| Lock { file }))
+        self.check_folders()?;
+        let path = self.writer_lock();
+        let start = Instant::now();
+        let Some(mut file) = lock_within(&path, patience)? else { return Ok(None) };
+        let here = LockHolder::this_process();
+        if !supports_locks(&file)
+            && let Some(holder) = written_holder(&path).filter(|holder| *holder != here)
+        {
+            // Only its heartbeat tells whether the earlier worker has ended.
+            while holder.runs(&here) != Some(false) && beats_within(&path, SILENCE) {
+                if start.elapsed() >= patience {
+                    return Ok(None);
+                }
+            }
+        }
+        sign(&mut file, &path)?;
+        Ok(Some(Lock { path, file, folder: None }))
     }
 }
 
-/// For a lock that is only passing: a child that its dead holder has just forked has it too, until it runs its program.
+/// Whether a process that is named in the lock file at `path` is alive.
+fn is_alive(holder: &LockHolder, path: &Path) -> bool {
+    let here = LockHolder::this_process();
+    if let Some(runs) = holder.runs(&here) {
+        return runs;
+    }
+    if holder.shares_kernel(&here)
+        && let Ok(file) = disk::open(path)
+    {
+        match file.try_lock_shared() {
+            Ok(()) => return false,
+            Err(TryLockError::WouldBlock) => return true,
+            Err(TryLockError::Error(_)) => {}
+        }
+    }
+    beats_within(path, LISTEN)
+}
+
+fn written_holder(path: &Path) -> Option<LockHolder> {
+    atomic::read_json::<LockHolder>(path).ok().flatten()
+}
+
+/// The holder in words, for an error message.
+fn holder_text(path: &Path) -> String {
+    let text = |holder: LockHolder| format!("process {} on {}", holder.pid, holder.host);
+    written_holder(path).map_or_else(|| "another process".to_owned(), text)
+}
+
+/// Writes this process into the lock file.
+fn sign(file: &mut File, path: &Path) -> Result<(), StoreError> {
+    use std::io::Seek as _;
+    let holder = atomic::to_json(path, &LockHolder::this_process())?;
+    file.set_len(0).and_then(|()| file.rewind()).and_then(|()| disk::write(file, &holder)).map_err(StoreError::at(path))
+}
+
+/// For a lock that is gone in a moment: a child that its dead holder has just forked has it too, until it starts its
+/// program, and a reader that looks for the holder has it for an instant.
 const MOMENT: Duration = Duration::from_millis(300);
 
-/// The locked file; None if another has it until the end of `patience`.
+/// The locked file. None if another process has it until the end of `patience`.
 fn lock_within(path: &Path, patience: Duration) -> Result<Option<File>, StoreError> {
     let start = Instant::now();
     loop {
-        let locked = try_lock(path)?;
-        if locked.is_some() || start.elapsed() >= patience {
-            return Ok(locked);
+        let file = disk::open_to_write(path).map_err(StoreError::at(path))?;
+        if is_locked_by_us(&file).map_err(StoreError::at(path))? && is_at(&file, path) {
+            return Ok(Some(file));
+        }
+        if start.elapsed() >= patience {
+            return Ok(None);
         }
         thread::sleep(Duration::from_millis(20));
     }
 }
 
-/// Whether a heartbeat comes within `silence`. Times are only compared for a change: clocks of hosts differ.
+/// The locked folder; the inner None where the file system cannot lock folders, the outer one if another process has it.
+fn lock_folder(path: &Path) -> Result<Option<Option<File>>, StoreError> {
+    let start = Instant::now();
+    let Ok(folder) = File::open(path) else { return Ok(Some(None)) };
+    loop {
+        match folder.try_lock() {
+            Ok(()) => return Ok(Some(Some(folder))),
+            Err(TryLockError::Error(_)) => return Ok(Some(None)),
+            Err(TryLockError::WouldBlock) if start.elapsed() >= MOMENT => return Ok(None),
+            Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(20)),
+        }
+    }
+}
+
+/// Locks a file if nobody else has it. True also where the file system has no locks: the heartbeat decides there.
+fn is_locked_by_us(file: &File) -> io::Result<bool> {
+    match file.try_lock() {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) if disk::is_unsupported(&error) => Ok(true),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Whether the file system of a file that this process has locked knows locks at all.
+fn supports_locks(file: &File) -> bool {
+    // Locking again what is locked already succeeds.
+    matches!(file.try_lock(), Ok(()) | Err(TryLockError::WouldBlock))
+}
+
+/// Whether a heartbeat comes within `silence`. Times are only compared for a change: the clocks of hosts differ.
 fn beats_within(path: &Path, silence: Duration) -> bool {
     let changed = || fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
     let (start, before) = (Instant::now(), changed());
+    if before.and_then(|time| time.elapsed().ok()).is_some_and(|age| age > STALE) {
+        return false;
+    }
     while start.elapsed() < silence {
         thread::sleep(Duration::from_millis(50));
         if changed() != before {
@@ -165,28 +303,20 @@ fn beats_within(path: &Path, silence: Duration) -> bool {
     false
 }
 
-/// The locked file; None if another process (or another opening in this one) has it.
-fn try_lock(path: &Path) -> Result<Option<File>, StoreError> {
-    let file = disk::open_to_write(path).map_err(StoreError::at(path))?;
-    match file.try_lock() {
-        Ok(()) if is_still_there(&file, path) => Ok(Some(file)),
-        Ok(()) | Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(error)) => Err(StoreError::at(path)(error)),
-    }
-}
-
-/// Whether `path` still names the file that was opened: its folder may have been archived in between.
-fn is_still_there(file: &File, path: &Path) -> bool {
+/// Whether `path` still names the opened file: its folder may have been archived, or somebody has deleted it.
+fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
     let same = || -> io::Result<bool> {
-        use std::os::unix::fs::MetadataExt;
-        let (ours, theirs) = (file.metadata()?, fs::metadata(path)?);
-        Ok((ours.dev(), ours.ino()) == (theirs.dev(), theirs.ino()))
+        let (opened, named) = (file.metadata()?, fs::symlink_metadata(path)?);
+        Ok((opened.dev(), opened.ino()) == (named.dev(), named.ino()))
     };
     same().unwrap_or(false)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
     use crate::store::Results;
 
@@ -195,64 +325,93 @@ mod tests {
     }
 
     #[test]
-    fn the_second_parent_is_refused_and_told_by_whom() {
+    fn a_second_parent_is_refused_and_learns_who_has_the_folder() {
         let folder = tempfile::tempdir().unwrap();
         let dir = sweep(folder.path());
         let lock = dir.lock().unwrap();
         let error = dir.lock().unwrap_err().to_string();
         assert!(error.contains(&format!("in use by process {} on {}", process::id(), host())), "{error}");
-        assert_eq!(dir.holder(), Some(Holder::this_process()));
+        assert_eq!(dir.holder(), Some(LockHolder::this_process()));
         drop(lock);
         assert_eq!(dir.holder(), None);
         dir.lock().unwrap();
     }
 
     #[test]
-    fn a_lock_file_of_a_dead_process_holds_nothing() {
+    fn a_deleted_lock_file_lets_nobody_in_and_is_restored() {
         let folder = tempfile::tempdir().unwrap();
         let dir = sweep(folder.path());
-        let dead = Holder { boot: Some("an earlier boot".into()), ..Holder::this_process() };
-        fs::create_dir_all(dir.path()).unwrap();
-        fs::write(dir.lock_file(), serde_json::to_vec(&dead).unwrap()).unwrap();
-        assert_eq!(dir.holder(), None);
-        dir.lock().unwrap();
+        let mut lock = dir.lock().unwrap();
+        fs::remove_file(dir.lock_file()).unwrap();
+        assert!(dir.lock().is_err());
+        lock.beat().unwrap();
+        assert_eq!(dir.holder(), Some(LockHolder::this_process()));
+        fs::rename(dir.path(), folder.path().join("moved")).unwrap();
+        assert!(matches!(lock.beat(), Err(StoreError::Vanished { .. })));
+        fs::create_dir(dir.path()).unwrap();
+        assert!(matches!(lock.beat(), Err(StoreError::Vanished { .. })), "another folder of the same name");
     }
 
-    /// What another host's lock looks like here when the file system does not carry it.
-    fn held_elsewhere(dir: &RunDir) -> Lock {
-        let holder = Holder { pid: 7, host: "elsewhere".into(), boot: None };
+    fn write_holder(dir: &RunDir, holder: &LockHolder) {
         fs::create_dir_all(dir.path()).unwrap();
-        fs::write(dir.lock_file(), serde_json::to_vec(&holder).unwrap()).unwrap();
-        Lock { file: File::options().write(true).open(dir.lock_file()).unwrap() }
+        fs::write(dir.lock_file(), serde_json::to_vec(holder).unwrap()).unwrap();
     }
 
     #[test]
-    fn a_holder_on_another_host_keeps_the_folder_as_long_as_it_lives() {
+    fn dead_processes_hold_nothing() {
+        let here = LockHolder::this_process();
+        for dead in [
+            LockHolder { boot: Some("an earlier boot".into()), ..here.clone() },
+            // The process id was reused.
+            LockHolder { started: here.started.map(|ticks| ticks + 1), ..here.clone() },
+            // A container of this machine, whose process id exists here too.
+            LockHolder { namespace: Some("pid:[1]".into()), ..here.clone() },
+            LockHolder { host: "container-a1b2".into(), namespace: Some("pid:[1]".into()), ..here },
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let dir = sweep(folder.path());
+            write_holder(&dir, &dead);
+            let start = Instant::now();
+            assert_eq!(dir.holder(), None, "{dead:?}");
+            assert!(dead.boot.as_deref() == Some("an earlier boot") || start.elapsed() < Duration::from_secs(1));
+            dir.lock_after(Duration::from_millis(200)).unwrap();
+        }
+    }
+
+    /// The lock file of another host on a file system that does not carry its lock to this host.
+    fn held_elsewhere(dir: &RunDir) -> File {
+        let holder = LockHolder { pid: 7, host: "elsewhere".into(), boot: None, started: Some(1), namespace: None };
+        write_holder(dir, &holder);
+        File::options().write(true).open(dir.lock_file()).unwrap()
+    }
+
+    #[test]
+    fn a_holder_on_another_host_keeps_the_folder_as_long_as_its_heart_beats() {
         let folder = tempfile::tempdir().unwrap();
         let dir = sweep(folder.path());
         let theirs = held_elsewhere(&dir);
-        let done = std::sync::atomic::AtomicBool::new(false);
-        let refused = thread::scope(|scope| {
+        let done = AtomicBool::new(false);
+        let (refused, holder) = thread::scope(|scope| {
             scope.spawn(|| {
-                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                while !done.load(Ordering::Relaxed) {
                     thread::sleep(Duration::from_millis(30));
-                    theirs.beat();
+                    theirs.set_modified(SystemTime::now()).unwrap();
                 }
             });
-            let refused = dir.lock_after(Duration::from_secs(30));
-            done.store(true, std::sync::atomic::Ordering::Relaxed);
-            refused
+            let seen = (dir.lock_after(Duration::from_secs(30)), dir.holder());
+            done.store(true, Ordering::Relaxed);
+            seen
         });
-        let message = refused.expect_err("it lives").to_string();
+        let message = refused.expect_err("it is alive").to_string();
         assert!(message.contains("in use by process 7 on elsewhere"), "{message}");
-        assert_eq!(dir.holder().map(|holder| holder.pid), Some(7), "and is still the holder");
+        assert_eq!(holder.map(|holder| holder.pid), Some(7));
         let ours = dir.lock_after(Duration::from_millis(200)).expect("it is dead");
-        assert_eq!(dir.holder(), Some(Holder::this_process()));
+        assert_eq!(dir.holder(), Some(LockHolder::this_process()));
         drop((ours, theirs));
     }
 
     #[test]
-    fn archives_are_numbered_and_the_new_folder_is_held() {
+    fn archives_are_numbered_and_the_new_folder_is_locked() {
         let folder = tempfile::tempdir().unwrap();
         let dir = sweep(folder.path());
         for n in 1..3 {

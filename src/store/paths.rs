@@ -1,11 +1,11 @@
-//! Where everything is. No other module joins path names under `results/`.
+//! The paths of all files below `results/`. No other module joins path names there.
 
 use std::path::{Path, PathBuf};
 
-use super::{Blobs, Checkpoints, StoreError};
+use super::{Blobs, Checkpoints, StoreError, disk};
 use crate::trial::TrialId;
 
-/// The folder that holds all sweeps, `results` unless told otherwise.
+/// The folder of all sweeps: `results`, or the folder given by `--results`.
 #[derive(Debug, Clone)]
 pub struct Results {
     root: PathBuf,
@@ -13,13 +13,13 @@ pub struct Results {
 }
 
 impl Results {
-    /// Relative to the working directory, which is looked at once, here.
+    /// A relative `root` starts from the current working directory, also if that changes later.
     pub fn new(root: &Path) -> Result<Self, StoreError> {
         let root = std::path::absolute(root).map_err(StoreError::at(root))?;
         Ok(Self { cache: root.join(".cache"), root })
     }
 
-    /// The folder of a sweep as one that holds sweeps, for [`RunDir::probes`]. What is shared stays where it is.
+    /// The folder of a sweep as a folder of sweeps, for [`RunDir::probes`]. The cache stays where it is.
     #[must_use]
     pub fn within(&self, dir: &RunDir) -> Self {
         Self { root: dir.root.clone(), cache: self.cache.clone() }
@@ -30,7 +30,7 @@ impl Results {
         &self.root
     }
 
-    /// The folder of the sweep called `name`, which must be a plain file name: nothing is ever written outside `results`.
+    /// The folder of the sweep `name`. The name must be a plain file name: nothing is written outside `results`.
     pub fn sweep(&self, name: &str) -> Result<RunDir, StoreError> {
         let plain = !name.is_empty()
             && !name.starts_with('.')
@@ -42,19 +42,19 @@ impl Results {
         Ok(RunDir { root: self.root.join(name) })
     }
 
-    /// Names of the sweeps that were run here, archived ones left out.
+    /// Names of the sweeps with a journal, without archived ones.
     #[must_use]
     pub fn sweeps(&self) -> Vec<String> {
         let entries = std::fs::read_dir(&self.root).into_iter().flatten().flatten();
         let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-        let ran =
+        let has_run =
             |name: &String| !name.contains(".archived-") && self.sweep(name).is_ok_and(|dir| dir.journal().is_file());
-        let mut names: Vec<String> = names.filter(ran).collect();
+        let mut names: Vec<String> = names.filter(has_run).collect();
         names.sort_unstable();
         names
     }
 
-    /// What is expensive to make and shared by all sweeps.
+    /// The cache that all sweeps share.
     #[must_use]
     pub fn cache(&self) -> Blobs {
         Blobs::new(self.cache.clone())
@@ -82,7 +82,7 @@ impl RunDir {
         self.root.join("sweep.yaml")
     }
 
-    /// What the sweep was made from, for a look at it when its sources are gone.
+    /// What the sweep was made from, so that it can be shown when its sources are gone.
     #[must_use]
     pub fn origin(&self) -> PathBuf {
         self.root.join(".origin.json")
@@ -109,28 +109,39 @@ impl RunDir {
         self.root.join("tensorboard")
     }
 
-    /// What the learning-rate range test found.
+    /// The result of the learning-rate range test.
     #[must_use]
     pub fn lr_find(&self) -> PathBuf {
         self.root.join("lr-find")
     }
 
-    /// The sub-folder of the sweep's probes, which is that of a sweep.
+    /// The sub-folder of the sweep's probes. It has the form of a sweep folder.
     #[must_use]
     pub fn probes(&self) -> Self {
         Self { root: self.root.join(Self::PROBES) }
     }
 
-    /// Of the probes: what was asked.
-    #[must_use]
-    pub fn asked(&self) -> PathBuf {
-        self.root.join("asked.json")
+    /// In the folder of probes: the list of probes.
+    pub(super) fn probe_list(&self) -> PathBuf {
+        self.root.join("probed.json")
     }
 
-    /// Of the probes: the state of `trial` after `step` steps, for those that start from it.
+    /// In the folder of probes: the training state of `trial` after `step` steps, from which probes start.
     #[must_use]
     pub fn start(&self, trial: &TrialId, step: u64) -> PathBuf {
         self.root.join("starts").join(format!("{trial}-{step}.safetensors"))
+    }
+
+    /// Fails if a folder of the sweep is a symbolic link or no folder: nothing is written through links.
+    pub(super) fn check_folders(&self) -> Result<(), StoreError> {
+        check_all(&[
+            &self.root,
+            &self.trials(),
+            &self.report(),
+            &self.tensorboard(),
+            &self.lr_find(),
+            &self.root.join(Self::PROBES),
+        ])
     }
 
     pub(super) fn lock_file(&self) -> PathBuf {
@@ -148,6 +159,10 @@ impl RunDir {
     }
 }
 
+fn check_all(folders: &[&Path]) -> Result<(), StoreError> {
+    folders.iter().try_for_each(|folder| disk::check_folder(folder).map_err(StoreError::at(folder)))
+}
+
 /// `trials/<id>/`: one trial.
 #[derive(Debug, Clone)]
 pub struct TrialDir {
@@ -155,7 +170,7 @@ pub struct TrialDir {
 }
 
 impl TrialDir {
-    /// `root`: wherever such a folder lies.
+    /// `root`: any folder of a trial.
     #[must_use]
     pub fn new(root: PathBuf) -> Self {
         Self { root }
@@ -196,6 +211,11 @@ impl TrialDir {
         Checkpoints::new(self.root.join("checkpoint"))
     }
 
+    /// Fails if a folder of the trial is a symbolic link or no folder.
+    pub(super) fn check_folders(&self) -> Result<(), StoreError> {
+        check_all(&[&self.root, &self.attempts(), &self.root.join("checkpoint")])
+    }
+
     pub(super) fn attempts(&self) -> PathBuf {
         self.root.join("attempts")
     }
@@ -218,7 +238,7 @@ pub struct AttemptDir {
 }
 
 impl AttemptDir {
-    /// The folder that a worker was started with; None if the path has not the form `.../attempts/<n>`.
+    /// The folder that a worker was started with. None if the path does not have the form `.../attempts/<n>`.
     #[must_use]
     pub fn open(path: &Path) -> Option<Self> {
         let number = path.file_name()?.to_str()?.parse().ok()?;
@@ -236,7 +256,7 @@ impl AttemptDir {
         self.number
     }
 
-    /// The trial that this is an attempt at.
+    /// The trial of this attempt.
     #[must_use]
     pub fn trial(&self) -> TrialDir {
         TrialDir::new(self.root.parent().and_then(Path::parent).unwrap_or(&self.root).to_owned())
@@ -246,13 +266,9 @@ impl AttemptDir {
         self.root.join("assignment.json")
     }
 
-    pub(super) fn heartbeat_file(&self) -> PathBuf {
-        self.root.join("heartbeat")
-    }
-
-    /// The parent's word that the trial is to end before its last step.
-    pub(super) fn ending_file(&self) -> PathBuf {
-        self.root.join("ending.json")
+    /// The parent's request to stop before the last step.
+    pub(super) fn stop_file(&self) -> PathBuf {
+        self.root.join("stop.json")
     }
 
     pub(super) fn failure_file(&self) -> PathBuf {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{AttemptDir, RunDir, StoreError, TrialDir, atomic, disk};
 use crate::trial::{Device, Outcome, Trial, TrialId};
 
-/// `config.json`: the complete configuration, and what computed it.
+/// `config.json`: the complete configuration, and the program and machine that computed it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrialRecord {
     #[serde(flatten)]
@@ -16,36 +16,36 @@ pub struct TrialRecord {
     pub made_by: MadeBy,
 }
 
-/// What computed a trial.
+/// The program and the machine that computed a trial.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MadeBy {
-    /// Of plateau.
+    /// Version of plateau.
     pub version: String,
     pub host: String,
     /// Operating system and processor family.
     pub platform: String,
     pub device: Device,
     pub threads: usize,
-    /// Of the working directory's repository.
+    /// Commit of the repository around the working directory.
     pub git_commit: Option<String>,
-    /// Of the model.
+    /// Number of parameters of the model.
     pub parameters: Option<u64>,
-    /// Times that micro-batches were halved to save memory, in this attempt or in one whose state it went on from.
+    /// How often micro-batches were halved to save memory, in this attempt or in an attempt that it continues.
     #[serde(default, alias = "halvings")]
     pub micro_batch_splits: u32,
 }
 
 impl RunDir {
-    /// What lies among the folders of trials and is none, by name.
+    /// Entries among the folders of trials that are not trials, sorted by name.
     #[must_use]
-    pub fn strangers(&self) -> Vec<PathBuf> {
+    pub fn unknown_entries(&self) -> Vec<PathBuf> {
         let entries = fs::read_dir(self.trials()).into_iter().flatten().flatten().map(|entry| entry.path());
         let is_trial = |path: &Path| {
             path.file_name().and_then(|name| name.to_str()).and_then(TrialId::parse).is_some() && path.is_dir()
         };
-        let mut strangers: Vec<PathBuf> = entries.filter(|path| !is_trial(path)).collect();
-        strangers.sort_unstable();
-        strangers
+        let mut unknown: Vec<PathBuf> = entries.filter(|path| !is_trial(path)).collect();
+        unknown.sort_unstable();
+        unknown
     }
 }
 
@@ -64,24 +64,24 @@ impl TrialDir {
         self.outcome_file().exists()
     }
 
-    /// How the trial ended; None if it has not.
+    /// How the trial ended. None if it has no outcome yet.
     pub fn outcome(&self) -> Result<Option<Outcome>, StoreError> {
         atomic::read_json(&self.outcome_file())
     }
 
-    /// Makes `outcome` the trial's, unless it has one: that one stays.
+    /// Publishes `outcome`, unless the trial has one already.
     pub fn publish(&self, attempt: &AttemptDir, outcome: &Outcome) -> Result<(), StoreError> {
         let own = attempt.outcome_file();
         atomic::write_soon(&own, &atomic::to_json(&own, outcome)?)?;
         atomic::link_once(&own, &self.outcome_file())
     }
 
-    /// Takes an unreadable outcome out of the way, keeping it for a look.
+    /// Renames a damaged outcome, so that a person can inspect it.
     pub fn set_outcome_aside(&self) -> Result<(), StoreError> {
         self.move_outcome("outcome.json.damaged")
     }
 
-    /// Takes the outcome of a stopped trial out of the way, so that it can go on.
+    /// Renames the outcome of a stopped trial, so that the trial can continue.
     pub fn set_stopped_outcome_aside(&self) -> Result<(), StoreError> {
         self.move_outcome("outcome.json.stopped")
     }

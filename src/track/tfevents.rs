@@ -260,7 +260,10 @@ for tag in sorted(events.Tags()['scalars']):
         let python = std::env::var("PLATEAU_PYTHON").unwrap_or_else(|_| "python3".into());
         let known = std::process::Command::new(&python).args(["-c", "import tensorboard"]).output();
         if !known.is_ok_and(|output| output.status.success()) {
-            return eprintln!("skipped: no tensorboard in {python} (PLATEAU_PYTHON names another)");
+            return crate::skip::skip(
+                "tensorboard",
+                "no tensorboard in python3 (PLATEAU_PYTHON names another interpreter)",
+            );
         }
         let folder = tempfile::tempdir().unwrap();
         let mut run = synthetic::sweep("s", &[], 20).runs.remove(0);

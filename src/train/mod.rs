@@ -7,6 +7,7 @@
 pub mod augment;
 pub mod batch;
 pub mod checkpoint;
+pub mod classifier;
 pub mod data;
 pub mod device;
 pub mod engine;
@@ -23,6 +24,7 @@ pub mod signals;
 mod testing;
 #[cfg(test)]
 mod tests;
+pub mod weights;
 
 pub use data::{check_data, data_facts, locate_data, locate_model};
 pub use device::available_devices;

@@ -1,87 +1,87 @@
-//! The augmentations by name and parameters.
+//! The augmentations, with their parameters.
 
 use serde::{Deserialize, Serialize};
 
-/// Text augmentations of the training split; the definitions stand with [`crate::train::augment`]. `wordnet` is a
-/// dictionary folder in place of the embedded lexicon.
+/// Augmentations of the training split. [`crate::train::augment`] defines them. `wordnet` is a dictionary folder, in place
+/// of the embedded lexicon.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case")]
 pub enum Augmentation {
-    /// A share `rate` of words, each replaced by a WordNet synonym.
+    /// Replaces a share `rate` of the words by WordNet synonyms.
     Synonym {
         rate: f64,
         #[serde(default)]
         choose: Choose,
-        /// Whether the synonym is of the part of speech that the word has in its sentence.
+        /// Whether a synonym must have the part of speech that the word has in its sentence.
         #[serde(default = "yes")]
         pos: bool,
         #[serde(default)]
         wordnet: Option<String>,
     },
-    /// A share `rate` of times, a synonym of a random word is put at a random place.
+    /// Inserts synonyms of random words at random places, as many as a share `rate` of the words.
     RandomInsertion {
         rate: f64,
         #[serde(default)]
         wordnet: Option<String>,
     },
-    /// A share `rate` of times, two random words change places.
+    /// Swaps two random words, as often as a share `rate` of the words.
     RandomSwap { rate: f64 },
-    /// Each word goes with probability `rate`; one stays.
+    /// Deletes each word with probability `rate`; at least one stays.
     RandomDeletion { rate: f64 },
-    /// One of the four above at rate `alpha`, drawn for each example and epoch.
+    /// One of the four methods above with rate `alpha`, drawn for each example and epoch.
     Eda {
         alpha: f64,
         #[serde(default)]
         wordnet: Option<String>,
     },
-    /// The program of the EDA paper: `copies` versions of each example and the example itself, one of them each epoch.
+    /// The program of the EDA paper: `copies` versions of each example, and the example itself; one of them each epoch.
     EdaExact {
         alpha: f64,
         copies: usize,
         #[serde(default)]
         wordnet: Option<String>,
     },
-    /// 1 to `share` of the words get a punctuation mark before them.
+    /// Inserts punctuation marks before random words, between one and a share `share` of the words.
     Aeda { share: f64 },
-    /// A share `rate` of word pieces left out of attention and input.
+    /// Hides a share `rate` of the word pieces from input and attention.
     TokenCutoff { rate: f64 },
-    /// Pooled outputs and labels mixed in pairs by a share from Beta(alpha, alpha).
+    /// Mixes pooled outputs and labels of pairs of examples by a share from Beta(alpha, alpha).
     Mixup { alpha: f64 },
-    /// A share `rate` of words, each replaced by one of the `top_k` that a masked-language model puts in its place.
+    /// Replaces a share `rate` of the words, each by one of the `top_k` predictions of a masked-language model.
     Contextual {
         rate: f64,
         top_k: usize,
         /// A checkpoint with an MLM head; None: the trial's own.
         model: Option<String>,
     },
-    /// The text translated there and back.
+    /// Translates the text to another language and back.
     BackTranslation {
         engine: Translator,
-        /// Command lines, both needed; or Marian checkpoints, None: OPUS-MT's of English and French.
+        /// Command lines, both needed; or Marian checkpoints, by default those of OPUS-MT for English and French.
         out: Option<String>,
         home: Option<String>,
         /// Seconds that each program may take.
         timeout: f64,
-        /// Hypotheses that Marian follows; 1: greedy.
+        /// Hypotheses that Marian's beam search keeps; 1: greedy search.
         #[serde(default = "four")]
         beams: usize,
-        /// Ways out that Marian draws, one of them each epoch; 0: the best alone.
+        /// Translations that Marian draws, of which each epoch uses one; 0: the best translation only.
         #[serde(default)]
         samples: usize,
     },
 }
 
 impl Augmentation {
-    /// Whether a model or a program is asked about every text, once, before training.
+    /// Whether a model or a program processes every text once, before training.
     #[must_use]
-    pub fn asks(&self) -> bool {
+    pub fn is_precomputed(&self) -> bool {
         matches!(
             self,
             Self::Synonym { choose: Choose::Context, .. } | Self::Contextual { .. } | Self::BackTranslation { .. }
         )
     }
 
-    /// Whether it changes texts; the others change what the model makes of them.
+    /// Whether it changes texts. The others change what the model computes from them.
     #[must_use]
     pub fn changes_texts(&self) -> bool {
         !matches!(self, Self::TokenCutoff { .. } | Self::Mixup { .. })
@@ -106,7 +106,7 @@ impl Augmentation {
     }
 }
 
-/// What translates.
+/// What translates texts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Translator {

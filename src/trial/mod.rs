@@ -7,6 +7,7 @@
 mod augmentation;
 mod axis;
 mod batching;
+mod cause;
 mod checkpoint;
 mod config;
 mod device;
@@ -17,10 +18,12 @@ mod measured;
 mod number;
 mod probe;
 mod scheduler;
+mod verdict;
 
 pub use augmentation::{Augmentation, Choose, Translator};
 pub use axis::{Axis, AxisValue, Trial};
 pub use batching::{MAX_GRADIENT_BUFFERS, MICRO_BATCH_TOKENS, TRAIN_PROBE_EXAMPLES};
+pub use cause::{Cause, Reason, ShapeKind, VerdictId};
 pub use checkpoint::{CheckpointEvery, Keep};
 pub use config::{
     DataConfig, EvalSource, FractionOrSteps, Length, ModelConfig, OptimizerConfig, OptimizerName, Patience,
@@ -30,7 +33,8 @@ pub use device::Device;
 pub use facts::{DataFacts, ModelFacts};
 pub use id::TrialId;
 pub use key::Key;
-pub use measured::{DiagnosticRow, EvalRow, Evidence, MetricRow, Outcome, Status, Verdict, VerdictKind};
+pub use measured::{DiagnosticRow, EvalRow, MetricRow, Outcome, Status};
 pub use number::{number_text, rounded_text};
 pub use probe::{Probe, ProbeKind};
 pub use scheduler::{Anneal, CycleShape, DecayShape, Scheduler};
+pub use verdict::{Evidence, Verdict, VerdictKind};

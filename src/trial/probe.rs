@@ -1,5 +1,5 @@
-//! Probes: trials that ask a question about another one. What they change is ordinary configuration; here stands where they
-//! start, and what no sweep file can say.
+//! Probes: short trials that change one setting of another trial. What they change is ordinary configuration. This file
+//! defines where they start and what a sweep file cannot express.
 
 use std::fmt;
 
@@ -10,35 +10,35 @@ use super::{AxisValue, TrialId};
 /// What makes a trial a probe of another one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Probe {
-    /// The trial that is asked about.
+    /// The probed trial.
     pub trial: TrialId,
-    /// Steps of it after which the question is asked. A fork goes on from the state that it had then: it reads the batches
-    /// and draws the randomness of the steps that follow.
+    /// Step of the probed trial. A fork continues from the state after this step: it reads the batches and draws the random
+    /// numbers of the steps that follow.
     pub step: u64,
     pub kind: ProbeKind,
 }
 
-/// The question: what is different from simply going on.
+/// What a probe changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProbeKind {
-    /// Nothing, and nothing is asked: the trial itself up to the step, to have its state.
+    /// Nothing: the trial itself up to the step, to obtain its state.
     Approach,
-    /// Nothing: the rate stays what it was. What the other forks are compared with.
+    /// Nothing: the learning rate stays constant. The other forks are compared with this one.
     Control,
-    /// A tenth of the rate.
+    /// A tenth of the learning rate.
     LrDown,
-    /// Three times the rate.
+    /// Three times the learning rate.
     LrUp,
-    /// The peak of the trial's schedule, where the rate has fallen far below it.
+    /// The peak of the trial's schedule, where the learning rate is far below it.
     LrPeak,
     AugmentationOff,
     AugmentationOn,
     /// Every text empty.
     Blank,
-    /// From the start, [`Probe::EXAMPLES`] examples again and again at the trial's own peak rate.
+    /// From the start, [`Probe::EXAMPLES`] examples again and again, at the trial's own peak learning rate.
     OneBatch,
-    /// The same at a rate that fine-tunes most models.
+    /// The same at a learning rate that fine-tunes most models.
     OneBatchUsualLr,
 }
 
@@ -47,22 +47,22 @@ impl Probe {
     pub const KIND: &'static str = "probe";
     /// Key of the probed trial.
     pub const TRIAL: &'static str = "trial";
-    /// Examples that a model able to learn learns by heart.
+    /// Number of examples that a working model memorises.
     pub const EXAMPLES: usize = 16;
-    /// In at most so many steps.
+    /// Most steps to memorise them.
     pub const STEPS: u64 = 1000;
-    /// Steps between looks at whether it has.
+    /// Steps between evaluations.
     pub const LOOK: u64 = 10;
-    /// Accuracy on them that is enough: 5 % error.
+    /// Accuracy at which the examples count as memorised.
     pub const FITTED: f32 = 0.95;
 
-    /// Steps of the probed trial that went before the first one of this.
+    /// Steps of the probed trial before the first step of the probe.
     #[must_use]
     pub fn offset(&self) -> u64 {
         if self.kind.is_fork() { self.step } else { 0 }
     }
 
-    /// The values that tell this probe from its neighbours, without the seed.
+    /// The values that distinguish this probe from others, without the seed.
     #[must_use]
     pub fn values(&self) -> Vec<(String, AxisValue)> {
         let plain = |key: &str, text: &str| (key.to_owned(), AxisValue { value: text.into(), text: text.to_owned() });
@@ -96,7 +96,7 @@ impl ProbeKind {
         matches!(self, Self::OneBatch | Self::OneBatchUsualLr)
     }
 
-    /// As `trials.csv` and the journal name it.
+    /// The name in `trials.csv` and the journal.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -115,7 +115,7 @@ impl ProbeKind {
 }
 
 impl fmt::Display for ProbeKind {
-    /// As people are told.
+    /// The name in figures and tables.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Approach => "the trial itself",

@@ -1,11 +1,11 @@
-//! The schedules by name and parameters.
+//! The learning-rate schedules, with their parameters.
 
 use serde::{Deserialize, Serialize};
 
 use super::FractionOrSteps;
 
-/// Learning-rate schedules; the formulas stand with [`crate::train::schedule`]. A parameter without a default is None until
-/// it is given; planning refuses a schedule that lacks one.
+/// Learning-rate schedules. [`crate::train::schedule`] holds the formulas. A parameter without a default is None until it is
+/// given, and planning refuses a schedule that lacks one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case")]
 pub enum Scheduler {
@@ -31,11 +31,11 @@ pub enum Scheduler {
         end_lr: f64,
     },
     InverseSqrt {
-        /// Steps; None: those of the warm-up, or 10000 without one.
+        /// Steps; None: the length of the warm-up, or 10000 without one.
         timescale: Option<u64>,
     },
     WarmupStableDecay {
-        /// Length of the fall at the end of the run. Needed.
+        /// Length of the fall at the end of the run. It must be given.
         decay: Option<FractionOrSteps>,
         decay_shape: DecayShape,
         /// Where the fall ends, as a share of the peak.
@@ -43,13 +43,13 @@ pub enum Scheduler {
     },
     Cyclical {
         shape: CycleShape,
-        /// Where cycles begin. Needed.
+        /// Minimum of each cycle. It must be given.
         min_lr: Option<f64>,
-        /// Steps from the minimum to the peak. Needed.
+        /// Steps from the minimum to the peak. It must be given.
         step_up: Option<u64>,
-        /// Steps back; None: as many.
+        /// Steps from the peak to the minimum; None: as many.
         step_down: Option<u64>,
-        /// Of `exp_range`: the amplitude's factor each step.
+        /// Factor on the amplitude at each step, for `exp_range`.
         gamma: f64,
     },
     OneCycle {
@@ -63,7 +63,7 @@ pub enum Scheduler {
     },
     ReduceOnPlateau {
         factor: f64,
-        /// Evaluations without a better loss that are borne; one more reduces the rate.
+        /// Evaluations without a better loss that are accepted. One more reduces the learning rate.
         patience: u64,
         /// A loss is better below the best times (1 - threshold).
         threshold: f64,
@@ -98,7 +98,7 @@ impl Scheduler {
         }
     }
 
-    /// Whether it begins with a rise of its own, so that no warm-up goes with it.
+    /// Whether it rises on its own, so that it takes no warm-up.
     #[must_use]
     pub fn rises(&self) -> bool {
         matches!(self, Self::Cyclical { .. } | Self::OneCycle { .. })

@@ -1,32 +1,32 @@
-//! Where a trial's rows and states go.
+//! Writes the rows and the training states of a trial.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
 use crate::analysis::rests;
-use crate::store::{Assignment, AttemptDir, Checkpoints, CurveWriter, Mark, StoreError, read_curve, strike_step};
+use crate::store::{Assignment, AttemptDir, Checkpoints, CurvePosition, CurveWriter, StoreError, read_curve};
 use crate::train::Sink;
 use crate::trial::{DiagnosticRow, EvalRow, Keep, MetricRow, Plateau, Verdict};
 
-/// The trainer's view of a trial's folder. Every row is on its way to the disk when the call returns; a state is written
-/// while training goes on, and the one before it counts until it is whole. One that cannot be written is reported by
-/// the next call about states.
+/// The folder of a trial as the trainer sees it. A row is passed to the system before the call returns. A state is written
+/// in the background; until it is complete, the state before it is used. An error is reported by the next call about
+/// states.
 pub(super) struct TrialSink<'a> {
     metrics: CurveWriter<MetricRow>,
     evals: CurveWriter<EvalRow>,
     diagnostics: CurveWriter<DiagnosticRow>,
     checkpoints: Checkpoints,
-    /// The state on its way to the disk.
+    /// The state that is being written.
     writing: Option<JoinHandle<Result<(), StoreError>>>,
-    resting: Option<Resting>,
+    plateau_rule: Option<PlateauRule>,
     keep: Keep,
     attempt: &'a AttemptDir,
     stop: &'a AtomicBool,
 }
 
 impl<'a> TrialSink<'a> {
-    /// Opens the curves to go on after step `resume`; None starts them anew.
+    /// Opens the curves to continue after step `resume`. None starts empty curves.
     pub(super) fn open(
         attempt: &'a AttemptDir,
         resume: Option<u64>,
@@ -38,80 +38,81 @@ impl<'a> TrialSink<'a> {
         let evals = CurveWriter::open(&trial.evals(), resume)?;
         let diagnostics = CurveWriter::open(&trial.diagnostics(), resume)?;
         let rule = assignment.trial.config.stop.plateau.as_ref().filter(|_| !assignment.ignores_stop_rules);
-        // The files hold the rows up to where the trial goes on from.
-        let resting = rule.map(|rule| {
+        // The files hold the rows up to the step from which the trial continues.
+        let plateau_rule = rule.map(|rule| {
             let (metrics, evals) = (read_curve(&trial.metrics())?.rows, read_curve(&trial.evals())?.rows);
-            Ok(Resting {
+            Ok(PlateauRule {
                 rule: rule.clone(),
                 steps: assignment.trial.steps,
                 prior: Vec::new(),
                 metrics,
                 evals,
-                found: None,
+                verdict: None,
             })
         });
-        let (checkpoints, resting) = (trial.checkpoints(), resting.transpose()?);
-        Ok(Self { metrics, evals, diagnostics, checkpoints, writing: None, resting, keep, attempt, stop })
+        let (checkpoints, plateau_rule) = (trial.checkpoints(), plateau_rule.transpose()?);
+        Ok(Self { metrics, evals, diagnostics, checkpoints, writing: None, plateau_rule, keep, attempt, stop })
     }
 
-    /// Why the trial was ended by its rule on plateaus, if it was.
-    pub(super) fn rested(&mut self) -> Option<Verdict> {
-        self.resting.as_mut()?.found.take()
+    /// Why the rule `stop.plateau` ended the trial, if it did.
+    pub(super) fn take_stop_verdict(&mut self) -> Option<Verdict> {
+        self.plateau_rule.as_mut()?.verdict.take()
     }
 
     /// Waits until the newest state is on the disk.
-    pub(super) fn settle(&mut self) -> Result<(), StoreError> {
+    pub(super) fn wait_for_state(&mut self) -> Result<(), StoreError> {
         let Some(writing) = self.writing.take() else { return Ok(()) };
-        // A panic of the writer is one of this attempt.
+        // A panic of the writing thread is a panic of this attempt.
         writing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 }
 
-/// What the rule `stop.plateau` needs to see, kept while it is on.
-struct Resting {
+/// The rule `stop.plateau` with the data that it uses.
+struct PlateauRule {
     rule: Plateau,
-    /// Of the whole trial.
+    /// Steps of the whole trial.
     steps: u64,
     /// Share of each class in the training split.
     prior: Vec<f64>,
     metrics: Vec<MetricRow>,
     evals: Vec<EvalRow>,
-    found: Option<Verdict>,
+    verdict: Option<Verdict>,
 }
 
-impl Resting {
+impl PlateauRule {
     fn judge(&mut self) {
-        self.found = rests(&self.rule, self.steps, &self.metrics, &self.evals, &self.prior);
+        self.verdict = rests(&self.rule, self.steps, &self.metrics, &self.evals, &self.prior);
     }
 }
 
 impl Sink for TrialSink<'_> {
     fn metric(&mut self, row: &MetricRow) -> io::Result<()> {
-        strike_step();
-        if let Some(resting) = &mut self.resting
-            && resting.metrics.last().is_none_or(|last| last.step < row.step)
+        #[cfg(feature = "faults")]
+        crate::store::fail_step();
+        if let Some(rule) = &mut self.plateau_rule
+            && rule.metrics.last().is_none_or(|last| last.step < row.step)
         {
-            resting.metrics.push(*row);
+            rule.metrics.push(*row);
         }
         self.metrics.append(row).map_err(to_io)
     }
 
     fn eval(&mut self, row: &EvalRow) -> io::Result<()> {
-        if let Some(resting) = &mut self.resting {
-            // A state may lack an evaluation that was written: it is made again.
-            if resting.evals.last().is_none_or(|last| last.step < row.step) {
-                resting.evals.push(*row);
+        if let Some(rule) = &mut self.plateau_rule {
+            // An evaluation after the checkpoint is computed again.
+            if rule.evals.last().is_none_or(|last| last.step < row.step) {
+                rule.evals.push(*row);
             }
-            resting.judge();
+            rule.judge();
         }
         self.evals.append(row).map_err(to_io)
     }
 
-    /// A trial that goes on from the very state after which it was to end ends there again.
+    /// A trial that continues from the state at which the rule ended it ends there again.
     fn classes(&mut self, prior: &[f64]) {
-        if let Some(resting) = &mut self.resting {
-            resting.prior = prior.to_vec();
-            resting.judge();
+        if let Some(rule) = &mut self.plateau_rule {
+            rule.prior = prior.to_vec();
+            rule.judge();
         }
     }
 
@@ -120,20 +121,23 @@ impl Sink for TrialSink<'_> {
     }
 
     fn checkpoint(&mut self, step: u64, best: bool, state: Vec<u8>) -> io::Result<()> {
-        self.settle().map_err(to_io)?;
+        self.wait_for_state().map_err(to_io)?;
         let best = best && matches!(self.keep, Keep::Best | Keep::All);
-        let mark = Mark { step, evals: self.evals.rows() };
+        let position = CurvePosition { step, evals: self.evals.rows() };
         let metrics = self.metrics.syncing().map_err(to_io)?;
         let evals = self.evals.syncing().map_err(to_io)?;
         let diagnostics = self.diagnostics.syncing().map_err(to_io)?;
         let checkpoints = self.checkpoints.clone();
-        self.writing = Some(thread::Builder::new().name("checkpoint".into()).spawn(move || {
-            // Rows first: a state whose rows are missing is of no use.
+        let folder = self.attempt.path();
+        let write = move || {
+            // The rows first: a state is useless without its rows.
             metrics()?;
             evals()?;
             diagnostics()?;
-            checkpoints.save(&mark, &state, best)
-        })?);
+            checkpoints.save(&position, &state, best)
+        };
+        let thread = thread::Builder::new().name("checkpoint".into());
+        self.writing = Some(thread.spawn(write).map_err(StoreError::at(folder)).map_err(to_io)?);
         Ok(())
     }
 
@@ -142,7 +146,7 @@ impl Sink for TrialSink<'_> {
     }
 
     fn stop_reason(&self) -> Option<String> {
-        let own = self.resting.as_ref().and_then(|resting| resting.found.as_ref());
+        let own = self.plateau_rule.as_ref().and_then(|rule| rule.verdict.as_ref());
         own.map(|verdict| verdict.text.clone()).or_else(|| self.attempt.stop_reason())
     }
 
@@ -152,7 +156,7 @@ impl Sink for TrialSink<'_> {
 }
 
 impl Drop for TrialSink<'_> {
-    /// Nothing is written to the trial's folder once its lock is let go of, not after an error or a panic either.
+    /// Nothing is written to the folder after its lock is released, also not after an error or a panic.
     fn drop(&mut self) {
         if let Some(writing) = self.writing.take() {
             let _ = writing.join();
@@ -160,7 +164,7 @@ impl Drop for TrialSink<'_> {
     }
 }
 
-/// Keeps the path and the advice in the message.
+/// Keeps the error of the store as the source.
 fn to_io(error: StoreError) -> io::Error {
     io::Error::other(error)
 }

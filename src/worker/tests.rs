@@ -1,40 +1,46 @@
 //! Attempts with a toy in place of the trainer.
 
 use std::fs;
-use std::sync::atomic::AtomicBool;
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
-use super::*;
-use crate::event::Slot;
-use crate::store::{Results, TrialDir};
+use super::sink::TrialSink;
+use crate::event::{Failure, Slot};
+use crate::store::{Assignment, AttemptDir, Results, StoreError, TrialDir, exit, read_curve};
+use crate::train::{Job, Sink, TrainError};
 use crate::trial::{
-    CheckpointEvery, DataConfig, FractionOrSteps, Keep, Length, ModelConfig, Plateau, Status, TrialConfig, TrialId,
+    Cause, CheckpointEvery, DataConfig, Device, EvalRow, FractionOrSteps, Keep, Length, MetricRow, ModelConfig,
+    Outcome, Plateau, Status, Trial, TrialConfig, TrialId,
 };
 
-/// A trial of `steps` steps whose toy acts as `manner` says.
-pub(crate) fn trial(manner: &str, seed: u64, steps: u64) -> Trial {
+/// A trial of `steps` steps whose toy shows `behaviour`.
+pub(crate) fn trial(behaviour: &str, seed: u64, steps: u64) -> Trial {
     let default = TrialConfig::default();
     let config = TrialConfig {
         data: DataConfig { train: "embedded:none".into(), ..default.data },
-        model: ModelConfig { from: manner.into(), ..default.model },
+        model: ModelConfig { from: behaviour.into(), ..default.model },
         batch_size: 4,
         length: Length::Steps(steps),
         eval_every: FractionOrSteps(5.0),
         seed,
         ..TrialConfig::default()
     };
-    let name = blake3::hash(format!("{manner} {seed} {steps}").as_bytes()).to_hex();
+    let name = blake3::hash(format!("{behaviour} {seed} {steps}").as_bytes()).to_hex();
     Trial { id: TrialId::parse(&name[..TrialId::LENGTH]).unwrap(), values: Vec::new(), steps, config }
 }
 
-/// Trains nothing, but keeps the trainer's promises: the numbers are carried from step to step, a checkpoint holds all of
-/// them, and halfway it does what the trial's `model.from` says.
+/// Trains nothing, but behaves like the trainer: numbers depend on the step before, a training state holds all of them, and
+/// halfway the toy does what `model.from` of the trial says.
 pub(crate) fn toy(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainError> {
     let Length::Steps(steps) = job.config.length else { panic!("toys count steps") };
     let CheckpointEvery::Steps(every) = job.checkpoint_every else { panic!("toys count steps") };
     let state = |step: u64, carried: u64| [step.to_le_bytes(), carried.to_le_bytes()].concat();
     let word = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().unwrap());
     let (mut step, mut carried) = job.resume.map_or((0, job.config.seed), |b| (word(&b[..8]), word(&b[8..])));
-    // A toy that is to be stopped on a plateau is on one.
+    // A toy with the rule `stop.plateau` is on a plateau.
     let is_flat = job.config.stop.plateau.is_some();
     let loss = |carried: u64| if is_flat { 0.5 } else { (carried >> 40) as f32 / 1e6 };
     let eval = |step, carried| EvalRow {
@@ -72,7 +78,7 @@ pub(crate) fn toy(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainErr
         if step == steps / 2 {
             misbehave(&job.config.model.from, job.resume.is_none(), sink)?;
             if job.config.model.from == "greedy" && job.micro_batch_splits == 0 {
-                std::alloc::handle_alloc_error(std::alloc::Layout::new::<[u8; 1 << 20]>());
+                exit::out_of_memory();
             }
         }
     }
@@ -80,8 +86,8 @@ pub(crate) fn toy(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainErr
     Ok(Outcome { final_train_loss: Some(loss(carried)), seconds: f64::NAN, ..outcome })
 }
 
-fn misbehave(manner: &str, first: bool, sink: &dyn Sink) -> Result<(), TrainError> {
-    match manner {
+fn misbehave(behaviour: &str, first: bool, sink: &dyn Sink) -> Result<(), TrainError> {
+    match behaviour {
         "crashes-once" if first => panic!("on purpose"),
         "crashes" => panic!("on purpose"),
         "bad-input" => return Err(TrainError::Input("column `text` is not there".into())),
@@ -102,7 +108,7 @@ fn misbehave(manner: &str, first: bool, sink: &dyn Sink) -> Result<(), TrainErro
     Ok(())
 }
 
-/// A trial's folder with one attempt after another.
+/// The folder of a trial with one attempt after another.
 struct Bench {
     _folder: tempfile::TempDir,
     trial: Trial,
@@ -113,9 +119,9 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(manner: &str) -> Self {
+    fn new(behaviour: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let trial = trial(manner, 1, 20);
+        let trial = trial(behaviour, 1, 20);
         let dir = Results::new(folder.path()).unwrap().sweep("s").unwrap().trial(&trial.id);
         Self { _folder: folder, trial, dir, keep: Keep::None, micro_batch_splits: 0, ignores_stop_rules: false }
     }
@@ -141,7 +147,7 @@ impl Bench {
         attempt
     }
 
-    /// Exit code and what the worker left to say.
+    /// The exit code, and the reason of the failure.
     fn run(&self) -> (u8, Option<Failure>) {
         let attempt = self.claim();
         (super::attempt(attempt.path(), &AtomicBool::new(false), toy), attempt.failure())
@@ -152,11 +158,11 @@ impl Bench {
     }
 }
 
-/// Waits until the trial has made `rows` steps, as one that hangs halfway will.
+/// Waits until the trial has made `rows` steps.
 pub(crate) fn wait_for_rows(trial: &TrialDir, rows: usize) {
     let start = std::time::Instant::now();
     while read_curve::<MetricRow>(&trial.metrics()).unwrap().rows.len() < rows {
-        assert!(start.elapsed() < Duration::from_mins(1), "the trial does not get on");
+        assert!(start.elapsed() < Duration::from_mins(1), "the trial makes no progress");
         thread::sleep(Duration::from_millis(5));
     }
 }
@@ -168,7 +174,7 @@ fn undisturbed() -> [String; 2] {
 }
 
 #[test]
-fn a_trial_leaves_what_was_promised() {
+fn a_trial_leaves_the_documented_files() {
     let bench = Bench::new("fine");
     assert_eq!(bench.run(), (exit::PUBLISHED, None));
     let outcome = bench.dir.outcome().unwrap().unwrap();
@@ -176,13 +182,12 @@ fn a_trial_leaves_what_was_promised() {
     assert!(!cfg!(target_os = "linux") || outcome.peak_memory.is_some());
     let record = bench.dir.record().unwrap().unwrap();
     assert_eq!((record.trial, record.made_by.parameters), (bench.trial.clone(), Some(17)));
-    assert!(bench.dir.attempt(1).last_beat().is_some());
     let [metrics, evals] = bench.curves();
     assert_eq!((metrics.lines().count(), evals.lines().count()), (21, 6));
 }
 
 #[test]
-fn an_interrupted_trial_goes_on_without_a_trace() {
+fn an_interrupted_trial_continues_to_the_same_bytes() {
     let bench = Bench::new("hangs");
     let attempt = bench.claim();
     let stop = AtomicBool::new(false);
@@ -193,13 +198,13 @@ fn an_interrupted_trial_goes_on_without_a_trace() {
         worker.join().unwrap()
     });
     assert_eq!((code, attempt.failure()), (exit::INTERRUPTED, None));
-    assert_eq!(bench.dir.checkpoints().newest().unwrap().unwrap().mark.step, 10);
+    assert_eq!(bench.dir.checkpoints().newest().unwrap().unwrap().position.step, 10);
     assert_eq!(bench.run(), (exit::PUBLISHED, None));
     assert_eq!(bench.curves(), undisturbed());
 }
 
 #[test]
-fn a_crashed_trial_goes_on_from_its_checkpoint() {
+fn a_crashed_trial_continues_from_its_checkpoint() {
     let bench = Bench::new("crashes-once");
     let attempt = bench.claim();
     let crash =
@@ -245,29 +250,25 @@ fn a_checkpoint_that_the_trainer_cannot_read_is_not_used() {
 
 #[test]
 fn failures_are_told_apart() {
-    let check = |manner: &str, expected: (u8, Failure)| {
-        let (code, failure) = Bench::new(manner).run();
-        assert_eq!((code, failure.unwrap()), expected, "{manner}");
+    let check = |behaviour: &str, expected: (u8, Failure)| {
+        let (code, failure) = Bench::new(behaviour).run();
+        assert_eq!((code, failure.unwrap()), expected, "{behaviour}");
     };
     check("bad-input", (exit::BAD_INPUT, Failure::BadInput { message: "column `text` is not there".into() }));
     check("device-fault", (exit::DEVICE, Failure::DeviceFault { message: "device: fell off the bus".into() }));
     let message = "cannot write results: no storage space".to_owned();
     check("full-disk", (exit::DISK, Failure::Disk { message }));
-    let message = "results: Input/output error (os error 5). Look at the disk, or choose another folder with --results"
-        .to_owned();
+    let message =
+        "results: Input/output error (os error 5). Check the disk, or choose another folder with --results".to_owned();
     check("bad-sector", (exit::CRASHED, Failure::DiskError { message }));
 }
 
 #[test]
-fn smaller_micro_batches_are_noted_also_by_those_who_go_on_from_there() {
+fn smaller_micro_batches_are_noted_also_after_a_resume() {
     let mut bench = Bench::new("hangs");
     let notes = |bench: &Bench| {
         let verdicts = bench.dir.outcome().unwrap().unwrap().verdicts;
-        verdicts
-            .into_iter()
-            .filter(|verdict| verdict.id == Verdict::SMALLER_MICRO_BATCHES)
-            .map(|note| note.text)
-            .collect()
+        verdicts.into_iter().filter(|verdict| verdict.id == Cause::SmallerMicroBatches).map(|note| note.text).collect()
     };
     bench.micro_batch_splits = 1;
     let attempt = bench.claim();
@@ -280,7 +281,7 @@ fn smaller_micro_batches_are_noted_also_by_those_who_go_on_from_there() {
     bench.micro_batch_splits = 0;
     assert_eq!(bench.run(), (exit::PUBLISHED, None));
     let found: Vec<String> = notes(&bench);
-    insta::assert_snapshot!(found.join("\n"), @"out of memory: went on with micro-batches of 256 tokens in place of 512; the numbers are those of a machine with more, up to rounding");
+    insta::assert_snapshot!(found.join("\n"), @"out of memory: continued with micro-batches of 256 tokens in place of 512; the numbers are those of a machine with more memory, up to rounding");
     let bench = Bench::new("fine");
     bench.run();
     assert_eq!(notes(&bench), [""; 0]);
@@ -308,6 +309,47 @@ fn a_later_attempt_makes_an_earlier_one_stop() {
     assert_eq!(bench.curves(), undisturbed());
 }
 
+/// Somebody deletes or cuts a curve, or the whole folder, while the trial runs.
+#[test]
+fn a_trial_whose_files_vanish_is_not_finished() {
+    let spoil = |spoil: fn(&TrialDir)| {
+        let bench = Bench::new("fine");
+        let attempt = bench.claim();
+        let spoiled = |job: Job<'_>, sink: &mut dyn Sink| toy(job, &mut Halfway(sink, &|| spoil(&bench.dir)));
+        assert_ne!(super::attempt(attempt.path(), &AtomicBool::new(false), spoiled), exit::PUBLISHED);
+        assert!(!bench.dir.has_outcome());
+        assert_eq!(bench.run(), (exit::PUBLISHED, None));
+        assert_eq!(bench.curves(), undisturbed());
+    };
+    spoil(|trial| fs::remove_file(trial.metrics()).unwrap());
+    spoil(|trial| fs::write(trial.evals(), "").unwrap());
+    spoil(|trial| fs::remove_dir_all(trial.path()).unwrap());
+}
+
+/// Runs a function at step 10.
+struct Halfway<'a>(&'a mut dyn Sink, &'a dyn Fn());
+
+impl Sink for Halfway<'_> {
+    fn metric(&mut self, row: &MetricRow) -> io::Result<()> {
+        if row.step == 10 {
+            (self.1)();
+        }
+        self.0.metric(row)
+    }
+    fn eval(&mut self, row: &EvalRow) -> io::Result<()> {
+        self.0.eval(row)
+    }
+    fn diagnostic(&mut self, row: &crate::trial::DiagnosticRow) -> io::Result<()> {
+        self.0.diagnostic(row)
+    }
+    fn checkpoint(&mut self, step: u64, best: bool, state: Vec<u8>) -> io::Result<()> {
+        self.0.checkpoint(step, best, state)
+    }
+    fn interrupted(&self) -> bool {
+        self.0.interrupted()
+    }
+}
+
 #[test]
 fn the_best_state_is_kept_when_asked_for() {
     let mut bench = Bench::new("fine");
@@ -319,9 +361,9 @@ fn the_best_state_is_kept_when_asked_for() {
 }
 
 #[test]
-fn a_flat_trial_ends_at_the_same_step_however_it_came_there_and_can_go_on() {
-    let flat = |manner: &str| {
-        let mut bench = Bench::new(manner);
+fn a_flat_trial_ends_at_the_same_step_after_a_resume_and_can_continue() {
+    let flat = |behaviour: &str| {
+        let mut bench = Bench::new(behaviour);
         bench.trial.config.stop.plateau = Some(Plateau { evals: 2, min_steps: 50 });
         (bench.trial.config.length, bench.trial.steps) = (Length::Steps(80), 80);
         bench
@@ -329,7 +371,7 @@ fn a_flat_trial_ends_at_the_same_step_however_it_came_there_and_can_go_on() {
     let mut bench = flat("fine");
     assert_eq!(bench.run().0, exit::PUBLISHED);
     let outcome = bench.dir.outcome().unwrap().unwrap();
-    let note = outcome.verdicts.iter().find(|verdict| verdict.id == Verdict::STOPPED_FLAT).unwrap();
+    let note = outcome.verdicts.iter().find(|verdict| verdict.id == Cause::StoppedFlat).unwrap();
     assert_eq!((outcome.status, outcome.steps, note.step), (Status::Stopped, 55, Some(55)), "judged at 50 and at 55");
     assert_eq!(outcome.reason.as_ref(), Some(&note.text));
     assert!(note.evidence.iter().any(|evidence| evidence.name == "change" && evidence.value == Some(0.0)));
@@ -338,7 +380,7 @@ fn a_flat_trial_ends_at_the_same_step_however_it_came_there_and_can_go_on() {
     assert_eq!(crashed.curves()[0].lines().count(), 41);
     assert_eq!(crashed.run().0, exit::PUBLISHED);
     assert_eq!(crashed.curves(), bench.curves());
-    // It saved its state before the outcome was published, and was killed in between.
+    // It was killed after it saved its state and before it published its outcome.
     crashed.dir.set_stopped_outcome_aside().unwrap();
     assert_eq!(crashed.run().0, exit::PUBLISHED);
     assert_eq!(crashed.curves(), bench.curves());
@@ -351,18 +393,18 @@ fn a_flat_trial_ends_at_the_same_step_however_it_came_there_and_can_go_on() {
 }
 
 #[test]
-fn states_are_written_while_training_goes_on() {
+fn states_are_written_in_the_background() {
     let bench = Bench::new("fine");
     let attempt = bench.claim();
     fs::create_dir_all(bench.dir.path()).unwrap();
     let stop = AtomicBool::new(false);
     let assignment = attempt.assignment().unwrap();
     let mut sink = TrialSink::open(&attempt, None, &assignment, &stop).unwrap();
-    let newest = || bench.dir.checkpoints().newest().unwrap().map(|saved| (saved.mark.step, saved.state));
+    let newest = || bench.dir.checkpoints().newest().unwrap().map(|saved| (saved.position.step, saved.state));
     let row = |step| MetricRow { step, epoch: 0.0, train_loss: 1.0, lr: 1.0, grad_norm: 1.0, tokens: 1, seconds: 0.0 };
     sink.metric(&row(1)).unwrap();
     sink.checkpoint(1, false, b"one".to_vec()).unwrap();
-    sink.settle().unwrap();
+    sink.wait_for_state().unwrap();
     assert_eq!(newest(), Some((1, b"one".to_vec())));
     sink.metric(&row(2)).unwrap();
     sink.checkpoint(2, false, vec![2; 1 << 20]).unwrap();
@@ -371,9 +413,9 @@ fn states_are_written_while_training_goes_on() {
     let mut sink = TrialSink::open(&attempt, Some(2), &assignment, &stop).unwrap();
     fs::remove_dir_all(bench.dir.path().join("checkpoint")).unwrap();
     fs::write(bench.dir.path().join("checkpoint"), "a file").unwrap();
-    sink.checkpoint(2, false, b"two".to_vec()).expect("nobody waits for the disk");
-    let error = sink.checkpoint(2, false, b"two".to_vec()).expect_err("but hears of it");
-    assert!(error.to_string().contains("stands where a folder of results is to be"), "{error}");
+    sink.checkpoint(2, false, b"two".to_vec()).expect("the trainer does not wait for the disk");
+    let error = sink.checkpoint(2, false, b"two".to_vec()).expect_err("the next call reports the error");
+    assert!(error.to_string().contains("but a folder of results belongs there"), "{error}");
 }
 
 #[test]

@@ -6,12 +6,12 @@ use std::fs;
 use std::path::Path;
 
 use plateau::analysis::detector::Detection;
-use plateau::analysis::plateau::LEAST_DELTA;
 use plateau::analysis::probes::Conclusion;
+use plateau::analysis::shape::LEAST_DELTA;
 use plateau::analysis::{Run, diagnose};
 use plateau::run::{self, survey_folder};
 use plateau::store::{Results, RunDir};
-use plateau::trial::{Length, TrialId, Verdict, VerdictKind};
+use plateau::trial::{Cause, Length, TrialId, Verdict};
 
 use super::table::{CONTINUED_FROM, FAULTS, Fault, Part};
 
@@ -38,10 +38,7 @@ pub fn runs(results: &Path, name: &str) -> Vec<Run> {
 }
 
 fn is_right(fault: &Fault, verdict: &Verdict) -> bool {
-    fault.accepted.iter().any(|accepted| {
-        let (id, words) = accepted.split_once('~').unwrap_or((accepted, ""));
-        verdict.id == id && verdict.text.contains(words)
-    })
+    fault.accepted.iter().any(|(cause, reason)| verdict.id == *cause && (reason.is_none() || verdict.reason == *reason))
 }
 
 /// A Markdown table of the injected faults against the primary verdicts, and the share of right ones. `classes`: count only runs
@@ -56,7 +53,7 @@ pub fn matrix(results: &Path, part: Part, classes: Option<usize>) -> String {
         let runs = runs(results, &fault.folder());
         for verdict in runs.iter().filter(|run| classes.is_none_or(|wanted| wanted == of(run))).map(primary) {
             let fits = is_right(fault, &verdict);
-            *counts.entry((!fits, verdict.id)).or_default() += 1;
+            *counts.entry((!fits, verdict.id.to_string())).or_default() += 1;
         }
         let total: usize = counts.values().sum();
         let fits: usize = counts.iter().filter(|((wrong, _), _)| !wrong).map(|(_, count)| count).sum();
@@ -66,7 +63,7 @@ pub fn matrix(results: &Path, part: Part, classes: Option<usize>) -> String {
             .collect();
         let _ = writeln!(text, "| {} | {total} | {fits} | {} |", fault.what, cells.join(", "));
         (right, all) = (right + fits, all + total);
-        if fault.accepted == ["HEALTHY"] {
+        if fault.accepted == [(Cause::Healthy, None)] {
             (healthy, alarms) = (healthy + total, alarms + total - fits);
         }
     }
@@ -90,10 +87,10 @@ pub fn probed(results: &Path) -> String {
             let before = is_right(fault, &verdict);
             let probed = found.iter().find(|probed| probed.trial == run.trial.id && probed.open == 0);
             let after = probed.map_or(before, |probed| {
-                let own = Some(verdict.id.as_str()).filter(|_| verdict.kind == VerdictKind::Cause);
+                let own = verdict.id.cause().filter(|_| verdict.is_cause());
                 let conclusion = Conclusion::of(probed.settled, own);
                 let is_right = match conclusion {
-                    Conclusion::Settled(settled, _) => fault.probed.contains(&settled.id()),
+                    Conclusion::Settled(settled, _) => fault.probed.contains(&settled),
                     _ => before,
                 };
                 let words = format!("{} (probes: {})", conclusion.id().unwrap_or("none"), probed.settled.id());

@@ -7,17 +7,20 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::ops::Range;
 
+use plateau::analysis::probes::Settled;
+use plateau::trial::{Cause, Reason};
+
 /// A fault, its sweep keys, and what a right diagnosis says.
 pub struct Fault {
     pub name: &'static str,
     /// What is wrong, for people.
     pub what: &'static str,
-    /// Ids of primary verdicts that count as right. After a tilde: words that the sentence must contain.
-    pub accepted: &'static [&'static str],
-    /// The probes may settle on one of these instead. Where they settle nothing, `accepted` counts.
-    pub probed: &'static [&'static str],
-    /// Keys that differ from the healthy run of the same variant, each with its values. Variants 2i and 2i + 1 take value i,
-    /// modulo the number of values.
+    /// Primary verdicts that count as right: the cause and, where it has several, the reason.
+    pub accepted: &'static [(Cause, Option<Reason>)],
+    /// What the probes may settle on in its place; where they settle nothing, `accepted` counts as before.
+    pub probed: &'static [Settled],
+    /// Keys that differ from the healthy run of the same variant, each with its values; variants 2i and 2i + 1
+    /// take value i, modulo the number of values.
     pub keys: &'static [(&'static str, &'static [&'static str])],
 }
 
@@ -56,16 +59,25 @@ pub const FREQUENCIES: [(&str, &[(&str, usize)]); 2] = [
     ("75-20-5", &[("positive", 2250), ("negative", 600), ("neutral", 150)]),
 ];
 
-const TOO_HIGH: &[&str] =
-    &["OVERSHOOT", "AFTER_WARMUP", "COLLAPSED", "NONFINITE", "PRIOR_STUCK~the learning rate threw it there"];
-const TOO_LOW: &[&str] = &["TOO_SLOW", "PRIOR_STUCK~the learning rate is too low", "UPDATE_RATIO~too small"];
+const TOO_HIGH: &[(Cause, Option<Reason>)] = &[
+    (Cause::Overshoot, None),
+    (Cause::AfterWarmup, None),
+    (Cause::Collapsed, None),
+    (Cause::NonFinite, None),
+    (Cause::PriorStuck, Some(Reason::RateTooHigh)),
+];
+const TOO_LOW: &[(Cause, Option<Reason>)] = &[
+    (Cause::TooSlow, None),
+    (Cause::PriorStuck, Some(Reason::RateTooLow)),
+    (Cause::UpdateRatio, Some(Reason::RateTooLow)),
+];
 
 pub const FAULTS: &[Fault] = &[
-    Fault { name: "healthy", what: "none", accepted: &["HEALTHY"], probed: &[], keys: &[] },
+    Fault { name: "healthy", what: "none", accepted: &[(Cause::Healthy, None)], probed: &[], keys: &[] },
     Fault {
         name: "healthy-kinds",
         what: "none: other usual settings",
-        accepted: &["HEALTHY"],
+        accepted: &[(Cause::Healthy, None)],
         probed: &[],
         keys: &[
             ("label_smoothing", &["0.1", "0", "0", "0", "0", "0"]),
@@ -79,7 +91,7 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "labels-0",
         what: "none of the labels shuffled",
-        accepted: &["HEALTHY"],
+        accepted: &[(Cause::Healthy, None)],
         probed: &[],
         keys: &[("data.train", &["ROWS/labels-0.tsv"]), ("lr", &["1e-4", "3e-4"]), ENOUGH_EVALS[0], ENOUGH_EVALS[1]],
     },
@@ -87,35 +99,35 @@ pub const FAULTS: &[Fault] = &[
         name: "rate-x100",
         what: "learning rate x 100",
         accepted: TOO_HIGH,
-        probed: &["RATE_TOO_HIGH"],
+        probed: &[Settled::RateTooHigh],
         keys: &[("lr", &["2e-2", "1.5e-2"])],
     },
     Fault {
         name: "rate-/1000",
         what: "learning rate / 1000",
         accepted: TOO_LOW,
-        probed: &["RATE_TOO_LOW"],
+        probed: &[Settled::RateTooLow],
         keys: &[("lr", &["2e-7", "1.5e-7"])],
     },
     Fault {
         name: "no-warmup",
         what: "no warm-up at a high rate",
         accepted: TOO_HIGH,
-        probed: &["RATE_TOO_HIGH"],
+        probed: &[Settled::RateTooHigh],
         keys: &[("warmup", &["0"]), ("lr", &["3e-3", "2e-3", "4e-3"])],
     },
     Fault {
         name: "long-warmup",
         what: "warm-up over 80 to 100 % of the run",
-        accepted: &["WARMUP_TOO_LONG"],
+        accepted: &[(Cause::WarmupTooLong, None)],
         probed: &[],
         keys: &[("warmup", &["0.9", "100", "0.8"]), ("lr", &["5e-5", "1e-4"])],
     },
     Fault {
         name: "exhausted",
         what: "schedule exhausted at 30 % of the run",
-        accepted: &["LR_EXHAUSTED"],
-        probed: &["RATE_EXHAUSTED"],
+        accepted: &[(Cause::LrExhausted, None)],
+        probed: &[Settled::RateExhausted],
         keys: &[
             ("scheduler", &["{name: polynomial, power: 10}", "{name: polynomial, power: 14}"]),
             ("warmup", &["0", "0.05"]),
@@ -125,61 +137,57 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "frozen",
         what: "frozen encoder",
-        accepted: &["FROZEN"],
-        probed: &["ARCHITECTURE"],
+        accepted: &[(Cause::Frozen, None)],
+        probed: &[Settled::Architecture],
         keys: &[("model.freeze", &["3"])],
     },
     Fault {
         name: "disconnected",
         what: "a layer whose output LayerNorm is constant",
-        accepted: &[
-            "VANISH",
-            "PRIOR_STUCK~hardly any gradient reaches the lower layers",
-            "PRIOR_STUCK~not reach the model",
-        ],
-        probed: &["ARCHITECTURE"],
+        accepted: &[(Cause::Vanish, None), (Cause::PriorStuck, Some(Reason::Inputs))],
+        probed: &[Settled::Architecture],
         keys: &[("model.from", &["DATA/cut-0", "DATA/cut-1", "DATA/cut-2"])],
     },
     Fault {
         name: "labels-20",
         what: "20 % of the labels shuffled",
-        accepted: &["LABEL_FLOOR"],
-        probed: &["LABELS"],
+        accepted: &[(Cause::LabelFloor, None)],
+        probed: &[Settled::Labels],
         keys: &[("data.train", &["ROWS/labels-20.tsv"]), ENOUGH_EVALS[0], ENOUGH_EVALS[1]],
     },
     Fault {
         name: "labels-100",
         what: "all labels shuffled",
-        accepted: &["PRIOR_STUCK~say nothing about the labels", "MEMORISED"],
-        probed: &["LABELS"],
+        accepted: &[(Cause::PriorStuck, Some(Reason::Inputs)), (Cause::Memorised, None)],
+        probed: &[Settled::Labels],
         keys: &[("data.train", &["ROWS/labels-100.tsv"])],
     },
     Fault {
         name: "one-class",
         what: "one class holds 95 % of the labels",
-        accepted: &["IMBALANCED"],
+        accepted: &[(Cause::Imbalanced, None)],
         probed: &[],
         keys: &[("data.train", &["ROWS/one-class.tsv"]), ("data.eval", &["0.08"])],
     },
     Fault {
         name: "blank",
         what: "inputs blanked",
-        accepted: &["PRIOR_STUCK~not reach the model"],
-        probed: &["ARCHITECTURE"],
+        accepted: &[(Cause::PriorStuck, Some(Reason::Inputs))],
+        probed: &[Settled::Architecture],
         keys: &[("data.train", &["ROWS/blank.tsv"])],
     },
     Fault {
         name: "tiny",
         what: "16 to 32 training examples",
-        accepted: &["OVERFIT", "MEMORISED"],
-        probed: &["DATA_VARIETY"],
+        accepted: &[(Cause::Overfit, None), (Cause::Memorised, None)],
+        probed: &[Settled::DataVariety],
         keys: &[("data.limit", &["16", "24", "32"])],
     },
     Fault {
         name: "augmentation",
         what: "augmentation at rate 0.9",
-        accepted: &["AUG_TOO_STRONG"],
-        probed: &["AUGMENTATION_TOO_STRONG"],
+        accepted: &[(Cause::AugTooStrong, None)],
+        probed: &[Settled::AugmentationTooStrong],
         keys: &[(
             "augmentation",
             &["{name: random_deletion, rate: 0.9}", "{name: token_cutoff, rate: 0.9}", "{name: eda, alpha: 0.9}"],
@@ -188,30 +196,30 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "dropout",
         what: "dropout 0.9",
-        accepted: &["DROPOUT_TOO_STRONG"],
-        probed: &["ARCHITECTURE"],
+        accepted: &[(Cause::DropoutTooStrong, None)],
+        probed: &[Settled::Architecture],
         keys: &[("model.dropout", &["0.9"])],
     },
     Fault {
         name: "decay",
         what: "weight decay 10",
-        accepted: &["DECAY_TOO_STRONG"],
+        accepted: &[(Cause::DecayTooStrong, None)],
         probed: &[],
         keys: &[("weight_decay", &["10"]), ("lr", &["3e-4", "5e-4"]), ("scheduler", &["constant", "linear"])],
     },
     Fault {
         name: "batch-2",
         what: "batch of 2",
-        accepted: &["NOISY_BATCHES"],
+        accepted: &[(Cause::NoisyBatches, None)],
         probed: &[],
         keys: &[("batch_size", &["2"])],
     },
     Fault {
         name: "exploding",
         what: "checkpoint of weights x 10",
-        accepted: &["EXPLODE", "BAD_INIT"],
+        accepted: &[(Cause::Explode, None), (Cause::BadInit, None)],
         // Few steps: their numbers are so small and so great that the processor takes many times as long.
-        probed: &["ARCHITECTURE"],
+        probed: &[Settled::Architecture],
         keys: &[
             ("model.from", &["DATA/tenfold"]),
             ("data.eval", &["0.01"]),
@@ -223,21 +231,21 @@ pub const FAULTS: &[Fault] = &[
         name: "eps",
         what: "eps of Adam 1e-2",
         accepted: TOO_LOW,
-        probed: &["RATE_TOO_LOW", "ARCHITECTURE"],
+        probed: &[Settled::RateTooLow, Settled::Architecture],
         keys: &[("optimizer", &["{name: adamw, eps: 1e-2}"])],
     },
     Fault {
         name: "clip",
         what: "clip at 1e-4",
-        accepted: &["CLIP_BOUND"],
+        accepted: &[(Cause::ClipBound, None)],
         probed: &[],
         keys: &[("max_grad_norm", &["1e-4"])],
     },
     Fault {
         name: "four-tokens",
         what: "texts cut to 4 tokens",
-        accepted: &["TRUNCATED"],
-        probed: &["ARCHITECTURE"],
+        accepted: &[(Cause::Truncated, None)],
+        probed: &[Settled::Architecture],
         keys: &[("data.max_length", &["4"])],
     },
 ];

@@ -7,6 +7,7 @@ use std::process::Stdio;
 use insta::assert_snapshot;
 
 use crate::place::{Ended, Place};
+use crate::skip::skip;
 
 const TEXTS: &str =
     "Profits rose in the third quarter, but the outlook is not good.\n@ann I love this phone :D http://t.co/x\n\n🎉\n";
@@ -68,7 +69,7 @@ fn messages_about_wrong_arguments() {
     ");
     assert_snapshot!(said("--set augmentation=eda nothing.txt"), @"error: nothing.txt: No such file or directory (os error 2). Give a file of texts, or - for standard input");
     assert_snapshot!(said("--set augmentation=contextual texts.txt"), @"error: embedded:minilm-l3: the checkpoint has no head of a masked language model; missing tensors: cls.predictions.transform.dense.weight, cls.predictions.transform.dense.bias, cls.predictions.transform.LayerNorm.weight, cls.predictions.transform.LayerNorm.bias, cls.predictions.bias. `contextual` needs a checkpoint that was saved as BertForMaskedLM, such as hf:google-bert/bert-base-uncased; give it as `model`");
-    assert_snapshot!(said("--set augmentation=[synonym,contextual] texts.txt"), @"error: `contextual` asks about the texts as they are, but another augmentation changes them first: put `contextual` first");
+    assert_snapshot!(said("--set augmentation=[synonym,contextual] texts.txt"), @"error: `contextual` is computed from the original texts, but another augmentation changes them first: put `contextual` first");
 }
 
 /// A sweep with a back-translation by two programs or two checkpoints.
@@ -125,7 +126,7 @@ fn a_program_that_fails_is_reported_before_training() {
     assert_snapshot!(place.plain(&place.expect(2, "plan sweep.yaml").err), @r"
     error: the sweep has 3 mistakes
 
-    sweep.yaml:1:15: `back_translation` asks about the texts as they are, but another augmentation changes them first
+    sweep.yaml:1:15: `back_translation` is computed from the original texts, but another augmentation changes them first
       1 | augmentation: [contextual, mixup, mixup, back_translation]
         |               ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ put `back_translation` first
 
@@ -133,7 +134,7 @@ fn a_program_that_fails_is_reported_before_training() {
       1 | augmentation: [contextual, mixup, mixup, back_translation]
         |               ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ {name: back_translation, out: apertium -u eng-spa, home: apertium -u spa-eng}, or engine: marian
 
-    sweep.yaml:1:15: `mixup` stands twice
+    sweep.yaml:1:15: `mixup` is applied twice
       1 | augmentation: [contextual, mixup, mixup, back_translation]
         |               ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ keep one of them
     ");
@@ -205,8 +206,7 @@ fn apertium_translates() {
     let listed = std::process::Command::new("apertium").arg("-l").output();
     let listed = listed.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     if !listed.contains("eng-spa") || !listed.contains("spa-eng") {
-        println!("skipped: apertium with eng-spa and spa-eng is not installed");
-        return;
+        return skip("apertium", "apertium with eng-spa and spa-eng is not installed");
     }
     let place = Place::new(&sweep("apertium -u eng-spa", "apertium -u spa-eng", ""));
     place.expect(0, "run sweep.yaml -q");

@@ -21,7 +21,7 @@ fn a_foreign_log_is_judged_against_its_classes() {
     place.write("log.csv", stuck());
     assert_snapshot!(place.expect(0, "diagnose log.csv --classes 0.5,0.5").out, @"
     log.csv: PRIOR_STUCK
-      nothing is learned: the training loss stays at 0.693, guessing has 0.693; the learning rate threw it there
+      nothing is learned: the training loss stays at 0.693, and guessing has 0.693. The learning rate is too high
       try: lr: 1e-4, warmup: 0.1
       train loss: flat from step 1 at 0.693; change -0.001 ± 0.006 over steps 135 to 200, with 11 % of the learning rate
     ");
@@ -118,10 +118,10 @@ fn several_logs_are_a_sweep() {
         place.write(&format!("{name}.csv"), stuck());
     }
     let found = place.expect(0, "diagnose a.csv b.csv c.csv --classes 1,1").out;
-    let findings: Vec<&str> = found.lines().skip_while(|line| !line.starts_with("Why")).collect();
+    let findings: Vec<&str> = found.lines().skip_while(|line| !line.starts_with("Primary causes")).collect();
     assert_snapshot!(findings.join("\n"), @"
-    Why, by the curves of 3 trials: nothing is learned (PRIOR_STUCK) in 3.
-    3 of 3 gave no usable model (95 % interval of the share: 44 to 100 %).
+    Primary causes by the curves of 3 trials: stuck at the class prior (PRIOR_STUCK) in 3.
+    3 of 3 gave no usable model (95 % confidence interval of the share: 44 to 100 %).
     ");
 }
 

@@ -1,6 +1,6 @@
-//! Chance that can be had again, and what the environment asks of tests that run longer when told to.
+//! Repeatable random numbers, and settings from the environment for longer runs of tests.
 
-/// A generator after Knuth; what it draws need not be good, only different.
+/// A linear congruential generator (Knuth). Its quality does not matter here.
 pub struct Dice(pub u64);
 
 impl Dice {
@@ -10,7 +10,7 @@ impl Dice {
     }
 }
 
-/// A number in the environment.
+/// A number from an environment variable.
 pub fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }

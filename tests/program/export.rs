@@ -1,6 +1,12 @@
 //! What leaves a sweep: comparisons with another, and its numbers for other programs.
 
 use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use insta::assert_snapshot;
+use plateau::train::classifier::{Classifier, ClassifierFiles};
+use plateau::train::data::Example;
 
 use crate::place::{Place, small};
 
@@ -70,4 +76,115 @@ fn exports_hold_every_measurement() {
     let before = place.events_files("results/sweep/tensorboard");
     place.expect(0, "export sweep.yaml --format tensorboard");
     assert_eq!(place.events_files("results/sweep/tensorboard"), before, "a second export adds nothing");
+}
+
+const MODEL_SWEEP: &str = small!("steps: 12\neval_every: 4\ngrid: {lr: [1e-3, 1e-4]}\nrun: {keep: best}\n");
+
+/// The scores that a Hugging Face library computes for `texts` with the model in a folder.
+fn scores_in_python(library: &str, folder: &Path, texts: &[&str]) -> Option<Vec<Vec<f32>>> {
+    const TRANSFORMERS: &str = "import json, sys, torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
+model = AutoModelForSequenceClassification.from_pretrained(sys.argv[1]).eval()
+with torch.no_grad():
+    scores = [model(**tokenizer(text, return_tensors='pt', truncation=True)).logits[0].tolist() for text in json.loads(sys.argv[2])]
+print(json.dumps({'scores': scores, 'labels': model.config.id2label}))";
+    const SENTENCE_TRANSFORMERS: &str = "import json, sys
+from sentence_transformers import SentenceTransformer
+model = SentenceTransformer(sys.argv[1], device='cpu')
+print(json.dumps({'scores': [model.encode(text).tolist() for text in json.loads(sys.argv[2])]}))";
+    let script = if library == "transformers" { TRANSFORMERS } else { SENTENCE_TRANSFORMERS };
+    let python = std::env::var("PLATEAU_PYTHON").unwrap_or_else(|_| "python3".into());
+    let known = Command::new(&python).args(["-c", &format!("import {}", library.replace('-', "_"))]).output();
+    if !known.is_ok_and(|output| output.status.success()) {
+        eprintln!("SKIPPED: no {library} in {python} (PLATEAU_PYTHON names another Python)");
+        return None;
+    }
+    let texts = serde_json::to_string(texts).unwrap();
+    let output = Command::new(python).args(["-c", script]).arg(folder).arg(texts).output().unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    let line = stdout.lines().last().unwrap_or_else(|| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+    let found: serde_json::Value = serde_json::from_str(line).unwrap();
+    if library == "transformers" {
+        assert_eq!(found["labels"]["2"], "positive");
+    }
+    Some(serde_json::from_value(found["scores"].clone()).unwrap())
+}
+
+/// Exports the best model of a sweep in which `extra` is set, and compares its scores with those of Hugging Face.
+fn check_export(extra: &str, library: &str) {
+    let texts = ["I love it", "what a terrible, terrible day :(", "see you at the station at 5", ""];
+    let place = Place::new(&MODEL_SWEEP.replace("dropout: 0}", &format!("dropout: 0{extra}}}")));
+    place.expect(0, "run sweep.yaml --progress none");
+    let note = place.plain(&place.expect(0, "export sweep.yaml --format hf -o out").err);
+    assert!(
+        note.contains(if library == "transformers" {
+            "AutoModelForSequenceClassification.from_pretrained"
+        } else {
+            "SentenceTransformer("
+        }),
+        "{note}"
+    );
+    let card = place.read("out/README.md");
+    assert!(
+        card.contains(&format!("library_name: {library}")) && !card.contains(place.path("").to_str().unwrap()),
+        "{card}"
+    );
+    let files = ClassifierFiles::read(&place.path("out")).unwrap();
+    assert_eq!(
+        (&files.labels[..], files.data.max_length),
+        (&["negative", "neutral", "positive"].map(String::from)[..], 32)
+    );
+    let example = |text: &&str| Example { text: (*text).into(), pair: None, label: 0 };
+    let examples: Vec<Example> = texts.iter().map(example).collect();
+    let scores = Classifier::new(&files, 2).unwrap().logits(&examples).unwrap();
+    if let Some(expected) = scores_in_python(library, &place.path("out"), &texts) {
+        let pairs = scores.iter().flatten().zip(expected.iter().flatten());
+        let worst = pairs.map(|(found, expected)| (found - expected).abs()).fold(0.0, f32::max);
+        assert!(worst <= 1e-5, "{worst:e}: {scores:?} instead of {expected:?}");
+    }
+    // The folder holds the best state of the trial with the lowest loss, and not any other.
+    let best = |folder: PathBuf| {
+        let outcome = fs::read_to_string(folder.join("outcome.json")).unwrap();
+        serde_json::from_str::<serde_json::Value>(&outcome).unwrap()["best_eval_loss"].as_f64().unwrap()
+    };
+    let trials = place.trials();
+    let (winner, _) = trials.iter().min_by(|a, b| best(a.1.clone()).total_cmp(&best(b.1.clone()))).unwrap();
+    assert!(note.contains(winner.as_str()), "{winner}: {note}");
+
+    let other = trials.keys().find(|id| *id != winner).unwrap();
+    place.expect(0, &format!("export sweep.yaml --format hf -o other --trial {other} --dtype bf16"));
+    let other = ClassifierFiles::read(&place.path("other")).unwrap();
+    assert_ne!(Classifier::new(&other, 1).unwrap().logits(&examples).unwrap(), scores);
+    place.expect(0, "export sweep.yaml --format hf -o both --top 2 --dtype f16");
+    let half = place.path("both").join(format!("1-{winner}"));
+    let half = Classifier::new(&ClassifierFiles::read(&half).unwrap(), 1).unwrap().logits(&examples).unwrap();
+    let worst = half.iter().flatten().zip(scores.iter().flatten()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(worst > 0.0 && worst < 0.05, "{worst}");
+}
+
+#[test]
+fn transformers_computes_the_same_logits() {
+    check_export("", "transformers");
+}
+
+#[test]
+fn sentence_transformers_computes_the_same_logits() {
+    check_export(", pooling: mean", "sentence-transformers");
+}
+
+#[test]
+fn models_that_cannot_be_exported() {
+    let place = Place::new(&MODEL_SWEEP.replace("keep: best", "keep: none"));
+    place.expect(0, "run sweep.yaml --progress none");
+    let message =
+        |options: &str| place.plain(&place.expect(2, &format!("export sweep.yaml --format hf {options}")).err);
+    assert_snapshot!(message(""), @"error: --format hf writes a folder: add -o DIR");
+    assert_snapshot!(message("-o out"), @"error: sweep: no trial kept its weights. Set `run: {keep: best}` in the sweep file, and train again with `plateau run sweep --fresh`");
+    assert_snapshot!(message("-o out --trial 0123456789ab"), @"error: 0123456789ab: sweep has no such trial. `plateau status sweep` lists them");
+    let kept = Place::new(MODEL_SWEEP);
+    kept.expect(0, "run sweep.yaml --progress none");
+    kept.write("out/mine.txt", "mine");
+    assert_snapshot!(kept.plain(&kept.expect(2, "export sweep.yaml --format hf -o out").err), @"error: out is not empty: choose another folder with -o");
+    assert_eq!(kept.read("out/mine.txt"), "mine");
 }

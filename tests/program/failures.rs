@@ -1,4 +1,4 @@
-//! Trials that fail, and trials that diverge: the others go on, and the user is told.
+//! Trials that fail and trials that diverge: the others continue, and the user is told.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use crate::place::{Ended, Place, signal, small, wait};
 
 #[test]
-fn bad_input_fails_one_trial_and_retry_failed_takes_it_up() {
+fn bad_input_fails_one_trial_and_retry_failed_retries_it() {
     let place = Place::new(
         "
 data: {eval: train.tsv, max_length: 32}
@@ -29,7 +29,7 @@ grid: {data.train: [train.tsv, other.tsv, third.tsv]}
     let ended = Ended::new(parent.wait_with_output().unwrap());
     assert_eq!(ended.code, 1, "{}", ended.err);
     assert_eq!((place.count("trial_finished"), place.count("trial_failed")), (2, 1));
-    assert_eq!(place.count("attempt_started"), 3, "bad input is not tried again");
+    assert_eq!(place.count("attempt_started"), 3, "bad input is not retried");
     for words in ["failed", "/other.tsv: cannot be read", "1 of 3 trials failed", "--retry-failed"] {
         assert!(ended.err.contains(words), "{words}:\n{}", ended.err);
     }
@@ -44,7 +44,7 @@ grid: {data.train: [train.tsv, other.tsv, third.tsv]}
     assert!(status.contains("3 trials, 2 finished, 0 running, 1 failed, 0 left"), "{status}");
     let again = place.expect(1, "run sweep.yaml").err;
     assert!(again.contains("--retry-failed"), "{again}");
-    assert_eq!(place.count("attempt_started"), 3, "without --retry-failed it stays");
+    assert_eq!(place.count("attempt_started"), 3, "without --retry-failed it stays failed");
     place.expect(0, "run sweep.yaml --retry-failed");
     assert_eq!(place.count("attempt_started"), 4);
 }
@@ -63,7 +63,7 @@ run: {retries: 1, jobs: 1}
         wait(|| !place.trials().is_empty());
         let (_, trial) = place.trials().pop_first().unwrap();
         let attempt = trial.join(format!("attempts/{n}"));
-        wait(|| attempt.join("heartbeat").is_file());
+        wait(|| attempt.join("log").is_file());
         let worker = wait_for_worker(&place, &format!("attempts/{n}"));
         let mut log = OpenOptions::new().append(true).open(attempt.join("log")).unwrap();
         writeln!(log, "last words of attempt {n}").unwrap();

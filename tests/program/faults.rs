@@ -1,5 +1,5 @@
-//! Each kind of failure by itself, with the means of `PLATEAU_FAULTS` or of the system: what the program does, says and
-//! leaves, and that a run without faults mends it.
+//! Every kind of failure on its own, injected by `PLATEAU_FAULTS` or caused by the system: what the program does, reports and
+//! keeps, and that a run without faults completes the sweep.
 
 use std::process::Command;
 
@@ -32,7 +32,7 @@ fn undisturbed_of(sweep: &str) -> Place {
 }
 
 #[test]
-fn a_machine_with_too_little_memory_trains_alone_and_in_smaller_pieces() {
+fn trials_without_enough_memory_run_alone_and_with_smaller_micro_batches() {
     let place = Place::new(SWEEP);
     let ended = run(&place, "room=256");
     assert_eq!(ended.code, 0, "{}", ended.err);
@@ -43,13 +43,13 @@ fn a_machine_with_too_little_memory_trains_alone_and_in_smaller_pieces() {
     }
     assert_eq!(place.count("trial_finished"), 3);
     assert_eq!(place.count("oom_policy_applied"), 6);
-    let note = "out of memory: went on with micro-batches of 256 tokens in place of 512";
+    let note = "out of memory: continued with micro-batches of 256 tokens in place of 512";
     assert!(place.read("results/sweep/report/summary.md").contains(note));
     assert!(place.expect(0, "status sweep.yaml").out.contains(note));
     let undisturbed = undisturbed();
     assert!(!undisturbed.read("results/sweep/report/summary.md").contains(note));
     for ((_, (one, _)), (_, (other, _))) in place.curves().iter().zip(&undisturbed.curves()) {
-        assert_ne!(one, other, "micro-batches were not cut");
+        assert_ne!(one, other, "micro-batches were not split");
         let losses = |text: &str| -> Vec<f64> {
             text.lines().skip(1).map(|line| line.split(',').nth(2).unwrap().parse().unwrap()).collect()
         };
@@ -59,12 +59,12 @@ fn a_machine_with_too_little_memory_trains_alone_and_in_smaller_pieces() {
 }
 
 #[test]
-fn a_device_that_fails_twice_is_out_of_use_and_the_other_goes_on() {
+fn a_device_that_fails_twice_is_retired_and_the_other_continues() {
     let place = Place::new(SWEEP);
     let ended = run(&place, "device=1");
     assert_eq!(ended.code, 1, "{}", ended.err);
     for words in
-        ["cpu (slot 0) has failed too often", "3 of 3 trials are left, but nothing to train them on", "run the same"]
+        ["cpu (slot 0) has failed too often", "3 of 3 trials are left, but no device works any more", "run the same"]
     {
         assert!(ended.err.contains(words), "{words}:\n{}", ended.err);
     }
@@ -77,19 +77,19 @@ fn a_device_that_fails_twice_is_out_of_use_and_the_other_goes_on() {
 }
 
 #[test]
-fn a_full_disk_ends_the_run_with_folder_and_need_and_is_made_good() {
+fn a_full_disk_ends_the_run_with_the_space_needed_and_can_be_continued() {
     let place = Place::new(SWEEP);
     let ended = run(&place, "enospc=1");
     assert_eq!(ended.code, 3, "{}", ended.err);
     assert!(ended.err.contains("/results/sweep: the disk is full"), "{}", ended.err);
-    // Until the full disk is met by a worker, and by the parent once more.
+    // Often enough that a worker and the parent meet the full disk.
     let mut codes = Vec::new();
     for seed in 0..6 {
         let ended = run(&place, &format!("enospc=0.01,short=0.01,eio=0.005,seed={seed}"));
         assert!([0, 1, 3].contains(&ended.code), "{}", ended.err);
         if ended.err.contains("the disk is full") {
             assert_eq!(ended.code, 3, "{}", ended.err);
-            assert!(ended.err.contains("what was left of the sweep at its start needs about"), "{}", ended.err);
+            assert!(ended.err.contains("the trials left needed about"), "{}", ended.err);
         }
         codes.push(ended.code);
     }
@@ -99,24 +99,24 @@ fn a_full_disk_ends_the_run_with_folder_and_need_and_is_made_good() {
     assert_eq!(place.curves(), undisturbed().curves());
 }
 
-/// The system's own bound on the size of a file stands for a quota.
+/// The limit on the size of a file is reported, and no trial is to blame.
 #[test]
-fn a_file_that_may_not_grow_ends_the_run_like_a_full_disk() {
+fn a_file_size_limit_ends_the_run_and_fails_no_trial() {
     let place = Place::new(SWEEP);
     let program = env!("CARGO_BIN_EXE_plateau");
     let mut shell = Command::new("sh");
     shell.args(["-c", &format!("ulimit -f 100; exec {program} run sweep.yaml")]).current_dir(place.path(""));
     let ended = Ended::new(shell.output().unwrap());
     assert_eq!(ended.code, 3, "{}", ended.err);
-    assert!(ended.err.contains("grown to the size that this system allows"), "{}", ended.err);
+    assert!(ended.err.contains("a file has reached the largest size that its limit allows"), "{}", ended.err);
     place.expect(0, "run sweep.yaml");
     assert_eq!(place.curves(), undisturbed().curves());
 }
 
-/// On a system that counts the processes which it kills for lack of memory, another kill is no reason to run alone.
+/// On a system that counts the processes that it kills for lack of memory, another kill is an ordinary crash.
 #[test]
 #[cfg(target_os = "linux")]
-fn a_worker_that_somebody_kills_is_no_matter_of_memory() {
+fn a_kill_by_another_process_is_not_taken_for_lack_of_memory() {
     let sweep = SWEEP.replace("steps: 30", "steps: 100");
     let place = Place::new(&sweep);
     let parent = place.start("run sweep.yaml");
@@ -126,7 +126,7 @@ fn a_worker_that_somebody_kills_is_no_matter_of_memory() {
     wait(|| !place.workers().contains(&worker));
     let ended = Ended::new(parent.wait_with_output().unwrap());
     assert_eq!(ended.code, 0, "{}", ended.err);
-    assert!(ended.err.contains("killed by somebody else (signal 9)"), "{}", ended.err);
+    assert!(ended.err.contains("killed by another process (signal 9)"), "{}", ended.err);
     assert_eq!((place.count("attempt_failed"), place.count("oom_policy_applied")), (1, 0));
     assert_eq!(place.curves(), undisturbed_of(&sweep).curves());
 }

@@ -1,4 +1,4 @@
-//! People at the sweep file and in the results folder between two runs: it is noticed, said, and mended.
+//! Manual edits of the sweep file and the results folder between two runs: the program reports and repairs them.
 
 use std::fs;
 
@@ -7,14 +7,14 @@ use crate::place::{Place, small};
 const SWEEP: &str = small!("steps: 12\neval_every: 4\ngrid: {lr: [1e-2, 1e-3, 1e-4, 1e-5]}\n");
 
 #[test]
-fn a_value_that_is_taken_out_keeps_its_results() {
+fn a_removed_value_keeps_its_results() {
     let place = Place::new(&SWEEP.replace("1e-2, 1e-3, 1e-4, 1e-5", "1e-3, 1e-4"));
     place.expect(0, "run sweep.yaml");
     let first = place.expect(0, "plan sweep.yaml --format csv").out.lines().nth(1).unwrap()[..12].to_owned();
     place.write("sweep.yaml", SWEEP.replace("1e-2, 1e-3, 1e-4, 1e-5", "1e-4, 1e-5"));
-    let told = place.expect(0, "run sweep.yaml").err;
-    let words = format!("are not in the sweep any more: kept there, and left out of tables and figures ({first})");
-    assert!(told.contains(&words.replace("are not", "is not")), "{told}");
+    let warnings = place.expect(0, "run sweep.yaml").err;
+    let words = format!("are no longer in the sweep: kept there, and left out of tables and figures ({first})");
+    assert!(warnings.contains(&words.replace("are no", "is no")), "{warnings}");
     assert_eq!((place.count("attempt_started"), place.trials().len()), (3, 3));
     let table = place.read("results/sweep/trials.csv");
     assert!(table.lines().count() == 3 && !table.contains(&first), "{table}");
@@ -24,14 +24,14 @@ fn a_value_that_is_taken_out_keeps_its_results() {
         "{status}"
     );
     place.write("sweep.yaml", SWEEP.replace("1e-2, ", ""));
-    let told = place.expect(0, "run sweep.yaml").err;
-    assert!(!told.contains("any more"), "{told}");
-    assert_eq!(place.count("attempt_started"), 3, "it is back, and was there all the time");
+    let warnings = place.expect(0, "run sweep.yaml").err;
+    assert!(!warnings.contains("no longer"), "{warnings}");
+    assert_eq!(place.count("attempt_started"), 3, "its old results are used again");
 }
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "somebody deletes a trial")]
-fn a_folder_that_was_tampered_with_is_mended() {
+fn a_changed_folder_is_repaired() {
     let place = Place::new(SWEEP);
     place.expect(0, "run sweep.yaml");
     let (before, table) = (place.curves(), place.read("results/sweep/trials.csv"));
@@ -50,22 +50,22 @@ fn a_folder_that_was_tampered_with_is_mended() {
     let journal = place.read("results/sweep/journal.jsonl");
     place.write("results/sweep/journal.jsonl", journal.replacen('\n', "\n{\"at\":1,\"event\":\"sneezed\"}\n", 1));
 
-    let told = place.plain(&place.expect(0, "run sweep.yaml").err);
+    let warnings = place.plain(&place.expect(0, "run sweep.yaml").err);
     for words in [
-        "/here/results/sweep/journal.jsonl:2: not an event (unknown variant `sneezed`".to_owned(),
+        "/here/results/sweep/journal.jsonl:2: invalid journal line skipped (unknown variant `sneezed`".to_owned(),
         format!(
             "trial {gone} has ended by the journal, but /here/{} is gone: it is trained",
             inside(gone, "outcome.json")
         ),
-        format!("trial {cut} has ended after 12 steps, but /here/{} holds ", inside(cut, "metrics.csv")),
-        format!("trial {holed} has ended after 12 steps, but /here/{} ends before", inside(holed, "evals.csv")),
+        format!("trial {cut}: it has ended after 12 steps, but /here/{} holds ", inside(cut, "metrics.csv")),
+        format!("trial {holed}: it has ended after 12 steps, but /here/{} ends before", inside(holed, "evals.csv")),
         format!("trial {spoilt}: /here/{} cannot be read (EOF ", inside(spoilt, "outcome.json")),
         "written again from the journal".to_owned(),
-        "/here/results/sweep/trials/notes.txt: no trial of this program; left alone".to_owned(),
+        "/here/results/sweep/trials/notes.txt: not a trial; left alone".to_owned(),
     ] {
-        assert!(told.contains(&words), "{words}\n{told}");
+        assert!(warnings.contains(&words), "{words}\n{warnings}");
     }
-    assert_eq!(place.count("attempt_started"), 4 + 3, "what the journal remembers is not trained again");
+    assert_eq!(place.count("attempt_started"), 4 + 3, "an outcome in the journal is not trained again");
     fs::remove_file(place.path("results/sweep/trials/notes.txt")).unwrap();
     assert_eq!(place.curves(), before);
     let status = place.expect(0, "status sweep.yaml").out;

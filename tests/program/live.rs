@@ -9,6 +9,7 @@ use console::{measure_text_width, strip_ansi_codes};
 use rustix::process::Signal;
 
 use crate::place::{Ended, Place, signal, small, wait};
+use crate::skip::skip;
 
 const SWEEP: &str = small!(
     "steps: 12
@@ -22,7 +23,7 @@ fn endless() -> Place {
     Place::new(&SWEEP.replace("steps: 12", "steps: 2000000"))
 }
 
-const SKIPPED: &str = "skipped: no `script` of util-linux";
+const NO_SCRIPT: &str = "the program `script` of util-linux is missing";
 
 /// `plateau` with `arguments` on a pseudo-terminal of this width, through `script` of util-linux. The files `screen`, `tty` and
 /// `pid` receive its output, the terminal's name and the process id. None if there is no such program.
@@ -73,7 +74,7 @@ fn the_live_block_fits_its_terminal() {
     for columns in [80, 200] {
         let place = Place::new(&SWEEP.replace("steps: 12", "steps: 60"));
         let Some(mut command) = on_terminal(&place, "xterm", columns, "run sweep.yaml --jobs 2") else {
-            return eprintln!("{SKIPPED}");
+            return skip("script", NO_SCRIPT);
         };
         assert!(command.status().unwrap().success(), "{}", screen(&place, 0));
         let (screen, lines) = (screen(&place, 0), view(&screen(&place, 0), columns));
@@ -91,7 +92,7 @@ fn the_live_block_fits_its_terminal() {
 fn the_live_block_follows_a_terminal_that_shrinks() {
     let place = endless();
     let Some(mut command) = on_terminal(&place, "xterm", 120, "run sweep.yaml --jobs 2") else {
-        return eprintln!("{SKIPPED}");
+        return skip("script", NO_SCRIPT);
     };
     let mut run = command.spawn().unwrap();
     wait(|| view(&screen(&place, 0), 120).iter().any(|line| line.contains(" step ")));
@@ -117,7 +118,7 @@ fn pipes_and_dumb_terminals_get_plain_lines() {
     let place = Place::new(SWEEP);
     let piped = place.expect(0, "run sweep.yaml --only seed=1").err;
     assert!(piped.contains("[1/2]  ") && piped.contains("[2/2]  ") && !piped.contains('\u{1b}'), "{piped}");
-    let Some(mut command) = on_terminal(&place, "dumb", 80, "run sweep.yaml") else { return eprintln!("{SKIPPED}") };
+    let Some(mut command) = on_terminal(&place, "dumb", 80, "run sweep.yaml") else { return skip("script", NO_SCRIPT) };
     assert!(command.status().unwrap().success());
     let dumb = screen(&place, 0);
     assert!(dumb.contains("[4/4]  ") && !dumb.contains('\u{1b}'), "{dumb}");

@@ -84,7 +84,7 @@ fn mistakes() {
     error: the sweep has a mistake
 
     --set lr=1: `lr` varies in this sweep
-        --set changes fixed values only
+        --set changes fixed values; --only trains some values of an axis
     ");
     assert!(!place.path("results").exists());
     place.expect(0, "lr-find sweep.yaml --only batch_size=4");

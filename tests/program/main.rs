@@ -4,9 +4,11 @@
 
 mod augment;
 mod diagnose;
+#[cfg(feature = "faults")]
 mod dice;
 mod export;
 mod failures;
+#[cfg(feature = "faults")]
 mod faults;
 mod hands;
 mod live;
@@ -19,6 +21,8 @@ mod reproducible;
 mod results;
 mod schedule;
 mod signals;
+mod skip;
 mod stopping;
+#[cfg(feature = "faults")]
 mod torture;
 mod tracking;

@@ -294,7 +294,7 @@ fn command_lines() {
     error: the sweep has a mistake
 
     --set lr=1e-2: `lr` varies in this sweep
-        --set changes fixed values only
+        --set changes fixed values; --only trains some values of an axis
     ");
     assert_snapshot!(with_options("--set nonsense"), @r"
     error: invalid value 'nonsense' for '--set <KEY=VALUE>': expected key=value

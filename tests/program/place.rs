@@ -1,4 +1,4 @@
-//! A temporary folder with data, a checkpoint and a sweep file, and the program run in it.
+//! A temporary folder with data, a checkpoint and a sweep file, in which the program runs.
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// Longer than anything here takes, on a machine that is busy with something else.
+/// Longer than any test waits, also on a busy machine.
 const LONGEST: Duration = Duration::from_mins(5);
 
 /// `metrics.csv` without its column `seconds`, and `evals.csv`.
 pub type Curves = (String, String);
 
-/// A sweep over the folder's data and checkpoint that is quick and has no dropout: these lines, and more.
+/// A quick sweep without dropout over the data and checkpoint of the folder, followed by more lines.
 macro_rules! small {
     ($more:literal) => {
         concat!(
@@ -67,7 +67,7 @@ impl Place {
         fs::read_to_string(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
-    /// `plateau` with `arguments`, parted at blanks, in this folder and without a network.
+    /// `plateau` with `arguments` (separated by spaces), in this folder and without a network.
     pub fn command(&self, arguments: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_plateau"));
         command
@@ -85,7 +85,7 @@ impl Place {
         Ended::new(self.command(arguments).output().unwrap())
     }
 
-    /// As [`Place::plateau`], which must end with `code`.
+    /// Like [`Place::plateau`]; the exit code must be `code`.
     pub fn expect(&self, code: i32, arguments: &str) -> Ended {
         let ended = self.plateau(arguments);
         assert_eq!(ended.code, code, "plateau {arguments}\n{}{}", ended.out, ended.err);
@@ -97,7 +97,7 @@ impl Place {
         self.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
-    /// Folders of trials that were started, by id, of the sweep that is called `sweep`.
+    /// The folders of the trials of the sweep `sweep`, by id.
     pub fn trials(&self) -> BTreeMap<String, PathBuf> {
         let entries = fs::read_dir(self.path("results/sweep/trials")).into_iter().flatten().flatten();
         entries.map(|entry| (entry.file_name().into_string().unwrap(), entry.path())).collect()
@@ -114,17 +114,17 @@ impl Place {
         self.trials().into_iter().map(|(id, folder)| (id, curves(folder))).collect()
     }
 
-    /// What was journaled, in order. Lines that are no JSON are passed over.
+    /// The records of the journal, in order. Lines that are not JSON are skipped.
     pub fn records(&self) -> Vec<serde_json::Value> {
         self.read("results/sweep/journal.jsonl").lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
-    /// Names of the events that were journaled, in order.
+    /// The names of the journaled events, in order.
     pub fn events(&self) -> Vec<String> {
         self.records().iter().map(|record| record["event"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// How often `event` was journaled.
+    /// How often the journal holds `event`.
     pub fn count(&self, event: &str) -> usize {
         self.events().iter().filter(|name| *name == event).count()
     }
@@ -138,7 +138,7 @@ impl Place {
         });
     }
 
-    /// Process ids of this folder's workers (on Linux; elsewhere none are seen).
+    /// Process ids of the workers of this folder (on Linux; elsewhere none are found).
     pub fn workers(&self) -> Vec<i32> {
         let here = self.folder.path().to_str().unwrap();
         let is_ours = |pid: &i32| {
@@ -174,7 +174,7 @@ impl Place {
         entries.map(|entry| (entry.file_name().into_string().unwrap(), size(entry.path()))).collect()
     }
 
-    /// A message with this folder's path as `/here`, and what differs between machines and runs taken out.
+    /// A message with `/here` in place of the path of this folder.
     pub fn plain(&self, message: &str) -> String {
         let roots = [self.folder.path().canonicalize().unwrap(), self.folder.path().to_owned()];
         let plain = roots.iter().fold(message.to_owned(), |text, root| text.replace(root.to_str().unwrap(), "/here"));
@@ -185,7 +185,7 @@ impl Place {
 impl Ended {
     pub fn new(output: Output) -> Self {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        // A death by signal has no code; -1 is none that the program gives.
+        // A process that a signal ended has no exit code. The program never returns -1.
         Self { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
     }
 }
@@ -194,11 +194,11 @@ pub fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/finetune-tiny").join(name)
 }
 
-/// Waits until `is_so`, and says how long that took.
+/// Waits until `is_so`. Returns how long that took.
 pub fn wait(is_so: impl Fn() -> bool) -> Duration {
     let start = Instant::now();
     while !is_so() {
-        assert!(start.elapsed() < LONGEST, "waited in vain");
+        assert!(start.elapsed() < LONGEST, "waited too long");
         thread::sleep(Duration::from_millis(10));
     }
     start.elapsed()

@@ -44,12 +44,12 @@ fn a_low_rate_is_found_and_reported() {
     let ended = place.expect(0, &format!("{PROBE} --trial {id}"));
     assert!(ended.err.contains("no training state of its plateau was kept"), "{}", ended.err);
     let mut last = ended.out.lines().rev();
-    assert_eq!(last.next(), Some("  primary cause: RATE_TOO_LOW (by its curves alone PRIOR_STUCK)"));
+    assert_eq!(last.next(), Some("  primary cause: RATE_TOO_LOW (by the curves alone: PRIOR_STUCK)"));
     let reading = last.next().unwrap();
     assert!(reading.starts_with("  RATE_TOO_LOW: the rate is too low; "), "{}", ended.out);
     for row in [
         "lr × 0.1 (5.6e-11)  ",
-        "one batch by heart (1e-9)  not learnt in 1000 steps (2 of 2 seeds)",
+        "one batch by heart (1e-9)  not memorised in 1000 steps (2 of 2 seeds)",
         "one batch, usual lr (5e-5)  ",
     ] {
         let squeezed = ended.out.split('\n').map(|line| line.trim().to_owned()).collect::<Vec<_>>();

@@ -136,15 +136,15 @@ fn mistakes() {
     assert_snapshot!(message("--steps 9 --config sweep.yaml"), @r"
     error: the sweep has a mistake
 
-    sweep.yaml:2:9: `one_cycle` has a rise of its own, no warm-up goes before it
+    sweep.yaml:2:9: `one_cycle` rises on its own and takes no warm-up
       2 | warmup: 0.1
-        |         ^^^ write 0, or leave `warmup` out: with this schedule it is 0 then
+        |         ^^^ write 0, or leave `warmup` out: its default is 0 with this schedule
     ");
     let cyclical = "--set scheduler=cyclical --set scheduler.min_lr=1e-6 --set scheduler.step_up=3 --set warmup=2";
     assert_snapshot!(message(&format!("--steps 9 {cyclical}")), @r"
     error: the sweep has a mistake
 
-    --set warmup=2: `cyclical` has a rise of its own, no warm-up goes before it
-        write 0, or leave `warmup` out: with this schedule it is 0 then
+    --set warmup=2: `cyclical` rises on its own and takes no warm-up
+        write 0, or leave `warmup` out: its default is 0 with this schedule
     ");
 }

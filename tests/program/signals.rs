@@ -1,4 +1,4 @@
-//! What signals do to a sweep, and to its user.
+//! The effect of signals on a run.
 
 use std::thread::sleep;
 use std::time::Duration;
@@ -11,14 +11,14 @@ const SWEEP: &str =
     small!("steps: 300\neval_every: 150\ngrid: {lr: [1e-3, 1e-4]}\nrun: {jobs: 1, checkpoint_every: 5}\n");
 
 #[test]
-fn a_cluster_that_says_stop_is_heard_like_a_user() {
+fn sigterm_stops_a_run_like_ctrl_c() {
     let place = Place::new(SWEEP);
     let parent = place.start("run sweep.yaml");
     place.wait_for_steps(6);
     signal(parent.id() as i32, Signal::TERM);
     let ended = Ended::new(parent.wait_with_output().unwrap());
     assert_eq!(ended.code, 130, "{}", ended.err);
-    assert!(ended.err.contains("Run the same command again to go on"), "{}", ended.err);
+    assert!(ended.err.contains("Run the same command again to continue"), "{}", ended.err);
     assert!(place.workers().is_empty());
     assert_eq!((place.count("attempt_interrupted"), place.count("attempt_failed")), (1, 0));
     place.expect(0, "run sweep.yaml");
@@ -26,11 +26,11 @@ fn a_cluster_that_says_stop_is_heard_like_a_user() {
 }
 
 #[test]
-fn a_sweep_survives_its_terminal() {
+fn a_run_survives_its_terminal() {
     let place = Place::new(SWEEP);
     let mut parent = place.start("run sweep.yaml");
     place.wait_for_steps(1);
-    // Nobody reads any more: every write from here on fails.
+    // Nobody reads any more, so every later write fails.
     drop((parent.stdout.take(), parent.stderr.take()));
     signal(parent.id() as i32, Signal::HUP);
     assert_eq!(parent.wait().unwrap().code(), Some(0));
@@ -38,11 +38,11 @@ fn a_sweep_survives_its_terminal() {
     assert!(place.path("results/sweep/report/index.html").is_file());
 }
 
-/// A worker that does not hear is given 1.8 seconds after the first Ctrl-C, and none after the second.
+/// A worker that does not react gets 1.5 seconds after the first Ctrl-C, and none after the second.
 #[test]
-fn a_second_ctrl_c_ends_at_once() {
-    // A machine that is busy with something else may take its time, but not again and again.
-    assert!((0..5).any(|_| second_ctrl_c() < Duration::from_millis(1200)), "it makes no difference");
+fn a_second_ctrl_c_stops_at_once() {
+    // A busy machine may be slow once, but not five times.
+    assert!((0..5).any(|_| second_ctrl_c() < Duration::from_millis(1200)), "the second Ctrl-C makes no difference");
 }
 
 /// From the second Ctrl-C to the end of the worker.
@@ -66,7 +66,7 @@ fn second_ctrl_c() -> Duration {
 }
 
 #[test]
-fn a_live_view_without_a_terminal_goes_on_as_lines() {
+fn a_live_view_without_a_terminal_continues_as_lines() {
     let place = Place::new(SWEEP);
     let parent = place.start("run sweep.yaml --progress bar");
     place.wait_for_steps(1);

@@ -1,8 +1,8 @@
-//! Random kills and pauses of parents and workers over a small real sweep, on a disk that fails, with devices and memory that
-//! do: what comes out is what an undisturbed run gives.
+//! Random kills and pauses of parents and workers during a small real sweep, with faults of disk, devices and memory: the
+//! results equal those of an undisturbed run.
 //!
-//! Some seconds long; `just torture` makes it longer (`PLATEAU_TORTURE_SECONDS`). A failure names its seed, which
-//! `PLATEAU_TORTURE_SEED` takes.
+//! Takes some seconds; `just torture` takes longer (`PLATEAU_TORTURE_SECONDS`). A failure prints its seed; set it as
+//! `PLATEAU_TORTURE_SEED` to repeat the run.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,15 +18,15 @@ use crate::place::{Curves, Ended, Place, signal, wait};
 use crate::reproducible;
 
 const RUN: &str = "run sweep.yaml --jobs 2 --retry-failed --quiet";
-/// How often what fails: about one fault of each kind a sweep.
+/// The probability of each fault: about one of each kind in a sweep.
 const FAULTS: &str = "enospc=0.002,short=0.001,eio=0.002,oom=0.003,device=0.06";
-/// Too little memory for a micro-batch as large as usual, as long as the run lasts.
+/// Too little memory for a micro-batch of the usual size, during the whole run.
 const NARROW: &str = "room=256";
 
-/// Batches that are cut when micro-batches are halved.
+/// Batches that are split when micro-batches are halved.
 static SWEEP: LazyLock<String> = LazyLock::new(|| reproducible::SWEEP.replace("batch_size: 8", "batch_size: 24"));
 
-/// Faults by kind, and what ends the runs came to.
+/// The number of faults of each kind, and of runs by exit code.
 #[derive(Debug, Default)]
 struct Tally {
     faults: BTreeMap<String, usize>,
@@ -39,7 +39,7 @@ impl Tally {
     }
 }
 
-/// What a user gets that holds no times.
+/// The results of a sweep without times.
 #[derive(Debug, PartialEq)]
 struct Results {
     curves: BTreeMap<String, Curves>,
@@ -58,7 +58,7 @@ impl Results {
             fields.map(|(_, field)| field.to_owned()).collect()
         };
         let summary = place.read("results/sweep/report/summary.md");
-        // The last line says when and how long.
+        // The last line holds the time and the duration.
         let summary = summary.trim_end().rsplit_once('\n').unwrap().0.to_owned();
         Self { curves: place.curves(), table: reader.records().map(|record| row(record.unwrap())).collect(), summary }
     }
@@ -75,9 +75,9 @@ fn start(place: &Place, faults: &str) -> Child {
     command.env("PLATEAU_FAULTS", faults).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-/// Runs the sweep once, and disturbs it until it ends or its parent is gone. True if it came to its end.
+/// Runs the sweep once, and disturbs it until it ends or its parent is dead. True if it ended with exit code 0.
 fn disturbed(place: &Place, dice: &mut Dice, tally: &mut Tally) -> bool {
-    // One run in four has a disk and devices that do not fail, another nothing but too little memory.
+    // One run in four has no injected faults, and one only too little memory.
     let faults = match dice.below(4) {
         0 => "",
         1 => NARROW,
@@ -128,7 +128,7 @@ fn disturbed(place: &Place, dice: &mut Dice, tally: &mut Tally) -> bool {
     let allowed: &[i32] = if stopped { &[-1, 0, 1, 3, 130] } else { &[0, 1, 3] };
     assert!(allowed.contains(&ended.code), "exit code {}: {}", ended.code, ended.err);
     assert!(ended.code != 3 || ended.err.contains("error: "), "{}", ended.err);
-    // Half of the time the next parent meets the workers of this one.
+    // In half of the cases the next parent meets the workers of this one.
     if dice.below(2) == 0 {
         wait(|| place.workers().is_empty());
     }
@@ -139,7 +139,7 @@ fn disturbed(place: &Place, dice: &mut Dice, tally: &mut Tally) -> bool {
     ended.code == 0
 }
 
-/// Trials that ran out of memory twice: their numbers are the same up to rounding alone.
+/// Trials that ran out of memory twice: their numbers are equal only up to rounding.
 fn rounded(place: &Place) -> Vec<String> {
     let is_rounded = |folder: &std::path::Path| {
         let record: serde_json::Value = serde_json::from_slice(&fs::read(folder.join("config.json")).unwrap()).unwrap();
@@ -164,7 +164,7 @@ fn check(place: &Place) {
     if rounded.is_empty() {
         assert_eq!(&found, expected);
     } else {
-        assert!(found.summary.contains("went on with micro-batches of"), "{}", found.summary);
+        assert!(found.summary.contains("continued with micro-batches of"), "{}", found.summary);
     }
 }
 

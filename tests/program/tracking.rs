@@ -10,6 +10,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 
 use crate::place::{Ended, Place, signal, small, wait};
+use crate::skip::skip;
 
 const SWEEP: &str = small!(
     "steps: 600
@@ -185,7 +186,7 @@ fn long_wait(mut is_so: impl FnMut() -> bool) {
 fn mlflow_receives_a_sweep_during_the_run_and_after() {
     let place = tracked("mlflow");
     let Some(server) = Server::start(&place) else {
-        return eprintln!("skipped: no mlflow that starts in python3 (PLATEAU_PYTHON names another)");
+        return skip("mlflow", "no MLflow that starts in python3 (PLATEAU_PYTHON names another interpreter)");
     };
     let command = |arguments: &str| {
         let mut command = place.command(arguments);

@@ -2,20 +2,20 @@
 
 use crate::analysis::statistics::{mean, t_quantile};
 
-/// Blocks that a series of batches is cut into, so that the neighbours' likeness does not count as certainty.
+/// Most blocks that a series of batches is cut into. Neighbouring batches are correlated and must not count as independent.
 const MOST_BLOCKS: usize = 6;
-/// Batches in a block, at least.
+/// Least number of batches in a block.
 const FEWEST_IN_BLOCK: usize = 3;
-/// Two-sided confidence of an interval.
+/// Two-sided confidence level of an interval.
 const CONFIDENCE: f64 = 0.95;
 
-/// A mean paired difference with its standard error and interval.
+/// A mean paired difference with its standard error and confidence interval.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Effect {
-    /// Of the probe minus the control.
+    /// Probe minus control.
     pub mean: f64,
     pub error: f64,
-    /// The 95 % interval.
+    /// The 95 % confidence interval.
     pub low: f64,
     pub high: f64,
     pub seeds: usize,
@@ -26,7 +26,7 @@ pub struct Effect {
 pub enum Change {
     Lowered,
     Raised,
-    /// The interval holds zero, or the effect is too small to matter.
+    /// The confidence interval contains zero, or the effect is too small to matter.
     Undetected,
 }
 
@@ -44,14 +44,14 @@ impl Effect {
     }
 }
 
-/// Compares two sets of series, one a seed: `probe[i]` and `control[i]` are of one seed, and their values of one batch each
-/// or of one evaluation. Series count up to the shorter one, and all up to the shortest pair. None without two numbers.
+/// Compares two sets of series. `probe[i]` and `control[i]` belong to one seed, and each value to one batch or evaluation.
+/// All series are cut to the shortest. None for fewer than two numbers.
 ///
-/// The differences are averaged over blocks of neighbouring batches. A two-way layout, seeds by blocks, parts their variance
-/// into that between seeds, the course that all seeds share (an effect grows as the runs part) and the rest. The error of the
-/// mean is that of a one-way random effect: from the variance between seeds, or, where the rest is greater, from both pooled
-/// (the estimate of restricted maximum likelihood for a balanced layout; Searle, Casella and `McCulloch`, Variance Components,
-/// 1992, 3.8). The interval is Student's with the degrees of freedom of the variance used.
+/// The differences are averaged over blocks of neighbouring batches. A two-way layout (seeds by blocks) splits their variance
+/// into three parts: between seeds, along the course that all seeds share, and the rest. The standard error of the mean is that
+/// of a one-way random effect. It uses the variance between seeds or, where the rest is greater, both pooled (the restricted
+/// maximum likelihood estimate for a balanced layout; Searle, Casella and `McCulloch`, Variance Components, 1992, 3.8). The
+/// confidence interval is Student's with the degrees of freedom of that variance.
 #[must_use]
 pub fn paired(probe: &[Vec<f64>], control: &[Vec<f64>]) -> Option<Effect> {
     let pairs = || probe.iter().zip(control);
@@ -73,7 +73,7 @@ pub fn paired(probe: &[Vec<f64>], control: &[Vec<f64>]) -> Option<Effect> {
     Some(Effect { mean, error, low: mean - half, high: mean + half, seeds })
 }
 
-/// The mean square that the error of the whole mean rests on, and its degrees of freedom.
+/// The mean square behind the standard error of the mean, and its degrees of freedom.
 fn variance(table: &[Vec<f64>]) -> Option<(f64, f64)> {
     let (seeds, blocks) = (table.len(), table.first()?.len());
     let rows: Vec<f64> = table.iter().map(|row| mean(row)).collect();
@@ -81,7 +81,7 @@ fn variance(table: &[Vec<f64>]) -> Option<(f64, f64)> {
     let whole = mean(&rows);
     let squares = |values: &[f64]| values.iter().map(|value| (value - whole).powi(2)).sum::<f64>();
     if seeds < 2 {
-        // Nothing is known of other seeds: the batches of this one speak for them, the course counted as noise.
+        // With one seed, the variance between blocks stands in for that between seeds.
         return (blocks > 1).then(|| (squares(&columns) / (blocks - 1) as f64, (blocks - 1) as f64));
     }
     let between = blocks as f64 * squares(&rows);

@@ -1,42 +1,43 @@
-//! What the answers of probes mean together: a table, from the surest reading to the last.
+//! What the results of the probes of one trial mean together: a table whose first matching line holds.
 
 use std::fmt;
 
-use super::Change;
+use super::paired::Change;
+use crate::trial::Cause;
 
-/// Why a trial went flat, settled by experiment.
+/// Why a trial went flat, found by experiment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Settled {
-    /// It cannot learn even one batch by heart.
+    /// It cannot memorise even one batch.
     Architecture,
     RateTooHigh,
     RateTooLow,
     RateExhausted,
     AugmentationTooStrong,
     DataVariety,
-    /// It can learn, and does as well without its inputs.
+    /// It can memorise a batch, and does as well without its inputs.
     Labels,
-    /// It can learn and uses its inputs, and nothing that was tried lowers the loss.
+    /// It can memorise a batch and uses its inputs, and no probe lowers the loss.
     Floor,
-    /// The answers do not settle it, or not all are there.
+    /// The results do not settle it, or some are missing.
     Open,
 }
 
-/// What the probes of one trial found; None where a probe was not asked or has no answer.
+/// The results of the probes of one trial. None where a probe was not run or has no result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Answers {
     pub lr_down: Option<Change>,
     pub lr_up: Option<Change>,
-    /// Asked only where the rate had fallen far below its peak.
+    /// Run only where the learning rate had fallen far below its peak.
     pub lr_peak: Option<Change>,
     pub augmentation_off: Option<Change>,
     pub augmentation_on: Option<Change>,
     pub blank: Option<Change>,
-    /// Whether one batch is learnt by heart at the trial's own peak rate.
+    /// Whether one batch is memorised at the trial's own peak learning rate.
     pub one_batch: Option<bool>,
-    /// The same at a usual rate; asked only where that is another one.
+    /// The same at a usual learning rate. Run only where that is another one.
     pub one_batch_usual: Option<bool>,
-    /// Whether the trial's peak is above the usual rate.
+    /// Whether the trial's peak learning rate is above the usual one.
     pub above_usual: bool,
 }
 
@@ -90,13 +91,13 @@ impl Settled {
     pub fn phrase(self) -> &'static str {
         match self {
             Self::Architecture => "architecture or disconnected parameters",
-            Self::RateTooHigh => "the rate is too high",
-            Self::RateTooLow => "the rate is too low",
-            Self::RateExhausted => "the schedule has run out of rate",
+            Self::RateTooHigh => "the learning rate is too high",
+            Self::RateTooLow => "the learning rate is too low",
+            Self::RateExhausted => "the schedule ended too early",
             Self::AugmentationTooStrong => "the augmentation is too strong",
             Self::DataVariety => "too little variety in the data",
-            Self::Labels => "labels that have nothing to do with the inputs",
-            Self::Floor => "the labels and data allow no less",
+            Self::Labels => "labels unrelated to the inputs",
+            Self::Floor => "labels and data allow no lower loss",
             Self::Open => "not settled",
         }
     }
@@ -106,111 +107,113 @@ impl Settled {
     pub fn advice(self) -> &'static str {
         match self {
             Self::Architecture => {
-                "it cannot learn 16 examples by heart: look at model.freeze, optimizer.eps, max_grad_norm, dropout and \
-                 data.max_length, and at parameters that get no gradient"
+                "it cannot memorise 16 examples: check model.freeze, optimizer.eps, max_grad_norm, dropout, data.max_length and \
+                 parameters without a gradient"
             }
-            Self::RateTooHigh => "a lower rate gets below the plateau: lower lr, or let the schedule decay further",
-            Self::RateTooLow => "a higher rate learns faster: raise lr by 3, or train longer",
+            Self::RateTooHigh => {
+                "a lower learning rate gets below the plateau: lower lr, or let the schedule decay further"
+            }
+            Self::RateTooLow => "a higher learning rate learns faster: use 3 times the lr, or train longer",
             Self::RateExhausted => {
-                "with the rate back up the loss falls again: train longer, or let the schedule end above zero \
+                "at a higher learning rate the loss falls again: train longer, or let the schedule end above zero \
                  (scheduler: {name: cosine_with_min_lr, min_lr_ratio: 0.1})"
             }
-            Self::AugmentationTooStrong => "without it the loss of clean texts falls: halve its rate",
+            Self::AugmentationTooStrong => "without it the loss of clean training examples falls: halve its rate",
             Self::DataVariety => "augmentation lowers the eval loss at once: augment, or label more texts",
             Self::Labels => {
-                "it can learn by heart, and loses nothing when its inputs are blanked: look for labels that are shuffled, \
-                 shifted by a row, or of another column"
+                "it can memorise a batch, and its loss does not rise when its inputs are blanked: look for labels that are \
+                 shuffled, shifted by a row, or from another column"
             }
             Self::Floor => {
-                "neither the rate nor the architecture is the limit: near zero nothing is left to learn; else look at the \
-                 examples with the highest loss, relabel, or add data"
+                "neither learning rate nor architecture is the limit: near zero, nothing is left to learn; otherwise check the \
+                 labels of the examples with the highest loss, or add data"
             }
-            Self::Open => "what was found does not point to one cause",
+            Self::Open => "the results do not point to one cause",
         }
     }
 }
 
-/// Causes that rest on a setting or on a signal of their own, not on the course of the loss: what the probes of such a trial
-/// find follows from them.
-const SEEN_BY_THEMSELVES: &[&str] = &[
-    "NONFINITE",
-    "FROZEN",
-    "BAD_INIT",
-    "EXPLODE",
-    "VANISH",
-    "AUG_TOO_STRONG",
-    "DROPOUT_TOO_STRONG",
-    "DECAY_TOO_STRONG",
-    "IMBALANCED",
-    "TRUNCATED",
-    "WARMUP_TOO_LONG",
-    "CLIP_BOUND",
-    "NOISY_BATCHES",
+/// Causes that rest on a setting or on a signal of their own, not on the course of the loss. They explain whatever the probes
+/// of such a trial find.
+const SEEN_DIRECTLY: &[Cause] = &[
+    Cause::NonFinite,
+    Cause::Frozen,
+    Cause::BadInit,
+    Cause::Explode,
+    Cause::Vanish,
+    Cause::AugTooStrong,
+    Cause::DropoutTooStrong,
+    Cause::DecayTooStrong,
+    Cause::Imbalanced,
+    Cause::Truncated,
+    Cause::WarmupTooLong,
+    Cause::ClipBound,
+    Cause::NoisyBatches,
 ];
 
-/// The cause of a trial after its probes, and how it came about.
+/// The primary cause of a trial after its probes, and where it comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Conclusion<'a> {
-    /// The cause that a rule found stands: it explains what the probes found.
-    Explains(&'a str),
-    /// The probes say the same as the rule, which says it more closely.
-    Confirmed(&'a str),
-    /// The probes settled it, in place of what the curves alone said, if anything.
-    Settled(Settled, Option<&'a str>),
-    /// The probes do not speak against it.
-    Unshaken(&'a str),
+pub enum Conclusion {
+    /// The cause that a rule found explains the results of the probes.
+    Explains(Cause),
+    /// The probes say the same as the rule, and the rule is more exact.
+    Confirmed(Cause),
+    /// The probes settled it. The curves alone said something else, or nothing.
+    Settled(Settled, Option<Cause>),
+    /// The cause that a rule found; the probes do not contradict it.
+    Kept(Cause),
     /// Neither the rules nor the probes found a fault.
     NoFault,
 }
 
-impl<'a> Conclusion<'a> {
-    /// `own`: the id of the primary cause that the trial's rules found.
+impl Conclusion {
+    /// `own`: the primary cause that the trial's rules found.
     #[must_use]
-    pub fn of(settled: Settled, own: Option<&'a str>) -> Self {
+    pub fn of(settled: Settled, own: Option<Cause>) -> Self {
         match (own, settled) {
             (None, Settled::Open | Settled::Floor) => Self::NoFault,
-            (Some(own), Settled::Open | Settled::Floor) => Self::Unshaken(own),
-            (Some(own), _) if SEEN_BY_THEMSELVES.contains(&own) => Self::Explains(own),
+            (Some(own), Settled::Open | Settled::Floor) => Self::Kept(own),
+            (Some(own), _) if SEEN_DIRECTLY.contains(&own) => Self::Explains(own),
             (Some(own), _) if settled.is_said_by(own) => Self::Confirmed(own),
             _ => Self::Settled(settled, own),
         }
     }
 
-    /// Of the primary cause, if there is one.
+    /// Stable name of the primary cause, if there is one.
     #[must_use]
-    pub fn id(self) -> Option<&'a str> {
+    pub fn id(self) -> Option<&'static str> {
         match self {
-            Self::Explains(own) | Self::Confirmed(own) | Self::Unshaken(own) => Some(own),
+            Self::Explains(own) | Self::Confirmed(own) | Self::Kept(own) => Some(own.name()),
             Self::Settled(settled, _) => Some(settled.id()),
             Self::NoFault => None,
         }
     }
 }
 
-impl fmt::Display for Conclusion<'_> {
+impl fmt::Display for Conclusion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Explains(own) => write!(f, "primary cause: {own}, which explains this"),
+            Self::Explains(own) => write!(f, "primary cause: {own}, which explains the results"),
             Self::Confirmed(own) => write!(f, "primary cause: {own}, confirmed"),
             Self::Settled(settled, Some(own)) => {
-                write!(f, "primary cause: {} (by its curves alone {own})", settled.id())
+                write!(f, "primary cause: {} (by the curves alone: {own})", settled.id())
             }
             Self::Settled(settled, None) => write!(f, "primary cause: {}", settled.id()),
-            Self::Unshaken(own) => write!(f, "primary cause: {own}, as by its curves alone"),
+            Self::Kept(own) => write!(f, "primary cause: {own}, as by the curves alone"),
             Self::NoFault => f.write_str("no fault found"),
         }
     }
 }
 
 impl Settled {
-    /// Whether a rule's cause is a closer word for the same.
-    fn is_said_by(self, own: &str) -> bool {
-        let closer: &[&str] = match self {
-            Self::RateTooHigh => &["OVERSHOOT", "AFTER_WARMUP", "COLLAPSED", "NOISE_FLOOR"],
-            Self::RateTooLow => &["TOO_SLOW"],
-            Self::RateExhausted => &["LR_EXHAUSTED"],
-            Self::DataVariety => &["OVERFIT", "MEMORISED"],
-            Self::Labels => &["MEMORISED", "LABEL_FLOOR"],
+    /// Whether a rule's cause says the same more exactly.
+    fn is_said_by(self, own: Cause) -> bool {
+        let closer: &[Cause] = match self {
+            Self::RateTooHigh => &[Cause::Overshoot, Cause::AfterWarmup, Cause::Collapsed, Cause::NoiseFloor],
+            Self::RateTooLow => &[Cause::TooSlow],
+            Self::RateExhausted => &[Cause::LrExhausted],
+            Self::DataVariety => &[Cause::Overfit, Cause::Memorised],
+            Self::Labels => &[Cause::Memorised, Cause::LabelFloor],
             _ => &[],
         };
         closer.contains(&own)
@@ -222,7 +225,7 @@ mod tests {
     use super::*;
     use Change::{Lowered, Raised, Undetected};
 
-    /// A healthy trial at its floor: every case below changes some answers of it.
+    /// A healthy trial at its floor. Every case below changes some of its results.
     const FLOOR: Answers = Answers {
         lr_down: Some(Undetected),
         lr_up: Some(Raised),
@@ -260,27 +263,27 @@ mod tests {
     }
 
     #[test]
-    fn a_cause_that_was_seen_stands_and_one_that_was_guessed_yields() {
-        let check = |settled: Settled, own: Option<&str>, id: Option<&str>, words: &str| {
+    fn a_cause_seen_directly_is_kept_and_a_guessed_one_is_replaced() {
+        let check = |settled: Settled, own: Option<Cause>, id: Option<&str>, words: &str| {
             let found = Conclusion::of(settled, own);
             assert_eq!((found.id(), found.to_string().as_str()), (id, words));
         };
         let high = Settled::RateTooHigh;
         check(
             high,
-            Some("STALLED"),
+            Some(Cause::Stalled),
             Some("RATE_TOO_HIGH"),
-            "primary cause: RATE_TOO_HIGH (by its curves alone STALLED)",
+            "primary cause: RATE_TOO_HIGH (by the curves alone: STALLED)",
         );
         check(high, None, Some("RATE_TOO_HIGH"), "primary cause: RATE_TOO_HIGH");
-        check(high, Some("OVERSHOOT"), Some("OVERSHOOT"), "primary cause: OVERSHOOT, confirmed");
-        check(high, Some("TRUNCATED"), Some("TRUNCATED"), "primary cause: TRUNCATED, which explains this");
-        check(Settled::Floor, Some("STALLED"), Some("STALLED"), "primary cause: STALLED, as by its curves alone");
+        check(high, Some(Cause::Overshoot), Some("OVERSHOOT"), "primary cause: OVERSHOOT, confirmed");
+        check(high, Some(Cause::Truncated), Some("TRUNCATED"), "primary cause: TRUNCATED, which explains the results");
+        check(Settled::Floor, Some(Cause::Stalled), Some("STALLED"), "primary cause: STALLED, as by the curves alone");
         check(Settled::Open, None, None, "no fault found");
     }
 
     #[test]
-    fn what_is_not_known_settles_nothing() {
+    fn missing_results_settle_nothing() {
         check(Answers::default(), Settled::Open);
         check(Answers { one_batch: None, ..FLOOR }, Settled::Open);
         check(Answers { lr_up: None, ..FLOOR }, Settled::Open);

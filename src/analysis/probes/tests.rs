@@ -1,6 +1,9 @@
 use super::*;
 use crate::analysis::synthetic;
-use crate::trial::{MetricRow, Trial, Verdict};
+use std::ops::RangeInclusive;
+
+use crate::analysis::sweep::Run;
+use crate::trial::{Cause, EvalRow, MetricRow, Outcome, Probe, ProbeKind, ShapeKind, Status, Trial, TrialId, Verdict};
 
 const SEEDS: u64 = 3;
 
@@ -49,7 +52,7 @@ fn kind(kind: ProbeKind, lr: f64, shift: f64) -> Vec<Run> {
     (1..=SEEDS).map(|seed| run(kind, lr, seed, shift)).collect()
 }
 
-fn by_heart(kind: ProbeKind, lr: f64, fits: [bool; 3]) -> Vec<Run> {
+fn one_batch(kind: ProbeKind, lr: f64, fits: [bool; 3]) -> Vec<Run> {
     let of = |(seed, fits): (u64, bool)| {
         let mut run = run(kind, lr, seed, 0.0);
         if let Some(outcome) = &mut run.outcome {
@@ -68,7 +71,7 @@ fn floor() -> Vec<Run> {
         kind(ProbeKind::LrUp, 3e-4, 0.2),
         kind(ProbeKind::AugmentationOn, 1e-4, 0.0),
         kind(ProbeKind::Blank, 1e-4, 0.5),
-        by_heart(ProbeKind::OneBatch, 1e-4, [true, true, false]),
+        one_batch(ProbeKind::OneBatch, 1e-4, [true, true, false]),
     ]
     .concat()
 }
@@ -80,7 +83,7 @@ fn only(runs: &[Run]) -> Probed {
 }
 
 fn change(probed: &Probed, kind: ProbeKind) -> Option<Change> {
-    probed.answers.iter().find(|answer| answer.kind == kind).unwrap().finding.change()
+    probed.answers.iter().find(|answer| answer.kind == kind).unwrap().result.change()
 }
 
 #[test]
@@ -90,20 +93,20 @@ fn forks_are_held_against_the_control_of_their_seed() {
     let changes = [ProbeKind::LrDown, ProbeKind::LrUp, ProbeKind::Blank].map(|kind| change(&probed, kind));
     assert_eq!(changes, [Some(Change::Undetected), Some(Change::Raised), Some(Change::Raised)]);
     // The noise of batches, 0.4 wide, is out of the difference.
-    let Finding::Difference { effect, .. } = probed.answers[1].finding else { panic!("a difference") };
+    let ProbeResult::Difference { effect, .. } = probed.answers[1].result else { panic!("a difference") };
     assert!((effect.mean - 0.2).abs() < 0.01 && effect.error < 0.005, "{effect:?}");
     let lines: Vec<String> =
         probed.answers.iter().map(|answer| format!("{}: {}", answer.question(), answer.answer())).collect();
-    insta::assert_snapshot!(lines.join("\n"), @r"
+    insta::assert_snapshot!(lines.join("\n"), @"
     lr × 0.1 (1e-5): no detectable effect on the train loss (+0.000 ± 0.000)
     lr × 3 (3e-4): raises the train loss by 0.200 ± 0.000
     augmentation on: no detectable effect on the eval loss (+0.000 ± 0.000)
     inputs blanked: raises the train loss by 0.500 ± 0.000
-    one batch by heart (1e-4): learnt in 32 steps (2 of 3 seeds)
+    one batch by heart (1e-4): memorised in 32 steps (2 of 3 seeds)
     ");
-    insta::assert_snapshot!(format!("{}\n{}", probed.place(), probed.reading()), @r"
+    insta::assert_snapshot!(format!("{}\n{}", probed.place(), probed.reading()), @"
     step 100, where its lr was 1e-4
-    FLOOR: the labels and data allow no less; neither the rate nor the architecture is the limit: near zero nothing is left to learn; else look at the examples with the highest loss, relabel, or add data
+    FLOOR: labels and data allow no lower loss; neither learning rate nor architecture is the limit: near zero, nothing is left to learn; otherwise check the labels of the examples with the highest loss, or add data
     ");
     // In any order.
     let mut backwards = floor();
@@ -124,14 +127,14 @@ fn what_each_cause_looks_like() {
     check(kind(ProbeKind::LrDown, 1e-5, -0.005), Settled::Floor);
     check(kind(ProbeKind::Blank, 1e-4, 0.0), Settled::Labels);
     check(kind(ProbeKind::AugmentationOn, 1e-4, -0.1), Settled::DataVariety);
-    check(by_heart(ProbeKind::OneBatch, 1e-4, [false, false, true]), Settled::Architecture);
-    let too_high = by_heart(ProbeKind::OneBatch, 1e-2, [false; 3]);
-    check([too_high, by_heart(ProbeKind::OneBatchUsualLr, 5e-5, [true; 3])].concat(), Settled::RateTooHigh);
-    let too_low = by_heart(ProbeKind::OneBatch, 1e-8, [false; 3]);
-    check([too_low, by_heart(ProbeKind::OneBatchUsualLr, 5e-5, [true; 3])].concat(), Settled::RateTooLow);
+    check(one_batch(ProbeKind::OneBatch, 1e-4, [false, false, true]), Settled::Architecture);
+    let too_high = one_batch(ProbeKind::OneBatch, 1e-2, [false; 3]);
+    check([too_high, one_batch(ProbeKind::OneBatchUsualLr, 5e-5, [true; 3])].concat(), Settled::RateTooHigh);
+    let too_low = one_batch(ProbeKind::OneBatch, 1e-8, [false; 3]);
+    check([too_low, one_batch(ProbeKind::OneBatchUsualLr, 5e-5, [true; 3])].concat(), Settled::RateTooLow);
     check(kind(ProbeKind::LrPeak, 1e-3, -0.1), Settled::RateExhausted);
     check(kind(ProbeKind::LrUp, 3e-4, -0.1), Settled::RateTooLow);
-    // Lower on the batches, and the evaluation loss rises: learnt by heart.
+    // Lower on the batches while the evaluation loss rises: memorised.
     let mut memorising = kind(ProbeKind::LrUp, 3e-4, -0.1);
     for row in memorising.iter_mut().filter_map(|run| run.evals.last_mut()) {
         row.eval_loss = 1.3;
@@ -158,25 +161,24 @@ fn probes_that_have_not_ended_settle_nothing() {
     assert!(super::probed(&synthetic::default_sweep().runs).is_empty());
 }
 
-fn outcome(shape: &str, step: Option<u64>, cause: &str, best: f32) -> Outcome {
-    let mut outcome = crate::state::tests::outcome(200);
-    let verdict = |id: &str, kind, step| Verdict { id: id.into(), kind, step, ..Verdict::default() };
-    outcome.verdicts = vec![verdict(shape, VerdictKind::Shape, step)];
-    outcome.verdicts.extend((!cause.is_empty()).then(|| verdict(cause, VerdictKind::Cause, None)));
+fn outcome(shape: ShapeKind, step: Option<u64>, cause: Option<Cause>, best: f32) -> Outcome {
+    let mut outcome = synthetic::sweep("s", &[], 200).runs.remove(0).outcome.unwrap();
+    outcome.verdicts = vec![Verdict::shape(shape, step, "")];
+    outcome.verdicts.extend(cause.map(|cause| Verdict::cause(cause, "")));
     outcome.best_eval_loss = Some(best);
     outcome
 }
 
 #[test]
-fn the_best_of_each_cause_is_asked() {
+fn the_best_of_each_cause_is_probed() {
     let trials = [
-        (id(1), outcome("plateaued", Some(80), "", 0.6)),
-        (id(2), outcome("plateaued", Some(80), "", 0.5)),
-        (id(3), outcome("stuck_at_chance", None, "PRIOR_STUCK", 1.1)),
-        (id(4), outcome("still_improving", Some(190), "TOO_SLOW", 0.4)),
-        (id(5), outcome("nan", Some(9), "NONFINITE", 0.3)),
-        (id(6), outcome("overfits", Some(90), "OVERFIT", 0.45)),
-        (id(9), outcome("plateaued", Some(80), "", 0.5)),
+        (id(1), outcome(ShapeKind::Plateaued, Some(80), None, 0.6)),
+        (id(2), outcome(ShapeKind::Plateaued, Some(80), None, 0.5)),
+        (id(3), outcome(ShapeKind::Stuck, None, Some(Cause::PriorStuck), 1.1)),
+        (id(4), outcome(ShapeKind::StillImproving, Some(190), Some(Cause::TooSlow), 0.4)),
+        (id(5), outcome(ShapeKind::NotFinite, Some(9), Some(Cause::NonFinite), 0.3)),
+        (id(6), outcome(ShapeKind::Overfits, Some(90), Some(Cause::Overfit), 0.45)),
+        (id(9), outcome(ShapeKind::Plateaued, Some(80), None, 0.5)),
     ];
     let chosen = |trials: &[&(TrialId, Outcome)]| -> Vec<TrialId> {
         choose(trials.iter().map(|(id, outcome)| (id, outcome))).into_iter().cloned().collect()
@@ -185,7 +187,7 @@ fn the_best_of_each_cause_is_asked() {
     assert_eq!(chosen(&all), [id(6), id(2), id(3)]);
     let reversed: Vec<_> = trials.iter().rev().collect();
     assert_eq!(chosen(&reversed), [id(6), id(2), id(3)]);
-    // As trials end one by one, those who were let go of are never missed.
+    // As trials end one by one, a trial that was dropped is never needed again.
     let mut kept: Vec<&(TrialId, Outcome)> = Vec::new();
     for trial in &trials {
         kept.push(trial);
@@ -196,16 +198,16 @@ fn the_best_of_each_cause_is_asked() {
 }
 
 #[test]
-fn a_trial_is_asked_within_its_plateau() {
+fn a_trial_is_probed_within_its_plateau() {
     let check = |outcome: &Outcome, flat: RangeInclusive<u64>, at: u64| {
         assert_eq!((plateau(outcome), place(outcome)), (flat, at));
     };
-    check(&outcome("plateaued", Some(80), "", 0.6), 80..=200, 110);
-    check(&outcome("plateaued", Some(0), "", 0.6), 1..=200, 50);
-    check(&outcome("stuck_at_chance", None, "", 1.1), 66..=200, 99);
-    check(&outcome("collapsed", Some(100), "", 1.1), 100..=200, 125);
-    let mut overfits = outcome("overfits", Some(120), "", 0.4);
+    check(&outcome(ShapeKind::Plateaued, Some(80), None, 0.6), 80..=200, 110);
+    check(&outcome(ShapeKind::Plateaued, Some(0), None, 0.6), 1..=200, 50);
+    check(&outcome(ShapeKind::Stuck, None, None, 1.1), 66..=200, 99);
+    check(&outcome(ShapeKind::Collapsed, Some(100), None, 1.1), 100..=200, 125);
+    let mut overfits = outcome(ShapeKind::Overfits, Some(120), None, 0.4);
     check(&overfits, 40..=120, 60);
-    overfits.verdicts.push(Verdict { id: "plateaued".into(), step: Some(60), ..Verdict::default() });
+    overfits.verdicts.push(Verdict::shape(ShapeKind::Plateaued, Some(60), ""));
     check(&overfits, 60..=120, 75);
 }

@@ -1,43 +1,46 @@
-//! Learning that goes too slowly, stops too early or bounces in the end; and the words for trials without a fault.
+//! Learning that goes too slowly, stops too early or does not settle at the end.
 
-use super::super::detector::{Series, Trend};
-use super::super::measured::chance;
-use super::super::plateau::Judgement;
-use super::super::statistics::{line, mean};
-use super::stability::{self, spike_steps};
-use super::{Block, Case, advised, cause, limit, note, percent};
-use crate::trial::{Scheduler, Verdict};
+use crate::analysis::case::{Block, Case};
+use crate::analysis::detector::{Series, Trend};
+use crate::analysis::format::percent;
+use crate::analysis::measured::chance;
+use crate::analysis::statistics::{line, mean};
+use crate::analysis::thresholds as limit;
+use crate::trial::{Cause, Reason, Verdict};
 
-/// `LR_EXHAUSTED`: flat because the schedule ended, with something left to gain.
-pub(super) fn exhausted(case: &Case<'_>) -> Option<Verdict> {
-    if stability::is_thrown_about(case) {
+/// `LR_EXHAUSTED`: the loss is flat because the schedule ended, and more steps would lower it.
+pub fn exhausted(case: &Case<'_>) -> Option<Verdict> {
+    if case.high_rate_prevents_learning() {
         return None;
     }
-    if let Some(verdict) = spent_early(case) {
-        return advised(verdict, "scheduler: linear, or a schedule that ends with the run");
-    }
-    let found = &case.detection;
-    let (gain, share) = (found.gain?, found.rate_share?);
-    // A training loss that could fall further is no fault where the evaluation loss has long had its best.
-    if !found.schedule_ended() || is_fitted(case) || gain <= limit::WORTH_STEPS || !is_best_late(case) || is_low(case) {
-        return None;
-    }
-    let text = format!(
-        "the loss is flat because the schedule ended: the last third of the steps had {} of the learning rate; twice the steps would lower it by about {:.3}",
-        percent(share),
-        gain * found.scale
-    );
-    let evidence = [("rate_share", share), ("gain", gain * found.scale), ("level", found.tail.level)];
-    advised(cause("LR_EXHAUSTED", case.tail_steps(), text, &evidence), case.twice_as_long())
+    spent_early(case).or_else(|| ended_early(case))
 }
 
-/// Hardly any of the summed rate is left to the second half of a run that has learned little, at a rate that taught it
-/// something while it lasted.
+/// The fitted law says that twice the steps would still lower the loss.
+fn ended_early(case: &Case<'_>) -> Option<Verdict> {
+    let found = &case.detection;
+    let (gain, share) = (found.gain?, found.rate_share?);
+    // A training loss that could fall further is not a fault where the evaluation loss had its best long before.
+    let worth_it = gain > limit::WORTH_STEPS && case.is_best_late() && !case.is_fitted();
+    if !found.schedule_ended() || !worth_it || case.rate_is_low() {
+        return None;
+    }
+    let gain = gain * found.scale;
+    let text = format!(
+        "the loss is flat because the schedule ended: the last third of the steps had {} of the learning rate; twice the steps would lower the loss by about {gain:.3}",
+        percent(share),
+    );
+    let evidence = [("rate_share", share), ("gain", gain), ("level", found.tail.level)];
+    Some(Verdict::cause(Cause::LrExhausted, text).over(case.tail_steps()).with_evidence(&evidence))
+}
+
+/// Almost none of the summed learning rate is left to the second half of a run that learned little, at a learning rate that
+/// taught it something while it lasted.
 fn spent_early(case: &Case<'_>) -> Option<Verdict> {
     let half = case.measured.end() as f64 / 2.0;
     let (all, late) = (case.summed_rate(|_| true), case.summed_rate(|step| step > half));
     let share = late / all;
-    if share.is_nan() || share >= limit::SPENT_EARLY || !case.is_poor() || reach(case)? < limit::SLOW_REACH {
+    if share.is_nan() || share >= limit::SPENT_EARLY || !case.learned_little() || case.reach()? < limit::SLOW_REACH {
         return None;
     }
     let level = case.clean_end();
@@ -45,70 +48,45 @@ fn spent_early(case: &Case<'_>) -> Option<Verdict> {
         "the schedule ended early: the second half of the steps had {} of the learning rate, and the loss stays at {level:.3}",
         percent(share)
     );
-    Some(cause("LR_EXHAUSTED", (half as u64, case.measured.end()), text, &[("rate_share", share), ("level", level)]))
+    let verdict = Verdict::cause(Cause::LrExhausted, text).over((half as u64, case.measured.end()));
+    Some(verdict.with_evidence(&[("rate_share", share), ("level", level)]).with_reason(Reason::SpentEarly))
 }
 
-/// What the clean loss would have fallen by, as a share of H, had the whole run gone at its peak rate as it did by summed
-/// rate.
-fn reach(case: &Case<'_>) -> Option<f64> {
-    let chance = chance(case.measured.train_prior)?;
-    let start = case.measured.probe.first().map_or(case.detection.start, |point| point.y);
-    let peak = case.measured.lr.iter().map(|rate| rate.y).filter(|rate| rate.is_finite()).reduce(f64::max)?;
-    let share = case.summed_rate(|_| true) / (peak * case.measured.lr.len() as f64);
-    Some((start - case.clean_end()) / share / chance).filter(|reach| reach.is_finite())
-}
-
-/// Whether steps are known to be small, and the whole run at its peak rate would not have brought much.
-pub(super) fn is_low(case: &Case<'_>) -> bool {
-    case.greatest_ratio().is_some_and(|ratio| ratio < limit::RATIO_LOW)
-        && reach(case).is_some_and(|reach| reach < limit::SLOW_REACH)
-}
-
-/// `TOO_SLOW`: still falling in the end, about as fast as before by the rate it had, and best there; or little learned by
-/// steps that are small.
-pub(super) fn too_slow(case: &Case<'_>) -> Option<Verdict> {
+/// `TOO_SLOW`: the loss still falls at the end, about as fast as before per learning rate, and is best there; or little was
+/// learned by steps that are small.
+pub fn too_slow(case: &Case<'_>) -> Option<Verdict> {
     let tail = &case.detection.tail;
-    if is_fitted(case) || !case.has_course() || !is_best_late(case) || stability::is_thrown_about(case) {
+    if case.is_fitted() || !case.has_course() || !case.is_best_late() || case.high_rate_prevents_learning() {
         return None;
     }
     let steadiness = steadiness(case)?;
     let falls = tail.trend == Trend::Falling && tail.change <= limit::SLOW_FALL;
-    let goes_on = falls && (case.is_poor() || chance(case.measured.train_prior).is_none());
-    let steady = steadiness >= limit::SLOW_STEADY && spike_steps(&case.measured.train).len() < limit::SPIKES;
-    let small = is_low(case) && case.is_poor();
+    let goes_on = falls && (case.learned_little() || chance(case.measured.train_prior).is_none());
+    let steady = steadiness >= limit::SLOW_STEADY && case.spike_steps().len() < limit::SPIKES;
+    let small = case.rate_is_low() && case.learned_little();
     if !(small || goes_on && steady) {
         return None;
     }
     let text = if small {
         format!(
-            "a step changes the weights by {:.3} % of their size at most, and the loss comes to {:.3} only: the rate is too low",
-            100.0 * case.greatest_ratio()?,
+            "a step changes the weights by at most {:.3} % of their size, and the loss only comes to {:.3}: the learning rate is too low",
+            100.0 * case.largest_update()?,
             case.clean_end()
         )
     } else {
         format!(
-            "the training loss still falls, by {:.3} over its last third, about as fast as before: the rate is too low or the run too short",
+            "the training loss still falls, by {:.3} over its last third, about as fast as before: the learning rate is too low or the run too short",
             -tail.change * case.detection.scale
         )
     };
     let evidence = [("change", tail.change * case.detection.scale), ("steadiness", steadiness), ("level", tail.level)];
-    let advice = match small_for_its_rate(case) {
-        Some(eps) => format!("optimizer.eps: 1e-8 (at {eps:e} it swallows most of each step)"),
-        None => format!("{}, or {}", case.rate_times(3.0), case.twice_as_long()),
-    };
-    advised(cause("TOO_SLOW", case.tail_steps(), text, &evidence), advice)
+    let reason = if case.shrinking_eps().is_some() { Reason::EpsTooLarge } else { Reason::RateTooLow };
+    let verdict = Verdict::cause(Cause::TooSlow, text).over(case.tail_steps()).with_evidence(&evidence);
+    Some(verdict.with_reason(reason))
 }
 
-/// The eps of an Adam whose steps are far smaller than its learning rate.
-pub(super) fn small_for_its_rate(case: &Case<'_>) -> Option<f64> {
-    let (config, ratio) = (case.measured.config?, case.greatest_ratio()?);
-    let peak = case.measured.lr.iter().map(|rate| rate.y).filter(|rate| rate.is_finite()).reduce(f64::max)?;
-    let eps = config.optimizer.eps;
-    (ratio < limit::RATIO_OF_RATE * peak && eps > limit::USUAL_EPS).then_some(eps)
-}
-
-/// Fall over the last third by that over the middle third, each by the learning rate it had. Where the middle did not
-/// fall, a fall in the end is all the steadier.
+/// Fall over the last third divided by the fall over the middle third, each per learning rate. Infinite where the middle did
+/// not fall.
 fn steadiness(case: &Case<'_>) -> Option<f64> {
     let third = case.blocks.len() / 3;
     let speed = |blocks: &[Block]| {
@@ -123,20 +101,26 @@ fn steadiness(case: &Case<'_>) -> Option<f64> {
     Some(if middle >= 0.0 { f64::INFINITY } else { last / middle })
 }
 
-/// Whether the best evaluation comes in the last quarter; true where there is none.
-pub(super) fn is_best_late(case: &Case<'_>) -> bool {
-    case.best_eval().is_none_or(|(_, best)| best.x >= limit::SLOW_LATE * case.measured.end() as f64)
-}
-
-/// `NOISE_FLOOR`: flat at a rate that is still high, with blocks that differ by more than their batches explain.
-pub(super) fn noise_floor(case: &Case<'_>) -> Option<Verdict> {
+/// `NOISE_FLOOR`: flat while the learning rate is still high, with blocks that differ by more than their batches explain.
+pub fn noise_floor(case: &Case<'_>) -> Option<Verdict> {
     let found = &case.detection;
     let share = found.rate_share.filter(|share| *share >= limit::SPENT_SHARE)?;
-    if !found.tail.trend.is_flat() || is_fitted(case) {
+    if !found.tail.trend.is_flat() || case.is_fitted() {
         return None;
     }
     let points: Vec<f64> =
         case.measured.train.iter().filter(|point| point.x as u64 >= found.tail.from).map(|point| point.y).collect();
+    let bounce = bounce(&points).filter(|bounce| *bounce > limit::BOUNCE)?;
+    let text = format!(
+        "the loss is flat at {:.3}, but its blocks vary {bounce:.1} times as much as batch noise explains: the learning rate is too high to settle",
+        found.tail.level
+    );
+    let evidence = [("bounce", bounce), ("rate_share", share), ("level", found.tail.level)];
+    Some(Verdict::cause(Cause::NoiseFloor, text).over(case.tail_steps()).with_evidence(&evidence))
+}
+
+/// Variance of block means divided by what the variance within blocks explains. None for too few points.
+fn bounce(points: &[f64]) -> Option<f64> {
     let count = (points.len() / 8).min(limit::MOST_BLOCKS);
     if count < limit::FEWEST_BLOCKS {
         return None;
@@ -149,104 +133,39 @@ pub(super) fn noise_floor(case: &Case<'_>) -> Option<Verdict> {
         (0..count).map(|i| &points[i * points.len() / count..(i + 1) * points.len() / count]).collect();
     let between = variance(&pieces.iter().map(|piece| mean(piece)).collect::<Vec<_>>());
     let within = mean(&pieces.iter().map(|piece| variance(piece) / piece.len() as f64).collect::<Vec<_>>());
-    let bounce = between / within;
-    if bounce.is_nan() || bounce <= limit::BOUNCE {
-        return None;
-    }
-    let text = format!(
-        "flat at {:.3}, but its blocks differ {bounce:.1} times as much as batches alone explain: the rate is too high to settle",
-        found.tail.level
-    );
-    let evidence = [("bounce", bounce), ("rate_share", share), ("level", found.tail.level)];
-    let decays = case.measured.config.is_some_and(|config| config.scheduler != Scheduler::Constant);
-    let decay = if decays { "" } else { ", or scheduler: linear" };
-    advised(cause("NOISE_FLOOR", case.tail_steps(), text, &evidence), format!("{}{decay}", case.rate_times(0.5)))
+    Some(between / within).filter(|bounce| !bounce.is_nan())
 }
 
-/// Whether the training data are fitted: what is left is not worth a fault.
-fn is_fitted(case: &Case<'_>) -> bool {
-    let floor = case.chance.unwrap_or(case.detection.start);
-    case.tail() < limit::FITTED * floor + smoothing_floor(case)
-}
-
-/// Least loss under label smoothing: -a ln a - (C - 1)(e/C) ln(e/C) with a = 1 - e + e/C.
-pub(super) fn smoothing_floor(case: &Case<'_>) -> f64 {
-    let e = case.measured.config.map_or(0.0, |config| config.label_smoothing);
-    let classes = case.measured.train_prior.len() as f64;
-    if e <= 0.0 || classes < 2.0 {
-        return 0.0;
-    }
-    let (a, b) = (1.0 - e + e / classes, e / classes);
-    -a * a.ln() - (classes - 1.0) * b * b.ln()
-}
-
-/// STALLED: surely flat, far above nothing, at a rate that was worth something, and no other rule says why.
-pub(super) fn stalled(case: &Case<'_>) -> Option<Verdict> {
+/// STALLED: surely flat, far above zero, at a learning rate worth something, and no other rule says why.
+pub fn stalled(case: &Case<'_>) -> Option<Verdict> {
     let (found, chance) = (&case.detection, case.chance?);
-    let level = found.tail.level - smoothing_floor(case);
+    let level = found.tail.level - case.smoothing_floor();
     let at_prior = found.tail.level >= limit::AT_PRIOR * chance;
-    if !found.is_flat() || level < limit::HIGH_FLOOR * chance || at_prior || overfits(case) {
+    if !found.is_flat() || level < limit::HIGH_FLOOR * chance || at_prior || case.overfits() {
         return None;
     }
     let text = format!(
-        "flat at {:.3}, {} of what guessing loses, while there was a learning rate: labels, data or capacity set this floor",
+        "the training loss is flat at {:.3}, {} of the loss of guessing, although the learning rate was worth something: labels, data or capacity set this floor",
         found.tail.level,
         percent(found.tail.level / chance)
     );
     let onset = found.onset.unwrap_or(found.tail.from);
-    let verdict = cause("STALLED", (onset, found.tail.to), text, &[("level", found.tail.level), ("chance", chance)]);
-    let advice = "fit sixteen examples alone (data.limit: 16, steps: 1000): if that works, look at labels and data, else at freeze, dropout and max_length";
-    advised(verdict, advice)
-}
-
-fn overfits(case: &Case<'_>) -> bool {
-    matches!(case.judgement, Judgement::Overfits { .. })
+    let verdict = Verdict::cause(Cause::Stalled, text).over((onset, found.tail.to));
+    Some(verdict.with_evidence(&[("level", found.tail.level), ("chance", chance)]))
 }
 
 /// UNRESOLVED: neither flat nor falling for sure.
-pub(super) fn unresolved(case: &Case<'_>) -> Option<Verdict> {
+pub fn unresolved(case: &Case<'_>) -> Option<Verdict> {
     let tail = &case.detection.tail;
     let Trend::Unresolved { needed } = tail.trend else { return None };
     let steps = needed.saturating_mul(3);
     let text = format!(
-        "whether the training loss is flat cannot be told from {} {}: change {:+.3} ± {:.3}; about {steps} steps would settle it",
+        "{} {} do not tell whether the training loss is flat: its change is {:+.3} ± {:.3}; about {steps} steps would settle it",
         tail.points,
         if case.detection.series == Series::Probe { "evaluations" } else { "steps" },
         tail.change * case.detection.scale,
         tail.half * case.detection.scale
     );
     let evidence = [("change", tail.change), ("half", tail.half), ("needed", needed as f64)];
-    advised(
-        note("UNRESOLVED", case.tail_steps(), text, &evidence),
-        "more steps or a larger batch_size; eval_every: 0.05 for a loss without batch noise",
-    )
-}
-
-/// Where no rule found a cause: HEALTHY, or why that cannot be said; and what the training loss does in the end.
-pub(super) fn without_cause(case: &Case<'_>) -> Verdict {
-    let tail = &case.detection.tail;
-    let change = tail.change * case.detection.scale;
-    let id = match case.judgement {
-        Judgement::Unfinished => "UNFINISHED",
-        Judgement::Failed => "FAILED",
-        judgement if judgement.failed() => "UNEXPLAINED",
-        _ if tail.trend == Trend::TooShort => "TOO_SHORT",
-        _ => "HEALTHY",
-    };
-    let text = match tail.trend {
-        _ if id == "UNFINISHED" => "not finished yet".to_owned(),
-        _ if id == "UNEXPLAINED" => format!("{}, and no rule says why", case.judgement.label()),
-        _ if id == "FAILED" => "failed to run: there is nothing to judge".to_owned(),
-        Trend::TooShort => format!("too short to judge: {} points in the last third", tail.points),
-        Trend::Falling => {
-            format!("no fault found; the training loss still falls, by {:.3} over its last third", -change)
-        }
-        Trend::Rising => format!("no fault found; the training loss rises by {change:.3} over its last third"),
-        Trend::Flat { .. } if is_fitted(case) => {
-            format!("no fault found; the training data are fitted, at {:.3}", tail.level)
-        }
-        Trend::Flat { .. } => format!("no fault found; the training loss is flat at {:.3}", tail.level),
-        Trend::Unresolved { .. } | Trend::NotFinite => "no fault found".to_owned(),
-    };
-    note(id, case.tail_steps(), text, &[("level", tail.level), ("change", change)])
+    Some(Verdict::note(Cause::Unresolved, text).over(case.tail_steps()).with_evidence(&evidence))
 }

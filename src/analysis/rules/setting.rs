@@ -1,88 +1,91 @@
 //! Settings far outside the usual whose harm shows in the curves: labels of one class, texts cut short, batches that are
-//! noise, weight decay that eats the weights, a warm-up that never ends.
+//! too small, weight decay that shrinks the weights, a warm-up that never ends.
 
-use super::super::detector::Trend;
-use super::super::statistics::{median, robust_deviation};
-use super::{Case, advised, cause, limit, percent, rate, signal};
-use crate::trial::Verdict;
+use crate::analysis::case::Case;
+use crate::analysis::detector::Trend;
+use crate::analysis::format::percent;
+use crate::analysis::statistics::{median, robust_deviation};
+use crate::analysis::thresholds as limit;
+use crate::trial::{Cause, Verdict};
 
-/// IMBALANCED: one class holds nearly all labels, and the model answers little else.
-pub(super) fn imbalanced(case: &Case<'_>) -> Option<Verdict> {
+/// IMBALANCED: one class has nearly all labels, and the model answers little else.
+pub fn imbalanced(case: &Case<'_>) -> Option<Verdict> {
     let most = case.measured.train_prior.iter().copied().reduce(f64::max)?;
-    let single = signal::one_class(case)?;
+    let single = case.one_class_share()?;
     if most < limit::ONE_CLASS_LABELS || 1.0 - single > limit::UNANSWERED * (1.0 - most) {
         return None;
     }
     let text = format!(
-        "{} of the labels are one class, and {} of the answers: accuracy says nothing here",
+        "{} of the labels and {} of the answers are one class: the accuracy is meaningless here",
         percent(most),
         percent(single)
     );
-    let verdict = cause("IMBALANCED", case.whole(), text, &[("labels", most), ("answers", single)]);
-    advised(verdict, "more examples of the other classes, or fewer of this one; judge by macro_f1")
+    let verdict = Verdict::cause(Cause::Imbalanced, text).over(case.all_steps());
+    Some(verdict.with_evidence(&[("labels", most), ("answers", single)]))
 }
 
 /// TRUNCATED: nearly every text fills the few tokens that are read, and little is learned.
-pub(super) fn truncated(case: &Case<'_>) -> Option<Verdict> {
-    let config = case.measured.config?;
+pub fn truncated(case: &Case<'_>) -> Option<Verdict> {
+    let config = case.config()?;
     let (most, batch) = (config.data.max_length, config.batch_size as f64);
     let lengths: Vec<f64> = case.measured.tokens.iter().map(|point| point.y / batch).collect();
     let length = median(&lengths);
     let full = length >= limit::CUT_TOKENS * most as f64;
-    if !full || most > limit::FEW_TOKENS || !(case.is_poor() || case.carries_little()) {
+    if !full || most > limit::FEW_TOKENS || !(case.learned_little() || case.generalises_little()) {
         return None;
     }
     let text = format!(
-        "nearly every text is cut at {most} tokens, and the eval loss comes to {:.3} only: the answer is in what was cut",
+        "nearly every text is cut at {most} tokens, and the eval loss only comes to {:.3}: the answer is in the part that was cut",
         case.eval_end().unwrap_or(case.clean_end())
     );
-    let verdict = cause("TRUNCATED", case.whole(), text, &[("tokens", length), ("max_length", most as f64)]);
-    advised(verdict, "data.max_length: 128")
+    let verdict = Verdict::cause(Cause::Truncated, text).over(case.all_steps());
+    Some(verdict.with_evidence(&[("tokens", length), ("max_length", most as f64)]))
 }
 
-/// `DECAY_TOO_STRONG`: what weight decay takes of the weights over the run.
-pub(super) fn decay_too_strong(case: &Case<'_>) -> Option<Verdict> {
-    let decay = case.measured.config?.weight_decay;
+/// `DECAY_TOO_STRONG`: weight decay alone shrinks the weights a lot over the run.
+pub fn decay_too_strong(case: &Case<'_>) -> Option<Verdict> {
+    let decay = case.config()?.weight_decay;
     let lost = 1.0 - (-decay * case.summed_rate(|_| true)).exp();
     if lost.is_nan() || lost <= limit::DECAYED {
         return None;
     }
-    let text = format!("weight decay alone takes {} of the size of the weights over this run", percent(lost));
-    advised(cause("DECAY_TOO_STRONG", case.whole(), text, &[("lost", lost), ("decay", decay)]), "weight_decay: 0.01")
+    let text = format!("weight decay alone shrinks the weights by {} over this run", percent(lost));
+    let verdict = Verdict::cause(Cause::DecayTooStrong, text).over(case.all_steps());
+    Some(verdict.with_evidence(&[("lost", lost), ("decay", decay)]))
 }
 
 /// `WARMUP_TOO_LONG`: the learning rate peaks in the second half of a run that was still improving.
-pub(super) fn warmup_too_long(case: &Case<'_>) -> Option<Verdict> {
+pub fn warmup_too_long(case: &Case<'_>) -> Option<Verdict> {
     let (peak, steps) = (case.measured.rate_peak(), case.measured.steps.max(case.measured.end()));
-    let rises = case.measured.config.is_some_and(|config| config.scheduler.rises());
-    if rises || (peak as f64) < limit::LATE_PEAK * steps as f64 || !rate::is_best_late(case) {
+    let rises = case.config().is_some_and(|config| config.scheduler.rises());
+    if rises || (peak as f64) < limit::LATE_PEAK * steps as f64 || !case.is_best_late() {
         return None;
     }
     let share = peak as f64 / steps as f64;
     let text = format!(
-        "the learning rate rises for {} of the steps, and the loss was still improving in the end: the warm-up takes the run",
+        "the learning rate rises for {} of the steps, and the loss was still improving at the end: the warm-up is too long",
         percent(share)
     );
-    let verdict = cause("WARMUP_TOO_LONG", (0, peak), text, &[("peak_step", peak as f64), ("share", share)]);
-    advised(verdict, "warmup: 0.1")
+    let verdict = Verdict::cause(Cause::WarmupTooLong, text).over((0, peak));
+    Some(verdict.with_evidence(&[("peak_step", peak as f64), ("share", share)]))
 }
 
-/// `NOISY_BATCHES`: losses of neighbouring batches differ by a great part of all there is to learn; and little is learned, at
-/// a rate that is not too low for it, or where the training loss goes cannot be told.
-pub(super) fn noisy_batches(case: &Case<'_>) -> Option<Verdict> {
-    let batch = case.measured.config?.batch_size;
+/// `NOISY_BATCHES`: the losses of neighbouring batches differ by a great part of the scale; and little is learned at a learning
+/// rate that is not too low for it, or the trend of the training loss cannot be told.
+pub fn noisy_batches(case: &Case<'_>) -> Option<Verdict> {
+    let batch = case.config()?.batch_size;
     let losses: Vec<f64> = case.measured.train.iter().map(|point| point.y).collect();
     let jumps: Vec<f64> = losses.windows(2).map(|pair| pair[1] - pair[0]).collect();
     let noise = robust_deviation(&jumps, median(&jumps)) / std::f64::consts::SQRT_2 / case.detection.scale;
     let hidden = matches!(case.detection.tail.trend, Trend::Unresolved { .. });
-    let hinders = hidden || case.is_poor() && !rate::is_low(case);
+    let hinders = hidden || case.learned_little() && !case.rate_is_low();
     if batch > limit::SMALL_BATCH || noise.is_nan() || noise <= limit::BATCH_NOISE || !hinders {
         return None;
     }
     let text = format!(
-        "batches of {batch} differ by {} of all there is to learn: steps follow chance more than the loss",
+        "the losses of batches of {batch} differ by {} of the loss of guessing: steps follow the noise more than the loss",
         percent(noise)
     );
-    let verdict = cause("NOISY_BATCHES", case.whole(), text, &[("noise", noise), ("batch_size", batch as f64)]);
-    advised(verdict, format!("batch_size: {} (grad_accumulation where memory is short), or a lower lr", batch * 8))
+    let verdict = Verdict::cause(Cause::NoisyBatches, text).over(case.all_steps());
+    Some(verdict.with_evidence(&[("noise", noise), ("batch_size", batch as f64)]))
 }

@@ -1,6 +1,6 @@
 //! Table columns for the parameters of configurations. They are as wide as their cells, and shrink to fit the space.
 
-use crate::analysis::{Config, Sweep, rank};
+use crate::analysis::{Config, Sweep, groups};
 use crate::report::canvas::font;
 use crate::report::format;
 
@@ -39,7 +39,7 @@ pub fn columns(sweep: &Sweep, shown: &[&Config]) -> Vec<Column> {
         let width = widest.max(font::width(&title, SIZE, false)).ceil();
         Column { key: axis.key.clone(), title, cells, numeric, width, lettered: false }
     };
-    rank::axes(sweep).map(column).collect()
+    groups::axes(sweep).map(column).collect()
 }
 
 /// Makes the columns fit into `space` px, and returns notes for the caption. First, columns with one value in all rows

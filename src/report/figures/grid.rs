@@ -3,7 +3,7 @@
 use super::frame::{self, Across, Frame};
 use super::parameter::Parameter;
 use crate::analysis::curve::{self, Point};
-use crate::analysis::{Config, Judgement, Study, Sweep};
+use crate::analysis::{Config, Shape, Study, Sweep};
 use crate::report::canvas::axis;
 use crate::report::canvas::font;
 use crate::report::canvas::scene::{Align, Colour, MARGIN, Mark, Scene, Text, WIDTH, palette};
@@ -156,10 +156,10 @@ fn legend(scene: &mut Scene, study: &Study, layout: &Layout<'_>, top: f64) -> f6
         entries.extend((0..coloured.values.len()).map(|index| (mark(index), name(index))));
     }
     let mut marks: Vec<(Mark, String)> = Vec::new();
-    if study.judgements.iter().any(|judgement| judgement.failed()) {
+    if study.shapes.iter().any(|shape| shape.failed()) {
         marks.push((Mark::Dashes, "a failed trial".into()));
     }
-    if study.judgements.iter().any(|j| matches!(j, Judgement::NotFinite { .. } | Judgement::Diverged { .. })) {
+    if study.shapes.iter().any(|j| matches!(j, Shape::NotFinite { .. } | Shape::Diverged { .. })) {
         marks.push((Mark::Cross, "NaN or diverged at this step".into()));
     }
     let mut y = top;
@@ -184,7 +184,7 @@ fn panel(scene: &mut Scene, sweep: &Sweep, study: &Study, layout: &Layout<'_>, a
         return;
     }
     let measured = |config: &&Config| config.runs.iter().any(|&run| sweep.runs[run].evals.len() > 1);
-    if !fronts.iter().chain(&others).any(measured) && fronts.iter().all(|config| config.judgement.failed()) {
+    if !fronts.iter().chain(&others).any(measured) && fronts.iter().all(|config| config.shape.failed()) {
         scene.rect(place, palette::PANEL);
         scene.hatch(place, palette::HATCH);
     } else {
@@ -224,12 +224,12 @@ fn lines(scene: &mut Scene, sweep: &Sweep, study: &Study, config: &Config, colou
     }
     for &run in config.runs.iter().filter(|run| !config.survivors.contains(run)) {
         let points = frame.place(&curve::eval_loss(&sweep.runs[run].evals));
-        if study.judgements[run].failed() {
+        if study.shapes[run].failed() {
             frame.dashed(scene, &points, 1.0, colour);
         } else {
             frame.curve(scene, &points, 1.0, colour.alpha(0.7));
         }
-        if let Judgement::NotFinite { step } | Judgement::Diverged { step } = study.judgements[run] {
+        if let Shape::NotFinite { step } | Shape::Diverged { step } = study.shapes[run] {
             scene.cross((frame.x.at(step as f64), frame.top + 26.0), 3.2, colour);
         }
     }
@@ -253,7 +253,7 @@ fn warmup(scene: &mut Scene, sweep: &Sweep, fronts: &[&Config], frame: &Frame) {
 fn head(scene: &mut Scene, layout: &Layout<'_>, fronts: &[&Config], others: &[&Config], frame: &Frame) {
     let all = || fronts.iter().chain(others).copied();
     let best = fronts.first().and_then(|config| config.best.map(|best| (*config, best)));
-    let failed = all().filter(|config| config.judgement.failed()).count();
+    let failed = all().filter(|config| config.shape.failed()).count();
     let (text, colour) = match best {
         Some((config, best)) => {
             let seeds = if config.complete() { String::new() } else { format!(" ({}/{})", best.n, config.runs.len()) };

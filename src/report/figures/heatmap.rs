@@ -188,7 +188,7 @@ impl Panel {
         let (x, y) = (f64::midpoint(left, right), f64::midpoint(top, bottom));
         let Some(loss) = cell.loss(self.last).filter(|loss| loss.is_finite()) else {
             scene.rect(place, palette::PANEL);
-            let failed = cell.front.judgement.failed();
+            let failed = cell.front.shape.failed();
             if failed {
                 scene.hatch(place, palette::HATCH);
             }

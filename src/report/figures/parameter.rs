@@ -3,8 +3,8 @@
 //! The values come from the trials, not from the axis in the sweep file, because an included trial may have a value that the
 //! grid has not.
 
-use crate::analysis::findings::lead_axis;
-use crate::analysis::{Config, Sweep, rank};
+use crate::analysis::groups::lead_axis;
+use crate::analysis::{Config, Sweep, groups};
 use crate::report::canvas::font;
 use crate::report::format;
 use crate::trial::{AxisValue, Key};
@@ -30,7 +30,7 @@ impl Parameter {
     /// The parameters that vary over the trials of `sweep`. The first is the learning rate, or the first axis of the file.
     pub fn of(sweep: &Sweep) -> Vec<Self> {
         let lead = lead_axis(sweep).map(|axis| axis.key.as_str());
-        let mut keys: Vec<&str> = rank::axes(sweep).map(|axis| axis.key.as_str()).collect();
+        let mut keys: Vec<&str> = groups::axes(sweep).map(|axis| axis.key.as_str()).collect();
         keys.sort_by_key(|key| Some(*key) != lead);
         let found = keys.into_iter().map(|key| Self::named(sweep, key));
         found.filter(|parameter| parameter.values.len() > 1).collect()

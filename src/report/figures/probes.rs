@@ -1,7 +1,7 @@
 //! Figure `probes`: the effect of each probe on the loss, as dots with confidence intervals; and the same as text.
 
 use crate::analysis::Sweep;
-use crate::analysis::probes::{Answer, Change, Finding, Measure, Probed};
+use crate::analysis::probes::{Answer, Change, Measure, ProbeResult, Probed};
 use crate::report::canvas::axis::{self, Scale};
 use crate::report::canvas::font;
 use crate::report::canvas::scene::{Align, Colour, MARGIN, Mark, Scene, Text, WIDTH, palette};
@@ -124,9 +124,9 @@ fn group(scene: &mut Scene, sweep: &Sweep, probed: &Probed, top: f64) -> f64 {
 /// Half the width of the scale: it holds all intervals but that of blanked inputs, whose effect is much larger.
 fn span(probed: &Probed) -> f64 {
     let ends =
-        probed.answers.iter().filter(|answer| answer.kind != ProbeKind::Blank).map(|answer| match answer.finding {
+        probed.answers.iter().filter(|answer| answer.kind != ProbeKind::Blank).map(|answer| match answer.result {
             // A confidence interval over three seeds may be very wide.
-            Finding::Difference { effect, .. } => {
+            ProbeResult::Difference { effect, .. } => {
                 effect.mean.abs() + (2.0 * effect.error).min(effect.high - effect.mean)
             }
             _ => 0.0,
@@ -138,8 +138,8 @@ fn row(scene: &mut Scene, answer: &Answer, x: Scale, y: f64) {
     let question = font::elide(&font::printable(&answer.question(), false), 12.0, false, LEFT - MARGIN - 12.0);
     scene.text(Text::new(LEFT - 10.0, y + 4.0, question).align(Align::Right).colour(palette::TEXT));
     let mut dark = palette::MUTED;
-    match &answer.finding {
-        Finding::Difference { effect, change, .. } => {
+    match &answer.result {
+        ProbeResult::Difference { effect, change, .. } => {
             let (mark, text) = colour(*change);
             dark = text;
             let at = |value: f64| x.at(value).clamp(LEFT, RIGHT);
@@ -151,16 +151,16 @@ fn row(scene: &mut Scene, answer: &Answer, x: Scale, y: f64) {
                 beyond(scene, place > RIGHT, y, mark);
             }
         }
-        Finding::RanAway(change) => {
+        ProbeResult::Diverged(change) => {
             let (mark, text) = colour(*change);
             dark = text;
             beyond(scene, *change == Change::Raised, y, mark);
         }
-        Finding::ByHeart { .. } => {
-            let fits = answer.finding.fits() == Some(true);
+        ProbeResult::Memorised { .. } => {
+            let fits = answer.result.fits() == Some(true);
             dark = if fits { palette::PLATEAU_TEXT } else { palette::FAILED };
         }
-        Finding::Missing => {}
+        ProbeResult::Missing => {}
     }
     let room = WIDTH - MARGIN - RIGHT - 12.0;
     let text = font::elide(&font::printable(&short(answer), false), 12.0, false, room);
@@ -175,12 +175,12 @@ fn beyond(scene: &mut Scene, right: bool, y: f64, colour: Colour) {
 
 /// The result without what its position in the figure already says.
 fn short(answer: &Answer) -> String {
-    let Finding::Difference { measure, effect, .. } = &answer.finding else { return answer.answer() };
+    let ProbeResult::Difference { measure, effect, .. } = &answer.result else { return answer.answer() };
     let of = if *measure == Measure::Train { String::new() } else { format!(" ({})", measure.name()) };
     let sign = if effect.mean < 0.0 { "−" } else { "+" };
     // The overall change is not "lowered" although the train loss fell: the eval loss rose.
-    let memorises = matches!(answer.finding, Finding::Difference { change: Change::Lowered, .. })
-        && answer.finding.change() != Some(Change::Lowered);
+    let memorises = matches!(answer.result, ProbeResult::Difference { change: Change::Lowered, .. })
+        && answer.result.change() != Some(Change::Lowered);
     let rest = if memorises { ", eval loss rises" } else { "" };
     format!("{sign}{:.3} ± {:.3}{of}{rest}", effect.mean.abs(), effect.error)
 }
@@ -192,13 +192,13 @@ mod tests {
     use crate::analysis::synthetic;
     use crate::report::canvas::render;
 
-    fn answer(kind: ProbeKind, lr: f64, finding: Finding) -> Answer {
-        Answer { kind, lr, finding }
+    fn answer(kind: ProbeKind, lr: f64, result: ProbeResult) -> Answer {
+        Answer { kind, lr, result }
     }
 
-    fn difference(mean: f64, error: f64, change: Change) -> Finding {
+    fn difference(mean: f64, error: f64, change: Change) -> ProbeResult {
         let effect = Effect { mean, error, low: mean - 2.2 * error, high: mean + 2.2 * error, seeds: 3 };
-        Finding::Difference { measure: Measure::Train, effect, change, eval: None }
+        ProbeResult::Difference { measure: Measure::Train, effect, change, eval: None }
     }
 
     fn example(sweep: &Sweep) -> Probed {
@@ -210,11 +210,11 @@ mod tests {
             level: Some(1.0),
             answers: vec![
                 answer(ProbeKind::LrDown, 4e-4, difference(-0.21, 0.02, Change::Lowered)),
-                answer(ProbeKind::LrUp, 1.2e-2, Finding::RanAway(Change::Raised)),
+                answer(ProbeKind::LrUp, 1.2e-2, ProbeResult::Diverged(Change::Raised)),
                 answer(ProbeKind::AugmentationOn, 4e-3, difference(0.002, 0.03, Change::Undetected)),
                 answer(ProbeKind::Blank, 4e-3, difference(1.4, 0.05, Change::Raised)),
-                answer(ProbeKind::OneBatch, 5e-3, Finding::ByHeart { fitted: 0, seeds: 3, steps: 1000 }),
-                answer(ProbeKind::OneBatchUsualLr, 5e-5, Finding::ByHeart { fitted: 3, seeds: 3, steps: 40 }),
+                answer(ProbeKind::OneBatch, 5e-3, ProbeResult::Memorised { fitted: 0, seeds: 3, steps: 1000 }),
+                answer(ProbeKind::OneBatchUsualLr, 5e-5, ProbeResult::Memorised { fitted: 3, seeds: 3, steps: 40 }),
             ],
             open: 0,
             settled: Settled::RateTooHigh,
@@ -232,7 +232,7 @@ mod tests {
             assert!(left >= 0.0 && top >= 0.0 && right <= scene.width && bottom <= scene.height, "{text:?}");
         }
         let said: Vec<&str> = scene.texts().map(|text| text.content.as_str()).collect();
-        for text in ["−0.210 ± 0.020", "+0.002 ± 0.030", "the loss runs away", "learnt in 40 steps (3 of 3 seeds)"]
+        for text in ["−0.210 ± 0.020", "+0.002 ± 0.030", "the loss diverges", "memorised in 40 steps (3 of 3 seeds)"]
         {
             assert!(said.contains(&text), "{text} in {said:?}");
         }
@@ -249,11 +249,11 @@ mod tests {
         insta::assert_snapshot!(text, @r"
         LR 1e-5 · 0 % warmup · linear, at step 120, where its lr was 0.004 (peak 0.005)
         lr × 0.1 (4e-4): lowers the train loss by 0.210 ± 0.020
-        lr × 3 (0.012): the loss runs away
+        lr × 3 (0.012): the loss diverges
         augmentation on: no detectable effect on the train loss (+0.002 ± 0.030)
         inputs blanked: raises the train loss by 1.400 ± 0.050
-        one batch by heart (0.005): not learnt in 1000 steps (3 of 3 seeds)
-        one batch, usual lr (5e-5): learnt in 40 steps (3 of 3 seeds)
+        one batch by heart (0.005): not memorised in 1000 steps (3 of 3 seeds)
+        one batch, usual lr (5e-5): memorised in 40 steps (3 of 3 seeds)
         RATE_TOO_HIGH: the rate is too high; a lower rate gets below the plateau: lower lr, or let the schedule decay further; primary cause: RATE_TOO_HIGH
         ");
     }

@@ -1,11 +1,12 @@
 //! Figure `ranking`: counters of outcomes, then the best configurations and how certain their order is.
 
 use super::columns::{Column, GAP, SIZE, columns, fit};
-use crate::analysis::{Config, Judgement, Study, Sweep, curve};
+use crate::analysis::{Config, Shape, Study, Sweep, curve};
 use crate::report::canvas::axis::{self, Scale};
 use crate::report::canvas::font;
 use crate::report::canvas::scene::{Align, MARGIN, Scene, Text, WIDTH, palette};
 use crate::report::{captions, format};
+use crate::trial::ShapeKind;
 
 /// Rows of the table; `trials.csv` has all.
 const MOST_ROWS: usize = 14;
@@ -52,29 +53,29 @@ fn subtitle(sweep: &Sweep, study: &Study) -> Vec<String> {
 /// The number of configurations for each outcome; returns the y below.
 fn counters(scene: &mut Scene, study: &Study, top: f64) -> f64 {
     let all = study.configs.len();
-    let count = |id: &str| study.configs.iter().filter(|config| config.judgement.id() == id).count();
-    let of = |id: &str| format!("{} of {all}", count(id));
+    let count = |kind: ShapeKind| study.configs.iter().filter(|config| config.shape.kind() == kind).count();
+    let of = |kind: ShapeKind| format!("{} of {all}", count(kind));
     let best = study.best().and_then(|config| config.best);
     let noise = match study.within_noise() {
         Some(n) if n > 1 => format::count(n - 1, "other"),
         None if best.is_some() => "unknown".into(),
         _ => "none".into(),
     };
-    let not_finite = format!("{} of {all}", count("nan") + count("diverged"));
+    let not_finite = format!("{} of {all}", count(ShapeKind::NotFinite) + count(ShapeKind::Diverged));
     let mut boxes = vec![
         ("best eval loss", best.map_or_else(|| "none".into(), format::mean_and_sd)),
         ("within noise of best", noise),
-        ("overfits", of("overfits")),
-        ("stuck at chance", of("stuck_at_chance")),
-        ("collapsed", of("collapsed")),
+        ("overfits", of(ShapeKind::Overfits)),
+        ("stuck at chance", of(ShapeKind::Stuck)),
+        ("collapsed", of(ShapeKind::Collapsed)),
         ("NaN or diverged", not_finite),
     ];
     if all == 1 {
         boxes.retain(|(name, _)| *name != "within noise of best");
     }
-    for (id, name) in [("failed_to_run", "failed to run"), ("unfinished", "unfinished")] {
-        if count(id) > 0 {
-            boxes.push((name, of(id)));
+    for kind in [ShapeKind::Failed, ShapeKind::Unfinished] {
+        if count(kind) > 0 {
+            boxes.push((kind.title(), of(kind)));
         }
     }
     scene.rect([MARGIN, top, RIGHT, top + 52.0], palette::PANEL);
@@ -200,7 +201,7 @@ impl<'a> Table<'a> {
         };
         number(self.accuracy, config.accuracy.map(|accuracy| format!("{:.1}", accuracy.mean * 100.0)));
         number(self.best_at, config.best_step.map(|step| step.to_string()));
-        number(self.plateau_at, config.judgement.plateau().map(|step| step.to_string()));
+        number(self.plateau_at, config.shape.plateau().map(|step| step.to_string()));
         self.sparkline(scene, config, top);
         self.verdict(scene, config, top, base);
     }
@@ -210,7 +211,7 @@ impl<'a> Table<'a> {
         let y = top + ROW / 2.0;
         scene.line(&[(self.dots_left, y), (self.dots_right, y)], 1.0, palette::GRID);
         let (Some(best), Some(scale)) = (config.best, self.dots) else {
-            if config.judgement.failed() {
+            if config.shape.failed() {
                 scene.cross((self.dots_right - 4.0, y), 3.4, palette::FAILED);
             }
             // The lowest loss of failed trials is shown but not ranked.
@@ -228,7 +229,7 @@ impl<'a> Table<'a> {
         scene.text(text.colour(if config.within_noise == Some(true) { palette::TRAIN } else { palette::TEXT }));
         if !config.complete() {
             let text = format!("{}/{}", best.n, config.runs.len());
-            let failed = config.runs.iter().any(|&run| self.study.judgements[run].failed());
+            let failed = config.runs.iter().any(|&run| self.study.shapes[run].failed());
             let colour = if failed { palette::FAILED } else { palette::MUTED };
             scene.text(Text::new(after, base, text).size(11.0).colour(colour));
         }
@@ -241,8 +242,8 @@ impl<'a> Table<'a> {
         let y = Scale::new(self.losses, (below - 2.0, above + 1.0));
         let runs = || config.runs.iter().map(|&run| &self.sweep.runs[run]);
         let end = runs().map(|run| run.measured().end()).max().unwrap_or(0) as f64;
-        if let Some(onset) = config.judgement.plateau() {
-            let rise = config.judgement.rises().map_or(end, |step| step as f64);
+        if let Some(onset) = config.shape.plateau() {
+            let rise = config.shape.rises().map_or(end, |step| step as f64);
             scene.rect([x.at(onset as f64), above, x.at(rise), below], palette::PLATEAU.alpha(0.13));
             scene.rect([x.at(rise), above, x.at(end), below], palette::RISING.alpha(0.2));
         }
@@ -254,7 +255,7 @@ impl<'a> Table<'a> {
             for piece in axis::clip(&axis::reduce(&points), (above, below)) {
                 scene.line(&piece, 1.2, colour);
             }
-            if let Judgement::NotFinite { step } | Judgement::Diverged { step } = self.study.judgements[index] {
+            if let Shape::NotFinite { step } | Shape::Diverged { step } = self.study.shapes[index] {
                 scene.cross((x.at(step as f64), above + 4.0), 3.0, palette::FAILED);
             }
         }
@@ -267,11 +268,11 @@ impl<'a> Table<'a> {
 
     fn verdict(&self, scene: &mut Scene, config: &Config, top: f64, base: f64) {
         let at = (self.verdict + 4.0, top + ROW / 2.0);
-        match config.judgement {
-            Judgement::Plateaued { .. } => scene.disc(at, 3.6, palette::PLATEAU),
-            Judgement::Overfits { .. } => scene.disc(at, 3.6, palette::RISING),
-            Judgement::StillImproving { .. } => scene.disc(at, 3.6, palette::TRAIN),
-            Judgement::Unfinished | Judgement::TooShort => scene.disc(at, 3.6, palette::AXIS.alpha(0.6)),
+        match config.shape {
+            Shape::Plateaued { .. } => scene.disc(at, 3.6, palette::PLATEAU),
+            Shape::Overfits { .. } => scene.disc(at, 3.6, palette::RISING),
+            Shape::StillImproving { .. } => scene.disc(at, 3.6, palette::TRAIN),
+            Shape::Unfinished | Shape::TooShort => scene.disc(at, 3.6, palette::AXIS.alpha(0.6)),
             _ => scene.cross(at, 3.4, palette::FAILED),
         }
         let label = font::elide(&self.label(config), SIZE, false, RIGHT - self.verdict - 16.0);
@@ -280,8 +281,8 @@ impl<'a> Table<'a> {
 
     /// The verdict; for a trial that has not finished, its step.
     fn label(&self, config: &Config) -> String {
-        if config.judgement != Judgement::Unfinished {
-            return config.label(&self.study.judgements);
+        if config.shape != Shape::Unfinished {
+            return config.label(&self.study.shapes);
         }
         let runs = config.runs.iter().map(|&run| &self.sweep.runs[run]);
         match runs.map(|run| (run.measured().end(), run.trial.steps)).max() {

@@ -35,7 +35,7 @@ pub fn slices(sweep: &Sweep, study: &Study) -> Result<Scene, String> {
         return Err("One parameter at a time: it needs a varying parameter.".into());
     }
     let slices: Vec<Slice<'_>> = parameters.iter().take(MOST).map(|parameter| slice(study, parameter)).collect();
-    if study.configs.iter().all(|config| config.best.is_none() && !config.judgement.failed()) {
+    if study.configs.iter().all(|config| config.best.is_none() && !config.shape.failed()) {
         return Err("One parameter at a time: no configuration has finished yet.".into());
     }
     let mut scene = Scene::new("slices", "One parameter at a time");
@@ -78,7 +78,7 @@ fn slice<'a>(study: &'a Study, parameter: &'a Parameter) -> Slice<'a> {
         if config.best.is_some() {
             column.successful.push(config);
         }
-        column.failed += usize::from(config.judgement.failed());
+        column.failed += usize::from(config.shape.failed());
     }
     Slice { parameter, columns }
 }
@@ -248,7 +248,7 @@ fn best_line(scene: &mut Scene, study: &Study, slice: &Slice<'_>, places: &[f64]
     let inside = |mean: f64| frame.y.at(mean) >= frame.top;
     let numbers = slice.parameter.values.iter().flatten().all(|value| value.value.is_number());
     if numbers {
-        let at = |(x, level): (&f64, &Option<crate::analysis::rank::Level>)| {
+        let at = |(x, level): (&f64, &Option<crate::analysis::study::Level>)| {
             (*x, level.filter(|level| inside(level.mean)).map_or(f64::NAN, |level| frame.y.at(level.mean)))
         };
         let points: Vec<(f64, f64)> = places.iter().zip(&levels).map(at).collect();

@@ -3,7 +3,7 @@
 use super::columns::{self, Column, GAP, SIZE};
 use super::frame::Frame;
 use super::parameter::{Parameter, Spacing};
-use crate::analysis::{Config, Judgement, Study, Sweep};
+use crate::analysis::{Config, Shape, Study, Sweep};
 use crate::report::canvas::axis::{self, Scale};
 use crate::report::canvas::font;
 use crate::report::canvas::scene::{Align, Colour, MARGIN, Mark, Scene, Text, WIDTH, palette};
@@ -41,7 +41,7 @@ pub fn timeline(sweep: &Sweep, study: &Study) -> Result<Scene, String> {
     let mut scene = Scene::new("plateaus", "Plateaus: when each configuration stops improving, and at which loss");
     let top = scene.heading(&subtitle(sweep, study, &by, fronts.len())) + 24.0;
     let dots: Vec<&Config> =
-        study.configs.iter().filter(|config| config.best.is_some() && config.judgement.plateau().is_some()).collect();
+        study.configs.iter().filter(|config| config.best.is_some() && config.shape.plateau().is_some()).collect();
     let right = if dots.len() >= LEAST_DOTS { 690.0 } else { RIGHT };
     let bottom = table(&mut scene, sweep, study, &rows, top, right);
     let incomplete = rows.iter().any(|row| row.config.best.is_some() && !row.config.complete());
@@ -87,22 +87,22 @@ fn fronts<'a>(study: &'a Study, parameters: &[Parameter]) -> (Vec<&'a Config>, V
 fn row<'a>(sweep: &Sweep, study: &Study, config: &'a Config) -> Row<'a> {
     let runs = || config.runs.iter().map(|&run| &sweep.runs[run]);
     let first = runs().next();
-    let crosses = config.runs.iter().filter_map(|&run| match study.judgements[run] {
-        Judgement::NotFinite { step } | Judgement::Diverged { step } => Some(step),
+    let crosses = config.runs.iter().filter_map(|&run| match study.shapes[run] {
+        Shape::NotFinite { step } | Shape::Diverged { step } => Some(step),
         _ => None,
     });
     let end = runs().map(|run| run.measured().end()).max().unwrap_or(0);
-    let status = match config.judgement {
-        Judgement::Unfinished if end == 0 => "not run yet".into(),
-        Judgement::Unfinished => format!("at step {end}"),
-        _ => config.label(&study.judgements),
+    let status = match config.shape {
+        Shape::Unfinished if end == 0 => "not run yet".into(),
+        Shape::Unfinished => format!("at step {end}"),
+        _ => config.label(&study.shapes),
     };
     Row {
         config,
         warmup: first.map_or(0, |run| run.trial.config.warmup.steps(run.trial.steps)),
         end,
-        onset: config.judgement.plateau(),
-        rises: config.judgement.rises(),
+        onset: config.shape.plateau(),
+        rises: config.shape.rises(),
         cross: crosses.min(),
         status,
     }
@@ -198,7 +198,7 @@ fn bar(scene: &mut Scene, row: &Row<'_>, scale: Scale, y: f64) {
     let x = |step: u64| scale.at(step as f64);
     let piece =
         |scene: &mut Scene, from: u64, to: u64, colour: Colour| scene.rect([x(from), top, x(to), bottom], colour);
-    if row.config.judgement.failed() {
+    if row.config.shape.failed() {
         let place = [x(0), top, x(row.end), bottom];
         scene.rect(place, palette::PANEL);
         scene.hatch(place, palette::HATCH);
@@ -267,7 +267,7 @@ fn scatter(
     let title = Text::new(left - 46.0, f64::midpoint(plot, bottom), "plateau level (best eval loss)");
     scene.text(title.align(Align::Middle).rotated());
     scene.boxed_text(Text::new(right - 2.0, bottom - 6.0, "lower left is better").align(Align::Right).size(11.0));
-    let at = |config: &Config| Some((config.judgement.plateau()? as f64, config.best?.mean));
+    let at = |config: &Config| Some((config.shape.plateau()? as f64, config.best?.mean));
     let points: Vec<(f64, f64)> = dots.iter().filter_map(|config| at(config)).collect();
     let mut front: Vec<(f64, f64)> = Vec::new();
     for (x, y) in pareto(&points) {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::analysis::{Judgement, Run, Study, Sweep};
+use crate::analysis::{Run, Shape, Study, Sweep};
 use crate::report::Provenance;
 use crate::report::canvas::axis;
 use crate::report::canvas::font;
@@ -87,10 +87,10 @@ impl Data {
             TrialData {
                 id: run.trial.id.clone(),
                 config: config_of(index),
-                failed: study.judgements[index].failed(),
+                failed: study.shapes[index].failed(),
                 own: own.into_iter().filter(|(key, _)| !base.contains_key(key)).collect(),
                 clip: run.trial.config.max_grad_norm,
-                verdicts: verdicts(run, study.judgements[index]),
+                verdicts: verdicts(run, study.shapes[index]),
                 error: run.error.clone(),
                 log: provenance.logs.get(&run.trial.id).cloned().unwrap_or_default(),
                 t: reduced(metric(|row| f64::from(row.train_loss)), columns),
@@ -103,7 +103,7 @@ impl Data {
         let (columns, places) = parallel(sweep, study);
         let config = |(config, at): (&crate::analysis::Config, Vec<Option<f64>>)| ConfigData {
             name: format::configuration(config, None),
-            failed: config.judgement.failed(),
+            failed: config.shape.failed(),
             at,
         };
         let configs = study.configs.iter().zip(places).map(config).collect();
@@ -124,11 +124,11 @@ fn index_of(curve: Curve, all: &mut Vec<Curve>) -> usize {
     })
 }
 
-/// The texts of the verdicts, or the label of the judgement.
-fn verdicts(run: &Run, judgement: Judgement) -> Vec<String> {
+/// The texts of the verdicts, or the label of the shape.
+fn verdicts(run: &Run, shape: Shape) -> Vec<String> {
     let texts = run.outcome.iter().flat_map(|outcome| &outcome.verdicts);
     let texts: Vec<String> = texts.map(|verdict| verdict.text.clone()).collect();
-    if texts.is_empty() { vec![judgement.label()] } else { texts }
+    if texts.is_empty() { vec![shape.label()] } else { texts }
 }
 
 /// Four significant digits; None for a non-finite value.
@@ -159,7 +159,7 @@ fn parallel(sweep: &Sweep, study: &Study) -> (Vec<Column>, Vec<Vec<Option<f64>>>
             place.push(shares.get(parameter.place(config)).copied());
         }
     }
-    let onset = study.configs.iter().map(|config| config.judgement.plateau().map(|step| step as f64)).collect();
+    let onset = study.configs.iter().map(|config| config.shape.plateau().map(|step| step as f64)).collect();
     let level = study.configs.iter().map(|config| config.best.map(|best| best.mean)).collect();
     for (name, values) in [("plateau at", onset), ("best loss", level)] {
         let values: Vec<Option<f64>> = values;

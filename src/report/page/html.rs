@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use minijinja::{Environment, context};
 
 use super::data::Data;
-use crate::analysis::findings::Finding;
+use crate::analysis::finding::{Finding, FindingKind};
 use crate::analysis::{Study, Sweep};
 use crate::report::canvas::font;
 use crate::report::conclusions::Conclusions;
@@ -31,7 +31,7 @@ pub fn page(
     let rows = study.configs.iter().enumerate().map(|(index, config)| summary::row(index, sweep, study, config));
     let open = sweep.runs.iter().any(|run| matches!(run.status, Status::Pending | Status::Running));
     let linked = |finding: &Finding| {
-        let figure = figure_of(finding.id, figures);
+        let figure = figure_of(finding.kind, figures);
         context! { text => finding.text.as_str(), figure => figure, short => figure.map(short) }
     };
     let findings: Vec<_> = conclusions.findings.iter().map(linked).collect();
@@ -42,8 +42,8 @@ pub fn page(
     let probed = conclusions.probed.iter().map(|ProbedText { title, lines, conclusion }| {
         context! { title => title.as_str(), lines => lines.clone(), conclusion => conclusion.as_str() }
     });
-    let trials = sweep.runs.iter().zip(&study.judgements).map(|(run, judgement)| {
-        context! { id => run.trial.id.as_str(), name => format::trial_name(run), label => judgement.label() }
+    let trials = sweep.runs.iter().zip(&study.shapes).map(|(run, shape)| {
+        context! { id => run.trial.id.as_str(), name => format::trial_name(run), label => shape.label() }
     });
     let page = environment.get_template("page.html")?.render(context! {
         name => sweep.name.as_str(),
@@ -70,13 +70,13 @@ pub fn page(
 }
 
 /// The figure that shows a finding, if it was drawn.
-fn figure_of<'a>(finding: &str, figures: &'a [RenderedFigure]) -> Option<&'a str> {
+fn figure_of<'a>(finding: FindingKind, figures: &'a [RenderedFigure]) -> Option<&'a str> {
     let shows: &[&str] = match finding {
-        "onsets" => &["plateaus", "curves"],
-        "rise" | "shapes" => &["curves"],
-        "failures" => &["grid", "curves"],
-        "edge" => &["heatmap", "slices"],
-        "progress" | "best" | "noise" => &["ranking"],
+        FindingKind::Onsets => &["plateaus", "curves"],
+        FindingKind::Rise | FindingKind::Shapes => &["curves"],
+        FindingKind::Failures => &["grid", "curves"],
+        FindingKind::Edge => &["heatmap", "slices"],
+        FindingKind::Progress | FindingKind::Best | FindingKind::Noise => &["ranking"],
         _ => &["slices", "ranking"],
     };
     let drawn = |name: &&str| figures.iter().map(|figure| figure.scene.name).find(|drawn| drawn == name);
@@ -120,10 +120,10 @@ mod tests {
         let figures = ["ranking", "curves", "slices"].map(drawn);
         let of = |finding| figure_of(finding, &figures);
         assert_eq!(
-            ["best", "onsets", "edge", "AXIS_EFFECT"].map(of),
+            [FindingKind::Best, FindingKind::Onsets, FindingKind::Edge, FindingKind::AxisEffect].map(of),
             ["ranking", "curves", "slices", "slices"].map(Some)
         );
-        assert_eq!(figure_of("best", &[]), None);
+        assert_eq!(figure_of(FindingKind::Best, &[]), None);
         let sweep = synthetic::default_sweep();
         let study = Study::of(&sweep);
         let page =

@@ -5,7 +5,7 @@ use console::{measure_text_width, truncate_str};
 use super::tally::{RankedConfiguration, Tally};
 use crate::event::{Failure, OomPolicy, Slot, TrialProgress};
 use crate::report::format::{self, clock, duration};
-use crate::trial::{Device, Outcome, Status};
+use crate::trial::{Device, Outcome, ShapeKind, Status};
 
 /// The most lines of the live block.
 pub const BLOCK: usize = 14;
@@ -48,10 +48,10 @@ fn column(name: &str, width: usize) -> String {
 
 /// The status of a trial, at most five columns.
 fn status(outcome: &Outcome) -> &'static str {
-    match outcome.verdicts.first().map(|verdict| verdict.id.as_str()) {
-        Some("nan") => "NaN",
-        Some("stuck_at_chance") => "stuck",
-        Some("collapsed") => "coll.",
+    match outcome.verdicts.first().and_then(|verdict| verdict.id.shape()) {
+        Some(ShapeKind::NotFinite) => "NaN",
+        Some(ShapeKind::Stuck) => "stuck",
+        Some(ShapeKind::Collapsed) => "coll.",
         _ => match outcome.status {
             Status::Diverged => "div.",
             Status::Stopped => "stop",
@@ -239,7 +239,7 @@ mod tests {
         let mut outcome = outcomes[4].clone();
         outcome.status = Status::Diverged;
         (outcome.steps, outcome.reason) = (75, Some("the training loss became NaN".into()));
-        outcome.verdicts = vec![Verdict { id: "nan".into(), step: Some(75), ..Verdict::default() }];
+        outcome.verdicts = vec![Verdict::shape(ShapeKind::NotFinite, Some(75), "")];
         insta::assert_snapshot!(finished(&tally, name, &outcome), @"[ 5/12]  NaN   3e-5 · 0 % · linear · s1   @75 the training loss became NaN   4m00s");
         let log_tail = (1..=9).map(|line| format!("line {line}")).collect();
         let failure = Failure::Crashed { message: "exit code 101".into(), log_tail };
@@ -341,7 +341,7 @@ mod tests {
     #[test]
     fn failed_seeds_enter_no_mean() {
         let (trials, mut outcomes) = sweep();
-        outcomes[0].verdicts = vec![Verdict { id: "stuck_at_chance".into(), step: None, ..Verdict::default() }];
+        outcomes[0].verdicts = vec![Verdict::shape(ShapeKind::Stuck, None, "")];
         let mut tally = Tally::new("lr-grid", &trials);
         for (trial, outcome) in trials.iter().zip(&outcomes).take(2) {
             tally.fold(&Event::TrialFinished { trial: trial.id.clone(), attempt: 1, outcome: outcome.clone() });
@@ -353,7 +353,7 @@ mod tests {
         assert_eq!((tally.done(), tally.ranking().len()), (1, 0));
     }
 
-    fn level_of(loss: f32) -> crate::analysis::rank::Level {
-        crate::analysis::rank::Level { mean: f64::from(loss), sd: None, n: 1 }
+    fn level_of(loss: f32) -> crate::analysis::study::Level {
+        crate::analysis::study::Level { mean: f64::from(loss), sd: None, n: 1 }
     }
 }

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use crate::analysis::plateau::is_lost;
-use crate::analysis::rank::{Level, SEED};
+use crate::analysis::groups::SEED;
+use crate::analysis::study::Level;
 use crate::event::Event;
 use crate::report::format;
-use crate::trial::{Outcome, Status, Trial, TrialId};
+use crate::trial::{Outcome, ShapeKind, Status, Trial, TrialId};
 
 /// A trial of the plan.
 #[derive(Debug, Clone)]
@@ -159,6 +159,7 @@ impl Tally {
 
 /// The best eval loss of a trial that did not fail to learn.
 fn countable(outcome: &Outcome) -> Option<f64> {
-    let failed = outcome.status == Status::Diverged || outcome.verdicts.iter().any(|verdict| is_lost(&verdict.id));
+    let failed = outcome.status == Status::Diverged
+        || outcome.verdicts.iter().any(|verdict| verdict.id.shape().is_some_and(ShapeKind::is_failure));
     outcome.best_eval_loss.filter(|_| !failed).map(f64::from)
 }

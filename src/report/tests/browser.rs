@@ -12,6 +12,7 @@ use ureq::Agent;
 use super::{draw, provenance, sweeps};
 use crate::analysis::Sweep;
 use crate::analysis::synthetic::{self, axis};
+use crate::skip::skip;
 
 /// A browser without a window, driven as the W3C's `WebDriver` says.
 struct Browser {
@@ -32,7 +33,7 @@ impl Browser {
     fn start() -> Option<Self> {
         let browser = program(&["chromium", "chromium-browser", "google-chrome"]);
         let (Some(browser), Some(driver)) = (browser, program(&["chromedriver"])) else {
-            eprintln!("skipped: no chromium or no chromedriver in PATH");
+            skip("chromium", "chromium or chromedriver is not in PATH");
             return None;
         };
         let folder = tempfile::tempdir().unwrap();
@@ -52,7 +53,7 @@ impl Browser {
         let mut started = Self { driver, agent: config.build().into(), session, folder };
         let made = started.post("", &json!({"capabilities": wanted}));
         let Some(id) = made["sessionId"].as_str() else {
-            eprintln!("skipped: chromium does not start: {made}");
+            skip("chromium", &format!("chromium does not start: {made}"));
             return None;
         };
         started.session = format!("{}/{id}", started.session);

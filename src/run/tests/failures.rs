@@ -1,4 +1,4 @@
-//! What becomes of a sweep whose memory, devices or disk fail.
+//! Sweeps whose memory, devices or disk fail.
 
 use super::*;
 
@@ -12,15 +12,15 @@ fn a_trial_out_of_memory_runs_alone_and_then_with_less() {
     assert_eq!((summary.finished, summary.exit_code()), (3, 0), "{:?}", summary.failed);
     assert_eq!(bench.endings()["greedy"], ["attempt failed", "attempt failed", "finished"]);
     let greedy = &bench.plan.trials[0].id;
-    let cares = watch.events.iter().filter_map(|event| match event {
+    let policies = watch.events.iter().filter_map(|event| match event {
         Event::OomPolicyApplied { trial, attempt, oom_policy } if trial == greedy => {
             Some((*attempt, oom_policy.to_string()))
         }
         _ => None,
     });
     let expected = [(2, "alone".to_owned()), (3, "alone, with micro-batches 1/2 as large".to_owned())];
-    assert_eq!(cares.collect::<Vec<_>>(), expected);
-    // From its second attempt to its end nothing else was started, and nothing ran that had been.
+    assert_eq!(policies.collect::<Vec<_>>(), expected);
+    // From its second attempt to its end no other trial ran.
     let mut running = HashSet::new();
     for event in &watch.events {
         match event {
@@ -40,18 +40,18 @@ fn a_trial_out_of_memory_runs_alone_and_then_with_less() {
 }
 
 #[test]
-fn devices_that_fail_again_and_again_end_the_run_and_blame_no_trial() {
+fn devices_that_keep_failing_end_the_run_and_fail_no_trial() {
     let mut bench = Bench::new(&["device-fault"; 3]);
     bench.config.retries = 9;
     let summary = bench.run();
     assert_eq!((summary.exit_code(), summary.finished, summary.failed.len(), summary.left), (1, 0, 0, 3));
-    insta::assert_snapshot!(summary.next_step().unwrap(), @"3 of 3 trials are left, but nothing to train them on: cpu (slot 0): device fault: device: fell off the bus; cpu (slot 1): device fault: device: fell off the bus. See to the device, then run the same command again: finished trials stay, the others continue from their last checkpoint.");
+    insta::assert_snapshot!(summary.next_step().unwrap(), @"3 of 3 trials are left, but no device works any more: cpu (slot 0): device fault: device: fell off the bus; cpu (slot 1): device fault: device: fell off the bus. Check the device, then run the same command again: finished trials stay finished, the others continue from their last checkpoint.");
     let again = bench.run();
-    assert_eq!((again.left, again.out_of_use.len()), (3, 2), "the next run tries both again");
+    assert_eq!((again.left, again.retired_slots.len()), (3, 2), "the next run tries both again");
 }
 
 #[test]
-fn a_full_disk_ends_the_run_and_blames_no_trial() {
+fn a_full_disk_ends_the_run_and_fails_no_trial() {
     let bench = Bench::new(&["full-disk", "fine"]);
     let error = bench.run_with(&mut Watch::default()).unwrap_err();
     assert_eq!((error.exit_code(), error.to_string().as_str()), (3, "cannot write results: no storage space"));

@@ -1,5 +1,5 @@
-//! A thousand toys whose parent is killed again and again, on a disk that fails now and then: what comes out is what an
-//! undisturbed run gives. `just torture` makes it ten thousand (`PLATEAU_TORTURE_TOYS`).
+//! A thousand toys whose parent is killed many times, on a disk that sometimes fails: the results equal those of an
+//! undisturbed run. `just torture` runs ten thousand (`PLATEAU_TORTURE_TOYS`).
 
 use std::process::{Command, Stdio};
 
@@ -7,9 +7,9 @@ use super::*;
 
 const FOLDER: &str = "PLATEAU_TEST_TOYS_IN";
 const TOYS: &str = "PLATEAU_TORTURE_TOYS";
-/// A few faults a run.
+/// A few faults in each run.
 const FAULTS: &str = "enospc=0.0001,short=0.0001,eio=0.0003";
-/// Runs that are disturbed; each is left alone for longer than the one before, for a machine that is slow.
+/// Number of disturbed runs. Each runs longer than the one before, for slow machines.
 const DISTURBED: u64 = 10;
 
 fn toys() -> usize {
@@ -23,10 +23,9 @@ fn bench() -> Bench {
     bench
 }
 
-/// Not a test: the parent that is killed.
+/// The parent that is killed, with its results in the folder of this variable.
 #[test]
-#[ignore = "a parent for another test"]
-fn as_parent_of_many() {
+fn helper_parent_of_many() {
     if let Some(folder) = std::env::var_os(FOLDER) {
         let mut bench = bench();
         bench.results = Results::new(Path::new(&folder)).unwrap();
@@ -38,11 +37,11 @@ fn as_parent_of_many() {
     }
 }
 
-/// Exit code of a run, None of one that was killed.
+/// Disturbs a run. Returns its exit code, or None if it was killed.
 fn disturb(folder: &Path, number: u64, log: &Path) -> Option<i32> {
     let faults = format!("{FAULTS},seed={number},log={}", log.display());
     let mut parent = Command::new(std::env::current_exe().unwrap())
-        .args(["run::tests::torture::as_parent_of_many", "--exact", "--ignored"])
+        .args(["run::tests::torture::helper_parent_of_many", "--exact"])
         .env(FOLDER, folder)
         .env("PLATEAU_FAULTS", if number.is_multiple_of(2) { faults } else { String::new() })
         .stdout(Stdio::null())
@@ -83,7 +82,7 @@ fn a_thousand_toys_survive_torture() {
     }
     assert!(ended.len() == toys() && ended.values().all(|times| *times == 1), "each trial ends once");
     let mut undisturbed = bench();
-    // In memory where there is some: the disk is slow, and nothing is to be learned from it any more.
+    // In memory if possible: the disk is slow and not part of this test any more.
     let memory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
     undisturbed.results = Results::new(memory.path()).unwrap();
     undisturbed.run();

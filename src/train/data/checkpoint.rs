@@ -51,7 +51,7 @@ impl CheckpointFiles {
 }
 
 /// `config.json` and `tokenizer.json` of a located checkpoint, without its weights.
-pub(super) fn config_and_tokenizer(model: &str) -> Result<(Bytes, Bytes), DataError> {
+pub(in crate::train) fn config_and_tokenizer(model: &str) -> Result<(Bytes, Bytes), DataError> {
     if let Some([config, tokenizer, _]) = embedded::checkpoint(model)? {
         return Ok((Cow::Borrowed(config), Cow::Borrowed(tokenizer)));
     }

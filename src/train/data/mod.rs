@@ -28,6 +28,7 @@ mod tokens;
 mod vocabulary;
 
 pub use checkpoint::CheckpointFiles;
+pub(super) use checkpoint::config_and_tokenizer;
 pub use dataset::{Dataset, Split};
 pub use epochs::Epochs;
 pub use error::{DataError, DataErrorKind};

@@ -3,7 +3,7 @@
 use std::f64::consts::LN_2;
 
 use super::facet::{Facet, Panels, shown, smooth_train};
-use crate::analysis::{Config, Judgement, curve};
+use crate::analysis::{Config, Shape, curve};
 use crate::report::canvas::font;
 use crate::report::canvas::placement::Placement;
 use crate::report::canvas::scene::{Align, Colour, Scene, Text, palette};
@@ -17,9 +17,9 @@ pub fn marks(scene: &mut Scene, panels: &Panels<'_>, config: &Config, frame: &Fr
     let eval: Vec<(f64, f64)> = config.curve.iter().map(|point| frame.at(point.x, point.mean)).collect();
     placement.avoid(&train);
     placement.avoid(&eval);
-    if let Some(onset) = config.judgement.onset() {
+    if let Some(onset) = config.shape.onset() {
         let x = frame.x.at(onset as f64);
-        if config.judgement.plateau().is_some() {
+        if config.shape.plateau().is_some() {
             let line = [(x, frame.top), (x, frame.bottom)];
             scene.line(&line, 1.4, palette::PLATEAU);
             placement.avoid(&line);
@@ -54,10 +54,10 @@ fn beside(curve: &[(f64, f64)], over: bool) -> Vec<(f64, f64)> {
 /// Writes `plateau 450 · rises 600` beside the line, on the side that has space.
 fn plateau_label(scene: &mut Scene, placement: &mut Placement, config: &Config, frame: &Frame, x: f64) {
     let y = frame.top + 14.0;
-    let (first, second) = match config.judgement {
-        Judgement::StillImproving { onset } => (format!("no plateau before {onset}"), None),
-        Judgement::Overfits { onset, from } => (format!("plateau {onset}"), Some(format!("· rises {from}"))),
-        judgement => (judgement.onset().map_or_else(String::new, |onset| format!("plateau {onset}")), None),
+    let (first, second) = match config.shape {
+        Shape::StillImproving { onset } => (format!("no plateau before {onset}"), None),
+        Shape::Overfits { onset, from } => (format!("plateau {onset}"), Some(format!("· rises {from}"))),
+        shape => (shape.onset().map_or_else(String::new, |onset| format!("plateau {onset}")), None),
     };
     let first = Text::new(0.0, y, first).colour(palette::PLATEAU_TEXT);
     let second = Text::new(0.0, y, second.unwrap_or_default()).colour(palette::RISING_TEXT);
@@ -96,7 +96,7 @@ fn chance_label(scene: &mut Scene, placement: &mut Placement, panels: &Panels<'_
 /// Says in a panel without a successful configuration what happened, at the place that covers the fewest curves.
 pub fn explanation(scene: &mut Scene, panels: &Panels<'_>, facet: &Facet<'_>, front: Option<&Config>, frame: &Frame) {
     let failures = captions::failures(facet.configs.iter().copied());
-    let open = facet.configs.iter().filter(|config| config.judgement == Judgement::Unfinished).count();
+    let open = facet.configs.iter().filter(|config| config.shape == Shape::Unfinished).count();
     let head = match (failures.is_empty(), open) {
         (true, _) if front.is_some() => "still running".to_owned(),
         (true, _) => "not run yet".to_owned(),

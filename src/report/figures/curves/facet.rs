@@ -20,7 +20,7 @@ impl<'a> Facet<'a> {
     pub fn front(&self, sweep: &Sweep) -> Option<&'a Config> {
         let drawn = |config: &&&Config| config.runs.iter().any(|&run| !sweep.runs[run].metrics.is_empty());
         let best = self.configs.iter().find(|config| config.best.is_some());
-        let failed = || self.configs.iter().filter(drawn).find(|config| config.judgement.failed());
+        let failed = || self.configs.iter().filter(drawn).find(|config| config.shape.failed());
         best.or_else(failed).or_else(|| self.configs.iter().find(drawn)).copied()
     }
 }
@@ -29,7 +29,7 @@ impl Facet<'_> {
     /// Whether the panel needs a second line above its frame, beside its value and its loss.
     pub fn needs_second_line(&self, key: Option<&str>) -> bool {
         let names = |config: &Config| config.best.is_none() || !format::configuration(config, key).is_empty();
-        self.configs.first().is_some_and(|config| names(config)) || self.configs.iter().any(|c| c.judgement.failed())
+        self.configs.first().is_some_and(|config| names(config)) || self.configs.iter().any(|c| c.shape.failed())
     }
 }
 

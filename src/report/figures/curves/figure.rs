@@ -3,8 +3,8 @@
 use super::facet::{Facet, Panels, STRIP, facets, smooth_train};
 use super::panel::draw_panel;
 use crate::analysis::curve;
-use crate::analysis::findings::lead_axis;
-use crate::analysis::{Judgement, Study, Sweep};
+use crate::analysis::groups::lead_axis;
+use crate::analysis::{Shape, Study, Sweep};
 use crate::report::canvas::scene::{Align, MARGIN, Mark, Scene, Text, palette};
 use crate::report::figures::frame::{self, Across, Frame, GUTTER, HALF_WIDTH, LEFT, MOST_FACETS};
 use crate::report::{captions, format};
@@ -127,20 +127,20 @@ fn subtitle(panels: &Panels<'_>, facets: &[Facet<'_>], left_out: usize) -> Vec<S
 /// The legend of the marks in the figure, and what the scale cuts off; returns the y below.
 fn key_line(scene: &mut Scene, panels: &Panels<'_>, y: f64, off_scale: usize) -> f64 {
     let configs = || panels.study.configs.iter();
-    let ends = |judgement: &Judgement| matches!(judgement, Judgement::NotFinite { .. } | Judgement::Diverged { .. });
+    let ends = |shape: &Shape| matches!(shape, Shape::NotFinite { .. } | Shape::Diverged { .. });
     let entries = [
         (configs().any(|config| config.best.is_some()), Mark::Diamond(palette::EVAL), "best checkpoint"),
         (
-            configs().any(|config| config.judgement.plateau().is_some()),
+            configs().any(|config| config.shape.plateau().is_some()),
             Mark::Swatch(palette::PLATEAU.alpha(0.25)),
             "plateau",
         ),
         (
-            configs().any(|config| config.judgement.rises().is_some()),
+            configs().any(|config| config.shape.rises().is_some()),
             Mark::Swatch(palette::RISING.alpha(0.35)),
             "eval loss rises: overfits",
         ),
-        (panels.study.judgements.iter().any(ends), Mark::Cross, "NaN or diverged at this step"),
+        (panels.study.shapes.iter().any(ends), Mark::Cross, "NaN or diverged at this step"),
     ];
     let entries: Vec<(Mark, &str)> =
         entries.into_iter().filter_map(|(drawn, mark, name)| drawn.then_some((mark, name))).collect();

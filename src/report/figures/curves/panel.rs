@@ -3,7 +3,7 @@
 use super::annotations;
 use super::facet::{Facet, Panels, STRIP, shown, smooth_train};
 use crate::analysis::curve::{self, Point};
-use crate::analysis::{Config, Judgement, Run};
+use crate::analysis::{Config, Run, Shape};
 use crate::report::canvas::axis::{self, Scale};
 use crate::report::canvas::font;
 use crate::report::canvas::scene::{Align, Scene, Text, palette};
@@ -48,7 +48,7 @@ fn header(scene: &mut Scene, panels: &Panels<'_>, facet: &Facet<'_>, frame: &Fra
     }
     let title = font::elide(&font::printable(&facet.title, true), 13.0, true, space - used);
     scene.text(Text::new(frame.left, above, title).size(13.0).bold().colour(palette::TEXT));
-    let failed = facet.configs.iter().filter(|config| config.judgement.failed()).count();
+    let failed = facet.configs.iter().filter(|config| config.shape.failed()).count();
     let name = match best {
         Some((config, _)) => format::configuration(config, panels.key),
         None if failed == facet.configs.len() => "all configurations failed".into(),
@@ -73,10 +73,10 @@ fn header(scene: &mut Scene, panels: &Panels<'_>, facet: &Facet<'_>, frame: &Fra
 
 /// The background of the plateau, and of the steps where the loss rises again.
 fn tints(scene: &mut Scene, panels: &Panels<'_>, config: &Config, frame: &Frame) {
-    let Some(onset) = config.judgement.plateau() else { return };
+    let Some(onset) = config.shape.plateau() else { return };
     let last = shown(panels.sweep, config).iter().map(|run| run.measured().end()).max().unwrap_or(panels.end);
     let (from, to) = (frame.x.at(onset as f64), frame.x.at(last as f64));
-    let rise = config.judgement.rises().map_or(to, |step| frame.x.at(step as f64));
+    let rise = config.shape.rises().map_or(to, |step| frame.x.at(step as f64));
     scene.rect([from, frame.top, rise, frame.bottom], palette::PLATEAU.alpha(0.10));
     scene.rect([rise, frame.top, to, frame.bottom], palette::RISING.alpha(0.13));
 }
@@ -140,7 +140,7 @@ fn front_curves(scene: &mut Scene, panels: &Panels<'_>, config: &Config, frame: 
 /// A cross on the top edge for each run that became non-finite or diverged, at its step.
 fn crosses(scene: &mut Scene, panels: &Panels<'_>, facet: &Facet<'_>, frame: &Frame) {
     for run in facet.configs.iter().flat_map(|config| &config.runs) {
-        if let Judgement::NotFinite { step } | Judgement::Diverged { step } = panels.study.judgements[*run] {
+        if let Shape::NotFinite { step } | Shape::Diverged { step } = panels.study.shapes[*run] {
             scene.cross((frame.x.at(step as f64), frame.top), 3.4, palette::FAILED);
         }
     }

@@ -6,7 +6,9 @@
 use tokenizers::models::unigram::Unigram;
 use tokenizers::normalizers::Precompiled;
 
-use super::tokenizer::{SPACE, UNKNOWN};
+/// The sign for a space in pieces.
+pub(super) const SPACE: char = '\u{2581}';
+pub(super) const UNKNOWN: &str = "<unk>";
 
 /// The error of a damaged file.
 const BROKEN: &str = "not a SentencePiece model, or incomplete; copy it again from the checkpoint's page";

@@ -8,12 +8,8 @@ use std::path::Path;
 
 use tokenizers::Tokenizer;
 
-use super::sentencepiece::SentencePieceModel;
+use super::sentencepiece::{SPACE, SentencePieceModel, UNKNOWN};
 use crate::train::data::{DataError, read};
-
-/// The sign for a space in pieces.
-pub(super) const SPACE: char = '\u{2581}';
-pub(super) const UNKNOWN: &str = "<unk>";
 
 /// Converts texts to token ids and back.
 pub(super) struct MarianTokenizer {

@@ -1,10 +1,12 @@
-//! Answers of probes in words, for everyone who shows them.
+//! The results of probes as text. Everything that shows them uses these sentences.
 
-use super::{Answer, Change, Effect, Finding, Probed, Settled};
+use super::paired::{Change, Effect};
+use super::probed::{Answer, ProbeResult, Probed};
+use super::settle::Settled;
 use crate::trial::{ProbeKind, rounded_text};
 
 impl Probed {
-    /// Where the trial was asked: `step 120, where its lr was 2.1e-5 (peak 1e-4)`.
+    /// Where the trial was probed: `step 120, where its lr was 2.1e-5 (peak 1e-4)`.
     #[must_use]
     pub fn place(&self) -> String {
         let rate = rounded_text(self.rate, 2);
@@ -13,7 +15,7 @@ impl Probed {
         format!("step {}, where its lr was {rate}{peak}", self.step)
     }
 
-    /// What the answers mean together.
+    /// What the results mean together.
     #[must_use]
     pub fn reading(&self) -> String {
         match self.open {
@@ -25,7 +27,7 @@ impl Probed {
 }
 
 impl Answer {
-    /// What was asked, with its rate where that is the question.
+    /// What was changed, with the learning rate where that is the question.
     #[must_use]
     pub fn question(&self) -> String {
         match self.kind {
@@ -40,12 +42,12 @@ impl Answer {
         }
     }
 
-    /// What came out: `lowers the train loss by 0.213 ± 0.012`.
+    /// The result: `lowers the train loss by 0.213 ± 0.012`.
     #[must_use]
     pub fn answer(&self) -> String {
-        match &self.finding {
-            Finding::Missing => "no answer yet".to_owned(),
-            Finding::Difference { measure, effect, change, eval } => {
+        match &self.result {
+            ProbeResult::Missing => "no result yet".to_owned(),
+            ProbeResult::Difference { measure, effect, change, eval } => {
                 let name = measure.name();
                 let mut text = match change {
                     Change::Lowered => format!("lowers the {name} by {}", amount(effect)),
@@ -59,11 +61,11 @@ impl Answer {
                 }
                 text
             }
-            Finding::RanAway(Change::Raised) => "the loss runs away".to_owned(),
-            Finding::RanAway(_) => "keeps the loss from running away, as it does unchanged".to_owned(),
-            Finding::ByHeart { fitted, seeds, steps } => match fitted {
-                0 => format!("not learnt in {steps} steps ({seeds} of {seeds} seeds)"),
-                _ => format!("learnt in {steps} steps ({fitted} of {seeds} seeds)"),
+            ProbeResult::Diverged(Change::Raised) => "the loss diverges".to_owned(),
+            ProbeResult::Diverged(_) => "keeps the loss from diverging, which it does unchanged".to_owned(),
+            ProbeResult::Memorised { fitted, seeds, steps } => match fitted {
+                0 => format!("not memorised in {steps} steps ({seeds} of {seeds} seeds)"),
+                _ => format!("memorised in {steps} steps ({fitted} of {seeds} seeds)"),
             },
         }
     }

@@ -1,9 +1,9 @@
-//! `trials.csv`: one row a trial.
+//! `trials.csv`: one row per trial.
 
 use super::{RunDir, StoreError, atomic};
-use crate::trial::{Key, Outcome, Status, Trial, VerdictKind};
+use crate::trial::{Key, Outcome, ShapeKind, Status, Trial};
 
-/// What a row is made of.
+/// The content of a row.
 #[derive(Debug, Clone, Copy)]
 pub struct TrialRow<'a> {
     pub trial: &'a Trial,
@@ -31,10 +31,10 @@ const AFTER_VALUES: [&str; 14] = [
 ];
 
 impl RunDir {
-    /// Replaces `trials.csv`. `keys`: what varies, in the order of the sweep file.
+    /// Replaces `trials.csv`. `keys`: the varying keys, in the order of the sweep file.
     pub fn write_trials<'a>(&self, keys: &[&str], rows: impl Iterator<Item = TrialRow<'a>>) -> Result<(), StoreError> {
         let path = self.trials_csv();
-        let bytes = render(keys, rows).map_err(|error| StoreError::damaged(&path, error.to_string()))?;
+        let bytes = render(keys, rows).map_err(|error| StoreError::damaged(&path, error))?;
         atomic::write_soon(&path, &bytes)
     }
 }
@@ -57,7 +57,7 @@ fn fields(keys: &[&str], row: TrialRow<'_>) -> Vec<String> {
     let figure = |pick: fn(&Outcome) -> Option<f32>| number(outcome.and_then(pick));
     let step = |value: Option<u64>| value.map_or_else(String::new, |step| step.to_string());
     let verdicts = outcome.map(|outcome| outcome.verdicts.as_slice()).unwrap_or_default();
-    let plateau = verdicts.iter().find(|verdict| verdict.id == "plateaued").and_then(|verdict| verdict.step);
+    let plateau = verdicts.iter().find(|verdict| verdict.id == ShapeKind::Plateaued).and_then(|verdict| verdict.step);
     let mut fields = vec![trial.id.to_string()];
     fields.extend(keys.iter().map(value));
     fields.extend([
@@ -70,8 +70,8 @@ fn fields(keys: &[&str], row: TrialRow<'_>) -> Vec<String> {
         step(outcome.and_then(|outcome| outcome.best_eval_step)),
         figure(|outcome| outcome.best_accuracy),
         step(plateau),
-        verdicts.first().map_or_else(String::new, |verdict| verdict.id.clone()),
-        verdicts.iter().find(|verdict| verdict.kind == VerdictKind::Cause).map_or_else(String::new, |v| v.id.clone()),
+        verdicts.first().map_or_else(String::new, |verdict| verdict.id.to_string()),
+        verdicts.iter().find(|verdict| verdict.is_cause()).map_or_else(String::new, |v| v.id.to_string()),
         outcome.map_or_else(String::new, |outcome| format!("{:.3}", outcome.seconds)),
         outcome.map_or_else(String::new, |outcome| format!("{:.1}", outcome.tokens_per_second)),
         error.unwrap_or_default().to_owned(),

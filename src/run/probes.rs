@@ -1,7 +1,8 @@
-//! The probes of a sweep as they stand on disk, and the states that the sweep keeps for them.
+//! The probes of a sweep as they are on disk, and the training states that the sweep keeps for them.
 
-use super::open::prune;
-use super::{RunOrder, survey};
+use super::order::RunOrder;
+use super::reconcile::prune;
+use super::survey::survey;
 use crate::analysis::probes::{self, Probed};
 use crate::plan::{Plan, probe_plan};
 use crate::spec::Probing;
@@ -9,18 +10,18 @@ use crate::state::{SweepState, TrialPhase};
 use crate::store::{RunDir, StoreError, read_journal};
 use crate::trial::{Keep, TrialId};
 
-/// What the probes in the sub-folder of `dir` say. Takes no lock and changes nothing.
+/// The results of the probes in the sub-folder of `dir`. Takes no lock and changes nothing.
 pub fn probe_results(dir: &RunDir) -> Result<Vec<Probed>, StoreError> {
     let folder = dir.probes();
-    let asked = folder.probe_trials()?;
-    if asked.is_empty() {
+    let trials = folder.probe_trials()?;
+    if trials.is_empty() {
         return Ok(Vec::new());
     }
-    let sweep = survey(&probe_plan(RunDir::PROBES, asked), &folder)?;
+    let sweep = survey(&probe_plan(RunDir::PROBES, trials), &folder)?;
     Ok(probes::probed(&sweep.runs))
 }
 
-/// Leaves of the states of ended trials what `keep` asks for, once their probes need no more of them.
+/// Deletes the states of ended trials that `keep` does not ask for, once no probe needs them any more.
 pub fn prune_states(plan: &Plan, dir: &RunDir, keep: Keep) -> Result<(), StoreError> {
     let state = SweepState::fold(plan, &read_journal(&dir.journal())?.records);
     for (id, known) in state.planned() {
@@ -31,15 +32,15 @@ pub fn prune_states(plan: &Plan, dir: &RunDir, keep: Keep) -> Result<(), StoreEr
     Ok(())
 }
 
-/// The ended trials that keep their states to be probed; all others leave theirs.
+/// The ended trials whose states are kept for probes. The states of all others are deleted.
 #[derive(Debug, Default)]
-pub(super) struct Kept {
+pub(super) struct KeptStates {
     trials: Vec<TrialId>,
 }
 
-impl Kept {
-    /// `ended` have ended since the last call.
-    pub(super) fn settle(
+impl KeptStates {
+    /// `ended`: the trials that have ended since the last call.
+    pub(super) fn update(
         &mut self,
         ended: impl Iterator<Item = TrialId>,
         order: &RunOrder<'_>,

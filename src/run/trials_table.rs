@@ -1,4 +1,4 @@
-//! Keeps `trials.csv` up to date without spending the sweep's time on it.
+//! Keeps `trials.csv` up to date without taking much time.
 
 use std::time::{Duration, Instant};
 
@@ -7,25 +7,25 @@ use crate::plan::Plan;
 use crate::state::{SweepState, TrialPhase};
 use crate::store::{RunDir, StoreError, TrialRow};
 
-/// At most this share of the time goes into the table: one write, then its duration this many times over without one.
-const PATIENCE: u32 = 20;
+/// After a write, no other one for this many times its duration.
+const PAUSE: u32 = 20;
 
-/// Written after every change while that is quick; with many thousands of trials, now and then.
+/// Written after every change while that is quick; less often with many thousands of trials.
 #[derive(Debug, Default)]
-pub(super) struct Table {
-    stale: bool,
-    quiet_until: Option<Instant>,
+pub(super) struct TrialsTable {
+    is_stale: bool,
+    pause_until: Option<Instant>,
 }
 
-impl Table {
-    pub(super) fn touch(&mut self) {
-        self.stale = true;
+impl TrialsTable {
+    pub(super) fn mark_stale(&mut self) {
+        self.is_stale = true;
     }
 
-    /// Writes if something changed and the last write is long enough ago.
+    /// Writes the table if something has changed and the last write is long enough ago.
     pub(super) fn refresh(&mut self, dir: &RunDir, plan: &Plan, state: &SweepState) -> Result<(), StoreError> {
-        let quiet = self.quiet_until.is_some_and(|until| Instant::now() < until);
-        if self.stale && !quiet { self.write(dir, plan, state) } else { Ok(()) }
+        let pauses = self.pause_until.is_some_and(|until| Instant::now() < until);
+        if self.is_stale && !pauses { self.write(dir, plan, state) } else { Ok(()) }
     }
 
     pub(super) fn write(&mut self, dir: &RunDir, plan: &Plan, state: &SweepState) -> Result<(), StoreError> {
@@ -41,9 +41,9 @@ impl Table {
             TrialRow { trial, status: status(phase, true), outcome, error: error.as_deref() }
         });
         dir.write_trials(&keys, rows)?;
-        self.stale = false;
+        self.is_stale = false;
         let cost: Duration = start.elapsed();
-        self.quiet_until = Some(Instant::now() + cost * PATIENCE);
+        self.pause_until = Some(Instant::now() + cost * PAUSE);
         Ok(())
     }
 }

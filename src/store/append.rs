@@ -6,8 +6,8 @@ use std::path::Path;
 
 use super::{StoreError, disk};
 
-/// Leaves the first `keep` bytes of the file at `path`, and appends `bytes`: all, or none after an error. Makes the file, and
-/// the folders on its way. Does not wait for the disk.
+/// Keeps the first `keep` bytes of the file at `path` and appends `bytes`: all of them, or none after an error. Creates the
+/// file and missing folders. Does not wait for the disk.
 pub fn append(path: &Path, keep: u64, bytes: &[u8]) -> Result<(), StoreError> {
     let grow = || {
         let mut file = open(path)?;
@@ -21,7 +21,7 @@ pub fn append(path: &Path, keep: u64, bytes: &[u8]) -> Result<(), StoreError> {
 fn open(path: &Path) -> io::Result<File> {
     match disk::open_to_write(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            path.parent().map_or(Ok(()), disk::make_folders)?;
+            path.parent().map_or(Ok(()), disk::create_folders)?;
             disk::open_to_write(path)
         }
         other => other,
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_grows_after_what_is_kept_of_it() {
+    fn a_file_grows_after_the_part_that_is_kept() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/er/file");
         append(&path, 0, b"one two").unwrap();

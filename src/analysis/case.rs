@@ -1,0 +1,355 @@
+//! The case that the rules judge: one trial's curves with the quantities and questions that several rules share.
+//!
+//! "H" is the entropy of the class prior, the loss of the best guess that ignores the input.
+
+use super::curve::Point;
+use super::detector::{Detection, detect};
+use super::measured::{Measured, chance};
+use super::shape::{self, Shape};
+use super::statistics::{mean, median, robust_deviation};
+use super::thresholds as limit;
+use crate::trial::{DiagnosticRow, Status, TrialConfig};
+
+/// One trial, as the rules see it.
+pub struct Case<'a> {
+    pub measured: &'a Measured<'a>,
+    /// What became of the evaluation loss.
+    pub shape: Shape,
+    /// What the training loss does at the end.
+    pub detection: Detection,
+    /// Means over pieces of the whole training loss, in order.
+    pub blocks: Vec<Block>,
+    /// H of the training split with label smoothing included. None where the class prior is unknown.
+    pub chance: Option<f64>,
+}
+
+/// A piece of the training loss.
+#[derive(Debug, Clone, Copy)]
+pub struct Block {
+    /// First and last step.
+    pub from: u64,
+    pub to: u64,
+    pub mean: f64,
+}
+
+impl<'a> Case<'a> {
+    /// `delta`: the smallest change of the evaluation loss that counts, in nats.
+    pub fn of(measured: &'a Measured<'a>, status: Status, delta: f64) -> Self {
+        Self {
+            measured,
+            shape: shape::judge(measured, status, delta),
+            detection: detect(measured),
+            blocks: blocks(&measured.train),
+            chance: smoothed_chance(measured),
+        }
+    }
+
+    pub fn config(&self) -> Option<&'a TrialConfig> {
+        self.measured.config
+    }
+
+    // The training loss.
+
+    /// Mean training loss of the last third.
+    pub fn tail(&self) -> f64 {
+        self.detection.tail.level
+    }
+
+    /// Whether there are enough blocks to describe a course.
+    pub fn has_course(&self) -> bool {
+        self.blocks.len() >= limit::FEWEST_BLOCKS && self.blocks.iter().all(|block| block.mean.is_finite())
+    }
+
+    /// Lowest block mean.
+    pub fn lowest_block(&self) -> f64 {
+        self.blocks.iter().map(|block| block.mean).fold(f64::INFINITY, f64::min)
+    }
+
+    /// Whether the training loss ever came clearly below its start.
+    pub fn has_fallen(&self) -> bool {
+        let first = self.blocks.first().filter(|_| self.has_course());
+        first.is_some_and(|first| self.lowest_block() < limit::BELOW_START * first.mean)
+    }
+
+    /// Loss of the clean training examples at the end. Where they were not measured: the training loss without what label
+    /// smoothing adds.
+    pub fn clean_end(&self) -> f64 {
+        let probe: Vec<f64> = self.measured.probe.iter().map(|point| point.y).filter(|y| y.is_finite()).collect();
+        match probe.last_chunk::<3>() {
+            Some(last) => mean(last),
+            None => self.tail() - self.smoothing_floor(),
+        }
+    }
+
+    /// Least loss under label smoothing e with C classes: -a ln a - (C - 1)(e/C) ln(e/C), where a = 1 - e + e/C.
+    pub fn smoothing_floor(&self) -> f64 {
+        let e = self.config().map_or(0.0, |config| config.label_smoothing);
+        let classes = self.measured.train_prior.len() as f64;
+        if e <= 0.0 || classes < 2.0 {
+            return 0.0;
+        }
+        let (a, b) = (1.0 - e + e / classes, e / classes);
+        -a * a.ln() - (classes - 1.0) * b * b.ln()
+    }
+
+    /// Whether the training data are fitted, so that nothing worth a fault is left.
+    pub fn is_fitted(&self) -> bool {
+        let floor = self.chance.unwrap_or(self.detection.start);
+        self.tail() < limit::FITTED * floor + self.smoothing_floor()
+    }
+
+    /// Whether little was learned of the training data. False where the class prior is unknown.
+    pub fn learned_little(&self) -> bool {
+        chance(self.measured.train_prior).is_some_and(|chance| self.clean_end() > limit::POOR * chance)
+    }
+
+    /// Steps of single losses far above their neighbours.
+    pub fn spike_steps(&self) -> Vec<u64> {
+        spike_steps(&self.measured.train)
+    }
+
+    /// Step of the first value that is not finite.
+    pub fn non_finite_step(&self) -> Option<u64> {
+        match self.shape {
+            Shape::NotFinite { step } => Some(step),
+            _ => None,
+        }
+    }
+
+    /// First step of the blocks that stay above H to the end.
+    pub fn overshoot_step(&self) -> Option<u64> {
+        let over = limit::OVER_PRIOR * self.chance?;
+        let stays = self.blocks.iter().rev().take_while(|block| block.mean > over).last()?;
+        self.ends_above_guessing().then_some(stays.from)
+    }
+
+    /// Whether the training loss ends above H. Where H is unknown, the start of the run stands in for it.
+    pub fn ends_above_guessing(&self) -> bool {
+        let tail = &self.detection.tail;
+        let start = || self.blocks.first().filter(|_| self.has_course()).map(|block| block.mean);
+        let Some(chance) = self.chance.or_else(start) else { return false };
+        // Half the interval of the change bounds the error of the mean from above.
+        tail.level > limit::OVER_PRIOR * chance && tail.level - chance > tail.half * self.detection.scale / 2.0
+    }
+
+    /// First step at which the loss stands clearly above H and above the untrained model's: in the evaluations, which have
+    /// little noise, or in the mean of the first batches.
+    pub fn blow_up_step(&self) -> Option<u64> {
+        if self.largest_update().is_some_and(|ratio| ratio < limit::RATIO_THROWS) {
+            return None;
+        }
+        let chance = chance(self.measured.train_prior)?;
+        let evals = [&self.measured.eval, &self.measured.probe];
+        let over = |curve: &&Vec<Point>| {
+            let start = curve.first().filter(|point| point.x == 0.0).map_or(chance, |point| point.y.max(chance));
+            curve.iter().find(|point| point.x > 0.0 && point.y > limit::THROWN * start).map(|point| point.x as u64)
+        };
+        let early = self.measured.train.get(1..limit::FEWEST_TAIL_POINTS.max(self.measured.train.len() / 10))?;
+        let early_level = mean(&early.iter().map(|point| point.y).collect::<Vec<_>>());
+        let untrained = self.measured.eval.first().filter(|point| point.x == 0.0).map_or(chance, |point| point.y);
+        let jumped = early_level > limit::THROWN * chance.max(untrained) + self.smoothing_floor();
+        let at_once = early.first().filter(|_| jumped).map(|point| point.x as u64);
+        at_once.or_else(|| evals.iter().filter_map(over).min())
+    }
+
+    /// First step of the final stay at H, of a run that had learned something.
+    pub fn collapse_step(&self) -> Option<u64> {
+        let chance = self.chance.filter(|_| self.has_course())?;
+        let learned = self.blocks.iter().filter(|block| block.mean < limit::BELOW_PRIOR * chance).count();
+        let stay: Vec<_> =
+            self.blocks.iter().rev().take_while(|block| block.mean >= limit::AT_PRIOR * chance).collect();
+        let enough = learned as f64 >= limit::LEARNED_BLOCKS * self.blocks.len() as f64 && stay.len() >= 2;
+        stay.last().filter(|_| enough).map(|block| block.from)
+    }
+
+    // The learning rate.
+
+    /// Greatest learning rate, as configured or as logged.
+    pub fn peak_rate(&self) -> Option<f64> {
+        self.config().map(|config| config.lr).or(self.logged_peak()).filter(|rate| *rate > 0.0)
+    }
+
+    fn logged_peak(&self) -> Option<f64> {
+        self.measured.lr.iter().map(|point| point.y).filter(|rate| rate.is_finite()).reduce(f64::max)
+    }
+
+    /// Summed learning rate of the steps that `belongs` takes.
+    pub fn summed_rate(&self, belongs: impl Fn(f64) -> bool) -> f64 {
+        self.measured.lr.iter().filter(|rate| rate.y.is_finite() && belongs(rate.x)).map(|rate| rate.y).sum()
+    }
+
+    /// What the clean loss would have fallen by, as a share of H, if the whole run had gone at its peak learning rate with
+    /// the same gain per summed rate.
+    pub fn reach(&self) -> Option<f64> {
+        let chance = chance(self.measured.train_prior)?;
+        let start = self.measured.probe.first().map_or(self.detection.start, |point| point.y);
+        let share = self.summed_rate(|_| true) / (self.logged_peak()? * self.measured.lr.len() as f64);
+        Some((start - self.clean_end()) / share / chance).filter(|reach| reach.is_finite())
+    }
+
+    /// Mean |change| over mean |weight| of each watched step at a learning rate above zero.
+    pub fn update_ratios(&self) -> Vec<f64> {
+        let rate =
+            |step: u64| self.measured.lr.iter().find(|rate| rate.x as u64 == step).is_none_or(|rate| rate.y > 0.0);
+        let rows = self.measured.diagnostics.iter().filter(|row| rate(row.step));
+        rows.filter_map(|row| row.update_ratio).map(f64::from).filter(|ratio| ratio.is_finite()).collect()
+    }
+
+    /// Greatest of the update ratios.
+    pub fn largest_update(&self) -> Option<f64> {
+        self.update_ratios().into_iter().reduce(f64::max)
+    }
+
+    /// Whether steps are far too large, or the loss blew up.
+    pub fn rate_is_high(&self) -> bool {
+        self.largest_update().is_some_and(|ratio| ratio > limit::RATIO_HIGH) || self.blow_up_step().is_some()
+    }
+
+    /// Whether steps are known to be small, and the whole run at its peak learning rate would not have gained much.
+    pub fn rate_is_low(&self) -> bool {
+        self.largest_update().is_some_and(|ratio| ratio < limit::RATIO_LOW)
+            && self.reach().is_some_and(|reach| reach < limit::SLOW_REACH)
+    }
+
+    /// Whether a learning rate that is too high explains why little was learned.
+    pub fn high_rate_prevents_learning(&self) -> bool {
+        self.learned_little() && self.rate_is_high()
+    }
+
+    /// The eps of Adam, where the steps are far smaller than the learning rate would make them.
+    pub fn shrinking_eps(&self) -> Option<f64> {
+        let (config, ratio, peak) = (self.config()?, self.largest_update()?, self.logged_peak()?);
+        let eps = config.optimizer.eps;
+        (ratio < limit::RATIO_OF_RATE * peak && eps > limit::USUAL_EPS).then_some(eps)
+    }
+
+    // Gradients.
+
+    /// Median gradient norms of the lowest and of the highest trained encoder layer.
+    pub fn layer_gradients(&self) -> Option<(f64, f64)> {
+        let of = |pick: fn(&DiagnosticRow) -> Option<f32>| {
+            let norms = self.measured.diagnostics.iter().filter_map(pick).map(f64::from);
+            let norms: Vec<f64> = norms.filter(|norm| norm.is_finite()).collect();
+            (!norms.is_empty()).then(|| median(&norms))
+        };
+        Some((of(|row| row.first_grad_norm)?, of(|row| row.last_grad_norm)?))
+    }
+
+    /// The finite gradient norms.
+    pub fn gradient_norms(&self) -> Vec<f64> {
+        finite(&self.measured.grad_norm)
+    }
+
+    // The evaluations.
+
+    /// Mean of the last three evaluation losses.
+    pub fn eval_end(&self) -> Option<f64> {
+        self.measured.eval.last_chunk::<3>().map(|last| mean(&last.map(|point| point.y)))
+    }
+
+    /// Whether the evaluation loss ends little below H.
+    pub fn generalises_little(&self) -> bool {
+        let chance = chance(self.measured.eval_prior);
+        self.eval_end().zip(chance).is_some_and(|(level, chance)| level > limit::BELOW_PRIOR * chance)
+    }
+
+    /// Index and point of the lowest evaluation loss.
+    pub fn best_eval(&self) -> Option<(usize, Point)> {
+        let finite = self.measured.eval.iter().copied().enumerate().filter(|(_, point)| point.y.is_finite());
+        finite.min_by(|a, b| a.1.y.total_cmp(&b.1.y))
+    }
+
+    /// Whether the best evaluation comes in the last quarter. True where there is none.
+    pub fn is_best_late(&self) -> bool {
+        self.best_eval().is_none_or(|(_, best)| best.x >= limit::SLOW_LATE * self.measured.end() as f64)
+    }
+
+    pub fn overfits(&self) -> bool {
+        matches!(self.shape, Shape::Overfits { .. })
+    }
+
+    pub fn best_accuracy(&self) -> Option<f64> {
+        finite(&self.measured.accuracy).into_iter().reduce(f64::max)
+    }
+
+    /// The share of the most frequent class in the evaluation set, and the greatest accuracy that luck may make of it.
+    pub fn majority(&self) -> Option<(f64, f64)> {
+        let majority = self.measured.eval_prior.iter().copied().reduce(f64::max)?;
+        let margin = self.accuracy_error(majority).map_or(limit::MAJORITY_MARGIN, |error| 2.0 * error);
+        Some((majority, majority + margin))
+    }
+
+    /// Standard error of an accuracy, where the size of the evaluation set is known.
+    pub fn accuracy_error(&self, accuracy: f64) -> Option<f64> {
+        let n: u32 = self.measured.diagnostics.last()?.predicted.iter().sum();
+        (n > 0).then(|| (accuracy * (1.0 - accuracy) / f64::from(n)).sqrt())
+    }
+
+    /// Share of the most frequent answer at the last evaluation.
+    pub fn one_class_share(&self) -> Option<f64> {
+        let predicted = &self.measured.diagnostics.last()?.predicted;
+        let all: u32 = predicted.iter().sum();
+        let most = predicted.iter().max()?;
+        (all > 0).then(|| f64::from(*most) / f64::from(all))
+    }
+
+    // Steps that a verdict rests on.
+
+    pub fn all_steps(&self) -> (u64, u64) {
+        (self.measured.train.first().map_or(0, |point| point.x as u64), self.measured.end())
+    }
+
+    pub fn tail_steps(&self) -> (u64, u64) {
+        (self.detection.tail.from, self.detection.tail.to)
+    }
+}
+
+/// The finite values of a curve.
+pub fn finite(points: &[Point]) -> Vec<f64> {
+    points.iter().map(|point| point.y).filter(|y| y.is_finite()).collect()
+}
+
+/// H with label smoothing: the entropy of the prior that a smoothed loss sees.
+fn smoothed_chance(measured: &Measured<'_>) -> Option<f64> {
+    let smoothing = measured.config.map_or(0.0, |config| config.label_smoothing);
+    let classes = measured.train_prior.len() as f64;
+    let smoothed: Vec<f64> = measured.train_prior.iter().map(|p| (1.0 - smoothing) * p + smoothing / classes).collect();
+    chance(measured.train_prior).and(chance(&smoothed))
+}
+
+fn blocks(points: &[Point]) -> Vec<Block> {
+    let n = points.len();
+    let count = (n / 4).min(limit::MOST_BLOCKS);
+    let block = |i: usize| {
+        let piece = &points[i * n / count..(i + 1) * n / count];
+        let mean = mean(&piece.iter().map(|point| point.y).collect::<Vec<_>>());
+        Some(Block { from: piece.first()?.x as u64, to: piece.last()?.x as u64, mean })
+    };
+    (0..count).filter_map(block).collect()
+}
+
+fn spike_steps(points: &[Point]) -> Vec<u64> {
+    const HALF: usize = limit::SPIKE_WINDOW / 2;
+    let (mut steps, mut sum) = (Vec::new(), 0.0);
+    // A running mean spares most points the two medians.
+    let sums: Vec<f64> = std::iter::once(0.0)
+        .chain(points.iter().map(|point| {
+            sum += point.y;
+            sum
+        }))
+        .collect();
+    for (i, point) in points.iter().enumerate() {
+        let (from, to) = (i.saturating_sub(HALF), (i + HALF + 1).min(points.len()));
+        let around = (sums[to] - sums[from]) / (to - from) as f64;
+        if to - from < HALF || point.y <= 1.2 * around || !point.y.is_finite() {
+            continue;
+        }
+        let window: Vec<f64> = points[from..to].iter().map(|point| point.y).collect();
+        let middle = median(&window);
+        let z = (point.y - middle) / robust_deviation(&window, middle);
+        if z > limit::SPIKE_Z && point.y > limit::SPIKE_HEIGHT * middle {
+            steps.push(point.x as u64);
+        }
+    }
+    steps
+}

@@ -1,0 +1,67 @@
+//! A finding: a statement about a sweep as a whole. A statement about one trial is a [`Verdict`](crate::trial::Verdict).
+
+use std::fmt;
+
+/// A sentence about the sweep.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    pub kind: FindingKind,
+    /// In plain words, numbers included.
+    pub text: String,
+}
+
+/// What a finding is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FindingKind {
+    Progress,
+    Best,
+    Rise,
+    Noise,
+    Onsets,
+    Shapes,
+    Failures,
+    Memory,
+    Edge,
+    Causes,
+    StabilityLimit,
+    LabelFloor,
+    Saturated,
+    DeadAxis,
+    AxisEffect,
+    Diversity,
+    SeedUnstable,
+    EarlyRank,
+}
+
+impl FindingKind {
+    /// Stable name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Progress => "progress",
+            Self::Best => "best",
+            Self::Rise => "rise",
+            Self::Noise => "noise",
+            Self::Onsets => "onsets",
+            Self::Shapes => "shapes",
+            Self::Failures => "failures",
+            Self::Memory => "memory",
+            Self::Edge => "edge",
+            Self::Causes => "causes",
+            Self::StabilityLimit => "stability_limit",
+            Self::LabelFloor => "label_floor",
+            Self::Saturated => "saturated",
+            Self::DeadAxis => "dead_axis",
+            Self::AxisEffect => "axis_effect",
+            Self::Diversity => "diversity",
+            Self::SeedUnstable => "seed_unstable",
+            Self::EarlyRank => "early_rank",
+        }
+    }
+}
+
+impl fmt::Display for FindingKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}

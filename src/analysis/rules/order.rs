@@ -1,0 +1,50 @@
+//! The order of the rules.
+
+use super::{fit, rate, setting, signal, stability};
+use crate::analysis::case::Case;
+use crate::trial::Verdict;
+
+type Rule = fn(&Case<'_>) -> Option<Verdict>;
+
+/// The order of causes. First what makes all later numbers meaningless, then what stops learning, then a learning rate that
+/// is too high, what was never learned, a learning rate that is too low, and what is learned but does not generalise. Notes
+/// are sorted behind all causes.
+const RULES: &[Rule] = &[
+    stability::non_finite,
+    signal::frozen,
+    signal::bad_init,
+    signal::explode,
+    fit::noise_too_strong,
+    setting::decay_too_strong,
+    stability::after_warmup,
+    stability::overshoot,
+    setting::imbalanced,
+    stability::collapsed,
+    signal::vanish,
+    setting::truncated,
+    setting::warmup_too_long,
+    rate::exhausted,
+    signal::prior_stuck,
+    signal::never_fell,
+    fit::memorised,
+    stability::clip_bound,
+    setting::noisy_batches,
+    rate::too_slow,
+    rate::noise_floor,
+    fit::label_floor,
+    fit::overfit,
+    signal::update_ratio,
+    rate::stalled,
+    stability::spikes,
+    signal::escaped_late,
+    fit::wasted,
+    fit::eval_noisy,
+    rate::unresolved,
+];
+
+/// The verdicts of all rules that hold: causes, the primary one first, then notes.
+pub fn found(case: &Case<'_>) -> Vec<Verdict> {
+    let mut verdicts: Vec<Verdict> = RULES.iter().filter_map(|rule| rule(case)).collect();
+    verdicts.sort_by_key(|verdict| !verdict.is_cause());
+    verdicts
+}

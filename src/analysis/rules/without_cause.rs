@@ -1,0 +1,34 @@
+//! The verdict on a trial for which no rule found a cause: healthy, or why that cannot be said.
+
+use crate::analysis::case::Case;
+use crate::analysis::detector::Trend;
+use crate::analysis::shape::Shape;
+use crate::trial::{Cause, Verdict};
+
+/// The note on a trial without a cause, with what its training loss does at the end.
+pub fn without_cause(case: &Case<'_>) -> Verdict {
+    let tail = &case.detection.tail;
+    let change = tail.change * case.detection.scale;
+    let (cause, text) = match case.shape {
+        Shape::Unfinished => (Cause::Unfinished, "not finished yet".to_owned()),
+        Shape::Failed => (Cause::Failed, "failed to run: there is nothing to judge".to_owned()),
+        shape if shape.failed() => (Cause::Unexplained, format!("{}, and no rule says why", shape.label())),
+        _ if tail.trend == Trend::TooShort => {
+            (Cause::TooShort, format!("too short to judge: {} points in the last third", tail.points))
+        }
+        _ => (Cause::Healthy, format!("no fault found{}", at_the_end(case, change))),
+    };
+    Verdict::note(cause, text).over(case.tail_steps()).with_evidence(&[("level", tail.level), ("change", change)])
+}
+
+/// What the training loss does at the end, as a clause.
+fn at_the_end(case: &Case<'_>, change: f64) -> String {
+    let level = case.tail();
+    match case.detection.tail.trend {
+        Trend::Falling => format!("; the training loss still falls, by {:.3} over its last third", -change),
+        Trend::Rising => format!("; the training loss rises by {change:.3} over its last third"),
+        Trend::Flat { .. } if case.is_fitted() => format!("; the training data are fitted, at {level:.3}"),
+        Trend::Flat { .. } => format!("; the training loss is flat at {level:.3}"),
+        Trend::Unresolved { .. } | Trend::NotFinite | Trend::TooShort => String::new(),
+    }
+}

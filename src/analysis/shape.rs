@@ -1,0 +1,323 @@
+//! The shape of one evaluation loss: when it stops falling, and what became of the trial.
+//!
+//! Every trial is judged alone before anything is averaged. Fine-tuning is bimodal over seeds (Dodge et al. 2020, Mosbach et
+//! al. 2021): the mean of a good run and a failed one is a loss that no run had. Causes are left to [`super::rules`].
+
+use super::curve::{self, Point};
+use super::measured::{Measured, chance};
+use crate::trial::{ShapeKind, Status, Verdict};
+
+/// Least tolerance in nats. A smaller change of the evaluation loss does not matter to anybody.
+pub const LEAST_DELTA: f64 = 0.01;
+/// Half width of the smoother, in evaluation intervals.
+pub const EVAL_HALF_WIDTH: f64 = 2.0;
+/// An onset within this last share of the run is not a plateau yet.
+const LATE: f64 = 0.15;
+/// Shares of the chance loss (the entropy of the class prior). Above `AT_CHANCE` nothing was learned; below `BELOW_CHANCE` something
+/// surely was.
+const AT_CHANCE: f64 = 0.92;
+const BELOW_CHANCE: f64 = 0.85;
+/// A final training loss below this share of chance shows that the training set was memorised.
+const MEMORISED: f64 = 0.5;
+/// Accuracy above the majority-class baseline that may still be luck.
+const MAJORITY_MARGIN: f64 = 0.03;
+/// A run that ended early with a loss above this multiple of its start has diverged. The trainer stops a trial at three times
+/// the start, with another smoothing.
+const DIVERGED: f64 = 2.0;
+/// Number of last losses that show a divergence.
+const DIVERGED_TAIL: usize = 5;
+/// Number of last evaluations that must lie high. One high value is noise.
+const RISE_EVALS: usize = 3;
+/// With fewer evaluations a curve has no shape.
+const FEWEST_EVALS: usize = 3;
+
+/// With fewer evaluations smoothing would invent a shape.
+const FEWEST_TO_SMOOTH: usize = 8;
+/// A loss below this share of chance has moved, however slowly.
+const MOVED: f64 = 0.98;
+
+/// What became of a trial. Steps are optimizer steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Shape {
+    /// Flat from `onset` to the end.
+    Plateaued { onset: u64 },
+    /// The last gain of more than delta came in the last 15 % of the run.
+    StillImproving { onset: u64 },
+    /// Flat from `onset`, and more than delta above its lowest value from `from` to the end.
+    Overfits { onset: u64, from: u64 },
+    /// The model learned something, and was back at chance from `at` to the end.
+    Collapsed { at: u64 },
+    /// Never better than the majority-class baseline.
+    Stuck,
+    /// A loss or the gradient norm was first NaN or infinite at `step`.
+    NotFinite { step: u64 },
+    /// The loss stayed finite and grew far above its start.
+    Diverged { step: u64 },
+    /// There is no outcome: bad input, a crash, or lack of memory.
+    Failed,
+    /// Pending or running.
+    Unfinished,
+    /// Ended with too few evaluations to see a shape.
+    TooShort,
+}
+
+impl Shape {
+    /// Its stable name and its title.
+    pub fn kind(self) -> ShapeKind {
+        match self {
+            Self::Plateaued { .. } => ShapeKind::Plateaued,
+            Self::StillImproving { .. } => ShapeKind::StillImproving,
+            Self::Overfits { .. } => ShapeKind::Overfits,
+            Self::Collapsed { .. } => ShapeKind::Collapsed,
+            Self::Stuck => ShapeKind::Stuck,
+            Self::NotFinite { .. } => ShapeKind::NotFinite,
+            Self::Diverged { .. } => ShapeKind::Diverged,
+            Self::Failed => ShapeKind::Failed,
+            Self::Unfinished => ShapeKind::Unfinished,
+            Self::TooShort => ShapeKind::TooShort,
+        }
+    }
+
+    /// Whether the trial ended without a usable model.
+    pub fn failed(self) -> bool {
+        self.kind().is_failure()
+    }
+
+    /// Whether the trial's losses may enter a mean.
+    pub fn survived(self) -> bool {
+        !self.failed() && self != Self::Unfinished
+    }
+
+    /// A few words for a table cell.
+    pub fn label(self) -> String {
+        let title = self.kind().title();
+        match self {
+            Self::Overfits { from, .. } => format!("{title} from {from}"),
+            Self::Collapsed { at: step } | Self::NotFinite { step } | Self::Diverged { step } => {
+                format!("{title} at {step}")
+            }
+            Self::TooShort => "too few evaluations".into(),
+            _ => title.into(),
+        }
+    }
+
+    /// First step of the plateau, if there is one.
+    pub fn onset(self) -> Option<u64> {
+        match self {
+            Self::Plateaued { onset } | Self::StillImproving { onset } | Self::Overfits { onset, .. } => Some(onset),
+            _ => None,
+        }
+    }
+
+    /// First step of a plateau that has settled. A loss that still improves has none.
+    pub fn plateau(self) -> Option<u64> {
+        self.onset().filter(|_| !matches!(self, Self::StillImproving { .. }))
+    }
+
+    /// First step of the final rise, if there is one.
+    pub fn rises(self) -> Option<u64> {
+        match self {
+            Self::Overfits { from, .. } => Some(from),
+            _ => None,
+        }
+    }
+
+    /// The step that the verdict names.
+    fn step(self) -> Option<u64> {
+        match self {
+            Self::Collapsed { at: step } | Self::NotFinite { step } | Self::Diverged { step } => Some(step),
+            _ => self.rises().or(self.onset()),
+        }
+    }
+}
+
+/// The evaluation loss under the centred smoother. With too few points it is returned as measured.
+pub fn smoothed_eval(points: &[Point]) -> Vec<Point> {
+    match curve::interval(points) {
+        Some(interval) if points.len() >= FEWEST_TO_SMOOTH => curve::smooth(points, EVAL_HALF_WIDTH * interval),
+        _ => points.to_vec(),
+    }
+}
+
+/// Judges the shape of a trial's evaluation loss. `delta`: the smallest change that counts, in nats.
+pub fn judge(measured: &Measured<'_>, status: Status, delta: f64) -> Shape {
+    if status == Status::Failed {
+        return Shape::Failed;
+    }
+    if let Some(step) = first_not_finite(measured) {
+        return Shape::NotFinite { step };
+    }
+    match status {
+        Status::Diverged => return Shape::Diverged { step: measured.end() },
+        Status::Pending | Status::Running => return Shape::Unfinished,
+        _ if has_diverged(measured) => return Shape::Diverged { step: measured.end() },
+        _ => {}
+    }
+    let points = &measured.eval;
+    if points.len() < FEWEST_EVALS {
+        return Shape::TooShort;
+    }
+    let smoothed = smoothed_eval(points);
+    against_chance(measured, points, &smoothed).unwrap_or_else(|| settle(&smoothed, delta))
+}
+
+/// The shape of a smoothed, finite curve: a plateau, a rise after it, or neither.
+///
+/// The onset is the first step after which no value is lower by more than `delta`. The curve rises from the step after
+/// which it stays more than `delta` above its lowest point, if at least three evaluations do.
+pub fn settle(smoothed: &[Point], delta: f64) -> Shape {
+    let lowest = smoothed.iter().map(|point| point.y).fold(f64::INFINITY, f64::min);
+    let settled = |point: &Point| point.y <= lowest + delta;
+    let (Some(first), Some(end)) = (smoothed.iter().find(|point| settled(point)), smoothed.last()) else {
+        return Shape::TooShort;
+    };
+    let onset = first.x as u64;
+    let last = smoothed.iter().rposition(settled).filter(|last| last + RISE_EVALS < smoothed.len());
+    match last.and_then(|last| smoothed.get(last + 1)) {
+        Some(rise) => Shape::Overfits { onset, from: rise.x as u64 },
+        None if first.x > end.x * (1.0 - LATE) => Shape::StillImproving { onset },
+        None => Shape::Plateaued { onset },
+    }
+}
+
+/// Stuck or collapsed: the curve ends at chance or above, and the accuracy is that of the majority class. Overfitting also
+/// lifts a loss above chance, but the accuracy stays. A loss that falls slowly and ends below chance is still learning.
+fn against_chance(measured: &Measured<'_>, points: &[Point], smoothed: &[Point]) -> Option<Shape> {
+    let chance = chance(measured.eval_prior)?;
+    let majority = measured.eval_prior.iter().copied().fold(0.0, f64::max);
+    let guesses = |accuracy: f64| accuracy <= majority + MAJORITY_MARGIN;
+    let end = smoothed.last()?;
+    // One good evaluation shows that the model learned. The smoother may hide it.
+    let lowest = points.iter().map(|point| point.y).fold(f64::INFINITY, f64::min);
+    // A loss that was never below chance is stuck, even if the accuracy was lucky.
+    let above_majority = measured.accuracy.last().is_some_and(|last| !guesses(last.y));
+    let learned_something = above_majority && lowest < chance;
+    // If the training set is memorised, a high evaluation loss is overfitting, even from the first evaluation.
+    let memorised = above_majority && measured.probe.last().is_some_and(|last| last.y < MEMORISED * chance);
+    if end.y < AT_CHANCE * chance || learned_something || memorised {
+        return None;
+    }
+    let best = measured.accuracy.iter().map(|point| point.y).fold(0.0, f64::max);
+    let clearly_better = best > majority + 2.0 * MAJORITY_MARGIN;
+    let learned = lowest < BELOW_CHANCE * chance || (lowest < MOVED * chance && clearly_better);
+    let learned_below = f64::max(AT_CHANCE * chance, f64::midpoint(lowest, chance));
+    let back = points.iter().rposition(|point| point.y < learned_below).filter(|_| learned);
+    match back.and_then(|last| points.get(last + 1)) {
+        Some(at) => Some(Shape::Collapsed { at: at.x as u64 }),
+        None if end.y < MOVED * chance => None,
+        None => Some(Shape::Stuck),
+    }
+}
+
+fn first_not_finite(measured: &Measured<'_>) -> Option<u64> {
+    let curves = [&measured.train, &measured.grad_norm, &measured.eval].into_iter();
+    let first = curves.filter_map(|curve| curve.iter().find(|point| !point.y.is_finite()));
+    first.map(|point| point.x as u64).min()
+}
+
+/// Whether the trial ended early with a loss far above its start.
+fn has_diverged(measured: &Measured<'_>) -> bool {
+    let losses = &measured.train;
+    let tenth = (losses.len() / 10).max(1);
+    let mean = |points: &[Point]| points.iter().map(|point| point.y).sum::<f64>() / points.len() as f64;
+    match (losses.get(..tenth), losses.get(losses.len().saturating_sub(DIVERGED_TAIL.min(tenth))..)) {
+        (Some(start), Some(end)) => measured.end() < measured.steps && mean(end) > DIVERGED * mean(start),
+        _ => false,
+    }
+}
+
+/// `shape` in plain words, with its numbers.
+pub fn verdict(measured: &Measured<'_>, shape: Shape, delta: f64) -> Verdict {
+    let raw = &measured.eval;
+    let smoothed = smoothed_eval(raw);
+    let at = |step: u64| smoothed.iter().find(|point| point.x as u64 == step).map_or(f64::NAN, |point| point.y);
+    let lowest = raw.iter().map(|point| point.y).filter(|y| y.is_finite()).fold(f64::INFINITY, f64::min);
+    let last = smoothed.last().map_or(f64::NAN, |point| point.y);
+    let chance = chance(measured.eval_prior).unwrap_or(f64::NAN);
+    let end = measured.end();
+    let text = match shape {
+        Shape::Plateaued { onset } => {
+            format!("plateaued at step {onset}: eval loss {:.3}, no gain above {delta:.3} up to step {end}", at(onset))
+        }
+        Shape::StillImproving { onset } => {
+            format!("still improving: eval loss {last:.3} at step {end}, gains above {delta:.3} up to step {onset}")
+        }
+        Shape::Overfits { onset, from } => format!(
+            "overfits from step {from}: eval loss {lowest:.3} at its best (flat from step {onset}), {last:.3} at step {end}"
+        ),
+        Shape::Collapsed { at } => format!(
+            "collapsed at step {at}: eval loss {lowest:.3} at its best, {last:.3} at step {end}, chance is {chance:.3}"
+        ),
+        Shape::Stuck => format!("stuck at chance: eval loss never below {lowest:.3}, chance is {chance:.3}"),
+        Shape::NotFinite { step } => not_finite(measured, step),
+        Shape::Diverged { step } => {
+            let loss = measured.train.last().map_or(f64::NAN, |point| point.y);
+            format!("diverged at step {step}: train loss {loss:.3}")
+        }
+        Shape::Failed => "failed to run: no outcome".into(),
+        Shape::Unfinished => format!("unfinished: at step {end} of {}", measured.steps),
+        Shape::TooShort => format!("too few evaluations to see a shape: {}", raw.len()),
+    };
+    Verdict::shape(shape.kind(), shape.step(), text)
+}
+
+/// Loss and gradient norm before the first value that is not finite.
+fn not_finite(measured: &Measured<'_>, step: u64) -> String {
+    let before = |curve: &[Point]| curve.iter().rfind(|point| (point.x as u64) < step).map(|point| point.y);
+    match (before(&measured.train), before(&measured.grad_norm)) {
+        (Some(loss), Some(norm)) => {
+            format!("NaN at step {step}: train loss {loss:.3}, gradient norm {norm:.3} before it")
+        }
+        (Some(loss), None) => format!("NaN at step {step}: train loss {loss:.3} before it"),
+        (None, _) => format!("NaN at step {step}: from the start"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn points(values: &[f64]) -> Vec<Point> {
+        values.iter().enumerate().map(|(x, &y)| Point { x: 10.0 * x as f64, y }).collect()
+    }
+
+    fn check(values: &[f64], expected: Shape) {
+        assert_eq!(settle(&points(values), 0.01), expected, "{values:?}");
+    }
+
+    #[test]
+    fn shapes() {
+        check(&[0.7, 0.5, 0.4, 0.3, 0.3, 0.295, 0.3, 0.3, 0.3], Shape::Plateaued { onset: 30 });
+        check(&[0.7, 0.6, 0.5, 0.4, 0.3, 0.2], Shape::StillImproving { onset: 50 });
+        check(&[0.7, 0.4, 0.3, 0.3, 0.32, 0.35, 0.4], Shape::Overfits { onset: 20, from: 40 });
+        // A plateau on the way down is not the plateau.
+        check(&[0.7, 0.7, 0.7, 0.5, 0.3, 0.3, 0.3, 0.3], Shape::Plateaued { onset: 40 });
+        // A bump that comes back is no overfitting.
+        check(&[0.7, 0.3, 0.5, 0.3, 0.3, 0.3], Shape::Plateaued { onset: 10 });
+        check(&[0.7, 0.8, 0.9, 1.0], Shape::Overfits { onset: 0, from: 10 });
+        // One high value at the end is no rise.
+        check(&[0.7, 0.4, 0.3, 0.3, 0.3, 0.3, 0.4], Shape::Plateaued { onset: 20 });
+        check(&[], Shape::TooShort);
+        let plateaus = [
+            Shape::Plateaued { onset: 40 },
+            Shape::Overfits { onset: 20, from: 40 },
+            Shape::StillImproving { onset: 50 },
+            Shape::Stuck,
+        ];
+        assert_eq!(plateaus.map(Shape::plateau), [Some(40), Some(20), None, None]);
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_after_the_onset_is_lower_by_more_than_delta(values in proptest::collection::vec(0.0..1.0_f64, 1..40)) {
+            let points = points(&values);
+            let onset = settle(&points, 0.05).onset().unwrap();
+            let after: Vec<f64> = points.iter().filter(|p| p.x as u64 >= onset).map(|p| p.y).collect();
+            prop_assert!(after.iter().all(|later| after[0] - later <= 0.05 + 1e-12));
+            let before = points.iter().filter(|p| (p.x as u64) < onset);
+            prop_assert!(before.clone().all(|p| after.iter().any(|later| p.y - later > 0.05)));
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! A sweep as it stands on disk: the trials with their curves. Everything in this room is a function of it.
+
+use super::measured::Measured;
+use crate::trial::{Axis, Cause, DiagnosticRow, EvalRow, MetricRow, Outcome, Status, Trial};
+
+/// Every planned trial of a sweep, with what it has measured so far.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Sweep {
+    pub name: String,
+    /// What varies, in the order of the sweep file; `seed` last if it varies.
+    pub axes: Vec<Axis>,
+    /// In the order of the plan.
+    pub runs: Vec<Run>,
+}
+
+/// A trial and its curves.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Run {
+    pub trial: Trial,
+    pub status: Status,
+    /// Why it failed, for people.
+    pub error: Option<String>,
+    pub metrics: Vec<MetricRow>,
+    pub evals: Vec<EvalRow>,
+    pub diagnostics: Vec<DiagnosticRow>,
+    pub outcome: Option<Outcome>,
+}
+
+impl Run {
+    /// The note on smaller micro-batches, if the trial ran out of memory.
+    #[must_use]
+    pub fn memory_note(&self) -> Option<&str> {
+        let verdicts = &self.outcome.as_ref()?.verdicts;
+        verdicts.iter().find(|verdict| verdict.id == Cause::SmallerMicroBatches).map(|verdict| verdict.text.as_str())
+    }
+
+    /// The curves in the form that the detector and the rules read.
+    pub fn measured(&self) -> Measured<'_> {
+        let prior = |of: fn(&Outcome) -> &[f64]| self.outcome.as_ref().map_or(&[][..], of);
+        Measured {
+            diagnostics: &self.diagnostics,
+            train_prior: prior(|outcome| &outcome.class_prior),
+            eval_prior: prior(|outcome| &outcome.eval_prior),
+            steps: self.trial.steps,
+            config: Some(&self.trial.config),
+            ..Measured::of(&self.metrics, &self.evals)
+        }
+    }
+
+    /// Step and value of the lowest finite evaluation loss.
+    #[must_use]
+    pub fn best_eval(&self) -> Option<(u64, f64)> {
+        let finite = self.evals.iter().filter(|row| row.eval_loss.is_finite());
+        finite.min_by(|a, b| a.eval_loss.total_cmp(&b.eval_loss)).map(|row| (row.step, f64::from(row.eval_loss)))
+    }
+}

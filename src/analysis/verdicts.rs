@@ -1,0 +1,120 @@
+//! The diagnosis of one trial: the shape of its evaluation loss, the trend of its training loss, and the causes.
+
+use super::advice::advise;
+use super::case::Case;
+use super::detector::Detection;
+use super::measured::Measured;
+use super::rules;
+use super::shape::{LEAST_DELTA, Shape, verdict};
+use crate::trial::{Status, Verdict};
+
+/// What is known of one trial.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Diagnosis {
+    /// What became of the evaluation loss.
+    pub shape: Shape,
+    /// What the training loss does at the end.
+    pub detection: Detection,
+    /// Causes, the primary one first; then notes. Never empty.
+    pub verdicts: Vec<Verdict>,
+}
+
+impl Diagnosis {
+    /// The primary cause, if a rule found one.
+    pub fn cause(&self) -> Option<&Verdict> {
+        self.verdicts.first().filter(|verdict| verdict.is_cause())
+    }
+}
+
+/// Everything that the curves of one trial say. `delta`: the smallest change of the evaluation loss that counts, in nats.
+pub fn diagnose(measured: &Measured<'_>, status: Status, delta: f64) -> Diagnosis {
+    let case = Case::of(measured, status, delta);
+    let mut verdicts = match case.shape {
+        // A trial that has not ended may still change.
+        Shape::Unfinished | Shape::Failed => Vec::new(),
+        _ => rules::found(&case),
+    };
+    if !verdicts.first().is_some_and(Verdict::is_cause) {
+        verdicts.insert(0, rules::without_cause(&case));
+    }
+    for verdict in &mut verdicts {
+        verdict.advice = advise(verdict, &case);
+    }
+    Diagnosis { shape: case.shape, detection: case.detection, verdicts }
+}
+
+/// What the curves of a trial that has ended say by themselves, with the least tolerance: first the shape of the evaluation
+/// loss, then the causes and notes.
+pub fn verdicts(measured: &Measured<'_>, status: Status) -> Vec<Verdict> {
+    let Diagnosis { shape, verdicts, .. } = diagnose(measured, status, LEAST_DELTA);
+    // A curve that rises at the end was flat before.
+    let flat = match shape {
+        Shape::Overfits { onset, .. } => Some(Shape::Plateaued { onset }),
+        _ => None,
+    };
+    let shapes = [shape].into_iter().chain(flat).map(|shape| verdict(measured, shape, LEAST_DELTA));
+    shapes.chain(verdicts).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trial::{EvalRow, MetricRow, VerdictKind};
+
+    fn evals(rows: &[(f32, f32)]) -> Vec<EvalRow> {
+        let row = |(i, &(eval_loss, accuracy)): (usize, &(f32, f32))| EvalRow {
+            step: 10 * i as u64,
+            eval_loss,
+            accuracy,
+            macro_f1: accuracy,
+            train_probe_loss: eval_loss,
+        };
+        rows.iter().enumerate().map(row).collect()
+    }
+
+    fn metrics(losses: &[f32]) -> Vec<MetricRow> {
+        let row = |(i, &train_loss): (usize, &f32)| MetricRow {
+            step: i as u64 + 1,
+            epoch: 0.0,
+            train_loss,
+            lr: 1e-4,
+            grad_norm: 2.5,
+            tokens: 1,
+            seconds: 0.0,
+        };
+        losses.iter().enumerate().map(row).collect()
+    }
+
+    fn text(metrics: &[MetricRow], evals: &[EvalRow]) -> String {
+        let measured = Measured { eval_prior: &[0.5, 0.5], steps: 60, ..Measured::of(metrics, evals) };
+        let verdicts = verdicts(&measured, Status::Finished);
+        let shapes = verdicts.iter().filter(|verdict| verdict.kind == VerdictKind::Shape);
+        let lines = shapes.map(|verdict| format!("{} {:?}: {}", verdict.id, verdict.step, verdict.text));
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn the_words() {
+        let flat = [(0.70, 0.5), (0.45, 0.7), (0.36, 0.8), (0.31, 0.85), (0.3, 0.86), (0.3, 0.86), (0.3, 0.86)];
+        insta::assert_snapshot!(text(&[], &evals(&flat)), @"plateaued Some(30): plateaued at step 30: eval loss 0.310, no gain above 0.010 up to step 60");
+        let stuck = [(0.70, 0.5), (0.69, 0.5), (0.70, 0.52), (0.693, 0.5), (0.69, 0.5)];
+        insta::assert_snapshot!(text(&[], &evals(&stuck)), @"stuck_at_chance None: stuck at chance: eval loss never below 0.690, chance is 0.693");
+        let lucky = [(0.75, 0.5), (0.72, 0.57), (0.71, 0.57), (0.71, 0.57), (0.71, 0.57), (0.71, 0.57)];
+        assert!(text(&[], &evals(&lucky)).starts_with("stuck_at_chance"));
+        let collapsed = [(0.70, 0.5), (0.45, 0.8), (0.40, 0.82), (0.69, 0.5), (0.69, 0.5), (0.69, 0.5)];
+        insta::assert_snapshot!(text(&[], &evals(&collapsed)), @"collapsed Some(30): collapsed at step 30: eval loss 0.400 at its best, 0.690 at step 50, chance is 0.693");
+        // Overfitting lifts the loss above chance and leaves the accuracy: no collapse.
+        let overfit = [(0.70, 0.5), (0.45, 0.8), (0.40, 0.82), (0.6, 0.8), (0.8, 0.8), (0.9, 0.8)];
+        assert!(text(&[], &evals(&overfit)).starts_with("overfits Some(30)"));
+        // Memorised before the first evaluation: above chance from then on, and not stuck.
+        let mut memorised = evals(&[(0.70, 0.5), (0.9, 0.7), (1.2, 0.7), (1.5, 0.68), (1.7, 0.7), (1.8, 0.7)]);
+        assert!(text(&[], &memorised).starts_with("stuck_at_chance"));
+        for row in &mut memorised {
+            row.train_probe_loss = 0.01;
+        }
+        assert!(text(&[], &memorised).starts_with("overfits Some(10)"));
+        insta::assert_snapshot!(text(&metrics(&[0.7, 3.2, f32::NAN]), &evals(&flat[..1])), @"nan Some(3): NaN at step 3: train loss 3.200, gradient norm 2.500 before it");
+        insta::assert_snapshot!(text(&metrics(&[0.7, 1.0, 2.0, 2.5]), &evals(&flat[..1])), @"diverged Some(4): diverged at step 4: train loss 2.500");
+        insta::assert_snapshot!(text(&[], &[]), @"too_short None: too few evaluations to see a shape: 0");
+    }
+}

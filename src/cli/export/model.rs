@@ -1,0 +1,137 @@
+//! `plateau export --format hf`: a folder that transformers or sentence-transformers loads, with a model card.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::ExportArguments;
+use crate::analysis::Sweep;
+use crate::cli::Failure;
+use crate::cli::kept_models::KeptModel;
+use crate::cli::output::notify;
+use crate::report::{self, ProvenanceReader};
+use crate::store::{self, RunDir};
+use crate::train::classifier::HubFolder;
+use crate::trial::EvalSource;
+
+/// Writes the models that the arguments name.
+pub(super) fn export(sweep: &Sweep, dir: &RunDir, arguments: &ExportArguments) -> Result<(), Failure> {
+    let output =
+        arguments.output.as_deref().ok_or_else(|| Failure::input("--format hf writes a folder: add -o DIR"))?;
+    let models = match (&arguments.trial, arguments.top) {
+        (Some(id), _) => vec![KeptModel::of_trial(sweep, dir, id)?],
+        (None, top) => KeptModel::best(sweep, dir, top.map_or(1, usize::from))?,
+    };
+    let several = models.len() > 1;
+    for (rank, model) in models.iter().enumerate() {
+        let id = &model.run.trial.id;
+        let folder = if several { output.join(format!("{}-{id}", rank + 1)) } else { output.to_owned() };
+        write(&folder, sweep, dir, model, arguments)?;
+    }
+    Ok(())
+}
+
+fn write(
+    folder: &Path,
+    sweep: &Sweep,
+    dir: &RunDir,
+    model: &KeptModel<'_>,
+    arguments: &ExportArguments,
+) -> Result<(), Failure> {
+    let shown = folder.display();
+    if fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()) {
+        return Err(Failure::input(format!("{shown} is not empty: choose another folder with -o")));
+    }
+    let files = model.read()?;
+    let hub = files.hub_folder(arguments.dtype.into()).map_err(|error| Failure::results(error.to_string()))?;
+    for (name, bytes) in &hub.files {
+        store::write_file(&folder.join(name), bytes)?;
+    }
+    let figure = dir.report().join("curves.png");
+    let figure = fs::read(figure).ok();
+    if let Some(figure) = &figure {
+        store::write_file(&folder.join("curves.png"), figure)?;
+    }
+    let provenance = ProvenanceReader::default().read(dir, sweep)?.parts();
+    let card = card(sweep, model, &hub, &files.labels, &provenance, figure.is_some());
+    store::write_file(&folder.join("README.md"), card.as_bytes())?;
+    let id = &model.run.trial.id;
+    notify(&if hub.is_sentence_transformers {
+        let pooling = format!("{:?}", files.pooling).to_lowercase();
+        format!(
+            "{shown}: trial {id} as a sentence-transformers folder (Transformer, Pooling, Dense). \
+             AutoModelForSequenceClassification has no {pooling} pooling; SentenceTransformer(\"{shown}\").encode(texts) gives the \
+             logits"
+        )
+    } else {
+        format!("{shown}: trial {id}. AutoModelForSequenceClassification.from_pretrained(\"{shown}\") loads it")
+    });
+    Ok(())
+}
+
+/// The model card: `README.md` as the Hugging Face hub expects it.
+fn card(
+    sweep: &Sweep,
+    model: &KeptModel<'_>,
+    hub: &HubFolder,
+    labels: &[String],
+    provenance: &[String],
+    has_figure: bool,
+) -> String {
+    let config = &model.run.trial.config;
+    let outcome = model.outcome;
+    let library = if hub.is_sentence_transformers { "sentence-transformers" } else { "transformers" };
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = write!(
+        text,
+        "---\nlibrary_name: {library}\npipeline_tag: text-classification\n---\n\n# {}: {}\n\nA BERT text classifier, \
+         fine-tuned with plateau.\n\n",
+        sweep.name,
+        report::trial_name(model.run)
+    );
+    let eval = match &config.data.eval {
+        EvalSource::Fraction(fraction) => format!("{fraction} of the training file, held out"),
+        EvalSource::File(path) => file_name(path),
+    };
+    let number = |value: Option<f32>| value.map_or_else(|| "–".to_owned(), |value| format!("{value:.4}"));
+    let rows = [
+        ("Labels", labels.join(", ")),
+        ("Checkpoint", file_name(&config.model.from)),
+        ("Training data", file_name(&config.data.train)),
+        ("Evaluation data", eval),
+        ("Best evaluation loss", number(outcome.best_eval_loss)),
+        ("Step of the best evaluation", outcome.best_eval_step.map_or_else(|| "–".to_owned(), |step| step.to_string())),
+        ("Best accuracy of any evaluation", number(outcome.best_accuracy)),
+        ("Best macro-F1 of any evaluation", number(outcome.best_macro_f1)),
+        ("Trial", model.run.trial.id.to_string()),
+        ("Made by", provenance.join(", ")),
+    ];
+    text.push_str("| | |\n|---|---|\n");
+    for (name, value) in rows {
+        let _ = writeln!(text, "| {name} | {} |", value.replace('|', "\\|"));
+    }
+    text.push_str("\n## Usage\n\n```python\n");
+    text.push_str(if hub.is_sentence_transformers {
+        "from sentence_transformers import SentenceTransformer\n\nmodel = SentenceTransformer(\".\")\nlogits = model.encode([\"a \
+         text\"])  # one column for each label, in the order above\n"
+    } else {
+        "from transformers import pipeline\n\nclassify = pipeline(\"text-classification\", model=\".\")\nclassify(\"a text\")\n"
+    });
+    text.push_str("```\n\n## Configuration\n\n| key | value |\n|---|---|\n");
+    for (key, value) in report::flat_configuration(model.run) {
+        let is_path = ["data.train", "data.eval", "model.from"].contains(&key.as_str());
+        let value = if is_path { file_name(&value) } else { value };
+        let _ = writeln!(text, "| `{key}` | {} |", value.replace('|', "\\|"));
+    }
+    if has_figure {
+        text.push_str("\n![Loss curves of the sweep](curves.png)\n");
+    }
+    text
+}
+
+/// The last part of a path: folders of the training machine do not belong into a model card.
+fn file_name(source: &str) -> String {
+    let path = PathBuf::from(source);
+    path.file_name().map_or_else(|| source.to_owned(), |name| name.to_string_lossy().into_owned())
+}

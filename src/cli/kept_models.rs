@@ -1,0 +1,76 @@
+//! The models that the trials of a sweep kept.
+
+use std::fs;
+use std::path::PathBuf;
+
+use super::Failure;
+use crate::analysis::{Run, Sweep};
+use crate::store::RunDir;
+use crate::train::classifier::ClassifierFiles;
+use crate::trial::{Outcome, TrialId};
+
+/// A trial that kept its weights.
+pub(crate) struct KeptModel<'a> {
+    pub run: &'a Run,
+    pub outcome: &'a Outcome,
+    weights: PathBuf,
+}
+
+impl<'a> KeptModel<'a> {
+    /// The trials that kept weights, lowest evaluation loss first.
+    pub(crate) fn all(sweep: &'a Sweep, dir: &RunDir) -> Vec<Self> {
+        let mut models: Vec<Self> = sweep.runs.iter().filter_map(|run| Self::of(run, dir)).collect();
+        models.sort_by(|a, b| a.loss().total_cmp(&b.loss()));
+        models
+    }
+
+    /// The model of one trial.
+    pub(crate) fn of_trial(sweep: &'a Sweep, dir: &RunDir, id: &TrialId) -> Result<Self, Failure> {
+        let name = &sweep.name;
+        let run = sweep.runs.iter().find(|run| run.trial.id == *id).ok_or_else(|| {
+            Failure::input(format!("{id}: {name} has no such trial. `plateau status {name}` lists them"))
+        })?;
+        Self::of(run, dir)
+            .ok_or_else(|| Failure::input(format!("{id}: the trial kept no weights. {}", how_to_keep(name))))
+    }
+
+    /// The models of the `count` best trials that kept weights; at least one.
+    pub(crate) fn best(sweep: &'a Sweep, dir: &RunDir, count: usize) -> Result<Vec<Self>, Failure> {
+        let name = &sweep.name;
+        let mut models = Self::all(sweep, dir);
+        if models.is_empty() {
+            return Err(Failure::input(format!("{name}: no trial kept its weights. {}", how_to_keep(name))));
+        }
+        if models.len() < count {
+            let kept = models.len();
+            return Err(Failure::input(format!(
+                "{name}: {count} models wanted, but only {kept} kept their weights. `run: {{keep: best}}` keeps those of every \
+                 trial"
+            )));
+        }
+        models.truncate(count);
+        Ok(models)
+    }
+
+    fn of(run: &'a Run, dir: &RunDir) -> Option<Self> {
+        let checkpoints = dir.trial(&run.trial.id).checkpoints();
+        let weights = [checkpoints.best(), checkpoints.last()].into_iter().find(|path| path.is_file())?;
+        Some(Self { run, outcome: run.outcome.as_ref()?, weights })
+    }
+
+    fn loss(&self) -> f32 {
+        self.outcome.best_eval_loss.unwrap_or(f32::INFINITY)
+    }
+
+    /// Reads the weights and the files that they belong to.
+    pub(crate) fn read(&self) -> Result<ClassifierFiles, Failure> {
+        let path = self.weights.display();
+        let weights = fs::read(&self.weights).map_err(|error| Failure::results(format!("{path}: {error}")))?;
+        ClassifierFiles::of_trial(&self.run.trial.config, &self.outcome.labels, &weights)
+            .map_err(|error| Failure::input(format!("{path}: {error}")))
+    }
+}
+
+fn how_to_keep(name: &str) -> String {
+    format!("Set `run: {{keep: best}}` in the sweep file, and train again with `plateau run {name} --fresh`")
+}

@@ -1,0 +1,201 @@
+//! The next actions of a run, from its state, its slots and its rules.
+
+use std::collections::HashSet;
+
+use super::failures::{self, oom_policy};
+use super::memory::MemoryBudget;
+use crate::event::{Failure, OomPolicy, Slot};
+use crate::state::{SweepState, TrialPhase, TrialState};
+use crate::trial::TrialId;
+
+/// What the caller must do next.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Start attempt `attempt` (or the next free number) of a trial that has not failed.
+    Launch { trial: TrialId, attempt: u32, slot: Slot },
+    /// The same after a failure, for a trial that may succeed now.
+    Retry { trial: TrialId, attempt: u32, slot: Slot, oom_policy: OomPolicy },
+    /// Start nothing on this slot any more: its device has failed too often.
+    Retire { slot: Slot, failure: Failure },
+    /// Record that the trial has failed for good.
+    GiveUp { trial: TrialId, failure: Failure },
+    /// End the run: nothing is left to do, and nothing runs.
+    Finish { finished: usize, failed: usize },
+    /// End the run: trials are left and nothing runs, but every slot is retired.
+    NoSlotLeft,
+}
+
+/// The rules of this run.
+#[derive(Debug, Clone)]
+pub struct Policy<'a> {
+    pub slots: &'a [Slot],
+    /// How many failed attempts of a trial are followed by another.
+    pub retries: u32,
+    /// The trials of this run. None: all trials of the plan.
+    pub wanted: Option<&'a HashSet<TrialId>>,
+    /// None: the memory is unknown, and trials do not wait for it.
+    pub memory: Option<MemoryBudget<'a>>,
+}
+
+/// Decides what to do next.
+///
+/// Trials start in plan order, one on each free slot. A failed trial starts again before later ones. A trial that ran out of
+/// memory waits until it is alone, and later trials wait too: its peak shows how many fit. A trial on a faulty device starts
+/// after all others: these show whether the device or the trial is at fault.
+#[must_use]
+pub fn decide(state: &SweepState, policy: &Policy<'_>) -> Vec<Action> {
+    let taken: HashSet<usize> = state.taken().collect();
+    let in_use: Vec<Slot> =
+        policy.slots.iter().copied().filter(|slot| failures::is_in_use(state, slot.index)).collect();
+    let mut free: Vec<Slot> = in_use.iter().copied().filter(|slot| !taken.contains(&slot.index)).collect();
+    let mut actions: Vec<Action> = retired(state, policy.slots).collect();
+    let (mut launched, mut one_alone) = (Vec::new(), failures::must_run_alone(state));
+    let ((finished, mut failed), mut running, mut without_slot) = (state.over(), taken.len(), 0);
+    let open = |after_fault: bool| state.open().filter(move |(_, trial)| trial.faulted_on.is_empty() != after_fault);
+    for (id, trial) in open(false).chain(open(true)) {
+        match &trial.phase {
+            TrialPhase::Ended(_) | TrialPhase::Failed(_) | TrialPhase::Running { .. } => {}
+            TrialPhase::Pending if policy.wanted.is_some_and(|wanted| !wanted.contains(id)) => {}
+            TrialPhase::Pending => {
+                if let Some(failure) = given_up(state, trial, policy.retries) {
+                    actions.push(Action::GiveUp { trial: id.clone(), failure: failure.clone() });
+                    failed += 1;
+                    continue;
+                }
+                if in_use.is_empty() {
+                    without_slot += 1;
+                    continue;
+                }
+                let oom_policy = oom_policy(trial);
+                let has_company = one_alone || (oom_policy.alone && running > 0);
+                // If nothing more fits, this turn is over. The next one comes when a worker ends.
+                if has_company || policy.memory.is_some_and(|memory| !memory.has_room(state, &launched, id)) {
+                    return actions;
+                }
+                let Some(slot) = failures::choose(&mut free, trial) else { return actions };
+                launched.push(id);
+                let (attempt, is_retry) = (trial.attempts + 1, trial.failures > 0);
+                let trial = id.clone();
+                actions.push(if is_retry {
+                    Action::Retry { trial, attempt, slot, oom_policy }
+                } else {
+                    Action::Launch { trial, attempt, slot }
+                });
+                running += 1;
+                one_alone = oom_policy.alone;
+            }
+        }
+    }
+    if running == 0 {
+        actions.push(if without_slot > 0 { Action::NoSlotLeft } else { Action::Finish { finished, failed } });
+    }
+    actions
+}
+
+/// Slots whose devices have failed too often and that are not retired yet.
+fn retired(state: &SweepState, slots: &[Slot]) -> impl Iterator<Item = Action> {
+    slots.iter().filter(|slot| !failures::is_in_use(state, slot.index) && !state.is_retired(slot.index)).filter_map(
+        |slot| {
+            let (_, failure) = state.faults(slot.index)?;
+            Some(Action::Retire { slot: *slot, failure: failure.clone() })
+        },
+    )
+}
+
+/// The failure for which a pending trial is given up, if it is.
+fn given_up<'a>(state: &SweepState, trial: &'a TrialState, retries: u32) -> Option<&'a Failure> {
+    let has_used_retries = failures::own_failures(state, trial) > retries;
+    trial.last_failure.as_ref().filter(|failure| has_used_retries || !failure.is_worth_a_retry())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::decide::MAX_FAULTS;
+    use crate::event::Event;
+    use crate::state::tests::{id, outcome, slot};
+
+    /// Simulates a sweep: the launched attempts end as `endings` says. Returns the final state and what was launched.
+    fn play(trials: u64, slots: usize, retries: u32, endings: &[u8]) -> (SweepState, Vec<TrialId>) {
+        let ids: Vec<_> = (0..trials).map(id).collect();
+        let slots: Vec<_> = (0..slots).map(slot).collect();
+        let policy = Policy { slots: &slots, retries, wanted: None, memory: None };
+        let mut state = SweepState::new(&ids);
+        let mut launched = Vec::new();
+        let mut running = Vec::new();
+        let mut endings = endings.iter().chain(std::iter::repeat(&0));
+        for _ in 0..10_000 {
+            for action in decide(&state, &policy) {
+                match action {
+                    Action::Launch { trial, attempt, slot } | Action::Retry { trial, attempt, slot, .. } => {
+                        launched.push(trial.clone());
+                        running.push((trial.clone(), attempt));
+                        state.apply(&Event::AttemptClaimed { trial, attempt, slot });
+                    }
+                    Action::GiveUp { trial, failure } => state.apply(&Event::TrialFailed { trial, failure }),
+                    Action::Retire { slot, failure } => state.apply(&Event::SlotRetired { slot, failure }),
+                    Action::Finish { .. } | Action::NoSlotLeft => return (state, launched),
+                }
+            }
+            assert!(!running.is_empty(), "nothing runs and nothing was decided");
+            let busy: HashSet<_> = state.taken().collect();
+            assert_eq!(busy.len(), running.len(), "a slot is taken twice");
+            let ending = *endings.next().unwrap();
+            let (trial, attempt) = running.remove(usize::from(ending) % running.len());
+            state.apply(&match ending % 6 {
+                0 | 1 => Event::TrialFinished { trial, attempt, outcome: outcome(1) },
+                2 => Event::AttemptFailed { trial, attempt, failure: Failure::Lost },
+                3 => Event::AttemptFailed { trial, attempt, failure: Failure::OutOfMemory { log_tail: Vec::new() } },
+                4 => Event::AttemptFailed { trial, attempt, failure: Failure::DeviceFault { message: "no".into() } },
+                _ => Event::AttemptFailed { trial, attempt, failure: Failure::BadInput { message: "no".into() } },
+            });
+        }
+        panic!("the sweep does not end");
+    }
+
+    proptest! {
+        #[test]
+        fn every_sweep_ends_and_every_trial_is_over(
+            trials in 0_u64..12, slots in 1_usize..4, retries in 0_u32..3, endings in proptest::collection::vec(any::<u8>(), 0..40),
+        ) {
+            let (state, launched) = play(trials, slots, retries, &endings);
+            let no_slot_left = (0..slots).all(|index| state.is_retired(index));
+            for (trial, known) in state.planned() {
+                prop_assert!(known.phase.is_over() || no_slot_left);
+                let starts = launched.iter().filter(|id| *id == trial).count();
+                // Failures on a retired slot do not count.
+                let most = retries as usize + 1 + slots * MAX_FAULTS as usize;
+                prop_assert!(starts <= most && (starts > 0 || no_slot_left));
+            }
+        }
+    }
+
+    #[test]
+    fn order_retries_and_the_end() {
+        let slots = [slot(0), slot(1)];
+        let mut state = SweepState::new(&[id(0), id(1), id(2)]);
+        let policy = Policy { slots: &slots, retries: 1, wanted: None, memory: None };
+        let launch = |trial, attempt, at| Action::Launch { trial: id(trial), attempt, slot: slot(at) };
+        assert_eq!(decide(&state, &policy), [launch(0, 1, 0), launch(1, 1, 1)]);
+        state.apply(&Event::AttemptClaimed { trial: id(0), attempt: 1, slot: slot(0) });
+        state.apply(&Event::AttemptClaimed { trial: id(1), attempt: 1, slot: slot(1) });
+        assert_eq!(decide(&state, &policy), []);
+        state.apply(&Event::AttemptFailed { trial: id(1), attempt: 1, failure: Failure::Lost });
+        assert_eq!(
+            decide(&state, &policy),
+            [Action::Retry { trial: id(1), attempt: 2, slot: slot(1), oom_policy: OomPolicy::default() }]
+        );
+        state.apply(&Event::AttemptClaimed { trial: id(1), attempt: 2, slot: slot(1) });
+        state.apply(&Event::AttemptFailed { trial: id(1), attempt: 2, failure: Failure::Lost });
+        let give_up = Action::GiveUp { trial: id(1), failure: Failure::Lost };
+        assert_eq!(decide(&state, &policy), [give_up, launch(2, 1, 1)]);
+        state.apply(&Event::TrialFailed { trial: id(1), failure: Failure::Lost });
+        let only = HashSet::from([id(1)]);
+        let policy = Policy { wanted: Some(&only), ..policy };
+        assert_eq!(decide(&state, &policy), [], "trial 0 still runs");
+        state.apply(&Event::TrialFinished { trial: id(0), attempt: 1, outcome: outcome(1) });
+        assert_eq!(decide(&state, &policy), [Action::Finish { finished: 1, failed: 1 }]);
+    }
+}

@@ -1,0 +1,64 @@
+//! What every engine can do.
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+
+use crate::event::Slot;
+use crate::trial::TrialId;
+
+/// Names a worker: every attempt has one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct WorkerId {
+    pub trial: TrialId,
+    pub attempt: u32,
+}
+
+/// A worker for an engine to start.
+#[derive(Debug)]
+pub struct Launch {
+    pub worker: WorkerId,
+    /// The folder of the attempt, with its assignment.
+    pub folder: PathBuf,
+    /// For the output of the worker.
+    pub log: File,
+    pub slot: Slot,
+}
+
+/// A worker that ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerExit {
+    pub worker: WorkerId,
+    pub status: ExitStatus,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExitStatus {
+    Code(i32),
+    Signal(i32),
+}
+
+impl fmt::Display for ExitStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exit code {code}"),
+            Self::Signal(signal) => write!(f, "signal {signal}"),
+        }
+    }
+}
+
+/// An engine. Used inside a tokio runtime, by one task.
+pub trait Executor {
+    /// Starts a worker and returns its process id. After an error nothing was started.
+    fn launch(&mut self, launch: Launch) -> io::Result<u32>;
+
+    /// Waits for the next worker to end; for ever if none runs. The call may be cancelled and repeated.
+    fn next_exit(&mut self) -> impl Future<Output = WorkerExit>;
+
+    /// Asks a worker to save its state and end. Unknown workers are ignored: they have just ended.
+    fn stop(&mut self, worker: &WorkerId);
+
+    /// Ends a worker at once.
+    fn kill(&mut self, worker: &WorkerId);
+}

@@ -1,0 +1,73 @@
+//! What to run and how, and why a run ends early.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+
+use crate::decide::MemoryBudget;
+use crate::event::Slot;
+use crate::plan::Plan;
+use crate::spec::RunConfig;
+use crate::store::{Results, StoreError};
+use crate::trial::TrialId;
+
+/// What to run, and how.
+#[derive(Debug, Clone, Copy)]
+pub struct RunOrder<'a> {
+    pub plan: &'a Plan,
+    /// The sweep with its defaults filled in, for `sweep.yaml`.
+    pub sweep_yaml: &'a str,
+    /// What the sweep was made from, for `.origin.json`.
+    pub origin: &'a [u8],
+    pub results: &'a Results,
+    /// Retries and checkpoints. The slots are already made from the rest.
+    pub config: &'a RunConfig,
+    /// From [`crate::decide::slots`].
+    pub slots: &'a [Slot],
+    /// Trials wait until there is memory for them. None: they wait for a slot only.
+    pub memory: Option<MemoryBudget<'a>>,
+    /// The trials of this run. None: all trials of the plan.
+    pub only: Option<&'a HashSet<TrialId>>,
+    /// Retry trials that failed for good.
+    pub retry_failed: bool,
+    /// Stopped trials to train to their last step.
+    pub continued: &'a [TrialId],
+    /// Archive the old results and start over.
+    pub fresh: bool,
+    /// Number of parameters of each model (by `model.from` as planned), where known; for estimates by later runs.
+    pub parameters: &'a HashMap<String, u64>,
+}
+
+/// Why a run could not continue. Everything that was computed is kept.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A worker reported the disk.
+    #[error("{message}")]
+    Disk { message: String },
+    /// A limit of this process or of the system was reached.
+    #[error("{message}")]
+    Limit { message: String },
+    #[error("the sweep cannot start: {0}")]
+    Runtime(#[source] io::Error),
+}
+
+impl RunError {
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Store(_) | Self::Disk { .. } | Self::Limit { .. } => 3,
+            Self::Runtime(_) => 1,
+        }
+    }
+
+    /// Whether more room on the disk is what the user should provide.
+    #[must_use]
+    pub fn is_full_disk(&self) -> bool {
+        match self {
+            Self::Disk { .. } => true,
+            Self::Store(error) => error.is_full(),
+            Self::Limit { .. } | Self::Runtime(_) => false,
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Signals of this process, heard by a thread of their own.
+//!
+//! The thread that runs the sweep reads and writes files, so a disk that does not answer can block it. The thread here
+//! never touches a file. After the first SIGINT or SIGTERM it gives the sweep two seconds to end in order, then it ends the
+//! process. Workers end by themselves when their parent is gone.
+
+use std::io;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Call {
+    /// SIGINT (Ctrl-C), or the SIGTERM of a cluster: save and stop. A second one: stop at once.
+    #[default]
+    Stop,
+    /// SIGHUP, the terminal is gone: continue without it.
+    Hangup,
+}
+
+/// From the first stop signal to the end of the process.
+const GRACE: Duration = Duration::from_secs(2);
+/// Exit code of an interrupted command.
+const INTERRUPTED: i32 = 130;
+
+/// What the thread needs to know.
+#[derive(Debug, Default)]
+struct Attention {
+    /// The sweep that runs now, if one does.
+    listener: Option<UnboundedSender<Call>>,
+    /// When this process must have ended.
+    deadline: Option<Instant>,
+}
+
+static ATTENTION: Mutex<Attention> = Mutex::new(Attention { listener: None, deadline: None });
+
+fn attention() -> std::sync::MutexGuard<'static, Attention> {
+    ATTENTION.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A sweep that hears signals until this is dropped.
+#[derive(Debug)]
+pub(super) struct Listener {
+    calls: UnboundedReceiver<Call>,
+}
+
+impl Listener {
+    pub(super) fn calls(&mut self) -> &mut UnboundedReceiver<Call> {
+        &mut self.calls
+    }
+}
+
+impl Drop for Listener {
+    /// The sweep has ended in order. What follows (the report, trackers) ends at the next signal.
+    fn drop(&mut self) {
+        let mut attention = attention();
+        attention.listener = None;
+        attention.deadline = None;
+    }
+}
+
+/// Hears signals from now on, in place of what they do by default. After the listener is dropped, a stop signal ends the
+/// process at once.
+pub(super) fn listen() -> io::Result<Listener> {
+    static THREAD: OnceLock<bool> = OnceLock::new();
+    let mut started = Ok(());
+    THREAD.get_or_init(|| {
+        started = start();
+        started.is_ok()
+    });
+    started?;
+    let (sender, calls) = unbounded_channel();
+    let mut attention = attention();
+    (attention.listener, attention.deadline) = (Some(sender), None);
+    Ok(Listener { calls })
+}
+
+/// Ends this process after `limit` at the latest: for work after an interrupt that must not keep the user waiting.
+pub fn end_within(limit: Duration) {
+    attention().deadline = Some(Instant::now() + limit);
+}
+
+fn start() -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (mut interrupt, mut terminate, mut hangup) = {
+        let _context = runtime.enter();
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?)
+    };
+    let hear = async move {
+        loop {
+            tokio::select! {
+                Some(()) = interrupt.recv() => stop(),
+                Some(()) = terminate.recv() => stop(),
+                Some(()) = hangup.recv() => drop(tell(Call::Hangup)),
+                () = tokio::time::sleep(Duration::from_millis(50)) => {}
+            }
+            if attention().deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                end();
+            }
+        }
+    };
+    thread::Builder::new().name("signals".into()).spawn(move || runtime.block_on(hear)).map(drop)
+}
+
+fn stop() {
+    let is_heard = tell(Call::Stop);
+    if !is_heard {
+        end();
+    }
+    attention().deadline.get_or_insert_with(|| Instant::now() + GRACE);
+}
+
+/// True if a sweep runs that this was told to.
+fn tell(call: Call) -> bool {
+    attention().listener.as_ref().is_some_and(|listener| listener.send(call).is_ok())
+}
+
+#[expect(clippy::disallowed_methods, reason = "the main thread may be blocked for ever, and has nothing to tidy up")]
+fn end() -> ! {
+    std::process::exit(INTERRUPTED)
+}

@@ -1,0 +1,75 @@
+//! How a run ended, and what the user can do next.
+
+use std::path::PathBuf;
+
+use crate::event::{Failure, Slot};
+use crate::trial::TrialId;
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunSummary {
+    pub sweep: String,
+    pub folder: PathBuf,
+    /// Trials of the plan with an outcome, from this run or earlier ones.
+    pub finished: usize,
+    /// Trials of the plan that failed for good, in plan order.
+    pub failed: Vec<FailedTrial>,
+    /// Trials of the plan that neither finished nor failed.
+    pub left: usize,
+    pub interrupted: bool,
+    /// If the run ended because no slot was left: the retired slots, each with its last fault.
+    pub retired_slots: Vec<(Slot, Failure)>,
+    /// What the user should know: damaged lines, vanished folders.
+    pub warnings: Vec<String>,
+}
+
+/// A trial without an outcome, and the log of its last attempt.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FailedTrial {
+    pub trial: TrialId,
+    pub failure: Failure,
+    pub attempts: u32,
+    pub log: PathBuf,
+}
+
+impl RunSummary {
+    /// 0: all trials finished. 1: some failed, or no device is left. 130: interrupted.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match (self.interrupted, self.failed.is_empty() && self.retired_slots.is_empty()) {
+            (true, _) => 130,
+            (false, false) => 1,
+            (false, true) => 0,
+        }
+    }
+
+    /// What to do next, if anything is left to do.
+    #[must_use]
+    pub fn next_step(&self) -> Option<String> {
+        let all = self.finished + self.failed.len() + self.left;
+        if self.interrupted {
+            let left = self.left;
+            return Some(format!(
+                "Interrupted with {left} of {all} trials left. Run the same command again to continue: finished trials stay \
+                 finished, the others continue from their last checkpoint."
+            ));
+        }
+        if let Some(faults) = self.faults() {
+            let left = self.left;
+            return Some(format!(
+                "{left} of {all} trials are left, but no device works any more: {faults}. Check the device, then run the \
+                 same command again: finished trials stay finished, the others continue from their last checkpoint."
+            ));
+        }
+        (!self.failed.is_empty()).then(|| {
+            format!("{} of {all} trials failed. Run again with --retry-failed to retry them.", self.failed.len())
+        })
+    }
+
+    /// The faults that ended the run, if it ended because no slot was left.
+    fn faults(&self) -> Option<String> {
+        let text = |(slot, failure): &(Slot, Failure)| format!("{} (slot {}): {failure}", slot.device, slot.index);
+        let faults = self.retired_slots.iter().map(text).collect::<Vec<_>>();
+        (!faults.is_empty()).then(|| faults.join("; "))
+    }
+}

@@ -1,0 +1,74 @@
+//! The sections of a sweep file that are no keys of a trial.
+
+use super::kind::Doc;
+
+/// A key at the top level that says how trials are made of values, or how they run.
+#[derive(Debug)]
+pub(super) struct Section {
+    pub name: &'static str,
+    pub doc: Doc,
+}
+
+pub(super) static SECTIONS: &[Section] = &[
+    Section {
+        name: "name",
+        doc: Doc {
+            about: "The name of the sweep, and of its folder in the results folder. Default: the name of the file.",
+            unit: "",
+            example: "lr-grid",
+        },
+    },
+    Section {
+        name: "grid",
+        doc: Doc {
+            about: "Keys with lists of values. Every combination is a trial; the last key varies fastest.",
+            unit: "",
+            example: "{lr: [1e-5, 1e-4], model.dropout: [0, 0.1]}",
+        },
+    },
+    Section {
+        name: "zip",
+        doc: Doc {
+            about: "Keys with lists of equal length, taken together: one more axis of the grid.",
+            unit: "",
+            example: "{batch_size: [16, 32], epochs: [2, 4]}",
+        },
+    },
+    Section {
+        name: "include",
+        doc: Doc {
+            about: "Trials beside the grid, over the fixed values. `seeds` repeats them, unless they name a seed.",
+            unit: "",
+            example: "[{lr: 2e-5, scheduler: constant}]",
+        },
+    },
+    Section {
+        name: "exclude",
+        doc: Doc {
+            about: "Trials that are left out: those that match all keys of an entry.",
+            unit: "",
+            example: "[{lr: 1e-3, scheduler: cosine}]",
+        },
+    },
+    Section {
+        name: "seeds",
+        doc: Doc {
+            about: "Seeds with which every configuration is repeated. Reports show the mean and the spread over them.",
+            unit: "",
+            example: "[1, 2, 3]",
+        },
+    },
+    Section {
+        name: "run",
+        doc: Doc {
+            about: "How the sweep runs. Its keys never change a trial's numbers or its id.",
+            unit: "",
+            example: "{jobs: 2, keep: best}",
+        },
+    },
+];
+
+/// Whether `name` is a section.
+pub(super) fn is_section(name: &str) -> bool {
+    SECTIONS.iter().any(|section| section.name == name)
+}

@@ -1,0 +1,283 @@
+//! A fine-tuned classifier outside training: its files, and the scores that it gives to texts.
+//!
+//! The files are those of a trial, or of a folder that [`hub_folder`] wrote: a model for transformers'
+//! `AutoModelForSequenceClassification`, or a sentence-transformers folder where the pooling needs one.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use rayon::prelude::*;
+use safetensors::SafeTensors;
+use serde_json::{Map, Value, json};
+
+use super::TrainError;
+use super::batch::{MicroBatch, length, pieces};
+use super::data::{Encoder, Example, config_and_tokenizer, read};
+use super::model::{Bert, Pass};
+use super::weights::{WeightType, convert};
+use crate::trial::{DataConfig, ModelConfig, Pooling, TrialConfig};
+
+/// Folders of a sentence-transformers model.
+const POOLING: &str = "1_Pooling";
+const DENSE: &str = "2_Dense";
+/// Key of the [`COLUMNS`] of the training data in an exported `config.json`.
+const PLATEAU: &str = "plateau";
+const COLUMNS: [&str; 3] = ["text", "text_pair", "label"];
+
+/// Everything that a classifier is made of.
+#[derive(Debug, Clone)]
+pub struct ClassifierFiles {
+    config: Map<String, Value>,
+    tokenizer: Vec<u8>,
+    /// With the names of `BertForSequenceClassification`.
+    weights: Vec<u8>,
+    pub pooling: Pooling,
+    /// Names in class order.
+    pub labels: Vec<String>,
+    /// The columns of its texts and labels, and the length in tokens to which texts are cut. The files are not used.
+    pub data: DataConfig,
+}
+
+/// A folder of files for other programs.
+#[derive(Debug, Clone)]
+pub struct HubFolder {
+    /// Whether sentence-transformers reads it; else transformers does.
+    pub is_sentence_transformers: bool,
+    /// Paths in the folder, and contents.
+    pub files: Vec<(String, Vec<u8>)>,
+}
+
+impl ClassifierFiles {
+    /// The classifier of a trial. `state`: a training state or weights that the trial kept.
+    pub fn of_trial(config: &TrialConfig, labels: &[String], state: &[u8]) -> Result<Self, TrainError> {
+        let (json, tokenizer) = config_and_tokenizer(&config.model.from)?;
+        let weights = convert(state, WeightType::F32, |name| (!name.starts_with("adamw.")).then(|| name.to_owned()))?;
+        let has_pooler = shape(&weights, "bert.pooler.dense.weight").is_some();
+        Ok(Self {
+            config: parse(&config.model.from, &json)?,
+            tokenizer: tokenizer.into_owned(),
+            pooling: config.model.pooling.unwrap_or(if has_pooler { Pooling::Pooler } else { Pooling::Mean }),
+            weights,
+            labels: labels.to_vec(),
+            data: config.data.clone(),
+        })
+    }
+
+    /// The classifier in a folder: one that `plateau export` wrote, or a `BertForSequenceClassification`.
+    pub fn read(folder: &Path) -> Result<Self, TrainError> {
+        let name = folder.display().to_string();
+        let (json, tokenizer) = config_and_tokenizer(&name)?;
+        let config = parse(&name, &json)?;
+        let labels = labels(&config).ok_or_else(|| {
+            TrainError::Input(format!("{name}: config.json has no `id2label`, so this is not a classifier"))
+        })?;
+        let weights = read(&folder.join("model.safetensors"))?;
+        let (weights, pooling) = if folder.join("modules.json").is_file() {
+            let pooling = parse(&name, &read(&folder.join(POOLING).join("config.json"))?)?;
+            let is_cls = pooling.get("pooling_mode_cls_token").and_then(Value::as_bool) == Some(true);
+            let dense = read(&folder.join(DENSE).join("model.safetensors"))?;
+            (with_classifier(&weights, &dense)?, if is_cls { Pooling::Cls } else { Pooling::Mean })
+        } else {
+            (weights, Pooling::Pooler)
+        };
+        let settings = folder.join("tokenizer_config.json");
+        let settings = if settings.is_file() { parse(&name, &read(&settings)?)? } else { Map::new() };
+        let number = |map: &Map<String, Value>, key: &str| map.get(key).and_then(Value::as_u64).map(|n| n as usize);
+        let positions = number(&config, "max_position_embeddings").unwrap_or(512);
+        let max_length = number(&settings, "model_max_length").unwrap_or(positions).min(positions);
+        let data = DataConfig { max_length, ..data_config(&config) };
+        Ok(Self { config, tokenizer: tokenizer.into_owned(), weights, pooling, labels, data })
+    }
+
+    /// The files for Hugging Face's libraries, with weights of this precision.
+    pub fn hub_folder(&self, weight_type: WeightType) -> Result<HubFolder, TrainError> {
+        let is_sentence_transformers = self.pooling != Pooling::Pooler;
+        let architecture = if is_sentence_transformers { "BertModel" } else { "BertForSequenceClassification" };
+        let config = self.hub_config(architecture, weight_type);
+        let mut files = vec![
+            ("config.json".to_owned(), pretty(&Value::Object(config))?),
+            ("tokenizer.json".to_owned(), self.tokenizer.clone()),
+            ("tokenizer_config.json".to_owned(), pretty(&self.tokenizer_config())?),
+        ];
+        if is_sentence_transformers {
+            files.extend(self.sentence_transformers_files(weight_type)?);
+        } else {
+            files
+                .push(("model.safetensors".into(), convert(&self.weights, weight_type, |name| Some(name.to_owned()))?));
+        }
+        Ok(HubFolder { is_sentence_transformers, files })
+    }
+
+    fn hub_config(&self, architecture: &str, weight_type: WeightType) -> Map<String, Value> {
+        let mut config = self.config.clone();
+        let numbered = || self.labels.iter().enumerate();
+        let id2label: Map<String, Value> = numbered().map(|(i, name)| (i.to_string(), name.clone().into())).collect();
+        let label2id: Map<String, Value> = numbered().map(|(i, name)| (name.clone(), i.into())).collect();
+        for gone in ["_name_or_path", "torch_dtype", "num_labels"] {
+            config.remove(gone);
+        }
+        config.insert("architectures".into(), json!([architecture]));
+        config.insert("model_type".into(), "bert".into());
+        config.insert("id2label".into(), id2label.into());
+        config.insert("label2id".into(), label2id.into());
+        config.insert("problem_type".into(), "single_label_classification".into());
+        config.insert("dtype".into(), weight_type.name().into());
+        config.insert(PLATEAU.into(), columns(&self.data));
+        config
+    }
+
+    /// The generic fast tokenizer: `tokenizer.json` holds everything else.
+    fn tokenizer_config(&self) -> Value {
+        json!({
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "model_max_length": self.data.max_length,
+            "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
+            "unk_token": "[UNK]", "sep_token": "[SEP]", "pad_token": "[PAD]", "cls_token": "[CLS]", "mask_token": "[MASK]",
+            "clean_up_tokenization_spaces": false,
+        })
+    }
+
+    /// Encoder, pooling and classifier as three modules in a row.
+    fn sentence_transformers_files(&self, weight_type: WeightType) -> Result<Vec<(String, Vec<u8>)>, TrainError> {
+        let encoder = |name: &str| name.strip_prefix("bert.").map(str::to_owned);
+        let dense = |name: &str| name.strip_prefix("classifier.").map(|rest| format!("linear.{rest}"));
+        let hidden = self.config.get("hidden_size").cloned().unwrap_or_default();
+        let modules: Vec<Value> = ["Transformer", "Pooling", "Dense"]
+            .iter()
+            .enumerate()
+            .zip(["", POOLING, DENSE])
+            .map(|((i, module), path)| {
+                json!({"idx": i, "name": i.to_string(), "path": path, "type": format!("sentence_transformers.models.{module}")})
+            })
+            .collect();
+        let pooling = json!({
+            "word_embedding_dimension": hidden,
+            "pooling_mode_cls_token": self.pooling == Pooling::Cls,
+            "pooling_mode_mean_tokens": self.pooling == Pooling::Mean,
+            "pooling_mode_max_tokens": false,
+            "pooling_mode_mean_sqrt_len_tokens": false,
+        });
+        let head = json!({
+            "in_features": hidden,
+            "out_features": self.labels.len(),
+            "bias": true,
+            "activation_function": "torch.nn.modules.linear.Identity",
+        });
+        Ok(vec![
+            ("model.safetensors".into(), convert(&self.weights, weight_type, encoder)?),
+            ("modules.json".into(), pretty(&Value::Array(modules))?),
+            (
+                "sentence_bert_config.json".into(),
+                pretty(&json!({"max_seq_length": self.data.max_length, "do_lower_case": false}))?,
+            ),
+            (format!("{POOLING}/config.json"), pretty(&pooling)?),
+            (format!("{DENSE}/config.json"), pretty(&head)?),
+            (format!("{DENSE}/model.safetensors"), convert(&self.weights, weight_type, dense)?),
+        ])
+    }
+}
+
+fn parse(name: &str, json: &[u8]) -> Result<Map<String, Value>, TrainError> {
+    serde_json::from_slice(json).map_err(|error| TrainError::Input(format!("{name}: not a JSON object: {error}")))
+}
+
+fn pretty(value: &Value) -> Result<Vec<u8>, TrainError> {
+    Ok(serde_json::to_vec_pretty(value).map_err(std::io::Error::from)?)
+}
+
+/// The label names of a `config.json` in class order.
+fn labels(config: &Map<String, Value>) -> Option<Vec<String>> {
+    let names: BTreeMap<usize, &str> = config
+        .get("id2label")?
+        .as_object()?
+        .iter()
+        .map(|(id, name)| Some((id.parse().ok()?, name.as_str()?)))
+        .collect::<Option<_>>()?;
+    let is_complete = !names.is_empty() && names.keys().copied().eq(0..names.len());
+    is_complete.then(|| names.into_values().map(str::to_owned).collect())
+}
+
+/// The names of the columns, as in the data section of a sweep file.
+fn columns(data: &DataConfig) -> Value {
+    let data = serde_json::to_value(data).unwrap_or_default();
+    COLUMNS.iter().map(|key| ((*key).to_owned(), data.get(key).cloned().unwrap_or_default())).collect()
+}
+
+/// The inverse of [`columns`]. Other checkpoints have the default names.
+fn data_config(config: &Map<String, Value>) -> DataConfig {
+    let mut data = serde_json::to_value(DataConfig::default()).unwrap_or_default();
+    if let Some(columns) = config.get(PLATEAU) {
+        for key in COLUMNS {
+            if let Some(value) = columns.get(key) {
+                data[key] = value.clone();
+            }
+        }
+    }
+    serde_json::from_value(data).unwrap_or_default()
+}
+
+fn shape(weights: &[u8], name: &str) -> Option<Vec<usize>> {
+    Some(SafeTensors::deserialize(weights).ok()?.tensor(name).ok()?.shape().to_vec())
+}
+
+/// The weights of an encoder and of a sentence-transformers `Dense` module, with the names of a classifier.
+fn with_classifier(encoder: &[u8], dense: &[u8]) -> Result<Vec<u8>, TrainError> {
+    let encoder = convert(encoder, WeightType::F32, |name| Some(format!("bert.{name}")))?;
+    let dense =
+        convert(dense, WeightType::F32, |name| name.strip_prefix("linear.").map(|rest| format!("classifier.{rest}")))?;
+    super::weights::merge(&[&encoder, &dense])
+}
+
+/// A classifier that gives scores to texts, on the CPU.
+pub struct Classifier {
+    model: Arc<Bert>,
+    encoder: Encoder,
+    pool: rayon::ThreadPool,
+}
+
+impl Classifier {
+    pub fn new(files: &ClassifierFiles, threads: usize) -> Result<Self, TrainError> {
+        let classes = files.labels.len();
+        // A head of another shape would silently be replaced by random values.
+        if shape(&files.weights, "classifier.weight").is_none_or(|shape| shape[0] != classes) {
+            return Err(TrainError::Input(format!("the weights have no classifier for {classes} labels")));
+        }
+        let config = serde_json::to_vec(&files.config).map_err(std::io::Error::from)?;
+        let wanted =
+            ModelConfig { from: String::new(), pooling: Some(files.pooling), dropout: None, freeze: 0, reinit: 0 };
+        let model = Bert::load(&config, &[&files.weights], &wanted, classes, 0, &candle_core::Device::Cpu)?;
+        let encoder =
+            Encoder::new("the model", &files.tokenizer, files.data.max_length, files.data.text_pair.is_some())?;
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads.max(1))
+            .build()
+            .map_err(|error| TrainError::Threads(format!("cannot start {threads} threads: {error}")))?;
+        Ok(Self { model: Arc::new(model), encoder, pool })
+    }
+
+    /// The scores of each example, before softmax. Labels are not used.
+    pub fn logits(&self, examples: &[Example]) -> Result<Vec<Vec<f32>>, TrainError> {
+        self.pool.install(|| {
+            let tokens = self.encoder.encode(examples)?;
+            self.model.check(&tokens)?;
+            let mut order: Vec<u32> = (0..examples.len() as u32).collect();
+            order.sort_by_key(|&example| length(&tokens, example));
+            let batches: Vec<&[u32]> = pieces(&order, &tokens).into_iter().map(|piece| &order[piece]).collect();
+            let scores: Vec<Vec<f32>> = batches
+                .par_iter()
+                .map(|batch| {
+                    let batch = Arc::new(MicroBatch::pack(&tokens, batch, |_| 0, 0));
+                    Pass { model: self.model.clone(), batch, training: None }.logits()
+                })
+                .collect::<Result<_, TrainError>>()?;
+            let mut logits = vec![Vec::new(); examples.len()];
+            for (batch, scores) in batches.iter().zip(&scores) {
+                for (&example, row) in batch.iter().zip(scores.chunks_exact(self.model.classes)) {
+                    logits[example as usize] = row.to_vec();
+                }
+            }
+            Ok(logits)
+        })
+    }
+}

@@ -1,0 +1,164 @@
+//! One attempt at one trial, from its assignment to its outcome.
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use super::allocator::exit_without_memory;
+use super::cache::DiskCache;
+use super::error::AttemptError;
+use super::outcome::{complete, smaller_micro_batches};
+use super::sink::TrialSink;
+use super::stop::{beat_until_ended, stop_at_end_of_input};
+use crate::event::Failure;
+use crate::store::{
+    Assignment, AttemptDir, Blobs, CurvePosition, Lock, MadeBy, SavedState, StoreError, TrialRecord, exit, host,
+    prefer_as_oom_victim, read_curve, read_state, report_file_size_limit,
+};
+use crate::train::{self, Job, Sink, TrainError};
+use crate::trial::{EvalRow, MetricRow, Outcome};
+
+/// How long a worker waits until an earlier attempt releases the files of the trial.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Runs the attempt in `folder` as this process. Standard input is the pipe from the parent: its end means "stop".
+#[must_use]
+pub fn run(folder: &Path) -> u8 {
+    run_with(folder, train::train)
+}
+
+/// Like [`run`], with `train` in place of the trainer.
+pub(crate) fn run_with(folder: &Path, train: impl Fn(Job<'_>, &mut dyn Sink) -> Result<Outcome, TrainError>) -> u8 {
+    prefer_as_oom_victim();
+    exit_without_memory();
+    report_file_size_limit();
+    let stop = Arc::new(AtomicBool::new(false));
+    match stop_at_end_of_input(Arc::clone(&stop)) {
+        Ok(()) => attempt(folder, &stop, train),
+        Err(error) => {
+            let failure = AttemptError::from(StoreError::at(folder)(error));
+            AttemptDir::open(folder).map_or(exit::BAD_INPUT, |attempt| failure.report(&attempt))
+        }
+    }
+}
+
+/// Runs the attempt in `folder` with `train` in place of the trainer. `stop` ends it after a checkpoint.
+pub fn attempt(
+    folder: &Path,
+    stop: &AtomicBool,
+    train: impl Fn(Job<'_>, &mut dyn Sink) -> Result<Outcome, TrainError>,
+) -> u8 {
+    let Some(attempt) = AttemptDir::open(folder) else { return exit::BAD_INPUT };
+    let (running, ended) = channel::<()>();
+    let lock = Mutex::new(None);
+    let result = thread::scope(|scope| {
+        let (attempt, lock) = (&attempt, &lock);
+        let beat = move || beat_until_ended(attempt, lock, stop, &ended);
+        thread::Builder::new().spawn_scoped(scope, beat).map_err(StoreError::at(folder))?;
+        // Dropped when the attempt has ended, also by a panic.
+        let _running = running;
+        perform(attempt, lock, stop, train)
+    });
+    result.map_or_else(|error| error.report(&attempt), |()| exit::PUBLISHED)
+}
+
+fn perform(
+    attempt: &AttemptDir,
+    lock: &Mutex<Option<Lock>>,
+    stop: &AtomicBool,
+    train: impl Fn(Job<'_>, &mut dyn Sink) -> Result<Outcome, TrainError>,
+) -> Result<(), AttemptError> {
+    let assignment = attempt.assignment()?;
+    let trial = attempt.trial();
+    let Some(taken) = trial.lock(PATIENCE)? else {
+        let message = "an earlier attempt at this trial does not end and still holds its files".to_owned();
+        return Err(AttemptError::Failed(Failure::Crashed { message, log_tail: Vec::new() }));
+    };
+    *lock.lock().unwrap_or_else(PoisonError::into_inner) = Some(taken);
+    if trial.has_outcome() {
+        return Ok(());
+    }
+    inject_faults(&assignment)?;
+    let saved = resumable(attempt)?;
+    // A record that cannot be read costs a note, no numbers.
+    let before = saved.as_ref().and_then(|_| trial.record().ok().flatten());
+    let made_by = made_by(&assignment, before.as_ref());
+    trial.write_record(&TrialRecord { trial: assignment.trial.clone(), made_by: made_by.clone() })?;
+    let cache = DiskCache(Blobs::new(assignment.cache.clone()));
+    // If the state is missing, the trainer says what to do.
+    let start = assignment.start.as_ref().and_then(|path| read_state(path).ok());
+    let train_from = |resume: Option<&SavedState>| {
+        let mut sink = TrialSink::open(attempt, resume.map(|saved| saved.position.step), &assignment, stop)?;
+        let job = Job {
+            config: &assignment.trial.config,
+            device: assignment.device,
+            threads: assignment.slot.threads,
+            checkpoint_every: assignment.checkpoint_every,
+            micro_batch_splits: assignment.micro_batch_splits,
+            ignores_stop_rules: assignment.ignores_stop_rules,
+            resume: resume.map(|saved| saved.state.as_slice()),
+            start: start.as_deref(),
+            cache: &cache,
+        };
+        let trained = train(job, &mut sink);
+        sink.wait_for_state()?;
+        Ok::<_, AttemptError>((trained, sink.take_stop_verdict()))
+    };
+    let (mut trained, mut stopped) = train_from(saved.as_ref())?;
+    // A state that the trainer cannot read, for example of another version, counts as none.
+    if matches!(trained, Err(TrainError::State(_))) {
+        (trained, stopped) = train_from(None)?;
+    }
+    let trained = trained.map_err(|error| AttemptError::of_training(error, assignment.device))?;
+    let mut outcome = complete(trained, &assignment.trial, attempt)?;
+    outcome.verdicts.extend(smaller_micro_batches(made_by.micro_batch_splits, &assignment.trial));
+    outcome.verdicts.extend(stopped);
+    Ok(trial.publish(attempt, &outcome)?)
+}
+
+/// Fails the attempt if a test asks for a fault of its device or its memory.
+#[cfg(feature = "faults")]
+fn inject_faults(assignment: &Assignment) -> Result<(), AttemptError> {
+    crate::store::fail_training(train::micro_batch_tokens(assignment.micro_batch_splits));
+    match crate::store::fail_device(assignment.slot.index) {
+        Some(message) => Err(AttemptError::Failed(Failure::DeviceFault { message: message.to_owned() })),
+        None => Ok(()),
+    }
+}
+
+#[cfg(not(feature = "faults"))]
+#[expect(clippy::unnecessary_wraps, reason = "the version with faults can fail")]
+fn inject_faults(_: &Assignment) -> Result<(), AttemptError> {
+    Ok(())
+}
+
+/// The training state to continue from, if there is one and the curves are complete up to its step. Else the trial starts
+/// over: nothing would ever fill a hole in a curve.
+fn resumable(attempt: &AttemptDir) -> Result<Option<SavedState>, StoreError> {
+    let trial = attempt.trial();
+    let Some(saved) = trial.checkpoints().newest()? else { return Ok(None) };
+    let CurvePosition { step, evals } = saved.position;
+    let metrics = read_curve::<MetricRow>(&trial.metrics())?.rows;
+    let evaluated = read_curve::<EvalRow>(&trial.evals())?.rows.iter().filter(|row| row.step <= step).count();
+    // Steps rise from row to row, so as many rows as steps means that no row is missing.
+    let is_complete = metrics.iter().filter(|row| row.step <= step).count() as u64 == step && evaluated as u64 >= evals;
+    Ok(is_complete.then_some(saved))
+}
+
+/// `before`: the record of the attempts that this one continues.
+fn made_by(assignment: &Assignment, before: Option<&TrialRecord>) -> MadeBy {
+    let splits_before = before.map_or(0, |before| before.made_by.micro_batch_splits);
+    MadeBy {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        host: host(),
+        platform: format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH),
+        device: assignment.slot.device,
+        threads: assignment.slot.threads,
+        git_commit: assignment.git_commit.clone(),
+        parameters: assignment.parameters,
+        micro_batch_splits: assignment.micro_batch_splits.max(splits_before),
+    }
+}

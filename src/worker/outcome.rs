@@ -1,0 +1,70 @@
+//! Completes the outcome of a trial: verdicts, notes and peak memory, and checks that it can be read back.
+
+use crate::analysis::{Measured, verdicts};
+use crate::store::{AttemptDir, StoreError, TrialDir, read_curve};
+use crate::train;
+use crate::trial::{Cause, DiagnosticRow, EvalRow, MetricRow, Outcome, Status, Trial, Verdict};
+
+/// Adds what the trainer leaves to others.
+///
+/// # Errors
+/// [`StoreError::Vanished`] if rows that were written are no longer in their files: somebody has deleted or cut them.
+pub(super) fn complete(mut outcome: Outcome, trial: &Trial, attempt: &AttemptDir) -> Result<Outcome, StoreError> {
+    let folder = attempt.trial();
+    let metrics = read_curve::<MetricRow>(&folder.metrics())?.rows;
+    let evals = read_curve::<EvalRow>(&folder.evals())?.rows;
+    check_rows(&folder, &outcome, &metrics, &evals)?;
+    let diagnostics = read_curve::<DiagnosticRow>(&folder.diagnostics())?.rows;
+    let measured = Measured {
+        diagnostics: &diagnostics,
+        train_prior: &outcome.class_prior,
+        eval_prior: &outcome.eval_prior,
+        steps: trial.steps,
+        config: Some(&trial.config),
+        ..Measured::of(&metrics, &evals)
+    };
+    outcome.verdicts = verdicts(&measured, outcome.status);
+    outcome.peak_memory = peak_memory();
+    // JSON has no NaN.
+    for value in [&mut outcome.seconds, &mut outcome.tokens_per_second] {
+        if !value.is_finite() {
+            *value = 0.0;
+        }
+    }
+    Ok(outcome)
+}
+
+fn check_rows(
+    folder: &TrialDir,
+    outcome: &Outcome,
+    metrics: &[MetricRow],
+    evals: &[EvalRow],
+) -> Result<(), StoreError> {
+    let vanished = |path| Err(StoreError::Vanished { path });
+    if metrics.len() as u64 != outcome.steps {
+        return vanished(folder.metrics());
+    }
+    let is_evaluated = evals.last().is_some_and(|row| row.step == outcome.steps);
+    if outcome.status == Status::Finished && !is_evaluated { vanished(folder.evals()) } else { Ok(()) }
+}
+
+/// The note on a trial that ran out of memory.
+pub(super) fn smaller_micro_batches(micro_batch_splits: u32, trial: &Trial) -> Option<Verdict> {
+    let [tokens, usual] = [micro_batch_splits, 0].map(train::micro_batch_tokens);
+    let numbers = match trial.config.mixup() {
+        None => "the numbers are those of a machine with more memory, up to rounding",
+        Some(_) => "mixup pairs the texts of a micro-batch, so it has paired other texts",
+    };
+    let text = format!("out of memory: continued with micro-batches of {tokens} tokens in place of {usual}; {numbers}");
+    (micro_batch_splits > 0).then(|| {
+        Verdict::note(Cause::SmallerMicroBatches, text).with_evidence(&[("micro_batch_tokens", tokens as f64)])
+    })
+}
+
+/// Peak resident memory of this process in bytes, where Linux tells.
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}
