@@ -13,9 +13,11 @@
 //! | room | is |
 //! |---|---|
 //! | [`trial`], [`event`] | the vocabulary: plain data, named in the field's words |
+//! | [`random`] | numbers as functions of (seed, purpose, indices) |
 //! | [`spec`] | YAML as written -> checked `SweepSpec`; every mistake at once, with its place |
 //! | [`plan`] | product, zip, include, exclude, seeds, ids; what it will cost |
 //! | [`state`] | a fold over events: what is done, running, left |
+//! | [`search`] | what to try next in a space: samplers, importance of keys |
 //! | [`decide`] | plan, state, capacity -> launch, retry, give up |
 //! | [`store`] | knows every path; journal, atomic files, locks: the only door to the disk |
 //! | [`exec`] | starts and stops workers: processes, or threads in tests |
@@ -30,7 +32,8 @@
 //!
 //! # What always holds
 //!
-//! * `spec`, `plan`, `state`, `decide`, `analysis` and `logs` are functions of data: no clock, no disk, no printing.
+//! * `random`, `spec`, `plan`, `state`, `search`, `decide`, `analysis` and `logs` are functions of data: no clock, no disk,
+//!   no printing.
 //! * candle appears in `train` alone, tokio in `run` and `exec`, file writes in `store`, printing in `cli` and the
 //!   terminal part of `report`. `tests/architecture.rs` enforces it.
 //! * The journal is the truth about what ran, and state is its fold. Resuming is not a mode: the loop compares plan,
@@ -48,8 +51,10 @@ pub mod event;
 pub mod exec;
 pub mod logs;
 pub mod plan;
+pub mod random;
 pub mod report;
 pub mod run;
+pub mod search;
 #[cfg(test)]
 #[path = "../tests/program/skip.rs"]
 mod skip;

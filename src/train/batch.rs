@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::data::Tokens;
-use super::random::Random;
+use crate::random::Random;
 use crate::trial::MICRO_BATCH_TOKENS;
 
 /// Whole sequences, packed.
@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn mixing_is_a_function_of_seed_step_and_place() {
-        let random = |step| Random::new(1, crate::train::random::Purpose::Mixup).at(step);
+        let random = |step| Random::new(1, crate::random::Purpose::Mixup).at(step);
         let mix = Mix::draw(random(0), &[3, 4, 5, 6], 0.2);
         assert_eq!(mix, Mix::draw(random(0), &[3, 4, 5, 6], 0.2));
         assert_ne!(mix.shares, Mix::draw(random(1), &[3, 4, 5, 6], 0.2).shares);

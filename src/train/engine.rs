@@ -18,7 +18,7 @@ use super::model::lane::Lane;
 use super::model::{Bert, Pass, Training};
 use super::optim::words::RowGradients;
 use super::optim::{AdamW, Gradient, Settings};
-use super::random::Random;
+use crate::random::Random;
 use crate::trial::{MAX_GRADIENT_BUFFERS, MICRO_BATCH_TOKENS};
 
 /// The model, its optimizer, and the threads that they run on.

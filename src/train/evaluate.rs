@@ -12,7 +12,7 @@ use super::data::{Dataset, Split};
 use super::engine::Engine;
 use super::frozen::{Frozen, FrozenSplits};
 use super::kernels::loss::cross_entropy;
-use super::random::{Purpose, Random};
+use crate::random::{Purpose, Random};
 use crate::trial::{DiagnosticRow, EvalRow, TRAIN_PROBE_EXAMPLES};
 
 /// What an evaluation says beside its row.

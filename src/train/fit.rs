@@ -10,9 +10,9 @@ use super::data::{self, Dataset, Tokens};
 use super::engine::{Engine, Objective};
 use super::evaluate::{Evaluation, Predictions};
 use super::frozen::FrozenSplits;
-use super::random::{Purpose, Random};
 use super::signals::Signals;
 use super::{Sink, TrainError, checkpoint};
+use crate::random::{Purpose, Random};
 use crate::trial::{
     CheckpointEvery, DiagnosticRow, EvalRow, Keep, MetricRow, Outcome, Patience, PatienceMetric, Probe, Status,
     TrialConfig, steps_per_epoch,

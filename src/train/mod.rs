@@ -17,7 +17,6 @@ pub mod frozen;
 pub mod kernels;
 pub mod model;
 pub mod optim;
-pub mod random;
 pub mod schedule;
 pub mod signals;
 #[cfg(test)]

@@ -13,8 +13,8 @@ use super::engine::Engine;
 use super::frozen::FrozenSplits;
 use super::model::Bert;
 use super::optim::Settings;
-use super::random::{Purpose, Random};
 use super::{Cache, Sink, fit};
+use crate::random::{Purpose, Random};
 use crate::trial::{
     Augmentation, CheckpointEvery, DataConfig, DiagnosticRow, EvalRow, FractionOrSteps, Keep, Length, MetricRow,
     ModelConfig, Outcome, Scheduler, TrialConfig,

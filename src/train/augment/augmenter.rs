@@ -3,9 +3,9 @@
 use super::context::AugmentContext;
 use super::cutoff::Cutoff;
 use super::method::{Draw, Method, check_numbers};
+use crate::random::{Purpose, Random};
 use crate::train::TrainError;
 use crate::train::data::Example;
-use crate::train::random::{Purpose, Random};
 use crate::trial::Augmentation;
 
 /// Makes the variants of examples. The methods are applied in their order.

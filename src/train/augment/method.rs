@@ -8,9 +8,9 @@ use super::context::AugmentContext;
 use super::suggestions::{self, SuggestionTable};
 use super::wordnet::WordNet;
 use super::{command, contextual_synonym, eda, edits, insertion, marian, masked_lm, synonym};
+use crate::random::Random;
 use crate::train::TrainError;
 use crate::train::data::{DataError, DataErrorKind};
-use crate::train::random::Random;
 use crate::trial::{Augmentation, Choose, Translator};
 
 /// A method with its parameters and resources.

@@ -1,7 +1,7 @@
 //! Dropout whose mask is a function of an index, not of what ran before.
 //!
 //! An element falls out when a 32-bit hash of (key, element) lies below `rate * 2^32`, so the keep probability is exact
-//! to 2^-32. The key comes from Philox ([`crate::train::random`]) and stands for (seed, step, site, example); the hash
+//! to 2^-32. The key comes from Philox ([`crate::random`]) and stands for (seed, step, site, example); the hash
 //! is two keyed rounds of a multiply-xorshift finaliser (C. Wellons' `lowbias32`, improved constants), cheap enough to
 //! draw the mask again in the backward instead of keeping it.
 
@@ -67,7 +67,7 @@ impl Mask {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::random::{Purpose, Random};
+    use crate::random::{Purpose, Random};
 
     fn key(index: u64) -> [u32; 2] {
         let [a, b, ..] = Random::new(1, Purpose::Dropout).words(index);

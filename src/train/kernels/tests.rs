@@ -9,7 +9,7 @@ use super::dropout::{Dropout, Mask};
 use super::linear;
 use super::norm::{self, Affine, Site};
 use super::product::Write;
-use crate::train::random::{Purpose, Random};
+use crate::random::{Purpose, Random};
 
 /// Values that depend on `seed` alone, of standard deviation one.
 fn normals(seed: u64, n: usize) -> Vec<f32> {

@@ -27,10 +27,10 @@ use self::config::{Config, DropoutRates};
 use self::lane::Lane;
 pub use self::parameters::Parameter;
 use self::parameters::{Index, Tensors, Wanted};
+use crate::random::Random;
 use crate::train::TrainError;
 use crate::train::batch::{MicroBatch, Mix};
 use crate::train::kernels::dropout::Dropout;
-use crate::train::random::Random;
 use crate::trial::{ModelConfig, Pooling};
 
 /// A BERT for classification and its parameters.

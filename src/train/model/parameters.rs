@@ -10,8 +10,8 @@ use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 
 use super::config::Config;
+use crate::random::{Purpose, Random};
 use crate::train::TrainError;
-use crate::train::random::{Purpose, Random};
 use crate::trial::Pooling;
 
 /// A trained tensor.

@@ -7,10 +7,10 @@ use proptest::prelude::*;
 
 use super::lane::Lane;
 use super::{Bert, Pass, Place, Training};
+use crate::random::{Purpose, Random};
 use crate::train::batch::{MicroBatch, Mix};
 use crate::train::kernels::add;
 use crate::train::optim::words::RowGradients;
-use crate::train::random::{Purpose, Random};
 use crate::train::testing::{Checkpoint, batch, config};
 use crate::trial::{ModelConfig, Pooling};
 

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::words::RowGradients;
 use super::{AdamW, Gradient, Settings, values};
+use crate::random::{Purpose, Random};
 use crate::train::batch::MicroBatch;
 use crate::train::model::Bert;
 use crate::train::model::lane::WordGradient;
-use crate::train::random::{Purpose, Random};
 use crate::train::testing::{Checkpoint, config};
 
 const SETTINGS: Settings =

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::train::random::{Purpose, Random};
+use crate::random::{Purpose, Random};
 
 type Multiply = unsafe fn(f32, Matrix<'_>, Matrix<'_>, *mut f32, usize, Write);
 

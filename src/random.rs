@@ -15,6 +15,7 @@ pub enum Purpose {
     Probe = 6,
     Cutoff = 7,
     Mixup = 8,
+    Search = 9,
 }
 
 /// A family of random numbers. [`Random::at`] narrows it (to an epoch, a step, an example); the drawing methods take the

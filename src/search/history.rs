@@ -1,0 +1,58 @@
+//! What a search knows of the configurations before the next one, and which of them count as good.
+
+use super::space::Point;
+
+/// A configuration that was drawn or included, as far as it is known.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Observation {
+    pub point: Point,
+    pub result: SearchResult,
+}
+
+/// How far a configuration came. Values are minimised.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum SearchResult {
+    /// It reached its end with this value.
+    Ended(f64),
+    /// A rule stopped it after this step. The value is the best until then.
+    Stopped {
+        step: u64,
+        value: f64,
+    },
+    Diverged,
+    Failed,
+    /// Its end is not known yet.
+    Running,
+}
+
+impl SearchResult {
+    /// Orders results from good to bad. Trials that were stopped follow those that ended, later ones first: values of
+    /// different steps are not compared.
+    fn rank(&self) -> (u8, u64, f64) {
+        match *self {
+            // Adding zero turns -0 into 0: they are equal values.
+            Self::Ended(value) => (0, 0, value + 0.0),
+            Self::Stopped { step, value } => (1, u64::MAX - step, value + 0.0),
+            Self::Diverged => (2, 0, 0.0),
+            Self::Failed => (3, 0, 0.0),
+            Self::Running => (4, 0, 0.0),
+        }
+    }
+}
+
+/// Largest number of good configurations.
+const MOST_GOOD: usize = 25;
+
+/// Indices of the good configurations and of the others, each in order. A tenth of those whose end is known is good.
+pub(super) fn split(seen: &[Observation]) -> (Vec<usize>, Vec<usize>) {
+    let mut known: Vec<usize> = (0..seen.len()).filter(|&index| seen[index].result != SearchResult::Running).collect();
+    let good = known.len().div_ceil(10).min(MOST_GOOD);
+    known.sort_by(|&a, &b| {
+        let (a, b) = (seen[a].result.rank(), seen[b].result.rank());
+        (a.0, a.1).cmp(&(b.0, b.1)).then(a.2.total_cmp(&b.2))
+    });
+    let mut below = known[..good].to_vec();
+    below.sort_unstable();
+    let above = (0..seen.len()).filter(|index| below.binary_search(index).is_err()).collect();
+    (below, above)
+}

@@ -1,0 +1,22 @@
+//! What to try next: spaces of configurations, and the samplers that draw from them.
+//!
+//! [`propose`] gives the next configuration as a pure function of the space, the settings, the number of the configuration
+//! and what is known of earlier ones. It has no state, so that a search continues after an interruption with the same
+//! sequence, whatever the number of slots. Reading a space from a sweep file, and deciding what a configuration may see of
+//! the ones before it, are left to others.
+
+mod history;
+mod importance;
+mod lag;
+mod normal;
+mod propose;
+mod space;
+#[cfg(test)]
+mod tests;
+mod tpe;
+
+pub use history::{Observation, SearchResult};
+pub use importance::{Baseline, importance};
+pub use lag::Lag;
+pub use propose::{Sampler, Settings, propose};
+pub use space::{Condition, Dimension, Domain, Point, Space};
