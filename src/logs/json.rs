@@ -46,8 +46,8 @@ fn rows_within(value: &Value, path: &str, depth: usize) -> Vec<Row> {
             }
         }
         Value::Object(fields) => {
-            candidates.push(object(value).into_iter().collect());
             candidates.push(columns(fields, path));
+            candidates.push(object(value).into_iter().collect());
             if depth > 0 {
                 candidates.extend(fields.iter().map(|(name, inner)| rows_within(inner, name, depth - 1)));
             }

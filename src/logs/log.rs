@@ -21,8 +21,8 @@ const CERTAIN: f64 = 1.5;
 /// Ignored columns that are named, and columns that an error lists.
 const NAMED: usize = 6;
 const LISTED: usize = 12;
-/// Characters of the longest name that a column may have.
-const LONGEST_NAME: usize = 40;
+/// Share of numbers among the fields of a file that is no table.
+const FEW_NUMBERS: f64 = 0.3;
 
 /// The curves of one log.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -256,8 +256,9 @@ fn in_folder(row: Row, folder: &str) -> Row {
     row.into_iter().map(|(name, field)| (named(name), field)).collect()
 }
 
-/// A column that holds numbers.
 struct Column {
+    /// Rows that have it, and those with a number in it.
+    rows: usize,
     count: usize,
     reading: Option<Reading>,
 }
@@ -280,7 +281,8 @@ impl<'a> Columns<'a> {
     fn of(rows: &'a [Row]) -> Self {
         let mut columns: BTreeMap<&str, Column> = BTreeMap::new();
         for (name, field) in rows.iter().flatten() {
-            let column = columns.entry(name).or_insert_with(|| Column { count: 0, reading: reading(name) });
+            let column = columns.entry(name).or_insert_with(|| Column { rows: 0, count: 0, reading: reading(name) });
+            column.rows += 1;
             column.count += usize::from(matches!(field, Field::Number(_)));
         }
         Self(columns)
@@ -359,8 +361,9 @@ impl<'a> Columns<'a> {
             );
         }
         let names: Vec<&str> = self.0.keys().copied().take(LISTED).collect();
-        // The first line of a text is no header.
-        if names.len() < 2 || names.iter().any(|name| name.len() > LONGEST_NAME) {
+        let sum = |of: fn(&Column) -> usize| self.0.values().map(of).sum::<usize>() as f64;
+        // Lines of text are no table.
+        if sum(|column| column.count) <= FEW_NUMBERS * sum(|column| column.rows) {
             return "no loss found: it is no table with a column train_loss or eval_loss, no JSON, and holds no lines such as \
                     {'loss': 0.69, 'step': 10} or \"step 10 | loss 0.69\""
                 .to_owned();
