@@ -102,7 +102,7 @@ impl Candidate<'_> {
         if !matches!(self.known.phase, TrialPhase::Ended(_)) || self.known.stop.is_some() {
             return None;
         }
-        let reached = |rung: usize| self.first_from(rung_step(rule, rung)?);
+        let reached = |rung: usize| self.first_from(rule.rung_step(rung)?);
         let came_close = rung == 0 || reached(rung - 1).is_some();
         match reached(rung) {
             Some(row) => Some(badness(row, rule.metric)),
@@ -160,8 +160,9 @@ fn by_asha<'a, I: Iterator<Item = Candidate<'a>>>(
     others: impl Fn() -> I,
 ) -> Option<StopJudgement> {
     let rung = candidate.known.rungs.len();
-    let row = candidate.first_from(rung_step(rule, rung)?)?;
+    let row = candidate.first_from(rule.rung_step(rung)?)?;
     let own = badness(row, rule.metric);
+    let compared = if rule.best { candidate.best_until(row.step, rule.metric) } else { own };
     let mut competing: Vec<f64> = others().filter_map(|other| other.at_rung(rule, rung)).collect();
     competing.push(own);
     competing.sort_by(f64::total_cmp);
@@ -175,13 +176,8 @@ fn by_asha<'a, I: Iterator<Item = Candidate<'a>>>(
         value: shown(own, rule.metric),
         bound: shown(bound, rule.metric),
         among: competing.len(),
-        stops: !own.is_finite() || own > bound,
+        stops: !own.is_finite() || compared > bound,
     })
-}
-
-/// None if the step is too large for a number.
-fn rung_step(rule: &Asha, rung: usize) -> Option<u64> {
-    rule.eta.checked_pow(u32::try_from(rung).ok()?)?.checked_mul(rule.min_steps)
 }
 
 /// A value with its sign changed so that lower is better.
@@ -270,7 +266,7 @@ mod tests {
 
     fn asha(eta: u64) -> StopAcross {
         let metric = PatienceMetric::EvalLoss;
-        StopAcross { median: None, asha: Some(Asha { metric, eta, min_steps: 10 }) }
+        StopAcross { median: None, asha: Some(Asha { metric, eta, min_steps: 10, ..Asha::default() }) }
     }
 
     fn by_median(min_trials: u64) -> StopAcross {
@@ -292,6 +288,69 @@ mod tests {
         assert_eq!(field.judge(&asha(2)), [(1, 20, false), (3, 20, false)]);
         field.see(4, &[1.5, 2.5]);
         assert_eq!(field.judge(&asha(2)), [(4, 20, true)]);
+    }
+
+    /// Every decision of Optuna's `SuccessiveHalvingPruner`, report by report. `PLATEAU_REFERENCES` names a folder with more.
+    #[test]
+    fn halving_decides_as_optuna_does() {
+        let mut decisions = 0;
+        for case in references("asha") {
+            let rule = &case["rule"]["asha"];
+            let number = |key: &str| rule[key].as_u64().unwrap();
+            let metric = match case["direction"].as_str().unwrap() {
+                "minimize" => PatienceMetric::EvalLoss,
+                _ => PatienceMetric::Accuracy,
+            };
+            let asha = Asha { metric, eta: number("eta"), min_steps: number("min_steps"), s: number("s"), best: false };
+            let rules = StopAcross { median: None, asha: Some(asha) };
+            let mut field = Field::new(&[&[] as &[f32]; 64]);
+            for report in case["reports"].as_array().unwrap() {
+                let (trial, step) = (report[0].as_u64().unwrap(), report[1].as_u64().unwrap());
+                // A value that is no number is written as text.
+                let value = report[2].as_f64().map_or(f32::NAN, |value| value as f32);
+                let row = EvalRow { step, eval_loss: value, accuracy: value, macro_f1: 0.5, train_probe_loss: 0.5 };
+                field.scores.see(&id(trial), [row]);
+                let stops = field.judge(&rules).iter().any(|(judged, _, stops)| *judged == trial && *stops);
+                assert_eq!(Some(stops), report[3].as_bool(), "{}: trial {trial}, step {step}", case["name"]);
+                decisions += 1;
+            }
+        }
+        assert!(decisions > 0);
+    }
+
+    /// The cases of `halving.json` and of the files below `PLATEAU_REFERENCES` for a rule without further parameters.
+    fn references(rule: &str) -> Vec<serde_json::Value> {
+        let fixtures = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/samplers");
+        let mut folders = vec![fixtures];
+        folders.extend(std::env::var_os("PLATEAU_REFERENCES").map(std::path::PathBuf::from));
+        let mut cases = Vec::new();
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(&folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if path.extension().is_some_and(|extension| extension == "json") {
+                    let file: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+                    let all = file["cases"].as_array().cloned().unwrap_or_default();
+                    cases.extend(all.into_iter().filter(|case| {
+                        case["rule"][rule].as_object().is_some_and(|rule| !rule.contains_key("bootstrap"))
+                    }));
+                }
+            }
+        }
+        cases
+    }
+
+    #[test]
+    fn halving_can_skip_rungs_and_compare_best_values() {
+        let rules = |s, best| {
+            let asha = Asha { metric: PatienceMetric::EvalLoss, eta: 2, min_steps: 10, s, best };
+            StopAcross { median: None, asha: Some(asha) }
+        };
+        let losses: [&[f32]; 3] = [&[3.0, 3.0], &[1.0, 4.0], &[5.0, 2.0]];
+        assert_eq!(Field::new(&losses).judge(&rules(1, false)), [(0, 20, false), (1, 20, true), (2, 20, false)]);
+        let best = Field::new(&losses).judge(&rules(1, true));
+        assert_eq!(best, [(0, 20, false), (1, 20, false), (2, 20, false)], "the second was at 1.0");
     }
 
     #[test]

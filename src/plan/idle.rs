@@ -39,16 +39,16 @@ pub(super) fn warnings(across: &StopAcross, trials: &[Trial], facts: &Facts) -> 
             ),
         );
     }
-    for (rule, from) in [
-        ("median", across.median.as_ref().map(|rule| rule.min_steps)),
-        ("asha", across.asha.as_ref().map(|rule| rule.min_steps)),
+    for (rule, start, from) in [
+        ("median", "`min_steps` is", across.median.as_ref().map(|rule| rule.min_steps)),
+        ("asha", "first rung is at step", across.asha.as_ref().map(|rule| rule.rung_step(0).unwrap_or(u64::MAX))),
     ] {
         // With `min_steps: 0`, the evaluation before the first step counts.
         if let Some(from) = from.filter(|from| *from > 0 && runs.iter().all(|run| run.before_end(*from) == 0)) {
             warn(
                 rule,
                 format!(
-                    "its `min_steps` is {from}, but no trial has an evaluation between that step and its last one; lower it, \
+                    "its {start} {from}, but no trial has an evaluation between that step and its last one; lower it, \
                      or evaluate more often (`eval_every`)"
                 ),
             );

@@ -670,7 +670,7 @@ fn rules_that_can_stop_no_trial_are_named() {
     assert_snapshot!(of("patience: {evals: 3}, plateau: {evals: 3, min_steps: 8}, median: {min_trials: 9, min_steps: 8}, asha: {min_steps: 50}"), @"
         warning: `stop.patience` can stop no trial: its `evals` is 3, but only 2 evaluations lie between the first and the last one; lower it, or evaluate more often (`eval_every`)
         warning: `stop.plateau` can stop no trial: its `evals` is 3, but only 2 evaluations lie between its `min_steps` and the last one; lower them, or evaluate more often (`eval_every`)
-        warning: `stop.asha` can stop no trial: its `min_steps` is 50, but no trial has an evaluation between that step and its last one; lower it, or evaluate more often (`eval_every`)
+        warning: `stop.asha` can stop no trial: its first rung is at step 50, but no trial has an evaluation between that step and its last one; lower it, or evaluate more often (`eval_every`)
         warning: `stop.median` can stop no trial: its `min_trials` is 9, but each trial has only 2 others; lower it
         ");
     let unequal = "eval_every: 4\nstop: {diverged: true}\nzip: {steps: [12, 40], stop.patience.evals: [3, 12]}";

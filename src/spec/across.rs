@@ -41,13 +41,26 @@ pub struct Asha {
     pub metric: PatienceMetric,
     /// From 2. The step of each rung is that of the rung before times this.
     pub eta: u64,
-    /// Step of the first rung.
+    /// Step of the first rung, if `s` is 0.
     pub min_steps: u64,
+    /// Number of rungs that are skipped.
+    pub s: u64,
+    /// Whether the best value of a trial so far is compared, in place of its value at the rung.
+    pub best: bool,
+}
+
+impl Asha {
+    /// The step of a rung, counted from 0. None if it is too large for a number.
+    #[must_use]
+    pub fn rung_step(&self, rung: usize) -> Option<u64> {
+        let power = u32::try_from(self.s.checked_add(rung as u64)?).ok()?;
+        self.eta.checked_pow(power)?.checked_mul(self.min_steps)
+    }
 }
 
 impl Default for Asha {
     fn default() -> Self {
-        Self { metric: PatienceMetric::EvalLoss, eta: 4, min_steps: 50 }
+        Self { metric: PatienceMetric::EvalLoss, eta: 4, min_steps: 50, s: 0, best: false }
     }
 }
 
@@ -135,7 +148,27 @@ pub(super) static RULE_KEYS: &[RuleKey] = &[
         path: "stop.asha.min_steps",
         kind: STEPS_FROM_1,
         put: |stop, value| keys::put(&mut stop.asha.get_or_insert_default().min_steps, value),
-        doc: Doc { about: "Step of the first rung.", unit: "optimizer steps", example: "100" },
+        doc: Doc { about: "Step of the first rung, if `s` is 0.", unit: "optimizer steps", example: "100" },
+    },
+    RuleKey {
+        path: "stop.asha.s",
+        kind: Kind::Whole { from: 0, to: 60, expected: "a whole number of 0 to 60" },
+        put: |stop, value| keys::put(&mut stop.asha.get_or_insert_default().s, value),
+        doc: Doc {
+            about: "Number of rungs that are skipped: the first rung is at step `min_steps * eta^s`.",
+            unit: "rungs",
+            example: "1",
+        },
+    },
+    RuleKey {
+        path: "stop.asha.best",
+        kind: Kind::Flag,
+        put: |stop, value| keys::put(&mut stop.asha.get_or_insert_default().best, value),
+        doc: Doc {
+            about: "Whether the best value of a trial so far is compared, in place of its value at the rung.",
+            unit: "",
+            example: "true",
+        },
     },
 ];
 
