@@ -21,7 +21,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use dice::{Dice, setting};
 use plateau::event::{Event, Record};
-use plateau::spec::{Settled, parse};
+use plateau::spec::{ResolvedSources, parse};
 use plateau::state::SweepState;
 use plateau::store::{CurveFollower, CurveRow, CurveWriter, Journal, read_curve, read_journal};
 use plateau::train::data::texts;
@@ -206,7 +206,7 @@ fn sweep_files() {
         match parse("sweep.yaml", "sweep", &text, &[]) {
             Ok(spec) => {
                 let sources = spec.sources();
-                let again = spec.to_yaml(&Settled::default()).unwrap();
+                let again = spec.to_yaml(&ResolvedSources::default()).unwrap();
                 let read =
                     parse("again.yaml", &spec.name, &again, &[]).unwrap_or_else(|error| panic!("{error}\n{again}"));
                 assert_eq!(read.sources().data.len(), sources.data.len(), "{again}");

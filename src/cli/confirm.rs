@@ -12,7 +12,7 @@ use super::pipeline::run_all;
 use super::prepare::{prepare, prepare_text};
 use super::refine::{complete_file, study, to_yaml, unwritable, without_axes};
 use crate::analysis::effects::confirmed;
-use crate::spec::Settled;
+use crate::spec::ResolvedSources;
 
 #[derive(Debug, Args)]
 pub(crate) struct ConfirmArguments {
@@ -39,7 +39,7 @@ pub(crate) fn confirm(arguments: ConfirmArguments) -> Result<ExitCode, Failure> 
             sweep.name
         )));
     };
-    let mut file = without_axes(complete_file(&prepared.spec, &Settled::default())?);
+    let mut file = without_axes(complete_file(&prepared.spec, &ResolvedSources::default())?);
     let mut zip = Mapping::new();
     for (key, _) in &winner {
         let values = leaders.iter().filter_map(|config| config.value(key)).map(|value| to_yaml(&value.value));

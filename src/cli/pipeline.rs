@@ -105,7 +105,8 @@ fn train_missing(
 ) -> Result<RunSummary, Failure> {
     let only: HashSet<TrialId> = estimate.trials.iter().map(|trial| trial.id.clone()).collect();
     let unwritable = |error: String| Failure::input(format!("cannot write the sweep: {error}"));
-    let sweep_yaml = prepared.spec.to_yaml(&prepared.facts.settled()).map_err(|error| unwritable(error.to_string()))?;
+    let sweep_yaml =
+        prepared.spec.to_yaml(&prepared.facts.resolved()).map_err(|error| unwritable(error.to_string()))?;
     let origin = prepared.origin.to_json().map_err(|error| unwritable(error.to_string()))?;
     let parameters: HashMap<String, u64> =
         prepared.facts.models.iter().map(|model| (model.located.clone(), model.facts.parameters)).collect();

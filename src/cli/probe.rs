@@ -20,7 +20,7 @@ use super::prepare::{Prepared, prepare};
 use super::report::ReportWriter;
 use crate::analysis::probes::{Probed, choose, place, plateau};
 use crate::analysis::{Run, Sweep};
-use crate::plan::{Question, approach, probes};
+use crate::plan::{ProbeRequest, approach, probes};
 use crate::report::trial_name;
 use crate::run::{probe_results, prune_states, survey};
 use crate::store::{self, RunDir};
@@ -295,7 +295,7 @@ fn forks(prepared: &Prepared, run: &Run, step: u64, options: ProbeOptions) -> Ve
     let rate = rows().find(|row| row.step == step + 1).or_else(|| rows().rfind(|row| row.step <= step));
     let rate = rate.map_or(run.trial.config.lr, |row| row.lr);
     let ProbeOptions { length, seeds, .. } = options;
-    probes(&Question { trial: &run.trial, step, rate, budget: length, seeds }, &prepared.facts)
+    probes(&ProbeRequest { trial: &run.trial, step, rate, budget: length, seeds }, &prepared.facts)
 }
 
 /// The results of the probes, trial by trial.

@@ -18,7 +18,7 @@ use crate::analysis::findings::next;
 use crate::analysis::refine::{Choice, Decision, refine as decide};
 use crate::analysis::{Study, Sweep};
 use crate::run::survey;
-use crate::spec::{self, Settled, SweepSpec};
+use crate::spec::{self, ResolvedSources, SweepSpec};
 use crate::store;
 use crate::trial::{Key, number_text};
 
@@ -39,9 +39,9 @@ pub(crate) fn refine(arguments: &RefineArguments) -> Result<ExitCode, Failure> {
         Some(path) => folder(path) == folder(&SweepFile::read(&arguments.sweep.sweep)?.path),
         None => true,
     };
-    let files = if stays { HashMap::new() } else { prepared.facts.settled().files };
-    let settled = Settled { files, ..Settled::default() };
-    let file = complete_file(&prepared.spec, &settled)?;
+    let files = if stays { HashMap::new() } else { prepared.facts.resolved().files };
+    let resolved = ResolvedSources { files, ..ResolvedSources::default() };
+    let file = complete_file(&prepared.spec, &resolved)?;
     let tied: Vec<String> = match file.get("zip") {
         Some(Yaml::Mapping(zip)) => zip.keys().filter_map(Yaml::as_str).map(str::to_owned).collect(),
         _ => Vec::new(),
@@ -60,8 +60,8 @@ pub(crate) fn refine(arguments: &RefineArguments) -> Result<ExitCode, Failure> {
     }
     for Decision { key, choice, .. } in &mut decisions {
         match choice {
-            Choice::Fix(value) => settled.locate(key, value),
-            Choice::Vary(values) => values.iter_mut().for_each(|value| settled.locate(key, value)),
+            Choice::Fix(value) => resolved.locate(key, value),
+            Choice::Vary(values) => values.iter_mut().for_each(|value| resolved.locate(key, value)),
         }
     }
     let text = next_file(file, &sweep.name, &decisions)?;
@@ -93,8 +93,8 @@ fn folder(path: &Path) -> Option<PathBuf> {
 }
 
 /// The sweep file with its defaults filled in.
-pub(super) fn complete_file(spec: &SweepSpec, settled: &Settled) -> Result<Mapping, Failure> {
-    let text = spec.to_yaml(settled).map_err(unwritable)?;
+pub(super) fn complete_file(spec: &SweepSpec, resolved: &ResolvedSources) -> Result<Mapping, Failure> {
+    let text = spec.to_yaml(resolved).map_err(unwritable)?;
     serde_yaml::from_str(&text).map_err(unwritable)
 }
 
@@ -138,7 +138,7 @@ fn next_file(file: Mapping, name: &str, decisions: &[Decision]) -> Result<String
             let _ = writeln!(text, "# {key} is {}: {why}.", flow(value));
         }
     }
-    drop_equal(&mut file, &complete_file(&spec::parse("defaults", name, "", &[])?, &Settled::default())?);
+    drop_equal(&mut file, &complete_file(&spec::parse("defaults", name, "", &[])?, &ResolvedSources::default())?);
     let fixed = if file.is_empty() { String::new() } else { serde_yaml::to_string(&file).map_err(unwritable)? };
     let _ = write!(text, "\nname: {}\n{fixed}", successor(name));
     let varying = |seeds: bool| {

@@ -5,11 +5,22 @@ use std::collections::{HashMap, HashSet};
 use serde_json::Value;
 
 use super::schedules::settle_warmup;
-use super::{AugmentationFound, DataFound, Facts, ModelFound, Plan, check, identity, idle};
+use super::{AugmentationFound, DataFound, Facts, ModelFound, check, identity, idle};
 use crate::spec::{
     Choice, Place, Problem, Problems, Setting, SweepSpec, lookup, place_of, sets_seed, shown, source_key,
 };
 use crate::trial::{Augmentation, Axis, AxisValue, Key, Trial, TrialConfig, TrialId};
+
+/// The trials of a sweep, in order, each id once.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    pub name: String,
+    /// What varies, in the order of the sweep file; `seed` last if it varies.
+    pub axes: Vec<Axis>,
+    pub trials: Vec<Trial>,
+    /// What the user should know, such as an `exclude` entry that matches nothing.
+    pub warnings: Vec<String>,
+}
 
 /// Expands a sweep into its trials. `facts` holds every source that [`SweepSpec::sources`] names.
 ///
@@ -27,7 +38,7 @@ pub fn expand(spec: &SweepSpec, facts: &Facts) -> Result<Plan, Problems> {
 /// A key that varies, and how its value is found in a trial.
 struct Column {
     path: String,
-    /// Index of the dimension, and of the key in it; None for keys that only `include` sets.
+    /// Index of the factor, and of the key in it; None for keys that only `include` sets.
     axis: Option<(usize, usize)>,
     values: Vec<AxisValue>,
 }
@@ -53,8 +64,8 @@ impl Column {
 /// The axes of the product, then the keys that only `include` sets, then the seeds.
 fn columns(spec: &SweepSpec) -> Vec<Column> {
     let mut columns: Vec<Column> = Vec::new();
-    for (d, dimension) in spec.dimensions.iter().enumerate() {
-        for (k, key) in dimension.keys.iter().enumerate() {
+    for (d, factor) in spec.factors.iter().enumerate() {
+        for (k, key) in factor.keys.iter().enumerate() {
             let mut column = Column { path: key.path.clone(), axis: Some((d, k)), values: Vec::new() };
             for choice in &key.choices {
                 column.add(&choice.shown);
@@ -116,21 +127,21 @@ impl<'s> Expansion<'s> {
 
     /// Every combination of the axes, the last varying fastest.
     fn product(&mut self) {
-        let dimensions = &self.spec.dimensions;
+        let factors = &self.spec.factors;
         // Shallow keys are applied before deeper ones, in whatever order they are written.
         let mut order: Vec<(usize, usize)> = Vec::new();
-        for (d, dimension) in dimensions.iter().enumerate() {
-            order.extend((0..dimension.keys.len()).map(|k| (d, k)));
+        for (d, factor) in factors.iter().enumerate() {
+            order.extend((0..factor.keys.len()).map(|k| (d, k)));
         }
-        order.sort_by_key(|&(d, k)| dimensions[d].keys[k].path.split('.').count());
-        let mut point = vec![0; dimensions.len()];
+        order.sort_by_key(|&(d, k)| factors[d].keys[k].path.split('.').count());
+        let mut point = vec![0; factors.len()];
         loop {
-            let chosen: Vec<&Choice> = order.iter().map(|&(d, k)| &dimensions[d].keys[k].choices[point[d]]).collect();
+            let chosen: Vec<&Choice> = order.iter().map(|&(d, k)| &factors[d].keys[k].choices[point[d]]).collect();
             let settings: Vec<&Setting> = chosen.iter().flat_map(|choice| &choice.settings).collect();
             self.trial(&settings, |column| {
-                column.axis.map(|(d, k)| dimensions[d].keys[k].choices[point[d]].shown.clone())
+                column.axis.map(|(d, k)| factors[d].keys[k].choices[point[d]].shown.clone())
             });
-            let Some(next) = (0..dimensions.len()).rev().find(|&d| point[d] + 1 < dimensions[d].len()) else { break };
+            let Some(next) = (0..factors.len()).rev().find(|&d| point[d] + 1 < factors[d].len()) else { break };
             point[next] += 1;
             point[next + 1..].fill(0);
         }
@@ -141,7 +152,7 @@ impl<'s> Expansion<'s> {
         for entry in &self.spec.include {
             let seeds: Vec<Option<&Choice>> = match self.spec.seeds {
                 Some(index) if !sets_seed(entry) => {
-                    self.spec.dimensions[index].keys.iter().flat_map(|key| key.choices.iter().map(Some)).collect()
+                    self.spec.factors[index].keys.iter().flat_map(|key| key.choices.iter().map(Some)).collect()
                 }
                 _ => vec![None],
             };

@@ -22,7 +22,7 @@ const ALPHA: f64 = 0.1;
 
 /// What to probe.
 #[derive(Debug, Clone, Copy)]
-pub struct Question<'a> {
+pub struct ProbeRequest<'a> {
     pub trial: &'a Trial,
     /// Step of the trial to start from; at least 1.
     pub step: u64,
@@ -33,12 +33,12 @@ pub struct Question<'a> {
     pub seeds: u16,
 }
 
-/// The probes that answer `question`, sorted by kind, then by seed.
+/// The probes that answer `request`, sorted by kind, then by seed.
 #[must_use]
-pub fn probes(question: &Question<'_>, facts: &Facts) -> Vec<Trial> {
-    let kinds = kinds(question);
-    let seeds = (0..u64::from(question.seeds)).map(|i| question.trial.config.seed.wrapping_add(i));
-    let of_seed = |seed| kinds.iter().filter_map(move |&(kind, lr)| trial(config(question, kind, lr, seed), facts));
+pub fn probes(request: &ProbeRequest<'_>, facts: &Facts) -> Vec<Trial> {
+    let kinds = kinds(request);
+    let seeds = (0..u64::from(request.seeds)).map(|i| request.trial.config.seed.wrapping_add(i));
+    let of_seed = |seed| kinds.iter().filter_map(move |&(kind, lr)| trial(config(request, kind, lr, seed), facts));
     let mut trials: Vec<Trial> = seeds.flat_map(of_seed).collect();
     trials.sort_by_key(|trial| trial.config.probe.as_ref().map(|probe| probe.kind));
     trials
@@ -54,8 +54,8 @@ pub fn approach(of: &Trial, step: u64, facts: &Facts) -> Option<Trial> {
 }
 
 /// The kinds of probes that apply, each with its learning rate.
-fn kinds(question: &Question<'_>) -> Vec<(ProbeKind, f64)> {
-    let Question { trial, rate, .. } = question;
+fn kinds(request: &ProbeRequest<'_>) -> Vec<(ProbeKind, f64)> {
+    let ProbeRequest { trial, rate, .. } = request;
     let (peak, config) = (trial.config.lr, &trial.config);
     let rate = rate.max(peak * 1e-6);
     let switched = if config.augmentation.is_empty() { ProbeKind::AugmentationOn } else { ProbeKind::AugmentationOff };
@@ -76,9 +76,9 @@ fn kinds(question: &Question<'_>) -> Vec<(ProbeKind, f64)> {
     kinds
 }
 
-fn config(question: &Question<'_>, kind: ProbeKind, lr: f64, seed: u64) -> TrialConfig {
-    let of = &question.trial.config;
-    let steps = ((question.trial.steps as f64 * question.budget).ceil() as u64).max(FEWEST_STEPS);
+fn config(request: &ProbeRequest<'_>, kind: ProbeKind, lr: f64, seed: u64) -> TrialConfig {
+    let of = &request.trial.config;
+    let steps = ((request.trial.steps as f64 * request.budget).ceil() as u64).max(FEWEST_STEPS);
     let mut config = TrialConfig {
         lr,
         warmup: FractionOrSteps(0.0),
@@ -88,7 +88,7 @@ fn config(question: &Question<'_>, kind: ProbeKind, lr: f64, seed: u64) -> Trial
         eval_every: FractionOrSteps(steps as f64),
         seed,
         stop: StopRules { diverged: of.stop.diverged, patience: None, plateau: None },
-        probe: Some(Probe { trial: question.trial.id.clone(), step: question.step, kind }),
+        probe: Some(Probe { trial: request.trial.id.clone(), step: request.step, kind }),
         ..of.clone()
     };
     // The learning rate of the head keeps its ratio to `lr`.

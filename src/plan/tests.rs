@@ -2,8 +2,8 @@ use insta::assert_snapshot;
 use proptest::prelude::*;
 
 use super::*;
-use crate::spec::{SweepSpec, parse};
-use crate::trial::{AxisValue, Keep, Pooling};
+use crate::spec::{ResolvedSources, SweepSpec, parse};
+use crate::trial::{AxisValue, DataFacts, Keep, ModelFacts, Pooling};
 
 /// Facts under which every source is found as written.
 pub(super) fn facts(spec: &SweepSpec) -> Facts {
@@ -485,7 +485,7 @@ proptest! {
         for (index, trial) in plan.trials.iter().enumerate() {
             for ((axis, _), value) in axes.iter().zip(point(&axes, index)) {
                 let mut one = parse("a.yaml", "a", &grid(&[(*axis, vec![value])], 0), &[]).unwrap();
-                let expected = one.dimensions.remove(0).keys.remove(0);
+                let expected = one.factors.remove(0).keys.remove(0);
                 let found = trial.values.iter().find(|(key, _)| *key == expected.path).map(|(_, value)| value);
                 // A seed that does not vary is not shown.
                 prop_assert!(found == Some(&expected.choices[0].shown) || found.is_none() && expected.path == "seed");
@@ -541,10 +541,10 @@ proptest! {
             text.push_str("seeds: [5, 6]\n");
         }
         let spec = parse("a.yaml", "a", &text, &[]).unwrap();
-        let yaml = spec.to_yaml(&Settled::default()).unwrap();
+        let yaml = spec.to_yaml(&ResolvedSources::default()).unwrap();
         let again = parse("b.yaml", "b", &yaml, &[]).unwrap_or_else(|problems| panic!("{problems}\n{yaml}"));
         prop_assert_eq!(&again.run, &spec.run);
-        prop_assert_eq!(again.to_yaml(&Settled::default()).unwrap(), yaml);
+        prop_assert_eq!(again.to_yaml(&ResolvedSources::default()).unwrap(), yaml);
         let [plan, again] = [&spec, &again].map(|spec| expand(spec, &facts(spec)).unwrap_or_else(|problems| panic!("{problems}")));
         // Texts are as written, and written differently; all else is equal.
         let stripped = |plan: Plan| {
@@ -581,7 +581,7 @@ fn a_schedule_with_a_rise_takes_the_place_of_the_default_warmup_alone() {
     let warmups = |plan: &Plan| plan.trials.iter().map(|trial| trial.config.warmup.0).collect::<Vec<_>>();
     assert_eq!(warmups(&plan(text)), [0.1, 0.0]);
     let spec = parse("a.yaml", "a", text, &[]).unwrap();
-    assert_eq!(ids(&spec.to_yaml(&Settled::default()).unwrap()), ids(text), "as run, it reads back");
+    assert_eq!(ids(&spec.to_yaml(&ResolvedSources::default()).unwrap()), ids(text), "as run, it reads back");
     assert_eq!(ids("scheduler: one_cycle\nwarmup: 0"), ids("scheduler: one_cycle"));
     assert_eq!(
         warmups(&plan("warmup: 5\ngrid: {scheduler: [linear, one_cycle]}\nexclude: [{scheduler: one_cycle}]")),

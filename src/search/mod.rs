@@ -18,5 +18,5 @@ mod tpe;
 pub use history::{Observation, SearchResult};
 pub use importance::{Baseline, importance};
 pub use lag::Lag;
-pub use propose::{Sampler, Settings, propose};
-pub use space::{Condition, Dimension, Domain, Point, Space};
+pub use propose::{Sampler, SearchSettings, propose};
+pub use space::{Condition, Domain, Point, Space, SpaceKey};

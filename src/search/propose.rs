@@ -20,7 +20,7 @@ pub enum Sampler {
 
 /// The settings that a proposal depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Settings {
+pub struct SearchSettings {
     pub sampler: Sampler,
     pub seed: u64,
 }
@@ -38,7 +38,7 @@ const DIGITS: usize = 3;
 #[must_use]
 pub fn propose(
     space: &Space,
-    settings: Settings,
+    settings: SearchSettings,
     number: u64,
     seen: &[Observation],
     is_taken: impl Fn(&Point) -> bool,

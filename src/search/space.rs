@@ -3,12 +3,12 @@
 /// The keys of a search, in the order of the sweep file.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Space {
-    pub dimensions: Vec<Dimension>,
+    pub dimensions: Vec<SpaceKey>,
 }
 
 /// One key.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Dimension {
+pub struct SpaceKey {
     pub domain: Domain,
     /// The key exists where an earlier dimension, a [`Domain::Choice`], has this index; None: always.
     pub condition: Option<Condition>,
@@ -145,7 +145,7 @@ impl Space {
     /// Sets of dimensions that always occur together, those without a condition first.
     pub(super) fn groups(&self) -> Vec<Vec<usize>> {
         let mut groups: Vec<(Option<Condition>, Vec<usize>)> = vec![(None, Vec::new())];
-        for (index, Dimension { condition, .. }) in self.dimensions.iter().enumerate() {
+        for (index, SpaceKey { condition, .. }) in self.dimensions.iter().enumerate() {
             match groups.iter_mut().find(|(known, _)| known == condition) {
                 Some((_, group)) => group.push(index),
                 None => groups.push((*condition, vec![index])),
@@ -175,8 +175,8 @@ impl Space {
 mod tests {
     use super::*;
 
-    fn dimension(domain: Domain, condition: Option<(usize, usize)>) -> Dimension {
-        Dimension { domain, condition: condition.map(|(dimension, choice)| Condition { dimension, choice }) }
+    fn dimension(domain: Domain, condition: Option<(usize, usize)>) -> SpaceKey {
+        SpaceKey { domain, condition: condition.map(|(dimension, choice)| Condition { dimension, choice }) }
     }
 
     #[test]

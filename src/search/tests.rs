@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::space::Dimension;
+use super::space::SpaceKey;
 use super::tpe::reference::ln_densities;
 use super::*;
 
@@ -131,7 +131,7 @@ fn densities_and_choices_are_those_of_optuna() {
         let name = &case["name"];
         assert_eq!(case["direction"], "minimize", "{name}");
         let keys: Vec<&String> = case["space"].as_object().unwrap().keys().collect();
-        let dimensions = keys.iter().map(|key| Dimension { domain: domain(&case["space"][*key]), condition: None });
+        let dimensions = keys.iter().map(|key| SpaceKey { domain: domain(&case["space"][*key]), condition: None });
         let space = Space { dimensions: dimensions.collect() };
         let point = |params: &Value| -> Vec<f64> {
             keys.iter().map(|key| coordinate(&case["space"][*key], &params[*key])).collect()
@@ -172,7 +172,7 @@ fn importance_is_that_of_optuna() {
     for case in some_cases("importance") {
         let name = &case["name"];
         let keys: Vec<&String> = case["space"].as_object().unwrap().keys().collect();
-        let dimensions = keys.iter().map(|key| Dimension { domain: domain(&case["space"][*key]), condition: None });
+        let dimensions = keys.iter().map(|key| SpaceKey { domain: domain(&case["space"][*key]), condition: None });
         let space = Space { dimensions: dimensions.collect() };
         let tried: Vec<(Point, f64)> = case["history"]
             .as_array()
@@ -195,7 +195,7 @@ fn importance_is_that_of_optuna() {
     assert_eq!(importance(&Space::default(), &[], 0.1, Baseline::Space), None);
 }
 
-const TPE: Settings = Settings { sampler: Sampler::Tpe { startup: 10 }, seed: 0 };
+const TPE: SearchSettings = SearchSettings { sampler: Sampler::Tpe { startup: 10 }, seed: 0 };
 
 /// A function to minimise, and its space.
 struct Problem {
@@ -204,7 +204,7 @@ struct Problem {
 }
 
 fn dimensions(domains: Vec<Domain>) -> Space {
-    Space { dimensions: domains.into_iter().map(|domain| Dimension { domain, condition: None }).collect() }
+    Space { dimensions: domains.into_iter().map(|domain| SpaceKey { domain, condition: None }).collect() }
 }
 
 fn branin() -> Problem {
@@ -261,7 +261,7 @@ fn table(file: &Value) -> Problem {
 }
 
 /// The lowest value of `trials` configurations.
-fn lowest(problem: &Problem, settings: Settings, ahead: u64, trials: u64) -> f64 {
+fn lowest(problem: &Problem, settings: SearchSettings, ahead: u64, trials: u64) -> f64 {
     let lag = Lag { ahead, rungs: 0 };
     let mut ended: Vec<(Point, f64)> = Vec::new();
     for number in 0..trials {
@@ -281,7 +281,8 @@ fn lowest(problem: &Problem, settings: Settings, ahead: u64, trials: u64) -> f64
 
 /// The median over 50 seeds, as in the reference.
 fn median(problem: &Problem, sampler: Sampler, ahead: u64, trials: u64) -> f64 {
-    let mut values: Vec<f64> = (0..50).map(|seed| lowest(problem, Settings { sampler, seed }, ahead, trials)).collect();
+    let mut values: Vec<f64> =
+        (0..50).map(|seed| lowest(problem, SearchSettings { sampler, seed }, ahead, trials)).collect();
     values.sort_by(f64::total_cmp);
     f64::midpoint(values[24], values[25])
 }
@@ -320,15 +321,15 @@ fn a_finite_space_is_used_up_without_repeats() {
     let inner = Some(Condition { dimension: 0, choice: 2 });
     let space = Space {
         dimensions: vec![
-            Dimension { domain: choice, condition: None },
-            Dimension { domain: Domain::Steps { low: 0.0, step: 0.5, count: 3 }, condition: inner },
-            Dimension { domain: Domain::LogInt { low: 1, high: 4 }, condition: None },
+            SpaceKey { domain: choice, condition: None },
+            SpaceKey { domain: Domain::Steps { low: 0.0, step: 0.5, count: 3 }, condition: inner },
+            SpaceKey { domain: Domain::LogInt { low: 1, high: 4 }, condition: None },
         ],
     };
     assert_eq!(space.size(), Some(16));
     for sampler in [Sampler::Random, Sampler::Sobol, Sampler::Tpe { startup: 3 }] {
         let mut seen: Vec<Observation> = Vec::new();
-        let settings = Settings { sampler, seed: 1 };
+        let settings = SearchSettings { sampler, seed: 1 };
         for number in 0..16 {
             let known = seen.clone();
             let taken = |point: &Point| known.iter().any(|earlier| earlier.point == *point);
@@ -343,7 +344,7 @@ fn a_finite_space_is_used_up_without_repeats() {
 
 #[test]
 fn numbers_have_three_digits_and_stay_inside() {
-    let dimension = |domain| Dimension { domain, condition: None };
+    let dimension = |domain| SpaceKey { domain, condition: None };
     let space = Space {
         dimensions: vec![
             dimension(Domain::Log { low: 1.2345e-6, high: 1.2349e-6 }),
@@ -361,10 +362,10 @@ fn numbers_have_three_digits_and_stay_inside() {
 /// Sobol points fill the space evenly: each of 16 equal parts of each dimension has one of 16 points.
 #[test]
 fn quasi_random_points_are_even() {
-    let part = Dimension { domain: Domain::Steps { low: 0.0, step: 1.0, count: 16 }, condition: None };
+    let part = SpaceKey { domain: Domain::Steps { low: 0.0, step: 1.0, count: 16 }, condition: None };
     let space = Space { dimensions: vec![part; 3] };
     for seed in 0..20 {
-        let settings = Settings { sampler: Sampler::Sobol, seed };
+        let settings = SearchSettings { sampler: Sampler::Sobol, seed };
         let points: Vec<Point> =
             (0..16).map(|number| propose(&space, settings, number, &[], |_| false).unwrap()).collect();
         for dimension in 0..3 {
@@ -386,15 +387,15 @@ proptest! {
         let inner = Some(Condition { dimension: 1, choice: 1 });
         let space = Space {
             dimensions: vec![
-                Dimension { domain: Domain::Log { low: 1e-6, high: 1e-3 }, condition: None },
-                Dimension { domain: choice, condition: None },
-                Dimension { domain: Domain::Steps { low: 1.0, step: 1.0, count: 4 }, condition: inner },
+                SpaceKey { domain: Domain::Log { low: 1e-6, high: 1e-3 }, condition: None },
+                SpaceKey { domain: choice, condition: None },
+                SpaceKey { domain: Domain::Steps { low: 1.0, step: 1.0, count: 4 }, condition: inner },
             ],
         };
-        let settings = Settings { sampler: Sampler::Tpe { startup: 0 }, seed };
+        let settings = SearchSettings { sampler: Sampler::Tpe { startup: 0 }, seed };
         let mut seen: Vec<Observation> = Vec::new();
         for (index, &(state, value, step)) in results.iter().enumerate() {
-            let sampler = Settings { sampler: Sampler::Random, seed };
+            let sampler = SearchSettings { sampler: Sampler::Random, seed };
             let point = propose(&space, sampler, index as u64, &[], |_| false).unwrap();
             let result = match state {
                 0 => SearchResult::Ended(value),

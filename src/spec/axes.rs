@@ -6,7 +6,7 @@ use super::keys;
 use super::kind::brief;
 use super::read::Reader;
 use super::sections::is_section;
-use super::sweep::{AxisKey, Choice, Dimension, Entry, Setting, readable};
+use super::sweep::{AxisKey, Choice, Entry, Factor, Setting, readable};
 use super::yaml::Node;
 use crate::trial::AxisValue;
 
@@ -16,9 +16,9 @@ impl Reader {
         for (key, value) in self.axes_map(key, value) {
             let before = self.errors.len();
             if let Some(axis) = self.axis(&key, &value) {
-                self.dimensions.push(Dimension { keys: vec![axis] });
+                self.factors.push(Factor { keys: vec![axis] });
             }
-            self.doubt_since(before, &key);
+            self.mark_uncertain_since(before, &key);
         }
     }
 
@@ -46,10 +46,10 @@ impl Reader {
                     keys.push(axis);
                 }
             }
-            self.doubt_since(before, &key);
+            self.mark_uncertain_since(before, &key);
         }
         if !keys.is_empty() {
-            self.dimensions.push(Dimension { keys });
+            self.factors.push(Factor { keys });
         }
     }
 
@@ -71,7 +71,7 @@ impl Reader {
         self.can_vary(key)?;
         let resolved = self.resolve("", key)?;
         let (path, written) = (&resolved.path, &resolved.written);
-        if let Some(earlier) = self.dimensions.iter().flat_map(|d| &d.keys).find(|earlier| earlier.path == *path) {
+        if let Some(earlier) = self.factors.iter().flat_map(|d| &d.keys).find(|earlier| earlier.path == *path) {
             let hint = format!("first in line {}", earlier.place.line());
             self.error(key, format!("`{written}` varies twice"), hint);
             return None;
@@ -161,7 +161,7 @@ impl Reader {
                 let Some(resolved) = self.resolve("", key) else { continue };
                 let before = self.errors.len();
                 let choice = self.choice(&resolved.path, key, value);
-                self.doubt_since(before, key);
+                self.mark_uncertain_since(before, key);
                 if let Some(choice) = choice {
                     let path = resolved.scalar_path().filter(|_| value.text().is_some()).unwrap_or(&resolved.path);
                     entry.values.push((path.to_owned(), choice));

@@ -7,7 +7,7 @@ use super::keys;
 use super::kind::whole;
 use super::problem::{Place, Problem};
 use super::read::Reader;
-use super::sweep::{AxisKey, Dimension, Entry, Setting, SweepSpec};
+use super::sweep::{AxisKey, Entry, Factor, Setting, SweepSpec};
 use super::yaml::Node;
 use crate::trial::{AxisValue, Key, TrialConfig};
 
@@ -15,7 +15,7 @@ use crate::trial::{AxisValue, Key, TrialConfig};
 /// entries of `include`, which must fit the fixed values.
 pub(super) fn parameters(spec: &SweepSpec) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let axes = || spec.dimensions.iter().flat_map(|dimension| &dimension.keys);
+    let axes = || spec.factors.iter().flat_map(|factor| &factor.keys);
     for axis in axes() {
         let Some((owner, _)) = axis.path.split_once('.').filter(|(owner, _)| keys::variants(owner).is_some()) else {
             continue;
@@ -67,9 +67,9 @@ impl Reader {
     /// Reports values that occur twice on an axis, fixed values that an axis would replace, and `epochs` beside `steps`.
     pub(super) fn check_axes(&mut self) {
         let mut errors = Vec::new();
-        for dimension in &self.dimensions {
-            for key in &dimension.keys {
-                if dimension.keys.len() == 1 {
+        for factor in &self.factors {
+            for key in &factor.keys {
+                if factor.keys.len() == 1 {
                     errors.extend(twice(key));
                 }
                 errors.extend(self.fixed.iter().filter(|fixed| fixed.place.is_override()).filter_map(|fixed| {
@@ -91,11 +91,11 @@ impl Reader {
                 ));
             }
         }
-        let axes = self.dimensions.iter().flat_map(|d| &d.keys).map(|key| (key.path.as_str(), key.place));
+        let axes = self.factors.iter().flat_map(|d| &d.keys).map(|key| (key.path.as_str(), key.place));
         let fixed = self.fixed.iter().map(|setting| (setting.path.as_str(), setting.key_place));
         let lengths: Vec<(&str, Place)> = fixed.chain(axes).filter(|(path, _)| Key::is_length(path)).collect();
         if let Some((_, place)) = lengths.iter().find(|(path, _)| lengths.iter().any(|(other, _)| other != path)) {
-            let varies = self.dimensions.iter().flat_map(|d| &d.keys).any(|key| Key::is_length(&key.path));
+            let varies = self.factors.iter().flat_map(|d| &d.keys).any(|key| Key::is_length(&key.path));
             if varies {
                 errors.push(epochs_and_steps(*place));
             }
@@ -106,11 +106,11 @@ impl Reader {
     /// Makes `seeds` the last axis.
     pub(super) fn check_seeds(&mut self) {
         let Some(seeds) = self.seeds.take() else { return };
-        if let Some(axis) = self.dimensions.iter().flat_map(|d| &d.keys).find(|key| Key::Seed.is(&key.path)) {
+        if let Some(axis) = self.factors.iter().flat_map(|d| &d.keys).find(|key| Key::Seed.is(&key.path)) {
             let hint = format!("`seed` varies in line {}; keep one of the two", axis.place.line());
             self.errors.push(Problem::new(seeds.place, "`seeds` and the axis `seed` both set the seed").hint(hint));
         }
-        self.dimensions.push(Dimension { keys: vec![seeds] });
+        self.factors.push(Factor { keys: vec![seeds] });
     }
 
     /// Warns where the two keys have another meaning than in transformers.

@@ -72,14 +72,14 @@ pub(super) struct Doc {
 
 /// The value of a node.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Read {
+pub(super) struct ReadValue {
     /// Complete, defaults filled in.
     pub full: Value,
     /// Only what was written. A configuration matches the node if it holds all of this.
     pub given: Value,
 }
 
-impl Read {
+impl ReadValue {
     fn plain(value: impl Into<Value>) -> Self {
         let full = value.into();
         Self { given: full.clone(), full }
@@ -117,13 +117,13 @@ impl Kind {
     }
 
     /// Reads `node` as the value of `key`. The problems say what is wrong with it.
-    pub fn read(&self, key: &str, node: &Node) -> Result<Read, Vec<Problem>> {
+    pub fn read(&self, key: &str, node: &Node) -> Result<ReadValue, Vec<Problem>> {
         match self {
-            Self::Optional(_) if node.is_null() => Ok(Read::plain(Value::Null)),
+            Self::Optional(_) if node.is_null() => Ok(ReadValue::plain(Value::Null)),
             Self::Optional(inner) => inner.read(key, node),
             Self::Named(variants) => named(key, variants, node),
             Self::NamedList(variants) => named_list(key, variants, node),
-            _ => self.read_simple(node).map(Read::plain).ok_or_else(|| vec![self.misfit(key, node)]),
+            _ => self.read_simple(node).map(ReadValue::plain).ok_or_else(|| vec![self.misfit(key, node)]),
         }
     }
 
@@ -269,7 +269,7 @@ pub(super) fn flag(node: &Node) -> Option<bool> {
 }
 
 /// `cosine`, or `{name: cosine, cycles: 1}`.
-fn named(key: &str, variants: &[Variant], node: &Node) -> Result<Read, Vec<Problem>> {
+fn named(key: &str, variants: &[Variant], node: &Node) -> Result<ReadValue, Vec<Problem>> {
     let expected = || format!("expected one of {}", names(variants));
     let (name, entries): (&Node, &[(Node, Node)]) = match &node.content {
         Content::Map(entries) => match entries.iter().find(|(k, _)| k.text() == Some("name")) {
@@ -294,7 +294,7 @@ fn named(key: &str, variants: &[Variant], node: &Node) -> Result<Read, Vec<Probl
 }
 
 impl Variant {
-    fn read(&self, key: &str, entries: &[(Node, Node)]) -> Result<Read, Vec<Problem>> {
+    fn read(&self, key: &str, entries: &[(Node, Node)]) -> Result<ReadValue, Vec<Problem>> {
         let mut problems = Vec::new();
         let mut given = Map::from_iter([("name".to_owned(), Value::from(self.name))]);
         for (name, value) in entries.iter().filter(|(name, _)| name.text() != Some("name")) {
@@ -314,7 +314,7 @@ impl Variant {
         for parameter in self.parameters {
             full.entry(parameter.name).or_insert_with(|| parameter.default_value());
         }
-        Ok(Read { full: full.into(), given: given.into() })
+        Ok(ReadValue { full: full.into(), given: given.into() })
     }
 
     fn stranger(&self, parameter: &str, place: Place) -> Problem {
@@ -344,13 +344,13 @@ fn is_none(node: &Node) -> bool {
     name.plain_text() == Some("none")
 }
 
-fn named_list(key: &str, variants: &[Variant], node: &Node) -> Result<Read, Vec<Problem>> {
+fn named_list(key: &str, variants: &[Variant], node: &Node) -> Result<ReadValue, Vec<Problem>> {
     if is_none(node) {
-        return Ok(Read::plain(Value::Array(Vec::new())));
+        return Ok(ReadValue::plain(Value::Array(Vec::new())));
     }
     let Some(items) = node.list() else {
         return match named(key, variants, node) {
-            Ok(Read { full, given }) => Ok(Read { full: vec![full].into(), given: vec![given].into() }),
+            Ok(ReadValue { full, given }) => Ok(ReadValue { full: vec![full].into(), given: vec![given].into() }),
             Err(problems) => Err(problems),
         };
     };
@@ -368,7 +368,7 @@ fn named_list(key: &str, variants: &[Variant], node: &Node) -> Result<Read, Vec<
             }
         }
     }
-    if problems.is_empty() { Ok(Read { full: full.into(), given: given.into() }) } else { Err(problems) }
+    if problems.is_empty() { Ok(ReadValue { full: full.into(), given: given.into() }) } else { Err(problems) }
 }
 
 /// The shortest form of a complete value of `variants`: parameters at their defaults left out, a name alone as text.

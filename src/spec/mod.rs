@@ -40,4 +40,4 @@ pub use run_config::{Devices, LogTo, NotDevices, Probing, RunConfig};
 pub use schema::schema;
 pub(crate) use sweep::{Choice, Setting, in_short, lookup, place_of, sets_seed, shown, source_key};
 pub use sweep::{DataSource, ModelSource, Sources, SweepSpec};
-pub use write::Settled;
+pub use write::ResolvedSources;

@@ -10,7 +10,7 @@ use super::names::{self, ALIASES};
 use super::problem::{Place, Problem, Problems, Text, nearest};
 use super::run_config::{RUN_KEYS, RunConfig};
 use super::sections::SECTIONS;
-use super::sweep::{AxisKey, Dimension, Entry, Setting, Sources, SweepSpec};
+use super::sweep::{AxisKey, Entry, Factor, Setting, Sources, SweepSpec};
 use super::yaml::{self, Content, Node};
 use crate::trial::{Key, TrialConfig};
 
@@ -30,13 +30,13 @@ pub struct Draft {
     /// Without the values that are wrong; complete if there are no problems.
     pub spec: SweepSpec,
     pub problems: Vec<Problem>,
-    doubt: Doubt,
+    uncertain: UncertainSections,
 }
 
 impl Draft {
     /// The sources that the file names for certain. Sections with a mistake are left out.
     pub fn sources(&self) -> Sources {
-        let Doubt { data, model, augmentation } = self.doubt;
+        let UncertainSections { data, model, augmentation } = self.uncertain;
         if model {
             return Sources::default();
         }
@@ -53,13 +53,13 @@ impl Draft {
 
 /// Sections with a mistake, whose sources are not certain.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Doubt {
+pub(super) struct UncertainSections {
     data: bool,
     model: bool,
     augmentation: bool,
 }
 
-impl Doubt {
+impl UncertainSections {
     const ALL: Self = Self { data: true, model: true, augmentation: true };
 
     /// Records a mistake at a dotted key.
@@ -83,7 +83,7 @@ pub fn draft(file: &str, stem: &str, text: &str, set: &[(String, String)]) -> Dr
         None
     });
     if !reader.errors.is_empty() {
-        reader.doubt = Doubt::ALL;
+        reader.uncertain = UncertainSections::ALL;
     }
     if let Some(root) = &root {
         reader.file(root);
@@ -103,13 +103,13 @@ pub(super) struct Reader {
     pub run: RunConfig,
     pub run_seen: Vec<(String, Place)>,
     pub fixed: Vec<Setting>,
-    pub dimensions: Vec<Dimension>,
+    pub factors: Vec<Factor>,
     /// The place of `grid`, else of `zip`, else of `seeds`.
     pub grid: Option<Place>,
     pub seeds: Option<AxisKey>,
     pub include: Vec<Entry>,
     pub exclude: Vec<Entry>,
-    pub doubt: Doubt,
+    pub uncertain: UncertainSections,
 }
 
 impl Reader {
@@ -160,7 +160,7 @@ impl Reader {
                     let (before, mut settings) = (self.errors.len(), Vec::new());
                     self.settings("", key, value, &mut settings);
                     self.fixed.append(&mut settings);
-                    self.doubt_since(before, key);
+                    self.mark_uncertain_since(before, key);
                 }
             }
         }
@@ -171,9 +171,9 @@ impl Reader {
     }
 
     /// Records a mistake at `key` if there are more than `before` errors.
-    pub(super) fn doubt_since(&mut self, before: usize, key: &Node) {
+    pub(super) fn mark_uncertain_since(&mut self, before: usize, key: &Node) {
         if self.errors.len() > before {
-            self.doubt.add(key.text().unwrap_or_default());
+            self.uncertain.add(key.text().unwrap_or_default());
         }
     }
 
@@ -279,7 +279,7 @@ impl Reader {
             return None;
         } else {
             let meant = meant(prefix, name);
-            self.doubt.add(&meant.clone().unwrap_or_default());
+            self.uncertain.add(&meant.clone().unwrap_or_default());
             self.errors.push(unknown(prefix, &written, key.place, meant));
             return None;
         };
@@ -320,7 +320,7 @@ impl Reader {
 
     fn finish(mut self, stem: &str, text: Arc<Text>) -> Draft {
         if !self.errors.is_empty() {
-            self.dimensions.retain_mut(Dimension::even);
+            self.factors.retain_mut(Factor::even);
             self.seeds = self.seeds.take().filter(|seeds| !seeds.choices.is_empty());
         }
         self.check_seeds();
@@ -344,8 +344,8 @@ impl Reader {
             run_places: self.run_seen,
             base,
             fixed: self.fixed,
-            seeds: self.dimensions.iter().position(|d| matches!(d.keys.as_slice(), [only] if Key::Seed.is(&only.path))),
-            dimensions: self.dimensions,
+            seeds: self.factors.iter().position(|d| matches!(d.keys.as_slice(), [only] if Key::Seed.is(&only.path))),
+            factors: self.factors,
             include: self.include,
             exclude: self.exclude,
             warnings: Vec::new(),
@@ -356,13 +356,13 @@ impl Reader {
                 format!("this sweep has {} trials, more than {}", grouped(size), grouped(spec.run.max_trials as u128));
             let place = self.grid.unwrap_or(Place::NOWHERE);
             self.errors.push(Problem::new(place, what).hint("shorten an axis, or raise `run.max_trials`"));
-            self.doubt = Doubt::ALL;
+            self.uncertain = UncertainSections::ALL;
         } else if self.errors.is_empty() {
             self.errors.extend(check::parameters(&spec));
             self.errors.extend(spec.check_accumulation());
         }
         spec.warnings = self.warnings;
-        Draft { spec, problems: self.errors, doubt: self.doubt }
+        Draft { spec, problems: self.errors, uncertain: self.uncertain }
     }
 }
 

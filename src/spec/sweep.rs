@@ -24,8 +24,8 @@ pub struct SweepSpec {
     /// The fixed values of the file, shallow keys first.
     pub(crate) fixed: Vec<Setting>,
     /// Axes of the product in the order of the file, seeds last.
-    pub(crate) dimensions: Vec<Dimension>,
-    /// Index in `dimensions` of the axis of seeds.
+    pub(crate) factors: Vec<Factor>,
+    /// Index in `factors` of the axis of seeds.
     pub(crate) seeds: Option<usize>,
     pub(crate) include: Vec<Entry>,
     pub(crate) exclude: Vec<Entry>,
@@ -81,11 +81,11 @@ pub(crate) struct AxisKey {
 
 /// One factor of the product: a key, or all keys of `zip`. All of them have the same number of choices.
 #[derive(Debug, Clone)]
-pub(crate) struct Dimension {
+pub(crate) struct Factor {
     pub keys: Vec<AxisKey>,
 }
 
-impl Dimension {
+impl Factor {
     /// Cuts the keys to equal lengths, which differ when some values were wrong. False if no choice is left.
     pub(super) fn even(&mut self) -> bool {
         let shortest = self.keys.iter().map(|key| key.choices.len()).min().unwrap_or(0);
@@ -271,9 +271,8 @@ impl SweepSpec {
 
     /// Number of trials before `exclude` is applied and equal ones are left out.
     pub fn size(&self) -> u128 {
-        let product =
-            self.dimensions.iter().fold(1u128, |size, dimension| size.saturating_mul(dimension.len() as u128));
-        let seeds = self.seeds.map_or(1, |index| self.dimensions[index].len());
+        let product = self.factors.iter().fold(1u128, |size, factor| size.saturating_mul(factor.len() as u128));
+        let seeds = self.seeds.map_or(1, |index| self.factors[index].len());
         let extra = self.include.iter().map(|entry| if sets_seed(entry) { 1 } else { seeds as u128 }).sum();
         product.saturating_add(extra)
     }
@@ -325,20 +324,20 @@ impl SweepSpec {
     /// `include`. Combinations that `exclude` removes by keys of `paths` alone are left out.
     fn combinations(&self, paths: &[&str]) -> Vec<Combination<'_>> {
         let touches = |path: &str| paths.iter().any(|wanted| overlap(path, wanted));
-        let dimensions: Vec<&Dimension> =
-            self.dimensions.iter().filter(|dimension| dimension.keys.iter().any(|key| touches(&key.path))).collect();
+        let factors: Vec<&Factor> =
+            self.factors.iter().filter(|factor| factor.keys.iter().any(|key| touches(&key.path))).collect();
         let within = |path: &str| paths.iter().any(|wanted| path.len() >= wanted.len() && overlap(path, wanted));
         let exclude: Vec<&Entry> =
             self.exclude.iter().filter(|entry| entry.settings().iter().all(|setting| within(&setting.path))).collect();
         let mut combinations = Vec::new();
-        let total: usize = dimensions.iter().map(|dimension| dimension.len()).product();
+        let total: usize = factors.iter().map(|factor| factor.len()).product();
         for index in 0..total {
             let mut rest = index;
             let mut chosen = Vec::new();
-            for dimension in dimensions.iter().rev() {
-                let choice = rest % dimension.len();
-                rest /= dimension.len();
-                chosen.extend(dimension.keys.iter().map(|key| (key, choice)));
+            for factor in factors.iter().rev() {
+                let choice = rest % factor.len();
+                rest /= factor.len();
+                chosen.extend(factor.keys.iter().map(|key| (key, choice)));
             }
             // As in the product: a key inside a group is applied after the group.
             chosen.sort_by_key(|(key, _)| key.path.split('.').count());
@@ -361,7 +360,7 @@ impl SweepSpec {
 
     /// The keys at or inside `paths` that vary, in the order of the file.
     pub(crate) fn varying(&self, paths: &[&str]) -> impl Iterator<Item = &str> {
-        let axes = self.dimensions.iter().flat_map(|dimension| &dimension.keys).map(|key| key.path.as_str());
+        let axes = self.factors.iter().flat_map(|factor| &factor.keys).map(|key| key.path.as_str());
         let extra = self.include.iter().flat_map(|entry| &entry.values).map(|(path, _)| path.as_str());
         let mut keys: Vec<&str> = Vec::new();
         for key in axes.chain(extra).filter(|key| paths.iter().any(|path| overlap(key, path))) {
@@ -378,7 +377,7 @@ impl SweepSpec {
             let mut config = self.base.clone();
             setting.path == "scheduler" && setting.apply(&mut config).is_ok() && config.scheduler.rises()
         };
-        let varying = self.dimensions.iter().flat_map(|d| &d.keys).flat_map(|key| &key.choices);
+        let varying = self.factors.iter().flat_map(|d| &d.keys).flat_map(|key| &key.choices);
         let extra = self.include.iter().flat_map(|entry| &entry.values).map(|(_, choice)| choice);
         let mut chosen = varying.chain(extra).flat_map(|choice| &choice.settings);
         let written = self.fixed.iter().any(|setting| setting.path == "warmup");

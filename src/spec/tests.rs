@@ -27,13 +27,13 @@ fn an_empty_file_is_the_default_trial() {
 fn every_key_reads_what_it_writes() {
     let yaml =
         spec("stop: {patience: {evals: 3}, plateau: true}\nmodel: {pooling: cls, dropout: 0.2}\ndata: {limit: 5, text_pair: b}\nhead_lr: 1e-3")
-            .to_yaml(&Settled::default());
+            .to_yaml(&ResolvedSources::default());
     let yaml = yaml.unwrap();
     let config = serde_json::to_value(base(&yaml)).unwrap();
     let written = |path: &str| lookup(&config, path).is_some();
     let missing: Vec<&str> = keys::KEYS.iter().map(|key| key.path).filter(|path| !written(path)).collect();
     assert_eq!(missing, ["steps"], "keys whose path is not that of the configuration");
-    assert_eq!(spec(&yaml).to_yaml(&Settled::default()).unwrap(), yaml);
+    assert_eq!(spec(&yaml).to_yaml(&ResolvedSources::default()).unwrap(), yaml);
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn rules_over_all_trials_are_no_part_of_one() {
     let StopAcross { median: Some(median), asha: Some(asha) } = &nested.run.stop else { panic!("both are on") };
     assert_eq!((median.min_trials, median.min_steps, asha.eta, asha.min_steps), (3, 50, 3, 20));
     assert_eq!(asha.metric, PatienceMetric::Accuracy);
-    let written = nested.to_yaml(&Settled::default()).unwrap();
+    let written = nested.to_yaml(&ResolvedSources::default()).unwrap();
     assert_eq!(spec(&written).run.stop, nested.run.stop, "{written}");
     let off = [("stop.asha".to_owned(), "none".to_owned())];
     assert_eq!(parse("a.yaml", "a", "stop: {asha: {}}", &off).unwrap().run.stop, StopAcross::default());
@@ -123,7 +123,7 @@ fn schedules_and_augmentations_take_names_maps_and_lists() {
 #[test]
 fn anchors_aliases_and_merge_keys() {
     let text = "model: &m {dropout: 0.1, freeze: 1}\ngrid:\n  model: [*m, {<<: *m, freeze: 2}]";
-    let paths: Vec<Vec<String>> = spec(text).dimensions[0].keys[0]
+    let paths: Vec<Vec<String>> = spec(text).factors[0].keys[0]
         .choices
         .iter()
         .map(|choice| choice.settings.iter().map(|s| format!("{}={}", s.path, s.value)).collect())
@@ -218,8 +218,8 @@ fn rules_of_a_trial_are_on_with_their_defaults_or_off() {
     assert_eq!(rules("{plateau: none, patience: false}"), TrialConfig::default().stop);
     assert_eq!(rules("{patience: {}}").patience, Some(Patience::default()));
     let written = spec("stop: {plateau: {evals: 2}}\ngrid: {stop.patience: [none, true]}");
-    let again = spec(&written.to_yaml(&Settled::default()).unwrap());
-    assert_eq!((&again.base, again.dimensions.len()), (&written.base, 1));
+    let again = spec(&written.to_yaml(&ResolvedSources::default()).unwrap());
+    assert_eq!((&again.base, again.factors.len()), (&written.base, 1));
     // Where the rule is off, a configuration is the one that it was before there was such a rule.
     assert!(!serde_json::to_string(&TrialConfig::default()).unwrap().contains("plateau"));
 }
@@ -227,7 +227,7 @@ fn rules_of_a_trial_are_on_with_their_defaults_or_off() {
 #[test]
 fn patience_can_vary_with_none() {
     let spec = spec("stop: {patience: {metric: accuracy}}\ngrid: {stop.patience: [none, {evals: 3}]}");
-    let texts: Vec<&str> = spec.dimensions[0].keys[0].choices.iter().map(|choice| choice.shown.text.as_str()).collect();
+    let texts: Vec<&str> = spec.factors[0].keys[0].choices.iter().map(|choice| choice.shown.text.as_str()).collect();
     assert_eq!(texts, ["none", "evals=3"]);
 }
 
@@ -384,9 +384,9 @@ fn sources_of_a_file_with_mistakes() {
 #[test]
 fn the_sweep_as_run_says_where_its_files_are_and_what_the_checkpoint_decided() {
     let files = ["x.csv", "y.csv", "m"].map(|name| (name.to_owned(), format!("/here/{name}")));
-    let settled = Settled { files: files.into(), pooling: Some(crate::trial::Pooling::Cls), dropout: None };
+    let resolved = ResolvedSources { files: files.into(), pooling: Some(crate::trial::Pooling::Cls), dropout: None };
     let text = "data: {train: x.csv, eval: y.csv}\ngrid: {model: [m, {from: m, freeze: 1}]}\nexclude: [{data.train: x.csv, lr: 1}]";
-    let yaml = spec(text).to_yaml(&settled).unwrap();
+    let yaml = spec(text).to_yaml(&resolved).unwrap();
     let again = spec(&yaml);
     assert_eq!(again.base.data.train, "/here/x.csv");
     assert_eq!(again.base.data.eval, crate::trial::EvalSource::File("/here/y.csv".into()));

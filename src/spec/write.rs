@@ -10,7 +10,7 @@ use crate::trial::{EvalSource, Pooling, TrialConfig};
 
 /// What is known of a sweep's sources once they are found.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Settled {
+pub struct ResolvedSources {
     /// Absolute paths by the names of files and folders as written.
     pub files: HashMap<String, String>,
     /// What the checkpoint decides where the sweep does not, if that is one and the same for all trials.
@@ -18,7 +18,7 @@ pub struct Settled {
     pub dropout: Option<f64>,
 }
 
-impl Settled {
+impl ResolvedSources {
     /// Replaces the name of a source by its path, in a value of the key `path`.
     pub fn locate(&self, path: &str, value: &mut Value) {
         match value {
@@ -45,10 +45,10 @@ impl SweepSpec {
     ///
     /// # Errors
     /// Only if YAML cannot be written at all.
-    pub fn to_yaml(&self, settled: &Settled) -> Result<String, serde_yaml::Error> {
+    pub fn to_yaml(&self, resolved: &ResolvedSources) -> Result<String, serde_yaml::Error> {
         let mut file = Mapping::new();
         file.insert("name".into(), self.name.as_str().into());
-        if let Yaml::Mapping(base) = serde_yaml::to_value(self.settled_base(settled))? {
+        if let Yaml::Mapping(base) = serde_yaml::to_value(self.resolved_base(resolved))? {
             file.extend(base);
         }
         // `null` would look like a value, but it means that the checkpoint decides.
@@ -63,7 +63,7 @@ impl SweepSpec {
         if self.leaves_warmup_open() {
             file.remove("warmup");
         }
-        for key in self.dimensions.iter().flat_map(|dimension| &dimension.keys) {
+        for key in self.factors.iter().flat_map(|factor| &factor.keys) {
             // Beside an axis of one, the other must not stand.
             match key.path.as_str() {
                 "steps" => drop(file.remove("epochs")),
@@ -72,19 +72,19 @@ impl SweepSpec {
             }
         }
         let (mut grid, mut zip) = (Mapping::new(), Mapping::new());
-        for (index, dimension) in self.dimensions.iter().enumerate() {
-            if Some(index) == self.seeds && index + 1 == self.dimensions.len() {
-                let seeds = dimension.keys.iter().map(|key| axis(key, settled)).collect::<Result<Vec<_>, _>>()?;
+        for (index, factor) in self.factors.iter().enumerate() {
+            if Some(index) == self.seeds && index + 1 == self.factors.len() {
+                let seeds = factor.keys.iter().map(|key| axis(key, resolved)).collect::<Result<Vec<_>, _>>()?;
                 file.extend(seeds.into_iter().map(|values| ("seeds".into(), values)));
                 continue;
             }
-            let section = if dimension.keys.len() == 1 { &mut grid } else { &mut zip };
-            for key in &dimension.keys {
-                section.insert(key.path.as_str().into(), axis(key, settled)?);
+            let section = if factor.keys.len() == 1 { &mut grid } else { &mut zip };
+            for key in &factor.keys {
+                section.insert(key.path.as_str().into(), axis(key, resolved)?);
             }
         }
         // The order of the two is the order of the product.
-        let zip_first = self.dimensions.first().is_some_and(|first| first.keys.len() > 1);
+        let zip_first = self.factors.first().is_some_and(|first| first.keys.len() > 1);
         let mut sections = [("grid", grid), ("zip", zip)];
         if zip_first {
             sections.reverse();
@@ -98,7 +98,7 @@ impl SweepSpec {
             if !list.is_empty() {
                 file.insert(
                     name.into(),
-                    list.iter().map(|one| entry(one, settled)).collect::<Result<Vec<_>, _>>()?.into(),
+                    list.iter().map(|one| entry(one, resolved)).collect::<Result<Vec<_>, _>>()?.into(),
                 );
             }
         }
@@ -106,10 +106,10 @@ impl SweepSpec {
         Ok(HEADER.to_owned() + &serde_yaml::to_string(&file)?)
     }
 
-    fn settled_base(&self, settled: &Settled) -> TrialConfig {
+    fn resolved_base(&self, resolved: &ResolvedSources) -> TrialConfig {
         let mut base = self.base.clone();
         let locate = |name: &mut String| {
-            if let Some(found) = settled.files.get(name) {
+            if let Some(found) = resolved.files.get(name) {
                 name.clone_from(found);
             }
         };
@@ -118,16 +118,16 @@ impl SweepSpec {
             locate(eval);
         }
         locate(&mut base.model.from);
-        base.model.pooling = base.model.pooling.or(settled.pooling);
-        base.model.dropout = base.model.dropout.or(settled.dropout);
+        base.model.pooling = base.model.pooling.or(resolved.pooling);
+        base.model.dropout = base.model.dropout.or(resolved.dropout);
         base
     }
 }
 
-fn axis(key: &AxisKey, settled: &Settled) -> Result<Yaml, serde_yaml::Error> {
+fn axis(key: &AxisKey, resolved: &ResolvedSources) -> Result<Yaml, serde_yaml::Error> {
     let values = key.choices.iter().map(|choice| {
         let mut value = complete(&key.path, choice);
-        settled.locate(&key.path, &mut value);
+        resolved.locate(&key.path, &mut value);
         serde_yaml::to_value(value)
     });
     Ok(values.collect::<Result<Vec<_>, _>>()?.into())
@@ -141,7 +141,7 @@ fn complete(path: &str, choice: &Choice) -> Value {
     }
 }
 
-fn entry(entry: &Entry, settled: &Settled) -> Result<Yaml, serde_yaml::Error> {
+fn entry(entry: &Entry, resolved: &ResolvedSources) -> Result<Yaml, serde_yaml::Error> {
     let mut map = Mapping::new();
     for (path, choice) in &entry.values {
         // Only what was written, so that an entry of `exclude` matches the same trials.
@@ -149,7 +149,7 @@ fn entry(entry: &Entry, settled: &Settled) -> Result<Yaml, serde_yaml::Error> {
             [only] if only.path == *path => only.given.clone(),
             _ => choice.shown.value.clone(),
         };
-        settled.locate(path, &mut value);
+        resolved.locate(path, &mut value);
         map.insert(path.as_str().into(), serde_yaml::to_value(value)?);
     }
     Ok(map.into())

@@ -1,0 +1,89 @@
+//! What is known of the outside world when a sweep is planned: data, checkpoints, augmentations.
+
+use serde::{Deserialize, Serialize};
+
+use crate::spec::{Place, ResolvedSources};
+use crate::trial::{Augmentation, DataConfig, DataFacts, EvalSource, ModelFacts, TrialConfig};
+
+/// What is known of each source that [`SweepSpec::sources`] lists.
+///
+/// [`SweepSpec::sources`]: crate::spec::SweepSpec::sources
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Facts {
+    pub data: Vec<DataFound>,
+    pub models: Vec<ModelFound>,
+    pub augmentations: Vec<AugmentationFound>,
+}
+
+impl Facts {
+    /// What is known of the data and the checkpoint of a planned trial.
+    pub fn of(&self, config: &TrialConfig) -> Option<(&DataFacts, &ModelFacts)> {
+        let data = self.data.iter().find(|found| found.located == config.data && self.reads(found, config))?;
+        let model = self.models.iter().find(|found| found.located == config.model.from)?;
+        Some((&data.facts, &model.facts))
+    }
+
+    /// The paths of the sources, and what the checkpoints decide, for [`SweepSpec::to_yaml`].
+    ///
+    /// [`SweepSpec::to_yaml`]: crate::spec::SweepSpec::to_yaml
+    #[must_use]
+    pub fn resolved(&self) -> ResolvedSources {
+        let mut resolved = ResolvedSources::default();
+        for DataFound { written, located, .. } in &self.data {
+            resolved.files.insert(written.train.clone(), located.train.clone());
+            if let (EvalSource::File(written), EvalSource::File(located)) = (&written.eval, &located.eval) {
+                resolved.files.insert(written.clone(), located.clone());
+            }
+        }
+        for ModelFound { written, located, facts } in &self.models {
+            // The name on the hub is more useful than a path in the cache of this machine.
+            if !written.starts_with("hf:") {
+                resolved.files.insert(written.clone(), located.clone());
+            }
+            (resolved.pooling, resolved.dropout) = (Some(facts.default_pooling()), facts.dropout);
+        }
+        if self.models.len() > 1 {
+            (resolved.pooling, resolved.dropout) = (None, None);
+        }
+        resolved
+    }
+
+    /// Whether `found` was read with the tokenizer of the trial's checkpoint.
+    fn reads(&self, found: &DataFound, config: &TrialConfig) -> bool {
+        self.models.iter().any(|model| model.written == found.model && model.located == config.model.from)
+    }
+}
+
+/// A data section, read with the tokenizer of a checkpoint.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DataFound {
+    /// As written, with sources that are not located.
+    pub written: DataConfig,
+    /// `model.from` as written, of the checkpoint with the tokenizer.
+    pub model: String,
+    /// The same with located sources.
+    pub located: DataConfig,
+    pub facts: DataFacts,
+}
+
+/// An augmentation with what it needs from outside: a lexicon, a checkpoint, programs.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AugmentationFound {
+    /// As written.
+    pub written: Augmentation,
+    /// The same with located sources.
+    pub located: Augmentation,
+    /// The same with the hash of its content in place of each source. It enters the id.
+    pub identity: Augmentation,
+    /// Its place in the sweep file.
+    pub place: Place,
+}
+
+/// A checkpoint as found.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ModelFound {
+    /// `model.from` as written.
+    pub written: String,
+    pub located: String,
+    pub facts: ModelFacts,
+}
