@@ -37,7 +37,7 @@ fn two_sweeps_are_compared() {
     let row: Vec<&str> = lines[3].split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
     assert_eq!(row, ["LR 1e-3", "2 of 2 stuck", "2 of 2 stuck", "–"], "{compared:?}");
     assert!(lines[4].contains("unfinished"), "{compared:?}");
-    assert_eq!(lines[6], "other: no configuration in common with sweep that survived in both", "{compared:?}");
+    assert_eq!(lines[6], "other: no configuration was successful in both other and sweep", "{compared:?}");
     assert!(compared.err.ends_with("results/compare/sweep-vs-other.png\n"), "{compared:?}");
     assert!(fs::read(place.path("results/compare/sweep-vs-other.png")).unwrap().starts_with(b"\x89PNG"));
     assert!(place.path("results/compare/sweep-vs-other.svg").is_file());

@@ -163,6 +163,6 @@ fn a_run_is_watched_to_its_end() {
     place.wait_for_steps(1);
     let seen = place.expect(0, "watch sweep.yaml").err;
     assert_eq!(run.wait().unwrap().code(), Some(0));
-    assert!(seen.contains("[4/4]  ") && seen.contains("4/4 runs"), "{seen}");
+    assert!(seen.contains("[4/4]  ") && seen.contains("4/4 trials"), "{seen}");
     assert!(seen.trim_end().ends_with("results/sweep/report/index.html"), "{seen}");
 }

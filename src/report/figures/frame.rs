@@ -15,13 +15,13 @@ pub const LEFT: f64 = 66.0;
 pub const GUTTER: f64 = 26.0;
 
 /// Panels of equal width side by side, up to the right margin.
-pub struct Across {
+pub struct PanelRow {
     left: f64,
     gap: f64,
     pub width: f64,
 }
 
-impl Across {
+impl PanelRow {
     pub fn new(left: f64, gap: f64, panels: usize) -> Self {
         let n = panels.max(1) as f64;
         Self { left, gap, width: (WIDTH - left - MARGIN - gap * (n - 1.0)) / n }
@@ -88,12 +88,12 @@ impl Frame {
     }
 
     /// Draws about `count` horizontal grid lines within `range`, with numbers on the left if `named`.
-    pub fn levels(&self, scene: &mut Scene, range: (f64, f64), count: usize, named: bool) {
-        self.levels_beside(scene, range, count, named, None);
+    pub fn grid_lines(&self, scene: &mut Scene, range: (f64, f64), count: usize, named: bool) {
+        self.grid_lines_except(scene, range, count, named, None);
     }
 
-    /// As [`Frame::levels`], without the numbers that would touch a label at the value `taken`.
-    pub fn levels_beside(
+    /// As [`Frame::grid_lines`], without the numbers that would touch a label at the value `taken`.
+    pub fn grid_lines_except(
         &self,
         scene: &mut Scene,
         (low, high): (f64, f64),

@@ -1,6 +1,6 @@
 //! Figure `gradients`: the gradient norm before clipping, and the limit above which gradients were clipped.
 
-use super::frame::{self, Across, Frame, GUTTER, HALF_WIDTH, LEFT, MOST_FACETS};
+use super::frame::{self, Frame, GUTTER, HALF_WIDTH, LEFT, MOST_FACETS, PanelRow};
 use super::parameter::Parameter;
 use crate::analysis::curve::{self, Point};
 use crate::analysis::{Config, Run, Study, Sweep};
@@ -38,11 +38,11 @@ pub fn gradients(sweep: &Sweep, study: &Study) -> Result<Scene, String> {
     let end = frame::end(sweep, study);
     let shown = facets.len().min(MOST_FACETS);
     let columns = if shown < 4 { shown.max(1) } else { shown.div_ceil(shown.div_ceil(4)) };
-    let across = Across::new(LEFT, GUTTER, columns);
+    let panel_row = PanelRow::new(LEFT, GUTTER, columns);
     let height = if columns == 1 { 220.0 } else { 150.0 };
     for row in facets[..shown].chunks(columns) {
         for (column, facet) in row.iter().enumerate() {
-            let (left, right) = across.place(column);
+            let (left, right) = panel_row.place(column);
             let frame = Frame::new([left, top + 36.0, right, top + 36.0 + height], end, range);
             panel(&mut scene, sweep, facet, &frame, column == 0, parameters.first());
         }

@@ -1,6 +1,6 @@
 //! Figure `grid`: the eval loss curves of the whole sweep, a panel for each pair of values.
 
-use super::frame::{self, Across, Frame};
+use super::frame::{self, Frame, PanelRow};
 use super::parameter::Parameter;
 use crate::analysis::curve::{self, Point};
 use crate::analysis::{Config, Shape, Study, Sweep};
@@ -90,15 +90,15 @@ fn draw(sweep: &Sweep, study: &Study, layout: &Layout<'_>, hidden: bool) -> Scen
     let mut top = scene.heading(&subtitle(sweep, study, hidden)) + 4.0;
     top = legend(&mut scene, study, layout, top) + 8.0;
     let (columns, rows) = (layout.x.values.len(), layout.y.values.len());
-    let across = Across::new(LEFT, GAP, columns);
-    let width = across.width;
+    let panel_row = PanelRow::new(LEFT, GAP, columns);
+    let width = panel_row.width;
     let height = (width * 0.78).clamp(64.0, 150.0);
     let head = Text::new(0.0, 0.0, "").size(13.0).bold().colour(palette::TEXT).align(Align::Middle);
     let (heads, mut notes) = layout.x.heads(13.0, width, 2);
     let deepest = heads.iter().map(Vec::len).max().unwrap_or(1) as f64;
     top += 7.8 * (deepest - 1.0);
     for (index, lines) in heads.iter().enumerate() {
-        let (left, right) = across.place(index);
+        let (left, right) = panel_row.place(index);
         scene.multiline(&Text { x: f64::midpoint(left, right), y: top + 14.0, ..head.clone() }, lines);
     }
     top += 22.0 + 7.8 * (deepest - 1.0);
@@ -109,7 +109,7 @@ fn draw(sweep: &Sweep, study: &Study, layout: &Layout<'_>, hidden: bool) -> Scen
         let name = Text { x: MARGIN + 4.0, y: y + height / 2.0, ..head.clone() };
         scene.multiline(&name.size(12.0).rotated(), lines);
         for column in 0..columns {
-            let (left, right) = across.place(column);
+            let (left, right) = panel_row.place(column);
             let frame = Frame::new([left, y, right, y + height], layout.end, layout.range);
             panel(&mut scene, sweep, study, layout, (column, row), &frame);
             if row + 1 == rows {
@@ -205,7 +205,7 @@ fn panel(scene: &mut Scene, sweep: &Sweep, study: &Study, layout: &Layout<'_>, a
 /// Grid lines and the loss of the class prior, with numbers in the first column.
 fn levels(scene: &mut Scene, study: &Study, layout: &Layout<'_>, frame: &Frame, named: bool) {
     let chance = study.chance.filter(|chance| (layout.range.0..layout.range.1).contains(chance));
-    frame.levels_beside(scene, layout.range, 3, named, chance);
+    frame.grid_lines_except(scene, layout.range, 3, named, chance);
     let Some(y) = chance.map(|chance| frame.y.at(chance)) else { return };
     scene.dashes((frame.left, frame.right), y, palette::AXIS);
     if named {

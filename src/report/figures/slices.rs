@@ -164,7 +164,7 @@ fn draw(scene: &mut Scene, study: &Study, slice: &Slice<'_>, frame: &Frame, firs
     let places: Vec<f64> = shares.iter().map(|share| x.at(*share)).collect();
     let range = (frame.bottom - frame.top).abs();
     let low_high = invert(frame, range);
-    frame.levels(scene, low_high, 4, first);
+    frame.grid_lines(scene, low_high, 4, first);
     if first {
         scene.text(Text::new(frame.left - 8.0, strip + 16.0, "failed").align(Align::Right));
         let middle = f64::midpoint(frame.top, frame.bottom);

@@ -261,7 +261,7 @@ fn scatter(
     if let Some(lead) = lead {
         colour_legend(scene, lead, left, top, right);
     }
-    frame.levels(scene, range, 5, true);
+    frame.grid_lines(scene, range, 5, true);
     frame.steps(scene, study.steps.max(1), bottom);
     scene.text(Text::new(f64::midpoint(left, right), bottom + 34.0, "plateau onset (step)").align(Align::Middle));
     let title = Text::new(left - 46.0, f64::midpoint(plot, bottom), "plateau level (best eval loss)");

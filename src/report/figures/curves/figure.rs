@@ -6,7 +6,7 @@ use crate::analysis::curve;
 use crate::analysis::groups::lead_axis;
 use crate::analysis::{Shape, Study, Sweep};
 use crate::report::canvas::scene::{Align, MARGIN, Mark, Scene, Text, palette};
-use crate::report::figures::frame::{self, Across, Frame, GUTTER, HALF_WIDTH, LEFT, MOST_FACETS};
+use crate::report::figures::frame::{self, Frame, GUTTER, HALF_WIDTH, LEFT, MOST_FACETS, PanelRow};
 use crate::report::{captions, format};
 
 /// Draws the figure. It exists for every sweep.
@@ -29,7 +29,7 @@ pub fn curves(sweep: &Sweep, study: &Study) -> Scene {
     }
     let mut top = scene.heading(&subtitle(&panels, &facets, left_out)) + 14.0;
     let columns = columns(facets.len());
-    let across = Across::new(LEFT, GUTTER, columns);
+    let panel_row = PanelRow::new(LEFT, GUTTER, columns);
     let height = match columns {
         _ if sweep.runs.iter().all(|run| run.metrics.is_empty() && run.evals.is_empty()) => 90.0,
         1 => 300.0,
@@ -41,14 +41,14 @@ pub fn curves(sweep: &Sweep, study: &Study) -> Scene {
     let mut off_scale = 0;
     for row in facets.chunks(columns) {
         for (column, facet) in row.iter().enumerate() {
-            let ((left, right), plot) = (across.place(column), top + head);
+            let ((left, right), plot) = (panel_row.place(column), top + head);
             let frame = Frame::new([left, plot, right, plot + height], panels.end, panels.y);
             off_scale += draw_panel(&mut scene, &panels, facet, &frame, column == 0);
         }
         top += head + height + 10.0 + STRIP + 46.0;
     }
     let last_row = facets.chunks(columns).last().map_or(1, <[_]>::len);
-    let (_, right) = across.place(last_row.saturating_sub(1));
+    let (_, right) = panel_row.place(last_row.saturating_sub(1));
     scene.text(Text::new(f64::midpoint(LEFT, right), top - 14.0, "optimizer step").align(Align::Middle));
     scene.height = key_line(&mut scene, &panels, top + 14.0, off_scale) + 4.0;
     scene

@@ -83,7 +83,7 @@ fn tints(scene: &mut Scene, panels: &Panels<'_>, config: &Config, frame: &Frame)
 
 /// Grid lines, both axes with their numbers, and the dashed line of the class prior.
 fn grid(scene: &mut Scene, panels: &Panels<'_>, frame: &Frame, first: bool) {
-    frame.levels(scene, panels.y, 5, first);
+    frame.grid_lines(scene, panels.y, 5, first);
     if first {
         let middle = f64::midpoint(frame.top, frame.bottom);
         let label = Text::new(14.0, middle, "loss (nats)").align(Align::Middle).rotated();
