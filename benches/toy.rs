@@ -27,7 +27,7 @@ use plateau::spec::{Asha, Median, RunConfig, StopAcross, SweepSpec, parse};
 use plateau::state::SweepState;
 use plateau::store::Results;
 use plateau::train::{Job, Sink, TrainError};
-use plateau::trial::{DataFacts, Device, EvalRow, MetricRow, ModelFacts, Outcome, Status};
+use plateau::trial::{DataFacts, Device, EvalRow, MetricRow, ModelFacts, Outcome, Scores, Status};
 use plateau::worker;
 
 #[global_allocator]
@@ -220,7 +220,7 @@ fn toy(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainError> {
 }
 
 fn eval_row(step: u64, eval_loss: f32) -> EvalRow {
-    EvalRow { step, eval_loss, accuracy: 0.8, macro_f1: 0.8, train_probe_loss: eval_loss }
+    EvalRow { step, eval_loss, accuracy: 0.8, macro_f1: 0.8, train_probe_loss: eval_loss, scores: Scores::default() }
 }
 
 fn outcome(last: f32) -> Outcome {
@@ -235,6 +235,8 @@ fn outcome(last: f32) -> Outcome {
         final_accuracy: Some(0.8),
         best_accuracy: Some(0.8),
         best_macro_f1: Some(0.8),
+        best_scores: Scores::default(),
+        final_scores: Scores::default(),
         seconds: STEPS as f64,
         tokens_per_second: 800.0,
         peak_memory: None,

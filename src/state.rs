@@ -323,7 +323,7 @@ pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::trial::{Device, Status};
+    use crate::trial::{Device, Scores, Status};
 
     pub(crate) fn id(number: u64) -> TrialId {
         TrialId::parse(&format!("{number:012x}")).unwrap()
@@ -345,6 +345,8 @@ pub(crate) mod tests {
             final_accuracy: Some(0.75),
             best_accuracy: Some(0.8),
             best_macro_f1: None,
+            best_scores: Scores::default(),
+            final_scores: Scores::default(),
             seconds: 1.5,
             tokens_per_second: 1000.0,
             peak_memory: None,

@@ -25,7 +25,7 @@ use plateau::spec::{ResolvedSources, parse};
 use plateau::state::SweepState;
 use plateau::store::{CurveFollower, CurveRow, CurveWriter, Journal, read_curve, read_journal};
 use plateau::train::data::texts;
-use plateau::trial::{DataConfig, DiagnosticRow, EvalRow, MetricRow, TrialId};
+use plateau::trial::{DataConfig, DiagnosticRow, EvalRow, MetricRow, Scores, TrialId};
 
 const TARGETS: u64 = 5;
 /// No input may take longer, on a busy machine.
@@ -293,7 +293,14 @@ fn curves() {
     Corpus::new("curves", "csv", &[metrics, evals, diagnostics], &["\n4,", ",0,"]).fuzz(|path, bytes| {
         let metric =
             |step| MetricRow { step, epoch: 1.0, train_loss: 0.5, lr: 1e-5, grad_norm: 1.0, tokens: 9, seconds: 1.0 };
-        let eval = |step| EvalRow { step, eval_loss: 0.5, accuracy: 0.5, macro_f1: 0.5, train_probe_loss: f32::NAN };
+        let eval = |step| EvalRow {
+            step,
+            eval_loss: 0.5,
+            accuracy: 0.5,
+            macro_f1: 0.5,
+            train_probe_loss: f32::NAN,
+            scores: Scores::default(),
+        };
         let diagnostic = |step| DiagnosticRow {
             step,
             first_grad_norm: None,

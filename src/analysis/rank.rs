@@ -147,7 +147,7 @@ fn mark_noise(configs: &mut [Config], seed_sd: Option<f64>) {
 mod tests {
     use super::super::synthetic::{self, axis};
     use super::*;
-    use crate::trial::EvalRow;
+    use crate::trial::{EvalRow, Scores};
 
     /// Two configurations with three seeds each, of these best losses; NaN for a seed that met one.
     fn sweep(losses: [[f32; 3]; 2]) -> Sweep {
@@ -157,7 +157,14 @@ mod tests {
             run.metrics.clear();
             let row = |(i, falling): (u64, f32)| {
                 let eval_loss = loss + falling;
-                EvalRow { step: 10 * i, eval_loss, accuracy: 0.8, macro_f1: 0.8, train_probe_loss: eval_loss }
+                EvalRow {
+                    step: 10 * i,
+                    eval_loss,
+                    accuracy: 0.8,
+                    macro_f1: 0.8,
+                    train_probe_loss: eval_loss,
+                    scores: Scores::default(),
+                }
             };
             run.evals = (0..).zip([0.3, 0.2, 0.1, 0.05, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]).map(row).collect();
         }

@@ -75,6 +75,7 @@ fn verdict(found: &Detection, steps: u64, evals: usize, step: Option<u64>) -> Ve
 mod tests {
     use super::super::synthetic::gauss;
     use super::*;
+    use crate::trial::Scores;
 
     /// A step a row, an evaluation every ten, without a probe.
     fn rows(steps: u64, loss: impl Fn(u64) -> f64, rate: impl Fn(u64) -> f64) -> (Vec<MetricRow>, Vec<EvalRow>) {
@@ -87,7 +88,14 @@ mod tests {
             tokens: 9,
             seconds: 0.0,
         };
-        let eval = |step| EvalRow { step, eval_loss: 0.5, accuracy: 0.5, macro_f1: 0.5, train_probe_loss: f32::NAN };
+        let eval = |step| EvalRow {
+            step,
+            eval_loss: 0.5,
+            accuracy: 0.5,
+            macro_f1: 0.5,
+            train_probe_loss: f32::NAN,
+            scores: Scores::default(),
+        };
         ((1..=steps).map(metric).collect(), (0..=steps).step_by(10).map(eval).collect())
     }
 

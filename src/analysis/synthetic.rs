@@ -2,7 +2,7 @@
 
 use super::sweep::{Run, Sweep};
 use crate::trial::{
-    Axis, AxisValue, EvalRow, FractionOrSteps, Key, MetricRow, Outcome, Status, Trial, TrialConfig, TrialId,
+    Axis, AxisValue, EvalRow, FractionOrSteps, Key, MetricRow, Outcome, Scores, Status, Trial, TrialConfig, TrialId,
 };
 
 /// An axis of `values` as written in YAML.
@@ -228,6 +228,7 @@ impl Course {
                 accuracy: accuracy as f32,
                 macro_f1: accuracy as f32 - 0.01,
                 train_probe_loss: loss as f32 - 0.05,
+                scores: Scores::default(),
             }
         };
         (0..=end).step_by(every as usize).map(row).collect()
@@ -247,6 +248,8 @@ fn outcome(status: Status, metrics: &[MetricRow], evals: &[EvalRow]) -> Outcome 
         final_accuracy: evals.last().map(|row| row.accuracy),
         best_accuracy: evals.iter().map(|row| row.accuracy).reduce(f32::max),
         best_macro_f1: evals.iter().map(|row| row.macro_f1).reduce(f32::max),
+        best_scores: Scores::default(),
+        final_scores: Scores::default(),
         seconds: metrics.len() as f64 * 0.2,
         tokens_per_second: 5000.0,
         peak_memory: None,

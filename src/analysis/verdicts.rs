@@ -59,7 +59,7 @@ pub fn verdicts(measured: &Measured<'_>, status: Status) -> Vec<Verdict> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trial::{EvalRow, MetricRow, VerdictKind};
+    use crate::trial::{EvalRow, MetricRow, Scores, VerdictKind};
 
     fn evals(rows: &[(f32, f32)]) -> Vec<EvalRow> {
         let row = |(i, &(eval_loss, accuracy)): (usize, &(f32, f32))| EvalRow {
@@ -68,6 +68,7 @@ mod tests {
             accuracy,
             macro_f1: accuracy,
             train_probe_loss: eval_loss,
+            scores: Scores::default(),
         };
         rows.iter().enumerate().map(row).collect()
     }

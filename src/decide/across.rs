@@ -216,7 +216,7 @@ mod tests {
     use super::*;
     use crate::event::{Event, Failure};
     use crate::state::tests::{id, outcome, slot};
-    use crate::trial::Outcome;
+    use crate::trial::{Outcome, Scores};
 
     /// A sweep of running trials with a loss at step 10, 20, ...
     struct Field {
@@ -243,6 +243,7 @@ mod tests {
                 accuracy: -eval_loss,
                 macro_f1: 0.5,
                 train_probe_loss: 0.5,
+                scores: Scores::default(),
             };
             self.scores.see(&id(trial), (10..).step_by(10).zip(losses).map(row));
         }
@@ -308,7 +309,14 @@ mod tests {
                 let (trial, step) = (report[0].as_u64().unwrap(), report[1].as_u64().unwrap());
                 // A value that is no number is written as text.
                 let value = report[2].as_f64().map_or(f32::NAN, |value| value as f32);
-                let row = EvalRow { step, eval_loss: value, accuracy: value, macro_f1: 0.5, train_probe_loss: 0.5 };
+                let row = EvalRow {
+                    step,
+                    eval_loss: value,
+                    accuracy: value,
+                    macro_f1: 0.5,
+                    train_probe_loss: 0.5,
+                    scores: Scores::default(),
+                };
                 field.scores.see(&id(trial), [row]);
                 let stops = field.judge(&rules).iter().any(|(judged, _, stops)| *judged == trial && *stops);
                 assert_eq!(Some(stops), report[3].as_bool(), "{}: trial {trial}, step {step}", case["name"]);

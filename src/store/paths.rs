@@ -197,6 +197,11 @@ impl TrialDir {
     }
 
     #[must_use]
+    pub(super) fn best_evaluation_file(&self) -> PathBuf {
+        self.root.join("best_evaluation.json")
+    }
+
+    #[must_use]
     pub fn diagnostics(&self) -> PathBuf {
         self.root.join("diagnostics.csv")
     }

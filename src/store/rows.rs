@@ -3,13 +3,17 @@
 //! Floats are written with the fewest digits that give the same value back. A missing value is an empty field.
 
 use std::fmt::Write as _;
+use std::str::FromStr;
 
-use crate::trial::{DiagnosticRow, EvalRow, MetricRow};
+use crate::trial::{ClassScores, DiagnosticRow, EvalRow, MetricRow, Scores};
+
+/// Separates the items of a list within a field.
+const LIST: &str = ";";
 
 /// A row of a curve file.
 pub trait CurveRow: Sized {
     const HEADER: &'static str;
-    /// The header of older files, which lack the last column.
+    /// The header of older files, which lack the last columns.
     const OLD_HEADER: Option<&'static str> = None;
     /// The optimizer step of the row. Steps rise strictly within a file.
     fn step(&self) -> u64;
@@ -47,25 +51,61 @@ impl CurveRow for MetricRow {
 }
 
 impl CurveRow for EvalRow {
-    const HEADER: &'static str = "step,eval_loss,accuracy,macro_f1,train_probe_loss";
+    const HEADER: &'static str = "step,eval_loss,accuracy,macro_f1,train_probe_loss,weighted_f1,mcc,auroc,\
+        average_precision,class_precision,class_recall,class_f1,class_support";
+    const OLD_HEADER: Option<&'static str> = Some("step,eval_loss,accuracy,macro_f1,train_probe_loss");
 
     fn step(&self) -> u64 {
         self.step
     }
 
     fn write(&self, line: &mut String) {
-        let Self { step, eval_loss, accuracy, macro_f1, train_probe_loss } = self;
-        let _ = writeln!(line, "{step},{eval_loss:?},{accuracy:?},{macro_f1:?},{train_probe_loss:?}");
+        let Self { step, eval_loss, accuracy, macro_f1, train_probe_loss, scores } = self;
+        let Scores { weighted_f1, mcc, auroc, average_precision, classes } = scores;
+        let ClassScores { precision, recall, f1, support } = classes;
+        let _ = write!(line, "{step},{eval_loss:?},{accuracy:?},{macro_f1:?},{train_probe_loss:?}");
+        for score in [weighted_f1, mcc, auroc, average_precision] {
+            line.push(',');
+            line.push_str(&score.map_or_else(String::new, |score| format!("{score:?}")));
+        }
+        for scores in [precision, recall, f1] {
+            let scores: Vec<String> =
+                scores.iter().map(|score| score.map_or_else(String::new, |score| format!("{score:?}"))).collect();
+            line.push(',');
+            line.push_str(&scores.join(LIST));
+        }
+        let support: Vec<String> = support.iter().map(u32::to_string).collect();
+        let _ = writeln!(line, ",{}", support.join(LIST));
     }
 
     fn parse(line: &str) -> Option<Self> {
-        let [step, eval_loss, accuracy, macro_f1, train_probe_loss] = fields(line)?;
+        let earlier = || {
+            let [step, loss, accuracy, macro_f1, probe] = fields(line)?;
+            Some([step, loss, accuracy, macro_f1, probe, "", "", "", "", "", "", "", ""])
+        };
+        let row = fields(line).or_else(earlier)?;
+        let [step, eval_loss, accuracy, macro_f1, train_probe_loss, weighted_f1, mcc, auroc, ..] = row;
+        let [.., average_precision, precision, recall, f1, support] = row;
+        let classes = ClassScores {
+            precision: list(precision, optional)?,
+            recall: list(recall, optional)?,
+            f1: list(f1, optional)?,
+            support: list(support, |count| count.parse().ok())?,
+        };
+        let scores = Scores {
+            weighted_f1: optional(weighted_f1)?,
+            mcc: optional(mcc)?,
+            auroc: optional(auroc)?,
+            average_precision: optional(average_precision)?,
+            classes,
+        };
         Some(Self {
             step: step.parse().ok()?,
             eval_loss: single(eval_loss)?,
             accuracy: single(accuracy)?,
             macro_f1: single(macro_f1)?,
             train_probe_loss: single(train_probe_loss)?,
+            scores,
         })
     }
 }
@@ -91,12 +131,11 @@ impl CurveRow for DiagnosticRow {
         let earlier =
             || fields(line).map(|[step, first, last, ratio, predicted]| [step, first, last, ratio, predicted, ""]);
         let [step, first, last, ratio, predicted, wrong] = fields(line).or_else(earlier)?;
-        let number = |text: &str| if text.is_empty() { Some(None) } else { text.parse().ok().map(Some) };
         Some(Self {
             step: step.parse().ok()?,
-            first_grad_norm: number(first)?,
-            last_grad_norm: number(last)?,
-            update_ratio: number(ratio)?,
+            first_grad_norm: optional(first)?,
+            last_grad_norm: optional(last)?,
+            update_ratio: optional(ratio)?,
             predicted: predicted.split_whitespace().map(|count| count.parse().ok()).collect::<Option<_>>()?,
             surest_wrong: if wrong.is_empty() { None } else { Some(wrong.parse().ok()?) },
         })
@@ -110,6 +149,16 @@ fn fields<const N: usize>(line: &str) -> Option<[&str; N]> {
         *field = parts.next()?;
     }
     parts.next().is_none().then_some(fields)
+}
+
+/// An empty field is None.
+fn optional<T: FromStr>(text: &str) -> Option<Option<T>> {
+    if text.is_empty() { Some(None) } else { text.parse().ok().map(Some) }
+}
+
+/// The items of a list. An empty field has none.
+fn list<T>(text: &str, item: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
+    if text.is_empty() { Some(Vec::new()) } else { text.split(LIST).map(item).collect() }
 }
 
 fn single(text: &str) -> Option<f32> {
@@ -144,6 +193,24 @@ mod tests {
         for bad in ["", "5", "5,1,1,1", "5,1,1,1,1,1", "x,1,1,1,1", "5,one,1,1,1"] {
             assert_eq!(EvalRow::parse(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn evaluations_come_back_and_undefined_scores_are_empty() {
+        let classes = ClassScores {
+            precision: vec![Some(2.0 / 3.0), None],
+            recall: vec![Some(1.0), Some(0.0)],
+            f1: vec![None, Some(0.25)],
+            support: vec![3, 0],
+        };
+        let scores = Scores { weighted_f1: Some(0.1), mcc: None, auroc: None, average_precision: Some(0.5), classes };
+        let row = EvalRow { step: 5, eval_loss: 0.5, accuracy: 0.25, macro_f1: 0.5, train_probe_loss: 1.0, scores };
+        let mut line = String::new();
+        row.write(&mut line);
+        assert_eq!(line, "5,0.5,0.25,0.5,1.0,0.1,,,0.5,0.6666666666666666;,1.0;0.0,;0.25,3;0\n");
+        assert_eq!(EvalRow::parse(line.trim_end()), Some(row));
+        let earlier = EvalRow::parse("5,0.5,0.25,0.5,1.0").unwrap();
+        assert_eq!((earlier.train_probe_loss, earlier.scores), (1.0, Scores::default()));
     }
 
     proptest! {

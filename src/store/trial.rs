@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{AttemptDir, RunDir, StoreError, TrialDir, atomic, disk};
-use crate::trial::{Device, Outcome, Trial, TrialId};
+use crate::trial::{BestEvaluation, Device, Outcome, Trial, TrialId};
 
 /// `config.json`: the complete configuration, and the program and machine that computed it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -57,6 +57,17 @@ impl TrialDir {
 
     pub fn record(&self) -> Result<Option<TrialRecord>, StoreError> {
         atomic::read_json(&self.config())
+    }
+
+    /// Replaces the details of the best evaluation so far.
+    pub fn write_best_evaluation(&self, best: &BestEvaluation) -> Result<(), StoreError> {
+        let path = self.best_evaluation_file();
+        atomic::write_soon(&path, &atomic::to_json(&path, best)?)
+    }
+
+    /// The details of the best evaluation; None before the first one.
+    pub fn best_evaluation(&self) -> Result<Option<BestEvaluation>, StoreError> {
+        atomic::read_json(&self.best_evaluation_file())
     }
 
     #[must_use]

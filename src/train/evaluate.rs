@@ -1,4 +1,4 @@
-//! What the model is worth at one moment: loss, accuracy and macro-F1 on held-out examples, and the loss of a fixed clean
+//! What the model is worth at one moment: loss and classification metrics on held-out examples, and the loss of a fixed clean
 //! sample of the training split.
 //!
 //! The forward pass of training without dropout and without a graph, over micro-batches sorted by length. Sums run in the
@@ -12,8 +12,9 @@ use super::data::{Dataset, Split};
 use super::engine::Engine;
 use super::frozen::{Frozen, FrozenSplits};
 use super::kernels::loss::cross_entropy;
+use super::metrics::{self, Classified};
 use crate::random::{Purpose, Random};
-use crate::trial::{DiagnosticRow, EvalRow, TRAIN_PROBE_EXAMPLES};
+use crate::trial::{BestEvaluation, CalibrationBin, DiagnosticRow, EvalRow, Scores, TRAIN_PROBE_EXAMPLES};
 
 /// What an evaluation says beside its row.
 pub struct Predictions {
@@ -21,6 +22,11 @@ pub struct Predictions {
     pub counts: Vec<u32>,
     /// Of the quarter of them that the model is surest of, how many are labelled otherwise; None of fewer than four.
     pub surest_wrong: Option<u32>,
+    /// Number of examples of each class (row) that were predicted to be of each class (column).
+    pub confusion: Vec<Vec<u32>>,
+    pub calibration: Vec<CalibrationBin>,
+    /// The wrong predictions with the highest confidence: example, predicted class, confidence.
+    pub mistakes: Vec<(usize, usize, f64)>,
 }
 
 /// The examples to evaluate, packed once.
@@ -89,22 +95,33 @@ impl Evaluation {
             let sum: f64 = range.map(|i| cross_entropy(scores[i], self.labels[i] as usize, 0.0)).sum();
             (sum / n) as f32
         };
-        let predictions: Vec<usize> = scores[..self.held_out].iter().map(|row| best_class(row)).collect();
         let truth = &self.labels[..self.held_out];
-        let right = predictions.iter().zip(truth).filter(|(p, t)| **p == **t as usize).count();
-        let mut counts = vec![0; self.classes];
-        for &class in &predictions {
-            counts[class] += 1;
-        }
+        let classified = Classified::new(&scores[..self.held_out], truth, self.classes);
+        let confusion = classified.confusion();
+        let classes = metrics::class_scores(&confusion);
+        let single = |score: Option<f64>| score.map(|score| score as f32);
         let row = EvalRow {
             step,
             eval_loss: mean_loss(0..self.held_out),
-            accuracy: (right as f64 / self.held_out as f64) as f32,
-            macro_f1: macro_f1(&predictions, truth, self.classes),
+            accuracy: single(metrics::accuracy(&confusion)).unwrap_or(f32::NAN),
+            macro_f1: single(metrics::macro_f1(&classes)).unwrap_or(f32::NAN),
             train_probe_loss: mean_loss(self.held_out..self.labels.len()),
+            scores: Scores {
+                weighted_f1: single(metrics::weighted_f1(&classes)),
+                mcc: single(metrics::matthews_correlation(&confusion)),
+                auroc: single(classified.auroc()),
+                average_precision: single(classified.average_precision()),
+                classes,
+            },
         };
-        let surest_wrong = surest_wrong(&scores[..self.held_out], &predictions, truth);
-        Ok(Some((row, Predictions { counts, surest_wrong })))
+        let predictions = Predictions {
+            counts: (0..self.classes).map(|class| confusion.iter().map(|row| row[class]).sum()).collect(),
+            surest_wrong: surest_wrong(&scores[..self.held_out], classified.predicted(), truth),
+            calibration: classified.calibration(),
+            mistakes: classified.confident_mistakes(BestEvaluation::MISTAKES),
+            confusion,
+        };
+        Ok(Some((row, predictions)))
     }
 }
 
@@ -121,40 +138,10 @@ fn surest_wrong(scores: &[&[f32]], predictions: &[usize], truth: &[u32]) -> Opti
     Some(surest.iter().filter(|(_, i)| predictions[*i] != truth[*i] as usize).count() as u32)
 }
 
-/// The class with the highest score; the first of equals.
-fn best_class(scores: &[f32]) -> usize {
-    (1..scores.len()).fold(0, |best, class| if scores[class] > scores[best] { class } else { best })
-}
-
-/// Mean of the F1 of the classes that are true or predicted somewhere, as scikit-learn's `f1_score(average="macro")`.
-fn macro_f1(predictions: &[usize], truth: &[u32], classes: usize) -> f32 {
-    let mut hits = vec![0u32; classes];
-    let mut named = vec![0u32; classes];
-    for (&prediction, &label) in predictions.iter().zip(truth) {
-        named[prediction] += 1;
-        named[label as usize] += 1;
-        hits[label as usize] += u32::from(prediction == label as usize);
-    }
-    let seen: Vec<f64> = hits
-        .iter()
-        .zip(&named)
-        .filter(|(_, named)| **named > 0)
-        .map(|(&hits, &named)| 2.0 * f64::from(hits) / f64::from(named))
-        .collect();
-    (seen.iter().sum::<f64>() / seen.len().max(1) as f64) as f32
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn macro_f1_is_that_of_scikit_learn() {
-        // f1_score([0, 1, 2, 0, 1, 2], [0, 2, 1, 0, 0, 1], average="macro") of scikit-learn's documentation.
-        let f1 = macro_f1(&[0, 2, 1, 0, 0, 1], &[0, 1, 2, 0, 1, 2], 3);
-        assert!((f1 - 0.266_666_67).abs() < 1e-6, "{f1}");
-        assert!((macro_f1(&[0, 0], &[0, 0], 5) - 1.0).abs() < 1e-6, "classes that nobody names do not count");
-    }
+    use crate::train::metrics::best_class;
 
     #[test]
     fn the_surest_quarter_is_held_against_its_labels() {
@@ -176,11 +163,5 @@ mod tests {
         assert_eq!(wrong([0, 1, 0, 0, 0, 1, 1, 1, 0]), Some(1));
         assert_eq!(wrong([1, 0, 0, 1, 1, 0, 0, 0, 1]), Some(0), "what it is less sure of does not count");
         assert_eq!(surest_wrong(&scores[..3], &predictions[..3], &truth[..3]), None);
-    }
-
-    #[test]
-    fn the_first_of_equal_scores_wins_and_nan_never_does() {
-        assert_eq!(best_class(&[0.5, 0.5]), 0);
-        assert_eq!(best_class(&[0.5, f32::NAN, 0.7]), 2);
     }
 }

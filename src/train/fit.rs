@@ -6,16 +6,17 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::batch::{MicroBatch, Mix, length, paired, split};
-use super::data::{self, Dataset, Tokens};
+use super::data::{self, Dataset, Example, Tokens};
 use super::engine::{Engine, Objective};
 use super::evaluate::{Evaluation, Predictions};
 use super::frozen::FrozenSplits;
+use super::metrics::expected_calibration_error;
 use super::signals::Signals;
 use super::{Sink, TrainError, checkpoint};
 use crate::random::{Purpose, Random};
 use crate::trial::{
-    CheckpointEvery, DiagnosticRow, EvalRow, Keep, MetricRow, Outcome, Patience, PatienceMetric, Probe, Status,
-    TrialConfig, steps_per_epoch,
+    BestEvaluation, CheckpointEvery, DiagnosticRow, EvalRow, Keep, MetricRow, Mistake, Outcome, Patience,
+    PatienceMetric, Probe, Scores, Status, TrialConfig, steps_per_epoch,
 };
 
 /// Where a trial stands; with weights and moments, all that a resumed one needs.
@@ -308,7 +309,10 @@ impl Run<'_> {
         progress.last_eval = Some(Measured { step, loss, accuracy: row.accuracy, best });
         self.saved_at = None;
         let Signals { first_grad_norm, last_grad_norm, update_ratio } = progress.signals;
-        let Predictions { counts: predicted, surest_wrong } = predictions;
+        if best {
+            sink.best_evaluation(&best_evaluation(self.fit.dataset, &row, &predictions))?;
+        }
+        let Predictions { counts: predicted, surest_wrong, .. } = predictions;
         Ok((row, DiagnosticRow { step, first_grad_norm, last_grad_norm, update_ratio, predicted, surest_wrong }))
     }
 
@@ -401,6 +405,8 @@ impl Run<'_> {
             final_accuracy: progress.last_eval.map(|eval| eval.accuracy),
             best_accuracy: progress.best_accuracy,
             best_macro_f1: progress.best_macro_f1,
+            best_scores: Scores::default(),
+            final_scores: Scores::default(),
             seconds,
             tokens_per_second: progress.tokens as f64 / progress.training_seconds.max(1e-9),
             peak_memory: None,
@@ -409,6 +415,25 @@ impl Run<'_> {
             eval_prior: self.fit.dataset.eval.prior(self.fit.dataset.labels.len()),
             verdicts: Vec::new(),
         }
+    }
+}
+
+/// The details of an evaluation, with the texts of its most confident mistakes.
+fn best_evaluation(dataset: &Dataset, row: &EvalRow, predictions: &Predictions) -> BestEvaluation {
+    let start = |text: &String| text.chars().take(BestEvaluation::CHARACTERS).collect();
+    let mistake = |&(example, predicted, confidence): &(usize, usize, f64)| {
+        let Example { text, pair, label } = &dataset.eval.examples[example];
+        let (text, pair) = (start(text), pair.as_ref().map(start));
+        Mistake { example, text, pair, label: *label as usize, predicted, confidence }
+    };
+    BestEvaluation {
+        step: row.step,
+        labels: dataset.labels.clone(),
+        confusion: predictions.confusion.clone(),
+        scores: row.scores.classes.clone(),
+        calibration: predictions.calibration.clone(),
+        calibration_error: expected_calibration_error(&predictions.calibration),
+        mistakes: predictions.mistakes.iter().map(mistake).collect(),
     }
 }
 

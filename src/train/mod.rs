@@ -15,6 +15,7 @@ pub mod evaluate;
 pub mod fit;
 pub mod frozen;
 pub mod kernels;
+pub mod metrics;
 pub mod model;
 pub mod optim;
 pub mod schedule;
@@ -30,8 +31,8 @@ pub use device::available_devices;
 pub use engine::micro_batch_tokens;
 
 use crate::trial::{
-    CheckpointEvery, Device, DiagnosticRow, EvalRow, Keep, MetricRow, ModelConfig, ModelFacts, Outcome, Probe,
-    TrialConfig, steps_per_epoch,
+    BestEvaluation, CheckpointEvery, Device, DiagnosticRow, EvalRow, Keep, MetricRow, ModelConfig, ModelFacts, Outcome,
+    Probe, TrialConfig, steps_per_epoch,
 };
 
 /// Everything one attempt at a trial needs.
@@ -58,6 +59,11 @@ pub struct Job<'a> {
 pub trait Sink {
     fn metric(&mut self, row: &MetricRow) -> std::io::Result<()>;
     fn eval(&mut self, row: &EvalRow) -> std::io::Result<()>;
+    /// After each evaluation that is the best so far.
+    fn best_evaluation(&mut self, best: &BestEvaluation) -> std::io::Result<()> {
+        let _ = best;
+        Ok(())
+    }
     /// After each evaluation.
     fn diagnostic(&mut self, row: &DiagnosticRow) -> std::io::Result<()>;
     /// The complete state after `step` steps: weights, both moments, step (a safetensors file).

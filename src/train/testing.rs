@@ -193,7 +193,7 @@ impl Sink for Kept {
     }
 
     fn eval(&mut self, row: &EvalRow) -> std::io::Result<()> {
-        self.evals.push(*row);
+        self.evals.push(row.clone());
         Ok(())
     }
 

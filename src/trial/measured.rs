@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Verdict;
+use super::{Scores, Verdict};
 
 /// A row of `metrics.csv`: one optimizer step.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -24,7 +24,7 @@ pub struct MetricRow {
 }
 
 /// A row of `evals.csv`: one evaluation, after `step` steps.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EvalRow {
     /// 0 is the untrained model.
     pub step: u64,
@@ -33,6 +33,7 @@ pub struct EvalRow {
     pub macro_f1: f32,
     /// Loss of a fixed set of training examples without augmentation and dropout.
     pub train_probe_loss: f32,
+    pub scores: Scores,
 }
 
 /// A row of `diagnostics.csv`, written with each evaluation. A value is None where it was not measured.
@@ -110,6 +111,11 @@ pub struct Outcome {
     pub final_accuracy: Option<f32>,
     pub best_accuracy: Option<f32>,
     pub best_macro_f1: Option<f32>,
+    /// Scores of the evaluation with the lowest loss, and of the last one.
+    #[serde(default)]
+    pub best_scores: Scores,
+    #[serde(default)]
+    pub final_scores: Scores,
     /// Time of training and evaluation over all attempts.
     pub seconds: f64,
     /// Real training tokens per second of training.

@@ -18,6 +18,7 @@ mod measured;
 mod number;
 mod probe;
 mod scheduler;
+mod scores;
 mod verdict;
 
 pub use augmentation::{Augmentation, Choose, Translator};
@@ -37,4 +38,5 @@ pub use measured::{DiagnosticRow, EvalRow, MetricRow, Outcome, Status};
 pub use number::{number_text, rounded_text};
 pub use probe::{Probe, ProbeKind};
 pub use scheduler::{Anneal, CycleShape, DecayShape, Scheduler};
+pub use scores::{BestEvaluation, CalibrationBin, ClassScores, Mistake, Scores};
 pub use verdict::{Evidence, Verdict, VerdictKind};

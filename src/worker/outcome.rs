@@ -24,6 +24,9 @@ pub(super) fn complete(mut outcome: Outcome, trial: &Trial, attempt: &AttemptDir
         ..Measured::of(&metrics, &evals)
     };
     outcome.verdicts = verdicts(&measured, outcome.status);
+    let scores = |step: Option<u64>| evals.iter().find(|row| Some(row.step) == step).map(|row| row.scores.clone());
+    outcome.best_scores = scores(outcome.best_eval_step).unwrap_or_default();
+    outcome.final_scores = evals.last().map(|row| row.scores.clone()).unwrap_or_default();
     outcome.peak_memory = peak_memory();
     // JSON has no NaN.
     for value in [&mut outcome.seconds, &mut outcome.tokens_per_second] {

@@ -7,7 +7,7 @@ use std::thread::{self, JoinHandle};
 use crate::analysis::rests;
 use crate::store::{Assignment, AttemptDir, Checkpoints, CurvePosition, CurveWriter, StoreError, read_curve};
 use crate::train::Sink;
-use crate::trial::{DiagnosticRow, EvalRow, Keep, MetricRow, Plateau, Verdict};
+use crate::trial::{BestEvaluation, DiagnosticRow, EvalRow, Keep, MetricRow, Plateau, Verdict};
 
 /// The folder of a trial as the trainer sees it. A row is passed to the system before the call returns. A state is written
 /// in the background; until it is complete, the state before it is used. An error is reported by the next call about
@@ -101,11 +101,15 @@ impl Sink for TrialSink<'_> {
         if let Some(rule) = &mut self.plateau_rule {
             // An evaluation after the checkpoint is computed again.
             if rule.evals.last().is_none_or(|last| last.step < row.step) {
-                rule.evals.push(*row);
+                rule.evals.push(row.clone());
             }
             rule.judge();
         }
         self.evals.append(row).map_err(to_io)
+    }
+
+    fn best_evaluation(&mut self, best: &BestEvaluation) -> io::Result<()> {
+        self.attempt.trial().write_best_evaluation(best).map_err(to_io)
     }
 
     /// A trial that continues from the state at which the rule ended it ends there again.

@@ -13,7 +13,7 @@ use crate::store::{Assignment, AttemptDir, Results, StoreError, TrialDir, exit, 
 use crate::train::{Job, Sink, TrainError};
 use crate::trial::{
     Cause, CheckpointEvery, DataConfig, Device, EvalRow, FractionOrSteps, Keep, Length, MetricRow, ModelConfig,
-    Outcome, Plateau, Status, Trial, TrialConfig, TrialId,
+    Outcome, Plateau, Scores, Status, Trial, TrialConfig, TrialId,
 };
 
 /// A trial of `steps` steps whose toy shows `behaviour`.
@@ -49,6 +49,7 @@ pub(crate) fn toy(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainErr
         accuracy: 0.5,
         macro_f1: 0.5,
         train_probe_loss: f32::NAN,
+        scores: Scores::default(),
     };
     sink.classes(&[0.5, 0.5]);
     if step == 0 {

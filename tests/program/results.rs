@@ -61,7 +61,9 @@ fn equal_results_give_equal_reports() {
 #[test]
 fn every_result_file_is_written() {
     const METRICS: &str = "step,epoch,train_loss,lr,grad_norm,tokens,seconds";
-    const EVALS: &str = "step,eval_loss,accuracy,macro_f1,train_probe_loss";
+    const EVALS: &str = "step,eval_loss,accuracy,macro_f1,train_probe_loss,weighted_f1,mcc,auroc,average_precision,\
+         class_precision,class_recall,class_f1,class_support";
+    const NUMBERS: usize = 9;
     const TRIALS: &str = "id,lr,seed,status,steps,final_train_loss,final_eval_loss,best_eval_loss,best_eval_step,\
          best_accuracy,plateau_step,verdict,cause,seconds,tokens_per_second,error";
     let place = Place::new(SWEEP);
@@ -80,7 +82,9 @@ fn every_result_file_is_written() {
         assert_eq!((first_line(&metrics), metrics.lines().count()), (METRICS, 13));
         assert_eq!((first_line(&evals), evals.lines().count()), (EVALS, 5));
         check_numbers(&metrics, &METRICS.split(',').collect::<Vec<_>>());
-        check_numbers(&evals, &EVALS.split(',').collect::<Vec<_>>());
+        check_numbers(&evals, &EVALS.split(',').take(NUMBERS).collect::<Vec<_>>());
+        let classes = evals.lines().last().and_then(|line| line.rsplit(',').next()).unwrap();
+        assert_eq!(classes.split(';').filter(|count| count.parse::<u32>().is_ok()).count(), 2, "{classes}");
         let json = |name: &str| serde_json::from_str::<serde_json::Value>(&read(name)).unwrap();
         let (config, outcome) = (json("config.json"), json("outcome.json"));
         assert_eq!((&config["id"], &config["config"]["steps"]), (&id.into(), &12.into()));

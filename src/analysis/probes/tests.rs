@@ -3,7 +3,7 @@ use crate::analysis::synthetic;
 use std::ops::RangeInclusive;
 
 use crate::analysis::sweep::Run;
-use crate::trial::{Cause, EvalRow, MetricRow, Outcome, Probe, ProbeKind, ShapeKind, Status, Trial, TrialId, Verdict};
+use crate::trial::{Cause, EvalRow, MetricRow, Outcome, Probe, ProbeKind, Scores, ShapeKind, Status, Trial, TrialId, Verdict};
 
 const SEEDS: u64 = 3;
 
@@ -42,6 +42,7 @@ fn run(kind: ProbeKind, lr: f64, seed: u64, shift: f64) -> Run {
         accuracy: 0.5,
         macro_f1: 0.5,
         train_probe_loss: loss as f32,
+        scores: Scores::default(),
     };
     let end = 1.0 + 0.01 * batch_noise(seed, 0) + shift * (1.0 + 0.1 * batch_noise(seed, 1));
     run.evals = vec![at(0, 1.0), at(steps, end)];

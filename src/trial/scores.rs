@@ -1,0 +1,87 @@
+//! Scores of a classifier on the evaluation set, beside loss and accuracy. What is undefined is None, never 0.
+
+use serde::{Deserialize, Serialize};
+
+/// Scores over all classes, and those of each class.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Scores {
+    /// F1 of the classes, weighted by their number of examples.
+    pub weighted_f1: Option<f32>,
+    /// Matthews correlation coefficient.
+    pub mcc: Option<f32>,
+    /// Area under the ROC curve: of two classes that of the second, else the mean of each class against the rest.
+    pub auroc: Option<f32>,
+    /// Average precision, over classes as `auroc`.
+    pub average_precision: Option<f32>,
+    pub classes: ClassScores,
+}
+
+/// The scores of each class, in class order.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct ClassScores {
+    /// None if no example was predicted to be of the class.
+    pub precision: Vec<Option<f64>>,
+    /// None if the class has no example.
+    pub recall: Vec<Option<f64>>,
+    /// None if the class occurs neither in labels nor in predictions.
+    pub f1: Vec<Option<f64>>,
+    /// Number of examples.
+    pub support: Vec<u32>,
+}
+
+/// `best_evaluation.json`: the best evaluation of a trial so far, in detail.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BestEvaluation {
+    pub step: u64,
+    /// Names in class order.
+    pub labels: Vec<String>,
+    /// Number of examples of each class (row) that were predicted to be of each class (column).
+    pub confusion: Vec<Vec<u32>>,
+    pub scores: ClassScores,
+    /// Bins of equal width over the confidences 0 to 1.
+    pub calibration: Vec<CalibrationBin>,
+    /// Expected calibration error over these bins.
+    pub calibration_error: Option<f64>,
+    /// The wrong predictions with the highest confidence, the highest first.
+    pub mistakes: Vec<Mistake>,
+}
+
+impl BestEvaluation {
+    /// Most mistakes that are kept.
+    pub const MISTAKES: usize = 20;
+    /// Most characters of a text that are kept.
+    pub const CHARACTERS: usize = 600;
+}
+
+/// The predictions whose confidence lies in one range. The confidence is the probability of the predicted class.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct CalibrationBin {
+    pub examples: u32,
+    /// Number of right predictions.
+    pub correct: u32,
+    /// Mean confidence; 0 without examples.
+    pub confidence: f64,
+}
+
+impl CalibrationBin {
+    /// Share of right predictions; NaN without examples.
+    #[must_use]
+    pub fn accuracy(&self) -> f64 {
+        f64::from(self.correct) / f64::from(self.examples)
+    }
+}
+
+/// An example that the model predicted wrong.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Mistake {
+    /// Index of the example in the evaluation set, from 0.
+    pub example: usize,
+    pub text: String,
+    /// The second text of a sentence pair.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pair: Option<String>,
+    /// Class numbers.
+    pub label: usize,
+    pub predicted: usize,
+    pub confidence: f64,
+}
