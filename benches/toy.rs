@@ -75,7 +75,7 @@ fn measure(trials: usize) -> Result<(), Box<dyn Error>> {
     write!(line, "  {:>7.2}  {:>7.1}", start.elapsed().as_secs_f64(), megabytes("VmHWM:"))?;
     let start = Instant::now();
     let sweep = survey(&plan, &dir)?;
-    report::draw(&sweep, &[], &ProvenanceReader::default().read(&dir, &sweep)?)?;
+    report::draw(&sweep, &[], &ProvenanceReader::default().read(&dir, &sweep)?, &|_| None)?;
     let journal = std::fs::metadata(dir.journal())?.len() as f64 / 1e6;
     let drawn = start.elapsed().as_secs_f64();
     println!("{line}  {drawn:>8.2}  {:>7.1}  {journal:>10.1}  {:>9.3}", megabytes("VmHWM:"), judging(&plan) * 1e3);

@@ -1,5 +1,6 @@
 //! `plateau report`: redraws the report from the results on disk.
 
+use std::cell::RefCell;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -12,6 +13,7 @@ use crate::plan::Plan;
 use crate::report::{self, ProvenanceReader};
 use crate::run;
 use crate::store::{self, RunDir};
+use crate::trial::{BestEvaluation, TrialId};
 
 #[derive(Debug, Args)]
 pub(crate) struct ReportArguments {
@@ -36,6 +38,13 @@ pub(crate) fn report(arguments: &ReportArguments) -> Result<ExitCode, Failure> {
 pub(crate) struct ReportWriter {
     surveyor: run::Surveyor,
     sources: ProvenanceReader,
+    details: DetailsReader,
+}
+
+/// Reads the details of the winner, and keeps those of a trial that has ended.
+#[derive(Debug, Default)]
+struct DetailsReader {
+    known: RefCell<Option<(TrialId, BestEvaluation)>>,
 }
 
 impl ReportWriter {
@@ -45,7 +54,9 @@ impl ReportWriter {
         let sweep = self.surveyor.look(plan, dir)?;
         let provenance = self.sources.read(dir, sweep)?;
         let probed = run::probe_results(dir)?;
-        let report = report::draw(sweep, &probed, &provenance).map_err(|error| Failure::results(error.to_string()))?;
+        let read = |trial: &TrialId| self.details.read(trial, dir);
+        let report =
+            report::draw(sweep, &probed, &provenance, &read).map_err(|error| Failure::results(error.to_string()))?;
         let folder = dir.report();
         for (name, bytes) in &report.files {
             store::write_file(&folder.join(name), bytes)?;
@@ -54,6 +65,23 @@ impl ReportWriter {
             store::remove_file_if(&folder.join(name), report::is_own_figure)?;
         }
         Ok(())
+    }
+}
+
+impl DetailsReader {
+    /// The details of the best evaluation of a trial. A file that cannot be read counts as missing, because the report does
+    /// not depend on it.
+    fn read(&self, trial: &TrialId, dir: &RunDir) -> Option<BestEvaluation> {
+        let known =
+            self.known.borrow().as_ref().filter(|(known, _)| known == trial).map(|(_, details)| details.clone());
+        known.or_else(|| {
+            let folder = dir.trial(trial);
+            let details = folder.best_evaluation().ok().flatten()?;
+            if folder.has_outcome() {
+                self.known.replace(Some((trial.clone(), details.clone())));
+            }
+            Some(details)
+        })
     }
 }
 

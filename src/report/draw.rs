@@ -4,6 +4,7 @@ use rayon::prelude::*;
 
 use super::conclusions::Conclusions;
 use super::figures::{self, FIGURES, Figures, RenderedFigure};
+use super::winner::{ReadDetails, Winner};
 use super::{Provenance, ReportError, page, summary};
 use crate::analysis::probes::Probed;
 use crate::analysis::{Study, Sweep};
@@ -25,17 +26,25 @@ impl Report {
 }
 
 /// Draws everything that the trials of `sweep` allow so far, and the results of its probes. `provenance` stands below
-/// every figure, in the metadata of the pictures, and at the end of page and summary.
-pub fn draw(sweep: &Sweep, probed: &[Probed], provenance: &Provenance) -> Result<Report, ReportError> {
+/// every figure, in the metadata of the pictures, and at the end of page and summary. `read` gets the details of the
+/// winner, which are too large to hold for every trial.
+pub fn draw(
+    sweep: &Sweep,
+    probed: &[Probed],
+    provenance: &Provenance,
+    read: ReadDetails<'_>,
+) -> Result<Report, ReportError> {
     let study = Study::of(sweep);
+    let winner = Winner::of(sweep, &study, read);
+    let winner = winner.as_ref();
     let conclusions = Conclusions::of(sweep, &study, probed);
-    let Figures { scenes, left_out } = figures::figures(sweep, &study, probed, provenance);
+    let Figures { scenes, left_out } = figures::figures(sweep, &study, probed, winner, provenance);
     let source = format!("{}: {}", sweep.name, provenance.parts().join(", "));
     let render = |scene| RenderedFigure::of(scene, &source);
     let figures = scenes.into_par_iter().map(render).collect::<Result<Vec<_>, _>>()?;
-    let page = page::page(sweep, &study, &conclusions, &figures, &left_out, provenance)?;
+    let page = page::page(sweep, &study, &conclusions, &figures, &left_out, winner, provenance)?;
     let mut files = vec![
-        ("summary.md".to_owned(), summary::summary(sweep, &study, &conclusions, provenance).into_bytes()),
+        ("summary.md".to_owned(), summary::summary(sweep, &study, &conclusions, winner, provenance).into_bytes()),
         ("index.html".to_owned(), page.into_bytes()),
     ];
     for RenderedFigure { scene, svg, png } in figures {

@@ -19,6 +19,7 @@ mod page;
 mod provenance;
 mod summary;
 pub mod terminal;
+mod winner;
 
 pub use self::canvas::render::is_own_figure;
 pub use self::draw::{Report, draw};
@@ -28,6 +29,7 @@ pub use self::figures::range_test::draw_range_test;
 pub use self::figures::schedule::{ScheduleCurve, draw_schedules};
 pub use self::format::{clock, count, flat_configuration, trial_name};
 pub use self::provenance::{Provenance, ProvenanceReader};
+pub use self::winner::ReadDetails;
 
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 
 use super::conclusions::Conclusions;
 use super::figures::probes::ProbedText;
+use super::winner::Winner;
 use super::{Provenance, captions, format};
 use crate::analysis::groups;
 use crate::analysis::study::Level;
@@ -52,7 +53,13 @@ pub fn header(sweep: &Sweep) -> Vec<String> {
 }
 
 /// The summary as Markdown.
-pub fn summary(sweep: &Sweep, study: &Study, conclusions: &Conclusions, provenance: &Provenance) -> String {
+pub fn summary(
+    sweep: &Sweep,
+    study: &Study,
+    conclusions: &Conclusions,
+    winner: Option<&Winner>,
+    provenance: &Provenance,
+) -> String {
     let mut text = format!("# {}\n\n", escape(&sweep.name));
     for finding in &conclusions.findings {
         text.extend(["- ", &escape(&finding.text), "\n"]);
@@ -89,7 +96,28 @@ pub fn summary(sweep: &Sweep, study: &Study, conclusions: &Conclusions, provenan
     );
     text.push_str(&captions::plateau_definition());
     text.push_str(". All trials: [trials.csv](../trials.csv).\n\n");
+    text.push_str(&winner.map_or_else(String::new, details));
     text + &escape(&captions::footer(sweep, study, provenance).join(" · ")) + "\n"
+}
+
+/// The scores and the calibration of the winner.
+fn details(winner: &Winner) -> String {
+    let mut text = format!(
+        "## Best trial\n\n{}: scores of each class at step {}, its best checkpoint.\n\n",
+        escape(&winner.name),
+        winner.details.step
+    );
+    text.push_str(&line(&Winner::HEADER.map(str::to_owned)));
+    text.push_str(&line(&Winner::HEADER.map(|_| "---".to_owned())));
+    for row in winner.class_rows() {
+        text.push_str(&line(&row));
+    }
+    if let Some(error) = winner.details.calibration_error {
+        let bins = winner.details.calibration.len();
+        text += &format!("\nThe expected calibration error (ECE) over {bins} bins is {error:.3}.\n");
+    }
+    text.push_str("\n![Confusion matrix](confusion.png)\n\n![Calibration](calibration.png)\n\n");
+    text
 }
 
 fn line(cells: &[String]) -> String {
@@ -119,7 +147,7 @@ mod tests {
         let axes = [synthetic::axis("lr", &["1e-5", "3e-5"]), synthetic::axis("augmentation", &["none", "a_b|c"])];
         let sweep = synthetic::sweep("small", &axes, 100);
         let study = Study::of(&sweep);
-        insta::assert_snapshot!(summary(&sweep, &study, &Conclusions::of(&sweep, &study, &[]), &Provenance::default()), @r"
+        insta::assert_snapshot!(summary(&sweep, &study, &Conclusions::of(&sweep, &study, &[]), None, &Provenance::default()), @r"
         # small
 
         - Best is lr 3e-5, augmentation a\_b|c with eval loss 0.368 at step 56, accuracy 81.9 %; 0.004 below the next, lr 3e-5, augmentation none.

@@ -4,6 +4,7 @@ mod browser;
 mod colours;
 mod pixels;
 
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use resvg::usvg;
@@ -16,11 +17,12 @@ use super::figures::range_test::range_test;
 use super::figures::schedule::schedules as schedules_of;
 use super::figures::slices::slices;
 use super::figures::{FIGURES, figures};
+use super::winner::Winner;
 use super::{Provenance, ScheduleCurve, draw, is_own_figure};
 use crate::analysis::range_test::RangeTest;
 use crate::analysis::synthetic::{self, axis};
 use crate::analysis::{Study, Sweep};
-use crate::trial::{AxisValue, Status, number_text};
+use crate::trial::{AxisValue, BestEvaluation, CalibrationBin, ClassScores, Mistake, Status, TrialId, number_text};
 
 fn provenance() -> Provenance {
     Provenance {
@@ -33,6 +35,52 @@ fn provenance() -> Provenance {
         wall: 725_000,
         logs: std::collections::BTreeMap::new(),
     }
+}
+
+/// Made-up details of the best evaluation of a trial: two to twelve classes, and mistakes with their texts.
+fn details_of(trial: &TrialId, step: u64) -> BestEvaluation {
+    let classes = 2 + trial.as_str().bytes().map(usize::from).sum::<usize>() % 11;
+    let count = |row: usize, column: usize| match (row, column) {
+        (row, column) if row == column => 40 + 7 * row as u32,
+        (row, column) => ((3 * row + 5 * column) % 9) as u32,
+    };
+    let confusion: Vec<Vec<u32>> =
+        (0..classes).map(|row| (0..classes).map(|column| count(row, column)).collect()).collect();
+    let bin = |index: u32| CalibrationBin {
+        examples: 3 * index,
+        correct: 2 * index,
+        confidence: 0.1 * f64::from(index) + 0.05,
+    };
+    let mistake = |index: usize| Mistake {
+        example: index,
+        text: format!("an example <b>text</b> with a rather long sentence, number {index}"),
+        pair: (index % 2 == 1).then(|| "its second text".to_owned()),
+        label: 0,
+        predicted: 1,
+        confidence: 0.99 - 0.01 * index as f64,
+    };
+    let third = vec![Some(1.0 / 3.0); classes];
+    BestEvaluation {
+        step,
+        labels: (0..classes).map(|class| format!("class {class} {}", "x".repeat(class))).collect(),
+        scores: ClassScores {
+            precision: vec![None; classes],
+            recall: third.clone(),
+            f1: third,
+            support: confusion.iter().map(|row| row.iter().sum()).collect(),
+        },
+        confusion,
+        calibration: (0..10).map(bin).collect(),
+        calibration_error: Some(0.123),
+        mistakes: (0..BestEvaluation::MISTAKES).map(mistake).collect(),
+    }
+}
+
+/// The made-up details of the trials of `sweep`.
+fn details(sweep: &Sweep) -> impl Fn(&TrialId) -> Option<BestEvaluation> {
+    let known: HashMap<TrialId, u64> =
+        sweep.runs.iter().filter_map(|run| Some((run.trial.id.clone(), run.best_eval()?.0))).collect();
+    move |trial| known.get(trial).map(|step| details_of(trial, *step))
 }
 
 /// 100 configurations of one seed on two axes, and 1,000 of five seeds on three.
@@ -190,7 +238,9 @@ static SCENES: LazyLock<Vec<(&'static str, Scene)>> = LazyLock::new(scenes);
 
 fn scenes() -> Vec<(&'static str, Scene)> {
     let draw = |(name, sweep): (&'static str, Sweep)| {
-        let figures = figures(&sweep, &Study::of(&sweep), &[], &provenance());
+        let study = Study::of(&sweep);
+        let figures =
+            figures(&sweep, &study, &[], Winner::of(&sweep, &study, &details(&sweep)).as_ref(), &provenance());
         figures.scenes.into_iter().map(move |scene| (name, scene))
     };
     let random = (0..60).map(|seed| ("random", random_sweep(seed)));
@@ -289,10 +339,13 @@ fn every_character_is_in_the_font() {
 #[test]
 fn equal_sweeps_give_equal_bytes() {
     let sweep = synthetic::sweep("same", &[axis("lr", &["1e-5", "3e-4"])], 60);
-    let (one, two) = (draw(&sweep, &[], &provenance()).unwrap(), draw(&sweep.clone(), &[], &provenance()).unwrap());
+    let (one, two) = (
+        draw(&sweep, &[], &provenance(), &details(&sweep)).unwrap(),
+        draw(&sweep.clone(), &[], &provenance(), &details(&sweep)).unwrap(),
+    );
     assert_eq!(one, two);
     let names: Vec<&str> = one.files.iter().map(|file| file.0.as_str()).collect();
-    let pictures = ["ranking", "curves", "plateaus", "slices", "gradients"];
+    let pictures = ["ranking", "curves", "plateaus", "slices", "gradients", "confusion", "calibration"];
     let pictures = pictures.iter().flat_map(|name| [format!("{name}.png"), format!("{name}.svg")]);
     assert_eq!(names, ["summary.md".into(), "index.html".into()].into_iter().chain(pictures).collect::<Vec<String>>());
 }
@@ -304,7 +357,8 @@ fn every_figure_is_listed_and_recognised() {
     for (name, scene) in SCENES.iter().filter(|(name, _)| !outside.contains(name)) {
         assert!(FIGURES.contains(&scene.name), "{name}: {} is not in FIGURES", scene.name);
     }
-    let report = draw(&synthetic::sweep("same", &[axis("lr", &["1e-5", "3e-4"])], 60), &[], &provenance()).unwrap();
+    let sweep = synthetic::sweep("same", &[axis("lr", &["1e-5", "3e-4"])], 60);
+    let report = draw(&sweep, &[], &provenance(), &details(&sweep)).unwrap();
     let missing: Vec<String> = report.missing_figures().collect();
     assert_eq!(missing, ["grid.png", "grid.svg", "heatmap.png", "heatmap.svg", "probes.png", "probes.svg"]);
     for (name, bytes) in &report.files {
@@ -321,7 +375,7 @@ fn every_figure_is_listed_and_recognised() {
 #[test]
 fn pictures_hold_density_and_provenance() {
     let sweep = synthetic::sweep("small", &[], 20);
-    let report = draw(&sweep, &[], &provenance()).unwrap();
+    let report = draw(&sweep, &[], &provenance(), &details(&sweep)).unwrap();
     let bytes = &report.files.iter().find(|file| file.0 == "ranking.png").unwrap().1;
     let reader = png::Decoder::new(std::io::Cursor::new(bytes)).read_info().unwrap();
     let info = reader.info();
@@ -497,7 +551,7 @@ fn pictures() {
     for (name, sweep) in sweeps() {
         let folder = std::path::Path::new(&folder).join(name);
         std::fs::create_dir_all(&folder).unwrap();
-        for (file, bytes) in draw(&sweep, &[], &provenance()).unwrap().files {
+        for (file, bytes) in draw(&sweep, &[], &provenance(), &details(&sweep)).unwrap().files {
             std::fs::write(folder.join(file), bytes).unwrap();
         }
     }
@@ -512,7 +566,8 @@ fn a_page_is_small() {
         axis("scheduler", &["linear", "cosine"]),
         axis("seed", &["1", "2", "3"]),
     ];
-    let report = draw(&synthetic::sweep("s", &axes, 400), &[], &provenance()).unwrap();
+    let sweep = synthetic::sweep("s", &axes, 400);
+    let report = draw(&sweep, &[], &provenance(), &details(&sweep)).unwrap();
     let page = report.files.iter().find(|file| file.0 == "index.html").unwrap();
     assert!(page.1.len() < 3_000_000, "{} bytes", page.1.len());
 }

@@ -3,7 +3,9 @@ use crate::analysis::synthetic;
 use std::ops::RangeInclusive;
 
 use crate::analysis::sweep::Run;
-use crate::trial::{Cause, EvalRow, MetricRow, Outcome, Probe, ProbeKind, Scores, ShapeKind, Status, Trial, TrialId, Verdict};
+use crate::trial::{
+    Cause, EvalRow, MetricRow, Outcome, Probe, ProbeKind, Scores, ShapeKind, Status, Trial, TrialId, Verdict,
+};
 
 const SEEDS: u64 = 3;
 

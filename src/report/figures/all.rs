@@ -1,14 +1,16 @@
 //! The list of all figures of a report.
 
-use super::{curves, gradients, grid, heatmap, probes, ranking, slices, timeline};
+use super::{calibration, confusion, curves, gradients, grid, heatmap, probes, ranking, slices, timeline};
 use crate::analysis::probes::Probed;
 use crate::analysis::{Study, Sweep};
 use crate::report::canvas::render;
 use crate::report::canvas::scene::Scene;
+use crate::report::winner::Winner;
 use crate::report::{Provenance, ReportError, captions};
 
 /// The names of the figures that a report may hold.
-pub const FIGURES: [&str; 8] = ["ranking", "curves", "plateaus", "grid", "heatmap", "slices", "gradients", "probes"];
+pub const FIGURES: [&str; 10] =
+    ["ranking", "curves", "plateaus", "grid", "heatmap", "slices", "gradients", "confusion", "calibration", "probes"];
 
 /// The figures of one sweep.
 pub struct Figures {
@@ -19,11 +21,18 @@ pub struct Figures {
 }
 
 /// Draws every figure that the sweep allows.
-pub fn figures(sweep: &Sweep, study: &Study, probed: &[Probed], provenance: &Provenance) -> Figures {
+pub fn figures(
+    sweep: &Sweep,
+    study: &Study,
+    probed: &[Probed],
+    winner: Option<&Winner>,
+    provenance: &Provenance,
+) -> Figures {
     let (mut scenes, mut left_out) = (vec![ranking::ranking(sweep, study), curves::curves(sweep, study)], Vec::new());
     let others = [timeline::timeline, grid::grid, heatmap::heatmap, slices::slices, gradients::gradients];
-    for figure in others {
-        match figure(sweep, study) {
+    let drawn = others.into_iter().map(|figure| figure(sweep, study));
+    for figure in drawn.chain([confusion::confusion(winner), calibration::calibration(winner)]) {
+        match figure {
             Ok(scene) => scenes.push(scene),
             Err(reason) => left_out.push(reason),
         }

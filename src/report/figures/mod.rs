@@ -2,8 +2,10 @@
 //! the reason why there is nothing to draw.
 
 mod all;
+mod calibration;
 mod columns;
 pub mod comparison;
+mod confusion;
 mod curves;
 mod frame;
 mod gradients;

@@ -11,6 +11,7 @@ use crate::report::canvas::font;
 use crate::report::conclusions::Conclusions;
 use crate::report::figures::RenderedFigure;
 use crate::report::figures::probes::ProbedText;
+use crate::report::winner::Winner;
 use crate::report::{Provenance, ReportError, captions, format, summary};
 use crate::trial::Status;
 
@@ -24,6 +25,7 @@ pub fn page(
     conclusions: &Conclusions,
     figures: &[RenderedFigure],
     left_out: &[String],
+    winner: Option<&Winner>,
     provenance: &Provenance,
 ) -> Result<String, ReportError> {
     let mut environment = Environment::new();
@@ -42,6 +44,24 @@ pub fn page(
     let probed = conclusions.probed.iter().map(|ProbedText { title, lines, conclusion }| {
         context! { title => title.as_str(), lines => lines.clone(), conclusion => conclusion.as_str() }
     });
+    let winner = winner.map(|winner| {
+        let mistakes = winner.details.mistakes.iter().map(|mistake| {
+            context! {
+                confidence => format!("{:.3}", mistake.confidence),
+                label => winner.label(mistake.label),
+                predicted => winner.label(mistake.predicted),
+                text => mistake.text.as_str(),
+                pair => mistake.pair.as_deref(),
+            }
+        });
+        context! {
+            name => winner.name.as_str(),
+            step => winner.details.step,
+            header => Winner::HEADER,
+            classes => winner.class_rows(),
+            mistakes => mistakes.collect::<Vec<_>>(),
+        }
+    });
     let trials = sweep.runs.iter().zip(&study.shapes).map(|(run, shape)| {
         context! { id => run.trial.id.as_str(), name => format::trial_name(run), label => shape.label() }
     });
@@ -55,6 +75,7 @@ pub fn page(
         next_line => conclusions.next.as_ref().map(|next| &next.line),
         figures => figures.collect::<Vec<_>>(),
         left_out => left_out.to_vec(),
+        winner => winner,
         probed => probed.collect::<Vec<_>>(),
         header => summary::header(sweep),
         rows => rows.collect::<Vec<_>>(),
@@ -90,6 +111,7 @@ fn short(name: &str) -> &str {
         "heatmap" => "heat maps",
         "slices" => "one parameter at a time",
         "gradients" => "gradient norm",
+        "confusion" => "confusion matrix",
         other => other,
     }
 }
@@ -105,8 +127,8 @@ mod tests {
         let axes = [synthetic::axis("lr", &["1e-5"]), synthetic::axis("data.train", &["<script>alert(1)</script>"])];
         let sweep = synthetic::sweep("a <b> & c", &axes, 40);
         let study = Study::of(&sweep);
-        let page =
-            page(&sweep, &study, &Conclusions::of(&sweep, &study, &[]), &[], &[], &Provenance::default()).unwrap();
+        let page = page(&sweep, &study, &Conclusions::of(&sweep, &study, &[]), &[], &[], None, &Provenance::default())
+            .unwrap();
         assert!(page.contains("<title>a &lt;b&gt; &amp; c · plateau</title>"));
         assert!(page.contains(&format!("base64,{}", STANDARD.encode(font::BOLD))), "the typeface is there, unescaped");
         let foreign = page.replace("http://www.w3.org/2000/svg", "");
@@ -127,7 +149,8 @@ mod tests {
         let sweep = synthetic::default_sweep();
         let study = Study::of(&sweep);
         let page =
-            page(&sweep, &study, &Conclusions::of(&sweep, &study, &[]), &figures, &[], &Provenance::default()).unwrap();
+            page(&sweep, &study, &Conclusions::of(&sweep, &study, &[]), &figures, &[], None, &Provenance::default())
+                .unwrap();
         assert!(page.contains(r##" <a class="see" href="#ranking">ranking</a></p>"##), "{page}");
     }
 
@@ -136,7 +159,8 @@ mod tests {
         let reloads = |sweep: &Sweep| {
             let study = Study::of(sweep);
             let page =
-                page(sweep, &study, &Conclusions::of(sweep, &study, &[]), &[], &[], &Provenance::default()).unwrap();
+                page(sweep, &study, &Conclusions::of(sweep, &study, &[]), &[], &[], None, &Provenance::default())
+                    .unwrap();
             page.contains(r#"<meta http-equiv="refresh" content="5">"#)
         };
         let sweep = synthetic::default_sweep();

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use ureq::Agent;
 
-use super::{draw, provenance, sweeps};
+use super::{details, draw, provenance, sweeps};
 use crate::analysis::Sweep;
 use crate::analysis::synthetic::{self, axis};
 use crate::skip::skip;
@@ -70,7 +70,7 @@ impl Browser {
 
     /// Opens the page of `sweep`; what came with an earlier one is forgotten.
     fn open(&self, sweep: &Sweep) {
-        let report = draw(sweep, &[], &provenance()).unwrap();
+        let report = draw(sweep, &[], &provenance(), &details(sweep)).unwrap();
         let (_, page) = report.files.iter().find(|file| file.0 == "index.html").unwrap();
         let path = self.folder.path().join("index.html");
         std::fs::write(&path, page).unwrap();

@@ -1,0 +1,53 @@
+//! The winner of a sweep: the best trial of the best configuration, with the details of its best evaluation.
+
+use super::format;
+use crate::analysis::{Run, Study, Sweep};
+use crate::trial::{BestEvaluation, TrialId};
+
+/// Reads the details of the best evaluation of a trial; None if there are none.
+pub type ReadDetails<'a> = &'a dyn Fn(&TrialId) -> Option<BestEvaluation>;
+
+/// The winner, and the evaluation that made it win.
+pub struct Winner {
+    /// Its values, the seed last.
+    pub name: String,
+    pub details: BestEvaluation,
+}
+
+impl Winner {
+    /// None without a successful trial, or if the details of its best evaluation were not recorded.
+    pub fn of(sweep: &Sweep, study: &Study, read: ReadDetails<'_>) -> Option<Self> {
+        let trials = study.best()?.survivors.iter().map(|&run| &sweep.runs[run]);
+        let loss = |run: &Run| run.best_eval().map_or(f64::INFINITY, |best| best.1);
+        let run = trials.min_by(|a, b| loss(a).total_cmp(&loss(b)))?;
+        let details = read(&run.trial.id).filter(|details| Some(details.step) == run.best_eval().map(|best| best.0))?;
+        Some(Self { name: format::trial_name(run), details })
+    }
+
+    /// Number of examples in the evaluation set.
+    pub fn examples(&self) -> u32 {
+        self.details.scores.support.iter().sum()
+    }
+
+    /// The classes with their scores, as rows under [`Winner::HEADER`].
+    pub fn class_rows(&self) -> Vec<[String; 5]> {
+        let scores = &self.details.scores;
+        let score = |values: &[Option<f64>], class: usize| {
+            values.get(class).copied().flatten().map_or_else(|| "–".to_owned(), |score| format!("{score:.3}"))
+        };
+        let row = |(class, label): (usize, &String)| {
+            let support = scores.support.get(class).map_or_else(|| "–".to_owned(), u32::to_string);
+            let [precision, recall, f1] =
+                [&scores.precision, &scores.recall, &scores.f1].map(|values| score(values, class));
+            [label.clone(), precision, recall, f1, support]
+        };
+        self.details.labels.iter().enumerate().map(row).collect()
+    }
+
+    pub const HEADER: [&'static str; 5] = ["class", "precision", "recall", "F1", "examples"];
+
+    /// The name of a class.
+    pub fn label(&self, class: usize) -> &str {
+        self.details.labels.get(class).map_or("?", String::as_str)
+    }
+}
