@@ -55,7 +55,7 @@ fn shortened(mut config: Value) -> Value {
     config
 }
 
-/// The parts of `value` that differ from `default`. A key that only the default has stands as null.
+/// The parts of `value` that differ from `default`. A key that only the default has is null.
 fn difference(value: Value, default: &Value) -> Value {
     let (mut entries, defaults) = match (value, default) {
         (Value::Object(entries), Value::Object(defaults)) => (entries, defaults),

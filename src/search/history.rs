@@ -1,4 +1,4 @@
-//! What a search knows of the configurations before the next one, and which of them count as good.
+//! The results that a search knows of earlier configurations, and which of them count as good.
 
 use super::space::Point;
 

@@ -133,7 +133,7 @@ impl<'s> Points<'s> {
         }
     }
 
-    /// The point at these places; None if it is none: a choice of weight 0, or the second form of a point without some key.
+    /// The point at these places. None if they name no point: a choice with weight 0, or a value of a key that does not exist.
     fn point(&self, places: &[u64]) -> Option<Point> {
         let mut point: Point = Vec::with_capacity(places.len());
         for (index, (dimension, &place)) in self.space.dimensions.iter().zip(places).enumerate() {

@@ -104,7 +104,7 @@ impl Domain {
         }
     }
 
-    /// The part of the scale that a discrete value stands for; None for a continuum.
+    /// The part of the scale that belongs to a discrete value; None for a continuum.
     pub(super) fn cell(&self, x: f64) -> Option<(f64, f64)> {
         match *self {
             Self::Uniform { .. } | Self::Log { .. } => None,

@@ -1,5 +1,5 @@
-//! `stop.median` and `stop.asha`: rules that compare the trials of a sweep with one another. They decide which trials go
-//! on, not what any of them computes, so they are never part of a trial's identity.
+//! `stop.median` and `stop.asha`: rules that compare the trials of a sweep with one another. They decide which trials
+//! continue, not what any of them computes, so they are never part of a trial's identity.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -35,7 +35,7 @@ impl Default for Median {
     }
 }
 
-/// Asynchronous successive halving (Li et al. 2020): of the trials that reached a rung, the best `1/eta` go on.
+/// Asynchronous successive halving (Li et al. 2020): of the trials that reached a rung, the best `1/eta` continue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Asha {
     pub metric: PatienceMetric,
@@ -127,7 +127,7 @@ pub(super) static RULE_KEYS: &[RuleKey] = &[
         put: |stop, value| keys::switch(&mut stop.asha, value),
         doc: Doc {
             about: "Asynchronous successive halving: at steps `min_steps`, `min_steps * eta`, ..., the best `1/eta` of the \
-                    trials go on.",
+                    trials continue.",
             unit: "",
             example: "{eta: 4, min_steps: 50}",
         },
@@ -142,7 +142,7 @@ pub(super) static RULE_KEYS: &[RuleKey] = &[
         path: "stop.asha.eta",
         kind: Kind::Whole { from: 2, to: MOST_STEPS as u64, expected: "a whole number from 2" },
         put: |stop, value| keys::put(&mut stop.asha.get_or_insert_default().eta, value),
-        doc: Doc { about: "One of this many trials goes on at each rung.", unit: "", example: "3" },
+        doc: Doc { about: "One of this many trials continues at each rung.", unit: "", example: "3" },
     },
     RuleKey {
         path: "stop.asha.min_steps",

@@ -113,9 +113,9 @@ impl Reader {
             return Some(());
         }
         let hint = match section {
-            "seeds" => "`seeds: [1, 2]` stands at the top level",
+            "seeds" => "`seeds: [1, 2]` belongs at the top level",
             "run" | "name" => "it does not describe a trial: set it at the top level",
-            _ => "it stands at the top level",
+            _ => "it belongs at the top level",
         };
         self.error(key, format!("`{name}` cannot vary"), hint);
         None

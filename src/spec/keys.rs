@@ -18,7 +18,7 @@ type Put = fn(&mut TrialConfig, &Value) -> Result<(), String>;
 /// One key of a trial.
 #[derive(Debug)]
 pub(super) struct Key {
-    /// Dotted. Also where the value stands in the JSON of a configuration.
+    /// Dotted. Also the place of the value in the JSON of a configuration.
     pub path: &'static str,
     pub kind: Kind,
     pub put: Put,
@@ -287,7 +287,7 @@ pub(super) static KEYS: &[Key] = &[
         kind: Kind::Named(SCHEDULERS),
         put: |c, v| put(&mut c.scheduler, v),
         doc: Doc {
-            about: "How the learning rate goes on after the warm-up, as transformers and torch define it.",
+            about: "The learning rate after the warm-up, as transformers and torch define it.",
             unit: "",
             example: "{name: cosine_with_restarts, cycles: 3}",
         },
@@ -297,7 +297,7 @@ pub(super) static KEYS: &[Key] = &[
         kind: Kind::NamedList(AUGMENTATIONS),
         put: |c, v| put(&mut c.augmentation, v),
         doc: Doc {
-            about: "How the training texts are changed, differently each epoch. A list is applied in turn.",
+            about: "How the training texts are changed, differently each epoch. The items of a list are applied one after the other.",
             unit: "",
             example: "[synonym, {name: mixup, alpha: 0.4}]",
         },

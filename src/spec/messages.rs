@@ -575,7 +575,7 @@ exclude: [{}, 5, {lr: x}, {seeds: 1}]
 
     a.yaml:2:28: `seeds` cannot vary
       2 | exclude: [{}, 5, {lr: x}, {seeds: 1}]
-        |                            ^^^^^ `seeds: [1, 2]` stands at the top level
+        |                            ^^^^^ `seeds: [1, 2]` belongs at the top level
     ");
 }
 

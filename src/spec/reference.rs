@@ -1,4 +1,4 @@
-//! The reference of all keys: what stands in the tables of this room, as data, and as the page `docs/reference.md`.
+//! The reference of all keys: the tables of this room as data, and as the page `docs/reference.md`.
 
 use std::fmt::Write as _;
 

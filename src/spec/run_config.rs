@@ -335,7 +335,7 @@ impl RunConfig {
         }
     }
 
-    /// Sets `run.NAME`, whose key stands at `key`.
+    /// Sets `run.NAME`. `key` is the node of the key.
     pub(super) fn set(&mut self, name: &str, key: &Node, value: &Node) -> Result<(), Problem> {
         let Some(run_key) = RUN_KEYS.iter().find(|known| known.name == name) else {
             let hint = suggestion(name, RUN_KEYS.iter().map(|known| known.name)).unwrap_or_default();

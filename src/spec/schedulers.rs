@@ -1,7 +1,7 @@
 //! The table of learning-rate schedules: their names, parameters and defaults. Planning checks what depends on the length
 //! of the run.
 //!
-//! The default `null` stands for what has no default: the parameter is needed, or it follows from others.
+//! The default `null` means that there is no default: the parameter must be given, or it follows from others.
 
 use super::kind::{Doc, Kind, MOST_STEPS, Parameter, STEPS, Variant};
 use super::range::Range;

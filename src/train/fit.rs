@@ -337,7 +337,7 @@ impl Run<'_> {
         })
     }
 
-    /// Why a probe that is to learn one batch by heart is done.
+    /// Why a probe that memorises one batch has ended.
     fn knows_by_heart(&self, row: &EvalRow) -> Option<String> {
         let is_one_batch = self.fit.config.probe.as_ref().is_some_and(|probe| probe.kind.is_one_batch());
         (is_one_batch && row.accuracy >= Probe::FITTED)

@@ -41,7 +41,7 @@ pub struct AxisValue {
 }
 
 impl AxisValue {
-    /// The text of a value of `key` for readers. `null` is replaced by what it stands for.
+    /// The text of a value of `key` for readers. `null` is replaced by its meaning.
     #[must_use]
     pub fn label(&self, key: &str) -> &str {
         match (Key::of(key), self.value.is_null()) {

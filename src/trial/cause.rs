@@ -1,6 +1,6 @@
 //! The names of verdicts: what became of an evaluation loss ([`ShapeKind`]) and why ([`Cause`]).
 //!
-//! Each name is stable: it stands in `outcome.json` and `trials.csv`. The short texts for people stand here too, so that a
+//! Each name is stable: `outcome.json` and `trials.csv` contain it. The short texts for people are here too, so that a
 //! name and its title are made in one place. Old or newer files may hold a name that this version does not know:
 //! [`VerdictId::Other`] keeps it.
 

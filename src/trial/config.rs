@@ -18,7 +18,7 @@ pub struct TrialConfig {
     /// Length of the linear warm-up.
     pub warmup: FractionOrSteps,
     pub scheduler: Scheduler,
-    /// Applied in turn; empty for none.
+    /// Applied one after the other; empty for none.
     pub augmentation: Vec<Augmentation>,
     /// Not applied to biases and LayerNorm parameters.
     pub weight_decay: f64,

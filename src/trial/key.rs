@@ -1,4 +1,4 @@
-//! The keys of a configuration that the program treats in a special way. Of every other key it knows the name alone.
+//! The keys of a configuration that the program treats in a special way. Of every other key it uses only the name.
 
 /// A key with a role of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -126,7 +126,7 @@ impl fmt::Display for ProbeKind {
             Self::AugmentationOff => "augmentation off",
             Self::AugmentationOn => "augmentation on",
             Self::Blank => "inputs blanked",
-            Self::OneBatch => "one batch by heart",
+            Self::OneBatch => "memorise one batch",
             Self::OneBatchUsualLr => "one batch, usual lr",
         })
     }

@@ -72,7 +72,7 @@ pub enum Scheduler {
         min_lr: f64,
     },
     /// Rises from `from` at the first step to the peak at the last, by the same factor each step. Sweep files do not offer
-    /// it: it is a variant so that `plateau lr-find` trains through the ordinary loop, which knows one kind of schedule.
+    /// it: it is a variant so that `plateau lr-find` trains through the ordinary loop, which takes one kind of schedule.
     RangeTest {
         from: f64,
     },

@@ -49,7 +49,7 @@ fn a_low_rate_is_found_and_reported() {
     assert!(reading.starts_with("  RATE_TOO_LOW: the rate is too low; "), "{}", ended.out);
     for row in [
         "lr × 0.1 (5.6e-11)  ",
-        "one batch by heart (1e-9)  not memorised in 1000 steps (2 of 2 seeds)",
+        "memorise one batch (1e-9)  not memorised in 1000 steps (2 of 2 seeds)",
         "one batch, usual lr (5e-5)  ",
     ] {
         let squeezed = ended.out.split('\n').map(|line| line.trim().to_owned()).collect::<Vec<_>>();

@@ -105,7 +105,7 @@ fn forks_are_held_against_the_control_of_their_seed() {
     lr × 3 (3e-4): raises the train loss by 0.200 ± 0.000
     augmentation on: no detectable effect on the eval loss (+0.000 ± 0.000)
     inputs blanked: raises the train loss by 0.500 ± 0.000
-    one batch by heart (1e-4): memorised in 32 steps (2 of 3 seeds)
+    memorise one batch (1e-4): memorised in 32 steps (2 of 3 seeds)
     ");
     insta::assert_snapshot!(format!("{}\n{}", probed.place(), probed.reading()), @"
     step 100, where its lr was 1e-4

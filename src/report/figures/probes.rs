@@ -252,7 +252,7 @@ mod tests {
         lr × 3 (0.012): the loss diverges
         augmentation on: no detectable effect on the train loss (+0.002 ± 0.030)
         inputs blanked: raises the train loss by 1.400 ± 0.050
-        one batch by heart (0.005): not memorised in 1000 steps (3 of 3 seeds)
+        memorise one batch (0.005): not memorised in 1000 steps (3 of 3 seeds)
         one batch, usual lr (5e-5): memorised in 40 steps (3 of 3 seeds)
         RATE_TOO_HIGH: the rate is too high; a lower rate gets below the plateau: lower lr, or let the schedule decay further; primary cause: RATE_TOO_HIGH
         ");
