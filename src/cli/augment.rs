@@ -14,7 +14,7 @@ use crate::plan;
 use crate::spec::{self, SweepSpec};
 use crate::train::augment::{AugmentContext, Augmenter, ChangeStats, locate};
 use crate::train::{self, Cache, TrainError};
-use crate::trial::Augmentation;
+use crate::trial::{Augmentation, printable};
 
 #[derive(Debug, Args)]
 pub(crate) struct AugmentArguments {
@@ -60,7 +60,8 @@ pub(crate) fn augment(arguments: &AugmentArguments) -> Result<ExitCode, Failure>
                 std::iter::once((&example.text, &variant.text)).chain(example.pair.iter().zip(&variant.pair))
             {
                 stats.add(before, after);
-                writeln!(out, "{}\n{}", style(line(before)).dim(), line(after))?;
+                let [before, after] = [before, after].map(|text| printable(&line(text)).into_owned());
+                writeln!(out, "{}\n{after}", style(before).dim())?;
             }
         }
         if arguments.stats {

@@ -1,7 +1,6 @@
 //! `plateau diagnose`: verdicts on training logs, whoever made them.
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -10,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::Failure;
 use super::log_files;
-use super::output::printed;
+use super::output::print;
 use super::sweep_file::read_text;
 use crate::analysis::detector::{Series, Stretch, Trend};
 use crate::analysis::effects;
@@ -110,7 +109,7 @@ pub(crate) fn diagnose(arguments: &Arguments) -> Result<ExitCode, Failure> {
             format!("{:#}\n", json!({"logs": logs, "findings": findings}))
         }
     };
-    printed(io::stdout().lock().write_all(text.as_bytes()))?;
+    print(text)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -24,7 +24,7 @@ use crate::run;
 use crate::store;
 use crate::track::{EventFiles, Mlflow, Row, Tracker as _, default_url, rows};
 use crate::train::weights::WeightType;
-use crate::trial::{Status, TrialId};
+use crate::trial::{Status, TrialId, spreadsheet_cell};
 
 /// For one request to a server.
 const TIMEOUT: Duration = Duration::from_mins(1);
@@ -157,7 +157,7 @@ fn csv(sweep: &Sweep) -> Result<Vec<u8>, Failure> {
     writer.write_record(["id"].iter().chain(&keys).chain(&columns)).map_err(|error| failed(error.to_string()))?;
     for run in &sweep.runs {
         let mut head = vec![run.trial.id.to_string()];
-        head.extend(keys.iter().map(|key| axis_value(&run.trial, key)));
+        head.extend(keys.iter().map(|key| spreadsheet_cell(&axis_value(&run.trial, key)).into_owned()));
         head.push(run.status.name().to_owned());
         for row in rows(&run.metrics, &run.evals) {
             writer.write_record(head.iter().chain(&fields(&row))).map_err(|error| failed(error.to_string()))?;

@@ -3,10 +3,11 @@
 use std::io::{self, Write as _};
 
 use super::Failure;
+use crate::trial::printable;
 
 /// Writes a line for people to standard error. An error is ignored: after a closed terminal nobody reads it.
 pub(crate) fn notify(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
+    let _ = writeln!(io::stderr(), "{}", printable(line));
 }
 
 /// [`notify`] for each line.
@@ -16,7 +17,11 @@ pub(crate) fn notify_all(lines: &[String]) {
 
 /// Writes the result of a command to standard output.
 pub(crate) fn print(text: impl AsRef<[u8]>) -> Result<(), Failure> {
-    printed(io::stdout().lock().write_all(text.as_ref()))
+    // Bytes that are not text, such as a figure, go to a program.
+    match std::str::from_utf8(text.as_ref()) {
+        Ok(text) => printed(io::stdout().lock().write_all(printable(text).as_bytes())),
+        Err(_) => printed(io::stdout().lock().write_all(text.as_ref())),
+    }
 }
 
 /// The result of writing to standard output. A reader that closed the pipe, such as `head`, is no failure.

@@ -12,7 +12,7 @@ use super::format::{axis_value, table};
 use super::output::{notify_all, print};
 use super::prepare::{Prepared, prepare};
 use crate::report::clock;
-use crate::trial::{Status, TrialConfig, TrialId};
+use crate::trial::{Status, TrialConfig, TrialId, spreadsheet_cell};
 
 #[derive(Debug, Args)]
 pub(crate) struct PlanArguments {
@@ -83,7 +83,7 @@ fn csv(keys: &[&str], estimate: &CostEstimate<'_>) -> Result<String, Failure> {
     writer.write_record(header).map_err(|error| failed(error.to_string()))?;
     for ((trial, cost), status) in trials.iter().zip(costs).zip(statuses) {
         let mut record = vec![trial.id.to_string()];
-        record.extend(keys.iter().map(|key| axis_value(trial, key)));
+        record.extend(keys.iter().map(|key| spreadsheet_cell(&axis_value(trial, key)).into_owned()));
         record.extend([trial.steps.to_string(), format!("{:.1}", cost.seconds)]);
         record.extend([cost.memory.to_string(), cost.disk().to_string(), status.name().to_owned()]);
         writer.write_record(&record).map_err(|error| failed(error.to_string()))?;

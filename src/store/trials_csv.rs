@@ -1,7 +1,7 @@
 //! `trials.csv`: one row per trial.
 
 use super::{RunDir, StoreError, atomic};
-use crate::trial::{Key, Outcome, ShapeKind, Status, Trial};
+use crate::trial::{Key, Outcome, ShapeKind, Status, Trial, spreadsheet_cell};
 
 /// The content of a row.
 #[derive(Debug, Clone, Copy)]
@@ -52,7 +52,7 @@ fn render<'a>(keys: &[&str], rows: impl Iterator<Item = TrialRow<'a>>) -> Result
 
 fn fields(keys: &[&str], row: TrialRow<'_>) -> Vec<String> {
     let TrialRow { trial, status, outcome, error } = row;
-    let value = |key: &&str| trial.value(key).map_or_else(String::new, |value| value.text.clone());
+    let value = |key: &&str| trial.value(key).map_or_else(String::new, |value| spreadsheet_cell(&value.text).into_owned());
     let number = |value: Option<f32>| value.map_or_else(String::new, |value| format!("{value:?}"));
     let figure = |pick: fn(&Outcome) -> Option<f32>| number(outcome.and_then(pick));
     let step = |value: Option<u64>| value.map_or_else(String::new, |step| step.to_string());
@@ -74,7 +74,7 @@ fn fields(keys: &[&str], row: TrialRow<'_>) -> Vec<String> {
         verdicts.iter().find(|verdict| verdict.is_cause()).map_or_else(String::new, |v| v.id.to_string()),
         outcome.map_or_else(String::new, |outcome| format!("{:.3}", outcome.seconds)),
         outcome.map_or_else(String::new, |outcome| format!("{:.1}", outcome.tokens_per_second)),
-        error.unwrap_or_default().to_owned(),
+        spreadsheet_cell(error.unwrap_or_default()).into_owned(),
     ]);
     fields
 }

@@ -11,6 +11,7 @@ mod cause;
 mod checkpoint;
 mod config;
 mod device;
+mod escape;
 mod facts;
 mod id;
 mod key;
@@ -31,6 +32,7 @@ pub use config::{
     PatienceMetric, Plateau, Pooling, StopRules, TrialConfig, steps_per_epoch,
 };
 pub use device::Device;
+pub use escape::{printable, spreadsheet_cell};
 pub use facts::{DataFacts, ModelFacts};
 pub use id::TrialId;
 pub use key::Key;

@@ -14,7 +14,7 @@ use super::lines;
 use super::pace::Pace;
 use super::tally::Tally;
 use crate::event::{Event, Record, Reporter, TrialProgress};
-use crate::trial::Trial;
+use crate::trial::{Trial, printable};
 
 /// `--progress`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -107,8 +107,8 @@ impl Terminal {
 
     fn print(&self, line: &str) {
         match &self.bar {
-            Some(bar) => bar.println(line),
-            None if self.lines => drop(writeln!(std::io::stderr(), "{line}")),
+            Some(bar) => bar.println(printable(line)),
+            None if self.lines => drop(writeln!(std::io::stderr(), "{}", printable(line))),
             None => {}
         }
     }
@@ -131,7 +131,7 @@ impl Terminal {
             let (rows, columns) = Term::stderr().size();
             // The last column stays empty, because some terminals wrap when it is written.
             let size = (usize::from(rows).saturating_sub(1), usize::from(columns).saturating_sub(1).max(1));
-            bar.set_message(lines::block(&self.tally, &self.running, times, size).join("\n"));
+            bar.set_message(printable(&lines::block(&self.tally, &self.running, times, size).join("\n")).into_owned());
         } else if self.lines && self.summarised.elapsed() >= SUMMARY {
             self.summarised = Instant::now();
             let times = self.times();
