@@ -52,7 +52,8 @@ fn render<'a>(keys: &[&str], rows: impl Iterator<Item = TrialRow<'a>>) -> Result
 
 fn fields(keys: &[&str], row: TrialRow<'_>) -> Vec<String> {
     let TrialRow { trial, status, outcome, error } = row;
-    let value = |key: &&str| trial.value(key).map_or_else(String::new, |value| spreadsheet_cell(&value.text).into_owned());
+    let value =
+        |key: &&str| trial.value(key).map_or_else(String::new, |value| spreadsheet_cell(&value.text).into_owned());
     let number = |value: Option<f32>| value.map_or_else(String::new, |value| format!("{value:?}"));
     let figure = |pick: fn(&Outcome) -> Option<f32>| number(outcome.and_then(pick));
     let step = |value: Option<u64>| value.map_or_else(String::new, |step| step.to_string());

@@ -93,6 +93,10 @@ mod tests {
                 }
             }
         }
-        assert!(unescaped.is_empty(), "these statements print foreign text without `printable`:\n{}", unescaped.join("\n"));
+        assert!(
+            unescaped.is_empty(),
+            "these statements print foreign text without `printable`:\n{}",
+            unescaped.join("\n")
+        );
     }
 }
