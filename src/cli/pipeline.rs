@@ -134,22 +134,26 @@ fn train_missing(
     }
     prepared.cache.flush();
     let (warning_sender, warnings) = channel();
-    let summary = thread::scope(|scope| {
+    let (changed, changes) = channel();
+    let mut listeners = vec![changed];
+    let tracking = if prepared.spec.run.log_to.is_empty() {
+        None
+    } else {
         let (changed, changes) = channel();
-        let mut listeners = vec![changed];
+        listeners.push(changed);
+        let tracking = LiveTracking::new(prepared, &options.sweep, warning_sender);
+        Some(tracking.start(changes).map_err(|error| Failure::results(format!("cannot start a thread: {error}")))?)
+    };
+    let summary = thread::scope(|scope| {
         let mut writer = ReportWriter::default();
         // An error here is not shown: the report at the end of the run fails with the same one.
         scope.spawn(move || redraw(&changes, || drop(writer.write(&prepared.plan, &prepared.dir))));
-        if !prepared.spec.run.log_to.is_empty() {
-            let (changed, changes) = channel();
-            listeners.push(changed);
-            let tracking = LiveTracking::new(prepared, &options.sweep, warning_sender);
-            scope.spawn(move || tracking.follow(&changes));
-        }
         run::sweep(&order, engine, &mut LiveReporter { terminal: &mut terminal, listeners, warnings: &warnings })
     });
     terminal.close();
-    for warning in warnings.try_iter() {
+    let is_interrupted = summary.as_ref().is_ok_and(|summary| summary.interrupted);
+    let unsent = tracking.and_then(|tracking| tracking.wait(is_interrupted));
+    for warning in warnings.try_iter().chain(unsent) {
         terminal.warning(&warning);
     }
     summary.map_err(|error| with_free_space(&error, estimate, &prepared.dir))

@@ -1,10 +1,12 @@
 //! `run.log_to`: sends the curves of a sweep to trackers while it runs.
 //!
 //! A thread beside the run reads the journal and the trials' files, as another process could. A tracker that fails
-//! never fails the sweep.
+//! never fails the sweep, and a slow one delays its end by at most [`FLUSH`].
 
 use std::collections::HashMap;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::io;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::arguments::SweepArguments;
@@ -26,17 +28,22 @@ const PAUSE_FACTOR: u32 = 10;
 /// For one request to a server.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// For the last round, after the end of the run.
+const FLUSH: Duration = Duration::from_secs(10);
+/// The same after an interrupt.
+const INTERRUPTED: Duration = Duration::from_millis(200);
+
 /// Sends the curves of a running sweep to the trackers that its `run.log_to` names.
-pub(crate) struct LiveTracking<'a> {
-    plan: &'a Plan,
-    dir: &'a RunDir,
+pub(crate) struct LiveTracking {
+    plan: Plan,
+    dir: RunDir,
     destinations: Vec<Destination>,
     warnings: Sender<String>,
 }
 
-impl<'a> LiveTracking<'a> {
+impl LiveTracking {
     /// `sweep`: as the user typed it, for the commands in warnings.
-    pub(crate) fn new(prepared: &'a Prepared, sweep: &SweepArguments, warnings: Sender<String>) -> Self {
+    pub(crate) fn new(prepared: &Prepared, sweep: &SweepArguments, warnings: Sender<String>) -> Self {
         let Prepared { plan, dir, .. } = prepared;
         let destination = |log_to: &LogTo| {
             let tracker: Box<dyn Tracker> = match log_to {
@@ -47,12 +54,24 @@ impl<'a> LiveTracking<'a> {
             Destination::new(name, tracker, format!("plateau export {sweep} --format {name}"))
         };
         let destinations = prepared.spec.run.log_to.iter().map(destination).collect();
-        Self { plan, dir, destinations, warnings }
+        Self { plan: plan.clone(), dir: dir.clone(), destinations, warnings }
+    }
+
+    /// Updates the trackers in a thread until the senders of `changes` are gone.
+    pub(crate) fn start(self, changes: Receiver<()>) -> io::Result<TrackingThread> {
+        let (sender, ended) = channel();
+        let name = self.destinations.iter().map(Destination::name).collect::<Vec<_>>().join(", ");
+        let follow = move || {
+            self.follow(&changes);
+            let _ = sender.send(());
+        };
+        thread::Builder::new().name("tracking".into()).spawn(follow)?;
+        Ok(TrackingThread { name, ended })
     }
 
     /// Updates the trackers until the senders of `changes` are gone. Starts with the first change, because the folder
     /// may hold another run's files before.
-    pub(crate) fn follow(mut self, changes: &Receiver<()>) {
+    fn follow(mut self, changes: &Receiver<()>) {
         if changes.recv().is_err() {
             return;
         }
@@ -75,7 +94,7 @@ impl<'a> LiveTracking<'a> {
         // The run itself reports an unreadable journal.
         let Ok(journal) = store::read_journal(&self.dir.journal()) else { return };
         let started = start_times(&journal.records);
-        let state = SweepState::fold(self.plan, &journal.records);
+        let state = SweepState::fold(&self.plan, &journal.records);
         for destination in &mut self.destinations {
             destination.start_round(is_last);
         }
@@ -85,7 +104,7 @@ impl<'a> LiveTracking<'a> {
             if !self.destinations.iter().any(|destination| destination.needs(&trial.id, version)) {
                 continue;
             }
-            let Ok(run) = run::survey_trial(trial, known, self.dir) else { continue };
+            let Ok(run) = run::survey_trial(trial, known, &self.dir) else { continue };
             with_curves(&run, *started, |curves| {
                 for destination in self.destinations.iter_mut().filter(|to| to.needs(&trial.id, version)) {
                     if let Some(warning) = destination.update(curves, version) {
@@ -97,10 +116,29 @@ impl<'a> LiveTracking<'a> {
     }
 
     fn finish(mut self) {
+        let deadline = Instant::now() + FLUSH;
+        self.destinations.iter_mut().for_each(|destination| destination.set_deadline(deadline));
         self.round(true);
         for note in self.destinations.iter().filter_map(Destination::incomplete) {
             let _ = self.warnings.send(note);
         }
+    }
+}
+
+/// The thread of a [`LiveTracking`].
+pub(crate) struct TrackingThread {
+    name: String,
+    ended: Receiver<()>,
+}
+
+impl TrackingThread {
+    /// Waits for the last round, but not for a server that does not answer: the thread then ends with the process. Returns
+    /// a note if something is left to send.
+    pub(crate) fn wait(self, is_interrupted: bool) -> Option<String> {
+        let limit = if is_interrupted { INTERRUPTED } else { FLUSH };
+        let is_left = self.ended.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
+        let Self { name, .. } = self;
+        is_left.then(|| format!("run.log_to: {name}: not everything is sent; the next run of the sweep sends the rest"))
     }
 }
 

@@ -31,7 +31,6 @@ mod watch;
 pub use machine::machine;
 pub use order::{RunError, RunOrder};
 pub use probes::{probe_results, prune_states};
-pub use signals::end_within;
 pub use summary::{FailedTrial, RunSummary};
 pub use survey::{Surveyor, statuses, survey, survey_folder, survey_trial, trials_out_of_plan};
 pub use sweep::sweep;

@@ -24,6 +24,8 @@ pub(super) enum Call {
 
 /// From the first stop signal to the end of the process.
 const GRACE: Duration = Duration::from_secs(2);
+/// More time for the report of an interrupted sweep, if the sweep itself has ended within [`GRACE`].
+const REPORT: Duration = Duration::from_secs(3);
 /// Exit code of an interrupted command.
 const INTERRUPTED: i32 = 130;
 
@@ -55,11 +57,12 @@ impl Listener {
 }
 
 impl Drop for Listener {
-    /// The sweep has ended in order. What follows (the report, trackers) ends at the next signal.
+    /// The sweep has ended in order. After an interrupt there is some time left for the report; without one, what follows
+    /// ends at the next signal.
     fn drop(&mut self) {
         let mut attention = attention();
         attention.listener = None;
-        attention.deadline = None;
+        attention.deadline = attention.deadline.map(|deadline| deadline + REPORT);
     }
 }
 
@@ -77,11 +80,6 @@ pub(super) fn listen() -> io::Result<Listener> {
     let mut attention = attention();
     (attention.listener, attention.deadline) = (Some(sender), None);
     Ok(Listener { calls })
-}
-
-/// Ends this process after `limit` at the latest: for work after an interrupt that must not keep the user waiting.
-pub fn end_within(limit: Duration) {
-    attention().deadline = Some(Instant::now() + limit);
 }
 
 fn start() -> io::Result<()> {

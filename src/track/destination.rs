@@ -38,12 +38,23 @@ impl Destination {
         Self { name, tracker, export_command, complete: HashMap::new(), retry_at: None, has_warned: false, missing: 0 }
     }
 
+    /// The value of `run.log_to`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// Starts a round of updates. The last round also retries a tracker that failed a moment ago.
     pub fn start_round(&mut self, is_last: bool) {
         self.missing = 0;
         if is_last {
             self.retry_at = None;
         }
+    }
+
+    /// After `deadline` every update fails at once.
+    pub fn set_deadline(&mut self, deadline: Instant) {
+        self.tracker.set_deadline(deadline);
     }
 
     /// Whether the trial may have rows that were not sent.

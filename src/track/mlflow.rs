@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt::Write as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use ureq::Agent;
@@ -20,6 +20,8 @@ const MAX_METRICS: usize = 1000;
 const MAX_PARAMETERS: usize = 100;
 /// Metrics of one step.
 const METRICS_A_STEP: usize = 6;
+/// A server with more pages of runs than this does not answer `runs/search` as MLflow does.
+const MAX_PAGES: usize = 100;
 /// The tag that holds the id of a run's trial.
 const TRIAL_TAG: &str = "plateau.trial";
 
@@ -93,22 +95,41 @@ impl Tracker for Mlflow {
         // Part of a failed request may have arrived: the next call asks the server again.
         self.send(curves).inspect_err(|_| self.session = None)
     }
+
+    fn set_deadline(&mut self, deadline: Instant) {
+        self.server.deadline = Some(deadline);
+    }
 }
 
 struct Server {
     agent: Agent,
     url: String,
+    /// For one request.
+    timeout: Duration,
+    /// For all requests from now on.
+    deadline: Option<Instant>,
 }
 
 impl Server {
     fn new(url: &str, timeout: Duration) -> Self {
-        let config = Agent::config_builder().http_status_as_error(false).timeout_global(Some(timeout)).build();
-        Self { agent: Agent::new_with_config(config), url: url.trim_end_matches('/').to_owned() }
+        let config = Agent::config_builder().http_status_as_error(false).build();
+        let url = url.trim_end_matches('/').to_owned();
+        Self { agent: Agent::new_with_config(config), url, timeout, deadline: None }
     }
 
     fn post(&self, path: &str, body: &Value) -> Result<Value, TrackError> {
         let request = self.agent.post(self.path(path)).header("content-type", "application/json");
+        let request = request.config().timeout_global(Some(self.time_left()?)).build();
         self.response(path, request.send(body.to_string()))
+    }
+
+    /// The time for the next request, from connecting to the last byte of the answer.
+    fn time_left(&self) -> Result<Duration, TrackError> {
+        let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        match left {
+            Some(left) if left.is_zero() => Err(TrackError::Server(format!("{}: the server is too slow", self.url))),
+            left => Ok(left.map_or(self.timeout, |left| left.min(self.timeout))),
+        }
     }
 
     fn path(&self, path: &str) -> String {
@@ -147,7 +168,8 @@ impl Server {
             return Ok(id.to_owned());
         }
         let path = format!("experiments/get-by-name?experiment_name={}", percent_encoded(name));
-        let found = self.response(&path, self.agent.get(self.path(&path)).call())?;
+        let request = self.agent.get(self.path(&path)).config().timeout_global(Some(self.time_left()?)).build();
+        let found = self.response(&path, request.call())?;
         let id = found["experiment"]["experiment_id"].as_str();
         id.map(str::to_owned).ok_or_else(|| TrackError::Server(format!("{}: no experiment `{name}`", self.url)))
     }
@@ -157,7 +179,7 @@ impl Server {
         let experiment_id = self.experiment_id(name)?;
         let mut runs = HashMap::new();
         let mut page = Value::Null;
-        loop {
+        for _ in 0..MAX_PAGES {
             let mut query = json!({"experiment_ids": [experiment_id], "max_results": 1000});
             if !page.is_null() {
                 query["page_token"] = page;
@@ -169,6 +191,7 @@ impl Server {
                 return Ok(Session { experiment_id, runs });
             }
         }
+        Err(TrackError::Server(format!("{}: `runs/search` has more than {MAX_PAGES} pages", self.url)))
     }
 
     fn create_run(&self, experiment_id: &str, curves: &TrialCurves<'_>) -> Result<ServerRun, TrackError> {

@@ -1,5 +1,7 @@
 //! What a tracker is: a program that shows curves, and takes the rows that it does not have yet.
 
+use std::time::Instant;
+
 use crate::store::StoreError;
 use crate::trial::{EvalRow, MetricRow, Outcome, Status, Trial};
 
@@ -43,4 +45,9 @@ pub trait Tracker: Send {
     /// Adds the rows that are missing there, and the trial's status once it has ended. Returns whether anything was
     /// missing.
     fn update(&mut self, curves: &TrialCurves<'_>) -> Result<bool, TrackError>;
+
+    /// After `deadline` every update fails at once. A tracker that never waits ignores it.
+    fn set_deadline(&mut self, deadline: Instant) {
+        let _ = deadline;
+    }
 }
