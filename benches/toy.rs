@@ -190,6 +190,7 @@ fn train(plan: &Plan, results: &Results) -> Result<Vec<f64>, Box<dyn Error>> {
         only: None,
         retry_failed: false,
         continued: &[],
+        facts: &plateau::plan::Facts::default(),
         fresh: false,
         parameters: &parameters,
     };

@@ -190,8 +190,10 @@ pub enum Failure {
     OutOfMemory { log_tail: Vec<String> },
     /// The device has no memory left, although the machine may have some.
     DeviceMemory { message: String },
-    /// The disk is full or cannot be written: no trial can continue.
+    /// The disk cannot be written: no trial can continue.
     Disk { message: String },
+    /// The disk is full or has no inodes left: no trial can continue before there is room.
+    DiskFull { message: String },
     /// One operation of the disk failed; it may succeed the next time.
     DiskError { message: String },
     /// A limit of the process or the system was reached, such as open files. The trial is not to blame.
@@ -221,7 +223,14 @@ impl Failure {
     /// Whether another attempt may succeed.
     #[must_use]
     pub fn is_worth_a_retry(&self) -> bool {
-        !matches!(self, Self::BadInput { .. } | Self::Disk { .. } | Self::Limit { .. } | Self::TimeLimit { .. })
+        !matches!(
+            self,
+            Self::BadInput { .. }
+                | Self::Disk { .. }
+                | Self::DiskFull { .. }
+                | Self::Limit { .. }
+                | Self::TimeLimit { .. }
+        )
     }
 }
 
@@ -232,7 +241,9 @@ impl fmt::Display for Failure {
             Self::Crashed { message, .. } => write!(f, "worker died: {message}"),
             Self::OutOfMemory { .. } => f.write_str("out of memory: the system killed the worker or gave it no memory"),
             Self::DeviceMemory { message } => write!(f, "out of memory on the device: {message}"),
-            Self::Disk { message } | Self::DiskError { message } => write!(f, "disk: {message}"),
+            Self::Disk { message } | Self::DiskFull { message } | Self::DiskError { message } => {
+                write!(f, "disk: {message}")
+            }
             Self::Limit { message } => write!(f, "limit: {message}"),
             Self::FilesVanished { message } => write!(f, "files vanished: {message}"),
             Self::DeviceFault { message } => write!(f, "device fault: {message}"),

@@ -129,6 +129,7 @@ fn train(prepared: &Prepared, machine: &MachineArguments, config: &TrialConfig) 
         checkpoint_every: CheckpointEvery::Steps(u64::MAX),
         micro_batch_splits: 0,
         ignores_stop_rules: false,
+        sources: None,
         resume: None,
         start: None,
         cache: &prepared.cache,

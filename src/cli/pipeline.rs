@@ -114,6 +114,7 @@ fn train_missing(
     let memory_limit = decide::memory_limit(&prepared.spec.run, &run::machine(Vec::new()));
     let order = RunOrder {
         plan: &prepared.plan,
+        facts: &prepared.facts,
         sweep_yaml: &sweep_yaml,
         origin: &origin,
         results: &prepared.results,

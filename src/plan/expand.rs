@@ -1,5 +1,6 @@
 //! The expansion of a sweep: one pass over the product, then one over `include`.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
@@ -41,11 +42,18 @@ struct Column {
     /// Index of the factor, and of the key in it; None for keys that only `include` sets.
     axis: Option<(usize, usize)>,
     values: Vec<AxisValue>,
+    /// The index of each value, by its JSON text: an axis may have 100,000 values.
+    index: HashMap<String, usize>,
 }
 
 impl Column {
+    fn new(path: String, axis: Option<(usize, usize)>) -> Self {
+        Self { path, axis, values: Vec::new(), index: HashMap::new() }
+    }
+
     fn add(&mut self, shown: &AxisValue) {
-        if self.values.iter().all(|known| known.value != shown.value) {
+        if let Entry::Vacant(place) = self.index.entry(shown.value.to_string()) {
+            place.insert(self.values.len());
             self.values.push(shown.clone());
         }
     }
@@ -53,10 +61,10 @@ impl Column {
     /// The value of a configuration, in the form of the sweep file. A new value is added to the axis.
     fn value_in(&mut self, config: &Value) -> AxisValue {
         let value = shown(&self.path, lookup(config, &self.path).unwrap_or(&Value::Null));
-        if let Some(known) = self.values.iter().find(|known| known.value == value.value) {
-            return known.clone();
+        if let Some(&known) = self.index.get(&value.value.to_string()) {
+            return self.values[known].clone();
         }
-        self.values.push(value.clone());
+        self.add(&value);
         value
     }
 }
@@ -66,7 +74,7 @@ fn columns(spec: &SweepSpec) -> Vec<Column> {
     let mut columns: Vec<Column> = Vec::new();
     for (d, factor) in spec.factors.iter().enumerate() {
         for (k, key) in factor.keys.iter().enumerate() {
-            let mut column = Column { path: key.path.clone(), axis: Some((d, k)), values: Vec::new() };
+            let mut column = Column::new(key.path.clone(), Some((d, k)));
             for choice in &key.choices {
                 column.add(&choice.shown);
             }
@@ -75,7 +83,7 @@ fn columns(spec: &SweepSpec) -> Vec<Column> {
     }
     for (path, _) in spec.include.iter().flat_map(|entry| &entry.values) {
         if columns.iter().all(|column| column.path != *path) {
-            columns.push(Column { path: path.clone(), axis: None, values: Vec::new() });
+            columns.push(Column::new(path.clone(), None));
         }
     }
     // Values that only `include` gives to an axis keep the form in which they were written.

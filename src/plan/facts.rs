@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::spec::{Place, ResolvedSources};
-use crate::trial::{Augmentation, DataConfig, DataFacts, EvalSource, ModelFacts, TrialConfig};
+use crate::trial::{Augmentation, DataConfig, DataFacts, EvalSource, ModelFacts, SourceHashes, TrialConfig};
 
 /// What is known of each source that [`SweepSpec::sources`] lists.
 ///
@@ -21,6 +21,18 @@ impl Facts {
         let data = self.data.iter().find(|found| found.located == config.data && self.reads(found, config))?;
         let model = self.models.iter().find(|found| found.located == config.model.from)?;
         Some((&data.facts, &model.facts))
+    }
+
+    /// The content hashes that the id of a planned trial was made from. None for a trial whose facts are unknown.
+    #[must_use]
+    pub fn source_hashes(&self, config: &TrialConfig) -> Option<SourceHashes> {
+        let (data, model) = self.of(config)?;
+        let identity = |method: &Augmentation| {
+            let found = self.augmentations.iter().find(|found| found.located == *method);
+            found.map_or_else(|| method.clone(), |found| found.identity.clone())
+        };
+        let augmentation = config.augmentation.iter().map(identity).collect();
+        Some(SourceHashes { data: data.hash.clone(), model: model.hash.clone(), augmentation })
     }
 
     /// The paths of the sources, and what the checkpoints decide, for [`SweepSpec::to_yaml`].

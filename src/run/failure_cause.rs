@@ -69,6 +69,7 @@ fn oom_kills(vmstat: &str) -> Option<u64> {
 pub(super) fn failure(attempt: &AttemptDir, status: ExitStatus, memory: &MemoryMonitor) -> Failure {
     const OUT_OF_MEMORY: i32 = exit::OUT_OF_MEMORY as i32;
     const DISK: i32 = exit::DISK as i32;
+    const DISK_FULL: i32 = exit::DISK_FULL as i32;
     const DEVICE: i32 = exit::DEVICE as i32;
     const PUBLISHED: i32 = exit::PUBLISHED as i32;
     let tail = || attempt.log_tail(TAIL);
@@ -86,8 +87,14 @@ pub(super) fn failure(attempt: &AttemptDir, status: ExitStatus, memory: &MemoryM
         },
         (None, ExitStatus::Code(DISK)) => Failure::Disk {
             message: format!(
-                "{folder}: the disk is full or cannot be written. Free some space or choose another folder with --results, \
-                 then run the same command again: finished trials stay finished"
+                "{folder}: the disk cannot be written. Make the folder writable or choose another one with --results, then run \
+                 the same command again: finished trials stay finished"
+            ),
+        },
+        (None, ExitStatus::Code(DISK_FULL)) => Failure::DiskFull {
+            message: format!(
+                "{folder}: the disk is full. Free some space or choose another folder with --results, then run the same \
+                 command again: finished trials stay finished"
             ),
         },
         (None, ExitStatus::Code(DEVICE)) => Failure::DeviceFault { message: tail().pop().unwrap_or_default() },
@@ -131,7 +138,8 @@ mod tests {
         check("", ExitStatus::Code(5), &calm, out_of_memory);
         check("memory allocation of 17 bytes failed\n", ExitStatus::Signal(6), &calm, "worker died: signal 6");
         check("", ExitStatus::Signal(25), &calm, "limit: /s/trials/0123456789ab/attempts/1: a file has reached");
-        check("", ExitStatus::Code(3), &calm, "disk: /s/trials/0123456789ab/attempts/1: the disk is full");
+        check("", ExitStatus::Code(3), &calm, "disk: /s/trials/0123456789ab/attempts/1: the disk cannot be written");
+        check("", ExitStatus::Code(6), &calm, "disk: /s/trials/0123456789ab/attempts/1: the disk is full");
         check("gone\n", ExitStatus::Code(4), &calm, "device fault: gone");
         check("", ExitStatus::Code(0), &calm, "files vanished: the worker has published");
         check("", ExitStatus::Code(101), &calm, "worker died: exit code 101");

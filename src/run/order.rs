@@ -5,7 +5,7 @@ use std::io;
 
 use crate::decide::MemoryBudget;
 use crate::event::Slot;
-use crate::plan::Plan;
+use crate::plan::{Facts, Plan};
 use crate::spec::RunConfig;
 use crate::store::{Results, StoreError};
 use crate::trial::TrialId;
@@ -14,6 +14,8 @@ use crate::trial::TrialId;
 #[derive(Debug, Clone, Copy)]
 pub struct RunOrder<'a> {
     pub plan: &'a Plan,
+    /// The facts that the plan was made from: a worker compares its files with their hashes.
+    pub facts: &'a Facts,
     /// The sweep with its defaults filled in, for `sweep.yaml`.
     pub sweep_yaml: &'a str,
     /// What the sweep was made from, for `.origin.json`.
@@ -42,12 +44,18 @@ pub struct RunOrder<'a> {
 pub enum RunError {
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A worker reported the disk.
+    /// A worker cannot write its files.
     #[error("{message}")]
     Disk { message: String },
+    /// A worker has no room for its files.
+    #[error("{message}")]
+    DiskFull { message: String },
     /// A limit of this process or of the system was reached.
     #[error("{message}")]
     Limit { message: String },
+    /// The user did not wait for room on the disk.
+    #[error("interrupted while the sweep waited: {0}")]
+    Interrupted(#[source] Box<RunError>),
     #[error("the sweep cannot start: {0}")]
     Runtime(#[source] io::Error),
 }
@@ -56,8 +64,8 @@ impl RunError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Store(_) | Self::Disk { .. } | Self::Limit { .. } => 3,
-            Self::Runtime(_) => 1,
+            Self::Store(_) | Self::Disk { .. } | Self::DiskFull { .. } | Self::Limit { .. } | Self::Runtime(_) => 3,
+            Self::Interrupted(_) => 130,
         }
     }
 
@@ -65,9 +73,10 @@ impl RunError {
     #[must_use]
     pub fn is_full_disk(&self) -> bool {
         match self {
-            Self::Disk { .. } => true,
+            Self::DiskFull { .. } => true,
             Self::Store(error) => error.is_full(),
-            Self::Limit { .. } | Self::Runtime(_) => false,
+            Self::Interrupted(error) => error.is_full_disk(),
+            Self::Disk { .. } | Self::Limit { .. } | Self::Runtime(_) => false,
         }
     }
 }

@@ -50,7 +50,7 @@ pub(super) struct Parent<'a, E> {
     dir: RunDir,
     journal: Journal,
     state: SweepState,
-    engine: E,
+    engine: &'a mut E,
     reporter: &'a mut dyn Reporter,
     /// Workers that have not been settled.
     running: Vec<RunningTrial>,
@@ -72,7 +72,11 @@ pub(super) struct Parent<'a, E> {
 
 impl<'a, E: Executor> Parent<'a, E> {
     /// Locks the folder of the sweep, reads the journal, and adds the events that only the folders of the trials show.
-    pub(super) fn open(order: &'a RunOrder<'a>, engine: E, reporter: &'a mut dyn Reporter) -> Result<Self, RunError> {
+    pub(super) fn open(
+        order: &'a RunOrder<'a>,
+        engine: &'a mut E,
+        reporter: &'a mut dyn Reporter,
+    ) -> Result<Self, RunError> {
         let dir = order.results.sweep(&order.plan.name)?;
         let mut lock = dir.lock()?;
         // Folders of trials without a journal count too: an outcome in one of them would be taken for one of this run.
@@ -246,7 +250,7 @@ impl<'a, E: Executor> Parent<'a, E> {
     }
 
     fn assignment(&self, trial: &Trial, attempt: u32, slot: Slot, oom_policy: OomPolicy) -> Assignment {
-        let RunOrder { config, results, parameters, .. } = self.order;
+        let RunOrder { config, results, parameters, facts, .. } = self.order;
         Assignment {
             trial: trial.clone(),
             attempt,
@@ -256,6 +260,7 @@ impl<'a, E: Executor> Parent<'a, E> {
             keep: config.keep_while_running(),
             micro_batch_splits: oom_policy.micro_batch_splits,
             ignores_stop_rules: self.state.get(&trial.id).is_some_and(|known| known.ignores_stop_rules),
+            sources: facts.source_hashes(&trial.config),
             start: fork_of(trial).map(|probe| self.dir.start(&probe.trial, probe.step)),
             cache: results.cache().folder().to_owned(),
             git_commit: self.git_commit.clone(),
@@ -283,6 +288,10 @@ impl<'a, E: Executor> Parent<'a, E> {
             Failure::Disk { message } => {
                 self.record(Event::AttemptInterrupted { trial, attempt })?;
                 Err(RunError::Disk { message })
+            }
+            Failure::DiskFull { message } => {
+                self.record(Event::AttemptInterrupted { trial, attempt })?;
+                Err(RunError::DiskFull { message })
             }
             Failure::Limit { message } => {
                 self.record(Event::AttemptInterrupted { trial, attempt })?;

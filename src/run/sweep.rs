@@ -1,4 +1,7 @@
-//! The function that runs a sweep: it sets up the runtime and the signals, and lets the parent work.
+//! The function that runs a sweep: it sets up the runtime and the signals, lets the parent work, and waits while the disk is
+//! full.
+
+use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -8,25 +11,67 @@ use super::signals::{Call, listen};
 use super::summary::RunSummary;
 use crate::event::Reporter;
 use crate::exec::Executor;
+use crate::spec::OnFullDisk;
 
 /// Runs a sweep until nothing is left to do, or until it is interrupted.
 pub fn sweep<E: Executor>(
     order: &RunOrder<'_>,
-    engine: E,
+    mut engine: E,
     reporter: &mut dyn Reporter,
 ) -> Result<RunSummary, RunError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::Runtime)?;
     let mut listener = listen().map_err(RunError::Runtime)?;
-    runtime.block_on(sweep_until(order, engine, reporter, listener.calls()))
+    runtime.block_on(sweep_until(order, &mut engine, reporter, listener.calls()))
 }
 
 /// Like [`sweep`], with `calls` in place of the signals.
 pub(super) async fn sweep_until<E: Executor>(
     order: &RunOrder<'_>,
-    engine: E,
+    engine: &mut E,
+    reporter: &mut dyn Reporter,
+    calls: &mut UnboundedReceiver<Call>,
+) -> Result<RunSummary, RunError> {
+    let mut order = *order;
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let error = match run_once(&order, engine, reporter, calls).await {
+            Err(error) if error.is_full_disk() && order.config.on_full_disk == OnFullDisk::Wait => error,
+            result => return result,
+        };
+        reporter.warning(&format!("{error}\nThe sweep waits for room and then continues by itself (run.on_full_disk)"));
+        if !wait(pause, reporter, calls).await {
+            return Err(RunError::Interrupted(Box::new(error)));
+        }
+        // The next run is an ordinary one: it continues what this one has left.
+        order.fresh = false;
+        pause = LAST_PAUSE.min(pause * 2);
+    }
+}
+
+/// The first and the longest pause before a sweep on a full disk is tried again.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LAST_PAUSE: Duration = Duration::from_secs(30);
+
+async fn run_once<E: Executor>(
+    order: &RunOrder<'_>,
+    engine: &mut E,
     reporter: &mut dyn Reporter,
     calls: &mut UnboundedReceiver<Call>,
 ) -> Result<RunSummary, RunError> {
     let mut parent = Parent::open(order, engine, reporter)?;
     parent.run(calls).await
+}
+
+/// Waits for `pause`. False if the user stops the run meanwhile.
+async fn wait(pause: Duration, reporter: &mut dyn Reporter, calls: &mut UnboundedReceiver<Call>) -> bool {
+    let end = tokio::time::Instant::now() + pause;
+    loop {
+        tokio::select! {
+            Some(call) = calls.recv() => match call {
+                Call::Stop => return false,
+                Call::Hangup => reporter.hangup(),
+            },
+            () = tokio::time::sleep_until(end) => return true,
+        }
+    }
 }

@@ -24,7 +24,7 @@ use super::sweep::sweep_until;
 use super::*;
 use crate::event::{Event, Failure, Record, Reporter, TrialProgress};
 use crate::exec::{Executor, Inline, Local};
-use crate::plan::Plan;
+use crate::plan::{Facts, Plan};
 use crate::spec::RunConfig;
 use crate::state::tests::slot;
 use crate::store::{AttemptDir, Results, RunDir, StoreError, read_journal};
@@ -161,10 +161,11 @@ impl Bench {
         self.run_on(self.engine(), watch)
     }
 
-    fn run_on(&self, engine: impl Executor, watch: &mut Watch) -> Result<RunSummary, RunError> {
+    fn run_on(&self, mut engine: impl Executor, watch: &mut Watch) -> Result<RunSummary, RunError> {
         let (slots, parameters) = ([slot(0), slot(1)], HashMap::new());
         let order = RunOrder {
             plan: &self.plan,
+            facts: &Facts::default(),
             sweep_yaml: "grid: {}\n",
             origin: b"{}",
             results: &self.results,
@@ -180,7 +181,7 @@ impl Bench {
         let (sender, mut calls) = unbounded_channel();
         watch.ctrl_c = Some(sender);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(sweep_until(&order, engine, watch, &mut calls))
+        runtime.block_on(sweep_until(&order, &mut engine, watch, &mut calls))
     }
 
     fn run(&self) -> RunSummary {

@@ -36,7 +36,7 @@ pub(crate) use problem::nearest;
 pub use problem::{Place, Problem, Problems};
 pub use read::{Draft, draft, parse};
 pub use reference::{Chapter, KeyDoc, look_up, reference, reference_page};
-pub use run_config::{Devices, LogTo, NotDevices, Probing, RunConfig};
+pub use run_config::{Devices, LogTo, NotDevices, OnFullDisk, Probing, RunConfig};
 pub use schema::schema;
 pub(crate) use sweep::{Choice, Setting, in_short, lookup, place_of, sets_seed, shown, source_key};
 pub use sweep::{DataSource, ModelSource, Sources, SweepSpec};

@@ -29,6 +29,7 @@ pub struct RunConfig {
     /// Seconds of training after which a trial fails; None: never.
     pub time_limit: Option<f64>,
     pub keep: Keep,
+    pub on_full_disk: OnFullDisk,
     /// What is probed when every trial has ended.
     pub probe: Probing,
     /// Where curves are also sent while a sweep runs. Each once.
@@ -51,12 +52,22 @@ impl Default for RunConfig {
             stall_timeout: None,
             time_limit: None,
             keep: Keep::None,
+            on_full_disk: OnFullDisk::Wait,
             probe: Probing::Off,
             log_to: Vec::new(),
             stop: StopAcross::default(),
             max_trials: 100_000,
         }
     }
+}
+
+/// What a run does while the disk is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnFullDisk {
+    /// Waits for room, then continues.
+    Wait,
+    /// Ends with exit code 3.
+    Stop,
 }
 
 /// What is probed at the end of a run.
@@ -276,6 +287,19 @@ pub(super) static RUN_KEYS: &[RunKey] = &[
         },
     },
     RunKey {
+        name: "on_full_disk",
+        expected: "wait or stop",
+        read: |run, value| set(&mut run.on_full_disk, named(&ON_FULL_DISK, value)),
+        write: |run| name_of(&ON_FULL_DISK, run.on_full_disk),
+        schema: || json!({"enum": names(&ON_FULL_DISK)}),
+        doc: Doc {
+            about: "`wait`: on a full disk the sweep stops all workers, waits for room, and continues by itself. `stop`: it ends \
+                    with exit code 3; the same command continues it.",
+            unit: "",
+            example: "stop",
+        },
+    },
+    RunKey {
         name: "probe",
         expected: "off or plateaus",
         read: |run, value| set(&mut run.probe, named(&PROBE, value)),
@@ -322,6 +346,7 @@ pub(super) static RUN_KEYS: &[RunKey] = &[
 ];
 
 const KEEP: [(&str, Keep); 4] = [("none", Keep::None), ("best", Keep::Best), ("last", Keep::Last), ("all", Keep::All)];
+const ON_FULL_DISK: [(&str, OnFullDisk); 2] = [("wait", OnFullDisk::Wait), ("stop", OnFullDisk::Stop)];
 const PROBE: [(&str, Probing); 2] = [("off", Probing::Off), ("plateaus", Probing::Plateaus)];
 
 impl RunConfig {

@@ -74,9 +74,10 @@ impl Node {
         }
     }
 
+    /// Number of nodes; a long text counts as several.
     fn size(&self) -> usize {
         match &self.content {
-            Content::Scalar { .. } => 1,
+            Content::Scalar { text, .. } => 1 + text.len() / 64,
             Content::List(items) => 1 + items.iter().map(Self::size).sum::<usize>(),
             Content::Map(entries) => 1 + entries.iter().map(|(k, v)| k.size() + v.size()).sum::<usize>(),
         }
@@ -96,6 +97,8 @@ fn shortened(text: &str) -> String {
 const DEEPEST: usize = 32;
 /// Nodes, aliases expanded, beyond which a file is refused.
 const LARGEST: usize = 2_000_000;
+/// Keys of one map beyond which a file is refused: there are about a hundred settings.
+const MOST_KEYS: usize = 1000;
 
 /// Reads `text`; None if it is empty. `override_number` is 0 for the file and n for the n-th `--set`. Repeated keys are
 /// added to `problems`; text that is not YAML is an error.
@@ -212,6 +215,7 @@ impl Builder<'_> {
                     return Err(Problem::new(place, "this alias refers to a value that contains it"));
                 };
                 self.nodes += target.size();
+                self.check_size(place)?;
                 let node = Node { place, content: target.content.clone() };
                 self.finish(node, 0)?;
             }
@@ -235,12 +239,19 @@ impl Builder<'_> {
         Ok(())
     }
 
+    fn check_size(&self, place: Place) -> Result<(), Problem> {
+        let is_allowed = self.nodes <= LARGEST;
+        if is_allowed { Ok(()) } else { Err(Problem::new(place, "this file is too large for a sweep")) }
+    }
+
     /// Adds a complete node to its parent.
     fn finish(&mut self, mut node: Node, anchor: usize) -> Result<(), Problem> {
         self.nodes += 1;
-        if self.nodes > LARGEST {
-            return Err(Problem::new(node.place, "this file is too large for a sweep"));
+        // An anchor keeps a copy of its node.
+        if anchor > 0 {
+            self.nodes += node.size();
         }
+        self.check_size(node.place)?;
         if anchor > 0 {
             self.anchors.insert(anchor, node.clone());
         }
@@ -255,6 +266,9 @@ impl Builder<'_> {
                     return Err(Problem::new(node.place, format!("{} cannot be a key", node.described())));
                 }
                 frame.key = Some(node);
+            }
+            (Content::Map(entries), Some(key)) if entries.len() >= MOST_KEYS => {
+                return Err(Problem::new(key.place, format!("a map of more than {MOST_KEYS} keys")));
             }
             (Content::Map(entries), Some(key)) => {
                 if node.place.is_empty() && node.text() == Some("") {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{AttemptDir, StoreError, TrialDir, atomic, disk};
 use crate::event::{Failure, Slot};
-use crate::trial::{CheckpointEvery, Device, Keep, Trial};
+use crate::trial::{CheckpointEvery, Device, Keep, SourceHashes, Trial};
 
 /// Exit codes of a worker. `failure.json` says more; the code remains when that file could not be written.
 pub mod exit {
@@ -24,6 +24,8 @@ pub mod exit {
     pub const DEVICE: u8 = 4;
     /// The system gave the worker no memory.
     pub const OUT_OF_MEMORY: u8 = 5;
+    /// The disk is full or has no inodes left.
+    pub const DISK_FULL: u8 = 6;
     /// Stopped by the parent or superseded by a later attempt; the training state is saved.
     pub const INTERRUPTED: u8 = 130;
 
@@ -50,6 +52,9 @@ pub struct Assignment {
     /// Train to the last step: no early stopping.
     #[serde(default)]
     pub ignores_stop_rules: bool,
+    /// The content hashes behind the id of the trial. None: they are not compared (for toys).
+    #[serde(default)]
+    pub sources: Option<SourceHashes>,
     /// For a fork: the file of the training state to start from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<PathBuf>,

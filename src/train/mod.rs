@@ -20,6 +20,7 @@ pub mod model;
 pub mod optim;
 pub mod schedule;
 pub mod signals;
+mod source_check;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -32,8 +33,9 @@ pub use engine::micro_batch_tokens;
 
 use crate::trial::{
     BestEvaluation, CheckpointEvery, Device, DiagnosticRow, EvalRow, Keep, MetricRow, ModelConfig, ModelFacts, Outcome,
-    Probe, TrialConfig, steps_per_epoch,
+    Probe, SourceHashes, TrialConfig, steps_per_epoch,
 };
+use source_check::SourceCheck;
 
 /// Everything one attempt at a trial needs.
 #[derive(Clone, Copy)]
@@ -48,6 +50,8 @@ pub struct Job<'a> {
     pub micro_batch_splits: u32,
     /// To be trained to its end: of the trial's own rules only the one on divergence counts.
     pub ignores_stop_rules: bool,
+    /// The content hashes behind the id of the trial. None: they are not compared.
+    pub sources: Option<&'a SourceHashes>,
     /// A state that an earlier attempt saved through [`Sink::checkpoint`].
     pub resume: Option<&'a [u8]>,
     /// For a fork: the state of the probed trial after [`crate::trial::Probe::step`] steps.
@@ -164,9 +168,14 @@ impl TrainError {
 pub fn train(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainError> {
     let config = job.config;
     let device = device::open(job.device)?;
-    let dataset = data::load(&config.data, &config.model.from, job.cache)?;
+    let check = SourceCheck { config, expected: job.sources };
+    let (dataset, hashes) = data::load_hashed(&config.data, &config.model.from, job.cache)?;
+    check.data(&hashes)?;
+    check.augmentations()?;
     let dataset = dataset.of_probe(config.probe.as_ref(), config.seed);
-    let model = load_model(config, dataset.labels.len(), &device)?;
+    let files = data::CheckpointFiles::read(&config.model.from)?;
+    check.checkpoint(&files, &hashes)?;
+    let model = load_model(files, config, dataset.labels.len(), &device)?;
     model.check(&dataset.train.tokens)?;
     model.check(&dataset.eval.tokens)?;
     let rows = dataset.train.examples.len();
@@ -174,7 +183,10 @@ pub fn train(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainError> {
     let before = config.probe.as_ref().map_or(0, Probe::offset);
     let first = (before + job.resume.map_or(Ok(0), checkpoint::step)?) / per_epoch;
     let augmenter = augmenter(config, &dataset.train.examples, job.cache, &|_| ())?;
-    let encoder = || data::encoder(&config.data, &config.model.from);
+    let encoder = || {
+        let (encoder, hash) = data::encoder(&config.data, &config.model.from)?;
+        check.tokenizer(hash, &hashes).map(|()| encoder)
+    };
     let texts_stay = augmenter.is_empty();
     let mut epochs = data::Epochs::new(&dataset.train, augmenter, encoder, first)?;
     let steps = config.length.steps(rows, config.batch_size);
@@ -223,9 +235,13 @@ fn augmenter(
     augment::Augmenter::new(&config.augmentation, config.seed, &context)
 }
 
-/// Reads the checkpoint and lets go of its files.
-fn load_model(config: &TrialConfig, classes: usize, device: &candle_core::Device) -> Result<model::Bert, TrainError> {
-    let files = data::CheckpointFiles::read(&config.model.from)?;
+/// Loads the model and lets go of its files.
+fn load_model(
+    files: data::CheckpointFiles,
+    config: &TrialConfig,
+    classes: usize,
+    device: &candle_core::Device,
+) -> Result<model::Bert, TrainError> {
     let weights: Vec<&[u8]> = files.weights.iter().map(AsRef::as_ref).collect();
     model::Bert::load(&files.config, &weights, &config.model, classes, config.seed, device)
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Pooling;
+use super::{Augmentation, Pooling};
 
 /// What is known of a data section.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,6 +34,17 @@ pub struct ModelFacts {
     pub has_pooler: bool,
     /// The checkpoint's dropout probability, where its hidden, attention and classifier dropout agree.
     pub dropout: Option<f64>,
+}
+
+/// The content hashes behind the id of a trial: a worker that reads other content must not train it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SourceHashes {
+    /// [`DataFacts::hash`].
+    pub data: String,
+    /// [`ModelFacts::hash`].
+    pub model: String,
+    /// The augmentations of the trial with the hashes of their files in place of the paths.
+    pub augmentation: Vec<Augmentation>,
 }
 
 impl ModelFacts {

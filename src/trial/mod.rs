@@ -33,7 +33,7 @@ pub use config::{
 };
 pub use device::Device;
 pub use escape::{printable, spreadsheet_cell};
-pub use facts::{DataFacts, ModelFacts};
+pub use facts::{DataFacts, ModelFacts, SourceHashes};
 pub use id::TrialId;
 pub use key::Key;
 pub use measured::{DiagnosticRow, EvalRow, MetricRow, Outcome, Status};

@@ -99,6 +99,7 @@ fn perform(
             checkpoint_every: assignment.checkpoint_every,
             micro_batch_splits: assignment.micro_batch_splits,
             ignores_stop_rules: assignment.ignores_stop_rules,
+            sources: assignment.sources.as_ref(),
             resume: resume.map(|saved| saved.state.as_slice()),
             start: start.as_deref(),
             cache: &cache,

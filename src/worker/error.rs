@@ -23,11 +23,10 @@ impl From<StoreError> for AttemptError {
             StoreError::Io { .. } => Failure::DiskError { message },
             StoreError::Limit { .. } => Failure::Limit { message },
             StoreError::Vanished { .. } => Failure::FilesVanished { message },
-            StoreError::Full { .. }
-            | StoreError::NoInodes { .. }
-            | StoreError::Unwritable { .. }
-            | StoreError::InTheWay { .. }
-            | StoreError::Locked { .. } => Failure::Disk { message },
+            StoreError::Full { .. } | StoreError::NoInodes { .. } => Failure::DiskFull { message },
+            StoreError::Unwritable { .. } | StoreError::InTheWay { .. } | StoreError::Locked { .. } => {
+                Failure::Disk { message }
+            }
         })
     }
 }
@@ -69,6 +68,7 @@ impl AttemptError {
         match failure {
             Failure::BadInput { .. } => exit::BAD_INPUT,
             Failure::Disk { .. } => exit::DISK,
+            Failure::DiskFull { .. } => exit::DISK_FULL,
             Failure::DeviceFault { .. } => exit::DEVICE,
             Failure::OutOfMemory { .. } => exit::OUT_OF_MEMORY,
             Failure::DiskError { .. }

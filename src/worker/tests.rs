@@ -138,6 +138,7 @@ impl Bench {
             keep: self.keep,
             micro_batch_splits: self.micro_batch_splits,
             ignores_stop_rules: self.ignores_stop_rules,
+            sources: None,
             start: None,
             cache: self.dir.path().join("cache"),
             git_commit: None,

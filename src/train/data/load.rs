@@ -20,15 +20,24 @@ pub const CHARACTERS_PER_TOKEN: usize = 64;
 
 /// Loads the data of located sources. Tokens are taken from `cache` if it has them.
 pub fn load(config: &DataConfig, model: &str, cache: &dyn Cache) -> Result<Dataset, TrainError> {
-    load_with_hash(config, model, cache).map(|(dataset, _)| dataset)
+    load_hashed(config, model, cache).map(|(dataset, _)| dataset)
+}
+
+/// The hashes of what [`load_hashed`] has read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoadedHashes {
+    /// As in [`DataFacts::hash`].
+    pub data: String,
+    /// blake3 over `tokenizer.json`.
+    pub tokenizer: blake3::Hash,
 }
 
 /// Loads the data like [`load`] and returns what a plan must know about it.
 pub fn data_facts(data: &DataConfig, model: &str, cache: &dyn Cache) -> Result<DataFacts, TrainError> {
-    let (dataset, hash) = load_with_hash(data, model, cache)?;
+    let (dataset, hashes) = load_hashed(data, model, cache)?;
     let train = &dataset.train;
     Ok(DataFacts {
-        hash,
+        hash: hashes.data,
         train_rows: train.examples.len(),
         eval_rows: dataset.eval.examples.len(),
         mean_tokens: train.tokens.ids.len() as f64 / train.examples.len() as f64,
@@ -48,9 +57,10 @@ pub fn texts(source: &str, config: &DataConfig) -> Result<Vec<Example>, TrainErr
     Ok(rows.map(|row| Example { text: row.text, pair: row.pair, label: 0 }).collect())
 }
 
-/// The tokenizer of a located checkpoint with the settings of `config`.
-pub fn encoder(config: &DataConfig, model: &str) -> Result<Encoder, TrainError> {
-    Ok(CheckpointTokenizer::read(config, model)?.encoder)
+/// The tokenizer of a located checkpoint with the settings of `config`, and the hash of its file.
+pub fn encoder(config: &DataConfig, model: &str) -> Result<(Encoder, blake3::Hash), TrainError> {
+    let CheckpointTokenizer { encoder, hash, .. } = CheckpointTokenizer::read(config, model)?;
+    Ok((encoder, hash))
 }
 
 /// The rows of a file before the split.
@@ -76,8 +86,8 @@ struct CheckpointTokenizer {
     label2id: Option<BTreeMap<String, u32>>,
 }
 
-/// The data set, and the hash of its files.
-fn load_with_hash(config: &DataConfig, model: &str, cache: &dyn Cache) -> Result<(Dataset, String), TrainError> {
+/// Loads the data like [`load`], with the hashes of the bytes that were read.
+pub fn load_hashed(config: &DataConfig, model: &str, cache: &dyn Cache) -> Result<(Dataset, LoadedHashes), TrainError> {
     let checkpoint = CheckpointTokenizer::read(config, model)?;
     let Tables { train, eval, labels } = read_tables(config, checkpoint.label2id.as_ref())?;
     let mut hash = blake3::Hasher::new();
@@ -108,7 +118,8 @@ fn load_with_hash(config: &DataConfig, model: &str, cache: &dyn Cache) -> Result
         whole = whole.select(&(0..limit as u32).collect::<Vec<_>>());
     }
     let class_prior = prior(config, &whole, &labels)?;
-    Ok((Dataset { labels, class_prior, train: whole, eval }, hash.finalize().to_hex().to_string()))
+    let hashes = LoadedHashes { data: hash.finalize().to_hex().to_string(), tokenizer: checkpoint.hash };
+    Ok((Dataset { labels, class_prior, train: whole, eval }, hashes))
 }
 
 /// Reads the files of train and eval and reports the faults of both.

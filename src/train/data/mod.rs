@@ -34,7 +34,7 @@ pub use epochs::Epochs;
 pub use error::{DataError, DataErrorKind};
 pub use example::Example;
 pub use files::{find, read};
-pub use load::{CHARACTERS_PER_TOKEN, check_data, data_facts, encoder, load, texts};
+pub use load::{CHARACTERS_PER_TOKEN, LoadedHashes, check_data, data_facts, encoder, load, load_hashed, texts};
 pub use locate::{locate_data, locate_model, locate_translator};
 pub use split::batches;
 pub use tokens::{Encoder, TokenSpan, Tokens};

@@ -374,7 +374,7 @@ fn epochs_are_a_function_of_the_epoch() {
     let epochs = |first| {
         let methods =
             [Augmentation::RandomInsertion { rate: 0.2, wordnet: None }, Augmentation::RandomSwap { rate: 0.1 }];
-        Epochs::new(&train, plain(&methods, 5).unwrap(), || encoder(&config, MODEL), first).unwrap()
+        Epochs::new(&train, plain(&methods, 5).unwrap(), || Ok(encoder(&config, MODEL)?.0), first).unwrap()
     };
     let mut straight = epochs(0);
     let expected: Vec<_> = (0..4).map(|epoch| straight.epoch(epoch).unwrap()).collect();

@@ -22,6 +22,34 @@ pub struct Config {
     pub dropout: DropoutRates,
 }
 
+impl Config {
+    /// Refuses sizes far beyond the `elements` that the weights hold, before anything of these sizes is created.
+    pub fn check_size(&self, elements: u64) -> Result<(), TrainError> {
+        let described = self.elements();
+        // A pooler or a head may be missing in the weights.
+        let allowed = u128::from(elements) * 2 + (1 << 20);
+        if described <= allowed {
+            return Ok(());
+        }
+        Err(TrainError::Input(format!(
+            "config.json describes a model of {described} parameters, but the weights hold {elements}: the two files do not \
+             belong together"
+        )))
+    }
+
+    /// Parameters of embeddings and layers.
+    fn elements(&self) -> u128 {
+        let [vocabulary, hidden, layers, intermediate, positions, types] =
+            [self.vocabulary, self.hidden, self.layers, self.intermediate, self.positions, self.types]
+                .map(|size| size as u128);
+        let product = |a: u128, b: u128| a.saturating_mul(b);
+        let embeddings = product(vocabulary.saturating_add(positions).saturating_add(types), hidden);
+        let attention = product(4, product(hidden, hidden));
+        let layer = attention.saturating_add(product(2, product(hidden, intermediate)));
+        embeddings.saturating_add(product(layers, layer))
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct DropoutRates {
     pub hidden: f64,
@@ -175,5 +203,21 @@ mod tests {
         insta::assert_snapshot!(message(r#", "position_embedding_type": "relative_key""#), @"config.json: position_embedding_type is 'relative_key'; only 'absolute' is known");
         assert!(message(r#", "type_vocab_size": 0"#).contains("type_vocab_size is 0"));
         assert!(Config::parse(b"{}").unwrap_err().to_string().contains("vocab_size"));
+    }
+
+    #[test]
+    fn sizes_beyond_the_weights_are_refused() {
+        let sized = |vocabulary, hidden, layers| {
+            let config = format!(
+                r#"{{"vocab_size": {vocabulary}, "hidden_size": {hidden}, "num_hidden_layers": {layers}, "num_attention_heads": 1,
+                    "intermediate_size": 8, "max_position_embeddings": 8}}"#
+            );
+            Config::parse(config.as_bytes()).unwrap()
+        };
+        assert!(sized(100, 4, 2).check_size(1000).is_ok());
+        for huge in [sized(100_000_000, 1_000_000, 2), sized(100, 4, 1_000_000_000), sized(100, 1 << 40, 2)] {
+            let message = huge.check_size(1000).unwrap_err().to_string();
+            assert!(message.contains("but the weights hold 1000"), "{message}");
+        }
     }
 }

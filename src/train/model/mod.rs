@@ -80,6 +80,7 @@ impl Bert {
             }
         }
         let tensors = Tensors::read(weights)?;
+        config.check_size(tensors.elements())?;
         let pooling = wanted.pooling.unwrap_or(if tensors.has_pooler() { Pooling::Pooler } else { Pooling::Mean });
         let chosen = Wanted { classes, pooling, freeze: wanted.freeze, reinit: wanted.reinit, seed };
         let (parameters, index) = parameters::load(&tensors, config, chosen, device, dtype)?;
