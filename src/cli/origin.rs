@@ -1,7 +1,6 @@
 //! What the results of a folder were made from, kept beside them. With it the results can be read when the sweep file,
 //! the data or the checkpoint is gone, and two sweeps of one name are noticed.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -10,7 +9,7 @@ use super::arguments::set_option;
 use super::sweep_file::SweepFile;
 use crate::plan::{Facts, Plan, expand};
 use crate::spec;
-use crate::store::RunDir;
+use crate::store::{self, RunDir};
 
 /// A sweep file at the time of its last run, with the facts about its sources.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -39,7 +38,7 @@ impl Origin {
 
     /// The origin of the last run in `dir`; None if there is none or it cannot be read.
     pub(crate) fn read(dir: &RunDir) -> Option<Self> {
-        serde_json::from_slice(&fs::read(dir.origin()).ok()?).ok()
+        serde_json::from_slice(&store::read_file(&dir.origin()).ok()??).ok()
     }
 
     pub(crate) fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {

@@ -5,7 +5,6 @@
 //! *approach* first trains it again up to that step.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -276,7 +275,7 @@ fn probe_trials(
 /// The training states that a trial kept, with their steps.
 fn kept_states(prepared: &Prepared, run: &Run) -> Vec<(u64, PathBuf)> {
     let paths = prepared.dir.trial(&run.trial.id).checkpoints().kept();
-    let step = |path: &PathBuf| train::steps_of_state(&fs::read(path).ok()?).ok();
+    let step = |path: &PathBuf| train::steps_of_state(&store::read_state(path).ok()?).ok();
     paths.into_iter().filter_map(|path| Some((step(&path)?, path))).collect()
 }
 

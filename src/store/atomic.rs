@@ -137,7 +137,7 @@ pub(super) fn remove_unfinished(folder: &Path) {
 }
 
 /// Reads a document. None if it does not exist.
-pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
+pub fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
     read_up_to(path, DOCUMENT)
 }
 

@@ -30,7 +30,7 @@ mod trial;
 mod trials_csv;
 
 pub use append::append;
-pub use atomic::{remove_file_if, write as write_file};
+pub use atomic::{read as read_file, remove_file_if, write as write_file};
 pub use attempt::{Assignment, exit};
 pub use cache::Blobs;
 pub use checkpoint::{Checkpoints, CurvePosition, SavedState, link_or_copy, remove_state};

@@ -27,7 +27,7 @@ impl EventFiles {
         match self.written.get(trial) {
             Some(written) if written.length == size => *written,
             // An unreadable file counts as empty: appending to it reports what is wrong.
-            _ => Written::read(&fs::read(path).unwrap_or_default()),
+            _ => Written::read(&store::read_file(path).ok().flatten().unwrap_or_default()),
         }
     }
 }

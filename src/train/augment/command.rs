@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::context::AugmentContext;
+use super::guard::Guard;
 use super::suggestions::{Suggestion, SuggestionTable, cached_suggestions};
 use crate::train::TrainError;
 use crate::train::data::{DataError, DataErrorKind, find};
@@ -110,6 +111,10 @@ fn run(line: &str, lines: &[String], timeout: Duration) -> Result<Vec<String>, D
         .process_group(0)
         .spawn()
         .map_err(|error| fail(format!("cannot be started: {error}")).caused_by(error))?;
+    let _guard = Guard::new(&child).map_err(|error| {
+        kill_group(&mut child);
+        fail(format!("cannot be guarded by a shell: {error}")).caused_by(error)
+    })?;
     let deadline = Instant::now() + timeout;
     let result = communicate(&mut child, lines, deadline);
     let Some(ProgramOutput { stdout, stderr, status }) = result else {
@@ -180,7 +185,7 @@ fn read_in_background(pipe: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
 }
 
 /// Kills the program and all processes that it started.
-fn kill_group(child: &mut Child) {
+pub(super) fn kill_group(child: &mut Child) {
     if let Some(group) = rustix::process::Pid::from_raw(child.id() as i32) {
         let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
     }

@@ -35,6 +35,7 @@ mod cutoff;
 mod eda;
 mod edits;
 mod grammar;
+mod guard;
 mod inflection;
 mod insertion;
 mod marian;
