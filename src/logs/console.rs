@@ -47,7 +47,10 @@ fn dictionaries(lines: &[&str]) -> Vec<Printed> {
             text.push_str(lines[more]);
             more += 1;
         }
-        if let Some(row) = dictionary(&text) {
+        if let Some(mut row) = dictionary(&text) {
+            // The step or the epoch may stand before the dictionary.
+            let before = pairs(&line[..start]).into_iter().filter(|(name, _)| is_place(name));
+            before.for_each(|(name, value)| drop(row.entry(name).or_insert(value)));
             at = at.max(more);
             printed.push(Printed { row, bar });
         }
@@ -151,7 +154,6 @@ fn of_lines(lines: &[&str]) -> Sheet {
     let (mut place, mut ignored) = (Row::new(), 0);
     for line in lines.iter().filter(|line| !line.trim().is_empty()) {
         let pairs = pairs(line);
-        let is_place = |name: &str| STEP.contains(&name) || EPOCH.contains(&name);
         let mut row: Row = pairs.into_iter().collect();
         if let Some(total) = PLANNED.iter().find_map(|name| number(&row, name)) {
             sheet.planned = Some(total as u64);
@@ -174,6 +176,10 @@ fn of_lines(lines: &[&str]) -> Sheet {
         sheet.notes.push(format!("lines without a loss are ignored ({ignored})"));
     }
     sheet
+}
+
+fn is_place(name: &str) -> bool {
+    STEP.contains(&name) || EPOCH.contains(&name)
 }
 
 /// The numbers of a line, each with the words before it: `Epoch 1/10 - loss: 0.7 | val loss 0.6`.
@@ -228,8 +234,7 @@ fn name(words: &[&str]) -> Option<String> {
     let from = words.len().saturating_sub(4);
     (from..words.len()).find_map(|start| {
         let name = spelled(&words[start..].join("_"));
-        let is_known =
-            STEP.contains(&name.as_str()) || EPOCH.contains(&name.as_str()) || PLANNED.contains(&name.as_str());
+        let is_known = is_place(&name) || PLANNED.contains(&name.as_str());
         let exact = reading(&name).is_some_and(|reading| reading.cost < 10);
         (is_known || exact).then_some(name)
     })
@@ -284,6 +289,13 @@ mod tests {
             ["iteration", "learning_rate", "loss", "grad_norm"].map(|name| number(row, name)),
             [Some(100.0), Some(1.5e-4), Some(6.5), Some(1.2)]
         );
+    }
+
+    #[test]
+    fn a_step_may_stand_before_the_dictionary() {
+        let text = "step 10: {'loss': 0.7}\n2024-01-02 | INFO | train_inner | {\"epoch\": 1, \"loss\": \"0.6\", \"num_updates\": \"20\"}\n";
+        assert_eq!((numbers(text, "step"), numbers(text, "num_updates")), (vec![10.0], vec![20.0]));
+        assert_eq!(numbers(text, "loss"), [0.7, 0.6]);
     }
 
     #[test]

@@ -306,7 +306,7 @@ impl<'a> Columns<'a> {
         self.of_quantity(quantity).first().map(|(name, _)| *name)
     }
 
-    /// The likeliest column, or all that are as likely and differ in the name of their evaluation set.
+    /// The column with a plain name, or else all those that name their evaluation set.
     fn sets(&self, quantity: Quantity, is_held_out: bool) -> Vec<&'a str> {
         let mut of = self.of_quantity(quantity);
         of.retain(|(_, reading)| reading.is_held_out == is_held_out);
@@ -314,7 +314,7 @@ impl<'a> Columns<'a> {
         if likeliest.part.is_empty() {
             return vec![first];
         }
-        of.iter().filter(|(_, reading)| reading.cost == likeliest.cost).map(|(name, _)| *name).collect()
+        of.iter().filter(|(_, reading)| !reading.part.is_empty()).map(|(name, _)| *name).collect()
     }
 
     fn chosen(&self) -> Chosen<'a> {
@@ -559,7 +559,7 @@ mod tests {
         );
         assert_eq!(xy(&log.eval).len(), 1);
         assert!((log.eval[0].y - 0.7).abs() < 1e-12);
-        assert_eq!(log.notes, ["the evaluation loss is the mean of eval_a_loss, eval_b_loss"]);
+        assert_eq!(log.notes, ["the evaluation loss is the mean of eval_a_loss, eval_my_set_loss"]);
     }
 
     #[test]
