@@ -101,6 +101,10 @@ pub const OVERFIT_EVALS: usize = 3;
 pub const OVERFIT: f64 = 1.05;
 pub const OVERFIT_SEVERE: f64 = 1.15;
 pub const OVERFIT_FALL: f64 = 0.03;
+/// Logs too short for a trend: relative change of the evaluation loss that is none, and evaluations that show that nothing is
+/// learned (own, development half of 70 public logs).
+pub const SHORT_CHANGE: f64 = 0.01;
+pub const SHORT_EVALS: usize = 4;
 /// Share of H below which the training data are fitted (21 of 218 public runs).
 pub const FITTED: f64 = 0.05;
 /// Share of wrong answers among the most confident, at the evaluation with the fewest, above which labels are wrong (own: clean

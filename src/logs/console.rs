@@ -49,8 +49,9 @@ fn dictionaries(lines: &[&str]) -> Vec<Printed> {
         }
         if let Some(mut row) = dictionary(&text) {
             // The step or the epoch may stand before the dictionary.
-            let before = pairs(&line[..start]).into_iter().filter(|(name, _)| is_place(name));
-            before.for_each(|(name, value)| drop(row.entry(name).or_insert(value)));
+            for (name, value) in pairs(&line[..start]).into_iter().filter(|(name, _)| is_place(name)) {
+                row.entry(name).or_insert(value);
+            }
             at = at.max(more);
             printed.push(Printed { row, bar });
         }

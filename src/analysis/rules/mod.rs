@@ -9,6 +9,7 @@ mod fit;
 mod order;
 mod rate;
 mod setting;
+mod short;
 mod signal;
 mod stability;
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The order of the rules.
 
-use super::{fit, rate, setting, signal, stability};
+use super::{fit, rate, setting, short, signal, stability};
 use crate::analysis::case::Case;
 use crate::trial::Verdict;
 
@@ -26,6 +26,7 @@ const RULES: &[Rule] = &[
     rate::exhausted,
     signal::prior_stuck,
     signal::never_fell,
+    short::never_fell,
     fit::memorised,
     stability::clip_bound,
     setting::noisy_batches,
@@ -33,6 +34,7 @@ const RULES: &[Rule] = &[
     rate::noise_floor,
     fit::label_floor,
     fit::overfit,
+    short::overfit,
     signal::update_ratio,
     rate::stalled,
     stability::spikes,

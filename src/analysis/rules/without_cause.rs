@@ -1,5 +1,6 @@
 //! The verdict on a trial for which no rule found a cause: healthy, or why that cannot be said.
 
+use super::short;
 use crate::analysis::case::Case;
 use crate::analysis::detector::Trend;
 use crate::analysis::shape::Shape;
@@ -13,9 +14,7 @@ pub fn without_cause(case: &Case<'_>) -> Verdict {
         Shape::Unfinished => (Cause::Unfinished, "not finished yet".to_owned()),
         Shape::Failed => (Cause::Failed, "failed to run: there is nothing to judge".to_owned()),
         shape if shape.failed() => (Cause::Unexplained, format!("{}, and no rule says why", shape.label())),
-        _ if tail.trend == Trend::TooShort => {
-            (Cause::TooShort, format!("too short to judge: {} points in the last third", tail.points))
-        }
+        _ if tail.trend == Trend::TooShort => (Cause::TooShort, short::describe(case)),
         _ => (Cause::Healthy, format!("no fault found{}", at_the_end(case, change))),
     };
     Verdict::note(cause, text).over(case.tail_steps()).with_evidence(&[("level", tail.level), ("change", change)])

@@ -1,0 +1,185 @@
+//! What a short log says: the course of a few evaluations, and what to log to learn more.
+//!
+//! The detector needs a dozen losses in the last third of a run. Many logs have fewer, because the Trainer of transformers logs
+//! every 500 steps by default. Their evaluations often show enough.
+
+use crate::analysis::case::{Case, finite};
+use crate::analysis::curve::Point;
+use crate::analysis::detector::Trend;
+use crate::analysis::thresholds as limit;
+use crate::trial::{Cause, Verdict};
+
+/// OVERFIT, from a few evaluations: the loss is clearly above an earlier one at the end, while the training loss fell.
+///
+/// Two evaluations after the best one show a rise; a single one must stand far above it. The accuracy decides, as in
+/// [`overfit`](super::fit::overfit), whether only the confidence is too high.
+pub fn overfit(case: &Case<'_>) -> Option<Verdict> {
+    if case.detection.tail.trend != Trend::TooShort {
+        return None;
+    }
+    let evals = evaluations(case);
+    let (&last, earlier) = evals.split_last()?;
+    let best = earlier.iter().min_by(|a, b| a.y.total_cmp(&b.y))?;
+    let after = evals.iter().filter(|point| point.x > best.x).count();
+    let rise = last.y / best.y;
+    let is_rise = rise >= limit::OVERFIT_SEVERE || after > 1 && rise >= limit::OVERFIT;
+    if best.y <= 0.0 || !is_rise || after >= limit::OVERFIT_EVALS || !training_falls(case) {
+        return None;
+    }
+    let (at, end) = (best.x as u64, last.x as u64);
+    let text = format!(
+        "the eval loss rises from {:.3} at step {at} to {:.3} at step {end}, while the training loss falls: the model overfits after \
+         step {at} ({})",
+        best.y,
+        last.y,
+        if after > 1 { "likely: few evaluations show it" } else { "probably: a single evaluation shows it" }
+    );
+    let verdict = if accuracy_holds(case, best.x) {
+        Verdict::note(Cause::CalibrationOnly, format!("{text}; the accuracy holds, so only the confidence is too high"))
+    } else {
+        Verdict::cause(Cause::Overfit, text)
+    };
+    let evidence = [("best", best.y), ("last", last.y), ("evaluations", evals.len() as f64)];
+    Some(verdict.over((at, end)).with_evidence(&evidence))
+}
+
+/// `NEVER_FELL`, from a few losses: neither the training loss nor the evaluation loss moves over several evaluations.
+pub fn never_fell(case: &Case<'_>) -> Option<Verdict> {
+    let evals = evaluations(case);
+    let (first, train) = (evals.first()?, finite(&case.measured.train));
+    let is_still = case.detection.tail.trend == Trend::TooShort
+        && evals.len() >= limit::SHORT_EVALS
+        && first.y > limit::SHORT_CHANGE
+        && evals.iter().all(|point| (point.y - first.y).abs() < limit::SHORT_CHANGE * first.y)
+        && train.last().zip(train.first()).is_none_or(|(last, start)| *last > (1.0 - limit::OVERFIT_FALL) * start);
+    let accuracy = finite(&case.measured.accuracy);
+    let answers_change = accuracy.iter().any(|y| (y - accuracy[0]).abs() > limit::MAJORITY_MARGIN);
+    if !is_still || answers_change {
+        return None;
+    }
+    let text = format!(
+        "the eval loss stays at {:.3} over {} evaluations, and the training loss does not fall: nothing is learned",
+        first.y,
+        evals.len()
+    );
+    let evidence = [("level", first.y), ("evaluations", evals.len() as f64)];
+    Some(Verdict::cause(Cause::NeverFell, text).over((first.x as u64, case.measured.end())).with_evidence(&evidence))
+}
+
+/// What is said of a log that is too short for a trend, where no rule finds a cause.
+pub fn describe(case: &Case<'_>) -> String {
+    let mut parts = vec![training(case), evaluation(case)];
+    let (end, planned) = (case.measured.end(), case.measured.steps);
+    if planned > end {
+        parts.push(format!("the log covers {end} of {planned} steps"));
+    }
+    if case.config().is_none() && case.measured.train.len() < limit::FEWEST_TAIL_POINTS {
+        parts.push("log more often (logging_steps: 10) to see the course of the training loss".into());
+    }
+    format!("too short to judge: {}", parts.join("; "))
+}
+
+fn training(case: &Case<'_>) -> String {
+    let losses = finite(&case.measured.train);
+    match losses[..] {
+        [] => "no training loss".into(),
+        [only] => format!("one training loss, {only:.3}"),
+        [first, .., last] => format!("{} training losses, from {first:.3} to {last:.3}", losses.len()),
+    }
+}
+
+fn evaluation(case: &Case<'_>) -> String {
+    let evals = evaluations(case);
+    let (Some(first), Some(last)) = (evals.first(), evals.last()) else {
+        let how = if case.config().is_some() { "eval_every" } else { "eval_strategy: epoch" };
+        return format!("no evaluation, so nobody can say whether it overfits ({how} adds them)");
+    };
+    if evals.len() == 1 {
+        return format!("one evaluation, {:.3} at step {}, which shows no course", last.y, last.x);
+    }
+    let best = evals.iter().fold(first, |best, point| if point.y < best.y { point } else { best });
+    let sure = if evals.len() > 2 { "likely" } else { "perhaps" };
+    let course = if best.x >= last.x && first.y - last.y > limit::SHORT_CHANGE * first.y {
+        format!("{sure} still improving: train longer")
+    } else if last.y <= limit::OVERFIT * best.y {
+        format!("{sure} at its best from step {}: more steps of this kind bring little", best.x)
+    } else {
+        format!(
+            "the last is above the best, {:.3} at step {}: evaluate more often to see whether it overfits",
+            best.y, best.x
+        )
+    };
+    format!("the eval loss goes from {:.3} to {:.3} over {} evaluations: {course}", first.y, last.y, evals.len())
+}
+
+/// The finite evaluation losses of a model that was trained.
+fn evaluations(case: &Case<'_>) -> Vec<Point> {
+    case.measured.eval.iter().copied().filter(|point| point.y.is_finite() && point.x > 0.0).collect()
+}
+
+fn training_falls(case: &Case<'_>) -> bool {
+    let losses = finite(&case.measured.train);
+    matches!(losses[..], [first, .., last] if last < (1.0 - limit::OVERFIT_FALL) * first)
+}
+
+/// Whether the last accuracy is as good as that at the step `best`. False where none was measured.
+fn accuracy_holds(case: &Case<'_>, best: f64) -> bool {
+    let then = case.measured.accuracy.iter().find(|point| point.x >= best);
+    let now = case.measured.accuracy.last();
+    then.zip(now).is_some_and(|(then, now)| now.y >= then.y - limit::MAJORITY_MARGIN / 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::Measured;
+    use crate::trial::Status;
+
+    fn points(values: &[f64], every: f64) -> Vec<Point> {
+        values.iter().enumerate().map(|(index, &y)| Point { x: (index as f64 + 1.0) * every, y }).collect()
+    }
+
+    fn measured(train: &[f64], eval: &[f64], accuracy: &[f64]) -> Measured<'static> {
+        let [train, eval, accuracy] = [train, eval, accuracy].map(|values| points(values, 100.0));
+        Measured { train, eval, accuracy, ..Measured::default() }
+    }
+
+    fn with_case<T>(measured: &Measured<'_>, ask: impl Fn(&Case<'_>) -> T) -> T {
+        ask(&Case::of(measured, Status::Finished, 0.01))
+    }
+
+    #[test]
+    fn three_evaluations_that_rise_show_overfitting() {
+        let rises = measured(&[0.6, 0.3, 0.1], &[0.41, 0.48, 0.55], &[0.86, 0.85, 0.8]);
+        let verdict = with_case(&rises, overfit).unwrap();
+        insta::assert_snapshot!(verdict.text, @"the eval loss rises from 0.410 at step 100 to 0.550 at step 300, while the training loss falls: the model overfits after step 100 (likely: few evaluations show it)");
+        assert!(verdict.is_cause());
+        let calibration = measured(&[0.6, 0.3, 0.1], &[0.41, 0.48, 0.55], &[0.86, 0.86, 0.87]);
+        assert!(!with_case(&calibration, overfit).unwrap().is_cause());
+        for fine in [
+            measured(&[0.6, 0.3, 0.1], &[0.41, 0.4, 0.42], &[]),
+            measured(&[0.6, 0.6, 0.6], &[0.41, 0.48, 0.55], &[]),
+            measured(&[0.6, 0.3, 0.1], &[0.41, 0.45], &[]),
+        ] {
+            assert_eq!(with_case(&fine, overfit), None, "{fine:?}");
+        }
+    }
+
+    #[test]
+    fn evaluations_that_do_not_move_show_that_nothing_is_learned() {
+        let stuck = measured(&[1.40, 1.38, 1.40, 1.39], &[1.391, 1.387, 1.39, 1.391], &[0.241; 4]);
+        let verdict = with_case(&stuck, never_fell).unwrap();
+        insta::assert_snapshot!(verdict.text, @"the eval loss stays at 1.391 over 4 evaluations, and the training loss does not fall: nothing is learned");
+        let learns = measured(&[1.4, 1.0, 0.8, 0.6], &[1.391, 1.387, 1.39, 1.391], &[]);
+        assert_eq!(with_case(&learns, never_fell), None);
+    }
+
+    #[test]
+    fn a_short_log_gets_an_answer() {
+        let said = |train: &[f64], eval: &[f64]| with_case(&measured(train, eval, &[]), describe);
+        insta::assert_snapshot!(said(&[0.6, 0.3], &[]), @"too short to judge: 2 training losses, from 0.600 to 0.300; no evaluation, so nobody can say whether it overfits (eval_strategy: epoch adds them); log more often (logging_steps: 10) to see the course of the training loss");
+        insta::assert_snapshot!(said(&[0.6], &[0.5]), @"too short to judge: one training loss, 0.600; one evaluation, 0.500 at step 100, which shows no course; log more often (logging_steps: 10) to see the course of the training loss");
+        insta::assert_snapshot!(said(&[0.6, 0.3, 0.2], &[0.5, 0.4, 0.35]), @"too short to judge: 3 training losses, from 0.600 to 0.200; the eval loss goes from 0.500 to 0.350 over 3 evaluations: likely still improving: train longer; log more often (logging_steps: 10) to see the course of the training loss");
+        assert!(said(&[0.6, 0.3, 0.2], &[0.5, 0.5, 0.5]).contains("more steps of this kind bring little"));
+    }
+}
