@@ -27,7 +27,7 @@ use plateau::spec::{Asha, Median, RunConfig, StopAcross, SweepSpec, parse};
 use plateau::state::SweepState;
 use plateau::store::Results;
 use plateau::train::{Job, Sink, TrainError};
-use plateau::trial::{DataFacts, Device, EvalRow, MetricRow, ModelFacts, Outcome, Scores, Status};
+use plateau::trial::{DataFacts, DataReport, Device, EvalRow, MetricRow, ModelFacts, Outcome, Scores, Status};
 use plateau::worker;
 
 #[global_allocator]
@@ -129,6 +129,8 @@ fn facts(spec: &SweepSpec) -> Facts {
             labels: vec!["negative".to_owned(), "positive".to_owned()],
             class_prior: vec![0.5, 0.5],
             mean_tokens: 25.0,
+            largest_token: 0,
+            report: DataReport::default(),
         },
     });
     let models = sources.models.into_iter().map(|source| ModelFound {
@@ -143,6 +145,7 @@ fn facts(spec: &SweepSpec) -> Facts {
             heads: 12,
             intermediate: 1536,
             max_positions: 512,
+            token_types: 2,
             has_pooler: false,
             dropout: Some(0.1),
         },
@@ -244,6 +247,7 @@ fn outcome(last: f32) -> Outcome {
         labels: vec!["negative".to_owned(), "positive".to_owned()],
         class_prior: vec![0.5, 0.5],
         eval_prior: vec![0.5, 0.5],
+        leaked_rows: 0,
         verdicts: Vec::new(),
     }
 }

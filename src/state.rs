@@ -353,6 +353,7 @@ pub(crate) mod tests {
             labels: vec!["no".into(), "yes".into()],
             class_prior: vec![0.5, 0.5],
             eval_prior: vec![0.5, 0.5],
+            leaked_rows: 0,
             verdicts: Vec::new(),
         }
     }

@@ -1,7 +1,6 @@
 //! `plateau export`: writes the measurements of a sweep, or its best model, for other programs.
 
 mod model;
-#[cfg(feature = "parquet")]
 mod parquet;
 
 use std::collections::HashMap;
@@ -76,7 +75,7 @@ enum ExportFormat {
     Csv,
     /// One document: every trial with its configuration, outcome and curves
     Json,
-    /// The table of csv with types, for pandas or polars (needs a build with --features parquet)
+    /// The table of csv with types, for pandas or polars
     Parquet,
     /// An event file for each trial. Files from an earlier export are continued
     Tensorboard,
@@ -129,16 +128,8 @@ fn send(sweep: &Sweep, started: &HashMap<TrialId, u64>, url: &str) -> Result<(),
     Ok(())
 }
 
-#[cfg(feature = "parquet")]
 fn parquet_table(sweep: &Sweep) -> Result<Vec<u8>, Failure> {
     parquet::table(sweep).map_err(|error| Failure::results(format!("cannot write the table: {error}")))
-}
-
-#[cfg(not(feature = "parquet"))]
-fn parquet_table(_: &Sweep) -> Result<Vec<u8>, Failure> {
-    Err(Failure::input(
-        "this program was built without Parquet. Use --format csv, or build with `cargo build --release --features parquet`",
-    ))
 }
 
 fn write(path: Option<&Path>, bytes: &[u8]) -> Result<(), Failure> {

@@ -9,6 +9,7 @@ use std::thread;
 
 use super::Failure;
 use super::arguments::{DisplayArguments, RunOptions};
+use super::data_report;
 use super::forecast::CostEstimate;
 use super::format::bytes;
 use super::live::{LiveReporter, redraw};
@@ -90,6 +91,7 @@ fn query_augmentations(prepared: &Prepared, options: &RunOptions) -> Result<(), 
 /// The first lines: warnings, and what is to be done.
 fn announce(prepared: &Prepared, estimate: &CostEstimate<'_>, is_fresh: bool) {
     notify_all(&prepared.plan.warnings);
+    notify_all(&data_report::brief(&prepared.facts));
     if !is_fresh {
         let clash = Origin::read(&prepared.dir).and_then(|last| last.clash(&prepared.origin, &prepared.dir));
         clash.iter().for_each(|warning| notify(warning));

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::Failure;
 use super::arguments::{DisplayArguments, MachineArguments, RunOptions, SweepArguments, key_value};
+use super::data_report;
 use super::forecast::CostEstimate;
 use super::format::{axis_value, table};
 use super::output::{notify_all, print};
@@ -49,6 +50,9 @@ pub(crate) fn print_plan(
     format: PlanFormat,
 ) -> Result<ExitCode, Failure> {
     notify_all(&prepared.plan.warnings);
+    if format == PlanFormat::Table {
+        notify_all(&data_report::full(&prepared.facts));
+    }
     let keys: Vec<&str> = prepared.plan.axes.iter().map(|axis| axis.key.as_str()).collect();
     let text = match format {
         PlanFormat::Json => json(estimate)?,

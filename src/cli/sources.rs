@@ -75,10 +75,15 @@ fn find_data(
         found.map_err(|error| faults.push(KeyFault { key, message: error.to_string() })).ok()
     };
     let train = locate(&source.data.train, "data.train");
-    let eval = match &source.data.eval {
-        EvalSource::Fraction(fraction) => Some(EvalSource::Fraction(*fraction)),
-        EvalSource::File(written) => locate(written, "data.eval").map(EvalSource::File),
-    };
+    let mut eval = Some(source.data.eval.clone());
+    if let Some(written) = source.data.eval.file() {
+        let found = locate(written, "data.eval");
+        eval = found.and_then(|found| {
+            let mut eval = source.data.eval.clone();
+            *eval.file_mut()? = found;
+            Some(eval)
+        });
+    }
     let Some(train) = train else { return Err(faults) };
     let has_eval = eval.is_some();
     // Without the evaluation file, the training file is still checked.

@@ -2,7 +2,7 @@
 //! schedule that lacks a parameter, or more frozen layers than the checkpoint has.
 
 use crate::spec::Problem;
-use crate::trial::{Augmentation, ModelFacts, Scheduler, Translator, TrialConfig};
+use crate::trial::{Augmentation, DataFacts, ModelFacts, Scheduler, Translator, TrialConfig};
 
 /// A mistake of a resolved configuration: its key, another key that it depends on, and what is wrong.
 pub(super) struct Mistake {
@@ -19,7 +19,7 @@ impl Mistake {
 }
 
 /// The mistakes of a trial of `steps` steps.
-pub(super) fn mistakes(config: &TrialConfig, steps: u64, model: &ModelFacts) -> Vec<Mistake> {
+pub(super) fn mistakes(config: &TrialConfig, steps: u64, data: &DataFacts, model: &ModelFacts) -> Vec<Mistake> {
     let mut mistakes = schedule(config, steps);
     let mut mistake = |key, or_else, what, hint| mistakes.push(Mistake { key, or_else, what, hint });
     for (key, layers) in [("model.freeze", config.model.freeze), ("model.reinit", config.model.reinit)] {
@@ -32,6 +32,20 @@ pub(super) fn mistakes(config: &TrialConfig, steps: u64, model: &ModelFacts) -> 
         let (length, positions) = (config.data.max_length, model.max_positions);
         let what = format!("`data.max_length` is {length}, but the checkpoint has {positions} positions");
         mistake("data.max_length", "model.from", what, format!("expected at most {positions}"));
+    }
+    if data.largest_token as usize >= model.vocabulary {
+        let (token, embeddings) = (data.largest_token, model.vocabulary);
+        let what = format!(
+            "token id {token} is out of range: the checkpoint has {embeddings} embeddings, so its tokenizer does not match \
+             it"
+        );
+        let hint = "copy the tokenizer and the weights of one checkpoint, or resize the embeddings and save it again";
+        mistake("model.from", "data.train", what, hint.to_owned());
+    }
+    if config.data.text_pair.is_some() && model.token_types < 2 {
+        let what = format!("`data.text_pair` needs two token types, but the checkpoint has {}", model.token_types);
+        let hint = "use a checkpoint whose type_vocab_size is 2, or join both texts: data.text: [first, second]";
+        mistake("data.text_pair", "model.from", what, hint.to_owned());
     }
     for (what, hint) in augmentation_mistakes(&config.augmentation) {
         mistake("augmentation", "augmentation", what, hint);

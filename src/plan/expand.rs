@@ -199,7 +199,7 @@ impl<'s> Expansion<'s> {
             return;
         }
         let steps = config.length.steps(data.facts.train_rows, config.batch_size);
-        for mistake in check::mistakes(&config, steps, &model.facts) {
+        for mistake in check::mistakes(&config, steps, &data.facts, &model.facts) {
             let at = place(mistake.key).or_else(|| place(mistake.or_else)).unwrap_or(Place::NOWHERE);
             self.problem(mistake.at(at));
         }

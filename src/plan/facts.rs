@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::spec::{Place, ResolvedSources};
-use crate::trial::{Augmentation, DataConfig, DataFacts, EvalSource, ModelFacts, SourceHashes, TrialConfig};
+use crate::trial::{Augmentation, DataConfig, DataFacts, ModelFacts, SourceHashes, TrialConfig};
 
 /// What is known of each source that [`SweepSpec::sources`] lists.
 ///
@@ -43,8 +43,8 @@ impl Facts {
         let mut resolved = ResolvedSources::default();
         for DataFound { written, located, .. } in &self.data {
             resolved.files.insert(written.train.clone(), located.train.clone());
-            if let (EvalSource::File(written), EvalSource::File(located)) = (&written.eval, &located.eval) {
-                resolved.files.insert(written.clone(), located.clone());
+            if let (Some(written), Some(located)) = (written.eval.file(), located.eval.file()) {
+                resolved.files.insert(written.to_owned(), located.to_owned());
             }
         }
         for ModelFound { written, located, facts } in &self.models {

@@ -31,10 +31,11 @@ pub(super) fn id(config: Value, data: &DataFacts, model: &ModelFacts) -> Option<
 /// left out. Keys are sorted, because a JSON map is.
 fn identity(mut config: Value, default: &Value, data: &DataFacts, model: &ModelFacts) -> Value {
     replace(&mut config, "/data/train", &data.hash);
+    // The hash of the data covers both files.
     if config.pointer("/data/eval").is_some_and(Value::is_string) {
-        // The hash of the data covers both files.
         replace(&mut config, "/data/eval", "file");
     }
+    replace(&mut config, "/data/eval/file", "file");
     replace(&mut config, "/model/from", &model.hash);
     let mut changed = difference(shortened(config), default);
     if let Some(stop) = changed.get_mut("stop") {

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::spec::{ResolvedSources, SweepSpec, parse};
-use crate::trial::{AxisValue, DataFacts, Keep, ModelFacts, Pooling};
+use crate::trial::{AxisValue, DataFacts, DataReport, Keep, ModelFacts, Pooling};
 
 /// Facts under which every source is found as written.
 pub(super) fn facts(spec: &SweepSpec) -> Facts {
@@ -34,6 +34,8 @@ pub(super) fn data_facts() -> DataFacts {
         labels: vec!["negative".into(), "positive".into()],
         class_prior: vec![0.45, 0.55],
         mean_tokens: 25.0,
+        largest_token: 0,
+        report: DataReport::default(),
     }
 }
 
@@ -47,6 +49,7 @@ pub(super) fn model_facts() -> ModelFacts {
         heads: 12,
         intermediate: 1536,
         max_positions: 512,
+        token_types: 2,
         has_pooler: false,
         dropout: Some(0.1),
     }

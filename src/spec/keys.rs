@@ -65,11 +65,12 @@ pub(super) const METRIC: Kind = Kind::Choice(&["eval_loss", "accuracy", "macro_f
 pub(super) static KEYS: &[Key] = &[
     Key {
         path: "data.train",
-        kind: Kind::Text { expected: "a file (.tsv, .csv, .jsonl) or embedded:tweets" },
+        kind: Kind::Files,
         put: |c, v| put(&mut c.data.train, v),
         doc: Doc {
-            about: "The training file: .tsv, .csv or .jsonl, also packed as .gz or .zst. The path is relative to the sweep \
-                    file, then to the working directory. `embedded:tweets` is compiled into the program.",
+            about: "The training data: a file (.csv, .tsv, .txt, .json, .jsonl, .ndjson, .parquet, each also as .gz, .zst or \
+                    .zip), a folder, a pattern of files, or a list of files. Paths are relative to the sweep file, then to the \
+                    working directory. `embedded:tweets` is compiled into the program.",
             unit: "",
             example: "reviews.csv",
         },
@@ -79,16 +80,22 @@ pub(super) static KEYS: &[Key] = &[
         kind: Kind::FractionOrFile,
         put: |c, v| put(&mut c.data.eval, v),
         doc: Doc {
-            about: "The evaluation set: a fraction of the training rows, held out with the class shares kept, or a file.",
+            about: "The evaluation set: a fraction of the training rows, held out with the class shares kept; a file; or a map \
+                    of a file and the columns that have other names in it.",
             unit: "fraction of the rows",
-            example: "0.1",
+            example: "{file: test.csv, text: sentence, label: target}",
         },
     },
     Key {
         path: "data.text",
-        kind: COLUMN,
+        kind: Kind::Columns,
         put: |c, v| put(&mut c.data.text, v),
-        doc: Doc { about: "The column with the text.", unit: "", example: "review" },
+        doc: Doc {
+            about: "The column with the text, or several columns that are joined with spaces. A name with dots reaches into \
+                    nested JSON.",
+            unit: "",
+            example: "[title, review]",
+        },
     },
     Key {
         path: "data.text_pair",
@@ -121,9 +128,20 @@ pub(super) static KEYS: &[Key] = &[
         kind: Kind::Optional(&COUNT),
         put: |c, v| put(&mut c.data.limit, v),
         doc: Doc {
-            about: "Number of training rows that are used: the first ones after the split; `null`: all rows.",
+            about: "Number of training rows that are used, drawn by `data.seed` after the split with the class shares kept; `null`: all \
+                    rows.",
             unit: "rows",
             example: "2000",
+        },
+    },
+    Key {
+        path: "data.eval_limit",
+        kind: Kind::Optional(&COUNT),
+        put: |c, v| put(&mut c.data.eval_limit, v),
+        doc: Doc {
+            about: "Number of evaluation rows that are used, drawn like those of `data.limit`; `null`: all rows.",
+            unit: "rows",
+            example: "1000",
         },
     },
     Key {
@@ -144,6 +162,58 @@ pub(super) static KEYS: &[Key] = &[
             about: "Seed of the split into training and evaluation rows. `seed` does not change the split.",
             unit: "",
             example: "7",
+        },
+    },
+    Key {
+        path: "data.format",
+        kind: Kind::Optional(&Kind::Choice(&["csv", "tsv", "json", "jsonl", "parquet", "fasttext"])),
+        put: |c, v| put(&mut c.data.format, v),
+        doc: Doc {
+            about: "The format of the data files; `null`: by the extension or the content of a file.",
+            unit: "",
+            example: "csv",
+        },
+    },
+    Key {
+        path: "data.delimiter",
+        kind: Kind::Optional(&Kind::Text { expected: "comma, tab, semicolon, pipe, or a single character" }),
+        put: |c, v| put(&mut c.data.delimiter, v),
+        doc: Doc {
+            about: "The character between the fields of a row: comma, tab, semicolon, pipe, or the character itself; `null`: the \
+                    one that fits the columns.",
+            unit: "",
+            example: "semicolon",
+        },
+    },
+    Key {
+        path: "data.header",
+        kind: Kind::Optional(&Kind::Flag),
+        put: |c, v| put(&mut c.data.header, v),
+        doc: Doc {
+            about: "Whether the first line names the columns. Without a header, columns are numbers from 1; `null`: detected.",
+            unit: "",
+            example: "false",
+        },
+    },
+    Key {
+        path: "data.encoding",
+        kind: Kind::Optional(&Kind::Text { expected: "an encoding such as utf-8, latin-1, windows-1252, utf-16" }),
+        put: |c, v| put(&mut c.data.encoding, v),
+        doc: Doc {
+            about: "The encoding of text files, such as latin-1 or utf-16; `null`: detected.",
+            unit: "",
+            example: "latin-1",
+        },
+    },
+    Key {
+        path: "data.bad_rows",
+        kind: Kind::Choice(&["error", "skip"]),
+        put: |c, v| put(&mut c.data.bad_rows, v),
+        doc: Doc {
+            about: "What happens to rows with a missing label or a wrong number of fields: `error` reports them, `skip` leaves \
+                    them out and counts them.",
+            unit: "",
+            example: "skip",
         },
     },
     Key {

@@ -32,7 +32,11 @@ pub(super) enum Kind {
     Optional(&'static Kind),
     /// `none` switches something off. `true` or an empty map switches it on with its defaults.
     Switch { expected: &'static str },
-    /// A fraction in (0, 1), or a file.
+    /// One or several files, a folder, or a pattern of files.
+    Files,
+    /// The name of a column, or a list of names.
+    Columns,
+    /// A fraction in (0, 1), files as in [`Kind::Files`], or a map of a file and its columns.
     FractionOrFile,
     /// A name, or a map of a name and its parameters.
     Named(&'static [Variant]),
@@ -110,7 +114,12 @@ impl Kind {
             Self::Flag => "true or false".into(),
             Self::Choice(names) => format!("one of {}", names.join(", ")),
             Self::Optional(inner) => format!("{}, or null", inner.expected()),
-            Self::FractionOrFile => "a file, or a fraction between 0 and 1".into(),
+            Self::Files => "a file, a folder, a pattern such as data/*.csv, or a list of files".into(),
+            Self::Columns => "the name of a column, or a list of names".into(),
+            Self::FractionOrFile => {
+                "a fraction between 0 and 1, a file, or a map such as {file: eval.csv, text: sentence, label: target}"
+                    .into()
+            }
             Self::Named(variants) => format!("one of {}", names(variants)),
             Self::NamedList(variants) => format!("none, or one or a list of {}", names(variants)),
         }
@@ -154,8 +163,11 @@ impl Kind {
             Self::FractionOrFile => match (number(node), node.text()) {
                 (Some(fraction), _) => (fraction > 0.0 && fraction < 1.0).then(|| Value::from(fraction)),
                 (None, Some(text)) if !node.is_null() && parse_number(text).is_none() => Some(Value::from(text)),
+                (None, None) => files(node).or_else(|| eval_table(node)),
                 _ => None,
             },
+            Self::Files => files(node),
+            Self::Columns => columns(node),
             Self::Optional(_) | Self::Named(_) | Self::NamedList(_) => None,
         }
     }
@@ -201,6 +213,7 @@ impl Kind {
         }
         let hint = match (self, &node.content) {
             (Self::Pair { .. }, _) => expected,
+            (Self::Files | Self::Columns, _) => expected,
             (_, Content::List(_)) => format!("{expected}; several values go into `grid: {{{key}: [...]}}`"),
             (Self::Choice(names), Content::Scalar { text, .. }) => {
                 suggestion(text, names.iter().copied()).unwrap_or(expected)
@@ -266,6 +279,52 @@ pub(super) fn flag(node: &Node) -> Option<bool> {
         "false" | "False" | "FALSE" => Some(false),
         _ => None,
     }
+}
+
+fn name(node: &Node) -> Option<&str> {
+    node.text().filter(|text| !text.is_empty() && !node.is_null())
+}
+
+/// A source of files. Several become one pattern with braces.
+fn files(node: &Node) -> Option<Value> {
+    if let Some(one) = name(node) {
+        return Some(one.into());
+    }
+    let all: Vec<&str> = node.list()?.iter().map(name).collect::<Option<_>>()?;
+    match all.as_slice() {
+        [] => None,
+        [one] => Some((*one).into()),
+        // A comma or a brace in a name would be taken for a part of the pattern.
+        several if several.iter().any(|file| file.contains(['{', '}', ','])) => None,
+        several => Some(format!("{{{}}}", several.join(",")).into()),
+    }
+}
+
+fn columns(node: &Node) -> Option<Value> {
+    if let Some(one) = name(node) {
+        return Some(one.into());
+    }
+    let all: Vec<&str> = node.list()?.iter().map(name).collect::<Option<_>>()?;
+    match all.as_slice() {
+        [] => None,
+        [one] => Some((*one).into()),
+        several => Some(several.to_vec().into()),
+    }
+}
+
+/// `{file: eval.csv, text: sentence, label: target}`; only the file is needed.
+fn eval_table(node: &Node) -> Option<Value> {
+    let mut table = Map::new();
+    for (key, value) in node.map()? {
+        let value = match key.text()? {
+            "file" => files(value),
+            "text" => columns(value),
+            "label" | "text_pair" => name(value).map(Value::from),
+            _ => None,
+        };
+        table.insert(key.text()?.to_owned(), value?);
+    }
+    table.contains_key("file").then(|| table.into())
 }
 
 /// `cosine`, or `{name: cosine, cycles: 1}`.

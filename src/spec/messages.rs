@@ -138,7 +138,7 @@ optimizer: {betas: [0.9, 1.0]}
 
     a.yaml:6:29: `data.eval` cannot be `1.5`
       6 | data: {max_length: 2, eval: 1.5}
-        |                             ^^^ expected a file, or a fraction between 0 and 1
+        |                             ^^^ expected a fraction between 0 and 1, a file, or a map such as {file: eval.csv, text: sentence, label: target}
 
     a.yaml:7:20: `optimizer.betas` cannot be `[0.9, 1.0]`
       7 | optimizer: {betas: [0.9, 1.0]}

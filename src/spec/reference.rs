@@ -205,7 +205,11 @@ impl Kind {
             Self::Choice(names) => list(names),
             Self::Optional(inner) => format!("{}; or `null`", inner.takes()),
             Self::Switch { .. } => "`none`, `true` or a map of the keys below".into(),
-            Self::FractionOrFile => "number above 0 to below 1, or a file".into(),
+            Self::Files => "file, folder, pattern, or list of files".into(),
+            Self::Columns => "name of a column, or list of names".into(),
+            Self::FractionOrFile => {
+                "number above 0 to below 1, a file as for `data.train`, or a map of `file`, `text`, `text_pair` and `label`".into()
+            }
             Self::Named(variants) => {
                 list(&variants.iter().map(|variant| variant.name).collect::<Vec<_>>())
                     + ", or a map of `name` and parameters"

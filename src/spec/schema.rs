@@ -194,9 +194,15 @@ impl Kind {
             Self::Choice(names) => json!({"enum": names}),
             Self::Optional(inner) => json!({"anyOf": [inner.schema(), {"type": "null"}]}),
             Self::Switch { .. } => json!({"enum": [null, "none", true, false]}),
+            Self::Files | Self::Columns => {
+                json!({"anyOf": [name(), {"type": "array", "items": name(), "minItems": 1}]})
+            }
             Self::FractionOrFile => json!({"anyOf": [
                 {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
-                {"type": "string", "minLength": 1},
+                Self::Files.schema(),
+                {"type": "object", "required": ["file"], "additionalProperties": false, "properties": {
+                    "file": Self::Files.schema(), "text": Self::Columns.schema(), "text_pair": name(), "label": name(),
+                }},
             ]}),
             Self::Named(variants) => any_of(named(variants)),
             Self::NamedList(variants) => {
@@ -210,6 +216,11 @@ impl Kind {
             }
         }
     }
+}
+
+/// The name of a file or a column.
+fn name() -> Value {
+    json!({"type": ["string", "number"], "minLength": 1})
 }
 
 fn numeric(kind: &str, mut keywords: Map<String, Value>) -> Value {

@@ -26,7 +26,9 @@ fn an_empty_file_is_the_default_trial() {
 #[test]
 fn every_key_reads_what_it_writes() {
     let yaml =
-        spec("stop: {patience: {evals: 3}, plateau: true}\nmodel: {pooling: cls, dropout: 0.2}\ndata: {limit: 5, text_pair: b}\nhead_lr: 1e-3")
+        spec("stop: {patience: {evals: 3}, plateau: true}\nmodel: {pooling: cls, dropout: 0.2}\n\
+              data: {limit: 5, text_pair: b, eval_limit: 6, format: csv, delimiter: tab, header: false, encoding: utf-8, \
+              bad_rows: skip}\nhead_lr: 1e-3")
             .to_yaml(&ResolvedSources::default());
     let yaml = yaml.unwrap();
     let config = serde_json::to_value(base(&yaml)).unwrap();
@@ -370,7 +372,7 @@ fn sources_of_a_file_with_mistakes() {
     check("train_file: x.csv\nmodel: m", (&[], &["m"]));
     check("data: x.csv\nmodel: {from: m, pool: cls}", (&[], &[]));
     check("data: x.csv\nmodel_name: m", (&[], &[]));
-    check("data: x.csv\nmodel: m\ngrid: {lr: [], data.text: [a, [b]]}", (&[], &["m"]));
+    check("data: x.csv\nmodel: m\ngrid: {lr: [], data.text: [a, {b: 1}]}", (&[], &["m"]));
     check(
         "data: x.csv\nmodel: m\ngrid: {lr: [a], warmup: []}\nseeds: [x]\nzip: {lr: [1], epochs: [1, 2]}",
         (&["x.csv"], &["m"]),

@@ -6,7 +6,7 @@ use serde_json::Value;
 use serde_yaml::{Mapping, Value as Yaml};
 
 use super::sweep::{AxisKey, Choice, Entry, SweepSpec};
-use crate::trial::{EvalSource, Pooling, TrialConfig};
+use crate::trial::{Pooling, TrialConfig};
 
 /// What is known of a sweep's sources once they are found.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -30,6 +30,9 @@ impl ResolvedSources {
             }
             Value::Object(entries) if matches!(path, "data" | "model") => {
                 entries.iter_mut().for_each(|(key, value)| self.locate(&format!("{path}.{key}"), value));
+            }
+            Value::Object(entries) if path == "data.eval" => {
+                entries.get_mut("file").into_iter().for_each(|file| self.locate("data.eval", file));
             }
             _ => {}
         }
@@ -114,7 +117,7 @@ impl SweepSpec {
             }
         };
         locate(&mut base.data.train);
-        if let EvalSource::File(eval) = &mut base.data.eval {
+        if let Some(eval) = base.data.eval.file_mut() {
             locate(eval);
         }
         locate(&mut base.model.from);

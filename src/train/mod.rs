@@ -260,6 +260,12 @@ pub fn model_facts(model: &str) -> Result<ModelFacts, TrainError> {
     let weights: Vec<&[u8]> = files.weights.iter().map(AsRef::as_ref).collect();
     let tensors = model::parameters::Tensors::read(&weights)?;
     fits(&files.config, &weights)?;
+    if let Some(name) = tensors.first_non_finite() {
+        return Err(TrainError::Input(format!(
+            "the weights hold NaN or infinite values, first in `{name}`; copy model.safetensors again, or take an earlier \
+             checkpoint of that training"
+        )));
+    }
     let model::config::DropoutRates { hidden, attention, classifier } = config.dropout;
     let all: [u64; 3] = [hidden, attention, classifier].map(f64::to_bits);
     Ok(ModelFacts {
@@ -271,6 +277,7 @@ pub fn model_facts(model: &str) -> Result<ModelFacts, TrainError> {
         heads: config.heads,
         intermediate: config.intermediate,
         max_positions: config.positions,
+        token_types: config.types,
         has_pooler: tensors.has_pooler(),
         dropout: all.iter().all(|bits| *bits == all[0]).then_some(hidden),
     })

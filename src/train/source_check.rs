@@ -5,7 +5,7 @@
 
 use super::data::{CheckpointFiles, LoadedHashes};
 use super::{TrainError, augment};
-use crate::trial::{EvalSource, SourceHashes, TrialConfig};
+use crate::trial::{SourceHashes, TrialConfig};
 
 /// The expectations of a trial. Without expectations everything passes: a toy has no plan.
 #[derive(Debug, Clone, Copy)]
@@ -17,9 +17,9 @@ pub(super) struct SourceCheck<'a> {
 impl SourceCheck<'_> {
     pub(super) fn data(&self, found: &LoadedHashes) -> Result<(), TrainError> {
         let data = &self.config.data;
-        let files = match &data.eval {
-            EvalSource::File(eval) => format!("{} or {eval}", data.train),
-            EvalSource::Fraction(_) => data.train.clone(),
+        let files = match data.eval.file() {
+            Some(eval) => format!("{} or {eval}", data.train),
+            None => data.train.clone(),
         };
         self.compare(&files, |expected| expected.data == found.data)
     }

@@ -91,23 +91,40 @@ impl TrialConfig {
 /// The data of a trial, and how it is read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DataConfig {
-    /// `embedded:NAME` or an absolute path.
+    /// `embedded:NAME`, or an absolute path of a file or a folder; several paths as `{PATH,PATH}`.
     pub train: String,
     pub eval: EvalSource,
-    /// Column of the text.
-    pub text: String,
+    /// Column of the text, or several columns that are joined with spaces.
+    pub text: ColumnNames,
     /// Column of the second sentence, for sentence pairs.
     pub text_pair: Option<String>,
     /// Column of the label.
     pub label: String,
     /// Tokens, `[CLS]` and `[SEP]` included.
     pub max_length: usize,
-    /// Number of training rows that are used, the first ones after the split; None: all.
+    /// Number of training rows that are used, drawn after the split with all labels in their shares; None: all.
     pub limit: Option<usize>,
+    /// The same for evaluation rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eval_limit: Option<usize>,
     /// Whether the order of the training rows is drawn anew each epoch.
     pub shuffle: bool,
-    /// Of the split into train and eval.
+    /// Of the split into train and eval, and of the rows that limits draw.
     pub seed: u64,
+    /// Format of the files; None: by their extension or content.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<DataFormat>,
+    /// The character between fields, or its name; None: the one that fits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delimiter: Option<String>,
+    /// Whether the first line names the columns. Without a header, columns are numbers from 1. None: as it fits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header: Option<bool>,
+    /// Encoding of text files, such as `latin-1`; None: detected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<String>,
+    #[serde(default, skip_serializing_if = "BadRows::is_error")]
+    pub bad_rows: BadRows,
 }
 
 impl Default for DataConfig {
@@ -120,8 +137,14 @@ impl Default for DataConfig {
             label: "label".into(),
             max_length: 128,
             limit: None,
+            eval_limit: None,
             shuffle: true,
             seed: 42,
+            format: None,
+            delimiter: None,
+            header: None,
+            encoding: None,
+            bad_rows: BadRows::Error,
         }
     }
 }
@@ -132,8 +155,123 @@ impl Default for DataConfig {
 pub enum EvalSource {
     /// Held out of train, stratified by label. In (0, 1).
     Fraction(f64),
-    /// `embedded:NAME` or an absolute path.
+    /// Like [`DataConfig::train`].
     File(String),
+    /// A file with columns of its own.
+    Table(EvalTable),
+}
+
+/// An evaluation file whose columns may have other names than those of the training file. None: the same name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EvalTable {
+    /// Like [`DataConfig::train`].
+    pub file: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<ColumnNames>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text_pair: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+}
+
+impl EvalSource {
+    /// The evaluation file, if there is one.
+    #[must_use]
+    pub fn file(&self) -> Option<&str> {
+        match self {
+            Self::Fraction(_) => None,
+            Self::File(file) | Self::Table(EvalTable { file, .. }) => Some(file),
+        }
+    }
+
+    /// The evaluation file, to be changed.
+    pub fn file_mut(&mut self) -> Option<&mut String> {
+        match self {
+            Self::Fraction(_) => None,
+            Self::File(file) | Self::Table(EvalTable { file, .. }) => Some(file),
+        }
+    }
+}
+
+/// Names of columns; at least one. A single name is written as text, several as a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "OneOrMany", into = "OneOrMany")]
+pub struct ColumnNames(pub Vec<String>);
+
+impl From<&str> for ColumnNames {
+    fn from(name: &str) -> Self {
+        Self(vec![name.to_owned()])
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl From<OneOrMany> for ColumnNames {
+    fn from(names: OneOrMany) -> Self {
+        match names {
+            OneOrMany::One(name) => Self(vec![name]),
+            OneOrMany::Many(names) => Self(names),
+        }
+    }
+}
+
+impl From<ColumnNames> for OneOrMany {
+    fn from(ColumnNames(mut names): ColumnNames) -> Self {
+        if names.len() == 1 { Self::One(names.remove(0)) } else { Self::Many(names) }
+    }
+}
+
+/// The format of data files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DataFormat {
+    /// Fields between delimiters, which may be quoted.
+    Csv,
+    /// Fields between tabs, where a quote is an ordinary character.
+    Tsv,
+    Json,
+    /// An object per line.
+    Jsonl,
+    Parquet,
+    /// `__label__NAME` and a text per line.
+    Fasttext,
+}
+
+impl DataFormat {
+    /// The format that an extension in lower case stands for.
+    #[must_use]
+    pub fn of_extension(extension: &str) -> Option<Self> {
+        match extension {
+            "csv" => Some(Self::Csv),
+            "tsv" => Some(Self::Tsv),
+            "json" => Some(Self::Json),
+            "jsonl" | "ndjson" => Some(Self::Jsonl),
+            "parquet" => Some(Self::Parquet),
+            _ => None,
+        }
+    }
+}
+
+/// What happens to rows that cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BadRows {
+    /// They are an error.
+    #[default]
+    Error,
+    /// They are left out and counted.
+    Skip,
+}
+
+impl BadRows {
+    fn is_error(&self) -> bool {
+        *self == Self::Error
+    }
 }
 
 /// The checkpoint that a trial starts from, and what is changed in it.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Augmentation, Pooling};
+use super::{Augmentation, DataReport, Pooling};
 
 /// What is known of a data section.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -17,6 +17,11 @@ pub struct DataFacts {
     pub class_prior: Vec<f64>,
     /// Mean tokens of a training example, after truncation.
     pub mean_tokens: f64,
+    /// The largest token id of all examples.
+    #[serde(default)]
+    pub largest_token: u32,
+    #[serde(default)]
+    pub report: DataReport,
 }
 
 /// What is known of a checkpoint.
@@ -31,6 +36,9 @@ pub struct ModelFacts {
     pub heads: usize,
     pub intermediate: usize,
     pub max_positions: usize,
+    /// Token types that the checkpoint knows; a sentence pair needs two.
+    #[serde(default)]
+    pub token_types: usize,
     pub has_pooler: bool,
     /// The checkpoint's dropout probability, where its hidden, attention and classifier dropout agree.
     pub dropout: Option<f64>,

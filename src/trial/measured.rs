@@ -126,6 +126,9 @@ pub struct Outcome {
     pub labels: Vec<String>,
     pub class_prior: Vec<f64>,
     pub eval_prior: Vec<f64>,
+    /// Evaluation examples whose text is also in the training split.
+    #[serde(default)]
+    pub leaked_rows: usize,
     /// What the trial's own curve says; see `analysis`.
     pub verdicts: Vec<Verdict>,
 }

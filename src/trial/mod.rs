@@ -10,6 +10,7 @@ mod batching;
 mod cause;
 mod checkpoint;
 mod config;
+mod data_report;
 mod device;
 mod escape;
 mod facts;
@@ -28,9 +29,11 @@ pub use batching::{MAX_GRADIENT_BUFFERS, MICRO_BATCH_TOKENS, TRAIN_PROBE_EXAMPLE
 pub use cause::{Cause, Reason, ShapeKind, VerdictId};
 pub use checkpoint::{CheckpointEvery, Keep};
 pub use config::{
-    DataConfig, EvalSource, FractionOrSteps, Length, ModelConfig, OptimizerConfig, OptimizerName, Patience,
-    PatienceMetric, Plateau, Pooling, StopRules, TrialConfig, steps_per_epoch,
+    BadRows, ColumnNames, DataConfig, DataFormat, EvalSource, EvalTable, FractionOrSteps, Length, ModelConfig,
+    OptimizerConfig, OptimizerName, Patience, PatienceMetric, Plateau, Pooling, StopRules, TrialConfig,
+    steps_per_epoch,
 };
+pub use data_report::{DataReport, SplitReport};
 pub use device::Device;
 pub use escape::{printable, spreadsheet_cell};
 pub use facts::{DataFacts, ModelFacts, SourceHashes};

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod augment;
+mod data;
 mod diagnose;
 #[cfg(feature = "faults")]
 mod dice;

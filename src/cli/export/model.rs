@@ -12,7 +12,7 @@ use crate::cli::output::notify;
 use crate::report::{self, ProvenanceReader};
 use crate::store::{self, RunDir};
 use crate::train::classifier::HubFolder;
-use crate::trial::EvalSource;
+use crate::trial::{EvalSource, EvalTable};
 
 /// Writes the models that the arguments name.
 pub(super) fn export(sweep: &Sweep, dir: &RunDir, arguments: &ExportArguments) -> Result<(), Failure> {
@@ -92,7 +92,7 @@ fn card(
     );
     let eval = match &config.data.eval {
         EvalSource::Fraction(fraction) => format!("{fraction} of the training file, held out"),
-        EvalSource::File(path) => file_name(path),
+        EvalSource::File(file) | EvalSource::Table(EvalTable { file, .. }) => file_name(file),
     };
     let number = |value: Option<f32>| value.map_or_else(|| "–".to_owned(), |value| format!("{value:.4}"));
     let rows = [

@@ -6,10 +6,11 @@
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
+use super::embedded;
 use super::error::{DataError, DataErrorKind};
 use super::files::read;
 use super::shards::shard_files;
-use super::{embedded, vocabulary};
+use super::vocabulary::{TokenizerSettings, from_vocabulary, with_settings};
 
 /// The content of a file: compiled into the binary, or read.
 pub type Bytes = Cow<'static, [u8]>;
@@ -57,14 +58,13 @@ pub(in crate::train) fn config_and_tokenizer(model: &str) -> Result<(Bytes, Byte
     }
     let folder = Path::new(model);
     let config = read(&folder.join("config.json"))?;
+    let settings = tokenizer_settings(folder)?;
     let tokenizer = folder.join("tokenizer.json");
     let vocabulary = folder.join("vocab.txt");
     let tokenizer = if tokenizer.is_file() {
-        read(&tokenizer)?
+        with_settings(read(&tokenizer)?, &settings)
     } else if vocabulary.is_file() {
-        let settings = folder.join("tokenizer_config.json");
-        let settings = if settings.is_file() { Some(read(&settings)?) } else { None };
-        vocabulary::tokenizer_json(&vocabulary.display().to_string(), &read(&vocabulary)?, settings.as_deref())?
+        from_vocabulary(&vocabulary.display().to_string(), &read(&vocabulary)?, &settings)?
     } else {
         let message = format!(
             "{model}: the folder has neither tokenizer.json nor vocab.txt; copy one of them from the checkpoint's page \
@@ -73,6 +73,25 @@ pub(in crate::train) fn config_and_tokenizer(model: &str) -> Result<(Bytes, Byte
         return Err(DataError::new(DataErrorKind::NotFound, message));
     };
     Ok((Cow::Owned(config), Cow::Owned(tokenizer)))
+}
+
+/// The optional files that change the tokenizer. A missing file is empty.
+fn tokenizer_settings(folder: &Path) -> Result<TokenizerSettings, DataError> {
+    let optional = |name: &str| -> Result<serde_json::Value, DataError> {
+        let path = folder.join(name);
+        if !path.is_file() {
+            return Ok(serde_json::Value::Null);
+        }
+        serde_json::from_slice(&read(&path)?).map_err(|error| {
+            let message = format!("{}: not JSON: {error}; copy it again from the checkpoint's page", path.display());
+            DataError::malformed(message).caused_by(error)
+        })
+    };
+    Ok(TokenizerSettings {
+        config: optional("tokenizer_config.json")?,
+        special_tokens: optional("special_tokens_map.json")?,
+        added_tokens: optional("added_tokens.json")?,
+    })
 }
 
 /// The safetensors files of a folder, in the order of their names.

@@ -1,5 +1,7 @@
 //! The examples that a trial trains and evaluates on.
 
+use std::collections::HashSet;
+
 use super::example::Example;
 use super::tokens::Tokens;
 
@@ -12,6 +14,16 @@ pub struct Dataset {
     pub class_prior: Vec<f64>,
     pub train: Split,
     pub eval: Split,
+}
+
+impl Dataset {
+    /// Evaluation examples whose text is also in the training split. Empty texts do not count.
+    #[must_use]
+    pub fn leaked_rows(&self) -> usize {
+        let train: HashSet<_> = self.train.examples.iter().map(Example::content).collect();
+        let texts = self.eval.examples.iter().filter(|example| !example.is_empty());
+        texts.filter(|example| train.contains(&example.content())).count()
+    }
 }
 
 /// One split, in the order of the file. Example i has the tokens `tokens.get(i)`.
@@ -27,6 +39,11 @@ impl Split {
     pub fn prior(&self, classes: usize) -> Vec<f64> {
         let count = |class: usize| self.examples.iter().filter(|example| example.label as usize == class).count();
         (0..classes).map(|class| count(class) as f64 / self.examples.len().max(1) as f64).collect()
+    }
+
+    /// The class of each example.
+    pub(super) fn labels(&self) -> Vec<u32> {
+        self.examples.iter().map(|example| example.label).collect()
     }
 
     /// The examples with these indices, in the order of the indices.

@@ -9,3 +9,16 @@ pub struct Example {
     /// Class number.
     pub label: u32,
 }
+
+impl Example {
+    /// Whether there is no text at all.
+    pub(super) fn is_empty(&self) -> bool {
+        let (text, pair) = self.content();
+        text.is_empty() && pair.is_none_or(str::is_empty)
+    }
+
+    /// What makes two examples the same text.
+    pub(super) fn content(&self) -> (&str, Option<&str>) {
+        (self.text.trim(), self.pair.as_deref().map(str::trim))
+    }
+}

@@ -7,6 +7,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::error::{DataError, DataErrorKind};
+use super::zip;
 
 /// Returns `source` itself if it is an absolute path, else the first match in `roots`. `what` names the thing in the error.
 pub fn find(source: &str, roots: &[PathBuf], what: &str) -> Result<PathBuf, DataError> {
@@ -55,28 +56,58 @@ pub fn read(path: &Path) -> Result<Vec<u8>, DataError> {
     Ok(bytes)
 }
 
-/// Reads a data file and unpacks it. Returns the file name in lower case without the extension of the compression, and
-/// the content.
+/// Reads a data file and unpacks it if it is compressed. Returns the file name in lower case without the extension of the
+/// compression, and the content.
 pub(super) fn read_unpacked(source: &str) -> Result<(String, Vec<u8>), DataError> {
     let packed = read(Path::new(source))?;
     let name = source.to_ascii_lowercase();
     let limit = unpacked_limit(packed.len());
-    let (inner, unpacked) = match name.rsplit_once('.') {
-        Some((inner, "gz")) => (inner, read_up_to(flate2::read::MultiGzDecoder::new(packed.as_slice()), limit)),
-        Some((inner, "zst")) => {
+    let Some(packing) = Packing::of(&name, &packed) else { return Ok((name, packed)) };
+    let (inner, unpacked) = match packing {
+        Packing::Zip => {
+            let member = zip::only_file(source, &packed)?;
+            (member.name.to_ascii_lowercase(), member.content().and_then(|content| read_up_to(content, limit)))
+        }
+        Packing::Gzip => {
+            let inner = name.strip_suffix(".gz").unwrap_or(&name).to_owned();
+            (inner, read_up_to(flate2::read::MultiGzDecoder::new(packed.as_slice()), limit))
+        }
+        Packing::Zstd => {
+            let inner = name.strip_suffix(".zst").unwrap_or(&name).to_owned();
             (inner, zstd::Decoder::new(packed.as_slice()).and_then(|decoder| read_up_to(decoder, limit)))
         }
-        _ => return Ok((name, packed)),
     };
-    let bytes = unpacked.map_err(|error| {
-        let message =
-            format!("{source}: cannot be unpacked: {error}. The file is damaged or incomplete; copy it again");
-        DataError::new(DataErrorKind::Unreadable, message).caused_by(error)
-    })?;
+    let bytes = unpacked.map_err(|error| damaged(source, error))?;
     if bytes.len() as u64 > limit {
         return Err(too_large(source, packed.len(), limit));
     }
-    Ok((inner.to_owned(), bytes))
+    Ok((inner, bytes))
+}
+
+/// How a file is compressed.
+#[derive(Clone, Copy)]
+enum Packing {
+    Gzip,
+    Zstd,
+    Zip,
+}
+
+impl Packing {
+    /// By the extension, or by the first bytes.
+    fn of(name: &str, bytes: &[u8]) -> Option<Self> {
+        let kinds = [
+            (Self::Gzip, ".gz", [0x1f, 0x8b].as_slice()),
+            (Self::Zstd, ".zst", &[0x28, 0xb5, 0x2f, 0xfd]),
+            (Self::Zip, ".zip", b"PK\x03\x04"),
+        ];
+        let fits = |(_, extension, magic): &&(Self, &str, &[u8])| name.ends_with(extension) || bytes.starts_with(magic);
+        kinds.iter().find(fits).map(|(packing, ..)| *packing)
+    }
+}
+
+fn damaged(source: &str, error: std::io::Error) -> DataError {
+    let message = format!("{source}: cannot be unpacked: {error}. The file is damaged or incomplete; copy it again");
+    DataError::new(DataErrorKind::Unreadable, message).caused_by(error)
 }
 
 fn too_large(source: &str, packed: usize, limit: u64) -> DataError {

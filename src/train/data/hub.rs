@@ -47,10 +47,11 @@ fn download(name: &str, api: ApiBuilder, architecture: Architecture) -> Result<P
     let tokenizer = api.get("tokenizer.json");
     match architecture {
         Architecture::Bert => {
+            // The settings of the tokenizer. Many checkpoints do not have all of these files.
+            let _ = api.get("tokenizer_config.json");
             if tokenizer.is_err() {
                 get("vocab.txt")?;
-                // It says whether the vocabulary is cased. Older checkpoints do not have it.
-                let _ = api.get("tokenizer_config.json");
+                let _ = (api.get("special_tokens_map.json"), api.get("added_tokens.json"));
             }
             weights(&api, &get)?;
         }

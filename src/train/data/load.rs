@@ -1,26 +1,38 @@
-//! Loads the data section of a trial: read, check, split, tokenise.
+//! Loads the data section of a trial: read the files, check the rows, split, tokenise.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use super::checkpoint::config_and_tokenizer;
+use super::columns::{Columns, ParsedFile, Row, bad_rows_error, list_names};
 use super::dataset::{Dataset, Split};
 use super::embedded;
 use super::error::DataError;
 use super::example::Example;
 use super::files::read_unpacked;
-use super::split::{class_order, hold_out};
-use super::table::{self, Columns, Row, list_names};
+use super::parse::parse;
+use super::report::{ReportInput, report};
+use super::settings::FileSettings;
+use super::source::{SourceFile, SplitName, files};
+use super::split::{class_order, draw_rows, hold_out};
 use super::tokens::{Encoder, Tokens};
 use crate::train::{Cache, KeyFault, TrainError};
-use crate::trial::{DataConfig, DataFacts, EvalSource};
+use crate::trial::{BadRows, DataConfig, DataFacts, EvalSource};
 
 /// At most this many characters of a text are read for each token of `max_length`.
 pub const CHARACTERS_PER_TOKEN: usize = 64;
 
+const TRAIN: &str = "data.train";
+const EVAL: &str = "data.eval";
+
+/// Separate the draws of `data.limit` and `data.eval_limit`.
+const TRAIN_DRAW: u64 = 1;
+const EVAL_DRAW: u64 = 2;
+
 /// Loads the data of located sources. Tokens are taken from `cache` if it has them.
 pub fn load(config: &DataConfig, model: &str, cache: &dyn Cache) -> Result<Dataset, TrainError> {
-    load_hashed(config, model, cache).map(|(dataset, _)| dataset)
+    Loaded::read(config, model, cache).map(|loaded| loaded.dataset)
 }
 
 /// The hashes of what [`load_hashed`] has read.
@@ -32,28 +44,49 @@ pub struct LoadedHashes {
     pub tokenizer: blake3::Hash,
 }
 
+/// Loads the data like [`load`], with the hashes of the bytes that were read.
+pub fn load_hashed(config: &DataConfig, model: &str, cache: &dyn Cache) -> Result<(Dataset, LoadedHashes), TrainError> {
+    let Loaded { dataset, hash, checkpoint, .. } = Loaded::read(config, model, cache)?;
+    Ok((dataset, LoadedHashes { data: hash, tokenizer: checkpoint.hash }))
+}
+
 /// Loads the data like [`load`] and returns what a plan must know about it.
-pub fn data_facts(data: &DataConfig, model: &str, cache: &dyn Cache) -> Result<DataFacts, TrainError> {
-    let (dataset, hashes) = load_hashed(data, model, cache)?;
+pub fn data_facts(config: &DataConfig, model: &str, cache: &dyn Cache) -> Result<DataFacts, TrainError> {
+    let loaded = Loaded::read(config, model, cache)?;
+    let dataset = &loaded.dataset;
+    let max_length = config.max_length;
+    let lengths = |split: &Split| loaded.checkpoint.full_lengths(split, max_length, cache);
+    let input = ReportInput {
+        full_lengths: (lengths(&dataset.train)?, lengths(&dataset.eval)?),
+        unknown_token: loaded.checkpoint.encoder.unknown_token(),
+        files: loaded.files,
+        skipped_rows: loaded.skipped_rows,
+        max_length,
+        label_column: config.label.clone(),
+    };
+    let report = report(dataset, &input);
     let train = &dataset.train;
     Ok(DataFacts {
-        hash: hashes.data,
+        hash: loaded.hash,
         train_rows: train.examples.len(),
         eval_rows: dataset.eval.examples.len(),
         mean_tokens: train.tokens.ids.len() as f64 / train.examples.len() as f64,
-        labels: dataset.labels,
-        class_prior: dataset.class_prior,
+        largest_token: train.tokens.ids.iter().chain(&dataset.eval.tokens.ids).copied().max().unwrap_or(0),
+        labels: loaded.dataset.labels,
+        class_prior: loaded.dataset.class_prior,
+        report,
     })
 }
 
 /// Checks the files of a data section like [`data_facts`], without a tokenizer.
-pub fn check_data(data: &DataConfig) -> Result<(), TrainError> {
-    read_tables(data, None).map(drop)
+pub fn check_data(config: &DataConfig) -> Result<(), TrainError> {
+    Tables::read(config, None).map(drop)
 }
 
 /// The texts of a located data file in the order of the file, not split. All labels are 0.
 pub fn texts(source: &str, config: &DataConfig) -> Result<Vec<Example>, TrainError> {
-    let rows = read_table(source, config)?.rows.into_iter();
+    let columns = Columns::new(&config.text.0, config.text_pair.as_deref(), None, longest(config));
+    let rows = Table::read(source, SplitName::Train, config, &columns)?.rows.into_iter();
     Ok(rows.map(|row| Example { text: row.text, pair: row.pair, label: 0 }).collect())
 }
 
@@ -63,11 +96,169 @@ pub fn encoder(config: &DataConfig, model: &str) -> Result<(Encoder, blake3::Has
     Ok((encoder, hash))
 }
 
-/// The rows of a file before the split.
+fn longest(config: &DataConfig) -> usize {
+    config.max_length.saturating_mul(CHARACTERS_PER_TOKEN)
+}
+
+/// A data set, and what was found on the way.
+struct Loaded {
+    dataset: Dataset,
+    /// blake3 over the content of all files, in hex.
+    hash: String,
+    files: Vec<String>,
+    skipped_rows: usize,
+    checkpoint: CheckpointTokenizer,
+}
+
+impl Loaded {
+    fn read(config: &DataConfig, model: &str, cache: &dyn Cache) -> Result<Self, TrainError> {
+        let checkpoint = CheckpointTokenizer::read(config, model)?;
+        let Tables { train, eval, labels } = Tables::read(config, checkpoint.label2id.as_ref())?;
+        let mut hash = blake3::Hasher::new();
+        hash.update(train.hash.as_bytes());
+        let (mut files, mut skipped_rows) = (train.files.clone(), train.skipped_rows);
+        let mut whole = tokenised_split(train, &labels, config, &checkpoint, cache)?;
+        let mut eval = match (&config.eval, eval) {
+            (_, Some(table)) => {
+                hash.update(table.hash.as_bytes());
+                files.extend(table.files.clone());
+                skipped_rows += table.skipped_rows;
+                tokenised_split(table, &labels, config, &checkpoint, cache)?
+            }
+            (EvalSource::Fraction(fraction), None) => {
+                let (train, eval) = hold_out(&whole.labels(), *fraction, config.seed);
+                let eval = whole.select(&eval);
+                whole = whole.select(&train);
+                eval
+            }
+            (_, None) => Split::default(),
+        };
+        if eval.examples.is_empty() {
+            let message = format!(
+                "{}: no label has two rows, so no rows can be held out for evaluation; is `{}` the column of the labels?",
+                config.train, config.label
+            );
+            return Err(TrainError::key("data.label", message));
+        }
+        if let Some(limit) = config.limit {
+            whole = whole.select(&draw_rows(&whole.labels(), limit, config.seed, TRAIN_DRAW));
+        }
+        if let Some(limit) = config.eval_limit {
+            eval = eval.select(&draw_rows(&eval.labels(), limit, config.seed, EVAL_DRAW));
+        }
+        let class_prior = prior(config, &whole, &labels)?;
+        let dataset = Dataset { labels, class_prior, train: whole, eval };
+        Ok(Self { dataset, hash: hash.finalize().to_hex().to_string(), files, skipped_rows, checkpoint })
+    }
+}
+
+/// The rows of a source before the split.
 struct Table {
     rows: Vec<Row>,
+    /// The files of the source.
+    paths: Vec<String>,
+    /// One line for each file: its name and how it was read.
+    files: Vec<String>,
+    /// Bad rows that were left out.
+    skipped_rows: usize,
     /// blake3 over the format and the unpacked content.
     hash: blake3::Hash,
+}
+
+impl Table {
+    fn read(source: &str, split: SplitName, config: &DataConfig, columns: &Columns<'_>) -> Result<Self, TrainError> {
+        let settings = FileSettings::new(config)?;
+        let sources = files(source, split)?;
+        let (mut rows, mut hashes, mut descriptions) = (Vec::new(), Vec::new(), Vec::new());
+        let mut skipped_rows = 0;
+        for (number, SourceFile { path, class }) in (0..).zip(&sources) {
+            let (name, bytes): (String, Cow<'_, [u8]>) = match embedded::data(path)? {
+                Some(bytes) => (format!("{path}.tsv"), bytes.into()),
+                None => read_unpacked(path).map(|(name, bytes)| (name, bytes.into()))?,
+            };
+            let format = name.rsplit('.').next().unwrap_or_default();
+            let mut hash = blake3::Hasher::new();
+            hash.update(format.as_bytes()).update(b"\n").update(&bytes);
+            let parsed = match class {
+                Some(class) => {
+                    hash.update(class.as_bytes());
+                    text_file(path, class, &bytes, &settings, columns)?
+                }
+                None => parse(path, &name, &bytes, &settings, columns)?,
+            };
+            hashes.push(hash.finalize());
+            if !parsed.bad_rows.is_empty() && config.bad_rows == BadRows::Error {
+                return Err(bad_rows_error(path, &parsed.bad_rows).into());
+            }
+            skipped_rows += parsed.bad_rows.len();
+            if parsed.rows.is_empty() && class.is_none() {
+                let why =
+                    if parsed.bad_rows.is_empty() { "the file has a header but no rows" } else { "all rows are bad" };
+                return Err(DataError::malformed(format!("{path}: {why}")).into());
+            }
+            descriptions.push((file_name(path), parsed.description, parsed.rows.len()));
+            rows.extend(parsed.rows.into_iter().map(|row| Row { file: number, ..row }));
+        }
+        let hash = match hashes.as_slice() {
+            [only] => *only,
+            all => {
+                let mut hasher = blake3::Hasher::new();
+                for hash in all {
+                    hasher.update(hash.as_bytes());
+                }
+                hasher.finalize()
+            }
+        };
+        let files = describe(source, &sources, &descriptions);
+        Ok(Self { rows, paths: sources.into_iter().map(|file| file.path).collect(), files, skipped_rows, hash })
+    }
+
+    /// `FILE:LINE` of a row.
+    fn place(&self, row: &Row) -> String {
+        format!("{}:{}", self.paths.get(row.file as usize).map_or("", String::as_str), row.line)
+    }
+}
+
+/// A file that is one text.
+fn text_file(
+    path: &str,
+    class: &str,
+    bytes: &[u8],
+    settings: &FileSettings,
+    columns: &Columns<'_>,
+) -> Result<ParsedFile, TrainError> {
+    let decoded = super::encoding::decode(path, bytes, settings.encoding)?;
+    let label = columns.label().is_some();
+    let cell = |index: usize| {
+        let is_label = label && columns.wanted()[index].0 == "data.label";
+        Ok(if is_label { class.to_owned() } else { decoded.text.trim().to_owned() })
+    };
+    let mut parsed = ParsedFile { description: "one text per file".into(), ..ParsedFile::default() };
+    match columns.row(1, cell) {
+        Ok(row) => parsed.rows.push(row),
+        Err(bad) => parsed.bad_rows.push(bad),
+    }
+    Ok(parsed)
+}
+
+fn file_name(path: &str) -> String {
+    Path::new(path).file_name().map_or_else(|| path.to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
+/// One line for each file, or one for a folder of texts.
+fn describe(source: &str, sources: &[SourceFile], files: &[(String, String, usize)]) -> Vec<String> {
+    const SHOWN: usize = 5;
+    if sources.iter().all(|file| file.class.is_some()) {
+        let classes: BTreeSet<&Option<String>> = sources.iter().map(|file| &file.class).collect();
+        return vec![format!("{}: {} texts in {} folders", file_name(source), files.len(), classes.len())];
+    }
+    let line = |(name, description, rows): &(String, String, usize)| format!("{name}: {description}, {rows} rows");
+    let mut lines: Vec<String> = files.iter().take(SHOWN).map(line).collect();
+    if files.len() > SHOWN {
+        let rows: usize = files.iter().skip(SHOWN).map(|(.., rows)| rows).sum();
+        lines.push(format!("and {} more files with {rows} rows", files.len() - SHOWN));
+    }
+    lines
 }
 
 /// The files of a data section.
@@ -78,91 +269,78 @@ struct Tables {
     labels: Vec<String>,
 }
 
+impl Tables {
+    /// Reads the files of train and eval and reports the faults of both.
+    fn read(config: &DataConfig, label2id: Option<&BTreeMap<String, u32>>) -> Result<Self, TrainError> {
+        let longest = longest(config);
+        let columns = Columns::new(&config.text.0, config.text_pair.as_deref(), Some(&config.label), longest);
+        let train = Table::read(&config.train, SplitName::Train, config, &columns);
+        let eval = match &config.eval {
+            EvalSource::Fraction(_) => Ok(None),
+            EvalSource::File(file) => Table::read(file, SplitName::Eval, config, &columns).map(Some),
+            EvalSource::Table(table) => {
+                let text = table.text.as_ref().unwrap_or(&config.text);
+                let pair = table.text_pair.as_deref().or(config.text_pair.as_deref());
+                let label = table.label.as_deref().unwrap_or(&config.label);
+                let columns = Columns::new(&text.0, pair, Some(label), longest);
+                Table::read(&table.file, SplitName::Eval, config, &columns).map(Some)
+            }
+        };
+        let (mut train, mut eval) = match (train, eval) {
+            (Ok(train), Ok(eval)) => (train, eval),
+            (Ok(_), Err(error)) => return Err(eval_error(config, error)),
+            // The same keys are wrong for both files: report them once.
+            (Err(error), Ok(_)) | (Err(error @ TrainError::Keys(_)), Err(TrainError::Keys(_))) => return Err(error),
+            (Err(error), Err(other)) => {
+                let mut faults = error.faults(TRAIN);
+                faults.push(KeyFault { key: EVAL, message: other.to_string() });
+                return Err(TrainError::Keys(faults));
+            }
+        };
+        whole_numbers(train.rows.iter_mut().chain(eval.iter_mut().flat_map(|table| &mut table.rows)));
+        let labels = classes(&config.train, &train.rows, label2id)?;
+        if let Some(eval) = &eval {
+            check_labels_known(eval, &labels).map_err(|message| TrainError::key(EVAL, message))?;
+        }
+        Ok(Self { train, eval, labels })
+    }
+}
+
+/// An error of the evaluation file. If its columns have other names, says how to name them.
+fn eval_error(config: &DataConfig, error: TrainError) -> TrainError {
+    let mut message = error.to_string();
+    if let (TrainError::Keys(faults), EvalSource::File(file)) = (&error, &config.eval) {
+        if faults.iter().all(|fault| matches!(fault.key, "data.text" | "data.label" | "data.text_pair")) {
+            message += &format!(
+                "; if this file has other columns, write data.eval: {{file: {}, text: ..., label: ...}}",
+                file_name(file)
+            );
+        }
+    }
+    TrainError::key(EVAL, message)
+}
+
+/// Writes labels as whole numbers (`1.0` as `1`) if all labels are whole numbers.
+fn whole_numbers<'a>(rows: impl Iterator<Item = &'a mut Row>) {
+    let rows: Vec<&mut Row> = rows.collect();
+    let whole =
+        |label: &str| label.parse::<f64>().ok().filter(|x| x.fract() == 0.0 && x.abs() < 9e15).map(|x| x as i64);
+    let is_float = |label: &str| label.contains(['.', 'e', 'E']);
+    if rows.iter().any(|row| is_float(&row.label)) && rows.iter().all(|row| whole(&row.label).is_some()) {
+        for row in rows.into_iter().filter(|row| is_float(&row.label)) {
+            if let Some(number) = whole(&row.label) {
+                row.label = number.to_string();
+            }
+        }
+    }
+}
+
 /// What the data needs of a checkpoint.
 struct CheckpointTokenizer {
     encoder: Encoder,
     /// blake3 over `tokenizer.json`.
     hash: blake3::Hash,
     label2id: Option<BTreeMap<String, u32>>,
-}
-
-/// Loads the data like [`load`], with the hashes of the bytes that were read.
-pub fn load_hashed(config: &DataConfig, model: &str, cache: &dyn Cache) -> Result<(Dataset, LoadedHashes), TrainError> {
-    let checkpoint = CheckpointTokenizer::read(config, model)?;
-    let Tables { train, eval, labels } = read_tables(config, checkpoint.label2id.as_ref())?;
-    let mut hash = blake3::Hasher::new();
-    hash.update(train.hash.as_bytes());
-    let mut whole = tokenised_split(train, &labels, config, &checkpoint, cache)?;
-    let eval = match (&config.eval, eval) {
-        (_, Some(table)) => {
-            hash.update(table.hash.as_bytes());
-            tokenised_split(table, &labels, config, &checkpoint, cache)?
-        }
-        (EvalSource::Fraction(fraction), None) => {
-            let names: Vec<u32> = whole.examples.iter().map(|example| example.label).collect();
-            let (train, eval) = hold_out(&names, *fraction, config.seed);
-            let eval = whole.select(&eval);
-            whole = whole.select(&train);
-            eval
-        }
-        (EvalSource::File(_), None) => Split::default(),
-    };
-    if eval.examples.is_empty() {
-        let message = format!(
-            "{}: no label has two rows, so no rows can be held out for evaluation; is `{}` the column of the labels?",
-            config.train, config.label
-        );
-        return Err(TrainError::key("data.label", message));
-    }
-    if let Some(limit) = config.limit.filter(|&limit| limit < whole.examples.len()) {
-        whole = whole.select(&(0..limit as u32).collect::<Vec<_>>());
-    }
-    let class_prior = prior(config, &whole, &labels)?;
-    let hashes = LoadedHashes { data: hash.finalize().to_hex().to_string(), tokenizer: checkpoint.hash };
-    Ok((Dataset { labels, class_prior, train: whole, eval }, hashes))
-}
-
-/// Reads the files of train and eval and reports the faults of both.
-fn read_tables(config: &DataConfig, label2id: Option<&BTreeMap<String, u32>>) -> Result<Tables, TrainError> {
-    const TRAIN: &str = "data.train";
-    const EVAL: &str = "data.eval";
-    let train = read_table(&config.train, config);
-    let eval = match &config.eval {
-        EvalSource::File(source) => read_table(source, config).map(|table| Some((source, table))),
-        EvalSource::Fraction(_) => Ok(None),
-    };
-    let (train, eval) = match (train, eval) {
-        (Ok(train), Ok(eval)) => (train, eval),
-        (Ok(_), Err(error)) => return Err(TrainError::key(EVAL, error.to_string())),
-        // The same keys are wrong for both files: report them once.
-        (Err(error), Ok(_)) | (Err(error @ TrainError::Keys(_)), Err(TrainError::Keys(_))) => return Err(error),
-        (Err(error), Err(other)) => {
-            let mut faults = error.faults(TRAIN);
-            faults.push(KeyFault { key: EVAL, message: other.to_string() });
-            return Err(TrainError::Keys(faults));
-        }
-    };
-    let labels = classes(&config.train, &train.rows, label2id)?;
-    let eval = match eval {
-        Some((source, table)) => {
-            check_labels_known(source, &table.rows, &labels).map_err(|message| TrainError::key(EVAL, message))?;
-            Some(table)
-        }
-        None => None,
-    };
-    Ok(Tables { train, eval, labels })
-}
-
-fn read_table(source: &str, config: &DataConfig) -> Result<Table, TrainError> {
-    let (name, bytes): (String, Cow<'_, [u8]>) = match embedded::data(source)? {
-        Some(bytes) => (format!("{source}.tsv"), bytes.into()),
-        None => read_unpacked(source).map(|(name, bytes)| (name, bytes.into()))?,
-    };
-    let longest = config.max_length.saturating_mul(CHARACTERS_PER_TOKEN);
-    let rows = table::rows(source, &name, &bytes, &Columns::new(config, longest))?;
-    let format = name.rsplit('.').next().unwrap_or_default();
-    let hash = blake3::Hasher::new().update(format.as_bytes()).update(b"\n").update(&bytes).finalize();
-    Ok(Table { rows, hash })
 }
 
 impl CheckpointTokenizer {
@@ -181,6 +359,40 @@ impl CheckpointTokenizer {
             label2id: settings.label2id.and_then(|map| serde_json::from_value(map).ok()),
         })
     }
+
+    /// Tokens of each example without truncation. Only examples that fill `max_length` are tokenised again.
+    fn full_lengths(&self, split: &Split, max_length: usize, cache: &dyn Cache) -> Result<Vec<u32>, TrainError> {
+        let mut lengths: Vec<u32> = split.tokens.offsets.windows(2).map(|bounds| bounds[1] - bounds[0]).collect();
+        let full: Vec<usize> = (0..lengths.len()).filter(|&index| lengths[index] as usize >= max_length).collect();
+        if full.is_empty() {
+            return Ok(lengths);
+        }
+        let mut key = blake3::Hasher::new();
+        key.update(b"full lengths 1").update(self.hash.as_bytes());
+        for &index in &full {
+            let example = &split.examples[index];
+            for text in std::iter::once(&example.text).chain(&example.pair) {
+                key.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
+            }
+        }
+        let key = key.finalize().to_hex();
+        let cached = cache.get(&key).and_then(|bytes| serde_json::from_slice::<Vec<u32>>(&bytes).ok());
+        let found = match cached.filter(|found| found.len() == full.len()) {
+            Some(found) => found,
+            None => {
+                let examples: Vec<&Example> = full.iter().map(|&index| &split.examples[index]).collect();
+                let found = self.encoder.full_lengths(&examples)?;
+                if let Ok(bytes) = serde_json::to_vec(&found) {
+                    cache.put(&key, &bytes);
+                }
+                found
+            }
+        };
+        for (index, length) in full.into_iter().zip(found) {
+            lengths[index] = length;
+        }
+        Ok(lengths)
+    }
 }
 
 /// Label names of the training file in class order. A classifier needs at least two.
@@ -196,13 +408,14 @@ fn classes(source: &str, rows: &[Row], label2id: Option<&BTreeMap<String, u32>>)
 }
 
 /// An evaluation file may only have labels of the training file.
-fn check_labels_known(source: &str, rows: &[Row], labels: &[String]) -> Result<(), String> {
-    match rows.iter().find(|row| !labels.contains(&row.label)) {
+fn check_labels_known(eval: &Table, labels: &[String]) -> Result<(), String> {
+    let known: BTreeSet<&str> = labels.iter().map(String::as_str).collect();
+    match eval.rows.iter().find(|row| !known.contains(row.label.as_str())) {
         None => Ok(()),
         Some(row) => Err(format!(
-            "{source}:{}: the label `{}` does not occur in the training data, which has {}; remove such rows from this \
-             file, or add some to the training data",
-            row.line,
+            "{}: the label `{}` does not occur in the training data, which has {}; remove such rows from this file, or add \
+             some to the training data",
+            eval.place(row),
             row.label,
             list_names(labels.iter().map(String::as_str))
         )),
@@ -218,18 +431,12 @@ fn tokenised_split(
     cache: &dyn Cache,
 ) -> Result<Split, TrainError> {
     let number: BTreeMap<&str, u32> = labels.iter().map(String::as_str).zip(0..).collect();
+    let key = tokens_key(&table, config, checkpoint);
     let examples: Vec<Example> = table
         .rows
         .into_iter()
         .map(|row| Example { label: number[row.label.as_str()], text: row.text, pair: row.pair })
         .collect();
-    let columns = serde_json::json!([config.text, config.text_pair, config.max_length]).to_string();
-    let key = blake3::Hasher::new()
-        .update(table.hash.as_bytes())
-        .update(checkpoint.hash.as_bytes())
-        .update(columns.as_bytes())
-        .finalize()
-        .to_hex();
     let cached = cache.get(&key).and_then(|bytes| Tokens::from_bytes(&bytes));
     if let Some(tokens) = cached.filter(|tokens| tokens.len() == examples.len()) {
         return Ok(Split { examples, tokens });
@@ -239,12 +446,26 @@ fn tokenised_split(
     Ok(Split { examples, tokens })
 }
 
+/// The cache key of the tokens of all rows: everything that they depend on.
+fn tokens_key(table: &Table, config: &DataConfig, checkpoint: &CheckpointTokenizer) -> String {
+    let mut hash = blake3::Hasher::new();
+    hash.update(table.hash.as_bytes()).update(checkpoint.hash.as_bytes());
+    hash.update(serde_json::json!([config.text, config.text_pair, config.max_length]).to_string().as_bytes());
+    // The settings of the file. Without any, the key is that of earlier versions.
+    let own_columns = if let EvalSource::Table(table) = &config.eval { Some(table) } else { None };
+    let settings = (&config.format, &config.delimiter, &config.header, &config.encoding, config.bad_rows, own_columns);
+    if settings != (&None, &None, &None, &None, BadRows::Error, None) {
+        hash.update(serde_json::json!(settings).to_string().as_bytes());
+    }
+    hash.finalize().to_hex().to_string()
+}
+
 /// Share of each class in the training split, which must have rows of at least two classes.
 fn prior(config: &DataConfig, train: &Split, labels: &[String]) -> Result<Vec<f64>, TrainError> {
     let prior = train.prior(labels.len());
     if prior.iter().filter(|&&share| share > 0.0).count() < 2 {
         let message = format!(
-            "{}: all {} training rows have the same label; raise data.limit or mix the rows of the file",
+            "{}: all {} training rows have the same label; raise data.limit",
             config.train,
             train.examples.len()
         );

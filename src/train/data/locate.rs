@@ -7,22 +7,26 @@ use std::path::{Path, PathBuf};
 
 use super::error::{DataError, DataErrorKind};
 use super::files::{find, path_text};
-use super::{embedded, hub};
+use super::{embedded, hub, pattern};
 
-/// Locates a data source. A path is looked up in `roots` in turn and made absolute.
+/// Locates a data source: a file, a folder, or a pattern of files. A path is looked up in `roots` in turn and made absolute.
+/// A pattern becomes the list of its files.
 pub fn locate_data(source: &str, roots: &[PathBuf]) -> Result<String, DataError> {
     if embedded::data(source)?.is_some() {
         return Ok(source.to_owned());
     }
-    let path = find(source, roots, "data file")?;
-    if path.is_dir() {
-        let message = format!(
-            "{}: this is a folder; data is one file (.tsv, .csv or .jsonl, also with .gz or .zst)",
-            path.display()
-        );
-        return Err(DataError::new(DataErrorKind::Unsupported, message));
+    match find(source, roots, "data file") {
+        Ok(path) => path_text(&path),
+        Err(_) if pattern::is_pattern(source) => {
+            let paths = pattern::matches(source, roots)?;
+            let paths: Vec<String> = paths
+                .iter()
+                .map(|path| path_text(&path.canonicalize().unwrap_or_else(|_| path.clone())))
+                .collect::<Result<_, _>>()?;
+            pattern::join(&paths)
+        }
+        Err(error) => Err(error),
     }
-    path_text(&path)
 }
 
 /// Locates a BERT checkpoint. `hf:` is downloaded into the Hugging Face cache and becomes its folder. A path is looked up
@@ -35,14 +39,45 @@ pub fn locate_model(source: &str, roots: &[PathBuf]) -> Result<String, DataError
         return path_text(&hub::download_bert(repository)?);
     }
     let path = find(source, roots, "checkpoint").map_err(|error| with_hub_suggestion(source, error))?;
-    if !path.join("config.json").is_file() {
-        let message = format!(
-            "{}: not a checkpoint folder; it needs config.json, tokenizer.json (or vocab.txt) and model.safetensors",
-            path.display()
-        );
-        return Err(DataError::new(DataErrorKind::NotFound, message));
+    if is_checkpoint(&path) {
+        return path_text(&path);
     }
-    path_text(&path)
+    let inside = checkpoints_inside(&path);
+    let advice = match inside.as_slice() {
+        [] => "it needs config.json, tokenizer.json (or vocab.txt) and model.safetensors".to_owned(),
+        [only] => format!("the checkpoint is in the folder inside: model.from: {}", only.display()),
+        [.., last] => format!("it holds {} checkpoints; the last one is model.from: {}", inside.len(), last.display()),
+    };
+    Err(DataError::new(DataErrorKind::NotFound, format!("{}: not a checkpoint folder; {advice}", path.display())))
+}
+
+/// Whether a folder has the configuration of a model and its weights. The folder of a sentence-transformers model may have
+/// a `config.json` without weights.
+fn is_checkpoint(folder: &Path) -> bool {
+    let weights = ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"];
+    folder.join("config.json").is_file()
+        && (weights.iter().any(|name| folder.join(name).is_file()) || checkpoints_inside(folder).is_empty())
+}
+
+/// The checkpoint folders directly inside a folder, such as `checkpoint-500` of a Trainer or `0_Transformer` of
+/// sentence-transformers, in the order of their numbers.
+fn checkpoints_inside(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut inside: Vec<PathBuf> =
+        entries.map(|entry| entry.path()).filter(|path| path.join("config.json").is_file()).collect();
+    let number = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let digits: String = name.chars().filter(char::is_ascii_digit).collect();
+        (digits.parse::<u64>().unwrap_or(0), name)
+    };
+    // A pooling layer of sentence-transformers has a `config.json` without weights.
+    inside.retain(|path| {
+        ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"]
+            .iter()
+            .any(|name| path.join(name).is_file())
+    });
+    inside.sort_by_key(number);
+    inside
 }
 
 /// Locates a Marian checkpoint, like [`locate_model`]. The content of its folder is not checked.

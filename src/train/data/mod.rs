@@ -1,7 +1,8 @@
 //! Reads the data of a trial: from files to labelled, split and tokenised examples.
 //!
-//! * `locate` and `hub` find sources, `files` and `embedded` read them, `table` parses rows, `split` chooses rows, `tokens`
-//!   makes token ids, and `load` puts these steps together.
+//! * `locate` and `hub` find sources, `source` lists their files, `files` and `embedded` read them.
+//! * `encoding` decodes, `parse` chooses a parser (`delimited`, `json`, `fasttext`, `parquet`), `columns` makes rows.
+//! * `split` chooses rows, `tokens` makes token ids, `report` describes the result, and `load` puts these steps together.
 //! * The same files, tokenizer and settings give the same [`Dataset`], for any number of threads and any state of the cache.
 //! * Every fault of a user's file is an error that names the file and, where there is one, the line.
 //! * A text is read up to [`CHARACTERS_PER_TOKEN`] characters for each token of `max_length`. Longer texts cost nothing.
@@ -9,23 +10,34 @@
 //! Augmented variants of the training split are made by [`Epochs`].
 
 mod checkpoint;
+mod columns;
 mod dataset;
+mod delimited;
 mod embedded;
+mod encoding;
 mod epochs;
 mod error;
 mod example;
+mod fasttext;
 mod files;
 mod hub;
+mod json;
 mod load;
 mod locate;
+mod parquet;
+mod parse;
+mod pattern;
 mod probe;
+mod report;
+mod settings;
 mod shards;
+mod source;
 mod split;
-mod table;
 #[cfg(test)]
 mod tests;
 mod tokens;
 mod vocabulary;
+mod zip;
 
 pub use checkpoint::CheckpointFiles;
 pub(super) use checkpoint::config_and_tokenizer;

@@ -45,6 +45,54 @@ pub(super) fn hold_out<L: Ord>(labels: &[L], fraction: f64, seed: u64) -> (Vec<u
     (0..labels.len() as u32).partition(|&row| !held[row as usize])
 }
 
+/// Draws `limit` rows, given by their labels, in file order. Every label keeps its share, and at least one row if there are
+/// as many rows as labels. The choice depends on `seed` and on `stream`, which separates the draws of the two splits.
+pub(super) fn draw_rows(labels: &[u32], limit: usize, seed: u64, stream: u64) -> Vec<u32> {
+    if limit >= labels.len() {
+        return (0..labels.len() as u32).collect();
+    }
+    let random = Random::new(seed, Purpose::Split).at(stream);
+    let mut classes: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    for (row, &label) in (0..).zip(labels) {
+        classes.entry(label).or_default().push(row);
+    }
+    let sizes: Vec<usize> = classes.values().map(Vec::len).collect();
+    let mut chosen = Vec::with_capacity(limit);
+    for (rows, quota) in classes.values_mut().zip(quotas(&sizes, limit)) {
+        rows.sort_by_cached_key(|&row| (random.words(u64::from(row)), row));
+        chosen.extend_from_slice(&rows[..quota]);
+    }
+    chosen.sort_unstable();
+    chosen
+}
+
+/// Divides `limit` among classes in proportion to their sizes (largest remainders), at least one each if possible.
+fn quotas(sizes: &[usize], limit: usize) -> Vec<usize> {
+    let total: usize = sizes.iter().sum();
+    let least = usize::from(limit >= sizes.len());
+    let share = |size: usize| limit as u128 * size as u128;
+    let mut quotas: Vec<usize> =
+        sizes.iter().map(|&size| ((share(size) / total as u128) as usize).max(least).min(size)).collect();
+    let mut order: Vec<usize> = (0..sizes.len()).collect();
+    order.sort_by_key(|&class| (std::cmp::Reverse(share(sizes[class]) % total as u128), class));
+    while quotas.iter().sum::<usize>() < limit {
+        let Some(&class) = order.iter().find(|&&class| {
+            let wanted = share(sizes[class]).div_ceil(total as u128) as usize;
+            quotas[class] < wanted.min(sizes[class])
+        }) else {
+            break;
+        };
+        quotas[class] += 1;
+    }
+    while quotas.iter().sum::<usize>() > limit {
+        let Some(class) = (0..quotas.len()).max_by_key(|&class| (quotas[class], std::cmp::Reverse(class))) else {
+            break;
+        };
+        quotas[class] -= 1;
+    }
+    quotas
+}
+
 /// The batches of one epoch: each row once; the last batch may be short. With `shuffle` the order is a function of
 /// (seed, epoch). Without it, rows keep the order of the file.
 #[must_use]
@@ -63,6 +111,23 @@ mod tests {
     use super::*;
 
     proptest! {
+        #[test]
+        fn a_limit_keeps_the_share_of_every_label(labels in prop::collection::vec(0u32..5, 1..200), limit in 1usize..200, seed: u64) {
+            let rows = draw_rows(&labels, limit, seed, 1);
+            prop_assert_eq!(rows.len(), limit.min(labels.len()));
+            prop_assert!(rows.windows(2).all(|pair| pair[0] < pair[1]));
+            let classes = labels.iter().collect::<BTreeSet<_>>().len();
+            for label in 0..5 {
+                let count = |rows: &mut dyn Iterator<Item = u32>| rows.filter(|&other| other == label).count();
+                let all = count(&mut labels.iter().copied());
+                let drawn = count(&mut rows.iter().map(|&row| labels[row as usize]));
+                let expected = all as f64 * rows.len() as f64 / labels.len() as f64;
+                prop_assert!(all == 0 || limit < classes || drawn >= 1);
+                // Classes that are raised to one row take rows from the largest class.
+                prop_assert!((drawn as f64 - expected).abs() <= classes as f64, "{drawn} for {expected}");
+            }
+        }
+
         #[test]
         fn every_label_is_held_out_in_its_share(labels in prop::collection::vec(0u8..5, 1..200), fraction in 0.01..0.99, seed: u64) {
             let (train, eval) = hold_out(&labels, fraction, seed);

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use super::*;
 use crate::train::testing::plain;
 use crate::train::{Cache, TrainError};
-use crate::trial::{Augmentation, DataConfig, EvalSource};
+use crate::trial::{Augmentation, BadRows, ColumnNames, DataConfig, DataFormat, EvalSource, EvalTable};
 
 const MODEL: &str = "embedded:minilm-l3";
 
@@ -95,9 +95,22 @@ fn every_format_gives_the_same_rows() {
 fn messages_about_faulty_files() {
     let check = |name: &str, content: &str, expected: &str| assert_eq!(message(name, content), expected);
     check(
-        "a.txt",
+        "a.arrow",
         "x",
-        "FILE: unknown file format; known formats are .tsv, .csv and .jsonl, each also with .gz or .zst",
+        "FILE: unknown file format; known formats are .csv, .tsv, .json, .jsonl, .ndjson, .parquet, .txt and fastText, each \
+         also with .gz, .zst or .zip",
+    );
+    check(
+        "a.txt",
+        "good day@pos\nbad day@neg\n",
+        "FILE: the lines have no comma, tab, semicolon or pipe between fields; set data.delimiter to the character that \
+         separates text and label",
+    );
+    check(
+        "a.csv",
+        "1,a lovely evening out\n0,too loud and too dear\n",
+        "FILE:1: the first row looks like data, not like column names: `1`, `a lovely evening out`; set data.header: false \
+         and name the columns by number, such as data.text: 2, data.label: 1",
     );
     check("a.tsv", "", "FILE: the file is empty; expected one row for each text");
     check("a.csv", " \n\n", "FILE: the file is empty; expected one row for each text");
@@ -114,54 +127,62 @@ fn messages_about_faulty_files() {
         "label\ttext\na\tx\nb\ty\n",
         "FILE: no label has two rows, so no rows can be held out for evaluation; is `label` the column of the labels?",
     );
-    check("a.tsv", "label\ttext\na\tx\n\ty\n", "FILE:3: the label (column `label`) is empty");
+    check(
+        "a.tsv",
+        "label\ttext\na\tx\n\ty\n",
+        "FILE:3: the label (column `label`) is empty; `data.bad_rows: skip` leaves such rows out",
+    );
     check(
         "a.tsv",
         "label\ttext\na\tx\ty\n",
-        "FILE:2: the header has 2 columns, but this row has 3 fields; a text in a .tsv cannot contain a tab",
+        "FILE:2: the header has 2 columns, but this row has 3 fields; a text cannot contain a tab without quotes; `data.bad_rows: skip` leaves such rows out",
     );
     check(
         "a.csv",
         "label,text\na,b\na,x,y\n",
-        "FILE:3: the header has 2 columns, but this row has 3 fields; quote a text that contains a comma",
+        "FILE:3: the header has 2 columns, but this row has 3 fields; quote a text that contains a comma; `data.bad_rows: skip` leaves such rows out",
     );
     check("a.csv", "label,text\na,\"x\nb,y\na,z\n", "FILE:2: this row opens a quote that never closes");
     check(
         "a.tsv",
         "\n\nlabel\ttext\n\n\na\tx\ty\n",
-        "FILE:6: the header has 2 columns, but this row has 3 fields; a text in a .tsv cannot contain a tab",
+        "FILE:6: the header has 2 columns, but this row has 3 fields; a text cannot contain a tab without quotes; `data.bad_rows: skip` leaves such rows out",
     );
     check(
         "a.csv",
         "label,text\na,\"x\ny\"\n\r\n\nb\n",
-        "FILE:6: the header has 2 columns, but this row has 1 fields; quote a text that contains a comma",
+        "FILE:6: the header has 2 columns, but this row has 1 fields; fields are missing; `data.bad_rows: skip` leaves such rows out",
     );
     check("a.csv", "text,label\n\"x,a\nb,y\n", "FILE:2: this row opens a quote that never closes");
     check(
         "a.tsv",
         "label\ttext\ttext\na\tx\ty\n",
-        "FILE:1: two columns have the name `text` (data.text); rename one of them",
+        "FILE:1: several columns have the name `text` (data.text); rename all but one of them",
     );
     check(
         "a.tsv",
         "label\tsentence\na\tx\n",
-        "FILE:1: no column `text` (data.text); the columns are `label`, `sentence`; set data.text to one of them",
+        "FILE:1: no column `text` (data.text); the columns are `label`, `sentence`; did you mean data.text: sentence?",
     );
     check(
         "a.csv",
-        "Label,text\na,x\n",
-        "FILE:1: no column `label` (data.label); the columns are `Label`, `text`; did you mean data.label: Label?",
+        "labels,text\na,x\n",
+        "FILE:1: no column `label` (data.label); the columns are `labels`, `text`; did you mean data.label: labels?",
     );
     check(
         "a.jsonl",
         "{\"text\":\"x\",\"label\":1}\n{\"tweet\":\"x\",\"label\":1}",
-        "FILE:2: no column `text` (data.text); the columns are `label`, `tweet`; did you mean data.text: tweet?",
+        "FILE:2: there is no field `text`; `data.bad_rows: skip` leaves such rows out",
     );
-    check("a.jsonl", "{\"text\":\"x\",\"label\":null}", "FILE:1: the label (column `label`) is empty");
     check(
         "a.jsonl",
-        "{\"text\":\"x\",\"label\":[1]}",
-        "FILE:1: `label` is a list or an object; expected a text, a number or true/false",
+        "{\"text\":\"x\",\"label\":null}",
+        "FILE:1: the label (column `label`) is empty; `data.bad_rows: skip` leaves such rows out",
+    );
+    check(
+        "a.jsonl",
+        "{\"text\":\"x\",\"label\":[1,2]}",
+        "FILE:1: `label` is a list of 2 values; expected a single value; `data.bad_rows: skip` leaves such rows out",
     );
     check(
         "a.tsv.gz",
@@ -188,16 +209,245 @@ fn files_that_expand_too_much_are_refused() {
     }
 }
 
+/// Loads `content` with a changed configuration, and returns all examples as `label text`, or the message.
+fn loaded(name: &str, content: impl AsRef<[u8]>, change: impl FnOnce(&mut DataConfig)) -> Result<Vec<String>, String> {
+    let file = file(name, content);
+    let mut config = config(&file.path);
+    change(&mut config);
+    let dataset = load(&config, MODEL, &MemoryCache::default());
+    dataset.map(|dataset| contents(&dataset)).map_err(|error| error.to_string().replace(&file.path, "FILE"))
+}
+
+const ROWS: [&str; 4] = ["neg bad day", "neg so sad", "pos good day", "pos so glad"];
+
 #[test]
-fn bytes_that_are_not_utf8() {
+fn delimiters_and_headers_are_detected() {
+    for delimiter in [",", ";", "|", "\t"] {
+        let content =
+            format!("text,label\ngood day,pos\nbad day,neg\nso glad,pos\nso sad,neg\n").replace(',', delimiter);
+        for name in ["a.csv", "a.tsv", "a.txt", "a"] {
+            assert_eq!(loaded(name, &content, |_| ()).unwrap(), ROWS, "{name} {delimiter}");
+        }
+    }
+    let without_header = "pos,good day\nneg,bad day\npos,so glad\nneg,so sad\n";
+    let by_number = |config: &mut DataConfig| (config.text, config.label) = ("2".into(), "1".into());
+    assert_eq!(loaded("a.csv", without_header, by_number).unwrap(), ROWS);
+    let own = without_header.replace(',', "@");
     assert_eq!(
-        message("a.tsv", b"label\ttext\na\tx\nb\tcaf\xe9\n"),
-        "FILE:3: byte 0xe9 is not UTF-8; save the file as UTF-8"
+        loaded("a.txt", &own, |config| {
+            by_number(config);
+            config.delimiter = Some("@".into());
+        })
+        .unwrap(),
+        ROWS
     );
     assert_eq!(
-        message("a.csv", b"\xff\xfel\0a\0"),
-        "FILE:1: byte 0xff is not UTF-8; the file looks like UTF-16; save the file as UTF-8"
+        loaded("a.csv", without_header, |config| config.header = Some(false)).unwrap_err(),
+        "FILE:1: without a header, columns are numbers from 1, but data.text is `text`; write data.text: 2, data.label: 1; \
+         FILE:1: without a header, columns are numbers from 1, but data.label is `label`; write data.text: 2, data.label: 1"
     );
+    assert_eq!(
+        loaded("a.csv", "# exported 2024\nText , LABEL\ngood day,pos\nbad day,neg\nso glad,pos\nso sad,neg\n", |_| ())
+            .unwrap(),
+        ROWS
+    );
+}
+
+#[test]
+fn quotes_and_stray_fields_are_tolerated() {
+    let trailing = "text,label\ngood day,pos,\nbad day,neg,\nso glad,pos,\nso sad,neg,\n";
+    assert_eq!(loaded("a.csv", trailing, |_| ()).unwrap(), ROWS);
+    let escaped = "text,label\n\"a \\\"b\\\", c\",pos\n\"d \\\"e\\\", f\",neg\n\"a\",pos\n\"d\",neg\n";
+    assert_eq!(loaded("a.csv", escaped, |_| ()).unwrap(), ["neg d", "neg d \"e\", f", "pos a", "pos a \"b\", c"]);
+    let newline = "text\tlabel\n\"a\nb\"\tpos\n\"c\nd\"\tneg\nx\tpos\ny\tneg\n";
+    assert_eq!(loaded("a.tsv", newline, |_| ()).unwrap(), ["neg c\nd", "neg y", "pos a\nb", "pos x"]);
+    let quoted = "text\tlabel\n\"a\"\tpos\n\"c\"\tneg\n\"x\"\tpos\n\"y\"\tneg\n";
+    assert_eq!(loaded("a.tsv", quoted, |_| ()).unwrap()[0], "neg \"c\"", "quotes are ordinary characters");
+    assert_eq!(loaded("a.tsv", quoted, |config| config.format = Some(DataFormat::Csv)).unwrap()[0], "neg c");
+}
+
+#[test]
+fn encodings_are_detected_or_set() {
+    let latin = b"text,label\nle caf\xe9,pos\nun th\xe9,neg\nle caf\xe9 noir,pos\nla fa\xe7ade,neg\n";
+    let expected = ["neg la façade", "neg un thé", "pos le café", "pos le café noir"];
+    assert_eq!(loaded("a.csv", latin, |_| ()).unwrap(), expected);
+    assert_eq!(loaded("a.csv", latin, |config| config.encoding = Some("latin-1".into())).unwrap(), expected);
+    assert!(
+        loaded("a.csv", latin, |config| config.encoding = Some("utf-8".into()))
+            .unwrap_err()
+            .starts_with("FILE:2: byte 0xe9")
+    );
+    assert!(
+        loaded("a.csv", latin, |config| config.encoding = Some("klingon".into()))
+            .unwrap_err()
+            .contains("not a known encoding")
+    );
+}
+
+#[test]
+fn json_has_many_forms() {
+    let rows = |row: fn(&str, &str) -> String| {
+        [("good day", "pos"), ("bad day", "neg"), ("so glad", "pos"), ("so sad", "neg")]
+            .map(|(text, label)| row(text, label))
+    };
+    let plain = rows(|text, label| format!(r#"{{"text": "{text}", "label": "{label}"}}"#));
+    let array = format!("[\n{}\n]", plain.join(",\n"));
+    let columns = r#"{"text": {"0": "good day", "1": "bad day", "2": "so glad", "3": "so sad"}, "label": {"0": "pos", "1": "neg", "2": "pos", "3": "neg"}}"#;
+    for (name, content) in [
+        ("a.json", plain.join("\n")),
+        ("a.ndjson", plain.join("\n")),
+        ("a.json", array.clone()),
+        ("a.jsonl", array.replace('\n', "")),
+        ("a.json", format!("{{\"version\": 1, \"data\": {array}}}")),
+        ("a.json", columns.to_owned()),
+        ("a.txt", plain.join("\n")),
+    ] {
+        assert_eq!(loaded(name, &content, |_| ()).unwrap(), ROWS, "{content}");
+    }
+    let nested = rows(|text, label| format!(r#"{{"data": {{"body": "{text}"}}, "label": ["{label}"]}}"#)).join("\n");
+    assert_eq!(loaded("a.jsonl", &nested, |config| config.text = "data.body".into()).unwrap(), ROWS);
+    let broken = array.replace("\"label\": \"neg\"}\n", "\"label\": null}\n");
+    assert_eq!(
+        loaded("a.json", &broken, |_| ()).unwrap_err(),
+        "FILE:5: the label (column `label`) is empty; `data.bad_rows: skip` leaves such rows out"
+    );
+}
+
+#[test]
+fn fasttext_and_parquet() {
+    let lines = "__label__pos good day\n__label__neg bad day\n__label__pos so glad\n__label__neg so sad\n";
+    assert_eq!(loaded("a.txt", lines, |_| ()).unwrap(), ROWS);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("train-00000-of-00001.parquet");
+    write_parquet(&path);
+    let expected = ["neg bad day", "neg so sad", "pos good day", "pos so glad"];
+    for train in [&path, folder.path()] {
+        let dataset = load(&config(train.to_str().unwrap()), MODEL, &MemoryCache::default()).unwrap();
+        assert_eq!(contents(&dataset), expected);
+    }
+}
+
+/// A file with a text column, and a label column whose class names are in the metadata of Hugging Face.
+fn write_parquet(path: &std::path::Path) {
+    use ::parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
+    use ::parquet::file::metadata::KeyValue;
+    use ::parquet::file::properties::WriterProperties;
+    use ::parquet::file::writer::SerializedFileWriter;
+    let schema = "message schema { REQUIRED BYTE_ARRAY text (UTF8); REQUIRED INT64 label; }";
+    let schema = ::parquet::schema::parser::parse_message_type(schema).unwrap();
+    let names = r#"{"info": {"features": {"label": {"names": ["neg", "pos"], "_type": "ClassLabel"}}}}"#;
+    let metadata = KeyValue::new("huggingface".to_owned(), names.to_owned());
+    let properties = WriterProperties::builder().set_key_value_metadata(Some(vec![metadata])).build();
+    let file = std::fs::File::create(path).unwrap();
+    let mut writer = SerializedFileWriter::new(file, schema.into(), properties.into()).unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    let texts: Vec<ByteArray> = ["good day", "bad day", "so glad", "so sad"].map(ByteArray::from).to_vec();
+    let mut column = group.next_column().unwrap().unwrap();
+    column.typed::<ByteArrayType>().write_batch(&texts, None, None).unwrap();
+    column.close().unwrap();
+    let mut column = group.next_column().unwrap().unwrap();
+    column.typed::<Int64Type>().write_batch(&[1, 0, 1, 0], None, None).unwrap();
+    column.close().unwrap();
+    group.close().unwrap();
+    writer.close().unwrap();
+}
+
+#[test]
+fn folders_and_patterns_are_several_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().canonicalize().unwrap();
+    let write = |name: &str, content: &str| {
+        let path = root.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::File::create(path).unwrap().write_all(content.as_bytes()).unwrap();
+    };
+    write("parts/1.csv", "text,label\ngood day,pos\nbad day,neg\n");
+    write("parts/2.csv", "label;text\npos;so glad\nneg;so sad\n");
+    write("classes/pos/1.txt", "good day\n");
+    write("classes/pos/2.txt", "so glad");
+    write("classes/neg/1.txt", "bad day");
+    write("classes/neg/2.txt", "so sad");
+    write("splits/train.csv", "text,label\ngood day,pos\nbad day,neg\n");
+    write("splits/validation.csv", "text,label\nso glad,pos\nso sad,neg\n");
+    let roots = [root.clone()];
+    for source in ["parts/*.csv", "{parts/1.csv,parts/2.csv}", "parts/{1,2}.csv", "parts", "classes"] {
+        let located = locate_data(source, &roots).unwrap();
+        let dataset = load(&config(&located), MODEL, &MemoryCache::default()).unwrap();
+        assert_eq!(contents(&dataset), ROWS, "{source}");
+    }
+    let located = locate_data("splits", &roots).unwrap();
+    let both = DataConfig { eval: EvalSource::File(located.clone()), ..config(&located) };
+    let dataset = load(&both, MODEL, &MemoryCache::default()).unwrap();
+    assert_eq!((contents(&dataset).len(), dataset.train.examples.len(), dataset.eval.examples.len()), (4, 2, 2));
+    let message = locate_data("parts/*.tsv", &roots).unwrap_err().to_string();
+    assert!(message.starts_with("no file matches `parts/*.tsv`; looked for "), "{message}");
+    write("parts/2.csv", "label;text\npos;so glad\n;so sad\n");
+    let message =
+        load(&config(&locate_data("parts", &roots).unwrap()), MODEL, &MemoryCache::default()).unwrap_err().to_string();
+    assert!(message.contains("parts/2.csv:3: the label"), "{message}");
+}
+
+#[test]
+fn zip_archives_have_one_data_file() {
+    let rows = b"text,label\ngood day,pos\nbad day,neg\nso glad,pos\nso sad,neg\n";
+    let packed = |names: &[&str]| super::zip::tests::archive(names, rows, true);
+    assert_eq!(loaded("a.csv.zip", packed(&["__MACOSX/._a.csv", "a.csv"]), |_| ()).unwrap(), ROWS);
+    assert_eq!(loaded("a.zip", packed(&["inside/a.csv"]), |_| ()).unwrap(), ROWS);
+    assert!(
+        loaded("a.zip", packed(&["a.csv", "b.csv"]), |_| ())
+            .unwrap_err()
+            .contains("the archive has 2 files; expected one")
+    );
+    assert!(loaded("a.xlsx", packed(&["xl/workbook.xml"]), |_| ()).unwrap_err().contains("this is an Excel workbook"));
+}
+
+#[test]
+fn bad_rows_are_reported_together_or_skipped() {
+    let mut content = "text,label\ngood day,pos\nbad day,neg\nso glad,pos\nso sad,neg\n".to_owned();
+    content += "no label\n";
+    content += &"x,\n".repeat(25);
+    content += "y,NaN\n";
+    let message = loaded("a.csv", &content, |_| ()).unwrap_err();
+    assert_eq!(
+        message,
+        "FILE:6: the header has 2 columns, but this row has 1 fields; fields are missing; FILE:7: the label (column `label`) is \
+         empty (25 rows: lines 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, ... (5 more)); \
+         FILE:32: the label (column `label`) is `NaN`, which means that it is missing; `data.bad_rows: skip` leaves such rows \
+         out"
+    );
+    let skipped = |config: &mut DataConfig| config.bad_rows = BadRows::Skip;
+    assert_eq!(loaded("a.csv", &content, skipped).unwrap(), ROWS);
+}
+
+#[test]
+fn text_may_be_several_columns_and_whole_floats_are_integers() {
+    let content = "title,body,label\ngood,day,1.0\nbad,day,0.0\nso,glad,1.0\nso,sad,0.0\n";
+    let joined = |config: &mut DataConfig| config.text = ColumnNames(vec!["title".into(), "body".into()]);
+    assert_eq!(loaded("a.csv", content, joined).unwrap(), ["0 bad day", "0 so sad", "1 good day", "1 so glad"]);
+    let versions = content.replace("1.0", "1.5");
+    assert_eq!(
+        loaded("a.csv", versions, joined).unwrap(),
+        ["0.0 bad day", "0.0 so sad", "1.5 good day", "1.5 so glad"]
+    );
+}
+
+#[test]
+fn an_eval_file_may_have_columns_of_its_own() {
+    let train = file("train.csv", "text,label\na,x\nb,y\n");
+    let eval = file("eval.csv", "sentence,target\nc,x\nd,y\n");
+    let with = |eval: EvalSource| load(&DataConfig { eval, ..config(&train.path) }, MODEL, &MemoryCache::default());
+    let message = with(EvalSource::File(eval.path.clone())).unwrap_err().to_string();
+    assert!(
+        message.ends_with("; if this file has other columns, write data.eval: {file: eval.csv, text: ..., label: ...}"),
+        "{message}"
+    );
+    let table = EvalTable {
+        file: eval.path.clone(),
+        text: Some("sentence".into()),
+        text_pair: None,
+        label: Some("target".into()),
+    };
+    assert_eq!(contents(&with(EvalSource::Table(table)).unwrap()), ["x a", "x c", "y b", "y d"]);
 }
 
 #[test]
@@ -246,18 +496,28 @@ fn tweets_split_by_label_in_file_order() {
 }
 
 #[test]
-fn limit_takes_the_first_rows_after_the_split() {
+fn limits_draw_rows_of_all_labels_after_the_split() {
     let whole = load(&config("embedded:tweets"), MODEL, &MemoryCache::default()).unwrap();
-    let limited =
-        load(&DataConfig { limit: Some(2000), ..config("embedded:tweets") }, MODEL, &MemoryCache::default()).unwrap();
-    assert_eq!(limited.train.examples, whole.train.examples[..2000]);
-    assert_eq!(limited.train.tokens.get(1999), whole.train.tokens.get(1999));
-    assert_eq!(limited.eval, whole.eval);
-    let message =
-        load(&DataConfig { limit: Some(2), ..config("embedded:tweets") }, MODEL, &MemoryCache::default()).unwrap_err();
+    let with = |limit, eval_limit, seed| {
+        let config = DataConfig { limit, eval_limit, seed, ..config("embedded:tweets") };
+        load(&config, MODEL, &MemoryCache::default())
+    };
+    let limited = with(Some(200), Some(50), 42).unwrap();
+    assert_eq!((limited.train.examples.len(), limited.eval.examples.len()), (200, 50));
+    for (share, all) in limited.class_prior.iter().zip(&whole.class_prior) {
+        assert!((share - all).abs() <= 0.005, "{:?}", limited.class_prior);
+    }
+    let mut rows = whole.train.examples.iter();
+    assert!(
+        limited.train.examples.iter().all(|example| rows.any(|other| other == example)),
+        "rows keep the order of the file"
+    );
+    assert_ne!(limited.train.examples, whole.train.examples[..200]);
+    assert_ne!(with(Some(200), Some(50), 43).unwrap().train.examples, limited.train.examples);
+    assert_eq!(with(Some(9000), None, 42).unwrap(), whole);
     assert_eq!(
-        message.to_string(),
-        "embedded:tweets: all 2 training rows have the same label; raise data.limit or mix the rows of the file"
+        with(Some(1), None, 42).unwrap_err().to_string(),
+        "embedded:tweets: all 1 training rows have the same label; raise data.limit"
     );
 }
 
@@ -295,6 +555,9 @@ fn a_damaged_cache_entry_is_a_miss() {
 #[test]
 fn facts_of_the_data() {
     let facts = data_facts(&config("embedded:tweets"), MODEL, &MemoryCache::default()).unwrap();
+    assert_eq!(facts.report.files, ["embedded:tweets: tsv, 4140 rows"]);
+    assert_eq!(facts.report.train.class_rows.iter().sum::<usize>(), 3312);
+    assert!(facts.report.train.longest_tokens > 16 && facts.report.train.truncated_share > 0.3, "{:?}", facts.report);
     assert_eq!((facts.train_rows, facts.eval_rows), (3312, 828));
     assert!(facts.mean_tokens > 8.0 && facts.mean_tokens <= 16.0, "{}", facts.mean_tokens);
     let other = DataConfig { eval: EvalSource::File("embedded:tweets".into()), ..config("embedded:tweets") };
@@ -328,10 +591,6 @@ fn a_source_is_found_or_the_error_lists_the_paths_that_were_tried() {
     assert_eq!(
         message(locate_data("other.tsv", &roots)),
         "data file `other.tsv` not found; looked for /nowhere/other.tsv and ROOT/other.tsv"
-    );
-    assert_eq!(
-        message(locate_data(".", &roots)),
-        "ROOT: this is a folder; data is one file (.tsv, .csv or .jsonl, also with .gz or .zst)"
     );
     assert_eq!(
         message(locate_data("embedded:news", &roots)),

@@ -162,6 +162,22 @@ impl Encoder {
         Ok(all)
     }
 
+    /// Tokens of each example without truncation, on the threads of the current rayon pool.
+    pub(super) fn full_lengths(&self, examples: &[&Example]) -> Result<Vec<u32>, TrainError> {
+        let mut tokenizer = self.tokenizer.clone();
+        tokenizer.with_truncation(None).map_err(not_tokenised)?;
+        let length = |example: &&Example| {
+            let encoding = tokenizer.encode_fast(input(example), true).map_err(not_tokenised)?;
+            Ok(encoding.len() as u32)
+        };
+        examples.par_iter().map(length).collect()
+    }
+
+    /// The id of the token for unknown word pieces.
+    pub(super) fn unknown_token(&self) -> Option<u32> {
+        ["[UNK]", "<unk>"].iter().find_map(|token| self.tokenizer.token_to_id(token))
+    }
+
     /// Encodes one example and appends it to `tokens`.
     pub fn append(&self, example: &Example, tokens: &mut Tokens) -> Result<(), TrainError> {
         let encoding = self.tokenizer.encode_fast(input(example), true).map_err(not_tokenised)?;

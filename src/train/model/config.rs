@@ -65,7 +65,6 @@ impl DropoutRates {
 
 #[derive(Deserialize)]
 struct Written {
-    model_type: Option<String>,
     vocab_size: usize,
     hidden_size: usize,
     num_hidden_layers: usize,
@@ -109,13 +108,20 @@ fn tenth() -> f64 {
 
 impl Config {
     pub fn parse(json: &[u8]) -> Result<Self, TrainError> {
+        /// Read first, because the other keys of another kind of model have other names.
+        #[derive(Deserialize)]
+        struct Kind {
+            model_type: Option<String>,
+        }
+        if let Some(kind) = serde_json::from_slice::<Kind>(json).ok().and_then(|kind| kind.model_type)
+            && kind != "bert"
+        {
+            return Err(TrainError::Input(format!("config.json: model_type is '{kind}'; only 'bert' can be trained")));
+        }
         let written: Written = serde_json::from_slice(json).map_err(|e| {
             TrainError::Input(format!("config.json: not that of a BERT: {e}; copy it again from the checkpoint's page"))
         })?;
         let refuse = |what: String| Err(TrainError::Input(format!("config.json: {what}")));
-        if let Some(kind) = written.model_type.as_deref().filter(|&kind| kind != "bert") {
-            return refuse(format!("model_type is '{kind}'; only 'bert' can be trained"));
-        }
         if let Some(kind) = written.position_embedding_type.as_deref().filter(|&kind| kind != "absolute") {
             return refuse(format!("position_embedding_type is '{kind}'; only 'absolute' is known"));
         }

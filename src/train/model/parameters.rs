@@ -96,6 +96,23 @@ impl<'a> Tensors<'a> {
         sizes.map(|(_, view)| view.shape().iter().product::<usize>() as u64).sum()
     }
 
+    /// The name of the first tensor of the model with a NaN or an infinite value.
+    pub fn first_non_finite(&self) -> Option<&str> {
+        // A value is not finite if all bits of its exponent are set.
+        let all_set = |bytes: &[u8], mask: u32| {
+            let value = bytes.iter().rev().fold(0, |value, byte| value << 8 | u32::from(*byte));
+            value & mask == mask
+        };
+        let is_bad = |view: &TensorView<'_>| match view.dtype() {
+            safetensors::Dtype::F32 => view.data().chunks_exact(4).any(|bytes| all_set(bytes, 0x7f80_0000)),
+            safetensors::Dtype::BF16 => view.data().chunks_exact(2).any(|bytes| all_set(bytes, 0x7f80)),
+            safetensors::Dtype::F16 => view.data().chunks_exact(2).any(|bytes| all_set(bytes, 0x7c00)),
+            _ => false,
+        };
+        let ours = |name: &str| ["embeddings.", "encoder.", "pooler."].iter().any(|stem| name.starts_with(stem));
+        self.0.iter().find(|(name, view)| ours(name) && is_bad(view)).map(|(name, _)| name.as_str())
+    }
+
     fn shape(&self, name: &str) -> Option<&[usize]> {
         self.0.get(name).map(TensorView::shape)
     }

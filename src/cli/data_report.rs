@@ -1,0 +1,36 @@
+//! What `plan` and `run` say about the data of a sweep.
+
+use crate::plan::Facts;
+use crate::trial::DataReport;
+
+/// All that is known of the data, for `plan`.
+pub(crate) fn full(facts: &Facts) -> Vec<String> {
+    lines(facts, DataReport::lines)
+}
+
+/// The size of the data and the warnings, for the start of `run`.
+pub(crate) fn brief(facts: &Facts) -> Vec<String> {
+    lines(facts, |report, labels| {
+        let DataReport { train, eval, .. } = report;
+        let mut lines = vec![format!(
+            "data: {} training rows, {} evaluation rows, {} classes",
+            train.rows,
+            eval.rows,
+            labels.len()
+        )];
+        lines.extend(report.warnings.iter().map(|warning| format!("warning: {warning}")));
+        lines
+    })
+}
+
+/// The lines of each different report. Data that several checkpoints read alike is reported once.
+fn lines(facts: &Facts, of: impl Fn(&DataReport, &[String]) -> Vec<String>) -> Vec<String> {
+    let mut all: Vec<Vec<String>> = Vec::new();
+    for found in &facts.data {
+        let lines = of(&found.facts.report, &found.facts.labels);
+        if !all.contains(&lines) {
+            all.push(lines);
+        }
+    }
+    all.concat()
+}

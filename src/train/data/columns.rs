@@ -1,0 +1,213 @@
+//! The columns that are read from a file, and the rows that they make.
+
+use super::error::DataError;
+use crate::train::KeyFault;
+
+/// A labelled text.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Row {
+    /// Index of its file among the files of the source.
+    pub file: u32,
+    /// Line of the file where the row starts, from 1. For Parquet: the number of the row.
+    pub line: u64,
+    pub text: String,
+    pub pair: Option<String>,
+    pub label: String,
+}
+
+/// A row that cannot be used.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct BadRow {
+    pub line: u64,
+    pub reason: String,
+}
+
+/// The content of one file.
+#[derive(Debug, Default)]
+pub(super) struct ParsedFile {
+    pub rows: Vec<Row>,
+    pub bad_rows: Vec<BadRow>,
+    /// How the file was read, in a few words: format, delimiter, encoding.
+    pub description: String,
+}
+
+/// The columns to read, and the number of characters of a text to keep.
+#[derive(Debug, Clone)]
+pub(super) struct Columns<'a> {
+    /// Each with its key in the sweep file: the columns of the text, the label, the second text.
+    wanted: Vec<(&'static str, &'a str)>,
+    texts: usize,
+    has_label: bool,
+    has_pair: bool,
+    longest: usize,
+}
+
+impl<'a> Columns<'a> {
+    /// `longest`: characters of a text that are kept. Without a `label` all labels are empty.
+    pub fn new(text: &'a [String], pair: Option<&'a str>, label: Option<&'a str>, longest: usize) -> Self {
+        let texts = text.iter().map(|name| ("data.text", name.as_str()));
+        let label_column = label.map(|name| ("data.label", name));
+        let wanted = texts.chain(label_column).chain(pair.map(|name| ("data.text_pair", name))).collect();
+        Self { wanted, texts: text.len(), has_label: label.is_some(), has_pair: pair.is_some(), longest }
+    }
+
+    /// The key and the name of each needed column.
+    pub fn wanted(&self) -> &[(&'static str, &'a str)] {
+        &self.wanted
+    }
+
+    /// The name of the label column.
+    pub fn label(&self) -> Option<&'a str> {
+        self.has_label.then(|| self.wanted[self.texts].1)
+    }
+
+    /// Whether all columns are numbers from 1.
+    pub fn are_numbers(&self) -> bool {
+        self.wanted.iter().all(|(_, name)| name.parse::<usize>().is_ok_and(|number| number > 0))
+    }
+
+    /// Looks for every column. All missing columns are reported together, each under its key.
+    pub fn find<T>(&self, find: impl Fn(&str, &str) -> Result<T, String>) -> Result<Vec<T>, Vec<KeyFault>> {
+        let (mut found, mut faults) = (Vec::new(), Vec::new());
+        for &(key, column) in &self.wanted {
+            match find(key, column) {
+                Ok(place) => found.push(place),
+                Err(message) => faults.push(KeyFault { key, message }),
+            }
+        }
+        if faults.is_empty() { Ok(found) } else { Err(faults) }
+    }
+
+    /// Makes a row. `cell` returns the content of the column with an index in [`Columns::wanted`], or why there is none.
+    pub fn row(&self, line: u64, mut cell: impl FnMut(usize) -> Result<String, String>) -> Result<Row, BadRow> {
+        let mut get = |index| cell(index).map_err(|reason| BadRow { line, reason });
+        let mut text = get(0)?;
+        for index in 1..self.texts {
+            text.push(' ');
+            text.push_str(&get(index)?);
+        }
+        let label = match self.label() {
+            Some(column) => {
+                let label = get(self.texts)?.trim().to_owned();
+                if let Some(reason) = missing_label(column, &label) {
+                    return Err(BadRow { line, reason });
+                }
+                label
+            }
+            None => String::new(),
+        };
+        let pair = if self.has_pair { Some(cut(get(self.wanted.len() - 1)?, self.longest)) } else { None };
+        Ok(Row { file: 0, line, text: cut(text, self.longest), pair, label })
+    }
+}
+
+/// Why a label counts as missing.
+fn missing_label(column: &str, label: &str) -> Option<String> {
+    if label.is_empty() {
+        return Some(format!("the label (column `{column}`) is empty"));
+    }
+    label
+        .eq_ignore_ascii_case("nan")
+        .then(|| format!("the label (column `{column}`) is `{label}`, which means that it is missing"))
+}
+
+/// The index of `column` in the header. White space and capitals may differ if the match is unique.
+pub(super) fn position(header: &[&str], key: &str, column: &str) -> Result<usize, String> {
+    let matches = |fits: &dyn Fn(&str) -> bool| -> Vec<usize> {
+        header.iter().enumerate().filter(|(_, name)| fits(name.trim())).map(|(index, _)| index).collect()
+    };
+    let exact = matches(&|name| name == column.trim());
+    let similar = matches(&|name| name.to_lowercase() == column.trim().to_lowercase());
+    match (exact.as_slice(), similar.as_slice()) {
+        ([index], _) | ([], [index]) => Ok(*index),
+        ([], []) => Err(missing_column(header, key, column)),
+        _ => Err(format!("several columns have the name `{column}` ({key}); rename all but one of them")),
+    }
+}
+
+/// Words that usually name a column of texts or of labels.
+const SYNONYMS: [(&str, &[&str]); 2] = [
+    (
+        "data.text",
+        &["text", "review", "sentence", "comment", "tweet", "content", "body", "message", "document", "question"],
+    ),
+    (
+        "data.label",
+        &["label", "labels", "sentiment", "class", "target", "category", "stars", "rating", "intent", "topic"],
+    ),
+];
+
+/// The message about a missing column: the columns of the file and the most similar name.
+pub(super) fn missing_column(found: &[&str], key: &str, column: &str) -> String {
+    let similarity = |name: &&&str| strsim::jaro_winkler(&name.to_lowercase(), &column.to_lowercase());
+    let synonyms = SYNONYMS.iter().find(|(known, _)| *known == key).map_or(&[][..], |(_, names)| names);
+    let is_synonym = |name: &&&str| {
+        let name = name.to_lowercase();
+        name.split(|c: char| !c.is_alphanumeric()).any(|word| word == column.to_lowercase() || synonyms.contains(&word))
+    };
+    let nearest = found
+        .iter()
+        .max_by(|a, b| similarity(a).total_cmp(&similarity(b)))
+        .filter(|name| similarity(name) > 0.7 && !name.trim().is_empty())
+        .or_else(|| found.iter().find(is_synonym));
+    let advice = match nearest {
+        Some(nearest) => format!("did you mean {key}: {}?", nearest.trim()),
+        None => format!("set {key} to one of them"),
+    };
+    format!("no column `{column}` ({key}); the columns are {}; {advice}", list_names(found.iter().copied()))
+}
+
+/// The error about bad rows: every reason with its lines, the first 20 of each.
+pub(super) fn bad_rows_error(source: &str, bad_rows: &[BadRow]) -> DataError {
+    const SHOWN: usize = 20;
+    let mut reasons: Vec<(&str, Vec<u64>)> = Vec::new();
+    for BadRow { line, reason } in bad_rows {
+        match reasons.iter_mut().find(|(known, _)| known == reason) {
+            Some((_, lines)) => lines.push(*line),
+            None => reasons.push((reason, vec![*line])),
+        }
+    }
+    let mut parts: Vec<String> = Vec::new();
+    for (reason, lines) in reasons.iter().take(SHOWN) {
+        let others: Vec<String> = lines[1..].iter().take(SHOWN - 1).map(u64::to_string).collect();
+        let more = match lines.len().saturating_sub(SHOWN) {
+            0 => String::new(),
+            more => format!(", ... ({more} more)"),
+        };
+        parts.push(match lines.len() {
+            1 => format!("{source}:{}: {reason}", lines[0]),
+            count => format!(
+                "{source}:{}: {reason} ({count} rows: lines {}, {}{more})",
+                lines[0],
+                lines[0],
+                others.join(", ")
+            ),
+        });
+    }
+    if reasons.len() > SHOWN {
+        parts.push(format!("and {} more kinds of faults", reasons.len() - SHOWN));
+    }
+    parts.push("`data.bad_rows: skip` leaves such rows out".to_owned());
+    DataError::malformed(parts.join("; "))
+}
+
+/// Names for a message; only the first ones if there are many.
+pub(super) fn list_names<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
+    const SHOWN: usize = 20;
+    let more = names.len().saturating_sub(SHOWN);
+    let shown: Vec<String> = names.take(SHOWN).map(|name| format!("`{}`", cut(name.to_owned(), 40))).collect();
+    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+    shown.join(", ") + &rest
+}
+
+/// The first `longest` characters.
+pub(super) fn cut(mut text: String, longest: usize) -> String {
+    // A character has at least one byte, so most texts need no count.
+    if text.len() > longest
+        && let Some((end, _)) = text.char_indices().nth(longest)
+    {
+        text.truncate(end);
+        text.shrink_to_fit();
+    }
+    text
+}

@@ -1,0 +1,372 @@
+//! Parses files with one row per line and a delimiter between fields, such as `.csv` and `.tsv`.
+//!
+//! * The delimiter is `data.delimiter`, or the one of comma, tab, semicolon and pipe that fits the columns.
+//! * The first line names the columns, unless `data.header` is false. Leading comment lines (`#`) are skipped.
+//! * Fields may be quoted as in RFC 4180. In a file with tabs a quote is an ordinary character (as in the files of GLUE),
+//!   unless the rows only fit together with quoted fields.
+//! * Empty fields beyond the header, such as after a trailing comma, are ignored. Blank lines are ignored.
+
+use csv::StringRecord;
+
+use super::columns::{BadRow, Columns, ParsedFile, position};
+use super::error::DataError;
+use super::settings::FileSettings;
+use crate::train::{KeyFault, TrainError};
+
+/// How fields are separated and quoted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Dialect {
+    delimiter: u8,
+    quoted: bool,
+    /// Whether a backslash escapes a quote.
+    escaped: bool,
+}
+
+/// What the name of the file says about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Layout {
+    Csv,
+    Tsv,
+    /// Any other text file.
+    Text,
+}
+
+/// Parses a file. `source` names it in errors.
+pub(super) fn parse(
+    source: &str,
+    text: &str,
+    layout: Layout,
+    settings: &FileSettings,
+    columns: &Columns<'_>,
+) -> Result<ParsedFile, TrainError> {
+    let may_have_header = settings.header != Some(false) && !columns.are_numbers();
+    let (comment_lines, body) = if may_have_header { skip_comments(text, columns) } else { (0, text) };
+    let file = File { source, body, comment_lines };
+    let header = file.header(layout, settings, columns)?;
+    let mut best: Option<Attempt> = None;
+    for dialect in dialects(layout, header.delimiter, body) {
+        let attempt = file.rows(dialect, &header, columns)?;
+        let structural_faults = attempt.structural_faults;
+        if best.as_ref().is_none_or(|best| structural_faults < best.structural_faults) {
+            best = Some(attempt);
+        }
+        if structural_faults == 0 {
+            break;
+        }
+    }
+    let attempt = best.ok_or_else(|| DataError::malformed(format!("{source}: the file cannot be parsed")))?;
+    if let Some(line) = attempt.unclosed_quote {
+        let message = format!("{source}:{line}: this row opens a quote that never closes");
+        return Err(DataError::malformed(message).into());
+    }
+    Ok(ParsedFile { description: describe(attempt.dialect, layout, &header), ..attempt.parsed })
+}
+
+struct File<'a> {
+    source: &'a str,
+    /// The text after comment lines.
+    body: &'a str,
+    comment_lines: u64,
+}
+
+/// Which field of a record holds each wanted column.
+struct Header {
+    delimiter: u8,
+    has_names: bool,
+    /// Number of columns; None without names, because then every record counts for itself.
+    width: Option<usize>,
+    indices: Vec<usize>,
+}
+
+/// The result of one dialect.
+struct Attempt {
+    dialect: Dialect,
+    parsed: ParsedFile,
+    /// Rows with a wrong number of fields or with an open quote.
+    structural_faults: usize,
+    unclosed_quote: Option<u64>,
+}
+
+const DELIMITERS: [u8; 4] = [b',', b'\t', b';', b'|'];
+/// Records that are looked at to find the delimiter.
+const SAMPLE: usize = 100;
+
+impl File<'_> {
+    fn header(&self, layout: Layout, settings: &FileSettings, columns: &Columns<'_>) -> Result<Header, TrainError> {
+        let mut candidates = match (settings.delimiter, layout) {
+            (Some(delimiter), _) => vec![delimiter],
+            (None, Layout::Csv) => DELIMITERS.to_vec(),
+            (None, Layout::Tsv | Layout::Text) => vec![b'\t', b',', b';', b'|'],
+        };
+        if settings.header != Some(false) {
+            for &delimiter in &candidates {
+                let names = self.sample(delimiter, layout, 1)?.into_iter().next().unwrap_or_default();
+                let names: Vec<&str> = names.iter().collect();
+                if let Ok(indices) = columns.find(|key, column| position(&names, key, column)) {
+                    return Ok(Header { delimiter, has_names: true, width: Some(names.len()), indices });
+                }
+            }
+        }
+        // The delimiter that gives most rows the same number of fields.
+        let mut scored = Vec::new();
+        for delimiter in candidates.drain(..) {
+            scored.push((regularity(&self.sample(delimiter, layout, SAMPLE)?), delimiter));
+        }
+        let best = scored.iter().map(|(score, _)| *score).fold(0.0, f64::max);
+        let delimiter = scored.iter().find(|(score, _)| *score >= best).map_or(b',', |(_, delimiter)| *delimiter);
+        let records = self.sample(delimiter, layout, SAMPLE)?;
+        let is_delimited = best >= 0.5;
+        let width = records.iter().map(StringRecord::len).max().unwrap_or(0);
+        if settings.header == Some(false) || (settings.header.is_none() && columns.are_numbers()) {
+            let find = |key: &str, column: &str| column_number(key, column, width, &records);
+            let indices = columns.find(find).map_err(|faults| TrainError::Keys(self.at_first_line(faults)))?;
+            return Ok(Header { delimiter, has_names: false, width: None, indices });
+        }
+        if !is_delimited && layout == Layout::Text {
+            let message = format!(
+                "{}: the lines have no comma, tab, semicolon or pipe between fields; set data.delimiter to the character \
+                 that separates text and label",
+                self.source
+            );
+            return Err(TrainError::key("data.train", message));
+        }
+        Err(self.missing_columns(settings, &records, width, columns))
+    }
+
+    /// Says which columns are missing, or that there is no header.
+    fn missing_columns(
+        &self,
+        settings: &FileSettings,
+        records: &[StringRecord],
+        width: usize,
+        columns: &Columns<'_>,
+    ) -> TrainError {
+        let first = records.first().cloned().unwrap_or_default();
+        let names: Vec<&str> = first.iter().map(str::trim).collect();
+        if settings.header.is_none() && looks_like_data(&names, records) {
+            let message = format!(
+                "{}:{}: the first row looks like data, not like column names: {}; set data.header: false and name the \
+                 columns by number, such as {}",
+                self.source,
+                self.comment_lines + 1,
+                super::columns::list_names(names.iter().copied()),
+                suggested_numbers(records, width)
+            );
+            return TrainError::key("data.train", message);
+        }
+        match columns.find(|key, column| position(&names, key, column)) {
+            Err(faults) => TrainError::Keys(self.at_first_line(faults)),
+            Ok(_) => DataError::malformed(format!("{}: the header cannot be parsed", self.source)).into(),
+        }
+    }
+
+    fn at_first_line(&self, faults: Vec<KeyFault>) -> Vec<KeyFault> {
+        let line = self.comment_lines + first_line(self.body);
+        let at = |fault: KeyFault| KeyFault { message: format!("{}:{line}: {}", self.source, fault.message), ..fault };
+        faults.into_iter().map(at).collect()
+    }
+
+    /// The first `count` records.
+    fn sample(&self, delimiter: u8, layout: Layout, count: usize) -> Result<Vec<StringRecord>, DataError> {
+        let dialect =
+            dialects(layout, delimiter, "").next().unwrap_or(Dialect { delimiter, quoted: true, escaped: false });
+        // Cut a sample, so that an open quote does not make this read a large file to its end.
+        let mut end = self.body.len().min(1 << 20);
+        while !self.body.is_char_boundary(end) {
+            end -= 1;
+        }
+        let mut reader = reader(dialect, &self.body.as_bytes()[..end]);
+        let records = reader.records().take(count).collect::<Result<_, _>>();
+        records.map_err(|error: csv::Error| self.unreadable(error))
+    }
+
+    fn rows(&self, dialect: Dialect, header: &Header, columns: &Columns<'_>) -> Result<Attempt, DataError> {
+        let input = std::io::Read::chain(self.body.as_bytes(), if dialect.quoted { END.as_bytes() } else { b"" });
+        let mut reader = reader(dialect, input);
+        let mut records = reader.records();
+        if header.has_names {
+            records.next().transpose().map_err(|error| self.unreadable(error))?;
+        }
+        let mut parsed = ParsedFile::default();
+        let mut attempt =
+            Attempt { dialect, parsed: ParsedFile::default(), structural_faults: 0, unclosed_quote: None };
+        let widest = header.indices.iter().max().map_or(0, |index| index + 1);
+        for record in records {
+            let record = record.map_err(|error| self.unreadable(error))?;
+            let line = self.comment_lines + line_of(&record, self.body);
+            if dialect.quoted && record.iter().any(|field| field.contains(END.trim())) {
+                if record.len() != 1 || record[0] != *END.trim() {
+                    attempt.structural_faults += 1;
+                    attempt.unclosed_quote = Some(line);
+                }
+                break;
+            }
+            let fault = match header.width {
+                Some(width) => width_fault(&record, width, dialect),
+                None => (record.len() < widest)
+                    .then(|| format!("this row has {} fields, but column {widest} is needed", record.len())),
+            };
+            if let Some(reason) = fault {
+                attempt.structural_faults += 1;
+                parsed.bad_rows.push(BadRow { line, reason });
+                continue;
+            }
+            let cell = |index: usize| Ok(record.get(header.indices[index]).unwrap_or_default().to_owned());
+            match columns.row(line, cell) {
+                Ok(row) => parsed.rows.push(row),
+                Err(bad) => parsed.bad_rows.push(bad),
+            }
+        }
+        Ok(Attempt { parsed, ..attempt })
+    }
+
+    fn unreadable(&self, error: csv::Error) -> DataError {
+        DataError::malformed(format!("{}: {error}", self.source)).caused_by(error)
+    }
+}
+
+/// Appended to a quoted file. A quote that never closes swallows this line and is noticed.
+const END: &str = "\n\u{1}end of file\u{1}\n";
+
+fn reader<R: std::io::Read>(dialect: Dialect, input: R) -> csv::Reader<R> {
+    csv::ReaderBuilder::new()
+        .delimiter(dialect.delimiter)
+        .quoting(dialect.quoted)
+        .escape(dialect.escaped.then_some(b'\\'))
+        .flexible(true)
+        .has_headers(false)
+        .from_reader(input)
+}
+
+/// The dialects to try, the most probable first.
+fn dialects(layout: Layout, delimiter: u8, body: &str) -> impl Iterator<Item = Dialect> {
+    let quoted = Dialect { delimiter, quoted: true, escaped: false };
+    let plain = Dialect { quoted: false, ..quoted };
+    let escaped = body.contains("\\\"").then_some(Dialect { escaped: true, ..quoted });
+    let with_tabs = delimiter == b'\t';
+    let order = match layout {
+        Layout::Tsv | Layout::Text if with_tabs => vec![Some(plain), body.contains('"').then_some(quoted), escaped],
+        _ if with_tabs => vec![Some(quoted), escaped, Some(plain)],
+        _ => vec![Some(quoted), escaped],
+    };
+    order.into_iter().flatten()
+}
+
+/// Skips lines that begin with `#` (or `sep=`) before the header, unless such a line names the columns. Returns their number and the
+/// rest of the text.
+fn skip_comments<'a>(text: &'a str, columns: &Columns<'_>) -> (u64, &'a str) {
+    let (mut lines, mut rest) = (0, text);
+    // Excel may write `sep=;` as the first line.
+    while rest.starts_with('#') || (lines == 0 && rest.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("sep=")))
+    {
+        let Some(end) = rest.find(['\n', '\r']) else { break };
+        let names: Vec<&str> = rest[..end].split(|c: char| DELIMITERS.iter().any(|d| char::from(*d) == c)).collect();
+        if columns.find(|key, column| position(&names, key, column)).is_ok() {
+            break;
+        }
+        let length = end + if rest[end..].starts_with("\r\n") { 2 } else { 1 };
+        rest = &rest[length..];
+        lines += 1;
+    }
+    (lines, rest)
+}
+
+/// The line of the first record in a text that may start with blank lines.
+fn first_line(body: &str) -> u64 {
+    1 + body.bytes().take_while(|byte| matches!(byte, b'\r' | b'\n')).filter(|byte| *byte == b'\n').count() as u64
+}
+
+/// The line where a record starts. The reader reports the position before the blank lines that it skips.
+fn line_of(record: &StringRecord, text: &str) -> u64 {
+    let Some(position) = record.position() else { return 1 };
+    let rest = text.get(position.byte() as usize..).unwrap_or_default();
+    position.line() + first_line(rest) - 1
+}
+
+/// The share of records that have the most frequent number of fields, if that is at least two.
+fn regularity(records: &[StringRecord]) -> f64 {
+    let mut counts = std::collections::BTreeMap::new();
+    for record in records {
+        *counts.entry(record.len()).or_insert(0_usize) += 1;
+    }
+    let most = counts.iter().filter(|(width, _)| **width >= 2).map(|(_, count)| *count).max().unwrap_or(0);
+    most as f64 / records.len().max(1) as f64
+}
+
+/// Why a record does not have the width of the header. Empty fields at the end do not count.
+fn width_fault(record: &StringRecord, width: usize, dialect: Dialect) -> Option<String> {
+    let fields = record.len();
+    if fields == width || (fields > width && record.iter().skip(width).all(|field| field.trim().is_empty())) {
+        return None;
+    }
+    let why = match (fields < width, dialect.quoted) {
+        (true, _) => "fields are missing".to_owned(),
+        (false, true) => format!("quote a text that contains {}", delimiter_name(dialect.delimiter)),
+        (false, false) => format!("a text cannot contain {} without quotes", delimiter_name(dialect.delimiter)),
+    };
+    Some(format!("the header has {width} columns, but this row has {fields} fields; {why}"))
+}
+
+fn column_number(key: &str, column: &str, width: usize, records: &[StringRecord]) -> Result<usize, String> {
+    match column.trim().parse::<usize>() {
+        Ok(number) if (1..=width).contains(&number) => Ok(number - 1),
+        Ok(_) => Err(format!("there is no column {column} ({key}); the rows have {width} columns")),
+        Err(_) => Err(format!(
+            "without a header, columns are numbers from 1, but {key} is `{column}`; write {}",
+            suggested_numbers(records, width)
+        )),
+    }
+}
+
+/// Whether the first row has a number or a sentence as a field, as column names do not.
+fn looks_like_data(names: &[&str], records: &[StringRecord]) -> bool {
+    let is_number = |name: &&&str| name.parse::<f64>().is_ok();
+    let is_sentence = |name: &&&str| name.split_whitespace().count() > 3;
+    let repeats = |name: &str| {
+        !name.is_empty()
+            && records.iter().skip(1).filter(|record| record.iter().any(|field| field.trim() == name)).count() > 1
+    };
+    names.iter().any(|name| is_number(&name) || is_sentence(&name) || repeats(name))
+}
+
+/// `data.text: 2, data.label: 1`: the column with the longest fields, and of the others the one with the fewest values.
+fn suggested_numbers(records: &[StringRecord], width: usize) -> String {
+    let length = |column: usize| records.iter().filter_map(|record| record.get(column)).map(str::len).sum::<usize>();
+    let values = |column: usize| {
+        let all: std::collections::BTreeSet<&str> = records.iter().filter_map(|record| record.get(column)).collect();
+        if all.len() < 2 { usize::MAX } else { all.len() }
+    };
+    let text = (0..width).max_by_key(|&column| (length(column), std::cmp::Reverse(column))).unwrap_or(0);
+    let label = (0..width).filter(|&column| column != text).min_by_key(|&column| values(column)).unwrap_or(0);
+    format!("data.text: {}, data.label: {}", text + 1, label + 1)
+}
+
+fn delimiter_name(delimiter: u8) -> String {
+    match delimiter {
+        b',' => "a comma".into(),
+        b'\t' => "a tab".into(),
+        b';' => "a semicolon".into(),
+        b'|' => "a pipe".into(),
+        other => format!("`{}`", char::from(other)),
+    }
+}
+
+/// `csv, semicolons, no header, backslash escapes`; the usual properties are left out.
+fn describe(dialect: Dialect, layout: Layout, header: &Header) -> String {
+    let delimiter = delimiter_name(dialect.delimiter);
+    let mut parts = vec![match (layout, dialect.delimiter) {
+        (Layout::Csv, b',') => "csv".to_owned(),
+        (Layout::Tsv, b'\t') => "tsv".to_owned(),
+        _ => format!("{} between fields", delimiter),
+    }];
+    if !header.has_names {
+        parts.push("no header".into());
+    }
+    if dialect.escaped {
+        parts.push("backslash before quotes".into());
+    }
+    if dialect.quoted && dialect.delimiter == b'\t' && layout != Layout::Csv {
+        parts.push("quoted fields".into());
+    }
+    parts.join(", ")
+}

@@ -1,0 +1,138 @@
+//! Decodes the bytes of a text file.
+//!
+//! A byte-order mark decides first, then `data.encoding`, then valid UTF-8. Otherwise the encoding is detected from the
+//! content: UTF-16 by its zero bytes, other encodings by `chardetng`, the detector of Firefox.
+
+use std::borrow::Cow;
+
+use chardetng::EncodingDetector;
+use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
+
+use super::error::DataError;
+
+/// The text of a file and the encoding that was used.
+#[derive(Debug)]
+pub(super) struct Decoded<'a> {
+    pub text: Cow<'a, str>,
+    pub encoding: &'static Encoding,
+}
+
+/// Finds an encoding by a name such as `latin-1`, `windows-1252`, `cp1252`, `utf-16`.
+pub(super) fn by_name(name: &str) -> Option<&'static Encoding> {
+    let name = name.trim().to_ascii_lowercase().replace('_', "-");
+    let name = match name.as_str() {
+        "utf-8-sig" => "utf-8",
+        "latin-1" => "latin1",
+        other => other.strip_prefix("cp-").map_or(other, |number| if number == "1252" { "cp1252" } else { other }),
+    };
+    Encoding::for_label(name.as_bytes())
+}
+
+/// Decodes a file. `source` names it in errors. `wanted` is the value of `data.encoding`.
+pub(super) fn decode<'a>(
+    source: &str,
+    bytes: &'a [u8],
+    wanted: Option<&'static Encoding>,
+) -> Result<Decoded<'a>, DataError> {
+    if let Some((encoding, mark)) = Encoding::for_bom(bytes) {
+        return decode_as(source, &bytes[mark..], encoding);
+    }
+    if let Some(encoding) = wanted {
+        return decode_as(source, bytes, encoding);
+    }
+    if let Ok(text) = std::str::from_utf8(bytes)
+        && utf16_without_mark(bytes).is_none()
+    {
+        return Ok(Decoded { text: text.into(), encoding: UTF_8 });
+    }
+    let encoding = utf16_without_mark(bytes).unwrap_or_else(|| {
+        let mut detector = EncodingDetector::new(chardetng::Iso2022JpDetection::Deny);
+        detector.feed(bytes, true);
+        detector.guess(None, chardetng::Utf8Detection::Deny)
+    });
+    decode_as(source, bytes, encoding)
+}
+
+fn decode_as<'a>(source: &str, bytes: &'a [u8], encoding: &'static Encoding) -> Result<Decoded<'a>, DataError> {
+    match encoding.decode_without_bom_handling_and_without_replacement(bytes) {
+        Some(text) => Ok(Decoded { text, encoding }),
+        None => Err(undecodable(source, bytes, encoding)),
+    }
+}
+
+fn undecodable(source: &str, bytes: &[u8], encoding: &'static Encoding) -> DataError {
+    let name = encoding.name();
+    if encoding == UTF_8
+        && let Err(error) = std::str::from_utf8(bytes)
+    {
+        let valid = error.valid_up_to();
+        let line = bytes[..valid].iter().filter(|byte| **byte == b'\n').count() + 1;
+        return DataError::malformed(format!(
+            "{source}:{line}: byte 0x{:02x} is not {name}; set data.encoding to the encoding of the file, such as \
+             windows-1252, or leave data.encoding out",
+            bytes[valid]
+        ))
+        .caused_by(error);
+    }
+    DataError::malformed(format!(
+        "{source}: the file is not valid {name}; set data.encoding to the encoding of the file"
+    ))
+}
+
+/// UTF-16 if at least a third of the bytes at even or at odd offsets is zero, and hardly any of the others.
+fn utf16_without_mark(bytes: &[u8]) -> Option<&'static Encoding> {
+    let sample = &bytes[..bytes.len().min(4096) & !1];
+    let (mut even, mut odd) = (0, 0);
+    for (offset, _) in sample.iter().enumerate().filter(|(_, byte)| **byte == 0) {
+        *(if offset % 2 == 0 { &mut even } else { &mut odd }) += 1;
+    }
+    let many = |zeros: usize| 6 * zeros > sample.len() && zeros > 1;
+    match (many(even), many(odd)) {
+        (false, true) if 20 * even <= odd => Some(UTF_16LE),
+        (true, false) if 20 * odd <= even => Some(UTF_16BE),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(bytes: &[u8], wanted: Option<&str>, expected: (&str, &str)) {
+        let decoded = decode("FILE", bytes, wanted.map(|name| by_name(name).unwrap())).unwrap();
+        assert_eq!((&*decoded.text, decoded.encoding.name()), expected);
+    }
+
+    #[test]
+    fn encodings_are_detected() {
+        check("naïve".as_bytes(), None, ("naïve", "UTF-8"));
+        check("\u{feff}naïve".as_bytes(), None, ("naïve", "UTF-8"));
+        check(
+            b"text,label\nun caf\xe9 cher \xe0 la gare,1\n",
+            None,
+            ("text,label\nun café cher à la gare,1\n", "windows-1252"),
+        );
+        check(b"it\x92s \x805,1\n", None, ("it’s €5,1\n", "windows-1252"));
+        let utf16: Vec<u8> = "text,label\nnaïve,1\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        check(&utf16, None, ("text,label\nnaïve,1\n", "UTF-16LE"));
+        check(&[b"\xff\xfe".as_slice(), &utf16].concat(), None, ("text,label\nnaïve,1\n", "UTF-16LE"));
+        check(b"caf\xe9", Some("latin-1"), ("café", "windows-1252"));
+        check(b"one\0two", None, ("one\0two", "UTF-8"));
+    }
+
+    #[test]
+    fn names_of_encodings() {
+        for (name, expected) in
+            [("Latin-1", "windows-1252"), ("cp1252", "windows-1252"), ("utf_8", "UTF-8"), ("UTF-16", "UTF-16LE")]
+        {
+            assert_eq!(by_name(name).unwrap().name(), expected);
+        }
+        assert!(by_name("klingon").is_none());
+    }
+
+    #[test]
+    fn a_wrong_encoding_names_the_line() {
+        let message = decode("FILE", b"a\nb\xe9c\n", Some(UTF_8)).unwrap_err().to_string();
+        assert!(message.starts_with("FILE:2: byte 0xe9 is not UTF-8; "), "{message}");
+    }
+}

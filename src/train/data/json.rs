@@ -1,0 +1,230 @@
+//! Parses JSON files: one object per line (`.jsonl`, `.ndjson`), an array of objects, an object that holds such an array, or
+//! an object of columns.
+//!
+//! Numbers and booleans become text, `null` becomes an empty text, and a list of one value is that value. A column name with
+//! dots such as `data.text` reaches into nested objects.
+
+use serde_json::{Deserializer, Map, Value};
+
+use super::columns::{BadRow, Columns, ParsedFile, missing_column, position};
+use super::error::DataError;
+use crate::train::{KeyFault, TrainError};
+
+/// An object and the line where it starts.
+type Record = (u64, Map<String, Value>);
+
+/// Parses a file. `source` names it in errors.
+pub(super) fn parse(source: &str, text: &str, columns: &Columns<'_>) -> Result<ParsedFile, TrainError> {
+    let trimmed = text.trim_start();
+    let (kind, records) = if trimmed.starts_with('[') && !is_one_line_per_value(trimmed) {
+        ("json array", array(source, text, text.len() - trimmed.len())?)
+    } else {
+        match whole_object(source, text) {
+            Some(records) => ("json", records?),
+            None if is_spread(trimmed) => ("json", stream(source, text)?),
+            None => ("json lines", lines(source, text)?),
+        }
+    };
+    rows(source, records, columns, kind)
+}
+
+/// Makes rows of records. A column that no record has is an error of the file; otherwise the record is a bad row.
+pub(super) fn rows(
+    source: &str,
+    records: Vec<Result<Record, BadRow>>,
+    columns: &Columns<'_>,
+    kind: &str,
+) -> Result<ParsedFile, TrainError> {
+    let mut parsed = ParsedFile { description: kind.to_owned(), ..ParsedFile::default() };
+    for &(key, column) in columns.wanted() {
+        let good = || records.iter().flatten();
+        if good().next().is_some() && !good().any(|(_, object)| look_up(object, column).is_some()) {
+            let all: Vec<KeyFault> = columns
+                .wanted()
+                .iter()
+                .filter(|(_, column)| !good().any(|(_, object)| look_up(object, column).is_some()))
+                .filter_map(|&(key, column)| {
+                    let (line, object) = good().next()?;
+                    let names = names(object);
+                    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+                    Some(KeyFault { key, message: format!("{source}:{line}: {}", missing_column(&names, key, column)) })
+                })
+                .collect();
+            return Err(if all.is_empty() {
+                TrainError::key(key, format!("{source}: no column `{column}`"))
+            } else {
+                TrainError::Keys(all)
+            });
+        }
+    }
+    for record in records {
+        let row = record.and_then(|(line, object)| {
+            columns.row(line, |index| {
+                let column = columns.wanted()[index].1;
+                let value = look_up(&object, column).ok_or_else(|| format!("there is no field `{column}`"))?;
+                text_of(column, value)
+            })
+        });
+        match row {
+            Ok(row) => parsed.rows.push(row),
+            Err(bad) => parsed.bad_rows.push(bad),
+        }
+    }
+    Ok(parsed)
+}
+
+/// The value of a column: by its name, by its name with other capitals, or by a path with dots.
+fn look_up<'a>(object: &'a Map<String, Value>, column: &str) -> Option<&'a Value> {
+    if let Some(value) = object.get(column) {
+        return Some(value);
+    }
+    let names: Vec<&str> = object.keys().map(String::as_str).collect();
+    if let Ok(index) = position(&names, "", column) {
+        return object.get(names[index]);
+    }
+    column.match_indices('.').find_map(|(dot, _)| {
+        let inner = object.get(&column[..dot])?;
+        let inner = match inner {
+            Value::Array(items) if items.len() == 1 => &items[0],
+            other => other,
+        };
+        look_up(inner.as_object()?, &column[dot + 1..])
+    })
+}
+
+/// The names of the fields; those of nested objects with dots.
+fn names(object: &Map<String, Value>) -> Vec<String> {
+    let mut all = Vec::new();
+    for (name, value) in object {
+        match value {
+            Value::Object(inner) => all.extend(names(inner).into_iter().map(|inner| format!("{name}.{inner}"))),
+            _ => all.push(name.clone()),
+        }
+    }
+    all
+}
+
+fn text_of(column: &str, value: &Value) -> Result<String, String> {
+    match value {
+        Value::Null => Ok(String::new()),
+        Value::String(text) => Ok(text.clone()),
+        Value::Number(_) | Value::Bool(_) => Ok(value.to_string()),
+        Value::Array(items) if items.len() == 1 => text_of(column, &items[0]),
+        Value::Array(items) => Err(format!("`{column}` is a list of {} values; expected a single value", items.len())),
+        Value::Object(_) => Err(format!("`{column}` is an object; expected a text, a number or true/false")),
+    }
+}
+
+fn lines(source: &str, text: &str) -> Result<Vec<Result<Record, BadRow>>, DataError> {
+    let mut records = Vec::new();
+    for (line, content) in (1..).zip(text.lines()).filter(|(_, content)| !content.trim().is_empty()) {
+        records.push(match serde_json::from_str(content) {
+            Ok(object) => Ok((line, object)),
+            Err(error) => Err(BadRow { line, reason: format!("not a JSON object: {error}") }),
+        });
+    }
+    match records.first() {
+        Some(Err(BadRow { line, reason })) if records.iter().all(Result::is_err) => {
+            Err(DataError::malformed(format!("{source}:{line}: {reason}")))
+        }
+        _ => Ok(records),
+    }
+}
+
+/// Whether the first object spreads over several lines.
+fn is_spread(text: &str) -> bool {
+    let first = text.lines().next().unwrap_or_default();
+    serde_json::from_str::<Map<String, Value>>(first).is_err()
+        && matches!(Deserializer::from_str(text).into_iter::<Map<String, Value>>().next(), Some(Ok(_)))
+}
+
+/// The records of a file with one object after the other.
+fn stream(source: &str, text: &str) -> Result<Vec<Result<Record, BadRow>>, DataError> {
+    let mut records = Vec::new();
+    let mut objects = Deserializer::from_str(text).into_iter::<Map<String, Value>>();
+    let (mut line, mut counted) = (1, 0);
+    loop {
+        let start = objects.byte_offset();
+        let start = start + text[start..].len() - text[start..].trim_start().len();
+        line += text.as_bytes()[counted..start].iter().filter(|byte| **byte == b'\n').count() as u64;
+        counted = start;
+        match objects.next() {
+            Some(Ok(object)) => records.push(Ok((line, object))),
+            Some(Err(error)) => {
+                let message = format!("{source}:{line}: not a JSON object: {error}");
+                return Err(DataError::malformed(message).caused_by(error));
+            }
+            None => return Ok(records),
+        }
+    }
+}
+
+/// Whether the first line is a complete array, as in a file with an array on each line.
+fn is_one_line_per_value(text: &str) -> bool {
+    let mut lines = text.lines();
+    let first = lines.next().unwrap_or_default();
+    let complete = serde_json::from_str::<Vec<Value>>(first).is_ok();
+    complete && (lines.any(|line| !line.trim().is_empty()) || !first.contains('{'))
+}
+
+/// The records of the array that begins at byte `start` of `text`.
+fn array(source: &str, text: &str, start: usize) -> Result<Vec<Result<Record, BadRow>>, DataError> {
+    let mut records = Vec::new();
+    let (mut line, mut counted) = (1, 0);
+    let mut at = start + 1;
+    loop {
+        at += text[at..].len() - text[at..].trim_start_matches(|c: char| c.is_whitespace() || c == ',').len();
+        if text[at..].starts_with(']') {
+            return Ok(records);
+        }
+        line += text.as_bytes()[counted..at].iter().filter(|byte| **byte == b'\n').count() as u64;
+        counted = at;
+        let mut values = Deserializer::from_str(&text[at..]).into_iter::<Value>();
+        let value = values.next();
+        at += values.byte_offset();
+        match value {
+            Some(Ok(Value::Object(object))) => records.push(Ok((line, object))),
+            Some(Ok(_)) => records.push(Err(BadRow { line, reason: "not a JSON object".to_owned() })),
+            Some(Err(error)) => {
+                let message = format!("{source}:{line}: not an array of JSON objects: {error}");
+                return Err(DataError::malformed(message).caused_by(error));
+            }
+            None => return Err(DataError::malformed(format!("{source}:{line}: the JSON array has no end"))),
+        }
+    }
+}
+
+/// The records of a file that is one object: the only array of objects in it, or its columns. None if the file is something
+/// else.
+fn whole_object(source: &str, text: &str) -> Option<Result<Vec<Result<Record, BadRow>>, DataError>> {
+    let object: Map<String, Value> = serde_json::from_str(text).ok()?;
+    let is_records = |value: &&Value| value.as_array().is_some_and(|items| items.first().is_some_and(Value::is_object));
+    if object.values().filter(is_records).count() == 1 {
+        let start =
+            text.match_indices('[').map(|(at, _)| at).find(|at| text[at + 1..].trim_start().starts_with('{'))?;
+        return Some(array(source, text, start));
+    }
+    let columns: Option<Vec<(String, Vec<Value>)>> =
+        object.into_iter().map(|(name, value)| Some((name, column_values(value)?))).collect();
+    let columns = columns.filter(|columns| !columns.is_empty())?;
+    let rows = columns[0].1.len();
+    if rows < 2 || columns.iter().any(|(_, values)| values.len() != rows) {
+        return None;
+    }
+    let record = |row: usize| columns.iter().map(|(name, values)| (name.clone(), values[row].clone())).collect();
+    Some(Ok((0..rows).map(|row| Ok((row as u64 + 1, record(row)))).collect()))
+}
+
+/// The values of a column: a list, or an object with the row numbers as keys (as pandas writes it).
+fn column_values(value: Value) -> Option<Vec<Value>> {
+    match value {
+        Value::Array(values) => Some(values),
+        Value::Object(values) => {
+            let mut rows: Vec<(u64, Value)> =
+                values.into_iter().map(|(row, value)| Some((row.parse().ok()?, value))).collect::<Option<_>>()?;
+            rows.sort_by_key(|(row, _)| *row);
+            Some(rows.into_iter().map(|(_, value)| value).collect())
+        }
+        _ => None,
+    }
+}

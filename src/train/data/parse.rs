@@ -1,0 +1,67 @@
+//! Chooses the parser of a data file by `data.format`, by the extension of the file, or by its content.
+
+use encoding_rs::UTF_8;
+
+use super::columns::{Columns, ParsedFile};
+use super::delimited::{self, Layout};
+use super::encoding::decode;
+use super::error::{DataError, DataErrorKind};
+use super::settings::FileSettings;
+use super::{fasttext, json, parquet};
+use crate::train::TrainError;
+use crate::trial::DataFormat;
+
+/// Parses an unpacked file. `source` names it in errors; `name` is its name in lower case without the extension of a
+/// compression.
+pub(super) fn parse(
+    source: &str,
+    name: &str,
+    bytes: &[u8],
+    settings: &FileSettings,
+    columns: &Columns<'_>,
+) -> Result<ParsedFile, TrainError> {
+    if bytes.starts_with(parquet::MAGIC) || settings.format == Some(DataFormat::Parquet) {
+        return parquet::parse(source, bytes.to_vec(), columns);
+    }
+    let decoded = decode(source, bytes, settings.encoding)?;
+    let text = &*decoded.text;
+    if text.trim().is_empty() {
+        return Err(DataError::malformed(format!("{source}: the file is empty; expected one row for each text")).into());
+    }
+    let extension =
+        name.rsplit(['/', '\\']).next().and_then(|name| name.rsplit_once('.')).map_or("", |(_, ending)| ending);
+    let format = settings.format.or_else(|| DataFormat::of_extension(extension));
+    let mut parsed = match format {
+        Some(DataFormat::Csv) => delimited::parse(source, text, Layout::Csv, settings, columns)?,
+        Some(DataFormat::Tsv) => delimited::parse(source, text, Layout::Tsv, settings, columns)?,
+        Some(DataFormat::Json | DataFormat::Jsonl) => json::parse(source, text, columns)?,
+        Some(DataFormat::Fasttext) => fasttext::parse(text, columns),
+        Some(DataFormat::Parquet) => {
+            let message = format!("{source}: not a Parquet file: it does not begin with `PAR1`; copy it again");
+            return Err(DataError::malformed(message).into());
+        }
+        None if is_binary(text) || extension == "arrow" => return Err(unknown_format(source).into()),
+        None if fasttext::is_fasttext(text) => fasttext::parse(text, columns),
+        None if text.trim_start().starts_with(['{', '[']) => json::parse(source, text, columns)?,
+        None => delimited::parse(source, text, Layout::Text, settings, columns)?,
+    };
+    if decoded.encoding != UTF_8 {
+        parsed.description += &format!(", {}", decoded.encoding.name());
+    }
+    Ok(parsed)
+}
+
+/// Whether the beginning of a text has control characters that no text has.
+fn is_binary(text: &str) -> bool {
+    let control = |c: &char| c.is_control() && !matches!(c, '\n' | '\r' | '\t' | '\u{c}' | '\0');
+    let sample = || text.chars().take(4096);
+    sample().filter(control).count() * 100 > sample().count()
+}
+
+fn unknown_format(source: &str) -> DataError {
+    let message = format!(
+        "{source}: unknown file format; known formats are .csv, .tsv, .json, .jsonl, .ndjson, .parquet, .txt and fastText, \
+         each also with .gz, .zst or .zip"
+    );
+    DataError::new(DataErrorKind::Unsupported, message)
+}

@@ -1,0 +1,253 @@
+//! Describes a data set: sizes, classes, token lengths, duplicates, and what looks like a mistake. Pure functions.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::columns::cut;
+use super::dataset::{Dataset, Split};
+use crate::trial::{DataReport, SplitReport};
+
+/// What the report needs beside the data set.
+#[derive(Debug, Default)]
+pub(super) struct ReportInput {
+    /// One line for each file: its name and how it was read.
+    pub files: Vec<String>,
+    /// Rows that were left out by `data.bad_rows: skip`.
+    pub skipped_rows: usize,
+    /// Tokens of each training and each evaluation example without truncation.
+    pub full_lengths: (Vec<u32>, Vec<u32>),
+    /// Id of the token for unknown word pieces.
+    pub unknown_token: Option<u32>,
+    pub max_length: usize,
+    /// The name of the label column.
+    pub label_column: String,
+}
+
+/// Describes a data set.
+pub(super) fn report(dataset: &Dataset, input: &ReportInput) -> DataReport {
+    let classes = dataset.labels.len();
+    let mut labels_of_text: HashMap<(&str, Option<&str>), BTreeSet<u32>> = HashMap::new();
+    let mut duplicate_rows = 0;
+    for example in dataset.train.examples.iter().filter(|example| !example.is_empty()) {
+        let labels = labels_of_text.entry(example.content()).or_default();
+        duplicate_rows += usize::from(!labels.is_empty());
+        labels.insert(example.label);
+    }
+    let unknown =
+        input.unknown_token.map_or(0, |id| dataset.train.tokens.ids.iter().filter(|other| **other == id).count());
+    let mut report = DataReport {
+        files: input.files.clone(),
+        skipped_rows: input.skipped_rows,
+        train: split_report(&dataset.train, &input.full_lengths.0, input.max_length, classes),
+        eval: split_report(&dataset.eval, &input.full_lengths.1, input.max_length, classes),
+        duplicate_rows,
+        conflicting_texts: labels_of_text.values().filter(|labels| labels.len() > 1).count(),
+        leaked_rows: dataset.leaked_rows(),
+        unknown_tokens: unknown as f64 / dataset.train.tokens.ids.len().max(1) as f64,
+        warnings: Vec::new(),
+    };
+    report.warnings = warnings(dataset, &report, input);
+    report
+}
+
+fn split_report(split: &Split, full_lengths: &[u32], max_length: usize, classes: usize) -> SplitReport {
+    let mut counts = vec![0; classes];
+    for example in &split.examples {
+        counts[example.label as usize] += 1;
+    }
+    let mut sorted = full_lengths.to_vec();
+    sorted.sort_unstable();
+    let quantile =
+        |share: f64| sorted.get(((sorted.len() as f64 - 1.0) * share).round() as usize).copied().unwrap_or(0);
+    let lost = full_lengths.iter().map(|length| u64::from(*length).saturating_sub(max_length as u64));
+    let total: u64 = full_lengths.iter().map(|length| u64::from(*length)).sum();
+    SplitReport {
+        rows: split.examples.len(),
+        class_rows: counts,
+        median_tokens: quantile(0.5),
+        tokens_95_percent: quantile(0.95),
+        longest_tokens: sorted.last().copied().unwrap_or(0),
+        truncated_share: share(
+            full_lengths.iter().filter(|length| **length as usize > max_length).count(),
+            full_lengths.len(),
+        ),
+        lost_tokens_share: lost.sum::<u64>() as f64 / total.max(1) as f64,
+    }
+}
+
+fn share(part: usize, whole: usize) -> f64 {
+    part as f64 / whole.max(1) as f64
+}
+
+fn warnings(dataset: &Dataset, report: &DataReport, input: &ReportInput) -> Vec<String> {
+    let mut found = Vec::new();
+    let named = |labels: &[&String]| -> String {
+        let names: Vec<String> = labels.iter().take(10).map(|name| format!("`{}`", cut((*name).clone(), 40))).collect();
+        names.join(", ")
+    };
+    let rows = report.train.rows + report.eval.rows;
+    let untrained: Vec<&String> = dataset
+        .labels
+        .iter()
+        .zip(&report.train.class_rows)
+        .filter(|(_, rows)| **rows == 0)
+        .map(|(name, _)| name)
+        .collect();
+    if !untrained.is_empty() {
+        found.push(format!("no training row has the label {}; raise data.limit or add rows", named(&untrained)));
+    }
+    found.extend(label_warnings(dataset, rows, &input.label_column));
+    if report.train.truncated_share >= 0.05 {
+        found.push(format!(
+            "{:.0} % of the training texts are longer than data.max_length ({} tokens) and lose {:.0} % of all tokens; the \
+             longest has {} tokens",
+            100.0 * report.train.truncated_share,
+            input.max_length,
+            100.0 * report.train.lost_tokens_share,
+            report.train.longest_tokens
+        ));
+    }
+    if report.leaked_rows > 0 {
+        found.push(format!(
+            "{} of {} evaluation rows are also in the training data ({:.0} %); the evaluation loss is too low for new texts",
+            report.leaked_rows,
+            report.eval.rows,
+            100.0 * share(report.leaked_rows, report.eval.rows)
+        ));
+    }
+    if report.conflicting_texts > 0 {
+        found.push(format!("{} training texts occur with two or more labels", report.conflicting_texts));
+    }
+    if report.unknown_tokens > 0.05 {
+        found.push(format!(
+            "{:.0} % of the tokens are unknown to the tokenizer; does the checkpoint know this language?",
+            100.0 * report.unknown_tokens
+        ));
+    }
+    let texts = dataset.train.examples.iter().filter(|example| !example.text.is_empty());
+    let is_quoted = |text: &str| text.len() > 1 && text.starts_with('"') && text.ends_with('"');
+    let (quoted, all) =
+        texts.fold((0, 0), |(quoted, all), example| (quoted + usize::from(is_quoted(&example.text)), all + 1));
+    if all >= 5 && quoted * 10 >= all * 9 {
+        found.push(
+            "nearly every text begins and ends with a quote, so the quotes are part of the text; for a file with quoted \
+             fields and tabs write data.format: csv"
+                .to_owned(),
+        );
+    }
+    let empty = dataset.train.examples.iter().filter(|example| example.is_empty()).count();
+    if empty > 0 {
+        found.push(format!("{empty} training texts are empty"));
+    }
+    found
+}
+
+/// What looks wrong about the labels themselves.
+fn label_warnings(dataset: &Dataset, rows: usize, column: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let labels = &dataset.labels;
+    let mut by_shape: BTreeMap<String, Vec<&String>> = BTreeMap::new();
+    for label in labels {
+        let shape = label.split_whitespace().collect::<String>().to_lowercase();
+        by_shape.entry(shape).or_default().push(label);
+    }
+    for same in by_shape.values().filter(|same| same.len() > 1) {
+        let names: Vec<String> = same.iter().map(|name| format!("`{name}`")).collect();
+        found.push(format!(
+            "the labels {} differ only in capitals or spaces; each is a class of its own",
+            names.join(", ")
+        ));
+    }
+    const MARKS: [&str; 8] = ["-", "--", "?", "none", "null", "n/a", "na", "unknown"];
+    for mark in labels.iter().filter(|label| MARKS.contains(&label.to_lowercase().as_str())) {
+        found.push(format!(
+            "the label `{mark}` often means that a label is missing; here it is a class. Remove these rows if they have no label"
+        ));
+    }
+    if labels.len() > 20 && labels.len() * 2 > rows {
+        let numbers = labels.iter().filter(|label| label.parse::<f64>().is_ok()).count();
+        let guess =
+            if numbers * 10 >= labels.len() * 9 { "is it a number to predict (regression)" } else { "is it an id" };
+        found.push(format!(
+            "{} classes in {rows} rows: {guess}? data.label: {column} must name a column of classes",
+            labels.len()
+        ));
+    } else {
+        let names: BTreeSet<&str> = labels.iter().map(String::as_str).collect();
+        let is_list = |separator: char| {
+            let several: Vec<&&str> = names.iter().filter(|name| name.contains(separator)).collect();
+            !several.is_empty()
+                && several.iter().all(|name| {
+                    name.split(separator).all(|part| names.contains(part.trim()))
+                        || name.split(separator).count() > 1 && several.len() * 2 >= names.len()
+                })
+        };
+        if let Some(separator) = ['|', ';', ','].into_iter().find(|separator| is_list(*separator)) {
+            let example = names.iter().find(|name| name.contains(separator)).copied().unwrap_or_default();
+            found.push(format!(
+                "labels such as `{example}` look like several labels of one text (multi-label); here each combination is a class"
+            ));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::data::{Example, Tokens};
+
+    fn dataset(labels: &[&str], train: &[(&str, u32)], eval: &[(&str, u32)]) -> Dataset {
+        let split = |rows: &[(&str, u32)]| Split {
+            examples: rows.iter().map(|&(text, label)| Example { text: text.into(), pair: None, label }).collect(),
+            tokens: Tokens::whole(vec![1; rows.len()], vec![0; rows.len()], (0..=rows.len() as u32).collect()),
+        };
+        let labels = labels.iter().map(ToString::to_string).collect();
+        Dataset { labels, class_prior: vec![], train: split(train), eval: split(eval) }
+    }
+
+    fn warned(dataset: &Dataset) -> Vec<String> {
+        let lengths = |split: &Split| vec![5; split.examples.len()];
+        let full_lengths = (lengths(&dataset.train), lengths(&dataset.eval));
+        let input = ReportInput { full_lengths, max_length: 8, label_column: "label".into(), ..ReportInput::default() };
+        report(dataset, &input).warnings
+    }
+
+    #[test]
+    fn good_data_has_no_warnings() {
+        assert_eq!(warned(&dataset(&["neg", "pos"], &[("a", 0), ("b", 1)], &[("c", 0)])), Vec::<String>::new());
+    }
+
+    #[test]
+    fn leaks_duplicates_and_conflicts_are_counted() {
+        let data = dataset(&["0", "1"], &[("a", 0), (" a ", 1), ("b", 1), ("b", 1)], &[("a", 0), ("c", 0), ("b", 1)]);
+        let report = report(&data, &ReportInput::default());
+        assert_eq!((report.duplicate_rows, report.conflicting_texts, report.leaked_rows), (2, 1, 2));
+        assert_eq!((report.train.class_rows, report.eval.class_rows), (vec![1, 3], vec![2, 1]));
+    }
+
+    #[test]
+    fn lengths_and_truncation() {
+        let data = dataset(&["0", "1"], &[("a", 0), ("b", 1), ("c", 1), ("d", 1)], &[("e", 0)]);
+        let input =
+            ReportInput { full_lengths: (vec![4, 8, 12, 16], vec![2]), max_length: 8, ..ReportInput::default() };
+        let train = report(&data, &input).train;
+        assert_eq!((train.median_tokens, train.tokens_95_percent, train.longest_tokens), (12, 16, 16));
+        assert!((train.truncated_share - 0.5).abs() < 1e-12 && (train.lost_tokens_share - 0.3).abs() < 1e-12);
+    }
+
+    #[test]
+    fn suspicious_labels_are_named() {
+        let said = |labels: &[&str]| {
+            warned(&dataset(labels, &(0..labels.len() as u32).map(|label| ("x", label)).collect::<Vec<_>>(), &[]))
+                .join("\n")
+        };
+        assert!(said(&["Pos", "pos"]).contains("`Pos`, `pos` differ only in capitals or spaces"));
+        assert!(said(&["a", "a|b"]).contains("`a|b` look like several labels"));
+        assert!(said(&["entailment", "-"]).contains("the label `-` often means"));
+        let numbers: Vec<String> = (0..30).map(|i| format!("0.{i:03}")).collect();
+        let numbers: Vec<&str> = numbers.iter().map(String::as_str).collect();
+        assert!(said(&numbers).contains("30 classes in 30 rows: is it a number to predict (regression)?"));
+        let untrained = dataset(&["a", "b", "c"], &[("x", 0), ("y", 1)], &[("z", 2)]);
+        assert!(warned(&untrained)[0].contains("no training row has the label `c`"));
+    }
+}

@@ -1,0 +1,159 @@
+//! Finds the only file in a zip archive (APPNOTE.TXT of PKWARE, sections 4.3.7, 4.3.12 and 4.3.16).
+//!
+//! Stored and deflated files are read. Archives of more than 4 GiB (Zip64) and encrypted ones are not supported.
+
+use std::io::{Error, ErrorKind, Read};
+
+use super::error::{DataError, DataErrorKind};
+
+/// A file in an archive.
+#[derive(Debug)]
+pub(super) struct Member<'a> {
+    pub name: String,
+    method: u16,
+    /// From the beginning of the packed content to the end of the archive.
+    packed: &'a [u8],
+    packed_length: usize,
+}
+
+impl<'a> Member<'a> {
+    /// Unpacks the content.
+    pub fn content(&self) -> std::io::Result<Box<dyn Read + 'a>> {
+        let packed = self.packed.get(..self.packed_length).ok_or_else(|| Error::from(ErrorKind::UnexpectedEof))?;
+        match self.method {
+            0 => Ok(Box::new(packed)),
+            8 => Ok(Box::new(flate2::read::DeflateDecoder::new(packed))),
+            other => Err(Error::new(ErrorKind::Unsupported, format!("compression method {other} is not supported"))),
+        }
+    }
+}
+
+/// The only file in an archive, without hidden files and folders. `source` names the archive in errors.
+pub(super) fn only_file<'a>(source: &str, archive: &'a [u8]) -> Result<Member<'a>, DataError> {
+    let members = members(archive).ok_or_else(|| {
+        let message = format!("{source}: cannot be unpacked: not a complete zip archive; copy the file again");
+        DataError::new(DataErrorKind::Unreadable, message)
+    })?;
+    if members.iter().any(|member| member.name == "xl/workbook.xml") {
+        let message = format!("{source}: this is an Excel workbook; save the sheet as CSV and give that file");
+        return Err(DataError::new(DataErrorKind::Unsupported, message));
+    }
+    let is_hidden = |name: &str| name.split('/').any(|part| part.starts_with('.') || part == "__MACOSX");
+    let mut files: Vec<Member<'a>> =
+        members.into_iter().filter(|member| !member.name.ends_with('/') && !is_hidden(&member.name)).collect();
+    match (files.pop(), files.len()) {
+        (Some(only), 0) => Ok(only),
+        (last, others) => {
+            let message = format!(
+                "{source}: the archive has {} files; expected one. Unpack it and give the path of a file in it",
+                others + usize::from(last.is_some())
+            );
+            Err(DataError::new(DataErrorKind::Unsupported, message))
+        }
+    }
+}
+
+/// The entries of the central directory; None if the archive is damaged.
+fn members(archive: &[u8]) -> Option<Vec<Member<'_>>> {
+    const END: &[u8] = b"PK\x05\x06";
+    const ENTRY: &[u8] = b"PK\x01\x02";
+    const LOCAL: &[u8] = b"PK\x03\x04";
+    // A comment of at most 64 KiB may follow the end record of 22 bytes.
+    let tail = archive.len().saturating_sub(22 + (1 << 16));
+    let end = tail + archive[tail..].windows(END.len()).rposition(|window| window == END)?;
+    archive.get(end..end + 22 + length_at(archive, end + 20)?)?;
+    let count = u16_at(archive, end + 10)?;
+    let mut at = u32_at(archive, end + 16)? as usize;
+    let mut members = Vec::new();
+    for _ in 0..count {
+        if !archive.get(at..)?.starts_with(ENTRY) {
+            return None;
+        }
+        let method = u16_at(archive, at + 10)?;
+        let packed_length = u32_at(archive, at + 20)? as usize;
+        let (name, extra, comment) =
+            (length_at(archive, at + 28)?, length_at(archive, at + 30)?, length_at(archive, at + 32)?);
+        let local = u32_at(archive, at + 42)? as usize;
+        let name_bytes = archive.get(at + 46..at + 46 + name)?;
+        if !archive.get(local..)?.starts_with(LOCAL) {
+            return None;
+        }
+        let content = local + 30 + length_at(archive, local + 26)? + length_at(archive, local + 28)?;
+        members.push(Member {
+            name: String::from_utf8_lossy(name_bytes).into_owned(),
+            method,
+            packed: archive.get(content..)?,
+            packed_length,
+        });
+        at += 46 + name + extra + comment;
+    }
+    Some(members)
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_le_bytes(bytes.get(at..at.checked_add(2)?)?.try_into().ok()?))
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_le_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?))
+}
+
+fn length_at(bytes: &[u8], at: usize) -> Option<usize> {
+    u16_at(bytes, at).map(usize::from)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    /// An archive with files of these names, all with the same content.
+    pub fn archive(names: &[&str], content: &[u8], deflated: bool) -> Vec<u8> {
+        let packed = if deflated {
+            let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
+            encoder.write_all(content).unwrap();
+            encoder.finish().unwrap()
+        } else {
+            content.to_vec()
+        };
+        let (mut archive, mut directory) = (Vec::new(), Vec::new());
+        for name in names {
+            let mut common = vec![20, 0, 0, 0, if deflated { 8 } else { 0 }, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+            common.extend((packed.len() as u32).to_le_bytes());
+            common.extend((content.len() as u32).to_le_bytes());
+            common.extend((name.len() as u16).to_le_bytes());
+            common.extend([0, 0]);
+            directory.extend(b"PK\x01\x02\x14\x00");
+            directory.extend(&common);
+            directory.extend([0; 10]);
+            directory.extend((archive.len() as u32).to_le_bytes());
+            directory.extend(name.as_bytes());
+            archive.extend(b"PK\x03\x04");
+            archive.extend(&common);
+            archive.extend(name.as_bytes());
+            archive.extend(&packed);
+        }
+        let start = archive.len() as u32;
+        archive.extend(&directory);
+        archive.extend(b"PK\x05\x06\x00\x00\x00\x00");
+        archive.extend([(names.len() as u16).to_le_bytes(), (names.len() as u16).to_le_bytes()].concat());
+        archive.extend((directory.len() as u32).to_le_bytes());
+        archive.extend(start.to_le_bytes());
+        archive.extend([0, 0]);
+        archive
+    }
+
+    #[test]
+    fn stored_and_deflated_files_are_read_and_damage_is_an_error() {
+        for deflated in [false, true] {
+            let whole = archive(&["a.csv"], b"text,label\n", deflated);
+            let mut content = String::new();
+            only_file("FILE", &whole).unwrap().content().unwrap().read_to_string(&mut content).unwrap();
+            assert_eq!(content, "text,label\n");
+            for length in 0..whole.len() {
+                assert!(only_file("FILE", &whole[..length]).is_err());
+            }
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! What is known about the data of a trial: sizes, classes, lengths, duplicates, and warnings.
+
+use serde::{Deserialize, Serialize};
+
+/// A description of the training and the evaluation split.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct DataReport {
+    /// One line for each file: its name and how it was read.
+    pub files: Vec<String>,
+    /// Rows that were left out by `data.bad_rows: skip`.
+    pub skipped_rows: usize,
+    pub train: SplitReport,
+    pub eval: SplitReport,
+    /// Training rows whose text occurs in an earlier training row.
+    pub duplicate_rows: usize,
+    /// Different training texts that occur with two or more labels.
+    pub conflicting_texts: usize,
+    /// Evaluation rows whose text is also in the training split.
+    pub leaked_rows: usize,
+    /// Share of the training tokens that stand for unknown word pieces.
+    pub unknown_tokens: f64,
+    /// What looks like a mistake, in whole sentences.
+    pub warnings: Vec<String>,
+}
+
+/// A description of one split. Lengths are in tokens without truncation.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct SplitReport {
+    pub rows: usize,
+    /// Rows of each class, in class order.
+    pub class_rows: Vec<usize>,
+    pub median_tokens: u32,
+    /// 95 % of the texts are not longer.
+    pub tokens_95_percent: u32,
+    pub longest_tokens: u32,
+    /// Share of the texts that `data.max_length` truncates.
+    pub truncated_share: f64,
+    /// Share of all tokens that are lost by truncation.
+    pub lost_tokens_share: f64,
+}
+
+impl DataReport {
+    /// The report as lines of text. `labels` are the label names in class order.
+    #[must_use]
+    pub fn lines(&self, labels: &[String]) -> Vec<String> {
+        const SHOWN: usize = 8;
+        let mut lines = self.files.clone();
+        if self.skipped_rows > 0 {
+            lines.push(format!("{} bad rows are left out (data.bad_rows: skip)", self.skipped_rows));
+        }
+        let percent = |rows: usize, split: &SplitReport| 100.0 * rows as f64 / split.rows.max(1) as f64;
+        let count = |class: usize, split: &SplitReport| split.class_rows.get(class).copied().unwrap_or(0);
+        lines.push(format!(
+            "{} training rows, {} evaluation rows, {} classes",
+            self.train.rows,
+            self.eval.rows,
+            labels.len()
+        ));
+        let mut order: Vec<usize> = (0..labels.len()).collect();
+        order.sort_by_key(|&class| std::cmp::Reverse(count(class, &self.train)));
+        let shown = order.iter().take(SHOWN).map(|&class| {
+            let (train, eval) = (count(class, &self.train), count(class, &self.eval));
+            let name: String = labels[class].chars().take(30).collect();
+            format!("{name} {:.1} % ({:.1} % in eval)", percent(train, &self.train), percent(eval, &self.eval))
+        });
+        let mut classes = shown.collect::<Vec<_>>().join(", ");
+        if labels.len() > SHOWN {
+            classes += &format!(" and {} more", labels.len() - SHOWN);
+        }
+        lines.push(format!("classes: {classes}"));
+        lines.push(format!(
+            "tokens of a training text: median {}, 95 % up to {}, longest {}; {:.1} % of the texts are truncated and lose {:.1} % of all tokens",
+            self.train.median_tokens,
+            self.train.tokens_95_percent,
+            self.train.longest_tokens,
+            100.0 * self.train.truncated_share,
+            100.0 * self.train.lost_tokens_share
+        ));
+        if self.duplicate_rows > 0 {
+            lines.push(format!("{} training rows repeat an earlier text", self.duplicate_rows));
+        }
+        lines.extend(self.warnings.iter().map(|warning| format!("warning: {warning}")));
+        lines
+    }
+}
