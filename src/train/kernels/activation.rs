@@ -1,21 +1,21 @@
-//! The activations of BERT's feed-forward layer, forward and backward.
+//! Activation functions with their backward pass.
 
 use super::math::{erf, exp, tanh};
-use super::simd;
+use super::vector::simd;
 
 /// `hidden_act` of a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
-    /// x Phi(x), with the normal distribution's Phi (Hendrycks and Gimpel, 2016).
+    /// x Phi(x), where Phi is the cumulative normal distribution (Hendrycks and Gimpel, 2016).
     Gelu,
-    /// The same with tanh in place of erf: `gelu_new`, `gelu_pytorch_tanh`.
+    /// The same with tanh in place of erf; transformers calls it `gelu_new` and `gelu_pytorch_tanh`.
     GeluTanh,
     Relu,
 }
 
 impl Activation {
-    /// The activation of `x + bias`, row by row. `x` becomes the activation's slope there, all that [`backward`] needs:
-    /// the expensive half of both is the same, and it is computed once.
+    /// The activation of `x + bias`, row by row. Replaces `x` by the activation's slope, which is all that [`backward`]
+    /// needs. Value and slope share the expensive part, so they are computed together.
     pub fn forward(self, x: &mut [f32], bias: &[f32]) -> Vec<f32> {
         match self {
             Self::Gelu => forward(
@@ -48,7 +48,7 @@ impl Activation {
     }
 }
 
-/// Turns `dy`, the gradient of an activation, into the gradient of its input.
+/// Replaces `dy`, the gradient of an activation's output, by the gradient of its input.
 pub fn backward(slopes: &[f32], dy: &mut [f32]) {
     simd(
         #[inline(always)]
@@ -60,18 +60,18 @@ pub fn backward(slopes: &[f32], dy: &mut [f32]) {
     );
 }
 
-/// sqrt(2 / pi) and the cubic coefficient of the tanh form.
+/// sqrt(2 / pi), and the cubic coefficient of the tanh form.
 const SCALE: f32 = 0.797_884_6;
 const CUBIC: f32 = 0.044_715;
 
-/// `f` gives value and slope.
+/// `f` returns value and slope.
 fn forward(x: &mut [f32], bias: &[f32], f: impl Fn(f32) -> (f32, f32)) -> Vec<f32> {
     let mut y = Vec::with_capacity(x.len());
     simd(
         #[inline(always)]
         || {
             for x in x.chunks_exact_mut(bias.len()) {
-                // Row by row, so that what is overwritten next lies in the nearest cache.
+                // Row by row, because the row that is overwritten next is then still in the first-level cache.
                 let start = y.len();
                 y.extend_from_slice(x);
                 for ((x, y), bias) in x.iter_mut().zip(&mut y[start..]).zip(bias) {

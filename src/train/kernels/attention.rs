@@ -1,38 +1,38 @@
-//! Scaled dot-product attention of packed sequences, one sequence and head at a time: no work on padding, no mask.
+//! Scaled dot-product attention over packed sequences, one sequence and head at a time. There is no padding and no mask.
 
 use super::dropout::{Dropout, Mask};
 use super::math::exp;
 use super::product::{Matrix, Write, product};
-use super::{simd, sum_of, top_of};
+use super::vector::{max_of, simd, sum_of};
 
-/// The inputs: `q` `[queries, width]`, `k` and `v` `[tokens, width]`, heads side by side in `width`.
+/// The inputs: `q` is `[queries, width]`, `k` and `v` are `[tokens, width]`. The heads lie side by side in `width`.
 #[derive(Clone, Copy)]
 pub struct Inputs<'a> {
     pub q: &'a [f32],
     pub k: &'a [f32],
     pub v: &'a [f32],
     pub heads: usize,
-    /// `heads` times the size of a head.
+    /// Number of heads times the size of a head.
     pub width: usize,
-    /// Sequence s asks with rows `queries[s]..queries[s + 1]` of `q`: its first tokens, one or all of them.
+    /// Sequence s has the rows `queries[s]..queries[s + 1]` of `q`: its first token or all its tokens.
     pub queries: &'a [u32],
-    /// Sequence s owns rows `keys[s]..keys[s + 1]` of `k` and `v`.
+    /// Sequence s has the rows `keys[s]..keys[s + 1]` of `k` and `v`.
     pub keys: &'a [u32],
-    /// Of the attention weights.
+    /// Dropout of the attention weights.
     pub dropout: Option<&'a Dropout>,
 }
 
 /// One head of one sequence.
 struct Tile {
-    /// First element of the queries, of the keys, and of the weights.
+    /// Index of the first element in the queries, in the keys and in the weights.
     query: usize,
     key: usize,
     weight: usize,
-    /// Queries and keys.
+    /// Number of queries and of keys.
     n: usize,
     s: usize,
     mask: Mask,
-    /// Index of the tile's first weight under the mask.
+    /// Index of the tile's first weight in the mask.
     first: u32,
 }
 
@@ -45,7 +45,7 @@ impl Inputs<'_> {
         1.0 / (self.size() as f32).sqrt()
     }
 
-    /// Elements of the attention weights, all sequences and heads.
+    /// Number of attention weights of all sequences and heads.
     fn weights(&self) -> usize {
         let pairs = self.queries.windows(2).zip(self.keys.windows(2));
         pairs.map(|(q, k)| ((q[1] - q[0]) * (k[1] - k[0])) as usize).sum::<usize>() * self.heads
@@ -73,8 +73,8 @@ impl Inputs<'_> {
     }
 }
 
-/// The context `[queries, width]`, and the attention weights for the backward: every sequence's `[heads, queries, keys]`
-/// after softmax, before dropout; the sign bit is set where dropout took one out.
+/// The context `[queries, width]`, and the attention weights for the backward pass: `[heads, queries, keys]` of every
+/// sequence after softmax and before dropout. The sign bit is set where dropout removed a weight.
 pub fn forward(inputs: Inputs<'_>) -> (Vec<f32>, Vec<f32>) {
     let (width, size) = (inputs.width, inputs.size());
     let mut context = vec![0.0; inputs.q.len()];
@@ -99,14 +99,14 @@ pub fn forward(inputs: Inputs<'_>) -> (Vec<f32>, Vec<f32>) {
     (context, weights)
 }
 
-/// Gradients of q, k and v, each laid out like its input.
+/// Gradients of q, k and v, each with the layout of its input.
 pub struct Gradients {
     pub q: Vec<f32>,
     pub k: Vec<f32>,
     pub v: Vec<f32>,
 }
 
-/// Gradients from the gradient of the context and the weights that [`forward`] returned.
+/// The gradients from the gradient of the context and the weights that [`forward`] returned.
 pub fn backward(inputs: Inputs<'_>, weights: &[f32], dcontext: &[f32]) -> Gradients {
     let (width, size, scale) = (inputs.width, inputs.size(), inputs.scale());
     let mut out =
@@ -143,9 +143,9 @@ fn softmax(scores: &mut [f32], s: usize) {
         || {
             for row in scores.chunks_exact_mut(s) {
                 let row = &mut row[..s];
-                let top = top_of(row);
+                let max = max_of(row);
                 for x in row.iter_mut() {
-                    *x = exp(*x - top);
+                    *x = exp(*x - max);
                 }
                 let inverse = 1.0
                     / sum_of(
@@ -161,7 +161,7 @@ fn softmax(scores: &mut [f32], s: usize) {
     );
 }
 
-/// Writes the weights after dropout to `out` and marks the dropped ones by their sign bit.
+/// Writes the weights after dropout to `out` and marks the removed ones by their sign bit.
 fn drop_out(weights: &mut [f32], tile: &Tile, out: &mut Vec<f32>) {
     out.resize(weights.len(), 0.0);
     simd(
@@ -176,7 +176,7 @@ fn drop_out(weights: &mut [f32], tile: &Tile, out: &mut Vec<f32>) {
     );
 }
 
-/// The weights after dropout, from the marked ones.
+/// Writes the weights after dropout to `out`, given the marked weights.
 fn survivors(weights: &[f32], mask: Mask, out: &mut Vec<f32>) {
     out.resize(weights.len(), 0.0);
     let scale = mask.scale();
@@ -190,7 +190,7 @@ fn survivors(weights: &[f32], mask: Mask, out: &mut Vec<f32>) {
     );
 }
 
-/// Turns the gradient of the weights after dropout into the gradient of the scores.
+/// Replaces the gradient of the weights after dropout by the gradient of the scores.
 fn backward_softmax(weights: &[f32], s: usize, mask: Mask, gradient: &mut [f32]) {
     let scale = mask.scale();
     simd(

@@ -1,17 +1,17 @@
-//! Dropout whose mask is a function of an index, not of what ran before.
+//! Dropout with a mask that is a function of an index, so no generator state exists.
 //!
-//! An element falls out when a 32-bit hash of (key, element) lies below `rate * 2^32`, so the keep probability is exact
-//! to 2^-32. The key comes from Philox ([`crate::random`]) and stands for (seed, step, site, example); the hash
-//! is two keyed rounds of a multiply-xorshift finaliser (C. Wellons' `lowbias32`, improved constants), cheap enough to
-//! draw the mask again in the backward instead of keeping it.
+//! An element is dropped when a 32-bit hash of (key, element) is below `probability * 2^32`, so the probability is exact to
+//! 2^-32. The key comes from Philox ([`crate::random`]) and stands for (seed, step, site, example). The hash is two
+//! keyed rounds of a multiply-xorshift finaliser (C. Wellons' `lowbias32`, improved constants). It is cheap, so the backward
+//! pass computes the mask again instead of storing it.
 
-/// Dropout at one site of the model for the sequences of one micro-batch.
+/// Dropout at one place of the model for the sequences of one micro-batch.
 #[derive(Debug, Clone)]
 pub struct Dropout {
     threshold: u32,
-    /// What survivors are multiplied by: 1 / (1 - rate).
+    /// Factor of the elements that stay: 1 / (1 - probability).
     scale: f32,
-    /// One for each sequence.
+    /// One key for each sequence.
     keys: Vec<[u32; 2]>,
 }
 
@@ -24,11 +24,11 @@ pub struct Mask {
 }
 
 impl Dropout {
-    /// `rate` in [0, 1). None for a rate of zero.
-    pub fn new(rate: f64, keys: impl Iterator<Item = [u32; 2]>) -> Option<Self> {
-        (rate > 0.0).then(|| Self {
-            threshold: (rate * 2f64.powi(32)).round().min(f64::from(u32::MAX)) as u32,
-            scale: (1.0 / (1.0 - rate)) as f32,
+    /// `probability` is in [0, 1). None for a probability of zero.
+    pub fn new(probability: f64, keys: impl Iterator<Item = [u32; 2]>) -> Option<Self> {
+        (probability > 0.0).then(|| Self {
+            threshold: (probability * 2f64.powi(32)).round().min(f64::from(u32::MAX)) as u32,
+            scale: (1.0 / (1.0 - probability)) as f32,
             keys: keys.collect(),
         })
     }
@@ -42,8 +42,11 @@ impl Mask {
     /// Keeps everything.
     pub const NONE: Self = Self { threshold: 0, scale: 1.0, key: [0, 0] };
 
-    /// 0 for an element that falls out, else the scale.
-    #[expect(clippy::inline_always, reason = "has to be inlined into the function that has the vector instructions")]
+    /// 0 for a dropped element, else the scale.
+    #[expect(
+        clippy::inline_always,
+        reason = "must be inlined into the function that is compiled with vector instructions"
+    )]
     #[inline(always)]
     pub fn factor(self, element: u32) -> f32 {
         let mut h = element.wrapping_mul(0x9e37_79b9) ^ self.key[0];
@@ -53,7 +56,7 @@ impl Mask {
         if h < self.threshold { 0.0 } else { self.scale }
     }
 
-    /// What survivors are multiplied by.
+    /// Factor of the elements that stay.
     pub fn scale(self) -> f32 {
         self.scale
     }

@@ -1,9 +1,9 @@
-//! `y = x W^T + b`, as in torch: x `[n, in]`, W `[out, in]`, b `[out]`, y `[n, out]`.
+//! The linear layer `y = x W^T + b` as in torch: x is `[n, in]`, W `[out, in]`, b `[out]` and y `[n, out]`.
 
 use super::product::{Matrix, Write, fresh_product, product};
-use super::simd;
+use super::vector::simd;
 
-/// y for all rows of `x`; widths follow from the lengths of `bias` and `weight`.
+/// y for all rows of `x`. The widths follow from the lengths of `bias` and `weight`.
 pub fn forward(x: &[f32], weight: &[f32], bias: &[f32]) -> Vec<f32> {
     let outputs = bias.len();
     let inputs = weight.len() / outputs;
@@ -16,7 +16,7 @@ pub fn forward(x: &[f32], weight: &[f32], bias: &[f32]) -> Vec<f32> {
     y
 }
 
-/// The same without bias, for callers that add it in their next pass.
+/// `x W^T`, for callers that add the bias in their next pass over the result.
 pub fn forward_without_bias(x: &[f32], weight: &[f32], outputs: usize) -> Vec<f32> {
     let inputs = weight.len() / outputs;
     let rows = x.len() / inputs;

@@ -1,7 +1,7 @@
-//! Cross-entropy over a few classes, in f64: the rows are few, and the loss is what everybody looks at.
+//! Cross-entropy over classes. It is computed in f64, because the rows are few and the loss is the main result.
 
 /// `-log softmax(logits)[label]` and, for label smoothing e as in torch's `CrossEntropyLoss`,
-/// (1 - e) times that plus e times the mean of -log softmax over all classes. In nats.
+/// (1 - e) times that plus e times the mean of -log softmax over all classes. The unit is nats.
 pub fn cross_entropy(logits: &[f32], label: usize, smoothing: f64) -> f64 {
     let log_sum = log_sum_exp(logits);
     let nll = log_sum - f64::from(logits[label]);

@@ -1,21 +1,24 @@
-//! `exp`, `erf` and `tanh` in f32 without branches, so that loops over them become vector instructions.
+//! `exp`, `erf` and `tanh` in f32 without branches, so that the compiler can vectorise loops over them.
 //!
-//! Relative error below 2e-7 (the tests measure it against f64). NaN stays NaN.
+//! The relative error is below 2e-7; the tests measure it against f64. NaN stays NaN.
 
-#![expect(clippy::inline_always, reason = "have to be inlined into the function that has the vector instructions")]
+#![expect(
+    clippy::inline_always,
+    reason = "must be inlined into the function that is compiled with vector instructions"
+)]
 
-/// e^x; zero below -64 (there it is less than 2e-28), and above 88 it stays at e^88.
+/// e^x, but zero below -64 and e^88 above 88.
 ///
-/// What is as small as that vanishes in any sum that it is for, but its products fall below the least number that vector
-/// instructions multiply at speed: a saturated softmax took twenty times as long with them.
+/// e^-64 is 2e-28, which is negligible in every sum of this program. Products of such values would be subnormal numbers,
+/// and arithmetic on them is slow: a saturated softmax took twenty times as long.
 ///
-/// Cody-Waite reduction by ln 2 in two parts, then the polynomial of Cephes' `expf`.
+/// The method is Cody-Waite reduction by ln 2 in two parts, then the polynomial of Cephes' `expf`.
 #[inline(always)]
 pub fn exp(x: f32) -> f32 {
-    /// 1.5 * 2^23: adding it rounds to an integer that lies in the low bits.
+    /// 1.5 * 2^23. Adding it rounds to an integer, which then is in the low bits.
     const ROUND: f32 = 12_582_912.0;
-    let vanishes = x < -64.0;
-    let x = if vanishes { -64.0 } else { x };
+    let is_zero = x < -64.0;
+    let x = if is_zero { -64.0 } else { x };
     let x = if x > 88.0 { 88.0 } else { x };
     let shifted = x.mul_add(std::f32::consts::LOG2_E, ROUND);
     let n = shifted - ROUND;
@@ -28,10 +31,10 @@ pub fn exp(x: f32) -> f32 {
     p = p.mul_add(r, 1.666_666_5e-1);
     p = p.mul_add(r, 0.5);
     let y = p.mul_add(r * r, r) + 1.0;
-    if vanishes { 0.0 } else { y * f32::from_bits((shifted.to_bits() << 23).wrapping_add(0x3f80_0000)) }
+    if is_zero { 0.0 } else { y * f32::from_bits((shifted.to_bits() << 23).wrapping_add(0x3f80_0000)) }
 }
 
-/// The error function: an odd polynomial near zero, 1 - exp(polynomial) beyond (after N. Juffa's `erff`).
+/// The error function: an odd polynomial near zero and 1 - exp(polynomial) elsewhere (after N. Juffa's `erff`).
 #[inline(always)]
 pub fn erf(x: f32) -> f32 {
     let t = x.abs();
@@ -52,7 +55,7 @@ pub fn erf(x: f32) -> f32 {
     if t > 0.927_734_4 { far.copysign(x) } else { near }
 }
 
-/// The hyperbolic tangent: an odd polynomial near zero, 1 - 2 / (e^2x + 1) beyond.
+/// The hyperbolic tangent: an odd polynomial near zero and 1 - 2 / (e^2x + 1) elsewhere.
 #[inline(always)]
 pub fn tanh(x: f32) -> f32 {
     let t = x.abs();
@@ -71,7 +74,7 @@ pub fn tanh(x: f32) -> f32 {
 mod tests {
     use super::*;
 
-    fn worst(f: impl Fn(f32) -> f32, exact: impl Fn(f64) -> f64, from: f32, to: f32) -> f64 {
+    fn largest_error(f: impl Fn(f32) -> f32, exact: impl Fn(f64) -> f64, from: f32, to: f32) -> f64 {
         (0..=200_000)
             .map(|i| from + (to - from) * i as f32 / 200_000.0)
             .map(|x| {
@@ -94,7 +97,7 @@ mod tests {
 
     #[test]
     fn exp_is_accurate() {
-        let error = worst(exp, f64::exp, -64.0, 87.9);
+        let error = largest_error(exp, f64::exp, -64.0, 87.9);
         assert!(error < 2e-7, "relative error {error:e}");
         assert!(exp(f32::NAN).is_nan());
         assert!([-64.1, -1e30, f32::NEG_INFINITY].into_iter().all(|x| exp(x).to_bits() == 0));
@@ -102,7 +105,7 @@ mod tests {
 
     #[test]
     fn erf_is_accurate() {
-        let error = worst(erf, exact_erf, -4.5, 4.5);
+        let error = largest_error(erf, exact_erf, -4.5, 4.5);
         assert!(error < 2e-7, "relative error {error:e}");
         assert!((erf(9.0) - 1.0).abs() < f32::EPSILON && (erf(-9.0) + 1.0).abs() < f32::EPSILON);
         assert!(erf(f32::NAN).is_nan());
@@ -110,7 +113,7 @@ mod tests {
 
     #[test]
     fn tanh_is_accurate() {
-        let error = worst(tanh, f64::tanh, -10.0, 10.0);
+        let error = largest_error(tanh, f64::tanh, -10.0, 10.0);
         assert!(error < 2e-7, "relative error {error:e}");
         assert!(tanh(f32::NAN).is_nan());
     }

@@ -1,42 +1,48 @@
-//! `y = LayerNorm(dropout(a + bias) + residual)`, the closing step of both halves of a transformer layer, in one pass.
+//! LayerNorm, alone or as the last step of a sublayer: `y = LayerNorm(dropout(a + linear_bias) + residual)` in one pass.
+//!
+//! `a` is the output of a linear layer without its bias. Rows are the tokens of a packed micro-batch.
 
 use super::dropout::{Dropout, Mask};
-use super::{simd, sum_of};
+use super::vector::{simd, sum_of};
 
 /// The parameters of a LayerNorm.
 #[derive(Clone, Copy)]
-pub struct Affine<'a> {
-    pub gain: &'a [f32],
-    pub shift: &'a [f32],
+pub struct LayerNorm<'a> {
+    pub weight: &'a [f32],
+    pub bias: &'a [f32],
     pub epsilon: f32,
 }
 
-/// What the backward needs of the forward.
+/// What the backward pass needs from the forward pass.
 pub struct Normed {
-    /// The normalised rows before gain and shift.
+    /// The normalised rows before weight and bias are applied.
     normal: Vec<f32>,
     /// 1 / standard deviation of each row.
     inverse: Vec<f32>,
 }
 
 impl Normed {
-    /// For `elements` in rows of `width`, which [`normalise`] adds one after the other.
+    /// Reserves memory for `elements` in rows of `width`. [`normalise`] appends one row at a time.
     fn with_room(elements: usize, width: usize) -> Self {
         Self { normal: Vec::with_capacity(elements), inverse: Vec::with_capacity(elements / width) }
     }
 }
 
-/// Which elements the rows of a packed matrix are, for dropout: row r of sequence s is its token r.
+/// The dropout of a packed matrix. The mask of an element depends on its sequence, its token in the sequence and its
+/// column.
 #[derive(Clone, Copy)]
 pub struct Site<'a> {
     pub dropout: Option<&'a Dropout>,
-    /// Sequence s owns rows `offsets[s]..offsets[s + 1]`.
+    /// Sequence s has the rows `offsets[s]..offsets[s + 1]`.
     pub offsets: &'a [u32],
 }
 
 impl Site<'_> {
-    /// Calls `f` with each row, its mask, and the index of its first element under that mask.
-    #[expect(clippy::inline_always, reason = "has to be inlined into the function that has the vector instructions")]
+    /// Calls `f` with each row, its mask, and the index of the row's first element in that mask.
+    #[expect(
+        clippy::inline_always,
+        reason = "must be inlined into the function that is compiled with vector instructions"
+    )]
     #[inline(always)]
     fn rows(self, width: usize, mut f: impl FnMut(usize, Mask, u32)) {
         for (sequence, bounds) in self.offsets.windows(2).enumerate() {
@@ -48,9 +54,9 @@ impl Site<'_> {
     }
 }
 
-/// Turns `a` into y. `bias` is added to every row of `a` before dropout, `residual` after.
-pub fn forward(a: &mut [f32], bias: &[f32], residual: &[f32], affine: Affine<'_>, site: Site<'_>) -> Normed {
-    let width = affine.gain.len();
+/// Replaces `a` by y. `linear_bias` is added to every row of `a` before dropout, `residual` after it.
+pub fn forward(a: &mut [f32], linear_bias: &[f32], residual: &[f32], norm: LayerNorm<'_>, site: Site<'_>) -> Normed {
+    let width = norm.weight.len();
     let mut saved = Normed::with_room(a.len(), width);
     simd(
         #[inline(always)]
@@ -62,15 +68,16 @@ pub fn forward(a: &mut [f32], bias: &[f32], residual: &[f32], affine: Affine<'_>
                     let span = row * width..(row + 1) * width;
                     let (y, residual) = (&mut a[span.clone()], &residual[span.clone()]);
                     if mask.drops() {
-                        for (i, ((y, bias), residual)) in y.iter_mut().zip(bias).zip(residual).enumerate() {
-                            *y = (*y + bias).mul_add(mask.factor(first + i as u32), *residual);
+                        for (i, ((y, linear_bias), residual)) in y.iter_mut().zip(linear_bias).zip(residual).enumerate()
+                        {
+                            *y = (*y + linear_bias).mul_add(mask.factor(first + i as u32), *residual);
                         }
                     } else {
-                        for ((y, bias), residual) in y.iter_mut().zip(bias).zip(residual) {
-                            *y = *y + bias + residual;
+                        for ((y, linear_bias), residual) in y.iter_mut().zip(linear_bias).zip(residual) {
+                            *y = *y + linear_bias + residual;
                         }
                     }
-                    normalise(y, &mut saved, affine);
+                    normalise(y, &mut saved, norm);
                 },
             );
         },
@@ -78,25 +85,25 @@ pub fn forward(a: &mut [f32], bias: &[f32], residual: &[f32], affine: Affine<'_>
     saved
 }
 
-/// LayerNorm alone, of each row of `y` in place.
-pub fn forward_plain(y: &mut [f32], affine: Affine<'_>) -> Normed {
-    let width = affine.gain.len();
+/// LayerNorm of each row of `y`, in place.
+pub fn forward_plain(y: &mut [f32], norm: LayerNorm<'_>) -> Normed {
+    let width = norm.weight.len();
     let mut saved = Normed::with_room(y.len(), width);
     simd(
         #[inline(always)]
         || {
             for y in y.chunks_exact_mut(width) {
-                normalise(y, &mut saved, affine);
+                normalise(y, &mut saved, norm);
             }
         },
     );
     saved
 }
 
-#[expect(clippy::inline_always, reason = "has to be inlined into the function that has the vector instructions")]
+#[expect(clippy::inline_always, reason = "must be inlined into the function that is compiled with vector instructions")]
 #[inline(always)]
-fn normalise(y: &mut [f32], saved: &mut Normed, affine: Affine<'_>) {
-    let n = affine.gain.len();
+fn normalise(y: &mut [f32], saved: &mut Normed, norm: LayerNorm<'_>) {
+    let n = norm.weight.len();
     let mean = sum_of(
         [y],
         #[inline(always)]
@@ -107,49 +114,49 @@ fn normalise(y: &mut [f32], saved: &mut Normed, affine: Affine<'_>) {
         #[inline(always)]
         |[y]| (y - mean) * (y - mean),
     ) / n as f32;
-    let inverse = 1.0 / (variance + affine.epsilon).sqrt();
-    saved.normal.extend(y.iter_mut().zip(affine.gain).zip(affine.shift).map(
+    let inverse = 1.0 / (variance + norm.epsilon).sqrt();
+    saved.normal.extend(y.iter_mut().zip(norm.weight).zip(norm.bias).map(
         #[inline(always)]
-        |((y, gain), shift)| {
+        |((y, weight), bias)| {
             let x = (*y - mean) * inverse;
-            *y = x.mul_add(*gain, *shift);
+            *y = x.mul_add(*weight, *bias);
             x
         },
     ));
     saved.inverse.push(inverse);
 }
 
-/// Turns `dy` into the gradient of the LayerNorm's input, which is the residual's gradient; adds to the gradients of gain
-/// and shift.
-pub fn backward_plain(dy: &mut [f32], saved: &Normed, gain: &[f32], dgain: &mut [f32], dshift: &mut [f32]) {
-    let n = gain.len();
-    let (dgain, dshift) = (&mut dgain[..n], &mut dshift[..n]);
+/// Replaces `dy` by the gradient of the LayerNorm's input, which is also the residual's gradient. Adds to the gradients of
+/// weight and bias.
+pub fn backward_plain(dy: &mut [f32], saved: &Normed, weight: &[f32], dweight: &mut [f32], dbias: &mut [f32]) {
+    let n = weight.len();
+    let (dweight, dbias) = (&mut dweight[..n], &mut dbias[..n]);
     simd(
         #[inline(always)]
         || {
             for ((dy, x), inverse) in dy.chunks_exact_mut(n).zip(saved.normal.chunks_exact(n)).zip(&saved.inverse) {
                 let (dy, x) = (&mut dy[..n], &x[..n]);
                 let mean = sum_of(
-                    [dy, gain],
+                    [dy, weight],
                     #[inline(always)]
-                    |[dy, gain]| dy * gain,
+                    |[dy, weight]| dy * weight,
                 ) / n as f32;
                 let slope = sum_of(
-                    [dy, gain, x],
+                    [dy, weight, x],
                     #[inline(always)]
-                    |[dy, gain, x]| dy * gain * x,
+                    |[dy, weight, x]| dy * weight * x,
                 ) / n as f32;
                 for i in 0..n {
-                    dgain[i] += dy[i] * x[i];
-                    dshift[i] += dy[i];
-                    dy[i] = inverse * (dy[i] * gain[i] - mean - x[i] * slope);
+                    dweight[i] += dy[i] * x[i];
+                    dbias[i] += dy[i];
+                    dy[i] = inverse * (dy[i] * weight[i] - mean - x[i] * slope);
                 }
             }
         },
     );
 }
 
-/// The gradient of what went into dropout, from the gradient of what came out.
+/// The gradient of the input of dropout from the gradient of its output.
 pub fn backward_dropout(dy: &[f32], width: usize, site: Site<'_>) -> Vec<f32> {
     let mut da = dy.to_vec();
     apply(&mut da, width, site);

@@ -1,5 +1,5 @@
-//! Every kernel against a plain f64 version of its formula, and its backward against finite differences of that version,
-//! on random ragged shapes with fixed dropout masks.
+//! Compares every kernel with a plain f64 version of its formula, and its backward pass with finite differences of that
+//! version. Shapes are random and sequences have unequal lengths; dropout masks are fixed.
 
 use proptest::prelude::*;
 
@@ -7,11 +7,11 @@ use super::activation::{self, Activation};
 use super::attention::{self, Inputs};
 use super::dropout::{Dropout, Mask};
 use super::linear;
-use super::norm::{self, Affine, Site};
+use super::norm::{self, LayerNorm, Site};
 use super::product::Write;
 use crate::random::{Purpose, Random};
 
-/// Values that depend on `seed` alone, of standard deviation one.
+/// Standard normal values that depend only on `seed`.
 fn normals(seed: u64, n: usize) -> Vec<f32> {
     let random = Random::new(seed, Purpose::Initialisation);
     (0..n as u64).map(|i| random.normal(i) as f32).collect()
@@ -21,7 +21,7 @@ fn wide(values: &[f32]) -> Vec<f64> {
     values.iter().map(|&x| f64::from(x)).collect()
 }
 
-/// The slope of `f` along each element of `x`.
+/// The partial derivative of `f` for each element of `x`.
 fn slopes(x: &[f32], f: impl Fn(&[f64]) -> f64) -> Vec<f64> {
     let x = wide(x);
     let step = 1e-5;
@@ -73,14 +73,14 @@ fn plain_linear(x: &[f64], w: &[f64], b: &[f64]) -> Vec<f64> {
 }
 
 /// LayerNorm(mask * (a + bias) + residual) in f64.
-fn plain_norm(a: &[f64], bias: &[f64], residual: &[f64], gain: &[f64], shift: &[f64], factors: &[f32]) -> Vec<f64> {
-    let n = gain.len();
+fn plain_norm(a: &[f64], bias: &[f64], residual: &[f64], weight: &[f64], shift: &[f64], factors: &[f32]) -> Vec<f64> {
+    let n = weight.len();
     let sums: Vec<f64> = (0..a.len()).map(|i| (a[i] + bias[i % n]) * f64::from(factors[i]) + residual[i]).collect();
     sums.chunks(n)
         .flat_map(|row| {
             let mean = row.iter().sum::<f64>() / n as f64;
             let variance = row.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n as f64;
-            (0..n).map(move |i| (row[i] - mean) / (variance + 1e-12).sqrt() * gain[i] + shift[i])
+            (0..n).map(move |i| (row[i] - mean) / (variance + 1e-12).sqrt() * weight[i] + shift[i])
         })
         .collect()
 }
@@ -136,30 +136,30 @@ proptest! {
         let offsets = offsets(&lengths);
         let rows = lengths.iter().sum::<usize>();
         let (a, residual, c) = (normals(seed, rows * n), normals(seed ^ 1, rows * n), normals(seed ^ 2, rows * n));
-        let (bias, gain, shift) = (normals(seed ^ 3, n), normals(seed ^ 4, n), normals(seed ^ 5, n));
+        let (bias, weight, shift) = (normals(seed ^ 3, n), normals(seed ^ 4, n), normals(seed ^ 5, n));
         let dropout = dropout(rate, lengths.len());
         let factors: Vec<f32> = lengths.iter().enumerate()
             .flat_map(|(s, len)| { let mask = mask(dropout.as_ref(), s); (0..(len * n) as u32).map(move |i| mask.factor(i)) })
             .collect();
         let site = Site { dropout: dropout.as_ref(), offsets: &offsets };
         let mut y = a.clone();
-        let saved = norm::forward(&mut y, &bias, &residual, Affine { gain: &gain, shift: &shift, epsilon: 1e-12 }, site);
-        let plain = |a: &[f64], bias: &[f64], residual: &[f64], gain: &[f64], shift: &[f64]| {
-            dot(&c, &plain_norm(a, bias, residual, gain, shift, &factors))
+        let saved = norm::forward(&mut y, &bias, &residual, LayerNorm { weight: &weight, bias: &shift, epsilon: 1e-12 }, site);
+        let plain = |a: &[f64], bias: &[f64], residual: &[f64], weight: &[f64], shift: &[f64]| {
+            dot(&c, &plain_norm(a, bias, residual, weight, shift, &factors))
         };
-        let [wa, wb, wr, wg, ws] = [&a, &bias, &residual, &gain, &shift].map(|x| wide(x));
+        let [wa, wb, wr, wg, ws] = [&a, &bias, &residual, &weight, &shift].map(|x| wide(x));
         close("y", &y, &plain_norm(&wa, &wb, &wr, &wg, &ws, &factors));
         // With two columns the normalised values are +-1 whatever goes in: slopes are rounding alone.
         prop_assume!(n > 3);
-        let (mut dresidual, mut dgain, mut dshift) = (c.clone(), vec![0.0; n], vec![0.0; n]);
-        norm::backward_plain(&mut dresidual, &saved, &gain, &mut dgain, &mut dshift);
+        let (mut dresidual, mut dweight, mut dshift) = (c.clone(), vec![0.0; n], vec![0.0; n]);
+        norm::backward_plain(&mut dresidual, &saved, &weight, &mut dweight, &mut dshift);
         let da = norm::backward_dropout(&dresidual, n, site);
         let mut dbias = vec![0.0; n];
         linear::backward_bias(&da, &mut dbias, Write::Replace);
         close("da", &da, &slopes(&a, |a| plain(a, &wb, &wr, &wg, &ws)));
         close("dbias", &dbias, &slopes(&bias, |b| plain(&wa, b, &wr, &wg, &ws)));
         close("dresidual", &dresidual, &slopes(&residual, |r| plain(&wa, &wb, r, &wg, &ws)));
-        close("dgain", &dgain, &slopes(&gain, |g| plain(&wa, &wb, &wr, g, &ws)));
+        close("dweight", &dweight, &slopes(&weight, |g| plain(&wa, &wb, &wr, g, &ws)));
         close("dshift", &dshift, &slopes(&shift, |s| plain(&wa, &wb, &wr, &wg, s)));
     }
 
@@ -186,9 +186,9 @@ proptest! {
     }
 }
 
-/// Weights near the least number there is would make every product with them slow.
+/// Subnormal weights would make every product with them slow.
 #[test]
-fn what_a_saturated_softmax_leaves_out_is_zero() {
+fn a_saturated_softmax_has_no_subnormal_weights() {
     let (n, width) = (24, 32);
     let [q, k, v] = [1, 2, 3].map(|seed| normals(seed, n * width).iter().map(|x| 8.0 * x).collect::<Vec<f32>>());
     let offsets = offsets(&[n]);

@@ -1,13 +1,13 @@
 //! Products of f32 matrices on the bf16 tile unit of recent Intel processors (AMX), with the accuracy of f32.
 //!
-//! An f32 has 24 significant bits, a bf16 eight: x = high + middle + low, each part a bf16, loses nothing. Of the nine
-//! products of two such sums six are taken; the three smallest lie below 2^-26 of the whole, under what f32 rounds away.
-//! (Henry, Tang, Heinecke: "Leveraging the bfloat16 artificial intelligence datatype for higher-precision computations",
-//! 2019.) Sums are f32. The unit multiplies 16 times as fast as f32 vector instructions do, so six products of parts take
-//! less than half the time of one product of wholes.
+//! An f32 has 24 significant bits and a bf16 has eight, so x = high + middle + low with three bf16 parts is exact. Six of the
+//! nine products of the parts are computed. The other three are below 2^-26 of the result, less than the rounding error of
+//! f32 (Henry, Tang, Heinecke: "Leveraging the bfloat16 artificial intelligence datatype for higher-precision
+//! computations", 2019). Sums are f32. The unit multiplies 16 times as fast as f32 vector instructions, so six products of
+//! parts take less than half the time of one f32 product.
 //!
-//! With a scale of one, an element of the result depends on its row and its column alone, not on what stands beside them
-//! nor on how the matrices are cut. Infinite inputs, and those above 5e33, give NaN; what is below 1e-38 counts as zero.
+//! With a scale of one, an element of the result depends only on its row of `a` and its column of `b`, not on the size of
+//! the matrices. Inputs that are infinite or above 5e33 give NaN; inputs below 1e-38 count as zero.
 
 use std::arch::asm;
 use std::arch::x86_64::{
@@ -22,30 +22,31 @@ use std::sync::LazyLock;
 
 use super::{Matrix, Write};
 
-/// Rows and columns that a pass of the unit computes: two by two tiles of 16 by 16.
+/// Rows and columns of a pass: two by two tiles of 16 by 16.
 const SIDE: usize = 32;
 /// Elements of the inner dimension in a tile.
 const DEPTH: usize = 32;
-/// Lines of 64 bytes that the parts of `SIDE` by `DEPTH` elements fill: two tiles for each part, high ones first.
+/// Lines of 64 bytes for the parts of `SIDE` by `DEPTH` elements: two tiles for each part, the high parts first.
 const LINES: usize = 3 * 2 * 16;
 
-/// Elements of the inner dimension after which a pass ends: so much of two panels and a destination fits into the nearest
-/// cache, where the panel of the left factor stays while those of the right one pass by. With a scale of one the cuts do
-/// not show in the result: sums are f32 in the unit and in memory.
+/// Elements of the inner dimension in a pass. This much of two panels and a destination fits into the first-level cache,
+/// where the panel of the left factor stays while the panels of the right factor are read. The result does not depend on
+/// this number if the scale is one, because sums are f32 both in the unit and in memory.
 const CHUNK: usize = 4 * DEPTH;
-/// Panels of the larger factor that are packed together: enough for long runs of memory, little enough for the cache.
+/// Panels of the larger factor that are packed together. Memory is then read in long runs, and the panels fit into the
+/// cache.
 const GROUP: usize = 8;
 
 thread_local! {
     static PACKED: RefCell<Vec<__m512i>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Whether a product of these dimensions is large enough to be faster here than on vector instructions.
+/// Whether a product of these dimensions is large enough to be faster here than with vector instructions.
 pub fn pays(m: usize, n: usize, k: usize) -> bool {
     m >= SIDE && n >= SIDE && k >= DEPTH && m * n * k >= 1 << 20
 }
 
-/// Whether this machine has the unit and lets this process use it.
+/// Whether this machine has the unit and the kernel permits its use.
 pub fn available() -> bool {
     static AVAILABLE: LazyLock<bool> = LazyLock::new(|| {
         let leaf = __cpuid_count(7, 0);
@@ -55,14 +56,14 @@ pub fn available() -> bool {
     *AVAILABLE
 }
 
-/// Asks the kernel for the tiles' registers, as every process has to once for all its threads.
+/// Requests the tile registers from the kernel. A process must do this once for all its threads.
 fn permitted() -> bool {
     const ARCH_PRCTL: i64 = 158;
     const REQUEST_PERMISSION: u64 = 0x1023;
     const TILE_DATA: u64 = 18;
     let status: i64;
-    // SAFETY: `arch_prctl` with this code reads two numbers and writes to no memory of ours; a system call changes rax,
-    // rcx and r11, all named.
+    // SAFETY: `arch_prctl` with this code takes two numbers and accesses no memory of this process. A system call changes
+    // rax, rcx and r11, and all three are declared as outputs.
     unsafe {
         asm!(
             "syscall",
@@ -77,31 +78,32 @@ fn permitted() -> bool {
     status == 0
 }
 
-/// `out = scale * a b`, or `out += scale * a b`; rows of `out` lie `stride` apart.
+/// `out = scale * a b`, or `out += scale * a b`. Rows of `out` are `stride` apart.
 ///
 /// # Safety
-/// [`available`] has said yes. The `a.rows` x `b.columns` elements at `out` are valid for writes and overlap neither `a`
-/// nor `b`; with [`Write::Add`] they are initialised too. The inner dimension is not zero.
+/// [`available`] returned true. The `a.rows` x `b.columns` elements at `out` are valid for writes and overlap neither `a`
+/// nor `b`. With [`Write::Add`] they are also initialised. The inner dimension is not zero.
 pub unsafe fn multiply(scale: f32, a: Matrix<'_>, b: Matrix<'_>, out: *mut f32, stride: usize, write: Write) {
     let (left, right) = (Factor { matrix: a, right: false }, Factor { matrix: b.t(), right: true });
-    // The smaller factor is packed over all its panels, which the second-level cache holds, the larger one group by group.
+    // All panels of the smaller factor are packed at once; they fit into the second-level cache. The larger factor is packed
+    // group by group.
     let (large, small) = if left.panels() < right.panels() { (right, left) } else { (left, right) };
     PACKED.with_borrow_mut(|packed| {
         for depth in chunks(a.columns) {
             let lines = depth.len().div_ceil(DEPTH) * LINES;
             let wanted = lines * (small.panels() + GROUP);
             if packed.len() < wanted {
-                // SAFETY: `available` has found AVX-512.
+                // SAFETY: the caller guarantees that `available` returned true, so the processor has AVX-512.
                 packed.resize(wanted, unsafe { zero() });
             }
             let (one, all) = packed[..wanted].split_at_mut(lines * GROUP);
-            // SAFETY: `available` has found AVX-512.
+            // SAFETY: the processor has AVX-512, as above.
             unsafe { small.pack(0..small.panels(), &depth, all) };
             let add = write == Write::Add || depth.start > 0;
             for first in (0..large.panels()).step_by(GROUP) {
                 let panels = first..large.panels().min(first + GROUP);
                 let one = &mut one[..lines * panels.len()];
-                // SAFETY: as above.
+                // SAFETY: the processor has AVX-512, as above.
                 unsafe { large.pack(panels, &depth, one) };
                 let (rows, columns) =
                     if large.right { ((0, &*all), (first, &*one)) } else { ((first, &*one), (0, &*all)) };
@@ -113,9 +115,9 @@ pub unsafe fn multiply(scale: f32, a: Matrix<'_>, b: Matrix<'_>, out: *mut f32, 
                         rows: (a.rows - row).min(SIDE),
                         columns: (b.columns - column).min(columns.1.len() / lines * SIDE),
                     };
-                    // SAFETY: the target is that part of the caller's destination which starts at the panels' first row
-                    // and column and ends within it; the caller vouches for it, and the first chunk has written it where
-                    // a later one adds.
+                    // SAFETY: the target is the part of the caller's destination that starts at the panels' first row and
+                    // column. `rows` and `columns` are limited so that it ends inside the destination, which the caller
+                    // guarantees to be valid. If `depth.start > 0`, an earlier chunk has initialised it.
                     unsafe { target.write(scale, left, columns.1, add) };
                 }
             }
@@ -123,14 +125,14 @@ pub unsafe fn multiply(scale: f32, a: Matrix<'_>, b: Matrix<'_>, out: *mut f32, 
     });
 }
 
-/// Cuts the inner dimension `k` into equal pieces of at most [`CHUNK`].
+/// Splits the inner dimension `k` into equal pieces of at most [`CHUNK`].
 fn chunks(k: usize) -> impl Iterator<Item = Range<usize>> {
     let size = k.div_ceil(k.div_ceil(CHUNK)).next_multiple_of(DEPTH);
     (0..k).step_by(size).map(move |from| from..k.min(from + size))
 }
 
-/// Where the product of a panel of the left factor and some of the right one goes: at most `SIDE` rows, and columns as
-/// the panels have them.
+/// The destination of the product of one panel of the left factor with some panels of the right factor. It has at most
+/// `SIDE` rows, and as many columns as the panels.
 #[derive(Clone, Copy)]
 struct Target {
     out: *mut f32,
@@ -140,14 +142,17 @@ struct Target {
 }
 
 impl Target {
+    /// Writes the product of `left` and `right`, or adds it if `add` is set.
+    ///
     /// # Safety
-    /// [`available`] has said yes; the target is valid for writes, and for reads with `add`.
+    /// [`available`] returned true. The target is valid for writes, and for reads if `add` is set.
     unsafe fn write(self, scale: f32, left: &[__m512i], right: &[__m512i], add: bool) {
         let plain = scale.to_bits() == 1f32.to_bits();
         let direct = if plain && self.rows == SIDE { self.columns / SIDE } else { 0 };
         let (whole, rest) = right.split_at(direct * left.len());
         if direct > 0 {
-            // SAFETY: the caller vouches for the unit and the target, of which these panels fill whole rows and columns.
+            // SAFETY: the caller guarantees the unit and the target. The target has `SIDE` rows, and these panels fill its
+            // first `direct * SIDE` columns, so every access is inside the target.
             unsafe { passes(left, whole, self.out, self.stride, add) };
         }
         for (panel, right) in (direct..).zip(rest.chunks_exact(left.len())) {
@@ -155,12 +160,14 @@ impl Target {
             let part = Self { out, columns: columns.min(SIDE), ..self };
             let mut whole = [0.0; SIDE * SIDE];
             if plain && add {
-                // SAFETY: the caller vouches for reads with `add`.
+                // SAFETY: `part` is inside the target and at most `SIDE` columns wide. The caller guarantees that it can be
+                // read if `add` is set, and this closure only reads it.
                 unsafe { part.each(&mut whole, |element, value| *value = *element) };
             }
-            // SAFETY: the caller vouches for the unit; the array has room for all rows.
+            // SAFETY: the caller guarantees the unit. `whole` has `SIDE` rows of `SIDE` initialised elements.
             unsafe { passes(left, right, whole.as_mut_ptr(), SIDE, plain && add) };
-            // SAFETY: the caller vouches for writes, and for reads with `add`.
+            // SAFETY: `part` is inside the target and at most `SIDE` columns wide. The caller guarantees that it can be written,
+            // and read if `add` is set; the closure reads it only then.
             unsafe {
                 part.each(&mut whole, |element, value| {
                     *element = if add && !plain { *element + scale * *value } else { scale * *value };
@@ -169,22 +176,23 @@ impl Target {
         }
     }
 
-    /// Calls `f` with every element of the target and its place in `whole`.
+    /// Calls `f` with a pointer to every element of the target and the element of `whole` in the same place.
     ///
     /// # Safety
-    /// The target is valid for what `f` does to it, and has at most `SIDE` columns.
+    /// The target has at most `SIDE` columns and is valid for what `f` does with it.
     unsafe fn each(self, whole: &mut [f32; SIDE * SIDE], f: impl Fn(*mut f32, &mut f32)) {
         for (i, row) in whole.chunks_exact_mut(SIDE).take(self.rows).enumerate() {
             for (j, value) in row[..self.columns].iter_mut().enumerate() {
-                // SAFETY: row and column lie inside the target, as the caller says.
+                // SAFETY: `i` is less than `rows` and `j` is less than `columns`, so the element is inside the target, which the
+                // caller guarantees to be valid.
                 f(unsafe { self.out.add(i * self.stride + j) }, value);
             }
         }
     }
 }
 
-/// What [`passes`] reads while it runs. The shape of the eight tile registers, 16 rows of 64 bytes each, comes first and as
-/// the unit wants it.
+/// Data that [`passes`] reads while it runs. The first 64 bytes are the tile configuration as `ldtilecfg` expects it: eight
+/// registers of 16 rows with 64 bytes.
 #[repr(C, align(64))]
 struct Frame {
     palette: u8,
@@ -192,18 +200,18 @@ struct Frame {
     reserved: [u8; 14],
     bytes: [u16; 16],
     rows: [u8; 16],
-    /// Tiles of a panel along the inner dimension, and their bytes.
+    /// Number of tiles of a panel along the inner dimension, and the size of a panel in bytes.
     steps: usize,
     panel: usize,
     add: usize,
 }
 
-/// A panel of the left factor by some of the right one, a destination of `SIDE` by `SIDE` each: small products of parts
-/// first.
+/// Multiplies a panel of the left factor with some panels of the right factor. Each product is `SIDE` by `SIDE`. The small
+/// products of parts are summed first.
 ///
 /// # Safety
-/// [`available`] has said yes. `SIDE` rows at `out`, `stride` apart, of `SIDE` elements for each panel of the right factor,
-/// are valid for writes, and for reads with `add`.
+/// [`available`] returned true. At `out` there are `SIDE` rows, `stride` apart, of `SIDE` elements for each panel of the
+/// right factor. They are valid for writes, and for reads if `add` is set.
 unsafe fn passes(left: &[__m512i], right: &[__m512i], out: *mut f32, stride: usize, add: bool) {
     assert!(!left.is_empty() && left.len().is_multiple_of(LINES), "no whole panel of a product");
     assert!(!right.is_empty() && right.len().is_multiple_of(left.len()), "panels of a product differ");
@@ -217,25 +225,26 @@ unsafe fn passes(left: &[__m512i], right: &[__m512i], out: *mut f32, stride: usi
         panel: size_of_val(left),
         add: add.into(),
     };
-    /// The four products of two tiles of a column and two of a row.
+    /// The four products of two left and two right tiles.
     macro_rules! multiply {
         () => {
             "tdpbf16ps tmm0, tmm4, tmm6\ntdpbf16ps tmm1, tmm4, tmm7\ntdpbf16ps tmm2, tmm5, tmm6\ntdpbf16ps tmm3, tmm5, tmm7"
         };
     }
-    /// Asks for a row of the next destination.
+    /// Prefetches a row of the next destination.
     macro_rules! near {
         () => {
             "prefetchw [{next}]\nprefetchw [{next} + 64]\nadd {next}, {stride}"
         };
     }
-    // SAFETY: tmm0 to tmm3 are loaded from and stored to rows 0 to 15 and 16 to 31 of a destination, 64 bytes at its
-    // start and 64 beside them, and then the next 128 bytes of each row are the destination, once for each panel of the
-    // right factor: what the caller vouches for. Each of the `steps` turns of the inner loop reads the next LINES lines of
-    // both panels, six tiles of 16: all of them, as the assertions have it; then the left panel is read again, and the
-    // right one is followed by the next. Prefetching touches nothing, whatever the address. Tile registers get their shape
-    // at the start and are given back at the end, and nothing outside this block knows them; what else changes is named
-    // as an output.
+    // SAFETY: Destination: tmm0 to tmm3 are loaded from and stored to rows 0 to 15 and 16 to 31, in the first and the second
+    // 64 bytes of a row. The block then moves on by 128 bytes, once for each panel of the right factor. The caller
+    // guarantees exactly this memory.
+    // Panels: each of the `steps` iterations of the inner loop reads the next `LINES` lines of both panels, six tiles of 16
+    // lines. The assertions above prove that `steps * LINES` lines are one whole panel. Then `a` is reset to the start of the
+    // left panel, and `b` already points to the next right panel.
+    // Prefetching is harmless for any address. The tile registers are configured at the start and released at the end, and
+    // no other code uses them. Every other register that changes is declared as an output.
     unsafe {
         asm!(
             "ldtilecfg [{frame}]",
@@ -267,7 +276,7 @@ unsafe fn passes(left: &[__m512i], right: &[__m512i], out: *mut f32, stride: usi
             "tileloadd tmm6, [{b} + {line} + 2048]",
             "tileloadd tmm7, [{b} + {line} + 3072]",
             multiply!(),
-            // A quarter of the next destination comes near.
+            // Prefetches a quarter of the next destination.
             near!(),
             near!(),
             near!(),
@@ -322,7 +331,7 @@ unsafe fn passes(left: &[__m512i], right: &[__m512i], out: *mut f32, stride: usi
     }
 }
 
-/// A factor of a product, its inner dimension along the columns: `a`, or `b` transposed.
+/// A factor of a product with its inner dimension along the columns: `a`, or `b` transposed.
 #[derive(Clone, Copy)]
 struct Factor<'a> {
     matrix: Matrix<'a>,
@@ -334,16 +343,18 @@ impl Factor<'_> {
         self.matrix.rows.div_ceil(SIDE)
     }
 
-    /// Packs the rows of `panels` and the columns `depth` for [`passes`]. A number of 32 bits of a tile holds the parts of two
-    /// elements that lie 16 apart in the inner dimension, the same two in both factors. A tile of the left factor holds a
-    /// row of it in each line, one of the right a column; what is beyond the matrix is zero.
+    /// Packs the rows of `panels` and the columns `depth` for [`passes`].
+    ///
+    /// A 32-bit number of a tile holds the parts of two elements that are 16 apart in the inner dimension, the same two in
+    /// both factors. A line of a left tile is a row of the factor, and a line of a right tile is a column. Elements beyond
+    /// the matrix are zero.
     #[target_feature(enable = "avx512f")]
     fn pack(self, panels: Range<usize>, depth: &Range<usize>, out: &mut [__m512i]) {
         let m = self.matrix;
         let along = m.column_stride == 1;
         let steps = depth.len().div_ceil(DEPTH);
         for number in 0..steps * panels.len() {
-            // In the order of memory.
+            // In the order of the matrix in memory.
             let (panel, step) =
                 if along { (number / steps, number % steps) } else { (number % panels.len(), number / panels.len()) };
             let tiles = &mut out[(panel * steps + step) * LINES..][..LINES];
@@ -374,7 +385,7 @@ impl Factor<'_> {
         }
     }
 
-    /// At most 16 rows and columns as they lie in memory, with zeros after them.
+    /// At most 16 rows and columns in their order in memory, followed by zeros.
     #[target_feature(enable = "avx512f")]
     #[inline]
     fn block(self, rows: &Range<usize>, columns: &Range<usize>) -> [__m512; 16] {
@@ -385,7 +396,8 @@ impl Factor<'_> {
         block
     }
 
-    /// One of at most 16 rows and columns, whichever lie together in memory, with zeros after it; zeros beyond the last.
+    /// One of at most 16 rows or columns, whichever is contiguous in memory, followed by zeros. All zeros if `number` is
+    /// beyond the last one.
     #[target_feature(enable = "avx512f")]
     #[inline]
     fn line(self, rows: &Range<usize>, columns: &Range<usize>, number: usize) -> __m512 {
@@ -405,16 +417,16 @@ fn zero() -> __m512i {
     _mm512_setzero_si512()
 }
 
-/// These values, at most 16, and zeros after them.
+/// These values, at most 16, followed by zeros.
 #[target_feature(enable = "avx512f")]
 #[inline]
 fn load(values: &[f32]) -> __m512 {
     let mask = if values.len() < 16 { (1 << values.len()) - 1 } else { u16::MAX };
-    // SAFETY: reads only what the mask names, which is inside the slice.
+    // SAFETY: the mask selects the first `values.len()` elements at most, so the load reads only inside the slice.
     unsafe { _mm512_maskz_loadu_ps(mask, values.as_ptr()) }
 }
 
-/// High, middle and low parts of two times 16 elements: those of the first in the low halves of the numbers.
+/// High, middle and low parts of two times 16 elements. The parts of `first` are in the low halves of the numbers.
 #[target_feature(enable = "avx512f")]
 #[inline]
 fn split(first: __m512, second: __m512) -> [__m512i; 3] {
@@ -432,8 +444,8 @@ fn parts(x: __m512) -> [__m512; 3] {
     [high, middle, _mm512_sub_ps(rest, middle)]
 }
 
-/// The upper halves of the elements, those of `low` below those of `high`. What a part below 1e-38 has in its lower half
-/// is cut off: it would spoil its neighbour.
+/// Joins the upper halves of the elements: those of `low` become the low halves, those of `high` the high halves. A part
+/// below 1e-38 may have bits in its lower half; they are removed, because they would change its neighbour.
 #[target_feature(enable = "avx512f")]
 #[inline]
 fn join(low: __m512, high: __m512) -> __m512i {
@@ -452,7 +464,7 @@ fn top(x: __m512) -> __m512 {
     _mm512_sub_ps(large, _mm512_sub_ps(large, x))
 }
 
-/// Turns lines into columns.
+/// Transposes a block of 16 by 16 elements.
 #[target_feature(enable = "avx512f")]
 #[inline]
 fn transpose(m: &mut [__m512; 16]) {
