@@ -153,7 +153,7 @@ fn measure(bert: Bert, batches: Batches<'_>, pooling: Pooling, threads: usize) -
         bias_correction: true,
         weight_decay: 0.01,
         layer_decay: 1.0,
-        head: 1.0,
+        head_factor: 1.0,
     };
     let mut engine = Engine::new(bert, settings, threads)?;
     let (mut times, mut tokens, mut flops, mut timed) = (Vec::new(), 0.0, 0.0, Vec::new());

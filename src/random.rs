@@ -1,10 +1,10 @@
-//! Indexed randomness: every number is a function of (seed, purpose, indices), drawn by the counter-based generator
+//! Random numbers by index: every number is a function of seed, purpose and indices, computed by the counter-based generator
 //! Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011).
 //!
-//! There is no state to save, restore or share: the same numbers come out whatever the order, the number of threads or
-//! the number of interruptions.
+//! There is no generator state to save or restore. The numbers do not depend on the order in which they are computed, on the
+//! number of threads or on interruptions.
 
-/// What numbers are drawn for; different purposes never share numbers.
+/// What random numbers are used for. Different purposes never share numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     Initialisation = 1,
@@ -18,8 +18,8 @@ pub enum Purpose {
     Search = 9,
 }
 
-/// A family of random numbers. [`Random::at`] narrows it (to an epoch, a step, an example); the drawing methods take the
-/// index of the element.
+/// A family of random numbers. [`Random::at`] selects a sub-family, for example of an epoch, a step or an example. The
+/// drawing methods take the index of the number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Random {
     key: u64,
@@ -31,7 +31,7 @@ impl Random {
         Self { key: mix(mix(seed) ^ purpose as u64) }
     }
 
-    /// The sub-family of `index`.
+    /// The sub-family with this index.
     #[must_use]
     pub fn at(self, index: u64) -> Self {
         Self { key: mix(self.key ^ mix(index.wrapping_add(0x9e37_79b9_7f4a_7c15))) }
@@ -49,7 +49,7 @@ impl Random {
         (self.bits(index) >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    /// Uniform in `0..n`; 0 for an empty range. The bias is below n / 2^64.
+    /// Uniform in `0..n`, or 0 for an empty range. The bias is below n / 2^64.
     #[must_use]
     pub fn below(self, index: u64, n: usize) -> usize {
         ((u128::from(self.bits(index)) * n as u128) >> 64) as usize
@@ -64,7 +64,7 @@ impl Random {
         (-2.0 * unit(a, b).ln()).sqrt() * (std::f64::consts::TAU * unit(c, d)).cos()
     }
 
-    /// From Beta(alpha, alpha), alpha above 0: x / (x + y) with x and y from Gamma(alpha).
+    /// A number from Beta(alpha, alpha) with alpha > 0: x / (x + y) with x and y from Gamma(alpha).
     #[must_use]
     pub fn beta(self, index: u64, alpha: f64) -> f64 {
         let family = self.at(index);
@@ -72,13 +72,13 @@ impl Random {
         1.0 / (1.0 + (y - x).exp())
     }
 
-    /// The logarithm of a number from Gamma(alpha), scale 1 (Marsaglia and Tsang, "A simple method for generating gamma
-    /// variables", 2000): for alpha + 1, brought down by a power of a uniform number. As a logarithm it does not
-    /// vanish for small alpha.
+    /// The logarithm of a number from Gamma(alpha) with scale 1 (Marsaglia and Tsang, "A simple method for generating gamma
+    /// variables", 2000). It is drawn for alpha + 1 and multiplied by a power of a uniform number. The logarithm does not
+    /// underflow for small alpha.
     fn log_gamma_variate(self, alpha: f64) -> f64 {
         let d = alpha + 1.0 - 1.0 / 3.0;
         let c = 1.0 / (9.0 * d).sqrt();
-        // Nineteen of twenty draws are taken.
+        // About nineteen of twenty draws are accepted.
         let drawn = (0..64).find_map(|time| {
             let x = self.at(0).normal(time);
             let v = (1.0 + c * x).powi(3);
@@ -101,7 +101,7 @@ impl Random {
     }
 }
 
-/// The finaliser of `SplitMix64`: a bijection that spreads every input bit over all output bits.
+/// The finaliser of `SplitMix64`: a bijection in which every input bit affects all output bits.
 fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

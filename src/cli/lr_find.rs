@@ -138,7 +138,7 @@ fn train(prepared: &Prepared, machine: &MachineArguments, config: &TrialConfig) 
     sink.bar.finish_and_clear();
     match trained {
         Ok(_) | Err(TrainError::Interrupted) => Ok(RangeTest::of(&sink.steps)),
-        Err(error @ (TrainError::Input(_) | TrainError::Data(_) | TrainError::State(_))) => {
+        Err(error @ (TrainError::Input(_) | TrainError::Data(_) | TrainError::TrainingState(_))) => {
             Err(Failure::input(error.to_string()))
         }
         Err(error) => Err(Failure::with_code(error.to_string(), 1)),

@@ -1,7 +1,6 @@
-//! Batches and micro-batches: which examples a step reads, and how they are cut into packed pieces that are the unit of
-//! memory and of parallelism.
+//! Micro-batches: how the examples of a batch are split into packed pieces, the unit of memory and of parallelism.
 //!
-//! The cut depends on the batch alone, never on the number of threads, so sums over pieces have one order.
+//! The split depends only on the batch, never on the number of threads, so sums over micro-batches have one order.
 
 use std::ops::Range;
 
@@ -9,43 +8,43 @@ use super::data::Tokens;
 use crate::random::Random;
 use crate::trial::MICRO_BATCH_TOKENS;
 
-/// Whole sequences, packed.
+/// Whole sequences, packed without padding.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MicroBatch {
     pub ids: Vec<u32>,
     pub types: Vec<u32>,
-    /// Place of each token in its sequence, from 0; where tokens were left out, places are missing.
+    /// Position of each token in its sequence, from 0. If tokens were removed, their positions are missing.
     pub positions: Vec<u32>,
-    /// Sequence s owns tokens `offsets[s]..offsets[s + 1]`.
+    /// Sequence s has the tokens `offsets[s]..offsets[s + 1]`.
     pub offsets: Vec<u32>,
     pub labels: Vec<u32>,
-    /// Place of each sequence in its batch; dropout masks hang on it.
+    /// Index of each sequence in its batch. Dropout masks depend on it.
     pub places: Vec<u32>,
-    /// How the sequences are mixed in training; None: not.
+    /// How the sequences are mixed in training. None without mixup.
     pub mix: Option<Mix>,
-    /// What the frozen part of the model gives for these tokens ([`super::frozen`]); None: it is still to be computed.
+    /// The output of the frozen part of the model for these tokens ([`super::frozen`]). None if it must be computed.
     pub frozen: Option<Vec<f32>>,
 }
 
-/// Mixup (Zhang et al. 2018) of a micro-batch: the pooled output of sequence i becomes `shares[i]` of its own and the rest
-/// of its partner's, and its loss is made of both labels in these shares. Partners are a permutation within the
-/// micro-batch, so a micro-batch needs no other one.
+/// Mixup (Zhang et al. 2018) of a micro-batch: the pooled output of sequence i becomes `shares[i]` times its own plus
+/// `1 - shares[i]` times its partner's. Its loss is the sum of both labels' losses with the same weights. Partners are a
+/// permutation within the micro-batch, so micro-batches are independent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mix {
     pub partners: Vec<u32>,
-    /// Each from Beta(alpha, alpha).
+    /// Each is drawn from Beta(alpha, alpha).
     pub shares: Vec<f64>,
 }
 
 impl Mix {
-    /// For the sequences at `places` of their batch; `random` is of the seed and the step.
+    /// Draws partners and shares for the sequences at `places` of their batch. `random` depends on seed and step.
     pub fn draw(random: Random, places: &[u32], alpha: f64) -> Self {
         let mut partners: Vec<u32> = (0..places.len() as u32).collect();
         random.at(0).at(places.first().copied().unwrap_or(0).into()).shuffle(&mut partners);
         Self { partners, shares: places.iter().map(|&place| random.at(1).beta(place.into(), alpha)).collect() }
     }
 
-    /// Mixes rows of `width`, one a sequence.
+    /// Mixes rows of `width` elements, one row for each sequence.
     pub fn forward(&self, rows: &[f32], width: usize) -> Vec<f32> {
         let mut mixed = Vec::with_capacity(rows.len());
         for (row, (&partner, &share)) in rows.chunks_exact(width).zip(self.partners.iter().zip(&self.shares)) {
@@ -56,7 +55,7 @@ impl Mix {
         mixed
     }
 
-    /// The gradient of the rows from that of the mixed ones.
+    /// The gradient of the rows from the gradient of the mixed rows.
     pub fn backward(&self, gradient: &[f32], width: usize) -> Vec<f32> {
         let mut rows = vec![0.0; gradient.len()];
         let mut add = |row: usize, share: f32, values: &[f32]| {
@@ -72,7 +71,7 @@ impl Mix {
 }
 
 impl MicroBatch {
-    /// Packs `examples` (indices into `tokens`, with labels); the first of them stands at `place` of its batch.
+    /// Packs `examples`, which are indices into `tokens`. The first of them has index `place` in its batch.
     pub fn pack(tokens: &Tokens, examples: &[u32], labels: impl Fn(u32) -> u32, place: usize) -> Self {
         let mut packed = Self {
             ids: Vec::new(),
@@ -102,7 +101,7 @@ impl MicroBatch {
         self.ids.len()
     }
 
-    /// The labels that count in the loss of `sequence`, each with its share.
+    /// The labels in the loss of `sequence`, each with its weight.
     pub fn targets(&self, sequence: usize) -> impl Iterator<Item = (usize, f64)> {
         let own = self.labels[sequence] as usize;
         let (share, other) = match &self.mix {
@@ -116,7 +115,7 @@ impl MicroBatch {
     }
 }
 
-/// Cuts `examples` in their order into pieces of at most [`MICRO_BATCH_TOKENS`] each, or of one example.
+/// Splits `examples` in their order into pieces of at most [`MICRO_BATCH_TOKENS`] each. A longer example is a piece of its own.
 pub fn pieces(examples: &[u32], tokens: &Tokens) -> Vec<Range<usize>> {
     let mut pieces = Vec::new();
     let (mut first, mut sum) = (0, 0);
@@ -134,18 +133,18 @@ pub fn pieces(examples: &[u32], tokens: &Tokens) -> Vec<Range<usize>> {
     pieces
 }
 
-/// Where `example` lies in `tokens`.
+/// The range of `example` in `tokens`.
 pub fn span(tokens: &Tokens, example: u32) -> Range<usize> {
     tokens.offsets[example as usize] as usize..tokens.offsets[example as usize + 1] as usize
 }
 
-/// Tokens of `example`.
+/// Number of tokens of `example`.
 pub fn length(tokens: &Tokens, example: u32) -> usize {
     span(tokens, example).len()
 }
 
-/// Cuts a batch of sequences of these lengths into `parts` pieces of about equal count, and each of those into pieces of
-/// about equal tokens, at most about `limit` each.
+/// Splits a batch of sequences with these lengths into `parts` pieces of about equal numbers of sequences. Splits each of
+/// those into pieces of about equal numbers of tokens, at most about `limit` each.
 pub fn split(lengths: &[usize], parts: usize, limit: usize) -> Vec<Range<usize>> {
     let size = lengths.len().div_ceil(parts.max(1)).max(1);
     let mut pieces = Vec::new();
@@ -155,7 +154,7 @@ pub fn split(lengths: &[usize], parts: usize, limit: usize) -> Vec<Range<usize>>
         let wanted = tokens.div_ceil(limit.max(1)).max(1);
         let (mut first, mut seen, mut done) = (start, 0, 1);
         for (i, length) in part.iter().enumerate() {
-            // A sequence belongs to the piece that holds its middle.
+            // A sequence belongs to the piece that contains its middle.
             let middle = seen + length / 2;
             if start + i > first && middle * wanted >= done * tokens {
                 pieces.push(first..start + i);
@@ -169,8 +168,8 @@ pub fn split(lengths: &[usize], parts: usize, limit: usize) -> Vec<Range<usize>>
     pieces
 }
 
-/// Joins each piece of a single sequence to the one before it (the first to the one after), so that every sequence has
-/// another to be mixed with, if its batch has two.
+/// Joins each piece with a single sequence to the piece before it, or the first piece to the one after it. So every sequence
+/// has a partner for mixup if its batch has two sequences.
 pub fn paired(pieces: Vec<Range<usize>>) -> Vec<Range<usize>> {
     let mut joined: Vec<Range<usize>> = Vec::new();
     for piece in pieces {
@@ -190,7 +189,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn pieces_cover_the_batch_in_order_and_are_of_bounded_size(
+        fn pieces_cover_the_batch_in_order_and_have_bounded_size(
             lengths in prop::collection::vec(1usize..300, 1..80), parts in 1usize..5, micro_batch_splits in 0..3,
         ) {
             let limit = MICRO_BATCH_TOKENS >> micro_batch_splits;
@@ -205,8 +204,8 @@ mod tests {
     }
 
     #[test]
-    fn no_sequence_to_be_mixed_is_alone() {
-        // Where pieces end.
+    fn every_sequence_has_a_partner_for_mixup() {
+        // Both slices are the ends of pieces.
         let check = |pieces: &[usize], expected: &[usize]| {
             let starts = std::iter::once(&0).chain(pieces);
             let joined = paired(starts.zip(pieces).map(|(start, end)| *start..*end).collect());

@@ -1,9 +1,9 @@
-//! The complete state of a trial between two steps, as one safetensors file: resuming from it gives the same bits as never
-//! having stopped.
+//! The complete training state of a trial between two steps, as one safetensors file.
 //!
-//! Weights carry Hugging Face's names, so that `transformers` reads the file too. Beside them lie AdamW's moments
-//! (`adamw.exp_avg.*`, `adamw.exp_avg_sq.*`), how far each word vector has come (`adamw.word_steps`), the rates of the steps
-//! taken, and the trial's progress as JSON under `plateau` in the header.
+//! A trial that resumes from it gives the same bits as a trial that was never interrupted. Weights have the names of Hugging
+//! Face, so `transformers` can read the file. The file also holds AdamW's moments (`adamw.exp_avg.*`,
+//! `adamw.exp_avg_sq.*`), the number of steps applied to each token embedding (`adamw.word_steps`), the learning rates of all
+//! steps, and the trial's progress as JSON under `plateau` in the header.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -13,10 +13,9 @@ use safetensors::tensor::{Dtype, SafeTensors, View};
 
 use super::TrainError;
 use super::engine::Engine;
-use super::fit::Progress;
 use super::model::Parameter;
-use super::optim::words::Words;
-use super::optim::{Moments, in_place, values};
+use super::optim::{LazyEmbedding, Moments, in_place, values};
+use super::progress::TrialProgress;
 
 /// Key of the progress in the header.
 const PROGRESS: &str = "plateau";
@@ -66,11 +65,13 @@ fn second_name(parameter: &Parameter) -> String {
     format!("adamw.exp_avg_sq.{}", parameter.name)
 }
 
-const WORD_STEPS: &str = "adamw.word_steps";
+/// Steps applied to each row of the token embeddings.
+const EMBEDDING_STEPS: &str = "adamw.word_steps";
+/// Learning rates of all steps.
 const RATES: &str = "adamw.rates";
 
-/// The state as bytes.
-pub fn write(engine: &Engine, progress: &Progress) -> Result<Vec<u8>, TrainError> {
+/// The training state as the bytes of a safetensors file.
+pub fn write(engine: &Engine, progress: &TrialProgress) -> Result<Vec<u8>, TrainError> {
     let mut arrays: Vec<(String, Array)> = Vec::new();
     let (model, optimizer) = (&engine.model, &engine.optimizer);
     for (parameter, moments) in model.parameters.iter().zip(optimizer.moments()) {
@@ -88,12 +89,13 @@ pub fn write(engine: &Engine, progress: &Progress) -> Result<Vec<u8>, TrainError
             None => {}
         }
     }
-    if let Some(words) = optimizer.words() {
+    if let Some(embedding) = optimizer.lazy_embedding() {
         let table = &model.parameters[model.index.words];
-        arrays.push((first_name(table), floats(words.first(), table.value.dims())));
-        arrays.push((second_name(table), floats(words.second(), table.value.dims())));
-        let bytes = words.seen().iter().flat_map(|steps| steps.to_le_bytes()).collect();
-        arrays.push((WORD_STEPS.into(), Array { dtype: Dtype::U32, shape: vec![words.seen().len()], bytes }));
+        arrays.push((first_name(table), floats(embedding.first_moment(), table.value.dims())));
+        arrays.push((second_name(table), floats(embedding.second_moment(), table.value.dims())));
+        let steps = embedding.row_steps();
+        let bytes = steps.iter().flat_map(|steps| steps.to_le_bytes()).collect();
+        arrays.push((EMBEDDING_STEPS.into(), Array { dtype: Dtype::U32, shape: vec![steps.len()], bytes }));
     }
     let bytes = optimizer.rates().iter().flat_map(|rate| rate.to_le_bytes()).collect();
     arrays.push((RATES.into(), Array { dtype: Dtype::F64, shape: vec![optimizer.rates().len()], bytes }));
@@ -102,50 +104,52 @@ pub fn write(engine: &Engine, progress: &Progress) -> Result<Vec<u8>, TrainError
     safetensors::serialize(arrays, Some(header)).map_err(|e| TrainError::Sink(std::io::Error::other(e)))
 }
 
-/// Steps taken when a state was saved.
+/// Number of steps taken when the training state was saved.
 pub fn step(bytes: &[u8]) -> Result<u64, TrainError> {
     progress(bytes).map(|progress| progress.step)
 }
 
-fn progress(bytes: &[u8]) -> Result<Progress, TrainError> {
+fn progress(bytes: &[u8]) -> Result<TrialProgress, TrainError> {
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| damaged(&e.to_string()))?;
     let json =
         header.metadata().as_ref().and_then(|header| header.get(PROGRESS)).ok_or_else(|| damaged("no progress"))?;
     serde_json::from_str(json).map_err(|e| damaged(&e.to_string()))
 }
 
-/// Puts a saved state into a fresh engine and returns the progress. `before`: the steps of the trial that it was forked from.
-pub fn read(bytes: &[u8], engine: &mut Engine, before: u64) -> Result<Progress, TrainError> {
+/// Loads a training state into a new engine and returns the progress. `forked_at` is the step of the probed trial at which
+/// a probe started, else 0.
+pub fn read(bytes: &[u8], engine: &mut Engine, forked_at: u64) -> Result<TrialProgress, TrainError> {
     let progress = progress(bytes)?;
-    restore(bytes, engine, before + progress.step)?;
+    restore(bytes, engine, forked_at + progress.step)?;
     Ok(progress)
 }
 
-/// Puts the state of another trial after `steps` steps into a fresh engine; the progress of who starts from there.
-pub fn fork(bytes: &[u8], engine: &mut Engine, steps: u64) -> Result<Progress, TrainError> {
-    let is_of = progress(bytes).and_then(|progress| restore(bytes, engine, progress.step).map(|()| progress.step));
-    match is_of {
-        Ok(step) if step == steps => Ok(Progress::default()),
-        Ok(step) => Err(bad_start(&format!("it is of step {step} instead of {steps}"))),
-        Err(error) => Err(bad_start(&error.to_string())),
+/// Loads the training state of a probed trial after `steps` steps into a new engine. Returns the progress of a probe that
+/// starts there.
+pub fn fork(bytes: &[u8], engine: &mut Engine, steps: u64) -> Result<TrialProgress, TrainError> {
+    let saved_step = progress(bytes).and_then(|progress| restore(bytes, engine, progress.step).map(|()| progress.step));
+    match saved_step {
+        Ok(step) if step == steps => Ok(TrialProgress::default()),
+        Ok(step) => Err(unusable_start(&format!("it was saved after step {step}, expected step {steps}"))),
+        Err(error) => Err(unusable_start(&error.to_string())),
     }
 }
 
-fn bad_start(what: &str) -> TrainError {
+fn unusable_start(what: &str) -> TrainError {
     TrainError::Input(format!(
-        "the state that this probe starts from cannot be used ({what}): remove the folder `probes/starts` of the sweep and \
-         run `plateau probe` again"
+        "the checkpoint from which this probe starts cannot be used: {what}. Remove the folder `probes/starts` of the sweep \
+         and run `plateau probe` again"
     ))
 }
 
-/// What to say of a fork without a state to start from.
-pub fn no_start() -> TrainError {
-    bad_start("it is gone")
+/// The error of a probe without a checkpoint to start from.
+pub fn missing_start() -> TrainError {
+    unusable_start("the file is missing")
 }
 
-/// Puts weights, moments and the rates of `steps` steps into a fresh engine.
+/// Loads weights, moments and the learning rates of `steps` steps into a new engine.
 fn restore(bytes: &[u8], engine: &mut Engine, steps: u64) -> Result<(), TrainError> {
-    let saved = Saved(SafeTensors::deserialize(bytes).map_err(|e| damaged(&e.to_string()))?);
+    let saved = SavedTensors(SafeTensors::deserialize(bytes).map_err(|e| damaged(&e.to_string()))?);
     let model = engine.model.clone();
     let mut moments = Vec::new();
     for (parameter, fresh) in model.parameters.iter().zip(engine.optimizer.moments()) {
@@ -177,30 +181,31 @@ fn restore(bytes: &[u8], engine: &mut Engine, steps: u64) -> Result<(), TrainErr
             }
         });
     }
-    let words = if engine.optimizer.words().is_some() {
+    let embedding = if engine.optimizer.lazy_embedding().is_some() {
         let table = &model.parameters[model.index.words];
         let n = table.value.elem_count();
-        let steps = saved.bytes(WORD_STEPS, model.config.vocabulary * 4)?;
+        let steps = saved.bytes(EMBEDDING_STEPS, model.config.vocabulary * 4)?;
         let steps: Vec<u32> = steps.as_chunks::<4>().0.iter().copied().map(u32::from_le_bytes).collect();
         let (first, second) = (saved.floats(&first_name(table), n)?, saved.floats(&second_name(table), n)?);
-        Some(Words::with(model.config.hidden, first, second, steps))
+        Some(LazyEmbedding::from_saved(model.config.hidden, first, second, steps))
     } else {
         None
     };
     let rates = saved.bytes(RATES, steps as usize * 8)?;
     let rates = rates.as_chunks::<8>().0.iter().copied().map(f64::from_le_bytes).collect();
-    engine.optimizer.restore(&model, rates, moments, words);
+    engine.optimizer.restore(&model, rates, moments, embedding);
     Ok(())
 }
 
-struct Saved<'a>(SafeTensors<'a>);
+/// The tensors of a training state, with checks of their sizes.
+struct SavedTensors<'a>(SafeTensors<'a>);
 
-impl<'a> Saved<'a> {
+impl<'a> SavedTensors<'a> {
     fn bytes(&self, name: &str, length: usize) -> Result<&'a [u8], TrainError> {
         let view = self.0.tensor(name).map_err(|e| damaged(&e.to_string()))?;
         let bytes = view.data();
         if bytes.len() != length {
-            return Err(damaged(&format!("'{name}' has {} bytes instead of {length}", bytes.len())));
+            return Err(damaged(&format!("'{name}' has {} bytes, expected {length}", bytes.len())));
         }
         Ok(bytes)
     }
@@ -212,7 +217,7 @@ impl<'a> Saved<'a> {
 }
 
 fn damaged(what: &str) -> TrainError {
-    TrainError::State(format!(
-        "the saved state of this trial cannot be read ({what}): remove its checkpoint folder to start the trial over"
+    TrainError::TrainingState(format!(
+        "the checkpoint of this trial cannot be read: {what}. Remove the trial's checkpoint folder to train it from the start"
     ))
 }

@@ -252,7 +252,7 @@ impl Classifier {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads.max(1))
             .build()
-            .map_err(|error| TrainError::Threads(format!("cannot start {threads} threads: {error}")))?;
+            .map_err(|source| TrainError::Threads { count: threads, source })?;
         Ok(Self { model: Arc::new(model), encoder, pool })
     }
 

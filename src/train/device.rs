@@ -1,4 +1,4 @@
-//! The devices that a trial can run on.
+//! The devices on which a trial can run.
 
 use candle_core::Device as Opened;
 use candle_core::utils::{cuda_is_available, metal_is_available};
@@ -6,11 +6,11 @@ use candle_core::utils::{cuda_is_available, metal_is_available};
 use super::TrainError;
 use crate::trial::Device;
 
-/// Opens a device, or says why that cannot be.
+/// Opens a device.
 pub fn open(device: Device) -> Result<Opened, TrainError> {
     let missing = |kind: &str| {
         TrainError::Device(format!(
-            "{device} was asked for, but this build has no {kind}: build it with `cargo build --release --features {kind}`"
+            "{device} is not available: this build has no {kind} support. Build it with `cargo build --release --features {kind}`"
         ))
     };
     let absent = |e: candle_core::Error| TrainError::Device(format!("{device} cannot be opened on this machine: {e}"));
@@ -23,13 +23,13 @@ pub fn open(device: Device) -> Result<Opened, TrainError> {
     }
 }
 
-/// The number of a CUDA device in this process: a process that sees one device alone (`CUDA_VISIBLE_DEVICES`) calls it 0.
+/// The number of a CUDA device in this process. If `CUDA_VISIBLE_DEVICES` makes one device visible, its number is 0.
 fn ordinal(index: usize) -> usize {
     let pinned = std::env::var("CUDA_VISIBLE_DEVICES").is_ok_and(|seen| !seen.is_empty() && !seen.contains(','));
     if pinned { 0 } else { index }
 }
 
-/// The accelerators that this build and this machine have, best first; the CPU is always there and last.
+/// The devices that this build and this machine support, the fastest first. The CPU is always the last one.
 #[must_use]
 pub fn available_devices() -> Vec<Device> {
     let mut devices = Vec::new();
@@ -48,15 +48,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_cpu_is_always_there_and_last() {
+    fn the_cpu_is_always_the_last_device() {
         assert_eq!(available_devices().last(), Some(&Device::Cpu));
         assert!(open(Device::Cpu).is_ok());
     }
 
     #[test]
-    fn a_device_that_the_build_lacks_is_an_error_that_says_how_to_get_it() {
+    fn an_unsupported_device_is_an_error_with_a_build_command() {
         if cfg!(not(feature = "cuda")) {
-            insta::assert_snapshot!(open(Device::Cuda(1)).unwrap_err(), @"device: cuda:1 was asked for, but this build has no cuda: build it with `cargo build --release --features cuda`");
+            insta::assert_snapshot!(open(Device::Cuda(1)).unwrap_err(), @"device: cuda:1 is not available: this build has no cuda support. Build it with `cargo build --release --features cuda`");
         }
     }
 }

@@ -1,8 +1,8 @@
-//! A step as the machine does it: micro-batches side by side, gradients summed in one order, the norm, the update.
+//! One optimizer step: micro-batches in parallel, the sum of their gradients, the norm and the update.
 //!
-//! Micro-batch i belongs to lane `i % lanes`, and the number of lanes depends on the batch alone; a lane runs its
-//! micro-batches one after the other into its own gradient buffers, and the lanes are added in order. So the numbers are
-//! the same for any number of threads, and memory grows with lanes, not with the batch.
+//! Micro-batch i adds its gradients to buffer `i % buffers`. The number of buffers depends only on the batch. Micro-batches
+//! of one buffer run one after the other, and the buffers are added in order. So the numbers are the same for any number of
+//! threads, and memory grows with the number of buffers and not with the batch.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,41 +13,40 @@ use rayon::prelude::*;
 
 use super::TrainError;
 use super::batch::MicroBatch;
-use super::kernels::{add, simd};
-use super::model::lane::Lane;
+use super::kernels::vector::{add, simd};
+use super::model::gradient_buffer::GradientBuffer;
 use super::model::{Bert, Pass, Training};
-use super::optim::words::RowGradients;
-use super::optim::{AdamW, Gradient, Settings};
+use super::optim::{AdamW, Gradient, RowGradients, Settings};
 use crate::random::Random;
 use crate::trial::{MAX_GRADIENT_BUFFERS, MICRO_BATCH_TOKENS};
 
-/// The model, its optimizer, and the threads that they run on.
+/// The model, its optimizer and the threads that they use.
 pub struct Engine {
     pub model: Arc<Bert>,
     pub optimizer: AdamW,
-    lanes: Vec<Arc<Lane>>,
+    buffers: Vec<Arc<GradientBuffer>>,
     pool: rayon::ThreadPool,
-    /// Times that memory is to be halved.
+    /// How often micro-batches are split in two to save memory.
     micro_batch_splits: u32,
 }
 
-/// Tokens that a micro-batch of training aims at after so many micro_batch_splits.
+/// Target size of a training micro-batch in tokens after this number of splits.
 #[must_use]
 pub fn micro_batch_tokens(micro_batch_splits: u32) -> usize {
     MICRO_BATCH_TOKENS.checked_shr(micro_batch_splits).unwrap_or(0).max(1)
 }
 
-/// What a step's losses are made of.
+/// What the loss of a step depends on beside model and data.
 #[derive(Debug, Clone, Copy)]
 pub struct Objective {
-    /// Of this seed and step.
+    /// Random numbers of this seed and step, for dropout.
     pub random: Random,
     pub smoothing: f64,
 }
 
-/// The gradients of a batch, waiting in the lanes.
+/// The summed gradients of a batch. On the CPU the values stay in the first gradient buffer.
 pub struct Gradients {
-    /// Mean loss of the batch.
+    /// Mean loss of the batch, in nats.
     pub loss: f64,
     /// Global norm before clipping.
     pub norm: f64,
@@ -62,24 +61,24 @@ impl Engine {
             .num_threads(threads.max(1))
             .thread_name(|i| format!("train-{i}"))
             .build()
-            .map_err(|e| TrainError::Threads(format!("cannot start {threads} threads: {e}")))?;
-        Ok(Self { model: Arc::new(model), optimizer, lanes: Vec::new(), pool, micro_batch_splits: 0 })
+            .map_err(|source| TrainError::Threads { count: threads, source })?;
+        Ok(Self { model: Arc::new(model), optimizer, buffers: Vec::new(), pool, micro_batch_splits: 0 })
     }
 
-    /// Gets by with less: micro-batches are halved so many times, and so are the lanes. The numbers stay the same up to
-    /// rounding: the same sums are taken in other pieces.
+    /// Splits micro-batches in two this many times to save memory, and halves the number of gradient buffers as often. The
+    /// numbers stay the same up to rounding, because the same sums are computed in other pieces.
     #[must_use]
-    pub fn halved(mut self, times: u32) -> Self {
-        self.micro_batch_splits = times;
+    pub fn with_micro_batch_splits(mut self, splits: u32) -> Self {
+        self.micro_batch_splits = splits;
         self
     }
 
-    /// Tokens that a micro-batch of training aims at.
+    /// Target size of a training micro-batch in tokens.
     pub fn micro_batch_tokens(&self) -> usize {
         micro_batch_tokens(self.micro_batch_splits)
     }
 
-    /// Forward and backward of a batch. None if `interrupted` said so; nothing has changed then.
+    /// Forward and backward pass of a batch. None if `interrupted` returned true; then nothing has changed.
     pub fn gradients(
         &mut self,
         batch: &[Arc<MicroBatch>],
@@ -87,13 +86,13 @@ impl Engine {
         interrupted: &dyn Fn() -> bool,
     ) -> Result<Option<Gradients>, TrainError> {
         self.catch_up(batch.iter().map(|micro| &**micro))?;
-        let width = if self.model.composed { 1 } else { lanes(batch.len(), self.micro_batch_splits) };
-        while self.lanes.len() < width {
-            self.lanes.push(Arc::new(Lane::new(&self.model.parameters)));
+        let width = if self.model.composed { 1 } else { buffer_count(batch.len(), self.micro_batch_splits) };
+        while self.buffers.len() < width {
+            self.buffers.push(Arc::new(GradientBuffer::new(&self.model.parameters)));
         }
-        let lanes = &self.lanes[..width];
-        for lane in lanes {
-            lane.clear();
+        let buffers = &self.buffers[..width];
+        for buffer in buffers {
+            buffer.clear();
         }
         let weight = 1.0 / batch.iter().map(|micro| micro.sequences()).sum::<usize>() as f64;
         let model = &self.model;
@@ -104,7 +103,7 @@ impl Engine {
                     break;
                 }
                 let Objective { random, smoothing } = objective;
-                let training = Training { random, lane: lanes[index].clone(), weight, smoothing };
+                let training = Training { random, gradients: buffers[index].clone(), weight, smoothing };
                 let pass = Pass { model: model.clone(), batch: micro.clone(), training: Some(training) };
                 losses.push(pass.train()?);
             }
@@ -115,13 +114,13 @@ impl Engine {
         self.reduce(width, loss).map(Some)
     }
 
-    /// Adds the lanes into the first and takes the norm, parameter by parameter.
+    /// Adds all buffers into the first one and computes the norm, parameter by parameter.
     fn reduce(&self, width: usize, loss: f64) -> Result<Gradients, TrainError> {
-        let lanes = &self.lanes[..width];
+        let buffers = &self.buffers[..width];
         if self.model.composed {
-            return self.reduce_tensors(&lanes[0], loss);
+            return self.reduce_tensors(&buffers[0], loss);
         }
-        let parts: Vec<_> = lanes.iter().map(|lane| lane.take_words()).collect();
+        let parts: Vec<_> = buffers.iter().map(|buffer| buffer.take_token_gradients()).collect();
         let longest = parts.iter().map(Vec::len).max().unwrap_or(0);
         let parts: Vec<_> =
             (0..longest).flat_map(|i| parts.iter().filter_map(move |part| part.get(i).cloned())).collect();
@@ -135,7 +134,7 @@ impl Engine {
                     if i == words {
                         return Ok(sum_of_squares(&rows.values));
                     }
-                    if self.model.parameters[i].trainable { reduce_one(lanes, i, &self.model) } else { Ok(0.0) }
+                    if self.model.parameters[i].trainable { reduce_one(buffers, i, &self.model) } else { Ok(0.0) }
                 })
                 .collect::<Result<_, TrainError>>()?;
             if trains_words && rows.ids.is_empty() {
@@ -146,8 +145,8 @@ impl Engine {
         })
     }
 
-    fn reduce_tensors(&self, lane: &Lane, loss: f64) -> Result<Gradients, TrainError> {
-        let tensors = lane.take_tensors();
+    fn reduce_tensors(&self, buffer: &GradientBuffer, loss: f64) -> Result<Gradients, TrainError> {
+        let tensors = buffer.take_tensors();
         let mut squares = 0.0;
         for (i, parameter) in self.model.parameters.iter().enumerate().filter(|(_, p)| p.trainable) {
             let gradient = tensors.get(&i).ok_or_else(|| no_gradient(&parameter.name))?;
@@ -156,34 +155,35 @@ impl Engine {
         Ok(Gradients { loss, norm: squares.sqrt(), rows: RowGradients::default(), tensors })
     }
 
-    /// Sum of squares of the gradient of parameter `i`; 0 where it has none.
+    /// Sum of squares of the gradient of parameter `i`; 0 if it has none.
     pub(super) fn gradient_squares(&self, gradients: &Gradients, i: usize) -> Result<f64, TrainError> {
         if self.model.composed {
             let squares = |gradient: &candle_core::Tensor| gradient.sqr()?.sum_all()?.to_scalar::<f32>();
             return Ok(f64::from(gradients.tensors.get(&i).map_or(Ok(0.0), squares)?));
         }
         Ok(self
-            .lanes
+            .buffers
             .first()
-            .and_then(|lane| lane.slot(i).gradient().map(|values| sum_of_squares(values)))
+            .and_then(|buffer| buffer.parameter(i).gradient().map(|values| sum_of_squares(values)))
             .unwrap_or(0.0))
     }
 
-    /// Clips to `max_norm` (0: not) as `torch.nn.utils.clip_grad_norm_` does, and takes a step at `rate`.
-    pub fn update(&mut self, gradients: &Gradients, rate: f64, max_norm: f64) -> Result<(), TrainError> {
+    /// Clips the gradients to `max_norm` as `torch.nn.utils.clip_grad_norm_` does (0: no clipping), and takes a step with
+    /// learning rate `lr`.
+    pub fn update(&mut self, gradients: &Gradients, lr: f64, max_norm: f64) -> Result<(), TrainError> {
         let clip = if max_norm > 0.0 { (max_norm / (gradients.norm + 1e-6)).min(1.0) } else { 1.0 } as f32;
-        let (lanes, model, optimizer) = (&self.lanes, &self.model, &mut self.optimizer);
+        let (buffers, model, optimizer) = (&self.buffers, &self.model, &mut self.optimizer);
         if model.composed {
             let gradient = |i: usize| gradients.tensors.get(&i).map(Gradient::Device);
-            return optimizer.step(model, rate, clip, gradient, &gradients.rows);
+            return optimizer.step(model, lr, clip, gradient, &gradients.rows);
         }
-        let mut slots: Vec<_> = (0..model.parameters.len()).map(|i| lanes[0].slot(i)).collect();
-        let slices: Vec<Option<&[f32]>> = slots.iter_mut().map(|slot| slot.gradient().map(|g| &*g)).collect();
+        let mut guards: Vec<_> = (0..model.parameters.len()).map(|i| buffers[0].parameter(i)).collect();
+        let slices: Vec<Option<&[f32]>> = guards.iter_mut().map(|guard| guard.gradient().map(|g| &*g)).collect();
         let gradient = |i: usize| slices[i].map(Gradient::Host);
-        self.pool.install(|| optimizer.step(model, rate, clip, gradient, &gradients.rows))
+        self.pool.install(|| optimizer.step(model, lr, clip, gradient, &gradients.rows))
     }
 
-    /// Scores of every micro-batch in evaluation mode. None if `interrupted` said so.
+    /// The logits of every micro-batch in evaluation mode. None if `interrupted` returned true.
     pub fn logits(
         &mut self,
         batches: &[Arc<MicroBatch>],
@@ -192,7 +192,7 @@ impl Engine {
         self.evaluate(batches, interrupted, Pass::logits)
     }
 
-    /// What the frozen part of the model gives for every micro-batch. None if `interrupted` said so.
+    /// The output of the frozen part of the model for every micro-batch. None if `interrupted` returned true.
     pub fn frozen(
         &mut self,
         batches: &[Arc<MicroBatch>],
@@ -223,13 +223,13 @@ impl Engine {
         Ok(results.map(|results| (0..batches.len()).map(|i| results[i % width][i / width].clone()).collect()))
     }
 
-    /// Brings the whole word table up to date, for whoever reads the weights from outside.
+    /// Applies all outstanding steps to the token embeddings, before the weights are read from outside.
     pub fn catch_up_all(&mut self) -> Result<(), TrainError> {
         let (model, optimizer) = (&self.model, &mut self.optimizer);
         self.pool.install(|| optimizer.catch_up_all(model))
     }
 
-    /// Brings the word vectors that these micro-batches read up to date.
+    /// Applies all outstanding steps to the token embeddings that these micro-batches read.
     fn catch_up<'b>(&mut self, batches: impl Iterator<Item = &'b MicroBatch>) -> Result<(), TrainError> {
         let mut ids: Vec<u32> = batches.flat_map(|micro| micro.ids.iter().copied()).collect();
         ids.sort_unstable();
@@ -239,23 +239,23 @@ impl Engine {
     }
 }
 
-/// Lanes for a batch of so many micro-batches. Each holds gradients of its own, which are most of what can be saved: with
-/// every halving there are half as many as the batch would have without.
-fn lanes(micro_batches: usize, micro_batch_splits: u32) -> usize {
+/// Number of gradient buffers for a batch. Gradients are most of the memory that can be saved, so each split of the
+/// micro-batches halves the number of buffers that the batch would have without splits.
+fn buffer_count(micro_batches: usize, micro_batch_splits: u32) -> usize {
     let usual = micro_batches.checked_shr(micro_batch_splits).unwrap_or(0).clamp(1, MAX_GRADIENT_BUFFERS);
     usual.checked_shr(micro_batch_splits).unwrap_or(0).max(1)
 }
 
-/// Runs `work` for every index below `width` on the pool and asks `interrupted` meanwhile, on the calling thread. None
-/// if it said yes.
+/// Runs `work` for every index below `width` on the pool. Meanwhile the calling thread polls `interrupted`. None if it
+/// returned true.
 fn run<T: Send>(
     pool: &rayon::ThreadPool,
     width: usize,
     interrupted: &dyn Fn() -> bool,
     work: &(dyn Fn(usize, &AtomicBool) -> Result<T, TrainError> + Sync),
 ) -> Result<Option<Vec<T>>, TrainError> {
-    /// How long an interruption may go unseen.
-    const PATIENCE: Duration = Duration::from_millis(100);
+    /// Time between two polls.
+    const POLL_INTERVAL: Duration = Duration::from_millis(100);
     let stop = AtomicBool::new(interrupted());
     let mut results: Vec<Option<Result<T, TrainError>>> = (0..width).map(|_| None).collect();
     pool.in_place_scope(|scope| {
@@ -263,13 +263,13 @@ fn run<T: Send>(
         for index in 0..width {
             let (sender, stop) = (sender.clone(), &stop);
             scope.spawn(move |_| {
-                // The receiver outlives all senders: it waits for the last of them.
+                // The receiver exists until the last sender is dropped, so sending cannot fail.
                 let _ = sender.send((index, work(index, stop)));
             });
         }
         drop(sender);
         loop {
-            match receiver.recv_timeout(PATIENCE) {
+            match receiver.recv_timeout(POLL_INTERVAL) {
                 Ok((index, result)) => results[index] = Some(result),
                 Err(RecvTimeoutError::Timeout) => {
                     stop.store(stop.load(Ordering::Relaxed) || interrupted(), Ordering::Relaxed);
@@ -284,12 +284,12 @@ fn run<T: Send>(
     results.into_iter().flatten().collect::<Result<_, _>>().map(Some)
 }
 
-/// Adds the lanes' gradients of parameter `i` into the first lane's, in order, and sums their squares.
-fn reduce_one(lanes: &[Arc<Lane>], i: usize, model: &Bert) -> Result<f64, TrainError> {
-    let mut first = lanes[0].slot(i);
+/// Adds the gradients of parameter `i` of all buffers into the first buffer, in order. Returns the sum of squares.
+fn reduce_one(buffers: &[Arc<GradientBuffer>], i: usize, model: &Bert) -> Result<f64, TrainError> {
+    let mut first = buffers[0].parameter(i);
     let sum = first.gradient().ok_or_else(|| no_gradient(&model.parameters[i].name))?;
-    for lane in &lanes[1..] {
-        if let Some(values) = lane.slot(i).gradient() {
+    for buffer in &buffers[1..] {
+        if let Some(values) = buffer.parameter(i).gradient() {
             add(sum, values);
         }
     }
@@ -297,28 +297,28 @@ fn reduce_one(lanes: &[Arc<Lane>], i: usize, model: &Bert) -> Result<f64, TrainE
 }
 
 fn sum_of_squares(values: &[f32]) -> f64 {
-    let mut lanes = [0.0f64; 16];
+    let mut partial = [0.0f64; 16];
     simd(
         #[inline(always)]
         || {
             let chunks = values.chunks_exact(16);
             let rest = chunks.remainder();
             for chunk in chunks {
-                for (lane, &x) in lanes.iter_mut().zip(chunk) {
-                    *lane += f64::from(x) * f64::from(x);
+                for (sum, &x) in partial.iter_mut().zip(chunk) {
+                    *sum += f64::from(x) * f64::from(x);
                 }
             }
-            for (lane, &x) in lanes.iter_mut().zip(rest) {
-                *lane += f64::from(x) * f64::from(x);
+            for (sum, &x) in partial.iter_mut().zip(rest) {
+                *sum += f64::from(x) * f64::from(x);
             }
         },
     );
-    lanes.iter().sum()
+    partial.iter().sum()
 }
 
 fn no_gradient(name: &str) -> TrainError {
     TrainError::Input(format!(
-        "parameter '{name}' is to be trained but has no gradient: the model is cut off from it; this is a fault of the program"
+        "the parameter '{name}' is trainable but received no gradient. This is a bug of this program; please report it"
     ))
 }
 
@@ -327,14 +327,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lanes_are_halved_with_the_micro_batches() {
+    fn splits_halve_the_number_of_buffers() {
         let check = |micro_batches: usize, micro_batch_splits: u32, expected: usize| {
-            assert_eq!(lanes(micro_batches, micro_batch_splits), expected, "{micro_batches} {micro_batch_splits}");
+            assert_eq!(
+                buffer_count(micro_batches, micro_batch_splits),
+                expected,
+                "{micro_batches} {micro_batch_splits}"
+            );
         };
         check(1, 0, 1);
         check(3, 0, 3);
         check(9, 0, 4);
-        // The same batches cut smaller: two of 512 tokens are four of 256.
+        // The same batches in smaller pieces: two of 512 tokens are four of 256.
         check(2, 1, 1);
         check(4, 1, 1);
         check(18, 1, 2);

@@ -1,9 +1,7 @@
-//! The training loop, and what a trial carries from step to step.
+//! The training loop: steps, evaluations, checkpoints and the rules that end a trial.
 
 use std::sync::Arc;
 use std::time::Instant;
-
-use serde::{Deserialize, Serialize};
 
 use super::batch::{MicroBatch, Mix, length, paired, split};
 use super::data::{self, Dataset, Example, Tokens};
@@ -11,6 +9,7 @@ use super::engine::{Engine, Objective};
 use super::evaluate::{Evaluation, Predictions};
 use super::frozen::FrozenSplits;
 use super::metrics::expected_calibration_error;
+use super::progress::{EvalSummary, TrialEnd, TrialProgress};
 use super::signals::Signals;
 use super::{Sink, TrainError, checkpoint};
 use crate::random::{Purpose, Random};
@@ -19,162 +18,78 @@ use crate::trial::{
     PatienceMetric, Probe, Scores, Status, TrialConfig, steps_per_epoch,
 };
 
-/// Where a trial stands; with weights and moments, all that a resumed one needs.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Progress {
-    /// Optimizer steps taken.
-    pub step: u64,
-    /// Training and evaluating, and training alone.
-    seconds: f64,
-    training_seconds: f64,
-    tokens: u64,
-    last_loss: Option<f32>,
-    last_eval: Option<Measured>,
-    best_loss: Option<(f32, u64)>,
-    best_accuracy: Option<f32>,
-    best_macro_f1: Option<f32>,
-    /// Of every evaluation, the first one first; None where it was not finite. The rate may depend on them.
-    #[serde(default)]
-    eval_losses: Vec<Option<f32>>,
-    /// Best value of the patience metric (higher is better), and evaluations since.
-    patience: Option<(f32, u32)>,
-    watch: Watch,
-    /// Of the newest step that an evaluation follows.
-    #[serde(default)]
-    signals: Signals,
-    /// Set once the trial has ended: an attempt that resumes from this state trains no further.
-    #[serde(default)]
-    ended: Option<End>,
-}
-
-/// The newest evaluation; figures that are not finite are None.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-struct Measured {
-    step: u64,
-    loss: Option<f32>,
-    accuracy: f32,
-    /// Whether its loss is the lowest so far.
-    best: bool,
-}
-
-/// Watches for a loss that runs away: the mean of the last 20 losses (from the tenth on) above three times the mean of
-/// the first five.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-struct Watch {
-    first: Vec<f32>,
-    recent: Vec<f32>,
-}
-
-impl Watch {
-    const START: usize = 5;
-    const EARLIEST: usize = 10;
-    const WINDOW: usize = 20;
-    const LIMIT: f64 = 3.0;
-
-    /// Why the trial has diverged, if it has.
-    fn see(&mut self, loss: f32, norm: f32) -> Option<String> {
-        if !loss.is_finite() {
-            return Some(format!("the training loss became {loss}"));
-        }
-        if !norm.is_finite() {
-            return Some(format!("the gradient norm became {norm}"));
-        }
-        if self.first.len() < Self::START {
-            self.first.push(loss);
-        }
-        if self.recent.len() == Self::WINDOW {
-            self.recent.remove(0);
-        }
-        self.recent.push(loss);
-        let mean = |losses: &[f32]| losses.iter().map(|&x| f64::from(x)).sum::<f64>() / losses.len() as f64;
-        let (now, start) = (mean(&self.recent), mean(&self.first));
-        (self.recent.len() >= Self::EARLIEST && now > Self::LIMIT * start).then(|| {
-            format!(
-                "the training loss ran away: {now:.3} over the last {} steps, {start:.3} at the start",
-                self.recent.len()
-            )
-        })
-    }
-}
-
-/// What the loop is given.
-pub struct Fit<'a> {
+/// What the training loop needs.
+pub struct TrainingSetup<'a> {
     pub config: &'a TrialConfig,
     pub dataset: &'a Dataset,
-    /// Tokens of the training split as epoch e (from 0) reads them.
+    /// Returns the tokens of the training split for epoch e (from 0), after augmentation.
     pub tokens: &'a mut dyn FnMut(u64) -> Result<Arc<Tokens>, TrainError>,
-    /// Learning rate of step k (from 0) after evaluations of these losses.
-    pub rate: &'a dyn Fn(u64, &[Option<f32>]) -> f64,
+    /// Returns the learning rate of step k (from 0), given the losses of the evaluations so far.
+    pub learning_rate: &'a dyn Fn(u64, &[Option<f32>]) -> f64,
     pub checkpoint_every: CheckpointEvery,
     pub frozen: FrozenSplits,
-    /// Steps that the trial forked from had taken: batches and randomness go on from there. 0 for an ordinary trial.
-    pub before: u64,
-    /// The state of that trial.
+    /// For a probe: the step of the probed trial at which it starts. Batches and random numbers continue from there. 0 for
+    /// all other trials.
+    pub forked_at: u64,
+    /// For a probe: the training state of the probed trial after that step.
     pub start: Option<&'a [u8]>,
-    /// No rule but that on divergence ends the trial.
+    /// Only divergence and the last step end the trial.
     pub ignores_stop_rules: bool,
 }
 
-/// How the loop ended.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-enum End {
-    Finished,
-    Diverged(String),
-    Stopped(String),
-}
-
-/// A trial on its way.
-struct Run<'a> {
-    fit: Fit<'a>,
+/// A trial that is being trained.
+struct TrainingLoop<'a> {
+    setup: TrainingSetup<'a>,
     engine: &'a mut Engine,
-    /// The epoch being read: its number, tokens and batches.
+    /// The current epoch: number, tokens and batches of examples.
     epoch: Option<(u64, Arc<Tokens>, Vec<Vec<u32>>)>,
     evaluation: Evaluation,
-    progress: Progress,
+    progress: TrialProgress,
     steps: u64,
     eval_every: u64,
-    /// Seconds of earlier attempts, and this one's start.
-    before: f64,
+    /// Seconds of earlier attempts.
+    earlier_seconds: f64,
     started: Instant,
-    /// When the state was last saved, and after which step. None if that one lacks an evaluation made since.
+    /// When a checkpoint was last saved.
     saved: Instant,
+    /// The step of the last checkpoint. None if an evaluation was made since.
     saved_at: Option<u64>,
 }
 
-/// Trains from where `resume` stands (or from the start) to the end.
+/// Trains to the end, from the training state `resume` or from the start.
 pub fn fit<'a>(
-    fit: Fit<'a>,
+    setup: TrainingSetup<'a>,
     engine: &'a mut Engine,
     resume: Option<&[u8]>,
     sink: &mut dyn Sink,
 ) -> Result<Outcome, TrainError> {
-    let mut progress = match (resume, fit.start) {
-        (Some(state), _) => checkpoint::read(state, engine, fit.before)?,
-        (None, Some(start)) if fit.before > 0 => checkpoint::fork(start, engine, fit.before)?,
-        (None, _) if fit.before > 0 => return Err(checkpoint::no_start()),
-        (None, _) => Progress::default(),
+    let mut progress = match (resume, setup.start) {
+        (Some(state), _) => checkpoint::read(state, engine, setup.forked_at)?,
+        (None, Some(start)) if setup.forked_at > 0 => checkpoint::fork(start, engine, setup.forked_at)?,
+        (None, _) if setup.forked_at > 0 => return Err(checkpoint::missing_start()),
+        (None, _) => TrialProgress::default(),
     };
-    progress.ended.take_if(|end| fit.ignores_stop_rules && matches!(end, End::Stopped(_)));
-    let rows = fit.dataset.train.examples.len();
-    let run = Run {
-        evaluation: Evaluation::new(fit.dataset, fit.config.data.seed, &fit.frozen),
-        steps: fit.config.steps(rows),
-        eval_every: fit.config.eval_every.steps(steps_per_epoch(rows, fit.config.batch_size)).max(1),
-        before: progress.seconds,
+    progress.ended.take_if(|end| setup.ignores_stop_rules && matches!(end, TrialEnd::Stopped(_)));
+    let rows = setup.dataset.train.examples.len();
+    let training = TrainingLoop {
+        evaluation: Evaluation::new(setup.dataset, setup.config.data.seed, &setup.frozen),
+        steps: setup.config.steps(rows),
+        eval_every: setup.config.eval_every.steps(steps_per_epoch(rows, setup.config.batch_size)).max(1),
+        earlier_seconds: progress.seconds,
         started: Instant::now(),
         saved: Instant::now(),
         saved_at: resume.map(|_| progress.step),
         progress,
         engine,
         epoch: None,
-        fit,
+        setup,
     };
-    run.finish(sink)
+    training.run(sink)
 }
 
-impl Run<'_> {
+impl TrainingLoop<'_> {
     /// The training loop.
-    fn finish(mut self, sink: &mut dyn Sink) -> Result<Outcome, TrainError> {
+    fn run(mut self, sink: &mut dyn Sink) -> Result<Outcome, TrainError> {
         let end = loop {
             if let Some(end) = self.progress.ended.clone() {
                 break end;
@@ -183,33 +98,33 @@ impl Run<'_> {
                 let (row, diagnostic) = self.evaluate(sink)?;
                 sink.eval(&row)?;
                 sink.diagnostic(&diagnostic)?;
-                // Before the state is saved: it is to know of this evaluation's verdict.
+                // Before the checkpoint is saved, so that the saved progress contains the decision of this evaluation.
                 self.progress.ended =
-                    self.out_of_patience(&row).or_else(|| self.knows_by_heart(&row)).map(End::Stopped);
+                    self.out_of_patience(&row).or_else(|| self.memorised_one_batch(&row)).map(TrialEnd::Stopped);
                 self.keep_best(sink)?;
             } else if self.progress.step == self.steps {
-                self.progress.ended = Some(End::Finished);
+                self.progress.ended = Some(TrialEnd::Finished);
             } else {
                 if let Some(reason) = sink.stop_reason() {
-                    // Saved before the end is noted: an attempt that goes on from this state trains on.
+                    // Saved without the end, so that an attempt that resumes from this checkpoint continues to train.
                     self.save(sink)?;
-                    break End::Stopped(reason);
+                    break TrialEnd::Stopped(reason);
                 }
                 if self.checkpoint_is_due() {
                     self.save(sink)?;
                 }
                 let row = self.step(sink)?;
                 sink.metric(&row)?;
-                if self.fit.config.stop.diverged {
-                    let reason = self.progress.watch.see(row.train_loss, row.grad_norm);
-                    self.progress.ended = reason.map(End::Diverged);
+                if self.setup.config.stop.diverged {
+                    let reason = self.progress.divergence.observe(row.train_loss, row.grad_norm);
+                    self.progress.ended = reason.map(TrialEnd::Diverged);
                 }
             }
         };
-        let may_go_on = matches!(end, End::Stopped(_)) && self.fit.config.probe.is_none();
-        // A diverged state is worth nothing, and after a number that is none the last step was not even taken.
-        let is_asked_for = !matches!(end, End::Diverged(_)) && matches!(sink.keep(), Keep::Last | Keep::All);
-        if may_go_on || is_asked_for {
+        let may_continue = matches!(end, TrialEnd::Stopped(_)) && self.setup.config.probe.is_none();
+        // Weights after divergence are useless. After a non-finite loss or gradient the last step was skipped.
+        let is_kept = !matches!(end, TrialEnd::Diverged(_)) && matches!(sink.keep(), Keep::Last | Keep::All);
+        if may_continue || is_kept {
             self.engine.catch_up_all()?;
             self.save(sink)?;
         }
@@ -218,22 +133,22 @@ impl Run<'_> {
 
     /// One optimizer step.
     fn step(&mut self, sink: &mut dyn Sink) -> Result<MetricRow, TrainError> {
-        let config = self.fit.config;
+        let config = self.setup.config;
         let began = Instant::now();
         let k = self.progress.step;
         let batch = self.batch(k)?;
         let tokens = batch.iter().map(|micro| micro.tokens() as u64).sum();
-        let random = Random::new(config.seed, Purpose::Dropout).at(self.fit.before + k);
+        let random = Random::new(config.seed, Purpose::Dropout).at(self.setup.forked_at + k);
         let objective = Objective { random, smoothing: config.label_smoothing };
         let Some(gradients) = self.engine.gradients(&batch, objective, &|| sink.interrupted())? else {
             return Err(self.interrupt(sink));
         };
-        let lr = (self.fit.rate)(k, &self.progress.eval_losses);
+        let lr = (self.setup.learning_rate)(k, &self.progress.eval_losses);
         let (train_loss, grad_norm) = (gradients.loss as f32, gradients.norm as f32);
         let finite = train_loss.is_finite() && grad_norm.is_finite();
         if finite || !config.stop.diverged {
             if self.evaluates_after(k + 1) {
-                self.progress.signals = self.engine.update_watched(&gradients, lr, config.max_grad_norm)?;
+                self.progress.signals = self.engine.update_measured(&gradients, lr, config.max_grad_norm)?;
             } else {
                 self.engine.update(&gradients, lr, config.max_grad_norm)?;
             }
@@ -243,21 +158,21 @@ impl Run<'_> {
         progress.tokens += tokens;
         progress.training_seconds += began.elapsed().as_secs_f64();
         progress.last_loss = Some(train_loss).filter(|loss| loss.is_finite());
-        let per_epoch = steps_per_epoch(self.fit.dataset.train.examples.len(), config.batch_size);
-        let epoch = (self.fit.before + progress.step) as f64 / per_epoch as f64;
+        let per_epoch = steps_per_epoch(self.setup.dataset.train.examples.len(), config.batch_size);
+        let epoch = (self.setup.forked_at + progress.step) as f64 / per_epoch as f64;
         Ok(MetricRow { step: k + 1, epoch, train_loss, lr, grad_norm, tokens, seconds: self.seconds() })
     }
 
     /// The micro-batches of step `k` (from 0).
     fn batch(&mut self, k: u64) -> Result<Vec<Arc<MicroBatch>>, TrainError> {
-        let k = self.fit.before + k;
-        let (config, examples) = (self.fit.config, &self.fit.dataset.train.examples);
+        let k = self.setup.forked_at + k;
+        let (config, examples) = (self.setup.config, &self.setup.dataset.train.examples);
         let per_epoch = steps_per_epoch(examples.len(), config.batch_size);
         let (tokens, batches) = match self.epoch.take() {
             Some((number, tokens, batches)) if number == k / per_epoch => (tokens, batches),
             _ => {
                 let (rows, shuffle) = (examples.len(), config.data.shuffle);
-                let tokens = (self.fit.tokens)(k / per_epoch)?;
+                let tokens = (self.setup.tokens)(k / per_epoch)?;
                 self.engine.model.check(&tokens)?;
                 (tokens, data::batches(config.seed, k / per_epoch, rows, config.batch_size, shuffle))
             }
@@ -273,7 +188,7 @@ impl Run<'_> {
         let mixing = Random::new(config.seed, Purpose::Mixup).at(k);
         let pack = |piece: std::ops::Range<usize>| {
             let mut micro = MicroBatch::pack(&tokens, &chosen[piece.clone()], label, piece.start);
-            micro.frozen = self.fit.frozen.train.as_ref().map(|frozen| frozen.rows(&chosen[piece]));
+            micro.frozen = self.setup.frozen.train.as_ref().map(|frozen| frozen.rows(&chosen[piece]));
             micro.mix = mixup.map(|alpha| Mix::draw(mixing, &micro.places, alpha));
             Arc::new(micro)
         };
@@ -306,19 +221,19 @@ impl Run<'_> {
         progress.best_macro_f1 = Some(progress.best_macro_f1.map_or(row.macro_f1, |best| best.max(row.macro_f1)));
         let loss = Some(row.eval_loss).filter(|loss| loss.is_finite());
         progress.eval_losses.push(loss);
-        progress.last_eval = Some(Measured { step, loss, accuracy: row.accuracy, best });
+        progress.last_eval = Some(EvalSummary { step, loss, accuracy: row.accuracy, best });
         self.saved_at = None;
         let Signals { first_grad_norm, last_grad_norm, update_ratio } = progress.signals;
         if best {
-            sink.best_evaluation(&best_evaluation(self.fit.dataset, &row, &predictions))?;
+            sink.best_evaluation(&best_evaluation(self.setup.dataset, &row, &predictions))?;
         }
         let Predictions { counts: predicted, surest_wrong, .. } = predictions;
         Ok((row, DiagnosticRow { step, first_grad_norm, last_grad_norm, update_ratio, predicted, surest_wrong }))
     }
 
-    /// The patience rule's reason to stop, if it has one.
+    /// The reason to stop, if the patience rule applies.
     fn out_of_patience(&mut self, row: &EvalRow) -> Option<String> {
-        let patience = self.fit.config.stop.patience.as_ref().filter(|_| !self.fit.ignores_stop_rules);
+        let patience = self.setup.config.stop.patience.as_ref().filter(|_| !self.setup.ignores_stop_rules);
         let Patience { metric, evals, min_delta } = patience?;
         let (name, value) = match metric {
             PatienceMetric::EvalLoss => ("eval_loss", -row.eval_loss),
@@ -333,19 +248,19 @@ impl Run<'_> {
         self.progress.patience = Some((best, since));
         (since >= *evals).then(|| {
             let best = if matches!(metric, PatienceMetric::EvalLoss) { -best } else { best };
-            format!("{name} has not improved by more than {min_delta} on {best:.4} for {since} evaluations")
+            format!("{name} has not improved on {best:.4} by more than {min_delta} for {since} evaluations")
         })
     }
 
-    /// Why a probe that memorises one batch has ended.
-    fn knows_by_heart(&self, row: &EvalRow) -> Option<String> {
-        let is_one_batch = self.fit.config.probe.as_ref().is_some_and(|probe| probe.kind.is_one_batch());
+    /// The reason to stop, if this is a probe on one batch and the model has memorised the batch.
+    fn memorised_one_batch(&self, row: &EvalRow) -> Option<String> {
+        let is_one_batch = self.setup.config.probe.as_ref().is_some_and(|probe| probe.kind.is_one_batch());
         (is_one_batch && row.accuracy >= Probe::FITTED)
-            .then(|| format!("knows its {} examples by heart", self.fit.dataset.train.examples.len()))
+            .then(|| format!("memorised its {} examples", self.setup.dataset.train.examples.len()))
     }
 
     fn checkpoint_is_due(&self) -> bool {
-        match self.fit.checkpoint_every {
+        match self.setup.checkpoint_every {
             CheckpointEvery::Seconds(seconds) => self.saved.elapsed().as_secs_f64() >= seconds,
             CheckpointEvery::Steps(steps) => {
                 let step = self.progress.step;
@@ -363,7 +278,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Saves the state, unless this very one is saved already.
+    /// Saves a checkpoint, unless this state is already saved.
     fn save(&mut self, sink: &mut dyn Sink) -> Result<(), TrainError> {
         let step = self.progress.step;
         if self.saved_at == Some(step) {
@@ -377,22 +292,22 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Saves the state; the error that ends the trial.
+    /// Saves a checkpoint and returns the error that ends the trial.
     fn interrupt(&mut self, sink: &mut dyn Sink) -> TrainError {
         self.save(sink).err().unwrap_or(TrainError::Interrupted)
     }
 
     fn seconds(&self) -> f64 {
-        self.before + self.started.elapsed().as_secs_f64()
+        self.earlier_seconds + self.started.elapsed().as_secs_f64()
     }
 
-    fn outcome(self, end: End) -> Outcome {
+    fn outcome(self, end: TrialEnd) -> Outcome {
         let seconds = self.seconds();
         let progress = self.progress;
         let (status, reason) = match end {
-            End::Finished => (Status::Finished, None),
-            End::Diverged(reason) => (Status::Diverged, Some(reason)),
-            End::Stopped(reason) => (Status::Stopped, Some(reason)),
+            TrialEnd::Finished => (Status::Finished, None),
+            TrialEnd::Diverged(reason) => (Status::Diverged, Some(reason)),
+            TrialEnd::Stopped(reason) => (Status::Stopped, Some(reason)),
         };
         Outcome {
             status,
@@ -410,11 +325,11 @@ impl Run<'_> {
             seconds,
             tokens_per_second: progress.tokens as f64 / progress.training_seconds.max(1e-9),
             peak_memory: None,
-            labels: self.fit.dataset.labels.clone(),
-            class_prior: self.fit.dataset.class_prior.clone(),
-            eval_prior: self.fit.dataset.eval.prior(self.fit.dataset.labels.len()),
+            labels: self.setup.dataset.labels.clone(),
+            class_prior: self.setup.dataset.class_prior.clone(),
+            eval_prior: self.setup.dataset.eval.prior(self.setup.dataset.labels.len()),
             // A probe may evaluate on its training batch.
-            leaked_rows: if self.fit.config.probe.is_some() { 0 } else { self.fit.dataset.leaked_rows() },
+            leaked_rows: if self.setup.config.probe.is_some() { 0 } else { self.setup.dataset.leaked_rows() },
             verdicts: Vec::new(),
         }
     }
@@ -436,29 +351,5 @@ fn best_evaluation(dataset: &Dataset, row: &EvalRow, predictions: &Predictions) 
         calibration: predictions.calibration.clone(),
         calibration_error: expected_calibration_error(&predictions.calibration),
         mistakes: predictions.mistakes.iter().map(mistake).collect(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn watch(losses: impl IntoIterator<Item = f32>) -> Option<(usize, String)> {
-        let mut watch = Watch::default();
-        losses.into_iter().enumerate().find_map(|(i, loss)| watch.see(loss, 1.0).map(|reason| (i, reason)))
-    }
-
-    #[test]
-    fn divergence_is_a_lasting_rise_or_a_number_that_is_none() {
-        assert_eq!(watch([1.0; 100]), None);
-        assert_eq!(
-            watch((0..100).map(|i| if i % 10 == 7 { 15.0 } else { 1.0 })),
-            None,
-            "single spikes are no divergence"
-        );
-        let (at, reason) = watch((0..100).map(|i| 1.0 + 0.2 * i as f32)).unwrap();
-        insta::assert_snapshot!(format!("{at}: {reason}"), @"26: the training loss ran away: 4.300 over the last 20 steps, 1.400 at the start");
-        assert_eq!(watch([1.0, f32::INFINITY]).unwrap().1, "the training loss became inf");
-        assert_eq!(Watch::default().see(1.0, f32::NAN).unwrap(), "the gradient norm became NaN");
     }
 }

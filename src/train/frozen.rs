@@ -1,8 +1,8 @@
-//! What the frozen part of a model gives for every example of a split: computed once, kept, and shared by all trials that
-//! freeze the same layers of the same checkpoint over the same texts.
+//! The output of the frozen part of a model for every example of a split. It is computed once and shared by all trials that
+//! freeze the same layers of the same checkpoint for the same texts.
 //!
-//! A frozen part has neither dropout nor gradients, so its output is a function of the example. It is computed over
-//! micro-batches that depend on the split alone: the same bits whether a trial computes it or finds it.
+//! The frozen part has neither dropout nor gradients, so its output depends only on the example. It is computed over
+//! micro-batches that depend only on the split, so a cached output has the same bits as a computed one.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -13,32 +13,32 @@ use super::engine::Engine;
 use super::model::{Bert, Rows};
 use super::{Cache, TrainError};
 
-/// Most bytes that are kept of a split; above it every step computes its own.
+/// Largest size in bytes of the cached output of a split. Above it, every step computes the output itself.
 const LIMIT: usize = 1 << 30;
 
-/// Rows of hidden size, those that the frozen part gives out.
+/// The output rows of the frozen part.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Frozen {
     width: usize,
-    /// Example i owns rows `offsets[i]..offsets[i + 1]`.
+    /// Example i has the rows `offsets[i]..offsets[i + 1]`.
     offsets: Vec<u32>,
     values: Vec<f32>,
 }
 
-/// What is known of the two splits of a trial's data.
+/// The outputs for the two splits of a trial's data, where they are cached.
 #[derive(Debug, Clone, Default)]
 pub struct FrozenSplits {
-    /// Of the texts as they are: None where augmentation changes them.
+    /// None if augmentation changes the texts.
     pub train: Option<Arc<Frozen>>,
     pub eval: Option<Arc<Frozen>>,
 }
 
 impl Frozen {
-    /// For the examples of `tokens`. None where nothing is frozen, where it would be too large, or where candle's own
-    /// operations do the work.
+    /// Computes or finds the output for the examples of `tokens`. None if nothing is frozen, if the output is too large, or
+    /// if the model runs on candle's operations.
     ///
     /// # Errors
-    /// [`TrainError::Interrupted`] if `interrupted` said so.
+    /// [`TrainError::Interrupted`] if `interrupted` returned true.
     pub fn new(
         engine: &mut Engine,
         tokens: &Tokens,
@@ -72,7 +72,7 @@ impl Frozen {
         Ok(Some(Arc::new(Self { width, offsets, values })))
     }
 
-    /// The rows of these examples, one after the other.
+    /// The rows of these examples in their order.
     pub fn rows(&self, examples: &[u32]) -> Vec<f32> {
         let of = |&example: &u32| {
             let range = self.offsets[example as usize] as usize..self.offsets[example as usize + 1] as usize;
@@ -82,7 +82,7 @@ impl Frozen {
     }
 }
 
-/// Names everything that the values depend on.
+/// The cache key: a hash of everything that the values depend on.
 fn key(model: &Bert, tokens: &Tokens) -> Result<String, TrainError> {
     let mut hash = blake3::Hasher::new();
     hash.update(format!("{:?} {} {:?}", model.config, model.freeze, model.rows(model.freeze - 1)).as_bytes());
@@ -116,16 +116,16 @@ mod tests {
 
     use super::*;
     use crate::train::fit;
-    use crate::train::testing::{Checkpoint, Kept, config, dataset, fixture};
+    use crate::train::testing::{Checkpoint, Recorder, config, dataset, fixture};
     use crate::trial::{CheckpointEvery, FractionOrSteps, Length, Pooling, TrialConfig};
 
     #[derive(Default)]
-    struct Memory {
+    struct MemoryCache {
         kept: Mutex<BTreeMap<String, Vec<u8>>>,
         found: Mutex<usize>,
     }
 
-    impl Cache for Memory {
+    impl Cache for MemoryCache {
         fn get(&self, key: &str) -> Option<Vec<u8>> {
             let found = self.kept.lock().unwrap().get(key).cloned();
             *self.found.lock().unwrap() += usize::from(found.is_some());
@@ -147,8 +147,8 @@ mod tests {
         config
     }
 
-    /// Trains with what is frozen kept in `cache`, or computed at every step.
-    fn train(config: &TrialConfig, cache: Option<&Memory>, threads: usize) -> Kept {
+    /// Trains with the outputs from `cache`, or computes them in every step.
+    fn train(config: &TrialConfig, cache: Option<&MemoryCache>, threads: usize) -> Recorder {
         let checkpoint = Checkpoint::tiny();
         let data = dataset(&fixture("finetune-tiny/train.tsv"), &checkpoint, 32, 120, 40);
         let mut engine = checkpoint.engine(config, 3, threads);
@@ -156,38 +156,38 @@ mod tests {
             |tokens: &Tokens| cache.and_then(|cache| Frozen::new(&mut engine, tokens, cache, &|| false).unwrap());
         let frozen = FrozenSplits { train: known(&data.train.tokens), eval: known(&data.eval.tokens) };
         let tokens = Arc::new(data.train.tokens.clone());
-        let fit = fit::Fit {
+        let setup = fit::TrainingSetup {
             config,
             dataset: &data,
             tokens: &mut |_| Ok(tokens.clone()),
-            rate: &|_, _| 1e-3,
+            learning_rate: &|_, _| 1e-3,
             checkpoint_every: CheckpointEvery::Seconds(1e9),
             frozen,
-            before: 0,
+            forked_at: 0,
             start: None,
             ignores_stop_rules: false,
         };
-        let mut kept = Kept::default();
-        fit::fit(fit, &mut engine, None, &mut kept).unwrap();
+        let mut kept = Recorder::default();
+        fit::fit(setup, &mut engine, None, &mut kept).unwrap();
         kept
     }
 
-    fn losses(kept: &Kept) -> Vec<f32> {
+    fn losses(kept: &Recorder) -> Vec<f32> {
         kept.metrics.iter().map(|row| row.train_loss).chain(kept.evals.iter().map(|row| row.eval_loss)).collect()
     }
 
     #[test]
-    fn found_outputs_give_the_bits_of_computed_ones_and_the_numbers_of_a_whole_forward() {
+    fn cached_outputs_have_the_bits_of_computed_ones() {
         for (freeze, pooling) in [(1, Pooling::Mean), (2, Pooling::Mean), (2, Pooling::Cls)] {
             let config = frozen_config(freeze, pooling);
-            let cache = Memory::default();
+            let cache = MemoryCache::default();
             let computed = losses(&train(&config, Some(&cache), 1));
             assert_eq!(*cache.found.lock().unwrap(), 0);
             let found = losses(&train(&config, Some(&cache), 2));
-            assert_eq!(*cache.found.lock().unwrap(), 2, "both splits are found by the next trial");
+            assert_eq!(*cache.found.lock().unwrap(), 2, "the next trial finds both splits");
             assert_eq!(computed, found);
             for (a, b) in found.iter().zip(losses(&train(&config, None, 1))) {
-                assert!((a - b).abs() < 1e-5, "{freeze} frozen layers: {a} kept, {b} computed at every step");
+                assert!((a - b).abs() < 1e-5, "{freeze} frozen layers: {a} cached, {b} computed in every step");
             }
         }
     }
@@ -207,8 +207,8 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_kept_where_nothing_is_frozen() {
-        let cache = Memory::default();
+    fn nothing_is_cached_without_frozen_layers() {
+        let cache = MemoryCache::default();
         train(&frozen_config(0, Pooling::Mean), Some(&cache), 1);
         assert!(cache.kept.lock().unwrap().is_empty());
     }

@@ -1,6 +1,6 @@
-//! What a step does below the loss: how much gradient reaches the lowest layer, and how far weights move.
+//! Signals of a step beside its loss: gradient norms of the lowest and the highest layer, and the size of the update.
 //!
-//! Taken on the step before an evaluation only, so that it costs next to nothing; the step itself is not changed by it.
+//! They are measured only in the step before an evaluation, so they cost almost nothing. They do not change the step.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,20 +9,20 @@ use super::engine::{Engine, Gradients};
 use super::model::parameters::Layer;
 use super::optim::values;
 
-/// Of one step; None where there is no such layer, or no finite number.
+/// The signals of one step. None if there is no such layer or if the number is not finite.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Signals {
-    /// Gradient norm of the lowest trained encoder layer, before clipping.
+    /// Gradient norm of the lowest trainable encoder layer, before clipping.
     pub first_grad_norm: Option<f32>,
-    /// Likewise of the highest.
+    /// The same for the highest trainable layer.
     pub last_grad_norm: Option<f32>,
-    /// Mean |change| over mean |weight| of the highest trained layer's query matrix.
+    /// Mean |change| divided by mean |weight| of the query matrix of the highest trainable layer.
     pub update_ratio: Option<f32>,
 }
 
 impl Engine {
-    /// As [`Engine::update`], and looks at what it does.
-    pub fn update_watched(&mut self, gradients: &Gradients, rate: f64, max_norm: f64) -> Result<Signals, TrainError> {
+    /// Does what [`Engine::update`] does and measures the signals.
+    pub fn update_measured(&mut self, gradients: &Gradients, rate: f64, max_norm: f64) -> Result<Signals, TrainError> {
         let trained = |layer: &&Layer| self.model.parameters[layer.query.weight].trainable;
         let layers = &self.model.index.layers;
         let (first, last) = (layers.iter().find(trained).copied(), layers.iter().rfind(trained).copied());

@@ -1,4 +1,4 @@
-//! What the tests of the trainer share: small models and data, and a sink that keeps what it is given.
+//! Shared parts of the trainer's tests: small models and data, and a sink that records everything.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
 
-/// The bytes of a checkpoint folder.
+/// The files of a checkpoint folder.
 pub struct Checkpoint {
     pub config: Vec<u8>,
     pub weights: Vec<u8>,
@@ -48,7 +48,7 @@ impl Checkpoint {
         Self::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/models/minilm-l3"))
     }
 
-    /// A small BERT of random weights; `more` is put into its `config.json`.
+    /// A small BERT with random weights. `more` is appended to its `config.json`.
     pub fn random(seed: u64, more: &str) -> Self {
         let sizes = r#""vocab_size": 50, "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3,
             "intermediate_size": 40, "max_position_embeddings": 40, "type_vocab_size": 2, "model_type": "bert""#;
@@ -101,7 +101,7 @@ impl Checkpoint {
     }
 }
 
-/// The first `rows` rows of a `label<tab>text` file as the training split, the next `eval` rows held out.
+/// The first `rows` rows of a `label<tab>text` file as the training split, and the next `eval` rows as the evaluation set.
 pub fn dataset(file: &Path, checkpoint: &Checkpoint, max_length: usize, rows: usize, eval: usize) -> Dataset {
     let mut tokenizer = Tokenizer::from_file(&checkpoint.tokenizer).unwrap();
     tokenizer.with_padding(None);
@@ -135,7 +135,7 @@ pub fn dataset(file: &Path, checkpoint: &Checkpoint, max_length: usize, rows: us
     Dataset { labels, class_prior, train, eval }
 }
 
-/// A configuration for quick tests: every field has the value that changes least.
+/// A configuration for quick tests, with everything random or optional switched off.
 pub fn config() -> TrialConfig {
     let default = TrialConfig::default();
     TrialConfig {
@@ -151,7 +151,7 @@ pub fn config() -> TrialConfig {
     }
 }
 
-/// Keeps nothing.
+/// A cache that stores nothing.
 pub struct NoCache;
 
 impl Cache for NoCache {
@@ -162,7 +162,7 @@ impl Cache for NoCache {
     fn put(&self, _key: &str, _bytes: &[u8]) {}
 }
 
-/// An augmenter with nothing to ask about.
+/// An augmenter that needs no precomputed answers.
 pub fn plain(methods: &[Augmentation], seed: u64) -> Result<Augmenter, super::TrainError> {
     Augmenter::new(
         methods,
@@ -171,22 +171,22 @@ pub fn plain(methods: &[Augmentation], seed: u64) -> Result<Augmenter, super::Tr
     )
 }
 
-/// Keeps everything; asks to stop once `stop_after` rows are written.
+/// A sink that records everything and interrupts the trial after `stop_after` rows.
 #[derive(Default)]
-pub struct Kept {
+pub struct Recorder {
     pub metrics: Vec<MetricRow>,
     pub evals: Vec<EvalRow>,
     pub diagnostics: Vec<DiagnosticRow>,
     pub states: Vec<(u64, bool, Vec<u8>)>,
     pub stop_after: Option<usize>,
-    /// Ends the trial after so many steps, as a rule of the sweep would.
+    /// Ends the trial after this many steps, as a rule of the sweep would.
     pub end_after: Option<usize>,
     pub keep: Option<Keep>,
-    /// The trial is trained to its end.
+    /// The trial ignores its own stop rules.
     pub ignores_stop_rules: bool,
 }
 
-impl Sink for Kept {
+impl Sink for Recorder {
     fn metric(&mut self, row: &MetricRow) -> std::io::Result<()> {
         self.metrics.push(MetricRow { seconds: 0.0, ..*row });
         Ok(())
@@ -220,43 +220,43 @@ impl Sink for Kept {
     }
 }
 
-/// Trains with a constant rate.
+/// Trains with a constant learning rate.
 pub fn train(
     config: &TrialConfig,
     dataset: &Dataset,
     engine: &mut Engine,
     resume: Option<&[u8]>,
-    sink: &mut Kept,
+    sink: &mut Recorder,
 ) -> Result<Outcome, super::TrainError> {
-    let rate = config.lr;
-    train_at(config, dataset, engine, &|_, _| rate, resume, sink)
+    let lr = config.lr;
+    train_at(config, dataset, engine, &|_, _| lr, resume, sink)
 }
 
 pub fn train_at(
     config: &TrialConfig,
     dataset: &Dataset,
     engine: &mut Engine,
-    rate: &dyn Fn(u64, &[Option<f32>]) -> f64,
+    learning_rate: &dyn Fn(u64, &[Option<f32>]) -> f64,
     resume: Option<&[u8]>,
-    sink: &mut Kept,
+    sink: &mut Recorder,
 ) -> Result<Outcome, super::TrainError> {
     let tokens = Arc::new(dataset.train.tokens.clone());
     let checkpoint_every = CheckpointEvery::Seconds(1e9);
-    let given = fit::Fit {
+    let setup = fit::TrainingSetup {
         config,
         dataset,
         tokens: &mut |_| Ok(tokens.clone()),
-        rate,
+        learning_rate,
         checkpoint_every,
         frozen: FrozenSplits::default(),
-        before: 0,
+        forked_at: 0,
         start: None,
         ignores_stop_rules: sink.ignores_stop_rules,
     };
-    fit::fit(given, engine, resume, sink)
+    fit::fit(setup, engine, resume, sink)
 }
 
-/// Random token sequences of these lengths, with types and labels.
+/// Random token sequences of these lengths with random types and labels.
 pub fn batch(seed: u64, lengths: &[usize], vocabulary: usize, classes: usize) -> MicroBatch {
     let random = Random::new(seed, Purpose::Shuffle);
     let n: usize = lengths.iter().sum();

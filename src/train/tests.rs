@@ -1,6 +1,6 @@
-//! The trainer as a whole: equal to PyTorch, to itself on other numbers of threads, and to itself interrupted.
+//! Tests of the whole trainer: it equals PyTorch, and its numbers do not depend on threads or interruptions.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -9,10 +9,10 @@ use super::data::{Dataset, Tokens};
 use super::engine::Engine;
 use super::model::Bert;
 use super::optim::Settings as OptimizerSettings;
-use super::testing::{Checkpoint, Kept, NoCache, config, dataset, fixture, train, train_at};
+use super::testing::{Checkpoint, NoCache, Recorder, config, dataset, fixture, train, train_at};
 use crate::trial::{FractionOrSteps, Keep, Length, Patience, PatienceMetric, Pooling, ProbeKind, Status, TrialConfig};
 
-/// `expected.json`: what PyTorch and transformers made of a checkpoint and a data file.
+/// `expected.json`: the results of PyTorch and transformers for a checkpoint and a data file.
 #[derive(Deserialize)]
 struct Expected {
     config: Settings,
@@ -32,8 +32,8 @@ struct Settings {
     rows: usize,
 }
 
-/// Trains as PyTorch did and compares every step; returns the largest relative deviations of loss and norm, and the largest
-/// absolute one of the logits after.
+/// Trains like PyTorch did and compares every step. Returns the largest relative deviation of the losses and of the gradient
+/// norms, and the largest absolute deviation of the logits after training.
 fn compare(folder: &Path) -> (f64, f64, f64) {
     let expected: Expected = serde_json::from_slice(&std::fs::read(folder.join("expected.json")).unwrap()).unwrap();
     let checkpoint = Checkpoint::read(&folder.join("checkpoint"));
@@ -46,7 +46,7 @@ fn compare(folder: &Path) -> (f64, f64, f64) {
     config.length = Length::Steps(settings.steps);
     config.lr = settings.lr;
     let mut engine = checkpoint.engine(&config, 3, 2);
-    let mut kept = Kept::default();
+    let mut kept = Recorder::default();
     let rate = |k: u64, _: &[Option<f32>]| expected.lr[k as usize];
     train_at(&config, &data, &mut engine, &rate, None, &mut kept).unwrap();
     assert_eq!(kept.metrics.iter().map(|row| row.tokens).collect::<Vec<_>>(), expected.tokens);
@@ -70,20 +70,29 @@ fn logits(data: &Dataset, engine: &mut super::engine::Engine, n: usize) -> Vec<f
     engine.logits(&[batch.into()], &|| false).unwrap().unwrap().remove(0)
 }
 
-#[test]
-fn training_a_tiny_bert_equals_pytorch_step_by_step() {
-    let (loss, norm, logits) = compare(&fixture("finetune-tiny"));
-    assert!(loss < 1e-4 && norm < 1e-3 && logits < 1e-3, "loss {loss:e}, norm {norm:e}, logits {logits:e}");
+/// The committed reference, and every folder below `PLATEAU_REFERENCES` if that variable is set.
+fn references() -> Vec<PathBuf> {
+    let mut folders = vec![fixture("finetune-tiny")];
+    if let Some(parent) = std::env::var_os("PLATEAU_REFERENCES") {
+        let parent = PathBuf::from(parent);
+        let entries = std::fs::read_dir(&parent).unwrap_or_else(|e| panic!("{}: {e}", parent.display()));
+        let found = entries.map(|entry| entry.unwrap().path()).filter(|path| path.join("expected.json").is_file());
+        let mut found: Vec<PathBuf> = found.collect();
+        assert!(!found.is_empty(), "{}: no folder below it holds expected.json", parent.display());
+        found.sort();
+        folders.extend(found);
+    }
+    folders
 }
 
-/// The same for a folder of the same form that the environment names.
 #[test]
-#[ignore = "needs PLATEAU_REFERENCE, a folder with checkpoint, train.tsv and expected.json"]
-fn training_equals_pytorch_for_a_given_reference() {
-    let folder = std::env::var("PLATEAU_REFERENCE").unwrap();
-    let (loss, norm, logits) = compare(Path::new(&folder));
-    println!("loss {loss:e}, norm {norm:e}, logits {logits:e}");
-    assert!(loss < 1e-4 && norm < 1e-3 && logits < 1e-3);
+fn training_equals_pytorch_step_by_step() {
+    for folder in references() {
+        let (loss, norm, logits) = compare(&folder);
+        println!("{}: loss {loss:e}, norm {norm:e}, logits {logits:e}", folder.display());
+        let is_close = loss < 1e-4 && norm < 1e-3 && logits < 1e-3;
+        assert!(is_close, "{}: loss {loss:e}, norm {norm:e}, logits {logits:e}", folder.display());
+    }
 }
 
 fn tiny(eval: usize) -> (Checkpoint, Dataset) {
@@ -92,7 +101,7 @@ fn tiny(eval: usize) -> (Checkpoint, Dataset) {
     (checkpoint, data)
 }
 
-/// Settings with everything random switched on, and batches of several micro-batches.
+/// Settings with everything random switched on, and several micro-batches for each batch.
 fn busy() -> TrialConfig {
     let mut config = config();
     config.model.dropout = Some(0.1);
@@ -104,7 +113,7 @@ fn busy() -> TrialConfig {
     config
 }
 
-/// The same of files, as a worker is told it.
+/// The same with data and model from files, as a worker reads them.
 fn on_disk() -> TrialConfig {
     let mut config = busy();
     config.data.train = fixture("finetune-tiny/train.tsv").display().to_string();
@@ -127,14 +136,14 @@ fn job(config: &TrialConfig) -> super::Job<'_> {
     }
 }
 
-fn run(config: &TrialConfig, threads: usize) -> Kept {
+fn run(config: &TrialConfig, threads: usize) -> Recorder {
     let (checkpoint, data) = tiny(40);
-    let mut kept = Kept { keep: Some(Keep::Last), ..Kept::default() };
+    let mut kept = Recorder { keep: Some(Keep::Last), ..Recorder::default() };
     train(config, &data, &mut checkpoint.engine(config, 3, threads), None, &mut kept).unwrap();
     kept
 }
 
-/// The tensors of a saved state; its header holds the clock.
+/// The tensors of a training state. The header is left out, because it contains times.
 fn tensors(state: &[u8]) -> Vec<(String, Vec<u8>)> {
     let read = safetensors::SafeTensors::deserialize(state).unwrap();
     let mut tensors: Vec<_> = read.iter().map(|(name, view)| (name.to_owned(), view.data().to_vec())).collect();
@@ -155,46 +164,35 @@ fn the_numbers_are_the_same_bits_on_any_number_of_threads() {
     }
 }
 
-/// A smaller machine cuts batches into more pieces and adds them up in fewer lanes.
+/// With less memory, batches are split into more pieces and added in fewer buffers.
 #[test]
-fn half_the_memory_gives_the_same_numbers_up_to_rounding() {
+fn micro_batch_splits_change_numbers_by_rounding_only() {
     let (checkpoint, data) = tiny(40);
     let config = TrialConfig { batch_size: 60, grad_accumulation: 1, ..busy() };
     let run = |micro_batch_splits: u32, threads: usize| {
-        let mut engine = checkpoint.engine(&config, 3, threads).halved(micro_batch_splits);
-        let mut kept = Kept::default();
+        let mut engine = checkpoint.engine(&config, 3, threads).with_micro_batch_splits(micro_batch_splits);
+        let mut kept = Recorder::default();
         train(&config, &data, &mut engine, None, &mut kept).unwrap();
         kept
     };
     let usual = run(0, 1);
     for micro_batch_splits in [1, 2, 40] {
-        let spared = run(micro_batch_splits, 1);
-        assert_ne!(spared.metrics, usual.metrics, "{micro_batch_splits}: nothing was cut");
-        for (one, other) in spared.metrics.iter().zip(&usual.metrics) {
+        let split = run(micro_batch_splits, 1);
+        assert_ne!(split.metrics, usual.metrics, "{micro_batch_splits}: nothing was split");
+        for (one, other) in split.metrics.iter().zip(&usual.metrics) {
             assert!((one.train_loss - other.train_loss).abs() < 1e-4, "{micro_batch_splits}: {one:?} {other:?}");
             assert!(
                 (one.grad_norm - other.grad_norm).abs() < 1e-3 * other.grad_norm,
                 "{micro_batch_splits}: {one:?} {other:?}"
             );
         }
-        assert_eq!(spared.metrics, run(micro_batch_splits, 3).metrics, "the same bits on any number of threads");
+        assert_eq!(split.metrics, run(micro_batch_splits, 3).metrics, "the same bits on any number of threads");
     }
     assert_eq!([0, 1, 2, 40].map(super::micro_batch_tokens), [512, 256, 128, 1]);
 }
 
 #[test]
-fn a_device_says_in_words_that_it_is_full() {
-    let check = |words: &str, expected: bool| {
-        let error = TrainError::Candle(candle_core::Error::Msg(words.into()));
-        assert_eq!(error.is_out_of_device_memory(), expected, "{words}");
-    };
-    check("DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")", true);
-    check("Metal error Insufficient Memory (00000008)", true);
-    check("DriverError(CUDA_ERROR_ILLEGAL_ADDRESS, \"an illegal memory access was encountered\")", false);
-}
-
-#[test]
-fn what_a_step_does_is_told_beside_evaluations() {
+fn signals_are_written_beside_evaluations() {
     let told = run(&busy(), 1).diagnostics;
     assert_eq!(told.iter().map(|row| row.step).collect::<Vec<_>>(), [0, 3, 6, 8]);
     assert!(told[0].update_ratio.is_none() && told.iter().all(|row| row.predicted.iter().sum::<u32>() == 40));
@@ -207,11 +205,11 @@ fn what_a_step_does_is_told_beside_evaluations() {
 }
 
 #[test]
-fn an_interrupted_trial_goes_on_with_the_same_bits() {
+fn an_interrupted_trial_resumes_with_the_same_bits() {
     let whole = run(&busy(), 1);
     let (checkpoint, data) = tiny(40);
     for stop in [0, 1, 3, 7] {
-        let mut kept = Kept { stop_after: Some(stop), keep: Some(Keep::Last), ..Kept::default() };
+        let mut kept = Recorder { stop_after: Some(stop), keep: Some(Keep::Last), ..Recorder::default() };
         let mut engine = checkpoint.engine(&busy(), 3, 2);
         let end = train(&busy(), &data, &mut engine, None, &mut kept);
         assert!(matches!(end, Err(TrainError::Interrupted)), "{end:?}");
@@ -227,10 +225,10 @@ fn an_interrupted_trial_goes_on_with_the_same_bits() {
 }
 
 #[test]
-fn a_trial_that_a_rule_ended_goes_on_with_the_same_bits() {
+fn a_trial_stopped_by_a_rule_resumes_with_the_same_bits() {
     let whole = run(&busy(), 1);
     let (checkpoint, data) = tiny(40);
-    let mut kept = Kept { end_after: Some(4), keep: Some(Keep::Last), ..Kept::default() };
+    let mut kept = Recorder { end_after: Some(4), keep: Some(Keep::Last), ..Recorder::default() };
     let mut engine = checkpoint.engine(&busy(), 3, 2);
     let outcome = train(&busy(), &data, &mut engine, None, &mut kept).unwrap();
     assert_eq!((outcome.status, outcome.steps), (Status::Stopped, 4));
@@ -245,35 +243,35 @@ fn a_trial_that_a_rule_ended_goes_on_with_the_same_bits() {
 }
 
 #[test]
-fn a_saved_state_of_another_model_or_cut_short_is_refused() {
+fn a_training_state_of_another_model_or_a_truncated_one_is_refused() {
     let state = run(&busy(), 1).states.remove(0).2;
     let (checkpoint, data) = tiny(40);
     let resume = |config: &TrialConfig, classes: usize, state: &[u8]| {
         let mut engine = checkpoint.engine(config, classes, 1);
-        train(config, &data, &mut engine, Some(state), &mut Kept::default()).unwrap_err().to_string()
+        train(config, &data, &mut engine, Some(state), &mut Recorder::default()).unwrap_err().to_string()
     };
-    insta::assert_snapshot!(resume(&busy(), 5, &state), @"the saved state of this trial cannot be read ('classifier.weight' has 576 bytes instead of 960): remove its checkpoint folder to start the trial over");
+    insta::assert_snapshot!(resume(&busy(), 5, &state), @"the checkpoint of this trial cannot be read: 'classifier.weight' has 576 bytes, expected 960. Remove the trial's checkpoint folder to train it from the start");
     assert!(resume(&busy(), 3, &state[..state.len() / 2]).contains("cannot be read"));
 }
 
 #[test]
-fn a_loss_that_is_no_number_is_an_outcome_and_its_last_row_is_written() {
+fn a_non_finite_loss_is_an_outcome_and_its_last_row_is_written() {
     let (checkpoint, data) = tiny(8);
     let mut config = config();
     config.length = Length::Steps(15);
     config.lr = f64::NAN;
-    let train = |config: &TrialConfig, kept: &mut Kept| {
+    let train = |config: &TrialConfig, kept: &mut Recorder| {
         train(config, &data, &mut checkpoint.engine(config, 3, 1), None, kept).unwrap()
     };
-    let mut kept = Kept { keep: Some(Keep::All), ..Kept::default() };
+    let mut kept = Recorder { keep: Some(Keep::All), ..Recorder::default() };
     let outcome = train(&config, &mut kept);
     assert_eq!((outcome.status, outcome.steps), (Status::Diverged, 2));
-    assert!(kept.states.iter().all(|state| state.0 == 0), "a state after divergence is worth nothing");
+    assert!(kept.states.iter().all(|state| state.0 == 0), "no checkpoint is saved after divergence");
     assert_eq!(outcome.reason.as_deref(), Some("the training loss became NaN"));
     assert!(kept.metrics.len() == 2 && kept.metrics[1].train_loss.is_nan());
     assert!(outcome.final_train_loss.is_none() && outcome.final_eval_loss.is_some());
     config.stop.diverged = false;
-    let outcome = train(&config, &mut Kept::default());
+    let outcome = train(&config, &mut Recorder::default());
     assert_eq!((outcome.status, outcome.steps), (Status::Finished, 15));
 }
 
@@ -285,20 +283,20 @@ fn patience_ends_a_trial_that_no_longer_improves() {
     config.length = Length::Steps(50);
     config.eval_every = FractionOrSteps(2.0);
     config.stop.patience = Some(Patience { metric: PatienceMetric::EvalLoss, evals: 3, min_delta: 0.001 });
-    let outcome = train(&config, &data, &mut checkpoint.engine(&config, 3, 1), None, &mut Kept::default()).unwrap();
+    let outcome = train(&config, &data, &mut checkpoint.engine(&config, 3, 1), None, &mut Recorder::default()).unwrap();
     assert_eq!((outcome.status, outcome.steps), (Status::Stopped, 6));
     assert!(outcome.reason.unwrap().contains("for 3 evaluations"));
 }
 
 #[test]
-fn a_trial_out_of_patience_keeps_a_state_from_which_a_spared_one_goes_on() {
+fn a_trial_stopped_by_patience_can_continue_without_stop_rules() {
     let (checkpoint, data) = tiny(20);
     let mut config = config();
     config.length = Length::Steps(9);
     config.eval_every = FractionOrSteps(2.0);
     config.stop.patience = Some(Patience { metric: PatienceMetric::Accuracy, evals: 2, min_delta: 1.0 });
-    let of = |spared: bool, resume: Option<&[u8]>| {
-        let mut kept = Kept { ignores_stop_rules: spared, ..Kept::default() };
+    let of = |ignores_stop_rules: bool, resume: Option<&[u8]>| {
+        let mut kept = Recorder { ignores_stop_rules, ..Recorder::default() };
         let outcome = train(&config, &data, &mut checkpoint.engine(&config, 3, 1), resume, &mut kept).unwrap();
         (outcome, kept)
     };
@@ -311,20 +309,20 @@ fn a_trial_out_of_patience_keeps_a_state_from_which_a_spared_one_goes_on() {
     let (gone_on, rest) = of(true, Some(state));
     assert_eq!((gone_on.status, gone_on.steps), (Status::Finished, 9));
     assert_eq!(rest.metrics, undisturbed.metrics[4..]);
-    assert_eq!(of(false, Some(state)).0.steps, 4, "without being told to, it stays where it is");
+    assert_eq!(of(false, Some(state)).0.steps, 4, "with its stop rules it stays stopped");
 }
 
-/// A state knows the verdict of the evaluation that it was saved after: that of an ended trial trains no further.
+/// A training state contains the decision of its last evaluation, so a stopped trial stays stopped.
 #[test]
-fn a_trial_out_of_patience_ends_at_the_same_step_from_each_of_its_states() {
+fn patience_ends_a_trial_at_the_same_step_from_every_checkpoint() {
     let (checkpoint, data) = tiny(20);
     let mut config = config();
     config.length = Length::Steps(50);
     config.eval_every = FractionOrSteps(2.0);
-    // No accuracy rises by more than one.
+    // An accuracy cannot rise by more than one.
     config.stop.patience = Some(Patience { metric: PatienceMetric::Accuracy, evals: 3, min_delta: 1.0 });
     let train = |resume: Option<&[u8]>| {
-        let mut kept = Kept { keep: Some(Keep::All), ..Kept::default() };
+        let mut kept = Recorder { keep: Some(Keep::All), ..Recorder::default() };
         let outcome = train(&config, &data, &mut checkpoint.engine(&config, 3, 1), resume, &mut kept).unwrap();
         assert_eq!((outcome.status, outcome.steps), (Status::Stopped, 6));
         assert!(outcome.reason.unwrap().contains("for 3 evaluations"));
@@ -340,30 +338,30 @@ fn a_trial_out_of_patience_ends_at_the_same_step_from_each_of_its_states() {
 }
 
 #[test]
-fn the_best_state_is_kept_when_it_is_asked_for() {
+fn the_best_checkpoint_is_kept_on_request() {
     let (checkpoint, data) = tiny(20);
     let mut config = config();
     config.eval_every = FractionOrSteps(2.0);
-    let mut kept = Kept { keep: Some(Keep::Best), ..Kept::default() };
+    let mut kept = Recorder { keep: Some(Keep::Best), ..Recorder::default() };
     let outcome = train(&config, &data, &mut checkpoint.engine(&config, 3, 1), None, &mut kept).unwrap();
     let (step, best, _) = kept.states.last().unwrap();
     assert!(*best && Some(*step) == outcome.best_eval_step);
 }
 
 #[test]
-fn a_small_model_learns_its_data_by_heart() {
+fn a_small_model_memorises_its_training_set() {
     let (checkpoint, data) = tiny(8);
     let mut config = config();
     config.model.pooling = Some(Pooling::Cls);
     config.length = Length::Epochs(25.0);
-    let mut kept = Kept::default();
+    let mut kept = Recorder::default();
     let outcome = train(&config, &data, &mut checkpoint.engine(&config, 3, 2), None, &mut kept).unwrap();
     assert!(kept.evals.last().unwrap().train_probe_loss < 0.1, "{outcome:?}");
     assert!((kept.metrics.last().unwrap().epoch - 25.0).abs() < 1e-9);
 }
 
 #[test]
-fn tokens_that_the_checkpoint_does_not_know_are_refused() {
+fn tokens_without_an_embedding_are_refused() {
     let checkpoint = Checkpoint::tiny();
     let bert = checkpoint.bert(&config(), 3);
     let message = |tokens: Tokens| bert.check(&tokens).unwrap_err().to_string();
@@ -375,16 +373,16 @@ fn tokens_that_the_checkpoint_does_not_know_are_refused() {
     assert!(message(pair).contains("text_pair"));
 }
 
-/// What accelerators run, run on the CPU: the same losses up to rounding, and resumable.
+/// The device backend on the CPU gives the same losses up to rounding, and can resume.
 #[test]
-fn the_composed_model_trains_like_the_kernels() {
+fn the_device_backend_trains_like_the_kernels() {
     let kernels = run(&busy(), 1);
     let (checkpoint, data) = tiny(40);
     let engine = || {
         let model = Bert { composed: true, ..checkpoint.bert(&busy(), 3) };
         Engine::new(model, OptimizerSettings::new(&busy()), 1).unwrap()
     };
-    let mut kept = Kept { stop_after: Some(4), ..Kept::default() };
+    let mut kept = Recorder { stop_after: Some(4), ..Recorder::default() };
     assert!(matches!(train(&busy(), &data, &mut engine(), None, &mut kept), Err(TrainError::Interrupted)));
     kept.stop_after = None;
     let state = kept.states.remove(0).2;
@@ -399,7 +397,7 @@ fn the_composed_model_trains_like_the_kernels() {
     }
 }
 
-/// From a configuration and files to an outcome, augmented, interrupted in the second epoch and resumed.
+/// From a configuration and files to an outcome, with augmentation, interrupted in the second epoch and resumed.
 #[test]
 fn a_job_runs_from_files_to_an_outcome_and_resumes() {
     let mut config = on_disk();
@@ -409,13 +407,13 @@ fn a_job_runs_from_files_to_an_outcome_and_resumes() {
         crate::trial::Augmentation::Mixup { alpha: 0.5 },
     ];
     let job = job(&config);
-    let mut whole = Kept::default();
+    let mut whole = Recorder::default();
     let outcome = super::train(job, &mut whole).unwrap();
     assert_eq!((outcome.status, outcome.steps), (Status::Finished, 8));
     assert_eq!(outcome.labels, ["negative", "neutral", "positive"]);
     assert!(outcome.tokens_per_second > 0.0);
     assert_eq!(whole.states.iter().map(|state| state.0).collect::<Vec<_>>(), [3, 6]);
-    let mut kept = Kept { stop_after: Some(5), ..Kept::default() };
+    let mut kept = Recorder { stop_after: Some(5), ..Recorder::default() };
     assert!(matches!(super::train(job, &mut kept), Err(TrainError::Interrupted)));
     kept.stop_after = None;
     let state = kept.states.pop().unwrap().2;
@@ -424,31 +422,31 @@ fn a_job_runs_from_files_to_an_outcome_and_resumes() {
     for left_out in 0..3 {
         let mut fewer = config.clone();
         fewer.augmentation.remove(left_out);
-        let mut other = Kept::default();
+        let mut other = Recorder::default();
         super::train(super::Job { config: &fewer, ..job }, &mut other).unwrap();
-        assert_ne!(other.metrics, whole.metrics, "each of them has its effect");
+        assert_ne!(other.metrics, whole.metrics, "each augmentation has an effect");
     }
 }
 
-/// The control of a probe with the trial's own seed is the trial's own continuation, bit for bit.
+/// The control run of a probe with the trial's own seed equals the trial's own continuation, bit for bit.
 #[test]
-fn a_fork_goes_on_as_the_trial_itself_would_have() {
+fn a_fork_equals_the_continuation_of_its_trial() {
     let of = crate::trial::TrialId::parse("0123456789ab").unwrap();
     let probe = |kind, step| Some(crate::trial::Probe { trial: of.clone(), step, kind });
     let mut config = on_disk();
     config.augmentation = vec![crate::trial::Augmentation::RandomDeletion { rate: 0.2 }];
     (config.scheduler, config.warmup) = (crate::trial::Scheduler::Constant, FractionOrSteps(0.0));
     let job = job(&config);
-    let mut whole = Kept::default();
+    let mut whole = Recorder::default();
     super::train(job, &mut whole).unwrap();
     let state = whole.states[0].2.clone();
     let mut control = config.clone();
     (control.probe, control.length) = (probe(ProbeKind::Control, 3), Length::Steps(5));
     let told =
-        |kept: &Kept| kept.metrics.iter().map(|row| (row.epoch, row.train_loss, row.grad_norm)).collect::<Vec<_>>();
+        |kept: &Recorder| kept.metrics.iter().map(|row| (row.epoch, row.train_loss, row.grad_norm)).collect::<Vec<_>>();
     let fork = |config: &TrialConfig, start: &[u8], stop_after| {
         let job = super::Job { config, start: Some(start), ..job };
-        let mut kept = Kept { stop_after, ..Kept::default() };
+        let mut kept = Recorder { stop_after, ..Recorder::default() };
         if super::train(job, &mut kept).is_err() {
             kept.stop_after = None;
             let state = kept.states.pop().unwrap().2;
@@ -461,23 +459,23 @@ fn a_fork_goes_on_as_the_trial_itself_would_have() {
     assert_eq!(fork(&control, &state, Some(2)), told(&whole)[3..], "interrupted and resumed");
     // The trial trained again up to there gives the state as well.
     let approach = TrialConfig { probe: probe(ProbeKind::Approach, 3), ..config.clone() };
-    let mut made = Kept { keep: Some(crate::trial::Keep::Last), ..Kept::default() };
+    let mut made = Recorder { keep: Some(crate::trial::Keep::Last), ..Recorder::default() };
     super::train(super::Job { config: &approach, ..job }, &mut made).unwrap();
     assert_eq!(told(&made), told(&whole)[..3]);
     assert_eq!(fork(&control, &made.states.last().unwrap().2, None), told(&whole)[3..]);
     let other = TrialConfig { seed: config.seed + 1, ..control.clone() };
     assert_ne!(fork(&other, &state, None), told(&whole)[3..]);
-    // A state that is none, of another step, or absent: nothing is trained.
+    // A training state of another step, an invalid one and a missing one: nothing is trained.
     for (step, start) in [(4, Some(&state[..])), (3, Some(&b"no state"[..])), (3, None)] {
         let config = TrialConfig { probe: probe(ProbeKind::Control, step), ..control.clone() };
-        let ended = super::train(super::Job { config: &config, start, ..job }, &mut Kept::default());
+        let ended = super::train(super::Job { config: &config, start, ..job }, &mut Recorder::default());
         let Err(TrainError::Input(message)) = ended else { panic!("{ended:?}") };
         assert!(message.contains("run `plateau probe` again"), "{message}");
     }
 }
 
 #[test]
-fn one_batch_is_learnt_by_heart_and_then_enough() {
+fn a_one_batch_probe_ends_when_the_batch_is_memorised() {
     let mut config = on_disk();
     let trial = crate::trial::TrialId::parse("0123456789ab").unwrap();
     config.probe = Some(crate::trial::Probe { trial, step: 3, kind: ProbeKind::OneBatch });
@@ -485,18 +483,18 @@ fn one_batch_is_learnt_by_heart_and_then_enough() {
     (config.length, config.batch_size, config.grad_accumulation) = (Length::Steps(400), 16, 1);
     (config.lr, config.model.dropout, config.eval_every) = (2e-3, Some(0.0), FractionOrSteps(10.0));
     let job = super::Job { threads: 1, ..job(&config) };
-    let outcome = super::train(job, &mut Kept::default()).unwrap();
+    let outcome = super::train(job, &mut Recorder::default()).unwrap();
     assert_eq!(outcome.status, Status::Stopped, "{outcome:?}");
-    assert_eq!(outcome.reason.as_deref(), Some("knows its 16 examples by heart"));
+    assert_eq!(outcome.reason.as_deref(), Some("memorised its 16 examples"));
     assert!(outcome.steps < 400 && outcome.best_accuracy >= Some(0.95));
     let frozen = TrialConfig { lr: 1e-12, length: Length::Steps(20), ..config.clone() };
-    let outcome = super::train(super::Job { config: &frozen, ..job }, &mut Kept::default()).unwrap();
-    assert_eq!(outcome.status, Status::Finished, "what cannot move cannot learn");
+    let outcome = super::train(super::Job { config: &frozen, ..job }, &mut Recorder::default()).unwrap();
+    assert_eq!(outcome.status, Status::Finished, "without updates the batch cannot be memorised");
 }
 
-/// The reductions of the rate belong to the state: a trial resumed after one goes on at the reduced rate.
+/// A trial that resumes after a reduction of the learning rate keeps the reduced rate.
 #[test]
-fn a_rate_reduced_on_a_plateau_stays_reduced_after_a_resume() {
+fn a_learning_rate_reduced_on_a_plateau_stays_reduced_after_a_resume() {
     let mut config = on_disk();
     config.eval_every = FractionOrSteps(1.0);
     let (patience, threshold) = (1, 0.9);
@@ -514,12 +512,12 @@ fn a_rate_reduced_on_a_plateau_stays_reduced_after_a_resume() {
         start: None,
         cache: &NoCache,
     };
-    let mut whole = Kept::default();
+    let mut whole = Recorder::default();
     super::train(job, &mut whole).unwrap();
     let rates: Vec<f64> = whole.metrics.iter().map(|row| row.lr / config.lr).collect();
-    assert_eq!(rates, [1.0, 1.0, 0.5, 0.5, 0.5, 0.25, 0.25, 0.25], "fires after evaluations 3, 6 and 9");
+    assert_eq!(rates, [1.0, 1.0, 0.5, 0.5, 0.5, 0.25, 0.25, 0.25], "reduces after evaluations 3, 6 and 9");
     for stop in [2, 3, 4, 6] {
-        let mut kept = Kept { stop_after: Some(stop), ..Kept::default() };
+        let mut kept = Recorder { stop_after: Some(stop), ..Recorder::default() };
         assert!(matches!(super::train(job, &mut kept), Err(TrainError::Interrupted)));
         kept.stop_after = None;
         let state = kept.states.pop().unwrap().2;
@@ -530,7 +528,7 @@ fn a_rate_reduced_on_a_plateau_stays_reduced_after_a_resume() {
 }
 
 #[test]
-fn the_facts_of_the_embedded_model_are_known() {
+fn the_facts_of_the_embedded_model_are_right() {
     let facts = super::model_facts("embedded:minilm-l3").unwrap();
     assert_eq!((facts.layers, facts.hidden, facts.heads, facts.vocabulary), (3, 384, 12, 8192));
     assert_eq!((facts.parameters, facts.has_pooler, facts.dropout), (8_667_264, false, Some(0.1)));

@@ -110,7 +110,7 @@ fn perform(
     };
     let (mut trained, mut stopped) = train_from(saved.as_ref())?;
     // A state that the trainer cannot read, for example of another version, counts as none.
-    if matches!(trained, Err(TrainError::State(_))) {
+    if matches!(trained, Err(TrainError::TrainingState(_))) {
         (trained, stopped) = train_from(None)?;
     }
     let trained = trained.map_err(|error| AttemptError::of_training(error, assignment.device))?;

@@ -36,7 +36,7 @@ impl AttemptError {
         let message = error.to_string();
         Self::Failed(match error {
             TrainError::Interrupted => return Self::Interrupted,
-            TrainError::Input(_) | TrainError::Data(_) | TrainError::Keys(_) | TrainError::State(_) => {
+            TrainError::Input(_) | TrainError::Data(_) | TrainError::Keys(_) | TrainError::TrainingState(_) => {
                 Failure::BadInput { message }
             }
             // An error of the disk has passed through the trainer; its kind is that of the store.
@@ -44,11 +44,13 @@ impl AttemptError {
                 Ok(error) => return Self::from(error),
                 Err(_) => Failure::Disk { message },
             },
-            TrainError::Threads(_) => Failure::Limit { message },
-            _ if device != Device::Cpu && error.is_out_of_device_memory() => Failure::DeviceMemory { message },
+            TrainError::Threads { .. } => Failure::Limit { message },
+            TrainError::OutOfDeviceMemory(_) if device != Device::Cpu => Failure::DeviceMemory { message },
             TrainError::Device(_) => Failure::DeviceFault { message },
-            TrainError::Candle(_) if device != Device::Cpu => Failure::DeviceFault { message },
-            TrainError::Candle(_) => Failure::Crashed { message, log_tail: Vec::new() },
+            TrainError::Tensor(_) if device != Device::Cpu => Failure::DeviceFault { message },
+            TrainError::Tensor(_) | TrainError::OutOfDeviceMemory(_) => {
+                Failure::Crashed { message, log_tail: Vec::new() }
+            }
         })
     }
 

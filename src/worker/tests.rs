@@ -244,7 +244,7 @@ fn a_checkpoint_that_the_trainer_cannot_read_is_not_used() {
     fs::remove_file(bench.dir.outcome_file()).unwrap();
     let attempt = bench.claim();
     let newer = |job: Job<'_>, sink: &mut dyn Sink| {
-        if job.resume.is_some() { Err(TrainError::State("of another version".into())) } else { toy(job, sink) }
+        if job.resume.is_some() { Err(TrainError::TrainingState("of another version".into())) } else { toy(job, sink) }
     };
     assert_eq!(super::attempt(attempt.path(), &AtomicBool::new(false), newer), exit::PUBLISHED);
     assert_eq!(bench.curves(), undisturbed());

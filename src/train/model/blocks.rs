@@ -1,23 +1,24 @@
 //! The CPU model: operations of candle's graph with a forward and a backward of our own.
 //!
 //! Activations travel through the graph; parameters are read where they lie, and their gradients go to the pass's
-//! [`Lane`]. The graph's leaf is the first activation that has a gradient: the gathered word vectors, or the output of the
+//! [`GradientBuffer`]. The graph's leaf is the first activation that has a gradient: the gathered word vectors, or the output of the
 //! frozen part.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, Var};
 
+use super::gradient_buffer::{GradientBuffer, TokenGradients};
 use super::host::{Host, host, slice};
-use super::lane::{Lane, WordGradient};
 use super::parameters::Pair;
 use super::{Bert, Pass, Place, Rows};
 use crate::train::kernels::activation;
 use crate::train::kernels::attention::{self, Inputs};
 use crate::train::kernels::dropout::Dropout;
-use crate::train::kernels::norm::{self, Affine, Normed, Site};
+use crate::train::kernels::linear;
+use crate::train::kernels::norm::{self, LayerNorm, Normed, Site};
 use crate::train::kernels::product::Write;
-use crate::train::kernels::{add, linear};
+use crate::train::kernels::vector::add;
 
 /// Scores of every sequence, `[sequences, classes]`.
 pub fn logits(pass: &Arc<Pass>) -> Result<Vec<f32>> {
@@ -48,7 +49,9 @@ pub fn train(pass: &Arc<Pass>) -> Result<f64> {
     let loss = hidden.apply_op1(super::head::Head::new(pass))?;
     let mut gradients = loss.backward()?;
     if let (Some(gradient), Some(training)) = (words.and_then(|words| gradients.remove(&words)), &pass.training) {
-        training.lane.push_words(WordGradient { batch: pass.batch.clone(), values: host(&gradient)?.to_vec() });
+        training
+            .gradients
+            .push_token_gradients(TokenGradients { batch: pass.batch.clone(), values: host(&gradient)?.to_vec() });
     }
     loss.to_scalar::<f32>().map(f64::from)
 }
@@ -128,8 +131,8 @@ impl Bert {
         Ok(linear::forward_without_bias(x, &weight, bias.len()))
     }
 
-    pub(super) fn affine<'a>(&self, gain: &'a [f32], shift: &'a [f32]) -> Affine<'a> {
-        Affine { gain, shift, epsilon: self.config.epsilon as f32 }
+    pub(super) fn affine<'a>(&self, gain: &'a [f32], shift: &'a [f32]) -> LayerNorm<'a> {
+        LayerNorm { weight: gain, bias: shift, epsilon: self.config.epsilon as f32 }
     }
 
     pub(super) fn linear_input(&self, pair: Pair, dy: &[f32], dx: &mut [f32], write: Write) -> Result<()> {
@@ -139,21 +142,21 @@ impl Bert {
     }
 }
 
-impl Lane {
+impl GradientBuffer {
     /// Gradients of a linear layer's weight and bias.
     pub(super) fn linear(&self, pair: Pair, dy: &[f32], x: &[f32]) {
-        let mut bias = self.slot(pair.bias);
+        let mut bias = self.parameter(pair.bias);
         let (sums, write) = bias.target();
         linear::backward_bias(dy, sums, write);
         let outputs = sums.len();
-        let mut weight = self.slot(pair.weight);
+        let mut weight = self.parameter(pair.weight);
         let (sums, write) = weight.target();
         linear::backward_weight(dy, x, outputs, sums, write);
     }
 
     /// Gradients of a LayerNorm's gain and shift; turns `dy` into the gradient of its input.
     pub(super) fn norm(&self, model: &Bert, pair: Pair, saved: &Normed, dy: &mut [f32]) -> Result<()> {
-        let (mut gain, mut shift) = (self.slot(pair.weight), self.slot(pair.bias));
+        let (mut gain, mut shift) = (self.parameter(pair.weight), self.parameter(pair.bias));
         norm::backward_plain(dy, saved, &model.values(pair.weight)?, gain.sums(), shift.sums());
         Ok(())
     }
@@ -161,9 +164,9 @@ impl Lane {
 
 impl Pass {
     /// Where gradients go; a backward happens in training only.
-    pub(super) fn lane(&self) -> Result<&Lane> {
+    pub(super) fn gradients(&self) -> Result<&GradientBuffer> {
         let training = self.training.as_ref();
-        training.map(|t| &*t.lane).ok_or_else(|| candle_core::Error::Msg("a backward in evaluation".into()))
+        training.map(|t| &*t.gradients).ok_or_else(|| candle_core::Error::Msg("a backward in evaluation".into()))
     }
 
     /// Whether the gradient of layer `layer`'s input is wanted by anything below.
@@ -205,11 +208,11 @@ impl CustomOp1 for Embed {
     fn bwd(&self, _arg: &Tensor, _res: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
         let (normed, dropout) = self.saved.take()?;
         let Pass { model, batch, .. } = &*self.pass;
-        let (lane, width) = (self.pass.lane()?, model.config.hidden);
+        let (lane, width) = (self.pass.gradients()?, model.config.hidden);
         let mut dy = host(gradient)?.to_vec();
         norm::apply(&mut dy, width, Site { dropout: dropout.as_ref(), offsets: &batch.offsets });
         lane.norm(model, model.index.embedding_norm, &normed, &mut dy)?;
-        let (mut positions, mut types) = (lane.slot(model.index.positions), lane.slot(model.index.types));
+        let (mut positions, mut types) = (lane.parameter(model.index.positions), lane.parameter(model.index.types));
         let (positions, types) = (positions.sums(), types.sums());
         for (row, (&position, &kind)) in dy.chunks_exact(width).zip(batch.positions.iter().zip(&batch.types)) {
             add(&mut positions[position as usize * width..][..width], row);
@@ -293,7 +296,7 @@ impl CustomOp1 for Attend {
 
     fn bwd(&self, arg: &Tensor, _res: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
         let saved = self.saved.take()?;
-        let (pass, model, lane) = (&*self.pass, &*self.pass.model, self.pass.lane()?);
+        let (pass, model, lane) = (&*self.pass, &*self.pass.model, self.pass.gradients()?);
         let layer = &model.index.layers[self.layer];
         let width = model.config.hidden;
         let x = host(arg)?;
@@ -381,7 +384,7 @@ impl CustomOp1 for Transform {
 
     fn bwd(&self, arg: &Tensor, _res: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
         let saved = self.saved.take()?;
-        let (pass, model, lane) = (&*self.pass, &*self.pass.model, self.pass.lane()?);
+        let (pass, model, lane) = (&*self.pass, &*self.pass.model, self.pass.gradients()?);
         let layer = &model.index.layers[self.layer];
         let x = host(arg)?;
         let mut dx = host(gradient)?.to_vec();

@@ -27,7 +27,7 @@ pub fn train(pass: &Arc<Pass>) -> Result<f64> {
     let mut gradients = loss.backward()?;
     for (i, parameter) in pass.model.parameters.iter().enumerate().filter(|(_, p)| p.trainable) {
         if let Some(gradient) = gradients.remove(&parameter.value) {
-            training.lane.add_tensor(i, gradient)?;
+            training.gradients.add_tensor(i, gradient)?;
         }
     }
     loss.to_dtype(candle_core::DType::F64)?.to_scalar()

@@ -1,7 +1,7 @@
-//! Where the backward pass of a chain of micro-batches puts the gradients of the parameters.
+//! The buffer to which the backward passes of micro-batches add the gradients of the parameters.
 //!
-//! candle's own gradient store makes a tensor of zeros and a sum for every parameter of every backward; for weights that
-//! is a tenth of a step. Here the products write into one buffer a parameter, kept from step to step.
+//! candle's own gradient store creates a zero tensor and a sum for every parameter in every backward pass, which takes a
+//! tenth of a step. Here matrix products write directly into one array for each parameter, which is reused in every step.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,53 +12,55 @@ use super::Parameter;
 use crate::train::batch::MicroBatch;
 use crate::train::kernels::product::Write;
 
-/// Gradient buffers of a chain of micro-batches that run one after the other.
+/// The gradients of micro-batches that run one after the other.
 #[derive(Debug)]
-pub struct Lane {
-    slots: Vec<Mutex<Slot>>,
-    words: Mutex<Vec<WordGradient>>,
-    /// Gradients on another device than the CPU.
+pub struct GradientBuffer {
+    parameters: Vec<Mutex<ParameterGradient>>,
+    tokens: Mutex<Vec<TokenGradients>>,
+    /// Gradients from candle's backward pass, by parameter.
     tensors: Mutex<BTreeMap<usize, Tensor>>,
 }
 
 /// The gradient of one parameter.
 #[derive(Debug, Default)]
-pub struct Slot {
+pub struct ParameterGradient {
+    /// Whether a backward pass has written since the last [`GradientBuffer::clear`].
     filled: bool,
     length: usize,
     values: Vec<f32>,
 }
 
-/// Gradients of the word vectors that a micro-batch read, `[tokens, hidden]`.
+/// Gradients of the token embeddings that a micro-batch read, `[tokens, width]`.
 #[derive(Debug, Clone)]
-pub struct WordGradient {
+pub struct TokenGradients {
     pub batch: Arc<MicroBatch>,
     pub values: Vec<f32>,
 }
 
-impl Lane {
+impl GradientBuffer {
     pub fn new(parameters: &[Parameter]) -> Self {
-        let slot = |p: &Parameter| Slot { length: p.value.elem_count(), ..Slot::default() };
+        let empty = |p: &Parameter| ParameterGradient { length: p.value.elem_count(), ..ParameterGradient::default() };
         Self {
-            slots: parameters.iter().map(|p| Mutex::new(slot(p))).collect(),
-            words: Mutex::default(),
+            parameters: parameters.iter().map(|p| Mutex::new(empty(p))).collect(),
+            tokens: Mutex::default(),
             tensors: Mutex::default(),
         }
     }
 
-    pub fn slot(&self, parameter: usize) -> MutexGuard<'_, Slot> {
-        self.slots[parameter].lock().unwrap_or_else(PoisonError::into_inner)
+    /// The gradient of a parameter, by its index.
+    pub fn parameter(&self, index: usize) -> MutexGuard<'_, ParameterGradient> {
+        self.parameters[index].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn push_words(&self, gradient: WordGradient) {
-        self.words.lock().unwrap_or_else(PoisonError::into_inner).push(gradient);
+    pub fn push_token_gradients(&self, gradients: TokenGradients) {
+        self.tokens.lock().unwrap_or_else(PoisonError::into_inner).push(gradients);
     }
 
-    pub fn take_words(&self) -> Vec<WordGradient> {
-        std::mem::take(&mut self.words.lock().unwrap_or_else(PoisonError::into_inner))
+    pub fn take_token_gradients(&self) -> Vec<TokenGradients> {
+        std::mem::take(&mut self.tokens.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Adds a gradient that candle's own backward made.
+    /// Adds a gradient of candle's backward pass.
     pub fn add_tensor(&self, parameter: usize, gradient: Tensor) -> Result<()> {
         let mut tensors = self.tensors.lock().unwrap_or_else(PoisonError::into_inner);
         let sum = match tensors.remove(&parameter) {
@@ -69,23 +71,23 @@ impl Lane {
         Ok(())
     }
 
-    /// The gradients that candle's own backward made, by parameter.
+    /// The gradients of candle's backward passes, by parameter.
     pub fn take_tensors(&self) -> BTreeMap<usize, Tensor> {
         std::mem::take(&mut self.tensors.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Forgets all gradients and keeps the buffers.
+    /// Removes all gradients and keeps the memory.
     pub fn clear(&self) {
-        for parameter in 0..self.slots.len() {
-            self.slot(parameter).filled = false;
+        for index in 0..self.parameters.len() {
+            self.parameter(index).filled = false;
         }
-        self.take_words();
+        self.take_token_gradients();
         self.take_tensors();
     }
 }
 
-impl Slot {
-    /// The buffer for a product, and whether the product replaces its content or adds to it.
+impl ParameterGradient {
+    /// The values for a matrix product, and whether the product must replace them or add to them.
     pub fn target(&mut self) -> (&mut [f32], Write) {
         let write = if self.filled { Write::Add } else { Write::Replace };
         self.filled = true;
@@ -93,7 +95,7 @@ impl Slot {
         (&mut self.values, write)
     }
 
-    /// The buffer for sums, zero at first.
+    /// The values for additions; zero before the first addition.
     pub fn sums(&mut self) -> &mut [f32] {
         let (values, write) = self.target();
         if write == Write::Replace {
@@ -102,7 +104,7 @@ impl Slot {
         values
     }
 
-    /// What a backward pass wrote; None if none did.
+    /// The gradient; None if no backward pass wrote one.
     pub fn gradient(&mut self) -> Option<&mut [f32]> {
         self.filled.then_some(&mut self.values[..])
     }

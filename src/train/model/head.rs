@@ -9,7 +9,8 @@ use super::host::{host, slice};
 use super::{Pass, Place, Training};
 use crate::train::kernels::dropout::Mask;
 use crate::train::kernels::product::Write;
-use crate::train::kernels::{add, linear, loss};
+use crate::train::kernels::vector::add;
+use crate::train::kernels::{linear, loss};
 use crate::trial::Pooling;
 
 /// From the last layer's rows to the weighted sum of the sequences' losses.
@@ -124,7 +125,7 @@ impl CustomOp1 for Head {
 
     fn bwd(&self, arg: &Tensor, _res: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
         let kept = self.saved.take()?;
-        let (pass, model, lane) = (&*self.pass, &*self.pass.model, self.pass.lane()?);
+        let (pass, model, lane) = (&*self.pass, &*self.pass.model, self.pass.gradients()?);
         let Training { weight, smoothing, .. } = *self.training()?;
         let weight = weight * f64::from(gradient.to_scalar::<f32>()?);
         let mut dlogits = vec![0.0; kept.logits.len()];

@@ -11,9 +11,9 @@
 pub mod blocks;
 pub mod composed;
 pub mod config;
+pub mod gradient_buffer;
 mod head;
 pub mod host;
-pub mod lane;
 pub mod parameters;
 
 #[cfg(test)]
@@ -24,7 +24,7 @@ use std::sync::Arc;
 use candle_core::{DType, Device};
 
 use self::config::{Config, DropoutRates};
-use self::lane::Lane;
+use self::gradient_buffer::GradientBuffer;
 pub use self::parameters::Parameter;
 use self::parameters::{Index, Tensors, Wanted};
 use crate::random::Random;
@@ -146,7 +146,7 @@ pub struct Training {
     /// Of this seed and step, for dropout masks.
     pub random: Random,
     /// Where gradients go.
-    pub lane: Arc<Lane>,
+    pub gradients: Arc<GradientBuffer>,
     /// What each sequence's loss counts in the loss of the step: 1 / sequences of the batch.
     pub weight: f64,
     pub smoothing: f64,

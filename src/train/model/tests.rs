@@ -5,12 +5,12 @@ use std::sync::Arc;
 use candle_core::{DType, Device, Tensor};
 use proptest::prelude::*;
 
-use super::lane::Lane;
+use super::gradient_buffer::GradientBuffer;
 use super::{Bert, Pass, Place, Training};
 use crate::random::{Purpose, Random};
 use crate::train::batch::{MicroBatch, Mix};
-use crate::train::kernels::add;
-use crate::train::optim::words::RowGradients;
+use crate::train::kernels::vector::add;
+use crate::train::optim::RowGradients;
 use crate::train::testing::{Checkpoint, batch, config};
 use crate::trial::{ModelConfig, Pooling};
 
@@ -19,14 +19,14 @@ type Slopes = (f64, Vec<(String, Option<Vec<f64>>)>);
 
 fn slopes(model: Bert, micro: &MicroBatch, smoothing: f64) -> Slopes {
     let model = Arc::new(model);
-    let lane = Arc::new(Lane::new(&model.parameters));
+    let lane = Arc::new(GradientBuffer::new(&model.parameters));
     let weight = 1.0 / micro.sequences() as f64;
     let random = Random::new(3, Purpose::Dropout).at(9);
-    let training = Training { random, lane: lane.clone(), weight, smoothing };
+    let training = Training { random, gradients: lane.clone(), weight, smoothing };
     let pass = Pass { model: model.clone(), batch: Arc::new(micro.clone()), training: Some(training) };
     let loss = pass.train().unwrap();
     let tensors = lane.take_tensors();
-    let rows = RowGradients::sum(&lane.take_words(), model.config.hidden);
+    let rows = RowGradients::sum(&lane.take_token_gradients(), model.config.hidden);
     let gradient = |i: usize| -> Option<Vec<f64>> {
         if let Some(tensor) = tensors.get(&i) {
             return Some(tensor.flatten_all().unwrap().to_vec1().unwrap());
@@ -38,7 +38,7 @@ fn slopes(model: Bert, micro: &MicroBatch, smoothing: f64) -> Slopes {
             }
             return Some(dense.into_iter().map(f64::from).collect());
         }
-        lane.slot(i).gradient().map(|g| g.iter().map(|&x| f64::from(x)).collect())
+        lane.parameter(i).gradient().map(|g| g.iter().map(|&x| f64::from(x)).collect())
     };
     let names = model.parameters.iter().enumerate();
     (loss, names.map(|(i, parameter)| (parameter.name.clone(), gradient(i))).collect())
@@ -120,7 +120,7 @@ fn a_frozen_part_has_no_gradient_and_no_dropout() {
     }
     let training = Training {
         random: Random::new(1, Purpose::Dropout),
-        lane: Arc::new(Lane::new(&[])),
+        gradients: Arc::new(GradientBuffer::new(&[])),
         weight: 1.0,
         smoothing: 0.0,
     };

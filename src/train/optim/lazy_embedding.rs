@@ -1,32 +1,32 @@
-//! The word table under AdamW, row by row: a row is brought up to date when it is next read.
+//! AdamW for the token embeddings, row by row. Steps on a row that a batch does not read are applied when it is next read.
 //!
-//! Equal to dense AdamW bit for bit: the steps that a row missed are replayed with a zero gradient, by the same function.
+//! The result equals dense AdamW bit for bit: the outstanding steps are applied with a zero gradient by the same function.
 
 use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::{Factors, in_place};
-use crate::train::kernels::{add, simd};
+use super::update::{Factors, in_place};
+use crate::train::kernels::vector::{add, simd};
 use crate::train::model::Parameter;
-use crate::train::model::lane::WordGradient;
+use crate::train::model::gradient_buffer::TokenGradients;
 
-/// Moments of the word table, and how far each row has come.
+/// Moments of the token embeddings, and the number of steps applied to each row.
 #[derive(Debug, Clone)]
-pub struct Words {
+pub struct LazyEmbedding {
     width: usize,
     first: Vec<f32>,
     second: Vec<f32>,
-    /// Steps applied to each row.
-    seen: Vec<u32>,
-    /// Factors of every step taken.
+    /// Number of steps applied to each row.
+    row_steps: Vec<u32>,
+    /// Factors of every step so far.
     history: Vec<Factors>,
 }
 
-/// Gradients of the rows that a batch read.
+/// The gradients of the rows that a batch read.
 #[derive(Debug, Clone, Default)]
 pub struct RowGradients {
-    /// Sorted, each once.
+    /// Token ids, sorted and without duplicates.
     pub ids: Vec<u32>,
     /// `[ids, width]`.
     pub values: Vec<f32>,
@@ -34,7 +34,7 @@ pub struct RowGradients {
 
 impl RowGradients {
     /// Sums the gradients of each row over its occurrences, in the order of micro-batches and tokens.
-    pub fn sum(parts: &[WordGradient], width: usize) -> Self {
+    pub fn sum(parts: &[TokenGradients], width: usize) -> Self {
         let mut places: Vec<(u32, u32, u32)> = Vec::new();
         for (part, gradient) in parts.iter().enumerate() {
             places.extend(gradient.batch.ids.iter().zip(0..).map(|(&id, token)| (id, part as u32, token)));
@@ -51,26 +51,26 @@ impl RowGradients {
     }
 }
 
-/// One row on its way.
+/// One row with its moments.
 struct Row<'a> {
     value: &'a mut [f32],
     first: &'a mut [f32],
     second: &'a mut [f32],
-    seen: &'a mut u32,
+    steps: &'a mut u32,
 }
 
 impl Row<'_> {
-    /// Replays the steps that the row missed.
-    fn replay(&mut self, history: &[Factors]) {
-        let missed = &history[*self.seen as usize..];
-        *self.seen = history.len() as u32;
-        let still = self.first.iter().chain(self.second.iter()).all(|&x| x == 0.0);
+    /// Applies the outstanding steps with a zero gradient.
+    fn catch_up(&mut self, history: &[Factors]) {
+        let outstanding = &history[*self.steps as usize..];
+        *self.steps = history.len() as u32;
+        let has_no_moments = self.first.iter().chain(self.second.iter()).all(|&x| x == 0.0);
         simd(
             #[inline(always)]
             || {
-                for factors in missed {
-                    if still && factors.eps > 0.0 {
-                        // Without moments the step is the decay alone.
+                for factors in outstanding {
+                    if has_no_moments && factors.eps > 0.0 {
+                        // Without moments a step is weight decay only.
                         self.value.iter_mut().for_each(|x| *x *= factors.decay);
                     } else {
                         factors.apply(
@@ -87,49 +87,51 @@ impl Row<'_> {
     }
 }
 
-impl Words {
+impl LazyEmbedding {
     pub fn new(table: &Parameter) -> Self {
         let n = table.value.elem_count();
         let rows = table.value.dims().first().copied().unwrap_or(1);
-        Self::with(n / rows, vec![0.0; n], vec![0.0; n], vec![0; rows])
+        Self::from_saved(n / rows, vec![0.0; n], vec![0.0; n], vec![0; rows])
     }
 
-    /// The state that a checkpoint saved, still without the steps that a row may have missed.
-    pub fn with(width: usize, first: Vec<f32>, second: Vec<f32>, seen: Vec<u32>) -> Self {
-        Self { width, first, second, seen, history: Vec::new() }
+    /// From a training state. [`Self::set_history`] must follow before any other use.
+    pub fn from_saved(width: usize, first: Vec<f32>, second: Vec<f32>, row_steps: Vec<u32>) -> Self {
+        Self { width, first, second, row_steps, history: Vec::new() }
     }
 
-    pub fn first(&self) -> &[f32] {
+    pub fn first_moment(&self) -> &[f32] {
         &self.first
     }
 
-    pub fn second(&self) -> &[f32] {
+    pub fn second_moment(&self) -> &[f32] {
         &self.second
     }
 
-    pub fn seen(&self) -> &[u32] {
-        &self.seen
+    pub fn row_steps(&self) -> &[u32] {
+        &self.row_steps
     }
 
-    pub(super) fn replay_from(&mut self, history: impl Iterator<Item = Factors>) {
+    /// Sets the factors of all steps so far.
+    pub(super) fn set_history(&mut self, history: impl Iterator<Item = Factors>) {
         self.history = history.collect();
     }
 
+    /// Applies the outstanding steps to the rows `ids`, which are sorted and without duplicates.
     pub(super) fn catch_up(&mut self, table: &Parameter, ids: &[u32]) -> candle_core::Result<()> {
         let steps = self.history.len() as u32;
-        let behind: Vec<u32> = ids.iter().copied().filter(|&id| self.seen[id as usize] < steps).collect();
+        let behind: Vec<u32> = ids.iter().copied().filter(|&id| self.row_steps[id as usize] < steps).collect();
         if behind.is_empty() {
             return Ok(());
         }
         let history = Arc::new(std::mem::take(&mut self.history));
         in_place(&table.value, |values| {
-            self.rows(values, &behind).into_par_iter().with_min_len(16).for_each(|mut row| row.replay(&history));
+            self.rows(values, &behind).into_par_iter().with_min_len(16).for_each(|mut row| row.catch_up(&history));
         })?;
         self.history = Arc::unwrap_or_clone(history);
         Ok(())
     }
 
-    /// One step over the rows that the batch read.
+    /// One step on the rows that the batch read. All other rows are left for later.
     pub(super) fn step(
         &mut self,
         table: &Parameter,
@@ -143,7 +145,7 @@ impl Words {
         in_place(&table.value, |values| {
             let rows = self.rows(values, &gradients.ids).into_par_iter();
             rows.zip(gradients.values.par_chunks_exact(width)).with_min_len(64).for_each(|(row, gradient)| {
-                *row.seen = steps;
+                *row.steps = steps;
                 simd(
                     #[inline(always)]
                     || {
@@ -160,16 +162,16 @@ impl Words {
         })
     }
 
-    /// The rows of `ids` (sorted, each once).
+    /// The rows `ids`, which are sorted and without duplicates.
     fn rows<'a>(&'a mut self, values: &'a mut [f32], ids: &[u32]) -> Vec<Row<'a>> {
         let width = self.width;
         let moments = self.first.chunks_exact_mut(width).zip(self.second.chunks_exact_mut(width));
-        let all = values.chunks_exact_mut(width).zip(moments).zip(&mut self.seen);
+        let all = values.chunks_exact_mut(width).zip(moments).zip(&mut self.row_steps);
         let mut wanted = ids.iter().copied().peekable();
         let mut rows = Vec::with_capacity(ids.len());
-        for (id, ((value, (first, second)), seen)) in (0u32..).zip(all) {
+        for (id, ((value, (first, second)), steps)) in (0u32..).zip(all) {
             if wanted.next_if_eq(&id).is_some() {
-                rows.push(Row { value, first, second, seen });
+                rows.push(Row { value, first, second, steps });
             }
         }
         rows

@@ -1,17 +1,22 @@
-//! The fused and the lazy AdamW against the formula, applied to everything at every step.
+//! Compares the fused and the lazy AdamW with the formula applied to every element in every step.
 
 use std::sync::Arc;
 
-use super::words::RowGradients;
-use super::{AdamW, Gradient, Settings, values};
+use super::{AdamW, Gradient, RowGradients, Settings, values};
 use crate::random::{Purpose, Random};
 use crate::train::batch::MicroBatch;
 use crate::train::model::Bert;
-use crate::train::model::lane::WordGradient;
+use crate::train::model::gradient_buffer::TokenGradients;
 use crate::train::testing::{Checkpoint, config};
 
-const SETTINGS: Settings =
-    Settings { betas: [0.9, 0.999], eps: 1e-8, bias_correction: true, weight_decay: 0.05, layer_decay: 0.9, head: 3.0 };
+const SETTINGS: Settings = Settings {
+    betas: [0.9, 0.999],
+    eps: 1e-8,
+    bias_correction: true,
+    weight_decay: 0.05,
+    layer_decay: 0.9,
+    head_factor: 3.0,
+};
 
 /// torch's AdamW in f64.
 struct Plain {
@@ -87,8 +92,8 @@ fn every_parameter_moves_as_in_torch() {
     assert_eq!(depths, [3, 2, 1, 0]);
 }
 
-/// A batch that reads these words, with its gradients.
-fn words(step: u64, ids: &[u32]) -> WordGradient {
+/// The gradients of a batch that reads these tokens.
+fn token_gradients(step: u64, ids: &[u32]) -> TokenGradients {
     let batch = MicroBatch {
         ids: ids.to_vec(),
         types: vec![0; ids.len()],
@@ -99,7 +104,7 @@ fn words(step: u64, ids: &[u32]) -> WordGradient {
         mix: None,
         frozen: None,
     };
-    WordGradient { batch: Arc::new(batch), values: gradient(step, 0, ids.len() * 24) }
+    TokenGradients { batch: Arc::new(batch), values: gradient(step, 0, ids.len() * 24) }
 }
 
 #[test]
@@ -110,12 +115,12 @@ fn lazy_rows_equal_rows_that_are_updated_at_every_step_bit_for_bit() {
     let choose = Random::new(5, Purpose::Shuffle);
     let all: Vec<u32> = (0..50).collect();
     for step in 0..60u64 {
-        // Word 49 is never read, word 0 in the first step alone.
+        // Token 49 is never read, token 0 only in the first step.
         let mut ids: Vec<u32> = (0..6).map(|i| 1 + choose.at(step).below(i, 30) as u32).collect();
         if step == 0 {
             ids.push(0);
         }
-        let rows = RowGradients::sum(&[words(step, &ids)], 24);
+        let rows = RowGradients::sum(&[token_gradients(step, &ids)], 24);
         let mut every = RowGradients { ids: all.clone(), values: vec![0.0; 50 * 24] };
         for (&id, row) in rows.ids.iter().zip(rows.values.chunks(24)) {
             every.values[id as usize * 24..][..24].copy_from_slice(row);
@@ -128,16 +133,18 @@ fn lazy_rows_equal_rows_that_are_updated_at_every_step_bit_for_bit() {
         }
     }
     let table = |model: &Bert| values(&model.parameters[model.index.words].value).unwrap();
-    assert_ne!(table(&lazy_model), table(&dense_model), "nothing was left undone");
+    assert_ne!(table(&lazy_model), table(&dense_model), "no step is outstanding, so the test compares nothing");
     lazy.catch_up_all(&lazy_model).unwrap();
     assert_eq!(table(&lazy_model), table(&dense_model));
-    let (lazy, dense) = (lazy.words().unwrap(), dense.words().unwrap());
-    assert_eq!((lazy.first(), lazy.second(), lazy.seen()), (dense.first(), dense.second(), dense.seen()));
+    let (lazy, dense) = (lazy.lazy_embedding().unwrap(), dense.lazy_embedding().unwrap());
+    assert_eq!(lazy.first_moment(), dense.first_moment());
+    assert_eq!(lazy.second_moment(), dense.second_moment());
+    assert_eq!(lazy.row_steps(), dense.row_steps());
 }
 
 #[test]
-fn a_word_read_twice_sums_its_gradients() {
-    let parts = [words(1, &[7, 3, 7]), words(2, &[3])];
+fn a_token_that_is_read_twice_sums_its_gradients() {
+    let parts = [token_gradients(1, &[7, 3, 7]), token_gradients(2, &[3])];
     let rows = RowGradients::sum(&parts, 24);
     assert_eq!(rows.ids, [3, 7]);
     for i in 0..24 {

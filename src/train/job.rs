@@ -1,0 +1,79 @@
+//! The interface between the trainer and its caller: a [`Job`] goes in, rows and checkpoints go to a [`Sink`].
+
+use crate::trial::{
+    BestEvaluation, CheckpointEvery, Device, DiagnosticRow, EvalRow, Keep, MetricRow, SourceHashes, TrialConfig,
+};
+
+/// Everything that one attempt at a trial needs.
+#[derive(Clone, Copy)]
+pub struct Job<'a> {
+    /// The complete configuration: paths are located and optional values are set.
+    pub config: &'a TrialConfig,
+    pub device: Device,
+    /// CPU threads.
+    pub threads: usize,
+    pub checkpoint_every: CheckpointEvery,
+    /// How often micro-batches are split in two to save memory.
+    pub micro_batch_splits: u32,
+    /// Train to the last step, whatever the trial's own stop rules say. Only divergence still ends the trial.
+    pub ignores_stop_rules: bool,
+    /// The content hashes behind the id of the trial. None: they are not compared.
+    pub sources: Option<&'a SourceHashes>,
+    /// A training state that an earlier attempt saved through [`Sink::checkpoint`].
+    pub resume: Option<&'a [u8]>,
+    /// For a probe: the training state of the probed trial after [`crate::trial::Probe::step`] steps.
+    pub start: Option<&'a [u8]>,
+    pub cache: &'a dyn Cache,
+}
+
+/// Where the results of a trial go. An error ends the trial.
+pub trait Sink {
+    fn metric(&mut self, row: &MetricRow) -> std::io::Result<()>;
+
+    fn eval(&mut self, row: &EvalRow) -> std::io::Result<()>;
+
+    /// Called after each evaluation with the lowest loss so far.
+    fn best_evaluation(&mut self, best: &BestEvaluation) -> std::io::Result<()> {
+        let _ = best;
+        Ok(())
+    }
+
+    /// Called after each evaluation.
+    fn diagnostic(&mut self, row: &DiagnosticRow) -> std::io::Result<()>;
+
+    /// Receives the complete training state after `step` steps: weights, both moments and progress, as a safetensors file.
+    /// `best` says that the evaluation just made has the lowest loss so far.
+    fn checkpoint(&mut self, step: u64, best: bool, state: Vec<u8>) -> std::io::Result<()>;
+
+    /// Asked between micro-batches. If true, the trial saves a checkpoint and ends with
+    /// [`super::TrainError::Interrupted`].
+    fn interrupted(&self) -> bool;
+
+    /// Which checkpoints to save although no attempt resumes from them. [`Keep::Best`] saves one after every evaluation
+    /// with the lowest loss so far, [`Keep::Last`] one at the end.
+    fn keep(&self) -> Keep {
+        Keep::None
+    }
+
+    /// Called before the first row with the share of each class in the training split.
+    fn classes(&mut self, prior: &[f64]) {
+        let _ = prior;
+    }
+
+    /// Asked before every step: the reason for which the caller ends the trial before its last step. The trial then saves
+    /// a checkpoint from which it can continue.
+    fn stop_reason(&self) -> Option<String> {
+        None
+    }
+
+    /// Whether the evaluation set is needed. False for callers that read only training losses.
+    fn evaluates(&self) -> bool {
+        true
+    }
+}
+
+/// Keeps values that are expensive to compute, such as tokens, between trials. A missing value is never an error.
+pub trait Cache: Sync {
+    fn get(&self, key: &str) -> Option<Vec<u8>>;
+    fn put(&self, key: &str, bytes: &[u8]);
+}

@@ -1,0 +1,89 @@
+//! From a [`Job`] to an outcome: loads data and model, builds the schedule and the engine, and runs the training loop.
+
+use super::job::{Cache, Job, Sink};
+use super::model::Bert;
+use super::source_check::SourceCheck;
+use super::{TrainError, augment, checkpoint, data, device, engine, fit, frozen, optim, schedule};
+use crate::trial::{Outcome, Probe, TrialConfig, steps_per_epoch};
+
+/// Trains one trial. The verdicts of the outcome are left empty; the analysis fills them in.
+pub fn train(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainError> {
+    let config = job.config;
+    let device = device::open(job.device)?;
+    let check = SourceCheck { config, expected: job.sources };
+    let (dataset, hashes) = data::load_hashed(&config.data, &config.model.from, job.cache)?;
+    check.data(&hashes)?;
+    check.augmentations()?;
+    let dataset = dataset.of_probe(config.probe.as_ref(), config.seed);
+    let files = data::CheckpointFiles::read(&config.model.from)?;
+    check.checkpoint(&files, &hashes)?;
+    let model = load_model(files, config, dataset.labels.len(), &device)?;
+    model.check(&dataset.train.tokens)?;
+    model.check(&dataset.eval.tokens)?;
+    let rows = dataset.train.examples.len();
+    let per_epoch = steps_per_epoch(rows, config.batch_size);
+    let forked_at = config.probe.as_ref().map_or(0, Probe::offset);
+    let first_epoch = (forked_at + job.resume.map_or(Ok(0), checkpoint::step)?) / per_epoch;
+    let augmenter = augmenter(config, &dataset.train.examples, job.cache, &|_| ())?;
+    let encoder = || {
+        let (encoder, hash) = data::encoder(&config.data, &config.model.from)?;
+        check.tokenizer(hash, &hashes).map(|()| encoder)
+    };
+    let texts_are_fixed = augmenter.is_empty();
+    let mut epochs = data::Epochs::new(&dataset.train, augmenter, encoder, first_epoch)?;
+    let steps = config.length.steps(rows, config.batch_size);
+    let schedule = schedule::Schedule::new(&config.scheduler, config.lr, config.warmup.steps(steps), steps);
+    let settings = optim::Settings::new(config);
+    let mut engine = engine::Engine::new(model, settings, job.threads)?.with_micro_batch_splits(job.micro_batch_splits);
+    let mut frozen =
+        |split: &data::Split| frozen::Frozen::new(&mut engine, &split.tokens, job.cache, &|| sink.interrupted());
+    let train = if texts_are_fixed { frozen(&dataset.train)? } else { None };
+    let frozen = frozen::FrozenSplits { train, eval: frozen(&dataset.eval)? };
+    let setup = fit::TrainingSetup {
+        config,
+        dataset: &dataset,
+        tokens: &mut |epoch| epochs.epoch(epoch),
+        learning_rate: &|k, losses| schedule.rate_after(k, losses),
+        checkpoint_every: job.checkpoint_every,
+        frozen,
+        forked_at,
+        start: job.start,
+        ignores_stop_rules: job.ignores_stop_rules,
+    };
+    sink.classes(&dataset.class_prior);
+    fit::fit(setup, &mut engine, job.resume, sink)
+}
+
+/// Number of steps that a trial had taken when it saved this training state.
+pub fn steps_of_state(state: &[u8]) -> Result<u64, TrainError> {
+    checkpoint::step(state)
+}
+
+/// Computes the suggestions of the trial's augmentations that are not in `cache` yet. `notify` is called with the number of
+/// texts before a model or a program processes them.
+pub fn prepare_augmentation(config: &TrialConfig, cache: &dyn Cache, notify: &dyn Fn(usize)) -> Result<(), TrainError> {
+    let dataset = data::load(&config.data, &config.model.from, cache)?;
+    augmenter(config, &dataset.train.examples, cache, notify).map(drop)
+}
+
+fn augmenter(
+    config: &TrialConfig,
+    examples: &[data::Example],
+    cache: &dyn Cache,
+    notify: &dyn Fn(usize),
+) -> Result<augment::Augmenter, TrainError> {
+    let (model, max_length) = (&config.model.from, config.data.max_length);
+    let context = augment::AugmentContext { examples, model, max_length, cache, notify };
+    augment::Augmenter::new(&config.augmentation, config.seed, &context)
+}
+
+/// Loads the model and frees the content of its files.
+fn load_model(
+    files: data::CheckpointFiles,
+    config: &TrialConfig,
+    classes: usize,
+    device: &candle_core::Device,
+) -> Result<Bert, TrainError> {
+    let weights: Vec<&[u8]> = files.weights.iter().map(AsRef::as_ref).collect();
+    Bert::load(&files.config, &weights, &config.model, classes, config.seed, device)
+}
