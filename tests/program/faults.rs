@@ -14,7 +14,7 @@ batch_size: 40
 steps: 30
 eval_every: 15
 grid: {lr: [1e-3, 1e-4, 1e-5]}
-run: {jobs: 2, checkpoint_every: 5}
+run: {jobs: 2, checkpoint_every: 5, on_full_disk: stop}
 ";
 
 fn run(place: &Place, faults: &str) -> Ended {
@@ -96,6 +96,20 @@ fn a_full_disk_ends_the_run_with_the_space_needed_and_can_be_continued() {
     assert!(codes.contains(&3), "the disk was never full");
     place.expect(0, "run sweep.yaml --retry-failed");
     assert_eq!(place.count("trial_finished"), 3, "each trial ends once");
+    assert_eq!(place.curves(), undisturbed().curves());
+}
+
+/// The disk is full now and then, and the run continues by itself.
+#[test]
+fn a_run_waits_while_the_disk_is_full() {
+    let place = Place::new(&SWEEP.replace(", on_full_disk: stop", ""));
+    let waited = (0..6).any(|seed| {
+        let ended = run(&place, &format!("enospc=0.02,seed={seed}"));
+        assert!([0, 1].contains(&ended.code), "{}", ended.err);
+        ended.err.contains("The sweep waits for room and then continues by itself")
+    });
+    assert!(waited, "the disk was never full");
+    place.expect(0, "run sweep.yaml --retry-failed");
     assert_eq!(place.curves(), undisturbed().curves());
 }
 

@@ -12,6 +12,7 @@ mod failures;
 #[cfg(feature = "faults")]
 mod faults;
 mod hands;
+mod hostile;
 mod live;
 mod lr_find;
 mod mistakes;
