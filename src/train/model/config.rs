@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn sizes_beyond_the_weights_are_refused() {
-        let sized = |vocabulary, hidden, layers| {
+        let sized = |vocabulary: u64, hidden: u64, layers: u64| {
             let config = format!(
                 r#"{{"vocab_size": {vocabulary}, "hidden_size": {hidden}, "num_hidden_layers": {layers}, "num_attention_heads": 1,
                     "intermediate_size": 8, "max_position_embeddings": 8}}"#
