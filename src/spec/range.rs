@@ -52,19 +52,22 @@ impl Range {
         if let End::Included(high) = self.high { Some(high) } else { None }
     }
 
-    /// `from 0 to below 1`, `above 0`.
+    /// `from 0 to below 1`; `above 0, at most 1`.
     pub fn text(self) -> String {
         let low = match self.low {
             End::None => None,
             End::Included(low) => Some(format!("from {low}")),
             End::Excluded(low) => Some(format!("above {low}")),
         };
+        // `above 0 to 1` would leave open whether 1 is inside.
+        let (at_most, below) =
+            if matches!(self.low, End::Included(_)) { (" to", " to below") } else { (", at most", ", below") };
         let high = match self.high {
             End::None => None,
-            End::Included(high) => Some(format!("to {high}")),
-            End::Excluded(high) => Some(format!("to below {high}")),
+            End::Included(high) => Some(format!("{at_most} {high}")),
+            End::Excluded(high) => Some(format!("{below} {high}")),
         };
-        low.into_iter().chain(high).collect::<Vec<_>>().join(" ")
+        low.into_iter().chain(high).collect()
     }
 
     /// The keywords of a JSON Schema.
@@ -105,7 +108,7 @@ mod tests {
             Range::above(0.0).to(1.0),
             &[1e-9, 1.0],
             &[0.0, 1.1],
-            "above 0 to 1",
+            "above 0, at most 1",
             r#"{"exclusiveMinimum":0,"maximum":1}"#,
         );
         check(

@@ -73,7 +73,7 @@ pub fn reference() -> Vec<Chapter> {
         chapter("data", "The rows that a trial trains on and is evaluated on.", inside("data")),
         chapter("model", "The checkpoint that a trial starts from, and what is changed in it.", inside("model")),
         chapter("optimizer", "", inside("optimizer")),
-        chapter("training", "These keys stand at the top level.", keys_where(|path| !path.contains('.'))),
+        chapter("training", "These keys are at the top level.", keys_where(|path| !path.contains('.'))),
     ];
     for (key, variants) in [(Role::Scheduler, SCHEDULERS), (Role::Augmentation, AUGMENTATIONS)] {
         chapters.extend(variants.iter().map(|variant| variant_chapter(key.path(), variant)));
@@ -208,7 +208,7 @@ impl Kind {
             Self::Files => "file, folder, pattern, or list of files".into(),
             Self::Columns => "name of a column, or list of names".into(),
             Self::FractionOrFile => {
-                "number above 0 to below 1, a file as for `data.train`, or a map of `file`, `text`, `text_pair` and `label`".into()
+                "number above 0, below 1; a file as for `data.train`, or a map of `file`, `text`, `text_pair` and `label`".into()
             }
             Self::Named(variants) => {
                 list(&variants.iter().map(|variant| variant.name).collect::<Vec<_>>())
