@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::analysis::Measured;
 use crate::analysis::curve::Point;
 
-use super::names::{Quantity, Reading, is_bookkeeping, reading, says_where};
+use super::names::{PLANNED, Quantity, Reading, is_bookkeeping, reading, says_where};
 use super::sheet::{Field, Row, Sheet, number, spelled};
 use super::steps::{self, Numbered};
 use super::{console, events, json, table};
@@ -95,7 +95,8 @@ impl Log {
             return Err(columns.no_loss());
         }
         let numbered = steps::number_rows(&sheet.rows, used.train, &[&used.eval[..], &used.accuracy[..]].concat());
-        let mut log = Self { planned: sheet.planned, notes: sheet.notes, ..Self::default() };
+        let planned = sheet.planned.or_else(|| planned_in_rows(&sheet.rows));
+        let mut log = Self { planned, notes: sheet.notes, ..Self::default() };
         log.notes.extend(numbered.notes.iter().cloned());
         let curves = Curves { rows: &sheet.rows, numbered: &numbered, columns: &columns };
         log.train = used.train.map_or_else(Vec::new, |name| curves.loss(name, &curves.blanks_in_training(name)));
@@ -245,6 +246,15 @@ fn with_value_named(mut sheet: Sheet, name: &str) -> Sheet {
         }
     }
     sheet
+}
+
+/// The planned number of steps, where each row says the same.
+fn planned_in_rows(rows: &[Row]) -> Option<u64> {
+    PLANNED.iter().find_map(|name| {
+        let mut steps = rows.iter().filter_map(|row| number(row, name));
+        let first = steps.next()?;
+        steps.all(|other| other.to_bits() == first.to_bits()).then_some(first as u64)
+    })
 }
 
 /// A row of an event file in a folder such as `validation`, which says what its scalars were measured on.
@@ -602,6 +612,10 @@ mod tests {
     fn the_planned_length_counts() {
         let log = read(r#"{"max_steps": 2500, "log_history": [{"loss": 0.42, "step": 500}]}"#);
         assert_eq!(log.measured(&[]).steps, 2500);
+        let log = read(
+            "{\"current_steps\": 5, \"total_steps\": 90, \"loss\": 0.7}\n{\"current_steps\": 10, \"total_steps\": 90, \"loss\": 0.6}\n",
+        );
+        assert_eq!(log.measured(&[]).steps, 90);
     }
 
     #[test]
