@@ -46,7 +46,7 @@ impl DataReport {
         const SHOWN: usize = 8;
         let mut lines = self.files.clone();
         if self.skipped_rows > 0 {
-            lines.push(format!("{} bad rows are left out (data.bad_rows: skip)", self.skipped_rows));
+            lines.push(format!("bad rows that are left out (data.bad_rows: skip): {}", self.skipped_rows));
         }
         let percent = |rows: usize, split: &SplitReport| 100.0 * rows as f64 / split.rows.max(1) as f64;
         let count = |class: usize, split: &SplitReport| split.class_rows.get(class).copied().unwrap_or(0);
@@ -77,7 +77,7 @@ impl DataReport {
             100.0 * self.train.lost_tokens_share
         ));
         if self.duplicate_rows > 0 {
-            lines.push(format!("{} training rows repeat an earlier text", self.duplicate_rows));
+            lines.push(format!("training rows that repeat an earlier text: {}", self.duplicate_rows));
         }
         lines.extend(self.warnings.iter().map(|warning| format!("warning: {warning}")));
         lines

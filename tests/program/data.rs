@@ -1,31 +1,59 @@
-//! Data files as users have them: what `plan` shows of them, and the faults that it finds before training.
-
-use insta::assert_snapshot;
+//! Data files as users have them: what `plan` and `run` say about them, and the faults that are found before training.
 
 use crate::place::Place;
 
+const ROWS: &str = "text;label\nun bon café;pos\nun thé froid;neg\nune belle journée;pos\nil pleut;neg\nun bon café;pos\nla pluie;neg\n";
+
 fn place(data: &str, train: impl AsRef<[u8]>) -> Place {
-    let place = Place::new(&format!(
-        "data: {{train: mine.csv, max_length: 16{data}}}\nmodel: {{from: checkpoint}}\nsteps: 2\n"
-    ));
+    let sweep = format!(
+        "data: {{train: mine.csv, max_length: 16{data}}}\nmodel: {{from: checkpoint}}\nsteps: 2\nbatch_size: 2\n"
+    );
+    let place = Place::new(&sweep);
     place.write("mine.csv", train);
     place
 }
 
-const ROWS: &str = "text;label\nun bon café;pos\nun thé froid;neg\nune belle journée;pos\nil pleut;neg\nun bon café;pos\nla pluie;neg\n";
+#[track_caller]
+fn expect_lines(text: &str, lines: &[&str]) {
+    for line in lines {
+        assert!(text.lines().any(|found| found == *line), "no line `{line}` in\n{text}");
+    }
+}
 
 #[test]
-fn plan_shows_what_is_in_the_data() {
+fn plan_and_run_say_what_is_in_the_data() {
     let latin: Vec<u8> = ROWS.chars().map(|letter| u8::try_from(letter as u32).unwrap()).collect();
     let place = place(", eval: mine.csv", &latin);
-    assert_snapshot!(place.plain(&place.expect(0, "plan sweep.yaml").err), @"");
-    assert_snapshot!(place.plain(&place.expect(0, "run sweep.yaml").err).lines().take(2).collect::<Vec<_>>().join("\n"), @"");
+    let leaked = "warning: 6 of 6 evaluation rows are also in the training data (100 %); the evaluation loss is too low for new texts";
+    expect_lines(
+        &place.expect(0, "plan sweep.yaml").err,
+        &[
+            "mine.csv: a semicolon between fields, windows-1252, 6 rows",
+            "6 training rows, 6 evaluation rows, 2 classes",
+            "classes: neg 50.0 % (50.0 % in eval), pos 50.0 % (50.0 % in eval)",
+            "training rows that repeat an earlier text: 1",
+            leaked,
+        ],
+    );
+    let ran = place.expect(0, "run sweep.yaml").err;
+    expect_lines(&ran, &["data: 6 training rows, 6 evaluation rows, 2 classes", leaked]);
 }
 
 #[test]
 fn bad_rows_stop_a_sweep_or_are_left_out() {
     let rows = format!("{ROWS}no label;\nno field\nnot a number;NaN\n");
-    assert_snapshot!(place("", &rows).plain(&place("", &rows).expect(2, "plan sweep.yaml").err), @"");
+    let message = place("", &rows).expect(2, "plan sweep.yaml").err;
+    for part in [
+        "mine.csv:8: the label (column `label`) is empty",
+        "mine.csv:9: the header has 2 columns, but this row has 1 fields; fields are missing",
+        "mine.csv:10: the label (column `label`) is `NaN`, which means that it is missing",
+        "`data.bad_rows: skip` leaves such rows out",
+    ] {
+        assert!(message.contains(part), "no `{part}` in\n{message}");
+    }
     let skipped = place(", bad_rows: skip", &rows).expect(0, "plan sweep.yaml").err;
-    assert!(skipped.contains("3 bad rows are left out (data.bad_rows: skip)"), "{skipped}");
+    expect_lines(
+        &skipped,
+        &["bad rows that are left out (data.bad_rows: skip): 3", "4 training rows, 2 evaluation rows, 2 classes"],
+    );
 }

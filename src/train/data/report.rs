@@ -115,7 +115,7 @@ fn warnings(dataset: &Dataset, report: &DataReport, input: &ReportInput) -> Vec<
         ));
     }
     if report.conflicting_texts > 0 {
-        found.push(format!("{} training texts occur with two or more labels", report.conflicting_texts));
+        found.push(format!("training texts that occur with two or more labels: {}", report.conflicting_texts));
     }
     if report.unknown_tokens > 0.05 {
         found.push(format!(
@@ -136,7 +136,7 @@ fn warnings(dataset: &Dataset, report: &DataReport, input: &ReportInput) -> Vec<
     }
     let empty = dataset.train.examples.iter().filter(|example| example.is_empty()).count();
     if empty > 0 {
-        found.push(format!("{empty} training texts are empty"));
+        found.push(format!("empty training texts: {empty}"));
     }
     found
 }
