@@ -19,6 +19,7 @@ pub struct Record {
 /// An event of a sweep or of one of its trials. Attempts of a trial count from 1.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "an event is made, journaled and dropped; few exist at a time")]
 pub enum Event {
     /// A parent process started to run the sweep. `trials`: the ids of its plan, in order.
     SweepOpened {

@@ -24,7 +24,7 @@ use crate::trial::{Status, Verdict};
 pub(crate) struct Arguments {
     /// Training logs. Several count as a sweep
     ///
-    /// A file: CSV or TSV, JSON or JSON lines, trainer_state.json, a history of Keras, an export of Weights & Biases, a TensorBoard
+    /// A file: CSV or TSV, JSON or JSON lines, `trainer_state.json`, a history of Keras, an export of Weights & Biases, a TensorBoard
     /// event file, or what the Trainer of transformers printed. Or a folder: an output folder, a checkpoint, or a trial of a sweep.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,

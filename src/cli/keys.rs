@@ -11,7 +11,7 @@ use crate::spec::{self, Chapter, KeyDoc};
 
 #[derive(Debug, Args)]
 pub(crate) struct KeysArguments {
-    /// A key such as lr or data.max_length, a group such as run, or the name of a schedule or an augmentation
+    /// A key such as `lr` or `data.max_length`, a group such as run, or the name of a schedule or an augmentation
     #[arg(value_name = "KEY")]
     key: Option<String>,
     #[arg(long, value_enum, default_value_t = KeysFormat::Text)]

@@ -44,7 +44,7 @@ pub(super) fn read(path: &Path) -> Result<Log, Failure> {
             path.display()
         )));
     }
-    read_events(path, events)
+    read_events(path, &events)
 }
 
 fn read_file(path: &Path) -> Result<Log, Failure> {
@@ -97,7 +97,7 @@ fn event_files(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) {
 }
 
 /// The event files of one run: those of a folder, and of its folders `train` and `validation`.
-fn read_events(folder: &Path, files: Vec<PathBuf>) -> Result<Log, Failure> {
+fn read_events(folder: &Path, files: &[PathBuf]) -> Result<Log, Failure> {
     let part = |path: &Path| {
         let name = path.parent().filter(|parent| *parent != folder)?.file_name()?.to_string_lossy().into_owned();
         Log::is_part_of_a_run(&name).then_some(name)

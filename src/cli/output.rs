@@ -12,7 +12,9 @@ pub(crate) fn notify(line: &str) {
 
 /// [`notify`] for each line.
 pub(crate) fn notify_all(lines: &[String]) {
-    lines.iter().for_each(|line| notify(line));
+    for line in lines {
+        notify(line);
+    }
 }
 
 /// Writes the result of a command to standard output.

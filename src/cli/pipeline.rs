@@ -94,9 +94,13 @@ fn announce(prepared: &Prepared, estimate: &CostEstimate<'_>, is_fresh: bool) {
     notify_all(&data_report::brief(&prepared.facts));
     if !is_fresh {
         let clash = Origin::read(&prepared.dir).and_then(|last| last.clash(&prepared.origin, &prepared.dir));
-        clash.iter().for_each(|warning| notify(warning));
+        if let Some(warning) = clash {
+            notify(&warning);
+        }
     }
-    estimate.space_warning(prepared.dir.path()).iter().for_each(|warning| notify(warning));
+    if let Some(warning) = estimate.space_warning(prepared.dir.path()) {
+        notify(&warning);
+    }
     notify(&format!("{}: {}", prepared.plan.name, estimate.line()));
 }
 

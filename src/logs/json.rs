@@ -86,17 +86,16 @@ fn is_loss(name: &str, field: &Field) -> bool {
 fn columns(fields: &Map<String, Value>, path: &str) -> Vec<Row> {
     let mut lists: Vec<(String, Vec<Field>)> = Vec::new();
     for (name, value) in fields {
-        match list(value) {
-            Some(values) => lists.push((spelled(name), values)),
-            None => {
-                // Only a name such as `val` adds to the names in it.
-                let named = |part: &str| {
-                    if says_where(&spelled(name)) { spelled(&format!("{name}_{part}")) } else { spelled(part) }
-                };
-                let inner = value.as_object().into_iter().flatten();
-                lists.extend(inner.filter_map(|(part, value)| Some((named(part), list(value)?))));
-            }
+        if let Some(values) = list(value) {
+            lists.push((spelled(name), values));
+            continue;
         }
+        // Only a name such as `val` adds to the names in it.
+        let named = |part: &str| {
+            if says_where(&spelled(name)) { spelled(&format!("{name}_{part}")) } else { spelled(part) }
+        };
+        let inner = value.as_object().into_iter().flatten();
+        lists.extend(inner.filter_map(|(part, value)| Some((named(part), list(value)?))));
     }
     // `{"train": [..], "val": [..]}` within "loss".
     let has_loss = lists.iter().any(|(name, _)| reading(name).is_some());

@@ -216,10 +216,10 @@ pub(super) fn says_where(name: &str) -> bool {
 /// `valloss` as `val` and `loss`.
 fn split(word: &str) -> Vec<&str> {
     for end in ["loss", "losses", "accuracy", "acc", "ppl"] {
-        if let Some(start) = word.strip_suffix(end) {
-            if TRAIN.contains(&start) || EVAL.contains(&start) || start == "avg" || start == "total" {
-                return vec![start, &word[start.len()..]];
-            }
+        if let Some(start) = word.strip_suffix(end)
+            && (TRAIN.contains(&start) || EVAL.contains(&start) || start == "avg" || start == "total")
+        {
+            return vec![start, &word[start.len()..]];
         }
     }
     vec![word]

@@ -49,7 +49,7 @@ pub(super) fn spelled(name: &str) -> String {
     for c in name.trim().trim_matches(['"', '\'']).chars() {
         let is_word = c.is_alphanumeric();
         let starts_word = c.is_uppercase() && before.is_lowercase();
-        if (starts_word || !is_word) && !(spelled.ends_with('_') && !spelled.trim_matches('_').is_empty()) {
+        if (starts_word || !is_word) && (!spelled.ends_with('_') || spelled.trim_matches('_').is_empty()) {
             spelled.push('_');
         }
         if is_word {

@@ -1,5 +1,7 @@
 //! `summary.md`: the findings as sentences, the table of configurations, and the two main figures.
 
+use std::fmt::Write as _;
+
 use super::conclusions::Conclusions;
 use super::figures::probes::ProbedText;
 use super::winner::Winner;
@@ -114,7 +116,7 @@ fn details(winner: &Winner) -> String {
     }
     if let Some(error) = winner.details.calibration_error {
         let bins = winner.details.calibration.len();
-        text += &format!("\nThe expected calibration error (ECE) over {bins} bins is {error:.3}.\n");
+        let _ = writeln!(text, "\nThe expected calibration error (ECE) over {bins} bins is {error:.3}.");
     }
     text.push_str("\n![Confusion matrix](confusion.png)\n\n![Calibration](calibration.png)\n\n");
     text

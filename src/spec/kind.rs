@@ -212,8 +212,7 @@ impl Kind {
                 .hint(format!("expected at most {limit}"));
         }
         let hint = match (self, &node.content) {
-            (Self::Pair { .. }, _) => expected,
-            (Self::Files | Self::Columns, _) => expected,
+            (Self::Pair { .. } | Self::Files | Self::Columns, _) => expected,
             (_, Content::List(_)) => format!("{expected}; several values go into `grid: {{{key}: [...]}}`"),
             (Self::Choice(names), Content::Scalar { text, .. }) => {
                 suggestion(text, names.iter().copied()).unwrap_or(expected)

@@ -258,6 +258,7 @@ fn lock_within(path: &Path, patience: Duration) -> Result<Option<File>, StoreErr
 }
 
 /// The locked folder; the inner None where the file system cannot lock folders, the outer one if another process has it.
+#[expect(clippy::option_option, reason = "the documentation says what each None means")]
 fn lock_folder(path: &Path) -> Result<Option<Option<File>>, StoreError> {
     let start = Instant::now();
     let Ok(folder) = File::open(path) else { return Ok(Some(None)) };

@@ -152,6 +152,7 @@ fn fields<const N: usize>(line: &str) -> Option<[&str; N]> {
 }
 
 /// An empty field is None.
+#[expect(clippy::option_option, reason = "a wrong field is told apart from an empty one")]
 fn optional<T: FromStr>(text: &str) -> Option<Option<T>> {
     if text.is_empty() { Some(None) } else { text.parse().ok().map(Some) }
 }
@@ -183,7 +184,9 @@ mod tests {
     #[test]
     fn rows_have_the_documented_form() {
         let mut text = format!("{}\n", MetricRow::HEADER);
-        [metric(1), MetricRow { train_loss: f32::NAN, ..metric(2) }].iter().for_each(|row| row.write(&mut text));
+        for row in [metric(1), MetricRow { train_loss: f32::NAN, ..metric(2) }] {
+            row.write(&mut text);
+        }
         insta::assert_snapshot!(text, @r"
         step,epoch,train_loss,lr,grad_norm,tokens,seconds
         1,0.3333333333333333,0.7,3e-5,inf,512,0.250000

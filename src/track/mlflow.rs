@@ -377,7 +377,8 @@ mod tests {
 
     fn update(mlflow: &mut Mlflow, run: &Run) -> Result<bool, TrackError> {
         let parameters = [("batch_size".to_owned(), "32".to_owned())];
-        let name = run.trial.values.iter().map(|(key, value)| format!("{key} {}", value.text)).collect::<String>();
+        let values = run.trial.values.iter().map(|(key, value)| format!("{key} {}", value.text));
+        let name = values.collect::<Vec<_>>().join(" ");
         mlflow.update(&TrialCurves { started: STARTED, ..curves(run, &name, &parameters) })
     }
 

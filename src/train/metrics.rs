@@ -148,10 +148,11 @@ fn auroc(scored: &[(f64, bool)]) -> Option<f64> {
 
 /// Average precision of examples in order of falling score: precision at each distinct score, weighted by the rise of recall.
 fn average_precision(scored: &[(f64, bool)]) -> Option<f64> {
-    let positives = scored.iter().filter(|(_, positive)| *positive).count() as f64;
-    if positives == 0.0 || positives == scored.len() as f64 {
+    let positives = scored.iter().filter(|(_, positive)| *positive).count();
+    if positives == 0 || positives == scored.len() {
         return None;
     }
+    let positives = positives as f64;
     let (mut hits, mut seen, mut area) = (0.0, 0.0, 0.0);
     for tied in scored.chunk_by(|a, b| a.0.total_cmp(&b.0).is_eq()) {
         let gained = tied.iter().filter(|(_, positive)| *positive).count() as f64;

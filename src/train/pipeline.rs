@@ -78,6 +78,7 @@ fn augmenter(
 }
 
 /// Loads the model and frees the content of its files.
+#[expect(clippy::needless_pass_by_value, reason = "the content of the files is freed here")]
 fn load_model(
     files: data::CheckpointFiles,
     config: &TrialConfig,

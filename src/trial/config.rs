@@ -269,6 +269,7 @@ pub enum BadRows {
 }
 
 impl BadRows {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
     fn is_error(&self) -> bool {
         *self == Self::Error
     }

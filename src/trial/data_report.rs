@@ -1,5 +1,7 @@
 //! What is known about the data of a trial: sizes, classes, lengths, duplicates, and warnings.
 
+use std::fmt::Write as _;
+
 use serde::{Deserialize, Serialize};
 
 /// A description of the training and the evaluation split.
@@ -65,7 +67,7 @@ impl DataReport {
         });
         let mut classes = shown.collect::<Vec<_>>().join(", ");
         if labels.len() > SHOWN {
-            classes += &format!(" and {} more", labels.len() - SHOWN);
+            let _ = write!(classes, " and {} more", labels.len() - SHOWN);
         }
         lines.push(format!("classes: {classes}"));
         lines.push(format!(

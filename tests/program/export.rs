@@ -9,6 +9,7 @@ use plateau::train::classifier::{Classifier, ClassifierFiles};
 use plateau::train::data::Example;
 
 use crate::place::{Place, small};
+use crate::skip::skip;
 
 const SWEEP: &str = small!(
     "steps: 12
@@ -97,7 +98,7 @@ print(json.dumps({'scores': [model.encode(text).tolist() for text in json.loads(
     let python = std::env::var("PLATEAU_PYTHON").unwrap_or_else(|_| "python3".into());
     let known = Command::new(&python).args(["-c", &format!("import {}", library.replace('-', "_"))]).output();
     if !known.is_ok_and(|output| output.status.success()) {
-        eprintln!("SKIPPED: no {library} in {python} (PLATEAU_PYTHON names another Python)");
+        skip(library, &format!("no {library} in {python} (PLATEAU_PYTHON names another interpreter)"));
         return None;
     }
     let texts = serde_json::to_string(texts).unwrap();

@@ -1,6 +1,8 @@
 //! Bad days and hostile folders: files that change or vanish during a run, links and FIFOs among the results, foreign text
 //! with control characters, and sweep files made to exhaust the program.
 
+#![expect(clippy::disallowed_methods, reason = "the tests move files of the program away")]
+
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::process::Command;
@@ -65,7 +67,7 @@ fn a_fifo_among_the_results_is_an_error_at_once() {
         for command in ["status sweep.yaml", "run sweep.yaml --quiet"] {
             let start = Instant::now();
             let ended = place.plateau(command);
-            assert!(start.elapsed() < Duration::from_secs(60), "{name}: {command}");
+            assert!(start.elapsed() < Duration::from_mins(1), "{name}: {command}");
             assert!(name == ".origin.json" || ended.err.contains("is a FIFO, not a regular file"), "{}", ended.err);
         }
         let _ = fs::remove_file(&fifo);
@@ -138,7 +140,7 @@ fn huge_sweep_files_are_planned_or_refused_in_linear_time() {
     let list = |n: usize, item: &dyn Fn(usize) -> String| (0..n).map(item).collect::<Vec<_>>().join(",");
     let head = small!("steps: 3\n");
     for (name, more) in [
-        ("keys", (0..200_000).map(|i| format!("k{i}: 1\n")).collect::<String>()),
+        ("keys", (0..200_000).map(|i| format!("k{i}: 1")).collect::<Vec<_>>().join("\n")),
         ("zip", format!("zip: {{lr: [{}]}}\n", list(300_000, &|_| "1e-3".into()))),
         (
             "bytes",
@@ -149,6 +151,6 @@ fn huge_sweep_files_are_planned_or_refused_in_linear_time() {
         let start = Instant::now();
         let ended = place.plateau("plan huge.yaml");
         assert_eq!(ended.code, 2, "{name}");
-        assert!(start.elapsed() < Duration::from_secs(60), "{name}: {:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_mins(1), "{name}: {:?}", start.elapsed());
     }
 }

@@ -91,7 +91,7 @@ pub fn page(
 }
 
 /// The figure that shows a finding, if it was drawn.
-fn figure_of<'a>(finding: FindingKind, figures: &'a [RenderedFigure]) -> Option<&'a str> {
+fn figure_of(finding: FindingKind, figures: &[RenderedFigure]) -> Option<&str> {
     let shows: &[&str] = match finding {
         FindingKind::Onsets => &["plateaus", "curves"],
         FindingKind::Rise | FindingKind::Shapes => &["curves"],

@@ -357,7 +357,7 @@ fn describe(dialect: Dialect, layout: Layout, header: &Header) -> String {
     let mut parts = vec![match (layout, dialect.delimiter) {
         (Layout::Csv, b',') => "csv".to_owned(),
         (Layout::Tsv, b'\t') => "tsv".to_owned(),
-        _ => format!("{} between fields", delimiter),
+        _ => format!("{delimiter} between fields"),
     }];
     if !header.has_names {
         parts.push("no header".into());

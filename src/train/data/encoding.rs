@@ -66,7 +66,7 @@ fn undecodable(source: &str, bytes: &[u8], encoding: &'static Encoding) -> DataE
         && let Err(error) = std::str::from_utf8(bytes)
     {
         let valid = error.valid_up_to();
-        let line = bytes[..valid].iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line = bytes[..valid].split(|byte| *byte == b'\n').count();
         return DataError::malformed(format!(
             "{source}:{line}: byte 0x{:02x} is not {name}; set data.encoding to the encoding of the file, such as \
              windows-1252, or leave data.encoding out",

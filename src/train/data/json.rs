@@ -146,7 +146,7 @@ fn stream(source: &str, text: &str) -> Result<Vec<Result<Record, BadRow>>, DataE
     loop {
         let start = objects.byte_offset();
         let start = start + text[start..].len() - text[start..].trim_start().len();
-        line += text.as_bytes()[counted..start].iter().filter(|byte| **byte == b'\n').count() as u64;
+        line += text[counted..start].matches('\n').count() as u64;
         counted = start;
         match objects.next() {
             Some(Ok(object)) => records.push(Ok((line, object))),
@@ -177,7 +177,7 @@ fn array(source: &str, text: &str, start: usize) -> Result<Vec<Result<Record, Ba
         if text[at..].starts_with(']') {
             return Ok(records);
         }
-        line += text.as_bytes()[counted..at].iter().filter(|byte| **byte == b'\n').count() as u64;
+        line += text[counted..at].matches('\n').count() as u64;
         counted = at;
         let mut values = Deserializer::from_str(&text[at..]).into_iter::<Value>();
         let value = values.next();

@@ -288,7 +288,7 @@ impl Tables {
         };
         let (mut train, mut eval) = match (train, eval) {
             (Ok(train), Ok(eval)) => (train, eval),
-            (Ok(_), Err(error)) => return Err(eval_error(config, error)),
+            (Ok(_), Err(error)) => return Err(eval_error(config, &error)),
             // The same keys are wrong for both files: report them once.
             (Err(error), Ok(_)) | (Err(error @ TrainError::Keys(_)), Err(TrainError::Keys(_))) => return Err(error),
             (Err(error), Err(other)) => {
@@ -307,15 +307,14 @@ impl Tables {
 }
 
 /// An error of the evaluation file. If its columns have other names, says how to name them.
-fn eval_error(config: &DataConfig, error: TrainError) -> TrainError {
+fn eval_error(config: &DataConfig, error: &TrainError) -> TrainError {
     let mut message = error.to_string();
-    if let (TrainError::Keys(faults), EvalSource::File(file)) = (&error, &config.eval) {
-        if faults.iter().all(|fault| matches!(fault.key, "data.text" | "data.label" | "data.text_pair")) {
-            message += &format!(
-                "; if this file has other columns, write data.eval: {{file: {}, text: ..., label: ...}}",
-                file_name(file)
-            );
-        }
+    if let (TrainError::Keys(faults), EvalSource::File(file)) = (error, &config.eval)
+        && faults.iter().all(|fault| matches!(fault.key, "data.text" | "data.label" | "data.text_pair"))
+    {
+        message.push_str("; if this file has other columns, write data.eval: {file: ");
+        message.push_str(&file_name(file));
+        message.push_str(", text: ..., label: ...}");
     }
     TrainError::key(EVAL, message)
 }
@@ -377,16 +376,15 @@ impl CheckpointTokenizer {
         }
         let key = key.finalize().to_hex();
         let cached = cache.get(&key).and_then(|bytes| serde_json::from_slice::<Vec<u32>>(&bytes).ok());
-        let found = match cached.filter(|found| found.len() == full.len()) {
-            Some(found) => found,
-            None => {
-                let examples: Vec<&Example> = full.iter().map(|&index| &split.examples[index]).collect();
-                let found = self.encoder.full_lengths(&examples)?;
-                if let Ok(bytes) = serde_json::to_vec(&found) {
-                    cache.put(&key, &bytes);
-                }
-                found
+        let found = if let Some(found) = cached.filter(|found| found.len() == full.len()) {
+            found
+        } else {
+            let examples: Vec<&Example> = full.iter().map(|&index| &split.examples[index]).collect();
+            let found = self.encoder.full_lengths(&examples)?;
+            if let Ok(bytes) = serde_json::to_vec(&found) {
+                cache.put(&key, &bytes);
             }
+            found
         };
         for (index, length) in full.into_iter().zip(found) {
             lengths[index] = length;

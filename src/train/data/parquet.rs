@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::columns::{BadRow, Columns, ParsedFile};
 use super::error::DataError;
@@ -23,7 +23,7 @@ pub(super) fn parse(source: &str, content: Vec<u8>, columns: &Columns<'_>) -> Re
     };
     let reader = SerializedFileReader::new(bytes::Bytes::from(content)).map_err(unreadable)?;
     let class_names = class_names(&reader);
-    let mut records: Vec<Result<(u64, Map<String, Value>), BadRow>> = Vec::new();
+    let mut records = Vec::<Result<_, BadRow>>::new();
     for (number, row) in (1..).zip(reader.get_row_iter(None).map_err(unreadable)?) {
         let row = row.map_err(unreadable)?;
         let object = row.get_column_iter().map(|(name, field)| {

@@ -46,7 +46,8 @@ pub(super) fn parse(
         None => delimited::parse(source, text, Layout::Text, settings, columns)?,
     };
     if decoded.encoding != UTF_8 {
-        parsed.description += &format!(", {}", decoded.encoding.name());
+        parsed.description.push_str(", ");
+        parsed.description.push_str(decoded.encoding.name());
     }
     Ok(parsed)
 }

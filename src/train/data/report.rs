@@ -141,6 +141,9 @@ fn warnings(dataset: &Dataset, report: &DataReport, input: &ReportInput) -> Vec<
     found
 }
 
+/// Labels that often stand for a missing one.
+const MARKS: [&str; 8] = ["-", "--", "?", "none", "null", "n/a", "na", "unknown"];
+
 /// What looks wrong about the labels themselves.
 fn label_warnings(dataset: &Dataset, rows: usize, column: &str) -> Vec<String> {
     let mut found = Vec::new();
@@ -157,7 +160,6 @@ fn label_warnings(dataset: &Dataset, rows: usize, column: &str) -> Vec<String> {
             names.join(", ")
         ));
     }
-    const MARKS: [&str; 8] = ["-", "--", "?", "none", "null", "n/a", "na", "unknown"];
     for mark in labels.iter().filter(|label| MARKS.contains(&label.to_lowercase().as_str())) {
         found.push(format!(
             "the label `{mark}` often means that a label is missing; here it is a class. Remove these rows if they have no label"

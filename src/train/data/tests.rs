@@ -223,8 +223,7 @@ const ROWS: [&str; 4] = ["neg bad day", "neg so sad", "pos good day", "pos so gl
 #[test]
 fn delimiters_and_headers_are_detected() {
     for delimiter in [",", ";", "|", "\t"] {
-        let content =
-            format!("text,label\ngood day,pos\nbad day,neg\nso glad,pos\nso sad,neg\n").replace(',', delimiter);
+        let content = "text,label\ngood day,pos\nbad day,neg\nso glad,pos\nso sad,neg\n".replace(',', delimiter);
         for name in ["a.csv", "a.tsv", "a.txt", "a"] {
             assert_eq!(loaded(name, &content, |_| ()).unwrap(), ROWS, "{name} {delimiter}");
         }
