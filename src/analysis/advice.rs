@@ -11,9 +11,19 @@ pub fn advise(verdict: &Verdict, case: &Case<'_>) -> Option<String> {
     let advice = Advice { case, parts: Vec::new() };
     let cause = verdict.id.cause()?;
     let advice = match cause {
+        Cause::NonFinite if verdict.reason == Some(Reason::Start) => advice.say(
+            "check the labels (a label of -100 is masked), the attention masks, and the number precision (use bf16 or fp32 instead of fp16)",
+        ),
+        Cause::ZeroLoss => advice.say(
+            "check that not all labels are masked (-100), and use bf16 or fp32 instead of fp16",
+        ),
+        Cause::PriorShift => advice.say("shuffle before splitting: data.shuffle: true, or a stratified data.eval"),
+        Cause::MissingClass => advice.say("shuffle before splitting or limiting, so that every class has training examples"),
+        Cause::LeakedRows => advice.say("remove these texts from the training data"),
         Cause::NonFinite => advice.rate(1.0 / 3.0).warmup().clip(1.0),
         Cause::Frozen => match verdict.reason {
             Some(Reason::Encoder) => advice.thaw().say("train more layers"),
+            Some(Reason::Repeats) => advice.thaw().say("check that the optimizer steps and holds the parameters"),
             _ => advice.thaw().say("check which parameters the optimizer holds"),
         },
         Cause::BadInit if verdict.is_cause() => {
@@ -27,6 +37,7 @@ pub fn advise(verdict: &Verdict, case: &Case<'_>) -> Option<String> {
         Cause::DropoutTooStrong => advice.dropout(),
         Cause::DecayTooStrong => advice.line("weight_decay: 0.01"),
         Cause::AfterWarmup => advice.rate(1.0 / 3.0).warmup(),
+        Cause::Diverged => advice.rate(1.0 / 3.0).clip(1.0).say("keep the checkpoint before it"),
         Cause::Overshoot => match number("best_rate") {
             Some(best) => advice.line(format!("lr: {}", rounded_text(best, 3))),
             None => advice.rate(if verdict.reason == Some(Reason::RateTooHigh) { 0.1 } else { 1.0 / 3.0 }).warmup(),
@@ -49,7 +60,10 @@ pub fn advise(verdict: &Verdict, case: &Case<'_>) -> Option<String> {
             _ => advice.say("check data.text, data.label and data.max_length on a few rows").line("lr: 2e-5").warmup(),
         },
         Cause::NeverFell => {
-            advice.say("give the class frequencies, which tell the loss of guessing; try a learning rate 10 times higher and 10 times lower")
+            advice.say(
+                "give the class frequencies, which tell the loss of guessing; try a learning rate 10 times lower with a warm-up, and 10 \
+                 times higher; check that labels and inputs belong together",
+            )
         }
         Cause::Memorised => {
             advice.say("check that texts and labels of both splits belong together; add data; the learning rate is not the cause")
@@ -75,7 +89,7 @@ pub fn advise(verdict: &Verdict, case: &Case<'_>) -> Option<String> {
             .line("stop: {patience: {metric: eval_loss, evals: 3}}")
             .say("more data or augmentation")
             .say("fewer epochs"),
-        Cause::CalibrationOnly => advice.say("keep the checkpoint with the lowest loss, or set label_smoothing: 0.1"),
+        Cause::CalibrationOnly | Cause::Overconfident => advice.say("keep the checkpoint with the lowest loss, or set label_smoothing: 0.1"),
         Cause::UpdateRatio => advice.rate(if verdict.reason == Some(Reason::RateTooHigh) { 0.1 } else { 10.0 }),
         Cause::Stalled => advice.say(
             "fit sixteen examples alone (data.limit: 16, steps: 1000). If that works, check labels and data, else freeze, \

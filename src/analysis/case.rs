@@ -65,10 +65,56 @@ impl<'a> Case<'a> {
         self.blocks.iter().map(|block| block.mean).fold(f64::INFINITY, f64::min)
     }
 
-    /// Whether the training loss ever came clearly below its start.
+    /// Mean of the first training losses: a twentieth of them, at most twenty.
+    pub fn train_start(&self) -> Option<f64> {
+        let all = &self.measured.train;
+        let first = all.get(..(all.len() / 20).clamp(1, 20))?;
+        Some(mean(&first.iter().map(|point| point.y).collect::<Vec<_>>())).filter(|start| start.is_finite())
+    }
+
+    /// Standard deviation of a single training loss, from the differences of neighbours.
+    fn noise(&self) -> f64 {
+        let jumps: Vec<f64> = self.measured.train.windows(2).map(|pair| pair[1].y - pair[0].y).collect();
+        let noise = robust_deviation(&jumps, median(&jumps)) / std::f64::consts::SQRT_2;
+        if noise.is_finite() { noise } else { 0.0 }
+    }
+
+    /// Whether the training loss ever came clearly below its start: some eighth of it lies lower by 5 % and by more than three
+    /// standard errors.
     pub fn has_fallen(&self) -> bool {
-        let first = self.blocks.first().filter(|_| self.has_course());
-        first.is_some_and(|first| self.lowest_block() < limit::BELOW_START * first.mean)
+        let (all, Some(start)) = (&self.measured.train, self.train_start()) else { return false };
+        let (few, length) = ((all.len() / 20).clamp(1, 20), (all.len() / 8).max(4));
+        let error = self.noise() * (1.0 / few as f64 + 1.0 / length as f64).sqrt();
+        all.chunks(length).any(|piece| {
+            let level = mean(&piece.iter().map(|point| point.y).collect::<Vec<_>>());
+            level < limit::BELOW_START * start && start - level > 3.0 * error
+        })
+    }
+
+    /// Whether the run ends clearly below the loss of guessing.
+    pub fn recovers(&self) -> bool {
+        self.chance.is_some_and(|chance| self.clean_end() < limit::BELOW_PRIOR * chance)
+    }
+
+    /// The loss of an untrained model: the greatest of H, the loss ln K of a fresh head of K classes, and the run's own start. Where H
+    /// is unknown: the start alone.
+    pub fn untrained(&self) -> Option<f64> {
+        let start = self.train_start();
+        let Some(chance) = self.chance else { return start.filter(|_| self.has_course()) };
+        Some(chance.max(self.uniform()).max(start.unwrap_or(0.0)))
+    }
+
+    /// ln K, the loss of equal probabilities for all K classes. 0 where the classes are unknown.
+    fn uniform(&self) -> f64 {
+        (self.measured.train_prior.len().max(1) as f64).ln()
+    }
+
+    /// Whether the loss is that of guessing among a few classes, in nats or in bits. For runs of unknown class prior.
+    pub fn is_near_uniform(&self, level: f64) -> bool {
+        (2..=limit::FEW_CLASSES).any(|classes| {
+            let nats = (classes as f64).ln();
+            [nats, nats / std::f64::consts::LN_2].iter().any(|guess| (level / guess - 1.0).abs() < limit::NEAR_UNIFORM)
+        })
     }
 
     /// Loss of the clean training examples at the end. Where they were not measured: the training loss without what label
@@ -103,6 +149,13 @@ impl<'a> Case<'a> {
         chance(self.measured.train_prior).is_some_and(|chance| self.clean_end() > limit::POOR * chance)
     }
 
+    /// As [`Self::learned_little`]. Where the class prior is unknown, the start of the run stands in for it.
+    pub fn seems_to_learn_little(&self) -> bool {
+        let known = self.chance.is_some();
+        let little = || self.train_start().is_some_and(|start| self.tail() > limit::LITTLE_OF_START * start);
+        if known { self.learned_little() } else { little() }
+    }
+
     /// Steps of single losses far above their neighbours.
     pub fn spike_steps(&self) -> Vec<u64> {
         spike_steps(&self.measured.train)
@@ -116,38 +169,38 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// First step of the blocks that stay above H to the end.
+    /// First step of the blocks that stay above the untrained model to the end.
     pub fn overshoot_step(&self) -> Option<u64> {
-        let over = limit::OVER_PRIOR * self.chance?;
+        let over = limit::OVER_PRIOR * self.untrained().filter(|_| self.chance.is_some())?;
         let stays = self.blocks.iter().rev().take_while(|block| block.mean > over).last()?;
-        self.ends_above_guessing().then_some(stays.from)
+        self.ends_above_untrained().then_some(stays.from)
     }
 
-    /// Whether the training loss ends above H. Where H is unknown, the start of the run stands in for it.
-    pub fn ends_above_guessing(&self) -> bool {
+    /// Whether the training loss ends above that of the untrained model by more than its noise.
+    pub fn ends_above_untrained(&self) -> bool {
         let tail = &self.detection.tail;
-        let start = || self.blocks.first().filter(|_| self.has_course()).map(|block| block.mean);
-        let Some(chance) = self.chance.or_else(start) else { return false };
+        let Some(untrained) = self.untrained() else { return false };
         // Half the interval of the change bounds the error of the mean from above.
-        tail.level > limit::OVER_PRIOR * chance && tail.level - chance > tail.half * self.detection.scale / 2.0
+        tail.level > limit::OVER_PRIOR * untrained && tail.level - untrained > tail.half * self.detection.scale / 2.0
     }
 
-    /// First step at which the loss stands clearly above H and above the untrained model's: in the evaluations, which have
-    /// little noise, or in the mean of the first batches.
+    /// First step at which the loss stands clearly above that of the untrained model: in the evaluations, which have little noise,
+    /// or in the mean of the first batches.
     pub fn blow_up_step(&self) -> Option<u64> {
         if self.largest_update().is_some_and(|ratio| ratio < limit::RATIO_THROWS) {
             return None;
         }
-        let chance = chance(self.measured.train_prior)?;
+        let fresh = chance(self.measured.train_prior)?.max(self.uniform());
         let evals = [&self.measured.eval, &self.measured.probe];
         let over = |curve: &&Vec<Point>| {
-            let start = curve.first().filter(|point| point.x == 0.0).map_or(chance, |point| point.y.max(chance));
+            let start = curve.first().filter(|point| point.x == 0.0).map_or(fresh, |point| point.y.max(fresh));
             curve.iter().find(|point| point.x > 0.0 && point.y > limit::THROWN * start).map(|point| point.x as u64)
         };
         let early = self.measured.train.get(1..limit::FEWEST_TAIL_POINTS.max(self.measured.train.len() / 10))?;
         let early_level = mean(&early.iter().map(|point| point.y).collect::<Vec<_>>());
-        let untrained = self.measured.eval.first().filter(|point| point.x == 0.0).map_or(chance, |point| point.y);
-        let jumped = early_level > limit::THROWN * chance.max(untrained) + self.smoothing_floor();
+        let first_batch = self.measured.train.first().map_or(fresh, |point| point.y);
+        let measured = self.measured.eval.first().filter(|point| point.x == 0.0).map_or(first_batch, |point| point.y);
+        let jumped = early_level > limit::THROWN * fresh.max(measured) + self.smoothing_floor();
         let at_once = early.first().filter(|_| jumped).map(|point| point.x as u64);
         at_once.or_else(|| evals.iter().filter_map(over).min())
     }
@@ -159,7 +212,32 @@ impl<'a> Case<'a> {
         let stay: Vec<_> =
             self.blocks.iter().rev().take_while(|block| block.mean >= limit::AT_PRIOR * chance).collect();
         let enough = learned as f64 >= limit::LEARNED_BLOCKS * self.blocks.len() as f64 && stay.len() >= 2;
-        stay.last().filter(|_| enough).map(|block| block.from)
+        let from = stay.last().filter(|_| enough)?.from;
+        (self.rises_from(from) && !self.ends_learned()).then_some(from)
+    }
+
+    /// Whether the losses from step `from` on are higher than the lowest fifth of the blocks by more than two standard errors.
+    fn rises_from(&self, from: u64) -> bool {
+        let mut levels: Vec<f64> = self.blocks.iter().map(|block| block.mean).collect();
+        levels.sort_unstable_by(f64::total_cmp);
+        let low = &levels[..(levels.len() / 5).max(1)];
+        let after: Vec<f64> =
+            self.measured.train.iter().filter(|point| point.x as u64 >= from).map(|point| point.y).collect();
+        let before = (self.measured.train.len() - after.len()).max(1);
+        let level = mean(&after);
+        let spread = (after.iter().map(|y| (y - level).powi(2)).sum::<f64>() / after.len() as f64).sqrt();
+        let lowest_points = (before / 5).max(1) as f64;
+        level - mean(low) > 2.0 * spread * (1.0 / after.len() as f64 + 1.0 / lowest_points).sqrt()
+    }
+
+    /// Whether the clean loss or the evaluations show at the end that the model has learned.
+    fn ends_learned(&self) -> bool {
+        let clean = self
+            .chance
+            .is_some_and(|chance| !self.measured.probe.is_empty() && self.clean_end() < limit::BELOW_PRIOR * chance);
+        let chance = chance(self.measured.eval_prior);
+        let eval = self.eval_end().zip(chance).is_some_and(|(end, chance)| end < limit::BELOW_PRIOR * chance);
+        clean || eval
     }
 
     // The learning rate.
@@ -200,9 +278,15 @@ impl<'a> Case<'a> {
         self.update_ratios().into_iter().reduce(f64::max)
     }
 
-    /// Whether steps are far too large, or the loss blew up.
+    /// Whether steps are far too large in a run whose loss does not fall, or the loss blew up.
     pub fn rate_is_high(&self) -> bool {
-        self.largest_update().is_some_and(|ratio| ratio > limit::RATIO_HIGH) || self.blow_up_step().is_some()
+        self.has_large_steps() || self.blow_up_step().is_some()
+    }
+
+    /// Whether steps are far too large and the loss does not steadily fall.
+    pub fn has_large_steps(&self) -> bool {
+        let falls = self.detection.tail.trend.is_falling() && self.has_fallen();
+        self.largest_update().is_some_and(|ratio| ratio > limit::RATIO_HIGH) && !falls
     }
 
     /// Whether steps are known to be small, and the whole run at its peak learning rate would not have gained much.
@@ -221,6 +305,16 @@ impl<'a> Case<'a> {
         let (config, ratio, peak) = (self.config()?, self.largest_update()?, self.logged_peak()?);
         let eps = config.optimizer.eps;
         (ratio < limit::RATIO_OF_RATE * peak && eps > limit::USUAL_EPS).then_some(eps)
+    }
+
+    /// Whether several rows rise to the peak learning rate, and it falls afterwards.
+    pub fn shows_warmup(&self) -> bool {
+        let rates: Vec<f64> = self.measured.lr.iter().map(|point| point.y).filter(|rate| rate.is_finite()).collect();
+        let peak = rates.iter().copied().fold(0.0, f64::max);
+        let first = rates.iter().position(|rate| *rate >= peak * (1.0 - 1e-9)).unwrap_or(0);
+        let rises = rates[..first].windows(2).all(|pair| pair[0] < pair[1]);
+        let falls = rates.last().is_some_and(|last| *last < peak * (1.0 - 1e-6));
+        first >= limit::SEEN_WARMUP && rises && falls
     }
 
     // Gradients.
@@ -269,7 +363,7 @@ impl<'a> Case<'a> {
     }
 
     pub fn best_accuracy(&self) -> Option<f64> {
-        finite(&self.measured.accuracy).into_iter().reduce(f64::max)
+        self.measured.accuracies().into_iter().reduce(f64::max)
     }
 
     /// The share of the most frequent class in the evaluation set, and the greatest accuracy that luck may make of it.
@@ -281,8 +375,14 @@ impl<'a> Case<'a> {
 
     /// Standard error of an accuracy, where the size of the evaluation set is known.
     pub fn accuracy_error(&self, accuracy: f64) -> Option<f64> {
-        let n: u32 = self.measured.diagnostics.last()?.predicted.iter().sum();
-        (n > 0).then(|| (accuracy * (1.0 - accuracy) / f64::from(n)).sqrt())
+        let n = self.measured.eval_size().filter(|n| *n > 0)?;
+        Some((accuracy * (1.0 - accuracy) / n as f64).sqrt())
+    }
+
+    /// Lowest evaluation loss after the untrained model.
+    pub fn lowest_eval(&self) -> f64 {
+        let after = self.measured.eval.iter().filter(|point| point.x > 0.0);
+        after.map(|point| point.y).filter(|y| y.is_finite()).fold(f64::INFINITY, f64::min)
     }
 
     /// Share of the most frequent answer at the last evaluation.

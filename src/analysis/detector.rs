@@ -17,6 +17,8 @@ pub enum Trend {
         tight: bool,
     },
     Falling,
+    /// Within a tenth of the scale, but surely falling, and as many steps again would gain something.
+    FallingSlowly,
     Rising,
     /// Neither surely flat nor surely moving. About `needed` points in the tail would settle it.
     Unresolved {
@@ -31,11 +33,16 @@ impl Trend {
         matches!(self, Self::Flat { .. })
     }
 
+    pub fn is_falling(self) -> bool {
+        matches!(self, Self::Falling | Self::FallingSlowly)
+    }
+
     /// Stable name.
     pub fn id(self) -> &'static str {
         match self {
             Self::Flat { .. } => "flat",
             Self::Falling => "falling",
+            Self::FallingSlowly => "falling_slowly",
             Self::Rising => "rising",
             Self::Unresolved { .. } => "unresolved",
             Self::TooShort => "too_short",
@@ -52,6 +59,8 @@ pub struct Stretch {
     pub change: f64,
     /// Half the width of the 90 % confidence interval of the change.
     pub half: f64,
+    /// Standard error of the change, as a share of the scale.
+    pub error: f64,
     /// p-value of the Mann-Kendall test over its blocks.
     pub monotone_p: f64,
     /// Mean loss.
@@ -84,7 +93,8 @@ pub struct Detection {
     pub rate_share: Option<f64>,
     /// Where the tail had less than 15 % of it: the stretch before, at 0.3 to 1 of the peak learning rate.
     pub active: Option<Stretch>,
-    /// What twice the steps would gain by the fitted power law, as a share of the scale.
+    /// What as many steps again would gain, as a share of the scale, where the tail is flat for want of learning rate or falls
+    /// slowly.
     pub gain: Option<f64>,
 }
 
@@ -114,10 +124,14 @@ pub fn detect(measured: &Measured<'_>) -> Detection {
     let tail = stretch(tail, scale);
     let mut detection =
         Detection { series, scale, start, tail, onset: None, rate_share: None, active: None, gain: None };
-    if tail.trend.is_flat() {
+    schedule(measured, &points, &mut detection);
+    if let Some(gain) = slow_gain(measured, &points, &detection) {
+        detection.tail.trend = Trend::FallingSlowly;
+        detection.gain = Some(gain);
+    }
+    if detection.tail.trend.is_flat() {
         detection.onset = onset(&points, scale);
     }
-    schedule(measured, &points, &mut detection);
     detection
 }
 
@@ -154,6 +168,7 @@ pub fn stretch(points: &[Point], scale: f64) -> Stretch {
         trend: Trend::TooShort,
         change: 0.0,
         half: 0.0,
+        error: 0.0,
         monotone_p: 1.0,
         level: mean(&y),
         from,
@@ -177,7 +192,14 @@ pub fn stretch(points: &[Point], scale: f64) -> Stretch {
         Trend::Unresolved { .. } => Trend::Unresolved { needed: needed(points, scale, &fitted) },
         trend => trend,
     };
-    Stretch { trend, change: fitted.change, half: fitted.half, monotone_p: mann_kendall(&y).1, ..open }
+    Stretch {
+        trend,
+        change: fitted.change,
+        half: fitted.half,
+        error: fitted.error,
+        monotone_p: mann_kendall(&y).1,
+        ..open
+    }
 }
 
 /// Mean x and mean y of `count` blocks.
@@ -193,16 +215,18 @@ fn means(points: &[Point], count: usize) -> (Vec<f64>, Vec<f64>) {
 struct Fitted {
     change: f64,
     half: f64,
+    error: f64,
 }
 
 fn judge(x: &[f64], y: &[f64], scale: f64) -> Fitted {
     let (Some(fit), Some(first), Some(last)) = (line(x, y), x.first(), x.last()) else {
-        return Fitted { change: 0.0, half: f64::INFINITY };
+        return Fitted { change: 0.0, half: f64::INFINITY, error: f64::INFINITY };
     };
     // The block means span the stretch without half a block at each end.
     let span = (last - first) * x.len() as f64 / (x.len() - 1) as f64;
     let share = |nats: f64| if nats == 0.0 { 0.0 } else { nats / scale };
-    Fitted { change: share(fit.slope * span), half: share(t95(x.len() - 2) * fit.error * span) }
+    let error = share(fit.error * span);
+    Fitted { change: share(fit.slope * span), half: t95(x.len() - 2) * error, error }
 }
 
 impl Fitted {
@@ -285,8 +309,24 @@ fn schedule(measured: &Measured<'_>, points: &[Point], detection: &mut Detection
     detection.gain = gain(measured, points).map(|gain| gain / detection.scale);
 }
 
-/// What twice the summed learning rate would lower the loss by: L0 + A S^-alpha, fitted to block means over a grid of
-/// alpha with L0 and A not below zero (the form of the multi-power law, Luo et al. 2025, without its decay term).
+/// The gain of as many steps again, as a share of the scale, of a tail that is flat by its share of the scale but surely falls.
+/// None where the gain is too small to matter or within two standard errors.
+fn slow_gain(measured: &Measured<'_>, points: &[Point], detection: &Detection) -> Option<f64> {
+    let Detection { tail, scale, rate_share, .. } = detection;
+    let spent = rate_share.is_some_and(|share| share < limit::SPENT_SHARE);
+    if !tail.trend.is_flat() || spent || -tail.change <= 2.0 * tail.error {
+        return None;
+    }
+    let (first, last) = (points.first()?.x, points.last()?.x);
+    let linear = -tail.change * (last - first) / tail.to.saturating_sub(tail.from).max(1) as f64;
+    let gain = gain(measured, points)? / scale;
+    let gain = gain.min(linear);
+    (gain > (limit::LEAST_GAIN / scale).max(2.0 * tail.error)).then_some(gain)
+}
+
+/// What twice the summed learning rate (twice the steps where it is unknown) would lower the loss by: L0 + A S^-alpha, fitted to
+/// block means over a grid of alpha with L0 and A not below zero (the form of the multi-power law, Luo et al. 2025, without its
+/// decay term).
 fn gain(measured: &Measured<'_>, points: &[Point]) -> Option<f64> {
     let mut summed = 0.0;
     let sums: Vec<Point> = measured
@@ -297,7 +337,13 @@ fn gain(measured: &Measured<'_>, points: &[Point]) -> Option<f64> {
             Point { x: rate.x, y: summed }
         })
         .collect();
-    let at = |x: f64| sums.get(sums.partition_point(|sum| sum.x < x)).or(sums.last()).map_or(0.0, |sum| sum.y);
+    if sums.is_empty() {
+        summed = points.last()?.x;
+    }
+    let at = |x: f64| match sums.get(sums.partition_point(|sum| sum.x < x)).or(sums.last()) {
+        Some(sum) => sum.y,
+        None => x,
+    };
     let (x, y) = means(points, block_count(points.len(), limit::MOST_BLOCKS));
     let s: Vec<f64> = x.iter().map(|&x| at(x) / summed).collect();
     if s.iter().any(|s| *s <= 0.0 || !s.is_finite()) || y.iter().any(|y| !y.is_finite()) {
@@ -332,7 +378,7 @@ fn floor_and_rise(p: &[f64], y: &[f64]) -> (f64, f64) {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::synthetic::gauss;
+    use super::super::synthetic::{self, gauss};
     use super::*;
 
     const PRIOR: [f64; 2] = [0.5, 0.5];
@@ -426,6 +472,27 @@ mod tests {
         assert!(constant.active.is_none() && (constant.rate_share.unwrap() - 1.0 / 3.0).abs() < 0.01);
     }
 
+    /// Power laws of the summed learning rate, as of pre-training: a slow fall is not a floor.
+    #[test]
+    fn power_laws_are_never_flat() {
+        for (seed, alpha) in (0..6).flat_map(|seed| [0.1, 0.2, 0.35, 0.5].map(|alpha| (seed, alpha))) {
+            for (decay, name) in [(1.0, "constant"), (0.8, "WSD")] {
+                let rate = |t: f64| if t < decay { 1.0 } else { (1.0 - t) / (1.0 - decay) };
+                let train = synthetic::power_law(900, (2.0, 3.0, alpha), 0.02, seed, &rate);
+                let found = scheduled(train.clone(), rate);
+                assert!(!found.tail.trend.is_flat() && found.tail.trend.is_falling(), "{name} {alpha}: {found:?}");
+                // The stretch before the decay.
+                let before = scheduled(train[..700].to_vec(), |_| 1.0);
+                assert!(!before.is_flat(), "{name} {alpha}: {before:?}");
+            }
+        }
+        let slow = scheduled(synthetic::power_law(900, (2.0, 3.0, 0.2), 0.02, 1, &|_| 1.0), |_| 1.0);
+        assert_eq!(slow.tail.trend, Trend::FallingSlowly);
+        // From step 900 to 1800: 3 (900/900)^-0.2 - 3 (1800/900)^-0.2 = 0.39, in units where the last summed rate is 1.
+        let gain = slow.gain.unwrap() * slow.scale;
+        assert!((0.2..0.45).contains(&gain), "{gain}");
+    }
+
     #[test]
     fn the_probe_is_preferred_where_it_has_points_enough() {
         let (train, probe) = (noisy(300, 0.4, 1, |_| 0.5), curve(36, |_| 0.5));
@@ -446,7 +513,9 @@ mod tests {
             let moved = plain.iter().map(|p| Point { x: p.x * stride as f64, y: p.y * unit }).collect();
             let (plain, moved) = (of(plain), of(moved));
             prop_assert!((plain.change - moved.change).abs() < 1e-6 && (plain.half - moved.half).abs() < 1e-6);
-            prop_assert_eq!(plain.trend.id(), moved.trend.id());
+            // Whether a slow fall matters is judged in nats.
+            let same = |trend: Trend| if trend == Trend::FallingSlowly { "flat" } else { trend.id() };
+            prop_assert_eq!(same(plain.trend), same(moved.trend));
         }
 
         #[test]

@@ -1,7 +1,7 @@
 //! What a trial or a training log of any program has measured: the curves that everything here judges.
 
 use super::curve::{self, Point};
-use crate::trial::{DiagnosticRow, EvalRow, MetricRow, TrialConfig};
+use crate::trial::{DiagnosticRow, EvalRow, MetricRow, Trial, TrialConfig};
 
 /// Curves over optimizer steps. A quantity that was not measured at a step has no point there. A point that is NaN or infinite
 /// was measured so.
@@ -25,13 +25,40 @@ pub struct Measured<'a> {
     /// then.
     pub train_prior: &'a [f64],
     pub eval_prior: &'a [f64],
+    /// Number of examples of the training split and of the evaluation set, where known.
+    pub train_examples: Option<u64>,
+    pub eval_examples: Option<u64>,
+    /// Number of evaluation texts that are also in the training split, where it was counted.
+    pub leaked_rows: Option<u64>,
     /// Planned length.
     pub steps: u64,
     /// The configuration. None for a log of unknown origin.
     pub config: Option<&'a TrialConfig>,
 }
 
-impl Measured<'_> {
+impl<'a> Measured<'a> {
+    /// Everything that a trial of the program has measured. `priors`: share of each class in the training split and in the
+    /// evaluation set.
+    pub fn of_trial(
+        trial: &'a Trial,
+        (metrics, evals): (&[MetricRow], &[EvalRow]),
+        diagnostics: &'a [DiagnosticRow],
+        priors: (&'a [f64], &'a [f64]),
+    ) -> Self {
+        let config = &trial.config;
+        let batch = (config.batch_size * config.grad_accumulation) as f64;
+        let examples = metrics.last().filter(|row| row.epoch > 0.0).map(|row| row.step as f64 * batch / row.epoch);
+        Self {
+            diagnostics,
+            train_prior: priors.0,
+            eval_prior: priors.1,
+            train_examples: examples.map(|examples| examples.round() as u64),
+            steps: trial.steps,
+            config: Some(config),
+            ..Self::of(metrics, evals)
+        }
+    }
+
     /// The curves of `metrics.csv` and `evals.csv`. Everything else is left empty.
     pub fn of(metrics: &[MetricRow], evals: &[EvalRow]) -> Self {
         let metric = |of: fn(&MetricRow) -> f64| metrics.iter().map(|row| point(row.step, of(row))).collect();
@@ -46,6 +73,19 @@ impl Measured<'_> {
             probe: eval(|row| f64::from(row.train_probe_loss)),
             ..Self::default()
         }
+    }
+
+    /// The accuracies as shares. A log may hold them in per cent.
+    pub fn accuracies(&self) -> Vec<f64> {
+        let values: Vec<f64> = self.accuracy.iter().map(|point| point.y).filter(|y| y.is_finite()).collect();
+        let in_per_cent = values.iter().any(|y| *y > 1.5);
+        values.into_iter().map(|y| if in_per_cent { y / 100.0 } else { y }).collect()
+    }
+
+    /// Number of evaluation examples, where known.
+    pub fn eval_size(&self) -> Option<u64> {
+        let counted = || self.diagnostics.last().map(|row| row.predicted.iter().map(|n| u64::from(*n)).sum());
+        self.eval_examples.or_else(counted)
     }
 
     /// Last step that was measured.

@@ -8,6 +8,7 @@ use super::advice::advise;
 use super::case::Case;
 use super::groups::{LEARNING_RATE, matched};
 use super::measured::chance;
+use super::rules::without_cause;
 use super::shape::Shape;
 use super::sweep::{Run, Sweep};
 use super::thresholds as limit;
@@ -23,6 +24,9 @@ pub fn correct(sweep: &Sweep, diagnoses: &mut [Diagnosis], delta: f64) {
         let Some((best, level)) = reached.min_by(|a, b| a.1.total_cmp(&b.1)) else { continue };
         let anchor = Anchor { rate: rate(&sweep.runs[best]), level };
         for &run in runs.iter().filter(|&&run| run != best) {
+            if rate(&sweep.runs[run]) < anchor.rate {
+                acquit(&mut diagnoses[run], &sweep.runs[run], delta);
+            }
             let floor = noise_floor(sweep, &runs, run, diagnoses);
             if let Some(verdict) = floor.or_else(|| anchor.correct(&sweep.runs[run], &diagnoses[run], delta)) {
                 put_first(&mut diagnoses[run], &sweep.runs[run], verdict, delta);
@@ -68,6 +72,34 @@ impl Anchor {
         }
         None
     }
+}
+
+/// Removes the verdicts that blame a high learning rate: a higher one trains better.
+fn acquit(own: &mut Diagnosis, run: &Run, delta: f64) {
+    let blames = |verdict: &Verdict| {
+        let by_name = matches!(verdict.id.cause(), Some(Cause::Overshoot | Cause::AfterWarmup | Cause::NoiseFloor));
+        verdict.is_cause() && (by_name || verdict.reason == Some(Reason::RateTooHigh))
+    };
+    own.verdicts.retain(|verdict| !blames(verdict));
+    if own.verdicts.is_empty() || own.cause().is_none() && !own.verdicts.iter().any(is_summary) {
+        let measured = run.measured();
+        own.verdicts.insert(0, without_cause(&Case::of(&measured, run.status, delta)));
+    }
+}
+
+/// Whether a verdict states that there is no cause.
+fn is_summary(verdict: &Verdict) -> bool {
+    matches!(
+        verdict.id.cause(),
+        Some(
+            Cause::Healthy
+                | Cause::TooShort
+                | Cause::Unexplained
+                | Cause::Unfinished
+                | Cause::Failed
+                | Cause::Overconfident
+        )
+    )
 }
 
 fn has_ended(own: &Diagnosis) -> bool {
@@ -132,7 +164,14 @@ fn noise_floor(sweep: &Sweep, runs: &[usize], run: usize, diagnoses: &[Diagnosis
 /// Puts the neighbour's verdict first and removes what it contradicts.
 fn put_first(own: &mut Diagnosis, run: &Run, mut verdict: Verdict, delta: f64) {
     let contradicted = |other: &Verdict| match other.id.cause() {
-        Some(Cause::TooSlow | Cause::LrExhausted | Cause::Stalled | Cause::UpdateRatio | Cause::Healthy) => true,
+        Some(
+            Cause::TooSlow
+            | Cause::LrExhausted
+            | Cause::Stalled
+            | Cause::UpdateRatio
+            | Cause::Healthy
+            | Cause::Unexplained,
+        ) => true,
         _ => other.is_cause() && other.id == verdict.id,
     };
     own.verdicts.retain(|other| !contradicted(other));

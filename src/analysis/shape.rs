@@ -5,6 +5,8 @@
 
 use super::curve::{self, Point};
 use super::measured::{Measured, chance};
+use super::statistics::median;
+use super::thresholds as limit;
 use crate::trial::{ShapeKind, Status, Verdict};
 
 /// Least tolerance in nats. A smaller change of the evaluation loss does not matter to anybody.
@@ -33,6 +35,15 @@ const FEWEST_EVALS: usize = 3;
 
 /// With fewer evaluations smoothing would invent a shape.
 const FEWEST_TO_SMOOTH: usize = 8;
+/// A loss above this multiple of chance is above guessing.
+const OVER_CHANCE: f64 = 1.1;
+/// Evaluations, and the share of their level within which all lie, that have not moved.
+const UNMOVED_EVALS: usize = 5;
+const UNMOVED: f64 = 0.05;
+/// Accuracies within this range are one number.
+const CONSTANT_ACCURACY: f64 = 0.005;
+/// An accuracy above this is not guessing, whatever the classes.
+const KNOWS: f64 = 0.9;
 /// A loss below this share of chance has moved, however slowly.
 const MOVED: f64 = 0.98;
 
@@ -49,6 +60,8 @@ pub enum Shape {
     Collapsed { at: u64 },
     /// Never better than the majority-class baseline.
     Stuck,
+    /// Better than the majority class by its accuracy, and a loss never below chance: over-confident from the first evaluation.
+    Overconfident,
     /// A loss or the gradient norm was first NaN or infinite at `step`.
     NotFinite { step: u64 },
     /// The loss stayed finite and grew far above its start.
@@ -70,6 +83,7 @@ impl Shape {
             Self::Overfits { .. } => ShapeKind::Overfits,
             Self::Collapsed { .. } => ShapeKind::Collapsed,
             Self::Stuck => ShapeKind::Stuck,
+            Self::Overconfident => ShapeKind::Overconfident,
             Self::NotFinite { .. } => ShapeKind::NotFinite,
             Self::Diverged { .. } => ShapeKind::Diverged,
             Self::Failed => ShapeKind::Failed,
@@ -153,12 +167,19 @@ pub fn judge(measured: &Measured<'_>, status: Status, delta: f64) -> Shape {
         _ if has_diverged(measured) => return Shape::Diverged { step: measured.end() },
         _ => {}
     }
+    if let Some(Jump { step, .. }) = late_jump(measured) {
+        return Shape::Diverged { step };
+    }
     let points = &measured.eval;
     if points.len() < FEWEST_EVALS {
         return Shape::TooShort;
     }
     let smoothed = smoothed_eval(points);
-    against_chance(measured, points, &smoothed).unwrap_or_else(|| settle(&smoothed, delta))
+    let found = match chance(measured.eval_prior) {
+        Some(chance) => against_chance(measured, points, &smoothed, chance),
+        None => is_stuck_at_guessing(measured).then_some(Shape::Stuck),
+    };
+    found.unwrap_or_else(|| settle(&smoothed, delta))
 }
 
 /// The shape of a smoothed, finite curve: a plateau, a rise after it, or neither.
@@ -182,22 +203,25 @@ pub fn settle(smoothed: &[Point], delta: f64) -> Shape {
 
 /// Stuck or collapsed: the curve ends at chance or above, and the accuracy is that of the majority class. Overfitting also
 /// lifts a loss above chance, but the accuracy stays. A loss that falls slowly and ends below chance is still learning.
-fn against_chance(measured: &Measured<'_>, points: &[Point], smoothed: &[Point]) -> Option<Shape> {
-    let chance = chance(measured.eval_prior)?;
+fn against_chance(measured: &Measured<'_>, points: &[Point], smoothed: &[Point], chance: f64) -> Option<Shape> {
     let majority = measured.eval_prior.iter().copied().fold(0.0, f64::max);
     let guesses = |accuracy: f64| accuracy <= majority + MAJORITY_MARGIN;
     let end = smoothed.last()?;
     // One good evaluation shows that the model learned. The smoother may hide it.
     let lowest = points.iter().map(|point| point.y).fold(f64::INFINITY, f64::min);
     // A loss that was never below chance is stuck, even if the accuracy was lucky.
-    let above_majority = measured.accuracy.last().is_some_and(|last| !guesses(last.y));
+    let accuracies = measured.accuracies();
+    let above_majority = accuracies.last().is_some_and(|last| !guesses(*last));
     let learned_something = above_majority && lowest < chance;
     // If the training set is memorised, a high evaluation loss is overfitting, even from the first evaluation.
     let memorised = above_majority && measured.probe.last().is_some_and(|last| last.y < MEMORISED * chance);
-    if end.y < AT_CHANCE * chance || learned_something || memorised {
+    if end.y < AT_CHANCE * chance || learned_something || memorised || is_on_its_way(points, smoothed, chance) {
         return None;
     }
-    let best = measured.accuracy.iter().map(|point| point.y).fold(0.0, f64::max);
+    if is_surely_above(measured, &accuracies, majority) {
+        return Some(Shape::Overconfident);
+    }
+    let best = accuracies.iter().copied().fold(0.0, f64::max);
     let clearly_better = best > majority + 2.0 * MAJORITY_MARGIN;
     let learned = lowest < BELOW_CHANCE * chance || (lowest < MOVED * chance && clearly_better);
     let learned_below = f64::max(AT_CHANCE * chance, f64::midpoint(lowest, chance));
@@ -209,10 +233,93 @@ fn against_chance(measured: &Measured<'_>, points: &[Point], smoothed: &[Point])
     }
 }
 
+/// Whether the loss still falls from the level of a fresh head, which on unequal classes is far above chance.
+fn is_on_its_way(points: &[Point], smoothed: &[Point], chance: f64) -> bool {
+    let (Some(first), Some(end)) = (points.first(), smoothed.last()) else { return false };
+    let lowest = smoothed.iter().map(|point| point.y).fold(f64::INFINITY, f64::min);
+    end.y > OVER_CHANCE * chance && end.y < MOVED * first.y && end.y <= lowest + 0.1 * (first.y - end.y)
+}
+
+/// Whether the last accuracies are above the majority class by more than two standard errors.
+fn is_surely_above(measured: &Measured<'_>, accuracies: &[f64], majority: f64) -> bool {
+    let Some(last) = accuracies.last_chunk::<3>() else { return false };
+    let error = |n: u64| 2.0 * (majority * (1.0 - majority) / n as f64).sqrt();
+    let margin = measured.eval_size().filter(|n| *n > 0).map_or(limit::SURE_MARGIN, error);
+    last.iter().sum::<f64>() / 3.0 > majority + margin.max(MAJORITY_MARGIN)
+}
+
+/// Whether evaluations without a known class prior show a model that guesses: the loss does not move, and lies at ln K of a few
+/// classes, or the accuracy is 1/K or constant.
+fn is_stuck_at_guessing(measured: &Measured<'_>) -> bool {
+    let losses: Vec<f64> = measured.eval.iter().map(|point| point.y).collect();
+    let accuracies = measured.accuracies();
+    let span = |values: &[f64]| {
+        let low = values.iter().copied().fold(f64::INFINITY, f64::min);
+        values.iter().copied().fold(f64::NEG_INFINITY, f64::max) - low
+    };
+    let middle = median(&losses);
+    let unmoved = losses.len() >= UNMOVED_EVALS && span(&losses) < UNMOVED * middle;
+    let at_uniform = (2..=limit::FEW_CLASSES).any(|classes| {
+        let nats = (classes as f64).ln();
+        [nats, nats / std::f64::consts::LN_2].iter().any(|guess| (middle / guess - 1.0).abs() < limit::NEAR_UNIFORM)
+    });
+    let guess = |accuracy: f64| {
+        (2..=limit::FEW_CLASSES).any(|classes| (accuracy - 1.0 / classes as f64).abs() < MAJORITY_MARGIN / 2.0)
+    };
+    let constant = accuracies.len() >= UNMOVED_EVALS && span(&accuracies) < CONSTANT_ACCURACY;
+    let guesses = accuracies.len() >= UNMOVED_EVALS && accuracies.iter().all(|accuracy| guess(*accuracy));
+    let knows = accuracies.iter().any(|accuracy| *accuracy > KNOWS);
+    unmoved && !knows && (at_uniform && (accuracies.is_empty() || constant || guesses) || constant || guesses)
+}
+
+/// A loss that leaps at the very end.
+pub struct Jump {
+    pub step: u64,
+    pub from: f64,
+    pub to: f64,
+    /// Of the evaluation loss, else of the training loss.
+    pub is_eval: bool,
+}
+
+/// A last evaluation, or last training losses, at more than twice everything before.
+pub fn late_jump(measured: &Measured<'_>) -> Option<Jump> {
+    eval_jump(&measured.eval).or_else(|| train_jump(&measured.train))
+}
+
+fn eval_jump(points: &[Point]) -> Option<Jump> {
+    let (last, before) = points.split_last()?;
+    let previous = before.last()?;
+    let greatest = before.iter().map(|point| point.y).fold(0.0, f64::max);
+    let jumps = before.len() >= 2 && last.y > limit::DIVERGES * greatest && previous.y > 0.0;
+    jumps.then_some(Jump { step: last.x as u64, from: previous.y, to: last.y, is_eval: true })
+}
+
+fn train_jump(points: &[Point]) -> Option<Jump> {
+    let tail = (points.len() / 20).clamp(2, 20);
+    let before = &points[..points.len().checked_sub(tail).filter(|before| *before >= 2 * tail)?];
+    let last: Vec<f64> = points[before.len()..].iter().map(|point| point.y).collect();
+    let level = median(&last);
+    // Most of what came before must lie far below: a spike is not a level.
+    let usual = median(&before.iter().map(|point| point.y).collect::<Vec<_>>());
+    let start = median(&before[..tail].iter().map(|point| point.y).collect::<Vec<_>>());
+    if !(level > limit::DIVERGES * usual.max(start)) {
+        return None;
+    }
+    let over = limit::DIVERGES * usual.max(start);
+    let first = points.len() - points.iter().rev().take_while(|point| point.y > over).count();
+    let from = points.get(first.checked_sub(1)?)?;
+    Some(Jump { step: points.get(first)?.x as u64, from: from.y, to: points.last()?.y, is_eval: false })
+}
+
+/// First step of a loss that is not finite. A gradient norm that is not finite counts only if it stays so to the end: a single
+/// one is a step that mixed-precision loss scaling skipped.
 fn first_not_finite(measured: &Measured<'_>) -> Option<u64> {
-    let curves = [&measured.train, &measured.grad_norm, &measured.eval].into_iter();
-    let first = curves.filter_map(|curve| curve.iter().find(|point| !point.y.is_finite()));
-    first.map(|point| point.x as u64).min()
+    let losses = [&measured.train, &measured.eval].into_iter();
+    let first = losses.filter_map(|curve| curve.iter().find(|point| !point.y.is_finite()));
+    let norms = &measured.grad_norm;
+    let broken = norms.iter().rev().take_while(|point| !point.y.is_finite()).count();
+    let norm = norms.get(norms.len() - broken);
+    first.chain(norm).map(|point| point.x as u64).min()
 }
 
 /// Whether the trial ended early with a loss far above its start.
@@ -248,11 +355,22 @@ pub fn verdict(measured: &Measured<'_>, shape: Shape, delta: f64) -> Verdict {
         Shape::Collapsed { at } => format!(
             "collapsed at step {at}: eval loss {lowest:.3} at its best, {last:.3} at step {end}, chance is {chance:.3}"
         ),
+        Shape::Stuck if chance.is_nan() => format!("stuck: eval loss never below {lowest:.3}, and it does not move"),
         Shape::Stuck => format!("stuck at chance: eval loss never below {lowest:.3}, chance is {chance:.3}"),
+        Shape::Overconfident => format!(
+            "over-confident from the first evaluation: accuracy {:.1} %, but an eval loss never below {lowest:.3}; chance is {chance:.3}",
+            100.0 * measured.accuracies().last().copied().unwrap_or(f64::NAN)
+        ),
         Shape::NotFinite { step } => not_finite(measured, step),
         Shape::Diverged { step } => {
             let loss = measured.train.last().map_or(f64::NAN, |point| point.y);
-            format!("diverged at step {step}: train loss {loss:.3}")
+            match late_jump(measured) {
+                Some(jump) if jump.is_eval => {
+                    format!("diverged at step {step}: eval loss {:.3} after {:.3}", jump.to, jump.from)
+                }
+                Some(jump) => format!("diverged from step {step}: train loss {:.3} after {:.3}", jump.to, jump.from),
+                None => format!("diverged at step {step}: train loss {loss:.3}"),
+            }
         }
         Shape::Failed => "failed to run: no outcome".into(),
         Shape::Unfinished => format!("unfinished: at step {end} of {}", measured.steps),

@@ -136,6 +136,36 @@ fn incomplete_beta(a: f64, b: f64, x: f64) -> f64 {
     front.exp() * fraction / a
 }
 
+/// Upper tail probability of the chi-squared distribution with `freedom` degrees of freedom: the regularised incomplete gamma
+/// function Q(freedom/2, statistic/2), by its series or its continued fraction (DLMF 8.11.4, 8.9.2).
+pub fn chi_squared_p(statistic: f64, freedom: f64) -> f64 {
+    let (a, x) = (freedom / 2.0, statistic / 2.0);
+    if x <= 0.0 {
+        return 1.0;
+    }
+    let front = (a * x.ln() - x - libm::lgamma(a)).exp();
+    if x < a + 1.0 {
+        let (mut term, mut sum) = (1.0 / a, 1.0 / a);
+        for n in 1..500 {
+            term *= x / (a + f64::from(n));
+            sum += term;
+        }
+        return (1.0 - front * sum).clamp(0.0, 1.0);
+    }
+    // Lentz's method.
+    let (mut b, mut c) = (x + 1.0 - a, 1e300);
+    let mut d = 1.0 / b;
+    let mut fraction = d;
+    for n in (1..500).map(f64::from) {
+        let even = -n * (n - a);
+        b += 2.0;
+        d = 1.0 / (even * d + b);
+        c = b + even / c;
+        fraction *= c * d;
+    }
+    (front * fraction).clamp(0.0, 1.0)
+}
+
 /// Wilson's 95 % confidence interval of a share, `k` of `n` (Wilson 1927).
 pub fn wilson(k: usize, n: usize) -> (f64, f64) {
     const Z: f64 = 1.959_963_984_540_054;
@@ -251,6 +281,16 @@ mod tests {
         for test in references["sign_flip"].as_array().unwrap() {
             check("sign_flip", sign_flip(&numbers(&test["differences"])), &test["p"]);
         }
+    }
+
+    /// Against the closed forms for 1 and 2 degrees of freedom, and scipy's `chi2.sf(30, 10)`.
+    #[test]
+    fn chi_squared_tails() {
+        check("one", chi_squared_p(3.0, 1.0), &libm::erfc(1.5_f64.sqrt()).into());
+        check("two", chi_squared_p(0.5, 2.0), &(-0.25_f64).exp().into());
+        check("two", chi_squared_p(20.0, 2.0), &(-10.0_f64).exp().into());
+        assert!((chi_squared_p(30.0, 10.0) - 8.566e-4).abs() < 1e-7);
+        assert_eq!(chi_squared_p(0.0, 3.0).to_bits(), 1.0_f64.to_bits());
     }
 
     #[test]

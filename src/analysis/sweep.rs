@@ -37,14 +37,8 @@ impl Run {
     /// The curves in the form that the detector and the rules read.
     pub fn measured(&self) -> Measured<'_> {
         let prior = |of: fn(&Outcome) -> &[f64]| self.outcome.as_ref().map_or(&[][..], of);
-        Measured {
-            diagnostics: &self.diagnostics,
-            train_prior: prior(|outcome| &outcome.class_prior),
-            eval_prior: prior(|outcome| &outcome.eval_prior),
-            steps: self.trial.steps,
-            config: Some(&self.trial.config),
-            ..Measured::of(&self.metrics, &self.evals)
-        }
+        let priors = (prior(|outcome| &outcome.class_prior), prior(|outcome| &outcome.eval_prior));
+        Measured::of_trial(&self.trial, (&self.metrics, &self.evals), &self.diagnostics, priors)
     }
 
     /// Step and value of the lowest finite evaluation loss.

@@ -1,5 +1,6 @@
 //! Sweeps of plausible curves for tests. They are functions of indices alone, so that two calls agree.
 
+use super::curve::Point;
 use super::sweep::{Run, Sweep};
 use crate::trial::{
     Axis, AxisValue, EvalRow, FractionOrSteps, Key, MetricRow, Outcome, Scores, Status, Trial, TrialConfig, TrialId,
@@ -90,6 +91,23 @@ pub(crate) fn noise(seed: u64, index: u64) -> f64 {
 pub(crate) fn gauss(seed: u64, index: u64) -> f64 {
     let (u, v) = (1.0 - noise(seed, 2 * index), noise(seed ^ 0x5555, 2 * index + 1));
     (-2.0 * u.ln()).sqrt() * (2.0 * std::f64::consts::PI * v).cos()
+}
+
+/// A training loss L0 + A S^-alpha with noise, where S is the summed learning rate as a share of what a constant rate of 1 would
+/// sum to. `rate`: the learning rate by the share of the run.
+pub(crate) fn power_law(
+    n: usize,
+    (floor, rise, alpha): (f64, f64, f64),
+    sigma: f64,
+    seed: u64,
+    rate: &dyn Fn(f64) -> f64,
+) -> Vec<Point> {
+    let mut summed = 0.0;
+    let at = |i: usize| {
+        summed += rate(i as f64 / n as f64) / n as f64;
+        Point { x: i as f64, y: floor + rise * summed.powf(-alpha) + sigma * gauss(seed, i as u64) }
+    };
+    (1..=n).map(at).collect()
 }
 
 fn run(index: u64, values: Vec<(String, AxisValue)>, steps: u64) -> Run {

@@ -17,8 +17,12 @@ pub const TIGHT: f64 = 0.05;
 /// Share of the summed learning rate below which a tail may be flat because the schedule ended. The last third has 11 % under
 /// linear decay, 6 % under a cosine, 33 % at a constant learning rate.
 pub const SPENT_SHARE: f64 = 0.15;
+/// Share of the summed learning rate that the tail has at a nearly constant rate: a third, less a margin.
+pub const FULL_SHARE: f64 = 0.25;
 /// Share of the peak above which a learning rate is worth something.
 pub const ACTIVE_RATE: f64 = 0.3;
+/// Least gain of as many steps again that matters, in nats.
+pub const LEAST_GAIN: f64 = 0.01;
 /// Gain of twice the steps that is worth them, as a share of the scale.
 pub const WORTH_STEPS: f64 = 0.05;
 
@@ -43,6 +47,33 @@ pub const BAD_INIT_NOTE: f64 = 0.25;
 pub const BAD_INIT: f64 = 1.0;
 /// Accuracy above the majority class that may be luck, where the size of the evaluation set is unknown (own).
 pub const MAJORITY_MARGIN: f64 = 0.03;
+/// Accuracy above the majority class that is surely not luck, where the size of the evaluation set is unknown: two standard errors
+/// of 160 examples (own).
+pub const SURE_MARGIN: f64 = 0.08;
+/// Relative distance from ln K, or log2 K, at which a loss is that of guessing among K classes; the greatest such K (own).
+pub const NEAR_UNIFORM: f64 = 0.02;
+pub const FEW_CLASSES: usize = 10;
+/// `NEVER_FELL`: share of the start above which a loss has not moved; a loss worth learning, in nats; an accuracy that is not guessing
+/// (own).
+pub const UNMOVED: f64 = 0.98;
+pub const MUCH_LOSS: f64 = 0.3;
+pub const KNOWS: f64 = 0.9;
+/// A loss that starts within this share of the steps is seen from its start.
+pub const SEEN_START: f64 = 0.02;
+/// Multiple of everything before above which the last losses, or the last evaluation, diverge (own).
+pub const DIVERGES: f64 = 2.0;
+/// Learning little, where H is unknown: share of the loss at the start (own).
+pub const LITTLE_OF_START: f64 = 0.8;
+/// `PRIOR_SHIFT`: p-value of the chi-squared test and total variation distance of the class frequencies (own).
+pub const SHIFT_P: f64 = 1e-6;
+pub const SHIFT_DISTANCE: f64 = 0.10;
+/// `ZERO_LOSS`: share of the start from which a loss drops; number of zeros at the end (own).
+pub const DROPS_TO_ZERO: f64 = 0.1;
+pub const FEWEST_ZEROS: usize = 3;
+/// Rows of a log that show a warm-up before the peak (own).
+pub const SEEN_WARMUP: usize = 3;
+/// Noisy training losses that the comparison with clean ones needs.
+pub const FEWEST_NOISY: usize = 8;
 /// Share of predictions that are one class in a degenerate model (Mosbach et al. 2021).
 pub const ONE_CLASS: f64 = 0.95;
 /// Share of the steps after the peak learning rate within which trouble is caused by the peak (tuning playbook).

@@ -54,6 +54,7 @@ names! {
         Overfits = "overfits": "overfits",
         Collapsed = "collapsed": "collapsed",
         Stuck = "stuck_at_chance": "stuck at chance",
+        Overconfident = "overconfident": "over-confident",
         NotFinite = "nan": "NaN",
         Diverged = "diverged": "diverged",
         Failed = "failed_to_run": "failed to run",
@@ -75,6 +76,10 @@ names! {
     /// tells which of the two; some rules give either.
     Cause {
         NonFinite = "NONFINITE": "NaN or infinite values",
+        ZeroLoss = "ZERO_LOSS": "the loss drops to exactly zero",
+        PriorShift = "PRIOR_SHIFT": "train and eval have different class frequencies",
+        MissingClass = "MISSING_CLASS": "a class has no training examples",
+        LeakedRows = "LEAKED_ROWS": "evaluation examples are in the training data",
         Frozen = "FROZEN": "nothing is trained",
         BadInit = "BAD_INIT": "wrong loss at the start",
         Explode = "EXPLODE": "exploding gradients",
@@ -82,6 +87,7 @@ names! {
         DropoutTooStrong = "DROPOUT_TOO_STRONG": "dropout is too strong",
         DecayTooStrong = "DECAY_TOO_STRONG": "weight decay is too strong",
         AfterWarmup = "AFTER_WARMUP": "the peak learning rate is too high",
+        Diverged = "DIVERGED": "the loss diverges at the end",
         Overshoot = "OVERSHOOT": "the learning rate is too high",
         Imbalanced = "IMBALANCED": "one class has nearly all labels",
         Collapsed = "COLLAPSED": "the model collapsed to the class prior",
@@ -103,6 +109,7 @@ names! {
         Spikes = "SPIKES": "loss spikes",
         EscapedLate = "ESCAPED_LATE": "late start of learning",
         CalibrationOnly = "CALIBRATION_ONLY": "over-confident predictions",
+        Overconfident = "OVERCONFIDENT": "over-confident from the first evaluation",
         Wasted = "WASTED": "most of the run gained nothing",
         EvalNoisy = "EVAL_NOISY": "noisy evaluations",
         Unresolved = "UNRESOLVED": "flat or not: cannot be told",
@@ -133,6 +140,8 @@ pub enum Reason {
     Start,
     /// The schedule spent its learning rate in the first half of the steps.
     SpentEarly,
+    /// The same losses return in every epoch.
+    Repeats,
 }
 
 /// The name of a verdict. Written as one string.

@@ -5,6 +5,7 @@
 //! to others. `docs/diagnosis.md` describes all of it.
 
 mod choose;
+mod contradiction;
 mod describe;
 mod forks;
 mod paired;

@@ -76,7 +76,7 @@ fn loss_around(case: &Case<'_>, x: f64) -> Option<f64> {
 
 /// Whether the last accuracies are as good as the best, within two standard errors of the difference.
 fn accuracy_holds(case: &Case<'_>) -> bool {
-    let accuracy = finite(&case.measured.accuracy);
+    let accuracy = case.measured.accuracies();
     let (Some(best), true) = (case.best_accuracy(), accuracy.len() >= limit::OVERFIT_EVALS) else { return false };
     let last = mean(&accuracy[accuracy.len() - limit::OVERFIT_EVALS..]);
     let margin = case.accuracy_error(best).map_or(limit::MAJORITY_MARGIN / 2.0, |error| 8.0_f64.sqrt() * error);
@@ -88,8 +88,13 @@ pub fn memorised(case: &Case<'_>) -> Option<Verdict> {
     let (chance, best, (majority, luck)) = (case.chance?, case.best_accuracy()?, case.majority()?);
     let level = case.clean_end();
     let fitted = case.tail() < limit::FITTED * chance;
+    let eval_chance = crate::analysis::measured::chance(case.measured.eval_prior).unwrap_or(chance);
+    let never_below = case.lowest_eval() > limit::NO_BETTER * eval_chance;
     let at_chance = case.shape == Shape::Stuck && level < limit::AT_PRIOR * chance;
-    if !(fitted || at_chance) || best > luck {
+    // Of an unknown number of evaluation examples, more may be luck if the loss agrees.
+    let unknown = case.accuracy_error(best).is_none();
+    let luck = if unknown && never_below { majority + limit::SURE_MARGIN } else { luck };
+    if !(fitted || at_chance || never_below && level < limit::POOR * chance) || best > luck {
         return None;
     }
     let text = format!(
@@ -109,6 +114,9 @@ pub fn noise_too_strong(case: &Case<'_>) -> Option<Verdict> {
     let strength = if augmented { rate_of(&config.augmentation) } else { config.model.dropout.unwrap_or(0.0) };
     let from = 0.75 * case.measured.end() as f64;
     let noisy = finite(&case.measured.train[case.measured.train.partition_point(|point| point.x <= from)..]);
+    if noisy.len() < limit::FEWEST_NOISY {
+        return None;
+    }
     let probe = finite(&case.measured.probe);
     // The last quarter, at least three.
     let clean = mean(&probe[probe.len().checked_sub((probe.len() / 4).max(3))?..]);

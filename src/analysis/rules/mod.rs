@@ -5,6 +5,8 @@
 //! (class prior, learning rate, gradients) says nothing. What several trials say together is in `effects`; what to change is
 //! in `advice`.
 
+mod agreement;
+mod data;
 mod fit;
 mod order;
 mod rate;

@@ -1,6 +1,6 @@
 //! The order of the rules.
 
-use super::{fit, rate, setting, short, signal, stability};
+use super::{agreement, data, fit, rate, setting, short, signal, stability};
 use crate::analysis::case::Case;
 use crate::trial::Verdict;
 
@@ -11,6 +11,10 @@ type Rule = fn(&Case<'_>) -> Option<Verdict>;
 /// are sorted behind all causes.
 const RULES: &[Rule] = &[
     stability::non_finite,
+    stability::zero_loss,
+    data::missing_class,
+    data::prior_shift,
+    data::leaked_rows,
     signal::frozen,
     signal::bad_init,
     signal::explode,
@@ -19,6 +23,7 @@ const RULES: &[Rule] = &[
     stability::after_warmup,
     stability::overshoot,
     setting::imbalanced,
+    stability::diverged,
     stability::collapsed,
     signal::vanish,
     setting::truncated,
@@ -47,6 +52,7 @@ const RULES: &[Rule] = &[
 /// The verdicts of all rules that hold: causes, the primary one first, then notes.
 pub fn found(case: &Case<'_>) -> Vec<Verdict> {
     let mut verdicts: Vec<Verdict> = RULES.iter().filter_map(|rule| rule(case)).collect();
+    verdicts.retain(|verdict| agreement::agrees(case.shape.kind(), verdict));
     verdicts.sort_by_key(|verdict| !verdict.is_cause());
     verdicts
 }

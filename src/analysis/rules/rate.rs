@@ -1,9 +1,10 @@
 //! Learning that goes too slowly, stops too early or does not settle at the end.
 
 use crate::analysis::case::{Block, Case};
+use crate::analysis::curve::Point;
 use crate::analysis::detector::{Series, Trend};
 use crate::analysis::format::percent;
-use crate::analysis::measured::chance;
+use crate::analysis::shape::Shape;
 use crate::analysis::statistics::{line, mean};
 use crate::analysis::thresholds as limit;
 use crate::trial::{Cause, Reason, Verdict};
@@ -25,13 +26,23 @@ fn ended_early(case: &Case<'_>) -> Option<Verdict> {
     if !found.schedule_ended() || !worth_it || case.rate_is_low() {
         return None;
     }
+    // The evaluation must gain too: a plateau of the evaluation loss does not end with more steps.
+    if matches!(case.shape, Shape::Plateaued { .. }) {
+        return None;
+    }
     let gain = gain * found.scale;
     let text = format!(
         "the loss is flat because the schedule ended: the last third of the steps had {} of the learning rate; twice the steps would lower the loss by about {gain:.3}",
         percent(share),
     );
     let evidence = [("rate_share", share), ("gain", gain), ("level", found.tail.level)];
-    Some(Verdict::cause(Cause::LrExhausted, text).over(case.tail_steps()).with_evidence(&evidence))
+    // Without evaluations it is not known whether more steps would help: a normal decay ends like this.
+    let verdict = if case.measured.eval.is_empty() {
+        Verdict::note(Cause::LrExhausted, text)
+    } else {
+        Verdict::cause(Cause::LrExhausted, text)
+    };
+    Some(verdict.over(case.tail_steps()).with_evidence(&evidence))
 }
 
 /// Almost none of the summed learning rate is left to the second half of a run that learned little, at a learning rate that
@@ -60,8 +71,11 @@ pub fn too_slow(case: &Case<'_>) -> Option<Verdict> {
         return None;
     }
     let steadiness = steadiness(case)?;
-    let falls = tail.trend == Trend::Falling && tail.change <= limit::SLOW_FALL;
-    let goes_on = falls && (case.learned_little() || chance(case.measured.train_prior).is_none());
+    let falls = tail.trend.is_falling() && tail.change <= limit::SLOW_FALL;
+    // Without evaluations, a loss that falls to the end of a normal decay is as it should be.
+    let decayed =
+        case.measured.eval.is_empty() && case.detection.rate_share.is_some_and(|share| share < limit::FULL_SHARE);
+    let goes_on = falls && case.seems_to_learn_little() && !decayed;
     let steady = steadiness >= limit::SLOW_STEADY && case.spike_steps().len() < limit::SPIKES;
     let small = case.rate_is_low() && case.learned_little();
     if !(small || goes_on && steady) {
@@ -108,15 +122,21 @@ pub fn noise_floor(case: &Case<'_>) -> Option<Verdict> {
     if !found.tail.trend.is_flat() || case.is_fitted() {
         return None;
     }
-    let points: Vec<f64> =
-        case.measured.train.iter().filter(|point| point.x as u64 >= found.tail.from).map(|point| point.y).collect();
-    let bounce = bounce(&points).filter(|bounce| *bounce > limit::BOUNCE)?;
+    let tail = &case.measured.train[case.measured.train.partition_point(|point| (point.x as u64) < found.tail.from)..];
+    let bounce = bounce(&detrended(tail)).filter(|bounce| *bounce > limit::BOUNCE)?;
     let text = format!(
         "the loss is flat at {:.3}, but its blocks vary {bounce:.1} times as much as batch noise explains: the learning rate is too high to settle",
         found.tail.level
     );
     let evidence = [("bounce", bounce), ("rate_share", share), ("level", found.tail.level)];
     Some(Verdict::cause(Cause::NoiseFloor, text).over(case.tail_steps()).with_evidence(&evidence))
+}
+
+/// The values without their straight line.
+fn detrended(points: &[Point]) -> Vec<f64> {
+    let (x, y): (Vec<f64>, Vec<f64>) = points.iter().map(|point| (point.x, point.y)).unzip();
+    let (centre, slope) = (mean(&x), line(&x, &y).map_or(0.0, |line| line.slope));
+    x.iter().zip(&y).map(|(x, y)| y - slope * (x - centre)).collect()
 }
 
 /// Variance of block means divided by what the variance within blocks explains. None for too few points.
@@ -142,6 +162,10 @@ pub fn stalled(case: &Case<'_>) -> Option<Verdict> {
     let level = found.tail.level - case.smoothing_floor();
     let at_prior = found.tail.level >= limit::AT_PRIOR * chance;
     if !found.is_flat() || level < limit::HIGH_FLOOR * chance || at_prior || case.overfits() {
+        return None;
+    }
+    // Noise in training alone is not a floor: the evaluation loss must be high too.
+    if case.eval_end().is_some_and(|end| end < limit::HIGH_FLOOR * chance) {
         return None;
     }
     let text = format!(

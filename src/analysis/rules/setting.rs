@@ -61,6 +61,10 @@ pub fn warmup_too_long(case: &Case<'_>) -> Option<Verdict> {
     if rises || (peak as f64) < limit::LATE_PEAK * steps as f64 || !case.is_best_late() {
         return None;
     }
+    // Of an unknown schedule, the warm-up and its end must be seen.
+    if case.config().is_none() && !case.shows_warmup() {
+        return None;
+    }
     let share = peak as f64 / steps as f64;
     let text = format!(
         "the learning rate rises for {} of the steps, and the loss was still improving at the end: the warm-up is too long",

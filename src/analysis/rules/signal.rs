@@ -1,11 +1,12 @@
 //! Learning that does not begin: a wrong loss at the start, parameters that do not change, gradients that do not arrive,
 //! losses that stay at guessing.
 
-use crate::analysis::case::Case;
-use crate::analysis::detector::Trend;
+use std::collections::BTreeSet;
+
+use crate::analysis::case::{Case, finite};
 use crate::analysis::format::percent;
 use crate::analysis::shape::Shape;
-use crate::analysis::statistics::median;
+use crate::analysis::statistics::{mean, median};
 use crate::analysis::thresholds as limit;
 use crate::trial::{Cause, DiagnosticRow, Reason, Verdict};
 
@@ -20,7 +21,8 @@ pub fn bad_init(case: &Case<'_>) -> Option<Verdict> {
     let off = (first.y - uniform).abs() / uniform;
     let text = format!("the loss starts at {:.3}; an untrained head of {classes} classes has {uniform:.3}", first.y);
     let verdict = match off {
-        off if off > limit::BAD_INIT => {
+        // A wrong start that the run recovers from is worth knowing, and not what limits it.
+        off if off > limit::BAD_INIT && !case.recovers() => {
             let text = format!("{text}: the head, the loss function or the labels are wrong from the start");
             Verdict::cause(Cause::BadInit, text)
         }
@@ -40,6 +42,13 @@ pub fn frozen(case: &Case<'_>) -> Option<Verdict> {
     if let Some(verdict) = frozen_encoder(case).filter(|_| !same) {
         return Some(verdict);
     }
+    if let Some(period) = repeated(case) {
+        let text = format!(
+            "nothing is trained: the same {period} losses return again and again, although the learning rate is above zero"
+        );
+        let verdict = Verdict::cause(Cause::Frozen, text).over(case.all_steps()).with_reason(Reason::Repeats);
+        return Some(verdict.with_evidence(&[("period", period as f64)]));
+    }
     // A log of few digits has equal evaluations although the model learns.
     let same = same && !case.has_fallen();
     let ratios = case.update_ratios();
@@ -52,6 +61,15 @@ pub fn frozen(case: &Case<'_>) -> Option<Verdict> {
     let text = format!("nothing is trained: {what}, although the learning rate is above zero");
     let verdict = Verdict::cause(Cause::Frozen, text).over(case.all_steps());
     Some(verdict.with_evidence(&[("evals", evals.len() as f64)]))
+}
+
+/// The period of training losses that repeat exactly, epoch after epoch.
+fn repeated(case: &Case<'_>) -> Option<usize> {
+    let losses: Vec<u64> = case.measured.train.iter().map(|point| point.y.to_bits()).collect();
+    let varies = |period: usize| losses[..period].iter().collect::<BTreeSet<_>>().len() * 2 > period;
+    let repeats = |period: &usize| losses.iter().zip(&losses[*period..]).all(|(a, b)| a == b) && varies(*period);
+    let longest = losses.len() / 3;
+    (3..=longest).find(repeats).filter(|_| has_a_rate_by(case, case.measured.end()))
 }
 
 /// Whether the learning rate was above zero at some step up to `step`. True where it is unknown.
@@ -132,7 +150,13 @@ pub fn explode(case: &Case<'_>) -> Option<Verdict> {
 
 /// `PRIOR_STUCK`: the training loss never leaves the level of guessing.
 pub fn prior_stuck(case: &Case<'_>) -> Option<Verdict> {
-    let chance = case.chance.filter(|_| case.has_course())?;
+    if case.shape == Shape::Overconfident {
+        return None;
+    }
+    let chance = case.chance?;
+    if !case.has_course() {
+        return stuck_in_few_rows(case, chance);
+    }
     let below = case.blocks.iter().filter(|block| block.mean < limit::BELOW_PRIOR * chance).count();
     let (share, tail) = (below as f64 / case.blocks.len() as f64, case.tail());
     // Losses of small batches stray far from H; evaluations and the clean loss do not.
@@ -141,7 +165,7 @@ pub fn prior_stuck(case: &Case<'_>) -> Option<Verdict> {
         return None;
     }
     // A loss that has begun to fall is slow, not stuck.
-    if !stays && case.detection.tail.trend == Trend::Falling && tail < chance {
+    if !stays && case.detection.tail.trend.is_falling() && (tail < chance || case.has_fallen()) {
         return None;
     }
     let one_class = case.one_class_share();
@@ -163,6 +187,21 @@ pub fn prior_stuck(case: &Case<'_>) -> Option<Verdict> {
     ];
     let verdict = Verdict::cause(Cause::PriorStuck, text).over(case.all_steps()).with_reason(reason);
     Some(verdict.with_evidence(&evidence))
+}
+
+/// `PRIOR_STUCK` of a log with a row for each epoch: all losses and evaluations lie at guessing.
+fn stuck_in_few_rows(case: &Case<'_>, chance: f64) -> Option<Verdict> {
+    let (losses, evals) = (finite(&case.measured.train), finite(&case.measured.eval));
+    let at_prior = |y: &f64| (limit::AT_PRIOR * chance..limit::OVER_PRIOR * chance).contains(y);
+    let all = losses.iter().chain(&evals).all(at_prior);
+    if case.shape != Shape::Stuck || losses.len().max(evals.len()) < limit::FEWEST_BLOCKS || !all {
+        return None;
+    }
+    let (reason, why) = why_stuck(case);
+    let level = mean(if losses.is_empty() { &evals } else { &losses });
+    let text = format!("nothing is learned: the loss stays at {level:.3}, and guessing has {chance:.3}. {why}");
+    let verdict = Verdict::cause(Cause::PriorStuck, text).over(case.all_steps()).with_reason(reason);
+    Some(verdict.with_evidence(&[("level", level), ("chance", chance)]))
 }
 
 /// Whether the answers are no better than the majority class.
@@ -197,15 +236,25 @@ fn why_stuck(case: &Case<'_>) -> (Reason, String) {
 
 /// `NEVER_FELL`: the training loss never falls below its start. Judged only where the class prior is unknown.
 pub fn never_fell(case: &Case<'_>) -> Option<Verdict> {
-    let is_known = case.chance.is_some();
-    if is_known || !case.has_course() || case.has_fallen() {
+    if case.chance.is_some() || !(case.shape == Shape::Stuck || is_flat_from_the_start(case)) {
         return None;
     }
-    let level = case.tail();
+    let level = if case.has_course() { case.tail() } else { case.eval_end().unwrap_or(case.tail()) };
     let text = format!(
         "the training loss never falls below its start and ends at {level:.3}: nothing is learned, or nothing is left to learn"
     );
     Some(Verdict::cause(Cause::NeverFell, text).over(case.all_steps()).with_evidence(&[("level", level)]))
+}
+
+/// Whether the training loss is seen from its start and does not fall; or stays at the loss of guessing among a few classes.
+fn is_flat_from_the_start(case: &Case<'_>) -> bool {
+    let Some(start) = case.train_start().filter(|_| case.has_course() && !case.has_fallen()) else { return false };
+    let (tail, end) = (&case.detection.tail, case.measured.end() as f64);
+    let first = case.measured.train.first().map_or(0.0, |point| point.x);
+    let seen = first <= (limit::SEEN_START * end).max(1.0);
+    let unmoved = !tail.trend.is_falling() && tail.level > limit::UNMOVED * start && start > limit::MUCH_LOSS;
+    let learned = case.measured.accuracies().iter().any(|accuracy| *accuracy > limit::KNOWS);
+    (seen && unmoved || case.is_near_uniform(tail.level)) && !learned
 }
 
 /// `ESCAPED_LATE`: the loss stays at guessing for long, and falls then.

@@ -4,6 +4,7 @@ use crate::analysis::case::Case;
 use crate::analysis::curve::Point;
 use crate::analysis::detector::Trend;
 use crate::analysis::format::percent;
+use crate::analysis::shape::{Jump, late_jump};
 use crate::analysis::statistics::median;
 use crate::analysis::thresholds as limit;
 use crate::trial::{Cause, Reason, Verdict};
@@ -25,7 +26,46 @@ pub fn non_finite(case: &Case<'_>) -> Option<Verdict> {
     );
     let steps = (before.iter().rev().nth(9).map_or(0, |point| point.x as u64), step);
     let evidence = [("step", step as f64), ("loss", loss), ("grad_norm", norm), ("lr", rate)];
+    // Before any step has worked, a learning rate cannot be the reason.
+    let worked = before.iter().any(|point| point.y.is_finite() && point.y > 0.0);
+    if !worked {
+        let text = format!(
+            "{text}, before any step has worked: labels, masks or number precision are wrong, not the learning rate"
+        );
+        let verdict = Verdict::cause(Cause::NonFinite, text).over(steps).with_reason(Reason::Start);
+        return Some(verdict.with_evidence(&evidence));
+    }
     Some(Verdict::cause(Cause::NonFinite, text).over(steps).with_evidence(&evidence))
+}
+
+/// `ZERO_LOSS`: the training loss drops to exactly zero within one step and stays there.
+pub fn zero_loss(case: &Case<'_>) -> Option<Verdict> {
+    let points = &case.measured.train;
+    let zeros = points.iter().rev().take_while(|point| point.y == 0.0).count();
+    let first = points.len() - zeros;
+    let before = points.get(first.checked_sub(1)?)?;
+    let drops = before.y > limit::DROPS_TO_ZERO * case.train_start()?;
+    if zeros < limit::FEWEST_ZEROS || !drops {
+        return None;
+    }
+    let at = points.get(first)?.x as u64;
+    let text = format!(
+        "the training loss drops from {:.3} to exactly 0 at step {at} and stays there: the labels are masked, or numbers underflow (fp16)",
+        before.y
+    );
+    let verdict = Verdict::cause(Cause::ZeroLoss, text).over((at, case.measured.end()));
+    Some(verdict.with_evidence(&[("before", before.y), ("zeros", zeros as f64)]))
+}
+
+/// DIVERGED: the last losses, or the last evaluation, leap above everything before.
+pub fn diverged(case: &Case<'_>) -> Option<Verdict> {
+    let Jump { step, from, to, is_eval } = late_jump(case.measured)?;
+    let text = format!(
+        "the {} loss leaps from {from:.3} to {to:.3} at step {step}, above everything before",
+        if is_eval { "eval" } else { "training" }
+    );
+    let verdict = Verdict::cause(Cause::Diverged, text).over((step, case.measured.end()));
+    Some(verdict.with_evidence(&[("before", from), ("after", to)]))
 }
 
 /// First step of the trouble that a learning rate too high makes: a NaN, a loss above guessing, or a collapse.
@@ -54,7 +94,7 @@ pub fn after_warmup(case: &Case<'_>) -> Option<Verdict> {
 /// OVERSHOOT of a run that came back below guessing, or never got far: steps were far too large, or the loss blew up.
 fn blew_up(case: &Case<'_>) -> Option<Verdict> {
     let chance = case.chance.filter(|_| case.high_rate_prevents_learning())?;
-    let large = case.largest_update().filter(|ratio| *ratio > limit::RATIO_HIGH);
+    let large = case.largest_update().filter(|_| case.has_large_steps());
     let at = case.blow_up_step();
     let level = case.clean_end();
     let mut why = Vec::new();
@@ -69,24 +109,26 @@ fn blew_up(case: &Case<'_>) -> Option<Verdict> {
     Some(verdict.with_evidence(&evidence).with_reason(Reason::RateTooHigh))
 }
 
-/// OVERSHOOT: the loss ends above guessing, rises to 1.5 times its lowest value, or blew up under steps that are too large.
+/// OVERSHOOT: the loss ends above that of the untrained model, or blew up under steps that are too large.
 pub fn overshoot(case: &Case<'_>) -> Option<Verdict> {
     let tail = &case.detection.tail;
     let (best, last) = (case.lowest_block(), case.blocks.last()?.mean);
-    let rising = tail.trend == Trend::Rising && last >= limit::RISE * best;
-    let over = case.ends_above_guessing();
+    let untrained = case.untrained()?;
+    let rising = tail.trend == Trend::Rising && last >= limit::RISE * best && last > untrained;
+    let over = case.ends_above_untrained();
     if !(rising || over) {
         return blew_up(case);
     }
-    let text = match case.chance.filter(|_| over) {
-        Some(chance) => format!(
-            "the training loss ends at {:.3}, {:.1} times the {chance:.3} of guessing: steps are too large",
+    let text = if over {
+        format!(
+            "the training loss ends at {:.3}, {:.1} times the {untrained:.3} of an untrained model: steps are too large",
             tail.level,
-            tail.level / chance
-        ),
-        None => format!("the training loss rises to {last:.3} from {best:.3} at its lowest: steps are too large"),
+            tail.level / untrained
+        )
+    } else {
+        format!("the training loss rises to {last:.3} from {best:.3} at its lowest: steps are too large")
     };
-    let evidence = [("level", tail.level), ("chance", case.chance.unwrap_or(f64::NAN)), ("best", best), ("last", last)];
+    let evidence = [("level", tail.level), ("untrained", untrained), ("best", best), ("last", last)];
     Some(Verdict::cause(Cause::Overshoot, text).over(case.tail_steps()).with_evidence(&evidence))
 }
 

@@ -13,6 +13,12 @@ pub fn without_cause(case: &Case<'_>) -> Verdict {
     let (cause, text) = match case.shape {
         Shape::Unfinished => (Cause::Unfinished, "not finished yet".to_owned()),
         Shape::Failed => (Cause::Failed, "failed to run: there is nothing to judge".to_owned()),
+        Shape::Overconfident => (
+            Cause::Overconfident,
+            "the accuracy is above the majority class, and the eval loss never below chance: the model is over-confident from the \
+             first evaluation"
+                .to_owned(),
+        ),
         shape if shape.failed() => (Cause::Unexplained, format!("{}, and no rule says why", shape.label())),
         _ if tail.trend == Trend::TooShort => (Cause::TooShort, short::describe(case)),
         _ => (Cause::Healthy, format!("no fault found{}", at_the_end(case, change))),
@@ -25,6 +31,10 @@ fn at_the_end(case: &Case<'_>, change: f64) -> String {
     let level = case.tail();
     match case.detection.tail.trend {
         Trend::Falling => format!("; the training loss still falls, by {:.3} over its last third", -change),
+        Trend::FallingSlowly => {
+            let gain = case.detection.gain.unwrap_or(0.0) * case.detection.scale;
+            format!("; the training loss still falls slowly: as many steps again would lower it by about {gain:.3}")
+        }
         Trend::Rising => format!("; the training loss rises by {change:.3} over its last third"),
         Trend::Flat { .. } if case.is_fitted() => format!("; the training data are fitted, at {level:.3}"),
         Trend::Flat { .. } => format!("; the training loss is flat at {level:.3}"),

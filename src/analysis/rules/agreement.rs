@@ -1,0 +1,79 @@
+//! Which causes can stand beside which shape of the evaluation loss.
+
+use crate::trial::{Cause, ShapeKind, Verdict};
+
+/// Causes that contradict a shape: the evaluation loss shows that they are not what limits the trial.
+fn contradicted(shape: ShapeKind) -> &'static [Cause] {
+    match shape {
+        // What still improves is neither at a floor nor without training.
+        ShapeKind::StillImproving => &[
+            Cause::Frozen,
+            Cause::Collapsed,
+            Cause::PriorStuck,
+            Cause::NeverFell,
+            Cause::NoiseFloor,
+            Cause::Overfit,
+            Cause::Stalled,
+        ],
+        // The evaluation loss fell and stayed low.
+        ShapeKind::Plateaued => &[Cause::Collapsed],
+        // More training, or a higher learning rate, would only overfit more.
+        ShapeKind::Overfits | ShapeKind::Overconfident => &[
+            Cause::Frozen,
+            Cause::Collapsed,
+            Cause::PriorStuck,
+            Cause::NeverFell,
+            Cause::WarmupTooLong,
+            Cause::LrExhausted,
+            Cause::TooSlow,
+            Cause::NoiseFloor,
+            Cause::Stalled,
+        ],
+        ShapeKind::Collapsed => {
+            &[Cause::LrExhausted, Cause::TooSlow, Cause::NoiseFloor, Cause::Overfit, Cause::Stalled]
+        }
+        ShapeKind::Stuck => &[Cause::LabelFloor, Cause::Overfit, Cause::Stalled, Cause::NoiseFloor],
+        // A run that broke says nothing about its end.
+        ShapeKind::NotFinite | ShapeKind::Diverged => &[
+            Cause::WarmupTooLong,
+            Cause::LrExhausted,
+            Cause::TooSlow,
+            Cause::NoiseFloor,
+            Cause::LabelFloor,
+            Cause::Overfit,
+            Cause::Memorised,
+            Cause::Stalled,
+        ],
+        ShapeKind::Failed | ShapeKind::Unfinished | ShapeKind::TooShort => &[],
+    }
+}
+
+/// Whether a verdict can stand beside a shape. A note always can.
+pub fn agrees(shape: ShapeKind, verdict: &Verdict) -> bool {
+    let contradicts = |cause| contradicted(shape).contains(&cause);
+    !(verdict.is_cause() && verdict.id.cause().is_some_and(contradicts))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shapes_and_causes_agree() {
+        let check = |shape, cause, expected| {
+            assert_eq!(agrees(shape, &Verdict::cause(cause, "")), expected, "{shape} {cause}");
+        };
+        check(ShapeKind::StillImproving, Cause::Stalled, false);
+        check(ShapeKind::StillImproving, Cause::TooSlow, true);
+        check(ShapeKind::Overfits, Cause::LrExhausted, false);
+        check(ShapeKind::Overfits, Cause::Overfit, true);
+        check(ShapeKind::NotFinite, Cause::WarmupTooLong, false);
+        assert!(agrees(ShapeKind::StillImproving, &Verdict::note(Cause::Stalled, "")), "a note is not a cause");
+        // Faults that a setting or the data show stand beside every shape.
+        for &shape in ShapeKind::ALL {
+            for cause in [Cause::NonFinite, Cause::DecayTooStrong, Cause::Truncated, Cause::PriorShift] {
+                check(shape, cause, true);
+            }
+        }
+    }
+}
