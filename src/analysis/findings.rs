@@ -10,7 +10,7 @@ use super::groups::{LEARNING_RATE, axes, lead_axis};
 use super::shape::Shape;
 use super::study::{Config, Level, Study};
 use super::sweep::{Run, Sweep};
-use crate::trial::{Axis, AxisValue, Length, rounded_text};
+use crate::trial::{Axis, AxisValue, Cause, Length, Reason, Verdict, rounded_text};
 
 /// What follows from the findings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +36,14 @@ pub fn findings(sweep: &Sweep, study: &Study) -> Vec<Finding> {
     ];
     let found = found.into_iter().filter_map(|(kind, text)| Some(Finding { kind, text: text? }));
     found.chain(effects::effects(sweep, study)).collect()
+}
+
+/// Whether more trials say that their learning rate is too low than any other cause.
+fn is_mostly_too_low(study: &Study) -> bool {
+    let causes = study.diagnoses.iter().filter_map(|diagnosis| diagnosis.cause());
+    let is_low = |verdict: &&Verdict| verdict.id == Cause::TooSlow || verdict.reason == Some(Reason::RateTooLow);
+    let low = causes.clone().filter(is_low).count();
+    low > 0 && 2 * low > causes.count()
 }
 
 /// The sentence on a best value at the edge of its axis, if there is one.
@@ -330,6 +338,14 @@ fn rescue(sweep: &Sweep, study: &Study) -> Option<Next> {
         matches!(shape, Shape::NotFinite { .. } | Shape::Diverged { .. } | Shape::Collapsed { .. } | Shape::Stuck)
     };
     study.shapes.iter().any(blown).then_some(())?;
+    if is_mostly_too_low(study) {
+        let greatest = sweep.runs.iter().map(|run| run.trial.config.lr).reduce(f64::max)?;
+        let values: Vec<String> = [1.0, 3.0, 10.0].iter().map(|factor| short(greatest * factor)).collect();
+        return Some(Next {
+            reason: "no configuration learned anything at learning rates that are too low: try higher ones".into(),
+            line: format!("grid: {{lr: [{}]}}", values.join(", ")),
+        });
+    }
     let least = sweep.runs.iter().map(|run| run.trial.config.lr).filter(|lr| *lr > 0.0).reduce(f64::min)?;
     Some(Next {
         reason: "no configuration learned anything: try lower learning rates with a warm-up".into(),

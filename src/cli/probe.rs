@@ -300,7 +300,7 @@ fn forks(prepared: &Prepared, run: &Run, step: u64, options: ProbeOptions) -> Ve
 /// The results of the probes, trial by trial.
 fn text(sweep: &Sweep, results: &[Probed]) -> String {
     let mut text = String::new();
-    for probed in results {
+    for probed in results.iter().map(|probed| probed.clone().within(sweep)) {
         let run = sweep.runs.iter().find(|run| run.trial.id == probed.trial);
         let name = run.map(trial_name).unwrap_or_default();
         // Writing to a String cannot fail.

@@ -15,14 +15,8 @@ pub(super) fn complete(mut outcome: Outcome, trial: &Trial, attempt: &AttemptDir
     let evals = read_curve::<EvalRow>(&folder.evals())?.rows;
     check_rows(&folder, &outcome, &metrics, &evals)?;
     let diagnostics = read_curve::<DiagnosticRow>(&folder.diagnostics())?.rows;
-    let measured = Measured {
-        diagnostics: &diagnostics,
-        train_prior: &outcome.class_prior,
-        eval_prior: &outcome.eval_prior,
-        steps: trial.steps,
-        config: Some(&trial.config),
-        ..Measured::of(&metrics, &evals)
-    };
+    let priors = (&*outcome.class_prior, &*outcome.eval_prior);
+    let measured = Measured::of_trial(trial, (&metrics, &evals), &diagnostics, priors);
     outcome.verdicts = verdicts(&measured, outcome.status);
     let scores = |step: Option<u64>| evals.iter().find(|row| Some(row.step) == step).map(|row| row.scores.clone());
     outcome.best_scores = scores(outcome.best_eval_step).unwrap_or_default();

@@ -37,7 +37,7 @@ pub fn texts(sweep: &Sweep, probed: &[Probed]) -> Vec<ProbedText> {
         lines: probed.answers.iter().map(line).collect(),
         conclusion: probed.reading() + &conclusion(probed),
     };
-    probed.iter().map(of).collect()
+    probed.iter().map(|probed| of(&probed.clone().within(sweep))).collect()
 }
 
 fn name(sweep: &Sweep, probed: &Probed) -> String {

@@ -270,7 +270,7 @@ impl<'a> Table<'a> {
         let at = (self.verdict + 4.0, top + ROW / 2.0);
         match config.shape {
             Shape::Plateaued { .. } => scene.disc(at, 3.6, palette::PLATEAU),
-            Shape::Overfits { .. } => scene.disc(at, 3.6, palette::RISING),
+            Shape::Overfits { .. } | Shape::Overconfident => scene.disc(at, 3.6, palette::RISING),
             Shape::StillImproving { .. } => scene.disc(at, 3.6, palette::TRAIN),
             Shape::Unfinished | Shape::TooShort => scene.disc(at, 3.6, palette::AXIS.alpha(0.6)),
             _ => scene.cross(at, 3.4, palette::FAILED),
