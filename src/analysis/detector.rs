@@ -477,7 +477,7 @@ mod tests {
     fn power_laws_are_never_flat() {
         for (seed, alpha) in (0..6).flat_map(|seed| [0.1, 0.2, 0.35, 0.5].map(|alpha| (seed, alpha))) {
             for (decay, name) in [(1.0, "constant"), (0.8, "WSD")] {
-                let rate = |t: f64| if t < decay { 1.0 } else { (1.0 - t) / (1.0 - decay) };
+                let rate = |t: f64| if t < decay || decay >= 1.0 { 1.0 } else { (1.0 - t) / (1.0 - decay) };
                 let train = synthetic::power_law(900, (2.0, 3.0, alpha), 0.02, seed, &rate);
                 let found = scheduled(train.clone(), rate);
                 assert!(!found.tail.trend.is_flat() && found.tail.trend.is_falling(), "{name} {alpha}: {found:?}");

@@ -109,7 +109,7 @@ mod tests {
         assert!(text(&[], &evals(&overfit)).starts_with("overfits Some(30)"));
         // Memorised before the first evaluation: above chance from then on, and not stuck.
         let mut memorised = evals(&[(0.70, 0.5), (0.9, 0.7), (1.2, 0.7), (1.5, 0.68), (1.7, 0.7), (1.8, 0.7)]);
-        assert!(text(&[], &memorised).starts_with("stuck_at_chance"));
+        assert!(text(&[], &memorised).starts_with("overconfident"));
         for row in &mut memorised {
             row.train_probe_loss = 0.01;
         }
