@@ -54,5 +54,7 @@ pub fn found(case: &Case<'_>) -> Vec<Verdict> {
     let mut verdicts: Vec<Verdict> = RULES.iter().filter_map(|rule| rule(case)).collect();
     verdicts.retain(|verdict| agreement::agrees(case.shape.kind(), verdict));
     verdicts.sort_by_key(|verdict| !verdict.is_cause());
+    // A long log and a short one have rules of their own for the same cause.
+    verdicts.dedup_by(|next, kept| next.id == kept.id);
     verdicts
 }
