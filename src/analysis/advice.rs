@@ -6,6 +6,7 @@ use super::case::Case;
 use crate::trial::{Cause, Length, Reason, Scheduler, TrialConfig, Verdict, rounded_text};
 
 /// The advice on a verdict, if there is any. The verdict's evidence holds the numbers that the advice needs.
+#[expect(clippy::too_many_lines, reason = "one table: each cause with its advice")]
 pub fn advise(verdict: &Verdict, case: &Case<'_>) -> Option<String> {
     let number = |name: &str| verdict.evidence.iter().find(|evidence| evidence.name == name)?.value;
     let advice = Advice { case, parts: Vec::new() };

@@ -110,6 +110,7 @@ impl<'a> Case<'a> {
     }
 
     /// Whether the loss is that of guessing among a few classes, in nats or in bits. For runs of unknown class prior.
+    #[expect(clippy::unused_self, reason = "a question about the case, as its neighbours are")]
     pub fn is_near_uniform(&self, level: f64) -> bool {
         (2..=limit::FEW_CLASSES).any(|classes| {
             let nats = (classes as f64).ln();

@@ -42,8 +42,6 @@ const UNMOVED_EVALS: usize = 5;
 const UNMOVED: f64 = 0.05;
 /// Accuracies within this range are one number.
 const CONSTANT_ACCURACY: f64 = 0.005;
-/// An accuracy above this is not guessing, whatever the classes.
-const KNOWS: f64 = 0.9;
 /// A loss below this share of chance has moved, however slowly.
 const MOVED: f64 = 0.98;
 
@@ -268,8 +266,17 @@ fn is_stuck_at_guessing(measured: &Measured<'_>) -> bool {
     };
     let constant = accuracies.len() >= UNMOVED_EVALS && span(&accuracies) < CONSTANT_ACCURACY;
     let guesses = accuracies.len() >= UNMOVED_EVALS && accuracies.iter().all(|accuracy| guess(*accuracy));
-    let knows = accuracies.iter().any(|accuracy| *accuracy > KNOWS);
-    unmoved && !knows && (at_uniform && (accuracies.is_empty() || constant || guesses) || constant || guesses)
+    let learns = accuracies.iter().any(|accuracy| *accuracy > limit::KNOWS) || train_falls(measured);
+    unmoved && !learns && ((at_uniform && accuracies.is_empty()) || constant || guesses)
+}
+
+/// Whether the last third of the training losses lies clearly below the first ones.
+fn train_falls(measured: &Measured<'_>) -> bool {
+    let losses: Vec<f64> = measured.train.iter().map(|point| point.y).filter(|y| y.is_finite()).collect();
+    let (few, third) = ((losses.len() / 20).max(1), losses.len() / 3);
+    let start = losses.get(..few).map(median);
+    let end = losses.get(losses.len() - third..).filter(|end| !end.is_empty()).map(median);
+    start.zip(end).is_some_and(|(start, end)| end < limit::POOR_FALL * start)
 }
 
 /// A loss that leaps at the very end.
@@ -302,7 +309,7 @@ fn train_jump(points: &[Point]) -> Option<Jump> {
     // Most of what came before must lie far below: a spike is not a level.
     let usual = median(&before.iter().map(|point| point.y).collect::<Vec<_>>());
     let start = median(&before[..tail].iter().map(|point| point.y).collect::<Vec<_>>());
-    if !(level > limit::DIVERGES * usual.max(start)) {
+    if level.is_nan() || level <= limit::DIVERGES * usual.max(start) {
         return None;
     }
     let over = limit::DIVERGES * usual.max(start);

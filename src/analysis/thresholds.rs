@@ -58,6 +58,8 @@ pub const FEW_CLASSES: usize = 10;
 pub const UNMOVED: f64 = 0.98;
 pub const MUCH_LOSS: f64 = 0.3;
 pub const KNOWS: f64 = 0.9;
+/// Share of the first training losses below which the last third shows learning (own).
+pub const POOR_FALL: f64 = 0.9;
 /// A loss that starts within this share of the steps is seen from its start.
 pub const SEEN_START: f64 = 0.02;
 /// Multiple of everything before above which the last losses, or the last evaluation, diverge (own).

@@ -344,7 +344,7 @@ fn a_loss_that_only_falls_is_never_too_high() {
         assert_eq!(found.verdicts[0].id, Cause::TooSlow, "{found:?}");
     }
     // Single batches of a rare class are no collapse while the evaluation loss is low.
-    let rare = noisy(200, 0.0, |t| if (t * 200.0) as u64 % 7 == 0 { 0.6 } else { 0.1 * (1.0 - t) + 0.02 });
+    let rare = noisy(200, 0.0, |t| if ((t * 200.0) as u64).is_multiple_of(7) { 0.6 } else { 0.1 * (1.0 - t) + 0.02 });
     let eval = (0..10).map(|i| 0.15 - 0.012 * f64::from(i)).collect();
     let prior = [0.95, 0.05];
     let log = Measured { train_prior: &prior, eval_prior: &prior, ..foreign(rare, eval, vec![]) };
