@@ -35,15 +35,13 @@ faults PART="all":
 fuzz SECONDS="60":
     ulimit -v 8388608; PLATEAU_FUZZ_SECONDS={{ SECONDS }} cargo test --release --test fuzz -- --nocapture --test-threads=1
 
-# Run what every change must pass: spelling, format, lints, documentation, tests, also with the feature parquet.
+# Run what every change must pass: spelling, format, lints, documentation, tests.
 check:
     typos
     cargo fmt --check
     cargo clippy --locked --all-targets -- -D warnings
-    cargo clippy --locked --features parquet -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
     just test
-    cargo test --locked --features parquet --lib parquet
 
 # Measure training steps: tokens a second, share of matrix products, memory.
 bench:
