@@ -1,22 +1,22 @@
 //! The CPU model: operations of candle's graph with a forward and a backward of our own.
 //!
 //! Activations travel through the graph; parameters are read where they lie, and their gradients go to the pass's
-//! [`GradientBuffer`]. The graph's leaf is the first activation that has a gradient: the gathered word vectors, or the output of the
+//! [`super::gradient_buffer::GradientBuffer`]. The graph's leaf is the first activation that has a gradient: the gathered word vectors, or the output of the
 //! frozen part.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, Var};
 
-use super::gradient_buffer::{GradientBuffer, TokenGradients};
-use super::host::{Host, host, slice};
-use super::parameters::Pair;
-use super::{Bert, Pass, Place, Rows};
+use super::Rows;
+use super::gradient_buffer::TokenGradients;
+use super::host::{host, slice};
+use super::operation::Saved;
+use super::pass::{Pass, Place};
 use crate::train::kernels::activation;
 use crate::train::kernels::attention::{self, Inputs};
 use crate::train::kernels::dropout::Dropout;
-use crate::train::kernels::linear;
-use crate::train::kernels::norm::{self, LayerNorm, Normed, Site};
+use crate::train::kernels::norm::{self, Normed, Site};
 use crate::train::kernels::product::Write;
 use crate::train::kernels::vector::add;
 
@@ -87,92 +87,6 @@ fn trunk(pass: &Arc<Pass>, range: std::ops::Range<usize>, mut hidden: Tensor) ->
         hidden = hidden.apply_op1(Transform { pass: pass.clone(), layer, saved: Saved::default() })?;
     }
     Ok(hidden)
-}
-
-/// What a forward leaves for its backward, taken once.
-pub struct Saved<T>(Mutex<Option<T>>);
-
-impl<T> Default for Saved<T> {
-    fn default() -> Self {
-        Self(Mutex::new(None))
-    }
-}
-
-impl<T> Saved<T> {
-    pub fn put(&self, value: T) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
-    }
-
-    pub fn take(&self) -> Result<T> {
-        let saved = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        saved.ok_or_else(|| candle_core::Error::Msg("a backward without its forward".into()))
-    }
-}
-
-impl Bert {
-    /// The values of a parameter.
-    pub fn values(&self, parameter: usize) -> Result<Host<'_>> {
-        host(&self.parameters[parameter].value)
-    }
-
-    pub(super) fn pair(&self, pair: Pair) -> Result<(Host<'_>, Host<'_>)> {
-        Ok((self.values(pair.weight)?, self.values(pair.bias)?))
-    }
-
-    /// x W^T + b.
-    pub(super) fn linear(&self, pair: Pair, x: &[f32]) -> Result<Vec<f32>> {
-        let (weight, bias) = self.pair(pair)?;
-        Ok(linear::forward(x, &weight, &bias))
-    }
-
-    /// x W^T; the caller adds the bias.
-    fn linear_without_bias(&self, pair: Pair, x: &[f32]) -> Result<Vec<f32>> {
-        let (weight, bias) = self.pair(pair)?;
-        Ok(linear::forward_without_bias(x, &weight, bias.len()))
-    }
-
-    pub(super) fn affine<'a>(&self, gain: &'a [f32], shift: &'a [f32]) -> LayerNorm<'a> {
-        LayerNorm { weight: gain, bias: shift, epsilon: self.config.epsilon as f32 }
-    }
-
-    pub(super) fn linear_input(&self, pair: Pair, dy: &[f32], dx: &mut [f32], write: Write) -> Result<()> {
-        let (weight, bias) = self.pair(pair)?;
-        linear::backward_input(dy, &weight, bias.len(), dx, write);
-        Ok(())
-    }
-}
-
-impl GradientBuffer {
-    /// Gradients of a linear layer's weight and bias.
-    pub(super) fn linear(&self, pair: Pair, dy: &[f32], x: &[f32]) {
-        let mut bias = self.parameter(pair.bias);
-        let (sums, write) = bias.target();
-        linear::backward_bias(dy, sums, write);
-        let outputs = sums.len();
-        let mut weight = self.parameter(pair.weight);
-        let (sums, write) = weight.target();
-        linear::backward_weight(dy, x, outputs, sums, write);
-    }
-
-    /// Gradients of a LayerNorm's gain and shift; turns `dy` into the gradient of its input.
-    pub(super) fn norm(&self, model: &Bert, pair: Pair, saved: &Normed, dy: &mut [f32]) -> Result<()> {
-        let (mut gain, mut shift) = (self.parameter(pair.weight), self.parameter(pair.bias));
-        norm::backward_plain(dy, saved, &model.values(pair.weight)?, gain.sums(), shift.sums());
-        Ok(())
-    }
-}
-
-impl Pass {
-    /// Where gradients go; a backward happens in training only.
-    pub(super) fn gradients(&self) -> Result<&GradientBuffer> {
-        let training = self.training.as_ref();
-        training.map(|t| &*t.gradients).ok_or_else(|| candle_core::Error::Msg("a backward in evaluation".into()))
-    }
-
-    /// Whether the gradient of layer `layer`'s input is wanted by anything below.
-    fn goes_below(&self, layer: usize) -> bool {
-        self.model.trains_embeddings() || layer > self.model.freeze
-    }
 }
 
 /// Sum of word, position and type vectors, LayerNorm, dropout.

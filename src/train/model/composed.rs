@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use candle_core::{D, Result, Tensor};
 
+use super::Rows;
 use super::parameters::{Layer, Pair};
-use super::{Pass, Place, Rows};
+use super::pass::{Pass, Place};
 use crate::train::batch::Mix;
 use crate::train::kernels::activation::Activation;
 use crate::train::kernels::dropout::{Dropout, Mask};

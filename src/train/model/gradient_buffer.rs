@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use candle_core::{Result, Tensor};
 
-use super::Parameter;
+use super::parameters::Parameter;
 use crate::train::batch::MicroBatch;
 use crate::train::kernels::product::Write;
 

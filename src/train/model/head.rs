@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 
-use super::blocks::Saved;
 use super::host::{host, slice};
-use super::{Pass, Place, Training};
+use super::operation::Saved;
+use super::pass::{Pass, Place, Training};
 use crate::train::kernels::dropout::Mask;
 use crate::train::kernels::product::Write;
 use crate::train::kernels::vector::add;

@@ -6,7 +6,8 @@ use candle_core::{DType, Device, Tensor};
 use proptest::prelude::*;
 
 use super::gradient_buffer::GradientBuffer;
-use super::{Bert, Pass, Place, Training};
+use super::pass::Place;
+use super::{Bert, Pass, Training};
 use crate::random::{Purpose, Random};
 use crate::train::batch::{MicroBatch, Mix};
 use crate::train::kernels::vector::add;
