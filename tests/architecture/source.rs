@@ -23,6 +23,8 @@ pub struct Tree {
 /// One file of product code.
 pub struct File {
     pub path: PathBuf,
+    /// The path below `src`.
+    pub name: String,
     /// The first folder or file below `src`; `lib` and `main` for the two roots.
     pub room: String,
     pub has_documentation: bool,
@@ -69,6 +71,7 @@ impl Tree {
         let index = self.files.len();
         self.files.push(File {
             path: path.to_owned(),
+            name: path.strip_prefix(src).unwrap().to_string_lossy().into_owned(),
             room: first.trim_end_matches(".rs").to_owned(),
             has_documentation: text.starts_with("//!"),
             first_logic: parsed.items.iter().find_map(logic),
