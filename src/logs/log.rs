@@ -570,7 +570,7 @@ mod tests {
         );
         assert_eq!(xy(&log.eval).len(), 1);
         assert!((log.eval[0].y - 0.7).abs() < 1e-12);
-        assert_eq!(log.notes, ["the evaluation loss is the mean of eval_a_loss, eval_my_set_loss"]);
+        assert_eq!(log.notes, ["the evaluation loss is the mean of eval_a_loss, eval_b_loss"]);
     }
 
     #[test]

@@ -270,7 +270,7 @@ fn trials_csv_has_the_documented_form() {
     let table = fs::read_to_string(bench.dir().trials_csv()).unwrap();
     insta::assert_snapshot!(table, @"
     id,model.from,seed,status,steps,final_train_loss,final_eval_loss,best_eval_loss,best_eval_step,best_accuracy,plateau_step,verdict,cause,seconds,tokens_per_second,error
-    2a2252dd6170,fine,1,finished,20,10.543646,0.5,0.375,10,0.8,,collapsed,AFTER_WARMUP,0.000,1000.0,
+    2a2252dd6170,fine,1,finished,20,10.543646,0.5,0.375,10,0.8,,collapsed,OVERSHOOT,0.000,1000.0,
     d79fa6976718,bad-input,2,failed,,,,,,,,,,,,bad input: column `text` is not there
     ");
 }

@@ -251,7 +251,7 @@ mod tests {
                   | line 8
                   | line 9
         ");
-        insta::assert_snapshot!(retried(&tally, name, 2, &Failure::Lost), @"         retry 3e-5 · 0 % · linear · s1   attempt 2: worker is gone without a trace");
+        insta::assert_snapshot!(retried(&tally, name, 2, &Failure::Lost), @"         retry 3e-5 · 0 % · linear · s1   attempt 2: the worker disappeared without a trace");
     }
 
     #[test]
