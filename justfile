@@ -40,7 +40,7 @@ check:
     typos
     cargo fmt --check
     cargo clippy --locked --all-targets -- -D warnings
-    RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+    RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --locked --no-deps --document-private-items
     just test
 
 # Measure training steps: tokens a second, share of matrix products, memory.

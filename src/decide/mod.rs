@@ -1,7 +1,7 @@
 //! Decides what to do next, as functions of the state, the slots and the rules. Pure: starts nothing and reads no clock.
 //!
-//! Which trials start and which are retried ([`decide`]), how many run side by side ([`slots`]), which fit into memory
-//! ([`MemoryBudget`]), which are stopped because others are better ([`judge_across`]), and which take too long ([`overdue`]).
+//! Which trials start and which are retried ([`decide`]), how many run side by side ([`slots()`]), which fit into memory
+//! ([`MemoryBudget`]), which are stopped because others are better ([`judge_across`]), and which take too long ([`overdue()`]).
 
 mod across;
 mod failures;

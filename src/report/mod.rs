@@ -1,7 +1,7 @@
 //! The report about a sweep: figures, summary, page, and the live view on the terminal.
 //!
 //! Data flows one way: [`analysis`](crate::analysis) computes the numbers, `figures` lays them out as scenes of plain
-//! data, `canvas` renders a scene as SVG and PNG. [`draw`] returns files as bytes; the caller writes them. Equal sweeps
+//! data, `canvas` renders a scene as SVG and PNG. [`draw()`] returns files as bytes; the caller writes them. Equal sweeps
 //! give equal bytes. Ranking and loss curves are drawn for every sweep, even if no trial has finished. A figure that
 //! has nothing to show is left out, and the page says why.
 //!

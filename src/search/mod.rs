@@ -1,6 +1,6 @@
 //! What to try next: spaces of configurations, and the samplers that draw from them.
 //!
-//! [`propose`] gives the next configuration as a pure function of the space, the settings, the number of the configuration
+//! [`propose()`] gives the next configuration as a pure function of the space, the settings, the number of the configuration
 //! and what is known of earlier ones. It has no state, so that a search continues after an interruption with the same
 //! sequence, whatever the number of slots. Reading a space from a sweep file, and deciding what a configuration may see of
 //! the ones before it, are left to others.

@@ -2,7 +2,7 @@
 //!
 //! [`parse`] turns the text of a sweep file into a [`SweepSpec`], or reports all mistakes as [`Problems`], in the order of
 //! the file and each with its place. The tables of keys (`keys.rs`, `schedulers.rs`, `augmentations.rs`, `run_config.rs`)
-//! define what a file can say. The reader, [`reference`] and [`schema`] are all made from them. Every value, fixed or on an
+//! define what a file can say. The reader, [`reference()`] and [`schema()`] are all made from them. Every value, fixed or on an
 //! axis, is read once and applied to configurations later.
 //!
 //! The room is pure. The caller finds out whether data files and checkpoints exist: [`SweepSpec::sources`] lists them, and

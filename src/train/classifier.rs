@@ -1,6 +1,6 @@
 //! A fine-tuned classifier outside training: its files, and the scores that it gives to texts.
 //!
-//! The files are those of a trial, or of a folder that [`hub_folder`] wrote: a model for transformers'
+//! The files are those of a trial, or of a folder that `plateau export --format hf` wrote: a model for transformers'
 //! `AutoModelForSequenceClassification`, or a sentence-transformers folder where the pooling needs one.
 
 use std::collections::BTreeMap;

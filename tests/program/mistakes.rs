@@ -131,7 +131,7 @@ schedular: cosine
           1 | model: bert-base-uncased
             |        ^^^^^^^^^^^^^^^^^
 
-        sweep.yaml:3:12: `cuda` is not there: this build on this machine has cpu. Build with `cargo build --release --features cuda` on a machine that has one, or set `devices: auto`
+        sweep.yaml:3:12: device `cuda` does not exist: this build on this machine has cpu. Build with `cargo build --release --features cuda` on a machine that has one, or set `devices: auto`
           3 |   devices: cuda
             |            ^^^^
         ");
@@ -215,7 +215,7 @@ fn checkpoints() {
     assert_snapshot!(replaced("from: checkpoint", "from: hf:google-bert/bert-base-uncased"), @r"
     error: the sweep has a mistake
 
-    sweep.yaml:3:15: hf:google-bert/bert-base-uncased: config.json cannot be fetched: request error: io: Connection refused (os error 111). Check the name and the network, or copy the checkpoint's folder (config.json, tokenizer.json, model.safetensors) here and give its path as model.from
+    sweep.yaml:3:15: hf:google-bert/bert-base-uncased: config.json cannot be downloaded: request error: io: Connection refused (os error 111). Check the name and the network, or copy the checkpoint's folder (config.json, tokenizer.json, model.safetensors) here and give its path as model.from
       3 | model: {from: hf:google-bert/bert-base-uncased}
         |               ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
     ");
@@ -251,7 +251,7 @@ fn checkpoints() {
     assert_snapshot!(overwritten("checkpoint/model.safetensors", "version https://git-lfs.github.com/spec/v1\n"), @r"
     error: the sweep has a mistake
 
-    sweep.yaml:3:15: /here/checkpoint/model.safetensors: a git-lfs pointer where the file itself should be; run `git lfs pull` in that repository, or download the file from its page
+    sweep.yaml:3:15: /here/checkpoint/model.safetensors: this is a git-lfs pointer, not the file itself; run `git lfs pull` in that repository, or download the file from its page
       3 | model: {from: checkpoint}
         |               ^^^^^^^^^^
     ");
@@ -304,7 +304,7 @@ fn command_lines() {
         expected a number above 0
     ");
     if cfg!(not(feature = "cuda")) {
-        assert_snapshot!(with_options("--devices cuda"), @"error: `cuda` is not there: this build on this machine has cpu. Build with `cargo build --release --features cuda` on a machine that has one, or set `devices: auto`");
+        assert_snapshot!(with_options("--devices cuda"), @"error: device `cuda` does not exist: this build on this machine has cpu. Build with `cargo build --release --features cuda` on a machine that has one, or set `devices: auto`");
     }
     assert_snapshot!(with_options("--devices gpu"), @r"
     error: invalid value 'gpu' for '--devices <LIST>': expected auto, cpu, cuda, cuda:0,1 or metal
@@ -338,8 +338,8 @@ fn results_folders() {
         assert_eq!(place.written(), before);
         message
     };
-    assert_snapshot!(refusal(&|place| place.write("results", "a file")), @"error: /here/results is a file, and stands where a folder of results is to be. Move it away or choose another folder with --results");
-    assert_snapshot!(refusal(&|place| place.write("results/sweep", "a file")), @"error: /here/results/sweep is a file, and stands where a folder of results is to be. Move it away or choose another folder with --results");
+    assert_snapshot!(refusal(&|place| place.write("results", "a file")), @"error: /here/results is a file, but a folder of results belongs there. Move the file away or choose another folder with --results");
+    assert_snapshot!(refusal(&|place| place.write("results/sweep", "a file")), @"error: /here/results/sweep is a file, but a folder of results belongs there. Move the file away or choose another folder with --results");
     let read_only = |place: &Place| {
         fs::create_dir(place.path("results")).unwrap();
         fs::set_permissions(place.path("results"), fs::Permissions::from_mode(0o555)).unwrap();

@@ -46,7 +46,7 @@ fn a_low_rate_is_found_and_reported() {
     let mut last = ended.out.lines().rev();
     assert_eq!(last.next(), Some("  primary cause: RATE_TOO_LOW (by the curves alone: PRIOR_STUCK)"));
     let reading = last.next().unwrap();
-    assert!(reading.starts_with("  RATE_TOO_LOW: the rate is too low; "), "{}", ended.out);
+    assert!(reading.starts_with("  RATE_TOO_LOW: the learning rate is too low; "), "{}", ended.out);
     for row in [
         "lr × 0.1 (5.6e-11)  ",
         "memorise one batch (1e-9)  not memorised in 1000 steps (2 of 2 seeds)",
