@@ -125,17 +125,23 @@ impl Problems {
     }
 }
 
+/// Mistakes that are printed in full. A generated file may hold hundreds of thousands.
+const MOST_SHOWN: usize = 100;
+
 impl std::error::Error for Problems {}
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, problem) in self.list.iter().enumerate() {
+        for (i, problem) in self.list.iter().take(MOST_SHOWN).enumerate() {
             if i > 0 {
                 f.write_str("\n\n")?;
             }
             write!(f, "{}", Shown { text: &self.text, problem, label: "" })?;
         }
-        Ok(())
+        match self.list.len().checked_sub(MOST_SHOWN) {
+            None | Some(0) => Ok(()),
+            Some(more) => write!(f, "\n\n{}: and {more} more mistakes", self.text.file),
+        }
     }
 }
 

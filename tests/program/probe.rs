@@ -66,7 +66,7 @@ fn a_low_rate_is_found_and_reported() {
         assert!(place.path("results/sweep/report").join(file).is_file(), "{file}");
     }
     assert!(place.read("results/sweep/report/summary.md").contains("**RATE\\_TOO\\_LOW: "));
-    assert!(place.read("results/sweep/report/index.html").contains("RATE_TOO_LOW: the rate is too low"));
+    assert!(place.read("results/sweep/report/index.html").contains("RATE_TOO_LOW: the learning rate is too low"));
     // A second call trains nothing, and a redrawn report keeps the results.
     let journal = place.read("results/sweep/probes/journal.jsonl").matches("attempt_started").count();
     let again = place.expect(0, &format!("{PROBE} --trial {id}"));
