@@ -76,7 +76,7 @@ fn an_interrupted_sweep_continues_to_the_same_curves() {
     assert!(took <= SOON, "workers lived on for {took:?}");
     let ended = Ended::new(parent.wait_with_output().unwrap());
     assert_eq!(ended.code, 130, "{}", ended.err);
-    assert!(ended.err.contains("of 4 trials left. Run the same command again to go on"), "{}", ended.err);
+    assert!(ended.err.contains("of 4 trials left. Run the same command again to continue"), "{}", ended.err);
     assert!(place.path("results/sweep/report/curves.png").is_file());
     assert!(place.count("attempt_interrupted") > 0);
     place.expect(0, "run sweep.yaml --jobs 2");
