@@ -179,7 +179,7 @@ fn the_next_sweep_is_a_sweep() {
     assert_snapshot!(place.plain(&place.expect(2, "refine sweep.yaml").err), @"error: sweep: no trial has produced a usable model yet");
     place.expect(0, "run sweep.yaml");
     let next = place.expect(0, "refine sweep.yaml").out;
-    assert!(next.starts_with("# Made by `plateau refine`") && next.contains("\nname: sweep-2\n"), "{next}");
+    assert!(next.starts_with("# Written by `plateau refine`") && next.contains("\nname: sweep-2\n"), "{next}");
     place.expect(0, "refine sweep.yaml -o next.yaml");
     assert_eq!(place.read("next.yaml"), next);
     place.expect(0, "plan next.yaml");

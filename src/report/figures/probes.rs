@@ -256,7 +256,7 @@ mod tests {
         inputs blanked: raises the train loss by 1.400 ± 0.050
         memorise one batch (0.005): not memorised in 1000 steps (3 of 3 seeds)
         one batch, usual lr (5e-5): memorised in 40 steps (3 of 3 seeds)
-        RATE_TOO_HIGH: the rate is too high; a lower rate gets below the plateau: lower lr, or let the schedule decay further; primary cause: RATE_TOO_HIGH
+        RATE_TOO_HIGH: the learning rate is too high; a lower learning rate gets below the plateau: lower lr, or let the schedule decay further; primary cause: RATE_TOO_HIGH
         ");
     }
 }

@@ -221,7 +221,7 @@ mod tests {
             Config::parse(config.as_bytes()).unwrap()
         };
         assert!(sized(100, 4, 2).check_size(1000).is_ok());
-        for huge in [sized(100_000_000, 1_000_000, 2), sized(100, 4, 10_000), sized(100, 1 << 40, 2)] {
+        for huge in [sized(100_000_000, 1_000_000, 2), sized(100, 4, 10_000), sized(100, 100_000_000, 2)] {
             let message = huge.check_size(1000).unwrap_err().to_string();
             assert!(message.contains("but the weights hold 1000"), "{message}");
         }
