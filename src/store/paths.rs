@@ -134,14 +134,10 @@ impl RunDir {
 
     /// Fails if a folder of the sweep is a symbolic link or no folder: nothing is written through links.
     pub(super) fn check_folders(&self) -> Result<(), StoreError> {
-        check_all(&[
-            &self.root,
-            &self.trials(),
-            &self.report(),
-            &self.tensorboard(),
-            &self.lr_find(),
-            &self.root.join(Self::PROBES),
-        ])
+        check_all(&[&self.root, &self.trials(), &self.report(), &self.lr_find(), &self.root.join(Self::PROBES)])?;
+        // A file in this place only keeps the tracker from writing, which the tracker reports.
+        let events = self.tensorboard();
+        if events.is_symlink() { check_all(&[&events]) } else { Ok(()) }
     }
 
     pub(super) fn lock_file(&self) -> PathBuf {
