@@ -8,15 +8,15 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use plateau::random::{Purpose, Random};
 use plateau::train::batch::{MicroBatch, length, split};
 use plateau::train::data::{self, CheckpointFiles, Split};
 use plateau::train::engine::{Engine, Objective};
-use plateau::train::kernels::product::{Matrix, Write, product};
 use plateau::train::model::Bert;
 use plateau::train::optim::Settings;
 use plateau::train::{Cache, TrainError};
 use plateau::trial::{DataConfig, MICRO_BATCH_TOKENS, ModelConfig, Pooling};
+use plateau_kernels::product::{Matrix, Write, product};
+use plateau_random::{Purpose, Random};
 use safetensors::SafeTensors;
 
 #[global_allocator]

@@ -13,7 +13,6 @@
 //! | room | is |
 //! |---|---|
 //! | [`trial`], [`event`] | the vocabulary: plain data, named in the field's words |
-//! | [`random`] | numbers as functions of (seed, purpose, indices) |
 //! | [`spec`] | YAML as written -> checked `SweepSpec`; every mistake at once, with its place |
 //! | [`plan`] | product, zip, include, exclude, seeds, ids; what it will cost |
 //! | [`state`] | a fold over events: what is done, running, left |
@@ -30,9 +29,12 @@
 //! | [`track`] | the curves in other programs: TensorBoard, MLflow |
 //! | [`cli`] | the command line: one file for each command |
 //!
+//! Two crates stand beside the rooms: `plateau_kernels` (arithmetic on the CPU, with backward passes) and `plateau_random`
+//! (random numbers as functions of seed, purpose and indices).
+//!
 //! # What always holds
 //!
-//! * `random`, `spec`, `plan`, `state`, `search`, `decide`, `analysis` and `logs` are functions of data: no clock, no disk,
+//! * `spec`, `plan`, `state`, `search`, `decide`, `analysis` and `logs` are functions of data: no clock, no disk,
 //!   no printing.
 //! * candle appears in `train` alone, tokio in `run` and `exec`, file writes in `store`, printing in `cli` and the
 //!   terminal part of `report`. `tests/architecture.rs` enforces it.
@@ -51,7 +53,6 @@ pub mod event;
 pub mod exec;
 pub mod logs;
 pub mod plan;
-pub mod random;
 pub mod report;
 pub mod run;
 pub mod search;

@@ -5,7 +5,7 @@
 use super::history::Observation;
 use super::space::{Domain, Point, Space};
 use super::tpe::{Estimator, place};
-use crate::random::{Purpose, Random};
+use plateau_random::{Purpose, Random};
 
 /// How configurations are drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

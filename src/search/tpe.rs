@@ -9,7 +9,7 @@
 use super::history::{Observation, split};
 use super::normal::{ln_density, ln_mass, truncated_quantile};
 use super::space::{Domain, Point, Space};
-use crate::random::Random;
+use plateau_random::Random;
 
 /// Draws from l of which the best is taken.
 const CANDIDATES: u64 = 24;

@@ -5,8 +5,8 @@
 use std::ops::Range;
 
 use super::data::Tokens;
-use crate::random::Random;
 use crate::trial::MICRO_BATCH_TOKENS;
+use plateau_random::Random;
 
 /// Whole sequences, packed without padding.
 #[derive(Debug, Clone, PartialEq)]
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn mixing_is_a_function_of_seed_step_and_place() {
-        let random = |step| Random::new(1, crate::random::Purpose::Mixup).at(step);
+        let random = |step| Random::new(1, plateau_random::Purpose::Mixup).at(step);
         let mix = Mix::draw(random(0), &[3, 4, 5, 6], 0.2);
         assert_eq!(mix, Mix::draw(random(0), &[3, 4, 5, 6], 0.2));
         assert_ne!(mix.shares, Mix::draw(random(1), &[3, 4, 5, 6], 0.2).shares);

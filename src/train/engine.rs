@@ -13,12 +13,12 @@ use rayon::prelude::*;
 
 use super::TrainError;
 use super::batch::MicroBatch;
-use super::kernels::vector::{add, simd};
 use super::model::gradient_buffer::GradientBuffer;
 use super::model::{Bert, Pass, Training};
 use super::optim::{AdamW, Gradient, RowGradients, Settings};
-use crate::random::Random;
 use crate::trial::{MAX_GRADIENT_BUFFERS, MICRO_BATCH_TOKENS};
+use plateau_kernels::vector::{add, simd};
+use plateau_random::Random;
 
 /// The model, its optimizer and the threads that they use.
 pub struct Engine {

@@ -11,10 +11,10 @@ use super::batch::{MicroBatch, length, pieces};
 use super::data::{Dataset, Split};
 use super::engine::Engine;
 use super::frozen::{Frozen, FrozenSplits};
-use super::kernels::loss::cross_entropy;
 use super::metrics::{self, Classified};
-use crate::random::{Purpose, Random};
 use crate::trial::{BestEvaluation, CalibrationBin, DiagnosticRow, EvalRow, Scores, TRAIN_PROBE_EXAMPLES};
+use plateau_kernels::loss::cross_entropy;
+use plateau_random::{Purpose, Random};
 
 /// What an evaluation says beside its row.
 pub struct Predictions {

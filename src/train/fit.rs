@@ -12,11 +12,11 @@ use super::metrics::expected_calibration_error;
 use super::progress::{EvalSummary, TrialEnd, TrialProgress};
 use super::signals::Signals;
 use super::{Sink, TrainError, checkpoint};
-use crate::random::{Purpose, Random};
 use crate::trial::{
     BestEvaluation, CheckpointEvery, DiagnosticRow, EvalRow, Keep, MetricRow, Mistake, Outcome, Patience,
     PatienceMetric, Probe, Scores, Status, TrialConfig, steps_per_epoch,
 };
+use plateau_random::{Purpose, Random};
 
 /// What the training loop needs.
 pub struct TrainingSetup<'a> {

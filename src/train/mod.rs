@@ -19,7 +19,6 @@ mod facts;
 pub mod fit;
 pub mod frozen;
 mod job;
-pub mod kernels;
 pub mod metrics;
 pub mod model;
 pub mod optim;

@@ -14,11 +14,11 @@ use super::frozen::FrozenSplits;
 use super::model::Bert;
 use super::optim::Settings;
 use super::{Cache, Sink, fit};
-use crate::random::{Purpose, Random};
 use crate::trial::{
     Augmentation, CheckpointEvery, DataConfig, DiagnosticRow, EvalRow, FractionOrSteps, Keep, Length, MetricRow,
     ModelConfig, Outcome, Scheduler, TrialConfig,
 };
+use plateau_random::{Purpose, Random};
 
 pub fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)

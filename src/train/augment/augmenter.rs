@@ -3,10 +3,10 @@
 use super::context::AugmentContext;
 use super::cutoff::Cutoff;
 use super::method::{Draw, Method, check_numbers};
-use crate::random::{Purpose, Random};
 use crate::train::TrainError;
 use crate::train::data::Example;
 use crate::trial::Augmentation;
+use plateau_random::{Purpose, Random};
 
 /// Makes the variants of examples. The methods are applied in their order.
 #[derive(Debug, Clone)]

@@ -7,8 +7,8 @@ use std::ops::Range;
 
 use super::protection::EditRules;
 use super::tokenize::Words;
-use crate::random::Random;
 use crate::train::data::{Example, TokenSpan};
+use plateau_random::Random;
 
 /// Decides which word pieces are removed.
 #[derive(Debug, Clone, Copy)]
@@ -54,7 +54,7 @@ fn protected(text: &str) -> Vec<Range<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::random::Purpose;
+    use plateau_random::Purpose;
 
     #[test]
     fn a_share_of_the_pieces_is_removed_and_protected_words_stay() {

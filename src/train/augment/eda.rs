@@ -20,7 +20,7 @@
 use super::inflection;
 use super::word_lists::is_one_of;
 use super::wordnet::{Pos, WordNet};
-use crate::random::Random;
+use plateau_random::Random;
 
 /// Version `number` of the versions that the program makes of `text`. Numbers run from 0 to `copies`; the last one is the
 /// cleaned text itself. A text without letters stays unchanged.
@@ -140,7 +140,7 @@ const STOP_WORDS: &str = "i me my myself we our ours ourselves you your yours yo
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::random::Purpose;
+    use plateau_random::Purpose;
 
     const DRAWS: u64 = 10_000;
 

@@ -2,7 +2,7 @@
 
 use super::protection::EditRules;
 use super::tokenize::Words;
-use crate::random::Random;
+use plateau_random::Random;
 
 /// The number of words to change: a share `rate` of `words`, at least one.
 pub(super) fn edit_count(rate: f64, words: usize) -> usize {

@@ -5,7 +5,7 @@ use super::protection::EditRules;
 use super::synonym::SynonymFinder;
 use super::tokenize::Words;
 use super::wordnet::WordNet;
-use crate::random::Random;
+use plateau_random::Random;
 
 /// The text with inserted synonyms; unchanged if no word has a synonym.
 pub(super) fn insert(wordnet: &WordNet, text: &str, rate: f64, random: Random) -> String {

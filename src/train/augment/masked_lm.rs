@@ -15,9 +15,9 @@ use super::tokenize::Words;
 use super::word_lists::{VULGAR, is_negation, is_one_of, is_stop_word};
 use crate::train::TrainError;
 use crate::train::data::{CheckpointFiles, DataError, DataErrorKind};
-use crate::train::kernels::activation::Activation;
 use crate::train::model::config::Config;
 use crate::train::model::parameters::Tensors;
+use plateau_kernels::activation::Activation;
 
 const MASK: &str = "[MASK]";
 

@@ -8,10 +8,10 @@ use super::context::AugmentContext;
 use super::suggestions::{self, SuggestionTable};
 use super::wordnet::WordNet;
 use super::{command, contextual_synonym, eda, edits, insertion, marian, masked_lm, synonym};
-use crate::random::Random;
 use crate::train::TrainError;
 use crate::train::data::{DataError, DataErrorKind};
 use crate::trial::{Augmentation, Choose, Translator};
+use plateau_random::Random;
 
 /// A method with its parameters and resources.
 #[derive(Debug, Clone)]

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::context::AugmentContext;
-use crate::random::Random;
 use crate::train::TrainError;
+use plateau_random::Random;
 
 /// The suggestions for each word of a text. A translation has one entry for the whole text.
 pub(super) type TextSuggestions = Vec<Vec<Suggestion>>;

@@ -14,7 +14,7 @@ use super::suggestions::{self, TextSuggestions};
 use super::tokenize::Words;
 use super::word_lists::{VULGAR, is_one_of};
 use super::wordnet::{Pos, WordNet};
-use crate::random::Random;
+use plateau_random::Random;
 
 /// The text with some words replaced; unchanged if no word can be replaced. `choose` returns the index of one of the
 /// candidates (at least one) for the word with the given index.
@@ -164,7 +164,7 @@ fn begins_with_vowel_sound(word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::random::Purpose;
+    use plateau_random::Purpose;
 
     /// All texts that 300 seeds make of `text` when one word is replaced.
     fn variants(text: &str) -> Vec<String> {

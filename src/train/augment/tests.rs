@@ -11,11 +11,11 @@ use candle_transformers::models::bert::{BertForMaskedLM, BertModel, Config};
 use super::tokenize::{WordKind, Words};
 use super::wordnet::WordNet;
 use super::*;
-use crate::random::{Purpose, Random};
 use crate::train::Cache;
 use crate::train::data::{Encoder, Example, Tokens};
 use crate::train::testing::{Checkpoint, fixture};
 use crate::trial::{Augmentation, Choose};
+use plateau_random::{Purpose, Random};
 
 /// A cache in memory that counts its writes.
 #[derive(Default)]

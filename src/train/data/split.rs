@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::random::{Purpose, Random};
+use plateau_random::{Purpose, Random};
 
 /// The class order of label names. It is the order of the checkpoint's `label2id` if that has the same names. Otherwise
 /// names are sorted: by value if all are whole numbers, else as text.

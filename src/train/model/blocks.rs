@@ -13,12 +13,12 @@ use super::gradient_buffer::TokenGradients;
 use super::host::{host, slice};
 use super::operation::Saved;
 use super::pass::{Pass, Place};
-use crate::train::kernels::activation;
-use crate::train::kernels::attention::{self, Inputs};
-use crate::train::kernels::dropout::Dropout;
-use crate::train::kernels::norm::{self, Normed, Site};
-use crate::train::kernels::product::Write;
-use crate::train::kernels::vector::add;
+use plateau_kernels::activation;
+use plateau_kernels::attention::{self, Inputs};
+use plateau_kernels::dropout::Dropout;
+use plateau_kernels::norm::{self, Normed, Site};
+use plateau_kernels::product::Write;
+use plateau_kernels::vector::add;
 
 /// Scores of every sequence, `[sequences, classes]`.
 pub fn logits(pass: &Arc<Pass>) -> Result<Vec<f32>> {

@@ -12,9 +12,9 @@ use super::Rows;
 use super::parameters::{Layer, Pair};
 use super::pass::{Pass, Place};
 use crate::train::batch::Mix;
-use crate::train::kernels::activation::Activation;
-use crate::train::kernels::dropout::{Dropout, Mask};
 use crate::trial::Pooling;
+use plateau_kernels::activation::Activation;
+use plateau_kernels::dropout::{Dropout, Mask};
 
 /// Scores of every sequence, `[sequences, classes]`.
 pub fn logits(pass: &Pass) -> Result<Vec<f32>> {

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use crate::train::TrainError;
-use crate::train::kernels::activation::Activation;
+use plateau_kernels::activation::Activation;
 
 /// The shape of a BERT.
 #[derive(Debug, Clone, Copy, PartialEq)]

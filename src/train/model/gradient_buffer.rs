@@ -10,7 +10,7 @@ use candle_core::{Result, Tensor};
 
 use super::parameters::Parameter;
 use crate::train::batch::MicroBatch;
-use crate::train::kernels::product::Write;
+use plateau_kernels::product::Write;
 
 /// The gradients of micro-batches that run one after the other.
 #[derive(Debug)]

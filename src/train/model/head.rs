@@ -7,11 +7,11 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use super::host::{host, slice};
 use super::operation::Saved;
 use super::pass::{Pass, Place, Training};
-use crate::train::kernels::dropout::Mask;
-use crate::train::kernels::product::Write;
-use crate::train::kernels::vector::add;
-use crate::train::kernels::{linear, loss};
 use crate::trial::Pooling;
+use plateau_kernels::dropout::Mask;
+use plateau_kernels::product::Write;
+use plateau_kernels::vector::add;
+use plateau_kernels::{linear, loss};
 
 /// From the last layer's rows to the weighted sum of the sequences' losses.
 pub struct Head {

@@ -1,7 +1,7 @@
 //! BERT with a classifier on top: parameters, forward and backward of one micro-batch.
 //!
 //! On the CPU the model is a chain of custom operations in candle's graph ([`blocks`]), one for each half of a layer,
-//! made of the functions of [`crate::train::kernels`]. Halves of layers and not single products, because candle's backward
+//! made of the functions of [`plateau_kernels`]. Halves of layers and not single products, because candle's backward
 //! makes a tensor of zeros and a sum for each input of each operation: with one operation per product that is a tenth of
 //! a step. On other devices, and as the oracle of the tests, [`composed`] builds the same numbers from candle's own
 //! differentiable operations.

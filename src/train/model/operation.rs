@@ -9,9 +9,9 @@ use super::gradient_buffer::GradientBuffer;
 use super::host::{Host, host};
 use super::parameters::Pair;
 use super::pass::Pass;
-use crate::train::kernels::linear;
-use crate::train::kernels::norm::{self, LayerNorm, Normed};
-use crate::train::kernels::product::Write;
+use plateau_kernels::linear;
+use plateau_kernels::norm::{self, LayerNorm, Normed};
+use plateau_kernels::product::Write;
 
 /// What a forward leaves for its backward, taken once.
 pub struct Saved<T>(Mutex<Option<T>>);

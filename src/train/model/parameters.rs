@@ -10,9 +10,9 @@ use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 
 use super::config::Config;
-use crate::random::{Purpose, Random};
 use crate::train::TrainError;
 use crate::trial::Pooling;
+use plateau_random::{Purpose, Random};
 
 /// A trained tensor.
 #[derive(Debug, Clone)]

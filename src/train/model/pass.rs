@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::bert::{Bert, Rows};
 use super::gradient_buffer::GradientBuffer;
-use crate::random::Random;
 use crate::train::batch::{MicroBatch, Mix};
-use crate::train::kernels::dropout::Dropout;
+use plateau_kernels::dropout::Dropout;
+use plateau_random::Random;
 
 /// What a training pass needs beside the micro-batch.
 #[derive(Debug, Clone)]

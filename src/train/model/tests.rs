@@ -8,12 +8,12 @@ use proptest::prelude::*;
 use super::gradient_buffer::GradientBuffer;
 use super::pass::Place;
 use super::{Bert, Pass, Training};
-use crate::random::{Purpose, Random};
 use crate::train::batch::{MicroBatch, Mix};
-use crate::train::kernels::vector::add;
 use crate::train::optim::RowGradients;
 use crate::train::testing::{Checkpoint, batch, config};
 use crate::trial::{ModelConfig, Pooling};
+use plateau_kernels::vector::add;
+use plateau_random::{Purpose, Random};
 
 /// The loss and the gradient of every parameter, by name; None for a frozen one.
 type Slopes = (f64, Vec<(String, Option<Vec<f64>>)>);

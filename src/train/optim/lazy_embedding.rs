@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::update::{Factors, in_place};
-use crate::train::kernels::vector::{add, simd};
+use plateau_kernels::adamw::{Elements, Factors};
+use plateau_kernels::vector::add;
+
+use super::update::in_place;
 use crate::train::model::Parameter;
 use crate::train::model::gradient_buffer::TokenGradients;
 
@@ -53,9 +55,7 @@ impl RowGradients {
 
 /// One row with its moments.
 struct Row<'a> {
-    value: &'a mut [f32],
-    first: &'a mut [f32],
-    second: &'a mut [f32],
+    elements: Elements<'a>,
     steps: &'a mut u32,
 }
 
@@ -64,26 +64,7 @@ impl Row<'_> {
     fn catch_up(&mut self, history: &[Factors]) {
         let outstanding = &history[*self.steps as usize..];
         *self.steps = history.len() as u32;
-        let has_no_moments = self.first.iter().chain(self.second.iter()).all(|&x| x == 0.0);
-        simd(
-            #[inline(always)]
-            || {
-                for factors in outstanding {
-                    if has_no_moments && factors.eps > 0.0 {
-                        // Without moments a step is weight decay only.
-                        self.value.iter_mut().for_each(|x| *x *= factors.decay);
-                    } else {
-                        factors.apply(
-                            self.value,
-                            self.first,
-                            self.second,
-                            #[inline(always)]
-                            |_| 0.0,
-                        );
-                    }
-                }
-            },
-        );
+        self.elements.catch_up(outstanding);
     }
 }
 
@@ -144,20 +125,9 @@ impl LazyEmbedding {
         let (steps, width) = (self.history.len() as u32, self.width);
         in_place(&table.value, |values| {
             let rows = self.rows(values, &gradients.ids).into_par_iter();
-            rows.zip(gradients.values.par_chunks_exact(width)).with_min_len(64).for_each(|(row, gradient)| {
+            rows.zip(gradients.values.par_chunks_exact(width)).with_min_len(64).for_each(|(mut row, gradient)| {
                 *row.steps = steps;
-                simd(
-                    #[inline(always)]
-                    || {
-                        factors.apply(
-                            row.value,
-                            row.first,
-                            row.second,
-                            #[inline(always)]
-                            |i| gradient[i] * clip,
-                        );
-                    },
-                );
+                row.elements.step(&factors, gradient, clip);
             });
         })
     }
@@ -171,7 +141,7 @@ impl LazyEmbedding {
         let mut rows = Vec::with_capacity(ids.len());
         for (id, ((value, (first, second)), steps)) in (0u32..).zip(all) {
             if wanted.next_if_eq(&id).is_some() {
-                rows.push(Row { value, first, second, steps });
+                rows.push(Row { elements: Elements { value, first, second }, steps });
             }
         }
         rows

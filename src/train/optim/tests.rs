@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::{AdamW, Gradient, RowGradients, Settings, values};
-use crate::random::{Purpose, Random};
 use crate::train::batch::MicroBatch;
 use crate::train::model::Bert;
 use crate::train::model::gradient_buffer::TokenGradients;
 use crate::train::testing::{Checkpoint, config};
+use plateau_random::{Purpose, Random};
 
 const SETTINGS: Settings = Settings {
     betas: [0.9, 0.999],

@@ -1,10 +1,11 @@
-//! The arithmetic of one AdamW step on one parameter, fused into one pass over its elements.
+//! One AdamW step on one parameter, on the CPU or on another device.
 
 use std::sync::{Mutex, PoisonError};
 
 use candle_core::{CpuStorage, InplaceOp1, Layout, Tensor};
 
-use crate::train::kernels::vector::simd;
+use plateau_kernels::adamw::{Elements, Factors};
+
 use crate::train::model::Parameter;
 use crate::train::model::host::host;
 use crate::trial::TrialConfig;
@@ -55,43 +56,6 @@ impl Settings {
     }
 }
 
-/// The numbers of one step that are equal for all elements of a parameter.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Factors {
-    /// 1 - lr * weight decay.
-    pub(super) decay: f32,
-    /// lr / (1 - beta1^step).
-    size: f32,
-    /// sqrt(1 - beta2^step).
-    root: f32,
-    pub(super) eps: f32,
-    /// 1 - beta1.
-    first: f32,
-    /// beta2.
-    second: f32,
-    /// 1 - beta2.
-    square: f32,
-}
-
-impl Factors {
-    /// Updates parameter `p` and its moments `m` and `v`; `g(i)` is the clipped gradient of element i.
-    #[expect(
-        clippy::inline_always,
-        reason = "must be inlined into the function that is compiled with vector instructions"
-    )]
-    #[inline(always)]
-    pub(super) fn apply(&self, p: &mut [f32], m: &mut [f32], v: &mut [f32], g: impl Fn(usize) -> f32) {
-        let n = p.len();
-        let (m, v) = (&mut m[..n], &mut v[..n]);
-        for i in 0..n {
-            let g = g(i);
-            m[i] += self.first * (g - m[i]);
-            v[i] = self.second * v[i] + self.square * g * g;
-            p[i] = p[i] * self.decay - self.size * (m[i] / (v[i].sqrt() / self.root + self.eps));
-        }
-    }
-}
-
 /// The running means of a parameter's gradient and of its square.
 #[derive(Debug, Clone)]
 pub enum Moments {
@@ -115,18 +79,7 @@ pub(super) fn update(
 ) -> candle_core::Result<()> {
     match (moments, gradient) {
         (Moments::Host(m, v), Gradient::Host(g)) => in_place(&parameter.value, |p| {
-            simd(
-                #[inline(always)]
-                || {
-                    factors.apply(
-                        p,
-                        m,
-                        v,
-                        #[inline(always)]
-                        |i| g[i] * clip,
-                    );
-                },
-            );
+            Elements { value: p, first: m, second: v }.step(&factors, g, clip);
         }),
         (Moments::Device(m, v), Gradient::Device(g)) => {
             let g = (*g * f64::from(clip))?;

@@ -8,8 +8,8 @@ use candle_core::Tensor;
 use rayon::prelude::*;
 
 use super::model::Marian;
-use crate::random::Random;
 use crate::train::TrainError;
+use plateau_random::Random;
 
 /// A token is drawn from the ten most probable ones, which keeps translations sensible (Edunov et al., "Understanding
 /// back-translation at scale", 2018).

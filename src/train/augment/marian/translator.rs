@@ -6,11 +6,11 @@ use super::checkpoint::{self, MarianConfig, Weights};
 use super::decode::{self, Limits};
 use super::model::Marian;
 use super::tokenizer::MarianTokenizer;
-use crate::random::{Purpose, Random};
 use crate::train::TrainError;
 use crate::train::augment::context::AugmentContext;
 use crate::train::augment::suggestions::{Suggestion, SuggestionTable, cached_suggestions};
 use crate::train::data::DataError;
+use plateau_random::{Purpose, Random};
 
 /// The default checkpoints: from English to French, and back.
 pub(crate) const DEFAULT_PAIR: [&str; 2] = ["hf:Helsinki-NLP/opus-mt-en-fr", "hf:Helsinki-NLP/opus-mt-fr-en"];

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::random::{Purpose, Random};
+use plateau_random::{Purpose, Random};
 
 type Multiply = unsafe fn(f32, Matrix<'_>, Matrix<'_>, *mut f32, usize, Write);
 

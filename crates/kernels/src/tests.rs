@@ -9,7 +9,7 @@ use super::dropout::{Dropout, Mask};
 use super::linear;
 use super::norm::{self, LayerNorm, Site};
 use super::product::Write;
-use crate::random::{Purpose, Random};
+use plateau_random::{Purpose, Random};
 
 /// Standard normal values that depend only on `seed`.
 fn normals(seed: u64, n: usize) -> Vec<f32> {

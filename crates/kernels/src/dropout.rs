@@ -1,7 +1,7 @@
 //! Dropout with a mask that is a function of an index, so no generator state exists.
 //!
 //! An element is dropped when a 32-bit hash of (key, element) is below `probability * 2^32`, so the probability is exact to
-//! 2^-32. The key comes from Philox ([`crate::random`]) and stands for (seed, step, site, example). The hash is two
+//! 2^-32. The key comes from Philox ([`plateau_random`]) and stands for (seed, step, site, example). The hash is two
 //! keyed rounds of a multiply-xorshift finaliser (C. Wellons' `lowbias32`, improved constants). It is cheap, so the backward
 //! pass computes the mask again instead of storing it.
 
@@ -70,7 +70,7 @@ impl Mask {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::random::{Purpose, Random};
+    use plateau_random::{Purpose, Random};
 
     fn key(index: u64) -> [u32; 2] {
         let [a, b, ..] = Random::new(1, Purpose::Dropout).words(index);

@@ -1,7 +1,8 @@
 //! The arithmetic of a transformer on the CPU: pure functions over `f32` slices, each with its backward pass.
 //!
-//! The kernels know nothing of models, graphs or optimizers; `train::model` combines them into a forward and a backward
-//! pass. Matrices are row-major. The tokens of a micro-batch are packed as `[tokens, width]` without padding, and sequence
+//! The kernels know nothing of models or graphs; the training room combines them into forward pass, backward pass and
+//! optimizer. They are a crate of their own because they must be optimised in every build, also while the rest is developed.
+//! Matrices are row-major. The tokens of a micro-batch are packed as `[tokens, width]` without padding, and sequence
 //! offsets say which rows belong together.
 //!
 //! Loops are plain Rust inside [`vector::simd`], which picks the instruction set at run time. Matrix products
@@ -9,6 +10,7 @@
 //! other threads do.
 
 pub mod activation;
+pub mod adamw;
 pub mod attention;
 pub mod dropout;
 pub mod linear;
