@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
-use super::schedules::settle_warmup;
+use super::defaults::{settle_model, settle_warmup};
 use super::{AugmentationFound, DataFound, Facts, ModelFound, check, identity, idle};
 use crate::spec::{
     Choice, Place, Problem, Problems, Setting, SweepSpec, lookup, place_of, sets_seed, shown, source_key,
@@ -192,7 +192,7 @@ impl<'s> Expansion<'s> {
             }
             return;
         };
-        resolve(&mut config, model);
+        settle_model(&mut config, model);
         settle_warmup(&mut config, place(Key::Warmup.path()).is_some());
         let Ok(mut json) = serde_json::to_value(&config) else { return };
         if self.is_excluded(&json) {
@@ -295,10 +295,4 @@ impl<'s> Expansion<'s> {
         let axes = self.columns.into_iter().map(|column| Axis { key: column.path, values: column.values }).collect();
         Ok(Plan { name: self.spec.name.clone(), axes, trials: self.trials, warnings })
     }
-}
-
-/// Fills in what the checkpoint decides where the sweep does not.
-fn resolve(config: &mut TrialConfig, model: &ModelFound) {
-    config.model.pooling.get_or_insert(model.facts.default_pooling());
-    config.model.dropout = config.model.dropout.or(model.facts.dropout);
 }

@@ -4,6 +4,7 @@
 //! once. An id depends on the trial's configuration and data, not on how the sweep is written or where its files lie.
 
 mod check;
+mod defaults;
 mod estimate;
 mod expand;
 mod facts;

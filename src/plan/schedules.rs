@@ -4,9 +4,10 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
+use super::defaults::settle_warmup;
 use super::{Plan, check};
 use crate::spec::{Place, Problems, SweepSpec, lookup, place_of, shown};
-use crate::trial::{AxisValue, FractionOrSteps, Key, TrialConfig};
+use crate::trial::{AxisValue, Key, TrialConfig};
 
 /// A checked schedule.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,13 +21,6 @@ pub struct PlannedSchedule {
 
 /// The keys that decide the learning rate of a step.
 const KEYS: &[&str] = &[Key::LearningRate.path(), Key::Warmup.path(), Key::Scheduler.path()];
-
-/// Without a written warm-up, a schedule that rises on its own has none.
-pub(super) fn settle_warmup(config: &mut TrialConfig, written: bool) {
-    if !written && config.scheduler.rises() {
-        config.warmup = FractionOrSteps(0.0);
-    }
-}
 
 /// The distinct schedules of a sweep, each over `steps` steps, in place of the sweep's own length.
 ///

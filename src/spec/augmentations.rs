@@ -1,7 +1,6 @@
 //! The table of augmentations: their names, parameters and defaults.
 
-use super::keys::COUNT;
-use super::kind::{Doc, Kind, Parameter, Variant};
+use super::kind::{COUNT, Doc, Kind, Parameter, Variant};
 use super::range::Range;
 
 const SHARE: Kind = Kind::Number { range: Range::from(0.0).to(1.0), expected: "a share from 0 to 1" };

@@ -2,12 +2,12 @@
 
 use serde_json::{Map, Value};
 
-use super::keys;
 use super::kind::brief;
 use super::read::Reader;
 use super::sections::is_section;
 use super::sweep::{AxisKey, Choice, Entry, Factor, Setting, readable};
 use super::yaml::Node;
+use super::{check, keys};
 use crate::trial::AxisValue;
 
 impl Reader {
@@ -167,7 +167,7 @@ impl Reader {
                     entry.values.push((path.to_owned(), choice));
                 }
             }
-            self.check_entry(&entry);
+            self.errors.extend(check::entry(&entry));
             entries.push(entry);
         }
         entries

@@ -6,7 +6,6 @@ use std::collections::HashMap;
 use super::keys;
 use super::kind::whole;
 use super::problem::{Place, Problem};
-use super::read::Reader;
 use super::sweep::{AxisKey, Entry, Factor, Setting, SweepSpec};
 use super::yaml::Node;
 use crate::trial::{AxisValue, Key, TrialConfig};
@@ -53,82 +52,78 @@ fn applied<'s>(
     config
 }
 
-impl Reader {
-    pub(super) fn check_entry(&mut self, entry: &Entry) {
-        let settings = entry.settings();
-        let mut seen: Vec<Setting> = Vec::new();
-        for setting in settings {
-            self.errors.extend(repeated(setting, &seen));
-            seen.push(setting.clone());
-        }
-        self.errors.extend(two_lengths(&seen));
-    }
+/// Keys that an entry of `include` or `exclude` sets twice, and `epochs` beside `steps`.
+pub(super) fn entry(entry: &Entry) -> Vec<Problem> {
+    let settings: Vec<Setting> = entry.settings().into_iter().cloned().collect();
+    repeated_keys(&settings).into_iter().chain(two_lengths(&settings)).collect()
+}
 
-    /// Reports values that occur twice on an axis, fixed values that an axis would replace, and `epochs` beside `steps`.
-    pub(super) fn check_axes(&mut self) {
-        let mut errors = Vec::new();
-        for factor in &self.factors {
-            for key in &factor.keys {
-                if factor.keys.len() == 1 {
-                    errors.extend(twice(key));
-                }
-                errors.extend(self.fixed.iter().filter(|fixed| fixed.place.is_override()).filter_map(|fixed| {
-                    let mut varying = key.choices.iter().flat_map(|choice| &choice.settings);
-                    let hidden = varying.any(|setting| setting.path == fixed.path);
-                    let what = || format!("`{}` varies in this sweep", fixed.path);
-                    hidden.then(|| {
-                        Problem::new(fixed.key_place, what())
-                            .hint("--set changes fixed values; --only trains some values of an axis")
-                    })
-                }));
-                let inner = format!("{}.", key.path);
-                let is_whole = keys::variants(&key.path).is_some();
-                errors.extend(self.fixed.iter().filter(|fixed| is_whole && fixed.path.starts_with(&inner)).map(
-                    |fixed| {
-                        let what = format!("`{}` varies, which would replace `{}`", key.path, fixed.path);
-                        Problem::new(fixed.key_place, what).hint("write it into the values of the axis")
-                    },
-                ));
+/// Keys that are set twice.
+pub(super) fn repeated_keys(settings: &[Setting]) -> Vec<Problem> {
+    settings.iter().enumerate().filter_map(|(index, setting)| repeated(setting, &settings[..index])).collect()
+}
+
+/// Values that occur twice on an axis, fixed values that an axis would replace, and `epochs` beside `steps`.
+pub(super) fn axes(factors: &[Factor], fixed: &[Setting]) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for factor in factors {
+        for key in &factor.keys {
+            if factor.keys.len() == 1 {
+                problems.extend(twice(key));
             }
+            problems.extend(fixed.iter().filter_map(|fixed| hidden_override(key, fixed)));
+            problems.extend(fixed.iter().filter_map(|fixed| replaced(key, fixed)));
         }
-        let axes = self.factors.iter().flat_map(|d| &d.keys).map(|key| (key.path.as_str(), key.place));
-        let fixed = self.fixed.iter().map(|setting| (setting.path.as_str(), setting.key_place));
-        let lengths: Vec<(&str, Place)> = fixed.chain(axes).filter(|(path, _)| Key::is_length(path)).collect();
-        if let Some((_, place)) = lengths.iter().find(|(path, _)| lengths.iter().any(|(other, _)| other != path)) {
-            let varies = self.factors.iter().flat_map(|d| &d.keys).any(|key| Key::is_length(&key.path));
-            if varies {
-                errors.push(epochs_and_steps(*place));
-            }
-        }
-        self.errors.append(&mut errors);
     }
+    let axes = factors.iter().flat_map(|factor| &factor.keys).map(|key| (key.path.as_str(), key.place));
+    let varies = axes.clone().any(|(path, _)| Key::is_length(path));
+    let fixed = fixed.iter().map(|setting| (setting.path.as_str(), setting.key_place));
+    let lengths: Vec<(&str, Place)> = fixed.chain(axes).filter(|(path, _)| Key::is_length(path)).collect();
+    let second = lengths.iter().find(|(path, _)| lengths.iter().any(|(other, _)| other != path));
+    problems.extend(second.filter(|_| varies).map(|(_, place)| epochs_and_steps(*place)));
+    problems
+}
 
-    /// Makes `seeds` the last axis.
-    pub(super) fn check_seeds(&mut self) {
-        let Some(seeds) = self.seeds.take() else { return };
-        if let Some(axis) = self.factors.iter().flat_map(|d| &d.keys).find(|key| Key::Seed.is(&key.path)) {
-            let hint = format!("`seed` varies in line {}; keep one of the two", axis.place.line());
-            self.errors.push(Problem::new(seeds.place, "`seeds` and the axis `seed` both set the seed").hint(hint));
-        }
-        self.factors.push(Factor { keys: vec![seeds] });
+/// Reports a value of `--set` whose key is on an axis.
+fn hidden_override(key: &AxisKey, fixed: &Setting) -> Option<Problem> {
+    let mut varying = key.choices.iter().flat_map(|choice| &choice.settings);
+    if !fixed.place.is_override() || !varying.any(|setting| setting.path == fixed.path) {
+        return None;
     }
+    let problem = Problem::new(fixed.key_place, format!("`{}` varies in this sweep", fixed.path));
+    Some(problem.hint("--set changes fixed values; --only trains some values of an axis"))
+}
 
-    /// Warns where the two keys have another meaning than in transformers.
-    pub(super) fn check_batch_meaning(&mut self, entries: &[(Node, Node)]) {
-        let find = |name: &str| entries.iter().find(|(key, _)| key.text() == Some(name));
-        let batch = find("per_device_train_batch_size").map(|(key, _)| key.place);
-        let accumulation = find("gradient_accumulation_steps").or_else(|| find("grad_accumulation"));
-        if let (Some(place), Some((_, parts))) = (batch, accumulation)
-            && whole(parts).is_some_and(|parts| parts > 1)
-        {
-            let what = "`batch_size` is the number of examples per optimizer step; transformers would multiply it by the accumulation";
-            self.warnings.push(Problem::new(place, what).hint("for the same run, multiply it by the accumulation"));
-        }
+/// Reports a fixed parameter, such as `scheduler.cycles`, of a key whose axis replaces the whole value.
+fn replaced(key: &AxisKey, fixed: &Setting) -> Option<Problem> {
+    keys::variants(&key.path)?;
+    fixed.path.strip_prefix(&key.path)?.strip_prefix('.')?;
+    let what = format!("`{}` varies, which would replace `{}`", key.path, fixed.path);
+    Some(Problem::new(fixed.key_place, what).hint("write it into the values of the axis"))
+}
+
+/// Reports `seeds` beside an axis `seed`.
+pub(super) fn seeds(seeds: &AxisKey, factors: &[Factor]) -> Option<Problem> {
+    let axis = factors.iter().flat_map(|factor| &factor.keys).find(|key| Key::Seed.is(&key.path))?;
+    let problem = Problem::new(seeds.place, "`seeds` and the axis `seed` both set the seed");
+    Some(problem.hint(format!("`seed` varies in line {}; keep one of the two", axis.place.line())))
+}
+
+/// A warning where the two keys have another meaning than in transformers. `entries` are those of the top level.
+pub(super) fn batch_meaning(entries: &[(Node, Node)]) -> Option<Problem> {
+    let find = |name: &str| entries.iter().find(|(key, _)| key.text() == Some(name));
+    let (batch, _) = find("per_device_train_batch_size")?;
+    let (_, parts) = find("gradient_accumulation_steps").or_else(|| find("grad_accumulation"))?;
+    if whole(parts)? <= 1 {
+        return None;
     }
+    let what =
+        "`batch_size` is the number of examples per optimizer step; transformers would multiply it by the accumulation";
+    Some(Problem::new(batch.place, what).hint("for the same run, multiply it by the accumulation"))
 }
 
 /// Reports a setting whose key was set before.
-pub(super) fn repeated(setting: &Setting, earlier: &[Setting]) -> Option<Problem> {
+fn repeated(setting: &Setting, earlier: &[Setting]) -> Option<Problem> {
     let first = earlier.iter().find(|earlier| earlier.path == setting.path)?;
     let problem = Problem::new(setting.key_place, format!("`{}` is set twice", setting.path));
     Some(problem.hint(format!("first in line {}", first.key_place.line())))

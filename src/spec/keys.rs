@@ -6,8 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::augmentations::AUGMENTATIONS;
-use super::kind::{Doc, Kind, MOST_EPOCHS, MOST_STEPS, Parameter, STEPS, Variant};
-use super::names::ALIASES;
+use super::kind::{COUNT, Doc, Kind, MOST_EPOCHS, MOST_STEPS, Parameter, STEPS, Variant};
 use super::range::Range;
 use super::schedulers::SCHEDULERS;
 use crate::trial::{Key as Role, Length, Patience, Plateau, TrialConfig};
@@ -23,15 +22,6 @@ pub(super) struct Key {
     pub kind: Kind,
     pub put: Put,
     pub doc: Doc,
-}
-
-/// Another name of a key.
-#[derive(Debug)]
-pub(super) struct Alias {
-    pub name: &'static str,
-    pub path: &'static str,
-    /// Narrower than the key's own kind, where the other name says more.
-    pub kind: Option<Kind>,
 }
 
 /// A map of keys. A lone scalar in its place is the value of the key `scalar`.
@@ -53,7 +43,6 @@ pub(super) static GROUPS: &[Group] = &[
 const LEARNING_RATE: Kind = Kind::Number { range: Range::above(0.0), expected: "a number above 0, such as 3e-5" };
 const POSITIVE: Kind = Kind::Number { range: Range::above(0.0), expected: "a number above 0" };
 const NOT_NEGATIVE: Kind = Kind::Number { range: Range::from(0.0), expected: "0 or a number above" };
-pub(super) const COUNT: Kind = Kind::Whole { from: 1, to: u64::MAX, expected: "a whole number from 1" };
 const EVALS: Kind = Kind::Whole { from: 1, to: 1_000_000, expected: "a whole number from 1" };
 const STEPS_FROM_0: Kind = Kind::Whole { from: 0, to: MOST_STEPS as u64, expected: "a whole number from 0" };
 const LAYERS: Kind = Kind::Whole { from: 0, to: 99_999, expected: "a number of layers, 0 for none" };
@@ -610,10 +599,6 @@ pub(super) fn key(path: &str) -> Option<&'static Key> {
 
 pub(super) fn group(path: &str) -> Option<&'static Group> {
     GROUPS.iter().find(|group| group.path == path)
-}
-
-pub(super) fn alias(name: &str) -> Option<&'static Alias> {
-    ALIASES.iter().find(|alias| alias.name == name)
 }
 
 /// The schedules or augmentations, if `path` is theirs.

@@ -94,6 +94,8 @@ impl ReadValue {
 pub(super) const MOST_STEPS: u32 = 1_000_000_000;
 /// The same for epochs.
 pub(super) const MOST_EPOCHS: u32 = 1_000_000;
+/// A number of things, at least one.
+pub(super) const COUNT: Kind = Kind::Whole { from: 1, to: u64::MAX, expected: "a whole number from 1" };
 /// Steps that a key may name.
 pub(super) const STEPS: Range = Range::from(0.0).to(MOST_STEPS as f64);
 

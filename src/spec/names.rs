@@ -1,9 +1,17 @@
 //! Names that other programs use: those that are accepted, those that are understood well enough to name the right key, and
 //! those that are not needed here.
 
-use super::keys::Alias;
 use super::kind::Kind;
 use super::range::Range;
+
+/// Another name of a key.
+#[derive(Debug)]
+pub(super) struct Alias {
+    pub name: &'static str,
+    pub path: &'static str,
+    /// Narrower than the key's own kind, where the other name says more.
+    pub kind: Option<Kind>,
+}
 
 /// From `transformers.TrainingArguments`. `head_lr` may also stand at the top level, beside `lr`.
 pub(super) static ALIASES: &[Alias] = &[
@@ -26,6 +34,11 @@ pub(super) static ALIASES: &[Alias] = &[
     Alias { name: "label_smoothing_factor", path: "label_smoothing", kind: None },
     Alias { name: "gradient_accumulation_steps", path: "grad_accumulation", kind: None },
 ];
+
+/// The key that `name` is another name of.
+pub(super) fn alias(name: &str) -> Option<&'static Alias> {
+    ALIASES.iter().find(|alias| alias.name == name)
+}
 
 /// Arguments of other programs that have no counterpart here, and why.
 const NEEDLESS: &[(&str, &str)] = &[

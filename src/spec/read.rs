@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::across::{self, RULES};
-use super::check::{self, repeated, two_lengths};
+use super::check;
 use super::keys::{self, Target};
 use super::kind::Kind;
 use super::names::{self, ALIASES};
@@ -122,10 +122,8 @@ impl Reader {
         for (key, value) in entries {
             self.top_level(key, value);
         }
-        let again: Vec<Problem> =
-            self.fixed.iter().enumerate().filter_map(|(i, s)| repeated(s, &self.fixed[..i])).collect();
-        self.errors.extend(again);
-        self.check_batch_meaning(entries);
+        self.errors.extend(check::repeated_keys(&self.fixed));
+        self.warnings.extend(check::batch_meaning(entries));
     }
 
     fn top_level(&mut self, key: &Node, value: &Node) {
@@ -265,7 +263,7 @@ impl Reader {
     pub(super) fn resolve(&mut self, prefix: &str, key: &Node) -> Option<Resolved> {
         let name = key.text().unwrap_or_default();
         let written = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") };
-        let alias = keys::alias(&written);
+        let alias = names::alias(&written);
         let path = alias.map_or_else(|| written.clone(), |alias| alias.path.to_owned());
         let meaning = if let Some(group) = keys::group(&path) {
             Meaning::Group(group)
@@ -323,8 +321,11 @@ impl Reader {
             self.factors.retain_mut(Factor::even);
             self.seeds = self.seeds.take().filter(|seeds| !seeds.choices.is_empty());
         }
-        self.check_seeds();
-        self.check_axes();
+        if let Some(seeds) = self.seeds.take() {
+            self.errors.extend(check::seeds(&seeds, &self.factors));
+            self.factors.push(Factor { keys: vec![seeds] });
+        }
+        self.errors.extend(check::axes(&self.factors, &self.fixed));
         let (name, name_place) = self.name.take().unwrap_or_else(|| (stem.to_owned(), Place::NOWHERE));
         if !is_folder_name(&name) {
             let what = format!("`{name}` cannot name a sweep");
@@ -333,7 +334,7 @@ impl Reader {
         }
         self.fixed.sort_by_key(Setting::depth);
         let mut base = TrialConfig::default();
-        self.errors.extend(two_lengths(&self.fixed));
+        self.errors.extend(check::two_lengths(&self.fixed));
         for setting in &self.fixed {
             self.errors.extend(setting.apply(&mut base).err());
         }
@@ -407,7 +408,7 @@ fn children(group: &'static str) -> impl Iterator<Item = &'static str> {
 fn meant(prefix: &str, name: &str) -> Option<String> {
     // Most often, a known key is in the wrong place, or has the name that another program uses.
     let elsewhere = keys::paths().find(|path| *path == name || path.rsplit('.').next() == Some(name));
-    let known = keys::alias(name).map(|alias| alias.path).or(elsewhere).or_else(|| names::misnomer(name));
+    let known = names::alias(name).map(|alias| alias.path).or(elsewhere).or_else(|| names::misnomer(name));
     known.map(str::to_owned).or_else(|| {
         if let Some(group) = keys::group(prefix) {
             return nearest(name, children(group.path)).map(|child| format!("{}.{child}", group.path));

@@ -6,9 +6,9 @@ use serde_json::Value;
 
 use super::across::{RULE_KEYS, StopAcross};
 use super::augmentations::AUGMENTATIONS;
-use super::keys::{self, KEYS};
+use super::keys::KEYS;
 use super::kind::{Doc, Kind, Parameter, Variant};
-use super::names::{ALIASES, misnomer};
+use super::names::{self, ALIASES, misnomer};
 use super::problem::nearest;
 use super::run_config::{RUN_KEYS, RunConfig};
 use super::schedulers::SCHEDULERS;
@@ -89,7 +89,7 @@ pub fn reference() -> Vec<Chapter> {
 /// The name closest to an unknown one, if one is close.
 pub fn look_up(name: &str) -> Result<Vec<Chapter>, Option<String>> {
     let chapters = reference();
-    let resolved = keys::alias(name).map(|alias| alias.path).or_else(|| misnomer(name)).unwrap_or(name);
+    let resolved = names::alias(name).map(|alias| alias.path).or_else(|| misnomer(name)).unwrap_or(name);
     let narrowed = |fits: &dyn Fn(&KeyDoc) -> bool| -> Vec<Chapter> {
         let narrow = |chapter: &Chapter| Chapter {
             keys: chapter.keys.iter().filter(|key| fits(key)).cloned().collect(),

@@ -406,6 +406,6 @@ fn every_misnomer_names_a_key() {
         let inside_run =
             path.strip_prefix("run.").is_some_and(|name| run_config::RUN_KEYS.iter().any(|key| key.name == name));
         assert!(inside_run || known.into_iter().any(|known| known == *path), "{other}");
-        assert!(keys::key(other).is_none() && keys::alias(other).is_none(), "{other} is a key");
+        assert!(keys::key(other).is_none() && names::alias(other).is_none(), "{other} is a key");
     }
 }

@@ -18,6 +18,7 @@ mod checkpoint;
 mod curve;
 mod disk;
 mod error;
+pub mod exit;
 #[cfg(feature = "faults")]
 mod faults;
 mod history;
@@ -31,7 +32,7 @@ mod trials_csv;
 
 pub use append::append;
 pub use atomic::{read as read_file, remove_file_if, write as write_file};
-pub use attempt::{Assignment, exit};
+pub use attempt::Assignment;
 pub use cache::Blobs;
 pub use checkpoint::{Checkpoints, CurvePosition, SavedState, link_or_copy, remove_state};
 pub use curve::{Curve, CurveFollower, CurveWriter, read as read_curve};

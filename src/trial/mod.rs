@@ -16,22 +16,23 @@ mod escape;
 mod facts;
 mod id;
 mod key;
+mod length;
 mod measured;
 mod number;
+mod point;
 mod probe;
 mod scheduler;
 mod scores;
 mod verdict;
 
 pub use augmentation::{Augmentation, Choose, Translator};
-pub use axis::{Axis, AxisValue, Trial};
+pub use axis::{Axis, AxisValue};
 pub use batching::{MAX_GRADIENT_BUFFERS, MICRO_BATCH_TOKENS, TRAIN_PROBE_EXAMPLES};
 pub use cause::{Cause, Reason, ShapeKind, VerdictId};
 pub use checkpoint::{CheckpointEvery, Keep};
 pub use config::{
-    BadRows, ColumnNames, DataConfig, DataFormat, EvalSource, EvalTable, FractionOrSteps, Length, ModelConfig,
-    OptimizerConfig, OptimizerName, Patience, PatienceMetric, Plateau, Pooling, StopRules, TrialConfig,
-    steps_per_epoch,
+    BadRows, ColumnNames, DataConfig, DataFormat, EvalSource, EvalTable, ModelConfig, OptimizerConfig, OptimizerName,
+    Patience, PatienceMetric, Plateau, Pooling, StopRules, TrialConfig,
 };
 pub use data_report::{DataReport, SplitReport};
 pub use device::Device;
@@ -39,8 +40,10 @@ pub use escape::{printable, spreadsheet_cell};
 pub use facts::{DataFacts, ModelFacts, SourceHashes};
 pub use id::TrialId;
 pub use key::Key;
+pub use length::{FractionOrSteps, Length, steps_per_epoch};
 pub use measured::{DiagnosticRow, EvalRow, MetricRow, Outcome, Status};
 pub use number::{number_text, rounded_text};
+pub use point::Trial;
 pub use probe::{Probe, ProbeKind};
 pub use scheduler::{Anneal, CycleShape, DecayShape, Scheduler};
 pub use scores::{BestEvaluation, CalibrationBin, ClassScores, Mistake, Scores};

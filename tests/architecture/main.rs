@@ -37,7 +37,7 @@ fn the_store_touches_the_disk_in_one_file() {
 
 #[test]
 fn no_files_import_each_other_in_a_circle() {
-    check(rules::new_circles);
+    check(rules::no_circles);
 }
 
 #[test]

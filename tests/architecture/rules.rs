@@ -150,38 +150,14 @@ pub fn module_files(tree: &Tree) -> Vec<String> {
         .collect()
 }
 
-/// Circles that are still to be broken, as the files below `src` in order. A new circle fails the test, and so does one that is
-/// gone and still listed.
-const OPEN_CIRCLES: &[&[&str]] = &[
-    &["plan/expand.rs", "plan/schedules.rs"],
-    &["spec/augmentations.rs", "spec/keys.rs", "spec/names.rs"],
-    &["spec/check.rs", "spec/read.rs"],
-    &[
-        "store/atomic.rs",
-        "store/attempt.rs",
-        "store/cache.rs",
-        "store/checkpoint.rs",
-        "store/disk.rs",
-        "store/error.rs",
-        "store/faults.rs",
-        "store/paths.rs",
-    ],
-    &["trial/axis.rs", "trial/config.rs", "trial/probe.rs", "trial/scheduler.rs"],
-];
-
-/// New circles, and listed ones that are gone.
-pub fn new_circles(tree: &Tree) -> Vec<String> {
-    let found = circles(tree);
-    let is_listed = |circle: &Vec<String>| OPEN_CIRCLES.iter().any(|open| circle.iter().eq(open.iter()));
-    let new = found.iter().filter(|circle| !is_listed(circle));
-    let gone = OPEN_CIRCLES.iter().filter(|open| !found.iter().any(|circle| circle.iter().eq(open.iter())));
-    new.map(|circle| format!("these files import each other in a circle: {}", circle.join(", ")))
-        .chain(gone.map(|open| format!("this circle is gone; take it off the list: {}", open.join(", "))))
-        .collect()
+/// Files that import each other, one line a circle.
+pub fn no_circles(tree: &Tree) -> Vec<String> {
+    let line = |circle: Vec<String>| format!("these files import each other in a circle: {}", circle.join(", "));
+    circles(tree).into_iter().map(line).collect()
 }
 
 /// Groups of files that import each other, directly or by way of others.
-pub fn circles(tree: &Tree) -> Vec<Vec<String>> {
+fn circles(tree: &Tree) -> Vec<Vec<String>> {
     let arrows: Vec<BTreeSet<usize>> = (0..tree.files.len()).map(|file| arrows(tree, file)).collect();
     let reached: Vec<BTreeSet<usize>> = (0..arrows.len()).map(|file| reach(&arrows, file)).collect();
     let mut circles = BTreeMap::new();

@@ -1,0 +1,17 @@
+//! Defaults that depend on other values: what the checkpoint decides, and the warm-up of schedules that rise on their own.
+
+use super::ModelFound;
+use crate::trial::{FractionOrSteps, TrialConfig};
+
+/// Fills in what the checkpoint decides where the sweep does not.
+pub(super) fn settle_model(config: &mut TrialConfig, model: &ModelFound) {
+    config.model.pooling.get_or_insert(model.facts.default_pooling());
+    config.model.dropout = config.model.dropout.or(model.facts.dropout);
+}
+
+/// Without a written warm-up, a schedule that rises on its own has none.
+pub(super) fn settle_warmup(config: &mut TrialConfig, written: bool) {
+    if !written && config.scheduler.rises() {
+        config.warmup = FractionOrSteps(0.0);
+    }
+}
