@@ -34,11 +34,15 @@ pub(super) async fn sweep_until<E: Executor>(
     let mut order = *order;
     let mut pause = FIRST_PAUSE;
     loop {
+        let start = tokio::time::Instant::now();
         let error = match run_once(&order, engine, reporter, calls).await {
             Err(error) if error.is_full_disk() && order.config.on_full_disk == OnFullDisk::Wait => error,
             result => return result,
         };
         reporter.warning(&format!("{error}\nThe sweep waits for room and then continues by itself (run.on_full_disk)"));
+        if start.elapsed() > pause {
+            pause = FIRST_PAUSE;
+        }
         if !wait(pause, reporter, calls).await {
             return Err(RunError::Interrupted(Box::new(error)));
         }
@@ -48,7 +52,8 @@ pub(super) async fn sweep_until<E: Executor>(
     }
 }
 
-/// The first and the longest pause before a sweep on a full disk is tried again.
+/// The first and the longest pause before a sweep on a full disk is tried again. The pause doubles until the sweep goes on for
+/// longer than it has waited.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LAST_PAUSE: Duration = Duration::from_secs(30);
 
