@@ -29,7 +29,7 @@ torture SECONDS="300":
 
 # Train runs with one known fault each, and count how often the diagnosis names it (PART: all, dev, test, probes or twice). Continues.
 faults PART="all":
-    PLATEAU_FAULT_RUNS={{ PART }} cargo test --release --test faults the_cause -- --ignored --nocapture
+    PLATEAU_FAULT_RUNS={{ PART }} cargo test --release --test faults the_cause -- --nocapture
 
 # Read sweep files, journals, curves, data files and logs that were damaged at random, for SECONDS.
 fuzz SECONDS="60":
@@ -58,6 +58,10 @@ bench-toy *TRIALS:
 # Time the report of made-up results: 150 trials of 400 steps, and 2,000 of 1,000. SIZES such as `150x400` choose others.
 bench-report *SIZES:
     cargo bench --bench report -- {{ SIZES }}
+
+# Time the diagnosis of 10,000 training logs.
+bench-diagnose:
+    cargo bench --bench diagnose
 
 # Compare training steps with PyTorch and transformers (installs both into target/peers; takes twelve minutes).
 bench-peers:

@@ -41,6 +41,21 @@ fn is_right(fault: &Fault, verdict: &Verdict) -> bool {
     fault.accepted.iter().any(|(cause, reason)| verdict.id == *cause && (reason.is_none() || verdict.reason == *reason))
 }
 
+/// How many runs of a part have the right primary verdict, and a line for each that has a wrong one.
+pub fn right_and_wrong(results: &Path, part: Part) -> (usize, Vec<String>) {
+    let (mut right, mut wrong) = (0, Vec::new());
+    for fault in part.faults() {
+        for verdict in runs(results, &fault.folder()).iter().map(primary) {
+            if is_right(fault, &verdict) {
+                right += 1;
+            } else {
+                wrong.push(format!("{}: {}: {}", fault.name, verdict.id, verdict.text));
+            }
+        }
+    }
+    (right, wrong)
+}
+
 /// A Markdown table of the injected faults against the primary verdicts, and the share of right ones. `classes`: count only runs
 /// on data of so many classes.
 pub fn matrix(results: &Path, part: Part, classes: Option<usize>) -> String {
@@ -81,7 +96,7 @@ pub fn probed(results: &Path) -> String {
     let (mut all, mut right) = (0, 0);
     for fault in FAULTS {
         let found = run::probe_results(&folder(results, &fault.folder())).unwrap();
-        let (mut asked, mut by_curves, mut with_probes, mut cells) = (0, 0, 0, Vec::new());
+        let (mut tried, mut by_curves, mut with_probes, mut cells) = (0, 0, 0, Vec::new());
         for run in runs(results, &fault.folder()) {
             let verdict = primary(&run);
             let before = is_right(fault, &verdict);
@@ -95,14 +110,14 @@ pub fn probed(results: &Path) -> String {
                 };
                 let words = format!("{} (probes: {})", conclusion.id().unwrap_or("none"), probed.settled.id());
                 cells.push(if is_right { format!("**{words}**") } else { words });
-                (asked, by_curves, with_probes) =
-                    (asked + 1, by_curves + usize::from(before), with_probes + usize::from(is_right));
+                (tried, by_curves, with_probes) =
+                    (tried + 1, by_curves + usize::from(before), with_probes + usize::from(is_right));
                 is_right
             });
             (all, right) = (all + 1, right + usize::from(after));
         }
-        if asked > 0 {
-            let _ = writeln!(text, "| {} | {asked} | {by_curves} | {with_probes} | {} |", fault.what, cells.join(", "));
+        if tried > 0 {
+            let _ = writeln!(text, "| {} | {tried} | {by_curves} | {with_probes} | {} |", fault.what, cells.join(", "));
         }
     }
     let _ = writeln!(text, "\nWith the probes {right} of {all} right ({:.1} %).", share(right, all));
@@ -134,7 +149,7 @@ pub fn continued(results: &Path) -> String {
         }
     }
     format!(
-        "Of {all} runs judged half-way, {flat} had a flat training loss; {wrong} of these fell on by more than the margin.\n{text}"
+        "Of {all} runs judged half-way, {flat} had a flat training loss; {wrong} of these fell further by more than the margin.\n{text}"
     )
 }
 

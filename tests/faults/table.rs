@@ -1,7 +1,7 @@
 //! The faults: what is changed in a healthy run, and which primary verdicts count as right.
 //!
 //! The right verdicts were written down before any run was trained or probed. Only the size of the evaluation set for shuffled
-//! labels was chosen later: in a small set nobody can see that a tenth of the labels is wrong.
+//! labels was chosen later: a small set does not show that a tenth of the labels is wrong.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -39,13 +39,14 @@ pub const BASE: &[(&str, &[&str])] = &[
     ("eval_every", &["10"]),
 ];
 
-/// About a thousand held-out examples: in a hundred, nobody can see that a tenth of the labels is wrong.
+/// About a thousand held-out examples: a hundred do not show that a tenth of the labels is wrong.
 const ENOUGH_EVALS: [(&str, &[&str]); 2] = [("data.eval", &["0.3"]), ("eval_every", &["20"])];
 
 /// Changes to the settings where the classes are imbalanced: enough held-out examples of the rare classes.
 const IMBALANCED: &[(&str, &[&str])] = &[("data.eval", &["0.08"])];
 
 /// Variants of each fault: the thresholds were set on `DEV` and never on `TEST`.
+const SAMPLE: Range<usize> = 0..2;
 const DEV: Range<usize> = 0..11;
 const TEST: Range<usize> = 20..28;
 const TWICE: Range<usize> = 11..14;
@@ -111,7 +112,7 @@ pub const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "no-warmup",
-        what: "no warm-up at a high rate",
+        what: "no warm-up at a high learning rate",
         accepted: TOO_HIGH,
         probed: &[Settled::RateTooHigh],
         keys: &[("warmup", &["0"]), ("lr", &["3e-3", "2e-3", "4e-3"])],
@@ -258,9 +259,14 @@ pub const CONTINUED: &[&str] = &["healthy", "labels-100", "one-class", "blank", 
 pub const CONTINUED_FROM: u64 = 100;
 const TWICE_AS_LONG: &[(&str, &[&str])] = &[("scheduler", &["constant"]), ("warmup", &["10"]), ("steps", &["200"])];
 
+/// Faults of the part [`Part::Sample`]: their runs need no data beside the embedded tweets.
+const SAMPLED: &[&str] = &["healthy", "rate-x100", "frozen"];
+
 /// A group of variants that is trained and counted together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
+    /// A few runs of the part `dev`, for `cargo test`.
+    Sample,
     Dev,
     Test,
     /// Runs that are continued.
@@ -271,10 +277,12 @@ pub enum Part {
 }
 
 impl Part {
+    /// All parts that `just faults` trains.
     pub const ALL: [Self; 5] = [Self::Dev, Self::Test, Self::Twice, Self::ImbalancedDev, Self::ImbalancedTest];
 
     pub fn name(self) -> &'static str {
         match self {
+            Self::Sample => "sample",
             Self::Dev => "dev",
             Self::Test => "test",
             Self::Twice => "twice",
@@ -290,6 +298,7 @@ impl Part {
     /// Each variant has its own seed and its own split.
     fn variants(self) -> Range<usize> {
         match self {
+            Self::Sample => SAMPLE,
             Self::Dev => DEV,
             Self::Test => TEST,
             Self::Twice => TWICE,
@@ -301,6 +310,7 @@ impl Part {
     /// The faults that have runs in it. On imbalanced data, `one-class` is left out: there the frequencies are the fault.
     pub fn faults(self) -> impl Iterator<Item = &'static Fault> {
         FAULTS.iter().filter(move |fault| match self {
+            Self::Sample => SAMPLED.contains(&fault.name),
             Self::Twice => CONTINUED.contains(&fault.name),
             Self::ImbalancedDev | Self::ImbalancedTest => fault.name != "one-class",
             Self::Dev | Self::Test => true,
@@ -325,10 +335,11 @@ impl Fault {
         let changes: &[(&str, &[&str])] = match part {
             Part::Twice => TWICE_AS_LONG,
             Part::ImbalancedDev | Part::ImbalancedTest => IMBALANCED,
-            Part::Dev | Part::Test => &[],
+            Part::Sample | Part::Dev | Part::Test => &[],
         };
         let mut keys: BTreeMap<&str, &[&str]> = BTreeMap::new();
-        // A fault outweighs the data's need, the length of a continued run outweighs the fault.
+        // Later keys replace earlier ones: a fault replaces the changes for imbalanced data, and is replaced by the changes for
+        // continued runs.
         let (before, after) = if part.is_imbalanced() { (changes, &[][..]) } else { (&[][..], changes) };
         keys.extend(BASE.iter().chain(before).chain(self.keys).chain(after).copied());
         let mut text = format!("name: {}\nzip:\n", self.folder());
