@@ -9,20 +9,14 @@ use super::statistics::median;
 use super::thresholds as limit;
 use crate::trial::{ShapeKind, Status, Verdict};
 
-/// Least tolerance in nats. A smaller change of the evaluation loss does not matter to anybody.
+/// Least tolerance in nats. A smaller change of the evaluation loss does not matter.
 pub const LEAST_DELTA: f64 = 0.01;
 /// Half width of the smoother, in evaluation intervals.
 pub const EVAL_HALF_WIDTH: f64 = 2.0;
 /// An onset within this last share of the run is not a plateau yet.
 const LATE: f64 = 0.15;
-/// Shares of the chance loss (the entropy of the class prior). Above `AT_CHANCE` nothing was learned; below `BELOW_CHANCE` something
-/// surely was.
-const AT_CHANCE: f64 = 0.92;
-const BELOW_CHANCE: f64 = 0.85;
 /// A final training loss below this share of chance shows that the training set was memorised.
 const MEMORISED: f64 = 0.5;
-/// Accuracy above the majority-class baseline that may still be luck.
-const MAJORITY_MARGIN: f64 = 0.03;
 /// A run that ended early with a loss above this multiple of its start has diverged. The trainer stops a trial at three times
 /// the start, with another smoothing.
 const DIVERGED: f64 = 2.0;
@@ -35,8 +29,6 @@ const FEWEST_EVALS: usize = 3;
 
 /// With fewer evaluations smoothing would invent a shape.
 const FEWEST_TO_SMOOTH: usize = 8;
-/// A loss above this multiple of chance is above guessing.
-const OVER_CHANCE: f64 = 1.1;
 /// Evaluations, and the share of their level within which all lie, that have not moved.
 const UNMOVED_EVALS: usize = 5;
 const UNMOVED: f64 = 0.05;
@@ -45,7 +37,7 @@ const CONSTANT_ACCURACY: f64 = 0.005;
 /// A loss below this share of chance has moved, however slowly.
 const MOVED: f64 = 0.98;
 
-/// What became of a trial. Steps are optimizer steps.
+/// The shape of an evaluation loss. Steps are optimizer steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Shape {
     /// Flat from `onset` to the end.
@@ -203,26 +195,26 @@ pub fn settle(smoothed: &[Point], delta: f64) -> Shape {
 /// lifts a loss above chance, but the accuracy stays. A loss that falls slowly and ends below chance is still learning.
 fn against_chance(measured: &Measured<'_>, points: &[Point], smoothed: &[Point], chance: f64) -> Option<Shape> {
     let majority = measured.eval_prior.iter().copied().fold(0.0, f64::max);
-    let guesses = |accuracy: f64| accuracy <= majority + MAJORITY_MARGIN;
+    let guesses = |accuracy: f64| accuracy <= majority + limit::MAJORITY_MARGIN;
     let end = smoothed.last()?;
     // One good evaluation shows that the model learned. The smoother may hide it.
     let lowest = points.iter().map(|point| point.y).fold(f64::INFINITY, f64::min);
-    // A loss that was never below chance is stuck, even if the accuracy was lucky.
+    // A loss that was never below chance is stuck, even if the accuracy is above the baseline by chance.
     let accuracies = measured.accuracies();
     let above_majority = accuracies.last().is_some_and(|last| !guesses(*last));
     let learned_something = above_majority && lowest < chance;
     // If the training set is memorised, a high evaluation loss is overfitting, even from the first evaluation.
     let memorised = above_majority && measured.probe.last().is_some_and(|last| last.y < MEMORISED * chance);
-    if end.y < AT_CHANCE * chance || learned_something || memorised || is_on_its_way(points, smoothed, chance) {
+    if end.y < limit::AT_PRIOR * chance || learned_something || memorised || is_on_its_way(points, smoothed, chance) {
         return None;
     }
     if is_surely_above(measured, &accuracies, majority) {
         return Some(Shape::Overconfident);
     }
     let best = accuracies.iter().copied().fold(0.0, f64::max);
-    let clearly_better = best > majority + 2.0 * MAJORITY_MARGIN;
-    let learned = lowest < BELOW_CHANCE * chance || (lowest < MOVED * chance && clearly_better);
-    let learned_below = f64::max(AT_CHANCE * chance, f64::midpoint(lowest, chance));
+    let clearly_better = best > majority + 2.0 * limit::MAJORITY_MARGIN;
+    let learned = lowest < limit::BELOW_PRIOR * chance || (lowest < MOVED * chance && clearly_better);
+    let learned_below = f64::max(limit::AT_PRIOR * chance, f64::midpoint(lowest, chance));
     let back = points.iter().rposition(|point| point.y < learned_below).filter(|_| learned);
     match back.and_then(|last| points.get(last + 1)) {
         Some(at) => Some(Shape::Collapsed { at: at.x as u64 }),
@@ -235,7 +227,7 @@ fn against_chance(measured: &Measured<'_>, points: &[Point], smoothed: &[Point],
 fn is_on_its_way(points: &[Point], smoothed: &[Point], chance: f64) -> bool {
     let (Some(first), Some(end)) = (points.first(), smoothed.last()) else { return false };
     let lowest = smoothed.iter().map(|point| point.y).fold(f64::INFINITY, f64::min);
-    end.y > OVER_CHANCE * chance && end.y < MOVED * first.y && end.y <= lowest + 0.1 * (first.y - end.y)
+    end.y > limit::OVER_PRIOR * chance && end.y < MOVED * first.y && end.y <= lowest + 0.1 * (first.y - end.y)
 }
 
 /// Whether the last accuracies are above the majority class by more than two standard errors.
@@ -243,7 +235,7 @@ fn is_surely_above(measured: &Measured<'_>, accuracies: &[f64], majority: f64) -
     let Some(last) = accuracies.last_chunk::<3>() else { return false };
     let error = |n: u64| 2.0 * (majority * (1.0 - majority) / n as f64).sqrt();
     let margin = measured.eval_size().filter(|n| *n > 0).map_or(limit::SURE_MARGIN, error);
-    last.iter().sum::<f64>() / 3.0 > majority + margin.max(MAJORITY_MARGIN)
+    last.iter().sum::<f64>() / 3.0 > majority + margin.max(limit::MAJORITY_MARGIN)
 }
 
 /// Whether evaluations without a known class prior show a model that guesses: the loss does not move, and lies at ln K of a few
@@ -262,7 +254,7 @@ fn is_stuck_at_guessing(measured: &Measured<'_>) -> bool {
         [nats, nats / std::f64::consts::LN_2].iter().any(|guess| (middle / guess - 1.0).abs() < limit::NEAR_UNIFORM)
     });
     let guess = |accuracy: f64| {
-        (2..=limit::FEW_CLASSES).any(|classes| (accuracy - 1.0 / classes as f64).abs() < MAJORITY_MARGIN / 2.0)
+        (2..=limit::FEW_CLASSES).any(|classes| (accuracy - 1.0 / classes as f64).abs() < limit::MAJORITY_MARGIN / 2.0)
     };
     let constant = accuracies.len() >= UNMOVED_EVALS && span(&accuracies) < CONSTANT_ACCURACY;
     let guesses = accuracies.len() >= UNMOVED_EVALS && accuracies.iter().all(|accuracy| guess(*accuracy));
@@ -417,7 +409,7 @@ mod tests {
         check(&[0.7, 0.5, 0.4, 0.3, 0.3, 0.295, 0.3, 0.3, 0.3], Shape::Plateaued { onset: 30 });
         check(&[0.7, 0.6, 0.5, 0.4, 0.3, 0.2], Shape::StillImproving { onset: 50 });
         check(&[0.7, 0.4, 0.3, 0.3, 0.32, 0.35, 0.4], Shape::Overfits { onset: 20, from: 40 });
-        // A plateau on the way down is not the plateau.
+        // A flat part before the loss falls further is not the plateau.
         check(&[0.7, 0.7, 0.7, 0.5, 0.3, 0.3, 0.3, 0.3], Shape::Plateaued { onset: 40 });
         // A bump that comes back is no overfitting.
         check(&[0.7, 0.3, 0.5, 0.3, 0.3, 0.3], Shape::Plateaued { onset: 10 });

@@ -133,6 +133,7 @@ fn syntax(error: &ScanError, text: &str, override_number: usize) -> Problem {
         let place = Place::new(override_number, line, column, 1);
         return Problem::new(place, format!("this `{bracket}` is not closed")).hint("close it in this line");
     }
+    // The parser's errors have no kind, so its text chooses the hint. Nothing else depends on it.
     let hint = match error.info() {
         info if info.contains("anchor") => "define the anchor `&name` before the alias `*name`",
         info if info.contains("quoted scalar") => "close the quotes",
