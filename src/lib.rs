@@ -1,8 +1,8 @@
 //! `plateau` answers one question by experiment: *why is my loss not decreasing?*
 //!
 //! A YAML file spans a grid over learning rate, warm-up, scheduler, augmentation or anything else that describes a
-//! fine-tuning run. Every point of the grid is trained for real, many at a time; the report shows where each
-//! configuration's loss goes flat, at what level, and which one to use.
+//! fine-tuning run. Every point of the grid is trained, many at a time. The report shows where the loss of each
+//! configuration becomes flat, at what level, and which configuration to use.
 //!
 //! # How data flows
 //!
@@ -12,16 +12,16 @@
 //!
 //! | room | is |
 //! |---|---|
-//! | [`trial`], [`event`] | the vocabulary: plain data, named in the field's words |
-//! | [`spec`] | YAML as written -> checked `SweepSpec`; every mistake at once, with its place |
+//! | [`trial`], [`event`] | the vocabulary: plain data, with the terms of the field |
+//! | [`spec`] | from YAML to a checked `SweepSpec`; all mistakes at once, each with its place |
 //! | [`plan`] | product, zip, include, exclude, seeds, ids; what it will cost |
 //! | [`state`] | a fold over events: what is done, running, left |
 //! | [`search`] | what to try next in a space: samplers, importance of keys |
 //! | [`decide`] | plan, state, capacity -> launch, retry, give up |
-//! | [`store`] | knows every path; journal, atomic files, locks: the only door to the disk |
+//! | [`store`] | knows every path; journal, atomic files, locks: all access to the disk |
 //! | [`exec`] | starts and stops workers: processes, or threads in tests |
 //! | [`run`] | the loop: observe, journal, fold, decide, act |
-//! | [`worker`] | the child process: one attempt at one trial |
+//! | [`worker`] | the process that trains: one attempt at one trial |
 //! | [`train`] | one trial: data, tokens, augmentation, model, kernels, schedule, optimizer, the loop on one page |
 //! | [`analysis`] | numbers from curves: plateau, verdict, ranking |
 //! | [`logs`] | training logs of other programs: bytes in, curves with notes out |
@@ -37,7 +37,7 @@
 //! * `spec`, `plan`, `state`, `search`, `decide`, `analysis` and `logs` are functions of data: no clock, no disk,
 //!   no printing.
 //! * candle appears in `train` alone, tokio in `run` and `exec`, file writes in `store`, printing in `cli` and the
-//!   terminal part of `report`. `tests/architecture.rs` enforces it.
+//!   terminal part of `report`. `tests/architecture/` enforces it.
 //! * The journal is the truth about what ran, and state is its fold. Resuming is not a mode: the loop compares plan,
 //!   state, files and living processes, and the first turn after a crash is an ordinary turn.
 //! * A trial's numbers are a function of its configuration and its data: the same bits alone or beside others, in one

@@ -1,4 +1,4 @@
-//! The child process: reads an assignment, trains the trial, and writes its results. All communication is through files.
+//! The worker process: it reads an assignment, trains the trial, and writes its results. All communication is through files.
 //!
 //! Guarantees:
 //! * Rows that are written stay. Rows after the checkpoint are cut off and computed again.
