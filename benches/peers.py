@@ -97,7 +97,7 @@ def finish(process):
 
 
 def bench_binary(flags="", target=None):
-    """Builds the benchmark and says where it is."""
+    """Builds the benchmark and returns its path."""
     command = ["cargo", "bench", "--bench", "step", "--no-run", "--message-format", "json"]
     env = {**os.environ, **({"RUSTFLAGS": flags} if flags else {})}
     if target:
@@ -108,7 +108,7 @@ def bench_binary(flags="", target=None):
 
 
 def freed_mkl(folder):
-    """MKL takes slow paths on processors of other makers: a library to preload that says it runs on its maker's."""
+    """Makes a library to preload with which MKL takes its fast paths on processors that are not from Intel."""
     source, library = Path(folder) / "freed.c", Path(folder) / "freed.so"
     source.write_text("int mkl_serv_intel_cpu_true(void) { return 1; }\n")
     subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source], check=True)
@@ -126,8 +126,8 @@ def processor():
 
 
 def rounds(columns, starts):
-    """The columns in turn, several times: the least milliseconds of each and its peak memory. A start may be of several
-    processes at a time; their mean counts."""
+    """Measures the columns in turn, several times. Returns the lowest milliseconds and the peak memory of each. If a column
+    starts several processes at a time, their mean counts."""
     times, peaks = {name: [] for name in columns}, dict.fromkeys(columns, 0)
     for _ in range(ROUNDS):
         for name, start in columns.items():
@@ -150,7 +150,7 @@ def row(title, figures):
 
 
 def compare(columns):
-    """The whole table."""
+    """Prints the whole table."""
     header(columns)
     memory = {}
     for case, threads in CASES:
@@ -180,7 +180,7 @@ def main():
             "torch bf16": lambda case, n: start_torch(case, n, bf16=True, preload=freed),
         }
         if "Intel" in processor():
-            # MKL is free there.
+            # Here MKL may use its fast paths.
             del columns["torch f32, MKL freed"]
         compare(columns)
 

@@ -1,4 +1,4 @@
-//! How long a report takes and how much memory: `plateau report` over made-up results, each size in a process of its own.
+//! Time and memory of `plateau report` over made-up results. Each size runs in its own process.
 //! `cargo bench --bench report [-- TRIALSxSTEPS ...]`; without sizes 150 trials of 400 steps, and 2,000 of 1,000.
 
 use std::fmt::Write as _;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-/// Between two looks at the memory of the program; its peak only grows.
+/// Time between two readings of the program's peak memory.
 const LOOK: Duration = Duration::from_millis(2);
 
 #[expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
@@ -54,7 +54,7 @@ fn report(folder: &Path) -> Result<(f64, u64)> {
     if child.wait()?.success() { Ok((start.elapsed().as_secs_f64(), peak)) } else { Err("the report failed".into()) }
 }
 
-/// A sweep of about `trials` trials, and the results that it might have had.
+/// A sweep of about `trials` trials with made-up results.
 fn make(folder: &Path, trials: usize, steps: u64) -> Result<()> {
     let seeds = if trials >= 1000 { 5 } else { 3 };
     let each = trials.div_ceil(seeds * 2 * 5);
@@ -96,7 +96,7 @@ fn put(path: &Path, text: &str) -> Result<()> {
     Ok(fs::write(path, text)?)
 }
 
-/// Losses that fall, go flat and rise a little, with noise that is the same in every run of this.
+/// Losses that fall, become flat and rise a little. Their noise is the same in every run of the benchmark.
 fn curves(index: usize, steps: u64) -> (String, String, Value) {
     let noise = |step: u64| ((index as u64 * 7919 + step * 104_729) % 1000) as f64 / 1000.0 - 0.5;
     let speed = 2.0 + (index % 7) as f64;

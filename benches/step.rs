@@ -1,5 +1,5 @@
-//! How fast a training step is: tokens a second, the share of its matrix products and their rate against the best that
-//! this machine's products reach, peak memory (of all cases so far). `cargo bench --bench step [-- tweets|64|128 ... --threads N --model DIR --json]`, with
+//! The speed of a training step: tokens per second, the share of time in matrix products, their speed compared with the best
+//! that this machine reaches, and peak memory (of all cases so far). `cargo bench --bench step [-- tweets|64|128 ... --threads N --model DIR --json]`, with
 //! `CANDLE_NUM_THREADS=1 RAYON_NUM_THREADS=1 MIMALLOC_PURGE_DELAY=-1` as workers have it.
 //!
 //! Model: MiniLM-L6 (the embedded three layers, twice), batch 32, dropout 0.1, AdamW. Batches: the embedded tweets at their
@@ -23,7 +23,7 @@ use safetensors::SafeTensors;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const BATCH: usize = 32;
-/// Steps before the first that is timed, and timed ones.
+/// Number of untimed steps at the start, and of timed steps after them.
 const WARMUP: u64 = 2;
 const STEPS: u64 = 9;
 const MODEL: &str = "embedded:minilm-l3";
@@ -38,7 +38,7 @@ impl Cache for NoCache {
     fn put(&self, _key: &str, _bytes: &[u8]) {}
 }
 
-/// What the command line asks for.
+/// The options of the command line.
 struct Wanted {
     /// `tweets`, `64`, `128`; empty: all.
     cases: Vec<String>,
@@ -65,7 +65,7 @@ impl Wanted {
                 "--threads" => wanted.threads = vec![value()?.parse().map_err(|e| format!("--threads: {e}"))?],
                 "--pooling" => wanted.poolings = vec![pooling(&value()?)?],
                 "--json" => wanted.json = true,
-                // What cargo itself gives to a benchmark.
+                // Cargo adds this argument itself.
                 "--bench" => {}
                 case @ ("tweets" | "64" | "128") => wanted.cases.push(case.to_string()),
                 other => return Err(format!("unknown argument {other}")),
@@ -135,7 +135,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// The micro-batches of step k.
 type Batches<'a> = &'a dyn Fn(u64) -> Vec<Arc<MicroBatch>>;
 
-/// What a step costs.
+/// The cost of a step.
 struct Step {
     /// Median milliseconds.
     ms: f64,
@@ -178,7 +178,7 @@ fn measure(bert: Bert, batches: Batches<'_>, pooling: Pooling, threads: usize) -
 /// Layers, hidden size, inner size and heads of MiniLM-L6.
 const SHAPE: (usize, usize, usize, usize) = (6, 384, 1536, 12);
 
-/// Multiplications and additions of the products of a forward and a backward.
+/// Multiplications and additions of the matrix products of a forward and a backward pass.
 fn operations(micro: &MicroBatch, pooling: Pooling) -> f64 {
     let (layers, width, inner) = (SHAPE.0 as f64, SHAPE.1 as f64, SHAPE.2 as f64);
     let (tokens, sequences) = (micro.tokens() as f64, micro.sequences() as f64);
@@ -193,7 +193,7 @@ fn operations(micro: &MicroBatch, pooling: Pooling) -> f64 {
     3.0 * 2.0 * ((layers - 1.0) * full + last)
 }
 
-/// The products of a step without what stands between them.
+/// The matrix products of a step alone.
 #[derive(Default)]
 struct Products {
     a: Vec<f32>,
@@ -202,7 +202,7 @@ struct Products {
 }
 
 impl Products {
-    /// Milliseconds that the products of a forward and a backward of `micro` take, one after the other on one thread.
+    /// Milliseconds of the matrix products of a forward and a backward pass over `micro`, one after the other on one thread.
     fn time(&mut self, micro: &MicroBatch, pooling: Pooling) -> f64 {
         let (layers, width, inner, _) = SHAPE;
         let (tokens, sequences) = (micro.tokens(), micro.sequences());

@@ -1,11 +1,11 @@
-//! What the machinery around training costs: thousands of trials of a toy objective through plan, journal, decisions, the
+//! The cost of everything around training: thousands of trials of a toy objective go through plan, journal, decisions, the
 //! inline engine with two slots, result files, `trials.csv` and the lines on the terminal. `cargo bench --bench toy [--
 //! TRIALS ...]`.
 //!
 //! Each number of trials runs in a process of its own, so that its memory is its own: first a run that trains all, with its
 //! memory after a quarter, a half and all of them, then one that finds nothing to do, then the report, and what
 //! `stop.median` and `stop.asha` take for an evaluation of the last trial. A trial is 20 steps
-//! and 5 evaluations that cost nothing; its files are as ever, so that most of the time is the disk's (`TMPDIR`).
+//! and 5 evaluations that cost nothing. Its files are those of a real trial, so most of the time goes to the disk (`TMPDIR`).
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -104,7 +104,7 @@ fn judging(plan: &Plan) -> f64 {
     start.elapsed().as_secs_f64() / (STEPS / EVERY) as f64
 }
 
-/// Ten learning rates, five schedulers, ten seeds, and as many warm-ups as it takes.
+/// Ten learning rates, five schedulers, ten seeds, and as many warm-ups as `trials` needs.
 fn sweep(trials: usize) -> String {
     let warmups: Vec<String> = (0..trials.div_ceil(500)).map(|warmup| warmup.to_string()).collect();
     format!(
@@ -115,7 +115,7 @@ fn sweep(trials: usize) -> String {
     )
 }
 
-/// Nothing is read: toys have no data.
+/// Makes up the facts about data and checkpoint: a toy objective has none.
 fn facts(spec: &SweepSpec) -> Facts {
     let sources = spec.sources();
     let data = sources.data.into_iter().map(|source| DataFound {
@@ -153,7 +153,7 @@ fn facts(spec: &SweepSpec) -> Facts {
     Facts { data: data.collect(), models: models.collect(), augmentations: Vec::new() }
 }
 
-/// Shows the lines, and keeps the memory in use whenever another quarter of the trials has ended.
+/// Prints the lines of a run, and records the memory in use after each quarter of the trials.
 struct Watched {
     terminal: Terminal,
     quarter: usize,
@@ -177,7 +177,7 @@ impl Reporter for Watched {
     }
 }
 
-/// Trains what is missing. Returns the memory in use as more and more trials had ended.
+/// Trains the missing trials. Returns the memory in use after each quarter of them.
 fn train(plan: &Plan, results: &Results) -> Result<Vec<f64>, Box<dyn Error>> {
     let slots = [0, 1].map(|index| Slot { index, device: Device::Cpu, threads: 1 });
     let (config, parameters) = (RunConfig::default(), HashMap::new());
@@ -207,7 +207,7 @@ fn train(plan: &Plan, results: &Results) -> Result<Vec<f64>, Box<dyn Error>> {
     Ok(watched.sizes)
 }
 
-/// A loss that falls to a floor of its own, the faster the higher the rate.
+/// A loss that falls to a floor. A higher learning rate makes it fall faster.
 fn toy(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainError> {
     let floor = 0.3 + 0.05 * (job.config.lr.log10() + 4.0).abs() + 0.001 * job.config.seed as f64;
     let loss = |step: u64| floor + (0.69 - floor) * (-(step as f64) * job.config.lr.sqrt() * 10.0).exp();
@@ -252,7 +252,7 @@ fn outcome(last: f32) -> Outcome {
     }
 }
 
-/// A size of this process, as `/proc/self/status` names it; 0 where the system does not tell.
+/// A size of this process by its name in `/proc/self/status`; 0 where that file does not exist.
 fn megabytes(name: &str) -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix(name));

@@ -438,7 +438,7 @@ pub(crate) mod tests {
         };
         let twice = [claimed(0, 1), failed(1), failed(1), claimed(0, 2), failed(2)];
         let mut state = after(&twice);
-        assert_eq!(state.faults(3), Some((2, &fault())), "a fault that is told twice is one");
+        assert_eq!(state.faults(3), Some((2, &fault())), "a fault that is reported twice counts once");
         assert_eq!(state.get(&id(0)).unwrap().faulted_on, [3, 3]);
         state.apply(&Event::SlotRetired { slot: slot(3), failure: fault() });
         assert!(state.is_retired(3) && !state.is_retired(0));
@@ -460,7 +460,7 @@ pub(crate) mod tests {
         let mut state = after(&[claimed(1), failed(1), claimed(2)]);
         assert_eq!(state.taken().collect::<Vec<_>>(), [0]);
         state.apply(&failed(1));
-        assert_eq!(state.get(&id(0)).unwrap().failures, 1, "a late word about attempt 1 says nothing about attempt 2");
+        assert_eq!(state.get(&id(0)).unwrap().failures, 1, "a late event about attempt 1 does not count for attempt 2");
         state.apply(&Event::AttemptInterrupted { trial: id(0), attempt: 2 });
         let trial = state.get(&id(0)).unwrap();
         assert_eq!((&trial.phase, trial.attempts, trial.failures), (&TrialPhase::Pending, 2, 1));

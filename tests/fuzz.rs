@@ -5,7 +5,7 @@
 //! the good files; this replaces the coverage of libFuzzer, for which `cargo fuzz` would rebuild all dependencies with
 //! instrumentation. A failure prints its seed (`PLATEAU_FUZZ_SEED`) and leaves its input in a file.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 #![expect(clippy::disallowed_methods, reason = "tests make and break files of their own")]
 #![expect(clippy::print_stdout, reason = "how to have the same again, and how much was tried")]
 
@@ -371,12 +371,12 @@ fn logs() {
             let mut command = Command::new(env!("CARGO_BIN_EXE_plateau"));
             let ended =
                 command.args(["diagnose", "--classes", "0.5,0.5", "--format", "json"]).arg(path).output().unwrap();
-            let told = String::from_utf8(ended.stderr).unwrap();
+            let message = String::from_utf8(ended.stderr).unwrap();
             match ended.status.code() {
                 Some(0) => serde_json::from_slice::<serde_json::Value>(&ended.stdout).unwrap()["logs"][0]["verdicts"]
                     .to_string(),
-                Some(2) => told,
-                other => panic!("{other:?}: {told}"),
+                Some(2) => message,
+                other => panic!("{other:?}: {message}"),
             }
         },
     );

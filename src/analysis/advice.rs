@@ -23,9 +23,9 @@ pub fn advise(verdict: &Verdict, case: &Case<'_>) -> Option<String> {
         Cause::LeakedRows => advice.say("remove these texts from the training data"),
         Cause::NonFinite => advice.rate(1.0 / 3.0).warmup().clip(1.0),
         Cause::Frozen => match verdict.reason {
-            Some(Reason::Encoder) => advice.thaw().say("train more layers"),
-            Some(Reason::Repeats) => advice.thaw().say("check that the optimizer steps and holds the parameters"),
-            _ => advice.thaw().say("check which parameters the optimizer holds"),
+            Some(Reason::Encoder) => advice.unfreeze().say("train more layers"),
+            Some(Reason::Repeats) => advice.unfreeze().say("check that the optimizer steps and holds the parameters"),
+            _ => advice.unfreeze().say("check which parameters the optimizer holds"),
         },
         Cause::BadInit if verdict.is_cause() => {
             advice.say("start from a head with small weights (model.reinit: 1), and check the labels")
@@ -153,7 +153,7 @@ impl Advice<'_> {
         self.unless(in_force, &format!("max_grad_norm: {norm:.1}"))
     }
 
-    fn thaw(self) -> Self {
+    fn unfreeze(self) -> Self {
         self.unless(|config| config.model.freeze == 0, "model.freeze: 0")
     }
 

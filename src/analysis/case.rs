@@ -188,20 +188,20 @@ impl<'a> Case<'a> {
     /// First step at which the loss stands clearly above that of the untrained model: in the evaluations, which have little noise,
     /// or in the mean of the first batches.
     pub fn blow_up_step(&self) -> Option<u64> {
-        if self.largest_update().is_some_and(|ratio| ratio < limit::RATIO_THROWS) {
+        if self.largest_update().is_some_and(|ratio| ratio < limit::RATIO_OF_JUMP) {
             return None;
         }
         let fresh = chance(self.measured.train_prior)?.max(self.uniform());
         let evals = [&self.measured.eval, &self.measured.probe];
         let over = |curve: &&Vec<Point>| {
             let start = curve.first().filter(|point| point.x == 0.0).map_or(fresh, |point| point.y.max(fresh));
-            curve.iter().find(|point| point.x > 0.0 && point.y > limit::THROWN * start).map(|point| point.x as u64)
+            curve.iter().find(|point| point.x > 0.0 && point.y > limit::JUMP * start).map(|point| point.x as u64)
         };
         let early = self.measured.train.get(1..limit::FEWEST_TAIL_POINTS.max(self.measured.train.len() / 10))?;
         let early_level = mean(&early.iter().map(|point| point.y).collect::<Vec<_>>());
         let first_batch = self.measured.train.first().map_or(fresh, |point| point.y);
         let measured = self.measured.eval.first().filter(|point| point.x == 0.0).map_or(first_batch, |point| point.y);
-        let jumped = early_level > limit::THROWN * fresh.max(measured) + self.smoothing_floor();
+        let jumped = early_level > limit::JUMP * fresh.max(measured) + self.smoothing_floor();
         let at_once = early.first().filter(|_| jumped).map(|point| point.x as u64);
         at_once.or_else(|| evals.iter().filter_map(over).min())
     }
@@ -290,7 +290,7 @@ impl<'a> Case<'a> {
         self.largest_update().is_some_and(|ratio| ratio > limit::RATIO_HIGH) && !falls
     }
 
-    /// Whether steps are known to be small, and the whole run at its peak learning rate would not have gained much.
+    /// Whether the steps are known to be small, and a constant learning rate at the peak would not have gained much more.
     pub fn rate_is_low(&self) -> bool {
         self.largest_update().is_some_and(|ratio| ratio < limit::RATIO_LOW)
             && self.reach().is_some_and(|reach| reach < limit::SLOW_REACH)
@@ -301,14 +301,14 @@ impl<'a> Case<'a> {
         self.learned_little() && self.rate_is_high()
     }
 
-    /// The eps of Adam, where the steps are far smaller than the learning rate would make them.
+    /// The eps of Adam, if it makes the steps far smaller than the learning rate alone would.
     pub fn shrinking_eps(&self) -> Option<f64> {
         let (config, ratio, peak) = (self.config()?, self.largest_update()?, self.logged_peak()?);
         let eps = config.optimizer.eps;
         (ratio < limit::RATIO_OF_RATE * peak && eps > limit::USUAL_EPS).then_some(eps)
     }
 
-    /// Whether several rows rise to the peak learning rate, and it falls afterwards.
+    /// Whether the learning rate rises over several rows to its peak and falls afterwards.
     pub fn shows_warmup(&self) -> bool {
         let rates: Vec<f64> = self.measured.lr.iter().map(|point| point.y).filter(|rate| rate.is_finite()).collect();
         let peak = rates.iter().copied().fold(0.0, f64::max);
@@ -367,7 +367,7 @@ impl<'a> Case<'a> {
         self.measured.accuracies().into_iter().reduce(f64::max)
     }
 
-    /// The share of the most frequent class in the evaluation set, and the greatest accuracy that luck may make of it.
+    /// The share of the most frequent class in the evaluation set, and the greatest accuracy that chance explains.
     pub fn majority(&self) -> Option<(f64, f64)> {
         let majority = self.measured.eval_prior.iter().copied().reduce(f64::max)?;
         let margin = self.accuracy_error(majority).map_or(limit::MAJORITY_MARGIN, |error| 2.0 * error);
@@ -432,7 +432,7 @@ fn blocks(points: &[Point]) -> Vec<Block> {
 fn spike_steps(points: &[Point]) -> Vec<u64> {
     const HALF: usize = limit::SPIKE_WINDOW / 2;
     let (mut steps, mut sum) = (Vec::new(), 0.0);
-    // A running mean spares most points the two medians.
+    // For most points a running mean shows that the two medians are not needed.
     let sums: Vec<f64> = std::iter::once(0.0)
         .chain(points.iter().map(|point| {
             sum += point.y;

@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_finite_stays_so_and_touches_nobody() {
+    fn a_non_finite_value_stays_and_changes_no_neighbour() {
         let smoothed = smooth(&points(&[1.0, 1.0, f64::NAN, 1.0, f64::INFINITY]), 3.0);
         let finite: Vec<bool> = smoothed.iter().map(|point| point.y.is_finite()).collect();
         assert_eq!(finite, [true, true, false, true, false]);

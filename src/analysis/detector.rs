@@ -83,7 +83,7 @@ pub enum Series {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Detection {
     pub series: Series,
-    /// The unit of changes: the greater of what the loss fell by and the entropy of the class prior, in the unit of the loss.
+    /// The unit in which changes are measured, in nats: the fall of the loss or the entropy of the class prior, whichever is greater.
     pub scale: f64,
     pub start: f64,
     pub tail: Stretch,
@@ -245,9 +245,10 @@ impl Fitted {
     }
 }
 
-/// Points in the tail that would settle an open trend. The greater of two numbers: those that show a loss without trend to be
-/// flat in nine of ten cases, given the noise between neighbours; and those that shrink the confidence interval found here so
-/// that it excludes zero or lies within the limit.
+/// Number of points in the tail that would resolve the trend. It is the greater of two numbers:
+///
+/// * With so many points, a loss without a trend is called flat in nine of ten cases, given the noise between neighbours.
+/// * With so many points, the confidence interval found here excludes zero or lies within the limit.
 fn needed(points: &[Point], scale: f64, fitted: &Fitted) -> u64 {
     let steps: Vec<f64> = points.windows(2).map(|pair| pair[1].y - pair[0].y).collect();
     let sigma = robust_deviation(&steps, median(&steps)) / std::f64::consts::SQRT_2;
@@ -324,9 +325,10 @@ fn slow_gain(measured: &Measured<'_>, points: &[Point], detection: &Detection) -
     (gain > (limit::LEAST_GAIN / scale).max(2.0 * tail.error)).then_some(gain)
 }
 
-/// What twice the summed learning rate (twice the steps where it is unknown) would lower the loss by: L0 + A S^-alpha, fitted to
-/// block means over a grid of alpha with L0 and A not below zero (the form of the multi-power law, Luo et al. 2025, without its
-/// decay term).
+/// By how much twice the summed learning rate would lower the loss. Where the learning rate is unknown, it is twice the steps.
+///
+/// The estimate is a fit of L0 + A S^-alpha to block means, over a grid of alpha, with L0 and A not below zero. This is the
+/// multi-power law (Luo et al. 2025) without its decay term.
 fn gain(measured: &Measured<'_>, points: &[Point]) -> Option<f64> {
     let mut summed = 0.0;
     let sums: Vec<Point> = measured

@@ -1,4 +1,4 @@
-//! Statements about several trials: what each axis changes by matched pairs, which causes are frequent, what luck decides.
+//! Statements about several trials: what each axis changes by matched pairs, which causes are frequent, which configurations depend on the seed.
 //!
 //! A comparison pairs trials that agree in everything else, the seed included, and uses the pairs where both trials gave a
 //! usable model. Its p-value comes from flipping the signs of the differences. Where an axis has more than two values, it is
@@ -37,7 +37,7 @@ pub fn effects(sweep: &Sweep, study: &Study) -> Vec<Finding> {
     }
     found.push((FindingKind::SeedUnstable, unstable(study)));
     found.push((FindingKind::EarlyRank, early_rank(sweep, study)));
-    told(found)
+    findings(found)
 }
 
 /// The statements about several logs of unknown settings.
@@ -46,10 +46,10 @@ pub fn of_logs(logs: &[(&Measured<'_>, &Diagnosis)]) -> Vec<Finding> {
     let mut found = vec![(FindingKind::Causes, causes(&judged))];
     found.extend(floors_of_logs(logs));
     found.push((FindingKind::Failures, failing(&judged)));
-    told(found)
+    findings(found)
 }
 
-fn told(found: Vec<(FindingKind, Option<String>)>) -> Vec<Finding> {
+fn findings(found: Vec<(FindingKind, Option<String>)>) -> Vec<Finding> {
     found.into_iter().filter_map(|(kind, text)| Some(Finding { kind, text: text? })).collect()
 }
 
@@ -163,7 +163,7 @@ fn final_eval(sweep: &Sweep, study: &Study, run: usize) -> Option<f64> {
     last.filter(|_| study.shapes[run].survived())
 }
 
-/// What one value instead of another does to the final evaluation loss.
+/// How the final evaluation loss changes from one value of an axis to another.
 fn axis_effect(sweep: &Sweep, study: &Study, axis: &Axis) -> Option<String> {
     let effects = comparisons(sweep, axis, &|run| final_eval(sweep, study, run));
     let sure = effects.iter().filter(|effect| effect.p < SIGNIFICANT);
@@ -210,7 +210,7 @@ pub fn confirmed(winner: &[(String, AxisValue)], sweep: &Sweep, study: &Study) -
         winner.iter().all(|(key, value)| config.value(key).is_none_or(|other| other.value == value.value))
     };
     let (Some(first), Some(old)) = (study.best(), study.configs.iter().find(is_winner)) else {
-        return "Nothing can be said: no configuration gave a usable model with the new seeds.".into();
+        return "No conclusion: no configuration gave a usable model with the new seeds.".into();
     };
     let level = |config: &Config| config.best.map_or_else(|| "none".to_owned(), |level| format!("{:.3}", level.mean));
     let losses = |config: &Config| -> BTreeMap<u64, f64> {

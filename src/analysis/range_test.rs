@@ -44,7 +44,7 @@ pub struct Suggestions {
     pub valley: f64,
     /// Where the loss falls fastest.
     pub steep: f64,
-    /// A tenth of the rate with the lowest loss.
+    /// A tenth of the learning rate with the lowest loss.
     pub minimum: f64,
 }
 

@@ -158,7 +158,7 @@ mod tests {
     use super::super::synthetic::{self, axis};
     use super::*;
 
-    fn told(sweep: &Sweep) -> String {
+    fn described(sweep: &Sweep) -> String {
         let line = |decision: Decision| {
             let choice = match decision.choice {
                 Choice::Fix(value) => value.to_string(),
@@ -171,13 +171,13 @@ mod tests {
 
     #[test]
     fn decisions() {
-        insta::assert_snapshot!(told(&synthetic::default_sweep()), @r#"
+        insta::assert_snapshot!(described(&synthetic::default_sweep()), @r#"
         lr: [0.000017,0.00003,0.000055] # narrowed around the best, 3e-5
         warmup: [0.0,0.05] # narrowed around the best, 0
         scheduler: "cosine" # cosine is best
         seeds: [42,1,2] # the noise between seeds was unknown: three seeds
         "#);
-        insta::assert_snapshot!(told(&synthetic::large_sweep()), @r#"
+        insta::assert_snapshot!(described(&synthetic::large_sweep()), @r#"
         lr: [0.000024,0.00003,0.000039] # narrowed around the best, 3e-5
         warmup: 0.2 # no detectable effect
         scheduler: ["linear","constant","cosine"] # linear, constant, cosine are within noise of the best
@@ -189,7 +189,7 @@ mod tests {
             &[axis("lr", &["3e-6", "1e-5", "3e-5"]), axis("batch_size", &["8", "16", "32"])],
             150,
         );
-        insta::assert_snapshot!(told(&edge), @"
+        insta::assert_snapshot!(described(&edge), @"
         lr: [0.00003,0.00009,0.0003] # the best was the greatest value: widened
         batch_size: [1,3,8] # the best was the least value: widened
         seeds: [42,1,2] # the noise between seeds was unknown: three seeds

@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn what_falls_goes_on_and_what_rests_ends_soon_after() {
+    fn a_falling_loss_continues_and_a_flat_one_ends_soon_after() {
         let rule = Plateau::default();
         assert_eq!(ends(&rule, &rows(STEPS, falls_until(STEPS), |_| 1e-4)), None, "slowly, but all the way");
         let rests_from_100 = || rows(STEPS, falls_until(100), |_| 1e-4);
@@ -131,8 +131,8 @@ mod tests {
     }
 
     #[test]
-    fn a_rest_for_want_of_rate_is_none() {
-        // All of the rate in the first fifth, and a loss that falls while there is any.
+    fn a_loss_that_is_flat_without_learning_rate_does_not_end_the_trial() {
+        // The learning rate drops to almost zero after a fifth of the steps. The loss falls until then.
         let rate = |step: u64| if step <= 80 { 1e-4 } else { 1e-9 };
         assert_eq!(ends(&Plateau::default(), &rows(STEPS, falls_until(80), rate)), None);
     }

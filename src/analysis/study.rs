@@ -26,11 +26,11 @@ pub struct Study {
     pub shapes: Vec<Shape>,
     /// The diagnosis of each run, with the same tolerance.
     pub diagnoses: Vec<Diagnosis>,
-    /// Best first: complete ones, then those that lost seeds, then failed ones, then unfinished ones.
+    /// Best first: complete ones, then those where some seeds failed, then failed ones, then unfinished ones.
     pub configs: Vec<Config>,
 }
 
-/// The trials that differ in nothing but their seed.
+/// The trials that differ in their seed alone.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// Varying keys and values, without the seed.

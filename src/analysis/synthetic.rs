@@ -128,7 +128,7 @@ fn run(index: u64, values: Vec<(String, AxisValue)>, steps: u64) -> Run {
             1.0
         },
         calm: has("eda") || has("synonym"),
-        luck: noise(index + 17, 5),
+        draw: noise(index + 17, 5),
         noise: noise(index, seed as u64) as f32,
         steps: steps as f64,
         index,
@@ -157,7 +157,7 @@ struct Course {
     warmup: f64,
     decay: f64,
     calm: bool,
-    luck: f64,
+    draw: f64,
     noise: f32,
     steps: f64,
     index: u64,
@@ -179,17 +179,17 @@ impl Course {
 
     fn fate(&self) -> (bool, bool) {
         let heat = self.lr / 1e-4 * (1.3 - (self.warmup / self.steps).min(0.2) * 3.0);
-        (heat > 2.6 && self.luck < 0.45, heat > 1.0 && self.luck < heat * 0.28)
+        (heat > 2.6 && self.draw < 0.45, heat > 1.0 && self.draw < heat * 0.28)
     }
 
     fn train(&self, step: f64) -> f64 {
         let (nan, stuck) = self.fate();
         let jitter = (noise(self.index + 900, step as u64) + noise(self.index + 901, step as u64) - 1.0) * 0.12;
-        if nan && step > self.steps * (0.06 + self.luck * 0.5) {
+        if nan && step > self.steps * (0.06 + self.draw * 0.5) {
             return f64::NAN;
         }
         if stuck || nan {
-            let bump = if self.luck > 0.12 { (-((step / self.steps - 0.09) / 0.035).powi(2)).exp() * 0.4 } else { 0.0 };
+            let bump = if self.draw > 0.12 { (-((step / self.steps - 0.09) / 0.035).powi(2)).exp() * 0.4 } else { 0.0 };
             return 0.69 - bump + jitter * 0.3;
         }
         let level = if self.calm { 0.17 } else { 0.08 };

@@ -45,9 +45,9 @@ pub const RISE: f64 = 1.5;
 /// Relative distance of the first loss from ln C: for a note, for a cause (Karpathy's recipe; `TheDeepChecker`).
 pub const BAD_INIT_NOTE: f64 = 0.25;
 pub const BAD_INIT: f64 = 1.0;
-/// Accuracy above the majority class that may be luck, where the size of the evaluation set is unknown (own).
+/// Accuracy above the majority class that chance may explain, where the size of the evaluation set is unknown (own).
 pub const MAJORITY_MARGIN: f64 = 0.03;
-/// Accuracy above the majority class that is surely not luck, where the size of the evaluation set is unknown: two standard errors
+/// Accuracy above the majority class that chance does not explain, where the size of the evaluation set is unknown: two standard errors
 /// of 160 examples (own).
 pub const SURE_MARGIN: f64 = 0.08;
 /// Relative distance from ln K, or log2 K, at which a loss is that of guessing among K classes; the greatest such K (own).
@@ -113,8 +113,8 @@ pub const RATIO_OF_RATE: f64 = 0.5;
 pub const USUAL_EPS: f64 = 1e-6;
 /// Multiple of H, or of the first evaluation if that is greater, above which a loss blew up. The update ratio that such a step
 /// must have, where it is known: without inputs a loss jumps at good learning rates too (own, `tests/faults`).
-pub const THROWN: f64 = 1.2;
-pub const RATIO_THROWS: f64 = 1.2e-3;
+pub const JUMP: f64 = 1.2;
+pub const RATIO_OF_JUMP: f64 = 1.2e-3;
 /// Share of the summed learning rate in the second half of the steps below which a schedule ends early: linear decay has 25 %,
 /// a cosine 18 % (own).
 pub const SPENT_EARLY: f64 = 0.10;

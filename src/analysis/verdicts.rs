@@ -100,8 +100,8 @@ mod tests {
         insta::assert_snapshot!(text(&[], &evals(&flat)), @"plateaued Some(30): plateaued at step 30: eval loss 0.310, no gain above 0.010 up to step 60");
         let stuck = [(0.70, 0.5), (0.69, 0.5), (0.70, 0.52), (0.693, 0.5), (0.69, 0.5)];
         insta::assert_snapshot!(text(&[], &evals(&stuck)), @"stuck_at_chance None: stuck at chance: eval loss never below 0.690, chance is 0.693");
-        let lucky = [(0.75, 0.5), (0.72, 0.57), (0.71, 0.57), (0.71, 0.57), (0.71, 0.57), (0.71, 0.57)];
-        assert!(text(&[], &evals(&lucky)).starts_with("stuck_at_chance"));
+        let by_chance = [(0.75, 0.5), (0.72, 0.57), (0.71, 0.57), (0.71, 0.57), (0.71, 0.57), (0.71, 0.57)];
+        assert!(text(&[], &evals(&by_chance)).starts_with("stuck_at_chance"));
         let collapsed = [(0.70, 0.5), (0.45, 0.8), (0.40, 0.82), (0.69, 0.5), (0.69, 0.5), (0.69, 0.5)];
         insta::assert_snapshot!(text(&[], &evals(&collapsed)), @"collapsed Some(30): collapsed at step 30: eval loss 0.400 at its best, 0.690 at step 50, chance is 0.693");
         // Overfitting lifts the loss above chance and leaves the accuracy: no collapse.

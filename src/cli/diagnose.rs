@@ -1,4 +1,4 @@
-//! `plateau diagnose`: verdicts on training logs, whoever made them.
+//! `plateau diagnose`: verdicts on the training logs of any program.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

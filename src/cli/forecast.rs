@@ -111,7 +111,7 @@ fn threads_and_device(slots: &[Slot]) -> (usize, Device) {
     slots.first().map_or((1, Device::Cpu), |slot| (slot.threads, slot.device))
 }
 
-/// Trials that the options take up again count as pending.
+/// Trials that the options retry count as pending.
 fn statuses(prepared: &Prepared, ids: &[TrialId], options: &RunOptions) -> Result<Vec<Status>, Failure> {
     if options.fresh || !prepared.dir.trials().exists() {
         return Ok(vec![Status::Pending; ids.len()]);

@@ -10,7 +10,7 @@ use crate::report::terminal::Terminal;
 const MIN_PAUSE: Duration = Duration::from_secs(2);
 const PAUSE_FACTOR: u32 = 25;
 
-/// Passes events to the terminal, and tells listeners such as [`redraw`] that a trial ended.
+/// Passes events to the terminal, and notifies listeners such as [`redraw`] that a trial ended.
 pub(crate) struct LiveReporter<'a> {
     pub terminal: &'a mut Terminal,
     pub listeners: Vec<Sender<()>>,

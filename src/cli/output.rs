@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use super::Failure;
 use crate::trial::printable;
 
-/// Writes a line for people to standard error. An error is ignored: after a closed terminal nobody reads it.
+/// Writes a line for people to standard error. An error is ignored: a closed terminal shows nothing.
 pub(crate) fn notify(line: &str) {
     let _ = writeln!(io::stderr(), "{}", printable(line));
 }

@@ -180,7 +180,7 @@ fn run_probes(
         for (Trial { id, .. }, start) in missing {
             let checkpoints = folder.trial(id).checkpoints();
             if !checkpoints.last().is_file() {
-                // The approach failed or was interrupted, and the run has said so.
+                // The approach failed or was interrupted, and the run has reported it.
                 return Ok(code);
             }
             store::link_or_copy(&checkpoints.last(), &start)?;

@@ -92,7 +92,7 @@ fn planned(arguments: &ScheduleArguments) -> Result<Vec<PlannedSchedule>, Failur
 fn rates(planned: &PlannedSchedule) -> impl Iterator<Item = f64> {
     let (config, steps) = (&planned.config, planned.steps);
     let schedule = Schedule::new(&config.scheduler, config.lr, config.warmup.steps(steps), steps);
-    (0..steps).map(move |k| schedule.rate(k))
+    (0..steps).map(move |k| schedule.lr(k))
 }
 
 /// `step,lr`, with a third column for the name if there are several schedules. Steps count from 0.

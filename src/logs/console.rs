@@ -221,16 +221,16 @@ fn pairs(line: &str) -> Vec<(String, Field)> {
     pairs
 }
 
-/// A number, the first of `10/100`, or one with its unit (`0.7s` is none).
+/// A number. Of `10/100` it is the first one. A number with a unit, such as `0.7s`, is not read.
 fn value(token: &str) -> Option<Field> {
     let token = token.trim_end_matches(['.', '/']);
     let first = token.split_once('/').filter(|(done, total)| parsed(done).is_some() && parsed(total).is_some());
     let number = parsed(first.map_or(token, |(done, _)| done))?;
-    // The words "nan" and "inf" are numbers, "infinity" in a sentence is not worth a rule.
+    // The words "nan" and "inf" count as numbers. So does "infinity" in a sentence, which is too rare for a rule.
     Some(Field::Number(number))
 }
 
-/// The name that the words before a number make: the longest ending that is known.
+/// The name of a number: the longest known name that ends the words before it.
 fn name(words: &[&str]) -> Option<String> {
     let from = words.len().saturating_sub(4);
     (from..words.len()).find_map(|start| {

@@ -1,4 +1,5 @@
-//! JSON: an object a line, a list of objects, the `log_history` of a Trainer, lists by name (Keras), pandas' columns.
+//! JSON logs: one object per line, a list of objects, the `log_history` of a Trainer, lists by name (Keras), or the columns of
+//! pandas.
 
 use serde_json::{Map, Value};
 

@@ -135,7 +135,7 @@ impl Log {
         }
     }
 
-    /// What was assumed, joined and ignored, a sentence each.
+    /// Notes, one sentence each: what was assumed, joined and ignored.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
@@ -443,7 +443,7 @@ impl Curves<'_> {
         first.iter().filter_map(at).collect()
     }
 
-    /// The rows whose blank in the training loss is a NaN that pandas wrote: the rate or the gradient norm of the step is there,
+    /// The rows whose blank in the training loss is a NaN that pandas wrote: the learning rate or the gradient norm of the step is there,
     /// or nothing else is, and the rows like it before had a loss.
     fn blanks_in_training(&self, name: &str) -> BTreeSet<usize> {
         let companions: Vec<&str> = [Quantity::Rate, Quantity::GradNorm]
@@ -623,13 +623,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_log_is_told_so() {
-        let told = |text: &str| Log::read(text.as_bytes(), "log").unwrap_err();
-        insta::assert_snapshot!(told("a,b\n1,2\n"), @"no loss found; its columns are a, b; name one of them train_loss or loss (training) or eval_loss or val_loss (evaluation)");
-        insta::assert_snapshot!(told("nohup: ignoring input\nNothing was lost, and 3 things were found\n"), @r#"no loss found: it is no table with a column train_loss or eval_loss, no JSON, and holds no lines such as {'loss': 0.69, 'step': 10} or "step 10 | loss 0.69""#);
-        insta::assert_snapshot!(told("{\"global_step\": 50, \"logging_steps\": 500, \"log_history\": []}"), @"its log_history holds no loss: the run has made 50 steps and logs every 500; set logging_steps to 10");
-        insta::assert_snapshot!(told(" \n"), @"the file is empty; a log has a row for each step");
-        insta::assert_snapshot!(told("{\"train_loss\": 0.5, \"train_runtime\": 12.0}"), @"it holds the means of the run only; the losses of its steps are in trainer_state.json");
+    fn a_file_that_is_no_log_is_explained() {
+        let message = |text: &str| Log::read(text.as_bytes(), "log").unwrap_err();
+        insta::assert_snapshot!(message("a,b\n1,2\n"), @"no loss found; its columns are a, b; name one of them train_loss or loss (training) or eval_loss or val_loss (evaluation)");
+        insta::assert_snapshot!(message("nohup: ignoring input\nNothing was lost, and 3 things were found\n"), @r#"no loss found: it is no table with a column train_loss or eval_loss, no JSON, and holds no lines such as {'loss': 0.69, 'step': 10} or "step 10 | loss 0.69""#);
+        insta::assert_snapshot!(message("{\"global_step\": 50, \"logging_steps\": 500, \"log_history\": []}"), @"its log_history holds no loss: the run has made 50 steps and logs every 500; set logging_steps to 10");
+        insta::assert_snapshot!(message(" \n"), @"the file is empty; a log has a row for each step");
+        insta::assert_snapshot!(message("{\"train_loss\": 0.5, \"train_runtime\": 12.0}"), @"it holds the means of the run only; the losses of its steps are in trainer_state.json");
     }
 
     proptest! {

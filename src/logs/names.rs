@@ -225,7 +225,7 @@ fn split(word: &str) -> Vec<&str> {
     vec![word]
 }
 
-/// Whether the column counts, times or describes the run, so that nobody misses it.
+/// Whether the column only counts, times or describes the run, so that it needs no note when it is ignored.
 pub(super) fn is_bookkeeping(name: &str) -> bool {
     let words: Vec<&str> = name.split('_').collect();
     let has = |of: &[&str]| words.iter().any(|word| of.contains(word));

@@ -150,7 +150,7 @@ fn by_step(entries: &[Entry]) -> Numbered {
     Numbered { steps, notes, ..Numbered::default() }
 }
 
-/// Whether the loss starts anew with each stretch, rather than going on where the one before ended.
+/// Whether the loss starts again with each stretch, rather than continuing where the one before ended.
 fn are_runs(count: usize, losses: &dyn Fn(usize) -> Vec<f64>) -> bool {
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
     let few = |values: &[f64]| (values.len() / 4).clamp(1, COMPARED).min(values.len());

@@ -42,9 +42,9 @@ pub(super) fn read(text: &str) -> Result<Sheet, String> {
         names.iter().map(|name| spelled(name)).collect()
     } else {
         let columns = separator.split(first).len();
-        let said =
+        let commented =
             comments.iter().rev().map(|line| header_of_comment(line, separator)).find(|names| names.len() == columns);
-        match (said, columns) {
+        match (commented, columns) {
             (Some(names), _) => names,
             (None, 1) => {
                 sheet.notes.push("the file has no header: its column is taken for the training loss".into());

@@ -185,7 +185,7 @@ impl<'s> Expansion<'s> {
         }
         let place = |key| place_of(self.spec.fixed.iter().chain(settings.iter().copied()), key);
         let Some((data, model)) = self.found(&config) else {
-            // Nobody looked for sources that only excluded trials use.
+            // Sources that only excluded trials use are not looked up.
             if !serde_json::to_value(&config).is_ok_and(|json| self.is_excluded(&json)) {
                 let place = place("data.train").or_else(|| place("model.from")).unwrap_or(Place::NOWHERE);
                 self.problem(Problem::new(place, "nothing is known of this trial's data or checkpoint"));

@@ -380,8 +380,11 @@ fn an_estimate_grows_with_the_work() {
     assert!(of("model: {freeze: 3}").seconds < default.seconds && of("steps: 1").files < default.files);
     assert!(of("batch_size: 64").memory > default.memory);
     assert!(of("grad_accumulation: 4").memory < default.memory);
-    let beyond_all_lanes = of("batch_size: 3312").memory - of("batch_size: 200").memory;
-    assert!(beyond_all_lanes < 20 << 20, "memory grows with lanes, not with the batch: {beyond_all_lanes}");
+    let beyond_all_buffers = of("batch_size: 3312").memory - of("batch_size: 200").memory;
+    assert!(
+        beyond_all_buffers < 20 << 20,
+        "memory grows with the gradient buffers, not with the batch: {beyond_all_buffers}"
+    );
     assert!(estimated("", &[], 2).seconds < default.seconds);
 }
 

@@ -190,7 +190,7 @@ impl<'a, E: Executor> Parent<'a, E> {
         Ok(None)
     }
 
-    /// Checks the files of all ended trials once more: somebody may have deleted them since their trials ended. True if a
+    /// Checks the files of all ended trials once more: a user may have deleted them since their trials ended. True if a
     /// trial must be trained again.
     fn recover_lost_files(&mut self) -> Result<bool, RunError> {
         self.check_folder()?;
@@ -380,7 +380,7 @@ impl<'a, E: Executor> Parent<'a, E> {
         Ok(())
     }
 
-    /// Shows that this process is alive, and notices a folder or a journal that somebody took away.
+    /// Shows that this process is alive, and notices a folder or a journal that was removed.
     fn check_folder(&mut self) -> Result<(), RunError> {
         self.lock.beat()?;
         if self.journal.restore()? {

@@ -93,7 +93,7 @@ fn start() -> io::Result<()> {
             tokio::select! {
                 Some(()) = interrupt.recv() => stop(),
                 Some(()) = terminate.recv() => stop(),
-                Some(()) = hangup.recv() => drop(tell(Call::Hangup)),
+                Some(()) = hangup.recv() => drop(send(Call::Hangup)),
                 () = tokio::time::sleep(Duration::from_millis(50)) => {}
             }
             if attention().deadline.is_some_and(|deadline| Instant::now() >= deadline) {
@@ -105,15 +105,15 @@ fn start() -> io::Result<()> {
 }
 
 fn stop() {
-    let is_heard = tell(Call::Stop);
+    let is_heard = send(Call::Stop);
     if !is_heard {
         end();
     }
     attention().deadline.get_or_insert_with(|| Instant::now() + GRACE);
 }
 
-/// True if a sweep runs that this was told to.
-fn tell(call: Call) -> bool {
+/// Sends `call` to the running sweep. False if there is none.
+fn send(call: Call) -> bool {
     attention().listener.as_ref().is_some_and(|listener| listener.send(call).is_ok())
 }
 

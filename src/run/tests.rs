@@ -362,7 +362,7 @@ fn a_trial_over_its_time_limit_is_given_up_and_keeps_its_checkpoint() {
     assert_eq!(saved.position.step, 8, "its checkpoint stays");
 }
 
-/// Somebody changes files between two runs: the next run reports it and trains again.
+/// A user changes files between two runs: the next run reports it and trains again.
 #[test]
 fn a_curve_that_was_cut_is_trained_again() {
     let bench = Bench::new(&["fine", "also-fine"]);
@@ -546,7 +546,7 @@ fn missing_and_damaged_files_are_reported_and_recovered() {
     assert_eq!(summary.warnings, watch.warnings);
 }
 
-/// Somebody deletes files while the sweep runs. The run must not end with exit code 0 and without them.
+/// A user deletes files while the sweep runs. The run must not end with exit code 0 and without them.
 #[test]
 fn files_that_vanish_during_a_run_are_trained_again_or_reported() {
     let undisturbed = Bench::new(&FINE);

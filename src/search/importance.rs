@@ -74,7 +74,7 @@ impl<'s> Grid<'s> {
         Self { domain, low, high, size }
     }
 
-    /// The nearest point; of two equally near ones, the lower.
+    /// The nearest point. If two are equally near, it is the lower one.
     fn nearest(&self, x: f64) -> usize {
         let last = self.size as f64 - 1.0;
         let place = (self.domain.scaled(x) - self.low) / (self.high - self.low) * last;

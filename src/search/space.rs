@@ -142,7 +142,7 @@ impl Space {
         top.map(|(index, _)| self.size_of(index)).try_fold(1u64, |product, size| Some(product.saturating_mul(size?)))
     }
 
-    /// Sets of dimensions that always occur together, those without a condition first.
+    /// Sets of dimensions that always occur together. The set without a condition comes first.
     pub(super) fn groups(&self) -> Vec<Vec<usize>> {
         let mut groups: Vec<(Option<Condition>, Vec<usize>)> = vec![(None, Vec::new())];
         for (index, SpaceKey { condition, .. }) in self.dimensions.iter().enumerate() {

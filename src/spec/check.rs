@@ -10,8 +10,8 @@ use super::sweep::{AxisKey, Entry, Factor, Setting, SweepSpec};
 use super::yaml::Node;
 use crate::trial::{AxisValue, Key, TrialConfig};
 
-/// The mistakes of axes such as `scheduler.cycles`, which must fit every schedule that they are combined with, and of
-/// entries of `include`, which must fit the fixed values.
+/// The mistakes of axes such as `scheduler.cycles`: they must fit every schedule that they are combined with. Also those of
+/// `include`, whose entries must fit the fixed values.
 pub(super) fn parameters(spec: &SweepSpec) -> Vec<Problem> {
     let mut problems = Vec::new();
     let axes = || spec.factors.iter().flat_map(|factor| &factor.keys);

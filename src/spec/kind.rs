@@ -90,7 +90,7 @@ impl ReadValue {
     }
 }
 
-/// More optimizer steps than anybody trains. Arithmetic on so many is exact and does not overflow.
+/// More optimizer steps than any run takes. Arithmetic on so many is exact and does not overflow.
 pub(super) const MOST_STEPS: u32 = 1_000_000_000;
 /// The same for epochs.
 pub(super) const MOST_EPOCHS: u32 = 1_000_000;

@@ -310,7 +310,7 @@ mod tests {
         }
     }
 
-    /// What the reference calls the default is what an empty file means.
+    /// The defaults in the reference are those that an empty file gets.
     #[test]
     fn every_default_reads_back_as_the_default() {
         let empty = parse("a.yaml", "a", "", &[]).unwrap();

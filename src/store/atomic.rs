@@ -55,7 +55,7 @@ fn replace(path: &Path, bytes: &[u8], durable: bool) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Creates a temporary file in the folder of `path`. Nobody can guess its name and put a link there.
+/// Creates a temporary file in the folder of `path`. Its name is random, so no other user can put a link there in advance.
 fn temporary(path: &Path) -> io::Result<(PathBuf, File)> {
     loop {
         let temporary = path.with_file_name(temporary_name(path));
@@ -91,7 +91,7 @@ pub(super) fn link_once(from: &Path, to: &Path) -> Result<(), StoreError> {
         Err(error) if has_no_links(&error) => rename_once(from, to).map_err(StoreError::at(to))?,
         Err(error) => return Err(StoreError::at(to)(error)),
     }
-    // Also for a file that existed: whoever made it may have failed here.
+    // Also for a file that existed: the process that made it may have failed here.
     disk::open(to).and_then(|file| disk::sync(&file)).map_err(StoreError::at(to))
 }
 

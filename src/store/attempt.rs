@@ -44,7 +44,7 @@ pub struct Assignment {
 }
 
 impl TrialDir {
-    /// Creates the folder of the next attempt, counting from `first`. Whoever creates it owns the attempt.
+    /// Creates the folder of the next attempt, counting from `first`. The process that creates it owns the attempt.
     pub fn claim(&self, first: u32) -> Result<AttemptDir, StoreError> {
         self.check_folders()?;
         let attempts = self.attempts();

@@ -1,7 +1,7 @@
 //! `journal.jsonl`: the record of what ran, one [`Record`] per line, append-only.
 //!
 //! A line is a single write, so a killed process leaves at most one incomplete last line. It is cut off when the journal is
-//! opened. A damaged line elsewhere is skipped and reported: the folders of the trials mostly show what it said.
+//! opened. A damaged line elsewhere is skipped and reported: the folders of the trials mostly hold the same facts.
 
 use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom};
@@ -63,7 +63,7 @@ pub struct JournalFollower {
 #[derive(Debug, Default, PartialEq)]
 pub struct NewRecords {
     pub records: Vec<Record>,
-    /// The file is another one, as after `run --fresh`: `records` are its whole content, and earlier records are void.
+    /// The file was replaced, as by `run --fresh`. Then `records` is its whole content, and earlier records no longer hold.
     pub is_new_file: bool,
 }
 
@@ -116,7 +116,7 @@ impl Journal {
 
     /// Appends one line. After an error the journal is as before.
     ///
-    /// Does not wait for the disk: after a power cut the last events may be missing. The folders of the trials show them.
+    /// Does not wait for the disk: after a power cut the last events may be missing. The next run finds them in the folders of the trials.
     pub fn append(&mut self, record: &Record) -> Result<(), StoreError> {
         let mut line = serde_json::to_vec(record).map_err(|error| StoreError::damaged(&self.path, error))?;
         line.push(b'\n');
@@ -128,7 +128,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Restores the journal if somebody has deleted or replaced the file. True if it had to.
+    /// Restores the journal if a user has deleted or replaced the file. True if it had to.
     pub fn restore(&mut self) -> Result<bool, StoreError> {
         let named = fs::symlink_metadata(&self.path).map(|found| (found.dev(), found.ino())).ok();
         let opened =
@@ -217,7 +217,7 @@ mod tests {
         assert!(journal.restore().unwrap());
         journal.append(&record(2)).unwrap();
         assert_eq!(read(&path).unwrap().records, [record(1), record(2)]);
-        // Lines are appended to a file that somebody has emptied; there is no hole before them.
+        // Lines are appended to a file that a user has emptied; there is no hole before them.
         File::options().write(true).open(&path).unwrap().set_len(0).unwrap();
         journal.append(&record(3)).unwrap();
         assert_eq!(read(&path).unwrap().records, [record(3)]);

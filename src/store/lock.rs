@@ -2,7 +2,7 @@
 //!
 //! Three things keep a second process out:
 //! * The kernel holds a lock on the lock file (`flock`). The lock of a dead process is gone.
-//! * The parent also locks the folder of the sweep. So a second parent is refused even if somebody deletes the lock file.
+//! * The parent also locks the folder of the sweep. So a second parent is refused even if a user deletes the lock file.
 //! * The holder changes the time of the lock file every [`HEARTBEAT`]. Where the file system has no locks, or keeps them
 //!   on each host to itself, the heartbeat alone decides.
 //!
@@ -91,7 +91,7 @@ const LISTEN: Duration = Duration::from_secs(5);
 const STALE: Duration = Duration::from_mins(10);
 
 impl Lock {
-    /// Shows that the holder is alive; due every [`HEARTBEAT`]. Restores a lock file that somebody deleted.
+    /// Shows that the holder is alive; due every [`HEARTBEAT`]. Restores a lock file that a user deleted.
     ///
     /// # Errors
     /// [`StoreError::Vanished`] if the folder is gone or another one, [`StoreError::Locked`] if another process took it.
@@ -158,7 +158,7 @@ impl RunDir {
         Ok(Lock { path, file, folder })
     }
 
-    /// The process that runs this sweep now. Disturbs nobody; may wait some seconds for a heartbeat from another host.
+    /// The process that runs this sweep now. Disturbs no process; may wait some seconds for a heartbeat from another host.
     #[must_use]
     pub fn holder(&self) -> Option<LockHolder> {
         let path = self.lock_file();
@@ -272,7 +272,7 @@ fn lock_folder(path: &Path) -> Result<Option<Option<File>>, StoreError> {
     }
 }
 
-/// Locks a file if nobody else has it. True also where the file system has no locks: the heartbeat decides there.
+/// Locks a file if no other process holds its lock. True also where the file system has no locks: the heartbeat decides there.
 fn is_locked_by_us(file: &File) -> io::Result<bool> {
     match file.try_lock() {
         Ok(()) => Ok(true),
@@ -304,7 +304,7 @@ fn beats_within(path: &Path, silence: Duration) -> bool {
     false
 }
 
-/// Whether `path` still names the opened file: its folder may have been archived, or somebody has deleted it.
+/// Whether `path` still names the opened file: its folder may have been archived, or a user has deleted it.
 fn is_at(file: &File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     let same = || -> io::Result<bool> {
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deleted_lock_file_lets_nobody_in_and_is_restored() {
+    fn a_deleted_lock_file_admits_no_second_parent_and_is_restored() {
         let folder = tempfile::tempdir().unwrap();
         let dir = sweep(folder.path());
         let mut lock = dir.lock().unwrap();

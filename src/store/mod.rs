@@ -2,7 +2,7 @@
 //!
 //! Guarantees:
 //! * A document is complete or absent: it is written to a temporary file and renamed.
-//! * An appended line is complete or absent: it is one write, and a failed write is cut off again.
+//! * An appended line is complete or absent: it is one write, and the store cuts off what a failed write leaves.
 //! * A trial has one outcome: the first attempt that links `outcome.json` into place wins.
 //! * One process at a time holds the folder of a sweep ([`Lock`]).
 //! * Only regular files are opened, and never through a symbolic link.

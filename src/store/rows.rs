@@ -152,7 +152,7 @@ fn fields<const N: usize>(line: &str) -> Option<[&str; N]> {
 }
 
 /// An empty field is None.
-#[expect(clippy::option_option, reason = "a wrong field is told apart from an empty one")]
+#[expect(clippy::option_option, reason = "a wrong field differs from an empty one")]
 fn optional<T: FromStr>(text: &str) -> Option<Option<T>> {
     if text.is_empty() { Some(None) } else { text.parse().ok().map(Some) }
 }

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use super::{Tracker, TrialCurves};
 use crate::trial::TrialId;
 
-/// After a failure, the tracker is left alone for this long.
+/// After a failure, the next update of the tracker waits this long.
 const RETRY_AFTER: Duration = Duration::from_secs(30);
 
-/// How far a trial is, apart from its curves.
+/// The progress of a trial, apart from its curves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TrialVersion {
     pub attempts: u32,

@@ -70,7 +70,7 @@ mod tests {
         assert_eq!(folder_name(&sweep.runs[1].trial), "lr=1e-5,augmentation=_name__eda__alpha__0.1_,123456789abc");
     }
 
-    /// Also a file that somebody removed or cut while the trial was running.
+    /// Also a file that a user removed or cut while the trial was running.
     #[test]
     fn a_file_holds_what_was_measured() {
         let run = synthetic::sweep("s", &[], 20).runs.remove(0);

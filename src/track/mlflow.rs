@@ -503,8 +503,8 @@ mod tests {
         let message =
             |url: &str| update(&mut Mlflow::new(url, "s", TIMEOUT), &run).unwrap_err().to_string().replace(url, "URL");
         insta::assert_snapshot!(message(&url), @r#"URL: `experiments/create` was refused (404 Not Found): {"message":"no such page"}. Is it an MLflow server? `mlflow server` starts one; MLFLOW_TRACKING_URI, or --url of `plateau export`, names another"#);
-        let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let message = message(&format!("http://{nobody}"));
+        let unused_address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let message = message(&format!("http://{unused_address}"));
         assert!(message.starts_with("URL: no MLflow server") && message.contains("MLFLOW_TRACKING_URI"), "{message}");
     }
 }

@@ -76,7 +76,7 @@ impl Evaluation {
         }
     }
 
-    /// Measures the model after `step` steps. None if `interrupted` said so.
+    /// Measures the model after `step` steps. None if `interrupted` returns true.
     pub fn run(
         &self,
         engine: &mut Engine,
@@ -125,14 +125,14 @@ impl Evaluation {
     }
 }
 
-/// How many of the surest quarter of the predictions are not the truth. Sure is what loses least by cross-entropy if it is
-/// true; of equals the first.
+/// Number of wrong answers among the most confident quarter of the predictions. A prediction is more confident if its
+/// cross-entropy would be lower, were it true. Of equal ones the first counts.
 fn surest_wrong(scores: &[&[f32]], predictions: &[usize], truth: &[u32]) -> Option<u32> {
-    let doubt = |i: &usize| {
-        let doubt = cross_entropy(scores[*i], predictions[*i], 0.0);
-        if doubt.is_nan() { f64::INFINITY } else { doubt }
+    let own_loss = |i: &usize| {
+        let own_loss = cross_entropy(scores[*i], predictions[*i], 0.0);
+        if own_loss.is_nan() { f64::INFINITY } else { own_loss }
     };
-    let mut order: Vec<(f64, usize)> = (0..scores.len()).map(|i| (doubt(&i), i)).collect();
+    let mut order: Vec<(f64, usize)> = (0..scores.len()).map(|i| (own_loss(&i), i)).collect();
     order.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
     let surest = order.get(..DiagnosticRow::surest_of(order.len())).filter(|surest| !surest.is_empty())?;
     Some(surest.iter().filter(|(_, i)| predictions[*i] != truth[*i] as usize).count() as u32)

@@ -43,7 +43,7 @@ pub fn train(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainError> {
         config,
         dataset: &dataset,
         tokens: &mut |epoch| epochs.epoch(epoch),
-        learning_rate: &|k, losses| schedule.rate_after(k, losses),
+        learning_rate: &|k, losses| schedule.lr_after(k, losses),
         checkpoint_every: job.checkpoint_every,
         frozen,
         forked_at,

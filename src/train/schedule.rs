@@ -1,9 +1,9 @@
 //! The learning rate as a function of the optimizer step, in f64. Equal to the schedules of transformers and torch,
 //! value by value (`tests/fixtures/schedules.json`).
 //!
-//! `k` counts optimizer steps from 0, `T` is the length of the run and `w` that of the warm-up. While `k < w` the rate is
-//! `lr * k / max(1, w)`: linear from 0, so the first step of a warm-up has rate 0, as in the references. Only
-//! `warmup_stable_decay` begins at `r = min_lr_ratio`: `lr ((1 - r) k / w + r)`. What follows the warm-up:
+//! `k` counts optimizer steps from 0, `T` is the length of the run and `w` that of the warm-up. While `k < w` the learning rate
+//! is `lr * k / max(1, w)`. It rises linearly from 0, so the first step of a warm-up has learning rate 0, as in the references.
+//! Only `warmup_stable_decay` begins at `r = min_lr_ratio`: `lr ((1 - r) k / w + r)`. After the warm-up:
 //!
 //! | name | factor on `lr`, with `p = (k - w) / max(1, T - w)` |
 //! |---|---|
@@ -14,24 +14,24 @@
 //! | `cosine_with_min_lr` | `f (1 - r) + r` with `r = min_lr / lr` |
 //! | `polynomial` | `((lr - end)(1 - p)^power + end) / lr`, `end / lr` from `T` on |
 //! | `inverse_sqrt` | `1 / sqrt((k + timescale - w) / timescale)` |
-//! | `warmup_stable_decay` | 1 up to `T - decay`; then, with `z` the share of the decay that is behind, `1 - z`, `(1 + cos(pi z)) / 2` or `1 - sqrt(z)`, times `1 - r` plus `r` |
+//! | `warmup_stable_decay` | 1 up to `T - decay`; then, with `z` the share of the decay that has passed, `1 - z`, `(1 + cos(pi z)) / 2` or `1 - sqrt(z)`, times `1 - r` plus `r` |
 //! | `cyclical` | torch's `CyclicLR` between `min_lr` and `lr` |
 //! | `one_cycle` | torch's `OneCycleLR` over `T + 1` steps with maximum `lr` |
 //! | `range_test` | `(from / lr)^(1 - k / (T - 1))`; not in sweep files |
 //! | `reduce_on_plateau` | torch's `ReduceLROnPlateau` over the eval losses so far, that of the untrained model first; a warm-up is a factor on it |
 //!
-//! That lengths fit into the run, and that every parameter that is needed is given, is checked when a sweep is planned.
+//! Planning checks that lengths fit into the run and that required parameters are given.
 
 use std::f64::consts::{PI, TAU};
 
 use crate::trial::{Anneal, CycleShape, DecayShape, Scheduler};
 
-/// `inverse_sqrt` without a warm-up.
+/// The `timescale` of `inverse_sqrt` without a warm-up.
 const DEFAULT_TIMESCALE: u64 = 10_000;
-/// torch's `eps`: a reduction by less than this is none.
+/// torch's `eps`: a smaller reduction is ignored.
 const LEAST_REDUCTION: f64 = 1e-8;
 
-/// The rate of every step of one run.
+/// The learning rate of every step of one run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Schedule {
     scheduler: Scheduler,
@@ -47,17 +47,16 @@ impl Schedule {
         Self { scheduler: scheduler.clone(), lr, warmup, steps }
     }
 
-    /// The rate that optimizer step `k` (from 0) uses, as long as no evaluation has a say in it. Steps past the end are
-    /// legal.
+    /// The learning rate of optimizer step `k` (from 0), before any evaluation. `k` may lie past the end.
     #[must_use]
-    pub fn rate(&self, k: u64) -> f64 {
-        self.rate_after(k, &[])
+    pub fn lr(&self, k: u64) -> f64 {
+        self.lr_after(k, &[])
     }
 
-    /// The rate of step `k` after evaluations of these losses, the first one first; None is a loss that is not finite.
-    /// Only `reduce_on_plateau` reads them.
+    /// The learning rate of step `k` after evaluations with these losses, oldest first. None is a non-finite loss. Only
+    /// `reduce_on_plateau` reads them.
     #[must_use]
-    pub fn rate_after(&self, k: u64, losses: &[Option<f32>]) -> f64 {
+    pub fn lr_after(&self, k: u64, losses: &[Option<f32>]) -> f64 {
         let peak = match &self.scheduler {
             Scheduler::ReduceOnPlateau { factor, patience, threshold, cooldown, min_lr } => {
                 let rule = PlateauRule {
@@ -67,7 +66,7 @@ impl Schedule {
                     cooldown: *cooldown,
                     min_lr: *min_lr,
                 };
-                rule.rate(self.lr, losses)
+                rule.lr(self.lr, losses)
             }
             _ => self.lr,
         };
@@ -80,17 +79,17 @@ impl Schedule {
     /// Where the warm-up begins, as a share of the peak.
     fn start(&self) -> f64 {
         match self.scheduler {
-            // As transformers' `get_wsd_schedule` has it; its others begin at 0, whatever their minimum.
+            // As in transformers' `get_wsd_schedule`. Its other schedules begin at 0, even with a minimum.
             Scheduler::WarmupStableDecay { min_lr_ratio, .. } => min_lr_ratio,
             _ => 0.0,
         }
     }
 
-    /// What the rate of step `k`, which is past the warm-up, is of the peak.
+    /// The learning rate of step `k`, which is past the warm-up, as a share of the peak.
     fn factor(&self, k: u64) -> f64 {
         let after = self.steps.saturating_sub(self.warmup).max(1) as f64;
-        let behind = k - self.warmup;
-        let progress = behind as f64 / after;
+        let passed = k - self.warmup;
+        let progress = passed as f64 / after;
         match self.scheduler {
             Scheduler::Constant | Scheduler::ReduceOnPlateau { .. } => 1.0,
             Scheduler::Linear => self.steps.saturating_sub(k) as f64 / after,
@@ -108,7 +107,7 @@ impl Schedule {
             Scheduler::InverseSqrt { timescale } => {
                 let by_warmup = if self.warmup > 0 { self.warmup } else { DEFAULT_TIMESCALE };
                 let timescale = timescale.unwrap_or(by_warmup) as f64;
-                1.0 / ((behind as f64 + timescale) / timescale).sqrt()
+                1.0 / ((passed as f64 + timescale) / timescale).sqrt()
             }
             Scheduler::WarmupStableDecay { decay, decay_shape, min_lr_ratio } => {
                 let decay = decay.map_or(0, |decay| decay.steps(self.steps));
@@ -143,12 +142,12 @@ fn cosine(turns: f64) -> f64 {
     (0.5 * (1.0 + (TAU * turns).cos())).max(0.0)
 }
 
-/// `share` of the way from `least` up to 1.
+/// `least` at a share of 0, 1 at a share of 1.
 fn between(least: f64, share: f64) -> f64 {
     share * (1.0 - least) + least
 }
 
-/// From 1 at 0 to 0 at 1.
+/// Falls from 1 at `z = 0` to 0 at `z = 1`.
 fn fall(shape: DecayShape, z: f64) -> f64 {
     match shape {
         DecayShape::Linear => 1.0 - z,
@@ -166,7 +165,7 @@ struct Cycles {
 }
 
 impl Cycles {
-    /// 0 at the minimum, 1 at the peak.
+    /// The learning rate at step `k`: 0 stands for the minimum, 1 for the peak.
     fn height(&self, k: u64) -> f64 {
         let length = (self.up + self.down) as f64;
         let (along, ratio) = (1.0 + k as f64 / length, self.up as f64 / length);
@@ -182,7 +181,7 @@ impl Cycles {
     }
 }
 
-/// torch's `OneCycleLR` between two rates, after Smith and Topin, "Super-convergence", 2018.
+/// torch's `OneCycleLR` between two learning rates, after Smith and Topin, "Super-convergence", 2018.
 fn annealed(form: Anneal, from: f64, to: f64, share: f64) -> f64 {
     match form {
         Anneal::Cosine => to + (from - to) / 2.0 * (1.0 + (PI * share).cos()),
@@ -190,7 +189,7 @@ fn annealed(form: Anneal, from: f64, to: f64, share: f64) -> f64 {
     }
 }
 
-/// torch's `ReduceLROnPlateau` in its default mode: the least loss, compared relatively.
+/// torch's `ReduceLROnPlateau` in its default mode: it compares each loss with the lowest one, by a relative threshold.
 struct PlateauRule {
     factor: f64,
     patience: u64,
@@ -200,8 +199,8 @@ struct PlateauRule {
 }
 
 impl PlateauRule {
-    /// The rate that is left of `lr` after `losses`.
-    fn rate(&self, lr: f64, losses: &[Option<f32>]) -> f64 {
+    /// The learning rate after `losses`, where `lr` is the peak.
+    fn lr(&self, lr: f64, losses: &[Option<f32>]) -> f64 {
         let (mut rate, mut best, mut bad, mut cooling) = (lr, f64::INFINITY, 0, 0);
         for loss in losses {
             match loss.map(f64::from).filter(|loss| *loss < best * (1.0 - self.threshold)) {
@@ -262,7 +261,7 @@ mod tests {
             let values = case["values"].as_array().unwrap();
             assert_eq!(values.len() as u64, steps);
             for (k, value) in values.iter().enumerate() {
-                let (ours, theirs) = (schedule.rate(k as u64), value.as_f64().unwrap());
+                let (ours, theirs) = (schedule.lr(k as u64), value.as_f64().unwrap());
                 assert!(
                     (ours - theirs).abs() <= tolerance * theirs.abs(),
                     "{scheduler:?} step {k}: {ours} against {theirs}"
@@ -275,7 +274,7 @@ mod tests {
 
     #[test]
     fn ends_and_edges() {
-        let rate = |scheduler, warmup, steps, k| Schedule::new(&scheduler, 2.0, warmup, steps).rate(k);
+        let rate = |scheduler, warmup, steps, k| Schedule::new(&scheduler, 2.0, warmup, steps).lr(k);
         let check = |got: f64, expected: f64| assert!((got - expected).abs() < 1e-12, "{got} against {expected}");
         check(rate(Scheduler::Linear, 0, 10, 0), 2.0);
         check(rate(Scheduler::Linear, 0, 10, 10), 0.0);
@@ -290,19 +289,19 @@ mod tests {
         check(rate(Scheduler::Linear, 0, 0, 0), 0.0);
     }
 
-    /// Values of the formulas where the references have no case.
+    /// Values of the formulas for cases that the fixture does not hold.
     #[test]
-    fn shapes_that_the_references_leave_out() {
+    fn shapes_that_the_fixture_leaves_out() {
         let rates = |scheduler: Scheduler, warmup, steps, at: &[u64]| {
             let schedule = Schedule::new(&scheduler, 2.0, warmup, steps);
-            at.iter().map(|&k| (schedule.rate(k) * 1e6).round() / 1e6).collect::<Vec<_>>()
+            at.iter().map(|&k| (schedule.lr(k) * 1e6).round() / 1e6).collect::<Vec<_>>()
         };
         let stable = |decay, decay_shape| Scheduler::WarmupStableDecay {
             decay: Some(FractionOrSteps(decay)),
             decay_shape,
             min_lr_ratio: 0.1,
         };
-        // What transformers 5.23 gives.
+        // Values of transformers 5.23.
         let at = [0, 1, 2, 59, 60, 70, 80, 99, 100, 500];
         assert_eq!(
             rates(stable(40.0, DecayShape::Linear), 4, 100, &at),
@@ -329,20 +328,20 @@ mod tests {
     #[test]
     fn a_range_test_rises_by_the_same_factor_each_step() {
         let schedule = Schedule::new(&Scheduler::RangeTest { from: 1e-7 }, 1.0, 0, 100);
-        let rates: Vec<f64> = (0..100).map(|k| schedule.rate(k)).collect();
+        let rates: Vec<f64> = (0..100).map(|k| schedule.lr(k)).collect();
         let close = |got: f64, expected: f64| assert!((got / expected - 1.0).abs() < 1e-12, "{got} {expected}");
         close(rates[0], 1e-7);
         close(rates[33], 1e-7_f64.powf(2.0 / 3.0));
         close(rates[99], 1.0);
         rates.windows(2).for_each(|pair| close(pair[1] / pair[0], 1e7_f64.powf(1.0 / 99.0)));
-        close(schedule.rate(500), 1.0);
+        close(schedule.lr(500), 1.0);
     }
 
     #[test]
     fn cycles_and_one_cycle_follow_torch_in_their_other_forms() {
         let rates = |scheduler: Scheduler, steps, at: &[u64]| {
             let schedule = Schedule::new(&scheduler, 2.0, 0, steps);
-            at.iter().map(|&k| (schedule.rate(k) * 1e6).round() / 1e6).collect::<Vec<_>>()
+            at.iter().map(|&k| (schedule.lr(k) * 1e6).round() / 1e6).collect::<Vec<_>>()
         };
         let cycle = Scheduler::Cyclical {
             shape: CycleShape::ExpRange,
@@ -362,9 +361,9 @@ mod tests {
         }
     }
 
-    /// What torch's `ReduceLROnPlateau` makes of 1.0 after each of these losses, step by step through its source.
+    /// The learning rates of torch's `ReduceLROnPlateau` from 1.0, computed by hand from its source.
     #[test]
-    fn a_plateau_reduces_the_rate() {
+    fn a_plateau_reduces_the_learning_rate() {
         let plateau = |patience, cooldown, min_lr| Scheduler::ReduceOnPlateau {
             factor: 0.5,
             patience,
@@ -375,7 +374,7 @@ mod tests {
         let check = |scheduler: &Scheduler, losses: &[f32], expected: &[f64]| {
             let schedule = Schedule::new(scheduler, 1.0, 0, 1000);
             let losses: Vec<Option<f32>> = losses.iter().map(|&x| Some(x).filter(|x| x.is_finite())).collect();
-            let rates: Vec<f64> = (1..=losses.len()).map(|n| schedule.rate_after(7, &losses[..n])).collect();
+            let rates: Vec<f64> = (1..=losses.len()).map(|n| schedule.lr_after(7, &losses[..n])).collect();
             assert_eq!(rates, expected, "{scheduler:?}");
         };
         // 0.95 and 0.91 are not a tenth better than 1; 0.89 is.
@@ -387,10 +386,10 @@ mod tests {
         let warm = Schedule::new(&plateau(0, 0, 0.0), 1.0, 10, 100);
         let reduced = [Some(1.0), Some(1.0)];
         let same = |got: f64, expected: f64| assert_eq!(got.to_bits(), expected.to_bits());
-        same(warm.rate(5), 0.5);
-        same(warm.rate(50), 1.0);
-        same(warm.rate_after(5, &reduced), 0.25);
+        same(warm.lr(5), 0.5);
+        same(warm.lr(50), 1.0);
+        same(warm.lr_after(5, &reduced), 0.25);
         // torch leaves out reductions by less than 1e-8.
-        same(Schedule::new(&plateau(0, 0, 0.0), 1e-8, 0, 100).rate_after(5, &reduced), 1e-8);
+        same(Schedule::new(&plateau(0, 0, 0.0), 1e-8, 0, 100).lr_after(5, &reduced), 1e-8);
     }
 }

@@ -193,10 +193,10 @@ fn micro_batch_splits_change_numbers_by_rounding_only() {
 
 #[test]
 fn signals_are_written_beside_evaluations() {
-    let told = run(&busy(), 1).diagnostics;
-    assert_eq!(told.iter().map(|row| row.step).collect::<Vec<_>>(), [0, 3, 6, 8]);
-    assert!(told[0].update_ratio.is_none() && told.iter().all(|row| row.predicted.iter().sum::<u32>() == 40));
-    for row in &told[1..] {
+    let rows = run(&busy(), 1).diagnostics;
+    assert_eq!(rows.iter().map(|row| row.step).collect::<Vec<_>>(), [0, 3, 6, 8]);
+    assert!(rows[0].update_ratio.is_none() && rows.iter().all(|row| row.predicted.iter().sum::<u32>() == 40));
+    for row in &rows[1..] {
         let all = [row.first_grad_norm, row.last_grad_norm, row.update_ratio].map(Option::unwrap);
         assert!(all.iter().all(|value| *value > 0.0) && all[2] < 0.5, "{row:?}");
     }
@@ -442,7 +442,7 @@ fn a_fork_equals_the_continuation_of_its_trial() {
     let state = whole.states[0].2.clone();
     let mut control = config.clone();
     (control.probe, control.length) = (probe(ProbeKind::Control, 3), Length::Steps(5));
-    let told =
+    let curve =
         |kept: &Recorder| kept.metrics.iter().map(|row| (row.epoch, row.train_loss, row.grad_norm)).collect::<Vec<_>>();
     let fork = |config: &TrialConfig, start: &[u8], stop_after| {
         let job = super::Job { config, start: Some(start), ..job };
@@ -453,18 +453,18 @@ fn a_fork_equals_the_continuation_of_its_trial() {
             super::train(super::Job { resume: Some(&state), ..job }, &mut kept).unwrap();
         }
         assert_eq!(kept.metrics.iter().map(|row| row.step).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
-        told(&kept)
+        curve(&kept)
     };
-    assert_eq!(fork(&control, &state, None), told(&whole)[3..]);
-    assert_eq!(fork(&control, &state, Some(2)), told(&whole)[3..], "interrupted and resumed");
+    assert_eq!(fork(&control, &state, None), curve(&whole)[3..]);
+    assert_eq!(fork(&control, &state, Some(2)), curve(&whole)[3..], "interrupted and resumed");
     // The trial trained again up to there gives the state as well.
     let approach = TrialConfig { probe: probe(ProbeKind::Approach, 3), ..config.clone() };
     let mut made = Recorder { keep: Some(crate::trial::Keep::Last), ..Recorder::default() };
     super::train(super::Job { config: &approach, ..job }, &mut made).unwrap();
-    assert_eq!(told(&made), told(&whole)[..3]);
-    assert_eq!(fork(&control, &made.states.last().unwrap().2, None), told(&whole)[3..]);
+    assert_eq!(curve(&made), curve(&whole)[..3]);
+    assert_eq!(fork(&control, &made.states.last().unwrap().2, None), curve(&whole)[3..]);
     let other = TrialConfig { seed: config.seed + 1, ..control.clone() };
-    assert_ne!(fork(&other, &state, None), told(&whole)[3..]);
+    assert_ne!(fork(&other, &state, None), curve(&whole)[3..]);
     // A training state of another step, an invalid one and a missing one: nothing is trained.
     for (step, start) in [(4, Some(&state[..])), (3, Some(&b"no state"[..])), (3, None)] {
         let config = TrialConfig { probe: probe(ProbeKind::Control, step), ..control.clone() };

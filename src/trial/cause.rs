@@ -1,4 +1,4 @@
-//! The names of verdicts: what became of an evaluation loss ([`ShapeKind`]) and why ([`Cause`]).
+//! The names of verdicts: the shape of an evaluation loss ([`ShapeKind`]) and its cause ([`Cause`]).
 //!
 //! Each name is stable: `outcome.json` and `trials.csv` contain it. The short texts for people are here too, so that a
 //! name and its title are made in one place. Old or newer files may hold a name that this version does not know:
@@ -112,7 +112,7 @@ names! {
         Overconfident = "OVERCONFIDENT": "over-confident from the first evaluation",
         Wasted = "WASTED": "most of the run gained nothing",
         EvalNoisy = "EVAL_NOISY": "noisy evaluations",
-        Unresolved = "UNRESOLVED": "flat or not: cannot be told",
+        Unresolved = "UNRESOLVED": "unresolved whether the loss is flat",
         SmallerMicroBatches = "SMALLER_MICRO_BATCHES": "smaller micro-batches after running out of memory",
         StoppedFlat = "STOPPED_FLAT": "stopped on a plateau",
         Healthy = "HEALTHY": "no fault",

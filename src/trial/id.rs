@@ -1,4 +1,4 @@
-//! The identity of a trial. How an id is computed is for [`crate::plan`] to say.
+//! The identity of a trial. [`crate::plan`] computes it.
 
 use std::fmt;
 

@@ -9,9 +9,9 @@ pub struct Scores {
     pub weighted_f1: Option<f32>,
     /// Matthews correlation coefficient.
     pub mcc: Option<f32>,
-    /// Area under the ROC curve: of two classes that of the second, else the mean of each class against the rest.
+    /// Area under the ROC curve. With two classes it is that of the second class, otherwise the mean of each class against the rest.
     pub auroc: Option<f32>,
-    /// Average precision, over classes as `auroc`.
+    /// Average precision, with the same mean over classes as `auroc`.
     pub average_precision: Option<f32>,
     pub classes: ClassScores,
 }

@@ -8,7 +8,7 @@ use crate::trial::{Cause, DiagnosticRow, EvalRow, MetricRow, Outcome, Status, Tr
 /// Adds what the trainer leaves to others.
 ///
 /// # Errors
-/// [`StoreError::Vanished`] if rows that were written are no longer in their files: somebody has deleted or cut them.
+/// [`StoreError::Vanished`] if rows that were written are no longer in their files, because a user has deleted or cut them.
 pub(super) fn complete(mut outcome: Outcome, trial: &Trial, attempt: &AttemptDir) -> Result<Outcome, StoreError> {
     let folder = attempt.trial();
     let metrics = read_curve::<MetricRow>(&folder.metrics())?.rows;

@@ -32,8 +32,8 @@ pub(crate) fn trial(behaviour: &str, seed: u64, steps: u64) -> Trial {
     Trial { id: TrialId::parse(&name[..TrialId::LENGTH]).unwrap(), values: Vec::new(), steps, config }
 }
 
-/// Trains nothing, but behaves like the trainer: numbers depend on the step before, a training state holds all of them, and
-/// halfway the toy does what `model.from` of the trial says.
+/// Behaves like the trainer without training. Its numbers depend on the step before, and its training state holds all of them.
+/// Half-way it shows the behaviour that `model.from` of the trial names.
 pub(crate) fn toy(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainError> {
     let Length::Steps(steps) = job.config.length else { panic!("toys count steps") };
     let CheckpointEvery::Steps(every) = job.checkpoint_every else { panic!("toys count steps") };
@@ -251,7 +251,7 @@ fn a_checkpoint_that_the_trainer_cannot_read_is_not_used() {
 }
 
 #[test]
-fn failures_are_told_apart() {
+fn failures_are_distinguished() {
     let check = |behaviour: &str, expected: (u8, Failure)| {
         let (code, failure) = Bench::new(behaviour).run();
         assert_eq!((code, failure.unwrap()), expected, "{behaviour}");
@@ -311,7 +311,7 @@ fn a_later_attempt_makes_an_earlier_one_stop() {
     assert_eq!(bench.curves(), undisturbed());
 }
 
-/// Somebody deletes or cuts a curve, or the whole folder, while the trial runs.
+/// A user deletes or cuts a curve, or the whole folder, while the trial runs.
 #[test]
 fn a_trial_whose_files_vanish_is_not_finished() {
     let spoil = |spoil: fn(&TrialDir)| {

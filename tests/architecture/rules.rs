@@ -31,7 +31,7 @@ pub const ROOMS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// What belongs to some rooms alone, the rooms, and the reason. Crates are told by the beginning of a path.
+/// What belongs to some rooms alone, the rooms, and the reason. A path belongs to a crate if it starts with its name.
 const CRATES: &[(&str, &[&str], &str)] = &[
     ("candle_core", &["train"], "tensors stay in the training room"),
     ("candle_nn", &["train"], "tensors stay in the training room"),

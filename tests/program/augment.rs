@@ -60,16 +60,16 @@ fn texts_of_a_data_file_are_augmented_and_statistics_come_last() {
 fn messages_about_wrong_arguments() {
     let place = Place::new("");
     place.write("texts.txt", TEXTS);
-    let said = |arguments: &str| place.plain(&place.expect(2, &format!("augment {arguments}")).err);
-    assert_snapshot!(said("--set augmentation=synonyms texts.txt"), @r"
+    let message = |arguments: &str| place.plain(&place.expect(2, &format!("augment {arguments}")).err);
+    assert_snapshot!(message("--set augmentation=synonyms texts.txt"), @r"
     error: the sweep has a mistake
 
     --set augmentation=synonyms: unknown augmentation `synonyms`
         did you mean `synonym`?
     ");
-    assert_snapshot!(said("--set augmentation=eda nothing.txt"), @"error: nothing.txt: No such file or directory (os error 2). Give a file of texts, or - for standard input");
-    assert_snapshot!(said("--set augmentation=contextual texts.txt"), @"error: embedded:minilm-l3: the checkpoint has no head of a masked language model; missing tensors: cls.predictions.transform.dense.weight, cls.predictions.transform.dense.bias, cls.predictions.transform.LayerNorm.weight, cls.predictions.transform.LayerNorm.bias, cls.predictions.bias. `contextual` needs a checkpoint that was saved as BertForMaskedLM, such as hf:google-bert/bert-base-uncased; give it as `model`");
-    assert_snapshot!(said("--set augmentation=[synonym,contextual] texts.txt"), @"error: `contextual` is computed from the original texts, but another augmentation changes them first: put `contextual` first");
+    assert_snapshot!(message("--set augmentation=eda nothing.txt"), @"error: nothing.txt: No such file or directory (os error 2). Give a file of texts, or - for standard input");
+    assert_snapshot!(message("--set augmentation=contextual texts.txt"), @"error: embedded:minilm-l3: the checkpoint has no head of a masked language model; missing tensors: cls.predictions.transform.dense.weight, cls.predictions.transform.dense.bias, cls.predictions.transform.LayerNorm.weight, cls.predictions.transform.LayerNorm.bias, cls.predictions.bias. `contextual` needs a checkpoint that was saved as BertForMaskedLM, such as hf:google-bert/bert-base-uncased; give it as `model`");
+    assert_snapshot!(message("--set augmentation=[synonym,contextual] texts.txt"), @"error: `contextual` is computed from the original texts, but another augmentation changes them first: put `contextual` first");
 }
 
 /// A sweep with a back-translation by two programs or two checkpoints.
@@ -102,7 +102,7 @@ fn a_program_is_started_once_for_a_sweep() {
 
 #[test]
 fn a_program_that_fails_is_reported_before_training() {
-    let said = |script: &str, more: &str| {
+    let message = |script: &str, more: &str| {
         let place = Place::new(&sweep("./out.sh", "./home.sh", more));
         program(&place, "out.sh", "cat");
         program(&place, "home.sh", script);
@@ -110,9 +110,9 @@ fn a_program_that_fails_is_reported_before_training() {
         assert!(place.trials().is_empty());
         place.plain(&ended.err).lines().nth(2).unwrap().to_owned()
     };
-    assert_snapshot!(said("head -n 3", ""), @"sweep.yaml:5:15: `/here/home.sh` got 161 lines and wrote 3; it must write one line for each");
-    assert_snapshot!(said("head -n 3; echo no dictionary >&2; exit 7", ""), @"sweep.yaml:5:15: `/here/home.sh` failed (exit status: 7): no dictionary");
-    assert_snapshot!(said("sleep 60", ", timeout: 0.3"), @"sweep.yaml:5:15: `/here/home.sh` has not translated 161 lines within 0.3 seconds; raise `timeout`, or run it by hand to see why");
+    assert_snapshot!(message("head -n 3", ""), @"sweep.yaml:5:15: `/here/home.sh` got 161 lines and wrote 3; it must write one line for each");
+    assert_snapshot!(message("head -n 3; echo no dictionary >&2; exit 7", ""), @"sweep.yaml:5:15: `/here/home.sh` failed (exit status: 7): no dictionary");
+    assert_snapshot!(message("sleep 60", ", timeout: 0.3"), @"sweep.yaml:5:15: `/here/home.sh` has not translated 161 lines within 0.3 seconds; raise `timeout`, or run it by hand to see why");
     let place = Place::new(&sweep("./out.sh", "no-such-program a b", ""));
     program(&place, "out.sh", "cat");
     assert_snapshot!(place.plain(&place.expect(2, "plan sweep.yaml").err), @r"
@@ -176,7 +176,7 @@ fn marian_checkpoints_are_used_once_for_a_sweep() {
 
 #[test]
 fn an_incomplete_marian_checkpoint_is_reported_before_training() {
-    let said = |home: &str, missing: &str, change: &dyn Fn(&Place)| {
+    let message = |home: &str, missing: &str, change: &dyn Fn(&Place)| {
         let place = Place::new(&sweep("there", home, ", engine: marian"));
         marian(&place, "there", "");
         marian(&place, "home", missing);
@@ -185,19 +185,19 @@ fn an_incomplete_marian_checkpoint_is_reported_before_training() {
         place.plain(&ended.err).lines().nth(2).unwrap().to_owned()
     };
     let nothing: &dyn Fn(&Place) = &|_| ();
-    assert_snapshot!(said("home", "source.spm", nothing), @"sweep.yaml:5:15: /here/home: not a Marian checkpoint: missing source.spm; copy the files from the checkpoint's page into the folder");
-    assert_snapshot!(said("home", "model.safetensors", nothing), @"sweep.yaml:5:15: /here/home: not a Marian checkpoint: missing model.safetensors (or pytorch_model.bin); copy the files from the checkpoint's page into the folder");
+    assert_snapshot!(message("home", "source.spm", nothing), @"sweep.yaml:5:15: /here/home: not a Marian checkpoint: missing source.spm; copy the files from the checkpoint's page into the folder");
+    assert_snapshot!(message("home", "model.safetensors", nothing), @"sweep.yaml:5:15: /here/home: not a Marian checkpoint: missing model.safetensors (or pytorch_model.bin); copy the files from the checkpoint's page into the folder");
     let config = |before: &'static str, after: &'static str| {
         move |place: &Place| place.write("home/config.json", place.read("home/config.json").replace(before, after))
     };
-    let tensors = said("home", "", &config("\"decoder_layers\": 2", "\"decoder_layers\": 3"));
+    let tensors = message("home", "", &config("\"decoder_layers\": 2", "\"decoder_layers\": 3"));
     assert!(
         tensors.contains("config.json: model.decoder.layers.2.self_attn.q_proj.weight [16, 16], model.d"),
         "{tensors}"
     );
-    assert_snapshot!(said("home", "", &config("\"marian\"", "\"bert\"")), @"sweep.yaml:5:15: /here/home/config.json: model_type is 'bert'; `engine: marian` needs Marian checkpoints, such as hf:Helsinki-NLP/opus-mt-en-fr");
-    assert_snapshot!(said("home", "", &|place| place.write("home/source.spm", "no model")), @"sweep.yaml:5:15: /here/home/source.spm: not a SentencePiece model, or incomplete; copy it again from the checkpoint's page");
-    assert_snapshot!(said("org/opus", "", nothing), @"sweep.yaml:5:15: Marian checkpoint `org/opus` not found; looked for /here/org/opus; did you mean `hf:org/opus`, from the Hugging Face hub?");
+    assert_snapshot!(message("home", "", &config("\"marian\"", "\"bert\"")), @"sweep.yaml:5:15: /here/home/config.json: model_type is 'bert'; `engine: marian` needs Marian checkpoints, such as hf:Helsinki-NLP/opus-mt-en-fr");
+    assert_snapshot!(message("home", "", &|place| place.write("home/source.spm", "no model")), @"sweep.yaml:5:15: /here/home/source.spm: not a SentencePiece model, or incomplete; copy it again from the checkpoint's page");
+    assert_snapshot!(message("org/opus", "", nothing), @"sweep.yaml:5:15: Marian checkpoint `org/opus` not found; looked for /here/org/opus; did you mean `hf:org/opus`, from the Hugging Face hub?");
 }
 
 /// Uses the real program if it is installed.

@@ -74,7 +74,7 @@ fn a_trainers_log_is_found_in_every_form() {
     assert_eq!(judged("printed.log")["notes"][0], "lines without a loss are ignored (60)");
 }
 
-/// What was assumed when a log was read is said.
+/// A note states what was assumed when a log was read.
 #[test]
 fn notes_say_how_a_log_was_read() {
     let place = Place::new("");
@@ -131,13 +131,13 @@ fn several_logs_are_a_sweep() {
 fn mistakes() {
     let place = Place::new("");
     place.write("log.csv", "a,b\n1,2\n");
-    let said = |arguments: &str| place.plain(&place.expect(2, arguments).err);
-    assert_snapshot!(said("diagnose log.csv"), @"error: log.csv: no loss found; its columns are a, b; name one of them train_loss or loss (training) or eval_loss or val_loss (evaluation)");
+    let message = |arguments: &str| place.plain(&place.expect(2, arguments).err);
+    assert_snapshot!(message("diagnose log.csv"), @"error: log.csv: no loss found; its columns are a, b; name one of them train_loss or loss (training) or eval_loss or val_loss (evaluation)");
     place.write("text.csv", "step,loss\n1,a lot\n2,less\n");
-    assert_snapshot!(said("diagnose text.csv"), @"error: text.csv: nothing in its column loss can be read: a row needs a number there, with a point (0.5), and a step from 0 up");
-    assert_snapshot!(said("diagnose none.csv"), @"error: none.csv: No such file or directory (os error 2)");
-    assert_snapshot!(said("diagnose log.csv --classes 1"), @"error: --classes takes a positive share or number for each of two or more classes: --classes 0.7,0.3");
-    assert_snapshot!(said("diagnose checkpoint"), @"error: checkpoint: the folder holds no log that is known by its name (trainer_state.json, metrics.csv, history.json, events.out.tfevents..., checkpoint-N/, version_N/): name the file");
+    assert_snapshot!(message("diagnose text.csv"), @"error: text.csv: nothing in its column loss can be read: a row needs a number there, with a point (0.5), and a step from 0 up");
+    assert_snapshot!(message("diagnose none.csv"), @"error: none.csv: No such file or directory (os error 2)");
+    assert_snapshot!(message("diagnose log.csv --classes 1"), @"error: --classes takes a positive share or number for each of two or more classes: --classes 0.7,0.3");
+    assert_snapshot!(message("diagnose checkpoint"), @"error: checkpoint: the folder holds no log that is known by its name (trainer_state.json, metrics.csv, history.json, events.out.tfevents..., checkpoint-N/, version_N/): name the file");
 }
 
 #[test]
@@ -154,11 +154,11 @@ fn a_trial_of_our_own_leaves_what_is_needed() {
     let found = place.expect(0, &format!("diagnose {}", folder.display())).out;
     assert!(found.contains("train loss") && found.contains("eval loss"), "{found}");
     // The folder says what the classes are and what was trained; its curves alone do not.
-    let blind = "The class frequencies are unknown";
-    assert!(!found.contains(blind), "{found}");
+    let unknown = "The class frequencies are unknown";
+    assert!(!found.contains(unknown), "{found}");
     let outcome: serde_json::Value =
         serde_json::from_str(&std::fs::read_to_string(folder.join("outcome.json")).unwrap()).unwrap();
-    let said = |arguments: &str| -> serde_json::Value {
+    let judged = |arguments: &str| -> serde_json::Value {
         let out = place.expect(0, &format!("diagnose --format json {}{arguments}", folder.display())).out;
         serde_json::from_str(&out).unwrap()
     };
@@ -166,9 +166,9 @@ fn a_trial_of_our_own_leaves_what_is_needed() {
         let of = verdicts.as_array().unwrap().iter().map(|verdict| verdict["id"].as_str().unwrap().to_owned());
         of.filter(|id| id.chars().all(|c| c.is_ascii_uppercase() || c == '_')).collect()
     };
-    assert_eq!(causes(&said("")["logs"][0]["verdicts"]), causes(&outcome["verdicts"]), "as when it was trained");
+    assert_eq!(causes(&judged("")["logs"][0]["verdicts"]), causes(&outcome["verdicts"]), "as when it was trained");
     std::fs::remove_file(folder.join("config.json")).unwrap();
-    assert!(place.expect(0, &format!("diagnose {}", folder.display())).out.contains(blind));
+    assert!(place.expect(0, &format!("diagnose {}", folder.display())).out.contains(unknown));
 }
 
 const GRID: &str = "data: {train: train.tsv, max_length: 32}\nmodel: {from: checkpoint}\nbatch_size: 8\nsteps: 80\neval_every: 10\ngrid: {lr: [3e-3, 5e-3], scheduler: [constant, cosine]}\n";
@@ -196,9 +196,9 @@ fn the_next_sweep_is_a_sweep() {
 fn leaders_are_trained_again_with_new_seeds() {
     let place = Place::new(GRID);
     place.expect(0, "run sweep.yaml");
-    let said = place.expect(0, "confirm sweep.yaml --top 2 --seeds 2").out;
-    assert!(said.starts_with("The winner ") && said.contains("(pairs of seeds: "), "{said}");
+    let confirmed = place.expect(0, "confirm sweep.yaml --top 2 --seeds 2").out;
+    assert!(confirmed.starts_with("The winner ") && confirmed.contains("(pairs of seeds: "), "{confirmed}");
     assert_eq!(place.read("results/sweep-confirm/trials.csv").lines().count(), 5);
     // Again, it is all there.
-    assert_eq!(place.expect(0, "confirm sweep.yaml --top 2 --seeds 2").out, said);
+    assert_eq!(place.expect(0, "confirm sweep.yaml --top 2 --seeds 2").out, confirmed);
 }

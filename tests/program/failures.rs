@@ -1,4 +1,4 @@
-//! Trials that fail and trials that diverge: the others continue, and the user is told.
+//! Trials that fail and trials that diverge: the others continue, and the user gets a message.
 
 use std::fs::OpenOptions;
 use std::io::Write;

@@ -30,7 +30,7 @@ fn a_removed_value_keeps_its_results() {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "somebody deletes a trial")]
+#[expect(clippy::disallowed_methods, reason = "a user deletes a trial")]
 fn a_changed_folder_is_repaired() {
     let place = Place::new(SWEEP);
     place.expect(0, "run sweep.yaml");

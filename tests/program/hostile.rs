@@ -75,9 +75,9 @@ fn a_fifo_among_the_results_is_an_error_at_once() {
     }
 }
 
-/// Somebody deletes the folder of the trial that runs. The run must not report success without it.
+/// A user deletes the folder of the trial that runs. The run must not report success without it.
 #[test]
-#[expect(clippy::disallowed_methods, reason = "somebody deletes a trial")]
+#[expect(clippy::disallowed_methods, reason = "a user deletes a trial")]
 fn a_trial_that_is_deleted_while_it_runs_is_trained_again() {
     let place = Place::new(SWEEP);
     let parent = place.start("run sweep.yaml");
@@ -93,7 +93,7 @@ fn a_trial_that_is_deleted_while_it_runs_is_trained_again() {
 }
 
 #[test]
-fn a_second_run_is_refused_although_somebody_deleted_the_lock_file() {
+fn a_second_run_is_refused_although_a_user_deleted_the_lock_file() {
     let place = Place::new(SWEEP);
     let parent = place.start("run sweep.yaml");
     place.wait_for_steps(1);

@@ -129,8 +129,8 @@ fn pipes_and_dumb_terminals_get_plain_lines() {
 #[test]
 fn a_run_is_watched_from_another_process() {
     let place = endless();
-    let nobody = place.expect(2, "watch sweep.yaml").err;
-    assert!(nobody.contains("no process is running sweep.yaml now. `plateau status sweep.yaml`"), "{nobody}");
+    let no_process = place.expect(2, "watch sweep.yaml").err;
+    assert!(no_process.contains("no process is running sweep.yaml now. `plateau status sweep.yaml`"), "{no_process}");
     let mut run = place.start("run sweep.yaml --jobs 2 --progress none");
     place.wait_for_steps(3);
     // Ending the watcher does not end the run.

@@ -1,6 +1,6 @@
 //! Tests of the whole program: sweep files in, result files and messages out, with a tiny BERT and few texts.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 
 mod augment;
 mod data;

@@ -30,7 +30,7 @@ fn a_run_survives_its_terminal() {
     let place = Place::new(SWEEP);
     let mut parent = place.start("run sweep.yaml");
     place.wait_for_steps(1);
-    // Nobody reads any more, so every later write fails.
+    // Nothing reads the pipe any more, so every later write fails.
     drop((parent.stdout.take(), parent.stderr.take()));
     signal(parent.id() as i32, Signal::HUP);
     assert_eq!(parent.wait().unwrap().code(), Some(0));

@@ -105,7 +105,7 @@ fn disturbed(place: &Place, dice: &mut Dice, tally: &mut Tally) -> bool {
             }
             (1, _) => {
                 signal(pid, Signal::TERM);
-                tally.add("parents told to stop");
+                tally.add("parents asked to stop");
                 break true;
             }
             (2, Some(worker)) => {

@@ -158,7 +158,7 @@ pub enum Conclusion {
     Explains(Cause),
     /// The probes say the same as the rule, and the rule is more exact.
     Confirmed(Cause),
-    /// The probes settled it. The curves alone said something else, or nothing.
+    /// The probes settled it. The curves alone led to another cause, or to none.
     Settled(Settled, Option<Cause>),
     /// The cause that a rule found; the probes do not contradict it.
     Kept(Cause),
@@ -174,7 +174,7 @@ impl Conclusion {
             (None, Settled::Open | Settled::Floor) => Self::NoFault,
             (Some(own), Settled::Open | Settled::Floor) => Self::Kept(own),
             (Some(own), _) if SEEN_DIRECTLY.contains(&own) => Self::Explains(own),
-            (Some(own), _) if settled.is_said_by(own) => Self::Confirmed(own),
+            (Some(own), _) if settled.is_refined_by(own) => Self::Confirmed(own),
             _ => Self::Settled(settled, own),
         }
     }
@@ -206,8 +206,8 @@ impl fmt::Display for Conclusion {
 }
 
 impl Settled {
-    /// Whether a rule's cause says the same more exactly.
-    fn is_said_by(self, own: Cause) -> bool {
+    /// Whether a rule's cause names the same fault more exactly.
+    fn is_refined_by(self, own: Cause) -> bool {
         let closer: &[Cause] = match self {
             Self::RateTooHigh => &[Cause::Overshoot, Cause::AfterWarmup, Cause::Collapsed, Cause::NoiseFloor],
             Self::RateTooLow => &[Cause::TooSlow],

@@ -85,16 +85,16 @@ fn accuracy_holds(case: &Case<'_>) -> bool {
 
 /// MEMORISED: the training data are learned, and the accuracy is no better than the majority class.
 pub fn memorised(case: &Case<'_>) -> Option<Verdict> {
-    let (chance, best, (majority, luck)) = (case.chance?, case.best_accuracy()?, case.majority()?);
+    let (chance, best, (majority, by_chance)) = (case.chance?, case.best_accuracy()?, case.majority()?);
     let level = case.clean_end();
     let fitted = case.tail() < limit::FITTED * chance;
     let eval_chance = crate::analysis::measured::chance(case.measured.eval_prior).unwrap_or(chance);
     let never_below = case.lowest_eval() > limit::NO_BETTER * eval_chance;
     let at_chance = case.shape == Shape::Stuck && level < limit::AT_PRIOR * chance;
-    // Of an unknown number of evaluation examples, more may be luck if the loss agrees.
+    // Where the number of evaluation examples is unknown, chance may explain more, if the loss agrees.
     let unknown = case.accuracy_error(best).is_none();
-    let luck = if unknown && never_below { majority + limit::SURE_MARGIN } else { luck };
-    if !(fitted || at_chance || never_below && level < limit::POOR * chance) || best > luck {
+    let by_chance = if unknown && never_below { majority + limit::SURE_MARGIN } else { by_chance };
+    if !(fitted || at_chance || never_below && level < limit::POOR * chance) || best > by_chance {
         return None;
     }
     let text = format!(
@@ -106,8 +106,8 @@ pub fn memorised(case: &Case<'_>) -> Option<Verdict> {
     Some(Verdict::cause(Cause::Memorised, text).over(case.tail_steps()).with_evidence(&evidence))
 }
 
-/// `AUG_TOO_STRONG`, `DROPOUT_TOO_STRONG`: the training loss is far above that of the same examples without noise, or little
-/// is learned under noise that leaves little of the input.
+/// `AUG_TOO_STRONG`, `DROPOUT_TOO_STRONG`: the training loss is far above that of the same examples without augmentation and
+/// dropout. Or little is learned, and the augmentation or dropout removes most of the input.
 pub fn noise_too_strong(case: &Case<'_>) -> Option<Verdict> {
     let config = case.config()?;
     let augmented = !config.augmentation.is_empty();

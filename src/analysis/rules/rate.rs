@@ -75,10 +75,10 @@ pub fn too_slow(case: &Case<'_>) -> Option<Verdict> {
     // Without evaluations, a loss that falls to the end of a normal decay is as it should be.
     let decayed =
         case.measured.eval.is_empty() && case.detection.rate_share.is_some_and(|share| share < limit::FULL_SHARE);
-    let goes_on = falls && case.seems_to_learn_little() && !decayed;
+    let still_falls = falls && case.seems_to_learn_little() && !decayed;
     let steady = steadiness >= limit::SLOW_STEADY && case.spike_steps().len() < limit::SPIKES;
     let small = case.rate_is_low() && case.learned_little();
-    if !(small || goes_on && steady) {
+    if !(small || still_falls && steady) {
         return None;
     }
     let text = if small {

@@ -75,7 +75,7 @@ pub fn warmup_too_long(case: &Case<'_>) -> Option<Verdict> {
 }
 
 /// `NOISY_BATCHES`: the losses of neighbouring batches differ by a great part of the scale; and little is learned at a learning
-/// rate that is not too low for it, or the trend of the training loss cannot be told.
+/// rate that is not too low for it, or the trend of the training loss is unresolved.
 pub fn noisy_batches(case: &Case<'_>) -> Option<Verdict> {
     let batch = case.config()?.batch_size;
     let losses: Vec<f64> = case.measured.train.iter().map(|point| point.y).collect();

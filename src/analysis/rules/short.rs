@@ -66,7 +66,7 @@ pub fn never_fell(case: &Case<'_>) -> Option<Verdict> {
     Some(Verdict::cause(Cause::NeverFell, text).over((first.x as u64, case.measured.end())).with_evidence(&evidence))
 }
 
-/// What is said of a log that is too short for a trend, where no rule finds a cause.
+/// Describes a log that is too short for a trend, where no rule finds a cause.
 pub fn describe(case: &Case<'_>) -> String {
     let mut parts = vec![training(case), evaluation(case)];
     let (end, planned) = (case.measured.end(), case.measured.steps);
@@ -92,7 +92,7 @@ fn evaluation(case: &Case<'_>) -> String {
     let evals = evaluations(case);
     let (Some(first), Some(last)) = (evals.first(), evals.last()) else {
         let how = if case.config().is_some() { "eval_every" } else { "eval_strategy: epoch" };
-        return format!("no evaluation, so nobody can say whether it overfits ({how} adds them)");
+        return format!("no evaluation, so overfitting cannot be seen ({how} adds them)");
     };
     if evals.len() == 1 {
         return format!("one evaluation, {:.3} at step {}, which shows no course", last.y, last.x);
@@ -176,10 +176,10 @@ mod tests {
 
     #[test]
     fn a_short_log_gets_an_answer() {
-        let said = |train: &[f64], eval: &[f64]| with_case(&measured(train, eval, &[]), describe);
-        insta::assert_snapshot!(said(&[0.6, 0.3], &[]), @"too short to judge: 2 training losses, from 0.600 to 0.300; no evaluation, so nobody can say whether it overfits (eval_strategy: epoch adds them); log more often (logging_steps: 10) to see the course of the training loss");
-        insta::assert_snapshot!(said(&[0.6], &[0.5]), @"too short to judge: one training loss, 0.600; one evaluation, 0.500 at step 100, which shows no course; log more often (logging_steps: 10) to see the course of the training loss");
-        insta::assert_snapshot!(said(&[0.6, 0.3, 0.2], &[0.5, 0.4, 0.35]), @"too short to judge: 3 training losses, from 0.600 to 0.200; the eval loss goes from 0.500 to 0.350 over 3 evaluations: likely still improving: train longer; log more often (logging_steps: 10) to see the course of the training loss");
-        assert!(said(&[0.6, 0.3, 0.2], &[0.5, 0.5, 0.5]).contains("more steps of this kind bring little"));
+        let text = |train: &[f64], eval: &[f64]| with_case(&measured(train, eval, &[]), describe);
+        insta::assert_snapshot!(text(&[0.6, 0.3], &[]), @"too short to judge: 2 training losses, from 0.600 to 0.300; no evaluation, so overfitting cannot be seen (eval_strategy: epoch adds them); log more often (logging_steps: 10) to see the course of the training loss");
+        insta::assert_snapshot!(text(&[0.6], &[0.5]), @"too short to judge: one training loss, 0.600; one evaluation, 0.500 at step 100, which shows no course; log more often (logging_steps: 10) to see the course of the training loss");
+        insta::assert_snapshot!(text(&[0.6, 0.3, 0.2], &[0.5, 0.4, 0.35]), @"too short to judge: 3 training losses, from 0.600 to 0.200; the eval loss goes from 0.500 to 0.350 over 3 evaluations: likely still improving: train longer; log more often (logging_steps: 10) to see the course of the training loss");
+        assert!(text(&[0.6, 0.3, 0.2], &[0.5, 0.5, 0.5]).contains("more steps of this kind bring little"));
     }
 }

@@ -209,12 +209,12 @@ fn is_guessing(case: &Case<'_>, one_class: Option<f64>) -> bool {
     matches!(case.shape, Shape::Stuck | Shape::Collapsed { .. })
         || one_class.is_some_and(|share| share >= limit::ONE_CLASS)
         || match (case.majority(), case.best_accuracy()) {
-            (Some((_, luck)), Some(best)) => best <= luck,
+            (Some((_, by_chance)), Some(best)) => best <= by_chance,
             _ => true,
         }
 }
 
-/// What keeps the loss at guessing, as far as it can be told.
+/// What keeps the loss at guessing, as far as it is known.
 fn why_stuck(case: &Case<'_>) -> (Reason, String) {
     let (high, low) = match (case.largest_update(), case.peak_rate()) {
         (Some(ratio), _) => (false, ratio < limit::RATIO_LOW),

@@ -1,4 +1,4 @@
-//! The verdict on a trial for which no rule found a cause: healthy, or why that cannot be said.
+//! The verdict on a trial for which no rule found a cause: healthy, or the reason why this is unknown.
 
 use super::short;
 use crate::analysis::case::Case;

@@ -288,7 +288,7 @@ impl Scene {
         const GAP: f64 = 7.0;
         let mut sum = left + top + GAP;
         while sum < right + bottom {
-            // The line x + y = sum, between the sides of the rectangle.
+            // The part of the line x + y = sum that lies inside the rectangle.
             let (from, to) = ((sum - bottom).max(left), (sum - top).min(right));
             if to > from {
                 self.line(&[(from, sum - from), (to, sum - to)], 0.9, colour);

@@ -194,9 +194,9 @@ mod tests {
         let values = ["none", "{name: synonym, choose: context}", "[{name: eda, alpha: 0.1}, mixup]"];
         let parameter = &Parameter::of(&sweep("s", &[axis("augmentation", &values)], 10))[0];
         let check = |space, most, lines: &[&[&str]], notes: &[&str]| {
-            let (shown, said) = parameter.folded(space, most);
+            let (shown, noted) = parameter.folded(space, most);
             assert_eq!(
-                (shown, said),
+                (shown, noted),
                 (
                     lines.iter().map(|l| l.iter().map(|t| (*t).into()).collect()).collect(),
                     notes.iter().map(|n| (*n).into()).collect()

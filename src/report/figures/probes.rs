@@ -231,12 +231,12 @@ mod tests {
             let [left, top, right, bottom] = text.bounds();
             assert!(left >= 0.0 && top >= 0.0 && right <= scene.width && bottom <= scene.height, "{text:?}");
         }
-        let said: Vec<&str> = scene.texts().map(|text| text.content.as_str()).collect();
+        let texts: Vec<&str> = scene.texts().map(|text| text.content.as_str()).collect();
         for text in ["−0.210 ± 0.020", "+0.002 ± 0.030", "the loss diverges", "memorised in 40 steps (3 of 3 seeds)"]
         {
-            assert!(said.contains(&text), "{text} in {said:?}");
+            assert!(texts.contains(&text), "{text} in {texts:?}");
         }
-        assert!(said.iter().any(|text| text.contains("6 of 8 trials")));
+        assert!(texts.iter().any(|text| text.contains("6 of 8 trials")));
         let svg = render::svg(&scene).unwrap();
         assert!(render::png(&scene, &svg, "test").unwrap().starts_with(b"\x89PNG"));
     }

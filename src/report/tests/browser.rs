@@ -127,10 +127,10 @@ impl Browser {
         self.post("/se/log", &json!({"type": kind})).as_array().unwrap().clone()
     }
 
-    /// Fails if anything was complained of, or asked of anybody but the file itself.
+    /// Fails if the browser logged an error, or requested anything but the file itself.
     fn check_no_errors(&self, what: &str) {
-        let said: Vec<String> = self.log("browser").iter().map(|line| line["message"].to_string()).take(3).collect();
-        assert!(said.is_empty(), "{what}: {said:?}");
+        let errors: Vec<String> = self.log("browser").iter().map(|line| line["message"].to_string()).take(3).collect();
+        assert!(errors.is_empty(), "{what}: {errors:?}");
         for line in self.log("performance") {
             let line: Value = serde_json::from_str(line["message"].as_str().unwrap()).unwrap();
             let params = &line["message"]["params"];

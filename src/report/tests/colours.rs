@@ -33,7 +33,7 @@ fn lab([r, g, b]: [f64; 3]) -> [f64; 3] {
     [116.0 * y - 16.0, 500.0 * (x - y), 200.0 * (y - z)]
 }
 
-/// The distance of two colours to whoever tells them apart worse.
+/// The smallest distance of two colours over all kinds of colour vision.
 fn distance(a: Colour, b: Colour) -> f64 {
     let apart = |see: fn([f64; 3]) -> [f64; 3]| {
         let (a, b) = (lab(see(linear(a))), lab(see(linear(b))));
@@ -60,7 +60,7 @@ fn the_measure_is_right() {
 }
 
 #[test]
-fn meanings_are_told_apart() {
+fn meanings_are_distinguishable() {
     apart(&[
         ("train", palette::TRAIN),
         ("eval", palette::EVAL),
@@ -77,7 +77,7 @@ fn meanings_are_told_apart() {
 }
 
 #[test]
-fn categories_are_told_apart() {
+fn categories_are_distinguishable() {
     let names = ["1", "2", "3", "4", "5", "6"];
     let marks: Vec<(&str, Colour)> = names.into_iter().zip(palette::CATEGORIES.map(|pair| pair.0)).collect();
     apart(&marks);

@@ -1,4 +1,4 @@
-//! What a PNG shows where: colours, opacity, lines and letters, within a tolerance.
+//! The pixels of a PNG: colours, opacity, lines and letters have their place, within a tolerance.
 
 use crate::report::canvas::render;
 use crate::report::canvas::scene::{Align, Colour, Scene, Text, palette};
@@ -53,7 +53,7 @@ fn scene(draw: impl FnOnce(&mut Scene)) -> Picture {
 }
 
 #[test]
-fn marks_are_where_and_what_they_are_told() {
+fn marks_have_their_place_and_colour() {
     let picture = scene(|scene| {
         scene.rect([10.0, 10.0, 50.0, 40.0], palette::PLATEAU);
         scene.rect([60.0, 10.0, 90.0, 40.0], palette::RISING.alpha(0.3));

@@ -33,7 +33,7 @@ impl Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         if let Some(mut pipe) = self.shell.stdin.take() {
-            // Fails only if somebody has killed the shell.
+            // Fails only if another process has killed the shell.
             let _ = pipe.write_all(b"\n");
         }
         let _ = self.shell.wait();

@@ -429,8 +429,9 @@ mod tests {
                 for &form in forms(pos) {
                     let Some(word) = inflect(wordnet, base, pos, form).filter(|word| word != base) else { continue };
                     let past = inflect(wordnet, base, pos, Form::Past);
-                    let told = if form == Form::Participle && past.as_ref() == Some(&word) { Form::Past } else { form };
-                    let wanted = Analysis { base: base.to_owned(), pos, form: told };
+                    let found =
+                        if form == Form::Participle && past.as_ref() == Some(&word) { Form::Past } else { form };
+                    let wanted = Analysis { base: base.to_owned(), pos, form: found };
                     assert!(analyses(wordnet, &word).contains(&wanted), "{word}: {wanted:?}");
                     seen += 1;
                 }

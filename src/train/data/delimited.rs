@@ -225,7 +225,7 @@ impl File<'_> {
     }
 }
 
-/// Appended to a quoted file. A quote that never closes swallows this line and is noticed.
+/// Appended to a quoted file. If a quote never closes, this line ends up inside its field, which is reported.
 const END: &str = "\n\u{1}end of file\u{1}\n";
 
 fn reader<R: std::io::Read>(dialect: Dialect, input: R) -> csv::Reader<R> {

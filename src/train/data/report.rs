@@ -239,16 +239,16 @@ mod tests {
 
     #[test]
     fn suspicious_labels_are_named() {
-        let said = |labels: &[&str]| {
+        let warnings = |labels: &[&str]| {
             warned(&dataset(labels, &(0..labels.len() as u32).map(|label| ("x", label)).collect::<Vec<_>>(), &[]))
                 .join("\n")
         };
-        assert!(said(&["Pos", "pos"]).contains("`Pos`, `pos` differ only in capitals or spaces"));
-        assert!(said(&["a", "a|b"]).contains("`a|b` look like several labels"));
-        assert!(said(&["entailment", "-"]).contains("the label `-` often means"));
+        assert!(warnings(&["Pos", "pos"]).contains("`Pos`, `pos` differ only in capitals or spaces"));
+        assert!(warnings(&["a", "a|b"]).contains("`a|b` look like several labels"));
+        assert!(warnings(&["entailment", "-"]).contains("the label `-` often means"));
         let numbers: Vec<String> = (0..30).map(|i| format!("0.{i:03}")).collect();
         let numbers: Vec<&str> = numbers.iter().map(String::as_str).collect();
-        assert!(said(&numbers).contains("30 classes in 30 rows: is it a number to predict (regression)?"));
+        assert!(warnings(&numbers).contains("30 classes in 30 rows: is it a number to predict (regression)?"));
         let untrained = dataset(&["a", "b", "c"], &[("x", 0), ("y", 1)], &[("z", 2)]);
         assert!(warned(&untrained)[0].contains("no training row has the label `c`"));
     }

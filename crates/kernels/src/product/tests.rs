@@ -36,7 +36,7 @@ fn at(m: Matrix<'_>, i: usize, j: usize) -> f64 {
     f64::from(m.data[i * m.row_stride + j * m.column_stride])
 }
 
-/// `way` into a destination with gaps, which nobody may touch.
+/// `way` into a destination with gaps, which must stay as they are.
 fn run(way: Multiply, scale: f32, a: Matrix<'_>, b: Matrix<'_>, before: &[f32], write: Write) -> Vec<f32> {
     let mut out = before.to_vec();
     let stride = b.columns + 2;

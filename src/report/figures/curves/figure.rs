@@ -124,7 +124,7 @@ fn subtitle(panels: &Panels<'_>, facets: &[Facet<'_>], left_out: usize) -> Vec<S
     ]
 }
 
-/// The legend of the marks in the figure, and what the scale cuts off; returns the y below.
+/// Draws the legend of the marks and the number of curves that leave the scale. Returns the y below it.
 fn key_line(scene: &mut Scene, panels: &Panels<'_>, y: f64, off_scale: usize) -> f64 {
     let configs = || panels.study.configs.iter();
     let ends = |shape: &Shape| matches!(shape, Shape::NotFinite { .. } | Shape::Diverged { .. });
