@@ -18,7 +18,7 @@ use super::pipeline::run_all;
 use super::prepare::{Prepared, prepare};
 use super::report::ReportWriter;
 use crate::analysis::probes::{Probed, choose, place, plateau};
-use crate::analysis::{Run, Sweep};
+use crate::analysis::{Run, Study, Sweep};
 use crate::plan::{ProbeRequest, approach, probes};
 use crate::report::trial_name;
 use crate::run::{probe_results, prune_states, survey};
@@ -299,15 +299,15 @@ fn forks(prepared: &Prepared, run: &Run, step: u64, options: ProbeOptions) -> Ve
 
 /// The results of the probes, trial by trial.
 fn text(sweep: &Sweep, results: &[Probed]) -> String {
-    let mut text = String::new();
+    let (mut text, study) = (String::new(), Study::of(sweep));
     for probed in results.iter().map(|probed| probed.clone().within(sweep)) {
-        let run = sweep.runs.iter().find(|run| run.trial.id == probed.trial);
-        let name = run.map(trial_name).unwrap_or_default();
+        let run = sweep.runs.iter().position(|run| run.trial.id == probed.trial);
+        let name = run.map(|run| trial_name(&sweep.runs[run])).unwrap_or_default();
         // Writing to a String cannot fail.
         let _ = writeln!(text, "\n{} ({name}), at {}:", probed.trial, probed.place());
         let rows = probed.answers.iter().map(|answer| vec![format!("  {}", answer.question()), answer.answer()]);
         let _ = writeln!(text, "{}\n  {}", table(&rows.collect::<Vec<_>>()), probed.reading());
-        if let Some(conclusion) = run.filter(|_| probed.open == 0).map(|run| probed.conclusion(run)) {
+        if let Some(conclusion) = run.filter(|_| probed.open == 0).map(|run| probed.conclusion(&study.diagnoses[run])) {
             let _ = writeln!(text, "  {conclusion}");
         }
     }

@@ -21,6 +21,6 @@ impl Conclusions {
     pub fn of(sweep: &Sweep, study: &Study, probed: &[Probed]) -> Self {
         let mut findings = findings::findings(sweep, study);
         let more = findings.split_off(findings.len().min(FIRST_FINDINGS));
-        Self { findings, more, next: findings::next(sweep, study), probed: probes::texts(sweep, probed) }
+        Self { findings, more, next: findings::next(sweep, study), probed: probes::texts(sweep, study, probed) }
     }
 }

@@ -26,6 +26,10 @@ impl Probed {
 fn contradicts(sweep: &Sweep, run: &Run, settled: Settled) -> bool {
     match settled {
         Settled::Labels => sweep.runs.iter().any(|other| learned_the_labels_of(other, run)),
+        // What a sibling of another learning rate learned, this architecture can learn.
+        Settled::Architecture => neighbours(sweep, run).any(|other| learned_the_labels_of(other, run)),
+        // A floor of the data is no lower for another trial.
+        Settled::Floor => sweep.runs.iter().any(|other| is_lower(other, run)),
         Settled::RateTooHigh => best_rate(sweep, run).is_some_and(|best| best > run.trial.config.lr),
         Settled::RateTooLow => best_rate(sweep, run).is_some_and(|best| best < run.trial.config.lr),
         _ => false,
@@ -40,12 +44,24 @@ fn learned_the_labels_of(other: &Run, run: &Run) -> bool {
     learned && other.trial.config.data == run.trial.config.data
 }
 
+/// Whether `other` was trained on the same data as `run` and reached a clearly lower evaluation loss.
+fn is_lower(other: &Run, run: &Run) -> bool {
+    let margin = other.outcome.as_ref().and_then(|outcome| chance(&outcome.eval_prior));
+    let levels = other.best_eval().zip(run.best_eval()).map(|(other, run)| (other.1, run.1));
+    let lower = levels.zip(margin).is_some_and(|((there, here), chance)| here - there > limit::NEIGHBOUR * chance);
+    lower && other.trial.config.data == run.trial.config.data
+}
+
+/// The trials that differ from `run` in the learning rate alone, `run` included.
+fn neighbours<'a>(sweep: &'a Sweep, run: &Run) -> impl Iterator<Item = &'a Run> {
+    let is_in = |group: &Vec<(_, usize)>| group.iter().any(|(_, index)| sweep.runs[*index].trial.id == run.trial.id);
+    let group = matched(sweep, LEARNING_RATE).into_iter().find(is_in).unwrap_or_default();
+    group.into_iter().map(|(_, index)| &sweep.runs[index])
+}
+
 /// The learning rate of the best trial among those that differ from `run` in it alone.
 fn best_rate(sweep: &Sweep, run: &Run) -> Option<f64> {
-    let groups = matched(sweep, LEARNING_RATE);
-    let is_in = |group: &&Vec<(_, usize)>| group.iter().any(|(_, index)| sweep.runs[*index].trial.id == run.trial.id);
-    let runs = groups.iter().find(is_in)?.iter().map(|(_, index)| &sweep.runs[*index]);
-    let reached = runs.filter_map(|run| Some((run.trial.config.lr, run.best_eval()?.1)));
+    let reached = neighbours(sweep, run).filter_map(|run| Some((run.trial.config.lr, run.best_eval()?.1)));
     reached.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(rate, _)| rate)
 }
 
@@ -67,6 +83,9 @@ mod tests {
         check(0, Settled::Labels, true);
         check(0, Settled::RateTooHigh, true);
         check(0, Settled::RateTooLow, false);
+        check(0, Settled::Architecture, true);
+        check(0, Settled::Floor, true);
+        check(1, Settled::Floor, false);
         check(2, Settled::RateTooHigh, false);
         check(2, Settled::RateTooLow, true);
         let mut other_data = sweep.clone();

@@ -3,6 +3,7 @@
 use super::paired::{Change, Effect};
 use super::settle::{Conclusion, Settled};
 use crate::analysis::sweep::Run;
+use crate::analysis::verdicts::Diagnosis;
 use crate::trial::{EvalRow, ProbeKind, TrialId};
 
 /// A trial that was probed, with the results.
@@ -24,12 +25,11 @@ pub struct Probed {
 }
 
 impl Probed {
-    /// The primary cause of the probed trial, `run`, after the probes.
+    /// The primary cause of the probed trial after the probes. `own`: its diagnosis within the sweep, which its neighbours have
+    /// corrected.
     #[must_use]
-    pub fn conclusion(&self, run: &Run) -> Conclusion {
-        let verdicts = run.outcome.as_ref().map_or(&[][..], |outcome| &outcome.verdicts);
-        let own = verdicts.iter().find(|verdict| verdict.is_cause());
-        Conclusion::of(self.settled, own.and_then(|own| own.id.cause()))
+    pub fn conclusion(&self, own: &Diagnosis) -> Conclusion {
+        Conclusion::of(self.settled, own.cause().and_then(|verdict| verdict.id.cause()))
     }
 }
 

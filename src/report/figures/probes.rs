@@ -1,7 +1,7 @@
 //! Figure `probes`: the effect of each probe on the loss, as dots with confidence intervals; and the same as text.
 
-use crate::analysis::Sweep;
 use crate::analysis::probes::{Answer, Change, Measure, ProbeResult, Probed};
+use crate::analysis::{Study, Sweep};
 use crate::report::canvas::axis::{self, Scale};
 use crate::report::canvas::font;
 use crate::report::canvas::scene::{Align, Colour, MARGIN, Mark, Scene, Text, WIDTH, palette};
@@ -25,12 +25,12 @@ pub struct ProbedText {
     pub conclusion: String,
 }
 
-/// The results of every probed trial as text.
-pub fn texts(sweep: &Sweep, probed: &[Probed]) -> Vec<ProbedText> {
+/// The results of every probed trial as text. `study`: of the same sweep.
+pub fn texts(sweep: &Sweep, study: &Study, probed: &[Probed]) -> Vec<ProbedText> {
     let line = |answer: &Answer| format!("{}: {}", answer.question(), answer.answer());
     let conclusion = |probed: &Probed| {
-        let run = sweep.runs.iter().find(|run| probed.open == 0 && run.trial.id == probed.trial);
-        run.map_or_else(String::new, |run| format!("; {}", probed.conclusion(run)))
+        let run = sweep.runs.iter().position(|run| probed.open == 0 && run.trial.id == probed.trial);
+        run.map_or_else(String::new, |run| format!("; {}", probed.conclusion(&study.diagnoses[run])))
     };
     let of = |probed: &Probed| ProbedText {
         title: format!("{}, at {}", name(sweep, probed), probed.place()),
@@ -246,7 +246,7 @@ mod tests {
         // Alone, so that no other learning rate of the sweep contradicts the probes.
         let mut sweep = synthetic::default_sweep();
         sweep.runs.truncate(1);
-        let [text] = &texts(&sweep, &[example(&sweep)])[..] else { panic!("one trial, one text") };
+        let [text] = &texts(&sweep, &Study::of(&sweep), &[example(&sweep)])[..] else { panic!("one trial, one text") };
         let text = format!("{}\n{}\n{}", text.title, text.lines.join("\n"), text.conclusion);
         insta::assert_snapshot!(text, @r"
         LR 1e-5 · 0 % warmup · linear, at step 120, where its lr was 0.004 (peak 0.005)
