@@ -85,6 +85,9 @@ pub fn advise(verdict: &Verdict, case: &Case<'_>) -> Option<String> {
             Some(lower) => advice.line(format!("lr: {}", rounded_text(lower, 3))).decay(),
             None => advice.rate(0.5).decay(),
         },
+        Cause::LabelFloor if case.config().is_some() => advice
+            .say("check the labels that suspect_labels.csv lists (in the folder of the report)")
+            .line("label_smoothing: 0.1"),
         Cause::LabelFloor => advice.say("check the labels of the examples with the highest loss").line("label_smoothing: 0.1"),
         Cause::Overfit => advice
             .line("stop: {patience: {metric: eval_loss, evals: 3}}")

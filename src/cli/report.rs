@@ -65,6 +65,9 @@ impl ReportWriter {
         for name in report.missing_figures() {
             store::remove_file_if(&folder.join(name), report::is_own_figure)?;
         }
+        if !report.has_suspect_labels() {
+            store::remove_file_if(&folder.join(report::SUSPECT_LABELS), report::is_own_table)?;
+        }
         Ok(())
     }
 }

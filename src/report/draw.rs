@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::conclusions::Conclusions;
 use super::figures::{self, FIGURES, Figures, RenderedFigure};
 use super::winner::{ReadDetails, Winner};
-use super::{Provenance, ReportError, page, summary};
+use super::{Provenance, ReportError, page, summary, suspects};
 use crate::analysis::probes::Probed;
 use crate::analysis::{Study, Sweep};
 
@@ -17,6 +17,11 @@ pub struct Report {
 }
 
 impl Report {
+    /// Whether this report holds the table of suspect labels.
+    pub fn has_suspect_labels(&self) -> bool {
+        self.files.iter().any(|(name, _)| name == suspects::FILE_NAME)
+    }
+
     /// File names of the figures that this report does not hold. A file of that name from an earlier report is out of
     /// date, if [`is_own_figure`](super::is_own_figure) says that it is a figure of a report.
     pub fn missing_figures(&self) -> impl Iterator<Item = String> {
@@ -47,6 +52,9 @@ pub fn draw(
         ("summary.md".to_owned(), summary::summary(sweep, &study, &conclusions, winner, provenance).into_bytes()),
         ("index.html".to_owned(), page.into_bytes()),
     ];
+    if let Some(winner) = winner.filter(|_| conclusions.suspect_labels) {
+        files.push((suspects::FILE_NAME.to_owned(), suspects::table(winner)?));
+    }
     for RenderedFigure { scene, svg, png } in figures {
         files.push((format!("{}.png", scene.name), png));
         files.push((format!("{}.svg", scene.name), svg.into_bytes()));

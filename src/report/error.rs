@@ -10,4 +10,6 @@ pub enum ReportError {
     Page(#[from] minijinja::Error),
     #[error("cannot write the data of the page: {0}")]
     Data(#[from] serde_json::Error),
+    #[error("cannot write the table of suspect labels: {0}")]
+    Table(#[from] csv::Error),
 }

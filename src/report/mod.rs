@@ -18,6 +18,7 @@ mod format;
 mod page;
 mod provenance;
 mod summary;
+mod suspects;
 pub mod terminal;
 mod winner;
 
@@ -29,6 +30,7 @@ pub use self::figures::range_test::draw_range_test;
 pub use self::figures::schedule::{ScheduleCurve, draw_schedules};
 pub use self::format::{clock, count, flat_configuration, trial_name};
 pub use self::provenance::{Provenance, ProvenanceReader};
+pub use self::suspects::{FILE_NAME as SUSPECT_LABELS, is_own_table};
 pub use self::winner::ReadDetails;
 
 #[cfg(test)]

@@ -99,6 +99,9 @@ pub fn summary(
     text.push_str(&captions::plateau_definition());
     text.push_str(". All trials: [trials.csv](../trials.csv).\n\n");
     text.push_str(&winner.map_or_else(String::new, details));
+    if winner.is_some() && conclusions.suspect_labels {
+        text.push_str("Labels that may be wrong: [suspect\\_labels.csv](suspect_labels.csv).\n\n");
+    }
     text + &escape(&captions::footer(sweep, study, provenance).join(" · ")) + "\n"
 }
 

@@ -22,7 +22,9 @@ use super::{Provenance, ScheduleCurve, draw, is_own_figure};
 use crate::analysis::range_test::RangeTest;
 use crate::analysis::synthetic::{self, axis};
 use crate::analysis::{Study, Sweep};
-use crate::trial::{AxisValue, BestEvaluation, CalibrationBin, ClassScores, Mistake, Status, TrialId, number_text};
+use crate::trial::{
+    AxisValue, BestEvaluation, CalibrationBin, ClassScores, DiagnosticRow, Mistake, Status, TrialId, number_text,
+};
 
 fn provenance() -> Provenance {
     Provenance {
@@ -348,6 +350,41 @@ fn equal_sweeps_give_equal_bytes() {
     let pictures = ["ranking", "curves", "plateaus", "slices", "gradients", "confusion", "calibration"];
     let pictures = pictures.iter().flat_map(|name| [format!("{name}.png"), format!("{name}.svg")]);
     assert_eq!(names, ["summary.md".into(), "index.html".into()].into_iter().chain(pictures).collect::<Vec<String>>());
+}
+
+/// The labels that the winner contradicts are listed where wrong labels limit the loss, and nowhere else.
+#[test]
+fn suspect_labels_are_listed_at_a_label_floor() {
+    let file = |sweep: &Sweep| {
+        let report = draw(sweep, &[], &provenance(), &details(sweep)).unwrap();
+        let summary = String::from_utf8(report.files[0].1.clone()).unwrap();
+        assert_eq!(summary.contains("(suspect_labels.csv)"), report.has_suspect_labels());
+        report.files.into_iter().find(|(name, _)| name == "suspect_labels.csv").map(|(_, bytes)| bytes)
+    };
+    let mut sweep = synthetic::sweep("noisy labels", &[axis("lr", &["1e-5", "3e-5"])], 60);
+    assert_eq!(file(&sweep), None);
+    for run in &mut sweep.runs {
+        // Of 400 examples, 100 are the surest; 20 of them are labelled otherwise at each evaluation.
+        let row = |row: &crate::trial::EvalRow| DiagnosticRow {
+            step: row.step,
+            first_grad_norm: Some(0.5),
+            last_grad_norm: Some(0.5),
+            update_ratio: Some(5e-4),
+            predicted: vec![210, 190],
+            surest_wrong: Some(20),
+        };
+        run.diagnostics = run.evals.iter().map(row).collect();
+    }
+    let bytes = file(&sweep).unwrap();
+    assert!(crate::report::is_own_table(&bytes) && !crate::report::is_own_table(b"row,name\n1,x\n"));
+    let text = String::from_utf8(bytes).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 1 + BestEvaluation::MISTAKES);
+    insta::assert_snapshot!(lines[..3].join("\n"), @"
+    row,text,text_pair,given_label,model_label,probability
+    1,\"an example <b>text</b> with a rather long sentence, number 0\",,class 0 ,class 1 x,0.9900
+    2,\"an example <b>text</b> with a rather long sentence, number 1\",its second text,class 0 ,class 1 x,0.9800
+    ");
 }
 
 /// Only own figures may be removed when a later report does not hold them.
