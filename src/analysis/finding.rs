@@ -14,6 +14,7 @@ pub struct Finding {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FindingKind {
     Progress,
+    Data,
     Best,
     Rise,
     Noise,
@@ -39,6 +40,7 @@ impl FindingKind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Progress => "progress",
+            Self::Data => "data",
             Self::Best => "best",
             Self::Rise => "rise",
             Self::Noise => "noise",
