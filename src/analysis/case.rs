@@ -109,13 +109,31 @@ impl<'a> Case<'a> {
         (self.measured.train_prior.len().max(1) as f64).ln()
     }
 
-    /// Whether the loss is that of guessing among a few classes, in nats or in bits. For runs of unknown class prior.
-    #[expect(clippy::unused_self, reason = "a question about the case, as its neighbours are")]
+    /// Whether the log shows the first steps of the run. A resumed run does not.
+    pub fn sees_the_start(&self) -> bool {
+        let first = self.measured.train.first().map_or(0.0, |point| point.x);
+        let interval = self.measured.train.get(1).map_or(0.0, |second| second.x - first);
+        first <= (limit::SEEN_START * self.measured.end() as f64).max(1.5 * interval).max(1.0)
+    }
+
+    /// Whether the log ends within the warm-up of a longer run. Nothing can be said of what the run learns.
+    pub fn ends_in_warmup(&self) -> bool {
+        let (peak, end) = (self.measured.rate_peak() as f64, self.measured.end() as f64);
+        let first = self.measured.lr.first().map_or(0.0, |rate| rate.y);
+        let rises = self.logged_peak().is_some_and(|highest| first < limit::BELOW_PRIOR * highest);
+        self.measured.steps > self.measured.end() && rises && peak >= limit::COMPLETE * end
+    }
+
+    /// Whether the loss is that of guessing among a few classes, in nats; in bits too where the start of the run is seen. For
+    /// runs of unknown class prior.
     pub fn is_near_uniform(&self, level: f64) -> bool {
-        (2..=limit::FEW_CLASSES).any(|classes| {
-            let nats = (classes as f64).ln();
-            [nats, nats / std::f64::consts::LN_2].iter().any(|guess| (level / guess - 1.0).abs() < limit::NEAR_UNIFORM)
-        })
+        let is_near = |guess: f64| (level / guess - 1.0).abs() < limit::NEAR_UNIFORM;
+        let nats = |classes: usize| (classes as f64).ln();
+        if self.sees_the_start() {
+            (2..=limit::FEW_CLASSES).any(|k| is_near(nats(k)) || is_near(nats(k) / std::f64::consts::LN_2))
+        } else {
+            (2..=limit::FEWEST_CLASSES).any(|k| is_near(nats(k)))
+        }
     }
 
     /// Loss of the clean training examples at the end. Where they were not measured: the training loss without what label
@@ -284,9 +302,12 @@ impl<'a> Case<'a> {
         self.has_large_steps() || self.blow_up_step().is_some()
     }
 
-    /// Whether steps are far too large and the loss does not steadily fall.
+    /// Whether steps are far too large and the loss does not steadily fall. Under unequal classes, a fall from the start to the
+    /// level of guessing is none.
     pub fn has_large_steps(&self) -> bool {
-        let falls = self.detection.tail.trend.is_falling() && self.has_fallen();
+        let guessing = |chance: f64| limit::BELOW_PRIOR * chance..limit::OVER_PRIOR * chance;
+        let rests = self.chance.is_some_and(|chance| guessing(chance).contains(&self.tail()));
+        let falls = self.detection.tail.trend.is_falling() && self.has_fallen() && !rests;
         self.largest_update().is_some_and(|ratio| ratio > limit::RATIO_HIGH) && !falls
     }
 

@@ -104,11 +104,13 @@ impl Detection {
         self.tail.trend.is_flat() && !self.schedule_ended()
     }
 
-    /// Whether the loss is flat because the schedule ended: the tail had almost no learning rate, and with more of it the loss
-    /// would keep falling, as it did before or as the fitted law says.
+    /// Whether the loss is flat, or falls slowly, because the schedule ended: the tail had almost no learning rate, and with more
+    /// of it the loss would keep falling, as it did before or as the fitted law says.
     pub fn schedule_ended(&self) -> bool {
+        let level = self.tail.trend.is_flat() || self.tail.trend == Trend::FallingSlowly;
+        let spent = self.rate_share.is_some_and(|share| share < limit::SPENT_SHARE);
         let falling = self.active.is_some_and(|active| active.trend == Trend::Falling);
-        self.tail.trend.is_flat() && (falling || self.gain.is_some_and(|gain| gain > limit::WORTH_STEPS))
+        level && spent && (falling || self.gain.is_some_and(|gain| gain > limit::WORTH_STEPS))
     }
 }
 
@@ -127,7 +129,8 @@ pub fn detect(measured: &Measured<'_>) -> Detection {
     schedule(measured, &points, &mut detection);
     if let Some(gain) = slow_gain(measured, &points, &detection) {
         detection.tail.trend = Trend::FallingSlowly;
-        detection.gain = Some(gain);
+        // After a decay, twice the summed learning rate gains more than the last steps show.
+        detection.gain = detection.gain.or(Some(gain));
     }
     if detection.tail.trend.is_flat() {
         detection.onset = onset(&points, scale);
@@ -313,9 +316,8 @@ fn schedule(measured: &Measured<'_>, points: &[Point], detection: &mut Detection
 /// The gain of as many steps again, as a share of the scale, of a tail that is flat by its share of the scale but surely falls.
 /// None where the gain is too small to matter or within two standard errors.
 fn slow_gain(measured: &Measured<'_>, points: &[Point], detection: &Detection) -> Option<f64> {
-    let Detection { tail, scale, rate_share, .. } = detection;
-    let spent = rate_share.is_some_and(|share| share < limit::SPENT_SHARE);
-    if !tail.trend.is_flat() || spent || -tail.change <= 2.0 * tail.error {
+    let Detection { tail, scale, .. } = detection;
+    if !tail.trend.is_flat() || -tail.change <= 2.0 * tail.error {
         return None;
     }
     let (first, last) = (points.first()?.x, points.last()?.x);
@@ -477,12 +479,21 @@ mod tests {
     /// Power laws of the summed learning rate, as of pre-training: a slow fall is not a floor.
     #[test]
     fn power_laws_are_never_flat() {
+        let wsd = |t: f64| if t < 0.8 { 1.0 } else { (1.0 - t) / 0.2 };
+        let schedules: [(&str, &dyn Fn(f64) -> f64); 4] = [
+            ("constant", &|_| 1.0),
+            ("WSD", &wsd),
+            ("linear", &|t| 1.0 - t),
+            ("cosine", &|t| f64::midpoint(1.0, (std::f64::consts::PI * t).cos())),
+        ];
         for (seed, alpha) in (0..6).flat_map(|seed| [0.1, 0.2, 0.35, 0.5].map(|alpha| (seed, alpha))) {
-            for (decay, name) in [(1.0, "constant"), (0.8, "WSD")] {
-                let rate = |t: f64| if t < decay || decay >= 1.0 { 1.0 } else { (1.0 - t) / (1.0 - decay) };
+            for (name, rate) in schedules {
                 let train = synthetic::power_law(900, (2.0, 3.0, alpha), 0.02, seed, &rate);
                 let found = scheduled(train.clone(), rate);
-                assert!(!found.tail.trend.is_flat() && found.tail.trend.is_falling(), "{name} {alpha}: {found:?}");
+                // At the end of a cosine there is so little learning rate left that the noise may hide the fall.
+                assert!(!found.is_flat(), "{name} {alpha}: {found:?}");
+                let surely = -found.tail.change > 2.0 * found.tail.half;
+                assert!(found.tail.trend.is_falling() || name == "cosine" && !surely, "{name} {alpha}: {found:?}");
                 // The stretch before the decay.
                 let before = scheduled(train[..700].to_vec(), |_| 1.0);
                 assert!(!before.is_flat(), "{name} {alpha}: {before:?}");

@@ -216,11 +216,23 @@ fn against_chance(measured: &Measured<'_>, points: &[Point], smoothed: &[Point],
     let learned = lowest < limit::BELOW_PRIOR * chance || (lowest < MOVED * chance && clearly_better);
     let learned_below = f64::max(limit::AT_PRIOR * chance, f64::midpoint(lowest, chance));
     let back = points.iter().rposition(|point| point.y < learned_below).filter(|_| learned);
+    // A model that still knows its training data has not collapsed, however bad its last evaluation is.
+    if back.is_some() && training_end(measured).is_some_and(|end| end < MEMORISED * chance) {
+        return None;
+    }
     match back.and_then(|last| points.get(last + 1)) {
         Some(at) => Some(Shape::Collapsed { at: at.x as u64 }),
         None if end.y < MOVED * chance => None,
         None => Some(Shape::Stuck),
     }
+}
+
+/// The clean training loss at the end; where it was not measured, the median of the last training losses.
+fn training_end(measured: &Measured<'_>) -> Option<f64> {
+    let losses = &measured.train;
+    let last = &losses[losses.len() - (losses.len() / 20).max(5).min(losses.len())..];
+    let median = (!last.is_empty()).then(|| median(&last.iter().map(|point| point.y).collect::<Vec<_>>()));
+    measured.probe.last().map(|point| point.y).or(median)
 }
 
 /// Whether the loss still falls from the level of a fresh head, which on unequal classes is far above chance.

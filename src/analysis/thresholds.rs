@@ -60,7 +60,9 @@ pub const MUCH_LOSS: f64 = 0.3;
 pub const KNOWS: f64 = 0.9;
 /// Share of the first training losses below which the last third shows learning (own).
 pub const POOR_FALL: f64 = 0.9;
-/// A loss that starts within this share of the steps is seen from its start.
+/// Greatest K of which ln K is taken for guessing where the start of the loss is not seen: with more, any level would do (own).
+pub const FEWEST_CLASSES: usize = 4;
+/// A loss that starts within this share of the steps, or within one and a half logging intervals, is seen from its start.
 pub const SEEN_START: f64 = 0.02;
 /// Multiple of everything before above which the last losses, or the last evaluation, diverge (own).
 pub const DIVERGES: f64 = 2.0;
@@ -74,6 +76,8 @@ pub const DROPS_TO_ZERO: f64 = 0.1;
 pub const FEWEST_ZEROS: usize = 3;
 /// Rows of a log that show a warm-up before the peak (own).
 pub const SEEN_WARMUP: usize = 3;
+/// Share of the planned steps that a log of a complete run covers; share of a log up to the peak of a warm-up that goes on (own).
+pub const COMPLETE: f64 = 0.9;
 /// Noisy training losses that the comparison with clean ones needs.
 pub const FEWEST_NOISY: usize = 8;
 /// Share of predictions that are one class in a degenerate model (Mosbach et al. 2021).
@@ -154,11 +158,11 @@ pub const DROPOUT_GAP: f64 = 0.30;
 pub const STRONG_NOISE: f64 = 0.5;
 /// Median change between evaluations divided by the range of all evaluations (trainspotter).
 pub const EVAL_NOISE: f64 = 0.15;
-/// Settings far outside the usual (own). IMBALANCED: share of the labels in one class; share of the other labels that the model
-/// does not answer. TRUNCATED: greatest `max_length`; share of it that the mean example fills. `DECAY_TOO_STRONG`: share of
+/// Settings far outside the usual (own). IMBALANCED: share of the labels in one class (with 90 %, runs that fail for another
+/// reason answer one class too); share of the other labels that the model does not answer. TRUNCATED: greatest `max_length`; share of it that the mean example fills. `DECAY_TOO_STRONG`: share of
 /// their size that weight decay takes from the weights. `NOISY_BATCHES`: examples of a small batch; standard deviation of its
 /// loss as a share of the scale.
-pub const ONE_CLASS_LABELS: f64 = 0.9;
+pub const ONE_CLASS_LABELS: f64 = 0.925;
 pub const UNANSWERED: f64 = 0.5;
 pub const FEW_TOKENS: usize = 16;
 pub const CUT_TOKENS: f64 = 0.95;

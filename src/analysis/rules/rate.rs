@@ -32,15 +32,17 @@ fn ended_early(case: &Case<'_>) -> Option<Verdict> {
     }
     let gain = gain * found.scale;
     let text = format!(
-        "the loss is flat because the schedule ended: the last third of the steps had {} of the learning rate; twice the steps would lower the loss by about {gain:.3}",
+        "the loss {} because the schedule ended: the last third of the steps had {} of the learning rate; twice the steps would lower the loss by about {gain:.3}",
+        if found.tail.trend.is_flat() { "is flat" } else { "hardly falls" },
         percent(share),
     );
     let evidence = [("rate_share", share), ("gain", gain), ("level", found.tail.level)];
-    // Without evaluations it is not known whether more steps would help: a normal decay ends like this.
-    let verdict = if case.measured.eval.is_empty() {
-        Verdict::note(Cause::LrExhausted, text)
-    } else {
+    // A normal decay ends like this, and the evaluations tell whether more steps would help.
+    let is_early = late_share(case) < limit::SPENT_EARLY;
+    let verdict = if is_early && !case.measured.eval.is_empty() {
         Verdict::cause(Cause::LrExhausted, text)
+    } else {
+        Verdict::note(Cause::LrExhausted, text)
     };
     Some(verdict.over(case.tail_steps()).with_evidence(&evidence))
 }
@@ -48,9 +50,7 @@ fn ended_early(case: &Case<'_>) -> Option<Verdict> {
 /// Almost none of the summed learning rate is left to the second half of a run that learned little, at a learning rate that
 /// taught it something while it lasted.
 fn spent_early(case: &Case<'_>) -> Option<Verdict> {
-    let half = case.measured.end() as f64 / 2.0;
-    let (all, late) = (case.summed_rate(|_| true), case.summed_rate(|step| step > half));
-    let share = late / all;
+    let (half, share) = (case.measured.end() as f64 / 2.0, late_share(case));
     if share.is_nan() || share >= limit::SPENT_EARLY || !case.learned_little() || case.reach()? < limit::SLOW_REACH {
         return None;
     }
@@ -63,6 +63,12 @@ fn spent_early(case: &Case<'_>) -> Option<Verdict> {
     Some(verdict.with_evidence(&[("rate_share", share), ("level", level)]).with_reason(Reason::SpentEarly))
 }
 
+/// Share of the summed learning rate in the second half of the steps. NaN where no learning rate is known.
+fn late_share(case: &Case<'_>) -> f64 {
+    let half = case.measured.end() as f64 / 2.0;
+    case.summed_rate(|step| step > half) / case.summed_rate(|_| true)
+}
+
 /// `TOO_SLOW`: the loss still falls at the end, about as fast as before per learning rate, and is best there; or little was
 /// learned by steps that are small.
 pub fn too_slow(case: &Case<'_>) -> Option<Verdict> {
@@ -72,9 +78,9 @@ pub fn too_slow(case: &Case<'_>) -> Option<Verdict> {
     }
     let steadiness = steadiness(case)?;
     let falls = tail.trend.is_falling() && tail.change <= limit::SLOW_FALL;
-    // Without evaluations, a loss that falls to the end of a normal decay is as it should be.
-    let decayed =
-        case.measured.eval.is_empty() && case.detection.rate_share.is_some_and(|share| share < limit::FULL_SHARE);
+    // A loss that falls to the end of a normal decay is as it should be, unless it is known to stay near guessing.
+    let unknown = case.measured.eval.is_empty() || case.chance.is_none();
+    let decayed = unknown && case.detection.rate_share.is_some_and(|share| share < limit::FULL_SHARE);
     let still_falls = falls && case.seems_to_learn_little() && !decayed;
     let steady = steadiness >= limit::SLOW_STEADY && case.spike_steps().len() < limit::SPIKES;
     let small = case.rate_is_low() && case.learned_little();
@@ -129,7 +135,13 @@ pub fn noise_floor(case: &Case<'_>) -> Option<Verdict> {
         found.tail.level
     );
     let evidence = [("bounce", bounce), ("rate_share", share), ("level", found.tail.level)];
-    Some(Verdict::cause(Cause::NoiseFloor, text).over(case.tail_steps()).with_evidence(&evidence))
+    // Other programs log running means, whose neighbours are alike whatever the learning rate.
+    let verdict = if case.config().is_some() {
+        Verdict::cause(Cause::NoiseFloor, text)
+    } else {
+        Verdict::note(Cause::NoiseFloor, text)
+    };
+    Some(verdict.over(case.tail_steps()).with_evidence(&evidence))
 }
 
 /// The values without their straight line.

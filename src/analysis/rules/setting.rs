@@ -8,11 +8,17 @@ use crate::analysis::statistics::{median, robust_deviation};
 use crate::analysis::thresholds as limit;
 use crate::trial::{Cause, Verdict};
 
-/// IMBALANCED: one class has nearly all labels, and the model answers little else.
+/// IMBALANCED: one class has nearly all labels, the model answers little else, and never did better than that answer.
 pub fn imbalanced(case: &Case<'_>) -> Option<Verdict> {
     let most = case.measured.train_prior.iter().copied().reduce(f64::max)?;
     let single = case.one_class_share()?;
     if most < limit::ONE_CLASS_LABELS || 1.0 - single > limit::UNANSWERED * (1.0 - most) {
+        return None;
+    }
+    // Rare classes take longer. Once they are told apart, few answers are only a cautious threshold.
+    let beats_it = case.best_accuracy().zip(case.majority()).is_some_and(|(best, (_, luck))| best > luck);
+    // Small steps do not even come that far.
+    if beats_it || case.rate_is_low() {
         return None;
     }
     let text = format!(
@@ -58,11 +64,12 @@ pub fn decay_too_strong(case: &Case<'_>) -> Option<Verdict> {
 pub fn warmup_too_long(case: &Case<'_>) -> Option<Verdict> {
     let (peak, steps) = (case.measured.rate_peak(), case.measured.steps.max(case.measured.end()));
     let rises = case.config().is_some_and(|config| config.scheduler.rises());
-    if rises || (peak as f64) < limit::LATE_PEAK * steps as f64 || !case.is_best_late() {
+    if rises || (peak as f64) < limit::LATE_PEAK * steps as f64 || !case.is_best_late() || case.is_fitted() {
         return None;
     }
-    // Of an unknown schedule, the warm-up and its end must be seen.
-    if case.config().is_none() && !case.shows_warmup() {
+    // Of an unknown schedule, the warm-up, its end and the end of the run must be seen.
+    let complete = case.measured.end() as f64 >= limit::COMPLETE * steps as f64;
+    if case.config().is_none() && !(case.shows_warmup() && complete) {
         return None;
     }
     let share = peak as f64 / steps as f64;

@@ -66,6 +66,12 @@ pub fn never_fell(case: &Case<'_>) -> Option<Verdict> {
     Some(Verdict::cause(Cause::NeverFell, text).over((first.x as u64, case.measured.end())).with_evidence(&evidence))
 }
 
+/// Describes a log of few training losses, but evaluations enough for a verdict, where no rule finds a cause.
+pub fn by_evaluations(case: &Case<'_>) -> Option<String> {
+    let enough = evaluations(case).len() >= limit::FEWEST_TAIL_POINTS;
+    enough.then(|| format!("no fault found by the evaluations: {}; {}", evaluation(case), training(case)))
+}
+
 /// Describes a log that is too short for a trend, where no rule finds a cause.
 pub fn describe(case: &Case<'_>) -> String {
     let mut parts = vec![training(case), evaluation(case)];
@@ -181,5 +187,13 @@ mod tests {
         insta::assert_snapshot!(text(&[0.6], &[0.5]), @"too short to judge: one training loss, 0.600; one evaluation, 0.500 at step 100, which shows no course; log more often (logging_steps: 10) to see the course of the training loss");
         insta::assert_snapshot!(text(&[0.6, 0.3, 0.2], &[0.5, 0.4, 0.35]), @"too short to judge: 3 training losses, from 0.600 to 0.200; the eval loss goes from 0.500 to 0.350 over 3 evaluations: likely still improving: train longer; log more often (logging_steps: 10) to see the course of the training loss");
         assert!(text(&[0.6, 0.3, 0.2], &[0.5, 0.5, 0.5]).contains("more steps of this kind bring little"));
+    }
+
+    #[test]
+    fn a_dozen_evaluations_are_enough_for_a_verdict() {
+        let falling: Vec<f64> = (0..12).map(|i| 0.3 + 0.4 * (-f64::from(i) / 3.0).exp()).collect();
+        let text = |evals: usize| with_case(&measured(&falling, &falling[..evals], &[]), by_evaluations);
+        insta::assert_snapshot!(text(12).unwrap(), @"no fault found by the evaluations: the eval loss goes from 0.700 to 0.310 over 12 evaluations: likely still improving: train longer; 12 training losses, from 0.700 to 0.310");
+        assert_eq!(text(11), None);
     }
 }

@@ -236,7 +236,8 @@ fn why_stuck(case: &Case<'_>) -> (Reason, String) {
 
 /// `NEVER_FELL`: the training loss never falls below its start. Judged only where the class prior is unknown.
 pub fn never_fell(case: &Case<'_>) -> Option<Verdict> {
-    if case.chance.is_some() || !(case.shape == Shape::Stuck || is_flat_from_the_start(case)) {
+    let known = case.chance.is_some() || case.ends_in_warmup();
+    if known || !(case.shape == Shape::Stuck || is_flat_from_the_start(case)) {
         return None;
     }
     let level = if case.has_course() { case.tail() } else { case.eval_end().unwrap_or(case.tail()) };
@@ -249,9 +250,7 @@ pub fn never_fell(case: &Case<'_>) -> Option<Verdict> {
 /// Whether the training loss is seen from its start and does not fall; or stays at the loss of guessing among a few classes.
 fn is_flat_from_the_start(case: &Case<'_>) -> bool {
     let Some(start) = case.train_start().filter(|_| case.has_course() && !case.has_fallen()) else { return false };
-    let (tail, end) = (&case.detection.tail, case.measured.end() as f64);
-    let first = case.measured.train.first().map_or(0.0, |point| point.x);
-    let seen = first <= (limit::SEEN_START * end).max(1.0);
+    let (tail, seen) = (&case.detection.tail, case.sees_the_start());
     let unmoved = !tail.trend.is_falling() && tail.level > limit::UNMOVED * start && start > limit::MUCH_LOSS;
     let learned = case.measured.accuracies().iter().any(|accuracy| *accuracy > limit::KNOWS);
     (seen && unmoved || case.is_near_uniform(tail.level)) && !learned

@@ -20,7 +20,10 @@ pub fn without_cause(case: &Case<'_>) -> Verdict {
                 .to_owned(),
         ),
         shape if shape.failed() => (Cause::Unexplained, format!("{}, and no rule says why", shape.label())),
-        _ if tail.trend == Trend::TooShort => (Cause::TooShort, short::describe(case)),
+        _ if tail.trend == Trend::TooShort => match short::by_evaluations(case) {
+            Some(text) => (Cause::Healthy, text),
+            None => (Cause::TooShort, short::describe(case)),
+        },
         _ => (Cause::Healthy, format!("no fault found{}", at_the_end(case, change))),
     };
     Verdict::note(cause, text).over(case.tail_steps()).with_evidence(&[("level", tail.level), ("change", change)])
