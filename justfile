@@ -27,7 +27,7 @@ torture SECONDS="300":
     PLATEAU_TORTURE_SECONDS={{ SECONDS }} cargo test --release --features faults --test program torture -- --nocapture
     PLATEAU_TORTURE_TOYS=10000 cargo test --release --features faults --lib a_thousand_toys_survive_torture -- --nocapture
 
-# Train runs with one known fault each, and count how often the diagnosis names it (PART: all, dev, test, probes or twice). Continues.
+# Train runs with one known fault each, and count how often the diagnosis names it (PART: all, dev, test, probes, twice, imbalanced-dev, imbalanced-test, or judge: train nothing). Continues.
 faults PART="all":
     PLATEAU_FAULT_RUNS={{ PART }} cargo test --release --test faults the_cause -- --nocapture
 

@@ -3,9 +3,10 @@
 //!
 //! `just faults` trains all variants and prints, for each part, the injected faults against the primary verdicts. A second call
 //! continues where the first was stopped. `just faults test` does one part (`dev`, `test`, `twice`, `imbalanced-dev`,
-//! `imbalanced-test`); `just faults probes` does `test` and probes what plateaued in it. The thresholds were set on the parts
-//! `dev`, never on the parts `test`. Each call judges the curves again, by the rules as they are. A plain `cargo test` checks that
-//! every sweep can be planned, and trains a sample of six runs.
+//! `imbalanced-test`); `just faults probes` does `test` and probes what plateaued in it; `just faults judge` trains nothing and
+//! counts the runs that have ended. The thresholds were set on the parts `dev`, never on the parts `test`. Each call judges the
+//! curves again, by the rules as they are. A plain `cargo test` checks that every sweep can be planned, and trains a sample of
+//! six runs.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 #![expect(clippy::disallowed_methods, reason = "makes files of its own")]
@@ -122,12 +123,14 @@ fn check_sample() {
 }
 
 fn print_matrices(wanted: &str) {
-    let (all, probes) = (wanted == "all", wanted == "probes");
-    let is_wanted = |part: &Part| all || wanted == part.name() || (probes && *part == Part::Test);
+    let (all, probes, judge) = (wanted == "all", wanted == "probes", wanted == "judge");
+    let is_wanted = |part: &Part| all || judge || wanted == part.name() || (probes && *part == Part::Test);
     let parts: Vec<Part> = Part::ALL.into_iter().filter(is_wanted).collect();
-    assert!(!parts.is_empty(), "PLATEAU_FAULT_RUNS is all, probes or the name of a part, not {wanted}");
-    material::make(&home().join("data"));
-    train(&parts, What::Trials);
+    assert!(!parts.is_empty(), "PLATEAU_FAULT_RUNS is all, probes, judge or the name of a part, not {wanted}");
+    if !judge {
+        material::make(&home().join("data"));
+        train(&parts, What::Trials);
+    }
     if all || probes {
         train(&[Part::Test], What::Probes);
     }

@@ -65,6 +65,8 @@ const TOO_HIGH: &[(Cause, Option<Reason>)] = &[
     (Cause::AfterWarmup, None),
     (Cause::Collapsed, None),
     (Cause::NonFinite, None),
+    // Younger than the other entries: a loss that leaps at the very end.
+    (Cause::Diverged, None),
     (Cause::PriorStuck, Some(Reason::RateTooHigh)),
 ];
 const TOO_LOW: &[(Cause, Option<Reason>)] = &[
