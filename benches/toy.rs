@@ -2,10 +2,9 @@
 //! inline engine with two slots, result files, `trials.csv` and the lines on the terminal. `cargo bench --bench toy [--
 //! TRIALS ...]`.
 //!
-//! Each number of trials runs in a process of its own, so that its memory is its own: first a run that trains all, with its
-//! memory after a quarter, a half and all of them, then one that finds nothing to do, then the report, and what
-//! `stop.median` and `stop.asha` take for an evaluation of the last trial. A trial is 20 steps
-//! and 5 evaluations that cost nothing. Its files are those of a real trial, so most of the time goes to the disk (`TMPDIR`).
+//! Each number of trials runs in its own process, so that its memory can be measured. The process measures a run that trains all
+//! trials (with its memory after a quarter, a half and all of them), a run that finds nothing to do, the report, and the time of
+//! `stop.median` and `stop.asha` for an evaluation of the last trial. A trial is 20 steps and 5 evaluations that cost nothing. Its files are those of a real trial, so most of the time goes to the disk (`TMPDIR`).
 
 use std::collections::HashMap;
 use std::error::Error;

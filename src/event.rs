@@ -279,7 +279,7 @@ pub trait Reporter {
     fn event(&mut self, record: &Record);
     /// All running trials, a few times a second.
     fn progress(&mut self, running: &[TrialProgress]);
-    /// What the user should know and is not an event, such as a damaged line of the journal.
+    /// A warning for the user that is no event, such as a damaged line of the journal.
     fn warning(&mut self, text: &str) {
         let _ = text;
     }

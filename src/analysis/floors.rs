@@ -1,4 +1,4 @@
-//! Floors that trials share: training losses that go flat at one level whatever the learning rate.
+//! Floors that trials share: training losses that become flat at one level, whatever the learning rate.
 //!
 //! Such a level is not set by the learning rate. It may be the level of wrong labels.
 
@@ -9,7 +9,7 @@ use super::sweep::{Run, Sweep};
 use super::thresholds as limit;
 use super::verdicts::Diagnosis;
 
-/// Trials whose training losses all go flat at about one level, over several learning rates.
+/// Trials whose training losses all become flat at about one level, over several learning rates.
 struct Common<'a> {
     usable: Vec<&'a Diagnosis>,
     low: f64,
@@ -42,8 +42,10 @@ fn saturated(common: &Common<'_>) -> Option<String> {
     if usable.len() < 3 || *low <= limit::HIGH_FLOOR * chance || *span < 10.0 {
         return None;
     }
+    let (low, high) = (format!("{low:.3}"), format!("{high:.3}"));
+    let levels = if low == high { format!("at {low}") } else { format!("between {low} and {high}") };
     Some(format!(
-        "The training losses of all {} usable trials go flat between {low:.3} and {high:.3}, although their learning rates differ by a factor of {span:.0}: the learning rate is not the limit. Fit sixteen examples alone (data.limit: 16, steps: 1000). If that works, check labels and data; if not, check freeze, dropout and max_length.",
+        "The training losses of all {} usable trials become flat {levels}, although their learning rates differ by a factor of {span:.0}: the learning rate is not the limit. Fit sixteen examples alone (data.limit: 16, steps: 1000). If that works, check labels and data; if not, check freeze, dropout and max_length.",
         usable.len(),
     ))
 }
@@ -57,7 +59,7 @@ fn label_floor(common: &Common<'_>, classes: usize, accuracy: (f64, f64)) -> Opt
     let fits = (accuracy.0 - (1.0 - wrong)).abs() <= 2.0 * accuracy.1;
     (level > limit::FITTED * chance && level < limit::AT_PRIOR * chance && fits).then(|| {
         format!(
-            "The training losses of all {} usable trials go flat at {level:.3}, with an accuracy of {:.0} %: what {:.0} % of wrong labels would give. Check the examples with the highest loss first.",
+            "The training losses of all {} usable trials become flat at {level:.3}, with an accuracy of {:.0} %: {:.0} % of wrong labels would give the same. Check the examples with the highest loss first.",
             usable.len(),
             accuracy.0 * 100.0,
             wrong * 100.0
@@ -158,7 +160,7 @@ mod tests {
     /// h(0.1) = 0.325: the floor that a tenth of wrong labels sets for two classes.
     #[test]
     fn a_level_and_an_accuracy_that_wrong_labels_explain() {
-        insta::assert_snapshot!(found(&at_one_level(0.325, 0.9), FindingKind::LabelFloor), @"The training losses of all 3 usable trials go flat at 0.325, with an accuracy of 90 %: what 10 % of wrong labels would give. Check the examples with the highest loss first.");
+        insta::assert_snapshot!(found(&at_one_level(0.325, 0.9), FindingKind::LabelFloor), @"The training losses of all 3 usable trials become flat at 0.325, with an accuracy of 90 %: 10 % of wrong labels would give the same. Check the examples with the highest loss first.");
         assert_eq!(found(&at_one_level(0.325, 0.9), FindingKind::Saturated), "");
         assert_eq!(found(&at_one_level(0.325, 0.8), FindingKind::LabelFloor), "", "the accuracy tells otherwise");
         assert_eq!(found(&at_one_level(0.02, 0.99), FindingKind::LabelFloor), "", "fitted");
@@ -172,7 +174,7 @@ mod tests {
         let sweep = at_one_level(0.4, 0.6);
         assert!(
             found(&sweep, FindingKind::Saturated)
-                .starts_with("The training losses of all 3 usable trials go flat between 0.400 and 0.400")
+                .starts_with("The training losses of all 3 usable trials become flat at 0.400")
         );
     }
 }

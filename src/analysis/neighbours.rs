@@ -135,7 +135,7 @@ fn may_be_too_low(own: &Diagnosis) -> bool {
     })
 }
 
-/// `NOISE_FLOOR` by neighbour: flat at a learning rate worth something, while half that rate or less trains lower.
+/// `NOISE_FLOOR` by neighbour: flat at an effective learning rate, while half of it or less trains lower.
 fn noise_floor(sweep: &Sweep, runs: &[usize], run: usize, diagnoses: &[Diagnosis]) -> Option<Verdict> {
     let own = &diagnoses[run];
     let found = &own.detection;

@@ -179,11 +179,11 @@ mod tests {
     fn failed_seeds_are_counted_and_never_averaged() {
         let sweep = sweep([[0.30, 0.32, f32::NAN], [0.40, 0.42, 0.44]]);
         let study = Study::of(&sweep);
-        // The better mean ranks second: one of its seeds is lost.
+        // The better mean ranks second, because one of its seeds failed.
         assert_eq!(names(&study), ["cosine", "linear"]);
-        let lost = &study.configs[1];
-        let best = lost.best.unwrap();
-        assert!((best.mean - 0.31).abs() < 1e-6 && best.n == 2 && lost.runs.len() == 3, "{best:?}");
+        let failed = &study.configs[1];
+        let best = failed.best.unwrap();
+        assert!((best.mean - 0.31).abs() < 1e-6 && best.n == 2 && failed.runs.len() == 3, "{best:?}");
         assert_eq!(study.shapes[2], Shape::NotFinite { step: 0 });
     }
 

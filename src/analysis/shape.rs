@@ -310,7 +310,7 @@ fn train_jump(points: &[Point]) -> Option<Jump> {
     let before = &points[..points.len().checked_sub(tail).filter(|before| *before >= 2 * tail)?];
     let last: Vec<f64> = points[before.len()..].iter().map(|point| point.y).collect();
     let level = median(&last);
-    // Most of what came before must lie far below: a spike is not a level.
+    // Most earlier losses must lie far below the last ones. One spike among them does not count.
     let usual = median(&before.iter().map(|point| point.y).collect::<Vec<_>>());
     let start = median(&before[..tail].iter().map(|point| point.y).collect::<Vec<_>>());
     if level.is_nan() || level <= limit::DIVERGES * usual.max(start) {

@@ -19,7 +19,7 @@ pub const TIGHT: f64 = 0.05;
 pub const SPENT_SHARE: f64 = 0.15;
 /// Share of the summed learning rate that the tail has at a nearly constant rate: a third, less a margin.
 pub const FULL_SHARE: f64 = 0.25;
-/// Share of the peak above which a learning rate is worth something.
+/// Share of the peak above which a learning rate is effective: it still changes the loss.
 pub const ACTIVE_RATE: f64 = 0.3;
 /// Least gain of as many steps again that matters, in nats.
 pub const LEAST_GAIN: f64 = 0.01;

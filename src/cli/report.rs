@@ -41,7 +41,7 @@ pub(crate) struct ReportWriter {
     details: DetailsReader,
 }
 
-/// Reads the details of the winner, and those of a trial that has ended only once.
+/// Reads the details of the winner. Those of a trial that has ended are read only once.
 #[derive(Debug, Default)]
 struct DetailsReader {
     /// The last winner that had ended. Its details are None if they were not recorded.

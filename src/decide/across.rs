@@ -400,7 +400,7 @@ mod tests {
     #[test]
     fn the_median_rule_waits_for_earlier_trials() {
         let mut field = Field::new(&[&[1.0, 1.0], &[3.0], &[1.9, 2.4], &[9.0, 1.5]]);
-        // At step 10 the fourth is worse than 1.9; the others have too few before them.
+        // At step 10 the fourth is worse than the median of 1.9. The others have too few trials before them.
         assert_eq!(field.judge(&by_median(2)), [(3, 10, true)]);
         // At step 20 the third is judged once the second has come as far: 1.9 against the median of 1.0 and 2.0.
         field.see(1, &[3.0, 2.0]);

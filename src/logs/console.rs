@@ -1,5 +1,6 @@
-//! What a program printed while it trained: dictionaries (`{'loss': 0.7, 'epoch': 0.5}`, the form of the Trainer of
-//! transformers), alone or between progress bars and other lines, and lines of names and numbers (`step 10 | loss 0.7`).
+//! Reads what a program printed while it trained. Two forms are known, alone or between progress bars and other lines:
+//! dictionaries as the Trainer of transformers prints them (`{'loss': 0.7, 'epoch': 0.5}`), and lines of names and numbers
+//! (`step 10 | loss 0.7`).
 
 use super::names::{EPOCH, PLANNED, STEP, reading};
 use super::sheet::{Field, Row, Sheet, field, number, parsed, spelled};

@@ -35,7 +35,7 @@ pub(super) fn read(text: &str) -> Result<Sheet, String> {
     Ok(Sheet::of(rows))
 }
 
-/// The rows in a value: of all lists in it, those with most losses. `path`: the names that lead to it.
+/// The rows of the list with the most losses, among all lists in a value. `path`: the names that lead to the value.
 fn rows_within(value: &Value, path: &str, depth: usize) -> Vec<Row> {
     let mut candidates: Vec<Vec<Row>> = Vec::new();
     match value {

@@ -350,7 +350,7 @@ impl<'a> Columns<'a> {
     fn ignored(&self, used: &Chosen<'a>) -> Vec<&'a str> {
         let judged = [&used.train, &used.rate, &used.grad_norm, &used.probe].into_iter().flatten();
         let judged: BTreeSet<&str> = judged.chain(&used.eval).chain(&used.accuracy).copied().collect();
-        // Another average of what is judged is not missed.
+        // A further average of a judged quantity needs no note.
         let is_average = |column: &Column| {
             column.reading.as_ref().is_some_and(|of| of.part.is_empty() && of.quantity != Quantity::Accuracy)
         };

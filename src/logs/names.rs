@@ -147,7 +147,7 @@ const NO_ACCURACY: &[&str] = &[
     "per",
 ];
 
-/// What the column called `name` (as [`super::sheet::spelled`]) holds; None where it is nothing that is judged.
+/// What the column `name` (as [`super::sheet::spelled`]) holds. None if the diagnosis does not use it.
 pub(super) fn reading(name: &str) -> Option<Reading> {
     let words: Vec<&str> = name.split('_').filter(|word| !word.is_empty()).flat_map(split).collect();
     let has = |of: &[&str]| words.iter().any(|word| of.contains(word));

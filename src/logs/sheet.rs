@@ -9,7 +9,7 @@ pub(super) type Row = BTreeMap<String, Field>;
 pub(super) enum Field {
     Number(f64),
     Text(String),
-    /// The row has the column, and nothing stands there.
+    /// The row has the column, but its field is empty.
     Missing,
 }
 

@@ -454,7 +454,7 @@ fn axes() -> impl Strategy<Value = Vec<(usize, Vec<usize>)>> {
     })
 }
 
-/// A grid; `spelling` chooses among the forms of each key and value, 0 the first of each.
+/// A grid. `spelling` chooses among the forms of each key and value; 0 chooses the first form everywhere.
 fn grid(axes: &[(usize, Vec<usize>)], mut spelling: usize) -> String {
     let mut pick = |forms: Spellings| {
         spelling = spelling.wrapping_mul(6_364_136_223_846_793_005);

@@ -21,7 +21,7 @@ pub struct RunOrder<'a> {
     /// What the sweep was made from, for `.origin.json`.
     pub origin: &'a [u8],
     pub results: &'a Results,
-    /// Retries and checkpoints. The slots are already made from the rest.
+    /// The run uses the keys about retries and checkpoints. The other keys are already in `slots`.
     pub config: &'a RunConfig,
     /// From [`crate::decide::slots`].
     pub slots: &'a [Slot],

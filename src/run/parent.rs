@@ -79,7 +79,7 @@ impl<'a, E: Executor> Parent<'a, E> {
     ) -> Result<Self, RunError> {
         let dir = order.results.sweep(&order.plan.name)?;
         let mut lock = dir.lock()?;
-        // Folders of trials without a journal count too: an outcome in one of them would be taken for one of this run.
+        // Folders of trials are archived even without a journal. Otherwise this run would count their outcomes as its own.
         if order.fresh && (dir.journal().exists() || dir.trials().exists()) {
             (lock, _) = dir.archive(lock)?;
         }

@@ -7,10 +7,10 @@ use crate::plan::Plan;
 use crate::state::{SweepState, TrialPhase};
 use crate::store::{RunDir, StoreError, TrialRow};
 
-/// After a write, no other one for this many times its duration.
+/// After a write, the next one waits for this many times its duration.
 const PAUSE: u32 = 20;
 
-/// Written after every change while that is quick; less often with many thousands of trials.
+/// The table is written after every change while that is quick, and less often with many thousands of trials.
 #[derive(Debug, Default)]
 pub(super) struct TrialsTable {
     is_stale: bool,

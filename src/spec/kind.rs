@@ -185,7 +185,7 @@ impl Kind {
         )
     }
 
-    /// The limit that a number exceeds, where the limit is one of size alone.
+    /// The largest value that the key allows, if the number at `node` exceeds it.
     fn exceeded(&self, node: &Node) -> Option<f64> {
         let x = number(node)?;
         let limit = match self {

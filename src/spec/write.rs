@@ -13,7 +13,7 @@ use crate::trial::{Pooling, TrialConfig};
 pub struct ResolvedSources {
     /// Absolute paths by the names of files and folders as written.
     pub files: HashMap<String, String>,
-    /// What the checkpoint decides where the sweep does not, if that is one and the same for all trials.
+    /// The values of the checkpoint for keys that the sweep leaves open, if they are the same for all trials.
     pub pooling: Option<Pooling>,
     pub dropout: Option<f64>,
 }

@@ -159,9 +159,9 @@ mod tests {
         let predictions: Vec<usize> = scores.iter().map(|row| best_class(row)).collect();
         let wrong = |truth: [u32; 9]| surest_wrong(&scores, &predictions, &truth);
         let truth = [1, 1, 0, 0, 0, 1, 1, 1, 0];
-        assert_eq!(wrong(truth), Some(0), "two of nine, the first and the third, both right");
+        assert_eq!(wrong(truth), Some(0), "the two most confident of nine, the first and the third, are right");
         assert_eq!(wrong([0, 1, 0, 0, 0, 1, 1, 1, 0]), Some(1));
-        assert_eq!(wrong([1, 0, 0, 1, 1, 0, 0, 0, 1]), Some(0), "what it is less sure of does not count");
+        assert_eq!(wrong([1, 0, 0, 1, 1, 0, 0, 0, 1]), Some(0), "answers that are less confident do not count");
         assert_eq!(surest_wrong(&scores[..3], &predictions[..3], &truth[..3]), None);
     }
 }

@@ -1,6 +1,6 @@
-//! Makes foreign text safe to show: on a terminal, and in a table that a spreadsheet opens.
+//! Makes untrusted text safe to show: on a terminal, and in a table that a spreadsheet opens.
 //!
-//! Labels, column names, keys, file names, logs and the answers of servers are foreign. Every place that prints uses
+//! Labels, column names, keys, file names, logs and the answers of servers are untrusted. Every place that prints uses
 //! [`printable`]; a test looks for places that do not.
 
 use std::borrow::Cow;
@@ -95,7 +95,7 @@ mod tests {
         }
         assert!(
             unescaped.is_empty(),
-            "these statements print foreign text without `printable`:\n{}",
+            "these statements print untrusted text without `printable`:\n{}",
             unescaped.join("\n")
         );
     }

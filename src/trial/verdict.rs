@@ -14,7 +14,7 @@ pub struct Verdict {
     pub step: Option<u64>,
     /// In plain words, numbers included.
     pub text: String,
-    /// Which of its possible reasons holds, where a rule has several.
+    /// The reason that holds, if the rule knows several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
     /// The numbers it rests on, by name.

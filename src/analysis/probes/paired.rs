@@ -49,9 +49,9 @@ impl Effect {
 ///
 /// The differences are averaged over blocks of neighbouring batches. A two-way layout (seeds by blocks) splits their variance
 /// into three parts: between seeds, along the course that all seeds share, and the rest. The standard error of the mean is that
-/// of a one-way random effect. It uses the variance between seeds or, where the rest is greater, both pooled (the restricted
-/// maximum likelihood estimate for a balanced layout; Searle, Casella and `McCulloch`, Variance Components, 1992, 3.8). The
-/// confidence interval is Student's with the degrees of freedom of that variance.
+/// of a one-way random effect. It uses the variance between seeds. Where the rest is greater, it uses both, pooled. This is the
+/// restricted maximum likelihood estimate for a balanced layout (Searle, Casella and `McCulloch`, Variance Components, 1992,
+/// 3.8). The confidence interval is Student's with the degrees of freedom of that variance.
 #[must_use]
 pub fn paired(probe: &[Vec<f64>], control: &[Vec<f64>]) -> Option<Effect> {
     let pairs = || probe.iter().zip(control);

@@ -95,7 +95,7 @@ fn forks_are_held_against_the_control_of_their_seed() {
     assert_eq!((probed.trial.clone(), probed.step, probed.open, probed.settled), (id(7), 100, 0, Settled::Floor));
     let changes = [ProbeKind::LrDown, ProbeKind::LrUp, ProbeKind::Blank].map(|kind| change(&probed, kind));
     assert_eq!(changes, [Some(Change::Undetected), Some(Change::Raised), Some(Change::Raised)]);
-    // The noise of batches, 0.4 wide, is out of the difference.
+    // Both forks read the same batches, so their noise of 0.4 cancels in the difference.
     let ProbeResult::Difference { effect, .. } = probed.answers[1].result else { panic!("a difference") };
     assert!((effect.mean - 0.2).abs() < 0.01 && effect.error < 0.005, "{effect:?}");
     let lines: Vec<String> =

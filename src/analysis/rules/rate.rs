@@ -168,7 +168,7 @@ fn bounce(points: &[f64]) -> Option<f64> {
     Some(between / within).filter(|bounce| !bounce.is_nan())
 }
 
-/// STALLED: surely flat, far above zero, at a learning rate worth something, and no other rule says why.
+/// STALLED: surely flat, far above zero, while the learning rate is effective; and no other rule explains it.
 pub fn stalled(case: &Case<'_>) -> Option<Verdict> {
     let (found, chance) = (&case.detection, case.chance?);
     let level = found.tail.level - case.smoothing_floor();
@@ -181,7 +181,7 @@ pub fn stalled(case: &Case<'_>) -> Option<Verdict> {
         return None;
     }
     let text = format!(
-        "the training loss is flat at {:.3}, {} of the loss of guessing, although the learning rate was worth something: labels, data or capacity set this floor",
+        "the training loss is flat at {:.3}, {} of the loss of guessing, although the learning rate was still effective: labels, data or capacity set this floor",
         found.tail.level,
         percent(found.tail.level / chance)
     );

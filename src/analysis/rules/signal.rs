@@ -159,7 +159,7 @@ pub fn prior_stuck(case: &Case<'_>) -> Option<Verdict> {
     }
     let below = case.blocks.iter().filter(|block| block.mean < limit::BELOW_PRIOR * chance).count();
     let (share, tail) = (below as f64 / case.blocks.len() as f64, case.tail());
-    // Losses of small batches stray far from H; evaluations and the clean loss do not.
+    // With small batches, single losses lie far from H. Evaluations and the clean loss do not.
     let stays = case.shape == Shape::Stuck && case.clean_end() >= limit::AT_PRIOR * chance;
     if !stays && (share > limit::STUCK_BLOCKS || tail < limit::AT_PRIOR * chance) {
         return None;

@@ -210,7 +210,7 @@ fn eda_is_one_of_the_four() {
             std::cmp::Ordering::Equal => replaced += 1,
         }
     }
-    // A deletion that deletes nothing (0.9^12 of them) looks like a swap that changes nothing.
+    // A share of 0.9^12 of the deletions deletes nothing. These count as swaps, which may also change nothing.
     assert!((70..130).contains(&longer) && (70..130).contains(&replaced), "{longer} longer, {replaced} replaced");
     assert!((40..100).contains(&shorter) && (90..170).contains(&moved), "{shorter} shorter, {moved} moved");
 }

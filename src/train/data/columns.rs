@@ -34,7 +34,7 @@ pub(super) struct ParsedFile {
 /// The columns to read, and the number of characters of a text to keep.
 #[derive(Debug, Clone)]
 pub(super) struct Columns<'a> {
-    /// Each with its key in the sweep file: the columns of the text, the label, the second text.
+    /// The columns of the text, of the label and of the second text, each with its key in the sweep file.
     wanted: Vec<(&'static str, &'a str)>,
     texts: usize,
     has_label: bool,
