@@ -116,7 +116,7 @@ impl<'a> Case<'a> {
         first <= (limit::SEEN_START * self.measured.end() as f64).max(1.5 * interval).max(1.0)
     }
 
-    /// Whether the log ends within the warm-up of a longer run. Nothing can be said of what the run learns.
+    /// Whether the log ends within the warm-up of a longer run. Then it does not show what the run learns.
     pub fn ends_in_warmup(&self) -> bool {
         let (peak, end) = (self.measured.rate_peak() as f64, self.measured.end() as f64);
         let first = self.measured.lr.first().map_or(0.0, |rate| rate.y);

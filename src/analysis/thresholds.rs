@@ -76,7 +76,8 @@ pub const DROPS_TO_ZERO: f64 = 0.1;
 pub const FEWEST_ZEROS: usize = 3;
 /// Rows of a log that show a warm-up before the peak (own).
 pub const SEEN_WARMUP: usize = 3;
-/// Share of the planned steps that a log of a complete run covers; share of a log up to the peak of a warm-up that goes on (own).
+/// Share of the planned steps that a log of a complete run covers. Also the share of a log up to its peak learning rate, above
+/// which the warm-up has not ended (own).
 pub const COMPLETE: f64 = 0.9;
 /// Noisy training losses that the comparison with clean ones needs.
 pub const FEWEST_NOISY: usize = 8;

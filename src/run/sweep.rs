@@ -52,7 +52,7 @@ pub(super) async fn sweep_until<E: Executor>(
     }
 }
 
-/// The first and the longest pause before a sweep on a full disk is tried again. The pause doubles until the sweep goes on for
+/// The first and the longest pause before a sweep on a full disk is tried again. The pause doubles until the sweep runs for
 /// longer than it has waited.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LAST_PAUSE: Duration = Duration::from_secs(30);

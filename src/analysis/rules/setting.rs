@@ -15,9 +15,9 @@ pub fn imbalanced(case: &Case<'_>) -> Option<Verdict> {
     if most < limit::ONE_CLASS_LABELS || 1.0 - single > limit::UNANSWERED * (1.0 - most) {
         return None;
     }
-    // Rare classes take longer. Once they are told apart, few answers are only a cautious threshold.
-    let beats_it = case.best_accuracy().zip(case.majority()).is_some_and(|(best, (_, luck))| best > luck);
-    // Small steps do not even come that far.
+    // Rare classes take longer. Once the model distinguishes them, few answers only mean a cautious threshold.
+    let beats_it = case.best_accuracy().zip(case.majority()).is_some_and(|(best, (_, by_chance))| best > by_chance);
+    // With small steps even this takes longer.
     if beats_it || case.rate_is_low() {
         return None;
     }

@@ -532,7 +532,7 @@ fn a_warm_up_must_be_seen() {
         .map(|i| Point { x: f64::from(i), y: if i <= 32 { f64::from(i) } else { 32.0 - 0.1 * f64::from(i) } })
         .collect();
     early.steps = 50;
-    assert_ne!(primary(&early), Cause::WarmupTooLong, "the run goes on");
+    assert_ne!(primary(&early), Cause::WarmupTooLong, "the run continues");
 }
 
 #[test]
@@ -671,7 +671,7 @@ mod laws {
 
         /// Runs that break late: the loss leaps far above everything before. The cause says that training broke.
         #[test]
-        fn runs_that_break_are_told(
+        fn runs_that_break_are_named(
             seed in 0_u64..100_000, n in 100_usize..300, at in 0.7..0.94_f64, height in 4.0..50.0_f64, sigma in 0.0..0.03_f64,
         ) {
             let level = |t: f64| if t < at { 0.1 + 0.6 * (-t / 0.1).exp() } else { 0.7 * height };
@@ -680,8 +680,8 @@ mod laws {
                 .collect();
             for prior in [&PRIOR[..], &[]] {
                 let verdicts = diagnose(&plain_log(train.clone(), prior), Status::Finished, 0.01).verdicts;
-                let told = [Cause::Diverged, Cause::Overshoot, Cause::AfterWarmup, Cause::Collapsed];
-                prop_assert!(told.iter().any(|cause| verdicts[0].id == *cause), "{:?}", verdicts[0]);
+                let named = [Cause::Diverged, Cause::Overshoot, Cause::AfterWarmup, Cause::Collapsed];
+                prop_assert!(named.iter().any(|cause| verdicts[0].id == *cause), "{:?}", verdicts[0]);
             }
         }
 
