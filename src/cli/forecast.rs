@@ -132,7 +132,7 @@ fn kept_states(prepared: &Prepared) -> Keep {
     let config = &prepared.spec.run;
     let has_rules = |trial: &Trial| trial.config.stop.patience.is_some() || trial.config.stop.plateau.is_some();
     let may_stop = config.stop != StopAcross::default() || prepared.plan.trials.iter().any(has_rules);
-    if may_stop && config.keep == Keep::None { Keep::Last } else { config.keep }
+    if may_stop && matches!(config.keep, Keep::None | Keep::Top(_)) { Keep::Last } else { config.keep }
 }
 
 /// The cost of one trial. The plan guarantees that the facts hold its sources.

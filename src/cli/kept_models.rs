@@ -4,10 +4,12 @@ use std::fs;
 use std::path::PathBuf;
 
 use super::Failure;
+use super::output::notify;
 use crate::analysis::{Run, Sweep};
+use crate::report;
 use crate::store::RunDir;
 use crate::train::classifier::ClassifierFiles;
-use crate::trial::{Outcome, TrialId};
+use crate::trial::{Outcome, Status, TrialId};
 
 /// A trial that kept its weights.
 pub(crate) struct KeptModel<'a> {
@@ -41,25 +43,40 @@ impl<'a> KeptModel<'a> {
         if models.is_empty() {
             return Err(Failure::input(format!("{name}: no trial kept its weights. {}", how_to_keep(name))));
         }
+        let best = sweep.runs.iter().filter(|run| run.status != Status::Diverged).filter_map(best_loss);
+        if best.min_by(f32::total_cmp).is_some_and(|best| best < models[0].loss()) {
+            notify(&format!(
+                "warning: the best trial of {name} kept no weights, so this is the best trial that did. {}",
+                how_to_keep(name)
+            ));
+        }
         if models.len() < count {
             let kept = models.len();
             return Err(Failure::input(format!(
-                "{name}: {count} models wanted, but only {kept} kept their weights. `run: {{keep: best}}` keeps those of every \
-                 trial"
+                "{name}: {count} models wanted, but only {kept} kept their weights. `run: {{keep: {{top: {count}}}}}` keeps those \
+                 of the {count} leading trials"
             )));
         }
         models.truncate(count);
         Ok(models)
     }
 
+    /// `trial ID of SWEEP (lr=1e-4, seed=1), evaluation loss 0.5123`.
+    pub(crate) fn description(&self, sweep: &str) -> String {
+        let Self { run, outcome, .. } = self;
+        let loss = outcome.best_eval_loss.map_or_else(String::new, |loss| format!(", evaluation loss {loss:.4}"));
+        format!("trial {} of {sweep} ({}){loss}", run.trial.id, report::trial_name(run))
+    }
+
     fn of(run: &'a Run, dir: &RunDir) -> Option<Self> {
         let checkpoints = dir.trial(&run.trial.id).checkpoints();
-        let weights = [checkpoints.best(), checkpoints.last()].into_iter().find(|path| path.is_file())?;
+        let files = [checkpoints.weights(), checkpoints.best(), checkpoints.last()];
+        let weights = files.into_iter().find(|path| path.is_file())?;
         Some(Self { run, outcome: run.outcome.as_ref()?, weights })
     }
 
     fn loss(&self) -> f32 {
-        self.outcome.best_eval_loss.unwrap_or(f32::INFINITY)
+        best_loss(self.run).unwrap_or(f32::INFINITY)
     }
 
     /// Reads the weights and the files that they belong to.
@@ -71,6 +88,11 @@ impl<'a> KeptModel<'a> {
     }
 }
 
+/// The lowest evaluation loss of an ended trial.
+fn best_loss(run: &Run) -> Option<f32> {
+    run.outcome.as_ref()?.best_eval_loss
+}
+
 fn how_to_keep(name: &str) -> String {
-    format!("Set `run: {{keep: best}}` in the sweep file, and train again with `plateau run {name} --fresh`")
+    format!("Set `run: {{keep: winner}}` in the sweep file, and train again with `plateau run {name} --fresh`")
 }

@@ -59,7 +59,12 @@ impl PlanEstimate {
             }
         }
         let files = estimates.iter().fold(0, |sum: u64, estimate| sum.saturating_add(estimate.files));
-        let checkpoints = if keep == Keep::None { jobs } else { estimates.len() };
+        let checkpoints = match keep {
+            Keep::None => jobs,
+            // Weights are smaller than a checkpoint.
+            Keep::Top(count) => jobs.saturating_add(count).min(estimates.len()),
+            Keep::Best | Keep::Last | Keep::All => estimates.len(),
+        };
         Self {
             seconds: busy_until.into_iter().fold(0.0, f64::max),
             memory: largest(jobs, estimates.iter().map(|estimate| estimate.memory)),
@@ -83,6 +88,8 @@ const ASSUMED_SPEED: f64 = 60e9;
 const THREAD_SCALING: f64 = 0.9;
 /// A weight and its two moments in f32, in memory and in a checkpoint.
 const BYTES_PER_PARAMETER: u64 = 12;
+/// The copy of a weight in f32 that a trial holds of its best evaluation (`run.keep: winner`).
+const COPY_BYTES: u64 = 4;
 /// A gradient in f32, in each gradient buffer.
 const GRADIENT_BYTES: u64 = 4;
 /// The program, the tokenizer and the data.
@@ -166,7 +173,7 @@ impl Cost {
     }
 }
 
-/// Peak memory in bytes: weights, moments, gradient buffers, and the activations of one micro-batch per buffer. A measured
+/// Peak memory in bytes: weights, moments, the best weights, gradient buffers, and the activations of one micro-batch per buffer. A measured
 /// trial of the same model takes precedence.
 fn memory(config: &TrialConfig, data: &DataFacts, model: &ModelFacts, past: &[PastTrial]) -> u64 {
     let examples = config.batch_size.div_ceil(config.grad_accumulation.max(1));
@@ -179,7 +186,7 @@ fn memory(config: &TrialConfig, data: &DataFacts, model: &ModelFacts, past: &[Pa
     // Kept for each layer and token: about ten vectors of the hidden size, two of the intermediate size, and attention rows.
     let per_layer = (10 * model.hidden + 2 * model.intermediate) as f64 + 2.0 * model.heads as f64 * length;
     let activations = (4.0 * tokens * per_layer * model.layers as f64) as u64;
-    let state = model.parameters.saturating_mul(BYTES_PER_PARAMETER + GRADIENT_BYTES * buffers as u64);
+    let state = model.parameters.saturating_mul(BYTES_PER_PARAMETER + COPY_BYTES + GRADIENT_BYTES * buffers as u64);
     let computed = state.saturating_add(activations).saturating_add(BASE_MEMORY);
     let seen = past.iter().filter(|past| past.parameters == model.parameters).filter_map(|past| past.peak_memory);
     seen.max().map_or(computed, |seen| seen.max(state))

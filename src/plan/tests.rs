@@ -415,6 +415,7 @@ fn a_plan_takes_as_long_as_its_fullest_place() {
     assert_eq!(of(2), PlanEstimate { seconds: 5.0, memory: 10, disk: 1040 });
     assert_eq!(of(1), PlanEstimate { seconds: 9.0, memory: 7, disk: 740 });
     assert_eq!(PlanEstimate::of(&list, 2, Keep::Best).disk, 1340, "every trial's checkpoint stays");
+    assert_eq!(PlanEstimate::of(&list, 2, Keep::WINNER).disk, 1240, "those that run, and the winner");
     assert_eq!(PlanEstimate::of(&[], 3, Keep::None), PlanEstimate::default());
 }
 

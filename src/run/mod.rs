@@ -14,6 +14,7 @@
 mod early_stopping;
 mod failure_cause;
 mod follow;
+mod leaders;
 mod machine;
 mod order;
 mod parent;

@@ -23,7 +23,7 @@ use crate::exec::{Executor, Launch, WorkerExit, WorkerId, device_seen_by_worker}
 use crate::spec::Probing;
 use crate::state::{SweepState, TrialPhase};
 use crate::store::{Assignment, HEARTBEAT, Journal, Lock, RunDir, StoreError, host, write_file};
-use crate::trial::{Probe, Trial, TrialId};
+use crate::trial::{Keep, Probe, Trial, TrialId};
 
 /// Time between two looks at the files of running trials.
 const LOOK: Duration = Duration::from_millis(250);
@@ -123,7 +123,7 @@ impl<'a, E: Executor> Parent<'a, E> {
         for trial in &findings.continued {
             parent.dir.trial(trial).set_stopped_outcome_aside()?;
         }
-        if order.config.probe == Probing::Plateaus {
+        if order.config.probe == Probing::Plateaus || matches!(order.config.keep, Keep::Top(_)) {
             let ended = parent.state.planned().filter(|(_, known)| matches!(known.phase, TrialPhase::Ended(_)));
             let ended: Vec<TrialId> = ended.map(|(id, _)| id.clone()).collect();
             parent.kept.update(ended.into_iter(), order, &parent.dir, &parent.state)?;
@@ -258,6 +258,7 @@ impl<'a, E: Executor> Parent<'a, E> {
             device: device_seen_by_worker(slot.device),
             checkpoint_every: config.checkpoint_every,
             keep: config.keep_while_running(),
+            keep_weights: matches!(config.keep, Keep::Top(_)),
             micro_batch_splits: oom_policy.micro_batch_splits,
             ignores_stop_rules: self.state.get(&trial.id).is_some_and(|known| known.ignores_stop_rules),
             sources: facts.source_hashes(&trial.config),

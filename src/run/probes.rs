@@ -1,5 +1,6 @@
 //! The probes of a sweep as they are on disk, and the training states that the sweep keeps for them.
 
+use super::leaders::Leaders;
 use super::order::RunOrder;
 use super::reconcile::prune;
 use super::survey::survey;
@@ -24,18 +25,23 @@ pub fn probe_results(dir: &RunDir) -> Result<Vec<Probed>, StoreError> {
 /// Deletes the states of ended trials that `keep` does not ask for, once no probe needs them any more.
 pub fn prune_states(plan: &Plan, dir: &RunDir, keep: Keep) -> Result<(), StoreError> {
     let state = SweepState::fold(plan, &read_journal(&dir.journal())?.records);
+    let mut leaders = Leaders::default();
     for (id, known) in state.planned() {
-        if matches!(known.phase, TrialPhase::Ended(_)) && !known.phase.was_stopped() {
+        let TrialPhase::Ended(outcome) = &known.phase else { continue };
+        if !known.phase.was_stopped() {
             dir.trial(id).checkpoints().prune(keep)?;
         }
+        leaders.add(id, outcome, keep, dir);
     }
     Ok(())
 }
 
-/// The ended trials whose states are kept for probes. The states of all others are deleted.
+/// The ended trials whose states are kept for probes, and the leading trials, whose weights are kept. The states and weights
+/// of all others are deleted.
 #[derive(Debug, Default)]
 pub(super) struct KeptStates {
     trials: Vec<TrialId>,
+    leaders: Leaders,
 }
 
 impl KeptStates {
@@ -47,11 +53,15 @@ impl KeptStates {
         dir: &RunDir,
         state: &SweepState,
     ) -> Result<(), StoreError> {
+        let new = self.trials.len();
         self.trials.extend(ended);
         let outcome = |id| match state.get(id).map(|known| &known.phase) {
             Some(TrialPhase::Ended(outcome)) => Some((id, outcome.as_ref())),
             _ => None,
         };
+        for (id, outcome) in self.trials[new..].iter().filter_map(outcome) {
+            self.leaders.add(id, outcome, order.config.keep, dir);
+        }
         let chosen: Vec<TrialId> = match order.config.probe {
             Probing::Off => Vec::new(),
             Probing::Plateaus => probes::choose(self.trials.iter().filter_map(outcome)).into_iter().cloned().collect(),

@@ -57,7 +57,7 @@ const NEEDLESS: &[(&str, &str)] = &[
     ("save_total_limit", "leave it out: `run.keep` says which checkpoints stay"),
     ("metric_for_best_model", "leave it out: the best evaluation is the one with the lowest loss"),
     ("run_name", "use `name`, the name of the sweep"),
-    ("load_best_model_at_end", "write `run: {keep: best}`: it keeps the weights with the lowest evaluation loss"),
+    ("load_best_model_at_end", "leave it out: `run.keep` keeps the weights with the lowest evaluation loss"),
     ("output_dir", "use `--results DIR` on the command line"),
 ];
 

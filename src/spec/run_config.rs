@@ -51,7 +51,7 @@ impl Default for RunConfig {
             checkpoint_every: CheckpointEvery::Seconds(60.0),
             stall_timeout: None,
             time_limit: None,
-            keep: Keep::None,
+            keep: Keep::WINNER,
             on_full_disk: OnFullDisk::Wait,
             probe: Probing::Off,
             log_to: Vec::new(),
@@ -275,15 +275,26 @@ pub(super) static RUN_KEYS: &[RunKey] = &[
     },
     RunKey {
         name: "keep",
-        expected: "none, best, last or all",
-        read: |run, value| set(&mut run.keep, named(&KEEP, value)),
-        write: |run| name_of(&KEEP, run.keep),
-        schema: || json!({"enum": names(&KEEP)}),
+        expected: "winner, {top: 3}, best, last, all or none",
+        read: |run, value| set(&mut run.keep, named(&KEEP, value).or_else(|| top(value))),
+        write: |run| match run.keep {
+            Keep::Top(count) if run.keep != Keep::WINNER => {
+                Mapping::from_iter([("top".into(), Yaml::from(count as u64))]).into()
+            }
+            keep => name_of(&KEEP, keep),
+        },
+        schema: || {
+            let top = json!({"type": "integer", "minimum": 1});
+            let top = json!({"type": "object", "properties": {"top": top}, "required": ["top"], "additionalProperties": false});
+            json!({"anyOf": [{"enum": names(&KEEP)}, top]})
+        },
         doc: Doc {
-            about: "What stays in a trial's `checkpoint/` when it has ended. `none`: nothing. `best`: the state at the lowest \
-                    evaluation loss. `last`: the final state. `all`: both.",
+            about: "What stays in a trial's `checkpoint/` when it has ended. `winner`: the weights at the lowest evaluation \
+                    loss, of the leading trial only. `{top: 3}`: those of the three leading trials. `best`: the training state \
+                    at the lowest evaluation loss, with the optimizer, of every trial. `last`: the final state. `all`: both. \
+                    `none`: nothing.",
             unit: "",
-            example: "best",
+            example: "{top: 3}",
         },
     },
     RunKey {
@@ -345,9 +356,17 @@ pub(super) static RUN_KEYS: &[RunKey] = &[
     },
 ];
 
-const KEEP: [(&str, Keep); 4] = [("none", Keep::None), ("best", Keep::Best), ("last", Keep::Last), ("all", Keep::All)];
+const KEEP: [(&str, Keep); 5] =
+    [("winner", Keep::WINNER), ("best", Keep::Best), ("last", Keep::Last), ("all", Keep::All), ("none", Keep::None)];
 const ON_FULL_DISK: [(&str, OnFullDisk); 2] = [("wait", OnFullDisk::Wait), ("stop", OnFullDisk::Stop)];
 const PROBE: [(&str, Probing); 2] = [("off", Probing::Off), ("plateaus", Probing::Plateaus)];
+
+/// `{top: N}`.
+fn top(value: &Node) -> Option<Keep> {
+    let [(key, count)] = value.map()? else { return None };
+    let count = whole(count).filter(|count| *count > 0)?;
+    (key.text() == Some("top")).then_some(Keep::Top(usize::try_from(count).ok()?))
+}
 
 impl RunConfig {
     /// What a trial keeps until it is known whether it is probed. A probe starts from the best or the last state, which

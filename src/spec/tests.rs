@@ -148,6 +148,19 @@ fn a_bomb_of_aliases_is_refused() {
 }
 
 #[test]
+fn what_a_sweep_keeps() {
+    for (written, keep) in
+        [("winner", Keep::WINNER), ("{top: 1}", Keep::WINNER), ("{top: 3}", Keep::Top(3)), ("none", Keep::None)]
+    {
+        let run = spec(&format!("run: {{keep: {written}}}")).run;
+        assert_eq!(run.keep, keep, "{written}");
+    }
+    for wrong in ["{top: 0}", "{top: 1.5}", "{best: 3}", "{top: 1, best: 1}", "3"] {
+        assert!(parse("a.yaml", "a", &format!("run: {{keep: {wrong}}}"), &[]).is_err(), "{wrong}");
+    }
+}
+
+#[test]
 fn the_run_section() {
     let run =
         spec("run: {devices: 'cuda:1,0', jobs: 2, threads: auto, checkpoint_every: 2m, keep: best, probe: plateaus, stall_timeout: 1.5h, time_limit: off, max_memory: 1.5GB, log_to: [mlflow, tensorboard, mlflow]}\nrun.retries: 0")

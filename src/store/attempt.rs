@@ -23,6 +23,9 @@ pub struct Assignment {
     pub device: Device,
     pub checkpoint_every: CheckpointEvery,
     pub keep: Keep,
+    /// Whether to keep the weights of the best evaluation.
+    #[serde(default)]
+    pub keep_weights: bool,
     /// How often micro-batches are halved to save memory.
     #[serde(default)]
     pub micro_batch_splits: u32,

@@ -1,4 +1,4 @@
-//! `checkpoint/`: the newest training state of a trial, and its best one.
+//! `checkpoint/`: the newest training state of a trial, its best one, and the weights of its best evaluation.
 //!
 //! A state is written to a file whose name holds its step and the start of its checksum. Then `newest.json` (step, size,
 //! checksum) replaces the old one; from that moment the state is used. The state before it is kept until then, even if it
@@ -59,6 +59,24 @@ impl Checkpoints {
     #[must_use]
     pub fn last(&self) -> PathBuf {
         self.folder.join("last.safetensors")
+    }
+
+    /// The weights of the best evaluation, without the optimizer, if they are kept.
+    #[must_use]
+    pub fn weights(&self) -> PathBuf {
+        self.folder.join("weights.safetensors")
+    }
+
+    /// Replaces the weights of the best evaluation.
+    pub fn write_weights(&self, weights: &[u8]) -> Result<(), StoreError> {
+        atomic::write(&self.weights(), weights)
+    }
+
+    /// Deletes the weights of the best evaluation.
+    pub fn remove_weights(&self) {
+        let _ = fs::remove_file(self.weights());
+        // Fails if the folder holds anything else, which must stay.
+        let _ = fs::remove_dir(&self.folder);
     }
 
     fn newest_file(&self) -> PathBuf {
@@ -123,11 +141,14 @@ impl Checkpoints {
         // First the document, so that it never names a state that is gone.
         let _ = fs::remove_file(self.newest_file());
         self.remove_states(|_| true);
-        if matches!(keep, Keep::None | Keep::Last) {
+        if !matches!(keep, Keep::Best | Keep::All) {
             let _ = fs::remove_file(self.best());
         }
-        if matches!(keep, Keep::None | Keep::Best) {
+        if !matches!(keep, Keep::Last | Keep::All) {
             let _ = fs::remove_file(self.last());
+        }
+        if !matches!(keep, Keep::Top(_)) {
+            let _ = fs::remove_file(self.weights());
         }
         atomic::remove_unfinished(&self.folder);
         // Fails if the folder holds a state or an unknown file; both must stay.
@@ -231,11 +252,13 @@ mod tests {
             (Keep::Best, vec!["best.safetensors"]),
             (Keep::Last, vec!["last.safetensors"]),
             (Keep::All, vec!["best.safetensors", "last.safetensors"]),
+            (Keep::WINNER, vec!["weights.safetensors"]),
         ] {
             let folder = tempfile::tempdir().unwrap();
             let checkpoints = Checkpoints::new(folder.path().join("checkpoint"));
             checkpoints.save(&TEN, b"ten", true).unwrap();
             checkpoints.save(&TWENTY, b"twenty", false).unwrap();
+            checkpoints.write_weights(b"weights").unwrap();
             assert!(!checkpoints.is_pruned());
             for _ in 0..2 {
                 checkpoints.prune(keep).unwrap();

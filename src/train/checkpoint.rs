@@ -5,44 +5,20 @@
 //! `adamw.exp_avg_sq.*`), the number of steps applied to each token embedding (`adamw.word_steps`), the learning rates of all
 //! steps, and the trial's progress as JSON under `plateau` in the header.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 
 use candle_core::{Device, Tensor};
-use safetensors::tensor::{Dtype, SafeTensors, View};
+use safetensors::tensor::{Dtype, SafeTensors};
 
 use super::TrainError;
 use super::engine::Engine;
 use super::model::Parameter;
 use super::optim::{LazyEmbedding, Moments, in_place, values};
 use super::progress::TrialProgress;
+use super::weights::{Array, serialize};
 
 /// Key of the progress in the header.
 const PROGRESS: &str = "plateau";
-
-struct Array {
-    dtype: Dtype,
-    shape: Vec<usize>,
-    bytes: Vec<u8>,
-}
-
-impl View for Array {
-    fn dtype(&self) -> Dtype {
-        self.dtype
-    }
-
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Borrowed(&self.bytes)
-    }
-
-    fn data_len(&self) -> usize {
-        self.bytes.len()
-    }
-}
 
 fn floats(values: &[f32], shape: &[usize]) -> Array {
     let mut bytes = vec![0; values.len() * 4];
@@ -100,8 +76,14 @@ pub fn write(engine: &Engine, progress: &TrialProgress) -> Result<Vec<u8>, Train
     let bytes = optimizer.rates().iter().flat_map(|rate| rate.to_le_bytes()).collect();
     arrays.push((RATES.into(), Array { dtype: Dtype::F64, shape: vec![optimizer.rates().len()], bytes }));
     let json = serde_json::to_string(progress).map_err(std::io::Error::from)?;
-    let header = HashMap::from([("format".to_owned(), "pt".to_owned()), (PROGRESS.to_owned(), json)]);
-    safetensors::serialize(arrays, Some(header)).map_err(|e| TrainError::Sink(std::io::Error::other(e)))
+    serialize(arrays, HashMap::from([(PROGRESS.to_owned(), json)]))
+}
+
+/// The weights without the optimizer. The token embeddings must be up to date.
+pub(super) fn copy_weights(engine: &Engine) -> Result<Vec<(String, Array)>, TrainError> {
+    let copy =
+        |parameter: &Parameter| Ok((name(parameter), floats(&values(&parameter.value)?, parameter.value.dims())));
+    engine.model.parameters.iter().map(copy).collect()
 }
 
 /// Number of steps taken when the training state was saved.

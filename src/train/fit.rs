@@ -1,5 +1,6 @@
 //! The training loop: steps, evaluations, checkpoints and the rules that end a trial.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,6 +12,7 @@ use super::frozen::FrozenSplits;
 use super::metrics::expected_calibration_error;
 use super::progress::{EvalSummary, TrialEnd, TrialProgress};
 use super::signals::Signals;
+use super::weights::{Array, serialize};
 use super::{Sink, TrainError, checkpoint};
 use crate::trial::{
     BestEvaluation, CheckpointEvery, DiagnosticRow, EvalRow, Keep, MetricRow, Mistake, Outcome, Patience,
@@ -50,6 +52,9 @@ struct TrainingLoop<'a> {
     /// Seconds of earlier attempts.
     earlier_seconds: f64,
     started: Instant,
+    /// The weights of the best evaluation, until the sink has them. Writing them after each evaluation would take longer
+    /// than a short evaluation.
+    best_weights: Option<Vec<(String, Array)>>,
     /// When a checkpoint was last saved.
     saved: Instant,
     /// The step of the last checkpoint. None if an evaluation was made since.
@@ -77,6 +82,7 @@ pub fn fit<'a>(
         eval_every: setup.config.eval_every.steps(steps_per_epoch(rows, setup.config.batch_size)).max(1),
         earlier_seconds: progress.seconds,
         started: Instant::now(),
+        best_weights: None,
         saved: Instant::now(),
         saved_at: resume.map(|_| progress.step),
         progress,
@@ -128,6 +134,7 @@ impl TrainingLoop<'_> {
             self.engine.catch_up_all()?;
             self.save(sink)?;
         }
+        self.hand_over_weights(sink)?;
         Ok(self.outcome(end))
     }
 
@@ -270,12 +277,25 @@ impl TrainingLoop<'_> {
     }
 
     fn keep_best(&mut self, sink: &mut dyn Sink) -> Result<(), TrainError> {
-        let best = self.progress.last_eval.is_some_and(|eval| eval.best);
-        if best && matches!(sink.keep(), Keep::Best | Keep::All) {
-            self.engine.catch_up_all()?;
-            self.save(sink)?;
+        let keeps_state = matches!(sink.keep(), Keep::Best | Keep::All);
+        let is_best = self.progress.last_eval.is_some_and(|eval| eval.best);
+        if !is_best || !(keeps_state || sink.keeps_weights()) {
+            return Ok(());
         }
-        Ok(())
+        self.engine.catch_up_all()?;
+        if sink.keeps_weights() {
+            // The old copy goes first, so that there are never two.
+            self.best_weights = None;
+            self.best_weights = Some(checkpoint::copy_weights(self.engine)?);
+        }
+        if keeps_state { self.save(sink) } else { Ok(()) }
+    }
+
+    fn hand_over_weights(&mut self, sink: &mut dyn Sink) -> Result<(), TrainError> {
+        match self.best_weights.take() {
+            Some(weights) => Ok(sink.weights(&serialize(weights, HashMap::new())?)?),
+            None => Ok(()),
+        }
     }
 
     /// Saves a checkpoint, unless this state is already saved.
@@ -284,6 +304,8 @@ impl TrainingLoop<'_> {
         if self.saved_at == Some(step) {
             return Ok(());
         }
+        // Before the checkpoint: an attempt that resumes from it does not repeat the best evaluation.
+        self.hand_over_weights(sink)?;
         self.progress.seconds = self.seconds();
         let best = self.progress.last_eval.is_some_and(|eval| eval.best && eval.step == step);
         sink.checkpoint(step, best, checkpoint::write(self.engine, &self.progress)?)?;

@@ -45,6 +45,18 @@ pub trait Sink {
     /// `best` says that the evaluation just made has the lowest loss so far.
     fn checkpoint(&mut self, step: u64, best: bool, state: Vec<u8>) -> std::io::Result<()>;
 
+    /// Whether the caller wants the weights of the best evaluation.
+    fn keeps_weights(&self) -> bool {
+        false
+    }
+
+    /// Receives the weights of the evaluation with the lowest loss so far, without the optimizer, as a safetensors file.
+    /// Called before a checkpoint and at the end, if [`Sink::keeps_weights`].
+    fn weights(&mut self, weights: &[u8]) -> std::io::Result<()> {
+        let _ = weights;
+        Ok(())
+    }
+
     /// Asked between micro-batches. If true, the trial saves a checkpoint and ends with
     /// [`super::TrainError::Interrupted`].
     fn interrupted(&self) -> bool;

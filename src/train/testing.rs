@@ -182,6 +182,9 @@ pub struct Recorder {
     /// Ends the trial after this many steps, as a rule of the sweep would.
     pub end_after: Option<usize>,
     pub keep: Option<Keep>,
+    pub keeps_weights: bool,
+    /// The weights that were handed over, in order.
+    pub weights: Vec<Vec<u8>>,
     /// The trial ignores its own stop rules.
     pub ignores_stop_rules: bool,
 }
@@ -213,6 +216,15 @@ impl Sink for Recorder {
 
     fn stop_reason(&self) -> Option<String> {
         self.end_after.filter(|rows| self.metrics.len() >= *rows).map(|_| "others were better".to_owned())
+    }
+
+    fn keeps_weights(&self) -> bool {
+        self.keeps_weights
+    }
+
+    fn weights(&mut self, weights: &[u8]) -> std::io::Result<()> {
+        self.weights.push(weights.to_vec());
+        Ok(())
     }
 
     fn keep(&self) -> Keep {

@@ -10,6 +10,7 @@ use super::engine::Engine;
 use super::model::Bert;
 use super::optim::Settings as OptimizerSettings;
 use super::testing::{Checkpoint, NoCache, Recorder, config, dataset, fixture, train, train_at};
+use super::weights::{WeightType, convert};
 use crate::trial::{FractionOrSteps, Keep, Length, Patience, PatienceMetric, Pooling, ProbeKind, Status, TrialConfig};
 
 /// `expected.json`: the results of PyTorch and transformers for a checkpoint and a data file.
@@ -346,6 +347,35 @@ fn the_best_checkpoint_is_kept_on_request() {
     let outcome = train(&config, &data, &mut checkpoint.engine(&config, 3, 1), None, &mut kept).unwrap();
     let (step, best, _) = kept.states.last().unwrap();
     assert!(*best && Some(*step) == outcome.best_eval_step);
+}
+
+#[test]
+fn the_weights_of_the_best_evaluation_are_handed_over() {
+    let (checkpoint, data) = tiny(20);
+    let mut config = config();
+    config.eval_every = FractionOrSteps(2.0);
+    let train = |kept: &mut Recorder, resume| {
+        kept.keeps_weights = true;
+        train(&config, &data, &mut checkpoint.engine(&config, 3, 1), resume, kept)
+    };
+    let mut whole = Recorder::default();
+    train(&mut whole, None).unwrap();
+    assert_eq!(whole.weights.len(), 1, "once, at the end");
+    let mut states = Recorder { keep: Some(Keep::Best), ..Recorder::default() };
+    train(&mut states, None).unwrap();
+    let of_state = |state: &[u8]| {
+        let keep = |name: &str| (!name.starts_with("adamw.")).then(|| name.to_owned());
+        convert(state, WeightType::F32, keep).unwrap()
+    };
+    let best = of_state(&states.states.last().unwrap().2);
+    assert!(of_state(&whole.weights[0]) == best, "the same as in the best training state");
+    let mut resumed = Recorder { stop_after: Some(5), ..Recorder::default() };
+    assert!(matches!(train(&mut resumed, None), Err(TrainError::Interrupted)));
+    assert_eq!(resumed.weights.len(), 1, "before the checkpoint");
+    resumed.stop_after = None;
+    let state = resumed.states.remove(0).2;
+    train(&mut resumed, Some(&state)).unwrap();
+    assert!(of_state(resumed.weights.last().unwrap()) == best, "an interruption changes nothing");
 }
 
 #[test]

@@ -22,4 +22,11 @@ pub enum Keep {
     Last,
     /// Both.
     All,
+    /// The weights at the lowest evaluation loss, without the optimizer, of this many leading trials.
+    Top(usize),
+}
+
+impl Keep {
+    /// Keeps the weights of the leading trial.
+    pub const WINNER: Self = Self::Top(1);
 }

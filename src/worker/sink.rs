@@ -21,6 +21,7 @@ pub(super) struct TrialSink<'a> {
     writing: Option<JoinHandle<Result<(), StoreError>>>,
     plateau_rule: Option<PlateauRule>,
     keep: Keep,
+    keeps_weights: bool,
     attempt: &'a AttemptDir,
     stop: &'a AtomicBool,
 }
@@ -33,7 +34,7 @@ impl<'a> TrialSink<'a> {
         assignment: &Assignment,
         stop: &'a AtomicBool,
     ) -> Result<Self, StoreError> {
-        let (trial, keep) = (attempt.trial(), assignment.keep);
+        let (trial, keep, keeps_weights) = (attempt.trial(), assignment.keep, assignment.keep_weights);
         let metrics = CurveWriter::open(&trial.metrics(), resume)?;
         let evals = CurveWriter::open(&trial.evals(), resume)?;
         let diagnostics = CurveWriter::open(&trial.diagnostics(), resume)?;
@@ -51,7 +52,8 @@ impl<'a> TrialSink<'a> {
             })
         });
         let (checkpoints, plateau_rule) = (trial.checkpoints(), plateau_rule.transpose()?);
-        Ok(Self { metrics, evals, diagnostics, checkpoints, writing: None, plateau_rule, keep, attempt, stop })
+        let writing = None;
+        Ok(Self { metrics, evals, diagnostics, checkpoints, writing, plateau_rule, keep, keeps_weights, attempt, stop })
     }
 
     /// Why the rule `stop.plateau` ended the trial, if it did.
@@ -143,6 +145,15 @@ impl Sink for TrialSink<'_> {
         let thread = thread::Builder::new().name("checkpoint".into());
         self.writing = Some(thread.spawn(write).map_err(StoreError::at(folder)).map_err(to_io)?);
         Ok(())
+    }
+
+    fn keeps_weights(&self) -> bool {
+        self.keeps_weights
+    }
+
+    fn weights(&mut self, weights: &[u8]) -> io::Result<()> {
+        self.wait_for_state().map_err(to_io)?;
+        self.checkpoints.write_weights(weights).map_err(to_io)
     }
 
     fn interrupted(&self) -> bool {

@@ -136,6 +136,7 @@ impl Bench {
             device: Device::Cpu,
             checkpoint_every: CheckpointEvery::Steps(4),
             keep: self.keep,
+            keep_weights: matches!(self.keep, Keep::Top(_)),
             micro_batch_splits: self.micro_batch_splits,
             ignores_stop_rules: self.ignores_stop_rules,
             sources: None,

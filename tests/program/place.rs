@@ -114,6 +114,18 @@ impl Place {
         self.trials().into_iter().map(|(id, folder)| (id, curves(folder))).collect()
     }
 
+    /// The files that ended trials keep in their `checkpoint/`: trial, name, content.
+    pub fn kept_states(&self) -> Vec<(String, String, Vec<u8>)> {
+        let mut kept = Vec::new();
+        for (id, folder) in self.trials() {
+            for entry in fs::read_dir(folder.join("checkpoint")).into_iter().flatten().flatten() {
+                let name = entry.file_name().into_string().unwrap();
+                kept.push((id.clone(), name, fs::read(entry.path()).unwrap()));
+            }
+        }
+        kept
+    }
+
     /// The records of the journal, in order. Lines that are not JSON are skipped.
     pub fn records(&self) -> Vec<serde_json::Value> {
         self.read("results/sweep/journal.jsonl").lines().filter_map(|line| serde_json::from_str(line).ok()).collect()

@@ -111,9 +111,8 @@ fn a_run_can_end_with_its_probes() {
     let ended = place.expect(0, "run sweep.yaml");
     assert!(!ended.err.contains("trained again"), "the states were kept: {}", ended.err);
     assert!(ended.out.contains("where its lr was "), "{}", ended.out);
-    for folder in place.trials().values() {
-        assert!(!folder.join("checkpoint").exists(), "run.keep is none: {}", folder.display());
-    }
+    let kept = place.kept_states();
+    assert!(kept.iter().all(|(_, name, _)| name == "weights.safetensors") && kept.len() == 1, "run.keep is winner");
     assert!(place.path("results/sweep/report/probes.png").is_file());
     let again = place.expect(0, "run sweep.yaml");
     assert_eq!(again.out, ended.out);

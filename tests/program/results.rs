@@ -92,8 +92,9 @@ fn every_result_file_is_written() {
         assert_eq!((&outcome["status"], &outcome["steps"]), (&"finished".into(), &12.into()));
         assert!(outcome["verdicts"].is_array());
         assert!(folder.join("attempts/1/assignment.json").is_file() && folder.join("attempts/1/log").is_file());
-        assert!(!folder.join("checkpoint").exists(), "training states are removed when a trial ends");
     }
+    let kept = place.kept_states();
+    assert!(kept.iter().all(|(_, name, _)| name == "weights.safetensors") && kept.len() == 1, "of the leading trial");
     check_report(&place);
 }
 

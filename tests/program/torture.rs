@@ -44,6 +44,8 @@ impl Tally {
 struct Results {
     curves: BTreeMap<String, Curves>,
     table: Vec<Vec<String>>,
+    /// The files of all trials in `checkpoint/`: the weights of the leading trial.
+    kept: Vec<(String, String, Vec<u8>)>,
     summary: String,
 }
 
@@ -60,14 +62,23 @@ impl Results {
         let summary = place.read("results/sweep/report/summary.md");
         // The last line holds the time and the duration.
         let summary = summary.trim_end().rsplit_once('\n').unwrap().0.to_owned();
-        Self { curves: place.curves(), table: reader.records().map(|record| row(record.unwrap())).collect(), summary }
+        let kept = place.kept_states();
+        Self {
+            kept,
+            curves: place.curves(),
+            table: reader.records().map(|record| row(record.unwrap())).collect(),
+            summary,
+        }
     }
 }
 
 static UNDISTURBED: LazyLock<Results> = LazyLock::new(|| {
     let place = Place::new(&SWEEP);
     place.expect(0, RUN);
-    Results::of(&place)
+    let results = Results::of(&place);
+    let names: Vec<&str> = results.kept.iter().map(|(_, name, _)| name.as_str()).collect();
+    assert_eq!(names, ["weights.safetensors"], "the leading trial keeps its weights, and no trial a training state");
+    results
 });
 
 fn start(place: &Place, faults: &str) -> Child {
@@ -162,8 +173,10 @@ fn check(place: &Place) {
         }
     }
     if rounded.is_empty() {
-        assert_eq!(&found, expected);
+        assert!(found == *expected, "{:?}\n{:?}", (&found.table, &found.summary), (&expected.table, &expected.summary));
     } else {
+        let names: Vec<&str> = found.kept.iter().map(|(_, name, _)| name.as_str()).collect();
+        assert_eq!(names, ["weights.safetensors"]);
         assert!(found.summary.contains("continued with micro-batches of"), "{}", found.summary);
     }
 }
@@ -195,6 +208,7 @@ fn a_sweep_survives_torture() {
         while start.elapsed() < limit && !disturbed(&place, &mut dice, &mut tally) {}
         place.expect(0, RUN);
         check(&place);
+        place.expect(0, "export sweep.yaml --format hf -o model");
         assert_eq!(place.count("trial_finished"), 4, "each trial ends once");
         assert!(place.workers().is_empty());
         rounded_trials += rounded(&place).len();
