@@ -10,10 +10,12 @@ use super::compare::{CompareArguments, compare};
 use super::confirm::{ConfirmArguments, confirm};
 use super::diagnose;
 use super::export::{ExportArguments, export};
+use super::init::{InitArguments, init};
 use super::keys::{KeysArguments, keys};
 use super::lr_find::{LrFindArguments, lr_find};
 use super::output::notify;
 use super::plan::{PlanArguments, plan};
+use super::predict::{PredictArguments, predict};
 use super::probe::{ProbeArguments, probe};
 use super::refine::{RefineArguments, refine};
 use super::report::{ReportArguments, report};
@@ -34,6 +36,8 @@ struct Program {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Look at a data file and write a first sweep file for it
+    Init(InitArguments),
     /// Train what is missing of a sweep, then draw its report. Run it again to continue
     Run(RunArguments),
     /// Show the trials of a sweep and their cost, without training
@@ -48,6 +52,8 @@ enum Command {
     Compare(CompareArguments),
     /// Write measurements or the best model for other programs: csv, json, parquet, tensorboard, mlflow, hf
     Export(ExportArguments),
+    /// Label new texts with the best model of a sweep or an exported model
+    Predict(PredictArguments),
     /// Say why a loss does not decrease: verdicts on training logs of any program
     Diagnose(diagnose::Arguments),
     /// Write the next sweep file, based on the trials of this one
@@ -79,6 +85,7 @@ enum Command {
 pub fn main() -> ExitCode {
     store::report_file_size_limit();
     let result = match Program::parse().command {
+        Command::Init(arguments) => init(&arguments),
         Command::Run(arguments) => run(&arguments),
         Command::Plan(arguments) => plan(arguments),
         Command::Report(arguments) => report(&arguments),
@@ -86,6 +93,7 @@ pub fn main() -> ExitCode {
         Command::Watch(arguments) => watch(&arguments),
         Command::Compare(arguments) => compare(&arguments),
         Command::Export(arguments) => export(&arguments),
+        Command::Predict(arguments) => predict(&arguments),
         Command::Diagnose(arguments) => diagnose::diagnose(&arguments),
         Command::Refine(arguments) => refine(&arguments),
         Command::Confirm(arguments) => confirm(arguments),

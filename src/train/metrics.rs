@@ -121,6 +121,11 @@ pub fn best_class(scores: &[f32]) -> usize {
     (1..scores.len()).fold(0, |best, class| if scores[class] > scores[best] { class } else { best })
 }
 
+/// The probability of each class, and the most probable class, for each row of logits.
+pub fn predictions(logits: &[&[f32]]) -> impl Iterator<Item = (Vec<f64>, usize)> {
+    logits.iter().map(|row| (softmax(row), best_class(row)))
+}
+
 fn softmax(logits: &[f32]) -> Vec<f64> {
     let highest = logits.iter().copied().map(f64::from).fold(f64::NEG_INFINITY, f64::max);
     let powers: Vec<f64> = logits.iter().map(|&logit| (f64::from(logit) - highest).exp()).collect();

@@ -17,6 +17,7 @@ mod live;
 mod lr_find;
 mod mistakes;
 mod place;
+mod predict;
 mod probe;
 mod pytorch;
 mod reproducible;

@@ -38,6 +38,8 @@ pub(super) struct Columns<'a> {
     wanted: Vec<(&'static str, &'a str)>,
     texts: usize,
     has_label: bool,
+    /// Whether a row may have no label. Its label is then empty.
+    label_is_optional: bool,
     has_pair: bool,
     longest: usize,
 }
@@ -48,7 +50,19 @@ impl<'a> Columns<'a> {
         let texts = text.iter().map(|name| ("data.text", name.as_str()));
         let label_column = label.map(|name| ("data.label", name));
         let wanted = texts.chain(label_column).chain(pair.map(|name| ("data.text_pair", name))).collect();
-        Self { wanted, texts: text.len(), has_label: label.is_some(), has_pair: pair.is_some(), longest }
+        Self {
+            wanted,
+            texts: text.len(),
+            has_label: label.is_some(),
+            label_is_optional: false,
+            has_pair: pair.is_some(),
+            longest,
+        }
+    }
+
+    /// Rows may have no label.
+    pub fn with_optional_label(self) -> Self {
+        Self { label_is_optional: true, ..self }
     }
 
     /// The key and the name of each needed column.
@@ -88,11 +102,14 @@ impl<'a> Columns<'a> {
         }
         let label = match self.label() {
             Some(column) => {
-                let label = get(self.texts)?.trim().to_owned();
-                if let Some(reason) = missing_label(column, &label) {
-                    return Err(BadRow { line, reason });
+                let label = get(self.texts).and_then(|label| match missing_label(column, label.trim()) {
+                    Some(reason) => Err(BadRow { line, reason }),
+                    None => Ok(label.trim().to_owned()),
+                });
+                match label {
+                    Err(_) if self.label_is_optional => String::new(),
+                    label => label?,
                 }
-                label
             }
             None => String::new(),
         };

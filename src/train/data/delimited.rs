@@ -40,7 +40,8 @@ pub(super) fn parse(
     columns: &Columns<'_>,
 ) -> Result<ParsedFile, TrainError> {
     let may_have_header = settings.header != Some(false) && !columns.are_numbers();
-    let (comment_lines, body) = if may_have_header { skip_comments(text, columns) } else { (0, text) };
+    let has_columns = |names: &[&str]| columns.find(|key, column| position(names, key, column)).is_ok();
+    let (comment_lines, body) = if may_have_header { skip_comments(text, has_columns) } else { (0, text) };
     let file = File { source, body, comment_lines };
     let header = file.header(layout, settings, columns)?;
     let mut best: Option<Attempt> = None;
@@ -60,6 +61,35 @@ pub(super) fn parse(
         return Err(DataError::malformed(message).into());
     }
     Ok(ParsedFile { description: describe(attempt.dialect, layout, &header), ..attempt.parsed })
+}
+
+/// The names in the header; numbers from 1 if the first line looks like data.
+pub(super) fn column_names(
+    source: &str,
+    text: &str,
+    layout: Layout,
+    settings: &FileSettings,
+) -> Result<Vec<String>, TrainError> {
+    let (comment_lines, body) = if settings.header == Some(false) { (0, text) } else { skip_comments(text, |_| false) };
+    let file = File { source, body, comment_lines };
+    let (delimiter, _) = file.most_regular(&candidates(layout, settings), layout)?;
+    let records = file.sample(delimiter, layout, SAMPLE)?;
+    let first: Vec<&str> = records.first().into_iter().flatten().map(str::trim).collect();
+    let has_names = settings.header.unwrap_or_else(|| !looks_like_data(&first, &records));
+    if has_names {
+        return Ok(first.into_iter().filter(|name| !name.is_empty()).map(str::to_owned).collect());
+    }
+    let width = records.iter().map(StringRecord::len).max().unwrap_or(0);
+    Ok((1..=width).map(|number| number.to_string()).collect())
+}
+
+/// The delimiters that a file may have, the most probable first.
+fn candidates(layout: Layout, settings: &FileSettings) -> Vec<u8> {
+    match (settings.delimiter, layout) {
+        (Some(delimiter), _) => vec![delimiter],
+        (None, Layout::Csv) => DELIMITERS.to_vec(),
+        (None, Layout::Tsv | Layout::Text) => vec![b'\t', b',', b';', b'|'],
+    }
 }
 
 struct File<'a> {
@@ -93,11 +123,7 @@ const SAMPLE: usize = 100;
 
 impl File<'_> {
     fn header(&self, layout: Layout, settings: &FileSettings, columns: &Columns<'_>) -> Result<Header, TrainError> {
-        let mut candidates = match (settings.delimiter, layout) {
-            (Some(delimiter), _) => vec![delimiter],
-            (None, Layout::Csv) => DELIMITERS.to_vec(),
-            (None, Layout::Tsv | Layout::Text) => vec![b'\t', b',', b';', b'|'],
-        };
+        let candidates = candidates(layout, settings);
         if settings.header != Some(false) {
             for &delimiter in &candidates {
                 let names = self.sample(delimiter, layout, 1)?.into_iter().next().unwrap_or_default();
@@ -107,15 +133,9 @@ impl File<'_> {
                 }
             }
         }
-        // The delimiter that gives most rows the same number of fields.
-        let mut scored = Vec::new();
-        for delimiter in candidates.drain(..) {
-            scored.push((regularity(&self.sample(delimiter, layout, SAMPLE)?), delimiter));
-        }
-        let best = scored.iter().map(|(score, _)| *score).fold(0.0, f64::max);
-        let delimiter = scored.iter().find(|(score, _)| *score >= best).map_or(b',', |(_, delimiter)| *delimiter);
+        let (delimiter, regularity) = self.most_regular(&candidates, layout)?;
         let records = self.sample(delimiter, layout, SAMPLE)?;
-        let is_delimited = best >= 0.5;
+        let is_delimited = regularity >= 0.5;
         let width = records.iter().map(StringRecord::len).max().unwrap_or(0);
         if settings.header == Some(false) || (settings.header.is_none() && columns.are_numbers()) {
             let find = |key: &str, column: &str| column_number(key, column, width, &records);
@@ -131,6 +151,18 @@ impl File<'_> {
             return Err(TrainError::key("data.train", message));
         }
         Err(self.missing_columns(settings, &records, width, columns))
+    }
+
+    /// The delimiter that gives most rows the same number of fields, and the share of those rows.
+    fn most_regular(&self, candidates: &[u8], layout: Layout) -> Result<(u8, f64), TrainError> {
+        let mut best = (candidates.first().copied().unwrap_or(b','), 0.0);
+        for &delimiter in candidates {
+            let score = regularity(&self.sample(delimiter, layout, SAMPLE)?);
+            if score > best.1 {
+                best = (delimiter, score);
+            }
+        }
+        Ok(best)
     }
 
     /// Says which columns are missing, or that there is no header.
@@ -252,16 +284,16 @@ fn dialects(layout: Layout, delimiter: u8, body: &str) -> impl Iterator<Item = D
     order.into_iter().flatten()
 }
 
-/// Skips lines that begin with `#` (or `sep=`) before the header, unless such a line names the columns. Returns their number and the
+/// Skips lines that begin with `#` (or `sep=`) before the header, unless such a line is the header. Returns their number and the
 /// rest of the text.
-fn skip_comments<'a>(text: &'a str, columns: &Columns<'_>) -> (u64, &'a str) {
+fn skip_comments(text: &str, is_header: impl Fn(&[&str]) -> bool) -> (u64, &str) {
     let (mut lines, mut rest) = (0, text);
     // Excel may write `sep=;` as the first line.
     while rest.starts_with('#') || (lines == 0 && rest.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("sep=")))
     {
         let Some(end) = rest.find(['\n', '\r']) else { break };
         let names: Vec<&str> = rest[..end].split(|c: char| DELIMITERS.iter().any(|d| char::from(*d) == c)).collect();
-        if columns.find(|key, column| position(&names, key, column)).is_ok() {
+        if is_header(&names) {
             break;
         }
         let length = end + if rest[end..].starts_with("\r\n") { 2 } else { 1 };

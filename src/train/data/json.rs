@@ -4,6 +4,8 @@
 //! Numbers and booleans become text, `null` becomes an empty text, and a list of one value is that value. A column name with
 //! dots such as `data.text` reaches into nested objects.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Deserializer, Map, Value};
 
 use super::columns::{BadRow, Columns, ParsedFile, missing_column, position};
@@ -11,21 +13,36 @@ use super::error::DataError;
 use crate::train::{KeyFault, TrainError};
 
 /// An object and the line where it starts.
-type Record = (u64, Map<String, Value>);
+pub(super) type Record = (u64, Map<String, Value>);
 
 /// Parses a file. `source` names it in errors.
 pub(super) fn parse(source: &str, text: &str, columns: &Columns<'_>) -> Result<ParsedFile, TrainError> {
-    let trimmed = text.trim_start();
-    let (kind, records) = if trimmed.starts_with('[') && !is_one_line_per_value(trimmed) {
-        ("json array", array(source, text, text.len() - trimmed.len())?)
-    } else {
-        match whole_object(source, text) {
-            Some(records) => ("json", records?),
-            None if is_spread(trimmed) => ("json", stream(source, text)?),
-            None => ("json lines", lines(source, text)?),
-        }
-    };
+    let (kind, records) = records(source, text)?;
     rows(source, records, columns, kind)
+}
+
+/// The names of the fields of all records, in alphabetical order.
+pub(super) fn column_names(source: &str, text: &str) -> Result<Vec<String>, TrainError> {
+    Ok(all_names(&records(source, text)?.1))
+}
+
+/// The names of the fields of all records, in alphabetical order.
+pub(super) fn all_names(records: &[Result<Record, BadRow>]) -> Vec<String> {
+    let all: BTreeSet<String> = records.iter().flatten().flat_map(|(_, object)| names(object)).collect();
+    all.into_iter().collect()
+}
+
+/// The records of a file, and what kind of JSON it is.
+fn records(source: &str, text: &str) -> Result<(&'static str, Vec<Result<Record, BadRow>>), DataError> {
+    let trimmed = text.trim_start();
+    if trimmed.starts_with('[') && !is_one_line_per_value(trimmed) {
+        return Ok(("json array", array(source, text, text.len() - trimmed.len())?));
+    }
+    Ok(match whole_object(source, text) {
+        Some(records) => ("json", records?),
+        None if is_spread(trimmed) => ("json", stream(source, text)?),
+        None => ("json lines", lines(source, text)?),
+    })
 }
 
 /// Makes rows of records. A column that no record has is an error of the file; otherwise the record is a bad row.

@@ -83,20 +83,13 @@ pub fn check_data(config: &DataConfig) -> Result<(), TrainError> {
     Tables::read(config, None).map(drop)
 }
 
-/// The texts of a located data file in the order of the file, not split. All labels are 0.
-pub fn texts(source: &str, config: &DataConfig) -> Result<Vec<Example>, TrainError> {
-    let columns = Columns::new(&config.text.0, config.text_pair.as_deref(), None, longest(config));
-    let rows = Table::read(source, SplitName::Train, config, &columns)?.rows.into_iter();
-    Ok(rows.map(|row| Example { text: row.text, pair: row.pair, label: 0 }).collect())
-}
-
 /// The tokenizer of a located checkpoint with the settings of `config`, and the hash of its file.
 pub fn encoder(config: &DataConfig, model: &str) -> Result<(Encoder, blake3::Hash), TrainError> {
     let CheckpointTokenizer { encoder, hash, .. } = CheckpointTokenizer::read(config, model)?;
     Ok((encoder, hash))
 }
 
-fn longest(config: &DataConfig) -> usize {
+pub(super) fn longest(config: &DataConfig) -> usize {
     config.max_length.saturating_mul(CHARACTERS_PER_TOKEN)
 }
 
@@ -153,20 +146,25 @@ impl Loaded {
 }
 
 /// The rows of a source before the split.
-struct Table {
-    rows: Vec<Row>,
+pub(super) struct Table {
+    pub rows: Vec<Row>,
     /// The files of the source.
     paths: Vec<String>,
     /// One line for each file: its name and how it was read.
-    files: Vec<String>,
+    pub files: Vec<String>,
     /// Bad rows that were left out.
-    skipped_rows: usize,
+    pub skipped_rows: usize,
     /// blake3 over the format and the unpacked content.
     hash: blake3::Hash,
 }
 
 impl Table {
-    fn read(source: &str, split: SplitName, config: &DataConfig, columns: &Columns<'_>) -> Result<Self, TrainError> {
+    pub fn read(
+        source: &str,
+        split: SplitName,
+        config: &DataConfig,
+        columns: &Columns<'_>,
+    ) -> Result<Self, TrainError> {
         let settings = FileSettings::new(config)?;
         let sources = files(source, split)?;
         let (mut rows, mut hashes, mut descriptions) = (Vec::new(), Vec::new(), Vec::new());
@@ -320,7 +318,7 @@ fn eval_error(config: &DataConfig, error: &TrainError) -> TrainError {
 }
 
 /// Writes labels as whole numbers (`1.0` as `1`) if all labels are whole numbers.
-fn whole_numbers<'a>(rows: impl Iterator<Item = &'a mut Row>) {
+pub(super) fn whole_numbers<'a>(rows: impl Iterator<Item = &'a mut Row>) {
     let rows: Vec<&mut Row> = rows.collect();
     let whole =
         |label: &str| label.parse::<f64>().ok().filter(|x| x.fract() == 0.0 && x.abs() < 9e15).map(|x| x as i64);

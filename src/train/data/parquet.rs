@@ -18,12 +18,21 @@ pub(super) const MAGIC: &[u8] = b"PAR1";
 
 /// Parses a file. `source` names it in errors.
 pub(super) fn parse(source: &str, content: Vec<u8>, columns: &Columns<'_>) -> Result<ParsedFile, TrainError> {
+    json::rows(source, records(source, content)?, columns, "parquet")
+}
+
+/// The names of the columns, in alphabetical order.
+pub(super) fn column_names(source: &str, content: Vec<u8>) -> Result<Vec<String>, TrainError> {
+    Ok(json::all_names(&records(source, content)?))
+}
+
+fn records(source: &str, content: Vec<u8>) -> Result<Vec<Result<json::Record, BadRow>>, DataError> {
     let unreadable = |error: parquet::errors::ParquetError| {
         DataError::malformed(format!("{source}: the Parquet file cannot be read: {error}")).caused_by(error)
     };
     let reader = SerializedFileReader::new(bytes::Bytes::from(content)).map_err(unreadable)?;
     let class_names = class_names(&reader);
-    let mut records = Vec::<Result<_, BadRow>>::new();
+    let mut records = Vec::new();
     for (number, row) in (1..).zip(reader.get_row_iter(None).map_err(unreadable)?) {
         let row = row.map_err(unreadable)?;
         let object = row.get_column_iter().map(|(name, field)| {
@@ -33,7 +42,7 @@ pub(super) fn parse(source: &str, content: Vec<u8>, columns: &Columns<'_>) -> Re
         });
         records.push(Ok((number, object.collect())));
     }
-    json::rows(source, records, columns, "parquet")
+    Ok(records)
 }
 
 /// The class names of the `ClassLabel` columns, from the metadata that the `datasets` library writes.

@@ -25,31 +25,67 @@ pub(super) fn parse(
     }
     let decoded = decode(source, bytes, settings.encoding)?;
     let text = &*decoded.text;
-    if text.trim().is_empty() {
-        return Err(DataError::malformed(format!("{source}: the file is empty; expected one row for each text")).into());
-    }
-    let extension =
-        name.rsplit(['/', '\\']).next().and_then(|name| name.rsplit_once('.')).map_or("", |(_, ending)| ending);
-    let format = settings.format.or_else(|| DataFormat::of_extension(extension));
-    let mut parsed = match format {
-        Some(DataFormat::Csv) => delimited::parse(source, text, Layout::Csv, settings, columns)?,
-        Some(DataFormat::Tsv) => delimited::parse(source, text, Layout::Tsv, settings, columns)?,
-        Some(DataFormat::Json | DataFormat::Jsonl) => json::parse(source, text, columns)?,
-        Some(DataFormat::Fasttext) => fasttext::parse(text, columns),
-        Some(DataFormat::Parquet) => {
-            let message = format!("{source}: not a Parquet file: it does not begin with `PAR1`; copy it again");
-            return Err(DataError::malformed(message).into());
-        }
-        None if is_binary(text) || extension == "arrow" => return Err(unknown_format(source).into()),
-        None if fasttext::is_fasttext(text) => fasttext::parse(text, columns),
-        None if text.trim_start().starts_with(['{', '[']) => json::parse(source, text, columns)?,
-        None => delimited::parse(source, text, Layout::Text, settings, columns)?,
+    let mut parsed = match text_format(source, name, text, settings)? {
+        TextFormat::Delimited(layout) => delimited::parse(source, text, layout, settings, columns)?,
+        TextFormat::Json => json::parse(source, text, columns)?,
+        TextFormat::Fasttext => fasttext::parse(text, columns),
     };
     if decoded.encoding != UTF_8 {
         parsed.description.push_str(", ");
         parsed.description.push_str(decoded.encoding.name());
     }
     Ok(parsed)
+}
+
+/// The names of the columns of an unpacked file; numbers from 1 without a header. None: the format has one column of texts
+/// and one of labels, which have no names.
+pub(super) fn column_names(
+    source: &str,
+    name: &str,
+    bytes: &[u8],
+    settings: &FileSettings,
+) -> Result<Option<Vec<String>>, TrainError> {
+    if bytes.starts_with(parquet::MAGIC) || settings.format == Some(DataFormat::Parquet) {
+        return parquet::column_names(source, bytes.to_vec()).map(Some);
+    }
+    let decoded = decode(source, bytes, settings.encoding)?;
+    let text = &*decoded.text;
+    match text_format(source, name, text, settings)? {
+        TextFormat::Delimited(layout) => delimited::column_names(source, text, layout, settings).map(Some),
+        TextFormat::Json => json::column_names(source, text).map(Some),
+        TextFormat::Fasttext => Ok(None),
+    }
+}
+
+/// The formats of text files.
+enum TextFormat {
+    Delimited(Layout),
+    Json,
+    Fasttext,
+}
+
+/// The format of a text by `data.format`, the extension of the file, or its content.
+fn text_format(source: &str, name: &str, text: &str, settings: &FileSettings) -> Result<TextFormat, DataError> {
+    if text.trim().is_empty() {
+        return Err(DataError::malformed(format!("{source}: the file is empty; expected one row for each text")));
+    }
+    let extension =
+        name.rsplit(['/', '\\']).next().and_then(|name| name.rsplit_once('.')).map_or("", |(_, ending)| ending);
+    let format = settings.format.or_else(|| DataFormat::of_extension(extension));
+    Ok(match format {
+        Some(DataFormat::Csv) => TextFormat::Delimited(Layout::Csv),
+        Some(DataFormat::Tsv) => TextFormat::Delimited(Layout::Tsv),
+        Some(DataFormat::Json | DataFormat::Jsonl) => TextFormat::Json,
+        Some(DataFormat::Fasttext) => TextFormat::Fasttext,
+        Some(DataFormat::Parquet) => {
+            let message = format!("{source}: not a Parquet file: it does not begin with `PAR1`; copy it again");
+            return Err(DataError::malformed(message));
+        }
+        None if is_binary(text) || extension == "arrow" => return Err(unknown_format(source)),
+        None if fasttext::is_fasttext(text) => TextFormat::Fasttext,
+        None if text.trim_start().starts_with(['{', '[']) => TextFormat::Json,
+        None => TextFormat::Delimited(Layout::Text),
+    })
 }
 
 /// Whether the beginning of a text has control characters that no text has.

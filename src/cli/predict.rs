@@ -1,0 +1,361 @@
+//! `plateau predict`: labels and probabilities for new texts, from the model of a sweep or from an exported folder.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::io::{self, BufRead as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::mpsc::sync_channel;
+use std::thread;
+use std::time::Instant;
+
+use clap::{Args, ValueEnum};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::{Map, Value, json};
+
+use super::Failure;
+use super::arguments::{RESULTS, SweepArguments, key_value};
+use super::kept_models::KeptModel;
+use super::output::{notify, notify_all};
+use super::prepare::{RecordedSweep, recorded_sweep};
+use crate::report::count;
+use crate::run;
+use crate::spec;
+use crate::train::classifier::{Classifier, ClassifierFiles};
+use crate::train::data::{Example, LabelledTexts, labelled_texts};
+use crate::train::metrics::{self, Classified};
+use crate::train::{self, TrainError};
+use crate::trial::{DataConfig, TrialId, spreadsheet_cell};
+
+/// Texts that are scored together. Many, because texts of one length share a batch.
+const CHUNK: usize = 1024;
+/// The argument that means standard input.
+const STANDARD_INPUT: &str = "-";
+
+#[derive(Debug, Args)]
+pub(crate) struct PredictArguments {
+    /// A sweep (its best model), SWEEP:TRIAL, or a folder that `plateau export --format hf` wrote
+    model: String,
+    /// A data file of any format that sweeps read, or - for standard input with one text on each line
+    file: String,
+    /// A setting of the file, where it differs from the training data: --set data.text=review --set data.encoding=latin-1
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    set: Vec<(String, String)>,
+    #[arg(long, value_enum, default_value_t = PredictionFormat::Csv)]
+    format: PredictionFormat,
+    /// Folder of all results
+    #[arg(long, value_name = "DIR", default_value = RESULTS)]
+    results: PathBuf,
+    /// CPU threads; default all
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
+    /// Show only errors
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum PredictionFormat {
+    /// A row for each text: the text, its predicted label, and the probability of each label
+    Csv,
+    /// The same as an object on each line
+    Jsonl,
+}
+
+/// Writes a prediction for each text to standard output, in the order of the input.
+pub(crate) fn predict(arguments: &PredictArguments) -> Result<ExitCode, Failure> {
+    let files = find_model(arguments)?;
+    let is_stream = arguments.file == STANDARD_INPUT;
+    let input = if is_stream { None } else { Some(read(arguments, &files.data)?) };
+    let threads = arguments.threads.map_or_else(available_threads, usize::from);
+    let classifier = Classifier::new(&files, threads).map_err(bad_input)?;
+    let mut predictor = Predictor::new(&classifier, &files, arguments);
+    if predictor.write_header()? {
+        match &input {
+            Some(texts) => predictor.add_all(texts)?,
+            None => predictor.add_lines()?,
+        }
+    }
+    predictor.finish();
+    Ok(ExitCode::SUCCESS)
+}
+
+fn available_threads() -> usize {
+    thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the form that `map_err` needs")]
+fn bad_input(error: TrainError) -> Failure {
+    Failure::input(error.to_string())
+}
+
+/// The model that the first argument names.
+fn find_model(arguments: &PredictArguments) -> Result<ClassifierFiles, Failure> {
+    let model = &arguments.model;
+    let folder = Path::new(model);
+    if folder.join("config.json").is_file() {
+        return ClassifierFiles::read(folder).map_err(bad_input);
+    }
+    let (sweep, id) = match model.rsplit_once(':').map(|(sweep, id)| (sweep, TrialId::parse(id))) {
+        Some((sweep, Some(id))) => (sweep, Some(id)),
+        _ => (model.as_str(), None),
+    };
+    let RecordedSweep { plan, dir } = recorded_sweep(&SweepArguments::new(sweep, &arguments.results))?;
+    let survey = run::survey(&plan, &dir)?;
+    let kept = match &id {
+        Some(id) => KeptModel::of_trial(&survey, &dir, id)?,
+        None => KeptModel::best(&survey, &dir, 1)?.remove(0),
+    };
+    if !arguments.quiet {
+        notify(&format!("model: {}", kept.description(&survey.name)));
+    }
+    kept.read()
+}
+
+/// Reads the input file with the columns of the training data. Its layout may be another.
+fn read(arguments: &PredictArguments, trained: &DataConfig) -> Result<LabelledTexts, Failure> {
+    let DataConfig { text, text_pair, label, max_length, .. } = trained;
+    let data = json!({"text": text, "text_pair": text_pair, "label": label, "max_length": max_length});
+    // JSON is YAML.
+    let settings = json!({ "data": data }).to_string();
+    let data = spec::parse("--set", "predict", &settings, &arguments.set)?.base().data.clone();
+    let located = train::locate_data(&arguments.file, &[PathBuf::new()]).map_err(|error| bad_input(error.into()))?;
+    let names_label = arguments.set.iter().any(|(key, _)| key == "data.label");
+    let texts = labelled_texts(&located, &data, !names_label).map_err(|error| {
+        Failure::input(format!("{error}\n`--set KEY=VALUE` gives such a setting, as in --set data.text=review"))
+    })?;
+    if !arguments.quiet {
+        notify_all(&texts.files);
+        if texts.skipped_rows > 0 {
+            notify(&format!("bad rows that are left out: {}", texts.skipped_rows));
+        }
+    }
+    Ok(texts)
+}
+
+/// Scores texts and writes their predictions.
+struct Predictor<'a> {
+    classifier: &'a Classifier,
+    labels: &'a [String],
+    /// The class of each label.
+    classes: HashMap<&'a str, u32>,
+    has_pairs: bool,
+    format: PredictionFormat,
+    is_quiet: bool,
+    bar: ProgressBar,
+    started: Instant,
+    texts: usize,
+    /// Logits and classes of the texts whose label the model knows.
+    judged: (Vec<Vec<f32>>, Vec<u32>),
+    unlabelled: usize,
+    /// Texts with a label that the model does not know.
+    unknown: usize,
+}
+
+impl<'a> Predictor<'a> {
+    fn new(classifier: &'a Classifier, files: &'a ClassifierFiles, arguments: &PredictArguments) -> Self {
+        let target =
+            if arguments.quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr_with_hz(10) };
+        let bar = ProgressBar::with_draw_target(None, target);
+        if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos} of {len} texts, {per_sec}") {
+            bar.set_style(style);
+        }
+        Self {
+            classifier,
+            labels: &files.labels,
+            classes: files.labels.iter().map(String::as_str).zip(0..).collect(),
+            has_pairs: files.data.text_pair.is_some(),
+            format: arguments.format,
+            is_quiet: arguments.quiet,
+            bar,
+            started: Instant::now(),
+            texts: 0,
+            judged: Default::default(),
+            unlabelled: 0,
+            unknown: 0,
+        }
+    }
+
+    /// Like all writers here, returns false if nobody reads the output any more.
+    fn write_header(&self) -> Result<bool, Failure> {
+        if self.format == PredictionFormat::Jsonl {
+            return Ok(true);
+        }
+        let mut names = vec!["text"];
+        if self.has_pairs {
+            names.push("text_pair");
+        }
+        names.push("label");
+        names.extend(self.labels.iter().map(String::as_str));
+        write_out(&csv_row(names.iter().map(|name| spreadsheet_cell(name)))?)
+    }
+
+    /// All texts of a file.
+    fn add_all(&mut self, texts: &LabelledTexts) -> Result<(), Failure> {
+        self.bar.set_length(texts.examples.len() as u64);
+        for (index, examples) in texts.examples.chunks(CHUNK).enumerate() {
+            let start = index * CHUNK;
+            let labels = texts.labels.as_ref().map(|labels| &labels[start..start + examples.len()]);
+            if !self.add(examples, labels)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The lines of standard input, scored as they arrive.
+    fn add_lines(&mut self) -> Result<(), Failure> {
+        if self.has_pairs {
+            let message = "the model takes pairs of texts, and standard input has one text on each line: give a file";
+            return Err(Failure::input(message));
+        }
+        let (sender, lines) = sync_channel(CHUNK);
+        // Waits for input as long as the program runs, so it is not joined.
+        thread::spawn(move || io::stdin().lock().lines().try_for_each(|line| sender.send(line).map_err(drop)));
+        while let Ok(first) = lines.recv() {
+            let arrived = std::iter::once(first).chain(lines.try_iter().take(CHUNK - 1));
+            let examples = arrived
+                .map(|line| line.map(|text| Example { text, pair: None, label: 0 }))
+                .collect::<io::Result<Vec<_>>>()
+                .map_err(|error| Failure::input(format!("standard input: {error}; expected UTF-8 text")))?;
+            if !self.add(&examples, None)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, examples: &[Example], labels: Option<&[String]>) -> Result<bool, Failure> {
+        let logits = self.classifier.logits(examples).map_err(bad_input)?;
+        let rows: Vec<&[f32]> = logits.iter().map(Vec::as_slice).collect();
+        let mut out = Vec::new();
+        for (example, (probabilities, class)) in examples.iter().zip(metrics::predictions(&rows)) {
+            out.extend(self.line(example, class, &probabilities)?);
+        }
+        for (index, label) in labels.into_iter().flatten().enumerate() {
+            match self.classes.get(label.as_str()) {
+                Some(&class) => {
+                    self.judged.0.push(logits[index].clone());
+                    self.judged.1.push(class);
+                }
+                None if label.is_empty() => self.unlabelled += 1,
+                None => self.unknown += 1,
+            }
+        }
+        self.texts += examples.len();
+        self.bar.set_position(self.texts as u64);
+        write_out(&out)
+    }
+
+    fn line(&self, example: &Example, class: usize, probabilities: &[f64]) -> Result<Vec<u8>, Failure> {
+        let label = &self.labels[class];
+        match self.format {
+            PredictionFormat::Csv => {
+                let texts = std::iter::once(&example.text).chain(&example.pair).chain([label]);
+                let numbers = probabilities.iter().map(|probability| format!("{probability:.6}").into());
+                csv_row(texts.map(|text| spreadsheet_cell(text)).chain(numbers))
+            }
+            PredictionFormat::Jsonl => {
+                let rounded = probabilities.iter().map(|probability| json!((probability * 1e6).round() / 1e6));
+                let probabilities: Map<String, Value> = self.labels.iter().cloned().zip(rounded).collect();
+                let mut object = Map::from_iter([("text".to_owned(), Value::from(example.text.as_str()))]);
+                if let Some(pair) = &example.pair {
+                    object.insert("text_pair".into(), pair.as_str().into());
+                }
+                object.insert("label".into(), label.as_str().into());
+                object.insert("probabilities".into(), probabilities.into());
+                Ok(format!("{}\n", Value::from(object)).into_bytes())
+            }
+        }
+    }
+
+    /// Says how many texts were scored, how fast, and how many labels are right.
+    fn finish(self) {
+        self.bar.finish_and_clear();
+        if self.is_quiet {
+            return;
+        }
+        let seconds = self.started.elapsed().as_secs_f64();
+        let speed = self.texts as f64 / seconds.max(1e-9);
+        notify(&format!("{} in {seconds:.1} s, {speed:.0} a second", count(self.texts, "text")));
+        let (logits, truth) = &self.judged;
+        if !truth.is_empty() {
+            let rows: Vec<&[f32]> = logits.iter().map(Vec::as_slice).collect();
+            notify(&scores(&Classified::new(&rows, truth, self.labels.len()), self.labels));
+        }
+        if self.unlabelled > 0 {
+            notify(&format!("{} without a label", count(self.unlabelled, "text")));
+        }
+        if self.unknown > 0 {
+            notify(&format!("{} with a label that the model does not know", count(self.unknown, "text")));
+        }
+    }
+}
+
+/// The scores over all labelled texts, and a line for each class.
+fn scores(classified: &Classified<'_>, labels: &[String]) -> String {
+    let confusion = classified.confusion();
+    let classes = metrics::class_scores(&confusion);
+    let number = |score: Option<f64>| score.map_or_else(|| "–".to_owned(), |score| format!("{score:.4}"));
+    let texts: u32 = classes.support.iter().sum();
+    let mut text = format!(
+        "accuracy {}, macro-F1 {}, MCC {}, AUROC {} of {}",
+        number(metrics::accuracy(&confusion)),
+        number(metrics::macro_f1(&classes)),
+        number(metrics::matthews_correlation(&confusion)),
+        number(classified.auroc()),
+        count(texts as usize, "labelled text")
+    );
+    let width = labels.iter().map(|label| label.chars().count()).max().unwrap_or(0).max("label".len());
+    // Writing to a String cannot fail.
+    let _ = write!(text, "\n{:width$}  precision  recall      F1  texts", "label");
+    for (class, label) in labels.iter().enumerate() {
+        let [precision, recall, f1] =
+            [&classes.precision, &classes.recall, &classes.f1].map(|scores| number(scores[class]));
+        let support = classes.support[class];
+        let _ = write!(text, "\n{label:width$}  {precision:>9}  {recall:>6}  {f1:>6}  {support:>5}");
+    }
+    text
+}
+
+/// A line of a CSV table.
+fn csv_row<'a>(fields: impl Iterator<Item = std::borrow::Cow<'a, str>>) -> Result<Vec<u8>, Failure> {
+    let failed = |error: &dyn std::error::Error| Failure::results(format!("cannot write a prediction: {error}"));
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(fields.map(|field| field.into_owned())).map_err(|error| failed(&error))?;
+    writer.into_inner().map_err(|error| failed(&error))
+}
+
+/// Writes to standard output. False if the reader, such as `head`, has closed it.
+fn write_out(bytes: &[u8]) -> Result<bool, Failure> {
+    let mut output = io::stdout().lock();
+    match output.write_all(bytes).and_then(|()| output.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::results(format!("cannot write to standard output: {error}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scores_of_labelled_texts() {
+        let logits: [&[f32]; 4] = [&[2.0, 0.0], &[0.0, 1.0], &[1.0, 0.0], &[0.0, 3.0]];
+        let labels = ["negative".to_owned(), "positive".to_owned()];
+        let text = scores(&Classified::new(&logits, &[0, 1, 1, 1], 2), &labels);
+        insta::assert_snapshot!(text, @"
+        accuracy 0.7500, macro-F1 0.7333, MCC 0.5774, AUROC 1.0000 of 4 labelled texts
+        label     precision  recall      F1  texts
+        negative     0.5000  1.0000  0.6667      1
+        positive     1.0000  0.6667  0.8000      3
+        ");
+    }
+
+    #[test]
+    fn a_row_is_quoted_where_needed() {
+        let row = csv_row(["a, b", "=1+1"].map(spreadsheet_cell).into_iter()).unwrap();
+        assert_eq!(String::from_utf8(row).unwrap(), "\"a, b\",'=1+1\n");
+    }
+}

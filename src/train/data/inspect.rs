@@ -1,0 +1,113 @@
+//! The columns of a data source of which nothing is known yet.
+
+use super::columns::Columns;
+use super::embedded;
+use super::files::read_unpacked;
+use super::load::{Table, longest};
+use super::parse::column_names;
+use super::settings::FileSettings;
+use super::source::{SplitName, files};
+use crate::train::TrainError;
+use crate::trial::{BadRows, DataConfig};
+
+/// A column of a data file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Column {
+    /// Its name; its number from 1 if the file has no header.
+    pub name: String,
+    /// Its value in each row that can be read.
+    pub values: Vec<String>,
+}
+
+/// The columns of a source.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SourceColumns {
+    Named(Vec<Column>),
+    /// The file has no header, so their names are numbers from 1.
+    Numbered(Vec<Column>),
+    /// The source has texts and labels without columns, as fastText files and folders of classes do.
+    None,
+}
+
+/// The columns of a located source with the settings of `config`.
+pub fn columns(source: &str, config: &DataConfig) -> Result<SourceColumns, TrainError> {
+    let settings = FileSettings::new(config)?;
+    let Some(first) = files(source, SplitName::Train)?.into_iter().next().filter(|file| file.class.is_none()) else {
+        return Ok(SourceColumns::None);
+    };
+    let names = match embedded::data(&first.path)? {
+        Some(bytes) => column_names(&first.path, &format!("{}.tsv", first.path), bytes, &settings)?,
+        None => {
+            let (name, bytes) = read_unpacked(&first.path)?;
+            column_names(&first.path, &name, &bytes, &settings)?
+        }
+    };
+    let Some(names) = names else { return Ok(SourceColumns::None) };
+    let are_numbers = names.iter().zip(1..).all(|(name, number)| *name == number.to_string());
+    // A row that is bad for one column may be good for another.
+    let header = if are_numbers { Some(false) } else { config.header };
+    let config = DataConfig { bad_rows: BadRows::Skip, header, ..config.clone() };
+    let mut columns = Vec::new();
+    for name in names {
+        let wanted = Columns::new(std::slice::from_ref(&name), None, None, longest(&config));
+        // A list or an object in every row is neither a text nor a label.
+        let Ok(table) = Table::read(source, SplitName::Train, &config, &wanted) else { continue };
+        columns.push(Column { name, values: table.rows.into_iter().map(|row| row.text).collect() });
+    }
+    Ok(if are_numbers { SourceColumns::Numbered(columns) } else { SourceColumns::Named(columns) })
+}
+
+/// Whether a located folder has evaluation data of its own.
+#[must_use]
+pub fn has_eval_split(source: &str) -> bool {
+    std::path::Path::new(source).is_dir()
+        && files(source, SplitName::Eval)
+            .is_ok_and(|eval| files(source, SplitName::Train).is_ok_and(|train| eval != train))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(name: &str, content: &str, expected: &[(&str, &[&str])]) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        let found = match columns(path.to_str().unwrap(), &DataConfig::default()).unwrap() {
+            SourceColumns::Named(columns) | SourceColumns::Numbered(columns) => columns,
+            SourceColumns::None => panic!("{name} has columns"),
+        };
+        let found: Vec<(&str, Vec<&str>)> = found
+            .iter()
+            .map(|column| (column.name.as_str(), column.values.iter().map(String::as_str).collect()))
+            .collect();
+        let expected: Vec<(&str, Vec<&str>)> = expected.iter().map(|(name, values)| (*name, values.to_vec())).collect();
+        assert_eq!(found, expected, "{content}");
+    }
+
+    #[test]
+    fn columns_are_found_in_every_format() {
+        check("a.csv", "review,stars\nfine,1\nbad,0\n", &[("review", &["fine", "bad"]), ("stars", &["1", "0"])]);
+        check(
+            "a.csv",
+            "review;stars\nfine, really;1\nbad;0\n",
+            &[("review", &["fine, really", "bad"]), ("stars", &["1", "0"])],
+        );
+        check(
+            "a.tsv",
+            "x\t2\ta text\nx\t0\tanother\n",
+            &[("1", &["x", "x"]), ("2", &["2", "0"]), ("3", &["a text", "another"])],
+        );
+        check("a.tsv", "1\ta text\n0\tanother\n", &[("1", &["1", "0"]), ("2", &["a text", "another"])]);
+        check("a.jsonl", "{\"b\": {\"c\": \"x\"}, \"a\": 1}\n", &[("a", &["1"]), ("b.c", &["x"])]);
+        check("a.csv", "# made today\ntext,label\nfine,1\n", &[("text", &["fine"]), ("label", &["1"])]);
+    }
+
+    #[test]
+    fn fasttext_has_no_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.txt");
+        std::fs::write(&path, "__label__a good\n__label__b bad\n").unwrap();
+        assert_eq!(columns(path.to_str().unwrap(), &DataConfig::default()).unwrap(), SourceColumns::None);
+    }
+}
