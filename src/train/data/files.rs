@@ -34,6 +34,23 @@ pub(super) fn path_text(path: &Path) -> Result<String, DataError> {
     })
 }
 
+/// Largest document of a checkpoint that is read, in bytes. The largest vocabularies take a tenth of it.
+const DOCUMENT: u64 = 256 << 20;
+
+/// Reads a document of a checkpoint: its configuration, its tokenizer, an index. A file above a sane size is refused before
+/// it is read.
+pub(super) fn read_document(path: &Path) -> Result<Vec<u8>, DataError> {
+    if let Some(size) = path.metadata().ok().map(|metadata| metadata.len()).filter(|size| *size > DOCUMENT) {
+        let message = format!(
+            "{}: the file holds {size} bytes, more than the {DOCUMENT} bytes that such a file can have; copy it again \
+             from the checkpoint's page",
+            path.display()
+        );
+        return Err(DataError::new(DataErrorKind::Unsupported, message));
+    }
+    read(path)
+}
+
 /// Reads a whole file.
 pub fn read(path: &Path) -> Result<Vec<u8>, DataError> {
     let mut bytes = Vec::new();

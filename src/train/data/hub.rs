@@ -4,21 +4,19 @@
 
 use std::path::PathBuf;
 
-use hf_hub::api::sync::{ApiBuilder, ApiError, ApiRepo};
-use hf_hub::{Repo, RepoType};
-
+use super::download::{Hub, HubError, Repository};
 use super::error::{DataError, DataErrorKind};
-use super::files::read;
+use super::files::read_document;
 use super::shards::shard_files;
 
 /// Downloads the files of a BERT checkpoint `org/name[@revision]`. Returns the folder that holds them.
 pub(super) fn download_bert(repository: &str) -> Result<PathBuf, DataError> {
-    download(repository, ApiBuilder::from_env().with_progress(false), Architecture::Bert)
+    download(repository, &Hub::from_env(), Architecture::Bert)
 }
 
 /// Downloads the files of a Marian checkpoint, like [`download_bert`].
 pub(super) fn download_marian(repository: &str) -> Result<PathBuf, DataError> {
-    download(repository, ApiBuilder::from_env().with_progress(false), Architecture::Marian)
+    download(repository, &Hub::from_env(), Architecture::Marian)
 }
 
 /// Decides which files are downloaded.
@@ -28,39 +26,39 @@ enum Architecture {
     Marian,
 }
 
-fn download(name: &str, api: ApiBuilder, architecture: Architecture) -> Result<PathBuf, DataError> {
-    let repo = parse(name)?;
+fn download(name: &str, hub: &Hub, architecture: Architecture) -> Result<PathBuf, DataError> {
+    let (repository, revision) = parse(name)?;
     let (files, key) = match architecture {
         Architecture::Bert => ("config.json, tokenizer.json, model.safetensors", "as model.from"),
         Architecture::Marian => ("config.json, source.spm, vocab.json, pytorch_model.bin", "as `out` or `home`"),
     };
-    let unavailable = |what: &str, error: ApiError| {
+    let unavailable = |what: &str, error: HubError| {
         let message = format!(
             "hf:{name}: {what} cannot be downloaded: {error}. Check the name and the network, or copy the checkpoint's \
              folder ({files}) here and give its path {key}"
         );
         DataError::new(DataErrorKind::Unavailable, message).caused_by(error)
     };
-    let api = api.build().map_err(|error| unavailable("the repository", error))?.repo(repo);
-    let get = |file: &str| api.get(file).map_err(|error| unavailable(file, error));
+    let repository = hub.repository(repository, revision);
+    let get = |file: &str| repository.get(file).map_err(|error| unavailable(file, error));
     let config = get("config.json")?;
-    let tokenizer = api.get("tokenizer.json");
+    let tokenizer = repository.get("tokenizer.json");
     match architecture {
         Architecture::Bert => {
             // The settings of the tokenizer. Many checkpoints do not have all of these files.
-            let _ = api.get("tokenizer_config.json");
+            let _ = repository.get("tokenizer_config.json");
             if tokenizer.is_err() {
                 get("vocab.txt")?;
-                let _ = (api.get("special_tokens_map.json"), api.get("added_tokens.json"));
+                let _ = (repository.get("special_tokens_map.json"), repository.get("added_tokens.json"));
             }
-            weights(&api, &get)?;
+            weights(&repository, &get)?;
         }
         Architecture::Marian => {
             if tokenizer.is_err() {
                 get("source.spm")?;
                 get("vocab.json")?;
             }
-            if api.get("model.safetensors").is_err() {
+            if repository.get("model.safetensors").is_err() {
                 get("pytorch_model.bin")?;
             }
         }
@@ -68,16 +66,16 @@ fn download(name: &str, api: ApiBuilder, architecture: Architecture) -> Result<P
     Ok(config.parent().map(PathBuf::from).unwrap_or_default())
 }
 
-fn weights(api: &ApiRepo, get: &dyn Fn(&str) -> Result<PathBuf, DataError>) -> Result<(), DataError> {
+fn weights(repository: &Repository<'_>, get: &dyn Fn(&str) -> Result<PathBuf, DataError>) -> Result<(), DataError> {
     // Most checkpoints have the whole file. If it is in the cache, no request is made.
     let Err(no_whole_file) = get("model.safetensors") else { return Ok(()) };
-    let Ok(index) = api.get("model.safetensors.index.json") else { return Err(no_whole_file) };
-    let shards = shard_files(&index.display().to_string(), &read(&index)?)?;
+    let Ok(index) = repository.get("model.safetensors.index.json") else { return Err(no_whole_file) };
+    let shards = shard_files(&index.display().to_string(), &read_document(&index)?)?;
     shards.iter().try_for_each(|shard| get(shard).map(drop))
 }
 
-/// Parses `org/name` or `name`, each also with `@revision`.
-fn parse(repository: &str) -> Result<Repo, DataError> {
+/// Name and revision of `org/name` or `name`, each also with `@revision`.
+fn parse(repository: &str) -> Result<(&str, &str), DataError> {
     let (name, revision) = repository.split_once('@').unwrap_or((repository, "main"));
     let plain = |part: &str| {
         !part.is_empty()
@@ -91,18 +89,20 @@ fn parse(repository: &str) -> Result<Repo, DataError> {
         );
         return Err(DataError::new(DataErrorKind::Unsupported, message));
     }
-    Ok(Repo::with_revision(name.to_owned(), RepoType::Model, revision.to_owned()))
+    Ok((name, revision))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use super::super::download::Deadlines;
     use super::*;
 
     #[test]
     fn names_of_repositories_are_parsed() {
         let check = |written: &str, expected: (&str, &str)| {
-            let repo = parse(written).unwrap();
-            assert_eq!((repo.url().as_str(), repo.revision()), expected);
+            assert_eq!(parse(written).unwrap(), expected);
         };
         check("google-bert/bert-base-uncased", ("google-bert/bert-base-uncased", "main"));
         check("bert-base-uncased", ("bert-base-uncased", "main"));
@@ -112,18 +112,15 @@ mod tests {
         }
     }
 
-    /// An API at an address where no server listens, with its own cache.
-    fn offline(cache: &std::path::Path) -> ApiBuilder {
-        ApiBuilder::new()
-            .with_progress(false)
-            .with_cache_dir(cache.to_path_buf())
-            .with_endpoint("http://127.0.0.1:1".into())
+    /// A hub at an address where no server listens, with its own cache.
+    fn offline(cache: &Path) -> Hub {
+        Hub::new("http://127.0.0.1:1", cache.to_owned(), Deadlines::default())
     }
 
     #[test]
     fn without_a_network_the_error_says_what_to_do() {
         let cache = tempfile::tempdir().unwrap();
-        let message = download("org/name", offline(cache.path()), Architecture::Bert).unwrap_err().to_string();
+        let message = download("org/name", &offline(cache.path()), Architecture::Bert).unwrap_err().to_string();
         assert!(message.starts_with("hf:org/name: config.json cannot be downloaded"), "{message}");
         assert!(message.contains("copy the checkpoint's folder"), "{message}");
     }
@@ -136,7 +133,7 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::io::Write::write_all(&mut std::fs::File::create(path).unwrap(), content.as_bytes()).unwrap();
         };
-        let get = || download("org/name", offline(cache.path()), Architecture::Bert);
+        let get = || download("org/name", &offline(cache.path()), Architecture::Bert);
         write("refs/main", "c0ffee");
         write("snapshots/c0ffee/config.json", "{}");
         write("snapshots/c0ffee/tokenizer.json", "{}");

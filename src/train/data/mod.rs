@@ -1,6 +1,6 @@
 //! Reads the data of a trial: from files to labelled, split and tokenised examples.
 //!
-//! * `locate` and `hub` find sources, `source` lists their files, `files` and `embedded` read them.
+//! * `locate`, `hub` and `download` find sources, `source` lists their files, `files` and `embedded` read them.
 //! * `encoding` decodes, `parse` chooses a parser (`delimited`, `json`, `fasttext`, `parquet`), `columns` makes rows.
 //! * `split` chooses rows, `tokens` makes token ids, `report` describes the result, and `load` puts these steps together.
 //! * The same files, tokenizer and settings give the same [`Dataset`], for any number of threads and any state of the cache.
@@ -13,6 +13,7 @@ mod checkpoint;
 mod columns;
 mod dataset;
 mod delimited;
+mod download;
 mod embedded;
 mod encoding;
 mod epochs;
