@@ -11,6 +11,7 @@ use super::confirm::{ConfirmArguments, confirm};
 use super::diagnose;
 use super::export::{ExportArguments, export};
 use super::init::{InitArguments, init};
+use super::inspect::inspect;
 use super::keys::{KeysArguments, keys};
 use super::lr_find::{LrFindArguments, lr_find};
 use super::output::notify;
@@ -79,6 +80,13 @@ enum Command {
         #[arg(long)]
         attempt: PathBuf,
     },
+    /// Open the checkpoints that standard input names (`run` and `plan` start it)
+    #[command(hide = true)]
+    Inspect {
+        /// Folder of the cache, which is only read
+        #[arg(long)]
+        cache: PathBuf,
+    },
 }
 
 /// Parses the arguments, runs the command, and prints why it failed.
@@ -103,6 +111,7 @@ pub fn main() -> ExitCode {
         Command::Schedule(arguments) => schedule(&arguments),
         Command::Augment(arguments) => augment(&arguments),
         Command::LrFind(arguments) => lr_find(&arguments),
+        Command::Inspect { cache } => inspect(cache),
         Command::Worker { attempt } => return ExitCode::from(worker::run(&attempt)),
     };
     result.unwrap_or_else(|failure| {

@@ -20,6 +20,18 @@ impl DeferredCache {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Passes the entries from the one with number `first` on, in the order in which they were put. Returns how many there
+    /// are in all.
+    pub(crate) fn entries_from<E>(
+        &self,
+        first: usize,
+        receive: impl FnOnce(&[(String, Vec<u8>)]) -> Result<(), E>,
+    ) -> Result<usize, E> {
+        let pending = self.pending();
+        receive(pending.get(first..).unwrap_or_default())?;
+        Ok(pending.len())
+    }
+
     /// Writes to disk what was put so far.
     pub(crate) fn flush(&self) {
         for (key, bytes) in self.pending().drain(..) {

@@ -16,6 +16,8 @@ mod failure;
 mod forecast;
 mod format;
 mod init;
+mod inspect;
+mod inspector;
 mod kept_models;
 mod keys;
 mod live;

@@ -3,6 +3,7 @@
 use super::Failure;
 use super::arguments::{MachineArguments, SweepArguments};
 use super::deferred_cache::DeferredCache;
+use super::inspector::Inspector;
 use super::origin::Origin;
 use super::output::notify;
 use super::sources::find_sources;
@@ -72,7 +73,7 @@ fn prepare_file(
     let draft = spec::draft(&file.shown(), stem, &file.text, &arguments.set);
     let results = Results::new(&arguments.results)?;
     let cache = DeferredCache::new(DiskCache(results.cache()));
-    let (facts, missing) = find_sources(&draft, &file.path, &cache);
+    let (facts, missing) = find_sources(&draft, &file.path, &mut Inspector::new(&results, &cache))?;
     let Draft { spec, mut problems, .. } = draft;
     problems.extend(missing);
     if machine.is_some_and(|machine| machine.devices.is_none()) {

@@ -1,42 +1,63 @@
 //! Finds the data files, checkpoints and augmentation models that a sweep names, and looks into them.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use super::deferred_cache::DeferredCache;
+use super::Failure;
+use super::inspect::Fault;
+use super::inspector::Inspector;
 use crate::plan::{AugmentationFound, DataFound, Facts, ModelFound};
-use crate::spec::{DataSource, Draft, Problem};
-use crate::train::{self, KeyFault};
-use crate::trial::EvalSource;
+use crate::spec::{DataSource, Draft, Place, Problem};
+use crate::train;
+use crate::trial::{Augmentation, EvalSource};
 
 /// What is known of every source of the sweep in `file`, and the problems, each with its place in the file.
-pub(crate) fn find_sources(draft: &Draft, file: &Path, cache: &DeferredCache) -> (Facts, Vec<Problem>) {
+pub(crate) fn find_sources(
+    draft: &Draft,
+    file: &Path,
+    inspector: &mut Inspector<'_>,
+) -> Result<(Facts, Vec<Problem>), Failure> {
     let folder = file.parent().unwrap_or(Path::new("")).to_owned();
     let roots = [folder, PathBuf::new()];
     let sources = draft.sources();
     let mut facts = Facts::default();
     let mut problems = Vec::new();
+    let model_places: HashMap<String, Place> =
+        sources.models.iter().map(|source| (source.from.clone(), source.place)).collect();
     for source in sources.models {
         // Nothing is downloaded for a sweep that has mistakes.
         if !draft.problems.is_empty() && source.from.starts_with("hf:") {
             continue;
         }
-        match find_model(&source.from, &roots) {
+        match find_model(&source.from, &roots, inspector)? {
             Ok(found) => facts.models.push(found),
-            Err(error) => problems.push(Problem::new(source.place, error)),
+            Err(faults) => {
+                problems.extend(faults.into_iter().map(|fault| Problem::new(source.place, fault.message)));
+            }
         }
     }
     for source in sources.data {
         let model = facts.models.iter().find(|model| model.written == source.model);
-        match find_data(&source, model, &roots, cache) {
+        match find_data(&source, model, &roots, inspector)? {
             Ok(found) => facts.data.extend(found),
             Err(faults) => {
-                let found = faults.into_iter().map(|fault| Problem::new(source.place(fault.key), fault.message));
-                problems.extend(found);
+                let place = |key: &str| match model_places.get(&source.model) {
+                    Some(place) if key == "model.from" => *place,
+                    _ => source.place(key),
+                };
+                problems.extend(faults.into_iter().map(|fault| Problem::new(place(&fault.key), fault.message)));
             }
         }
     }
     for source in sources.augmentations {
+        // The checkpoint of a language model is opened like that of the sweep.
+        if let Augmentation::Contextual { model: Some(written), .. } = &source.method
+            && let Ok(located) = train::locate_model(written, &roots)
+            && let Err(faults) = inspector.model(&located)?
+        {
+            problems.extend(faults.into_iter().map(|fault| Problem::new(source.place, fault.message)));
+            continue;
+        }
         match train::augment::locate(&source.method, &roots) {
             Ok(train::augment::LocatedAugmentation { method: located, identity }) => {
                 let (written, place) = (source.method, source.place);
@@ -48,16 +69,19 @@ pub(crate) fn find_sources(draft: &Draft, file: &Path, cache: &DeferredCache) ->
     // Data that several checkpoints read is checked once for each of them.
     let mut seen = HashSet::new();
     problems.retain(|problem| seen.insert((problem.place(), problem.what().to_owned())));
-    (facts, problems)
+    Ok((facts, problems))
 }
 
-fn find_model(written: &str, roots: &[PathBuf]) -> Result<ModelFound, String> {
-    let located = train::locate_model(written, roots).map_err(|error| error.to_string())?;
-    let facts = train::model_facts(&located).map_err(|error| {
-        let message = error.to_string();
-        if message.starts_with(&located) { message } else { format!("{located}: {message}") }
-    })?;
-    Ok(ModelFound { written: written.to_owned(), located, facts })
+/// A source that was found, or what is wrong with it; or why nothing can be opened at all.
+type Found<T> = Result<Result<T, Vec<Fault>>, Failure>;
+
+fn find_model(written: &str, roots: &[PathBuf], inspector: &mut Inspector<'_>) -> Found<ModelFound> {
+    let located = match train::locate_model(written, roots) {
+        Ok(located) => located,
+        Err(error) => return Ok(Err(vec![Fault::new("model.from", error.to_string())])),
+    };
+    let facts = inspector.model(&located)?;
+    Ok(facts.map(|facts| ModelFound { written: written.to_owned(), located, facts }))
 }
 
 /// Finds and reads the files of a data section. Without its checkpoint, whose absence is a problem of its own, the
@@ -66,13 +90,13 @@ fn find_data(
     source: &DataSource,
     model: Option<&ModelFound>,
     roots: &[PathBuf],
-    cache: &DeferredCache,
-) -> Result<Option<DataFound>, Vec<KeyFault>> {
+    inspector: &mut Inspector<'_>,
+) -> Found<Option<DataFound>> {
     let mut located = source.data.clone();
     let mut faults = Vec::new();
     let mut locate = |written: &str, key| {
         let found = train::locate_data(written, roots);
-        found.map_err(|error| faults.push(KeyFault { key, message: error.to_string() })).ok()
+        found.map_err(|error| faults.push(Fault::new(key, error.to_string()))).ok()
     };
     let train = locate(&source.data.train, "data.train");
     let mut eval = Some(source.data.eval.clone());
@@ -84,15 +108,18 @@ fn find_data(
             Some(eval)
         });
     }
-    let Some(train) = train else { return Err(faults) };
+    let Some(train) = train else { return Ok(Err(faults)) };
     let has_eval = eval.is_some();
     // Without the evaluation file, the training file is still checked.
     (located.train, located.eval) = (train, eval.unwrap_or(EvalSource::Fraction(0.5)));
     let found = match model.filter(|_| has_eval) {
-        Some(model) => train::data_facts(&located, &model.located, cache).map(Some),
-        None => train::check_data(&located).map(|()| None),
+        Some(model) => inspector.data(&located, &model.located)?.map(Some),
+        None => train::check_data(&located).map(|()| None).map_err(|error| {
+            let faults = error.faults("data.train").into_iter();
+            faults.map(|fault| Fault::new(fault.key, fault.message)).collect()
+        }),
     };
-    match found {
+    Ok(match found {
         Ok(facts) if faults.is_empty() => Ok(facts.map(|facts| DataFound {
             written: source.data.clone(),
             model: source.model.clone(),
@@ -100,9 +127,9 @@ fn find_data(
             facts,
         })),
         Ok(_) => Err(faults),
-        Err(error) => {
-            faults.extend(error.faults("data.train"));
+        Err(found) => {
+            faults.extend(found);
             Err(faults)
         }
-    }
+    })
 }

@@ -45,11 +45,14 @@ impl Local {
 
     /// Workers are this program, with `worker --attempt`.
     pub fn this_program() -> io::Result<Self> {
-        // Parent and workers must be the same build. The link names this program also if its file is rebuilt meanwhile.
-        let program =
-            if cfg!(target_os = "linux") { PathBuf::from("/proc/self/exe") } else { std::env::current_exe()? };
-        Ok(Self::new(program, &["worker", "--attempt"]))
+        Ok(Self::new(this_program()?, &["worker", "--attempt"]))
     }
+}
+
+/// The path of this program, for child processes.
+pub fn this_program() -> io::Result<PathBuf> {
+    // Parent and children must be the same build. The link names this program also if its file is rebuilt meanwhile.
+    if cfg!(target_os = "linux") { Ok(PathBuf::from("/proc/self/exe")) } else { std::env::current_exe() }
 }
 
 impl Executor for Local {

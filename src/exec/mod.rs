@@ -15,4 +15,4 @@ mod tests;
 pub use environment::device_seen_by_worker;
 pub use executor::{Executor, ExitStatus, Launch, WorkerExit, WorkerId};
 pub use inline::Inline;
-pub use local::Local;
+pub use local::{Local, this_program};

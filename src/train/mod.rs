@@ -33,7 +33,7 @@ mod testing;
 mod tests;
 pub mod weights;
 
-pub use data::{check_data, data_facts, locate_data, locate_model};
+pub use data::{check_data, data_facts, data_size, locate_data, locate_model};
 pub use device::available_devices;
 pub use engine::micro_batch_tokens;
 pub use error::{KeyFault, TrainError};

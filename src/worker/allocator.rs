@@ -5,13 +5,15 @@
 use std::alloc::{GlobalAlloc, Layout};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::store::exit;
+use crate::store::{exit, prefer_as_oom_victim};
 
 /// Whether this process is a worker. The parent handles a failed allocation as usual.
 static IS_WORKER: AtomicBool = AtomicBool::new(false);
 
-/// From now on this process ends with [`exit::OUT_OF_MEMORY`] if an allocation fails.
-pub(super) fn exit_without_memory() {
+/// From now on this process ends with [`exit::OUT_OF_MEMORY`] if an allocation fails, and the kernel kills it before others
+/// when the machine has no memory left.
+pub fn become_worker() {
+    prefer_as_oom_victim();
     IS_WORKER.store(true, Ordering::Relaxed);
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::allocator::exit_without_memory;
+use super::allocator::become_worker;
 use super::cache::DiskCache;
 use super::error::AttemptError;
 use super::outcome::{complete, smaller_micro_batches};
@@ -16,7 +16,7 @@ use super::stop::{beat_until_ended, stop_at_end_of_input};
 use crate::event::Failure;
 use crate::store::{
     Assignment, AttemptDir, Blobs, CurvePosition, Lock, MadeBy, SavedState, StoreError, TrialRecord, exit, host,
-    prefer_as_oom_victim, read_curve, read_state, report_file_size_limit,
+    read_curve, read_state, report_file_size_limit,
 };
 use crate::train::{self, Job, Sink, TrainError};
 use crate::trial::{EvalRow, MetricRow, Outcome};
@@ -32,8 +32,7 @@ pub fn run(folder: &Path) -> u8 {
 
 /// Like [`run`], with `train` in place of the trainer.
 pub(crate) fn run_with(folder: &Path, train: impl Fn(Job<'_>, &mut dyn Sink) -> Result<Outcome, TrainError>) -> u8 {
-    prefer_as_oom_victim();
-    exit_without_memory();
+    become_worker();
     report_file_size_limit();
     let stop = Arc::new(AtomicBool::new(false));
     match stop_at_end_of_input(Arc::clone(&stop)) {

@@ -18,7 +18,7 @@ mod stop;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use allocator::ExitWithoutMemory;
+pub use allocator::{ExitWithoutMemory, become_worker};
 #[cfg(test)]
 pub(crate) use attempt::run_with;
 pub use attempt::{attempt, run};

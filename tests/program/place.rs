@@ -74,6 +74,7 @@ impl Place {
             .args(arguments.split_whitespace())
             .current_dir(self.folder.path())
             .env("HF_HOME", self.path("hub"))
+            .env("XDG_STATE_HOME", self.path("state"))
             .env("HF_ENDPOINT", "http://127.0.0.1:1")
             .env_remove("CUDA_VISIBLE_DEVICES")
             .env_remove("RUST_BACKTRACE")
@@ -159,6 +160,19 @@ impl Place {
         };
         let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
         entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(is_ours).collect()
+    }
+
+    /// Process ids of the children that open checkpoints for this folder (on Linux; elsewhere none are found).
+    pub fn inspectors(&self) -> Vec<i32> {
+        let here = self.folder.path().to_str().unwrap();
+        let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        pids.filter(|pid: &i32| {
+            let words = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let folder = fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
+            words.contains("\0inspect\0") && folder.starts_with(here)
+        })
+        .collect()
     }
 
     /// Every file and folder under `results`, relative to it.

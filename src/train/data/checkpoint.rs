@@ -4,11 +4,14 @@
 //! the tokenizer.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::embedded;
 use super::error::{DataError, DataErrorKind};
-use super::files::read;
+use super::files::{read, read_document};
 use super::shards::shard_files;
 use super::vocabulary::{TokenizerSettings, from_vocabulary, with_settings};
 
@@ -34,7 +37,7 @@ impl CheckpointFiles {
             Some([.., weights]) => vec![Cow::Borrowed(weights)],
             None => weight_files(Path::new(model))?
                 .iter()
-                .map(|path| read(path).map(Cow::Owned))
+                .map(|path| read_weights(path).map(Cow::Owned))
                 .collect::<Result<_, _>>()?,
         };
         Ok(Self { config, tokenizer, weights })
@@ -57,14 +60,14 @@ pub(in crate::train) fn config_and_tokenizer(model: &str) -> Result<(Bytes, Byte
         return Ok((Cow::Borrowed(config), Cow::Borrowed(tokenizer)));
     }
     let folder = Path::new(model);
-    let config = read(&folder.join("config.json"))?;
+    let config = read_document(&folder.join("config.json"))?;
     let settings = tokenizer_settings(folder)?;
     let tokenizer = folder.join("tokenizer.json");
     let vocabulary = folder.join("vocab.txt");
     let tokenizer = if tokenizer.is_file() {
-        with_settings(read(&tokenizer)?, &settings)
+        with_settings(read_document(&tokenizer)?, &settings)
     } else if vocabulary.is_file() {
-        from_vocabulary(&vocabulary.display().to_string(), &read(&vocabulary)?, &settings)?
+        from_vocabulary(&vocabulary.display().to_string(), &read_document(&vocabulary)?, &settings)?
     } else {
         let message = format!(
             "{model}: the folder has neither tokenizer.json nor vocab.txt; copy one of them from the checkpoint's page \
@@ -82,7 +85,7 @@ fn tokenizer_settings(folder: &Path) -> Result<TokenizerSettings, DataError> {
         if !path.is_file() {
             return Ok(serde_json::Value::Null);
         }
-        serde_json::from_slice(&read(&path)?).map_err(|error| {
+        serde_json::from_slice(&read_document(&path)?).map_err(|error| {
             let message = format!("{}: not JSON: {error}; copy it again from the checkpoint's page", path.display());
             DataError::malformed(message).caused_by(error)
         })
@@ -94,6 +97,36 @@ fn tokenizer_settings(folder: &Path) -> Result<TokenizerSettings, DataError> {
     })
 }
 
+/// Reads a safetensors file. A file whose size is not the one that its header describes is refused before it is read.
+fn read_weights(path: &Path) -> Result<Vec<u8>, DataError> {
+    match (described_size(path), path.metadata().map(|metadata| metadata.len())) {
+        (Some(described), Ok(size)) if described != size => Err(DataError::malformed(format!(
+            "{}: the header describes {described} bytes, but the file holds {size}; copy model.safetensors again",
+            path.display()
+        ))),
+        _ => read(path),
+    }
+}
+
+/// The size of a safetensors file by its header. None if the beginning of the file is no such header.
+fn described_size(path: &Path) -> Option<u64> {
+    #[derive(serde::Deserialize)]
+    struct Tensor {
+        data_offsets: Option<[u64; 2]>,
+    }
+    /// As in the crate safetensors.
+    const LARGEST: u64 = 100_000_000;
+    let mut file = path.is_file().then(|| File::open(path).ok())??;
+    let mut length = [0; 8];
+    file.read_exact(&mut length).ok()?;
+    let length = Some(u64::from_le_bytes(length)).filter(|length| *length <= LARGEST)?;
+    let mut header = Vec::new();
+    file.take(length).read_to_end(&mut header).ok()?;
+    let tensors: HashMap<String, Tensor> = serde_json::from_slice(&header).ok()?;
+    let end = tensors.values().filter_map(|tensor| tensor.data_offsets).map(|[_, end]| end).max().unwrap_or(0);
+    end.checked_add(8 + length)
+}
+
 /// The safetensors files of a folder, in the order of their names.
 fn weight_files(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     let whole = folder.join("model.safetensors");
@@ -102,7 +135,7 @@ fn weight_files(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     }
     let index = folder.join("model.safetensors.index.json");
     if index.is_file() {
-        let shards = shard_files(&index.display().to_string(), &read(&index)?)?;
+        let shards = shard_files(&index.display().to_string(), &read_document(&index)?)?;
         return Ok(shards.iter().map(|shard| folder.join(shard)).collect());
     }
     let advice = if folder.join("pytorch_model.bin").is_file() {

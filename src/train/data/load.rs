@@ -78,6 +78,15 @@ pub fn data_facts(config: &DataConfig, model: &str, cache: &dyn Cache) -> Result
     })
 }
 
+/// Bytes of the files of a located data section. A file that cannot be found counts as empty.
+pub fn data_size(config: &DataConfig) -> u64 {
+    let size = |source: &str, split| -> u64 {
+        let files = files(source, split).unwrap_or_default();
+        files.iter().filter_map(|file| std::fs::metadata(&file.path).ok()).map(|file| file.len()).sum()
+    };
+    size(&config.train, SplitName::Train) + config.eval.file().map_or(0, |file| size(file, SplitName::Eval))
+}
+
 /// Checks the files of a data section like [`data_facts`], without a tokenizer.
 pub fn check_data(config: &DataConfig) -> Result<(), TrainError> {
     Tables::read(config, None).map(drop)

@@ -169,13 +169,14 @@ impl Builder<'_> {
         let renewed = reinit && !name.starts_with("classifier");
         let value = match self.tensors.shape(&name) {
             Some(found) if found == shape && !renewed => self.tensors.value(&name)?,
+            // After a fault the model is not built, so nothing of the size that config.json claims is made.
             Some(found) if found != shape && layer != head => {
                 self.faults.push(format!("'{name}' has shape {found:?} where config.json says {shape:?}"));
-                None
+                return Ok(0);
             }
             None if layer != head => {
                 self.faults.push(format!("'{name}' is missing"));
-                None
+                return Ok(0);
             }
             _ => None,
         };
