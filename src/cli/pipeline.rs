@@ -26,7 +26,7 @@ use crate::report::count;
 use crate::report::terminal::{Mode, Terminal};
 use crate::run::{self, FailedTrial, RunError, RunOrder, RunSummary};
 use crate::spec::{Place, Problem};
-use crate::store::{self, RunDir};
+use crate::store::{self, RunDir, StoreError};
 use crate::train;
 use crate::trial::{Trial, TrialId};
 
@@ -55,9 +55,15 @@ pub(crate) fn run_estimated(
     ReportWriter::default().write(&prepared.plan, &prepared.dir)?;
     if shows_notes {
         notify(&format!("\nreport: {}", prepared.dir.report().join("index.html").display()));
-        summary.next_step().iter().for_each(|next| notify(next));
+        if !summary.interrupted {
+            show_next_step(&summary);
+        }
     }
     Ok(summary)
+}
+
+fn show_next_step(summary: &RunSummary) {
+    summary.next_step().iter().for_each(|next| notify(next));
 }
 
 /// Computes what the models and programs of augmentations make of all texts. A fault shows before any training, and
@@ -149,15 +155,28 @@ fn train_missing(
         let (changed, changes) = channel();
         listeners.push(changed);
         let tracking = LiveTracking::new(prepared, &options.sweep, warning_sender);
-        Some(tracking.start(changes).map_err(|error| Failure::results(format!("cannot start a thread: {error}")))?)
+        Some(tracking.start(changes).map_err(StoreError::at(prepared.dir.path()))?)
     };
     let summary = thread::scope(|scope| {
         let mut writer = ReportWriter::default();
         // An error here is not shown: the report at the end of the run fails with the same one.
-        scope.spawn(move || redraw(&changes, || drop(writer.write(&prepared.plan, &prepared.dir))));
-        run::sweep(&order, engine, &mut LiveReporter { terminal: &mut terminal, listeners, warnings: &warnings })
+        let draw = move || redraw(&changes, || drop(writer.write(&prepared.plan, &prepared.dir)));
+        thread::Builder::new()
+            .name("report".into())
+            .spawn_scoped(scope, draw)
+            .map_err(|error| RunError::Store(StoreError::at(prepared.dir.path())(error)))?;
+        let reporter = &mut LiveReporter { terminal: &mut terminal, listeners, warnings: &warnings };
+        let summary = run::sweep(&order, engine, reporter);
+        terminal.close();
+        // An interrupted command has two seconds, and the threads that draw and send may take longer.
+        if let Ok(summary) = &summary
+            && summary.interrupted
+            && options.display.shows_notes()
+        {
+            show_next_step(summary);
+        }
+        summary
     });
-    terminal.close();
     let is_interrupted = summary.as_ref().is_ok_and(|summary| summary.interrupted);
     let unsent = tracking.and_then(|tracking| tracking.wait(is_interrupted));
     for warning in warnings.try_iter().chain(unsent) {

@@ -1,8 +1,8 @@
 //! Signals of this process, heard by a thread of their own.
 //!
 //! The thread that runs the sweep reads and writes files, so a disk that does not answer can block it. The thread here
-//! never touches a file. After the first SIGINT or SIGTERM it gives the sweep two seconds to end in order, then it ends the
-//! process. Workers end by themselves when their parent is gone.
+//! never touches a file. After the first SIGINT or SIGTERM it gives the sweep and its report two seconds to end in order,
+//! then it ends the process. Workers end by themselves when their parent is gone.
 
 use std::io;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -24,8 +24,6 @@ pub(super) enum Call {
 
 /// From the first stop signal to the end of the process.
 const GRACE: Duration = Duration::from_secs(2);
-/// More time for the report of an interrupted sweep, if the sweep itself has ended within [`GRACE`].
-const REPORT: Duration = Duration::from_secs(3);
 /// Exit code of an interrupted command.
 const INTERRUPTED: i32 = 130;
 
@@ -57,12 +55,10 @@ impl Listener {
 }
 
 impl Drop for Listener {
-    /// The sweep has ended in order. After an interrupt there is some time left for the report; without one, what follows
-    /// ends at the next signal.
+    /// The sweep has ended in order. After an interrupt, what follows has the rest of [`GRACE`]; without one, it ends at the
+    /// next signal.
     fn drop(&mut self) {
-        let mut attention = attention();
-        attention.listener = None;
-        attention.deadline = attention.deadline.map(|deadline| deadline + REPORT);
+        attention().listener = None;
     }
 }
 

@@ -3,7 +3,7 @@
 //! A program that is missing, fails, exceeds its time or writes another number of lines is an error that says so. No
 //! process is left behind.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -117,8 +117,11 @@ fn run(line: &str, lines: &[String], timeout: Duration) -> Result<Vec<String>, D
     })?;
     let deadline = Instant::now() + timeout;
     let result = communicate(&mut child, lines, deadline);
-    let Some(ProgramOutput { stdout, stderr, status }) = result else {
+    if !matches!(result, Ok(Some(_))) {
         kill_group(&mut child);
+    }
+    let result = result.map_err(|error| fail(format!("cannot be read: {error}")).caused_by(error))?;
+    let Some(ProgramOutput { stdout, stderr, status }) = result else {
         return Err(fail(format!(
             "has not translated {} lines within {} seconds; raise `timeout`, or run it by hand to see why",
             lines.len(),
@@ -150,38 +153,41 @@ struct ProgramOutput {
     status: ExitStatus,
 }
 
-/// Writes the lines to the program and reads its output. None if the deadline passes first.
-fn communicate(child: &mut Child, lines: &[String], deadline: Instant) -> Option<ProgramOutput> {
-    let mut input = child.stdin.take()?;
+/// Writes the lines to the program and reads its output. None if the deadline passes first. An error if the system has no
+/// thread left for a pipe.
+fn communicate(child: &mut Child, lines: &[String], deadline: Instant) -> io::Result<Option<ProgramOutput>> {
+    let (Some(mut input), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
+    else {
+        return Ok(None);
+    };
     let text: String = lines.iter().flat_map(|line| [line, "\n"]).collect();
     // If the program stops reading, its status and its output decide.
-    thread::spawn(move || drop(input.write_all(text.as_bytes())));
-    let stdout = read_in_background(child.stdout.take()?);
-    let stderr = read_in_background(child.stderr.take()?);
+    thread::Builder::new().spawn(move || drop(input.write_all(text.as_bytes())))?;
+    let (stdout, stderr) = (read_in_background(stdout)?, read_in_background(stderr)?);
     let left = || deadline.saturating_duration_since(Instant::now());
-    let stdout = stdout.recv_timeout(left()).ok()?;
-    let stderr = stderr.recv_timeout(left()).ok()?;
+    let Ok(stdout) = stdout.recv_timeout(left()) else { return Ok(None) };
+    let Ok(stderr) = stderr.recv_timeout(left()) else { return Ok(None) };
     loop {
         if let Ok(Some(status)) = child.try_wait() {
-            return Some(ProgramOutput { stdout, stderr, status });
+            return Ok(Some(ProgramOutput { stdout, stderr, status }));
         }
         if left().is_zero() {
-            return None;
+            return Ok(None);
         }
         thread::sleep(Duration::from_millis(5));
     }
 }
 
 /// Delivers the whole content of a pipe once it has ended.
-fn read_in_background(pipe: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
+fn read_in_background(pipe: impl Read + Send + 'static) -> io::Result<Receiver<Vec<u8>>> {
     let (sender, receiver) = channel();
-    thread::spawn(move || {
+    thread::Builder::new().spawn(move || {
         let mut bytes = Vec::new();
         let _ = BufReader::new(pipe).read_to_end(&mut bytes);
         // After the deadline there is no receiver.
         let _ = sender.send(bytes);
-    });
-    receiver
+    })?;
+    Ok(receiver)
 }
 
 /// Kills the program and all processes that it started.
