@@ -66,6 +66,9 @@ pub(crate) struct MachineArguments {
     /// CPU threads for each trial
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
+    /// Run the programs that the sweep file names, such as translators: you have read them and trust them
+    #[arg(long)]
+    pub trust: bool,
 }
 
 /// How the progress of a run is shown.

@@ -12,6 +12,7 @@ use super::arguments::{MachineArguments, SweepArguments, key_value};
 use super::forecast::slots;
 use super::format::axis_value;
 use super::output::{notify, notify_all, print};
+use super::pipeline::check_consent;
 use super::prepare::{Prepared, prepare};
 use super::selection::select;
 use crate::analysis::RangeTest;
@@ -52,6 +53,7 @@ pub(crate) fn lr_find(arguments: &LrFindArguments) -> Result<ExitCode, Failure> 
     notify_all(&prepared.plan.warnings);
     let trial = choose(&prepared, &arguments.only)?;
     let values = relevant_values(trial);
+    check_consent(&prepared, &arguments.sweep, &arguments.machine)?;
     let config = range_config(trial, arguments.only.iter().any(|(key, _)| Key::Augmentation.covers(key)));
     let test = train(&prepared, &arguments.machine, &config)?;
     prepared.cache.flush();

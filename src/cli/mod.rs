@@ -8,6 +8,7 @@ mod augment;
 mod command;
 mod compare;
 mod confirm;
+mod consent;
 mod data_report;
 mod deferred_cache;
 mod diagnose;

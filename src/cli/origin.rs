@@ -1,12 +1,12 @@
 //! What the results of a folder were made from, kept beside them. With it the results can be read when the sweep file,
 //! the data or the checkpoint is gone, and two sweeps of one name are noticed.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use super::arguments::set_option;
-use super::sweep_file::SweepFile;
+use super::sweep_file::{SweepFile, absolute};
 use crate::plan::{Facts, Plan, expand};
 use crate::spec;
 use crate::store::{self, RunDir};
@@ -74,11 +74,6 @@ impl Origin {
             )
         })
     }
-}
-
-/// The absolute path of a file. A compiled-in sweep has none and keeps its name.
-fn absolute(path: &Path) -> PathBuf {
-    path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
 fn set_options(set: &[(String, String)]) -> String {

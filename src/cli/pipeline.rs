@@ -8,7 +8,8 @@ use std::sync::mpsc::channel;
 use std::thread;
 
 use super::Failure;
-use super::arguments::{DisplayArguments, RunOptions};
+use super::arguments::{DisplayArguments, MachineArguments, RunOptions, SweepArguments};
+use super::consent::Consent;
 use super::data_report;
 use super::forecast::CostEstimate;
 use super::format::bytes;
@@ -46,6 +47,7 @@ pub(crate) fn run_estimated(
     options: &RunOptions,
 ) -> Result<RunSummary, Failure> {
     let shows_notes = options.display.shows_notes();
+    check_consent(prepared, &options.sweep, &options.machine)?;
     query_augmentations(prepared, options)?;
     if shows_notes {
         announce(prepared, estimate, options.fresh);
@@ -64,6 +66,16 @@ pub(crate) fn run_estimated(
 
 fn show_next_step(summary: &RunSummary) {
     summary.next_step().iter().for_each(|next| notify(next));
+}
+
+/// Fails unless the programs of the sweep file may run here.
+pub(crate) fn check_consent(
+    prepared: &Prepared,
+    sweep: &SweepArguments,
+    machine: &MachineArguments,
+) -> Result<(), Failure> {
+    let consent = Consent { file: &prepared.file, set: &sweep.set, trust: machine.trust };
+    consent.check(&prepared.facts)
 }
 
 /// Computes what the models and programs of augmentations make of all texts. A fault shows before any training, and

@@ -1,5 +1,7 @@
 //! From the command line to a plan: reads the sweep file, looks into its sources, and expands it.
 
+use std::path::PathBuf;
+
 use super::Failure;
 use super::arguments::{MachineArguments, SweepArguments};
 use super::deferred_cache::DeferredCache;
@@ -22,6 +24,8 @@ pub(crate) struct Prepared {
     pub spec: SweepSpec,
     pub facts: Facts,
     pub plan: Plan,
+    /// The sweep file as the user knows it.
+    pub file: PathBuf,
     pub origin: Origin,
     pub results: Results,
     pub dir: RunDir,
@@ -39,6 +43,7 @@ impl Prepared {
             spec,
             facts: self.facts.clone(),
             plan: probe_plan(RunDir::PROBES, trials),
+            file: self.file.clone(),
             origin: self.origin.clone(),
             dir: results.sweep(RunDir::PROBES)?,
             cache: DeferredCache::new(DiskCache(self.results.cache())),
@@ -85,7 +90,7 @@ fn prepare_file(
     let dir = results.sweep(&spec.name)?;
     let plan = expand(&spec, &facts)?;
     let origin = Origin::new(stem, file, &arguments.set, &facts);
-    Ok(Prepared { spec, facts, plan, origin, results, dir, cache })
+    Ok(Prepared { spec, facts, plan, file: file.path.clone(), origin, results, dir, cache })
 }
 
 fn missing_device(spec: &SweepSpec) -> Option<Problem> {

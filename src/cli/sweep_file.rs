@@ -125,6 +125,11 @@ pub(crate) fn name_of(bare: &str) -> String {
     file.map_or_else(|_| bare.to_owned(), |file| spec::draft("", bare, &file.text, &[]).spec.name)
 }
 
+/// The absolute path of a file. A compiled-in sweep has none and keeps its name.
+pub(crate) fn absolute(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+}
+
 /// Reads a UTF-8 text file.
 pub(crate) fn read_text(path: &Path) -> Result<String, Failure> {
     let bytes = fs::read(path).map_err(|error| Failure::input(format!("{}: {error}", path.display())))?;

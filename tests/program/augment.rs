@@ -91,7 +91,7 @@ fn a_program_is_started_once_for_a_sweep() {
     program(&place, "out.sh", "echo started >> out.log; tr a-z A-Z");
     program(&place, "home.sh", "echo started >> home.log; tr A-Z a-z | sed 's/the/that/'");
     let note = "back_translation: computing variants of 161 texts, once for this results folder\n";
-    assert!(place.expect(0, "run sweep.yaml --jobs 2").err.starts_with(note));
+    assert!(place.expect(0, "run sweep.yaml --jobs 2 --trust").err.starts_with(note));
     assert_eq!((place.read("out.log"), place.read("home.log")), ("started\n".to_owned(), "started\n".to_owned()));
     let curves = place.curves();
     assert_eq!(curves.len(), 2);
@@ -106,7 +106,7 @@ fn a_program_that_fails_is_reported_before_training() {
         let place = Place::new(&sweep("./out.sh", "./home.sh", more));
         program(&place, "out.sh", "cat");
         program(&place, "home.sh", script);
-        let ended = place.expect(2, "run sweep.yaml -q");
+        let ended = place.expect(2, "run sweep.yaml -q --trust");
         assert!(place.trials().is_empty());
         place.plain(&ended.err).lines().nth(2).unwrap().to_owned()
     };
@@ -157,7 +157,7 @@ fn marian_checkpoints_are_used_once_for_a_sweep() {
     marian(&place, "there", "");
     marian(&place, "home", "");
     let note = "back_translation: computing variants of 161 texts, once for this results folder\n";
-    assert!(place.expect(0, "run sweep.yaml --jobs 2").err.starts_with(note));
+    assert!(place.expect(0, "run sweep.yaml --jobs 2 --trust").err.starts_with(note));
     let curves = place.curves();
     assert_eq!(curves.len(), 2);
     assert!(!place.expect(0, "run sweep.yaml --fresh").err.contains("computing variants"), "the variants are kept");

@@ -134,6 +134,88 @@ fn sizes_that_the_weights_do_not_hold_are_refused_at_once() {
     assert!(start.elapsed() < Duration::from_secs(30));
 }
 
+/// A `tokenizer.json` is a small program. What it does to the process that opens it is bad input.
+#[test]
+fn hostile_tokenizers_are_bad_input() {
+    let place = Place::new(SHORT);
+    let good: serde_json::Value = serde_json::from_str(&place.read("checkpoint/tokenizer.json")).unwrap();
+    let replace = serde_json::json!({"type": "Replace", "pattern": {"String": "a"}, "content": "a".repeat(10)});
+    let bomb = serde_json::json!({"type": "Sequence", "normalizers": vec![replace; 12]});
+    let charsmap = |bytes: &str| serde_json::json!({"type": "Precompiled", "precompiled_charsmap": bytes});
+    let regex = serde_json::json!({"Regex": "(?=(a+)+$)x|(\\w+\\s?)*\\1$"});
+    let split = serde_json::json!({"type": "Split", "pattern": regex, "behavior": "Isolated", "invert": false});
+    for (name, key, value, what) in [
+        ("bomb", "normalizer", bomb, "needs more than"),
+        ("charsmap", "normalizer", charsmap("AAAAAAAA"), "tokenizer.json"),
+        ("other charsmap", "normalizer", charsmap("/////wAAAAA="), "tokenizer.json"),
+        ("regex", "pre_tokenizer", split, "tokenizer.json"),
+    ] {
+        let mut tokenizer = good.clone();
+        tokenizer[key] = value;
+        place.write("checkpoint/tokenizer.json", tokenizer.to_string());
+        let start = Instant::now();
+        let ended = place.expect(2, "plan sweep.yaml");
+        assert!(ended.err.contains(what) && ended.err.contains("checkpoint"), "{name}: {}", ended.err);
+        assert!(start.elapsed() < Duration::from_mins(2), "{name}: {:?}", start.elapsed());
+    }
+    place.write("checkpoint/tokenizer.json", good.to_string());
+    place.expect(0, "plan sweep.yaml");
+}
+
+#[test]
+fn files_of_a_checkpoint_above_sane_sizes_are_not_read() {
+    for name in ["config.json", "tokenizer.json", "model.safetensors"] {
+        let place = Place::new(SHORT);
+        let file = fs::OpenOptions::new().write(true).open(place.path(&format!("checkpoint/{name}"))).unwrap();
+        file.set_len(8 << 30).unwrap();
+        let start = Instant::now();
+        let ended = place.expect(2, "plan sweep.yaml");
+        assert!(ended.err.contains(name) && ended.err.contains("8589934592"), "{}", ended.err);
+        assert!(start.elapsed() < Duration::from_secs(30), "{name}: {:?}", start.elapsed());
+    }
+}
+
+/// The child that opens checkpoints must not survive its parent.
+#[test]
+fn nobody_is_left_behind_when_a_plan_is_killed() {
+    let place = Place::new(SHORT);
+    let mut parent = place.start("plan sweep.yaml");
+    std::thread::sleep(Duration::from_millis(100));
+    signal(parent.id() as i32, Signal::KILL);
+    parent.wait().unwrap();
+    let took = wait(|| place.inspectors().is_empty());
+    assert!(took < Duration::from_secs(10), "{took:?}");
+}
+
+/// A sweep file from somebody else may name programs. They do not run before the user agrees.
+#[test]
+fn programs_of_a_sweep_file_run_after_consent() {
+    let sweep = |program: &str| {
+        small!("steps: 2\naugmentation: {name: back_translation, out: PROGRAM, home: cat}\n")
+            .replace("PROGRAM", program)
+    };
+    let place = Place::new(&sweep("tee ran"));
+    let refused = place.expect(2, "run sweep.yaml --quiet").err;
+    assert!(refused.contains("\n  tee ran\n  cat\n") && refused.contains("--trust"), "{refused}");
+    assert!(!place.path("ran").exists() && !place.path("results/sweep").exists());
+    place.expect(0, "plan sweep.yaml");
+    assert!(!place.path("ran").exists(), "a plan runs no programs");
+    place.expect(0, "run sweep.yaml --quiet --trust");
+    assert!(place.path("ran").exists());
+    place.expect(0, "run sweep.yaml --quiet");
+    // Another program, and the same programs in another file.
+    place.write("sweep.yaml", sweep("tee -a ran"));
+    place.expect(2, "run sweep.yaml --quiet");
+    place.write("other.yaml", sweep("tee ran"));
+    place.expect(2, "run other.yaml --quiet");
+    // What the user types himself needs no consent.
+    place.write("plain.yaml", small!("steps: 2\n"));
+    let mut command = place.command("run plain.yaml --quiet --set");
+    command.arg("augmentation={name: back_translation, out: tee typed, home: cat}");
+    assert_eq!(Ended::new(command.output().unwrap()).code, 0);
+    assert!(place.path("typed").exists());
+}
+
 #[test]
 fn huge_sweep_files_are_planned_or_refused_in_linear_time() {
     let place = Place::new(SHORT);

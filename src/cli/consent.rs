@@ -1,0 +1,119 @@
+//! Asks before the programs of a sweep file run on this machine for the first time.
+//!
+//! A sweep file may come from somebody else, and it may name programs. They run only after consent, as with direnv: with
+//! `--trust`, or after an answer on a terminal. A file in the home folder remembers the consent to these programs in this
+//! sweep file. Programs that the user types himself (`--set`) and sweeps that are compiled in need no consent.
+
+use std::env;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use super::Failure;
+use super::output::notify;
+use super::sweep_file::absolute;
+use crate::plan::Facts;
+use crate::store;
+use crate::trial::{Augmentation, Translator, printable};
+
+/// Who asks for consent.
+pub(super) struct Consent<'a> {
+    /// The sweep file as the user knows it.
+    pub file: &'a Path,
+    /// Values from the command line.
+    pub set: &'a [(String, String)],
+    /// Whether the user has given `--trust`.
+    pub trust: bool,
+}
+
+impl Consent<'_> {
+    /// Fails unless the user agrees that the programs of the sweep run here.
+    pub(super) fn check(&self, facts: &Facts) -> Result<(), Failure> {
+        let programs = self.programs(facts);
+        if programs.is_empty() || self.file.to_string_lossy().starts_with("embedded:") {
+            return Ok(());
+        }
+        let mark = fingerprint(&absolute(self.file), &programs);
+        let list = trusted_list();
+        let known = list.as_deref().and_then(|list| store::read_file(list).ok().flatten()).unwrap_or_default();
+        let mut known = String::from_utf8_lossy(&known).into_owned();
+        if known.lines().any(|line| line.split(' ').next() == Some(mark.as_str())) {
+            return Ok(());
+        }
+        let file = self.file.display();
+        let shown: String = programs.iter().map(|program| format!("\n  {program}")).collect();
+        if !self.trust {
+            let what = format!("{file}: this sweep runs programs that it has not run on this machine before:{shown}");
+            if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
+                return Err(Failure::input(format!("{what}\nIf you trust them, run the same command with --trust")));
+            }
+            notify(&what);
+            if !answers_yes() {
+                return Err(Failure::input("the programs of the sweep were not run"));
+            }
+        }
+        known.push_str(&format!("{mark} {}\n", printable(&absolute(self.file).to_string_lossy())));
+        let remembered = list.map(|list| store::write_file(&list, known.as_bytes()));
+        if let Some(Err(error)) = remembered {
+            notify(&format!("warning: the consent to run these programs is not remembered: {error}"));
+        }
+        Ok(())
+    }
+
+    /// The command lines of the sweep file, each once, as written.
+    fn programs(&self, facts: &Facts) -> Vec<String> {
+        let mut programs = Vec::new();
+        for found in &facts.augmentations {
+            let Augmentation::BackTranslation { engine: Translator::Command, out, home, .. } = &found.written else {
+                continue;
+            };
+            for line in [out, home].into_iter().flatten() {
+                let is_typed = self.set.iter().any(|(_, value)| value.contains(line.as_str()));
+                if !is_typed && !programs.contains(line) {
+                    programs.push(line.clone());
+                }
+            }
+        }
+        programs
+    }
+}
+
+/// Identifies these programs in this sweep file.
+fn fingerprint(file: &Path, programs: &[String]) -> String {
+    let mut hash = blake3::Hasher::new();
+    for part in [&*file.to_string_lossy()].into_iter().chain(programs.iter().map(String::as_str)) {
+        hash.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
+    }
+    hash.finalize().to_hex().to_string()
+}
+
+/// The file that remembers consent: one fingerprint and the path of its sweep file on each line. None without a home folder.
+fn trusted_list() -> Option<PathBuf> {
+    let folder = |name: &str| env::var_os(name).map(PathBuf::from).filter(|folder| folder.is_absolute());
+    let state = folder("XDG_STATE_HOME").or_else(|| Some(folder("HOME")?.join(".local/state")))?;
+    Some(state.join("plateau").join("trusted"))
+}
+
+fn answers_yes() -> bool {
+    let mut err = io::stderr();
+    let mut answer = String::new();
+    let asked = write!(err, "Run them? [y/N] ").and_then(|()| err.flush());
+    let read = asked.and_then(|()| io::stdin().read_line(&mut answer));
+    read.is_ok() && matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_programs_or_another_file_are_another_fingerprint() {
+        let programs = |lines: &[&str]| -> Vec<String> { lines.iter().map(|&line| line.to_owned()).collect() };
+        let mark = fingerprint(Path::new("/a.yaml"), &programs(&["out", "home"]));
+        assert_eq!(fingerprint(Path::new("/a.yaml"), &programs(&["out", "home"])), mark);
+        for (file, lines) in
+            [("/b.yaml", ["out", "home"]), ("/a.yaml", ["out", "home -x"]), ("/a.yaml", ["outh", "ome"])]
+        {
+            assert_ne!(fingerprint(Path::new(file), &programs(&lines)), mark);
+        }
+    }
+}
