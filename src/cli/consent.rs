@@ -1,6 +1,6 @@
 //! Asks before the programs of a sweep file run on this machine for the first time.
 //!
-//! A sweep file may come from somebody else, and it may name programs. They run only after consent, as with direnv: with
+//! A sweep file may come from another person, and it may name programs. They run only after consent, as with direnv: with
 //! `--trust`, or after an answer on a terminal. A file in the home folder remembers the consent to these programs in this
 //! sweep file. Programs that the user types himself (`--set`) and sweeps that are compiled in need no consent.
 

@@ -211,7 +211,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_end_of_the_child_is_told_by_its_cause() {
+    fn the_message_names_the_cause_of_the_end() {
         let limits = Limits { seconds: 20, memory: 3_000_000_000 };
         let check = |raw: i32, expected: &str| assert_eq!(why(ExitStatus::from_raw(raw), limits, limits), expected);
         check(libc::SIGXCPU, "takes more than 20 s of processor time");

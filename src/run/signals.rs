@@ -22,8 +22,8 @@ pub(super) enum Call {
     Hangup,
 }
 
-/// From the first stop signal to the end of the process.
-const GRACE: Duration = Duration::from_secs(2);
+/// From the first stop signal to the end of the process: two seconds, less the time in which the thread notices.
+const GRACE: Duration = Duration::from_millis(1900);
 /// Exit code of an interrupted command.
 const INTERRUPTED: i32 = 130;
 

@@ -209,7 +209,7 @@ fn apertium_translates() {
         return skip("apertium", "apertium with eng-spa and spa-eng is not installed");
     }
     let place = Place::new(&sweep("apertium -u eng-spa", "apertium -u spa-eng", ""));
-    place.expect(0, "run sweep.yaml -q");
+    place.expect(0, "run sweep.yaml -q --trust");
     let set = "augmentation={name: back_translation, out: apertium -u eng-spa, home: apertium -u spa-eng}";
     let ended = piped(&place, &["--set", set, "-"], "The house is small and the garden is very large.\n");
     assert_eq!(ended.code, 0, "{}", ended.err);

@@ -177,7 +177,7 @@ fn files_of_a_checkpoint_above_sane_sizes_are_not_read() {
 
 /// The child that opens checkpoints must not survive its parent.
 #[test]
-fn nobody_is_left_behind_when_a_plan_is_killed() {
+fn no_process_outlives_a_plan_that_is_killed() {
     let place = Place::new(SHORT);
     let mut parent = place.start("plan sweep.yaml");
     std::thread::sleep(Duration::from_millis(100));
@@ -187,7 +187,7 @@ fn nobody_is_left_behind_when_a_plan_is_killed() {
     assert!(took < Duration::from_secs(10), "{took:?}");
 }
 
-/// A sweep file from somebody else may name programs. They do not run before the user agrees.
+/// A sweep file from another person may name programs. They do not run before the user agrees.
 #[test]
 fn programs_of_a_sweep_file_run_after_consent() {
     let sweep = |program: &str| {
@@ -230,9 +230,9 @@ fn huge_sweep_files_are_planned_or_refused_in_linear_time() {
         ),
     ] {
         place.write("huge.yaml", head.to_owned() + &more);
-        let start = Instant::now();
-        let ended = place.plateau("plan huge.yaml");
-        assert_eq!(ended.code, 2, "{name}");
-        assert!(start.elapsed() < Duration::from_mins(1), "{name}: {:?}", start.elapsed());
+        // Seconds of processor time, which do not depend on what else the machine does. A test build takes six.
+        let limited = ["-c", "ulimit -t 40; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_plateau"), "plan", "huge.yaml"];
+        let ended = Command::new("/bin/sh").args(limited).current_dir(place.path(".")).output().unwrap();
+        assert_eq!(ended.status.code(), Some(2), "{name}: {:?}", ended.status);
     }
 }

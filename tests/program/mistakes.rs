@@ -215,7 +215,7 @@ fn checkpoints() {
     assert_snapshot!(replaced("from: checkpoint", "from: hf:google-bert/bert-base-uncased"), @r"
     error: the sweep has a mistake
 
-    sweep.yaml:3:15: hf:google-bert/bert-base-uncased: config.json cannot be downloaded: request error: io: Connection refused (os error 111). Check the name and the network, or copy the checkpoint's folder (config.json, tokenizer.json, model.safetensors) here and give its path as model.from
+    sweep.yaml:3:15: hf:google-bert/bert-base-uncased: config.json cannot be downloaded: io: Connection refused (os error 111). Check the name and the network, or copy the checkpoint's folder (config.json, tokenizer.json, model.safetensors) here and give its path as model.from
       3 | model: {from: hf:google-bert/bert-base-uncased}
         |               ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
     ");
@@ -260,7 +260,7 @@ fn checkpoints() {
     assert!(overwritten("checkpoint/model.safetensors", huge).contains("no safetensors file, broken or cut short"));
     let header = br#"{"x":{"dtype":"F32","shape":[288230376151711744],"data_offsets":[0,1152921504606846976]}}"#;
     let huge = [(header.len() as u64).to_le_bytes().as_slice(), header].concat();
-    assert!(overwritten("checkpoint/model.safetensors", huge).contains("no safetensors file, broken or cut short"));
+    assert!(overwritten("checkpoint/model.safetensors", huge).contains("but the file holds 97; copy"));
     let deep = config.replace("\"num_hidden_layers\": ", "\"num_hidden_layers\": 99999999999");
     assert_ne!(deep, config);
     assert!(overwritten("checkpoint/config.json", deep).contains("num_hidden_layers is 99999999999"));

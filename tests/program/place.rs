@@ -63,6 +63,13 @@ impl Place {
         file.write_all(content.as_ref()).unwrap();
     }
 
+    /// Replaces a file as a whole: no reader sees a part of it.
+    #[expect(clippy::disallowed_methods, reason = "a test plays an editor")]
+    pub fn replace(&self, name: &str, content: &str) {
+        self.write("replacement", content);
+        fs::rename(self.path("replacement"), self.path(name)).unwrap();
+    }
+
     pub fn read(&self, name: &str) -> String {
         fs::read_to_string(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }

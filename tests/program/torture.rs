@@ -1,11 +1,13 @@
-//! Random kills and pauses of parents and workers during a small real sweep, with faults of disk, devices and memory: the
-//! results equal those of an undisturbed run.
+//! Random kills and pauses of parents and workers during a small real sweep, with faults of disk, devices and memory, deleted
+//! and damaged results, and data that changes: the results equal those of an undisturbed run.
 //!
 //! Takes some seconds; `just torture` takes longer (`PLATEAU_TORTURE_SECONDS`). A failure prints its seed; set it as
 //! `PLATEAU_TORTURE_SEED` to repeat the run.
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::sync::LazyLock;
 use std::thread::sleep;
@@ -86,6 +88,32 @@ fn start(place: &Place, faults: &str) -> Child {
     command.env("PLATEAU_FAULTS", faults).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
+/// Does to the folder of a running sweep what people and other programs do. Returns what was done.
+#[expect(clippy::disallowed_methods, reason = "another process deletes results")]
+fn damage_results(place: &Place, dice: &mut Dice) -> Option<&'static str> {
+    let has_not_ended = |folder: &PathBuf| !folder.join("outcome.json").exists();
+    let running: Vec<PathBuf> = place.trials().into_values().filter(has_not_ended).collect();
+    let trial = running.get(dice.below(running.len().max(1) as u64) as usize)?;
+    // A file may go away between the look and the call.
+    match dice.below(6) {
+        0 => fs::remove_dir_all(trial).ok().map(|()| "trials deleted"),
+        1 => fs::remove_file(trial.join("metrics.csv")).ok().map(|()| "curves deleted"),
+        2 => fs::remove_dir_all(trial.join("checkpoint")).ok().map(|()| "training states deleted"),
+        3 => fs::remove_file(place.path("results/sweep/.lock")).ok().map(|()| "locks deleted"),
+        4 => {
+            let mut curve = fs::OpenOptions::new().append(true).open(trial.join("metrics.csv")).ok()?;
+            writeln!(curve, "junk,line").ok().map(|()| "lines added to curves")
+        }
+        _ => {
+            let data = place.read("train.tsv");
+            place.replace("train.tsv", &data.replace("the ", "a "));
+            sleep(Duration::from_millis(dice.below(1000)));
+            place.replace("train.tsv", &data);
+            Some("data files changed")
+        }
+    }
+}
+
 /// Runs the sweep once, and disturbs it until it ends or its parent is dead. True if it ended with exit code 0.
 fn disturbed(place: &Place, dice: &mut Dice, tally: &mut Tally) -> bool {
     // One run in four has no injected faults, and one only too little memory.
@@ -95,6 +123,13 @@ fn disturbed(place: &Place, dice: &mut Dice, tally: &mut Tally) -> bool {
         _ => FAULTS,
     };
     let log = place.path("faults");
+    let opened = |place: &Place| {
+        fs::read_to_string(place.path("results/sweep/journal.jsonl"))
+            .unwrap_or_default()
+            .matches("sweep_opened")
+            .count()
+    };
+    let before = opened(place);
     let mut parent = start(place, &format!("{faults},seed={},log={}", dice.below(1 << 30), log.display()));
     let pid = parent.id() as i32;
     let stopped = loop {
@@ -108,7 +143,9 @@ fn disturbed(place: &Place, dice: &mut Dice, tally: &mut Tally) -> bool {
         };
         let workers = place.workers();
         let victim = workers.get(dice.below(workers.len().max(1) as u64) as usize).copied();
-        match (dice.below(4), victim) {
+        match (dice.below(5), victim) {
+            // Before the sweep is opened, other data would be another sweep.
+            (4, _) if opened(place) > before => damage_results(place, dice).iter().for_each(|damage| tally.add(damage)),
             (0, _) => {
                 signal(pid, Signal::KILL);
                 tally.add("parents killed");
@@ -209,7 +246,8 @@ fn a_sweep_survives_torture() {
         place.expect(0, RUN);
         check(&place);
         place.expect(0, "export sweep.yaml --format hf -o model");
-        assert_eq!(place.count("trial_finished"), 4, "each trial ends once");
+        let deleted = tally.faults.keys().any(|kind| kind.ends_with("deleted"));
+        assert!(place.count("trial_finished") == 4 || deleted, "each trial ends once");
         assert!(place.workers().is_empty());
         rounded_trials += rounded(&place).len();
         sweeps += 1;
