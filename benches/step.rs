@@ -11,7 +11,7 @@ use std::time::Instant;
 use plateau::train::batch::{MicroBatch, length, split};
 use plateau::train::data::{self, CheckpointFiles, Split};
 use plateau::train::engine::{Engine, Objective};
-use plateau::train::model::Bert;
+use plateau::train::model::Network;
 use plateau::train::optim::Settings;
 use plateau::train::{Cache, TrainError};
 use plateau::trial::{DataConfig, MICRO_BATCH_TOKENS, ModelConfig, Pooling};
@@ -74,11 +74,11 @@ impl Wanted {
         Ok(wanted)
     }
 
-    fn bert(&self, pooling: Pooling) -> Result<Bert, TrainError> {
+    fn network(&self, pooling: Pooling) -> Result<Network, TrainError> {
         let Some(folder) = &self.model else { return six_layers(pooling) };
         let files = CheckpointFiles::read(folder)?;
         let weights: Vec<&[u8]> = files.weights.iter().map(AsRef::as_ref).collect();
-        Bert::load(&files.config, &weights, &model(folder, pooling), 4, 1, &candle_core::Device::Cpu)
+        Network::load(&files.config, &weights, &model(folder, pooling), 4, 1, &candle_core::Device::Cpu)
     }
 }
 
@@ -111,7 +111,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         for &pooling in &wanted.poolings {
             for &threads in &wanted.threads {
-                let Step { ms, tokens, flops, timed } = measure(wanted.bert(pooling)?, batches, pooling, threads)?;
+                let Step { ms, tokens, flops, timed } = measure(wanted.network(pooling)?, batches, pooling, threads)?;
                 let (speed, memory) = (tokens / ms * 1e3, peak_memory().unwrap_or(0));
                 if wanted.json {
                     println!("{{\"ms\": {ms}, \"tokens\": {speed}, \"peak\": {memory}}}");
@@ -146,7 +146,7 @@ struct Step {
     timed: Vec<Arc<MicroBatch>>,
 }
 
-fn measure(bert: Bert, batches: Batches<'_>, pooling: Pooling, threads: usize) -> Result<Step, TrainError> {
+fn measure(network: Network, batches: Batches<'_>, pooling: Pooling, threads: usize) -> Result<Step, TrainError> {
     let settings = Settings {
         betas: [0.9, 0.999],
         eps: 1e-8,
@@ -155,7 +155,7 @@ fn measure(bert: Bert, batches: Batches<'_>, pooling: Pooling, threads: usize) -
         layer_decay: 1.0,
         head_factor: 1.0,
     };
-    let mut engine = Engine::new(bert, settings, threads)?;
+    let mut engine = Engine::new(network, settings, threads)?;
     let (mut times, mut tokens, mut flops, mut timed) = (Vec::new(), 0.0, 0.0, Vec::new());
     for k in 0..WARMUP + STEPS {
         let batch = batches(k);
@@ -259,7 +259,7 @@ impl Products {
     }
 }
 
-fn six_layers(pooling: Pooling) -> Result<Bert, TrainError> {
+fn six_layers(pooling: Pooling) -> Result<Network, TrainError> {
     let files = CheckpointFiles::read(MODEL)?;
     let config = String::from_utf8_lossy(&files.config).replace("\"num_hidden_layers\": 3", "\"num_hidden_layers\": 6");
     let input = |e: safetensors::SafeTensorError| TrainError::Input(e.to_string());
@@ -273,7 +273,7 @@ fn six_layers(pooling: Pooling) -> Result<Bert, TrainError> {
         }
     }
     let weights = safetensors::serialize(six, None).map_err(input)?;
-    Bert::load(config.as_bytes(), &[&weights], &model(MODEL, pooling), 4, 1, &candle_core::Device::Cpu)
+    Network::load(config.as_bytes(), &[&weights], &model(MODEL, pooling), 4, 1, &candle_core::Device::Cpu)
 }
 
 fn model(from: &str, pooling: Pooling) -> ModelConfig {

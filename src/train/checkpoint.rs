@@ -28,11 +28,6 @@ fn floats(values: &[f32], shape: &[usize]) -> Array {
     Array { dtype: Dtype::F32, shape: shape.to_vec(), bytes }
 }
 
-/// The name of a parameter in a Hugging Face checkpoint.
-fn name(parameter: &Parameter) -> String {
-    if parameter.name.starts_with("classifier") { parameter.name.clone() } else { format!("bert.{}", parameter.name) }
-}
-
 fn first_name(parameter: &Parameter) -> String {
     format!("adamw.exp_avg.{}", parameter.name)
 }
@@ -52,7 +47,7 @@ pub fn write(engine: &Engine, progress: &TrialProgress) -> Result<Vec<u8>, Train
     let (model, optimizer) = (&engine.model, &engine.optimizer);
     for (parameter, moments) in model.parameters.iter().zip(optimizer.moments()) {
         let shape = parameter.value.dims();
-        arrays.push((name(parameter), floats(&values(&parameter.value)?, shape)));
+        arrays.push((parameter.file_name.clone(), floats(&values(&parameter.value)?, shape)));
         match moments {
             Some(Moments::Host(first, second)) => {
                 arrays.push((first_name(parameter), floats(first, shape)));
@@ -66,7 +61,7 @@ pub fn write(engine: &Engine, progress: &TrialProgress) -> Result<Vec<u8>, Train
         }
     }
     if let Some(embedding) = optimizer.lazy_embedding() {
-        let table = &model.parameters[model.index.words];
+        let table = model.token_embeddings();
         arrays.push((first_name(table), floats(embedding.first_moment(), table.value.dims())));
         arrays.push((second_name(table), floats(embedding.second_moment(), table.value.dims())));
         let steps = embedding.row_steps();
@@ -81,8 +76,9 @@ pub fn write(engine: &Engine, progress: &TrialProgress) -> Result<Vec<u8>, Train
 
 /// The weights without the optimizer. The token embeddings must be up to date.
 pub(super) fn copy_weights(engine: &Engine) -> Result<Vec<(String, Array)>, TrainError> {
-    let copy =
-        |parameter: &Parameter| Ok((name(parameter), floats(&values(&parameter.value)?, parameter.value.dims())));
+    let copy = |parameter: &Parameter| {
+        Ok((parameter.file_name.clone(), floats(&values(&parameter.value)?, parameter.value.dims())))
+    };
     engine.model.parameters.iter().map(copy).collect()
 }
 
@@ -136,7 +132,7 @@ fn restore(bytes: &[u8], engine: &mut Engine, steps: u64) -> Result<(), TrainErr
     let mut moments = Vec::new();
     for (parameter, fresh) in model.parameters.iter().zip(engine.optimizer.moments()) {
         let n = parameter.value.elem_count();
-        let values = saved.floats(&name(parameter), n)?;
+        let values = saved.floats(&parameter.file_name, n)?;
         let shape = parameter.value.shape();
         if parameter.value.device().is_cpu() {
             in_place(&parameter.value, |to| to.copy_from_slice(&values))?;
@@ -164,12 +160,12 @@ fn restore(bytes: &[u8], engine: &mut Engine, steps: u64) -> Result<(), TrainErr
         });
     }
     let embedding = if engine.optimizer.lazy_embedding().is_some() {
-        let table = &model.parameters[model.index.words];
+        let table = model.token_embeddings();
         let n = table.value.elem_count();
-        let steps = saved.bytes(EMBEDDING_STEPS, model.config.vocabulary * 4)?;
+        let steps = saved.bytes(EMBEDDING_STEPS, model.shape().vocabulary * 4)?;
         let steps: Vec<u32> = steps.as_chunks::<4>().0.iter().copied().map(u32::from_le_bytes).collect();
         let (first, second) = (saved.floats(&first_name(table), n)?, saved.floats(&second_name(table), n)?);
-        Some(LazyEmbedding::from_saved(model.config.hidden, first, second, steps))
+        Some(LazyEmbedding::from_saved(model.shape().embeddings.width, first, second, steps))
     } else {
         None
     };

@@ -14,7 +14,11 @@ use serde_json::{Map, Value, json};
 use super::TrainError;
 use super::batch::{MicroBatch, length, pieces};
 use super::data::{Encoder, Example, config_and_tokenizer, read};
-use super::model::{Bert, Pass};
+use super::model::config::model_type;
+use super::model::declarations::Declarations;
+use super::model::network::default_pooling;
+use super::model::parameters::Tensors;
+use super::model::{Network, Pass, architectures};
 use super::weights::{WeightType, convert};
 use crate::trial::{DataConfig, ModelConfig, Pooling, TrialConfig};
 
@@ -30,7 +34,7 @@ const COLUMNS: [&str; 3] = ["text", "text_pair", "label"];
 pub struct ClassifierFiles {
     config: Map<String, Value>,
     tokenizer: Vec<u8>,
-    /// With the names of `BertForSequenceClassification`.
+    /// With the names of transformers' model for sequence classification.
     weights: Vec<u8>,
     pub pooling: Pooling,
     /// Names in class order.
@@ -53,18 +57,25 @@ impl ClassifierFiles {
     pub fn of_trial(config: &TrialConfig, labels: &[String], state: &[u8]) -> Result<Self, TrainError> {
         let (json, tokenizer) = config_and_tokenizer(&config.model.from)?;
         let weights = convert(state, WeightType::F32, |name| (!name.starts_with("adamw.")).then(|| name.to_owned()))?;
-        let has_pooler = shape(&weights, "bert.pooler.dense.weight").is_some();
+        let pooling = match config.model.pooling {
+            Some(pooling) => pooling,
+            None => {
+                let architecture = architectures::read(&json, &mut Declarations::default())?;
+                let tensors = Tensors::read(&[&weights], architecture.shape().prefix)?;
+                default_pooling(architecture.shape(), &tensors)
+            }
+        };
         Ok(Self {
             config: parse(&config.model.from, &json)?,
             tokenizer: tokenizer.into_owned(),
-            pooling: config.model.pooling.unwrap_or(if has_pooler { Pooling::Pooler } else { Pooling::Mean }),
+            pooling,
             weights,
             labels: labels.to_vec(),
             data: config.data.clone(),
         })
     }
 
-    /// The classifier in a folder: one that `plateau export` wrote, or a `BertForSequenceClassification`.
+    /// The classifier in a folder that `plateau export` wrote, or that transformers saved for sequence classification.
     pub fn read(folder: &Path) -> Result<Self, TrainError> {
         let name = folder.display().to_string();
         let (json, tokenizer) = config_and_tokenizer(&name)?;
@@ -84,7 +95,7 @@ impl ClassifierFiles {
         let settings = folder.join("tokenizer_config.json");
         let settings = if settings.is_file() { parse(&name, &read(&settings)?)? } else { Map::new() };
         let number = |map: &Map<String, Value>, key: &str| map.get(key).and_then(Value::as_u64).map(|n| n as usize);
-        let positions = number(&config, "max_position_embeddings").unwrap_or(512);
+        let positions = architectures::read(&json, &mut Declarations::default())?.shape().positions;
         let max_length = number(&settings, "model_max_length").unwrap_or(positions).min(positions);
         let data = DataConfig { max_length, ..data_config(&config) };
         Ok(Self { config, tokenizer: tokenizer.into_owned(), weights, pooling, labels, data })
@@ -92,6 +103,14 @@ impl ClassifierFiles {
 
     /// The files for Hugging Face's libraries, with weights of this precision.
     pub fn hub_folder(&self, weight_type: WeightType) -> Result<HubFolder, TrainError> {
+        // The files below have BERT's names and special tokens.
+        let name = model_type(&self.config_json()?)?;
+        if name != "bert" {
+            return Err(TrainError::Input(format!(
+                "model_type is '{name}': `plateau export --format hf` supports only 'bert'. The trial's checkpoint has the \
+                 weights with the names of transformers"
+            )));
+        }
         let is_sentence_transformers = self.pooling != Pooling::Pooler;
         let architecture = if is_sentence_transformers { "BertModel" } else { "BertForSequenceClassification" };
         let config = self.hub_config(architecture, weight_type);
@@ -107,6 +126,11 @@ impl ClassifierFiles {
                 .push(("model.safetensors".into(), convert(&self.weights, weight_type, |name| Some(name.to_owned()))?));
         }
         Ok(HubFolder { is_sentence_transformers, files })
+    }
+
+    /// `config.json`.
+    fn config_json(&self) -> Result<Vec<u8>, TrainError> {
+        Ok(serde_json::to_vec(&self.config).map_err(std::io::Error::from)?)
     }
 
     fn hub_config(&self, architecture: &str, weight_type: WeightType) -> Map<String, Value> {
@@ -231,7 +255,7 @@ fn with_classifier(encoder: &[u8], dense: &[u8]) -> Result<Vec<u8>, TrainError> 
 
 /// A classifier that gives scores to texts, on the CPU.
 pub struct Classifier {
-    model: Arc<Bert>,
+    model: Arc<Network>,
     encoder: Encoder,
     pool: rayon::ThreadPool,
 }
@@ -239,14 +263,17 @@ pub struct Classifier {
 impl Classifier {
     pub fn new(files: &ClassifierFiles, threads: usize) -> Result<Self, TrainError> {
         let classes = files.labels.len();
+        let config = files.config_json()?;
+        let architecture = architectures::read(&config, &mut Declarations::default())?;
+        let own_head = files.pooling == Pooling::Pooler;
+        let name = if own_head { architecture.shape().head.classifier } else { "classifier" };
         // A head of another shape would silently be replaced by random values.
-        if shape(&files.weights, "classifier.weight").is_none_or(|shape| shape[0] != classes) {
+        if shape(&files.weights, &format!("{name}.weight")).is_none_or(|shape| shape[0] != classes) {
             return Err(TrainError::Input(format!("the weights have no classifier for {classes} labels")));
         }
-        let config = serde_json::to_vec(&files.config).map_err(std::io::Error::from)?;
         let wanted =
             ModelConfig { from: String::new(), pooling: Some(files.pooling), dropout: None, freeze: 0, reinit: 0 };
-        let model = Bert::load(&config, &[&files.weights], &wanted, classes, 0, &candle_core::Device::Cpu)?;
+        let model = Network::load(&config, &[&files.weights], &wanted, classes, 0, &candle_core::Device::Cpu)?;
         let encoder =
             Encoder::new("the model", &files.tokenizer, files.data.max_length, files.data.text_pair.is_some())?;
         let pool = rayon::ThreadPoolBuilder::new()

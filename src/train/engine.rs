@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use super::TrainError;
 use super::batch::MicroBatch;
 use super::model::gradient_buffer::GradientBuffer;
-use super::model::{Bert, Pass, Training};
+use super::model::{Backend, Network, Pass, Training};
 use super::optim::{AdamW, Gradient, RowGradients, Settings};
 use crate::trial::{MAX_GRADIENT_BUFFERS, MICRO_BATCH_TOKENS};
 use plateau_kernels::vector::{add, simd};
@@ -22,7 +22,7 @@ use plateau_random::Random;
 
 /// The model, its optimizer and the threads that they use.
 pub struct Engine {
-    pub model: Arc<Bert>,
+    pub model: Arc<Network>,
     pub optimizer: AdamW,
     buffers: Vec<Arc<GradientBuffer>>,
     pool: rayon::ThreadPool,
@@ -55,7 +55,7 @@ pub struct Gradients {
 }
 
 impl Engine {
-    pub fn new(model: Bert, settings: Settings, threads: usize) -> Result<Self, TrainError> {
+    pub fn new(model: Network, settings: Settings, threads: usize) -> Result<Self, TrainError> {
         let optimizer = AdamW::new(settings, &model)?;
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads.max(1))
@@ -86,7 +86,8 @@ impl Engine {
         interrupted: &dyn Fn() -> bool,
     ) -> Result<Option<Gradients>, TrainError> {
         self.catch_up(batch.iter().map(|micro| &**micro))?;
-        let width = if self.model.composed { 1 } else { buffer_count(batch.len(), self.micro_batch_splits) };
+        let width =
+            if self.model.backend == Backend::Candle { 1 } else { buffer_count(batch.len(), self.micro_batch_splits) };
         while self.buffers.len() < width {
             self.buffers.push(Arc::new(GradientBuffer::new(&self.model.parameters)));
         }
@@ -117,28 +118,28 @@ impl Engine {
     /// Adds all buffers into the first one and computes the norm, parameter by parameter.
     fn reduce(&self, width: usize, loss: f64) -> Result<Gradients, TrainError> {
         let buffers = &self.buffers[..width];
-        if self.model.composed {
+        if self.model.backend == Backend::Candle {
             return self.reduce_tensors(&buffers[0], loss);
         }
         let parts: Vec<_> = buffers.iter().map(|buffer| buffer.take_token_gradients()).collect();
         let longest = parts.iter().map(Vec::len).max().unwrap_or(0);
         let parts: Vec<_> =
             (0..longest).flat_map(|i| parts.iter().filter_map(move |part| part.get(i).cloned())).collect();
-        let trains_words = self.model.parameters[self.model.index.words].trainable;
-        let words = self.model.index.words;
+        let embeddings = self.model.shape().embeddings;
         self.pool.install(|| {
-            let rows = RowGradients::sum(&parts, self.model.config.hidden);
+            let rows = RowGradients::sum(&parts, embeddings.width);
             let squares: Vec<f64> = (0..self.model.parameters.len())
                 .into_par_iter()
                 .map(|i| {
-                    if i == words {
+                    if i == embeddings.tokens {
                         return Ok(sum_of_squares(&rows.values));
                     }
                     if self.model.parameters[i].trainable { reduce_one(buffers, i, &self.model) } else { Ok(0.0) }
                 })
                 .collect::<Result<_, TrainError>>()?;
-            if trains_words && rows.ids.is_empty() {
-                return Err(no_gradient(&self.model.parameters[words].name));
+            let tokens = self.model.token_embeddings();
+            if tokens.trainable && rows.ids.is_empty() {
+                return Err(no_gradient(&tokens.name));
             }
             let norm = squares.iter().sum::<f64>().sqrt();
             Ok(Gradients { loss, norm, rows, tensors: std::collections::BTreeMap::new() })
@@ -157,7 +158,7 @@ impl Engine {
 
     /// Sum of squares of the gradient of parameter `i`; 0 if it has none.
     pub(super) fn gradient_squares(&self, gradients: &Gradients, i: usize) -> Result<f64, TrainError> {
-        if self.model.composed {
+        if self.model.backend == Backend::Candle {
             let squares = |gradient: &candle_core::Tensor| gradient.sqr()?.sum_all()?.to_scalar::<f32>();
             return Ok(f64::from(gradients.tensors.get(&i).map_or(Ok(0.0), squares)?));
         }
@@ -173,7 +174,7 @@ impl Engine {
     pub fn update(&mut self, gradients: &Gradients, lr: f64, max_norm: f64) -> Result<(), TrainError> {
         let clip = if max_norm > 0.0 { (max_norm / (gradients.norm + 1e-6)).min(1.0) } else { 1.0 } as f32;
         let (buffers, model, optimizer) = (&self.buffers, &self.model, &mut self.optimizer);
-        if model.composed {
+        if model.backend == Backend::Candle {
             let gradient = |i: usize| gradients.tensors.get(&i).map(Gradient::Device);
             return optimizer.step(model, lr, clip, gradient, &gradients.rows);
         }
@@ -208,7 +209,11 @@ impl Engine {
         run_pass: fn(Pass) -> Result<Vec<f32>, TrainError>,
     ) -> Result<Option<Vec<Vec<f32>>>, TrainError> {
         self.catch_up(batches.iter().map(|micro| &**micro))?;
-        let width = if self.model.composed { 1 } else { self.pool.current_num_threads().min(batches.len().max(1)) };
+        let width = if self.model.backend == Backend::Candle {
+            1
+        } else {
+            self.pool.current_num_threads().min(batches.len().max(1))
+        };
         let model = &self.model;
         let results = run(&self.pool, width, interrupted, &|index, stop| {
             let mut results = Vec::new();
@@ -285,7 +290,7 @@ fn run<T: Send>(
 }
 
 /// Adds the gradients of parameter `i` of all buffers into the first buffer, in order. Returns the sum of squares.
-fn reduce_one(buffers: &[Arc<GradientBuffer>], i: usize, model: &Bert) -> Result<f64, TrainError> {
+fn reduce_one(buffers: &[Arc<GradientBuffer>], i: usize, model: &Network) -> Result<f64, TrainError> {
     let mut first = buffers[0].parameter(i);
     let sum = first.gradient().ok_or_else(|| no_gradient(&model.parameters[i].name))?;
     for buffer in &buffers[1..] {

@@ -1,44 +1,46 @@
 //! What a plan must know of a checkpoint before any trial starts.
 
-use super::model::Bert;
-use super::model::config::{Config, DropoutRates};
+use super::model::Network;
+use super::model::declarations::Group;
 use super::model::parameters::Tensors;
 use super::{TrainError, data};
-use crate::trial::{ModelConfig, ModelFacts};
+use crate::trial::{ModelConfig, ModelFacts, Pooling};
 
 /// Reads a located checkpoint, checks that its weights match `config.json`, and returns its sizes.
 pub fn model_facts(model: &str) -> Result<ModelFacts, TrainError> {
+    /// The head may have any shape, so any number does.
+    const CLASSES: usize = 2;
     let files = data::CheckpointFiles::read(model)?;
-    let config = Config::parse(&files.config)?;
     let weights: Vec<&[u8]> = files.weights.iter().map(AsRef::as_ref).collect();
-    let tensors = Tensors::read(&weights)?;
-    check_weights(&files.config, &weights)?;
-    if let Some(name) = tensors.first_non_finite() {
+    let plain = ModelConfig { from: String::new(), pooling: None, dropout: None, freeze: 0, reinit: 0 };
+    let network = Network::load(&files.config, &weights, &plain, CLASSES, 0, &candle_core::Device::Cpu)?;
+    let shape = network.shape();
+    let tensors = Tensors::read(&weights, shape.prefix)?;
+    let names = network.parameters.iter().map(|parameter| parameter.name.as_str());
+    if let Some(name) = tensors.first_non_finite(names) {
         return Err(TrainError::Input(format!(
             "the weights contain NaN or infinite values, first in `{name}`; copy model.safetensors again, or take an earlier \
              checkpoint of that training"
         )));
     }
-    let DropoutRates { hidden, attention, classifier } = config.dropout;
-    let all: [u64; 3] = [hidden, attention, classifier].map(f64::to_bits);
+    let has_own_head = network.head.pooling == Pooling::Pooler;
+    let is_counted = |name: &str, group: Group| {
+        group != Group::Head || (name.starts_with(shape.head.dense) && !name.starts_with(shape.head.classifier))
+    };
+    let counted = network.parameters.iter().filter(|parameter| is_counted(&parameter.name, parameter.group));
+    let all: [u64; 3] = [shape.dropout.hidden, shape.dropout.attention, shape.dropout.classifier].map(f64::to_bits);
     Ok(ModelFacts {
         hash: files.hash(),
-        parameters: tensors.elements(),
-        vocabulary: config.vocabulary,
-        layers: config.layers,
-        hidden: config.hidden,
-        heads: config.heads,
-        intermediate: config.intermediate,
-        max_positions: config.positions,
-        token_types: config.types,
-        has_pooler: tensors.has_pooler(),
-        dropout: all.iter().all(|bits| *bits == all[0]).then_some(hidden),
+        parameters: counted.map(|parameter| parameter.value.elem_count() as u64).sum(),
+        vocabulary: shape.vocabulary,
+        layers: shape.layers,
+        hidden: shape.hidden,
+        heads: shape.heads,
+        intermediate: shape.intermediate,
+        max_positions: shape.positions,
+        // Without token types, any pair of texts can be encoded.
+        token_types: shape.types.unwrap_or(2),
+        has_pooler: has_own_head,
+        dropout: all.iter().all(|bits| *bits == all[0]).then_some(shape.dropout.hidden),
     })
-}
-
-/// Refuses weights without a tensor that `config.json` requires, or with one of another shape. The head may have any shape.
-fn check_weights(config: &[u8], weights: &[&[u8]]) -> Result<(), TrainError> {
-    const CLASSES: usize = 2;
-    let plain = ModelConfig { from: String::new(), pooling: None, dropout: None, freeze: 0, reinit: 0 };
-    Bert::load(config, weights, &plain, CLASSES, 0, &candle_core::Device::Cpu).map(drop)
 }

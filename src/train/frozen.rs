@@ -10,7 +10,8 @@ use std::sync::Arc;
 use super::batch::{MicroBatch, pieces, span};
 use super::data::Tokens;
 use super::engine::Engine;
-use super::model::{Bert, Rows};
+use super::model::operations::Rows;
+use super::model::{Backend, Network};
 use super::{Cache, TrainError};
 
 /// Largest size in bytes of the cached output of a split. Above it, every step computes the output itself.
@@ -52,8 +53,8 @@ impl Frozen {
             Rows::All => tokens.offsets.clone(),
             Rows::First => (0..=examples as u32).collect(),
         };
-        let (width, rows) = (model.config.hidden, offsets[examples] as usize);
-        if model.composed || rows * width * size_of::<f32>() > LIMIT {
+        let (width, rows) = (model.shape().hidden, offsets[examples] as usize);
+        if model.backend == Backend::Candle || rows * width * size_of::<f32>() > LIMIT {
             return Ok(None);
         }
         let key = key(&model, tokens)?;
@@ -83,10 +84,10 @@ impl Frozen {
 }
 
 /// The cache key: a hash of everything that the values depend on.
-fn key(model: &Bert, tokens: &Tokens) -> Result<String, TrainError> {
+fn key(model: &Network, tokens: &Tokens) -> Result<String, TrainError> {
     let mut hash = blake3::Hasher::new();
-    hash.update(format!("{:?} {} {:?}", model.config, model.freeze, model.rows(model.freeze - 1)).as_bytes());
-    for parameter in model.parameters.iter().filter(|parameter| parameter.depth + model.freeze > model.config.layers) {
+    hash.update(format!("{:?} {} {:?}", model.encoder, model.freeze, model.rows(model.freeze - 1)).as_bytes());
+    for parameter in model.parameters.iter().filter(|parameter| parameter.depth + model.freeze > model.shape().layers) {
         hash.update(parameter.name.as_bytes());
         hash.update(&write(&parameter.value.flatten_all()?.to_vec1::<f32>()?));
     }

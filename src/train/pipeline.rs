@@ -1,7 +1,7 @@
 //! From a [`Job`] to an outcome: loads data and model, builds the schedule and the engine, and runs the training loop.
 
 use super::job::{Cache, Job, Sink};
-use super::model::Bert;
+use super::model::Network;
 use super::source_check::SourceCheck;
 use super::{TrainError, augment, checkpoint, data, device, engine, fit, frozen, optim, schedule};
 use crate::trial::{Outcome, Probe, TrialConfig, steps_per_epoch};
@@ -84,7 +84,7 @@ fn load_model(
     config: &TrialConfig,
     classes: usize,
     device: &candle_core::Device,
-) -> Result<Bert, TrainError> {
+) -> Result<Network, TrainError> {
     let weights: Vec<&[u8]> = files.weights.iter().map(AsRef::as_ref).collect();
-    Bert::load(&files.config, &weights, &config.model, classes, config.seed, device)
+    Network::load(&files.config, &weights, &config.model, classes, config.seed, device)
 }

@@ -11,13 +11,17 @@ use super::batch::MicroBatch;
 use super::data::{Dataset, Example, Split, Tokens};
 use super::engine::Engine;
 use super::frozen::FrozenSplits;
-use super::model::Bert;
-use super::optim::Settings;
+use super::model::declarations::{Declarations, Initial};
+use super::model::gradient_buffer::GradientBuffer;
+use super::model::head::Head;
+use super::model::{Network, Pass, Training, architectures};
+use super::optim::{RowGradients, Settings};
 use super::{Cache, Sink, fit};
 use crate::trial::{
     Augmentation, CheckpointEvery, DataConfig, DiagnosticRow, EvalRow, FractionOrSteps, Keep, Length, MetricRow,
-    ModelConfig, Outcome, Scheduler, TrialConfig,
+    ModelConfig, Outcome, Pooling, Scheduler, TrialConfig,
 };
+use plateau_kernels::vector::add;
 use plateau_random::{Purpose, Random};
 
 pub fn fixture(name: &str) -> PathBuf {
@@ -92,16 +96,33 @@ impl Checkpoint {
         }
     }
 
-    pub fn bert(&self, config: &TrialConfig, classes: usize) -> Bert {
-        Bert::load(&self.config, &[&self.weights], &config.model, classes, config.seed, &Device::Cpu).unwrap()
+    /// Random weights for all parameters of this `config.json`, with a head for three classes.
+    pub fn of_architecture(config: &str, pooling: Pooling, seed: u64) -> Self {
+        let mut declarations = Declarations::default();
+        let encoder = architectures::read(config.as_bytes(), &mut declarations).unwrap();
+        Head::declare(&mut declarations, encoder.shape(), pooling, 3);
+        let random = Random::new(seed, Purpose::Initialisation);
+        let tensors = declarations.0.iter().zip(0..).map(|(declaration, number)| {
+            let (random, n) = (random.at(number), declaration.shape.iter().product::<usize>() as u64);
+            let centre = if declaration.initial == Initial::Constant(1.0) { 1.0 } else { 0.0 };
+            let values: Vec<f32> = (0..n).map(|i| (centre + 0.2 * random.normal(i)) as f32).collect();
+            (declaration.name.clone(), Tensor::from_vec(values, declaration.shape.as_slice(), &Device::Cpu).unwrap())
+        });
+        let weights = safetensors::serialize(tensors.collect::<Vec<_>>(), None).unwrap();
+        Self { config: config.as_bytes().to_vec(), weights, tokenizer: PathBuf::new() }
+    }
+
+    pub fn network(&self, config: &TrialConfig, classes: usize) -> Network {
+        Network::load(&self.config, &[&self.weights], &config.model, classes, config.seed, &Device::Cpu).unwrap()
     }
 
     pub fn engine(&self, config: &TrialConfig, classes: usize, threads: usize) -> Engine {
-        Engine::new(self.bert(config, classes), Settings::new(config), threads).unwrap()
+        Engine::new(self.network(config, classes), Settings::new(config), threads).unwrap()
     }
 }
 
-/// The first `rows` rows of a `label<tab>text` file as the training split, and the next `eval` rows as the evaluation set.
+/// The first `rows` rows of a file with the columns `label`, `text` and perhaps `text_pair` as the training split, and the
+/// next `eval` rows as the evaluation set.
 pub fn dataset(file: &Path, checkpoint: &Checkpoint, max_length: usize, rows: usize, eval: usize) -> Dataset {
     let mut tokenizer = Tokenizer::from_file(&checkpoint.tokenizer).unwrap();
     tokenizer.with_padding(None);
@@ -109,23 +130,27 @@ pub fn dataset(file: &Path, checkpoint: &Checkpoint, max_length: usize, rows: us
     tokenizer.with_truncation(Some(truncation)).unwrap();
     let text = std::fs::read_to_string(file).unwrap();
     let mut reader = csv::ReaderBuilder::new().delimiter(b'\t').from_reader(text.as_bytes());
-    let read: Vec<(String, String)> =
-        reader.records().map(|row| row.unwrap()).map(|row| (row[0].to_owned(), row[1].to_owned())).collect();
-    let mut labels: Vec<String> = read.iter().map(|row| row.0.clone()).collect();
+    let read: Vec<csv::StringRecord> = reader.records().map(|row| row.unwrap()).collect();
+    let mut labels: Vec<String> = read.iter().map(|row| row[0].to_owned()).collect();
     labels.sort();
     labels.dedup();
-    let split = |rows: &[(String, String)]| {
+    let split = |rows: &[csv::StringRecord]| {
         let mut tokens = Tokens::default();
         let examples = rows
             .iter()
-            .map(|(label, text)| {
-                let encoding = tokenizer.encode(text.as_str(), true).unwrap();
+            .map(|row| {
+                let (text, pair) = (row[1].to_owned(), row.get(2).map(str::to_owned));
+                let input = match &pair {
+                    Some(pair) => tokenizers::EncodeInput::from((text.as_str(), pair.as_str())),
+                    None => tokenizers::EncodeInput::from(text.as_str()),
+                };
+                let encoding = tokenizer.encode(input, true).unwrap();
                 tokens.ids.extend(encoding.get_ids());
                 tokens.types.extend(encoding.get_type_ids().iter().map(|&kind| kind as u8));
                 tokens.positions.extend(0..encoding.len() as u32);
                 tokens.offsets.push(tokens.ids.len() as u32);
-                let label = labels.iter().position(|name| name == label).unwrap() as u32;
-                Example { text: text.clone(), pair: None, label }
+                let label = labels.iter().position(|name| *name == row[0]).unwrap() as u32;
+                Example { text, pair, label }
             })
             .collect();
         Split { examples, tokens }
@@ -287,4 +312,36 @@ pub fn batch(seed: u64, lengths: &[usize], vocabulary: usize, classes: usize) ->
         mix: None,
         frozen: None,
     }
+}
+
+/// The loss, and the gradient of every parameter with its name. None for a frozen parameter.
+pub type Gradients = (f64, Vec<(String, Option<Vec<f64>>)>);
+
+/// Forward and backward pass of one micro-batch, with a fixed seed for dropout.
+pub fn gradients(model: Network, micro: &MicroBatch, smoothing: f64) -> Gradients {
+    let model = Arc::new(model);
+    let buffer = Arc::new(GradientBuffer::new(&model.parameters));
+    let weight = 1.0 / micro.sequences() as f64;
+    let random = Random::new(3, Purpose::Dropout).at(9);
+    let training = Training { random, gradients: buffer.clone(), weight, smoothing };
+    let pass = Pass { model: model.clone(), batch: Arc::new(micro.clone()), training: Some(training) };
+    let loss = pass.train().unwrap();
+    let width = model.shape().embeddings.width;
+    let tensors = buffer.take_tensors();
+    let rows = RowGradients::sum(&buffer.take_token_gradients(), width);
+    let gradient = |i: usize| -> Option<Vec<f64>> {
+        if let Some(tensor) = tensors.get(&i) {
+            return Some(tensor.flatten_all().unwrap().to_vec1().unwrap());
+        }
+        if i == model.shape().embeddings.tokens && !rows.ids.is_empty() {
+            let mut dense = vec![0.0; model.parameters[i].value.elem_count()];
+            for (&id, row) in rows.ids.iter().zip(rows.values.chunks(width)) {
+                add(&mut dense[id as usize * width..][..width], row);
+            }
+            return Some(dense.into_iter().map(f64::from).collect());
+        }
+        buffer.parameter(i).gradient().map(|g| g.iter().map(|&x| f64::from(x)).collect())
+    };
+    let names = model.parameters.iter().enumerate();
+    (loss, names.map(|(i, parameter)| (parameter.name.clone(), gradient(i))).collect())
 }

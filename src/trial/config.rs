@@ -303,7 +303,7 @@ pub enum Pooling {
     Cls,
     /// Mean over all tokens of the sentence.
     Mean,
-    /// BERT's dense layer and tanh over `[CLS]`.
+    /// The architecture's own head over the first token. For BERT: a dense layer and tanh over `[CLS]`.
     Pooler,
 }
 

@@ -227,24 +227,24 @@ fn checkpoints() {
         |               ^^^^^^^^^
     ");
     let config = fs::read_to_string(crate::place::fixture("checkpoint/config.json")).unwrap();
-    assert_snapshot!(overwritten("checkpoint/config.json", config.replace("\"bert\"", "\"roberta\"")), @r"
+    assert_snapshot!(overwritten("checkpoint/config.json", config.replace("\"bert\"", "\"t5\"")), @r"
     error: the sweep has a mistake
 
-    sweep.yaml:3:15: /here/checkpoint: config.json: model_type is 'roberta'; only 'bert' can be trained
+    sweep.yaml:3:15: /here/checkpoint: config.json: model_type is 't5': not supported; supported are albert, bert, distilbert, electra, mpnet, roberta, xlm-roberta
       3 | model: {from: checkpoint}
         |               ^^^^^^^^^^
     ");
     assert_snapshot!(overwritten("checkpoint/config.json", "{}"), @r"
     error: the sweep has a mistake
 
-    sweep.yaml:3:15: /here/checkpoint: config.json: not that of a BERT: missing field `vocab_size` at line 1 column 2; copy it again from the checkpoint's page
+    sweep.yaml:3:15: /here/checkpoint: config.json: missing field `vocab_size` at line 1 column 2; copy the file again from the checkpoint's page
       3 | model: {from: checkpoint}
         |               ^^^^^^^^^^
     ");
     assert_snapshot!(overwritten("checkpoint/model.safetensors", b"\x02\0\0\0\0\0\0\0{}"), @r"
     error: the sweep has a mistake
 
-    sweep.yaml:3:15: /here/checkpoint: the weights do not fit config.json: 'embeddings.word_embeddings.weight' is missing (and 36 more); take config.json and model.safetensors from one and the same BERT
+    sweep.yaml:3:15: /here/checkpoint: the weights do not match config.json: 'embeddings.word_embeddings.weight' is missing (and 36 more). Copy config.json and model.safetensors from the same checkpoint
       3 | model: {from: checkpoint}
         |               ^^^^^^^^^^
     ");
@@ -257,7 +257,7 @@ fn checkpoints() {
     ");
     // A header of 4 TB, a tensor of 2^60 bytes, a model of 2^40 layers, a tokenizer that is none.
     let huge = [(4_u64 << 40).to_le_bytes().as_slice(), b"{}"].concat();
-    assert!(overwritten("checkpoint/model.safetensors", huge).contains("no safetensors file, broken or cut short"));
+    assert!(overwritten("checkpoint/model.safetensors", huge).contains("not a valid safetensors file"));
     let header = br#"{"x":{"dtype":"F32","shape":[288230376151711744],"data_offsets":[0,1152921504606846976]}}"#;
     let huge = [(header.len() as u64).to_le_bytes().as_slice(), header].concat();
     assert!(overwritten("checkpoint/model.safetensors", huge).contains("but the file holds 97; copy"));

@@ -3,7 +3,7 @@
 use super::math::{erf, exp, tanh};
 use super::vector::simd;
 
-/// `hidden_act` of a checkpoint.
+/// An activation function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
     /// x Phi(x), where Phi is the cumulative normal distribution (Hendrycks and Gimpel, 2016).
@@ -11,6 +11,7 @@ pub enum Activation {
     /// The same with tanh in place of erf; transformers calls it `gelu_new` and `gelu_pytorch_tanh`.
     GeluTanh,
     Relu,
+    Tanh,
 }
 
 impl Activation {
@@ -43,6 +44,15 @@ impl Activation {
                 bias,
                 #[inline(always)]
                 |x| (if x < 0.0 { 0.0 } else { x }, if x > 0.0 { 1.0 } else { 0.0 }),
+            ),
+            Self::Tanh => forward(
+                x,
+                bias,
+                #[inline(always)]
+                |x| {
+                    let y = x.tanh();
+                    (y, 1.0 - y * y)
+                },
             ),
         }
     }

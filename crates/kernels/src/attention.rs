@@ -18,8 +18,29 @@ pub struct Inputs<'a> {
     pub queries: &'a [u32],
     /// Sequence s has the rows `keys[s]..keys[s + 1]` of `k` and `v`.
     pub keys: &'a [u32],
+    /// Position of each token in its sequence; used with `bias` only.
+    pub positions: &'a [u32],
+    /// Added to the scaled scores.
+    pub bias: Option<&'a DistanceBias>,
     /// Dropout of the attention weights.
     pub dropout: Option<&'a Dropout>,
+}
+
+/// A bias of the score of query i and key j for each head and each distance i - j.
+#[derive(Debug, Clone)]
+pub struct DistanceBias {
+    /// Larger distances have the bias of this one, in both directions.
+    pub limit: i32,
+    /// `[2 limit + 1, heads]`, from distance -limit to limit.
+    pub values: Vec<f32>,
+}
+
+impl DistanceBias {
+    /// Index of the value of a head for a query and a key at these positions.
+    fn index(&self, query: u32, key: u32, heads: usize, head: usize) -> usize {
+        let distance = (query as i32 - key as i32).clamp(-self.limit, self.limit);
+        (distance + self.limit) as usize * heads + head
+    }
 }
 
 /// One head of one sequence.
@@ -31,6 +52,9 @@ struct Tile {
     /// Number of queries and of keys.
     n: usize,
     s: usize,
+    head: usize,
+    /// Index of the sequence's first token.
+    token: usize,
     mask: Mask,
     /// Index of the tile's first weight in the mask.
     first: u32,
@@ -66,6 +90,8 @@ impl Inputs<'_> {
                 weight: start + head * n * s,
                 n,
                 s,
+                head,
+                token: k[0] as usize,
                 mask,
                 first: (head * s * s) as u32,
             })
@@ -87,6 +113,9 @@ pub fn forward(inputs: Inputs<'_>) -> (Vec<f32>, Vec<f32>) {
         let k = Matrix::strided(&inputs.k[tile.key..], s, size, width);
         let v = Matrix::strided(&inputs.v[tile.key..], s, size, width);
         product(inputs.scale(), q, k.t(), weights, s, Write::Replace);
+        if let Some(bias) = inputs.bias {
+            add_bias(weights, &tile, inputs, bias);
+        }
         softmax(weights, s);
         let factors = if tile.mask.drops() {
             drop_out(weights, &tile, &mut dropped);
@@ -99,18 +128,24 @@ pub fn forward(inputs: Inputs<'_>) -> (Vec<f32>, Vec<f32>) {
     (context, weights)
 }
 
-/// Gradients of q, k and v, each with the layout of its input.
+/// Gradients of q, k, v and the bias, each with the layout of its input.
 pub struct Gradients {
     pub q: Vec<f32>,
     pub k: Vec<f32>,
     pub v: Vec<f32>,
+    /// Empty without a bias.
+    pub bias: Vec<f32>,
 }
 
 /// The gradients from the gradient of the context and the weights that [`forward`] returned.
 pub fn backward(inputs: Inputs<'_>, weights: &[f32], dcontext: &[f32]) -> Gradients {
     let (width, size, scale) = (inputs.width, inputs.size(), inputs.scale());
-    let mut out =
-        Gradients { q: vec![0.0; inputs.q.len()], k: vec![0.0; inputs.k.len()], v: vec![0.0; inputs.v.len()] };
+    let mut out = Gradients {
+        q: vec![0.0; inputs.q.len()],
+        k: vec![0.0; inputs.k.len()],
+        v: vec![0.0; inputs.v.len()],
+        bias: vec![0.0; inputs.bias.map_or(0, |bias| bias.values.len())],
+    };
     let (mut dropped, mut dscores) = (Vec::new(), Vec::new());
     for tile in inputs.tiles() {
         let (n, s) = (tile.n, tile.s);
@@ -129,11 +164,34 @@ pub fn backward(inputs: Inputs<'_>, weights: &[f32], dcontext: &[f32]) -> Gradie
         dscores.resize(n * s, 0.0);
         product(1.0, dcontext, v.t(), &mut dscores, s, Write::Replace);
         backward_softmax(weights, s, tile.mask, &mut dscores);
+        if let Some(bias) = inputs.bias {
+            add_bias_gradient(&dscores, &tile, inputs, bias, &mut out.bias);
+        }
         let dscores = Matrix::new(&dscores, n, s);
         product(scale, dscores, k, &mut out.q[tile.query..], width, Write::Replace);
         product(scale, dscores.t(), q, &mut out.k[tile.key..], width, Write::Replace);
     }
     out
+}
+
+/// Adds the bias to the scores of a tile.
+fn add_bias(scores: &mut [f32], tile: &Tile, inputs: Inputs<'_>, bias: &DistanceBias) {
+    let positions = &inputs.positions[tile.token..][..tile.s];
+    for (row, &query) in scores.chunks_exact_mut(tile.s).zip(positions) {
+        for (score, &key) in row.iter_mut().zip(positions) {
+            *score += bias.values[bias.index(query, key, inputs.heads, tile.head)];
+        }
+    }
+}
+
+/// Adds a tile's gradients of the scores to the gradient of the bias.
+fn add_bias_gradient(dscores: &[f32], tile: &Tile, inputs: Inputs<'_>, bias: &DistanceBias, dbias: &mut [f32]) {
+    let positions = &inputs.positions[tile.token..][..tile.s];
+    for (row, &query) in dscores.chunks_exact(tile.s).zip(positions) {
+        for (dscore, &key) in row.iter().zip(positions) {
+            dbias[bias.index(query, key, inputs.heads, tile.head)] += dscore;
+        }
+    }
 }
 
 /// Softmax of each row of `s` elements, in place.

@@ -23,6 +23,13 @@ pub fn forward_without_bias(x: &[f32], weight: &[f32], outputs: usize) -> Vec<f3
     fresh_product(Matrix::new(x, rows, inputs), Matrix::new(weight, outputs, inputs).t())
 }
 
+/// `dx = dy W` in new memory.
+pub fn fresh_input_gradient(dy: &[f32], weight: &[f32], outputs: usize) -> Vec<f32> {
+    let inputs = weight.len() / outputs;
+    let rows = dy.len() / outputs;
+    fresh_product(Matrix::new(dy, rows, outputs), Matrix::new(weight, outputs, inputs))
+}
+
 /// `dx = dy W`, or `dx += dy W`.
 pub fn backward_input(dy: &[f32], weight: &[f32], outputs: usize, dx: &mut [f32], write: Write) {
     let inputs = weight.len() / outputs;

@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 
 use super::activation::{self, Activation};
-use super::attention::{self, Inputs};
+use super::attention::{self, DistanceBias, Inputs};
 use super::dropout::{Dropout, Mask};
 use super::linear;
 use super::norm::{self, LayerNorm, Site};
@@ -86,8 +86,13 @@ fn plain_norm(a: &[f64], bias: &[f64], residual: &[f64], weight: &[f64], shift: 
 }
 
 /// Attention of one sequence after another in f64.
-fn plain_attention(q: &[f64], k: &[f64], v: &[f64], inputs: Inputs<'_>) -> Vec<f64> {
+fn plain_attention(q: &[f64], k: &[f64], v: &[f64], bias: &[f64], inputs: Inputs<'_>) -> Vec<f64> {
     let (width, size) = (inputs.width, inputs.width / inputs.heads);
+    let bias_of = |first: usize, row: usize, j: usize, head: usize| {
+        let Some(DistanceBias { limit, .. }) = inputs.bias else { return 0.0 };
+        let distance = inputs.positions[first + row] as i32 - inputs.positions[first + j] as i32;
+        bias[(distance.clamp(-limit, *limit) + limit) as usize * inputs.heads + head]
+    };
     let mut out = vec![0.0; q.len()];
     for (s, (asks, keys)) in inputs.queries.windows(2).zip(inputs.keys.windows(2)).enumerate() {
         let (mask, n) = (mask(inputs.dropout, s), (keys[1] - keys[0]) as usize);
@@ -96,7 +101,8 @@ fn plain_attention(q: &[f64], k: &[f64], v: &[f64], inputs: Inputs<'_>) -> Vec<f
                 let at = |m: &[f64], token: usize, i: usize| m[token * width + head * size + i];
                 let key = |j: usize| keys[0] as usize + j;
                 let score = |j: usize| (0..size).map(|i| at(q, query, i) * at(k, key(j), i)).sum::<f64>();
-                let powers: Vec<f64> = (0..n).map(|j| (score(j) / (size as f64).sqrt()).exp()).collect();
+                let biased = |j: usize| score(j) / (size as f64).sqrt() + bias_of(keys[0] as usize, row, j, head);
+                let powers: Vec<f64> = (0..n).map(|j| biased(j).exp()).collect();
                 let total: f64 = powers.iter().sum();
                 for (j, power) in powers.iter().enumerate() {
                     let factor = f64::from(mask.factor(((head * n + row) * n + j) as u32));
@@ -166,7 +172,8 @@ proptest! {
     #[test]
     fn attention_is_its_formula(
         lengths in prop::collection::vec(1usize..7, 1..4), heads in 1usize..4, size in 1usize..9,
-        rate in prop::sample::select(vec![0.0, 0.3]), first_only in any::<bool>(), seed in any::<u64>(),
+        rate in prop::sample::select(vec![0.0, 0.3]), first_only in any::<bool>(), biased in any::<bool>(),
+        seed in any::<u64>(),
     ) {
         let keys = offsets(&lengths);
         let queries = if first_only { (0..=lengths.len() as u32).collect() } else { keys.clone() };
@@ -175,14 +182,23 @@ proptest! {
         let (q, k, v) = (normals(seed, asking * width), normals(seed ^ 1, tokens * width), normals(seed ^ 2, tokens * width));
         let c = normals(seed ^ 3, asking * width);
         let dropout = dropout(rate, lengths.len());
-        let inputs = Inputs { q: &q, k: &k, v: &v, heads, width, queries: &queries, keys: &keys, dropout: dropout.as_ref() };
-        let [wq, wk, wv] = [&q, &k, &v].map(|x| wide(x));
+        // Positions with gaps, and distances beyond the limit.
+        let positions: Vec<u32> = lengths.iter().flat_map(|&n| (0..n as u32).map(|i| i + i / 3)).collect();
+        let bias = DistanceBias { limit: 4, values: normals(seed ^ 4, 9 * heads) };
+        let inputs = Inputs {
+            q: &q, k: &k, v: &v, heads, width, queries: &queries, keys: &keys, positions: &positions,
+            bias: biased.then_some(&bias), dropout: dropout.as_ref(),
+        };
+        let [wq, wk, wv, wb] = [&q, &k, &v, &bias.values].map(|x| wide(x));
         let (context, weights) = attention::forward(inputs);
-        close("context", &context, &plain_attention(&wq, &wk, &wv, inputs));
+        close("context", &context, &plain_attention(&wq, &wk, &wv, &wb, inputs));
         let d = attention::backward(inputs, &weights, &c);
-        close("dq", &d.q, &slopes(&q, |q| dot(&c, &plain_attention(q, &wk, &wv, inputs))));
-        close("dk", &d.k, &slopes(&k, |k| dot(&c, &plain_attention(&wq, k, &wv, inputs))));
-        close("dv", &d.v, &slopes(&v, |v| dot(&c, &plain_attention(&wq, &wk, v, inputs))));
+        close("dq", &d.q, &slopes(&q, |q| dot(&c, &plain_attention(q, &wk, &wv, &wb, inputs))));
+        close("dk", &d.k, &slopes(&k, |k| dot(&c, &plain_attention(&wq, k, &wv, &wb, inputs))));
+        close("dv", &d.v, &slopes(&v, |v| dot(&c, &plain_attention(&wq, &wk, v, &wb, inputs))));
+        if biased {
+            close("dbias", &d.bias, &slopes(&bias.values, |b| dot(&c, &plain_attention(&wq, &wk, &wv, b, inputs))));
+        }
     }
 }
 
@@ -192,9 +208,21 @@ fn a_saturated_softmax_has_no_subnormal_weights() {
     let (n, width) = (24, 32);
     let [q, k, v] = [1, 2, 3].map(|seed| normals(seed, n * width).iter().map(|x| 8.0 * x).collect::<Vec<f32>>());
     let offsets = offsets(&[n]);
-    let inputs = Inputs { q: &q, k: &k, v: &v, heads: 1, width, queries: &offsets, keys: &offsets, dropout: None };
+    let positions: Vec<u32> = (0..n as u32).collect();
+    let inputs = Inputs {
+        q: &q,
+        k: &k,
+        v: &v,
+        heads: 1,
+        width,
+        queries: &offsets,
+        keys: &offsets,
+        positions: &positions,
+        bias: None,
+        dropout: None,
+    };
     let (context, weights) = attention::forward(inputs);
-    close("context", &context, &plain_attention(&wide(&q), &wide(&k), &wide(&v), inputs));
+    close("context", &context, &plain_attention(&wide(&q), &wide(&k), &wide(&v), &[], inputs));
     assert!(weights.iter().all(|&weight| weight == 0.0 || weight > 1e-30), "{weights:?}");
     assert!(weights.iter().filter(|&&weight| weight == 0.0).count() > n * n / 4);
 }
@@ -212,8 +240,12 @@ fn activations_are_their_formulas() {
     };
     let tanh_form =
         |x: f64| 0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3))).tanh());
-    let cases: [(Activation, &dyn Fn(f64) -> f64); 3] =
-        [(Activation::Gelu, &|x| x * phi(x)), (Activation::GeluTanh, &tanh_form), (Activation::Relu, &|x| x.max(0.0))];
+    let cases: [(Activation, &dyn Fn(f64) -> f64); 4] = [
+        (Activation::Gelu, &|x| x * phi(x)),
+        (Activation::GeluTanh, &tanh_form),
+        (Activation::Relu, &|x| x.max(0.0)),
+        (Activation::Tanh, &f64::tanh),
+    ];
     for (activation, exact) in cases {
         let bias = [0.5, -0.25];
         let shifted: Vec<f32> = x.iter().zip(bias.iter().cycle()).map(|(x, bias)| x + bias).collect();

@@ -15,7 +15,7 @@ use super::tokenize::Words;
 use super::word_lists::{VULGAR, is_negation, is_one_of, is_stop_word};
 use crate::train::TrainError;
 use crate::train::data::{CheckpointFiles, DataError, DataErrorKind};
-use crate::train::model::config::Config;
+use crate::train::model::config::BertConfig;
 use crate::train::model::parameters::Tensors;
 use plateau_kernels::activation::Activation;
 
@@ -126,9 +126,9 @@ struct MlmHead {
 
 impl MlmHead {
     fn new(model: &str, files: &CheckpointFiles) -> Result<Self, TrainError> {
-        let config = Config::parse(&files.config)?;
+        let config = BertConfig::parse(&files.config, 0)?;
         let weights: Vec<&[u8]> = files.weights.iter().map(AsRef::as_ref).collect();
-        let tensors = Tensors::read(&weights)?;
+        let tensors = Tensors::read(&weights, "bert")?;
         let mut missing = Vec::new();
         let mut get = |names: &[&str], shape: &[usize]| -> Result<Tensor, TrainError> {
             for name in names {
@@ -176,6 +176,7 @@ impl MlmHead {
             Activation::Gelu => x.gelu_erf()?,
             Activation::GeluTanh => x.gelu()?,
             Activation::Relu => x.relu()?,
+            Activation::Tanh => x.tanh()?,
         };
         let x = candle_nn::ops::layer_norm(&x.contiguous()?, &self.norm.0, &self.norm.1, self.epsilon as f32)?;
         let scores = x.matmul(&self.decoder.0)?.broadcast_add(&self.decoder.1)?;

@@ -8,11 +8,11 @@ use crate::train::TrainError;
 use crate::train::batch::{MicroBatch, length};
 use crate::train::data::CheckpointFiles;
 use crate::train::data::{Encoder, Example, Tokens};
-use crate::train::model::{Bert, Pass};
+use crate::train::model::{Network, Pass};
 use crate::trial::{MICRO_BATCH_TOKENS, ModelConfig, Pooling};
 
 pub(super) struct SentenceEncoder {
-    model: Arc<Bert>,
+    model: Arc<Network>,
     pub encoder: Encoder,
 }
 
@@ -22,8 +22,8 @@ impl SentenceEncoder {
         let pooling = Some(Pooling::Mean);
         let plain = ModelConfig { from: name.to_owned(), pooling, dropout: Some(0.0), freeze: 0, reinit: 0 };
         let weights: Vec<&[u8]> = files.weights.iter().map(AsRef::as_ref).collect();
-        let model = Bert::load(&files.config, &weights, &plain, 2, 0, &Device::Cpu)?;
-        let encoder = Encoder::new(name, &files.tokenizer, max_length.min(model.config.positions), false)?;
+        let model = Network::load(&files.config, &weights, &plain, 2, 0, &Device::Cpu)?;
+        let encoder = Encoder::new(name, &files.tokenizer, max_length.min(model.shape().positions), false)?;
         Ok(Self { model: Arc::new(model), encoder })
     }
 
@@ -59,6 +59,6 @@ impl SentenceEncoder {
     }
 
     pub fn width(&self) -> usize {
-        self.model.config.hidden
+        self.model.shape().hidden
     }
 }

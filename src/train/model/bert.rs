@@ -1,115 +1,98 @@
-//! The model: its configuration, its parameters, and what it refuses.
+//! BERT (Devlin et al., "BERT: Pre-training of deep bidirectional transformers for language understanding", 2019).
 
-use candle_core::{DType, Device};
+use candle_core::{Result, Tensor};
 
-use super::config::{Config, DropoutRates};
-use super::parameters::{self, Index, Parameter, Tensors, Wanted};
+use super::config::BertConfig;
+use super::declarations::{Declarations, Group};
+use super::encoder::{Encoder, HeadLayout, Shape};
+use super::operations::{Attention, Embeddings, Norm, Operations, Place, PositionTable, Rows, TypeTable};
+use super::transformer_layer::TransformerLayer;
 use crate::train::TrainError;
-use crate::trial::{ModelConfig, Pooling};
+use plateau_kernels::activation::Activation;
 
-/// A BERT for classification and its parameters.
 #[derive(Debug)]
-pub struct Bert {
-    pub config: Config,
-    pub rates: DropoutRates,
-    pub pooling: Pooling,
-    /// Embeddings and the first `freeze` layers are fixed; 0: nothing is.
-    pub freeze: usize,
-    pub parameters: Vec<Parameter>,
-    pub index: Index,
-    pub device: Device,
-    pub dtype: DType,
-    pub classes: usize,
-    /// Whether candle's own operations do the work.
-    pub composed: bool,
+struct Bert {
+    shape: Shape,
+    embedding_norm: Norm,
+    layers: Vec<TransformerLayer>,
 }
 
-impl Bert {
-    /// Builds the model that `wanted` describes from a checkpoint's `config.json` and its safetensors files.
-    pub fn load(
-        json: &[u8],
-        weights: &[&[u8]],
-        wanted: &ModelConfig,
-        classes: usize,
-        seed: u64,
-        device: &Device,
-    ) -> Result<Self, TrainError> {
-        Self::load_as(json, weights, wanted, classes, seed, device, DType::F32)
-    }
+/// Reads `config.json` and declares the parameters.
+pub fn read(json: &[u8], declarations: &mut Declarations) -> std::result::Result<Box<dyn Encoder>, TrainError> {
+    let config = BertConfig::parse(json, 0)?;
+    let group = Group::Embeddings;
+    let mut table = |name: &str, rows| declarations.table(&format!("embeddings.{name}"), rows, config.hidden, group);
+    let tokens = table("word_embeddings", config.vocabulary);
+    let positions = PositionTable { table: table("position_embeddings", config.positions), first: 0 };
+    let types = TypeTable { table: table("token_type_embeddings", config.types), always_zero: false };
+    let embedding_norm = declarations.norm("embeddings.LayerNorm", config.hidden, config.epsilon, group);
+    let layers = (0..config.layers).map(|number| layer(declarations, &config, number)).collect();
+    let head = HeadLayout {
+        dense: "pooler.dense",
+        activation: Activation::Tanh,
+        input_dropout: false,
+        classifier: "classifier",
+        needs_checkpoint: true,
+    };
+    let shape = Shape {
+        prefix: "bert",
+        vocabulary: config.vocabulary,
+        hidden: config.hidden,
+        layers: config.layers,
+        heads: config.heads,
+        intermediate: config.intermediate,
+        positions: config.positions,
+        types: Some(config.types),
+        embeddings: Embeddings { tokens, width: config.hidden, positions, types: Some(types) },
+        initializer_range: config.initializer_range,
+        dropout: config.dropout,
+        head,
+    };
+    Ok(Box::new(Bert { shape, embedding_norm, layers }))
+}
 
-    pub(super) fn load_as(
-        json: &[u8],
-        weights: &[&[u8]],
-        wanted: &ModelConfig,
-        classes: usize,
-        seed: u64,
-        device: &Device,
-        dtype: DType,
-    ) -> Result<Self, TrainError> {
-        let config = Config::parse(json)?;
-        let layers = config.layers;
-        for (key, n) in [("freeze", wanted.freeze), ("reinit", wanted.reinit)] {
-            if n > layers {
-                return Err(TrainError::Input(format!("model.{key} is {n}, but the checkpoint has {layers} layers")));
-            }
-        }
-        let tensors = Tensors::read(weights)?;
-        config.check_size(tensors.elements())?;
-        let pooling = wanted.pooling.unwrap_or(if tensors.has_pooler() { Pooling::Pooler } else { Pooling::Mean });
-        let chosen = Wanted { classes, pooling, freeze: wanted.freeze, reinit: wanted.reinit, seed };
-        let (parameters, index) = parameters::load(&tensors, config, chosen, device, dtype)?;
-        Ok(Self {
-            config,
-            rates: wanted.dropout.map_or(config.dropout, DropoutRates::all),
-            pooling,
-            freeze: wanted.freeze,
-            parameters,
-            index,
-            device: device.clone(),
-            dtype,
-            classes,
-            composed: !device.is_cpu(),
-        })
-    }
-
-    /// Refuses tokens that the checkpoint has no vector for.
-    pub fn check(&self, tokens: &crate::train::data::Tokens) -> Result<(), TrainError> {
-        let longest = tokens.positions.iter().max().map_or(0, |last| *last as usize + 1);
-        if longest > self.config.positions {
-            let known = self.config.positions;
-            return Err(TrainError::Input(format!(
-                "a text has {longest} tokens, but the checkpoint has positions for {known}: set data.max_length to {known} or less"
-            )));
-        }
-        if let Some(id) = tokens.ids.iter().find(|&&id| id as usize >= self.config.vocabulary) {
-            return Err(TrainError::Input(format!(
-                "the tokenizer gives token {id}, but the checkpoint knows {} words: tokenizer.json belongs to another model",
-                self.config.vocabulary
-            )));
-        }
-        if tokens.types.iter().any(|&kind| usize::from(kind) >= self.config.types) {
-            return Err(TrainError::Input(
-                "data.text_pair needs a checkpoint with two token types (type_vocab_size 2)".into(),
-            ));
-        }
-        Ok(())
-    }
-
-    /// Whether any parameter below the head learns.
-    pub(super) fn trains_embeddings(&self) -> bool {
-        self.freeze == 0
-    }
-
-    /// The tokens of each sequence that layer `layer` (from 0) gives out.
-    pub fn rows(&self, layer: usize) -> Rows {
-        let last = layer + 1 == self.config.layers;
-        if last && self.pooling != Pooling::Mean { Rows::First } else { Rows::All }
+/// Declares layer `number` (from 0) with BERT's names.
+pub fn layer(declarations: &mut Declarations, config: &BertConfig, number: usize) -> TransformerLayer {
+    let (hidden, inner, epsilon, group) = (config.hidden, config.intermediate, config.epsilon, Group::Layer(number));
+    let stem = format!("encoder.layer.{number}");
+    let mut linear =
+        |name: &str, outputs, inputs| declarations.linear(&format!("{stem}.{name}"), outputs, inputs, group);
+    let query = linear("attention.self.query", hidden, hidden);
+    let key = linear("attention.self.key", hidden, hidden);
+    let value = linear("attention.self.value", hidden, hidden);
+    let output = linear("attention.output.dense", hidden, hidden);
+    let attention_norm = declarations.norm(&format!("{stem}.attention.output.LayerNorm"), hidden, epsilon, group);
+    let up = declarations.linear(&format!("{stem}.intermediate.dense"), inner, hidden, group);
+    let down = declarations.linear(&format!("{stem}.output.dense"), hidden, inner, group);
+    let norm = declarations.norm(&format!("{stem}.output.LayerNorm"), hidden, epsilon, group);
+    TransformerLayer {
+        query,
+        key,
+        value,
+        output,
+        attention_norm,
+        up,
+        down,
+        norm,
+        attention: Attention { heads: config.heads, dropout: Place::attention(number, number), bias: None },
+        activation: config.activation,
+        output_dropout: Some(Place::attention_output(number, number)),
+        feed_forward_dropout: Some(Place::feed_forward_output(number, number)),
     }
 }
 
-/// Which tokens of each sequence are computed: the last layer gives only what the pooling reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rows {
-    All,
-    First,
+impl Encoder for Bert {
+    fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    fn embed(&self, ops: &mut dyn Operations) -> Result<Tensor> {
+        let x = ops.embed(&self.shape.embeddings)?;
+        let x = ops.layer_norm(&x, self.embedding_norm)?;
+        ops.dropout(&x, Place::EMBEDDINGS)
+    }
+
+    fn layer(&self, number: usize, x: &Tensor, rows: Rows, ops: &mut dyn Operations) -> Result<Tensor> {
+        self.layers[number].forward(ops, x, rows)
+    }
 }

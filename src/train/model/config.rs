@@ -1,13 +1,14 @@
-//! `config.json` of a Hugging Face BERT: what of it the trainer reads, and what it refuses.
+//! Reading of `config.json`: the keys that BERT and its relatives share, and checks for all architectures.
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use crate::train::TrainError;
 use plateau_kernels::activation::Activation;
 
-/// The shape of a BERT.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Config {
+/// The shared keys of BERT, RoBERTa and ELECTRA, with the defaults of transformers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BertConfig {
     pub vocabulary: usize,
     pub hidden: usize,
     pub layers: usize,
@@ -17,39 +18,16 @@ pub struct Config {
     pub types: usize,
     pub activation: Activation,
     pub epsilon: f64,
-    /// Standard deviation of fresh weights.
+    /// Standard deviation of initial weights.
     pub initializer_range: f64,
     pub dropout: DropoutRates,
+    /// Id of the padding token. RoBERTa derives positions from it.
+    pub padding: u32,
+    /// Elements of an embedding, if it differs from `hidden`.
+    pub embedding_size: Option<usize>,
 }
 
-impl Config {
-    /// Refuses sizes far beyond the `elements` that the weights hold, before anything of these sizes is created.
-    pub fn check_size(&self, elements: u64) -> Result<(), TrainError> {
-        let described = self.elements();
-        // A pooler or a head may be missing in the weights.
-        let allowed = u128::from(elements) * 2 + (1 << 20);
-        if described <= allowed {
-            return Ok(());
-        }
-        Err(TrainError::Input(format!(
-            "config.json describes a model of {described} parameters, but the weights hold {elements}: the two files do not \
-             belong together"
-        )))
-    }
-
-    /// Parameters of embeddings and layers.
-    fn elements(&self) -> u128 {
-        let [vocabulary, hidden, layers, intermediate, positions, types] =
-            [self.vocabulary, self.hidden, self.layers, self.intermediate, self.positions, self.types]
-                .map(|size| size as u128);
-        let product = |a: u128, b: u128| a.saturating_mul(b);
-        let embeddings = product(vocabulary.saturating_add(positions).saturating_add(types), hidden);
-        let attention = product(4, product(hidden, hidden));
-        let layer = attention.saturating_add(product(2, product(hidden, intermediate)));
-        embeddings.saturating_add(product(layers, layer))
-    }
-}
-
+/// Dropout probabilities.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct DropoutRates {
     pub hidden: f64,
@@ -58,13 +36,13 @@ pub struct DropoutRates {
 }
 
 impl DropoutRates {
-    pub fn all(rate: f64) -> Self {
-        Self { hidden: rate, attention: rate, classifier: rate }
+    pub fn all(probability: f64) -> Self {
+        Self { hidden: probability, attention: probability, classifier: probability }
     }
 }
 
 #[derive(Deserialize)]
-struct Written {
+struct BertKeys {
     vocab_size: usize,
     hidden_size: usize,
     num_hidden_layers: usize,
@@ -77,106 +55,141 @@ struct Written {
     hidden_act: String,
     #[serde(default = "epsilon")]
     layer_norm_eps: f64,
-    #[serde(default = "range")]
+    #[serde(default = "initializer_range")]
     initializer_range: f64,
     #[serde(default = "tenth")]
     hidden_dropout_prob: f64,
     #[serde(default = "tenth")]
     attention_probs_dropout_prob: f64,
     classifier_dropout: Option<f64>,
+    pad_token_id: Option<u32>,
+    embedding_size: Option<usize>,
     position_embedding_type: Option<String>,
     #[serde(default)]
     is_decoder: bool,
 }
 
-/// Defaults of transformers' `BertConfig`.
+/// Defaults of transformers.
 fn two() -> usize {
     2
 }
 fn gelu() -> String {
     "gelu".into()
 }
-fn epsilon() -> f64 {
+pub fn epsilon() -> f64 {
     1e-12
 }
-fn range() -> f64 {
+pub fn initializer_range() -> f64 {
     0.02
 }
-fn tenth() -> f64 {
+pub fn tenth() -> f64 {
     0.1
 }
 
-impl Config {
-    pub fn parse(json: &[u8]) -> Result<Self, TrainError> {
-        /// Read first, because the other keys of another kind of model have other names.
-        #[derive(Deserialize)]
-        struct Kind {
-            model_type: Option<String>,
-        }
-        if let Some(kind) = serde_json::from_slice::<Kind>(json).ok().and_then(|kind| kind.model_type)
-            && kind != "bert"
-        {
-            return Err(TrainError::Input(format!("config.json: model_type is '{kind}'; only 'bert' can be trained")));
-        }
-        let written: Written = serde_json::from_slice(json).map_err(|e| {
-            TrainError::Input(format!("config.json: not that of a BERT: {e}; copy it again from the checkpoint's page"))
-        })?;
-        let refuse = |what: String| Err(TrainError::Input(format!("config.json: {what}")));
-        if let Some(kind) = written.position_embedding_type.as_deref().filter(|&kind| kind != "absolute") {
-            return refuse(format!("position_embedding_type is '{kind}'; only 'absolute' is known"));
-        }
-        if written.is_decoder {
-            return refuse("is_decoder is true; only encoders can be trained".into());
-        }
-        let activation = match written.hidden_act.as_str() {
-            "gelu" => Activation::Gelu,
-            "gelu_new" | "gelu_pytorch_tanh" => Activation::GeluTanh,
-            "relu" => Activation::Relu,
-            other => {
-                return refuse(format!(
-                    "hidden_act is '{other}'; known are gelu, gelu_new, gelu_pytorch_tanh and relu"
-                ));
-            }
-        };
-        let sizes = [
-            ("vocab_size", written.vocab_size),
-            ("hidden_size", written.hidden_size),
-            ("num_hidden_layers", written.num_hidden_layers),
-            ("num_attention_heads", written.num_attention_heads),
-            ("intermediate_size", written.intermediate_size),
-            ("max_position_embeddings", written.max_position_embeddings),
-            ("type_vocab_size", written.type_vocab_size),
-        ];
-        if let Some((name, _)) = sizes.iter().find(|(_, size)| *size == 0) {
-            return refuse(format!("{name} is 0"));
-        }
-        // What no BERT has, so that nobody makes this program count to it.
-        let most = |name: &str| if name == "num_hidden_layers" { 10_000 } else { 100_000_000 };
-        if let Some((name, size)) = sizes.iter().find(|(name, size)| *size > most(name)) {
-            return refuse(format!("{name} is {size}, more than {}", most(name)));
-        }
-        if !written.hidden_size.is_multiple_of(written.num_attention_heads) {
-            let (hidden, heads) = (written.hidden_size, written.num_attention_heads);
-            return refuse(format!("hidden_size {hidden} is no multiple of num_attention_heads {heads}"));
-        }
+impl BertConfig {
+    /// `padding` is the default of `pad_token_id`.
+    pub fn parse(json: &[u8], padding: u32) -> Result<Self, TrainError> {
+        let keys: BertKeys = parse(json)?;
+        check_positions(keys.position_embedding_type.as_deref())?;
+        check_encoder(keys.is_decoder)?;
+        check_sizes(&[
+            ("vocab_size", keys.vocab_size),
+            ("hidden_size", keys.hidden_size),
+            ("num_hidden_layers", keys.num_hidden_layers),
+            ("num_attention_heads", keys.num_attention_heads),
+            ("intermediate_size", keys.intermediate_size),
+            ("max_position_embeddings", keys.max_position_embeddings),
+            ("type_vocab_size", keys.type_vocab_size),
+            ("embedding_size", keys.embedding_size.unwrap_or(1)),
+        ])?;
+        check_heads(("hidden_size", keys.hidden_size), ("num_attention_heads", keys.num_attention_heads))?;
         Ok(Self {
-            vocabulary: written.vocab_size,
-            hidden: written.hidden_size,
-            layers: written.num_hidden_layers,
-            heads: written.num_attention_heads,
-            intermediate: written.intermediate_size,
-            positions: written.max_position_embeddings,
-            types: written.type_vocab_size,
-            activation,
-            epsilon: written.layer_norm_eps,
-            initializer_range: written.initializer_range,
+            vocabulary: keys.vocab_size,
+            hidden: keys.hidden_size,
+            layers: keys.num_hidden_layers,
+            heads: keys.num_attention_heads,
+            intermediate: keys.intermediate_size,
+            positions: keys.max_position_embeddings,
+            types: keys.type_vocab_size,
+            activation: activation("hidden_act", &keys.hidden_act)?,
+            epsilon: keys.layer_norm_eps,
+            initializer_range: keys.initializer_range,
             dropout: DropoutRates {
-                hidden: written.hidden_dropout_prob,
-                attention: written.attention_probs_dropout_prob,
-                classifier: written.classifier_dropout.unwrap_or(written.hidden_dropout_prob),
+                hidden: keys.hidden_dropout_prob,
+                attention: keys.attention_probs_dropout_prob,
+                classifier: keys.classifier_dropout.unwrap_or(keys.hidden_dropout_prob),
             },
+            padding: keys.pad_token_id.unwrap_or(padding),
+            embedding_size: keys.embedding_size,
         })
     }
+}
+
+/// `model_type`; `bert` if it is missing, because the first BERT checkpoints have none.
+pub fn model_type(json: &[u8]) -> Result<String, TrainError> {
+    #[derive(Deserialize)]
+    struct ModelType {
+        model_type: Option<String>,
+    }
+    Ok(parse::<ModelType>(json)?.model_type.unwrap_or_else(|| "bert".into()))
+}
+
+/// Reads the keys of an architecture.
+pub fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, TrainError> {
+    serde_json::from_slice(json)
+        .map_err(|error| wrong(format!("{error}; copy the file again from the checkpoint's page")))
+}
+
+/// The error for a value that cannot be used.
+pub fn wrong(what: impl std::fmt::Display) -> TrainError {
+    TrainError::Input(format!("config.json: {what}"))
+}
+
+/// The activation with this name.
+pub fn activation(key: &str, name: &str) -> Result<Activation, TrainError> {
+    match name {
+        "gelu" => Ok(Activation::Gelu),
+        "gelu_new" | "gelu_pytorch_tanh" => Ok(Activation::GeluTanh),
+        "relu" => Ok(Activation::Relu),
+        other => Err(wrong(format!(
+            "{key} is '{other}': not supported; supported are gelu, gelu_new, gelu_pytorch_tanh and relu"
+        ))),
+    }
+}
+
+/// Refuses sizes that are zero, or so large that they can only be an error.
+pub fn check_sizes(sizes: &[(&str, usize)]) -> Result<(), TrainError> {
+    let limit = |name: &str| if name.contains("layers") { 10_000 } else { 100_000_000 };
+    if let Some((name, _)) = sizes.iter().find(|(_, size)| *size == 0) {
+        return Err(wrong(format!("{name} is 0; it must be at least 1")));
+    }
+    match sizes.iter().find(|(name, size)| *size > limit(name)) {
+        Some((name, size)) => Err(wrong(format!("{name} is {size}; the largest supported value is {}", limit(name)))),
+        None => Ok(()),
+    }
+}
+
+/// Refuses a hidden size that the heads cannot share equally.
+pub fn check_heads(hidden: (&str, usize), heads: (&str, usize)) -> Result<(), TrainError> {
+    if hidden.1.is_multiple_of(heads.1) {
+        return Ok(());
+    }
+    Err(wrong(format!("{} is {}; it must be a multiple of {}, which is {}", hidden.0, hidden.1, heads.0, heads.1)))
+}
+
+/// Refuses relative positions where only absolute ones are implemented.
+pub fn check_positions(kind: Option<&str>) -> Result<(), TrainError> {
+    match kind.filter(|&kind| kind != "absolute") {
+        Some(kind) => {
+            Err(wrong(format!("position_embedding_type is '{kind}': not supported; supported is 'absolute'")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Refuses decoders.
+pub fn check_encoder(is_decoder: bool) -> Result<(), TrainError> {
+    if is_decoder { Err(wrong("is_decoder is true; only encoders are supported")) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -186,44 +199,28 @@ mod tests {
     const SMALL: &str = r#""vocab_size": 10, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2,
         "intermediate_size": 16, "max_position_embeddings": 8"#;
 
-    fn parse(more: &str) -> Result<Config, String> {
-        Config::parse(format!("{{{SMALL}{more}}}").as_bytes()).map_err(|e| e.to_string())
+    fn read(more: &str) -> Result<BertConfig, String> {
+        BertConfig::parse(format!("{{{SMALL}{more}}}").as_bytes(), 0).map_err(|e| e.to_string())
     }
 
     #[test]
     fn absent_keys_have_the_defaults_of_transformers() {
-        let config = parse("").unwrap();
+        let config = read("").unwrap();
         assert_eq!(config.types, 2);
         assert_eq!(config.activation, Activation::Gelu);
         assert_eq!(config.dropout, DropoutRates::all(0.1));
-        let rates = parse(r#", "classifier_dropout": 0.3"#).unwrap().dropout;
+        let rates = read(r#", "classifier_dropout": 0.3"#).unwrap().dropout;
         assert_eq!(rates, DropoutRates { classifier: 0.3, ..DropoutRates::all(0.1) });
-        assert_eq!(parse(r#", "hidden_act": "gelu_new""#).unwrap().activation, Activation::GeluTanh);
+        assert_eq!(read(r#", "hidden_act": "gelu_new""#).unwrap().activation, Activation::GeluTanh);
     }
 
     #[test]
-    fn what_is_no_such_bert_is_refused_in_words() {
-        let message = |more: &str| parse(more).unwrap_err();
-        insta::assert_snapshot!(message(r#", "model_type": "roberta""#), @"config.json: model_type is 'roberta'; only 'bert' can be trained");
-        insta::assert_snapshot!(message(r#", "hidden_act": "silu""#), @"config.json: hidden_act is 'silu'; known are gelu, gelu_new, gelu_pytorch_tanh and relu");
-        insta::assert_snapshot!(message(r#", "position_embedding_type": "relative_key""#), @"config.json: position_embedding_type is 'relative_key'; only 'absolute' is known");
-        assert!(message(r#", "type_vocab_size": 0"#).contains("type_vocab_size is 0"));
-        assert!(Config::parse(b"{}").unwrap_err().to_string().contains("vocab_size"));
-    }
-
-    #[test]
-    fn sizes_beyond_the_weights_are_refused() {
-        let sized = |vocabulary: u64, hidden: u64, layers: u64| {
-            let config = format!(
-                r#"{{"vocab_size": {vocabulary}, "hidden_size": {hidden}, "num_hidden_layers": {layers}, "num_attention_heads": 1,
-                    "intermediate_size": 8, "max_position_embeddings": 8}}"#
-            );
-            Config::parse(config.as_bytes()).unwrap()
-        };
-        assert!(sized(100, 4, 2).check_size(1000).is_ok());
-        for huge in [sized(100_000_000, 1_000_000, 2), sized(100, 4, 10_000), sized(100, 100_000_000, 2)] {
-            let message = huge.check_size(1000).unwrap_err().to_string();
-            assert!(message.contains("but the weights hold 1000"), "{message}");
-        }
+    fn unsupported_values_are_errors() {
+        let message = |more: &str| read(more).unwrap_err();
+        insta::assert_snapshot!(message(r#", "hidden_act": "silu""#), @"config.json: hidden_act is 'silu': not supported; supported are gelu, gelu_new, gelu_pytorch_tanh and relu");
+        insta::assert_snapshot!(message(r#", "position_embedding_type": "relative_key""#), @"config.json: position_embedding_type is 'relative_key': not supported; supported is 'absolute'");
+        insta::assert_snapshot!(message(r#", "type_vocab_size": 0"#), @"config.json: type_vocab_size is 0; it must be at least 1");
+        insta::assert_snapshot!(message(r#", "is_decoder": true"#), @"config.json: is_decoder is true; only encoders are supported");
+        assert!(BertConfig::parse(b"{}", 0).unwrap_err().to_string().contains("vocab_size"));
     }
 }

@@ -1,33 +1,112 @@
-//! The entry points of a pass: kernels on the CPU, candle's operations on other devices.
+//! The forward and the backward pass of a network, the same for all architectures.
 
-use std::sync::Arc;
+use candle_core::{DType, Result, Tensor};
 
-use super::pass::Pass;
-use super::{blocks, composed};
+use super::device_backend::DeviceBackend;
+use super::host::host;
+use super::network::Backend;
+use super::operations::Operations;
+use super::pass::{Pass, Training};
+use super::tape::Tape;
 use crate::train::TrainError;
+use plateau_kernels::loss;
 
 impl Pass {
-    /// Scores `[sequences, classes]` in evaluation mode.
-    pub fn logits(self) -> Result<Vec<f32>, TrainError> {
-        let pass = Arc::new(Self { training: None, ..self });
-        Ok(if pass.model.composed { composed::logits(&pass)? } else { blocks::logits(&pass)? })
+    /// The logits `[sequences, classes]` in evaluation mode.
+    pub fn logits(self) -> std::result::Result<Vec<f32>, TrainError> {
+        let pass = Self { training: None, ..self };
+        Ok(pass.evaluate(Self::forward)?)
     }
 
-    /// What the frozen part gives in evaluation mode, `[rows, hidden]`: the sequences' tokens, or the first of each where
-    /// the last layer is frozen and the pooling reads no more. On the CPU alone.
-    pub fn frozen(self) -> Result<Vec<f32>, TrainError> {
-        Ok(blocks::frozen_rows(&Arc::new(Self { training: None, ..self }))?)
+    /// The output of the frozen part in evaluation mode, `[rows, hidden]`. The rows are all tokens, or the first token of each
+    /// sequence if the last layer is frozen and the head reads no other.
+    pub fn frozen(self) -> std::result::Result<Vec<f32>, TrainError> {
+        let pass = Self { training: None, ..self };
+        Ok(pass.evaluate(Self::frozen_part)?)
     }
 
-    /// The last layer's vectors of every token, `[tokens, hidden]`, on the CPU. The model pools by mean, so that none is
-    /// left out.
-    pub fn vectors(self) -> Result<Vec<f32>, TrainError> {
-        Ok(blocks::vectors(&Arc::new(Self { training: None, ..self }))?)
+    /// The last layer's output for the rows that the head reads, in evaluation mode. With mean pooling these are all tokens.
+    pub fn vectors(self) -> std::result::Result<Vec<f32>, TrainError> {
+        let pass = Self { training: None, ..self };
+        Ok(pass.evaluate(Self::encode)?)
     }
 
-    /// Forward and backward: adds the gradients of this micro-batch to its buffer and returns its share of the loss.
-    pub fn train(self) -> Result<f64, TrainError> {
-        let pass = Arc::new(self);
-        Ok(if pass.model.composed { composed::train(&pass)? } else { blocks::train(&pass)? })
+    /// Forward and backward pass of a training pass. Adds the gradients to the pass's buffer and returns the micro-batch's part
+    /// of the step's loss.
+    pub fn train(self) -> std::result::Result<f64, TrainError> {
+        let training = self.training.as_ref();
+        let training = training.ok_or_else(|| candle_core::Error::Msg("a loss needs a training pass".into()))?;
+        match self.model.backend {
+            Backend::Kernels => {
+                let mut tape = Tape::new(&self);
+                let logits = self.forward(&mut tape)?;
+                let (loss, gradient) = self.loss(training, &host(&logits)?);
+                tape.backward(&logits, gradient)?;
+                Ok(loss)
+            }
+            Backend::Candle => {
+                let mut device = DeviceBackend::new(&self);
+                let logits = self.forward(&mut device)?;
+                Ok(device.backward(&logits)?)
+            }
+        }
+    }
+
+    fn evaluate(&self, part: fn(&Self, &mut dyn Operations) -> Result<Tensor>) -> Result<Vec<f32>> {
+        match self.model.backend {
+            Backend::Kernels => Ok(host(&part(self, &mut Tape::new(self))?)?.to_vec()),
+            Backend::Candle => {
+                let values = part(self, &mut DeviceBackend::new(self))?.detach();
+                values.to_dtype(DType::F32)?.flatten_all()?.to_vec1()
+            }
+        }
+    }
+
+    fn forward(&self, ops: &mut dyn Operations) -> Result<Tensor> {
+        let hidden = self.encode(ops)?;
+        self.model.head.forward(ops, &hidden)
+    }
+
+    /// All layers.
+    fn encode(&self, ops: &mut dyn Operations) -> Result<Tensor> {
+        let mut x = self.frozen_part(ops)?;
+        for number in self.model.freeze..self.model.shape().layers {
+            x = self.layer(number, &x, ops)?;
+        }
+        Ok(x)
+    }
+
+    /// Embeddings and frozen layers, cached or computed. The result has no gradient if anything is frozen.
+    fn frozen_part(&self, ops: &mut dyn Operations) -> Result<Tensor> {
+        let (model, hidden) = (&self.model, self.model.shape().hidden);
+        if let Some(values) = &self.batch.frozen {
+            return Tensor::from_slice(values, (values.len() / hidden, hidden), &model.device);
+        }
+        let mut x = model.encoder.embed(ops)?;
+        for number in 0..model.freeze {
+            x = self.layer(number, &x.detach(), ops)?;
+        }
+        Ok(if model.freeze > 0 { x.detach() } else { x })
+    }
+
+    fn layer(&self, number: usize, x: &Tensor, ops: &mut dyn Operations) -> Result<Tensor> {
+        self.model.encoder.layer(number, x, self.model.rows(number), ops)
+    }
+
+    /// The weighted sum of the sequences' losses, and its gradient with respect to the logits.
+    fn loss(&self, training: &Training, logits: &[f32]) -> (f64, Vec<f32>) {
+        let Training { weight, smoothing, .. } = *training;
+        let classes = self.model.classes;
+        let (mut total, mut gradient) = (0.0, vec![0.0; logits.len()]);
+        for (sequence, (row, sums)) in logits.chunks_exact(classes).zip(gradient.chunks_exact_mut(classes)).enumerate()
+        {
+            for (label, share) in self.batch.targets(sequence) {
+                total += share * loss::cross_entropy(row, label, smoothing);
+                let parts = loss::backward(row, label, smoothing, weight * share);
+                sums.iter_mut().zip(parts).for_each(|(sum, part)| *sum += part);
+            }
+        }
+        // Rounded to f32, the type of the gradients.
+        (f64::from((weight * total) as f32), gradient)
     }
 }

@@ -1,28 +1,37 @@
-//! BERT with a classifier on top: parameters, forward and backward of one micro-batch.
+//! Networks: encoders of several architectures with a classification head.
 //!
-//! On the CPU the model is a chain of custom operations in candle's graph ([`blocks`]), one for each half of a layer,
-//! made of the functions of [`plateau_kernels`]. Halves of layers and not single products, because candle's backward
-//! makes a tensor of zeros and a sum for each input of each operation: with one operation per product that is a tenth of
-//! a step. On other devices, and as the oracle of the tests, [`composed`] builds the same numbers from candle's own
-//! differentiable operations.
+//! An architecture ([`encoder::Encoder`]) reads its part of `config.json`, declares its parameters and writes its forward pass
+//! once, in terms of a few [`operations`]. The backward pass follows from the operations: on the CPU from hand-written kernels
+//! ([`tape`]), on other devices from candle ([`device_backend`]). Freezing, `reinit`, `layer_decay` and diagnostics work on
+//! groups of parameters, so they work for every architecture.
 //!
-//! A frozen part (embeddings and the first layers) is a fixed function: it runs without dropout and without a backward.
+//! To add an architecture, start from [`bert`] and add a line to [`architectures`].
 
+mod albert;
+pub mod architectures;
 mod bert;
-pub mod blocks;
-pub mod composed;
 pub mod config;
+pub mod declarations;
+mod device_backend;
+mod distilbert;
+mod electra;
+pub mod encoder;
 mod forward;
 pub mod gradient_buffer;
-mod head;
+pub mod head;
 pub mod host;
-mod operation;
+mod mpnet;
+pub mod network;
+pub mod operations;
 pub mod parameters;
-mod pass;
+pub mod pass;
+mod roberta;
+mod tape;
+mod transformer_layer;
 
 #[cfg(test)]
 mod tests;
 
-pub use bert::{Bert, Rows};
+pub use network::{Backend, Network};
 pub use parameters::Parameter;
 pub use pass::{Pass, Training};

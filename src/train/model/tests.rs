@@ -1,4 +1,4 @@
-//! The CPU model against the composed one in f64, and against candle-transformers.
+//! Compares the CPU backend with the candle backend in f64, and with candle-transformers.
 
 use std::sync::Arc;
 
@@ -6,54 +6,22 @@ use candle_core::{DType, Device, Tensor};
 use proptest::prelude::*;
 
 use super::gradient_buffer::GradientBuffer;
-use super::pass::Place;
-use super::{Bert, Pass, Training};
+use super::operations::Place;
+use super::{Backend, Network, Pass, Training};
 use crate::train::batch::{MicroBatch, Mix};
-use crate::train::optim::RowGradients;
-use crate::train::testing::{Checkpoint, batch, config};
+use crate::train::testing::{Checkpoint, Gradients, batch, config, gradients};
 use crate::trial::{ModelConfig, Pooling};
-use plateau_kernels::vector::add;
 use plateau_random::{Purpose, Random};
 
-/// The loss and the gradient of every parameter, by name; None for a frozen one.
-type Slopes = (f64, Vec<(String, Option<Vec<f64>>)>);
-
-fn slopes(model: Bert, micro: &MicroBatch, smoothing: f64) -> Slopes {
-    let model = Arc::new(model);
-    let lane = Arc::new(GradientBuffer::new(&model.parameters));
-    let weight = 1.0 / micro.sequences() as f64;
-    let random = Random::new(3, Purpose::Dropout).at(9);
-    let training = Training { random, gradients: lane.clone(), weight, smoothing };
-    let pass = Pass { model: model.clone(), batch: Arc::new(micro.clone()), training: Some(training) };
-    let loss = pass.train().unwrap();
-    let tensors = lane.take_tensors();
-    let rows = RowGradients::sum(&lane.take_token_gradients(), model.config.hidden);
-    let gradient = |i: usize| -> Option<Vec<f64>> {
-        if let Some(tensor) = tensors.get(&i) {
-            return Some(tensor.flatten_all().unwrap().to_vec1().unwrap());
-        }
-        if i == model.index.words && !rows.ids.is_empty() {
-            let mut dense = vec![0.0; model.parameters[i].value.elem_count()];
-            for (&id, row) in rows.ids.iter().zip(rows.values.chunks(model.config.hidden)) {
-                add(&mut dense[id as usize * model.config.hidden..][..model.config.hidden], row);
-            }
-            return Some(dense.into_iter().map(f64::from).collect());
-        }
-        lane.parameter(i).gradient().map(|g| g.iter().map(|&x| f64::from(x)).collect())
-    };
-    let names = model.parameters.iter().enumerate();
-    (loss, names.map(|(i, parameter)| (parameter.name.clone(), gradient(i))).collect())
-}
-
-fn both(checkpoint: &Checkpoint, model: &ModelConfig, micro: &MicroBatch, smoothing: f64) -> (Slopes, Slopes) {
+fn both(checkpoint: &Checkpoint, model: &ModelConfig, micro: &MicroBatch, smoothing: f64) -> (Gradients, Gradients) {
     let load =
-        |dtype| Bert::load_as(&checkpoint.config, &[&checkpoint.weights], model, 3, 5, &Device::Cpu, dtype).unwrap();
-    let exact = Bert { composed: true, ..load(DType::F64) };
-    (slopes(load(DType::F32), micro, smoothing), slopes(exact, micro, smoothing))
+        |dtype| Network::load_as(&checkpoint.config, &[&checkpoint.weights], model, 3, 5, &Device::Cpu, dtype).unwrap();
+    let exact = Network { backend: Backend::Candle, ..load(DType::F64) };
+    (gradients(load(DType::F32), micro, smoothing), gradients(exact, micro, smoothing))
 }
 
 #[track_caller]
-fn agree((ours, exact): (Slopes, Slopes)) {
+fn agree((ours, exact): (Gradients, Gradients)) {
     assert!((ours.0 - exact.0).abs() < 1e-5 * exact.0, "loss {} instead of {}", ours.0, exact.0);
     let norm = |g: &[f64]| g.iter().map(|x| x * x).sum::<f64>().sqrt();
     let all: f64 = exact.1.iter().flat_map(|(_, g)| g).map(|g| norm(g).powi(2)).sum::<f64>().sqrt();
@@ -61,21 +29,80 @@ fn agree((ours, exact): (Slopes, Slopes)) {
         match (ours, exact) {
             (Some(ours), Some(exact)) => {
                 let off: Vec<f64> = ours.iter().zip(exact).map(|(a, b)| a - b).collect();
-                // Small gradients (the keys' biases have none but rounding) are held to the scale of all of them.
+                // Small gradients are compared at the scale of all gradients: those of key biases are rounding errors.
                 let scale = norm(exact).max(1e-2 * all);
                 assert!(norm(&off) < 1e-5 * scale, "{name}: off by {:e} of {scale:e}", norm(&off));
             }
             (None, None) => {}
-            _ => panic!("{name}: only one of the two has a gradient"),
+            _ => panic!("{name}: only one backend has a gradient"),
         }
     }
+}
+
+fn value<'a>(model: &'a Network, name: &str) -> &'a Tensor {
+    model.parameters.iter().find(|parameter| parameter.name == name).unwrap().value.as_tensor()
+}
+
+/// A small `config.json` of every architecture but BERT.
+const OTHERS: [&str; 6] = [
+    r#"{"model_type": "distilbert", "vocab_size": 50, "dim": 24, "n_layers": 2, "n_heads": 3, "hidden_dim": 40,
+        "max_position_embeddings": 40}"#,
+    r#"{"model_type": "roberta", "vocab_size": 50, "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3,
+        "intermediate_size": 40, "max_position_embeddings": 42, "type_vocab_size": 1, "layer_norm_eps": 1e-5}"#,
+    r#"{"model_type": "electra", "vocab_size": 50, "embedding_size": 16, "hidden_size": 24, "num_hidden_layers": 2,
+        "num_attention_heads": 3, "intermediate_size": 40, "max_position_embeddings": 40}"#,
+    r#"{"model_type": "electra", "vocab_size": 50, "embedding_size": 24, "hidden_size": 24, "num_hidden_layers": 1,
+        "num_attention_heads": 2, "intermediate_size": 40, "max_position_embeddings": 40}"#,
+    r#"{"model_type": "albert", "vocab_size": 50, "embedding_size": 16, "hidden_size": 24, "num_hidden_layers": 5,
+        "num_hidden_groups": 2, "inner_group_num": 2, "num_attention_heads": 3, "intermediate_size": 40,
+        "max_position_embeddings": 40, "hidden_dropout_prob": 0.1}"#,
+    r#"{"model_type": "mpnet", "vocab_size": 50, "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3,
+        "intermediate_size": 40, "max_position_embeddings": 42}"#,
+];
+
+/// The numbers of layers that can be frozen.
+fn freezable(config: &str) -> Vec<usize> {
+    if config.contains("albert") { vec![0, 3, 5] } else { vec![0, 1] }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn every_architecture_has_the_gradients_of_candle(
+        lengths in prop::collection::vec(1usize..20, 1..6),
+        json in prop::sample::select(OTHERS.to_vec()),
+        pooling in prop::sample::select(vec![Pooling::Cls, Pooling::Mean, Pooling::Pooler]),
+        dropout in prop::sample::select(vec![0.0, 0.25]),
+        frozen in any::<prop::sample::Index>(),
+        seed in any::<u64>(),
+    ) {
+        let checkpoint = Checkpoint::of_architecture(json, pooling, seed);
+        let freeze = *frozen.get(&freezable(json));
+        let wanted = ModelConfig { pooling: Some(pooling), dropout: Some(dropout), freeze, ..config().model };
+        agree(both(&checkpoint, &wanted, &batch(seed, &lengths, 50, 3), 0.0));
+    }
+}
+
+#[test]
+fn layers_with_shared_parameters_cannot_be_separated() {
+    let albert = Checkpoint::of_architecture(OTHERS[4], Pooling::Pooler, 1);
+    let load = |freeze, reinit| {
+        let wanted = ModelConfig { freeze, reinit, ..config().model };
+        Network::load(&albert.config, &[&albert.weights], &wanted, 3, 5, &Device::Cpu).map(drop)
+    };
+    for (freeze, reinit) in [(0, 0), (3, 0), (5, 0), (0, 2), (0, 5), (3, 2)] {
+        load(freeze, reinit).unwrap();
+    }
+    insta::assert_snapshot!(load(2, 0).unwrap_err(), @"model.freeze is 2, but layers of this checkpoint share parameters; use one of 0, 3, 5");
+    insta::assert_snapshot!(load(0, 1).unwrap_err(), @"model.reinit is 1, but layers of this checkpoint share parameters; use one of 0, 2, 5");
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
 
     #[test]
-    fn loss_and_every_gradient_equal_candles_own(
+    fn loss_and_every_gradient_equal_those_of_candle(
         lengths in prop::collection::vec(1usize..20, 1..6),
         pooling in prop::sample::select(vec![Pooling::Cls, Pooling::Mean, Pooling::Pooler]),
         act in prop::sample::select(vec!["gelu", "gelu_new", "relu"]),
@@ -99,7 +126,7 @@ fn every_parameter_of_the_embedded_model_learns() {
     for pooling in [Pooling::Cls, Pooling::Mean, Pooling::Pooler] {
         let mut config = config();
         config.model = ModelConfig { pooling: Some(pooling), dropout: Some(0.1), ..config.model };
-        let (_, gradients) = slopes(checkpoint.bert(&config, 3), &batch(1, &[12, 1, 7], 8192, 3), 0.0);
+        let (_, gradients) = gradients(checkpoint.network(&config, 3), &batch(1, &[12, 1, 7], 8192, 3), 0.0);
         for (name, gradient) in gradients {
             let gradient = gradient.unwrap_or_else(|| panic!("{name} has no gradient"));
             assert!(gradient.iter().any(|&g| g != 0.0), "the gradient of {name} is zero");
@@ -112,9 +139,9 @@ fn a_frozen_part_has_no_gradient_and_no_dropout() {
     let checkpoint = Checkpoint::random(2, "");
     let model = ModelConfig { freeze: 1, dropout: Some(0.5), ..config().model };
     let load = |model: &ModelConfig| {
-        Bert::load(&checkpoint.config, &[&checkpoint.weights], model, 3, 5, &Device::Cpu).unwrap()
+        Network::load(&checkpoint.config, &[&checkpoint.weights], model, 3, 5, &Device::Cpu).unwrap()
     };
-    let (_, gradients) = slopes(load(&model), &batch(1, &[5, 9], 50, 3), 0.0);
+    let (_, gradients) = gradients(load(&model), &batch(1, &[5, 9], 50, 3), 0.0);
     for (name, gradient) in gradients {
         let frozen = name.starts_with("embeddings") || name.starts_with("encoder.layer.0");
         assert_eq!(gradient.is_none(), frozen, "{name}");
@@ -127,10 +154,14 @@ fn a_frozen_part_has_no_gradient_and_no_dropout() {
     };
     let pass =
         Pass { model: Arc::new(load(&model)), batch: Arc::new(batch(1, &[5, 9], 50, 3)), training: Some(training) };
-    for place in [Place::Embeddings, Place::Attention(0), Place::AttentionOutput(0), Place::Output(0)] {
+    for place in
+        [Place::EMBEDDINGS, Place::attention(0, 0), Place::attention_output(0, 0), Place::feed_forward_output(0, 0)]
+    {
         assert!(pass.dropout(place).is_none(), "{place:?}");
     }
-    for place in [Place::Attention(1), Place::AttentionOutput(1), Place::Output(1), Place::Classifier] {
+    for place in
+        [Place::attention(1, 1), Place::attention_output(1, 1), Place::feed_forward_output(1, 1), Place::CLASSIFIER]
+    {
         assert!(pass.dropout(place).is_some(), "{place:?}");
     }
 }
@@ -140,7 +171,7 @@ fn mixing_is_of_pooled_outputs_and_labels_and_in_training_alone() {
     let checkpoint = Checkpoint::random(4, "");
     let settings = config();
     let plain = batch(7, &[5, 3], 50, 3);
-    let loss = |micro: &MicroBatch| slopes(checkpoint.bert(&settings, 3), micro, 0.0).0;
+    let loss = |micro: &MicroBatch| gradients(checkpoint.network(&settings, 3), micro, 0.0).0;
     let mixed = |partners: [u32; 2], shares: [f64; 2]| MicroBatch {
         mix: Some(Mix { partners: partners.to_vec(), shares: shares.to_vec() }),
         ..plain.clone()
@@ -151,21 +182,21 @@ fn mixing_is_of_pooled_outputs_and_labels_and_in_training_alone() {
     // A sequence that is all its partner's is the partner: output and label have changed places together.
     close(loss(&mixed([1, 0], [0.0, 0.0])), loss(&plain));
     assert!((loss(&mixed([1, 0], [0.5, 0.5])) - loss(&plain)).abs() > 1e-4);
-    let model = Arc::new(checkpoint.bert(&settings, 3));
+    let model = Arc::new(checkpoint.network(&settings, 3));
     let score =
         |batch: MicroBatch| Pass { model: model.clone(), batch: Arc::new(batch), training: None }.logits().unwrap();
     assert_eq!(score(mixed([1, 0], [0.5, 0.5])), score(plain.clone()));
 }
 
-/// Leaving tokens out of a packed sequence is masking them: candle-transformers is given the whole and a mask.
+/// Removing tokens from a packed sequence equals masking them: candle-transformers gets the whole sequence and a mask.
 #[test]
-fn tokens_left_out_are_masked_out_of_attention_and_input() {
+fn removed_tokens_are_masked_in_attention_and_input() {
     use candle_transformers::models::bert::{BertModel, Config};
 
     let checkpoint = Checkpoint::embedded();
     let mut settings = config();
     settings.model.pooling = Some(Pooling::Mean);
-    let model = checkpoint.bert(&settings, 3);
+    let model = checkpoint.network(&settings, 3);
     let whole = batch(4, &[12], 8192, 3);
     let kept: Vec<usize> = vec![0, 1, 3, 4, 7, 8, 9, 11];
     let part = MicroBatch {
@@ -185,7 +216,7 @@ fn tokens_left_out_are_masked_out_of_attention_and_input() {
     let hidden = oracle.forward(&ids, &ids.zeros_like().unwrap(), Some(&mask)).unwrap().squeeze(0).unwrap();
     let rows = Tensor::new(kept.iter().map(|&i| i as u32).collect::<Vec<_>>(), &Device::Cpu).unwrap();
     let pooled = hidden.index_select(&rows, 0).unwrap().mean_keepdim(0).unwrap();
-    let classifier = &model.parameters[model.index.classifier.weight].value;
+    let classifier = value(&model, "classifier.weight");
     let expected: Vec<f32> = pooled.matmul(&classifier.t().unwrap()).unwrap().flatten_all().unwrap().to_vec1().unwrap();
     let ours = Pass { model: Arc::new(model), batch: Arc::new(part), training: None }.logits().unwrap();
     for (a, b) in ours.iter().zip(&expected) {
@@ -193,15 +224,15 @@ fn tokens_left_out_are_masked_out_of_attention_and_input() {
     }
 }
 
-/// candle-transformers' BERT is a good oracle for the forward pass (though it cannot be trained).
+/// The BERT of candle-transformers has a correct forward pass, although it cannot be trained.
 #[test]
-fn the_trunk_gives_what_candle_transformers_gives() {
+fn the_encoder_equals_candle_transformers() {
     use candle_transformers::models::bert::{BertModel, Config};
 
     let checkpoint = Checkpoint::embedded();
     let mut settings = config();
     settings.model.pooling = Some(Pooling::Mean);
-    let model = checkpoint.bert(&settings, 3);
+    let model = checkpoint.network(&settings, 3);
     let mut micro = batch(4, &[17, 5, 1, 29], 8192, 3);
     micro.types.fill(0);
     let oracle: Config = serde_json::from_slice(&checkpoint.config).unwrap();
@@ -214,7 +245,7 @@ fn the_trunk_gives_what_candle_transformers_gives() {
         let ids = ids.unsqueeze(0).unwrap();
         let hidden = oracle.forward(&ids, &ids.zeros_like().unwrap(), None).unwrap();
         let pooled = hidden.mean(1).unwrap();
-        let classifier = &model.parameters[model.index.classifier.weight].value;
+        let classifier = value(&model, "classifier.weight");
         expected
             .extend(pooled.matmul(&classifier.t().unwrap()).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap());
     }
@@ -230,7 +261,7 @@ fn sequences_packed_together_score_as_alone() {
     for pooling in [Pooling::Cls, Pooling::Mean, Pooling::Pooler] {
         let mut settings = config();
         settings.model.pooling = Some(pooling);
-        let model = Arc::new(checkpoint.bert(&settings, 3));
+        let model = Arc::new(checkpoint.network(&settings, 3));
         let lengths = [3, 11, 1, 20];
         let whole = batch(6, &lengths, 50, 3);
         let score =
@@ -256,12 +287,12 @@ fn sequences_packed_together_score_as_alone() {
 }
 
 #[test]
-fn dropout_does_not_depend_on_how_a_batch_is_cut() {
+fn dropout_does_not_depend_on_micro_batches() {
     let checkpoint = Checkpoint::random(8, "");
     let model = ModelConfig { dropout: Some(0.3), ..config().model };
-    let load = || Bert::load(&checkpoint.config, &[&checkpoint.weights], &model, 3, 5, &Device::Cpu).unwrap();
+    let load = || Network::load(&checkpoint.config, &[&checkpoint.weights], &model, 3, 5, &Device::Cpu).unwrap();
     let whole = batch(6, &[4, 9, 2], 50, 3);
-    let loss = slopes(load(), &whole, 0.0).0 * 3.0;
+    let loss = gradients(load(), &whole, 0.0).0 * 3.0;
     let parts: f64 = (0..3)
         .map(|s| {
             let span = whole.offsets[s] as usize..whole.offsets[s + 1] as usize;
@@ -275,7 +306,7 @@ fn dropout_does_not_depend_on_how_a_batch_is_cut() {
                 mix: None,
                 frozen: None,
             };
-            slopes(load(), &part, 0.0).0
+            gradients(load(), &part, 0.0).0
         })
         .sum();
     assert!((loss - parts).abs() < 1e-5 * loss, "{loss} in one piece, {parts} in three");
@@ -287,11 +318,11 @@ mod loading {
     fn message(config: &[u8], weights: &[u8], change: impl FnOnce(&mut ModelConfig)) -> String {
         let mut model = crate::train::testing::config().model;
         change(&mut model);
-        Bert::load(config, &[weights], &model, 3, 5, &Device::Cpu).unwrap_err().to_string()
+        Network::load(config, &[weights], &model, 3, 5, &Device::Cpu).unwrap_err().to_string()
     }
 
     #[test]
-    fn what_does_not_fit_is_named() {
+    fn parameters_that_do_not_match_are_named() {
         let good = Checkpoint::random(1, "");
         let without: Vec<(String, safetensors::tensor::TensorView<'_>)> =
             safetensors::SafeTensors::deserialize(&good.weights)
@@ -301,24 +332,24 @@ mod loading {
                 .filter(|(name, _)| name != "bert.encoder.layer.1.output.dense.bias")
                 .collect();
         let without = safetensors::serialize(without, None).unwrap();
-        insta::assert_snapshot!(message(&good.config, &without, |_| ()), @"the weights do not fit config.json: 'encoder.layer.1.output.dense.bias' is missing; take config.json and model.safetensors from one and the same BERT");
+        insta::assert_snapshot!(message(&good.config, &without, |_| ()), @"the weights do not match config.json: 'encoder.layer.1.output.dense.bias' is missing. Copy config.json and model.safetensors from the same checkpoint");
         let wide = String::from_utf8(good.config.clone())
             .unwrap()
             .replace("\"intermediate_size\": 40", "\"intermediate_size\": 48");
-        insta::assert_snapshot!(message(wide.as_bytes(), &good.weights, |_| ()), @"the weights do not fit config.json: 'encoder.layer.0.intermediate.dense.weight' has shape [40, 24] where config.json says [48, 24] (and 5 more); take config.json and model.safetensors from one and the same BERT");
+        insta::assert_snapshot!(message(wide.as_bytes(), &good.weights, |_| ()), @"the weights do not match config.json: 'encoder.layer.0.intermediate.dense.weight' has shape [40, 24]; config.json requires [48, 24] (and 5 more). Copy config.json and model.safetensors from the same checkpoint");
         insta::assert_snapshot!(message(&good.config, &good.weights, |m| m.freeze = 3), @"model.freeze is 3, but the checkpoint has 2 layers");
-        assert!(message(&good.config, b"not safetensors", |_| ()).contains("no safetensors file"));
+        assert!(message(&good.config, b"not safetensors", |_| ()).contains("not a valid safetensors file"));
     }
 
     #[test]
-    fn fresh_values_follow_the_seed_and_leave_the_rest_alone() {
+    fn new_values_follow_the_seed_and_other_values_stay() {
         let good = Checkpoint::random(1, "");
         let load = |reinit, seed| {
             let model = ModelConfig { reinit, pooling: Some(Pooling::Pooler), ..crate::train::testing::config().model };
-            Bert::load(&good.config, &[&good.weights], &model, 3, seed, &Device::Cpu).unwrap()
+            Network::load(&good.config, &[&good.weights], &model, 3, seed, &Device::Cpu).unwrap()
         };
-        let values = |bert: &Bert, name: &str| -> Vec<f32> {
-            let parameter = bert.parameters.iter().find(|p| p.name == name).unwrap();
+        let values = |network: &Network, name: &str| -> Vec<f32> {
+            let parameter = network.parameters.iter().find(|p| p.name == name).unwrap();
             parameter.value.flatten_all().unwrap().to_vec1().unwrap()
         };
         let (plain, renewed, other) = (load(0, 5), load(1, 5), load(1, 6));

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::lazy_embedding::{LazyEmbedding, RowGradients};
 use super::update::{Gradient, Moments, Settings, update};
 use crate::train::TrainError;
-use crate::train::model::Bert;
+use crate::train::model::{Backend, Network};
 
 /// The optimizer and its state.
 #[derive(Debug)]
@@ -20,21 +20,21 @@ pub struct AdamW {
 }
 
 impl AdamW {
-    pub fn new(settings: Settings, model: &Bert) -> Result<Self, TrainError> {
-        let lazy = |i: usize| !model.composed && i == model.index.words;
+    pub fn new(settings: Settings, model: &Network) -> Result<Self, TrainError> {
+        let lazy = |i: usize| model.backend == Backend::Kernels && i == model.shape().embeddings.tokens;
         let moments = model.parameters.iter().enumerate().map(|(i, parameter)| {
             let n = parameter.value.elem_count();
             Ok(if !parameter.trainable || lazy(i) {
                 None
-            } else if model.composed {
+            } else if model.backend == Backend::Candle {
                 let zeros = parameter.value.zeros_like()?;
                 Some(Moments::Device(zeros.clone(), zeros))
             } else {
                 Some(Moments::Host(vec![0.0; n], vec![0.0; n]))
             })
         });
-        let table = &model.parameters[model.index.words];
-        let embedding = (table.trainable && !model.composed).then(|| LazyEmbedding::new(table));
+        let table = model.token_embeddings();
+        let embedding = (table.trainable && model.backend == Backend::Kernels).then(|| LazyEmbedding::new(table));
         Ok(Self { settings, rates: Vec::new(), moments: moments.collect::<Result<_, TrainError>>()?, embedding })
     }
 
@@ -58,12 +58,12 @@ impl AdamW {
     /// Restores the optimizer from a training state.
     pub fn restore(
         &mut self,
-        model: &Bert,
+        model: &Network,
         rates: Vec<f64>,
         moments: Vec<Option<Moments>>,
         embedding: Option<LazyEmbedding>,
     ) {
-        let table = &model.parameters[model.index.words];
+        let table = model.token_embeddings();
         self.embedding = embedding.map(|mut embedding| {
             embedding.set_history(rates.iter().zip(1..).map(|(&lr, step)| self.settings.factors(step, lr, table)));
             embedding
@@ -73,16 +73,16 @@ impl AdamW {
     }
 
     /// Applies the outstanding steps to the token embeddings `ids` (sorted, without duplicates). After that they may be read.
-    pub fn catch_up(&mut self, model: &Bert, ids: &[u32]) -> Result<(), TrainError> {
+    pub fn catch_up(&mut self, model: &Network, ids: &[u32]) -> Result<(), TrainError> {
         match &mut self.embedding {
-            Some(embedding) => Ok(embedding.catch_up(&model.parameters[model.index.words], ids)?),
+            Some(embedding) => Ok(embedding.catch_up(model.token_embeddings(), ids)?),
             None => Ok(()),
         }
     }
 
     /// Applies the outstanding steps to all token embeddings.
-    pub fn catch_up_all(&mut self, model: &Bert) -> Result<(), TrainError> {
-        let all: Vec<u32> = (0..model.config.vocabulary as u32).collect();
+    pub fn catch_up_all(&mut self, model: &Network) -> Result<(), TrainError> {
+        let all: Vec<u32> = (0..model.shape().vocabulary as u32).collect();
         self.catch_up(model, &all)
     }
 
@@ -90,7 +90,7 @@ impl AdamW {
     /// token embeddings that the batch read. All gradients are multiplied by `clip` first.
     pub fn step<'g>(
         &mut self,
-        model: &Bert,
+        model: &Network,
         lr: f64,
         clip: f32,
         gradient: impl Fn(usize) -> Option<Gradient<'g>> + Sync,
@@ -104,7 +104,7 @@ impl AdamW {
             update(parameter, moments, &gradient, clip, settings.factors(step, lr, parameter))
         })?;
         if let Some(embedding) = &mut self.embedding {
-            let table = &model.parameters[model.index.words];
+            let table = model.token_embeddings();
             embedding.step(table, settings.factors(step, lr, table), clip, rows)?;
         }
         Ok(())

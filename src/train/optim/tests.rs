@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{AdamW, Gradient, RowGradients, Settings, values};
 use crate::train::batch::MicroBatch;
-use crate::train::model::Bert;
+use crate::train::model::Network;
 use crate::train::model::gradient_buffer::TokenGradients;
 use crate::train::testing::{Checkpoint, config};
 use plateau_random::{Purpose, Random};
@@ -37,10 +37,10 @@ impl Plain {
     }
 }
 
-fn model() -> Bert {
+fn model() -> Network {
     let mut config = config();
     config.model.pooling = Some(crate::trial::Pooling::Mean);
-    Checkpoint::random(1, "").bert(&config, 3)
+    Checkpoint::random(1, "").network(&config, 3)
 }
 
 fn gradient(step: u64, parameter: usize, n: usize) -> Vec<f32> {
@@ -77,19 +77,21 @@ fn every_parameter_moves_as_in_torch() {
         }
     }
     for (i, (parameter, plain)) in model.parameters.iter().zip(&plain).enumerate() {
-        if i == model.index.words {
+        if i == model.shape().embeddings.tokens {
             continue;
         }
         for (ours, exact) in values(&parameter.value).unwrap().iter().zip(&plain.p) {
             assert!((f64::from(*ours) - exact).abs() < 1e-6, "{}: {ours} instead of {exact}", parameter.name);
         }
     }
-    let depths: Vec<usize> = [model.index.words, model.index.layers[0].up.weight, model.index.layers[1].up.weight]
-        .into_iter()
-        .chain([model.index.classifier.weight])
-        .map(|i| model.parameters[i].depth)
-        .collect();
-    assert_eq!(depths, [3, 2, 1, 0]);
+    let depth = |name: &str| model.parameters.iter().find(|parameter| parameter.name == name).unwrap().depth;
+    let depths = [
+        "embeddings.word_embeddings.weight",
+        "encoder.layer.0.intermediate.dense.weight",
+        "encoder.layer.1.intermediate.dense.weight",
+        "classifier.weight",
+    ];
+    assert_eq!(depths.map(depth), [3, 2, 1, 0]);
 }
 
 /// The gradients of a batch that reads these tokens.
@@ -132,7 +134,7 @@ fn lazy_rows_equal_rows_that_are_updated_at_every_step_bit_for_bit() {
             lazy.catch_up(&lazy_model, &[3, 4, 40]).unwrap();
         }
     }
-    let table = |model: &Bert| values(&model.parameters[model.index.words].value).unwrap();
+    let table = |model: &Network| values(&model.token_embeddings().value).unwrap();
     assert_ne!(table(&lazy_model), table(&dense_model), "no step is outstanding, so the test compares nothing");
     lazy.catch_up_all(&lazy_model).unwrap();
     assert_eq!(table(&lazy_model), table(&dense_model));

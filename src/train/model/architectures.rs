@@ -1,0 +1,44 @@
+//! The list of architectures. `model_type` in `config.json` selects one.
+
+use super::config::{model_type, wrong};
+use super::declarations::Declarations;
+use super::encoder::Encoder;
+use super::{albert, bert, distilbert, electra, mpnet, roberta};
+use crate::train::TrainError;
+
+/// Reads `config.json` and adds the architecture's parameters to the list.
+type Reader = fn(&[u8], &mut Declarations) -> Result<Box<dyn Encoder>, TrainError>;
+
+const ARCHITECTURES: [(&str, Reader); 7] = [
+    ("albert", albert::read),
+    ("bert", bert::read),
+    ("distilbert", distilbert::read),
+    ("electra", electra::read),
+    ("mpnet", mpnet::read),
+    ("roberta", roberta::read),
+    ("xlm-roberta", roberta::read),
+];
+
+/// The encoder that `config.json` describes. Its parameters are added to `declarations`.
+pub fn read(json: &[u8], declarations: &mut Declarations) -> Result<Box<dyn Encoder>, TrainError> {
+    let name = model_type(json)?;
+    match ARCHITECTURES.iter().find(|(known, _)| *known == name) {
+        Some((_, read)) => read(json, declarations),
+        None => {
+            let known = ARCHITECTURES.map(|(known, _)| known).join(", ");
+            Err(wrong(format!("model_type is '{name}': not supported; supported are {known}")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unsupported_architecture_is_named_with_the_supported_ones() {
+        let message = |json: &str| read(json.as_bytes(), &mut Declarations::default()).unwrap_err().to_string();
+        insta::assert_snapshot!(message(r#"{"model_type": "t5"}"#), @"config.json: model_type is 't5': not supported; supported are albert, bert, distilbert, electra, mpnet, roberta, xlm-roberta");
+        assert!(message("{}").contains("vocab_size"), "without model_type it is a BERT");
+    }
+}

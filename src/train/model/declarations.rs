@@ -1,0 +1,131 @@
+//! The list of a network's parameters before any value exists: names, shapes, initial values, groups.
+//!
+//! The list has a fixed order, which determines the order of all sums over parameters. An architecture adds its parameters
+//! and keeps their indices.
+
+use super::operations::{Linear, Norm};
+use crate::train::TrainError;
+
+/// The part of the network to which a parameter belongs. Freezing, `reinit` and `layer_decay` work on groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Group {
+    Embeddings,
+    /// Layer from 0. A parameter that several layers share belongs to the lowest of them.
+    Layer(usize),
+    Head,
+}
+
+/// The initial value of a parameter that the checkpoint does not contain.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Initial {
+    /// Normal with the checkpoint's `initializer_range` as standard deviation.
+    Normal,
+    Constant(f32),
+}
+
+/// One parameter.
+#[derive(Debug, Clone)]
+pub struct Declaration {
+    /// The name without the architecture's prefix, for example `encoder.layer.0.output.dense.weight`.
+    pub name: String,
+    pub shape: Vec<usize>,
+    pub initial: Initial,
+    pub group: Group,
+}
+
+/// The parameters in their order.
+#[derive(Debug, Default)]
+pub struct Declarations(pub Vec<Declaration>);
+
+impl Declarations {
+    /// Refuses sizes far beyond the `elements` of the weights, before any tensor of these sizes is created.
+    pub fn check_size(&self, elements: u64) -> Result<(), TrainError> {
+        let size =
+            |declaration: &Declaration| declaration.shape.iter().fold(1u128, |n, &size| n.saturating_mul(size as u128));
+        let described = self.0.iter().fold(0u128, |sum, declaration| sum.saturating_add(size(declaration)));
+        // The weights may lack the head.
+        if described <= u128::from(elements) * 2 + (1 << 20) {
+            return Ok(());
+        }
+        Err(TrainError::Input(format!(
+            "config.json describes a model of {described} parameters, but the weights hold {elements}: the two files do not \
+             belong together"
+        )))
+    }
+
+    /// Adds a parameter and returns its index.
+    pub fn add(&mut self, name: String, shape: &[usize], initial: Initial, group: Group) -> usize {
+        self.0.push(Declaration { name, shape: shape.to_vec(), initial, group });
+        self.0.len() - 1
+    }
+
+    /// Adds a table of embeddings `[rows, width]`.
+    pub fn table(&mut self, stem: &str, rows: usize, width: usize, group: Group) -> usize {
+        self.add(format!("{stem}.weight"), &[rows, width], Initial::Normal, group)
+    }
+
+    /// Adds the weight `[outputs, inputs]` and the bias of a linear layer.
+    pub fn linear(&mut self, stem: &str, outputs: usize, inputs: usize, group: Group) -> Linear {
+        Linear {
+            weight: self.add(format!("{stem}.weight"), &[outputs, inputs], Initial::Normal, group),
+            bias: self.add(format!("{stem}.bias"), &[outputs], Initial::Constant(0.0), group),
+        }
+    }
+
+    /// Adds the weight and the bias of a LayerNorm.
+    pub fn norm(&mut self, stem: &str, width: usize, epsilon: f64, group: Group) -> Norm {
+        Norm {
+            weight: self.add(format!("{stem}.weight"), &[width], Initial::Constant(1.0), group),
+            bias: self.add(format!("{stem}.bias"), &[width], Initial::Constant(0.0), group),
+            epsilon,
+        }
+    }
+}
+
+/// Whether weight decay applies to a parameter. The rule is that of transformers' `Trainer`: no decay for names that contain
+/// `bias`, `layernorm` or `rmsnorm`, or have a part that is `norm` or ends with `_norm` (in lower case).
+pub fn decays(name: &str) -> bool {
+    let name = name.to_lowercase();
+    let is_norm = |part: &str| part == "norm" || part.ends_with("_norm");
+    !["bias", "layernorm", "rmsnorm"].iter().any(|word| name.contains(word)) && !name.split('.').any(is_norm)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_beyond_the_weights_are_refused() {
+        let sized = |rows: usize, width: usize| {
+            let mut declarations = Declarations::default();
+            declarations.table("embeddings", rows, width, Group::Embeddings);
+            declarations.check_size(1000)
+        };
+        assert!(sized(100, 4).is_ok());
+        for (rows, width) in [(100_000_000, 1_000_000), (1 << 40, 1 << 40)] {
+            let message = sized(rows, width).unwrap_err().to_string();
+            assert!(message.contains("but the weights hold 1000"), "{message}");
+        }
+    }
+
+    #[test]
+    fn weight_decay_follows_the_trainer_of_transformers() {
+        for name in [
+            "encoder.layer.0.output.dense.bias",
+            "embeddings.LayerNorm.weight",
+            "transformer.layer.1.sa_layer_norm.weight",
+            "encoder.albert_layer_groups.0.albert_layers.0.full_layer_layer_norm.weight",
+            "encoder.relative_attention_bias.weight",
+            "layers.3.attn_norm.weight",
+            "head.norm.weight",
+            "lstm.bias_ih_l0",
+        ] {
+            assert!(!decays(name), "{name}");
+        }
+        for name in
+            ["embeddings.word_embeddings.weight", "classifier.out_proj.weight", "pooler.weight", "normal.weight"]
+        {
+            assert!(decays(name), "{name}");
+        }
+    }
+}

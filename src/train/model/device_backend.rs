@@ -1,0 +1,241 @@
+//! The candle backend: the operations composed of candle's own differentiable operations. It runs on accelerators, and in
+//! f64 on the CPU it is the reference for the tests of the kernels.
+//!
+//! It uses only operations that have a backward pass in candle 0.11. `LayerNorm::forward`, `ops::layer_norm` and
+//! `softmax_last_dim` have none: they cut the graph without an error. Attention pads each micro-batch to its longest
+//! sequence and masks the padding; everything else works on packed tokens.
+
+use candle_core::{D, Error, Result, Tensor};
+
+use super::operations::{Attention, Embeddings, Linear, Norm, Operations, Place, RelativeBias};
+use super::pass::Pass;
+use crate::train::batch::Mix;
+use plateau_kernels::activation::Activation;
+use plateau_kernels::dropout::Dropout;
+
+/// The operations of one pass.
+pub struct DeviceBackend<'a> {
+    pass: &'a Pass,
+}
+
+impl<'a> DeviceBackend<'a> {
+    pub fn new(pass: &'a Pass) -> Self {
+        Self { pass }
+    }
+
+    /// The loss of a training pass. Adds the gradients of all trainable parameters to the pass's buffer.
+    pub fn backward(&self, logits: &Tensor) -> Result<f64> {
+        let training = self.pass.training.as_ref();
+        let training = training.ok_or_else(|| Error::Msg("a backward pass needs a training pass".into()))?;
+        let loss = (self.loss(logits, training.smoothing)? * training.weight)?;
+        let mut gradients = loss.backward()?;
+        for (i, parameter) in self.pass.model.parameters.iter().enumerate().filter(|(_, p)| p.trainable) {
+            if let Some(gradient) = gradients.remove(&parameter.value) {
+                training.gradients.add_tensor(i, gradient)?;
+            }
+        }
+        loss.to_dtype(candle_core::DType::F64)?.to_scalar()
+    }
+
+    /// Sum of the sequences' cross-entropies.
+    fn loss(&self, logits: &Tensor, smoothing: f64) -> Result<Tensor> {
+        let log = candle_nn::ops::log_softmax(logits, D::Minus1)?;
+        let own = Tensor::new(&*self.pass.batch.labels, logits.device())?.unsqueeze(1)?;
+        let mut hits = log.gather(&own, 1)?;
+        if let Some(mix) = self.pass.mix() {
+            let partners = own.index_select(&Tensor::new(&*mix.partners, logits.device())?, 0)?;
+            let shares = shares(mix, logits)?;
+            hits = (hits.mul(&shares)? + log.gather(&partners, 1)?.mul(&(1.0 - &shares)?)?)?;
+        }
+        let nll = hits.sum_all()?.neg()?;
+        let mean = (log.sum_all()?.neg()? / logits.dim(1)? as f64)?;
+        (nll * (1.0 - smoothing))? + (mean * smoothing)?
+    }
+
+    fn value(&self, parameter: usize) -> &'a Tensor {
+        self.pass.model.parameters[parameter].value.as_tensor()
+    }
+
+    fn rows(&self, table: usize, ids: impl Iterator<Item = u32>) -> Result<Tensor> {
+        let table = self.value(table);
+        table.index_select(&Tensor::new(ids.collect::<Vec<u32>>(), table.device())?, 0)
+    }
+
+    /// The bias of every pair of tokens of the padded micro-batch, `[sequences, heads, longest, longest]`.
+    fn relative_bias(&self, bias: RelativeBias, heads: usize, longest: usize) -> Result<Tensor> {
+        let batch = &self.pass.batch;
+        let mut buckets = Vec::with_capacity(batch.sequences() * longest * longest);
+        for bounds in batch.offsets.windows(2) {
+            let positions = &batch.positions[bounds[0] as usize..bounds[1] as usize];
+            let position = |i: usize| positions.get(i).map_or(0, |&position| position as i32);
+            for i in 0..longest {
+                buckets.extend((0..longest).map(|j| (bias.bucket)(position(i) - position(j)) as u32));
+            }
+        }
+        let table = self.value(bias.table);
+        let rows = table.index_select(&Tensor::new(buckets, table.device())?, 0)?;
+        rows.reshape((batch.sequences(), longest, longest, heads))?.permute((0, 3, 1, 2))?.contiguous()
+    }
+
+    /// `x` with the masks that the CPU kernels use.
+    fn masked(&self, x: &Tensor, dropout: &Dropout) -> Result<Tensor> {
+        let (rows, width) = x.dims2()?;
+        let factors: Vec<f32> = self
+            .pass
+            .offsets(rows)
+            .windows(2)
+            .enumerate()
+            .flat_map(|(sequence, w)| {
+                let mask = dropout.mask(sequence);
+                (0..(w[1] - w[0]) * width as u32).map(move |i| mask.factor(i))
+            })
+            .collect();
+        x * Tensor::from_vec(factors, x.shape(), x.device())?.to_dtype(x.dtype())?
+    }
+
+    /// The masks of attention weights `[sequences, heads, longest, longest]`. The factor of padding is 1.
+    fn weight_factors(&self, dropout: &Dropout, heads: usize, longest: usize, weights: &Tensor) -> Result<Tensor> {
+        let mut factors = Vec::with_capacity(weights.elem_count());
+        for (sequence, w) in self.pass.batch.offsets.windows(2).enumerate() {
+            let (mask, s) = (dropout.mask(sequence), (w[1] - w[0]) as usize);
+            for head in 0..heads {
+                for row in 0..longest {
+                    let first = (head * s + row) * s;
+                    let factor = |i| if row < s && i < s { mask.factor((first + i) as u32) } else { 1.0 };
+                    factors.extend((0..longest).map(factor));
+                }
+            }
+        }
+        Tensor::from_vec(factors, weights.shape(), weights.device())?.to_dtype(weights.dtype())
+    }
+}
+
+/// `[sequences, 1]`.
+fn shares(mix: &Mix, like: &Tensor) -> Result<Tensor> {
+    Tensor::new(&*mix.shares, like.device())?.to_dtype(like.dtype())?.unsqueeze(1)
+}
+
+impl Operations for DeviceBackend<'_> {
+    fn embed(&mut self, embeddings: &Embeddings) -> Result<Tensor> {
+        let batch = &self.pass.batch;
+        let mut sum = self.rows(embeddings.tokens, batch.ids.iter().copied())?;
+        if let Some(types) = embeddings.types {
+            sum = (sum + self.rows(types.table, batch.types.iter().map(|&kind| types.row(kind) as u32))?)?;
+        }
+        let positions = embeddings.positions;
+        sum + self.rows(positions.table, batch.positions.iter().map(|position| positions.first + position))?
+    }
+
+    fn layer_norm(&mut self, x: &Tensor, norm: Norm) -> Result<Tensor> {
+        let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
+        let deviation = (centred.sqr()?.mean_keepdim(D::Minus1)? + norm.epsilon)?.sqrt()?;
+        let normal = centred.broadcast_div(&deviation)?;
+        normal.broadcast_mul(self.value(norm.weight))?.broadcast_add(self.value(norm.bias))
+    }
+
+    fn dropout(&mut self, x: &Tensor, place: Place) -> Result<Tensor> {
+        match self.pass.dropout(place) {
+            Some(dropout) => self.masked(x, &dropout),
+            None => Ok(x.clone()),
+        }
+    }
+
+    fn linear(&mut self, x: &Tensor, layer: Linear) -> Result<Tensor> {
+        x.matmul(&self.value(layer.weight).t()?)?.broadcast_add(self.value(layer.bias))
+    }
+
+    fn dense(&mut self, x: &Tensor, layer: Linear, activation: Activation) -> Result<Tensor> {
+        let y = self.linear(x, layer)?;
+        match activation {
+            Activation::Gelu => y.gelu_erf(),
+            Activation::GeluTanh => y.gelu(),
+            Activation::Relu => y.relu(),
+            Activation::Tanh => y.tanh(),
+        }
+    }
+
+    fn attention(&mut self, q: &Tensor, k: &Tensor, v: &Tensor, attention: &Attention) -> Result<Tensor> {
+        let batch = &self.pass.batch;
+        let (sequences, heads) = (batch.sequences(), attention.heads);
+        let width = q.dim(1)?;
+        let size = width / heads;
+        let longest = batch.offsets.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(0) as usize;
+        // The first row of a sequence stands for its padding; padded keys are masked, and padded queries are not read.
+        let padded = |offsets: &[u32]| {
+            let rows: Vec<u32> = offsets
+                .windows(2)
+                .flat_map(|w| (0..longest as u32).map(move |i| if w[0] + i < w[1] { w[0] + i } else { w[0] }))
+                .collect();
+            Tensor::new(rows, q.device())
+        };
+        let queries = self.pass.offsets(q.dim(0)?);
+        let split = |x: &Tensor, rows: &Tensor| {
+            x.index_select(rows, 0)?.reshape((sequences, longest, heads, size))?.transpose(1, 2)?.contiguous()
+        };
+        let rows = padded(&batch.offsets)?;
+        let (q, k, v) = (split(q, &padded(&queries)?)?, split(k, &rows)?, split(v, &rows)?);
+        let mask: Vec<f32> = batch
+            .offsets
+            .windows(2)
+            .flat_map(|w| (0..longest as u32).map(move |i| if i < w[1] - w[0] { 0.0 } else { -1e9 }))
+            .collect();
+        let mask = Tensor::from_vec(mask, (sequences, 1, 1, longest), q.device())?.to_dtype(q.dtype())?;
+        let mut scores = (q.matmul(&k.transpose(2, 3)?.contiguous()?)? / (size as f64).sqrt())?.broadcast_add(&mask)?;
+        if let Some(bias) = attention.bias {
+            scores = (scores + self.relative_bias(bias, heads, longest)?)?;
+        }
+        let weights = candle_nn::ops::softmax(&scores, D::Minus1)?;
+        let weights = match self.pass.dropout(attention.dropout) {
+            Some(dropout) => (&weights * self.weight_factors(&dropout, heads, longest, &weights)?)?,
+            None => weights,
+        };
+        let context = weights.matmul(&v)?.transpose(1, 2)?.contiguous()?.reshape((sequences * longest, width))?;
+        let kept: Vec<u32> = queries
+            .windows(2)
+            .enumerate()
+            .flat_map(|(s, w)| (0..w[1] - w[0]).map(move |i| (s * longest) as u32 + i))
+            .collect();
+        context.index_select(&Tensor::new(kept, context.device())?, 0)
+    }
+
+    fn add_norm(
+        &mut self,
+        x: &Tensor,
+        layer: Linear,
+        dropout: Option<Place>,
+        residual: &Tensor,
+        norm: Norm,
+    ) -> Result<Tensor> {
+        let mut y = self.linear(x, layer)?;
+        if let Some(place) = dropout {
+            y = self.dropout(&y, place)?;
+        }
+        self.layer_norm(&(y + residual)?, norm)
+    }
+
+    fn first_rows(&mut self, x: &Tensor) -> Result<Tensor> {
+        let batch = &self.pass.batch;
+        x.index_select(&Tensor::new(&batch.offsets[..batch.sequences()], x.device())?, 0)
+    }
+
+    /// A product with a matrix of weights.
+    fn mean_rows(&mut self, x: &Tensor) -> Result<Tensor> {
+        let batch = &self.pass.batch;
+        let (sequences, tokens) = (batch.sequences(), batch.tokens());
+        let mut weights = vec![0f32; sequences * tokens];
+        for (s, w) in batch.offsets.windows(2).enumerate() {
+            weights[s * tokens + w[0] as usize..s * tokens + w[1] as usize].fill(1.0);
+        }
+        let counts: Vec<f32> = batch.offsets.windows(2).map(|w| (w[1] - w[0]) as f32).collect();
+        let weights = Tensor::from_vec(weights, (sequences, tokens), x.device())?.to_dtype(x.dtype())?;
+        let counts = Tensor::from_vec(counts, (sequences, 1), x.device())?.to_dtype(x.dtype())?;
+        weights.matmul(x)?.broadcast_div(&counts)
+    }
+
+    fn mix(&mut self, x: &Tensor) -> Result<Tensor> {
+        let Some(mix) = self.pass.mix() else { return Ok(x.clone()) };
+        let partners = x.index_select(&Tensor::new(&*mix.partners, x.device())?, 0)?;
+        let shares = shares(mix, x)?;
+        x.broadcast_mul(&shares)? + partners.broadcast_mul(&(1.0 - &shares)?)?
+    }
+}

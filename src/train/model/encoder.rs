@@ -1,0 +1,78 @@
+//! What an architecture must provide: its sizes, its parameters, and its forward pass layer by layer.
+
+use std::fmt::Debug;
+
+use candle_core::{Result, Tensor};
+
+use super::config::DropoutRates;
+use super::operations::{Embeddings, Operations, Rows};
+use plateau_kernels::activation::Activation;
+
+/// An architecture with the indices of its parameters.
+///
+/// To add one, write a file with a struct that implements this trait and a function that reads `config.json` and declares
+/// the parameters, and add a line to `architectures.rs`.
+pub trait Encoder: Debug + Send + Sync {
+    fn shape(&self) -> &Shape;
+
+    /// The input of the first layer, `[tokens, hidden]`.
+    fn embed(&self, ops: &mut dyn Operations) -> Result<Tensor>;
+
+    /// The output of layer `number` (from 0) for `rows` of each sequence. `x` is the layer's input for all tokens.
+    fn layer(&self, number: usize, x: &Tensor, rows: Rows, ops: &mut dyn Operations) -> Result<Tensor>;
+
+    /// Whether layer `number` (from 0) and the layer above it have parameters in common. `freeze` and `reinit` cannot
+    /// separate such layers.
+    fn shares_with_next(&self, _number: usize) -> bool {
+        false
+    }
+}
+
+/// The sizes and settings that do not depend on the task.
+#[derive(Debug, Clone)]
+pub struct Shape {
+    /// The first part of parameter names in checkpoint files, for example `bert`.
+    pub prefix: &'static str,
+    pub vocabulary: usize,
+    pub hidden: usize,
+    pub layers: usize,
+    pub heads: usize,
+    pub intermediate: usize,
+    /// Most tokens of a text.
+    pub positions: usize,
+    /// Number of token types. None: token types have no effect.
+    pub types: Option<usize>,
+    pub embeddings: Embeddings,
+    /// Standard deviation of initial weights.
+    pub initializer_range: f64,
+    pub dropout: DropoutRates,
+    pub head: HeadLayout,
+}
+
+/// The classification head of the architecture in transformers: dense layer and activation on the first token, then the
+/// classifier.
+#[derive(Debug, Clone, Copy)]
+pub struct HeadLayout {
+    /// Name of the dense layer.
+    pub dense: &'static str,
+    pub activation: Activation,
+    /// Whether there is dropout before the dense layer.
+    pub input_dropout: bool,
+    /// Name of the classifier.
+    pub classifier: &'static str,
+    /// Whether a checkpoint without the dense layer gets a classifier on the mean of all tokens instead.
+    pub needs_checkpoint: bool,
+}
+
+impl HeadLayout {
+    /// The head of RoBERTa and of others after it.
+    pub fn classification_head(activation: Activation) -> Self {
+        Self {
+            dense: "classifier.dense",
+            activation,
+            input_dropout: true,
+            classifier: "classifier.out_proj",
+            needs_checkpoint: false,
+        }
+    }
+}

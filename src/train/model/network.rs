@@ -1,0 +1,150 @@
+//! A network: an encoder, a classification head and the values of their parameters.
+
+use candle_core::{DType, Device};
+
+use super::architectures;
+use super::config::DropoutRates;
+use super::declarations::{Declarations, Group};
+use super::encoder::{Encoder, Shape};
+use super::head::Head;
+use super::operations::Rows;
+use super::parameters::{self, LoadSettings, Parameter, Tensors};
+use crate::train::TrainError;
+use crate::train::data::Tokens;
+use crate::trial::{ModelConfig, Pooling};
+
+/// What runs the operations of a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backend {
+    /// Hand-written kernels on the CPU.
+    Kernels,
+    /// candle's operations, on any device.
+    Candle,
+}
+
+#[derive(Debug)]
+pub struct Network {
+    pub encoder: Box<dyn Encoder>,
+    pub head: Head,
+    pub parameters: Vec<Parameter>,
+    pub dropout: DropoutRates,
+    /// The embeddings and the first `freeze` layers are frozen. 0: nothing is frozen.
+    pub freeze: usize,
+    pub classes: usize,
+    pub device: Device,
+    pub dtype: DType,
+    pub backend: Backend,
+}
+
+impl Network {
+    /// Builds the network that `wanted` describes from `config.json` and the safetensors files of a checkpoint.
+    pub fn load(
+        json: &[u8],
+        weights: &[&[u8]],
+        wanted: &ModelConfig,
+        classes: usize,
+        seed: u64,
+        device: &Device,
+    ) -> Result<Self, TrainError> {
+        Self::load_as(json, weights, wanted, classes, seed, device, DType::F32)
+    }
+
+    /// The same with parameters of another type.
+    pub(super) fn load_as(
+        json: &[u8],
+        weights: &[&[u8]],
+        wanted: &ModelConfig,
+        classes: usize,
+        seed: u64,
+        device: &Device,
+        dtype: DType,
+    ) -> Result<Self, TrainError> {
+        let mut declarations = Declarations::default();
+        let encoder = architectures::read(json, &mut declarations)?;
+        let shape = encoder.shape();
+        check_layers(&*encoder, "freeze", wanted.freeze, wanted.freeze)?;
+        check_layers(&*encoder, "reinit", wanted.reinit, shape.layers.saturating_sub(wanted.reinit))?;
+        let tensors = Tensors::read(weights, shape.prefix)?;
+        declarations.check_size(tensors.elements())?;
+        let pooling = wanted.pooling.unwrap_or_else(|| default_pooling(shape, &tensors));
+        let head = Head::declare(&mut declarations, shape, pooling, classes);
+        let settings = LoadSettings { freeze: wanted.freeze, reinit: wanted.reinit, seed };
+        let parameters = parameters::load(&declarations, shape, &tensors, settings, device, dtype)?;
+        let dropout = wanted.dropout.map_or(shape.dropout, DropoutRates::all);
+        let backend = if device.is_cpu() { Backend::Kernels } else { Backend::Candle };
+        let (freeze, device) = (wanted.freeze, device.clone());
+        Ok(Self { encoder, head, parameters, dropout, freeze, classes, device, dtype, backend })
+    }
+
+    pub fn shape(&self) -> &Shape {
+        self.encoder.shape()
+    }
+
+    /// The token embeddings.
+    pub fn token_embeddings(&self) -> &Parameter {
+        &self.parameters[self.shape().embeddings.tokens]
+    }
+
+    /// The indices of the parameters of layer `number` (from 0).
+    pub fn layer_parameters(&self, number: usize) -> impl Iterator<Item = usize> {
+        let group = Group::Layer(number);
+        self.parameters.iter().enumerate().filter(move |(_, parameter)| parameter.group == group).map(|(i, _)| i)
+    }
+
+    /// The rows of each sequence that layer `number` (from 0) computes.
+    pub fn rows(&self, number: usize) -> Rows {
+        if number + 1 == self.shape().layers { self.head.rows() } else { Rows::All }
+    }
+
+    /// Refuses tokens without an embedding.
+    pub fn check(&self, tokens: &Tokens) -> Result<(), TrainError> {
+        let shape = self.shape();
+        let longest = tokens.positions.iter().max().map_or(0, |last| *last as usize + 1);
+        if longest > shape.positions {
+            let most = shape.positions;
+            return Err(TrainError::Input(format!(
+                "a text has {longest} tokens, but the checkpoint supports at most {most}: set data.max_length to {most} or less"
+            )));
+        }
+        if let Some(id) = tokens.ids.iter().find(|&&id| id as usize >= shape.vocabulary) {
+            return Err(TrainError::Input(format!(
+                "token id {id} is out of range: the model has {} embeddings. tokenizer.json does not match the checkpoint",
+                shape.vocabulary
+            )));
+        }
+        let types = shape.types.unwrap_or(usize::MAX);
+        if tokens.types.iter().any(|&kind| usize::from(kind) >= types) {
+            return Err(TrainError::Input(
+                "data.text_pair needs a checkpoint with two token types (type_vocab_size 2)".into(),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// The pooling of a checkpoint if the configuration names none: the architecture's own head, but the mean for a BERT
+/// checkpoint without a pooler.
+pub fn default_pooling(shape: &Shape, tensors: &Tensors<'_>) -> Pooling {
+    let has_own = !shape.head.needs_checkpoint || tensors.has_linear(shape.head.dense);
+    if has_own { Pooling::Pooler } else { Pooling::Mean }
+}
+
+/// Refuses a number of layers that the checkpoint does not have, or whose `boundary` separates layers with shared parameters.
+fn check_layers(encoder: &dyn Encoder, key: &str, number: usize, boundary: usize) -> Result<(), TrainError> {
+    let layers = encoder.shape().layers;
+    if number > layers {
+        return Err(TrainError::Input(format!("model.{key} is {number}, but the checkpoint has {layers} layers")));
+    }
+    if number > 0 && boundary > 0 && boundary < layers && encoder.shares_with_next(boundary - 1) {
+        let usable = |n: &usize| *n == 0 || *n == layers || !encoder.shares_with_next(n - 1);
+        let counts = (0..=layers).filter(usable).map(|n| if key == "reinit" { layers - n } else { n });
+        let mut counts: Vec<usize> = counts.collect();
+        counts.sort_unstable();
+        let counts: Vec<String> = counts.iter().map(usize::to_string).collect();
+        return Err(TrainError::Input(format!(
+            "model.{key} is {number}, but layers of this checkpoint share parameters; use one of {}",
+            counts.join(", ")
+        )));
+    }
+    Ok(())
+}

@@ -1,0 +1,186 @@
+//! The operations of which every forward pass consists.
+//!
+//! An architecture writes its forward pass once, in terms of [`Operations`]. Two backends implement the trait: `tape` runs
+//! hand-written kernels on the CPU and records the backward pass, and `device_backend` uses candle's differentiable
+//! operations on any device. Activations are row-major tensors with one row for each token of the packed micro-batch, or one
+//! row for each sequence. Parameters are named by their index in the network's list.
+//!
+//! Two operations are coarse, because that saves passes over memory: [`Operations::dense`] applies bias and activation
+//! together, and [`Operations::add_norm`] applies bias, dropout, residual sum and LayerNorm together.
+
+use candle_core::{Result, Tensor};
+
+use plateau_kernels::activation::Activation;
+
+/// A linear layer `y = x W^T + b`: the indices of its weight and its bias.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Linear {
+    pub weight: usize,
+    pub bias: usize,
+}
+
+/// A LayerNorm: the indices of its weight and its bias, and the number added to the variance.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Norm {
+    pub weight: usize,
+    pub bias: usize,
+    pub epsilon: f64,
+}
+
+/// The tables whose rows are summed to the embedding of a token.
+#[derive(Debug, Clone, Copy)]
+pub struct Embeddings {
+    /// Index of the token embeddings.
+    pub tokens: usize,
+    /// Elements of an embedding.
+    pub width: usize,
+    pub positions: PositionTable,
+    /// None: the architecture has no token types.
+    pub types: Option<TypeTable>,
+}
+
+/// Learned position embeddings.
+#[derive(Debug, Clone, Copy)]
+pub struct PositionTable {
+    pub table: usize,
+    /// Row of the first token of a sequence.
+    pub first: u32,
+}
+
+/// Learned embeddings of token types.
+#[derive(Debug, Clone, Copy)]
+pub struct TypeTable {
+    pub table: usize,
+    /// Whether every token has type 0, whatever the tokenizer says.
+    pub always_zero: bool,
+}
+
+impl TypeTable {
+    /// The row of a token with this type.
+    pub fn row(self, kind: u32) -> usize {
+        if self.always_zero { 0 } else { kind as usize }
+    }
+}
+
+/// Scaled dot-product attention within each sequence.
+#[derive(Debug, Clone, Copy)]
+pub struct Attention {
+    pub heads: usize,
+    /// Dropout of the attention weights.
+    pub dropout: Place,
+    /// Learned bias of the scaled scores.
+    pub bias: Option<RelativeBias>,
+}
+
+/// A learned bias `table[bucket(i - j)][head]` on the score of query i and key j.
+#[derive(Debug, Clone, Copy)]
+pub struct RelativeBias {
+    /// Index of the table `[buckets, heads]`.
+    pub table: usize,
+    /// Maps a distance to its bucket. It is constant beyond `limit` in both directions.
+    pub bucket: fn(i32) -> usize,
+    pub limit: i32,
+}
+
+/// A place in the network with dropout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Number of the place, so that different places have different masks.
+    pub number: u64,
+    pub probability: DropoutKind,
+    pub depth: PlaceDepth,
+}
+
+/// Which dropout probability of the configuration applies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DropoutKind {
+    Hidden,
+    Attention,
+    Classifier,
+}
+
+/// Where a place is. Dropout is off in the frozen part of a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlaceDepth {
+    Embeddings,
+    /// Layer from 0.
+    Layer(usize),
+    Head,
+}
+
+impl Place {
+    pub const EMBEDDINGS: Self = Self { number: 0, probability: DropoutKind::Hidden, depth: PlaceDepth::Embeddings };
+    /// Input of the last layer of the head.
+    pub const CLASSIFIER: Self = Self { number: 1, probability: DropoutKind::Classifier, depth: PlaceDepth::Head };
+    /// Input of the head's dense layer.
+    pub const HEAD_INPUT: Self = Self { number: 2, probability: DropoutKind::Classifier, depth: PlaceDepth::Head };
+
+    /// The attention weights of block `block` in layer `layer`. A layer is usually one block.
+    pub fn attention(block: usize, layer: usize) -> Self {
+        Self::in_layer(4 * block as u64 + 4, DropoutKind::Attention, layer)
+    }
+
+    /// The output of the attention.
+    pub fn attention_output(block: usize, layer: usize) -> Self {
+        Self::in_layer(4 * block as u64 + 5, DropoutKind::Hidden, layer)
+    }
+
+    /// The output of the feed-forward part.
+    pub fn feed_forward_output(block: usize, layer: usize) -> Self {
+        Self::in_layer(4 * block as u64 + 6, DropoutKind::Hidden, layer)
+    }
+
+    fn in_layer(number: u64, probability: DropoutKind, layer: usize) -> Self {
+        Self { number, probability, depth: PlaceDepth::Layer(layer) }
+    }
+}
+
+/// The rows of a sequence that a layer computes. The last layer computes only the rows that the head reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rows {
+    All,
+    /// The first token of each sequence.
+    First,
+}
+
+/// The forward operations. Each backend derives the backward pass from them.
+pub trait Operations {
+    /// The sums of embeddings of the micro-batch's tokens, `[tokens, width]`.
+    fn embed(&mut self, embeddings: &Embeddings) -> Result<Tensor>;
+
+    /// LayerNorm of each row.
+    fn layer_norm(&mut self, x: &Tensor, norm: Norm) -> Result<Tensor>;
+
+    /// Dropout in training; the identity in evaluation and in the frozen part.
+    fn dropout(&mut self, x: &Tensor, place: Place) -> Result<Tensor>;
+
+    /// `x W^T + b`.
+    fn linear(&mut self, x: &Tensor, layer: Linear) -> Result<Tensor>;
+
+    /// `activation(x W^T + b)`.
+    fn dense(&mut self, x: &Tensor, layer: Linear, activation: Activation) -> Result<Tensor>;
+
+    /// The context of the queries `q`, `[queries, width]`. The rows of `q` are all tokens or the first token of each
+    /// sequence; those of `k` and `v` are all tokens.
+    fn attention(&mut self, q: &Tensor, k: &Tensor, v: &Tensor, attention: &Attention) -> Result<Tensor>;
+
+    /// `LayerNorm(residual + dropout(x W^T + b))`, the end of an attention or feed-forward part. Without dropout if
+    /// `dropout` is None.
+    fn add_norm(
+        &mut self,
+        x: &Tensor,
+        layer: Linear,
+        dropout: Option<Place>,
+        residual: &Tensor,
+        norm: Norm,
+    ) -> Result<Tensor>;
+
+    /// The first row of each sequence, `[sequences, width]`.
+    fn first_rows(&mut self, x: &Tensor) -> Result<Tensor>;
+
+    /// The mean row of each sequence, `[sequences, width]`.
+    fn mean_rows(&mut self, x: &Tensor) -> Result<Tensor>;
+
+    /// Mixup of one row for each sequence in training; otherwise the identity.
+    fn mix(&mut self, x: &Tensor) -> Result<Tensor>;
+}

@@ -1,0 +1,77 @@
+//! `RoBERTa` (Liu et al., 2019) and XLM-`RoBERTa` (Conneau et al., 2020): BERT with other positions, one token type and another
+//! head. Both have the same parameter names.
+
+use candle_core::{Result, Tensor};
+
+use super::bert;
+use super::config::{BertConfig, wrong};
+use super::declarations::{Declarations, Group};
+use super::encoder::{Encoder, HeadLayout, Shape};
+use super::operations::{Embeddings, Norm, Operations, Place, PositionTable, Rows, TypeTable};
+use super::transformer_layer::TransformerLayer;
+use crate::train::TrainError;
+use plateau_kernels::activation::Activation;
+
+/// Default of `pad_token_id`.
+const PADDING: u32 = 1;
+
+#[derive(Debug)]
+struct Roberta {
+    shape: Shape,
+    embedding_norm: Norm,
+    layers: Vec<TransformerLayer>,
+}
+
+/// Reads `config.json` and declares the parameters.
+pub fn read(json: &[u8], declarations: &mut Declarations) -> std::result::Result<Box<dyn Encoder>, TrainError> {
+    let config = BertConfig::parse(json, PADDING)?;
+    // Positions count from the id after the padding token.
+    let first = config.padding + 1;
+    let positions = config.positions.saturating_sub(first as usize);
+    if positions == 0 {
+        return Err(wrong(format!(
+            "max_position_embeddings is {}; with pad_token_id {} it must be at least {}",
+            config.positions,
+            config.padding,
+            first + 1
+        )));
+    }
+    let group = Group::Embeddings;
+    let mut table = |name: &str, rows| declarations.table(&format!("embeddings.{name}"), rows, config.hidden, group);
+    let tokens = table("word_embeddings", config.vocabulary);
+    let position_table = PositionTable { table: table("position_embeddings", config.positions), first };
+    let types = TypeTable { table: table("token_type_embeddings", config.types), always_zero: true };
+    let embedding_norm = declarations.norm("embeddings.LayerNorm", config.hidden, config.epsilon, group);
+    let layers = (0..config.layers).map(|number| bert::layer(declarations, &config, number)).collect();
+    let shape = Shape {
+        prefix: "roberta",
+        vocabulary: config.vocabulary,
+        hidden: config.hidden,
+        layers: config.layers,
+        heads: config.heads,
+        intermediate: config.intermediate,
+        positions,
+        types: None,
+        embeddings: Embeddings { tokens, width: config.hidden, positions: position_table, types: Some(types) },
+        initializer_range: config.initializer_range,
+        dropout: config.dropout,
+        head: HeadLayout::classification_head(Activation::Tanh),
+    };
+    Ok(Box::new(Roberta { shape, embedding_norm, layers }))
+}
+
+impl Encoder for Roberta {
+    fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    fn embed(&self, ops: &mut dyn Operations) -> Result<Tensor> {
+        let x = ops.embed(&self.shape.embeddings)?;
+        let x = ops.layer_norm(&x, self.embedding_norm)?;
+        ops.dropout(&x, Place::EMBEDDINGS)
+    }
+
+    fn layer(&self, number: usize, x: &Tensor, rows: Rows, ops: &mut dyn Operations) -> Result<Tensor> {
+        self.layers[number].forward(ops, x, rows)
+    }
+}

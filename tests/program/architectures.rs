@@ -1,0 +1,203 @@
+//! Checkpoints of every encoder: the program trains them, and refuses others by name.
+
+use std::collections::HashMap;
+
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
+use serde_json::{Value, json};
+
+use crate::place::{Place, small};
+
+/// Words of the vocabulary of the tests' tokenizer, and the other sizes of the tiny encoders.
+const VOCABULARY: usize = 8192;
+const WIDTH: usize = 16;
+const INNER: usize = 24;
+const POSITIONS: usize = 40;
+
+/// An encoder: its name, its `config.json` beside the common keys, and the names and shapes of its weights.
+struct Encoder {
+    name: &'static str,
+    config: Value,
+    weights: Vec<(String, Vec<usize>)>,
+}
+
+fn linear(name: String, outputs: usize, inputs: usize) -> [(String, Vec<usize>); 2] {
+    [(format!("{name}.weight"), vec![outputs, inputs]), (format!("{name}.bias"), vec![outputs])]
+}
+
+fn norm(name: String, width: usize) -> [(String, Vec<usize>); 2] {
+    [(format!("{name}.weight"), vec![width]), (format!("{name}.bias"), vec![width])]
+}
+
+/// The tables and the LayerNorm of embeddings.
+fn embeddings(stem: &str, width: usize, tables: &[(&str, usize)]) -> Vec<(String, Vec<usize>)> {
+    let stem = format!("{stem}.embeddings");
+    let tables = tables.iter().map(|(name, rows)| (format!("{stem}.{name}_embeddings.weight"), vec![*rows, width]));
+    tables.chain(norm(format!("{stem}.LayerNorm"), width)).collect()
+}
+
+/// A layer whose linear layers and LayerNorms have these names: query, key, value, output, its norm, up, down, its norm.
+fn layer(stem: &str, names: [&str; 8]) -> Vec<(String, Vec<usize>)> {
+    let name = |i: usize| format!("{stem}.{}", names[i]);
+    let mut weights: Vec<_> = (0..4).flat_map(|i| linear(name(i), WIDTH, WIDTH)).collect();
+    weights.extend(norm(name(4), WIDTH));
+    weights.extend(linear(name(5), INNER, WIDTH));
+    weights.extend(linear(name(6), WIDTH, INNER));
+    weights.extend(norm(name(7), WIDTH));
+    weights
+}
+
+const BERT_LAYER: [&str; 8] = [
+    "attention.self.query",
+    "attention.self.key",
+    "attention.self.value",
+    "attention.output.dense",
+    "attention.output.LayerNorm",
+    "intermediate.dense",
+    "output.dense",
+    "output.LayerNorm",
+];
+
+/// All encoders, each with one layer.
+fn encoders() -> Vec<Encoder> {
+    let tables = [("word", VOCABULARY), ("position", POSITIONS), ("token_type", 2)];
+    let join = |parts: Vec<Vec<(String, Vec<usize>)>>| parts.concat();
+    let bert_like = |stem: &str, width: usize| {
+        join(vec![embeddings(stem, width, &tables), layer(&format!("{stem}.encoder.layer.0"), BERT_LAYER)])
+    };
+    vec![
+        Encoder { name: "bert", config: json!({}), weights: bert_like("bert", WIDTH) },
+        Encoder {
+            name: "distilbert",
+            config: json!({"dim": WIDTH, "n_layers": 1, "n_heads": 2, "hidden_dim": INNER}),
+            weights: join(vec![
+                embeddings("distilbert", WIDTH, &tables[..2]),
+                layer(
+                    "distilbert.transformer.layer.0",
+                    [
+                        "attention.q_lin",
+                        "attention.k_lin",
+                        "attention.v_lin",
+                        "attention.out_lin",
+                        "sa_layer_norm",
+                        "ffn.lin1",
+                        "ffn.lin2",
+                        "output_layer_norm",
+                    ],
+                ),
+            ]),
+        },
+        Encoder { name: "roberta", config: json!({}), weights: bert_like("roberta", WIDTH) },
+        Encoder { name: "xlm-roberta", config: json!({}), weights: bert_like("roberta", WIDTH) },
+        Encoder {
+            name: "electra",
+            config: json!({"embedding_size": 8}),
+            weights: join(vec![
+                bert_like("electra", 8),
+                linear("electra.embeddings_project".into(), WIDTH, 8).to_vec(),
+            ]),
+        },
+        Encoder {
+            name: "albert",
+            config: json!({"embedding_size": 8}),
+            weights: join(vec![
+                embeddings("albert", 8, &tables),
+                linear("albert.encoder.embedding_hidden_mapping_in".into(), WIDTH, 8).to_vec(),
+                layer(
+                    "albert.encoder.albert_layer_groups.0.albert_layers.0",
+                    [
+                        "attention.query",
+                        "attention.key",
+                        "attention.value",
+                        "attention.dense",
+                        "attention.LayerNorm",
+                        "ffn",
+                        "ffn_output",
+                        "full_layer_layer_norm",
+                    ],
+                ),
+                linear("albert.pooler".into(), WIDTH, WIDTH).to_vec(),
+            ]),
+        },
+        Encoder {
+            name: "mpnet",
+            config: json!({}),
+            weights: join(vec![
+                embeddings("mpnet", WIDTH, &tables[..2]),
+                vec![("mpnet.encoder.relative_attention_bias.weight".into(), vec![32, 2])],
+                layer(
+                    "mpnet.encoder.layer.0",
+                    [
+                        "attention.attn.q",
+                        "attention.attn.k",
+                        "attention.attn.v",
+                        "attention.attn.o",
+                        "attention.LayerNorm",
+                        "intermediate.dense",
+                        "output.dense",
+                        "output.LayerNorm",
+                    ],
+                ),
+            ]),
+        },
+    ]
+}
+
+impl Encoder {
+    fn config(&self) -> Vec<u8> {
+        let mut config = json!({
+            "model_type": self.name, "vocab_size": VOCABULARY, "hidden_size": WIDTH, "num_hidden_layers": 1,
+            "num_attention_heads": 2, "intermediate_size": INNER, "max_position_embeddings": POSITIONS,
+        });
+        config.as_object_mut().unwrap().extend(self.config.as_object().unwrap().clone());
+        config.to_string().into_bytes()
+    }
+
+    /// Small values that differ; LayerNorm weights are 1.
+    fn safetensors(&self) -> Vec<u8> {
+        let is_norm = |name: &str| name.contains("norm.weight") || name.contains("Norm.weight");
+        let bytes: Vec<Vec<u8>> = self
+            .weights
+            .iter()
+            .map(|(name, shape)| {
+                let value = |i: usize| if is_norm(name) { 1.0f32 } else { (i as f32 * 12.9898).sin() / 8.0 };
+                (0..shape.iter().product()).flat_map(|i| value(i).to_le_bytes()).collect()
+            })
+            .collect();
+        let views =
+            self.weights.iter().zip(&bytes).map(|((name, shape), bytes)| {
+                (name.clone(), TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap())
+            });
+        safetensors::serialize(views.collect::<HashMap<_, _>>(), None).unwrap()
+    }
+}
+
+#[test]
+fn checkpoints_of_every_encoder_are_trained() {
+    let names: Vec<&str> = encoders().iter().map(|encoder| encoder.name).collect();
+    let place = Place::new(&format!(
+        "{}grid: {{model.from: [{}], model.pooling: [pooler, mean]}}\n",
+        small!("steps: 4\neval_every: 2\nlr: 1e-2\n"),
+        names.join(", ")
+    ));
+    let tokenizer = place.read("checkpoint/tokenizer.json");
+    for encoder in encoders() {
+        place.write(&format!("{}/config.json", encoder.name), encoder.config());
+        place.write(&format!("{}/tokenizer.json", encoder.name), &tokenizer);
+        place.write(&format!("{}/model.safetensors", encoder.name), encoder.safetensors());
+    }
+    place.expect(0, "run sweep.yaml");
+    let table = place.read("results/sweep/trials.csv");
+    let mut reader = csv::Reader::from_reader(table.as_bytes());
+    let status = reader.headers().unwrap().iter().position(|name| name == "status").unwrap();
+    let rows: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
+    assert_eq!(rows.len(), 2 * names.len());
+    assert!(rows.iter().all(|row| &row[status] == "finished"), "{table}");
+    // Each trial computes something else, so no encoder is read as another.
+    let curves = place.curves();
+    let mut metrics: Vec<&String> = curves.values().map(|(metrics, _)| metrics).collect();
+    metrics.sort();
+    metrics.dedup();
+    // RoBERTa and XLM-RoBERTa are one architecture.
+    assert_eq!(metrics.len(), 2 * (names.len() - 1), "{curves:?}");
+}
