@@ -6,13 +6,15 @@
 
 /// A tail with fewer points has no trend.
 pub const FEWEST_TAIL_POINTS: usize = 12;
-/// Least and greatest number of blocks of a tail.
+/// Least number of blocks of a tail.
 pub const FEWEST_BLOCKS: usize = 6;
+/// Greatest number of blocks of a tail.
 pub const MOST_BLOCKS: usize = 30;
 /// Deviations from the median beyond which a loss is an outlier (Tukey's far-out fence is at 4.7).
 pub const WINSOR: f64 = 5.0;
-/// Change over a tail that does not matter, as a share of the scale; and half of it.
+/// Change over a tail that does not matter, as a share of the scale.
 pub const FLAT: f64 = 0.10;
+/// Half of [`FLAT`].
 pub const TIGHT: f64 = 0.05;
 /// Share of the summed learning rate below which a tail may be flat because the schedule ended. The last third has 11 % under
 /// linear decay, 6 % under a cosine, 33 % at a constant learning rate.
@@ -28,8 +30,9 @@ pub const WORTH_STEPS: f64 = 0.05;
 
 // The rules. H is the entropy of the class prior: the loss of the best guess that ignores the input.
 
-/// Shares of H: at it, and clearly below it. Set on 218 public fine-tuning runs.
+/// Share of H from which a loss is at H. Set on 218 public fine-tuning runs.
 pub const AT_PRIOR: f64 = 0.92;
+/// Share of H below which a loss is clearly below H (source as for [`AT_PRIOR`]).
 pub const BELOW_PRIOR: f64 = 0.85;
 /// Share of blocks that may lie below H in a run that is stuck at it (source as above).
 pub const STUCK_BLOCKS: f64 = 0.10;
@@ -42,21 +45,24 @@ pub const OVER_PRIOR: f64 = 1.1;
 pub const BELOW_START: f64 = 0.95;
 /// Last loss divided by the lowest loss, of a rise (trainspotter).
 pub const RISE: f64 = 1.5;
-/// Relative distance of the first loss from ln C: for a note, for a cause (Karpathy's recipe; `TheDeepChecker`).
+/// `BAD_INIT`: relative distance of the first loss from ln C that gives a note (Karpathy's recipe).
 pub const BAD_INIT_NOTE: f64 = 0.25;
+/// `BAD_INIT`: relative distance of the first loss from ln C that gives a cause (`TheDeepChecker`).
 pub const BAD_INIT: f64 = 1.0;
 /// Accuracy above the majority class that chance may explain, where the size of the evaluation set is unknown (own).
 pub const MAJORITY_MARGIN: f64 = 0.03;
 /// Accuracy above the majority class that chance does not explain, where the size of the evaluation set is unknown: two standard errors
 /// of 160 examples (own).
 pub const SURE_MARGIN: f64 = 0.08;
-/// Relative distance from ln K, or log2 K, at which a loss is that of guessing among K classes; the greatest such K (own).
+/// Relative distance from ln K, or log2 K, within which a loss is that of guessing among K classes (own).
 pub const NEAR_UNIFORM: f64 = 0.02;
+/// Greatest K for which a loss is compared with that of guessing among K classes (own).
 pub const FEW_CLASSES: usize = 10;
-/// `NEVER_FELL`: share of the start above which a loss has not moved; a loss worth learning, in nats; an accuracy that is not guessing
-/// (own).
+/// `NEVER_FELL`: share of the start above which a loss has not moved (own).
 pub const UNMOVED: f64 = 0.98;
+/// `NEVER_FELL`: loss in nats that leaves something to learn (own).
 pub const MUCH_LOSS: f64 = 0.3;
+/// `NEVER_FELL`: accuracy that guessing does not reach (own).
 pub const KNOWS: f64 = 0.9;
 /// Share of the first training losses below which the last third shows learning (own).
 pub const POOR_FALL: f64 = 0.9;
@@ -68,11 +74,13 @@ pub const SEEN_START: f64 = 0.02;
 pub const DIVERGES: f64 = 2.0;
 /// Learning little, where H is unknown: share of the loss at the start (own).
 pub const LITTLE_OF_START: f64 = 0.8;
-/// `PRIOR_SHIFT`: p-value of the chi-squared test and total variation distance of the class frequencies (own).
+/// `PRIOR_SHIFT`: p-value of the chi-squared test of the class frequencies (own).
 pub const SHIFT_P: f64 = 1e-6;
+/// `PRIOR_SHIFT`: total variation distance of the class frequencies (own).
 pub const SHIFT_DISTANCE: f64 = 0.10;
-/// `ZERO_LOSS`: share of the start from which a loss drops; number of zeros at the end (own).
+/// `ZERO_LOSS`: share of the start above which the loss lies before it drops to 0 (own).
 pub const DROPS_TO_ZERO: f64 = 0.1;
+/// `ZERO_LOSS`: number of zeros at the end (own).
 pub const FEWEST_ZEROS: usize = 3;
 /// Rows of a log that show a warm-up before the peak (own).
 pub const SEEN_WARMUP: usize = 3;
@@ -85,40 +93,47 @@ pub const FEWEST_NOISY: usize = 8;
 pub const ONE_CLASS: f64 = 0.95;
 /// Share of the steps after the peak learning rate within which trouble is caused by the peak (tuning playbook).
 pub const AFTER_PEAK: f64 = 0.10;
-/// A spike: its robust z-score within 21 steps, its height over their median, and how many make a pattern (trainspotter,
-/// runmedic).
+/// `SPIKES`: robust z-score of a spike among its neighbours (trainspotter, runmedic).
 pub const SPIKE_Z: f64 = 6.0;
+/// `SPIKES`: height of a spike over the median of its neighbours (trainspotter, runmedic).
 pub const SPIKE_HEIGHT: f64 = 1.5;
+/// `SPIKES`: number of steps that are neighbours, the spike included.
 pub const SPIKE_WINDOW: usize = 21;
+/// `SPIKES`: number of spikes that make a pattern (runmedic).
 pub const SPIKES: usize = 3;
-/// Share of clipped steps for a note (tuning playbook). Median norm divided by the limit for a cause (own: fine-tuning of BERT
-/// at a limit of 1 clips most steps by less, and is healthy).
+/// `CLIP_BOUND`: share of clipped steps that gives a note (tuning playbook).
 pub const CLIPPED: f64 = 0.5;
+/// `CLIP_BOUND`: median gradient norm divided by the limit that gives a cause (own: fine-tuning of BERT at a limit of 1 clips most
+/// steps by less, and is healthy).
 pub const CLIP_STARVES: f64 = 100.0;
 /// Variance of block means divided by what batch noise explains (own).
 pub const BOUNCE: f64 = 3.0;
-/// `TOO_SLOW`: least fall in the tail as a share of the scale; fall there divided by the fall in the middle third, each per
-/// summed learning rate; share of the run after which the best evaluation comes (tuning playbook). Share of H that the whole run
-/// at its peak learning rate would have gained, below which a low learning rate is too low (own, `tests/faults`).
+/// `TOO_SLOW`: least fall in the tail, as a share of the scale (own).
 pub const SLOW_FALL: f64 = -0.05;
+/// `TOO_SLOW`: least fall in the tail divided by the fall in the middle third, each per summed learning rate (own).
 pub const SLOW_STEADY: f64 = 0.7;
+/// `TOO_SLOW`: share of the run after which the best evaluation comes (tuning playbook).
 pub const SLOW_LATE: f64 = 0.75;
+/// `TOO_SLOW`: share of H that the whole run at its peak learning rate would have gained. Below it, a low learning rate is too low
+/// (own, `tests/faults`).
 pub const SLOW_REACH: f64 = 0.6;
 /// Share of H above which the final loss of clean training examples shows that little was learned (own, `tests/faults`: good
 /// runs of 100 steps end at 0.3 to 0.45).
 pub const POOR: f64 = 0.55;
-/// Greatest mean |change| over mean |weight| of a run's steps. In a run that learned little, a learning rate is low below the
-/// first and high above the second (own, `tests/faults`: 2e-4 has 9e-4, 1e-5 has 5e-5, 3e-3 has 5e-3 to 1e-2; BERT at 2e-5 has
-/// 5e-4).
+/// Greatest mean |change| over mean |weight| of a run's steps below which the learning rate is low, if little was learned (own,
+/// `tests/faults`: 2e-4 has 9e-4, 1e-5 has 5e-5; BERT at 2e-5 has 5e-4).
 pub const RATIO_LOW: f64 = 1.5e-4;
+/// The same ratio above which the learning rate is high, if little was learned (own, `tests/faults`: 3e-3 has 5e-3 to 1e-2).
 pub const RATIO_HIGH: f64 = 2.5e-3;
-/// That ratio divided by the learning rate, below which the optimizer shrinks the steps (own: about 5 for `MiniLM` and 25 for
-/// BERT, 0.015 at an eps of 1e-2). The greatest usual eps.
+/// The same ratio divided by the learning rate, below which the optimizer shrinks the steps (own: about 5 for `MiniLM` and 25 for
+/// BERT, 0.015 at an eps of 1e-2).
 pub const RATIO_OF_RATE: f64 = 0.5;
+/// Greatest usual eps of Adam.
 pub const USUAL_EPS: f64 = 1e-6;
-/// Multiple of H, or of the first evaluation if that is greater, above which a loss blew up. The update ratio that such a step
-/// must have, where it is known: without inputs a loss jumps at good learning rates too (own, `tests/faults`).
+/// Multiple of H, or of the first evaluation if that is greater, above which a loss blew up (own, `tests/faults`).
 pub const JUMP: f64 = 1.2;
+/// Update ratio that a step must have for its jump to count, where the ratio is known. Without inputs a loss jumps at good learning
+/// rates too (own, `tests/faults`).
 pub const RATIO_OF_JUMP: f64 = 1.2e-3;
 /// Share of the summed learning rate in the second half of the steps below which a schedule ends early: linear decay has 25 %,
 /// a cosine 18 % (own).
@@ -133,54 +148,61 @@ pub const NO_BETTER: f64 = 0.95;
 /// Number of half confidence intervals that a rise must exceed. Noise on a falling loss seldom makes a rise of 3.3 standard
 /// errors (own).
 pub const RISE_INTERVALS: f64 = 2.0;
-/// OVERFIT: least number of evaluations after the best; rise of their mean over it (for a verdict, for "steeply"); least fall of
-/// the training loss since (runmedic; tuning playbook).
+/// `OVERFIT`: least number of evaluations after the best one (runmedic).
 pub const OVERFIT_EVALS: usize = 3;
+/// `OVERFIT`: mean of these evaluations divided by the best one that gives a verdict (runmedic).
 pub const OVERFIT: f64 = 1.05;
+/// `OVERFIT`: the same ratio from which the loss rises "steeply" (runmedic).
 pub const OVERFIT_SEVERE: f64 = 1.15;
+/// `OVERFIT`: least fall of the training loss since the best evaluation (tuning playbook).
 pub const OVERFIT_FALL: f64 = 0.03;
-/// Logs too short for a trend: relative change of the evaluation loss that is none, and evaluations that show that nothing is
-/// learned (own, development half of 70 public logs).
+/// Logs too short for a trend: relative change of the evaluation loss that counts as none (own, development half of 70 public logs).
 pub const SHORT_CHANGE: f64 = 0.01;
+/// Logs too short for a trend: evaluations that show that nothing is learned (source as for [`SHORT_CHANGE`]).
 pub const SHORT_EVALS: usize = 4;
 /// Share of H below which the training data are fitted (21 of 218 public runs).
 pub const FITTED: f64 = 0.05;
-/// Share of wrong answers among the most confident, at the evaluation with the fewest, above which labels are wrong (own: clean
-/// tweets leave 2 to 6 %; with a fifth of the labels shuffled, so that 11 % are wrong, it is 11 to 16 %). Least number of such
-/// evaluations.
+/// `LABEL_FLOOR`: share of wrong answers among the most confident ones above which labels are wrong, at the evaluation with the
+/// fewest (own: clean tweets leave 2 to 6 %; with a fifth of the labels shuffled, so that 11 % are wrong, it is 11 to 16 %).
 pub const SURELY_WRONG: f64 = 0.06;
+/// `LABEL_FLOOR`: least number of such evaluations (own).
 pub const SURE_EVALS: usize = 2;
 /// Share of the run: if the best evaluation comes within it, the rest is wasted (tuning playbook).
 pub const WASTED: f64 = 0.10;
-/// Training loss minus the clean loss of training examples, as a share of the scale: with augmentation, with dropout alone (own).
+/// `AUG_TOO_STRONG`: training loss minus the clean loss, as a share of the scale (own).
 pub const AUGMENTATION_GAP: f64 = 0.15;
+/// `DROPOUT_TOO_STRONG`: the same with dropout alone (own).
 pub const DROPOUT_GAP: f64 = 0.30;
 /// Rate of augmentation or dropout probability that explains why little is learned (own).
 pub const STRONG_NOISE: f64 = 0.5;
 /// Median change between evaluations divided by the range of all evaluations (trainspotter).
 pub const EVAL_NOISE: f64 = 0.15;
-/// Settings far outside the usual (own). IMBALANCED: share of the labels in one class (with 90 %, runs that fail for another
-/// reason answer one class too); share of the other labels that the model does not answer. TRUNCATED: greatest `max_length`; share of it that the mean example fills. `DECAY_TOO_STRONG`: share of
-/// their size that weight decay takes from the weights. `NOISY_BATCHES`: examples of a small batch; standard deviation of its
-/// loss as a share of the scale.
+/// `IMBALANCED`: share of the labels in one class (own). With 90 %, runs that fail for another reason answer one class too.
 pub const ONE_CLASS_LABELS: f64 = 0.925;
+/// `IMBALANCED`: share of the other labels that the model does not answer (own).
 pub const UNANSWERED: f64 = 0.5;
+/// `TRUNCATED`: greatest `max_length` (own).
 pub const FEW_TOKENS: usize = 16;
+/// `TRUNCATED`: share of `max_length` that the mean example fills (own).
 pub const CUT_TOKENS: f64 = 0.95;
+/// `DECAY_TOO_STRONG`: share of their size that weight decay takes from the weights (own).
 pub const DECAYED: f64 = 0.1;
+/// `NOISY_BATCHES`: number of examples of a small batch (own).
 pub const SMALL_BATCH: usize = 4;
+/// `NOISY_BATCHES`: standard deviation of the loss of a batch, as a share of the scale (own).
 pub const BATCH_NOISE: f64 = 0.2;
 /// Share of H above which a floor that no rule explains is reported (own; also of the floors that trials share).
 pub const HIGH_FLOOR: f64 = 0.2;
-/// log10 of the median update ratio: too fast, too slow (`TheDeepChecker`, which warns from -4; BERT at 2e-5 has -3.3, and its
-/// last steps less).
+/// `UPDATE_RATIO`: log10 of the median update ratio above which steps are too large (`TheDeepChecker`).
 pub const UPDATE_FAST: f64 = -1.0;
+/// `UPDATE_RATIO`: log10 of the median update ratio below which steps are too small (`TheDeepChecker` warns from -4; BERT at 2e-5 has
+/// -3.3, and its last steps less).
 pub const UPDATE_SLOW: f64 = -5.0;
 /// Gradient norm of the first step that only broken weights give (own, `tests/faults`).
 pub const FIRST_NORM: f64 = 30.0;
-/// Gradient norm of the lowest layer divided by that of the highest, below which gradients vanish; the norm of the lowest layer
-/// must then lie below the second (`AutoTrainer`, `SageMaker` Debugger).
+/// `VANISH`: gradient norm of the lowest layer divided by that of the highest (`AutoTrainer`).
 pub const VANISHING: f64 = 1e-3;
+/// `VANISH`: gradient norm below which that of the lowest layer must lie as well (`SageMaker` Debugger).
 pub const VANISHED: f64 = 1e-4;
 /// The same ratio in a run that learned little at a good learning rate (own, `tests/faults`: 0.1 to 3 in other runs; Mosbach et
 /// al. 2021 see such runs of BERT fail).
@@ -189,7 +211,7 @@ pub const STARVED: f64 = 0.03;
 pub const EXPLODING: f64 = 70.0;
 /// More evaluations than this must be equal to the last bit for FROZEN (`SageMaker` Debugger).
 pub const FROZEN_EVALS: usize = 3;
-/// Learning rates that explain a stuck BERT where nothing else tells: high, low (Mosbach et al. 2021: 1e-5 to 3e-5 is safe;
-/// transformers#12041: 1e-3 is stuck).
+/// Learning rate from which it explains a stuck BERT, where nothing else does (transformers#12041: 1e-3 is stuck).
 pub const RATE_HIGH: f64 = 2e-4;
+/// Learning rate below which it explains a stuck BERT, where nothing else does (Mosbach et al. 2021: 1e-5 to 3e-5 is safe).
 pub const RATE_LOW: f64 = 2e-6;
