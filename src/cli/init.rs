@@ -38,7 +38,7 @@ pub(crate) struct InitArguments {
     force: bool,
 }
 
-/// Writes the sweep file and says how to go on.
+/// Writes the sweep file and prints the next command.
 pub(crate) fn init(arguments: &InitArguments) -> Result<ExitCode, Failure> {
     let path = arguments.output.clone().unwrap_or_else(|| default_path(&arguments.data));
     if path.exists() && !arguments.force {

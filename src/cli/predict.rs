@@ -176,7 +176,7 @@ impl<'a> Predictor<'a> {
         }
     }
 
-    /// Like all writers here, returns false if nobody reads the output any more.
+    /// Like all writers here, returns false after the reader of the output has closed it.
     fn write_header(&self) -> Result<bool, Failure> {
         if self.format == PredictionFormat::Jsonl {
             return Ok(true);

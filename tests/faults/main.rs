@@ -59,21 +59,26 @@ fn train(parts: &[Part], what: What) {
         for _ in 0..cores {
             scope.spawn(|| {
                 while let Some((part, sweep)) = sweeps.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let mut run = plateau();
-                    match what {
-                        What::Trials => run.args(["run", "--progress", "none", "-q"]),
-                        What::Probes => run.arg("probe"),
-                    };
-                    run.args(["--jobs", "1", "--threads", "1", "--results"]);
-                    let ended = run.arg(results(*part)).arg(sweep).output().unwrap();
-                    let message = String::from_utf8_lossy(&ended.stderr);
-                    let nothing_to_probe = what == What::Probes && message.contains("nothing to probe");
-                    assert!(ended.status.success() || nothing_to_probe, "{}: {message}", sweep.display());
+                    run(what, sweep, &results(*part));
                     println!("{}: {} {}", what.done(), part.name(), sweep.file_stem().unwrap().display());
                 }
             });
         }
     });
+}
+
+/// Trains or probes one sweep on one thread, with its results below `results`.
+fn run(what: What, sweep: &Path, results: &Path) {
+    let mut run = plateau();
+    match what {
+        What::Trials => run.args(["run", "--progress", "none", "-q"]),
+        What::Probes => run.arg("probe"),
+    };
+    run.args(["--jobs", "1", "--threads", "1", "--results"]);
+    let ended = run.arg(results).arg(sweep).output().unwrap();
+    let message = String::from_utf8_lossy(&ended.stderr);
+    let nothing_to_probe = what == What::Probes && message.contains("nothing to probe");
+    assert!(ended.status.success() || nothing_to_probe, "{}: {message}", sweep.display());
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,10 +120,11 @@ fn the_cause_is_named() {
 
 /// Trains one run each of two faults that leave clear traces. Both verdicts are right.
 fn check_sample() {
-    // Otherwise the runs of an earlier call would be judged.
-    let _ = fs::remove_dir_all(results(Part::Sample));
-    train(&[Part::Sample], What::Trials);
-    let (right, wrong) = matrix::right_and_wrong(&results(Part::Sample), Part::Sample);
+    let results = tempfile::tempdir().unwrap();
+    for sweep in sweeps(Part::Sample) {
+        run(What::Trials, &sweep, results.path());
+    }
+    let (right, wrong) = matrix::right_and_wrong(results.path(), Part::Sample);
     assert!(right == 2 && wrong.is_empty(), "{right} right, wrong are:\n{}", wrong.join("\n"));
 }
 

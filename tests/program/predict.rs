@@ -75,7 +75,7 @@ fn texts_arrive_on_standard_input() {
 }
 
 #[test]
-fn what_cannot_be_predicted_is_said() {
+fn texts_that_cannot_be_predicted_are_explained() {
     let place = trained();
     place.write("new.csv", "review,stars\nfine,1\n");
     let message = |arguments: &str| {

@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_said() {
+    fn a_missing_column_is_named() {
         let without_label = choose(&[ids(), texts("review")], None, None).unwrap_err();
         insta::assert_snapshot!(without_label, @"no column looks like labels; the columns are `id`, `review`. Name it: --set data.label=COLUMN");
         let without_text = choose(&[ids(), stars("stars")], None, None).unwrap_err();
