@@ -1,12 +1,14 @@
 //! The import rules of the crate: who may import whom, where crates and effects live, and that no files import each other in a
 //! circle. The rules are functions of a parsed source tree, so that a test can plant violations in a copy and see them found.
-//! Beside them stands a list of words that the project does not use (`language.rs`).
+//! Beside them stand a list of words that the project does not use (`language.rs`), and a check that the documents name files and
+//! rooms that exist (`documents.rs`).
 //!
 //! A new arrow or a new room fails here first. Change a table in `rules.rs` only with a reason.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 #![expect(clippy::disallowed_methods, reason = "the tests write files of their own")]
 
+mod documents;
 mod language;
 mod planted;
 mod rules;
