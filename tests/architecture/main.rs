@@ -1,5 +1,5 @@
 //! The import rules of the crate: who may import whom, where crates and effects live, and that no files import each other in a
-//! circle. The rules are functions of a parsed source tree, so that a test can plant violations in a copy and see them found.
+//! circle. The rules are functions of a parsed source tree, so that a test can plant violations and see them found.
 //! Beside them stand a list of words that the project does not use (`language.rs`), and a check that the documents name files and
 //! rooms that exist (`documents.rs`).
 //!

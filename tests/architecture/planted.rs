@@ -1,4 +1,4 @@
-//! One violation of each rule, planted in a copy of the tree: a rule that finds nothing here checks nothing.
+//! One violation of each rule, planted in the tree as it is read: a rule that finds nothing here checks nothing.
 
 use std::fs;
 use std::path::Path;
@@ -8,28 +8,9 @@ use tempfile::TempDir;
 use super::rules;
 use super::source::Tree;
 
-/// Appends `code` to `file` in a copy of `src` and gives what the rule finds then.
+/// What the rule finds in `src` with `code` at the end of `file`.
 fn plant(file: &str, code: &str, rule: fn(&Tree) -> Vec<String>) -> Vec<String> {
-    let copy = TempDir::new().unwrap();
-    let src = copy.path().join("src");
-    copy_folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &src);
-    let path = src.join(file);
-    let text = fs::read_to_string(&path).unwrap_or_default();
-    fs::write(&path, format!("{text}\n{code}\n")).unwrap();
-    rule(&Tree::read(&src))
-}
-
-fn copy_folder(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy_folder(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), &target).unwrap();
-        }
-    }
+    rule(&Tree::read_with(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), file, code))
 }
 
 /// Exactly one violation, in `file`, and the message holds `part`.

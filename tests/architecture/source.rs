@@ -18,6 +18,8 @@ pub struct Tree {
     modules: BTreeMap<Vec<String>, usize>,
     /// For each module, what it hands on under a name: `pub use`.
     exports: BTreeMap<Vec<String>, Vec<Export>>,
+    /// A file, and code that counts as its end.
+    planted: (PathBuf, String),
 }
 
 /// One file of product code.
@@ -53,7 +55,13 @@ struct Export {
 
 impl Tree {
     pub fn read(src: &Path) -> Self {
-        let mut tree = Self { files: Vec::new(), modules: BTreeMap::new(), exports: BTreeMap::new() };
+        Self::read_with(src, "", "")
+    }
+
+    /// Reads the tree as if `code` stood at the end of `file`.
+    pub fn read_with(src: &Path, file: &str, code: &str) -> Self {
+        let planted = (src.join(file), code.to_owned());
+        let mut tree = Self { files: Vec::new(), modules: BTreeMap::new(), exports: BTreeMap::new(), planted };
         for root in ["lib.rs", "main.rs"] {
             let path = src.join(root);
             if path.exists() {
@@ -65,7 +73,10 @@ impl Tree {
 
     /// Reads the file of module `module`; its child modules stand in `folder`.
     fn read_file(&mut self, src: &Path, path: &Path, module: &[String], folder: &Path) {
-        let text = fs::read_to_string(path).unwrap();
+        let mut text = fs::read_to_string(path).unwrap();
+        if self.planted.0 == path {
+            text.push_str(&self.planted.1);
+        }
         let parsed = syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let first = path.strip_prefix(src).unwrap().components().next().unwrap().as_os_str().to_string_lossy();
         let index = self.files.len();
