@@ -43,6 +43,15 @@ check:
     RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --locked --no-deps --document-private-items
     just test
 
+# Build a wheel with the program inside, for `pip install`; needs maturin. The program is static, so it runs on any Linux.
+wheel PROFILE="release" OUT="target/wheels":
+    maturin build --locked --profile {{ PROFILE }} --out {{ OUT }} -- -C target-feature=+crt-static
+
+# Build a tarball with the static program, completions for shells, manual pages and licences: target/dist/plateau-*.tar.gz.
+dist PROFILE="release":
+    cargo rustc --locked --profile {{ PROFILE }} --bin plateau -- -C target-feature=+crt-static
+    .ci/dist target/{{ if PROFILE == "dev" { "debug" } else { PROFILE } }}/plateau
+
 # Measure training steps: tokens a second, share of matrix products, memory.
 bench:
     CANDLE_NUM_THREADS=1 RAYON_NUM_THREADS=1 MIMALLOC_PURGE_DELAY=-1 cargo bench --bench step

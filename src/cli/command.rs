@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use super::augment::{AugmentArguments, augment};
 use super::compare::{CompareArguments, compare};
+use super::completions::{CompletionsArguments, ManArguments, completions, man};
 use super::confirm::{ConfirmArguments, confirm};
 use super::diagnose;
 use super::export::{ExportArguments, export};
@@ -73,6 +74,10 @@ enum Command {
     Augment(AugmentArguments),
     /// Find a learning rate: one short run with a rising rate, and where its loss falls
     LrFind(LrFindArguments),
+    /// Print a script that completes commands and options in a shell
+    Completions(CompletionsArguments),
+    /// Print the manual page, or write one for each command
+    Man(ManArguments),
     /// Train one attempt of one trial (`run` starts it)
     #[command(hide = true)]
     Worker {
@@ -112,6 +117,8 @@ pub fn main() -> ExitCode {
         Command::Augment(arguments) => augment(&arguments),
         Command::LrFind(arguments) => lr_find(&arguments),
         Command::Inspect { cache } => inspect(cache),
+        Command::Completions(arguments) => completions(Program::command(), &arguments),
+        Command::Man(arguments) => man(Program::command(), &arguments),
         Command::Worker { attempt } => return ExitCode::from(worker::run(&attempt)),
     };
     result.unwrap_or_else(|failure| {

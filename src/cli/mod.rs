@@ -7,6 +7,7 @@ mod arguments;
 mod augment;
 mod command;
 mod compare;
+mod completions;
 mod confirm;
 mod consent;
 mod data_report;
