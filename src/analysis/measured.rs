@@ -1,7 +1,7 @@
 //! What a trial or a training log of any program has measured: the curves that everything here judges.
 
 use super::curve::{self, Point};
-use crate::trial::{DiagnosticRow, EvalRow, MetricRow, Trial, TrialConfig};
+use crate::trial::{DiagnosticRow, EvalRow, MetricRow, Outcome, Trial, TrialConfig};
 
 /// Curves over optimizer steps. A quantity that was not measured at a step has no point there. A point that is NaN or infinite
 /// was measured so.
@@ -37,22 +37,22 @@ pub struct Measured<'a> {
 }
 
 impl<'a> Measured<'a> {
-    /// Everything that a trial of the program has measured. `priors`: share of each class in the training split and in the
-    /// evaluation set.
+    /// Everything that a trial of the program has measured. `outcome`: of a trial that has ended. It knows the class frequencies.
     pub fn of_trial(
         trial: &'a Trial,
         (metrics, evals): (&[MetricRow], &[EvalRow]),
         diagnostics: &'a [DiagnosticRow],
-        priors: (&'a [f64], &'a [f64]),
+        outcome: Option<&'a Outcome>,
     ) -> Self {
         let config = &trial.config;
         let batch = (config.batch_size * config.grad_accumulation) as f64;
         let examples = metrics.last().filter(|row| row.epoch > 0.0).map(|row| row.step as f64 * batch / row.epoch);
         Self {
             diagnostics,
-            train_prior: priors.0,
-            eval_prior: priors.1,
+            train_prior: outcome.map_or(&[][..], |outcome| &outcome.class_prior),
+            eval_prior: outcome.map_or(&[][..], |outcome| &outcome.eval_prior),
             train_examples: examples.map(|examples| examples.round() as u64),
+            leaked_rows: outcome.map(|outcome| outcome.leaked_rows as u64),
             steps: trial.steps,
             config: Some(config),
             ..Self::of(metrics, evals)

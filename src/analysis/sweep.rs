@@ -36,9 +36,7 @@ impl Run {
 
     /// The curves in the form that the detector and the rules read.
     pub fn measured(&self) -> Measured<'_> {
-        let prior = |of: fn(&Outcome) -> &[f64]| self.outcome.as_ref().map_or(&[][..], of);
-        let priors = (prior(|outcome| &outcome.class_prior), prior(|outcome| &outcome.eval_prior));
-        Measured::of_trial(&self.trial, (&self.metrics, &self.evals), &self.diagnostics, priors)
+        Measured::of_trial(&self.trial, (&self.metrics, &self.evals), &self.diagnostics, self.outcome.as_ref())
     }
 
     /// Step and value of the lowest finite evaluation loss.

@@ -78,8 +78,12 @@ pub const LITTLE_OF_START: f64 = 0.8;
 pub const SHIFT_P: f64 = 1e-6;
 /// `PRIOR_SHIFT`: total variation distance of the class frequencies (own).
 pub const SHIFT_DISTANCE: f64 = 0.10;
+/// Share of the evaluation set that may also be in the training data: short texts repeat (own).
+pub const LEAKED: f64 = 0.01;
 /// `ZERO_LOSS`: share of the start above which the loss lies before it drops to 0 (own).
 pub const DROPS_TO_ZERO: f64 = 0.1;
+/// `ZERO_LOSS`: share of the start below which a loss that is fitted step by step comes before it is 0 (own).
+pub const CLOSE_TO_ZERO: f64 = 0.01;
 /// `ZERO_LOSS`: number of zeros at the end (own).
 pub const FEWEST_ZEROS: usize = 3;
 /// Rows of a log that show a warm-up before the peak (own).

@@ -15,8 +15,7 @@ pub(super) fn complete(mut outcome: Outcome, trial: &Trial, attempt: &AttemptDir
     let evals = read_curve::<EvalRow>(&folder.evals())?.rows;
     check_rows(&folder, &outcome, &metrics, &evals)?;
     let diagnostics = read_curve::<DiagnosticRow>(&folder.diagnostics())?.rows;
-    let priors = (&*outcome.class_prior, &*outcome.eval_prior);
-    let measured = Measured::of_trial(trial, (&metrics, &evals), &diagnostics, priors);
+    let measured = Measured::of_trial(trial, (&metrics, &evals), &diagnostics, Some(&outcome));
     outcome.verdicts = verdicts(&measured, outcome.status);
     let scores = |step: Option<u64>| evals.iter().find(|row| Some(row.step) == step).map(|row| row.scores.clone());
     outcome.best_scores = scores(outcome.best_eval_step).unwrap_or_default();

@@ -171,6 +171,44 @@ fn a_trial_of_our_own_leaves_what_is_needed() {
     assert!(place.expect(0, &format!("diagnose {}", folder.display())).out.contains(unknown));
 }
 
+/// Faults of the data are named by `diagnose` and in the report: a class without training rows, other class frequencies, and
+/// evaluation rows that are training rows.
+#[test]
+fn faults_of_the_data_are_named() {
+    let place = Place::new(
+        "data: {train: some.tsv, eval: other.tsv, max_length: 32}\nmodel: {from: checkpoint}\nbatch_size: 8\nsteps: 12\neval_every: 4\n",
+    );
+    let all = place.read("train.tsv");
+    let of =
+        |label: &str, most: usize| all.lines().filter(|line| line.starts_with(label)).take(most).collect::<Vec<_>>();
+    let file = |rows: &[&str]| format!("label\ttext\n{}\n", rows.join("\n"));
+    place.write("some.tsv", file(&[of("positive", 90), of("negative", 20)].concat()));
+    place.write("other.tsv", file(&[of("positive", 10), of("negative", 60), of("neutral", 37)].concat()));
+    // A class that only the evaluation set has must be known to the checkpoint, or is refused.
+    let refused = place.command("run sweep.yaml").output().unwrap();
+    let message = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && message.contains("neutral"), "{message}");
+    place.write("other.tsv", file(&[of("positive", 10), of("negative", 60)].concat()));
+    place.expect(0, "run sweep.yaml");
+    let (_, folder) = place.trials().pop_first().unwrap();
+    let found = place.expect(0, &format!("diagnose {}", folder.display())).out;
+    let summary = place.read("results/sweep/report/summary.md");
+    for (text, escaped) in [(&found, "_"), (&summary, "\\_")] {
+        let name = |name: &str| name.replace('_', escaped);
+        assert!(text.contains(&name("PRIOR_SHIFT")) && text.contains("differ: 18 %, 82 % and 86 %, 14 %"), "{text}");
+        assert!(text.contains(&name("LEAKED_ROWS")) && text.contains("30 of 70 evaluation texts (43 %)"), "{text}");
+    }
+    let outcome: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(folder.join("outcome.json")).unwrap()).unwrap();
+    let shift = outcome["verdicts"].as_array().unwrap().iter().find(|verdict| verdict["id"] == "PRIOR_SHIFT").unwrap();
+    let names: Vec<&str> =
+        shift["evidence"].as_array().unwrap().iter().map(|number| number["name"].as_str().unwrap()).collect();
+    assert_eq!(
+        names,
+        ["distance", "chi_squared", "p", "train_class_0", "train_class_1", "eval_class_0", "eval_class_1"]
+    );
+}
+
 const GRID: &str = "data: {train: train.tsv, max_length: 32}\nmodel: {from: checkpoint}\nbatch_size: 8\nsteps: 80\neval_every: 10\ngrid: {lr: [3e-3, 5e-3], scheduler: [constant, cosine]}\n";
 
 #[test]

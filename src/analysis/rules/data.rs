@@ -52,8 +52,11 @@ pub fn prior_shift(case: &Case<'_>) -> Option<Verdict> {
 
 /// `LEAKED_ROWS`: evaluation texts that are also in the training split. A note: the evaluation is better than it should be.
 pub fn leaked_rows(case: &Case<'_>) -> Option<Verdict> {
-    let (leaked, size) = (case.measured.leaked_rows.filter(|leaked| *leaked > 0)?, case.measured.eval_size()?);
+    let (leaked, size) = (case.measured.leaked_rows?, case.measured.eval_size()?);
     let share = leaked as f64 / size.max(1) as f64;
+    if share < limit::LEAKED {
+        return None;
+    }
     let text = format!("{leaked} of {size} evaluation texts ({}) are also in the training data", percent(share));
     let verdict = Verdict::note(Cause::LeakedRows, text).over(case.all_steps());
     Some(verdict.with_evidence(&[("leaked", leaked as f64), ("share", share)]))
