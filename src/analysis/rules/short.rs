@@ -110,10 +110,13 @@ fn evaluation(case: &Case<'_>) -> String {
     } else if last.y <= limit::OVERFIT * best.y {
         format!("{sure} at its best from step {}: more steps of this kind bring little", best.x)
     } else {
-        format!(
-            "the last is above the best, {:.3} at step {}: evaluate more often to see whether it overfits",
-            best.y, best.x
-        )
+        let after = evals.iter().filter(|point| point.x > best.x).count();
+        let advice = if after >= limit::OVERFIT_EVALS {
+            "keep the checkpoint of that step"
+        } else {
+            "evaluate more often to see whether it overfits"
+        };
+        format!("the last is above the best, {:.3} at step {}: {advice}", best.y, best.x)
     };
     format!("the eval loss goes from {:.3} to {:.3} over {} evaluations: {course}", first.y, last.y, evals.len())
 }

@@ -44,7 +44,9 @@ pub fn zero_loss(case: &Case<'_>) -> Option<Verdict> {
     let zeros = points.iter().rev().take_while(|point| point.y == 0.0).count();
     let first = points.len() - zeros;
     let before = points.get(first.checked_sub(1)?)?;
-    let drops = before.y > limit::DROPS_TO_ZERO * case.train_start()?;
+    let start = case.train_start()?;
+    let came_close = points[..first].iter().any(|point| point.y < limit::CLOSE_TO_ZERO * start);
+    let drops = before.y > limit::DROPS_TO_ZERO * start && !came_close;
     if zeros < limit::FEWEST_ZEROS || !drops {
         return None;
     }

@@ -263,6 +263,10 @@ fn a_bad_last_evaluation_is_no_collapse() {
         ..foreign(noisy(100, 0.05, |t| 0.05 + 0.6 * (-t / 0.15).exp()), vec![], vec![])
     };
     assert_eq!(primary(&log()), Cause::Healthy);
+    // Dropout keeps the training loss up, the clean loss tells.
+    let noisy_train =
+        Measured { train: foreign(noisy(100, 0.05, |t| 0.15 + 0.5 * (-t / 0.1).exp()), vec![], vec![]).train, ..log() };
+    assert_eq!(primary(&noisy_train), Cause::Healthy);
     // Without the clean loss, the training losses tell.
     assert_ne!(
         diagnose(&Measured { probe: vec![], ..log() }, Status::Finished, LEAST_DELTA).shape.kind(),
