@@ -1,7 +1,8 @@
 //! TensorBoard event files: records with checksums around protocol-buffer messages.
 //!
 //! Formats, of TensorFlow: `core/lib/io/record_writer.cc` (framing), `core/util/event.proto`, `core/framework/summary.proto`
-//! and `core/framework/tensor.proto` (messages). Only scalars are read. `report::tensorboard` writes such files.
+//! and `core/framework/tensor.proto` (messages). Only scalars are read. `track` writes such files, and reads them back with
+//! [`record`] and [`fields`].
 
 use std::collections::BTreeMap;
 
@@ -49,8 +50,9 @@ pub(super) fn read(mut bytes: &[u8]) -> Sheet {
     sheet
 }
 
-/// The content of the record that `bytes` begins with, and the bytes that it takes; None if it is not whole.
-fn record(bytes: &[u8]) -> Option<(&[u8], usize)> {
+/// The content of the record that `bytes` begins with, and the bytes that it takes; None if it is not whole. The checksums are not
+/// compared.
+pub(crate) fn record(bytes: &[u8]) -> Option<(&[u8], usize)> {
     let length = u64::from_le_bytes(bytes.get(..8)?.try_into().ok()?);
     let end = HEAD + usize::try_from(length).ok().filter(|_| length < MOST_BYTES)?;
     bytes.get(..end + FOOT)?;
@@ -82,7 +84,7 @@ fn tensor(bytes: &[u8]) -> Option<f64> {
 }
 
 /// A field of a message: its number and its value.
-struct ProtoField<'a> {
+pub(crate) struct ProtoField<'a> {
     number: u32,
     value: Wire<'a>,
 }
@@ -95,14 +97,16 @@ enum Wire<'a> {
 }
 
 impl<'a> ProtoField<'a> {
-    fn integer(&self, number: u32) -> Option<u64> {
+    /// The value of the integer field `number`; None if this is another field.
+    pub(crate) fn integer(&self, number: u32) -> Option<u64> {
         matches!(self.value, Wire::Integer(_) if self.number == number).then(|| match self.value {
             Wire::Integer(value) => value,
             _ => 0,
         })
     }
 
-    fn bytes(&self, number: u32) -> Option<&'a [u8]> {
+    /// The content of the field `number`, a text or a message; None if this is another field.
+    pub(crate) fn bytes(&self, number: u32) -> Option<&'a [u8]> {
         match self.value {
             Wire::Bytes(bytes) if self.number == number => Some(bytes),
             _ => None,
@@ -118,7 +122,7 @@ impl<'a> ProtoField<'a> {
 }
 
 /// The fields of a message; None if it is damaged.
-fn fields(mut bytes: &[u8]) -> Option<Vec<ProtoField<'_>>> {
+pub(crate) fn fields(mut bytes: &[u8]) -> Option<Vec<ProtoField<'_>>> {
     let mut fields = Vec::new();
     while !bytes.is_empty() {
         let key = varint(&mut bytes)?;

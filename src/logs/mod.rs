@@ -6,7 +6,7 @@
 //! [`log`] makes the curves. Everything that was assumed, joined or ignored is a note. The room is pure: `cli` reads the files.
 
 mod console;
-mod events;
+pub(crate) mod events;
 mod json;
 mod labels;
 mod log;

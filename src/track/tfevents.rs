@@ -4,6 +4,7 @@
 //! `core/framework/summary.proto` (messages). Wall times count from the start of the trial.
 
 use super::TrialCurves;
+use crate::logs::events::{ProtoField, fields, record};
 use crate::trial::EvalRow;
 
 /// Name of the file in a run's folder. TensorBoard looks for `tfevents` in it.
@@ -51,17 +52,17 @@ impl Written {
         if self.length == 0 && !(metrics.is_empty() && evals.is_empty()) {
             let mut version = wall_time(0.0);
             field(&mut version, 3, b"brain.Event:2");
-            record(&mut records, &version);
+            append_record(&mut records, &version);
         }
         let mut evals = evals.iter().peekable();
         for row in metrics {
             while let Some(eval) = evals.next_if(|eval| eval.step < row.step) {
-                record(&mut records, &evaluation(curves, eval));
+                append_record(&mut records, &evaluation(curves, eval));
             }
             let values = [(TRAIN_TAG, row.train_loss), ("lr", row.lr as f32), ("grad_norm", row.grad_norm)];
-            record(&mut records, &event(row.seconds, row.step, &values));
+            append_record(&mut records, &event(row.seconds, row.step, &values));
         }
-        evals.for_each(|eval| record(&mut records, &evaluation(curves, eval)));
+        evals.for_each(|eval| append_record(&mut records, &evaluation(curves, eval)));
         self.trained = self.trained.max(curves.metrics.last().map(|row| row.step));
         self.evaluated = self.evaluated.max(curves.evals.last().map(|row| row.step));
         self.length += records.len() as u64;
@@ -77,36 +78,23 @@ fn evaluation(curves: &TrialCurves<'_>, row: &EvalRow) -> Vec<u8> {
 
 /// The content of the first record of `file`, and the size of the record; None if it is incomplete or damaged.
 fn whole_record(file: &[u8]) -> Option<(&[u8], usize)> {
-    let (length, check) = (file.get(..8)?, file.get(8..12)?);
-    let size = usize::try_from(u64::from_le_bytes(length.try_into().ok()?)).ok()?;
-    let end = size.checked_add(12)?;
-    let content = file.get(12..end)?;
-    let is_sound = check == masked(length).to_le_bytes() && file.get(end..end + 4)? == masked(content).to_le_bytes();
-    is_sound.then_some((content, end + 4))
+    let (content, size) = record(file)?;
+    let (head, foot) = (file.get(8..12)?, file.get(size - 4..size)?);
+    let is_sound = head == masked(&file[..8]).to_le_bytes() && foot == masked(content).to_le_bytes();
+    is_sound.then_some((content, size))
 }
 
 /// Step and first tag of an event that [`event`] wrote.
 fn first_value(content: &[u8]) -> Option<(u64, &[u8])> {
-    let (step, rest) = read_varint(content.get(9..)?.strip_prefix(&[2 << 3])?)?;
-    let value = read_field(read_field(rest, 5)?, 1)?;
-    Some((step, read_field(value, 1)?))
+    let event = fields(content)?;
+    let step = event.iter().find_map(|field| field.integer(2))?;
+    let value = inner(&fields(inner(&event, 5)?)?, 1)?;
+    Some((step, inner(&fields(value)?, 1)?))
 }
 
-/// The content of the field `number`, with which `bytes` starts.
-fn read_field(bytes: &[u8], number: u8) -> Option<&[u8]> {
-    let (length, rest) = read_varint(bytes.strip_prefix(&[number << 3 | 2])?)?;
-    rest.get(..usize::try_from(length).ok()?)
-}
-
-fn read_varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
-    let mut value = 0;
-    for (index, byte) in bytes.iter().take(9).enumerate() {
-        value |= u64::from(byte & 0x7F) << (7 * index);
-        if byte & 0x80 == 0 {
-            return Some((value, &bytes[index + 1..]));
-        }
-    }
-    None
+/// The content of the field `number` of a message.
+fn inner<'a>(message: &[ProtoField<'a>], number: u32) -> Option<&'a [u8]> {
+    message.iter().find_map(|field| field.bytes(number))
 }
 
 /// An Event: wall time (1), step (2), and a Summary (5) of values (1), each a tag (1) and a float (2).
@@ -148,7 +136,7 @@ fn varint(into: &mut Vec<u8>, mut value: u64) {
 }
 
 /// Appends a record: length, checksum of the length, content, checksum of the content.
-fn record(file: &mut Vec<u8>, content: &[u8]) {
+fn append_record(file: &mut Vec<u8>, content: &[u8]) {
     let length = (content.len() as u64).to_le_bytes();
     file.extend_from_slice(&length);
     file.extend_from_slice(&masked(&length).to_le_bytes());

@@ -21,7 +21,7 @@ pub const ROOMS: &[(&str, &[&str])] = &[
     ("worker", &["trial", "event", "train", "store", "analysis"]),
     ("run", &["trial", "event", "spec", "plan", "state", "analysis", "decide", "store", "exec", "worker"]),
     ("report", &["trial", "event", "analysis", "store"]),
-    ("track", &["trial", "event", "store"]),
+    ("track", &["trial", "event", "store", "logs"]),
     (
         "cli",
         &[
