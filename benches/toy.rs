@@ -238,6 +238,7 @@ fn outcome(last: f32) -> Outcome {
         final_accuracy: Some(0.8),
         best_accuracy: Some(0.8),
         best_macro_f1: Some(0.8),
+        best: None,
         best_scores: Scores::default(),
         final_scores: Scores::default(),
         seconds: STEPS as f64,

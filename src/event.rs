@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::trial::{Device, Outcome, PatienceMetric, TrialId};
+use crate::trial::{Device, Metric, Outcome, TrialId};
 
 /// An event and the time at which it was recorded: a line of `journal.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -138,7 +138,7 @@ pub enum StopRule {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StopJudgement {
     pub rule: StopRule,
-    pub metric: PatienceMetric,
+    pub metric: Metric,
     /// The step of the judged evaluation.
     pub step: u64,
     /// Counts from 0; None for a rule without rungs.

@@ -345,6 +345,7 @@ pub(crate) mod tests {
             final_accuracy: Some(0.75),
             best_accuracy: Some(0.8),
             best_macro_f1: None,
+            best: None,
             best_scores: Scores::default(),
             final_scores: Scores::default(),
             seconds: 1.5,

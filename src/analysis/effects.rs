@@ -212,10 +212,11 @@ pub fn confirmed(winner: &[(String, AxisValue)], sweep: &Sweep, study: &Study) -
     let (Some(first), Some(old)) = (study.best(), study.configs.iter().find(is_winner)) else {
         return "No conclusion: no configuration gave a usable model with the new seeds.".into();
     };
-    let level = |config: &Config| config.best.map_or_else(|| "none".to_owned(), |level| format!("{:.3}", level.mean));
-    let losses = |config: &Config| -> BTreeMap<u64, f64> {
+    let metric = study.metric;
+    let level = |config: &Config| config.score.map_or_else(|| "none".to_owned(), |level| format!("{:.3}", level.mean));
+    let costs = |config: &Config| -> BTreeMap<u64, f64> {
         let runs = config.survivors.iter().map(|&run| &sweep.runs[run]);
-        runs.filter_map(|run| Some((run.trial.config.seed, run.best_eval()?.1))).collect()
+        runs.filter_map(|run| Some((run.trial.config.seed, metric.cost(metric.best(&run.evals)?.1)))).collect()
     };
     let rival = if std::ptr::eq(first, old) {
         study.configs.get(1).filter(|config| config.best.is_some())
@@ -228,10 +229,10 @@ pub fn confirmed(winner: &[(String, AxisValue)], sweep: &Sweep, study: &Study) -
         format!(" {} of its {} seeds failed.", old.runs.len() - old.survivors.len(), old.runs.len())
     };
     let Some(rival) = rival else {
-        return format!("The winner, {}, has eval loss {} over new seeds.{lost}", old.name(), level(old));
+        return format!("The winner, {}, has {} {} over new seeds.{lost}", old.name(), metric.title(), level(old));
     };
-    let (ours, theirs) = (losses(old), losses(rival));
-    let differences: Vec<f64> = ours.iter().filter_map(|(seed, loss)| Some(theirs.get(seed)? - loss)).collect();
+    let (ours, theirs) = (costs(old), costs(rival));
+    let differences: Vec<f64> = ours.iter().filter_map(|(seed, cost)| Some(theirs.get(seed)? - cost)).collect();
     let p = sign_flip(&differences);
     let verdict = match (std::ptr::eq(first, old), p < SIGNIFICANT) {
         (true, true) => "The winner is confirmed",
@@ -240,8 +241,9 @@ pub fn confirmed(winner: &[(String, AxisValue)], sweep: &Sweep, study: &Study) -
         (false, false) => "The winner is not first with new seeds, but the margin may be noise",
     };
     format!(
-        "{verdict}: {} has eval loss {}, {} has {} (pairs of seeds: {}, p = {}).{lost}",
+        "{verdict}: {} has {} {}, {} has {} (pairs of seeds: {}, p = {}).{lost}",
         old.name(),
+        metric.title(),
         level(old),
         rival.name(),
         level(rival),

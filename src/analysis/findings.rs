@@ -10,7 +10,7 @@ use super::groups::{LEARNING_RATE, axes, lead_axis};
 use super::shape::Shape;
 use super::study::{Config, Level, Study};
 use super::sweep::{Run, Sweep};
-use crate::trial::{Axis, AxisValue, Cause, Length, Reason, Verdict, rounded_text};
+use crate::trial::{Axis, AxisValue, Cause, Length, Metric, Reason, Verdict, rounded_text};
 
 /// What follows from the findings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,7 +77,10 @@ pub fn next(sweep: &Sweep, study: &Study) -> Option<Next> {
     }
     if study.best().is_some_and(|best| best.shape.rises().is_some()) {
         let reason = "the best configuration overfits after its best step: stop there".into();
-        return Some(Next { reason, line: "stop: {patience: {metric: eval_loss, evals: 3}}".into() });
+        return Some(Next {
+            reason,
+            line: format!("stop: {{patience: {{metric: {}, evals: 3}}}}", study.metric.name()),
+        });
     }
     undecided
 }
@@ -109,11 +112,11 @@ fn is_close(study: &Study) -> bool {
     rivals(study).next().is_some()
 }
 
-/// The other configurations that are as good as the best, the lowest loss first.
+/// The other configurations that are as good as the best, the better first.
 fn rivals(study: &Study) -> impl Iterator<Item = (&Config, f64)> {
-    let best = study.best().and_then(|best| best.best);
+    let best = study.best().and_then(|best| best.score);
     study.configs.iter().skip(1).filter(|config| config.complete()).filter_map(move |config| {
-        let behind = config.best?.mean - best?.mean;
+        let behind = study.metric.cost(config.score?.mean) - study.metric.cost(best?.mean);
         config.within_noise.unwrap_or(behind <= study.delta).then_some((config, behind))
     })
 }
@@ -142,17 +145,21 @@ fn data(study: &Study) -> Option<String> {
 
 fn best(study: &Study) -> Option<String> {
     let best = study.best()?;
-    let level = best.best?;
+    let score = best.score?;
     let accuracy = best.accuracy.map_or_else(String::new, |a| format!(", accuracy {:.1} %", a.mean * 100.0));
     let at = best.best_step.map_or_else(String::new, |step| format!(" at step {step}"));
     // A configuration with failed seeds ranks behind whatever its loss, so its loss is not a margin.
     let next = study.configs.get(1).filter(|second| second.complete() || !best.complete());
-    let next = next.and_then(|second| second.best.map(|level| (second, level)));
-    let margin = next.map_or_else(String::new, |(second, other)| match other.mean - level.mean {
-        margin if margin < 5e-4 => format!("; equal to three decimals to the next, {}", second.name()),
-        margin => format!("; {margin:.3} below the next, {}", second.name()),
-    });
-    Some(format!("Best is {} with eval loss {}{at}{accuracy}{margin}.", best.name(), written(level)))
+    let next = next.and_then(|second| second.score.map(|score| (second, score)));
+    let metric = study.metric;
+    let side = if metric.is_loss() { "below" } else { "above" };
+    let margin =
+        next.map_or_else(String::new, |(second, other)| match metric.cost(other.mean) - metric.cost(score.mean) {
+            margin if margin < 5e-4 => format!("; equal to three decimals to the next, {}", second.name()),
+            margin => format!("; {margin:.3} {side} the next, {}", second.name()),
+        });
+    let accuracy = if metric == Metric::Accuracy { "" } else { &accuracy };
+    Some(format!("Best is {} with {} {}{at}{accuracy}{margin}.", best.name(), metric.title(), written(score)))
 }
 
 /// A warning on a best configuration that overfits.
@@ -162,6 +169,12 @@ fn rise(study: &Study) -> Option<String> {
     let (last, level) = (best.last?.mean, best.best?.mean);
     if study.configs.iter().filter(|config| config.best.is_some()).count() == 1 {
         return Some(format!("It overfits: its eval loss rises from {level:.3} to {last:.3} at the end."));
+    }
+    if !study.metric.is_loss() {
+        let metric = study.metric.title();
+        return Some(format!(
+            "It ranks first by {metric}, but its eval loss rises from {level:.3} to {last:.3} at the end."
+        ));
     }
     let steady = rivals(study).find(|(config, _)| config.shape.rises().is_none());
     let instead = steady.map_or_else(String::new, |(config, behind)| {
@@ -176,7 +189,7 @@ fn noise(study: &Study) -> Option<String> {
     if study.configs.len() < 2 {
         return None;
     }
-    match (study.seed_sd, study.within_noise()) {
+    match (study.metric_sd, study.within_noise()) {
         (Some(sd), Some(1)) => {
             Some(format!("No other configuration is within noise of it (standard deviation over seeds {sd:.3})."))
         }

@@ -11,27 +11,33 @@ use super::shape::{self, LEAST_DELTA, Shape};
 use super::study::{Config, Level, Study};
 use super::sweep::{Run, Sweep};
 use super::verdicts::{Diagnosis, diagnose};
+use crate::trial::{EvalRow, Metric};
 
 impl Study {
     /// Judges every trial, then ranks the configurations.
     pub fn of(sweep: &Sweep) -> Self {
         let groups = groups::by_configuration(sweep);
         let first = all_shapes(sweep, LEAST_DELTA);
-        let seed_sd = pooled_sd(sweep, &groups, &first);
+        let metric = sweep.runs.first().map_or(Metric::EvalLoss, |run| run.trial.config.metric);
+        let seed_sd = pooled_sd(sweep, &groups, &first, Metric::EvalLoss);
+        let metric_sd = pooled_sd(sweep, &groups, &first, metric);
         let delta = seed_sd.unwrap_or(0.0).max(LEAST_DELTA);
         let judge = |run: &Run| diagnose(&run.measured(), run.status, delta);
         let mut diagnoses: Vec<Diagnosis> = sweep.runs.iter().map(judge).collect();
         correct(sweep, &mut diagnoses, delta);
         let shapes: Vec<Shape> = diagnoses.iter().map(|diagnosis| diagnosis.shape).collect();
-        let mut configs: Vec<Config> = groups.into_iter().map(|runs| config(sweep, runs, &shapes, delta)).collect();
+        let mut configs: Vec<Config> =
+            groups.into_iter().map(|runs| config(sweep, runs, &shapes, metric, delta)).collect();
         configs.sort_by(|a, b| {
-            let level = |config: &Config| config.best.map_or(f64::INFINITY, |best| best.mean);
+            let level = |config: &Config| config.score.map_or(f64::INFINITY, |score| metric.cost(score.mean));
             tier(a).cmp(&tier(b)).then(level(a).total_cmp(&level(b)))
         });
-        mark_noise(&mut configs, seed_sd);
+        mark_noise(&mut configs, metric, metric_sd);
         Self {
             delta,
             seed_sd,
+            metric,
+            metric_sd,
             seeds: configs.iter().map(|config| config.runs.len()).max().unwrap_or(0),
             chance: sweep.runs.iter().find_map(|run| chance(run.measured().eval_prior)),
             eval_interval: eval_interval(sweep),
@@ -57,12 +63,12 @@ fn survivors(sweep: &Sweep, runs: &[usize], shapes: &[Shape]) -> Vec<usize> {
     runs.iter().copied().filter(survives).collect()
 }
 
-fn pooled_sd(sweep: &Sweep, groups: &[Vec<usize>], shapes: &[Shape]) -> Option<f64> {
+fn pooled_sd(sweep: &Sweep, groups: &[Vec<usize>], shapes: &[Shape], metric: Metric) -> Option<f64> {
     let (mut squares, mut freedom) = (0.0, 0.0);
     for group in groups {
         let survivors = survivors(sweep, group, shapes);
         let bests: Vec<f64> =
-            survivors.iter().filter_map(|&run| sweep.runs[run].best_eval()).map(|best| best.1).collect();
+            survivors.iter().filter_map(|&run| metric.best(&sweep.runs[run].evals)).map(|best| best.1).collect();
         if let Some(Level { sd: Some(sd), n, .. }) = Level::of(&bests) {
             squares += sd * sd * (n - 1) as f64;
             freedom += (n - 1) as f64;
@@ -71,16 +77,23 @@ fn pooled_sd(sweep: &Sweep, groups: &[Vec<usize>], shapes: &[Shape]) -> Option<f
     (freedom > 0.0).then(|| (squares / freedom).sqrt())
 }
 
-fn config(sweep: &Sweep, runs: Vec<usize>, shapes: &[Shape], delta: f64) -> Config {
+fn config(sweep: &Sweep, runs: Vec<usize>, shapes: &[Shape], metric: Metric, delta: f64) -> Config {
     let survivors = survivors(sweep, &runs, shapes);
     let alive = || survivors.iter().map(|&run| &sweep.runs[run]);
     let level = |of: fn(&Run) -> Option<f64>| Level::of(&alive().filter_map(of).collect::<Vec<_>>());
     let curves: Vec<Vec<Point>> = alive().map(|run| curve::eval_loss(&run.evals)).collect();
     let curve = curve::spread(&curves);
-    let lowest = curve.iter().min_by(|a, b| a.mean.total_cmp(&b.mean));
+    let cost = |run: &Run| -> Vec<Point> {
+        let point = |row: &EvalRow| Point { x: row.step as f64, y: metric.cost(f64::from(metric.value(row))) };
+        run.evals.iter().map(point).filter(|point| point.y.is_finite()).collect()
+    };
+    let costs = curve::spread(&alive().map(cost).collect::<Vec<_>>());
+    let lowest = costs.iter().min_by(|a, b| a.mean.total_cmp(&b.mean));
+    let scores: Vec<f64> = alive().filter_map(|run| metric.best(&run.evals)).map(|best| best.1).collect();
     let values = runs.first().map(|&run| sweep.runs[run].trial.values.clone()).unwrap_or_default();
     Config {
         values: values.into_iter().filter(|(key, _)| key != SEED).collect(),
+        score: Level::of(&scores),
         best: level(|run| run.best_eval().map(|best| best.1)),
         last: level(|run| run.evals.last().map(|row| f64::from(row.eval_loss))),
         reached: if survivors.is_empty() { reached(sweep, &runs) } else { None },
@@ -133,12 +146,12 @@ fn tier(config: &Config) -> u8 {
 }
 
 /// Within two pooled standard errors of the difference to the best.
-fn mark_noise(configs: &mut [Config], seed_sd: Option<f64>) {
-    let Some(best) = configs.first().and_then(|config| config.best) else { return };
+fn mark_noise(configs: &mut [Config], metric: Metric, metric_sd: Option<f64>) {
+    let Some(best) = configs.first().and_then(|config| config.score) else { return };
     for config in configs {
-        config.within_noise = config.best.zip(seed_sd).map(|(level, sd)| {
+        config.within_noise = config.score.zip(metric_sd).map(|(level, sd)| {
             let error = sd * (1.0 / level.n as f64 + 1.0 / best.n as f64).sqrt();
-            level.mean - best.mean <= 2.0 * error
+            metric.cost(level.mean) - metric.cost(best.mean) <= 2.0 * error
         });
     }
 }
@@ -147,7 +160,7 @@ fn mark_noise(configs: &mut [Config], seed_sd: Option<f64>) {
 mod tests {
     use super::super::synthetic::{self, axis};
     use super::*;
-    use crate::trial::{EvalRow, Scores};
+    use crate::trial::Scores;
 
     /// Two configurations with three seeds each, of these best losses; NaN for a seed that met one.
     fn sweep(losses: [[f32; 3]; 2]) -> Sweep {
@@ -195,6 +208,25 @@ mod tests {
         assert_eq!(study.within_noise(), Some(2));
         let study = Study::of(&sweep([[0.30, 0.32, 0.34], [0.34, 0.36, 0.38]]));
         assert_eq!((names(&study), study.within_noise()), (vec!["linear", "cosine"], Some(1)));
+    }
+
+    #[test]
+    fn a_score_ranks_by_its_highest_value_and_leaves_the_curves_to_the_loss() {
+        let mut sweep = sweep([[0.30, 0.31, 0.32], [0.40, 0.41, 0.42]]);
+        for run in &mut sweep.runs {
+            run.trial.config.metric = Metric::MacroF1;
+            // The configuration with the higher loss has the higher score, at step 20.
+            let level = 1.0 - run.evals[9].eval_loss;
+            run.evals.iter_mut().for_each(|row| row.macro_f1 = if row.step == 20 { 0.9 - level } else { 0.1 });
+        }
+        let study = Study::of(&sweep);
+        assert_eq!(names(&study), ["cosine", "linear"]);
+        let best = study.best().unwrap();
+        let score = best.score.unwrap();
+        assert!((score.mean - 0.31).abs() < 1e-6 && best.best_step == Some(20), "{best:?}");
+        assert!((best.best.unwrap().mean - 0.41).abs() < 1e-6);
+        assert_eq!((study.metric, study.within_noise()), (Metric::MacroF1, Some(1)));
+        assert!((study.metric_sd.unwrap() - 0.01).abs() < 1e-6 && (study.seed_sd.unwrap() - 0.01).abs() < 1e-6);
     }
 
     #[test]

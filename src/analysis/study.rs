@@ -5,7 +5,7 @@
 use super::curve::Spread;
 use super::shape::Shape;
 use super::verdicts::Diagnosis;
-use crate::trial::AxisValue;
+use crate::trial::{AxisValue, Metric};
 
 /// A sweep, judged and ranked.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,6 +14,10 @@ pub struct Study {
     pub delta: f64,
     /// Standard deviation of the best evaluation loss over seeds, pooled; None where no configuration has two survivors.
     pub seed_sd: Option<f64>,
+    /// The metric that ranks the configurations.
+    pub metric: Metric,
+    /// Standard deviation of the best value of the metric over seeds, pooled. None where no configuration has two survivors.
+    pub metric_sd: Option<f64>,
     /// Greatest number of trials of one configuration.
     pub seeds: usize,
     /// Entropy of the class prior, nats; None before any trial has ended.
@@ -39,6 +43,8 @@ pub struct Config {
     pub runs: Vec<usize>,
     /// Those of `runs` whose losses count.
     pub survivors: Vec<usize>,
+    /// Mean over survivors of their best value of [`Study::metric`].
+    pub score: Option<Level>,
     /// Mean over survivors of their best evaluation loss.
     pub best: Option<Level>,
     /// Mean over survivors of their final evaluation loss.
@@ -49,7 +55,7 @@ pub struct Config {
     pub reached: Option<(f64, f64)>,
     /// Evaluation loss over survivors at the steps that they share.
     pub curve: Vec<Spread>,
-    /// Step at which `curve` is lowest.
+    /// Step at which the mean of the metric is best.
     pub best_step: Option<u64>,
     /// Shape of the mean curve, or the most frequent failure.
     pub shape: Shape,
@@ -113,7 +119,7 @@ impl Study {
 
     /// Number of configurations within noise of the best, itself included. None where the noise is unknown.
     pub fn within_noise(&self) -> Option<usize> {
-        self.seed_sd?;
+        self.metric_sd?;
         Some(self.configs.iter().filter(|config| config.within_noise == Some(true)).count())
     }
 }

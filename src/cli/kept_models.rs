@@ -19,10 +19,10 @@ pub(crate) struct KeptModel<'a> {
 }
 
 impl<'a> KeptModel<'a> {
-    /// The trials that kept weights, lowest evaluation loss first.
+    /// The trials that kept weights, the best one first.
     pub(crate) fn all(sweep: &'a Sweep, dir: &RunDir) -> Vec<Self> {
         let mut models: Vec<Self> = sweep.runs.iter().filter_map(|run| Self::of(run, dir)).collect();
-        models.sort_by(|a, b| a.loss().total_cmp(&b.loss()));
+        models.sort_by(|a, b| a.outcome.cost().total_cmp(&b.outcome.cost()));
         models
     }
 
@@ -43,8 +43,9 @@ impl<'a> KeptModel<'a> {
         if models.is_empty() {
             return Err(Failure::input(format!("{name}: no trial kept its weights. {}", how_to_keep(name))));
         }
-        let best = sweep.runs.iter().filter(|run| run.status != Status::Diverged).filter_map(best_loss);
-        if best.min_by(f32::total_cmp).is_some_and(|best| best < models[0].loss()) {
+        let ended =
+            sweep.runs.iter().filter(|run| run.status != Status::Diverged).filter_map(|run| run.outcome.as_ref());
+        if ended.map(Outcome::cost).min_by(f64::total_cmp).is_some_and(|best| best < models[0].outcome.cost()) {
             notify(&format!(
                 "warning: the best trial of {name} kept no weights, so this is the best trial that did. {}",
                 how_to_keep(name)
@@ -61,11 +62,12 @@ impl<'a> KeptModel<'a> {
         Ok(models)
     }
 
-    /// `trial ID of SWEEP (lr=1e-4, seed=1), evaluation loss 0.5123`.
+    /// `trial ID of SWEEP (lr=1e-4, seed=1), eval loss 0.5123`.
     pub(crate) fn description(&self, sweep: &str) -> String {
         let Self { run, outcome, .. } = self;
-        let loss = outcome.best_eval_loss.map_or_else(String::new, |loss| format!(", evaluation loss {loss:.4}"));
-        format!("trial {} of {sweep} ({}){loss}", run.trial.id, report::trial_name(run))
+        let best =
+            outcome.best().map_or_else(String::new, |best| format!(", {} {:.4}", best.metric.title(), best.value));
+        format!("trial {} of {sweep} ({}){best}", run.trial.id, report::trial_name(run))
     }
 
     fn of(run: &'a Run, dir: &RunDir) -> Option<Self> {
@@ -75,10 +77,6 @@ impl<'a> KeptModel<'a> {
         Some(Self { run, outcome: run.outcome.as_ref()?, weights })
     }
 
-    fn loss(&self) -> f32 {
-        best_loss(self.run).unwrap_or(f32::INFINITY)
-    }
-
     /// Reads the weights and the files that they belong to.
     pub(crate) fn read(&self) -> Result<ClassifierFiles, Failure> {
         let path = self.weights.display();
@@ -86,11 +84,6 @@ impl<'a> KeptModel<'a> {
         ClassifierFiles::of_trial(&self.run.trial.config, &self.outcome.labels, &weights)
             .map_err(|error| Failure::input(format!("{path}: {error}")))
     }
-}
-
-/// The lowest evaluation loss of an ended trial.
-fn best_loss(run: &Run) -> Option<f32> {
-    run.outcome.as_ref()?.best_eval_loss
 }
 
 fn how_to_keep(name: &str) -> String {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use crate::event::{StopJudgement, StopRule};
 use crate::spec::{Asha, Median, StopAcross};
 use crate::state::{SweepState, TrialPhase, TrialState};
-use crate::trial::{EvalRow, PatienceMetric, Status, TrialId};
+use crate::trial::{EvalRow, Metric, Status, TrialId};
 
 /// The evaluations of every trial by step: the data of the rules.
 #[derive(Debug, Clone, Default)]
@@ -76,12 +76,12 @@ impl Candidate<'_> {
     }
 
     /// The lowest badness up to `step`.
-    fn best_until(&self, step: u64, metric: PatienceMetric) -> f64 {
+    fn best_until(&self, step: u64, metric: Metric) -> f64 {
         self.evals.range(..=step).map(|(_, row)| badness(row, metric)).fold(f64::INFINITY, f64::min)
     }
 
     /// The value at `step` with which the median rule compares others.
-    fn at_median(&self, step: u64, metric: PatienceMetric) -> AtStep {
+    fn at_median(&self, step: u64, metric: Metric) -> AtStep {
         // How far a stopped trial ran before it saw the request is chance. The step of the judgement counts.
         let end = self.known.stop.as_ref().map_or(u64::MAX, |judgement| judgement.step);
         match &self.known.phase {
@@ -181,27 +181,17 @@ fn by_asha<'a, I: Iterator<Item = Candidate<'a>>>(
 }
 
 /// A value with its sign changed so that lower is better.
-fn badness_of(value: f32, metric: PatienceMetric) -> f64 {
-    match metric {
-        _ if !value.is_finite() => f64::INFINITY,
-        PatienceMetric::EvalLoss => f64::from(value),
-        PatienceMetric::Accuracy | PatienceMetric::MacroF1 => -f64::from(value),
-    }
+fn badness_of(value: f32, metric: Metric) -> f64 {
+    if value.is_finite() { metric.cost(f64::from(value)) } else { f64::INFINITY }
 }
 
-fn badness(row: &EvalRow, metric: PatienceMetric) -> f64 {
-    let value = match metric {
-        PatienceMetric::EvalLoss => row.eval_loss,
-        PatienceMetric::Accuracy => row.accuracy,
-        PatienceMetric::MacroF1 => row.macro_f1,
-    };
-    badness_of(value, metric)
+fn badness(row: &EvalRow, metric: Metric) -> f64 {
+    badness_of(metric.value(row), metric)
 }
 
 /// The inverse of [`badness_of`]. None for the worst value.
-fn shown(badness: f64, metric: PatienceMetric) -> Option<f32> {
-    let value = if metric == PatienceMetric::EvalLoss { badness } else { -badness };
-    Some(value as f32).filter(|value| value.is_finite())
+fn shown(badness: f64, metric: Metric) -> Option<f32> {
+    Some(metric.cost(badness) as f32).filter(|value| value.is_finite())
 }
 
 /// The median of at least one value. Sorts the values.
@@ -266,12 +256,12 @@ mod tests {
     }
 
     fn asha(eta: u64) -> StopAcross {
-        let metric = PatienceMetric::EvalLoss;
+        let metric = Metric::EvalLoss;
         StopAcross { median: None, asha: Some(Asha { metric, eta, min_steps: 10, ..Asha::default() }) }
     }
 
     fn by_median(min_trials: u64) -> StopAcross {
-        let metric = PatienceMetric::EvalLoss;
+        let metric = Metric::EvalLoss;
         StopAcross { asha: None, median: Some(Median { metric, min_trials, min_steps: 10 }) }
     }
 
@@ -299,8 +289,8 @@ mod tests {
             let rule = &case["rule"]["asha"];
             let number = |key: &str| rule[key].as_u64().unwrap();
             let metric = match case["direction"].as_str().unwrap() {
-                "minimize" => PatienceMetric::EvalLoss,
-                _ => PatienceMetric::Accuracy,
+                "minimize" => Metric::EvalLoss,
+                _ => Metric::Accuracy,
             };
             let asha = Asha { metric, eta: number("eta"), min_steps: number("min_steps"), s: number("s"), best: false };
             let rules = StopAcross { median: None, asha: Some(asha) };
@@ -352,7 +342,7 @@ mod tests {
     #[test]
     fn halving_can_skip_rungs_and_compare_best_values() {
         let rules = |s, best| {
-            let asha = Asha { metric: PatienceMetric::EvalLoss, eta: 2, min_steps: 10, s, best };
+            let asha = Asha { metric: Metric::EvalLoss, eta: 2, min_steps: 10, s, best };
             StopAcross { median: None, asha: Some(asha) }
         };
         let losses: [&[f32]; 3] = [&[3.0, 3.0], &[1.0, 4.0], &[5.0, 2.0]];
@@ -457,7 +447,7 @@ mod tests {
         let (_, first) = judge_across(&field.state, &mut field.scores, &asha(2), |_| true).unwrap();
         insta::assert_snapshot!(first, @"stop.asha: eval_loss at step 10 is 1.0000, among the best of 1 trials at rung 0 (1.0000 or better continues)");
         field.see(1, &[f32::NAN]);
-        let metric = PatienceMetric::Accuracy;
+        let metric = Metric::Accuracy;
         let rules = StopAcross { median: Some(Median { metric, min_trials: 1, min_steps: 10 }), asha: None };
         let (_, second) = judge_across(&field.state, &mut field.scores, &rules, |_| true).unwrap();
         insta::assert_snapshot!(second, @"stop.median: best accuracy up to step 10 is not finite, worse than the median -1.0000 of 1 trials");

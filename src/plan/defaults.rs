@@ -3,10 +3,13 @@
 use super::ModelFound;
 use crate::trial::{FractionOrSteps, TrialConfig};
 
-/// Fills in what the checkpoint decides where the sweep does not.
+/// Fills in what the checkpoint and other keys decide where the sweep does not.
 pub(super) fn settle_model(config: &mut TrialConfig, model: &ModelFound) {
     config.model.pooling.get_or_insert(model.facts.default_pooling());
     config.model.dropout = config.model.dropout.or(model.facts.dropout);
+    if let Some(patience) = &mut config.stop.patience {
+        patience.metric.get_or_insert(config.metric);
+    }
 }
 
 /// Without a written warm-up, a schedule that rises on its own has none.

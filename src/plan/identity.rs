@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::spec::in_short;
-use crate::trial::{DataFacts, Key, ModelFacts, Patience, Plateau, TrialConfig, TrialId};
+use crate::trial::{DataFacts, Key, Metric, ModelFacts, Patience, Plateau, TrialConfig, TrialId};
 
 /// Version of the trainer's numbers. Raise it whenever the same configuration would give other numbers than before, and
 /// whenever a default changes. Every trial then gets a new id, and no old result is taken for a new one.
@@ -19,8 +19,11 @@ const NUMERICS: u32 = 4;
 static DEFAULT: LazyLock<Value> = LazyLock::new(|| shortened(json(&TrialConfig::default())));
 
 /// What is left out of a group that is off by default, once it is on.
-static GROUPS: LazyLock<[(&str, Value); 2]> =
-    LazyLock::new(|| [("patience", json(&Patience::default())), ("plateau", json(&Plateau::default()))]);
+static GROUPS: LazyLock<[(&str, Value); 2]> = LazyLock::new(|| {
+    // A resolved configuration names the metric.
+    let patience = Patience { metric: Some(Metric::EvalLoss), ..Patience::default() };
+    [("patience", json(&patience)), ("plateau", json(&Plateau::default()))]
+});
 
 /// The id of a resolved configuration, given as JSON, with the hash of each augmentation's sources in its place.
 pub(super) fn id(config: Value, data: &DataFacts, model: &ModelFacts) -> Option<TrialId> {
@@ -160,12 +163,25 @@ mod tests {
     #[test]
     fn the_defaults_stay_while_the_numerics_version_does() {
         assert_eq!(NUMERICS, 4);
-        assert_snapshot!(DEFAULT.to_string(), @r#"{"augmentation":"none","batch_size":32,"data":{"eval":0.2,"label":"label","limit":null,"max_length":128,"seed":42,"shuffle":true,"text":"text","text_pair":null,"train":"embedded:tweets"},"epochs":3.0,"eval_every":0.25,"grad_accumulation":1,"label_smoothing":0.0,"lr":0.00003,"max_grad_norm":1.0,"model":{"dropout":null,"freeze":0,"from":"embedded:minilm-l3","pooling":null,"reinit":0},"optimizer":{"betas":[0.9,0.999],"bias_correction":true,"eps":1e-8,"layer_decay":1.0,"name":"adamw"},"scheduler":"linear","seed":42,"stop":{"diverged":true,"patience":null},"warmup":0.1,"weight_decay":0.01}"#);
+        assert_snapshot!(DEFAULT.to_string(), @r#"{"augmentation":"none","batch_size":32,"data":{"eval":0.2,"label":"label","limit":null,"max_length":128,"seed":42,"shuffle":true,"text":"text","text_pair":null,"train":"embedded:tweets"},"epochs":3.0,"eval_every":0.25,"grad_accumulation":1,"label_smoothing":0.0,"lr":0.00003,"max_grad_norm":1.0,"metric":"eval_loss","model":{"dropout":null,"freeze":0,"from":"embedded:minilm-l3","pooling":null,"reinit":0},"optimizer":{"betas":[0.9,0.999],"bias_correction":true,"eps":1e-8,"layer_decay":1.0,"name":"adamw"},"scheduler":"linear","seed":42,"stop":{"diverged":true,"patience":null},"warmup":0.1,"weight_decay":0.01}"#);
         let groups: Vec<String> = GROUPS.iter().map(|(_, group)| group.to_string()).collect();
         assert_snapshot!(groups.join("\n"), @r#"
         {"evals":5,"metric":"eval_loss","min_delta":0.0}
         {"evals":3,"min_steps":50}
         "#);
+    }
+
+    /// Patience without a metric of its own watches that of the trial.
+    #[test]
+    fn a_metric_counts_only_where_it_is_not_the_loss() {
+        let id = |text: &str| plan(text).trials[0].id.clone();
+        assert_eq!(id("metric: eval_loss"), id(""));
+        assert_ne!(id("metric: macro_f1"), id(""));
+        let patience = |metric: &str| id(&format!("{metric}\nstop: {{patience: {{evals: 3}}}}"));
+        let named = |metric: &str, own: &str| id(&format!("{metric}\nstop: {{patience: {{evals: 3, metric: {own}}}}}"));
+        assert_eq!(patience(""), named("", "eval_loss"));
+        assert_eq!(patience("metric: mcc"), named("metric: mcc", "mcc"));
+        assert_ne!(patience("metric: mcc"), named("metric: mcc", "eval_loss"));
     }
 
     #[test]

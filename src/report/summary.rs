@@ -24,6 +24,9 @@ pub fn row(index: usize, sweep: &Sweep, study: &Study, config: &Config) -> Vec<S
         (None, Some(loss)) => format!("({})", format::loss(loss)),
         (None, None) => dash(),
     };
+    if !study.metric.is_loss() {
+        cells.push(config.score.map_or_else(dash, format::mean_and_sd));
+    }
     cells.extend([
         level(config.best, config.reached.map(|reached| reached.0)),
         level(config.last, config.reached.map(|reached| reached.1)),
@@ -40,7 +43,7 @@ pub fn row(index: usize, sweep: &Sweep, study: &Study, config: &Config) -> Vec<S
 }
 
 /// The names of the columns.
-pub fn header(sweep: &Sweep) -> Vec<String> {
+pub fn header(sweep: &Sweep, study: &Study) -> Vec<String> {
     let axes = groups::axes(sweep).map(|axis| axis.key.clone());
     let figures = [
         "best eval loss",
@@ -51,7 +54,8 @@ pub fn header(sweep: &Sweep) -> Vec<String> {
         "successful seeds",
         "verdict",
     ];
-    std::iter::once("#".to_owned()).chain(axes).chain(figures.map(str::to_owned)).collect()
+    let score = (!study.metric.is_loss()).then(|| format!("best {}", study.metric.title()));
+    std::iter::once("#".to_owned()).chain(axes).chain(score).chain(figures.map(str::to_owned)).collect()
 }
 
 /// The summary as Markdown.
@@ -87,8 +91,8 @@ pub fn summary(
         text.push_str("\n![Probes](probes.png)\n");
     }
     text.push_str("\n![Ranking](ranking.png)\n\n![Loss curves](curves.png)\n\n## Configurations\n\n");
-    text.push_str(&line(&header(sweep)));
-    text.push_str(&line(&header(sweep).iter().map(|_| "---".to_owned()).collect::<Vec<_>>()));
+    text.push_str(&line(&header(sweep, study)));
+    text.push_str(&line(&header(sweep, study).iter().map(|_| "---".to_owned()).collect::<Vec<_>>()));
     for (index, config) in study.configs.iter().enumerate() {
         text.push_str(&line(&row(index, sweep, study, config)));
     }

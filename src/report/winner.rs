@@ -1,7 +1,7 @@
 //! The winner of a sweep: the best trial of the best configuration, with the details of its best evaluation.
 
 use super::format;
-use crate::analysis::{Run, Study, Sweep};
+use crate::analysis::{Study, Sweep};
 use crate::trial::{BestEvaluation, TrialId};
 
 /// Reads the details of the best evaluation of a trial; None if there are none.
@@ -18,9 +18,10 @@ impl Winner {
     /// None without a successful trial, or if the details of its best evaluation were not recorded.
     pub fn of(sweep: &Sweep, study: &Study, read: ReadDetails<'_>) -> Option<Self> {
         let trials = study.best()?.survivors.iter().map(|&run| &sweep.runs[run]);
-        let loss = |run: &Run| run.best_eval().map_or(f64::INFINITY, |best| best.1);
-        let run = trials.min_by(|a, b| loss(a).total_cmp(&loss(b)))?;
-        let details = read(&run.trial.id).filter(|details| Some(details.step) == run.best_eval().map(|best| best.0))?;
+        let metric = study.metric;
+        let best = trials.filter_map(|run| Some((run, metric.best(&run.evals)?)));
+        let (run, (step, _)) = best.min_by(|a, b| metric.cost(a.1.1).total_cmp(&metric.cost(b.1.1)))?;
+        let details = read(&run.trial.id).filter(|details| details.step == step)?;
         Some(Self { name: format::trial_name(run), details })
     }
 

@@ -1,4 +1,4 @@
-//! `run.keep: winner` and `top`: the trials with the lowest evaluation losses, whose weights are kept.
+//! `run.keep: winner` and `top`: the trials that are best by the metric of the sweep, whose weights are kept.
 
 use crate::store::RunDir;
 use crate::trial::{Keep, Outcome, Status, TrialId};
@@ -6,7 +6,8 @@ use crate::trial::{Keep, Outcome, Status, TrialId};
 /// The leading trials with weights, best first. The weights of all other ended trials are deleted.
 #[derive(Debug, Default)]
 pub(super) struct Leaders {
-    ranked: Vec<(f32, TrialId)>,
+    /// With the costs of their best evaluations.
+    ranked: Vec<(f64, TrialId)>,
 }
 
 impl Leaders {
@@ -19,9 +20,9 @@ impl Leaders {
         }
         // A stopped trial that was continued ends again.
         self.ranked.retain(|(_, ranked)| ranked != id);
-        match outcome.best_eval_loss.filter(|_| outcome.status != Status::Diverged) {
-            Some(loss) => {
-                self.ranked.push((loss, id.clone()));
+        match Some(outcome.cost()).filter(|cost| cost.is_finite() && outcome.status != Status::Diverged) {
+            Some(cost) => {
+                self.ranked.push((cost, id.clone()));
                 self.ranked.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(&b.1)));
             }
             None => checkpoints(id).remove_weights(),
@@ -36,17 +37,19 @@ impl Leaders {
 mod tests {
     use super::*;
     use crate::store::Results;
+    use crate::trial::{BestScore, Metric};
     use crate::worker::tests::trial;
 
     #[test]
-    fn the_trials_with_the_lowest_losses_keep_their_weights() {
+    fn the_best_trials_keep_their_weights() {
         let trials: Vec<TrialId> = (0..5).map(|seed| trial("fine", seed, 10).id).collect();
         let folder = tempfile::tempdir().unwrap();
         let dir = Results::new(folder.path()).unwrap().sweep("s").unwrap();
         let checkpoints = |at: usize| dir.trial(&trials[at]).checkpoints();
         let mut leaders = Leaders::default();
-        let mut end = |at: usize, loss: f32, status: Status| {
-            let outcome = Outcome { best_eval_loss: Some(loss), status, ..crate::state::tests::outcome(10) };
+        let mut end = |at: usize, value: f32, status: Status| {
+            let best = Some(BestScore { metric: Metric::EvalLoss, step: 5, value });
+            let outcome = Outcome { best, status, ..crate::state::tests::outcome(10) };
             checkpoints(at).write_weights(b"weights").unwrap();
             leaders.add(&trials[at], &outcome, Keep::Top(2), &dir);
             (0..trials.len()).filter(|at| checkpoints(*at).weights().is_file()).collect::<Vec<_>>()
@@ -57,5 +60,23 @@ mod tests {
         assert_eq!(end(3, 0.1, Status::Diverged), [1, 2], "a diverged trial does not lead");
         assert_eq!(end(4, 0.6, Status::Finished), [1, 4]);
         assert_eq!(end(1, 0.8, Status::Finished), [1, 4], "a trial that was continued is ranked once");
+    }
+
+    #[test]
+    fn a_higher_score_leads() {
+        let trials: Vec<TrialId> = (0..2).map(|seed| trial("fine", seed, 10).id).collect();
+        let folder = tempfile::tempdir().unwrap();
+        let dir = Results::new(folder.path()).unwrap().sweep("s").unwrap();
+        let mut leaders = Leaders::default();
+        for (id, value) in trials.iter().zip([0.5, 0.75]) {
+            let best = Some(BestScore { metric: Metric::MacroF1, step: 5, value });
+            let outcome = Outcome { best, ..crate::state::tests::outcome(10) };
+            dir.trial(id).checkpoints().write_weights(b"weights").unwrap();
+            leaders.add(id, &outcome, Keep::WINNER, &dir);
+        }
+        assert_eq!(
+            trials.iter().map(|id| dir.trial(id).checkpoints().weights().is_file()).collect::<Vec<_>>(),
+            [false, true]
+        );
     }
 }

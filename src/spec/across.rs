@@ -8,7 +8,7 @@ use super::keys::{self, METRIC};
 use super::kind::{Doc, Kind, MOST_STEPS};
 use super::problem::{Problem, suggestion};
 use super::yaml::Node;
-use crate::trial::PatienceMetric;
+use crate::trial::Metric;
 
 /// The rules that are on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -22,7 +22,7 @@ pub struct StopAcross {
 /// Stop a trial whose best value is worse than the median of the other trials at the same step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Median {
-    pub metric: PatienceMetric,
+    pub metric: Metric,
     /// Other trials that must have come as far before a trial is judged.
     pub min_trials: u64,
     /// Evaluations before this step are not judged.
@@ -31,14 +31,14 @@ pub struct Median {
 
 impl Default for Median {
     fn default() -> Self {
-        Self { metric: PatienceMetric::EvalLoss, min_trials: 5, min_steps: 50 }
+        Self { metric: Metric::EvalLoss, min_trials: 5, min_steps: 50 }
     }
 }
 
 /// Asynchronous successive halving (Li et al. 2020): of the trials that reached a rung, the best `1/eta` continue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Asha {
-    pub metric: PatienceMetric,
+    pub metric: Metric,
     /// From 2. The step of each rung is that of the rung before times this.
     pub eta: u64,
     /// Step of the first rung, if `s` is 0.
@@ -60,7 +60,7 @@ impl Asha {
 
 impl Default for Asha {
     fn default() -> Self {
-        Self { metric: PatienceMetric::EvalLoss, eta: 4, min_steps: 50, s: 0, best: false }
+        Self { metric: Metric::EvalLoss, eta: 4, min_steps: 50, s: 0, best: false }
     }
 }
 

@@ -52,10 +52,11 @@ fn applied<'s>(
     config
 }
 
-/// Keys that an entry of `include` or `exclude` sets twice, and `epochs` beside `steps`.
+/// Keys of an entry of `include` or `exclude` that cannot vary or are set twice, and `epochs` beside `steps`.
 pub(super) fn entry(entry: &Entry) -> Vec<Problem> {
     let settings: Vec<Setting> = entry.settings().into_iter().cloned().collect();
-    repeated_keys(&settings).into_iter().chain(two_lengths(&settings)).collect()
+    let varying = settings.iter().filter_map(|setting| cannot_vary(&setting.path, setting.key_place));
+    varying.chain(repeated_keys(&settings)).chain(two_lengths(&settings)).collect()
 }
 
 /// Keys that are set twice.
@@ -68,6 +69,7 @@ pub(super) fn axes(factors: &[Factor], fixed: &[Setting]) -> Vec<Problem> {
     let mut problems = Vec::new();
     for factor in factors {
         for key in &factor.keys {
+            problems.extend(cannot_vary(&key.path, key.place));
             if factor.keys.len() == 1 {
                 problems.extend(twice(key));
             }
@@ -120,6 +122,15 @@ pub(super) fn batch_meaning(entries: &[(Node, Node)]) -> Option<Problem> {
     let what =
         "`batch_size` is the number of examples per optimizer step; transformers would multiply it by the accumulation";
     Some(Problem::new(batch.place, what).hint("for the same run, multiply it by the accumulation"))
+}
+
+/// Reports an axis, or a value of an entry, for a key that all trials of a sweep share.
+fn cannot_vary(path: &str, place: Place) -> Option<Problem> {
+    let why = match path {
+        "metric" => "it ranks all trials of a sweep",
+        _ => return None,
+    };
+    Some(Problem::new(place, format!("`{path}` cannot vary: {why}")).hint("write it at the top level, with one value"))
 }
 
 /// Reports a setting whose key was set before.

@@ -49,7 +49,8 @@ const LAYERS: Kind = Kind::Whole { from: 0, to: 99_999, expected: "a number of l
 const SEED: Kind = Kind::Whole { from: 0, to: u64::MAX, expected: "a whole number from 0" };
 const COLUMN: Kind = Kind::Text { expected: "the name of a column" };
 const DROPOUT: Kind = Kind::Number { range: Range::from(0.0).below(1.0), expected: "a probability from 0 to below 1" };
-pub(super) const METRIC: Kind = Kind::Choice(&["eval_loss", "accuracy", "macro_f1"]);
+pub(super) const METRIC: Kind =
+    Kind::Choice(&["eval_loss", "accuracy", "macro_f1", "weighted_f1", "mcc", "auroc", "average_precision"]);
 
 pub(super) static KEYS: &[Key] = &[
     Key {
@@ -453,6 +454,17 @@ pub(super) static KEYS: &[Key] = &[
         },
     },
     Key {
+        path: "metric",
+        kind: METRIC,
+        put: |c, v| put(&mut c.metric, v),
+        doc: Doc {
+            about: "The metric that ranks configurations, chooses the best checkpoint, and must improve for `stop.patience`. \
+                    Curves and plateaus are always those of the loss. It cannot vary within a sweep.",
+            unit: "",
+            example: "macro_f1",
+        },
+    },
+    Key {
         path: "stop.diverged",
         kind: Kind::Flag,
         put: |c, v| put(&mut c.stop.diverged, v),
@@ -475,9 +487,9 @@ pub(super) static KEYS: &[Key] = &[
     },
     Key {
         path: "stop.patience.metric",
-        kind: METRIC,
+        kind: Kind::Optional(&METRIC),
         put: |c, v| put(&mut patience(c).metric, v),
-        doc: Doc { about: "The metric that has to improve.", unit: "", example: "accuracy" },
+        doc: Doc { about: "The metric that has to improve; `null`: that of `metric`.", unit: "", example: "accuracy" },
     },
     Key {
         path: "stop.patience.evals",

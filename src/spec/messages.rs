@@ -637,3 +637,20 @@ fn overrides() {
         expected a number above 0
     ");
 }
+
+#[test]
+fn keys_that_all_trials_share() {
+    assert_snapshot!(mistakes("grid: {metric: [accuracy, mcc]}\ninclude: [{metric: mcc}]\nstop: {patience: {metric: f1}}"), @"
+    a.yaml:1:8: `metric` cannot vary: it ranks all trials of a sweep
+      1 | grid: {metric: [accuracy, mcc]}
+        |        ^^^^^^ write it at the top level, with one value
+
+    a.yaml:2:12: `metric` cannot vary: it ranks all trials of a sweep
+      2 | include: [{metric: mcc}]
+        |            ^^^^^^ write it at the top level, with one value
+
+    a.yaml:3:27: `stop.patience.metric` cannot be `f1`
+      3 | stop: {patience: {metric: f1}}
+        |                           ^^ known: eval_loss, accuracy, macro_f1, weighted_f1, mcc, auroc, average_precision
+    ");
+}

@@ -1,9 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::trial::{
-    Augmentation, CheckpointEvery, Choose, Keep, Patience, PatienceMetric, Plateau, Scheduler, TrialConfig,
-};
+use crate::trial::{Augmentation, CheckpointEvery, Choose, Keep, Metric, Patience, Plateau, Scheduler, TrialConfig};
 
 fn spec(text: &str) -> SweepSpec {
     parse("a.yaml", "a", text, &[]).unwrap_or_else(|problems| panic!("{problems}"))
@@ -103,7 +101,7 @@ fn rules_over_all_trials_are_no_part_of_one() {
     assert_eq!(nested.base, base("stop: {diverged: false}"));
     let StopAcross { median: Some(median), asha: Some(asha) } = &nested.run.stop else { panic!("both are on") };
     assert_eq!((median.min_trials, median.min_steps, asha.eta, asha.min_steps), (3, 50, 3, 20));
-    assert_eq!(asha.metric, PatienceMetric::Accuracy);
+    assert_eq!(asha.metric, Metric::Accuracy);
     let written = nested.to_yaml(&ResolvedSources::default()).unwrap();
     assert_eq!(spec(&written).run.stop, nested.run.stop, "{written}");
     let off = [("stop.asha".to_owned(), "none".to_owned())];
@@ -421,4 +419,12 @@ fn every_misnomer_names_a_key() {
         assert!(inside_run || known.into_iter().any(|known| known == *path), "{other}");
         assert!(keys::key(other).is_none() && names::alias(other).is_none(), "{other} is a key");
     }
+}
+
+#[test]
+fn every_metric_has_a_name_that_is_read() {
+    for name in ["eval_loss", "accuracy", "macro_f1", "weighted_f1", "mcc", "auroc", "average_precision"] {
+        assert_eq!(base(&format!("metric: {name}")).metric.name(), name);
+    }
+    assert_eq!(base("stop: {patience: {evals: 3}}").stop.patience.unwrap().metric, None);
 }

@@ -15,8 +15,8 @@ use super::signals::Signals;
 use super::weights::{Array, serialize};
 use super::{Sink, TrainError, checkpoint};
 use crate::trial::{
-    BestEvaluation, CheckpointEvery, DiagnosticRow, EvalRow, Keep, MetricRow, Mistake, Outcome, Patience,
-    PatienceMetric, Probe, Scores, Status, TrialConfig, steps_per_epoch,
+    BestEvaluation, CheckpointEvery, DiagnosticRow, EvalRow, Keep, Metric, MetricRow, Mistake, Outcome, Patience,
+    Probe, Scores, Status, TrialConfig, steps_per_epoch,
 };
 use plateau_random::{Purpose, Random};
 
@@ -220,8 +220,12 @@ impl TrainingLoop<'_> {
             return Err(self.interrupt(sink));
         };
         let progress = &mut self.progress;
-        let best = row.eval_loss.is_finite() && progress.best_loss.is_none_or(|(best, _)| row.eval_loss < best);
+        let metric = self.setup.config.metric;
+        let best = is_better(metric, metric.value(&row), progress.best(metric).map(|best| best.value));
         if best {
+            progress.best_score = Some((metric.value(&row), step));
+        }
+        if is_better(Metric::EvalLoss, row.eval_loss, progress.best_loss.map(|(loss, _)| loss)) {
             progress.best_loss = Some((row.eval_loss, step));
         }
         progress.best_accuracy = Some(progress.best_accuracy.map_or(row.accuracy, |best| best.max(row.accuracy)));
@@ -242,11 +246,10 @@ impl TrainingLoop<'_> {
     fn out_of_patience(&mut self, row: &EvalRow) -> Option<String> {
         let patience = self.setup.config.stop.patience.as_ref().filter(|_| !self.setup.ignores_stop_rules);
         let Patience { metric, evals, min_delta } = patience?;
-        let (name, value) = match metric {
-            PatienceMetric::EvalLoss => ("eval_loss", -row.eval_loss),
-            PatienceMetric::Accuracy => ("accuracy", row.accuracy),
-            PatienceMetric::MacroF1 => ("macro_f1", row.macro_f1),
-        };
+        let metric = metric.unwrap_or(self.setup.config.metric);
+        // Higher is better.
+        let worth = |value: f32| if metric.is_loss() { -value } else { value };
+        let (name, value) = (metric.name(), worth(metric.value(row)));
         let (best, since) = match self.progress.patience {
             Some((best, _)) if f64::from(value) > f64::from(best) + min_delta => (value, 0),
             Some((best, since)) => (best, since + 1),
@@ -254,7 +257,7 @@ impl TrainingLoop<'_> {
         };
         self.progress.patience = Some((best, since));
         (since >= *evals).then(|| {
-            let best = if matches!(metric, PatienceMetric::EvalLoss) { -best } else { best };
+            let best = worth(best);
             format!("{name} has not improved on {best:.4} by more than {min_delta} for {since} evaluations")
         })
     }
@@ -342,6 +345,7 @@ impl TrainingLoop<'_> {
             final_accuracy: progress.last_eval.map(|eval| eval.accuracy),
             best_accuracy: progress.best_accuracy,
             best_macro_f1: progress.best_macro_f1,
+            best: progress.best(self.setup.config.metric),
             best_scores: Scores::default(),
             final_scores: Scores::default(),
             seconds,
@@ -355,6 +359,12 @@ impl TrainingLoop<'_> {
             verdicts: Vec::new(),
         }
     }
+}
+
+/// Whether `value` is finite and better than the best one so far.
+fn is_better(metric: Metric, value: f32, best: Option<f32>) -> bool {
+    let cost = |value: f32| metric.cost(f64::from(value));
+    value.is_finite() && best.is_none_or(|best| cost(value) < cost(best))
 }
 
 /// The details of an evaluation, with the texts of its most confident mistakes.

@@ -32,7 +32,7 @@ pub trait Sink {
 
     fn eval(&mut self, row: &EvalRow) -> std::io::Result<()>;
 
-    /// Called after each evaluation with the lowest loss so far.
+    /// Called after each evaluation that is the best so far, by the metric of the trial.
     fn best_evaluation(&mut self, best: &BestEvaluation) -> std::io::Result<()> {
         let _ = best;
         Ok(())
@@ -42,7 +42,7 @@ pub trait Sink {
     fn diagnostic(&mut self, row: &DiagnosticRow) -> std::io::Result<()>;
 
     /// Receives the complete training state after `step` steps: weights, both moments and progress, as a safetensors file.
-    /// `best` says that the evaluation just made has the lowest loss so far.
+    /// `best` says that the evaluation just made is the best so far, by the metric of the trial.
     fn checkpoint(&mut self, step: u64, best: bool, state: Vec<u8>) -> std::io::Result<()>;
 
     /// Whether the caller wants the weights of the best evaluation.
@@ -62,7 +62,7 @@ pub trait Sink {
     fn interrupted(&self) -> bool;
 
     /// Which checkpoints to save although no attempt resumes from them. [`Keep::Best`] saves one after every evaluation
-    /// with the lowest loss so far, [`Keep::Last`] one at the end.
+    /// that is the best so far, [`Keep::Last`] one at the end.
     fn keep(&self) -> Keep {
         Keep::None
     }

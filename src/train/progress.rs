@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::signals::Signals;
+use crate::trial::{BestScore, Metric};
 
 /// What a trial has done and measured so far. Figures that are not finite are None.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -18,6 +19,9 @@ pub struct TrialProgress {
     pub last_eval: Option<EvalSummary>,
     /// The lowest evaluation loss and its step.
     pub best_loss: Option<(f32, u64)>,
+    /// The best value of the metric of the trial and its step.
+    #[serde(default)]
+    pub best_score: Option<(f32, u64)>,
     pub best_accuracy: Option<f32>,
     pub best_macro_f1: Option<f32>,
     /// The losses of all evaluations in order. Schedulers may depend on them.
@@ -33,6 +37,14 @@ pub struct TrialProgress {
     /// Set when the trial has ended. An attempt that resumes from this state trains no further.
     #[serde(default)]
     pub ended: Option<TrialEnd>,
+}
+
+impl TrialProgress {
+    /// The best evaluation by the metric of the trial. States of versions without other metrics than the loss have no score.
+    pub fn best(&self, metric: Metric) -> Option<BestScore> {
+        let (value, step) = self.best_score.or(self.best_loss.filter(|_| metric.is_loss()))?;
+        Some(BestScore { metric, step, value })
+    }
 }
 
 /// How the training loop ended.
@@ -51,7 +63,7 @@ pub struct EvalSummary {
     pub step: u64,
     pub loss: Option<f32>,
     pub accuracy: f32,
-    /// Whether its loss is the lowest so far.
+    /// Whether it is the best so far, by the metric of the trial.
     pub best: bool,
 }
 

@@ -13,7 +13,7 @@ use super::model::{Backend, Network, architectures};
 use super::optim::Settings as OptimizerSettings;
 use super::testing::{Checkpoint, NoCache, Recorder, config, dataset, fixture, gradients, train, train_at};
 use super::weights::{WeightType, convert};
-use crate::trial::{FractionOrSteps, Keep, Length, Patience, PatienceMetric, Pooling, ProbeKind, Status, TrialConfig};
+use crate::trial::{FractionOrSteps, Keep, Length, Metric, Patience, Pooling, ProbeKind, Status, TrialConfig};
 
 /// `expected.json`: the results of PyTorch and transformers for a checkpoint and a data file.
 #[derive(Deserialize)]
@@ -361,10 +361,43 @@ fn patience_ends_a_trial_that_no_longer_improves() {
     config.lr = 0.0;
     config.length = Length::Steps(50);
     config.eval_every = FractionOrSteps(2.0);
-    config.stop.patience = Some(Patience { metric: PatienceMetric::EvalLoss, evals: 3, min_delta: 0.001 });
+    config.stop.patience = Some(Patience { metric: Some(Metric::EvalLoss), evals: 3, min_delta: 0.001 });
     let outcome = train(&config, &data, &mut checkpoint.engine(&config, 3, 1), None, &mut Recorder::default()).unwrap();
     assert_eq!((outcome.status, outcome.steps), (Status::Stopped, 6));
     assert!(outcome.reason.unwrap().contains("for 3 evaluations"));
+}
+
+#[test]
+fn the_metric_of_the_trial_chooses_the_best_evaluation() {
+    for metric in [Metric::EvalLoss, Metric::Accuracy, Metric::MacroF1] {
+        let (checkpoint, data) = tiny(20);
+        let mut config = config();
+        config.metric = metric;
+        config.length = Length::Steps(12);
+        config.eval_every = FractionOrSteps(1.0);
+        config.stop.patience = Some(Patience { metric: None, evals: 30, min_delta: 0.0 });
+        let mut kept = Recorder { keep: Some(Keep::Best), ..Recorder::default() };
+        let outcome = train(&config, &data, &mut checkpoint.engine(&config, 3, 1), None, &mut kept).unwrap();
+        let best = outcome.best().unwrap();
+        assert_eq!((best.step, f64::from(best.value)), metric.best(&kept.evals).unwrap(), "{}", metric.name());
+        assert_eq!(best.metric, metric);
+        let saved = kept.states.iter().filter(|(_, is_best, _)| *is_best).next_back().unwrap();
+        assert_eq!(saved.0, best.step);
+        assert_eq!(outcome.best_eval_loss, Metric::EvalLoss.best(&kept.evals).map(|(_, loss)| loss as f32));
+    }
+}
+
+#[test]
+fn patience_without_a_metric_watches_that_of_the_trial() {
+    let (checkpoint, data) = tiny(20);
+    let mut config = config();
+    config.metric = Metric::Accuracy;
+    config.length = Length::Steps(50);
+    config.eval_every = FractionOrSteps(2.0);
+    // An accuracy cannot rise by more than one.
+    config.stop.patience = Some(Patience { metric: None, evals: 2, min_delta: 1.0 });
+    let outcome = train(&config, &data, &mut checkpoint.engine(&config, 3, 1), None, &mut Recorder::default()).unwrap();
+    assert!(outcome.reason.unwrap().starts_with("accuracy has not improved"));
 }
 
 #[test]
@@ -373,7 +406,7 @@ fn a_trial_stopped_by_patience_can_continue_without_stop_rules() {
     let mut config = config();
     config.length = Length::Steps(9);
     config.eval_every = FractionOrSteps(2.0);
-    config.stop.patience = Some(Patience { metric: PatienceMetric::Accuracy, evals: 2, min_delta: 1.0 });
+    config.stop.patience = Some(Patience { metric: Some(Metric::Accuracy), evals: 2, min_delta: 1.0 });
     let of = |ignores_stop_rules: bool, resume: Option<&[u8]>| {
         let mut kept = Recorder { ignores_stop_rules, ..Recorder::default() };
         let outcome = train(&config, &data, &mut checkpoint.engine(&config, 3, 1), resume, &mut kept).unwrap();
@@ -399,7 +432,7 @@ fn patience_ends_a_trial_at_the_same_step_from_every_checkpoint() {
     config.length = Length::Steps(50);
     config.eval_every = FractionOrSteps(2.0);
     // An accuracy cannot rise by more than one.
-    config.stop.patience = Some(Patience { metric: PatienceMetric::Accuracy, evals: 3, min_delta: 1.0 });
+    config.stop.patience = Some(Patience { metric: Some(Metric::Accuracy), evals: 3, min_delta: 1.0 });
     let train = |resume: Option<&[u8]>| {
         let mut kept = Recorder { keep: Some(Keep::All), ..Recorder::default() };
         let outcome = train(&config, &data, &mut checkpoint.engine(&config, 3, 1), resume, &mut kept).unwrap();

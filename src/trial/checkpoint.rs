@@ -16,13 +16,13 @@ pub enum CheckpointEvery {
 #[serde(rename_all = "snake_case")]
 pub enum Keep {
     None,
-    /// The state at the lowest evaluation loss.
+    /// The state of the best evaluation.
     Best,
     /// The final state.
     Last,
     /// Both.
     All,
-    /// The weights at the lowest evaluation loss, without the optimizer, of this many leading trials.
+    /// The weights of the best evaluation, without the optimizer, of this many leading trials.
     Top(usize),
 }
 

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Augmentation, FractionOrSteps, Length, Probe, ProbeKind, Scheduler};
+use super::{Augmentation, FractionOrSteps, Length, Metric, Probe, ProbeKind, Scheduler};
 
 /// Everything that determines the numbers of a trial. Two equal configurations over equal data give equal bits.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,6 +36,9 @@ pub struct TrialConfig {
     pub eval_every: FractionOrSteps,
     /// Of the head initialisation, shuffling, dropout and augmentation.
     pub seed: u64,
+    /// Ranks configurations, chooses the best checkpoint, and drives early stopping.
+    #[serde(default)]
+    pub metric: Metric,
     pub stop: StopRules,
     /// None for trials of a sweep file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -61,6 +64,7 @@ impl Default for TrialConfig {
             length: Length::Epochs(3.0),
             eval_every: FractionOrSteps(0.25),
             seed: 42,
+            metric: Metric::default(),
             stop: StopRules::default(),
             probe: None,
         }
@@ -365,7 +369,9 @@ impl Default for StopRules {
 /// Early stopping: end a trial whose evaluations no longer improve.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Patience {
-    pub metric: PatienceMetric,
+    /// None: that of [`TrialConfig::metric`].
+    #[serde(default)]
+    pub metric: Option<Metric>,
     /// Number of evaluations in a row without an improvement by more than `min_delta`.
     pub evals: u32,
     pub min_delta: f64,
@@ -373,7 +379,7 @@ pub struct Patience {
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { metric: PatienceMetric::EvalLoss, evals: 5, min_delta: 0.0 }
+        Self { metric: None, evals: 5, min_delta: 0.0 }
     }
 }
 
@@ -390,25 +396,5 @@ pub struct Plateau {
 impl Default for Plateau {
     fn default() -> Self {
         Self { evals: 3, min_steps: 50 }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PatienceMetric {
-    EvalLoss,
-    Accuracy,
-    MacroF1,
-}
-
-impl PatienceMetric {
-    /// The name in sweep files.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::EvalLoss => "eval_loss",
-            Self::Accuracy => "accuracy",
-            Self::MacroF1 => "macro_f1",
-        }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Scores, Verdict};
+use super::{Metric, Scores, Verdict};
 
 /// A row of `metrics.csv`: one optimizer step.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -95,6 +95,14 @@ impl Status {
     }
 }
 
+/// The best evaluation of a trial.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct BestScore {
+    pub metric: Metric,
+    pub step: u64,
+    pub value: f32,
+}
+
 /// `outcome.json`: how a trial ended. A figure that is not finite is None.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
@@ -111,7 +119,10 @@ pub struct Outcome {
     pub final_accuracy: Option<f32>,
     pub best_accuracy: Option<f32>,
     pub best_macro_f1: Option<f32>,
-    /// Scores of the evaluation with the lowest loss, and of the last one.
+    /// The best evaluation by the metric of the trial; None for outcomes of versions that knew only the loss.
+    #[serde(default)]
+    pub best: Option<BestScore>,
+    /// Scores of the best evaluation, and of the last one.
     #[serde(default)]
     pub best_scores: Scores,
     #[serde(default)]
@@ -131,4 +142,21 @@ pub struct Outcome {
     pub leaked_rows: usize,
     /// What the trial's own curve says; see `analysis`.
     pub verdicts: Vec<Verdict>,
+}
+
+impl Outcome {
+    /// The best evaluation by the metric of the trial. None if that metric was never finite.
+    #[must_use]
+    pub fn best(&self) -> Option<BestScore> {
+        self.best.or_else(|| {
+            let (value, step) = (self.best_eval_loss?, self.best_eval_step?);
+            Some(BestScore { metric: Metric::EvalLoss, step, value })
+        })
+    }
+
+    /// The value of the best evaluation, where lower is better; infinite if there is none.
+    #[must_use]
+    pub fn cost(&self) -> f64 {
+        self.best().map_or(f64::INFINITY, |best| best.metric.cost(f64::from(best.value)))
+    }
 }

@@ -18,6 +18,7 @@ mod id;
 mod key;
 mod length;
 mod measured;
+mod metric;
 mod number;
 mod point;
 mod probe;
@@ -32,7 +33,7 @@ pub use cause::{Cause, Reason, ShapeKind, VerdictId};
 pub use checkpoint::{CheckpointEvery, Keep};
 pub use config::{
     BadRows, ColumnNames, DataConfig, DataFormat, EvalSource, EvalTable, ModelConfig, OptimizerConfig, OptimizerName,
-    Patience, PatienceMetric, Plateau, Pooling, StopRules, TrialConfig,
+    Patience, Plateau, Pooling, StopRules, TrialConfig,
 };
 pub use data_report::{DataReport, SplitReport};
 pub use device::Device;
@@ -41,7 +42,8 @@ pub use facts::{DataFacts, ModelFacts, SourceHashes};
 pub use id::TrialId;
 pub use key::Key;
 pub use length::{FractionOrSteps, Length, steps_per_epoch};
-pub use measured::{DiagnosticRow, EvalRow, MetricRow, Outcome, Status};
+pub use measured::{BestScore, DiagnosticRow, EvalRow, MetricRow, Outcome, Status};
+pub use metric::Metric;
 pub use number::{number_text, rounded_text};
 pub use point::Trial;
 pub use probe::{Probe, ProbeKind};

@@ -17,8 +17,8 @@ pub(super) fn complete(mut outcome: Outcome, trial: &Trial, attempt: &AttemptDir
     let diagnostics = read_curve::<DiagnosticRow>(&folder.diagnostics())?.rows;
     let measured = Measured::of_trial(trial, (&metrics, &evals), &diagnostics, Some(&outcome));
     outcome.verdicts = verdicts(&measured, outcome.status);
-    let scores = |step: Option<u64>| evals.iter().find(|row| Some(row.step) == step).map(|row| row.scores.clone());
-    outcome.best_scores = scores(outcome.best_eval_step).unwrap_or_default();
+    let best = outcome.best().and_then(|best| evals.iter().find(|row| row.step == best.step));
+    outcome.best_scores = best.map(|row| row.scores.clone()).unwrap_or_default();
     outcome.final_scores = evals.last().map(|row| row.scores.clone()).unwrap_or_default();
     outcome.peak_memory = peak_memory();
     // JSON has no NaN.

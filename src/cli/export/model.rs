@@ -95,13 +95,17 @@ fn card(
         EvalSource::File(file) | EvalSource::Table(EvalTable { file, .. }) => file_name(file),
     };
     let number = |value: Option<f32>| value.map_or_else(|| "–".to_owned(), |value| format!("{value:.4}"));
+    let best = outcome.best().map_or_else(
+        || "–".to_owned(),
+        |best| format!("{} {:.4} at step {}", best.metric.title(), best.value, best.step),
+    );
     let rows = [
         ("Labels", labels.join(", ")),
         ("Checkpoint", file_name(&config.model.from)),
         ("Training data", file_name(&config.data.train)),
         ("Evaluation data", eval),
-        ("Best evaluation loss", number(outcome.best_eval_loss)),
-        ("Step of the best evaluation", outcome.best_eval_step.map_or_else(|| "–".to_owned(), |step| step.to_string())),
+        ("Best evaluation", best),
+        ("Lowest evaluation loss", number(outcome.best_eval_loss)),
         ("Best accuracy of any evaluation", number(outcome.best_accuracy)),
         ("Best macro-F1 of any evaluation", number(outcome.best_macro_f1)),
         ("Trial", model.run.trial.id.to_string()),

@@ -40,11 +40,14 @@ pub fn ranking(sweep: &Sweep, study: &Study) -> Scene {
 }
 
 fn subtitle(sweep: &Sweep, study: &Study) -> Vec<String> {
-    let spread = if study.seeds == 1 { "lower is better" } else { "mean ± SD over successful seeds, lower is better" };
+    let better = if study.metric.is_loss() { "lower is better" } else { "higher is better" };
+    let spread =
+        if study.seeds == 1 { better.to_owned() } else { format!("mean ± SD over successful seeds, {better}") };
+    let unit = if study.metric.is_loss() { " (nats)" } else { "" };
     vec![
         captions::sweep_size(sweep, study),
         format!("{} steps", format::thousands(study.steps)),
-        format!("ranked by best eval loss (nats): {spread}"),
+        format!("ranked by best {}{unit}: {spread}", study.metric.title()),
         study.eval_interval.map_or_else(String::new, |_| format!("evaluated{}", captions::eval_interval(study))),
         format!("plateaus: {}", captions::delta(study)),
     ]
@@ -55,15 +58,16 @@ fn counters(scene: &mut Scene, study: &Study, top: f64) -> f64 {
     let all = study.configs.len();
     let count = |kind: ShapeKind| study.configs.iter().filter(|config| config.shape.kind() == kind).count();
     let of = |kind: ShapeKind| format!("{} of {all}", count(kind));
-    let best = study.best().and_then(|config| config.best);
+    let best = study.best().and_then(|config| config.score);
     let noise = match study.within_noise() {
         Some(n) if n > 1 => format::count(n - 1, "other"),
         None if best.is_some() => "unknown".into(),
         _ => "none".into(),
     };
     let not_finite = format!("{} of {all}", count(ShapeKind::NotFinite) + count(ShapeKind::Diverged));
+    let title = format!("best {}", study.metric.title());
     let mut boxes = vec![
-        ("best eval loss", best.map_or_else(|| "none".into(), format::mean_and_sd)),
+        (title.as_str(), best.map_or_else(|| "none".into(), format::mean_and_sd)),
         ("within noise of best", noise),
         ("overfits", of(ShapeKind::Overfits)),
         ("stuck at chance", of(ShapeKind::Stuck)),
@@ -129,7 +133,7 @@ impl<'a> Table<'a> {
         let dots_right = value - 10.0;
         let dots_left = dots_right - dots;
         let (columns, notes) = fit(columns, dots_left - first + 1.0);
-        let ends = |config: &&Config| config.best.map(|best| (best.mean, best.sd.unwrap_or(0.0)));
+        let ends = |config: &&Config| config.score.map(|best| (best.mean, best.sd.unwrap_or(0.0)));
         let low = shown.iter().filter_map(ends).map(|(mean, sd)| mean - sd).fold(f64::INFINITY, f64::min);
         let high = shown.iter().filter_map(ends).map(|(mean, sd)| mean + sd).fold(f64::NEG_INFINITY, f64::max);
         let dots = (low <= high).then(|| Scale::new((low, high), (dots_left + 4.0, dots_right - 4.0)));
@@ -165,7 +169,7 @@ impl<'a> Table<'a> {
             }
             x += column.width + GAP;
         }
-        at(self.dots_left, Align::Left, "best eval loss");
+        at(self.dots_left, Align::Left, &format!("best {}", self.study.metric.title()));
         at(self.accuracy, Align::Right, "acc., %");
         at(self.best_at, Align::Right, "best at");
         at(self.plateau_at, Align::Right, "plateau at");
@@ -210,7 +214,7 @@ impl<'a> Table<'a> {
     fn level(&self, scene: &mut Scene, config: &Config, top: f64, base: f64) {
         let y = top + ROW / 2.0;
         scene.line(&[(self.dots_left, y), (self.dots_right, y)], 1.0, palette::GRID);
-        let (Some(best), Some(scale)) = (config.best, self.dots) else {
+        let (Some(best), Some(scale)) = (config.score, self.dots) else {
             if config.shape.failed() {
                 scene.cross((self.dots_right - 4.0, y), 3.4, palette::FAILED);
             }
@@ -293,10 +297,10 @@ impl<'a> Table<'a> {
 
     fn caption(&self, shown: usize) -> Vec<String> {
         let study = self.study;
-        let noise = match study.seed_sd {
+        let noise = match study.metric_sd {
             _ if study.configs.len() < 2 => String::new(),
             Some(_) => format!(
-                "Blue: within noise of the best: with {} seeds, less than 2 pooled standard errors above it",
+                "Blue: within noise of the best: with {} seeds, less than 2 pooled standard errors worse",
                 study.seeds
             ),
             None if study.best().is_some() => {

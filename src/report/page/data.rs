@@ -143,7 +143,7 @@ fn reduce(points: &[(f64, f64)], steps: u64, columns: usize) -> Curve {
     axis::reduce(&placed).into_iter().map(|(x, y)| ((x / unit).round() as u64, short(y))).unzip()
 }
 
-/// The columns of the parallel coordinates (parameters, plateau onset, best loss), and the position of every configuration
+/// The columns of the parallel coordinates (parameters, plateau onset, best score), and the position of every configuration
 /// on each.
 fn parallel(sweep: &Sweep, study: &Study) -> (Vec<Column>, Vec<Vec<Option<f64>>>) {
     const MOST: usize = 8;
@@ -160,15 +160,16 @@ fn parallel(sweep: &Sweep, study: &Study) -> (Vec<Column>, Vec<Vec<Option<f64>>>
         }
     }
     let onset = study.configs.iter().map(|config| config.shape.plateau().map(|step| step as f64)).collect();
-    let level = study.configs.iter().map(|config| config.best.map(|best| best.mean)).collect();
-    for (name, values) in [("plateau at", onset), ("best loss", level)] {
+    let level = study.configs.iter().map(|config| config.score.map(|score| score.mean)).collect();
+    let score = if study.metric.is_loss() { "best loss".to_owned() } else { format!("best {}", study.metric.title()) };
+    for (name, values) in [("plateau at".to_owned(), onset), (score, level)] {
         let values: Vec<Option<f64>> = values;
         let finite = || values.iter().flatten().copied().filter(|value| value.is_finite());
         let (low, high) = finite().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
         let span = if high > low { high - low } else { 1.0 };
         let ticks = axis::ticks(low, high, 4).0.into_iter();
         let ticks = ticks.map(|v| ((v - low) / span, short(v).map_or_else(String::new, |v| v.to_string()))).collect();
-        columns.push(Column { name: name.into(), ticks });
+        columns.push(Column { name, ticks });
         for (place, value) in places.iter_mut().zip(&values) {
             place.push(value.filter(|value| value.is_finite()).map(|value| (value - low) / span));
         }

@@ -77,7 +77,7 @@ pub fn page(
         left_out => left_out.to_vec(),
         winner => winner,
         probed => probed.collect::<Vec<_>>(),
-        header => summary::header(sweep),
+        header => summary::header(sweep, study),
         rows => rows.collect::<Vec<_>>(),
         has_best => study.best().is_some(),
         refresh => open.then_some(REFRESH),

@@ -5,7 +5,7 @@ use console::{measure_text_width, truncate_str};
 use super::tally::{RankedConfiguration, Tally};
 use crate::event::{Failure, OomPolicy, Slot, TrialProgress};
 use crate::report::format::{self, clock, duration};
-use crate::trial::{Device, Outcome, ShapeKind, Status};
+use crate::trial::{BestScore, Device, Outcome, ShapeKind, Status};
 
 /// The most lines of the live block.
 pub const BLOCK: usize = 14;
@@ -62,11 +62,14 @@ fn status(outcome: &Outcome) -> &'static str {
 
 /// The permanent line of a trial that has finished.
 pub fn finished(tally: &Tally, name: &str, outcome: &Outcome) -> String {
-    let result = match (outcome.status, outcome.best_eval_loss, outcome.best_eval_step) {
-        (Status::Diverged, ..) => {
+    let result = match (outcome.status, outcome.best()) {
+        (Status::Diverged, _) => {
             format!("@{} {}", outcome.steps, outcome.reason.as_deref().unwrap_or("diverged"))
         }
-        (_, Some(loss), Some(step)) => format!("eval {loss:.3} @{step}"),
+        (_, Some(BestScore { metric, step, value })) => {
+            let name = if metric.is_loss() { "eval" } else { metric.title() };
+            format!("{name} {value:.3} @{step}")
+        }
         _ => format!("{} steps, not evaluated", outcome.steps),
     };
     let name = column(name, tally.name_width(NAME));
@@ -154,7 +157,7 @@ fn loss(value: f32) -> String {
     if value.abs() < 100.0 || !value.is_finite() { format!("{value:.2}") } else { format!("{value:.0e}") }
 }
 
-/// A configuration and its best eval loss: `0.307 ±0.008  3e-5 · 6 % · linear · eda  (3 seeds)`.
+/// A configuration and its best score: `0.307 ±0.008  3e-5 · 6 % · linear · eda  (3 seeds)`.
 fn ranked(configuration: &RankedConfiguration) -> String {
     let seeds = match (configuration.best.n, configuration.seeds) {
         (_, 1) => String::new(),
@@ -182,7 +185,8 @@ pub fn block(
     }
     let ranking = tally.ranking();
     if let Some(best) = ranking.first() {
-        lines.push(format!("best so far {}", ranked(best)));
+        let metric = if best.metric.is_loss() { String::new() } else { format!("({}) ", best.metric.title()) };
+        lines.push(format!("best so far {metric}{}", ranked(best)));
     }
     let complete = ranking.iter().filter(|other| other.best.n == other.seeds).skip(1);
     lines.extend(

@@ -6,7 +6,7 @@ use crate::analysis::groups::SEED;
 use crate::analysis::study::Level;
 use crate::event::Event;
 use crate::report::format;
-use crate::trial::{Outcome, ShapeKind, Status, Trial, TrialId};
+use crate::trial::{BestScore, Metric, Outcome, ShapeKind, Status, Trial, TrialId};
 
 /// A trial of the plan.
 #[derive(Debug, Clone)]
@@ -22,9 +22,9 @@ pub struct Entry {
 /// How a trial ended.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum End {
-    /// With its best eval loss, unless the trial failed to learn.
+    /// With its best evaluation, unless the trial failed to learn.
     Finished {
-        best: Option<f64>,
+        best: Option<BestScore>,
     },
     Failed,
 }
@@ -47,6 +47,7 @@ pub struct Tally {
 #[derive(Debug, Clone, PartialEq)]
 pub struct RankedConfiguration {
     pub config: String,
+    pub metric: Metric,
     pub best: Level,
     /// Trials of this configuration in the plan.
     pub seeds: usize,
@@ -131,8 +132,9 @@ impl Tally {
         self.width.min(most)
     }
 
-    /// Configurations by mean best eval loss. Those whose seeds were all successful come first.
+    /// Configurations by the mean of their best scores. Those whose seeds were all successful come first.
     pub fn ranking(&self) -> Vec<RankedConfiguration> {
+        let mut metric = Metric::default();
         let mut groups: Vec<(&str, Vec<f64>, usize)> = Vec::new();
         let mut position: HashMap<&str, usize> = HashMap::new();
         for entry in &self.entries {
@@ -141,25 +143,28 @@ impl Tally {
                 groups.push((&entry.config, Vec::new(), 0));
             }
             if let (Some(group), Some(End::Finished { best: Some(best) })) = (groups.get_mut(at), entry.end) {
-                group.1.push(best);
+                metric = best.metric;
+                group.1.push(f64::from(best.value));
             }
             if let Some(group) = groups.get_mut(at) {
                 group.2 += 1;
             }
         }
         let ranked = |(config, bests, seeds): (&str, Vec<f64>, usize)| {
-            Level::of(&bests).map(|best| RankedConfiguration { config: config.into(), best, seeds })
+            Level::of(&bests).map(|best| RankedConfiguration { config: config.into(), metric, best, seeds })
         };
         let mut ranking: Vec<RankedConfiguration> = groups.into_iter().filter_map(ranked).collect();
         let order = |ranked: &RankedConfiguration| ranked.best.n < ranked.seeds;
-        ranking.sort_by(|a, b| order(a).cmp(&order(b)).then(a.best.mean.total_cmp(&b.best.mean)));
+        ranking.sort_by(|a, b| {
+            order(a).cmp(&order(b)).then(metric.cost(a.best.mean).total_cmp(&metric.cost(b.best.mean)))
+        });
         ranking
     }
 }
 
-/// The best eval loss of a trial that did not fail to learn.
-fn countable(outcome: &Outcome) -> Option<f64> {
+/// The best evaluation of a trial that did not fail to learn.
+fn countable(outcome: &Outcome) -> Option<BestScore> {
     let failed = outcome.status == Status::Diverged
         || outcome.verdicts.iter().any(|verdict| verdict.id.shape().is_some_and(ShapeKind::is_failure));
-    outcome.best_eval_loss.filter(|_| !failed).map(f64::from)
+    outcome.best().filter(|_| !failed)
 }
