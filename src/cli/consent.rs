@@ -40,9 +40,10 @@ impl Consent<'_> {
             return Ok(());
         }
         let file = self.file.display();
-        let shown: String = programs.iter().map(|program| format!("\n  {program}")).collect();
         if !self.trust {
-            let what = format!("{file}: this sweep runs programs that it has not run on this machine before:{shown}");
+            let shown = programs.join("\n  ");
+            let what =
+                format!("{file}: this sweep runs programs that it has not run on this machine before:\n  {shown}");
             if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
                 return Err(Failure::input(format!("{what}\nIf you trust them, run the same command with --trust")));
             }
@@ -51,7 +52,8 @@ impl Consent<'_> {
                 return Err(Failure::input("the programs of the sweep were not run"));
             }
         }
-        known.push_str(&format!("{mark} {}\n", printable(&absolute(self.file).to_string_lossy())));
+        let path = absolute(self.file);
+        known.extend([&mark, " ", &*printable(&path.to_string_lossy()), "\n"]);
         let remembered = list.map(|list| store::write_file(&list, known.as_bytes()));
         if let Some(Err(error)) = remembered {
             notify(&format!("warning: the consent to run these programs is not remembered: {error}"));

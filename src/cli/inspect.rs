@@ -30,7 +30,7 @@ pub(super) enum Source {
     },
     /// A data section, read with the tokenizer of `model`.
     Data {
-        data: DataConfig,
+        data: Box<DataConfig>,
         model: String,
     },
 }
@@ -53,7 +53,7 @@ pub(super) struct Request {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Answer {
     Model(ModelFacts),
-    Data(DataFacts),
+    Data(Box<DataFacts>),
     /// The source cannot be used.
     Faults(Vec<Fault>),
 }
@@ -137,7 +137,7 @@ pub(super) fn open(source: &Source, cache: &dyn Cache) -> Answer {
             }
         },
         Source::Data { data, model } => match train::data_facts(data, model, cache) {
-            Ok(facts) => Answer::Data(facts),
+            Ok(facts) => Answer::Data(Box::new(facts)),
             Err(error) => {
                 let faults = error.faults("data.train").into_iter();
                 Answer::Faults(faults.map(|fault| Fault::new(fault.key, fault.message)).collect())

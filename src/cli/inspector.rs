@@ -64,8 +64,8 @@ impl<'a> Inspector<'a> {
 
     /// What a plan must know of a located data section, read with the tokenizer of a checkpoint that [`Self::model`] knows.
     pub(super) fn data(&mut self, data: &DataConfig, model: &str) -> Result<Result<DataFacts, Vec<Fault>>, Failure> {
-        Ok(match self.ask(&Source::Data { data: data.clone(), model: model.to_owned() })? {
-            Answer::Data(facts) => Ok(facts),
+        Ok(match self.ask(&Source::Data { data: Box::new(data.clone()), model: model.to_owned() })? {
+            Answer::Data(facts) => Ok(*facts),
             Answer::Faults(faults) => Err(faults),
             Answer::Model(_) => Err(Vec::new()),
         })
@@ -88,7 +88,9 @@ impl<'a> Inspector<'a> {
         let seconds = Duration::from_secs(more.seconds) * WALL_FACTOR;
         let what = match running.answers.recv_timeout(seconds) {
             Ok((answer, entries)) => {
-                entries.iter().for_each(|(key, content)| self.cache.put(key, content));
+                for (key, content) in &entries {
+                    self.cache.put(key, content);
+                }
                 self.running = Some(running);
                 return Ok(answer);
             }

@@ -21,11 +21,12 @@ use super::prepare::{RecordedSweep, recorded_sweep};
 use crate::report::count;
 use crate::run;
 use crate::spec;
+use crate::store::StoreError;
 use crate::train::classifier::{Classifier, ClassifierFiles};
 use crate::train::data::{Example, LabelledTexts, labelled_texts};
 use crate::train::metrics::{self, Classified};
 use crate::train::{self, TrainError};
-use crate::trial::{DataConfig, TrialId, spreadsheet_cell};
+use crate::trial::{DataConfig, TrialId, printable, spreadsheet_cell};
 
 /// Texts that are scored together. Many, because texts of one length share a batch.
 const CHUNK: usize = 1024;
@@ -211,7 +212,9 @@ impl<'a> Predictor<'a> {
         }
         let (sender, lines) = sync_channel(CHUNK);
         // Waits for input as long as the program runs, so it is not joined.
-        thread::spawn(move || io::stdin().lock().lines().try_for_each(|line| sender.send(line).map_err(drop)));
+        let read = move || io::stdin().lock().lines().try_for_each(|line| sender.send(line).map_err(drop));
+        let started = thread::Builder::new().name("input".into()).spawn(read);
+        started.map_err(StoreError::at(Path::new("standard input")))?;
         while let Ok(first) = lines.recv() {
             let arrived = std::iter::once(first).chain(lines.try_iter().take(CHUNK - 1));
             let examples = arrived
@@ -328,8 +331,9 @@ fn csv_row<'a>(fields: impl Iterator<Item = std::borrow::Cow<'a, str>>) -> Resul
 
 /// Writes to standard output. False if the reader, such as `head`, has closed it.
 fn write_out(bytes: &[u8]) -> Result<bool, Failure> {
-    let mut output = io::stdout().lock();
-    match output.write_all(bytes).and_then(|()| output.flush()) {
+    let text = String::from_utf8_lossy(bytes);
+    let written = io::stdout().lock().write_all(printable(&text).as_bytes());
+    match written.and_then(|()| io::stdout().flush()) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
         Err(error) => Err(Failure::results(format!("cannot write to standard output: {error}"))),

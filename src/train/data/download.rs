@@ -276,12 +276,11 @@ impl Repository<'_> {
         let mut arrived = 0;
         loop {
             match body.read(&mut buffer) {
-                Ok(0) => return Ok(arrived),
+                Ok(0) | Err(_) => return Ok(arrived),
                 Ok(count) => {
                     file.write_all(&buffer[..count]).map_err(HubError::disk(path))?;
                     arrived += count as u64;
                 }
-                Err(_) => return Ok(arrived),
             }
         }
     }
