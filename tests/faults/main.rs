@@ -118,7 +118,7 @@ fn the_cause_is_named() {
     }
 }
 
-/// Trains one run each of two faults that leave clear traces. Both verdicts are right.
+/// Trains two runs of a fault that leaves a clear trace. Both verdicts are right.
 fn check_sample() {
     let results = tempfile::tempdir().unwrap();
     for sweep in sweeps(Part::Sample) {
