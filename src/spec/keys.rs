@@ -223,8 +223,8 @@ pub(super) static KEYS: &[Key] = &[
         put: |c, v| put(&mut c.model.pooling, v),
         doc: Doc {
             about: "How the token vectors become one vector. `cls`: that of `[CLS]`. `mean`: the mean over all tokens. \
-                    `pooler`: BERT's dense layer and tanh over `[CLS]`. `null`: `pooler` if the checkpoint holds one, else \
-                    `mean`.",
+                    `pooler`: the architecture's own head, for BERT a dense layer and tanh over `[CLS]`. `null`: `pooler`, \
+                    but `mean` for a BERT checkpoint without one.",
             unit: "",
             example: "mean",
         },

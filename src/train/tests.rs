@@ -142,8 +142,10 @@ fn logits(data: &Dataset, engine: &mut super::engine::Engine, n: usize) -> Vec<f
 
 /// The committed references, and every folder of this form below `PLATEAU_REFERENCES` if that variable is set.
 fn references() -> Vec<PathBuf> {
-    let mut found: Vec<PathBuf> =
-        ["finetune-tiny", "finetune-albert", "finetune-mpnet-pairs"].into_iter().map(fixture).collect();
+    let mut found: Vec<PathBuf> = ["finetune-tiny", "finetune-albert", "finetune-modernbert", "finetune-mpnet-pairs"]
+        .into_iter()
+        .map(fixture)
+        .collect();
     let mut folders: Vec<PathBuf> = std::env::var_os("PLATEAU_REFERENCES").map(PathBuf::from).into_iter().collect();
     while let Some(folder) = folders.pop() {
         let entries = std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));

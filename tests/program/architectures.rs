@@ -140,6 +140,20 @@ fn encoders() -> Vec<Encoder> {
                 ),
             ]),
         },
+        Encoder {
+            name: "modernbert",
+            config: json!({"local_attention": 4}),
+            weights: vec![
+                ("model.embeddings.tok_embeddings.weight".into(), vec![VOCABULARY, WIDTH]),
+                ("model.embeddings.norm.weight".into(), vec![WIDTH]),
+                ("model.layers.0.attn.Wqkv.weight".into(), vec![3 * WIDTH, WIDTH]),
+                ("model.layers.0.attn.Wo.weight".into(), vec![WIDTH, WIDTH]),
+                ("model.layers.0.mlp_norm.weight".into(), vec![WIDTH]),
+                ("model.layers.0.mlp.Wi.weight".into(), vec![2 * INNER, WIDTH]),
+                ("model.layers.0.mlp.Wo.weight".into(), vec![WIDTH, INNER]),
+                ("model.final_norm.weight".into(), vec![WIDTH]),
+            ],
+        },
     ]
 }
 

@@ -230,7 +230,7 @@ fn checkpoints() {
     assert_snapshot!(overwritten("checkpoint/config.json", config.replace("\"bert\"", "\"t5\"")), @r"
     error: the sweep has a mistake
 
-    sweep.yaml:3:15: /here/checkpoint: config.json: model_type is 't5': not supported; supported are albert, bert, distilbert, electra, mpnet, roberta, xlm-roberta
+    sweep.yaml:3:15: /here/checkpoint: config.json: model_type is 't5': not supported; supported are albert, bert, distilbert, electra, modernbert, mpnet, roberta, xlm-roberta
       3 | model: {from: checkpoint}
         |               ^^^^^^^^^^
     ");

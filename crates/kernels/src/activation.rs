@@ -70,6 +70,11 @@ pub fn backward(slopes: &[f32], dy: &mut [f32]) {
     );
 }
 
+/// The product of values and gates, element by element.
+pub fn gate(values: &[f32], gates: &[f32]) -> Vec<f32> {
+    values.iter().zip(gates).map(|(value, gate)| value * gate).collect()
+}
+
 /// sqrt(2 / pi), and the cubic coefficient of the tanh form.
 const SCALE: f32 = 0.797_884_6;
 const CUBIC: f32 = 0.044_715;

@@ -1,4 +1,9 @@
 //! Scaled dot-product attention over packed sequences, one sequence and head at a time. There is no padding and no mask.
+//!
+//! With a window, the queries of a sequence are taken in blocks, and a block computes only the keys that one of its queries
+//! sees. So the cost grows with the length times the window.
+
+use std::ops::Range;
 
 use super::dropout::{Dropout, Mask};
 use super::math::exp;
@@ -18,8 +23,10 @@ pub struct Inputs<'a> {
     pub queries: &'a [u32],
     /// Sequence s has the rows `keys[s]..keys[s + 1]` of `k` and `v`.
     pub keys: &'a [u32],
-    /// Position of each token in its sequence; used with `bias` only.
+    /// Position of each token in its sequence, in ascending order; used with `bias` and `window` only.
     pub positions: &'a [u32],
+    /// The largest distance between a query and a key that it sees. None: each query sees all keys.
+    pub window: Option<u32>,
     /// Added to the scaled scores.
     pub bias: Option<&'a DistanceBias>,
     /// Dropout of the attention weights.
@@ -43,7 +50,24 @@ impl DistanceBias {
     }
 }
 
-/// One head of one sequence.
+/// Queries of a block with a window.
+const BLOCK: usize = 64;
+
+/// Consecutive queries of a sequence, and the consecutive keys that they see.
+struct Block {
+    sequence: usize,
+    /// Rows of q, and rows of k and v.
+    queries: Range<usize>,
+    keys: Range<usize>,
+    /// Tokens of the queries.
+    tokens: Range<usize>,
+    /// Index of the first query and of the first key in their sequence, and the sequence's number of keys.
+    row: usize,
+    column: usize,
+    length: usize,
+}
+
+/// One head of one block.
 struct Tile {
     /// Index of the first element in the queries, in the keys and in the weights.
     query: usize,
@@ -53,11 +77,20 @@ struct Tile {
     n: usize,
     s: usize,
     head: usize,
-    /// Index of the sequence's first token.
-    token: usize,
+    /// Index of the first query's and of the first key's token.
+    query_token: usize,
+    key_token: usize,
     mask: Mask,
-    /// Index of the tile's first weight in the mask.
+    /// Index of the tile's first weight in the mask, and that of the next row less that of a row.
     first: u32,
+    stride: u32,
+}
+
+impl Tile {
+    /// Positions of the queries and of the keys.
+    fn positions<'p>(&self, all: &'p [u32]) -> (&'p [u32], &'p [u32]) {
+        (&all[self.query_token..][..self.n], &all[self.key_token..][..self.s])
+    }
 }
 
 impl Inputs<'_> {
@@ -71,29 +104,65 @@ impl Inputs<'_> {
 
     /// Number of attention weights of all sequences and heads.
     fn weights(&self) -> usize {
-        let pairs = self.queries.windows(2).zip(self.keys.windows(2));
-        pairs.map(|(q, k)| ((q[1] - q[0]) * (k[1] - k[0])) as usize).sum::<usize>() * self.heads
+        self.blocks().map(|block| block.queries.len() * block.keys.len()).sum::<usize>() * self.heads
+    }
+
+    fn blocks(&self) -> impl Iterator<Item = Block> {
+        let (positions, window) = (self.positions, self.window);
+        self.queries.windows(2).zip(self.keys.windows(2)).enumerate().flat_map(move |(sequence, (q, k))| {
+            let (first_query, first_key) = (q[0] as usize, k[0] as usize);
+            let (queries, length) = ((q[1] - q[0]) as usize, (k[1] - k[0]) as usize);
+            let size = if window.is_some() { BLOCK } else { queries.max(1) };
+            (0..queries).step_by(size).map(move |row| {
+                let end = queries.min(row + size);
+                let tokens = first_key + row..first_key + end;
+                let columns = match window {
+                    None => 0..length,
+                    Some(window) => {
+                        let all = &positions[first_key..first_key + length];
+                        let (lowest, highest) = (positions[tokens.start], positions[tokens.end - 1]);
+                        let start = all.partition_point(|position| position + window < lowest);
+                        start..all.partition_point(|position| *position <= highest + window)
+                    }
+                };
+                Block {
+                    sequence,
+                    queries: first_query + row..first_query + end,
+                    keys: first_key + columns.start..first_key + columns.end,
+                    tokens,
+                    row,
+                    column: columns.start,
+                    length,
+                }
+            })
+        })
+    }
+
+    /// Whether the keys of a tile replace or add to a gradient. Blocks of a window have keys in common.
+    fn write(&self) -> Write {
+        if self.window.is_some() { Write::Add } else { Write::Replace }
     }
 
     fn tiles(&self) -> impl Iterator<Item = Tile> {
         let (width, size, heads) = (self.width, self.size(), self.heads);
         let mut weight = 0;
-        self.queries.windows(2).zip(self.keys.windows(2)).enumerate().flat_map(move |(sequence, (q, k))| {
-            let (n, s) = ((q[1] - q[0]) as usize, (k[1] - k[0]) as usize);
-            let mask = self.dropout.map_or(Mask::NONE, |dropout| dropout.mask(sequence));
+        self.blocks().flat_map(move |block| {
+            let (n, s) = (block.queries.len(), block.keys.len());
+            let mask = self.dropout.map_or(Mask::NONE, |dropout| dropout.mask(block.sequence));
             let start = weight;
             weight += heads * n * s;
-            let (query, key) = (q[0] as usize * width, k[0] as usize * width);
             (0..heads).map(move |head| Tile {
-                query: query + head * size,
-                key: key + head * size,
+                query: block.queries.start * width + head * size,
+                key: block.keys.start * width + head * size,
                 weight: start + head * n * s,
                 n,
                 s,
                 head,
-                token: k[0] as usize,
+                query_token: block.tokens.start,
+                key_token: block.keys.start,
                 mask,
-                first: (head * s * s) as u32,
+                first: ((head * block.length + block.row) * block.length + block.column) as u32,
+                stride: block.length as u32,
             })
         })
     }
@@ -115,6 +184,9 @@ pub fn forward(inputs: Inputs<'_>) -> (Vec<f32>, Vec<f32>) {
         product(inputs.scale(), q, k.t(), weights, s, Write::Replace);
         if let Some(bias) = inputs.bias {
             add_bias(weights, &tile, inputs, bias);
+        }
+        if let Some(window) = inputs.window {
+            hide_distant(weights, &tile, inputs.positions, window);
         }
         softmax(weights, s);
         let factors = if tile.mask.drops() {
@@ -160,7 +232,7 @@ pub fn backward(inputs: Inputs<'_>, weights: &[f32], dcontext: &[f32]) -> Gradie
         } else {
             weights
         };
-        product(1.0, Matrix::new(factors, n, s).t(), dcontext, &mut out.v[tile.key..], width, Write::Replace);
+        product(1.0, Matrix::new(factors, n, s).t(), dcontext, &mut out.v[tile.key..], width, inputs.write());
         dscores.resize(n * s, 0.0);
         product(1.0, dcontext, v.t(), &mut dscores, s, Write::Replace);
         backward_softmax(weights, s, tile.mask, &mut dscores);
@@ -169,16 +241,28 @@ pub fn backward(inputs: Inputs<'_>, weights: &[f32], dcontext: &[f32]) -> Gradie
         }
         let dscores = Matrix::new(&dscores, n, s);
         product(scale, dscores, k, &mut out.q[tile.query..], width, Write::Replace);
-        product(scale, dscores.t(), q, &mut out.k[tile.key..], width, Write::Replace);
+        product(scale, dscores.t(), q, &mut out.k[tile.key..], width, inputs.write());
     }
     out
 }
 
+/// Gives the keys beyond the window a score whose weight is zero.
+fn hide_distant(scores: &mut [f32], tile: &Tile, positions: &[u32], window: u32) {
+    /// Far below every score, and finite, so that differences are too.
+    const HIDDEN: f32 = -1e30;
+    let (queries, keys) = tile.positions(positions);
+    for (row, &query) in scores.chunks_exact_mut(tile.s).zip(queries) {
+        for (score, _) in row.iter_mut().zip(keys).filter(|(_, key)| query.abs_diff(**key) > window) {
+            *score = HIDDEN;
+        }
+    }
+}
+
 /// Adds the bias to the scores of a tile.
 fn add_bias(scores: &mut [f32], tile: &Tile, inputs: Inputs<'_>, bias: &DistanceBias) {
-    let positions = &inputs.positions[tile.token..][..tile.s];
-    for (row, &query) in scores.chunks_exact_mut(tile.s).zip(positions) {
-        for (score, &key) in row.iter_mut().zip(positions) {
+    let (queries, keys) = tile.positions(inputs.positions);
+    for (row, &query) in scores.chunks_exact_mut(tile.s).zip(queries) {
+        for (score, &key) in row.iter_mut().zip(keys) {
             *score += bias.values[bias.index(query, key, inputs.heads, tile.head)];
         }
     }
@@ -186,9 +270,9 @@ fn add_bias(scores: &mut [f32], tile: &Tile, inputs: Inputs<'_>, bias: &Distance
 
 /// Adds a tile's gradients of the scores to the gradient of the bias.
 fn add_bias_gradient(dscores: &[f32], tile: &Tile, inputs: Inputs<'_>, bias: &DistanceBias, dbias: &mut [f32]) {
-    let positions = &inputs.positions[tile.token..][..tile.s];
-    for (row, &query) in dscores.chunks_exact(tile.s).zip(positions) {
-        for (dscore, &key) in row.iter().zip(positions) {
+    let (queries, keys) = tile.positions(inputs.positions);
+    for (row, &query) in dscores.chunks_exact(tile.s).zip(queries) {
+        for (dscore, &key) in row.iter().zip(keys) {
             dbias[bias.index(query, key, inputs.heads, tile.head)] += dscore;
         }
     }
@@ -225,10 +309,14 @@ fn drop_out(weights: &mut [f32], tile: &Tile, out: &mut Vec<f32>) {
     simd(
         #[inline(always)]
         || {
-            for (i, (weight, out)) in weights.iter_mut().zip(out.iter_mut()).enumerate() {
-                let factor = tile.mask.factor(tile.first + i as u32);
-                *out = *weight * factor;
-                *weight = if factor == 0.0 { -*weight } else { *weight };
+            let rows = weights.chunks_exact_mut(tile.s).zip(out.chunks_exact_mut(tile.s));
+            for (row, (weights, out)) in rows.enumerate() {
+                let first = tile.first + row as u32 * tile.stride;
+                for (i, (weight, out)) in weights.iter_mut().zip(out.iter_mut()).enumerate() {
+                    let factor = tile.mask.factor(first + i as u32);
+                    *out = *weight * factor;
+                    *weight = if factor == 0.0 { -*weight } else { *weight };
+                }
             }
         },
     );

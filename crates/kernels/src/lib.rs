@@ -18,6 +18,7 @@ pub mod loss;
 pub mod math;
 pub mod norm;
 pub mod product;
+pub mod rotary;
 pub mod vector;
 
 #[cfg(test)]

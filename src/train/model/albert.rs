@@ -104,13 +104,7 @@ pub fn read(json: &[u8], declarations: &mut Declarations) -> std::result::Result
         };
         layers.push(blocks.into_iter().enumerate().map(|(inner, block)| at(&keys, block, number, inner)).collect());
     }
-    let head = HeadLayout {
-        dense: "pooler",
-        activation: Activation::Tanh,
-        input_dropout: false,
-        classifier: "classifier",
-        needs_checkpoint: false,
-    };
+    let head = HeadLayout::plain("pooler", Activation::Tanh);
     let shape = Shape {
         prefix: "albert",
         vocabulary: keys.vocab_size,
@@ -120,7 +114,7 @@ pub fn read(json: &[u8], declarations: &mut Declarations) -> std::result::Result
         intermediate: keys.intermediate_size,
         positions: keys.max_position_embeddings,
         types: Some(keys.type_vocab_size),
-        embeddings: Embeddings { tokens, width, positions, types: Some(types) },
+        embeddings: Embeddings { tokens, width, positions: Some(positions), types: Some(types) },
         initializer_range: keys.initializer_range,
         dropout: DropoutRates {
             hidden: keys.hidden_dropout_prob,
@@ -164,7 +158,12 @@ fn block(
         up,
         down,
         norm: declarations.norm(&format!("{stem}.full_layer_layer_norm"), hidden, epsilon, group),
-        attention: Attention { heads: keys.num_attention_heads, dropout: Place::attention(0, number), bias: None },
+        attention: Attention {
+            heads: keys.num_attention_heads,
+            dropout: Place::attention(0, number),
+            bias: None,
+            window: None,
+        },
         activation,
         output_dropout: None,
         feed_forward_dropout: None,

@@ -27,13 +27,7 @@ pub fn read(json: &[u8], declarations: &mut Declarations) -> std::result::Result
     let types = TypeTable { table: table("token_type_embeddings", config.types), always_zero: false };
     let embedding_norm = declarations.norm("embeddings.LayerNorm", config.hidden, config.epsilon, group);
     let layers = (0..config.layers).map(|number| layer(declarations, &config, number)).collect();
-    let head = HeadLayout {
-        dense: "pooler.dense",
-        activation: Activation::Tanh,
-        input_dropout: false,
-        classifier: "classifier",
-        needs_checkpoint: true,
-    };
+    let head = HeadLayout { needs_checkpoint: true, ..HeadLayout::plain("pooler.dense", Activation::Tanh) };
     let shape = Shape {
         prefix: "bert",
         vocabulary: config.vocabulary,
@@ -43,7 +37,7 @@ pub fn read(json: &[u8], declarations: &mut Declarations) -> std::result::Result
         intermediate: config.intermediate,
         positions: config.positions,
         types: Some(config.types),
-        embeddings: Embeddings { tokens, width: config.hidden, positions, types: Some(types) },
+        embeddings: Embeddings { tokens, width: config.hidden, positions: Some(positions), types: Some(types) },
         initializer_range: config.initializer_range,
         dropout: config.dropout,
         head,
@@ -74,7 +68,12 @@ pub fn layer(declarations: &mut Declarations, config: &BertConfig, number: usize
         up,
         down,
         norm,
-        attention: Attention { heads: config.heads, dropout: Place::attention(number, number), bias: None },
+        attention: Attention {
+            heads: config.heads,
+            dropout: Place::attention(number, number),
+            bias: None,
+            window: None,
+        },
         activation: config.activation,
         output_dropout: Some(Place::attention_output(number, number)),
         feed_forward_dropout: Some(Place::feed_forward_output(number, number)),

@@ -66,19 +66,28 @@ impl Declarations {
 
     /// Adds the weight `[outputs, inputs]` and the bias of a linear layer.
     pub fn linear(&mut self, stem: &str, outputs: usize, inputs: usize, group: Group) -> Linear {
-        Linear {
-            weight: self.add(format!("{stem}.weight"), &[outputs, inputs], Initial::Normal, group),
-            bias: self.add(format!("{stem}.bias"), &[outputs], Initial::Constant(0.0), group),
-        }
+        self.linear_with(true, stem, outputs, inputs, group)
+    }
+
+    /// Adds the weight of a linear layer, and its bias if it has one.
+    pub fn linear_with(&mut self, bias: bool, stem: &str, outputs: usize, inputs: usize, group: Group) -> Linear {
+        let weight = self.add(format!("{stem}.weight"), &[outputs, inputs], Initial::Normal, group);
+        let zero = Initial::Constant(0.0);
+        let bias = bias.then(|| self.add(format!("{stem}.bias"), &[outputs], zero, group));
+        Linear { weight, bias, first: 0, outputs }
     }
 
     /// Adds the weight and the bias of a LayerNorm.
     pub fn norm(&mut self, stem: &str, width: usize, epsilon: f64, group: Group) -> Norm {
-        Norm {
-            weight: self.add(format!("{stem}.weight"), &[width], Initial::Constant(1.0), group),
-            bias: self.add(format!("{stem}.bias"), &[width], Initial::Constant(0.0), group),
-            epsilon,
-        }
+        self.norm_with(true, stem, width, epsilon, group)
+    }
+
+    /// Adds the weight of a LayerNorm, and its bias if it has one.
+    pub fn norm_with(&mut self, bias: bool, stem: &str, width: usize, epsilon: f64, group: Group) -> Norm {
+        let weight = self.add(format!("{stem}.weight"), &[width], Initial::Constant(1.0), group);
+        let zero = Initial::Constant(0.0);
+        let bias = bias.then(|| self.add(format!("{stem}.bias"), &[width], zero, group));
+        Norm { weight, bias, epsilon }
     }
 }
 

@@ -7,11 +7,12 @@
 
 use candle_core::{D, Error, Result, Tensor};
 
-use super::operations::{Attention, Embeddings, Linear, Norm, Operations, Place, RelativeBias};
+use super::operations::{Attention, Embeddings, Linear, Norm, Operations, Place, PositionTable, RelativeBias};
 use super::pass::Pass;
 use crate::train::batch::Mix;
 use plateau_kernels::activation::Activation;
 use plateau_kernels::dropout::Dropout;
+use plateau_kernels::rotary::Rotation;
 
 /// The operations of one pass.
 pub struct DeviceBackend<'a> {
@@ -77,6 +78,23 @@ impl<'a> DeviceBackend<'a> {
         rows.reshape((batch.sequences(), longest, longest, heads))?.permute((0, 3, 1, 2))?.contiguous()
     }
 
+    /// -1e9 for the keys beyond the window of a query, `[sequences, 1, longest, longest]`. Padding has no window.
+    fn window_mask(&self, window: u32, longest: usize, like: &Tensor) -> Result<Tensor> {
+        let batch = &self.pass.batch;
+        let mut mask = Vec::with_capacity(batch.sequences() * longest * longest);
+        for bounds in batch.offsets.windows(2) {
+            let positions = &batch.positions[bounds[0] as usize..bounds[1] as usize];
+            let is_far = |i: usize, j: usize| match (positions.get(i), positions.get(j)) {
+                (Some(query), Some(key)) => query.abs_diff(*key) > window,
+                _ => false,
+            };
+            for i in 0..longest {
+                mask.extend((0..longest).map(|j| if is_far(i, j) { -1e9f32 } else { 0.0 }));
+            }
+        }
+        Tensor::from_vec(mask, (batch.sequences(), 1, longest, longest), like.device())?.to_dtype(like.dtype())
+    }
+
     /// `x` with the masks that the CPU kernels use.
     fn masked(&self, x: &Tensor, dropout: &Dropout) -> Result<Tensor> {
         let (rows, width) = x.dims2()?;
@@ -110,6 +128,15 @@ impl<'a> DeviceBackend<'a> {
     }
 }
 
+fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
+    match activation {
+        Activation::Gelu => x.gelu_erf(),
+        Activation::GeluTanh => x.gelu(),
+        Activation::Relu => x.relu(),
+        Activation::Tanh => x.tanh(),
+    }
+}
+
 /// `[sequences, 1]`.
 fn shares(mix: &Mix, like: &Tensor) -> Result<Tensor> {
     Tensor::new(&*mix.shares, like.device())?.to_dtype(like.dtype())?.unsqueeze(1)
@@ -122,15 +149,23 @@ impl Operations for DeviceBackend<'_> {
         if let Some(types) = embeddings.types {
             sum = (sum + self.rows(types.table, batch.types.iter().map(|&kind| types.row(kind) as u32))?)?;
         }
-        let positions = embeddings.positions;
-        sum + self.rows(positions.table, batch.positions.iter().map(|position| positions.first + position))?
+        match embeddings.positions {
+            Some(PositionTable { table, first }) => {
+                sum + self.rows(table, batch.positions.iter().map(|position| first + position))?
+            }
+            None => Ok(sum),
+        }
     }
 
     fn layer_norm(&mut self, x: &Tensor, norm: Norm) -> Result<Tensor> {
         let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
         let deviation = (centred.sqr()?.mean_keepdim(D::Minus1)? + norm.epsilon)?.sqrt()?;
         let normal = centred.broadcast_div(&deviation)?;
-        normal.broadcast_mul(self.value(norm.weight))?.broadcast_add(self.value(norm.bias))
+        let scaled = normal.broadcast_mul(self.value(norm.weight))?;
+        match norm.bias {
+            Some(bias) => scaled.broadcast_add(self.value(bias)),
+            None => Ok(scaled),
+        }
     }
 
     fn dropout(&mut self, x: &Tensor, place: Place) -> Result<Tensor> {
@@ -141,17 +176,39 @@ impl Operations for DeviceBackend<'_> {
     }
 
     fn linear(&mut self, x: &Tensor, layer: Linear) -> Result<Tensor> {
-        x.matmul(&self.value(layer.weight).t()?)?.broadcast_add(self.value(layer.bias))
+        let weight = self.value(layer.weight).narrow(0, layer.first, layer.outputs)?;
+        let y = x.matmul(&weight.t()?)?;
+        match layer.bias {
+            Some(bias) => y.broadcast_add(&self.value(bias).narrow(0, layer.first, layer.outputs)?),
+            None => Ok(y),
+        }
     }
 
     fn dense(&mut self, x: &Tensor, layer: Linear, activation: Activation) -> Result<Tensor> {
-        let y = self.linear(x, layer)?;
-        match activation {
-            Activation::Gelu => y.gelu_erf(),
-            Activation::GeluTanh => y.gelu(),
-            Activation::Relu => y.relu(),
-            Activation::Tanh => y.tanh(),
-        }
+        activate(&self.linear(x, layer)?, activation)
+    }
+
+    fn gate(&mut self, x: &Tensor, values: Linear, gates: Linear, activation: Activation) -> Result<Tensor> {
+        activate(&self.linear(x, values)?, activation)? * self.linear(x, gates)?
+    }
+
+    fn rotate(&mut self, x: &Tensor, heads: usize, theta: f64) -> Result<Tensor> {
+        let (rows, width) = x.dims2()?;
+        let size = width / heads;
+        let positions = self.pass.row_positions(rows);
+        let rotation = Rotation::new(size, self.pass.longest(), theta);
+        let turns = || positions.iter().flat_map(|&position| rotation.at(position));
+        let tensor = |values: Vec<f32>| Tensor::from_vec(values, (rows, 1, size / 2), x.device())?.to_dtype(x.dtype());
+        let (cos, sin) = (tensor(turns().map(|turn| turn.0).collect())?, tensor(turns().map(|turn| turn.1).collect())?);
+        let x = x.reshape((rows, heads, size))?;
+        let (lower, upper) = (x.narrow(2, 0, size / 2)?, x.narrow(2, size / 2, size / 2)?);
+        let turned_lower = (lower.broadcast_mul(&cos)? - upper.broadcast_mul(&sin)?)?;
+        let turned_upper = (upper.broadcast_mul(&cos)? + lower.broadcast_mul(&sin)?)?;
+        Tensor::cat(&[turned_lower, turned_upper], 2)?.reshape((rows, width))
+    }
+
+    fn add(&mut self, x: &Tensor, y: &Tensor) -> Result<Tensor> {
+        x + y
     }
 
     fn attention(&mut self, q: &Tensor, k: &Tensor, v: &Tensor, attention: &Attention) -> Result<Tensor> {
@@ -181,6 +238,9 @@ impl Operations for DeviceBackend<'_> {
             .collect();
         let mask = Tensor::from_vec(mask, (sequences, 1, 1, longest), q.device())?.to_dtype(q.dtype())?;
         let mut scores = (q.matmul(&k.transpose(2, 3)?.contiguous()?)? / (size as f64).sqrt())?.broadcast_add(&mask)?;
+        if let Some(window) = attention.window {
+            scores = scores.broadcast_add(&self.window_mask(window, longest, &scores)?)?;
+        }
         if let Some(bias) = attention.bias {
             scores = (scores + self.relative_bias(bias, heads, longest)?)?;
         }

@@ -73,13 +73,7 @@ pub fn read(json: &[u8], declarations: &mut Declarations) -> std::result::Result
     let positions = PositionTable { table: table("position_embeddings", keys.max_position_embeddings), first: 0 };
     let embedding_norm = declarations.norm("embeddings.LayerNorm", keys.dim, EPSILON, group);
     let layers = (0..keys.n_layers).map(|number| layer(declarations, &keys, activation, number)).collect();
-    let head = HeadLayout {
-        dense: "pre_classifier",
-        activation: Activation::Relu,
-        input_dropout: false,
-        classifier: "classifier",
-        needs_checkpoint: false,
-    };
+    let head = HeadLayout::plain("pre_classifier", Activation::Relu);
     let shape = Shape {
         prefix: "distilbert",
         vocabulary: keys.vocab_size,
@@ -89,7 +83,7 @@ pub fn read(json: &[u8], declarations: &mut Declarations) -> std::result::Result
         intermediate: keys.hidden_dim,
         positions: keys.max_position_embeddings,
         types: None,
-        embeddings: Embeddings { tokens, width: keys.dim, positions, types: None },
+        embeddings: Embeddings { tokens, width: keys.dim, positions: Some(positions), types: None },
         initializer_range: keys.initializer_range,
         dropout: DropoutRates {
             hidden: keys.dropout,
@@ -121,7 +115,12 @@ fn layer(declarations: &mut Declarations, keys: &Keys, activation: Activation, n
         up,
         down,
         norm: declarations.norm(&format!("{stem}.output_layer_norm"), dim, EPSILON, group),
-        attention: Attention { heads: keys.n_heads, dropout: Place::attention(number, number), bias: None },
+        attention: Attention {
+            heads: keys.n_heads,
+            dropout: Place::attention(number, number),
+            bias: None,
+            window: None,
+        },
         activation,
         output_dropout: None,
         feed_forward_dropout: Some(Place::feed_forward_output(number, number)),

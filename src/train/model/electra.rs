@@ -45,7 +45,7 @@ pub fn read(json: &[u8], declarations: &mut Declarations) -> std::result::Result
         intermediate: config.intermediate,
         positions: config.positions,
         types: Some(config.types),
-        embeddings: Embeddings { tokens, width, positions, types: Some(types) },
+        embeddings: Embeddings { tokens, width, positions: Some(positions), types: Some(types) },
         initializer_range: config.initializer_range,
         dropout: config.dropout,
         head: HeadLayout::classification_head(Activation::Gelu),

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use candle_core::{Result, Tensor};
 
 use super::config::DropoutRates;
-use super::operations::{Embeddings, Operations, Rows};
+use super::operations::{Embeddings, Norm, Operations, Rows};
 use plateau_kernels::activation::Activation;
 
 /// An architecture with the indices of its parameters.
@@ -49,8 +49,8 @@ pub struct Shape {
     pub head: HeadLayout,
 }
 
-/// The classification head of the architecture in transformers: dense layer and activation on the first token, then the
-/// classifier.
+/// The classification head of the architecture in transformers: dense layer and activation on the first token or on the mean of
+/// all tokens, then the classifier.
 #[derive(Debug, Clone, Copy)]
 pub struct HeadLayout {
     /// Name of the dense layer.
@@ -62,17 +62,42 @@ pub struct HeadLayout {
     pub classifier: &'static str,
     /// Whether a checkpoint without the dense layer gets a classifier on the mean of all tokens instead.
     pub needs_checkpoint: bool,
+    /// Whether the dense layer has a bias.
+    pub dense_bias: bool,
+    /// Whether the head reads the mean of all tokens in place of the first token.
+    pub mean: bool,
+    /// LayerNorm after the activation.
+    pub norm: Option<HeadNorm>,
+    /// LayerNorm of the last layer's output, before any pooling.
+    pub final_norm: Option<Norm>,
+}
+
+/// A LayerNorm within a head.
+#[derive(Debug, Clone, Copy)]
+pub struct HeadNorm {
+    pub name: &'static str,
+    pub epsilon: f64,
+    pub bias: bool,
 }
 
 impl HeadLayout {
+    /// A dense layer on the first token, then the classifier.
+    pub fn plain(dense: &'static str, activation: Activation) -> Self {
+        Self {
+            dense,
+            activation,
+            input_dropout: false,
+            classifier: "classifier",
+            needs_checkpoint: false,
+            dense_bias: true,
+            mean: false,
+            norm: None,
+            final_norm: None,
+        }
+    }
+
     /// The head of RoBERTa and of others after it.
     pub fn classification_head(activation: Activation) -> Self {
-        Self {
-            dense: "classifier.dense",
-            activation,
-            input_dropout: true,
-            classifier: "classifier.out_proj",
-            needs_checkpoint: false,
-        }
+        Self { input_dropout: true, classifier: "classifier.out_proj", ..Self::plain("classifier.dense", activation) }
     }
 }

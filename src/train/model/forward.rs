@@ -25,10 +25,10 @@ impl Pass {
         Ok(pass.evaluate(Self::frozen_part)?)
     }
 
-    /// The last layer's output for the rows that the head reads, in evaluation mode. With mean pooling these are all tokens.
+    /// The encoder's output for the rows that the head reads, in evaluation mode. With mean pooling these are all tokens.
     pub fn vectors(self) -> std::result::Result<Vec<f32>, TrainError> {
         let pass = Self { training: None, ..self };
-        Ok(pass.evaluate(Self::encode)?)
+        Ok(pass.evaluate(Self::encoded)?)
     }
 
     /// Forward and backward pass of a training pass. Adds the gradients to the pass's buffer and returns the micro-batch's part
@@ -65,6 +65,12 @@ impl Pass {
     fn forward(&self, ops: &mut dyn Operations) -> Result<Tensor> {
         let hidden = self.encode(ops)?;
         self.model.head.forward(ops, &hidden)
+    }
+
+    /// The encoder's output.
+    fn encoded(&self, ops: &mut dyn Operations) -> Result<Tensor> {
+        let hidden = self.encode(ops)?;
+        self.model.head.normalise(ops, &hidden)
     }
 
     /// All layers.

@@ -20,6 +20,7 @@ mod forward;
 pub mod gradient_buffer;
 pub mod head;
 pub mod host;
+mod modernbert;
 mod mpnet;
 pub mod network;
 pub mod operations;

@@ -111,7 +111,7 @@ pub fn read(json: &[u8], declarations: &mut Declarations) -> std::result::Result
         intermediate: keys.intermediate_size,
         positions: keys.max_position_embeddings - FIRST_POSITION as usize,
         types: None,
-        embeddings: Embeddings { tokens, width: hidden, positions, types: None },
+        embeddings: Embeddings { tokens, width: hidden, positions: Some(positions), types: None },
         initializer_range: keys.initializer_range,
         dropout: DropoutRates {
             hidden: keys.hidden_dropout_prob,
@@ -155,6 +155,7 @@ fn layer(
             heads: keys.num_attention_heads,
             dropout: Place::attention(number, number),
             bias: Some(bias),
+            window: None,
         },
         activation,
         output_dropout: Some(output_dropout),

@@ -12,18 +12,32 @@ use candle_core::{Result, Tensor};
 
 use plateau_kernels::activation::Activation;
 
-/// A linear layer `y = x W^T + b`: the indices of its weight and its bias.
+/// A linear layer `y = x W^T + b`. Several layers may share one weight, each with rows of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Linear {
+    /// Index of the weight.
     pub weight: usize,
-    pub bias: usize,
+    /// Index of the bias. None: b is zero.
+    pub bias: Option<usize>,
+    /// The layer's first row of the weight, and its first element of the bias.
+    pub first: usize,
+    /// Elements of y.
+    pub outputs: usize,
+}
+
+impl Linear {
+    /// A layer of `outputs` rows from row `first` of this one.
+    pub fn part(self, first: usize, outputs: usize) -> Self {
+        Self { first: self.first + first, outputs, ..self }
+    }
 }
 
 /// A LayerNorm: the indices of its weight and its bias, and the number added to the variance.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Norm {
     pub weight: usize,
-    pub bias: usize,
+    /// None: the bias is zero.
+    pub bias: Option<usize>,
     pub epsilon: f64,
 }
 
@@ -34,7 +48,8 @@ pub struct Embeddings {
     pub tokens: usize,
     /// Elements of an embedding.
     pub width: usize,
-    pub positions: PositionTable,
+    /// None: the architecture has no table of positions.
+    pub positions: Option<PositionTable>,
     /// None: the architecture has no token types.
     pub types: Option<TypeTable>,
 }
@@ -70,6 +85,8 @@ pub struct Attention {
     pub dropout: Place,
     /// Learned bias of the scaled scores.
     pub bias: Option<RelativeBias>,
+    /// The largest distance between a token and another that it sees. None: each sees all.
+    pub window: Option<u32>,
 }
 
 /// A learned bias `table[bucket(i - j)][head]` on the score of query i and key j.
@@ -156,6 +173,15 @@ pub trait Operations {
 
     /// `x W^T + b`.
     fn linear(&mut self, x: &Tensor, layer: Linear) -> Result<Tensor>;
+
+    /// `activation(x A^T + a) * (x G^T + g)` with the layers `values` (A, a) and `gates` (G, g): a gated feed-forward part.
+    fn gate(&mut self, x: &Tensor, values: Linear, gates: Linear, activation: Activation) -> Result<Tensor>;
+
+    /// Rotary position embeddings of queries or keys. The rows of `x` are all tokens or the first token of each sequence.
+    fn rotate(&mut self, x: &Tensor, heads: usize, theta: f64) -> Result<Tensor>;
+
+    /// `x + y`.
+    fn add(&mut self, x: &Tensor, y: &Tensor) -> Result<Tensor>;
 
     /// `activation(x W^T + b)`.
     fn dense(&mut self, x: &Tensor, layer: Linear, activation: Activation) -> Result<Tensor>;

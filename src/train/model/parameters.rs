@@ -113,10 +113,10 @@ fn plain_name(name: &str, prefix: &str) -> String {
     }
 }
 
-/// Classifiers have no prefix in the files of transformers.
+/// Heads have no prefix in the files of transformers.
 fn file_name(name: &str, prefix: &str) -> String {
-    let is_classifier = ["classifier.", "pre_classifier."].iter().any(|stem| name.starts_with(stem));
-    if is_classifier { name.to_owned() } else { format!("{prefix}.{name}") }
+    let is_head = ["classifier.", "pre_classifier.", "head."].iter().any(|stem| name.starts_with(stem));
+    if is_head { name.to_owned() } else { format!("{prefix}.{name}") }
 }
 
 /// The values of all declared parameters on `device`. Parameters of the head may be missing or have another shape in the

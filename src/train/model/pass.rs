@@ -58,6 +58,21 @@ impl Pass {
         )
     }
 
+    /// The positions of the rows of a matrix with `rows` rows: of all tokens, or of the first token of each sequence.
+    pub(super) fn row_positions(&self, rows: usize) -> Vec<u32> {
+        let batch = &self.batch;
+        if rows == batch.tokens() {
+            batch.positions.clone()
+        } else {
+            batch.offsets[..batch.sequences()].iter().map(|&first| batch.positions[first as usize]).collect()
+        }
+    }
+
+    /// The largest position plus one.
+    pub(super) fn longest(&self) -> usize {
+        self.batch.positions.iter().max().map_or(0, |last| *last as usize + 1)
+    }
+
     /// The offsets of the sequences in a matrix with `rows` rows: all tokens, or one row for each sequence.
     pub(super) fn offsets(&self, rows: usize) -> Vec<u32> {
         if rows == self.batch.tokens() {

@@ -52,7 +52,7 @@ pub fn read(json: &[u8], declarations: &mut Declarations) -> std::result::Result
         intermediate: config.intermediate,
         positions,
         types: None,
-        embeddings: Embeddings { tokens, width: config.hidden, positions: position_table, types: Some(types) },
+        embeddings: Embeddings { tokens, width: config.hidden, positions: Some(position_table), types: Some(types) },
         initializer_range: config.initializer_range,
         dropout: config.dropout,
         head: HeadLayout::classification_head(Activation::Tanh),

@@ -6,6 +6,7 @@
 //! backward pass creates a zero tensor and a sum for each input of each operation, which would take a tenth of a step.
 
 use std::collections::HashMap;
+use std::ops::{Deref, Range};
 
 use candle_core::{Error, Result, Tensor, TensorId};
 
@@ -13,12 +14,14 @@ use super::gradient_buffer::{GradientBuffer, TokenGradients};
 use super::host::{Host, host};
 use super::network::Network;
 use super::operations::{Attention, Embeddings, Linear, Norm, Operations, Place, RelativeBias};
+use super::parameters::Parameter;
 use super::pass::Pass;
 use plateau_kernels::activation::{self, Activation};
 use plateau_kernels::attention::{self, DistanceBias, Inputs};
 use plateau_kernels::linear;
 use plateau_kernels::norm::{self, LayerNorm, Normed, Site};
 use plateau_kernels::product::Write;
+use plateau_kernels::rotary::Rotation;
 use plateau_kernels::vector::add;
 
 /// The backward pass of an operation: takes the gradient of its output and adds the gradients of its inputs.
@@ -44,7 +47,7 @@ impl<'a> Tape<'a> {
         let buffer = buffer.ok_or_else(|| Error::Msg("a backward pass needs a training pass".into()))?;
         let values = self.recorded.iter().map(|_| None).collect();
         let mut gradients = Gradients { pass: self.pass, buffer, numbers: self.numbers, values };
-        gradients.add(output, gradient);
+        gradients.add(output.id(), gradient);
         for (number, backward) in self.recorded.into_iter().enumerate().rev() {
             if let Some(gradient) = gradients.values[number].take() {
                 backward(&mut gradients, gradient)?;
@@ -79,6 +82,13 @@ impl<'a> Tape<'a> {
     }
 }
 
+/// Drops an activation that the backward pass no longer reads, so that its memory can hold the gradient. Its id stays.
+fn release(x: Tensor) -> TensorId {
+    let id = x.id();
+    drop(x);
+    id
+}
+
 /// The gradients of activations during a backward pass.
 struct Gradients<'a> {
     pass: &'a Pass,
@@ -93,9 +103,9 @@ impl<'a> Gradients<'a> {
         &self.pass.model
     }
 
-    /// Adds to the gradient of `x`, if it needs one.
-    fn add(&mut self, x: &Tensor, gradient: Vec<f32>) {
-        let Some(&number) = self.numbers.get(&x.id()) else { return };
+    /// Adds to the gradient of an activation, if it needs one.
+    fn add(&mut self, x: TensorId, gradient: Vec<f32>) {
+        let Some(&number) = self.numbers.get(&x) else { return };
         match &mut self.values[number] {
             Some(sum) => add(sum, &gradient),
             empty => *empty = Some(gradient),
@@ -103,38 +113,54 @@ impl<'a> Gradients<'a> {
     }
 
     /// Adds the gradient of a linear layer's input `x`, given the gradient of its output.
-    fn add_linear_input(&mut self, x: &Tensor, layer: Linear, dy: &[f32]) -> Result<()> {
-        let Some(&number) = self.numbers.get(&x.id()) else { return Ok(()) };
+    fn add_linear_input(&mut self, x: TensorId, layer: Linear, dy: &[f32]) -> Result<()> {
+        let Some(&number) = self.numbers.get(&x) else { return Ok(()) };
         let model = self.model();
-        let (weight, outputs) = (model.values(layer.weight)?, model.parameters[layer.bias].value.elem_count());
+        let weight = model.weight(layer)?;
         match &mut self.values[number] {
-            Some(sum) => linear::backward_input(dy, &weight, outputs, sum, Write::Add),
-            empty => *empty = Some(linear::fresh_input_gradient(dy, &weight, outputs)),
+            Some(sum) => linear::backward_input(dy, &weight, layer.outputs, sum, Write::Add),
+            empty => *empty = Some(linear::fresh_input_gradient(dy, &weight, layer.outputs)),
         }
         Ok(())
     }
 
     /// Adds the gradients of a linear layer's weight and bias.
     fn add_linear(&self, layer: Linear, dy: &[f32], x: &[f32]) {
-        let parameters = &self.model().parameters;
-        let outputs = parameters[layer.bias].value.elem_count();
-        if parameters[layer.bias].trainable {
-            let mut bias = self.buffer.parameter(layer.bias);
-            let (sums, write) = bias.target();
-            linear::backward_bias(dy, sums, write);
+        let outputs = layer.outputs;
+        if let Some(bias) = layer.bias {
+            self.add_rows(bias, layer, |sums, write| linear::backward_bias(dy, sums, write));
         }
-        if parameters[layer.weight].trainable {
-            let mut weight = self.buffer.parameter(layer.weight);
-            let (sums, write) = weight.target();
-            linear::backward_weight(dy, x, outputs, sums, write);
+        self.add_rows(layer.weight, layer, |sums, write| linear::backward_weight(dy, x, outputs, sums, write));
+    }
+
+    /// Calls `write` with the gradient of a layer's rows of a trainable parameter.
+    fn add_rows(&self, parameter: usize, layer: Linear, write: impl FnOnce(&mut [f32], Write)) {
+        let Parameter { value, trainable, .. } = &self.model().parameters[parameter];
+        if !trainable {
+            return;
         }
+        let rows = value.dims()[0];
+        let mut gradient = self.buffer.parameter(parameter);
+        if layer.outputs == rows {
+            let (sums, mode) = gradient.target();
+            return write(sums, mode);
+        }
+        // Layers that share a parameter write to different rows, so the rest of it must be zero.
+        let width = value.elem_count() / rows;
+        write(&mut gradient.sums()[layer.first * width..][..layer.outputs * width], Write::Add);
     }
 
     /// Adds the gradients of a LayerNorm's weight and bias. Replaces `dy` by the gradient of its input.
     fn norm(&self, norm: Norm, normed: &Normed, dy: &mut [f32]) -> Result<()> {
         let weight = self.model().values(norm.weight)?;
-        let (mut dweight, mut dbias) = (self.buffer.parameter(norm.weight), self.buffer.parameter(norm.bias));
-        norm::backward_plain(dy, normed, &weight, dweight.sums(), dbias.sums());
+        let mut dweight = self.buffer.parameter(norm.weight);
+        match norm.bias {
+            Some(bias) => {
+                let mut dbias = self.buffer.parameter(bias);
+                norm::backward_plain(dy, normed, &weight, dweight.sums(), dbias.sums());
+            }
+            None => norm::backward_plain(dy, normed, &weight, dweight.sums(), &mut vec![0.0; weight.len()]),
+        }
         Ok(())
     }
 }
@@ -144,6 +170,52 @@ impl Network {
     fn values(&self, parameter: usize) -> Result<Host<'_>> {
         host(&self.parameters[parameter].value)
     }
+
+    /// The rows of a linear layer's weight.
+    fn weight(&self, layer: Linear) -> Result<Values<'_>> {
+        let width = self.parameters[layer.weight].value.dim(1)?;
+        Ok(Values::Part(self.values(layer.weight)?, layer.first * width..(layer.first + layer.outputs) * width))
+    }
+
+    /// The bias of a linear layer.
+    fn bias(&self, layer: Linear) -> Result<Values<'_>> {
+        Ok(match layer.bias {
+            Some(bias) => Values::Part(self.values(bias)?, layer.first..layer.first + layer.outputs),
+            None => Values::Zeros(vec![0.0; layer.outputs]),
+        })
+    }
+
+    /// Weight and bias of a LayerNorm.
+    fn affine(&self, norm: Norm) -> Result<(Host<'_>, Values<'_>)> {
+        let weight = self.values(norm.weight)?;
+        let bias = match norm.bias {
+            Some(bias) => Values::Part(self.values(bias)?, 0..weight.len()),
+            None => Values::Zeros(vec![0.0; weight.len()]),
+        };
+        Ok((weight, bias))
+    }
+}
+
+/// A part of a parameter, or zeros for one that does not exist.
+enum Values<'a> {
+    Part(Host<'a>, Range<usize>),
+    Zeros(Vec<f32>),
+}
+
+impl Deref for Values<'_> {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        match self {
+            Self::Part(all, range) => &all[range.clone()],
+            Self::Zeros(zeros) => zeros,
+        }
+    }
+}
+
+/// The parameters of these layers.
+fn parameters<const N: usize>(layers: [Linear; N]) -> Vec<usize> {
+    layers.iter().flat_map(|layer| [Some(layer.weight), layer.bias]).flatten().collect()
 }
 
 /// The bias of each distance and head, from the table of buckets.
@@ -168,18 +240,19 @@ impl Operations for Tape<'_> {
                 add(y, &table[types.row(kind) * width..][..width]);
             }
         }
-        let table = model.values(positions.table)?;
-        for (y, &position) in y.chunks_exact_mut(width).zip(&batch.positions) {
-            add(y, &table[(positions.first + position) as usize * width..][..width]);
+        if let Some(positions) = positions {
+            let table = model.values(positions.table)?;
+            for (y, &position) in y.chunks_exact_mut(width).zip(&batch.positions) {
+                add(y, &table[(positions.first + position) as usize * width..][..width]);
+            }
         }
         let embeddings = *embeddings;
-        let parameters: Vec<usize> = [Some(tokens), Some(positions.table), embeddings.types.map(|types| types.table)]
-            .into_iter()
-            .flatten()
-            .collect();
+        let tables =
+            [Some(tokens), positions.map(|positions| positions.table), embeddings.types.map(|types| types.table)];
+        let parameters: Vec<usize> = tables.into_iter().flatten().collect();
         self.result(y, width, &[], &parameters, move |gradients, dy| {
             let is_trained = |parameter: usize| gradients.model().parameters[parameter].trainable;
-            if is_trained(positions.table) {
+            if let Some(positions) = positions.filter(|positions| is_trained(positions.table)) {
                 let mut sums = gradients.buffer.parameter(positions.table);
                 let sums = sums.sums();
                 for (dy, &position) in dy.chunks_exact(width).zip(&pass.batch.positions) {
@@ -201,14 +274,15 @@ impl Operations for Tape<'_> {
     }
 
     fn layer_norm(&mut self, x: &Tensor, norm: Norm) -> Result<Tensor> {
-        let (weight, bias) = (self.model().values(norm.weight)?, self.model().values(norm.bias)?);
+        let (weight, bias) = self.model().affine(norm)?;
         let mut y = host(x)?.to_vec();
         let epsilon = norm.epsilon as f32;
         let normed = norm::forward_plain(&mut y, LayerNorm { weight: &weight, bias: &bias, epsilon });
-        let input = x.clone();
-        self.result(y, weight.len(), &[x], &[norm.weight, norm.bias], move |gradients, mut dy| {
+        let input = x.id();
+        let parameters: Vec<usize> = [Some(norm.weight), norm.bias].into_iter().flatten().collect();
+        self.result(y, weight.len(), &[x], &parameters, move |gradients, mut dy| {
             gradients.norm(norm, &normed, &mut dy)?;
-            gradients.add(&input, dy);
+            gradients.add(input, dy);
             Ok(())
         })
     }
@@ -219,47 +293,99 @@ impl Operations for Tape<'_> {
         let offsets = self.pass.offsets(rows);
         let mut y = host(x)?.to_vec();
         norm::apply(&mut y, width, Site { dropout: Some(&dropout), offsets: &offsets });
-        let input = x.clone();
+        let input = x.id();
         self.result(y, width, &[x], &[], move |gradients, mut dy| {
             norm::apply(&mut dy, width, Site { dropout: Some(&dropout), offsets: &offsets });
-            gradients.add(&input, dy);
+            gradients.add(input, dy);
             Ok(())
         })
     }
 
     fn linear(&mut self, x: &Tensor, layer: Linear) -> Result<Tensor> {
-        let (weight, bias) = (self.model().values(layer.weight)?, self.model().values(layer.bias)?);
+        let (weight, bias) = (self.model().weight(layer)?, self.model().bias(layer)?);
         let y = linear::forward(&host(x)?, &weight, &bias);
         let input = x.clone();
-        self.result(y, bias.len(), &[x], &[layer.weight, layer.bias], move |gradients, dy| {
+        self.result(y, layer.outputs, &[x], &parameters([layer]), move |gradients, dy| {
             gradients.add_linear(layer, &dy, &host(&input)?);
-            gradients.add_linear_input(&input, layer, &dy)
+            let input = release(input);
+            gradients.add_linear_input(input, layer, &dy)
         })
     }
 
     fn dense(&mut self, x: &Tensor, layer: Linear, activation: Activation) -> Result<Tensor> {
-        let (weight, bias) = (self.model().values(layer.weight)?, self.model().values(layer.bias)?);
+        let (weight, bias) = (self.model().weight(layer)?, self.model().bias(layer)?);
         let mut slopes = linear::forward_without_bias(&host(x)?, &weight, bias.len());
         let y = activation.forward(&mut slopes, &bias);
         let input = x.clone();
-        self.result(y, bias.len(), &[x], &[layer.weight, layer.bias], move |gradients, mut dy| {
+        self.result(y, layer.outputs, &[x], &parameters([layer]), move |gradients, mut dy| {
             activation::backward(&slopes, &mut dy);
             drop(slopes);
             gradients.add_linear(layer, &dy, &host(&input)?);
-            gradients.add_linear_input(&input, layer, &dy)
+            let input = release(input);
+            gradients.add_linear_input(input, layer, &dy)
+        })
+    }
+
+    fn gate(&mut self, x: &Tensor, values: Linear, gates: Linear, activation: Activation) -> Result<Tensor> {
+        let model = self.model();
+        let (mut slopes, activated, opened) = {
+            let x = host(x)?;
+            let mut slopes = linear::forward_without_bias(&x, &model.weight(values)?, values.outputs);
+            let activated = activation.forward(&mut slopes, &model.bias(values)?);
+            (slopes, activated, linear::forward(&x, &model.weight(gates)?, &model.bias(gates)?))
+        };
+        let y = activation::gate(&activated, &opened);
+        let input = x.clone();
+        self.result(y, values.outputs, &[x], &parameters([values, gates]), move |gradients, dy| {
+            let dgates = activation::gate(&activated, &dy);
+            drop(activated);
+            activation::backward(&opened, &mut slopes);
+            let dvalues = activation::gate(&slopes, &dy);
+            drop((slopes, opened, dy));
+            {
+                let x = host(&input)?;
+                gradients.add_linear(gates, &dgates, &x);
+                gradients.add_linear(values, &dvalues, &x);
+            }
+            let input = release(input);
+            gradients.add_linear_input(input, gates, &dgates)?;
+            gradients.add_linear_input(input, values, &dvalues)
+        })
+    }
+
+    fn rotate(&mut self, x: &Tensor, heads: usize, theta: f64) -> Result<Tensor> {
+        let (rows, width) = x.dims2()?;
+        let rotation = Rotation::new(width / heads, self.pass.longest(), theta);
+        let positions = self.pass.row_positions(rows);
+        let mut y = host(x)?.to_vec();
+        rotation.forward(&mut y, width, &positions);
+        let input = x.id();
+        self.result(y, width, &[x], &[], move |gradients, mut dy| {
+            rotation.backward(&mut dy, width, &positions);
+            gradients.add(input, dy);
+            Ok(())
+        })
+    }
+
+    fn add(&mut self, x: &Tensor, y: &Tensor) -> Result<Tensor> {
+        let width = x.dim(1)?;
+        let mut sum = host(x)?.to_vec();
+        add(&mut sum, &host(y)?);
+        let inputs = [x.id(), y.id()];
+        self.result(sum, width, &[x, y], &[], move |gradients, dy| {
+            gradients.add(inputs[0], dy.clone());
+            gradients.add(inputs[1], dy);
+            Ok(())
         })
     }
 
     fn attention(&mut self, q: &Tensor, k: &Tensor, v: &Tensor, attention: &Attention) -> Result<Tensor> {
-        let (pass, heads) = (self.pass, attention.heads);
+        let (pass, heads, window) = (self.pass, attention.heads, attention.window);
         let (queries, width) = q.dims2()?;
         let queries = pass.offsets(queries);
         let dropout = pass.dropout(attention.dropout);
         let bias = match attention.bias {
-            Some(bias) => {
-                let longest = pass.batch.positions.iter().max().map_or(0, |last| *last as usize + 1);
-                Some((bias, distance_bias(bias, &self.model().values(bias.table)?, heads, longest)))
-            }
+            Some(bias) => Some((bias, distance_bias(bias, &self.model().values(bias.table)?, heads, pass.longest()))),
             None => None,
         };
         let (context, weights) = {
@@ -273,6 +399,7 @@ impl Operations for Tape<'_> {
                 queries: &queries,
                 keys: &pass.batch.offsets,
                 positions: &pass.batch.positions,
+                window,
                 bias: bias.as_ref().map(|(_, bias)| bias),
                 dropout: dropout.as_ref(),
             })
@@ -291,6 +418,7 @@ impl Operations for Tape<'_> {
                     queries: &queries,
                     keys: &pass.batch.offsets,
                     positions: &pass.batch.positions,
+                    window,
                     bias: bias.as_ref().map(|(_, bias)| bias),
                     dropout: dropout.as_ref(),
                 };
@@ -305,7 +433,7 @@ impl Operations for Tape<'_> {
                     add(&mut sums[(bias.bucket)(distance) * heads..][..heads], gradient);
                 }
             }
-            let [q, k, v] = &inputs;
+            let [q, k, v] = inputs.map(release);
             gradients.add(v, d.v);
             gradients.add(k, d.k);
             gradients.add(q, d.q);
@@ -322,8 +450,8 @@ impl Operations for Tape<'_> {
         norm: Norm,
     ) -> Result<Tensor> {
         let model = self.model();
-        let (weight, linear_bias) = (model.values(layer.weight)?, model.values(layer.bias)?);
-        let (norm_weight, norm_bias) = (model.values(norm.weight)?, model.values(norm.bias)?);
+        let (weight, linear_bias) = (model.weight(layer)?, model.bias(layer)?);
+        let (norm_weight, norm_bias) = model.affine(norm)?;
         let width = norm_weight.len();
         let mut y = linear::forward_without_bias(&host(x)?, &weight, width);
         let dropout = dropout.and_then(|place| self.pass.dropout(place));
@@ -333,16 +461,18 @@ impl Operations for Tape<'_> {
             let parameters = LayerNorm { weight: &norm_weight, bias: &norm_bias, epsilon: norm.epsilon as f32 };
             norm::forward(&mut y, &linear_bias, &host(residual)?, parameters, site)
         };
-        let (input, skip) = (x.clone(), residual.clone());
-        let parameters = [layer.weight, layer.bias, norm.weight, norm.bias];
-        self.result(y, width, &[x, residual], &parameters, move |gradients, mut dsum| {
+        let (input, skip) = (x.clone(), residual.id());
+        let mut trained = parameters([layer]);
+        trained.extend([Some(norm.weight), norm.bias].into_iter().flatten());
+        self.result(y, width, &[x, residual], &trained, move |gradients, mut dsum| {
             gradients.norm(norm, &normed, &mut dsum)?;
             drop(normed);
             let site = Site { dropout: dropout.as_ref(), offsets: &offsets };
             let dy = norm::backward_dropout(&dsum, width, site);
-            gradients.add(&skip, dsum);
+            gradients.add(skip, dsum);
             gradients.add_linear(layer, &dy, &host(&input)?);
-            gradients.add_linear_input(&input, layer, &dy)
+            let input = release(input);
+            gradients.add_linear_input(input, layer, &dy)
         })
     }
 
@@ -353,13 +483,13 @@ impl Operations for Tape<'_> {
             let x = host(x)?;
             starts.iter().flat_map(|&start| &x[start as usize * width..][..width]).copied().collect()
         };
-        let input = x.clone();
+        let (input, elements) = (x.id(), x.elem_count());
         self.result(y, width, &[x], &[], move |gradients, dy| {
-            let mut dx = vec![0.0; input.elem_count()];
+            let mut dx = vec![0.0; elements];
             for (&start, dy) in pass.batch.offsets.iter().zip(dy.chunks_exact(width)) {
                 dx[start as usize * width..][..width].copy_from_slice(dy);
             }
-            gradients.add(&input, dx);
+            gradients.add(input, dx);
             Ok(())
         })
     }
@@ -379,16 +509,16 @@ impl Operations for Tape<'_> {
                 }
             }
         }
-        let input = x.clone();
+        let (input, elements) = (x.id(), x.elem_count());
         self.result(y, width, &[x], &[], move |gradients, dy| {
-            let mut dx = Vec::with_capacity(input.elem_count());
+            let mut dx = Vec::with_capacity(elements);
             for (bounds, mean) in pass.batch.offsets.windows(2).zip(dy.chunks_exact(width)) {
                 let n = (bounds[1] - bounds[0]) as f32;
                 for _ in bounds[0]..bounds[1] {
                     dx.extend(mean.iter().map(|x| x / n));
                 }
             }
-            gradients.add(&input, dx);
+            gradients.add(input, dx);
             Ok(())
         })
     }
@@ -397,9 +527,9 @@ impl Operations for Tape<'_> {
         let Some(mix) = self.pass.mix() else { return Ok(x.clone()) };
         let width = x.dim(1)?;
         let y = mix.forward(&host(x)?, width);
-        let input = x.clone();
+        let input = x.id();
         self.result(y, width, &[x], &[], move |gradients, dy| {
-            gradients.add(&input, mix.backward(&dy, width));
+            gradients.add(input, mix.backward(&dy, width));
             Ok(())
         })
     }

@@ -44,7 +44,7 @@ fn value<'a>(model: &'a Network, name: &str) -> &'a Tensor {
 }
 
 /// A small `config.json` of every architecture but BERT.
-const OTHERS: [&str; 6] = [
+const OTHERS: [&str; 8] = [
     r#"{"model_type": "distilbert", "vocab_size": 50, "dim": 24, "n_layers": 2, "n_heads": 3, "hidden_dim": 40,
         "max_position_embeddings": 40}"#,
     r#"{"model_type": "roberta", "vocab_size": 50, "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3,
@@ -58,6 +58,14 @@ const OTHERS: [&str; 6] = [
         "max_position_embeddings": 40, "hidden_dropout_prob": 0.1}"#,
     r#"{"model_type": "mpnet", "vocab_size": 50, "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3,
         "intermediate_size": 40, "max_position_embeddings": 42}"#,
+    r#"{"model_type": "modernbert", "vocab_size": 50, "hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 3,
+        "intermediate_size": 40, "max_position_embeddings": 40, "local_attention": 8, "local_rope_theta": 50.0,
+        "global_rope_theta": 2000.0}"#,
+    r#"{"model_type": "modernbert", "vocab_size": 50, "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2,
+        "intermediate_size": 40, "max_position_embeddings": 40, "local_attention": 5, "norm_bias": true,
+        "attention_bias": true, "mlp_bias": true, "classifier_bias": true, "classifier_pooling": "mean",
+        "layer_types": ["sliding_attention", "full_attention"],
+        "rope_parameters": {"full_attention": {"rope_theta": 900.0}, "sliding_attention": {"rope_theta": 30.0}}}"#,
 ];
 
 /// The numbers of layers that can be frozen.
@@ -66,7 +74,7 @@ fn freezable(config: &str) -> Vec<usize> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
     fn every_architecture_has_the_gradients_of_candle(
