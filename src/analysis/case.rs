@@ -203,6 +203,16 @@ impl<'a> Case<'a> {
         tail.level > limit::OVER_PRIOR * untrained && tail.level - untrained > tail.half * self.detection.scale / 2.0
     }
 
+    /// Whether an evaluation or a block of training losses was above the start by more than its noise.
+    pub fn rose_above_start(&self) -> bool {
+        let untrained = self.measured.eval.first().filter(|point| point.x == 0.0).map(|point| point.y);
+        let Some(start) = untrained.or(self.train_start()) else { return false };
+        let length = self.measured.train.len() as f64 / self.blocks.len().max(1) as f64;
+        let margin = 2.0 * self.noise() / length.max(1.0).sqrt();
+        self.measured.eval.iter().any(|point| point.x > 0.0 && point.y > limit::ROSE * start)
+            || self.blocks.iter().any(|block| block.mean > start + margin)
+    }
+
     /// First step at which the loss stands clearly above that of the untrained model: in the evaluations, which have little noise,
     /// or in the mean of the first batches.
     pub fn blow_up_step(&self) -> Option<u64> {

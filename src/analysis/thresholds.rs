@@ -78,6 +78,8 @@ pub const LITTLE_OF_START: f64 = 0.8;
 pub const SHIFT_P: f64 = 1e-6;
 /// `PRIOR_SHIFT`: total variation distance of the class frequencies (own).
 pub const SHIFT_DISTANCE: f64 = 0.10;
+/// Multiple of the first evaluation loss above which a later one has risen (own).
+pub const ROSE: f64 = 1.02;
 /// Share of the evaluation set that may also be in the training data: short texts repeat (own).
 pub const LEAKED: f64 = 0.01;
 /// `ZERO_LOSS`: share of the start above which the loss lies before it drops to 0 (own).

@@ -4,6 +4,7 @@
 use crate::analysis::case::Case;
 use crate::analysis::detector::Trend;
 use crate::analysis::format::percent;
+use crate::analysis::measured::chance;
 use crate::analysis::statistics::{median, robust_deviation};
 use crate::analysis::thresholds as limit;
 use crate::trial::{Cause, Verdict};
@@ -17,8 +18,10 @@ pub fn imbalanced(case: &Case<'_>) -> Option<Verdict> {
     }
     // Rare classes take longer. Once the model distinguishes them, few answers only mean a cautious threshold.
     let beats_it = case.best_accuracy().zip(case.majority()).is_some_and(|(best, (_, by_chance))| best > by_chance);
-    // With small steps even this takes longer.
-    if beats_it || case.rate_is_low() {
+    // A loss that is still on its way from ln K to H, or that small steps keep from it, has another cause.
+    let above = chance(case.measured.eval_prior).zip(case.eval_end());
+    let on_its_way = above.is_some_and(|(chance, end)| end > limit::OVER_PRIOR * chance);
+    if beats_it || on_its_way || case.rate_is_low() {
         return None;
     }
     let text = format!(

@@ -98,6 +98,10 @@ fn blew_up(case: &Case<'_>) -> Option<Verdict> {
     let chance = case.chance.filter(|_| case.high_rate_prevents_learning())?;
     let large = case.largest_update().filter(|_| case.has_large_steps());
     let at = case.blow_up_step();
+    // Large steps alone are those of a small model as well.
+    if at.is_none() && !case.rose_above_start() {
+        return None;
+    }
     let level = case.clean_end();
     let mut why = Vec::new();
     why.extend(at.map(|step| format!("the loss rises above that of guessing by step {step}")));

@@ -158,8 +158,13 @@ fn learning_that_does_not_begin() {
     let stuck = || Made { train: |_| 0.693, eval: |_| 0.693, accuracy: |_| 0.5, ..healthy() };
     check(Cause::PriorStuck, stuck());
     insta::assert_snapshot!(words(&stuck()), @"PRIOR_STUCK: nothing is learned: the training loss stays at 0.691, and guessing has 0.693. Neither learning rate nor gradients explain it: the inputs may be unrelated to the labels, or not reach the model => check data.text, data.label and data.max_length on a few rows, lr: 2e-5");
-    let hot =
-        Made { rate: |_| 1e-2, change: |config| config.lr = 1e-2, rows: rows(0.1, 0.1, 0.05, [200, 0]), ..stuck() };
+    let hot = Made {
+        rate: |_| 1e-2,
+        change: |config| config.lr = 1e-2,
+        rows: rows(0.1, 0.1, 0.05, [200, 0]),
+        eval: |t| if (0.05..0.2).contains(&t) { 0.72 } else { 0.693 },
+        ..stuck()
+    };
     insta::assert_snapshot!(words(&hot), @"OVERSHOOT: a step changes the weights by up to 5.0 % of their size, and the run ends at 0.693 (guessing: 0.693): the learning rate is too high => lr: 0.001");
     assert!(ids(&hot).starts_with("OVERSHOOT PRIOR_STUCK"), "{}", ids(&hot));
     let cold = Made { change: |config| config.lr = 1e-7, ..stuck() };
@@ -288,15 +293,26 @@ fn large_steps_on_unequal_classes() {
     };
     for decays in [false, true] {
         let found = of_prior(&made(decays), &[0.1, 0.9]);
-        assert_eq!(found.verdicts[0].id, Cause::Overshoot, "{found:#?}");
+        // The loss never rises above its start, so it does not overshoot.
+        assert_eq!(found.verdicts[0].id, Cause::PriorStuck, "{found:#?}");
+        assert_eq!(found.verdicts[0].reason, Some(Reason::RateTooHigh), "{found:#?}");
     }
+    let falling = Made { train: |t| 0.69 - 0.2 * t, eval: |t| 0.69 - 0.2 * t, ..made(false) };
+    let found = of_prior(&falling, &[0.05, 0.95]).verdicts;
+    assert!(
+        found.iter().all(|verdict| verdict.id != Cause::Overshoot && verdict.id != Cause::Imbalanced),
+        "{found:#?}"
+    );
 }
 
 #[test]
 fn a_rate_too_high_is_known_by_its_steps() {
     let hot = rows(1e-3, 0.1, 8e-3, [200, 0]);
     let sinks = || Made { train: |t| 0.7 - 0.1 * t, eval: |t| 0.7 - 0.1 * t, ..healthy() };
-    assert_eq!(ids(&Made { rows: hot, ..sinks() }).split(' ').next(), Some("OVERSHOOT"));
+    let bumps = Made { rows: hot.clone(), eval: |t| if (0.05..0.2).contains(&t) { 0.74 } else { 0.68 }, ..sinks() };
+    assert_eq!(ids(&bumps).split(' ').next(), Some("OVERSHOOT"), "{}", ids(&bumps));
+    let only_falls = Made { rows: hot, ..sinks() };
+    assert!(!ids(&only_falls).contains("OVERSHOOT"), "{}", ids(&only_falls));
     let jumps = Made { eval: |t| if (0.5..0.6).contains(&t) { 1.2 } else { 0.65 }, ..sinks() };
     assert_eq!(ids(&jumps).split(' ').next(), Some("OVERSHOOT"), "{}", ids(&jumps));
     let mild = rows(0.5, 0.7, 5e-4, [120, 80]);
