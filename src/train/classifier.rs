@@ -57,13 +57,12 @@ impl ClassifierFiles {
     pub fn of_trial(config: &TrialConfig, labels: &[String], state: &[u8]) -> Result<Self, TrainError> {
         let (json, tokenizer) = config_and_tokenizer(&config.model.from)?;
         let weights = convert(state, WeightType::F32, |name| (!name.starts_with("adamw.")).then(|| name.to_owned()))?;
-        let pooling = match config.model.pooling {
-            Some(pooling) => pooling,
-            None => {
-                let architecture = architectures::read(&json, &mut Declarations::default())?;
-                let tensors = Tensors::read(&[&weights], architecture.shape().prefix)?;
-                default_pooling(architecture.shape(), &tensors)
-            }
+        let pooling = if let Some(pooling) = config.model.pooling {
+            pooling
+        } else {
+            let architecture = architectures::read(&json, &mut Declarations::default())?;
+            let tensors = Tensors::read(&[&weights], architecture.shape().prefix)?;
+            default_pooling(architecture.shape(), &tensors)
         };
         Ok(Self {
             config: parse(&config.model.from, &json)?,

@@ -1,4 +1,4 @@
-//! Rotary position embeddings (Su et al., "RoFormer", 2021): pairs of elements of queries and keys turn by an angle that is
+//! Rotary position embeddings (Su et al., 2021, `RoFormer`): pairs of elements of queries and keys turn by an angle that is
 //! proportional to the position, so that scores depend on distances.
 
 use super::vector::simd;

@@ -102,7 +102,7 @@ pub fn read(json: &[u8], declarations: &mut Declarations) -> std::result::Result
             Some(lower) if group_of(&keys, lower) == group_of(&keys, number) => layers[lower].clone(),
             _ => (0..keys.inner_group_num).map(|inner| block(declarations, &keys, activation, number, inner)).collect(),
         };
-        layers.push(blocks.into_iter().enumerate().map(|(inner, block)| at(&keys, block, number, inner)).collect());
+        layers.push(blocks.into_iter().enumerate().map(|(inner, block)| at(&keys, &block, number, inner)).collect());
     }
     let head = HeadLayout::plain("pooler", Activation::Tanh);
     let shape = Shape {
@@ -171,12 +171,12 @@ fn block(
 }
 
 /// The block with the dropout places of layer `number`. transformers has no dropout after the feed-forward part of ALBERT.
-fn at(keys: &Keys, block: TransformerLayer, number: usize, inner: usize) -> TransformerLayer {
+fn at(keys: &Keys, block: &TransformerLayer, number: usize, inner: usize) -> TransformerLayer {
     let place = number * keys.inner_group_num + inner;
     TransformerLayer {
         attention: Attention { dropout: Place::attention(place, number), ..block.attention },
         output_dropout: Some(Place::attention_output(place, number)),
-        ..block
+        ..*block
     }
 }
 

@@ -23,13 +23,11 @@ const ARCHITECTURES: [(&str, Reader); 8] = [
 /// The encoder that `config.json` describes. Its parameters are added to `declarations`.
 pub fn read(json: &[u8], declarations: &mut Declarations) -> Result<Box<dyn Encoder>, TrainError> {
     let name = model_type(json)?;
-    match ARCHITECTURES.iter().find(|(known, _)| *known == name) {
-        Some((_, read)) => read(json, declarations),
-        None => {
-            let known = ARCHITECTURES.map(|(known, _)| known).join(", ");
-            Err(wrong(format!("model_type is '{name}': not supported; supported are {known}")))
-        }
+    if let Some((_, read)) = ARCHITECTURES.iter().find(|(known, _)| *known == name) {
+        return read(json, declarations);
     }
+    let known = ARCHITECTURES.map(|(known, _)| known).join(", ");
+    Err(wrong(format!("model_type is '{name}': not supported; supported are {known}")))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use crate::train::TrainError;
 use plateau_kernels::activation::Activation;
 
-/// The shared keys of BERT, RoBERTa and ELECTRA, with the defaults of transformers.
+/// The shared keys of BERT, `RoBERTa` and ELECTRA, with the defaults of transformers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BertConfig {
     pub vocabulary: usize,
@@ -21,7 +21,7 @@ pub struct BertConfig {
     /// Standard deviation of initial weights.
     pub initializer_range: f64,
     pub dropout: DropoutRates,
-    /// Id of the padding token. RoBERTa derives positions from it.
+    /// Id of the padding token. `RoBERTa` derives positions from it.
     pub padding: u32,
     /// Elements of an embedding, if it differs from `hidden`.
     pub embedding_size: Option<usize>,

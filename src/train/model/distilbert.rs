@@ -11,7 +11,7 @@ use super::transformer_layer::TransformerLayer;
 use crate::train::TrainError;
 use plateau_kernels::activation::Activation;
 
-/// Of all LayerNorms; transformers has no key for it.
+/// Of each `LayerNorm`; transformers has no key for it.
 const EPSILON: f64 = 1e-12;
 
 /// The keys of `config.json`, with the defaults of transformers.

@@ -51,6 +51,7 @@ pub struct Shape {
 
 /// The classification head of the architecture in transformers: dense layer and activation on the first token or on the mean of
 /// all tokens, then the classifier.
+#[expect(clippy::struct_excessive_bools, reason = "independent properties of a head")]
 #[derive(Debug, Clone, Copy)]
 pub struct HeadLayout {
     /// Name of the dense layer.
@@ -96,7 +97,7 @@ impl HeadLayout {
         }
     }
 
-    /// The head of RoBERTa and of others after it.
+    /// The head of `RoBERTa` and of others after it.
     pub fn classification_head(activation: Activation) -> Self {
         Self { input_dropout: true, classifier: "classifier.out_proj", ..Self::plain("classifier.dense", activation) }
     }

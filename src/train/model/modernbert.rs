@@ -12,6 +12,7 @@ use crate::train::TrainError;
 use plateau_kernels::activation::Activation;
 
 /// The keys of `config.json`, with the defaults of transformers.
+#[expect(clippy::struct_excessive_bools, reason = "keys of a file")]
 #[derive(Deserialize)]
 struct Keys {
     vocab_size: usize,

@@ -27,6 +27,7 @@ pub struct Linear {
 
 impl Linear {
     /// A layer of `outputs` rows from row `first` of this one.
+    #[must_use]
     pub fn part(self, first: usize, outputs: usize) -> Self {
         Self { first: self.first + first, outputs, ..self }
     }
