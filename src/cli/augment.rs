@@ -18,7 +18,7 @@ use crate::trial::{Augmentation, printable};
 
 #[derive(Debug, Args)]
 pub(crate) struct AugmentArguments {
-    /// A file with one text a line, a data file (.tsv, .csv, .jsonl, embedded:tweets; its column data.text is read), or - for standard input
+    /// A data file as in data.train, whose column data.text is read, a .txt file with one text a line, or - for standard input
     #[arg(value_name = "FILE")]
     file: String,
     /// The augmentation: --set augmentation=eda, --set 'augmentation={name: synonym, rate: 0.2}'. Other keys as in a sweep file
@@ -94,22 +94,15 @@ fn methods(spec: &SweepSpec) -> Result<Vec<Augmentation>, Failure> {
 
 /// The texts to augment.
 fn examples(arguments: &AugmentArguments, spec: &SweepSpec) -> Result<Vec<train::data::Example>, TrainError> {
-    const TABLES: [&str; 3] = [".tsv", ".csv", ".jsonl"];
     let file = &arguments.file;
-    let inner = file.trim_end_matches(".gz").trim_end_matches(".zst");
-    if TABLES.iter().any(|ending| inner.ends_with(ending)) || file.starts_with("embedded:") {
+    if file != "-" {
         let located = train::locate_data(file, &[PathBuf::new()])?;
-        return train::data::texts(&located, &spec.base().data);
+        return Ok(train::data::labelled_texts(&located, &spec.base().data, true)?.examples);
     }
     let mut bytes = Vec::new();
-    let read = if file == "-" {
-        io::stdin().lock().read_to_end(&mut bytes)
-    } else {
-        std::fs::File::open(file).and_then(|mut file| file.read_to_end(&mut bytes))
-    };
-    read.map_err(|error| TrainError::Input(format!("{file}: {error}. Give a file of texts, or - for standard input")))?;
+    io::stdin().lock().read_to_end(&mut bytes)?;
     let text = String::from_utf8(bytes).map_err(|error| {
-        TrainError::Input(format!("{file}: not UTF-8 from byte {} on", error.utf8_error().valid_up_to()))
+        TrainError::Input(format!("standard input: not UTF-8 from byte {} on", error.utf8_error().valid_up_to()))
     })?;
     Ok(text.lines().map(|text| train::data::Example { text: text.to_owned(), pair: None, label: 0 }).collect())
 }

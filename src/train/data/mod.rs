@@ -53,5 +53,5 @@ pub use inspect::{Column, SourceColumns, columns, has_eval_split};
 pub use load::{CHARACTERS_PER_TOKEN, LoadedHashes, check_data, data_facts, data_size, encoder, load, load_hashed};
 pub use locate::{locate_data, locate_model, locate_translator};
 pub use split::batches;
-pub use texts::{LabelledTexts, labelled_texts, texts};
+pub use texts::{LabelledTexts, labelled_texts};
 pub use tokens::{Encoder, TokenSpan, Tokens};

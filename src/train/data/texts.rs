@@ -12,12 +12,6 @@ use super::source::SplitName;
 use crate::train::TrainError;
 use crate::trial::DataConfig;
 
-/// The texts of a located data file. All labels are 0.
-pub fn texts(source: &str, config: &DataConfig) -> Result<Vec<Example>, TrainError> {
-    let columns = Columns::new(&config.text.0, config.text_pair.as_deref(), None, longest(config));
-    Ok(examples(&Table::read(source, SplitName::Train, config, &columns)?))
-}
-
 /// The texts of a file, with the labels that it has.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LabelledTexts {
