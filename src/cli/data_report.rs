@@ -1,9 +1,9 @@
-//! What `plan` and `run` say about the data of a sweep.
+//! What `plan`, `run` and the report say about the data of a sweep.
 
 use crate::plan::Facts;
 use crate::trial::DataReport;
 
-/// All that is known of the data, for `plan`.
+/// All that is known of the data, for `plan` and the report.
 pub(crate) fn full(facts: &Facts) -> Vec<String> {
     lines(facts, DataReport::lines)
 }

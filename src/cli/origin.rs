@@ -50,6 +50,11 @@ impl Origin {
         expand(&spec::parse(&self.shown, &self.stem, &self.text, &self.set).ok()?, &self.facts).ok()
     }
 
+    /// What was known of the sources.
+    pub(crate) fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
     /// Whether the file, its text and the overrides are the same. Without overrides, those of the last run count.
     pub(crate) fn is_of(&self, file: &SweepFile, set: &[(String, String)]) -> bool {
         absolute(&file.path) == self.file && self.text == file.text && (set.is_empty() || self.set == set)

@@ -7,6 +7,8 @@ use clap::Args;
 
 use super::Failure;
 use super::arguments::SweepArguments;
+use super::data_report;
+use super::origin::Origin;
 use super::output::{notify, notify_all};
 use super::prepare::{RecordedSweep, recorded_sweep};
 use crate::plan::Plan;
@@ -53,7 +55,8 @@ impl ReportWriter {
     /// this one does not have are removed.
     pub(crate) fn write(&mut self, plan: &Plan, dir: &RunDir) -> Result<(), Failure> {
         let sweep = self.surveyor.look(plan, dir)?;
-        let provenance = self.sources.read(dir, sweep)?;
+        let mut provenance = self.sources.read(dir, sweep)?;
+        provenance.data = Origin::read(dir).map(|origin| data_report::full(origin.facts())).unwrap_or_default();
         let probed = run::probe_results(dir)?;
         let read = |trial: &TrialId| self.details.read(trial, dir);
         let report =

@@ -26,6 +26,8 @@ pub struct Provenance {
     pub ended: Option<u64>,
     /// Wall time of all runs of the sweep together, milliseconds.
     pub wall: u64,
+    /// What is known of the data, a line each.
+    pub data: Vec<String>,
     /// The last lines of the log of each trial that has one.
     pub logs: BTreeMap<TrialId, Vec<String>>,
 }

@@ -106,6 +106,13 @@ pub fn summary(
     if winner.is_some() && conclusions.suspect_labels {
         text.push_str("Labels that may be wrong: [suspect\\_labels.csv](suspect_labels.csv).\n\n");
     }
+    if !provenance.data.is_empty() {
+        text.push_str("## Data\n\n");
+        for line in &provenance.data {
+            text.extend(["- ", &escape(line), "\n"]);
+        }
+        text.push('\n');
+    }
     text + &escape(&captions::footer(sweep, study, provenance).join(" · ")) + "\n"
 }
 
@@ -150,6 +157,16 @@ fn escape(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::analysis::synthetic;
+
+    #[test]
+    fn what_is_known_of_the_data_stands_at_the_end() {
+        let sweep = synthetic::sweep("small", &[synthetic::axis("lr", &["1e-5"])], 100);
+        let study = Study::of(&sweep);
+        let data = vec!["8 training rows".to_owned(), "classes: <b> 60.0 %".to_owned()];
+        let provenance = Provenance { data, ..Provenance::default() };
+        let text = summary(&sweep, &study, &Conclusions::of(&sweep, &study, &[]), None, &provenance);
+        assert!(text.contains("\n\n## Data\n\n- 8 training rows\n- classes: \\<b> 60.0 %\n\n"), "{text}");
+    }
 
     #[test]
     fn the_findings_come_first() {

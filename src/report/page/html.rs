@@ -76,6 +76,7 @@ pub fn page(
         figures => figures.collect::<Vec<_>>(),
         left_out => left_out.to_vec(),
         winner => winner,
+        data_lines => provenance.data.clone(),
         probed => probed.collect::<Vec<_>>(),
         header => summary::header(sweep, study),
         rows => rows.collect::<Vec<_>>(),
