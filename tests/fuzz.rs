@@ -24,7 +24,7 @@ use plateau::event::{Event, Record};
 use plateau::spec::{ResolvedSources, parse};
 use plateau::state::SweepState;
 use plateau::store::{CurveFollower, CurveRow, CurveWriter, Journal, read_curve, read_journal};
-use plateau::train::data::texts;
+use plateau::train::data::labelled_texts;
 use plateau::trial::{DataConfig, DiagnosticRow, EvalRow, MetricRow, Scores, TrialId};
 
 const TARGETS: u64 = 5;
@@ -342,7 +342,7 @@ fn data_files() {
             } else {
                 fs::write(&path, bytes).unwrap();
             }
-            match texts(path.to_str().unwrap(), &config) {
+            match labelled_texts(path.to_str().unwrap(), &config, true).map(|texts| texts.examples) {
                 Ok(rows) => answers += if rows.is_empty() { "none" } else { "rows" },
                 Err(error) => answers.extend(error.to_string().rsplit(": ").next().unwrap().chars().take(15)),
             }
