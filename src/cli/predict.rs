@@ -1,5 +1,6 @@
 //! `plateau predict`: labels and probabilities for new texts, from the model of a sweep or from an exported folder.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io::{self, BufRead as _, Write as _};
@@ -325,7 +326,7 @@ fn scores(classified: &Classified<'_>, labels: &[String]) -> String {
 fn csv_row<'a>(fields: impl Iterator<Item = std::borrow::Cow<'a, str>>) -> Result<Vec<u8>, Failure> {
     let failed = |error: &dyn std::error::Error| Failure::results(format!("cannot write a prediction: {error}"));
     let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(fields.map(|field| field.into_owned())).map_err(|error| failed(&error))?;
+    writer.write_record(fields.map(Cow::into_owned)).map_err(|error| failed(&error))?;
     writer.into_inner().map_err(|error| failed(&error))
 }
 

@@ -49,7 +49,7 @@ mod tests {
         let mut leaders = Leaders::default();
         let mut end = |at: usize, value: f32, status: Status| {
             let best = Some(BestScore { metric: Metric::EvalLoss, step: 5, value });
-            let outcome = Outcome { best, status, ..crate::state::tests::outcome(10) };
+            let outcome = Outcome { status, best, ..crate::state::tests::outcome(10) };
             checkpoints(at).write_weights(b"weights").unwrap();
             leaders.add(&trials[at], &outcome, Keep::Top(2), &dir);
             (0..trials.len()).filter(|at| checkpoints(*at).weights().is_file()).collect::<Vec<_>>()

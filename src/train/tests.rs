@@ -383,7 +383,7 @@ fn the_metric_of_the_trial_chooses_the_best_evaluation() {
         let best = outcome.best().unwrap();
         assert_eq!((best.step, f64::from(best.value)), metric.best(&kept.evals).unwrap(), "{}", metric.name());
         assert_eq!(best.metric, metric);
-        let saved = kept.states.iter().filter(|(_, is_best, _)| *is_best).next_back().unwrap();
+        let saved = kept.states.iter().rfind(|(_, is_best, _)| *is_best).unwrap();
         assert_eq!(saved.0, best.step);
         assert_eq!(outcome.best_eval_loss, Metric::EvalLoss.best(&kept.evals).map(|(_, loss)| loss as f32));
     }

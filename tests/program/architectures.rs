@@ -21,11 +21,11 @@ struct Encoder {
     weights: Vec<(String, Vec<usize>)>,
 }
 
-fn linear(name: String, outputs: usize, inputs: usize) -> [(String, Vec<usize>); 2] {
+fn linear(name: &str, outputs: usize, inputs: usize) -> [(String, Vec<usize>); 2] {
     [(format!("{name}.weight"), vec![outputs, inputs]), (format!("{name}.bias"), vec![outputs])]
 }
 
-fn norm(name: String, width: usize) -> [(String, Vec<usize>); 2] {
+fn norm(name: &str, width: usize) -> [(String, Vec<usize>); 2] {
     [(format!("{name}.weight"), vec![width]), (format!("{name}.bias"), vec![width])]
 }
 
@@ -33,17 +33,17 @@ fn norm(name: String, width: usize) -> [(String, Vec<usize>); 2] {
 fn embeddings(stem: &str, width: usize, tables: &[(&str, usize)]) -> Vec<(String, Vec<usize>)> {
     let stem = format!("{stem}.embeddings");
     let tables = tables.iter().map(|(name, rows)| (format!("{stem}.{name}_embeddings.weight"), vec![*rows, width]));
-    tables.chain(norm(format!("{stem}.LayerNorm"), width)).collect()
+    tables.chain(norm(&format!("{stem}.LayerNorm"), width)).collect()
 }
 
 /// A layer whose linear layers and LayerNorms have these names: query, key, value, output, its norm, up, down, its norm.
 fn layer(stem: &str, names: [&str; 8]) -> Vec<(String, Vec<usize>)> {
     let name = |i: usize| format!("{stem}.{}", names[i]);
-    let mut weights: Vec<_> = (0..4).flat_map(|i| linear(name(i), WIDTH, WIDTH)).collect();
-    weights.extend(norm(name(4), WIDTH));
-    weights.extend(linear(name(5), INNER, WIDTH));
-    weights.extend(linear(name(6), WIDTH, INNER));
-    weights.extend(norm(name(7), WIDTH));
+    let mut weights: Vec<_> = (0..4).flat_map(|i| linear(&name(i), WIDTH, WIDTH)).collect();
+    weights.extend(norm(&name(4), WIDTH));
+    weights.extend(linear(&name(5), INNER, WIDTH));
+    weights.extend(linear(&name(6), WIDTH, INNER));
+    weights.extend(norm(&name(7), WIDTH));
     weights
 }
 
@@ -92,17 +92,14 @@ fn encoders() -> Vec<Encoder> {
         Encoder {
             name: "electra",
             config: json!({"embedding_size": 8}),
-            weights: join(vec![
-                bert_like("electra", 8),
-                linear("electra.embeddings_project".into(), WIDTH, 8).to_vec(),
-            ]),
+            weights: join(vec![bert_like("electra", 8), linear("electra.embeddings_project", WIDTH, 8).to_vec()]),
         },
         Encoder {
             name: "albert",
             config: json!({"embedding_size": 8}),
             weights: join(vec![
                 embeddings("albert", 8, &tables),
-                linear("albert.encoder.embedding_hidden_mapping_in".into(), WIDTH, 8).to_vec(),
+                linear("albert.encoder.embedding_hidden_mapping_in", WIDTH, 8).to_vec(),
                 layer(
                     "albert.encoder.albert_layer_groups.0.albert_layers.0",
                     [
@@ -116,7 +113,7 @@ fn encoders() -> Vec<Encoder> {
                         "full_layer_layer_norm",
                     ],
                 ),
-                linear("albert.pooler".into(), WIDTH, WIDTH).to_vec(),
+                linear("albert.pooler", WIDTH, WIDTH).to_vec(),
             ]),
         },
         Encoder {

@@ -111,7 +111,7 @@ impl FirstSweep {
         }
         match eval {
             EvalSource::Fraction(fraction) => {
-                add("eval", fraction.to_string(), "this share of the rows is held out".into())
+                add("eval", fraction.to_string(), "this share of the rows is held out".into());
             }
             EvalSource::File(_) | EvalSource::Table(_) => {
                 add("eval", scalar(&self.source), "the folder has evaluation data of its own".into());

@@ -428,6 +428,9 @@ mod tests {
         assert_eq!(requests.lock().unwrap().len(), before);
     }
 
+    /// What a server sends for a path and a range of bytes.
+    type Answer = fn(&str, Option<(usize, usize)>) -> Vec<u8>;
+
     /// The message of a download from such a server.
     fn error(answer: impl Fn(&str, Option<(usize, usize)>) -> Vec<u8> + Send + 'static) -> String {
         let cache = tempfile::tempdir().unwrap();
@@ -440,7 +443,7 @@ mod tests {
 
     #[test]
     fn a_server_that_misbehaves_is_an_error_soon() {
-        let check = |answer: fn(&str, Option<(usize, usize)>) -> Vec<u8>, expected: &str| {
+        let check = |answer: Answer, expected: &str| {
             let message = error(answer);
             assert!(message.contains(expected), "{message}");
         };

@@ -35,12 +35,11 @@ pub fn columns(source: &str, config: &DataConfig) -> Result<SourceColumns, Train
     let Some(first) = files(source, SplitName::Train)?.into_iter().next().filter(|file| file.class.is_none()) else {
         return Ok(SourceColumns::None);
     };
-    let names = match embedded::data(&first.path)? {
-        Some(bytes) => column_names(&first.path, &format!("{}.tsv", first.path), bytes, &settings)?,
-        None => {
-            let (name, bytes) = read_unpacked(&first.path)?;
-            column_names(&first.path, &name, &bytes, &settings)?
-        }
+    let names = if let Some(bytes) = embedded::data(&first.path)? {
+        column_names(&first.path, &format!("{}.tsv", first.path), bytes, &settings)?
+    } else {
+        let (name, bytes) = read_unpacked(&first.path)?;
+        column_names(&first.path, &name, &bytes, &settings)?
     };
     let Some(names) = names else { return Ok(SourceColumns::None) };
     let are_numbers = names.iter().zip(1..).all(|(name, number)| *name == number.to_string());

@@ -32,8 +32,11 @@ pub(super) fn all_names(records: &[Result<Record, BadRow>]) -> Vec<String> {
     all.into_iter().collect()
 }
 
+/// The records of a file, good and bad.
+type Records = Vec<Result<Record, BadRow>>;
+
 /// The records of a file, and what kind of JSON it is.
-fn records(source: &str, text: &str) -> Result<(&'static str, Vec<Result<Record, BadRow>>), DataError> {
+fn records(source: &str, text: &str) -> Result<(&'static str, Records), DataError> {
     let trimmed = text.trim_start();
     if trimmed.starts_with('[') && !is_one_line_per_value(trimmed) {
         return Ok(("json array", array(source, text, text.len() - trimmed.len())?));

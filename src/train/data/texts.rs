@@ -63,7 +63,7 @@ fn lines(source: &str, config: &DataConfig) -> Result<Option<LabelledTexts>, Tra
     }
     let (name, bytes) = read_unpacked(source)?;
     let decoded = decode(source, &bytes, FileSettings::new(config)?.encoding)?;
-    if !Path::new(&name).extension().is_some_and(|ending| ending == "txt") || decoded.text.contains('\t') {
+    if Path::new(&name).extension().is_none_or(|ending| ending != "txt") || decoded.text.contains('\t') {
         return Ok(None);
     }
     let example = |text: &str| Example { text: text.to_owned(), pair: None, label: 0 };
