@@ -67,7 +67,7 @@ fn messages_about_wrong_arguments() {
     --set augmentation=synonyms: unknown augmentation `synonyms`
         did you mean `synonym`?
     ");
-    assert_snapshot!(message("--set augmentation=eda nothing.txt"), @"error: nothing.txt: No such file or directory (os error 2). Give a file of texts, or - for standard input");
+    assert_snapshot!(message("--set augmentation=eda nothing.txt"), @"error: data file `nothing.txt` not found; looked for /here/nothing.txt");
     assert_snapshot!(message("--set augmentation=contextual texts.txt"), @"error: embedded:minilm-l3: the checkpoint has no head of a masked language model; missing tensors: cls.predictions.transform.dense.weight, cls.predictions.transform.dense.bias, cls.predictions.transform.LayerNorm.weight, cls.predictions.transform.LayerNorm.bias, cls.predictions.bias. `contextual` needs a checkpoint that was saved as BertForMaskedLM, such as hf:google-bert/bert-base-uncased; give it as `model`");
     assert_snapshot!(message("--set augmentation=[synonym,contextual] texts.txt"), @"error: `contextual` is computed from the original texts, but another augmentation changes them first: put `contextual` first");
 }

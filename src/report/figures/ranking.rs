@@ -218,8 +218,9 @@ impl<'a> Table<'a> {
             if config.shape.failed() {
                 scene.cross((self.dots_right - 4.0, y), 3.4, palette::FAILED);
             }
-            // The lowest loss of failed trials is shown but not ranked.
-            let reached = config.reached.map_or_else(|| "–".to_owned(), |reached| format::loss(reached.0));
+            // The lowest loss of failed trials is shown but not ranked. Among values of another metric it would mislead.
+            let reached = config.reached.filter(|_| self.study.metric.is_loss());
+            let reached = reached.map_or_else(|| "–".to_owned(), |reached| format::loss(reached.0));
             scene.text(Text::new(self.value, base, reached));
             return;
         };
@@ -309,7 +310,7 @@ impl<'a> Table<'a> {
             None => String::new(),
         };
         let failed = study.configs.iter().take(shown).any(|config| config.best.is_some() && !config.complete());
-        let reached = study.configs.iter().take(shown).any(|config| config.reached.is_some());
+        let reached = study.metric.is_loss() && study.configs.iter().take(shown).any(|config| config.reached.is_some());
         let more = study.configs.len() - shown;
         let mut parts = vec![
             noise,
