@@ -64,6 +64,7 @@ impl Place {
     }
 
     /// Replaces a file as a whole: no reader sees a part of it.
+    #[cfg(feature = "faults")]
     #[expect(clippy::disallowed_methods, reason = "a test plays an editor")]
     pub fn replace(&self, name: &str, content: &str) {
         self.write("replacement", content);
