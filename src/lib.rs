@@ -18,11 +18,11 @@
 //! | [`state`] | a fold over events: what is done, running, left |
 //! | [`search`] | what to try next in a space: samplers, importance of keys |
 //! | [`decide`] | plan, state, capacity -> launch, retry, give up |
-//! | [`store`] | knows every path; journal, atomic files, locks: all access to the disk |
+//! | [`store`] | knows every path of the results folder; journal, atomic files, locks: all writes there |
 //! | [`exec`] | starts and stops workers: processes, or threads in tests |
 //! | [`run`] | the loop: observe, journal, fold, decide, act |
 //! | [`worker`] | the process that trains: one attempt at one trial |
-//! | [`train`] | one trial: data, tokens, augmentation, model, kernels, schedule, optimizer, the loop on one page |
+//! | [`train`] | one trial: data, tokens, augmentation, model, schedule, optimizer, the loop on one page |
 //! | [`analysis`] | numbers from curves: plateau, verdict, ranking |
 //! | [`logs`] | training logs of other programs: bytes in, curves with notes out |
 //! | [`report`] | figures, page, summary, terminal |

@@ -202,7 +202,7 @@ pub const HIGH_FLOOR: f64 = 0.2;
 /// `UPDATE_RATIO`: log10 of the median update ratio above which steps are too large (`TheDeepChecker`).
 pub const UPDATE_FAST: f64 = -1.0;
 /// `UPDATE_RATIO`: log10 of the median update ratio below which steps are too small (`TheDeepChecker` warns from -4; BERT at 2e-5 has
-/// -3.3, and its last steps less).
+/// -3.3, and less in its last steps).
 pub const UPDATE_SLOW: f64 = -5.0;
 /// Gradient norm of the first step that only broken weights give (own, `tests/faults`).
 pub const FIRST_NORM: f64 = 30.0;

@@ -41,7 +41,7 @@ pub(crate) struct ExportArguments {
     /// The tracking server for mlflow. Default: the variable `MLFLOW_TRACKING_URI`, else port 5000 of this machine
     #[arg(long, value_name = "URL")]
     url: Option<String>,
-    /// hf: the model of this trial. Default: the trial with the lowest evaluation loss that kept its weights
+    /// hf: the model of this trial. Default: the trial that is best by `metric` and kept its weights
     #[arg(long, value_name = "ID", value_parser = trial_id, conflicts_with = "top")]
     trial: Option<TrialId>,
     /// hf: the models of the N best trials, each in a folder of its own

@@ -48,7 +48,7 @@ struct Running {
 }
 
 impl<'a> Inspector<'a> {
-    /// `cache`: gets what the child computes.
+    /// `cache`: where the results of the child are stored.
     pub(super) fn new(results: &'a Results, cache: &'a DeferredCache) -> Self {
         Self { results, cache, running: None }
     }

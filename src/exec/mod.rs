@@ -1,5 +1,5 @@
-//! Starts workers and reports when they end. Engines: [`Local`] (a process on this machine) and [`Inline`] (a thread of this
-//! process, for tests and debuggers).
+//! Starts workers and reports when they end. Two engines exist: [`Local`] starts a process on this machine, [`Inline`] a
+//! thread of this process (for tests and debuggers).
 //!
 //! Guarantees: every launched worker is reported once by [`Executor::next_exit`]; dropping an engine stops its workers. What
 //! an engine says about a worker is a hint: the folder of the trial decides whether the trial has ended. What a worker does

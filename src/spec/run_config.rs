@@ -289,9 +289,9 @@ pub(super) static RUN_KEYS: &[RunKey] = &[
             json!({"anyOf": [{"enum": names(&KEEP)}, top]})
         },
         doc: Doc {
-            about: "What stays in a trial's `checkpoint/` when it has ended. `winner`: the weights at the lowest evaluation \
-                    loss, of the leading trial only. `{top: 3}`: those of the three leading trials. `best`: the training state \
-                    at the lowest evaluation loss, with the optimizer, of every trial. `last`: the final state. `all`: both. \
+            about: "What stays in a trial's `checkpoint/` when it has ended. `winner`: the weights of the best evaluation \
+                    by `metric`, of the leading trial only. `{top: 3}`: those of the three leading trials. `best`: the training \
+                    state of the best evaluation, with the optimizer, of every trial. `last`: the final state. `all`: both. \
                     `none`: nothing.",
             unit: "",
             example: "{top: 3}",

@@ -49,7 +49,7 @@ impl Checkpoints {
         Self { folder }
     }
 
-    /// The state at the lowest evaluation loss, if it is kept.
+    /// The state of the best evaluation by the metric, if it is kept.
     #[must_use]
     pub fn best(&self) -> PathBuf {
         self.folder.join("best.safetensors")

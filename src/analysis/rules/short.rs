@@ -9,7 +9,8 @@ use crate::analysis::detector::Trend;
 use crate::analysis::thresholds as limit;
 use crate::trial::{Cause, Verdict};
 
-/// OVERFIT, from a few evaluations: the loss is clearly above an earlier one at the end, while the training loss fell.
+/// OVERFIT, from a few evaluations: at the end the evaluation loss is clearly above its earlier minimum, while the training
+/// loss fell.
 ///
 /// Two evaluations after the best one show a rise; a single one must stand far above it. The accuracy decides, as in
 /// [`overfit`](super::fit::overfit), whether only the confidence is too high.

@@ -14,8 +14,8 @@
 //!
 //! Each technique makes `copies / 4 + 1` variants. `copies` of them are drawn, and the cleaned text itself is added.
 //!
-//! Two things differ from the program: the lexicon has only synonyms of a single word, and where the program takes the first
-//! element of an unordered set, this module takes the first synonym of the lexicon.
+//! This module differs from the EDA program in two points. Its lexicon has only synonyms of one word. Where the program takes the
+//! first element of an unordered set, this module takes the first synonym of the lexicon.
 
 use super::inflection;
 use super::word_lists::is_one_of;
