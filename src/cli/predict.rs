@@ -323,7 +323,7 @@ fn scores(classified: &Classified<'_>, labels: &[String]) -> String {
 }
 
 /// A line of a CSV table.
-fn csv_row<'a>(fields: impl Iterator<Item = std::borrow::Cow<'a, str>>) -> Result<Vec<u8>, Failure> {
+fn csv_row<'a>(fields: impl Iterator<Item = Cow<'a, str>>) -> Result<Vec<u8>, Failure> {
     let failed = |error: &dyn std::error::Error| Failure::results(format!("cannot write a prediction: {error}"));
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(fields.map(Cow::into_owned)).map_err(|error| failed(&error))?;

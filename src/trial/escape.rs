@@ -76,6 +76,7 @@ mod tests {
             ("cli/inspect.rs", "stdout().lock()", "answers to the parent process, in JSON"),
             ("cli/consent.rs", "stderr().is_terminal()", "asks for the kind of output"),
             ("cli/consent.rs", "let mut err = io::stderr()", "a question without foreign text"),
+            ("cli/predict.rs", "stdout().flush()", "prints nothing of its own"),
             ("cli/schedule.rs", "BufWriter::new(io::stdout().lock())", "numbers only"),
             ("cli/lr_find.rs", "set_message(format!(\"lr {:.1e}", "numbers only"),
             ("cli/output.rs", "write_all(text.as_ref())", "bytes that are not text"),
