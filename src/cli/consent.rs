@@ -113,7 +113,7 @@ mod tests {
         let mark = fingerprint(Path::new("/a.yaml"), &programs(&["out", "home"]));
         assert_eq!(fingerprint(Path::new("/a.yaml"), &programs(&["out", "home"])), mark);
         for (file, lines) in
-            [("/b.yaml", ["out", "home"]), ("/a.yaml", ["out", "home -x"]), ("/a.yaml", ["outh", "ome"])]
+            [("/b.yaml", ["out", "home"]), ("/a.yaml", ["out", "home -x"]), ("/a.yaml", ["outhome", ""])]
         {
             assert_ne!(fingerprint(Path::new(file), &programs(&lines)), mark);
         }

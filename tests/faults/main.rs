@@ -99,7 +99,8 @@ impl What {
 #[test]
 fn every_fault_can_be_planned() {
     material::make(&home().join("data"));
-    for part in Part::ALL {
+    // The parts `dev` hold the same faults with other seeds.
+    for part in [Part::Test, Part::Twice, Part::ImbalancedTest] {
         for sweep in sweeps(part) {
             let ended = plateau().args(["plan", "--format", "csv"]).arg(&sweep).output().unwrap();
             assert!(ended.status.success(), "{}: {}", sweep.display(), String::from_utf8_lossy(&ended.stderr));

@@ -97,7 +97,7 @@ fn texts_that_cannot_be_predicted_are_explained() {
 fn a_first_sweep_is_written_for_a_file() {
     let place = Place::new(SWEEP);
     let texts = (0..30).map(|i| {
-        let (text, stars) = if i % 3 == 0 { ("ein schöner Abend", 5) } else { ("leider viel zu laut", 1) };
+        let (text, stars) = if i % 3 == 0 { ("schöner Abend", 5) } else { ("leider viel zu laut", 1) };
         format!("{i};{text}, Nummer {i};{stars}\n")
     });
     let table: String = std::iter::once("nr;Rezension;Sterne\n".to_owned()).chain(texts).collect();

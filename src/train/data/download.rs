@@ -421,8 +421,8 @@ mod tests {
         assert_eq!(path, cache.path().join("models--org--name/snapshots/c0ffee/model.safetensors"));
         let ranges: Vec<String> =
             requests.lock().unwrap().iter().filter(|line| line.contains("/large")).cloned().collect();
-        let froms = ["(0, 399999)", "(150000, 399999)", "(300000, 399999)"];
-        assert!(ranges.iter().zip(froms).all(|(line, from)| line.contains(from)) && ranges.len() == 3, "{ranges:?}");
+        let firsts = ["(0, 399999)", "(150000, 399999)", "(300000, 399999)"];
+        assert!(ranges.iter().zip(firsts).all(|(line, from)| line.contains(from)) && ranges.len() == 3, "{ranges:?}");
         let before = requests.lock().unwrap().len();
         assert_eq!(repository.get("model.safetensors").unwrap(), path, "from the cache");
         assert_eq!(requests.lock().unwrap().len(), before);
