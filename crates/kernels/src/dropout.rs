@@ -1,7 +1,7 @@
 //! Dropout with a mask that is a function of an index, so no generator state exists.
 //!
 //! An element is dropped when a 32-bit hash of (key, element) is below `probability * 2^32`, so the probability is exact to
-//! 2^-32. The key comes from Philox ([`plateau_random`]) and stands for (seed, step, site, example). The hash is two
+//! 2^-32. The key comes from Philox (the crate `plateau_random`) and stands for (seed, step, site, example). The hash is two
 //! keyed rounds of a multiply-xorshift finaliser (C. Wellons' `lowbias32`, improved constants). It is cheap, so the backward
 //! pass computes the mask again instead of storing it.
 
