@@ -10,7 +10,7 @@ use super::config::{
 use super::declarations::{Declarations, Group};
 use super::encoder::{Encoder, HeadLayout, Shape};
 use super::operations::{Attention, Embeddings, Linear, Norm, Operations, Place, PositionTable, Rows, TypeTable};
-use super::transformer_layer::TransformerLayer;
+use super::transformer_layer::{LayerNames, LayerSizes, TransformerLayer};
 use crate::train::TrainError;
 use plateau_kernels::activation::Activation;
 
@@ -64,6 +64,17 @@ struct Albert {
     layers: Vec<Vec<TransformerLayer>>,
 }
 
+const NAMES: LayerNames = LayerNames {
+    query: "attention.query",
+    key: "attention.key",
+    value: "attention.value",
+    output: "attention.dense",
+    attention_norm: "attention.LayerNorm",
+    up: "ffn",
+    down: "ffn_output",
+    norm: "full_layer_layer_norm",
+};
+
 /// Reads `config.json` and declares the parameters.
 pub fn read(json: &[u8], declarations: &mut Declarations) -> std::result::Result<Box<dyn Encoder>, TrainError> {
     let keys: Keys = parse(json)?;
@@ -87,7 +98,13 @@ pub fn read(json: &[u8], declarations: &mut Declarations) -> std::result::Result
             keys.num_hidden_groups, keys.num_hidden_layers
         )));
     }
-    let activation = activation("hidden_act", &keys.hidden_act)?;
+    let sizes = LayerSizes {
+        hidden: keys.hidden_size,
+        intermediate: keys.intermediate_size,
+        heads: keys.num_attention_heads,
+        epsilon: keys.layer_norm_eps,
+        activation: activation("hidden_act", &keys.hidden_act)?,
+    };
     let group = Group::Embeddings;
     let width = keys.embedding_size;
     let mut table = |name: &str, rows| declarations.table(&format!("embeddings.{name}"), rows, width, group);
@@ -100,7 +117,7 @@ pub fn read(json: &[u8], declarations: &mut Declarations) -> std::result::Result
     for number in 0..keys.num_hidden_layers {
         let blocks = match number.checked_sub(1) {
             Some(lower) if group_of(&keys, lower) == group_of(&keys, number) => layers[lower].clone(),
-            _ => (0..keys.inner_group_num).map(|inner| block(declarations, &keys, activation, number, inner)).collect(),
+            _ => (0..keys.inner_group_num).map(|inner| block(declarations, &keys, sizes, number, inner)).collect(),
         };
         layers.push(blocks.into_iter().enumerate().map(|(inner, block)| at(&keys, &block, number, inner)).collect());
     }
@@ -135,39 +152,12 @@ fn group_of(keys: &Keys, layer: usize) -> usize {
 fn block(
     declarations: &mut Declarations,
     keys: &Keys,
-    activation: Activation,
+    sizes: LayerSizes,
     number: usize,
     inner: usize,
 ) -> TransformerLayer {
-    let (hidden, epsilon, group) = (keys.hidden_size, keys.layer_norm_eps, Group::Layer(number));
     let stem = format!("encoder.albert_layer_groups.{}.albert_layers.{inner}", group_of(keys, number));
-    let mut linear =
-        |name: &str, outputs, inputs| declarations.linear(&format!("{stem}.{name}"), outputs, inputs, group);
-    let query = linear("attention.query", hidden, hidden);
-    let key = linear("attention.key", hidden, hidden);
-    let value = linear("attention.value", hidden, hidden);
-    let output = linear("attention.dense", hidden, hidden);
-    let up = linear("ffn", keys.intermediate_size, hidden);
-    let down = linear("ffn_output", hidden, keys.intermediate_size);
-    TransformerLayer {
-        query,
-        key,
-        value,
-        output,
-        attention_norm: declarations.norm(&format!("{stem}.attention.LayerNorm"), hidden, epsilon, group),
-        up,
-        down,
-        norm: declarations.norm(&format!("{stem}.full_layer_layer_norm"), hidden, epsilon, group),
-        attention: Attention {
-            heads: keys.num_attention_heads,
-            dropout: Place::attention(0, number),
-            bias: None,
-            window: None,
-        },
-        activation,
-        output_dropout: None,
-        feed_forward_dropout: None,
-    }
+    TransformerLayer::declare(declarations, &stem, &NAMES, sizes, number)
 }
 
 /// The block with the dropout places of layer `number`. transformers has no dropout after the feed-forward part of ALBERT.
@@ -176,6 +166,7 @@ fn at(keys: &Keys, block: &TransformerLayer, number: usize, inner: usize) -> Tra
     TransformerLayer {
         attention: Attention { dropout: Place::attention(place, number), ..block.attention },
         output_dropout: Some(Place::attention_output(place, number)),
+        feed_forward_dropout: None,
         ..*block
     }
 }

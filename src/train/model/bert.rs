@@ -1,24 +1,27 @@
 //! BERT (Devlin et al., "BERT: Pre-training of deep bidirectional transformers for language understanding", 2019).
 
-use candle_core::{Result, Tensor};
-
 use super::config::BertConfig;
 use super::declarations::{Declarations, Group};
 use super::encoder::{Encoder, HeadLayout, Shape};
-use super::operations::{Attention, Embeddings, Norm, Operations, Place, PositionTable, Rows, TypeTable};
-use super::transformer_layer::TransformerLayer;
+use super::operations::{Embeddings, PositionTable, TypeTable};
+use super::stack::Stack;
+use super::transformer_layer::{LayerNames, TransformerLayer};
 use crate::train::TrainError;
 use plateau_kernels::activation::Activation;
 
-#[derive(Debug)]
-struct Bert {
-    shape: Shape,
-    embedding_norm: Norm,
-    layers: Vec<TransformerLayer>,
-}
+const NAMES: LayerNames = LayerNames {
+    query: "attention.self.query",
+    key: "attention.self.key",
+    value: "attention.self.value",
+    output: "attention.output.dense",
+    attention_norm: "attention.output.LayerNorm",
+    up: "intermediate.dense",
+    down: "output.dense",
+    norm: "output.LayerNorm",
+};
 
 /// Reads `config.json` and declares the parameters.
-pub fn read(json: &[u8], declarations: &mut Declarations) -> std::result::Result<Box<dyn Encoder>, TrainError> {
+pub fn read(json: &[u8], declarations: &mut Declarations) -> Result<Box<dyn Encoder>, TrainError> {
     let config = BertConfig::parse(json, 0)?;
     let group = Group::Embeddings;
     let mut table = |name: &str, rows| declarations.table(&format!("embeddings.{name}"), rows, config.hidden, group);
@@ -42,56 +45,10 @@ pub fn read(json: &[u8], declarations: &mut Declarations) -> std::result::Result
         dropout: config.dropout,
         head,
     };
-    Ok(Box::new(Bert { shape, embedding_norm, layers }))
+    Ok(Box::new(Stack { shape, embedding_norm, projection: None, layers }))
 }
 
 /// Declares layer `number` (from 0) with BERT's names.
 pub fn layer(declarations: &mut Declarations, config: &BertConfig, number: usize) -> TransformerLayer {
-    let (hidden, inner, epsilon, group) = (config.hidden, config.intermediate, config.epsilon, Group::Layer(number));
-    let stem = format!("encoder.layer.{number}");
-    let mut linear =
-        |name: &str, outputs, inputs| declarations.linear(&format!("{stem}.{name}"), outputs, inputs, group);
-    let query = linear("attention.self.query", hidden, hidden);
-    let key = linear("attention.self.key", hidden, hidden);
-    let value = linear("attention.self.value", hidden, hidden);
-    let output = linear("attention.output.dense", hidden, hidden);
-    let attention_norm = declarations.norm(&format!("{stem}.attention.output.LayerNorm"), hidden, epsilon, group);
-    let up = declarations.linear(&format!("{stem}.intermediate.dense"), inner, hidden, group);
-    let down = declarations.linear(&format!("{stem}.output.dense"), hidden, inner, group);
-    let norm = declarations.norm(&format!("{stem}.output.LayerNorm"), hidden, epsilon, group);
-    TransformerLayer {
-        query,
-        key,
-        value,
-        output,
-        attention_norm,
-        up,
-        down,
-        norm,
-        attention: Attention {
-            heads: config.heads,
-            dropout: Place::attention(number, number),
-            bias: None,
-            window: None,
-        },
-        activation: config.activation,
-        output_dropout: Some(Place::attention_output(number, number)),
-        feed_forward_dropout: Some(Place::feed_forward_output(number, number)),
-    }
-}
-
-impl Encoder for Bert {
-    fn shape(&self) -> &Shape {
-        &self.shape
-    }
-
-    fn embed(&self, ops: &mut dyn Operations) -> Result<Tensor> {
-        let x = ops.embed(&self.shape.embeddings)?;
-        let x = ops.layer_norm(&x, self.embedding_norm)?;
-        ops.dropout(&x, Place::EMBEDDINGS)
-    }
-
-    fn layer(&self, number: usize, x: &Tensor, rows: Rows, ops: &mut dyn Operations) -> Result<Tensor> {
-        self.layers[number].forward(ops, x, rows)
-    }
+    TransformerLayer::declare(declarations, &format!("encoder.layer.{number}"), &NAMES, config.layer_sizes(), number)
 }

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::transformer_layer::LayerSizes;
 use crate::train::TrainError;
 use plateau_kernels::activation::Activation;
 
@@ -73,7 +74,7 @@ struct BertKeys {
 fn two() -> usize {
     2
 }
-fn gelu() -> String {
+pub fn gelu() -> String {
     "gelu".into()
 }
 pub fn epsilon() -> f64 {
@@ -122,6 +123,16 @@ impl BertConfig {
             padding: keys.pad_token_id.unwrap_or(padding),
             embedding_size: keys.embedding_size,
         })
+    }
+
+    pub fn layer_sizes(&self) -> LayerSizes {
+        LayerSizes {
+            hidden: self.hidden,
+            intermediate: self.intermediate,
+            heads: self.heads,
+            epsilon: self.epsilon,
+            activation: self.activation,
+        }
     }
 }
 

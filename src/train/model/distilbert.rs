@@ -1,13 +1,13 @@
 //! `DistilBERT` (Sanh et al., 2019): BERT without token types and pooler, with other names.
 
-use candle_core::{Result, Tensor};
 use serde::Deserialize;
 
-use super::config::{DropoutRates, activation, check_heads, check_sizes, initializer_range, parse, tenth, wrong};
+use super::config::{DropoutRates, activation, check_heads, check_sizes, gelu, initializer_range, parse, tenth, wrong};
 use super::declarations::{Declarations, Group};
 use super::encoder::{Encoder, HeadLayout, Shape};
-use super::operations::{Attention, Embeddings, Norm, Operations, Place, PositionTable, Rows};
-use super::transformer_layer::TransformerLayer;
+use super::operations::{Embeddings, PositionTable};
+use super::stack::Stack;
+use super::transformer_layer::{LayerNames, LayerSizes, TransformerLayer};
 use crate::train::TrainError;
 use plateau_kernels::activation::Activation;
 
@@ -37,22 +37,23 @@ struct Keys {
     seq_classif_dropout: f64,
 }
 
-fn gelu() -> String {
-    "gelu".into()
-}
 fn fifth() -> f64 {
     0.2
 }
 
-#[derive(Debug)]
-struct DistilBert {
-    shape: Shape,
-    embedding_norm: Norm,
-    layers: Vec<TransformerLayer>,
-}
+const NAMES: LayerNames = LayerNames {
+    query: "attention.q_lin",
+    key: "attention.k_lin",
+    value: "attention.v_lin",
+    output: "attention.out_lin",
+    attention_norm: "sa_layer_norm",
+    up: "ffn.lin1",
+    down: "ffn.lin2",
+    norm: "output_layer_norm",
+};
 
 /// Reads `config.json` and declares the parameters.
-pub fn read(json: &[u8], declarations: &mut Declarations) -> std::result::Result<Box<dyn Encoder>, TrainError> {
+pub fn read(json: &[u8], declarations: &mut Declarations) -> Result<Box<dyn Encoder>, TrainError> {
     let keys: Keys = parse(json)?;
     check_sizes(&[
         ("vocab_size", keys.vocab_size),
@@ -66,13 +67,19 @@ pub fn read(json: &[u8], declarations: &mut Declarations) -> std::result::Result
     if keys.sinusoidal_pos_embds {
         return Err(wrong("sinusoidal_pos_embds is true; only learned position embeddings are supported"));
     }
-    let activation = activation("activation", &keys.activation)?;
+    let sizes = LayerSizes {
+        hidden: keys.dim,
+        intermediate: keys.hidden_dim,
+        heads: keys.n_heads,
+        epsilon: EPSILON,
+        activation: activation("activation", &keys.activation)?,
+    };
     let group = Group::Embeddings;
     let mut table = |name: &str, rows| declarations.table(&format!("embeddings.{name}"), rows, keys.dim, group);
     let tokens = table("word_embeddings", keys.vocab_size);
     let positions = PositionTable { table: table("position_embeddings", keys.max_position_embeddings), first: 0 };
     let embedding_norm = declarations.norm("embeddings.LayerNorm", keys.dim, EPSILON, group);
-    let layers = (0..keys.n_layers).map(|number| layer(declarations, &keys, activation, number)).collect();
+    let layers = (0..keys.n_layers).map(|number| layer(declarations, sizes, number)).collect();
     let head = HeadLayout::plain("pre_classifier", Activation::Relu);
     let shape = Shape {
         prefix: "distilbert",
@@ -92,53 +99,10 @@ pub fn read(json: &[u8], declarations: &mut Declarations) -> std::result::Result
         },
         head,
     };
-    Ok(Box::new(DistilBert { shape, embedding_norm, layers }))
+    Ok(Box::new(Stack { shape, embedding_norm, projection: None, layers }))
 }
 
-fn layer(declarations: &mut Declarations, keys: &Keys, activation: Activation, number: usize) -> TransformerLayer {
-    let (dim, inner, group) = (keys.dim, keys.hidden_dim, Group::Layer(number));
+fn layer(declarations: &mut Declarations, sizes: LayerSizes, number: usize) -> TransformerLayer {
     let stem = format!("transformer.layer.{number}");
-    let mut linear =
-        |name: &str, outputs, inputs| declarations.linear(&format!("{stem}.{name}"), outputs, inputs, group);
-    let query = linear("attention.q_lin", dim, dim);
-    let key = linear("attention.k_lin", dim, dim);
-    let value = linear("attention.v_lin", dim, dim);
-    let output = linear("attention.out_lin", dim, dim);
-    let up = linear("ffn.lin1", inner, dim);
-    let down = linear("ffn.lin2", dim, inner);
-    TransformerLayer {
-        query,
-        key,
-        value,
-        output,
-        attention_norm: declarations.norm(&format!("{stem}.sa_layer_norm"), dim, EPSILON, group),
-        up,
-        down,
-        norm: declarations.norm(&format!("{stem}.output_layer_norm"), dim, EPSILON, group),
-        attention: Attention {
-            heads: keys.n_heads,
-            dropout: Place::attention(number, number),
-            bias: None,
-            window: None,
-        },
-        activation,
-        output_dropout: None,
-        feed_forward_dropout: Some(Place::feed_forward_output(number, number)),
-    }
-}
-
-impl Encoder for DistilBert {
-    fn shape(&self) -> &Shape {
-        &self.shape
-    }
-
-    fn embed(&self, ops: &mut dyn Operations) -> Result<Tensor> {
-        let x = ops.embed(&self.shape.embeddings)?;
-        let x = ops.layer_norm(&x, self.embedding_norm)?;
-        ops.dropout(&x, Place::EMBEDDINGS)
-    }
-
-    fn layer(&self, number: usize, x: &Tensor, rows: Rows, ops: &mut dyn Operations) -> Result<Tensor> {
-        self.layers[number].forward(ops, x, rows)
-    }
+    TransformerLayer { output_dropout: None, ..TransformerLayer::declare(declarations, &stem, &NAMES, sizes, number) }
 }

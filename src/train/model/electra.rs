@@ -1,30 +1,19 @@
 //! ELECTRA's discriminator (Clark et al., 2020): BERT with embeddings of another width, which a linear layer projects.
 
-use candle_core::{Result, Tensor};
-
 use super::bert;
 use super::config::BertConfig;
 use super::declarations::{Declarations, Group};
 use super::encoder::{Encoder, HeadLayout, Shape};
-use super::operations::{Embeddings, Linear, Norm, Operations, Place, PositionTable, Rows, TypeTable};
-use super::transformer_layer::TransformerLayer;
+use super::operations::{Embeddings, PositionTable, TypeTable};
+use super::stack::Stack;
 use crate::train::TrainError;
 use plateau_kernels::activation::Activation;
 
 /// Default of `embedding_size`.
 const EMBEDDING_SIZE: usize = 128;
 
-#[derive(Debug)]
-struct Electra {
-    shape: Shape,
-    embedding_norm: Norm,
-    /// None if the embeddings have the hidden size.
-    projection: Option<Linear>,
-    layers: Vec<TransformerLayer>,
-}
-
 /// Reads `config.json` and declares the parameters.
-pub fn read(json: &[u8], declarations: &mut Declarations) -> std::result::Result<Box<dyn Encoder>, TrainError> {
+pub fn read(json: &[u8], declarations: &mut Declarations) -> Result<Box<dyn Encoder>, TrainError> {
     let config = BertConfig::parse(json, 0)?;
     let width = config.embedding_size.unwrap_or(EMBEDDING_SIZE);
     let group = Group::Embeddings;
@@ -50,25 +39,5 @@ pub fn read(json: &[u8], declarations: &mut Declarations) -> std::result::Result
         dropout: config.dropout,
         head: HeadLayout::classification_head(Activation::Gelu),
     };
-    Ok(Box::new(Electra { shape, embedding_norm, projection, layers }))
-}
-
-impl Encoder for Electra {
-    fn shape(&self) -> &Shape {
-        &self.shape
-    }
-
-    fn embed(&self, ops: &mut dyn Operations) -> Result<Tensor> {
-        let x = ops.embed(&self.shape.embeddings)?;
-        let x = ops.layer_norm(&x, self.embedding_norm)?;
-        let x = ops.dropout(&x, Place::EMBEDDINGS)?;
-        match self.projection {
-            Some(projection) => ops.linear(&x, projection),
-            None => Ok(x),
-        }
-    }
-
-    fn layer(&self, number: usize, x: &Tensor, rows: Rows, ops: &mut dyn Operations) -> Result<Tensor> {
-        self.layers[number].forward(ops, x, rows)
-    }
+    Ok(Box::new(Stack { shape, embedding_norm, projection, layers }))
 }

@@ -27,6 +27,7 @@ pub mod operations;
 pub mod parameters;
 pub mod pass;
 mod roberta;
+mod stack;
 mod tape;
 mod transformer_layer;
 

@@ -4,7 +4,7 @@
 use candle_core::{Result, Tensor};
 use serde::Deserialize;
 
-use super::config::{DropoutRates, activation, check_heads, check_sizes, initializer_range, parse, wrong};
+use super::config::{DropoutRates, activation, check_heads, check_sizes, gelu, initializer_range, parse, wrong};
 use super::declarations::{Declarations, Group};
 use super::encoder::{Encoder, HeadLayout, HeadNorm, Shape};
 use super::operations::{Attention, DropoutKind, Embeddings, Linear, Norm, Operations, Place, Rows};
@@ -74,9 +74,6 @@ struct Rope {
 
 fn positions() -> usize {
     8192
-}
-fn gelu() -> String {
-    "gelu".into()
 }
 fn epsilon() -> f64 {
     1e-5

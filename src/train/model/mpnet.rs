@@ -1,17 +1,15 @@
 //! `MPNet` (Song et al., 2020): BERT with a learned bias on attention scores that depends on the distance of two tokens.
 
-use candle_core::{Result, Tensor};
 use serde::Deserialize;
 
 use super::config::{
-    DropoutRates, activation, check_heads, check_sizes, epsilon, initializer_range, parse, tenth, wrong,
+    DropoutRates, activation, check_heads, check_sizes, epsilon, gelu, initializer_range, parse, tenth, wrong,
 };
 use super::declarations::{Declarations, Group, Initial};
 use super::encoder::{Encoder, HeadLayout, Shape};
-use super::operations::{
-    Attention, DropoutKind, Embeddings, Norm, Operations, Place, PositionTable, RelativeBias, Rows,
-};
-use super::transformer_layer::TransformerLayer;
+use super::operations::{Attention, DropoutKind, Embeddings, Place, PositionTable, RelativeBias};
+use super::stack::Stack;
+use super::transformer_layer::{LayerNames, LayerSizes, TransformerLayer};
 use crate::train::TrainError;
 use plateau_kernels::activation::Activation;
 
@@ -44,22 +42,23 @@ struct Keys {
     relative_attention_num_buckets: usize,
 }
 
-fn gelu() -> String {
-    "gelu".into()
-}
 fn buckets() -> usize {
     BUCKETS
 }
 
-#[derive(Debug)]
-struct Mpnet {
-    shape: Shape,
-    embedding_norm: Norm,
-    layers: Vec<TransformerLayer>,
-}
+const NAMES: LayerNames = LayerNames {
+    query: "attention.attn.q",
+    key: "attention.attn.k",
+    value: "attention.attn.v",
+    output: "attention.attn.o",
+    attention_norm: "attention.LayerNorm",
+    up: "intermediate.dense",
+    down: "output.dense",
+    norm: "output.LayerNorm",
+};
 
 /// Reads `config.json` and declares the parameters.
-pub fn read(json: &[u8], declarations: &mut Declarations) -> std::result::Result<Box<dyn Encoder>, TrainError> {
+pub fn read(json: &[u8], declarations: &mut Declarations) -> Result<Box<dyn Encoder>, TrainError> {
     let keys: Keys = parse(json)?;
     check_sizes(&[
         ("vocab_size", keys.vocab_size),
@@ -82,7 +81,13 @@ pub fn read(json: &[u8], declarations: &mut Declarations) -> std::result::Result
             keys.relative_attention_num_buckets
         )));
     }
-    let activation = activation("hidden_act", &keys.hidden_act)?;
+    let sizes = LayerSizes {
+        hidden: keys.hidden_size,
+        intermediate: keys.intermediate_size,
+        heads: keys.num_attention_heads,
+        epsilon: keys.layer_norm_eps,
+        activation: activation("hidden_act", &keys.hidden_act)?,
+    };
     let (hidden, group) = (keys.hidden_size, Group::Embeddings);
     let mut table = |name: &str, rows| declarations.table(&format!("embeddings.{name}"), rows, hidden, group);
     let tokens = table("word_embeddings", keys.vocab_size);
@@ -100,8 +105,7 @@ pub fn read(json: &[u8], declarations: &mut Declarations) -> std::result::Result
         bucket,
         limit: MAX_DISTANCE,
     };
-    let layers =
-        (0..keys.num_hidden_layers).map(|number| layer(declarations, &keys, activation, bias, number)).collect();
+    let layers = (0..keys.num_hidden_layers).map(|number| layer(declarations, sizes, bias, number)).collect();
     let shape = Shape {
         prefix: "mpnet",
         vocabulary: keys.vocab_size,
@@ -120,46 +124,18 @@ pub fn read(json: &[u8], declarations: &mut Declarations) -> std::result::Result
         },
         head: HeadLayout::classification_head(Activation::Tanh),
     };
-    Ok(Box::new(Mpnet { shape, embedding_norm, layers }))
+    Ok(Box::new(Stack { shape, embedding_norm, projection: None, layers }))
 }
 
-fn layer(
-    declarations: &mut Declarations,
-    keys: &Keys,
-    activation: Activation,
-    bias: RelativeBias,
-    number: usize,
-) -> TransformerLayer {
-    let (hidden, inner, epsilon) = (keys.hidden_size, keys.intermediate_size, keys.layer_norm_eps);
-    let (stem, group) = (format!("encoder.layer.{number}"), Group::Layer(number));
-    let mut linear =
-        |name: &str, outputs, inputs| declarations.linear(&format!("{stem}.{name}"), outputs, inputs, group);
-    let query = linear("attention.attn.q", hidden, hidden);
-    let key = linear("attention.attn.k", hidden, hidden);
-    let value = linear("attention.attn.v", hidden, hidden);
-    let output = linear("attention.attn.o", hidden, hidden);
-    let up = linear("intermediate.dense", inner, hidden);
-    let down = linear("output.dense", hidden, inner);
+fn layer(declarations: &mut Declarations, sizes: LayerSizes, bias: RelativeBias, number: usize) -> TransformerLayer {
+    let stem = format!("encoder.layer.{number}");
+    let layer = TransformerLayer::declare(declarations, &stem, &NAMES, sizes, number);
     // transformers uses the attention probability for both.
     let output_dropout = Place { probability: DropoutKind::Attention, ..Place::attention_output(number, number) };
     TransformerLayer {
-        query,
-        key,
-        value,
-        output,
-        attention_norm: declarations.norm(&format!("{stem}.attention.LayerNorm"), hidden, epsilon, group),
-        up,
-        down,
-        norm: declarations.norm(&format!("{stem}.output.LayerNorm"), hidden, epsilon, group),
-        attention: Attention {
-            heads: keys.num_attention_heads,
-            dropout: Place::attention(number, number),
-            bias: Some(bias),
-            window: None,
-        },
-        activation,
+        attention: Attention { bias: Some(bias), ..layer.attention },
         output_dropout: Some(output_dropout),
-        feed_forward_dropout: Some(Place::feed_forward_output(number, number)),
+        ..layer
     }
 }
 
@@ -174,22 +150,6 @@ fn bucket(distance: i32) -> usize {
     }
     let ratio = (n as f32 / EXACT as f32).ln() / (MAX_DISTANCE as f32 / EXACT as f32).ln();
     base + (HALF - 1).min(EXACT + (ratio * EXACT as f32) as usize)
-}
-
-impl Encoder for Mpnet {
-    fn shape(&self) -> &Shape {
-        &self.shape
-    }
-
-    fn embed(&self, ops: &mut dyn Operations) -> Result<Tensor> {
-        let x = ops.embed(&self.shape.embeddings)?;
-        let x = ops.layer_norm(&x, self.embedding_norm)?;
-        ops.dropout(&x, Place::EMBEDDINGS)
-    }
-
-    fn layer(&self, number: usize, x: &Tensor, rows: Rows, ops: &mut dyn Operations) -> Result<Tensor> {
-        self.layers[number].forward(ops, x, rows)
-    }
 }
 
 #[cfg(test)]

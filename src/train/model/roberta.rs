@@ -1,29 +1,20 @@
 //! `RoBERTa` (Liu et al., 2019) and XLM-`RoBERTa` (Conneau et al., 2020): BERT with other positions, one token type and another
 //! head. Both have the same parameter names.
 
-use candle_core::{Result, Tensor};
-
 use super::bert;
 use super::config::{BertConfig, wrong};
 use super::declarations::{Declarations, Group};
 use super::encoder::{Encoder, HeadLayout, Shape};
-use super::operations::{Embeddings, Norm, Operations, Place, PositionTable, Rows, TypeTable};
-use super::transformer_layer::TransformerLayer;
+use super::operations::{Embeddings, PositionTable, TypeTable};
+use super::stack::Stack;
 use crate::train::TrainError;
 use plateau_kernels::activation::Activation;
 
 /// Default of `pad_token_id`.
 const PADDING: u32 = 1;
 
-#[derive(Debug)]
-struct Roberta {
-    shape: Shape,
-    embedding_norm: Norm,
-    layers: Vec<TransformerLayer>,
-}
-
 /// Reads `config.json` and declares the parameters.
-pub fn read(json: &[u8], declarations: &mut Declarations) -> std::result::Result<Box<dyn Encoder>, TrainError> {
+pub fn read(json: &[u8], declarations: &mut Declarations) -> Result<Box<dyn Encoder>, TrainError> {
     let config = BertConfig::parse(json, PADDING)?;
     // Positions count from the id after the padding token.
     let first = config.padding + 1;
@@ -57,21 +48,5 @@ pub fn read(json: &[u8], declarations: &mut Declarations) -> std::result::Result
         dropout: config.dropout,
         head: HeadLayout::classification_head(Activation::Tanh),
     };
-    Ok(Box::new(Roberta { shape, embedding_norm, layers }))
-}
-
-impl Encoder for Roberta {
-    fn shape(&self) -> &Shape {
-        &self.shape
-    }
-
-    fn embed(&self, ops: &mut dyn Operations) -> Result<Tensor> {
-        let x = ops.embed(&self.shape.embeddings)?;
-        let x = ops.layer_norm(&x, self.embedding_norm)?;
-        ops.dropout(&x, Place::EMBEDDINGS)
-    }
-
-    fn layer(&self, number: usize, x: &Tensor, rows: Rows, ops: &mut dyn Operations) -> Result<Tensor> {
-        self.layers[number].forward(ops, x, rows)
-    }
+    Ok(Box::new(Stack { shape, embedding_norm, projection: None, layers }))
 }

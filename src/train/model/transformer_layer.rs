@@ -2,6 +2,7 @@
 
 use candle_core::{Result, Tensor};
 
+use super::declarations::{Declarations, Group};
 use super::operations::{Attention, Linear, Norm, Operations, Place, Rows};
 use plateau_kernels::activation::Activation;
 
@@ -24,7 +25,66 @@ pub struct TransformerLayer {
     pub feed_forward_dropout: Option<Place>,
 }
 
+/// The names of a layer's parameters in the checkpoint, below the stem of the layer and without `.weight` and `.bias`.
+pub struct LayerNames {
+    pub query: &'static str,
+    pub key: &'static str,
+    pub value: &'static str,
+    pub output: &'static str,
+    pub attention_norm: &'static str,
+    pub up: &'static str,
+    pub down: &'static str,
+    pub norm: &'static str,
+}
+
+/// The sizes and settings that all layers of an encoder share.
+#[derive(Debug, Clone, Copy)]
+pub struct LayerSizes {
+    pub hidden: usize,
+    pub intermediate: usize,
+    pub heads: usize,
+    pub epsilon: f64,
+    pub activation: Activation,
+}
+
 impl TransformerLayer {
+    /// Declares the parameters of layer `number` (from 0), whose names begin with `stem`. It has BERT's dropout places.
+    pub fn declare(
+        declarations: &mut Declarations,
+        stem: &str,
+        names: &LayerNames,
+        sizes: LayerSizes,
+        number: usize,
+    ) -> Self {
+        let LayerSizes { hidden, intermediate, heads, epsilon, activation } = sizes;
+        let group = Group::Layer(number);
+        let name = |part: &str| format!("{stem}.{part}");
+        let mut projection = |part: &str| declarations.linear(&name(part), hidden, hidden, group);
+        let query = projection(names.query);
+        let key = projection(names.key);
+        let value = projection(names.value);
+        let output = projection(names.output);
+        let attention_norm = declarations.norm(&name(names.attention_norm), hidden, epsilon, group);
+        let up = declarations.linear(&name(names.up), intermediate, hidden, group);
+        let down = declarations.linear(&name(names.down), hidden, intermediate, group);
+        let norm = declarations.norm(&name(names.norm), hidden, epsilon, group);
+        let attention = Attention { heads, dropout: Place::attention(number, number), bias: None, window: None };
+        Self {
+            query,
+            key,
+            value,
+            output,
+            attention_norm,
+            up,
+            down,
+            norm,
+            attention,
+            activation,
+            output_dropout: Some(Place::attention_output(number, number)),
+            feed_forward_dropout: Some(Place::feed_forward_output(number, number)),
+        }
+    }
+
     /// The layer's output for `rows` of each sequence.
     pub fn forward(&self, ops: &mut dyn Operations, x: &Tensor, rows: Rows) -> Result<Tensor> {
         let x = self.self_attention(ops, x, rows)?;
