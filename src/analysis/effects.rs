@@ -16,7 +16,7 @@ use super::shape::Shape;
 use super::statistics::{mean, seeds_needed, sign_flip, spearman, wilson};
 use super::study::{Config, Study};
 use super::sweep::{Run, Sweep};
-use super::verdicts::Diagnosis;
+use super::verdicts::{Diagnosis, blames_a_high_rate};
 use crate::trial::{Axis, AxisValue, Cause, Status};
 
 /// The statements about trials of a sweep together, the most telling first.
@@ -87,13 +87,13 @@ fn failing(judged: &[&Diagnosis]) -> Option<String> {
     })
 }
 
-/// Every trial above the best learning rate fails.
+/// Every trial above the best learning rate fails, and none of them for a cause that is not the rate.
 fn stability_limit(sweep: &Sweep, study: &Study) -> Option<String> {
     let axis = lead_axis(sweep).filter(|axis| axis.key == LEARNING_RATE)?;
     let best = study.best()?.value(LEARNING_RATE)?;
     let rate = best.value.as_f64()?;
     let above: Vec<usize> = (0..sweep.runs.len()).filter(|&run| sweep.runs[run].trial.config.lr > rate).collect();
-    let all_fail = above.iter().all(|&run| study.shapes[run].failed());
+    let all_fail = above.iter().all(|&run| study.shapes[run].failed() && !is_stuck_otherwise(&study.diagnoses[run]));
     (!above.is_empty() && all_fail && axis.values.len() > 1).then(|| {
         format!(
             "All {} trials above the best learning rate, {}, fail: it is at the limit of stability. Before lowering it, try a longer warm-up or gradient clipping, which may raise the limit.",
@@ -101,6 +101,11 @@ fn stability_limit(sweep: &Sweep, study: &Study) -> Option<String> {
             best.text
         )
     })
+}
+
+/// Whether a trial is stuck at chance for a cause that is not a high learning rate.
+fn is_stuck_otherwise(diagnosis: &Diagnosis) -> bool {
+    diagnosis.shape == Shape::Stuck && diagnosis.cause().is_some_and(|cause| !blames_a_high_rate(cause))
 }
 
 /// Differences of `of` between the runs with value `b` and their matches with value `a`, where both have a number.

@@ -10,6 +10,7 @@ use super::groups::{LEARNING_RATE, axes, lead_axis};
 use super::shape::Shape;
 use super::study::{Config, Level, Study};
 use super::sweep::{Run, Sweep};
+use super::verdicts::{Diagnosis, blames_a_high_rate};
 use crate::trial::{Axis, AxisValue, Cause, Length, Metric, Reason, Verdict, rounded_text};
 
 /// What follows from the findings.
@@ -356,25 +357,29 @@ fn edge<'a>(sweep: &'a Sweep, study: &Study) -> Option<Edge<'a>> {
     })
 }
 
-/// The next experiment where nothing survived: lower learning rates for what diverged, none for what never ran.
+/// The next experiment where nothing survived: lower learning rates for what diverged or is too high, higher ones for what is too
+/// low, both where no curve tells, none for what never ran.
 fn rescue(sweep: &Sweep, study: &Study) -> Option<Next> {
-    let blown = |shape: &Shape| {
-        matches!(shape, Shape::NotFinite { .. } | Shape::Diverged { .. } | Shape::Collapsed { .. } | Shape::Stuck)
+    let blown =
+        |shape: &Shape| matches!(shape, Shape::NotFinite { .. } | Shape::Diverged { .. } | Shape::Collapsed { .. });
+    let stuck = study.shapes.contains(&Shape::Stuck);
+    (stuck || study.shapes.iter().any(blown)).then_some(())?;
+    let mut causes = study.diagnoses.iter().filter_map(Diagnosis::cause);
+    let rates = || sweep.runs.iter().map(|run| run.trial.config.lr).filter(|lr| *lr > 0.0);
+    let (least, greatest) = (rates().reduce(f64::min)?, rates().reduce(f64::max)?);
+    let (reason, values) = if is_mostly_too_low(study) {
+        let reason = "no configuration learned anything at learning rates that are too low: try higher ones";
+        (reason, [greatest, 3.0 * greatest, 10.0 * greatest])
+    } else if study.shapes.iter().any(blown) || causes.any(blames_a_high_rate) {
+        let reason = "no configuration learned anything: try lower learning rates with a warm-up";
+        (reason, [least / 10.0, least / 3.0, least])
+    } else {
+        let reason = "no configuration learned anything, and the curves do not say whether the learning rate is to blame: \
+                      try lower and higher ones";
+        (reason, [least / 10.0, (least * greatest).sqrt(), 10.0 * greatest])
     };
-    study.shapes.iter().any(blown).then_some(())?;
-    if is_mostly_too_low(study) {
-        let greatest = sweep.runs.iter().map(|run| run.trial.config.lr).reduce(f64::max)?;
-        let values: Vec<String> = [1.0, 3.0, 10.0].iter().map(|factor| short(greatest * factor)).collect();
-        return Some(Next {
-            reason: "no configuration learned anything at learning rates that are too low: try higher ones".into(),
-            line: format!("grid: {{lr: [{}]}}", values.join(", ")),
-        });
-    }
-    let least = sweep.runs.iter().map(|run| run.trial.config.lr).filter(|lr| *lr > 0.0).reduce(f64::min)?;
-    Some(Next {
-        reason: "no configuration learned anything: try lower learning rates with a warm-up".into(),
-        line: format!("grid: {{lr: [{}, {}, {}]}}", short(least / 10.0), short(least / 3.0), short(least)),
-    })
+    let values = values.map(short).join(", ");
+    Some(Next { reason: reason.into(), line: format!("grid: {{lr: [{values}]}}") })
 }
 
 fn written(level: Level) -> String {
@@ -393,6 +398,7 @@ fn short(number: f64) -> String {
 mod tests {
     use super::super::synthetic;
     use super::*;
+    use crate::trial::Status;
 
     fn words(sweep: &Sweep) -> String {
         let study = Study::of(sweep);
@@ -443,6 +449,27 @@ mod tests {
         assert_eq!(rising(&[0.3, 0.305]), "seeds: [42, 1, 2]");
         assert_eq!(rising(&[0.3, 0.4]), "stop: {patience: {metric: eval_loss, evals: 3}}");
         assert_eq!(rising(&[0.3]), "stop: {patience: {metric: eval_loss, evals: 3}}");
+    }
+
+    /// The next rates follow what the stuck trials say of theirs.
+    #[test]
+    fn stuck_trials_are_followed_by_rates_that_their_cause_asks_for() {
+        let stuck_at = |rates: &[&str]| {
+            let mut sweep = synthetic::sweep("stuck", &[synthetic::axis("lr", rates)], 100);
+            for run in &mut sweep.runs {
+                run.diagnostics.clear();
+                run.status = Status::Finished;
+                run.metrics.iter_mut().for_each(|row| row.train_loss = 0.693);
+                run.evals.iter_mut().for_each(|row| (row.eval_loss, row.accuracy) = (0.693, 0.5));
+                run.outcome.iter_mut().for_each(|outcome| {
+                    (outcome.class_prior, outcome.eval_prior) = (vec![0.5, 0.5], vec![0.5, 0.5]);
+                });
+            }
+            let study = Study::of(&sweep);
+            next(&sweep, &study).map(|next| format!("{} {}", next.reason, next.line)).unwrap_or_default()
+        };
+        insta::assert_snapshot!(stuck_at(&["1e-2", "2e-2"]), @"no configuration learned anything: try lower learning rates with a warm-up grid: {lr: [0.001, 0.0033, 0.01]}");
+        insta::assert_snapshot!(stuck_at(&["3e-5", "1e-4"]), @"no configuration learned anything, and the curves do not say whether the learning rate is to blame: try lower and higher ones grid: {lr: [3e-6, 5.5e-5, 0.001]}");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::rules::without_cause;
 use super::shape::Shape;
 use super::sweep::{Run, Sweep};
 use super::thresholds as limit;
-use super::verdicts::Diagnosis;
+use super::verdicts::{Diagnosis, blames_a_high_rate};
 use crate::trial::{Cause, Reason, Verdict, number_text};
 
 /// Replaces the causes that neighbours contradict. `delta`: the smallest change of the evaluation loss that counts, in nats.
@@ -76,11 +76,7 @@ impl Anchor {
 
 /// Removes the verdicts that blame a high learning rate: a higher one trains better.
 fn acquit(own: &mut Diagnosis, run: &Run, delta: f64) {
-    let blames = |verdict: &Verdict| {
-        let by_name = matches!(verdict.id.cause(), Some(Cause::Overshoot | Cause::AfterWarmup | Cause::NoiseFloor));
-        verdict.is_cause() && (by_name || verdict.reason == Some(Reason::RateTooHigh))
-    };
-    own.verdicts.retain(|verdict| !blames(verdict));
+    own.verdicts.retain(|verdict| !blames_a_high_rate(verdict));
     if own.verdicts.is_empty() || own.cause().is_none() && !own.verdicts.iter().any(is_summary) {
         let measured = run.measured();
         own.verdicts.insert(0, without_cause(&Case::of(&measured, run.status, delta)));

@@ -222,9 +222,17 @@ fn against_chance(measured: &Measured<'_>, points: &[Point], smoothed: &[Point],
     }
     match back.and_then(|last| points.get(last + 1)) {
         Some(at) => Some(Shape::Collapsed { at: at.x as u64 }),
-        None if end.y < MOVED * chance => None,
+        None if end.y < MOVED * chance || has_just_arrived(points, chance) => None,
         None => Some(Shape::Stuck),
     }
+}
+
+/// Whether the loss fell from the level of a fresh head, far above chance, and was at chance in too few evaluations to say that
+/// it stays there.
+fn has_just_arrived(points: &[Point], chance: f64) -> bool {
+    let is_above = |point: &&Point| point.y > limit::OVER_PRIOR * chance;
+    let on_the_way = points.iter().take_while(is_above).count();
+    on_the_way > 0 && (1..UNMOVED_EVALS).contains(&(points.len() - on_the_way))
 }
 
 /// The clean training loss at the end; where it was not measured, the median of the last training losses.

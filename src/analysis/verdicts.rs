@@ -6,7 +6,7 @@ use super::detector::Detection;
 use super::measured::Measured;
 use super::rules;
 use super::shape::{LEAST_DELTA, Shape, verdict};
-use crate::trial::{Status, Verdict};
+use crate::trial::{Cause, Reason, Status, Verdict};
 
 /// What is known of one trial.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +24,12 @@ impl Diagnosis {
     pub fn cause(&self) -> Option<&Verdict> {
         self.verdicts.first().filter(|verdict| verdict.is_cause())
     }
+}
+
+/// Whether a verdict says that the learning rate is too high.
+pub fn blames_a_high_rate(verdict: &Verdict) -> bool {
+    let by_name = matches!(verdict.id.cause(), Some(Cause::Overshoot | Cause::AfterWarmup | Cause::NoiseFloor));
+    verdict.is_cause() && (by_name || verdict.reason == Some(Reason::RateTooHigh))
 }
 
 /// Everything that the curves of one trial say. `delta`: the smallest change of the evaluation loss that counts, in nats.
@@ -92,6 +98,19 @@ mod tests {
         let shapes = verdicts.iter().filter(|verdict| verdict.kind == VerdictKind::Shape);
         let lines = shapes.map(|verdict| format!("{} {:?}: {}", verdict.id, verdict.step, verdict.text));
         lines.collect::<Vec<_>>().join("\n")
+    }
+
+    /// 95 % of the labels are one class: a fresh head starts far above chance, which is 0.199.
+    #[test]
+    fn a_loss_that_has_just_fallen_to_chance_is_not_stuck() {
+        let shape = |losses: &[f32]| {
+            let rows = evals(&losses.iter().map(|loss| (*loss, 0.95)).collect::<Vec<_>>());
+            let measured = Measured { eval_prior: &[0.95, 0.05], steps: 60, ..Measured::of(&[], &rows) };
+            diagnose(&measured, Status::Finished, LEAST_DELTA).shape
+        };
+        assert_eq!(shape(&[0.67, 0.205, 0.204, 0.204]), Shape::Plateaued { onset: 10 });
+        assert_eq!(shape(&[0.67, 0.205, 0.204, 0.204, 0.204, 0.204]), Shape::Stuck);
+        assert_eq!(shape(&[0.205, 0.205, 0.204, 0.204]), Shape::Stuck);
     }
 
     #[test]
