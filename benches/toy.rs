@@ -141,6 +141,7 @@ fn facts(spec: &SweepSpec) -> Facts {
             vocabulary: 1,
             layers: 3,
             hidden: 384,
+            embedding_width: 0,
             heads: 12,
             intermediate: 1536,
             max_positions: 512,

@@ -138,7 +138,7 @@ fn kept_states(prepared: &Prepared) -> Keep {
 /// The cost of one trial. The plan guarantees that the facts hold its sources.
 fn trial_cost(prepared: &Prepared, trial: &Trial, past: &[PastTrial], threads: usize) -> Estimate {
     let facts = prepared.facts.of(&trial.config);
-    facts.map_or_else(Estimate::default, |(data, model)| estimate(trial, data, model, past, threads))
+    facts.map_or_else(Estimate::default, |(data, model)| estimate(trial, data, &model, past, threads))
 }
 
 /// The cost of earlier trials on this machine, on devices of the same kind. The speed of other devices says nothing.

@@ -1,6 +1,7 @@
 //! The way from a prepared sweep to its report, shared by `run`, `probe` and `confirm`: announce, train what is
 //! missing, report failures, draw.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -132,8 +133,7 @@ fn train_missing(
     let sweep_yaml =
         prepared.spec.to_yaml(&prepared.facts.resolved()).map_err(|error| unwritable(error.to_string()))?;
     let origin = prepared.origin.to_json().map_err(|error| unwritable(error.to_string()))?;
-    let parameters: HashMap<String, u64> =
-        prepared.facts.models.iter().map(|model| (model.located.clone(), model.facts.parameters)).collect();
+    let parameters = parameters(prepared);
     let memory = estimate.memory();
     let memory_limit = decide::memory_limit(&prepared.spec.run, &run::machine(Vec::new()));
     let order = RunOrder {
@@ -195,6 +195,19 @@ fn train_missing(
         terminal.warning(&warning);
     }
     summary.map_err(|error| with_free_space(&error, estimate, &prepared.dir))
+}
+
+/// The number of parameters of each network of the plan.
+fn parameters(prepared: &Prepared) -> HashMap<String, u64> {
+    let mut parameters = HashMap::new();
+    for trial in &prepared.plan.trials {
+        if let Entry::Vacant(entry) = parameters.entry(trial.config.model.network())
+            && let Some((_, model)) = prepared.facts.of(&trial.config)
+        {
+            entry.insert(model.parameters);
+        }
+    }
+    parameters
 }
 
 /// The failure of a run. If the disk is full, the message says how much space is needed.

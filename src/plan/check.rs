@@ -2,7 +2,7 @@
 //! schedule that lacks a parameter, or more frozen layers than the checkpoint has.
 
 use crate::spec::Problem;
-use crate::trial::{Augmentation, DataFacts, ModelFacts, Scheduler, Translator, TrialConfig};
+use crate::trial::{Augmentation, DataFacts, ModelFacts, Pooling, Scheduler, Translator, TrialConfig};
 
 /// A mistake of a resolved configuration: its key, another key that it depends on, and what is wrong.
 pub(super) struct Mistake {
@@ -27,6 +27,11 @@ pub(super) fn mistakes(config: &TrialConfig, steps: u64, data: &DataFacts, model
             let what = format!("`{key}` is {layers}, but the checkpoint has {} layers", model.layers);
             mistake(key, "model.from", what, format!("expected at most {}", model.layers));
         }
+    }
+    // Without attention heads there is no encoder.
+    if model.heads == 0 && config.model.pooling != Some(Pooling::Pooler) {
+        let what = "`model.pooling` does not apply to a network without an encoder, which has its own".to_owned();
+        mistake("model.pooling", "model.architecture", what, "leave it out".to_owned());
     }
     if config.data.max_length > model.max_positions {
         let (length, positions) = (config.data.max_length, model.max_positions);

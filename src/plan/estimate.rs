@@ -166,8 +166,15 @@ impl Cost {
 
     /// Nothing frozen.
     fn unfrozen(data: &DataFacts, model: &ModelFacts) -> Self {
-        let embeddings = ((model.vocabulary + model.max_positions) * model.hidden) as u64;
-        let dense = model.parameters.saturating_sub(embeddings) as f64;
+        let embeddings = match model.heads {
+            // A network without attention has a table of token embeddings alone.
+            0 => model.vocabulary * model.embedding_width,
+            _ => (model.vocabulary + model.max_positions) * model.hidden,
+        };
+        let dense = model.parameters.saturating_sub(embeddings as u64) as f64;
+        if model.heads == 0 {
+            return Self { train: 6.0 * dense, eval: 2.0 * dense };
+        }
         let attention = (model.layers * model.hidden) as f64 * data.mean_tokens;
         Self { train: 6.0 * dense + 12.0 * attention, eval: 2.0 * dense + 4.0 * attention }
     }
@@ -185,7 +192,8 @@ fn memory(config: &TrialConfig, data: &DataFacts, model: &ModelFacts, past: &[Pa
     let tokens = batch.min(buffers * (micro_batch + length));
     // Kept for each layer and token: about ten vectors of the hidden size, two of the intermediate size, and attention rows.
     let per_layer = (10 * model.hidden + 2 * model.intermediate) as f64 + 2.0 * model.heads as f64 * length;
-    let activations = (4.0 * tokens * per_layer * model.layers as f64) as u64;
+    let embeddings = if model.heads == 0 { 2 * model.embedding_width } else { 0 };
+    let activations = (4.0 * tokens * (per_layer * model.layers as f64 + embeddings as f64)) as u64;
     let state = model.parameters.saturating_mul(BYTES_PER_PARAMETER + COPY_BYTES + GRADIENT_BYTES * buffers as u64);
     let computed = state.saturating_add(activations).saturating_add(BASE_MEMORY);
     let seen = past.iter().filter(|past| past.parameters == model.parameters).filter_map(|past| past.peak_memory);

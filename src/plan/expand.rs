@@ -192,14 +192,15 @@ impl<'s> Expansion<'s> {
             }
             return;
         };
-        settle_model(&mut config, model);
+        let model_facts = model.facts_of(&config.model);
+        settle_model(&mut config, &model_facts);
         settle_warmup(&mut config, place(Key::Warmup.path()).is_some());
         let Ok(mut json) = serde_json::to_value(&config) else { return };
         if self.is_excluded(&json) {
             return;
         }
         let steps = config.length.steps(data.facts.train_rows, config.batch_size);
-        for mistake in check::mistakes(&config, steps, &data.facts, &model.facts) {
+        for mistake in check::mistakes(&config, steps, &data.facts, &model_facts) {
             let at = place(mistake.key).or_else(|| place(mistake.or_else)).unwrap_or(Place::NOWHERE);
             self.problem(mistake.at(at));
         }
@@ -224,12 +225,18 @@ impl<'s> Expansion<'s> {
         if let Ok(augmentation) = serde_json::to_value(identities) {
             json[Key::Augmentation.path()] = augmentation;
         }
+        let mut settled = config.model.clone();
+        settled.settle();
+        if let Ok(settled) = serde_json::to_value(settled) {
+            json["model"] = settled;
+        }
         let Some(id) = identity::id(json, &data.facts, &model.facts) else { return };
         if !self.ids.insert(id.clone()) {
             self.dropped += 1;
             return;
         }
         config.data.clone_from(&data.located);
+        config.model.settle();
         config.model.from.clone_from(&model.located);
         for method in &mut config.augmentation {
             if let Some(found) = self.augmentation(method) {
@@ -245,12 +252,13 @@ impl<'s> Expansion<'s> {
 
     /// What is known of a trial's sources. Most often they are those of the previous trial.
     fn found(&mut self, config: &TrialConfig) -> Option<(&'s DataFound, &'s ModelFound)> {
+        let source = config.model.source();
         let fits = |(data, model): &(&DataFound, &ModelFound)| {
-            model.written == config.model.from && data.model == config.model.from && data.written == config.data
+            model.written == source && data.model == source && data.written == config.data
         };
         if !self.last.as_ref().is_some_and(fits) {
-            let data = self.data.get(&source_key(&config.data, &config.model.from))?;
-            let model = self.models.get(config.model.from.as_str())?;
+            let data = self.data.get(&source_key(&config.data, source))?;
+            let model = self.models.get(source)?;
             self.last = Some((data, model));
         }
         self.last

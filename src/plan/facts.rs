@@ -1,9 +1,13 @@
 //! What is known of the outside world when a sweep is planned: data, checkpoints, augmentations.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use crate::spec::{Place, ResolvedSources};
-use crate::trial::{Augmentation, DataConfig, DataFacts, ModelFacts, SourceHashes, TrialConfig};
+use crate::trial::{
+    Architecture, Augmentation, DataConfig, DataFacts, ModelConfig, ModelFacts, SourceHashes, TrialConfig,
+};
 
 /// What is known of each source that [`SweepSpec::sources`] lists.
 ///
@@ -17,10 +21,10 @@ pub struct Facts {
 
 impl Facts {
     /// What is known of the data and the checkpoint of a planned trial.
-    pub fn of(&self, config: &TrialConfig) -> Option<(&DataFacts, &ModelFacts)> {
+    pub fn of(&self, config: &TrialConfig) -> Option<(&DataFacts, Cow<'_, ModelFacts>)> {
         let data = self.data.iter().find(|found| found.located == config.data && self.reads(found, config))?;
         let model = self.models.iter().find(|found| found.located == config.model.from)?;
-        Some((&data.facts, &model.facts))
+        Some((&data.facts, model.facts_of(&config.model)))
     }
 
     /// The content hashes that the id of a planned trial was made from. None for a trial whose facts are unknown.
@@ -98,4 +102,14 @@ pub struct ModelFound {
     pub written: String,
     pub located: String,
     pub facts: ModelFacts,
+}
+
+impl ModelFound {
+    /// What is known of the network of a trial that reads this checkpoint.
+    pub fn facts_of(&self, config: &ModelConfig) -> Cow<'_, ModelFacts> {
+        match &config.architecture {
+            Architecture::None => Cow::Borrowed(&self.facts),
+            architecture => Cow::Owned(self.facts.of_network(architecture)),
+        }
+    }
 }

@@ -122,7 +122,7 @@ fn trial(config: TrialConfig, facts: &Facts) -> Option<Trial> {
     let identities: Vec<Augmentation> = config.augmentation.iter().map(identity).collect();
     let mut json = serde_json::to_value(&config).ok()?;
     json[Key::Augmentation.path()] = serde_json::to_value(identities).ok()?;
-    let id = identity::id(json, data, model)?;
+    let id = identity::id(json, data, &model)?;
     Some(Trial { id, values, steps: config.steps(data.train_rows), config })
 }
 

@@ -46,6 +46,7 @@ pub(super) fn model_facts() -> ModelFacts {
         vocabulary: 8192,
         layers: 3,
         hidden: 384,
+        embedding_width: 384,
         heads: 12,
         intermediate: 1536,
         max_positions: 512,
@@ -367,7 +368,7 @@ fn estimated(text: &str, past: &[PastTrial], threads: usize) -> Estimate {
     let facts = facts(&spec);
     let plan = expand(&spec, &facts).unwrap();
     let (data, model) = facts.of(&plan.trials[0].config).unwrap();
-    estimate(&plan.trials[0], data, model, past, threads)
+    estimate(&plan.trials[0], data, &model, past, threads)
 }
 
 #[test]

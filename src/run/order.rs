@@ -35,7 +35,7 @@ pub struct RunOrder<'a> {
     pub continued: &'a [TrialId],
     /// Archive the old results and start over.
     pub fresh: bool,
-    /// Number of parameters of each model (by `model.from` as planned), where known; for estimates by later runs.
+    /// Number of parameters of each model (by [`crate::trial::ModelConfig::network`]), where known; for estimates by later runs.
     pub parameters: &'a HashMap<String, u64>,
 }
 

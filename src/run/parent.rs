@@ -265,7 +265,7 @@ impl<'a, E: Executor> Parent<'a, E> {
             start: fork_of(trial).map(|probe| self.dir.start(&probe.trial, probe.step)),
             cache: results.cache().folder().to_owned(),
             git_commit: self.git_commit.clone(),
-            parameters: parameters.get(&trial.config.model.from).copied(),
+            parameters: parameters.get(&trial.config.model.network()).copied(),
         }
     }
 

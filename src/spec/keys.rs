@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::architectures::ARCHITECTURES;
 use super::augmentations::AUGMENTATIONS;
 use super::kind::{COUNT, Doc, Kind, MOST_EPOCHS, MOST_STEPS, Parameter, STEPS, Variant};
 use super::range::Range;
@@ -34,6 +35,7 @@ pub(super) struct Group {
 pub(super) static GROUPS: &[Group] = &[
     Group { path: "data", scalar: Some("data.train") },
     Group { path: "model", scalar: Some("model.from") },
+    Group { path: "model.embeddings", scalar: Some("model.embeddings.from") },
     Group { path: "optimizer", scalar: Some("optimizer.name") },
     Group { path: "stop", scalar: None },
     Group { path: "stop.patience", scalar: Some("stop.patience") },
@@ -49,6 +51,8 @@ const LAYERS: Kind = Kind::Whole { from: 0, to: 99_999, expected: "a number of l
 const SEED: Kind = Kind::Whole { from: 0, to: u64::MAX, expected: "a whole number from 0" };
 const COLUMN: Kind = Kind::Text { expected: "the name of a column" };
 const DROPOUT: Kind = Kind::Number { range: Range::from(0.0).below(1.0), expected: "a probability from 0 to below 1" };
+/// The key of networks without an encoder.
+pub(super) const ARCHITECTURE: &str = "model.architecture";
 pub(super) const METRIC: Kind =
     Kind::Choice(&["eval_loss", "accuracy", "macro_f1", "weighted_f1", "mcc", "auroc", "average_precision"]);
 
@@ -215,6 +219,38 @@ pub(super) static KEYS: &[Key] = &[
                     the Hugging Face hub, or `embedded:minilm-l3`, which is compiled into the program.",
             unit: "",
             example: "hf:google-bert/bert-base-uncased",
+        },
+    },
+    Key {
+        path: ARCHITECTURE,
+        kind: Kind::Named(ARCHITECTURES),
+        put: |c, v| put(&mut c.model.architecture, v),
+        doc: Doc {
+            about: "A network without an encoder, in place of the checkpoint. It starts from the token embeddings of a \
+                    checkpoint and uses its tokenizer; everything else starts from random values.",
+            unit: "",
+            example: "{name: bilstm, hidden: 64}",
+        },
+    },
+    Key {
+        path: "model.embeddings.from",
+        kind: Kind::Optional(&Kind::Text { expected: "a checkpoint, as for `model.from`" }),
+        put: |c, v| put(&mut c.model.embeddings.from, v),
+        doc: Doc {
+            about: "The checkpoint with the tokenizer and the token embeddings for `model.architecture`; `null`: that of \
+                    `model.from`.",
+            unit: "",
+            example: "embedded:minilm-l3",
+        },
+    },
+    Key {
+        path: "model.embeddings.vectors",
+        kind: Kind::Choice(&["pretrained", "random"]),
+        put: |c, v| put(&mut c.model.embeddings.vectors, v),
+        doc: Doc {
+            about: "Whether the token embeddings start from those of the checkpoint or from random values.",
+            unit: "",
+            example: "random",
         },
     },
     Key {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::problem::{Place, Problem, suggestion};
 use super::range::Range;
-use super::yaml::{Content, Node};
+use super::yaml::{self, Content, Node};
 
 /// What may stand at a key.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub(super) enum Kind {
     Steps { expected: &'static str },
     /// Two numbers, each in a range.
     Pair { each: Range, expected: &'static str },
+    /// A list of whole numbers, each from `from` to `to`.
+    Wholes { from: u64, to: u64, expected: &'static str },
     /// `true` or `false`.
     Flag,
     /// Any text but an empty one.
@@ -108,6 +110,7 @@ impl Kind {
         match self {
             Self::Number { expected, .. }
             | Self::Whole { expected, .. }
+            | Self::Wholes { expected, .. }
             | Self::FractionOrSteps { expected, .. }
             | Self::Steps { expected }
             | Self::Pair { expected, .. }
@@ -153,6 +156,15 @@ impl Kind {
                 }
                 _ => None,
             },
+            Self::Wholes { from, to, .. } => {
+                let read = |node| whole(node).filter(|n| (*from..=*to).contains(n)).map(Value::from);
+                node.list()?
+                    .iter()
+                    .map(read)
+                    .collect::<Option<Vec<_>>>()
+                    .filter(|list| !list.is_empty())
+                    .map(Value::from)
+            }
             Self::Flag => flag(node).map(Value::from),
             Self::Text { .. } => node.text().filter(|text| !text.is_empty() && !node.is_null()).map(Value::from),
             Self::Choice(names) => node.text().filter(|text| names.contains(text)).map(Value::from),
@@ -214,7 +226,7 @@ impl Kind {
                 .hint(format!("expected at most {limit}"));
         }
         let hint = match (self, &node.content) {
-            (Self::Pair { .. } | Self::Files | Self::Columns, _) => expected,
+            (Self::Pair { .. } | Self::Wholes { .. } | Self::Files | Self::Columns, _) => expected,
             (_, Content::List(_)) => format!("{expected}; several values go into `grid: {{{key}: [...]}}`"),
             (Self::Choice(names), Content::Scalar { text, .. }) => {
                 suggestion(text, names.iter().copied()).unwrap_or(expected)
@@ -387,7 +399,8 @@ impl Variant {
 impl Parameter {
     /// The default as JSON. A test reads them all, so that none is refused by its kind.
     pub fn default_value(&self) -> Value {
-        let node = Node::plain(self.default, Place::NOWHERE);
+        let node = yaml::read(self.default, 0, &mut Vec::new()).ok().flatten();
+        let node = node.unwrap_or_else(|| Node::plain(self.default, Place::NOWHERE));
         self.kind.read(self.name, &node).map_or(Value::Null, |read| read.full)
     }
 }

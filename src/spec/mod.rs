@@ -9,6 +9,7 @@
 //! missing ones are reported as [`Problem`]s, too.
 
 mod across;
+mod architectures;
 mod augmentations;
 mod axes;
 mod check;

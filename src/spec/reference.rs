@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::across::{RULE_KEYS, StopAcross};
+use super::architectures::ARCHITECTURES;
 use super::augmentations::AUGMENTATIONS;
-use super::keys::KEYS;
+use super::keys::{ARCHITECTURE, KEYS};
 use super::kind::{Doc, Kind, Parameter, Variant};
 use super::names::{self, ALIASES, misnomer};
 use super::problem::nearest;
@@ -75,8 +76,13 @@ pub fn reference() -> Vec<Chapter> {
         chapter("optimizer", "", inside("optimizer")),
         chapter("training", "These keys are at the top level.", keys_where(|path| !path.contains('.'))),
     ];
-    for (key, variants) in [(Role::Scheduler, SCHEDULERS), (Role::Augmentation, AUGMENTATIONS)] {
-        chapters.extend(variants.iter().map(|variant| variant_chapter(key.path(), variant)));
+    let named = [
+        (ARCHITECTURE, ARCHITECTURES),
+        (Role::Scheduler.path(), SCHEDULERS),
+        (Role::Augmentation.path(), AUGMENTATIONS),
+    ];
+    for (key, variants) in named {
+        chapters.extend(variants.iter().map(|variant| variant_chapter(key, variant)));
     }
     chapters.push(chapter("stop", "Rules that end trials early.", [inside("stop"), rules()].concat()));
     chapters.push(chapter("run", "How a sweep runs. These keys are never part of a trial's identity.", run_keys()));
@@ -200,6 +206,7 @@ impl Kind {
             Self::FractionOrSteps { .. } => "fraction below 1, or whole number of steps from 1".into(),
             Self::Steps { .. } => "whole number of steps".into(),
             Self::Pair { each, .. } => format!("two numbers, each {}", each.text()),
+            Self::Wholes { from, to, .. } => format!("list of whole numbers from {from} to {to}"),
             Self::Flag => "`true` or `false`".into(),
             Self::Text { .. } => "text".into(),
             Self::Choice(names) => list(names),

@@ -189,6 +189,9 @@ impl Kind {
             Self::Pair { each, .. } => {
                 json!({"type": "array", "items": numeric("number", each.schema()), "minItems": 2, "maxItems": 2})
             }
+            Self::Wholes { from, to, .. } => json!({
+                "type": "array", "items": {"type": "integer", "minimum": from, "maximum": to}, "minItems": 1,
+            }),
             Self::Flag => json!({"type": "boolean"}),
             Self::Text { .. } => json!({"type": ["string", "number"], "minLength": 1}),
             Self::Choice(names) => json!({"enum": names}),

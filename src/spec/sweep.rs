@@ -6,10 +6,10 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::RunConfig;
-use super::keys::{self, Target};
+use super::keys::{self, ARCHITECTURE, Target};
 use super::kind::brief;
 use super::problem::{Place, Problem, Problems, Shown, Text};
-use crate::trial::{Augmentation, AxisValue, DataConfig, TrialConfig, number_text};
+use crate::trial::{Architecture, Augmentation, AxisValue, DataConfig, TrialConfig, number_text};
 
 /// A checked sweep file. It holds everything that the file says, and nothing that depends on data or checkpoints.
 #[derive(Debug, Clone)]
@@ -281,16 +281,20 @@ impl SweepSpec {
     pub fn sources(&self) -> Sources {
         let mut sources = Sources::default();
         let (mut seen_data, mut seen_models) = (HashSet::new(), HashSet::new());
-        for Combination { config, settings } in self.combinations(&["data", "model.from"]) {
+        for Combination { config, settings } in
+            self.combinations(&["data", "model.from", "model.architecture", "model.embeddings"])
+        {
             let place = |path| place_of(settings.iter().copied(), path);
-            if seen_models.insert(config.model.from.clone()) {
-                let place = place("model.from").unwrap_or(Place::NOWHERE);
-                sources.models.push(ModelSource { from: config.model.from.clone(), place });
+            let model = config.model.source().to_owned();
+            if seen_models.insert(model.clone()) {
+                let is_own = config.model.from == model;
+                let place = place(if is_own { "model.from" } else { "model.embeddings" }).unwrap_or(Place::NOWHERE);
+                sources.models.push(ModelSource { from: model.clone(), place });
             }
-            if seen_data.insert(source_key(&config.data, &config.model.from)) {
+            if seen_data.insert(source_key(&config.data, &model)) {
                 let keys = keys::paths().filter(|path| path.starts_with("data."));
                 let places = keys.filter_map(|path| Some((path, place(path)?))).collect();
-                sources.data.push(DataSource { data: config.data, model: config.model.from, places });
+                sources.data.push(DataSource { data: config.data, model, places });
             }
         }
         for Combination { config, settings } in self.combinations(&["augmentation"]) {
@@ -382,6 +386,14 @@ impl SweepSpec {
         let mut chosen = varying.chain(extra).flat_map(|choice| &choice.settings);
         let written = self.fixed.iter().any(|setting| setting.path == "warmup");
         !written && (self.base.scheduler.rises() || chosen.any(rises))
+    }
+
+    /// Whether some trial has a network without an encoder.
+    pub(super) fn names_architecture(&self) -> bool {
+        let varying = self.factors.iter().flat_map(|factor| &factor.keys).flat_map(|key| &key.choices);
+        let extra = self.include.iter().flat_map(|entry| &entry.values).map(|(_, choice)| choice);
+        let mut settings = varying.chain(extra).flat_map(|choice| &choice.settings);
+        self.base.model.architecture != Architecture::None || settings.any(|setting| setting.path == ARCHITECTURE)
     }
 
     fn combine<'s>(&'s self, chosen: impl Iterator<Item = &'s Setting> + Clone) -> Combination<'s> {

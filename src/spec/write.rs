@@ -23,12 +23,17 @@ impl ResolvedSources {
     pub fn locate(&self, path: &str, value: &mut Value) {
         match value {
             // A single name in place of a section names its file or folder.
-            Value::String(text) if matches!(path, "data" | "data.train" | "data.eval" | "model" | "model.from") => {
+            Value::String(text)
+                if matches!(
+                    path,
+                    "data" | "data.train" | "data.eval" | "model" | "model.from" | EMBEDDINGS | EMBEDDINGS_FROM
+                ) =>
+            {
                 if let Some(found) = self.files.get(text) {
                     text.clone_from(found);
                 }
             }
-            Value::Object(entries) if matches!(path, "data" | "model") => {
+            Value::Object(entries) if matches!(path, "data" | "model" | EMBEDDINGS) => {
                 entries.iter_mut().for_each(|(key, value)| self.locate(&format!("{path}.{key}"), value));
             }
             Value::Object(entries) if path == "data.eval" => {
@@ -38,6 +43,9 @@ impl ResolvedSources {
         }
     }
 }
+
+const EMBEDDINGS: &str = "model.embeddings";
+const EMBEDDINGS_FROM: &str = "model.embeddings.from";
 
 /// First line of the file.
 const HEADER: &str = "# The sweep as run, with every default and full paths. Keys that are missing in `model` keep the checkpoint's own value.\n";
@@ -57,6 +65,9 @@ impl SweepSpec {
         // `null` would look like a value, but it means that the checkpoint decides.
         if let Some(Yaml::Mapping(model)) = file.get_mut("model") {
             model.retain(|_, value| !value.is_null());
+            if let Some(Yaml::Mapping(embeddings)) = model.get_mut("embeddings") {
+                embeddings.retain(|_, value| !value.is_null());
+            }
         }
         if let (Some(Yaml::Mapping(stop)), Yaml::Mapping(across)) =
             (file.get_mut("stop"), serde_yaml::to_value(&self.run.stop)?)
@@ -121,8 +132,14 @@ impl SweepSpec {
             locate(eval);
         }
         locate(&mut base.model.from);
-        base.model.pooling = base.model.pooling.or(resolved.pooling);
-        base.model.dropout = base.model.dropout.or(resolved.dropout);
+        if let Some(from) = &mut base.model.embeddings.from {
+            locate(from);
+        }
+        // Networks without an encoder have values of their own.
+        if !self.names_architecture() {
+            base.model.pooling = base.model.pooling.or(resolved.pooling);
+            base.model.dropout = base.model.dropout.or(resolved.dropout);
+        }
         base
     }
 }

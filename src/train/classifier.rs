@@ -18,6 +18,7 @@ use super::model::config::model_type;
 use super::model::declarations::Declarations;
 use super::model::network::default_pooling;
 use super::model::parameters::Tensors;
+use super::model::token_table::NewNetwork;
 use super::model::{Network, Pass, architectures};
 use super::weights::{WeightType, convert};
 use crate::trial::{DataConfig, ModelConfig, Pooling, TrialConfig};
@@ -56,6 +57,10 @@ impl ClassifierFiles {
     /// The classifier of a trial. `state`: a training state or weights that the trial kept.
     pub fn of_trial(config: &TrialConfig, labels: &[String], state: &[u8]) -> Result<Self, TrainError> {
         let (json, tokenizer) = config_and_tokenizer(&config.model.from)?;
+        let json = match NewNetwork::read(&json, &config.model)? {
+            Some(network) => network.config.into(),
+            None => json,
+        };
         let weights = convert(state, WeightType::F32, |name| (!name.starts_with("adamw.")).then(|| name.to_owned()))?;
         let pooling = if let Some(pooling) = config.model.pooling {
             pooling
@@ -270,8 +275,7 @@ impl Classifier {
         if shape(&files.weights, &format!("{name}.weight")).is_none_or(|shape| shape[0] != classes) {
             return Err(TrainError::Input(format!("the weights have no classifier for {classes} labels")));
         }
-        let wanted =
-            ModelConfig { from: String::new(), pooling: Some(files.pooling), dropout: None, freeze: 0, reinit: 0 };
+        let wanted = ModelConfig { from: String::new(), pooling: Some(files.pooling), ..ModelConfig::default() };
         let model = Network::load(&config, &[&files.weights], &wanted, classes, 0, &candle_core::Device::Cpu)?;
         let encoder =
             Encoder::new("the model", &files.tokenizer, files.data.max_length, files.data.text_pair.is_some())?;

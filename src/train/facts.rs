@@ -12,7 +12,7 @@ pub fn model_facts(model: &str) -> Result<ModelFacts, TrainError> {
     const CLASSES: usize = 2;
     let files = data::CheckpointFiles::read(model)?;
     let weights: Vec<&[u8]> = files.weights.iter().map(AsRef::as_ref).collect();
-    let plain = ModelConfig { from: String::new(), pooling: None, dropout: None, freeze: 0, reinit: 0 };
+    let plain = ModelConfig { from: String::new(), ..ModelConfig::default() };
     let network = Network::load(&files.config, &weights, &plain, CLASSES, 0, &candle_core::Device::Cpu)?;
     let shape = network.shape();
     let tensors = Tensors::read(&weights, shape.prefix)?;
@@ -25,7 +25,9 @@ pub fn model_facts(model: &str) -> Result<ModelFacts, TrainError> {
     }
     let has_own_head = network.head.pooling == Pooling::Pooler;
     let is_counted = |name: &str, group: Group| {
-        group != Group::Head || (name.starts_with(shape.head.dense) && !name.starts_with(shape.head.classifier))
+        group != Group::Head
+            || (shape.head.dense.is_some_and(|dense| name.starts_with(dense))
+                && !name.starts_with(shape.head.classifier))
     };
     let counted = network.parameters.iter().filter(|parameter| is_counted(&parameter.name, parameter.group));
     let all: [u64; 3] = [shape.dropout.hidden, shape.dropout.attention, shape.dropout.classifier].map(f64::to_bits);
@@ -35,6 +37,7 @@ pub fn model_facts(model: &str) -> Result<ModelFacts, TrainError> {
         vocabulary: shape.vocabulary,
         layers: shape.layers,
         hidden: shape.hidden,
+        embedding_width: shape.embeddings.width,
         heads: shape.heads,
         intermediate: shape.intermediate,
         max_positions: shape.positions,

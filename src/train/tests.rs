@@ -13,7 +13,10 @@ use super::model::{Backend, Network, architectures};
 use super::optim::Settings as OptimizerSettings;
 use super::testing::{Checkpoint, NoCache, Recorder, config, dataset, fixture, gradients, train, train_at};
 use super::weights::{WeightType, convert};
-use crate::trial::{FractionOrSteps, Keep, Length, Metric, Patience, Pooling, ProbeKind, Status, TrialConfig};
+use crate::trial::{
+    Architecture, FractionOrSteps, Keep, Length, LstmPooling, Metric, Patience, Pooling, ProbeKind, Status,
+    TrialConfig, Vectors,
+};
 
 /// `expected.json`: the results of PyTorch and transformers for a checkpoint and a data file.
 #[derive(Deserialize)]
@@ -142,10 +145,8 @@ fn logits(data: &Dataset, engine: &mut super::engine::Engine, n: usize) -> Vec<f
 
 /// The committed references, and every folder of this form below `PLATEAU_REFERENCES` if that variable is set.
 fn references() -> Vec<PathBuf> {
-    let mut found: Vec<PathBuf> = ["finetune-tiny", "finetune-albert", "finetune-modernbert", "finetune-mpnet-pairs"]
-        .into_iter()
-        .map(fixture)
-        .collect();
+    let committed = ["tiny", "albert", "modernbert", "mpnet-pairs", "bag-of-words", "textcnn", "bilstm"];
+    let mut found: Vec<PathBuf> = committed.map(|name| fixture(&format!("finetune-{name}"))).into();
     let mut folders: Vec<PathBuf> = std::env::var_os("PLATEAU_REFERENCES").map(PathBuf::from).into_iter().collect();
     while let Some(folder) = folders.pop() {
         let entries = std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
@@ -568,6 +569,65 @@ fn a_job_runs_from_files_to_an_outcome_and_resumes() {
         let mut other = Recorder::default();
         super::train(super::Job { config: &fewer, ..job }, &mut other).unwrap();
         assert_ne!(other.metrics, whole.metrics, "each augmentation has an effect");
+    }
+}
+
+/// Networks without an encoder start from the table of the tiny checkpoint.
+fn networks() -> [Architecture; 4] {
+    let bilstm = |layers, pooling| Architecture::Bilstm { hidden: 12, layers, pooling };
+    [
+        Architecture::BagOfWords { hidden: 8 },
+        Architecture::Textcnn { kernels: vec![2, 3], filters: 6 },
+        bilstm(1, LstmPooling::Max),
+        bilstm(2, LstmPooling::Last),
+    ]
+}
+
+#[test]
+fn networks_without_an_encoder_train_and_resume_with_the_same_bits() {
+    for architecture in networks() {
+        let mut config = on_disk();
+        config.model.architecture = architecture;
+        let job = job(&config);
+        let mut whole = Recorder { keep: Some(Keep::Last), ..Recorder::default() };
+        let outcome = super::train(super::Job { threads: 1, ..job }, &mut whole).unwrap();
+        assert_eq!(outcome.status, Status::Finished);
+        let losses: Vec<f32> = whole.evals.iter().map(|row| row.eval_loss).collect();
+        assert!(losses.first() != losses.last(), "{losses:?}");
+        let mut kept = Recorder { stop_after: Some(4), keep: Some(Keep::Last), ..Recorder::default() };
+        assert!(matches!(super::train(super::Job { threads: 3, ..job }, &mut kept), Err(TrainError::Interrupted)));
+        kept.stop_after = None;
+        let state = kept.states.pop().unwrap().2;
+        super::train(super::Job { resume: Some(&state), threads: 2, ..job }, &mut kept).unwrap();
+        assert_eq!((&whole.metrics, &whole.evals, &whole.diagnostics), (&kept.metrics, &kept.evals, &kept.diagnostics));
+        let last = |kept: &Recorder| tensors(&kept.states.last().unwrap().2);
+        assert_eq!(last(&whole), last(&kept));
+    }
+}
+
+#[test]
+fn a_network_without_an_encoder_starts_from_the_vectors_of_the_checkpoint() {
+    let checkpoint = Checkpoint::tiny();
+    let facts = super::model_facts(&fixture("finetune-tiny/checkpoint").display().to_string()).unwrap();
+    for architecture in networks() {
+        let mut config = config();
+        config.model.architecture = architecture.clone();
+        let table = |network: &Network| super::optim::values(&network.token_embeddings().value).unwrap();
+        let network = checkpoint.network(&config, 3);
+        let names: Vec<&str> = network.parameters.iter().map(|parameter| parameter.file_name.as_str()).collect();
+        assert!(names.contains(&"embeddings.weight") && names.contains(&"classifier.bias"), "{names:?}");
+        let encoder = checkpoint.network(&super::testing::config(), 3);
+        assert!(table(&network) == table(&encoder), "{architecture:?}");
+        let classifier = network.parameters.iter().filter(|parameter| parameter.name.starts_with("classifier"));
+        let all: usize = network.parameters.iter().map(|parameter| parameter.value.elem_count()).sum();
+        let counted = all - classifier.map(|parameter| parameter.value.elem_count()).sum::<usize>();
+        assert_eq!(facts.of_network(&architecture).parameters, counted as u64, "{architecture:?}");
+        config.model.embeddings.vectors = Vectors::Random;
+        assert!(table(&checkpoint.network(&config, 3)) != table(&encoder));
+        config.model.pooling = Some(Pooling::Mean);
+        let wrong =
+            Network::load(&checkpoint.config, &[&checkpoint.weights], &config.model, 3, 1, &candle_core::Device::Cpu);
+        assert!(wrong.unwrap_err().to_string().contains("model.pooling"));
     }
 }
 

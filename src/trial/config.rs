@@ -5,7 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Augmentation, FractionOrSteps, Length, Metric, Probe, ProbeKind, Scheduler};
+use super::{
+    Architecture, Augmentation, EmbeddingsConfig, FractionOrSteps, Length, Metric, Probe, ProbeKind, Scheduler,
+};
 
 /// Everything that determines the numbers of a trial. Two equal configurations over equal data give equal bits.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -284,6 +286,11 @@ impl BadRows {
 pub struct ModelConfig {
     /// `embedded:NAME`, an absolute path, or `hf:org/name[@revision]`.
     pub from: String,
+    /// The network in place of the checkpoint's encoder.
+    #[serde(default)]
+    pub architecture: Architecture,
+    #[serde(default)]
+    pub embeddings: EmbeddingsConfig,
     /// None until the checkpoint is known: [`Pooling::Pooler`] if it holds one, else [`Pooling::Mean`].
     pub pooling: Option<Pooling>,
     /// Hidden, attention and classifier dropout probability; None: the checkpoint's own three.
@@ -296,8 +303,21 @@ pub struct ModelConfig {
 
 impl Default for ModelConfig {
     fn default() -> Self {
-        Self { from: "embedded:minilm-l3".into(), pooling: None, dropout: None, freeze: 0, reinit: 0 }
+        Self {
+            from: Self::EMBEDDED.into(),
+            architecture: Architecture::None,
+            embeddings: EmbeddingsConfig::default(),
+            pooling: None,
+            dropout: None,
+            freeze: 0,
+            reinit: 0,
+        }
     }
+}
+
+impl ModelConfig {
+    /// The checkpoint that is compiled into the program.
+    pub const EMBEDDED: &str = "embedded:minilm-l3";
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -33,6 +33,9 @@ pub struct ModelFacts {
     pub vocabulary: usize,
     pub layers: usize,
     pub hidden: usize,
+    /// Elements of a token embedding.
+    #[serde(default)]
+    pub embedding_width: usize,
     pub heads: usize,
     pub intermediate: usize,
     pub max_positions: usize,

@@ -4,6 +4,7 @@
 //! Nothing here computes, reads a clock or touches the disk. The JSON form of [`TrialConfig`] uses the keys of a sweep
 //! file, so `config.json` can be pasted back into YAML.
 
+mod architecture;
 mod augmentation;
 mod axis;
 mod batching;
@@ -27,6 +28,7 @@ mod scheduler;
 mod scores;
 mod verdict;
 
+pub use architecture::{Architecture, EmbeddingsConfig, LstmPooling, Vectors};
 pub use augmentation::{Augmentation, Choose, Translator};
 pub use axis::{Axis, AxisValue};
 pub use batching::{MAX_GRADIENT_BUFFERS, MICRO_BATCH_TOKENS, TRAIN_PROBE_EXAMPLES};

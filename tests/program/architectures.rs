@@ -212,3 +212,42 @@ fn checkpoints_of_every_encoder_are_trained() {
     // RoBERTa and XLM-RoBERTa are one architecture.
     assert_eq!(metrics.len(), 2 * (names.len() - 1), "{curves:?}");
 }
+
+/// The networks without an encoder run with the tokenizer and the vectors of a checkpoint, and keep a classifier.
+#[test]
+fn networks_without_an_encoder_are_trained_and_predict() {
+    let place = Place::new(small!(
+        "steps: 6\neval_every: 3\nlr: 1e-2\ngrid: {model.architecture: [bag_of_words, {name: textcnn, kernels: [2, 3], filters: 8}, \
+         {name: bilstm, hidden: 8, pooling: last}], model.embeddings.vectors: [pretrained, random]}\n"
+    ));
+    place.expect(0, "run sweep.yaml");
+    let curves = place.curves();
+    let mut metrics: Vec<&String> = curves.values().map(|(metrics, _)| metrics).collect();
+    metrics.sort();
+    metrics.dedup();
+    assert_eq!(metrics.len(), 6, "{curves:?}");
+    let table = place.read("results/sweep/trials.csv");
+    for name in ["bag_of_words", "textcnn filters=8 kernels=2,3", "bilstm hidden=8 pooling=last"] {
+        assert!(table.contains(name), "{name} is not in {table}");
+    }
+    place.write("new.csv", "text\na good day\na bad day\n");
+    let predicted = place.expect(0, "predict sweep.yaml new.csv");
+    assert_eq!(predicted.out.lines().count(), 3, "{}", predicted.out);
+}
+
+#[test]
+fn mistakes_in_networks_without_an_encoder_are_named() {
+    let place = Place::new(small!(
+        "grid: {model.architecture: [bilstm, {name: textcnn, kernels: 3}]}\nmodel.embeddings.vectors: none\n"
+    ));
+    let errors = place.expect(2, "plan sweep.yaml").err;
+    assert!(errors.contains("a list of widths in tokens, such as [3, 4, 5]"), "{errors}");
+    assert!(errors.contains("known: pretrained, random"), "{errors}");
+    place.write(
+        "sweep.yaml",
+        small!("grid: {model.architecture: [bilstm, bag_of_words]}\nmodel: {pooling: mean, freeze: 2}\n"),
+    );
+    let errors = place.expect(2, "plan sweep.yaml").err;
+    assert!(errors.contains("`model.pooling` does not apply to a network without an encoder"), "{errors}");
+    assert!(errors.contains("`model.freeze` is 2, but the checkpoint has 1 layers"), "{errors}");
+}

@@ -1,4 +1,4 @@
-//! The arithmetic of a transformer on the CPU: pure functions over `f32` slices, each with its backward pass.
+//! The arithmetic of text classifiers on the CPU: pure functions over `f32` slices, each with its backward pass.
 //!
 //! The kernels know nothing of models or graphs; the training room combines them into forward pass, backward pass and
 //! optimizer. They are a crate of their own because they must be optimised in every build, also while the rest is developed.
@@ -12,11 +12,14 @@
 pub mod activation;
 pub mod adamw;
 pub mod attention;
+pub mod convolution;
 pub mod dropout;
 pub mod linear;
 pub mod loss;
+pub mod lstm;
 pub mod math;
 pub mod norm;
+pub mod pool;
 pub mod product;
 pub mod rotary;
 pub mod vector;

@@ -5,8 +5,10 @@ use proptest::prelude::*;
 
 use super::activation::{self, Activation};
 use super::attention::{self, DistanceBias, Inputs};
+use super::convolution::{self, Kernel};
 use super::dropout::{Dropout, Mask};
 use super::linear;
+use super::lstm::{self, Order, Weights};
 use super::norm::{self, LayerNorm, Site};
 use super::product::Write;
 use super::rotary::Rotation;
@@ -327,5 +329,122 @@ fn activations_are_their_formulas() {
         activation::backward(&slopes, &mut dy);
         let slope = |x: f32| (exact(f64::from(x) + 1e-5) - exact(f64::from(x) - 1e-5)) / 1e-5;
         close("dy", &dy, &shifted.iter().map(|&x| slope(x)).collect::<Vec<_>>());
+    }
+}
+
+/// One direction of an LSTM over one sequence, as torch documents it. `parameters` are the four of a direction in a row.
+fn lstm_outputs(x: &[f64], parameters: [&[f64]; 4], width: usize, size: usize) -> Vec<f64> {
+    let [input, hidden, input_bias, hidden_bias] = parameters;
+    let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+    let (mut state, mut cell, mut outputs) = (vec![0.0; size], vec![0.0; size], Vec::new());
+    for x in x.chunks(width) {
+        let gate = |row: usize| {
+            let from_input: f64 = input[row * width..][..width].iter().zip(x).map(|(w, x)| w * x).sum();
+            let from_state: f64 = hidden[row * size..][..size].iter().zip(&state).map(|(w, h)| w * h).sum();
+            from_input + from_state + input_bias[row] + hidden_bias[row]
+        };
+        let gates: Vec<f64> = (0..4 * size).map(gate).collect();
+        for i in 0..size {
+            let [input, forget, candidate, output] = [0, 1, 2, 3].map(|part| gates[part * size + i]);
+            cell[i] = sigmoid(forget) * cell[i] + sigmoid(input) * candidate.tanh();
+            state[i] = sigmoid(output) * cell[i].tanh();
+        }
+        outputs.extend_from_slice(&state);
+    }
+    outputs
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn an_lstm_is_its_formula(
+        lengths in prop::collection::vec(1usize..6, 1..5), width in 1usize..5, size in 1usize..5, backwards in any::<bool>(),
+        seed in any::<u64>(),
+    ) {
+        let offsets = offsets(&lengths);
+        let tokens = *offsets.last().unwrap() as usize;
+        let x = normals(seed, tokens * width);
+        let shapes = [4 * size * width, 4 * size * size, 4 * size, 4 * size];
+        let parameters: [Vec<f32>; 4] = std::array::from_fn(|i| normals(seed ^ (i as u64 + 1), shapes[i]));
+        let dy = normals(seed ^ 9, tokens * size);
+        let exact = |x: &[f64], parameters: [&[f64]; 4]| -> Vec<f64> {
+            let mut y = vec![0.0; tokens * size];
+            for bounds in offsets.windows(2) {
+                let rows: Vec<usize> = (bounds[0] as usize..bounds[1] as usize).collect();
+                let rows: Vec<usize> = if backwards { rows.into_iter().rev().collect() } else { rows };
+                let inputs: Vec<f64> = rows.iter().flat_map(|row| &x[row * width..][..width]).copied().collect();
+                for (row, output) in rows.iter().zip(lstm_outputs(&inputs, parameters, width, size).chunks(size)) {
+                    y[row * size..][..size].copy_from_slice(output);
+                }
+            }
+            y
+        };
+        let [input, hidden, input_bias, hidden_bias] = &parameters;
+        let weights = Weights { input, hidden, input_bias, hidden_bias };
+        let order = Order::new(&offsets, backwards);
+        let mut y = vec![0.0; tokens * size];
+        let saved = lstm::forward(&x, weights, &order, &mut y, size);
+        let wides: Vec<Vec<f64>> = parameters.iter().map(|values| wide(values)).collect();
+        let all = || -> [&[f64]; 4] { std::array::from_fn(|i| &*wides[i]) };
+        close("y", &y, &exact(&wide(&x), all()));
+        let d = lstm::backward(&dy, size, weights, &order, saved);
+        let mut dx = vec![0.0; x.len()];
+        linear::backward_input(&d.gates, input, 4 * size, &mut dx, Write::Replace);
+        close("dx", &dx, &slopes(&x, |x| dot(&dy, &exact(x, all()))));
+        let slopes_of = |i: usize| slopes(&parameters[i], |values| {
+            let mut moved = all();
+            moved[i] = values;
+            dot(&dy, &exact(&wide(&x), moved))
+        });
+        let mut dinput = vec![0.0; input.len()];
+        linear::backward_weight(&d.gates, &x, 4 * size, &mut dinput, Write::Replace);
+        close("dinput", &dinput, &slopes_of(0));
+        close("dhidden", &d.hidden, &slopes_of(1));
+        let mut dbias = vec![0.0; 4 * size];
+        linear::backward_bias(&d.gates, &mut dbias, Write::Replace);
+        close("dinput_bias", &dbias, &slopes_of(2));
+        close("dhidden_bias", &dbias, &slopes_of(3));
+    }
+
+    #[test]
+    fn a_convolution_is_its_formula(
+        lengths in prop::collection::vec(1usize..6, 1..5), size in 1usize..4, width in 1usize..5, filters in 1usize..4,
+        seed in any::<u64>(),
+    ) {
+        let offsets = offsets(&lengths);
+        let kernel = Kernel { size, width, filters };
+        let x = normals(seed, *offsets.last().unwrap() as usize * width);
+        let (weight, bias) = (normals(seed ^ 1, filters * width * size), normals(seed ^ 2, filters));
+        let dy = normals(seed ^ 3, lengths.len() * filters);
+        // torch's `Conv1d` over the sequence, which is filled up to one window, then ReLU and the maximum.
+        let exact = |x: &[f64], weight: &[f64], bias: &[f64]| -> Vec<f64> {
+            let mut y = Vec::new();
+            for bounds in offsets.windows(2) {
+                let mut rows = x[bounds[0] as usize * width..bounds[1] as usize * width].to_vec();
+                rows.resize(rows.len().max(size * width), 0.0);
+                for filter in 0..filters {
+                    let sum = |first: usize| -> f64 {
+                        (0..size * width).map(|i| {
+                            let (token, element) = (i / width, i % width);
+                            weight[(filter * width + element) * size + token] * rows[(first + token) * width + element]
+                        }).sum::<f64>() + bias[filter]
+                    };
+                    y.push((0..=rows.len() / width - size).map(sum).fold(0.0, f64::max));
+                }
+            }
+            y
+        };
+        let by_token = kernel.by_token(&weight);
+        let maxima = convolution::forward(&x, &offsets, kernel, &by_token, &bias);
+        let (wide_x, wide_weight, wide_bias) = (wide(&x), wide(&weight), wide(&bias));
+        close("y", &maxima.values, &exact(&wide_x, &wide_weight, &wide_bias));
+        let (mut dx, mut dweight, mut dbias) = (vec![0.0; x.len()], vec![0.0; weight.len()], vec![0.0; filters]);
+        let sums = (&mut dx[..], &mut dweight[..], &mut dbias[..]);
+        convolution::backward(&dy, &maxima, (&x, &offsets), kernel, &by_token, sums);
+        close("dx", &dx, &slopes(&x, |x| dot(&dy, &exact(x, &wide_weight, &wide_bias))));
+        let slope = slopes(&weight, |weight| dot(&dy, &exact(&wide_x, weight, &wide_bias)));
+        close("dweight", &kernel.by_element(&dweight), &slope);
+        close("dbias", &dbias, &slopes(&bias, |bias| dot(&dy, &exact(&wide_x, &wide_weight, bias))));
     }
 }

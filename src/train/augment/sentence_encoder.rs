@@ -20,7 +20,7 @@ impl SentenceEncoder {
     /// Loads the checkpoint `name`. Texts are truncated to `max_length` tokens and to the positions of the model.
     pub fn new(name: &str, files: &CheckpointFiles, max_length: usize) -> Result<Self, TrainError> {
         let pooling = Some(Pooling::Mean);
-        let plain = ModelConfig { from: name.to_owned(), pooling, dropout: Some(0.0), freeze: 0, reinit: 0 };
+        let plain = ModelConfig { from: name.to_owned(), pooling, dropout: Some(0.0), ..ModelConfig::default() };
         let weights: Vec<&[u8]> = files.weights.iter().map(AsRef::as_ref).collect();
         let model = Network::load(&files.config, &weights, &plain, 2, 0, &Device::Cpu)?;
         let encoder = Encoder::new(name, &files.tokenizer, max_length.min(model.shape().positions), false)?;

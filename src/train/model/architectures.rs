@@ -3,20 +3,23 @@
 use super::config::{model_type, wrong};
 use super::declarations::Declarations;
 use super::encoder::Encoder;
-use super::{albert, bert, distilbert, electra, modernbert, mpnet, roberta};
+use super::{albert, bag_of_words, bert, bilstm, distilbert, electra, modernbert, mpnet, roberta, textcnn};
 use crate::train::TrainError;
 
 /// Reads `config.json` and adds the architecture's parameters to the list.
 type Reader = fn(&[u8], &mut Declarations) -> Result<Box<dyn Encoder>, TrainError>;
 
-const ARCHITECTURES: [(&str, Reader); 8] = [
+const ARCHITECTURES: [(&str, Reader); 11] = [
     ("albert", albert::read),
+    ("bag_of_words", bag_of_words::read),
     ("bert", bert::read),
+    ("bilstm", bilstm::read),
     ("distilbert", distilbert::read),
     ("electra", electra::read),
     ("modernbert", modernbert::read),
     ("mpnet", mpnet::read),
     ("roberta", roberta::read),
+    ("textcnn", textcnn::read),
     ("xlm-roberta", roberta::read),
 ];
 
@@ -37,7 +40,7 @@ mod tests {
     #[test]
     fn an_unsupported_architecture_is_named_with_the_supported_ones() {
         let message = |json: &str| read(json.as_bytes(), &mut Declarations::default()).unwrap_err().to_string();
-        insta::assert_snapshot!(message(r#"{"model_type": "t5"}"#), @"config.json: model_type is 't5': not supported; supported are albert, bert, distilbert, electra, modernbert, mpnet, roberta, xlm-roberta");
+        insta::assert_snapshot!(message(r#"{"model_type": "t5"}"#), @"config.json: model_type is 't5': not supported; supported are albert, bag_of_words, bert, bilstm, distilbert, electra, modernbert, mpnet, roberta, textcnn, xlm-roberta");
         assert!(message("{}").contains("vocab_size"), "without model_type it is a BERT");
     }
 }

@@ -20,6 +20,8 @@ pub enum Group {
 pub enum Initial {
     /// Normal with the checkpoint's `initializer_range` as standard deviation.
     Normal,
+    /// Uniform between this number and its negative.
+    Uniform(f64),
     Constant(f32),
 }
 

@@ -7,7 +7,10 @@
 
 use candle_core::{D, Error, Result, Tensor};
 
-use super::operations::{Attention, Embeddings, Linear, Norm, Operations, Place, PositionTable, RelativeBias};
+use super::operations::{
+    Attention, Convolution, Embeddings, Linear, Lstm, LstmDirection, Norm, Operations, Place, PositionTable,
+    RelativeBias,
+};
 use super::pass::Pass;
 use crate::train::batch::Mix;
 use plateau_kernels::activation::Activation;
@@ -93,6 +96,53 @@ impl<'a> DeviceBackend<'a> {
             }
         }
         Tensor::from_vec(mask, (batch.sequences(), 1, longest, longest), like.device())?.to_dtype(like.dtype())
+    }
+
+    /// One direction of an LSTM over sequences that are padded to the longest one. The state of a sequence stays as it is
+    /// beyond its end.
+    fn lstm_direction(&self, x: &Tensor, direction: LstmDirection, size: usize, is_backward: bool) -> Result<Tensor> {
+        let offsets = &self.pass.batch.offsets;
+        let sequences = offsets.len() - 1;
+        let longest = offsets.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(0);
+        let [input, hidden, input_bias, hidden_bias] = direction.parameters().map(|parameter| self.value(parameter));
+        let gates = x.matmul(&input.t()?)?.broadcast_add(input_bias)?.broadcast_add(hidden_bias)?;
+        let mut state = Tensor::zeros((sequences, size), x.dtype(), x.device())?;
+        let (mut cell, mut states) = (state.clone(), Vec::new());
+        for step in 0..longest {
+            let row = |w: &[u32]| match (step < w[1] - w[0], is_backward) {
+                (false, _) => w[0],
+                (true, false) => w[0] + step,
+                (true, true) => w[1] - 1 - step,
+            };
+            let rows: Vec<u32> = offsets.windows(2).map(row).collect();
+            let active: Vec<f32> = offsets.windows(2).map(|w| f32::from(u8::from(step < w[1] - w[0]))).collect();
+            let active = Tensor::from_vec(active, (sequences, 1), x.device())?.to_dtype(x.dtype())?;
+            let gates = (gates.index_select(&Tensor::new(rows, x.device())?, 0)? + state.matmul(&hidden.t()?)?)?;
+            let gate = |number: usize| gates.narrow(1, number * size, size);
+            let sigmoid = |x: Tensor| (x.neg()?.exp()? + 1.0)?.recip();
+            let kept = (sigmoid(gate(1)?)? * &cell)?;
+            let new = (kept + (sigmoid(gate(0)?)? * gate(2)?.tanh()?)?)?;
+            let output = (sigmoid(gate(3)?)? * new.tanh()?)?;
+            cell = (new.broadcast_mul(&active)? + cell.broadcast_mul(&(1.0 - &active)?)?)?;
+            state = (output.broadcast_mul(&active)? + state.broadcast_mul(&(1.0 - &active)?)?)?;
+            states.push(state.clone());
+        }
+        let place = |sequence: usize, step: u32| step * sequences as u32 + sequence as u32;
+        let rows = offsets.windows(2).enumerate().flat_map(|(sequence, w)| {
+            let length = w[1] - w[0];
+            (0..length).map(move |i| place(sequence, if is_backward { length - 1 - i } else { i }))
+        });
+        Tensor::cat(&states, 0)?.index_select(&Tensor::new(rows.collect::<Vec<u32>>(), x.device())?, 0)
+    }
+
+    /// The maximum over the rows of each part, whose lengths are given.
+    fn maxima(x: &Tensor, lengths: impl Iterator<Item = usize>) -> Result<Tensor> {
+        let (mut first, mut maxima) = (0, Vec::new());
+        for length in lengths {
+            maxima.push(x.narrow(0, first, length)?.max_keepdim(0)?);
+            first += length;
+        }
+        Tensor::cat(&maxima, 0)
     }
 
     /// `x` with the masks that the CPU kernels use.
@@ -290,6 +340,50 @@ impl Operations for DeviceBackend<'_> {
         let weights = Tensor::from_vec(weights, (sequences, tokens), x.device())?.to_dtype(x.dtype())?;
         let counts = Tensor::from_vec(counts, (sequences, 1), x.device())?.to_dtype(x.dtype())?;
         weights.matmul(x)?.broadcast_div(&counts)
+    }
+
+    fn lstm(&mut self, x: &Tensor, lstm: &Lstm) -> Result<Tensor> {
+        let forward = self.lstm_direction(x, lstm.forward, lstm.size, false)?;
+        let backward = self.lstm_direction(x, lstm.backward, lstm.size, true)?;
+        Tensor::cat(&[forward, backward], 1)
+    }
+
+    fn convolve(&mut self, x: &Tensor, convolutions: &[Convolution]) -> Result<Tensor> {
+        let (tokens, width) = x.dims2()?;
+        // The row after the last token fills up short sequences.
+        let rows = Tensor::cat(&[x, &Tensor::zeros((1, width), x.dtype(), x.device())?], 0)?;
+        let mut parts = Vec::new();
+        for Convolution { weight, bias, kernel } in convolutions {
+            let (size, offsets) = (kernel.size as u32, &self.pass.batch.offsets);
+            let windows = |w: &[u32]| (w[1] - w[0]).saturating_sub(size - 1).max(1);
+            let mut places = Vec::new();
+            for w in offsets.windows(2) {
+                for first in w[0]..w[0] + windows(w) {
+                    places.extend((first..first + size).map(|row| if row < w[1] { row } else { tokens as u32 }));
+                }
+            }
+            let count = places.len() / kernel.size;
+            let inputs = rows.index_select(&Tensor::new(places, x.device())?, 0)?;
+            let inputs = inputs.reshape((count, kernel.size * width))?;
+            let weight =
+                self.value(*weight).transpose(1, 2)?.contiguous()?.reshape((kernel.filters, kernel.size * width))?;
+            let sums = inputs.matmul(&weight.t()?)?.broadcast_add(self.value(*bias))?.relu()?;
+            parts.push(Self::maxima(&sums, offsets.windows(2).map(|w| windows(w) as usize))?);
+        }
+        Tensor::cat(&parts, 1)
+    }
+
+    fn max_rows(&mut self, x: &Tensor) -> Result<Tensor> {
+        Self::maxima(x, self.pass.batch.offsets.windows(2).map(|w| (w[1] - w[0]) as usize))
+    }
+
+    fn last_states(&mut self, x: &Tensor) -> Result<Tensor> {
+        let (offsets, half) = (&self.pass.batch.offsets, x.dim(1)? / 2);
+        let rows =
+            |place: fn(&[u32]) -> u32| Tensor::new(offsets.windows(2).map(place).collect::<Vec<u32>>(), x.device());
+        let forward = x.index_select(&rows(|w| w[1] - 1)?, 0)?.narrow(1, 0, half)?;
+        let backward = x.index_select(&rows(|w| w[0])?, 0)?.narrow(1, half, half)?;
+        Tensor::cat(&[forward, backward], 1)
     }
 
     fn mix(&mut self, x: &Tensor) -> Result<Tensor> {

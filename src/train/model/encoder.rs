@@ -49,13 +49,16 @@ pub struct Shape {
     pub head: HeadLayout,
 }
 
-/// The classification head of the architecture in transformers: dense layer and activation on the first token or on the mean of
-/// all tokens, then the classifier.
-#[expect(clippy::struct_excessive_bools, reason = "independent properties of a head")]
+/// The classification head of the architecture in transformers: one vector for each sequence, dense layer and activation, then
+/// the classifier.
 #[derive(Debug, Clone, Copy)]
 pub struct HeadLayout {
-    /// Name of the dense layer.
-    pub dense: &'static str,
+    /// How the rows of a sequence become one vector.
+    pub pool: Pool,
+    /// Name of the dense layer. None: the head has none.
+    pub dense: Option<&'static str>,
+    /// Elements of the dense layer's output. None: as many as of its input.
+    pub dense_width: Option<usize>,
     pub activation: Activation,
     /// Whether there is dropout before the dense layer.
     pub input_dropout: bool,
@@ -65,12 +68,22 @@ pub struct HeadLayout {
     pub needs_checkpoint: bool,
     /// Whether the dense layer has a bias.
     pub dense_bias: bool,
-    /// Whether the head reads the mean of all tokens in place of the first token.
-    pub mean: bool,
+    /// Whether the head belongs to the network, so that `model.pooling` cannot choose another.
+    pub is_fixed: bool,
     /// LayerNorm after the activation.
     pub norm: Option<HeadNorm>,
     /// LayerNorm of the last layer's output, before any pooling.
     pub final_norm: Option<Norm>,
+}
+
+/// How the rows of a sequence become one vector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pool {
+    First,
+    Mean,
+    Max,
+    /// The last states of a bidirectional LSTM.
+    LastStates,
 }
 
 /// A LayerNorm within a head.
@@ -85,15 +98,28 @@ impl HeadLayout {
     /// A dense layer on the first token, then the classifier.
     pub fn plain(dense: &'static str, activation: Activation) -> Self {
         Self {
-            dense,
+            pool: Pool::First,
+            dense: Some(dense),
+            dense_width: None,
             activation,
             input_dropout: false,
             classifier: "classifier",
             needs_checkpoint: false,
             dense_bias: true,
-            mean: false,
+            is_fixed: false,
             norm: None,
             final_norm: None,
+        }
+    }
+
+    /// The classifier on `pool`, with a dense layer of this name and width and ReLU between if it is given.
+    pub fn of_network(pool: Pool, dense: Option<(&'static str, usize)>) -> Self {
+        Self {
+            pool,
+            dense: dense.map(|(name, _)| name),
+            dense_width: dense.map(|(_, width)| width),
+            is_fixed: true,
+            ..Self::plain("", Activation::Relu)
         }
     }
 

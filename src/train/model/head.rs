@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor};
 
 use super::declarations::{Declarations, Group};
-use super::encoder::Shape;
+use super::encoder::{Pool, Shape};
 use super::operations::{Linear, Norm, Operations, Place, Rows};
 use crate::trial::Pooling;
 use plateau_kernels::activation::Activation;
@@ -12,6 +12,7 @@ use plateau_kernels::activation::Activation;
 #[derive(Debug, Clone, Copy)]
 pub struct Head {
     pub pooling: Pooling,
+    pool: Pool,
     dense: Option<Dense>,
     final_norm: Option<Norm>,
     classifier: Linear,
@@ -23,7 +24,6 @@ struct Dense {
     layer: Linear,
     activation: Activation,
     input_dropout: bool,
-    mean: bool,
     norm: Option<Norm>,
 }
 
@@ -32,22 +32,29 @@ impl Head {
     /// others a linear classifier.
     pub fn declare(declarations: &mut Declarations, shape: &Shape, pooling: Pooling, classes: usize) -> Self {
         let (layout, width, group) = (shape.head, shape.hidden, Group::Head);
-        let dense = (pooling == Pooling::Pooler).then(|| Dense {
-            layer: declarations.linear_with(layout.dense_bias, layout.dense, width, width, group),
-            activation: layout.activation,
-            input_dropout: layout.input_dropout,
-            mean: layout.mean,
-            norm: layout.norm.map(|norm| declarations.norm_with(norm.bias, norm.name, width, norm.epsilon, group)),
+        let dense = layout.dense.filter(|_| pooling == Pooling::Pooler).map(|name| {
+            let outputs = layout.dense_width.unwrap_or(width);
+            Dense {
+                layer: declarations.linear_with(layout.dense_bias, name, outputs, width, group),
+                activation: layout.activation,
+                input_dropout: layout.input_dropout,
+                norm: layout.norm.map(|norm| declarations.norm_with(norm.bias, norm.name, width, norm.epsilon, group)),
+            }
         });
         let name = if dense.is_some() { layout.classifier } else { "classifier" };
+        let width = dense.map_or(width, |dense| dense.layer.outputs);
         let classifier = declarations.linear(name, classes, width, group);
-        Self { pooling, dense, final_norm: layout.final_norm, classifier }
+        let pool = match pooling {
+            Pooling::Cls => Pool::First,
+            Pooling::Mean => Pool::Mean,
+            Pooling::Pooler => layout.pool,
+        };
+        Self { pooling, pool, dense, final_norm: layout.final_norm, classifier }
     }
 
     /// The rows of each sequence that the head reads.
     pub fn rows(&self) -> Rows {
-        let is_mean = self.pooling == Pooling::Mean || self.dense.is_some_and(|dense| dense.mean);
-        if is_mean { Rows::All } else { Rows::First }
+        if self.pool == Pool::First { Rows::First } else { Rows::All }
     }
 
     /// The encoder's output from that of the last layer.
@@ -61,9 +68,11 @@ impl Head {
     /// The logits `[sequences, classes]`. `hidden` is the last layer's output for [`Self::rows`].
     pub fn forward(&self, ops: &mut dyn Operations, hidden: &Tensor) -> Result<Tensor> {
         let hidden = self.normalise(ops, hidden)?;
-        let mut x = match self.rows() {
-            Rows::All => ops.mean_rows(&hidden)?,
-            Rows::First => hidden,
+        let mut x = match self.pool {
+            Pool::First => hidden,
+            Pool::Mean => ops.mean_rows(&hidden)?,
+            Pool::Max => ops.max_rows(&hidden)?,
+            Pool::LastStates => ops.last_states(&hidden)?,
         };
         if let Some(Dense { layer, activation, input_dropout, norm, .. }) = self.dense {
             if input_dropout {

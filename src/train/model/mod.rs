@@ -9,7 +9,9 @@
 
 mod albert;
 pub mod architectures;
+mod bag_of_words;
 mod bert;
+mod bilstm;
 pub mod config;
 pub mod declarations;
 mod device_backend;
@@ -29,6 +31,8 @@ pub mod pass;
 mod roberta;
 mod stack;
 mod tape;
+mod textcnn;
+pub mod token_table;
 mod transformer_layer;
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::config::{DropoutRates, activation, check_heads, check_sizes, gelu, initializer_range, parse, wrong};
 use super::declarations::{Declarations, Group};
-use super::encoder::{Encoder, HeadLayout, HeadNorm, Shape};
+use super::encoder::{Encoder, HeadLayout, HeadNorm, Pool, Shape};
 use super::operations::{Attention, DropoutKind, Embeddings, Linear, Norm, Operations, Place, Rows};
 use crate::train::TrainError;
 use plateau_kernels::activation::Activation;
@@ -131,7 +131,7 @@ pub fn read(json: &[u8], declarations: &mut Declarations) -> std::result::Result
     let final_norm = declarations.norm_with(keys.norm_bias, "final_norm", hidden, keys.norm_eps, Group::Head);
     let head = HeadLayout {
         dense_bias: keys.classifier_bias,
-        mean: keys.classifier_pooling == "mean",
+        pool: if keys.classifier_pooling == "mean" { Pool::Mean } else { Pool::First },
         norm: Some(HeadNorm { name: "head.norm", epsilon: keys.norm_eps, bias: keys.norm_bias }),
         final_norm: Some(final_norm),
         ..HeadLayout::plain("head.dense", activation("classifier_activation", &keys.classifier_activation)?)

@@ -9,9 +9,10 @@ use super::encoder::{Encoder, Shape};
 use super::head::Head;
 use super::operations::Rows;
 use super::parameters::{self, LoadSettings, Parameter, Tensors};
+use super::token_table::NewNetwork;
 use crate::train::TrainError;
 use crate::train::data::Tokens;
-use crate::trial::{ModelConfig, Pooling};
+use crate::trial::{ModelConfig, Pooling, Vectors};
 
 /// What runs the operations of a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,16 +60,30 @@ impl Network {
         device: &Device,
         dtype: DType,
     ) -> Result<Self, TrainError> {
+        let new = NewNetwork::read(json, wanted)?;
+        let json = new.as_ref().map_or(json, |new| &new.config);
         let mut declarations = Declarations::default();
         let encoder = architectures::read(json, &mut declarations)?;
         let shape = encoder.shape();
         check_layers(&*encoder, "freeze", wanted.freeze, wanted.freeze)?;
         check_layers(&*encoder, "reinit", wanted.reinit, shape.layers.saturating_sub(wanted.reinit))?;
-        let tensors = Tensors::read(weights, shape.prefix)?;
-        declarations.check_size(tensors.elements())?;
+        let tensors = match &new {
+            Some(_) if wanted.embeddings.vectors == Vectors::Random => Tensors::default(),
+            Some(new) => Tensors::read(weights, new.prefix)?.only(&new.table, NewNetwork::table_name()),
+            None => Tensors::read(weights, shape.prefix)?,
+        };
+        if new.is_none() {
+            declarations.check_size(tensors.elements())?;
+        }
         let pooling = wanted.pooling.unwrap_or_else(|| default_pooling(shape, &tensors));
+        if shape.head.is_fixed && pooling != Pooling::Pooler {
+            return Err(TrainError::Input(
+                "model.pooling does not apply to a network without an encoder, which has its own; remove it".into(),
+            ));
+        }
         let head = Head::declare(&mut declarations, shape, pooling, classes);
-        let settings = LoadSettings { freeze: wanted.freeze, reinit: wanted.reinit, seed };
+        let settings =
+            LoadSettings { freeze: wanted.freeze, reinit: wanted.reinit, draws_missing: new.is_some(), seed };
         let parameters = parameters::load(&declarations, shape, &tensors, settings, device, dtype)?;
         let dropout = wanted.dropout.map_or(shape.dropout, DropoutRates::all);
         let backend = if device.is_cpu() { Backend::Kernels } else { Backend::Candle };
@@ -125,7 +140,7 @@ impl Network {
 /// The pooling of a checkpoint if the configuration names none: the architecture's own head, but the mean for a BERT
 /// checkpoint without a pooler.
 pub fn default_pooling(shape: &Shape, tensors: &Tensors<'_>) -> Pooling {
-    let has_own = !shape.head.needs_checkpoint || tensors.has_linear(shape.head.dense);
+    let has_own = !shape.head.needs_checkpoint || shape.head.dense.is_some_and(|dense| tensors.has_linear(dense));
     if has_own { Pooling::Pooler } else { Pooling::Mean }
 }
 

@@ -11,6 +11,7 @@
 use candle_core::{Result, Tensor};
 
 use plateau_kernels::activation::Activation;
+use plateau_kernels::convolution::Kernel;
 
 /// A linear layer `y = x W^T + b`. Several layers may share one weight, each with rows of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,6 +99,44 @@ pub struct RelativeBias {
     /// Maps a distance to its bucket. It is constant beyond `limit` in both directions.
     pub bucket: fn(i32) -> usize,
     pub limit: i32,
+}
+
+/// A bidirectional LSTM layer, as torch defines it.
+#[derive(Debug, Clone, Copy)]
+pub struct Lstm {
+    /// Elements of the state of a direction.
+    pub size: usize,
+    /// Reads each sequence from its first token.
+    pub forward: LstmDirection,
+    /// Reads each sequence from its last token.
+    pub backward: LstmDirection,
+}
+
+/// The indices of the parameters of a direction.
+#[derive(Debug, Clone, Copy)]
+pub struct LstmDirection {
+    /// `[4 size, width]`
+    pub input: usize,
+    /// `[4 size, size]`
+    pub hidden: usize,
+    /// `[4 size]`
+    pub input_bias: usize,
+    /// `[4 size]`
+    pub hidden_bias: usize,
+}
+
+impl LstmDirection {
+    pub fn parameters(self) -> [usize; 4] {
+        [self.input, self.hidden, self.input_bias, self.hidden_bias]
+    }
+}
+
+/// A convolution over tokens with the indices of its weight `[filters, width, size]` and its bias.
+#[derive(Debug, Clone, Copy)]
+pub struct Convolution {
+    pub weight: usize,
+    pub bias: usize,
+    pub kernel: Kernel,
 }
 
 /// A place in the network with dropout.
@@ -207,6 +246,20 @@ pub trait Operations {
 
     /// The mean row of each sequence, `[sequences, width]`.
     fn mean_rows(&mut self, x: &Tensor) -> Result<Tensor>;
+
+    /// The outputs of both directions beside each other, `[tokens, 2 size]`.
+    fn lstm(&mut self, x: &Tensor, lstm: &Lstm) -> Result<Tensor>;
+
+    /// The maximum of each filter over all windows of a sequence after ReLU, `[sequences, filters]`; those of several
+    /// convolutions beside each other. A sequence shorter than a window is filled up with zeros.
+    fn convolve(&mut self, x: &Tensor, convolutions: &[Convolution]) -> Result<Tensor>;
+
+    /// The maximum of each column over the tokens of a sequence, `[sequences, width]`.
+    fn max_rows(&mut self, x: &Tensor) -> Result<Tensor>;
+
+    /// The last states of a bidirectional LSTM: the first half of the last row of each sequence, and the second half of its
+    /// first row, `[sequences, width]`.
+    fn last_states(&mut self, x: &Tensor) -> Result<Tensor>;
 
     /// Mixup of one row for each sequence in training; otherwise the identity.
     fn mix(&mut self, x: &Tensor) -> Result<Tensor>;

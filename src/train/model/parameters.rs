@@ -36,10 +36,13 @@ pub struct LoadSettings {
     pub freeze: usize,
     /// Number of layers from above that start from new values, together with the head's dense layer.
     pub reinit: usize,
+    /// Whether parameters that the checkpoint lacks start from random values. Else only those of the head may.
+    pub draws_missing: bool,
     pub seed: u64,
 }
 
 /// The tensors of a checkpoint by name without prefix, over all its files.
+#[derive(Default)]
 pub struct Tensors<'a>(BTreeMap<String, TensorView<'a>>);
 
 impl<'a> Tensors<'a> {
@@ -55,6 +58,12 @@ impl<'a> Tensors<'a> {
             tensors.extend(parsed.tensors().into_iter().map(|(name, view)| (plain_name(&name, prefix), view)));
         }
         Ok(Self(tensors))
+    }
+
+    /// Only the tensor `name`, under another name.
+    #[must_use]
+    pub fn only(mut self, name: &str, new_name: String) -> Self {
+        Self(self.0.remove(name).map(|view| (new_name, view)).into_iter().collect())
     }
 
     /// Whether the checkpoint has the weight and the bias of this linear layer.
@@ -116,7 +125,7 @@ fn plain_name(name: &str, prefix: &str) -> String {
 /// Heads have no prefix in the files of transformers.
 fn file_name(name: &str, prefix: &str) -> String {
     let is_head = ["classifier.", "pre_classifier.", "head."].iter().any(|stem| name.starts_with(stem));
-    if is_head { name.to_owned() } else { format!("{prefix}.{name}") }
+    if is_head || prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") }
 }
 
 /// The values of all declared parameters on `device`. Parameters of the head may be missing or have another shape in the
@@ -179,7 +188,7 @@ fn stored(
     let renewed = match group {
         Group::Embeddings => false,
         Group::Layer(number) => number + settings.reinit >= shape.layers,
-        Group::Head => settings.reinit > 0 && name.starts_with(shape.head.dense),
+        Group::Head => settings.reinit > 0 && shape.head.dense.is_some_and(|dense| name.starts_with(dense)),
     };
     match tensors.shape(name) {
         Some(found) if found == expected && !renewed => tensors.value(name),
@@ -187,7 +196,7 @@ fn stored(
             faults.push(format!("'{name}' has shape {found:?}; config.json requires {expected:?}"));
             Ok(None)
         }
-        None if *group != Group::Head => {
+        None if *group != Group::Head && !settings.draws_missing => {
             faults.push(format!("'{name}' is missing"));
             Ok(None)
         }
@@ -201,10 +210,19 @@ fn draw(declaration: &Declaration, initializer_range: f64, seed: u64) -> Result<
     let values: Vec<f32> = match declaration.initial {
         Initial::Constant(value) => vec![value; count],
         Initial::Normal => {
-            let random = Random::new(seed, Purpose::Initialisation);
-            let random = declaration.name.bytes().fold(random, |random, byte| random.at(u64::from(byte)));
+            let random = named(declaration, seed);
             (0..count as u64).map(|i| (random.normal(i) * initializer_range) as f32).collect()
+        }
+        Initial::Uniform(bound) => {
+            let random = named(declaration, seed);
+            (0..count as u64).map(|i| ((2.0 * random.unit(i) - 1.0) * bound) as f32).collect()
         }
     };
     Ok(Tensor::from_vec(values, declaration.shape.as_slice(), &Device::Cpu)?)
+}
+
+/// The random numbers of a parameter.
+fn named(declaration: &Declaration, seed: u64) -> Random {
+    let random = Random::new(seed, Purpose::Initialisation);
+    declaration.name.bytes().fold(random, |random, byte| random.at(u64::from(byte)))
 }

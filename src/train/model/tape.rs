@@ -13,13 +13,18 @@ use candle_core::{Error, Result, Tensor, TensorId};
 use super::gradient_buffer::{GradientBuffer, TokenGradients};
 use super::host::{Host, host};
 use super::network::Network;
-use super::operations::{Attention, Embeddings, Linear, Norm, Operations, Place, RelativeBias};
+use super::operations::{
+    Attention, Convolution, Embeddings, Linear, Lstm, LstmDirection, Norm, Operations, Place, RelativeBias,
+};
 use super::parameters::Parameter;
 use super::pass::Pass;
 use plateau_kernels::activation::{self, Activation};
 use plateau_kernels::attention::{self, DistanceBias, Inputs};
+use plateau_kernels::convolution;
 use plateau_kernels::linear;
+use plateau_kernels::lstm::{self, Order, Weights};
 use plateau_kernels::norm::{self, LayerNorm, Normed, Site};
+use plateau_kernels::pool;
 use plateau_kernels::product::Write;
 use plateau_kernels::rotary::Rotation;
 use plateau_kernels::vector::add;
@@ -150,6 +155,38 @@ impl<'a> Gradients<'a> {
         write(&mut gradient.sums()[layer.first * width..][..layer.outputs * width], Write::Add);
     }
 
+    /// Adds the gradients of a direction of an LSTM, and that of its input `x` to `dx`. `dgates` are the gradients of its gates.
+    fn add_lstm(
+        &self,
+        direction: LstmDirection,
+        gradients: &lstm::Gradients,
+        x: &[f32],
+        dx: Option<&mut [f32]>,
+    ) -> Result<()> {
+        let dgates = &gradients.gates;
+        let model = self.model();
+        let outputs = model.values(direction.input_bias)?.len();
+        let trained =
+            |parameter: usize| model.parameters[parameter].trainable.then(|| self.buffer.parameter(parameter));
+        for bias in [direction.input_bias, direction.hidden_bias] {
+            if let Some(mut gradient) = trained(bias) {
+                let (sums, write) = gradient.target();
+                linear::backward_bias(dgates, sums, write);
+            }
+        }
+        if let Some(mut gradient) = trained(direction.hidden) {
+            add(gradient.sums(), &gradients.hidden);
+        }
+        if let Some(mut gradient) = trained(direction.input) {
+            let (sums, write) = gradient.target();
+            linear::backward_weight(dgates, x, outputs, sums, write);
+        }
+        if let Some(dx) = dx {
+            linear::backward_input(dgates, &model.values(direction.input)?, outputs, dx, Write::Add);
+        }
+        Ok(())
+    }
+
     /// Adds the gradients of a LayerNorm's weight and bias. Replaces `dy` by the gradient of its input.
     fn norm(&self, norm: Norm, normed: &Normed, dy: &mut [f32]) -> Result<()> {
         let weight = self.model().values(norm.weight)?;
@@ -185,6 +222,12 @@ impl Network {
         })
     }
 
+    /// The parameters of a direction of an LSTM.
+    fn lstm(&self, direction: LstmDirection) -> Result<[Host<'_>; 4]> {
+        let [input, hidden, input_bias, hidden_bias] = direction.parameters().map(|parameter| self.values(parameter));
+        Ok([input?, hidden?, input_bias?, hidden_bias?])
+    }
+
     /// Weight and bias of a LayerNorm.
     fn affine(&self, norm: Norm) -> Result<(Host<'_>, Values<'_>)> {
         let weight = self.values(norm.weight)?;
@@ -211,6 +254,11 @@ impl Deref for Values<'_> {
             Self::Zeros(zeros) => zeros,
         }
     }
+}
+
+/// The parameters of a direction of an LSTM for the kernel.
+fn weights<'a>([input, hidden, input_bias, hidden_bias]: &'a [Host<'_>; 4]) -> Weights<'a> {
+    Weights { input, hidden, input_bias, hidden_bias }
 }
 
 /// The parameters of these layers.
@@ -517,6 +565,110 @@ impl Operations for Tape<'_> {
                 for _ in bounds[0]..bounds[1] {
                     dx.extend(mean.iter().map(|x| x / n));
                 }
+            }
+            gradients.add(input, dx);
+            Ok(())
+        })
+    }
+
+    fn lstm(&mut self, x: &Tensor, layer: &Lstm) -> Result<Tensor> {
+        let (pass, Lstm { size, forward, backward }) = (self.pass, *layer);
+        let width = 2 * size;
+        let offsets = &pass.batch.offsets;
+        let mut y = vec![0.0; x.dim(0)? * width];
+        let mut run = |direction: LstmDirection, is_backward: bool| -> Result<_> {
+            let order = Order::new(offsets, is_backward);
+            let parameters = self.model().lstm(direction)?;
+            let first = if is_backward { size } else { 0 };
+            let saved = lstm::forward(&host(x)?, weights(&parameters), &order, &mut y[first..], width);
+            Ok((direction, first, order, saved))
+        };
+        let directions = [run(forward, false)?, run(backward, true)?];
+        let trained = [forward.parameters(), backward.parameters()].concat();
+        let input = x.clone();
+        self.result(y, width, &[x], &trained, move |gradients, dy| {
+            let model = gradients.model();
+            let mut dx = gradients.numbers.contains_key(&input.id()).then(|| vec![0.0; input.elem_count()]);
+            for (direction, first, order, saved) in directions {
+                let parameters = model.lstm(direction)?;
+                let d = lstm::backward(&dy[first..], width, weights(&parameters), &order, saved);
+                gradients.add_lstm(direction, &d, &host(&input)?, dx.as_deref_mut())?;
+            }
+            if let Some(dx) = dx {
+                gradients.add(input.id(), dx);
+            }
+            Ok(())
+        })
+    }
+
+    fn convolve(&mut self, x: &Tensor, convolutions: &[Convolution]) -> Result<Tensor> {
+        let (pass, model) = (self.pass, self.model());
+        let width: usize = convolutions.iter().map(|convolution| convolution.kernel.filters).sum();
+        let mut y = vec![0.0; pass.batch.sequences() * width];
+        let mut done = Vec::with_capacity(convolutions.len());
+        let mut first = 0;
+        for &convolution in convolutions {
+            let Convolution { weight, bias, kernel } = convolution;
+            let weight = kernel.by_token(&model.values(weight)?);
+            let maxima = convolution::forward(&host(x)?, &pass.batch.offsets, kernel, &weight, &model.values(bias)?);
+            for (y, maxima) in y.chunks_exact_mut(width).zip(maxima.values.chunks_exact(kernel.filters)) {
+                y[first..first + kernel.filters].copy_from_slice(maxima);
+            }
+            first += kernel.filters;
+            done.push((convolution, maxima));
+        }
+        let trained: Vec<usize> = convolutions.iter().flat_map(|part| [part.weight, part.bias]).collect();
+        let input = x.clone();
+        self.result(y, width, &[x], &trained, move |gradients, dy| {
+            let model = gradients.model();
+            let mut dx = vec![0.0; input.elem_count()];
+            let mut first = 0;
+            for (Convolution { weight, bias, kernel }, maxima) in done {
+                let own = first..first + kernel.filters;
+                first = own.end;
+                let dy: Vec<f32> = dy.chunks_exact(width).flat_map(|dy| &dy[own.clone()]).copied().collect();
+                let values = kernel.by_token(&model.values(weight)?);
+                let (mut dweight, mut dbias) = (vec![0.0; values.len()], vec![0.0; kernel.filters]);
+                let x = host(&input)?;
+                let sums = (&mut dx[..], &mut dweight[..], &mut dbias[..]);
+                convolution::backward(&dy, &maxima, (&x, &pass.batch.offsets), kernel, &values, sums);
+                for (parameter, gradient) in [(weight, kernel.by_element(&dweight)), (bias, dbias)] {
+                    if model.parameters[parameter].trainable {
+                        add(gradients.buffer.parameter(parameter).sums(), &gradient);
+                    }
+                }
+            }
+            gradients.add(input.id(), dx);
+            Ok(())
+        })
+    }
+
+    fn max_rows(&mut self, x: &Tensor) -> Result<Tensor> {
+        let (pass, width) = (self.pass, x.dim(1)?);
+        let (y, places) = pool::max(&host(x)?, width, &pass.batch.offsets);
+        let (input, elements) = (x.id(), x.elem_count());
+        self.result(y, width, &[x], &[], move |gradients, dy| {
+            gradients.add(input, pool::max_backward(&dy, width, &places, elements));
+            Ok(())
+        })
+    }
+
+    fn last_states(&mut self, x: &Tensor) -> Result<Tensor> {
+        let (pass, width) = (self.pass, x.dim(1)?);
+        let half = width / 2;
+        let ends = move || {
+            let spans = pass.batch.offsets.windows(2);
+            spans.map(move |span| [(span[1] as usize - 1) * width, span[0] as usize * width + half])
+        };
+        let y: Vec<f32> = {
+            let x = host(x)?;
+            ends().flatten().flat_map(|first| &x[first..first + half]).copied().collect()
+        };
+        let (input, elements) = (x.id(), x.elem_count());
+        self.result(y, width, &[x], &[], move |gradients, dy| {
+            let mut dx = vec![0.0; elements];
+            for (first, dy) in ends().flatten().zip(dy.chunks_exact(half)) {
+                dx[first..first + half].copy_from_slice(dy);
             }
             gradients.add(input, dx);
             Ok(())

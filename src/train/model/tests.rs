@@ -44,7 +44,7 @@ fn value<'a>(model: &'a Network, name: &str) -> &'a Tensor {
 }
 
 /// A small `config.json` of every architecture but BERT.
-const OTHERS: [&str; 8] = [
+const OTHERS: [&str; 13] = [
     r#"{"model_type": "distilbert", "vocab_size": 50, "dim": 24, "n_layers": 2, "n_heads": 3, "hidden_dim": 40,
         "max_position_embeddings": 40}"#,
     r#"{"model_type": "roberta", "vocab_size": 50, "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3,
@@ -66,11 +66,27 @@ const OTHERS: [&str; 8] = [
         "attention_bias": true, "mlp_bias": true, "classifier_bias": true, "classifier_pooling": "mean",
         "layer_types": ["sliding_attention", "full_attention"],
         "rope_parameters": {"full_attention": {"rope_theta": 900.0}, "sliding_attention": {"rope_theta": 30.0}}}"#,
+    r#"{"model_type": "bag_of_words", "vocab_size": 50, "embedding_size": 24}"#,
+    r#"{"model_type": "bag_of_words", "vocab_size": 50, "embedding_size": 24, "hidden_size": 10}"#,
+    r#"{"model_type": "textcnn", "vocab_size": 50, "embedding_size": 24, "kernels": [1, 3, 4], "filters": 7}"#,
+    r#"{"model_type": "bilstm", "vocab_size": 50, "embedding_size": 24, "hidden_size": 10}"#,
+    r#"{"model_type": "bilstm", "vocab_size": 50, "embedding_size": 24, "hidden_size": 7, "num_layers": 2, "pooling": "last"}"#,
 ];
 
 /// The numbers of layers that can be frozen.
 fn freezable(config: &str) -> Vec<usize> {
-    if config.contains("albert") { vec![0, 3, 5] } else { vec![0, 1] }
+    if config.contains("albert") {
+        vec![0, 3, 5]
+    } else if config.contains("bag_of_words") {
+        vec![0]
+    } else {
+        vec![0, 1]
+    }
+}
+
+/// Whether the network has a head of its own, so that pooling cannot be chosen.
+fn has_fixed_head(config: &str) -> bool {
+    !config.contains("num_attention_heads") && !config.contains("n_heads")
 }
 
 proptest! {
@@ -85,6 +101,7 @@ proptest! {
         frozen in any::<prop::sample::Index>(),
         seed in any::<u64>(),
     ) {
+        let pooling = if has_fixed_head(json) { Pooling::Pooler } else { pooling };
         let checkpoint = Checkpoint::of_architecture(json, pooling, seed);
         let freeze = *frozen.get(&freezable(json));
         let wanted = ModelConfig { pooling: Some(pooling), dropout: Some(dropout), freeze, ..config().model };
@@ -289,6 +306,34 @@ fn sequences_packed_together_score_as_alone() {
             };
             for (a, b) in score(single).iter().zip(alone) {
                 assert!((a - b).abs() < 1e-5);
+            }
+        }
+    }
+}
+
+#[test]
+fn sequences_of_every_architecture_score_together_as_alone() {
+    for json in OTHERS {
+        let checkpoint = Checkpoint::of_architecture(json, Pooling::Pooler, 3);
+        let wanted = ModelConfig { pooling: Some(Pooling::Pooler), ..config().model };
+        let model = Network::load(&checkpoint.config, &[&checkpoint.weights], &wanted, 3, 5, &Device::Cpu).unwrap();
+        let model = Arc::new(model);
+        let score =
+            |batch: MicroBatch| Pass { model: model.clone(), batch: Arc::new(batch), training: None }.logits().unwrap();
+        let whole = batch(6, &[3, 11, 1, 20], 50, 3);
+        for (s, together) in score(whole.clone()).chunks(3).enumerate() {
+            let span = whole.offsets[s] as usize..whole.offsets[s + 1] as usize;
+            let single = MicroBatch {
+                ids: whole.ids[span.clone()].to_vec(),
+                types: whole.types[span.clone()].to_vec(),
+                positions: whole.positions[span.clone()].to_vec(),
+                offsets: vec![0, span.len() as u32],
+                labels: vec![0],
+                places: vec![0],
+                ..whole.clone()
+            };
+            for (alone, together) in score(single).iter().zip(together) {
+                assert!((alone - together).abs() < 1e-5, "{json}: {alone} alone, {together} together");
             }
         }
     }
