@@ -79,14 +79,16 @@ impl<'a> Tensors<'a> {
     /// The first of these tensors with a NaN or an infinite value.
     pub fn first_non_finite<'n>(&self, mut names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
         // A value is not finite if all bits of its exponent are set.
-        let all_set = |bytes: &[u8], mask: u32| {
-            let value = bytes.iter().rev().fold(0, |value, byte| value << 8 | u32::from(*byte));
-            value & mask == mask
+        let is_bad_half = |data: &[u8], exponent: u16| {
+            data.as_chunks().0.iter().any(|bytes| u16::from_le_bytes(*bytes) & exponent == exponent)
+        };
+        let is_bad_float = |data: &[u8], exponent: u32| {
+            data.as_chunks().0.iter().any(|bytes| u32::from_le_bytes(*bytes) & exponent == exponent)
         };
         let is_bad = |view: &TensorView<'_>| match view.dtype() {
-            safetensors::Dtype::F32 => view.data().chunks_exact(4).any(|bytes| all_set(bytes, 0x7f80_0000)),
-            safetensors::Dtype::BF16 => view.data().chunks_exact(2).any(|bytes| all_set(bytes, 0x7f80)),
-            safetensors::Dtype::F16 => view.data().chunks_exact(2).any(|bytes| all_set(bytes, 0x7c00)),
+            safetensors::Dtype::F32 => is_bad_float(view.data(), 0x7f80_0000),
+            safetensors::Dtype::BF16 => is_bad_half(view.data(), 0x7f80),
+            safetensors::Dtype::F16 => is_bad_half(view.data(), 0x7c00),
             _ => false,
         };
         names.find(|name| self.0.get(*name).is_some_and(&is_bad))
