@@ -401,9 +401,12 @@ mod tests {
     use crate::trial::Status;
 
     fn words(sweep: &Sweep) -> String {
-        let study = Study::of(sweep);
-        let mut lines: Vec<String> = findings(sweep, &study).into_iter().map(|finding| finding.text).collect();
-        lines.extend(next(sweep, &study).map(|next| format!("=> {}: {}", next.reason, next.line)));
+        words_of(sweep, &Study::of(sweep))
+    }
+
+    fn words_of(sweep: &Sweep, study: &Study) -> String {
+        let mut lines: Vec<String> = findings(sweep, study).into_iter().map(|finding| finding.text).collect();
+        lines.extend(next(sweep, study).map(|next| format!("=> {}: {}", next.reason, next.line)));
         lines.join("\n")
     }
 
@@ -485,7 +488,8 @@ mod tests {
         The ranking of 11 trials after a quarter of their steps predicts the final ranking with a rank correlation of -0.07: stopping that early would stop good trials.
         => with one seed the noise is unknown: repeat with three: seeds: [42, 1, 2]
         ");
-        insta::assert_snapshot!(words(&synthetic::large_sweep()), @"
+        let (sweep, study) = &*synthetic::LARGE;
+        insta::assert_snapshot!(words_of(sweep, study), @"
         Best is lr 3e-5, warmup 0.2, scheduler linear, augmentation eda with eval loss 0.314 ± 0.002 over 3 seeds at step 1100, accuracy 86.0 %; 0.002 below the next, lr 2e-5, warmup 0.06, scheduler constant, augmentation eda.
         24 configurations, including it, cannot be separated with 3 seeds (standard deviation over seeds 0.006); the best of so many is an optimistic estimate.
         Where the eval loss of the best configuration at each lr goes flat (with its level): 1e-5 not before step 1100 (0.336), 2e-5 at step 700 (0.327), 3e-5 at step 650 (0.324), 5e-5 at step 300 (0.329), 1e-4 at step 300 (0.317), 3e-4 at step 150 (0.328).

@@ -159,6 +159,10 @@ mod tests {
     use super::*;
 
     fn described(sweep: &Sweep) -> String {
+        described_with(sweep, &Study::of(sweep))
+    }
+
+    fn described_with(sweep: &Sweep, study: &Study) -> String {
         let line = |decision: Decision| {
             let choice = match decision.choice {
                 Choice::Fix(value) => value.to_string(),
@@ -166,7 +170,7 @@ mod tests {
             };
             format!("{}: {choice} # {}", decision.key, decision.why)
         };
-        refine(sweep, &Study::of(sweep), &[]).unwrap().into_iter().map(line).collect::<Vec<_>>().join("\n")
+        refine(sweep, study, &[]).unwrap().into_iter().map(line).collect::<Vec<_>>().join("\n")
     }
 
     #[test]
@@ -177,7 +181,8 @@ mod tests {
         scheduler: "cosine" # cosine is best
         seeds: [42,1,2] # the noise between seeds was unknown: three seeds
         "#);
-        insta::assert_snapshot!(described(&synthetic::large_sweep()), @r#"
+        let (sweep, study) = &*synthetic::LARGE;
+        insta::assert_snapshot!(described_with(sweep, study), @r#"
         lr: [0.000024,0.00003,0.000039] # narrowed around the best, 3e-5
         warmup: 0.2 # no detectable effect
         scheduler: ["linear","constant","cosine"] # linear, constant, cosine are within noise of the best

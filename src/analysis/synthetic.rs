@@ -1,6 +1,9 @@
 //! Sweeps of plausible curves for tests. They are functions of indices alone, so that two calls agree.
 
+use std::sync::LazyLock;
+
 use super::curve::Point;
+use super::study::Study;
 use super::sweep::{Run, Sweep};
 use crate::trial::{
     Axis, AxisValue, EvalRow, FractionOrSteps, Key, MetricRow, Outcome, Scores, Status, Trial, TrialConfig, TrialId,
@@ -40,7 +43,7 @@ pub(crate) fn default_sweep() -> Sweep {
 }
 
 /// 144 configurations with 3 seeds.
-pub(crate) fn large_sweep() -> Sweep {
+fn large_sweep() -> Sweep {
     let axes = [
         axis("lr", &["1e-5", "2e-5", "3e-5", "5e-5", "1e-4", "3e-4"]),
         axis("warmup", &["0", "0.06", "0.1", "0.2"]),
@@ -50,6 +53,13 @@ pub(crate) fn large_sweep() -> Sweep {
     ];
     sweep("lr-grid", &axes, 1200)
 }
+
+/// The large sweep and its study, made once for all tests of a process: a development build takes seconds for it.
+pub(crate) static LARGE: LazyLock<(Sweep, Study)> = LazyLock::new(|| {
+    let sweep = large_sweep();
+    let study = Study::of(&sweep);
+    (sweep, study)
+});
 
 /// Turns every run into one that failed before its first step.
 pub(crate) fn all_failed(mut sweep: Sweep) -> Sweep {
