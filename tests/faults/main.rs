@@ -22,6 +22,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use plateau::spec::parse;
 use table::{FREQUENCIES, Part};
 
 /// Where everything is written: under `target`, so that a second call continues.
@@ -96,17 +97,29 @@ impl What {
     }
 }
 
+/// The trials of all faults of a part are planned together, so that each data file is read once.
 #[test]
 fn every_fault_can_be_planned() {
-    material::make(&home().join("data"));
+    let data = home().join("data");
+    material::make(&data);
     // The parts `dev` hold the same faults with other seeds.
     for part in [Part::Test, Part::Twice, Part::ImbalancedTest] {
-        for sweep in sweeps(part) {
-            let ended = plateau().args(["plan", "--format", "csv"]).arg(&sweep).output().unwrap();
-            assert!(ended.status.success(), "{}: {}", sweep.display(), String::from_utf8_lossy(&ended.stderr));
-            let trials = String::from_utf8(ended.stdout).unwrap().lines().count() - 1;
-            assert!(trials >= 2, "{}: {trials} trials", sweep.display());
+        let mut wanted = 0;
+        for path in sweeps(part) {
+            let text = fs::read_to_string(&path).unwrap();
+            let sweep =
+                parse(&path.display().to_string(), "sweep", &text, &[]).unwrap_or_else(|error| panic!("{error}"));
+            assert!(sweep.size() >= 2, "{}: {} trials", path.display(), sweep.size());
+            wanted += sweep.size();
         }
+        let together = home().join(part.name()).join("together.yaml");
+        fs::write(&together, part.sweep_of_all(&data.display().to_string())).unwrap();
+        let ended = plateau().args(["plan", "--format", "csv"]).arg(&together).output().unwrap();
+        let message = String::from_utf8_lossy(&ended.stderr);
+        assert!(ended.status.success(), "{message}");
+        // A line for the header, and one for the trial without any change.
+        let planned = String::from_utf8(ended.stdout).unwrap().lines().count() - 2;
+        assert_eq!(planned as u128, wanted, "{message}");
     }
 }
 

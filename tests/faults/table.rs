@@ -319,6 +319,19 @@ impl Part {
         })
     }
 
+    /// One sweep file with the trials of all its faults. `data` replaces `DATA`.
+    pub fn sweep_of_all(self, data: &str) -> String {
+        let mut text = format!("name: {}\ninclude:\n", self.name());
+        for axes in self.faults().map(|fault| fault.axes(self, data)) {
+            for variant in 0..self.variants().len() {
+                let entry: Vec<String> =
+                    axes.iter().map(|(key, values)| format!("{key}: {}", values[variant])).collect();
+                let _ = writeln!(text, "  - {{{}}}", entry.join(", "));
+            }
+        }
+        text
+    }
+
     /// The value as it stands in the sweep file of a variant. `data` replaces `DATA`.
     fn value(self, value: &str, variant: usize, data: &str) -> String {
         let (frequencies, _) = FREQUENCIES[variant % FREQUENCIES.len()];
@@ -334,6 +347,15 @@ impl Part {
 impl Fault {
     /// The sweep file of one part: every key is an axis, and all axes are zipped. `data` replaces `DATA`.
     pub fn sweep(&self, part: Part, data: &str) -> String {
+        let mut text = format!("name: {}\nzip:\n", self.folder());
+        for (key, values) in self.axes(part, data) {
+            let _ = writeln!(text, "  {key}: [{}]", values.join(", "));
+        }
+        text
+    }
+
+    /// The keys of one part, each with its value in each variant.
+    fn axes(&self, part: Part, data: &str) -> Vec<(&'static str, Vec<String>)> {
         let changes: &[(&str, &[&str])] = match part {
             Part::Twice => TWICE_AS_LONG,
             Part::ImbalancedDev | Part::ImbalancedTest => IMBALANCED,
@@ -344,17 +366,12 @@ impl Fault {
         // continued runs.
         let (before, after) = if part.is_imbalanced() { (changes, &[][..]) } else { (&[][..], changes) };
         keys.extend(BASE.iter().chain(before).chain(self.keys).chain(after).copied());
-        let mut text = format!("name: {}\nzip:\n", self.folder());
-        let mut line = |key: &str, of: &dyn Fn(usize) -> String| {
-            let values: Vec<String> = part.variants().map(of).collect();
-            let _ = writeln!(text, "  {key}: [{}]", values.join(", "));
-        };
-        for (key, values) in keys {
-            line(key, &|variant| part.value(values[variant / 2 % values.len()], variant, data));
-        }
-        line("data.seed", &|variant| (1 + variant).to_string());
-        line("seed", &|variant| (100 + variant).to_string());
-        text
+        let value = |values: &[&str], variant: usize| part.value(values[variant / 2 % values.len()], variant, data);
+        let values = |values: &[&str]| part.variants().map(|variant| value(values, variant)).collect();
+        let mut axes: Vec<(&str, Vec<String>)> = keys.into_iter().map(|(key, list)| (key, values(list))).collect();
+        axes.push(("data.seed", part.variants().map(|variant| (1 + variant).to_string()).collect()));
+        axes.push(("seed", part.variants().map(|variant| (100 + variant).to_string()).collect()));
+        axes
     }
 
     /// Its name in a path.
