@@ -38,16 +38,16 @@ fn kill_when(place: &Place, mut run: Child, is_so: impl Fn() -> bool) {
 fn event_files_grow_with_the_sweep_and_hold_no_step_twice() {
     let place = tracked("tensorboard");
     // Many steps, because event files grow every two seconds, and the sweep must last longer on any machine.
-    let run = place.start("run sweep.yaml --set steps=3000 --progress none");
+    let run = place.start("run sweep.yaml --set steps=1500 --progress none");
     kill_when(&place, run, || place.events_files(FILES).values().any(|size| *size > 0));
     let begun = place.events_files(FILES);
     assert!(place.count("trial_finished") < 2, "the kill came before the sweep ended");
-    let ended = place.expect(0, "run sweep.yaml --set steps=3000");
+    let ended = place.expect(0, "run sweep.yaml --set steps=1500");
     assert!(!ended.err.contains("log_to"), "{ended:?}");
     let grown = place.events_files(FILES);
     assert!(begun.keys().next().unwrap().starts_with("lr=1e-3,"), "{begun:?}");
     assert!(begun.values().sum::<u64>() < grown.values().sum(), "{begun:?} {grown:?}");
-    place.expect(0, "export sweep.yaml --set steps=3000 --format tensorboard -o anew");
+    place.expect(0, "export sweep.yaml --set steps=1500 --format tensorboard -o anew");
     assert_eq!((grown.len(), &grown), (2, &place.events_files("anew")));
 }
 
