@@ -27,7 +27,7 @@ use plateau::store::{CurveFollower, CurveRow, CurveWriter, Journal, read_curve, 
 use plateau::train::data::labelled_texts;
 use plateau::trial::{DataConfig, DiagnosticRow, EvalRow, MetricRow, Scores, TrialId};
 
-const TARGETS: u64 = 5;
+const TARGETS: u64 = 6;
 /// No input may take longer, on a busy machine.
 const LONGEST: Duration = Duration::from_secs(20);
 /// Bytes that inputs grow to.
@@ -380,4 +380,31 @@ fn logs() {
             }
         },
     );
+}
+
+/// `plateau plan` with a damaged `config.json`: the checkpoint is used, or the message says what is wrong with it.
+#[test]
+fn checkpoints() {
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/finetune-tiny");
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("checkpoint")).unwrap();
+    for name in ["train.tsv", "checkpoint/tokenizer.json", "checkpoint/model.safetensors"] {
+        fs::copy(fixture.join(name), folder.path().join(name)).unwrap();
+    }
+    let sweep = "data: {train: train.tsv}\nmodel: {from: checkpoint}\nsteps: 3\ngrid: {lr: [1e-4]}\n";
+    fs::write(folder.path().join("sweep.yaml"), sweep).unwrap();
+    let config = include_str!("fixtures/finetune-tiny/checkpoint/config.json");
+    let words =
+        ["hidden_size", "num_hidden_layers", "vocab_size", "max_position_embeddings", "gelu", "bert", "id2label"];
+    Corpus::new("checkpoints", "json", &[config], &words).fuzz(|_, bytes| {
+        fs::write(folder.path().join("checkpoint/config.json"), bytes).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_plateau"));
+        let ended = command.args(["plan", "sweep.yaml"]).current_dir(folder.path()).output().unwrap();
+        let message = String::from_utf8(ended.stderr).unwrap();
+        match ended.status.code() {
+            Some(0) => "planned".into(),
+            Some(2) => message.lines().nth(2).unwrap_or_default().rsplit(": ").next().unwrap().to_owned(),
+            other => panic!("{other:?}: {message}"),
+        }
+    });
 }
