@@ -22,10 +22,10 @@ report NAME *OPTIONS:
 test:
     cargo test --features faults
 
-# Kill and pause the processes of a small sweep at random, and those of 10,000 toy trials, then compare with undisturbed runs.
+# Kill, pause and damage a small real sweep for SECONDS / 2, and sweeps of 3,000 toys for the other half, then compare with undisturbed runs.
 torture SECONDS="300":
-    PLATEAU_TORTURE_SECONDS={{ SECONDS }} cargo test --release --features faults --test program torture -- --nocapture
-    PLATEAU_TORTURE_TOYS=10000 cargo test --release --features faults --lib a_thousand_toys_survive_torture -- --nocapture
+    PLATEAU_TORTURE_SECONDS=$(({{ SECONDS }} / 2)) cargo test --release --features faults --test program torture -- --nocapture
+    PLATEAU_TORTURE_SECONDS=$(({{ SECONDS }} / 2)) PLATEAU_TORTURE_TOYS=3000 cargo test --release --features faults --lib many_toys_survive_torture -- --nocapture
 
 # Train runs with one known fault each, and count how often the diagnosis names it (PART: all, dev, test, probes, twice, imbalanced-dev, imbalanced-test, or judge: train nothing). Continues.
 faults PART="all":

@@ -49,6 +49,9 @@
 pub mod analysis;
 pub mod cli;
 pub mod decide;
+#[cfg(all(test, feature = "faults"))]
+#[path = "../tests/program/dice.rs"]
+mod dice;
 pub mod event;
 pub mod exec;
 pub mod logs;

@@ -66,7 +66,7 @@ impl Place {
     /// Replaces a file as a whole: no reader sees a part of it.
     #[cfg(feature = "faults")]
     #[expect(clippy::disallowed_methods, reason = "a test plays an editor")]
-    pub fn replace(&self, name: &str, content: &str) {
+    pub fn replace(&self, name: &str, content: impl AsRef<[u8]>) {
         self.write("replacement", content);
         fs::rename(self.path("replacement"), self.path(name)).unwrap();
     }

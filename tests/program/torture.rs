@@ -1,16 +1,19 @@
 //! Random kills and pauses of parents and workers during a small real sweep, with faults of disk, devices and memory, deleted
-//! and damaged results, and data that changes: the results equal those of an undisturbed run.
+//! and damaged results, data and checkpoints that change, and a server that does not answer as it should: the results equal
+//! those of an undisturbed run.
 //!
 //! Takes some seconds; `just torture` takes longer (`PLATEAU_TORTURE_SECONDS`). A failure prints its seed; set it as
 //! `PLATEAU_TORTURE_SEED` to repeat the run.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
-use std::sync::LazyLock;
-use std::thread::sleep;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::thread::{self, sleep};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::process::Signal;
@@ -83,8 +86,56 @@ static UNDISTURBED: LazyLock<Results> = LazyLock::new(|| {
     results
 });
 
-fn start(place: &Place, faults: &str) -> Child {
+/// A server that takes requests and answers each of them in a wrong way, or not at all.
+struct BadServer {
+    url: String,
+    requests: Arc<AtomicUsize>,
+}
+
+impl BadServer {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let requests = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&requests);
+        thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let number = counter.fetch_add(1, Ordering::Relaxed);
+                thread::spawn(move || Self::answer(client, number));
+            }
+        });
+        Self { url, requests }
+    }
+
+    fn answer(mut client: TcpStream, number: usize) {
+        // The client may have gone away.
+        let _ = client.read(&mut [0; 4096]);
+        let answer: &[u8] = match number % 6 {
+            0 => b"",
+            1 => b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n",
+            2 => b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}",
+            3 => b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n{",
+            4 => b"\x00\xff\x1b[2J\r\n\r\n",
+            _ => {
+                sleep(Duration::from_secs(20));
+                b""
+            }
+        };
+        let _ = client.write_all(answer);
+    }
+
+    /// Number of requests since the last call.
+    fn take(&self) -> usize {
+        self.requests.swap(0, Ordering::Relaxed)
+    }
+}
+
+/// Starts a run. With a server, its curves are sent there.
+fn start(place: &Place, faults: &str, server: Option<&BadServer>) -> Child {
     let mut command = place.command(RUN);
+    if let Some(server) = server {
+        command.args(["--set", "run.log_to=mlflow"]).env("MLFLOW_TRACKING_URI", &server.url);
+    }
     command.env("PLATEAU_FAULTS", faults).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
@@ -95,7 +146,7 @@ fn damage_results(place: &Place, dice: &mut Dice) -> Option<&'static str> {
     let running: Vec<PathBuf> = place.trials().into_values().filter(has_not_ended).collect();
     let trial = running.get(dice.below(running.len().max(1) as u64) as usize)?;
     // A file may go away between the look and the call.
-    match dice.below(6) {
+    match dice.below(7) {
         0 => fs::remove_dir_all(trial).ok().map(|()| "trials deleted"),
         1 => fs::remove_file(trial.join("metrics.csv")).ok().map(|()| "curves deleted"),
         2 => fs::remove_dir_all(trial.join("checkpoint")).ok().map(|()| "training states deleted"),
@@ -103,6 +154,16 @@ fn damage_results(place: &Place, dice: &mut Dice) -> Option<&'static str> {
         4 => {
             let mut curve = fs::OpenOptions::new().append(true).open(trial.join("metrics.csv")).ok()?;
             writeln!(curve, "junk,line").ok().map(|()| "lines added to curves")
+        }
+        5 => {
+            const WEIGHTS: &str = "checkpoint/model.safetensors";
+            let weights = fs::read(place.path(WEIGHTS)).unwrap();
+            let mut changed = weights.clone();
+            *changed.last_mut().unwrap() ^= 1;
+            place.replace(WEIGHTS, changed);
+            sleep(Duration::from_millis(dice.below(1000)));
+            place.replace(WEIGHTS, weights);
+            Some("checkpoints changed")
         }
         _ => {
             let data = place.read("train.tsv");
@@ -115,7 +176,7 @@ fn damage_results(place: &Place, dice: &mut Dice) -> Option<&'static str> {
 }
 
 /// Runs the sweep once, and disturbs it until it ends or its parent is dead. True if it ended with exit code 0.
-fn disturbed(place: &Place, dice: &mut Dice, tally: &mut Tally) -> bool {
+fn disturbed(place: &Place, server: &BadServer, dice: &mut Dice, tally: &mut Tally) -> bool {
     // One run in four has no injected faults, and one only too little memory.
     let faults = match dice.below(4) {
         0 => "",
@@ -130,7 +191,8 @@ fn disturbed(place: &Place, dice: &mut Dice, tally: &mut Tally) -> bool {
             .count()
     };
     let before = opened(place);
-    let mut parent = start(place, &format!("{faults},seed={},log={}", dice.below(1 << 30), log.display()));
+    let server = Some(server).filter(|_| dice.below(4) == 0);
+    let mut parent = start(place, &format!("{faults},seed={},log={}", dice.below(1 << 30), log.display()), server);
     let pid = parent.id() as i32;
     let stopped = loop {
         sleep(Duration::from_millis(dice.below(900)));
@@ -184,6 +246,7 @@ fn disturbed(place: &Place, dice: &mut Dice, tally: &mut Tally) -> bool {
         tally.add(line);
     }
     let _ = fs::remove_file(log);
+    (0..server.map_or(0, BadServer::take)).for_each(|_| tally.add("requests answered badly"));
     ended.code == 0
 }
 
@@ -236,13 +299,13 @@ fn assert_close(found: &str, expected: &str) {
 fn a_sweep_survives_torture() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
     let seed = setting("PLATEAU_TORTURE_SEED").unwrap_or(now);
-    let limit = Duration::from_secs(setting("PLATEAU_TORTURE_SECONDS").unwrap_or(20));
+    let limit = Duration::from_secs(setting("PLATEAU_TORTURE_SECONDS").unwrap_or(10));
     println!("PLATEAU_TORTURE_SEED={seed}");
     let (mut dice, mut tally, start) = (Dice(seed), Tally::default(), Instant::now());
-    let (mut sweeps, mut rounded_trials) = (0, 0);
+    let (mut sweeps, mut rounded_trials, server) = (0, 0, BadServer::start());
     while start.elapsed() < limit {
         let place = Place::new(&SWEEP);
-        while start.elapsed() < limit && !disturbed(&place, &mut dice, &mut tally) {}
+        while start.elapsed() < limit && !disturbed(&place, &server, &mut dice, &mut tally) {}
         place.expect(0, RUN);
         check(&place);
         place.expect(0, "export sweep.yaml --format hf -o model");
