@@ -122,6 +122,7 @@ fn facts(spec: &SweepSpec) -> Facts {
         model: source.model,
         located: source.data,
         facts: DataFacts {
+            test_hash: None,
             hash: "none".to_owned(),
             train_rows: 1000,
             eval_rows: 200,

@@ -33,15 +33,32 @@ impl SweepArguments {
     }
 }
 
+impl SweepArguments {
+    /// The sweep as a shell takes it.
+    pub(crate) fn quoted_sweep(&self) -> Cow<'_, str> {
+        shell_quoted(&self.sweep)
+    }
+
+    /// ` --results DIR`, empty for the default.
+    pub(crate) fn results_option(&self) -> String {
+        if self.results == Path::new(RESULTS) {
+            return String::new();
+        }
+        format!(" --results {}", shell_quoted(&self.results.display().to_string()))
+    }
+}
+
 /// The arguments as a shell takes them, for the commands in messages.
 impl fmt::Display for SweepArguments {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&shell_quoted(&self.sweep))?;
-        if self.results != Path::new(RESULTS) {
-            write!(f, " --results {}", shell_quoted(&self.results.display().to_string()))?;
-        }
+        write!(f, "{}{}", self.quoted_sweep(), self.results_option())?;
         self.set.iter().try_for_each(|pair| write!(f, " {}", set_option(pair)))
     }
+}
+
+/// Number of CPU threads that this process can use.
+pub(crate) fn available_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 /// `--set key=value`, as a shell takes it.

@@ -31,7 +31,7 @@ pub(crate) fn compare(arguments: &CompareArguments) -> Result<ExitCode, Failure>
     let mut sweeps = Vec::new();
     for name in &arguments.sweeps {
         let sweep = SweepArguments::new(name, &arguments.results);
-        let RecordedSweep { plan, dir } = recorded_sweep(&sweep)?;
+        let RecordedSweep { plan, dir, .. } = recorded_sweep(&sweep)?;
         if !dir.path().is_dir() {
             return Err(Failure::input(format!("{name}: nothing was run yet. Run it with `plateau run {sweep}`")));
         }

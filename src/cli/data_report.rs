@@ -11,13 +11,7 @@ pub(crate) fn full(facts: &Facts) -> Vec<String> {
 /// The size of the data and the warnings, for the start of `run`.
 pub(crate) fn brief(facts: &Facts) -> Vec<String> {
     lines(facts, |report, labels| {
-        let DataReport { train, eval, .. } = report;
-        let mut lines = vec![format!(
-            "data: {} training rows, {} evaluation rows, {} classes",
-            train.rows,
-            eval.rows,
-            labels.len()
-        )];
+        let mut lines = vec![format!("data: {}", report.size(labels.len()))];
         lines.extend(report.warnings.iter().map(|warning| format!("warning: {warning}")));
         lines
     })

@@ -86,7 +86,7 @@ enum ExportFormat {
 }
 
 pub(crate) fn export(arguments: &ExportArguments) -> Result<ExitCode, Failure> {
-    let RecordedSweep { plan, dir } = recorded_sweep(&arguments.sweep)?;
+    let RecordedSweep { plan, dir, .. } = recorded_sweep(&arguments.sweep)?;
     if !dir.path().is_dir() {
         let folder = dir.path().display();
         return Err(Failure::input(format!("{folder}: nothing was run yet, so there is nothing to export")));

@@ -15,6 +15,8 @@ use crate::trial::{Outcome, Status, TrialId};
 pub(crate) struct KeptModel<'a> {
     pub run: &'a Run,
     pub outcome: &'a Outcome,
+    /// The step of the weights.
+    pub step: u64,
     weights: PathBuf,
 }
 
@@ -24,6 +26,19 @@ impl<'a> KeptModel<'a> {
         let mut models: Vec<Self> = sweep.runs.iter().filter_map(|run| Self::of(run, dir)).collect();
         models.sort_by(|a, b| a.outcome.cost().total_cmp(&b.outcome.cost()));
         models
+    }
+
+    /// The lowest cost of all trials with a usable model, whether they kept their weights or not.
+    pub(crate) fn best_cost(sweep: &Sweep) -> Option<f64> {
+        let usable = sweep.runs.iter().filter(|run| run.status != Status::Diverged);
+        let costs = usable.filter_map(|run| run.outcome.as_ref()).map(Outcome::cost);
+        costs.filter(|cost| cost.is_finite()).min_by(f64::total_cmp)
+    }
+
+    /// The best trial, if it kept its weights.
+    pub(crate) fn leader(sweep: &'a Sweep, dir: &RunDir) -> Option<Self> {
+        let best = Self::best_cost(sweep)?;
+        Self::all(sweep, dir).into_iter().next().filter(|model| model.outcome.cost() <= best)
     }
 
     /// The model of one trial.
@@ -43,9 +58,7 @@ impl<'a> KeptModel<'a> {
         if models.is_empty() {
             return Err(Failure::input(format!("{name}: no trial kept its weights. {}", how_to_keep(name))));
         }
-        let ended =
-            sweep.runs.iter().filter(|run| run.status != Status::Diverged).filter_map(|run| run.outcome.as_ref());
-        if ended.map(Outcome::cost).min_by(f64::total_cmp).is_some_and(|best| best < models[0].outcome.cost()) {
+        if Self::best_cost(sweep).is_some_and(|best| best < models[0].outcome.cost()) {
             notify(&format!(
                 "warning: the best trial of {name} kept no weights, so this is the best trial that did. {}",
                 how_to_keep(name)
@@ -72,9 +85,11 @@ impl<'a> KeptModel<'a> {
 
     fn of(run: &'a Run, dir: &RunDir) -> Option<Self> {
         let checkpoints = dir.trial(&run.trial.id).checkpoints();
-        let files = [checkpoints.weights(), checkpoints.best(), checkpoints.last()];
-        let weights = files.into_iter().find(|path| path.is_file())?;
-        Some(Self { run, outcome: run.outcome.as_ref()?, weights })
+        let outcome = run.outcome.as_ref()?;
+        let best = outcome.best().map_or(outcome.steps, |best| best.step);
+        let files = [(checkpoints.weights(), best), (checkpoints.best(), best), (checkpoints.last(), outcome.steps)];
+        let (weights, step) = files.into_iter().find(|(path, _)| path.is_file())?;
+        Some(Self { run, outcome, step, weights })
     }
 
     /// Reads the weights and the files that they belong to.
@@ -86,6 +101,6 @@ impl<'a> KeptModel<'a> {
     }
 }
 
-fn how_to_keep(name: &str) -> String {
+pub(crate) fn how_to_keep(name: &str) -> String {
     format!("Set `run: {{keep: winner}}` in the sweep file, and train again with `plateau run {name} --fresh`")
 }

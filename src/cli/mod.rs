@@ -41,6 +41,7 @@ mod selection;
 mod sources;
 mod status;
 mod sweep_file;
+mod test_set;
 mod tracking;
 mod watch;
 

@@ -20,6 +20,7 @@ use super::output::{notify, notify_all};
 use super::prepare::Prepared;
 use super::report::ReportWriter;
 use super::selection::select;
+use super::test_set::evaluate_best;
 use super::tracking::LiveTracking;
 use crate::decide::{self, MemoryBudget};
 use crate::event::Reporter as _;
@@ -37,8 +38,15 @@ use crate::trial::{Trial, TrialId};
 pub(crate) fn run_all(prepared: &Prepared, options: &RunOptions) -> Result<ExitCode, Failure> {
     let options = RunOptions { only: Vec::new(), continued: Vec::new(), fresh: false, ..options.clone() };
     let estimate = CostEstimate::new(prepared, &options)?;
-    let summary = run_estimated(prepared, &estimate, &options)?;
+    let summary = run_estimated(prepared, &estimate, &options, TestSetUse::Never)?;
     Ok(ExitCode::from(summary.exit_code()))
+}
+
+/// Whether the best trial is evaluated on the test set. Probes and confirmations leave it alone: it is for one choice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TestSetUse {
+    AtTheEnd,
+    Never,
 }
 
 /// Trains what is missing of the estimated trials, and draws the report, also after an interrupt.
@@ -46,6 +54,7 @@ pub(crate) fn run_estimated(
     prepared: &Prepared,
     estimate: &CostEstimate<'_>,
     options: &RunOptions,
+    test_set: TestSetUse,
 ) -> Result<RunSummary, Failure> {
     let shows_notes = options.display.shows_notes();
     check_consent(prepared, &options.sweep, &options.machine)?;
@@ -55,6 +64,10 @@ pub(crate) fn run_estimated(
     }
     let summary = train_missing(prepared, estimate, options)?;
     report_failures(&summary, options.display);
+    if !summary.interrupted && test_set == TestSetUse::AtTheEnd {
+        let sweep = run::survey(&prepared.plan, &prepared.dir)?;
+        evaluate_best(&sweep, &prepared.dir, &prepared.facts, &prepared.cache, shows_notes)?;
+    }
     ReportWriter::default().write(&prepared.plan, &prepared.dir)?;
     if shows_notes {
         notify(&format!("\nreport: {}", prepared.dir.report().join("index.html").display()));

@@ -15,7 +15,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Map, Value, json};
 
 use super::Failure;
-use super::arguments::{RESULTS, SweepArguments, key_value};
+use super::arguments::{RESULTS, SweepArguments, available_threads, key_value};
 use super::kept_models::KeptModel;
 use super::output::{notify, notify_all};
 use super::prepare::{RecordedSweep, recorded_sweep};
@@ -82,10 +82,6 @@ pub(crate) fn predict(arguments: &PredictArguments) -> Result<ExitCode, Failure>
     Ok(ExitCode::SUCCESS)
 }
 
-fn available_threads() -> usize {
-    thread::available_parallelism().map_or(1, std::num::NonZero::get)
-}
-
 #[expect(clippy::needless_pass_by_value, reason = "the form that `map_err` needs")]
 fn bad_input(error: TrainError) -> Failure {
     Failure::input(error.to_string())
@@ -102,7 +98,7 @@ fn find_model(arguments: &PredictArguments) -> Result<ClassifierFiles, Failure> 
         Some((sweep, Some(id))) => (sweep, Some(id)),
         _ => (model.as_str(), None),
     };
-    let RecordedSweep { plan, dir } = recorded_sweep(&SweepArguments::new(sweep, &arguments.results))?;
+    let RecordedSweep { plan, dir, .. } = recorded_sweep(&SweepArguments::new(sweep, &arguments.results))?;
     let survey = run::survey(&plan, &dir)?;
     let kept = match &id {
         Some(id) => KeptModel::of_trial(&survey, &dir, id)?,

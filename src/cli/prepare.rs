@@ -102,6 +102,7 @@ fn missing_device(spec: &SweepSpec) -> Option<Problem> {
 /// A sweep for the commands that only read its results.
 pub(crate) struct RecordedSweep {
     pub plan: Plan,
+    pub facts: Facts,
     pub dir: RunDir,
 }
 
@@ -120,15 +121,15 @@ pub(crate) fn recorded_sweep(arguments: &SweepArguments) -> Result<RecordedSweep
         Ok(file) => last.as_ref().is_some_and(|last| last.is_of(file, &arguments.set)),
         Err(_) => true,
     };
-    let last_plan = last.as_ref().and_then(Origin::plan);
-    match (last_plan, file) {
-        (Some(plan), _) if is_unchanged => Ok(RecordedSweep { plan, dir: dir? }),
+    let last = last.and_then(|last| Some((last.plan()?, last.facts().clone())));
+    match (last, file) {
+        (Some((plan, facts)), _) if is_unchanged => Ok(RecordedSweep { plan, facts, dir: dir? }),
         (_, Err(missing)) => Err(missing),
-        (last_plan, Ok(_)) => match (prepare(arguments, None), last_plan) {
-            (Ok(Prepared { plan, dir, .. }), _) => Ok(RecordedSweep { plan, dir }),
-            (Err(failure), Some(plan)) => {
+        (last, Ok(_)) => match (prepare(arguments, None), last) {
+            (Ok(Prepared { plan, facts, dir, .. }), _) => Ok(RecordedSweep { plan, facts, dir }),
+            (Err(failure), Some((plan, facts))) => {
                 notify(&format!("warning: {failure}\nShowing the sweep as it was last run."));
-                Ok(RecordedSweep { plan, dir: dir? })
+                Ok(RecordedSweep { plan, facts, dir: dir? })
             }
             (Err(failure), None) => Err(failure),
         },

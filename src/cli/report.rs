@@ -11,11 +11,13 @@ use super::data_report;
 use super::origin::Origin;
 use super::output::{notify, notify_all};
 use super::prepare::{RecordedSweep, recorded_sweep};
+use super::test_set::evaluate_best;
 use crate::plan::Plan;
 use crate::report::{self, ProvenanceReader};
 use crate::run;
-use crate::store::{self, RunDir};
+use crate::store::{self, Results, RunDir};
 use crate::trial::{BestEvaluation, TrialId};
+use crate::worker::DiskCache;
 
 #[derive(Debug, Args)]
 pub(crate) struct ReportArguments {
@@ -24,12 +26,14 @@ pub(crate) struct ReportArguments {
 }
 
 pub(crate) fn report(arguments: &ReportArguments) -> Result<ExitCode, Failure> {
-    let RecordedSweep { plan, dir } = recorded_sweep(&arguments.sweep)?;
+    let RecordedSweep { plan, facts, dir } = recorded_sweep(&arguments.sweep)?;
     notify_all(&plan.warnings);
     if !dir.journal().exists() && !dir.trials().exists() {
         let (folder, sweep) = (dir.path().display(), &arguments.sweep);
         return Err(Failure::input(format!("{folder}: nothing was run yet. Run it with `plateau run {sweep}`")));
     }
+    let cache = DiskCache(Results::new(&arguments.sweep.results)?.cache());
+    evaluate_best(&run::survey(&plan, &dir)?, &dir, &facts, &cache, true)?;
     ReportWriter::default().write(&plan, &dir)?;
     notify(&format!("report: {}", dir.report().join("index.html").display()));
     Ok(ExitCode::SUCCESS)

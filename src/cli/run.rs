@@ -5,12 +5,15 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::Failure;
-use super::arguments::RunOptions;
+use super::arguments::{RunOptions, SweepArguments};
 use super::forecast::CostEstimate;
-use super::pipeline::run_estimated;
+use super::kept_models::KeptModel;
+use super::output::notify;
+use super::pipeline::{TestSetUse, run_estimated};
 use super::plan::{PlanFormat, print_plan};
 use super::prepare::{Prepared, prepare};
 use super::probe::probe_plateaus;
+use crate::run::survey;
 use crate::spec::Probing;
 use crate::trial::TrialId;
 
@@ -32,7 +35,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
     if arguments.dry_run {
         return print_plan(&prepared, &estimate, PlanFormat::Table);
     }
-    let summary = run_estimated(&prepared, &estimate, options)?;
+    let summary = run_estimated(&prepared, &estimate, options, TestSetUse::AtTheEnd)?;
     let is_complete = !summary.interrupted && summary.left == 0;
     if is_complete && prepared.spec.run.probe == Probing::Plateaus {
         let code = probe_plateaus(&prepared, options)?;
@@ -40,7 +43,23 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
             return Ok(code);
         }
     }
+    if !summary.interrupted && options.display.shows_notes() {
+        show_predict(&prepared, &options.sweep)?;
+    }
     Ok(ExitCode::from(summary.exit_code()))
+}
+
+/// Says how the best model is used, if its weights were kept.
+fn show_predict(prepared: &Prepared, arguments: &SweepArguments) -> Result<(), Failure> {
+    let sweep = survey(&prepared.plan, &prepared.dir)?;
+    if KeptModel::leader(&sweep, &prepared.dir).is_some() {
+        // `predict` takes no --set, so an overridden name would not be found by the file.
+        let named = if arguments.set.is_empty() { &arguments.sweep } else { &prepared.plan.name };
+        let model = SweepArguments::new(named, &arguments.results);
+        let (name, options) = (model.quoted_sweep(), model.results_option());
+        notify(&format!("Label new texts with the best model: plateau predict {name} FILE{options}"));
+    }
+    Ok(())
 }
 
 /// Refuses `--continue` for an id that the sweep does not have.

@@ -108,11 +108,18 @@ fn find_data(
             Some(eval)
         });
     }
+    let mut test = source.data.test.clone();
+    if let Some(file) = test.as_mut().and_then(EvalSource::file_mut)
+        && let Some(found) = locate(file.as_str(), "data.test")
+    {
+        *file = found;
+    }
     let Some(train) = train else { return Ok(Err(faults)) };
-    let has_eval = eval.is_some();
-    // Without the evaluation file, the training file is still checked.
+    let has_all = faults.is_empty();
+    // Without the files for evaluation and test, the training file is still checked.
     (located.train, located.eval) = (train, eval.unwrap_or(EvalSource::Fraction(0.5)));
-    let found = match model.filter(|_| has_eval) {
+    located.test = test.filter(|_| has_all);
+    let found = match model.filter(|_| has_all) {
         Some(model) => inspector.data(&located, &model.located)?.map(Some),
         None => train::check_data(&located).map(|()| None).map_err(|error| {
             let faults = error.faults("data.train").into_iter();

@@ -17,7 +17,7 @@ use crate::event::Event;
 use crate::report::count;
 use crate::run;
 use crate::store::{self, Results, StoreError};
-use crate::trial::{Status, TrialId};
+use crate::trial::{Status, TestRecord, TrialId};
 
 #[derive(Debug, Args)]
 pub(crate) struct StatusArguments {
@@ -31,8 +31,9 @@ pub(crate) struct StatusArguments {
 pub(crate) fn status(arguments: &StatusArguments) -> Result<ExitCode, Failure> {
     let text = match &arguments.sweep {
         Some(sweep) => {
-            let RecordedSweep { plan, dir } = recorded_sweep(&SweepArguments::new(sweep, &arguments.results))?;
-            trials(&run::survey(&plan, &dir)?) + &removed(&run::trials_out_of_plan(&plan, &dir)?)
+            let RecordedSweep { plan, dir, .. } = recorded_sweep(&SweepArguments::new(sweep, &arguments.results))?;
+            let removed = removed(&run::trials_out_of_plan(&plan, &dir)?);
+            trials(&run::survey(&plan, &dir)?) + &removed + &test_set(&dir.test_record()?)
         }
         None => all_sweeps(&Results::new(&arguments.results)?),
     };
@@ -116,6 +117,14 @@ fn removed(trials: &[(TrialId, Status)]) -> String {
         return String::new();
     }
     format!("no longer in the sweep, results kept: {} ({})\n", count(named.len(), "trial"), named.join(", "))
+}
+
+/// A line about the last evaluation of the test set, and one about earlier ones.
+fn test_set(record: &TestRecord) -> String {
+    let Some(last) = record.evaluations.last() else { return String::new() };
+    let mut text = format!("test set: trial {} has {}\n", last.trial, last.text());
+    text.extend(record.repeated_use().map(|repeated| repeated + "\n"));
+    text
 }
 
 fn progress(run: &Run) -> [String; 5] {

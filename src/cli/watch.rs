@@ -24,7 +24,7 @@ pub(crate) struct WatchArguments {
 
 /// Shows the run until it ends. Ctrl-C ends the command, not the run.
 pub(crate) fn watch(arguments: &WatchArguments) -> Result<ExitCode, Failure> {
-    let RecordedSweep { plan, dir } = recorded_sweep(&arguments.sweep)?;
+    let RecordedSweep { plan, dir, .. } = recorded_sweep(&arguments.sweep)?;
     let sweep = &arguments.sweep;
     if dir.holder().is_none() {
         return Err(Failure::input(format!(

@@ -47,9 +47,8 @@ impl Facts {
         let mut resolved = ResolvedSources::default();
         for DataFound { written, located, .. } in &self.data {
             resolved.files.insert(written.train.clone(), located.train.clone());
-            if let (Some(written), Some(located)) = (written.eval.file(), located.eval.file()) {
-                resolved.files.insert(written.to_owned(), located.to_owned());
-            }
+            let files = written.held_out_files().zip(located.held_out_files());
+            resolved.files.extend(files.map(|(written, located)| (written.to_owned(), located.to_owned())));
         }
         for ModelFound { written, located, facts } in &self.models {
             // The name on the hub is more useful than a path in the cache of this machine.

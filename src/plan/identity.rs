@@ -39,6 +39,10 @@ fn identity(mut config: Value, default: &Value, data: &DataFacts, model: &ModelF
         replace(&mut config, "/data/eval", "file");
     }
     replace(&mut config, "/data/eval/file", "file");
+    // A test file decides nothing about a trial. A fraction does: its rows are not trained on.
+    if let Some(test) = config.pointer_mut("/data/test").filter(|test| !test.is_number()) {
+        *test = Value::Null;
+    }
     replace(&mut config, "/model/from", &model.hash);
     let mut changed = difference(shortened(config), default);
     if let Some(stop) = changed.get_mut("stop") {
@@ -185,6 +189,17 @@ mod tests {
         assert_eq!(patience(""), named("", "eval_loss"));
         assert_eq!(patience("metric: mcc"), named("metric: mcc", "mcc"));
         assert_ne!(patience("metric: mcc"), named("metric: mcc", "eval_loss"));
+    }
+
+    #[test]
+    fn a_test_file_leaves_ids_alone_and_a_fraction_does_not() {
+        let id = |test: &str| plan(&format!("data: {{test: {test}}}")).trials[0].id.clone();
+        let without = plan("").trials[0].id.clone();
+        assert_eq!(id("null"), without);
+        assert_eq!(id("test.csv"), without);
+        assert_eq!(id("{file: test.csv, label: target}"), without);
+        assert_ne!(id("0.1"), without);
+        assert_ne!(id("0.1"), id("0.2"));
     }
 
     #[test]

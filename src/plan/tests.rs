@@ -35,6 +35,7 @@ pub(super) fn data_facts() -> DataFacts {
         class_prior: vec![0.45, 0.55],
         mean_tokens: 25.0,
         largest_token: 0,
+        test_hash: None,
         report: DataReport::default(),
     }
 }

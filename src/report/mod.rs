@@ -20,6 +20,7 @@ mod provenance;
 mod summary;
 mod suspects;
 pub mod terminal;
+mod test_result;
 mod winner;
 
 pub use self::canvas::render::is_own_figure;
@@ -29,7 +30,7 @@ pub use self::figures::comparison::draw_comparison;
 pub use self::figures::range_test::draw_range_test;
 pub use self::figures::schedule::{ScheduleCurve, draw_schedules};
 pub use self::format::{clock, count, flat_configuration, trial_name};
-pub use self::provenance::{Provenance, ProvenanceReader};
+pub use self::provenance::{Provenance, ProvenanceReader, date};
 pub use self::suspects::{FILE_NAME as SUSPECT_LABELS, is_own_table};
 pub use self::winner::ReadDetails;
 

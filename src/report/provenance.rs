@@ -9,10 +9,10 @@ use super::format;
 use crate::analysis::Sweep;
 use crate::event::{Event, Record};
 use crate::store::{MadeBy, RunDir, StoreError, TrialDir, read_journal};
-use crate::trial::TrialId;
+use crate::trial::{TestRecord, TrialId};
 
 /// The provenance of the results of a sweep. Lists hold each value once, in the order of the plan.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Provenance {
     /// The hash of the sweep: 12 hex digits over the ids of its trials.
     pub hash: String,
@@ -28,6 +28,8 @@ pub struct Provenance {
     pub wall: u64,
     /// What is known of the data, a line each.
     pub data: Vec<String>,
+    /// The evaluations of the test set.
+    pub test: TestRecord,
     /// The last lines of the log of each trial that has one.
     pub logs: BTreeMap<TrialId, Vec<String>>,
 }
@@ -63,6 +65,7 @@ impl ProvenanceReader {
                 self.ended.insert(id.clone(), source);
             }
         }
+        provenance.test = dir.test_record()?;
         (provenance.ended, provenance.wall) = times(&read_journal(&dir.journal())?.records);
         Ok(provenance)
     }
@@ -158,7 +161,7 @@ fn times(records: &[Record]) -> (Option<u64>, u64) {
 
 /// `2026-11-22 22:15 UTC`. Days to dates by the algorithm `civil_from_days` of Howard Hinnant (chrono-compatible
 /// low-level date algorithms), for days since 1970.
-fn date(milliseconds: u64) -> String {
+pub fn date(milliseconds: u64) -> String {
     let minutes = milliseconds / 60_000;
     let days = minutes / 1440 + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);

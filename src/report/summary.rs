@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::conclusions::Conclusions;
 use super::figures::probes::ProbedText;
+use super::test_result::TestResult;
 use super::winner::Winner;
 use super::{Provenance, captions, format};
 use crate::analysis::groups;
@@ -106,6 +107,13 @@ pub fn summary(
     if winner.is_some() && conclusions.suspect_labels {
         text.push_str("Labels that may be wrong: [suspect\\_labels.csv](suspect_labels.csv).\n\n");
     }
+    if let Some(result) = TestResult::of(sweep, &provenance.test) {
+        text.push_str("## Test set\n\n");
+        text.push_str(&escape(&result.sentences.join(" ")));
+        text.push_str("\n\n");
+        text.push_str(&class_table(&result.class_rows()));
+        text.push('\n');
+    }
     if !provenance.data.is_empty() {
         text.push_str("## Data\n\n");
         for line in &provenance.data {
@@ -123,17 +131,19 @@ fn details(winner: &Winner) -> String {
         escape(&winner.name),
         winner.details.step
     );
-    text.push_str(&line(&Winner::HEADER.map(str::to_owned)));
-    text.push_str(&line(&Winner::HEADER.map(|_| "---".to_owned())));
-    for row in winner.class_rows() {
-        text.push_str(&line(&row));
-    }
+    text.push_str(&class_table(&winner.class_rows()));
     if let Some(error) = winner.details.calibration_error {
         let bins = winner.details.calibration.len();
         let _ = writeln!(text, "\nThe expected calibration error (ECE) over {bins} bins is {error:.3}.");
     }
     text.push_str("\n![Confusion matrix](confusion.png)\n\n![Calibration](calibration.png)\n\n");
     text
+}
+
+/// The scores of each class.
+fn class_table(rows: &[[String; 5]]) -> String {
+    let head = [Winner::HEADER.map(str::to_owned), Winner::HEADER.map(|_| "---".to_owned())];
+    head.iter().chain(rows).map(|cells| line(cells)).collect()
 }
 
 fn line(cells: &[String]) -> String {

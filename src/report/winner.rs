@@ -2,7 +2,7 @@
 
 use super::format;
 use crate::analysis::{Study, Sweep};
-use crate::trial::{BestEvaluation, TrialId};
+use crate::trial::{BestEvaluation, ClassScores, TrialId};
 
 /// Reads the details of the best evaluation of a trial; None if there are none.
 pub type ReadDetails<'a> = &'a dyn Fn(&TrialId) -> Option<BestEvaluation>;
@@ -32,17 +32,7 @@ impl Winner {
 
     /// The classes with their scores, as rows under [`Winner::HEADER`].
     pub fn class_rows(&self) -> Vec<[String; 5]> {
-        let scores = &self.details.scores;
-        let score = |values: &[Option<f64>], class: usize| {
-            values.get(class).copied().flatten().map_or_else(|| "–".to_owned(), |score| format!("{score:.3}"))
-        };
-        let row = |(class, label): (usize, &String)| {
-            let support = scores.support.get(class).map_or_else(|| "–".to_owned(), u32::to_string);
-            let [precision, recall, f1] =
-                [&scores.precision, &scores.recall, &scores.f1].map(|values| score(values, class));
-            [label.clone(), precision, recall, f1, support]
-        };
-        self.details.labels.iter().enumerate().map(row).collect()
+        class_rows(&self.details.labels, &self.details.scores)
     }
 
     pub const HEADER: [&'static str; 5] = ["class", "precision", "recall", "F1", "examples"];
@@ -51,4 +41,18 @@ impl Winner {
     pub fn label(&self, class: usize) -> &str {
         self.details.labels.get(class).map_or("?", String::as_str)
     }
+}
+
+/// A row for each class, under [`Winner::HEADER`].
+pub fn class_rows(labels: &[String], scores: &ClassScores) -> Vec<[String; 5]> {
+    let score = |values: &[Option<f64>], class: usize| {
+        values.get(class).copied().flatten().map_or_else(|| "–".to_owned(), |score| format!("{score:.3}"))
+    };
+    let row = |(class, label): (usize, &String)| {
+        let support = scores.support.get(class).map_or_else(|| "–".to_owned(), u32::to_string);
+        let [precision, recall, f1] =
+            [&scores.precision, &scores.recall, &scores.f1].map(|values| score(values, class));
+        [label.clone(), precision, recall, f1, support]
+    };
+    labels.iter().enumerate().map(row).collect()
 }

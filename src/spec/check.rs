@@ -8,7 +8,7 @@ use super::kind::whole;
 use super::problem::{Place, Problem};
 use super::sweep::{AxisKey, Entry, Factor, Setting, SweepSpec};
 use super::yaml::Node;
-use crate::trial::{AxisValue, Key, TrialConfig};
+use crate::trial::{AxisValue, Keep, Key, TrialConfig};
 
 /// The mistakes of axes such as `scheduler.cycles`: they must fit every schedule that they are combined with. Also those of
 /// `include`, whose entries must fit the fixed values.
@@ -109,6 +109,13 @@ pub(super) fn seeds(seeds: &AxisKey, factors: &[Factor]) -> Option<Problem> {
     let axis = factors.iter().flat_map(|factor| &factor.keys).find(|key| Key::Seed.is(&key.path))?;
     let problem = Problem::new(seeds.place, "`seeds` and the axis `seed` both set the seed");
     Some(problem.hint(format!("`seed` varies in line {}; keep one of the two", axis.place.line())))
+}
+
+/// A warning where a test set waits for weights that no trial keeps.
+pub(super) fn test_without_weights(spec: &SweepSpec) -> Option<Problem> {
+    let test = spec.fixed.iter().find(|setting| setting.path == "data.test" && !setting.value.is_null())?;
+    let problem = Problem::new(test.place, "the test set cannot be evaluated, because `run.keep: none` keeps no weights");
+    (spec.run.keep == Keep::None).then(|| problem.hint("leave `run.keep` out, or write `run: {keep: winner}`"))
 }
 
 /// A warning where the two keys have another meaning than in transformers. `entries` are those of the top level.

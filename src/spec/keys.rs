@@ -81,6 +81,18 @@ pub(super) static KEYS: &[Key] = &[
         },
     },
     Key {
+        path: "data.test",
+        kind: Kind::Optional(&Kind::FractionOrFile),
+        put: |c, v| put(&mut c.data.test, v),
+        doc: Doc {
+            about: "The test set, written like `data.eval`; `null`: there is none. No trial reads it. When the sweep has ended, the \
+                    kept weights of the best trial are evaluated on it, and `test.json` records each such evaluation. A fraction is \
+                    taken from the training rows first; `data.eval` is then a fraction of the rest.",
+            unit: "fraction of the rows",
+            example: "test.csv",
+        },
+    },
+    Key {
         path: "data.text",
         kind: Kind::Columns,
         put: |c, v| put(&mut c.data.text, v),
@@ -153,7 +165,7 @@ pub(super) static KEYS: &[Key] = &[
         kind: SEED,
         put: |c, v| put(&mut c.data.seed, v),
         doc: Doc {
-            about: "Seed of the split into training and evaluation rows. `seed` does not change the split.",
+            about: "Seed of the split into training, evaluation and test rows. `seed` does not change the split.",
             unit: "",
             example: "7",
         },

@@ -101,6 +101,8 @@ pub(super) const MISNOMERS: &[(&str, &str)] = &[
     ("validation_file", "data.eval"),
     ("valid", "data.eval"),
     ("validation", "data.eval"),
+    ("test_file", "data.test"),
+    ("test", "data.test"),
     ("text_column", "data.text"),
     ("label_column", "data.label"),
     ("max_len", "data.max_length"),

@@ -362,6 +362,7 @@ impl Reader {
             self.errors.extend(check::parameters(&spec));
             self.errors.extend(spec.check_accumulation());
         }
+        self.warnings.extend(check::test_without_weights(&spec));
         spec.warnings = self.warnings;
         Draft { spec, problems: self.errors, uncertain: self.uncertain }
     }

@@ -26,7 +26,7 @@ impl ResolvedSources {
             Value::String(text)
                 if matches!(
                     path,
-                    "data" | "data.train" | "data.eval" | "model" | "model.from" | EMBEDDINGS | EMBEDDINGS_FROM
+                    "data" | "data.train" | "data.eval" | "data.test" | "model" | "model.from" | EMBEDDINGS | EMBEDDINGS_FROM
                 ) =>
             {
                 if let Some(found) = self.files.get(text) {
@@ -36,8 +36,8 @@ impl ResolvedSources {
             Value::Object(entries) if matches!(path, "data" | "model" | EMBEDDINGS) => {
                 entries.iter_mut().for_each(|(key, value)| self.locate(&format!("{path}.{key}"), value));
             }
-            Value::Object(entries) if path == "data.eval" => {
-                entries.get_mut("file").into_iter().for_each(|file| self.locate("data.eval", file));
+            Value::Object(entries) if matches!(path, "data.eval" | "data.test") => {
+                entries.get_mut("file").into_iter().for_each(|file| self.locate(path, file));
             }
             _ => {}
         }
@@ -128,9 +128,7 @@ impl SweepSpec {
             }
         };
         locate(&mut base.data.train);
-        if let Some(eval) = base.data.eval.file_mut() {
-            locate(eval);
-        }
+        base.data.held_out_files_mut().for_each(locate);
         locate(&mut base.model.from);
         if let Some(from) = &mut base.model.embeddings.from {
             locate(from);

@@ -27,6 +27,7 @@ mod lock;
 mod paths;
 mod probe_list;
 mod rows;
+mod test_record;
 mod trial;
 mod trials_csv;
 

@@ -27,6 +27,7 @@ pub mod progress;
 pub mod schedule;
 pub mod signals;
 mod source_check;
+mod test_scores;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -39,4 +40,5 @@ pub use engine::micro_batch_tokens;
 pub use error::{KeyFault, TrainError};
 pub use facts::model_facts;
 pub use job::{Cache, Job, Sink};
+pub use test_scores::TestScores;
 pub use pipeline::{prepare_augmentation, steps_of_state, train};

@@ -100,6 +100,10 @@ pub struct DataConfig {
     /// `embedded:NAME`, or an absolute path of a file or a folder; several paths as `{PATH,PATH}`.
     pub train: String,
     pub eval: EvalSource,
+    /// The test set, which no training and no choice of a trial reads; a fraction is taken from train before eval is. None: there
+    /// is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test: Option<EvalSource>,
     /// Column of the text, or several columns that are joined with spaces.
     pub text: ColumnNames,
     /// Column of the second sentence, for sentence pairs.
@@ -138,6 +142,7 @@ impl Default for DataConfig {
         Self {
             train: "embedded:tweets".into(),
             eval: EvalSource::Fraction(0.2),
+            test: None,
             text: "text".into(),
             text_pair: None,
             label: "label".into(),
@@ -155,7 +160,19 @@ impl Default for DataConfig {
     }
 }
 
-/// Where the evaluation set comes from.
+impl DataConfig {
+    /// The evaluation and the test file, where they are files.
+    pub fn held_out_files(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.eval).chain(&self.test).filter_map(EvalSource::file)
+    }
+
+    /// The evaluation and the test file, to be changed.
+    pub fn held_out_files_mut(&mut self) -> impl Iterator<Item = &mut String> {
+        std::iter::once(&mut self.eval).chain(&mut self.test).filter_map(EvalSource::file_mut)
+    }
+}
+
+/// Where the evaluation set or the test set comes from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum EvalSource {
@@ -167,7 +184,7 @@ pub enum EvalSource {
     Table(EvalTable),
 }
 
-/// An evaluation file whose columns may have other names than those of the training file. None: the same name.
+/// An evaluation or test file whose columns may have other names than those of the training file. None: the same name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EvalTable {
     /// Like [`DataConfig::train`].
@@ -181,7 +198,7 @@ pub struct EvalTable {
 }
 
 impl EvalSource {
-    /// The evaluation file, if there is one.
+    /// The file, if it is not a fraction.
     #[must_use]
     pub fn file(&self) -> Option<&str> {
         match self {
@@ -190,7 +207,7 @@ impl EvalSource {
         }
     }
 
-    /// The evaluation file, to be changed.
+    /// The file, to be changed.
     pub fn file_mut(&mut self) -> Option<&mut String> {
         match self {
             Self::Fraction(_) => None,

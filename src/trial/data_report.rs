@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-/// A description of the training and the evaluation split.
+/// A description of the training, the evaluation and the test split.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct DataReport {
     /// One line for each file: its name and how it was read.
@@ -13,12 +13,18 @@ pub struct DataReport {
     pub skipped_rows: usize,
     pub train: SplitReport,
     pub eval: SplitReport,
+    /// None if there is no test set.
+    #[serde(default)]
+    pub test: Option<SplitReport>,
     /// Training rows whose text occurs in an earlier training row.
     pub duplicate_rows: usize,
     /// Different training texts that occur with two or more labels.
     pub conflicting_texts: usize,
     /// Evaluation rows whose text is also in the training split.
     pub leaked_rows: usize,
+    /// Test rows whose text is also in the training split.
+    #[serde(default)]
+    pub leaked_test_rows: usize,
     /// Share of the training tokens that stand for unknown word pieces.
     pub unknown_tokens: f64,
     /// What looks like a mistake, in whole sentences.
@@ -42,6 +48,13 @@ pub struct SplitReport {
 }
 
 impl DataReport {
+    /// `900 training rows, 100 evaluation rows, 2 classes`.
+    #[must_use]
+    pub fn size(&self, classes: usize) -> String {
+        let test = self.test.as_ref().map_or_else(String::new, |test| format!(", {} test rows", test.rows));
+        format!("{} training rows, {} evaluation rows{test}, {classes} classes", self.train.rows, self.eval.rows)
+    }
+
     /// The report as lines of text. `labels` are the label names in class order.
     #[must_use]
     pub fn lines(&self, labels: &[String]) -> Vec<String> {
@@ -52,18 +65,16 @@ impl DataReport {
         }
         let percent = |rows: usize, split: &SplitReport| 100.0 * rows as f64 / split.rows.max(1) as f64;
         let count = |class: usize, split: &SplitReport| split.class_rows.get(class).copied().unwrap_or(0);
-        lines.push(format!(
-            "{} training rows, {} evaluation rows, {} classes",
-            self.train.rows,
-            self.eval.rows,
-            labels.len()
-        ));
+        lines.push(self.size(labels.len()));
         let mut order: Vec<usize> = (0..labels.len()).collect();
         order.sort_by_key(|&class| std::cmp::Reverse(count(class, &self.train)));
         let shown = order.iter().take(SHOWN).map(|&class| {
             let (train, eval) = (count(class, &self.train), count(class, &self.eval));
             let name: String = labels[class].chars().take(30).collect();
-            format!("{name} {:.1} % ({:.1} % in eval)", percent(train, &self.train), percent(eval, &self.eval))
+            let test = self.test.as_ref().map_or_else(String::new, |test| {
+                format!(", {:.1} % in test", percent(count(class, test), test))
+            });
+            format!("{name} {:.1} % ({:.1} % in eval{test})", percent(train, &self.train), percent(eval, &self.eval))
         });
         let mut classes = shown.collect::<Vec<_>>().join(", ");
         if labels.len() > SHOWN {

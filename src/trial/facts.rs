@@ -20,6 +20,9 @@ pub struct DataFacts {
     /// The largest token id of all examples.
     #[serde(default)]
     pub largest_token: u32,
+    /// blake3 over the rows of the test set; None if there is none.
+    #[serde(default)]
+    pub test_hash: Option<String>,
     #[serde(default)]
     pub report: DataReport,
 }

@@ -26,6 +26,7 @@ mod probe;
 mod rows;
 mod scheduler;
 mod scores;
+mod test_evaluation;
 mod verdict;
 
 pub use architecture::{Architecture, EmbeddingsConfig, LstmPooling, Vectors};
@@ -53,4 +54,5 @@ pub use probe::{Probe, ProbeKind};
 pub use rows::{DiagnosticRow, EvalRow, MetricRow};
 pub use scheduler::{Anneal, CycleShape, DecayShape, Scheduler};
 pub use scores::{BestEvaluation, CalibrationBin, ClassScores, Mistake, Scores};
+pub use test_evaluation::{TestEvaluation, TestRecord};
 pub use verdict::{Evidence, Verdict, VerdictKind};

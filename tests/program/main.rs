@@ -27,6 +27,7 @@ mod schedule;
 mod signals;
 mod skip;
 mod stopping;
+mod test_set;
 #[cfg(feature = "faults")]
 mod torture;
 mod tracking;

@@ -9,7 +9,7 @@ use crate::analysis::Sweep;
 use crate::cli::Failure;
 use crate::cli::kept_models::KeptModel;
 use crate::cli::output::notify;
-use crate::report::{self, ProvenanceReader};
+use crate::report::{self, Provenance, ProvenanceReader};
 use crate::store::{self, RunDir};
 use crate::train::classifier::HubFolder;
 use crate::trial::{EvalSource, EvalTable};
@@ -52,7 +52,7 @@ fn write(
     if let Some(figure) = &figure {
         store::write_file(&folder.join("curves.png"), figure)?;
     }
-    let provenance = ProvenanceReader::default().read(dir, sweep)?.parts();
+    let provenance = ProvenanceReader::default().read(dir, sweep)?;
     let card = card(sweep, model, &hub, &files.labels, &provenance, figure.is_some());
     store::write_file(&folder.join("README.md"), card.as_bytes())?;
     let id = &model.run.trial.id;
@@ -75,7 +75,7 @@ fn card(
     model: &KeptModel<'_>,
     hub: &HubFolder,
     labels: &[String],
-    provenance: &[String],
+    provenance: &Provenance,
     has_figure: bool,
 ) -> String {
     let config = &model.run.trial.config;
@@ -99,6 +99,8 @@ fn card(
         || "–".to_owned(),
         |best| format!("{} {:.4} at step {}", best.metric.title(), best.value, best.step),
     );
+    let tested = provenance.test.evaluations.iter().rev().find(|one| one.trial == model.run.trial.id && one.step == model.step);
+    let tested = tested.map(|one| ("Test set", one.text()));
     let rows = [
         ("Labels", labels.join(", ")),
         ("Checkpoint", file_name(&config.model.from)),
@@ -109,10 +111,10 @@ fn card(
         ("Best accuracy of any evaluation", number(outcome.best_accuracy)),
         ("Best macro-F1 of any evaluation", number(outcome.best_macro_f1)),
         ("Trial", model.run.trial.id.to_string()),
-        ("Made by", provenance.join(", ")),
+        ("Made by", provenance.parts().join(", ")),
     ];
     text.push_str("| | |\n|---|---|\n");
-    for (name, value) in rows {
+    for (name, value) in rows.into_iter().chain(tested) {
         let _ = writeln!(text, "| {name} | {} |", value.replace('|', "\\|"));
     }
     text.push_str("\n## Usage\n\n```python\n");
@@ -124,7 +126,7 @@ fn card(
     });
     text.push_str("```\n\n## Configuration\n\n| key | value |\n|---|---|\n");
     for (key, value) in report::flat_configuration(model.run) {
-        let is_path = ["data.train", "data.eval", "model.from"].contains(&key.as_str());
+        let is_path = ["data.train", "data.eval", "data.test", "model.from"].contains(&key.as_str());
         let value = if is_path { file_name(&value) } else { value };
         let _ = writeln!(text, "| `{key}` | {} |", value.replace('|', "\\|"));
     }

@@ -224,6 +224,7 @@ mod tests {
             eval_rows: 1200,
             mean_tokens: 24.0,
             largest_token: 30_000,
+            test_hash: None,
             labels: vec!["bad".into(), "good".into()],
             class_prior: vec![0.75, 0.25],
             report,

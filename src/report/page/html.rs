@@ -11,6 +11,7 @@ use crate::report::canvas::font;
 use crate::report::conclusions::Conclusions;
 use crate::report::figures::RenderedFigure;
 use crate::report::figures::probes::ProbedText;
+use crate::report::test_result::TestResult;
 use crate::report::winner::Winner;
 use crate::report::{Provenance, ReportError, captions, format, summary};
 use crate::trial::Status;
@@ -57,11 +58,12 @@ pub fn page(
         context! {
             name => winner.name.as_str(),
             step => winner.details.step,
-            header => Winner::HEADER,
             classes => winner.class_rows(),
             mistakes => mistakes.collect::<Vec<_>>(),
         }
     });
+    let test = TestResult::of(sweep, &provenance.test)
+        .map(|result| context! { sentences => result.sentences.clone(), classes => result.class_rows() });
     let trials = sweep.runs.iter().zip(&study.shapes).map(|(run, shape)| {
         context! { id => run.trial.id.as_str(), name => format::trial_name(run), label => shape.label() }
     });
@@ -76,6 +78,8 @@ pub fn page(
         figures => figures.collect::<Vec<_>>(),
         left_out => left_out.to_vec(),
         winner => winner,
+        class_header => Winner::HEADER,
+        test => test,
         data_lines => provenance.data.clone(),
         probed => probed.collect::<Vec<_>>(),
         header => summary::header(sweep, study),

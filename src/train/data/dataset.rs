@@ -20,9 +20,7 @@ impl Dataset {
     /// Evaluation examples whose text is also in the training split. Empty texts do not count.
     #[must_use]
     pub fn leaked_rows(&self) -> usize {
-        let train: HashSet<_> = self.train.examples.iter().map(Example::content).collect();
-        let texts = self.eval.examples.iter().filter(|example| !example.is_empty());
-        texts.filter(|example| train.contains(&example.content())).count()
+        self.eval.rows_shared_with(&self.train)
     }
 }
 
@@ -39,6 +37,13 @@ impl Split {
     pub fn prior(&self, classes: usize) -> Vec<f64> {
         let count = |class: usize| self.examples.iter().filter(|example| example.label as usize == class).count();
         (0..classes).map(|class| count(class) as f64 / self.examples.len().max(1) as f64).collect()
+    }
+
+    /// Examples whose text is also in `other`. Empty texts do not count.
+    pub(super) fn rows_shared_with(&self, other: &Self) -> usize {
+        let known: HashSet<_> = other.examples.iter().map(Example::content).collect();
+        let texts = self.examples.iter().filter(|example| !example.is_empty());
+        texts.filter(|example| known.contains(&example.content())).count()
     }
 
     /// The class of each example.

@@ -15,16 +15,17 @@ use super::parse::parse;
 use super::report::{ReportInput, report};
 use super::settings::FileSettings;
 use super::source::{SourceFile, SplitName, files};
-use super::split::{class_order, draw_rows, hold_out};
+use super::split::{EVAL_SPLIT, TEST_SPLIT, class_order, draw_rows, hold_out};
 use super::tokens::{Encoder, Tokens};
 use crate::train::{Cache, KeyFault, TrainError};
-use crate::trial::{BadRows, DataConfig, DataFacts, EvalSource};
+use crate::trial::{BadRows, DataConfig, DataFacts, EvalSource, EvalTable};
 
 /// At most this many characters of a text are read for each token of `max_length`.
 pub const CHARACTERS_PER_TOKEN: usize = 64;
 
 const TRAIN: &str = "data.train";
 const EVAL: &str = "data.eval";
+const TEST: &str = "data.test";
 
 /// Separate the draws of `data.limit` and `data.eval_limit`.
 const TRAIN_DRAW: u64 = 1;
@@ -32,7 +33,7 @@ const EVAL_DRAW: u64 = 2;
 
 /// Loads the data of located sources. Tokens are taken from `cache` if it has them.
 pub fn load(config: &DataConfig, model: &str, cache: &dyn Cache) -> Result<Dataset, TrainError> {
-    Loaded::read(config, model, cache).map(|loaded| loaded.dataset)
+    Loaded::read(config, model, cache, TestSet::Ignored).map(|loaded| loaded.dataset)
 }
 
 /// The hashes of what [`load_hashed`] has read.
@@ -46,18 +47,47 @@ pub struct LoadedHashes {
 
 /// Loads the data like [`load`], with the hashes of the bytes that were read.
 pub fn load_hashed(config: &DataConfig, model: &str, cache: &dyn Cache) -> Result<(Dataset, LoadedHashes), TrainError> {
-    let Loaded { dataset, hash, checkpoint, .. } = Loaded::read(config, model, cache)?;
+    let Loaded { dataset, hash, checkpoint, .. } = Loaded::read(config, model, cache, TestSet::Ignored)?;
     Ok((dataset, LoadedHashes { data: hash, tokenizer: checkpoint.hash }))
+}
+
+/// The rows of a test set.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TestRows {
+    /// Label names in class order.
+    pub labels: Vec<String>,
+    pub examples: Vec<Example>,
+    /// As in [`DataFacts::test_hash`].
+    pub hash: String,
+}
+
+/// Reads the test set of a located data section; None if it has none.
+pub fn test_rows(config: &DataConfig, model: &str, cache: &dyn Cache) -> Result<Option<TestRows>, TrainError> {
+    let Loaded { dataset, test, .. } = Loaded::read(config, model, cache, TestSet::Read)?;
+    let labels = dataset.labels;
+    Ok(test.map(|test| TestRows { hash: rows_hash(&test, &labels), labels, examples: test.examples }))
+}
+
+/// blake3 over the texts and labels of all rows, in hex.
+fn rows_hash(split: &Split, labels: &[String]) -> String {
+    let mut hash = blake3::Hasher::new();
+    for Example { text, pair, label } in &split.examples {
+        let row = serde_json::json!([text, pair, labels[*label as usize]]);
+        hash.update(row.to_string().as_bytes()).update(b"\n");
+    }
+    hash.finalize().to_hex().to_string()
 }
 
 /// Loads the data like [`load`] and returns what a plan must know about it.
 pub fn data_facts(config: &DataConfig, model: &str, cache: &dyn Cache) -> Result<DataFacts, TrainError> {
-    let loaded = Loaded::read(config, model, cache)?;
+    let loaded = Loaded::read(config, model, cache, TestSet::Read)?;
     let dataset = &loaded.dataset;
     let max_length = config.max_length;
     let lengths = |split: &Split| loaded.checkpoint.full_lengths(split, max_length, cache);
+    let test_hash = loaded.test.as_ref().map(|test| rows_hash(test, &dataset.labels));
     let input = ReportInput {
         full_lengths: (lengths(&dataset.train)?, lengths(&dataset.eval)?),
+        test: loaded.test.map(|test| Ok::<_, TrainError>((lengths(&test)?, test))).transpose()?,
         unknown_token: loaded.checkpoint.encoder.unknown_token(),
         files: loaded.files,
         skipped_rows: loaded.skipped_rows,
@@ -74,6 +104,7 @@ pub fn data_facts(config: &DataConfig, model: &str, cache: &dyn Cache) -> Result
         largest_token: train.tokens.ids.iter().chain(&dataset.eval.tokens.ids).copied().max().unwrap_or(0),
         labels: loaded.dataset.labels,
         class_prior: loaded.dataset.class_prior,
+        test_hash,
         report,
     })
 }
@@ -84,12 +115,15 @@ pub fn data_size(config: &DataConfig) -> u64 {
         let files = files(source, split).unwrap_or_default();
         files.iter().filter_map(|file| std::fs::metadata(&file.path).ok()).map(|file| file.len()).sum()
     };
-    size(&config.train, SplitName::Train) + config.eval.file().map_or(0, |file| size(file, SplitName::Eval))
+    let test = config.test.as_ref().and_then(EvalSource::file);
+    size(&config.train, SplitName::Train)
+        + config.eval.file().map_or(0, |file| size(file, SplitName::Eval))
+        + test.map_or(0, |file| size(file, SplitName::Test))
 }
 
 /// Checks the files of a data section like [`data_facts`], without a tokenizer.
 pub fn check_data(config: &DataConfig) -> Result<(), TrainError> {
-    Tables::read(config, None).map(drop)
+    Tables::read(config, None, TestSet::Read).map(drop)
 }
 
 /// The tokenizer of a located checkpoint with the settings of `config`, and the hash of its file.
@@ -102,9 +136,18 @@ pub(super) fn longest(config: &DataConfig) -> usize {
     config.max_length.saturating_mul(CHARACTERS_PER_TOKEN)
 }
 
+/// Whether a test file is read. Test rows that are a fraction of the training file are never among the training rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TestSet {
+    Read,
+    Ignored,
+}
+
 /// A data set, and what was found on the way.
 struct Loaded {
     dataset: Dataset,
+    /// None if there is no test set, or if its file is not read.
+    test: Option<Split>,
     /// blake3 over the content of all files, in hex.
     hash: String,
     files: Vec<String>,
@@ -113,22 +156,33 @@ struct Loaded {
 }
 
 impl Loaded {
-    fn read(config: &DataConfig, model: &str, cache: &dyn Cache) -> Result<Self, TrainError> {
+    fn read(config: &DataConfig, model: &str, cache: &dyn Cache, test_set: TestSet) -> Result<Self, TrainError> {
         let checkpoint = CheckpointTokenizer::read(config, model)?;
-        let Tables { train, eval, labels } = Tables::read(config, checkpoint.label2id.as_ref())?;
+        let Tables { train, eval, test, labels } = Tables::read(config, checkpoint.label2id.as_ref(), test_set)?;
         let mut hash = blake3::Hasher::new();
         hash.update(train.hash.as_bytes());
         let (mut files, mut skipped_rows) = (train.files.clone(), train.skipped_rows);
-        let mut whole = tokenised_split(train, &labels, config, &checkpoint, cache)?;
+        let mut split = |table: Table, source: &EvalSource| {
+            files.extend(table.files.clone());
+            skipped_rows += table.skipped_rows;
+            tokenised_split(table, &labels, config, source, &checkpoint, cache)
+        };
+        let eval = eval.map(|table| {
+            hash.update(table.hash.as_bytes());
+            split(table, &config.eval)
+        });
+        let test = config.test.as_ref().zip(test).map(|(source, table)| split(table, source));
+        let (eval, mut test) = (eval.transpose()?, test.transpose()?);
+        let mut whole = tokenised_split(train, &labels, config, &config.eval, &checkpoint, cache)?;
+        if let Some(EvalSource::Fraction(fraction)) = config.test {
+            let (rest, held_out) = hold_out(&whole.labels(), fraction, config.seed, TEST_SPLIT);
+            test = Some(whole.select(&held_out));
+            whole = whole.select(&rest);
+        }
         let mut eval = match (&config.eval, eval) {
-            (_, Some(table)) => {
-                hash.update(table.hash.as_bytes());
-                files.extend(table.files.clone());
-                skipped_rows += table.skipped_rows;
-                tokenised_split(table, &labels, config, &checkpoint, cache)?
-            }
+            (_, Some(eval)) => eval,
             (EvalSource::Fraction(fraction), None) => {
-                let (train, eval) = hold_out(&whole.labels(), *fraction, config.seed);
+                let (train, eval) = hold_out(&whole.labels(), *fraction, config.seed, EVAL_SPLIT);
                 let eval = whole.select(&eval);
                 whole = whole.select(&train);
                 eval
@@ -150,7 +204,7 @@ impl Loaded {
         }
         let class_prior = prior(config, &whole, &labels)?;
         let dataset = Dataset { labels, class_prior, train: whole, eval };
-        Ok(Self { dataset, hash: hash.finalize().to_hex().to_string(), files, skipped_rows, checkpoint })
+        Ok(Self { dataset, test, hash: hash.finalize().to_hex().to_string(), files, skipped_rows, checkpoint })
     }
 }
 
@@ -272,58 +326,99 @@ fn describe(source: &str, sources: &[SourceFile], files: &[(String, String, usiz
 struct Tables {
     train: Table,
     eval: Option<Table>,
+    test: Option<Table>,
     /// Label names in class order.
     labels: Vec<String>,
 }
 
 impl Tables {
-    /// Reads the files of train and eval and reports the faults of both.
-    fn read(config: &DataConfig, label2id: Option<&BTreeMap<String, u32>>) -> Result<Self, TrainError> {
-        let longest = longest(config);
-        let columns = Columns::new(&config.text.0, config.text_pair.as_deref(), Some(&config.label), longest);
+    /// Reads the files and reports the faults of all of them.
+    fn read(
+        config: &DataConfig,
+        label2id: Option<&BTreeMap<String, u32>>,
+        test_set: TestSet,
+    ) -> Result<Self, TrainError> {
+        let columns =
+            Columns::new(&config.text.0, config.text_pair.as_deref(), Some(&config.label), longest(config));
         let train = Table::read(&config.train, SplitName::Train, config, &columns);
-        let eval = match &config.eval {
-            EvalSource::Fraction(_) => Ok(None),
-            EvalSource::File(file) => Table::read(file, SplitName::Eval, config, &columns).map(Some),
-            EvalSource::Table(table) => {
-                let text = table.text.as_ref().unwrap_or(&config.text);
-                let pair = table.text_pair.as_deref().or(config.text_pair.as_deref());
-                let label = table.label.as_deref().unwrap_or(&config.label);
-                let columns = Columns::new(&text.0, pair, Some(label), longest);
-                Table::read(&table.file, SplitName::Eval, config, &columns).map(Some)
-            }
+        let eval = held_out_table(&config.eval, SplitName::Eval, config);
+        let test = match config.test.as_ref().filter(|_| test_set == TestSet::Read) {
+            Some(source) => held_out_table(source, SplitName::Test, config),
+            None => Ok(None),
         };
-        let (mut train, mut eval) = match (train, eval) {
-            (Ok(train), Ok(eval)) => (train, eval),
-            (Ok(_), Err(error)) => return Err(eval_error(config, &error)),
-            // The same keys are wrong for both files: report them once.
-            (Err(error), Ok(_)) | (Err(error @ TrainError::Keys(_)), Err(TrainError::Keys(_))) => return Err(error),
-            (Err(error), Err(other)) => {
-                let mut faults = error.faults(TRAIN);
-                faults.push(KeyFault { key: EVAL, message: other.to_string() });
-                return Err(TrainError::Keys(faults));
-            }
+        let (mut train, mut eval, mut test) = match (train, eval, test) {
+            (Ok(train), Ok(eval), Ok(test)) => (train, eval, test),
+            (train, eval, test) => return Err(file_faults(config, train.err(), eval.err(), test.err())),
         };
+        // The test file may not change how the labels of training are written.
         whole_numbers(train.rows.iter_mut().chain(eval.iter_mut().flat_map(|table| &mut table.rows)));
         let labels = classes(&config.train, &train.rows, label2id)?;
-        if let Some(eval) = &eval {
-            check_labels_known(eval, &labels).map_err(|message| TrainError::key(EVAL, message))?;
+        let known: BTreeSet<&str> = labels.iter().map(String::as_str).collect();
+        for row in test.iter_mut().flat_map(|table| &mut table.rows).filter(|row| !known.contains(row.label.as_str())) {
+            whole_numbers(std::iter::once(row));
         }
-        Ok(Self { train, eval, labels })
+        let mut faults = Vec::new();
+        for (key, table) in [(EVAL, &eval), (TEST, &test)] {
+            let fault = table.as_ref().and_then(|table| check_labels_known(table, &labels).err());
+            faults.extend(fault.map(|message| KeyFault { key, message }));
+        }
+        if faults.is_empty() { Ok(Self { train, eval, test, labels }) } else { Err(TrainError::Keys(faults)) }
     }
 }
 
-/// An error of the evaluation file. If its columns have other names, says how to name them.
-fn eval_error(config: &DataConfig, error: &TrainError) -> TrainError {
+/// Reads an evaluation or test file; None for a fraction.
+fn held_out_table(source: &EvalSource, split: SplitName, config: &DataConfig) -> Result<Option<Table>, TrainError> {
+    let EvalTable { file, text, text_pair, label } = match source {
+        EvalSource::Fraction(_) => return Ok(None),
+        EvalSource::File(file) => &EvalTable { file: file.clone(), text: None, text_pair: None, label: None },
+        EvalSource::Table(table) => table,
+    };
+    let text = text.as_ref().unwrap_or(&config.text);
+    let pair = text_pair.as_deref().or(config.text_pair.as_deref());
+    let label = label.as_deref().unwrap_or(&config.label);
+    let columns = Columns::new(&text.0, pair, Some(label), longest(config));
+    Table::read(file, split, config, &columns).map(Some)
+}
+
+/// The faults of the files together. Keys that are wrong for the training file are reported once.
+fn file_faults(
+    config: &DataConfig,
+    train: Option<TrainError>,
+    eval: Option<TrainError>,
+    test: Option<TrainError>,
+) -> TrainError {
+    let held_out = [(EVAL, Some(&config.eval), eval), (TEST, config.test.as_ref(), test)];
+    let held_out = held_out.into_iter().filter_map(|(key, source, error)| Some((key, source?, error?)));
+    let Some(train) = train else {
+        let fault = |(key, source, error)| KeyFault { key, message: held_out_fault(key, source, &error) };
+        return TrainError::Keys(held_out.map(fault).collect());
+    };
+    let is_of_keys = matches!(train, TrainError::Keys(_));
+    let others: Vec<KeyFault> = held_out
+        .filter(|(_, _, error)| !(is_of_keys && matches!(error, TrainError::Keys(_))))
+        .map(|(key, _, error)| KeyFault { key, message: error.to_string() })
+        .collect();
+    if others.is_empty() || is_of_keys {
+        return train;
+    }
+    let mut faults = train.faults(TRAIN);
+    faults.extend(others);
+    TrainError::Keys(faults)
+}
+
+/// The error of an evaluation or test file. If its columns have other names, says how to name them.
+fn held_out_fault(key: &str, source: &EvalSource, error: &TrainError) -> String {
     let mut message = error.to_string();
-    if let (TrainError::Keys(faults), EvalSource::File(file)) = (error, &config.eval)
+    if let (TrainError::Keys(faults), EvalSource::File(file)) = (error, source)
         && faults.iter().all(|fault| matches!(fault.key, "data.text" | "data.label" | "data.text_pair"))
     {
-        message.push_str("; if this file has other columns, write data.eval: {file: ");
+        message.push_str("; if this file has other columns, write ");
+        message.push_str(key);
+        message.push_str(": {file: ");
         message.push_str(&file_name(file));
         message.push_str(", text: ..., label: ...}");
     }
-    TrainError::key(EVAL, message)
+    message
 }
 
 /// Writes labels as whole numbers (`1.0` as `1`) if all labels are whole numbers.
@@ -412,31 +507,33 @@ fn classes(source: &str, rows: &[Row], label2id: Option<&BTreeMap<String, u32>>)
     Ok(class_order(&names, label2id))
 }
 
-/// An evaluation file may only have labels of the training file.
-fn check_labels_known(eval: &Table, labels: &[String]) -> Result<(), String> {
+/// An evaluation or test file may only have labels of the training file.
+fn check_labels_known(table: &Table, labels: &[String]) -> Result<(), String> {
     let known: BTreeSet<&str> = labels.iter().map(String::as_str).collect();
-    match eval.rows.iter().find(|row| !known.contains(row.label.as_str())) {
+    match table.rows.iter().find(|row| !known.contains(row.label.as_str())) {
         None => Ok(()),
         Some(row) => Err(format!(
             "{}: the label `{}` does not occur in the training data, which has {}; remove such rows from this file, or add \
              some to the training data",
-            eval.place(row),
+            table.place(row),
             row.label,
             list_names(labels.iter().map(String::as_str))
         )),
     }
 }
 
-/// All rows of a table as examples with their tokens.
+/// All rows of a table as examples with their tokens. `source`: that of the evaluation set, or that of the test set for its
+/// own table.
 fn tokenised_split(
     table: Table,
     labels: &[String],
     config: &DataConfig,
+    source: &EvalSource,
     checkpoint: &CheckpointTokenizer,
     cache: &dyn Cache,
 ) -> Result<Split, TrainError> {
     let number: BTreeMap<&str, u32> = labels.iter().map(String::as_str).zip(0..).collect();
-    let key = tokens_key(&table, config, checkpoint);
+    let key = tokens_key(&table, config, source, checkpoint);
     let examples: Vec<Example> = table
         .rows
         .into_iter()
@@ -452,12 +549,17 @@ fn tokenised_split(
 }
 
 /// The cache key of the tokens of all rows: everything that they depend on.
-fn tokens_key(table: &Table, config: &DataConfig, checkpoint: &CheckpointTokenizer) -> String {
+fn tokens_key(
+    table: &Table,
+    config: &DataConfig,
+    source: &EvalSource,
+    checkpoint: &CheckpointTokenizer,
+) -> String {
     let mut hash = blake3::Hasher::new();
     hash.update(table.hash.as_bytes()).update(checkpoint.hash.as_bytes());
     hash.update(serde_json::json!([config.text, config.text_pair, config.max_length]).to_string().as_bytes());
     // The settings of the file. Without any, the key is that of earlier versions.
-    let own_columns = if let EvalSource::Table(table) = &config.eval { Some(table) } else { None };
+    let own_columns = if let EvalSource::Table(table) = source { Some(table) } else { None };
     let settings = (&config.format, &config.delimiter, &config.header, &config.encoding, config.bad_rows, own_columns);
     if settings != (&None, &None, &None, &None, BadRows::Error, None) {
         hash.update(serde_json::json!(settings).to_string().as_bytes());

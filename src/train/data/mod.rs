@@ -50,7 +50,9 @@ pub use error::{DataError, DataErrorKind};
 pub use example::Example;
 pub use files::{find, read};
 pub use inspect::{Column, SourceColumns, columns, has_eval_split};
-pub use load::{CHARACTERS_PER_TOKEN, LoadedHashes, check_data, data_facts, data_size, encoder, load, load_hashed};
+pub use load::{
+    CHARACTERS_PER_TOKEN, LoadedHashes, TestRows, check_data, data_facts, data_size, encoder, load, load_hashed, test_rows,
+};
 pub use locate::{locate_data, locate_model, locate_translator};
 pub use split::batches;
 pub use texts::{LabelledTexts, labelled_texts};

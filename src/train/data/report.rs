@@ -15,6 +15,8 @@ pub(super) struct ReportInput {
     pub skipped_rows: usize,
     /// Tokens of each training and each evaluation example without truncation.
     pub full_lengths: (Vec<u32>, Vec<u32>),
+    /// The test set, with the same of its examples.
+    pub test: Option<(Vec<u32>, Split)>,
     /// Id of the token for unknown word pieces.
     pub unknown_token: Option<u32>,
     pub max_length: usize,
@@ -34,14 +36,17 @@ pub(super) fn report(dataset: &Dataset, input: &ReportInput) -> DataReport {
     }
     let unknown =
         input.unknown_token.map_or(0, |id| dataset.train.tokens.ids.iter().filter(|other| **other == id).count());
+    let test = input.test.as_ref();
     let mut report = DataReport {
         files: input.files.clone(),
         skipped_rows: input.skipped_rows,
         train: split_report(&dataset.train, &input.full_lengths.0, input.max_length, classes),
         eval: split_report(&dataset.eval, &input.full_lengths.1, input.max_length, classes),
+        test: test.map(|(lengths, split)| split_report(split, lengths, input.max_length, classes)),
         duplicate_rows,
         conflicting_texts: labels_of_text.values().filter(|labels| labels.len() > 1).count(),
         leaked_rows: dataset.leaked_rows(),
+        leaked_test_rows: test.map_or(0, |(_, split)| split.rows_shared_with(&dataset.train)),
         unknown_tokens: unknown as f64 / dataset.train.tokens.ids.len().max(1) as f64,
         warnings: Vec::new(),
     };
@@ -112,6 +117,23 @@ fn warnings(dataset: &Dataset, report: &DataReport, input: &ReportInput) -> Vec<
             report.leaked_rows,
             report.eval.rows,
             100.0 * share(report.leaked_rows, report.eval.rows)
+        ));
+    }
+    if let Some(test) = report.test.as_ref().filter(|_| report.leaked_test_rows > 0) {
+        found.push(format!(
+            "{} of {} test rows are also in the training data ({:.0} %); the test scores are too good for new texts",
+            report.leaked_test_rows,
+            test.rows,
+            100.0 * share(report.leaked_test_rows, test.rows)
+        ));
+    }
+    if let Some((_, test)) = &input.test
+        && let shared @ 1.. = test.rows_shared_with(&dataset.eval)
+    {
+        found.push(format!(
+            "{shared} of {} test rows are also evaluation rows, which choose the best trial; the test scores are too good for \
+             new texts",
+            test.examples.len()
         ));
     }
     if report.conflicting_texts > 0 {

@@ -12,6 +12,7 @@ use super::files::path_text;
 pub(super) enum SplitName {
     Train,
     Eval,
+    Test,
 }
 
 impl SplitName {
@@ -20,6 +21,16 @@ impl SplitName {
         match self {
             Self::Train => &["train"],
             Self::Eval => &["validation", "valid", "dev", "val", "test"],
+            Self::Test => &["test"],
+        }
+    }
+
+    /// As it stands in messages.
+    fn title(self) -> &'static str {
+        match self {
+            Self::Train => "training",
+            Self::Eval => "evaluation",
+            Self::Test => "test",
         }
     }
 }
@@ -94,7 +105,7 @@ fn folder(folder: &Path, split: SplitName) -> Result<Vec<SourceFile>, DataError>
         "{}: the folder has no {} data; expected a file such as {}.csv or {}-00000-of-00001.parquet, or a folder of text \
          files for each class",
         folder.display(),
-        if split == SplitName::Train { "training" } else { "evaluation" },
+        split.title(),
         split.prefixes()[0],
         split.prefixes()[0]
     );
@@ -102,7 +113,7 @@ fn folder(folder: &Path, split: SplitName) -> Result<Vec<SourceFile>, DataError>
 }
 
 impl SplitName {
-    const ALL: [Self; 2] = [Self::Train, Self::Eval];
+    const ALL: [Self; 3] = [Self::Train, Self::Eval, Self::Test];
 }
 
 /// Files and folders in a folder, sorted by name, without hidden ones.

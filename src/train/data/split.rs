@@ -25,12 +25,22 @@ pub(super) fn class_order(names: &BTreeSet<&str>, label2id: Option<&BTreeMap<Str
     order.into_iter().map(str::to_owned).collect()
 }
 
+/// Separate the draws of [`hold_out`].
+pub(super) const EVAL_SPLIT: Option<u64> = None;
+pub(super) const TEST_SPLIT: Option<u64> = Some(3);
+
 /// Splits rows, given by their labels, into training and evaluation indices, both in file order.
 ///
 /// `round(rows * fraction)` rows of each label are held out, but at least one row and not all. A label with one row keeps
-/// it for training. The choice depends only on `seed` and on the index of a row, not on the names or the order of labels.
-pub(super) fn hold_out<L: Ord>(labels: &[L], fraction: f64, seed: u64) -> (Vec<u32>, Vec<u32>) {
+/// it for training. The choice depends only on `seed`, on `stream` and on the index of a row, not on the names or the order of labels.
+pub(super) fn hold_out<L: Ord>(
+    labels: &[L],
+    fraction: f64,
+    seed: u64,
+    stream: Option<u64>,
+) -> (Vec<u32>, Vec<u32>) {
     let random = Random::new(seed, Purpose::Split);
+    let random = stream.map_or(random, |stream| random.at(stream));
     let mut classes: BTreeMap<&L, Vec<u32>> = BTreeMap::new();
     for (row, label) in (0..).zip(labels) {
         classes.entry(label).or_default().push(row);
@@ -130,7 +140,7 @@ mod tests {
 
         #[test]
         fn every_label_is_held_out_in_its_share(labels in prop::collection::vec(0u8..5, 1..200), fraction in 0.01..0.99, seed: u64) {
-            let (train, eval) = hold_out(&labels, fraction, seed);
+            let (train, eval) = hold_out(&labels, fraction, seed, EVAL_SPLIT);
             prop_assert!(train.is_sorted() && eval.is_sorted());
             let mut all = [train.as_slice(), eval.as_slice()].concat();
             all.sort_unstable();
@@ -145,7 +155,7 @@ mod tests {
             }
             // Other label names give the same rows.
             let renamed: Vec<u8> = labels.iter().map(|label| 9 - label).collect();
-            prop_assert_eq!(hold_out(&renamed, fraction, seed), (train, eval));
+            prop_assert_eq!(hold_out(&renamed, fraction, seed, EVAL_SPLIT), (train, eval));
         }
     }
 }

@@ -449,6 +449,61 @@ fn an_eval_file_may_have_columns_of_its_own() {
     assert_eq!(contents(&with(EvalSource::Table(table)).unwrap()), ["x a", "x c", "y b", "y d"]);
 }
 
+/// 40 rows of two labels.
+fn forty_rows() -> File {
+    let rows: String = (0..40).map(|i| format!("text {i},{}\n", if i % 4 == 0 { "x" } else { "y" })).collect();
+    file("train.csv", format!("text,label\n{rows}"))
+}
+
+#[test]
+fn a_fraction_for_the_test_set_is_in_no_other_split() {
+    let train = forty_rows();
+    let config = DataConfig { test: Some(EvalSource::Fraction(0.25)), ..config(&train.path) };
+    let cache = MemoryCache::default();
+    let dataset = load(&config, MODEL, &cache).unwrap();
+    let test = test_rows(&config, MODEL, &cache).unwrap().unwrap();
+    assert_eq!((dataset.train.examples.len(), dataset.eval.examples.len(), test.examples.len()), (24, 6, 10));
+    let in_x = test.examples.iter().filter(|example| test.labels[example.label as usize] == "x").count();
+    assert_eq!(in_x, 3, "7.5 rows would be the share of this label in 10 rows of 40");
+    let all = [&dataset.train.examples, &dataset.eval.examples, &test.examples].into_iter().flatten();
+    let texts: std::collections::BTreeSet<&str> = all.map(|example| example.text.as_str()).collect();
+    assert_eq!(texts.len(), 40, "every row is in exactly one split");
+    let facts = data_facts(&config, MODEL, &cache).unwrap();
+    assert_eq!(facts.test_hash, Some(test.hash.clone()));
+    assert_eq!((facts.report.test.unwrap().class_rows, facts.report.leaked_test_rows), (vec![3, 7], 0));
+    let other = test_rows(&DataConfig { seed: 7, ..config.clone() }, MODEL, &cache).unwrap().unwrap();
+    assert_ne!(other.hash, test.hash, "data.seed draws the rows");
+    assert_eq!(test_rows(&DataConfig { test: None, ..config }, MODEL, &cache).unwrap(), None);
+}
+
+#[test]
+fn training_does_not_read_a_test_file() {
+    let train = forty_rows();
+    let test = file("test.csv", "sentence,target\ntext 1,y\nnew,x\n");
+    let table = |label: &str| EvalTable {
+        file: test.path.clone(),
+        text: Some("sentence".into()),
+        text_pair: None,
+        label: Some(label.into()),
+    };
+    let with = |test| DataConfig { test, ..config(&train.path) };
+    let cache = MemoryCache::default();
+    let without = load_hashed(&with(None), MODEL, &cache).unwrap();
+    let missing = EvalSource::File("/not/there.csv".into());
+    assert_eq!(load_hashed(&with(Some(missing)), MODEL, &cache).unwrap(), without);
+    let config = with(Some(EvalSource::Table(table("target"))));
+    let rows = test_rows(&config, MODEL, &cache).unwrap().unwrap();
+    let found: Vec<(&str, u32)> = rows.examples.iter().map(|row| (row.text.as_str(), row.label)).collect();
+    assert_eq!(found, [("text 1", 1), ("new", 0)]);
+    let facts = data_facts(&config, MODEL, &cache).unwrap();
+    assert_eq!(facts.hash, without.1.data, "the id of a trial does not depend on it");
+    let leaked = facts.report.leaked_test_rows;
+    let warnings = facts.report.warnings.join("\n");
+    assert!(leaked <= 1 && warnings.contains(" of 2 test rows are also "), "one text is in train or in eval: {warnings}");
+    let wrong = data_facts(&with(Some(EvalSource::Table(table("stars")))), MODEL, &cache).unwrap_err();
+    assert!(matches!(&wrong, TrainError::Keys(faults) if faults[0].key == "data.test"), "{wrong:?}");
+}
+
 #[test]
 fn labels_of_the_eval_file_must_be_known() {
     let train = file("train.tsv", "label\ttext\na\tx\nb\ty\n");

@@ -1,0 +1,92 @@
+//! The test set of a sweep. When every trial has ended, the kept weights of the best one are evaluated on it.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::Failure;
+use super::arguments::available_threads;
+use super::kept_models::{KeptModel, how_to_keep};
+use super::output::notify;
+use crate::analysis::Sweep;
+use crate::plan::Facts;
+use crate::report;
+use crate::store::RunDir;
+use crate::train::classifier::Classifier;
+use crate::train::data::test_rows;
+use crate::train::{Cache, TestScores, TrainError};
+use crate::trial::{Status, TestEvaluation};
+
+/// Evaluates the best trial of a sweep on its test set, unless that was done before or some trial has not ended. `tell`: whether to
+/// say what happens. A test set that cannot be evaluated is only reported: the trials are what they are.
+pub(crate) fn evaluate_best(
+    sweep: &Sweep,
+    dir: &RunDir,
+    facts: &Facts,
+    cache: &dyn Cache,
+    tell: bool,
+) -> Result<(), Failure> {
+    let has_ended = |status: Status| status.is_over() || status == Status::Failed;
+    let has_test_set = sweep.runs.iter().any(|run| run.trial.config.data.test.is_some());
+    if !has_test_set || !sweep.runs.iter().all(|run| has_ended(run.status)) {
+        return Ok(());
+    }
+    let warn = |why: &str| notify(&format!("warning: the test set was not evaluated: {why}"));
+    if KeptModel::best_cost(sweep).is_none() {
+        warn("no trial has a usable model");
+        return Ok(());
+    }
+    let Some(model) = KeptModel::leader(sweep, dir) else {
+        warn(&format!("the best trial kept no weights. {}", how_to_keep(&sweep.name)));
+        return Ok(());
+    };
+    let config = &model.run.trial.config;
+    let planned = facts.of(config).and_then(|(data, _)| data.test_hash.clone());
+    let is_known = |known: &TestEvaluation| {
+        known.trial == model.run.trial.id && known.step == model.step && Some(&known.data_hash) == planned.as_ref()
+    };
+    if dir.test_record()?.evaluations.iter().any(is_known) {
+        return Ok(());
+    }
+    let rows = match test_rows(&config.data, &config.model.from, cache) {
+        Ok(Some(rows)) if planned.as_ref() == Some(&rows.hash) && rows.labels == model.outcome.labels => rows,
+        Ok(_) => {
+            warn(&format!(
+                "the data has changed since the sweep was planned. `plateau run {}` evaluates the new data",
+                sweep.name
+            ));
+            return Ok(());
+        }
+        Err(error) => {
+            warn(&error.to_string());
+            return Ok(());
+        }
+    };
+    if tell {
+        notify(&format!("test set: evaluating {}", model.description(&sweep.name)));
+    }
+    let scored = |error: TrainError| Failure::input(format!("the test set cannot be evaluated: {error}"));
+    let classifier = Classifier::new(&model.read()?, available_threads()).map_err(scored)?;
+    let TestScores { loss, accuracy, macro_f1, scores, confusion } =
+        TestScores::of(&classifier, &rows).map_err(scored)?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
+    let evaluation = TestEvaluation {
+        trial: model.run.trial.id.clone(),
+        step: model.step,
+        date: report::date(now),
+        data_hash: rows.hash,
+        rows: rows.examples.len(),
+        loss,
+        accuracy,
+        macro_f1,
+        scores,
+        labels: rows.labels,
+        confusion,
+    };
+    if tell {
+        notify(&format!("test set: {}", evaluation.text()));
+    }
+    dir.add_test_evaluation(evaluation)?;
+    if let Some(repeated) = dir.test_record()?.repeated_use().filter(|_| tell) {
+        notify(&format!("warning: {repeated}"));
+    }
+    Ok(())
+}
