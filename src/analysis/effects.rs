@@ -1,6 +1,6 @@
 //! Statements about several trials: what each axis changes by matched pairs, which causes are frequent, which configurations depend on the seed.
 //!
-//! A comparison pairs trials that agree in everything else, the seed included, and uses the pairs where both trials gave a
+//! A comparison pairs trials that agree in everything else, seed and fold included, and uses the pairs where both trials gave a
 //! usable model. Its p-value comes from flipping the signs of the differences. Where an axis has more than two values, it is
 //! multiplied by the number of comparisons (Bonferroni). A difference that is not significant is called "no detectable effect",
 //! not "no effect".
@@ -10,14 +10,14 @@ use std::collections::BTreeMap;
 use super::finding::{Finding, FindingKind};
 use super::floors::{floors_of_logs, floors_of_sweep};
 use super::format::probability;
-use super::groups::{LEARNING_RATE, SEED, lead_axis, matched};
+use super::groups::{LEARNING_RATE, lead_axis, matched};
 use super::measured::Measured;
 use super::shape::Shape;
 use super::statistics::{mean, seeds_needed, sign_flip, spearman, wilson};
 use super::study::{Config, Study};
 use super::sweep::{Run, Sweep};
 use super::verdicts::{Diagnosis, blames_a_high_rate};
-use crate::trial::{Axis, AxisValue, Cause, Status};
+use crate::trial::{Axis, AxisValue, Cause, Key, Status};
 
 /// The statements about trials of a sweep together, the most telling first.
 pub fn effects(sweep: &Sweep, study: &Study) -> Vec<Finding> {
@@ -28,7 +28,7 @@ pub fn effects(sweep: &Sweep, study: &Study) -> Vec<Finding> {
     for axis in &sweep.axes {
         match dead_axis(sweep, axis) {
             Some(text) => found.push((FindingKind::DeadAxis, Some(text))),
-            None if axis.key != SEED => {
+            None if !Key::is_repetition(&axis.key) => {
                 found.push((FindingKind::AxisEffect, axis_effect(sweep, study, axis)));
                 found.push((FindingKind::Diversity, diversity(sweep, study, axis)));
             }
@@ -187,10 +187,11 @@ fn axis_effect(sweep: &Sweep, study: &Study, axis: &Axis) -> Option<String> {
         ));
     }
     let largest = effects.iter().max_by(|a, b| a.mean.abs().total_cmp(&b.mean.abs()))?;
+    let noun = study.repetition.noun();
     let seeds = study.seed_sd.filter(|_| largest.mean != 0.0).map(|sd| seeds_needed(sd, largest.mean));
-    let seeds = seeds
-        .filter(|seeds| *seeds < 1000.0)
-        .map_or_else(String::new, |seeds| format!("; a difference of that size needs about {seeds:.0} seeds of each"));
+    let seeds = seeds.filter(|seeds| *seeds < 1000.0).map_or_else(String::new, |seeds| {
+        format!("; a difference of that size needs about {seeds:.0} {noun}s of each")
+    });
     Some(format!(
         "No detectable effect of {}: {} instead of {} changes final eval loss by {:+.3} ± {:.3} ({} matched pairs, p = {}){seeds}.",
         axis.key,
@@ -219,9 +220,9 @@ pub fn confirmed(winner: &[(String, AxisValue)], sweep: &Sweep, study: &Study) -
     };
     let metric = study.metric;
     let level = |config: &Config| config.score.map_or_else(|| "none".to_owned(), |level| format!("{:.3}", level.mean));
-    let costs = |config: &Config| -> BTreeMap<u64, f64> {
+    let costs = |config: &Config| -> BTreeMap<_, f64> {
         let runs = config.survivors.iter().map(|&run| &sweep.runs[run]);
-        runs.filter_map(|run| Some((run.trial.config.seed, metric.cost(metric.best(&run.evals)?.1)))).collect()
+        runs.filter_map(|run| Some((run.trial.repetition(), metric.cost(metric.best(&run.evals)?.1)))).collect()
     };
     let rival = if std::ptr::eq(first, old) {
         study.configs.get(1).filter(|config| config.best.is_some())
@@ -308,9 +309,9 @@ fn unstable(study: &Study) -> Option<String> {
     let (k, n) = (failed(worst), worst.runs.len());
     let (low, high) = wilson(k, n);
     let of = study.configs.iter().filter(|config| config.runs.len() > 1).count();
-    let name = worst.name();
+    let (name, noun) = (worst.name(), study.repetition.noun());
     Some(format!(
-        "In {} of {of} configurations some seeds fail and others do not; most in {name}: {k} of {n} (95 % confidence interval {:.0} to {:.0} %). Longer training, a warm-up and optimizer.bias_correction: true make BERT more stable.",
+        "In {} of {of} configurations some {noun}s fail and others do not; most in {name}: {k} of {n} (95 % confidence interval {:.0} to {:.0} %). Longer training, a warm-up and optimizer.bias_correction: true make BERT more stable.",
         unstable.len(),
         low * 100.0,
         high * 100.0

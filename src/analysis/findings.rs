@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::effects;
 use super::finding::{Finding, FindingKind};
-use super::groups::{LEARNING_RATE, axes, lead_axis};
+use super::groups::{LEARNING_RATE, Repetition, axes, lead_axis};
 use super::shape::Shape;
 use super::study::{Config, Level, Study};
 use super::sweep::{Run, Sweep};
@@ -88,12 +88,13 @@ pub fn next(sweep: &Sweep, study: &Study) -> Option<Next> {
 
 /// More seeds, where they would separate configurations.
 fn undecided(sweep: &Sweep, study: &Study) -> Option<Next> {
+    let known: BTreeSet<u64> = sweep.runs.iter().map(|run| run.trial.config.seed).collect();
     let (reason, seeds) = match study.within_noise() {
         _ if study.configs.len() < 2 => return None,
         None => ("with one seed the noise is unknown: repeat with three".to_owned(), 3),
         Some(n) if n > 1 => (
             format!("{n} configurations are within noise of each other: more seeds separate them"),
-            2 * study.seeds.max(2),
+            if study.repetition == Repetition::Seed { 2 * study.seeds.max(2) } else { 2 * known.len() },
         ),
         Some(_) => return None,
     };
@@ -160,7 +161,12 @@ fn best(study: &Study) -> Option<String> {
             margin => format!("; {margin:.3} {side} the next, {}", second.name()),
         });
     let accuracy = if metric == Metric::Accuracy { "" } else { &accuracy };
-    Some(format!("Best is {} with {} {}{at}{accuracy}{margin}.", best.name(), metric.title(), written(score)))
+    Some(format!(
+        "Best is {} with {} {}{at}{accuracy}{margin}.",
+        best.name(),
+        metric.title(),
+        written(score, study.repetition.noun())
+    ))
 }
 
 /// A warning on a best configuration that overfits.
@@ -190,12 +196,13 @@ fn noise(study: &Study) -> Option<String> {
     if study.configs.len() < 2 {
         return None;
     }
+    let noun = study.repetition.noun();
     match (study.metric_sd, study.within_noise()) {
         (Some(sd), Some(1)) => {
-            Some(format!("No other configuration is within noise of it (standard deviation over seeds {sd:.3})."))
+            Some(format!("No other configuration is within noise of it (standard deviation over {noun}s {sd:.3})."))
         }
         (Some(sd), Some(n)) => Some(format!(
-            "{n} configurations, including it, cannot be separated with {} seeds (standard deviation over seeds {sd:.3}); the best of so many is an optimistic estimate.",
+            "{n} configurations, including it, cannot be separated with {} {noun}s (standard deviation over {noun}s {sd:.3}); the best of so many is an optimistic estimate.",
             study.seeds
         )),
         _ => Some("Each configuration has one seed, so the noise of a difference is unknown.".into()),
@@ -382,9 +389,9 @@ fn rescue(sweep: &Sweep, study: &Study) -> Option<Next> {
     Some(Next { reason: reason.into(), line: format!("grid: {{lr: [{values}]}}") })
 }
 
-fn written(level: Level) -> String {
+fn written(level: Level, noun: &str) -> String {
     match level.sd {
-        Some(sd) => format!("{:.3} ± {sd:.3} over {} seeds", level.mean, level.n),
+        Some(sd) => format!("{:.3} ± {sd:.3} over {} {noun}s", level.mean, level.n),
         None => format!("{:.3}", level.mean),
     }
 }

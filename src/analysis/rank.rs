@@ -1,17 +1,17 @@
 //! Ranks the configurations of a sweep, and tells which differences may be noise.
 //!
-//! A configuration is everything but the seed. Its figures are means over the seeds that survived. A configuration
+//! A configuration is everything but the seed and the fold. Its figures are means over the seeds that survived. A configuration
 //! with a failed seed ranks after all complete ones, whatever its other seeds reached.
 
 use super::curve::{self, Point, Spread};
-use super::groups::{self, SEED};
+use super::groups::{self, Repetition};
 use super::measured::chance;
 use super::neighbours::correct;
 use super::shape::{self, LEAST_DELTA, Shape};
 use super::study::{Config, Level, Study};
 use super::sweep::{Run, Sweep};
 use super::verdicts::{Diagnosis, diagnose};
-use crate::trial::{EvalRow, Metric};
+use crate::trial::{EvalRow, Key, Metric};
 
 impl Study {
     /// Judges every trial, then ranks the configurations.
@@ -38,6 +38,7 @@ impl Study {
             seed_sd,
             metric,
             metric_sd,
+            repetition: Repetition::of(sweep),
             seeds: configs.iter().map(|config| config.runs.len()).max().unwrap_or(0),
             chance: sweep.runs.iter().find_map(|run| chance(run.measured().eval_prior)),
             eval_interval: eval_interval(sweep),
@@ -92,7 +93,7 @@ fn config(sweep: &Sweep, runs: Vec<usize>, shapes: &[Shape], metric: Metric, del
     let scores: Vec<f64> = alive().filter_map(|run| metric.best(&run.evals)).map(|best| best.1).collect();
     let values = runs.first().map(|&run| sweep.runs[run].trial.values.clone()).unwrap_or_default();
     Config {
-        values: values.into_iter().filter(|(key, _)| key != SEED).collect(),
+        values: values.into_iter().filter(|(key, _)| !Key::is_repetition(key)).collect(),
         score: Level::of(&scores),
         best: level(|run| run.best_eval().map(|best| best.1)),
         last: level(|run| run.evals.last().map(|row| f64::from(row.eval_loss))),

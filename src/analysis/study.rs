@@ -3,6 +3,7 @@
 //! [`Study::of`](super::rank) makes it.
 
 use super::curve::Spread;
+use super::groups::Repetition;
 use super::shape::Shape;
 use super::verdicts::Diagnosis;
 use crate::trial::{AxisValue, Metric};
@@ -18,6 +19,8 @@ pub struct Study {
     pub metric: Metric,
     /// Standard deviation of the best value of the metric over seeds, pooled. None where no configuration has two survivors.
     pub metric_sd: Option<f64>,
+    /// What the trials of one configuration differ in.
+    pub repetition: Repetition,
     /// Greatest number of trials of one configuration.
     pub seeds: usize,
     /// Entropy of the class prior, nats; None before any trial has ended.
@@ -34,10 +37,10 @@ pub struct Study {
     pub configs: Vec<Config>,
 }
 
-/// The trials that differ in their seed alone.
+/// The trials that differ in seed and fold alone.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// Varying keys and values, without the seed.
+    /// Varying keys and values, without seed and fold.
     pub values: Vec<(String, AxisValue)>,
     /// Indices into the sweep's runs, in plan order.
     pub runs: Vec<usize>,

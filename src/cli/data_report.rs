@@ -1,7 +1,7 @@
 //! What `plan`, `run` and the report say about the data of a sweep.
 
 use crate::plan::Facts;
-use crate::trial::DataReport;
+use crate::trial::{DataConfig, DataReport};
 
 /// All that is known of the data, for `plan` and the report.
 pub(crate) fn full(facts: &Facts) -> Vec<String> {
@@ -17,11 +17,20 @@ pub(crate) fn brief(facts: &Facts) -> Vec<String> {
     })
 }
 
-/// The lines of each different report. Data that several checkpoints read alike is reported once.
+/// The lines of each different report. Data that several checkpoints read alike is reported once. Of the folds of a
+/// cross-validation, the first is reported, and the warnings of the others that are new.
 fn lines(facts: &Facts, of: impl Fn(&DataReport, &[String]) -> Vec<String>) -> Vec<String> {
     let mut all: Vec<Vec<String>> = Vec::new();
     for found in &facts.data {
-        let lines = of(&found.facts.report, &found.facts.labels);
+        let mut lines = of(&found.facts.report, &found.facts.labels);
+        let DataConfig { fold, folds, .. } = found.located;
+        match (fold, folds) {
+            (Some(1), Some(folds)) => lines.insert(0, format!("{folds} folds, of which the first is described:")),
+            (Some(_), Some(_)) => {
+                lines.retain(|line| line.starts_with("warning: ") && all.iter().all(|known| !known.contains(line)));
+            }
+            _ => {}
+        }
         if !all.contains(&lines) {
             all.push(lines);
         }

@@ -38,6 +38,10 @@ pub(super) fn mistakes(config: &TrialConfig, steps: u64, data: &DataFacts, model
         let what = format!("`data.max_length` is {length}, but the checkpoint has {positions} positions");
         mistake("data.max_length", "model.from", what, format!("expected at most {positions}"));
     }
+    if config.data.fold.is_some() && config.data.folds.is_none() {
+        let hint = "say how many folds there are, such as `data.folds: 5`";
+        mistake("data.fold", "data.train", "`data.fold` needs `data.folds`".to_owned(), hint.to_owned());
+    }
     if data.largest_token as usize >= model.vocabulary {
         let (token, embeddings) = (data.largest_token, model.vocabulary);
         let what = format!(

@@ -7,9 +7,7 @@ use serde_json::Value;
 
 use super::defaults::{settle_model, settle_warmup};
 use super::{AugmentationFound, DataFound, Facts, ModelFound, check, identity, idle};
-use crate::spec::{
-    Choice, Place, Problem, Problems, Setting, SweepSpec, lookup, place_of, sets_seed, shown, source_key,
-};
+use crate::spec::{Choice, Place, Problem, Problems, Setting, SweepSpec, lookup, place_of, shown, source_key};
 use crate::trial::{Augmentation, Axis, AxisValue, Key, Trial, TrialConfig, TrialId};
 
 /// The trials of a sweep, in order, each id once.
@@ -69,7 +67,7 @@ impl Column {
     }
 }
 
-/// The axes of the product, then the keys that only `include` sets, then the seeds.
+/// The axes of the product, then the keys that only `include` sets, then folds and seeds.
 fn columns(spec: &SweepSpec) -> Vec<Column> {
     let mut columns: Vec<Column> = Vec::new();
     for (d, factor) in spec.factors.iter().enumerate() {
@@ -94,8 +92,10 @@ fn columns(spec: &SweepSpec) -> Vec<Column> {
             }
         }
     }
-    let (seeds, mut columns): (Vec<Column>, Vec<Column>) = columns.into_iter().partition(|c| Key::Seed.is(&c.path));
-    columns.extend(seeds.into_iter().filter(|seed| seed.axis.is_none() || seed.values.len() > 1));
+    let (mut repeats, mut columns): (Vec<Column>, Vec<Column>) =
+        columns.into_iter().partition(|column| Key::is_repetition(&column.path));
+    repeats.sort_by_key(|column| Key::Seed.is(&column.path));
+    columns.extend(repeats.into_iter().filter(|column| column.axis.is_none() || column.values.len() > 1));
     columns
 }
 
@@ -155,18 +155,12 @@ impl<'s> Expansion<'s> {
         }
     }
 
-    /// Included trials, over the fixed values. `seeds` repeats them, unless they name a seed.
+    /// Included trials, over the fixed values. Folds and seeds repeat them, unless they name a fold or a seed.
     fn include(&mut self) {
         for entry in &self.spec.include {
-            let seeds: Vec<Option<&Choice>> = match self.spec.seeds {
-                Some(index) if !sets_seed(entry) => {
-                    self.spec.factors[index].keys.iter().flat_map(|key| key.choices.iter().map(Some)).collect()
-                }
-                _ => vec![None],
-            };
-            for seed in seeds {
+            for repeat in self.spec.repetitions(entry) {
                 let mut settings = entry.settings();
-                settings.extend(seed.iter().flat_map(|choice| &choice.settings));
+                settings.extend(repeat.into_iter().flat_map(|choice| &choice.settings));
                 self.trial(&settings, |column| {
                     let written = entry.values.iter().find(|(path, _)| *path == column.path);
                     written.map(|(_, choice)| choice.shown.clone())

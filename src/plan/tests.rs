@@ -685,3 +685,50 @@ fn rules_that_can_stop_no_trial_are_named() {
     let unequal = "eval_every: 4\nstop: {diverged: true}\nzip: {steps: [12, 40], stop.patience.evals: [3, 12]}";
     assert_snapshot!(mistakes(unequal), @"warning: `stop.patience` can stop no trial: its `evals` is 3, but only 2 evaluations lie between the first and the last one; lower it, or evaluate more often (`eval_every`)");
 }
+
+/// Folds multiply every configuration, as seeds do, and so do they the entries of `include`.
+#[test]
+fn folds_repeat_configurations() {
+    let text =
+        "data: {folds: 3}\ngrid: {lr: [1e-5, 1e-4]}\ninclude: [{lr: 1e-3}, {lr: 1e-2, data.fold: 2}]\nseeds: [1, 2]";
+    let plan = plan(text);
+    assert_eq!(plan.axes.iter().map(|axis| axis.key.as_str()).collect::<Vec<_>>(), ["lr", "data.fold", "seed"]);
+    let shown: Vec<String> = plan
+        .trials
+        .iter()
+        .map(|trial| trial.values.iter().map(|(_, value)| value.text.as_str()).collect::<Vec<_>>().join(" "))
+        .collect();
+    assert_eq!(shown.len(), 2 * 3 * 2 + 3 * 2 + 2);
+    assert_eq!(shown[..4], ["1e-5 1 1", "1e-5 1 2", "1e-5 2 1", "1e-5 2 2"]);
+    assert_eq!(
+        shown[12..],
+        ["1e-3 1 1", "1e-3 1 2", "1e-3 2 1", "1e-3 2 2", "1e-3 3 1", "1e-3 3 2", "1e-2 2 1", "1e-2 2 2"]
+    );
+    assert!(plan.trials.iter().all(|trial| trial.config.data.folds == Some(3)));
+    let ids: std::collections::HashSet<_> = plan.trials.iter().map(|trial| &trial.id).collect();
+    assert_eq!(ids.len(), plan.trials.len());
+    // The sweep as run reads back to the same trials.
+    let spec = parse("a.yaml", "a", text, &[]).unwrap();
+    assert_eq!(spec.size(), 20);
+    let again = super::tests::plan(&spec.to_yaml(&ResolvedSources::default()).unwrap());
+    assert_eq!(
+        again.trials.iter().map(|t| &t.id).collect::<Vec<_>>(),
+        plan.trials.iter().map(|t| &t.id).collect::<Vec<_>>()
+    );
+    // One fold alone is the same trial.
+    let one = super::tests::plan("data: {folds: 3, fold: 2}\nlr: 1e-2\nseeds: [1, 2]");
+    assert_eq!(
+        one.trials.iter().map(|t| &t.id).collect::<Vec<_>>(),
+        plan.trials[18..].iter().map(|t| &t.id).collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn a_fold_needs_folds() {
+    let spec = parse("a.yaml", "a", "data: {fold: 1}", &[]).unwrap();
+    assert_snapshot!(expand(&spec, &facts(&spec)).unwrap_err().to_string(), @r"
+    a.yaml:1:14: `data.fold` needs `data.folds`
+      1 | data: {fold: 1}
+        |              ^ say how many folds there are, such as `data.folds: 5`
+    ");
+}

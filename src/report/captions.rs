@@ -9,7 +9,7 @@ use crate::analysis::{Config, Shape, Study, Sweep, shape};
 /// `144 configurations × 3 seeds`, and how many trials have not finished.
 pub fn sweep_size(sweep: &Sweep, study: &Study) -> String {
     let configs = count(study.configs.len(), "configuration");
-    let seeds = count(study.seeds, "seed");
+    let seeds = count(study.seeds, study.repetition.noun());
     let open = study.shapes.iter().filter(|j| **j == Shape::Unfinished).count();
     match open {
         0 => format!("{configs} × {seeds}"),
@@ -51,10 +51,13 @@ pub fn plateau_definition() -> String {
 
 /// The tolerance of plateaus, and where its value comes from.
 pub fn delta(study: &Study) -> String {
+    let noun = study.repetition.noun();
     let reason = match study.seed_sd {
-        Some(_) => "the larger of 0.01 and the pooled SD over seeds",
-        None if study.seeds > 1 => "the default: no configuration has two successful seeds, so the noise is unknown",
-        None => "the default: with one seed the noise is unknown",
+        Some(_) => format!("the larger of 0.01 and the pooled SD over {noun}s"),
+        None if study.seeds > 1 => {
+            format!("the default: no configuration has two successful {noun}s, so the noise is unknown")
+        }
+        None => "the default: with one seed the noise is unknown".to_owned(),
     };
     format!("delta = {:.3} nats ({reason})", study.delta)
 }

@@ -9,10 +9,10 @@ use serde_json::Value;
 
 use super::canvas::scene::palette;
 use super::format;
-use crate::analysis::groups::{self, SEED};
+use crate::analysis::groups;
 use crate::analysis::study::Level;
 use crate::analysis::{Config, Study, Sweep};
-use crate::trial::AxisValue;
+use crate::trial::{AxisValue, Key};
 
 /// The most sweeps of one comparison: one for each colour.
 pub const MOST_SWEEPS: usize = palette::CATEGORIES.len();
@@ -151,9 +151,9 @@ fn plain(value: &Value) -> String {
 
 /// The second minus the first, over the seeds that were successful in both. Without a common seed: of the means.
 fn difference(first: (&Sweep, &Config), second: (&Sweep, &Config)) -> Option<Level> {
-    let bests = |(sweep, config): (&Sweep, &Config)| -> BTreeMap<u64, f64> {
+    let bests = |(sweep, config): (&Sweep, &Config)| -> BTreeMap<_, f64> {
         let runs = config.survivors.iter().map(|&run| &sweep.runs[run]);
-        runs.filter_map(|run| Some((run.trial.config.seed, run.best_eval()?.1))).collect()
+        runs.filter_map(|run| Some((run.trial.repetition(), run.best_eval()?.1))).collect()
     };
     let (a, b) = (bests(first), bests(second));
     let paired: Vec<f64> = b.iter().filter_map(|(seed, loss)| Some(loss - a.get(seed)?)).collect();
@@ -165,8 +165,9 @@ fn difference(first: (&Sweep, &Config), second: (&Sweep, &Config)) -> Option<Lev
 fn differ(sweeps: &[Sweep], keys: &[&str]) -> Vec<(String, Vec<String>)> {
     let flat: Vec<BTreeMap<String, String>> =
         sweeps.iter().filter_map(|sweep| sweep.runs.first()).map(format::flat_configuration).collect();
-    let varies =
-        |key: &str| key == SEED || keys.iter().any(|known| key == *known || key.starts_with(&format!("{known}.")));
+    let varies = |key: &str| {
+        Key::is_repetition(key) || keys.iter().any(|known| key == *known || key.starts_with(&format!("{known}.")))
+    };
     let all: std::collections::BTreeSet<&String> =
         flat.iter().flat_map(BTreeMap::keys).filter(|key| !varies(key)).collect();
     let values =

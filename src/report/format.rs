@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::analysis::groups::SEED;
 use crate::analysis::study::Level;
 use crate::analysis::{Config, Run};
 use crate::trial::{AxisValue, Key, number_text};
@@ -139,10 +138,11 @@ fn parts(seconds: f64) -> (u64, u64, u64) {
     (seconds / 3600, seconds / 60 % 60, seconds % 60)
 }
 
-/// The name of a trial: its values, the seed last.
+/// The name of a trial: its values, fold and seed last.
 pub fn trial_name(run: &Run) -> String {
-    let value = |(key, value): &(String, AxisValue)| match key.as_str() {
-        SEED => format!("seed {}", value.text),
+    let value = |(key, value): &(String, AxisValue)| match Key::of(key) {
+        Some(Key::Seed) => format!("seed {}", value.text),
+        Some(Key::Fold) => format!("fold {}", value.text),
         _ => labelled_value(key, value),
     };
     let parts: Vec<String> = run.trial.values.iter().map(value).collect();

@@ -52,7 +52,7 @@ pub fn header(sweep: &Sweep, study: &Study) -> Vec<String> {
         "accuracy, %",
         "best at step",
         "plateau at step",
-        "successful seeds",
+        &format!("successful {}s", study.repetition.noun()),
         "verdict",
     ];
     let score = (!study.metric.is_loss()).then(|| format!("best {}", study.metric.title()));
@@ -97,9 +97,11 @@ pub fn summary(
     for (index, config) in study.configs.iter().enumerate() {
         text.push_str(&line(&row(index, sweep, study, config)));
     }
-    text.push_str(
-        "\nLosses are measured on the evaluation set, in nats. Loss and accuracy are means over successful seeds, ± the \
+    let _ = write!(
+        text,
+        "\nLosses are measured on the evaluation set, in nats. Loss and accuracy are means over successful {}s, ± the \
          standard deviation. In parentheses: the lowest loss of configurations that are not ranked. ",
+        study.repetition.noun()
     );
     text.push_str(&captions::plateau_definition());
     text.push_str(". All trials: [trials.csv](../trials.csv).\n\n");

@@ -23,11 +23,13 @@ use crate::analysis::range_test::RangeTest;
 use crate::analysis::synthetic::{self, axis};
 use crate::analysis::{Study, Sweep};
 use crate::trial::{
-    AxisValue, BestEvaluation, CalibrationBin, ClassScores, DiagnosticRow, Mistake, Status, TrialId, number_text,
+    AxisValue, BestEvaluation, CalibrationBin, ClassScores, DiagnosticRow, Mistake, Status, TestRecord, TrialId,
+    number_text,
 };
 
 fn provenance() -> Provenance {
     Provenance {
+        test: TestRecord::default(),
         hash: "0123456789ab".into(),
         commits: vec!["7db81a2c55d0e8a4+".into()],
         versions: vec!["0.1.0".into()],

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use super::keys;
 use super::kind::whole;
 use super::problem::{Place, Problem};
-use super::sweep::{AxisKey, Entry, Factor, Setting, SweepSpec};
+use super::sweep::{AxisKey, Entry, Factor, Setting, SweepSpec, place_of};
 use super::yaml::Node;
 use crate::trial::{AxisValue, Keep, Key, TrialConfig};
 
@@ -70,6 +70,8 @@ pub(super) fn axes(factors: &[Factor], fixed: &[Setting]) -> Vec<Problem> {
     for factor in factors {
         for key in &factor.keys {
             problems.extend(cannot_vary(&key.path, key.place));
+            let inner = key.choices.iter().flat_map(|choice| &choice.settings).filter(|one| one.path != key.path);
+            problems.extend(inner.filter_map(|setting| cannot_vary(&setting.path, setting.key_place)));
             if factor.keys.len() == 1 {
                 problems.extend(twice(key));
             }
@@ -111,10 +113,33 @@ pub(super) fn seeds(seeds: &AxisKey, factors: &[Factor]) -> Option<Problem> {
     Some(problem.hint(format!("`seed` varies in line {}; keep one of the two", axis.place.line())))
 }
 
+/// Reports `data.eval` beside `data.folds`, and folds that do not exist.
+pub(super) fn folds(spec: &SweepSpec) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (config, settings) in spec.variations(&["data.folds", "data.fold", "data.eval"]) {
+        let place = |path| place_of(settings.iter().copied(), path).unwrap_or(Place::NOWHERE);
+        let eval = settings.iter().find(|setting| setting.path == "data.eval");
+        match (config.data.folds, config.data.fold, eval) {
+            (Some(_), _, Some(eval)) => {
+                let problem = Problem::new(eval.key_place, "`data.eval` and `data.folds` both say what is evaluated");
+                problems.push(problem.hint("each fold is the evaluation set of some trials: remove `data.eval`"));
+            }
+            (Some(folds), Some(fold), None) if fold > folds => {
+                let problem = Problem::new(place("data.fold"), format!("`data.fold` cannot be {fold}"));
+                problems.push(problem.hint(format!("`data.folds` makes {folds} folds")));
+            }
+            _ => {}
+        }
+    }
+    problems.dedup_by(|a, b| a.place() == b.place() && a.what() == b.what());
+    problems
+}
+
 /// A warning where a test set waits for weights that no trial keeps.
 pub(super) fn test_without_weights(spec: &SweepSpec) -> Option<Problem> {
     let test = spec.fixed.iter().find(|setting| setting.path == "data.test" && !setting.value.is_null())?;
-    let problem = Problem::new(test.place, "the test set cannot be evaluated, because `run.keep: none` keeps no weights");
+    let problem =
+        Problem::new(test.place, "the test set cannot be evaluated, because `run.keep: none` keeps no weights");
     (spec.run.keep == Keep::None).then(|| problem.hint("leave `run.keep` out, or write `run: {keep: winner}`"))
 }
 
@@ -135,6 +160,7 @@ pub(super) fn batch_meaning(entries: &[(Node, Node)]) -> Option<Problem> {
 fn cannot_vary(path: &str, place: Place) -> Option<Problem> {
     let why = match path {
         "metric" => "it ranks all trials of a sweep",
+        "data.folds" => "its folds repeat every configuration",
         _ => return None,
     };
     Some(Problem::new(place, format!("`{path}` cannot vary: {why}")).hint("write it at the top level, with one value"))

@@ -93,6 +93,29 @@ pub(super) static KEYS: &[Key] = &[
         },
     },
     Key {
+        path: "data.folds",
+        kind: Kind::Optional(&Kind::Whole { from: 2, to: 1000, expected: "a whole number from 2" }),
+        put: |c, v| put(&mut c.data.folds, v),
+        doc: Doc {
+            about: "Cross-validation: the training rows are divided into this many folds with the class shares kept, and every \
+                    configuration is trained once for each fold, which is its evaluation set. Folds repeat a configuration as \
+                    `seeds` do. They take the place of `data.eval`.",
+            unit: "folds",
+            example: "5",
+        },
+    },
+    Key {
+        path: Role::Fold.path(),
+        kind: Kind::Optional(&COUNT),
+        put: |c, v| put(&mut c.data.fold, v),
+        doc: Doc {
+            about: "The fold that is the evaluation set, from 1. `data.folds` makes a trial for each; give it to train only some of \
+                    them.",
+            unit: "",
+            example: "1",
+        },
+    },
+    Key {
         path: "data.text",
         kind: Kind::Columns,
         put: |c, v| put(&mut c.data.text, v),
@@ -165,7 +188,7 @@ pub(super) static KEYS: &[Key] = &[
         kind: SEED,
         put: |c, v| put(&mut c.data.seed, v),
         doc: Doc {
-            about: "Seed of the split into training, evaluation and test rows. `seed` does not change the split.",
+            about: "Seed of the split into training, evaluation and test rows, or into folds. `seed` does not change the split.",
             unit: "",
             example: "7",
         },

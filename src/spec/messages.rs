@@ -654,3 +654,30 @@ fn keys_that_all_trials_share() {
         |                           ^^ known: eval_loss, accuracy, macro_f1, weighted_f1, mcc, auroc, average_precision
     ");
 }
+
+#[test]
+fn folds_beside_other_settings() {
+    let file = r"data: {eval: 0.2, folds: 5}
+lr: 1e-4
+";
+    assert_snapshot!(mistakes(file), @r"
+    a.yaml:1:8: `data.eval` and `data.folds` both say what is evaluated
+      1 | data: {eval: 0.2, folds: 5}
+        |        ^^^^ each fold is the evaluation set of some trials: remove `data.eval`
+    ");
+    assert_snapshot!(mistakes("data: {folds: 5, fold: 6}"), @r"
+    a.yaml:1:24: `data.fold` cannot be 6
+      1 | data: {folds: 5, fold: 6}
+        |                        ^ `data.folds` makes 5 folds
+    ");
+    assert_snapshot!(mistakes("grid: {data.folds: [2, 3]}"), @r"
+    a.yaml:1:8: `data.folds` cannot vary: its folds repeat every configuration
+      1 | grid: {data.folds: [2, 3]}
+        |        ^^^^^^^^^^ write it at the top level, with one value
+    ");
+    assert_snapshot!(mistakes("data: {folds: 1}"), @r"
+    a.yaml:1:15: `data.folds` cannot be `1`
+      1 | data: {folds: 1}
+        |               ^ expected a whole number from 2
+    ");
+}

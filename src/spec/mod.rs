@@ -39,6 +39,6 @@ pub use read::{Draft, draft, parse};
 pub use reference::{Chapter, KeyDoc, look_up, reference, reference_page};
 pub use run_config::{Devices, LogTo, NotDevices, OnFullDisk, Probing, RunConfig};
 pub use schema::schema;
-pub(crate) use sweep::{Choice, Setting, in_short, lookup, place_of, sets_seed, shown, source_key};
+pub(crate) use sweep::{Choice, Setting, in_short, lookup, place_of, shown, source_key};
 pub use sweep::{DataSource, ModelSource, Sources, SweepSpec};
 pub use write::ResolvedSources;

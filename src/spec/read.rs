@@ -316,11 +316,28 @@ impl Reader {
         self.fixed = kept;
     }
 
+    /// Adds the axis of the folds that `data.folds` asks for, unless the file names folds itself. Returns its index.
+    fn folds(&mut self) -> Option<usize> {
+        let folds = self.fixed.iter().rfind(|setting| setting.path == "data.folds")?;
+        let (place, count) = (folds.key_place, folds.value.as_u64()?);
+        let varying = self.factors.iter().flat_map(|factor| &factor.keys).map(|key| key.path.as_str());
+        if self.fixed.iter().map(|setting| setting.path.as_str()).chain(varying).any(|path| Key::Fold.is(path)) {
+            return None;
+        }
+        let path = Key::Fold.path();
+        let key = Node::plain(path, place);
+        let choices =
+            (1..=count).filter_map(|fold| self.choice(path, &key, &Node::plain(&fold.to_string(), place))).collect();
+        self.factors.push(Factor { keys: vec![AxisKey { path: path.into(), place, choices }] });
+        Some(self.factors.len() - 1)
+    }
+
     fn finish(mut self, stem: &str, text: Arc<Text>) -> Draft {
         if !self.errors.is_empty() {
             self.factors.retain_mut(Factor::even);
             self.seeds = self.seeds.take().filter(|seeds| !seeds.choices.is_empty());
         }
+        let folds = self.folds();
         if let Some(seeds) = self.seeds.take() {
             self.errors.extend(check::seeds(&seeds, &self.factors));
             self.factors.push(Factor { keys: vec![seeds] });
@@ -346,6 +363,7 @@ impl Reader {
             base,
             fixed: self.fixed,
             seeds: self.factors.iter().position(|d| matches!(d.keys.as_slice(), [only] if Key::Seed.is(&only.path))),
+            folds,
             factors: self.factors,
             include: self.include,
             exclude: self.exclude,
@@ -360,6 +378,7 @@ impl Reader {
             self.uncertain = UncertainSections::ALL;
         } else if self.errors.is_empty() {
             self.errors.extend(check::parameters(&spec));
+            self.errors.extend(check::folds(&spec));
             self.errors.extend(spec.check_accumulation());
         }
         self.warnings.extend(check::test_without_weights(&spec));

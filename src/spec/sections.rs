@@ -37,7 +37,7 @@ pub(super) static SECTIONS: &[Section] = &[
     Section {
         name: "include",
         doc: Doc {
-            about: "Trials beside the grid, over the fixed values. `seeds` repeats them, unless they name a seed.",
+            about: "Trials beside the grid, over the fixed values. `seeds` and `data.folds` repeat them, unless they name a seed or a fold.",
             unit: "",
             example: "[{lr: 2e-5, scheduler: constant}]",
         },

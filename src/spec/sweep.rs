@@ -23,10 +23,12 @@ pub struct SweepSpec {
     pub(crate) base: TrialConfig,
     /// The fixed values of the file, shallow keys first.
     pub(crate) fixed: Vec<Setting>,
-    /// Axes of the product in the order of the file, seeds last.
+    /// Axes of the product in the order of the file, then the folds of `data.folds`, then seeds.
     pub(crate) factors: Vec<Factor>,
     /// Index in `factors` of the axis of seeds.
     pub(crate) seeds: Option<usize>,
+    /// Index in `factors` of the axis that `data.folds` makes.
+    pub(crate) folds: Option<usize>,
     pub(crate) include: Vec<Entry>,
     pub(crate) exclude: Vec<Entry>,
     pub(super) warnings: Vec<Problem>,
@@ -272,9 +274,26 @@ impl SweepSpec {
     /// Number of trials before `exclude` is applied and equal ones are left out.
     pub fn size(&self) -> u128 {
         let product = self.factors.iter().fold(1u128, |size, factor| size.saturating_mul(factor.len() as u128));
-        let seeds = self.seeds.map_or(1, |index| self.factors[index].len());
-        let extra = self.include.iter().map(|entry| if sets_seed(entry) { 1 } else { seeds as u128 }).sum();
+        let extra = self.include.iter().map(|entry| {
+            let repeats = self.repeats(entry).map(|axis| axis.choices.len() as u128);
+            repeats.fold(1u128, u128::saturating_mul)
+        });
+        let extra = extra.fold(0u128, u128::saturating_add);
         product.saturating_add(extra)
+    }
+
+    /// The axes that repeat an entry of `include`: folds and seeds, unless the entry sets them.
+    fn repeats(&self, entry: &Entry) -> impl Iterator<Item = &AxisKey> {
+        let axes = [self.folds, self.seeds].into_iter().flatten().flat_map(|index| &self.factors[index].keys);
+        axes.filter(|axis| entry.values.iter().all(|(path, _)| *path != axis.path))
+    }
+
+    /// The choices of each repetition of an entry of `include`; one without choices if nothing repeats it.
+    pub(crate) fn repetitions(&self, entry: &Entry) -> Vec<Vec<&Choice>> {
+        self.repeats(entry).fold(vec![Vec::new()], |chosen, axis| {
+            let with = |choices: Vec<_>| axis.choices.iter().map(move |one| [choices.as_slice(), &[one]].concat());
+            chosen.into_iter().flat_map(with).collect()
+        })
     }
 
     /// The distinct data sections and checkpoints of all trials, found without expanding the sweep.
@@ -353,7 +372,13 @@ impl SweepSpec {
                     .is_ok_and(|json| !exclude.iter().any(|entry| entry.matches(&json)))
             });
         }
-        combinations.extend(self.include.iter().map(|entry| self.combine(entry.settings().into_iter())));
+        for entry in &self.include {
+            for repeat in self.repetitions(entry) {
+                let repeat = repeat.into_iter().flat_map(|choice| &choice.settings);
+                let settings: Vec<&Setting> = entry.settings().into_iter().chain(repeat).collect();
+                combinations.push(self.combine(settings.iter().copied()));
+            }
+        }
         combinations
     }
 
@@ -409,9 +434,4 @@ impl SweepSpec {
 /// A text that is equal for equal data sections that are read with the same tokenizer.
 pub(crate) fn source_key(data: &DataConfig, model: &str) -> String {
     serde_json::to_string(&(data, model)).unwrap_or_default()
-}
-
-/// Whether an entry of `include` names a seed, so that `seeds` does not repeat it.
-pub(crate) fn sets_seed(entry: &Entry) -> bool {
-    entry.values.iter().any(|(path, _)| path == "seed")
 }

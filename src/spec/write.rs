@@ -69,6 +69,12 @@ impl SweepSpec {
                 embeddings.retain(|_, value| !value.is_null());
             }
         }
+        // Beside `data.folds`, an evaluation set must not stand.
+        if let Some(Yaml::Mapping(data)) = file.get_mut("data")
+            && self.base.data.folds.is_some()
+        {
+            data.remove("eval");
+        }
         if let (Some(Yaml::Mapping(stop)), Yaml::Mapping(across)) =
             (file.get_mut("stop"), serde_yaml::to_value(&self.run.stop)?)
         {
@@ -90,6 +96,10 @@ impl SweepSpec {
             if Some(index) == self.seeds && index + 1 == self.factors.len() {
                 let seeds = factor.keys.iter().map(|key| axis(key, resolved)).collect::<Result<Vec<_>, _>>()?;
                 file.extend(seeds.into_iter().map(|values| ("seeds".into(), values)));
+                continue;
+            }
+            // `data.folds` makes this axis again.
+            if Some(index) == self.folds {
                 continue;
             }
             let section = if factor.keys.len() == 1 { &mut grid } else { &mut zip };

@@ -40,5 +40,5 @@ pub use engine::micro_batch_tokens;
 pub use error::{KeyFault, TrainError};
 pub use facts::model_facts;
 pub use job::{Cache, Job, Sink};
-pub use test_scores::TestScores;
 pub use pipeline::{prepare_augmentation, steps_of_state, train};
+pub use test_scores::TestScores;

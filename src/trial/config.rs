@@ -104,6 +104,12 @@ pub struct DataConfig {
     /// is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test: Option<EvalSource>,
+    /// Number of parts of the training rows, each of which is the evaluation set of some trials; None: `eval` says what is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folds: Option<usize>,
+    /// The part that is the evaluation set of this trial, from 1 to `folds`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fold: Option<usize>,
     /// Column of the text, or several columns that are joined with spaces.
     pub text: ColumnNames,
     /// Column of the second sentence, for sentence pairs.
@@ -143,6 +149,8 @@ impl Default for DataConfig {
             train: "embedded:tweets".into(),
             eval: EvalSource::Fraction(0.2),
             test: None,
+            folds: None,
+            fold: None,
             text: "text".into(),
             text_pair: None,
             label: "label".into(),

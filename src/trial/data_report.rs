@@ -71,9 +71,10 @@ impl DataReport {
         let shown = order.iter().take(SHOWN).map(|&class| {
             let (train, eval) = (count(class, &self.train), count(class, &self.eval));
             let name: String = labels[class].chars().take(30).collect();
-            let test = self.test.as_ref().map_or_else(String::new, |test| {
-                format!(", {:.1} % in test", percent(count(class, test), test))
-            });
+            let test = self
+                .test
+                .as_ref()
+                .map_or_else(String::new, |test| format!(", {:.1} % in test", percent(count(class, test), test)));
             format!("{name} {:.1} % ({:.1} % in eval{test})", percent(train, &self.train), percent(eval, &self.eval))
         });
         let mut classes = shown.collect::<Vec<_>>().join(", ");

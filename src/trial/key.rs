@@ -15,6 +15,8 @@ pub enum Key {
     EvalEvery,
     /// The trial's seed. Reports group trials by every other key.
     Seed,
+    /// The trial's part of a cross-validation. Like the seed, it repeats a configuration.
+    Fold,
     /// Rows of the training file that are used.
     RowLimit,
     Pooling,
@@ -22,7 +24,7 @@ pub enum Key {
 }
 
 impl Key {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::LearningRate,
         Self::Warmup,
         Self::Scheduler,
@@ -34,6 +36,7 @@ impl Key {
         Self::Steps,
         Self::EvalEvery,
         Self::Seed,
+        Self::Fold,
         Self::RowLimit,
         Self::Pooling,
         Self::Dropout,
@@ -60,6 +63,7 @@ impl Key {
             Self::Steps => "steps",
             Self::EvalEvery => "eval_every",
             Self::Seed => "seed",
+            Self::Fold => "data.fold",
             Self::RowLimit => "data.limit",
             Self::Pooling => "model.pooling",
             Self::Dropout => "model.dropout",
@@ -76,6 +80,12 @@ impl Key {
     #[must_use]
     pub fn covers(self, path: &str) -> bool {
         path.strip_prefix(self.path()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    }
+
+    /// Whether trials that differ only in `path` repeat one configuration.
+    #[must_use]
+    pub fn is_repetition(path: &str) -> bool {
+        Self::Seed.is(path) || Self::Fold.is(path)
     }
 
     /// Whether `path` is one of the two keys that say how long a trial trains.

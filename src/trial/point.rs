@@ -17,6 +17,12 @@ pub struct Trial {
 }
 
 impl Trial {
+    /// What tells this trial from the others of its configuration: its seed, and its fold.
+    #[must_use]
+    pub fn repetition(&self) -> (u64, Option<usize>) {
+        (self.config.seed, self.config.data.fold)
+    }
+
     /// Its value of a varying key.
     #[must_use]
     pub fn value(&self, key: &str) -> Option<&AxisValue> {

@@ -1,4 +1,4 @@
-//! `data.test`: the best trial of a sweep that has ended is evaluated on the test set, once.
+//! `data.test`: the best trial of a sweep that has ended is evaluated on the test set, once. `data.folds`: cross-validation.
 
 use insta::assert_snapshot;
 use serde_json::Value;
@@ -33,7 +33,11 @@ fn the_winner_is_evaluated_once_and_reported_apart() {
     }
     assert!(summary.contains("## Test set\n") && page.contains("<section id=\"test\">"));
     place.expect(0, "export sweep --format hf -o model");
-    assert!(place.read("model/README.md").contains(&format!("| Test set | loss {:.4}", evaluation["loss"].as_f64().unwrap())));
+    assert!(
+        place
+            .read("model/README.md")
+            .contains(&format!("| Test set | loss {:.4}", evaluation["loss"].as_f64().unwrap()))
+    );
     // Nothing is evaluated again.
     place.expect(0, "run sweep.yaml --progress none");
     place.expect(0, "report sweep");
@@ -66,10 +70,16 @@ fn each_use_of_the_test_set_is_recorded() {
         assert_eq!(uses.len(), 1, "the same leader");
     } else {
         assert_eq!(uses.len(), 2);
-        assert!(run.contains("The test set was evaluated 2 times") && place.expect(0, "status sweep").out.contains("2 times"));
+        assert!(
+            run.contains("The test set was evaluated 2 times")
+                && place.expect(0, "status sweep").out.contains("2 times")
+        );
     }
     // Another test set is another use.
-    place.write("other.tsv", place.read("train.tsv").lines().take(9).map(|line| format!("{line}\n")).collect::<String>());
+    place.write(
+        "other.tsv",
+        place.read("train.tsv").lines().take(9).map(|line| format!("{line}\n")).collect::<String>(),
+    );
     place.write("sweep.yaml", with_test("other.tsv").replace("1e-4", "5e-3, 1e-2"));
     place.expect(0, "run sweep.yaml --progress none");
     assert_eq!(evaluations(&place).len(), uses.len() + 1);
@@ -84,4 +94,21 @@ fn without_weights_the_test_set_is_not_evaluated() {
     let line = run.lines().find(|line| line.starts_with("warning: the test set was not")).unwrap();
     assert_snapshot!(line, @"warning: the test set was not evaluated: the best trial kept no weights. Set `run: {keep: winner}` in the sweep file, and train again with `plateau run sweep --fresh`");
     assert!(!place.path("results/sweep/test.json").exists());
+}
+
+#[test]
+fn folds_repeat_the_configurations_of_a_sweep() {
+    let place = Place::new(&SWEEP.replacen("data: {", "data: {folds: 3, ", 1));
+    let planned = place.expect(0, "plan sweep.yaml");
+    assert!(planned.out.contains("6 trials") && planned.out.contains("data.fold"), "{}", planned.out);
+    assert!(planned.err.contains("3 folds, of which the first is described:"), "{}", planned.err);
+    place.expect(0, "run sweep.yaml --progress none");
+    let summary = place.read("results/sweep/report/summary.md");
+    assert!(summary.contains("2 configurations × 3 folds") && summary.contains("| successful folds |"), "{summary}");
+    let table = place.read("results/sweep/trials.csv");
+    assert!(table.starts_with("id,lr,data.fold,seed,"), "{table}");
+    let refined = place.expect(0, "refine sweep.yaml").out;
+    assert!(refined.contains("folds: 3") && !refined.contains("data.fold"), "{refined}");
+    let only = place.expect(0, "plan sweep.yaml --only data.fold=2 --format csv").out;
+    assert_eq!(only.lines().count(), 3, "{only}");
 }

@@ -132,7 +132,11 @@ fn subtitle(sweep: &Sweep, study: &Study, hidden: bool) -> Vec<String> {
     let several = study.seeds > 1;
     vec![
         captions::sweep_size(sweep, study),
-        if several { "mean and min–max band over successful seeds".into() } else { String::new() },
+        if several {
+            format!("mean and min–max band over successful {}s", study.repetition.noun())
+        } else {
+            String::new()
+        },
         if hidden {
             "coloured: the best configuration over all other parameters, grey: the others".into()
         } else {

@@ -131,7 +131,7 @@ fn subtitle(sweep: &Sweep, study: &Study, map: &Map<'_>, parameters: usize) -> V
         } else {
             String::new()
         },
-        if map.seeds > 1 { "mean ± SD over successful seeds".into() } else { String::new() },
+        if map.seeds > 1 { format!("mean ± SD over successful {}s", study.repetition.noun()) } else { String::new() },
         if some_failed {
             format!("k/n: successful configurations out of the {several} of a cell, if not all")
         } else {

@@ -40,9 +40,10 @@ pub fn ranking(sweep: &Sweep, study: &Study) -> Scene {
 }
 
 fn subtitle(sweep: &Sweep, study: &Study) -> Vec<String> {
+    let noun = study.repetition.noun();
     let better = if study.metric.is_loss() { "lower is better" } else { "higher is better" };
     let spread =
-        if study.seeds == 1 { better.to_owned() } else { format!("mean ± SD over successful seeds, {better}") };
+        if study.seeds == 1 { better.to_owned() } else { format!("mean ± SD over successful {noun}s, {better}") };
     let unit = if study.metric.is_loss() { " (nats)" } else { "" };
     vec![
         captions::sweep_size(sweep, study),
@@ -301,8 +302,9 @@ impl<'a> Table<'a> {
         let noise = match study.metric_sd {
             _ if study.configs.len() < 2 => String::new(),
             Some(_) => format!(
-                "Blue: within noise of the best: with {} seeds, less than 2 pooled standard errors worse",
-                study.seeds
+                "Blue: within noise of the best: with {} {}s, less than 2 pooled standard errors worse",
+                study.seeds,
+                study.repetition.noun()
             ),
             None if study.best().is_some() => {
                 "One seed: the noise is unknown, add seeds: [1, 2, 3] to measure it".into()
@@ -315,7 +317,7 @@ impl<'a> Table<'a> {
         let mut parts = vec![
             noise,
             "curves: green = plateau, orange = loss rises, diamond = best checkpoint".into(),
-            if failed { "2/3: successful seeds out of all".into() } else { String::new() },
+            if failed { format!("2/3: successful {}s out of all", study.repetition.noun()) } else { String::new() },
             if reached {
                 "grey numbers: lowest loss of configurations that are not ranked".into()
             } else {

@@ -87,7 +87,11 @@ fn subtitle(sweep: &Sweep, study: &Study, left_out: usize) -> Vec<String> {
     let several = study.seeds > 1;
     vec![
         captions::sweep_size(sweep, study),
-        if several { "dot: mean over the successful seeds of a configuration".into() } else { String::new() },
+        if several {
+            format!("dot: mean over the successful {}s of a configuration", study.repetition.noun())
+        } else {
+            String::new()
+        },
         format!("line: the best configuration with each value{}", if several { ", ± SD" } else { "" }),
         "lower is better".into(),
         "strip on top: failed configurations".into(),

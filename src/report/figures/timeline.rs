@@ -45,8 +45,10 @@ pub fn timeline(sweep: &Sweep, study: &Study) -> Result<Scene, String> {
     let right = if dots.len() >= LEAST_DOTS { 690.0 } else { RIGHT };
     let bottom = table(&mut scene, sweep, study, &rows, top, right);
     let incomplete = rows.iter().any(|row| row.config.best.is_some() && !row.config.complete());
-    let incomplete = if incomplete { "*: without the seeds that failed or have not finished" } else { "" };
-    let mut notes = vec![captions::plateau_definition(), captions::delta(study), incomplete.to_owned()];
+    let noun = study.repetition.noun();
+    let incomplete =
+        if incomplete { format!("*: without the {noun}s that failed or have not finished") } else { String::new() };
+    let mut notes = vec![captions::plateau_definition(), captions::delta(study), incomplete];
     if dots.len() >= LEAST_DOTS {
         let least = top + 280.0;
         notes.extend(scatter(

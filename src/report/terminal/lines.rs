@@ -159,10 +159,11 @@ fn loss(value: f32) -> String {
 
 /// A configuration and its best score: `0.307 ±0.008  3e-5 · 6 % · linear · eda  (3 seeds)`.
 fn ranked(configuration: &RankedConfiguration) -> String {
+    let noun = configuration.repetition.noun();
     let seeds = match (configuration.best.n, configuration.seeds) {
         (_, 1) => String::new(),
-        (n, all) if n == all => format!("  ({n} seeds)"),
-        (n, all) => format!("  ({n} of {all} seeds)"),
+        (n, all) if n == all => format!("  ({n} {noun}s)"),
+        (n, all) => format!("  ({n} of {all} {noun}s)"),
     };
     format!("{}  {}{seeds}", format::mean_and_sd(configuration.best), configuration.config)
 }

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use crate::analysis::groups::SEED;
+use crate::analysis::groups::Repetition;
 use crate::analysis::study::Level;
 use crate::event::Event;
 use crate::report::format;
-use crate::trial::{BestScore, Metric, Outcome, ShapeKind, Status, Trial, TrialId};
+use crate::trial::{BestScore, Key, Metric, Outcome, ShapeKind, Status, Trial, TrialId};
 
 /// A trial of the plan.
 #[derive(Debug, Clone)]
@@ -41,6 +41,7 @@ pub struct Tally {
     failed: usize,
     /// Steps of trials that have not ended.
     steps_open: u64,
+    repetition: Repetition,
 }
 
 /// A configuration with at least one successful seed.
@@ -49,6 +50,8 @@ pub struct RankedConfiguration {
     pub config: String,
     pub metric: Metric,
     pub best: Level,
+    /// What its trials differ in.
+    pub repetition: Repetition,
     /// Trials of this configuration in the plan.
     pub seeds: usize,
 }
@@ -56,10 +59,11 @@ pub struct RankedConfiguration {
 impl Tally {
     pub fn new(sweep: &str, trials: &[Trial]) -> Self {
         let entry = |trial: &Trial| {
-            let of = |seed: bool| {
-                let values = trial.values.iter().filter(|(key, _)| seed || key != SEED);
-                let text = values.map(|(key, value)| match key.as_str() {
-                    SEED => format!("s{}", value.text),
+            let of = |repeated: bool| {
+                let values = trial.values.iter().filter(|(key, _)| repeated || !Key::is_repetition(key));
+                let text = values.map(|(key, value)| match Key::of(key) {
+                    Some(Key::Seed) => format!("s{}", value.text),
+                    Some(Key::Fold) => format!("f{}", value.text),
                     _ => format::value_cell(key, value),
                 });
                 text.collect::<Vec<_>>().join(" · ")
@@ -75,6 +79,7 @@ impl Tally {
             width: entries.iter().map(|entry| console::measure_text_width(&entry.name)).max().unwrap_or(0),
             done: 0,
             failed: 0,
+            repetition: Repetition::by(|key| trials.iter().any(|trial| trial.value(key.path()).is_some())),
             steps_open: entries.iter().map(|entry| entry.steps).sum(),
             entries,
         }
@@ -151,7 +156,10 @@ impl Tally {
             }
         }
         let ranked = |(config, bests, seeds): (&str, Vec<f64>, usize)| {
-            Level::of(&bests).map(|best| RankedConfiguration { config: config.into(), metric, best, seeds })
+            Level::of(&bests).map(|best| {
+                let repetition = self.repetition;
+                RankedConfiguration { config: config.into(), metric, best, repetition, seeds }
+            })
         };
         let mut ranking: Vec<RankedConfiguration> = groups.into_iter().filter_map(ranked).collect();
         let order = |ranked: &RankedConfiguration| ranked.best.n < ranked.seeds;

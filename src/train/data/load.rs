@@ -15,7 +15,7 @@ use super::parse::parse;
 use super::report::{ReportInput, report};
 use super::settings::FileSettings;
 use super::source::{SourceFile, SplitName, files};
-use super::split::{EVAL_SPLIT, TEST_SPLIT, class_order, draw_rows, hold_out};
+use super::split::{EVAL_SPLIT, TEST_SPLIT, class_order, draw_rows, fold_rows, hold_out};
 use super::tokens::{Encoder, Tokens};
 use crate::train::{Cache, KeyFault, TrainError};
 use crate::trial::{BadRows, DataConfig, DataFacts, EvalSource, EvalTable};
@@ -180,6 +180,21 @@ impl Loaded {
             whole = whole.select(&rest);
         }
         let mut eval = match (&config.eval, eval) {
+            (_, None) if config.folds.is_some() => {
+                let (fold, folds) = (config.fold.unwrap_or(1), config.folds.unwrap_or(2));
+                if whole.examples.len() < folds {
+                    let message = format!(
+                        "{}: {} training rows cannot be divided into {folds} folds",
+                        config.train,
+                        whole.examples.len()
+                    );
+                    return Err(TrainError::key("data.folds", message));
+                }
+                let (train, eval) = fold_rows(&whole.labels(), (fold, folds), config.seed);
+                let eval = whole.select(&eval);
+                whole = whole.select(&train);
+                eval
+            }
             (_, Some(eval)) => eval,
             (EvalSource::Fraction(fraction), None) => {
                 let (train, eval) = hold_out(&whole.labels(), *fraction, config.seed, EVAL_SPLIT);
@@ -338,8 +353,7 @@ impl Tables {
         label2id: Option<&BTreeMap<String, u32>>,
         test_set: TestSet,
     ) -> Result<Self, TrainError> {
-        let columns =
-            Columns::new(&config.text.0, config.text_pair.as_deref(), Some(&config.label), longest(config));
+        let columns = Columns::new(&config.text.0, config.text_pair.as_deref(), Some(&config.label), longest(config));
         let train = Table::read(&config.train, SplitName::Train, config, &columns);
         let eval = held_out_table(&config.eval, SplitName::Eval, config);
         let test = match config.test.as_ref().filter(|_| test_set == TestSet::Read) {
@@ -549,12 +563,7 @@ fn tokenised_split(
 }
 
 /// The cache key of the tokens of all rows: everything that they depend on.
-fn tokens_key(
-    table: &Table,
-    config: &DataConfig,
-    source: &EvalSource,
-    checkpoint: &CheckpointTokenizer,
-) -> String {
+fn tokens_key(table: &Table, config: &DataConfig, source: &EvalSource, checkpoint: &CheckpointTokenizer) -> String {
     let mut hash = blake3::Hasher::new();
     hash.update(table.hash.as_bytes()).update(checkpoint.hash.as_bytes());
     hash.update(serde_json::json!([config.text, config.text_pair, config.max_length]).to_string().as_bytes());

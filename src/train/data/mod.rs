@@ -51,7 +51,8 @@ pub use example::Example;
 pub use files::{find, read};
 pub use inspect::{Column, SourceColumns, columns, has_eval_split};
 pub use load::{
-    CHARACTERS_PER_TOKEN, LoadedHashes, TestRows, check_data, data_facts, data_size, encoder, load, load_hashed, test_rows,
+    CHARACTERS_PER_TOKEN, LoadedHashes, TestRows, check_data, data_facts, data_size, encoder, load, load_hashed,
+    test_rows,
 };
 pub use locate::{locate_data, locate_model, locate_translator};
 pub use split::batches;

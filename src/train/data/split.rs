@@ -28,17 +28,13 @@ pub(super) fn class_order(names: &BTreeSet<&str>, label2id: Option<&BTreeMap<Str
 /// Separate the draws of [`hold_out`].
 pub(super) const EVAL_SPLIT: Option<u64> = None;
 pub(super) const TEST_SPLIT: Option<u64> = Some(3);
+const FOLDS: u64 = 4;
 
 /// Splits rows, given by their labels, into training and evaluation indices, both in file order.
 ///
 /// `round(rows * fraction)` rows of each label are held out, but at least one row and not all. A label with one row keeps
 /// it for training. The choice depends only on `seed`, on `stream` and on the index of a row, not on the names or the order of labels.
-pub(super) fn hold_out<L: Ord>(
-    labels: &[L],
-    fraction: f64,
-    seed: u64,
-    stream: Option<u64>,
-) -> (Vec<u32>, Vec<u32>) {
+pub(super) fn hold_out<L: Ord>(labels: &[L], fraction: f64, seed: u64, stream: Option<u64>) -> (Vec<u32>, Vec<u32>) {
     let random = Random::new(seed, Purpose::Split);
     let random = stream.map_or(random, |stream| random.at(stream));
     let mut classes: BTreeMap<&L, Vec<u32>> = BTreeMap::new();
@@ -52,6 +48,21 @@ pub(super) fn hold_out<L: Ord>(
         rows.sort_by_cached_key(|&row| (random.words(u64::from(row)), row));
         rows[..wanted].iter().for_each(|&row| held[row as usize] = true);
     }
+    (0..labels.len() as u32).partition(|&row| !held[row as usize])
+}
+
+/// Divides rows, given by their labels, into `folds` folds of equal size, up to one row. Returns the rows outside of the fold
+/// number `fold`, from 1, and those in it, both in file order.
+///
+/// Each row is in exactly one fold. Every label has the same number of rows in each fold, up to one. The choice depends on
+/// `seed`.
+pub(super) fn fold_rows(labels: &[u32], (fold, folds): (usize, usize), seed: u64) -> (Vec<u32>, Vec<u32>) {
+    let random = Random::new(seed, Purpose::Split).at(FOLDS);
+    let mut order: Vec<u32> = (0..labels.len() as u32).collect();
+    order.sort_by_cached_key(|&row| (labels[row as usize], random.words(u64::from(row)), row));
+    let mut held = vec![false; labels.len()];
+    // Dealt in turn: a label begins where the one before has ended.
+    order.iter().skip(fold - 1).step_by(folds).for_each(|&row| held[row as usize] = true);
     (0..labels.len() as u32).partition(|&row| !held[row as usize])
 }
 
@@ -136,6 +147,24 @@ mod tests {
                 // Classes that are raised to one row take rows from the largest class.
                 prop_assert!((drawn as f64 - expected).abs() <= classes as f64, "{drawn} for {expected}");
             }
+        }
+
+        #[test]
+        fn every_row_is_in_one_fold(labels in prop::collection::vec(0u32..4, 1..150), folds in 2usize..12, seed: u64) {
+            let mut all = Vec::new();
+            let share = |rows: usize| rows / folds..=rows.div_ceil(folds);
+            for fold in 1..=folds {
+                let (rest, held) = fold_rows(&labels, (fold, folds), seed);
+                prop_assert!(share(labels.len()).contains(&held.len()) && rest.len() + held.len() == labels.len());
+                for label in 0..4 {
+                    let count = |rows: &mut dyn Iterator<Item = u32>| rows.filter(|&other| other == label).count();
+                    let held = count(&mut held.iter().map(|&row| labels[row as usize]));
+                    prop_assert!(share(count(&mut labels.iter().copied())).contains(&held));
+                }
+                all.extend(held);
+            }
+            all.sort_unstable();
+            prop_assert!(all.into_iter().eq(0..labels.len() as u32));
         }
 
         #[test]

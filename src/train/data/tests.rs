@@ -462,18 +462,39 @@ fn a_fraction_for_the_test_set_is_in_no_other_split() {
     let cache = MemoryCache::default();
     let dataset = load(&config, MODEL, &cache).unwrap();
     let test = test_rows(&config, MODEL, &cache).unwrap().unwrap();
-    assert_eq!((dataset.train.examples.len(), dataset.eval.examples.len(), test.examples.len()), (24, 6, 10));
+    assert_eq!((dataset.train.examples.len(), dataset.eval.examples.len(), test.examples.len()), (24, 5, 11));
     let in_x = test.examples.iter().filter(|example| test.labels[example.label as usize] == "x").count();
-    assert_eq!(in_x, 3, "7.5 rows would be the share of this label in 10 rows of 40");
+    assert_eq!(in_x, 3, "a quarter of the ten rows of this label");
     let all = [&dataset.train.examples, &dataset.eval.examples, &test.examples].into_iter().flatten();
     let texts: std::collections::BTreeSet<&str> = all.map(|example| example.text.as_str()).collect();
     assert_eq!(texts.len(), 40, "every row is in exactly one split");
     let facts = data_facts(&config, MODEL, &cache).unwrap();
     assert_eq!(facts.test_hash, Some(test.hash.clone()));
-    assert_eq!((facts.report.test.unwrap().class_rows, facts.report.leaked_test_rows), (vec![3, 7], 0));
+    assert_eq!((facts.report.test.unwrap().class_rows, facts.report.leaked_test_rows), (vec![3, 8], 0));
     let other = test_rows(&DataConfig { seed: 7, ..config.clone() }, MODEL, &cache).unwrap().unwrap();
     assert_ne!(other.hash, test.hash, "data.seed draws the rows");
     assert_eq!(test_rows(&DataConfig { test: None, ..config }, MODEL, &cache).unwrap(), None);
+}
+
+#[test]
+fn each_row_is_evaluated_in_one_fold() {
+    let train = forty_rows();
+    let of_fold = |fold, test| {
+        let config = DataConfig { folds: Some(4), fold: Some(fold), test, ..config(&train.path) };
+        load(&config, MODEL, &MemoryCache::default()).unwrap()
+    };
+    let folds: Vec<Dataset> = (1..=4).map(|fold| of_fold(fold, None)).collect();
+    let texts = |dataset: &Dataset| dataset.eval.examples.iter().map(|row| row.text.clone()).collect::<Vec<_>>();
+    let evaluated: std::collections::BTreeSet<String> = folds.iter().flat_map(texts).collect();
+    assert_eq!(evaluated.len(), 40);
+    assert!(folds.iter().all(|fold| (fold.train.examples.len(), fold.eval.examples.len()) == (30, 10)));
+    // The test rows are in no fold.
+    let tested = of_fold(1, Some(EvalSource::Fraction(0.5)));
+    assert_eq!((tested.train.examples.len(), tested.eval.examples.len()), (15, 5));
+    let few = file("few.csv", "text,label\na,x\nb,y\n");
+    let config = DataConfig { folds: Some(3), fold: Some(1), ..config(&few.path) };
+    let error = load(&config, MODEL, &MemoryCache::default()).unwrap_err().to_string();
+    assert!(error.ends_with("few.csv: 2 training rows cannot be divided into 3 folds"), "{error}");
 }
 
 #[test]
@@ -499,7 +520,10 @@ fn training_does_not_read_a_test_file() {
     assert_eq!(facts.hash, without.1.data, "the id of a trial does not depend on it");
     let leaked = facts.report.leaked_test_rows;
     let warnings = facts.report.warnings.join("\n");
-    assert!(leaked <= 1 && warnings.contains(" of 2 test rows are also "), "one text is in train or in eval: {warnings}");
+    assert!(
+        leaked <= 1 && warnings.contains(" of 2 test rows are also "),
+        "one text is in train or in eval: {warnings}"
+    );
     let wrong = data_facts(&with(Some(EvalSource::Table(table("stars")))), MODEL, &cache).unwrap_err();
     assert!(matches!(&wrong, TrainError::Keys(faults) if faults[0].key == "data.test"), "{wrong:?}");
 }

@@ -92,11 +92,12 @@ fn range(sweep: &Sweep, study: &Study, facets: &[Facet<'_>]) -> (f64, f64) {
 
 fn subtitle(panels: &Panels<'_>, facets: &[Facet<'_>], left_out: usize) -> Vec<String> {
     let study = panels.study;
+    let noun = study.repetition.noun();
     let window = HALF_WIDTH * study.steps as f64;
     let raw = if study.seeds == 1 {
         "faint: train loss".into()
     } else {
-        format!("faint: train loss of {} seeds", study.seeds)
+        format!("faint: train loss of {} {noun}s", study.seeds)
     };
     let left_out = match left_out {
         0 => String::new(),
@@ -112,7 +113,7 @@ fn subtitle(panels: &Panels<'_>, facets: &[Facet<'_>], left_out: usize) -> Vec<S
         format!(
             "eval loss{}{}",
             captions::eval_interval(study),
-            if study.seeds == 1 { "" } else { ": mean and min–max band over successful seeds" }
+            if study.seeds == 1 { String::new() } else { format!(": mean and min–max band over successful {noun}s") }
         ),
         if facets.iter().any(|facet| facet.configs.len() > 1) {
             "grey: eval loss of all other configurations with this value".into()
