@@ -16,6 +16,7 @@ use super::batch::{MicroBatch, length, pieces};
 use super::data::{Encoder, Example, config_and_tokenizer, read};
 use super::model::config::model_type;
 use super::model::declarations::Declarations;
+use super::model::encoder::Shape;
 use super::model::network::default_pooling;
 use super::model::parameters::Tensors;
 use super::model::token_table::NewNetwork;
@@ -87,19 +88,21 @@ impl ClassifierFiles {
         let labels = labels(&config).ok_or_else(|| {
             TrainError::Input(format!("{name}: config.json has no `id2label`, so this is not a classifier"))
         })?;
+        let architecture = architectures::read(&json, &mut Declarations::default())?;
         let weights = read(&folder.join("model.safetensors"))?;
         let (weights, pooling) = if folder.join("modules.json").is_file() {
             let pooling = parse(&name, &read(&folder.join(POOLING).join("config.json"))?)?;
             let is_cls = pooling.get("pooling_mode_cls_token").and_then(Value::as_bool) == Some(true);
             let dense = read(&folder.join(DENSE).join("model.safetensors"))?;
-            (with_classifier(&weights, &dense)?, if is_cls { Pooling::Cls } else { Pooling::Mean })
+            let weights = with_classifier(&weights, &dense, architecture.shape().prefix)?;
+            (weights, if is_cls { Pooling::Cls } else { Pooling::Mean })
         } else {
             (weights, Pooling::Pooler)
         };
         let settings = folder.join("tokenizer_config.json");
         let settings = if settings.is_file() { parse(&name, &read(&settings)?)? } else { Map::new() };
         let number = |map: &Map<String, Value>, key: &str| map.get(key).and_then(Value::as_u64).map(|n| n as usize);
-        let positions = architectures::read(&json, &mut Declarations::default())?.shape().positions;
+        let positions = architecture.shape().positions;
         let max_length = number(&settings, "model_max_length").unwrap_or(positions).min(positions);
         let data = DataConfig { max_length, ..data_config(&config) };
         Ok(Self { config, tokenizer: tokenizer.into_owned(), weights, pooling, labels, data })
@@ -107,24 +110,26 @@ impl ClassifierFiles {
 
     /// The files for Hugging Face's libraries, with weights of this precision.
     pub fn hub_folder(&self, weight_type: WeightType) -> Result<HubFolder, TrainError> {
-        // The files below have BERT's names and special tokens.
-        let name = model_type(&self.config_json()?)?;
-        if name != "bert" {
-            return Err(TrainError::Input(format!(
-                "model_type is '{name}': `plateau export --format hf` supports only 'bert'. The trial's checkpoint has the \
-                 weights with the names of transformers"
-            )));
-        }
+        let json = self.config_json()?;
+        let name = model_type(&json)?;
+        let architecture = architectures::read(&json, &mut Declarations::default())?;
+        let shape = architecture.shape();
         let is_sentence_transformers = self.pooling != Pooling::Pooler;
-        let architecture = if is_sentence_transformers { "BertModel" } else { "BertForSequenceClassification" };
-        let config = self.hub_config(architecture, weight_type);
+        let stem = architectures::class_stem(&name).ok_or_else(|| {
+            TrainError::Input(format!(
+                "model_type is '{name}': transformers has no such class, so `plateau export --format hf` cannot write it. `plateau \
+                 predict` uses the model of the sweep"
+            ))
+        })?;
+        let class = if is_sentence_transformers { "Model" } else { "ForSequenceClassification" };
+        let config = self.hub_config(&name, &format!("{stem}{class}"), weight_type);
         let mut files = vec![
             ("config.json".to_owned(), pretty(&Value::Object(config))?),
             ("tokenizer.json".to_owned(), self.tokenizer.clone()),
-            ("tokenizer_config.json".to_owned(), pretty(&self.tokenizer_config())?),
+            ("tokenizer_config.json".to_owned(), pretty(&self.tokenizer_config(shape)?)?),
         ];
         if is_sentence_transformers {
-            files.extend(self.sentence_transformers_files(weight_type)?);
+            files.extend(self.sentence_transformers_files(shape, weight_type)?);
         } else {
             files
                 .push(("model.safetensors".into(), convert(&self.weights, weight_type, |name| Some(name.to_owned()))?));
@@ -137,7 +142,7 @@ impl ClassifierFiles {
         Ok(serde_json::to_vec(&self.config).map_err(std::io::Error::from)?)
     }
 
-    fn hub_config(&self, architecture: &str, weight_type: WeightType) -> Map<String, Value> {
+    fn hub_config(&self, name: &str, architecture: &str, weight_type: WeightType) -> Map<String, Value> {
         let mut config = self.config.clone();
         let numbered = || self.labels.iter().enumerate();
         let id2label: Map<String, Value> = numbered().map(|(i, name)| (i.to_string(), name.clone().into())).collect();
@@ -146,7 +151,7 @@ impl ClassifierFiles {
             config.remove(gone);
         }
         config.insert("architectures".into(), json!([architecture]));
-        config.insert("model_type".into(), "bert".into());
+        config.insert("model_type".into(), name.into());
         config.insert("id2label".into(), id2label.into());
         config.insert("label2id".into(), label2id.into());
         config.insert("problem_type".into(), "single_label_classification".into());
@@ -156,21 +161,33 @@ impl ClassifierFiles {
     }
 
     /// The generic fast tokenizer: `tokenizer.json` holds everything else.
-    fn tokenizer_config(&self) -> Value {
-        json!({
+    fn tokenizer_config(&self, shape: &Shape) -> Result<Value, TrainError> {
+        let inputs = if shape.types.is_some() {
+            json!(["input_ids", "token_type_ids", "attention_mask"])
+        } else {
+            json!(["input_ids", "attention_mask"])
+        };
+        let mut config = json!({
             "tokenizer_class": "PreTrainedTokenizerFast",
             "model_max_length": self.data.max_length,
-            "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
-            "unk_token": "[UNK]", "sep_token": "[SEP]", "pad_token": "[PAD]", "cls_token": "[CLS]", "mask_token": "[MASK]",
+            "model_input_names": inputs,
             "clean_up_tokenization_spaces": false,
-        })
+        });
+        for (role, token) in special_tokens(&parse("tokenizer.json", &self.tokenizer)?) {
+            config[role] = token.into();
+        }
+        Ok(config)
     }
 
     /// Encoder, pooling and classifier as three modules in a row.
-    fn sentence_transformers_files(&self, weight_type: WeightType) -> Result<Vec<(String, Vec<u8>)>, TrainError> {
-        let encoder = |name: &str| name.strip_prefix("bert.").map(str::to_owned);
+    fn sentence_transformers_files(
+        &self,
+        shape: &Shape,
+        weight_type: WeightType,
+    ) -> Result<Vec<(String, Vec<u8>)>, TrainError> {
+        let encoder = |name: &str| name.strip_prefix(shape.prefix)?.strip_prefix('.').map(str::to_owned);
         let dense = |name: &str| name.strip_prefix("classifier.").map(|rest| format!("linear.{rest}"));
-        let hidden = self.config.get("hidden_size").cloned().unwrap_or_default();
+        let hidden = shape.hidden;
         let modules: Vec<Value> = ["Transformer", "Pooling", "Dense"]
             .iter()
             .enumerate()
@@ -214,6 +231,33 @@ fn pretty(value: &Value) -> Result<Vec<u8>, TrainError> {
     Ok(serde_json::to_vec_pretty(value).map_err(std::io::Error::from)?)
 }
 
+/// The special tokens by their roles in a `tokenizer_config.json`, each with the names that it has in different vocabularies.
+const SPECIAL_TOKENS: [(&str, [&str; 2]); 5] = [
+    ("unk_token", ["[UNK]", "<unk>"]),
+    ("sep_token", ["[SEP]", "</s>"]),
+    ("pad_token", ["[PAD]", "<pad>"]),
+    ("cls_token", ["[CLS]", "<s>"]),
+    ("mask_token", ["[MASK]", "<mask>"]),
+];
+
+/// The special tokens that a `tokenizer.json` has: those that it marks as such come first, then those of its vocabulary.
+fn special_tokens(tokenizer: &Map<String, Value>) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let listed = tokenizer.get("added_tokens").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let vocabulary = tokenizer.get("model").and_then(|model| model.get("vocab"));
+    let is_listed =
+        |token: &str| listed.iter().any(|added| added.get("content").and_then(Value::as_str) == Some(token));
+    let is_known = |token: &str| match vocabulary {
+        Some(Value::Object(ids)) => ids.contains_key(token),
+        Some(Value::Array(pieces)) => pieces.iter().any(|piece| piece.get(0).and_then(Value::as_str) == Some(token)),
+        _ => false,
+    };
+    let found = SPECIAL_TOKENS.map(|(role, names)| {
+        let name = names.iter().find(|name| is_listed(name)).or_else(|| names.iter().find(|name| is_known(name)));
+        name.map(|name| (role, *name))
+    });
+    found.into_iter().flatten()
+}
+
 /// The label names of a `config.json` in class order.
 fn labels(config: &Map<String, Value>) -> Option<Vec<String>> {
     let names: BTreeMap<usize, &str> = config
@@ -250,8 +294,8 @@ fn shape(weights: &[u8], name: &str) -> Option<Vec<usize>> {
 }
 
 /// The weights of an encoder and of a sentence-transformers `Dense` module, with the names of a classifier.
-fn with_classifier(encoder: &[u8], dense: &[u8]) -> Result<Vec<u8>, TrainError> {
-    let encoder = convert(encoder, WeightType::F32, |name| Some(format!("bert.{name}")))?;
+fn with_classifier(encoder: &[u8], dense: &[u8], prefix: &str) -> Result<Vec<u8>, TrainError> {
+    let encoder = convert(encoder, WeightType::F32, |name| Some(format!("{prefix}.{name}")))?;
     let dense =
         convert(dense, WeightType::F32, |name| name.strip_prefix("linear.").map(|rest| format!("classifier.{rest}")))?;
     super::weights::merge(&[&encoder, &dense])
@@ -309,5 +353,29 @@ impl Classifier {
             }
             Ok(logits)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn special_tokens_have_the_names_of_the_vocabulary() {
+        let check = |json: Value, expected: &[(&str, &str)]| {
+            assert_eq!(special_tokens(json.as_object().unwrap()).collect::<Vec<_>>(), expected);
+        };
+        check(json!({"model": {"vocab": {"[UNK]": 0, "[PAD]": 1}}}), &[("unk_token", "[UNK]"), ("pad_token", "[PAD]")]);
+        check(
+            json!({"model": {"vocab": [["<pad>", 0.0], ["<s>", 0.0]]}}),
+            &[("pad_token", "<pad>"), ("cls_token", "<s>")],
+        );
+        // The vocabulary of MPNet holds BERT's tokens too, but only its own are special.
+        let added = json!([{"content": "<s>"}, {"content": "[UNK]"}]);
+        check(
+            json!({"added_tokens": added, "model": {"vocab": {"[CLS]": 0, "<s>": 1, "[UNK]": 2}}}),
+            &[("unk_token", "[UNK]"), ("cls_token", "<s>")],
+        );
+        check(json!({}), &[]);
     }
 }

@@ -6,6 +6,10 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use serde_json::{Value, json};
 
+use plateau::train::classifier::{Classifier, ClassifierFiles};
+use plateau::train::data::Example;
+
+use crate::export::scores_in_python;
 use crate::place::{Place, small};
 
 /// Words of the vocabulary of the tests' tokenizer, and the other sizes of the tiny encoders.
@@ -183,11 +187,11 @@ impl Encoder {
     }
 }
 
-#[test]
-fn checkpoints_of_every_encoder_are_trained() {
+/// A sweep over all encoders, with their own heads and with the mean of all tokens.
+fn sweep(more: &str) -> Place {
     let names: Vec<&str> = encoders().iter().map(|encoder| encoder.name).collect();
     let place = Place::new(&format!(
-        "{}grid: {{model.from: [{}], model.pooling: [pooler, mean]}}\n",
+        "{}grid: {{model.from: [{}], model.pooling: [pooler, mean]}}\n{more}",
         small!("steps: 4\neval_every: 2\nlr: 1e-2\n"),
         names.join(", ")
     ));
@@ -197,6 +201,52 @@ fn checkpoints_of_every_encoder_are_trained() {
         place.write(&format!("{}/tokenizer.json", encoder.name), &tokenizer);
         place.write(&format!("{}/model.safetensors", encoder.name), encoder.safetensors());
     }
+    place
+}
+
+/// The exported folder of each encoder gives the logits of the trial, here and in the libraries of Hugging Face.
+#[test]
+fn models_of_every_encoder_are_exported() {
+    let place = sweep("run: {keep: best}\n");
+    place.expect(0, "run sweep.yaml --progress none");
+    let texts = ["I love it", "what a terrible, terrible day :(", "see you at the station at 5", "a"];
+    let examples = texts.map(|text| Example { text: text.into(), pair: None, label: 0 });
+    for (library, pooling, class) in
+        [("transformers", "pooler", "ForSequenceClassification"), ("sentence-transformers", "mean", "Model")]
+    {
+        let (mut folders, mut scores) = (Vec::new(), Vec::new());
+        for (id, trial) in place.trials() {
+            let record: Value = serde_json::from_slice(&std::fs::read(trial.join("config.json")).unwrap()).unwrap();
+            if record["config"]["model"]["pooling"] != pooling {
+                continue;
+            }
+            place.expect(0, &format!("export sweep.yaml --format hf -o out/{id} --trial {id}"));
+            let [kept, exported] = [format!("sweep:{id}"), format!("out/{id}")]
+                .map(|model| place.expect(0, &format!("predict {model} train.tsv --quiet")).out);
+            assert_eq!(kept, exported, "{record}");
+            let config: Value = serde_json::from_str(&place.read(&format!("out/{id}/config.json"))).unwrap();
+            let architecture = config["architectures"][0].as_str().unwrap();
+            let named = config["model_type"].as_str().unwrap().replace('-', "");
+            assert!(architecture.ends_with(class) && architecture.to_lowercase().starts_with(&named), "{architecture}");
+            let folder = place.path(&format!("out/{id}"));
+            let classifier = Classifier::new(&ClassifierFiles::read(&folder).unwrap(), 1).unwrap();
+            scores.push(classifier.logits(&examples).unwrap());
+            folders.push(folder);
+        }
+        assert_eq!(folders.len(), encoders().len());
+        let Some(expected) = scores_in_python(library, &folders, &texts) else { continue };
+        for ((folder, found), expected) in folders.iter().zip(&scores).zip(&expected) {
+            let pairs = found.iter().flatten().zip(expected.iter().flatten());
+            let worst = pairs.map(|(found, expected)| (found - expected).abs()).fold(0.0, f32::max);
+            assert!(worst <= 1e-5, "{}: {worst:e}: {found:?} instead of {expected:?}", folder.display());
+        }
+    }
+}
+
+#[test]
+fn checkpoints_of_every_encoder_are_trained() {
+    let names: Vec<&str> = encoders().iter().map(|encoder| encoder.name).collect();
+    let place = sweep("");
     place.expect(0, "run sweep.yaml");
     let table = place.read("results/sweep/trials.csv");
     let mut reader = csv::Reader::from_reader(table.as_bytes());

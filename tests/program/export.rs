@@ -1,7 +1,7 @@
 //! What leaves a sweep: comparisons with another, and its numbers for other programs.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use insta::assert_snapshot;
@@ -81,19 +81,23 @@ fn exports_hold_every_measurement() {
 
 const MODEL_SWEEP: &str = small!("steps: 12\neval_every: 4\ngrid: {lr: [1e-3, 1e-4]}\nrun: {keep: best}\n");
 
-/// The scores that a Hugging Face library computes for `texts` with the model in a folder.
-fn scores_in_python(library: &str, folder: &Path, texts: &[&str]) -> Option<Vec<Vec<f32>>> {
+/// The scores that a Hugging Face library computes for `texts` with the models in some folders. None without the library.
+pub fn scores_in_python(library: &str, folders: &[PathBuf], texts: &[&str]) -> Option<Vec<Vec<Vec<f32>>>> {
     const TRANSFORMERS: &str = "import json, sys, torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
-tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
-model = AutoModelForSequenceClassification.from_pretrained(sys.argv[1]).eval()
-with torch.no_grad():
-    scores = [model(**tokenizer(text, return_tensors='pt', truncation=True)).logits[0].tolist() for text in json.loads(sys.argv[2])]
-print(json.dumps({'scores': scores, 'labels': model.config.id2label}))";
+texts, all = json.loads(sys.argv[1]), []
+for folder in sys.argv[2:]:
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    assert model.config.id2label[2] == 'positive', model.config
+    # Together, so that the shorter texts are padded.
+    with torch.no_grad():
+        all.append(model(**tokenizer(texts, return_tensors='pt', truncation=True, padding=True)).logits.tolist())
+print(json.dumps(all))";
     const SENTENCE_TRANSFORMERS: &str = "import json, sys
 from sentence_transformers import SentenceTransformer
-model = SentenceTransformer(sys.argv[1], device='cpu')
-print(json.dumps({'scores': [model.encode(text).tolist() for text in json.loads(sys.argv[2])]}))";
+models = [SentenceTransformer(folder, device='cpu') for folder in sys.argv[2:]]
+print(json.dumps([model.encode(json.loads(sys.argv[1])).tolist() for model in models]))";
     let script = if library == "transformers" { TRANSFORMERS } else { SENTENCE_TRANSFORMERS };
     let python = std::env::var("PLATEAU_PYTHON").unwrap_or_else(|_| "python3".into());
     let known = Command::new(&python).args(["-c", &format!("import {}", library.replace('-', "_"))]).output();
@@ -102,14 +106,10 @@ print(json.dumps({'scores': [model.encode(text).tolist() for text in json.loads(
         return None;
     }
     let texts = serde_json::to_string(texts).unwrap();
-    let output = Command::new(python).args(["-c", script]).arg(folder).arg(texts).output().unwrap();
+    let output = Command::new(python).args(["-c", script]).arg(texts).args(folders).output().unwrap();
     let stdout = String::from_utf8(output.stdout).unwrap();
     let line = stdout.lines().last().unwrap_or_else(|| panic!("{}", String::from_utf8_lossy(&output.stderr)));
-    let found: serde_json::Value = serde_json::from_str(line).unwrap();
-    if library == "transformers" {
-        assert_eq!(found["labels"]["2"], "positive");
-    }
-    Some(serde_json::from_value(found["scores"].clone()).unwrap())
+    Some(serde_json::from_str(line).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr))))
 }
 
 /// Exports the best model of a sweep in which `extra` is set, and compares its scores with those of Hugging Face.
@@ -139,7 +139,8 @@ fn check_export(extra: &str, library: &str) {
     let example = |text: &&str| Example { text: (*text).into(), pair: None, label: 0 };
     let examples: Vec<Example> = texts.iter().map(example).collect();
     let scores = Classifier::new(&files, 2).unwrap().logits(&examples).unwrap();
-    if let Some(expected) = scores_in_python(library, &place.path("out"), &texts) {
+    if let Some(expected) = scores_in_python(library, &[place.path("out")], &texts) {
+        let expected = &expected[0];
         let pairs = scores.iter().flatten().zip(expected.iter().flatten());
         let worst = pairs.map(|(found, expected)| (found - expected).abs()).fold(0.0, f32::max);
         assert!(worst <= 1e-5, "{worst:e}: {scores:?} instead of {expected:?}");

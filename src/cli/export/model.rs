@@ -85,7 +85,7 @@ fn card(
     // Writing to a String cannot fail.
     let _ = write!(
         text,
-        "---\nlibrary_name: {library}\npipeline_tag: text-classification\n---\n\n# {}: {}\n\nA BERT text classifier, \
+        "---\nlibrary_name: {library}\npipeline_tag: text-classification\n---\n\n# {}: {}\n\nA text classifier, \
          fine-tuned with plateau.\n\n",
         sweep.name,
         report::trial_name(model.run)
@@ -99,7 +99,8 @@ fn card(
         || "–".to_owned(),
         |best| format!("{} {:.4} at step {}", best.metric.title(), best.value, best.step),
     );
-    let tested = provenance.test.evaluations.iter().rev().find(|one| one.trial == model.run.trial.id && one.step == model.step);
+    let tested =
+        provenance.test.evaluations.iter().rev().find(|one| one.trial == model.run.trial.id && one.step == model.step);
     let tested = tested.map(|one| ("Test set", one.text()));
     let rows = [
         ("Labels", labels.join(", ")),

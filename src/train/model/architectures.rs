@@ -9,28 +9,35 @@ use crate::train::TrainError;
 /// Reads `config.json` and adds the architecture's parameters to the list.
 type Reader = fn(&[u8], &mut Declarations) -> Result<Box<dyn Encoder>, TrainError>;
 
-const ARCHITECTURES: [(&str, Reader); 11] = [
-    ("albert", albert::read),
-    ("bag_of_words", bag_of_words::read),
-    ("bert", bert::read),
-    ("bilstm", bilstm::read),
-    ("distilbert", distilbert::read),
-    ("electra", electra::read),
-    ("modernbert", modernbert::read),
-    ("mpnet", mpnet::read),
-    ("roberta", roberta::read),
-    ("textcnn", textcnn::read),
-    ("xlm-roberta", roberta::read),
+/// `model_type`, the stem of transformers' classes if there are any, and the reader.
+const ARCHITECTURES: [(&str, Option<&str>, Reader); 11] = [
+    ("albert", Some("Albert"), albert::read),
+    ("bag_of_words", None, bag_of_words::read),
+    ("bert", Some("Bert"), bert::read),
+    ("bilstm", None, bilstm::read),
+    ("distilbert", Some("DistilBert"), distilbert::read),
+    ("electra", Some("Electra"), electra::read),
+    ("modernbert", Some("ModernBert"), modernbert::read),
+    ("mpnet", Some("MPNet"), mpnet::read),
+    ("roberta", Some("Roberta"), roberta::read),
+    ("textcnn", None, textcnn::read),
+    ("xlm-roberta", Some("XLMRoberta"), roberta::read),
 ];
 
 /// The encoder that `config.json` describes. Its parameters are added to `declarations`.
 pub fn read(json: &[u8], declarations: &mut Declarations) -> Result<Box<dyn Encoder>, TrainError> {
     let name = model_type(json)?;
-    if let Some((_, read)) = ARCHITECTURES.iter().find(|(known, _)| *known == name) {
+    if let Some((.., read)) = ARCHITECTURES.iter().find(|(known, ..)| *known == name) {
         return read(json, declarations);
     }
-    let known = ARCHITECTURES.map(|(known, _)| known).join(", ");
+    let known = ARCHITECTURES.map(|(known, ..)| known).join(", ");
     Err(wrong(format!("model_type is '{name}': not supported; supported are {known}")))
+}
+
+/// The stem of transformers' classes for a `model_type`: `Bert` of `BertForSequenceClassification`. None if transformers has
+/// no such class.
+pub fn class_stem(model_type: &str) -> Option<&'static str> {
+    ARCHITECTURES.iter().find(|(known, ..)| *known == model_type).and_then(|(_, stem, _)| *stem)
 }
 
 #[cfg(test)]
