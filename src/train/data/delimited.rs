@@ -55,7 +55,10 @@ pub(super) fn parse(
             break;
         }
     }
-    let attempt = best.ok_or_else(|| DataError::malformed(format!("{source}: the file cannot be parsed")))?;
+    let mut attempt = best.ok_or_else(|| DataError::malformed(format!("{source}: the file cannot be parsed")))?;
+    if header.width == Some(1) && attempt.structural_faults > 0 && is_punctuation(body, header.delimiter) {
+        attempt = file.rows(ONE_COLUMN, &header, columns)?;
+    }
     if let Some(line) = attempt.unclosed_quote {
         let message = format!("{source}:{line}: this row opens a quote that never closes");
         return Err(DataError::malformed(message).into());
@@ -90,6 +93,19 @@ fn candidates(layout: Layout, settings: &FileSettings) -> Vec<u8> {
         (None, Layout::Csv) => DELIMITERS.to_vec(),
         (None, Layout::Tsv | Layout::Text) => vec![b'\t', b',', b';', b'|'],
     }
+}
+
+/// For a file with one column, whose texts may contain any delimiter: the separator of units, which no text contains.
+const ONE_COLUMN: Dialect = Dialect { delimiter: 0x1f, quoted: true, escaped: false };
+
+/// Whether the delimiters in the rows of a file with one column belong to its texts: rows have different numbers of them, or
+/// most are followed by a space.
+fn is_punctuation(body: &str, delimiter: u8) -> bool {
+    let rows = || body.lines().skip(1).filter(|line| !line.trim().is_empty());
+    let count = |line: &str| line.bytes().filter(|byte| *byte == delimiter).count();
+    let counts: std::collections::BTreeSet<usize> = rows().map(count).collect();
+    let spaced = |line: &str| line.as_bytes().windows(2).filter(|pair| *pair == [delimiter, b' ']).count();
+    counts.len() > 1 || 2 * rows().map(spaced).sum::<usize>() > rows().map(count).sum::<usize>()
 }
 
 struct File<'a> {
@@ -385,6 +401,9 @@ fn delimiter_name(delimiter: u8) -> String {
 
 /// `csv, semicolons, no header, backslash escapes`; the usual properties are left out.
 fn describe(dialect: Dialect, layout: Layout, header: &Header) -> String {
+    if dialect == ONE_COLUMN {
+        return "one column".to_owned();
+    }
     let delimiter = delimiter_name(dialect.delimiter);
     let mut parts = vec![match (layout, dialect.delimiter) {
         (Layout::Csv, b',') => "csv".to_owned(),
