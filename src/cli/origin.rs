@@ -1,6 +1,7 @@
 //! What the results of a folder were made from, kept beside them. With it the results can be read when the sweep file,
 //! the data or the checkpoint is gone, and two sweeps of one name are noticed.
 
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -8,8 +9,10 @@ use serde::{Deserialize, Serialize};
 use super::arguments::set_option;
 use super::sweep_file::{SweepFile, absolute};
 use crate::plan::{Facts, Plan, expand};
+use crate::report::count;
 use crate::spec;
 use crate::store::{self, RunDir};
+use crate::trial::{Key, TrialConfig, TrialId};
 
 /// A sweep file at the time of its last run, with the facts about its sources.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -60,6 +63,26 @@ impl Origin {
         absolute(&file.path) == self.file && self.text == file.text && (set.is_empty() || self.set == set)
     }
 
+    /// The warning if trials of `new` differ from those of the last run only in their length. None of them continues an earlier
+    /// one, because a schedule depends on the length.
+    pub(crate) fn changed_length(&self, new: &Plan) -> Option<String> {
+        let old = self.plan()?;
+        let alone = |plan: &Plan, other: &Plan| -> Vec<(String, u64)> {
+            let known: HashSet<&TrialId> = other.trials.iter().map(|trial| &trial.id).collect();
+            let trials = plan.trials.iter().filter(|trial| !known.contains(&trial.id));
+            trials.filter_map(|trial| Some((without_length(&trial.config)?, trial.steps))).collect()
+        };
+        let before: HashMap<String, u64> = alone(&old, new).into_iter().collect();
+        let longer: Vec<(u64, u64)> =
+            alone(new, &old).into_iter().filter_map(|(key, steps)| Some((*before.get(&key)?, steps))).collect();
+        let (from, to) = longer.first()?;
+        Some(format!(
+            "warning: only the length ({from} steps, now {to}) distinguishes {} from the last run. Such trials start from step 0, \
+             because the learning rate depends on the length. The earlier ones stay in the results folder and leave the report",
+            count(longer.len(), "trial")
+        ))
+    }
+
     /// The warning if `new` is another sweep in the same folder; None for the same sweep, edited or not.
     pub(crate) fn clash(&self, new: &Self, dir: &RunDir) -> Option<String> {
         let folder = dir.path().display();
@@ -79,6 +102,13 @@ impl Origin {
             )
         })
     }
+}
+
+/// A text that is equal for configurations that differ only in their length.
+fn without_length(config: &TrialConfig) -> Option<String> {
+    let mut json = serde_json::to_value(config).ok()?;
+    json.as_object_mut()?.retain(|key, _| !Key::is_length(key));
+    Some(json.to_string())
 }
 
 fn set_options(set: &[(String, String)]) -> String {

@@ -125,8 +125,10 @@ fn announce(prepared: &Prepared, estimate: &CostEstimate<'_>, is_fresh: bool) {
     notify_all(&prepared.plan.warnings);
     notify_all(&data_report::brief(&prepared.facts));
     if !is_fresh {
-        let clash = Origin::read(&prepared.dir).and_then(|last| last.clash(&prepared.origin, &prepared.dir));
-        if let Some(warning) = clash {
+        let last = Origin::read(&prepared.dir);
+        let clash = last.as_ref().and_then(|last| last.clash(&prepared.origin, &prepared.dir));
+        let length = last.as_ref().and_then(|last| last.changed_length(&prepared.plan));
+        for warning in clash.into_iter().chain(length) {
             notify(&warning);
         }
     }

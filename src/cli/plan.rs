@@ -10,6 +10,7 @@ use super::arguments::{DisplayArguments, MachineArguments, RunOptions, SweepArgu
 use super::data_report;
 use super::forecast::CostEstimate;
 use super::format::{axis_value, table};
+use super::origin::Origin;
 use super::output::{notify_all, print};
 use super::prepare::{Prepared, prepare};
 use crate::report::clock;
@@ -50,6 +51,8 @@ pub(crate) fn print_plan(
     format: PlanFormat,
 ) -> Result<ExitCode, Failure> {
     notify_all(&prepared.plan.warnings);
+    let last = Origin::read(&prepared.dir);
+    notify_all(&last.and_then(|last| last.changed_length(&prepared.plan)).into_iter().collect::<Vec<_>>());
     if format == PlanFormat::Table {
         notify_all(&data_report::full(&prepared.facts));
     }

@@ -266,3 +266,18 @@ fn two_sweeps_of_one_name_warn() {
     let moved = run("sweep.yaml --set warmup=0");
     assert_eq!(about_results(&moved), "", "a moved file gives no warning: {moved}");
 }
+
+#[test]
+fn a_longer_trial_starts_again_and_that_is_said() {
+    let sweep = small!("steps: 4\neval_every: 2\ngrid: {lr: [1e-3, 1e-4]}\n");
+    let place = Place::new(sweep);
+    place.expect(0, "run sweep.yaml --progress none");
+    let again = place.expect(0, "run sweep.yaml --progress none").err;
+    assert!(!again.contains("distinguishes"), "{again}");
+    place.write("sweep.yaml", sweep.replace("steps: 4", "steps: 6"));
+    let planned = place.expect(0, "plan sweep.yaml").err;
+    let line = planned.lines().find(|line| line.starts_with("warning: only the length")).unwrap();
+    insta::assert_snapshot!(line, @"warning: only the length (4 steps, now 6) distinguishes 2 trials from the last run. Such trials start from step 0, because the learning rate depends on the length. The earlier ones stay in the results folder and leave the report");
+    assert!(place.expect(0, "run sweep.yaml --progress none").err.contains(line));
+    assert_eq!(place.trials().len(), 4);
+}
