@@ -1,6 +1,6 @@
 //! Decodes the bytes of a text file.
 //!
-//! A byte-order mark decides first, then `data.encoding`, then valid UTF-8. Otherwise the encoding is detected from the
+//! A byte-order mark decides first, then `data.encoding`, then UTF-8 with at most a few faulty bytes. Otherwise the encoding is detected from the
 //! content: UTF-16 by its zero bytes, other encodings by `chardetng`, the detector of Firefox.
 
 use std::borrow::Cow;
@@ -15,6 +15,8 @@ use super::error::DataError;
 pub(super) struct Decoded<'a> {
     pub text: Cow<'a, str>,
     pub encoding: &'static Encoding,
+    /// Faulty characters of a UTF-8 file that became `U+FFFD`.
+    pub replaced: usize,
 }
 
 /// Finds an encoding by a name such as `latin-1`, `windows-1252`, `cp1252`, `utf-16`.
@@ -43,7 +45,10 @@ pub(super) fn decode<'a>(
     if let Ok(text) = std::str::from_utf8(bytes)
         && utf16_without_mark(bytes).is_none()
     {
-        return Ok(Decoded { text: text.into(), encoding: UTF_8 });
+        return Ok(Decoded { text: text.into(), encoding: UTF_8, replaced: 0 });
+    }
+    if let Some(decoded) = mostly_utf8(bytes) {
+        return Ok(decoded);
     }
     let encoding = utf16_without_mark(bytes).unwrap_or_else(|| {
         let mut detector = EncodingDetector::new(chardetng::Iso2022JpDetection::Deny);
@@ -55,9 +60,21 @@ pub(super) fn decode<'a>(
 
 fn decode_as<'a>(source: &str, bytes: &'a [u8], encoding: &'static Encoding) -> Result<Decoded<'a>, DataError> {
     match encoding.decode_without_bom_handling_and_without_replacement(bytes) {
-        Some(text) => Ok(Decoded { text, encoding }),
+        Some(text) => Ok(Decoded { text, encoding, replaced: 0 }),
         None => Err(undecodable(source, bytes, encoding)),
     }
+}
+
+/// UTF-8 with a few faulty bytes, as in a file that was put together from several. Text of another encoding hardly ever holds
+/// valid characters of several bytes.
+fn mostly_utf8(bytes: &[u8]) -> Option<Decoded<'_>> {
+    let (mut valid, mut faulty) = (0, 0);
+    for chunk in bytes.utf8_chunks() {
+        valid += chunk.valid().chars().filter(|c| !c.is_ascii()).count();
+        faulty += usize::from(!chunk.invalid().is_empty());
+    }
+    let text = || String::from_utf8_lossy(bytes);
+    (faulty > 0 && valid >= 4 * faulty).then(|| Decoded { text: text(), encoding: UTF_8, replaced: faulty })
 }
 
 fn undecodable(source: &str, bytes: &[u8], encoding: &'static Encoding) -> DataError {
@@ -118,6 +135,13 @@ mod tests {
         check(&[b"\xff\xfe".as_slice(), &utf16].concat(), None, ("text,label\nnaïve,1\n", "UTF-16LE"));
         check(b"caf\xe9", Some("latin-1"), ("café", "windows-1252"));
         check(b"one\0two", None, ("one\0two", "UTF-8"));
+    }
+
+    #[test]
+    fn a_faulty_byte_does_not_make_a_file_another_encoding() {
+        let decoded = decode("FILE", b"\xc3\xa9t\xc3\xa9 \xc3\xa0 \xc3\xa8 caf\xe9\n", None).unwrap();
+        assert_eq!((&*decoded.text, decoded.encoding.name(), decoded.replaced), ("été à è caf\u{fffd}\n", "UTF-8", 1));
+        assert_ne!(decode("FILE", b"\xc3\xa9 caf\xe9 \xe0\n", None).unwrap().encoding, UTF_8);
     }
 
     #[test]

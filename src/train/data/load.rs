@@ -205,10 +205,14 @@ impl Loaded {
             (_, None) => Split::default(),
         };
         if eval.examples.is_empty() {
-            let message = format!(
-                "{}: no label has two rows, so no rows can be held out for evaluation; is `{}` the column of the labels?",
-                config.train, config.label
-            );
+            let numbers = labels.iter().filter(|label| label.parse::<f64>().is_ok()).count();
+            let why = if numbers * 10 >= labels.len() * 9 {
+                "are the labels numbers to predict (regression)? data.label must name a column of classes".to_owned()
+            } else {
+                format!("is `{}` the column of the labels?", config.label)
+            };
+            let message =
+                format!("{}: no label has two rows, so no rows can be held out for evaluation; {why}", config.train);
             return Err(TrainError::key("data.label", message));
         }
         if let Some(limit) = config.limit {

@@ -30,6 +30,10 @@ pub(super) fn parse(
         TextFormat::Json => json::parse(source, text, columns)?,
         TextFormat::Fasttext => fasttext::parse(text, columns),
     };
+    if decoded.replaced > 0 {
+        let replaced = decoded.replaced.to_string();
+        parsed.description.extend([", UTF-8 with ", &replaced, " faulty characters (read as \u{fffd})"]);
+    }
     if decoded.encoding != UTF_8 {
         parsed.description.push_str(", ");
         parsed.description.push_str(decoded.encoding.name());
