@@ -2,10 +2,12 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::env;
 use std::fmt::Write as _;
 use std::io::{self, BufRead as _, Write as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::Instant;
@@ -19,6 +21,7 @@ use super::arguments::{RESULTS, SweepArguments, available_threads, key_value};
 use super::kept_models::KeptModel;
 use super::output::{notify, notify_all};
 use super::prepare::{RecordedSweep, recorded_sweep};
+use crate::exec::{cpu_environment, this_program};
 use crate::report::count;
 use crate::run;
 use crate::spec;
@@ -64,12 +67,24 @@ enum PredictionFormat {
     Jsonl,
 }
 
+/// Starts this program again in its place, with the environment of a worker: its allocator and its thread pools read their
+/// settings when the program starts. Without them, page faults take a tenth of the time.
+fn restart_like_a_worker(threads: usize) {
+    let environment = cpu_environment(threads);
+    let is_set = environment.iter().all(|(name, _)| env::var_os(name).is_some());
+    if let (false, Ok(program)) = (is_set, this_program()) {
+        // Returns only if it fails. Then the texts are scored all the same.
+        let _ = Command::new(program).arg0("plateau").args(env::args_os().skip(1)).envs(environment).exec();
+    }
+}
+
 /// Writes a prediction for each text to standard output, in the order of the input.
 pub(crate) fn predict(arguments: &PredictArguments) -> Result<ExitCode, Failure> {
+    let threads = arguments.threads.map_or_else(available_threads, usize::from);
+    restart_like_a_worker(threads);
     let files = find_model(arguments)?;
     let is_stream = arguments.file == STANDARD_INPUT;
     let input = if is_stream { None } else { Some(read(arguments, &files.data)?) };
-    let threads = arguments.threads.map_or_else(available_threads, usize::from);
     let classifier = Classifier::new(&files, threads).map_err(bad_input)?;
     let mut predictor = Predictor::new(&classifier, &files, arguments);
     if predictor.write_header()? {

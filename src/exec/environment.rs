@@ -12,6 +12,12 @@ pub fn device_seen_by_worker(device: Device) -> Device {
     }
 }
 
+/// The environment of a process that computes with `threads` threads on the CPU.
+#[must_use]
+pub fn cpu_environment(threads: usize) -> Vec<(&'static str, String)> {
+    environment(Slot { index: 0, device: Device::Cpu, threads }, None)
+}
+
 /// The environment of a worker on `slot`. `visible`: the `CUDA_VISIBLE_DEVICES` of this process, into which the index of the
 /// slot counts.
 pub(super) fn environment(slot: Slot, visible: Option<&str>) -> Vec<(&'static str, String)> {

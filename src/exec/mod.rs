@@ -12,7 +12,7 @@ mod local;
 #[cfg(test)]
 mod tests;
 
-pub use environment::device_seen_by_worker;
+pub use environment::{cpu_environment, device_seen_by_worker};
 pub use executor::{Executor, ExitStatus, Launch, WorkerExit, WorkerId};
 pub use inline::Inline;
 pub use local::{Local, this_program};
