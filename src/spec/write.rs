@@ -26,7 +26,14 @@ impl ResolvedSources {
             Value::String(text)
                 if matches!(
                     path,
-                    "data" | "data.train" | "data.eval" | "data.test" | "model" | "model.from" | EMBEDDINGS | EMBEDDINGS_FROM
+                    "data"
+                        | "data.train"
+                        | "data.eval"
+                        | "data.test"
+                        | "model"
+                        | "model.from"
+                        | EMBEDDINGS
+                        | EMBEDDINGS_FROM
                 ) =>
             {
                 if let Some(found) = self.files.get(text) {
