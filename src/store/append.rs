@@ -10,6 +10,7 @@ use super::{StoreError, disk};
 /// file and missing folders. Does not wait for the disk.
 pub fn append(path: &Path, keep: u64, bytes: &[u8]) -> Result<(), StoreError> {
     let grow = || {
+        path.parent().map_or(Ok(()), disk::check_folder)?;
         let mut file = open(path)?;
         file.set_len(keep)?;
         file.seek(SeekFrom::Start(keep))?;
@@ -44,5 +45,9 @@ mod tests {
         append(&path, 9, b"").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"one three");
         assert!(append(folder.path(), 0, b"x").is_err());
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(path.parent().unwrap(), &link).unwrap();
+        assert!(matches!(append(&link.join("file"), 0, b"x"), Err(StoreError::Refused { .. })));
+        assert_eq!(fs::read(&path).unwrap(), b"one three");
     }
 }

@@ -1,7 +1,6 @@
 //! Documents that are complete or absent: they are written to a temporary file, then renamed or linked into place.
 
 use std::fs::{self, File};
-use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -11,13 +10,11 @@ use rustix::io::Errno;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::disk::{DOCUMENT, create_new};
+use super::disk::{DOCUMENT, UNFINISHED, create_new, temporary_path};
 use super::{StoreError, disk};
 
 /// Longer than a process takes from its claim to its rename.
 const CLAIM: Duration = Duration::from_secs(1);
-/// Ending of temporary files. One that is left behind belongs to a process that was killed.
-pub(super) const UNFINISHED: &str = ".unfinished";
 
 /// Replaces `path` by `bytes`, durably: after a power cut a reader finds the old content or the new, never a part.
 /// Creates missing folders.
@@ -55,10 +52,10 @@ fn replace(path: &Path, bytes: &[u8], durable: bool) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Creates a temporary file in the folder of `path`. Its name is random, so no other user can put a link there in advance.
+/// Creates a temporary file in the folder of `path`.
 fn temporary(path: &Path) -> io::Result<(PathBuf, File)> {
     loop {
-        let temporary = path.with_file_name(temporary_name(path));
+        let temporary = temporary_path(path);
         match create_new(&temporary) {
             Ok(file) => return Ok((temporary, file)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -69,12 +66,6 @@ fn temporary(path: &Path) -> io::Result<(PathBuf, File)> {
             Err(error) => return Err(error),
         }
     }
-}
-
-fn temporary_name(path: &Path) -> String {
-    // The standard library seeds every `RandomState` differently.
-    let random = RandomState::new().hash_one(path);
-    format!(".{}.{random:016x}{UNFINISHED}", path.file_name().unwrap_or_default().to_string_lossy())
 }
 
 /// Gives `from` the second name `to`, unless `to` exists, and then waits for the disk.

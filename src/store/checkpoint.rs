@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::disk::STATE;
+use super::disk::{STATE, UNFINISHED};
 use super::{StoreError, atomic, disk};
 use crate::trial::Keep;
 
@@ -178,7 +178,7 @@ impl Checkpoints {
 /// Gives the state at `path` the second name `other`: as a hard link, or as a copy where links are impossible. The second
 /// name stays valid when the first is deleted.
 pub fn link_or_copy(path: &Path, other: &Path) -> Result<(), StoreError> {
-    let temporary = other.with_extension(atomic::UNFINISHED.trim_start_matches('.'));
+    let temporary = other.with_extension(UNFINISHED.trim_start_matches('.'));
     let folder = other.parent().unwrap_or(other);
     disk::create_folders(folder).map_err(StoreError::at(folder))?;
     let _ = fs::remove_file(&temporary);

@@ -1,6 +1,7 @@
 //! The system calls on files. Every read and write of the store goes through this file.
 //!
 //! * Only regular files are opened, and never through a symbolic link (`O_NOFOLLOW`). Opening a FIFO does not wait.
+//! * A file with several names (hard links, as in a copy by `cp -al`) gets a content of its own before it is written.
 //! * A file above a sane size is refused before it is read.
 //! * A passing error (a stale handle of a network file system, an I/O error) is tried three times.
 //!
@@ -9,9 +10,10 @@
 #![expect(clippy::disallowed_methods, reason = "the functions that the other modules must not call")]
 
 use std::fs::{self, File, OpenOptions};
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
-use std::path::Path;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
@@ -21,6 +23,8 @@ use rustix::io::Errno;
 #[cfg(feature = "faults")]
 use super::faults::{Operation, fail};
 
+/// Ending of temporary files. One that is left behind belongs to a process that was killed.
+pub(super) const UNFINISHED: &str = ".unfinished";
 /// Largest JSON document that is read, in bytes.
 pub(super) const DOCUMENT: u64 = 256 << 20;
 /// Largest journal or curve that is read, in bytes: 10 million rows of metrics.
@@ -157,12 +161,46 @@ pub(super) fn create_new(path: &Path) -> io::Result<File> {
 
 /// Opens a file for reading and writing. Creates it if it does not exist, and keeps its content otherwise.
 pub(super) fn open_to_write(path: &Path) -> io::Result<File> {
-    open_with(options().create(true).truncate(false).read(true).write(true), path, Operation::Write)
+    with_one_name(path, || open_lock_file(path))
 }
 
 /// Opens a file for reading and for writes at its end. Creates it if it does not exist.
 pub(super) fn open_to_append(path: &Path) -> io::Result<File> {
-    open_with(options().create(true).read(true).append(true), path, Operation::Write)
+    with_one_name(path, || open_with(options().create(true).read(true).append(true), path, Operation::Write))
+}
+
+/// Like [`open_to_write`], for a file that others may have locked: it stays the same file.
+pub(super) fn open_lock_file(path: &Path) -> io::Result<File> {
+    open_with(options().create(true).truncate(false).read(true).write(true), path, Operation::Write)
+}
+
+/// Whether the file has other names: what is written to it appears there too.
+pub(super) fn has_other_names(file: &File) -> io::Result<bool> {
+    Ok(file.metadata()?.nlink() > 1)
+}
+
+/// Opens a file. If it has other names, a copy takes its place first.
+fn with_one_name(path: &Path, open: impl Fn() -> io::Result<File>) -> io::Result<File> {
+    let mut file = open()?;
+    if !has_other_names(&file)? {
+        return Ok(file);
+    }
+    let temporary = temporary_path(path);
+    let mut copy = create_new(&temporary)?;
+    let done = io::copy(&mut file, &mut copy).and_then(|_| rename(&temporary, path));
+    if done.is_err() {
+        // The error below is the one to report; a leftover file does no harm.
+        let _ = fs::remove_file(&temporary);
+    }
+    done.and_then(|()| open())
+}
+
+/// A path beside `path` for a temporary file. Its name is random, so no other user can put a link there in advance.
+pub(super) fn temporary_path(path: &Path) -> PathBuf {
+    // The standard library seeds every `RandomState` differently.
+    let random = RandomState::new().hash_one(path);
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.{random:016x}{UNFINISHED}"))
 }
 
 pub(super) fn write(file: &mut File, bytes: &[u8]) -> io::Result<()> {
@@ -237,6 +275,15 @@ pub(super) fn free_inodes(path: &Path) -> Option<u64> {
     file_system(path).filter(|found| found.f_files > 0).map(|found| found.f_favail)
 }
 
+/// Whether a trial has room to start where `path` is or would be. A limit on this user (a quota) is not seen here.
+#[must_use]
+pub fn has_room(path: &Path) -> bool {
+    /// A folder with an assignment and a log, and the rows of some steps.
+    const BYTES: u64 = 256 << 10;
+    const INODES: u64 = 8;
+    free_space(path).is_none_or(|bytes| bytes >= BYTES) && free_inodes(path).is_none_or(|inodes| inodes >= INODES)
+}
+
 fn file_system(path: &Path) -> Option<rustix::fs::StatVfs> {
     let existing = path.ancestors().find(|path| path.exists())?;
     rustix::fs::statvfs(existing).ok()
@@ -301,6 +348,23 @@ mod tests {
         assert_eq!(create_new(&link).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(open(&missing).unwrap_err().kind(), io::ErrorKind::NotFound);
         assert_eq!(fs::read_to_string(&file).unwrap(), "mine", "nothing was written through the link");
+    }
+
+    #[test]
+    fn what_is_written_does_not_appear_under_another_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let [file, other] = ["file", "other"].map(|name| folder.path().join(name));
+        for open in [open_to_write, open_to_append] {
+            fs::write(&file, "mine").unwrap();
+            fs::hard_link(&file, &other).unwrap();
+            let mut opened = open(&file).unwrap();
+            assert_eq!(opened.metadata().unwrap().nlink(), 1);
+            opened.write_all(b"more").unwrap();
+            let [content, kept] = [&file, &other].map(|path| fs::read_to_string(path).unwrap());
+            assert!(content.len() >= 4 && kept == "mine", "{content} {kept}");
+            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+            fs::remove_file(&other).unwrap();
+        }
     }
 
     #[test]

@@ -14,6 +14,19 @@ pub const DISK_FULL: u8 = 6;
 /// Stopped by the parent or superseded by a later attempt; the training state is saved.
 pub const INTERRUPTED: u8 = 130;
 
+/// Says that a file needs too much memory, and ends this process with [`BAD_INPUT`], without an allocation and without
+/// destructors.
+pub fn out_of_memory_for_files() -> ! {
+    const MESSAGE: &[u8] =
+        b"error: the files need far more memory than their sizes explain. A file is damaged or hostile: copy it \
+        again from a place that you trust\n";
+    // SAFETY: the pointer and the length are those of a constant. `_exit` has no preconditions and does not return.
+    unsafe {
+        libc::write(libc::STDERR_FILENO, MESSAGE.as_ptr().cast(), MESSAGE.len());
+        libc::_exit(i32::from(BAD_INPUT))
+    }
+}
+
 /// Ends this process with [`OUT_OF_MEMORY`], without an allocation and without destructors.
 pub fn out_of_memory() -> ! {
     // SAFETY: `_exit` has no preconditions and does not return.

@@ -87,8 +87,9 @@ pub const HEARTBEAT: Duration = Duration::from_secs(2);
 const SILENCE: Duration = Duration::from_secs(10);
 /// How long a reader waits for a heartbeat that it cannot judge by the clock.
 const LISTEN: Duration = Duration::from_secs(5);
-/// A lock file that is older than this needs no listening, whatever the clocks of the hosts show.
-const STALE: Duration = Duration::from_mins(10);
+/// A lock file that is older than this needs no listening. Clocks of hosts differ by hours at most, such as by a wrong time
+/// zone.
+const STALE: Duration = Duration::from_hours(48);
 
 impl Lock {
     /// Shows that the holder is alive; due every [`HEARTBEAT`]. Restores a lock file that a user deleted.
@@ -106,6 +107,10 @@ impl Lock {
             };
             self.file = file;
             sign(&mut self.file, &self.path)?;
+        }
+        // Without locks, another process takes the file of one that was stopped for long.
+        if written_holder(&self.path).is_some_and(|holder| holder != LockHolder::this_process()) {
+            return Err(StoreError::Locked { path: self.path.clone(), holder: holder_text(&self.path) });
         }
         // A heartbeat that cannot be written is no reason to stop.
         let _ = self.file.set_modified(SystemTime::now());
@@ -246,9 +251,14 @@ const MOMENT: Duration = Duration::from_millis(300);
 fn lock_within(path: &Path, patience: Duration) -> Result<Option<File>, StoreError> {
     let start = Instant::now();
     loop {
-        let file = disk::open_to_write(path).map_err(StoreError::at(path))?;
+        let file = disk::open_lock_file(path).map_err(StoreError::at(path))?;
         if is_locked_by_us(&file).map_err(StoreError::at(path))? && is_at(&file, path) {
-            return Ok(Some(file));
+            if !disk::has_other_names(&file).map_err(StoreError::at(path))? {
+                return Ok(Some(file));
+            }
+            // The file under the other name stays as it is.
+            fs::remove_file(path).map_err(StoreError::at(path))?;
+            continue;
         }
         if start.elapsed() >= patience {
             return Ok(None);
@@ -409,6 +419,55 @@ mod tests {
         let ours = dir.lock_after(Duration::from_millis(200)).expect("it is dead");
         assert_eq!(dir.holder(), Some(LockHolder::this_process()));
         drop((ours, theirs));
+    }
+
+    /// The clock of the other host is an hour late, so its heartbeats look old.
+    #[test]
+    fn a_late_clock_does_not_look_like_death() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = sweep(folder.path());
+        let theirs = held_elsewhere(&dir);
+        let beat = |n: u64| theirs.set_modified(SystemTime::now() - Duration::from_secs(3600 - n)).unwrap();
+        beat(0);
+        let done = AtomicBool::new(false);
+        let refused = thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    thread::sleep(Duration::from_millis(30));
+                    beat(1);
+                    beat(0);
+                }
+            });
+            let seen = dir.lock_after(Duration::from_secs(30));
+            done.store(true, Ordering::Relaxed);
+            seen
+        });
+        assert!(matches!(refused, Err(StoreError::Locked { .. })));
+    }
+
+    /// A process that was stopped for minutes on a file system without locks finds another one in its place.
+    #[test]
+    fn a_holder_that_was_replaced_notices() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = sweep(folder.path());
+        let mut lock = dir.lock().unwrap();
+        lock.beat().unwrap();
+        write_holder(&dir, &LockHolder { pid: 7, host: "elsewhere".into(), ..LockHolder::this_process() });
+        assert!(matches!(lock.beat(), Err(StoreError::Locked { .. })));
+    }
+
+    #[test]
+    fn a_second_name_of_a_lock_file_keeps_its_content() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = sweep(folder.path());
+        drop(dir.lock().unwrap());
+        let other = folder.path().join("other");
+        fs::write(&other, "mine").unwrap();
+        fs::remove_file(dir.lock_file()).unwrap();
+        fs::hard_link(&other, dir.lock_file()).unwrap();
+        let _lock = dir.lock().unwrap();
+        assert_eq!(fs::read_to_string(&other).unwrap(), "mine");
+        assert_eq!(dir.holder(), Some(LockHolder::this_process()));
     }
 
     #[test]

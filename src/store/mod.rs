@@ -26,6 +26,7 @@ mod journal;
 mod lock;
 mod paths;
 mod probe_list;
+mod process;
 mod rows;
 mod test_record;
 mod trial;
@@ -39,7 +40,7 @@ pub use checkpoint::{Checkpoints, CurvePosition, SavedState, link_or_copy, remov
 pub use curve::{Curve, CurveFollower, CurveWriter, read as read_curve};
 #[cfg(test)]
 pub(crate) use disk::counted::reads;
-pub use disk::{Refusal, free_space, prefer_as_oom_victim, read_state, report_file_size_limit};
+pub use disk::{Refusal, free_space, has_room, prefer_as_oom_victim, read_state, report_file_size_limit};
 pub use error::StoreError;
 #[cfg(feature = "faults")]
 pub use faults::{fail_device, fail_step, fail_training};
@@ -47,6 +48,7 @@ pub use history::EndedTrial;
 pub use journal::{DamagedLine, Journal, JournalContent, JournalFollower, NewRecords, read as read_journal};
 pub use lock::{HEARTBEAT, Lock, LockHolder, host};
 pub use paths::{AttemptDir, Results, RunDir, TrialDir};
+pub use process::{hear_stop_signals, leave_stop_signals};
 pub use rows::CurveRow;
 pub use trial::{MadeBy, TrialRecord};
 pub use trials_csv::TrialRow;

@@ -133,7 +133,7 @@ impl RunDir {
     }
 
     /// Fails if a folder of the sweep is a symbolic link or no folder: nothing is written through links.
-    pub(super) fn check_folders(&self) -> Result<(), StoreError> {
+    pub fn check_folders(&self) -> Result<(), StoreError> {
         check_all(&[&self.root, &self.trials(), &self.report(), &self.lr_find(), &self.root.join(Self::PROBES)])?;
         // A file in this place only keeps the tracker from writing, which the tracker reports.
         let events = self.tensorboard();

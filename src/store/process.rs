@@ -1,0 +1,52 @@
+//! Which threads of a process hear signals.
+
+use std::mem::MaybeUninit;
+
+/// Leaves SIGINT, SIGTERM and SIGHUP to the other threads of this process. The kernel gives a signal to any thread that may
+/// have it, also to one that waits for a disk and does not hear it. Threads and programs that this thread starts leave them,
+/// too.
+pub fn leave_stop_signals() {
+    set_mask(libc::SIG_BLOCK);
+}
+
+/// Hears SIGINT, SIGTERM and SIGHUP in this thread. The program that started this process may have left them to others.
+pub fn hear_stop_signals() {
+    set_mask(libc::SIG_UNBLOCK);
+}
+
+fn set_mask(how: libc::c_int) {
+    let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: `sigemptyset` initialises the set before it is read, the signals exist, and a null pointer asks for no old mask.
+    unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+            libc::sigaddset(set.as_mut_ptr(), signal);
+        }
+        libc::pthread_sigmask(how, set.as_ptr(), std::ptr::null_mut());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// The bits of the blocked signals of this thread.
+    fn blocked() -> u64 {
+        let status = fs::read_to_string("/proc/thread-self/status").unwrap();
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).unwrap();
+        u64::from_str_radix(mask.trim(), 16).unwrap()
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_thread_leaves_signals_and_hears_them_again() {
+        let stop = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP].iter().fold(0, |bits, signal| bits | 1 << (signal - 1));
+        leave_stop_signals();
+        assert_eq!(blocked() & stop, stop);
+        assert_eq!(std::thread::spawn(move || blocked() & stop).join().unwrap(), stop);
+        hear_stop_signals();
+        assert_eq!(blocked() & stop, 0);
+    }
+}
