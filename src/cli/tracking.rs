@@ -62,6 +62,7 @@ impl LiveTracking {
         let (sender, ended) = channel();
         let name = self.destinations.iter().map(Destination::name).collect::<Vec<_>>().join(", ");
         let follow = move || {
+            store::leave_stop_signals();
             self.follow(&changes);
             let _ = sender.send(());
         };

@@ -1,7 +1,6 @@
 //! What to run and how, and why a run ends early.
 
 use std::collections::{HashMap, HashSet};
-use std::io;
 
 use crate::decide::MemoryBudget;
 use crate::event::Slot;
@@ -56,15 +55,13 @@ pub enum RunError {
     /// The user did not wait for room on the disk.
     #[error("interrupted while the sweep waited: {0}")]
     Interrupted(#[source] Box<RunError>),
-    #[error("the sweep cannot start: {0}")]
-    Runtime(#[source] io::Error),
 }
 
 impl RunError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Store(_) | Self::Disk { .. } | Self::DiskFull { .. } | Self::Limit { .. } | Self::Runtime(_) => 3,
+            Self::Store(_) | Self::Disk { .. } | Self::DiskFull { .. } | Self::Limit { .. } => 3,
             Self::Interrupted(_) => 130,
         }
     }
@@ -76,7 +73,7 @@ impl RunError {
             Self::DiskFull { .. } => true,
             Self::Store(error) => error.is_full(),
             Self::Interrupted(error) => error.is_full_disk(),
-            Self::Disk { .. } | Self::Limit { .. } | Self::Runtime(_) => false,
+            Self::Disk { .. } | Self::Limit { .. } => false,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Signals of this process, heard by a thread of their own.
 //!
-//! The thread that runs the sweep reads and writes files, so a disk that does not answer can block it. The thread here
-//! never touches a file. After the first SIGINT or SIGTERM it gives the sweep and its report two seconds to end in order,
+//! The thread that runs the sweep reads and writes files, so a disk that does not answer can block it, and other threads as
+//! well. They leave signals to the thread here, which never touches a file. After the first SIGINT or SIGTERM it gives the sweep and its report two seconds to end in order,
 //! then it ends the process. Workers end by themselves when their parent is gone.
 
 use std::io;
@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use crate::store::{hear_stop_signals, leave_stop_signals};
 
 /// What a signal asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -62,7 +64,7 @@ impl Drop for Listener {
     }
 }
 
-/// Hears signals from now on, in place of what they do by default. After the listener is dropped, a stop signal ends the
+/// Hears signals from now on, in place of what they do by default, in another thread than this one. After the listener is dropped, a stop signal ends the
 /// process at once.
 pub(super) fn listen() -> io::Result<Listener> {
     static THREAD: OnceLock<bool> = OnceLock::new();
@@ -72,6 +74,7 @@ pub(super) fn listen() -> io::Result<Listener> {
         started.is_ok()
     });
     started?;
+    leave_stop_signals();
     let (sender, calls) = unbounded_channel();
     let mut attention = attention();
     (attention.listener, attention.deadline) = (Some(sender), None);
@@ -97,7 +100,13 @@ fn start() -> io::Result<()> {
             }
         }
     };
-    thread::Builder::new().name("signals".into()).spawn(move || runtime.block_on(hear)).map(drop)
+    thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || {
+            hear_stop_signals();
+            runtime.block_on(hear);
+        })
+        .map(drop)
 }
 
 fn stop() {

@@ -12,6 +12,7 @@ use super::summary::RunSummary;
 use crate::event::Reporter;
 use crate::exec::Executor;
 use crate::spec::OnFullDisk;
+use crate::store::{StoreError, has_room};
 
 /// Runs a sweep until nothing is left to do, or until it is interrupted.
 pub fn sweep<E: Executor>(
@@ -19,8 +20,9 @@ pub fn sweep<E: Executor>(
     mut engine: E,
     reporter: &mut dyn Reporter,
 ) -> Result<RunSummary, RunError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::Runtime)?;
-    let mut listener = listen().map_err(RunError::Runtime)?;
+    let cannot_start = |error| RunError::Store(StoreError::at(order.results.path())(error));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot_start)?;
+    let mut listener = listen().map_err(cannot_start)?;
     runtime.block_on(sweep_until(order, &mut engine, reporter, listener.calls()))
 }
 
@@ -43,8 +45,13 @@ pub(super) async fn sweep_until<E: Executor>(
         if start.elapsed() > pause {
             pause = FIRST_PAUSE;
         }
-        if !wait(pause, reporter, calls).await {
-            return Err(RunError::Interrupted(Box::new(error)));
+        // Each try would leave another attempt on the disk.
+        let mut is_waiting = true;
+        while is_waiting {
+            if !wait(pause, reporter, calls).await {
+                return Err(RunError::Interrupted(Box::new(error)));
+            }
+            is_waiting = !has_room(order.results.path());
         }
         // The next run is an ordinary one: it continues what this one has left.
         order.fresh = false;

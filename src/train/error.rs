@@ -24,7 +24,11 @@ pub enum TrainError {
     #[error("the device is out of memory: {0}")]
     OutOfDeviceMemory(#[source] candle_core::Error),
     /// The system cannot start more threads.
-    #[error("cannot start {count} threads: {source}")]
+    #[error(
+        "cannot start {count} threads: {source}. The system has no process or thread left for them (`ulimit -u`, or the \
+         limit of the container), or no memory for their stacks (`ulimit -v`). Raise the limit, then run the same command \
+         again"
+    )]
     Threads { count: usize, source: rayon::ThreadPoolBuildError },
     #[error("cannot write results: {0}")]
     Sink(#[from] std::io::Error),

@@ -32,6 +32,7 @@ mod test_scores;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod threads;
 pub mod weights;
 
 pub use data::{check_data, data_facts, data_size, locate_data, locate_model};
@@ -42,3 +43,4 @@ pub use facts::model_facts;
 pub use job::{Cache, Job, Sink};
 pub use pipeline::{prepare_augmentation, steps_of_state, train};
 pub use test_scores::TestScores;
+pub use threads::start_threads;

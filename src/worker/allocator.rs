@@ -1,20 +1,32 @@
-//! Ends a worker with an exit code of its own when the system gives it no memory.
+//! Ends a process in order when the system gives it no memory.
 //!
-//! Without this, Rust aborts, and only the text in the log says why. The parent must not decide by a text.
+//! A worker ends with an exit code of its own. Without it, Rust aborts, and only the text in the log says why. The parent must
+//! not decide by a text. A command that opens foreign files says what that most likely means.
 
 use std::alloc::{GlobalAlloc, Layout};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 
-use crate::store::{exit, prefer_as_oom_victim};
+use crate::store::{exit, hear_stop_signals, prefer_as_oom_victim};
 
-/// Whether this process is a worker. The parent handles a failed allocation as usual.
-static IS_WORKER: AtomicBool = AtomicBool::new(false);
+/// What this process does when an allocation fails.
+static ON_FAILURE: AtomicU8 = AtomicU8::new(ABORT);
+/// As usual.
+const ABORT: u8 = 0;
+const EXIT_AS_WORKER: u8 = 1;
+const BLAME_FILES: u8 = 2;
 
-/// From now on this process ends with [`exit::OUT_OF_MEMORY`] if an allocation fails, and the kernel kills it before others
+/// From now on this process hears signals, it ends with [`exit::OUT_OF_MEMORY`] if an allocation fails, and the kernel kills it before others
 /// when the machine has no memory left.
 pub fn become_worker() {
     prefer_as_oom_victim();
-    IS_WORKER.store(true, Ordering::Relaxed);
+    hear_stop_signals();
+    ON_FAILURE.store(EXIT_AS_WORKER, Ordering::Relaxed);
+}
+
+/// From now on this process ends as with bad input if an allocation fails. For commands that read foreign files within a limit
+/// on memory.
+pub fn blame_files_for_lack_of_memory() {
+    ON_FAILURE.store(BLAME_FILES, Ordering::Relaxed);
 }
 
 /// An allocator that ends a worker when the inner allocator has no memory.
@@ -23,8 +35,12 @@ pub struct ExitWithoutMemory<A>(pub A);
 
 impl<A> ExitWithoutMemory<A> {
     fn check(block: *mut u8) -> *mut u8 {
-        if block.is_null() && IS_WORKER.load(Ordering::Relaxed) {
-            exit::out_of_memory();
+        if block.is_null() {
+            match ON_FAILURE.load(Ordering::Relaxed) {
+                EXIT_AS_WORKER => exit::out_of_memory(),
+                BLAME_FILES => exit::out_of_memory_for_files(),
+                _ => {}
+            }
         }
         block
     }

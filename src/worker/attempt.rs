@@ -81,6 +81,7 @@ fn perform(
         return Ok(());
     }
     inject_faults(&assignment)?;
+    train::start_threads().map_err(|error| AttemptError::of_training(error, assignment.device))?;
     let saved = resumable(attempt)?;
     // A record that cannot be read costs a note, no numbers.
     let before = saved.as_ref().and_then(|_| trial.record().ok().flatten());

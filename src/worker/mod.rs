@@ -18,7 +18,7 @@ mod stop;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use allocator::{ExitWithoutMemory, become_worker};
+pub use allocator::{ExitWithoutMemory, become_worker, blame_files_for_lack_of_memory};
 #[cfg(test)]
 pub(crate) use attempt::run_with;
 pub use attempt::{attempt, run};
