@@ -52,7 +52,18 @@ impl Local {
 /// The path of this program, for child processes.
 pub fn this_program() -> io::Result<PathBuf> {
     // Parent and children must be the same build. The link names this program also if its file is rebuilt meanwhile.
-    if cfg!(target_os = "linux") { Ok(PathBuf::from("/proc/self/exe")) } else { std::env::current_exe() }
+    let link = PathBuf::from("/proc/self/exe");
+    if link.exists() { Ok(link) } else { std::env::current_exe().or_else(|error| started_program().ok_or(error)) }
+}
+
+/// The path by which the caller started this program, for systems that do not tell: a container may have no `/proc`.
+fn started_program() -> Option<PathBuf> {
+    let name = PathBuf::from(std::env::args_os().next()?);
+    if name.components().count() > 1 {
+        return std::path::absolute(&name).ok().filter(|path| path.is_file());
+    }
+    let folders = std::env::var_os("PATH")?;
+    std::env::split_paths(&folders).map(|folder| folder.join(&name)).find(|path| path.is_file())
 }
 
 impl Executor for Local {
