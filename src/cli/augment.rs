@@ -1,7 +1,7 @@
 //! `plateau augment`: shows texts before and after an augmentation.
 
 use std::io::{self, Read as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -9,6 +9,8 @@ use console::style;
 
 use super::Failure;
 use super::arguments::key_value;
+use super::contained::{contained, size_of};
+use super::inspector::folder_size;
 use super::output::{notify, printed};
 use crate::plan;
 use crate::spec::{self, SweepSpec};
@@ -38,19 +40,35 @@ pub(crate) struct AugmentArguments {
 /// Prints each text and its variant, one line each.
 pub(crate) fn augment(arguments: &AugmentArguments) -> Result<ExitCode, Failure> {
     let spec = spec::parse("--set", "augment", "", &arguments.set)?;
-    let bad = |error: TrainError| Failure::input(error.to_string());
-    let examples = examples(arguments, &spec).map_err(bad)?;
     let methods = methods(&spec)?;
+    let model = train::locate_model(&spec.base().model.from, &[PathBuf::new()]);
+    let model = model.map_err(|error| Failure::input(error.to_string()))?;
+    let folders = methods.iter().flat_map(train::augment::resources).chain([Path::new(&model)]);
+    contained(folders.map(folder_size).sum(), size_of(&arguments.file), || {
+        print_variants(arguments, &spec, &methods, &model)
+    })
+}
+
+fn print_variants(
+    arguments: &AugmentArguments,
+    spec: &SweepSpec,
+    methods: &[Augmentation],
+    model: &str,
+) -> Result<ExitCode, Failure> {
+    let bad = |error: TrainError| Failure::input(error.to_string());
+    let examples = examples(arguments, spec).map_err(bad)?;
+    for method in methods {
+        train::augment::identify(method, method).map_err(bad)?;
+    }
     let config = spec.base();
-    let model = train::locate_model(&config.model.from, &[PathBuf::new()]).map_err(|error| bad(error.into()))?;
     let context = AugmentContext {
         examples: &examples,
-        model: &model,
+        model,
         max_length: config.data.max_length,
         cache: &NoCache,
         notify: &|_| (),
     };
-    let augmenter = Augmenter::new(&methods, arguments.seed.unwrap_or(config.seed), &context).map_err(bad)?;
+    let augmenter = Augmenter::new(methods, arguments.seed.unwrap_or(config.seed), &context).map_err(bad)?;
     let mut stats = ChangeStats::default();
     let mut print = || -> io::Result<()> {
         let mut out = io::BufWriter::new(io::stdout().lock());
@@ -88,7 +106,7 @@ fn methods(spec: &SweepSpec) -> Result<Vec<Augmentation>, Failure> {
     if let Some((what, hint)) = plan::augmentation_mistakes(methods).into_iter().next() {
         return Err(Failure::input(format!("{what}: {hint}")));
     }
-    let located = methods.iter().map(|method| locate(method, &[PathBuf::new()]).map(|located| located.method));
+    let located = methods.iter().map(|method| locate(method, &[PathBuf::new()]));
     located.collect::<Result<_, _>>().map_err(|error| Failure::input(error.to_string()))
 }
 

@@ -10,6 +10,7 @@ use clap::Args;
 
 use super::Failure;
 use super::arguments::{SweepArguments, key_value};
+use super::contained::{contained, size_of};
 use super::output::{notify, notify_all};
 use crate::spec;
 use crate::store;
@@ -50,7 +51,7 @@ pub(crate) fn init(arguments: &InitArguments) -> Result<ExitCode, Failure> {
     if let Some((key, _)) = arguments.set.iter().find(|(key, _)| !key.starts_with("data.")) {
         return Err(Failure::input(format!("--set {key}: expected a key of `data`, such as data.text=review")));
     }
-    let sweep = look_at(arguments)?;
+    let sweep = contained(0, size_of(&arguments.data), || look_at(arguments))?;
     let stem = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
     let shown = path.display().to_string();
     let text = sweep.text(&shown);

@@ -1,8 +1,9 @@
-//! The process that opens foreign checkpoints and tokenizers before a sweep is planned.
+//! The process that opens foreign files before a sweep is planned: data, checkpoints, tokenizers and dictionaries.
 //!
-//! A checkpoint may be damaged, or made to exhaust the machine. A child process with limits on memory and processor time
+//! Such a file may be damaged, or made to exhaust the machine. A child process with limits on memory and processor time
 //! opens it, so that the parent always gets an answer. The parent writes a request as one line of JSON. The child answers
-//! with one line of JSON, followed by the entries that it has added to its cache. It ends when its input ends.
+//! with one line of JSON, followed by the entries that it has added to its cache. Before the answer it may say how much there
+//! is to compute. It ends when its input ends.
 
 use std::any::Any;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -12,14 +13,16 @@ use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::Resource;
 use serde::{Deserialize, Serialize};
 
 use super::Failure;
+use super::contained::{limit, message};
 use super::deferred_cache::DeferredCache;
+use super::limits::Limits;
 use crate::store::{Blobs, StoreError};
-use crate::train::{self, Cache};
-use crate::trial::{DataConfig, DataFacts, ModelFacts};
+use crate::train::{self, Cache, TrainError};
+use crate::trial::{Augmentation, DataConfig, DataFacts, ModelFacts, TrialConfig};
 use crate::worker::{self, DiskCache};
 
 /// What is to be opened. All names are located.
@@ -28,20 +31,20 @@ pub(super) enum Source {
     Model {
         model: String,
     },
-    /// A data section, read with the tokenizer of `model`.
+    /// A data section, read with the tokenizer of `model`. Without one it is only checked.
     Data {
         data: Box<DataConfig>,
-        model: String,
+        model: Option<String>,
     },
-}
-
-/// What the child may use in all, since its start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub(super) struct Limits {
-    /// Seconds of processor time.
-    pub seconds: u64,
-    /// Bytes of address space.
-    pub memory: u64,
+    /// The dictionaries and checkpoints of an augmentation.
+    Augmentation {
+        written: Box<Augmentation>,
+        located: Box<Augmentation>,
+    },
+    /// What the models of the augmentations of a trial make of its texts.
+    Variants {
+        config: Box<TrialConfig>,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -54,6 +57,14 @@ pub(super) struct Request {
 pub(super) enum Answer {
     Model(ModelFacts),
     Data(Box<DataFacts>),
+    /// The identity of the augmentation.
+    Augmentation(Box<Augmentation>),
+    /// The data are without mistakes, or the variants are in the cache.
+    Done,
+    /// A limit of the process or the system keeps the child from working.
+    Limit(String),
+    /// No answer yet: so many texts are being processed.
+    Processing(usize),
     /// The source cannot be used.
     Faults(Vec<Fault>),
 }
@@ -88,11 +99,16 @@ pub(crate) fn inspect(cache: PathBuf) -> Result<ExitCode, Failure> {
     limit(Resource::Core, 0);
     let requests = requests().map_err(StoreError::at(Path::new("standard input")))?;
     let cache = DeferredCache::new(DiskCache(Blobs::new(cache)));
+    // The parent is gone if this fails.
+    let notify = |texts| drop(write_answer(Answer::Processing(texts), &[]));
     let mut sent = 0;
     for Request { source, limits } in requests {
-        limit(Resource::Cpu, limits.seconds);
+        limit(Resource::Cpu, limits.seconds.unwrap_or(u64::MAX));
         limit(Resource::As, limits.memory);
-        let answer = catch_unwind(AssertUnwindSafe(|| open(&source, &cache)));
+        let answer = match train::start_threads() {
+            Ok(()) => catch_unwind(AssertUnwindSafe(|| open(&source, &cache, &notify))),
+            Err(error) => Ok(Answer::Limit(error.to_string())),
+        };
         let answer = answer.unwrap_or_else(|panic| Answer::Faults(vec![source.crash(panic.as_ref())]));
         // The parent is gone if this fails.
         sent = cache.entries_from(sent, |entries| write_answer(answer, entries)).unwrap_or(sent);
@@ -117,16 +133,13 @@ fn requests() -> io::Result<Receiver<Request>> {
     Ok(requests)
 }
 
-/// Lowers a limit of this process to `value`. A limit that is lower stays.
-fn limit(resource: Resource, value: u64) {
-    let Rlimit { maximum, .. } = getrlimit(resource);
-    let current = Some(maximum.map_or(value, |maximum| maximum.min(value)));
-    // Without the limit a hostile file takes longer to fail; nothing else changes.
-    let _ = setrlimit(resource, Rlimit { current, maximum });
-}
-
-/// Opens a source in this process.
-pub(super) fn open(source: &Source, cache: &dyn Cache) -> Answer {
+/// Opens a source in this process. `notify` is called with the number of texts before a model processes them.
+pub(super) fn open(source: &Source, cache: &dyn Cache, notify: &dyn Fn(usize)) -> Answer {
+    let faults = |error: TrainError, key| {
+        let faults = error.faults(key).into_iter();
+        Answer::Faults(faults.map(|fault| Fault::new(fault.key, fault.message)).collect())
+    };
+    let fault = |error: &TrainError, key| Answer::Faults(vec![Fault::new(key, error.to_string())]);
     match source {
         Source::Model { model } => match train::model_facts(model) {
             Ok(facts) => Answer::Model(facts),
@@ -136,36 +149,48 @@ pub(super) fn open(source: &Source, cache: &dyn Cache) -> Answer {
                 Answer::Faults(vec![Fault::new("model.from", message)])
             }
         },
-        Source::Data { data, model } => match train::data_facts(data, model, cache) {
-            Ok(facts) => Answer::Data(Box::new(facts)),
-            Err(error) => {
-                let faults = error.faults("data.train").into_iter();
-                Answer::Faults(faults.map(|fault| Fault::new(fault.key, fault.message)).collect())
-            }
-        },
+        Source::Data { data, model: Some(model) } => train::data_facts(data, model, cache)
+            .map_or_else(|error| faults(error, "data.train"), |facts| Answer::Data(Box::new(facts))),
+        Source::Data { data, model: None } => {
+            train::check_data(data).map_or_else(|error| faults(error, "data.train"), |()| Answer::Done)
+        }
+        Source::Augmentation { written, located } => train::augment::identify(written, located)
+            .map_or_else(|error| fault(&error, "augmentation"), |identity| Answer::Augmentation(Box::new(identity))),
+        Source::Variants { config } => train::prepare_augmentation(config, cache, notify)
+            .map_or_else(|error| fault(&error, "augmentation"), |()| Answer::Done),
     }
 }
 
 impl Source {
-    /// What is opened, for messages, and the key that names it.
+    /// The fault of a source whose child process gave no answer. `what`: what happened.
     pub(super) fn fault(&self, what: &str) -> Fault {
-        const ADVICE: &str = "A file of the checkpoint is damaged or hostile. Copy config.json, tokenizer.json and \
-                              model.safetensors again from a page that you trust, or use another checkpoint";
+        const CHECKPOINT: &str = "A file of the checkpoint is damaged or hostile. Copy config.json, tokenizer.json and \
+                                  model.safetensors again from a page that you trust, or use another checkpoint";
+        const FILES: &str = "A file is damaged or hostile. Copy it again from a place that you trust";
         match self {
             Self::Model { model } => {
-                Fault::new("model.from", format!("{model}: opening the checkpoint {what}. {ADVICE}"))
+                Fault::new("model.from", format!("{model}: opening the checkpoint {what}. {CHECKPOINT}"))
             }
-            Self::Data { data, model } => {
-                let message = format!("{model}: tokenising the texts of {} {what}. {ADVICE}", data.train);
+            Self::Data { data, model: Some(model) } if !model.starts_with("embedded:") => {
+                let message = format!("{model}: tokenising the texts of {} {what}. {CHECKPOINT}", data.train);
                 Fault::new("model.from", message)
+            }
+            Self::Data { data, .. } => {
+                Fault::new("data.train", format!("{}: reading the data {what}. {FILES}", data.train))
+            }
+            Self::Augmentation { located, .. } => {
+                let name = located.name();
+                Fault::new("augmentation", format!("{name}: opening its files {what}. {FILES}"))
+            }
+            Self::Variants { config } => {
+                let names: Vec<&str> = config.augmentation.iter().map(Augmentation::name).collect();
+                Fault::new("augmentation", format!("{}: computing its variants {what}. {FILES}", names.join(", ")))
             }
         }
     }
 
     fn crash(&self, panic: &(dyn Any + Send)) -> Fault {
-        let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-        let text: String = text.unwrap_or("no message").chars().take(200).collect();
-        self.fault(&format!("crashes the library that reads it ({text})"))
+        self.fault(&format!("crashes the library that reads it ({})", message(panic)))
     }
 }
 

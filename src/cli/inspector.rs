@@ -1,4 +1,4 @@
-//! Asks a child process to open foreign checkpoints and tokenizers, and tells how the child ended if it gave no answer.
+//! Asks a child process to open foreign files, and tells how the child ended if it gave no answer.
 
 use std::io::{BufReader, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -11,26 +11,15 @@ use std::time::Duration;
 use super::Failure;
 use super::deferred_cache::DeferredCache;
 use super::format::bytes;
-use super::inspect::{Answer, Entry, Fault, Limits, Request, Source, open, read_answer};
+use super::inspect::{Answer, Entry, Fault, Request, Source, open, read_answer};
+use super::limits::Limits;
 use crate::exec::this_program;
 use crate::store::{Results, StoreError, exit};
 use crate::train::{self, Cache as _};
-use crate::trial::{DataConfig, DataFacts, ModelFacts};
+use crate::trial::{Augmentation, DataConfig, DataFacts, EvalSource, ModelFacts, TrialConfig};
 
-/// Processor time for any source. Opening a checkpoint of 100 MB takes less than a second.
-const SECONDS: u64 = 10;
-/// Further processor time: a second for so many bytes of a checkpoint, and for so many bytes of texts. A tokenizer is at
-/// least twenty times as fast.
-const CHECKPOINT_BYTES_PER_SECOND: u64 = 10_000_000;
-const TEXT_BYTES_PER_SECOND: u64 = 50_000;
 /// A child that waits for a disk uses no processor time. It may take so many times its processor time.
 const WALL_FACTOR: u32 = 5;
-/// Address space of the program itself, and more for each processor (the stack and the heap of a thread).
-const MEMORY: u64 = 2 << 30;
-const MEMORY_PER_PROCESSOR: u64 = 256 << 20;
-/// Further address space for each byte of a checkpoint, and for each byte of data files, which may be compressed.
-const MEMORY_PER_CHECKPOINT_BYTE: u64 = 8;
-const MEMORY_PER_TEXT_BYTE: u64 = 200;
 
 /// Opens the sources of a sweep. What is compiled into the program is opened in this process, everything else in a child.
 pub(super) struct Inspector<'a> {
@@ -57,27 +46,53 @@ impl<'a> Inspector<'a> {
     pub(super) fn model(&mut self, model: &str) -> Result<Result<ModelFacts, Vec<Fault>>, Failure> {
         Ok(match self.ask(&Source::Model { model: model.to_owned() })? {
             Answer::Model(facts) => Ok(facts),
-            Answer::Faults(faults) => Err(faults),
-            Answer::Data(_) => Err(Vec::new()),
+            answer => Err(answer.faults()),
         })
     }
 
     /// What a plan must know of a located data section, read with the tokenizer of a checkpoint that [`Self::model`] knows.
     pub(super) fn data(&mut self, data: &DataConfig, model: &str) -> Result<Result<DataFacts, Vec<Fault>>, Failure> {
-        Ok(match self.ask(&Source::Data { data: Box::new(data.clone()), model: model.to_owned() })? {
+        Ok(match self.ask(&Source::Data { data: Box::new(data.clone()), model: Some(model.to_owned()) })? {
             Answer::Data(facts) => Ok(*facts),
-            Answer::Faults(faults) => Err(faults),
-            Answer::Model(_) => Err(Vec::new()),
+            answer => Err(answer.faults()),
         })
     }
 
+    /// Looks for mistakes in a located data section whose checkpoint is unknown.
+    pub(super) fn check_data(&mut self, data: &DataConfig) -> Result<Vec<Fault>, Failure> {
+        Ok(self.ask(&Source::Data { data: Box::new(data.clone()), model: None })?.faults())
+    }
+
+    /// The augmentation with the hash of each of its resources, or why they cannot be used.
+    pub(super) fn augmentation(
+        &mut self,
+        written: &Augmentation,
+        located: &Augmentation,
+    ) -> Result<Result<Augmentation, Vec<Fault>>, Failure> {
+        let (written, located) = (Box::new(written.clone()), Box::new(located.clone()));
+        Ok(match self.ask(&Source::Augmentation { written, located })? {
+            Answer::Augmentation(identity) => Ok(*identity),
+            answer => Err(answer.faults()),
+        })
+    }
+
+    /// Computes what the models of the augmentations of a trial make of its texts, and what is wrong. The variants are in the
+    /// cache then. `notify` is called with the number of texts.
+    pub(super) fn variants(&mut self, config: &TrialConfig, notify: &dyn Fn(usize)) -> Result<Vec<Fault>, Failure> {
+        Ok(self.ask_notified(&Source::Variants { config: Box::new(config.clone()) }, notify)?.faults())
+    }
+
     fn ask(&mut self, source: &Source) -> Result<Answer, Failure> {
-        if source.is_embedded() {
-            return Ok(open(source, self.cache));
+        self.ask_notified(source, &|_| ())
+    }
+
+    fn ask_notified(&mut self, source: &Source, notify: &dyn Fn(usize)) -> Result<Answer, Failure> {
+        if source.is_trusted() {
+            return Ok(open(source, self.cache, notify));
         }
         let mut running = match self.running.take() {
             Some(running) => running,
-            None => Running::start(self.results).map_err(StoreError::at(Path::new(source.model())))?,
+            None => Running::start(self.results).map_err(StoreError::at(Path::new("plateau inspect")))?,
         };
         let more = source.limits();
         running.limits = running.limits.with(more);
@@ -85,63 +100,85 @@ impl<'a> Inspector<'a> {
         let request = serde_json::to_string(&request).map_err(|error| Failure::input(error.to_string()))?;
         // A child that has ended cannot read it, and gives no answer.
         let _ = writeln!(running.input, "{request}");
-        let seconds = Duration::from_secs(more.seconds) * WALL_FACTOR;
-        let what = match running.answers.recv_timeout(seconds) {
-            Ok((answer, entries)) => {
-                for (key, content) in &entries {
-                    self.cache.put(key, content);
+        let what = loop {
+            match running.answer(more) {
+                Ok((Answer::Processing(texts), _)) => notify(texts),
+                Ok((Answer::Limit(message), _)) => return Err(Failure::results(message)),
+                Ok((answer, entries)) => {
+                    for (key, content) in &entries {
+                        self.cache.put(key, content);
+                    }
+                    self.running = Some(running);
+                    return Ok(answer);
                 }
-                self.running = Some(running);
-                return Ok(answer);
+                Err(what) => break what,
             }
-            Err(RecvTimeoutError::Timeout) => format!("has not ended after {} s", seconds.as_secs()),
-            Err(RecvTimeoutError::Disconnected) => match running.child.wait() {
-                Ok(status) => why(status, more, running.limits),
-                Err(error) => format!("has no result ({error})"),
-            },
         };
         Ok(Answer::Faults(vec![source.fault(&what)]))
     }
 }
 
-impl Source {
-    fn model(&self) -> &str {
+impl Answer {
+    /// What is wrong, if anything is.
+    fn faults(self) -> Vec<Fault> {
         match self {
-            Self::Model { model } | Self::Data { model, .. } => model,
+            Self::Faults(faults) => faults,
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl Source {
+    /// The folders that are opened as a checkpoint or a dictionary. What is compiled in has none.
+    fn folders(&self) -> Vec<&Path> {
+        let foreign = |model: &'_ str| !model.starts_with("embedded:");
+        match self {
+            Self::Model { model } | Self::Data { model: Some(model), .. } if foreign(model) => vec![Path::new(model)],
+            Self::Model { .. } | Self::Data { .. } => Vec::new(),
+            Self::Augmentation { located, .. } => train::augment::resources(located),
+            Self::Variants { config } => {
+                let model = Some(&config.model.from).filter(|model| foreign(model)).map(Path::new);
+                let resources = config.augmentation.iter().flat_map(train::augment::resources);
+                resources.chain(model).collect()
+            }
         }
     }
 
-    fn is_embedded(&self) -> bool {
-        self.model().starts_with("embedded:")
+    fn data(&self) -> Option<&DataConfig> {
+        match self {
+            Self::Data { data, .. } => Some(data),
+            Self::Variants { config } => Some(&config.data),
+            Self::Model { .. } | Self::Augmentation { .. } => None,
+        }
+    }
+
+    /// Whether everything that is opened is compiled into this program.
+    fn is_trusted(&self) -> bool {
+        let is_embedded = |data: &DataConfig| {
+            let test = data.test.as_ref().and_then(EvalSource::file);
+            let mut files = [Some(data.train.as_str()), data.eval.file(), test].into_iter().flatten();
+            files.all(|file| file.starts_with("embedded:"))
+        };
+        self.folders().is_empty() && self.data().is_none_or(is_embedded)
     }
 
     /// What opening this source may use. A file whose size is unknown counts as empty.
     fn limits(&self) -> Limits {
-        let checkpoint = folder_size(Path::new(self.model()));
-        let texts = match self {
-            Self::Model { .. } => 0,
-            Self::Data { data, .. } => train::data_size(data),
-        };
-        Limits {
-            seconds: SECONDS + checkpoint / CHECKPOINT_BYTES_PER_SECOND + texts / TEXT_BYTES_PER_SECOND,
-            memory: checkpoint.saturating_mul(MEMORY_PER_CHECKPOINT_BYTE)
-                + texts.saturating_mul(MEMORY_PER_TEXT_BYTE).min(u64::MAX / 4),
+        let checkpoints: u64 = self.folders().into_iter().map(folder_size).sum();
+        let texts = self.data().map_or(0, train::data_size);
+        let limits = Limits::of_files(checkpoints, texts);
+        match self {
+            // Models may take hours for all texts of a large file.
+            Self::Variants { .. } => Limits { seconds: None, ..limits },
+            _ => limits,
         }
     }
 }
 
-impl Limits {
-    fn with(self, more: Self) -> Self {
-        let Self { seconds, memory } = self;
-        Self { seconds: seconds.saturating_add(more.seconds), memory: memory.saturating_add(more.memory) }
-    }
-}
-
-/// Bytes of the files in a folder, without its sub-folders. A sparse file counts as what it holds.
-fn folder_size(folder: &Path) -> u64 {
-    use std::os::unix::fs::MetadataExt;
-    let files = folder.read_dir().into_iter().flatten().flatten().filter_map(|entry| entry.path().metadata().ok());
-    files.filter(std::fs::Metadata::is_file).map(|file| file.blocks().saturating_mul(512).min(file.len())).sum()
+/// Bytes of the files in a folder, without its sub-folders.
+pub(super) fn folder_size(folder: &Path) -> u64 {
+    let files = folder.read_dir().into_iter().flatten().flatten();
+    files.map(|file| train::data::stored_size(&file.path())).sum()
 }
 
 impl Running {
@@ -158,10 +195,8 @@ impl Running {
         let pipes = child.stdin.take().zip(child.stdout.take());
         let (input, output) = pipes.ok_or_else(|| std::io::Error::other("the child has no pipes"))?;
         let (sender, answers) = channel();
-        let processors = thread::available_parallelism().map_or(1, usize::from) as u64;
-        let limits = Limits { seconds: 0, memory: MEMORY + processors * MEMORY_PER_PROCESSOR };
         let started = thread::Builder::new().name("inspector".into()).spawn(move || receive(output, &sender));
-        let mut running = Self { child, input, answers, limits };
+        let mut running = Self { child, input, answers, limits: Limits::start() };
         match started {
             Ok(_) => Ok(running),
             Err(error) => {
@@ -169,6 +204,22 @@ impl Running {
                 Err(error)
             }
         }
+    }
+
+    /// The next answer and its entries, or why there is none. `asked`: what the request allowed.
+    fn answer(&mut self, asked: Limits) -> Result<(Answer, Vec<Entry>), String> {
+        let wall = asked.seconds.map(|seconds| Duration::from_secs(seconds) * WALL_FACTOR);
+        let answer = match wall {
+            Some(wall) => self.answers.recv_timeout(wall),
+            None => self.answers.recv().map_err(RecvTimeoutError::from),
+        };
+        answer.map_err(|error| match (error, wall) {
+            (RecvTimeoutError::Timeout, Some(wall)) => format!("has not ended after {} s", wall.as_secs()),
+            _ => match self.child.wait() {
+                Ok(status) => why(status, asked, self.limits),
+                Err(error) => format!("has no result ({error})"),
+            },
+        })
     }
 
     /// Ends the child, which has nothing to save.
@@ -198,7 +249,7 @@ fn receive(output: ChildStdout, sender: &Sender<(Answer, Vec<Entry>)>) {
 fn why(status: ExitStatus, asked: Limits, all: Limits) -> String {
     let killed = |signal: i32| status.signal() == Some(signal);
     if killed(libc::SIGXCPU) {
-        format!("takes more than {} s of processor time", asked.seconds)
+        format!("takes more than {} s of processor time", asked.seconds.unwrap_or_default())
     } else if status.code() == Some(i32::from(exit::OUT_OF_MEMORY)) {
         format!("needs more than {} of memory", bytes(all.memory))
     } else if killed(libc::SIGKILL) {
@@ -214,7 +265,7 @@ mod tests {
 
     #[test]
     fn the_message_names_the_cause_of_the_end() {
-        let limits = Limits { seconds: 20, memory: 3_000_000_000 };
+        let limits = Limits { seconds: Some(20), memory: 3_000_000_000 };
         let check = |raw: i32, expected: &str| assert_eq!(why(ExitStatus::from_raw(raw), limits, limits), expected);
         check(libc::SIGXCPU, "takes more than 20 s of processor time");
         check(i32::from(exit::OUT_OF_MEMORY) << 8, "needs more than 3.0 GB of memory");
@@ -226,10 +277,10 @@ mod tests {
     fn larger_sources_may_use_more() {
         let folder = tempfile::tempdir().unwrap();
         let source = Source::Model { model: folder.path().to_str().unwrap().to_owned() };
-        assert_eq!(source.limits(), Limits { seconds: SECONDS, memory: 0 });
+        assert_eq!(source.limits(), Limits::of_files(0, 0));
         std::fs::write(folder.path().join("model.safetensors"), vec![1; 20_000_000]).unwrap();
         let file = std::fs::File::create(folder.path().join("sparse")).unwrap();
         file.set_len(1 << 40).unwrap();
-        assert_eq!(source.limits(), Limits { seconds: SECONDS + 2, memory: 160_000_000 });
+        assert_eq!(source.limits(), Limits::of_files(20_000_000, 0));
     }
 }

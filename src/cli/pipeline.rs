@@ -14,6 +14,7 @@ use super::consent::Consent;
 use super::data_report;
 use super::forecast::CostEstimate;
 use super::format::bytes;
+use super::inspector::Inspector;
 use super::live::{LiveReporter, redraw};
 use super::origin::Origin;
 use super::output::{notify, notify_all};
@@ -31,7 +32,7 @@ use crate::run::{self, FailedTrial, RunError, RunOrder, RunSummary};
 use crate::spec::{Place, Problem};
 use crate::store::{self, RunDir, StoreError};
 use crate::train;
-use crate::trial::{Trial, TrialId};
+use crate::trial::{Trial, TrialConfig, TrialId};
 
 /// Trains and reports all trials of a sweep. `options` says where and how it is shown; `--only`, `--continue` and
 /// `--fresh` do not apply.
@@ -93,13 +94,15 @@ pub(crate) fn check_consent(
 }
 
 /// Computes what the models and programs of augmentations make of all texts. A fault shows before any training, and
-/// no trial has to wait for them.
+/// no trial has to wait for them. Models are opened in a child process, and programs are started by this one.
 fn query_augmentations(prepared: &Prepared, options: &RunOptions) -> Result<(), Failure> {
     let ids: HashSet<TrialId> = select(&prepared.plan, &options.only)?.into_iter().collect();
     let mut seen = HashSet::new();
     let mut problems = Vec::new();
-    for Trial { config, .. } in prepared.plan.trials.iter().filter(|trial| ids.contains(&trial.id)) {
-        let Some(method) = config.augmentation.iter().find(|method| method.is_precomputed()) else { continue };
+    let mut inspector = Inspector::new(&prepared.results, &prepared.cache);
+    let trials = prepared.plan.trials.iter().filter(|trial| ids.contains(&trial.id));
+    let methods = trials.flat_map(|trial| trial.config.augmentation.iter().map(|method| (&trial.config, method)));
+    for (config, method) in methods.filter(|(_, method)| method.is_precomputed()) {
         if !seen.insert(serde_json::to_string(&(&config.data, &config.model.from, method)).unwrap_or_default()) {
             continue;
         }
@@ -109,9 +112,17 @@ fn query_augmentations(prepared: &Prepared, options: &RunOptions) -> Result<(), 
                 notify(&format!("{name}: computing variants of {count} texts, once for this results folder"));
             }
         };
-        if let Err(error) = train::prepare_augmentation(config, &prepared.cache, &announce) {
+        let alone = TrialConfig { augmentation: vec![method.clone()], ..config.clone() };
+        let faults = if method.runs_programs() {
+            let computed = train::prepare_augmentation(&alone, &prepared.cache, &announce);
+            computed.err().map(|error| error.to_string()).into_iter().collect()
+        } else {
+            let faults = inspector.variants(&alone, &announce)?;
+            faults.into_iter().map(|fault| fault.message).collect::<Vec<_>>()
+        };
+        for fault in faults {
             let found = prepared.facts.augmentations.iter().find(|found| found.located == *method);
-            let problem = Problem::new(found.map_or(Place::NOWHERE, |found| found.place), error.to_string());
+            let problem = Problem::new(found.map_or(Place::NOWHERE, |found| found.place), fault);
             if !problems.contains(&problem) {
                 problems.push(problem);
             }
@@ -187,7 +198,10 @@ fn train_missing(
     let summary = thread::scope(|scope| {
         let mut writer = ReportWriter::default();
         // An error here is not shown: the report at the end of the run fails with the same one.
-        let draw = move || redraw(&changes, || drop(writer.write(&prepared.plan, &prepared.dir)));
+        let draw = move || {
+            store::leave_stop_signals();
+            redraw(&changes, || drop(writer.write(&prepared.plan, &prepared.dir)));
+        };
         thread::Builder::new()
             .name("report".into())
             .spawn_scoped(scope, draw)

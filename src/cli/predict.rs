@@ -18,6 +18,7 @@ use serde_json::{Map, Value, json};
 
 use super::Failure;
 use super::arguments::{RESULTS, SweepArguments, available_threads, key_value};
+use super::contained::{contained, size_of};
 use super::kept_models::KeptModel;
 use super::output::{notify, notify_all};
 use super::prepare::{RecordedSweep, recorded_sweep};
@@ -83,10 +84,14 @@ pub(crate) fn predict(arguments: &PredictArguments) -> Result<ExitCode, Failure>
     let threads = arguments.threads.map_or_else(available_threads, usize::from);
     restart_like_a_worker(threads);
     let files = find_model(arguments)?;
+    contained(files.size(), size_of(&arguments.file), || predict_with(&files, arguments, threads))
+}
+
+fn predict_with(files: &ClassifierFiles, arguments: &PredictArguments, threads: usize) -> Result<ExitCode, Failure> {
     let is_stream = arguments.file == STANDARD_INPUT;
     let input = if is_stream { None } else { Some(read(arguments, &files.data)?) };
-    let classifier = Classifier::new(&files, threads).map_err(bad_input)?;
-    let mut predictor = Predictor::new(&classifier, &files, arguments);
+    let classifier = Classifier::new(files, threads).map_err(bad_input)?;
+    let mut predictor = Predictor::new(&classifier, files, arguments);
     if predictor.write_header()? {
         match &input {
             Some(texts) => predictor.add_all(texts)?,

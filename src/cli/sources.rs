@@ -9,7 +9,7 @@ use super::inspector::Inspector;
 use crate::plan::{AugmentationFound, DataFound, Facts, ModelFound};
 use crate::spec::{DataSource, Draft, Place, Problem};
 use crate::train;
-use crate::trial::{Augmentation, EvalSource};
+use crate::trial::EvalSource;
 
 /// What is known of every source of the sweep in `file`, and the problems, each with its place in the file.
 pub(crate) fn find_sources(
@@ -50,20 +50,17 @@ pub(crate) fn find_sources(
         }
     }
     for source in sources.augmentations {
-        // The checkpoint of a language model is opened like that of the sweep.
-        if let Augmentation::Contextual { model: Some(written), .. } = &source.method
-            && let Ok(located) = train::locate_model(written, &roots)
-            && let Err(faults) = inspector.model(&located)?
-        {
-            problems.extend(faults.into_iter().map(|fault| Problem::new(source.place, fault.message)));
-            continue;
-        }
-        match train::augment::locate(&source.method, &roots) {
-            Ok(train::augment::LocatedAugmentation { method: located, identity }) => {
-                let (written, place) = (source.method, source.place);
-                facts.augmentations.push(AugmentationFound { written, located, identity, place });
+        let (written, place) = (source.method, source.place);
+        let located = match train::augment::locate(&written, &roots) {
+            Ok(located) => located,
+            Err(error) => {
+                problems.push(Problem::new(place, error.to_string()));
+                continue;
             }
-            Err(error) => problems.push(Problem::new(source.place, error.to_string())),
+        };
+        match inspector.augmentation(&written, &located)? {
+            Ok(identity) => facts.augmentations.push(AugmentationFound { written, located, identity, place }),
+            Err(faults) => problems.extend(faults.into_iter().map(|fault| Problem::new(place, fault.message))),
         }
     }
     // Data that several checkpoints read is checked once for each of them.
@@ -121,10 +118,10 @@ fn find_data(
     located.test = test.filter(|_| has_all);
     let found = match model.filter(|_| has_all) {
         Some(model) => inspector.data(&located, &model.located)?.map(Some),
-        None => train::check_data(&located).map(|()| None).map_err(|error| {
-            let faults = error.faults("data.train").into_iter();
-            faults.map(|fault| Fault::new(fault.key, fault.message)).collect()
-        }),
+        None => match inspector.check_data(&located)? {
+            faults if faults.is_empty() => Ok(None),
+            faults => Err(faults),
+        },
     };
     Ok(match found {
         Ok(facts) if faults.is_empty() => Ok(facts.map(|facts| DataFound {

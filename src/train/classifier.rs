@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::TrainError;
 use super::batch::{MicroBatch, length, pieces};
-use super::data::{Encoder, Example, config_and_tokenizer, read};
+use super::data::{Encoder, Example, config_and_tokenizer, read, read_weights};
 use super::model::config::model_type;
 use super::model::declarations::Declarations;
 use super::model::encoder::Shape;
@@ -89,11 +89,11 @@ impl ClassifierFiles {
             TrainError::Input(format!("{name}: config.json has no `id2label`, so this is not a classifier"))
         })?;
         let architecture = architectures::read(&json, &mut Declarations::default())?;
-        let weights = read(&folder.join("model.safetensors"))?;
+        let weights = read_weights(&folder.join("model.safetensors"))?;
         let (weights, pooling) = if folder.join("modules.json").is_file() {
             let pooling = parse(&name, &read(&folder.join(POOLING).join("config.json"))?)?;
             let is_cls = pooling.get("pooling_mode_cls_token").and_then(Value::as_bool) == Some(true);
-            let dense = read(&folder.join(DENSE).join("model.safetensors"))?;
+            let dense = read_weights(&folder.join(DENSE).join("model.safetensors"))?;
             let weights = with_classifier(&weights, &dense, architecture.shape().prefix)?;
             (weights, if is_cls { Pooling::Cls } else { Pooling::Mean })
         } else {
@@ -106,6 +106,12 @@ impl ClassifierFiles {
         let max_length = number(&settings, "model_max_length").unwrap_or(positions).min(positions);
         let data = DataConfig { max_length, ..data_config(&config) };
         Ok(Self { config, tokenizer: tokenizer.into_owned(), weights, pooling, labels, data })
+    }
+
+    /// Bytes of its tokenizer and its weights.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        (self.tokenizer.len() + self.weights.len()) as u64
     }
 
     /// The files for Hugging Face's libraries, with weights of this precision.

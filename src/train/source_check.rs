@@ -42,10 +42,8 @@ impl SourceCheck<'_> {
             if matches!(method, Augmentation::BackTranslation { engine: Translator::Command, .. }) {
                 continue;
             }
-            let found = augment::locate(method, &[])?;
-            self.compare(&format!("the files of the augmentation `{}`", method.name()), |_| {
-                found.identity == *expected
-            })?;
+            let found = augment::identify(method, method)?;
+            self.compare(&format!("the files of the augmentation `{}`", method.name()), |_| found == *expected)?;
         }
         Ok(())
     }

@@ -81,6 +81,12 @@ impl Augmentation {
         )
     }
 
+    /// Whether external programs compute it.
+    #[must_use]
+    pub fn runs_programs(&self) -> bool {
+        matches!(self, Self::BackTranslation { engine: Translator::Command, .. })
+    }
+
     /// Whether it changes texts. The others change what the model computes from them.
     #[must_use]
     pub fn changes_texts(&self) -> bool {

@@ -58,4 +58,4 @@ pub use augmenter::Augmenter;
 pub use change_stats::ChangeStats;
 pub use context::AugmentContext;
 pub use cutoff::Cutoff;
-pub use resources::{LocatedAugmentation, locate};
+pub use resources::{identify, locate, resources};

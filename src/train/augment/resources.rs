@@ -11,58 +11,83 @@ use crate::train::TrainError;
 use crate::train::data::{find, locate_model, locate_translator};
 use crate::trial::{Augmentation, Translator};
 
-/// An augmentation with its resources.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LocatedAugmentation {
-    /// The augmentation with absolute paths.
-    pub method: Augmentation,
-    /// The augmentation with the hash of each resource instead of its path, and without settings that do not change the
-    /// result.
-    pub identity: Augmentation,
-}
-
-/// Finds and checks the resources of an augmentation. Paths are looked up in `roots` in turn.
-pub fn locate(written: &Augmentation, roots: &[PathBuf]) -> Result<LocatedAugmentation, TrainError> {
-    let (mut method, mut identity) = (written.clone(), written.clone());
-    match (&mut method, &mut identity) {
-        (
-            Augmentation::Synonym { wordnet: Some(at), .. }
-            | Augmentation::RandomInsertion { wordnet: Some(at), .. }
-            | Augmentation::Eda { wordnet: Some(at), .. }
-            | Augmentation::EdaExact { wordnet: Some(at), .. },
-            Augmentation::Synonym { wordnet: Some(hash), .. }
-            | Augmentation::RandomInsertion { wordnet: Some(hash), .. }
-            | Augmentation::Eda { wordnet: Some(hash), .. }
-            | Augmentation::EdaExact { wordnet: Some(hash), .. },
-        ) => {
+/// The augmentation with absolute paths. Paths are looked up in `roots` in turn, and checkpoints are downloaded. The content
+/// of the resources is left to [`identify`].
+pub fn locate(written: &Augmentation, roots: &[PathBuf]) -> Result<Augmentation, TrainError> {
+    let mut method = written.clone();
+    match &mut method {
+        Augmentation::Synonym { wordnet: Some(at), .. }
+        | Augmentation::RandomInsertion { wordnet: Some(at), .. }
+        | Augmentation::Eda { wordnet: Some(at), .. }
+        | Augmentation::EdaExact { wordnet: Some(at), .. } => {
             *at = find(at, roots, "WordNet dictionary")?.display().to_string();
-            *hash = WordNet::read(Path::new(at))?.1;
         }
-        (Augmentation::Contextual { model: Some(at), .. }, Augmentation::Contextual { model: Some(hash), .. }) => {
-            *at = locate_model(at, roots)?;
-            *hash = masked_lm::check(at)?;
-        }
-        (
-            Augmentation::BackTranslation { engine: Translator::Command, out, home, .. },
-            Augmentation::BackTranslation { timeout, beams, samples, .. },
-        ) => {
-            (*timeout, *beams, *samples) = (0.0, 0, 0);
+        Augmentation::Contextual { model: Some(at), .. } => *at = locate_model(at, roots)?,
+        Augmentation::BackTranslation { engine: Translator::Command, out, home, .. } => {
             for line in [out, home].into_iter().flatten() {
                 *line = command::locate(line, roots)?;
             }
         }
-        (
-            Augmentation::BackTranslation { engine: Translator::Marian, out, home, .. },
-            Augmentation::BackTranslation { timeout, out: out_hash, home: home_hash, .. },
-        ) => {
-            *timeout = 0.0;
-            for ((at, hash), usual) in [(out, out_hash), (home, home_hash)].into_iter().zip(marian::DEFAULT_PAIR) {
-                let found = locate_translator(at.as_deref().unwrap_or(usual), roots)?;
-                *hash = Some(marian::check(&found)?);
-                *at = Some(found);
+        Augmentation::BackTranslation { engine: Translator::Marian, out, home, .. } => {
+            for (at, usual) in [out, home].into_iter().zip(marian::DEFAULT_PAIR) {
+                *at = Some(locate_translator(at.as_deref().unwrap_or(usual), roots)?);
             }
         }
         _ => {}
     }
-    Ok(LocatedAugmentation { method, identity })
+    Ok(method)
+}
+
+/// Reads the resources of a `located` augmentation and checks them. Returns the augmentation as `written`, with the hash of
+/// each resource instead of its path, and without settings that do not change the result.
+pub fn identify(written: &Augmentation, located: &Augmentation) -> Result<Augmentation, TrainError> {
+    let mut identity = written.clone();
+    match (&mut identity, located) {
+        (
+            Augmentation::Synonym { wordnet: Some(hash), .. }
+            | Augmentation::RandomInsertion { wordnet: Some(hash), .. }
+            | Augmentation::Eda { wordnet: Some(hash), .. }
+            | Augmentation::EdaExact { wordnet: Some(hash), .. },
+            Augmentation::Synonym { wordnet: Some(at), .. }
+            | Augmentation::RandomInsertion { wordnet: Some(at), .. }
+            | Augmentation::Eda { wordnet: Some(at), .. }
+            | Augmentation::EdaExact { wordnet: Some(at), .. },
+        ) => *hash = WordNet::read(Path::new(at))?.1,
+        (Augmentation::Contextual { model: Some(hash), .. }, Augmentation::Contextual { model: Some(at), .. }) => {
+            *hash = masked_lm::check(at)?;
+        }
+        (Augmentation::BackTranslation { engine: Translator::Command, timeout, beams, samples, .. }, _) => {
+            (*timeout, *beams, *samples) = (0.0, 0, 0);
+        }
+        (
+            Augmentation::BackTranslation {
+                engine: Translator::Marian, timeout, out: out_hash, home: home_hash, ..
+            },
+            Augmentation::BackTranslation { out: Some(out), home: Some(home), .. },
+        ) => {
+            *timeout = 0.0;
+            for (hash, at) in [(out_hash, out), (home_hash, home)] {
+                *hash = Some(marian::check(at)?);
+            }
+        }
+        _ => {}
+    }
+    Ok(identity)
+}
+
+/// The folders and files whose content `located` depends on. What is compiled in has none.
+#[must_use]
+pub fn resources(located: &Augmentation) -> Vec<&Path> {
+    let named = match located {
+        Augmentation::Synonym { wordnet: at, .. }
+        | Augmentation::RandomInsertion { wordnet: at, .. }
+        | Augmentation::Eda { wordnet: at, .. }
+        | Augmentation::EdaExact { wordnet: at, .. }
+        | Augmentation::Contextual { model: at, .. } => [at.as_deref(), None],
+        Augmentation::BackTranslation { engine: Translator::Marian, out, home, .. } => {
+            [out.as_deref(), home.as_deref()]
+        }
+        _ => [None, None],
+    };
+    named.into_iter().flatten().filter(|at| !at.starts_with("embedded:")).map(Path::new).collect()
 }

@@ -175,7 +175,7 @@ fn contextual_suggestions_are_computed_once_and_drawn_again_each_epoch() {
 fn a_checkpoint_without_the_head_is_refused_by_the_names_of_its_tensors() {
     let tiny = fixture("finetune-tiny/checkpoint");
     let method = Augmentation::Contextual { rate: 0.1, top_k: 5, model: Some(tiny.display().to_string()) };
-    let message = locate(&method, &[]).unwrap_err().to_string();
+    let message = identify(&method, &method).unwrap_err().to_string();
     assert!(
         message.contains("cls.predictions.transform.dense.weight, cls.predictions.transform.dense.bias"),
         "{message}"
@@ -183,8 +183,9 @@ fn a_checkpoint_without_the_head_is_refused_by_the_names_of_its_tensors() {
     let (folder, _) = with_mlm_head();
     let at = |path: &Path| Augmentation::Contextual { rate: 0.1, top_k: 5, model: Some(path.display().to_string()) };
     let found = locate(&at(folder.path()), &[]).unwrap();
-    assert_eq!(found.method, at(&folder.path().canonicalize().unwrap()));
-    assert!(matches!(found.identity, Augmentation::Contextual { model: Some(hash), .. } if hash.len() == 64));
+    assert_eq!(found, at(&folder.path().canonicalize().unwrap()));
+    let identity = identify(&at(folder.path()), &found).unwrap();
+    assert!(matches!(identity, Augmentation::Contextual { model: Some(hash), .. } if hash.len() == 64));
 }
 
 #[test]
@@ -241,7 +242,7 @@ fn a_dictionary_folder_replaces_the_embedded_lexicon() {
         pos: false,
         wordnet: Some(wordnet.to_owned()),
     };
-    let message = locate(&method(path), &[]).unwrap_err().to_string();
+    let message = identify(&method(path), &method(path)).unwrap_err().to_string();
     assert!(message.contains("not a WordNet dictionary folder: index.noun cannot be read"), "{message}");
     assert!(locate(&method("no/such"), &["/tmp".into()]).unwrap_err().to_string().contains("looked for /tmp/no/such"));
     let files = [
@@ -264,10 +265,11 @@ fn a_dictionary_folder_replaces_the_embedded_lexicon() {
     let senses: Vec<Vec<&str>> = wordnet.senses("cat", wordnet::Pos::Noun).unwrap().map(Iterator::collect).collect();
     assert_eq!(senses, [["mog"], ["jazzman"]]);
     let located = locate(&method(path), &[]).unwrap();
+    let identity = identify(&method(path), &located).unwrap();
     let vary = |method: &Augmentation, text: &str| {
         crate::train::testing::plain(std::slice::from_ref(method), 1).unwrap().apply(0, 0, &examples(&[text])[0]).text
     };
-    assert_eq!(vary(&located.method, "Glad cats"), "Chuffed mogs");
+    assert_eq!(vary(&located, "Glad cats"), "Chuffed mogs");
     std::fs::write(folder.path().join("data.adv"), "\n").unwrap();
-    assert_ne!(locate(&method(path), &[]).unwrap().identity, located.identity, "the identity depends on the content");
+    assert_ne!(identify(&method(path), &located).unwrap(), identity, "the identity depends on the content");
 }

@@ -97,8 +97,27 @@ fn tokenizer_settings(folder: &Path) -> Result<TokenizerSettings, DataError> {
     })
 }
 
-/// Reads a safetensors file. A file whose size is not the one that its header describes is refused before it is read.
-fn read_weights(path: &Path) -> Result<Vec<u8>, DataError> {
+/// Largest header of a safetensors file that is parsed, in bytes. A tensor takes about 100 of them.
+const HEADER: u64 = 16 << 20;
+
+/// A safetensors file after the length of its header, and that length. None if the file is too short.
+fn header(path: &Path) -> Option<(File, u64)> {
+    let mut file = path.is_file().then(|| File::open(path).ok())??;
+    let mut length = [0; 8];
+    file.read_exact(&mut length).ok()?;
+    Some((file, u64::from_le_bytes(length)))
+}
+
+/// Reads a safetensors file. A file with a huge header, or whose size is not the one that its header describes, is refused
+/// before it is read.
+pub(in crate::train) fn read_weights(path: &Path) -> Result<Vec<u8>, DataError> {
+    if let Some((_, length)) = header(path).filter(|(_, length)| *length > HEADER) {
+        return Err(DataError::malformed(format!(
+            "{}: the header claims {length} bytes, more than the {HEADER} bytes that the header of a checkpoint can have; \
+             copy model.safetensors again",
+            path.display()
+        )));
+    }
     match (described_size(path), path.metadata().map(|metadata| metadata.len())) {
         (Some(described), Ok(size)) if described != size => Err(DataError::malformed(format!(
             "{}: the header describes {described} bytes, but the file holds {size}; copy model.safetensors again",
@@ -114,14 +133,9 @@ fn described_size(path: &Path) -> Option<u64> {
     struct Tensor {
         data_offsets: Option<[u64; 2]>,
     }
-    /// As in the crate safetensors.
-    const LARGEST: u64 = 100_000_000;
-    let mut file = path.is_file().then(|| File::open(path).ok())??;
-    let mut length = [0; 8];
-    file.read_exact(&mut length).ok()?;
-    let length = Some(u64::from_le_bytes(length)).filter(|length| *length <= LARGEST)?;
+    let (mut file, length) = header(path)?;
     let mut header = Vec::new();
-    file.take(length).read_to_end(&mut header).ok()?;
+    (&mut file).take(length).read_to_end(&mut header).ok()?;
     let tensors: HashMap<String, Tensor> = serde_json::from_slice(&header).ok()?;
     let end = tensors.values().filter_map(|tensor| tensor.data_offsets).map(|[_, end]| end).max().unwrap_or(0);
     end.checked_add(8 + length)

@@ -34,6 +34,14 @@ pub(super) fn path_text(path: &Path) -> Result<String, DataError> {
     })
 }
 
+/// Bytes that a file takes on the disk, 0 if it cannot be read. A sparse file counts as what it holds.
+#[must_use]
+pub fn stored_size(path: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let file = path.metadata().ok().filter(std::fs::Metadata::is_file);
+    file.map_or(0, |file| file.blocks().saturating_mul(512).min(file.len()))
+}
+
 /// Largest document of a checkpoint that is read, in bytes. The largest vocabularies take a tenth of it.
 const DOCUMENT: u64 = 256 << 20;
 

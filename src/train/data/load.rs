@@ -10,7 +10,7 @@ use super::dataset::{Dataset, Split};
 use super::embedded;
 use super::error::DataError;
 use super::example::Example;
-use super::files::read_unpacked;
+use super::files::{read_unpacked, stored_size};
 use super::parse::parse;
 use super::report::{ReportInput, report};
 use super::settings::FileSettings;
@@ -111,14 +111,21 @@ pub fn data_facts(config: &DataConfig, model: &str, cache: &dyn Cache) -> Result
 
 /// Bytes of the files of a located data section. A file that cannot be found counts as empty.
 pub fn data_size(config: &DataConfig) -> u64 {
-    let size = |source: &str, split| -> u64 {
-        let files = files(source, split).unwrap_or_default();
-        files.iter().filter_map(|file| std::fs::metadata(&file.path).ok()).map(|file| file.len()).sum()
-    };
     let test = config.test.as_ref().and_then(EvalSource::file);
-    size(&config.train, SplitName::Train)
-        + config.eval.file().map_or(0, |file| size(file, SplitName::Eval))
-        + test.map_or(0, |file| size(file, SplitName::Test))
+    source_size(&config.train)
+        + config.eval.file().map_or(0, |file| size_of_split(file, SplitName::Eval))
+        + test.map_or(0, |file| size_of_split(file, SplitName::Test))
+}
+
+/// Bytes of the files of a located data source.
+#[must_use]
+pub fn source_size(source: &str) -> u64 {
+    size_of_split(source, SplitName::Train)
+}
+
+fn size_of_split(source: &str, split: SplitName) -> u64 {
+    let files = files(source, split).unwrap_or_default();
+    files.iter().map(|file| stored_size(Path::new(&file.path))).sum()
 }
 
 /// Checks the files of a data section like [`data_facts`], without a tokenizer.

@@ -43,16 +43,16 @@ mod vocabulary;
 mod zip;
 
 pub use checkpoint::CheckpointFiles;
-pub(super) use checkpoint::config_and_tokenizer;
+pub(super) use checkpoint::{config_and_tokenizer, read_weights};
 pub use dataset::{Dataset, Split};
 pub use epochs::Epochs;
 pub use error::{DataError, DataErrorKind};
 pub use example::Example;
-pub use files::{find, read};
+pub use files::{find, read, stored_size};
 pub use inspect::{Column, SourceColumns, columns, has_eval_split};
 pub use load::{
     CHARACTERS_PER_TOKEN, LoadedHashes, TestRows, check_data, data_facts, data_size, encoder, load, load_hashed,
-    test_rows,
+    source_size, test_rows,
 };
 pub use locate::{locate_data, locate_model, locate_translator};
 pub use split::batches;
