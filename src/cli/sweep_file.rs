@@ -2,12 +2,15 @@
 //! that their names work in any folder.
 
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use super::Failure;
 use crate::spec;
 
+/// Largest sweep file that is read, in bytes. The largest plan, of 100,000 trials, takes a tenth of it.
+const LARGEST: u64 = 16 << 20;
 /// Folder of the sweeps that a bare name means.
 const SWEEPS: &str = "sweeps";
 
@@ -130,9 +133,15 @@ pub(crate) fn absolute(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
-/// Reads a UTF-8 text file.
+/// Reads a UTF-8 text file of at most [`LARGEST`] bytes.
 pub(crate) fn read_text(path: &Path) -> Result<String, Failure> {
-    let bytes = fs::read(path).map_err(|error| Failure::input(format!("{}: {error}", path.display())))?;
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes));
+    read.map_err(|error| Failure::input(format!("{}: {error}", path.display())))?;
+    if bytes.len() as u64 > LARGEST {
+        let message = format!("{}: more than {LARGEST} bytes, which is too large for a sweep file", path.display());
+        return Err(Failure::input(message));
+    }
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let line = error.as_bytes()[..valid].split(|&byte| byte == b'\n').count();

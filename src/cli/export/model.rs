@@ -47,8 +47,7 @@ fn write(
     for (name, bytes) in &hub.files {
         store::write_file(&folder.join(name), bytes)?;
     }
-    let figure = dir.report().join("curves.png");
-    let figure = fs::read(figure).ok();
+    let figure = store::read_file(&dir.report().join("curves.png")).ok().flatten();
     if let Some(figure) = &figure {
         store::write_file(&folder.join("curves.png"), figure)?;
     }
