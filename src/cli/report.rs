@@ -12,10 +12,12 @@ use super::origin::Origin;
 use super::output::{notify, notify_all};
 use super::prepare::{RecordedSweep, recorded_sweep};
 use super::test_set::evaluate_best;
+use crate::analysis::Sweep;
 use crate::plan::Plan;
 use crate::report::{self, ProvenanceReader};
 use crate::run;
-use crate::store::{self, Results, RunDir};
+use crate::store::{self, Results, RunDir, StoreError, TrialRow};
+use crate::train;
 use crate::trial::{BestEvaluation, TrialId};
 use crate::worker::DiskCache;
 
@@ -34,9 +36,26 @@ pub(crate) fn report(arguments: &ReportArguments) -> Result<ExitCode, Failure> {
     }
     let cache = DiskCache(Results::new(&arguments.sweep.results)?.cache());
     evaluate_best(&run::survey(&plan, &dir)?, &dir, &facts, &cache, true)?;
-    ReportWriter::default().write(&plan, &dir)?;
+    let mut writer = ReportWriter::default();
+    writer.write(&plan, &dir)?;
+    // A run keeps the table up to date itself, unless it was killed.
+    if dir.holder().is_none() {
+        write_table(writer.surveyor.look(&plan, &dir)?, &dir)?;
+    }
     notify(&format!("report: {}", dir.report().join("index.html").display()));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes `trials.csv`.
+fn write_table(sweep: &Sweep, dir: &RunDir) -> Result<(), StoreError> {
+    let keys: Vec<&str> = sweep.axes.iter().map(|axis| axis.key.as_str()).collect();
+    let rows = sweep.runs.iter().map(|run| TrialRow {
+        trial: &run.trial,
+        status: run.status,
+        outcome: run.outcome.as_ref(),
+        error: run.error.as_deref(),
+    });
+    dir.write_trials(&keys, rows)
 }
 
 /// Draws the report of a sweep, again and again as trials end.
@@ -58,8 +77,12 @@ impl ReportWriter {
     /// Draws the sweep as it is on disk and replaces the files of its report one by one. Figures of an earlier report that
     /// this one does not have are removed.
     pub(crate) fn write(&mut self, plan: &Plan, dir: &RunDir) -> Result<(), Failure> {
+        dir.check_folders()?;
+        train::start_threads().map_err(|error| Failure::results(error.to_string()))?;
         let sweep = self.surveyor.look(plan, dir)?;
         let mut provenance = self.sources.read(dir, sweep)?;
+        let is_open = sweep.runs.iter().any(|run| run.outcome.is_none());
+        provenance.is_running = is_open && dir.holder().is_some();
         provenance.data = Origin::read(dir).map(|origin| data_report::full(origin.facts())).unwrap_or_default();
         let probed = run::probe_results(dir)?;
         let read = |trial: &TrialId| self.details.read(trial, dir);

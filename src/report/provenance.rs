@@ -26,6 +26,8 @@ pub struct Provenance {
     pub ended: Option<u64>,
     /// Wall time of all runs of the sweep together, milliseconds.
     pub wall: u64,
+    /// Whether a process runs the sweep now.
+    pub is_running: bool,
     /// What is known of the data, a line each.
     pub data: Vec<String>,
     /// The evaluations of the test set.

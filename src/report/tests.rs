@@ -37,6 +37,7 @@ fn provenance() -> Provenance {
         hosts: vec!["a-machine".into()],
         ended: Some(1_795_385_700_000),
         wall: 725_000,
+        is_running: false,
         data: vec![
             "640 training rows, 160 evaluation rows, 2 classes".into(),
             "classes: <b> 60.0 % (61.3 % in eval)".into(),

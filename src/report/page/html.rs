@@ -19,7 +19,7 @@ use crate::trial::Status;
 /// Seconds after which the browser reloads the page of an unfinished sweep.
 const REFRESH: u32 = 5;
 
-/// The page with the SVG of all `figures`. It reloads itself until every trial has ended.
+/// The page with the SVG of all `figures`. It reloads itself while a process runs the sweep and trials are left.
 pub fn page(
     sweep: &Sweep,
     study: &Study,
@@ -85,7 +85,7 @@ pub fn page(
         header => summary::header(sweep, study),
         rows => rows.collect::<Vec<_>>(),
         has_best => study.best().is_some(),
-        refresh => open.then_some(REFRESH),
+        refresh => (open && provenance.is_running).then_some(REFRESH),
         css => include_str!("page.css"),
         script => include_str!("page.js"),
         data => Data::of(sweep, study, provenance).json()?,
@@ -160,15 +160,16 @@ mod tests {
     }
 
     #[test]
-    fn the_page_reloads_until_every_trial_has_ended() {
-        let reloads = |sweep: &Sweep| {
+    fn the_page_reloads_while_the_sweep_runs_until_every_trial_has_ended() {
+        let reloads_if = |is_running: bool, sweep: &Sweep| {
             let study = Study::of(sweep);
-            let page =
-                page(sweep, &study, &Conclusions::of(sweep, &study, &[]), &[], &[], None, &Provenance::default())
-                    .unwrap();
+            let provenance = Provenance { is_running, ..Provenance::default() };
+            let page = page(sweep, &study, &Conclusions::of(sweep, &study, &[]), &[], &[], None, &provenance).unwrap();
             page.contains(r#"<meta http-equiv="refresh" content="5">"#)
         };
+        let reloads = |sweep: &Sweep| reloads_if(true, sweep);
         let sweep = synthetic::default_sweep();
+        assert!(!reloads_if(false, &synthetic::unfinished(sweep.clone(), 15)));
         assert!(!reloads(&sweep) && !reloads(&synthetic::all_failed(sweep.clone())));
         assert!(reloads(&synthetic::unfinished(sweep.clone(), 0)) && reloads(&synthetic::unfinished(sweep, 15)));
     }
