@@ -1,7 +1,12 @@
 //! The commands of `plateau`, and the function that runs one of them.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::borrow::Cow;
+use std::ffi::OsString;
+use std::panic::{self, PanicHookInfo};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::{env, thread};
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
@@ -26,6 +31,7 @@ use super::schedule::{ScheduleArguments, schedule};
 use super::schema::schema;
 use super::status::{StatusArguments, status};
 use super::watch::{WatchArguments, watch};
+use crate::trial::printable;
 use crate::{store, worker};
 
 /// Experiment sweeps that answer one question: why is my loss not decreasing?
@@ -97,7 +103,12 @@ enum Command {
 /// Parses the arguments, runs the command, and prints why it failed.
 pub fn main() -> ExitCode {
     store::report_file_size_limit();
-    let result = match Program::parse().command {
+    panic::set_hook(Box::new(report_panic));
+    let program = match Program::try_parse() {
+        Ok(program) => program,
+        Err(error) => return report_usage(&error),
+    };
+    let result = match program.command {
         Command::Init(arguments) => init(&arguments),
         Command::Run(arguments) => run(&arguments),
         Command::Plan(arguments) => plan(arguments),
@@ -125,4 +136,27 @@ pub fn main() -> ExitCode {
         notify(&format!("error: {failure}"));
         failure.exit_code()
     })
+}
+
+/// Prints a help text, or what is wrong with the arguments. They may be names of files of others, as with `plateau plan *`.
+fn report_usage(error: &clap::Error) -> ExitCode {
+    let is_safe = |argument: OsString| matches!(printable(&argument.to_string_lossy()), Cow::Borrowed(_));
+    if env::args_os().all(is_safe) {
+        // A closed terminal shows nothing.
+        let _ = error.print();
+    } else {
+        // Without colours: clap does not tell its own escape sequences from those in an argument.
+        notify(error.render().to_string().trim_end());
+    }
+    ExitCode::from(error.exit_code() as u8)
+}
+
+/// Prints a panic as the standard library does, with control characters escaped: its message may quote a foreign file.
+fn report_panic(panic: &PanicHookInfo<'_>) {
+    let thread = thread::current();
+    notify(&format!("thread '{}' {panic}", thread.name().unwrap_or("<unnamed>")));
+    let trace = Backtrace::capture();
+    if trace.status() == BacktraceStatus::Captured {
+        notify(&trace.to_string());
+    }
 }

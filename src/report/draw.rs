@@ -8,6 +8,7 @@ use super::winner::{ReadDetails, Winner};
 use super::{Provenance, ReportError, page, summary, suspects};
 use crate::analysis::probes::Probed;
 use crate::analysis::{Study, Sweep};
+use crate::trial::printable;
 
 /// The files of `report/`.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -48,8 +49,10 @@ pub fn draw(
     let render = |scene| RenderedFigure::of(scene, &source);
     let figures = scenes.into_par_iter().map(render).collect::<Result<Vec<_>, _>>()?;
     let page = page::page(sweep, &study, &conclusions, &figures, &left_out, winner, provenance)?;
+    // People read it on a terminal, and it holds labels and the ends of logs.
+    let summary = summary::summary(sweep, &study, &conclusions, winner, provenance);
     let mut files = vec![
-        ("summary.md".to_owned(), summary::summary(sweep, &study, &conclusions, winner, provenance).into_bytes()),
+        ("summary.md".to_owned(), printable(&summary).into_owned().into_bytes()),
         ("index.html".to_owned(), page.into_bytes()),
     ];
     if let Some(winner) = winner.filter(|_| conclusions.suspect_labels) {
