@@ -12,6 +12,7 @@ use super::Failure;
 use super::output::notify;
 use super::sweep_file::absolute;
 use crate::plan::Facts;
+use crate::spec;
 use crate::store;
 use crate::trial::{Augmentation, Translator, printable};
 
@@ -41,7 +42,9 @@ impl Consent<'_> {
         }
         let file = self.file.display();
         if !self.trust {
-            let shown = programs.join("\n  ");
+            // A line end in a command line would look like another one.
+            let shown: Vec<String> = programs.iter().map(|line| line.replace('\n', "\\u000a")).collect();
+            let shown = shown.join("\n  ");
             let what =
                 format!("{file}: this sweep runs programs that it has not run on this machine before:\n  {shown}");
             if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
@@ -63,20 +66,25 @@ impl Consent<'_> {
 
     /// The command lines of the sweep file, each once, as written.
     fn programs(&self, facts: &Facts) -> Vec<String> {
+        let typed = spec::draft("--set", "typed", "", self.set).sources().augmentations;
+        let typed: Vec<&String> = typed.iter().flat_map(|source| command_lines(&source.method)).collect();
         let mut programs = Vec::new();
-        for found in &facts.augmentations {
-            let Augmentation::BackTranslation { engine: Translator::Command, out, home, .. } = &found.written else {
-                continue;
-            };
-            for line in [out, home].into_iter().flatten() {
-                let is_typed = self.set.iter().any(|(_, value)| value.contains(line.as_str()));
-                if !is_typed && !programs.contains(line) {
-                    programs.push(line.clone());
-                }
+        for line in facts.augmentations.iter().flat_map(|found| command_lines(&found.written)) {
+            if !typed.contains(&line) && !programs.contains(line) {
+                programs.push(line.clone());
             }
         }
         programs
     }
+}
+
+/// The programs of an augmentation with their arguments.
+fn command_lines(method: &Augmentation) -> impl Iterator<Item = &String> {
+    let lines = match method {
+        Augmentation::BackTranslation { engine: Translator::Command, out, home, .. } => [out.as_ref(), home.as_ref()],
+        _ => [None, None],
+    };
+    lines.into_iter().flatten()
 }
 
 /// Identifies these programs in this sweep file.
