@@ -31,3 +31,4 @@ mod test_set;
 #[cfg(feature = "faults")]
 mod torture;
 mod tracking;
+mod untrusted;
