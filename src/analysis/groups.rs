@@ -88,6 +88,7 @@ mod tests {
     use super::super::Study;
     use super::super::effects::effects;
     use super::super::finding::FindingKind;
+    use super::super::refine::refine;
     use super::super::synthetic::{self, axis};
     use super::*;
 
@@ -110,6 +111,8 @@ mod tests {
             let found = effects(sweep, study).into_iter().filter(|finding| finding.kind == FindingKind::AxisEffect);
             found.map(|finding| finding.text.replace("seed", "fold")).collect::<Vec<_>>()
         };
+        let decisions = refine(&folds, &of_folds, &[]).unwrap();
+        assert!(decisions.iter().all(|decision| decision.key != "data.fold"), "{decisions:?}");
         let (ours, theirs) = (texts(&folds, &of_folds), texts(&seeds, &of_seeds));
         assert!(ours == theirs && ours[0].contains("6 matched pairs"), "{ours:?}");
     }

@@ -162,7 +162,7 @@ impl Encoder {
     fn config(&self) -> Vec<u8> {
         let mut config = json!({
             "model_type": self.name, "vocab_size": VOCABULARY, "hidden_size": WIDTH, "num_hidden_layers": 1,
-            "num_attention_heads": 2, "intermediate_size": INNER, "max_position_embeddings": POSITIONS,
+            "num_attention_heads": 2, "intermediate_size": INNER, "max_position_embeddings": POSITIONS, "pad_token_id": 0,
         });
         config.as_object_mut().unwrap().extend(self.config.as_object().unwrap().clone());
         config.to_string().into_bytes()
