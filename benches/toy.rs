@@ -143,6 +143,8 @@ fn facts(spec: &SweepSpec) -> Facts {
             layers: 3,
             hidden: 384,
             embedding_width: 0,
+            modules: Vec::new(),
+            adapter: None,
             heads: 12,
             intermediate: 1536,
             max_positions: 512,

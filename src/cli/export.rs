@@ -83,6 +83,8 @@ enum ExportFormat {
     Mlflow,
     /// The best model as a folder for Hugging Face's transformers, with tokenizer and model card
     Hf,
+    /// What `model.lora` trained, as a folder for Hugging Face's peft
+    Peft,
 }
 
 pub(crate) fn export(arguments: &ExportArguments) -> Result<ExitCode, Failure> {
@@ -110,7 +112,7 @@ pub(crate) fn export(arguments: &ExportArguments) -> Result<ExitCode, Failure> {
             let url = arguments.url.clone().unwrap_or_else(default_url);
             send(&sweep, &start_times(&store::read_journal(&dir.journal())?.records), &url)?;
         }
-        ExportFormat::Hf => model::export(&sweep, &dir, arguments)?,
+        ExportFormat::Hf | ExportFormat::Peft => model::export(&sweep, &dir, arguments)?,
     }
     Ok(ExitCode::SUCCESS)
 }

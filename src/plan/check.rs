@@ -33,6 +33,15 @@ pub(super) fn mistakes(config: &TrialConfig, steps: u64, data: &DataFacts, model
         let what = "`model.pooling` does not apply to a network without an encoder, which has its own".to_owned();
         mistake("model.pooling", "model.architecture", what, "leave it out".to_owned());
     }
+    if let Some(what) = config.model.lora.as_ref().and_then(|lora| lora.unmatched(&model.modules)) {
+        let hint = "write the ends of names, such as model.lora.targets: [query, value], or all-linear";
+        mistake("model.lora", "model.from", what, hint.to_owned());
+    }
+    if let (Some(lora), Some(adapter)) = (&config.model.lora, &model.adapter)
+        && let Some(what) = lora.mismatch(adapter)
+    {
+        mistake("model.lora", "model.from", what, "use the same settings, or remove the adapter's files".to_owned());
+    }
     if config.data.max_length > model.max_positions {
         let (length, positions) = (config.data.max_length, model.max_positions);
         let what = format!("`data.max_length` is {length}, but the checkpoint has {positions} positions");

@@ -88,6 +88,8 @@ const ASSUMED_SPEED: f64 = 60e9;
 const THREAD_SCALING: f64 = 0.9;
 /// A weight and its two moments in f32, in memory and in a checkpoint.
 const BYTES_PER_PARAMETER: u64 = 12;
+/// A weight in f32.
+const WEIGHT_BYTES: u64 = 4;
 /// The copy of a weight in f32 that a trial holds of its best evaluation (`run.keep: winner`).
 const COPY_BYTES: u64 = 4;
 /// A gradient in f32, in each gradient buffer.
@@ -125,7 +127,18 @@ pub fn estimate(trial: &Trial, data: &DataFacts, model: &ModelFacts, past: &[Pas
         seconds,
         memory: memory(config, data, model, past),
         files: rows.saturating_add(SMALL_FILES),
-        checkpoint: model.parameters.saturating_mul(BYTES_PER_PARAMETER),
+        checkpoint: checkpoint(config, model),
+    }
+}
+
+/// Bytes of a checkpoint: all weights, and the moments of those that are trained.
+fn checkpoint(config: &TrialConfig, model: &ModelFacts) -> u64 {
+    match &config.model.lora {
+        Some(lora) => {
+            let trained = lora.parameters(&model.modules).saturating_mul(BYTES_PER_PARAMETER);
+            model.parameters.saturating_mul(WEIGHT_BYTES).saturating_add(trained)
+        }
+        None => model.parameters.saturating_mul(BYTES_PER_PARAMETER),
     }
 }
 
@@ -161,7 +174,9 @@ impl Cost {
     fn of(config: &TrialConfig, data: &DataFacts, model: &ModelFacts) -> Self {
         let frozen = config.model.freeze.min(model.layers) as f64 / model.layers.max(1) as f64;
         let full = Self::unfrozen(data, model);
-        Self { train: full.eval + (full.train - full.eval) * (1.0 - frozen), eval: full.eval }
+        // With LoRA, gradients pass through the weights, but the weights have none.
+        let backward = (full.train - full.eval) * if config.model.lora.is_some() { 0.5 } else { 1.0 };
+        Self { train: full.eval + backward * (1.0 - frozen), eval: full.eval }
     }
 
     /// Nothing frozen.
@@ -194,8 +209,18 @@ fn memory(config: &TrialConfig, data: &DataFacts, model: &ModelFacts, past: &[Pa
     let per_layer = (10 * model.hidden + 2 * model.intermediate) as f64 + 2.0 * model.heads as f64 * length;
     let embeddings = if model.heads == 0 { 2 * model.embedding_width } else { 0 };
     let activations = (4.0 * tokens * (per_layer * model.layers as f64 + embeddings as f64)) as u64;
-    let state = model.parameters.saturating_mul(BYTES_PER_PARAMETER + COPY_BYTES + GRADIENT_BYTES * buffers as u64);
+    let state = match &config.model.lora {
+        Some(lora) => {
+            let trained = lora.parameters(&model.modules);
+            let all = model.parameters.saturating_add(trained);
+            let per_trained = BYTES_PER_PARAMETER - WEIGHT_BYTES + GRADIENT_BYTES * buffers as u64;
+            all.saturating_mul(WEIGHT_BYTES + COPY_BYTES).saturating_add(trained.saturating_mul(per_trained))
+        }
+        None => model.parameters.saturating_mul(BYTES_PER_PARAMETER + COPY_BYTES + GRADIENT_BYTES * buffers as u64),
+    };
     let computed = state.saturating_add(activations).saturating_add(BASE_MEMORY);
-    let seen = past.iter().filter(|past| past.parameters == model.parameters).filter_map(|past| past.peak_memory);
+    // Past trials of this size were perhaps trained whole.
+    let is_alike = |past: &&PastTrial| past.parameters == model.parameters && config.model.lora.is_none();
+    let seen = past.iter().filter(is_alike).filter_map(|past| past.peak_memory);
     seen.max().map_or(computed, |seen| seen.max(state))
 }

@@ -48,6 +48,8 @@ pub(super) fn model_facts() -> ModelFacts {
         layers: 3,
         hidden: 384,
         embedding_width: 384,
+        modules: Vec::new(),
+        adapter: None,
         heads: 12,
         intermediate: 1536,
         max_positions: 512,

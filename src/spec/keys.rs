@@ -10,7 +10,7 @@ use super::augmentations::AUGMENTATIONS;
 use super::kind::{COUNT, Doc, Kind, MOST_EPOCHS, MOST_STEPS, Parameter, STEPS, Variant};
 use super::range::Range;
 use super::schedulers::SCHEDULERS;
-use crate::trial::{Key as Role, Length, Patience, Plateau, TrialConfig};
+use crate::trial::{Key as Role, Length, LoraConfig, Patience, Plateau, TrialConfig};
 
 /// Puts a canonical value of a key into a configuration. Fails only if the table and the types disagree.
 type Put = fn(&mut TrialConfig, &Value) -> Result<(), String>;
@@ -36,6 +36,7 @@ pub(super) static GROUPS: &[Group] = &[
     Group { path: "data", scalar: Some("data.train") },
     Group { path: "model", scalar: Some("model.from") },
     Group { path: "model.embeddings", scalar: Some("model.embeddings.from") },
+    Group { path: "model.lora", scalar: Some("model.lora") },
     Group { path: "optimizer", scalar: Some("optimizer.name") },
     Group { path: "stop", scalar: None },
     Group { path: "stop.patience", scalar: Some("stop.patience") },
@@ -286,6 +287,49 @@ pub(super) static KEYS: &[Key] = &[
             about: "Whether the token embeddings start from those of the checkpoint or from random values.",
             unit: "",
             example: "random",
+        },
+    },
+    Key {
+        path: "model.lora",
+        kind: Kind::Switch { expected: "none, true, or a map such as {r: 8, alpha: 16}" },
+        put: |c, v| switch(&mut c.model.lora, v),
+        doc: Doc {
+            about: "LoRA: the weights of the checkpoint are frozen, and each chosen linear layer gets a trained change of low \
+                    rank (Hu et al. 2022). The classifier is trained too. The values start as in peft.",
+            unit: "",
+            example: "{r: 8, alpha: 16, targets: [query, value]}",
+        },
+    },
+    Key {
+        path: "model.lora.r",
+        kind: Kind::Whole { from: 1, to: 10_000, expected: "a rank, at least 1" },
+        put: |c, v| put(&mut lora(c).r, v),
+        doc: Doc { about: "Rank of the changes.", unit: "", example: "16" },
+    },
+    Key {
+        path: "model.lora.alpha",
+        kind: POSITIVE,
+        put: |c, v| put(&mut lora(c).alpha, v),
+        doc: Doc { about: "A change is multiplied by this and divided by `r`.", unit: "", example: "32" },
+    },
+    Key {
+        path: "model.lora.targets",
+        kind: Kind::Names { expected: "the ends of the names of linear layers, such as [query, value], or all-linear" },
+        put: |c, v| put(&mut lora(c).targets, v),
+        doc: Doc {
+            about: "Ends of the names of the linear layers that are changed, as in peft; `all-linear`: all but the classifier.",
+            unit: "",
+            example: "[query, key, value, dense]",
+        },
+    },
+    Key {
+        path: "model.lora.rslora",
+        kind: Kind::Flag,
+        put: |c, v| put(&mut lora(c).rslora, v),
+        doc: Doc {
+            about: "Whether `alpha` is divided by the square root of `r` (Kalajdzievski 2023).",
+            unit: "",
+            example: "true",
         },
     },
     Key {
@@ -608,6 +652,10 @@ pub(super) static KEYS: &[Key] = &[
 
 fn patience(config: &mut TrialConfig) -> &mut Patience {
     config.stop.patience.get_or_insert_default()
+}
+
+fn lora(config: &mut TrialConfig) -> &mut LoraConfig {
+    config.model.lora.get_or_insert_default()
 }
 
 fn plateau(config: &mut TrialConfig) -> &mut Plateau {

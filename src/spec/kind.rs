@@ -28,6 +28,8 @@ pub(super) enum Kind {
     Flag,
     /// Any text but an empty one.
     Text { expected: &'static str },
+    /// A name, or a list of names.
+    Names { expected: &'static str },
     /// One of these names.
     Choice(&'static [&'static str]),
     /// `null`, or what is inside.
@@ -111,6 +113,7 @@ impl Kind {
             Self::Number { expected, .. }
             | Self::Whole { expected, .. }
             | Self::Wholes { expected, .. }
+            | Self::Names { expected }
             | Self::FractionOrSteps { expected, .. }
             | Self::Steps { expected }
             | Self::Pair { expected, .. }
@@ -165,6 +168,10 @@ impl Kind {
                     .filter(|list| !list.is_empty())
                     .map(Value::from)
             }
+            Self::Names { .. } => match columns(node)? {
+                one @ Value::String(_) => Some(vec![one].into()),
+                several => Some(several),
+            },
             Self::Flag => flag(node).map(Value::from),
             Self::Text { .. } => node.text().filter(|text| !text.is_empty() && !node.is_null()).map(Value::from),
             Self::Choice(names) => node.text().filter(|text| names.contains(text)).map(Value::from),
@@ -226,7 +233,7 @@ impl Kind {
                 .hint(format!("expected at most {limit}"));
         }
         let hint = match (self, &node.content) {
-            (Self::Pair { .. } | Self::Wholes { .. } | Self::Files | Self::Columns, _) => expected,
+            (Self::Pair { .. } | Self::Wholes { .. } | Self::Names { .. } | Self::Files | Self::Columns, _) => expected,
             (_, Content::List(_)) => format!("{expected}; several values go into `grid: {{{key}: [...]}}`"),
             (Self::Choice(names), Content::Scalar { text, .. }) => {
                 suggestion(text, names.iter().copied()).unwrap_or(expected)

@@ -15,7 +15,7 @@ use super::run_config::{RUN_KEYS, RunConfig};
 use super::schedulers::SCHEDULERS;
 use super::sections::SECTIONS;
 use super::sweep::{in_short, lookup};
-use crate::trial::{Key as Role, Patience, Plateau, TrialConfig, number_text};
+use crate::trial::{Key as Role, LoraConfig, Patience, Plateau, TrialConfig, number_text};
 
 /// What the reference says of one key, or of a parameter of a schedule or an augmentation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,6 +136,7 @@ fn sections() -> Vec<KeyDoc> {
 fn keys_where(fits: impl Fn(&str) -> bool) -> Vec<KeyDoc> {
     let mut defaults = TrialConfig::default();
     (defaults.stop.patience, defaults.stop.plateau) = (Some(Patience::default()), Some(Plateau::default()));
+    defaults.model.lora = Some(LoraConfig::default());
     let defaults = serde_json::to_value(defaults).unwrap_or_default();
     let keys = KEYS.iter().filter(|key| fits(key.path));
     keys.map(|key| KeyDoc::new(key.path, key.kind.takes(), default(key.path, &key.kind, &defaults), key.doc)).collect()
@@ -213,6 +214,7 @@ impl Kind {
             Self::Optional(inner) => format!("{}; or `null`", inner.takes()),
             Self::Switch { .. } => "`none`, `true` or a map of the keys below".into(),
             Self::Files => "file, folder, pattern, or list of files".into(),
+            Self::Names { .. } => "name, or list of names".into(),
             Self::Columns => "name of a column, or list of names".into(),
             Self::FractionOrFile => {
                 "number above 0, below 1; a file as for `data.train`, or a map of `file`, `text`, `text_pair` and `label`".into()

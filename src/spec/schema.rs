@@ -197,7 +197,7 @@ impl Kind {
             Self::Choice(names) => json!({"enum": names}),
             Self::Optional(inner) => json!({"anyOf": [inner.schema(), {"type": "null"}]}),
             Self::Switch { .. } => json!({"enum": [null, "none", true, false]}),
-            Self::Files | Self::Columns => {
+            Self::Files | Self::Columns | Self::Names { .. } => {
                 json!({"anyOf": [name(), {"type": "array", "items": name(), "minItems": 1}]})
             }
             Self::FractionOrFile => json!({"anyOf": [

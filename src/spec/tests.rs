@@ -24,7 +24,7 @@ fn an_empty_file_is_the_default_trial() {
 #[test]
 fn every_key_reads_what_it_writes() {
     let yaml =
-        spec("stop: {patience: {evals: 3}, plateau: true}\nmodel: {pooling: cls, dropout: 0.2}\n\
+        spec("stop: {patience: {evals: 3}, plateau: true}\nmodel: {pooling: cls, dropout: 0.2, lora: true}\n\
               data: {limit: 5, text_pair: b, eval_limit: 6, format: csv, delimiter: tab, header: false, encoding: utf-8, \
               bad_rows: skip, test: 0.1, folds: 5, fold: 2}\nhead_lr: 1e-3")
             .to_yaml(&ResolvedSources::default());

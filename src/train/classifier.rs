@@ -21,6 +21,7 @@ use super::model::network::default_pooling;
 use super::model::parameters::Tensors;
 use super::model::token_table::NewNetwork;
 use super::model::{Network, Pass, architectures};
+use super::peft;
 use super::weights::{WeightType, convert};
 use crate::trial::{DataConfig, ModelConfig, Pooling, TrialConfig};
 
@@ -41,6 +42,8 @@ pub struct ClassifierFiles {
     pub pooling: Pooling,
     /// Names in class order.
     pub labels: Vec<String>,
+    /// The files of peft. None: it was not trained with LoRA.
+    adapter: Option<Vec<(String, Vec<u8>)>>,
     /// The columns of its texts and labels, and the length in tokens to which texts are cut. The files are not used.
     pub data: DataConfig,
 }
@@ -63,6 +66,10 @@ impl ClassifierFiles {
             None => json,
         };
         let weights = convert(state, WeightType::F32, |name| (!name.starts_with("adamw.")).then(|| name.to_owned()))?;
+        let (weights, adapter) = match &config.model.lora {
+            Some(lora) => (peft::merge(&weights, lora)?, Some(peft::files(&weights, lora, &config.model.from)?)),
+            None => (weights, None),
+        };
         let pooling = if let Some(pooling) = config.model.pooling {
             pooling
         } else {
@@ -77,6 +84,7 @@ impl ClassifierFiles {
             weights,
             labels: labels.to_vec(),
             data: config.data.clone(),
+            adapter,
         })
     }
 
@@ -105,7 +113,7 @@ impl ClassifierFiles {
         let positions = architecture.shape().positions;
         let max_length = number(&settings, "model_max_length").unwrap_or(positions).min(positions);
         let data = DataConfig { max_length, ..data_config(&config) };
-        Ok(Self { config, tokenizer: tokenizer.into_owned(), weights, pooling, labels, data })
+        Ok(Self { config, tokenizer: tokenizer.into_owned(), weights, pooling, labels, data, adapter: None })
     }
 
     /// Bytes of its tokenizer and its weights.
@@ -141,6 +149,14 @@ impl ClassifierFiles {
                 .push(("model.safetensors".into(), convert(&self.weights, weight_type, |name| Some(name.to_owned()))?));
         }
         Ok(HubFolder { is_sentence_transformers, files })
+    }
+
+    /// The files of peft with what LoRA trained, and the tokenizer.
+    pub fn peft_files(&self) -> Result<Vec<(String, Vec<u8>)>, TrainError> {
+        let adapter = self.adapter.clone().ok_or_else(|| {
+            TrainError::Input("the trial was trained without model.lora: use `plateau export --format hf`".into())
+        })?;
+        Ok(adapter.into_iter().chain([("tokenizer.json".to_owned(), self.tokenizer.clone())]).collect())
     }
 
     /// `config.json`.

@@ -3,7 +3,7 @@
 use super::model::Network;
 use super::model::declarations::Group;
 use super::model::parameters::Tensors;
-use super::{TrainError, data};
+use super::{TrainError, data, peft};
 use crate::trial::{ModelConfig, ModelFacts, Pooling};
 
 /// Reads a located checkpoint, checks that its weights match `config.json`, and returns its sizes.
@@ -32,6 +32,8 @@ pub fn model_facts(model: &str) -> Result<ModelFacts, TrainError> {
     let counted = network.parameters.iter().filter(|parameter| is_counted(&parameter.name, parameter.group));
     let all: [u64; 3] = [shape.dropout.hidden, shape.dropout.attention, shape.dropout.classifier].map(f64::to_bits);
     Ok(ModelFacts {
+        modules: network.modules.clone(),
+        adapter: files.adapter.as_ref().map(|adapter| peft::read(&adapter.config)).transpose()?,
         hash: files.hash(),
         parameters: counted.map(|parameter| parameter.value.elem_count() as u64).sum(),
         vocabulary: shape.vocabulary,

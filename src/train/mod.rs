@@ -22,6 +22,7 @@ mod job;
 pub mod metrics;
 pub mod model;
 pub mod optim;
+pub mod peft;
 mod pipeline;
 pub mod progress;
 pub mod schedule;

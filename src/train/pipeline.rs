@@ -3,7 +3,7 @@
 use super::job::{Cache, Job, Sink};
 use super::model::Network;
 use super::source_check::SourceCheck;
-use super::{TrainError, augment, checkpoint, data, device, engine, fit, frozen, optim, schedule};
+use super::{TrainError, augment, checkpoint, data, device, engine, fit, frozen, optim, peft, schedule};
 use crate::trial::{Outcome, Probe, TrialConfig, steps_per_epoch};
 
 /// Trains one trial. The verdicts of the outcome are left empty; the analysis fills them in.
@@ -85,6 +85,12 @@ fn load_model(
     classes: usize,
     device: &candle_core::Device,
 ) -> Result<Network, TrainError> {
-    let weights: Vec<&[u8]> = files.weights.iter().map(AsRef::as_ref).collect();
+    let mut weights: Vec<&[u8]> = files.weights.iter().map(AsRef::as_ref).collect();
+    if let (Some(lora), Some(adapter)) = (&config.model.lora, &files.adapter) {
+        if let Some(what) = lora.mismatch(&peft::read(&adapter.config)?) {
+            return Err(TrainError::Input(what));
+        }
+        weights.push(&adapter.weights);
+    }
     Network::load(&files.config, &weights, &config.model, classes, config.seed, device)
 }

@@ -44,9 +44,9 @@ impl Engine {
         Ok(Signals { first_grad_norm, last_grad_norm, update_ratio: finite(moved / size) })
     }
 
-    /// The query matrix of a layer. Architectures declare it as the first matrix of the layer.
+    /// The query matrix of a layer, or what is trained of it. Architectures declare it as the first matrix of the layer.
     fn query_matrix(&self, number: usize) -> Option<usize> {
-        let is_matrix = |parameter: &Parameter| parameter.value.rank() == 2 && parameter.decays;
+        let is_matrix = |parameter: &Parameter| parameter.value.rank() == 2 && parameter.decays && parameter.trainable;
         self.model.layer_parameters(number).find(|&i| is_matrix(&self.model.parameters[i]))
     }
 

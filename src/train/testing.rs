@@ -18,8 +18,8 @@ use super::model::{Network, Pass, Training, architectures};
 use super::optim::{RowGradients, Settings};
 use super::{Cache, Sink, fit};
 use crate::trial::{
-    Augmentation, CheckpointEvery, DataConfig, DiagnosticRow, EvalRow, FractionOrSteps, Keep, Length, MetricRow,
-    ModelConfig, Outcome, Pooling, Scheduler, TrialConfig,
+    Augmentation, CheckpointEvery, DataConfig, DiagnosticRow, EvalRow, FractionOrSteps, Keep, Length, LoraConfig,
+    MetricRow, ModelConfig, Outcome, Pooling, Scheduler, TrialConfig,
 };
 use plateau_kernels::vector::add;
 use plateau_random::{Purpose, Random};
@@ -32,6 +32,8 @@ pub fn fixture(name: &str) -> PathBuf {
 pub struct Checkpoint {
     pub config: Vec<u8>,
     pub weights: Vec<u8>,
+    /// The weights of an adapter of peft.
+    pub adapter: Option<Vec<u8>>,
     pub tokenizer: PathBuf,
 }
 
@@ -40,6 +42,7 @@ impl Checkpoint {
         Self {
             config: std::fs::read(folder.join("config.json")).unwrap(),
             weights: std::fs::read(folder.join("model.safetensors")).unwrap(),
+            adapter: std::fs::read(folder.join("adapter/adapter_model.safetensors")).ok(),
             tokenizer: folder.join("tokenizer.json"),
         }
     }
@@ -92,28 +95,35 @@ impl Checkpoint {
         Self {
             config: format!("{{{sizes}{more}}}").into_bytes(),
             weights: safetensors::serialize(tensors, None).unwrap(),
+            adapter: None,
             tokenizer: PathBuf::new(),
         }
     }
 
     /// Random weights for all parameters of this `config.json`, with a head for three classes.
     pub fn of_architecture(config: &str, pooling: Pooling, seed: u64) -> Self {
-        let mut declarations = Declarations::default();
+        Self::with_lora(config, None, pooling, seed)
+    }
+
+    /// The same with the changes of LoRA.
+    pub fn with_lora(config: &str, lora: Option<&LoraConfig>, pooling: Pooling, seed: u64) -> Self {
+        let mut declarations = Declarations::with_lora(lora);
         let encoder = architectures::read(config.as_bytes(), &mut declarations).unwrap();
         Head::declare(&mut declarations, encoder.shape(), pooling, 3);
         let random = Random::new(seed, Purpose::Initialisation);
-        let tensors = declarations.0.iter().zip(0..).map(|(declaration, number)| {
+        let tensors = declarations.all.iter().zip(0..).map(|(declaration, number)| {
             let (random, n) = (random.at(number), declaration.shape.iter().product::<usize>() as u64);
             let centre = if declaration.initial == Initial::Constant(1.0) { 1.0 } else { 0.0 };
             let values: Vec<f32> = (0..n).map(|i| (centre + 0.2 * random.normal(i)) as f32).collect();
             (declaration.name.clone(), Tensor::from_vec(values, declaration.shape.as_slice(), &Device::Cpu).unwrap())
         });
         let weights = safetensors::serialize(tensors.collect::<Vec<_>>(), None).unwrap();
-        Self { config: config.as_bytes().to_vec(), weights, tokenizer: PathBuf::new() }
+        Self { config: config.as_bytes().to_vec(), weights, adapter: None, tokenizer: PathBuf::new() }
     }
 
     pub fn network(&self, config: &TrialConfig, classes: usize) -> Network {
-        Network::load(&self.config, &[&self.weights], &config.model, classes, config.seed, &Device::Cpu).unwrap()
+        let weights: Vec<&[u8]> = std::iter::once(&self.weights).chain(&self.adapter).map(Vec::as_slice).collect();
+        Network::load(&self.config, &weights, &config.model, classes, config.seed, &Device::Cpu).unwrap()
     }
 
     pub fn engine(&self, config: &TrialConfig, classes: usize, threads: usize) -> Engine {

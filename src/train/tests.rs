@@ -14,7 +14,7 @@ use super::optim::Settings as OptimizerSettings;
 use super::testing::{Checkpoint, NoCache, Recorder, config, dataset, fixture, gradients, train, train_at};
 use super::weights::{WeightType, convert};
 use crate::trial::{
-    Architecture, FractionOrSteps, Keep, Length, LstmPooling, Metric, Patience, Pooling, ProbeKind, Status,
+    Architecture, FractionOrSteps, Keep, Length, LoraConfig, LstmPooling, Metric, Patience, Pooling, ProbeKind, Status,
     TrialConfig, Vectors,
 };
 
@@ -40,6 +40,7 @@ struct Settings {
     max_length: usize,
     rows: usize,
     task: Option<String>,
+    lora: Option<LoraConfig>,
     #[serde(flatten)]
     others: BTreeMap<String, serde_json::Value>,
 }
@@ -47,7 +48,7 @@ struct Settings {
 impl Settings {
     /// What the reference needs and the trainer does not have.
     fn unsupported(&self) -> Option<String> {
-        let extensions = ["lora", "adapters", "extra", "class_weights", "focal"];
+        let extensions = ["adapters", "extra", "class_weights", "focal"];
         let task = self.task.as_deref().filter(|task| !["classification", "pairs"].contains(task));
         let extension =
             extensions.into_iter().find(|name| self.others.get(*name).is_some_and(|value| !value.is_null()));
@@ -82,6 +83,7 @@ fn compare(folder: &Path) -> Result<Deviations, String> {
     config.batch_size = settings.batch;
     config.length = Length::Steps(settings.steps);
     config.lr = settings.lr;
+    config.model.lora.clone_from(&settings.lora);
     let classes = data.labels.len();
     let mut engine = checkpoint.engine(&config, classes, 2);
     let mut deviations = Deviations::default();
@@ -121,16 +123,27 @@ fn parameter_deviation(
     expected: &BTreeMap<String, (f64, bool)>,
 ) -> f64 {
     let names: Vec<String> = network.parameters.iter().map(|parameter| parameter.file_name.clone()).collect();
-    let decays: BTreeMap<&str, bool> =
-        network.parameters.iter().zip(&names).map(|(parameter, name)| (name.as_str(), parameter.decays)).collect();
+    let trained: Vec<bool> = network.parameters.iter().map(|parameter| parameter.trainable).collect();
+    let decays: BTreeMap<&str, bool> = network
+        .parameters
+        .iter()
+        .zip(&names)
+        .filter(|(parameter, _)| parameter.trainable)
+        .map(|(parameter, name)| (name.as_str(), parameter.decays))
+        .collect();
     assert_eq!(decays, expected.iter().map(|(name, (_, decays))| (name.as_str(), *decays)).collect());
     let label = |example: u32| data.train.examples[example as usize].label;
     let examples: Vec<u32> = (0..batch as u32).collect();
     let micro = super::batch::MicroBatch::pack(&data.train.tokens, &examples, label, 0);
     let norm = |gradient: Vec<f64>| gradient.iter().map(|x| x * x).sum::<f64>().sqrt();
     let all = gradients(network, &micro, 0.0).1;
-    let norms: BTreeMap<String, f64> =
-        names.into_iter().zip(all).map(|(name, (_, gradient))| (name, norm(gradient.unwrap()))).collect();
+    let norms: BTreeMap<String, f64> = names
+        .into_iter()
+        .zip(all)
+        .zip(trained)
+        .filter(|(_, is_trained)| *is_trained)
+        .map(|((name, (_, gradient)), _)| (name, norm(gradient.unwrap())))
+        .collect();
     let global = norms.values().map(|norm| norm * norm).sum::<f64>().sqrt();
     let deviation =
         |(name, (theirs, _)): (&String, &(f64, bool))| (norms[name] - theirs).abs() / theirs.max(1e-3 * global);
@@ -145,7 +158,7 @@ fn logits(data: &Dataset, engine: &mut super::engine::Engine, n: usize) -> Vec<f
 
 /// The committed references, and every folder of this form below `PLATEAU_REFERENCES` if that variable is set.
 fn references() -> Vec<PathBuf> {
-    let committed = ["tiny", "albert", "modernbert", "mpnet-pairs", "bag-of-words", "textcnn", "bilstm"];
+    let committed = ["tiny", "albert", "modernbert", "mpnet-pairs", "bag-of-words", "textcnn", "bilstm", "bert-lora"];
     let mut found: Vec<PathBuf> = committed.map(|name| fixture(&format!("finetune-{name}"))).into();
     let mut folders: Vec<PathBuf> = std::env::var_os("PLATEAU_REFERENCES").map(PathBuf::from).into_iter().collect();
     while let Some(folder) = folders.pop() {
@@ -570,6 +583,74 @@ fn a_job_runs_from_files_to_an_outcome_and_resumes() {
         super::train(super::Job { config: &fewer, ..job }, &mut other).unwrap();
         assert_ne!(other.metrics, whole.metrics, "each augmentation has an effect");
     }
+}
+
+fn with_lora() -> TrialConfig {
+    let mut config = on_disk();
+    let targets = ["query", "value", "output.dense"].map(str::to_owned).into();
+    config.model.lora = Some(LoraConfig { r: 4, targets, ..LoraConfig::default() });
+    config
+}
+
+#[test]
+fn lora_trains_only_its_changes_and_resumes_with_the_same_bits() {
+    let config = with_lora();
+    let job = job(&config);
+    let mut whole = Recorder { keep: Some(Keep::Last), ..Recorder::default() };
+    super::train(super::Job { threads: 1, ..job }, &mut whole).unwrap();
+    let mut kept = Recorder { stop_after: Some(4), keep: Some(Keep::Last), ..Recorder::default() };
+    assert!(matches!(super::train(super::Job { threads: 3, ..job }, &mut kept), Err(TrainError::Interrupted)));
+    kept.stop_after = None;
+    let state = kept.states.pop().unwrap().2;
+    super::train(super::Job { resume: Some(&state), threads: 2, ..job }, &mut kept).unwrap();
+    assert_eq!((&whole.metrics, &whole.evals, &whole.diagnostics), (&kept.metrics, &kept.evals, &kept.diagnostics));
+    let state = tensors(&whole.states.last().unwrap().2);
+    assert_eq!(state, tensors(&kept.states.last().unwrap().2));
+    // The file holds some of them in f16.
+    let before = convert(&Checkpoint::tiny().weights, WeightType::F32, |name| Some(name.to_owned())).unwrap();
+    let before: BTreeMap<String, Vec<u8>> = tensors(&before).into_iter().collect();
+    for (name, bytes) in &state {
+        let is_trained = name.contains(".lora_") || name.starts_with("classifier");
+        if let Some(old) = before.get(name) {
+            assert_eq!(old != bytes, is_trained, "{name}");
+        }
+        // Only what is trained has moments.
+        let has_moments =
+            state.iter().any(|(other, _)| *other == format!("adamw.exp_avg.{}", name.trim_start_matches("bert.")));
+        assert!(name.starts_with("adamw.") || has_moments == is_trained, "{name}");
+    }
+}
+
+/// An adapter that is written is read back, and the merged weights give the same scores as weights and changes.
+#[test]
+fn an_adapter_is_written_read_and_merged() {
+    let config = with_lora();
+    let lora = config.model.lora.clone().unwrap();
+    let mut kept = Recorder { keep: Some(Keep::Last), ..Recorder::default() };
+    super::train(job(&config), &mut kept).unwrap();
+    let state = &kept.states.last().unwrap().2;
+    let trained =
+        convert(state, WeightType::F32, |name| (!name.starts_with("adamw.")).then(|| name.to_owned())).unwrap();
+    let files = super::peft::files(&trained, &lora, "base").unwrap();
+    assert_eq!(super::peft::read(&files[0].1).unwrap(), lora);
+    assert!(tensors(&files[1].1).iter().all(|(name, _)| name.starts_with("base_model.model.")));
+    let (mut checkpoint, data) = tiny(0);
+    let scores =
+        |checkpoint: &Checkpoint, config: &TrialConfig| logits(&data, &mut checkpoint.engine(config, 3, 1), 20);
+    let base = scores(&checkpoint, &config);
+    checkpoint.adapter = Some(files[1].1.clone());
+    let with_adapter = scores(&checkpoint, &config);
+    assert_ne!(base, with_adapter);
+    let merged =
+        Checkpoint { weights: super::peft::merge(&trained, &lora).unwrap(), adapter: None, ..Checkpoint::tiny() };
+    let plain =
+        TrialConfig { model: crate::trial::ModelConfig { lora: None, ..config.model.clone() }, ..config.clone() };
+    for (merged, beside) in scores(&merged, &plain).iter().zip(&with_adapter) {
+        assert!((merged - beside).abs() < 1e-4, "{merged} merged, {beside} beside the weights");
+    }
+    let other = LoraConfig { r: 2, ..lora.clone() };
+    insta::assert_snapshot!(other.mismatch(&lora).unwrap(), @"model.lora has r 2, alpha 16, rslora false, targets output.dense, query, value, but the adapter in the checkpoint's folder has r 4, alpha 16, rslora false, targets output.dense, query, value");
+    assert_eq!(lora.mismatch(&lora), None);
 }
 
 /// Networks without an encoder start from the table of the tiny checkpoint.

@@ -124,6 +124,8 @@ impl ModelFacts {
             max_positions: Self::NO_POSITIONS,
             token_types: 2,
             has_pooler: true,
+            modules: Vec::new(),
+            adapter: None,
             dropout: Some(0.1),
         }
     }

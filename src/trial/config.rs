@@ -6,7 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Architecture, Augmentation, EmbeddingsConfig, FractionOrSteps, Length, Metric, Probe, ProbeKind, Scheduler,
+    Architecture, Augmentation, EmbeddingsConfig, FractionOrSteps, Length, LoraConfig, Metric, Probe, ProbeKind,
+    Scheduler,
 };
 
 /// Everything that determines the numbers of a trial. Two equal configurations over equal data give equal bits.
@@ -316,6 +317,9 @@ pub struct ModelConfig {
     pub architecture: Architecture,
     #[serde(default)]
     pub embeddings: EmbeddingsConfig,
+    /// None: all parameters are trained.
+    #[serde(default)]
+    pub lora: Option<LoraConfig>,
     /// None until the checkpoint is known: [`Pooling::Pooler`] if it holds one, else [`Pooling::Mean`].
     pub pooling: Option<Pooling>,
     /// Hidden, attention and classifier dropout probability; None: the checkpoint's own three.
@@ -332,6 +336,7 @@ impl Default for ModelConfig {
             from: Self::EMBEDDED.into(),
             architecture: Architecture::None,
             embeddings: EmbeddingsConfig::default(),
+            lora: None,
             pooling: None,
             dropout: None,
             freeze: 0,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Augmentation, DataReport, Pooling};
+use super::{Augmentation, DataReport, LinearModule, LoraConfig, Pooling};
 
 /// What is known of a data section.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,6 +46,12 @@ pub struct ModelFacts {
     #[serde(default)]
     pub token_types: usize,
     pub has_pooler: bool,
+    /// The linear layers that LoRA can change.
+    #[serde(default)]
+    pub modules: Vec<LinearModule>,
+    /// The settings of an adapter of peft in the checkpoint's folder.
+    #[serde(default)]
+    pub adapter: Option<LoraConfig>,
     /// The checkpoint's dropout probability, where its hidden, attention and classifier dropout agree.
     pub dropout: Option<f64>,
 }

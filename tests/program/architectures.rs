@@ -301,3 +301,33 @@ fn mistakes_in_networks_without_an_encoder_are_named() {
     assert!(errors.contains("`model.pooling` does not apply to a network without an encoder"), "{errors}");
     assert!(errors.contains("`model.freeze` is 2, but the checkpoint has 1 layers"), "{errors}");
 }
+
+/// LoRA trains, its adapter is written, and training continues from it.
+#[test]
+fn lora_is_trained_exported_and_continued() {
+    let lora = "model.lora: {targets: [query, value]}\n";
+    let sweep = |more: &str| format!("{}{lora}{more}", small!("steps: 4\neval_every: 2\nlr: 1e-2\n"));
+    let place = Place::new(&sweep("grid: {model.lora.r: [2, 4]}\n"));
+    place.expect(0, "run sweep.yaml");
+    let curves = place.curves();
+    let mut metrics: Vec<&String> = curves.values().map(|(metrics, _)| metrics).collect();
+    metrics.dedup();
+    assert_eq!(metrics.len(), 2, "{curves:?}");
+    place.expect(0, "export sweep --format peft -o checkpoint/adapter");
+    let adapter: Value = serde_json::from_str(&place.read("checkpoint/adapter/adapter_config.json")).unwrap();
+    assert_eq!(adapter["target_modules"], json!(["query", "value"]));
+    let rank = adapter["r"].as_u64().unwrap();
+    place.write("sweep.yaml", sweep(&format!("model.lora.r: {rank}\n")));
+    place.expect(0, "run sweep.yaml --results continued");
+    place.write("sweep.yaml", sweep("model.lora.r: 3\n"));
+    let errors = place.expect(2, "plan sweep.yaml --results other").err;
+    assert!(errors.contains(&format!("but the adapter in the checkpoint's folder has r {rank}")), "{errors}");
+}
+
+#[test]
+fn a_target_of_lora_that_matches_nothing_is_refused_with_the_nearest_names() {
+    let place = Place::new(small!("model.lora: {targets: [query, valeu]}\ngrid: {lr: [1e-3, 1e-2]}\n"));
+    let errors = place.expect(2, "plan sweep.yaml").err;
+    assert!(errors.contains("the target `valeu` of model.lora matches no linear layer of this model"), "{errors}");
+    assert!(errors.contains("the nearest name first: value, "), "{errors}");
+}

@@ -37,6 +37,46 @@ pub fn backward_input(dy: &[f32], weight: &[f32], outputs: usize, dx: &mut [f32]
     product(1.0, Matrix::new(dy, rows, outputs), Matrix::new(weight, outputs, inputs), dx, inputs, write);
 }
 
+/// A change `scale * B A` of a weight by two narrow matrices: A is `[rank, in]` and B `[out, rank]` (Hu et al., "LoRA: Low-rank
+/// adaptation of large language models", 2022).
+#[derive(Clone, Copy)]
+pub struct LowRank<'a> {
+    pub a: &'a [f32],
+    pub b: &'a [f32],
+    pub rank: usize,
+    pub scale: f32,
+}
+
+impl LowRank<'_> {
+    /// Adds `scale * x A^T B^T` to `y`.
+    pub fn forward(self, x: &[f32], y: &mut [f32]) {
+        let (rank, outputs) = (self.rank, self.b.len() / self.rank);
+        let inner = forward_without_bias(x, self.a, rank);
+        let rows = inner.len() / rank;
+        let b = Matrix::new(self.b, outputs, rank);
+        product(self.scale, Matrix::new(&inner, rows, rank), b.t(), y, outputs, Write::Add);
+    }
+
+    /// The gradient of `x A^T`: `scale * dy B`.
+    pub fn inner_gradient(self, dy: &[f32]) -> Vec<f32> {
+        let (rank, outputs) = (self.rank, self.b.len() / self.rank);
+        let rows = dy.len() / outputs;
+        let mut inner = vec![0.0; rows * rank];
+        let b = Matrix::new(self.b, outputs, rank);
+        product(self.scale, Matrix::new(dy, rows, outputs), b, &mut inner, rank, Write::Replace);
+        inner
+    }
+
+    /// `dB = scale * dy^T x A^T`, or `dB += ...`.
+    pub fn backward_b(self, dy: &[f32], x: &[f32], db: &mut [f32], write: Write) {
+        let (rank, outputs) = (self.rank, self.b.len() / self.rank);
+        let inner = forward_without_bias(x, self.a, rank);
+        let rows = inner.len() / rank;
+        let (dy, inner) = (Matrix::new(dy, rows, outputs), Matrix::new(&inner, rows, rank));
+        product(self.scale, dy.t(), inner, db, rank, write);
+    }
+}
+
 /// `dW = dy^T x`, or `dW += dy^T x`.
 pub fn backward_weight(dy: &[f32], x: &[f32], outputs: usize, dw: &mut [f32], write: Write) {
     let rows = dy.len() / outputs;

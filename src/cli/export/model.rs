@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::ExportArguments;
+use super::{ExportArguments, ExportFormat};
 use crate::analysis::Sweep;
 use crate::cli::Failure;
 use crate::cli::kept_models::KeptModel;
@@ -17,7 +17,7 @@ use crate::trial::{EvalSource, EvalTable};
 /// Writes the models that the arguments name.
 pub(super) fn export(sweep: &Sweep, dir: &RunDir, arguments: &ExportArguments) -> Result<(), Failure> {
     let output =
-        arguments.output.as_deref().ok_or_else(|| Failure::input("--format hf writes a folder: add -o DIR"))?;
+        arguments.output.as_deref().ok_or_else(|| Failure::input("this format writes a folder: add -o DIR"))?;
     let models = match (&arguments.trial, arguments.top) {
         (Some(id), _) => vec![KeptModel::of_trial(sweep, dir, id)?],
         (None, top) => KeptModel::best(sweep, dir, top.map_or(1, usize::from))?,
@@ -43,6 +43,13 @@ fn write(
         return Err(Failure::input(format!("{shown} is not empty: choose another folder with -o")));
     }
     let files = model.read()?;
+    if arguments.format == ExportFormat::Peft {
+        let adapter = files.peft_files().map_err(|error| Failure::results(error.to_string()))?;
+        adapter.iter().try_for_each(|(name, bytes)| store::write_file(&folder.join(name), bytes))?;
+        let id = &model.run.trial.id;
+        notify(&format!("{shown}: trial {id}. PeftModel.from_pretrained(base, \"{shown}\") loads it"));
+        return Ok(());
+    }
     let hub = files.hub_folder(arguments.dtype.into()).map_err(|error| Failure::results(error.to_string()))?;
     for (name, bytes) in &hub.files {
         store::write_file(&folder.join(name), bytes)?;

@@ -27,6 +27,17 @@ pub struct CheckpointFiles {
     pub tokenizer: Bytes,
     /// Safetensors files: `model.safetensors`, or the shards of `model.safetensors.index.json` in the order of their names.
     pub weights: Vec<Bytes>,
+    /// The files of peft in the folder or in its subfolder `adapter`.
+    pub adapter: Option<AdapterFiles>,
+}
+
+/// The files of an adapter.
+#[derive(Debug, Clone)]
+pub struct AdapterFiles {
+    /// `adapter_config.json`.
+    pub config: Bytes,
+    /// `adapter_model.safetensors`.
+    pub weights: Bytes,
 }
 
 impl CheckpointFiles {
@@ -40,18 +51,32 @@ impl CheckpointFiles {
                 .map(|path| read_weights(path).map(Cow::Owned))
                 .collect::<Result<_, _>>()?,
         };
-        Ok(Self { config, tokenizer, weights })
+        let adapter = adapter_files(Path::new(model))?;
+        Ok(Self { config, tokenizer, weights, adapter })
     }
 
     /// blake3 over the content of all files, in hex.
     pub fn hash(&self) -> String {
         let mut hash = blake3::Hasher::new();
         let weights = self.weights.iter().map(|bytes| &**bytes);
-        for bytes in std::iter::once(&*self.config).chain(weights).chain([&*self.tokenizer]) {
+        let adapter = self.adapter.iter().flat_map(|adapter| [&*adapter.config, &*adapter.weights]);
+        for bytes in std::iter::once(&*self.config).chain(weights).chain([&*self.tokenizer]).chain(adapter) {
             hash.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
         }
         hash.finalize().to_hex().to_string()
     }
+}
+
+/// The adapter in a folder or in its subfolder `adapter`.
+fn adapter_files(folder: &Path) -> Result<Option<AdapterFiles>, DataError> {
+    for folder in [folder.to_owned(), folder.join("adapter")] {
+        let (config, weights) = (folder.join("adapter_config.json"), folder.join("adapter_model.safetensors"));
+        if config.is_file() && weights.is_file() {
+            let (config, weights) = (Cow::Owned(read_document(&config)?), Cow::Owned(read_weights(&weights)?));
+            return Ok(Some(AdapterFiles { config, weights }));
+        }
+    }
+    Ok(None)
 }
 
 /// `config.json` and `tokenizer.json` of a located checkpoint, without its weights.

@@ -3,8 +3,9 @@
 //! The list has a fixed order, which determines the order of all sums over parameters. An architecture adds its parameters
 //! and keeps their indices.
 
-use super::operations::{Linear, Norm};
+use super::operations::{Linear, LowRank, Norm};
 use crate::train::TrainError;
+use crate::trial::{LinearModule, LoraConfig};
 
 /// The part of the network to which a parameter belongs. Freezing, `reinit` and `layer_decay` work on groups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,18 +34,45 @@ pub struct Declaration {
     pub shape: Vec<usize>,
     pub initial: Initial,
     pub group: Group,
+    pub role: Role,
+}
+
+/// What a parameter is to the methods that train only a part of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Of a checkpoint.
+    Own,
+    /// Of LoRA. It starts from new values if the checkpoint lacks it.
+    Added,
 }
 
 /// The parameters in their order.
 #[derive(Debug, Default)]
-pub struct Declarations(pub Vec<Declaration>);
+pub struct Declarations {
+    pub all: Vec<Declaration>,
+    /// Linear layers whose names match get two narrow matrices beside their weight.
+    lora: Option<LoraConfig>,
+    /// Every linear layer that LoRA can change.
+    pub modules: Vec<LinearModule>,
+}
 
 impl Declarations {
+    /// An empty list whose linear layers are changed by LoRA.
+    pub fn with_lora(lora: Option<&LoraConfig>) -> Self {
+        Self { lora: lora.cloned(), ..Self::default() }
+    }
+
+    /// Refuses a target of LoRA that matches no linear layer.
+    pub fn check_lora(&self) -> Result<(), TrainError> {
+        let unmatched = self.lora.as_ref().and_then(|lora| lora.unmatched(&self.modules));
+        unmatched.map_or(Ok(()), |what| Err(TrainError::Input(what)))
+    }
+
     /// Refuses sizes far beyond the `elements` of the weights, before any tensor of these sizes is created.
     pub fn check_size(&self, elements: u64) -> Result<(), TrainError> {
         let size =
             |declaration: &Declaration| declaration.shape.iter().fold(1u128, |n, &size| n.saturating_mul(size as u128));
-        let described = self.0.iter().fold(0u128, |sum, declaration| sum.saturating_add(size(declaration)));
+        let described = self.all.iter().fold(0u128, |sum, declaration| sum.saturating_add(size(declaration)));
         // The weights may lack the head.
         if described <= u128::from(elements) * 2 + (1 << 20) {
             return Ok(());
@@ -57,8 +85,8 @@ impl Declarations {
 
     /// Adds a parameter and returns its index.
     pub fn add(&mut self, name: String, shape: &[usize], initial: Initial, group: Group) -> usize {
-        self.0.push(Declaration { name, shape: shape.to_vec(), initial, group });
-        self.0.len() - 1
+        self.all.push(Declaration { name, shape: shape.to_vec(), initial, group, role: Role::Own });
+        self.all.len() - 1
     }
 
     /// Adds a table of embeddings `[rows, width]`.
@@ -76,7 +104,26 @@ impl Declarations {
         let weight = self.add(format!("{stem}.weight"), &[outputs, inputs], Initial::Normal, group);
         let zero = Initial::Constant(0.0);
         let bias = bias.then(|| self.add(format!("{stem}.bias"), &[outputs], zero, group));
-        Linear { weight, bias, first: 0, outputs }
+        let low_rank = self.low_rank(stem, outputs, inputs, group);
+        Linear { weight, bias, first: 0, outputs, low_rank }
+    }
+
+    /// Adds the narrow matrices of LoRA if the layer is a target. Their initial values are those of peft.
+    fn low_rank(&mut self, stem: &str, outputs: usize, inputs: usize, group: Group) -> Option<LowRank> {
+        if is_classifier(stem) {
+            return None;
+        }
+        self.modules.push(LinearModule { name: stem.to_owned(), outputs, inputs });
+        let lora = self.lora.as_ref().filter(|lora| lora.changes(stem))?;
+        let (rank, scale) = (lora.r, lora.scale());
+        let mut add = |name: &str, shape: [usize; 2], initial| {
+            let index = self.add(format!("{stem}.{name}.weight"), &shape, initial, group);
+            self.all[index].role = Role::Added;
+            index
+        };
+        let a = add("lora_A", [rank, inputs], Initial::Uniform(1.0 / (inputs as f64).sqrt()));
+        let b = add("lora_B", [outputs, rank], Initial::Constant(0.0));
+        Some(LowRank { a, b, scale })
     }
 
     /// Adds the weight and the bias of a LayerNorm.
@@ -91,6 +138,12 @@ impl Declarations {
         let bias = bias.then(|| self.add(format!("{stem}.bias"), &[width], zero, group));
         Norm { weight, bias, epsilon }
     }
+}
+
+/// Whether a parameter or a layer belongs to the classifier, which peft trains whole beside LoRA.
+pub fn is_classifier(name: &str) -> bool {
+    let first = name.split('.').next().unwrap_or_default();
+    ["classifier", "pre_classifier"].contains(&first)
 }
 
 /// Whether weight decay applies to a parameter. The rule is that of transformers' `Trainer`: no decay for names that contain

@@ -8,7 +8,7 @@
 use candle_core::{D, Error, Result, Tensor};
 
 use super::operations::{
-    Attention, Convolution, Embeddings, Linear, Lstm, LstmDirection, Norm, Operations, Place, PositionTable,
+    Attention, Convolution, Embeddings, Linear, LowRank, Lstm, LstmDirection, Norm, Operations, Place, PositionTable,
     RelativeBias,
 };
 use super::pass::Pass;
@@ -227,7 +227,11 @@ impl Operations for DeviceBackend<'_> {
 
     fn linear(&mut self, x: &Tensor, layer: Linear) -> Result<Tensor> {
         let weight = self.value(layer.weight).narrow(0, layer.first, layer.outputs)?;
-        let y = x.matmul(&weight.t()?)?;
+        let mut y = x.matmul(&weight.t()?)?;
+        if let Some(LowRank { a, b, scale }) = layer.low_rank {
+            let b = self.value(b).narrow(0, layer.first, layer.outputs)?;
+            y = (y + (x.matmul(&self.value(a).t()?)?.matmul(&b.t()?)? * scale)?)?;
+        }
         match layer.bias {
             Some(bias) => y.broadcast_add(&self.value(bias).narrow(0, layer.first, layer.outputs)?),
             None => Ok(y),

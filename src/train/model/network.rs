@@ -12,7 +12,7 @@ use super::parameters::{self, LoadSettings, Parameter, Tensors};
 use super::token_table::NewNetwork;
 use crate::train::TrainError;
 use crate::train::data::Tokens;
-use crate::trial::{ModelConfig, Pooling, Vectors};
+use crate::trial::{LinearModule, ModelConfig, Pooling, Vectors};
 
 /// What runs the operations of a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub struct Network {
     pub encoder: Box<dyn Encoder>,
     pub head: Head,
     pub parameters: Vec<Parameter>,
+    /// The linear layers that LoRA can change.
+    pub modules: Vec<LinearModule>,
     pub dropout: DropoutRates,
     /// The embeddings and the first `freeze` layers are frozen. 0: nothing is frozen.
     pub freeze: usize,
@@ -62,7 +64,7 @@ impl Network {
     ) -> Result<Self, TrainError> {
         let new = NewNetwork::read(json, wanted)?;
         let json = new.as_ref().map_or(json, |new| &new.config);
-        let mut declarations = Declarations::default();
+        let mut declarations = Declarations::with_lora(wanted.lora.as_ref());
         let encoder = architectures::read(json, &mut declarations)?;
         let shape = encoder.shape();
         check_layers(&*encoder, "freeze", wanted.freeze, wanted.freeze)?;
@@ -82,13 +84,16 @@ impl Network {
             ));
         }
         let head = Head::declare(&mut declarations, shape, pooling, classes);
+        declarations.check_lora()?;
+        let lora = wanted.lora.is_some();
         let settings =
-            LoadSettings { freeze: wanted.freeze, reinit: wanted.reinit, draws_missing: new.is_some(), seed };
+            LoadSettings { freeze: wanted.freeze, reinit: wanted.reinit, draws_missing: new.is_some(), lora, seed };
         let parameters = parameters::load(&declarations, shape, &tensors, settings, device, dtype)?;
         let dropout = wanted.dropout.map_or(shape.dropout, DropoutRates::all);
         let backend = if device.is_cpu() { Backend::Kernels } else { Backend::Candle };
         let (freeze, device) = (wanted.freeze, device.clone());
-        Ok(Self { encoder, head, parameters, dropout, freeze, classes, device, dtype, backend })
+        let modules = declarations.modules;
+        Ok(Self { encoder, head, parameters, modules, dropout, freeze, classes, device, dtype, backend })
     }
 
     pub fn shape(&self) -> &Shape {

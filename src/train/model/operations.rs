@@ -14,7 +14,7 @@ use plateau_kernels::activation::Activation;
 use plateau_kernels::convolution::Kernel;
 
 /// A linear layer `y = x W^T + b`. Several layers may share one weight, each with rows of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Linear {
     /// Index of the weight.
     pub weight: usize,
@@ -24,6 +24,18 @@ pub struct Linear {
     pub first: usize,
     /// Elements of y.
     pub outputs: usize,
+    /// A trained change of a frozen weight.
+    pub low_rank: Option<LowRank>,
+}
+
+/// A change `scale * B A` of a weight. Layers that share the weight share A, and have rows of B of their own.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LowRank {
+    /// Index of A, `[rank, inputs]`.
+    pub a: usize,
+    /// Index of B, `[rows of the weight, rank]`.
+    pub b: usize,
+    pub scale: f64,
 }
 
 impl Linear {

@@ -9,7 +9,7 @@ use candle_core::{DType, Device, Tensor, Var};
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 
-use super::declarations::{Declaration, Declarations, Group, Initial, decays};
+use super::declarations::{Declaration, Declarations, Group, Initial, Role, decays, is_classifier};
 use super::encoder::Shape;
 use crate::train::TrainError;
 use plateau_random::{Purpose, Random};
@@ -38,6 +38,8 @@ pub struct LoadSettings {
     pub reinit: usize,
     /// Whether parameters that the checkpoint lacks start from random values. Else only those of the head may.
     pub draws_missing: bool,
+    /// Whether only the parameters of LoRA and the classifier are trained.
+    pub lora: bool,
     pub seed: u64,
 }
 
@@ -116,7 +118,11 @@ impl<'a> Tensors<'a> {
     }
 }
 
+/// The first part of names in the files of peft.
+pub const PEFT: &str = "base_model.model.";
+
 fn plain_name(name: &str, prefix: &str) -> String {
+    let name = name.strip_prefix(PEFT).unwrap_or(name);
     let name = name.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('.')).unwrap_or(name);
     match name.strip_suffix(".gamma") {
         Some(stem) => format!("{stem}.weight"),
@@ -140,9 +146,9 @@ pub fn load(
     device: &Device,
     dtype: DType,
 ) -> Result<Vec<Parameter>, TrainError> {
-    let mut parameters = Vec::with_capacity(declarations.0.len());
+    let mut parameters = Vec::with_capacity(declarations.all.len());
     let mut faults = Vec::new();
-    for declaration in &declarations.0 {
+    for declaration in &declarations.all {
         let value = match stored(declaration, shape, tensors, settings, &mut faults)? {
             Some(value) => value,
             // After a fault the network is not built, so nothing of the size that config.json claims is made.
@@ -160,7 +166,8 @@ pub fn load(
             name: declaration.name.clone(),
             file_name: file_name(&declaration.name, shape.prefix),
             value: Var::from_tensor(&value)?,
-            trainable: settings.freeze == 0 || level > settings.freeze,
+            trainable: (settings.freeze == 0 || level > settings.freeze)
+                && (!settings.lora || declaration.role == Role::Added || is_classifier(&declaration.name)),
             decays: decays(&declaration.name),
             group: declaration.group,
             depth: shape.layers + 1 - level,
@@ -198,7 +205,7 @@ fn stored(
             faults.push(format!("'{name}' has shape {found:?}; config.json requires {expected:?}"));
             Ok(None)
         }
-        None if *group != Group::Head && !settings.draws_missing => {
+        None if *group != Group::Head && !settings.draws_missing && declaration.role == Role::Own => {
             faults.push(format!("'{name}' is missing"));
             Ok(None)
         }

@@ -10,11 +10,11 @@ use std::ops::{Deref, Range};
 
 use candle_core::{Error, Result, Tensor, TensorId};
 
-use super::gradient_buffer::{GradientBuffer, TokenGradients};
+use super::gradient_buffer::{GradientBuffer, ParameterGradient, TokenGradients};
 use super::host::{Host, host};
 use super::network::Network;
 use super::operations::{
-    Attention, Convolution, Embeddings, Linear, Lstm, LstmDirection, Norm, Operations, Place, RelativeBias,
+    Attention, Convolution, Embeddings, Linear, LowRank, Lstm, LstmDirection, Norm, Operations, Place, RelativeBias,
 };
 use super::parameters::Parameter;
 use super::pass::Pass;
@@ -117,6 +117,13 @@ impl<'a> Gradients<'a> {
         }
     }
 
+    /// Adds the gradients of a linear layer's parameters and of its input, given the gradient of its output.
+    fn add_layer(&mut self, input: Input, layer: Linear, dy: &[f32]) -> Result<()> {
+        self.add_linear(layer, dy, &input)?;
+        let id = input.release();
+        self.add_linear_input(id, layer, dy)
+    }
+
     /// Adds the gradient of a linear layer's input `x`, given the gradient of its output.
     fn add_linear_input(&mut self, x: TensorId, layer: Linear, dy: &[f32]) -> Result<()> {
         let Some(&number) = self.numbers.get(&x) else { return Ok(()) };
@@ -126,16 +133,34 @@ impl<'a> Gradients<'a> {
             Some(sum) => linear::backward_input(dy, &weight, layer.outputs, sum, Write::Add),
             empty => *empty = Some(linear::fresh_input_gradient(dy, &weight, layer.outputs)),
         }
+        if let (Some(low_rank), Some(sum)) = (model.low_rank(layer)?, &mut self.values[number]) {
+            let change = low_rank.change();
+            let inner = change.inner_gradient(dy);
+            linear::backward_input(&inner, change.a, change.rank, sum, Write::Add);
+        }
         Ok(())
     }
 
-    /// Adds the gradients of a linear layer's weight and bias.
-    fn add_linear(&self, layer: Linear, dy: &[f32], x: &[f32]) {
+    /// Adds the gradients of a linear layer's parameters.
+    fn add_linear(&self, layer: Linear, dy: &[f32], input: &Input) -> Result<()> {
         let outputs = layer.outputs;
         if let Some(bias) = layer.bias {
             self.add_rows(bias, layer, |sums, write| linear::backward_bias(dy, sums, write));
         }
-        self.add_rows(layer.weight, layer, |sums, write| linear::backward_weight(dy, x, outputs, sums, write));
+        let Some(x) = &input.values else { return Ok(()) };
+        let x = host(x)?;
+        self.add_rows(layer.weight, layer, |sums, write| linear::backward_weight(dy, &x, outputs, sums, write));
+        if let (Some(low_rank), Some(LowRank { a, b, .. })) = (self.model().low_rank(layer)?, layer.low_rank) {
+            let change = low_rank.change();
+            self.add_rows(b, layer, |sums, write| change.backward_b(dy, &x, sums, write));
+            if self.model().trains(a) {
+                let inner = change.inner_gradient(dy);
+                let mut gradient = self.buffer.parameter(a);
+                let (sums, write) = gradient.target();
+                linear::backward_weight(&inner, &x, change.rank, sums, write);
+            }
+        }
+        Ok(())
     }
 
     /// Calls `write` with the gradient of a layer's rows of a trainable parameter.
@@ -189,15 +214,15 @@ impl<'a> Gradients<'a> {
 
     /// Adds the gradients of a LayerNorm's weight and bias. Replaces `dy` by the gradient of its input.
     fn norm(&self, norm: Norm, normed: &Normed, dy: &mut [f32]) -> Result<()> {
-        let weight = self.model().values(norm.weight)?;
-        let mut dweight = self.buffer.parameter(norm.weight);
-        match norm.bias {
-            Some(bias) => {
-                let mut dbias = self.buffer.parameter(bias);
-                norm::backward_plain(dy, normed, &weight, dweight.sums(), dbias.sums());
-            }
-            None => norm::backward_plain(dy, normed, &weight, dweight.sums(), &mut vec![0.0; weight.len()]),
-        }
+        let model = self.model();
+        let weight = model.values(norm.weight)?;
+        let trained = |parameter: usize| model.trains(parameter).then(|| self.buffer.parameter(parameter));
+        let (mut dweight, mut dbias) = (trained(norm.weight), norm.bias.and_then(trained));
+        // Sums for parameters that are absent or not trained.
+        let (mut no_weight, mut no_bias) = (Vec::new(), Vec::new());
+        let dweight = sums_or(dweight.as_deref_mut(), &mut no_weight, weight.len());
+        let dbias = sums_or(dbias.as_deref_mut(), &mut no_bias, weight.len());
+        norm::backward_plain(dy, normed, &weight, dweight, dbias);
         Ok(())
     }
 }
@@ -208,10 +233,45 @@ impl Network {
         host(&self.parameters[parameter].value)
     }
 
+    /// Whether a parameter is trained.
+    fn trains(&self, parameter: usize) -> bool {
+        self.parameters[parameter].trainable
+    }
+
     /// The rows of a linear layer's weight.
     fn weight(&self, layer: Linear) -> Result<Values<'_>> {
-        let width = self.parameters[layer.weight].value.dim(1)?;
-        Ok(Values::Part(self.values(layer.weight)?, layer.first * width..(layer.first + layer.outputs) * width))
+        self.rows_of(layer.weight, layer)
+    }
+
+    /// A layer's rows of a matrix.
+    fn rows_of(&self, parameter: usize, layer: Linear) -> Result<Values<'_>> {
+        let width = self.parameters[parameter].value.dim(1)?;
+        Ok(Values::Part(self.values(parameter)?, layer.first * width..(layer.first + layer.outputs) * width))
+    }
+
+    /// The change of a linear layer's weight.
+    fn low_rank(&self, layer: Linear) -> Result<Option<LowRankValues<'_>>> {
+        let Some(LowRank { a, b, scale }) = layer.low_rank else { return Ok(None) };
+        let rank = self.parameters[a].value.dim(0)?;
+        Ok(Some(LowRankValues { a: self.values(a)?, b: self.rows_of(b, layer)?, rank, scale: scale as f32 }))
+    }
+
+    /// `x W^T` of a linear layer, for callers that add the bias in their next pass over the result.
+    fn multiply(&self, x: &[f32], layer: Linear) -> Result<Vec<f32>> {
+        let mut y = linear::forward_without_bias(x, &self.weight(layer)?, layer.outputs);
+        if let Some(low_rank) = self.low_rank(layer)? {
+            low_rank.change().forward(x, &mut y);
+        }
+        Ok(y)
+    }
+
+    /// `x W^T + b` of a linear layer.
+    fn apply(&self, x: &[f32], layer: Linear) -> Result<Vec<f32>> {
+        let mut y = linear::forward(x, &self.weight(layer)?, &self.bias(layer)?);
+        if let Some(low_rank) = self.low_rank(layer)? {
+            low_rank.change().forward(x, &mut y);
+        }
+        Ok(y)
     }
 
     /// The bias of a linear layer.
@@ -239,6 +299,51 @@ impl Network {
     }
 }
 
+/// The change of a linear layer's weight.
+struct LowRankValues<'a> {
+    a: Host<'a>,
+    b: Values<'a>,
+    rank: usize,
+    scale: f32,
+}
+
+impl LowRankValues<'_> {
+    fn change(&self) -> linear::LowRank<'_> {
+        linear::LowRank { a: &self.a, b: &self.b, rank: self.rank, scale: self.scale }
+    }
+}
+
+/// The input of linear layers, for their backward pass.
+struct Input {
+    id: TensorId,
+    /// Kept only if the gradient of a parameter needs them.
+    values: Option<Tensor>,
+}
+
+impl Input {
+    fn new(x: &Tensor, layers: &[Linear], model: &Network) -> Self {
+        let needs_values =
+            |layer: &Linear| model.trains(layer.weight) || layer.low_rank.is_some_and(|change| model.trains(change.a));
+        Self { id: x.id(), values: layers.iter().any(needs_values).then(|| x.clone()) }
+    }
+
+    /// Drops the values, so that their memory can hold the gradient.
+    fn release(self) -> TensorId {
+        self.id
+    }
+}
+
+/// The sums of a gradient, or `spare` of the same length if the parameter has none.
+fn sums_or<'a>(gradient: Option<&'a mut ParameterGradient>, spare: &'a mut Vec<f32>, length: usize) -> &'a mut [f32] {
+    match gradient {
+        Some(gradient) => gradient.sums(),
+        None => {
+            spare.resize(length, 0.0);
+            spare
+        }
+    }
+}
+
 /// A part of a parameter, or zeros for one that does not exist.
 enum Values<'a> {
     Part(Host<'a>, Range<usize>),
@@ -263,7 +368,11 @@ fn weights<'a>([input, hidden, input_bias, hidden_bias]: &'a [Host<'_>; 4]) -> W
 
 /// The parameters of these layers.
 fn parameters<const N: usize>(layers: [Linear; N]) -> Vec<usize> {
-    layers.iter().flat_map(|layer| [Some(layer.weight), layer.bias]).flatten().collect()
+    let all = |layer: &Linear| {
+        let change = layer.low_rank;
+        [Some(layer.weight), layer.bias, change.map(|change| change.a), change.map(|change| change.b)]
+    };
+    layers.iter().flat_map(all).flatten().collect()
 }
 
 /// The bias of each distance and head, from the table of buckets.
@@ -350,27 +459,21 @@ impl Operations for Tape<'_> {
     }
 
     fn linear(&mut self, x: &Tensor, layer: Linear) -> Result<Tensor> {
-        let (weight, bias) = (self.model().weight(layer)?, self.model().bias(layer)?);
-        let y = linear::forward(&host(x)?, &weight, &bias);
-        let input = x.clone();
+        let y = self.model().apply(&host(x)?, layer)?;
+        let input = Input::new(x, &[layer], self.model());
         self.result(y, layer.outputs, &[x], &parameters([layer]), move |gradients, dy| {
-            gradients.add_linear(layer, &dy, &host(&input)?);
-            let input = release(input);
-            gradients.add_linear_input(input, layer, &dy)
+            gradients.add_layer(input, layer, &dy)
         })
     }
 
     fn dense(&mut self, x: &Tensor, layer: Linear, activation: Activation) -> Result<Tensor> {
-        let (weight, bias) = (self.model().weight(layer)?, self.model().bias(layer)?);
-        let mut slopes = linear::forward_without_bias(&host(x)?, &weight, bias.len());
-        let y = activation.forward(&mut slopes, &bias);
-        let input = x.clone();
+        let mut slopes = self.model().multiply(&host(x)?, layer)?;
+        let y = activation.forward(&mut slopes, &self.model().bias(layer)?);
+        let input = Input::new(x, &[layer], self.model());
         self.result(y, layer.outputs, &[x], &parameters([layer]), move |gradients, mut dy| {
             activation::backward(&slopes, &mut dy);
             drop(slopes);
-            gradients.add_linear(layer, &dy, &host(&input)?);
-            let input = release(input);
-            gradients.add_linear_input(input, layer, &dy)
+            gradients.add_layer(input, layer, &dy)
         })
     }
 
@@ -378,24 +481,21 @@ impl Operations for Tape<'_> {
         let model = self.model();
         let (mut slopes, activated, opened) = {
             let x = host(x)?;
-            let mut slopes = linear::forward_without_bias(&x, &model.weight(values)?, values.outputs);
+            let mut slopes = model.multiply(&x, values)?;
             let activated = activation.forward(&mut slopes, &model.bias(values)?);
-            (slopes, activated, linear::forward(&x, &model.weight(gates)?, &model.bias(gates)?))
+            (slopes, activated, model.apply(&x, gates)?)
         };
         let y = activation::gate(&activated, &opened);
-        let input = x.clone();
+        let input = Input::new(x, &[values, gates], model);
         self.result(y, values.outputs, &[x], &parameters([values, gates]), move |gradients, dy| {
             let dgates = activation::gate(&activated, &dy);
             drop(activated);
             activation::backward(&opened, &mut slopes);
             let dvalues = activation::gate(&slopes, &dy);
             drop((slopes, opened, dy));
-            {
-                let x = host(&input)?;
-                gradients.add_linear(gates, &dgates, &x);
-                gradients.add_linear(values, &dvalues, &x);
-            }
-            let input = release(input);
+            gradients.add_linear(gates, &dgates, &input)?;
+            gradients.add_linear(values, &dvalues, &input)?;
+            let input = input.release();
             gradients.add_linear_input(input, gates, &dgates)?;
             gradients.add_linear_input(input, values, &dvalues)
         })
@@ -498,10 +598,10 @@ impl Operations for Tape<'_> {
         norm: Norm,
     ) -> Result<Tensor> {
         let model = self.model();
-        let (weight, linear_bias) = (model.weight(layer)?, model.bias(layer)?);
+        let linear_bias = model.bias(layer)?;
         let (norm_weight, norm_bias) = model.affine(norm)?;
         let width = norm_weight.len();
-        let mut y = linear::forward_without_bias(&host(x)?, &weight, width);
+        let mut y = model.multiply(&host(x)?, layer)?;
         let dropout = dropout.and_then(|place| self.pass.dropout(place));
         let offsets = self.pass.offsets(y.len() / width);
         let normed = {
@@ -509,7 +609,7 @@ impl Operations for Tape<'_> {
             let parameters = LayerNorm { weight: &norm_weight, bias: &norm_bias, epsilon: norm.epsilon as f32 };
             norm::forward(&mut y, &linear_bias, &host(residual)?, parameters, site)
         };
-        let (input, skip) = (x.clone(), residual.id());
+        let (input, skip) = (Input::new(x, &[layer], model), residual.id());
         let mut trained = parameters([layer]);
         trained.extend([Some(norm.weight), norm.bias].into_iter().flatten());
         self.result(y, width, &[x, residual], &trained, move |gradients, mut dsum| {
@@ -518,9 +618,7 @@ impl Operations for Tape<'_> {
             let site = Site { dropout: dropout.as_ref(), offsets: &offsets };
             let dy = norm::backward_dropout(&dsum, width, site);
             gradients.add(skip, dsum);
-            gradients.add_linear(layer, &dy, &host(&input)?);
-            let input = release(input);
-            gradients.add_linear_input(input, layer, &dy)
+            gradients.add_layer(input, layer, &dy)
         })
     }
 

@@ -10,7 +10,7 @@ use super::operations::Place;
 use super::{Backend, Network, Pass, Training};
 use crate::train::batch::{MicroBatch, Mix};
 use crate::train::testing::{Checkpoint, Gradients, batch, config, gradients};
-use crate::trial::{ModelConfig, Pooling};
+use crate::trial::{LoraConfig, ModelConfig, Pooling};
 use plateau_random::{Purpose, Random};
 
 fn both(checkpoint: &Checkpoint, model: &ModelConfig, micro: &MicroBatch, smoothing: f64) -> (Gradients, Gradients) {
@@ -21,8 +21,13 @@ fn both(checkpoint: &Checkpoint, model: &ModelConfig, micro: &MicroBatch, smooth
 }
 
 #[track_caller]
-fn agree((ours, exact): (Gradients, Gradients)) {
-    assert!((ours.0 - exact.0).abs() < 1e-5 * exact.0, "loss {} instead of {}", ours.0, exact.0);
+fn agree(both: (Gradients, Gradients)) {
+    agree_within(1e-5, both);
+}
+
+#[track_caller]
+fn agree_within(tolerance: f64, (ours, exact): (Gradients, Gradients)) {
+    assert!((ours.0 - exact.0).abs() < tolerance * exact.0, "loss {} instead of {}", ours.0, exact.0);
     let norm = |g: &[f64]| g.iter().map(|x| x * x).sum::<f64>().sqrt();
     let all: f64 = exact.1.iter().flat_map(|(_, g)| g).map(|g| norm(g).powi(2)).sum::<f64>().sqrt();
     for ((name, ours), (_, exact)) in ours.1.iter().zip(&exact.1) {
@@ -31,7 +36,7 @@ fn agree((ours, exact): (Gradients, Gradients)) {
                 let off: Vec<f64> = ours.iter().zip(exact).map(|(a, b)| a - b).collect();
                 // Small gradients are compared at the scale of all gradients: those of key biases are rounding errors.
                 let scale = norm(exact).max(1e-2 * all);
-                assert!(norm(&off) < 1e-5 * scale, "{name}: off by {:e} of {scale:e}", norm(&off));
+                assert!(norm(&off) < tolerance * scale, "{name}: off by {:e} of {scale:e}", norm(&off));
             }
             (None, None) => {}
             _ => panic!("{name}: only one backend has a gradient"),
@@ -107,6 +112,37 @@ proptest! {
         let wanted = ModelConfig { pooling: Some(pooling), dropout: Some(dropout), freeze, ..config().model };
         agree(both(&checkpoint, &wanted, &batch(seed, &lengths, 50, 3), 0.0));
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    #[test]
+    fn lora_has_the_gradients_of_candle_in_every_encoder(
+        lengths in prop::collection::vec(1usize..20, 1..6),
+        json in prop::sample::select(OTHERS.iter().copied().filter(|json| !has_fixed_head(json)).collect::<Vec<_>>()),
+        rank in 1usize..5,
+        frozen in any::<prop::sample::Index>(),
+        seed in any::<u64>(),
+    ) {
+        let targets = vec![LoraConfig::ALL.to_owned()];
+        let lora = LoraConfig { r: rank, alpha: rank as f64, targets, ..LoraConfig::default() };
+        let checkpoint = Checkpoint::with_lora(json, Some(&lora), Pooling::Pooler, seed);
+        let freeze = *frozen.get(&freezable(json));
+        let lora = Some(lora);
+        let wanted = ModelConfig { pooling: Some(Pooling::Pooler), freeze, lora, ..config().model };
+        // The changes make the weights larger, and rounding errors grow with them.
+        agree_within(1e-4, both(&checkpoint, &wanted, &batch(seed, &lengths, 50, 3), 0.0));
+    }
+}
+
+#[test]
+fn a_target_of_lora_that_matches_nothing_is_named_with_the_layers() {
+    let checkpoint = Checkpoint::of_architecture(OTHERS[0], Pooling::Pooler, 1);
+    let wanted = ModelConfig { lora: Some(LoraConfig::default()), ..config().model };
+    let loaded = Network::load(&checkpoint.config, &[&checkpoint.weights], &wanted, 3, 5, &Device::Cpu);
+    let message = loaded.unwrap_err().to_string();
+    assert!(message.contains("the target `query` of model.lora") && message.contains("first: q_lin, "), "{message}");
 }
 
 #[test]

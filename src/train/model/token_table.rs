@@ -105,7 +105,7 @@ impl NewNetwork {
         }
         Ok(Some(Self {
             config: to_bytes(&network)?,
-            table: declarations.0[shape.embeddings.tokens].name.clone(),
+            table: declarations.all[shape.embeddings.tokens].name.clone(),
             prefix: shape.prefix,
         }))
     }
