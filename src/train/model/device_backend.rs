@@ -139,7 +139,10 @@ impl<'a> DeviceBackend<'a> {
     fn maxima(x: &Tensor, lengths: impl Iterator<Item = usize>) -> Result<Tensor> {
         let (mut first, mut maxima) = (0, Vec::new());
         for length in lengths {
-            maxima.push(x.narrow(0, first, length)?.max_keepdim(0)?);
+            let part = x.narrow(0, first, length)?.contiguous()?;
+            // A maximum that occurs several times passes its gradient to one row, as in torch.
+            let places = part.argmax_keepdim(0)?;
+            maxima.push(part.gather(&places, 0)?);
             first += length;
         }
         Tensor::cat(&maxima, 0)
