@@ -51,6 +51,7 @@ pub struct Shape {
 
 /// The classification head of the architecture in transformers: one vector for each sequence, dense layer and activation, then
 /// the classifier.
+#[expect(clippy::struct_excessive_bools, reason = "independent properties of a head")]
 #[derive(Debug, Clone, Copy)]
 pub struct HeadLayout {
     /// How the rows of a sequence become one vector.

@@ -335,13 +335,11 @@ impl Input {
 
 /// The sums of a gradient, or `spare` of the same length if the parameter has none.
 fn sums_or<'a>(gradient: Option<&'a mut ParameterGradient>, spare: &'a mut Vec<f32>, length: usize) -> &'a mut [f32] {
-    match gradient {
-        Some(gradient) => gradient.sums(),
-        None => {
-            spare.resize(length, 0.0);
-            spare
-        }
+    if let Some(gradient) = gradient {
+        return gradient.sums();
     }
+    spare.resize(length, 0.0);
+    spare
 }
 
 /// A part of a parameter, or zeros for one that does not exist.
