@@ -186,6 +186,7 @@ fn train(plan: &Plan, results: &Results) -> Result<Vec<f64>, Box<dyn Error>> {
     let (config, parameters) = (RunConfig::default(), HashMap::new());
     let estimates = plan.trials.iter().map(|trial| (trial.id.clone(), 1 << 20)).collect();
     let order = RunOrder {
+        search: None,
         plan,
         sweep_yaml: "",
         origin: b"{}",

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::trial::{Device, Metric, Outcome, TrialId};
+use crate::trial::{Device, DrawnBy, Metric, Outcome, Trial, TrialId};
 
 /// An event and the time at which it was recorded: a line of `journal.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,6 +28,13 @@ pub enum Event {
         host: String,
         pid: u32,
         trials: Vec<TrialId>,
+    },
+    /// A search has drawn its next configuration: a trial for each seed. `number` counts the configurations from 0.
+    ConfigurationSuggested {
+        number: u64,
+        by: DrawnBy,
+        point: Vec<Option<f64>>,
+        trials: Vec<Trial>,
     },
     /// Recorded before the worker starts: from now on the trial may be running.
     AttemptClaimed {
@@ -94,6 +101,33 @@ pub enum Event {
         finished: usize,
         failed: usize,
     },
+}
+
+impl Event {
+    /// The configurations that searches have drawn, in order.
+    pub fn drawn(records: &[Record]) -> impl Iterator<Item = (&Vec<Option<f64>>, &[Trial])> {
+        records.iter().filter_map(|record| match &record.event {
+            Self::ConfigurationSuggested { point, trials, .. } => Some((point, trials.as_slice())),
+            _ => None,
+        })
+    }
+
+    /// The trials of the last run's plan, and those that its search has drawn since, in order.
+    #[must_use]
+    pub fn planned(records: &[Record]) -> Vec<TrialId> {
+        let opened = records.iter().rposition(|record| matches!(record.event, Self::SweepOpened { .. }));
+        let mut planned: Vec<TrialId> = Vec::new();
+        for record in records.iter().skip(opened.unwrap_or(records.len())) {
+            match &record.event {
+                Self::SweepOpened { trials, .. } => planned.clone_from(trials),
+                Self::ConfigurationSuggested { trials, .. } => {
+                    planned.extend(trials.iter().map(|trial| trial.id.clone()));
+                }
+                _ => {}
+            }
+        }
+        planned
+    }
 }
 
 /// A place for one worker at a time: a device and a number of threads.

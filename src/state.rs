@@ -97,30 +97,59 @@ impl SweepState {
         state
     }
 
+    /// Adds a trial to the end of the plan.
+    pub fn extend(&mut self, id: &TrialId) {
+        match self.index.get(id) {
+            Some(&at) if at < self.planned => return,
+            // An earlier plan had it: its state becomes that of a planned trial.
+            Some(&at) => {
+                let known = self.trials.remove(at);
+                self.trials.insert(self.planned, known);
+            }
+            None => self.trials.insert(self.planned, (id.clone(), TrialState::default())),
+        }
+        self.planned += 1;
+        self.index = self.trials.iter().enumerate().map(|(at, (id, _))| (id.clone(), at)).collect();
+        for set in [&mut self.open, &mut self.failed, &mut self.running] {
+            set.clear();
+        }
+        for at in 0..self.trials.len() {
+            self.file(at);
+        }
+    }
+
     pub fn apply(&mut self, event: &Event) {
         self.apply_to_trial(event);
         if let Some(at) = self.touched.take() {
-            let (_, TrialState { phase, .. }) = &self.trials[at];
-            let is_planned = at < self.planned;
-            let sets = [
-                (&mut self.open, is_planned && !phase.is_over()),
-                (&mut self.failed, is_planned && matches!(phase, TrialPhase::Failed(_))),
-                (&mut self.running, matches!(phase, TrialPhase::Running { .. })),
-            ];
-            for (set, is_member) in sets {
-                if is_member {
-                    set.insert(at)
-                } else {
-                    set.remove(&at)
-                };
-            }
+            self.file(at);
+        }
+    }
+
+    /// Puts a trial into the sets that it belongs to.
+    fn file(&mut self, at: usize) {
+        let (_, TrialState { phase, .. }) = &self.trials[at];
+        let is_planned = at < self.planned;
+        let sets = [
+            (&mut self.open, is_planned && !phase.is_over()),
+            (&mut self.failed, is_planned && matches!(phase, TrialPhase::Failed(_))),
+            (&mut self.running, matches!(phase, TrialPhase::Running { .. })),
+        ];
+        for (set, is_member) in sets {
+            if is_member {
+                set.insert(at)
+            } else {
+                set.remove(&at)
+            };
         }
     }
 
     fn apply_to_trial(&mut self, event: &Event) {
         match event {
             Event::SweepOpened { .. } => self.forget_faults(),
-            Event::SweepInterrupted | Event::SweepClosed { .. } | Event::OomPolicyApplied { .. } => {}
+            Event::SweepInterrupted
+            | Event::SweepClosed { .. }
+            | Event::OomPolicyApplied { .. }
+            | Event::ConfigurationSuggested { .. } => {}
             Event::SlotRetired { slot, .. } => drop(self.retired.insert(slot.index)),
             Event::AttemptClaimed { trial, attempt, slot } => {
                 let state = self.attempted(trial, *attempt);

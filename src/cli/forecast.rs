@@ -32,6 +32,8 @@ pub(crate) struct CostEstimate<'a> {
     /// The cost of all trials that are left.
     pub total: PlanEstimate,
     left: usize,
+    /// Trials that a search may draw beside them.
+    undrawn: usize,
     /// Whether earlier trials on this machine were measured.
     is_measured: bool,
 }
@@ -45,17 +47,24 @@ impl<'a> CostEstimate<'a> {
         let statuses = statuses(prepared, &ids, options)?;
         let is_left = |status: &Status| matches!(status, Status::Pending | Status::Running);
         let left = statuses.iter().filter(|status| is_left(status)).count();
+        let budget =
+            prepared.spec.search.as_ref().filter(|_| options.only.is_empty()).map(|search| search.config.trials);
+        let undrawn = budget.map_or(0, |budget| (budget as usize).saturating_sub(trials.len()));
         let mut past = past_trials(Device::Cpu, &prepared.results);
-        let slots = slots_for(prepared, &options.machine, left, &past)?;
+        let slots = slots_for(prepared, &options.machine, left + undrawn, &past)?;
         let (threads, device) = threads_and_device(&slots);
         if device != Device::Cpu {
             past = past_trials(device, &prepared.results);
         }
         let costs: Vec<Estimate> = trials.iter().map(|trial| trial_cost(prepared, trial, &past, threads)).collect();
-        let rest: Vec<Estimate> =
+        let mut rest: Vec<Estimate> =
             costs.iter().zip(&statuses).filter(|(_, status)| is_left(status)).map(|(cost, _)| *cost).collect();
+        // What is not drawn yet is taken to cost as much as the middle one of what is.
+        rest.extend(
+            costs.get(costs.len() / 2).map(|middle| std::iter::repeat_n(*middle, undrawn)).into_iter().flatten(),
+        );
         let total = PlanEstimate::of(&rest, slots.len(), kept_states(prepared));
-        Ok(Self { trials, statuses, costs, slots, total, left, is_measured: !past.is_empty() })
+        Ok(Self { trials, statuses, costs, slots, total, left, undrawn, is_measured: !past.is_empty() })
     }
 
     /// The peak memory of each trial in bytes.
@@ -71,11 +80,14 @@ impl<'a> CostEstimate<'a> {
         for (label, count) in done.iter().filter(|(_, count)| *count > 0) {
             let _ = write!(text, ", {count} {label}");
         }
-        if self.left == 0 {
+        if self.left == 0 && self.undrawn == 0 {
             return text + ", nothing left to train";
         }
         if self.left < self.trials.len() {
             let _ = write!(text, ", {} left", self.left);
+        }
+        if self.undrawn > 0 {
+            let _ = write!(text, ", and up to {} that are drawn while the sweep runs", self.undrawn);
         }
         let (threads, device) = threads_and_device(&self.slots);
         let _ = write!(

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::arguments::set_option;
 use super::sweep_file::{SweepFile, absolute};
-use crate::plan::{Facts, Plan, expand};
+use crate::event::Event;
+use crate::plan::{Facts, Plan, expand_after};
 use crate::report::count;
 use crate::spec;
 use crate::store::{self, RunDir};
@@ -49,8 +50,10 @@ impl Origin {
     }
 
     /// The trials that were planned.
-    pub(crate) fn plan(&self) -> Option<Plan> {
-        expand(&spec::parse(&self.shown, &self.stem, &self.text, &self.set).ok()?, &self.facts).ok()
+    pub(crate) fn plan(&self, dir: &RunDir) -> Option<Plan> {
+        let records = store::read_journal(&dir.journal()).map(|journal| journal.records).unwrap_or_default();
+        let spec = spec::parse(&self.shown, &self.stem, &self.text, &self.set).ok()?;
+        expand_after(&spec, &self.facts, Event::drawn(&records)).ok()
     }
 
     /// What was known of the sources.
@@ -65,8 +68,8 @@ impl Origin {
 
     /// The warning if trials of `new` differ from those of the last run only in their length. None of them continues an earlier
     /// one, because a schedule depends on the length.
-    pub(crate) fn changed_length(&self, new: &Plan) -> Option<String> {
-        let old = self.plan()?;
+    pub(crate) fn changed_length(&self, new: &Plan, dir: &RunDir) -> Option<String> {
+        let old = self.plan(dir)?;
         let alone = |plan: &Plan, other: &Plan| -> Vec<(String, u64)> {
             let known: HashSet<&TrialId> = other.trials.iter().map(|trial| &trial.id).collect();
             let trials = plan.trials.iter().filter(|trial| !known.contains(&trial.id));

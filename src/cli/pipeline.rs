@@ -1,6 +1,7 @@
 //! The way from a prepared sweep to its report, shared by `run`, `probe` and `confirm`: announce, train what is
 //! missing, report failures, draw.
 
+use std::cell::RefCell;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
@@ -24,11 +25,12 @@ use super::selection::select;
 use super::test_set::evaluate_best;
 use super::tracking::LiveTracking;
 use crate::decide::{self, MemoryBudget};
-use crate::event::Reporter as _;
+use crate::event::{Event, Reporter as _};
 use crate::exec::Local;
+use crate::plan::SearchPlan;
 use crate::report::count;
 use crate::report::terminal::{Mode, Terminal};
-use crate::run::{self, FailedTrial, RunError, RunOrder, RunSummary};
+use crate::run::{self, FailedTrial, RunError, RunOrder, RunSummary, TrialSource};
 use crate::spec::{Place, Problem};
 use crate::store::{self, RunDir, StoreError};
 use crate::train;
@@ -138,7 +140,7 @@ fn announce(prepared: &Prepared, estimate: &CostEstimate<'_>, is_fresh: bool) {
     if !is_fresh {
         let last = Origin::read(&prepared.dir);
         let clash = last.as_ref().and_then(|last| last.clash(&prepared.origin, &prepared.dir));
-        let length = last.as_ref().and_then(|last| last.changed_length(&prepared.plan));
+        let length = last.as_ref().and_then(|last| last.changed_length(&prepared.plan, &prepared.dir));
         for warning in clash.into_iter().chain(length) {
             notify(&warning);
         }
@@ -162,8 +164,14 @@ fn train_missing(
     let parameters = parameters(prepared);
     let memory = estimate.memory();
     let memory_limit = decide::memory_limit(&prepared.spec.run, &run::machine(Vec::new()));
+    let search = SearchPlan::new(&prepared.spec, &prepared.facts).map(|mut search| {
+        let records = store::read_journal(&prepared.dir.journal()).map(|journal| journal.records).unwrap_or_default();
+        search.recall(Event::drawn(&records));
+        RefCell::new(search)
+    });
     let order = RunOrder {
         plan: &prepared.plan,
+        search: search.as_ref().map(|search| search as &dyn TrialSource),
         facts: &prepared.facts,
         sweep_yaml: &sweep_yaml,
         origin: &origin,
@@ -180,6 +188,9 @@ fn train_missing(
     let engine = Local::this_program().map_err(|error| Failure::input(format!("cannot find this program: {error}")))?;
     let shown: Vec<Trial> = prepared.plan.trials.iter().filter(|trial| only.contains(&trial.id)).cloned().collect();
     let mut terminal = Terminal::new(options.display.mode(), options.display.verbose, &prepared.plan.name, &shown);
+    if let (Some(search), None) = (&search, order.only) {
+        terminal.expect(search.borrow().budget() as usize);
+    }
     if !options.fresh {
         terminal.recall(&store::read_journal(&prepared.dir.journal())?.records);
     }

@@ -52,7 +52,9 @@ pub(crate) fn print_plan(
 ) -> Result<ExitCode, Failure> {
     notify_all(&prepared.plan.warnings);
     let last = Origin::read(&prepared.dir);
-    notify_all(&last.and_then(|last| last.changed_length(&prepared.plan)).into_iter().collect::<Vec<_>>());
+    notify_all(
+        &last.and_then(|last| last.changed_length(&prepared.plan, &prepared.dir)).into_iter().collect::<Vec<_>>(),
+    );
     if format == PlanFormat::Table {
         notify_all(&data_report::full(&prepared.facts));
     }

@@ -11,10 +11,11 @@ use super::output::notify;
 use super::sources::find_sources;
 use super::sweep_file::SweepFile;
 use crate::decide;
-use crate::plan::{Facts, Plan, expand, probe_plan};
+use crate::event::Event;
+use crate::plan::{Facts, Plan, expand_after, probe_plan};
 use crate::run;
 use crate::spec::{self, Draft, Probing, Problem, RunConfig, StopAcross, SweepSpec};
-use crate::store::{Results, RunDir};
+use crate::store::{self, Results, RunDir};
 use crate::train;
 use crate::trial::{Keep, Trial};
 use crate::worker::DiskCache;
@@ -88,7 +89,8 @@ fn prepare_file(
         return Err(spec.problems(problems).into());
     }
     let dir = results.sweep(&spec.name)?;
-    let plan = expand(&spec, &facts)?;
+    let records = store::read_journal(&dir.journal()).map(|journal| journal.records).unwrap_or_default();
+    let plan = expand_after(&spec, &facts, Event::drawn(&records))?;
     let origin = Origin::new(stem, file, &arguments.set, &facts);
     Ok(Prepared { spec, facts, plan, file: file.path.clone(), origin, results, dir, cache })
 }
@@ -121,7 +123,7 @@ pub(crate) fn recorded_sweep(arguments: &SweepArguments) -> Result<RecordedSweep
         Ok(file) => last.as_ref().is_some_and(|last| last.is_of(file, &arguments.set)),
         Err(_) => true,
     };
-    let last = last.and_then(|last| Some((last.plan()?, last.facts().clone())));
+    let last = last.zip(dir.as_ref().ok()).and_then(|(last, dir)| Some((last.plan(dir)?, last.facts().clone())));
     match (last, file) {
         (Some((plan, facts)), _) if is_unchanged => Ok(RecordedSweep { plan, facts, dir: dir? }),
         (_, Err(missing)) => Err(missing),

@@ -68,11 +68,7 @@ fn all_sweeps(results: &Results) -> String {
 fn last_run(results: &Results, name: &str) -> Result<Vec<Status>, StoreError> {
     let dir = results.sweep(name)?;
     let records = store::read_journal(&dir.journal())?.records;
-    let planned = records.into_iter().rev().find_map(|record| match record.event {
-        Event::SweepOpened { trials, .. } => Some(trials),
-        _ => None,
-    });
-    run::statuses(&planned.unwrap_or_default(), &dir)
+    run::statuses(&Event::planned(&records), &dir)
 }
 
 fn counts(name: &str, statuses: &[Status]) -> Vec<String> {

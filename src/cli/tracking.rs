@@ -95,11 +95,12 @@ impl LiveTracking {
         // The run itself reports an unreadable journal.
         let Ok(journal) = store::read_journal(&self.dir.journal()) else { return };
         let started = start_times(&journal.records);
-        let state = SweepState::fold(&self.plan, &journal.records);
+        let plan = run::with_drawn(&self.plan, &journal.records);
+        let state = SweepState::fold(&plan, &journal.records);
         for destination in &mut self.destinations {
             destination.start_round(is_last);
         }
-        for trial in &self.plan.trials {
+        for trial in &plan.trials {
             let (Some(known), Some(started)) = (state.get(&trial.id), started.get(&trial.id)) else { continue };
             let version = version(known);
             if !self.destinations.iter().any(|destination| destination.needs(&trial.id, version)) {

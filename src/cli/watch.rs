@@ -24,7 +24,7 @@ pub(crate) struct WatchArguments {
 
 /// Shows the run until it ends. Ctrl-C ends the command, not the run.
 pub(crate) fn watch(arguments: &WatchArguments) -> Result<ExitCode, Failure> {
-    let RecordedSweep { plan, dir, .. } = recorded_sweep(&arguments.sweep)?;
+    let RecordedSweep { mut plan, dir, .. } = recorded_sweep(&arguments.sweep)?;
     let sweep = &arguments.sweep;
     if dir.holder().is_none() {
         return Err(Failure::input(format!(
@@ -33,6 +33,7 @@ pub(crate) fn watch(arguments: &WatchArguments) -> Result<ExitCode, Failure> {
     }
     let mut journal = JournalFollower::new(dir.journal());
     let records = journal.poll()?.records;
+    plan = run::with_drawn(&plan, &records).into_owned();
     let mut terminal = Terminal::new(arguments.progress.into(), false, &plan.name, &plan.trials);
     terminal.recall(&records);
     terminal.join(&records);

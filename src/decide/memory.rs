@@ -48,7 +48,9 @@ impl<'a> MemoryBudget<'a> {
     }
 
     fn estimate(&self, id: &TrialId) -> u64 {
-        self.estimates.get(id).copied().unwrap_or(0)
+        // A configuration that a search drew meanwhile is taken for the largest of the others.
+        let largest = || self.estimates.values().max().copied();
+        self.estimates.get(id).copied().or_else(largest).unwrap_or(0)
     }
 }
 

@@ -8,6 +8,7 @@ mod failures;
 mod memory;
 mod next_actions;
 mod overdue;
+mod search_results;
 mod slots;
 
 pub use across::{EvalHistory, judge_across};
@@ -15,4 +16,5 @@ pub use failures::{MAX_FAULTS, MemoryEvidence, killed, oom_policy};
 pub use memory::MemoryBudget;
 pub use next_actions::{Action, Policy, decide};
 pub use overdue::{Pulse, overdue};
+pub use search_results::search_result;
 pub use slots::{Machine, SlotError, check_devices, memory_limit, slots};

@@ -21,11 +21,11 @@ pub struct Plan {
     pub warnings: Vec<String>,
 }
 
-/// Expands a sweep into its trials. `facts` holds every source that [`SweepSpec::sources`] names.
+/// The trials of a sweep without a search.
 ///
 /// # Errors
 /// Every value that does not fit its data or checkpoint, with its place.
-pub fn expand(spec: &SweepSpec, facts: &Facts) -> Result<Plan, Problems> {
+pub(super) fn grid(spec: &SweepSpec, facts: &Facts) -> Result<Plan, Problems> {
     let mut expansion = Expansion::new(spec, facts);
     expansion.product();
     expansion.include();
@@ -34,11 +34,36 @@ pub fn expand(spec: &SweepSpec, facts: &Facts) -> Result<Plan, Problems> {
     Ok(plan)
 }
 
+impl Plan {
+    /// Adds trials of a search. Their new values join the axes, numbers in order.
+    pub fn extend(&mut self, trials: &[Trial]) {
+        for trial in trials {
+            for (key, value) in &trial.values {
+                if let Some(axis) = self.axes.iter_mut().find(|axis| axis.key == *key) {
+                    insert(&mut axis.values, value);
+                }
+            }
+            self.trials.push(trial.clone());
+        }
+    }
+}
+
+/// Adds a value to those of an axis, if it is new. Numbers stay in order.
+fn insert(values: &mut Vec<AxisValue>, value: &AxisValue) {
+    if values.iter().any(|known| known.value == value.value) {
+        return;
+    }
+    let above = |known: &AxisValue| Some(known.value.as_f64()? > value.value.as_f64()?);
+    let at = values.iter().position(|known| above(known) == Some(true)).unwrap_or(values.len());
+    values.insert(at, value.clone());
+}
+
 /// A key that varies, and how its value is found in a trial.
-struct Column {
-    path: String,
-    /// Index of the factor, and of the key in it; None for keys that only `include` sets.
-    axis: Option<(usize, usize)>,
+#[derive(Debug)]
+pub(super) struct Column {
+    pub(super) path: String,
+    /// Index of the factor, and of the key in it; None for keys that only `include` or a search sets.
+    pub(super) axis: Option<(usize, usize)>,
     values: Vec<AxisValue>,
     /// The index of each value, by its JSON text: an axis may have 100,000 values.
     index: HashMap<String, usize>,
@@ -79,6 +104,9 @@ fn columns(spec: &SweepSpec) -> Vec<Column> {
             columns.push(column);
         }
     }
+    for key in spec.search.iter().flat_map(|search| &search.drawn.keys) {
+        columns.push(Column::new(key.path.clone(), None));
+    }
     for (path, _) in spec.include.iter().flat_map(|entry| &entry.values) {
         if columns.iter().all(|column| column.path != *path) {
             columns.push(Column::new(path.clone(), None));
@@ -99,7 +127,8 @@ fn columns(spec: &SweepSpec) -> Vec<Column> {
     columns
 }
 
-struct Expansion<'s> {
+#[derive(Debug)]
+pub(super) struct Expansion<'s> {
     spec: &'s SweepSpec,
     data: HashMap<String, &'s DataFound>,
     models: HashMap<&'s str, &'s ModelFound>,
@@ -107,7 +136,7 @@ struct Expansion<'s> {
     /// The sources of the previous trial.
     last: Option<(&'s DataFound, &'s ModelFound)>,
     columns: Vec<Column>,
-    trials: Vec<Trial>,
+    pub(super) trials: Vec<Trial>,
     ids: HashSet<TrialId>,
     /// Number of trials that were equal to an earlier one.
     dropped: usize,
@@ -117,7 +146,7 @@ struct Expansion<'s> {
 }
 
 impl<'s> Expansion<'s> {
-    fn new(spec: &'s SweepSpec, facts: &'s Facts) -> Self {
+    pub(super) fn new(spec: &'s SweepSpec, facts: &'s Facts) -> Self {
         Self {
             spec,
             data: facts.data.iter().map(|found| (source_key(&found.written, &found.model), found)).collect(),
@@ -156,7 +185,7 @@ impl<'s> Expansion<'s> {
     }
 
     /// Included trials, over the fixed values. Folds and seeds repeat them, unless they name a fold or a seed.
-    fn include(&mut self) {
+    pub(super) fn include(&mut self) {
         for entry in &self.spec.include {
             for repeat in self.spec.repetitions(entry) {
                 let mut settings = entry.settings();
@@ -170,7 +199,7 @@ impl<'s> Expansion<'s> {
     }
 
     /// Adds the trial that `settings` and the fixed values describe. `known` gives the values that need no look-up.
-    fn trial(&mut self, settings: &[&Setting], known: impl Fn(&Column) -> Option<AxisValue>) {
+    pub(super) fn trial(&mut self, settings: &[&Setting], known: impl Fn(&Column) -> Option<AxisValue>) {
         let mut config = self.spec.base.clone();
         for setting in settings {
             if let Err(problem) = setting.apply(&mut config) {
@@ -273,7 +302,28 @@ impl<'s> Expansion<'s> {
         self.problems.entry((problem.place(), problem.what().to_owned())).or_insert(problem);
     }
 
-    fn finish(self) -> Result<Plan, Problems> {
+    /// Adds the trials that `add` adds, if there are `wanted`. Otherwise nothing changes, and mistakes are forgotten: a drawn
+    /// configuration that does not fit is not given.
+    pub(super) fn all_or_none(&mut self, wanted: usize, add: impl FnOnce(&mut Self)) -> Option<Vec<TrialId>> {
+        let (before, dropped, problems) = (self.trials.len(), self.dropped, std::mem::take(&mut self.problems));
+        add(self);
+        let fits = self.problems.is_empty() && self.trials.len() == before + wanted;
+        (self.dropped, self.problems) = (dropped, problems);
+        if !fits {
+            self.remove_from(before);
+            return None;
+        }
+        Some(self.trials[before..].iter().map(|trial| trial.id.clone()).collect())
+    }
+
+    /// Removes the trials from this index on.
+    pub(super) fn remove_from(&mut self, index: usize) {
+        for trial in self.trials.drain(index.min(self.trials.len())..) {
+            self.ids.remove(&trial.id);
+        }
+    }
+
+    pub(super) fn finish(self) -> Result<Plan, Problems> {
         if !self.problems.is_empty() {
             let mut problems: Vec<Problem> = self.problems.into_values().collect();
             // Problems at one place are sorted, too.

@@ -12,12 +12,16 @@ mod identity;
 mod idle;
 mod probes;
 mod schedules;
+mod search;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
+mod trials;
 
 pub use check::augmentation_mistakes;
 pub use estimate::{Estimate, PastTrial, PlanEstimate, estimate};
-pub use expand::{Plan, expand};
+pub use expand::Plan;
 pub use facts::{AugmentationFound, DataFound, Facts, ModelFound};
 pub use probes::{ProbeRequest, approach, probe_plan, probes};
 pub use schedules::{PlannedSchedule, schedules};
+pub use search::{SearchPlan, SearchStep, Suggestion};
+pub use trials::{expand, expand_after};

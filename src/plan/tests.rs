@@ -6,7 +6,7 @@ use crate::spec::{ResolvedSources, SweepSpec, parse};
 use crate::trial::{AxisValue, DataFacts, DataReport, Keep, ModelFacts, Pooling};
 
 /// Facts under which every source is found as written.
-pub(super) fn facts(spec: &SweepSpec) -> Facts {
+pub(crate) fn facts(spec: &SweepSpec) -> Facts {
     let sources = spec.sources();
     let data = sources.data.into_iter().map(|source| DataFound {
         located: source.data.clone(),

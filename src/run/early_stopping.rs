@@ -4,6 +4,7 @@ use super::order::RunOrder;
 use super::reconcile::is_wanted;
 use crate::decide::{EvalHistory, judge_across};
 use crate::event::StopJudgement;
+use crate::plan::Plan;
 use crate::spec::StopAcross;
 use crate::state::SweepState;
 use crate::store::{RunDir, StoreError, read_curve};
@@ -19,10 +20,10 @@ pub(super) struct EarlyStopping {
 }
 
 impl EarlyStopping {
-    pub(super) fn new(order: &RunOrder<'_>, dir: &RunDir) -> Result<Self, StoreError> {
+    pub(super) fn new(order: &RunOrder<'_>, plan: &Plan, dir: &RunDir) -> Result<Self, StoreError> {
         let mut rules = Self { is_on: order.config.stop != StopAcross::default(), ..Self::default() };
         if rules.is_on {
-            for trial in &order.plan.trials {
+            for trial in &plan.trials {
                 rules.add(&trial.id, read_curve(&dir.trial(&trial.id).evals())?.rows);
             }
         }

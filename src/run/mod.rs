@@ -30,9 +30,9 @@ mod trials_table;
 mod watch;
 
 pub use machine::machine;
-pub use order::{RunError, RunOrder};
+pub use order::{RunError, RunOrder, TrialSource};
 pub use probes::{probe_results, prune_states};
 pub use summary::{FailedTrial, RunSummary};
-pub use survey::{Surveyor, statuses, survey, survey_folder, survey_trial, trials_out_of_plan};
+pub use survey::{Surveyor, statuses, survey, survey_folder, survey_trial, trials_out_of_plan, with_drawn};
 pub use sweep::sweep;
 pub use watch::{WatchEnd, watch};

@@ -1,11 +1,14 @@
 //! What to run and how, and why a run ends early.
 
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 
-use crate::decide::MemoryBudget;
+use crate::decide::{MemoryBudget, search_result};
 use crate::event::Slot;
-use crate::plan::{Facts, Plan};
+use crate::plan::{Facts, Plan, SearchPlan, SearchStep};
 use crate::spec::RunConfig;
+use crate::state::SweepState;
 use crate::store::{Results, StoreError};
 use crate::trial::TrialId;
 
@@ -13,6 +16,8 @@ use crate::trial::TrialId;
 #[derive(Debug, Clone, Copy)]
 pub struct RunOrder<'a> {
     pub plan: &'a Plan,
+    /// Where further trials come from. None: the plan holds all.
+    pub search: Option<&'a (dyn TrialSource + 'a)>,
     /// The facts that the plan was made from: a worker compares its files with their hashes.
     pub facts: &'a Facts,
     /// The sweep with its defaults filled in, for `sweep.yaml`.
@@ -36,6 +41,30 @@ pub struct RunOrder<'a> {
     pub fresh: bool,
     /// Number of parameters of each model (by [`crate::trial::ModelConfig::network`]), where known; for estimates by later runs.
     pub parameters: &'a HashMap<String, u64>,
+}
+
+/// Where the trials of a search come from.
+pub trait TrialSource: fmt::Debug {
+    /// The plan with all that was drawn so far.
+    fn plan(&self) -> Option<Plan>;
+    /// What comes next, where the trials are in this state.
+    fn next(&self, state: &SweepState) -> SearchStep;
+    /// Forgets what was drawn from results.
+    fn forget_results(&self);
+}
+
+impl TrialSource for RefCell<SearchPlan<'_>> {
+    fn plan(&self) -> Option<Plan> {
+        self.borrow().plan().ok()
+    }
+
+    fn next(&self, state: &SweepState) -> SearchStep {
+        self.borrow_mut().next(|id| search_result(state, id))
+    }
+
+    fn forget_results(&self) {
+        self.borrow_mut().forget_results();
+    }
 }
 
 /// Why a run could not continue. Everything that was computed is kept.

@@ -20,8 +20,9 @@ use super::trials_table::TrialsTable;
 use crate::decide::{Action, MemoryBudget, Policy, decide, overdue};
 use crate::event::{Event, Failure, OomPolicy, Record, Reporter, Slot};
 use crate::exec::{Executor, Launch, WorkerExit, WorkerId, device_seen_by_worker};
+use crate::plan::{Plan, SearchStep, Suggestion};
 use crate::spec::Probing;
-use crate::state::{SweepState, TrialPhase};
+use crate::state::{SweepState, TrialPhase, TrialState};
 use crate::store::{Assignment, HEARTBEAT, Journal, Lock, RunDir, StoreError, host, write_file};
 use crate::trial::{Keep, Probe, Trial, TrialId};
 
@@ -46,7 +47,10 @@ enum RunEnd {
 /// The process that runs a sweep.
 pub(super) struct Parent<'a, E> {
     order: &'a RunOrder<'a>,
-    trials: HashMap<&'a TrialId, &'a Trial>,
+    /// The plan, with what the search has drawn.
+    plan: Plan,
+    /// The place of each trial in the plan.
+    trials: HashMap<TrialId, usize>,
     dir: RunDir,
     journal: Journal,
     state: SweepState,
@@ -86,18 +90,20 @@ impl<'a, E: Executor> Parent<'a, E> {
         write_file(&dir.sweep_yaml(), order.sweep_yaml.as_bytes())?;
         write_file(&dir.origin(), order.origin)?;
         let (journal, content) = Journal::open(&dir.journal())?;
-        let state = SweepState::fold(order.plan, &content.records);
+        let plan = current_plan(order);
+        let state = SweepState::fold(&plan, &content.records);
         let findings = reconcile(order, &dir, &state)?;
         let mut parent = Self {
             order,
-            trials: order.plan.trials.iter().map(|trial| (&trial.id, trial)).collect(),
+            trials: plan.trials.iter().enumerate().map(|(at, trial)| (trial.id.clone(), at)).collect(),
             budget: order.memory.map(|memory| memory.after(&state)),
             journal,
             state,
             engine,
             reporter,
             running: Vec::new(),
-            early_stopping: EarlyStopping::new(order, &dir)?,
+            early_stopping: EarlyStopping::new(order, &plan, &dir)?,
+            plan,
             memory: MemoryMonitor::new(),
             kept: KeptStates::default(),
             table: TrialsTable::default(),
@@ -115,7 +121,7 @@ impl<'a, E: Executor> Parent<'a, E> {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             host: host(),
             pid: std::process::id(),
-            trials: order.plan.trials.iter().map(|trial| trial.id.clone()).collect(),
+            trials: parent.plan.trials.iter().map(|trial| trial.id.clone()).collect(),
         })?;
         for event in findings.events {
             parent.record(event)?;
@@ -140,7 +146,7 @@ impl<'a, E: Executor> Parent<'a, E> {
         if end == RunEnd::Interrupted {
             self.record(Event::SweepInterrupted)?;
         }
-        self.table.write(&self.dir, self.order.plan, &self.state)?;
+        self.table.write(&self.dir, &self.plan, &self.state)?;
         self.journal.sync()?;
         Ok(self.summary(end))
     }
@@ -152,6 +158,7 @@ impl<'a, E: Executor> Parent<'a, E> {
         loop {
             let policy =
                 Policy { slots: order.slots, retries: order.config.retries, wanted: order.only, memory: self.budget };
+            self.draw()?;
             for action in decide(&self.state, &policy) {
                 if let Some(end) = self.act(action)? {
                     return Ok(end);
@@ -167,8 +174,24 @@ impl<'a, E: Executor> Parent<'a, E> {
                 _ = looks.tick() => self.look()?,
             }
             self.stop_outdone()?;
-            self.table.refresh(&self.dir, order.plan, &self.state)?;
+            self.table.refresh(&self.dir, &self.plan, &self.state)?;
         }
+    }
+
+    /// Adds configurations of the search to the plan, until there is one for each slot, or until the next one has to wait.
+    fn draw(&mut self) -> Result<(), RunError> {
+        let Some(search) = self.order.search.filter(|_| self.order.only.is_none()) else { return Ok(()) };
+        let is_pending = |(_, known): &(&TrialId, &TrialState)| known.phase == TrialPhase::Pending;
+        while self.state.open().filter(is_pending).count() < self.order.slots.len() {
+            let SearchStep::Suggest(Suggestion { number, by, point, trials }) = search.next(&self.state) else { break };
+            self.record(Event::ConfigurationSuggested { number, by, point, trials: trials.clone() })?;
+            for trial in &trials {
+                self.trials.insert(trial.id.clone(), self.plan.trials.len());
+                self.plan.extend(std::slice::from_ref(trial));
+                self.state.extend(&trial.id);
+            }
+        }
+        Ok(())
     }
 
     /// Does what was decided. Returns how the run ends, if it ends.
@@ -211,7 +234,8 @@ impl<'a, E: Executor> Parent<'a, E> {
 
     /// Claims the next attempt, then starts it. If the engine cannot start it, the attempt has failed.
     fn launch(&mut self, id: &TrialId, attempt: u32, slot: Slot, oom_policy: OomPolicy) -> Result<(), RunError> {
-        let Some(&trial) = self.trials.get(id) else { return Ok(()) };
+        let Some(trial) = self.trials.get(id).and_then(|&at| self.plan.trials.get(at)) else { return Ok(()) };
+        let trial = trial.clone();
         self.check_folder()?;
         let folder = self.dir.trial(id);
         let claimed = folder.claim(attempt)?;
@@ -220,7 +244,7 @@ impl<'a, E: Executor> Parent<'a, E> {
         if oom_policy != OomPolicy::default() {
             self.record(Event::OomPolicyApplied { trial: id.clone(), attempt, oom_policy })?;
         }
-        claimed.assign(&self.assignment(trial, attempt, slot, oom_policy))?;
+        claimed.assign(&self.assignment(&trial, attempt, slot, oom_policy))?;
         // The worker of an earlier attempt may have died before it saw the request.
         if let Some(judgement) = self.state.get(id).and_then(|known| known.stop.as_ref()) {
             claimed.request_stop(&judgement.to_string())?;
@@ -230,7 +254,7 @@ impl<'a, E: Executor> Parent<'a, E> {
         let launch = Launch { worker: worker.clone(), folder: path, log: claimed.open_log()?, slot };
         match self.engine.launch(launch) {
             Ok(pid) => {
-                let position = TrialPosition::new(trial, slot, &folder);
+                let position = TrialPosition::new(&trial, slot, &folder);
                 self.running.push(RunningTrial { worker, position, killed_for: None });
                 self.record(Event::AttemptStarted { trial: id.clone(), attempt, pid })?;
             }
@@ -433,7 +457,7 @@ impl<'a, E: Executor> Parent<'a, E> {
 
     fn summary(&self, end: RunEnd) -> RunSummary {
         let mut summary = RunSummary {
-            sweep: self.order.plan.name.clone(),
+            sweep: self.plan.name.clone(),
             folder: self.dir.path().to_owned(),
             finished: 0,
             failed: Vec::new(),
@@ -455,6 +479,15 @@ impl<'a, E: Executor> Parent<'a, E> {
         }
         summary
     }
+}
+
+/// The plan with what the search has drawn so far. A fresh run draws anew.
+fn current_plan(order: &RunOrder<'_>) -> Plan {
+    let Some(search) = order.search else { return order.plan.clone() };
+    if order.fresh {
+        search.forget_results();
+    }
+    search.plan().unwrap_or_else(|| order.plan.clone())
 }
 
 /// The probe of a trial that starts from a training state of another trial.

@@ -1,8 +1,10 @@
 //! A sweep as it is on disk, also while another process runs it.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 
 use crate::analysis::{Run, Sweep};
+use crate::event::{Event, Record};
 use crate::plan::Plan;
 use crate::state::{SweepState, TrialPhase, TrialState};
 use crate::store::{RunDir, StoreError, TrialDir, read_curve, read_journal};
@@ -35,6 +37,7 @@ fn look(plan: &Plan, dir: &RunDir, seen: Vec<Run>) -> Result<Sweep, StoreError> 
     let ended = seen.into_iter().filter(|run| run.outcome.is_some());
     let mut ended: HashMap<TrialId, Run> = ended.map(|run| (run.trial.id.clone(), run)).collect();
     let journal = read_journal(&dir.journal())?;
+    let plan = &with_drawn(plan, &journal.records);
     let state = SweepState::fold(plan, &journal.records);
     let alive = is_running(&state, dir);
     let mut runs = Vec::with_capacity(plan.trials.len());
@@ -47,6 +50,26 @@ fn look(plan: &Plan, dir: &RunDir, seen: Vec<Run>) -> Result<Sweep, StoreError> 
         });
     }
     Ok(Sweep { name: plan.name.clone(), axes: plan.axes.clone(), runs })
+}
+
+/// The plan with the trials that the search of the last run has drawn since it was made. A run of another plan adds nothing.
+#[must_use]
+pub fn with_drawn<'p>(plan: &'p Plan, records: &[Record]) -> Cow<'p, Plan> {
+    let drawn: HashMap<&TrialId, &Trial> =
+        Event::drawn(records).flat_map(|(_, trials)| trials).map(|trial| (&trial.id, trial)).collect();
+    let planned = if drawn.is_empty() { Vec::new() } else { Event::planned(records) };
+    let of_run: HashSet<&TrialId> = planned.iter().collect();
+    if plan.trials.iter().any(|trial| !of_run.contains(&trial.id)) {
+        return Cow::Borrowed(plan);
+    }
+    let known: HashSet<&TrialId> = plan.trials.iter().map(|trial| &trial.id).collect();
+    let new = planned.iter().filter(|id| !known.contains(id)).filter_map(|id| drawn.get(id));
+    let new: Vec<Trial> = new.map(|trial| (*trial).clone()).collect();
+    let mut plan = Cow::Borrowed(plan);
+    if !new.is_empty() {
+        plan.to_mut().extend(&new);
+    }
+    plan
 }
 
 /// The status of each of `trials`. Reads no curves.
@@ -62,7 +85,7 @@ pub fn statuses(trials: &[TrialId], dir: &RunDir) -> Result<Vec<Status>, StoreEr
 /// Trials that earlier runs trained here and that are no longer in the plan, each with its status.
 pub fn trials_out_of_plan(plan: &Plan, dir: &RunDir) -> Result<Vec<(TrialId, Status)>, StoreError> {
     let journal = read_journal(&dir.journal())?;
-    let state = SweepState::fold(plan, &journal.records);
+    let state = SweepState::fold(&with_drawn(plan, &journal.records), &journal.records);
     let there = state.removed().filter(|(id, _)| dir.trial(id).path().exists());
     there
         .map(|(id, known)| Ok((id.clone(), status_of(Some(known), outcome(&dir.trial(id))?.as_ref(), false))))

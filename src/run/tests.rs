@@ -4,6 +4,7 @@
 //! variable or argument. Without it a helper returns at once, so that all tests can run in any way.
 
 mod failures;
+mod search;
 #[cfg(feature = "faults")]
 mod torture;
 
@@ -161,9 +162,19 @@ impl Bench {
         self.run_on(self.engine(), watch)
     }
 
-    fn run_on(&self, mut engine: impl Executor, watch: &mut Watch) -> Result<RunSummary, RunError> {
+    fn run_on(&self, engine: impl Executor, watch: &mut Watch) -> Result<RunSummary, RunError> {
+        self.run_search(engine, None, watch)
+    }
+
+    fn run_search(
+        &self,
+        mut engine: impl Executor,
+        search: Option<&dyn TrialSource>,
+        watch: &mut Watch,
+    ) -> Result<RunSummary, RunError> {
         let (slots, parameters) = ([slot(0), slot(1)], HashMap::new());
         let order = RunOrder {
+            search,
             plan: &self.plan,
             facts: &Facts::default(),
             sweep_yaml: "grid: {}\n",

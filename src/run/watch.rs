@@ -34,7 +34,8 @@ pub fn watch(
     mut state: SweepState,
     reporter: &mut dyn Reporter,
 ) -> Result<WatchEnd, StoreError> {
-    let trials: HashMap<&TrialId, &Trial> = plan.trials.iter().map(|trial| (&trial.id, trial)).collect();
+    let mut trials: HashMap<TrialId, Trial> =
+        plan.trials.iter().map(|trial| (trial.id.clone(), trial.clone())).collect();
     let mut positions: HashMap<TrialId, TrialPosition> = HashMap::new();
     let mut liveness = Liveness::default();
     loop {
@@ -46,6 +47,12 @@ pub fn watch(
         }
         let mut end = None;
         for record in &records {
+            if let Event::ConfigurationSuggested { trials: drawn, .. } = &record.event {
+                for trial in drawn {
+                    state.extend(&trial.id);
+                    trials.insert(trial.id.clone(), trial.clone());
+                }
+            }
             state.apply(&record.event);
             reporter.event(record);
             end = match record.event {
@@ -88,7 +95,7 @@ impl Liveness {
 
 /// Looks at the files of the trials that run now, and forgets the others.
 fn follow(
-    trials: &HashMap<&TrialId, &Trial>,
+    trials: &HashMap<TrialId, Trial>,
     dir: &RunDir,
     state: &SweepState,
     positions: &mut HashMap<TrialId, TrialPosition>,

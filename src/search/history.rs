@@ -40,6 +40,32 @@ impl SearchResult {
     }
 }
 
+impl SearchResult {
+    /// The result of a configuration from those of its trials, which differ in the seed alone: the mean of those that ended.
+    /// Until all are known it runs.
+    #[must_use]
+    pub fn of_seeds(results: &[Self]) -> Self {
+        if results.is_empty() || results.contains(&Self::Running) {
+            return Self::Running;
+        }
+        let ended: Vec<f64> = results
+            .iter()
+            .filter_map(|result| match result {
+                Self::Ended(value) => Some(*value),
+                _ => None,
+            })
+            .collect();
+        if !ended.is_empty() {
+            return Self::Ended(ended.iter().sum::<f64>() / ended.len() as f64);
+        }
+        let order = |a: &&Self, b: &&Self| {
+            let (a, b) = (a.rank(), b.rank());
+            (a.0, a.1).cmp(&(b.0, b.1)).then(a.2.total_cmp(&b.2))
+        };
+        results.iter().min_by(order).copied().unwrap_or(Self::Running)
+    }
+}
+
 /// Largest number of good configurations.
 const MOST_GOOD: usize = 25;
 

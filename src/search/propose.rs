@@ -33,15 +33,16 @@ const SOBOL_DIMENSIONS: u32 = sobol_burley::NUM_DIMENSIONS;
 /// configurations are the same or lower).
 const DIGITS: usize = 3;
 
-/// Configuration `number` of a search, where `seen` is what it may know of the ones before. `is_taken` tells of a point
-/// whether the sweep holds it already. None if there is no point left.
+/// Configuration `number` of a search, where `seen` is what it may know of the ones before. `is_taken` is asked for one point
+/// after the other whether the sweep holds it already; the first that it does not hold is the result. None if there is no point
+/// left.
 #[must_use]
 pub fn propose(
     space: &Space,
     settings: SearchSettings,
     number: u64,
     seen: &[Observation],
-    is_taken: impl Fn(&Point) -> bool,
+    mut is_taken: impl FnMut(&Point) -> bool,
 ) -> Option<Point> {
     let random = Random::new(settings.seed, Purpose::Search).at(number);
     let first = match settings.sampler {

@@ -68,6 +68,20 @@ impl Domain {
         }
     }
 
+    /// The coordinate of a value; None if it is not one of the domain. Not for choices, whose coordinates are indices.
+    #[must_use]
+    pub fn held(&self, x: f64) -> Option<f64> {
+        let nearest = self.nearest(x);
+        let (low, high) = match *self {
+            Self::Uniform { low, high } | Self::Log { low, high } => (low, high),
+            Self::Steps { low, step, count } => (low, low + step * (count as f64 - 1.0)),
+            Self::LogInt { low, high } => (low as f64, high as f64),
+            Self::Choice { .. } => return None,
+        };
+        let dust = 1e-9 * (high - low);
+        ((low - dust..=high + dust).contains(&x) && (nearest - x).abs() <= dust).then_some(nearest)
+    }
+
     /// How many values there are; None for a continuum.
     #[must_use]
     pub fn size(&self) -> Option<u64> {

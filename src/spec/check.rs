@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use super::keys;
 use super::kind::whole;
 use super::problem::{Place, Problem};
-use super::sweep::{AxisKey, Entry, Factor, Setting, SweepSpec, place_of};
+use super::sweep::{AxisKey, DrawnSpace, Entry, Factor, Setting, SweepSpec, place_of};
 use super::yaml::Node;
 use crate::trial::{AxisValue, Keep, Key, TrialConfig};
 
@@ -141,6 +141,52 @@ pub(super) fn test_without_weights(spec: &SweepSpec) -> Option<Problem> {
     let problem =
         Problem::new(test.place, "the test set cannot be evaluated, because `run.keep: none` keeps no weights");
     (spec.run.keep == Keep::None).then(|| problem.hint("leave `run.keep` out, or write `run: {keep: winner}`"))
+}
+
+/// Where the sections `space` and `search` stand.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SearchPlaces {
+    pub space: Option<Place>,
+    pub search: Option<Place>,
+}
+
+/// What does not go together with a search.
+pub(super) fn search(places: SearchPlaces, drawn: &DrawnSpace, factors: &[Factor], fixed: &[Setting]) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let Some(space) = places.space else {
+        let alone = places.search.map(|place| {
+            let hint = "add one, such as `space: {lr: {log: [1e-6, 1e-3]}}`";
+            Problem::new(place, "`search` needs a `space` to draw from").hint(hint)
+        });
+        return alone.into_iter().collect();
+    };
+    if drawn.keys.is_empty() {
+        problems.push(Problem::new(space, "`space` has no keys").hint("such as {lr: {log: [1e-6, 1e-3]}}"));
+    }
+    for factor in factors {
+        for key in factor.keys.iter().filter(|_| factor.keys.len() > 1).take(1) {
+            problems.push(
+                Problem::new(key.place, "`zip` and `space` do not go together").hint("move its keys into `grid`"),
+            );
+        }
+    }
+    for drawn in &drawn.keys {
+        let elsewhere = factors.iter().flat_map(|factor| &factor.keys).find(|key| key.path == drawn.path);
+        if let Some(axis) = elsewhere {
+            let hint = format!("it is on the grid in line {}; keep one of the two", axis.place.line());
+            problems.push(Problem::new(drawn.place, format!("`{}` is drawn and on the grid", drawn.path)).hint(hint));
+        }
+        if let Some(fixed) = fixed.iter().find(|setting| setting.path == drawn.path && !setting.key_place.is_override())
+        {
+            let hint = format!("it is fixed in line {}; keep one of the two", fixed.key_place.line());
+            problems.push(Problem::new(drawn.place, format!("`{}` is drawn and fixed", drawn.path)).hint(hint));
+        }
+        if Key::Seed.is(&drawn.path) {
+            let hint = "`seeds: [1, 2, 3]` at the top level repeats each configuration";
+            problems.push(Problem::new(drawn.place, "`seed` cannot be drawn").hint(hint));
+        }
+    }
+    problems
 }
 
 /// A warning where the two keys have another meaning than in transformers. `entries` are those of the top level.

@@ -9,8 +9,9 @@ use super::kind::Kind;
 use super::names::{self, ALIASES};
 use super::problem::{Place, Problem, Problems, Text, nearest};
 use super::run_config::{RUN_KEYS, RunConfig};
+use super::search::SearchConfig;
 use super::sections::SECTIONS;
-use super::sweep::{AxisKey, Entry, Factor, Setting, Sources, SweepSpec};
+use super::sweep::{AxisKey, DrawnSpace, Entry, Factor, SearchSpec, Setting, Sources, SweepSpec};
 use super::yaml::{self, Content, Node};
 use crate::trial::{Key, TrialConfig};
 
@@ -109,6 +110,12 @@ pub(super) struct Reader {
     pub seeds: Option<AxisKey>,
     pub include: Vec<Entry>,
     pub exclude: Vec<Entry>,
+    pub drawn: DrawnSpace,
+    pub search: SearchConfig,
+    pub search_seen: Vec<(String, Place)>,
+    /// The places of the sections `space` and `search`.
+    pub space_place: Option<Place>,
+    pub search_place: Option<Place>,
     pub uncertain: UncertainSections,
 }
 
@@ -134,22 +141,24 @@ impl Reader {
             "include" => self.include = self.entries(key, value),
             "exclude" => self.exclude = self.entries(key, value),
             "seeds" => self.seeds(key, value),
-            "run" => match value.map() {
-                Some(entries) => {
-                    for (key, value) in entries {
-                        self.run_key(key.text().unwrap_or_default(), key, value);
-                    }
+            "space" => self.space(key, value),
+            "search" => {
+                self.search_place = Some(key.place);
+                for (key, value) in self.section(key, value) {
+                    self.search_key(key.text().unwrap_or_default(), &key, &value);
                 }
-                None if value.is_null() => {}
-                None => self.error(
-                    value,
-                    format!("`run` cannot be {}", value.described()),
-                    "expected a map, such as {jobs: 2}",
-                ),
-            },
+            }
+            "run" => {
+                for (key, value) in self.section(key, value) {
+                    self.run_key(key.text().unwrap_or_default(), &key, &value);
+                }
+            }
             text => {
                 if let Some(name) = text.strip_prefix("run.") {
                     self.run_key(name, key, value);
+                } else if let Some(name) = text.strip_prefix("search.") {
+                    self.search_place = self.search_place.or(Some(key.place));
+                    self.search_key(name, key, value);
                 } else if let Some(path) = text.strip_prefix("stop.").filter(|path| across::rule_of(path).is_some()) {
                     self.stop_across(path, key, value);
                 } else if let (true, Some(entries)) = (text == "stop", value.map()) {
@@ -179,6 +188,32 @@ impl Reader {
         match value.text().filter(|_| !value.is_null()) {
             Some(text) => self.name = Some((text.to_owned(), value.place)),
             None => self.error(value, format!("`name` cannot be {}", value.described()), "expected a name"),
+        }
+    }
+
+    /// The entries of `run` or `search`.
+    fn section(&mut self, key: &Node, value: &Node) -> Vec<(Node, Node)> {
+        match value.map() {
+            Some(entries) => entries.to_vec(),
+            None if value.is_null() => Vec::new(),
+            None => {
+                let name = key.text().unwrap_or_default();
+                let example = if name == "run" { "{jobs: 2}" } else { "{trials: 60}" };
+                let what = format!("`{name}` cannot be {}", value.described());
+                self.error(value, what, format!("expected a map, such as {example}"));
+                Vec::new()
+            }
+        }
+    }
+
+    fn search_key(&mut self, name: &str, key: &Node, value: &Node) {
+        if let Some((_, earlier)) = self.search_seen.iter().find(|(seen, _)| seen == name) {
+            let hint = format!("first in line {}", earlier.line());
+            return self.error(key, format!("`search.{name}` is given twice"), hint);
+        }
+        self.search_seen.push((name.to_owned(), value.place));
+        if let Err(problems) = self.search.set(name, key, value) {
+            self.errors.extend(problems);
         }
     }
 
@@ -292,7 +327,7 @@ impl Reader {
             Ok(value) => value.unwrap_or_else(|| Node::plain("", key.place)),
             Err(problem) => return self.errors.push(problem),
         };
-        if matches!(text, "grid" | "zip" | "include" | "exclude") {
+        if matches!(text, "grid" | "zip" | "space" | "include" | "exclude") {
             return self.error(
                 &key,
                 format!("`{text}` cannot be set on the command line"),
@@ -301,6 +336,9 @@ impl Reader {
         }
         if let Some(name) = text.strip_prefix("run.") {
             self.run_seen.retain(|(seen, _)| seen != name);
+        }
+        if let Some(name) = text.strip_prefix("search.") {
+            self.search_seen.retain(|(seen, _)| seen != name);
         }
         let earlier = std::mem::take(&mut self.fixed);
         self.top_level(&key, &value);
@@ -343,6 +381,10 @@ impl Reader {
             self.factors.push(Factor { keys: vec![seeds] });
         }
         self.errors.extend(check::axes(&self.factors, &self.fixed));
+        self.errors.extend(check::axes(&self.drawn.factors, &self.fixed));
+        let places = check::SearchPlaces { space: self.space_place, search: self.search_place };
+        self.errors.extend(check::search(places, &self.drawn, &self.factors, &self.fixed));
+        let search = self.space_place.map(|_| SearchSpec { config: self.search, drawn: self.drawn });
         let (name, name_place) = self.name.take().unwrap_or_else(|| (stem.to_owned(), Place::NOWHERE));
         if !is_folder_name(&name) {
             let what = format!("`{name}` cannot name a sweep");
@@ -367,6 +409,7 @@ impl Reader {
             factors: self.factors,
             include: self.include,
             exclude: self.exclude,
+            search,
             warnings: Vec::new(),
         };
         let size = spec.size();

@@ -13,6 +13,7 @@ use super::names::{self, ALIASES, misnomer};
 use super::problem::nearest;
 use super::run_config::{RUN_KEYS, RunConfig};
 use super::schedulers::SCHEDULERS;
+use super::search::{SEARCH_KEYS, SearchConfig, SearchKey};
 use super::sections::SECTIONS;
 use super::sweep::{in_short, lookup};
 use crate::trial::{Key as Role, LoraConfig, Patience, Plateau, TrialConfig, number_text};
@@ -85,6 +86,7 @@ pub fn reference() -> Vec<Chapter> {
         chapters.extend(variants.iter().map(|variant| variant_chapter(key, variant)));
     }
     chapters.push(chapter("stop", "Rules that end trials early.", [inside("stop"), rules()].concat()));
+    chapters.push(chapter("search", "How the configurations of `space` are drawn.", search_keys()));
     chapters.push(chapter("run", "How a sweep runs. These keys are never part of a trial's identity.", run_keys()));
     chapters
 }
@@ -147,6 +149,15 @@ fn rules() -> Vec<KeyDoc> {
     let on = serde_json::json!({"stop": on});
     let rules = RULE_KEYS.iter();
     rules.map(|rule| KeyDoc::new(rule.path, rule.kind.takes(), default(rule.path, &rule.kind, &on), rule.doc)).collect()
+}
+
+fn search_keys() -> Vec<KeyDoc> {
+    let defaults = serde_json::json!({"search": SearchConfig::default()});
+    let doc = |key: &SearchKey| {
+        let path = format!("search.{}", key.name);
+        KeyDoc::new(&path, key.kind.takes(), default(&path, &key.kind, &defaults), key.doc)
+    };
+    SEARCH_KEYS.iter().map(doc).collect()
 }
 
 fn run_keys() -> Vec<KeyDoc> {
@@ -311,10 +322,15 @@ mod tests {
         }
     }
 
+    /// A search needs something to draw.
+    fn complete(path: &str, line: &str) -> String {
+        if path.starts_with("search") { format!("{line}\nspace: {{lr: [1e-5, 1e-4]}}") } else { line.to_owned() }
+    }
+
     #[test]
     fn every_example_is_a_line_of_a_sweep_file() {
         for KeyDoc { example, path, .. } in all() {
-            let whole = parse("a.yaml", "a", &example, &[]);
+            let whole = parse("a.yaml", "a", &complete(&path, &example), &[]);
             assert!(whole.is_ok(), "{path}: {}", whole.unwrap_err());
         }
     }
@@ -326,9 +342,12 @@ mod tests {
         for KeyDoc { path, default, owner, .. } in all() {
             let Some(default) = default.filter(|_| owner.is_none()) else { continue };
             let line = format!("{path}: {default}");
-            let spec = parse("a.yaml", "a", &line, &[]).unwrap_or_else(|problems| panic!("{problems}"));
+            let spec =
+                parse("a.yaml", "a", &complete(&path, &line), &[]).unwrap_or_else(|problems| panic!("{problems}"));
             let is_inside = path.matches('.').count() == 2;
-            assert!(is_inside || (spec.base == empty.base && spec.run == empty.run), "{line}");
+            let search = spec.search.map(|search| search.config).unwrap_or_default();
+            let is_default = spec.base == empty.base && spec.run == empty.run && search == SearchConfig::default();
+            assert!(is_inside || is_default, "{line}");
         }
     }
 

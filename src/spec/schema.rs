@@ -9,6 +9,7 @@ use super::kind::{Kind, Parameter, Variant};
 use super::names::ALIASES;
 use super::reference::{KeyDoc, reference};
 use super::run_config::RUN_KEYS;
+use super::search::SEARCH_KEYS;
 use super::sections::SECTIONS;
 use crate::trial::Key as Role;
 
@@ -51,6 +52,11 @@ pub fn schema() -> Value {
     properties.extend(RULE_KEYS.iter().map(|rule| (rule.path.to_owned(), reference_to(rule.path))));
     for key in RUN_KEYS {
         let path = format!("run.{}", key.name);
+        properties.insert(path.clone(), reference_to(&path));
+    }
+    for key in SEARCH_KEYS {
+        let path = format!("search.{}", key.name);
+        definitions.insert(path.clone(), documented(&docs, &path, key.kind.schema()));
         properties.insert(path.clone(), reference_to(&path));
     }
     for section in SECTIONS {
@@ -122,10 +128,31 @@ fn section_schema(name: &str) -> Value {
             optional(json!({"type": "array", "items": entry}))
         }
         "seeds" => json!({"type": "array", "items": reference_to(Role::Seed.path()), "minItems": 1}),
+        "space" => optional(object(trial_properties().map(|(name, _)| (name, drawn())))),
+        "search" => optional(object(
+            SEARCH_KEYS.iter().map(|key| (key.name.to_owned(), reference_to(&format!("search.{}", key.name)))),
+        )),
         _ => optional(object(
             RUN_KEYS.iter().map(|key| (key.name.to_owned(), reference_to(&format!("run.{}", key.name)))),
         )),
     }
+}
+
+/// What a search draws from: a list, a range, or a group of keys.
+fn drawn() -> Value {
+    let ends = json!({"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2});
+    let range = |word: &str, with_step: bool| {
+        let step = with_step.then(|| ("step".to_owned(), json!({"type": "number", "exclusiveMinimum": 0})));
+        let mut range = object([(word.to_owned(), ends.clone())].into_iter().chain(step));
+        range["required"] = json!([word]);
+        range
+    };
+    let list = json!({"type": "array", "minItems": 1});
+    let weights = json!({"type": "array", "items": {"type": "number", "minimum": 0}, "minItems": 1});
+    let mut choice = object([("choice".to_owned(), list.clone()), ("weights".to_owned(), weights)].into_iter());
+    choice["required"] = json!(["choice"]);
+    let ranges = [range("log", false), range("log_int", false), range("uniform", true), range("int", true)];
+    any_of([vec![list, choice], ranges.to_vec(), vec![json!({"type": "object"})]].concat())
 }
 
 fn object(properties: impl Iterator<Item = (String, Value)>) -> Value {

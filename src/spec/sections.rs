@@ -35,6 +35,24 @@ pub(super) static SECTIONS: &[Section] = &[
         },
     },
     Section {
+        name: "space",
+        doc: Doc {
+            about: "Keys that a search draws: `{log: [1e-6, 1e-3]}` evenly in logarithm, `{uniform: [0, 0.3], step: 0.05}`, \
+                    `{int: [1, 6]}`, `{log_int: [1, 64]}`, a list of values, or `{choice: [none, eda], weights: [3, 1]}`.",
+            unit: "",
+            example: "{lr: {log: [1e-6, 1e-3]}, batch_size: [8, 16, 32]}",
+        },
+    },
+    Section {
+        name: "search",
+        doc: Doc {
+            about: "How many configurations are drawn from `space`, and how. Beside `grid`, each point of the grid has a search \
+                    of its own.",
+            unit: "",
+            example: "{sampler: tpe, trials: 60}",
+        },
+    },
+    Section {
         name: "include",
         doc: Doc {
             about: "Trials beside the grid, over the fixed values. `seeds` and `data.folds` repeat them, unless they name a seed or a fold.",

@@ -9,6 +9,9 @@ use super::RunConfig;
 use super::keys::{self, ARCHITECTURE, Target};
 use super::kind::brief;
 use super::problem::{Place, Problem, Problems, Shown, Text};
+use super::search::SearchConfig;
+use super::yaml::Node;
+use crate::search::Space;
 use crate::trial::{Architecture, Augmentation, AxisValue, DataConfig, TrialConfig, number_text};
 
 /// A checked sweep file. It holds everything that the file says, and nothing that depends on data or checkpoints.
@@ -31,7 +34,49 @@ pub struct SweepSpec {
     pub(crate) folds: Option<usize>,
     pub(crate) include: Vec<Entry>,
     pub(crate) exclude: Vec<Entry>,
+    /// The section `space` with `search`: configurations are drawn for each point of the product.
+    pub(crate) search: Option<SearchSpec>,
     pub(super) warnings: Vec<Problem>,
+}
+
+/// What is drawn, and how.
+#[derive(Debug, Clone)]
+pub struct SearchSpec {
+    pub config: SearchConfig,
+    pub(crate) drawn: DrawnSpace,
+}
+
+/// What a search draws.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct DrawnSpace {
+    pub keys: Vec<DrawnKey>,
+    /// The dimensions of all keys, in order.
+    pub space: Space,
+    /// Each key as an axis of the values that must be valid: the ends of a range, or all values of a list.
+    pub factors: Vec<Factor>,
+}
+
+/// A key of the section.
+#[derive(Debug, Clone)]
+pub(crate) struct DrawnKey {
+    /// Dotted; aliases resolved.
+    pub path: String,
+    pub place: Place,
+    /// As written.
+    pub(super) key: Node,
+    pub(super) written: Node,
+    /// Index of its dimension.
+    pub(super) dimension: usize,
+    /// The values of a list; empty for a range.
+    pub(super) items: Vec<Item>,
+}
+
+/// A value of a list.
+#[derive(Debug, Clone)]
+pub(super) struct Item {
+    pub node: Node,
+    /// Entries of the map that are drawn, too: their place in the map, and their dimension.
+    pub drawn: Vec<(usize, usize)>,
 }
 
 /// One key given one value.
@@ -273,6 +318,9 @@ impl SweepSpec {
 
     /// Number of trials before `exclude` is applied and equal ones are left out.
     pub fn size(&self) -> u128 {
+        if let Some(search) = &self.search {
+            return u128::from(search.config.trials);
+        }
         let product = self.factors.iter().fold(1u128, |size, factor| size.saturating_mul(factor.len() as u128));
         let extra = self.include.iter().map(|entry| {
             let repeats = self.repeats(entry).map(|axis| axis.choices.len() as u128);
@@ -348,7 +396,7 @@ impl SweepSpec {
     fn combinations(&self, paths: &[&str]) -> Vec<Combination<'_>> {
         let touches = |path: &str| paths.iter().any(|wanted| overlap(path, wanted));
         let factors: Vec<&Factor> =
-            self.factors.iter().filter(|factor| factor.keys.iter().any(|key| touches(&key.path))).collect();
+            self.all_factors().filter(|factor| factor.keys.iter().any(|key| touches(&key.path))).collect();
         let within = |path: &str| paths.iter().any(|wanted| path.len() >= wanted.len() && overlap(path, wanted));
         let exclude: Vec<&Entry> =
             self.exclude.iter().filter(|entry| entry.settings().iter().all(|setting| within(&setting.path))).collect();
@@ -389,7 +437,7 @@ impl SweepSpec {
 
     /// The keys at or inside `paths` that vary, in the order of the file.
     pub(crate) fn varying(&self, paths: &[&str]) -> impl Iterator<Item = &str> {
-        let axes = self.factors.iter().flat_map(|factor| &factor.keys).map(|key| key.path.as_str());
+        let axes = self.all_factors().flat_map(|factor| &factor.keys).map(|key| key.path.as_str());
         let extra = self.include.iter().flat_map(|entry| &entry.values).map(|(path, _)| path.as_str());
         let mut keys: Vec<&str> = Vec::new();
         for key in axes.chain(extra).filter(|key| paths.iter().any(|path| overlap(key, path))) {
@@ -406,7 +454,7 @@ impl SweepSpec {
             let mut config = self.base.clone();
             setting.path == "scheduler" && setting.apply(&mut config).is_ok() && config.scheduler.rises()
         };
-        let varying = self.factors.iter().flat_map(|d| &d.keys).flat_map(|key| &key.choices);
+        let varying = self.all_factors().flat_map(|d| &d.keys).flat_map(|key| &key.choices);
         let extra = self.include.iter().flat_map(|entry| &entry.values).map(|(_, choice)| choice);
         let mut chosen = varying.chain(extra).flat_map(|choice| &choice.settings);
         let written = self.fixed.iter().any(|setting| setting.path == "warmup");
@@ -415,10 +463,15 @@ impl SweepSpec {
 
     /// Whether some trial has a network without an encoder.
     pub(super) fn names_architecture(&self) -> bool {
-        let varying = self.factors.iter().flat_map(|factor| &factor.keys).flat_map(|key| &key.choices);
+        let varying = self.all_factors().flat_map(|factor| &factor.keys).flat_map(|key| &key.choices);
         let extra = self.include.iter().flat_map(|entry| &entry.values).map(|(_, choice)| choice);
         let mut settings = varying.chain(extra).flat_map(|choice| &choice.settings);
         self.base.model.architecture != Architecture::None || settings.any(|setting| setting.path == ARCHITECTURE)
+    }
+
+    /// The axes of the product, then the drawn keys with the values that must be valid.
+    pub(super) fn all_factors(&self) -> impl Iterator<Item = &Factor> {
+        self.factors.iter().chain(self.search.iter().flat_map(|search| &search.drawn.factors))
     }
 
     fn combine<'s>(&'s self, chosen: impl Iterator<Item = &'s Setting> + Clone) -> Combination<'s> {

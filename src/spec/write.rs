@@ -90,7 +90,7 @@ impl SweepSpec {
         if self.leaves_warmup_open() {
             file.remove("warmup");
         }
-        for key in self.factors.iter().flat_map(|factor| &factor.keys) {
+        for key in self.all_factors().flat_map(|factor| &factor.keys) {
             // Beside an axis of one, the other must not stand.
             match key.path.as_str() {
                 "steps" => drop(file.remove("epochs")),
@@ -125,6 +125,13 @@ impl SweepSpec {
                 file.insert(name.into(), section.into());
             }
         }
+        if let Some(search) = &self.search {
+            for key in &search.drawn.keys {
+                remove(&mut file, &key.path);
+            }
+            file.insert("space".into(), search.drawn.to_yaml().into());
+            file.insert("search".into(), serde_yaml::to_value(&search.config)?);
+        }
         for (name, list) in [("include", &self.include), ("exclude", &self.exclude)] {
             if !list.is_empty() {
                 file.insert(
@@ -156,6 +163,18 @@ impl SweepSpec {
             base.model.dropout = base.model.dropout.or(resolved.dropout);
         }
         base
+    }
+}
+
+/// Removes the value at a dotted path.
+fn remove(file: &mut Mapping, path: &str) {
+    match path.split_once('.') {
+        None => drop(file.remove(path)),
+        Some((first, rest)) => {
+            if let Some(Yaml::Mapping(inner)) = file.get_mut(first) {
+                remove(inner, rest);
+            }
+        }
     }
 }
 

@@ -13,6 +13,7 @@ mod checkpoint;
 mod config;
 mod data_report;
 mod device;
+mod drawn_by;
 mod escape;
 mod facts;
 mod id;
@@ -42,6 +43,7 @@ pub use config::{
 };
 pub use data_report::{DataReport, SplitReport};
 pub use device::Device;
+pub use drawn_by::DrawnBy;
 pub use escape::{printable, spreadsheet_cell};
 pub use facts::{DataFacts, ModelFacts, SourceHashes};
 pub use id::TrialId;

@@ -24,6 +24,7 @@ mod pytorch;
 mod reproducible;
 mod results;
 mod schedule;
+mod search;
 mod signals;
 mod skip;
 mod stopping;

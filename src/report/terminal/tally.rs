@@ -42,6 +42,8 @@ pub struct Tally {
     /// Steps of trials that have not ended.
     steps_open: u64,
     repetition: Repetition,
+    /// Trials that there will be, if more than are known.
+    expected: usize,
 }
 
 /// A configuration with at least one successful seed.
@@ -58,20 +60,6 @@ pub struct RankedConfiguration {
 
 impl Tally {
     pub fn new(sweep: &str, trials: &[Trial]) -> Self {
-        let entry = |trial: &Trial| {
-            let of = |repeated: bool| {
-                let values = trial.values.iter().filter(|(key, _)| repeated || !Key::is_repetition(key));
-                let text = values.map(|(key, value)| match Key::of(key) {
-                    Some(Key::Seed) => format!("s{}", value.text),
-                    Some(Key::Fold) => format!("f{}", value.text),
-                    _ => format::value_cell(key, value),
-                });
-                text.collect::<Vec<_>>().join(" · ")
-            };
-            let name = of(true);
-            let name = if name.is_empty() { trial.id.to_string() } else { name };
-            Entry { name, config: of(false), steps: trial.steps, end: None }
-        };
         let entries: Vec<Entry> = trials.iter().map(entry).collect();
         Self {
             sweep: sweep.into(),
@@ -81,12 +69,32 @@ impl Tally {
             failed: 0,
             repetition: Repetition::by(|key| trials.iter().any(|trial| trial.value(key.path()).is_some())),
             steps_open: entries.iter().map(|entry| entry.steps).sum(),
+            expected: 0,
             entries,
         }
     }
 
+    /// Sets the number of trials that there will be in all.
+    pub fn expect(&mut self, trials: usize) {
+        self.expected = trials;
+    }
+
+    fn add(&mut self, trial: &Trial) {
+        if self.index.contains_key(&trial.id) {
+            return;
+        }
+        let entry = entry(trial);
+        self.width = self.width.max(console::measure_text_width(&entry.name));
+        self.steps_open += entry.steps;
+        self.index.insert(trial.id.clone(), self.entries.len());
+        self.entries.push(entry);
+    }
+
     /// Updates the state by an event.
     pub fn fold(&mut self, event: &Event) {
+        if let Event::ConfigurationSuggested { trials, .. } = event {
+            return trials.iter().for_each(|trial| self.add(trial));
+        }
         let (trial, end) = match event {
             Event::TrialFinished { trial, outcome, .. } => (trial, Some(End::Finished { best: countable(outcome) })),
             Event::TrialFailed { trial, .. } => (trial, Some(End::Failed)),
@@ -113,9 +121,9 @@ impl Tally {
         self.index.get(trial).and_then(|&index| self.entries.get(index))
     }
 
-    /// The number of trials in the plan.
+    /// The number of trials in the plan, of a search also those that are not drawn yet.
     pub fn total(&self) -> usize {
-        self.entries.len()
+        self.entries.len().max(self.expected)
     }
 
     /// Trials that have ended, including failed ones.
@@ -175,4 +183,19 @@ fn countable(outcome: &Outcome) -> Option<BestScore> {
     let failed = outcome.status == Status::Diverged
         || outcome.verdicts.iter().any(|verdict| verdict.id.shape().is_some_and(ShapeKind::is_failure));
     outcome.best().filter(|_| !failed)
+}
+
+fn entry(trial: &Trial) -> Entry {
+    let of = |repeated: bool| {
+        let values = trial.values.iter().filter(|(key, _)| repeated || !Key::is_repetition(key));
+        let text = values.map(|(key, value)| match Key::of(key) {
+            Some(Key::Seed) => format!("s{}", value.text),
+            Some(Key::Fold) => format!("f{}", value.text),
+            _ => format::value_cell(key, value),
+        });
+        text.collect::<Vec<_>>().join(" · ")
+    };
+    let name = of(true);
+    let name = if name.is_empty() { trial.id.to_string() } else { name };
+    Entry { name, config: of(false), steps: trial.steps, end: None }
 }

@@ -72,6 +72,11 @@ impl Terminal {
     }
 
     /// Updates the state by the journal of earlier runs of the same sweep, without printing.
+    /// Says how many trials there will be in all, where a search draws them one after the other.
+    pub fn expect(&mut self, trials: usize) {
+        self.tally.expect(trials);
+    }
+
     pub fn recall<'a>(&mut self, records: impl IntoIterator<Item = &'a Record>) {
         for record in records {
             self.tally.fold(&record.event);

@@ -1,0 +1,379 @@
+//! The section `space`: keys with ranges and lists of values, from which a search draws.
+//!
+//! A draw is a [`Point`]: a coordinate for each dimension. It becomes a value by the way that the reader takes for values of
+//! the file, so that a drawn configuration and a written one are the same trial.
+
+use serde_json::Value;
+use serde_yaml::{Mapping, Value as Yaml};
+
+use super::keys;
+use super::kind::number;
+use super::problem::nearest;
+use super::read::Reader;
+use super::sweep::{AxisKey, Choice, DrawnKey, DrawnSpace, Factor, Item};
+use super::yaml::{Content, Node};
+use crate::search::{Condition, Domain, Point, Space, SpaceKey};
+use crate::trial::rounded_text;
+
+/// The words of a range.
+const WORDS: [&str; 5] = ["log", "uniform", "int", "log_int", "choice"];
+/// Names of other programs.
+const OTHER_WORDS: &[(&str, &str)] = &[
+    ("log_uniform", "log"),
+    ("loguniform", "log"),
+    ("log_uniform_values", "log"),
+    ("logspace", "log"),
+    ("quniform", "uniform"),
+    ("q_uniform", "uniform"),
+    ("float", "uniform"),
+    ("randint", "int"),
+    ("int_uniform", "int"),
+    ("lograndint", "log_int"),
+    ("choices", "choice"),
+    ("values", "choice"),
+    ("categorical", "choice"),
+];
+/// Significant digits of the values of a range with steps: enough for all, and without the dust of binary fractions.
+const DIGITS: usize = 12;
+
+impl DrawnKey {
+    /// The value at a point, as the file would write it.
+    fn node(&self, space: &Space, point: &Point) -> Option<Node> {
+        let coordinate = point.get(self.dimension).copied().flatten()?;
+        if self.items.is_empty() {
+            return Some(Node::plain(&text(&space.dimensions[self.dimension].domain, coordinate), self.written.place));
+        }
+        let item = self.items.get(coordinate as usize)?;
+        let mut node = item.node.clone();
+        for &(entry, dimension) in &item.drawn {
+            let coordinate = point.get(dimension).copied().flatten()?;
+            let value = text(&space.dimensions[dimension].domain, coordinate);
+            if let Content::Map(entries) = &mut node.content
+                && let Some((_, inner)) = entries.get_mut(entry)
+            {
+                *inner = Node::plain(&value, inner.place);
+            }
+        }
+        Some(node)
+    }
+}
+
+/// A number of a range, as the file would write it.
+fn text(domain: &Domain, x: f64) -> String {
+    match domain {
+        Domain::LogInt { .. } => format!("{x:.0}"),
+        Domain::Steps { .. } => rounded_text(x, DIGITS),
+        _ => crate::trial::number_text(x),
+    }
+}
+
+impl DrawnSpace {
+    /// The values at a point, each with the path of its key. None where the point has no value for a key, or one that is no
+    /// value of the file.
+    pub(crate) fn choices(&self, point: &Point) -> Option<Vec<(String, Choice)>> {
+        let mut reader = Reader::default();
+        let mut choices = Vec::with_capacity(self.keys.len());
+        for key in &self.keys {
+            let node = key.node(&self.space, point)?;
+            choices.push((key.path.clone(), reader.choice(&key.path, &key.key, &node)?));
+        }
+        Some(choices)
+    }
+
+    /// The point of the values that `value` gives for each path; None if one of them cannot be drawn. The inner values of a
+    /// map are not looked at: [`Self::choices`] tells whether the point is the same configuration.
+    pub(crate) fn point(&self, value: impl Fn(&str) -> Option<Value>) -> Option<Point> {
+        let mut point: Point = vec![None; self.space.dimensions.len()];
+        for key in &self.keys {
+            let wanted = value(&key.path)?;
+            let domain = &self.space.dimensions[key.dimension].domain;
+            if key.items.is_empty() {
+                point[key.dimension] = Some(domain.held(wanted.as_f64()?)?);
+                continue;
+            }
+            let mut reader = Reader::default();
+            let is_wanted = |item: &Item, reader: &mut Reader| {
+                let shown = reader.choice(&key.path, &key.key, &item.node).map(|choice| choice.shown.value);
+                shown.as_ref() == Some(&wanted)
+            };
+            let plain = key.items.iter().position(|item| item.drawn.is_empty() && is_wanted(item, &mut reader));
+            let index = plain.or_else(|| key.items.iter().position(|item| self.fill(item, &wanted, &mut point)))?;
+            point[key.dimension] = Some(index as f64);
+        }
+        Some(point)
+    }
+
+    /// Sets the coordinates of the inner values of an item, if `wanted` is a map of its name.
+    fn fill(&self, item: &Item, wanted: &Value, point: &mut Point) -> bool {
+        let name = |node: &Node| {
+            let (_, name) = node.map()?.iter().find(|(key, _)| key.text() == Some("name"))?;
+            name.text().map(str::to_owned)
+        };
+        let of = |key: &str| wanted.get(key).cloned();
+        if item.drawn.is_empty() || name(&item.node) != of("name").and_then(|name| Some(name.as_str()?.to_owned())) {
+            return false;
+        }
+        item.drawn.iter().all(|&(entry, dimension)| {
+            let key = item.node.map().and_then(|entries| entries.get(entry)?.0.text());
+            let held = key.and_then(of).and_then(|value| self.space.dimensions[dimension].domain.held(value.as_f64()?));
+            point[dimension] = held;
+            held.is_some()
+        })
+    }
+
+    /// The section as YAML.
+    pub(super) fn to_yaml(&self) -> Mapping {
+        self.keys.iter().map(|key| (key.path.as_str().into(), yaml(&key.written))).collect()
+    }
+}
+
+fn yaml(node: &Node) -> Yaml {
+    match &node.content {
+        Content::Scalar { text, plain: false } => text.as_str().into(),
+        Content::Scalar { text, plain: true } => serde_yaml::from_str(text).unwrap_or_else(|_| text.as_str().into()),
+        Content::List(items) => items.iter().map(yaml).collect::<Vec<_>>().into(),
+        Content::Map(entries) => {
+            entries.iter().map(|(key, value)| (yaml(key), yaml(value))).collect::<Mapping>().into()
+        }
+    }
+}
+
+impl Reader {
+    /// The section `space`.
+    pub(super) fn space(&mut self, key: &Node, value: &Node) {
+        self.space_place = Some(key.place);
+        for (key, value) in self.axes_map(key, value) {
+            self.space_key(&key, &value);
+        }
+    }
+
+    fn space_key(&mut self, key: &Node, value: &Node) {
+        if self.can_vary(key).is_none() {
+            return;
+        }
+        let Some(resolved) = self.resolve("", key) else { return };
+        // A map under a group holds the keys of the group.
+        if let Some(entries) = value.map().filter(|entries| keys::group(&resolved.path).is_some() && !has_word(entries))
+        {
+            for (inner, value) in entries {
+                let path = format!("{}.{}", key.text().unwrap_or_default(), inner.text().unwrap_or_default());
+                self.space_key(&Node::plain(&path, inner.place), value);
+            }
+            return;
+        }
+        let before = self.errors.len();
+        let path = resolved.scalar_path().unwrap_or(&resolved.path).to_owned();
+        self.drawn_key(&path, key, value);
+        self.mark_uncertain_since(before, key);
+    }
+
+    fn drawn_key(&mut self, path: &str, key: &Node, value: &Node) {
+        if let Some(earlier) = self.drawn.keys.iter().find(|earlier| earlier.path == path) {
+            let hint = format!("first in line {}", earlier.place.line());
+            return self.error(key, format!("`{path}` is drawn twice"), hint);
+        }
+        let dimension = self.drawn.space.dimensions.len();
+        let mut drawn = DrawnKey {
+            path: path.to_owned(),
+            place: key.place,
+            key: key.clone(),
+            written: value.clone(),
+            dimension,
+            items: Vec::new(),
+        };
+        let mut choices = Vec::new();
+        if let Some(range) = value.map().filter(|entries| !names_a_choice(entries)) {
+            let Some((domain, ends)) = self.range(path, value, range) else { return };
+            for end in ends {
+                choices.extend(self.choice(path, key, &end));
+            }
+            self.drawn.space.dimensions.push(SpaceKey { domain, condition: None });
+        } else {
+            let Some((items, weights)) = self.listed(path, value) else { return };
+            let numbers: Vec<f64> = items.iter().filter_map(number).collect();
+            let is_ordered = weights.is_none()
+                && items.len() > 1
+                && numbers.len() == items.len()
+                && numbers.windows(2).all(|pair| pair[0] < pair[1]);
+            let domain = match weights {
+                None if is_ordered => Domain::Steps { low: 0.0, step: 1.0, count: items.len() as u64 },
+                weights => Domain::Choice { weights: weights.unwrap_or_else(|| vec![1.0; items.len()]) },
+            };
+            self.drawn.space.dimensions.push(SpaceKey { domain, condition: None });
+            for (index, item) in items.iter().enumerate() {
+                let (item, ends) = self.item(path, item, Condition { dimension, choice: index });
+                for end in ends {
+                    choices.extend(self.choice(path, key, &end));
+                }
+                drawn.items.push(item);
+            }
+        }
+        let axis = AxisKey { path: path.to_owned(), place: key.place, choices };
+        if path.starts_with("data.") && drawn.items.is_empty() {
+            let hint = "a key of `data` can only have a list of values, because each needs its own look at the data";
+            return self.error(key, format!("`{path}` cannot be drawn from a range"), hint);
+        }
+        self.drawn.factors.push(Factor { keys: vec![axis] });
+        self.drawn.keys.push(drawn);
+    }
+
+    /// The values of a list, or of `{choice: [..], weights: [..]}`, with their weights.
+    fn listed(&mut self, path: &str, value: &Node) -> Option<(Vec<Node>, Option<Vec<f64>>)> {
+        let (list, weights) = match value.map() {
+            Some(entries) => {
+                let find = |name: &str| entries.iter().find(|(key, _)| key.text() == Some(name)).map(|(_, node)| node);
+                self.other_entries(path, entries, &["choice", "weights"])?;
+                (find("choice")?, find("weights"))
+            }
+            None => (value, None),
+        };
+        let Some(items) = list.list().filter(|items| !items.is_empty()) else {
+            let what = format!("`{path}` needs values to draw from");
+            self.error(
+                list,
+                what,
+                "expected a list, or a range such as {log: [1e-6, 1e-3]}, {uniform: [0, 0.3]} or {int: [1, 6]}",
+            );
+            return None;
+        };
+        let Some(weights) = weights else { return Some((items.to_vec(), None)) };
+        let numbers: Vec<f64> = weights.list().unwrap_or_default().iter().filter_map(number).collect();
+        let fits = numbers.len() == items.len()
+            && weights.list().is_some_and(|list| list.len() == items.len())
+            && numbers.iter().all(|weight| *weight >= 0.0)
+            && numbers.iter().any(|weight| *weight > 0.0);
+        if !fits {
+            let what = format!("the weights of `{path}` do not fit its values");
+            self.error(weights, what, format!("expected {} numbers from 0, not all 0", items.len()));
+            return None;
+        }
+        Some((items.to_vec(), Some(numbers)))
+    }
+
+    /// A value of a list, and the values that must be valid: itself, or with the ends of what is drawn inside it.
+    fn item(&mut self, path: &str, node: &Node, condition: Condition) -> (Item, Vec<Node>) {
+        let mut item = Item { node: node.clone(), drawn: Vec::new() };
+        let mut ends = vec![node.clone(), node.clone()];
+        for (index, (key, value)) in node.map().unwrap_or_default().iter().enumerate() {
+            let Some(range) = value.map().filter(|entries| has_word(entries)) else { continue };
+            let inner = format!("{path}.{}", key.text().unwrap_or_default());
+            let Some((domain, [low, high])) = self.range(&inner, value, range) else { continue };
+            item.drawn.push((index, self.drawn.space.dimensions.len()));
+            self.drawn.space.dimensions.push(SpaceKey { domain, condition: Some(condition) });
+            for (node, end) in ends.iter_mut().zip([low, high]) {
+                if let Content::Map(entries) = &mut node.content
+                    && let Some((_, value)) = entries.get_mut(index)
+                {
+                    *value = end;
+                }
+            }
+        }
+        if item.drawn.is_empty() {
+            ends.truncate(1);
+        }
+        (item, ends)
+    }
+
+    /// A range such as `{log: [1e-6, 1e-3]}`, with its ends.
+    fn range(&mut self, path: &str, value: &Node, entries: &[(Node, Node)]) -> Option<(Domain, [Node; 2])> {
+        let word = entries.iter().find(|(key, _)| key.text().is_some_and(|text| WORDS.contains(&text)));
+        let Some((word, ends)) = word else {
+            let first = entries.first().and_then(|(key, _)| key.text()).unwrap_or_default();
+            let known = OTHER_WORDS.iter().find(|(other, _)| *other == first).map(|(_, word)| *word);
+            let meant = known.or_else(|| nearest(first, WORDS));
+            let hint = match meant {
+                _ if matches!(first, "min" | "max") => {
+                    "write {log: [MIN, MAX]}, {uniform: [MIN, MAX]} or, for whole numbers, {int: [MIN, MAX]}".to_owned()
+                }
+                Some(word) => format!("did you mean `{word}`?"),
+                None => format!("expected one of {}", WORDS.join(", ")),
+            };
+            self.error(value, format!("`{path}` has no range that can be drawn from"), hint);
+            return None;
+        };
+        let word = word.text().unwrap_or_default();
+        let allowed: &[&str] = if matches!(word, "uniform" | "int") { &["uniform", "int", "step"] } else { &[word] };
+        self.other_entries(path, entries, allowed)?;
+        let step = entries.iter().find(|(key, _)| key.text() == Some("step")).map(|(_, node)| node);
+        let Some([low_node, high_node]) = ends.list().and_then(|ends| <&[Node; 2]>::try_from(ends).ok()) else {
+            self.error(ends, format!("the range of `{path}` needs two ends"), format!("such as {{{word}: [1, 6]}}"));
+            return None;
+        };
+        let (Some(low), Some(high)) = (number(low_node), number(high_node)) else {
+            let wrong = if number(low_node).is_none() { low_node } else { high_node };
+            self.error(
+                wrong,
+                format!("an end of the range of `{path}` cannot be {}", wrong.described()),
+                "expected a number",
+            );
+            return None;
+        };
+        if low >= high {
+            let hint = if low > high {
+                format!("the lower end comes first: [{}, {}]", high_node.text()?, low_node.text()?)
+            } else {
+                format!("for one value write `{path}: {}` at the top level", low_node.text()?)
+            };
+            self.error(ends, format!("the range of `{path}` is empty"), hint);
+            return None;
+        }
+        let is_whole = low.fract() == 0.0 && high.fract() == 0.0;
+        if matches!(word, "int" | "log_int") && !is_whole {
+            self.error(
+                ends,
+                format!("`{word}` of `{path}` needs whole numbers"),
+                "for others write {uniform: [..]} or {log: [..]}",
+            );
+            return None;
+        }
+        if word == "log" && low <= 0.0 || word == "log_int" && low < 1.0 {
+            let least = if word == "log" { "a lower end above 0, such as 1e-6" } else { "a lower end from 1" };
+            let what = format!("`{path}` cannot be drawn evenly in logarithm from {}", low_node.described());
+            self.error(low_node, what, format!("expected {least}"));
+            return None;
+        }
+        let step = match step.map(|node| (node, number(node))) {
+            None => (word == "int").then_some(1.0),
+            Some((node, step)) => {
+                let fits = step.filter(|step| *step > 0.0 && *step <= high - low);
+                let fits = fits.filter(|step| word == "uniform" || step.fract() == 0.0);
+                if fits.is_none() {
+                    let least = if word == "int" { "a whole number" } else { "a number" };
+                    let hint = format!("expected {least} above 0, at most {}", crate::trial::number_text(high - low));
+                    self.error(node, format!("the step of `{path}` cannot be {}", node.described()), hint);
+                    return None;
+                }
+                fits
+            }
+        };
+        let domain = match (word, step) {
+            ("log", _) => Domain::Log { low, high },
+            ("log_int", _) => Domain::LogInt { low: low as u64, high: high as u64 },
+            (_, Some(step)) => Domain::Steps { low, step, count: ((high - low) / step + 1e-9).floor() as u64 + 1 },
+            _ => Domain::Uniform { low, high },
+        };
+        Some((domain, [low_node.clone(), high_node.clone()]))
+    }
+
+    /// Reports entries that a range does not have.
+    fn other_entries(&mut self, path: &str, entries: &[(Node, Node)], known: &[&str]) -> Option<()> {
+        let Some((other, _)) = entries.iter().find(|(key, _)| key.text().is_none_or(|text| !known.contains(&text)))
+        else {
+            return Some(());
+        };
+        let what = format!("unknown `{}` in the range of `{path}`", other.text().unwrap_or_default());
+        self.error(other, what, format!("expected {}", known.join(", ")));
+        None
+    }
+}
+
+fn has_word(entries: &[(Node, Node)]) -> bool {
+    let is_word = |text: &str| {
+        WORDS.contains(&text) || OTHER_WORDS.iter().any(|(other, _)| *other == text) || matches!(text, "min" | "max")
+    };
+    entries.iter().any(|(key, _)| key.text().is_some_and(is_word))
+}
+
+fn names_a_choice(entries: &[(Node, Node)]) -> bool {
+    entries.iter().any(|(key, _)| key.text() == Some("choice"))
+}
