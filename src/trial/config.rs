@@ -348,6 +348,34 @@ impl Default for ModelConfig {
 impl ModelConfig {
     /// The checkpoint that is compiled into the program.
     pub const EMBEDDED: &str = "embedded:minilm-l3";
+
+    /// The checkpoint that a trial reads: the one with its encoder, or the one with its tokenizer and token embeddings.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        match (&self.architecture, &self.embeddings.from) {
+            (Architecture::None, _) => &self.from,
+            (_, Some(from)) => from,
+            (_, None) if self.from == "none" => Self::EMBEDDED,
+            (_, None) => &self.from,
+        }
+    }
+
+    /// A text that is equal for trials with the same network, once their sources are located.
+    #[must_use]
+    pub fn network(&self) -> String {
+        let architecture = serde_json::to_string(&self.architecture).unwrap_or_default();
+        format!("{architecture} {}", self.source())
+    }
+
+    /// Drops what has no effect, and names the checkpoint of the token embeddings as `from`.
+    pub fn settle(&mut self) {
+        if self.architecture == Architecture::None {
+            self.embeddings = EmbeddingsConfig::default();
+        } else {
+            self.from = self.source().to_owned();
+            self.embeddings.from = None;
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -446,5 +474,33 @@ pub struct Plateau {
 impl Default for Plateau {
     fn default() -> Self {
         Self { evals: 3, min_steps: 50 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trial::{LstmPooling, Vectors};
+
+    #[test]
+    fn a_network_reads_the_checkpoint_that_has_its_vectors() {
+        let bilstm = Architecture::Bilstm { hidden: 8, layers: 1, pooling: LstmPooling::Max };
+        let check = |architecture: &Architecture, from: &str, embeddings: Option<&str>, expected: &str| {
+            let embeddings = EmbeddingsConfig { from: embeddings.map(str::to_owned), vectors: Vectors::Random };
+            let mut model = ModelConfig {
+                from: from.into(),
+                architecture: architecture.clone(),
+                embeddings,
+                ..ModelConfig::default()
+            };
+            assert_eq!(model.source(), expected);
+            model.settle();
+            assert_eq!((model.source(), model.from.as_str()), (expected, expected));
+            assert_eq!(model.embeddings.from, None);
+        };
+        check(&Architecture::None, "a", Some("b"), "a");
+        check(&bilstm, "a", Some("b"), "b");
+        check(&bilstm, "a", None, "a");
+        check(&bilstm, "none", None, ModelConfig::EMBEDDED);
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Augmentation, DataReport, LinearModule, LoraConfig, Pooling};
+use super::{Architecture, Augmentation, DataReport, LinearModule, LoraConfig, Pooling};
 
 /// What is known of a data section.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -68,6 +68,45 @@ pub struct SourceHashes {
 }
 
 impl ModelFacts {
+    /// The most tokens of a text where there is no limit.
+    pub const NO_POSITIONS: usize = 1_000_000_000;
+
+    /// What is known of a network whose tokenizer and token embeddings are those of this checkpoint. The number of parameters
+    /// is without the classifier, as for checkpoints.
+    #[must_use]
+    pub fn of_network(&self, architecture: &Architecture) -> Self {
+        let width = if self.embedding_width == 0 { self.hidden } else { self.embedding_width };
+        let (layers, hidden, inner) = match *architecture {
+            Architecture::None => return self.clone(),
+            Architecture::BagOfWords { hidden: 0 } => (0, width, 0),
+            Architecture::BagOfWords { hidden } => (0, width, (width + 1) * hidden),
+            Architecture::Textcnn { ref kernels, filters } => {
+                let weights = |size: &usize| (size * width + 1) * filters;
+                (1, filters * kernels.len(), kernels.iter().map(weights).sum())
+            }
+            Architecture::Bilstm { hidden, layers, .. } => {
+                let direction = |width: usize| 4 * hidden * (width + hidden + 2);
+                (layers, 2 * hidden, 2 * (direction(width) + (layers - 1) * direction(2 * hidden)))
+            }
+        };
+        Self {
+            hash: self.hash.clone(),
+            parameters: (self.vocabulary * width + inner) as u64,
+            vocabulary: self.vocabulary,
+            layers,
+            hidden,
+            embedding_width: width,
+            heads: 0,
+            intermediate: 0,
+            max_positions: Self::NO_POSITIONS,
+            token_types: 2,
+            has_pooler: true,
+            modules: Vec::new(),
+            adapter: None,
+            dropout: Some(0.1),
+        }
+    }
+
     /// The pooling where the sweep names none: the checkpoint's pooler if it holds one, else the mean.
     #[must_use]
     pub fn default_pooling(&self) -> Pooling {

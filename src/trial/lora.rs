@@ -62,12 +62,16 @@ impl LoraConfig {
             targets.sort_unstable();
             targets.join(", ")
         };
-        let told = |lora: &Self| {
+        let text_of = |lora: &Self| {
             let Self { r, alpha, rslora, .. } = lora;
             format!("r {r}, alpha {alpha}, rslora {rslora}, targets {}", sorted(lora))
         };
-        (told(self) != told(adapter)).then(|| {
-            format!("model.lora has {}, but the adapter in the checkpoint's folder has {}", told(self), told(adapter))
+        (text_of(self) != text_of(adapter)).then(|| {
+            format!(
+                "model.lora has {}, but the adapter in the checkpoint's folder has {}",
+                text_of(self),
+                text_of(adapter)
+            )
         })
     }
 

@@ -295,7 +295,7 @@ fn mistakes_in_networks_without_an_encoder_are_named() {
     assert!(errors.contains("known: pretrained, random"), "{errors}");
     place.write(
         "sweep.yaml",
-        small!("grid: {model.architecture: [bilstm, bag_of_words]}\nmodel: {pooling: mean, freeze: 2}\n"),
+        small!("grid: {model.architecture: [bilstm, bag_of_words]}\nmodel.pooling: mean\nmodel.freeze: 2\n"),
     );
     let errors = place.expect(2, "plan sweep.yaml").err;
     assert!(errors.contains("`model.pooling` does not apply to a network without an encoder"), "{errors}");

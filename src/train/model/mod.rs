@@ -25,6 +25,7 @@ pub mod host;
 mod modernbert;
 mod mpnet;
 pub mod network;
+pub mod new_network;
 pub mod operations;
 pub mod parameters;
 pub mod pass;

@@ -1,22 +1,17 @@
-//! What the networks without an encoder share: a table of token embeddings, and the `config.json` of a new network.
-//!
-//! A new network takes its table from the checkpoint whose tokenizer it uses, or starts it from random values. Everything else
-//! starts from random values.
+//! What the networks without an encoder share: a table of token embeddings.
 
 use candle_core::{Result, Tensor};
 use serde::Deserialize;
-use serde_json::{Value, json};
 
-use super::architectures;
 use super::config::{DropoutRates, check_sizes, tenth};
 use super::declarations::{Declarations, Group};
 use super::encoder::{HeadLayout, Shape};
 use super::operations::{Embeddings, Operations, Place};
 use crate::train::TrainError;
-use crate::trial::{Architecture, ModelConfig, ModelFacts};
+use crate::trial::ModelFacts;
 
 /// Name of the table.
-const TABLE: &str = "embeddings";
+pub const TABLE: &str = "embeddings";
 /// Standard deviation of a table that starts from random values.
 const RANDOM_VECTORS: f64 = 0.1;
 
@@ -70,52 +65,4 @@ impl TokenTable {
 pub fn embed(shape: &Shape, ops: &mut dyn Operations) -> Result<Tensor> {
     let x = ops.embed(&shape.embeddings)?;
     ops.dropout(&x, Place::EMBEDDINGS)
-}
-
-/// A network that `model.architecture` describes.
-pub struct NewNetwork {
-    /// Its `config.json`.
-    pub config: Vec<u8>,
-    /// The name of the table in the checkpoint, without prefix.
-    pub table: String,
-    /// The prefix of the checkpoint's names.
-    pub prefix: &'static str,
-}
-
-impl NewNetwork {
-    /// The network with the vocabulary of the checkpoint whose `config.json` is given. None if `wanted` names no architecture.
-    pub fn read(json: &[u8], wanted: &ModelConfig) -> std::result::Result<Option<Self>, TrainError> {
-        let mut network = match &wanted.architecture {
-            Architecture::None => return Ok(None),
-            Architecture::BagOfWords { hidden } => json!({"model_type": "bag_of_words", "hidden_size": hidden}),
-            Architecture::Textcnn { kernels, filters } => {
-                json!({"model_type": "textcnn", "kernels": kernels, "filters": filters})
-            }
-            Architecture::Bilstm { hidden, layers, pooling } => json!({
-                "model_type": "bilstm", "hidden_size": hidden, "num_layers": layers, "pooling": pooling,
-            }),
-        };
-        let mut declarations = Declarations::default();
-        let encoder = architectures::read(json, &mut declarations)?;
-        let shape = encoder.shape();
-        network["vocab_size"] = shape.vocabulary.into();
-        network["embedding_size"] = shape.embeddings.width.into();
-        if let Some(dropout) = wanted.dropout {
-            network["dropout"] = dropout.into();
-        }
-        Ok(Some(Self {
-            config: to_bytes(&network)?,
-            table: declarations.all[shape.embeddings.tokens].name.clone(),
-            prefix: shape.prefix,
-        }))
-    }
-
-    /// The name of the table in the new network.
-    pub fn table_name() -> String {
-        format!("{TABLE}.weight")
-    }
-}
-
-fn to_bytes(value: &Value) -> std::result::Result<Vec<u8>, TrainError> {
-    Ok(serde_json::to_vec(value).map_err(std::io::Error::from)?)
 }
