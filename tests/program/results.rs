@@ -268,7 +268,7 @@ fn two_sweeps_of_one_name_warn() {
 }
 
 #[test]
-fn a_longer_trial_starts_again_and_that_is_said() {
+fn a_longer_trial_starts_again_with_a_warning() {
     let sweep = small!("steps: 4\neval_every: 2\ngrid: {lr: [1e-3, 1e-4]}\n");
     let place = Place::new(sweep);
     place.expect(0, "run sweep.yaml --progress none");
