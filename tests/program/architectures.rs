@@ -326,8 +326,8 @@ fn lora_is_trained_exported_and_continued() {
 
 #[test]
 fn a_target_of_lora_that_matches_nothing_is_refused_with_the_nearest_names() {
-    let place = Place::new(small!("model.lora: {targets: [query, valeu]}\ngrid: {lr: [1e-3, 1e-2]}\n"));
+    let place = Place::new(small!("model.lora: {targets: [query, values]}\ngrid: {lr: [1e-3, 1e-2]}\n"));
     let errors = place.expect(2, "plan sweep.yaml").err;
-    assert!(errors.contains("the target `valeu` of model.lora matches no linear layer of this model"), "{errors}");
+    assert!(errors.contains("the target `values` of model.lora matches no linear layer of this model"), "{errors}");
     assert!(errors.contains("the nearest name first: value, "), "{errors}");
 }
