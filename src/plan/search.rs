@@ -156,11 +156,6 @@ impl<'s> SearchPlan<'s> {
         self.search.config.trials
     }
 
-    /// The configurations, each with its trials.
-    pub fn drawn(&self) -> impl Iterator<Item = (DrawnBy, &[TrialId])> {
-        self.configurations.iter().map(|known| (known.by, known.trials.as_slice()))
-    }
-
     fn lag(&self) -> Lag {
         Lag { ahead: self.search.config.ahead, rungs: 0 }
     }
