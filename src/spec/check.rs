@@ -153,15 +153,12 @@ pub(super) struct SearchPlaces {
 /// What does not go together with a search.
 pub(super) fn search(places: SearchPlaces, drawn: &DrawnSpace, factors: &[Factor], fixed: &[Setting]) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let Some(space) = places.space else {
-        let alone = places.search.map(|place| {
-            let hint = "add one, such as `space: {lr: {log: [1e-6, 1e-3]}}`";
-            Problem::new(place, "`search` needs a `space` to draw from").hint(hint)
-        });
-        return alone.into_iter().collect();
-    };
-    if drawn.keys.is_empty() {
-        problems.push(Problem::new(space, "`space` has no keys").hint("such as {lr: {log: [1e-6, 1e-3]}}"));
+    if let (None, Some(place)) = (places.space, places.search) {
+        let hint = "add one, such as `space: {lr: {log: [1e-6, 1e-3]}}`";
+        problems.push(Problem::new(place, "`search` needs a `space` to draw from").hint(hint));
+    }
+    if places.space.is_none() {
+        return problems;
     }
     for factor in factors {
         for key in factor.keys.iter().filter(|_| factor.keys.len() > 1).take(1) {

@@ -59,6 +59,7 @@ pub fn schema() -> Value {
         definitions.insert(path.clone(), documented(&docs, &path, key.kind.schema()));
         properties.insert(path.clone(), reference_to(&path));
     }
+    definitions.insert(DRAWN.to_owned(), drawn());
     for section in SECTIONS {
         properties.insert(section.name.to_owned(), described(section.doc.about, section_schema(section.name)));
     }
@@ -128,7 +129,7 @@ fn section_schema(name: &str) -> Value {
             optional(json!({"type": "array", "items": entry}))
         }
         "seeds" => json!({"type": "array", "items": reference_to(Role::Seed.path()), "minItems": 1}),
-        "space" => optional(object(trial_properties().map(|(name, _)| (name, drawn())))),
+        "space" => optional(object(trial_properties().map(|(name, _)| (name, reference_to_name(DRAWN))))),
         "search" => optional(object(
             SEARCH_KEYS.iter().map(|key| (key.name.to_owned(), reference_to(&format!("search.{}", key.name)))),
         )),
@@ -137,6 +138,9 @@ fn section_schema(name: &str) -> Value {
         )),
     }
 }
+
+/// Name of the definition of [`drawn`].
+const DRAWN: &str = "drawn";
 
 /// What a search draws from: a list, a range, or a group of keys.
 fn drawn() -> Value {

@@ -142,7 +142,11 @@ impl Reader {
     /// The section `space`.
     pub(super) fn space(&mut self, key: &Node, value: &Node) {
         self.space_place = Some(key.place);
-        for (key, value) in self.axes_map(key, value) {
+        let entries = self.axes_map(key, value);
+        if entries.is_empty() && (value.is_null() || value.map().is_some()) {
+            self.error(value, "`space` has no keys", "expected keys, such as {lr: {log: [1e-6, 1e-3]}}");
+        }
+        for (key, value) in entries {
             self.space_key(&key, &value);
         }
     }

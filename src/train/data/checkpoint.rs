@@ -125,12 +125,13 @@ fn tokenizer_settings(folder: &Path) -> Result<TokenizerSettings, DataError> {
 /// Largest header of a safetensors file that is parsed, in bytes. A tensor takes about 100 of them.
 const HEADER: u64 = 16 << 20;
 
-/// A safetensors file after the length of its header, and that length. None if the file is too short.
+/// A safetensors file after the length of its header, and that length. None if the file is too short, or is a pointer of git-lfs.
 fn header(path: &Path) -> Option<(File, u64)> {
     let mut file = path.is_file().then(|| File::open(path).ok())??;
     let mut length = [0; 8];
     file.read_exact(&mut length).ok()?;
-    Some((file, u64::from_le_bytes(length)))
+    // A pointer of git-lfs has no header. Reading it tells what it is.
+    (length != *b"version ").then(|| (file, u64::from_le_bytes(length)))
 }
 
 /// Reads a safetensors file. A file with a huge header, or whose size is not the one that its header describes, is refused
