@@ -257,7 +257,7 @@ fn checkpoints() {
     ");
     // A header of 4 TB, a tensor of 2^60 bytes, a model of 2^40 layers, a tokenizer that is none.
     let huge = [(4_u64 << 40).to_le_bytes().as_slice(), b"{}"].concat();
-    assert!(overwritten("checkpoint/model.safetensors", huge).contains("not a valid safetensors file"));
+    assert!(overwritten("checkpoint/model.safetensors", huge).contains("the header claims 4398046511104 bytes"));
     let header = br#"{"x":{"dtype":"F32","shape":[288230376151711744],"data_offsets":[0,1152921504606846976]}}"#;
     let huge = [(header.len() as u64).to_le_bytes().as_slice(), header].concat();
     assert!(overwritten("checkpoint/model.safetensors", huge).contains("but the file holds 97; copy"));
