@@ -235,13 +235,14 @@ fn cost_of_plan(place: &Place, sweep: &str) -> (f64, i32) {
 /// Four times as much takes about four times as long, and would take sixteen times as long if the time grew with the square.
 #[test]
 fn the_time_to_plan_grows_with_the_size_of_the_sweep_file() {
+    type OfSize<'s> = &'s dyn Fn(usize) -> String;
     let place = Place::new(SHORT);
     let head = small!("steps: 3\n");
     let list = |n: usize, item: &dyn Fn(usize) -> String| (0..n).map(item).collect::<Vec<_>>().join(",");
     let seeds = |n: usize| format!("{head}seeds: [{}]\n", list(n, &|i| i.to_string()));
     let rates = |n: usize| format!("{head}zip: {{lr: [{}]}}\n", list(n, &|i| format!("{}e-9", i + 1)));
     let equal = |n: usize| format!("{head}zip: {{lr: [{}]}}\n", list(n, &|_| "1e-3".into()));
-    let cases: [(&str, &dyn Fn(usize) -> String, usize, i32); 3] =
+    let cases: [(&str, OfSize<'_>, usize, i32); 3] =
         [("seeds", &seeds, 4_000, 0), ("rates", &rates, 4_000, 0), ("equal rates", &equal, 15_000, 2)];
     // The costs that do not depend on the size are not compared.
     let (fixed, _) = cost_of_plan(&place, &seeds(1));
@@ -264,7 +265,7 @@ fn huge_sweep_files_are_refused() {
     let head = small!("steps: 3\n");
     let aliases = vec!["*a"; 100_000].join(",");
     for (sweep, expected) in [
-        ((0..200_000).map(|i| format!("k{i}: 1\n")).collect::<String>(), "a map of more than 1000 keys"),
+        ((0..200_000).map(|i| format!("k{i}: 1")).collect::<Vec<_>>().join("\n"), "a map of more than 1000 keys"),
         (
             format!("seeds: [{}]\n", (0..100_001).map(|i| i.to_string()).collect::<Vec<_>>().join(",")),
             "more than 100,000",

@@ -76,10 +76,7 @@ fn each_use_of_the_test_set_is_recorded() {
         );
     }
     // Another test set is another use.
-    place.write(
-        "other.tsv",
-        place.read("train.tsv").lines().take(9).map(|line| format!("{line}\n")).collect::<String>(),
-    );
+    place.write("other.tsv", place.read("train.tsv").split_inclusive('\n').take(9).collect::<String>());
     place.write("sweep.yaml", with_test("other.tsv").replace("1e-4", "5e-3, 1e-2"));
     place.expect(0, "run sweep.yaml --progress none");
     assert_eq!(evaluations(&place).len(), uses.len() + 1);

@@ -451,7 +451,8 @@ fn an_eval_file_may_have_columns_of_its_own() {
 
 /// 40 rows of two labels.
 fn forty_rows() -> File {
-    let rows: String = (0..40).map(|i| format!("text {i},{}\n", if i % 4 == 0 { "x" } else { "y" })).collect();
+    let rows: Vec<String> = (0..40).map(|i| format!("text {i},{}", if i % 4 == 0 { "x" } else { "y" })).collect();
+    let rows = rows.join("\n") + "\n";
     file("train.csv", format!("text,label\n{rows}"))
 }
 
