@@ -181,7 +181,7 @@ fn models_that_cannot_be_exported() {
     place.expect(0, "run sweep.yaml --progress none");
     let message =
         |options: &str| place.plain(&place.expect(2, &format!("export sweep.yaml --format hf {options}")).err);
-    assert_snapshot!(message(""), @"error: this format writes a folder: add -o DIR");
+    assert_snapshot!(message(""), @"error: --format hf and --format peft write a folder: add -o DIR");
     assert_snapshot!(message("-o out"), @"error: sweep: no trial kept its weights. Set `run: {keep: winner}` in the sweep file, and train again with `plateau run sweep --fresh`");
     assert_snapshot!(message("-o out --trial 0123456789ab"), @"error: 0123456789ab: sweep has no such trial. `plateau status sweep` lists them");
     let kept = Place::new(MODEL_SWEEP);

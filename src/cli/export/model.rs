@@ -16,8 +16,10 @@ use crate::trial::{EvalSource, EvalTable};
 
 /// Writes the models that the arguments name.
 pub(super) fn export(sweep: &Sweep, dir: &RunDir, arguments: &ExportArguments) -> Result<(), Failure> {
-    let output =
-        arguments.output.as_deref().ok_or_else(|| Failure::input("this format writes a folder: add -o DIR"))?;
+    let output = arguments
+        .output
+        .as_deref()
+        .ok_or_else(|| Failure::input("--format hf and --format peft write a folder: add -o DIR"))?;
     let models = match (&arguments.trial, arguments.top) {
         (Some(id), _) => vec![KeptModel::of_trial(sweep, dir, id)?],
         (None, top) => KeptModel::best(sweep, dir, top.map_or(1, usize::from))?,
