@@ -11,8 +11,8 @@ use super::batch::{MicroBatch, length, pieces};
 use super::data::{Dataset, Split};
 use super::engine::Engine;
 use super::frozen::{Frozen, FrozenSplits};
-use super::metrics::{self, Classified};
-use crate::trial::{BestEvaluation, CalibrationBin, DiagnosticRow, EvalRow, Scores, TRAIN_PROBE_EXAMPLES};
+use super::metrics::{AllScores, Classified};
+use crate::trial::{BestEvaluation, CalibrationBin, DiagnosticRow, EvalRow, TRAIN_PROBE_EXAMPLES};
 use plateau_kernels::loss::cross_entropy;
 use plateau_random::{Purpose, Random};
 
@@ -97,22 +97,14 @@ impl Evaluation {
         };
         let truth = &self.labels[..self.held_out];
         let classified = Classified::new(&scores[..self.held_out], truth, self.classes);
-        let confusion = classified.confusion();
-        let classes = metrics::class_scores(&confusion);
-        let single = |score: Option<f64>| score.map(|score| score as f32);
+        let AllScores { accuracy, macro_f1, others, confusion } = AllScores::of(&classified);
         let row = EvalRow {
             step,
             eval_loss: mean_loss(0..self.held_out),
-            accuracy: single(metrics::accuracy(&confusion)).unwrap_or(f32::NAN),
-            macro_f1: single(metrics::macro_f1(&classes)).unwrap_or(f32::NAN),
+            accuracy: accuracy.unwrap_or(f32::NAN),
+            macro_f1: macro_f1.unwrap_or(f32::NAN),
             train_probe_loss: mean_loss(self.held_out..self.labels.len()),
-            scores: Scores {
-                weighted_f1: single(metrics::weighted_f1(&classes)),
-                mcc: single(metrics::matthews_correlation(&confusion)),
-                auroc: single(classified.auroc()),
-                average_precision: single(classified.average_precision()),
-                classes,
-            },
+            scores: others,
         };
         let predictions = Predictions {
             counts: (0..self.classes).map(|class| confusion.iter().map(|row| row[class]).sum()).collect(),

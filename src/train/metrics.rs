@@ -3,7 +3,7 @@
 //! A metric that is undefined is None, never 0: the recall of a class without examples, the MCC or the AUROC if there is
 //! only one class. Sums run in the order of examples, so equal inputs give equal bits.
 
-use crate::trial::{CalibrationBin, ClassScores};
+use crate::trial::{CalibrationBin, ClassScores, Scores};
 
 /// Number of bins of equal width that the calibration error is computed over.
 pub const CALIBRATION_BINS: usize = 10;
@@ -174,6 +174,34 @@ pub fn accuracy(confusion: &[Vec<u32>]) -> Option<f64> {
     let all: f64 = confusion.iter().flatten().copied().map(f64::from).sum();
     let right: f64 = confusion.iter().enumerate().map(|(class, row)| f64::from(row[class])).sum();
     (all > 0.0).then(|| right / all)
+}
+
+/// Every score of a model that is shown. What is undefined is None.
+pub struct AllScores {
+    pub accuracy: Option<f32>,
+    pub macro_f1: Option<f32>,
+    pub others: Scores,
+    pub confusion: Vec<Vec<u32>>,
+}
+
+impl AllScores {
+    pub fn of(classified: &Classified<'_>) -> Self {
+        let confusion = classified.confusion();
+        let classes = class_scores(&confusion);
+        let single = |score: Option<f64>| score.map(|score| score as f32);
+        Self {
+            accuracy: single(accuracy(&confusion)),
+            macro_f1: single(macro_f1(&classes)),
+            others: Scores {
+                weighted_f1: single(weighted_f1(&classes)),
+                mcc: single(matthews_correlation(&confusion)),
+                auroc: single(classified.auroc()),
+                average_precision: single(classified.average_precision()),
+                classes,
+            },
+            confusion,
+        }
+    }
 }
 
 /// Precision, recall and F1 of each class of a confusion matrix.

@@ -5,7 +5,7 @@ use plateau_kernels::loss::cross_entropy;
 use super::TrainError;
 use super::classifier::Classifier;
 use super::data::TestRows;
-use super::metrics::{self, Classified};
+use super::metrics::{AllScores, Classified};
 use crate::trial::Scores;
 
 /// All metrics on the rows of a test set. What is undefined is None.
@@ -28,21 +28,7 @@ impl TestScores {
         let losses = logits.iter().zip(&truth).map(|(row, &label)| cross_entropy(row, label as usize, 0.0));
         let loss = (losses.sum::<f64>() / truth.len() as f64) as f32;
         let classified = Classified::new(&logits, &truth, rows.labels.len());
-        let confusion = classified.confusion();
-        let classes = metrics::class_scores(&confusion);
-        let single = |score: Option<f64>| score.map(|score| score as f32);
-        Ok(Self {
-            loss: Some(loss).filter(|loss| loss.is_finite()),
-            accuracy: single(metrics::accuracy(&confusion)),
-            macro_f1: single(metrics::macro_f1(&classes)),
-            scores: Scores {
-                weighted_f1: single(metrics::weighted_f1(&classes)),
-                mcc: single(metrics::matthews_correlation(&confusion)),
-                auroc: single(classified.auroc()),
-                average_precision: single(classified.average_precision()),
-                classes,
-            },
-            confusion,
-        })
+        let AllScores { accuracy, macro_f1, others, confusion } = AllScores::of(&classified);
+        Ok(Self { loss: Some(loss).filter(|loss| loss.is_finite()), accuracy, macro_f1, scores: others, confusion })
     }
 }
