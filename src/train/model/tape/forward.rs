@@ -1,0 +1,421 @@
+//! The operations of the CPU backend: each runs its kernel and records its backward pass.
+
+use candle_core::{Result, Tensor};
+
+use super::super::gradient_buffer::TokenGradients;
+use super::super::host::host;
+use super::super::operations::{
+    Attention, Convolution, Embeddings, Linear, Lstm, LstmDirection, Norm, Operations, Place,
+};
+use super::{Input, Tape, distance_bias, parameters, release, weights};
+use plateau_kernels::activation::{self, Activation};
+use plateau_kernels::attention::{self, Inputs};
+use plateau_kernels::convolution;
+use plateau_kernels::lstm::{self, Order};
+use plateau_kernels::norm::{self, LayerNorm, Site};
+use plateau_kernels::pool;
+use plateau_kernels::rotary::Rotation;
+use plateau_kernels::vector::add;
+
+impl Operations for Tape<'_> {
+    fn embed(&mut self, embeddings: &Embeddings) -> Result<Tensor> {
+        let (pass, model, batch) = (self.pass, self.model(), &self.pass.batch);
+        let Embeddings { tokens, width, positions, .. } = *embeddings;
+        let table = model.values(tokens)?;
+        let mut y = Vec::with_capacity(batch.tokens() * width);
+        for &id in &batch.ids {
+            y.extend_from_slice(&table[id as usize * width..][..width]);
+        }
+        if let Some(types) = embeddings.types {
+            let table = model.values(types.table)?;
+            for (y, &kind) in y.chunks_exact_mut(width).zip(&batch.types) {
+                add(y, &table[types.row(kind) * width..][..width]);
+            }
+        }
+        if let Some(positions) = positions {
+            let table = model.values(positions.table)?;
+            for (y, &position) in y.chunks_exact_mut(width).zip(&batch.positions) {
+                add(y, &table[(positions.first + position) as usize * width..][..width]);
+            }
+        }
+        let embeddings = *embeddings;
+        let tables =
+            [Some(tokens), positions.map(|positions| positions.table), embeddings.types.map(|types| types.table)];
+        let parameters: Vec<usize> = tables.into_iter().flatten().collect();
+        self.result(y, width, &[], &parameters, move |gradients, dy| {
+            let is_trained = |parameter: usize| gradients.model().parameters[parameter].trainable;
+            if let Some(positions) = positions.filter(|positions| is_trained(positions.table)) {
+                let mut sums = gradients.buffer.parameter(positions.table);
+                let sums = sums.sums();
+                for (dy, &position) in dy.chunks_exact(width).zip(&pass.batch.positions) {
+                    add(&mut sums[(positions.first + position) as usize * width..][..width], dy);
+                }
+            }
+            if let Some(types) = embeddings.types.filter(|types| is_trained(types.table)) {
+                let mut sums = gradients.buffer.parameter(types.table);
+                let sums = sums.sums();
+                for (dy, &kind) in dy.chunks_exact(width).zip(&pass.batch.types) {
+                    add(&mut sums[types.row(kind) * width..][..width], dy);
+                }
+            }
+            if is_trained(tokens) {
+                gradients.buffer.push_token_gradients(TokenGradients { batch: pass.batch.clone(), values: dy });
+            }
+            Ok(())
+        })
+    }
+
+    fn layer_norm(&mut self, x: &Tensor, norm: Norm) -> Result<Tensor> {
+        let (weight, bias) = self.model().affine(norm)?;
+        let mut y = host(x)?.to_vec();
+        let epsilon = norm.epsilon as f32;
+        let normed = norm::forward_plain(&mut y, LayerNorm { weight: &weight, bias: &bias, epsilon });
+        let input = x.id();
+        let parameters: Vec<usize> = [Some(norm.weight), norm.bias].into_iter().flatten().collect();
+        self.result(y, weight.len(), &[x], &parameters, move |gradients, mut dy| {
+            gradients.norm(norm, &normed, &mut dy)?;
+            gradients.add(input, dy);
+            Ok(())
+        })
+    }
+
+    fn dropout(&mut self, x: &Tensor, place: Place) -> Result<Tensor> {
+        let Some(dropout) = self.pass.dropout(place) else { return Ok(x.clone()) };
+        let (rows, width) = x.dims2()?;
+        let offsets = self.pass.offsets(rows);
+        let mut y = host(x)?.to_vec();
+        norm::apply(&mut y, width, Site { dropout: Some(&dropout), offsets: &offsets });
+        let input = x.id();
+        self.result(y, width, &[x], &[], move |gradients, mut dy| {
+            norm::apply(&mut dy, width, Site { dropout: Some(&dropout), offsets: &offsets });
+            gradients.add(input, dy);
+            Ok(())
+        })
+    }
+
+    fn linear(&mut self, x: &Tensor, layer: Linear) -> Result<Tensor> {
+        let y = self.model().apply(&host(x)?, layer)?;
+        let input = Input::new(x, &[layer], self.model());
+        self.result(y, layer.outputs, &[x], &parameters([layer]), move |gradients, dy| {
+            gradients.add_layer(input, layer, &dy)
+        })
+    }
+
+    fn dense(&mut self, x: &Tensor, layer: Linear, activation: Activation) -> Result<Tensor> {
+        let mut slopes = self.model().multiply(&host(x)?, layer)?;
+        let y = activation.forward(&mut slopes, &self.model().bias(layer)?);
+        let input = Input::new(x, &[layer], self.model());
+        self.result(y, layer.outputs, &[x], &parameters([layer]), move |gradients, mut dy| {
+            activation::backward(&slopes, &mut dy);
+            drop(slopes);
+            gradients.add_layer(input, layer, &dy)
+        })
+    }
+
+    fn gate(&mut self, x: &Tensor, values: Linear, gates: Linear, activation: Activation) -> Result<Tensor> {
+        let model = self.model();
+        let (mut slopes, activated, opened) = {
+            let x = host(x)?;
+            let mut slopes = model.multiply(&x, values)?;
+            let activated = activation.forward(&mut slopes, &model.bias(values)?);
+            (slopes, activated, model.apply(&x, gates)?)
+        };
+        let y = activation::gate(&activated, &opened);
+        let input = Input::new(x, &[values, gates], model);
+        self.result(y, values.outputs, &[x], &parameters([values, gates]), move |gradients, dy| {
+            let dgates = activation::gate(&activated, &dy);
+            drop(activated);
+            activation::backward(&opened, &mut slopes);
+            let dvalues = activation::gate(&slopes, &dy);
+            drop((slopes, opened, dy));
+            gradients.add_linear(gates, &dgates, &input)?;
+            gradients.add_linear(values, &dvalues, &input)?;
+            let input = input.release();
+            gradients.add_linear_input(input, gates, &dgates)?;
+            gradients.add_linear_input(input, values, &dvalues)
+        })
+    }
+
+    fn rotate(&mut self, x: &Tensor, heads: usize, theta: f64) -> Result<Tensor> {
+        let (rows, width) = x.dims2()?;
+        let rotation = Rotation::new(width / heads, self.pass.longest(), theta);
+        let positions = self.pass.row_positions(rows);
+        let mut y = host(x)?.to_vec();
+        rotation.forward(&mut y, width, &positions);
+        let input = x.id();
+        self.result(y, width, &[x], &[], move |gradients, mut dy| {
+            rotation.backward(&mut dy, width, &positions);
+            gradients.add(input, dy);
+            Ok(())
+        })
+    }
+
+    fn add(&mut self, x: &Tensor, y: &Tensor) -> Result<Tensor> {
+        let width = x.dim(1)?;
+        let mut sum = host(x)?.to_vec();
+        add(&mut sum, &host(y)?);
+        let inputs = [x.id(), y.id()];
+        self.result(sum, width, &[x, y], &[], move |gradients, dy| {
+            gradients.add(inputs[0], dy.clone());
+            gradients.add(inputs[1], dy);
+            Ok(())
+        })
+    }
+
+    fn attention(&mut self, q: &Tensor, k: &Tensor, v: &Tensor, attention: &Attention) -> Result<Tensor> {
+        let (pass, heads, window) = (self.pass, attention.heads, attention.window);
+        let (queries, width) = q.dims2()?;
+        let queries = pass.offsets(queries);
+        let dropout = pass.dropout(attention.dropout);
+        let bias = match attention.bias {
+            Some(bias) => Some((bias, distance_bias(bias, &self.model().values(bias.table)?, heads, pass.longest()))),
+            None => None,
+        };
+        let (context, weights) = {
+            let (q, k, v) = (host(q)?, host(k)?, host(v)?);
+            attention::forward(Inputs {
+                q: &q,
+                k: &k,
+                v: &v,
+                heads,
+                width,
+                queries: &queries,
+                keys: &pass.batch.offsets,
+                positions: &pass.batch.positions,
+                window,
+                bias: bias.as_ref().map(|(_, bias)| bias),
+                dropout: dropout.as_ref(),
+            })
+        };
+        let inputs = [q.clone(), k.clone(), v.clone()];
+        let table: Vec<usize> = bias.iter().map(|(bias, _)| bias.table).collect();
+        self.result(context, width, &[q, k, v], &table, move |gradients, dy| {
+            let d = {
+                let (q, k, v) = (host(&inputs[0])?, host(&inputs[1])?, host(&inputs[2])?);
+                let inputs = Inputs {
+                    q: &q,
+                    k: &k,
+                    v: &v,
+                    heads,
+                    width,
+                    queries: &queries,
+                    keys: &pass.batch.offsets,
+                    positions: &pass.batch.positions,
+                    window,
+                    bias: bias.as_ref().map(|(_, bias)| bias),
+                    dropout: dropout.as_ref(),
+                };
+                attention::backward(inputs, &weights, &dy)
+            };
+            let trained = bias.as_ref().filter(|(bias, _)| gradients.model().parameters[bias.table].trainable);
+            if let Some((bias, by_distance)) = trained {
+                let mut sums = gradients.buffer.parameter(bias.table);
+                let sums = sums.sums();
+                let distances = -by_distance.limit..=by_distance.limit;
+                for (distance, gradient) in distances.zip(d.bias.chunks_exact(heads)) {
+                    add(&mut sums[(bias.bucket)(distance) * heads..][..heads], gradient);
+                }
+            }
+            let [q, k, v] = inputs.map(release);
+            gradients.add(v, d.v);
+            gradients.add(k, d.k);
+            gradients.add(q, d.q);
+            Ok(())
+        })
+    }
+
+    fn add_norm(
+        &mut self,
+        x: &Tensor,
+        layer: Linear,
+        dropout: Option<Place>,
+        residual: &Tensor,
+        norm: Norm,
+    ) -> Result<Tensor> {
+        let model = self.model();
+        let linear_bias = model.bias(layer)?;
+        let (norm_weight, norm_bias) = model.affine(norm)?;
+        let width = norm_weight.len();
+        let mut y = model.multiply(&host(x)?, layer)?;
+        let dropout = dropout.and_then(|place| self.pass.dropout(place));
+        let offsets = self.pass.offsets(y.len() / width);
+        let normed = {
+            let site = Site { dropout: dropout.as_ref(), offsets: &offsets };
+            let parameters = LayerNorm { weight: &norm_weight, bias: &norm_bias, epsilon: norm.epsilon as f32 };
+            norm::forward(&mut y, &linear_bias, &host(residual)?, parameters, site)
+        };
+        let (input, skip) = (Input::new(x, &[layer], model), residual.id());
+        let mut trained = parameters([layer]);
+        trained.extend([Some(norm.weight), norm.bias].into_iter().flatten());
+        self.result(y, width, &[x, residual], &trained, move |gradients, mut dsum| {
+            gradients.norm(norm, &normed, &mut dsum)?;
+            drop(normed);
+            let site = Site { dropout: dropout.as_ref(), offsets: &offsets };
+            let dy = norm::backward_dropout(&dsum, width, site);
+            gradients.add(skip, dsum);
+            gradients.add_layer(input, layer, &dy)
+        })
+    }
+
+    fn first_rows(&mut self, x: &Tensor) -> Result<Tensor> {
+        let (pass, width) = (self.pass, x.dim(1)?);
+        let starts = &pass.batch.offsets[..pass.batch.sequences()];
+        let y = {
+            let x = host(x)?;
+            starts.iter().flat_map(|&start| &x[start as usize * width..][..width]).copied().collect()
+        };
+        let (input, elements) = (x.id(), x.elem_count());
+        self.result(y, width, &[x], &[], move |gradients, dy| {
+            let mut dx = vec![0.0; elements];
+            for (&start, dy) in pass.batch.offsets.iter().zip(dy.chunks_exact(width)) {
+                dx[start as usize * width..][..width].copy_from_slice(dy);
+            }
+            gradients.add(input, dx);
+            Ok(())
+        })
+    }
+
+    fn mean_rows(&mut self, x: &Tensor) -> Result<Tensor> {
+        let (pass, width) = (self.pass, x.dim(1)?);
+        let mut y = vec![0.0; pass.batch.sequences() * width];
+        {
+            let x = host(x)?;
+            for (bounds, mean) in pass.batch.offsets.windows(2).zip(y.chunks_exact_mut(width)) {
+                for row in bounds[0]..bounds[1] {
+                    add(&mut *mean, &x[row as usize * width..][..width]);
+                }
+                let n = (bounds[1] - bounds[0]) as f32;
+                for x in mean {
+                    *x /= n;
+                }
+            }
+        }
+        let (input, elements) = (x.id(), x.elem_count());
+        self.result(y, width, &[x], &[], move |gradients, dy| {
+            let mut dx = Vec::with_capacity(elements);
+            for (bounds, mean) in pass.batch.offsets.windows(2).zip(dy.chunks_exact(width)) {
+                let n = (bounds[1] - bounds[0]) as f32;
+                for _ in bounds[0]..bounds[1] {
+                    dx.extend(mean.iter().map(|x| x / n));
+                }
+            }
+            gradients.add(input, dx);
+            Ok(())
+        })
+    }
+
+    fn lstm(&mut self, x: &Tensor, layer: &Lstm) -> Result<Tensor> {
+        let (pass, Lstm { size, forward, backward }) = (self.pass, *layer);
+        let width = 2 * size;
+        let offsets = &pass.batch.offsets;
+        let mut y = vec![0.0; x.dim(0)? * width];
+        let mut run = |direction: LstmDirection, is_backward: bool| -> Result<_> {
+            let order = Order::new(offsets, is_backward);
+            let parameters = self.model().lstm(direction)?;
+            let first = if is_backward { size } else { 0 };
+            let saved = lstm::forward(&host(x)?, weights(&parameters), &order, &mut y[first..], width);
+            Ok((direction, first, order, saved))
+        };
+        let directions = [run(forward, false)?, run(backward, true)?];
+        let trained = [forward.parameters(), backward.parameters()].concat();
+        let input = x.clone();
+        self.result(y, width, &[x], &trained, move |gradients, dy| {
+            let model = gradients.model();
+            let mut dx = gradients.numbers.contains_key(&input.id()).then(|| vec![0.0; input.elem_count()]);
+            for (direction, first, order, saved) in directions {
+                let parameters = model.lstm(direction)?;
+                let d = lstm::backward(&dy[first..], width, weights(&parameters), &order, saved);
+                gradients.add_lstm(direction, &d, &host(&input)?, dx.as_deref_mut())?;
+            }
+            if let Some(dx) = dx {
+                gradients.add(input.id(), dx);
+            }
+            Ok(())
+        })
+    }
+
+    fn convolve(&mut self, x: &Tensor, convolutions: &[Convolution]) -> Result<Tensor> {
+        let (pass, model) = (self.pass, self.model());
+        let width: usize = convolutions.iter().map(|convolution| convolution.kernel.filters).sum();
+        let mut y = vec![0.0; pass.batch.sequences() * width];
+        let mut done = Vec::with_capacity(convolutions.len());
+        let mut first = 0;
+        for &convolution in convolutions {
+            let Convolution { weight, bias, kernel } = convolution;
+            let weight = kernel.by_token(&model.values(weight)?);
+            let maxima = convolution::forward(&host(x)?, &pass.batch.offsets, kernel, &weight, &model.values(bias)?);
+            for (y, maxima) in y.chunks_exact_mut(width).zip(maxima.values.chunks_exact(kernel.filters)) {
+                y[first..first + kernel.filters].copy_from_slice(maxima);
+            }
+            first += kernel.filters;
+            done.push((convolution, maxima));
+        }
+        let trained: Vec<usize> = convolutions.iter().flat_map(|part| [part.weight, part.bias]).collect();
+        let input = x.clone();
+        self.result(y, width, &[x], &trained, move |gradients, dy| {
+            let model = gradients.model();
+            let mut dx = vec![0.0; input.elem_count()];
+            let mut first = 0;
+            for (Convolution { weight, bias, kernel }, maxima) in done {
+                let own = first..first + kernel.filters;
+                first = own.end;
+                let dy: Vec<f32> = dy.chunks_exact(width).flat_map(|dy| &dy[own.clone()]).copied().collect();
+                let values = kernel.by_token(&model.values(weight)?);
+                let (mut dweight, mut dbias) = (vec![0.0; values.len()], vec![0.0; kernel.filters]);
+                let x = host(&input)?;
+                let sums = (&mut dx[..], &mut dweight[..], &mut dbias[..]);
+                convolution::backward(&dy, &maxima, (&x, &pass.batch.offsets), kernel, &values, sums);
+                for (parameter, gradient) in [(weight, kernel.by_element(&dweight)), (bias, dbias)] {
+                    if model.parameters[parameter].trainable {
+                        add(gradients.buffer.parameter(parameter).sums(), &gradient);
+                    }
+                }
+            }
+            gradients.add(input.id(), dx);
+            Ok(())
+        })
+    }
+
+    fn max_rows(&mut self, x: &Tensor) -> Result<Tensor> {
+        let (pass, width) = (self.pass, x.dim(1)?);
+        let (y, places) = pool::max(&host(x)?, width, &pass.batch.offsets);
+        let (input, elements) = (x.id(), x.elem_count());
+        self.result(y, width, &[x], &[], move |gradients, dy| {
+            gradients.add(input, pool::max_backward(&dy, width, &places, elements));
+            Ok(())
+        })
+    }
+
+    fn last_states(&mut self, x: &Tensor) -> Result<Tensor> {
+        let (pass, width) = (self.pass, x.dim(1)?);
+        let half = width / 2;
+        let ends = move || {
+            let spans = pass.batch.offsets.windows(2);
+            spans.map(move |span| [(span[1] as usize - 1) * width, span[0] as usize * width + half])
+        };
+        let y: Vec<f32> = {
+            let x = host(x)?;
+            ends().flatten().flat_map(|first| &x[first..first + half]).copied().collect()
+        };
+        let (input, elements) = (x.id(), x.elem_count());
+        self.result(y, width, &[x], &[], move |gradients, dy| {
+            let mut dx = vec![0.0; elements];
+            for (first, dy) in ends().flatten().zip(dy.chunks_exact(half)) {
+                dx[first..first + half].copy_from_slice(dy);
+            }
+            gradients.add(input, dx);
+            Ok(())
+        })
+    }
+
+    fn mix(&mut self, x: &Tensor) -> Result<Tensor> {
+        let Some(mix) = self.pass.mix() else { return Ok(x.clone()) };
+        let width = x.dim(1)?;
+        let y = mix.forward(&host(x)?, width);
+        let input = x.id();
+        self.result(y, width, &[x], &[], move |gradients, dy| {
+            gradients.add(input, mix.backward(&dy, width));
+            Ok(())
+        })
+    }
+}
