@@ -355,7 +355,8 @@ fn edge<'a>(sweep: &'a Sweep, study: &Study) -> Option<Edge<'a>> {
             axis.values.iter().find(|other| other.value.as_f64().is_some_and(|n| n.total_cmp(&value).is_eq()))?;
         fits.then_some(Edge { axis, best: written, numbers, upper: value >= last, level })
     };
-    let mut edges = axes(sweep).filter_map(candidate);
+    // The greatest value that was drawn is not the end of the range.
+    let mut edges = axes(sweep).filter(|axis| !axis.drawn).filter_map(candidate);
     let first = edges.next()?;
     Some(if first.axis.key == LEARNING_RATE {
         first
@@ -385,8 +386,14 @@ fn rescue(sweep: &Sweep, study: &Study) -> Option<Next> {
                       try lower and higher ones";
         (reason, [least / 10.0, (least * greatest).sqrt(), 10.0 * greatest])
     };
-    let values = values.map(short).join(", ");
-    Some(Next { reason: reason.into(), line: format!("grid: {{lr: [{values}]}}") })
+    let is_drawn = axes(sweep).any(|axis| axis.key == LEARNING_RATE && axis.drawn);
+    let [low, middle, high] = values.map(short);
+    let line = if is_drawn {
+        format!("space: {{lr: {{log: [{low}, {high}]}}}}")
+    } else {
+        format!("grid: {{lr: [{low}, {middle}, {high}]}}")
+    };
+    Some(Next { reason: reason.into(), line })
 }
 
 fn written(level: Level, noun: &str) -> String {
@@ -464,8 +471,8 @@ mod tests {
     /// The next rates follow what the stuck trials say of theirs.
     #[test]
     fn stuck_trials_are_followed_by_rates_that_their_cause_asks_for() {
-        let stuck_at = |rates: &[&str]| {
-            let mut sweep = synthetic::sweep("stuck", &[synthetic::axis("lr", rates)], 100);
+        let stuck = |axis: Axis| {
+            let mut sweep = synthetic::sweep("stuck", &[axis], 100);
             for run in &mut sweep.runs {
                 run.diagnostics.clear();
                 run.status = Status::Finished;
@@ -478,6 +485,9 @@ mod tests {
             let study = Study::of(&sweep);
             next(&sweep, &study).map(|next| format!("{} {}", next.reason, next.line)).unwrap_or_default()
         };
+        let stuck_at = |rates: &[&str]| stuck(synthetic::axis("lr", rates));
+        let drawn = Axis { drawn: true, ..synthetic::axis("lr", &["1e-2", "2e-2"]) };
+        assert!(stuck(drawn).ends_with("space: {lr: {log: [0.001, 0.01]}}"));
         insta::assert_snapshot!(stuck_at(&["1e-2", "2e-2"]), @"no configuration learned anything: try lower learning rates with a warm-up grid: {lr: [0.001, 0.0033, 0.01]}");
         insta::assert_snapshot!(stuck_at(&["3e-5", "1e-4"]), @"no configuration learned anything, and the curves do not say whether the learning rate is to blame: try lower and higher ones grid: {lr: [3e-6, 5.5e-5, 0.001]}");
     }

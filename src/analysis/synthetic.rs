@@ -15,7 +15,7 @@ pub(crate) fn axis(key: &str, values: &[&str]) -> Axis {
         value: text.parse::<f64>().map_or_else(|_| serde_yaml::from_str(text).unwrap(), Into::into),
         text: (*text).to_owned(),
     };
-    Axis { key: key.into(), values: values.iter().map(value).collect() }
+    Axis { key: key.into(), values: values.iter().map(value).collect(), drawn: false }
 }
 
 /// The product of `axes` with `steps` optimizer steps each, all finished.

@@ -344,7 +344,12 @@ impl<'s> Expansion<'s> {
             let problem = Problem::new(place, "no trial is left").hint("`exclude` removes every trial");
             return Err(self.spec.problems(vec![problem]));
         }
-        let axes = self.columns.into_iter().map(|column| Axis { key: column.path, values: column.values }).collect();
+        let drawn = |path: &str| {
+            let mut keys = self.spec.search.iter().flat_map(|search| &search.drawn.keys);
+            keys.any(|key| key.path == path)
+        };
+        let axis = |column: Column| Axis { drawn: drawn(&column.path), key: column.path, values: column.values };
+        let axes = self.columns.into_iter().map(axis).collect();
         Ok(Plan { name: self.spec.name.clone(), axes, trials: self.trials, warnings })
     }
 }

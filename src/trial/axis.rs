@@ -10,6 +10,9 @@ pub struct Axis {
     /// Dotted, such as `lr` or `model.dropout`.
     pub key: String,
     pub values: Vec<AxisValue>,
+    /// Whether a search draws its values, so that they are no points of a grid.
+    #[serde(default)]
+    pub drawn: bool,
 }
 
 /// A value on an axis, and how the user wrote it.
