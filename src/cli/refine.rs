@@ -105,7 +105,7 @@ pub(super) fn unwritable(error: serde_yaml::Error) -> Failure {
 
 /// Removes the keys that vary and those that say how to run.
 pub(super) fn without_axes(mut file: Mapping) -> Mapping {
-    for section in ["name", "grid", "zip", "include", "exclude", "seeds", Key::Seed.path(), "run"] {
+    for section in ["name", "grid", "zip", "space", "search", "include", "exclude", "seeds", Key::Seed.path(), "run"] {
         file.remove(section);
     }
     file

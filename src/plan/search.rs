@@ -26,8 +26,10 @@ pub enum SearchStep {
     Suggest(Suggestion),
     /// The next configuration may see results that are not there yet.
     Wait,
-    /// No configuration follows: why.
-    Done(&'static str),
+    /// All trials of the search are drawn.
+    Complete,
+    /// The search ends before that, for this reason.
+    Ended(&'static str),
 }
 
 #[derive(Debug)]
@@ -119,7 +121,7 @@ impl<'s> SearchPlan<'s> {
     /// What comes next. `result`: of each trial, where lower values are better.
     pub fn next(&mut self, result: impl Fn(&TrialId) -> SearchResult) -> SearchStep {
         if !self.is_within_budget() {
-            return SearchStep::Done("all trials of the search are drawn");
+            return SearchStep::Complete;
         }
         let number = self.configurations.len() as u64;
         let of = |known: &Configuration| SearchResult::of_seeds(&known.trials.iter().map(&result).collect::<Vec<_>>());
@@ -129,12 +131,12 @@ impl<'s> SearchPlan<'s> {
             return SearchStep::Wait;
         }
         if let Some(why) = self.has_ended(&results) {
-            return SearchStep::Done(why);
+            return SearchStep::Ended(why);
         }
         let seen = self.seen(&results);
         match self.draw(number, &seen) {
             Some(suggestion) => SearchStep::Suggest(suggestion),
-            None => SearchStep::Done("every configuration of the space is there"),
+            None => SearchStep::Ended("every configuration of the space is there"),
         }
     }
 
@@ -386,10 +388,13 @@ search: {trials: 20, startup: 5, ahead: 3}
                         drawn.push((suggestion.point, suggestion.trials));
                         continue;
                     }
-                    SearchStep::Done(why) if open().next().is_none() => {
+                    SearchStep::Ended(why) if open().next().is_none() => {
                         return (plan.trials.into_iter().map(|trial| trial.id).collect(), why);
                     }
-                    SearchStep::Done(_) | SearchStep::Wait => {}
+                    SearchStep::Complete if open().next().is_none() => {
+                        return (plan.trials.into_iter().map(|trial| trial.id).collect(), "complete");
+                    }
+                    SearchStep::Complete | SearchStep::Ended(_) | SearchStep::Wait => {}
                 }
             }
             let running: Vec<TrialId> = open().take(slots).map(|trial| trial.id.clone()).collect();
@@ -423,7 +428,7 @@ search: {trials: 20, startup: 5, ahead: 3}
         let text = SWEEP.replace("trials: 20", "trials: 40");
         let spec = spec(&text);
         let (ids, why) = alone(&text);
-        assert_eq!((ids.len(), why), (40, "all trials of the search are drawn"));
+        assert_eq!((ids.len(), why), (40, "complete"));
         let random = alone(&text.replace("search: {", "search: {sampler: random, ")).0;
         let plan = |text: &str, ids: &[TrialId]| {
             let spec = self::spec(text);

@@ -70,6 +70,8 @@ pub(super) struct Parent<'a, E> {
     last_heartbeat: Instant,
     /// How often a complete sweep had lost files.
     recoveries: u32,
+    /// Why the search ended before all of its trials were drawn.
+    search_end: Option<&'static str>,
     /// The last field, so that the folder is unlocked after everything else is dropped.
     lock: Lock,
 }
@@ -111,6 +113,7 @@ impl<'a, E: Executor> Parent<'a, E> {
             warnings: Vec::new(),
             last_heartbeat: Instant::now(),
             recoveries: 0,
+            search_end: None,
             lock,
             dir,
         };
@@ -183,7 +186,14 @@ impl<'a, E: Executor> Parent<'a, E> {
         let Some(search) = self.order.search.filter(|_| self.order.only.is_none()) else { return Ok(()) };
         let is_pending = |(_, known): &(&TrialId, &TrialState)| known.phase == TrialPhase::Pending;
         while self.state.open().filter(is_pending).count() < self.order.slots.len() {
-            let SearchStep::Suggest(Suggestion { number, by, point, trials }) = search.next(&self.state) else { break };
+            let Suggestion { number, by, point, trials } = match search.next(&self.state) {
+                SearchStep::Suggest(suggestion) => suggestion,
+                SearchStep::Wait | SearchStep::Complete => break,
+                SearchStep::Ended(why) => {
+                    self.search_end = Some(why);
+                    break;
+                }
+            };
             self.record(Event::ConfigurationSuggested { number, by, point, trials: trials.clone() })?;
             for trial in &trials {
                 self.trials.insert(trial.id.clone(), self.plan.trials.len());
@@ -463,6 +473,7 @@ impl<'a, E: Executor> Parent<'a, E> {
             failed: Vec::new(),
             left: 0,
             interrupted: end == RunEnd::Interrupted,
+            search_end: self.search_end,
             retired_slots: if end == RunEnd::NoSlotLeft { self.retired_slots() } else { Vec::new() },
             warnings: self.warnings.clone(),
         };

@@ -17,6 +17,8 @@ pub struct RunSummary {
     /// Trials of the plan that neither finished nor failed.
     pub left: usize,
     pub interrupted: bool,
+    /// Why a search ended before all of its trials were drawn.
+    pub search_end: Option<&'static str>,
     /// If the run ended because no slot was left: the retired slots, each with its last fault.
     pub retired_slots: Vec<(Slot, Failure)>,
     /// What the user should know: damaged lines, vanished folders.
@@ -61,9 +63,11 @@ impl RunSummary {
                  same command again: finished trials stay finished, the others continue from their last checkpoint."
             ));
         }
-        (!self.failed.is_empty()).then(|| {
-            format!("{} of {all} trials failed. Run again with --retry-failed to retry them.", self.failed.len())
-        })
+        if !self.failed.is_empty() {
+            let failed = self.failed.len();
+            return Some(format!("{failed} of {all} trials failed. Run again with --retry-failed to retry them."));
+        }
+        self.search_end.map(|why| format!("The search ended after {all} trials: {why}."))
     }
 
     /// The faults that ended the run, if it ended because no slot was left.

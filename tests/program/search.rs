@@ -33,3 +33,24 @@ fn trials_are_drawn_while_the_sweep_runs_and_a_larger_budget_continues() {
     let again = place.expect(0, "plan copy.yaml");
     assert!(five.iter().all(|id| again.out.contains(id)), "{}", again.out);
 }
+
+#[test]
+fn the_next_sweep_and_the_confirmation_of_a_search_can_be_run() {
+    let place = Place::new(SWEEP);
+    place.expect(0, "run sweep.yaml");
+    place.expect(0, "refine sweep.yaml -o next.yaml");
+    let next = place.read("next.yaml");
+    assert!(!next.contains("space:") && !next.contains("search:"), "{next}");
+    place.expect(0, "plan next.yaml");
+    let confirmed = place.expect(0, "confirm sweep.yaml --top 2 --seeds 2");
+    assert!(confirmed.out.starts_with("The winner "), "{}", confirmed.out);
+    assert_eq!(place.read("results/sweep-confirm/trials.csv").lines().count(), 5);
+}
+
+#[test]
+fn a_search_that_ends_early_says_why() {
+    let place = Place::new(&SWEEP.replace("lr: {log: [1e-5, 1e-3]}", "lr: [1e-4]"));
+    let ended = place.expect(0, "run sweep.yaml");
+    let why = "The search ended after 2 trials: every configuration of the space is there.";
+    assert!(ended.err.contains(why), "{}", ended.err);
+}
