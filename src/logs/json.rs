@@ -149,6 +149,11 @@ fn object(value: &Value) -> Option<Row> {
             value => row.extend(scalar(value).map(|field| (spelled(name), field))),
         }
     }
+    // Beside wins, losses are counted: those of games or trades.
+    let last_word = |name: &str, word: &str| name.rsplit('_').next() == Some(word);
+    if row.keys().any(|name| last_word(name, "wins")) {
+        row.retain(|name, _| !last_word(name, "losses"));
+    }
     Some(row)
 }
 

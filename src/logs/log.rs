@@ -50,10 +50,11 @@ impl Log {
         if text.trim().is_empty() {
             return Err("the file is empty; a log has a row for each step".into());
         }
-        let first =
-            if text.trim_start().starts_with(['{', '[']) { json::read(text.trim_start()) } else { table::read(text) };
+        let seems_json = text.trim_start().starts_with(['{', '[']);
+        let first = if seems_json { json::read(text.trim_start()) } else { table::read(text) };
         let first = first.map(|sheet| with_value_named(sheet, name));
-        if first.as_ref().is_ok_and(has_losses) {
+        // What is JSON throughout is no printed text.
+        if first.as_ref().is_ok_and(|sheet| seems_json || has_losses(sheet)) {
             return Self::of(first?);
         }
         // Text that only looks like JSON or a table.
@@ -628,6 +629,9 @@ mod tests {
         insta::assert_snapshot!(message("a,b\n1,2\n"), @"no loss found; its columns are a, b; name one of them train_loss or loss (training) or eval_loss or val_loss (evaluation)");
         insta::assert_snapshot!(message("nohup: ignoring input\nNothing was lost, and 3 things were found\n"), @r#"no loss found: it is no table with a column train_loss or eval_loss, no JSON, and holds no lines such as {'loss': 0.69, 'step': 10} or "step 10 | loss 0.69""#);
         insta::assert_snapshot!(message("{\"global_step\": 50, \"logging_steps\": 500, \"log_history\": []}"), @"its log_history holds no loss: the run has made 50 steps and logs every 500; set logging_steps to 10");
+        assert!(
+            message("{\"stats\": {\"wins\": 70, \"losses\": 76}, \"balance\": -186.4}").starts_with("no loss found")
+        );
         insta::assert_snapshot!(message(" \n"), @"the file is empty; a log has a row for each step");
         insta::assert_snapshot!(message("{\"train_loss\": 0.5, \"train_runtime\": 12.0}"), @"it holds the means of the run only; the losses of its steps are in trainer_state.json");
     }
