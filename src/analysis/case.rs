@@ -242,7 +242,19 @@ impl<'a> Case<'a> {
             self.blocks.iter().rev().take_while(|block| block.mean >= limit::AT_PRIOR * chance).collect();
         let enough = learned as f64 >= limit::LEARNED_BLOCKS * self.blocks.len() as f64 && stay.len() >= 2;
         let from = stay.last().filter(|_| enough)?.from;
-        (self.rises_from(from) && !self.ends_learned()).then_some(from)
+        (self.rises_from(from) && !self.ends_learned() && !self.never_learned()).then_some(from)
+    }
+
+    /// Whether the evaluations and the clean loss, which have little noise, were never clearly below guessing. Blocks of few batches
+    /// may lie below it by chance, above all on unequal classes.
+    fn never_learned(&self) -> bool {
+        let known =
+            [(&self.measured.eval, self.measured.eval_prior), (&self.measured.probe, self.measured.train_prior)];
+        let stays = |(curve, prior): (&Vec<Point>, &[f64])| {
+            let lowest = curve.iter().map(|point| point.y).filter(|y| y.is_finite()).fold(f64::INFINITY, f64::min);
+            chance(prior).is_none_or(|chance| lowest >= limit::AT_PRIOR * chance)
+        };
+        self.measured.eval.len() > limit::FROZEN_EVALS && known.into_iter().all(stays)
     }
 
     /// Whether the losses from step `from` on are higher than the lowest fifth of the blocks by more than two standard errors.
@@ -307,6 +319,24 @@ impl<'a> Case<'a> {
         self.update_ratios().into_iter().reduce(f64::max)
     }
 
+    /// Whether a step changed the weights by far more than fine-tuning does.
+    pub fn takes_large_steps(&self) -> bool {
+        self.largest_update().is_some_and(|ratio| ratio > limit::RATIO_HIGH)
+    }
+
+    /// Whether an evaluation loss, or the clean loss, came back above an earlier one by more than what matters.
+    pub fn swings(&self) -> bool {
+        let Some(chance) = chance(self.measured.train_prior) else { return false };
+        let comes_back = |curve: &&Vec<Point>| {
+            let mut lowest = f64::INFINITY;
+            curve.iter().any(|point| {
+                lowest = lowest.min(point.y);
+                point.y - lowest > limit::NEIGHBOUR * chance
+            })
+        };
+        [&self.measured.eval, &self.measured.probe].iter().any(comes_back)
+    }
+
     /// Whether steps are far too large in a run whose loss does not fall, or the loss blew up.
     pub fn rate_is_high(&self) -> bool {
         self.has_large_steps() || self.blow_up_step().is_some()
@@ -318,7 +348,7 @@ impl<'a> Case<'a> {
         let guessing = |chance: f64| limit::BELOW_PRIOR * chance..limit::OVER_PRIOR * chance;
         let rests = self.chance.is_some_and(|chance| guessing(chance).contains(&self.tail()));
         let falls = self.detection.tail.trend.is_falling() && self.has_fallen() && !rests;
-        self.largest_update().is_some_and(|ratio| ratio > limit::RATIO_HIGH) && !falls
+        self.takes_large_steps() && !falls
     }
 
     /// Whether the steps are known to be small, and a constant learning rate at the peak would not have gained much more.

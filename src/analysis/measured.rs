@@ -1,6 +1,7 @@
 //! What a trial or a training log of any program has measured: the curves that everything here judges.
 
 use super::curve::{self, Point};
+use super::thresholds as limit;
 use crate::trial::{DiagnosticRow, EvalRow, MetricRow, Outcome, Trial, TrialConfig};
 
 /// Curves over optimizer steps. A quantity that was not measured at a step has no point there. A point that is NaN or infinite
@@ -18,6 +19,8 @@ pub struct Measured<'a> {
     /// Loss and accuracy on the evaluation set; step 0 is the untrained model.
     pub eval: Vec<Point>,
     pub accuracy: Vec<Point>,
+    /// Area under the ROC curve, where it was measured.
+    pub auroc: Vec<Point>,
     /// Loss of a fixed set of training examples without augmentation and dropout.
     pub probe: Vec<Point>,
     pub diagnostics: &'a [DiagnosticRow],
@@ -70,6 +73,7 @@ impl<'a> Measured<'a> {
             tokens: metric(|row| row.tokens as f64),
             eval: curve::eval_loss(evals),
             accuracy: eval(|row| f64::from(row.accuracy)),
+            auroc: evals.iter().filter_map(|row| Some(point(row.step, f64::from(row.scores.auroc?)))).collect(),
             probe: eval(|row| f64::from(row.train_probe_loss)),
             ..Self::default()
         }
@@ -80,6 +84,15 @@ impl<'a> Measured<'a> {
         let values: Vec<f64> = self.accuracy.iter().map(|point| point.y).filter(|y| y.is_finite()).collect();
         let in_per_cent = values.iter().any(|y| *y > 1.5);
         values.into_iter().map(|y| if in_per_cent { y / 100.0 } else { y }).collect()
+    }
+
+    /// Whether the last scores put the classes in order far better than guessing, and the evaluation loss is lowest at the end. Such
+    /// a run learns, although its loss has not come below guessing yet.
+    pub fn learns_to_rank(&self) -> bool {
+        let ranks =
+            |last: &[Point; 3]| last.iter().map(|point| point.y).sum::<f64>() / last.len() as f64 >= limit::RANKS;
+        let lowest_last = |last: &Point| self.eval.iter().all(|point| last.y <= point.y);
+        self.auroc.last_chunk::<3>().is_some_and(ranks) && self.eval.last().is_some_and(lowest_last)
     }
 
     /// Number of evaluation examples, where known.

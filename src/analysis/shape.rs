@@ -222,7 +222,7 @@ fn against_chance(measured: &Measured<'_>, points: &[Point], smoothed: &[Point],
     }
     match back.and_then(|last| points.get(last + 1)) {
         Some(at) => Some(Shape::Collapsed { at: at.x as u64 }),
-        None if end.y < MOVED * chance || has_just_arrived(points, chance) => None,
+        None if end.y < MOVED * chance || has_just_arrived(points, chance) || measured.learns_to_rank() => None,
         None => Some(Shape::Stuck),
     }
 }

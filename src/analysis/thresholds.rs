@@ -54,6 +54,8 @@ pub const MAJORITY_MARGIN: f64 = 0.03;
 /// Accuracy above the majority class that chance does not explain, where the size of the evaluation set is unknown: two standard errors
 /// of 160 examples (own).
 pub const SURE_MARGIN: f64 = 0.08;
+/// Area under the ROC curve from which a model knows something of the classes, whatever its loss and its answers are (own).
+pub const RANKS: f64 = 0.8;
 /// Relative distance from ln K, or log2 K, within which a loss is that of guessing among K classes (own).
 pub const NEAR_UNIFORM: f64 = 0.02;
 /// Greatest K for which a loss is compared with that of guessing among K classes (own).
@@ -162,6 +164,13 @@ pub const OVERFIT: f64 = 1.05;
 pub const OVERFIT_SEVERE: f64 = 1.15;
 /// `OVERFIT`: least fall of the training loss since the best evaluation (tuning playbook).
 pub const OVERFIT_FALL: f64 = 0.03;
+/// `OVERFIT`: least rise of the evaluation loss, as a share of its fall before. A smaller one is none in losses close to 0 (own, public
+/// logs).
+pub const OVERFIT_OF_FALL: f64 = 0.02;
+/// `OVERFIT`: accuracy below which a model knows so little that a constant accuracy excuses nothing (own, public logs of many classes).
+pub const WORTH_ACCURACY: f64 = 0.05;
+/// `OVERFIT`: number of evaluations whose neighbours tell the noise (own).
+pub const NOISY_EVALS: usize = 8;
 /// Logs too short for a trend: relative change of the evaluation loss that counts as none (own, development half of 70 public logs).
 pub const SHORT_CHANGE: f64 = 0.01;
 /// Logs too short for a trend: evaluations that show that nothing is learned (source as for [`SHORT_CHANGE`]).
@@ -171,6 +180,8 @@ pub const FITTED: f64 = 0.05;
 /// `LABEL_FLOOR`: share of wrong answers among the most confident ones above which labels are wrong, at the evaluation with the
 /// fewest (own: clean tweets leave 2 to 6 %; with a fifth of the labels shuffled, so that 11 % are wrong, it is 11 to 16 %).
 pub const SURELY_WRONG: f64 = 0.06;
+/// `LABEL_FLOOR`: share of H below which the clean loss shows that the training data are learned in part (own, `tests/faults`).
+pub const KNOWS_TRAINING: f64 = 0.8;
 /// `LABEL_FLOOR`: least number of such evaluations (own).
 pub const SURE_EVALS: usize = 2;
 /// Share of the run: if the best evaluation comes within it, the rest is wasted (tuning playbook).

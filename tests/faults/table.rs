@@ -74,6 +74,13 @@ const TOO_LOW: &[(Cause, Option<Reason>)] = &[
     (Cause::PriorStuck, Some(Reason::RateTooLow)),
     (Cause::UpdateRatio, Some(Reason::RateTooLow)),
 ];
+/// As [`TOO_LOW`]. The reason that names eps is younger than the table.
+const EPS_TOO_LARGE: &[(Cause, Option<Reason>)] = &[
+    (Cause::PriorStuck, Some(Reason::EpsTooLarge)),
+    (Cause::TooSlow, None),
+    (Cause::PriorStuck, Some(Reason::RateTooLow)),
+    (Cause::UpdateRatio, Some(Reason::RateTooLow)),
+];
 
 pub const FAULTS: &[Fault] = &[
     Fault { name: "healthy", what: "none", accepted: &[(Cause::Healthy, None)], probed: &[], keys: &[] },
@@ -233,7 +240,7 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "eps",
         what: "eps of Adam 1e-2",
-        accepted: TOO_LOW,
+        accepted: EPS_TOO_LARGE,
         probed: &[Settled::RateTooLow, Settled::Architecture],
         keys: &[("optimizer", &["{name: adamw, eps: 1e-2}"])],
     },

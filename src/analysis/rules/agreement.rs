@@ -1,6 +1,6 @@
 //! Which causes can stand beside which shape of the evaluation loss.
 
-use crate::trial::{Cause, ShapeKind, Verdict};
+use crate::trial::{Cause, Reason, ShapeKind, Verdict};
 
 /// Causes that contradict a shape: the evaluation loss shows that they are not what limits the trial.
 fn contradicted(shape: ShapeKind) -> &'static [Cause] {
@@ -50,7 +50,9 @@ fn contradicted(shape: ShapeKind) -> &'static [Cause] {
 
 /// Whether a verdict can stand beside a shape. A note always can.
 pub fn agrees(shape: ShapeKind, verdict: &Verdict) -> bool {
-    let contradicts = |cause| contradicted(shape).contains(&cause);
+    // A head above a frozen encoder improves for long.
+    let is_head_alone = verdict.reason == Some(Reason::Encoder);
+    let contradicts = |cause| contradicted(shape).contains(&cause) && !is_head_alone;
     !(verdict.is_cause() && verdict.id.cause().is_some_and(contradicts))
 }
 
@@ -69,6 +71,9 @@ mod tests {
         check(ShapeKind::Overfits, Cause::Overfit, true);
         check(ShapeKind::NotFinite, Cause::WarmupTooLong, false);
         assert!(agrees(ShapeKind::StillImproving, &Verdict::note(Cause::Stalled, "")), "a note is not a cause");
+        check(ShapeKind::StillImproving, Cause::Frozen, false);
+        let head_alone = Verdict::cause(Cause::Frozen, "").with_reason(Reason::Encoder);
+        assert!(agrees(ShapeKind::StillImproving, &head_alone), "the head improves");
         // Faults that a setting or the data show stand beside every shape.
         for &shape in ShapeKind::ALL {
             for cause in [Cause::NonFinite, Cause::DecayTooStrong, Cause::Truncated, Cause::PriorShift] {

@@ -4,8 +4,8 @@
 use crate::analysis::case::{Case, finite};
 use crate::analysis::format::percent;
 use crate::analysis::measured::chance;
-use crate::analysis::shape::Shape;
-use crate::analysis::statistics::{mean, median, wilson};
+use crate::analysis::shape::{LEAST_DELTA, Shape};
+use crate::analysis::statistics::{mean, median, robust_deviation, wilson};
 use crate::analysis::thresholds as limit;
 use crate::trial::{Augmentation, Cause, DiagnosticRow, Verdict};
 
@@ -19,7 +19,9 @@ pub fn overfit(case: &Case<'_>) -> Option<Verdict> {
     }
     let last = mean(&after[after.len() - limit::OVERFIT_EVALS..]);
     let (then, now) = (loss_around(case, best.x)?, loss_around(case, case.measured.end() as f64)?);
-    if last < limit::OVERFIT * best.y || now > (1.0 - limit::OVERFIT_FALL) * then {
+    // The smoothed curve rises, or the rise is greater than its noise.
+    let rises = case.overfits() || last - best.y >= least_rise(&finite(&case.measured.eval), best.y);
+    if last < limit::OVERFIT * best.y || !rises || now > (1.0 - limit::OVERFIT_FALL) * then {
         return None;
     }
     let (at, end) = (best.x as u64, case.measured.end());
@@ -29,7 +31,7 @@ pub fn overfit(case: &Case<'_>) -> Option<Verdict> {
         best.y
     );
     let hopeless = chance(case.measured.eval_prior).is_some_and(|chance| last > limit::NO_BETTER * chance);
-    let verdict = if accuracy_holds(case) && !hopeless {
+    let verdict = if accuracy_holds(case, best.x) && !hopeless {
         let text = format!("{text}; the accuracy holds, so only the confidence is too high");
         Verdict::note(Cause::CalibrationOnly, text)
     } else {
@@ -43,7 +45,13 @@ pub fn overfit(case: &Case<'_>) -> Option<Verdict> {
 /// at every evaluation. A hard example makes a model unsure. A wrong label among the easy examples stays wrong whatever the
 /// model learns, and sets the floor of the loss.
 pub fn label_floor(case: &Case<'_>) -> Option<Verdict> {
-    let learned = limit::BELOW_PRIOR * chance(case.measured.eval_prior)?;
+    if case.rate_is_low() {
+        return None;
+    }
+    // On unequal classes, wrong labels themselves keep the evaluation loss close to guessing. The clean loss then shows that the
+    // model has learned.
+    let knows = case.chance.is_some_and(|chance| case.clean_end() < limit::KNOWS_TRAINING * chance);
+    let learned = if knows { limit::NO_BETTER } else { limit::BELOW_PRIOR } * chance(case.measured.eval_prior)?;
     let after = |step: u64| case.measured.eval.iter().any(|point| point.x as u64 == step && point.y < learned);
     let counted = |row: &DiagnosticRow| {
         let examples: u32 = row.predicted.iter().sum();
@@ -66,21 +74,41 @@ pub fn label_floor(case: &Case<'_>) -> Option<Verdict> {
     Some(Verdict::cause(Cause::LabelFloor, text).over((step, case.measured.end())).with_evidence(&evidence))
 }
 
-/// Mean training loss within a twentieth of the run around step `x`.
+/// Least rise above the lowest evaluation loss that is no noise: the lowest of n values lies below their mean by about
+/// sqrt(2 ln n) standard deviations. Also a share of the fall before, because a loss close to 0 may double without harm.
+fn least_rise(evals: &[f64], best: f64) -> f64 {
+    let fall = evals.first().map_or(0.0, |first| first - best);
+    let jumps: Vec<f64> = evals.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    let noise = robust_deviation(&jumps, median(&jumps)) / std::f64::consts::SQRT_2;
+    let by_chance = noise * ((2.0 * (evals.len() as f64).ln()).sqrt() + 1.0);
+    let enough = evals.len() >= limit::NOISY_EVALS;
+    (limit::OVERFIT_OF_FALL * fall).max(if enough { by_chance } else { 0.0 })
+}
+
+/// Mean training loss within a twentieth of the run around step `x`; in a log of few rows, the loss that is nearest.
 fn loss_around(case: &Case<'_>, x: f64) -> Option<f64> {
     let reach = (case.measured.end() as f64 / 20.0).max(5.0);
     let near: Vec<f64> =
         case.measured.train.iter().filter(|p| p.x > x - reach && p.x <= x + reach).map(|p| p.y).collect();
-    (!near.is_empty()).then(|| mean(&near))
+    if near.is_empty() {
+        let nearest = case.measured.train.iter().min_by(|a, b| (a.x - x).abs().total_cmp(&(b.x - x).abs()));
+        return nearest.map(|point| point.y);
+    }
+    Some(mean(&near))
 }
 
-/// Whether the last accuracies are as good as the best, within two standard errors of the difference.
-fn accuracy_holds(case: &Case<'_>) -> bool {
+/// Whether the last accuracies are as good as the best, within two standard errors of the difference, or clearly better than
+/// that at the lowest loss, of step `lowest`.
+fn accuracy_holds(case: &Case<'_>, lowest: f64) -> bool {
     let accuracy = case.measured.accuracies();
     let (Some(best), true) = (case.best_accuracy(), accuracy.len() >= limit::OVERFIT_EVALS) else { return false };
     let last = mean(&accuracy[accuracy.len() - limit::OVERFIT_EVALS..]);
+    if last < limit::WORTH_ACCURACY {
+        return false;
+    }
     let margin = case.accuracy_error(best).map_or(limit::MAJORITY_MARGIN / 2.0, |error| 8.0_f64.sqrt() * error);
-    best - last <= margin
+    let then = case.measured.accuracy.iter().zip(&accuracy).find(|(point, _)| point.x >= lowest).map(|(_, then)| *then);
+    best - last <= margin || then.is_some_and(|then| last > then + margin)
 }
 
 /// MEMORISED: the training data are learned, and the accuracy is no better than the majority class.
@@ -184,7 +212,7 @@ pub fn eval_noisy(case: &Case<'_>) -> Option<Verdict> {
     // The jumps must go back and forth: a steady fall has large ones too.
     let turns = evals.windows(3).filter(|three| (three[1] - three[0]) * (three[2] - three[1]) < 0.0).count();
     let jump = median(&jumps);
-    if !(jump >= limit::EVAL_NOISE * (high - low) && high > low && turns * 2 >= evals.len() - 2) {
+    if !(jump >= limit::EVAL_NOISE * (high - low) && high - low > LEAST_DELTA && turns * 2 >= evals.len() - 2) {
         return None;
     }
     let text = format!(

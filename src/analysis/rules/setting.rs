@@ -5,7 +5,7 @@ use crate::analysis::case::Case;
 use crate::analysis::detector::Trend;
 use crate::analysis::format::percent;
 use crate::analysis::measured::chance;
-use crate::analysis::statistics::{median, robust_deviation};
+use crate::analysis::statistics::{mean, median};
 use crate::analysis::thresholds as limit;
 use crate::trial::{Cause, Verdict};
 
@@ -84,15 +84,15 @@ pub fn warmup_too_long(case: &Case<'_>) -> Option<Verdict> {
     Some(verdict.with_evidence(&[("peak_step", peak as f64), ("share", share)]))
 }
 
-/// `NOISY_BATCHES`: the losses of neighbouring batches differ by a great part of the scale; and little is learned at a learning
-/// rate that is not too low for it, or the trend of the training loss is unresolved.
+/// `NOISY_BATCHES`: the losses of neighbouring batches differ by a great part of the scale, at steps that are neither too small nor
+/// too large; and little is learned, or the trend of the training loss is unresolved.
 pub fn noisy_batches(case: &Case<'_>) -> Option<Verdict> {
     let batch = case.config()?.batch_size;
-    let losses: Vec<f64> = case.measured.train.iter().map(|point| point.y).collect();
-    let jumps: Vec<f64> = losses.windows(2).map(|pair| pair[1] - pair[0]).collect();
-    let noise = robust_deviation(&jumps, median(&jumps)) / std::f64::consts::SQRT_2 / case.detection.scale;
+    // The plain standard deviation. On unequal classes most batches are alike, and the few with a rare class make the noise.
+    let jumps: Vec<f64> = case.measured.train.windows(2).map(|pair| (pair[1].y - pair[0].y).powi(2)).collect();
+    let noise = (mean(&jumps) / 2.0).sqrt() / case.detection.scale;
     let hidden = matches!(case.detection.tail.trend, Trend::Unresolved { .. });
-    let hinders = hidden || case.learned_little() && !case.rate_is_low();
+    let hinders = (hidden || case.learned_little()) && !case.rate_is_low() && !case.takes_large_steps();
     if batch > limit::SMALL_BATCH || noise.is_nan() || noise <= limit::BATCH_NOISE || !hinders {
         return None;
     }

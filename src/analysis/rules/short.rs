@@ -6,6 +6,7 @@
 use crate::analysis::case::{Case, finite};
 use crate::analysis::curve::Point;
 use crate::analysis::detector::Trend;
+use crate::analysis::shape::{LEAST_DELTA, Shape};
 use crate::analysis::thresholds as limit;
 use crate::trial::{Cause, Verdict};
 
@@ -15,15 +16,17 @@ use crate::trial::{Cause, Verdict};
 /// Two evaluations after the best one show a rise; a single one must stand far above it. The accuracy decides, as in
 /// [`overfit`](super::fit::overfit), whether only the confidence is too high.
 pub fn overfit(case: &Case<'_>) -> Option<Verdict> {
-    if case.detection.tail.trend != Trend::TooShort {
+    let evals = evaluations(case);
+    if case.detection.tail.trend != Trend::TooShort && evals.len() > limit::SHORT_EVALS {
         return None;
     }
-    let evals = evaluations(case);
     let (&last, earlier) = evals.split_last()?;
     let best = earlier.iter().min_by(|a, b| a.y.total_cmp(&b.y))?;
     let after = evals.iter().filter(|point| point.x > best.x).count();
     let rise = last.y / best.y;
-    let is_rise = rise >= limit::OVERFIT_SEVERE || after > 1 && rise >= limit::OVERFIT;
+    // A single evaluation may be an accident, which only the end of the run makes the last word.
+    let is_over = case.measured.end() as f64 >= limit::COMPLETE * case.measured.steps as f64;
+    let is_rise = if after > 1 { rise >= limit::OVERFIT } else { is_over && rise >= limit::OVERFIT_SEVERE };
     if best.y <= 0.0 || !is_rise || after >= limit::OVERFIT_EVALS || !training_falls(case) {
         return None;
     }
@@ -106,10 +109,22 @@ fn evaluation(case: &Case<'_>) -> String {
     }
     let best = evals.iter().fold(first, |best, point| if point.y < best.y { point } else { best });
     let sure = if evals.len() > 2 { "likely" } else { "perhaps" };
-    let course = if best.x >= last.x && first.y - last.y > limit::SHORT_CHANGE * first.y {
+    let before = evals[evals.len() - 2];
+    let improves = match case.shape {
+        Shape::StillImproving { .. } => true,
+        Shape::TooShort => before.y - last.y > LEAST_DELTA,
+        _ => false,
+    };
+    let course = if improves && best.x >= last.x && first.y - last.y > limit::SHORT_CHANGE * first.y {
         format!("{sure} still improving: train longer")
     } else if last.y <= limit::OVERFIT * best.y {
-        format!("{sure} at its best from step {}: more steps of this kind bring little", best.x)
+        let from = case.shape.plateau().unwrap_or(best.x as u64);
+        format!("{sure} at its best from step {from}: more steps of this kind bring little")
+    } else if accuracy_holds(case, best.x) {
+        format!(
+            "the last is above the best, {:.3} at step {}, but the accuracy holds: only the confidence is too high",
+            best.y, best.x
+        )
     } else {
         let after = evals.iter().filter(|point| point.x > best.x).count();
         let advice = if after >= limit::OVERFIT_EVALS {

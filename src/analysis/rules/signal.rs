@@ -114,6 +114,10 @@ pub fn update_ratio(case: &Case<'_>) -> Option<Verdict> {
 /// VANISH: almost no gradient reaches the lowest trained layer.
 pub fn vanish(case: &Case<'_>) -> Option<Verdict> {
     let (first, last) = case.layer_gradients()?;
+    // Steps that are too large spoil the weights, and the gradients vanish after that.
+    if case.takes_large_steps() {
+        return None;
+    }
     let ratio = first / last;
     let starved = ratio < limit::STARVED && case.learned_little() && !case.rate_is_high();
     if !(starved || ratio < limit::VANISHING && first < limit::VANISHED) {
@@ -150,7 +154,7 @@ pub fn explode(case: &Case<'_>) -> Option<Verdict> {
 
 /// `PRIOR_STUCK`: the training loss never leaves the level of guessing.
 pub fn prior_stuck(case: &Case<'_>) -> Option<Verdict> {
-    if case.shape == Shape::Overconfident {
+    if case.shape == Shape::Overconfident || case.measured.learns_to_rank() {
         return None;
     }
     let chance = case.chance?;
@@ -217,7 +221,7 @@ fn is_guessing(case: &Case<'_>, one_class: Option<f64>) -> bool {
 /// What keeps the loss at guessing, as far as it is known.
 fn why_stuck(case: &Case<'_>) -> (Reason, String) {
     let (high, low) = match (case.largest_update(), case.peak_rate()) {
-        (Some(ratio), _) => (false, ratio < limit::RATIO_LOW),
+        (Some(ratio), _) => (case.takes_large_steps() && case.swings(), ratio < limit::RATIO_LOW),
         (None, Some(rate)) => (rate >= limit::RATE_HIGH, rate <= limit::RATE_LOW),
         _ => (false, false),
     };

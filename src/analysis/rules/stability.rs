@@ -35,6 +35,20 @@ pub fn non_finite(case: &Case<'_>) -> Option<Verdict> {
         let verdict = Verdict::cause(Cause::NonFinite, text).over(steps).with_reason(Reason::Start);
         return Some(verdict.with_evidence(&evidence));
     }
+    // Training that goes on with finite losses has sound weights.
+    let (train, evals) = (&case.measured.train, &case.measured.eval);
+    let by_evals = evals.iter().any(|point| point.x as u64 == step && !point.y.is_finite());
+    if by_evals
+        && train.last().is_some_and(|last| last.x as u64 > step)
+        && train.iter().all(|point| point.y.is_finite())
+    {
+        let text = format!(
+            "the eval loss is not finite at step {step}, but the training loss is finite to the end: labels, masks or number precision \
+             of the evaluation are wrong, not the learning rate"
+        );
+        let verdict = Verdict::cause(Cause::NonFinite, text).over(steps).with_reason(Reason::Start);
+        return Some(verdict.with_evidence(&evidence));
+    }
     Some(Verdict::cause(Cause::NonFinite, text).over(steps).with_evidence(&evidence))
 }
 

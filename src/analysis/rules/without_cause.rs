@@ -33,6 +33,9 @@ pub fn without_cause(case: &Case<'_>) -> Verdict {
 fn at_the_end(case: &Case<'_>, change: f64) -> String {
     let level = case.tail();
     match case.detection.tail.trend {
+        Trend::Falling | Trend::FallingSlowly if case.is_fitted() => {
+            format!("; the training data are fitted, at {level:.3}")
+        }
         Trend::Falling => format!("; the training loss still falls, by {:.3} over its last third", -change),
         Trend::FallingSlowly => {
             let gain = case.detection.gain.unwrap_or(0.0) * case.detection.scale;

@@ -1,0 +1,154 @@
+//! Rules on logs of other programs: no configuration, and often no class frequencies.
+
+use super::{PRIOR, foreign, noisy, primary};
+use crate::analysis::curve::Point;
+use crate::analysis::measured::Measured;
+use crate::analysis::shape::{LEAST_DELTA, Shape};
+use crate::analysis::synthetic::gauss;
+use crate::analysis::verdicts::diagnose;
+use crate::trial::{Cause, Reason, ShapeKind, Status};
+
+#[test]
+fn a_loss_that_only_falls_is_never_too_high() {
+    // A fresh head starts near ln 2 whatever the class frequencies are.
+    for prior in [[0.95, 0.05], [0.86, 0.14], [0.75, 0.25]] {
+        let train = noisy(200, 0.02, |t| 0.69 - 0.12 * t);
+        let log = Measured { train_prior: &prior, eval_prior: &prior, ..foreign(train, vec![], vec![]) };
+        let found = diagnose(&log, Status::Finished, LEAST_DELTA);
+        let blamed = [Cause::Overshoot, Cause::AfterWarmup, Cause::Collapsed, Cause::PriorStuck];
+        assert!(found.verdicts.iter().all(|verdict| blamed.iter().all(|cause| verdict.id != *cause)), "{found:?}");
+        assert_eq!(found.verdicts[0].id, Cause::TooSlow, "{found:?}");
+    }
+    // Single batches of a rare class are no collapse while the evaluation loss is low.
+    let rare = noisy(200, 0.0, |t| if ((t * 200.0) as u64).is_multiple_of(7) { 0.6 } else { 0.1 * (1.0 - t) + 0.02 });
+    let eval = (0..10).map(|i| 0.15 - 0.012 * f64::from(i)).collect();
+    let prior = [0.95, 0.05];
+    let log = Measured { train_prior: &prior, eval_prior: &prior, ..foreign(rare, eval, vec![]) };
+    let found = diagnose(&log, Status::Finished, LEAST_DELTA);
+    assert!(found.verdicts.iter().all(|verdict| verdict.id != Cause::Collapsed), "{found:?}");
+}
+
+#[test]
+fn stuck_is_seen_without_class_frequencies() {
+    assert_eq!(primary(&foreign(noisy(200, 0.045, |_| 0.70), vec![], vec![])), Cause::NeverFell, "flat from the start");
+    assert_eq!(primary(&foreign(noisy(200, 0.03, |_| 1.0), vec![], vec![])), Cause::NeverFell, "ln 2 in bits");
+    let still = foreign(vec![], noisy(10, 0.0005, |_| 0.6933), vec![0.5; 10]);
+    assert_eq!(primary(&still), Cause::NeverFell, "at ln 2 and a half");
+    let majority = foreign(noisy(100, 0.02, |_| 0.626), vec![0.625, 0.624, 0.626, 0.625, 0.624, 0.625], vec![0.684; 6]);
+    assert_eq!(primary(&majority), Cause::NeverFell, "a constant accuracy");
+    let epoch: Vec<f64> = noisy(10, 0.1, |_| 0.7);
+    let repeated = epoch.iter().cycle().take(60).copied().collect();
+    assert_eq!(primary(&foreign(repeated, vec![], vec![])), Cause::Frozen, "the same losses in each epoch");
+    // What learned is not stuck.
+    let learned = foreign(noisy(200, 0.03, |t| 0.1 + 0.6 * (-t / 0.05).exp()), vec![0.3; 6], vec![0.88; 6]);
+    assert_ne!(primary(&learned), Cause::NeverFell);
+    let resumed = noisy(100, 0.02, |_| 3.7);
+    let mut resumed = foreign(resumed, vec![], vec![]);
+    resumed.train.iter_mut().chain(&mut resumed.lr).for_each(|point| point.x += 5000.0);
+    assert_ne!(primary(&resumed), Cause::NeverFell, "its start is not seen");
+    resumed.train.iter_mut().for_each(|point| point.y -= 3.7 - 10_f64.ln());
+    assert_ne!(primary(&resumed), Cause::NeverFell, "of a resumed run, ln 10 is a level as any other");
+    let mut coarse = foreign(noisy(40, 0.02, |_| 0.9), vec![], vec![]);
+    coarse.train.iter_mut().for_each(|point| point.x *= 500.0);
+    assert_eq!(primary(&coarse), Cause::NeverFell, "the first row comes at step 500 of 20,000");
+}
+
+#[test]
+fn stuck_and_healthy_fine_tunings_of_mosbach_are_distinguished() {
+    // RTE and MRPC as in Mosbach et al. 2021: three epochs at a batch of 16, evaluated eight times.
+    for (seed, prior) in (0..20).flat_map(|seed| [(seed, [0.5, 0.5]), (seed, [0.68, 0.32])]) {
+        let entropy = -prior.iter().map(|p: &f64| p * p.ln()).sum::<f64>();
+        let noise = |i: usize, sigma: f64| sigma * gauss(seed, i as u64);
+        let stuck = Measured {
+            train: (1..=120).map(|i| Point { x: f64::from(i), y: entropy + 0.01 + noise(i as usize, 0.04) }).collect(),
+            ..foreign(vec![], (0..8).map(|i| entropy + 0.002 + noise(900 + i, 0.002)).collect(), vec![prior[0]; 8])
+        };
+        let healthy = Measured {
+            train: (1..=120)
+                .map(|i| Point {
+                    x: f64::from(i),
+                    y: 0.08 + 0.6 * (-f64::from(i) / 30.0).exp() + noise(i as usize, 0.04),
+                })
+                .collect(),
+            ..foreign(
+                vec![],
+                (0..8)
+                    .map(|i| {
+                        0.62 - 0.04 * (i as f64).min(3.0) + 0.05 * (i as f64 - 3.0).max(0.0) + noise(900 + i, 0.01)
+                    })
+                    .collect(),
+                (0..8).map(|i| prior[0] + 0.12 * (1.0 - (-(i as f64)).exp()) + noise(700 + i, 0.005)).collect(),
+            )
+        };
+        let is_stuck = |measured: &Measured<'_>| {
+            let found = diagnose(measured, Status::Finished, LEAST_DELTA);
+            found.shape == Shape::Stuck
+                || [Cause::PriorStuck, Cause::NeverFell].iter().any(|cause| found.verdicts[0].id == *cause)
+        };
+        let known = |measured: &Measured<'static>| {
+            is_stuck(&Measured { train_prior: &prior, eval_prior: &prior, ..measured.clone() })
+        };
+        assert!(known(&stuck) && is_stuck(&stuck), "{prior:?} {seed}");
+        assert!(!known(&healthy) && !is_stuck(&healthy), "{prior:?} {seed}");
+    }
+}
+
+#[test]
+fn late_divergence_and_broken_numbers() {
+    let falling = || (0..14).map(|i| 4.1 * (-f64::from(i) / 8.0).exp() + 1.0).collect::<Vec<_>>();
+    let mut leaps = falling();
+    leaps.push(14.0);
+    assert_eq!(primary(&foreign(vec![], leaps, vec![])), Cause::Diverged);
+    assert_ne!(primary(&foreign(vec![], falling(), vec![])), Cause::Diverged);
+    let rises = noisy(100, 0.05, |t| 6.0 - 3.0 * t + if t > 0.9 { 200.0 * (t - 0.9) } else { 0.0 });
+    assert_eq!(
+        diagnose(&foreign(rises, vec![], vec![]), Status::Finished, LEAST_DELTA).shape.kind(),
+        ShapeKind::Diverged
+    );
+    let zero = noisy(60, 0.0, |t| if t < 0.2 { 2.7 } else { 0.0 });
+    assert_eq!(primary(&foreign(zero, vec![], vec![])), Cause::ZeroLoss);
+    let fitted = noisy(60, 0.0, |t| if t < 0.6 { 2.7 * (-t / 0.04).exp() } else { 0.0 });
+    assert_ne!(primary(&foreign(fitted, vec![], vec![])), Cause::ZeroLoss, "fitted step by step");
+    // Loss scaling skips a step at an infinite gradient norm.
+    let mut scaled = foreign(noisy(60, 0.02, |t| 0.1 + 0.6 * (-t / 0.1).exp()), vec![], vec![]);
+    scaled.grad_norm =
+        (1..=60).map(|i| Point { x: f64::from(i), y: if i % 20 == 1 { f64::INFINITY } else { 1.0 } }).collect();
+    assert_ne!(primary(&scaled), Cause::NonFinite);
+    let from_the_start = diagnose(&foreign(vec![f64::NAN; 30], vec![], vec![]), Status::Finished, LEAST_DELTA);
+    assert_eq!(from_the_start.verdicts[0].reason, Some(Reason::Start));
+    assert!(!from_the_start.verdicts[0].advice.as_ref().unwrap().contains("learning rate"));
+}
+
+#[test]
+fn over_confident_from_the_first_evaluation() {
+    let train = noisy(200, 0.02, |t| 0.02 + 0.6 * (-t / 0.03).exp());
+    let eval = (0..8).map(|i| 0.72 + 0.05 * f64::from(i)).collect();
+    let log = Measured { train_prior: &PRIOR, eval_prior: &PRIOR, ..foreign(train, eval, vec![84.0; 8]) };
+    let found = diagnose(&log, Status::Finished, LEAST_DELTA);
+    assert_eq!(found.shape, Shape::Overconfident, "accuracy in per cent: {found:?}");
+    assert!(found.cause().is_none_or(|cause| cause.id != Cause::PriorStuck));
+}
+
+#[test]
+fn a_warm_up_must_be_seen() {
+    let falling = || noisy(40, 0.0, |t| 0.69 - 0.2 * t);
+    let with_rates = |rate: &dyn Fn(f64) -> f64| {
+        let mut log = foreign(falling(), vec![], vec![]);
+        log.lr = (1..=40).map(|i| Point { x: f64::from(i), y: rate(f64::from(i)) }).collect();
+        diagnose(&log, Status::Finished, LEAST_DELTA).verdicts.iter().any(|verdict| verdict.id == Cause::WarmupTooLong)
+    };
+    assert!(with_rates(&|x| if x <= 32.0 { x } else { 64.0 - x }));
+    assert!(!with_rates(&|_| 1.0), "constant");
+    assert!(!with_rates(&|x| x), "the log ends within the warm-up");
+    let mut young = foreign(noisy(40, 0.02, |_| 0.9), vec![], vec![]);
+    assert_eq!(primary(&young), Cause::NeverFell);
+    young.lr = (1..=40).map(|i| Point { x: f64::from(i), y: 1e-6 * f64::from(i) }).collect();
+    young.steps = 2000;
+    assert_ne!(primary(&young), Cause::NeverFell, "the run has hardly begun");
+    let mut early = foreign(falling(), vec![], vec![]);
+    early.lr = (1..=40)
+        .map(|i| Point { x: f64::from(i), y: if i <= 32 { f64::from(i) } else { 32.0 - 0.1 * f64::from(i) } })
+        .collect();
+    early.steps = 50;
+    assert_ne!(primary(&early), Cause::WarmupTooLong, "the run continues");
+}
