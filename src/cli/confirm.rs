@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use serde_json::Value;
 use serde_yaml::{Mapping, Value as Yaml};
 
 use super::Failure;
@@ -12,7 +13,9 @@ use super::pipeline::run_all;
 use super::prepare::{prepare, prepare_text};
 use super::refine::{complete_file, study, to_yaml, unwritable, without_axes};
 use crate::analysis::effects::confirmed;
-use crate::spec::ResolvedSources;
+use crate::analysis::{Config, Sweep};
+use crate::spec::{Arm, ResolvedSources, SweepSpec, lookup, shown};
+use crate::trial::{AxisValue, Key};
 
 #[derive(Debug, Args)]
 pub(crate) struct ConfirmArguments {
@@ -28,12 +31,36 @@ pub(crate) struct ConfirmArguments {
     seeds: u16,
 }
 
+/// What tells a configuration from the others. The name of its arm is replaced by the keys that the arms set.
+fn settings(spec: &SweepSpec, sweep: &Sweep, config: &Config) -> Vec<(String, AxisValue)> {
+    /// Groups whose keys depend on each other, so that they are set together.
+    const WHOLE: [&str; 6] =
+        ["model.lora", "model.architecture", "model.embeddings", "scheduler", "augmentation", "optimizer"];
+    let mut values = config.values.clone();
+    if spec.arms.is_empty() {
+        return values;
+    }
+    values.retain(|(key, _)| !Key::Arm.is(key));
+    let trial = config.runs.first().map(|&run| &sweep.runs[run].trial);
+    let json = trial.and_then(|trial| serde_json::to_value(&trial.config).ok()).unwrap_or_default();
+    for key in spec.arms.iter().flat_map(Arm::keys) {
+        let group = WHOLE.into_iter().find(|group| key.path.starts_with(&format!("{group}.")));
+        let path = group.unwrap_or(&key.path);
+        if values.iter().all(|(known, _)| known != path) {
+            values.push((path.to_owned(), shown(path, lookup(&json, path).unwrap_or(&Value::Null))));
+        }
+    }
+    values
+}
+
 pub(crate) fn confirm(arguments: ConfirmArguments) -> Result<ExitCode, Failure> {
     let prepared = prepare(&arguments.sweep, None)?;
     let (sweep, results) = study(&prepared)?;
     let leaders: Vec<_> =
         results.configs.iter().filter(|config| config.best.is_some()).take(usize::from(arguments.top)).collect();
-    let Some(winner) = leaders.first().map(|config| config.values.clone()) else {
+    let leaders: Vec<Vec<(String, AxisValue)>> =
+        leaders.into_iter().map(|config| settings(&prepared.spec, &sweep, config)).collect();
+    let Some(winner) = leaders.first().cloned() else {
         return Err(Failure::input(format!(
             "{}: no trial has produced a usable model yet, so there is nothing to confirm",
             sweep.name
@@ -42,7 +69,10 @@ pub(crate) fn confirm(arguments: ConfirmArguments) -> Result<ExitCode, Failure> 
     let mut file = without_axes(complete_file(&prepared.spec, &ResolvedSources::default())?);
     let mut zip = Mapping::new();
     for (key, _) in &winner {
-        let values = leaders.iter().filter_map(|config| config.value(key)).map(|value| to_yaml(&value.value));
+        let of_leader = |leader: &Vec<(String, AxisValue)>| {
+            leader.iter().find(|(name, _)| name == key).map(|(_, value)| to_yaml(&value.value))
+        };
+        let values = leaders.iter().filter_map(of_leader);
         zip.insert(key.as_str().into(), values.collect::<Result<Vec<_>, _>>()?.into());
     }
     if !zip.is_empty() {

@@ -33,6 +33,13 @@ pub(crate) struct RefineArguments {
 
 pub(crate) fn refine(arguments: &RefineArguments) -> Result<ExitCode, Failure> {
     let prepared = prepare(&arguments.sweep, None)?;
+    if !prepared.spec.arms.is_empty() {
+        return Err(Failure::input(format!(
+            "{}: `refine` does not work with `arms`, because each arm has a grid of its own. Narrow the lists of the best arms in the \
+             sweep file; the figure architectures.png shows their best learning rates",
+            prepared.spec.name
+        )));
+    }
     let (sweep, study) = study(&prepared)?;
     // Relative paths in a sweep file start at its folder. In another folder they have to be absolute.
     let stays = match &arguments.output {
@@ -105,7 +112,9 @@ pub(super) fn unwritable(error: serde_yaml::Error) -> Failure {
 
 /// Removes the keys that vary and those that say how to run.
 pub(super) fn without_axes(mut file: Mapping) -> Mapping {
-    for section in ["name", "grid", "zip", "space", "search", "include", "exclude", "seeds", Key::Seed.path(), "run"] {
+    for section in
+        ["name", "grid", "zip", "arms", "space", "search", "include", "exclude", "seeds", Key::Seed.path(), "run"]
+    {
         file.remove(section);
     }
     file

@@ -7,7 +7,9 @@ use serde_json::Value;
 
 use super::defaults::{settle_model, settle_warmup};
 use super::{AugmentationFound, DataFound, Facts, ModelFound, check, identity, idle};
-use crate::spec::{Choice, Place, Problem, Problems, Setting, SweepSpec, lookup, place_of, shown, source_key};
+use crate::spec::{
+    Arm, Choice, Factor, Place, Problem, Problems, Setting, SweepSpec, lookup, place_of, shown, source_key,
+};
 use crate::trial::{Augmentation, Axis, AxisValue, Key, Trial, TrialConfig, TrialId};
 
 /// The trials of a sweep, in order, each id once.
@@ -58,6 +60,13 @@ fn insert(values: &mut Vec<AxisValue>, value: &AxisValue) {
     values.insert(at, value.clone());
 }
 
+/// Puts values in order, if all are numbers. Each arm has numbers of its own.
+fn sort_numbers(values: &mut [AxisValue]) {
+    if values.iter().all(|value| value.value.is_number()) {
+        values.sort_by(|a, b| a.value.as_f64().unwrap_or(0.0).total_cmp(&b.value.as_f64().unwrap_or(0.0)));
+    }
+}
+
 /// A key that varies, and how its value is found in a trial.
 #[derive(Debug)]
 pub(super) struct Column {
@@ -94,7 +103,7 @@ impl Column {
 
 /// The axes of the product, then the keys that only `include` sets, then folds and seeds.
 fn columns(spec: &SweepSpec) -> Vec<Column> {
-    let mut columns: Vec<Column> = Vec::new();
+    let mut columns: Vec<Column> = if spec.arms.is_empty() { Vec::new() } else { columns_of_arms(spec) };
     for (d, factor) in spec.factors.iter().enumerate() {
         for (k, key) in factor.keys.iter().enumerate() {
             let mut column = Column::new(key.path.clone(), Some((d, k)));
@@ -127,6 +136,26 @@ fn columns(spec: &SweepSpec) -> Vec<Column> {
     columns
 }
 
+/// The name of the arm, then the keys that vary inside an arm. A key that each arm fixes is told by the name.
+fn columns_of_arms(spec: &SweepSpec) -> Vec<Column> {
+    let mut name = Column::new(Key::Arm.path().into(), None);
+    let mut columns: Vec<Column> = Vec::new();
+    for arm in &spec.arms {
+        name.add(&arm_name(arm));
+        for key in arm.keys().filter(|key| key.choices.len() > 1) {
+            if columns.iter().all(|column| column.path != key.path) {
+                columns.push(Column::new(key.path.clone(), None));
+            }
+        }
+    }
+    columns.insert(0, name);
+    columns
+}
+
+fn arm_name(arm: &Arm) -> AxisValue {
+    AxisValue { value: arm.name.as_str().into(), text: arm.name.clone() }
+}
+
 #[derive(Debug)]
 pub(super) struct Expansion<'s> {
     spec: &'s SweepSpec,
@@ -138,6 +167,10 @@ pub(super) struct Expansion<'s> {
     columns: Vec<Column>,
     pub(super) trials: Vec<Trial>,
     ids: HashSet<TrialId>,
+    /// The arm whose product is being expanded.
+    arm: Option<usize>,
+    /// The arm of each trial.
+    arms: HashMap<TrialId, usize>,
     /// Number of trials that were equal to an earlier one.
     dropped: usize,
     /// For each entry of `exclude`, whether it has matched.
@@ -156,6 +189,8 @@ impl<'s> Expansion<'s> {
             columns: columns(spec),
             trials: Vec::new(),
             ids: HashSet::new(),
+            arm: None,
+            arms: HashMap::new(),
             dropped: 0,
             matched: vec![false; spec.exclude.len()],
             problems: HashMap::new(),
@@ -164,7 +199,15 @@ impl<'s> Expansion<'s> {
 
     /// Every combination of the axes, the last varying fastest.
     fn product(&mut self) {
-        let factors = &self.spec.factors;
+        for (arm, factors) in self.spec.grids() {
+            self.arm = arm;
+            self.product_of(&factors);
+        }
+        self.arm = None;
+    }
+
+    fn product_of(&mut self, factors: &[&'s Factor]) {
+        let name = self.arm.map(|arm| arm_name(&self.spec.arms[arm]));
         // Shallow keys are applied before deeper ones, in whatever order they are written.
         let mut order: Vec<(usize, usize)> = Vec::new();
         for (d, factor) in factors.iter().enumerate() {
@@ -176,7 +219,11 @@ impl<'s> Expansion<'s> {
             let chosen: Vec<&Choice> = order.iter().map(|&(d, k)| &factors[d].keys[k].choices[point[d]]).collect();
             let settings: Vec<&Setting> = chosen.iter().flat_map(|choice| &choice.settings).collect();
             self.trial(&settings, |column| {
-                column.axis.map(|(d, k)| factors[d].keys[k].choices[point[d]].shown.clone())
+                if Key::Arm.is(&column.path) {
+                    return name.clone();
+                }
+                let found = order.iter().find(|&&(d, k)| factors[d].keys[k].path == column.path);
+                found.map(|&(d, k)| factors[d].keys[k].choices[point[d]].shown.clone())
             });
             let Some(next) = (0..factors.len()).rev().find(|&d| point[d] + 1 < factors[d].len()) else { break };
             point[next] += 1;
@@ -255,9 +302,13 @@ impl<'s> Expansion<'s> {
         }
         let Some(id) = identity::id(json, &data.facts, &model.facts) else { return };
         if !self.ids.insert(id.clone()) {
-            self.dropped += 1;
+            match (self.arms.get(&id).copied(), self.arm) {
+                (Some(first), Some(second)) if first != second => self.equal_arms(first, second),
+                _ => self.dropped += 1,
+            }
             return;
         }
+        self.arms.extend(self.arm.map(|arm| (id.clone(), arm)));
         config.data.clone_from(&data.located);
         config.model.settle();
         config.model.from.clone_from(&model.located);
@@ -267,6 +318,14 @@ impl<'s> Expansion<'s> {
             }
         }
         self.trials.push(Trial { id, values, steps, config });
+    }
+
+    /// Reports two arms that have a trial in common.
+    fn equal_arms(&mut self, first: usize, second: usize) {
+        let (first, second) = (&self.spec.arms[first], &self.spec.arms[second]);
+        let what = format!("the arms `{}` and `{}` have the same configuration", first.name, second.name);
+        let hint = format!("`{}` is in line {}; a configuration belongs to one arm", first.name, first.place.line());
+        self.problem(Problem::new(second.place, what).hint(hint));
     }
 
     fn augmentation(&self, written: &Augmentation) -> Option<&'s AugmentationFound> {
@@ -349,7 +408,10 @@ impl<'s> Expansion<'s> {
             keys.any(|key| key.path == path)
         };
         let axis = |column: Column| Axis { drawn: drawn(&column.path), key: column.path, values: column.values };
-        let axes = self.columns.into_iter().map(axis).collect();
+        let mut axes: Vec<Axis> = self.columns.into_iter().map(axis).collect();
+        if !self.spec.arms.is_empty() {
+            axes.iter_mut().for_each(|axis| sort_numbers(&mut axis.values));
+        }
         Ok(Plan { name: self.spec.name.clone(), axes, trials: self.trials, warnings })
     }
 }

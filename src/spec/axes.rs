@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::kind::brief;
-use super::read::Reader;
+use super::read::{Reader, Resolved};
 use super::sections::is_section;
 use super::sweep::{AxisKey, Choice, Entry, Factor, Setting, readable};
 use super::yaml::Node;
@@ -85,6 +85,12 @@ impl Reader {
             self.error(value, what, hint);
             return None;
         };
+        self.axis_of(&resolved, key, value, items)
+    }
+
+    /// The axis of a known key with the values `items`, which stand at `value`.
+    pub(super) fn axis_of(&mut self, resolved: &Resolved, key: &Node, value: &Node, items: &[Node]) -> Option<AxisKey> {
+        let (path, written) = (&resolved.path, &resolved.written);
         if items.is_empty() {
             self.error(value, format!("`{written}` has no values"), "list at least one, or leave the key out");
             return None;

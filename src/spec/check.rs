@@ -14,23 +14,26 @@ use crate::trial::{AxisValue, Keep, Key, TrialConfig};
 /// `include`, whose entries must fit the fixed values.
 pub(super) fn parameters(spec: &SweepSpec) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let axes = || spec.factors.iter().flat_map(|factor| &factor.keys);
-    for axis in axes() {
-        let Some((owner, _)) = axis.path.split_once('.').filter(|(owner, _)| keys::variants(owner).is_some()) else {
-            continue;
-        };
-        let owners: Vec<TrialConfig> = match axes().find(|other| other.path == owner) {
-            Some(group) => {
-                group.choices.iter().map(|choice| applied(spec, choice.settings.iter(), &mut problems)).collect()
-            }
-            None => vec![spec.base.clone()],
-        };
-        for mut config in owners {
-            let first = axis.choices.first().and_then(|choice| choice.settings.first());
-            if let Some(Err(problem)) = first.map(|setting| setting.apply(&mut config)) {
-                let problem = Problem::new(axis.place, problem.what());
-                let hint = format!("it is a parameter of {}", keys::owners(&axis.path).join(", "));
-                problems.push(problem.hint(hint));
+    for (_, factors) in spec.grids() {
+        let axes = || factors.iter().flat_map(|factor| &factor.keys);
+        for axis in axes() {
+            let Some((owner, _)) = axis.path.split_once('.').filter(|(owner, _)| keys::variants(owner).is_some())
+            else {
+                continue;
+            };
+            let owners: Vec<TrialConfig> = match axes().find(|other| other.path == owner) {
+                Some(group) => {
+                    group.choices.iter().map(|choice| applied(spec, choice.settings.iter(), &mut problems)).collect()
+                }
+                None => vec![spec.base.clone()],
+            };
+            for mut config in owners {
+                let first = axis.choices.first().and_then(|choice| choice.settings.first());
+                if let Some(Err(problem)) = first.map(|setting| setting.apply(&mut config)) {
+                    let problem = Problem::new(axis.place, problem.what());
+                    let hint = format!("it is a parameter of {}", keys::owners(&axis.path).join(", "));
+                    problems.push(problem.hint(hint));
+                }
             }
         }
     }

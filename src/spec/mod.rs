@@ -10,6 +10,7 @@
 
 mod across;
 mod architectures;
+mod arms;
 mod augmentations;
 mod axes;
 mod check;
@@ -42,6 +43,6 @@ pub use reference::{Chapter, KeyDoc, look_up, reference, reference_page};
 pub use run_config::{Devices, LogTo, NotDevices, OnFullDisk, Probing, RunConfig};
 pub use schema::schema;
 pub use search::{SamplerName, SearchConfig};
-pub(crate) use sweep::{Choice, Entry, Factor, Setting, in_short, lookup, place_of, shown, source_key};
+pub(crate) use sweep::{Arm, Choice, Entry, Factor, Setting, in_short, lookup, place_of, shown, source_key};
 pub use sweep::{DataSource, ModelSource, SearchSpec, Sources, SweepSpec};
 pub use write::ResolvedSources;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::across::{self, RULES};
+use super::arms;
 use super::check;
 use super::keys::{self, Target};
 use super::kind::Kind;
@@ -11,7 +12,7 @@ use super::problem::{Place, Problem, Problems, Text, nearest};
 use super::run_config::{RUN_KEYS, RunConfig};
 use super::search::SearchConfig;
 use super::sections::SECTIONS;
-use super::sweep::{AxisKey, DrawnSpace, Entry, Factor, SearchSpec, Setting, Sources, SweepSpec};
+use super::sweep::{Arm, AxisKey, DrawnSpace, Entry, Factor, SearchSpec, Setting, Sources, SweepSpec};
 use super::yaml::{self, Content, Node};
 use crate::trial::{Key, TrialConfig};
 
@@ -108,6 +109,8 @@ pub(super) struct Reader {
     /// The place of `grid`, else of `zip`, else of `seeds`.
     pub grid: Option<Place>,
     pub seeds: Option<AxisKey>,
+    pub arms: Vec<Arm>,
+    pub arms_place: Option<Place>,
     pub include: Vec<Entry>,
     pub exclude: Vec<Entry>,
     pub drawn: DrawnSpace,
@@ -138,6 +141,7 @@ impl Reader {
             "name" => self.name(value),
             "grid" => self.grid(key, value),
             "zip" => self.zip(key, value),
+            "arms" => self.arms(key, value),
             "include" => self.include = self.entries(key, value),
             "exclude" => self.exclude = self.entries(key, value),
             "seeds" => self.seeds(key, value),
@@ -327,7 +331,7 @@ impl Reader {
             Ok(value) => value.unwrap_or_else(|| Node::plain("", key.place)),
             Err(problem) => return self.errors.push(problem),
         };
-        if matches!(text, "grid" | "zip" | "space" | "include" | "exclude") {
+        if matches!(text, "grid" | "zip" | "arms" | "space" | "include" | "exclude") {
             return self.error(
                 &key,
                 format!("`{text}` cannot be set on the command line"),
@@ -373,6 +377,7 @@ impl Reader {
     fn finish(mut self, stem: &str, text: Arc<Text>) -> Draft {
         if !self.errors.is_empty() {
             self.factors.retain_mut(Factor::even);
+            self.arms.iter_mut().for_each(|arm| arm.factors.retain_mut(Factor::even));
             self.seeds = self.seeds.take().filter(|seeds| !seeds.choices.is_empty());
         }
         let folds = self.folds();
@@ -382,6 +387,12 @@ impl Reader {
         }
         self.errors.extend(check::axes(&self.factors, &self.fixed));
         self.errors.extend(check::axes(&self.drawn.factors, &self.fixed));
+        for arm in &self.arms {
+            self.errors.extend(check::axes(&arm.factors, &self.fixed));
+        }
+        self.errors.extend(arms::conflicts(&self.arms, &self.factors));
+        self.errors.extend(arms::beside_search(self.arms_place, self.space_place));
+        self.warnings.extend(arms::one_rate(self.arms_place, &self.arms, &self.factors));
         let places = check::SearchPlaces { space: self.space_place, search: self.search_place };
         self.errors.extend(check::search(places, &self.drawn, &self.factors, &self.fixed));
         let search = self.space_place.map(|_| SearchSpec { config: self.search, drawn: self.drawn });
@@ -407,6 +418,7 @@ impl Reader {
             seeds: self.factors.iter().position(|d| matches!(d.keys.as_slice(), [only] if Key::Seed.is(&only.path))),
             folds,
             factors: self.factors,
+            arms: self.arms,
             include: self.include,
             exclude: self.exclude,
             search,

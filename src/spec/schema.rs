@@ -128,6 +128,15 @@ fn section_schema(name: &str) -> Value {
             entry["minProperties"] = 1.into();
             optional(json!({"type": "array", "items": entry}))
         }
+        "arms" => {
+            let varies = |(name, value): (String, Value)| {
+                (name, json!({"anyOf": [value, {"type": "array", "items": value, "minItems": 1}]}))
+            };
+            let name = ("name".to_owned(), json!({"type": ["string", "number"]}));
+            let mut arm = object(std::iter::once(name).chain(trial_properties().map(varies)));
+            arm["required"] = json!(["name"]);
+            json!({"type": "array", "items": arm, "minItems": 1})
+        }
         "seeds" => json!({"type": "array", "items": reference_to(Role::Seed.path()), "minItems": 1}),
         "space" => optional(object(trial_properties().map(|(name, _)| (name, reference_to_name(DRAWN))))),
         "search" => optional(object(

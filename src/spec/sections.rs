@@ -35,6 +35,15 @@ pub(super) static SECTIONS: &[Section] = &[
         },
     },
     Section {
+        name: "arms",
+        doc: Doc {
+            about: "Grids beside one another, such as one for each architecture, each combined with `grid` and `seeds`. A list varies, \
+                    any other value is fixed for the arm. `name` labels the arm in tables and figures.",
+            unit: "",
+            example: "[{name: bert, lr: [3e-5, 1e-4, 3e-4]}, {name: bilstm, model.architecture: bilstm, lr: [1e-3, 3e-3, 1e-2]}]",
+        },
+    },
+    Section {
         name: "space",
         doc: Doc {
             about: "Keys that a search draws: `{log: [1e-6, 1e-3]}` evenly in logarithm, `{uniform: [0, 0.3], step: 0.05}`, \

@@ -32,6 +32,8 @@ pub struct SweepSpec {
     pub(crate) seeds: Option<usize>,
     /// Index in `factors` of the axis that `data.folds` makes.
     pub(crate) folds: Option<usize>,
+    /// Grids beside one another, each combined with `factors`; empty if there is one grid.
+    pub(crate) arms: Vec<Arm>,
     pub(crate) include: Vec<Entry>,
     pub(crate) exclude: Vec<Entry>,
     /// The section `space` with `search`: configurations are drawn for each point of the product.
@@ -130,6 +132,21 @@ pub(crate) struct AxisKey {
 #[derive(Debug, Clone)]
 pub(crate) struct Factor {
     pub keys: Vec<AxisKey>,
+}
+
+/// An entry of `arms`: a grid of its own, beside the common one.
+#[derive(Debug, Clone)]
+pub(crate) struct Arm {
+    pub name: String,
+    pub place: Place,
+    /// One key each. A key that is fixed for the arm has one choice.
+    pub factors: Vec<Factor>,
+}
+
+impl Arm {
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &AxisKey> {
+        self.factors.iter().flat_map(|factor| &factor.keys)
+    }
 }
 
 impl Factor {
@@ -321,13 +338,23 @@ impl SweepSpec {
         if let Some(search) = &self.search {
             return u128::from(search.config.trials);
         }
-        let product = self.factors.iter().fold(1u128, |size, factor| size.saturating_mul(factor.len() as u128));
+        let size = |factors: Vec<&Factor>| {
+            factors.iter().fold(1u128, |size, factor| size.saturating_mul(factor.len() as u128))
+        };
+        let product = self.grids().map(|(_, factors)| size(factors)).fold(0u128, u128::saturating_add);
         let extra = self.include.iter().map(|entry| {
             let repeats = self.repeats(entry).map(|axis| axis.choices.len() as u128);
             repeats.fold(1u128, u128::saturating_mul)
         });
         let extra = extra.fold(0u128, u128::saturating_add);
         product.saturating_add(extra)
+    }
+
+    /// The factors of each product: for each arm its own, then the common ones. Without arms there is one product.
+    pub(crate) fn grids(&self) -> impl Iterator<Item = (Option<usize>, Vec<&Factor>)> {
+        let of_arm = |index: usize| self.arms[index].factors.iter().chain(&self.factors).collect();
+        let plain = self.arms.is_empty().then(|| (None, self.factors.iter().collect()));
+        plain.into_iter().chain((0..self.arms.len()).map(move |index| (Some(index), of_arm(index))))
     }
 
     /// The axes that repeat an entry of `include`: folds and seeds, unless the entry sets them.
@@ -395,14 +422,17 @@ impl SweepSpec {
     /// `include`. Combinations that `exclude` removes by keys of `paths` alone are left out.
     fn combinations(&self, paths: &[&str]) -> Vec<Combination<'_>> {
         let touches = |path: &str| paths.iter().any(|wanted| overlap(path, wanted));
-        let factors: Vec<&Factor> =
-            self.all_factors().filter(|factor| factor.keys.iter().any(|key| touches(&key.path))).collect();
         let within = |path: &str| paths.iter().any(|wanted| path.len() >= wanted.len() && overlap(path, wanted));
         let exclude: Vec<&Entry> =
             self.exclude.iter().filter(|entry| entry.settings().iter().all(|setting| within(&setting.path))).collect();
+        let drawn = || self.search.iter().flat_map(|search| &search.drawn.factors);
         let mut combinations = Vec::new();
-        let total: usize = factors.iter().map(|factor| factor.len()).product();
-        for index in 0..total {
+        for (index, factors) in self.grids().flat_map(|(_, factors)| {
+            let touched = |factor: &&Factor| factor.keys.iter().any(|key| touches(&key.path));
+            let factors: Vec<&Factor> = factors.into_iter().chain(drawn()).filter(touched).collect();
+            let total: usize = factors.iter().map(|factor| factor.len()).product();
+            (0..total).map(move |index| (index, factors.clone()))
+        }) {
             let mut rest = index;
             let mut chosen = Vec::new();
             for factor in factors.iter().rev() {
@@ -469,9 +499,10 @@ impl SweepSpec {
         self.base.model.architecture != Architecture::None || settings.any(|setting| setting.path == ARCHITECTURE)
     }
 
-    /// The axes of the product, then the drawn keys with the values that must be valid.
+    /// The axes of the products, then the drawn keys with the values that must be valid.
     pub(super) fn all_factors(&self) -> impl Iterator<Item = &Factor> {
-        self.factors.iter().chain(self.search.iter().flat_map(|search| &search.drawn.factors))
+        let of_arms = self.arms.iter().flat_map(|arm| &arm.factors);
+        of_arms.chain(&self.factors).chain(self.search.iter().flat_map(|search| &search.drawn.factors))
     }
 
     fn combine<'s>(&'s self, chosen: impl Iterator<Item = &'s Setting> + Clone) -> Combination<'s> {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::Value;
 use serde_yaml::{Mapping, Value as Yaml};
 
-use super::sweep::{AxisKey, Choice, Entry, SweepSpec};
+use super::sweep::{Arm, AxisKey, Choice, Entry, SweepSpec};
 use crate::trial::{Pooling, TrialConfig};
 
 /// What is known of a sweep's sources once they are found.
@@ -125,6 +125,10 @@ impl SweepSpec {
                 file.insert(name.into(), section.into());
             }
         }
+        if !self.arms.is_empty() {
+            let arms = self.arms.iter().map(|arm| arm_to_yaml(arm, resolved)).collect::<Result<Vec<_>, _>>()?;
+            file.insert("arms".into(), arms.into());
+        }
         if let Some(search) = &self.search {
             for key in &search.drawn.keys {
                 remove(&mut file, &key.path);
@@ -176,6 +180,22 @@ fn remove(file: &mut Mapping, path: &str) {
             }
         }
     }
+}
+
+/// A key with one value stays fixed, unless that value is a list.
+fn arm_to_yaml(arm: &Arm, resolved: &ResolvedSources) -> Result<Yaml, serde_yaml::Error> {
+    let mut map = Mapping::from_iter([("name".into(), arm.name.as_str().into())]);
+    for key in arm.keys() {
+        let mut values = axis(key, resolved)?;
+        if let Yaml::Sequence(list) = &mut values
+            && list.len() == 1
+            && !list[0].is_sequence()
+        {
+            values = list.remove(0);
+        }
+        map.insert(key.path.as_str().into(), values);
+    }
+    Ok(map.into())
 }
 
 fn axis(key: &AxisKey, resolved: &ResolvedSources) -> Result<Yaml, serde_yaml::Error> {

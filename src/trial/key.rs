@@ -21,10 +21,12 @@ pub enum Key {
     RowLimit,
     Pooling,
     Dropout,
+    /// The name of an entry of `arms`. It labels trials and is no setting of them.
+    Arm,
 }
 
 impl Key {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::LearningRate,
         Self::Warmup,
         Self::Scheduler,
@@ -40,6 +42,7 @@ impl Key {
         Self::RowLimit,
         Self::Pooling,
         Self::Dropout,
+        Self::Arm,
     ];
 
     /// The key at a dotted path, if it has a role.
@@ -67,6 +70,7 @@ impl Key {
             Self::RowLimit => "data.limit",
             Self::Pooling => "model.pooling",
             Self::Dropout => "model.dropout",
+            Self::Arm => "arm",
         }
     }
 
