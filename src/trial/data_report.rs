@@ -27,6 +27,9 @@ pub struct DataReport {
     pub leaked_test_rows: usize,
     /// Share of the training tokens that stand for unknown word pieces.
     pub unknown_tokens: f64,
+    /// Word pieces of a word of the training texts, on average. 0 if it is not known.
+    #[serde(default)]
+    pub pieces_per_word: f64,
     /// What looks like a mistake, in whole sentences.
     pub warnings: Vec<String>,
 }
@@ -45,6 +48,55 @@ pub struct SplitReport {
     pub truncated_share: f64,
     /// Share of all tokens that are lost by truncation.
     pub lost_tokens_share: f64,
+    #[serde(default)]
+    pub floors: InputFloors,
+}
+
+/// The least mean cross-entropy of any model of a split, in nats, by what the model can tell apart. Rows with equal inputs
+/// and different labels raise it.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct InputFloors {
+    /// Of a model that ignores its input: the entropy of the labels.
+    pub prior: f64,
+    /// Of a model that reads the texts.
+    pub texts: f64,
+    /// Of a model that reads the texts in lower case.
+    pub lowercase: f64,
+    /// Of a model that reads the token ids, after truncation.
+    pub ids: f64,
+    /// Of a model that reads the token ids without their order.
+    pub bags: f64,
+}
+
+impl InputFloors {
+    /// Share of the entropy of the labels by which two floors must differ to count.
+    pub const COUNTS: f64 = 0.05;
+
+    /// Whether the tokenizer or the truncation removes what tells labels apart.
+    #[must_use]
+    pub fn ids_are_blind(&self) -> bool {
+        self.ids - self.texts > Self::COUNTS * self.prior
+    }
+
+    /// Whether labels depend on the order of the tokens.
+    #[must_use]
+    pub fn order_counts(&self) -> bool {
+        self.bags - self.ids > Self::COUNTS * self.prior
+    }
+
+    /// What would let a model read what the token ids lose.
+    #[must_use]
+    pub fn remedy(&self, truncated_share: f64) -> &'static str {
+        if self.lowercase - self.texts > Self::COUNTS * self.prior
+            && self.ids <= self.lowercase + Self::COUNTS * self.prior
+        {
+            "a cased checkpoint reads the capitals that tell them apart"
+        } else if truncated_share > 0.0 {
+            "a longer data.max_length reads the words that are cut off"
+        } else {
+            "a checkpoint whose vocabulary holds the characters that tell them apart reads them"
+        }
+    }
 }
 
 impl DataReport {
@@ -90,6 +142,14 @@ impl DataReport {
             100.0 * self.train.truncated_share,
             100.0 * self.train.lost_tokens_share
         ));
+        let floors = &self.train.floors;
+        if floors.bags > 0.005 {
+            lines.push(format!(
+                "lowest possible training loss by what a model reads: texts {:.3}, token ids {:.3}, token ids without order \
+                 {:.3}; without any input {:.3}",
+                floors.texts, floors.ids, floors.bags, floors.prior
+            ));
+        }
         if self.duplicate_rows > 0 {
             lines.push(format!("training rows that repeat an earlier text: {}", self.duplicate_rows));
         }

@@ -41,7 +41,7 @@ pub use config::{
     BadRows, ColumnNames, DataConfig, DataFormat, EvalSource, EvalTable, ModelConfig, OptimizerConfig, OptimizerName,
     Patience, Plateau, Pooling, StopRules, TrialConfig,
 };
-pub use data_report::{DataReport, SplitReport};
+pub use data_report::{DataReport, InputFloors, SplitReport};
 pub use device::Device;
 pub use drawn_by::DrawnBy;
 pub use escape::{printable, spreadsheet_cell};

@@ -197,7 +197,7 @@ fn scalar(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::spec;
-    use crate::trial::{DataReport, SplitReport};
+    use crate::trial::{DataReport, InputFloors, SplitReport};
 
     fn split(rows: usize) -> SplitReport {
         SplitReport {
@@ -208,6 +208,7 @@ mod tests {
             longest_tokens: 140,
             truncated_share: 0.0,
             lost_tokens_share: 0.0,
+            floors: InputFloors::default(),
         }
     }
 

@@ -89,6 +89,7 @@ pub fn data_facts(config: &DataConfig, model: &str, cache: &dyn Cache) -> Result
         full_lengths: (lengths(&dataset.train)?, lengths(&dataset.eval)?),
         test: loaded.test.map(|test| Ok::<_, TrainError>((lengths(&test)?, test))).transpose()?,
         unknown_token: loaded.checkpoint.encoder.unknown_token(),
+        special_tokens: loaded.checkpoint.encoder.special_tokens(config.text_pair.is_some()),
         files: loaded.files,
         skipped_rows: loaded.skipped_rows,
         max_length,

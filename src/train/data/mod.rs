@@ -21,6 +21,7 @@ mod error;
 mod example;
 mod fasttext;
 mod files;
+mod floors;
 mod hub;
 mod inspect;
 mod json;

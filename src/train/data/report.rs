@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::columns::cut;
 use super::dataset::{Dataset, Split};
-use crate::trial::{DataReport, SplitReport};
+use super::floors::input_floors;
+use crate::trial::{DataReport, InputFloors, SplitReport};
 
 /// What the report needs beside the data set.
 #[derive(Debug, Default)]
@@ -19,6 +20,8 @@ pub(super) struct ReportInput {
     pub test: Option<(Vec<u32>, Split)>,
     /// Id of the token for unknown word pieces.
     pub unknown_token: Option<u32>,
+    /// Special tokens of an example.
+    pub special_tokens: usize,
     pub max_length: usize,
     /// The name of the label column.
     pub label_column: String,
@@ -48,6 +51,7 @@ pub(super) fn report(dataset: &Dataset, input: &ReportInput) -> DataReport {
         leaked_rows: dataset.leaked_rows(),
         leaked_test_rows: test.map_or(0, |(_, split)| split.rows_shared_with(&dataset.train)),
         unknown_tokens: unknown as f64 / dataset.train.tokens.ids.len().max(1) as f64,
+        pieces_per_word: pieces_per_word(dataset, input),
         warnings: Vec::new(),
     };
     report.warnings = warnings(dataset, &report, input);
@@ -76,7 +80,34 @@ fn split_report(split: &Split, full_lengths: &[u32], max_length: usize, classes:
             full_lengths.len(),
         ),
         lost_tokens_share: lost.sum::<u64>() as f64 / total.max(1) as f64,
+        floors: input_floors(split),
     }
+}
+
+/// Word pieces of a word of the training texts, on average.
+fn pieces_per_word(dataset: &Dataset, input: &ReportInput) -> f64 {
+    let rows = dataset.train.examples.len();
+    let tokens: u64 = input.full_lengths.0.iter().map(|length| u64::from(*length)).sum();
+    let texts = dataset.train.examples.iter().flat_map(|example| std::iter::once(&example.text).chain(&example.pair));
+    let words: usize = texts.map(|text| count_words(text)).sum();
+    tokens.saturating_sub((rows * input.special_tokens) as u64) as f64 / words.max(1) as f64
+}
+
+/// Words as BERT splits them before it looks into its vocabulary: runs of letters and digits, single punctuation marks, and
+/// single characters of scripts without blanks between words.
+fn count_words(text: &str) -> usize {
+    let stands_alone = |c: char| {
+        c.is_ascii_punctuation()
+            || matches!(c, '\u{2010}'..='\u{2027}' | '\u{3000}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{ff01}'..='\u{ff60}')
+    };
+    let mut words = 0;
+    let mut inside = false;
+    for c in text.chars() {
+        let starts = !c.is_whitespace() && (stands_alone(c) || !inside);
+        words += usize::from(starts);
+        inside = !c.is_whitespace() && !stands_alone(c);
+    }
+    words
 }
 
 fn share(part: usize, whole: usize) -> f64 {
@@ -103,7 +134,7 @@ fn warnings(dataset: &Dataset, report: &DataReport, input: &ReportInput) -> Vec<
     found.extend(label_warnings(dataset, rows, &input.label_column));
     if report.train.truncated_share >= 0.05 {
         found.push(format!(
-            "{:.0} % of the training texts are longer than data.max_length ({} tokens) and lose {:.0} % of all tokens; the \
+            "CUT: {:.0} % of the training texts are longer than data.max_length ({} tokens) and lose {:.0} % of all tokens; the \
              longest has {} tokens",
             100.0 * report.train.truncated_share,
             input.max_length,
@@ -139,10 +170,16 @@ fn warnings(dataset: &Dataset, report: &DataReport, input: &ReportInput) -> Vec<
     if report.conflicting_texts > 0 {
         found.push(format!("training texts that occur with two or more labels: {}", report.conflicting_texts));
     }
-    if report.unknown_tokens > 0.05 {
+    found.extend(blind_warnings(&report.train));
+    if report.unknown_tokens > MOST_UNKNOWN {
         found.push(format!(
-            "{:.0} % of the tokens are unknown to the tokenizer; does the checkpoint know this language?",
+            "UNKNOWN: {:.0} % of the tokens are unknown to the tokenizer; does the checkpoint know this language?",
             100.0 * report.unknown_tokens
+        ));
+    } else if report.pieces_per_word > MOST_PIECES {
+        found.push(format!(
+            "UNKNOWN: the tokenizer splits a word into {:.1} pieces on average; does the checkpoint know this language?",
+            report.pieces_per_word
         ));
     }
     let texts = dataset.train.examples.iter().filter(|example| !example.text.is_empty());
@@ -159,6 +196,37 @@ fn warnings(dataset: &Dataset, report: &DataReport, input: &ReportInput) -> Vec<
     let empty = dataset.train.examples.iter().filter(|example| example.is_empty()).count();
     if empty > 0 {
         found.push(format!("empty training texts: {empty}"));
+    }
+    found
+}
+
+/// Share of unknown tokens above which the vocabulary is that of another language.
+const MOST_UNKNOWN: f64 = 0.05;
+/// Word pieces of a word above which the vocabulary is that of another language.
+const MOST_PIECES: f64 = 3.0;
+
+/// What the inputs do not tell, whatever the architecture.
+fn blind_warnings(train: &SplitReport) -> Vec<String> {
+    let InputFloors { prior, texts, ids, bags, .. } = train.floors;
+    let mut found = Vec::new();
+    if texts > InputFloors::COUNTS * prior {
+        found.push(format!(
+            "BLIND: equal texts have different labels, so no model can have a training loss below {texts:.3} nats (without any \
+             input {prior:.3}); check the labels of texts that occur several times"
+        ));
+    }
+    if train.floors.ids_are_blind() {
+        found.push(format!(
+            "BLIND: different texts become the same token ids and have different labels, so no model can have a training loss \
+             below {ids:.3} nats with this tokenizer and data.max_length (texts allow {texts:.3}, without any input {prior:.3}); {}",
+            train.floors.remedy(train.truncated_share)
+        ));
+    }
+    if train.floors.order_counts() {
+        found.push(format!(
+            "BLIND: labels depend on the order of words, so a bag of words cannot have a training loss below {bags:.3} nats \
+             (token ids in order allow {ids:.3})"
+        ));
     }
     found
 }
@@ -223,7 +291,11 @@ mod tests {
     fn dataset(labels: &[&str], train: &[(&str, u32)], eval: &[(&str, u32)]) -> Dataset {
         let split = |rows: &[(&str, u32)]| Split {
             examples: rows.iter().map(|&(text, label)| Example { text: text.into(), pair: None, label }).collect(),
-            tokens: Tokens::whole(vec![1; rows.len()], vec![0; rows.len()], (0..=rows.len() as u32).collect()),
+            tokens: Tokens::whole(
+                rows.iter().map(|(text, _)| text.trim().bytes().map(u32::from).sum()).collect(),
+                vec![0; rows.len()],
+                (0..=rows.len() as u32).collect(),
+            ),
         };
         let labels = labels.iter().map(ToString::to_string).collect();
         Dataset { labels, class_prior: vec![], train: split(train), eval: split(eval) }
@@ -257,6 +329,48 @@ mod tests {
         let train = report(&data, &input).train;
         assert_eq!((train.median_tokens, train.tokens_95_percent, train.longest_tokens), (12, 16, 16));
         assert!((train.truncated_share - 0.5).abs() < 1e-12 && (train.lost_tokens_share - 0.3).abs() < 1e-12);
+    }
+
+    #[test]
+    fn words_are_counted_as_bert_splits_them() {
+        let check = |text: &str, words: usize| assert_eq!(count_words(text), words, "{text}");
+        check("", 0);
+        check("  two  words ", 2);
+        check("don't stop!!", 6);
+        check("\u{6c34}\u{6c34} x", 3);
+    }
+
+    #[test]
+    fn what_the_inputs_do_not_tell_is_warned_of() {
+        let warned = |train: &[(&str, u32)], ids: Vec<u32>, lengths: Vec<u32>, unknown_token: Option<u32>| {
+            let mut data = dataset(&["0", "1"], train, &[]);
+            data.train.tokens =
+                Tokens::whole(ids, vec![0; 2 * train.len()], (0..=train.len() as u32).map(|i| 2 * i).collect());
+            let full_lengths = (lengths, Vec::new());
+            let input =
+                ReportInput { full_lengths, max_length: 4, special_tokens: 1, unknown_token, ..ReportInput::default() };
+            report(&data, &input).warnings.join("\n")
+        };
+        let quiet = warned(&[("a", 0), ("b", 1)], vec![9, 1, 9, 2], vec![2, 2], Some(3));
+        assert_eq!(quiet, "");
+        let case = warned(&[("A", 0), ("a", 1)], vec![9, 1, 9, 1], vec![2, 2], None);
+        assert!(
+            case.contains("BLIND: different texts") && case.contains("below 0.693") && case.contains("cased"),
+            "{case}"
+        );
+        let cut = warned(&[("a x", 0), ("a y", 1)], vec![9, 1, 9, 1], vec![5, 5], None);
+        assert!(cut.contains("CUT: 100 %") && cut.contains("a longer data.max_length reads"), "{cut}");
+        let order = warned(&[("a b", 0), ("b a", 1)], vec![1, 2, 2, 1], vec![2, 2], None);
+        assert!(
+            order.starts_with("BLIND: labels depend on the order of words") && order.lines().count() == 1,
+            "{order}"
+        );
+        let twice = warned(&[("a", 0), ("a", 1)], vec![9, 1, 9, 1], vec![2, 2], None);
+        assert!(twice.contains("BLIND: equal texts") && !twice.contains("different texts"), "{twice}");
+        let unknown = warned(&[("a", 0), ("b", 1)], vec![9, 3, 9, 4], vec![2, 2], Some(3));
+        assert!(unknown.contains("UNKNOWN: 25 % of the tokens"), "{unknown}");
+        let pieces = warned(&[("a", 0), ("b", 1)], vec![9, 1, 9, 2], vec![5, 5], Some(3));
+        assert!(pieces.contains("UNKNOWN: the tokenizer splits a word into 4.0 pieces"), "{pieces}");
     }
 
     #[test]

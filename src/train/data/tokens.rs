@@ -173,6 +173,11 @@ impl Encoder {
         examples.par_iter().map(length).collect()
     }
 
+    /// Number of special tokens of an example.
+    pub(super) fn special_tokens(&self, pair: bool) -> usize {
+        self.tokenizer.get_post_processor().map_or(0, |processor| processor.added_tokens(pair))
+    }
+
     /// The id of the token for unknown word pieces.
     pub(super) fn unknown_token(&self) -> Option<u32> {
         ["[UNK]", "<unk>"].iter().find_map(|token| self.tokenizer.token_to_id(token))
