@@ -28,7 +28,8 @@ pub fn effects(sweep: &Sweep, study: &Study) -> Vec<Finding> {
     for axis in &sweep.axes {
         match dead_axis(sweep, axis) {
             Some(text) => found.push((FindingKind::DeadAxis, Some(text))),
-            None if !Key::is_repetition(&axis.key) => {
+            // Arms are compared at learning rates of their own, by `architectures`.
+            None if !Key::is_repetition(&axis.key) && !Key::Arm.is(&axis.key) => {
                 found.push((FindingKind::AxisEffect, axis_effect(sweep, study, axis)));
                 found.push((FindingKind::Diversity, diversity(sweep, study, axis)));
             }
@@ -92,7 +93,12 @@ fn stability_limit(sweep: &Sweep, study: &Study) -> Option<String> {
     let axis = lead_axis(sweep).filter(|axis| axis.key == LEARNING_RATE)?;
     let best = study.best()?.value(LEARNING_RATE)?;
     let rate = best.value.as_f64()?;
-    let above: Vec<usize> = (0..sweep.runs.len()).filter(|&run| sweep.runs[run].trial.config.lr > rate).collect();
+    let arm = study.best()?.value(Key::Arm.path());
+    let is_above = |run: &usize| {
+        let trial = &sweep.runs[*run].trial;
+        trial.config.lr > rate && trial.value(Key::Arm.path()) == arm
+    };
+    let above: Vec<usize> = (0..sweep.runs.len()).filter(is_above).collect();
     let all_fail = above.iter().all(|&run| study.shapes[run].failed() && !is_stuck_otherwise(&study.diagnoses[run]));
     (!above.is_empty() && all_fail && axis.values.len() > 1).then(|| {
         format!(

@@ -32,6 +32,12 @@ pub enum FindingKind {
     Diversity,
     SeedUnstable,
     EarlyRank,
+    ArchCut,
+    ArchBlind,
+    ArchTooWeak,
+    ArchBetter,
+    OrderIdle,
+    NotArchitecture,
 }
 
 impl FindingKind {
@@ -58,6 +64,12 @@ impl FindingKind {
             Self::Diversity => "diversity",
             Self::SeedUnstable => "seed_unstable",
             Self::EarlyRank => "early_rank",
+            Self::ArchCut => "arch_cut",
+            Self::ArchBlind => "arch_blind",
+            Self::ArchTooWeak => "arch_too_weak",
+            Self::ArchBetter => "arch_better",
+            Self::OrderIdle => "order_idle",
+            Self::NotArchitecture => "not_architecture",
         }
     }
 }

@@ -11,7 +11,7 @@ use super::shape::Shape;
 use super::study::{Config, Level, Study};
 use super::sweep::{Run, Sweep};
 use super::verdicts::{Diagnosis, blames_a_high_rate};
-use crate::trial::{Axis, AxisValue, Cause, Length, Metric, Reason, Verdict, rounded_text};
+use crate::trial::{Axis, AxisValue, Cause, Key, Length, Metric, Reason, Verdict, rounded_text};
 
 /// What follows from the findings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -335,6 +335,13 @@ impl Edge<'_> {
     }
 }
 
+/// The values of `axis` in the arm of a configuration. Each arm has a grid of its own.
+fn of_its_arm<'a>(sweep: &'a Sweep, config: &Config, axis: &'a Axis) -> Box<dyn Iterator<Item = &'a AxisValue> + 'a> {
+    let Some(arm) = config.value(Key::Arm.path()).cloned() else { return Box::new(axis.values.iter()) };
+    let runs = sweep.runs.iter().filter(move |run| run.trial.value(Key::Arm.path()) == Some(&arm));
+    Box::new(runs.filter_map(|run| run.trial.value(&axis.key)))
+}
+
 /// The learning rate, or another positive numeric axis of three values or more, whose best is at an end.
 fn edge<'a>(sweep: &'a Sweep, study: &Study) -> Option<Edge<'a>> {
     // While values are untried, an edge of the tried values means nothing.
@@ -344,8 +351,10 @@ fn edge<'a>(sweep: &'a Sweep, study: &Study) -> Option<Edge<'a>> {
     let best = study.best()?;
     let level = best.best?.mean;
     let candidate = |axis: &'a Axis| {
-        let mut numbers: Vec<f64> = axis.values.iter().map(|value| value.value.as_f64()).collect::<Option<_>>()?;
+        let mut numbers: Vec<f64> =
+            of_its_arm(sweep, best, axis).map(|value| value.value.as_f64()).collect::<Option<_>>()?;
         numbers.sort_by(f64::total_cmp);
+        numbers.dedup();
         let value = best.value(&axis.key)?.value.as_f64()?;
         let (first, last) = (*numbers.first()?, *numbers.last()?);
         let at_end = value <= first || value >= last;

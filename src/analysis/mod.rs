@@ -10,6 +10,8 @@
 //! Drawing is left to `report`, files to `store`, and texts of logs to their reader.
 
 mod advice;
+pub mod architectures;
+pub mod arms;
 mod case;
 pub mod curve;
 pub mod detector;

@@ -6,7 +6,8 @@ use super::curve::Point;
 use super::study::Study;
 use super::sweep::{Run, Sweep};
 use crate::trial::{
-    Axis, AxisValue, EvalRow, FractionOrSteps, Key, MetricRow, Outcome, Scores, Status, Trial, TrialConfig, TrialId,
+    Architecture, Axis, AxisValue, EvalRow, FractionOrSteps, Key, LstmPooling, MetricRow, Outcome, Scores, Status,
+    Trial, TrialConfig, TrialId,
 };
 
 /// An axis of `values` as written in YAML.
@@ -40,6 +41,23 @@ pub(crate) fn default_sweep() -> Sweep {
         axis("scheduler", &["linear", "cosine"]),
     ];
     sweep("lr-grid", &axes, 150)
+}
+
+/// Four networks with learning rates and seeds in common.
+pub(crate) fn arms() -> Sweep {
+    let names = ["bert", "bilstm", "textcnn", "bag_of_words"];
+    let axes = [axis("arm", &names), axis("lr", &["1e-5", "3e-5", "1e-4"]), axis("seed", &["1", "2", "3"])];
+    let mut sweep = sweep("arms", &axes, 120);
+    for run in &mut sweep.runs {
+        let name = run.trial.value("arm").map(|value| value.text.clone()).unwrap_or_default();
+        run.trial.config.model.architecture = match name.as_str() {
+            "bilstm" => Architecture::Bilstm { hidden: 128, layers: 1, pooling: LstmPooling::Max },
+            "textcnn" => Architecture::Textcnn { kernels: vec![3, 4, 5], filters: 100 },
+            "bag_of_words" => Architecture::BagOfWords { hidden: 0 },
+            _ => Architecture::None,
+        };
+    }
+    sweep
 }
 
 /// 144 configurations with 3 seeds.

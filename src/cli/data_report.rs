@@ -1,5 +1,7 @@
 //! What `plan`, `run` and the report say about the data of a sweep.
 
+use crate::analysis::Sweep;
+use crate::analysis::arms::{Inputs, TrialInputs};
 use crate::plan::Facts;
 use crate::trial::{DataConfig, DataReport};
 
@@ -15,6 +17,16 @@ pub(crate) fn brief(facts: &Facts) -> Vec<String> {
         lines.extend(report.warnings.iter().map(|warning| format!("warning: {warning}")));
         lines
     })
+}
+
+/// What is known of each trial before it trains.
+pub(crate) fn inputs(facts: &Facts, sweep: &Sweep) -> Inputs {
+    let known = sweep.runs.iter().filter_map(|run| {
+        let (data, model) = facts.of(&run.trial.config)?;
+        let inputs = TrialInputs { train: data.report.train.clone(), parameters: model.parameters };
+        Some((run.trial.id.clone(), inputs))
+    });
+    known.collect()
 }
 
 /// The lines of each different report. Data that several checkpoints read alike is reported once. Of the folds of a

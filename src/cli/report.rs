@@ -83,7 +83,10 @@ impl ReportWriter {
         let mut provenance = self.sources.read(dir, sweep)?;
         let is_open = sweep.runs.iter().any(|run| run.outcome.is_none());
         provenance.is_running = is_open && dir.holder().is_some();
-        provenance.data = Origin::read(dir).map(|origin| data_report::full(origin.facts())).unwrap_or_default();
+        if let Some(origin) = Origin::read(dir) {
+            provenance.data = data_report::full(origin.facts());
+            provenance.inputs = data_report::inputs(origin.facts(), sweep);
+        }
         let probed = run::probe_results(dir)?;
         let read = |trial: &TrialId| self.details.read(trial, dir);
         let report =

@@ -2,12 +2,15 @@
 
 use super::figures::probes::{self, ProbedText};
 use super::suspects;
+use crate::analysis::arms::Inputs;
 use crate::analysis::findings::{self, Next};
 use crate::analysis::probes::Probed;
-use crate::analysis::{Finding, Study, Sweep};
+use crate::analysis::{Finding, FindingKind, Study, Sweep, architectures};
 
 /// Findings that are shown at once. The page folds the others away, the summary lists them further down.
 const FIRST_FINDINGS: usize = 7;
+/// The findings that come before those about architectures.
+const FIRST: [FindingKind; 3] = [FindingKind::Progress, FindingKind::Data, FindingKind::Best];
 
 /// What a sweep showed, in sentences.
 pub struct Conclusions {
@@ -21,11 +24,17 @@ pub struct Conclusions {
 }
 
 impl Conclusions {
-    pub fn of(sweep: &Sweep, study: &Study, probed: &[Probed]) -> Self {
+    pub fn of(sweep: &Sweep, study: &Study, probed: &[Probed], inputs: &Inputs) -> Self {
+        let of_arms = architectures::findings(sweep, study, probed, inputs);
+        let next = architectures::next(sweep, study, &of_arms, inputs);
         let mut findings = findings::findings(sweep, study);
+        // After what says how far the sweep is, and which configuration is best.
+        let place = findings.iter().take_while(|finding| FIRST.contains(&finding.kind)).count();
+        findings.splice(place..place, of_arms);
         let suspect_labels = suspects::are_likely(study, &findings);
         let more = findings.split_off(findings.len().min(FIRST_FINDINGS));
-        let (next, probed) = (findings::next(sweep, study), probes::texts(sweep, study, probed));
+        let next = next.or_else(|| findings::next(sweep, study));
+        let probed = probes::texts(sweep, study, probed);
         Self { findings, more, next, probed, suspect_labels }
     }
 }

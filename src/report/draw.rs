@@ -43,7 +43,7 @@ pub fn draw(
     let study = Study::of(sweep);
     let winner = Winner::of(sweep, &study, read);
     let winner = winner.as_ref();
-    let conclusions = Conclusions::of(sweep, &study, probed);
+    let conclusions = Conclusions::of(sweep, &study, probed, &provenance.inputs);
     let Figures { scenes, left_out } = figures::figures(sweep, &study, probed, winner, provenance);
     let source = format!("{}: {}", sweep.name, provenance.parts().join(", "));
     let render = |scene| RenderedFigure::of(scene, &source);

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::format;
 use crate::analysis::Sweep;
+use crate::analysis::arms::Inputs;
 use crate::event::{Event, Record};
 use crate::store::{MadeBy, RunDir, StoreError, TrialDir, read_journal};
 use crate::trial::{TestRecord, TrialId};
@@ -30,6 +31,8 @@ pub struct Provenance {
     pub is_running: bool,
     /// What is known of the data, a line each.
     pub data: Vec<String>,
+    /// What is known of each trial before it trains.
+    pub inputs: Inputs,
     /// The evaluations of the test set.
     pub test: TestRecord,
     /// The last lines of the log of each trial that has one.

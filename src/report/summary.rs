@@ -168,6 +168,7 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::analysis::arms::Inputs;
     use crate::analysis::synthetic;
 
     #[test]
@@ -176,7 +177,7 @@ mod tests {
         let study = Study::of(&sweep);
         let data = vec!["8 training rows".to_owned(), "classes: <b> 60.0 %".to_owned()];
         let provenance = Provenance { data, ..Provenance::default() };
-        let text = summary(&sweep, &study, &Conclusions::of(&sweep, &study, &[]), None, &provenance);
+        let text = summary(&sweep, &study, &Conclusions::of(&sweep, &study, &[], &Inputs::new()), None, &provenance);
         assert!(text.contains("\n\n## Data\n\n- 8 training rows\n- classes: \\<b> 60.0 %\n\n"), "{text}");
     }
 
@@ -185,7 +186,7 @@ mod tests {
         let axes = [synthetic::axis("lr", &["1e-5", "3e-5"]), synthetic::axis("augmentation", &["none", "a_b|c"])];
         let sweep = synthetic::sweep("small", &axes, 100);
         let study = Study::of(&sweep);
-        insta::assert_snapshot!(summary(&sweep, &study, &Conclusions::of(&sweep, &study, &[]), None, &Provenance::default()), @r"
+        insta::assert_snapshot!(summary(&sweep, &study, &Conclusions::of(&sweep, &study, &[], &Inputs::new()), None, &Provenance::default()), @r"
         # small
 
         - Best is lr 3e-5, augmentation a\_b|c with eval loss 0.368 at step 56, accuracy 81.9 %; 0.004 below the next, lr 3e-5, augmentation none.

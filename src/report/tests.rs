@@ -42,6 +42,7 @@ fn provenance() -> Provenance {
             "640 training rows, 160 evaluation rows, 2 classes".into(),
             "classes: <b> 60.0 % (61.3 % in eval)".into(),
         ],
+        inputs: crate::analysis::arms::Inputs::new(),
         logs: std::collections::BTreeMap::new(),
     }
 }
@@ -180,6 +181,7 @@ fn sweeps() -> Vec<(&'static str, Sweep)> {
         ("hundred", hundred),
         ("thousand", thousand),
         ("default", synthetic::default_sweep()),
+        ("arms", synthetic::arms()),
         ("large", synthetic::LARGE.0.clone()),
         ("failed", synthetic::all_failed(synthetic::default_sweep())),
         ("unfinished", synthetic::unfinished(synthetic::default_sweep(), 5)),
@@ -404,7 +406,8 @@ fn every_figure_is_listed_and_recognised() {
     let sweep = synthetic::sweep("same", &[axis("lr", &["1e-5", "3e-4"])], 60);
     let report = draw(&sweep, &[], &provenance(), &details(&sweep)).unwrap();
     let missing: Vec<String> = report.missing_figures().collect();
-    assert_eq!(missing, ["grid.png", "grid.svg", "heatmap.png", "heatmap.svg", "probes.png", "probes.svg"]);
+    let names = ["architectures", "grid", "heatmap", "probes"];
+    assert_eq!(missing, names.map(|name| ["png", "svg"].map(|kind| format!("{name}.{kind}"))).concat());
     for (name, bytes) in &report.files {
         assert_eq!(is_own_figure(bytes), ["png", "svg"].contains(&name.rsplit('.').next().unwrap()), "{name}");
     }

@@ -1,6 +1,8 @@
 //! The list of all figures of a report.
 
-use super::{calibration, confusion, curves, gradients, grid, heatmap, probes, ranking, slices, timeline};
+use super::{
+    architectures, calibration, confusion, curves, gradients, grid, heatmap, probes, ranking, slices, timeline,
+};
 use crate::analysis::probes::Probed;
 use crate::analysis::{Study, Sweep};
 use crate::report::canvas::render;
@@ -9,8 +11,19 @@ use crate::report::winner::Winner;
 use crate::report::{Provenance, ReportError, captions};
 
 /// The names of the figures that a report may hold.
-pub const FIGURES: [&str; 10] =
-    ["ranking", "curves", "plateaus", "grid", "heatmap", "slices", "gradients", "confusion", "calibration", "probes"];
+pub const FIGURES: [&str; 11] = [
+    "ranking",
+    "architectures",
+    "curves",
+    "plateaus",
+    "grid",
+    "heatmap",
+    "slices",
+    "gradients",
+    "confusion",
+    "calibration",
+    "probes",
+];
 
 /// The figures of one sweep.
 pub struct Figures {
@@ -28,7 +41,9 @@ pub fn figures(
     winner: Option<&Winner>,
     provenance: &Provenance,
 ) -> Figures {
-    let (mut scenes, mut left_out) = (vec![ranking::ranking(sweep, study), curves::curves(sweep, study)], Vec::new());
+    let (mut scenes, mut left_out) = (vec![ranking::ranking(sweep, study)], Vec::new());
+    scenes.extend(architectures::architectures(sweep, study, &provenance.inputs));
+    scenes.push(curves::curves(sweep, study));
     let others = [timeline::timeline, grid::grid, heatmap::heatmap, slices::slices, gradients::gradients];
     let drawn = others.into_iter().map(|figure| figure(sweep, study));
     for figure in drawn.chain([confusion::confusion(winner), calibration::calibration(winner)]) {

@@ -2,6 +2,7 @@
 //! the reason why there is nothing to draw.
 
 mod all;
+mod architectures;
 mod calibration;
 mod columns;
 pub mod comparison;

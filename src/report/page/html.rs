@@ -103,6 +103,12 @@ fn figure_of(finding: FindingKind, figures: &[RenderedFigure]) -> Option<&str> {
         FindingKind::Failures => &["grid", "curves"],
         FindingKind::Edge => &["heatmap", "slices"],
         FindingKind::Progress | FindingKind::Best | FindingKind::Noise => &["ranking"],
+        FindingKind::ArchCut
+        | FindingKind::ArchBlind
+        | FindingKind::ArchTooWeak
+        | FindingKind::ArchBetter
+        | FindingKind::OrderIdle
+        | FindingKind::NotArchitecture => &["architectures", "ranking"],
         _ => &["slices", "ranking"],
     };
     let drawn = |name: &&str| figures.iter().map(|figure| figure.scene.name).find(|drawn| drawn == name);
@@ -124,6 +130,7 @@ fn short(name: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::analysis::arms::Inputs;
     use crate::analysis::synthetic;
     use crate::report::canvas::scene::Scene;
 
@@ -132,8 +139,16 @@ mod tests {
         let axes = [synthetic::axis("lr", &["1e-5"]), synthetic::axis("data.train", &["<script>alert(1)</script>"])];
         let sweep = synthetic::sweep("a <b> & c", &axes, 40);
         let study = Study::of(&sweep);
-        let page = page(&sweep, &study, &Conclusions::of(&sweep, &study, &[]), &[], &[], None, &Provenance::default())
-            .unwrap();
+        let page = page(
+            &sweep,
+            &study,
+            &Conclusions::of(&sweep, &study, &[], &Inputs::new()),
+            &[],
+            &[],
+            None,
+            &Provenance::default(),
+        )
+        .unwrap();
         assert!(page.contains("<title>a &lt;b&gt; &amp; c · plateau</title>"));
         assert!(page.contains(&format!("base64,{}", STANDARD.encode(font::BOLD))), "the typeface is there, unescaped");
         let foreign = page.replace("http://www.w3.org/2000/svg", "");
@@ -153,9 +168,16 @@ mod tests {
         assert_eq!(figure_of(FindingKind::Best, &[]), None);
         let sweep = synthetic::default_sweep();
         let study = Study::of(&sweep);
-        let page =
-            page(&sweep, &study, &Conclusions::of(&sweep, &study, &[]), &figures, &[], None, &Provenance::default())
-                .unwrap();
+        let page = page(
+            &sweep,
+            &study,
+            &Conclusions::of(&sweep, &study, &[], &Inputs::new()),
+            &figures,
+            &[],
+            None,
+            &Provenance::default(),
+        )
+        .unwrap();
         assert!(page.contains(r##" <a class="see" href="#ranking">ranking</a></p>"##), "{page}");
     }
 
@@ -164,7 +186,9 @@ mod tests {
         let reloads_if = |is_running: bool, sweep: &Sweep| {
             let study = Study::of(sweep);
             let provenance = Provenance { is_running, ..Provenance::default() };
-            let page = page(sweep, &study, &Conclusions::of(sweep, &study, &[]), &[], &[], None, &provenance).unwrap();
+            let page =
+                page(sweep, &study, &Conclusions::of(sweep, &study, &[], &Inputs::new()), &[], &[], None, &provenance)
+                    .unwrap();
             page.contains(r#"<meta http-equiv="refresh" content="5">"#)
         };
         let reloads = |sweep: &Sweep| reloads_if(true, sweep);
