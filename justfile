@@ -31,6 +31,11 @@ torture SECONDS="300":
 faults PART="all":
     PLATEAU_FAULT_RUNS={{ PART }} cargo test --release --test faults the_cause -- --nocapture
 
+# Train tasks whose right architecture is known by construction, and count how often the report names it (takes half an hour).
+mismatch *OPTIONS:
+    cargo build --release
+    python3 benches/mismatch.py --plateau target/release/plateau --out target/mismatch {{ OPTIONS }}
+
 # Read sweep files, journals, curves, data files and logs that were damaged at random, for SECONDS.
 fuzz SECONDS="60":
     ulimit -v 8388608; PLATEAU_FUZZ_SECONDS={{ SECONDS }} cargo test --release --test fuzz -- --nocapture --test-threads=1

@@ -15,7 +15,8 @@ const LARGEST: u64 = 16 << 20;
 const SWEEPS: &str = "sweeps";
 
 /// The sweeps that are compiled in, by name.
-const EMBEDDED: [(&str, &str); 3] = [
+const EMBEDDED: [(&str, &str); 4] = [
+    ("architectures", include_str!("../../sweeps/architectures.yaml")),
     ("augmentation", include_str!("../../sweeps/augmentation.yaml")),
     ("lr-grid", include_str!("../../sweeps/lr-grid.yaml")),
     ("smoke", include_str!("../../sweeps/smoke.yaml")),
