@@ -128,7 +128,7 @@ pub fn look_up(name: &str) -> Result<Vec<Chapter>, Option<String>> {
 fn sections() -> Vec<KeyDoc> {
     let takes = |name: &str| match name {
         "name" => "text",
-        "include" | "exclude" => "list of maps",
+        "include" | "exclude" | "arms" => "list of maps",
         "seeds" => "list of whole numbers",
         _ => "map",
     };

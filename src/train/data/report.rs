@@ -304,7 +304,14 @@ mod tests {
     fn warned(dataset: &Dataset) -> Vec<String> {
         let lengths = |split: &Split| vec![5; split.examples.len()];
         let full_lengths = (lengths(&dataset.train), lengths(&dataset.eval));
-        let input = ReportInput { full_lengths, max_length: 8, label_column: "label".into(), ..ReportInput::default() };
+        // Four special tokens and a word of one piece.
+        let input = ReportInput {
+            full_lengths,
+            max_length: 8,
+            special_tokens: 4,
+            label_column: "label".into(),
+            ..ReportInput::default()
+        };
         report(dataset, &input).warnings
     }
 
