@@ -1,12 +1,14 @@
 //! The expansion of a sweep: one pass over the product, then one over `include`.
 
+use std::cell::LazyCell;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
 use super::defaults::{settle_model, settle_warmup};
-use super::{AugmentationFound, DataFound, Facts, ModelFound, check, identity, idle};
+use super::identity::Identities;
+use super::{AugmentationFound, DataFound, Facts, ModelFound, check, idle};
 use crate::spec::{
     Arm, Choice, Factor, Place, Problem, Problems, Setting, SweepSpec, lookup, place_of, shown, source_key,
 };
@@ -166,6 +168,7 @@ pub(super) struct Expansion<'s> {
     last: Option<(&'s DataFound, &'s ModelFound)>,
     columns: Vec<Column>,
     pub(super) trials: Vec<Trial>,
+    identities: Identities,
     ids: HashSet<TrialId>,
     /// The arm whose product is being expanded.
     arm: Option<usize>,
@@ -180,6 +183,8 @@ pub(super) struct Expansion<'s> {
 
 impl<'s> Expansion<'s> {
     pub(super) fn new(spec: &'s SweepSpec, facts: &'s Facts) -> Self {
+        /// Room that is reserved for trials. Moving 100,000 of them again and again takes half a second.
+        const RESERVED: u128 = 100_000;
         Self {
             spec,
             data: facts.data.iter().map(|found| (source_key(&found.written, &found.model), found)).collect(),
@@ -187,7 +192,8 @@ impl<'s> Expansion<'s> {
             augmentations: &facts.augmentations,
             last: None,
             columns: columns(spec),
-            trials: Vec::new(),
+            trials: Vec::with_capacity(spec.size().min(RESERVED) as usize),
+            identities: Identities::default(),
             ids: HashSet::new(),
             arm: None,
             arms: HashMap::new(),
@@ -265,8 +271,9 @@ impl<'s> Expansion<'s> {
         let model_facts = model.facts_of(&config.model);
         settle_model(&mut config, &model_facts);
         settle_warmup(&mut config, place(Key::Warmup.path()).is_some());
-        let Ok(mut json) = serde_json::to_value(&config) else { return };
-        if self.is_excluded(&json) {
+        // Most sweeps need the configuration as JSON only for its id.
+        let json = LazyCell::new(|| serde_json::to_value(&config).unwrap_or_default());
+        if !self.spec.exclude.is_empty() && self.is_excluded(&json) {
             return;
         }
         let steps = config.length.steps(data.facts.train_rows, config.batch_size);
@@ -287,20 +294,14 @@ impl<'s> Expansion<'s> {
             (column.path.clone(), value)
         });
         let values = values.collect();
-        let identities: Vec<&Augmentation> = config
-            .augmentation
-            .iter()
-            .map(|method| self.augmentation(method).map_or(method, |f| &f.identity))
-            .collect();
-        if let Ok(augmentation) = serde_json::to_value(identities) {
-            json[Key::Augmentation.path()] = augmentation;
-        }
-        let mut settled = config.model.clone();
-        settled.settle();
-        if let Ok(settled) = serde_json::to_value(settled) {
-            json["model"] = settled;
-        }
-        let Some(id) = identity::id(json, &data.facts, &model.facts) else { return };
+        drop(json);
+        config.model.settle();
+        let augmentations = self.augmentations;
+        let identity_of = |method: &Augmentation| {
+            let found = augmentations.iter().find(|found| found.written == *method);
+            found.map_or_else(|| method.clone(), |found| found.identity.clone())
+        };
+        let Some(id) = self.identities.id(&config, identity_of, &data.facts, &model.facts) else { return };
         if !self.ids.insert(id.clone()) {
             match (self.arms.get(&id).copied(), self.arm) {
                 (Some(first), Some(second)) if first != second => self.equal_arms(first, second),
@@ -310,7 +311,6 @@ impl<'s> Expansion<'s> {
         }
         self.arms.extend(self.arm.map(|arm| (id.clone(), arm)));
         config.data.clone_from(&data.located);
-        config.model.settle();
         config.model.from.clone_from(&model.located);
         for method in &mut config.augmentation {
             if let Some(found) = self.augmentation(method) {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::spec::in_short;
-use crate::trial::{DataFacts, Key, Metric, ModelFacts, Patience, Plateau, TrialConfig, TrialId};
+use crate::trial::{Augmentation, DataFacts, Key, Metric, ModelFacts, Patience, Plateau, TrialConfig, TrialId};
 
 /// Version of the trainer's numbers. Raise it whenever the same configuration would give other numbers than before, and
 /// whenever a default changes. Every trial then gets a new id, and no old result is taken for a new one.
@@ -25,30 +25,68 @@ static GROUPS: LazyLock<[(&str, Value); 2]> = LazyLock::new(|| {
     [("patience", json(&patience)), ("plateau", json(&Plateau::default()))]
 });
 
-/// The id of a resolved configuration, given as JSON, with the hash of each augmentation's sources in its place.
-pub(super) fn id(config: Value, data: &DataFacts, model: &ModelFacts) -> Option<TrialId> {
-    hash(&identity(config, &DEFAULT, data, model))
+/// Computes ids. Repetitions of a configuration differ in their seeds alone, so the identity of the last one is kept: most of
+/// the time to plan a large sweep goes into identities.
+#[derive(Debug, Default)]
+pub(super) struct Identities {
+    /// The last configuration and its identity.
+    last: Option<(TrialConfig, Value)>,
+}
+
+impl Identities {
+    /// The id of a resolved configuration. `identity_of`: an augmentation with the hash of each of its sources in its place.
+    /// `data` and `model` are those that the configuration names.
+    pub(super) fn id(
+        &mut self,
+        config: &TrialConfig,
+        identity_of: impl Fn(&Augmentation) -> Augmentation,
+        data: &DataFacts,
+        model: &ModelFacts,
+    ) -> Option<TrialId> {
+        let is_repetition = self.last.as_mut().is_some_and(|(last, _)| {
+            last.seed = config.seed;
+            last == config
+        });
+        if !is_repetition {
+            let mut json = serde_json::to_value(config).ok()?;
+            let augmentation: Vec<Augmentation> = config.augmentation.iter().map(identity_of).collect();
+            json[Key::Augmentation.path()] = serde_json::to_value(augmentation).ok()?;
+            self.last = Some((config.clone(), identity(json, &DEFAULT, data, model)));
+        }
+        let (_, identity) = self.last.as_mut()?;
+        if Some(config.seed) == DEFAULT[Key::Seed.path()].as_u64() {
+            identity.as_object_mut()?.remove(Key::Seed.path());
+        } else {
+            identity[Key::Seed.path()] = config.seed.into();
+        }
+        hash(identity)
+    }
 }
 
 /// What the id is a hash of. Sources are replaced by the hashes of their content, and parts that are at their default are
 /// left out. Keys are sorted, because a JSON map is.
 fn identity(mut config: Value, default: &Value, data: &DataFacts, model: &ModelFacts) -> Value {
-    replace(&mut config, "/data/train", &data.hash);
-    // The hash of the data covers both files.
-    if config.pointer("/data/eval").is_some_and(Value::is_string) {
-        replace(&mut config, "/data/eval", "file");
+    if let Some(section) = config.get_mut("data") {
+        replace(section, "train", &data.hash);
+        // The hash of the data covers both files.
+        match section.get_mut("eval") {
+            Some(eval @ Value::String(_)) => *eval = "file".into(),
+            Some(eval) => replace(eval, "file", "file"),
+            None => {}
+        }
+        // A test file decides nothing about a trial. A fraction does: its rows are not trained on.
+        if let Some(test) = section.get_mut("test").filter(|test| !test.is_number()) {
+            *test = Value::Null;
+        }
     }
-    replace(&mut config, "/data/eval/file", "file");
-    // A test file decides nothing about a trial. A fraction does: its rows are not trained on.
-    if let Some(test) = config.pointer_mut("/data/test").filter(|test| !test.is_number()) {
-        *test = Value::Null;
+    if let Some(section) = config.get_mut("model") {
+        replace(section, "from", &model.hash);
     }
-    replace(&mut config, "/model/from", &model.hash);
-    let mut changed = difference(shortened(config), default);
+    let mut changed = difference(&shortened(config), default);
     if let Some(stop) = changed.get_mut("stop") {
         for (group, default) in GROUPS.iter() {
             if let Some(value @ Value::Object(_)) = stop.get_mut(*group) {
-                *value = difference(value.take(), default);
+                *value = difference(value, default);
             }
         }
     }
@@ -60,26 +98,24 @@ fn shortened(mut config: Value) -> Value {
     for key in [Key::Scheduler, Key::Augmentation].map(Key::path) {
         config[key] = in_short(key, &config[key]);
     }
-    if let Some(architecture) = config.pointer_mut("/model/architecture") {
+    if let Some(architecture) = config.get_mut("model").and_then(|model| model.get_mut("architecture")) {
         *architecture = in_short("model.architecture", architecture);
     }
     config
 }
 
 /// The parts of `value` that differ from `default`. A key that only the default has is null.
-fn difference(value: Value, default: &Value) -> Value {
-    let (mut entries, defaults) = match (value, default) {
-        (Value::Object(entries), Value::Object(defaults)) => (entries, defaults),
-        (value, _) => return value,
-    };
+fn difference(value: &Value, default: &Value) -> Value {
+    let (Value::Object(entries), Value::Object(defaults)) = (value, default) else { return value.clone() };
     let mut changed = Map::new();
     for (key, default) in defaults {
-        let value = entries.remove(key).unwrap_or_default();
-        if value != *default {
+        let value = entries.get(key).unwrap_or(&Value::Null);
+        if value != default {
             changed.insert(key.clone(), difference(value, default));
         }
     }
-    changed.extend(entries.into_iter().filter(|(_, value)| !value.is_null()));
+    let is_new = |(key, value): &(&String, &Value)| !value.is_null() && !defaults.contains_key(*key);
+    changed.extend(entries.iter().filter(is_new).map(|(key, value)| (key.clone(), value.clone())));
     changed.into()
 }
 
@@ -96,8 +132,8 @@ fn json(value: &impl Serialize) -> Value {
     serde_json::to_value(value).unwrap_or_default()
 }
 
-fn replace(config: &mut Value, pointer: &str, content: &str) {
-    if let Some(value) = config.pointer_mut(pointer) {
+fn replace(section: &mut Value, key: &str, content: &str) {
+    if let Some(value) = section.get_mut(key) {
         *value = content.into();
     }
 }
@@ -206,7 +242,7 @@ mod tests {
     fn a_difference_tells_everything_apart() {
         let check = |value: &str, default: &str, expected: &str| {
             let [value, default] = [value, default].map(|text| serde_json::from_str::<Value>(text).unwrap());
-            assert_eq!(difference(value, &default).to_string(), expected);
+            assert_eq!(difference(&value, &default).to_string(), expected);
         };
         check("{\"b\": 1, \"a\": 2}", "{\"b\": 2, \"a\": 1}", "{\"a\":2,\"b\":1}");
         check("{\"steps\": 5}", "{\"epochs\": 3}", "{\"epochs\":null,\"steps\":5}");

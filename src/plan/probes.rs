@@ -4,7 +4,8 @@
 //! one seed read the same batches and draw the same random numbers, so that they differ in one setting only. Two more
 //! probes memorise one batch from the start. [`crate::analysis`] interprets the results.
 
-use super::{Facts, Plan, identity};
+use super::identity::Identities;
+use super::{Facts, Plan};
 use crate::trial::{
     Augmentation, Axis, AxisValue, FractionOrSteps, Key, Length, Probe, ProbeKind, Scheduler, StopRules, Trial,
     TrialConfig, TrialId,
@@ -119,10 +120,7 @@ fn trial(config: TrialConfig, facts: &Facts) -> Option<Trial> {
         let found = facts.augmentations.iter().find(|found| found.located == *method);
         found.map_or_else(|| method.clone(), |found| found.identity.clone())
     };
-    let identities: Vec<Augmentation> = config.augmentation.iter().map(identity).collect();
-    let mut json = serde_json::to_value(&config).ok()?;
-    json[Key::Augmentation.path()] = serde_json::to_value(identities).ok()?;
-    let id = identity::id(json, data, &model)?;
+    let id = Identities::default().id(&config, identity, data, &model)?;
     Some(Trial { id, values, steps: config.steps(data.train_rows), config })
 }
 
