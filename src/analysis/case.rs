@@ -449,10 +449,9 @@ impl<'a> Case<'a> {
 
     /// Share of the most frequent answer at the last evaluation.
     pub fn one_class_share(&self) -> Option<f64> {
-        let predicted = &self.measured.diagnostics.last()?.predicted;
-        let all: u32 = predicted.iter().sum();
-        let most = predicted.iter().max()?;
-        (all > 0).then(|| f64::from(*most) / f64::from(all))
+        let last = self.measured.diagnostics.last()?;
+        let (most, all) = (last.predicted.iter().max()?, last.examples());
+        (all > 0).then(|| f64::from(*most) / all as f64)
     }
 
     // Steps that a verdict rests on.

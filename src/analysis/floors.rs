@@ -8,6 +8,7 @@ use super::study::Study;
 use super::sweep::{Run, Sweep};
 use super::thresholds as limit;
 use super::verdicts::Diagnosis;
+use crate::trial::DiagnosticRow;
 
 /// Trials whose training losses all become flat at about one level, over several learning rates.
 struct Common<'a> {
@@ -88,8 +89,8 @@ fn wrong_labels(level: f64, classes: usize) -> Option<f64> {
 fn best_accuracy<'a>(logs: impl Iterator<Item = &'a Measured<'a>>) -> Option<(f64, f64)> {
     let best = |log: &'a Measured<'a>| {
         let best = log.accuracy.iter().map(|point| point.y).filter(|y| y.is_finite()).reduce(f64::max)?;
-        let n: u32 = log.diagnostics.last().map_or(0, |row| row.predicted.iter().sum());
-        Some((best, if n > 0 { (best * (1.0 - best) / f64::from(n)).sqrt() } else { 0.015 }))
+        let n = log.diagnostics.last().map_or(0, DiagnosticRow::examples);
+        Some((best, if n > 0 { (best * (1.0 - best) / n as f64).sqrt() } else { 0.015 }))
     };
     logs.filter_map(best).max_by(|a, b| a.0.total_cmp(&b.0))
 }

@@ -97,7 +97,7 @@ impl<'a> Measured<'a> {
 
     /// Number of evaluation examples, where known.
     pub fn eval_size(&self) -> Option<u64> {
-        let counted = || self.diagnostics.last().map(|row| row.predicted.iter().map(|n| u64::from(*n)).sum());
+        let counted = || self.diagnostics.last().map(DiagnosticRow::examples);
         self.eval_examples.or_else(counted)
     }
 

@@ -74,7 +74,7 @@ pub fn decide(state: &SweepState, policy: &Policy<'_>) -> Vec<Action> {
                 }
                 let Some(slot) = failures::choose(&mut free, trial) else { return actions };
                 launched.push(id);
-                let (attempt, is_retry) = (trial.attempts + 1, trial.failures > 0);
+                let (attempt, is_retry) = (trial.attempts.saturating_add(1), trial.failures > 0);
                 let trial = id.clone();
                 actions.push(if is_retry {
                     Action::Retry { trial, attempt, slot, oom_policy }

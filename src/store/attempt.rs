@@ -138,7 +138,7 @@ impl AttemptDir {
     /// Whether a later attempt at the trial was claimed: then this attempt must stop.
     #[must_use]
     pub fn is_superseded(&self) -> bool {
-        self.trial().attempt(self.number() + 1).path().exists()
+        self.trial().attempt(self.number().saturating_add(1)).path().exists()
     }
 }
 

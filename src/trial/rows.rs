@@ -54,6 +54,12 @@ pub struct DiagnosticRow {
 }
 
 impl DiagnosticRow {
+    /// Number of evaluation examples.
+    #[must_use]
+    pub fn examples(&self) -> u64 {
+        self.predicted.iter().map(|count| u64::from(*count)).sum()
+    }
+
     /// Number of the most confident examples among `examples`: a quarter.
     #[must_use]
     pub fn surest_of(examples: usize) -> usize {

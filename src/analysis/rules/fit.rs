@@ -54,8 +54,7 @@ pub fn label_floor(case: &Case<'_>) -> Option<Verdict> {
     let learned = if knows { limit::NO_BETTER } else { limit::BELOW_PRIOR } * chance(case.measured.eval_prior)?;
     let after = |step: u64| case.measured.eval.iter().any(|point| point.x as u64 == step && point.y < learned);
     let counted = |row: &DiagnosticRow| {
-        let examples: u32 = row.predicted.iter().sum();
-        Some((row.surest_wrong? as usize, DiagnosticRow::surest_of(examples as usize), row.step))
+        Some((row.surest_wrong? as usize, DiagnosticRow::surest_of(row.examples() as usize), row.step))
     };
     let rows: Vec<_> = case.measured.diagnostics.iter().filter(|row| after(row.step)).filter_map(counted).collect();
     let &(wrong, surest, step) = rows.iter().min()?;

@@ -66,11 +66,11 @@ fn shorten(label: &str, space: f64) -> String {
 
 /// The cells of one true class. `middle` is the y of their centres.
 fn row(scene: &mut Scene, counts: &[u32], class: usize, (left, middle): (f64, f64), cell: f64) {
-    let all: u32 = counts.iter().sum();
+    let all: u64 = counts.iter().map(|count| u64::from(*count)).sum();
     for (predicted, &count) in counts.iter().enumerate() {
         let x = left + predicted as f64 * cell;
         let place = [x + 1.0, middle - cell / 2.0 + 1.0, x + cell - 1.0, middle + cell / 2.0 - 1.0];
-        let share = f64::from(count) / f64::from(all.max(1));
+        let share = f64::from(count) / all.max(1) as f64;
         let hue = if predicted == class { palette::TRAIN } else { palette::EVAL };
         let ground = if count == 0 { palette::PANEL } else { hue.alpha(0.12 + 0.78 * share).on_background() };
         scene.rect(place, ground);
