@@ -26,8 +26,10 @@ const PART: u64 = 16 << 20;
 const LARGEST: u64 = 64 << 30;
 /// Redirects of one request.
 const MAX_REDIRECTS: usize = 5;
-/// Requests in a row that bring no byte before a download is given up.
+/// Requests in a row that bring nothing, or next to nothing, before a download is given up.
 const MAX_FAILURES: u32 = 3;
+/// A request that is slower brings next to nothing.
+const LEAST_BYTES_PER_SECOND: u64 = 1_000;
 /// Time for a whole file: this, and a second for every so many bytes.
 const FILE_TIME: Duration = Duration::from_mins(5);
 const BYTES_PER_SECOND: u64 = 20_000;
@@ -242,8 +244,10 @@ impl Repository<'_> {
             if Instant::now() >= deadline {
                 return Err(HubError::TooSlow);
             }
+            let start = Instant::now();
             match self.download_part(url, have, about.size, &mut file, &part) {
-                Ok(0) => failures += 1,
+                // A server that sends byte by byte would keep this command busy for days.
+                Ok(bytes) if bytes == 0 || bytes < start.elapsed().as_secs() * LEAST_BYTES_PER_SECOND => failures += 1,
                 Ok(_) => failures = 0,
                 Err(error @ (HubError::Disk { .. } | HubError::Malformed(_))) => return Err(error),
                 Err(error) if failures + 1 >= MAX_FAILURES => return Err(error),
@@ -472,6 +476,36 @@ mod tests {
             answer("200 OK", &headers, b"")
         });
         assert!(message.contains("too slow"), "{message}");
+    }
+
+    #[test]
+    fn a_server_that_sends_byte_by_byte_is_given_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream: TcpStream = stream.unwrap();
+                let lines = BufReader::new(&stream).lines().map_while(Result::ok);
+                let is_head =
+                    lines.take_while(|line| !line.is_empty()).next().is_some_and(|line| line.starts_with("HEAD"));
+                let (status, headers) = if is_head {
+                    ("200 OK", format!("{COMMIT}etag: \"a\"\r\ncontent-length: 60000000\r\n"))
+                } else {
+                    ("206 Partial Content", "content-length: 16777216\r\n".to_owned())
+                };
+                let mut going = stream.write_all(&answer(status, &headers, b"")).is_ok() && !is_head;
+                while going {
+                    thread::sleep(Duration::from_millis(20));
+                    going = stream.write_all(b"x").is_ok();
+                }
+            }
+        });
+        let cache = tempfile::tempdir().unwrap();
+        let start = Instant::now();
+        let error = hub(&address, cache.path()).repository("org/name", "main").get("config.json").unwrap_err();
+        assert!(error.to_string().contains("too slow") && start.elapsed() < Duration::from_secs(20), "{error}");
+        let part = cache.path().join("models--org--name/blobs/a.part");
+        assert!(part.metadata().unwrap().len() > 1, "what has arrived is kept");
     }
 
     #[test]

@@ -145,7 +145,7 @@ fn too_large(source: &str, packed: usize, limit: u64) -> DataError {
 
 /// Bytes that a compressed file of `packed` bytes may expand to: 200 times its size, and 16 MiB in any case. Text shrinks
 /// to a tenth and hardly ever to a fiftieth. A file made to exhaust memory shrinks to a thousandth and less.
-fn unpacked_limit(packed: usize) -> u64 {
+pub(super) fn unpacked_limit(packed: usize) -> u64 {
     (packed as u64).saturating_mul(200).max(16 << 20)
 }
 

@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::columns::{BadRow, Columns, ParsedFile};
-use super::error::DataError;
+use super::error::{DataError, DataErrorKind};
+use super::files::unpacked_limit;
 use super::json;
 use crate::train::TrainError;
 
@@ -30,9 +31,17 @@ fn records(source: &str, content: Vec<u8>) -> Result<Vec<Result<json::Record, Ba
     let unreadable = |error: parquet::errors::ParquetError| {
         DataError::malformed(format!("{source}: the Parquet file cannot be read: {error}")).caused_by(error)
     };
+    let (packed, limit) = (content.len(), unpacked_limit(content.len()));
     let reader = SerializedFileReader::new(bytes::Bytes::from(content)).map_err(unreadable)?;
+    // Pages are unpacked as a whole, so their sizes are added up before any is.
+    let pages = reader.metadata().row_groups().iter().map(|group| group.total_byte_size().max(0) as u64);
+    if pages.fold(0, u64::saturating_add) > limit {
+        return Err(too_large(source, packed, limit));
+    }
     let class_names = class_names(&reader);
     let mut records = Vec::new();
+    // A value of a dictionary stands for any number of rows.
+    let mut size = 0;
     for (number, row) in (1..).zip(reader.get_row_iter(None).map_err(unreadable)?) {
         let row = row.map_err(unreadable)?;
         let object = row.get_column_iter().map(|(name, field)| {
@@ -40,9 +49,32 @@ fn records(source: &str, content: Vec<u8>) -> Result<Vec<Result<json::Record, Ba
             let class = class_names.get(name).zip(value.as_u64()).and_then(|(names, class)| names.get(class as usize));
             (name.clone(), class.map_or(value, |class| class.as_str().into()))
         });
-        records.push(Ok((number, object.collect())));
+        let object: Map<String, Value> = object.collect();
+        size += object.values().map(size_of).sum::<u64>();
+        if size > limit {
+            return Err(too_large(source, packed, limit));
+        }
+        records.push(Ok((number, object)));
     }
     Ok(records)
+}
+
+fn too_large(source: &str, packed: usize, limit: u64) -> DataError {
+    let message = format!(
+        "{source}: the {packed} bytes of this Parquet file stand for more than {limit} bytes, which is not typical of text; if this \
+         is right, write the table as CSV or JSON lines and give that file"
+    );
+    DataError::new(DataErrorKind::Unsupported, message)
+}
+
+/// Bytes that a value takes, roughly.
+fn size_of(value: &Value) -> u64 {
+    match value {
+        Value::String(text) => text.len() as u64,
+        Value::Array(items) => items.iter().map(size_of).sum(),
+        Value::Object(entries) => entries.values().map(size_of).sum(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => 8,
+    }
 }
 
 /// The class names of the `ClassLabel` columns, from the metadata that the `datasets` library writes.

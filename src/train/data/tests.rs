@@ -318,7 +318,7 @@ fn fasttext_and_parquet() {
     assert_eq!(loaded("a.txt", lines, |_| ()).unwrap(), ROWS);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("train-00000-of-00001.parquet");
-    write_parquet(&path);
+    write_parquet(&path, &["good day", "bad day", "so glad", "so sad"]);
     let expected = ["neg bad day", "neg so sad", "pos good day", "pos so glad"];
     for train in [&path, folder.path()] {
         let dataset = load(&config(train.to_str().unwrap()), MODEL, &MemoryCache::default()).unwrap();
@@ -326,8 +326,20 @@ fn fasttext_and_parquet() {
     }
 }
 
+/// Rows that share a value take next to nothing on the disk.
+#[test]
+fn a_parquet_file_that_stands_for_far_more_than_its_size_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bomb.parquet");
+    let text = "word ".repeat(20_000);
+    write_parquet(&path, &vec![text.as_str(); 2_000]);
+    let size = path.metadata().unwrap().len();
+    let message = load(&config(path.to_str().unwrap()), MODEL, &MemoryCache::default()).unwrap_err().to_string();
+    assert!(size < 400_000 && message.contains("stand for more than"), "{size} bytes: {message}");
+}
+
 /// A file with a text column, and a label column whose class names are in the metadata of Hugging Face.
-fn write_parquet(path: &std::path::Path) {
+fn write_parquet(path: &std::path::Path, texts: &[&str]) {
     use ::parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
     use ::parquet::file::metadata::KeyValue;
     use ::parquet::file::properties::WriterProperties;
@@ -340,12 +352,13 @@ fn write_parquet(path: &std::path::Path) {
     let file = std::fs::File::create(path).unwrap();
     let mut writer = SerializedFileWriter::new(file, schema.into(), properties.into()).unwrap();
     let mut group = writer.next_row_group().unwrap();
-    let texts: Vec<ByteArray> = ["good day", "bad day", "so glad", "so sad"].map(ByteArray::from).to_vec();
+    let labels: Vec<i64> = (1..=texts.len() as i64).map(|row| row % 2).collect();
+    let texts: Vec<ByteArray> = texts.iter().map(|text| ByteArray::from(*text)).collect();
     let mut column = group.next_column().unwrap().unwrap();
     column.typed::<ByteArrayType>().write_batch(&texts, None, None).unwrap();
     column.close().unwrap();
     let mut column = group.next_column().unwrap().unwrap();
-    column.typed::<Int64Type>().write_batch(&[1, 0, 1, 0], None, None).unwrap();
+    column.typed::<Int64Type>().write_batch(&labels, None, None).unwrap();
     column.close().unwrap();
     group.close().unwrap();
     writer.close().unwrap();
