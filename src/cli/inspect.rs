@@ -1,4 +1,5 @@
-//! The process that opens foreign files before a sweep is planned: data, checkpoints, tokenizers and dictionaries.
+//! The process that opens foreign files before a sweep is planned (data, checkpoints, tokenizers, dictionaries), and the test set
+//! with the best model after it has ended.
 //!
 //! Such a file may be damaged, or made to exhaust the machine. A child process with limits on memory and processor time
 //! opens it, so that the parent always gets an answer. The parent writes a request as one line of JSON. The child answers
@@ -20,8 +21,10 @@ use super::Failure;
 use super::contained::{limit, message};
 use super::deferred_cache::DeferredCache;
 use super::limits::Limits;
-use crate::store::{Blobs, StoreError};
-use crate::train::{self, Cache, TrainError};
+use crate::store::{Blobs, StoreError, read_state};
+use crate::train::classifier::{Classifier, ClassifierFiles};
+use crate::train::data::test_rows;
+use crate::train::{self, Cache, TestScores, TrainError};
 use crate::trial::{Augmentation, DataConfig, DataFacts, ModelFacts, TrialConfig};
 use crate::worker::{self, DiskCache};
 
@@ -45,6 +48,30 @@ pub(super) enum Source {
     Variants {
         config: Box<TrialConfig>,
     },
+    /// The test set of a trial, with the weights that the trial kept.
+    TestSet(Box<TestSet>),
+}
+
+/// A classifier that a trial kept, and the test set that it is evaluated on.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct TestSet {
+    pub config: TrialConfig,
+    /// Names in class order.
+    pub labels: Vec<String>,
+    /// The file of the weights.
+    pub weights: PathBuf,
+    /// The hash of the rows when the sweep was planned.
+    pub hash: Option<String>,
+    pub threads: usize,
+}
+
+/// The classifier on the test set.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct TestResult {
+    /// The hash of the rows.
+    pub hash: String,
+    pub rows: usize,
+    pub scores: TestScores,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -59,6 +86,8 @@ pub(super) enum Answer {
     Data(Box<DataFacts>),
     /// The identity of the augmentation.
     Augmentation(Box<Augmentation>),
+    /// None: the test set is not the one that was planned.
+    TestSet(Option<Box<TestResult>>),
     /// The data are without mistakes, or the variants are in the cache.
     Done,
     /// A limit of the process or the system keeps the child from working.
@@ -97,10 +126,21 @@ pub(super) type Entry = (String, Vec<u8>);
 pub(crate) fn inspect(cache: PathBuf) -> Result<ExitCode, Failure> {
     worker::become_worker();
     limit(Resource::Core, 0);
-    let requests = requests().map_err(StoreError::at(Path::new("standard input")))?;
+    let requests = match requests().map_err(StoreError::at(Path::new("plateau inspect"))) {
+        Ok(requests) => requests,
+        Err(limit) => {
+            // The parent is gone if this fails.
+            let _ = write_answer(Answer::Limit(limit.to_string()), &[]);
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
     let cache = DeferredCache::new(DiskCache(Blobs::new(cache)));
-    // The parent is gone if this fails.
-    let notify = |texts| drop(write_answer(Answer::Processing(texts), &[]));
+    let notify = |texts| {
+        // What models make of texts that were opened may take any time.
+        limit(Resource::Cpu, u64::MAX);
+        // The parent is gone if this fails.
+        drop(write_answer(Answer::Processing(texts), &[]));
+    };
     let mut sent = 0;
     for Request { source, limits } in requests {
         limit(Resource::Cpu, limits.seconds.unwrap_or(u64::MAX));
@@ -158,6 +198,28 @@ pub(super) fn open(source: &Source, cache: &dyn Cache, notify: &dyn Fn(usize)) -
             .map_or_else(|error| fault(&error, "augmentation"), |identity| Answer::Augmentation(Box::new(identity))),
         Source::Variants { config } => train::prepare_augmentation(config, cache, notify)
             .map_or_else(|error| fault(&error, "augmentation"), |()| Answer::Done),
+        Source::TestSet(test_set) => test_set.evaluate(cache, notify).map_or_else(
+            |message| Answer::Faults(vec![Fault::new("data.test", message)]),
+            |result| Answer::TestSet(result.map(Box::new)),
+        ),
+    }
+}
+
+impl TestSet {
+    /// None if the test set is not the one that was planned.
+    fn evaluate(&self, cache: &dyn Cache, notify: &dyn Fn(usize)) -> Result<Option<TestResult>, String> {
+        let TestSet { config, labels, weights, hash, threads } = self;
+        let text = |error: TrainError| error.to_string();
+        let rows = test_rows(&config.data, &config.model.from, cache).map_err(text)?;
+        let Some(rows) = rows.filter(|rows| Some(&rows.hash) == hash.as_ref() && rows.labels == *labels) else {
+            return Ok(None);
+        };
+        let state = read_state(weights).map_err(|error| StoreError::at(weights)(error).to_string())?;
+        let files = ClassifierFiles::of_trial(config, labels, &state)
+            .map_err(|error| format!("{}: {error}", weights.display()))?;
+        let classifier = Classifier::new(&files, *threads).map_err(text)?;
+        let scores = TestScores::of(&classifier, &rows, notify).map_err(text)?;
+        Ok(Some(TestResult { hash: rows.hash, rows: rows.examples.len(), scores }))
     }
 }
 
@@ -185,6 +247,10 @@ impl Source {
             Self::Variants { config } => {
                 let names: Vec<&str> = config.augmentation.iter().map(Augmentation::name).collect();
                 Fault::new("augmentation", format!("{}: computing its variants {what}. {FILES}", names.join(", ")))
+            }
+            Self::TestSet(test_set) => {
+                let weights = test_set.weights.display();
+                Fault::new("data.test", format!("evaluating {weights} {what}. {FILES}"))
             }
         }
     }

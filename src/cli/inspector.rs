@@ -8,10 +8,12 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit};
+
 use super::Failure;
 use super::deferred_cache::DeferredCache;
 use super::format::bytes;
-use super::inspect::{Answer, Entry, Fault, Request, Source, open, read_answer};
+use super::inspect::{Answer, Entry, Fault, Request, Source, TestResult, TestSet, open, read_answer};
 use super::limits::Limits;
 use crate::exec::this_program;
 use crate::store::{Results, StoreError, exit};
@@ -82,6 +84,19 @@ impl<'a> Inspector<'a> {
         Ok(self.ask_notified(&Source::Variants { config: Box::new(config.clone()) }, notify)?.faults())
     }
 
+    /// Evaluates a model on a test set. None if the test set is not the one that was planned. `notify` is called with the number
+    /// of rows.
+    pub(super) fn test_set(
+        &mut self,
+        test_set: TestSet,
+        notify: &dyn Fn(usize),
+    ) -> Result<Result<Option<TestResult>, Vec<Fault>>, Failure> {
+        Ok(match self.ask_notified(&Source::TestSet(Box::new(test_set)), notify)? {
+            Answer::TestSet(result) => Ok(result.map(|result| *result)),
+            answer => Err(answer.faults()),
+        })
+    }
+
     fn ask(&mut self, source: &Source) -> Result<Answer, Failure> {
         self.ask_notified(source, &|_| ())
     }
@@ -94,7 +109,7 @@ impl<'a> Inspector<'a> {
             Some(running) => running,
             None => Running::start(self.results).map_err(StoreError::at(Path::new("plateau inspect")))?,
         };
-        let more = source.limits();
+        let mut more = source.limits();
         running.limits = running.limits.with(more);
         let request = Request { source: source.clone(), limits: running.limits };
         let request = serde_json::to_string(&request).map_err(|error| Failure::input(error.to_string()))?;
@@ -102,7 +117,10 @@ impl<'a> Inspector<'a> {
         let _ = writeln!(running.input, "{request}");
         let what = loop {
             match running.answer(more) {
-                Ok((Answer::Processing(texts), _)) => notify(texts),
+                Ok((Answer::Processing(texts), _)) => {
+                    more.seconds = None;
+                    notify(texts);
+                }
                 Ok((Answer::Limit(message), _)) => return Err(Failure::results(message)),
                 Ok((answer, entries)) => {
                     for (key, content) in &entries {
@@ -129,12 +147,16 @@ impl Answer {
 }
 
 impl Source {
-    /// The folders that are opened as a checkpoint or a dictionary. What is compiled in has none.
+    /// The folders that are opened as a checkpoint, a dictionary or the kept state of a trial. What is compiled in has none.
     fn folders(&self) -> Vec<&Path> {
         let foreign = |model: &'_ str| !model.starts_with("embedded:");
         match self {
             Self::Model { model } | Self::Data { model: Some(model), .. } if foreign(model) => vec![Path::new(model)],
             Self::Model { .. } | Self::Data { .. } => Vec::new(),
+            Self::TestSet(test_set) => {
+                let model = Some(&test_set.config.model.from).filter(|model| foreign(model)).map(Path::new);
+                model.into_iter().chain(test_set.weights.parent()).collect()
+            }
             Self::Augmentation { located, .. } => train::augment::resources(located),
             Self::Variants { config } => {
                 let model = Some(&config.model.from).filter(|model| foreign(model)).map(Path::new);
@@ -148,6 +170,7 @@ impl Source {
         match self {
             Self::Data { data, .. } => Some(data),
             Self::Variants { config } => Some(&config.data),
+            Self::TestSet(test_set) => Some(&test_set.config.data),
             Self::Model { .. } | Self::Augmentation { .. } => None,
         }
     }
@@ -213,13 +236,17 @@ impl Running {
             Some(wall) => self.answers.recv_timeout(wall),
             None => self.answers.recv().map_err(RecvTimeoutError::from),
         };
-        answer.map_err(|error| match (error, wall) {
-            (RecvTimeoutError::Timeout, Some(wall)) => format!("has not ended after {} s", wall.as_secs()),
-            _ => match self.child.wait() {
-                Ok(status) => why(status, asked, self.limits),
-                Err(error) => format!("has no result ({error})"),
+        match (answer, wall) {
+            (Ok(answer), _) => Ok(answer),
+            (Err(RecvTimeoutError::Timeout), Some(wall)) => Err(format!("has not ended after {} s", wall.as_secs())),
+            (Err(_), _) => match self.child.wait() {
+                Ok(status) => match own_limit(status, self.limits, getrlimit(Resource::As), getrlimit(Resource::Cpu)) {
+                    Some(limit) => Ok((Answer::Limit(limit), Vec::new())),
+                    None => Err(why(status, asked, self.limits)),
+                },
+                Err(error) => Err(format!("has no result ({error})")),
             },
-        })
+        }
     }
 
     /// Ends the child, which has nothing to save.
@@ -243,6 +270,20 @@ fn receive(output: ChildStdout, sender: &Sender<(Answer, Vec<Entry>)>) {
             return;
         }
     }
+}
+
+/// The limit of this process that ended the child, if it allows less than the child was given.
+fn own_limit(status: ExitStatus, given: Limits, memory: Rlimit, time: Rlimit) -> Option<String> {
+    const THEN: &str = "Raise the limit, then run the same command again";
+    let is_lower =
+        |limit: Option<u64>, given: Option<u64>| limit.filter(|limit| given.is_none_or(|given| *limit < given));
+    if status.code() == Some(i32::from(exit::OUT_OF_MEMORY)) {
+        let limit = is_lower(memory.current, Some(given.memory))? >> 10;
+        return Some(format!("the address space of this process is limited to {limit} KiB (`ulimit -v`). {THEN}"));
+    }
+    let is_killed = matches!(status.signal(), Some(libc::SIGXCPU | libc::SIGKILL));
+    let limit = is_lower(time.maximum, given.seconds).filter(|_| is_killed)?;
+    Some(format!("the processor time of this process is limited to {limit} s (`ulimit -t`). {THEN}"))
 }
 
 /// Why the child ended without an answer. `asked`: what the request allowed; `all`: what the child had in all.
@@ -271,6 +312,24 @@ mod tests {
         check(i32::from(exit::OUT_OF_MEMORY) << 8, "needs more than 3.0 GB of memory");
         check(libc::SIGKILL, "was ended by the system, most likely because memory ran out");
         check(libc::SIGSEGV, "crashes the process that does it (signal: 11 (SIGSEGV))");
+    }
+
+    #[test]
+    fn a_limit_of_this_process_is_not_blamed_on_a_file() {
+        let given = Limits { seconds: Some(20), memory: 3_000_000_000 };
+        let limit = |bytes: Option<u64>| Rlimit { current: bytes, maximum: bytes };
+        let of = |raw: i32, memory, time| own_limit(ExitStatus::from_raw(raw), given, limit(memory), limit(time));
+        let out_of_memory = i32::from(exit::OUT_OF_MEMORY) << 8;
+        assert!(of(out_of_memory, Some(200 << 20), None).unwrap().contains("204800 KiB (`ulimit -v`)"));
+        assert!(of(libc::SIGXCPU, None, Some(2)).unwrap().contains("limited to 2 s (`ulimit -t`)"));
+        for (raw, memory, time) in [
+            (out_of_memory, None, None),
+            (out_of_memory, Some(4_000_000_000), None),
+            (libc::SIGXCPU, None, Some(30)),
+            (libc::SIGSEGV, Some(1), Some(1)),
+        ] {
+            assert_eq!(of(raw, memory, time), None);
+        }
     }
 
     #[test]

@@ -16,7 +16,8 @@ pub(crate) struct KeptModel<'a> {
     pub outcome: &'a Outcome,
     /// The step of the weights.
     pub step: u64,
-    weights: PathBuf,
+    /// The file of the weights.
+    pub weights: PathBuf,
 }
 
 impl<'a> KeptModel<'a> {

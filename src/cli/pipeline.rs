@@ -69,7 +69,8 @@ pub(crate) fn run_estimated(
     report_failures(&summary, options.display);
     if !summary.interrupted && test_set == TestSetUse::AtTheEnd {
         let sweep = run::survey(&prepared.plan, &prepared.dir)?;
-        evaluate_best(&sweep, &prepared.dir, &prepared.facts, &prepared.cache, shows_notes)?;
+        let mut inspector = Inspector::new(&prepared.results, &prepared.cache);
+        evaluate_best(&sweep, &prepared.dir, &prepared.facts, &mut inspector, shows_notes)?;
     }
     ReportWriter::default().write(&prepared.plan, &prepared.dir)?;
     if shows_notes {

@@ -8,6 +8,8 @@ use clap::Args;
 use super::Failure;
 use super::arguments::SweepArguments;
 use super::data_report;
+use super::deferred_cache::DeferredCache;
+use super::inspector::Inspector;
 use super::origin::Origin;
 use super::output::{notify, notify_all};
 use super::prepare::{RecordedSweep, recorded_sweep};
@@ -34,8 +36,9 @@ pub(crate) fn report(arguments: &ReportArguments) -> Result<ExitCode, Failure> {
         let (folder, sweep) = (dir.path().display(), &arguments.sweep);
         return Err(Failure::input(format!("{folder}: nothing was run yet. Run it with `plateau run {sweep}`")));
     }
-    let cache = DiskCache(Results::new(&arguments.sweep.results)?.cache());
-    evaluate_best(&run::survey(&plan, &dir)?, &dir, &facts, &cache, true)?;
+    let results = Results::new(&arguments.sweep.results)?;
+    let cache = DeferredCache::new(DiskCache(results.cache()));
+    evaluate_best(&run::survey(&plan, &dir)?, &dir, &facts, &mut Inspector::new(&results, &cache), true)?;
     let mut writer = ReportWriter::default();
     writer.write(&plan, &dir)?;
     // A run keeps the table up to date itself, unless it was killed.

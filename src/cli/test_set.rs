@@ -4,24 +4,25 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Failure;
 use super::arguments::available_threads;
+use super::inspect::{TestResult, TestSet};
+use super::inspector::Inspector;
 use super::kept_models::{KeptModel, how_to_keep};
 use super::output::notify;
 use crate::analysis::Sweep;
 use crate::plan::Facts;
 use crate::report;
 use crate::store::RunDir;
-use crate::train::classifier::Classifier;
-use crate::train::data::test_rows;
-use crate::train::{Cache, TestScores, TrainError};
+use crate::train::TestScores;
 use crate::trial::{Status, TestEvaluation};
 
 /// Evaluates the best trial of a sweep on its test set, unless that was done before or some trial has not ended. `tell`: whether to
-/// say what happens. A test set that cannot be evaluated is only reported: the trials are what they are.
+/// say what happens. A test set that cannot be evaluated is only reported: the trials are what they are. A child process opens the
+/// files, with limits.
 pub(crate) fn evaluate_best(
     sweep: &Sweep,
     dir: &RunDir,
     facts: &Facts,
-    cache: &dyn Cache,
+    inspector: &mut Inspector<'_>,
     tell: bool,
 ) -> Result<(), Failure> {
     let has_ended = |status: Status| status.is_over() || status == Status::Failed;
@@ -46,39 +47,45 @@ pub(crate) fn evaluate_best(
     if dir.test_record()?.evaluations.iter().any(is_known) {
         return Ok(());
     }
-    let rows = match test_rows(&config.data, &config.model.from, cache) {
-        Ok(Some(rows)) if planned.as_ref() == Some(&rows.hash) && rows.labels == model.outcome.labels => rows,
-        Ok(_) => {
+    let test_set = TestSet {
+        config: config.clone(),
+        labels: model.outcome.labels.clone(),
+        weights: model.weights.clone(),
+        hash: planned,
+        threads: available_threads(),
+    };
+    let announce = |_| {
+        if tell {
+            notify(&format!("test set: evaluating {}", model.description(&sweep.name)));
+        }
+    };
+    let TestResult { hash, rows, scores } = match inspector.test_set(test_set, &announce)? {
+        Ok(Some(result)) => result,
+        Ok(None) => {
             warn(&format!(
                 "the data has changed since the sweep was planned. `plateau run {}` evaluates the new data",
                 sweep.name
             ));
             return Ok(());
         }
-        Err(error) => {
-            warn(&error.to_string());
+        Err(faults) => {
+            faults.iter().for_each(|fault| warn(&fault.message));
             return Ok(());
         }
     };
-    if tell {
-        notify(&format!("test set: evaluating {}", model.description(&sweep.name)));
-    }
-    let scored = |error: TrainError| Failure::input(format!("the test set cannot be evaluated: {error}"));
-    let classifier = Classifier::new(&model.read()?, available_threads()).map_err(scored)?;
-    let TestScores { loss, accuracy, macro_f1, scores, confusion } =
-        TestScores::of(&classifier, &rows).map_err(scored)?;
+    let TestScores { loss, accuracy, macro_f1, scores, confusion } = scores;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
     let evaluation = TestEvaluation {
         trial: model.run.trial.id.clone(),
         step: model.step,
         date: report::date(now),
-        data_hash: rows.hash,
-        rows: rows.examples.len(),
+        data_hash: hash,
+        rows,
         loss,
         accuracy,
         macro_f1,
         scores,
-        labels: rows.labels,
+        labels: model.outcome.labels.clone(),
         confusion,
     };
     if tell {

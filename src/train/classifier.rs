@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::TrainError;
 use super::batch::{MicroBatch, length, pieces};
-use super::data::{Encoder, Example, config_and_tokenizer, read, read_weights};
+use super::data::{Encoder, Example, Tokens, config_and_tokenizer, read, read_weights};
 use super::model::config::model_type;
 use super::model::declarations::Declarations;
 use super::model::encoder::Shape;
@@ -354,20 +354,30 @@ impl Classifier {
 
     /// The scores of each example, before softmax. Labels are not used.
     pub fn logits(&self, examples: &[Example]) -> Result<Vec<Vec<f32>>, TrainError> {
+        self.logits_of(&self.tokens(examples)?)
+    }
+
+    /// The tokens of each example.
+    pub fn tokens(&self, examples: &[Example]) -> Result<Tokens, TrainError> {
+        let tokens = self.pool.install(|| self.encoder.encode(examples))?;
+        self.model.check(&tokens)?;
+        Ok(tokens)
+    }
+
+    /// The scores of each tokenised example, before softmax.
+    pub fn logits_of(&self, tokens: &Tokens) -> Result<Vec<Vec<f32>>, TrainError> {
         self.pool.install(|| {
-            let tokens = self.encoder.encode(examples)?;
-            self.model.check(&tokens)?;
-            let mut order: Vec<u32> = (0..examples.len() as u32).collect();
-            order.sort_by_key(|&example| length(&tokens, example));
-            let batches: Vec<&[u32]> = pieces(&order, &tokens).into_iter().map(|piece| &order[piece]).collect();
+            let mut order: Vec<u32> = (0..tokens.len() as u32).collect();
+            order.sort_by_key(|&example| length(tokens, example));
+            let batches: Vec<&[u32]> = pieces(&order, tokens).into_iter().map(|piece| &order[piece]).collect();
             let scores: Vec<Vec<f32>> = batches
                 .par_iter()
                 .map(|batch| {
-                    let batch = Arc::new(MicroBatch::pack(&tokens, batch, |_| 0, 0));
+                    let batch = Arc::new(MicroBatch::pack(tokens, batch, |_| 0, 0));
                     Pass { model: self.model.clone(), batch, training: None }.logits()
                 })
                 .collect::<Result<_, TrainError>>()?;
-            let mut logits = vec![Vec::new(); examples.len()];
+            let mut logits = vec![Vec::new(); tokens.len()];
             for (batch, scores) in batches.iter().zip(&scores) {
                 for (&example, row) in batch.iter().zip(scores.chunks_exact(self.model.classes)) {
                     logits[example as usize] = row.to_vec();

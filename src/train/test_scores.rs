@@ -1,6 +1,7 @@
 //! The scores of a finished classifier on labelled rows that it was not trained on.
 
 use plateau_kernels::loss::cross_entropy;
+use serde::{Deserialize, Serialize};
 
 use super::TrainError;
 use super::classifier::Classifier;
@@ -9,7 +10,7 @@ use super::metrics::{AllScores, Classified};
 use crate::trial::Scores;
 
 /// All metrics on the rows of a test set. What is undefined is None.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TestScores {
     /// Mean cross-entropy in nats.
     pub loss: Option<f32>,
@@ -20,9 +21,12 @@ pub struct TestScores {
 }
 
 impl TestScores {
-    /// Scores `classifier`, whose classes are those of the rows.
-    pub fn of(classifier: &Classifier, rows: &TestRows) -> Result<Self, TrainError> {
-        let logits = classifier.logits(&rows.examples)?;
+    /// Scores `classifier`, whose classes are those of the rows. `notify` is called with the number of rows once they are
+    /// tokenised: what follows is arithmetic.
+    pub fn of(classifier: &Classifier, rows: &TestRows, notify: &dyn Fn(usize)) -> Result<Self, TrainError> {
+        let tokens = classifier.tokens(&rows.examples)?;
+        notify(rows.examples.len());
+        let logits = classifier.logits_of(&tokens)?;
         let logits: Vec<&[f32]> = logits.iter().map(Vec::as_slice).collect();
         let truth: Vec<u32> = rows.examples.iter().map(|example| example.label).collect();
         let losses = logits.iter().zip(&truth).map(|(row, &label)| cross_entropy(row, label as usize, 0.0));

@@ -91,6 +91,30 @@ fn hostile_models_do_not_take_predict_down() {
     place.expect(0, "predict model train.tsv --quiet");
 }
 
+/// The test set is evaluated in a child process with limits, after training too.
+#[test]
+fn hostile_files_do_not_take_the_evaluation_of_a_test_set_down() {
+    let place = Place::new(&SWEEP.replacen("data: {", "data: {test: 0.2, ", 1));
+    place.expect(0, "run sweep.yaml --quiet");
+    let record = place.read("results/sweep/test.json");
+    let good = place.read("checkpoint/tokenizer.json");
+    for (normalizer, what) in [(bomb(), "needs more than"), (broken_table(), "crashes the library")] {
+        fs::remove_file(place.path("results/sweep/test.json")).unwrap();
+        edit(&place, "checkpoint/tokenizer.json", |tokenizer| tokenizer["normalizer"] = normalizer);
+        let ended = place.expect(0, "report sweep");
+        assert!(
+            ended.err.contains("warning: the test set was not evaluated: ") && ended.err.contains(what),
+            "{}",
+            ended.err
+        );
+        assert!(!place.path("results/sweep/test.json").exists());
+        place.write("checkpoint/tokenizer.json", &good);
+        place.expect(0, "report sweep");
+    }
+    let without_date = |record: &str| record.lines().filter(|line| !line.contains("\"date\"")).collect::<String>();
+    assert_eq!(without_date(&place.read("results/sweep/test.json")), without_date(&record));
+}
+
 #[test]
 fn a_safetensors_header_of_any_size_is_refused_at_once() {
     let place = Place::new(SWEEP);
