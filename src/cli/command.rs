@@ -10,6 +10,7 @@ use std::{env, thread};
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
+use super::Failure;
 use super::augment::{AugmentArguments, augment};
 use super::compare::{CompareArguments, compare};
 use super::completions::{CompletionsArguments, ManArguments, completions, man};
@@ -102,7 +103,9 @@ enum Command {
 
 /// Parses the arguments, runs the command, and prints why it failed.
 pub fn main() -> ExitCode {
-    store::report_file_size_limit();
+    if let Err(limit) = store::report_limits() {
+        return report_failure(&Failure::results(limit));
+    }
     panic::set_hook(Box::new(report_panic));
     let program = match Program::try_parse() {
         Ok(program) => program,
@@ -132,10 +135,12 @@ pub fn main() -> ExitCode {
         Command::Man(arguments) => man(Program::command(), &arguments),
         Command::Worker { attempt } => return ExitCode::from(worker::run(&attempt)),
     };
-    result.unwrap_or_else(|failure| {
-        notify(&format!("error: {failure}"));
-        failure.exit_code()
-    })
+    result.unwrap_or_else(|failure| report_failure(&failure))
+}
+
+fn report_failure(failure: &Failure) -> ExitCode {
+    notify(&format!("error: {failure}"));
+    failure.exit_code()
 }
 
 /// Prints a help text, or what is wrong with the arguments. They may be names of files of others, as with `plateau plan *`.

@@ -18,6 +18,7 @@ const WINDOW: Duration = Duration::from_secs(5);
 const SCARCE: f64 = 0.1;
 /// Signal numbers that Linux and macOS share.
 const KILL: i32 = 9;
+const PROCESSOR_TIME: i32 = 24;
 const FILE_SIZE: i32 = 25;
 
 /// Watches what the system says about memory.
@@ -79,6 +80,12 @@ pub(super) fn failure(attempt: &AttemptDir, status: ExitStatus, memory: &MemoryM
         (Some(failure), _) => failure,
         (None, ExitStatus::Signal(KILL)) => killed(memory.evidence(), tail()),
         (None, ExitStatus::Code(OUT_OF_MEMORY)) => Failure::OutOfMemory { log_tail: tail() },
+        (None, ExitStatus::Signal(PROCESSOR_TIME)) => Failure::Limit {
+            message: format!(
+                "{folder}: the worker has used the processor time that the limit of this process allows (`ulimit -t`). Raise the \
+                 limit, then run the same command again: finished trials stay finished"
+            ),
+        },
         (None, ExitStatus::Signal(FILE_SIZE)) => Failure::Limit {
             message: format!(
                 "{folder}: a file has reached the largest size that the limit of this process allows (`ulimit -f`). Raise the \
@@ -137,6 +144,12 @@ mod tests {
         let out_of_memory = "out of memory: the system killed the worker or gave it no memory";
         check("", ExitStatus::Code(5), &calm, out_of_memory);
         check("memory allocation of 17 bytes failed\n", ExitStatus::Signal(6), &calm, "worker died: signal 6");
+        check(
+            "",
+            ExitStatus::Signal(24),
+            &calm,
+            "limit: /s/trials/0123456789ab/attempts/1: the worker has used the processor",
+        );
         check("", ExitStatus::Signal(25), &calm, "limit: /s/trials/0123456789ab/attempts/1: a file has reached");
         check("", ExitStatus::Code(3), &calm, "disk: /s/trials/0123456789ab/attempts/1: the disk cannot be written");
         check("", ExitStatus::Code(6), &calm, "disk: /s/trials/0123456789ab/attempts/1: the disk is full");

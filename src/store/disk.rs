@@ -9,7 +9,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "the functions that the other modules must not call")]
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
@@ -21,7 +21,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 #[cfg(feature = "faults")]
-use super::faults::{Operation, fail};
+use super::faults::{Operation, fail, fail_path};
 
 /// Ending of temporary files. One that is left behind belongs to a process that was killed.
 pub(super) const UNFINISHED: &str = ".unfinished";
@@ -58,6 +58,10 @@ impl From<Refusal> for io::Error {
 enum Operation {
     Read,
     Write,
+    Open,
+    Link,
+    Sync,
+    Lock,
 }
 
 /// Does nothing: this build injects no faults.
@@ -67,6 +71,21 @@ fn fail(_: Operation) -> io::Result<()> {
     Ok(())
 }
 
+#[cfg(not(feature = "faults"))]
+#[expect(clippy::unnecessary_wraps, reason = "the version with faults can fail")]
+fn fail_path(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+/// An error in place of an operation that is tried again.
+#[cfg(feature = "faults")]
+fn fail_in_passing(operation: Operation) -> io::Result<()> {
+    fail(Operation::Retried).and_then(|()| fail(operation))
+}
+
+#[cfg(not(feature = "faults"))]
+use fail as fail_in_passing;
+
 /// Attempts at an operation that fails in passing, and the pause between two of them.
 const TRIES: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(20);
@@ -75,7 +94,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 fn with_retries<T>(operation: Operation, call: impl Fn() -> io::Result<T>) -> io::Result<T> {
     let mut tries = 1;
     loop {
-        match fail(operation).and_then(|()| call()) {
+        match fail_in_passing(operation).and_then(|()| call()) {
             Err(error) if is_passing(&error) && tries < TRIES => {
                 thread::sleep(PAUSE * tries);
                 tries += 1;
@@ -99,16 +118,18 @@ fn options() -> OpenOptions {
 
 /// Opens a regular file and nothing else.
 fn open_with(options: &OpenOptions, path: &Path, operation: Operation) -> io::Result<File> {
-    let open = || match options.open(path) {
-        Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => Err(Refusal::Link.into()),
+    with_retries(operation, || open_once(options, path))
+}
+
+fn open_once(options: &OpenOptions, path: &Path) -> io::Result<File> {
+    fail(Operation::Open).and_then(|()| fail_path(path))?;
+    let file = options.open(path).map_err(|error| match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::LOOP) => Refusal::Link.into(),
         // A socket, or a FIFO without a reader.
-        Err(error) if error.raw_os_error() == Some(Errno::NXIO.raw_os_error()) => {
-            Err(Refusal::NotRegular("a socket, a FIFO or a device").into())
-        }
-        Err(error) if error.kind() == io::ErrorKind::IsADirectory => Err(Refusal::Folder.into()),
-        other => other,
-    };
-    let file = with_retries(operation, open)?;
+        Some(Errno::NXIO) => Refusal::NotRegular("a socket, a FIFO or a device").into(),
+        Some(Errno::ISDIR) => Refusal::Folder.into(),
+        _ => error,
+    })?;
     let kind = file.metadata()?.file_type();
     match kind {
         kind if kind.is_file() => Ok(file),
@@ -119,19 +140,22 @@ fn open_with(options: &OpenOptions, path: &Path, operation: Operation) -> io::Re
     }
 }
 
-/// Reads a file of at most `limit` bytes.
+/// Reads a file of at most `limit` bytes. A stale handle stays stale, so each try opens the file again.
 pub(super) fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let mut file = open(path)?;
-    let size = file.metadata()?.len();
-    if size > limit {
-        return Err(Refusal::TooLarge { size, limit }.into());
-    }
-    let mut bytes = Vec::new();
-    bytes.try_reserve_exact(size as usize)?;
-    with_retries(Operation::Read, || Ok(()))?;
-    // The file may grow while it is read.
-    (&mut file).take(limit).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    #[cfg(test)]
+    counted::note(path);
+    with_retries(Operation::Read, || {
+        let mut file = open_once(options().read(true), path)?;
+        let size = file.metadata()?.len();
+        if size > limit {
+            return Err(Refusal::TooLarge { size, limit }.into());
+        }
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(size as usize)?;
+        // The file may grow while it is read.
+        (&mut file).take(limit).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    })
 }
 
 /// Reads the training state at `path`.
@@ -217,10 +241,22 @@ pub(super) fn write(file: &mut File, bytes: &[u8]) -> io::Result<()> {
 pub(super) fn sync(file: &File) -> io::Result<()> {
     fail(Operation::Write)?;
     fail(Operation::Read)?;
-    match file.sync_all() {
+    match fail(Operation::Sync).and_then(|()| file.sync_all()) {
         Err(error) if is_unsupported(&error) => Ok(()),
         other => other,
     }
+}
+
+/// Locks an open file or folder against other processes, without waiting (`flock`).
+pub(super) fn try_lock(file: &File) -> Result<(), TryLockError> {
+    fail(Operation::Lock).map_err(TryLockError::Error)?;
+    file.try_lock()
+}
+
+/// Like [`try_lock`], for a reader: several of them may hold the lock.
+pub(super) fn try_lock_shared(file: &File) -> Result<(), TryLockError> {
+    fail(Operation::Lock).map_err(TryLockError::Error)?;
+    file.try_lock_shared()
 }
 
 /// Whether the file system does not have this operation.
@@ -231,11 +267,11 @@ pub(super) fn is_unsupported(error: &io::Error) -> bool {
 }
 
 pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
-    with_retries(Operation::Write, || fs::rename(from, to))
+    with_retries(Operation::Write, || fail_path(to).and_then(|()| fs::rename(from, to)))
 }
 
 pub(super) fn link(from: &Path, to: &Path) -> io::Result<()> {
-    with_retries(Operation::Write, || fs::hard_link(from, to))
+    with_retries(Operation::Write, || fail(Operation::Link).and_then(|()| fs::hard_link(from, to)))
 }
 
 /// Copies a regular file to a path that must not exist.
@@ -287,12 +323,6 @@ pub fn has_room(path: &Path) -> bool {
 fn file_system(path: &Path) -> Option<rustix::fs::StatVfs> {
     let existing = path.ancestors().find(|path| path.exists())?;
     rustix::fs::statvfs(existing).ok()
-}
-
-/// Makes a write beyond the file size limit of this process (`ulimit -f`) an error. By default it kills the process.
-pub fn report_file_size_limit() {
-    // SAFETY: ignoring a signal installs no handler.
-    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }
 
 /// Makes the kernel kill this process before others when memory runs out (on Linux): the death of a worker costs an

@@ -68,6 +68,9 @@ fn limit_text(source: &io::Error) -> &'static str {
         Some(rustix::io::Errno::MFILE) => "it has as many files open as its limit allows (`ulimit -n`)",
         Some(rustix::io::Errno::NFILE) => "the system has as many files open as it allows (`sysctl fs.file-max`)",
         Some(rustix::io::Errno::FBIG) => "a file has reached the largest size that its limit allows (`ulimit -f`)",
+        Some(rustix::io::Errno::NOMEM) => {
+            "the system has no memory for it (`ulimit -v`, or the limit of the container)"
+        }
         _ => "the system has no process or thread left for it (`ulimit -u`, or the limit of the container)",
     }
 }
@@ -115,11 +118,11 @@ impl StoreError {
     }
 }
 
-/// Whether the system refused because of a limit on files, processes or threads.
+/// Whether the system refused because of a limit on files, processes, threads or memory.
 fn is_limit(error: &io::Error) -> bool {
     use rustix::io::Errno;
     let code = error.raw_os_error().map(Errno::from_raw_os_error);
-    matches!(code, Some(Errno::MFILE | Errno::NFILE | Errno::AGAIN))
+    matches!(code, Some(Errno::MFILE | Errno::NFILE | Errno::AGAIN | Errno::NOMEM))
 }
 
 #[cfg(test)]

@@ -1,5 +1,10 @@
 //! Exit codes of a worker. `failure.json` says more; the code remains when that file could not be written.
 
+use std::fmt;
+use std::io::Write as _;
+
+use rustix::process::{Resource, Rlimit, getrlimit};
+
 /// The outcome of the trial is published, by this attempt or another.
 pub const PUBLISHED: u8 = 0;
 pub const CRASHED: u8 = 1;
@@ -15,20 +20,81 @@ pub const DISK_FULL: u8 = 6;
 pub const INTERRUPTED: u8 = 130;
 
 /// Says that a file needs too much memory, and ends this process with [`BAD_INPUT`], without an allocation and without
-/// destructors.
+/// destructors. If the limit is not this program's but the user's, it names the limit instead.
 pub fn out_of_memory_for_files() -> ! {
-    const MESSAGE: &[u8] =
-        b"error: the files need far more memory than their sizes explain. A file is damaged or hostile: copy it \
-        again from a place that you trust\n";
-    // SAFETY: the pointer and the length are those of a constant. `_exit` has no preconditions and does not return.
-    unsafe {
-        libc::write(libc::STDERR_FILENO, MESSAGE.as_ptr().cast(), MESSAGE.len());
-        libc::_exit(i32::from(BAD_INPUT))
+    let Rlimit { current, maximum } = getrlimit(Resource::As);
+    if current.is_some() && current == maximum {
+        out_of_memory_for_command();
+    }
+    end(
+        BAD_INPUT,
+        format_args!(
+            "error: the files need far more memory than their sizes explain. A file is damaged or hostile: copy it again from a \
+             place that you trust\n"
+        ),
+    )
+}
+
+/// Ends this worker with [`OUT_OF_MEMORY`], without an allocation and without destructors. Its log names the limit of the
+/// process, if it has one.
+pub fn out_of_memory() -> ! {
+    match address_space() {
+        Some(limit) => end(OUT_OF_MEMORY, format_args!("no memory: {}\n", Limited(limit))),
+        None => end(OUT_OF_MEMORY, format_args!("no memory: the system has none left\n")),
     }
 }
 
-/// Ends this process with [`OUT_OF_MEMORY`], without an allocation and without destructors.
-pub fn out_of_memory() -> ! {
-    // SAFETY: `_exit` has no preconditions and does not return.
-    unsafe { libc::_exit(i32::from(OUT_OF_MEMORY)) }
+/// Ends a command that got no memory with [`DISK`], the code for what the system refuses, without an allocation and without
+/// destructors.
+pub fn out_of_memory_for_command() -> ! {
+    const THEN: &str = "then run the same command again: finished trials stay finished";
+    match address_space() {
+        Some(limit) => {
+            end(DISK, format_args!("error: this process got no memory: {}. Raise the limit, {THEN}\n", Limited(limit)))
+        }
+        None => end(
+            DISK,
+            format_args!("error: this process got no memory: the system has none left. End other programs, {THEN}\n"),
+        ),
+    }
+}
+
+/// Ends a command that has used its processor time with [`DISK`]. May be called by a signal handler.
+pub fn out_of_time() -> ! {
+    end(
+        DISK,
+        format_args!(
+            "error: this process has used the processor time that its limit allows (`ulimit -t`). Raise the limit, then run the same \
+             command again: finished trials stay finished\n"
+        ),
+    )
+}
+
+/// The limit on the address space of this process in KiB, if there is one.
+fn address_space() -> Option<u64> {
+    getrlimit(Resource::As).current.map(|bytes| bytes >> 10)
+}
+
+/// A limit on the address space in KiB, in words.
+struct Limited(u64);
+
+impl fmt::Display for Limited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "its address space is limited to {} KiB (`ulimit -v`)", self.0)
+    }
+}
+
+/// Writes `message` to standard error and ends this process, without an allocation and without destructors.
+fn end(code: u8, message: fmt::Arguments<'_>) -> ! {
+    let mut buffer = [0; 512];
+    let mut rest = &mut buffer[..];
+    // What does not fit is cut.
+    let _ = rest.write_fmt(message);
+    let length = 512 - rest.len();
+    // SAFETY: the pointer and the length are those of the written part of the buffer. `_exit` has no preconditions and does
+    // not return.
+    unsafe {
+        libc::write(libc::STDERR_FILENO, buffer.as_ptr().cast(), length);
+        libc::_exit(i32::from(code))
+    }
 }

@@ -6,28 +6,31 @@
 //! | `enospc` | a write, a rename or a new folder fails: the disk is full |
 //! | `short` | half of the bytes are written, then the disk is full |
 //! | `eio` | a read or a wait for the disk fails with an I/O error |
+//! | `stale` | an operation that is tried again fails with a stale handle |
+//! | `einval` | the file system cannot wait for the disk |
+//! | `exdev` | the file system has no hard links |
+//! | `emfile` | the process has too many open files |
 //! | `oom` | a training step gets no memory |
 //! | `device` | the device of an attempt fails; `slot=N`: only on this slot |
 //!
 //! `room=N`: micro-batches of more than N tokens get no memory. `seed=N` selects other faults; every process draws its own.
+//! `flock=0`: the file system has no locks. `broken=NAME`: a file whose path contains NAME can be neither opened nor replaced.
 //! `log=PATH`: the name of every fault is appended to this file as a line. Unknown keys are ignored.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::io::Errno;
 
 use super::exit;
 
 /// The faults of this process.
 static FAULTS: LazyLock<Option<Faults>> =
     LazyLock::new(|| std::env::var("PLATEAU_FAULTS").ok().map(|text| Faults::parse(&text, process::id())));
-
-/// Error codes of the system for a full disk and for an I/O error.
-const ENOSPC: i32 = 28;
-const EIO: i32 = 5;
 
 /// An operation that can fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +39,13 @@ pub(super) enum Operation {
     Write,
     /// Fails in the middle of a write.
     HalfWrite,
+    /// An operation that is tried again when it fails in passing.
+    Retried,
+    Open,
+    Link,
+    /// A wait for the disk.
+    Sync,
+    Lock,
 }
 
 #[derive(Debug, Default)]
@@ -43,6 +53,12 @@ struct Faults {
     enospc: f64,
     short: f64,
     eio: f64,
+    stale: f64,
+    einval: f64,
+    exdev: f64,
+    emfile: f64,
+    has_no_locks: bool,
+    broken: Option<String>,
     oom: f64,
     device: f64,
     slot: Option<usize>,
@@ -55,6 +71,11 @@ struct Faults {
 /// An error in place of `operation`, if it is drawn.
 pub(super) fn fail(operation: Operation) -> io::Result<()> {
     FAULTS.as_ref().map_or(Ok(()), |faults| faults.fail(operation))
+}
+
+/// An error in place of opening or replacing the file at `path`, if it is broken.
+pub(super) fn fail_path(path: &Path) -> io::Result<()> {
+    FAULTS.as_ref().map_or(Ok(()), |faults| faults.fail_path(path))
 }
 
 /// Ends the process as if a training step got no memory, if that is drawn.
@@ -88,6 +109,12 @@ impl Faults {
                 "enospc" => faults.enospc = probability(),
                 "short" => faults.short = probability(),
                 "eio" => faults.eio = probability(),
+                "stale" => faults.stale = probability(),
+                "einval" => faults.einval = probability(),
+                "exdev" => faults.exdev = probability(),
+                "emfile" => faults.emfile = probability(),
+                "broken" => faults.broken = Some(value.to_owned()),
+                "flock" => faults.has_no_locks = value == "0",
                 "oom" => faults.oom = probability(),
                 "device" => faults.device = probability(),
                 "slot" => faults.slot = value.parse().ok(),
@@ -103,11 +130,22 @@ impl Faults {
 
     fn fail(&self, operation: Operation) -> io::Result<()> {
         let (share, name, code) = match operation {
-            Operation::Read => (self.eio, "eio", EIO),
-            Operation::Write => (self.enospc, "enospc", ENOSPC),
-            Operation::HalfWrite => (self.short, "short", ENOSPC),
+            Operation::Read => (self.eio, "eio", Errno::IO),
+            Operation::Write => (self.enospc, "enospc", Errno::NOSPC),
+            Operation::HalfWrite => (self.short, "short", Errno::NOSPC),
+            Operation::Retried => (self.stale, "stale", Errno::STALE),
+            Operation::Sync => (self.einval, "einval", Errno::INVAL),
+            Operation::Link => (self.exdev, "exdev", Errno::XDEV),
+            Operation::Open => (self.emfile, "emfile", Errno::MFILE),
+            Operation::Lock if self.has_no_locks => return Err(Errno::NOSYS.into()),
+            Operation::Lock => return Ok(()),
         };
-        if self.draws(share, name) { Err(io::Error::from_raw_os_error(code)) } else { Ok(()) }
+        if self.draws(share, name) { Err(code.into()) } else { Ok(()) }
+    }
+
+    fn fail_path(&self, path: &Path) -> io::Result<()> {
+        let is_broken = self.broken.as_ref().is_some_and(|name| path.to_string_lossy().contains(name));
+        if is_broken { Err(Errno::IO.into()) } else { Ok(()) }
     }
 
     fn draws(&self, share: f64, name: &str) -> bool {
@@ -149,7 +187,10 @@ mod tests {
         let faults = Faults::parse(&text, 1);
         let struck = (0..1000).filter(|_| faults.fail(Operation::Write).is_err()).count();
         assert!((200..300).contains(&struck), "{struck}");
-        assert!((0..1000).all(|_| faults.fail(Operation::Read).is_ok()));
+        assert!((0..1000).all(|_| faults.fail(Operation::Read).is_ok() && faults.fail(Operation::Lock).is_ok()));
+        assert!(Faults::parse("flock=0", 1).fail(Operation::Lock).is_err());
+        let broken = Faults::parse("broken=newest", 1);
+        assert_eq!(["/a/newest.json", "/a/b"].map(|path| broken.fail_path(Path::new(path)).is_ok()), [false, true]);
         assert_eq!(faults.fail(Operation::HalfWrite).unwrap_err().kind(), io::ErrorKind::StorageFull);
         let lines = std::fs::read_to_string(&log).unwrap();
         assert_eq!(lines.lines().filter(|line| *line == "enospc").count(), struck);

@@ -23,6 +23,7 @@ pub mod exit;
 mod faults;
 mod history;
 mod journal;
+mod limits;
 mod lock;
 mod paths;
 mod probe_list;
@@ -40,12 +41,13 @@ pub use checkpoint::{Checkpoints, CurvePosition, SavedState, link_or_copy, remov
 pub use curve::{Curve, CurveFollower, CurveWriter, read as read_curve};
 #[cfg(test)]
 pub(crate) use disk::counted::reads;
-pub use disk::{Refusal, free_space, has_room, prefer_as_oom_victim, read_state, report_file_size_limit};
+pub use disk::{Refusal, free_space, has_room, prefer_as_oom_victim, read_state};
 pub use error::StoreError;
 #[cfg(feature = "faults")]
 pub use faults::{fail_device, fail_step, fail_training};
 pub use history::EndedTrial;
 pub use journal::{DamagedLine, Journal, JournalContent, JournalFollower, NewRecords, read as read_journal};
+pub use limits::{die_of_time_limit, report_limits};
 pub use lock::{HEARTBEAT, Lock, LockHolder, host};
 pub use paths::{AttemptDir, Results, RunDir, TrialDir};
 pub use process::{hear_stop_signals, leave_stop_signals};

@@ -1,25 +1,26 @@
 //! Ends a process in order when the system gives it no memory.
 //!
 //! A worker ends with an exit code of its own. Without it, Rust aborts, and only the text in the log says why. The parent must
-//! not decide by a text. A command that opens foreign files says what that most likely means.
+//! not decide by a text. A command that opens foreign files says what that most likely means, and every other one names the
+//! limit of the process.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use crate::store::{exit, hear_stop_signals, prefer_as_oom_victim};
+use crate::store::{die_of_time_limit, exit, hear_stop_signals, prefer_as_oom_victim};
 
 /// What this process does when an allocation fails.
-static ON_FAILURE: AtomicU8 = AtomicU8::new(ABORT);
-/// As usual.
-const ABORT: u8 = 0;
+static ON_FAILURE: AtomicU8 = AtomicU8::new(NAME_LIMIT);
+const NAME_LIMIT: u8 = 0;
 const EXIT_AS_WORKER: u8 = 1;
 const BLAME_FILES: u8 = 2;
 
-/// From now on this process hears signals, it ends with [`exit::OUT_OF_MEMORY`] if an allocation fails, and the kernel kills it before others
-/// when the machine has no memory left.
+/// From now on this process hears signals, it ends with [`exit::OUT_OF_MEMORY`] if an allocation fails, it dies at its limit on
+/// processor time, and the kernel kills it before others when the machine has no memory left.
 pub fn become_worker() {
     prefer_as_oom_victim();
     hear_stop_signals();
+    die_of_time_limit();
     ON_FAILURE.store(EXIT_AS_WORKER, Ordering::Relaxed);
 }
 
@@ -29,7 +30,7 @@ pub fn blame_files_for_lack_of_memory() {
     ON_FAILURE.store(BLAME_FILES, Ordering::Relaxed);
 }
 
-/// An allocator that ends a worker when the inner allocator has no memory.
+/// An allocator that ends the process in order when the inner allocator has no memory.
 #[derive(Debug)]
 pub struct ExitWithoutMemory<A>(pub A);
 
@@ -39,7 +40,7 @@ impl<A> ExitWithoutMemory<A> {
             match ON_FAILURE.load(Ordering::Relaxed) {
                 EXIT_AS_WORKER => exit::out_of_memory(),
                 BLAME_FILES => exit::out_of_memory_for_files(),
-                _ => {}
+                _ => exit::out_of_memory_for_command(),
             }
         }
         block

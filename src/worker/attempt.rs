@@ -16,7 +16,7 @@ use super::stop::{beat_until_ended, stop_at_end_of_input};
 use crate::event::Failure;
 use crate::store::{
     Assignment, AttemptDir, Blobs, CurvePosition, Lock, MadeBy, SavedState, StoreError, TrialRecord, exit, host,
-    read_curve, read_state, report_file_size_limit,
+    read_curve, read_state,
 };
 use crate::train::{self, Job, Sink, TrainError};
 use crate::trial::{EvalRow, MetricRow, Outcome};
@@ -33,7 +33,6 @@ pub fn run(folder: &Path) -> u8 {
 /// Like [`run`], with `train` in place of the trainer.
 pub(crate) fn run_with(folder: &Path, train: impl Fn(Job<'_>, &mut dyn Sink) -> Result<Outcome, TrainError>) -> u8 {
     become_worker();
-    report_file_size_limit();
     let stop = Arc::new(AtomicBool::new(false));
     match stop_at_end_of_input(Arc::clone(&stop)) {
         Ok(()) => attempt(folder, &stop, train),

@@ -148,3 +148,47 @@ fn a_kill_by_another_process_is_not_taken_for_lack_of_memory() {
     assert_eq!((place.count("attempt_failed"), place.count("oom_policy_applied")), (1, 0));
     assert_eq!(place.curves(), undisturbed_of(&sweep).curves());
 }
+
+/// A file of the training state stays broken. That is tried three times, the trial fails and names the file, and nothing is lost.
+#[test]
+fn a_file_that_stays_broken_fails_its_trial_and_loses_nothing() {
+    let place = Place::new(&SWEEP.replace("steps: 30", "steps: 100"));
+    let parent = place.start("run sweep.yaml");
+    place.wait_for_steps(12);
+    signal(parent.id() as i32, Signal::TERM);
+    parent.wait_with_output().unwrap();
+    let rows =
+        || place.trials().into_values().map(|trial| trial.join("metrics.csv")).map(std::fs::read).collect::<Vec<_>>();
+    let before: Vec<usize> = rows().iter().map(|file| file.as_ref().map_or(0, Vec::len)).collect();
+    let ended = run(&place, "broken=newest.json");
+    assert_eq!(ended.code, 1, "{}", ended.err);
+    assert!(ended.err.contains("checkpoint/newest.json: Input/output error"), "{}", ended.err);
+    assert_eq!((place.count("trial_failed"), place.count("attempt_failed")), (3, 9));
+    let after = rows();
+    assert!(before.iter().zip(&after).all(|(before, after)| after.as_ref().map_or(0, Vec::len) >= *before));
+    place.expect(0, "run sweep.yaml --retry-failed");
+    assert_eq!(place.curves(), undisturbed_of(&SWEEP.replace("steps: 30", "steps: 100")).curves());
+}
+
+/// Limits on memory, on the stack and on processor time are named, and no trial fails.
+#[test]
+fn limits_of_memory_stack_and_time_are_named() {
+    let place = Place::new(&SWEEP.replace("steps: 30", "steps: 2000"));
+    let limited = |limit: &str| {
+        let script = format!("ulimit {limit}; exec \"$@\"");
+        let arguments = ["-c", &script, "sh", env!("CARGO_BIN_EXE_plateau"), "run", "sweep.yaml", "--quiet"];
+        Ended::new(Command::new("/bin/sh").args(arguments).current_dir(place.path(".")).output().unwrap())
+    };
+    // The program itself takes most of it: a build without optimisation is large.
+    let program = std::fs::metadata(env!("CARGO_BIN_EXE_plateau")).unwrap().len() >> 10;
+    for (limit, name) in [
+        (format!("-v {}", program + 20_000), "ulimit -v"),
+        ("-s 512".into(), "ulimit -s"),
+        ("-t 2".into(), "ulimit -t"),
+    ] {
+        let ended = limited(&limit);
+        assert_eq!(ended.code, 3, "{limit}: {}", ended.err);
+        assert!(ended.err.contains(name), "{limit}: {}", ended.err);
+    }
+    assert_eq!(place.count("trial_failed") + place.count("attempt_failed"), 0);
+}

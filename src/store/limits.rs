@@ -1,0 +1,55 @@
+//! Limits of this process (`ulimit`). By default the kernel kills a process that reaches one of them, without a word. Here
+//! they become errors, or a message that names the limit.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use super::exit;
+
+/// Least size of the stack that the main thread needs, in bytes.
+const STACK: u64 = 1 << 20;
+
+/// Makes the limits on file sizes (`ulimit -f`) and on processor time (`ulimit -t`) tell what they are. The first becomes an
+/// error of the write. At the second, a command says so and ends, and a worker dies by a signal of its own.
+///
+/// # Errors
+/// The limit on the stack, if it is too low to do anything.
+pub fn report_limits() -> Result<(), String> {
+    // SAFETY: ignoring a signal installs no handler. The other handler only writes and ends the process.
+    unsafe {
+        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+        libc::signal(libc::SIGXCPU, out_of_time as *const () as libc::sighandler_t);
+    }
+    warn_before_kill();
+    match getrlimit(Resource::Stack).current {
+        Some(bytes) if bytes < STACK => Err(format!(
+            "the stack of this process is limited to {} KiB (`ulimit -s`), but it needs {} KiB. Raise the limit, then run the \
+             same command again",
+            bytes >> 10,
+            STACK >> 10
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Lets the limit on processor time kill this process with its own signal: its parent tells what happened by the signal.
+pub fn die_of_time_limit() {
+    // SAFETY: the default action installs no handler.
+    unsafe { libc::signal(libc::SIGXCPU, libc::SIG_DFL) };
+}
+
+extern "C" fn out_of_time(_: libc::c_int) {
+    exit::out_of_time()
+}
+
+/// `ulimit -t` sets a limit that sends a signal, and one that kills, to the same second. Then nothing can be told. So the first
+/// of them comes a second earlier.
+fn warn_before_kill() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Cpu);
+    if let (Some(current), Some(maximum)) = (current, maximum)
+        && current == maximum
+        && maximum > 1
+    {
+        // Without it the limit kills without a word; nothing else changes.
+        let _ = setrlimit(Resource::Cpu, Rlimit { current: Some(maximum - 1), maximum: Some(maximum) });
+    }
+}
