@@ -67,7 +67,8 @@ pub(super) struct Parent<'a, E> {
     table: TrialsTable,
     git_commit: Option<String>,
     warnings: Vec<String>,
-    last_heartbeat: Instant,
+    /// When the folder was last known to be ours, by the clock: it also runs while the machine sleeps.
+    last_heartbeat: SystemTime,
     /// How often a complete sweep had lost files.
     recoveries: u32,
     /// Why the search ended before all of its trials were drawn.
@@ -85,6 +86,7 @@ impl<'a, E: Executor> Parent<'a, E> {
     ) -> Result<Self, RunError> {
         let dir = order.results.sweep(&order.plan.name)?;
         let mut lock = dir.lock()?;
+        let locked_at = SystemTime::now();
         // Folders of trials are archived even without a journal. Otherwise this run would count their outcomes as its own.
         if order.fresh && (dir.journal().exists() || dir.trials().exists()) {
             (lock, _) = dir.archive(lock)?;
@@ -111,7 +113,7 @@ impl<'a, E: Executor> Parent<'a, E> {
             table: TrialsTable::default(),
             git_commit: git_commit(Path::new(".")),
             warnings: Vec::new(),
-            last_heartbeat: Instant::now(),
+            last_heartbeat: locked_at,
             recoveries: 0,
             search_end: None,
             lock,
@@ -305,6 +307,7 @@ impl<'a, E: Executor> Parent<'a, E> {
 
     /// Journals the end of a worker. The folder of its trial says what that end means.
     fn settle(&mut self, exited: &WorkerExit) -> Result<(), RunError> {
+        self.check_owner()?;
         let WorkerExit { worker, status } = exited;
         let at = self.running.iter().position(|running| running.worker == *worker);
         let killed_for = at.and_then(|at| {
@@ -387,6 +390,7 @@ impl<'a, E: Executor> Parent<'a, E> {
 
     /// Journals the end of a worker that was asked to stop.
     fn release(&mut self, worker: &WorkerId) -> Result<(), RunError> {
+        self.check_owner()?;
         if !self.finish(worker)? {
             let WorkerId { trial, attempt } = worker.clone();
             self.record(Event::AttemptInterrupted { trial, attempt })?;
@@ -396,9 +400,8 @@ impl<'a, E: Executor> Parent<'a, E> {
 
     fn look(&mut self) -> Result<(), RunError> {
         self.memory.look();
-        if self.last_heartbeat.elapsed() >= HEARTBEAT {
+        if self.since_heartbeat() >= HEARTBEAT {
             self.check_folder()?;
-            self.last_heartbeat = Instant::now();
         }
         for running in &mut self.running {
             let rows = running.position.look();
@@ -415,13 +418,26 @@ impl<'a, E: Executor> Parent<'a, E> {
         Ok(())
     }
 
+    fn since_heartbeat(&self) -> Duration {
+        SystemTime::now().duration_since(self.last_heartbeat).unwrap_or(Duration::MAX)
+    }
+
     /// Shows that this process is alive, and notices a folder or a journal that was removed.
-    fn check_folder(&mut self) -> Result<(), RunError> {
+    fn check_folder(&mut self) -> Result<(), StoreError> {
+        // Until it has succeeded, the folder counts as lost.
+        self.last_heartbeat = UNIX_EPOCH;
         self.lock.beat()?;
         if self.journal.restore()? {
             self.warn(format!("{} was deleted or replaced: it is restored", self.dir.journal().display()));
         }
+        self.last_heartbeat = SystemTime::now();
         Ok(())
+    }
+
+    /// Fails if another process has taken the folder while this one did not run (SIGSTOP, a machine that slept). Called
+    /// before anything is written.
+    fn check_owner(&mut self) -> Result<(), StoreError> {
+        if self.since_heartbeat() >= HEARTBEAT * 2 { self.check_folder() } else { Ok(()) }
     }
 
     /// Applies the rules that compare trials, and asks the workers of stopped trials to end.
@@ -439,6 +455,7 @@ impl<'a, E: Executor> Parent<'a, E> {
 
     /// Journals an event, then applies it to the state and shows it.
     fn record(&mut self, event: Event) -> Result<(), StoreError> {
+        self.check_owner()?;
         let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
         let record = Record { at, event };
         self.journal.append(&record)?;

@@ -106,11 +106,16 @@ impl Lock {
                 return Err(StoreError::Locked { path: self.path.clone(), holder: holder_text(&self.path) });
             };
             self.file = file;
-            sign(&mut self.file, &self.path)?;
+            if supports_locks(&self.file) || written_holder(&self.path).is_none() {
+                sign(&mut self.file, &self.path)?;
+            }
         }
-        // Without locks, another process takes the file of one that was stopped for long.
-        if written_holder(&self.path).is_some_and(|holder| holder != LockHolder::this_process()) {
-            return Err(StoreError::Locked { path: self.path.clone(), holder: holder_text(&self.path) });
+        match written_holder(&self.path) {
+            Some(holder) if holder == LockHolder::this_process() => {}
+            // A user has emptied it: no other process could.
+            None if supports_locks(&self.file) => sign(&mut self.file, &self.path)?,
+            // Without locks, another process takes the file of one that was stopped for long. It empties the file at its end.
+            _ => return Err(StoreError::Locked { path: self.path.clone(), holder: holder_text(&self.path) }),
         }
         // A heartbeat that cannot be written is no reason to stop.
         let _ = self.file.set_modified(SystemTime::now());
@@ -126,8 +131,10 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Only readers profit: closing the file is what unlocks.
-        let _ = self.file.set_len(0);
+        // Only readers profit: closing the file is what unlocks. Another process may have taken it meanwhile.
+        if written_holder(&self.path) == Some(LockHolder::this_process()) {
+            let _ = self.file.set_len(0);
+        }
     }
 }
 
@@ -217,7 +224,7 @@ fn is_alive(holder: &LockHolder, path: &Path) -> bool {
     if holder.shares_kernel(&here)
         && let Ok(file) = disk::open(path)
     {
-        match file.try_lock_shared() {
+        match disk::try_lock_shared(&file) {
             Ok(()) => return false,
             Err(TryLockError::WouldBlock) => return true,
             Err(TryLockError::Error(_)) => {}
@@ -273,7 +280,7 @@ fn lock_folder(path: &Path) -> Result<Option<Option<File>>, StoreError> {
     let start = Instant::now();
     let Ok(folder) = File::open(path) else { return Ok(Some(None)) };
     loop {
-        match folder.try_lock() {
+        match disk::try_lock(&folder) {
             Ok(()) => return Ok(Some(Some(folder))),
             Err(TryLockError::Error(_)) => return Ok(Some(None)),
             Err(TryLockError::WouldBlock) if start.elapsed() >= MOMENT => return Ok(None),
@@ -284,7 +291,7 @@ fn lock_folder(path: &Path) -> Result<Option<Option<File>>, StoreError> {
 
 /// Locks a file if no other process holds its lock. True also where the file system has no locks: the heartbeat decides there.
 fn is_locked_by_us(file: &File) -> io::Result<bool> {
-    match file.try_lock() {
+    match disk::try_lock(file) {
         Ok(()) => Ok(true),
         Err(TryLockError::WouldBlock) => Ok(false),
         Err(TryLockError::Error(error)) if disk::is_unsupported(&error) => Ok(true),
@@ -295,7 +302,7 @@ fn is_locked_by_us(file: &File) -> io::Result<bool> {
 /// Whether the file system of a file that this process has locked knows locks at all.
 fn supports_locks(file: &File) -> bool {
     // Locking again what is locked already succeeds.
-    matches!(file.try_lock(), Ok(()) | Err(TryLockError::WouldBlock))
+    matches!(disk::try_lock(file), Ok(()) | Err(TryLockError::WouldBlock))
 }
 
 /// Whether a heartbeat comes within `silence`. Times are only compared for a change: the clocks of hosts differ.
@@ -452,8 +459,21 @@ mod tests {
         let dir = sweep(folder.path());
         let mut lock = dir.lock().unwrap();
         lock.beat().unwrap();
-        write_holder(&dir, &LockHolder { pid: 7, host: "elsewhere".into(), ..LockHolder::this_process() });
+        let other = LockHolder { pid: 7, host: "elsewhere".into(), ..LockHolder::this_process() };
+        write_holder(&dir, &other);
         assert!(matches!(lock.beat(), Err(StoreError::Locked { .. })));
+        drop(lock);
+        assert_eq!(written_holder(&dir.lock_file()), Some(other), "it keeps its signature");
+    }
+
+    #[test]
+    fn an_emptied_lock_file_is_signed_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = sweep(folder.path());
+        let mut lock = dir.lock().unwrap();
+        fs::write(dir.lock_file(), "").unwrap();
+        lock.beat().unwrap();
+        assert_eq!(dir.holder(), Some(LockHolder::this_process()));
     }
 
     #[test]

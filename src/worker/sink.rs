@@ -3,11 +3,15 @@
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, SystemTime};
 
 use crate::analysis::rests;
 use crate::store::{Assignment, AttemptDir, Checkpoints, CurvePosition, CurveWriter, StoreError, read_curve};
 use crate::train::Sink;
 use crate::trial::{BestEvaluation, DiagnosticRow, EvalRow, Keep, MetricRow, Plateau, Verdict};
+
+/// After so long without a row this process may have been stopped, and another attempt may have taken the files of the trial.
+const PAUSE: Duration = Duration::from_secs(2);
 
 /// The folder of a trial as the trainer sees it. A row is passed to the system before the call returns. A state is written
 /// in the background; until it is complete, the state before it is used. An error is reported by the next call about
@@ -24,6 +28,8 @@ pub(super) struct TrialSink<'a> {
     keeps_weights: bool,
     attempt: &'a AttemptDir,
     stop: &'a AtomicBool,
+    /// When the last row was written, by the clock: it also runs while the machine sleeps.
+    last_row: SystemTime,
 }
 
 impl<'a> TrialSink<'a> {
@@ -52,8 +58,30 @@ impl<'a> TrialSink<'a> {
             })
         });
         let (checkpoints, plateau_rule) = (trial.checkpoints(), plateau_rule.transpose()?);
-        let writing = None;
-        Ok(Self { metrics, evals, diagnostics, checkpoints, writing, plateau_rule, keep, keeps_weights, attempt, stop })
+        Ok(Self {
+            metrics,
+            evals,
+            diagnostics,
+            checkpoints,
+            writing: None,
+            plateau_rule,
+            keep,
+            keeps_weights,
+            attempt,
+            stop,
+            last_row: SystemTime::now(),
+        })
+    }
+
+    /// Fails if a later attempt has taken the files while this process did not run. A file system without locks allows that.
+    fn check_owner(&mut self) -> Result<(), StoreError> {
+        let pause = SystemTime::now().duration_since(self.last_row).unwrap_or(PAUSE);
+        self.last_row = SystemTime::now();
+        if pause >= PAUSE && self.attempt.is_superseded() {
+            let path = self.attempt.trial().path().to_owned();
+            return Err(StoreError::Locked { path, holder: "a later attempt".to_owned() });
+        }
+        Ok(())
     }
 
     /// Why the rule `stop.plateau` ended the trial, if it did.
@@ -91,6 +119,7 @@ impl Sink for TrialSink<'_> {
     fn metric(&mut self, row: &MetricRow) -> io::Result<()> {
         #[cfg(feature = "faults")]
         crate::store::fail_step();
+        self.check_owner().map_err(to_io)?;
         if let Some(rule) = &mut self.plateau_rule
             && rule.metrics.last().is_none_or(|last| last.step < row.step)
         {
@@ -100,6 +129,7 @@ impl Sink for TrialSink<'_> {
     }
 
     fn eval(&mut self, row: &EvalRow) -> io::Result<()> {
+        self.check_owner().map_err(to_io)?;
         if let Some(rule) = &mut self.plateau_rule {
             // An evaluation after the checkpoint is computed again.
             if rule.evals.last().is_none_or(|last| last.step < row.step) {

@@ -75,3 +75,32 @@ fn a_live_view_without_a_terminal_continues_as_lines() {
     assert_eq!(ended.code, 0, "{}", ended.err);
     assert!(ended.err.contains("[2/2]  "), "{}", ended.err);
 }
+
+/// On a file system without locks, a second run takes the place of one that was stopped. The first notices that when it
+/// continues, and writes nothing.
+#[test]
+#[cfg(feature = "faults")]
+fn a_run_that_was_stopped_gives_way_to_its_successor() {
+    let place = Place::new(SWEEP);
+    let run = || {
+        let mut command = place.command("run sweep.yaml");
+        command
+            .env("PLATEAU_FAULTS", "flock=0")
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped());
+        command
+    };
+    let first = run().spawn().unwrap();
+    place.wait_for_steps(6);
+    signal(first.id() as i32, Signal::STOP);
+    let second = Ended::new(run().output().unwrap());
+    assert_eq!(second.code, 0, "{}", second.err);
+    let files = || (place.read("results/sweep/journal.jsonl"), place.read("results/sweep/trials.csv"), place.curves());
+    let before = files();
+    signal(first.id() as i32, Signal::CONT);
+    let ended = Ended::new(first.wait_with_output().unwrap());
+    assert_eq!(ended.code, 3, "{}", ended.err);
+    assert!(ended.err.contains(".lock is in use by another process"), "{}", ended.err);
+    assert_eq!(files(), before);
+    assert_eq!((place.count("trial_finished"), place.count("sweep_closed")), (2, 1));
+}
