@@ -22,10 +22,22 @@ report NAME *OPTIONS:
 test:
     cargo test --features faults
 
-# Kill, pause and damage a small real sweep for SECONDS / 2, and sweeps of 3,000 toys for the other half, then compare with undisturbed runs.
-torture SECONDS="300":
-    PLATEAU_TORTURE_SECONDS=$(({{ SECONDS }} / 2)) cargo test --release --features faults --test program torture -- --nocapture
-    PLATEAU_TORTURE_SECONDS=$(({{ SECONDS }} / 2)) PLATEAU_TORTURE_TOYS=3000 cargo test --release --features faults --lib many_toys_survive_torture -- --nocapture
+# Disturb small real sweeps and sweeps of 3,000 toys side by side for SECONDS, compare them with undisturbed ones, and print how many faults of each kind they met: `just torture 1200`.
+torture SECONDS="300" PROFILE="release":
+    #!/usr/bin/env bash
+    set -uo pipefail
+    export PLATEAU_TORTURE_SECONDS={{ SECONDS }} PLATEAU_TORTURE_TABLE=$PWD/target/torture.tsv
+    cargo test --profile {{ PROFILE }} --features faults --lib --test program --no-run || exit
+    rm -f "$PLATEAU_TORTURE_TABLE"
+    run() { cargo test --profile {{ PROFILE }} --features faults "$@" -- --nocapture; }
+    PLATEAU_TORTURE_SWEEPS=2 run --test program a_sweep_survives_torture & sweeps=$!
+    PLATEAU_TORTURE_TOYS=3000 run --lib many_toys_survive_torture & toys=$!
+    wait $sweeps; first=$?
+    wait $toys; second=$?
+    awk -F '\t' '{ sum[$1] += $2; if ($1 !~ /^=/) all += $2 }
+        END { for (kind in sum) printf "%8d %s\n", sum[kind], kind | "LC_ALL=C sort -r -k2"; close("LC_ALL=C sort -r -k2")
+              printf "%8d faults in all\n", all }' "$PLATEAU_TORTURE_TABLE"
+    exit $((first | second))
 
 # Train runs with one known fault each, and count how often the diagnosis names it (PART: all, dev, test, probes, twice, imbalanced-dev, imbalanced-test, or judge: train nothing). Continues.
 faults PART="all":

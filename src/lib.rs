@@ -65,6 +65,9 @@ mod skip;
 pub mod spec;
 pub mod state;
 pub mod store;
+#[cfg(all(test, feature = "faults"))]
+#[path = "../tests/program/tally.rs"]
+mod tally;
 pub mod track;
 pub mod train;
 pub mod trial;

@@ -4,6 +4,8 @@
 
 mod architectures;
 mod augment;
+#[cfg(feature = "faults")]
+mod bad_server;
 mod data;
 mod diagnose;
 #[cfg(feature = "faults")]
@@ -28,6 +30,8 @@ mod search;
 mod signals;
 mod skip;
 mod stopping;
+#[cfg(feature = "faults")]
+mod tally;
 mod test_set;
 #[cfg(feature = "faults")]
 mod torture;
