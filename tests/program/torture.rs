@@ -110,14 +110,14 @@ fn damage_results(place: &Place, dice: &mut Dice) -> Option<&'static str> {
             let mut changed = weights.clone();
             *changed.last_mut().unwrap() ^= 1;
             place.replace(WEIGHTS, changed);
-            sleep(Duration::from_millis(dice.below(1000)));
+            sleep(Duration::from_millis(dice.below(300)));
             place.replace(WEIGHTS, weights);
             Some("checkpoints changed")
         }
         _ => {
             let data = place.read("train.tsv");
             place.replace("train.tsv", &data.replace("the ", "a "));
-            sleep(Duration::from_millis(dice.below(1000)));
+            sleep(Duration::from_millis(dice.below(300)));
             place.replace("train.tsv", &data);
             Some("data files changed")
         }
@@ -153,7 +153,7 @@ fn plant(place: &Place, dice: &mut Dice) -> Option<&'static str> {
         }
     };
     if kind.is_some() {
-        sleep(Duration::from_millis(dice.below(400)));
+        sleep(Duration::from_millis(dice.below(300)));
         remove_planted(&path);
     }
     // A file that the program has created anew stays.
@@ -191,7 +191,7 @@ impl<'a> Torture<'a> {
     /// Stops a process for a moment.
     fn pause(&mut self, pid: i32, kind: &str) {
         if send(pid, Signal::STOP) {
-            sleep(Duration::from_millis(self.dice.below(500)));
+            sleep(Duration::from_millis(self.dice.below(300)));
             send(pid, Signal::CONT);
             self.tally.add(kind);
         }
@@ -222,38 +222,42 @@ impl<'a> Torture<'a> {
         let mut parent = start(&self.place, &faults, server);
         let pid = parent.id() as i32;
         let stopped = loop {
-            sleep(Duration::from_millis(self.dice.below(200)));
+            sleep(Duration::from_millis(self.dice.below(100)));
             if parent.try_wait().unwrap().is_some() {
                 break false;
+            }
+            // Most runs are disturbed only once they have begun to work.
+            if self.journaled("sweep_opened") == before && self.dice.below(8) > 0 {
+                continue;
             }
             let workers = self.place.workers();
             let victim = workers.get(self.dice.below(workers.len().max(1) as u64) as usize).copied();
             // Before the sweep is opened, other data would be another sweep.
             let is_open = self.journaled("sweep_opened") > before;
             match (self.dice.below(24), victim) {
-                (0..3, _) => {
+                (0..2, _) => {
                     signal(pid, Signal::KILL);
                     self.tally.add("parents killed");
                     break true;
                 }
-                (3..5, _) => {
+                (2, _) => {
                     signal(pid, Signal::TERM);
                     self.tally.add("parents asked to stop");
                     break true;
                 }
-                (5..8, Some(worker)) => {
+                (3..6, Some(worker)) => {
                     if send(worker, Signal::KILL) {
                         self.tally.add("workers killed");
                     }
                 }
-                (8..11, Some(worker)) => self.pause(worker, "workers paused"),
-                (11..13, _) => self.pause(pid, "parents paused"),
-                (13, _) if is_open => self.second_parent(&mut parent),
-                (14..19, _) if is_open => {
+                (6..8, Some(worker)) => self.pause(worker, "workers paused"),
+                (8..10, _) => self.pause(pid, "parents paused"),
+                (10, _) if is_open => self.second_parent(&mut parent),
+                (11..17, _) if is_open => {
                     let kind = damage_results(&self.place, &mut self.dice);
                     kind.iter().for_each(|kind| self.tally.add(kind));
                 }
-                (19.., _) if is_open => {
+                (17.., _) if is_open => {
                     let kind = plant(&self.place, &mut self.dice);
                     kind.iter().for_each(|kind| self.tally.add(kind));
                 }

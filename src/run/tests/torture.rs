@@ -13,7 +13,7 @@ use crate::tally::Tally;
 
 const FOLDER: &str = "PLATEAU_TEST_TOYS_IN";
 /// Errors that pass when the operation is tried again are frequent; a full disk stops the sweep for a second.
-const FAULTS: &str = "enospc=0.0001,short=0.0001,eio=0.001,stale=0.003,einval=0.01,exdev=0.02,emfile=0.00002";
+const FAULTS: &str = "enospc=0.0001,short=0.0001,eio=0.002,stale=0.02,einval=0.05,exdev=0.05,emfile=0.00002";
 /// Number of disturbed runs of each sweep. Each runs longer than the one before, for slow machines.
 const DISTURBED: u64 = 10;
 
@@ -66,14 +66,14 @@ fn damage(bench: &Bench, id: &TrialId, dice: &mut Dice) -> Option<(&'static str,
     }
 }
 
-/// Runs the sweep in a process of its own and disturbs it. Every second run has a disk that fails.
+/// Runs the sweep in a process of its own and disturbs it. One run in four has a disk that does not fail.
 fn disturb(bench: &Bench, number: u64, dice: &mut Dice, tally: &mut Tally, damaged: &mut HashSet<TrialId>) {
     let log = tempfile::NamedTempFile::new().unwrap();
     let faults = format!("{FAULTS},seed={},log={}", dice.below(1 << 30), log.path().display());
     let mut parent = Command::new(std::env::current_exe().unwrap())
         .args(["run::tests::torture::helper_parent_of_many", "--exact"])
         .env(FOLDER, bench.results.path())
-        .env("PLATEAU_FAULTS", if number.is_multiple_of(2) { faults } else { String::new() })
+        .env("PLATEAU_FAULTS", if number.is_multiple_of(4) { String::new() } else { faults })
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
@@ -100,7 +100,7 @@ fn disturb(bench: &Bench, number: u64, dice: &mut Dice, tally: &mut Tally, damag
             tally.add(kind);
             damaged.extend(is_trained_again.then(|| id.clone()));
         }
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(10));
     };
     assert!(ended.code().is_none_or(|code| [0, 1, 3].contains(&code)), "{ended}");
     tally.add_log(log.path());
