@@ -17,6 +17,7 @@ use super::completions::{CompletionsArguments, ManArguments, completions, man};
 use super::confirm::{ConfirmArguments, confirm};
 use super::diagnose;
 use super::export::{ExportArguments, export};
+use super::import::{ImportArguments, import};
 use super::init::{InitArguments, init};
 use super::inspect::inspect;
 use super::keys::{KeysArguments, keys};
@@ -47,6 +48,8 @@ struct Program {
 enum Command {
     /// Look at a data file and write a first sweep file for it
     Init(InitArguments),
+    /// Translate a sweep file of W&B, with a comment for every change
+    Import(ImportArguments),
     /// Train what is missing of a sweep, then draw its report. Run it again to continue
     Run(RunArguments),
     /// Show the trials of a sweep and their cost, without training
@@ -113,6 +116,7 @@ pub fn main() -> ExitCode {
     };
     let result = match program.command {
         Command::Init(arguments) => init(&arguments),
+        Command::Import(arguments) => import(&arguments),
         Command::Run(arguments) => run(&arguments),
         Command::Plan(arguments) => plan(arguments),
         Command::Report(arguments) => report(&arguments),

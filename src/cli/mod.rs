@@ -18,6 +18,7 @@ mod export;
 mod failure;
 mod forecast;
 mod format;
+mod import;
 mod init;
 mod inspect;
 mod inspector;

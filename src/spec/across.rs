@@ -1,7 +1,7 @@
 //! `stop.median` and `stop.asha`: rules that compare the trials of a sweep with one another. They decide which trials
 //! continue, not what any of them computes, so they are never part of a trial's identity.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::keys::{self, METRIC};
@@ -47,6 +47,19 @@ pub struct Asha {
     pub s: u64,
     /// Whether the best value of a trial so far is compared, in place of its value at the rung.
     pub best: bool,
+    /// None: by the plan in a search, by arrival otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order: Option<AshaOrder>,
+}
+
+/// The trials that a trial is compared with at a rung.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AshaOrder {
+    /// Those that have reached the rung so far. It waits for none.
+    Arrival,
+    /// Those before it in the plan, for which it waits. Which trials stop then depends on no machine.
+    Plan,
 }
 
 impl Asha {
@@ -60,7 +73,7 @@ impl Asha {
 
 impl Default for Asha {
     fn default() -> Self {
-        Self { metric: Metric::EvalLoss, eta: 4, min_steps: 50, s: 0, best: false }
+        Self { metric: Metric::EvalLoss, eta: 4, min_steps: 50, s: 0, best: false, order: None }
     }
 }
 
@@ -168,6 +181,18 @@ pub(super) static RULE_KEYS: &[RuleKey] = &[
             about: "Whether the best value of a trial so far is compared, in place of its value at the rung.",
             unit: "",
             example: "true",
+        },
+    },
+    RuleKey {
+        path: "stop.asha.order",
+        kind: Kind::Optional(&Kind::Choice(&["arrival", "plan"])),
+        put: |stop, value| keys::put(&mut stop.asha.get_or_insert_default().order, value),
+        doc: Doc {
+            about: "`arrival`: a trial is compared with those that have reached the rung so far. `plan`: with those before it in \
+                    the plan, for which it waits, so that which trials stop depends on no machine; in a search, the newest \
+                    `search.ahead - 1` are left out. Default: `plan` in a search, `arrival` otherwise.",
+            unit: "",
+            example: "plan",
         },
     },
 ];

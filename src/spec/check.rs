@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use super::keys;
 use super::kind::whole;
 use super::problem::{Place, Problem};
+use super::search::SamplerName;
 use super::sweep::{AxisKey, DrawnSpace, Entry, Factor, Setting, SweepSpec, place_of};
 use super::yaml::Node;
 use crate::trial::{AxisValue, Keep, Key, TrialConfig};
@@ -187,6 +188,17 @@ pub(super) fn search(places: SearchPlaces, drawn: &DrawnSpace, factors: &[Factor
         }
     }
     problems
+}
+
+/// A warning where a search ends before its sampler learns.
+pub(super) fn never_learns(spec: &SweepSpec, place: Option<Place>) -> Option<Problem> {
+    let config = &spec.search.as_ref()?.config;
+    let repeats = |axis: Option<usize>| axis.map_or(1, |index| spec.factors[index].len().max(1) as u64);
+    let configurations = config.trials / (repeats(spec.seeds) * repeats(spec.folds));
+    let learns = config.sampler != SamplerName::Tpe || configurations > config.startup || !config.from.is_empty();
+    let what =
+        format!("all {configurations} configurations are drawn before `tpe` learns: `startup` is {}", config.startup);
+    (!learns).then(|| Problem::new(place.unwrap_or(Place::NOWHERE), what).hint("raise `trials`, or lower `startup`"))
 }
 
 /// A warning where the two keys have another meaning than in transformers. `entries` are those of the top level.

@@ -5,7 +5,7 @@ use insta::assert_snapshot;
 use super::parse;
 
 /// The messages about a file.
-fn mistakes(text: &str) -> String {
+pub(super) fn mistakes(text: &str) -> String {
     match parse("a.yaml", "a", text, &[]) {
         Ok(_) => "no mistakes".into(),
         Err(problems) => problems.to_string(),
@@ -679,93 +679,5 @@ lr: 1e-4
     a.yaml:1:15: `data.folds` cannot be `1`
       1 | data: {folds: 1}
         |               ^ expected a whole number from 2
-    ");
-}
-
-#[test]
-fn spaces() {
-    assert_snapshot!(mistakes("space:\n  lr: {log: [0, 1e-3]}\n  warmup: {uniform: [0, 1.5]}\n  epochs: {int: [1, 2.5]}\n  batch_size: {int: [8, 64], step: 0}\n  model.dropout: {uniform: [0.5, 0.1]}\n  weight_decay: {loguniform: [1e-4, 1e-1]}\n  label_smoothing: {min: 0, max: 0.2}\n  eval_every: 3\n  max_grad_norm: {log: [1, 1]}"), @r"
-    a.yaml:2:14: `lr` cannot be drawn evenly in logarithm from `0`
-      2 |   lr: {log: [0, 1e-3]}
-        |              ^ expected a lower end above 0, such as 1e-6
-
-    a.yaml:3:25: `warmup` cannot be `1.5`
-      3 |   warmup: {uniform: [0, 1.5]}
-        |                         ^^^ expected a fraction of all steps (from 0 to below 1) or whole steps (from 1)
-
-    a.yaml:4:17: `int` of `epochs` needs whole numbers
-      4 |   epochs: {int: [1, 2.5]}
-        |                 ^^^^^^^^ for others write {uniform: [..]} or {log: [..]}
-
-    a.yaml:5:36: the step of `batch_size` cannot be `0`
-      5 |   batch_size: {int: [8, 64], step: 0}
-        |                                    ^ expected a whole number above 0, at most 56
-
-    a.yaml:6:28: the range of `model.dropout` is empty
-      6 |   model.dropout: {uniform: [0.5, 0.1]}
-        |                            ^^^^^^^^^^ the lower end comes first: [0.1, 0.5]
-
-    a.yaml:7:17: `weight_decay` has no range that can be drawn from
-      7 |   weight_decay: {loguniform: [1e-4, 1e-1]}
-        |                 ^^^^^^^^^^^^^^^^^^^^^^^^^^ did you mean `log`?
-
-    a.yaml:8:20: `label_smoothing` has no range that can be drawn from
-      8 |   label_smoothing: {min: 0, max: 0.2}
-        |                    ^^^^^^^^^^^^^^^^^^ write {log: [MIN, MAX]}, {uniform: [MIN, MAX]} or, for whole numbers, {int: [MIN, MAX]}
-
-    a.yaml:9:15: `eval_every` needs values to draw from
-      9 |   eval_every: 3
-        |               ^ expected a list, or a range such as {log: [1e-6, 1e-3]}, {uniform: [0, 0.3]} or {int: [1, 6]}
-
-    a.yaml:10:24: the range of `max_grad_norm` is empty
-      10 |   max_grad_norm: {log: [1, 1]}
-         |                        ^^^^^^ for one value write `max_grad_norm: 1` at the top level
-    ");
-    assert_snapshot!(mistakes("lr: 1e-4\ngrid: {warmup: [0, 0.1]}\nspace: {lr: {log: [1e-6, 1e-3]}, warmup: {uniform: [0, 0.3]}, seed: [1, 2], augmentation: {choice: [none, eda], weights: [1]}}\nsearch: {sampler: bayes, metric: accuracy, n_trials: 9, trials: 0}"), @r"
-    a.yaml:3:9: `lr` is drawn and fixed
-      3 | space: {lr: {log: [1e-6, 1e-3]}, warmup: {uniform: [0, 0.3]}, seed: [1, 2], augmentation: {choice: [ ...
-        |         ^^ it is fixed in line 1; keep one of the two
-
-    a.yaml:3:34: `warmup` is drawn and on the grid
-      3 | space: {lr: {log: [1e-6, 1e-3]}, warmup: {uniform: [0, 0.3]}, seed: [1, 2], augmentation: {choice: [ ...
-        |                                  ^^^^^^ it is on the grid in line 2; keep one of the two
-
-    a.yaml:3:63: `seed` cannot be drawn
-      3 | ... ]}, warmup: {uniform: [0, 0.3]}, seed: [1, 2], augmentation: {choice: [none, eda], weights: [1]}}
-        |                                      ^^^^ `seeds: [1, 2, 3]` at the top level repeats each configuration
-
-    a.yaml:3:122: the weights of `augmentation` do not fit its values
-      3 | ... : {choice: [none, eda], weights: [1]}}
-        |                                      ^^^ expected 2 numbers from 0, not all 0
-
-    a.yaml:4:19: `search.sampler` cannot be `bayes`
-      4 | search: {sampler: bayes, metric: accuracy, n_trials: 9, trials: 0}
-        |                   ^^^^^ did you mean `tpe`? It learns from the results
-
-    a.yaml:4:26: unknown key `search.metric`
-      4 | search: {sampler: bayes, metric: accuracy, n_trials: 9, trials: 0}
-        |                          ^^^^^^ the search follows `metric`, which stands at the top level
-
-    a.yaml:4:44: unknown key `search.n_trials`
-      4 | search: {sampler: bayes, metric: accuracy, n_trials: 9, trials: 0}
-        |                                            ^^^^^^^^ did you mean `trials`?
-
-    a.yaml:4:65: `search.trials` cannot be `0`
-      4 | search: {sampler: bayes, metric: accuracy, n_trials: 9, trials: 0}
-        |                                                                 ^ expected a whole number from 1
-    ");
-    assert_snapshot!(mistakes("search: {trials: 9}"), @r"
-    a.yaml:1:1: `search` needs a `space` to draw from
-      1 | search: {trials: 9}
-        | ^^^^^^ add one, such as `space: {lr: {log: [1e-6, 1e-3]}}`
-    ");
-    assert_snapshot!(mistakes("space: {data.max_length: {int: [16, 64]}, lr: {log: [1e-5, 1e-4], step: 2}}"), @r"
-    a.yaml:1:9: `data.max_length` cannot be drawn from a range
-      1 | space: {data.max_length: {int: [16, 64]}, lr: {log: [1e-5, 1e-4], step: 2}}
-        |         ^^^^^^^^^^^^^^^ a key of `data` can only have a list of values, because each needs its own look at the data
-
-    a.yaml:1:67: unknown `step` in the range of `lr`
-      1 | space: {data.max_length: {int: [16, 64]}, lr: {log: [1e-5, 1e-4], step: 2}}
-        |                                                                   ^^^^ expected log
     ");
 }

@@ -18,6 +18,8 @@ mod keys;
 mod kind;
 #[cfg(test)]
 mod messages;
+#[cfg(test)]
+mod messages_about_searches;
 mod names;
 mod problem;
 mod range;
@@ -32,17 +34,19 @@ mod space;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod wandb;
 mod write;
 mod yaml;
 
-pub use across::{Asha, Median, StopAcross};
+pub use across::{Asha, AshaOrder, Median, StopAcross};
 pub(crate) use problem::nearest;
 pub use problem::{Place, Problem, Problems};
-pub use read::{Draft, draft, parse};
+pub use read::{Draft, Import, draft, import, parse};
 pub use reference::{Chapter, KeyDoc, look_up, reference, reference_page};
 pub use run_config::{Devices, LogTo, NotDevices, OnFullDisk, Probing, RunConfig};
 pub use schema::schema;
-pub use search::{SamplerName, SearchConfig};
+pub use search::{Evaluation, SamplerName, SearchConfig};
 pub(crate) use sweep::{Arm, Choice, Entry, Factor, Setting, in_short, lookup, place_of, shown, source_key};
 pub use sweep::{DataSource, ModelSource, SearchSpec, Sources, SweepSpec};
+pub use wandb::ImportOptions;
 pub use write::ResolvedSources;

@@ -13,6 +13,7 @@ use super::run_config::{RUN_KEYS, RunConfig};
 use super::search::SearchConfig;
 use super::sections::SECTIONS;
 use super::sweep::{Arm, AxisKey, DrawnSpace, Entry, Factor, SearchSpec, Setting, Sources, SweepSpec};
+use super::wandb::{self, ImportOptions, Translation};
 use super::yaml::{self, Content, Node};
 use crate::trial::{Key, TrialConfig};
 
@@ -77,6 +78,45 @@ impl UncertainSections {
 
 /// Like [`parse`], but keeps the right values of a file with mistakes.
 pub fn draft(file: &str, stem: &str, text: &str, set: &[(String, String)]) -> Draft {
+    read_file(file, stem, text, set, &ImportOptions::default()).0
+}
+
+/// A sweep file of W&B as one of ours.
+#[derive(Debug)]
+pub struct Import {
+    /// With a comment for each note.
+    pub text: String,
+    /// What has another meaning here, or none, as text to print.
+    pub notes: Vec<String>,
+}
+
+/// Translates a sweep file of W&B.
+///
+/// # Errors
+/// What cannot be translated, and all values that are not valid here.
+pub fn import(file: &str, stem: &str, text: &str, options: &ImportOptions) -> Result<Import, Problems> {
+    let (Draft { spec, mut problems, .. }, translation) = read_file(file, stem, text, &[], options);
+    if translation.is_none() && problems.is_empty() {
+        let problem = Problem::new(Place::NOWHERE, "this is no sweep file of W&B");
+        problems.push(problem.hint("expected a file with `method` and `parameters`"));
+    }
+    match translation {
+        Some(translation) if problems.is_empty() => {
+            let notes = translation.notes().map(|note| spec.warning(note)).collect();
+            Ok(Import { text: translation.text(file), notes })
+        }
+        _ => Err(spec.problems(problems)),
+    }
+}
+
+/// Reads a sweep file, ours or one of W&B, which is translated.
+fn read_file(
+    file: &str,
+    stem: &str,
+    text: &str,
+    set: &[(String, String)],
+    options: &ImportOptions,
+) -> (Draft, Option<Translation>) {
     let overrides = set.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let text = Arc::new(Text { file: file.to_owned(), content: text.to_owned(), overrides });
     let mut reader = Reader::default();
@@ -87,13 +127,20 @@ pub fn draft(file: &str, stem: &str, text: &str, set: &[(String, String)]) -> Dr
     if !reader.errors.is_empty() {
         reader.uncertain = UncertainSections::ALL;
     }
-    if let Some(root) = &root {
-        reader.file(root);
+    let translation = root.as_ref().filter(|root| wandb::is_sweep(root)).map(|root| wandb::translate(root, options));
+    match (&translation, &root) {
+        (Some(translation), _) => {
+            reader.errors.extend(translation.errors.iter().cloned());
+            reader.warnings.extend(translation.notes().cloned());
+            reader.file(&translation.root());
+        }
+        (None, Some(root)) => reader.file(root),
+        (None, None) => {}
     }
     for (index, (key, value)) in set.iter().enumerate() {
         reader.override_value(index + 1, key, value);
     }
-    reader.finish(stem, text)
+    (reader.finish(stem, text), translation)
 }
 
 /// What has been read so far.
@@ -216,6 +263,12 @@ impl Reader {
             return self.error(key, format!("`search.{name}` is given twice"), hint);
         }
         self.search_seen.push((name.to_owned(), value.place));
+        if name == "metric" {
+            // The whole sweep has one metric.
+            let (key, mut settings) = (Node::plain("metric", key.place), Vec::new());
+            self.settings("", &key, value, &mut settings);
+            return self.fixed.append(&mut settings);
+        }
         if let Err(problems) = self.search.set(name, key, value) {
             self.errors.extend(problems);
         }
@@ -395,6 +448,10 @@ impl Reader {
         self.warnings.extend(arms::one_rate(self.arms_place, &self.arms, &self.factors));
         let places = check::SearchPlaces { space: self.space_place, search: self.search_place };
         self.errors.extend(check::search(places, &self.drawn, &self.factors, &self.fixed));
+        let seen = |name: &str| self.search_seen.iter().any(|(seen, _)| seen == name);
+        if self.search.time.is_some() && !seen("trials") {
+            self.search.trials = self.run.max_trials as u64;
+        }
         let search = self.space_place.map(|_| SearchSpec { config: self.search, drawn: self.drawn });
         let (name, name_place) = self.name.take().unwrap_or_else(|| (stem.to_owned(), Place::NOWHERE));
         if !is_folder_name(&name) {
@@ -437,6 +494,7 @@ impl Reader {
             self.errors.extend(spec.check_accumulation());
         }
         self.warnings.extend(check::test_without_weights(&spec));
+        self.warnings.extend(check::never_learns(&spec, self.search_place.or(self.space_place)));
         spec.warnings = self.warnings;
         Draft { spec, problems: self.errors, uncertain: self.uncertain }
     }

@@ -476,7 +476,7 @@ fn log_to(value: &Node) -> Option<Vec<LogTo>> {
 }
 
 /// A time above 0, such as `90s`, `10m` or `2h`.
-fn seconds(text: &str) -> Option<f64> {
+pub(super) fn seconds(text: &str) -> Option<f64> {
     let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic())?);
     let seconds = match unit {
         "s" => 1.0,

@@ -33,6 +33,8 @@ const OTHER_WORDS: &[(&str, &str)] = &[
     ("values", "choice"),
     ("categorical", "choice"),
 ];
+/// A quantile whose value is rarely a whole number.
+const BETWEEN: f64 = 0.618;
 /// Significant digits of the values of a range with steps: enough for all, and without the dust of binary fractions.
 const DIGITS: usize = 12;
 
@@ -80,9 +82,14 @@ impl DrawnSpace {
         Some(choices)
     }
 
-    /// The point of the values that `value` gives for each path; None if one of them cannot be drawn. The inner values of a
-    /// map are not looked at: [`Self::choices`] tells whether the point is the same configuration.
-    pub(crate) fn point(&self, value: impl Fn(&str) -> Option<Value>) -> Option<Point> {
+    /// The point of a configuration; None if one of its values cannot be drawn. `value` gives the value at a path without
+    /// parameters at their defaults, `full` the complete one. [`Self::choices`] tells whether the point is the same
+    /// configuration.
+    pub(crate) fn point(
+        &self,
+        value: impl Fn(&str) -> Option<Value>,
+        full: impl Fn(&str) -> Option<Value>,
+    ) -> Option<Point> {
         let mut point: Point = vec![None; self.space.dimensions.len()];
         for key in &self.keys {
             let wanted = value(&key.path)?;
@@ -97,7 +104,11 @@ impl DrawnSpace {
                 shown.as_ref() == Some(&wanted)
             };
             let plain = key.items.iter().position(|item| item.drawn.is_empty() && is_wanted(item, &mut reader));
-            let index = plain.or_else(|| key.items.iter().position(|item| self.fill(item, &wanted, &mut point)))?;
+            let filled = |point: &mut Point| {
+                let full = full(&key.path)?;
+                key.items.iter().position(|item| self.fill(item, &full, point))
+            };
+            let index = plain.or_else(|| filled(&mut point))?;
             point[key.dimension] = Some(index as f64);
         }
         Some(point)
@@ -188,8 +199,12 @@ impl Reader {
         let mut choices = Vec::new();
         if let Some(range) = value.map().filter(|entries| !names_a_choice(entries)) {
             let Some((domain, ends)) = self.range(path, value, range) else { return };
+            let before = self.errors.len();
             for end in ends {
                 choices.extend(self.choice(path, key, &end));
+            }
+            if self.errors.len() == before {
+                self.check_between(path, key, value, &domain);
             }
             self.drawn.space.dimensions.push(SpaceKey { domain, condition: None });
         } else {
@@ -219,6 +234,24 @@ impl Reader {
         }
         self.drawn.factors.push(Factor { keys: vec![axis] });
         self.drawn.keys.push(drawn);
+    }
+
+    /// Reports a range whose ends are valid, and what lies between them is not, as with whole numbers.
+    fn check_between(&mut self, path: &str, key: &Node, value: &Node, domain: &Domain) {
+        if !matches!(domain, Domain::Uniform { .. } | Domain::Log { .. }) {
+            return;
+        }
+        let before = self.errors.len();
+        let between = rounded_text(domain.draw(BETWEEN), 3);
+        self.choice(path, key, &Node::plain(&between, value.place));
+        if self.errors.len() > before {
+            self.errors.truncate(before);
+            let word = if matches!(domain, Domain::Log { .. }) { "log_int" } else { "int" };
+            let hint = format!(
+                "for whole numbers write {{{word}: [..]}}; otherwise choose ends with valid values between them"
+            );
+            self.error(value, format!("`{path}` cannot be `{between}`, which lies in this range"), hint);
+        }
     }
 
     /// The values of a list, or of `{choice: [..], weights: [..]}`, with their weights.
@@ -285,11 +318,18 @@ impl Reader {
             let first = entries.first().and_then(|(key, _)| key.text()).unwrap_or_default();
             let known = OTHER_WORDS.iter().find(|(other, _)| *other == first).map(|(_, word)| *word);
             let meant = known.or_else(|| nearest(first, WORDS));
+            let find =
+                |name: &str| entries.iter().find(|(key, _)| key.text() == Some(name)).map(|(_, node)| node.flow());
+            let of_first = || entries.first().filter(|(_, node)| node.list().is_some()).map(|(_, node)| node.flow());
             let hint = match meant {
                 _ if matches!(first, "min" | "max") => {
-                    "write {log: [MIN, MAX]}, {uniform: [MIN, MAX]} or, for whole numbers, {int: [MIN, MAX]}".to_owned()
+                    let ends = ["min", "max"].map(|end| find(end).unwrap_or_else(|| end.to_uppercase())).join(", ");
+                    format!("write {{uniform: [{ends}]}}, {{log: [{ends}]}} or, for whole numbers, {{int: [{ends}]}}")
                 }
-                Some(word) => format!("did you mean `{word}`?"),
+                Some(word) => match of_first() {
+                    Some(values) => format!("did you mean `{word}`? Write `{path}: {{{word}: {values}}}`"),
+                    None => format!("did you mean `{word}`? Such as {{{word}: [..]}}"),
+                },
                 None => format!("expected one of {}", WORDS.join(", ")),
             };
             self.error(value, format!("`{path}` has no range that can be drawn from"), hint);

@@ -1,6 +1,7 @@
 //! The checked sweep: fixed values, axes, included and excluded trials. Every value is read and has its place.
 
 use std::collections::HashSet;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -12,7 +13,7 @@ use super::problem::{Place, Problem, Problems, Shown, Text};
 use super::search::SearchConfig;
 use super::yaml::Node;
 use crate::search::Space;
-use crate::trial::{Architecture, Augmentation, AxisValue, DataConfig, TrialConfig, number_text};
+use crate::trial::{Architecture, Augmentation, AxisValue, DataConfig, Key, TrialConfig, number_text};
 
 /// A checked sweep file. It holds everything that the file says, and nothing that depends on data or checkpoints.
 #[derive(Debug, Clone)]
@@ -331,6 +332,30 @@ impl SweepSpec {
     /// The place of the value of `run.NAME`.
     pub fn run_place(&self, name: &str) -> Place {
         self.run_places.iter().find(|(known, _)| known == name).map_or(Place::NOWHERE, |&(_, place)| place)
+    }
+
+    /// What a search draws, and the points of the grid that have searches of their own, as text that changes with them.
+    pub(crate) fn space_text(&self) -> String {
+        let mut text = String::new();
+        for key in self.search.iter().flat_map(|search| &search.drawn.keys) {
+            let _ = write!(text, "{}: {}; ", key.path, key.written.flow());
+        }
+        for key in self.factors.iter().flat_map(|factor| &factor.keys).filter(|key| !Key::is_repetition(&key.path)) {
+            let values: Vec<String> = key.choices.iter().map(|choice| choice.shown.value.to_string()).collect();
+            let _ = write!(text, "{}: [{}]; ", key.path, values.join(", "));
+        }
+        text
+    }
+
+    /// Forgets seeds and folds that repeat each configuration, and the trials of `include`.
+    pub(crate) fn without_repetitions(&mut self) {
+        let mut index = 0;
+        let repeated = [self.seeds.take(), self.folds.take()];
+        self.factors.retain(|_| {
+            index += 1;
+            !repeated.contains(&Some(index - 1))
+        });
+        self.include.clear();
     }
 
     /// Number of trials before `exclude` is applied and equal ones are left out.

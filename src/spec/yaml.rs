@@ -74,6 +74,21 @@ impl Node {
         }
     }
 
+    /// The value as YAML, in one line.
+    pub fn flow(&self) -> String {
+        match &self.content {
+            Content::Scalar { .. } if self.is_null() => "null".to_owned(),
+            Content::Scalar { text, plain: true } if is_plain(text) => text.clone(),
+            // A JSON text is one of YAML.
+            Content::Scalar { text, .. } => serde_json::Value::from(text.as_str()).to_string(),
+            Content::List(items) => format!("[{}]", items.iter().map(Self::flow).collect::<Vec<_>>().join(", ")),
+            Content::Map(entries) => {
+                let entry = |(key, value): &(Self, Self)| format!("{}: {}", key.flow(), value.flow());
+                format!("{{{}}}", entries.iter().map(entry).collect::<Vec<_>>().join(", "))
+            }
+        }
+    }
+
     /// Number of nodes; a long text counts as several.
     fn size(&self) -> usize {
         match &self.content {
@@ -82,6 +97,15 @@ impl Node {
             Content::Map(entries) => 1 + entries.iter().map(|(k, v)| k.size() + v.size()).sum::<usize>(),
         }
     }
+}
+
+/// Whether a text without quotes is the same text inside brackets.
+fn is_plain(text: &str) -> bool {
+    let fits = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '/' | '-' | '+' | ':' | '@');
+    text.starts_with(|c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '/' | '-' | '+'))
+        && text.chars().all(fits)
+        && !matches!(text, "-" | "+")
+        && !text.ends_with(':')
 }
 
 fn shortened(text: &str) -> String {
@@ -193,7 +217,9 @@ impl Builder<'_> {
                 }
             }
             Event::Scalar(text, style, anchor, tag) => {
-                if let Some(tag) = tag.filter(|tag| !(tag.is_yaml_core_schema() && tag.suffix == "str")) {
+                // These say what a scalar is anyway.
+                let is_needless = |suffix: &str| matches!(suffix, "str" | "float" | "int" | "bool");
+                if let Some(tag) = tag.filter(|tag| !(tag.is_yaml_core_schema() && is_needless(&tag.suffix))) {
                     let what = format!("tags such as `!{}` are not supported", tag.suffix);
                     return Err(Problem::new(place, what).hint("leave it out"));
                 }

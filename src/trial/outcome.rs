@@ -38,7 +38,7 @@ impl Status {
     }
 }
 
-/// The best evaluation of a trial.
+/// An evaluation of a trial, by one metric.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct BestScore {
     pub metric: Metric,
@@ -65,6 +65,9 @@ pub struct Outcome {
     /// The best evaluation by the metric of the trial; None for outcomes of versions that knew only the loss.
     #[serde(default)]
     pub best: Option<BestScore>,
+    /// The last evaluation by the same metric; None for outcomes of versions that did not record it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<BestScore>,
     /// Scores of the best evaluation, and of the last one.
     #[serde(default)]
     pub best_scores: Scores,
@@ -101,5 +104,11 @@ impl Outcome {
     #[must_use]
     pub fn cost(&self) -> f64 {
         self.best().map_or(f64::INFINITY, |best| best.metric.cost(f64::from(best.value)))
+    }
+
+    /// The value of the last evaluation, where lower is better; infinite if it is not known.
+    #[must_use]
+    pub fn final_cost(&self) -> f64 {
+        self.last.map_or(f64::INFINITY, |last| last.metric.cost(f64::from(last.value)))
     }
 }

@@ -1,0 +1,84 @@
+//! The messages about mistakes in `space` and `search`, as snapshots.
+
+use insta::assert_snapshot;
+
+use super::messages::mistakes;
+use super::parse;
+
+#[test]
+fn ranges() {
+    assert_snapshot!(mistakes(
+        "space:
+  lr: {log: [0, 1e-3]}
+  warmup: {uniform: [0, 1.5]}
+  epochs: {int: [1, 2.5]}
+  batch_size: {int: [8, 64], step: 0}
+  grad_accumulation: {int: [1, 4], step: 9}
+  model.dropout: {uniform: [0.5, 0.1]}
+  weight_decay: {loguniform: [1e-4, 1e-1]}
+  label_smoothing: {min: 0, max: 0.2}
+  eval_every: 3
+  max_grad_norm: {log: [1, 1]}
+  optimizer.eps: {log_uniform: {min: 1, max: 2}}
+  scheduler: {choices: [linear, cosine]}
+  model.freeze: {log: [-1, 3]}
+  optimizer.layer_decay: {logspace: [0.5, 1]}"
+    ));
+}
+
+/// The ends are valid, and what lies between them is not.
+#[test]
+fn values_between_the_ends() {
+    assert_snapshot!(mistakes(
+        "space: {warmup: {uniform: [0, 2]}, batch_size: {log: [8, 64]}, lr: {log: [1e-6, 1e-3]}}"
+    ));
+}
+
+#[test]
+fn keys_that_stand_elsewhere_and_names_of_others() {
+    assert_snapshot!(mistakes(
+        "lr: 1e-4
+metric: macro_f1
+grid: {warmup: [0, 0.1]}
+space:
+  lr: {log: [1e-6, 1e-3]}
+  warmup: {uniform: [0, 0.3]}
+  seed: [1, 2]
+  augmentation: {choice: [none, eda], weights: [1]}
+  scheduler: {choice: [linear, cosine], weights: [0, 0]}
+  model.pooling: {choice: [cls, mean], weights: [-1, 2]}
+search: {sampler: bayes, metric: loss, n_trials: 9, trials: unlimited, goal: minimize, time: soon, at: last, from: 3}"
+    ));
+    assert_snapshot!(mistakes("metric: macro_f1\nspace: {lr: [1e-5, 1e-4]}\nsearch: {metric: accuracy}"));
+}
+
+#[test]
+fn searches_that_cannot_be() {
+    assert_snapshot!(mistakes("search: {trials: 9}"));
+    assert_snapshot!(mistakes("space: {data.max_length: {int: [16, 64]}, lr: {log: [1e-5, 1e-4], step: 2}}"));
+    assert_snapshot!(mistakes("space: {lr: {log: [1e-5, 1e-4]}}\nzip: {warmup: [0, 0.1], epochs: [1, 2]}"));
+}
+
+#[test]
+fn a_search_that_never_learns() {
+    let spec = parse("a.yaml", "a", "space: {lr: {log: [1e-6, 1e-3]}}\nsearch: {trials: 5, startup: 10}", &[]).unwrap();
+    assert_snapshot!(spec.warnings().join("\n"));
+    let fits =
+        parse("a.yaml", "a", "space: {lr: {log: [1e-6, 1e-3]}}\nsearch: {trials: 11, startup: 10}", &[]).unwrap();
+    assert!(fits.warnings().is_empty());
+}
+
+/// `off` and the forms of the reference.
+#[test]
+fn what_is_switched_off() {
+    let text = "space: {lr: {log: [1e-6, 1e-3]}}\nsearch: {patience: off, until: off, time: off, from: [], at: best, metric: accuracy}";
+    let spec = parse("a.yaml", "a", text, &[]).unwrap();
+    let plain = parse("a.yaml", "a", "metric: accuracy\nspace: {lr: {log: [1e-6, 1e-3]}}", &[]).unwrap();
+    assert_eq!(spec.search.unwrap().config, plain.search.unwrap().config);
+    assert_eq!(spec.base, plain.base);
+    let timed = parse("a.yaml", "a", "space: {lr: {log: [1e-6, 1e-3]}}\nsearch: {time: 90m}", &[]).unwrap();
+    assert_eq!(
+        timed.search.as_ref().map(|search| (search.config.time, search.config.trials)),
+        Some((Some(5400.0), 100_000))
+    );
+}

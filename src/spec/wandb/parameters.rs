@@ -1,0 +1,157 @@
+//! The values of a parameter: fixed, listed, or a distribution.
+
+use super::super::kind::{Kind, number, whole};
+use super::super::problem::{Place, Problem};
+use super::super::yaml::{Content, Node};
+use super::names::{self, Meaning};
+use super::translate::{Form, Translator, entry};
+use crate::trial::rounded_text;
+
+/// Significant digits of the ends of `log_uniform`, which are exponents.
+const DIGITS: usize = 4;
+
+impl Translator<'_> {
+    /// What a parameter may be, with notes. None if it has no form here.
+    pub(super) fn form(&mut self, written: &str, value: &Node) -> Option<(Form, Vec<Problem>)> {
+        let form = |form| Some((form, Vec::new()));
+        let Some(entries) = value.map() else {
+            let what = format!("the parameter `{written}` cannot be {}", value.described());
+            self.error(value, what, "expected a map with `value`, `values`, or `min` and `max`");
+            return None;
+        };
+        if let Some((key, _)) =
+            entries.iter().find(|(key, _)| key.text().is_some_and(|text| text.starts_with("condition")))
+        {
+            self.condition(key);
+            return None;
+        }
+        if let Some(value) = entry(value, "value") {
+            return form(Form::Fixed(plain(value)));
+        }
+        if let Some(values) = entry(value, "values") {
+            return match values.list() {
+                Some([one]) => form(Form::Fixed(plain(one))),
+                Some([_, ..]) => form(Form::Listed(self.listed(value, values))),
+                _ => {
+                    self.error(
+                        values,
+                        format!("`values` of `{written}` needs a list"),
+                        "expected such as [1e-5, 1e-4]",
+                    );
+                    None
+                }
+            };
+        }
+        self.range(written, value)
+    }
+
+    /// A list of values, or with `probabilities` a choice with weights.
+    fn listed(&mut self, value: &Node, values: &Node) -> Node {
+        let list = plain(values);
+        let Some(weights) = entry(value, "probabilities") else { return list };
+        map(value.place, [("choice", list), ("weights", plain(weights))])
+    }
+
+    fn range(&mut self, written: &str, value: &Node) -> Option<(Form, Vec<Problem>)> {
+        let distribution = entry(value, "distribution");
+        let name = distribution.and_then(Node::text).unwrap_or_default();
+        if matches!(name, "normal" | "q_normal" | "log_normal" | "q_log_normal" | "beta" | "q_beta")
+            || name.starts_with("inv_log")
+        {
+            let what = format!("`{written}` cannot be drawn from `{name}`");
+            self.error(
+                distribution.unwrap_or(value),
+                what,
+                "write `log_uniform_values` (our `log`) or `uniform`, with `min` and `max`",
+            );
+            return None;
+        }
+        let ends = [entry(value, "min"), entry(value, "max")].map(|end| end.map(plain));
+        let [Some(low), Some(high)] = ends else {
+            let what = format!("the parameter `{written}` has no values");
+            self.error(value, what, "expected `value`, `values`, or `min` and `max`");
+            return None;
+        };
+        let (Some(from), Some(to)) = (number(&low), number(&high)) else {
+            let wrong = if number(&low).is_none() { low } else { high };
+            self.error(&wrong, format!("an end of `{written}` cannot be {}", wrong.described()), "expected a number");
+            return None;
+        };
+        // 1.0 is not a whole number to W&B, and draws from a continuum.
+        let is_whole =
+            |end: &Node| end.text().is_some_and(|text| !text.contains(['.', 'e', 'E'])) && whole(end).is_some();
+        let are_whole = is_whole(&low) && is_whole(&high);
+        let step = entry(value, "q").map(plain);
+        let takes_whole = match names::meaning(written, &self.options.keys) {
+            Meaning::Key(path) => matches!(names::kind(&path), Some(Kind::Whole { .. })),
+            _ => false,
+        };
+        let mut notes = Vec::new();
+        let mut say = |what: String| notes.push(Problem::new(value.place, what));
+        let word = match name {
+            "" | "int_uniform" if are_whole => "int",
+            "" | "uniform" | "q_uniform" if takes_whole && from.fract() == 0.0 && to.fract() == 0.0 => {
+                say(format!("`{written}` is a whole number here: drawn as `int`"));
+                "int"
+            }
+            "q_uniform" if are_whole && step.as_ref().is_none_or(|step| whole(step).is_some()) => "int",
+            "" | "uniform" | "q_uniform" | "int_uniform" => "uniform",
+            "log_uniform_values" if takes_whole => {
+                say(format!("`{written}` is a whole number here: drawn as `log_int`"));
+                "log_int"
+            }
+            "q_log_uniform_values" if step.as_ref().is_none_or(|step| number(step) == Some(1.0)) => "log_int",
+            "log_uniform_values" => "log",
+            "log_uniform" => {
+                if from > 0.0 && to < 1.0 {
+                    say(format!(
+                        "`{written}`: W&B takes the ends of `log_uniform` for exponents, so this draws from e^{from} to e^{to}. Did you mean `log_uniform_values`?"
+                    ));
+                } else {
+                    say(format!("`{written}`: the ends of `log_uniform` are exponents of e"));
+                }
+                "log"
+            }
+            other => {
+                let what = format!("`{written}` cannot be drawn from `{other}`");
+                self.error(
+                    distribution.unwrap_or(value),
+                    what,
+                    "known: `log_uniform_values` (our `log`), `uniform`, `int_uniform`, `q_uniform`, `log_uniform`",
+                );
+                return None;
+            }
+        };
+        let [low, high] = if name == "log_uniform" {
+            [(low, from), (high, to)].map(|(node, x)| Node::plain(&rounded_text(x.exp(), DIGITS), node.place))
+        } else {
+            [low, high]
+        };
+        if number(&low) == number(&high) {
+            return Some((Form::Fixed(low), notes));
+        }
+        let place = low.place;
+        let ends = Node { place, content: Content::List(vec![low, high]) };
+        let step = step.filter(|_| name == "q_uniform").map(|step| ("step", step));
+        Some((Form::Range(map(value.place, [(word, ends)].into_iter().chain(step))), notes))
+    }
+}
+
+pub(super) fn map(place: Place, entries: impl IntoIterator<Item = (&'static str, Node)>) -> Node {
+    let entries = entries.into_iter().map(|(key, value)| (Node::plain(key, value.place), value));
+    Node { place, content: Content::Map(entries.collect()) }
+}
+
+/// A value whose numbers are numbers, however they are written: YAML 1.1, and so W&B, takes `1e-5` for text.
+pub(super) fn plain(node: &Node) -> Node {
+    let content = match &node.content {
+        Content::Scalar { text, .. } => {
+            let digits = text.replace('_', "");
+            let as_number = Node::plain(&digits, node.place);
+            return if number(&as_number).is_some() { as_number } else { node.clone() };
+        }
+        Content::List(items) => Content::List(items.iter().map(plain).collect()),
+        Content::Map(entries) => Content::Map(entries.iter().map(|(key, value)| (key.clone(), plain(value))).collect()),
+    };
+    Node { place: node.place, content }
+}

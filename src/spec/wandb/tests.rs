@@ -1,0 +1,106 @@
+//! Files as people write them, translated and refused.
+
+use insta::assert_snapshot;
+
+use super::super::{ImportOptions, import, parse};
+
+/// The translation of a file, or the mistakes in it.
+fn translated(text: &str, drop: &[&str], keys: &[(&str, &str)]) -> String {
+    let options = ImportOptions {
+        drop: drop.iter().map(ToString::to_string).collect(),
+        keys: keys.iter().map(|(name, key)| (name.to_string(), key.to_string())).collect(),
+    };
+    match import("w.yaml", "w", text, &options) {
+        Ok(import) => {
+            // Our own spelling, which means the same.
+            let ours = parse("ours.yaml", "w", &import.text, &[])
+                .unwrap_or_else(|problems| panic!("{}\n{problems}", import.text));
+            if drop.is_empty() && keys.is_empty() {
+                let theirs = parse("w.yaml", "w", text, &[]).unwrap();
+                assert_eq!(ours.base, theirs.base);
+                assert_eq!(ours.size(), theirs.size());
+                let search = |spec: &super::super::SweepSpec| {
+                    spec.search.as_ref().map(|search| (search.config.clone(), search.drawn.space.clone()))
+                };
+                assert_eq!(search(&ours), search(&theirs));
+            }
+            import.text
+        }
+        Err(problems) => problems.to_string(),
+    }
+}
+
+#[test]
+fn a_search_by_bayes() {
+    let text = "
+program: train.py
+project: demo
+method: bayes
+metric: {name: eval/accuracy, goal: maximize}
+parameters:
+  learning_rate: {distribution: log_uniform_values, min: 1e-5, max: '1e-3'}
+  per_device_train_batch_size: {values: [8, 16]}
+  num_train_epochs: {min: 1, max: 4}
+  train: {parameters: {weight-decay: {min: 0.0, max: 0.1}}}
+  dropout: {distribution: q_uniform, min: 0, max: 0.5, q: 0.1}
+  lr_scheduler_type: {values: [linear, cosine], probabilities: [0.75, 0.25]}
+  warmup_steps: {value: 0}
+  warmup_ratio: {values: [0.1]}
+  model_name_or_path: {value: roberta-base}
+  output_dir: {value: out}
+  my_flag: {value: 1}
+  seed: {values: [1, 2]}
+early_terminate: {type: hyperband, min_iter: 2, strict: false}
+run_cap: 40
+command: [\"${env}\", python, \"${program}\", --fp16, --max_seq_length=64, --label_smoothing_factor, 0.1, \"${args}\"]
+";
+    assert_snapshot!(translated(text, &[], &[]));
+}
+
+#[test]
+fn a_grid() {
+    let text = "
+method: grid
+parameters:
+  lr: {values: [1e-5, 3e-5]}
+  epochs: {min: 1, max: 3}
+  optimizer: {value: AdamW}
+";
+    assert_snapshot!(translated(text, &[], &[]));
+}
+
+#[test]
+fn exponents_and_names_of_ones_own() {
+    let text = "
+method: random
+parameters:
+  hf_lr: {distribution: log_uniform, min: -12, max: -7}
+  weight_decay: {distribution: log_uniform, min: 2e-5, max: 4e-5}
+  batch_size: {distribution: uniform, min: 8, max: 32}
+  stride: {values: [16, 32]}
+early_terminate: {type: hyperband, max_iter: 27, s: 2}
+";
+    assert_snapshot!(translated(text, &["stride"], &[("hf_lr", "lr")]));
+    assert_snapshot!(translated(text, &[], &[]));
+}
+
+#[test]
+fn what_cannot_be_translated() {
+    let text = "
+method: evolve
+metric: {name: bleu}
+parameters:
+  lr: {distribution: inv_log_uniform, min: 1e-5, max: 1e-3}
+  warmup: {distribution: beta, a: 1, b: 2}
+  epochs: 3
+  scheduler: {values: [linear, step]}
+  label_smoothing: {min: 0.0}
+  dropout: {values: [0, 0.1], condition: {scheduler: linear}}
+  fp16: {values: [true, false]}
+";
+    assert_snapshot!(translated(text, &[], &[]));
+    let goals = "method: bayes\nmetric: {name: val_f1, goal: minimize}\nparameters: {lr: {min: 1e-5, max: 1e-3}}";
+    assert_snapshot!(translated(goals, &[], &[]));
+    assert_snapshot!(translated("method: bayes\nparameters: {lr: {min: 1e-5, max: 1e-3}}", &[], &[]));
+    assert_snapshot!(translated("lr: 1e-5", &[], &[]));
+}

@@ -1,0 +1,336 @@
+//! The way from a W&B file to the sections of ours.
+
+use std::collections::HashSet;
+
+use super::super::kind::whole;
+use super::super::problem::{Place, Problem};
+use super::super::yaml::{Content, Node};
+use super::names::{self, Meaning};
+
+/// Names that the user leaves out or renames.
+#[derive(Debug, Clone, Default)]
+pub struct ImportOptions {
+    /// Names of parameters.
+    pub drop: Vec<String>,
+    /// Names of parameters, each with the key that it means.
+    pub keys: Vec<(String, String)>,
+}
+
+/// A key with its value, and what the user should know of it.
+#[derive(Debug)]
+pub(super) struct Line {
+    pub key: Node,
+    pub value: Node,
+    pub notes: Vec<Problem>,
+}
+
+impl Line {
+    pub fn new(key: &str, place: Place, value: Node) -> Self {
+        Self { key: Node::plain(key, place), value, notes: Vec::new() }
+    }
+}
+
+/// A W&B file in the terms of ours.
+#[derive(Debug, Default)]
+pub(in super::super) struct Translation {
+    /// Notes about what has no line.
+    pub(super) head: Vec<Problem>,
+    pub(super) fixed: Vec<Line>,
+    pub(super) grid: Vec<Line>,
+    pub(super) space: Vec<Line>,
+    pub(super) seeds: Option<Line>,
+    pub(super) search: Vec<Line>,
+    pub(super) stop: Vec<Line>,
+    pub errors: Vec<Problem>,
+}
+
+impl Translation {
+    pub fn notes(&self) -> impl Iterator<Item = &Problem> {
+        self.head.iter().chain(self.lines().flat_map(|line| &line.notes))
+    }
+
+    fn lines(&self) -> impl Iterator<Item = &Line> {
+        let sections = [&self.fixed, &self.grid, &self.space, &self.search, &self.stop];
+        sections.into_iter().flatten().chain(&self.seeds)
+    }
+
+    /// The sections with several lines, by name.
+    pub(super) fn sections(&self) -> [(&'static str, &[Line]); 4] {
+        [("grid", &self.grid), ("space", &self.space), ("search", &self.search), ("stop", &self.stop)]
+    }
+
+    /// The sweep as the tree of one of our files.
+    pub fn root(&self) -> Node {
+        let entry = |line: &Line| (line.key.clone(), line.value.clone());
+        let mut entries: Vec<(Node, Node)> = self.fixed.iter().chain(&self.seeds).map(entry).collect();
+        for (name, lines) in self.sections() {
+            if let Some(first) = lines.first() {
+                let place = first.key.place;
+                let content = Content::Map(lines.iter().map(entry).collect());
+                entries.push((Node::plain(name, place), Node { place, content }));
+            }
+        }
+        Node { place: Place::NOWHERE, content: Content::Map(entries) }
+    }
+}
+
+/// Whether a file is one of W&B.
+pub(in super::super) fn is_sweep(root: &Node) -> bool {
+    entry(root, "method").is_some() && entry(root, "parameters").is_some()
+}
+
+pub(super) fn entry<'n>(map: &'n Node, name: &str) -> Option<&'n Node> {
+    map.map()?.iter().find(|(key, _)| key.text() == Some(name)).map(|(_, value)| value)
+}
+
+/// How W&B chooses the next run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Method {
+    Grid,
+    Random,
+    Bayes,
+}
+
+/// What a parameter may be.
+#[derive(Debug)]
+pub(super) enum Form {
+    Fixed(Node),
+    Listed(Node),
+    /// Only a search draws it.
+    Range(Node),
+}
+
+pub(super) struct Translator<'o> {
+    pub options: &'o ImportOptions,
+    pub method: Method,
+    pub out: Translation,
+    /// Fixed parameters without a key, and those that are not needed.
+    unknown: Vec<(String, Place)>,
+    needless: Vec<(String, Place)>,
+}
+
+/// Sections that only W&B uses.
+const SET_ASIDE: &[&str] =
+    &["program", "project", "entity", "name", "description", "kind", "controller", "job", "image_uri"];
+
+pub(in super::super) fn translate(root: &Node, options: &ImportOptions) -> Translation {
+    let method = entry(root, "method").and_then(Node::text).unwrap_or_default().to_lowercase();
+    let known = match method.as_str() {
+        "grid" => Some(Method::Grid),
+        "random" => Some(Method::Random),
+        "bayes" => Some(Method::Bayes),
+        _ => None,
+    };
+    let mut translator = Translator {
+        options,
+        method: known.unwrap_or(Method::Random),
+        out: Translation::default(),
+        unknown: Vec::new(),
+        needless: Vec::new(),
+    };
+    if known.is_none()
+        && let Some(node) = entry(root, "method")
+    {
+        translator.error(node, format!("`method` cannot be {}", node.described()), "expected grid, random or bayes");
+    }
+    translator.file(root);
+    translator.out
+}
+
+impl Translator<'_> {
+    pub fn error(&mut self, node: &Node, what: impl Into<String>, hint: impl Into<String>) {
+        self.out.errors.push(Problem::new(node.place, what).hint(hint));
+    }
+
+    pub fn note(&mut self, place: Place, what: impl Into<String>) {
+        self.out.head.push(Problem::new(place, what));
+    }
+
+    fn file(&mut self, root: &Node) {
+        let (mut aside, mut place) = (Vec::new(), None);
+        for (key, value) in root.map().unwrap_or_default() {
+            match key.text().unwrap_or_default() {
+                "method" | "metric" | "early_terminate" | "run_cap" => {}
+                "parameters" => self.parameters("", value),
+                "command" => self.command(value),
+                name if name.starts_with("condition") => self.condition(key),
+                name => {
+                    place = place.or(Some(key.place));
+                    aside.push(name.to_owned());
+                    if !SET_ASIDE.contains(&name) {
+                        self.note(key.place, format!("`{name}` is set aside: it has no meaning here"));
+                        aside.pop();
+                    }
+                }
+            }
+        }
+        if let Some(place) = place.filter(|_| !aside.is_empty()) {
+            self.note(place, format!("set aside, because only W&B uses them: {}", aside.join(", ")));
+        }
+        let metric = self.metric(root);
+        self.stop(root, metric);
+        self.search(root);
+        self.finish(root);
+    }
+
+    /// The parameters of a section, or of a parameter that holds others.
+    fn parameters(&mut self, prefix: &str, value: &Node) {
+        let Some(entries) = value.map() else {
+            return self.error(value, "`parameters` needs names with values", "such as {lr: {values: [1e-5, 1e-4]}}");
+        };
+        for (key, value) in entries {
+            let written = format!("{prefix}{}", key.text().unwrap_or_default());
+            if let Some(inner) = entry(value, "parameters") {
+                self.parameters(&format!("{written}."), inner);
+            } else if written.starts_with("condition") {
+                self.condition(key);
+            } else {
+                self.parameter(&written, key, value);
+            }
+        }
+    }
+
+    pub fn condition(&mut self, key: &Node) {
+        let hint =
+            "write it into the value: `scheduler: [linear, {name: cosine_with_restarts, cycles: {int: [1, 4]}}]`";
+        let what = format!(
+            "`{}`: parameters that depend on others are written differently here",
+            key.text().unwrap_or_default()
+        );
+        self.error(key, what, hint);
+    }
+
+    fn parameter(&mut self, written: &str, key: &Node, value: &Node) {
+        if self.options.drop.iter().any(|name| name == written) {
+            return self.note(key.place, format!("`{written}` is left out, as `--drop` says"));
+        }
+        let Some((form, notes)) = self.form(written, value) else { return };
+        self.set(written, key, form, notes);
+    }
+
+    /// Puts a parameter into its section.
+    pub fn set(&mut self, written: &str, key: &Node, form: Form, mut notes: Vec<Problem>) {
+        let path = match (names::meaning(written, &self.options.keys), &form) {
+            (Meaning::Key(path), _) => path,
+            (Meaning::Needless(_), Form::Fixed(_)) => return self.needless.push((written.to_owned(), key.place)),
+            (Meaning::Unknown, Form::Fixed(_)) => return self.unknown.push((written.to_owned(), key.place)),
+            (Meaning::Needless(why), _) => {
+                return self.error(
+                    key,
+                    format!("`{written}` is searched, and has no counterpart"),
+                    format!("{why} (`plateau import --drop {written}`)"),
+                );
+            }
+            (Meaning::Unknown, _) => {
+                let near = names::near(written).map_or_else(|| "KEY".to_owned(), str::to_owned);
+                let hint = format!(
+                    "`plateau import --drop {written}` leaves it out, `--key {written}={near}` names the key that it means"
+                );
+                return self.error(key, format!("`{written}` is searched, and is no key of a trial here"), hint);
+            }
+        };
+        let (form, changed) = in_our_words(&path, form);
+        notes.extend(changed.map(|what| Problem::new(key.place, what)));
+        if path != written && !written.starts_with('-') {
+            let plain = written.rsplit('.').next().unwrap_or(written);
+            if plain != path && !path.ends_with(&format!(".{plain}")) {
+                notes.push(Problem::new(key.place, format!("`{written}` is `{path}` here")));
+            }
+        }
+        let is_seed = path == "seed";
+        let line = |value: Node, notes| Line { key: Node::plain(&path, key.place), value, notes };
+        match form {
+            // Arguments of transformers say so that they do not count.
+            Form::Fixed(value) if path == "steps" && value.text().is_some_and(|text| text.starts_with('-')) => {}
+            Form::Fixed(value) => self.out.fixed.push(line(value, notes)),
+            Form::Listed(value) if is_seed && value.list().is_some() => {
+                if self.method != Method::Grid {
+                    notes.push(Problem::new(key.place, "each configuration runs with every seed; W&B draws one"));
+                }
+                self.out.seeds = Some(Line { key: Node::plain("seeds", key.place), value, notes });
+            }
+            Form::Range(_) | Form::Listed(_) if is_seed => {
+                let what = format!(
+                    "`{written}` is left out: a search draws no seeds. `plateau confirm` trains the best configurations again with new ones"
+                );
+                self.note(key.place, what);
+            }
+            Form::Listed(value) if self.method == Method::Grid => self.out.grid.push(line(value, notes)),
+            Form::Range(value) if self.method == Method::Grid => {
+                if let Some(values) = counted(&value) {
+                    self.out.grid.push(line(values, notes));
+                } else {
+                    self.error(
+                        key,
+                        format!("`{written}` needs a list of values, because `method` is grid"),
+                        "write `values: [..]`, or `method: random`",
+                    );
+                }
+            }
+            Form::Listed(value) | Form::Range(value) => self.out.space.push(line(value, notes)),
+        }
+    }
+
+    /// Adds the notes about all parameters together.
+    fn finish(&mut self, root: &Node) {
+        let names = |all: &[(String, Place)]| all.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
+        for (list, why) in [
+            (std::mem::take(&mut self.unknown), "these are no keys here"),
+            (std::mem::take(&mut self.needless), "not needed here"),
+        ] {
+            if let Some((_, place)) = list.first() {
+                self.note(*place, format!("set aside, because {why}: {}", names(&list)).replace("because not", "not"));
+            }
+        }
+        // `warmup_steps: 0` beside `warmup_ratio` says nothing.
+        let mut seen: HashSet<String> =
+            self.out.grid.iter().chain(&self.out.space).filter_map(|line| line.key.text().map(str::to_owned)).collect();
+        let is_none = |line: &Line| line.key.text() == Some("warmup") && whole(&line.value) == Some(0);
+        let several = self.out.fixed.iter().filter(|line| line.key.text() == Some("warmup")).count() > 1
+            || seen.contains("warmup");
+        self.out.fixed.retain(|line| !(several && is_none(line)));
+        seen.extend(self.out.fixed.iter().filter_map(|line| line.key.text().map(str::to_owned)));
+        if !seen.iter().any(|key| key.starts_with("data.train")) {
+            let place = entry(root, "parameters").map_or(Place::NOWHERE, |node| node.place);
+            self.note(
+                place,
+                "the file names no data, so the trials learn from `embedded:tweets`: add `data: {train: FILE}`",
+            );
+        }
+    }
+}
+
+/// A form whose values have the names that we use, with a note if one of them changed.
+fn in_our_words(path: &str, form: Form) -> (Form, Option<String>) {
+    let mut changes = Vec::new();
+    let mut node = |node: Node| {
+        let ours = node.text().and_then(|text| names::value(path, text));
+        let Some(ours) = ours else { return node };
+        changes.push(format!("`{}` is `{ours}`", node.text().unwrap_or_default()));
+        Node::plain(&ours, node.place)
+    };
+    let form = match form {
+        Form::Fixed(value) => Form::Fixed(node(value)),
+        Form::Listed(value) => Form::Listed(match value.content {
+            Content::List(items) => {
+                Node { content: Content::List(items.into_iter().map(&mut node).collect()), ..value }
+            }
+            content => Node { content, ..value },
+        }),
+        range @ Form::Range(_) => range,
+    };
+    (form, (!changes.is_empty()).then(|| format!("{} here", changes.join(", "))))
+}
+
+/// Most values of a range that a grid lists.
+const MOST_LISTED: u64 = 1000;
+
+/// The values of a range of whole numbers.
+fn counted(range: &Node) -> Option<Node> {
+    let ends = entry(range, "int")?.list()?;
+    let step = entry(range, "step").map_or(Some(1), whole)?.max(1);
+    let (low, high) = (whole(ends.first()?)?, whole(ends.get(1)?)?);
+    let count = high.checked_sub(low)? / step;
+    let items = (0..=count).map(|index| Node::plain(&(low + index * step).to_string(), range.place));
+    (count < MOST_LISTED).then(|| Node { place: range.place, content: Content::List(items.collect()) })
+}
