@@ -2,6 +2,8 @@
 //! inline engine with two slots, result files, `trials.csv` and the lines on the terminal. `cargo bench --bench toy [--
 //! TRIALS ...]`.
 //!
+//! `random-10000` is a search of as many trials in place of a grid.
+//!
 //! Each number of trials runs in its own process, so that its memory can be measured. The process measures a run that trains all
 //! trials (with its memory after a quarter, a half and all of them), a run that finds nothing to do, the report, and the time of
 //! `stop.median` and `stop.asha` for an evaluation of the last trial. A trial is 20 steps and 5 evaluations that cost nothing. Its files are those of a real trial, so most of the time goes to the disk (`TMPDIR`).
@@ -15,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use plateau::decide::{EvalHistory, MemoryBudget, judge_across};
+use plateau::decide::{EvalHistory, JudgingOrder, MemoryBudget, judge_across};
 use plateau::event::{Event, Record, Reporter, Slot, TrialProgress};
 use plateau::exec::Inline;
 use plateau::plan::{DataFound, Facts, ModelFound, Plan, expand};
@@ -41,10 +43,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     if let [word, trials] = &arguments[..]
         && word == "alone"
     {
-        return measure(trials.parse()?);
+        return measure(trials);
     }
     if arguments.is_empty() {
-        arguments = ["2500", "5000", "10000"].map(str::to_owned).to_vec();
+        arguments = ["2500", "5000", "10000", "random-10000"].map(str::to_owned).to_vec();
     }
     println!("                  MB after a part of the trials");
     println!("trials  trained s   1/4   1/2   all  peak  again s  peak MB  report s  peak MB  journal MB  judged ms");
@@ -59,13 +61,17 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 #[expect(clippy::print_stdout, reason = "a benchmark's result")]
-fn measure(trials: usize) -> Result<(), Box<dyn Error>> {
+fn measure(word: &str) -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
     let results = Results::new(folder.path())?;
-    let spec = parse("toys.yaml", "toys", &sweep(trials), &[])?;
+    let text = match word.strip_prefix("random-") {
+        Some(trials) => search(trials.parse()?),
+        None => sweep(word.parse()?),
+    };
+    let spec = parse("toys.yaml", "toys", &text, &[])?;
+    let start = Instant::now();
     let plan = expand(&spec, &facts(&spec))?;
     let dir = results.sweep(&plan.name)?;
-    let start = Instant::now();
     let sizes = train(&plan, &results)?;
     let mut line = format!("{:>6}  {:>9.2}", plan.trials.len(), start.elapsed().as_secs_f64());
     line.extend(sizes.iter().chain([&megabytes("VmHWM:")]).map(|size| format!(" {size:>5.1}")));
@@ -97,7 +103,7 @@ fn judging(plan: &Plan) -> f64 {
     let median = Some(Median { min_steps: EVERY, ..Median::default() });
     let rules = StopAcross { median, asha: Some(Asha { min_steps: EVERY, ..Asha::default() }) };
     let start = Instant::now();
-    while let Some((trial, judgement)) = judge_across(&state, &mut scores, &rules, |_| true) {
+    while let Some((trial, judgement)) = judge_across(&state, &mut scores, &rules, JudgingOrder::default(), |_| true) {
         state.apply(&Event::TrialJudged { trial, judgement });
     }
     start.elapsed().as_secs_f64() / (STEPS / EVERY) as f64
@@ -111,6 +117,14 @@ fn sweep(trials: usize) -> String {
          scheduler: [constant, linear, cosine, polynomial, inverse_sqrt]\n  warmup: [{}]\n\
          seeds: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]\n",
         warmups.join(", ")
+    )
+}
+
+/// As many random trials.
+fn search(trials: usize) -> String {
+    format!(
+        "steps: {STEPS}\neval_every: {EVERY}\nspace:\n  lr: {{log: [1e-6, 1e-2]}}\n  warmup: {{uniform: [0, 0.3]}}\n  \
+         scheduler: [constant, linear, cosine, polynomial, inverse_sqrt]\nsearch: {{sampler: random, trials: {trials}}}\n"
     )
 }
 
@@ -244,6 +258,7 @@ fn outcome(last: f32) -> Outcome {
         best_accuracy: Some(0.8),
         best_macro_f1: Some(0.8),
         best: None,
+        last: None,
         best_scores: Scores::default(),
         final_scores: Scores::default(),
         seconds: STEPS as f64,

@@ -1,6 +1,7 @@
 //! The events of a sweep: a closed set of facts about the past. The journal is a list of them, [`crate::state`] is their
 //! fold, and a [`Reporter`] sees each as it happens.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,13 @@ pub enum Event {
         host: String,
         pid: u32,
         trials: Vec<TrialId>,
+    },
+    /// A search begins with the results of other sweeps that `search.from` names. They stay as they are, so that later results of
+    /// those sweeps do not change its sequence. `space`: what is drawn, as text.
+    SearchOpened {
+        from: Vec<String>,
+        space: String,
+        known: Vec<KnownResult>,
     },
     /// A search has drawn its next configuration: a trial for each seed. `number` counts the configurations from 0.
     ConfigurationSuggested {
@@ -112,22 +120,55 @@ impl Event {
         })
     }
 
+    /// The configurations that searches have drawn, in order, each with its number.
+    pub fn suggested(records: &[Record]) -> impl Iterator<Item = (u64, DrawnBy, &[Trial])> {
+        records.iter().filter_map(|record| match &record.event {
+            Self::ConfigurationSuggested { number, by, trials, .. } => Some((*number, *by, trials.as_slice())),
+            _ => None,
+        })
+    }
+
+    /// The results of other sweeps that a search of this space knows, if an earlier run has recorded them.
+    #[must_use]
+    pub fn known<'r>(records: &'r [Record], from: &[String], space: &str) -> Option<&'r [KnownResult]> {
+        let last = records.iter().rev().find_map(|record| match &record.event {
+            Self::SearchOpened { from, space, known } => Some((from, space, known)),
+            _ => None,
+        });
+        last.filter(|(named, drawn, _)| *named == from && *drawn == space).map(|(_, _, known)| known.as_slice())
+    }
+
     /// The trials of the last run's plan, and those that its search has drawn since, in order.
     #[must_use]
     pub fn planned(records: &[Record]) -> Vec<TrialId> {
         let opened = records.iter().rposition(|record| matches!(record.event, Self::SweepOpened { .. }));
-        let mut planned: Vec<TrialId> = Vec::new();
+        let (mut planned, mut seen): (Vec<TrialId>, HashSet<TrialId>) = (Vec::new(), HashSet::new());
         for record in records.iter().skip(opened.unwrap_or(records.len())) {
             match &record.event {
-                Self::SweepOpened { trials, .. } => planned.clone_from(trials),
+                Self::SweepOpened { trials, .. } => {
+                    planned.clone_from(trials);
+                    seen = trials.iter().cloned().collect();
+                }
                 Self::ConfigurationSuggested { trials, .. } => {
-                    planned.extend(trials.iter().map(|trial| trial.id.clone()));
+                    // Those that need no result are in the plan already.
+                    let new = trials.iter().filter(|trial| seen.insert(trial.id.clone()));
+                    planned.extend(new.map(|trial| trial.id.clone()));
                 }
                 _ => {}
             }
         }
         planned
     }
+}
+
+/// A configuration that another sweep has measured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct KnownResult {
+    /// Index among the points of the grid.
+    pub arm: usize,
+    pub point: Vec<Option<f64>>,
+    /// Mean over the trials of the configuration; lower is better.
+    pub value: f64,
 }
 
 /// A place for one worker at a time: a device and a number of threads.

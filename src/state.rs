@@ -47,6 +47,9 @@ pub struct TrialState {
     pub rungs: Vec<Option<f32>>,
     /// The judgement that stops or stopped it.
     pub stop: Option<StopJudgement>,
+    /// The same, and kept if the trial ended by itself before it saw the request: a search goes by it, because how soon a
+    /// request is seen is chance.
+    pub outdone: Option<StopJudgement>,
     /// The user continued it: only divergence stops it early.
     pub ignores_stop_rules: bool,
 }
@@ -149,6 +152,7 @@ impl SweepState {
             Event::SweepInterrupted
             | Event::SweepClosed { .. }
             | Event::OomPolicyApplied { .. }
+            | Event::SearchOpened { .. }
             | Event::ConfigurationSuggested { .. } => {}
             Event::SlotRetired { slot, .. } => drop(self.retired.insert(slot.index)),
             Event::AttemptClaimed { trial, attempt, slot } => {
@@ -301,13 +305,16 @@ impl SweepState {
 
 impl TrialState {
     fn judge(&mut self, judgement: &StopJudgement) {
-        if self.ignores_stop_rules || self.phase.is_over() {
+        if self.ignores_stop_rules || matches!(self.phase, TrialPhase::Failed(_)) {
             return;
         }
         if judgement.rung.is_some_and(|rung| rung as usize == self.rungs.len()) {
             self.rungs.push(judgement.value);
         }
-        if judgement.stops && self.stop.is_none() {
+        if judgement.stops && self.outdone.is_none() {
+            self.outdone = Some(judgement.clone());
+        }
+        if judgement.stops && self.stop.is_none() && !self.phase.is_over() {
             self.stop = Some(judgement.clone());
         }
     }
@@ -375,6 +382,7 @@ pub(crate) mod tests {
             best_accuracy: Some(0.8),
             best_macro_f1: None,
             best: None,
+            last: None,
             best_scores: Scores::default(),
             final_scores: Scores::default(),
             seconds: 1.5,

@@ -295,6 +295,7 @@ fn outcome(status: Status, metrics: &[MetricRow], evals: &[EvalRow]) -> Outcome 
         best_accuracy: evals.iter().map(|row| row.accuracy).reduce(f32::max),
         best_macro_f1: evals.iter().map(|row| row.macro_f1).reduce(f32::max),
         best: None,
+        last: None,
         best_scores: Scores::default(),
         final_scores: Scores::default(),
         seconds: metrics.len() as f64 * 0.2,

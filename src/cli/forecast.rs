@@ -15,7 +15,7 @@ use crate::event::Slot;
 use crate::plan::{Estimate, PastTrial, PlanEstimate, estimate};
 use crate::report::{clock, count};
 use crate::run;
-use crate::spec::{RunConfig, StopAcross};
+use crate::spec::{RunConfig, SamplerName, SearchConfig, StopAcross};
 use crate::store::{self, Results};
 use crate::train;
 use crate::trial::{Device, Keep, Status, Trial, TrialId};
@@ -50,6 +50,7 @@ impl<'a> CostEstimate<'a> {
         let budget =
             prepared.spec.search.as_ref().filter(|_| options.only.is_empty()).map(|search| search.config.trials);
         let undrawn = budget.map_or(0, |budget| (budget as usize).saturating_sub(trials.len()));
+        let time = prepared.spec.search.as_ref().and_then(|search| search.config.time);
         let mut past = past_trials(Device::Cpu, &prepared.results);
         let slots = slots_for(prepared, &options.machine, left + undrawn, &past)?;
         let (threads, device) = threads_and_device(&slots);
@@ -63,13 +64,36 @@ impl<'a> CostEstimate<'a> {
         rest.extend(
             costs.get(costs.len() / 2).map(|middle| std::iter::repeat_n(*middle, undrawn)).into_iter().flatten(),
         );
-        let total = PlanEstimate::of(&rest, slots.len(), kept_states(prepared));
+        let mut total = PlanEstimate::of(&rest, slots.len(), kept_states(prepared));
+        total.seconds = time.map_or(total.seconds, |time| total.seconds.min(time));
         Ok(Self { trials, statuses, costs, slots, total, left, undrawn, is_measured: !past.is_empty() })
     }
 
     /// The peak memory of each trial in bytes.
     pub(crate) fn memory(&self) -> HashMap<TrialId, u64> {
         self.trials.iter().zip(&self.costs).map(|(trial, cost)| (trial.id.clone(), cost.memory)).collect()
+    }
+
+    /// What `search.ahead` means for so many slots, if it does not fit them.
+    pub(crate) fn advice(&self, prepared: &Prepared) -> Option<String> {
+        let search = prepared.spec.search.as_ref().filter(|_| self.undrawn > 0)?;
+        let (ahead, slots) = (search.config.ahead, self.slots.len() as u64);
+        if slots > ahead {
+            return Some(format!(
+                "warning: {} of {slots} slots stay idle, because `search.ahead` is {ahead}. `ahead: {}` keeps all busy, but is \
+                 another sequence, and a blinder search",
+                slots - ahead,
+                2 * slots
+            ));
+        }
+        let learns = search.config.sampler == SamplerName::Tpe;
+        (learns && ahead == SearchConfig::default().ahead && slots <= 2).then(|| {
+            format!(
+                "With {} at a time, `search: {{ahead: {}}}` searches better: it sees newer results.",
+                count(slots as usize, "trial"),
+                2 * slots
+            )
+        })
     }
 
     /// `12 trials, 4 finished, 8 left; 2 at a time on cpu, 1 thread each: about 1:20, ...`.

@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::arguments::set_option;
 use super::sweep_file::{SweepFile, absolute};
-use crate::event::Event;
+use crate::event::{Event, KnownResult, Record};
 use crate::plan::{Facts, Plan, expand_after};
 use crate::report::count;
-use crate::spec;
+use crate::spec::{self, SweepSpec};
 use crate::store::{self, RunDir};
 use crate::trial::{Key, TrialConfig, TrialId};
 
@@ -52,8 +52,13 @@ impl Origin {
     /// The trials that were planned.
     pub(crate) fn plan(&self, dir: &RunDir) -> Option<Plan> {
         let records = store::read_journal(&dir.journal()).map(|journal| journal.records).unwrap_or_default();
-        let spec = spec::parse(&self.shown, &self.stem, &self.text, &self.set).ok()?;
-        expand_after(&spec, &self.facts, Event::drawn(&records)).ok()
+        let spec = self.spec()?;
+        expand_after(&spec, &self.facts, known(&spec, &records), Event::suggested(&records)).ok()
+    }
+
+    /// The sweep file.
+    pub(crate) fn spec(&self) -> Option<SweepSpec> {
+        spec::parse(&self.shown, &self.stem, &self.text, &self.set).ok()
     }
 
     /// What was known of the sources.
@@ -105,6 +110,12 @@ impl Origin {
             )
         })
     }
+}
+
+/// What the search of a sweep knew of other sweeps when it was run.
+pub(crate) fn known<'r>(spec: &SweepSpec, records: &'r [Record]) -> &'r [KnownResult] {
+    let from = spec.search.as_ref().map_or(&[][..], |search| &search.config.from);
+    Event::known(records, from, &spec.space_text()).unwrap_or_default()
 }
 
 /// A text that is equal for configurations that differ only in their length.

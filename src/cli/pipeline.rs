@@ -25,7 +25,7 @@ use super::selection::select;
 use super::test_set::evaluate_best;
 use super::tracking::LiveTracking;
 use crate::decide::{self, MemoryBudget};
-use crate::event::{Event, Reporter as _};
+use crate::event::{Event, Record, Reporter as _};
 use crate::exec::Local;
 use crate::plan::SearchPlan;
 use crate::report::count;
@@ -134,6 +134,19 @@ fn query_augmentations(prepared: &Prepared, options: &RunOptions) -> Result<(), 
     if problems.is_empty() { Ok(()) } else { Err(prepared.spec.problems(problems).into()) }
 }
 
+/// A warning that trials which are trained again change what a search draws.
+fn later_configurations(search: &SearchPlan<'_>, records: &[Record], options: &RunOptions) -> Option<String> {
+    let has_failed = records.iter().any(|record| matches!(record.event, Event::TrialFailed { .. }));
+    let changes = options.retry_failed && has_failed || !options.continued.is_empty();
+    (changes && !options.fresh && !search.is_complete()).then(|| {
+        format!(
+            "warning: trials that are trained again change the search from configuration {} on; those before it were drawn \
+             from the old results",
+            search.drawn_so_far()
+        )
+    })
+}
+
 /// The first lines: warnings, and what is to be done.
 fn announce(prepared: &Prepared, estimate: &CostEstimate<'_>, is_fresh: bool) {
     notify_all(&prepared.plan.warnings);
@@ -146,7 +159,7 @@ fn announce(prepared: &Prepared, estimate: &CostEstimate<'_>, is_fresh: bool) {
             notify(&warning);
         }
     }
-    if let Some(warning) = estimate.space_warning(prepared.dir.path()) {
+    for warning in estimate.space_warning(prepared.dir.path()).into_iter().chain(estimate.advice(prepared)) {
         notify(&warning);
     }
     notify(&format!("{}: {}", prepared.plan.name, estimate.line()));
@@ -165,11 +178,12 @@ fn train_missing(
     let parameters = parameters(prepared);
     let memory = estimate.memory();
     let memory_limit = decide::memory_limit(&prepared.spec.run, &run::machine(Vec::new()));
-    let search = SearchPlan::new(&prepared.spec, &prepared.facts).map(|mut search| {
-        let records = store::read_journal(&prepared.dir.journal()).map(|journal| journal.records).unwrap_or_default();
-        search.recall(Event::drawn(&records));
-        RefCell::new(search)
-    });
+    let records = store::read_journal(&prepared.dir.journal()).map(|journal| journal.records).unwrap_or_default();
+    let search = SearchPlan::new(&prepared.spec, &prepared.facts, &prepared.known, Event::suggested(&records));
+    if let Some(search) = search.as_ref().filter(|_| options.display.shows_notes()) {
+        notify_all(&later_configurations(search, &records, options).into_iter().collect::<Vec<_>>());
+    }
+    let search = search.map(RefCell::new);
     let order = RunOrder {
         plan: &prepared.plan,
         search: search.as_ref().map(|search| search as &dyn TrialSource),

@@ -11,13 +11,13 @@ use super::output::notify;
 use super::sources::find_sources;
 use super::sweep_file::SweepFile;
 use crate::decide;
-use crate::event::Event;
-use crate::plan::{Facts, Plan, expand_after, probe_plan};
-use crate::run;
-use crate::spec::{self, Draft, Probing, Problem, RunConfig, StopAcross, SweepSpec};
+use crate::event::{Event, KnownResult, Record};
+use crate::plan::{Facts, Plan, expand_after, known_results, probe_plan};
+use crate::run::{self, survey};
+use crate::spec::{self, Draft, Evaluation, Probing, Problem, RunConfig, StopAcross, SweepSpec};
 use crate::store::{self, Results, RunDir};
 use crate::train;
-use crate::trial::{Keep, Trial};
+use crate::trial::{Keep, Status, Trial};
 use crate::worker::DiskCache;
 
 /// A sweep that is ready to be run or planned.
@@ -25,6 +25,8 @@ pub(crate) struct Prepared {
     pub spec: SweepSpec,
     pub facts: Facts,
     pub plan: Plan,
+    /// What its search knows of other sweeps.
+    pub known: Vec<KnownResult>,
     /// The sweep file as the user knows it.
     pub file: PathBuf,
     pub origin: Origin,
@@ -44,6 +46,7 @@ impl Prepared {
             spec,
             facts: self.facts.clone(),
             plan: probe_plan(RunDir::PROBES, trials),
+            known: Vec::new(),
             file: self.file.clone(),
             origin: self.origin.clone(),
             dir: results.sweep(RunDir::PROBES)?,
@@ -90,9 +93,48 @@ fn prepare_file(
     }
     let dir = results.sweep(&spec.name)?;
     let records = store::read_journal(&dir.journal()).map(|journal| journal.records).unwrap_or_default();
-    let plan = expand_after(&spec, &facts, Event::drawn(&records))?;
+    let known = known_of_others(&spec, &facts, &results, &records)?;
+    let plan = expand_after(&spec, &facts, &known, Event::suggested(&records))?;
     let origin = Origin::new(stem, file, &arguments.set, &facts);
-    Ok(Prepared { spec, facts, plan, file: file.path.clone(), origin, results, dir, cache })
+    Ok(Prepared { spec, facts, plan, known, file: file.path.clone(), origin, results, dir, cache })
+}
+
+/// What the sweeps of `search.from` have measured: as an earlier run has recorded it, or as it is now.
+fn known_of_others(
+    spec: &SweepSpec,
+    facts: &Facts,
+    results: &Results,
+    records: &[Record],
+) -> Result<Vec<KnownResult>, Failure> {
+    let Some(search) = spec.search.as_ref().filter(|search| !search.config.from.is_empty()) else {
+        return Ok(Vec::new());
+    };
+    if let Some(known) = Event::known(records, &search.config.from, &spec.space_text()) {
+        return Ok(known.to_vec());
+    }
+    let mut measured: Vec<(Trial, f64)> = Vec::new();
+    for name in &search.config.from {
+        let dir = results.sweep(name)?;
+        let plan = Origin::read(&dir).and_then(|origin| origin.plan(&dir));
+        let Some(plan) = plan else {
+            let folder = results.path().display();
+            return Err(Failure::input(format!("`search.from`: there are no results of a sweep `{name}` in {folder}")));
+        };
+        for run in survey(&plan, &dir)?.runs {
+            let cost = run.outcome.as_ref().filter(|_| run.status == Status::Finished).map(|outcome| {
+                if search.config.at == Evaluation::Best { outcome.cost() } else { outcome.final_cost() }
+            });
+            measured.extend(cost.filter(|cost| cost.is_finite()).map(|cost| (run.trial, cost)));
+        }
+    }
+    let known = known_results(spec, facts, measured.iter().map(|(trial, cost)| (trial, *cost)));
+    if known.is_empty() {
+        let names = search.config.from.join(", ");
+        notify(&format!(
+            "warning: `search.from`: no trial of {names} has the data, the checkpoint and the fixed values of this sweep"
+        ));
+    }
+    Ok(known)
 }
 
 fn missing_device(spec: &SweepSpec) -> Option<Problem> {

@@ -9,13 +9,18 @@ use clap::Args;
 use super::Failure;
 use super::arguments::{RESULTS, SweepArguments};
 use super::format::{axis_value, table};
+use super::origin::{Origin, known};
 use super::output::{notify, print};
 use super::prepare::{RecordedSweep, recorded_sweep};
-use super::sweep_file::{self, known_sweeps};
+use super::sweep_file::{self, SweepFile, known_sweeps};
 use crate::analysis::{Run, Sweep};
+use crate::decide::trial_result;
 use crate::event::Event;
+use crate::plan::{Difference, SearchPlan, expand_after};
 use crate::report::count;
 use crate::run;
+use crate::spec;
+use crate::state::SweepState;
 use crate::store::{self, Results, StoreError};
 use crate::trial::{Status, TestRecord, TrialId};
 
@@ -26,10 +31,14 @@ pub(crate) struct StatusArguments {
     /// Folder of all results
     #[arg(long, value_name = "DIR", default_value = RESULTS)]
     results: PathBuf,
+    /// Compute the sequence of a search again from its results, and say where the recorded one differs
+    #[arg(long, requires = "sweep")]
+    verify: bool,
 }
 
 pub(crate) fn status(arguments: &StatusArguments) -> Result<ExitCode, Failure> {
     let text = match &arguments.sweep {
+        Some(sweep) if arguments.verify => return verify(&SweepArguments::new(sweep, &arguments.results)),
         Some(sweep) => {
             let RecordedSweep { plan, dir, .. } = recorded_sweep(&SweepArguments::new(sweep, &arguments.results))?;
             let removed = removed(&run::trials_out_of_plan(&plan, &dir)?);
@@ -39,6 +48,50 @@ pub(crate) fn status(arguments: &StatusArguments) -> Result<ExitCode, Failure> {
     };
     print(text)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Compares the configurations that a search has drawn with those that its file gives for the results as they are. Exit code
+/// 1 if some differ.
+fn verify(arguments: &SweepArguments) -> Result<ExitCode, Failure> {
+    let name = SweepFile::read(&arguments.sweep)
+        .map_or_else(|_| arguments.sweep.clone(), |file| spec::draft("", file.stem(), &file.text, &[]).spec.name);
+    let dir = Results::new(&arguments.results)?.sweep(&name)?;
+    let recorded = Origin::read(&dir).and_then(|origin| origin.spec().map(|spec| (origin, spec)));
+    let Some((origin, spec)) = recorded else {
+        return Err(Failure::input(format!("{name}: there are no results in {}", dir.path().display())));
+    };
+    let records = store::read_journal(&dir.journal())?.records;
+    let known = known(&spec, &records);
+    let Some(mut search) = SearchPlan::new(&spec, origin.facts(), known, []) else {
+        return Err(Failure::input(format!("{name}: this sweep draws nothing: it has no `space`")));
+    };
+    let plan = expand_after(&spec, origin.facts(), known, Event::suggested(&records))?;
+    let state = SweepState::fold(&plan, &records);
+    let at = search.at();
+    let differences = search.differences(Event::suggested(&records), |id| trial_result(&state, id, at, false));
+    let ids = |trials: &[TrialId]| trials.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let mut text = String::new();
+    for Difference { number, recorded, expected } in &differences {
+        let expected = expected.as_deref().map_or_else(|| "nothing".to_owned(), ids);
+        let _ = writeln!(
+            text,
+            "configuration {number} differs: {} was drawn, and the file gives {expected}",
+            ids(recorded)
+        );
+    }
+    let all = Event::suggested(&records).count();
+    if differences.is_empty() {
+        let _ = writeln!(text, "{name}: all {all} drawn configurations are those that the file gives");
+    } else {
+        let different = differences.len();
+        let _ = writeln!(
+            text,
+            "{name}: {different} of {all} drawn configurations differ. The file or a result has changed since \
+             (an edited file, --retry-failed, --continue), or a machine of another kind has computed them"
+        );
+    }
+    print(text)?;
+    Ok(if differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// A line for each sweep that was run, read from its journal and its trials' folders, then the names of the others.

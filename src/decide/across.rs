@@ -3,7 +3,7 @@
 //! A non-finite value counts as the worst value and is never left out. So does a trial that diverged before it came as far
 //! as the others.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::event::{StopJudgement, StopRule};
 use crate::spec::{Asha, Median, StopAcross};
@@ -29,13 +29,14 @@ impl EvalHistory {
 /// that stop a trial, successive halving reports all. `is_wanted`: whether a trial belongs to this run.
 ///
 /// The median rule compares a trial with those before it in the plan and waits for them: which trials it stops does not
-/// depend on their speed. Successive halving waits for no trial. Ended trials are visited only when a running trial reaches
-/// an evaluation that counts: with many thousands of them that takes time.
+/// depend on their speed. Successive halving does so by [`JudgingOrder`]. Ended trials are visited only when a running trial
+/// reaches an evaluation that counts: with many thousands of them that takes time.
 #[must_use]
 pub fn judge_across(
     state: &SweepState,
     scores: &mut EvalHistory,
     rules: &StopAcross,
+    order: JudgingOrder,
     is_wanted: impl Fn(&TrialId) -> bool,
 ) -> Option<(TrialId, StopJudgement)> {
     let EvalHistory { evals, passed } = scores;
@@ -46,15 +47,58 @@ pub fn judge_across(
         let own = candidate((id, known));
         let others = || state.planned().filter(|(other, _)| *other != id).map(candidate);
         let before = || state.planned().take(at).map(candidate);
-        let asha = rules.asha.as_ref().and_then(|rule| by_asha(rule, &own, others));
+        let asha = rules.asha.as_ref().and_then(|rule| match order.distance {
+            None => by_asha(rule, &own, others().filter_map(|other| other.at_rung(rule, own.rung()))),
+            Some(distance) => {
+                let earlier = || state.planned().take((at + 1).saturating_sub(distance)).map(candidate);
+                let are_there = earlier().all(|other| other.is_settled(rule, own.rung()));
+                let values = earlier().filter_map(|other| other.at_rung_in_plan(rule, own.rung()));
+                are_there.then(|| by_asha(rule, &own, values)).flatten()
+            }
+        });
         let median = || rules.median.as_ref().and_then(|rule| by_median(rule, &own, before, passed));
         Some((id.clone(), asha.or_else(median)?))
     };
-    state.planned().enumerate().filter(|(_, (_, known))| can_be_stopped(known)).find_map(judged)
+    state.planned().enumerate().filter(|(_, (_, known))| can_be_judged(known, order)).find_map(judged)
 }
 
-fn can_be_stopped(known: &TrialState) -> bool {
-    matches!(known.phase, TrialPhase::Running { .. }) && !known.ignores_stop_rules && known.stop.is_none()
+/// Whose judgements count, and with whom successive halving compares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct JudgingOrder {
+    /// With trials that are at least so many places before it in the plan, for which a trial waits. None: with all that have
+    /// reached the rung, and it waits for none.
+    pub distance: Option<usize>,
+    /// Ended trials are judged, too: a search goes by the judgement, however fast a trial ended.
+    pub judges_ended: bool,
+}
+
+fn can_be_judged(known: &TrialState, order: JudgingOrder) -> bool {
+    let is_there = match known.phase {
+        TrialPhase::Running { .. } => true,
+        TrialPhase::Ended(_) => order.judges_ended,
+        TrialPhase::Pending | TrialPhase::Failed(_) => false,
+    };
+    is_there && !known.ignores_stop_rules && known.stop.is_none() && known.outdone.is_none()
+}
+
+/// Ended trials that are still to be judged, because they wait for others. Until then a search takes them to be running.
+#[must_use]
+pub fn unjudged(state: &SweepState, scores: &EvalHistory, rules: &StopAcross, order: JudgingOrder) -> HashSet<TrialId> {
+    let none = BTreeMap::new();
+    let waits = |(id, known): &(&TrialId, &TrialState)| {
+        let own = Candidate { id, known, evals: scores.evals.get(*id).unwrap_or(&none), is_to_come: false };
+        let at_rung = |rule: &Asha| rule.rung_step(own.rung()).is_some_and(|step| own.first_from(step).is_some());
+        let at_step = |rule: &Median| own.evals.range(next_step(rule, scores.passed.get(*id))..).next().is_some();
+        matches!(known.phase, TrialPhase::Ended(_))
+            && can_be_judged(known, order)
+            && (rules.asha.as_ref().is_some_and(at_rung) || rules.median.as_ref().is_some_and(at_step))
+    };
+    state.planned().filter(waits).map(|(id, _)| id.clone()).collect()
+}
+
+/// The first step that the median rule has not judged.
+fn next_step(rule: &Median, passed: Option<&u64>) -> u64 {
+    passed.map_or(rule.min_steps, |passed| rule.min_steps.max(passed + 1))
 }
 
 /// A trial with the data that the rules use.
@@ -94,6 +138,29 @@ impl Candidate<'_> {
         }
     }
 
+    /// The rung at which it is judged next.
+    fn rung(&self) -> usize {
+        self.known.rungs.len()
+    }
+
+    /// Whether it is certain what it shows at a rung: it was judged there, or never will be.
+    fn is_settled(&self, rule: &Asha, rung: usize) -> bool {
+        let next = rule.rung_step(self.rung()).and_then(|step| self.first_from(step));
+        match self.known.phase {
+            _ if self.rung() > rung || self.known.outdone.is_some() => true,
+            TrialPhase::Failed(_) => true,
+            TrialPhase::Ended(_) => self.known.ignores_stop_rules || next.is_none(),
+            TrialPhase::Pending => !self.is_to_come,
+            TrialPhase::Running { .. } => false,
+        }
+    }
+
+    /// As [`Self::at_rung`], where a trial that a judgement stops is at no later rung, even if it ran on.
+    fn at_rung_in_plan(&self, rule: &Asha, rung: usize) -> Option<f64> {
+        let is_out = self.known.outdone.is_some() && self.rung() <= rung;
+        if is_out { None } else { self.at_rung(rule, rung) }
+    }
+
     /// Badness at a rung, if the trial takes part there.
     fn at_rung(&self, rule: &Asha, rung: usize) -> Option<f64> {
         if let Some(value) = self.known.rungs.get(rung) {
@@ -126,7 +193,7 @@ fn by_median<'a, I: Iterator<Item = Candidate<'a>>>(
     before: impl Fn() -> I,
     passed: &mut HashMap<TrialId, u64>,
 ) -> Option<StopJudgement> {
-    let from = passed.get(candidate.id).map_or(rule.min_steps, |passed| rule.min_steps.max(passed + 1));
+    let from = next_step(rule, passed.get(candidate.id));
     for (&step, _) in candidate.evals.range(from..) {
         let mut others = Vec::new();
         for other in before() {
@@ -154,16 +221,12 @@ fn by_median<'a, I: Iterator<Item = Candidate<'a>>>(
 
 /// Like Optuna's `SuccessiveHalvingPruner`: at each rung a trial continues if it is among the best `1/eta` of the trials that
 /// have reached the rung so far; with fewer than `eta` trials, if it is the best.
-fn by_asha<'a, I: Iterator<Item = Candidate<'a>>>(
-    rule: &Asha,
-    candidate: &Candidate<'_>,
-    others: impl Fn() -> I,
-) -> Option<StopJudgement> {
-    let rung = candidate.known.rungs.len();
+fn by_asha(rule: &Asha, candidate: &Candidate<'_>, others: impl Iterator<Item = f64>) -> Option<StopJudgement> {
+    let rung = candidate.rung();
     let row = candidate.first_from(rule.rung_step(rung)?)?;
     let own = badness(row, rule.metric);
     let compared = if rule.best { candidate.best_until(row.step, rule.metric) } else { own };
-    let mut competing: Vec<f64> = others().filter_map(|other| other.at_rung(rule, rung)).collect();
+    let mut competing: Vec<f64> = others.collect();
     competing.push(own);
     competing.sort_by(f64::total_cmp);
     let last = (competing.len() / usize::try_from(rule.eta).unwrap_or(usize::MAX)).saturating_sub(1);
@@ -245,8 +308,12 @@ mod tests {
 
         /// All judgements, each applied to the state: trial, step, and whether the trial stops.
         fn judge(&mut self, rules: &StopAcross) -> Vec<(u64, u64, bool)> {
+            self.judge_in(JudgingOrder::default(), rules)
+        }
+
+        fn judge_in(&mut self, order: JudgingOrder, rules: &StopAcross) -> Vec<(u64, u64, bool)> {
             let mut judgements = Vec::new();
-            while let Some((trial, judgement)) = judge_across(&self.state, &mut self.scores, rules, |_| true) {
+            while let Some((trial, judgement)) = judge_across(&self.state, &mut self.scores, rules, order, |_| true) {
                 judgements.push((u64::from_str_radix(trial.as_str(), 16).unwrap(), judgement.step, judgement.stops));
                 self.state.apply(&Event::TrialJudged { trial, judgement });
                 assert!(judgements.len() < 100, "it does not end");
@@ -292,7 +359,8 @@ mod tests {
                 "minimize" => Metric::EvalLoss,
                 _ => Metric::Accuracy,
             };
-            let asha = Asha { metric, eta: number("eta"), min_steps: number("min_steps"), s: number("s"), best: false };
+            let (eta, min_steps, s) = (number("eta"), number("min_steps"), number("s"));
+            let asha = Asha { metric, eta, min_steps, s, ..Asha::default() };
             let rules = StopAcross { median: None, asha: Some(asha) };
             let mut field = Field::new(&[&[] as &[f32]; 64]);
             for report in case["reports"].as_array().unwrap() {
@@ -342,13 +410,52 @@ mod tests {
     #[test]
     fn halving_can_skip_rungs_and_compare_best_values() {
         let rules = |s, best| {
-            let asha = Asha { metric: Metric::EvalLoss, eta: 2, min_steps: 10, s, best };
+            let asha = Asha { eta: 2, min_steps: 10, s, best, ..Asha::default() };
             StopAcross { median: None, asha: Some(asha) }
         };
         let losses: [&[f32]; 3] = [&[3.0, 3.0], &[1.0, 4.0], &[5.0, 2.0]];
         assert_eq!(Field::new(&losses).judge(&rules(1, false)), [(0, 20, false), (1, 20, true), (2, 20, false)]);
         let best = Field::new(&losses).judge(&rules(1, true));
         assert_eq!(best, [(0, 20, false), (1, 20, false), (2, 20, false)], "the second was at 1.0");
+    }
+
+    /// With `order: plan`, the same trials stop at the same rungs, whatever their speed, even if they end before they are
+    /// judged. It is what Optuna's rule decides when the trials come to each rung in the order of the plan.
+    #[test]
+    fn halving_in_the_order_of_the_plan_does_not_depend_on_speed() {
+        let losses: [&[f32]; 6] = [
+            &[3.0, 2.0, 1.0, 1.0],
+            &[2.0, 1.5, 1.0, 0.9],
+            &[2.5, 1.0, 1.0, 1.0],
+            &[1.0, 1.2, 1.0, 0.5],
+            &[1.5, 0.5, 0.4, 0.3],
+            &[0.5, 3.0, 3.0, 3.0],
+        ];
+        let plan = JudgingOrder { distance: Some(1), judges_ended: true };
+        let judged = |order: JudgingOrder, arrival: &[u64], ends: bool| {
+            let mut field = Field::new(&[&[] as &[f32]; 6]);
+            let mut judgements = Vec::new();
+            for &trial in arrival {
+                field.see(trial, losses[trial as usize]);
+                if ends {
+                    field.end(trial, Status::Finished);
+                }
+                judgements.extend(field.judge_in(order, &asha(2)));
+            }
+            judgements.sort_unstable();
+            judgements
+        };
+        let expected = judged(plan, &[0, 1, 2, 3, 4, 5], false);
+        assert!(expected.iter().any(|(_, step, stops)| *step == 20 && *stops), "{expected:?}");
+        for arrival in [[5, 4, 3, 2, 1, 0], [2, 0, 5, 1, 4, 3], [0, 1, 2, 3, 4, 5]] {
+            assert_eq!(judged(plan, &arrival, false), expected, "{arrival:?}");
+            assert_eq!(judged(plan, &arrival, true), expected, "{arrival:?}, already ended");
+        }
+        assert_eq!(judged(JudgingOrder::default(), &[0, 1, 2, 3, 4, 5], false), expected, "in that order both agree");
+        assert_ne!(judged(JudgingOrder::default(), &[5, 4, 3, 2, 1, 0], false), expected, "by arrival, speed decides");
+        // Farther back, fewer are compared: the last with the first two alone.
+        let back = judged(JudgingOrder { distance: Some(4), judges_ended: true }, &[0, 1, 2, 3, 4, 5], false);
+        assert!(back.contains(&(2, 10, false)) && back.contains(&(5, 10, false)), "{back:?}");
     }
 
     #[test]
@@ -444,12 +551,14 @@ mod tests {
     #[test]
     fn judgements_have_a_text() {
         let mut field = Field::new(&[&[1.0], &[2.0]]);
-        let (_, first) = judge_across(&field.state, &mut field.scores, &asha(2), |_| true).unwrap();
+        let (_, first) =
+            judge_across(&field.state, &mut field.scores, &asha(2), JudgingOrder::default(), |_| true).unwrap();
         insta::assert_snapshot!(first, @"stop.asha: eval_loss at step 10 is 1.0000, among the best of 1 trials at rung 0 (1.0000 or better continues)");
         field.see(1, &[f32::NAN]);
         let metric = Metric::Accuracy;
         let rules = StopAcross { median: Some(Median { metric, min_trials: 1, min_steps: 10 }), asha: None };
-        let (_, second) = judge_across(&field.state, &mut field.scores, &rules, |_| true).unwrap();
+        let (_, second) =
+            judge_across(&field.state, &mut field.scores, &rules, JudgingOrder::default(), |_| true).unwrap();
         insta::assert_snapshot!(second, @"stop.median: best accuracy up to step 10 is not finite, worse than the median -1.0000 of 1 trials");
     }
 }

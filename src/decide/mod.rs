@@ -11,10 +11,10 @@ mod overdue;
 mod search_results;
 mod slots;
 
-pub use across::{EvalHistory, judge_across};
+pub use across::{EvalHistory, JudgingOrder, judge_across, unjudged};
 pub use failures::{MAX_FAULTS, MemoryEvidence, killed, oom_policy};
 pub use memory::MemoryBudget;
 pub use next_actions::{Action, Policy, decide};
 pub use overdue::{Pulse, overdue};
-pub use search_results::search_result;
+pub use search_results::trial_result;
 pub use slots::{Machine, SlotError, check_devices, memory_limit, slots};

@@ -54,6 +54,14 @@ impl Plan {
 
 /// Adds a value to those of an axis, if it is new. Numbers stay in order.
 fn insert(values: &mut Vec<AxisValue>, value: &AxisValue) {
+    // A range may have thousands of values: they are in order.
+    if let Some(x) = value.value.as_f64().filter(|_| values.first().is_some_and(|first| first.value.is_number())) {
+        let at = values.partition_point(|known| known.value.as_f64().is_some_and(|known| known < x));
+        if values.get(at).is_none_or(|known| known.value != value.value) {
+            values.insert(at, value.clone());
+        }
+        return;
+    }
     if values.iter().any(|known| known.value == value.value) {
         return;
     }
@@ -373,6 +381,10 @@ impl<'s> Expansion<'s> {
             return None;
         }
         Some(self.trials[before..].iter().map(|trial| trial.id.clone()).collect())
+    }
+
+    pub(super) fn holds(&self, id: &TrialId) -> bool {
+        self.ids.contains(id)
     }
 
     /// Removes the trials from this index on.

@@ -25,5 +25,5 @@ pub use expand::Plan;
 pub use facts::{AugmentationFound, DataFound, Facts, ModelFound};
 pub use probes::{ProbeRequest, approach, probe_plan, probes};
 pub use schedules::{PlannedSchedule, schedules};
-pub use search::{SearchPlan, SearchStep, Suggestion};
+pub use search::{Difference, SearchPlan, SearchStep, Suggestion, known_results};
 pub use trials::{expand, expand_after};

@@ -3,10 +3,17 @@
 //! Which configuration is next is a function of the sweep file and of the results that it may see ([`Lag`]). It does not depend
 //! on the number of slots, on the order in which trials end, or on interruptions.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use super::expand::{Column, Expansion};
 use super::{Facts, Plan};
-use crate::search::{Lag, Observation, Point, Sampler, SearchResult, SearchSettings, propose};
-use crate::spec::{Choice, Entry, Factor, Place, Problems, SamplerName, SearchSpec, Setting, SweepSpec};
+use crate::event::{Event, KnownResult};
+use crate::search::{Lag, Observation, Point, Sampler, SearchResult, SearchSettings, TrialResult, propose};
+use crate::spec::{
+    AshaOrder, Choice, Entry, Evaluation, Factor, Place, Problems, SamplerName, SearchSpec, Setting, SweepSpec,
+    in_short, lookup,
+};
 use crate::trial::{AxisValue, DrawnBy, Key, Metric, Trial, TrialId};
 
 /// A configuration of a search.
@@ -40,6 +47,17 @@ struct Configuration {
     /// None where values of `include` cannot be drawn.
     point: Option<Point>,
     trials: Vec<TrialId>,
+    /// Of each trial.
+    steps: Vec<u64>,
+}
+
+/// A configuration that the sweep file would not give after those before it, with the results as they are now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Difference {
+    pub number: u64,
+    pub recorded: Vec<TrialId>,
+    /// None: the search would wait or end.
+    pub expected: Option<Vec<TrialId>>,
 }
 
 /// A search with the configurations so far.
@@ -49,29 +67,52 @@ pub struct SearchPlan<'s> {
     search: &'s SearchSpec,
     expansion: Expansion<'s>,
     configurations: Vec<Configuration>,
-    /// Number of configurations that were there before any result.
-    first: usize,
+    /// Number of configurations of `include`.
+    included: usize,
     facts: &'s Facts,
+    /// What other sweeps have measured.
+    known: Vec<KnownResult>,
+    /// How many configurations were drawn for each point of the grid.
+    drawn: Vec<u64>,
 }
 
 impl<'s> SearchPlan<'s> {
-    /// The configurations of `include`, and those that are drawn without results. None if the sweep draws nothing.
+    /// The configurations of `include`, those that earlier runs have suggested, and those that are drawn without results.
+    /// `known`: what other sweeps have measured. None if the sweep draws nothing.
     ///
-    /// # Errors
-    /// Values of `include` that do not fit their data or checkpoint.
-    pub fn new(spec: &'s SweepSpec, facts: &'s Facts) -> Option<Self> {
-        let search = spec.search.as_ref()?;
-        let (expansion, configurations) = (Expansion::new(spec, facts), Vec::new());
-        let mut plan = Self { spec, search, expansion, configurations, first: 0, facts };
+    /// A configuration that lies outside the space of the sweep file, or has other values for what is not drawn, is left out.
+    pub fn new<'d>(
+        spec: &'s SweepSpec,
+        facts: &'s Facts,
+        known: &[KnownResult],
+        suggested: impl IntoIterator<Item = (u64, DrawnBy, &'d [Trial])>,
+    ) -> Option<Self> {
+        let mut plan = Self { known: known.to_vec(), ..Self::bare(spec, facts)? };
         plan.include();
-        while !plan.needs_results() && plan.is_within_budget() {
-            let (number, seen) = (plan.configurations.len(), plan.seen(&[]));
-            if plan.draw(number as u64, &seen).is_none() {
+        plan.included = plan.configurations.len();
+        for (_, by, trials) in suggested {
+            if plan.is_within_budget() {
+                plan.recall(by, trials);
+            }
+        }
+        plan.draw_first();
+        Some(plan)
+    }
+
+    /// Draws what needs no results.
+    fn draw_first(&mut self) {
+        while !self.needs_results() && self.is_within_budget() {
+            if self.draw(self.configurations.len() as u64, &[]).is_none() {
                 break;
             }
         }
-        plan.first = plan.configurations.len();
-        Some(plan)
+    }
+
+    /// A search without any configuration.
+    fn bare(spec: &'s SweepSpec, facts: &'s Facts) -> Option<Self> {
+        let search = spec.search.as_ref()?;
+        let (expansion, configurations) = (Expansion::new(spec, facts), Vec::new());
+        Some(Self { spec, search, expansion, configurations, included: 0, facts, known: Vec::new(), drawn: Vec::new() })
     }
 
     /// The plan as far as it is known.
@@ -89,52 +130,132 @@ impl<'s> SearchPlan<'s> {
         Ok(plan)
     }
 
-    /// Continues after configurations that an earlier run has suggested. One that the sweep file would not give any more is
-    /// left out.
-    pub fn recall<'d>(&mut self, drawn: impl IntoIterator<Item = (&'d Point, &'d [Trial])>) {
-        for (point, trials) in drawn {
-            let ids: Vec<TrialId> = trials.iter().map(|trial| trial.id.clone()).collect();
-            let known = |configuration: &Configuration| configuration.trials == ids;
-            if self.configurations.iter().any(known) || !self.is_within_budget() {
-                continue;
-            }
-            let arm = self.next_arm();
-            let by = self.next_by();
+    /// Adds a configuration of an earlier run. The space may have changed since: its values decide, not its point.
+    fn recall(&mut self, by: DrawnBy, trials: &[Trial]) {
+        let ids: Vec<TrialId> = trials.iter().map(|trial| trial.id.clone()).collect();
+        let is_there = ids.iter().any(|id| self.expansion.holds(id));
+        let Some(first) = trials.first().filter(|_| !is_there) else { return };
+        let Some(point) = self.point_of(first) else { return };
+        let arms = (0..self.arms()).map(|arm| (self.next_arm() + arm) % self.arms().max(1));
+        for arm in arms.collect::<Vec<_>>() {
             let before = self.expansion.trials.len();
-            match self.add(arm, point) {
-                Some(added) if added == ids => {
-                    self.configurations.push(Configuration { arm, by, point: Some(point.clone()), trials: added });
-                }
+            match self.add(arm, &point) {
+                Some(added) if added == ids => return self.push(arm, by, Some(point), before),
                 Some(_) => self.expansion.remove_from(before),
                 None => {}
             }
         }
     }
 
-    /// Forgets all configurations that rest on results.
-    pub fn forget_results(&mut self) {
-        let kept: usize = self.configurations[..self.first].iter().map(|known| known.trials.len()).sum();
-        self.configurations.truncate(self.first);
+    /// All configurations that were drawn.
+    #[must_use]
+    pub fn suggestions(&self) -> Vec<Suggestion> {
+        let mut trials = self.expansion.trials.as_slice();
+        let mut suggestions = Vec::new();
+        for (known, number) in self.configurations.iter().zip(0..) {
+            let (own, rest) = trials.split_at(known.trials.len());
+            trials = rest;
+            if let (Some(point), true) = (&known.point, known.by != DrawnBy::Include) {
+                suggestions.push(Suggestion { number, by: known.by, point: point.clone(), trials: own.to_vec() });
+            }
+        }
+        suggestions
+    }
+
+    /// The values of a trial as a point of the space; None if it lies outside.
+    fn point_of(&self, trial: &Trial) -> Option<Point> {
+        let config = serde_json::to_value(&trial.config).ok()?;
+        let full = |path: &str| lookup(&config, path).cloned();
+        let in_short = |path: &str| Some(in_short(path, &full(path)?));
+        let value = |path: &str| trial.value(path).map(|value| value.value.clone()).or_else(|| in_short(path));
+        self.search.drawn.point(value, full)
+    }
+
+    /// Adds the configuration of the trials from `first` on.
+    fn push(&mut self, arm: usize, by: DrawnBy, point: Option<Point>, first: usize) {
+        let trials = &self.expansion.trials[first..];
+        let (trials, steps) = trials.iter().map(|trial| (trial.id.clone(), trial.steps)).unzip();
+        self.configurations.push(Configuration { arm, by, point, trials, steps });
+        self.count();
+    }
+
+    /// Counts the configuration that was added last.
+    fn count(&mut self) {
+        let Some(last) = self.configurations.last().filter(|last| last.by != DrawnBy::Include) else { return };
+        if self.drawn.len() <= last.arm {
+            self.drawn.resize(last.arm + 1, 0);
+        }
+        self.drawn[last.arm] += 1;
+    }
+
+    /// Removes all configurations from this index on.
+    fn truncate(&mut self, configurations: usize) {
+        for removed in self.configurations.drain(configurations..).filter(|known| known.by != DrawnBy::Include) {
+            self.drawn[removed.arm] -= 1;
+        }
+        let kept: usize = self.configurations.iter().map(|known| known.trials.len()).sum();
         self.expansion.remove_from(kept);
     }
 
+    /// Compares what earlier runs have drawn with what the sweep file gives now, each after those recorded before it.
+    pub fn differences<'d>(
+        &mut self,
+        suggested: impl IntoIterator<Item = (u64, DrawnBy, &'d [Trial])>,
+        result: impl Fn(&TrialId) -> TrialResult,
+    ) -> Vec<Difference> {
+        self.truncate(self.included);
+        let mut differences = Vec::new();
+        for (number, by, trials) in suggested {
+            let recorded: Vec<TrialId> = trials.iter().map(|trial| trial.id.clone()).collect();
+            let before = self.configurations.len();
+            let expected = match self.next(&result) {
+                SearchStep::Suggest(suggestion) => {
+                    Some(suggestion.trials.iter().map(|trial| trial.id.clone()).collect())
+                }
+                SearchStep::Wait | SearchStep::Complete | SearchStep::Ended(_) => None,
+            };
+            if expected.as_ref() != Some(&recorded) {
+                self.truncate(before);
+                self.recall(by, trials);
+                differences.push(Difference { number, recorded, expected });
+            }
+        }
+        differences
+    }
+
+    /// Number of configurations so far, which is the number of the next one.
+    #[must_use]
+    pub fn drawn_so_far(&self) -> usize {
+        self.configurations.len()
+    }
+
+    /// Forgets what earlier runs have drawn.
+    pub fn forget(&mut self) {
+        self.truncate(self.included);
+        self.draw_first();
+    }
+
     /// What comes next. `result`: of each trial, where lower values are better.
-    pub fn next(&mut self, result: impl Fn(&TrialId) -> SearchResult) -> SearchStep {
+    pub fn next(&mut self, result: impl Fn(&TrialId) -> TrialResult) -> SearchStep {
         if !self.is_within_budget() {
             return SearchStep::Complete;
         }
         let number = self.configurations.len() as u64;
-        let of = |known: &Configuration| SearchResult::of_seeds(&known.trials.iter().map(&result).collect::<Vec<_>>());
-        let visible = self.lag().ended_before(number) as usize;
-        let results: Vec<SearchResult> = self.configurations[..visible].iter().map(of).collect();
-        if results.contains(&SearchResult::Running) {
-            return SearchStep::Wait;
-        }
-        if let Some(why) = self.has_ended(&results) {
+        let lag = self.lag();
+        let of = |known: &Configuration| {
+            let trials = known.trials.iter().zip(&known.steps).map(|(trial, steps)| result(trial).judged(*steps));
+            TrialResult::of_seeds(&trials.collect::<Vec<_>>())
+        };
+        let shown = self.configurations.iter().zip(0..).map(|(known, earlier)| {
+            // What is too near to be seen is not looked up.
+            let is_seen = number - earlier >= lag.ahead;
+            if is_seen { lag.shown(earlier, number, of(known)) } else { Some(SearchResult::Running) }
+        });
+        let Some(results) = shown.collect::<Option<Vec<SearchResult>>>() else { return SearchStep::Wait };
+        if let Some(why) = self.has_ended(&results[..lag.ended_before(number) as usize]) {
             return SearchStep::Ended(why);
         }
-        let seen = self.seen(&results);
-        match self.draw(number, &seen) {
+        match self.draw(number, &results) {
             Some(suggestion) => SearchStep::Suggest(suggestion),
             None => SearchStep::Ended("every configuration of the space is there"),
         }
@@ -149,7 +270,10 @@ impl<'s> SearchPlan<'s> {
             let point = known.point.clone().filter(|_| known.arm == arm)?;
             Some(Observation { point, result })
         };
-        self.configurations.iter().enumerate().filter_map(seen).collect()
+        let known = self.known.iter().filter(|known| known.arm == arm);
+        let known =
+            known.map(|known| Observation { point: known.point.clone(), result: SearchResult::Ended(known.value) });
+        known.chain(self.configurations.iter().enumerate().filter_map(seen)).collect()
     }
 
     /// Number of trials that the search may have in all.
@@ -158,8 +282,44 @@ impl<'s> SearchPlan<'s> {
         self.search.config.trials
     }
 
+    /// The evaluation of a trial that counts.
+    #[must_use]
+    pub fn at(&self) -> Evaluation {
+        self.search.config.at
+    }
+
+    /// Whether all trials are drawn.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        !self.is_within_budget()
+    }
+
+    /// A run starts no trial after this time.
+    #[must_use]
+    pub fn time(&self) -> Option<Duration> {
+        self.search.config.time.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+    }
+
+    /// How many places before a trial the trials lie that may have ended when it is judged.
+    #[must_use]
+    pub fn distance(&self) -> usize {
+        usize::try_from(self.search.config.ahead).unwrap_or(usize::MAX).saturating_mul(self.repetitions().len().max(1))
+    }
+
+    /// What other sweeps have measured, for the journal.
+    #[must_use]
+    pub fn opened(&self) -> Option<Event> {
+        let (from, space) = (self.search.config.from.clone(), self.spec.space_text());
+        (!from.is_empty()).then(|| Event::SearchOpened { from, space, known: self.known.clone() })
+    }
+
+    /// Rungs count if early stopping compares trials in the order of the plan.
     fn lag(&self) -> Lag {
-        Lag { ahead: self.search.config.ahead, rungs: 0 }
+        let rule = self.spec.run.stop.asha.as_ref().filter(|rule| rule.order != Some(AshaOrder::Arrival));
+        let most = self.expansion.trials.iter().map(|trial| trial.steps).max().unwrap_or(0);
+        let is_before_end =
+            |rung: &usize| rule.is_some_and(|rule| rule.rung_step(*rung).is_some_and(|step| step < most));
+        Lag { ahead: self.search.config.ahead, rungs: (0..).take_while(is_before_end).count() as u64 }
     }
 
     /// Whether `until` or `patience` ends the search after these results.
@@ -195,10 +355,10 @@ impl<'s> SearchPlan<'s> {
             let of_one = trials.iter().take_while(same).take(repetitions.max(1)).count().max(1);
             let (these, rest) = trials.split_at(of_one);
             trials = rest;
-            let point = self.search.drawn.point(|path| first.value(path).map(|value| value.value.clone()));
-            let ids = these.iter().map(|trial| trial.id.clone()).collect();
+            let point = self.point_of(first);
+            let (ids, steps) = these.iter().map(|trial| (trial.id.clone(), trial.steps)).unzip();
             let arm = (0..self.arms()).find(|arm| self.is_in_arm(first, *arm)).unwrap_or(usize::MAX);
-            self.configurations.push(Configuration { arm, by: DrawnBy::Include, point, trials: ids });
+            self.configurations.push(Configuration { arm, by: DrawnBy::Include, point, trials: ids, steps });
         }
     }
 
@@ -206,19 +366,24 @@ impl<'s> SearchPlan<'s> {
         self.arm(arm).iter().all(|(path, choice)| trial.value(path).is_some_and(|value| *value == choice.shown))
     }
 
-    fn draw(&mut self, number: u64, seen: &[Observation]) -> Option<Suggestion> {
+    /// The next configuration. `results`: of the first ones.
+    fn draw(&mut self, number: u64, results: &[SearchResult]) -> Option<Suggestion> {
         let (arm, by) = (self.next_arm(), self.next_by());
+        let seen = if by == DrawnBy::Tpe { self.seen(results) } else { Vec::new() };
         let settings = SearchSettings { sampler: self.sampler(), seed: self.search.config.seed };
         let space = &self.search.drawn.space;
         let place = self.drawn_in(arm);
         let mut added = None;
-        let point = propose(space, settings, place, seen, |point| {
-            added = self.add(arm, point);
+        let before = self.expansion.trials.len();
+        let point = propose(space, settings, place, &seen, |point| {
+            // Nothing is trained that another sweep has measured.
+            let is_known = self.known.iter().any(|known| known.arm == arm && known.point == *point);
+            added = if is_known { None } else { self.add(arm, point) };
             added.is_none()
         })?;
-        let ids = added?;
-        let trials = self.expansion.trials[self.expansion.trials.len() - ids.len()..].to_vec();
-        self.configurations.push(Configuration { arm, by, point: Some(point.clone()), trials: ids });
+        added?;
+        self.push(arm, by, Some(point.clone()), before);
+        let trials = self.expansion.trials[before..].to_vec();
         Some(Suggestion { number, by, point, trials })
     }
 
@@ -280,29 +445,33 @@ impl<'s> SearchPlan<'s> {
 
     /// The searches of the points of the grid take turns.
     fn next_arm(&self) -> usize {
-        let drawn = self.configurations.iter().filter(|known| known.by != DrawnBy::Include).count();
-        drawn % self.arms().max(1)
+        self.drawn.iter().sum::<u64>() as usize % self.arms().max(1)
     }
 
     /// How many configurations were drawn for a point of the grid.
     fn drawn_in(&self, arm: usize) -> u64 {
-        let drawn = |known: &&Configuration| known.arm == arm && known.by != DrawnBy::Include;
-        self.configurations.iter().filter(drawn).count() as u64
+        self.drawn.get(arm).copied().unwrap_or(0)
     }
 
     fn sampler(&self) -> Sampler {
         match self.search.config.sampler {
             SamplerName::Random => Sampler::Random,
             SamplerName::Sobol => Sampler::Sobol,
-            SamplerName::Tpe => Sampler::Tpe { startup: self.search.config.startup },
+            SamplerName::Tpe => Sampler::Tpe { startup: self.startup(self.next_arm()) },
         }
+    }
+
+    /// Configurations of a point of the grid before the first that learns. Those of other sweeps count.
+    fn startup(&self, arm: usize) -> u64 {
+        let known = self.known.iter().filter(|known| known.arm == arm).count() as u64;
+        self.search.config.startup.saturating_sub(known)
     }
 
     fn next_by(&self) -> DrawnBy {
         match self.search.config.sampler {
             SamplerName::Random => DrawnBy::Random,
             SamplerName::Sobol => DrawnBy::Sobol,
-            SamplerName::Tpe if self.drawn_in(self.next_arm()) < self.search.config.startup => DrawnBy::Sobol,
+            SamplerName::Tpe if self.drawn_in(self.next_arm()) < self.startup(self.next_arm()) => DrawnBy::Sobol,
             SamplerName::Tpe => DrawnBy::Tpe,
         }
     }
@@ -319,6 +488,36 @@ impl<'s> SearchPlan<'s> {
     }
 }
 
+/// What other sweeps have measured of configurations of a search: `measured` holds their trials, each with its value, where
+/// lower is better. Trials count that differ from those of the search in the seed alone; a configuration has the mean of its.
+#[must_use]
+pub fn known_results<'t>(
+    spec: &SweepSpec,
+    facts: &Facts,
+    measured: impl IntoIterator<Item = (&'t Trial, f64)>,
+) -> Vec<KnownResult> {
+    let mut values: BTreeMap<String, (usize, Point, Vec<f64>)> = BTreeMap::new();
+    for (trial, value) in measured {
+        let mut alike = spec.clone();
+        // Neither seeds nor the sweep's own trials.
+        alike.base.seed = trial.config.seed;
+        alike.without_repetitions();
+        let Some(mut search) = SearchPlan::bare(&alike, facts) else { continue };
+        let Some(point) = search.point_of(trial) else { continue };
+        let arm = (0..search.arms()).find(|arm| {
+            let added = search.add(*arm, &point);
+            search.expansion.remove_from(0);
+            added.is_some_and(|ids| ids == [trial.id.clone()])
+        });
+        if let Some(arm) = arm {
+            let entry = values.entry(format!("{arm} {point:?}"));
+            entry.or_insert_with(|| (arm, point, Vec::new())).2.push(value);
+        }
+    }
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    values.into_values().map(|(arm, point, values)| KnownResult { arm, point, value: mean(&values) }).collect()
+}
+
 fn differ_in_repetition_alone(a: &Trial, b: &Trial) -> bool {
     let others =
         |trial: &Trial| trial.values.iter().filter(|(key, _)| !Key::is_repetition(key)).cloned().collect::<Vec<_>>();
@@ -326,190 +525,4 @@ fn differ_in_repetition_alone(a: &Trial, b: &Trial) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::HashSet;
-
-    use proptest::prelude::*;
-
-    use super::super::tests::facts;
-    use super::*;
-    use crate::plan::expand_after;
-    use crate::spec::parse;
-
-    const SWEEP: &str = "
-steps: 100
-space:
-  lr: {log: [1e-6, 1e-2]}
-  warmup: {uniform: [0, 0.3], step: 0.05}
-  batch_size: [8, 16, 32]
-  scheduler: [linear, {name: cosine_with_restarts, cycles: {int: [1, 4]}}]
-search: {trials: 20, startup: 5, ahead: 3}
-";
-
-    fn spec(text: &str) -> SweepSpec {
-        parse("a.yaml", "a", text, &[]).unwrap_or_else(|problems| panic!("{problems}"))
-    }
-
-    /// Lower near a learning rate of 1e-4.
-    fn value(trial: &Trial) -> f64 {
-        (trial.config.lr.ln() - 1e-4_f64.ln()).powi(2) + trial.config.batch_size as f64 / 100.0
-    }
-
-    /// Runs a search to its end. Of the running trials, `choose` says which ends next, by its place. Returns the ids, in order.
-    fn play(
-        text: &str,
-        mut choose: impl FnMut(usize) -> usize,
-        slots: usize,
-        cut: usize,
-    ) -> (Vec<TrialId>, &'static str) {
-        let spec = spec(text);
-        let facts = facts(&spec);
-        let mut search = SearchPlan::new(&spec, &facts).unwrap();
-        let mut plan = search.plan().unwrap();
-        let mut ended: HashSet<TrialId> = HashSet::new();
-        let mut drawn: Vec<(Point, Vec<Trial>)> = Vec::new();
-        for turn in 0.. {
-            if turn == cut {
-                // The program dies, and another one begins with what the journal holds.
-                search = SearchPlan::new(&spec, &facts).unwrap();
-                search.recall(drawn.iter().map(|(point, trials)| (point, trials.as_slice())));
-                assert_eq!(search.plan().unwrap().trials, plan.trials);
-            }
-            let trials = plan.trials.clone();
-            let open = || trials.iter().filter(|trial| !ended.contains(&trial.id));
-            if open().count() < slots {
-                let result = |id: &TrialId| match trials.iter().find(|trial| trial.id == *id) {
-                    Some(trial) if ended.contains(id) => SearchResult::Ended(value(trial)),
-                    _ => SearchResult::Running,
-                };
-                match search.next(result) {
-                    SearchStep::Suggest(suggestion) => {
-                        plan.extend(&suggestion.trials);
-                        drawn.push((suggestion.point, suggestion.trials));
-                        continue;
-                    }
-                    SearchStep::Ended(why) if open().next().is_none() => {
-                        return (plan.trials.into_iter().map(|trial| trial.id).collect(), why);
-                    }
-                    SearchStep::Complete if open().next().is_none() => {
-                        return (plan.trials.into_iter().map(|trial| trial.id).collect(), "complete");
-                    }
-                    SearchStep::Complete | SearchStep::Ended(_) | SearchStep::Wait => {}
-                }
-            }
-            let running: Vec<TrialId> = open().take(slots).map(|trial| trial.id.clone()).collect();
-            assert!(!running.is_empty(), "the search waits for nothing");
-            ended.insert(running[choose(running.len())].clone());
-        }
-        unreachable!()
-    }
-
-    fn alone(text: &str) -> (Vec<TrialId>, &'static str) {
-        play(text, |_| 0, 1, usize::MAX)
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(24))]
-
-        /// Whatever the number of slots, the order in which trials end, and the moment at which the program dies.
-        #[test]
-        fn the_sequence_is_a_function_of_the_file(slots in 1_usize..9, order in any::<u64>(), cut in 0_usize..60) {
-            let mut state = order;
-            let choose = |n: usize| {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                (state >> 33) as usize % n
-            };
-            prop_assert_eq!(play(SWEEP, choose, slots, cut).0, alone(SWEEP).0);
-        }
-    }
-
-    #[test]
-    fn results_lead_the_search() {
-        let text = SWEEP.replace("trials: 20", "trials: 40");
-        let spec = spec(&text);
-        let (ids, why) = alone(&text);
-        assert_eq!((ids.len(), why), (40, "complete"));
-        let random = alone(&text.replace("search: {", "search: {sampler: random, ")).0;
-        let plan = |text: &str, ids: &[TrialId]| {
-            let spec = self::spec(text);
-            let facts = facts(&spec);
-            let mut search = SearchPlan::new(&spec, &facts).unwrap();
-            let mut plan = search.plan().unwrap();
-            while let SearchStep::Suggest(suggestion) = search.next(|id| {
-                plan.trials
-                    .iter()
-                    .find(|trial| trial.id == *id)
-                    .map_or(SearchResult::Running, |trial| SearchResult::Ended(value(trial)))
-            }) {
-                plan.extend(&suggestion.trials);
-            }
-            assert_eq!(plan.trials.iter().map(|trial| trial.id.clone()).collect::<Vec<_>>(), ids);
-            let late = &plan.trials[20..];
-            late.iter().map(value).sum::<f64>() / late.len() as f64
-        };
-        let by_random = plan(&text.replace("search: {", "search: {sampler: random, "), &random);
-        assert!(plan(&text, &ids) < 0.5 * by_random, "the later half of the configurations lies near the best");
-        assert_eq!(ids.iter().collect::<HashSet<_>>().len(), 40, "no configuration comes twice");
-        assert!(spec.search.is_some());
-    }
-
-    #[test]
-    fn a_search_ends_early_for_a_reason() {
-        let with = |keys: &str| alone(&SWEEP.replace("ahead: 3", keys).replace("trials: 20", "trials: 90"));
-        let (ids, why) = with("ahead: 1, until: 4.0");
-        assert!(ids.len() < 90 && why == "`search.until` is reached", "{} {why}", ids.len());
-        let (ids, why) = with("ahead: 1, patience: 4");
-        assert!(ids.len() < 90 && why == "`search.patience` has run out", "{} {why}", ids.len());
-        let (ids, why) =
-            alone("steps: 100\nspace: {batch_size: [8, 16], lr: [1e-5, 1e-4]}\nexclude: [{batch_size: 16, lr: 1e-5}]");
-        assert_eq!((ids.len(), why), (3, "every configuration of the space is there"));
-    }
-
-    #[test]
-    fn a_search_continues_after_a_change_of_the_file() {
-        let (twenty, _) = alone(SWEEP);
-        let (more, _) = alone(&SWEEP.replace("trials: 20", "trials: 30"));
-        assert_eq!(more[..20], twenty, "a larger budget continues");
-        let drawn = |text: &str| {
-            let spec = spec(text);
-            let facts = facts(&spec);
-            let mut search = SearchPlan::new(&spec, &facts).unwrap();
-            let mut drawn: Vec<(Point, Vec<Trial>)> = Vec::new();
-            while let SearchStep::Suggest(found) = search.next(|_| SearchResult::Failed) {
-                drawn.push((found.point, found.trials));
-            }
-            drawn
-        };
-        let before = drawn(SWEEP);
-        let after = |text: &str| {
-            let spec = spec(text);
-            let known = before.iter().map(|(point, trials)| (point, trials.as_slice()));
-            expand_after(&spec, &facts(&spec), known).unwrap().trials.len()
-        };
-        assert_eq!(after(SWEEP), 20);
-        assert_eq!(after(&SWEEP.replace("1e-2]", "2e-2]")), 5 + 15, "a wider space holds what was drawn");
-        assert_eq!(after(&SWEEP.replace("steps: 100", "steps: 200")), 5, "other steps are other trials");
-    }
-
-    #[test]
-    fn points_of_a_grid_take_turns_and_seeds_repeat() {
-        let text = "steps: 50\ngrid: {augmentation: [none, eda]}\nseeds: [1, 2]\nspace: {lr: {log: [1e-6, 1e-3]}}\n\
-                    include: [{lr: 1e-4}]\nsearch: {sampler: random, trials: 10}";
-        let plan = super::super::tests::plan(text);
-        let row =
-            |trial: &Trial| trial.values.iter().map(|(_, value)| value.text.clone()).collect::<Vec<_>>().join(" ");
-        insta::assert_snapshot!(plan.trials.iter().map(row).collect::<Vec<_>>().join("\n"), @"
-        none 1e-4 1
-        none 1e-4 2
-        none 1.9e-5 1
-        none 1.9e-5 2
-        eda 1.9e-5 1
-        eda 1.9e-5 2
-        none 2.11e-5 1
-        none 2.11e-5 2
-        eda 2.11e-5 1
-        eda 2.11e-5 2
-        ");
-        assert!(plan.axes[1].values.iter().filter_map(|value| value.value.as_f64()).is_sorted());
-    }
-}
+mod tests;

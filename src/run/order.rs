@@ -3,10 +3,11 @@
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::time::Duration;
 
-use crate::decide::{MemoryBudget, search_result};
-use crate::event::Slot;
-use crate::plan::{Facts, Plan, SearchPlan, SearchStep};
+use crate::decide::{MemoryBudget, trial_result};
+use crate::event::{Event, Slot};
+use crate::plan::{Facts, Plan, SearchPlan, SearchStep, Suggestion};
 use crate::spec::RunConfig;
 use crate::state::SweepState;
 use crate::store::{Results, StoreError};
@@ -47,10 +48,20 @@ pub struct RunOrder<'a> {
 pub trait TrialSource: fmt::Debug {
     /// The plan with all that was drawn so far.
     fn plan(&self) -> Option<Plan>;
-    /// What comes next, where the trials are in this state.
-    fn next(&self, state: &SweepState) -> SearchStep;
-    /// Forgets what was drawn from results.
-    fn forget_results(&self);
+    /// What comes next, where the trials are in this state. `unjudged`: ended trials that early stopping has still to judge.
+    fn next(&self, state: &SweepState, unjudged: &HashSet<TrialId>) -> SearchStep;
+    /// What was drawn so far.
+    fn suggestions(&self) -> Vec<Suggestion>;
+    /// Forgets what earlier runs have drawn.
+    fn forget(&self);
+    /// What the search knows of other sweeps, for the journal.
+    fn opened(&self) -> Option<Event>;
+    /// Whether all trials are drawn.
+    fn is_complete(&self) -> bool;
+    /// No trial starts after this time.
+    fn time(&self) -> Option<Duration>;
+    /// How many places before a trial in the plan the trials lie with which it is compared.
+    fn distance(&self) -> usize;
 }
 
 impl TrialSource for RefCell<SearchPlan<'_>> {
@@ -58,12 +69,33 @@ impl TrialSource for RefCell<SearchPlan<'_>> {
         self.borrow().plan().ok()
     }
 
-    fn next(&self, state: &SweepState) -> SearchStep {
-        self.borrow_mut().next(|id| search_result(state, id))
+    fn next(&self, state: &SweepState, unjudged: &HashSet<TrialId>) -> SearchStep {
+        let at = self.borrow().at();
+        self.borrow_mut().next(|id| trial_result(state, id, at, unjudged.contains(id)))
     }
 
-    fn forget_results(&self) {
-        self.borrow_mut().forget_results();
+    fn suggestions(&self) -> Vec<Suggestion> {
+        self.borrow().suggestions()
+    }
+
+    fn forget(&self) {
+        self.borrow_mut().forget();
+    }
+
+    fn opened(&self) -> Option<Event> {
+        self.borrow().opened()
+    }
+
+    fn is_complete(&self) -> bool {
+        self.borrow().is_complete()
+    }
+
+    fn time(&self) -> Option<Duration> {
+        self.borrow().time()
+    }
+
+    fn distance(&self) -> usize {
+        self.borrow().distance()
     }
 }
 

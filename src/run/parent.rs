@@ -1,6 +1,6 @@
 //! The loop of a run: the only place that starts, stops and settles workers.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -73,6 +73,7 @@ pub(super) struct Parent<'a, E> {
     recoveries: u32,
     /// Why the search ended before all of its trials were drawn.
     search_end: Option<&'static str>,
+    opened: Instant,
     /// The last field, so that the folder is unlocked after everything else is dropped.
     lock: Lock,
 }
@@ -116,6 +117,7 @@ impl<'a, E: Executor> Parent<'a, E> {
             last_heartbeat: locked_at,
             recoveries: 0,
             search_end: None,
+            opened: Instant::now(),
             lock,
             dir,
         };
@@ -131,6 +133,7 @@ impl<'a, E: Executor> Parent<'a, E> {
         for event in findings.events {
             parent.record(event)?;
         }
+        parent.record_search(&content.records)?;
         for trial in &findings.continued {
             parent.dir.trial(trial).set_stopped_outcome_aside()?;
         }
@@ -140,6 +143,23 @@ impl<'a, E: Executor> Parent<'a, E> {
             parent.kept.update(ended.into_iter(), order, &parent.dir, &parent.state)?;
         }
         Ok(parent)
+    }
+
+    /// Journals what a search knows of other sweeps and what it has drawn, unless that stands there.
+    fn record_search(&mut self, records: &[Record]) -> Result<(), StoreError> {
+        let Some(search) = self.order.search else { return Ok(()) };
+        let last = records.iter().rfind(|record| matches!(record.event, Event::SearchOpened { .. }));
+        if let Some(event) = search.opened().filter(|event| last.is_none_or(|last| last.event != *event)) {
+            self.record(event)?;
+        }
+        let recorded: HashSet<&TrialId> =
+            Event::suggested(records).flat_map(|(_, _, trials)| trials).map(|trial| &trial.id).collect();
+        for Suggestion { number, by, point, trials } in search.suggestions() {
+            if trials.iter().any(|trial| !recorded.contains(&trial.id)) {
+                self.record(Event::ConfigurationSuggested { number, by, point, trials })?;
+            }
+        }
+        Ok(())
     }
 
     /// Takes turns until nothing is left to do. Leaves no worker behind, also after an error.
@@ -163,11 +183,23 @@ impl<'a, E: Executor> Parent<'a, E> {
         loop {
             let policy =
                 Policy { slots: order.slots, retries: order.config.retries, wanted: order.only, memory: self.budget };
-            self.draw()?;
+            let is_over = self.is_out_of_time();
+            if !is_over {
+                self.draw()?;
+            }
             for action in decide(&self.state, &policy) {
+                // What has begun is trained to its end.
+                if is_over && matches!(action, Action::Launch { attempt: 1, .. }) {
+                    continue;
+                }
                 if let Some(end) = self.act(action)? {
                     return Ok(end);
                 }
+            }
+            if is_over && self.running.is_empty() {
+                let (finished, failed) = self.state.over();
+                self.record(Event::SweepClosed { finished, failed })?;
+                return Ok(RunEnd::Closed);
             }
             tokio::select! {
                 biased;
@@ -183,12 +215,22 @@ impl<'a, E: Executor> Parent<'a, E> {
         }
     }
 
+    /// Whether the time of the search has passed.
+    fn is_out_of_time(&mut self) -> bool {
+        let Some(search) = self.order.search else { return false };
+        let is_over = search.time().is_some_and(|time| self.opened.elapsed() >= time);
+        let is_something_left = !search.is_complete() || self.state.open().next().is_some();
+        self.search_end = (is_over && is_something_left).then_some("`search.time` has passed").or(self.search_end);
+        is_over
+    }
+
     /// Adds configurations of the search to the plan, until there is one for each slot, or until the next one has to wait.
     fn draw(&mut self) -> Result<(), RunError> {
         let Some(search) = self.order.search.filter(|_| self.order.only.is_none()) else { return Ok(()) };
         let is_pending = |(_, known): &(&TrialId, &TrialState)| known.phase == TrialPhase::Pending;
+        let unjudged = self.early_stopping.unjudged(&self.state, self.order);
         while self.state.open().filter(is_pending).count() < self.order.slots.len() {
-            let Suggestion { number, by, point, trials } = match search.next(&self.state) {
+            let Suggestion { number, by, point, trials } = match search.next(&self.state, &unjudged) {
                 SearchStep::Suggest(suggestion) => suggestion,
                 SearchStep::Wait | SearchStep::Complete => break,
                 SearchStep::Ended(why) => {
@@ -513,7 +555,7 @@ impl<'a, E: Executor> Parent<'a, E> {
 fn current_plan(order: &RunOrder<'_>) -> Plan {
     let Some(search) = order.search else { return order.plan.clone() };
     if order.fresh {
-        search.forget_results();
+        search.forget();
     }
     search.plan().unwrap_or_else(|| order.plan.clone())
 }

@@ -67,7 +67,8 @@ impl RunSummary {
             let failed = self.failed.len();
             return Some(format!("{failed} of {all} trials failed. Run again with --retry-failed to retry them."));
         }
-        self.search_end.map(|why| format!("The search ended after {all} trials: {why}."))
+        let ended = self.finished;
+        self.search_end.map(|why| format!("The search ended after {ended} trials: {why}."))
     }
 
     /// The faults that ended the run, if it ended because no slot was left.

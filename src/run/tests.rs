@@ -7,6 +7,8 @@ mod failures;
 mod search;
 #[cfg(feature = "faults")]
 mod torture;
+#[cfg(feature = "faults")]
+mod torture_search;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
@@ -43,6 +45,7 @@ struct Bench {
     continued: Vec<TrialId>,
     fresh: bool,
     only: Option<HashSet<TrialId>>,
+    slots: usize,
     /// Trainings begun, and how many of them after the trial had its outcome.
     trained: Arc<AtomicUsize>,
     too_late: Arc<AtomicUsize>,
@@ -138,6 +141,7 @@ impl Bench {
             continued: Vec::new(),
             fresh: false,
             only: None,
+            slots: 2,
             trained: Arc::default(),
             too_late: Arc::default(),
         }
@@ -173,7 +177,7 @@ impl Bench {
         search: Option<&dyn TrialSource>,
         watch: &mut Watch,
     ) -> Result<RunSummary, RunError> {
-        let (slots, parameters) = ([slot(0), slot(1)], HashMap::new());
+        let (slots, parameters): (Vec<_>, _) = ((0..self.slots).map(slot).collect(), HashMap::new());
         let order = RunOrder {
             search,
             plan: &self.plan,

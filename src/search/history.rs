@@ -66,6 +66,54 @@ impl SearchResult {
     }
 }
 
+/// What is known of a trial, or of a configuration.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TrialResult {
+    pub result: SearchResult,
+    /// Rungs of early stopping at which it was judged.
+    pub rungs: u64,
+    /// The judgement that stops it, if there is one. It may run on for a while, or end before it sees the judgement.
+    pub outdone: Option<Outdone>,
+}
+
+/// A judgement that stops a trial.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Outdone {
+    pub step: u64,
+    /// The value at that step.
+    pub value: f64,
+    /// Whether it was made at a rung.
+    pub at_rung: bool,
+}
+
+impl TrialResult {
+    /// Of a trial of `steps` steps: a judgement before its last step counts in place of how it ended.
+    #[must_use]
+    pub fn judged(self, steps: u64) -> Self {
+        match self.outdone {
+            Some(Outdone { step, value, .. }) if step < steps => {
+                Self { result: SearchResult::Stopped { step, value }, ..self }
+            }
+            _ => Self { outdone: None, ..self },
+        }
+    }
+
+    /// Of a configuration, from its trials.
+    #[must_use]
+    pub fn of_seeds(trials: &[Self]) -> Self {
+        let results: Vec<SearchResult> = trials.iter().map(|trial| trial.result).collect();
+        let result = SearchResult::of_seeds(&results);
+        let running = trials.iter().filter(|trial| trial.result == SearchResult::Running);
+        let rungs = running.map(|trial| trial.rungs).min();
+        let is_outdone = trials.iter().all(|trial| trial.outdone.is_some_and(|outdone| outdone.at_rung));
+        Self {
+            result,
+            rungs: rungs.or_else(|| trials.iter().map(|trial| trial.rungs).max()).unwrap_or(0),
+            outdone: trials.first().and_then(|trial| trial.outdone).filter(|_| is_outdone),
+        }
+    }
+}
+
 /// Largest number of good configurations.
 const MOST_GOOD: usize = 25;
 

@@ -5,6 +5,8 @@
 //! waits for what it may see. Up to L trials can therefore run at the same time, and any number of slots up to that gives
 //! the same sequence.
 
+use super::history::{SearchResult, TrialResult};
+
 /// The lag of a search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lag {
@@ -33,6 +35,22 @@ impl Lag {
         (number + 1).saturating_sub(self.distance(self.rungs))
     }
 
+    /// What configuration `number` sees of configuration `earlier`. None if that is not there yet: it waits.
+    #[must_use]
+    pub fn shown(self, earlier: u64, number: u64, of: TrialResult) -> Option<SearchResult> {
+        let is_over = of.result != SearchResult::Running;
+        if self.shows_end(earlier, number) {
+            return is_over.then_some(of.result);
+        }
+        let rungs = (0..self.rungs).take_while(|&rung| self.shows_rung(earlier, number, rung)).count() as u64;
+        if !is_over && of.rungs < rungs {
+            return None;
+        }
+        // An end that no judgement at these rungs made may not have happened yet on another machine.
+        let is_shown = of.outdone.is_some_and(|outdone| outdone.at_rung) && of.rungs <= rungs;
+        Some(if is_shown { of.result } else { SearchResult::Running })
+    }
+
     fn shows(self, earlier: u64, number: u64, rung: u64) -> bool {
         number.checked_sub(earlier).is_some_and(|distance| distance >= self.distance(rung))
     }
@@ -56,6 +74,24 @@ mod tests {
         }
         let alone = Lag { ahead: 1, rungs: 0 };
         assert_eq!(alone.ended_before(5), 5, "each waits for the one before");
+    }
+
+    #[test]
+    fn a_configuration_waits_for_what_it_may_see() {
+        use super::super::history::Outdone;
+        let lag = Lag { ahead: 2, rungs: 1 };
+        let running = |rungs| TrialResult { result: SearchResult::Running, rungs, outdone: None };
+        let ended = TrialResult { result: SearchResult::Ended(0.5), ..running(1) };
+        let outdone = Outdone { step: 10, value: 0.9, at_rung: true };
+        let stopped = TrialResult { outdone: Some(outdone), ..running(1) }.judged(100);
+        // Nothing is seen at distance 1. The rung is at 2 and 3, the end from 4 on.
+        assert_eq!(lag.shown(0, 1, running(0)), Some(SearchResult::Running));
+        assert_eq!([lag.shown(0, 2, running(0)), lag.shown(0, 4, running(1))], [None, None], "it waits");
+        assert_eq!(lag.shown(0, 3, running(1)), Some(SearchResult::Running));
+        assert_eq!(lag.shown(0, 3, ended), Some(SearchResult::Running), "elsewhere it may still run");
+        assert_eq!(lag.shown(0, 4, ended), Some(SearchResult::Ended(0.5)));
+        assert_eq!(lag.shown(0, 1, stopped), Some(SearchResult::Running));
+        assert_eq!(lag.shown(0, 2, stopped), Some(SearchResult::Stopped { step: 10, value: 0.9 }));
     }
 
     #[test]

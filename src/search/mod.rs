@@ -15,7 +15,7 @@ mod space;
 mod tests;
 mod tpe;
 
-pub use history::{Observation, SearchResult};
+pub use history::{Observation, Outdone, SearchResult, TrialResult};
 pub use importance::{Baseline, importance};
 pub use lag::Lag;
 pub use propose::{Sampler, SearchSettings, propose};

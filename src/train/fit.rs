@@ -346,6 +346,7 @@ impl TrainingLoop<'_> {
             best_accuracy: progress.best_accuracy,
             best_macro_f1: progress.best_macro_f1,
             best: progress.best(self.setup.config.metric),
+            last: None,
             best_scores: Scores::default(),
             final_scores: Scores::default(),
             seconds,

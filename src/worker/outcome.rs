@@ -3,7 +3,7 @@
 use crate::analysis::{Measured, verdicts};
 use crate::store::{AttemptDir, StoreError, TrialDir, read_curve};
 use crate::train;
-use crate::trial::{Cause, DiagnosticRow, EvalRow, MetricRow, Outcome, Status, Trial, Verdict};
+use crate::trial::{BestScore, Cause, DiagnosticRow, EvalRow, MetricRow, Outcome, Status, Trial, Verdict};
 
 /// Adds what the trainer leaves to others.
 ///
@@ -19,6 +19,11 @@ pub(super) fn complete(mut outcome: Outcome, trial: &Trial, attempt: &AttemptDir
     outcome.verdicts = verdicts(&measured, outcome.status);
     let best = outcome.best().and_then(|best| evals.iter().find(|row| row.step == best.step));
     outcome.best_scores = best.map(|row| row.scores.clone()).unwrap_or_default();
+    // A loss may end as NaN, which JSON does not have.
+    outcome.last = outcome.best().zip(evals.last()).and_then(|(best, row)| {
+        let value = best.metric.value(row);
+        value.is_finite().then_some(BestScore { step: row.step, value, ..best })
+    });
     outcome.final_scores = evals.last().map(|row| row.scores.clone()).unwrap_or_default();
     outcome.peak_memory = peak_memory();
     // JSON has no NaN.

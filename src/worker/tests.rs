@@ -12,8 +12,8 @@ use crate::event::{Failure, Slot};
 use crate::store::{Assignment, AttemptDir, Results, StoreError, TrialDir, exit, read_curve};
 use crate::train::{Job, Sink, TrainError};
 use crate::trial::{
-    Cause, CheckpointEvery, DataConfig, Device, EvalRow, FractionOrSteps, Keep, Length, MetricRow, ModelConfig,
-    Outcome, Plateau, Scores, Status, Trial, TrialConfig, TrialId,
+    BestScore, Cause, CheckpointEvery, DataConfig, Device, EvalRow, FractionOrSteps, Keep, Length, Metric, MetricRow,
+    ModelConfig, Outcome, Plateau, Scores, Status, Trial, TrialConfig, TrialId,
 };
 
 /// A trial of `steps` steps whose toy shows `behaviour`.
@@ -42,7 +42,14 @@ pub(crate) fn toy(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainErr
     let (mut step, mut carried) = job.resume.map_or((0, job.config.seed), |b| (word(&b[..8]), word(&b[8..])));
     // A toy with the rule `stop.plateau` is on a plateau.
     let is_flat = job.config.stop.plateau.is_some();
-    let loss = |carried: u64| if is_flat { 0.5 } else { (carried >> 40) as f32 / 1e6 };
+    // The loss of a toy of a search depends on what was drawn.
+    let is_drawn = job.config.lr.to_bits() != TrialConfig::default().lr.to_bits();
+    let distance = (job.config.lr / 1e-4).ln().powi(2) + job.config.weight_decay;
+    let loss = |carried: u64| match (is_flat, is_drawn) {
+        (true, _) => 0.5,
+        (false, true) => (distance * (1.0 + (carried >> 60) as f64 / 100.0)) as f32,
+        (false, false) => (carried >> 40) as f32 / 1e6,
+    };
     let eval = |step, carried| EvalRow {
         step,
         eval_loss: loss(carried),
@@ -84,7 +91,8 @@ pub(crate) fn toy(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainErr
         }
     }
     let outcome = crate::state::tests::outcome(steps);
-    Ok(Outcome { final_train_loss: Some(loss(carried)), seconds: f64::NAN, ..outcome })
+    let best = is_drawn.then(|| BestScore { metric: Metric::EvalLoss, step: steps, value: loss(carried) });
+    Ok(Outcome { final_train_loss: Some(loss(carried)), best, seconds: f64::NAN, ..outcome })
 }
 
 fn misbehave(behaviour: &str, first: bool, sink: &dyn Sink) -> Result<(), TrainError> {

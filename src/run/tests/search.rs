@@ -16,14 +16,12 @@ fn a_search_draws_its_trials() {
     let facts = facts(&spec);
     let run = |interrupts: bool| {
         let mut bench = Bench::new(&[]);
-        bench.plan = expand_after(&spec, &facts, []).unwrap();
+        bench.plan = expand_after(&spec, &facts, &[], []).unwrap();
         assert_eq!(bench.plan.trials.len(), 3);
         let mut runs = 0;
         loop {
             let records = read_journal(&bench.dir().journal()).unwrap().records;
-            let mut search = SearchPlan::new(&spec, &facts).unwrap();
-            search.recall(Event::drawn(&records));
-            let search = RefCell::new(search);
+            let search = RefCell::new(SearchPlan::new(&spec, &facts, &[], Event::suggested(&records)).unwrap());
             let interrupt = (interrupts && runs == 0).then_some(Press::AtEvent(16));
             let mut watch = Watch { interrupt, ..Watch::default() };
             let summary = bench.run_search(bench.engine(), Some(&search), &mut watch).unwrap();

@@ -1,0 +1,268 @@
+//! Searches as plans.
+
+use std::collections::HashSet;
+
+use proptest::prelude::*;
+
+use super::super::tests::facts;
+use super::*;
+use crate::plan::expand_after;
+use crate::spec::parse;
+
+const SWEEP: &str = "
+steps: 100
+space:
+  lr: {log: [1e-6, 1e-2]}
+  warmup: {uniform: [0, 0.3], step: 0.05}
+  batch_size: [8, 16, 32]
+  scheduler: [linear, {name: cosine_with_restarts, cycles: {int: [1, 4]}}]
+search: {trials: 20, startup: 5, ahead: 3}
+";
+
+fn spec(text: &str) -> SweepSpec {
+    parse("a.yaml", "a", text, &[]).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+/// Suggestions as the journal gives them.
+fn suggested(suggestions: &[Suggestion]) -> impl Iterator<Item = (u64, DrawnBy, &[Trial])> {
+    suggestions.iter().map(|found| (found.number, found.by, found.trials.as_slice()))
+}
+
+fn over(result: SearchResult) -> TrialResult {
+    TrialResult { result, rungs: 0, outdone: None }
+}
+
+/// Lower near a learning rate of 1e-4.
+fn value(trial: &Trial) -> f64 {
+    (trial.config.lr.ln() - 1e-4_f64.ln()).powi(2) + trial.config.batch_size as f64 / 100.0
+}
+
+/// Runs a search to its end. Of the running trials, `choose` says which ends next, by its place. Returns the ids, in order.
+fn play(text: &str, mut choose: impl FnMut(usize) -> usize, slots: usize, cut: usize) -> (Vec<TrialId>, &'static str) {
+    let spec = spec(text);
+    let facts = facts(&spec);
+    let mut search = SearchPlan::new(&spec, &facts, &[], []).unwrap();
+    let mut plan = search.plan().unwrap();
+    let mut ended: HashSet<TrialId> = HashSet::new();
+    for turn in 0.. {
+        if turn == cut {
+            // The program dies, and another one begins with what the journal holds.
+            let journal = search.suggestions();
+            search = SearchPlan::new(&spec, &facts, &[], suggested(&journal)).unwrap();
+            assert_eq!(search.plan().unwrap().trials, plan.trials);
+        }
+        let trials = plan.trials.clone();
+        let open = || trials.iter().filter(|trial| !ended.contains(&trial.id));
+        if open().count() < slots {
+            let result = |id: &TrialId| match trials.iter().find(|trial| trial.id == *id) {
+                Some(trial) if ended.contains(id) => over(SearchResult::Ended(value(trial))),
+                _ => over(SearchResult::Running),
+            };
+            match search.next(result) {
+                SearchStep::Suggest(suggestion) => {
+                    plan.extend(&suggestion.trials);
+                    continue;
+                }
+                SearchStep::Ended(why) if open().next().is_none() => {
+                    return (plan.trials.into_iter().map(|trial| trial.id).collect(), why);
+                }
+                SearchStep::Complete if open().next().is_none() => {
+                    return (plan.trials.into_iter().map(|trial| trial.id).collect(), "complete");
+                }
+                SearchStep::Complete | SearchStep::Ended(_) | SearchStep::Wait => {}
+            }
+        }
+        let running: Vec<TrialId> = open().take(slots).map(|trial| trial.id.clone()).collect();
+        assert!(!running.is_empty(), "the search waits for nothing");
+        ended.insert(running[choose(running.len())].clone());
+    }
+    unreachable!()
+}
+
+fn alone(text: &str) -> (Vec<TrialId>, &'static str) {
+    play(text, |_| 0, 1, usize::MAX)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Whatever the number of slots, the order in which trials end, and the moment at which the program dies.
+    #[test]
+    fn the_sequence_is_a_function_of_the_file(slots in 1_usize..9, order in any::<u64>(), cut in 0_usize..60) {
+        let mut state = order;
+        let choose = |n: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 33) as usize % n
+        };
+        prop_assert_eq!(play(SWEEP, choose, slots, cut).0, alone(SWEEP).0);
+    }
+}
+
+#[test]
+fn results_lead_the_search() {
+    let text = SWEEP.replace("trials: 20", "trials: 40");
+    let spec = spec(&text);
+    let (ids, why) = alone(&text);
+    assert_eq!((ids.len(), why), (40, "complete"));
+    let random = alone(&text.replace("search: {", "search: {sampler: random, ")).0;
+    let plan = |text: &str, ids: &[TrialId]| {
+        let spec = self::spec(text);
+        let facts = facts(&spec);
+        let mut search = SearchPlan::new(&spec, &facts, &[], []).unwrap();
+        let mut plan = search.plan().unwrap();
+        while let SearchStep::Suggest(suggestion) = search.next(|id| {
+            plan.trials
+                .iter()
+                .find(|trial| trial.id == *id)
+                .map_or(over(SearchResult::Running), |trial| over(SearchResult::Ended(value(trial))))
+        }) {
+            plan.extend(&suggestion.trials);
+        }
+        assert_eq!(plan.trials.iter().map(|trial| trial.id.clone()).collect::<Vec<_>>(), ids);
+        let late = &plan.trials[20..];
+        late.iter().map(value).sum::<f64>() / late.len() as f64
+    };
+    let by_random = plan(&text.replace("search: {", "search: {sampler: random, "), &random);
+    assert!(plan(&text, &ids) < 0.5 * by_random, "the later half of the configurations lies near the best");
+    assert_eq!(ids.iter().collect::<HashSet<_>>().len(), 40, "no configuration comes twice");
+    assert!(spec.search.is_some());
+}
+
+#[test]
+fn a_search_ends_early_for_a_reason() {
+    let with = |keys: &str| alone(&SWEEP.replace("ahead: 3", keys).replace("trials: 20", "trials: 90"));
+    let (ids, why) = with("ahead: 1, until: 4.0");
+    assert!(ids.len() < 90 && why == "`search.until` is reached", "{} {why}", ids.len());
+    let (ids, why) = with("ahead: 1, patience: 4");
+    assert!(ids.len() < 90 && why == "`search.patience` has run out", "{} {why}", ids.len());
+    let (ids, why) =
+        alone("steps: 100\nspace: {batch_size: [8, 16], lr: [1e-5, 1e-4]}\nexclude: [{batch_size: 16, lr: 1e-5}]");
+    assert_eq!((ids.len(), why), (3, "every configuration of the space is there"));
+}
+
+#[test]
+fn a_search_continues_after_a_change_of_the_file() {
+    let (twenty, _) = alone(SWEEP);
+    let (more, _) = alone(&SWEEP.replace("trials: 20", "trials: 30"));
+    assert_eq!(more[..20], twenty, "a larger budget continues");
+    let drawn = |text: &str| {
+        let spec = spec(text);
+        let facts = facts(&spec);
+        let mut search = SearchPlan::new(&spec, &facts, &[], []).unwrap();
+        while let SearchStep::Suggest(_) = search.next(|_| over(SearchResult::Failed)) {}
+        search.suggestions()
+    };
+    let before = drawn(SWEEP);
+    let after = |text: &str| {
+        let spec = spec(text);
+        let ids: HashSet<&TrialId> = before.iter().map(|found| &found.trials[0].id).collect();
+        let plan = expand_after(&spec, &facts(&spec), &[], suggested(&before)).unwrap();
+        plan.trials.iter().filter(|trial| ids.contains(&trial.id)).count()
+    };
+    assert_eq!((before.len(), after(SWEEP)), (20, 20));
+    assert_eq!(after(&SWEEP.replace("1e-2]", "2e-2]")), 20, "a wider space holds what was drawn");
+    let count = |fits: fn(&Trial) -> bool| {
+        let count = before.iter().filter(|found| fits(&found.trials[0])).count();
+        assert!((1..20).contains(&count));
+        count
+    };
+    let inside = count(|trial| trial.config.lr <= 1e-4);
+    assert_eq!(after(&SWEEP.replace("1e-2]", "1e-4]")), inside, "those outside a narrower one are not used");
+    let mut fixed = SWEEP.replace("  batch_size: [8, 16, 32]\n", "");
+    fixed.insert_str(0, "batch_size: 16\n");
+    let at_fixed = count(|trial| trial.config.batch_size == 16);
+    assert_eq!(after(&fixed), at_fixed, "of a key that is not drawn any more, those at its fixed value are known");
+    for change in ["trials: 20, sampler: sobol", "trials: 20, seed: 7", "trials: 20, sampler: random"] {
+        assert_eq!(after(&SWEEP.replace("trials: 20", change)), 20, "{change}: from the next one on");
+    }
+    assert_eq!(after(&SWEEP.replace("steps: 100", "steps: 200")), 0, "other steps are other trials");
+}
+
+#[test]
+fn what_is_recorded_is_compared_with_what_the_file_gives() {
+    let spec = spec(SWEEP);
+    let facts = facts(&spec);
+    let mut search = SearchPlan::new(&spec, &facts, &[], []).unwrap();
+    let mut plan = search.plan().unwrap();
+    let result = |trials: &[Trial], id: &TrialId| {
+        let trial = trials.iter().find(|trial| trial.id == *id).unwrap();
+        over(SearchResult::Ended(value(trial)))
+    };
+    while let SearchStep::Suggest(found) = search.next(|id| result(&plan.trials, id)) {
+        plan.extend(&found.trials);
+    }
+    let drawn = search.suggestions();
+    let compare = |drawn: &[Suggestion], result: &dyn Fn(&TrialId) -> TrialResult| {
+        let mut again = SearchPlan::new(&spec, &facts, &[], []).unwrap();
+        again.differences(suggested(drawn), result).iter().map(|difference| difference.number).collect::<Vec<_>>()
+    };
+    assert!(compare(&drawn, &|id| result(&plan.trials, id)).is_empty(), "nothing differs");
+    let mut edited = drawn.clone();
+    let (eight, nine) = (edited[8].trials.clone(), edited[9].trials.clone());
+    (edited[8].trials, edited[9].trials) = (nine, eight);
+    assert_eq!(compare(&edited, &|id| result(&plan.trials, id))[..2], [8, 9]);
+    let best = (0..10).min_by(|a, b| value(&plan.trials[*a]).total_cmp(&value(&plan.trials[*b]))).unwrap();
+    let failed = |id: &TrialId| {
+        if *id == plan.trials[best].id { over(SearchResult::Failed) } else { result(&plan.trials, id) }
+    };
+    let changed = compare(&drawn, &failed);
+    assert!(changed.first().is_some_and(|number| *number >= best as u64 + 3), "{changed:?}: {best} is seen after two");
+}
+
+#[test]
+fn results_of_other_sweeps_are_known() {
+    let text = SWEEP.replace("startup: 5", "startup: 5, from: [other]");
+    let spec = spec(&text);
+    let facts = facts(&spec);
+    let other = super::super::tests::plan(
+        "steps: 100\ngrid: {lr: [1e-4, 1e-1], batch_size: [8, 64]}\nwarmup: 0.1\nseeds: [7, 8]",
+    );
+    let measured: Vec<(&Trial, f64)> = other.trials.iter().map(|trial| (trial, trial.config.seed as f64)).collect();
+    let known = known_results(&spec, &facts, measured);
+    assert_eq!(known.len(), 1, "one point of the grid lies in the space: {known:?}");
+    assert_eq!((known[0].value, known[0].point[0]), (7.5, Some(1e-4)), "the mean over the seeds");
+    let search = SearchPlan::new(&spec, &facts, &known, []).unwrap();
+    assert_eq!(search.configurations.len(), 4, "it counts towards the startup");
+    assert!(matches!(search.opened(), Some(Event::SearchOpened { known: seen, .. }) if seen == known));
+    let longer = super::super::tests::plan("steps: 200\ngrid: {lr: [1e-4]}\nwarmup: 0.1");
+    assert_eq!(known_results(&spec, &facts, longer.trials.iter().map(|trial| (trial, 0.5))), []);
+}
+
+/// Planning takes a time that grows with the number of trials, not with its square.
+#[test]
+fn thousands_of_random_trials_are_planned_as_fast_as_those_of_a_grid() {
+    let time = |text: &str| {
+        let start = std::time::Instant::now();
+        assert_eq!(super::super::tests::plan(text).trials.len(), 2000);
+        start.elapsed()
+    };
+    let lrs: Vec<String> = (1..=100).map(|x| format!("{x}e-6")).collect();
+    let warmups: Vec<String> = (0..20).map(|x| format!("0.{:02}", x)).collect();
+    let grid = time(&format!("steps: 9\ngrid: {{lr: [{}], warmup: [{}]}}", lrs.join(", "), warmups.join(", ")));
+    let random = time(
+        "steps: 9\nspace: {lr: {log: [1e-6, 1e-3]}, warmup: {uniform: [0, 0.3]}}\nsearch: {sampler: random, trials: 2000}",
+    );
+    println!("2,000 trials: grid {grid:?}, random {random:?}");
+    assert!(random < 8 * grid, "grid {grid:?}, random {random:?}");
+}
+
+#[test]
+fn points_of_a_grid_take_turns_and_seeds_repeat() {
+    let text = "steps: 50\ngrid: {augmentation: [none, eda]}\nseeds: [1, 2]\nspace: {lr: {log: [1e-6, 1e-3]}}\n\
+                include: [{lr: 1e-4}]\nsearch: {sampler: random, trials: 10}";
+    let plan = super::super::tests::plan(text);
+    let row = |trial: &Trial| trial.values.iter().map(|(_, value)| value.text.clone()).collect::<Vec<_>>().join(" ");
+    insta::assert_snapshot!(plan.trials.iter().map(row).collect::<Vec<_>>().join("\n"), @"
+    none 1e-4 1
+    none 1e-4 2
+    none 1.9e-5 1
+    none 1.9e-5 2
+    eda 1.9e-5 1
+    eda 1.9e-5 2
+    none 2.11e-5 1
+    none 2.11e-5 2
+    eda 2.11e-5 1
+    eda 2.11e-5 2
+    ");
+    assert!(plan.axes[1].values.iter().filter_map(|value| value.value.as_f64()).is_sorted());
+}
