@@ -39,6 +39,14 @@ torture SECONDS="300" PROFILE="release":
               printf "%8d faults in all\n", all }' "$PLATEAU_TORTURE_TABLE"
     exit $((first | second))
 
+# Kill searches of toys KILLS times, with one, two and eight slots: they must draw and measure what an undisturbed one does.
+torture-search KILLS="1000":
+    PLATEAU_TORTURE_KILLS={{ KILLS }} cargo test --release --features faults --lib a_search_survives_kills -- --nocapture
+
+# Compare the samplers with Optuna over 50 seeds, and time suggestions and plans: the numbers in docs/search.md.
+search-quality:
+    cargo test --release --lib -- --nocapture --test-threads=1 the_estimator_searches a_suggestion_after thousands_of_random
+
 # Train runs with one known fault each, and count how often the diagnosis names it (PART: all, dev, test, probes, twice, imbalanced-dev, imbalanced-test, or judge: train nothing). Continues.
 faults PART="all":
     PLATEAU_FAULT_RUNS={{ PART }} cargo test --release --test faults the_cause -- --nocapture

@@ -54,3 +54,113 @@ fn a_search_that_ends_early_says_why() {
     let why = "The search ended after 2 trials: every configuration of the space is there.";
     assert!(ended.err.contains(why), "{}", ended.err);
 }
+
+/// The table of the sweep without times.
+fn table(place: &Place) -> Vec<Vec<String>> {
+    let table = place.read("results/sweep/trials.csv");
+    let mut reader = csv::Reader::from_reader(table.as_bytes());
+    let header = reader.headers().unwrap().clone();
+    let is_timeless = |at: &usize| !["seconds", "tokens_per_second"].contains(&&header[*at]);
+    let row =
+        |record: csv::StringRecord| (0..header.len()).filter(is_timeless).map(|at| record[at].to_owned()).collect();
+    reader.records().map(|record| row(record.unwrap())).collect()
+}
+
+/// With real workers. `just torture-search` kills searches of toys hundreds of times.
+#[test]
+fn a_killed_search_draws_the_same_and_is_verified() {
+    let sweep = SWEEP.replace("steps: 2", "steps: 8");
+    let sweep = sweep.replace("trials: 4, startup: 2, ahead: 1", "trials: 6, startup: 2, ahead: 2");
+    // A killed worker is a failed attempt.
+    let sweep = sweep + "run: {retries: 9}\n";
+    let undisturbed = Place::new(&sweep);
+    undisturbed.expect(0, "run sweep.yaml --jobs 1");
+    let place = Place::new(&sweep);
+    for jobs in [1, 2, 8] {
+        let mut parent = place.start(&format!("run sweep.yaml --quiet --jobs {jobs}"));
+        place.wait_for_steps(jobs);
+        if let Some(worker) = place.workers().first() {
+            // It may have ended meanwhile.
+            let _ = rustix::process::kill_process(
+                rustix::process::Pid::from_raw(*worker).unwrap(),
+                rustix::process::Signal::KILL,
+            );
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50 * jobs as u64));
+        parent.kill().unwrap();
+        parent.wait().unwrap();
+    }
+    place.expect(0, "run sweep.yaml --jobs 8");
+    assert_eq!(table(&place), table(&undisturbed));
+    let verified = place.expect(0, "status sweep.yaml --verify");
+    assert_eq!(verified.out, "sweep: all 6 drawn configurations are those that the file gives\n");
+    // Another result of the first trial changes what follows.
+    let first = &ids(&place)[0];
+    let journal = place.read("results/sweep/journal.jsonl");
+    let changed: Vec<String> = journal
+        .lines()
+        .filter(|line| !(line.contains("\"trial_finished\"") && line.contains(first.as_str())))
+        .map(str::to_owned)
+        .collect();
+    place.write("results/sweep/journal.jsonl", changed.join("\n") + "\n");
+    let differs = place.expect(1, "status sweep.yaml --verify");
+    assert!(differs.out.contains("configuration 2 differs: "), "{}", differs.out);
+    let none = place.expect(2, "status other --verify");
+    assert!(none.err.contains("there are no results"), "{}", none.err);
+}
+
+#[test]
+fn a_search_ends_after_its_time_and_knows_other_sweeps() {
+    let place =
+        Place::new(small!("steps: 2\neval_every: 2\nspace: {lr: {log: [1e-5, 1e-3]}}\nsearch: {time: 0.001s}\n"));
+    let ended = place.expect(0, "run sweep.yaml");
+    assert!(ended.err.contains("The search ended after 0 trials: `search.time` has passed."), "{}", ended.err);
+    place.write("grid.yaml", small!("steps: 2\neval_every: 2\ngrid: {lr: [1e-4, 1e-1]}\nseed: 3\n"));
+    let from = small!(
+        "steps: 2\neval_every: 2\nspace: {lr: {log: [1e-5, 1e-3]}}\nsearch: {from: [grid], trials: 3, startup: 3, ahead: 1}\n"
+    );
+    place.write("after.yaml", from);
+    let missing = place.expect(2, "plan after.yaml");
+    assert!(missing.err.contains("there are no results of a sweep `grid`"), "{}", missing.err);
+    place.expect(0, "run grid.yaml");
+    place.expect(0, "run after.yaml");
+    let journal = place.read("results/after/journal.jsonl");
+    let opened = journal.lines().find(|line| line.contains("search_opened")).unwrap();
+    assert!(opened.contains("\"from\":[\"grid\"]") && opened.matches("\"point\"").count() == 1, "{opened}");
+    assert_eq!(place.read("results/after/trials.csv").lines().count(), 4);
+    place.expect(0, "status after.yaml --verify");
+}
+
+#[test]
+fn a_sweep_file_of_wandb_is_run_as_it_is_and_translated() {
+    let place = Place::new("");
+    let wandb = "
+program: train.py
+method: random
+metric: {name: eval/loss, goal: minimize}
+parameters:
+  train_file: {value: train.tsv}
+  max_seq_length: {value: 32}
+  model_name_or_path: {value: ./checkpoint}
+  dropout: {value: 0}
+  max_steps: {value: 2}
+  eval_steps: {value: 2}
+  per_device_train_batch_size: {value: 8}
+  learning_rate: {distribution: log_uniform_values, min: 1e-5, max: 1e-3}
+run_cap: 2
+";
+    place.write("sweep.yaml", wandb);
+    let run = place.expect(0, "run sweep.yaml");
+    assert!(run.err.contains("set aside, because only W&B uses them: program"), "{}", run.err);
+    let two = ids(&place);
+    assert_eq!(two.len(), 2);
+    place.expect(0, "import sweep.yaml -o ours.yaml");
+    let again = place.expect(2, "import sweep.yaml -o ours.yaml");
+    assert!(again.err.contains("exists already"), "{}", again.err);
+    let planned = place.expect(0, "plan ours.yaml");
+    assert!(two.iter().all(|id| planned.out.contains(id)), "{}", planned.out);
+    place.write("own.yaml", wandb.replace("learning_rate:", "my_rate:"));
+    let unknown = place.expect(2, "run own.yaml");
+    assert!(unknown.err.contains("`plateau import --drop my_rate`"), "{}", unknown.err);
+    place.expect(0, "import own.yaml --key my_rate=lr");
+}
