@@ -1,13 +1,13 @@
 //! Token ids of many examples without padding, their form in the cache, and the tokenizer that makes them.
 //!
 //! The ids are equal to those of transformers' fast tokenizers for the same text and `max_length` (no padding, truncation
-//! `longest_first`), for any number of threads.
+//! `longest_first` in the direction of the `tokenizer.json`), for any number of threads.
 
 use std::ops::Range;
 
 use rayon::prelude::*;
 use tokenizers::processors::bert::BertProcessing;
-use tokenizers::{EncodeInput, PostProcessor, Tokenizer, TruncationParams};
+use tokenizers::{EncodeInput, PostProcessor, Tokenizer, TruncationDirection, TruncationParams};
 
 use super::error::DataError;
 use super::example::Example;
@@ -111,8 +111,9 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// Reads a `tokenizer.json` and switches its padding and truncation off. Without a post-processor, `[CLS]` and `[SEP]`
-    /// are added as in BERT. `name` names the checkpoint in messages.
+    /// Reads a `tokenizer.json`. Of its truncation only the direction is used, and its padding is switched off: transformers
+    /// does the same with `truncation=True` and `max_length`. Without a post-processor, `[CLS]` and `[SEP]` are added as in
+    /// BERT. `name` names the checkpoint in messages.
     pub fn new(name: &str, tokenizer_json: &[u8], max_length: usize, pair: bool) -> Result<Self, TrainError> {
         let malformed = |why: &str| DataError::malformed(format!("{name}: tokenizer.json: {why}"));
         let broken = |error: tokenizers::Error| malformed(&error.to_string()).caused_by(error);
@@ -134,7 +135,9 @@ impl Encoder {
             );
             return Err(TrainError::key("data.max_length", message));
         }
-        let truncation = TruncationParams { max_length, ..TruncationParams::default() };
+        let direction =
+            tokenizer.get_truncation().map_or(TruncationDirection::Right, |truncation| truncation.direction);
+        let truncation = TruncationParams { max_length, direction, ..TruncationParams::default() };
         tokenizer.with_truncation(Some(truncation)).map_err(broken)?;
         Ok(Self { tokenizer })
     }
@@ -271,13 +274,18 @@ mod tests {
     }
 
     #[test]
-    fn padding_and_truncation_of_the_file_are_switched_off() {
+    fn of_padding_and_truncation_of_the_file_only_the_direction_is_used() {
         let padding = serde_json::json!({"strategy": {"Fixed": 128}, "direction": "Right", "pad_to_multiple_of": null,
             "pad_id": 0, "pad_type_id": 0, "pad_token": "[PAD]"});
         check(&changed("padding", padding), 16, ("good", None), ("[CLS] good [SEP]", "000"));
-        let truncation =
-            serde_json::json!({"direction": "Left", "max_length": 3, "strategy": "OnlyFirst", "stride": 0});
-        check(&changed("truncation", truncation), 16, ("a b c d", None), ("[CLS] a b c d [SEP]", "000000"));
+        let truncation = |direction: &str| serde_json::json!({"direction": direction, "max_length": 3, "strategy": "OnlyFirst", "stride": 1});
+        let (right, left) = (changed("truncation", truncation("Right")), changed("truncation", truncation("Left")));
+        for tokenizer in [&right, &left] {
+            check(tokenizer, 16, ("a b c d", None), ("[CLS] a b c d [SEP]", "000000"));
+        }
+        check(&right, 4, ("a b c d", None), ("[CLS] a b [SEP]", "0000"));
+        check(&left, 4, ("a b c d", None), ("[CLS] c d [SEP]", "0000"));
+        check(&left, 7, ("a b c d", Some("w x y z")), ("[CLS] c d [SEP] y z [SEP]", "0000111"));
     }
 
     #[test]

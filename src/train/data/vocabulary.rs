@@ -32,6 +32,25 @@ impl TokenizerSettings {
         self.config.get(key)?.as_bool()
     }
 
+    /// `truncation` of a `tokenizer.json` with the direction of `truncation_side`. None if that setting is absent.
+    fn truncation(&self, of_file: Option<&Value>) -> Option<Value> {
+        let direction = match self.config.get("truncation_side")?.as_str()? {
+            "left" => "Left",
+            "right" => "Right",
+            _ => return None,
+        };
+        let mut truncation = match of_file {
+            Some(Value::Object(truncation)) => truncation.clone(),
+            _ => Map::from_iter([
+                ("max_length".to_owned(), 512.into()),
+                ("strategy".to_owned(), "LongestFirst".into()),
+                ("stride".to_owned(), 0.into()),
+            ]),
+        };
+        truncation.insert("direction".into(), direction.into());
+        Some(truncation.into())
+    }
+
     /// The name of a special token.
     fn special<'a>(&'a self, key: &str, usual: &'a str) -> &'a str {
         let name = |value: &'a Value| {
@@ -104,7 +123,7 @@ pub(super) fn from_vocabulary(
     tokens.extend(added.iter().filter(|(_, token)| !known.contains(&token["content"])).map(|(_, token)| token.clone()));
     let tokenizer = json!({
         "version": "1.0",
-        "truncation": null,
+        "truncation": settings.truncation(None),
         "padding": null,
         "added_tokens": tokens,
         "normalizer": {"type": "BertNormalizer", "clean_text": true,
@@ -127,18 +146,24 @@ pub(super) fn with_settings(tokenizer_json: Vec<u8>, settings: &TokenizerSetting
         ("strip_accents", settings.flag("strip_accents")),
         ("handle_chinese_chars", settings.flag("tokenize_chinese_chars")),
     ];
-    if wanted.iter().all(|(_, value)| value.is_none()) {
+    if wanted.iter().all(|(_, value)| value.is_none()) && settings.config.get("truncation_side").is_none() {
         return tokenizer_json;
     }
     // A file that is not JSON is reported by the tokenizer.
-    let Ok(mut tokenizer) = serde_json::from_slice::<Value>(&tokenizer_json) else { return tokenizer_json };
+    let Ok(mut tokenizer) = serde_json::from_slice::<Map<String, Value>>(&tokenizer_json) else {
+        return tokenizer_json;
+    };
+    let before = tokenizer.clone();
+    if let Some(truncation) = settings.truncation(tokenizer.get("truncation")) {
+        tokenizer.insert("truncation".into(), truncation);
+    }
     let normalizer = tokenizer.get_mut("normalizer").filter(|normalizer| normalizer["type"] == "BertNormalizer");
-    let Some(normalizer) = normalizer else { return tokenizer_json };
-    let before = normalizer.clone();
-    for (key, value) in wanted {
-        if let Some(value) = value {
-            normalizer[key] = value.into();
+    if let Some(normalizer) = normalizer {
+        for (key, value) in wanted {
+            if let Some(value) = value {
+                normalizer[key] = value.into();
+            }
         }
     }
-    if *normalizer == before { tokenizer_json } else { tokenizer.to_string().into_bytes() }
+    if tokenizer == before { tokenizer_json } else { Value::Object(tokenizer).to_string().into_bytes() }
 }
