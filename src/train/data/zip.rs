@@ -1,9 +1,10 @@
-//! Finds the only file in a zip archive (APPNOTE.TXT of PKWARE, sections 4.3.7, 4.3.12 and 4.3.16).
+//! Finds the only data file in a zip archive (APPNOTE.TXT of PKWARE, sections 4.3.7, 4.3.12 and 4.3.16).
 //!
 //! Stored and deflated files are read. Archives of more than 4 GiB (Zip64) and encrypted ones are not supported.
 
 use std::io::{Error, ErrorKind, Read};
 
+use super::columns::list_names;
 use super::error::{DataError, DataErrorKind};
 
 /// A file in an archive.
@@ -28,7 +29,8 @@ impl<'a> Member<'a> {
     }
 }
 
-/// The only file in an archive, without hidden files and folders. `source` names the archive in errors.
+/// The only data file in an archive. Hidden files, folders, and files such as README and LICENSE do not count. `source` names
+/// the archive in errors.
 pub(super) fn only_file<'a>(source: &str, archive: &'a [u8]) -> Result<Member<'a>, DataError> {
     let members = members(archive).ok_or_else(|| {
         let message = format!("{source}: cannot be unpacked: not a complete zip archive; copy the file again");
@@ -41,16 +43,38 @@ pub(super) fn only_file<'a>(source: &str, archive: &'a [u8]) -> Result<Member<'a
     let is_hidden = |name: &str| name.split('/').any(|part| part.starts_with('.') || part == "__MACOSX");
     let mut files: Vec<Member<'a>> =
         members.into_iter().filter(|member| !member.name.ends_with('/') && !is_hidden(&member.name)).collect();
-    match (files.pop(), files.len()) {
-        (Some(only), 0) => Ok(only),
-        (last, others) => {
-            let message = format!(
-                "{source}: the archive has {} files; expected one. Unpack it and give the path of a file in it",
-                others + usize::from(last.is_some())
-            );
-            Err(DataError::new(DataErrorKind::Unsupported, message))
+    // A text file or a file without an ending is data only if there is nothing better.
+    for is_better in [|name: &str| !is_description(name), |name: &str| is_table(name)] {
+        if files.len() > 1 && files.iter().any(|file| is_better(&file.name)) {
+            files.retain(|file| is_better(&file.name));
         }
     }
+    if files.len() == 1 {
+        return Ok(files.remove(0));
+    }
+    let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
+    let which = if names.is_empty() { String::new() } else { format!(": {}", list_names(names.into_iter())) };
+    let message = format!(
+        "{source}: the archive has {} data files{which}; expected one. Unpack it and give the path of one of them, or of \
+         their folder",
+        files.len()
+    );
+    Err(DataError::new(DataErrorKind::Unsupported, message))
+}
+
+/// Whether a file describes the data, by its name.
+fn is_description(name: &str) -> bool {
+    const NAMES: [&str; 8] = ["readme", "license", "licence", "copying", "changelog", "citation", "notice", "metadata"];
+    let name = name.rsplit('/').next().unwrap_or(name).to_lowercase();
+    let is_document = [".md", ".pdf", ".html", ".htm", ".rst", ".doc", ".docx", ".bib", ".py", ".ipynb"];
+    NAMES.iter().any(|start| name.starts_with(start)) || is_document.iter().any(|ending| name.ends_with(ending))
+}
+
+/// Whether the ending of a file's name is that of a table.
+fn is_table(name: &str) -> bool {
+    const ENDINGS: [&str; 6] = [".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet"];
+    let name = name.to_lowercase();
+    ENDINGS.iter().any(|ending| name.ends_with(ending))
 }
 
 /// The entries of the central directory; None if the archive is damaged.
