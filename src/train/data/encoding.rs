@@ -19,15 +19,29 @@ pub(super) struct Decoded<'a> {
     pub replaced: usize,
 }
 
-/// Finds an encoding by a name such as `latin-1`, `windows-1252`, `cp1252`, `utf-16`.
+/// Finds an encoding by a name of web browsers or of Python, such as `latin-1`, `windows-1252`, `cp1252`, `utf-16`.
 pub(super) fn by_name(name: &str) -> Option<&'static Encoding> {
-    let name = name.trim().to_ascii_lowercase().replace('_', "-");
+    let name = name.trim().to_ascii_lowercase().replace('_', "-").replace("cp-", "cp");
     let name = match name.as_str() {
         "utf-8-sig" => "utf-8",
+        "utf-16-le" => "utf-16le",
+        "utf-16-be" => "utf-16be",
         "latin-1" => "latin1",
-        other => other.strip_prefix("cp-").map_or(other, |number| if number == "1252" { "cp1252" } else { other }),
+        "cp932" | "shift-jisx0213" => "shift-jis",
+        "cp936" => "gbk",
+        "cp949" => "euc-kr",
+        "cp950" => "big5",
+        "cp874" => "windows-874",
+        "iso2022-jp" => "iso-2022-jp",
+        "mac-roman" => "macintosh",
+        other => other,
     };
     Encoding::for_label(name.as_bytes())
+}
+
+/// What to do about a file in an encoding that is not read.
+pub(super) fn conversion(name: &str) -> String {
+    format!("convert it: iconv -f {name} -t UTF-8 FILE > NEW_FILE")
 }
 
 /// Decodes a file. `source` names it in errors. `wanted` is the value of `data.encoding`.
@@ -36,6 +50,9 @@ pub(super) fn decode<'a>(
     bytes: &'a [u8],
     wanted: Option<&'static Encoding>,
 ) -> Result<Decoded<'a>, DataError> {
+    if bytes.starts_with(b"\xff\xfe\0\0") || bytes.starts_with(b"\0\0\xfe\xff") {
+        return Err(DataError::malformed(format!("{source}: the file is UTF-32; {}", conversion("UTF-32"))));
+    }
     if let Some((encoding, mark)) = Encoding::for_bom(bytes) {
         return decode_as(source, &bytes[mark..], encoding);
     }
@@ -148,10 +165,24 @@ mod tests {
     fn names_of_encodings() {
         for (name, expected) in
             [("Latin-1", "windows-1252"), ("cp1252", "windows-1252"), ("utf_8", "UTF-8"), ("UTF-16", "UTF-16LE")]
+                .into_iter()
+                .chain([
+                    ("cp932", "Shift_JIS"),
+                    ("shift_jis", "Shift_JIS"),
+                    ("utf_16_be", "UTF-16BE"),
+                    ("cp-1252", "windows-1252"),
+                ])
         {
             assert_eq!(by_name(name).unwrap().name(), expected);
         }
         assert!(by_name("klingon").is_none());
+    }
+
+    #[test]
+    fn an_encoding_that_is_not_read_is_named() {
+        let utf32: Vec<u8> = "\u{feff}text".chars().flat_map(|c| (c as u32).to_le_bytes()).collect();
+        let message = decode("FILE", &utf32, None).unwrap_err().to_string();
+        assert_eq!(message, "FILE: the file is UTF-32; convert it: iconv -f UTF-32 -t UTF-8 FILE > NEW_FILE");
     }
 
     #[test]

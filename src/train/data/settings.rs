@@ -33,8 +33,9 @@ impl FileSettings {
             let found = encoding::by_name(written);
             if found.is_none() {
                 let message = format!(
-                    "data.encoding is `{written}`, which is not a known encoding; known are utf-8, utf-16, latin-1, \
-                     windows-1252 and the other encodings of web browsers"
+                    "data.encoding is `{written}`, which is not one of the encodings that are read: utf-8, utf-16, latin-1, \
+                     windows-1252, shift_jis and the others of web browsers. If the file has this encoding, {}",
+                    encoding::conversion(written)
                 );
                 faults.push(KeyFault { key: "data.encoding", message });
             }
