@@ -68,6 +68,8 @@ fn details_of(trial: &TrialId, step: u64) -> BestEvaluation {
         label: 0,
         predicted: 1,
         confidence: 0.99 - 0.01 * index as f64,
+        file: (index > 0).then(|| "reviews.csv".to_owned()),
+        line: (index > 0).then_some(17),
     };
     let third = vec![Some(1.0 / 3.0); classes];
     BestEvaluation {
@@ -390,9 +392,9 @@ fn suspect_labels_are_listed_at_a_label_floor() {
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines.len(), 1 + BestEvaluation::MISTAKES);
     insta::assert_snapshot!(lines[..3].join("\n"), @"
-    row,text,text_pair,given_label,model_label,probability
-    1,\"an example <b>text</b> with a rather long sentence, number 0\",,class 0 ,class 1 x,0.9900
-    2,\"an example <b>text</b> with a rather long sentence, number 1\",its second text,class 0 ,class 1 x,0.9800
+    row,text,text_pair,given_label,model_label,probability,file,line
+    1,\"an example <b>text</b> with a rather long sentence, number 0\",,class 0 ,class 1 x,0.9900,,
+    2,\"an example <b>text</b> with a rather long sentence, number 1\",its second text,class 0 ,class 1 x,0.9800,reviews.csv,17
     ");
 }
 

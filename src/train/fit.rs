@@ -374,7 +374,8 @@ fn best_evaluation(dataset: &Dataset, row: &EvalRow, predictions: &Predictions) 
     let mistake = |&(example, predicted, confidence): &(usize, usize, f64)| {
         let Example { text, pair, label } = &dataset.eval.examples[example];
         let (text, pair) = (start(text), pair.as_ref().map(start));
-        Mistake { example, text, pair, label: *label as usize, predicted, confidence }
+        let (file, line) = dataset.eval.origins.get(example).map(|(file, line)| (file.to_owned(), line)).unzip();
+        Mistake { example, text, pair, label: *label as usize, predicted, confidence, file, line }
     };
     BestEvaluation {
         step: row.step,

@@ -163,7 +163,7 @@ pub fn dataset(file: &Path, checkpoint: &Checkpoint, max_length: usize, rows: us
                 Example { text, pair, label }
             })
             .collect();
-        Split { examples, tokens }
+        Split { examples, tokens, ..Split::default() }
     };
     let (train, eval) = (split(&read[..rows]), split(&read[rows..(rows + eval).min(read.len())]));
     let class_prior = vec![1.0 / labels.len() as f64; labels.len()];

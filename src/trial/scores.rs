@@ -84,4 +84,9 @@ pub struct Mistake {
     pub label: usize,
     pub predicted: usize,
     pub confidence: f64,
+    /// Where the example stands: its file and its line from 1, or the number of its row in a Parquet file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<u64>,
 }

@@ -60,6 +60,20 @@ impl<'a> Columns<'a> {
         }
     }
 
+    /// The columns of a file of its own for evaluation or test: their keys are below `section`, such as `data.eval`.
+    pub fn within(self, section: &str) -> Self {
+        let key = |key: &'static str| match (section, key) {
+            ("data.eval", "data.text") => "data.eval.text",
+            ("data.eval", "data.label") => "data.eval.label",
+            ("data.eval", "data.text_pair") => "data.eval.text_pair",
+            ("data.test", "data.text") => "data.test.text",
+            ("data.test", "data.label") => "data.test.label",
+            ("data.test", "data.text_pair") => "data.test.text_pair",
+            _ => key,
+        };
+        Self { wanted: self.wanted.iter().map(|&(name, column)| (key(name), column)).collect(), ..self }
+    }
+
     /// Rows may have no label.
     pub fn with_optional_label(self) -> Self {
         Self { label_is_optional: true, ..self }
@@ -73,6 +87,11 @@ impl<'a> Columns<'a> {
     /// The name of the label column.
     pub fn label(&self) -> Option<&'a str> {
         self.has_label.then(|| self.wanted[self.texts].1)
+    }
+
+    /// Whether the column with this index in [`Columns::wanted`] is that of the labels.
+    pub fn is_label(&self, index: usize) -> bool {
+        self.has_label && index == self.texts
     }
 
     /// Whether all columns are numbers from 1.
@@ -142,22 +161,17 @@ pub(super) fn position(header: &[&str], key: &str, column: &str) -> Result<usize
     }
 }
 
-/// Words that usually name a column of texts or of labels.
+/// Words that usually name a column of texts or of labels, by the last part of the key.
 const SYNONYMS: [(&str, &[&str]); 2] = [
-    (
-        "data.text",
-        &["text", "review", "sentence", "comment", "tweet", "content", "body", "message", "document", "question"],
-    ),
-    (
-        "data.label",
-        &["label", "labels", "sentiment", "class", "target", "category", "stars", "rating", "intent", "topic"],
-    ),
+    ("text", &["text", "review", "sentence", "comment", "tweet", "content", "body", "message", "document", "question"]),
+    ("label", &["label", "labels", "sentiment", "class", "target", "category", "stars", "rating", "intent", "topic"]),
 ];
 
 /// The message about a missing column: the columns of the file and the most similar name.
 pub(super) fn missing_column(found: &[&str], key: &str, column: &str) -> String {
     let similarity = |name: &&&str| strsim::jaro_winkler(&name.to_lowercase(), &column.to_lowercase());
-    let synonyms = SYNONYMS.iter().find(|(known, _)| *known == key).map_or(&[][..], |(_, names)| names);
+    let role = key.rsplit('.').next().unwrap_or(key);
+    let synonyms = SYNONYMS.iter().find(|(known, _)| *known == role).map_or(&[][..], |(_, names)| names);
     let is_synonym = |name: &&&str| {
         let name = name.to_lowercase();
         name.split(|c: char| !c.is_alphanumeric()).any(|word| word == column.to_lowercase() || synonyms.contains(&word))

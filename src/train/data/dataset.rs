@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::example::Example;
+use super::origins::Origins;
 use super::tokens::Tokens;
 
 /// The training and the evaluation split.
@@ -29,6 +30,8 @@ impl Dataset {
 pub struct Split {
     pub examples: Vec<Example>,
     pub tokens: Tokens,
+    /// Empty if they are not known.
+    pub origins: Origins,
 }
 
 impl Split {
@@ -55,6 +58,6 @@ impl Split {
     #[must_use]
     pub(super) fn select(&self, indices: &[u32]) -> Self {
         let examples = indices.iter().map(|&index| self.examples[index as usize].clone()).collect();
-        Self { examples, tokens: self.tokens.select(indices) }
+        Self { examples, tokens: self.tokens.select(indices), origins: self.origins.select(indices) }
     }
 }

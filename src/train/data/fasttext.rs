@@ -16,8 +16,7 @@ pub(super) fn parse(text: &str, columns: &Columns<'_>) -> ParsedFile {
         match split(content) {
             Ok((label, text)) => {
                 // The names of the columns do not matter: the only columns are the label and the text.
-                let cell =
-                    |index: usize| Ok(if columns.wanted()[index].0 == "data.label" { label } else { text }.to_owned());
+                let cell = |index: usize| Ok(if columns.is_label(index) { label } else { text }.to_owned());
                 match columns.row(line, cell) {
                     Ok(row) => parsed.rows.push(row),
                     Err(bad) => parsed.bad_rows.push(bad),

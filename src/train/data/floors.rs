@@ -78,7 +78,7 @@ mod tests {
         }
         let types = vec![0; ids.len()];
         let examples = rows.iter().map(|&(text, label, _)| Example { text: text.into(), pair: None, label }).collect();
-        Split { examples, tokens: Tokens::whole(ids, types, offsets) }
+        Split { examples, tokens: Tokens::whole(ids, types, offsets), ..Split::default() }
     }
 
     fn near(a: f64, b: f64) -> bool {

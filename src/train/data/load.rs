@@ -11,6 +11,7 @@ use super::embedded;
 use super::error::DataError;
 use super::example::Example;
 use super::files::{read_unpacked, stored_size};
+use super::origins::Origins;
 use super::parse::parse;
 use super::report::{ReportInput, report};
 use super::settings::FileSettings;
@@ -316,11 +317,8 @@ fn text_file(
     columns: &Columns<'_>,
 ) -> Result<ParsedFile, TrainError> {
     let decoded = super::encoding::decode(path, bytes, settings.encoding)?;
-    let label = columns.label().is_some();
-    let cell = |index: usize| {
-        let is_label = label && columns.wanted()[index].0 == "data.label";
-        Ok(if is_label { class.to_owned() } else { decoded.text.trim().to_owned() })
-    };
+    let cell =
+        |index: usize| Ok(if columns.is_label(index) { class.to_owned() } else { decoded.text.trim().to_owned() });
     let mut parsed = ParsedFile { description: "one text per file".into(), ..ParsedFile::default() };
     match columns.row(1, cell) {
         Ok(row) => parsed.rows.push(row),
@@ -367,9 +365,9 @@ impl Tables {
     ) -> Result<Self, TrainError> {
         let columns = Columns::new(&config.text.0, config.text_pair.as_deref(), Some(&config.label), longest(config));
         let train = Table::read(&config.train, SplitName::Train, config, &columns);
-        let eval = held_out_table(&config.eval, SplitName::Eval, config);
+        let eval = held_out_table(EVAL, &config.eval, SplitName::Eval, config);
         let test = match config.test.as_ref().filter(|_| test_set == TestSet::Read) {
-            Some(source) => held_out_table(source, SplitName::Test, config),
+            Some(source) => held_out_table(TEST, source, SplitName::Test, config),
             None => Ok(None),
         };
         let (mut train, mut eval, mut test) = match (train, eval, test) {
@@ -392,8 +390,13 @@ impl Tables {
     }
 }
 
-/// Reads an evaluation or test file; None for a fraction.
-fn held_out_table(source: &EvalSource, split: SplitName, config: &DataConfig) -> Result<Option<Table>, TrainError> {
+/// Reads an evaluation or test file; None for a fraction. `key` is that of the source.
+fn held_out_table(
+    key: &str,
+    source: &EvalSource,
+    split: SplitName,
+    config: &DataConfig,
+) -> Result<Option<Table>, TrainError> {
     let EvalTable { file, text, text_pair, label } = match source {
         EvalSource::Fraction(_) => return Ok(None),
         EvalSource::File(file) => &EvalTable { file: file.clone(), text: None, text_pair: None, label: None },
@@ -402,7 +405,7 @@ fn held_out_table(source: &EvalSource, split: SplitName, config: &DataConfig) ->
     let text = text.as_ref().unwrap_or(&config.text);
     let pair = text_pair.as_deref().or(config.text_pair.as_deref());
     let label = label.as_deref().unwrap_or(&config.label);
-    let columns = Columns::new(&text.0, pair, Some(label), longest(config));
+    let columns = Columns::new(&text.0, pair, Some(label), longest(config)).within(key);
     Table::read(file, split, config, &columns).map(Some)
 }
 
@@ -436,7 +439,7 @@ fn file_faults(
 fn held_out_fault(key: &str, source: &EvalSource, error: &TrainError) -> String {
     let mut message = error.to_string();
     if let (TrainError::Keys(faults), EvalSource::File(file)) = (error, source)
-        && faults.iter().all(|fault| matches!(fault.key, "data.text" | "data.label" | "data.text_pair"))
+        && faults.iter().all(|fault| fault.key.strip_prefix(key).is_some_and(|column| column.starts_with('.')))
     {
         message.push_str("; if this file has other columns, write ");
         message.push_str(key);
@@ -560,6 +563,7 @@ fn tokenised_split(
 ) -> Result<Split, TrainError> {
     let number: BTreeMap<&str, u32> = labels.iter().map(String::as_str).zip(0..).collect();
     let key = tokens_key(&table, config, source, checkpoint);
+    let origins = Origins::new(table.paths, table.rows.iter().map(|row| (row.file, row.line)).collect());
     let examples: Vec<Example> = table
         .rows
         .into_iter()
@@ -567,11 +571,11 @@ fn tokenised_split(
         .collect();
     let cached = cache.get(&key).and_then(|bytes| Tokens::from_bytes(&bytes));
     if let Some(tokens) = cached.filter(|tokens| tokens.len() == examples.len()) {
-        return Ok(Split { examples, tokens });
+        return Ok(Split { examples, tokens, origins });
     }
     let tokens = checkpoint.encoder.encode(&examples)?;
     cache.put(&key, &tokens.to_bytes());
-    Ok(Split { examples, tokens })
+    Ok(Split { examples, tokens, origins })
 }
 
 /// The cache key of the tokens of all rows: everything that they depend on.

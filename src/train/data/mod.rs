@@ -27,6 +27,7 @@ mod inspect;
 mod json;
 mod load;
 mod locate;
+mod origins;
 mod parquet;
 mod parse;
 mod pattern;
@@ -56,6 +57,7 @@ pub use load::{
     source_size, test_rows,
 };
 pub use locate::{locate_data, locate_model, locate_translator};
+pub use origins::Origins;
 pub use split::batches;
 pub use texts::{LabelledTexts, labelled_texts};
 pub use tokens::{Encoder, TokenSpan, Tokens};

@@ -296,6 +296,7 @@ mod tests {
                 vec![0; rows.len()],
                 (0..=rows.len() as u32).collect(),
             ),
+            ..Split::default()
         };
         let labels = labels.iter().map(ToString::to_string).collect();
         Dataset { labels, class_prior: vec![], train: split(train), eval: split(eval) }

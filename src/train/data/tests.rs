@@ -279,7 +279,7 @@ fn encodings_are_detected_or_set() {
     assert!(
         loaded("a.csv", latin, |config| config.encoding = Some("klingon".into()))
             .unwrap_err()
-            .contains("not a known encoding")
+            .ends_with("If the file has this encoding, convert it: iconv -f klingon -t UTF-8 FILE > NEW_FILE")
     );
 }
 
@@ -405,10 +405,15 @@ fn zip_archives_have_one_data_file() {
     let packed = |names: &[&str]| super::zip::tests::archive(names, rows, true);
     assert_eq!(loaded("a.csv.zip", packed(&["__MACOSX/._a.csv", "a.csv"]), |_| ()).unwrap(), ROWS);
     assert_eq!(loaded("a.zip", packed(&["inside/a.csv"]), |_| ()).unwrap(), ROWS);
-    assert!(
-        loaded("a.zip", packed(&["a.csv", "b.csv"]), |_| ())
-            .unwrap_err()
-            .contains("the archive has 2 files; expected one")
+    for data in ["data/a.csv", "reviews"] {
+        let names = ["README.md", "LICENSE", "__MACOSX/._a", "data/", data, "docs/paper.pdf"];
+        assert_eq!(loaded("a.zip", packed(&names), |_| ()).unwrap(), ROWS, "{data}");
+    }
+    assert_eq!(loaded("a.zip", packed(&["names.txt", "a.csv"]), |_| ()).unwrap(), ROWS);
+    assert_eq!(
+        loaded("a.zip", packed(&["a.csv", "b.csv"]), |_| ()).unwrap_err(),
+        "FILE: the archive has 2 data files: `a.csv`, `b.csv`; expected one. Unpack it and give the path of one of them, or \
+         of their folder"
     );
     assert!(loaded("a.xlsx", packed(&["xl/workbook.xml"]), |_| ()).unwrap_err().contains("this is an Excel workbook"));
 }
@@ -429,6 +434,27 @@ fn bad_rows_are_reported_together_or_skipped() {
     );
     let skipped = |config: &mut DataConfig| config.bad_rows = BadRows::Skip;
     assert_eq!(loaded("a.csv", &content, skipped).unwrap(), ROWS);
+}
+
+#[test]
+fn every_example_knows_its_line() {
+    let csv = "text,label\n\"good\nday\",pos\nbad day,neg\nso glad,pos\n\nso sad,neg\n";
+    let files = [file("a.csv", csv), file("b.csv", csv.replace("day", "evening"))];
+    let both = format!("{{{},{}}}", files[0].path, files[1].path);
+    let dataset = load(&config(&both), MODEL, &MemoryCache::default()).unwrap();
+    let mut found = 0;
+    for split in [&dataset.train, &dataset.eval] {
+        for (index, example) in split.examples.iter().enumerate() {
+            let (path, line) = split.origins.get(index).unwrap();
+            let content = std::fs::read_to_string(path).unwrap();
+            let text = content.lines().nth(line as usize - 1).unwrap();
+            let start = example.text.lines().next().unwrap();
+            assert!(text.trim_start_matches('"').starts_with(start), "{path}:{line} is `{text}`, not `{start}`");
+            found += 1;
+        }
+    }
+    assert_eq!(found, 8);
+    assert_eq!(dataset.train.origins.get(8), None);
 }
 
 #[test]
@@ -768,6 +794,12 @@ fn a_vocabulary_makes_the_same_tokens() {
     let with_tokenizer = load(&config("embedded:tweets"), MODEL, &MemoryCache::default()).unwrap();
     assert_eq!(load(&config("embedded:tweets"), model, &MemoryCache::default()).unwrap(), with_tokenizer);
     assert_eq!(CheckpointFiles::read(model).unwrap().weights, [b"weights".as_slice()]);
+    let left = folder_with_vocabulary("{\"truncation_side\": \"left\"}", "null");
+    let left = load(&config("embedded:tweets"), left.path().to_str().unwrap(), &MemoryCache::default()).unwrap();
+    let long = (0..left.train.examples.len()).find(|&i| left.train.tokens.get(i).0.len() == 16).unwrap();
+    let (right, left) = (with_tokenizer.train.tokens.get(long).0, left.train.tokens.get(long).0);
+    assert_eq!((right.len(), right[0], right[15]), (left.len(), left[0], left[15]), "both are truncated");
+    assert_ne!(right[1..15], left[1..15]);
     let cased = folder_with_vocabulary("{\"do_lower_case\": false}", "null");
     let cased = load(&config("embedded:tweets"), cased.path().to_str().unwrap(), &MemoryCache::default()).unwrap();
     assert_ne!(cased.train.tokens, with_tokenizer.train.tokens);
