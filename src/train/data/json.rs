@@ -1,5 +1,6 @@
 //! Parses JSON files: one object per line (`.jsonl`, `.ndjson`), an array of objects, an object that holds such an array, or
-//! an object of columns.
+//! an object of columns. Of an object with an array for each split, the array `train` is read. A row may also be an array: its
+//! columns are numbers from 1.
 //!
 //! Numbers and booleans become text, `null` becomes an empty text, and a list of one value is that value. A column name with
 //! dots such as `data.text` reaches into nested objects.
@@ -138,7 +139,8 @@ fn text_of(column: &str, value: &Value) -> Result<String, String> {
 fn lines(source: &str, text: &str) -> Result<Vec<Result<Record, BadRow>>, DataError> {
     let mut records = Vec::new();
     for (line, content) in (1..).zip(text.lines()).filter(|(_, content)| !content.trim().is_empty()) {
-        records.push(match serde_json::from_str(content) {
+        let fields = || serde_json::from_str::<Vec<Value>>(content).ok().filter(|fields| is_row(fields));
+        records.push(match serde_json::from_str(content).or_else(|error| fields().map(numbered).ok_or(error)) {
             Ok(object) => Ok((line, object)),
             Err(error) => Err(BadRow { line, reason: format!("not a JSON object: {error}") }),
         });
@@ -183,8 +185,8 @@ fn stream(source: &str, text: &str) -> Result<Vec<Result<Record, BadRow>>, DataE
 fn is_one_line_per_value(text: &str) -> bool {
     let mut lines = text.lines();
     let first = lines.next().unwrap_or_default();
-    let complete = serde_json::from_str::<Vec<Value>>(first).is_ok();
-    complete && (lines.any(|line| !line.trim().is_empty()) || !first.contains('{'))
+    let Ok(items) = serde_json::from_str::<Vec<Value>>(first) else { return false };
+    lines.any(|line| !line.trim().is_empty()) || !items.first().is_some_and(is_record)
 }
 
 /// The records of the array that begins at byte `start` of `text`.
@@ -204,6 +206,7 @@ fn array(source: &str, text: &str, start: usize) -> Result<Vec<Result<Record, Ba
         at += values.byte_offset();
         match value {
             Some(Ok(Value::Object(object))) => records.push(Ok((line, object))),
+            Some(Ok(Value::Array(fields))) if is_row(&fields) => records.push(Ok((line, numbered(fields)))),
             Some(Ok(_)) => records.push(Err(BadRow { line, reason: "not a JSON object".to_owned() })),
             Some(Err(error)) => {
                 let message = format!("{source}:{line}: not an array of JSON objects: {error}");
@@ -218,10 +221,15 @@ fn array(source: &str, text: &str, start: usize) -> Result<Vec<Result<Record, Ba
 /// else.
 fn whole_object(source: &str, text: &str) -> Option<Result<Vec<Result<Record, BadRow>>, DataError>> {
     let object: Map<String, Value> = serde_json::from_str(text).ok()?;
-    let is_records = |value: &&Value| value.as_array().is_some_and(|items| items.first().is_some_and(Value::is_object));
-    if object.values().filter(is_records).count() == 1 {
-        let start =
-            text.match_indices('[').map(|(at, _)| at).find(|at| text[at + 1..].trim_start().starts_with('{'))?;
+    let has_records = |value: &Value| value.as_array().is_some_and(|items| items.first().is_some_and(is_record));
+    let arrays: Vec<&str> =
+        object.iter().filter(|(_, value)| has_records(value)).map(|(name, _)| name.as_str()).collect();
+    if let Some(name) = arrays.iter().find(|name| **name == "train").or(arrays.first().filter(|_| arrays.len() == 1)) {
+        let quoted = Value::from(*name).to_string();
+        let start = text.match_indices(&quoted).find_map(|(at, _)| {
+            let value = text[at + quoted.len()..].trim_start().strip_prefix(':')?.trim_start();
+            value.starts_with('[').then_some(text.len() - value.len())
+        })?;
         return Some(array(source, text, start));
     }
     let columns: Option<Vec<(String, Vec<Value>)>> =
@@ -233,6 +241,21 @@ fn whole_object(source: &str, text: &str) -> Option<Result<Vec<Result<Record, Ba
     }
     let record = |row: usize| columns.iter().map(|(name, values)| (name.clone(), values[row].clone())).collect();
     Some(Ok((0..rows).map(|row| Ok((row as u64 + 1, record(row)))).collect()))
+}
+
+/// Whether a value can be a row: an object, or an array of fields.
+fn is_record(value: &Value) -> bool {
+    value.is_object() || value.as_array().is_some_and(|fields| is_row(fields))
+}
+
+/// Whether an array is a row: several fields, and no field is an array or an object.
+fn is_row(fields: &[Value]) -> bool {
+    fields.len() > 1 && fields.iter().all(|field| !field.is_array() && !field.is_object())
+}
+
+/// The fields of a row under their numbers from 1.
+fn numbered(fields: Vec<Value>) -> Map<String, Value> {
+    (1..).map(|number: usize| number.to_string()).zip(fields).collect()
 }
 
 /// The values of a column: a list, or an object with the row numbers as keys (as pandas writes it).

@@ -303,6 +303,17 @@ fn json_has_many_forms() {
     ] {
         assert_eq!(loaded(name, &content, |_| ()).unwrap(), ROWS, "{content}");
     }
+    let pairs = rows(|text, label| format!(r#"["{text}", "{label}"]"#));
+    let numbers = |config: &mut DataConfig| (config.text, config.label) = ("1".into(), "2".into());
+    let one_array = format!("[{}]", pairs.join(","));
+    for content in [
+        pairs.join("\n"),
+        one_array.clone(),
+        format!("[\n{}\n]", pairs.join(",\n")),
+        format!("{{\"val\": [[\"x\", \"pos\"]], \"train\" : {one_array}, \"test\": [[\"y\", \"neg\"]]}}"),
+    ] {
+        assert_eq!(loaded("a.json", &content, numbers).unwrap(), ROWS, "{content}");
+    }
     let nested = rows(|text, label| format!(r#"{{"data": {{"body": "{text}"}}, "label": ["{label}"]}}"#)).join("\n");
     assert_eq!(loaded("a.jsonl", &nested, |config| config.text = "data.body".into()).unwrap(), ROWS);
     let broken = array.replace("\"label\": \"neg\"}\n", "\"label\": null}\n");
