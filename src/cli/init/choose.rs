@@ -170,8 +170,10 @@ fn pair<'a>(columns: &'a [Looks<'a>]) -> Option<(&'a str, &'a str)> {
 }
 
 fn no_label(columns: &[Looks<'_>]) -> String {
-    let advice = if columns.len() == 1 {
-        "If another character separates its fields, name it: --set data.delimiter=CHARACTER"
+    let are_numbers = columns.iter().all(|column| column.name.parse::<usize>().is_ok());
+    let advice = if columns.len() == 1 || are_numbers {
+        "If another character separates the fields, name it: --set data.delimiter=CHARACTER. Else name the column: --set \
+         data.label=COLUMN"
     } else {
         "Name it: --set data.label=COLUMN"
     };
@@ -240,6 +242,8 @@ mod tests {
     fn a_missing_column_is_named() {
         let without_label = choose(&[ids(), texts("review")], None, None).unwrap_err();
         insta::assert_snapshot!(without_label, @"no column looks like labels; the columns are `id`, `review`. Name it: --set data.label=COLUMN");
+        let numbered = choose(&[texts("1"), texts("2")], None, None).unwrap_err();
+        insta::assert_snapshot!(numbered, @"no column looks like labels; the columns are `1`, `2`. If another character separates the fields, name it: --set data.delimiter=CHARACTER. Else name the column: --set data.label=COLUMN");
         let without_text = choose(&[ids(), stars("stars")], None, None).unwrap_err();
         insta::assert_snapshot!(without_text, @"no column looks like texts; the columns are `id`, `stars`. Name it: --set data.text=COLUMN");
     }

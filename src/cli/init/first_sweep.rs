@@ -10,8 +10,8 @@ use crate::trial::{BadRows, ColumnNames, DataConfig, DataFacts, EvalSource};
 pub(super) const MAX_LENGTH: usize = 512;
 /// The lengths to which a first sweep cuts texts.
 const LENGTHS: [usize; 5] = [32, 64, 128, 256, MAX_LENGTH];
-/// Training rows of a first sweep have about this many tokens in all: then a trial takes about half a minute on two cores.
-const TOKENS: f64 = 30_000.0;
+/// Training rows of a first sweep have about this many tokens in all: then a trial takes less than a minute on one core.
+const TOKENS: f64 = 20_000.0;
 /// The fewest and the most training rows of a first sweep.
 const ROWS: (f64, f64) = (200.0, 2000.0);
 /// A first sweep evaluates on at most this many rows for each row that it trains on.
@@ -268,15 +268,15 @@ mod tests {
           label: stars              # 2 classes
           eval: 0.2                 # this share of the rows is held out
           max_length: 64            # tokens; 95 % of the texts have at most 58
-          limit: 1300               # a sample is enough to compare settings; without this line: all 4800 rows
-          eval_limit: 390           # of 1200 evaluation rows
+          limit: 800                # a sample is enough to compare settings; without this line: all 4800 rows
+          eval_limit: 240           # of 1200 evaluation rows
 
         model:
           from: embedded:minilm-l3  # small and fast; stronger: hf:google-bert/bert-base-uncased, or a folder
 
-        batch_size: 32
-        epochs: 3
-        eval_every: 15              # optimizer steps
+        batch_size: 16
+        epochs: 2
+        eval_every: 12              # optimizer steps
 
         grid:
           # Every combination is a configuration. The loss curves show which learning rates are too low or too high.
