@@ -13,7 +13,7 @@ use crate::plan::{Facts, Plan, expand_after};
 use crate::report::count;
 use crate::spec::{self, SweepSpec};
 use crate::store::{self, RunDir};
-use crate::trial::{Key, TrialConfig, TrialId};
+use crate::trial::{Key, Scheduler, Trial, TrialConfig, TrialId};
 
 /// A sweep file at the time of its last run, with the facts about its sources.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -84,9 +84,19 @@ impl Origin {
         let longer: Vec<(u64, u64)> =
             alone(new, &old).into_iter().filter_map(|(key, steps)| Some((*before.get(&key)?, steps))).collect();
         let (from, to) = longer.first()?;
+        // A warm-up of a share of the steps depends on the length, too.
+        let is_constant = |trial: &Trial| {
+            let warmup = trial.config.warmup.0;
+            trial.config.scheduler == Scheduler::Constant && (warmup == 0.0 || warmup >= 1.0)
+        };
+        let why = if new.trials.iter().all(is_constant) {
+            "because no trial starts from the state of another"
+        } else {
+            "because the learning rate depends on the length"
+        };
         Some(format!(
             "warning: only the length ({from} steps, now {to}) distinguishes {} from the last run. Such trials start from step 0, \
-             because the learning rate depends on the length. The earlier ones stay in the results folder and leave the report",
+             {why}. The earlier ones stay in the results folder and leave the report",
             count(longer.len(), "trial")
         ))
     }
