@@ -234,6 +234,9 @@ impl Kind {
         }
         let hint = match (self, &node.content) {
             (Self::Pair { .. } | Self::Wholes { .. } | Self::Names { .. } | Self::Files | Self::Columns, _) => expected,
+            (_, Content::List(_)) if key == "data.label" => {
+                format!("{expected}. Write several labels of one text into one column, such as `a|b`")
+            }
             (_, Content::List(_)) => format!("{expected}; several values go into `grid: {{{key}: [...]}}`"),
             (Self::Choice(names), Content::Scalar { text, .. }) => {
                 suggestion(text, names.iter().copied()).unwrap_or(expected)
