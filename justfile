@@ -68,6 +68,12 @@ check:
     RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --locked --no-deps --document-private-items
     just test
 
+# Load exported models with transformers and sentence-transformers, and compare the logits (installs both into target/peers, 6 GB).
+test-transformers:
+    test -x target/peers/bin/python || python3 -m venv target/peers
+    target/peers/bin/pip install -q torch transformers sentence-transformers --extra-index-url https://download.pytorch.org/whl/cpu
+    PLATEAU_PYTHON=target/peers/bin/python PLATEAU_NO_SKIP=transformers,sentence-transformers cargo test --features faults --test program computes_the_same_logits
+
 # Build a wheel with the program inside, for `pip install`; needs maturin. The program is static, so it runs on any Linux.
 wheel PROFILE="release" OUT="target/wheels":
     maturin build --locked --profile {{ PROFILE }} --out {{ OUT }} -- -C target-feature=+crt-static
