@@ -88,7 +88,7 @@ impl Arm {
         self.best.as_ref().is_some_and(|best| best.late_fall <= COUNTS * chance)
     }
 
-    /// Whether it can be said how far the architecture gets: all trials have ended, with several seeds, and the loss is flat at a
+    /// Whether its trials show how far the architecture gets: all trials have ended, with several seeds, and the loss is flat at a
     /// best learning rate.
     pub fn is_judged(&self) -> bool {
         let seeds = self.best.as_ref().map_or(0, |best| best.losses.len());

@@ -146,7 +146,7 @@ fn columns(spec: &SweepSpec) -> Vec<Column> {
     columns
 }
 
-/// The name of the arm, then the keys that vary inside an arm. A key that each arm fixes is told by the name.
+/// The name of the arm, then the keys that vary inside an arm. The name stands for the keys that an arm fixes.
 fn columns_of_arms(spec: &SweepSpec) -> Vec<Column> {
     let mut name = Column::new(Key::Arm.path().into(), None);
     let mut columns: Vec<Column> = Vec::new();

@@ -3,11 +3,10 @@
 //! A list in an arm varies, as in `grid`; any other value is fixed for the arm. The name of an arm labels its trials in tables
 //! and figures. It is no setting, so it does not enter a trial's id.
 
-use super::problem::{Place, Problem};
+use super::problem::Problem;
 use super::read::Reader;
 use super::sweep::{Arm, AxisKey, Factor};
 use super::yaml::Node;
-use crate::trial::Key;
 
 impl Reader {
     pub(super) fn arms(&mut self, key: &Node, value: &Node) {
@@ -39,12 +38,11 @@ impl Reader {
         for (key, value) in entries {
             if key.text() == Some("name") {
                 has_name = true;
-                match value.text().filter(|text| !value.is_null() && !text.trim().is_empty()) {
-                    Some(text) => (arm.name, arm.place) = (text.to_owned(), value.place),
-                    None => {
-                        let what = format!("the name of an arm cannot be {}", value.described());
-                        self.error(value, what, "expected a text, such as `name: bilstm`");
-                    }
+                if let Some(text) = value.text().filter(|text| !value.is_null() && !text.trim().is_empty()) {
+                    (arm.name, arm.place) = (text.to_owned(), value.place);
+                } else {
+                    let what = format!("the name of an arm cannot be {}", value.described());
+                    self.error(value, what, "expected a text, such as `name: bilstm`");
                 }
                 continue;
             }
@@ -69,65 +67,11 @@ impl Reader {
             self.error(key, format!("`{}` is in this arm twice", resolved.written), hint);
             return None;
         }
-        match value.list() {
-            Some(items) => self.axis_of(&resolved, key, value, items),
-            None => {
-                let choice = self.choice(&resolved.path, key, value)?;
-                let path = resolved.scalar_path().filter(|_| value.text().is_some()).unwrap_or(&resolved.path);
-                Some(AxisKey { path: path.to_owned(), place: key.place, choices: vec![choice] })
-            }
+        if let Some(items) = value.list() {
+            return self.axis_of(&resolved, key, value, items);
         }
-    }
-}
-
-/// Keys of arms that the common grid varies, too, and two ways to say how long to train.
-pub(super) fn conflicts(arms: &[Arm], factors: &[Factor]) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    for key in arms.iter().flat_map(Arm::keys) {
-        let clash =
-            |other: &&AxisKey| other.path == key.path || Key::is_length(&other.path) && Key::is_length(&key.path);
-        let Some(common) = factors.iter().flat_map(|factor| &factor.keys).find(clash) else { continue };
-        let problem = if common.path == key.path {
-            Problem::new(key.place, format!("`{}` is in this arm and in the common grid", key.path))
-        } else {
-            Problem::new(key.place, "`epochs` and `steps` both say how long to train")
-        };
-        problems.push(problem.hint(format!("the other one is in line {}; keep one of the two", common.place.line())));
-    }
-    problems
-}
-
-/// Reports arms beside a search.
-pub(super) fn beside_search(arms: Option<Place>, space: Option<Place>) -> Option<Problem> {
-    let (arms, space) = (arms?, space?);
-    let problem = Problem::new(arms, format!("`arms` does not work with `space` (line {})", space.line()));
-    Some(problem.hint(
-        "write the architectures into `grid`, such as `grid: {model.architecture: [bilstm, textcnn]}`: each of them is \
-         searched on its own",
-    ))
-}
-
-/// Warnings about arms with one learning rate: their difference may be that of the rates.
-pub(super) fn one_rate(place: Option<Place>, arms: &[Arm], factors: &[Factor]) -> Vec<Problem> {
-    let rates = |arm: &Arm| {
-        let common = factors.iter().flat_map(|factor| &factor.keys);
-        let key = arm.keys().chain(common).find(|key| Key::LearningRate.is(&key.path));
-        key.map_or(1, |key| key.choices.len())
-    };
-    let single: Vec<&Arm> = arms.iter().filter(|arm| rates(arm) == 1).collect();
-    let hint = "each architecture has a best learning rate of its own: give each arm several, such as \
-                lr: [3e-5, 1e-4, 3e-4]";
-    match place {
-        Some(place) if arms.len() > 1 && single.len() == arms.len() => {
-            vec![Problem::new(place, "`arms` with one learning rate each compares nothing").hint(hint)]
-        }
-        _ if arms.len() > 1 => {
-            let warn = |arm: &&Arm| {
-                let what = format!("the arm `{}` has one learning rate, so it compares nothing", arm.name);
-                Problem::new(arm.place, what).hint(hint)
-            };
-            single.iter().map(warn).collect()
-        }
-        _ => Vec::new(),
+        let choice = self.choice(&resolved.path, key, value)?;
+        let path = resolved.scalar_path().filter(|_| value.text().is_some()).unwrap_or(&resolved.path);
+        Some(AxisKey { path: path.to_owned(), place: key.place, choices: vec![choice] })
     }
 }

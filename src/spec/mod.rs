@@ -10,6 +10,7 @@
 
 mod across;
 mod architectures;
+mod arm_checks;
 mod arms;
 mod augmentations;
 mod axes;

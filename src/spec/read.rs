@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::across::{self, RULES};
-use super::arms;
+use super::arm_checks;
 use super::check;
 use super::keys::{self, Target};
 use super::kind::Kind;
@@ -443,9 +443,9 @@ impl Reader {
         for arm in &self.arms {
             self.errors.extend(check::axes(&arm.factors, &self.fixed));
         }
-        self.errors.extend(arms::conflicts(&self.arms, &self.factors));
-        self.errors.extend(arms::beside_search(self.arms_place, self.space_place));
-        self.warnings.extend(arms::one_rate(self.arms_place, &self.arms, &self.factors));
+        self.errors.extend(arm_checks::conflicts(&self.arms, &self.factors));
+        self.errors.extend(arm_checks::beside_search(self.arms_place, self.space_place));
+        self.warnings.extend(arm_checks::one_rate(self.arms_place, &self.arms, &self.factors));
         let places = check::SearchPlaces { space: self.space_place, search: self.search_place };
         self.errors.extend(check::search(places, &self.drawn, &self.factors, &self.fixed));
         let seen = |name: &str| self.search_seen.iter().any(|(seen, _)| seen == name);

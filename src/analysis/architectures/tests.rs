@@ -100,10 +100,10 @@ fn sweep(planned: &[Planned], rates: [&str; 3]) -> (Sweep, Inputs) {
 const RATES: [&str; 3] = ["1e-4", "3e-4", "1e-3"];
 
 fn kinds(planned: &[Planned]) -> Vec<FindingKind> {
-    said(planned).into_iter().map(|(kind, _)| kind).collect()
+    texts_of(planned).into_iter().map(|(kind, _)| kind).collect()
 }
 
-fn said(planned: &[Planned]) -> Vec<(FindingKind, String)> {
+fn texts_of(planned: &[Planned]) -> Vec<(FindingKind, String)> {
     let (sweep, inputs) = sweep(planned, RATES);
     let found = findings(&sweep, &Study::of(&sweep), &[], &inputs);
     found.into_iter().map(|finding| (finding.kind, finding.text)).collect()
@@ -117,14 +117,14 @@ const LEARNED: [f64; 3] = [0.3, 0.05, 0.2];
 fn the_better_network_is_named_with_what_it_costs() {
     let near = InputFloors { prior: LN2, bags: LN2, ..InputFloors::default() };
     let inputs = TrialInputs { train: SplitReport { floors: near, ..SplitReport::default() }, parameters: 3_100_000 };
-    let found = said(&[bert(LEARNED), Planned { inputs, ..bag(STUCK) }]);
+    let found = texts_of(&[bert(LEARNED), Planned { inputs, ..bag(STUCK) }]);
     assert_eq!(found.len(), 1, "{found:?}");
     insta::assert_snapshot!(found[0].1, @"bert has the lowest eval loss, 0.050 (70 s, 8.7 million parameters); behind by more than noise: bag_of_words by 0.643 (3 pairs of seeds, p = 0.25) (10 s, 3.1 million parameters), 7 times faster, because labels depend on the order of words and no bag of words gets below 0.693 (ARCH_BETTER).");
 }
 
 #[test]
 fn all_arms_at_one_level_are_no_fault_of_an_architecture() {
-    let found = said(&[bert(STUCK), bag(STUCK), cnn([0.70, 0.694, 0.71])]);
+    let found = texts_of(&[bert(STUCK), bag(STUCK), cnn([0.70, 0.694, 0.71])]);
     assert_eq!(found.len(), 1, "{found:?}");
     insta::assert_snapshot!(found[0].1, @"All 3 arms are flat at one eval loss, each at its best learning rate: bert 0.693, bag_of_words 0.693 and textcnn 0.694. Their networks differ, so the labels or the data set the limit, not the architecture (NOT_ARCHITECTURE).");
     // Low losses leave nothing to explain.
@@ -138,7 +138,7 @@ fn equal_inputs_with_unlike_labels_explain_a_level_first() {
         ..TrialInputs::default()
     };
     let arms = [Planned { inputs: blind.clone(), ..bert(STUCK) }, Planned { inputs: blind.clone(), ..bag(STUCK) }];
-    let found = said(&arms);
+    let found = texts_of(&arms);
     assert_eq!(found.len(), 1, "{found:?}");
     insta::assert_snapshot!(found[0].1, @"bert (0.693) and bag_of_words (0.693) end at the least eval loss that the token ids allow, 0.693; the texts allow 0.000. No network can do better with this tokenizer and length: a cased checkpoint reads the capitals that tell them apart (ARCH_BLIND).");
     let (sweep, inputs) = sweep(&arms, RATES);
@@ -162,7 +162,7 @@ fn a_longer_input_that_helps_says_so_and_nothing_else() {
     };
     let short = |arm: Planned, name| Planned { name, max_length: 64, inputs: cut.clone(), ..arm };
     let arms = [short(bert(STUCK), "bert 64"), short(bag(STUCK), "bag 64"), bert(LEARNED)];
-    let found = said(&arms);
+    let found = texts_of(&arms);
     assert_eq!(found.len(), 1, "{found:?}");
     insta::assert_snapshot!(found[0].1, @"bert 64 cuts 100 % of the texts and loses 38 % of their tokens. bert lowers the eval loss of the same network from 0.693 to 0.050 (3 pairs of seeds, p = 0.25): the input is too short, not the network unfit (ARCH_CUT).");
     // Without a longer arm there is no evidence, but the next experiment is one.
@@ -178,7 +178,7 @@ fn a_longer_input_that_helps_says_so_and_nothing_else() {
 
 #[test]
 fn a_bag_that_is_as_good_as_the_encoder_shows_idle_order() {
-    let found = said(&[bert([0.31, 0.30, 0.31]), bag([0.32, 0.31, 0.32]), cnn([0.5, 0.45, 0.5])]);
+    let found = texts_of(&[bert([0.31, 0.30, 0.31]), bag([0.32, 0.31, 0.32]), cnn([0.5, 0.45, 0.5])]);
     let kinds: Vec<FindingKind> = found.iter().map(|(kind, _)| *kind).collect();
     assert_eq!(kinds, [FindingKind::ArchBetter, FindingKind::OrderIdle]);
     insta::assert_snapshot!(found[1].1, @"bag_of_words (0.310) is not worse than the best encoder, bert (0.300), by 0.035 or more: the order of words does not matter in this task (ORDER_IDLE).");

@@ -1,5 +1,5 @@
-//! The least loss that the inputs of a split allow. Rows with equal inputs and different labels cannot be told apart, so no
-//! model has a lower mean cross-entropy on them. The numbers are exact: sums over groups of equal inputs.
+//! The least loss that the inputs of a split allow. A model gives equal inputs the same answer, so rows
+//! with equal inputs and different labels bound its mean cross-entropy. The numbers are exact: sums over groups of equal inputs.
 
 use super::dataset::Split;
 use super::example::Example;
@@ -14,7 +14,7 @@ pub(super) fn input_floors(split: &Split) -> InputFloors {
         move |index: usize| {
             let (text, pair) = split.examples[index].content();
             let written = |text: &str| if lowercase { text.to_lowercase() } else { text.to_owned() };
-            let pair = pair.map(|pair| written(pair));
+            let pair = pair.map(&written);
             key(&[written(text).as_bytes(), &[u8::from(pair.is_some())], pair.unwrap_or_default().as_bytes()])
         }
     };
