@@ -22,7 +22,7 @@ pub(crate) struct ImportArguments {
     /// Leave out a parameter (repeatable)
     #[arg(long, value_name = "NAME")]
     drop: Vec<String>,
-    /// Say which key a parameter means: --key hf_lr=lr (repeatable)
+    /// Say which key a parameter means: --key rate=lr (repeatable)
     #[arg(long, value_name = "NAME=KEY", value_parser = key_value)]
     key: Vec<(String, String)>,
 }

@@ -319,7 +319,7 @@ impl<'s> SearchPlan<'s> {
         let most = self.expansion.trials.iter().map(|trial| trial.steps).max().unwrap_or(0);
         let is_before_end =
             |rung: &usize| rule.is_some_and(|rule| rule.rung_step(*rung).is_some_and(|step| step < most));
-        Lag { ahead: self.search.config.ahead, rungs: (0..).take_while(is_before_end).count() as u64 }
+        Lag { ahead: self.search.config.ahead, rungs: (0..64).take_while(is_before_end).count() as u64 }
     }
 
     /// Whether `until` or `patience` ends the search after these results.

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::order::RunOrder;
+use super::order::{RunOrder, TrialSource};
 use super::reconcile::is_wanted;
 use crate::decide::{EvalHistory, JudgingOrder, judge_across, unjudged};
 use crate::event::StopJudgement;
@@ -26,7 +26,7 @@ pub(super) struct EarlyStopping {
 fn judging_order(order: &RunOrder<'_>) -> JudgingOrder {
     let written = order.config.stop.asha.as_ref().and_then(|rule| rule.order);
     let by_plan = written.unwrap_or(if order.search.is_some() { AshaOrder::Plan } else { AshaOrder::Arrival });
-    let distance = (by_plan == AshaOrder::Plan).then(|| order.search.map_or(1, |search| search.distance()));
+    let distance = (by_plan == AshaOrder::Plan).then(|| order.search.map_or(1, TrialSource::distance));
     JudgingOrder { distance, judges_ended: order.search.is_some() }
 }
 

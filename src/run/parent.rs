@@ -180,6 +180,8 @@ impl<'a, E: Executor> Parent<'a, E> {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let order = self.order;
+        // An earlier run may have ended between the end of a trial and its judgement, for which the search waits.
+        self.stop_outdone()?;
         loop {
             let policy =
                 Policy { slots: order.slots, retries: order.config.retries, wanted: order.only, memory: self.budget };

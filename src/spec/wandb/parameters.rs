@@ -31,7 +31,7 @@ impl Translator<'_> {
         if let Some(values) = entry(value, "values") {
             return match values.list() {
                 Some([one]) => form(Form::Fixed(plain(one))),
-                Some([_, ..]) => form(Form::Listed(self.listed(value, values))),
+                Some([_, ..]) => form(Form::Listed(listed(value, values))),
                 _ => {
                     self.error(
                         values,
@@ -43,13 +43,6 @@ impl Translator<'_> {
             };
         }
         self.range(written, value)
-    }
-
-    /// A list of values, or with `probabilities` a choice with weights.
-    fn listed(&mut self, value: &Node, values: &Node) -> Node {
-        let list = plain(values);
-        let Some(weights) = entry(value, "probabilities") else { return list };
-        map(value.place, [("choice", list), ("weights", plain(weights))])
     }
 
     fn range(&mut self, written: &str, value: &Node) -> Option<(Form, Vec<Problem>)> {
@@ -135,6 +128,13 @@ impl Translator<'_> {
         let step = step.filter(|_| name == "q_uniform").map(|step| ("step", step));
         Some((Form::Range(map(value.place, [(word, ends)].into_iter().chain(step))), notes))
     }
+}
+
+/// A list of values, or with `probabilities` a choice with weights.
+fn listed(value: &Node, values: &Node) -> Node {
+    let list = plain(values);
+    let Some(weights) = entry(value, "probabilities") else { return list };
+    map(value.place, [("choice", list), ("weights", plain(weights))])
 }
 
 pub(super) fn map(place: Place, entries: impl IntoIterator<Item = (&'static str, Node)>) -> Node {

@@ -181,7 +181,9 @@ impl Translator<'_> {
     /// The flags of `command`, which are like fixed values. What stands before the program starts it.
     pub(super) fn command(&mut self, value: &Node) {
         let items: Vec<&Node> = value.list().unwrap_or_default().iter().collect();
-        let is_program = |item: &&Node| item.text().is_some_and(|text| text == "${program}" || text.ends_with(".py"));
+        let is_program = |item: &&Node| {
+            item.text().is_some_and(|text| text == "${program}" || text.rsplit('.').next() == Some("py"))
+        };
         let after = items.iter().rposition(is_program).map_or(0, |at| at + 1);
         let mut rest = items.get(after..).unwrap_or_default().iter().peekable();
         while let Some(item) = rest.next() {
