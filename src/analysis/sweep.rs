@@ -1,6 +1,7 @@
 //! A sweep as it stands on disk: the trials with their curves. Everything in this room is a function of it.
 
 use super::measured::Measured;
+use crate::search::SearchHistory;
 use crate::trial::{Axis, Cause, DiagnosticRow, EvalRow, MetricRow, Outcome, Status, Trial};
 
 /// Every planned trial of a sweep, with what it has measured so far.
@@ -9,6 +10,8 @@ pub struct Sweep {
     pub name: String,
     /// What varies, in the order of the sweep file; `seed` last if it varies.
     pub axes: Vec<Axis>,
+    /// What its search has drawn; None for a grid.
+    pub search: Option<SearchHistory>,
     /// In the order of the plan.
     pub runs: Vec<Run>,
 }

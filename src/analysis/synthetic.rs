@@ -5,9 +5,10 @@ use std::sync::LazyLock;
 use super::curve::Point;
 use super::study::Study;
 use super::sweep::{Run, Sweep};
+use crate::search::{Condition, DimensionName, Domain, Draw, SearchHistory, Space, SpaceKey};
 use crate::trial::{
-    Architecture, Axis, AxisValue, EvalRow, FractionOrSteps, Key, LstmPooling, MetricRow, Outcome, Scores, Status,
-    Trial, TrialConfig, TrialId,
+    Architecture, Axis, AxisValue, DrawnBy, EvalRow, FractionOrSteps, Key, LstmPooling, MetricRow, Outcome, Scores, Status,
+    Trial, TrialConfig, TrialId, number_text,
 };
 
 /// An axis of `values` as written in YAML.
@@ -30,7 +31,7 @@ pub(crate) fn sweep(name: &str, axes: &[Axis], steps: u64) -> Sweep {
         points = points.iter().flat_map(extend).collect();
     }
     let runs = points.into_iter().enumerate().map(|(index, values)| run(index as u64, values, steps)).collect();
-    Sweep { name: name.into(), axes: axes.to_vec(), runs }
+    Sweep { name: name.into(), axes: axes.to_vec(), search: None, runs }
 }
 
 /// The default sweep: 4 rates x 2 warm-ups x 2 schedules, one seed.
@@ -57,6 +58,81 @@ pub(crate) fn arms() -> Sweep {
             _ => Architecture::None,
         };
     }
+    sweep
+}
+
+/// A search over six dimensions, one of which exists with one scheduler alone: one configuration of `include`, ten at random,
+/// and the others near the best learning rate, as an estimator would draw them. Some are stopped early.
+pub(crate) fn search(name: &str, configurations: u64, steps: u64) -> Sweep {
+    let key = |path: &str, values: &[&str], domain: Domain| {
+        let values = values.iter().map(|text| (*text).to_owned()).collect();
+        (DimensionName { path: path.into(), values }, SpaceKey { domain, condition: None })
+    };
+    let list = |count: u64| Domain::Steps { low: 0.0, step: 1.0, count };
+    let (names, mut dimensions): (Vec<DimensionName>, Vec<SpaceKey>) = [
+        key("lr", &[], Domain::Log { low: 1e-6, high: 1e-3 }),
+        key("warmup", &[], Domain::Uniform { low: 0.0, high: 0.3 }),
+        key("scheduler", &["linear", "cosine_with_restarts"], Domain::Choice { weights: vec![1.0; 2] }),
+        key("scheduler.cycles", &[], Domain::Steps { low: 1.0, step: 1.0, count: 4 }),
+        key("batch_size", &["8", "16", "32"], list(3)),
+        key("augmentation", &["none", "eda"], Domain::Choice { weights: vec![3.0, 1.0] }),
+    ]
+    .into_iter()
+    .unzip();
+    dimensions[3].condition = Some(Condition { dimension: 2, choice: 1 });
+    let space = Space { dimensions };
+    let point = |number: u64| -> Vec<Option<f64>> {
+        let mut point: Vec<Option<f64>> = Vec::new();
+        for (index, dimension) in space.dimensions.iter().enumerate() {
+            let unit = noise(number, 90 + index as u64);
+            let unit = if index == 0 && number > 10 { 0.35 + 0.3 * unit } else { unit };
+            let exists = dimension.condition.is_none_or(|wanted| point[wanted.dimension] == Some(wanted.choice as f64));
+            let short = |x: f64| format!("{x:.2e}").parse().unwrap_or(x);
+            point.push(exists.then(|| short(dimension.domain.draw(unit))));
+        }
+        point
+    };
+    let values = |point: &[Option<f64>]| -> Vec<(String, AxisValue)> {
+        let value = |index: usize| {
+            let x = point[index]?;
+            let name = &names[index];
+            let text = match (name.values.get(x as usize), point.get(index + 1).copied().flatten()) {
+                (Some(text), Some(cycles)) if index == 2 => format!("{{name: {text}, cycles: {cycles}}}"),
+                (Some(text), _) => text.clone(),
+                (None, _) => number_text(x),
+            };
+            (index != 3).then(|| (name.path.clone(), axis(&name.path, &[&text]).values.remove(0)))
+        };
+        (0..point.len()).filter_map(value).collect()
+    };
+    let mut sweep = Sweep { name: name.into(), axes: Vec::new(), search: None, runs: Vec::new() };
+    let mut draws = Vec::new();
+    for number in 0..configurations {
+        let point = point(number);
+        let mut run = run(number, values(&point), steps);
+        if number % 9 == 8 && run.status == Status::Finished {
+            run.status = Status::Stopped;
+        }
+        let by = match number {
+            0 => DrawnBy::Include,
+            1..=10 => DrawnBy::Sobol,
+            _ => DrawnBy::Tpe,
+        };
+        draws.push(Draw { number, by, point: Some(point), trials: vec![run.trial.id.clone()] });
+        sweep.runs.push(run);
+    }
+    let axis_of = |name: &DimensionName| {
+        let mut found: Vec<AxisValue> = Vec::new();
+        for value in sweep.runs.iter().filter_map(|run| run.trial.value(&name.path)) {
+            if found.iter().all(|known| known.value != value.value) {
+                found.push(value.clone());
+            }
+        }
+        found.sort_by(|a, b| a.value.as_f64().partial_cmp(&b.value.as_f64()).unwrap_or(std::cmp::Ordering::Equal));
+        Axis { key: name.path.clone(), values: found, drawn: true }
+    };
+    sweep.axes = names.iter().filter(|name| name.path != "scheduler.cycles").map(axis_of).collect();
+    sweep.search = Some(SearchHistory { space, names, draws });
     sweep
 }
 

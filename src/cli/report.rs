@@ -18,6 +18,7 @@ use crate::analysis::Sweep;
 use crate::plan::Plan;
 use crate::report::{self, ProvenanceReader};
 use crate::run;
+use crate::search::SearchHistory;
 use crate::store::{self, Results, RunDir, StoreError, TrialRow};
 use crate::train;
 use crate::trial::{BestEvaluation, TrialId};
@@ -52,13 +53,15 @@ pub(crate) fn report(arguments: &ReportArguments) -> Result<ExitCode, Failure> {
 /// Writes `trials.csv`.
 fn write_table(sweep: &Sweep, dir: &RunDir) -> Result<(), StoreError> {
     let keys: Vec<&str> = sweep.axes.iter().map(|axis| axis.key.as_str()).collect();
+    let draws = sweep.search.as_ref().map(SearchHistory::by_trial);
     let rows = sweep.runs.iter().map(|run| TrialRow {
         trial: &run.trial,
+        draw: draws.as_ref().and_then(|draws| draws.get(&run.trial.id)).map(|draw| (draw.number, draw.by)),
         status: run.status,
         outcome: run.outcome.as_ref(),
         error: run.error.as_deref(),
     });
-    dir.write_trials(&keys, rows)
+    dir.write_trials(&keys, draws.is_some(), rows)
 }
 
 /// Draws the report of a sweep, again and again as trials end.
@@ -160,7 +163,7 @@ mod tests {
     fn a_trial_that_has_ended_is_read_once() {
         let sweep = synthetic::sweep("s", &[axis("lr", &["1e-5", "3e-5", "1e-4"])], 60);
         let trials = sweep.runs.iter().map(|run| run.trial.clone()).collect();
-        let plan = Plan { name: "s".into(), axes: sweep.axes.clone(), trials, warnings: Vec::new() };
+        let plan = Plan { name: "s".into(), axes: sweep.axes.clone(), trials, search: None, warnings: Vec::new() };
         let folder = tempfile::tempdir().unwrap();
         let dir = Results::new(folder.path()).unwrap().sweep("s").unwrap();
         sweep.runs[..2].iter().for_each(|run| end(&dir, run));
@@ -206,6 +209,7 @@ mod tests {
             name: "s".into(),
             axes: of.axes[..n].to_vec(),
             trials: of.runs.iter().map(|run| run.trial.clone()).collect(),
+            search: None,
             warnings: Vec::new(),
         };
         let folder = tempfile::tempdir().unwrap();

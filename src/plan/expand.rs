@@ -9,10 +9,11 @@ use serde_json::Value;
 use super::defaults::{settle_model, settle_warmup};
 use super::identity::Identities;
 use super::{AugmentationFound, DataFound, Facts, ModelFound, check, idle};
+use crate::search::{Draw, Point, SearchHistory};
 use crate::spec::{
     Arm, Choice, Factor, Place, Problem, Problems, Setting, SweepSpec, lookup, place_of, shown, source_key,
 };
-use crate::trial::{Augmentation, Axis, AxisValue, Key, Trial, TrialConfig, TrialId};
+use crate::trial::{Augmentation, Axis, AxisValue, DrawnBy, Key, Trial, TrialConfig, TrialId};
 
 /// The trials of a sweep, in order, each id once.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +22,8 @@ pub struct Plan {
     /// What varies, in the order of the sweep file; `seed` last if it varies.
     pub axes: Vec<Axis>,
     pub trials: Vec<Trial>,
+    /// What the search of the sweep has drawn; None for a grid.
+    pub search: Option<SearchHistory>,
     /// What the user should know, such as an `exclude` entry that matches nothing.
     pub warnings: Vec<String>,
 }
@@ -48,6 +51,15 @@ impl Plan {
                 }
             }
             self.trials.push(trial.clone());
+        }
+    }
+
+    /// Adds a configuration that the search has drawn.
+    pub fn draw(&mut self, number: u64, by: DrawnBy, point: &Point, trials: &[Trial]) {
+        self.extend(trials);
+        if let Some(search) = &mut self.search {
+            let trials = trials.iter().map(|trial| trial.id.clone()).collect();
+            search.draws.push(Draw { number, by, point: Some(point.clone()), trials });
         }
     }
 }
@@ -424,6 +436,6 @@ impl<'s> Expansion<'s> {
         if !self.spec.arms.is_empty() {
             axes.iter_mut().for_each(|axis| sort_numbers(&mut axis.values));
         }
-        Ok(Plan { name: self.spec.name.clone(), axes, trials: self.trials, warnings })
+        Ok(Plan { name: self.spec.name.clone(), axes, trials: self.trials, search: None, warnings })
     }
 }

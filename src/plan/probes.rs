@@ -146,5 +146,5 @@ pub fn probe_plan(name: &str, mut trials: Vec<Trial>) -> Plan {
     if let Some(axis) = axes.iter_mut().find(|axis| axis.key == Probe::KIND) {
         axis.values.sort_by_key(place);
     }
-    Plan { name: name.to_owned(), axes, trials, warnings: Vec::new() }
+    Plan { name: name.to_owned(), axes, trials, search: None, warnings: Vec::new() }
 }

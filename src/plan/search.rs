@@ -9,7 +9,9 @@ use std::time::Duration;
 use super::expand::{Column, Expansion};
 use super::{Facts, Plan};
 use crate::event::{Event, KnownResult};
-use crate::search::{Lag, Observation, Point, Sampler, SearchResult, SearchSettings, TrialResult, propose};
+use crate::search::{
+    Draw, Lag, Observation, Point, Sampler, SearchHistory, SearchResult, SearchSettings, TrialResult, propose,
+};
 use crate::spec::{
     AshaOrder, Choice, Entry, Evaluation, Factor, Place, Problems, SamplerName, SearchSpec, Setting, SweepSpec,
     in_short, lookup,
@@ -127,7 +129,22 @@ impl<'s> SearchPlan<'s> {
         let mut plan = expansion.finish()?;
         let trials = std::mem::take(&mut plan.trials);
         plan.extend(&trials);
+        plan.search = Some(self.history());
         Ok(plan)
+    }
+
+    fn history(&self) -> SearchHistory {
+        let draw = |(number, known): (usize, &Configuration)| Draw {
+            number: number as u64,
+            by: known.by,
+            point: known.point.clone(),
+            trials: known.trials.clone(),
+        };
+        SearchHistory {
+            space: self.search.drawn.space.clone(),
+            names: self.search.drawn.names(),
+            draws: self.configurations.iter().enumerate().map(draw).collect(),
+        }
     }
 
     /// Adds a configuration of an earlier run. The space may have changed since: its values decide, not its point.

@@ -240,12 +240,13 @@ impl<'a, E: Executor> Parent<'a, E> {
                     break;
                 }
             };
-            self.record(Event::ConfigurationSuggested { number, by, point, trials: trials.clone() })?;
-            for trial in &trials {
-                self.trials.insert(trial.id.clone(), self.plan.trials.len());
-                self.plan.extend(std::slice::from_ref(trial));
+            let suggested = Event::ConfigurationSuggested { number, by, point: point.clone(), trials: trials.clone() };
+            self.record(suggested)?;
+            for (index, trial) in trials.iter().enumerate() {
+                self.trials.insert(trial.id.clone(), self.plan.trials.len() + index);
                 self.state.extend(&trial.id);
             }
+            self.plan.draw(number, by, &point, &trials);
         }
         Ok(())
     }

@@ -49,25 +49,26 @@ fn look(plan: &Plan, dir: &RunDir, seen: Vec<Run>) -> Result<Sweep, StoreError> 
             None => run(trial, state.get(&trial.id), dir, alive)?,
         });
     }
-    Ok(Sweep { name: plan.name.clone(), axes: plan.axes.clone(), runs })
+    Ok(Sweep { name: plan.name.clone(), axes: plan.axes.clone(), search: plan.search.clone(), runs })
 }
 
 /// The plan with the trials that the search of the last run has drawn since it was made. A run of another plan adds nothing.
 #[must_use]
 pub fn with_drawn<'p>(plan: &'p Plan, records: &[Record]) -> Cow<'p, Plan> {
-    let drawn: HashMap<&TrialId, &Trial> =
-        Event::drawn(records).flat_map(|(_, trials)| trials).map(|trial| (&trial.id, trial)).collect();
-    let planned = if drawn.is_empty() { Vec::new() } else { Event::planned(records) };
-    let of_run: HashSet<&TrialId> = planned.iter().collect();
+    let has_drawn = Event::drawn(records).next().is_some();
+    let of_run: HashSet<TrialId> =
+        if has_drawn { Event::planned(records).into_iter().collect() } else { HashSet::new() };
     if plan.trials.iter().any(|trial| !of_run.contains(&trial.id)) {
         return Cow::Borrowed(plan);
     }
-    let known: HashSet<&TrialId> = plan.trials.iter().map(|trial| &trial.id).collect();
-    let new = planned.iter().filter(|id| !known.contains(id)).filter_map(|id| drawn.get(id));
-    let new: Vec<Trial> = new.map(|trial| (*trial).clone()).collect();
+    let mut known: HashSet<TrialId> = plan.trials.iter().map(|trial| trial.id.clone()).collect();
     let mut plan = Cow::Borrowed(plan);
-    if !new.is_empty() {
-        plan.to_mut().extend(&new);
+    for record in records {
+        if let Event::ConfigurationSuggested { number, by, point, trials } = &record.event
+            && trials.iter().all(|trial| of_run.contains(&trial.id) && known.insert(trial.id.clone()))
+        {
+            plan.to_mut().draw(*number, *by, point, trials);
+        }
     }
     plan
 }

@@ -135,7 +135,7 @@ impl Bench {
         Self {
             results: Results::new(folder.path()).unwrap(),
             folder,
-            plan: Plan { name: "toys".into(), axes, trials, warnings: Vec::new() },
+            plan: Plan { name: "toys".into(), axes, trials, search: None, warnings: Vec::new() },
             config: RunConfig { checkpoint_every: CheckpointEvery::Steps(4), retries: 1, ..RunConfig::default() },
             retry_failed: false,
             continued: Vec::new(),

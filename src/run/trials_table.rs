@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::survey::{error, status};
 use crate::plan::Plan;
+use crate::search::SearchHistory;
 use crate::state::{SweepState, TrialPhase};
 use crate::store::{RunDir, StoreError, TrialRow};
 
@@ -32,15 +33,17 @@ impl TrialsTable {
         let start = Instant::now();
         let keys: Vec<_> = plan.axes.iter().map(|axis| axis.key.as_str()).collect();
         let errors: Vec<_> = plan.trials.iter().map(|trial| state.get(&trial.id).and_then(error)).collect();
+        let draws = plan.search.as_ref().map(SearchHistory::by_trial);
         let rows = plan.trials.iter().zip(&errors).map(|(trial, error)| {
             let phase = state.get(&trial.id).map_or(&TrialPhase::Pending, |known| &known.phase);
             let outcome = match phase {
                 TrialPhase::Ended(outcome) => Some(outcome.as_ref()),
                 _ => None,
             };
-            TrialRow { trial, status: status(phase, true), outcome, error: error.as_deref() }
+            let draw = draws.as_ref().and_then(|draws| draws.get(&trial.id)).map(|draw| (draw.number, draw.by));
+            TrialRow { trial, draw, status: status(phase, true), outcome, error: error.as_deref() }
         });
-        dir.write_trials(&keys, rows)?;
+        dir.write_trials(&keys, draws.is_some(), rows)?;
         self.is_stale = false;
         let cost: Duration = start.elapsed();
         self.pause_until = Some(Instant::now() + cost * PAUSE);

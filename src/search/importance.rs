@@ -5,6 +5,7 @@
 
 use super::normal::ln_mass;
 use super::space::{Domain, Point, Space};
+use plateau_random::{Purpose, Random};
 
 /// Points that a continuous range is cut into.
 const POINTS: usize = 50;
@@ -49,6 +50,41 @@ pub fn importance(space: &Space, tried: &[(Point, f64)], share: f64, baseline: B
     let raw: Vec<f64> = (0..space.dimensions.len()).map(of).collect();
     let sum: f64 = raw.iter().sum();
     (sum > 0.0).then(|| raw.iter().map(|importance| importance / sum).collect())
+}
+
+/// The importance of a dimension, and where 90 % of its bootstrap samples lie.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ImportanceInterval {
+    pub value: f64,
+    pub low: f64,
+    pub high: f64,
+}
+
+/// As [`importance`], each with the interval of `samples` draws of as many configurations with replacement. The same
+/// configurations give the same intervals.
+#[must_use]
+pub fn importance_intervals(
+    space: &Space,
+    tried: &[(Point, f64)],
+    share: f64,
+    baseline: Baseline,
+    samples: u64,
+) -> Option<Vec<ImportanceInterval>> {
+    let values = importance(space, tried, share, baseline)?;
+    let random = Random::new(0, Purpose::Search);
+    let sample = |index: u64| {
+        let random = random.at(index);
+        let drawn = (0..tried.len()).map(|i| tried[random.below(i as u64, tried.len())].clone());
+        importance(space, &drawn.collect::<Vec<_>>(), share, baseline)
+    };
+    let drawn: Vec<Vec<f64>> = (0..samples).filter_map(sample).collect();
+    let interval = |(dimension, value): (usize, f64)| {
+        let mut of: Vec<f64> = drawn.iter().map(|sample| sample[dimension]).collect();
+        of.sort_by(f64::total_cmp);
+        let at = |share: f64| of.get((share * of.len() as f64) as usize).copied().unwrap_or(value);
+        ImportanceInterval { value, low: at(0.05), high: at(0.95) }
+    };
+    Some(values.into_iter().enumerate().map(interval).collect())
 }
 
 /// A domain cut into points at equal distances.

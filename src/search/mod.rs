@@ -5,6 +5,7 @@
 //! sequence, whatever the number of slots. Reading a space from a sweep file, and deciding what a configuration may see of
 //! the ones before it, are left to others.
 
+mod drawn;
 mod history;
 mod importance;
 mod lag;
@@ -15,8 +16,9 @@ mod space;
 mod tests;
 mod tpe;
 
+pub use drawn::{DimensionName, Draw, SearchHistory};
 pub use history::{Observation, Outdone, SearchResult, TrialResult};
-pub use importance::{Baseline, importance};
+pub use importance::{Baseline, ImportanceInterval, importance, importance_intervals};
 pub use lag::Lag;
 pub use propose::{Sampler, SearchSettings, propose};
 pub use space::{Condition, Domain, Point, Space, SpaceKey};

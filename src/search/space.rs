@@ -72,12 +72,10 @@ impl Domain {
     #[must_use]
     pub fn held(&self, x: f64) -> Option<f64> {
         let nearest = self.nearest(x);
-        let (low, high) = match *self {
-            Self::Uniform { low, high } | Self::Log { low, high } => (low, high),
-            Self::Steps { low, step, count } => (low, low + step * (count as f64 - 1.0)),
-            Self::LogInt { low, high } => (low as f64, high as f64),
-            Self::Choice { .. } => return None,
-        };
+        if !self.is_ordered() {
+            return None;
+        }
+        let (low, high) = self.ends();
         let dust = 1e-9 * (high - low);
         ((low - dust..=high + dust).contains(&x) && (nearest - x).abs() <= dust).then_some(nearest)
     }
@@ -126,6 +124,53 @@ impl Domain {
             Self::LogInt { .. } => Some(((x - 0.5).ln(), (x + 0.5).ln())),
             Self::Choice { .. } => Some((x - 0.5, x + 0.5)),
         }
+    }
+
+    /// Where a coordinate lies between the ends of the scale, from 0 to 1. The values of a discrete domain are the middles of
+    /// equal parts, but for whole numbers that are drawn evenly in ln.
+    #[must_use]
+    pub fn share(&self, x: f64) -> f64 {
+        let (low, high) = self.edges();
+        if high > low { ((self.scaled(x) - low) / (high - low)).clamp(0.0, 1.0) } else { 0.5 }
+    }
+
+    /// The coordinate at a share of the scale, moved to the nearest value that exists.
+    #[must_use]
+    pub fn at_share(&self, share: f64) -> f64 {
+        let (low, high) = self.edges();
+        self.unscaled(low + share * (high - low))
+    }
+
+    /// The range of some coordinates, one kernel of the estimator wider on each side, inside the range of the domain.
+    #[must_use]
+    pub fn refined(&self, coordinates: &[f64]) -> (f64, f64) {
+        let (low, high) = self.edges();
+        let mut scaled: Vec<f64> = coordinates.iter().map(|x| self.scaled(*x)).collect();
+        scaled.sort_by(f64::total_cmp);
+        let (Some(&first), Some(&last)) = (scaled.first(), scaled.last()) else { return self.ends() };
+        // As in the estimator, but that a single one does not reach over the whole range.
+        let least = (high - low) / (scaled.len() as f64 + 2.0).min(100.0);
+        let gap = |a: Option<&f64>, b: Option<&f64>| a.zip(b).map_or(0.0, |(a, b)| b - a).max(least);
+        let below = gap(scaled.first(), scaled.get(1));
+        let above = gap(scaled.len().checked_sub(2).and_then(|index| scaled.get(index)), scaled.last());
+        (self.unscaled((first - below).max(low)), self.unscaled((last + above).min(high)))
+    }
+
+    /// The least and the greatest value.
+    #[must_use]
+    pub fn ends(&self) -> (f64, f64) {
+        match *self {
+            Self::Uniform { low, high } | Self::Log { low, high } => (low, high),
+            Self::Steps { low, step, count } => (low, low + step * (count as f64 - 1.0)),
+            Self::LogInt { low, high } => (low as f64, high as f64),
+            Self::Choice { ref weights } => (0.0, weights.len() as f64 - 1.0),
+        }
+    }
+
+    /// Whether values can be nearer to one another or further away.
+    #[must_use]
+    pub fn is_ordered(&self) -> bool {
+        !matches!(self, Self::Choice { .. })
     }
 
     fn is_log(&self) -> bool {
@@ -205,6 +250,27 @@ mod tests {
         assert!(conditional.exists(1, &[Some(1.0)]) && !conditional.exists(1, &[Some(2.0)]));
         let endless = Space { dimensions: vec![dimension(Domain::Log { low: 1.0, high: 2.0 }, None)] };
         assert_eq!(endless.size(), None);
+    }
+
+    #[test]
+    fn a_share_of_the_scale_leads_to_a_value_and_back() {
+        let log = Domain::Log { low: 1e-6, high: 1e-2 };
+        assert!((log.share(1e-4) - 0.5).abs() < 1e-12 && (log.at_share(0.25) - 1e-5).abs() < 1e-15);
+        let steps = Domain::Steps { low: 8.0, step: 8.0, count: 4 };
+        assert_eq!(([8.0, 32.0].map(|x| steps.share(x)), steps.at_share(0.6)), ([0.125, 0.875], 24.0));
+        let choice = Domain::Choice { weights: vec![1.0; 2] };
+        assert_eq!(([0.0, 1.0].map(|x| choice.share(x)), choice.is_ordered()), ([0.25, 0.75], false));
+        assert_eq!(Domain::LogInt { low: 1, high: 64 }.ends(), (1.0, 64.0));
+    }
+
+    #[test]
+    fn a_refined_range_is_one_kernel_wider() {
+        let uniform = Domain::Uniform { low: 0.0, high: 1.0 };
+        assert_eq!(uniform.refined(&[0.75, 0.5, 0.625]), (0.3, 0.95), "a fifth of the range for three");
+        assert_eq!(uniform.refined(&[0.125, 0.5]), (0.0, 0.875), "not beyond the range");
+        let whole = Domain::Steps { low: 1.0, step: 1.0, count: 10 };
+        assert_eq!(whole.refined(&[4.0, 4.0, 5.0]), (2.0, 7.0));
+        assert_eq!(whole.refined(&[]), (1.0, 10.0));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::problem::nearest;
 use super::read::Reader;
 use super::sweep::{AxisKey, Choice, DrawnKey, DrawnSpace, Factor, Item};
 use super::yaml::{Content, Node};
-use crate::search::{Condition, Domain, Point, Space, SpaceKey};
+use crate::search::{Condition, DimensionName, Domain, Point, Space, SpaceKey};
 use crate::trial::rounded_text;
 
 /// The words of a range.
@@ -69,6 +69,13 @@ fn text(domain: &Domain, x: f64) -> String {
     }
 }
 
+impl Item {
+    /// The entry `name` of a map.
+    fn name(&self) -> Option<&str> {
+        self.node.map()?.iter().find(|(key, _)| key.text() == Some("name"))?.1.text()
+    }
+}
+
 impl DrawnSpace {
     /// The values at a point, each with the path of its key. None where the point has no value for a key, or one that is no
     /// value of the file.
@@ -116,12 +123,9 @@ impl DrawnSpace {
 
     /// Sets the coordinates of the inner values of an item, if `wanted` is a map of its name.
     fn fill(&self, item: &Item, wanted: &Value, point: &mut Point) -> bool {
-        let name = |node: &Node| {
-            let (_, name) = node.map()?.iter().find(|(key, _)| key.text() == Some("name"))?;
-            name.text().map(str::to_owned)
-        };
         let of = |key: &str| wanted.get(key).cloned();
-        if item.drawn.is_empty() || name(&item.node) != of("name").and_then(|name| Some(name.as_str()?.to_owned())) {
+        let name = of("name");
+        if item.drawn.is_empty() || item.name() != name.as_ref().and_then(Value::as_str) {
             return false;
         }
         item.drawn.iter().all(|&(entry, dimension)| {
@@ -130,6 +134,30 @@ impl DrawnSpace {
             point[dimension] = held;
             held.is_some()
         })
+    }
+
+    /// What each dimension is called.
+    pub(crate) fn names(&self) -> Vec<DimensionName> {
+        let unnamed = || DimensionName { path: String::new(), values: Vec::new() };
+        let mut names: Vec<DimensionName> = self.space.dimensions.iter().map(|_| unnamed()).collect();
+        let mut reader = Reader::default();
+        for key in &self.keys {
+            let mut label = |item: &Item| match item.name() {
+                Some(name) if !item.drawn.is_empty() => name.to_owned(),
+                _ => {
+                    reader.choice(&key.path, &key.key, &item.node).map_or_else(String::new, |choice| choice.shown.text)
+                }
+            };
+            let values = key.items.iter().map(&mut label).collect();
+            names[key.dimension] = DimensionName { path: key.path.clone(), values };
+            for item in &key.items {
+                for &(entry, dimension) in &item.drawn {
+                    let inner = item.node.map().and_then(|entries| entries.get(entry)?.0.text()).unwrap_or_default();
+                    names[dimension].path = format!("{}.{inner}", key.path);
+                }
+            }
+        }
+        names
     }
 
     /// The section as YAML.

@@ -1,12 +1,14 @@
 //! `trials.csv`: one row per trial.
 
 use super::{RunDir, StoreError, atomic};
-use crate::trial::{Key, Outcome, ShapeKind, Status, Trial, spreadsheet_cell};
+use crate::trial::{DrawnBy, Key, Outcome, ShapeKind, Status, Trial, spreadsheet_cell};
 
 /// The content of a row.
 #[derive(Debug, Clone, Copy)]
 pub struct TrialRow<'a> {
     pub trial: &'a Trial,
+    /// The number of its configuration in a search, and how that was drawn.
+    pub draw: Option<(u64, DrawnBy)>,
     pub status: Status,
     pub outcome: Option<&'a Outcome>,
     /// Why it failed.
@@ -29,29 +31,44 @@ const AFTER_VALUES: [&str; 14] = [
     "tokens_per_second",
     "error",
 ];
+/// Further columns of a search.
+const OF_DRAW: [&str; 2] = ["number", "by"];
 
 impl RunDir {
-    /// Replaces `trials.csv`. `keys`: the varying keys, in the order of the sweep file.
-    pub fn write_trials<'a>(&self, keys: &[&str], rows: impl Iterator<Item = TrialRow<'a>>) -> Result<(), StoreError> {
+    /// Replaces `trials.csv`. `keys`: the varying keys, in the order of the sweep file. `drawn`: whether a search draws the
+    /// trials.
+    pub fn write_trials<'a>(
+        &self,
+        keys: &[&str],
+        drawn: bool,
+        rows: impl Iterator<Item = TrialRow<'a>>,
+    ) -> Result<(), StoreError> {
         let path = self.trials_csv();
-        let bytes = render(keys, rows).map_err(|error| StoreError::damaged(&path, error))?;
+        let bytes = render(keys, drawn, rows).map_err(|error| StoreError::damaged(&path, error))?;
         atomic::write_soon(&path, &bytes)
     }
 }
 
 /// The bytes of `trials.csv`.
-fn render<'a>(keys: &[&str], rows: impl Iterator<Item = TrialRow<'a>>) -> Result<Vec<u8>, csv::Error> {
+fn render<'a>(keys: &[&str], drawn: bool, rows: impl Iterator<Item = TrialRow<'a>>) -> Result<Vec<u8>, csv::Error> {
+    let of_draw: &[&str] = if drawn { &OF_DRAW } else { &[] };
     let keys: Vec<_> = keys.iter().copied().filter(|&key| !Key::Seed.is(key)).collect();
     let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(["id"].iter().chain(&keys).chain(&AFTER_VALUES))?;
+    writer.write_record(["id"].iter().chain(&keys).chain(&AFTER_VALUES).chain(of_draw))?;
     for row in rows {
-        writer.write_record(fields(&keys, row))?;
+        let draw = row.draw;
+        let mut fields = fields(&keys, row);
+        if drawn {
+            fields.push(draw.map_or_else(String::new, |(number, _)| number.to_string()));
+            fields.push(draw.map_or_else(String::new, |(_, by)| by.name().to_owned()));
+        }
+        writer.write_record(fields)?;
     }
     writer.into_inner().map_err(|error| error.into_error().into())
 }
 
 fn fields(keys: &[&str], row: TrialRow<'_>) -> Vec<String> {
-    let TrialRow { trial, status, outcome, error } = row;
+    let TrialRow { trial, status, outcome, error, .. } = row;
     let value =
         |key: &&str| trial.value(key).map_or_else(String::new, |value| spreadsheet_cell(&value.text).into_owned());
     let number = |value: Option<f32>| value.map_or_else(String::new, |value| format!("{value:?}"));
