@@ -23,6 +23,10 @@ pub enum FindingKind {
     Failures,
     Memory,
     Edge,
+    /// What the draws of a search found, and what they cost.
+    Search,
+    /// Which keys of a search matter.
+    Importance,
     Causes,
     StabilityLimit,
     LabelFloor,
@@ -55,6 +59,8 @@ impl FindingKind {
             Self::Failures => "failures",
             Self::Memory => "memory",
             Self::Edge => "edge",
+            Self::Search => "search",
+            Self::Importance => "importance",
             Self::Causes => "causes",
             Self::StabilityLimit => "stability_limit",
             Self::LabelFloor => "label_floor",

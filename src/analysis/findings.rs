@@ -7,11 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::effects;
 use super::finding::{Finding, FindingKind};
 use super::groups::{LEARNING_RATE, Repetition, axes, lead_axis};
+use super::search_findings;
 use super::shape::Shape;
 use super::study::{Config, Level, Study};
 use super::sweep::{Run, Sweep};
 use super::verdicts::{Diagnosis, blames_a_high_rate};
-use crate::trial::{Axis, AxisValue, Cause, Key, Length, Metric, Reason, Verdict, rounded_text};
+use crate::trial::{Axis, AxisValue, Cause, Key, Length, Metric, Reason, Verdict, number_text, rounded_text};
 
 /// What follows from the findings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,14 +30,16 @@ pub fn findings(sweep: &Sweep, study: &Study) -> Vec<Finding> {
         (FindingKind::Data, data(study)),
         (FindingKind::Best, best(study)),
         (FindingKind::Rise, rise(study)),
-        (FindingKind::Noise, noise(study)),
+        (FindingKind::Noise, noise(study).filter(|_| sweep.search.is_none())),
         (FindingKind::Onsets, onsets(sweep, study)),
         (FindingKind::Shapes, shapes(study)),
         (FindingKind::Failures, failures(sweep, study)),
         (FindingKind::Memory, memory(sweep)),
         (FindingKind::Edge, edge_text(sweep, study)),
     ];
-    let found = found.into_iter().filter_map(|(kind, text)| Some(Finding { kind, text: text? }));
+    let (first, others) = found.split_at(4);
+    let all = first.iter().cloned().chain(search_findings::findings(sweep, study)).chain(others.iter().cloned());
+    let found = all.filter_map(|(kind, text)| Some(Finding { kind, text: text? }));
     found.chain(effects::effects(sweep, study)).collect()
 }
 
@@ -62,6 +65,9 @@ pub fn next(sweep: &Sweep, study: &Study) -> Option<Next> {
         let reason = format!("the best {} is at the edge of the grid: widen it", edge.axis.key);
         return edge.line().map(|line| Next { reason, line });
     }
+    if let Some(next) = search_findings::widen(sweep, study) {
+        return Some(next);
+    }
     let late = study.best().is_some_and(|best| matches!(best.shape, Shape::StillImproving { .. }));
     if late {
         let reason = "the best configuration was still improving: train longer".into();
@@ -70,6 +76,9 @@ pub fn next(sweep: &Sweep, study: &Study) -> Option<Next> {
             _ => format!("steps: {}", study.steps * 2),
         };
         return Some(Next { reason, line });
+    }
+    if sweep.search.is_some() {
+        return search_findings::next(sweep, study);
     }
     // Find the best configuration before tuning its length.
     let undecided = undecided(sweep, study);
@@ -211,7 +220,8 @@ fn noise(study: &Study) -> Option<String> {
 
 /// When the best configuration at each value of the first axis stopped improving.
 fn onsets(sweep: &Sweep, study: &Study) -> Option<String> {
-    let axis = lead_axis(sweep)?;
+    // The values of a range differ from trial to trial.
+    let axis = lead_axis(sweep).filter(|axis| !axis.drawn)?;
     let at = |value: &AxisValue| {
         let same = |config: &&Config| config.value(&axis.key).is_some_and(|other| other.value == value.value);
         let config = study.configs.iter().filter(same).find(|config| config.best.is_some())?;
@@ -293,8 +303,19 @@ fn common_error(sweep: &Sweep) -> Option<&str> {
     counts.into_iter().max_by_key(|(_, count)| *count).map(|(line, _)| line)
 }
 
-/// ` (lr 1e-4: 2 of 8, 3e-4: 8 of 8)`.
+/// ` (lr 1e-4: 2 of 8, 3e-4: 8 of 8)`; for numbers that a search draws ` (lr from 0.023: 6 of 9)`.
 fn failures_by_value(sweep: &Sweep, study: &Study, axis: &Axis) -> String {
+    if axis.drawn && axis.values.iter().all(|value| value.value.is_number()) {
+        let number = |run: &Run| run.trial.value(&axis.key).and_then(|value| value.value.as_f64());
+        let all =
+            || sweep.runs.iter().zip(&study.shapes).filter_map(|(run, shape)| Some((number(run)?, shape.failed())));
+        let Some(least) = all().filter(|(_, failed)| *failed).map(|(x, _)| x).reduce(f64::min) else {
+            return String::new();
+        };
+        let above = all().filter(|(x, _)| *x >= least);
+        let failed = above.clone().filter(|(_, failed)| *failed).count();
+        return format!(" ({} from {}: {failed} of {})", axis.key, number_text(least), above.count());
+    }
     let at = |value: &AxisValue| {
         let same = |run: &Run| run.trial.value(&axis.key).is_some_and(|other| other.value == value.value);
         let runs = || sweep.runs.iter().zip(&study.shapes).filter(|(run, _)| same(run));

@@ -29,6 +29,8 @@ pub mod rank;
 pub mod refine;
 mod resting;
 mod rules;
+pub mod search;
+mod search_findings;
 pub mod shape;
 pub mod statistics;
 pub mod study;
