@@ -91,7 +91,11 @@ pub fn summary(
     if !conclusions.probed.is_empty() {
         text.push_str("\n![Probes](probes.png)\n");
     }
-    text.push_str("\n![Ranking](ranking.png)\n\n![Loss curves](curves.png)\n\n## Configurations\n\n");
+    text.push_str("\n![Ranking](ranking.png)\n\n![Loss curves](curves.png)\n\n");
+    if sweep.search.is_some() && sweep.runs.iter().any(|run| run.status.is_over()) {
+        text.push_str("![Search](search.png)\n\n");
+    }
+    text.push_str("## Configurations\n\n");
     text.push_str(&line(&header(sweep, study)));
     text.push_str(&line(&header(sweep, study).iter().map(|_| "---".to_owned()).collect::<Vec<_>>()));
     for (index, config) in study.configs.iter().enumerate() {

@@ -207,6 +207,10 @@ fn sweeps() -> Vec<(&'static str, Sweep)> {
         ("ragged", ragged()),
         ("hostile", hostile()),
         ("nothing", nothing),
+        ("search", synthetic::search("a search", 60, 90)),
+        ("short_search", synthetic::search("a short search", 12, 60)),
+        ("failed_search", synthetic::all_failed(synthetic::search("a failed search", 12, 60))),
+        ("search_under_way", synthetic::unfinished(synthetic::search("a search under way", 30, 60), 14)),
     ]
 }
 
@@ -408,7 +412,7 @@ fn every_figure_is_listed_and_recognised() {
     let sweep = synthetic::sweep("same", &[axis("lr", &["1e-5", "3e-4"])], 60);
     let report = draw(&sweep, &[], &provenance(), &details(&sweep)).unwrap();
     let missing: Vec<String> = report.missing_figures().collect();
-    let names = ["architectures", "grid", "heatmap", "probes"];
+    let names = ["architectures", "search", "importance", "parallel", "contour", "grid", "heatmap", "probes"];
     assert_eq!(missing, names.map(|name| ["png", "svg"].map(|kind| format!("{name}.{kind}"))).concat());
     for (name, bytes) in &report.files {
         assert_eq!(is_own_figure(bytes), ["png", "svg"].contains(&name.rsplit('.').next().unwrap()), "{name}");

@@ -199,6 +199,7 @@ pub enum Mark {
     Line(Colour),
     Diamond(Colour),
     Disc(Colour),
+    Ring(Colour),
     Cross,
     Dashes,
 }
@@ -215,6 +216,7 @@ impl Mark {
             Self::Line(colour) => scene.line(&[(x - 6.0, y), (x + 6.0, y)], 2.2, colour),
             Self::Diamond(colour) => scene.diamond((x, y), 4.4, colour),
             Self::Disc(colour) => scene.disc((x, y), 4.0, colour),
+            Self::Ring(colour) => scene.ring((x, y), 4.0, colour),
             Self::Cross => scene.cross((x, y), 3.6, palette::FAILED),
             Self::Dashes => scene.dashed(&[(x - 6.0, y), (x + 6.0, y)], 1.4, palette::CONTEXT),
         }
@@ -325,6 +327,12 @@ impl Scene {
         if centre.0.is_finite() && centre.1.is_finite() {
             self.items.push(Item::Disc { centre, radius, colour });
         }
+    }
+
+    /// A hollow disc.
+    pub fn ring(&mut self, centre: (f64, f64), radius: f64, colour: Colour) {
+        self.disc(centre, radius, colour.on_background());
+        self.disc(centre, 0.55 * radius, palette::BACKGROUND);
     }
 
     /// The mark of a best checkpoint.

@@ -1,7 +1,8 @@
 //! The list of all figures of a report.
 
 use super::{
-    architectures, calibration, confusion, curves, gradients, grid, heatmap, probes, ranking, slices, timeline,
+    architectures, calibration, confusion, contour, curves, gradients, grid, heatmap, importance, parallel, probes,
+    ranking, scatter, search, slices, timeline,
 };
 use crate::analysis::probes::Probed;
 use crate::analysis::{Study, Sweep};
@@ -11,10 +12,14 @@ use crate::report::winner::Winner;
 use crate::report::{Provenance, ReportError, captions};
 
 /// The names of the figures that a report may hold.
-pub const FIGURES: [&str; 11] = [
+pub const FIGURES: [&str; 15] = [
     "ranking",
     "architectures",
     "curves",
+    "search",
+    "importance",
+    "parallel",
+    "contour",
     "plateaus",
     "grid",
     "heatmap",
@@ -24,6 +29,9 @@ pub const FIGURES: [&str; 11] = [
     "calibration",
     "probes",
 ];
+
+/// Draws a figure, or says why there is none.
+type Figure = fn(&Sweep, &Study) -> Result<Scene, String>;
 
 /// The figures of one sweep.
 pub struct Figures {
@@ -44,13 +52,20 @@ pub fn figures(
     let (mut scenes, mut left_out) = (vec![ranking::ranking(sweep, study)], Vec::new());
     scenes.extend(architectures::architectures(sweep, study, &provenance.inputs));
     scenes.push(curves::curves(sweep, study));
-    let others = [timeline::timeline, grid::grid, heatmap::heatmap, slices::slices, gradients::gradients];
-    let drawn = others.into_iter().map(|figure| figure(sweep, study));
+    let of_search: [Figure; 4] = [search::search, importance::importance, parallel::parallel, contour::contour];
+    let is_search = sweep.search.is_some();
+    let slices = if is_search { scatter::scatter } else { slices::slices };
+    let others: [Figure; 5] = [timeline::timeline, grid::grid, heatmap::heatmap, slices, gradients::gradients];
+    let chosen = of_search.into_iter().filter(|_| is_search).chain(others);
+    let drawn = chosen.map(|figure| figure(sweep, study));
     for figure in drawn.chain([confusion::confusion(winner), calibration::calibration(winner)]) {
         match figure {
             Ok(scene) => scenes.push(scene),
             Err(reason) => left_out.push(reason),
         }
+    }
+    if is_search {
+        left_out.push("Matched pairs do not exist in a search, because trials differ in several keys at once.".into());
     }
     scenes.extend(probes::probes(sweep, probed));
     for scene in &mut scenes {

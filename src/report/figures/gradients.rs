@@ -27,6 +27,9 @@ pub fn gradients(sweep: &Sweep, study: &Study) -> Result<Scene, String> {
     let parameters = Parameter::of(sweep);
     let facets = facets(sweep, study, parameters.first());
     let title = match parameters.first() {
+        Some(lead) if lead.is_range() => {
+            format!("Gradient norm before clipping, in each quarter of {}", format::axis_name(&lead.key))
+        }
         Some(lead) => format!("Gradient norm before clipping, at each {}", format::axis_name(&lead.key)),
         None => "Gradient norm before clipping".into(),
     };
@@ -148,7 +151,7 @@ fn panel(scene: &mut Scene, sweep: &Sweep, facet: &Facet<'_>, frame: &Frame, fir
         .map(|&run| &sweep.runs[run])
         .collect();
     band(scene, &others, frame);
-    let name = format::configuration(front, lead.map(|lead| lead.key.as_str()));
+    let name = format::configuration(front, lead.filter(|lead| !lead.is_range()).map(|lead| lead.key.as_str()));
     scene.text(Text::new(frame.left, frame.top - 7.0, font::elide(&font::printable(&name, false), 12.0, false, width)));
     let alpha = (0.35 / runs.len() as f64).max(0.12);
     for run in &runs {

@@ -1,13 +1,21 @@
 //! A parameter of the sweep as an axis of a figure: its values in order, their distances, and their labels.
 //!
 //! The values come from the trials, not from the axis in the sweep file, because an included trial may have a value that the
-//! grid has not.
+//! grid has not. A key that a search draws from a range has a different value in nearly every trial: its values are the quarters
+//! of the range.
+
+use std::collections::BTreeSet;
 
 use crate::analysis::groups::lead_axis;
 use crate::analysis::{Config, Sweep, groups};
 use crate::report::canvas::font;
 use crate::report::format;
-use crate::trial::{AxisValue, Key};
+use crate::search::Domain;
+use crate::trial::{AxisValue, Key, rounded_text};
+
+/// A range with more values than this is cut into quarters.
+const MOST_DRAWN: u64 = 8;
+const QUARTERS: usize = 4;
 
 /// How the values of a parameter are laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +32,18 @@ pub struct Parameter {
     /// Numbers ascending, other values in the order of the sweep file. None stands for trials without a value, and comes first.
     pub values: Vec<Option<AxisValue>>,
     pub spacing: Spacing,
+    grouping: Grouping,
+}
+
+/// Which configurations share a value.
+#[derive(Debug, Clone, PartialEq)]
+enum Grouping {
+    /// Those with the same value.
+    Equal,
+    /// Those in the same part of a range. Holds the upper ends of the parts.
+    Ranges(Vec<f64>),
+    /// Those whose value has the same name, whatever is drawn inside it.
+    Names,
 }
 
 impl Parameter {
@@ -39,11 +59,49 @@ impl Parameter {
     /// The two parameters for figures of two axes: the first one and the next numeric one, else the first two.
     pub fn pair(all: &[Self]) -> Option<[&Self; 2]> {
         let (first, others) = all.split_first()?;
-        let numeric = others.iter().find(|parameter| parameter.values.iter().flatten().all(|v| v.value.is_number()));
+        let is_number = |parameter: &&Self| {
+            let is_range = matches!(parameter.grouping, Grouping::Ranges(_));
+            is_range || parameter.values.iter().flatten().all(|value| value.value.is_number())
+        };
+        let numeric = others.iter().find(is_number);
         Some([first, numeric.or(others.first())?])
     }
 
     fn named(sweep: &Sweep, key: &str) -> Self {
+        Self::drawn(sweep, key).unwrap_or_else(|| Self::with_values(sweep, key))
+    }
+
+    /// A key that a search draws: the quarters of a range, or the names of values that hold drawn ones. None for any other.
+    fn drawn(sweep: &Sweep, key: &str) -> Option<Self> {
+        let search = sweep.search.as_ref()?;
+        let dimension = search.names.iter().position(|name| name.path == key)?;
+        let (domain, names) = (&search.space.dimensions[dimension].domain, &search.names[dimension].values);
+        let inside = search.space.dimensions.iter().filter_map(|inner| inner.condition);
+        let text = |text: String| AxisValue { value: text.clone().into(), text };
+        let (all, grouping): (Vec<AxisValue>, Grouping) =
+            if inside.into_iter().any(|inner| inner.dimension == dimension) {
+                (names.iter().cloned().map(text).collect(), Grouping::Names)
+            } else if names.is_empty() && domain.size().is_none_or(|size| size > MOST_DRAWN) {
+                let (ends, ranges) = quarters(domain);
+                (ranges.into_iter().map(text).collect(), Grouping::Ranges(ends))
+            } else {
+                return None;
+            };
+        let values = all.into_iter().map(Some).collect();
+        let whole = Self { key: key.into(), values, spacing: Spacing::Even, grouping };
+        // Parts without a trial are left out.
+        let used: BTreeSet<usize> = sweep.runs.iter().map(|run| whole.place_of(run.trial.value(key))).collect();
+        let values = used.iter().filter_map(|&place| whole.values.get(place).cloned()).collect();
+        let grouping = match &whole.grouping {
+            Grouping::Ranges(ends) => {
+                Grouping::Ranges(used.iter().filter_map(|&place| ends.get(place).copied()).collect())
+            }
+            other => other.clone(),
+        };
+        Some(Self { values, grouping, ..whole })
+    }
+
+    fn with_values(sweep: &Sweep, key: &str) -> Self {
         let mut values: Vec<Option<AxisValue>> = Vec::new();
         let axis = sweep.axes.iter().find(|axis| axis.key == key);
         let held = sweep.runs.iter().map(|run| run.trial.value(key));
@@ -65,13 +123,33 @@ impl Parameter {
             Some(numbers) if values.iter().all(Option::is_some) => spacing(key, &numbers),
             _ => Spacing::Even,
         };
-        Self { key: key.into(), values, spacing }
+        Self { key: key.into(), values, spacing, grouping: Grouping::Equal }
     }
 
     /// Index of the value of `config`.
     pub fn place(&self, config: &Config) -> usize {
-        let value = config.value(&self.key);
-        self.values.iter().position(|known| same(known.as_ref(), value)).unwrap_or(0)
+        self.place_of(config.value(&self.key))
+    }
+
+    /// Whether its values are ranges, so that configurations with the same value may differ in the key.
+    pub fn is_range(&self) -> bool {
+        matches!(self.grouping, Grouping::Ranges(_))
+    }
+
+    fn place_of(&self, value: Option<&AxisValue>) -> usize {
+        let found = match &self.grouping {
+            Grouping::Equal => self.values.iter().position(|known| same(known.as_ref(), value)),
+            Grouping::Ranges(ends) => {
+                let number = value.and_then(|value| value.value.as_f64());
+                let part = number.and_then(|number| ends.iter().position(|end| number <= *end));
+                part.or_else(|| self.values.len().checked_sub(1))
+            }
+            Grouping::Names => {
+                let name = value.map(|value| value.value.get("name").unwrap_or(&value.value));
+                self.values.iter().position(|known| known.as_ref().map(|known| &known.value) == name)
+            }
+        };
+        found.unwrap_or(0)
     }
 
     /// The position of each value between 0 and 1.
@@ -149,6 +227,17 @@ impl Parameter {
             |value| format::labelled_value(&self.key, value),
         )
     }
+}
+
+/// The upper ends of the quarters of a range, and their names.
+fn quarters(domain: &Domain) -> (Vec<f64>, Vec<String>) {
+    let (low, high) = domain.ends();
+    let inner = (1..QUARTERS).map(|quarter| domain.at_share(quarter as f64 / QUARTERS as f64));
+    let inner = inner.map(|end| rounded_text(end, 2).parse().unwrap_or(end));
+    let ends: Vec<f64> = inner.chain([high]).collect();
+    let name = |(from, to): (&f64, &f64)| format!("{} to {}", rounded_text(*from, 2), rounded_text(*to, 2));
+    let names = std::iter::once(&low).chain(&ends).zip(&ends).map(name).collect();
+    (ends, names)
 }
 
 fn same(a: Option<&AxisValue>, b: Option<&AxisValue>) -> bool {

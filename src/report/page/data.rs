@@ -6,10 +6,12 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::analysis::search::Search;
 use crate::analysis::{Run, Shape, Study, Sweep};
 use crate::report::Provenance;
 use crate::report::canvas::axis;
 use crate::report::canvas::font;
+use crate::report::figures::key_axis::KeyAxis;
 use crate::report::figures::parameter::Parameter;
 use crate::report::format;
 use crate::trial::TrialId;
@@ -147,10 +149,21 @@ fn reduce(points: &[(f64, f64)], steps: u64, columns: usize) -> Curve {
 /// on each.
 fn parallel(sweep: &Sweep, study: &Study) -> (Vec<Column>, Vec<Vec<Option<f64>>>) {
     const MOST: usize = 8;
-    let parameters = Parameter::of(sweep);
     let mut columns = Vec::new();
     let mut places: Vec<Vec<Option<f64>>> = vec![Vec::new(); study.configs.len()];
-    for parameter in parameters.iter().take(MOST) {
+    let search = Search::of(sweep, study);
+    for axis in search.iter().flat_map(|search| KeyAxis::all(search.history)).take(MOST) {
+        let mut at: Vec<Option<f64>> = vec![None; study.configs.len()];
+        for tried in search.iter().flat_map(|search| &search.tried) {
+            at[tried.rank] = tried.draw.point.as_ref().and_then(|point| axis.share(point));
+        }
+        places.iter_mut().zip(at).for_each(|(place, share)| place.push(share));
+        columns.push(Column { name: font::elide(&axis.short, 12.0, false, 110.0), ticks: axis.ticks });
+    }
+    let drawn = |parameter: &&Parameter| sweep.axes.iter().any(|axis| axis.drawn && axis.key == parameter.key);
+    let parameters = Parameter::of(sweep);
+    let parameters = parameters.iter().filter(|parameter| search.is_none() || !drawn(parameter));
+    for parameter in parameters.take(MOST.saturating_sub(columns.len())) {
         let shares = parameter.shares();
         let (labels, _) = parameter.labels(110.0);
         let name = font::elide(format::short_axis_name(&parameter.key), 12.0, false, 110.0);

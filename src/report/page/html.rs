@@ -102,6 +102,8 @@ fn figure_of(finding: FindingKind, figures: &[RenderedFigure]) -> Option<&str> {
         FindingKind::Rise | FindingKind::Shapes => &["curves"],
         FindingKind::Failures => &["grid", "curves"],
         FindingKind::Edge => &["heatmap", "slices"],
+        FindingKind::Search => &["search"],
+        FindingKind::Importance => &["importance", "parallel"],
         FindingKind::Progress | FindingKind::Best | FindingKind::Noise => &["ranking"],
         FindingKind::ArchCut
         | FindingKind::ArchBlind
@@ -120,6 +122,7 @@ fn short(name: &str) -> &str {
     match name {
         "grid" => "whole grid",
         "heatmap" => "heat maps",
+        "parallel" => "parallel coordinates",
         "slices" => "one parameter at a time",
         "gradients" => "gradient norm",
         "confusion" => "confusion matrix",

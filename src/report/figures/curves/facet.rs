@@ -3,6 +3,7 @@
 use crate::analysis::curve::{self, Point};
 use crate::analysis::{Config, Run, Study, Sweep};
 use crate::report::figures::frame::{HALF_WIDTH, MOST_FACETS};
+use crate::report::figures::parameter::Parameter;
 use crate::report::format;
 
 /// Height of the learning-rate strip below a panel, px.
@@ -37,7 +38,7 @@ impl Facet<'_> {
 pub struct Panels<'a> {
     pub sweep: &'a Sweep,
     pub study: &'a Study,
-    /// The axis with a panel for each value.
+    /// The axis with a panel for each value. None if a panel holds several values, so that its configuration names its own.
     pub key: Option<&'a str>,
     /// Lower and upper end of the loss scale, nats.
     pub y: (f64, f64),
@@ -52,6 +53,12 @@ pub fn facets<'a>(sweep: &'a Sweep, study: &'a Study, key: Option<&str>) -> (Vec
     let Some(key) = key else {
         return (vec![Facet { title: sweep.name.clone(), configs: study.configs.iter().collect() }], 0);
     };
+    let parameters = Parameter::of(sweep);
+    if let Some(lead) = parameters.iter().find(|parameter| parameter.key == key && parameter.is_range()) {
+        let at = |index: usize| study.configs.iter().filter(move |config| lead.place(config) == index).collect();
+        let facet = |index: usize| Facet { title: lead.named_value(index), configs: at(index) };
+        return ((0..lead.values.len()).map(facet).collect(), 0);
+    }
     // Configurations come in order of rank. Those without a value for the axis share a facet.
     let mut found: Vec<(String, Facet<'a>)> = Vec::new();
     for config in &study.configs {

@@ -7,17 +7,23 @@ use crate::analysis::groups::lead_axis;
 use crate::analysis::{Shape, Study, Sweep};
 use crate::report::canvas::scene::{Align, MARGIN, Mark, Scene, Text, palette};
 use crate::report::figures::frame::{self, Frame, GUTTER, HALF_WIDTH, LEFT, MOST_FACETS, PanelRow};
+use crate::report::figures::parameter::Parameter;
 use crate::report::{captions, format};
 
 /// Draws the figure. It exists for every sweep.
 pub fn curves(sweep: &Sweep, study: &Study) -> Scene {
     let key = lead_axis(sweep).map(|axis| axis.key.as_str());
     let (facets, left_out) = facets(sweep, study, key);
+    let is_range = Parameter::of(sweep).first().is_some_and(Parameter::is_range);
     let title = match key {
+        Some(key) if is_range => {
+            format!("Loss curves: the best configuration in each quarter of {}", format::axis_name(key))
+        }
         Some(key) => format!("Loss curves: the best configuration at each {}", format::axis_name(key)),
         None => "Loss curves".to_owned(),
     };
     let mut scene = Scene::new("curves", title);
+    let key = key.filter(|_| !is_range);
     let two_lines = facets.iter().any(|facet| facet.needs_second_line(key));
     let panels =
         Panels { sweep, study, key, y: range(sweep, study, &facets), end: frame::end(sweep, study), two_lines };
@@ -27,7 +33,7 @@ pub fn curves(sweep: &Sweep, study: &Study) -> Scene {
         scene.height = top + 32.0;
         return scene;
     }
-    let mut top = scene.heading(&subtitle(&panels, &facets, left_out)) + 14.0;
+    let mut top = scene.heading(&subtitle(&panels, &facets, left_out, is_range)) + 14.0;
     let columns = columns(facets.len());
     let panel_row = PanelRow::new(LEFT, GUTTER, columns);
     let height = match columns {
@@ -90,7 +96,7 @@ fn range(sweep: &Sweep, study: &Study, facets: &[Facet<'_>]) -> (f64, f64) {
     (if low < 0.6 * high { 0.0 } else { low - 0.1 * (high - low) }, high)
 }
 
-fn subtitle(panels: &Panels<'_>, facets: &[Facet<'_>], left_out: usize) -> Vec<String> {
+fn subtitle(panels: &Panels<'_>, facets: &[Facet<'_>], left_out: usize, is_range: bool) -> Vec<String> {
     let study = panels.study;
     let noun = study.repetition.noun();
     let window = HALF_WIDTH * study.steps as f64;
@@ -116,7 +122,10 @@ fn subtitle(panels: &Panels<'_>, facets: &[Facet<'_>], left_out: usize) -> Vec<S
             if study.seeds == 1 { String::new() } else { format!(": mean and min–max band over successful {noun}s") }
         ),
         if facets.iter().any(|facet| facet.configs.len() > 1) {
-            "grey: eval loss of all other configurations with this value".into()
+            format!(
+                "grey: eval loss of all other configurations {}",
+                if is_range { "in this quarter" } else { "with this value" }
+            )
         } else {
             String::new()
         },

@@ -1,0 +1,113 @@
+//! The values of the configurations of a search as an axis, and the marks of configurations on it.
+
+use super::frame::Frame;
+use crate::analysis::Study;
+use crate::analysis::search::{End, Search, Tried};
+use crate::report::canvas::scene::{Colour, Mark, Scene, palette};
+use crate::trial::{DrawnBy, Metric};
+
+/// The range of the values, from the best one to where most of them lie.
+pub struct ValueAxis {
+    pub metric: Metric,
+    /// Lower and upper end.
+    pub range: (f64, f64),
+    /// Configurations beyond the worse end.
+    pub beyond: usize,
+}
+
+impl ValueAxis {
+    pub fn of(search: &Search<'_>, study: &Study) -> Self {
+        let metric = search.metric;
+        let values = search.over().filter_map(|tried| search.value(tried));
+        let mut costs: Vec<f64> = values.map(|value| metric.cost(value)).filter(|cost| cost.is_finite()).collect();
+        costs.sort_by(f64::total_cmp);
+        let (Some(&low), Some(&high)) = (costs.first(), costs.last()) else {
+            return Self { metric, range: (0.0, 1.0), beyond: 0 };
+        };
+        let most = costs.get(costs.len() * 3 / 4).copied().unwrap_or(high);
+        let worst = high.min(low + 3.0 * (most - low).max(study.delta));
+        let span = (worst - low).max(2.0 * study.delta);
+        let (from, to) = (low - 0.1 * span, worst + 0.06 * span);
+        let beyond = costs.iter().filter(|cost| **cost > to).count();
+        let (a, b) = (metric.cost(from), metric.cost(to));
+        Self { metric, range: (a.min(b), a.max(b)), beyond }
+    }
+
+    pub fn title(&self) -> String {
+        format!("best {}", self.metric.title())
+    }
+
+    /// `lower is better`.
+    pub fn direction(&self) -> &'static str {
+        if self.metric.is_loss() { "lower is better" } else { "higher is better" }
+    }
+
+    /// The height of a value in the frame; at the worse edge if it lies beyond, or is infinite.
+    pub fn at(&self, frame: &Frame, value: f64) -> f64 {
+        let y = frame.y.at(value);
+        if y.is_finite() { y.clamp(frame.top, frame.bottom) } else { self.worse_edge(frame) }
+    }
+
+    pub fn is_beyond(&self, value: f64) -> bool {
+        !(self.range.0..=self.range.1).contains(&value)
+    }
+
+    fn worse_edge(&self, frame: &Frame) -> f64 {
+        if self.metric.is_loss() { frame.top } else { frame.bottom }
+    }
+
+    /// Draws a configuration at `x`: a disc in the colour of its sampler, hollow if it was stopped, a triangle at the edge if
+    /// it lies beyond the axis.
+    pub fn mark(&self, scene: &mut Scene, frame: &Frame, tried: &Tried<'_>, x: f64, value: f64) {
+        let colour = colour(tried);
+        if self.is_beyond(value) {
+            let edge = self.worse_edge(frame);
+            // The triangle points out of the frame.
+            let inward = if self.metric.is_loss() { 1.0 } else { -1.0 };
+            scene.area(
+                vec![(x - 4.0, edge + inward * 9.0), (x + 4.0, edge + inward * 9.0), (x, edge + inward * 2.0)],
+                colour,
+            );
+        } else if tried.end == End::Stopped {
+            scene.ring((x, frame.y.at(value)), 3.6, colour);
+        } else {
+            scene.disc((x, frame.y.at(value)), 3.8, colour);
+        }
+    }
+
+    /// The mark of the best configuration.
+    pub fn mark_best(scene: &mut Scene, (x, y): (f64, f64)) {
+        scene.diamond((x, y), 8.0, palette::BACKGROUND);
+        scene.diamond((x, y), 6.4, palette::EVAL);
+    }
+
+    /// A note on the configurations that triangles stand for.
+    pub fn note(&self) -> String {
+        let side = if self.metric.is_loss() { "above" } else { "below" };
+        if self.beyond == 0 { String::new() } else { format!("triangle: {side} the scale ({})", self.beyond) }
+    }
+}
+
+/// The colour of a configuration, by how it was drawn.
+fn colour(tried: &Tried<'_>) -> Colour {
+    match tried.draw.by {
+        DrawnBy::Include => palette::TEXT,
+        DrawnBy::Random | DrawnBy::Sobol => palette::CONTEXT.alpha(0.55),
+        DrawnBy::Tpe => palette::TRAIN.alpha(0.85),
+    }
+}
+
+/// The legend of the marks that occur.
+pub fn marks_legend(search: &Search<'_>) -> Vec<(Mark, &'static str)> {
+    let by = |wanted: &[DrawnBy]| search.over().any(|tried| wanted.contains(&tried.draw.by));
+    let ended = |end: End| search.over().any(|tried| tried.end == end);
+    let entries = [
+        (by(&[DrawnBy::Random, DrawnBy::Sobol]), Mark::Disc(palette::CONTEXT.alpha(0.55)), "drawn at random"),
+        (by(&[DrawnBy::Tpe]), Mark::Disc(palette::TRAIN.alpha(0.85)), "drawn by tpe"),
+        (by(&[DrawnBy::Include]), Mark::Disc(palette::TEXT), "included"),
+        (ended(End::Stopped), Mark::Ring(palette::CONTEXT), "stopped early"),
+        (ended(End::Failed), Mark::Cross, "failed"),
+        (search.best().is_some(), Mark::Diamond(palette::EVAL), "the best"),
+    ];
+    entries.into_iter().filter_map(|(is_drawn, mark, name)| is_drawn.then_some((mark, name))).collect()
+}
