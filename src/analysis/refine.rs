@@ -4,15 +4,22 @@
 //! whose best value is at an edge is widened; any other numeric axis is narrowed to the middles of the gaps beside the best
 //! value. Of an axis of names, the best value and those within noise of it stay. Seeds are added where noise decides. The
 //! length is doubled where the best configuration was still improving. Writing the file is left to `cli`.
+//!
+//! A key that a search draws keeps the range of the best tenth, one kernel of the sampler wider, and is widened where the best
+//! value is at an edge. Of a list, the values of the best quarter stay.
 
 use serde_json::Value;
 
 use super::effects::{dead_axis, shows_no_effect};
 use super::groups::{LEARNING_RATE, axes};
+use super::search::{Edge, Search, Tried};
 use super::shape::Shape;
 use super::study::{Config, Study};
 use super::sweep::Sweep;
 use crate::trial::{Axis, Key, Length, rounded_text};
+
+/// The range of so many of the best configurations at least is kept.
+const LEAST_LEADERS: usize = 3;
 
 /// What the next sweep does with one key.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,15 +35,24 @@ pub struct Decision {
 pub enum Choice {
     Fix(Value),
     Vary(Vec<Value>),
+    /// Draw from a range between these ends.
+    Draw(f64, f64),
+    /// Draw from the values of the list with these indices.
+    DrawFrom(Vec<usize>),
 }
 
 /// The decisions for every axis, then for the length and the seeds. Axes in `tied` belong to a `zip` and are fixed at their
 /// best values. None where no trial survived: [`super::findings::next`] says what to do then.
 pub fn refine(sweep: &Sweep, study: &Study, tied: &[String]) -> Option<Vec<Decision>> {
     let best = study.best()?;
+    let search = Search::of(sweep, study);
     let mut decisions = Vec::new();
     for axis in axes(sweep) {
         let Some(value) = best.value(&axis.key) else { continue };
+        if let Some(decision) = search.as_ref().and_then(|search| drawn(search, &axis.key)) {
+            decisions.push(decision);
+            continue;
+        }
         let fix = |why: String| Decision { key: axis.key.clone(), choice: Choice::Fix(value.value.clone()), why };
         decisions.push(if tied.contains(&axis.key) {
             fix(format!("{} is best", value.text))
@@ -49,8 +65,47 @@ pub fn refine(sweep: &Sweep, study: &Study, tied: &[String]) -> Option<Vec<Decis
         });
     }
     decisions.extend(length(sweep, best));
-    decisions.push(seeds(sweep, study));
+    // A search is confirmed with other seeds, not repeated.
+    if search.is_none() || study.seeds > 1 {
+        decisions.push(seeds(sweep, study));
+    }
     Some(decisions)
+}
+
+/// The next range of a key that a search draws. None for any other key.
+fn drawn(search: &Search<'_>, key: &str) -> Option<Decision> {
+    let index = search.history.names.iter().position(|name| name.path == key)?;
+    let domain = &search.history.space.dimensions[index].domain;
+    let coordinates = |leaders: &[&Tried<'_>]| -> Vec<f64> {
+        leaders.iter().filter_map(|tried| tried.draw.point.as_ref()?.get(index).copied().flatten()).collect()
+    };
+    let best = coordinates(&search.leaders(LEAST_LEADERS));
+    if best.is_empty() {
+        return None;
+    }
+    let is_list = !search.history.names[index].values.is_empty();
+    let (choice, why) = if is_list {
+        let quarter = search.over().count().div_ceil(4);
+        let mut kept: Vec<usize> = coordinates(&search.leaders(quarter)).iter().map(|x| *x as usize).collect();
+        kept.sort_unstable();
+        kept.dedup();
+        if let (true, Some(&first), Some(&last)) = (domain.is_ordered(), kept.first(), kept.last()) {
+            kept = (first..=last).collect();
+        }
+        (Choice::DrawFrom(kept), "the values of the best quarter".to_owned())
+    } else {
+        let (low, high) = domain.refined(&best);
+        match search.edges().into_iter().find(|edge| edge.path == key) {
+            Some(Edge { upper: true, widened, .. }) => {
+                (Choice::Draw(low, widened.1), "the best was at the upper edge: widened".to_owned())
+            }
+            Some(Edge { widened, .. }) => {
+                (Choice::Draw(widened.0, high), "the best was at the lower edge: widened".to_owned())
+            }
+            None => (Choice::Draw(low, high), format!("the range of the best {}, one kernel wider", best.len())),
+        }
+    };
+    Some(Decision { key: key.to_owned(), choice, why })
 }
 
 /// Widens an axis beyond the edge that is best, or narrows it around the best value. None for an axis of anything but numbers.
@@ -167,6 +222,8 @@ mod tests {
             let choice = match decision.choice {
                 Choice::Fix(value) => value.to_string(),
                 Choice::Vary(values) => Value::from(values).to_string(),
+                Choice::Draw(low, high) => format!("{low} to {high}"),
+                Choice::DrawFrom(kept) => format!("values {kept:?}"),
             };
             format!("{}: {choice} # {}", decision.key, decision.why)
         };
@@ -199,6 +256,11 @@ mod tests {
         batch_size: [1,3,8] # the best was the least value: widened
         seeds: [42,1,2] # the noise between seeds was unknown: three seeds
         ");
+    }
+
+    #[test]
+    fn a_search_keeps_the_range_of_its_best() {
+        insta::assert_snapshot!(described(&synthetic::search("s", 40, 60)), @"");
     }
 
     #[test]

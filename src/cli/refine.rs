@@ -20,7 +20,7 @@ use crate::analysis::{Study, Sweep};
 use crate::run::survey;
 use crate::spec::{self, ResolvedSources, SweepSpec};
 use crate::store;
-use crate::trial::{Key, number_text};
+use crate::trial::{Key, number_text, rounded_text};
 
 #[derive(Debug, Args)]
 pub(crate) struct RefineArguments {
@@ -69,6 +69,8 @@ pub(crate) fn refine(arguments: &RefineArguments) -> Result<ExitCode, Failure> {
         match choice {
             Choice::Fix(value) => resolved.locate(key, value),
             Choice::Vary(values) => values.iter_mut().for_each(|value| resolved.locate(key, value)),
+            // The file that is written has its paths already.
+            Choice::Draw(..) | Choice::DrawFrom(_) => {}
         }
     }
     let text = next_file(file, &sweep.name, &decisions)?;
@@ -110,6 +112,11 @@ pub(super) fn unwritable(error: serde_yaml::Error) -> Failure {
     Failure::input(format!("cannot write the sweep: {error}"))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the form that `map_err` needs")]
+fn unwritable_json(error: serde_json::Error) -> Failure {
+    Failure::input(format!("cannot write the sweep: {error}"))
+}
+
 /// Removes the keys that vary and those that say how to run.
 pub(super) fn without_axes(mut file: Mapping) -> Mapping {
     for section in
@@ -134,6 +141,8 @@ fn drop_equal(file: &mut Mapping, defaults: &Mapping) {
 
 /// The text of the next sweep file, with a comment for each decision.
 fn next_file(file: Mapping, name: &str, decisions: &[Decision]) -> Result<String, Failure> {
+    let [space, search] = ["space", "search"].map(|section| file.get(section).cloned());
+    let space = space.map(serde_json::to_value).transpose().map_err(unwritable_json)?.unwrap_or_default();
     let mut file = without_axes(file);
     let mut text = format!("# Written by `plateau refine`, based on the trials of {name}.\n");
     for Decision { key, choice, why } in decisions {
@@ -150,6 +159,22 @@ fn next_file(file: Mapping, name: &str, decisions: &[Decision]) -> Result<String
     drop_equal(&mut file, &complete_file(&spec::parse("defaults", name, "", &[])?, &ResolvedSources::default())?);
     let fixed = if file.is_empty() { String::new() } else { serde_yaml::to_string(&file).map_err(unwritable)? };
     let _ = write!(text, "\nname: {}\n{fixed}", successor(name));
+    let drawn: Vec<&Decision> =
+        decisions.iter().filter(|decision| matches!(decision.choice, Choice::Draw(..) | Choice::DrawFrom(_))).collect();
+    if !drawn.is_empty() {
+        text.push_str("\nspace:\n");
+    }
+    for Decision { key, choice, why } in &drawn {
+        let range = refined(space.get(key).unwrap_or(&Value::Null), choice);
+        let _ = writeln!(text, "  # {why}\n  {key}: {}", flow(&range));
+    }
+    if let Some(search) = search.filter(|_| !drawn.is_empty()) {
+        let mut search = serde_json::to_value(search).map_err(unwritable_json)?;
+        if let Value::Object(settings) = &mut search {
+            settings.retain(|_, value| !value.is_null());
+        }
+        let _ = writeln!(text, "\nsearch: {}", flow(&search));
+    }
     let varying = |seeds: bool| {
         decisions.iter().filter_map(move |decision| match &decision.choice {
             Choice::Vary(values) if (decision.key == "seeds") == seeds => Some((decision, values)),
@@ -166,6 +191,32 @@ fn next_file(file: Mapping, name: &str, decisions: &[Decision]) -> Result<String
         let _ = writeln!(text, "\n# {why}\n{key}: {}", flow(&Value::from(values.clone())));
     }
     Ok(text)
+}
+
+/// What a key of `space` is drawn from next.
+fn refined(written: &Value, choice: &Choice) -> Value {
+    let mut next = written.clone();
+    match (choice, &mut next) {
+        (Choice::Draw(low, high), Value::Object(entries)) => {
+            // A range has one word beside `step`.
+            if let Some((_, ends)) = entries.iter_mut().find(|(word, _)| *word != "step") {
+                let end = |x: f64| Value::from(rounded_text(x, 3).parse().unwrap_or(x));
+                *ends = vec![end(*low), end(*high)].into();
+            }
+        }
+        (Choice::DrawFrom(kept), Value::Array(values)) => *values = picked(values, kept),
+        (Choice::DrawFrom(kept), Value::Object(entries)) => {
+            for list in entries.values_mut().filter_map(Value::as_array_mut) {
+                *list = picked(list, kept);
+            }
+        }
+        _ => {}
+    }
+    next
+}
+
+fn picked(values: &[Value], kept: &[usize]) -> Vec<Value> {
+    kept.iter().filter_map(|&index| values.get(index).cloned()).collect()
 }
 
 /// The name of the next sweep: `lr-grid-2` after `lr-grid`, `lr-grid-3` after `lr-grid-2`.

@@ -20,6 +20,9 @@ fn trials_are_drawn_while_the_sweep_runs_and_a_larger_budget_continues() {
     place.expect(0, "run sweep.yaml --jobs 1");
     let four = ids(&place);
     assert_eq!(four.len(), 4);
+    let table = place.read("results/sweep/trials.csv");
+    let ends: Vec<&str> = table.lines().map(|line| &line[line.match_indices(',').rev().nth(1).unwrap().0..]).collect();
+    assert_eq!(ends, [",number,by", ",0,sobol", ",1,sobol", ",2,tpe", ",3,tpe"]);
     let status = place.expect(0, "status sweep.yaml");
     assert!(four.iter().all(|id| status.out.contains(id)), "{}", status.out);
     assert!(place.expect(0, "run sweep.yaml").err.contains("nothing left to train"));
@@ -40,8 +43,10 @@ fn the_next_sweep_and_the_confirmation_of_a_search_can_be_run() {
     place.expect(0, "run sweep.yaml");
     place.expect(0, "refine sweep.yaml -o next.yaml");
     let next = place.read("next.yaml");
-    assert!(!next.contains("space:") && !next.contains("search:"), "{next}");
-    place.expect(0, "plan next.yaml");
+    assert!(next.contains("\nspace:\n  # ") && next.contains("\n  lr: {log: ["), "{next}");
+    assert!(next.contains("\nsearch: {ahead: 1, ") && !next.contains("\ngrid:"), "{next}");
+    let planned = place.expect(0, "plan next.yaml");
+    assert!(planned.out.contains("2 trials, and up to 2 that are drawn"), "{}", planned.out);
     let confirmed = place.expect(0, "confirm sweep.yaml --top 2 --seeds 2");
     assert!(confirmed.out.starts_with("The winner "), "{}", confirmed.out);
     assert_eq!(place.read("results/sweep-confirm/trials.csv").lines().count(), 5);
