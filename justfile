@@ -47,6 +47,12 @@ torture-search KILLS="1000":
 search-quality:
     cargo test --release --lib -- --nocapture --test-threads=1 the_estimator_searches a_suggestion_after thousands_of_random
 
+# Compare `tpe` with random draws of the same budget over SEEDS seeds of a search, then print a table. Continues.
+search-compare SEEDS="5" SWEEP="search" RESULTS="results":
+    cargo build --release
+    for seed in $(seq 1 {{ SEEDS }}); do for sampler in tpe random; do target/release/plateau run {{ SWEEP }} --results {{ RESULTS }} --set name=search-$sampler-$seed --set search.sampler=$sampler --set search.seed=$seed || exit 1; done; done
+    python3 benches/search_compare.py {{ RESULTS }} search tpe random
+
 # Train runs with one known fault each, and count how often the diagnosis names it (PART: all, dev, test, probes, twice, imbalanced-dev, imbalanced-test, or judge: train nothing). Continues.
 faults PART="all":
     PLATEAU_FAULT_RUNS={{ PART }} cargo test --release --test faults the_cause -- --nocapture

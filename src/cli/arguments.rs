@@ -16,7 +16,7 @@ pub(crate) const RESULTS: &str = "results";
 /// Which sweep, with the values that the command line overrides.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct SweepArguments {
-    /// A path, or the name of a file in sweeps/ or of a built-in sweep: lr-grid, augmentation, smoke
+    /// A path, or the name of a file in sweeps/ or of a built-in sweep: lr-grid, augmentation, search, smoke
     pub sweep: String,
     /// Folder of all results
     #[arg(long, value_name = "DIR", default_value = RESULTS)]

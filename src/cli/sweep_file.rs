@@ -15,10 +15,11 @@ const LARGEST: u64 = 16 << 20;
 const SWEEPS: &str = "sweeps";
 
 /// The sweeps that are compiled in, by name.
-const EMBEDDED: [(&str, &str); 4] = [
+const EMBEDDED: [(&str, &str); 5] = [
     ("architectures", include_str!("../../sweeps/architectures.yaml")),
     ("augmentation", include_str!("../../sweeps/augmentation.yaml")),
     ("lr-grid", include_str!("../../sweeps/lr-grid.yaml")),
+    ("search", include_str!("../../sweeps/search.yaml")),
     ("smoke", include_str!("../../sweeps/smoke.yaml")),
 ];
 

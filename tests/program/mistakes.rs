@@ -317,10 +317,10 @@ fn command_lines() {
     For more information, try '--help'.
     ");
     let place = Place::new(GOOD);
-    assert_snapshot!(place.plain(&place.expect(2, "run lr-gird").err), @"error: there is no sweep `lr-gird` and no file sweeps/lr-gird.yaml. Did you mean `lr-grid`? Known sweeps: architectures, augmentation, lr-grid, smoke");
+    assert_snapshot!(place.plain(&place.expect(2, "run lr-gird").err), @"error: there is no sweep `lr-gird` and no file sweeps/lr-gird.yaml. Did you mean `lr-grid`? Known sweeps: architectures, augmentation, lr-grid, search, smoke");
     place.write("sweeps/lr-tuning.yaml", GOOD);
-    assert_snapshot!(place.plain(&place.expect(2, "run lr-tunign").err), @"error: there is no sweep `lr-tunign` and no file sweeps/lr-tunign.yaml. Did you mean `lr-tuning`? Known sweeps: architectures, augmentation, lr-grid, lr-tuning, smoke");
-    assert_snapshot!(place.plain(&place.expect(2, "run xyz").err), @"error: there is no sweep `xyz` and no file sweeps/xyz.yaml. Known sweeps: architectures, augmentation, lr-grid, lr-tuning, smoke. Give the path of any other sweep file");
+    assert_snapshot!(place.plain(&place.expect(2, "run lr-tunign").err), @"error: there is no sweep `lr-tunign` and no file sweeps/lr-tunign.yaml. Did you mean `lr-tuning`? Known sweeps: architectures, augmentation, lr-grid, lr-tuning, search, smoke");
+    assert_snapshot!(place.plain(&place.expect(2, "run xyz").err), @"error: there is no sweep `xyz` and no file sweeps/xyz.yaml. Known sweeps: architectures, augmentation, lr-grid, lr-tuning, search, smoke. Give the path of any other sweep file");
     place.write("mine.yaml", GOOD);
     assert_snapshot!(place.plain(&place.expect(2, "run mine").err), @"error: there is no sweep `mine` and no file sweeps/mine.yaml. Did you mean the file mine.yaml?");
     assert_snapshot!(place.plain(&place.expect(2, "run sweeps/lr-tunign.yaml").err), @"error: sweeps/lr-tunign.yaml: no such file. Did you mean sweeps/lr-tuning.yaml?");

@@ -88,7 +88,7 @@ fn texts_that_cannot_be_predicted_are_explained() {
     ");
     assert_snapshot!(message("sweep none.csv"), @"error: data file `none.csv` not found; looked for /here/none.csv");
     assert_snapshot!(message("sweep:0123456789ab new.csv"), @"error: 0123456789ab: sweep has no such trial. `plateau status sweep` lists them");
-    assert_snapshot!(message("swep new.csv"), @"error: there is no sweep `swep` and no file sweeps/swep.yaml. Known sweeps: architectures, augmentation, lr-grid, smoke. Give the path of any other sweep file");
+    assert_snapshot!(message("swep new.csv"), @"error: there is no sweep `swep` and no file sweeps/swep.yaml. Known sweeps: architectures, augmentation, lr-grid, search, smoke. Give the path of any other sweep file");
     let named = place.expect(0, "predict sweep new.csv --set data.text=review --quiet").out;
     assert_eq!(rows(&named)[0][0], "fine");
 }
