@@ -260,7 +260,13 @@ mod tests {
 
     #[test]
     fn a_search_keeps_the_range_of_its_best() {
-        insta::assert_snapshot!(described(&synthetic::search("s", 40, 60)), @"");
+        insta::assert_snapshot!(described(&synthetic::search("s", 40, 60)), @"
+        lr: 0.00001577976552424021 to 0.00018910420407806933 # the range of the best 4, one kernel wider
+        warmup: 0 to 0.3 # the range of the best 4, one kernel wider
+        scheduler: values [0, 1] # the values of the best quarter
+        batch_size: values [0, 1, 2] # the values of the best quarter
+        augmentation: values [0, 1] # the values of the best quarter
+        ");
     }
 
     #[test]

@@ -168,6 +168,19 @@ mod tests {
 
     #[test]
     fn a_search_in_words() {
-        insta::assert_snapshot!(words(&synthetic::search("s", 50, 60)), @"");
+        insta::assert_snapshot!(words(&synthetic::search("s", 50, 60)), @"
+        Best is lr 5.98e-5, warmup 0.201, scheduler {name: cosine_with_restarts, cycles: 4}, batch_size 32, augmentation eda with eval loss 0.315 at step 26, accuracy 85.8 %; 0.011 below the next, lr 4.99e-5, warmup 0.202, scheduler linear, batch_size 32, augmentation eda.
+        It ranks first by its best checkpoint and overfits after it: 0.337 at the end.
+        The best is configuration #39 of 50, drawn by tpe; the 10 since took 20 % of the compute time, and none is better.
+        With one seed the noise is unknown; if a seed moves the eval loss by 0.010, its rank lies between 1 and 1 of 47. Run `plateau confirm s`.
+        None of the 10 random draws was as good: more than 10 would have been needed on average.
+        3 of 50 configurations gave no usable model and took 5 % of the compute time.
+        Trials of a search differ in several keys at once, so that matched pairs do not exist. The importance of a key tells where the best tenth lies: lr (0.95, 90 % interval 0.33 to 0.95), batch_size (0.02, 90 % interval 0.00 to 0.12), augmentation (0.02, 90 % interval 0.00 to 0.10).
+        Of the configurations that survived, 22 of 47 overfit: their eval loss rises again by more than 0.010.
+        3 of 50 trials gave no usable model: 1 NaN, 2 collapsed (lr from 3.23e-4: 3 of 3).
+        Primary causes by the curves of 50 trials: overfitting (OVERFIT) in 13, NaN or infinite values (NONFINITE) in 1.
+        The ranking of 47 trials after a quarter of their steps predicts the final ranking with a rank correlation of 0.04: stopping that early would stop good trials.
+        => the best of many configurations is an optimistic estimate: train the best ones again with new seeds: plateau confirm s
+        ");
     }
 }
