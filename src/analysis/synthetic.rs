@@ -7,8 +7,8 @@ use super::study::Study;
 use super::sweep::{Run, Sweep};
 use crate::search::{Condition, DimensionName, Domain, Draw, SearchHistory, Space, SpaceKey};
 use crate::trial::{
-    Architecture, Axis, AxisValue, DrawnBy, EvalRow, FractionOrSteps, Key, LstmPooling, MetricRow, Outcome, Scores, Status,
-    Trial, TrialConfig, TrialId, number_text,
+    Architecture, Axis, AxisValue, DrawnBy, EvalRow, FractionOrSteps, Key, LstmPooling, MetricRow, Outcome, Scores,
+    Status, Trial, TrialConfig, TrialId, number_text,
 };
 
 /// An axis of `values` as written in YAML.

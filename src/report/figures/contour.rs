@@ -22,8 +22,8 @@ const COLUMNS: usize = 120;
 const ROWS: usize = 60;
 /// Colours of the surface.
 const LEVELS: usize = 10;
-/// With less than this weight of configurations near a cell, the surface is left white there.
-const LEAST_WEIGHT: f64 = 0.25;
+/// Where the nearest configuration is further away than so many widths of the kernel, the surface is left white.
+const NEAR: f64 = 1.2;
 
 /// The figure, or why there is none.
 pub fn contour(sweep: &Sweep, study: &Study) -> Result<Scene, String> {
@@ -85,6 +85,8 @@ struct Seen<'a> {
     tried: &'a Tried<'a>,
     x: f64,
     y: f64,
+    /// Whether both values are those of lists or whole numbers, so that dots may hide each other.
+    is_discrete: bool,
     /// None where it failed.
     value: Option<f64>,
 }
@@ -92,13 +94,18 @@ struct Seen<'a> {
 impl<'a> Seen<'a> {
     fn of(search: &Search<'_>, tried: &'a Tried<'a>, x: &KeyAxis, y: &KeyAxis) -> Option<Self> {
         let point = tried.draw.point.as_ref()?;
-        Some(Self { tried, x: x.share(point)?, y: y.share(point)?, value: search.value(tried) })
+        Some(Self {
+            tried,
+            x: x.share(point)?,
+            y: y.share(point)?,
+            is_discrete: x.part.is_some() && y.part.is_some(),
+            value: search.value(tried),
+        })
     }
 
     fn draw(&self, scene: &mut Scene, map: &Map) {
         let index = self.tried.draw.number as f64;
-        // Equal values of lists lie beside each other.
-        let aside = ((index * 0.618_034).fract() - 0.5) * 6.0;
+        let aside = if self.is_discrete { ((index * 0.618_034).fract() - 0.5) * 12.0 } else { 0.0 };
         let (x, y) = map.at(self.x, self.y);
         let (x, y) = (x + aside, y - aside / 2.0);
         match self.value {
@@ -137,15 +144,16 @@ fn surface(scene: &mut Scene, map: &Map, seen: &[Seen<'_>], bandwidth: f64) {
     let level = |column: usize, row: usize| {
         let place = |index: usize, count: usize| ((index as f64 + 0.5) / count as f64 - INSET) / (1.0 - 2.0 * INSET);
         let (x, y) = (place(column, COLUMNS), place(ROWS - 1 - row, ROWS));
-        let (mut sum, mut weights) = (0.0, 0.0);
+        let (mut sum, mut weights, mut nearest) = (0.0, 0.0, f64::INFINITY);
         for one in seen {
             let Some(value) = one.value else { continue };
             let squared = ((one.x - x).powi(2) + (one.y - y).powi(2)) / bandwidth.powi(2);
             let weight = (-0.5 * squared).exp();
+            nearest = nearest.min(squared);
             sum += weight * map.share(value);
             weights += weight;
         }
-        (weights >= LEAST_WEIGHT).then(|| ((sum / weights * LEVELS as f64) as usize).min(LEVELS - 1))
+        (nearest <= NEAR * NEAR).then(|| ((sum / weights * LEVELS as f64) as usize).min(LEVELS - 1))
     };
     let (width, height) = ((RIGHT - LEFT) / COLUMNS as f64, HEIGHT / ROWS as f64);
     for row in 0..ROWS {

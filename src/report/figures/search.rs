@@ -86,6 +86,10 @@ fn band(scene: &mut Scene, search: &Search<'_>, axis: &ValueAxis, frame: &Frame,
         let edges: Vec<(f64, f64, f64)> = (from..=to).map(edge).collect();
         let over = edges.iter().map(|(x, better, _)| (*x, *better));
         let under = edges.iter().rev().map(|(x, _, worse)| (*x, *worse));
+        // Where both ends meet, the band is a line.
+        let met: Vec<(f64, f64)> =
+            edges.iter().filter(|(_, better, worse)| (worse - better).abs() < 0.5).map(|(x, y, _)| (*x, *y)).collect();
+        scene.line(&met, 1.2, palette::CONTEXT.alpha(2.0 * alpha));
         scene.area(over.chain(under).collect(), palette::CONTEXT.alpha(alpha));
     };
     draw(0, known, 0.2);
