@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use plateau::analysis::curve::Point;
-use plateau::analysis::shape::LEAST_DELTA;
+use plateau::analysis::measured::LEAST_DELTA;
 use plateau::analysis::{Measured, diagnose};
 use plateau::trial::Status;
 

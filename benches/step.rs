@@ -13,8 +13,9 @@ use plateau::train::data::{self, CheckpointFiles, Split};
 use plateau::train::engine::{Engine, Objective};
 use plateau::train::model::Network;
 use plateau::train::optim::Settings;
+use plateau::train::tasks::{self, Target};
 use plateau::train::{Cache, TrainError};
-use plateau::trial::{DataConfig, MICRO_BATCH_TOKENS, ModelConfig, Pooling};
+use plateau::trial::{DataConfig, MICRO_BATCH_TOKENS, ModelConfig, Pooling, TrialConfig};
 use plateau_kernels::product::{Matrix, Write, product};
 use plateau_random::{Purpose, Random};
 use safetensors::SafeTensors;
@@ -155,12 +156,14 @@ fn measure(network: Network, batches: Batches<'_>, pooling: Pooling, threads: us
         layer_decay: 1.0,
         head_factor: 1.0,
     };
+    let labels: Vec<String> = (0..network.outputs).map(|class| class.to_string()).collect();
+    let task = tasks::of(&TrialConfig::default(), &labels, &[])?;
     let mut engine = Engine::new(network, settings, threads)?;
     let (mut times, mut tokens, mut flops, mut timed) = (Vec::new(), 0.0, 0.0, Vec::new());
     for k in 0..WARMUP + STEPS {
         let batch = batches(k);
         let start = Instant::now();
-        let objective = Objective { random: Random::new(1, Purpose::Dropout).at(k), smoothing: 0.0 };
+        let objective = Objective { random: Random::new(1, Purpose::Dropout).at(k), task: &task };
         if let Some(gradients) = engine.gradients(&batch, objective, &|| false)? {
             engine.update(&gradients, 1e-5, 1.0)?;
         }
@@ -289,9 +292,9 @@ fn natural(tweets: &Split, k: u64) -> Vec<Arc<MicroBatch>> {
     let batches = data::batches(1, 0, tweets.examples.len(), BATCH, true);
     let chosen = &batches[k as usize % (batches.len() - 1)];
     let lengths: Vec<usize> = chosen.iter().map(|&example| length(&tweets.tokens, example)).collect();
-    let label = |example: u32| tweets.examples[example as usize].label;
+    let target = |example: u32| tweets.examples[example as usize].target.clone();
     let pack =
-        |piece: std::ops::Range<usize>| MicroBatch::pack(&tweets.tokens, &chosen[piece.clone()], label, piece.start);
+        |piece: std::ops::Range<usize>| MicroBatch::pack(&tweets.tokens, &chosen[piece.clone()], target, piece.start);
     split(&lengths, 1, MICRO_BATCH_TOKENS).into_iter().map(|piece| Arc::new(pack(piece))).collect()
 }
 
@@ -305,7 +308,7 @@ fn even(length: usize, k: u64) -> Vec<Arc<MicroBatch>> {
             types: vec![0; n],
             positions: piece.clone().flat_map(|_| 0..length as u32).collect(),
             offsets: (0..=piece.len()).map(|s| (s * length) as u32).collect(),
-            labels: piece.clone().map(|s| s as u32 % 3).collect(),
+            targets: piece.clone().map(|s| Target::Class(s as u32 % 3)).collect(),
             places: piece.map(|s| s as u32).collect(),
             mix: None,
             frozen: None,

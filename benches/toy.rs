@@ -267,6 +267,8 @@ fn outcome(last: f32) -> Outcome {
         labels: vec!["negative".to_owned(), "positive".to_owned()],
         class_prior: vec![0.5, 0.5],
         eval_prior: vec![0.5, 0.5],
+        train_chance: None,
+        eval_chance: None,
         leaked_rows: 0,
         verdicts: Vec::new(),
     }

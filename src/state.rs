@@ -391,6 +391,8 @@ pub(crate) mod tests {
             labels: vec!["no".into(), "yes".into()],
             class_prior: vec![0.5, 0.5],
             eval_prior: vec![0.5, 0.5],
+            train_chance: None,
+            eval_chance: None,
             leaked_rows: 0,
             verdicts: Vec::new(),
         }

@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, HashMap};
 use serde_json::{Map, Value};
 
 use super::groups::LEARNING_RATE;
-use super::measured::chance;
 use super::study::{Level, Study};
 use super::sweep::{Run, Sweep};
 use crate::trial::{Architecture, Cause, Key, SplitReport, TrialConfig, TrialId, Vectors};
@@ -166,7 +165,7 @@ fn arm(sweep: &Sweep, study: &Study, identity: Identity, runs: &[usize]) -> Arm 
     let first = &sweep.runs[runs[0]];
     let model = &first.trial.config.model;
     let settings = settings(sweep, runs);
-    let chance = runs.iter().find_map(|&run| chance(sweep.runs[run].measured().eval_prior));
+    let chance = runs.iter().find_map(|&run| sweep.runs[run].measured().eval_chance());
     let (best, has_best_rate) = best(&settings, COUNTS * chance.unwrap_or(0.0));
     let breaks = |cause: Cause| matches!(cause, Cause::Frozen | Cause::Vanish);
     let is_broken = best.as_ref().is_some_and(|best| {

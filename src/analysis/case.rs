@@ -104,9 +104,10 @@ impl<'a> Case<'a> {
         Some(chance.max(self.uniform()).max(start.unwrap_or(0.0)))
     }
 
-    /// ln K, the loss of equal probabilities for all K classes. 0 where the classes are unknown.
+    /// ln K, the loss of equal probabilities for all K classes. 0 where the classes or the loss are others.
     fn uniform(&self) -> f64 {
-        (self.measured.train_prior.len().max(1) as f64).ln()
+        let classes = if self.measured.is_plain_classification() { self.measured.train_prior.len() } else { 0 };
+        (classes.max(1) as f64).ln()
     }
 
     /// Whether the log shows the first steps of the run. A resumed run does not.
@@ -165,7 +166,7 @@ impl<'a> Case<'a> {
 
     /// Whether little was learned of the training data. False where the class prior is unknown.
     pub fn learned_little(&self) -> bool {
-        chance(self.measured.train_prior).is_some_and(|chance| self.clean_end() > limit::POOR * chance)
+        self.measured.train_chance().is_some_and(|chance| self.clean_end() > limit::POOR * chance)
     }
 
     /// As [`Self::learned_little`]. Where the class prior is unknown, the start of the run stands in for it.
@@ -219,7 +220,7 @@ impl<'a> Case<'a> {
         if self.largest_update().is_some_and(|ratio| ratio < limit::RATIO_OF_JUMP) {
             return None;
         }
-        let fresh = chance(self.measured.train_prior)?.max(self.uniform());
+        let fresh = self.measured.train_chance()?.max(self.uniform());
         let evals = [&self.measured.eval, &self.measured.probe];
         let over = |curve: &&Vec<Point>| {
             let start = curve.first().filter(|point| point.x == 0.0).map_or(fresh, |point| point.y.max(fresh));
@@ -276,7 +277,7 @@ impl<'a> Case<'a> {
         let clean = self
             .chance
             .is_some_and(|chance| !self.measured.probe.is_empty() && self.clean_end() < limit::BELOW_PRIOR * chance);
-        let chance = chance(self.measured.eval_prior);
+        let chance = self.measured.eval_chance();
         let eval = self.eval_end().zip(chance).is_some_and(|(end, chance)| end < limit::BELOW_PRIOR * chance);
         clean || eval
     }
@@ -300,7 +301,7 @@ impl<'a> Case<'a> {
     /// What the clean loss would have fallen by, as a share of H, if the whole run had gone at its peak learning rate with
     /// the same gain per summed rate.
     pub fn reach(&self) -> Option<f64> {
-        let chance = chance(self.measured.train_prior)?;
+        let chance = self.measured.train_chance()?;
         let start = self.measured.probe.first().map_or(self.detection.start, |point| point.y);
         let share = self.summed_rate(|_| true) / (self.logged_peak()? * self.measured.lr.len() as f64);
         Some((start - self.clean_end()) / share / chance).filter(|reach| reach.is_finite())
@@ -326,7 +327,7 @@ impl<'a> Case<'a> {
 
     /// Whether an evaluation loss, or the clean loss, came back above an earlier one by more than what matters.
     pub fn swings(&self) -> bool {
-        let Some(chance) = chance(self.measured.train_prior) else { return false };
+        let Some(chance) = self.measured.train_chance() else { return false };
         let comes_back = |curve: &&Vec<Point>| {
             let mut lowest = f64::INFINITY;
             curve.iter().any(|point| {
@@ -405,7 +406,7 @@ impl<'a> Case<'a> {
 
     /// Whether the evaluation loss ends little below H.
     pub fn generalises_little(&self) -> bool {
-        let chance = chance(self.measured.eval_prior);
+        let chance = self.measured.eval_chance();
         self.eval_end().zip(chance).is_some_and(|(level, chance)| level > limit::BELOW_PRIOR * chance)
     }
 
@@ -472,10 +473,13 @@ pub fn finite(points: &[Point]) -> Vec<f64> {
 
 /// H with label smoothing: the entropy of the prior that a smoothed loss sees.
 fn smoothed_chance(measured: &Measured<'_>) -> Option<f64> {
+    if !measured.is_plain_classification() {
+        return measured.train_chance();
+    }
     let smoothing = measured.config.map_or(0.0, |config| config.label_smoothing);
     let classes = measured.train_prior.len() as f64;
     let smoothed: Vec<f64> = measured.train_prior.iter().map(|p| (1.0 - smoothing) * p + smoothing / classes).collect();
-    chance(measured.train_prior).and(chance(&smoothed))
+    measured.train_chance().and(chance(&smoothed))
 }
 
 fn blocks(points: &[Point]) -> Vec<Block> {

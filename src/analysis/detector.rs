@@ -5,7 +5,7 @@
 //! Causes are left to [`super::rules`].
 
 use super::curve::Point;
-use super::measured::{Measured, chance};
+use super::measured::{LEAST_DELTA, Measured};
 use super::statistics::{line, mann_kendall, mean, median, robust_deviation, t95, theil_sen};
 use super::thresholds as limit;
 
@@ -118,7 +118,7 @@ impl Detection {
 pub fn detect(measured: &Measured<'_>) -> Detection {
     let probe = measured.probe.len() / 3 >= limit::FEWEST_TAIL_POINTS && measured.probe.iter().all(|p| p.y.is_finite());
     let (series, all) = if probe { (Series::Probe, &measured.probe) } else { (Series::Train, &measured.train) };
-    let chance = chance(measured.train_prior);
+    let chance = measured.train_chance();
     let (scale, start) = scale(all, chance);
     let warm = measured.rate_peak() as f64;
     let points: Vec<Point> = all.iter().copied().filter(|point| point.x >= warm).collect();
@@ -324,7 +324,7 @@ fn slow_gain(measured: &Measured<'_>, points: &[Point], detection: &Detection) -
     let linear = -tail.change * (last - first) / tail.to.saturating_sub(tail.from).max(1) as f64;
     let gain = gain(measured, points)? / scale;
     let gain = gain.min(linear);
-    (gain > (limit::LEAST_GAIN / scale).max(2.0 * tail.error)).then_some(gain)
+    (gain > (limit::LEAST_GAIN / LEAST_DELTA * measured.least_change() / scale).max(2.0 * tail.error)).then_some(gain)
 }
 
 /// By how much twice the summed learning rate would lower the loss. Where the learning rate is unknown, it is twice the steps.

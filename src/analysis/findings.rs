@@ -156,22 +156,23 @@ fn data(study: &Study) -> Option<String> {
 
 fn best(study: &Study) -> Option<String> {
     let best = study.best()?;
-    let score = best.score?;
-    let accuracy = best.accuracy.map_or_else(String::new, |a| format!(", accuracy {:.1} %", a.mean * 100.0));
+    let (score, metric) = (best.score?, study.metric);
+    let headline = best.headline.filter(|_| study.task.headline() != metric).map_or_else(String::new, |level| {
+        let unit = if study.task.headline() == Metric::Accuracy { " %" } else { "" };
+        format!(", {} {}{unit}", study.task.headline().title(), study.task.headline().cell(level.mean))
+    });
     let at = best.best_step.map_or_else(String::new, |step| format!(" at step {step}"));
     // A configuration with failed seeds ranks behind whatever its loss, so its loss is not a margin.
     let next = study.configs.get(1).filter(|second| second.complete() || !best.complete());
     let next = next.and_then(|second| second.score.map(|score| (second, score)));
-    let metric = study.metric;
-    let side = if metric.is_loss() { "below" } else { "above" };
+    let side = if metric.is_cost() { "below" } else { "above" };
     let margin =
         next.map_or_else(String::new, |(second, other)| match metric.cost(other.mean) - metric.cost(score.mean) {
             margin if margin < 5e-4 => format!("; equal to three decimals to the next, {}", second.name()),
             margin => format!("; {margin:.3} {side} the next, {}", second.name()),
         });
-    let accuracy = if metric == Metric::Accuracy { "" } else { &accuracy };
     Some(format!(
-        "Best is {} with {} {}{at}{accuracy}{margin}.",
+        "Best is {} with {} {}{at}{headline}{margin}.",
         best.name(),
         metric.title(),
         written(score, study.repetition.noun())

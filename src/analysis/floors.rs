@@ -3,7 +3,7 @@
 //! Such a level is not set by the learning rate. It may be the level of wrong labels.
 
 use super::finding::FindingKind;
-use super::measured::{Measured, chance};
+use super::measured::Measured;
 use super::study::Study;
 use super::sweep::{Run, Sweep};
 use super::thresholds as limit;
@@ -17,12 +17,12 @@ struct Common<'a> {
     high: f64,
     /// Greatest learning rate divided by the least.
     span: f64,
-    /// Entropy of the class prior.
+    /// The loss of the best model that ignores its input.
     chance: f64,
 }
 
-fn common<'a>(judged: &[&'a Diagnosis], rates: &[f64], prior: &[f64], seed_sd: f64) -> Option<Common<'a>> {
-    let chance = chance(prior)?;
+fn common<'a>(judged: &[&'a Diagnosis], rates: &[f64], chance: Option<f64>, seed_sd: f64) -> Option<Common<'a>> {
+    let chance = chance?;
     let usable: Vec<&Diagnosis> = judged.iter().copied().filter(|diagnosis| diagnosis.shape.survived()).collect();
     let levels: Vec<f64> = usable.iter().map(|diagnosis| diagnosis.detection.tail.level).collect();
     let ((low, high), (slow, fast)) = (range(&levels)?, range(rates)?);
@@ -115,7 +115,8 @@ pub fn floors_of_logs(logs: &[(&Measured<'_>, &Diagnosis)]) -> Vec<(FindingKind,
         .filter_map(|(log, _)| log.lr.iter().map(|rate| rate.y).filter(|y| *y > 0.0).reduce(f64::max))
         .collect();
     let prior = logs.first().map_or(&[][..], |(log, _)| log.train_prior);
-    let common = common(&judged, &peaks, prior, 0.0);
+    let chance = logs.first().and_then(|(log, _)| log.train_chance());
+    let common = common(&judged, &peaks, chance, 0.0);
     floors(common, prior.len(), best_accuracy(logs.iter().map(|(log, _)| *log)))
 }
 
@@ -126,8 +127,10 @@ pub fn floors_of_sweep(sweep: &Sweep, study: &Study) -> Vec<(FindingKind, Option
         sweep.runs.iter().zip(&study.shapes).filter(|(_, shape)| shape.survived()).map(|(run, _)| run).collect();
     let rates: Vec<f64> = usable.iter().map(|run| run.trial.config.lr).collect();
     let logs: Vec<Measured<'_>> = usable.iter().map(|run| run.measured()).collect();
-    let prior = logs.iter().map(|log| log.train_prior).find(|prior| !prior.is_empty()).unwrap_or_default();
-    let common = common(&judged, &rates, prior, study.seed_sd.unwrap_or(0.0));
+    let plain = logs.iter().filter(|log| log.is_plain_classification()).map(|log| log.train_prior);
+    let prior = plain.into_iter().find(|prior| !prior.is_empty()).unwrap_or_default();
+    let chance = logs.iter().find_map(Measured::train_chance);
+    let common = common(&judged, &rates, chance, study.seed_sd.unwrap_or(0.0));
     floors(common, prior.len(), best_accuracy(logs.iter()))
 }
 

@@ -2,13 +2,16 @@
 
 use super::curve::{self, Point};
 use super::thresholds as limit;
-use crate::trial::{DiagnosticRow, EvalRow, MetricRow, Outcome, Trial, TrialConfig};
+use crate::trial::{DiagnosticRow, EvalRow, MetricRow, Outcome, TaskName, Trial, TrialConfig};
+
+/// Least tolerance in nats. A smaller change of the evaluation loss does not matter.
+pub const LEAST_DELTA: f64 = 0.01;
 
 /// Curves over optimizer steps. A quantity that was not measured at a step has no point there. A point that is NaN or infinite
 /// was measured so.
 #[derive(Debug, Clone, Default)]
 pub struct Measured<'a> {
-    /// Batch loss, nats.
+    /// Batch loss.
     pub train: Vec<Point>,
     /// Learning rate of each step.
     pub lr: Vec<Point>,
@@ -28,6 +31,10 @@ pub struct Measured<'a> {
     /// then.
     pub train_prior: &'a [f64],
     pub eval_prior: &'a [f64],
+    /// The loss of the best model that ignores its input, on the training split and on the evaluation set, where the task says
+    /// so. Otherwise it is the entropy of the prior.
+    pub train_level: Option<f64>,
+    pub eval_level: Option<f64>,
     /// Number of examples of the training split and of the evaluation set, where known.
     pub train_examples: Option<u64>,
     pub eval_examples: Option<u64>,
@@ -54,6 +61,8 @@ impl<'a> Measured<'a> {
             diagnostics,
             train_prior: outcome.map_or(&[][..], |outcome| &outcome.class_prior),
             eval_prior: outcome.map_or(&[][..], |outcome| &outcome.eval_prior),
+            train_level: outcome.and_then(|outcome| outcome.train_chance),
+            eval_level: outcome.and_then(|outcome| outcome.eval_chance),
             train_examples: examples.map(|examples| examples.round() as u64),
             leaked_rows: outcome.map(|outcome| outcome.leaked_rows as u64),
             steps: trial.steps,
@@ -65,18 +74,42 @@ impl<'a> Measured<'a> {
     /// The curves of `metrics.csv` and `evals.csv`. Everything else is left empty.
     pub fn of(metrics: &[MetricRow], evals: &[EvalRow]) -> Self {
         let metric = |of: fn(&MetricRow) -> f64| metrics.iter().map(|row| point(row.step, of(row))).collect();
-        let eval = |of: fn(&EvalRow) -> f64| evals.iter().map(|row| point(row.step, of(row))).collect();
+        let eval =
+            |of: fn(&EvalRow) -> f64| -> Vec<Point> { evals.iter().map(|row| point(row.step, of(row))).collect() };
         Self {
             train: curve::train_loss(metrics),
             lr: metric(|row| row.lr),
             grad_norm: metric(|row| f64::from(row.grad_norm)),
             tokens: metric(|row| row.tokens as f64),
             eval: curve::eval_loss(evals),
-            accuracy: eval(|row| f64::from(row.accuracy)),
+            accuracy: eval(|row| f64::from(row.accuracy)).into_iter().filter(|point| !point.y.is_nan()).collect(),
             auroc: evals.iter().filter_map(|row| Some(point(row.step, f64::from(row.scores.auroc?)))).collect(),
             probe: eval(|row| f64::from(row.train_probe_loss)),
             ..Self::default()
         }
+    }
+
+    /// The loss of the best model that ignores its input, on the training split. None where it is unknown.
+    pub fn train_chance(&self) -> Option<f64> {
+        self.train_level.or_else(|| chance(self.train_prior))
+    }
+
+    /// The same on the evaluation set.
+    pub fn eval_chance(&self) -> Option<f64> {
+        self.eval_level.or_else(|| chance(self.eval_prior))
+    }
+
+    /// Whether the loss is the plain cross-entropy over classes, as in every log of unknown origin.
+    pub fn is_plain_classification(&self) -> bool {
+        self.config.is_none_or(|config| config.data.task == TaskName::Classification && config.loss.is_plain())
+    }
+
+    /// The smallest change of the evaluation loss that counts: [`LEAST_DELTA`], which is a share of ln 2 where the loss is not in
+    /// nats but in the unit of its labels.
+    pub fn least_change(&self) -> f64 {
+        let in_units = self.config.is_some_and(|config| config.data.task == TaskName::Regression);
+        let level = self.eval_chance().filter(|_| in_units).unwrap_or(std::f64::consts::LN_2);
+        LEAST_DELTA * level / std::f64::consts::LN_2
     }
 
     /// The accuracies as shares. A log may hold them in per cent.
@@ -120,6 +153,11 @@ impl<'a> Measured<'a> {
 
 fn point(step: u64, y: f64) -> Point {
     Point { x: step as f64, y }
+}
+
+/// The loss of the best model that ignores its input, on the evaluation set of a trial that has ended.
+pub fn eval_chance(outcome: &Outcome) -> Option<f64> {
+    outcome.eval_chance.or_else(|| chance(&outcome.eval_prior))
 }
 
 /// Entropy of the class prior in nats: the loss of the best guess that ignores the input. None for fewer than two classes.

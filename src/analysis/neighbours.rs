@@ -7,7 +7,6 @@
 use super::advice::advise;
 use super::case::Case;
 use super::groups::{LEARNING_RATE, matched};
-use super::measured::chance;
 use super::rules::without_cause;
 use super::shape::Shape;
 use super::sweep::{Run, Sweep};
@@ -49,7 +48,7 @@ impl Anchor {
     /// The cause of `run` by its best neighbour, where the run's own curves say something else or nothing.
     fn correct(&self, run: &Run, own: &Diagnosis, delta: f64) -> Option<Verdict> {
         let (step, level) = run.best_eval().filter(|_| has_ended(own))?;
-        let chance = chance(run.measured().eval_prior)?;
+        let chance = run.measured().eval_chance()?;
         let behind = level - self.level;
         if behind < (2.0 * delta).max(limit::NEIGHBOUR * chance) {
             return None;

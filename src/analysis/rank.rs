@@ -5,9 +5,8 @@
 
 use super::curve::{self, Point, Spread};
 use super::groups::{self, Repetition};
-use super::measured::chance;
 use super::neighbours::correct;
-use super::shape::{self, LEAST_DELTA, Shape};
+use super::shape::{self, Shape};
 use super::study::{Config, Level, Study};
 use super::sweep::{Run, Sweep};
 use super::verdicts::{Diagnosis, diagnose};
@@ -17,11 +16,12 @@ impl Study {
     /// Judges every trial, then ranks the configurations.
     pub fn of(sweep: &Sweep) -> Self {
         let groups = groups::by_configuration(sweep);
-        let first = all_shapes(sweep, LEAST_DELTA);
+        let least = sweep.least_change();
+        let first = all_shapes(sweep, least);
         let metric = sweep.runs.first().map_or(Metric::EvalLoss, |run| run.trial.config.metric);
         let seed_sd = pooled_sd(sweep, &groups, &first, Metric::EvalLoss);
         let metric_sd = pooled_sd(sweep, &groups, &first, metric);
-        let delta = seed_sd.unwrap_or(0.0).max(LEAST_DELTA);
+        let delta = seed_sd.unwrap_or(0.0).max(least);
         let judge = |run: &Run| diagnose(&run.measured(), run.status, delta);
         let mut diagnoses: Vec<Diagnosis> = sweep.runs.iter().map(judge).collect();
         correct(sweep, &mut diagnoses, delta);
@@ -40,7 +40,8 @@ impl Study {
             metric_sd,
             repetition: Repetition::of(sweep),
             seeds: configs.iter().map(|config| config.runs.len()).max().unwrap_or(0),
-            chance: sweep.runs.iter().find_map(|run| chance(run.measured().eval_prior)),
+            task: sweep.task(),
+            chance: sweep.runs.iter().find_map(|run| run.measured().eval_chance()),
             eval_interval: eval_interval(sweep),
             steps: sweep.runs.iter().map(|run| run.trial.steps).max().unwrap_or(0),
             shapes,
@@ -98,7 +99,7 @@ fn config(sweep: &Sweep, runs: Vec<usize>, shapes: &[Shape], metric: Metric, del
         best: level(|run| run.best_eval().map(|best| best.1)),
         last: level(|run| run.evals.last().map(|row| f64::from(row.eval_loss))),
         reached: if survivors.is_empty() { reached(sweep, &runs) } else { None },
-        accuracy: level(|run| run.evals.iter().map(|row| f64::from(row.accuracy)).reduce(f64::max)),
+        headline: level(|run| run.trial.config.data.task.headline().best(&run.evals).map(|best| best.1)),
         best_step: lowest.map(|point| point.x as u64),
         shape: overall(&runs, &survivors, &curve, shapes, delta),
         within_noise: None,
@@ -161,6 +162,7 @@ fn mark_noise(configs: &mut [Config], metric: Metric, metric_sd: Option<f64>) {
 mod tests {
     use super::super::synthetic::{self, axis};
     use super::*;
+    use crate::analysis::measured::LEAST_DELTA;
     use crate::trial::Scores;
 
     /// Two configurations with three seeds each, of these best losses; NaN for a seed that met one.

@@ -12,15 +12,15 @@ use crate::trial::{Cause, EvalRow, MetricRow, Plateau, Verdict};
 
 /// The note on a trial that should stop at its newest evaluation, or None if it should continue.
 ///
-/// `metrics` and `evals`: all rows so far of a trial of `steps` steps. `train_prior`: share of each class in the training
-/// split.
+/// `metrics` and `evals`: all rows so far of a trial of `steps` steps. `train_level`: the loss of the best model
+/// that ignores its input.
 #[must_use]
 pub fn rests(
     rule: &Plateau,
     steps: u64,
     metrics: &[MetricRow],
     evals: &[EvalRow],
-    train_prior: &[f64],
+    train_level: Option<f64>,
 ) -> Option<Verdict> {
     let wanted = rule.evals.max(1) as usize;
     let first = evals.len().checked_sub(wanted)?;
@@ -29,7 +29,7 @@ pub fn rests(
     }
     let at = |last: usize| {
         let metrics = &metrics[..metrics.partition_point(|row| row.step <= evals[last].step)];
-        detect(&Measured { train_prior, ..Measured::of(metrics, &evals[..=last]) })
+        detect(&Measured { train_level, ..Measured::of(metrics, &evals[..=last]) })
     };
     let rests = |found: &Detection| found.is_flat() && ahead(found, steps) > -limit::FLAT;
     // The newest evaluation first: it alone usually decides.
@@ -100,13 +100,14 @@ mod tests {
     }
 
     const STEPS: u64 = 400;
+    const CHANCE: Option<f64> = Some(std::f64::consts::LN_2);
 
     /// The first evaluation at which the rule ends the trial.
     fn ends(rule: &Plateau, (metrics, evals): &(Vec<MetricRow>, Vec<EvalRow>)) -> Option<u64> {
         (1..=evals.len()).find_map(|seen| {
             let end = evals[seen - 1].step;
             let metrics = &metrics[..end as usize];
-            rests(rule, STEPS, metrics, &evals[..seen], &[0.5, 0.5]).map(|verdict| {
+            rests(rule, STEPS, metrics, &evals[..seen], CHANCE).map(|verdict| {
                 assert_eq!(verdict.step, Some(end));
                 end
             })
@@ -146,7 +147,7 @@ mod tests {
     #[test]
     fn the_words() {
         let (metrics, evals) = rows(200, falls_until(50), |_| 1e-4);
-        let verdict = rests(&Plateau::default(), STEPS, &metrics, &evals, &[0.5, 0.5]).unwrap();
+        let verdict = rests(&Plateau::default(), STEPS, &metrics, &evals, CHANCE).unwrap();
         insta::assert_snapshot!(verdict.text, @"stop.plateau: the training loss is flat at 0.3013, on a plateau from step 41 on: from step 135 to 200 it changed by -0.001 ± 0.026 of 0.693 (flat: within 0.1), at this pace by -0.003 in the steps left, and likewise at 3 evaluations in a row");
         assert_eq!((verdict.evidence.len(), verdict.steps), (7, Some((135, 200))));
     }

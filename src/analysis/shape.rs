@@ -4,13 +4,10 @@
 //! al. 2021): the mean of a good run and a failed one is a loss that no run had. Causes are left to [`super::rules`].
 
 use super::curve::{self, Point};
-use super::measured::{Measured, chance};
+use super::measured::Measured;
 use super::statistics::median;
 use super::thresholds as limit;
 use crate::trial::{ShapeKind, Status, Verdict};
-
-/// Least tolerance in nats. A smaller change of the evaluation loss does not matter.
-pub const LEAST_DELTA: f64 = 0.01;
 /// Half width of the smoother, in evaluation intervals.
 pub const EVAL_HALF_WIDTH: f64 = 2.0;
 /// An onset within this last share of the run is not a plateau yet.
@@ -165,7 +162,7 @@ pub fn judge(measured: &Measured<'_>, status: Status, delta: f64) -> Shape {
         return Shape::TooShort;
     }
     let smoothed = smoothed_eval(points);
-    let found = match chance(measured.eval_prior) {
+    let found = match measured.eval_chance() {
         Some(chance) => against_chance(measured, points, &smoothed, chance),
         None => is_stuck_at_guessing(measured).then_some(Shape::Stuck),
     };
@@ -359,7 +356,7 @@ pub fn verdict(measured: &Measured<'_>, shape: Shape, delta: f64) -> Verdict {
     let at = |step: u64| smoothed.iter().find(|point| point.x as u64 == step).map_or(f64::NAN, |point| point.y);
     let lowest = raw.iter().map(|point| point.y).filter(|y| y.is_finite()).fold(f64::INFINITY, f64::min);
     let last = smoothed.last().map_or(f64::NAN, |point| point.y);
-    let chance = chance(measured.eval_prior).unwrap_or(f64::NAN);
+    let chance = measured.eval_chance().unwrap_or(f64::NAN);
     let end = measured.end();
     let text = match shape {
         Shape::Plateaued { onset } => {

@@ -6,7 +6,7 @@ use super::curve::Spread;
 use super::groups::Repetition;
 use super::shape::Shape;
 use super::verdicts::Diagnosis;
-use crate::trial::{AxisValue, Metric};
+use crate::trial::{AxisValue, Metric, TaskName};
 
 /// A sweep, judged and ranked.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,7 +23,9 @@ pub struct Study {
     pub repetition: Repetition,
     /// Greatest number of trials of one configuration.
     pub seeds: usize,
-    /// Entropy of the class prior, nats; None before any trial has ended.
+    /// What the trials predict.
+    pub task: TaskName,
+    /// The evaluation loss of the best model that ignores its input; None before any trial has ended.
     pub chance: Option<f64>,
     /// Steps between evaluations. No onset is known more exactly than this.
     pub eval_interval: Option<u64>,
@@ -52,8 +54,8 @@ pub struct Config {
     pub best: Option<Level>,
     /// Mean over survivors of their final evaluation loss.
     pub last: Option<Level>,
-    /// Mean over survivors of their best accuracy.
-    pub accuracy: Option<Level>,
+    /// Mean over survivors of their best value of the headline metric of [`Study::task`].
+    pub headline: Option<Level>,
     /// Best and final evaluation loss of the lowest trial where none survived. It is shown and never ranked.
     pub reached: Option<(f64, f64)>,
     /// Evaluation loss over survivors at the steps that they share.

@@ -1,8 +1,8 @@
 //! A sweep as it stands on disk: the trials with their curves. Everything in this room is a function of it.
 
-use super::measured::Measured;
+use super::measured::{LEAST_DELTA, Measured};
 use crate::search::SearchHistory;
-use crate::trial::{Axis, Cause, DiagnosticRow, EvalRow, MetricRow, Outcome, Status, Trial};
+use crate::trial::{Axis, Cause, DiagnosticRow, EvalRow, MetricRow, Outcome, Status, TaskName, Trial};
 
 /// Every planned trial of a sweep, with what it has measured so far.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -27,6 +27,20 @@ pub struct Run {
     pub evals: Vec<EvalRow>,
     pub diagnostics: Vec<DiagnosticRow>,
     pub outcome: Option<Outcome>,
+}
+
+impl Sweep {
+    /// What the trials predict.
+    #[must_use]
+    pub fn task(&self) -> TaskName {
+        self.runs.first().map(|run| run.trial.config.data.task).unwrap_or_default()
+    }
+
+    /// The smallest change of the evaluation loss that counts.
+    pub fn least_change(&self) -> f64 {
+        let ended = self.runs.iter().filter(|run| run.outcome.is_some());
+        ended.map(|run| run.measured().least_change()).next().unwrap_or(LEAST_DELTA)
+    }
 }
 
 impl Run {

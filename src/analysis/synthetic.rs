@@ -380,6 +380,8 @@ fn outcome(status: Status, metrics: &[MetricRow], evals: &[EvalRow]) -> Outcome 
         labels: vec!["negative".into(), "positive".into()],
         class_prior: vec![0.5, 0.5],
         eval_prior: vec![0.5, 0.5],
+        train_chance: None,
+        eval_chance: None,
         leaked_rows: 0,
         verdicts: Vec::new(),
     }

@@ -5,7 +5,7 @@ use super::case::Case;
 use super::detector::Detection;
 use super::measured::Measured;
 use super::rules;
-use super::shape::{LEAST_DELTA, Shape, verdict};
+use super::shape::{Shape, verdict};
 use crate::trial::{Cause, Reason, Status, Verdict};
 
 /// What is known of one trial.
@@ -52,19 +52,21 @@ pub fn diagnose(measured: &Measured<'_>, status: Status, delta: f64) -> Diagnosi
 /// What the curves of a trial that has ended say by themselves, with the least tolerance: first the shape of the evaluation
 /// loss, then the causes and notes.
 pub fn verdicts(measured: &Measured<'_>, status: Status) -> Vec<Verdict> {
-    let Diagnosis { shape, verdicts, .. } = diagnose(measured, status, LEAST_DELTA);
+    let delta = measured.least_change();
+    let Diagnosis { shape, verdicts, .. } = diagnose(measured, status, delta);
     // A curve that rises at the end was flat before.
     let flat = match shape {
         Shape::Overfits { onset, .. } => Some(Shape::Plateaued { onset }),
         _ => None,
     };
-    let shapes = [shape].into_iter().chain(flat).map(|shape| verdict(measured, shape, LEAST_DELTA));
+    let shapes = [shape].into_iter().chain(flat).map(|shape| verdict(measured, shape, delta));
     shapes.chain(verdicts).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::analysis::measured::LEAST_DELTA;
     use crate::trial::{EvalRow, MetricRow, Scores, VerdictKind};
 
     fn evals(rows: &[(f32, f32)]) -> Vec<EvalRow> {

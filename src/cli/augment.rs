@@ -122,7 +122,7 @@ fn examples(arguments: &AugmentArguments, spec: &SweepSpec) -> Result<Vec<train:
     let text = String::from_utf8(bytes).map_err(|error| {
         TrainError::Input(format!("standard input: not UTF-8 from byte {} on", error.utf8_error().valid_up_to()))
     })?;
-    Ok(text.lines().map(|text| train::data::Example { text: text.to_owned(), pair: None, label: 0 }).collect())
+    Ok(text.lines().map(train::data::Example::unlabelled).collect())
 }
 
 /// A text on one line.

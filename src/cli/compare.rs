@@ -11,10 +11,12 @@ use super::arguments::{RESULTS, SweepArguments};
 use super::format::table;
 use super::output::{notify, print};
 use super::prepare::{RecordedSweep, recorded_sweep};
+use crate::analysis::Sweep;
 use crate::report::compare::{self, Cell, Comparison};
 use crate::report::draw_comparison;
 use crate::run;
 use crate::store;
+use crate::trial::{LossConfig, TaskName};
 
 #[derive(Debug, Args)]
 pub(crate) struct CompareArguments {
@@ -37,6 +39,7 @@ pub(crate) fn compare(arguments: &CompareArguments) -> Result<ExitCode, Failure>
         }
         sweeps.push(run::survey(&plan, &dir)?);
     }
+    refuse_unlike_losses(&sweeps)?;
     let comparison = Comparison::of(&sweeps);
     print(text(&comparison))?;
     let (name, png, svg) = draw_comparison(&comparison).map_err(|error| Failure::results(error.to_string()))?;
@@ -46,6 +49,21 @@ pub(crate) fn compare(arguments: &CompareArguments) -> Result<ExitCode, Failure>
     store::write_file(&folder.join(format!("{name}.svg")), svg.as_bytes())?;
     notify(&format!("figure: {}", figure.display()));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Losses of different tasks, or with other class weights, are not measured in the same way.
+fn refuse_unlike_losses(sweeps: &[Sweep]) -> Result<(), Failure> {
+    let measured =
+        |sweep: &Sweep| sweep.runs.first().map(|run| (run.trial.config.data.task, run.trial.config.loss.clone()));
+    let all: Vec<(&Sweep, (TaskName, LossConfig))> =
+        sweeps.iter().filter_map(|sweep| Some((sweep, measured(sweep)?))).collect();
+    match all.iter().find(|(_, loss)| *loss != all[0].1) {
+        None => Ok(()),
+        Some((other, _)) => Err(Failure::input(format!(
+            "{} and {} have different tasks or losses, and this command compares losses. Compare their metrics in evals.csv",
+            all[0].0.name, other.name
+        ))),
+    }
 }
 
 fn text(comparison: &Comparison) -> String {

@@ -24,6 +24,7 @@ use super::limits::Limits;
 use crate::store::{Blobs, StoreError, read_state};
 use crate::train::classifier::{Classifier, ClassifierFiles};
 use crate::train::data::test_rows;
+use crate::train::tasks::{self, Target};
 use crate::train::{self, Cache, TestScores, TrainError};
 use crate::trial::{Augmentation, DataConfig, DataFacts, ModelFacts, TrialConfig};
 use crate::worker::{self, DiskCache};
@@ -218,7 +219,9 @@ impl TestSet {
         let files = ClassifierFiles::of_trial(config, labels, &state)
             .map_err(|error| format!("{}: {error}", weights.display()))?;
         let classifier = Classifier::new(&files, *threads).map_err(text)?;
-        let scores = TestScores::of(&classifier, &rows, notify).map_err(text)?;
+        let targets: Vec<&Target> = rows.examples.iter().map(|example| &example.target).collect();
+        let task = tasks::of(config, &rows.labels, &targets).map_err(text)?;
+        let scores = TestScores::of(&classifier, &*task, &rows, notify).map_err(text)?;
         Ok(Some(TestResult { hash: rows.hash, rows: rows.examples.len(), scores }))
     }
 }

@@ -1,13 +1,14 @@
 //! `plateau predict`: labels and probabilities for new texts, from the model of a sweep or from an exported folder.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::env;
 use std::fmt::Write as _;
 use std::io::{self, BufRead as _, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::Instant;
@@ -29,9 +30,9 @@ use crate::spec;
 use crate::store::StoreError;
 use crate::train::classifier::{Classifier, ClassifierFiles};
 use crate::train::data::{Example, LabelledTexts, labelled_texts};
-use crate::train::metrics::{self, Classified};
+use crate::train::tasks::{self, Evaluated, Target, Task};
 use crate::train::{self, TrainError};
-use crate::trial::{DataConfig, TrialId, printable, spreadsheet_cell};
+use crate::trial::{DataConfig, TaskName, TrialConfig, TrialId, printable, spreadsheet_cell};
 
 /// Texts that are scored together. Many, because texts of one length share a batch.
 const CHUNK: usize = 1024;
@@ -91,7 +92,7 @@ fn predict_with(files: &ClassifierFiles, arguments: &PredictArguments, threads: 
     let is_stream = arguments.file == STANDARD_INPUT;
     let input = if is_stream { None } else { Some(read(arguments, &files.data)?) };
     let classifier = Classifier::new(files, threads).map_err(bad_input)?;
-    let mut predictor = Predictor::new(&classifier, files, arguments);
+    let mut predictor = Predictor::new(&classifier, files, arguments)?;
     if predictor.write_header()? {
         match &input {
             Some(texts) => predictor.add_all(texts)?,
@@ -132,8 +133,8 @@ fn find_model(arguments: &PredictArguments) -> Result<ClassifierFiles, Failure> 
 
 /// Reads the input file with the columns of the training data. Its layout may be another.
 fn read(arguments: &PredictArguments, trained: &DataConfig) -> Result<LabelledTexts, Failure> {
-    let DataConfig { text, text_pair, label, max_length, .. } = trained;
-    let data = json!({"text": text, "text_pair": text_pair, "label": label, "max_length": max_length});
+    let DataConfig { task, text, text_pair, label, max_length, truncate, .. } = trained;
+    let data = json!({"task": task, "text": text, "text_pair": text_pair, "label": label, "max_length": max_length, "truncate": truncate});
     // JSON is YAML.
     let settings = json!({ "data": data }).to_string();
     let data = spec::parse("--set", "predict", &settings, &arguments.set)?.base().data.clone();
@@ -155,33 +156,42 @@ fn read(arguments: &PredictArguments, trained: &DataConfig) -> Result<LabelledTe
 struct Predictor<'a> {
     classifier: &'a Classifier,
     labels: &'a [String],
-    /// The class of each label.
-    classes: HashMap<&'a str, u32>,
+    /// The number of each label.
+    numbers: BTreeMap<&'a str, u32>,
+    name: TaskName,
+    task: Arc<dyn Task>,
     has_pairs: bool,
     format: PredictionFormat,
     is_quiet: bool,
     bar: ProgressBar,
     started: Instant,
     texts: usize,
-    /// Logits and classes of the texts whose label the model knows.
-    judged: (Vec<Vec<f32>>, Vec<u32>),
+    /// Outputs and targets of the texts whose label the model knows.
+    judged: (Vec<Vec<f32>>, Vec<Target>),
     unlabelled: usize,
     /// Texts with a label that the model does not know.
     unknown: usize,
 }
 
 impl<'a> Predictor<'a> {
-    fn new(classifier: &'a Classifier, files: &'a ClassifierFiles, arguments: &PredictArguments) -> Self {
+    fn new(
+        classifier: &'a Classifier,
+        files: &'a ClassifierFiles,
+        arguments: &PredictArguments,
+    ) -> Result<Self, Failure> {
         let target =
             if arguments.quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr_with_hz(10) };
         let bar = ProgressBar::with_draw_target(None, target);
         if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos} of {len} texts, {per_sec}") {
             bar.set_style(style);
         }
-        Self {
+        let config = TrialConfig { data: files.data.clone(), ..TrialConfig::default() };
+        Ok(Self {
             classifier,
             labels: &files.labels,
-            classes: files.labels.iter().map(String::as_str).zip(0..).collect(),
+            numbers: files.labels.iter().map(String::as_str).zip(0..).collect(),
+            name: files.data.task,
+            task: tasks::of(&config, &files.labels, &[]).map_err(bad_input)?,
             has_pairs: files.data.text_pair.is_some(),
             format: arguments.format,
             is_quiet: arguments.quiet,
@@ -191,7 +201,7 @@ impl<'a> Predictor<'a> {
             judged: Default::default(),
             unlabelled: 0,
             unknown: 0,
-        }
+        })
     }
 
     /// Like all writers here, returns false after the reader of the output has closed it.
@@ -235,7 +245,7 @@ impl<'a> Predictor<'a> {
         while let Ok(first) = lines.recv() {
             let arrived = std::iter::once(first).chain(lines.try_iter().take(CHUNK - 1));
             let examples = arrived
-                .map(|line| line.map(|text| Example { text, pair: None, label: 0 }))
+                .map(|line| line.map(Example::unlabelled))
                 .collect::<io::Result<Vec<_>>>()
                 .map_err(|error| Failure::input(format!("standard input: {error}; expected UTF-8 text")))?;
             if !self.add(&examples, None)? {
@@ -246,20 +256,19 @@ impl<'a> Predictor<'a> {
     }
 
     fn add(&mut self, examples: &[Example], labels: Option<&[String]>) -> Result<bool, Failure> {
-        let logits = self.classifier.logits(examples).map_err(bad_input)?;
-        let rows: Vec<&[f32]> = logits.iter().map(Vec::as_slice).collect();
+        let outputs = self.classifier.outputs(examples).map_err(bad_input)?;
         let mut out = Vec::new();
-        for (example, (probabilities, class)) in examples.iter().zip(metrics::predictions(&rows)) {
-            out.extend(self.line(example, class, &probabilities)?);
+        for (example, outputs) in examples.iter().zip(&outputs) {
+            out.extend(self.line(example, outputs)?);
         }
-        for (index, label) in labels.into_iter().flatten().enumerate() {
-            match self.classes.get(label.as_str()) {
-                Some(&class) => {
-                    self.judged.0.push(logits[index].clone());
-                    self.judged.1.push(class);
+        for (label, outputs) in labels.into_iter().flatten().zip(outputs) {
+            match tasks::read_target(self.name, label, &self.numbers) {
+                Ok(target) => {
+                    self.judged.0.push(outputs);
+                    self.judged.1.push(target);
                 }
-                None if label.is_empty() => self.unlabelled += 1,
-                None => self.unknown += 1,
+                Err(_) if label.is_empty() => self.unlabelled += 1,
+                Err(_) => self.unknown += 1,
             }
         }
         self.texts += examples.len();
@@ -267,23 +276,39 @@ impl<'a> Predictor<'a> {
         write_out(&out)
     }
 
-    fn line(&self, example: &Example, class: usize, probabilities: &[f64]) -> Result<Vec<u8>, Failure> {
-        let label = &self.labels[class];
+    fn line(&self, example: &Example, outputs: &[f32]) -> Result<Vec<u8>, Failure> {
+        let (predicted, probabilities) = tasks::predict(self.name, outputs);
+        let names: Vec<&str> = match &predicted {
+            Target::Class(class) => vec![&self.labels[*class as usize]],
+            Target::Labels(labels) => labels.iter().map(|label| self.labels[*label as usize].as_str()).collect(),
+            Target::Number(_) | Target::Unknown => Vec::new(),
+        };
+        let number = if let Target::Number(number) = predicted { Some(number) } else { None };
         match self.format {
             PredictionFormat::Csv => {
-                let texts = std::iter::once(&example.text).chain(&example.pair).chain([label]);
+                let label = number.map_or_else(|| names.join("|"), |number| format!("{number:.6}"));
+                let texts = std::iter::once(&example.text).chain(&example.pair);
                 let numbers = probabilities.iter().map(|probability| format!("{probability:.6}").into());
-                csv_row(texts.map(|text| spreadsheet_cell(text)).chain(numbers))
+                let label = if number.is_some() { label.into() } else { spreadsheet_cell(&label) };
+                csv_row(texts.map(|text| spreadsheet_cell(text)).chain([label]).chain(numbers))
             }
             PredictionFormat::Jsonl => {
-                let rounded = probabilities.iter().map(|probability| json!((probability * 1e6).round() / 1e6));
-                let probabilities: Map<String, Value> = self.labels.iter().cloned().zip(rounded).collect();
+                let rounded = |x: f64| json!((x * 1e6).round() / 1e6);
                 let mut object = Map::from_iter([("text".to_owned(), Value::from(example.text.as_str()))]);
                 if let Some(pair) = &example.pair {
                     object.insert("text_pair".into(), pair.as_str().into());
                 }
-                object.insert("label".into(), label.as_str().into());
-                object.insert("probabilities".into(), probabilities.into());
+                let label = match (&predicted, number) {
+                    (_, Some(number)) => rounded(number),
+                    (Target::Labels(_), _) => json!(names),
+                    _ => json!(names[0]),
+                };
+                object.insert("label".into(), label);
+                if !probabilities.is_empty() {
+                    let probabilities: Map<String, Value> =
+                        self.labels.iter().cloned().zip(probabilities.into_iter().map(rounded)).collect();
+                    object.insert("probabilities".into(), probabilities.into());
+                }
                 Ok(format!("{}\n", Value::from(object)).into_bytes())
             }
         }
@@ -298,10 +323,11 @@ impl<'a> Predictor<'a> {
         let seconds = self.started.elapsed().as_secs_f64();
         let speed = self.texts as f64 / seconds.max(1e-9);
         notify(&format!("{} in {seconds:.1} s, {speed:.0} a second", count(self.texts, "text")));
-        let (logits, truth) = &self.judged;
+        let (outputs, truth) = &self.judged;
         if !truth.is_empty() {
-            let rows: Vec<&[f32]> = logits.iter().map(Vec::as_slice).collect();
-            notify(&scores(&Classified::new(&rows, truth, self.labels.len()), self.labels));
+            let rows: Vec<&[f32]> = outputs.iter().map(Vec::as_slice).collect();
+            let truth: Vec<&Target> = truth.iter().collect();
+            notify(&scores(self.name, &self.task.evaluate(&rows, &truth), truth.len(), self.labels));
         }
         if self.unlabelled > 0 {
             notify(&format!("{} without a label", count(self.unlabelled, "text")));
@@ -313,22 +339,21 @@ impl<'a> Predictor<'a> {
 }
 
 /// The scores over all labelled texts, and a line for each class.
-fn scores(classified: &Classified<'_>, labels: &[String]) -> String {
-    let confusion = classified.confusion();
-    let classes = metrics::class_scores(&confusion);
+fn scores(task: TaskName, found: &Evaluated, texts: usize, labels: &[String]) -> String {
     let number = |score: Option<f64>| score.map_or_else(|| "–".to_owned(), |score| format!("{score:.4}"));
-    let texts: u32 = classes.support.iter().sum();
-    let mut text = format!(
-        "accuracy {}, macro-F1 {}, MCC {}, AUROC {} of {}",
-        number(metrics::accuracy(&confusion)),
-        number(metrics::macro_f1(&classes)),
-        number(metrics::matthews_correlation(&confusion)),
-        number(classified.auroc()),
-        count(texts as usize, "labelled text")
-    );
+    let row = found.row(0, f32::NAN, f32::NAN);
+    let shown = task.metrics().iter().filter(|metric| !metric.is_loss());
+    let shown = shown.map(|metric| {
+        let value = Some(f64::from(metric.value(&row))).filter(|value| !value.is_nan());
+        format!("{} {}", metric.title(), number(value))
+    });
+    let mut text = format!("{} of {}", shown.collect::<Vec<_>>().join(", "), count(texts, "labelled text"));
+    let classes = &found.scores.classes;
     let width = labels.iter().map(|label| label.chars().count()).max().unwrap_or(0).max("label".len());
     // Writing to a String cannot fail.
-    let _ = write!(text, "\n{:width$}  precision  recall      F1  texts", "label");
+    if !labels.is_empty() {
+        let _ = write!(text, "\n{:width$}  precision  recall      F1  texts", "label");
+    }
     for (class, label) in labels.iter().enumerate() {
         let [precision, recall, f1] =
             [&classes.precision, &classes.recall, &classes.f1].map(|scores| number(scores[class]));
@@ -365,9 +390,12 @@ mod tests {
     fn scores_of_labelled_texts() {
         let logits: [&[f32]; 4] = [&[2.0, 0.0], &[0.0, 1.0], &[1.0, 0.0], &[0.0, 3.0]];
         let labels = ["negative".to_owned(), "positive".to_owned()];
-        let text = scores(&Classified::new(&logits, &[0, 1, 1, 1], 2), &labels);
+        let targets = [0, 1, 1, 1].map(Target::Class);
+        let task = tasks::of(&TrialConfig::default(), &labels, &[]).unwrap();
+        let found = task.evaluate(&logits, &targets.iter().collect::<Vec<_>>());
+        let text = scores(TaskName::Classification, &found, 4, &labels);
         insta::assert_snapshot!(text, @"
-        accuracy 0.7500, macro-F1 0.7333, MCC 0.5774, AUROC 1.0000 of 4 labelled texts
+        accuracy 0.7500, macro-F1 0.7333, weighted F1 0.7667, MCC 0.5774, AUROC 1.0000, average precision 1.0000 of 4 labelled texts
         label     precision  recall      F1  texts
         negative     0.5000  1.0000  0.6667      1
         positive     1.0000  0.6667  0.8000      3

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::defaults::{settle_model, settle_warmup};
 use super::identity::Identities;
-use super::{AugmentationFound, DataFound, Facts, ModelFound, check, idle};
+use super::{AugmentationFound, DataFound, Facts, ModelFound, check, idle, task};
 use crate::search::{Draw, Point, SearchHistory};
 use crate::spec::{
     Arm, Choice, Factor, Place, Problem, Problems, Setting, SweepSpec, lookup, place_of, shown, source_key,
@@ -297,7 +297,10 @@ impl<'s> Expansion<'s> {
             return;
         }
         let steps = config.length.steps(data.facts.train_rows, config.batch_size);
-        for mistake in check::mistakes(&config, steps, &data.facts, &model_facts) {
+        let first = self.trials.first().map(|trial| &trial.config);
+        let unlike = first.and_then(|first| task::unlike_losses(first, &config, &self.spec.run.stop));
+        let of_task = task::mistakes(&config, &data.facts).into_iter().chain(unlike);
+        for mistake in check::mistakes(&config, steps, &data.facts, &model_facts).into_iter().chain(of_task) {
             let at = place(mistake.key).or_else(|| place(mistake.or_else)).unwrap_or(Place::NOWHERE);
             self.problem(mistake.at(at));
         }

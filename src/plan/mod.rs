@@ -15,6 +15,7 @@ mod idle;
 mod probes;
 mod schedules;
 mod search;
+mod task;
 #[cfg(test)]
 pub(crate) mod tests;
 mod trials;

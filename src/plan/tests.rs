@@ -269,6 +269,34 @@ fn exclude_matches_as_far_as_it_says() {
 }
 
 #[test]
+fn settings_that_a_task_does_not_have() {
+    assert_snapshot!(mistakes("task: regression\nlabel_smoothing: 0.1\nmetric: accuracy\nloss: {class_weights: balanced}\n"), @r"
+    a.yaml:2:18: `label_smoothing` needs classes: `task: regression` has no label smoothing
+      2 | label_smoothing: 0.1
+        |                  ^^^ leave it out
+
+    a.yaml:3:9: `metric` is accuracy, which `task: regression` does not measure
+      3 | metric: accuracy
+        |         ^^^^^^^^ expected one of eval_loss, mse, mae, r2, pearson, spearman
+
+    a.yaml:4:23: `loss.class_weights` needs classes: `task: regression` has no class weights
+      4 | loss: {class_weights: balanced}
+        |                       ^^^^^^^^ leave it out
+    ");
+    assert_snapshot!(mistakes("loss: {class_weights: {neg: 1, good: 2}}\n"), @r"
+    a.yaml:1:23: `loss.class_weights` names `good`, `neg`, which the data do not have, and has no weight for `negative`, `positive`
+      1 | loss: {class_weights: {neg: 1, good: 2}}
+        |                       ^^^^^^^^^^^^^^^^^ the labels are `negative`, `positive`
+    ");
+    assert_snapshot!(mistakes("grid: {loss: [cross_entropy, focal]}\n"), @r"
+    a.yaml:1:30: `loss.name` varies, and trials with different losses cannot be compared by `eval_loss`
+      1 | grid: {loss: [cross_entropy, focal]}
+        |                              ^^^^^ choose another metric, such as metric: macro_f1
+    ");
+    assert_eq!(mistakes("metric: macro_f1\ngrid: {loss: [cross_entropy, focal]}\n"), "");
+}
+
+#[test]
 fn what_only_data_and_checkpoint_can_tell() {
     assert_snapshot!(mistakes("steps: 10\nwarmup: 11\nmodel: {freeze: 4}\ndata: {max_length: 513}\n"), @r"
     a.yaml:2:9: a warm-up of 11 steps is longer than the run of 10

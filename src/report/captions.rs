@@ -59,7 +59,7 @@ pub fn delta(study: &Study) -> String {
         }
         None => "the default: with one seed the noise is unknown".to_owned(),
     };
-    format!("delta = {:.3} nats ({reason})", study.delta)
+    format!("delta = {:.3} {} ({reason})", study.delta, study.task.loss_unit())
 }
 
 /// ` every 50 steps`: the interval of the evaluations.

@@ -31,7 +31,7 @@ pub fn row(index: usize, sweep: &Sweep, study: &Study, config: &Config) -> Vec<S
     cells.extend([
         level(config.best, config.reached.map(|reached| reached.0)),
         level(config.last, config.reached.map(|reached| reached.1)),
-        config.accuracy.map_or_else(dash, |accuracy| format!("{:.1}", accuracy.mean * 100.0)),
+        config.headline.map_or_else(dash, |level| study.task.headline().cell(level.mean)),
         config.best_step.map_or_else(dash, |step| step.to_string()),
         config.shape.plateau().map_or_else(dash, |step| step.to_string()),
         seeds,
@@ -49,7 +49,7 @@ pub fn header(sweep: &Sweep, study: &Study) -> Vec<String> {
     let figures = [
         "best eval loss",
         "final eval loss",
-        "accuracy, %",
+        study.task.headline().column(),
         "best at step",
         "plateau at step",
         &format!("successful {}s", study.repetition.noun()),
@@ -103,8 +103,10 @@ pub fn summary(
     }
     let _ = write!(
         text,
-        "\nLosses are measured on the evaluation set, in nats. Loss and accuracy are means over successful {}s, ± the \
-         standard deviation. In parentheses: the lowest loss of configurations that are not ranked. ",
+        "\nLosses are measured on the evaluation set, in {}. Loss and {} are means over successful {}s, ± the standard \
+         deviation. In parentheses: the lowest loss of configurations that are not ranked. ",
+        study.task.loss_unit(),
+        study.task.headline().title(),
         study.repetition.noun()
     );
     text.push_str(&captions::plateau_definition());

@@ -218,6 +218,7 @@ pub(super) fn batch_meaning(entries: &[(Node, Node)]) -> Option<Problem> {
 fn cannot_vary(path: &str, place: Place) -> Option<Problem> {
     let why = match path {
         "metric" => "it ranks all trials of a sweep",
+        "data.task" => "the losses and metrics of different tasks cannot be compared",
         "data.folds" => "its folds repeat every configuration",
         _ => return None,
     };

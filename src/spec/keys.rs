@@ -37,6 +37,7 @@ pub(super) static GROUPS: &[Group] = &[
     Group { path: "model", scalar: Some("model.from") },
     Group { path: "model.embeddings", scalar: Some("model.embeddings.from") },
     Group { path: "model.lora", scalar: Some("model.lora") },
+    Group { path: "loss", scalar: Some("loss.name") },
     Group { path: "optimizer", scalar: Some("optimizer.name") },
     Group { path: "stop", scalar: None },
     Group { path: "stop.patience", scalar: Some("stop.patience") },
@@ -54,8 +55,25 @@ const COLUMN: Kind = Kind::Text { expected: "the name of a column" };
 const DROPOUT: Kind = Kind::Number { range: Range::from(0.0).below(1.0), expected: "a probability from 0 to below 1" };
 /// The key of networks without an encoder.
 pub(super) const ARCHITECTURE: &str = "model.architecture";
-pub(super) const METRIC: Kind =
-    Kind::Choice(&["eval_loss", "accuracy", "macro_f1", "weighted_f1", "mcc", "auroc", "average_precision"]);
+/// Those of all tasks.
+pub(super) const METRIC: Kind = Kind::Choice(&[
+    "eval_loss",
+    "accuracy",
+    "macro_f1",
+    "weighted_f1",
+    "mcc",
+    "auroc",
+    "average_precision",
+    "mse",
+    "mae",
+    "r2",
+    "pearson",
+    "spearman",
+    "micro_f1",
+    "subset_accuracy",
+    "macro_auroc",
+    "macro_average_precision",
+]);
 
 pub(super) static KEYS: &[Key] = &[
     Key {
@@ -141,7 +159,23 @@ pub(super) static KEYS: &[Key] = &[
         path: "data.label",
         kind: COLUMN,
         put: |c, v| put(&mut c.data.label, v),
-        doc: Doc { about: "The column with the class. Every distinct value is a class.", unit: "", example: "stars" },
+        doc: Doc {
+            about: "The column with the class, the number or the labels, as `data.task` says.",
+            unit: "",
+            example: "stars",
+        },
+    },
+    Key {
+        path: "data.task",
+        kind: Kind::Choice(&["classification", "regression", "multi_label"]),
+        put: |c, v| put(&mut c.data.task, v),
+        doc: Doc {
+            about: "What the label of a text is; `task` at the top level is the same key. `classification`: every distinct value is \
+                    a class. `regression`: a number. `multi_label`: any number of labels, also none, such as `a|b`, or a list in \
+                    JSON. It cannot vary within a sweep.",
+            unit: "",
+            example: "regression",
+        },
     },
     Key {
         path: "data.max_length",
@@ -151,6 +185,17 @@ pub(super) static KEYS: &[Key] = &[
             about: "Longest text, `[CLS]` and `[SEP]` included. Longer texts are cut.",
             unit: "tokens",
             example: "64",
+        },
+    },
+    Key {
+        path: "data.truncate",
+        kind: Kind::Choice(&["head", "tail", "head_tail"]),
+        put: |c, v| put(&mut c.data.truncate, v),
+        doc: Doc {
+            about: "What is kept of a longer text: its beginning, its end, or a quarter of `data.max_length` from the beginning and the \
+                    rest from the end (Sun et al. 2019). `head_tail` is for single texts, not for pairs.",
+            unit: "",
+            example: "head_tail",
         },
     },
     Key {
@@ -505,6 +550,34 @@ pub(super) static KEYS: &[Key] = &[
             about: "Share of the training target that is spread evenly over all classes. The evaluation loss has none.",
             unit: "probability",
             example: "0.1",
+        },
+    },
+    Key {
+        path: "loss.name",
+        kind: Kind::Choice(&["cross_entropy", "focal"]),
+        put: |c, v| put(&mut c.loss.name, v),
+        doc: Doc {
+            about: "The loss of a classifier for a class of probability p. `cross_entropy`: -ln p. `focal`: (1 - p)^gamma times \
+                    that (Lin et al. 2017).",
+            unit: "",
+            example: "focal",
+        },
+    },
+    Key {
+        path: "loss.gamma",
+        kind: NOT_NEGATIVE,
+        put: |c, v| put(&mut c.loss.gamma, v),
+        doc: Doc { about: "The power of the focal loss.", unit: "", example: "1.5" },
+    },
+    Key {
+        path: "loss.class_weights",
+        kind: Kind::Optional(&Kind::ClassWeights),
+        put: |c, v| put(&mut c.loss.class_weights, v),
+        doc: Doc {
+            about: "The weight of each class in the mean loss, in training and evaluation. `balanced`: rows / (classes * rows of \
+                    the class). A map gives each label its weight. `null`: all classes are equal.",
+            unit: "",
+            example: "{negative: 1, positive: 4}",
         },
     },
     Key {

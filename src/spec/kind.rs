@@ -42,6 +42,8 @@ pub(super) enum Kind {
     Columns,
     /// A fraction in (0, 1), files as in [`Kind::Files`], or a map of a file and its columns.
     FractionOrFile,
+    /// `balanced`, or a map of labels and positive numbers.
+    ClassWeights,
     /// A name, or a map of a name and its parameters.
     Named(&'static [Variant]),
     /// `none`, one thing with parameters, or a list of those.
@@ -124,6 +126,9 @@ impl Kind {
             Self::Optional(inner) => format!("{}, or null", inner.expected()),
             Self::Files => "a file, a folder, a pattern such as data/*.csv, or a list of files".into(),
             Self::Columns => "the name of a column, or a list of names".into(),
+            Self::ClassWeights => {
+                "balanced, or a map of each label and its weight, such as {negative: 1, positive: 4}".into()
+            }
             Self::FractionOrFile => {
                 "a fraction between 0 and 1, a file, or a map such as {file: eval.csv, text: sentence, label: target}"
                     .into()
@@ -188,6 +193,7 @@ impl Kind {
                 _ => None,
             },
             Self::Files => files(node),
+            Self::ClassWeights => class_weights(node),
             Self::Columns => columns(node),
             Self::Optional(_) | Self::Named(_) | Self::NamedList(_) => None,
         }
@@ -348,6 +354,18 @@ fn eval_table(node: &Node) -> Option<Value> {
         table.insert(key.text()?.to_owned(), value?);
     }
     table.contains_key("file").then(|| table.into())
+}
+
+/// `balanced`, or a weight above 0 for each label.
+fn class_weights(node: &Node) -> Option<Value> {
+    if node.text() == Some("balanced") {
+        return Some("balanced".into());
+    }
+    let weights = node.map()?.iter().map(|(label, weight)| {
+        let weight = number(weight).filter(|weight| *weight > 0.0 && weight.is_finite())?;
+        Some((label.text()?.to_owned(), Value::from(weight)))
+    });
+    weights.collect::<Option<Map<String, Value>>>().filter(|weights| !weights.is_empty()).map(Value::from)
 }
 
 /// `cosine`, or `{name: cosine, cycles: 1}`.

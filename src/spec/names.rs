@@ -13,7 +13,7 @@ pub(super) struct Alias {
     pub kind: Option<Kind>,
 }
 
-/// From `transformers.TrainingArguments`. `head_lr` may also stand at the top level, beside `lr`.
+/// From `transformers.TrainingArguments`. `head_lr` may also stand at the top level, beside `lr`, and `task`.
 pub(super) static ALIASES: &[Alias] = &[
     Alias { name: "learning_rate", path: "lr", kind: None },
     Alias {
@@ -28,6 +28,7 @@ pub(super) static ALIASES: &[Alias] = &[
     },
     Alias { name: "lr_scheduler_type", path: "scheduler", kind: None },
     Alias { name: "head_lr", path: "optimizer.head_lr", kind: None },
+    Alias { name: "task", path: "data.task", kind: None },
     Alias { name: "num_train_epochs", path: "epochs", kind: None },
     Alias { name: "max_steps", path: "steps", kind: None },
     Alias { name: "per_device_train_batch_size", path: "batch_size", kind: None },

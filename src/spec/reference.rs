@@ -227,6 +227,7 @@ impl Kind {
             Self::Files => "file, folder, pattern, or list of files".into(),
             Self::Names { .. } => "name, or list of names".into(),
             Self::Columns => "name of a column, or list of names".into(),
+            Self::ClassWeights => "`balanced`, or a map of each label and a number above 0".into(),
             Self::FractionOrFile => {
                 "number above 0, below 1; a file as for `data.train`, or a map of `file`, `text`, `text_pair` and `label`".into()
             }

@@ -240,6 +240,10 @@ impl Kind {
             Self::Files | Self::Columns | Self::Names { .. } => {
                 json!({"anyOf": [name(), {"type": "array", "items": name(), "minItems": 1}]})
             }
+            Self::ClassWeights => json!({"anyOf": [
+                {"enum": ["balanced"]},
+                {"type": "object", "minProperties": 1, "additionalProperties": {"type": "number", "exclusiveMinimum": 0}},
+            ]}),
             Self::FractionOrFile => json!({"anyOf": [
                 {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
                 Self::Files.schema(),

@@ -1,7 +1,9 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::trial::{Augmentation, CheckpointEvery, Choose, Keep, Metric, Patience, Plateau, Scheduler, TrialConfig};
+use crate::trial::{
+    Augmentation, CheckpointEvery, Choose, Keep, Metric, Patience, Plateau, Scheduler, TaskName, TrialConfig,
+};
 
 fn spec(text: &str) -> SweepSpec {
     parse("a.yaml", "a", text, &[]).unwrap_or_else(|problems| panic!("{problems}"))
@@ -429,8 +431,8 @@ fn every_misnomer_names_a_key() {
 
 #[test]
 fn every_metric_has_a_name_that_is_read() {
-    for name in ["eval_loss", "accuracy", "macro_f1", "weighted_f1", "mcc", "auroc", "average_precision"] {
-        assert_eq!(base(&format!("metric: {name}")).metric.name(), name);
+    for metric in TaskName::ALL.iter().flat_map(|task| task.metrics()) {
+        assert_eq!(base(&format!("metric: {}", metric.name())).metric, *metric);
     }
     assert_eq!(base("stop: {patience: {evals: 3}}").stop.patience.unwrap().metric, None);
 }

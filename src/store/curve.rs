@@ -32,7 +32,7 @@ fn scan<R: CurveRow>(bytes: &[u8], last: u64) -> Curve<R> {
         let Some(text) = line.strip_suffix(b"\n") else { break };
         let row = std::str::from_utf8(text).ok().map(|text| text.trim_end_matches('\r'));
         let is_row = match row {
-            Some(text) if index == 0 => text == R::HEADER || Some(text) == R::OLD_HEADER,
+            Some(text) if index == 0 => text == R::HEADER || R::OLD_HEADERS.contains(&text),
             Some(text) => match R::parse(text) {
                 Some(row) if row.step() > last => break,
                 Some(row) if curve.rows.last().is_none_or(|before| before.step() < row.step()) => {
@@ -225,7 +225,7 @@ mod tests {
     fn diagnostics_without_their_last_column_are_read() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("diagnostics.csv");
-        let old = DiagnosticRow::OLD_HEADER.unwrap();
+        let old = DiagnosticRow::OLD_HEADERS[0];
         fs::write(&path, format!("{old}\n0,,,,12 8\n10,0.5,1.5,0.001,10 10\n")).unwrap();
         CurveWriter::open(&path, Some(10)).unwrap().append(&DiagnosticRow { step: 20, ..row(Some(3)) }).unwrap();
         let curve = read::<DiagnosticRow>(&path).unwrap();

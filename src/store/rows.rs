@@ -10,11 +10,15 @@ use crate::trial::{ClassScores, DiagnosticRow, EvalRow, MetricRow, Scores};
 /// Separates the items of a list within a field.
 const LIST: &str = ";";
 
+/// Columns of `evals.csv`, now and in each earlier form.
+const EVAL_COLUMNS: usize = 22;
+const EVAL_COUNTS: [usize; 3] = [EVAL_COLUMNS, 13, 5];
+
 /// A row of a curve file.
 pub trait CurveRow: Sized {
     const HEADER: &'static str;
-    /// The header of older files, which lack the last columns.
-    const OLD_HEADER: Option<&'static str> = None;
+    /// The headers of older files, which lack the last columns.
+    const OLD_HEADERS: &'static [&'static str] = &[];
     /// The optimizer step of the row. Steps rise strictly within a file.
     fn step(&self) -> u64;
     /// Appends the row with its line end.
@@ -52,8 +56,13 @@ impl CurveRow for MetricRow {
 
 impl CurveRow for EvalRow {
     const HEADER: &'static str = "step,eval_loss,accuracy,macro_f1,train_probe_loss,weighted_f1,mcc,auroc,\
-        average_precision,class_precision,class_recall,class_f1,class_support";
-    const OLD_HEADER: Option<&'static str> = Some("step,eval_loss,accuracy,macro_f1,train_probe_loss");
+        average_precision,class_precision,class_recall,class_f1,class_support,mse,mae,r2,pearson,spearman,micro_f1,\
+        subset_accuracy,macro_auroc,macro_average_precision";
+    const OLD_HEADERS: &'static [&'static str] = &[
+        "step,eval_loss,accuracy,macro_f1,train_probe_loss",
+        "step,eval_loss,accuracy,macro_f1,train_probe_loss,weighted_f1,mcc,auroc,average_precision,class_precision,\
+         class_recall,class_f1,class_support",
+    ];
 
     fn step(&self) -> u64 {
         self.step
@@ -61,13 +70,11 @@ impl CurveRow for EvalRow {
 
     fn write(&self, line: &mut String) {
         let Self { step, eval_loss, accuracy, macro_f1, train_probe_loss, scores } = self;
-        let Scores { weighted_f1, mcc, auroc, average_precision, classes } = scores;
+        let Scores { weighted_f1, mcc, auroc, average_precision, classes, .. } = scores;
         let ClassScores { precision, recall, f1, support } = classes;
-        let _ = write!(line, "{step},{eval_loss:?},{accuracy:?},{macro_f1:?},{train_probe_loss:?}");
-        for score in [weighted_f1, mcc, auroc, average_precision] {
-            line.push(',');
-            line.push_str(&score.map_or_else(String::new, |score| format!("{score:?}")));
-        }
+        let defined = |score: &f32| if score.is_nan() { String::new() } else { format!("{score:?}") };
+        let _ = write!(line, "{step},{eval_loss:?},{},{},{train_probe_loss:?}", defined(accuracy), defined(macro_f1));
+        write_scores(line, [weighted_f1, mcc, auroc, average_precision]);
         for scores in [precision, recall, f1] {
             let scores: Vec<String> =
                 scores.iter().map(|score| score.map_or_else(String::new, |score| format!("{score:?}"))).collect();
@@ -75,17 +82,25 @@ impl CurveRow for EvalRow {
             line.push_str(&scores.join(LIST));
         }
         let support: Vec<String> = support.iter().map(u32::to_string).collect();
-        let _ = writeln!(line, ",{}", support.join(LIST));
+        let _ = write!(line, ",{}", support.join(LIST));
+        let Scores { mse, mae, r2, pearson, spearman, micro_f1, subset_accuracy, .. } = scores;
+        let Scores { macro_auroc, macro_average_precision, .. } = scores;
+        write_scores(line, [mse, mae, r2, pearson, spearman]);
+        write_scores(line, [micro_f1, subset_accuracy, macro_auroc, macro_average_precision]);
+        line.push('\n');
     }
 
     fn parse(line: &str) -> Option<Self> {
-        let earlier = || {
-            let [step, loss, accuracy, macro_f1, probe] = fields(line)?;
-            Some([step, loss, accuracy, macro_f1, probe, "", "", "", "", "", "", "", ""])
-        };
-        let row = fields(line).or_else(earlier)?;
-        let [step, eval_loss, accuracy, macro_f1, train_probe_loss, weighted_f1, mcc, auroc, ..] = row;
-        let [.., average_precision, precision, recall, f1, support] = row;
+        // Older rows end earlier.
+        let mut row = [""; EVAL_COLUMNS];
+        let count = line.split(',').count();
+        if !EVAL_COUNTS.contains(&count) {
+            return None;
+        }
+        line.split(',').zip(&mut row).for_each(|(field, place)| *place = field);
+        let [step, eval_loss, accuracy, macro_f1, train_probe_loss, weighted_f1, mcc, auroc, average_precision, ..] =
+            row;
+        let [precision, recall, f1, support] = [row[9], row[10], row[11], row[12]];
         let classes = ClassScores {
             precision: list(precision, optional)?,
             recall: list(recall, optional)?,
@@ -98,6 +113,15 @@ impl CurveRow for EvalRow {
             auroc: optional(auroc)?,
             average_precision: optional(average_precision)?,
             classes,
+            mse: optional(row[13])?,
+            mae: optional(row[14])?,
+            r2: optional(row[15])?,
+            pearson: optional(row[16])?,
+            spearman: optional(row[17])?,
+            micro_f1: optional(row[18])?,
+            subset_accuracy: optional(row[19])?,
+            macro_auroc: optional(row[20])?,
+            macro_average_precision: optional(row[21])?,
         };
         Some(Self {
             step: step.parse().ok()?,
@@ -112,7 +136,7 @@ impl CurveRow for EvalRow {
 
 impl CurveRow for DiagnosticRow {
     const HEADER: &'static str = "step,first_grad_norm,last_grad_norm,update_ratio,predicted,surest_wrong";
-    const OLD_HEADER: Option<&'static str> = Some("step,first_grad_norm,last_grad_norm,update_ratio,predicted");
+    const OLD_HEADERS: &'static [&'static str] = &["step,first_grad_norm,last_grad_norm,update_ratio,predicted"];
 
     fn step(&self) -> u64 {
         self.step
@@ -149,6 +173,14 @@ fn fields<const N: usize>(line: &str) -> Option<[&str; N]> {
         *field = parts.next()?;
     }
     parts.next().is_none().then_some(fields)
+}
+
+/// Appends fields; what is undefined is empty.
+fn write_scores<'a>(line: &mut String, scores: impl IntoIterator<Item = &'a Option<f32>>) {
+    for score in scores {
+        line.push(',');
+        line.push_str(&score.map_or_else(String::new, |score| format!("{score:?}")));
+    }
 }
 
 /// An empty field is None.
@@ -206,14 +238,21 @@ mod tests {
             f1: vec![None, Some(0.25)],
             support: vec![3, 0],
         };
-        let scores = Scores { weighted_f1: Some(0.1), mcc: None, auroc: None, average_precision: Some(0.5), classes };
+        let (weighted_f1, average_precision, mae) = (Some(0.1), Some(0.5), Some(2.0));
+        let scores = Scores { weighted_f1, average_precision, classes, mae, ..Scores::default() };
         let row = EvalRow { step: 5, eval_loss: 0.5, accuracy: 0.25, macro_f1: 0.5, train_probe_loss: 1.0, scores };
         let mut line = String::new();
         row.write(&mut line);
-        assert_eq!(line, "5,0.5,0.25,0.5,1.0,0.1,,,0.5,0.6666666666666666;,1.0;0.0,;0.25,3;0\n");
+        assert_eq!(line, "5,0.5,0.25,0.5,1.0,0.1,,,0.5,0.6666666666666666;,1.0;0.0,;0.25,3;0,,2.0,,,,,,,\n");
+        assert_eq!(line.matches(',').count() + 1, EVAL_COLUMNS);
+        assert_eq!(EvalRow::HEADER.matches(',').count() + 1, EVAL_COLUMNS);
         assert_eq!(EvalRow::parse(line.trim_end()), Some(row));
         let earlier = EvalRow::parse("5,0.5,0.25,0.5,1.0").unwrap();
         assert_eq!((earlier.train_probe_loss, earlier.scores), (1.0, Scores::default()));
+        let regression = EvalRow { accuracy: f32::NAN, macro_f1: f32::NAN, ..EvalRow::parse("5,0.5,1,1,1").unwrap() };
+        let mut line = String::new();
+        regression.write(&mut line);
+        assert!(line.starts_with("5,0.5,,,1.0,"), "{line}");
     }
 
     proptest! {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use ureq::Agent;
 
-use super::rows::{Row, rows};
+use super::rows::{Row, rows, scores};
 use super::{TrackError, Tracker, TrialCurves};
 use crate::trial::{Status, TrialId};
 
@@ -286,8 +286,7 @@ fn missing_metrics(row: &Row<'_>, run: &ServerRun, timestamp: u64) -> Vec<Value>
     }
     if let Some(eval) = row.eval.filter(|eval| Some(eval.step) > run.evaluated) {
         add("eval_loss", eval.eval_loss.into());
-        add("accuracy", eval.accuracy.into());
-        add("macro_f1", eval.macro_f1.into());
+        scores(eval).for_each(|(name, value)| add(name, value.into()));
     }
     metrics
 }

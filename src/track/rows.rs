@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::trial::{EvalRow, MetricRow};
+use crate::trial::{EvalRow, Metric, MetricRow};
 
 /// A step at which something was measured.
 #[derive(Debug, Clone, Copy)]
@@ -23,4 +23,24 @@ pub fn rows<'a>(metrics: &'a [MetricRow], evals: &'a [EvalRow]) -> Vec<Row<'a>> 
         rows.entry(eval.step).or_insert_with(|| empty(eval.step)).eval = Some(eval);
     }
     rows.into_values().collect()
+}
+
+/// Metrics that trackers show beside the loss. Each task has some of them.
+const SCORES: [Metric; 11] = [
+    Metric::Accuracy,
+    Metric::MacroF1,
+    Metric::Mse,
+    Metric::Mae,
+    Metric::R2,
+    Metric::Pearson,
+    Metric::Spearman,
+    Metric::MicroF1,
+    Metric::SubsetAccuracy,
+    Metric::MacroAuroc,
+    Metric::MacroAveragePrecision,
+];
+
+/// The scores of an evaluation by name, without those that are undefined.
+pub fn scores(row: &EvalRow) -> impl Iterator<Item = (&'static str, f32)> {
+    SCORES.iter().map(|metric| (metric.name(), metric.value(row))).filter(|(_, value)| !value.is_nan())
 }

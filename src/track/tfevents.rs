@@ -4,6 +4,7 @@
 //! `core/framework/summary.proto` (messages). Wall times count from the start of the trial.
 
 use super::TrialCurves;
+use super::rows::scores;
 use crate::logs::events::{ProtoField, fields, record};
 use crate::trial::EvalRow;
 
@@ -72,7 +73,7 @@ impl Written {
 
 /// An evaluation, with the time of the training step before it.
 fn evaluation(curves: &TrialCurves<'_>, row: &EvalRow) -> Vec<u8> {
-    let values = [(EVAL_TAG, row.eval_loss), ("accuracy", row.accuracy), ("macro_f1", row.macro_f1)];
+    let values: Vec<(&str, f32)> = std::iter::once((EVAL_TAG, row.eval_loss)).chain(scores(row)).collect();
     event(curves.seconds_at(row.step), row.step, &values)
 }
 

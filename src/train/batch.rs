@@ -5,6 +5,7 @@
 use std::ops::Range;
 
 use super::data::Tokens;
+use super::tasks::{Target, Task};
 use crate::trial::MICRO_BATCH_TOKENS;
 use plateau_random::Random;
 
@@ -17,7 +18,7 @@ pub struct MicroBatch {
     pub positions: Vec<u32>,
     /// Sequence s has the tokens `offsets[s]..offsets[s + 1]`.
     pub offsets: Vec<u32>,
-    pub labels: Vec<u32>,
+    pub targets: Vec<Target>,
     /// Index of each sequence in its batch. Dropout masks depend on it.
     pub places: Vec<u32>,
     /// How the sequences are mixed in training. None without mixup.
@@ -72,13 +73,13 @@ impl Mix {
 
 impl MicroBatch {
     /// Packs `examples`, which are indices into `tokens`. The first of them has index `place` in its batch.
-    pub fn pack(tokens: &Tokens, examples: &[u32], labels: impl Fn(u32) -> u32, place: usize) -> Self {
+    pub fn pack(tokens: &Tokens, examples: &[u32], targets: impl Fn(u32) -> Target, place: usize) -> Self {
         let mut packed = Self {
             ids: Vec::new(),
             types: Vec::new(),
             positions: Vec::new(),
             offsets: vec![0],
-            labels: examples.iter().map(|&example| labels(example)).collect(),
+            targets: examples.iter().map(|&example| targets(example)).collect(),
             places: (place..place + examples.len()).map(|place| place as u32).collect(),
             mix: None,
             frozen: None,
@@ -94,24 +95,31 @@ impl MicroBatch {
     }
 
     pub fn sequences(&self) -> usize {
-        self.labels.len()
+        self.targets.len()
     }
 
     pub fn tokens(&self) -> usize {
         self.ids.len()
     }
 
-    /// The labels in the loss of `sequence`, each with its weight.
-    pub fn targets(&self, sequence: usize) -> impl Iterator<Item = (usize, f64)> {
-        let own = self.labels[sequence] as usize;
+    /// The targets in the loss of `sequence`, each with its share.
+    pub fn shared_targets(&self, sequence: usize) -> impl Iterator<Item = (&Target, f64)> {
+        let own = &self.targets[sequence];
         let (share, other) = match &self.mix {
             None => (1.0, None),
             Some(mix) => {
                 let share = mix.shares[sequence];
-                (share, Some((self.labels[mix.partners[sequence] as usize] as usize, 1.0 - share)))
+                (share, Some((&self.targets[mix.partners[sequence] as usize], 1.0 - share)))
             }
         };
         std::iter::once((own, share)).chain(other)
+    }
+
+    /// The sum of the sequences' weights in the mean loss.
+    pub fn weight(&self, task: &dyn Task) -> f64 {
+        let of =
+            |sequence| self.shared_targets(sequence).map(|(target, share)| share * task.weight(target)).sum::<f64>();
+        (0..self.sequences()).map(of).sum()
     }
 }
 
@@ -241,10 +249,11 @@ mod tests {
     #[test]
     fn packing_keeps_order_places_and_positions() {
         let tokens = Tokens::whole(vec![1, 2, 3, 4, 5], vec![0, 1, 0, 0, 1], vec![0, 2, 5]);
-        let packed = MicroBatch::pack(&tokens, &[1, 0], |example| example + 10, 4);
+        let packed = MicroBatch::pack(&tokens, &[1, 0], |example| Target::Class(example + 10), 4);
         assert_eq!(packed.ids, [3, 4, 5, 1, 2]);
         assert_eq!(packed.types, [0, 0, 1, 0, 1]);
         assert_eq!(packed.positions, [0, 1, 2, 0, 1]);
-        assert_eq!((packed.offsets, packed.labels, packed.places), (vec![0, 3, 5], vec![11, 10], vec![4, 5]));
+        assert_eq!(packed.targets, [11, 10].map(Target::Class));
+        assert_eq!((packed.offsets, packed.places), (vec![0, 3, 5], vec![4, 5]));
     }
 }

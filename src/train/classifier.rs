@@ -22,15 +22,16 @@ use super::model::new_network::NewNetwork;
 use super::model::parameters::Tensors;
 use super::model::{Network, Pass, architectures};
 use super::peft;
+use super::tasks::Target;
 use super::weights::{WeightType, convert};
-use crate::trial::{DataConfig, ModelConfig, Pooling, TrialConfig};
+use crate::trial::{DataConfig, ModelConfig, Pooling, TaskName, TrialConfig};
 
 /// Folders of a sentence-transformers model.
 const POOLING: &str = "1_Pooling";
 const DENSE: &str = "2_Dense";
-/// Key of the [`COLUMNS`] of the training data in an exported `config.json`.
+/// Key of the [`COLUMNS`], settings of the training data in an exported `config.json`.
 const PLATEAU: &str = "plateau";
-const COLUMNS: [&str; 3] = ["text", "text_pair", "label"];
+const COLUMNS: [&str; 4] = ["text", "text_pair", "label", "truncate"];
 
 /// Everything that a classifier is made of.
 #[derive(Debug, Clone)]
@@ -40,7 +41,7 @@ pub struct ClassifierFiles {
     /// With the names of transformers' model for sequence classification.
     weights: Vec<u8>,
     pub pooling: Pooling,
-    /// Names in class order.
+    /// Names in class order; none if the task has none. `data` says what the task is.
     pub labels: Vec<String>,
     /// The files of peft. None: it was not trained with LoRA.
     adapter: Option<Vec<(String, Vec<u8>)>>,
@@ -93,9 +94,15 @@ impl ClassifierFiles {
         let name = folder.display().to_string();
         let (json, tokenizer) = config_and_tokenizer(&name)?;
         let config = parse(&name, &json)?;
-        let labels = labels(&config).ok_or_else(|| {
-            TrainError::Input(format!("{name}: config.json has no `id2label`, so this is not a classifier"))
-        })?;
+        let task = task(&config);
+        let labels = match (task, labels(&config)) {
+            (TaskName::Regression, _) => Vec::new(),
+            (_, Some(labels)) => labels,
+            (_, None) => {
+                let message = format!("{name}: config.json has no `id2label`, so this is not a classifier");
+                return Err(TrainError::Input(message));
+            }
+        };
         let architecture = architectures::read(&json, &mut Declarations::default())?;
         let weights = read_weights(&folder.join("model.safetensors"))?;
         let (weights, pooling) = if folder.join("modules.json").is_file() {
@@ -112,7 +119,7 @@ impl ClassifierFiles {
         let number = |map: &Map<String, Value>, key: &str| map.get(key).and_then(Value::as_u64).map(|n| n as usize);
         let positions = architecture.shape().positions;
         let max_length = number(&settings, "model_max_length").unwrap_or(positions).min(positions);
-        let data = DataConfig { max_length, ..data_config(&config) };
+        let data = DataConfig { task, max_length, ..data_config(&config) };
         Ok(Self { config, tokenizer: tokenizer.into_owned(), weights, pooling, labels, data, adapter: None })
     }
 
@@ -159,6 +166,11 @@ impl ClassifierFiles {
         Ok(adapter.into_iter().chain([("tokenizer.json".to_owned(), self.tokenizer.clone())]).collect())
     }
 
+    /// Elements of the output for a text.
+    fn outputs(&self) -> usize {
+        self.data.task.outputs(self.labels.len())
+    }
+
     /// `config.json`.
     fn config_json(&self) -> Result<Vec<u8>, TrainError> {
         Ok(serde_json::to_vec(&self.config).map_err(std::io::Error::from)?)
@@ -166,7 +178,10 @@ impl ClassifierFiles {
 
     fn hub_config(&self, name: &str, architecture: &str, weight_type: WeightType) -> Map<String, Value> {
         let mut config = self.config.clone();
-        let numbered = || self.labels.iter().enumerate();
+        // transformers takes the number of outputs from the number of names.
+        let unnamed = ["LABEL_0".to_owned()];
+        let names = if self.labels.is_empty() { &unnamed } else { self.labels.as_slice() };
+        let numbered = || names.iter().enumerate();
         let id2label: Map<String, Value> = numbered().map(|(i, name)| (i.to_string(), name.clone().into())).collect();
         let label2id: Map<String, Value> = numbered().map(|(i, name)| (name.clone(), i.into())).collect();
         for gone in ["_name_or_path", "torch_dtype", "num_labels"] {
@@ -176,7 +191,7 @@ impl ClassifierFiles {
         config.insert("model_type".into(), name.into());
         config.insert("id2label".into(), id2label.into());
         config.insert("label2id".into(), label2id.into());
-        config.insert("problem_type".into(), "single_label_classification".into());
+        config.insert("problem_type".into(), self.data.task.problem_type().into());
         config.insert("dtype".into(), weight_type.name().into());
         config.insert(PLATEAU.into(), columns(&self.data));
         config
@@ -227,7 +242,7 @@ impl ClassifierFiles {
         });
         let head = json!({
             "in_features": hidden,
-            "out_features": self.labels.len(),
+            "out_features": self.outputs(),
             "bias": true,
             "activation_function": "torch.nn.modules.linear.Identity",
         });
@@ -292,6 +307,12 @@ fn labels(config: &Map<String, Value>) -> Option<Vec<String>> {
     is_complete.then(|| names.into_values().map(str::to_owned).collect())
 }
 
+/// The task by its name in transformers.
+fn task(config: &Map<String, Value>) -> TaskName {
+    let name = config.get("problem_type").and_then(Value::as_str);
+    TaskName::ALL.into_iter().find(|task| Some(task.problem_type()) == name).unwrap_or_default()
+}
+
 /// The names of the columns, as in the data section of a sweep file.
 fn columns(data: &DataConfig) -> Value {
     let data = serde_json::to_value(data).unwrap_or_default();
@@ -332,19 +353,18 @@ pub struct Classifier {
 
 impl Classifier {
     pub fn new(files: &ClassifierFiles, threads: usize) -> Result<Self, TrainError> {
-        let classes = files.labels.len();
+        let outputs = files.outputs();
         let config = files.config_json()?;
         let architecture = architectures::read(&config, &mut Declarations::default())?;
         let own_head = files.pooling == Pooling::Pooler;
         let name = if own_head { architecture.shape().head.classifier } else { "classifier" };
         // A head of another shape would silently be replaced by random values.
-        if shape(&files.weights, &format!("{name}.weight")).is_none_or(|shape| shape[0] != classes) {
-            return Err(TrainError::Input(format!("the weights have no classifier for {classes} labels")));
+        if shape(&files.weights, &format!("{name}.weight")).is_none_or(|shape| shape[0] != outputs) {
+            return Err(TrainError::Input(format!("the weights have no classifier for {outputs} labels")));
         }
         let wanted = ModelConfig { from: String::new(), pooling: Some(files.pooling), ..ModelConfig::default() };
-        let model = Network::load(&config, &[&files.weights], &wanted, classes, 0, &candle_core::Device::Cpu)?;
-        let encoder =
-            Encoder::new("the model", &files.tokenizer, files.data.max_length, files.data.text_pair.is_some())?;
+        let model = Network::load(&config, &[&files.weights], &wanted, outputs, 0, &candle_core::Device::Cpu)?;
+        let encoder = Encoder::of("the model", &files.tokenizer, &files.data)?;
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads.max(1))
             .build()
@@ -352,9 +372,9 @@ impl Classifier {
         Ok(Self { model: Arc::new(model), encoder, pool })
     }
 
-    /// The scores of each example, before softmax. Labels are not used.
-    pub fn logits(&self, examples: &[Example]) -> Result<Vec<Vec<f32>>, TrainError> {
-        self.logits_of(&self.tokens(examples)?)
+    /// The outputs of the network for each example. Targets are not used.
+    pub fn outputs(&self, examples: &[Example]) -> Result<Vec<Vec<f32>>, TrainError> {
+        self.outputs_of(&self.tokens(examples)?)
     }
 
     /// The tokens of each example.
@@ -364,8 +384,8 @@ impl Classifier {
         Ok(tokens)
     }
 
-    /// The scores of each tokenised example, before softmax.
-    pub fn logits_of(&self, tokens: &Tokens) -> Result<Vec<Vec<f32>>, TrainError> {
+    /// The outputs of the network for each tokenised example.
+    pub fn outputs_of(&self, tokens: &Tokens) -> Result<Vec<Vec<f32>>, TrainError> {
         self.pool.install(|| {
             let mut order: Vec<u32> = (0..tokens.len() as u32).collect();
             order.sort_by_key(|&example| length(tokens, example));
@@ -373,17 +393,17 @@ impl Classifier {
             let scores: Vec<Vec<f32>> = batches
                 .par_iter()
                 .map(|batch| {
-                    let batch = Arc::new(MicroBatch::pack(tokens, batch, |_| 0, 0));
+                    let batch = Arc::new(MicroBatch::pack(tokens, batch, |_| Target::Unknown, 0));
                     Pass { model: self.model.clone(), batch, training: None }.logits()
                 })
                 .collect::<Result<_, TrainError>>()?;
-            let mut logits = vec![Vec::new(); tokens.len()];
+            let mut outputs = vec![Vec::new(); tokens.len()];
             for (batch, scores) in batches.iter().zip(&scores) {
-                for (&example, row) in batch.iter().zip(scores.chunks_exact(self.model.classes)) {
-                    logits[example as usize] = row.to_vec();
+                for (&example, row) in batch.iter().zip(scores.chunks_exact(self.model.outputs)) {
+                    outputs[example as usize] = row.to_vec();
                 }
             }
-            Ok(logits)
+            Ok(outputs)
         })
     }
 }

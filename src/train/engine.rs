@@ -16,6 +16,7 @@ use super::batch::MicroBatch;
 use super::model::gradient_buffer::GradientBuffer;
 use super::model::{Backend, Network, Pass, Training};
 use super::optim::{AdamW, Gradient, RowGradients, Settings};
+use super::tasks::Task;
 use crate::trial::{MAX_GRADIENT_BUFFERS, MICRO_BATCH_TOKENS};
 use plateau_kernels::vector::{add, simd};
 use plateau_random::Random;
@@ -38,15 +39,15 @@ pub fn micro_batch_tokens(micro_batch_splits: u32) -> usize {
 
 /// What the loss of a step depends on beside model and data.
 #[derive(Debug, Clone, Copy)]
-pub struct Objective {
+pub struct Objective<'a> {
     /// Random numbers of this seed and step, for dropout.
     pub random: Random,
-    pub smoothing: f64,
+    pub task: &'a Arc<dyn Task>,
 }
 
 /// The summed gradients of a batch. On the CPU the values stay in the first gradient buffer.
 pub struct Gradients {
-    /// Mean loss of the batch, in nats.
+    /// Mean loss of the batch.
     pub loss: f64,
     /// Global norm before clipping.
     pub norm: f64,
@@ -82,7 +83,7 @@ impl Engine {
     pub fn gradients(
         &mut self,
         batch: &[Arc<MicroBatch>],
-        objective: Objective,
+        objective: Objective<'_>,
         interrupted: &dyn Fn() -> bool,
     ) -> Result<Option<Gradients>, TrainError> {
         self.catch_up(batch.iter().map(|micro| &**micro))?;
@@ -95,7 +96,7 @@ impl Engine {
         for buffer in buffers {
             buffer.clear();
         }
-        let weight = 1.0 / batch.iter().map(|micro| micro.sequences()).sum::<usize>() as f64;
+        let scale = 1.0 / batch.iter().map(|micro| micro.weight(&**objective.task)).sum::<f64>();
         let model = &self.model;
         let losses = run(&self.pool, width, interrupted, &|index, stop| {
             let mut losses = Vec::new();
@@ -103,8 +104,8 @@ impl Engine {
                 if stop.load(Ordering::Relaxed) {
                     break;
                 }
-                let Objective { random, smoothing } = objective;
-                let training = Training { random, gradients: buffers[index].clone(), weight, smoothing };
+                let Objective { random, task } = objective;
+                let training = Training { random, gradients: buffers[index].clone(), scale, task: task.clone() };
                 let pass = Pass { model: model.clone(), batch: micro.clone(), training: Some(training) };
                 losses.push(pass.train()?);
             }

@@ -7,11 +7,12 @@ use std::time::Instant;
 use super::batch::{MicroBatch, Mix, length, paired, split};
 use super::data::{self, Dataset, Example, Tokens};
 use super::engine::{Engine, Objective};
-use super::evaluate::{Evaluation, Predictions};
+use super::evaluate::Evaluation;
 use super::frozen::FrozenSplits;
 use super::metrics::expected_calibration_error;
 use super::progress::{EvalSummary, TrialEnd, TrialProgress};
 use super::signals::Signals;
+use super::tasks::{self, ClassDetails, Task};
 use super::weights::{Array, serialize};
 use super::{Sink, TrainError, checkpoint};
 use crate::trial::{
@@ -45,6 +46,7 @@ struct TrainingLoop<'a> {
     engine: &'a mut Engine,
     /// The current epoch: number, tokens and batches of examples.
     epoch: Option<(u64, Arc<Tokens>, Vec<Vec<u32>>)>,
+    task: Arc<dyn Task>,
     evaluation: Evaluation,
     progress: TrialProgress,
     steps: u64,
@@ -76,8 +78,10 @@ pub fn fit<'a>(
     };
     progress.ended.take_if(|end| setup.ignores_stop_rules && matches!(end, TrialEnd::Stopped(_)));
     let rows = setup.dataset.train.examples.len();
+    let task = tasks::of(setup.config, &setup.dataset.labels, &setup.dataset.train.targets())?;
     let training = TrainingLoop {
-        evaluation: Evaluation::new(setup.dataset, setup.config.data.seed, &setup.frozen),
+        evaluation: Evaluation::new(setup.dataset, task.clone(), setup.config.data.seed, &setup.frozen),
+        task,
         steps: setup.config.steps(rows),
         eval_every: setup.config.eval_every.steps(steps_per_epoch(rows, setup.config.batch_size)).max(1),
         earlier_seconds: progress.seconds,
@@ -146,7 +150,7 @@ impl TrainingLoop<'_> {
         let batch = self.batch(k)?;
         let tokens = batch.iter().map(|micro| micro.tokens() as u64).sum();
         let random = Random::new(config.seed, Purpose::Dropout).at(self.setup.forked_at + k);
-        let objective = Objective { random, smoothing: config.label_smoothing };
+        let objective = Objective { random, task: &self.task };
         let Some(gradients) = self.engine.gradients(&batch, objective, &|| sink.interrupted())? else {
             return Err(self.interrupt(sink));
         };
@@ -186,7 +190,7 @@ impl TrainingLoop<'_> {
         };
         let chosen = &batches[(k % per_epoch) as usize];
         let lengths: Vec<usize> = chosen.iter().map(|&example| length(&tokens, example)).collect();
-        let label = |example: u32| examples[example as usize].label;
+        let target = |example: u32| examples[example as usize].target.clone();
         let mixup = config.mixup();
         let mut pieces = split(&lengths, config.grad_accumulation, self.engine.micro_batch_tokens());
         if mixup.is_some() {
@@ -194,7 +198,7 @@ impl TrainingLoop<'_> {
         }
         let mixing = Random::new(config.seed, Purpose::Mixup).at(k);
         let pack = |piece: std::ops::Range<usize>| {
-            let mut micro = MicroBatch::pack(&tokens, &chosen[piece.clone()], label, piece.start);
+            let mut micro = MicroBatch::pack(&tokens, &chosen[piece.clone()], target, piece.start);
             micro.frozen = self.setup.frozen.train.as_ref().map(|frozen| frozen.rows(&chosen[piece]));
             micro.mix = mixup.map(|alpha| Mix::draw(mixing, &micro.places, alpha));
             Arc::new(micro)
@@ -216,7 +220,7 @@ impl TrainingLoop<'_> {
 
     fn evaluate(&mut self, sink: &mut dyn Sink) -> Result<(EvalRow, DiagnosticRow), TrainError> {
         let step = self.progress.step;
-        let Some((row, predictions)) = self.evaluation.run(self.engine, step, &|| sink.interrupted())? else {
+        let Some((row, classes)) = self.evaluation.run(self.engine, step, &|| sink.interrupted())? else {
             return Err(self.interrupt(sink));
         };
         let progress = &mut self.progress;
@@ -228,17 +232,20 @@ impl TrainingLoop<'_> {
         if is_better(Metric::EvalLoss, row.eval_loss, progress.best_loss.map(|(loss, _)| loss)) {
             progress.best_loss = Some((row.eval_loss, step));
         }
-        progress.best_accuracy = Some(progress.best_accuracy.map_or(row.accuracy, |best| best.max(row.accuracy)));
-        progress.best_macro_f1 = Some(progress.best_macro_f1.map_or(row.macro_f1, |best| best.max(row.macro_f1)));
+        let accuracy = Some(row.accuracy).filter(|accuracy| !accuracy.is_nan());
+        let macro_f1 = Some(row.macro_f1).filter(|macro_f1| !macro_f1.is_nan());
+        progress.best_accuracy = higher(progress.best_accuracy, accuracy);
+        progress.best_macro_f1 = higher(progress.best_macro_f1, macro_f1);
         let loss = Some(row.eval_loss).filter(|loss| loss.is_finite());
         progress.eval_losses.push(loss);
-        progress.last_eval = Some(EvalSummary { step, loss, accuracy: row.accuracy, best });
+        progress.last_eval = Some(EvalSummary { step, loss, accuracy, best });
         self.saved_at = None;
         let Signals { first_grad_norm, last_grad_norm, update_ratio } = progress.signals;
-        if best {
-            sink.best_evaluation(&best_evaluation(self.setup.dataset, &row, &predictions))?;
+        if let (true, Some(classes)) = (best, &classes) {
+            sink.best_evaluation(&best_evaluation(self.setup.dataset, &row, classes))?;
         }
-        let Predictions { counts: predicted, surest_wrong, .. } = predictions;
+        let (predicted, surest_wrong) =
+            classes.map_or((Vec::new(), None), |classes| (classes.counts, classes.surest_wrong));
         Ok((row, DiagnosticRow { step, first_grad_norm, last_grad_norm, update_ratio, predicted, surest_wrong }))
     }
 
@@ -248,7 +255,7 @@ impl TrainingLoop<'_> {
         let Patience { metric, evals, min_delta } = patience?;
         let metric = metric.unwrap_or(self.setup.config.metric);
         // Higher is better.
-        let worth = |value: f32| if metric.is_loss() { -value } else { value };
+        let worth = |value: f32| if metric.is_cost() { -value } else { value };
         let (name, value) = (metric.name(), worth(metric.value(row)));
         let (best, since) = match self.progress.patience {
             Some((best, _)) if f64::from(value) > f64::from(best) + min_delta => (value, 0),
@@ -265,7 +272,8 @@ impl TrainingLoop<'_> {
     /// The reason to stop, if this is a probe on one batch and the model has memorised the batch.
     fn memorised_one_batch(&self, row: &EvalRow) -> Option<String> {
         let is_one_batch = self.setup.config.probe.as_ref().is_some_and(|probe| probe.kind.is_one_batch());
-        (is_one_batch && row.accuracy >= Probe::FITTED)
+        let chance = || self.task.chance(&self.setup.dataset.eval.targets());
+        (is_one_batch && Probe::is_fitted(Some(row.accuracy).filter(|x| !x.is_nan()), Some(row.eval_loss), chance))
             .then(|| format!("memorised its {} examples", self.setup.dataset.train.examples.len()))
     }
 
@@ -342,7 +350,7 @@ impl TrainingLoop<'_> {
             final_eval_loss: progress.last_eval.and_then(|eval| eval.loss),
             best_eval_loss: progress.best_loss.map(|(loss, _)| loss),
             best_eval_step: progress.best_loss.map(|(_, step)| step),
-            final_accuracy: progress.last_eval.map(|eval| eval.accuracy),
+            final_accuracy: progress.last_eval.and_then(|eval| eval.accuracy),
             best_accuracy: progress.best_accuracy,
             best_macro_f1: progress.best_macro_f1,
             best: progress.best(self.setup.config.metric),
@@ -354,7 +362,9 @@ impl TrainingLoop<'_> {
             peak_memory: None,
             labels: self.setup.dataset.labels.clone(),
             class_prior: self.setup.dataset.class_prior.clone(),
-            eval_prior: self.setup.dataset.eval.prior(self.setup.dataset.labels.len()),
+            eval_prior: self.setup.dataset.eval_prior(),
+            train_chance: self.task.chance(&self.setup.dataset.train.targets()),
+            eval_chance: self.task.chance(&self.setup.dataset.eval.targets()),
             // A probe may evaluate on its training batch.
             leaked_rows: if self.setup.config.probe.is_some() { 0 } else { self.setup.dataset.leaked_rows() },
             verdicts: Vec::new(),
@@ -368,22 +378,27 @@ fn is_better(metric: Metric, value: f32, best: Option<f32>) -> bool {
     value.is_finite() && best.is_none_or(|best| cost(value) < cost(best))
 }
 
+/// The higher of two values, where they are known.
+fn higher(a: Option<f32>, b: Option<f32>) -> Option<f32> {
+    a.into_iter().chain(b).reduce(f32::max)
+}
+
 /// The details of an evaluation, with the texts of its most confident mistakes.
-fn best_evaluation(dataset: &Dataset, row: &EvalRow, predictions: &Predictions) -> BestEvaluation {
+fn best_evaluation(dataset: &Dataset, row: &EvalRow, classes: &ClassDetails) -> BestEvaluation {
     let start = |text: &String| text.chars().take(BestEvaluation::CHARACTERS).collect();
     let mistake = |&(example, predicted, confidence): &(usize, usize, f64)| {
-        let Example { text, pair, label } = &dataset.eval.examples[example];
+        let Example { text, pair, target } = &dataset.eval.examples[example];
         let (text, pair) = (start(text), pair.as_ref().map(start));
         let (file, line) = dataset.eval.origins.get(example).map(|(file, line)| (file.to_owned(), line)).unzip();
-        Mistake { example, text, pair, label: *label as usize, predicted, confidence, file, line }
+        Mistake { example, text, pair, label: target.stratum() as usize, predicted, confidence, file, line }
     };
     BestEvaluation {
         step: row.step,
         labels: dataset.labels.clone(),
-        confusion: predictions.confusion.clone(),
+        confusion: classes.confusion.clone(),
         scores: row.scores.classes.clone(),
-        calibration: predictions.calibration.clone(),
-        calibration_error: expected_calibration_error(&predictions.calibration),
-        mistakes: predictions.mistakes.iter().map(mistake).collect(),
+        calibration: classes.calibration.clone(),
+        calibration_error: expected_calibration_error(&classes.calibration),
+        mistakes: classes.mistakes.iter().map(mistake).collect(),
     }
 }

@@ -12,6 +12,7 @@ use super::data::Tokens;
 use super::engine::Engine;
 use super::model::operations::Rows;
 use super::model::{Backend, Network};
+use super::tasks::Target;
 use super::{Cache, TrainError};
 
 /// Largest size in bytes of the cached output of a split. Above it, every step computes the output itself.
@@ -63,7 +64,7 @@ impl Frozen {
             values
         } else {
             let order: Vec<u32> = (0..examples as u32).collect();
-            let pack = |range: Range<usize>| Arc::new(MicroBatch::pack(tokens, &order[range], |_| 0, 0));
+            let pack = |range: Range<usize>| Arc::new(MicroBatch::pack(tokens, &order[range], |_| Target::Unknown, 0));
             let batches: Vec<_> = pieces(&order, tokens).into_iter().map(pack).collect();
             let Some(parts) = engine.frozen(&batches, interrupted)? else { return Err(TrainError::Interrupted) };
             let values = parts.concat();

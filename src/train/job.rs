@@ -67,9 +67,9 @@ pub trait Sink {
         Keep::None
     }
 
-    /// Called before the first row with the share of each class in the training split.
-    fn classes(&mut self, prior: &[f64]) {
-        let _ = prior;
+    /// Called before the first row with the loss of the best model that ignores its input, on the training split.
+    fn chance(&mut self, chance: Option<f64>) {
+        let _ = chance;
     }
 
     /// Asked before every step: the reason for which the caller ends the trial before its last step. The trial then saves

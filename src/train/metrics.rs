@@ -3,7 +3,7 @@
 //! A metric that is undefined is None, never 0: the recall of a class without examples, the MCC or the AUROC if there is
 //! only one class. Sums run in the order of examples, so equal inputs give equal bits.
 
-use crate::trial::{CalibrationBin, ClassScores, Scores};
+use crate::trial::{CalibrationBin, ClassScores};
 
 /// Number of bins of equal width that the calibration error is computed over.
 pub const CALIBRATION_BINS: usize = 10;
@@ -59,13 +59,13 @@ impl<'a> Classified<'a> {
     /// (`roc_auc_score(multi_class="ovr", average="macro")`). Classes without examples do not count.
     #[must_use]
     pub fn auroc(&self) -> Option<f64> {
-        self.one_against_rest(auroc)
+        self.one_against_rest(area_under_curve)
     }
 
     /// Average precision (`average_precision_score`), over classes as [`Classified::auroc`].
     #[must_use]
     pub fn average_precision(&self) -> Option<f64> {
-        self.one_against_rest(average_precision)
+        self.one_against_rest(mean_precision)
     }
 
     fn one_against_rest(&self, score: fn(&[(f64, bool)]) -> Option<f64>) -> Option<f64> {
@@ -121,25 +121,23 @@ pub fn best_class(scores: &[f32]) -> usize {
     (1..scores.len()).fold(0, |best, class| if scores[class] > scores[best] { class } else { best })
 }
 
-/// The probability of each class, and the most probable class, for each row of logits.
-pub fn predictions(logits: &[&[f32]]) -> impl Iterator<Item = (Vec<f64>, usize)> {
-    logits.iter().map(|row| (softmax(row), best_class(row)))
-}
-
-fn softmax(logits: &[f32]) -> Vec<f64> {
+/// The probability of each class.
+#[must_use]
+pub fn softmax(logits: &[f32]) -> Vec<f64> {
     let highest = logits.iter().copied().map(f64::from).fold(f64::NEG_INFINITY, f64::max);
     let powers: Vec<f64> = logits.iter().map(|&logit| (f64::from(logit) - highest).exp()).collect();
     let sum: f64 = powers.iter().sum();
     powers.into_iter().map(|power| power / sum).collect()
 }
 
-fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
+/// The mean of the values. None of none.
+pub fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
     let (sum, n) = values.fold((0.0, 0), |(sum, n), value| (sum + value, n + 1));
     (n > 0).then(|| sum / f64::from(n))
 }
 
 /// Area under the ROC curve of examples in order of falling score, by the trapezoidal rule over distinct scores.
-fn auroc(scored: &[(f64, bool)]) -> Option<f64> {
+pub fn area_under_curve(scored: &[(f64, bool)]) -> Option<f64> {
     let positives = scored.iter().filter(|(_, positive)| *positive).count() as f64;
     let negatives = scored.len() as f64 - positives;
     let (mut hits, mut area) = (0.0, 0.0);
@@ -152,7 +150,7 @@ fn auroc(scored: &[(f64, bool)]) -> Option<f64> {
 }
 
 /// Average precision of examples in order of falling score: precision at each distinct score, weighted by the rise of recall.
-fn average_precision(scored: &[(f64, bool)]) -> Option<f64> {
+pub fn mean_precision(scored: &[(f64, bool)]) -> Option<f64> {
     let positives = scored.iter().filter(|(_, positive)| *positive).count();
     if positives == 0 || positives == scored.len() {
         return None;
@@ -176,32 +174,10 @@ pub fn accuracy(confusion: &[Vec<u32>]) -> Option<f64> {
     (all > 0.0).then(|| right / all)
 }
 
-/// Every score of a model that is shown. What is undefined is None.
-pub struct AllScores {
-    pub accuracy: Option<f32>,
-    pub macro_f1: Option<f32>,
-    pub others: Scores,
-    pub confusion: Vec<Vec<u32>>,
-}
-
-impl AllScores {
-    pub fn of(classified: &Classified<'_>) -> Self {
-        let confusion = classified.confusion();
-        let classes = class_scores(&confusion);
-        let single = |score: Option<f64>| score.map(|score| score as f32);
-        Self {
-            accuracy: single(accuracy(&confusion)),
-            macro_f1: single(macro_f1(&classes)),
-            others: Scores {
-                weighted_f1: single(weighted_f1(&classes)),
-                mcc: single(matthews_correlation(&confusion)),
-                auroc: single(classified.auroc()),
-                average_precision: single(classified.average_precision()),
-                classes,
-            },
-            confusion,
-        }
-    }
+/// A metric as it is stored.
+#[must_use]
+pub fn single(score: Option<f64>) -> Option<f32> {
+    score.map(|score| score as f32)
 }
 
 /// Precision, recall and F1 of each class of a confusion matrix.

@@ -3,7 +3,7 @@
 use super::job::{Cache, Job, Sink};
 use super::model::Network;
 use super::source_check::SourceCheck;
-use super::{TrainError, augment, checkpoint, data, device, engine, fit, frozen, optim, peft, schedule};
+use super::{TrainError, augment, checkpoint, data, device, engine, fit, frozen, optim, peft, schedule, tasks};
 use crate::trial::{Outcome, Probe, TrialConfig, steps_per_epoch};
 
 /// Trains one trial. The verdicts of the outcome are left empty; the analysis fills them in.
@@ -17,7 +17,7 @@ pub fn train(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainError> {
     let dataset = dataset.of_probe(config.probe.as_ref(), config.seed);
     let files = data::CheckpointFiles::read(&config.model.from)?;
     check.checkpoint(&files, &hashes)?;
-    let model = load_model(files, config, dataset.labels.len(), &device)?;
+    let model = load_model(files, config, config.data.task.outputs(dataset.labels.len()), &device)?;
     model.check(&dataset.train.tokens)?;
     model.check(&dataset.eval.tokens)?;
     let rows = dataset.train.examples.len();
@@ -50,7 +50,8 @@ pub fn train(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainError> {
         start: job.start,
         ignores_stop_rules: job.ignores_stop_rules,
     };
-    sink.classes(&dataset.class_prior);
+    let targets = dataset.train.targets();
+    sink.chance(tasks::of(config, &dataset.labels, &targets)?.chance(&targets));
     fit::fit(setup, &mut engine, job.resume, sink)
 }
 
@@ -82,7 +83,7 @@ fn augmenter(
 fn load_model(
     files: data::CheckpointFiles,
     config: &TrialConfig,
-    classes: usize,
+    outputs: usize,
     device: &candle_core::Device,
 ) -> Result<Network, TrainError> {
     let mut weights: Vec<&[u8]> = files.weights.iter().map(AsRef::as_ref).collect();
@@ -92,5 +93,5 @@ fn load_model(
         }
         weights.push(&adapter.weights);
     }
-    Network::load(&files.config, &weights, &config.model, classes, config.seed, device)
+    Network::load(&files.config, &weights, &config.model, outputs, config.seed, device)
 }

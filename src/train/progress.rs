@@ -62,7 +62,9 @@ pub enum TrialEnd {
 pub struct EvalSummary {
     pub step: u64,
     pub loss: Option<f32>,
-    pub accuracy: f32,
+    /// None if it is undefined.
+    #[serde(default)]
+    pub accuracy: Option<f32>,
     /// Whether it is the best so far, by the metric of the trial.
     pub best: bool,
 }

@@ -1,5 +1,6 @@
 //! Shared parts of the trainer's tests: small models and data, and a sink that records everything.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,10 +17,11 @@ use super::model::gradient_buffer::GradientBuffer;
 use super::model::head::Head;
 use super::model::{Network, Pass, Training, architectures};
 use super::optim::{RowGradients, Settings};
+use super::tasks::{self, Evaluated, Target, Task};
 use super::{Cache, Sink, fit};
 use crate::trial::{
     Augmentation, CheckpointEvery, DataConfig, DiagnosticRow, EvalRow, FractionOrSteps, Keep, Length, LoraConfig,
-    MetricRow, ModelConfig, Outcome, Pooling, Scheduler, TrialConfig,
+    Metric, MetricRow, ModelConfig, Outcome, Pooling, Scheduler, TaskName, TrialConfig,
 };
 use plateau_kernels::vector::add;
 use plateau_random::{Purpose, Random};
@@ -134,6 +136,17 @@ impl Checkpoint {
 /// The first `rows` rows of a file with the columns `label`, `text` and perhaps `text_pair` as the training split, and the
 /// next `eval` rows as the evaluation set.
 pub fn dataset(file: &Path, checkpoint: &Checkpoint, max_length: usize, rows: usize, eval: usize) -> Dataset {
+    dataset_of(TaskName::Classification, file, checkpoint, max_length, (rows, eval))
+}
+
+/// The same for any task.
+pub fn dataset_of(
+    task: TaskName,
+    file: &Path,
+    checkpoint: &Checkpoint,
+    max_length: usize,
+    (rows, eval): (usize, usize),
+) -> Dataset {
     let mut tokenizer = Tokenizer::from_file(&checkpoint.tokenizer).unwrap();
     tokenizer.with_padding(None);
     let truncation = tokenizers::TruncationParams { max_length, ..Default::default() };
@@ -141,9 +154,9 @@ pub fn dataset(file: &Path, checkpoint: &Checkpoint, max_length: usize, rows: us
     let text = std::fs::read_to_string(file).unwrap();
     let mut reader = csv::ReaderBuilder::new().delimiter(b'\t').from_reader(text.as_bytes());
     let read: Vec<csv::StringRecord> = reader.records().map(|row| row.unwrap()).collect();
-    let mut labels: Vec<String> = read.iter().map(|row| row[0].to_owned()).collect();
-    labels.sort();
-    labels.dedup();
+    let names: BTreeSet<&str> = read.iter().flat_map(|row| tasks::label_names(task, &row[0])).collect();
+    let labels: Vec<String> = names.into_iter().map(str::to_owned).collect();
+    let numbers: BTreeMap<&str, u32> = labels.iter().map(String::as_str).zip(0..).collect();
     let split = |rows: &[csv::StringRecord]| {
         let mut tokens = Tokens::default();
         let examples = rows
@@ -159,14 +172,15 @@ pub fn dataset(file: &Path, checkpoint: &Checkpoint, max_length: usize, rows: us
                 tokens.types.extend(encoding.get_type_ids().iter().map(|&kind| kind as u8));
                 tokens.positions.extend(0..encoding.len() as u32);
                 tokens.offsets.push(tokens.ids.len() as u32);
-                let label = labels.iter().position(|name| *name == row[0]).unwrap() as u32;
-                Example { text, pair, label }
+                let target = tasks::read_target(task, &row[0], &numbers).unwrap();
+                Example { text, pair, target }
             })
             .collect();
         Split { examples, tokens, ..Split::default() }
     };
     let (train, eval) = (split(&read[..rows]), split(&read[rows..(rows + eval).min(read.len())]));
-    let class_prior = vec![1.0 / labels.len() as f64; labels.len()];
+    let classes = if task == TaskName::Classification { labels.len() } else { 0 };
+    let class_prior = vec![1.0 / labels.len() as f64; classes];
     Dataset { labels, class_prior, train, eval }
 }
 
@@ -317,7 +331,7 @@ pub fn batch(seed: u64, lengths: &[usize], vocabulary: usize, classes: usize) ->
         types: (0..n as u64).map(|i| random.at(1).below(i, 2) as u32).collect(),
         positions: lengths.iter().flat_map(|&length| 0..length as u32).collect(),
         offsets,
-        labels: (0..lengths.len() as u64).map(|i| random.at(2).below(i, classes) as u32).collect(),
+        targets: (0..lengths.len() as u64).map(|i| Target::Class(random.at(2).below(i, classes) as u32)).collect(),
         places: (0..lengths.len() as u32).collect(),
         mix: None,
         frozen: None,
@@ -329,11 +343,23 @@ pub type Gradients = (f64, Vec<(String, Option<Vec<f64>>)>);
 
 /// Forward and backward pass of one micro-batch, with a fixed seed for dropout.
 pub fn gradients(model: Network, micro: &MicroBatch, smoothing: f64) -> Gradients {
+    let task = classification(model.outputs, smoothing);
+    gradients_of(model, micro, task)
+}
+
+/// A task of plain classification.
+pub fn classification(classes: usize, label_smoothing: f64) -> Arc<dyn Task> {
+    let labels: Vec<String> = (0..classes).map(|class| class.to_string()).collect();
+    tasks::of(&TrialConfig { label_smoothing, ..config() }, &labels, &[]).unwrap()
+}
+
+/// The same for any task.
+pub fn gradients_of(model: Network, micro: &MicroBatch, task: Arc<dyn Task>) -> Gradients {
     let model = Arc::new(model);
     let buffer = Arc::new(GradientBuffer::new(&model.parameters));
-    let weight = 1.0 / micro.sequences() as f64;
+    let scale = 1.0 / micro.weight(&*task);
     let random = Random::new(3, Purpose::Dropout).at(9);
-    let training = Training { random, gradients: buffer.clone(), weight, smoothing };
+    let training = Training { random, gradients: buffer.clone(), scale, task };
     let pass = Pass { model: model.clone(), batch: Arc::new(micro.clone()), training: Some(training) };
     let loss = pass.train().unwrap();
     let width = model.shape().embeddings.width;
@@ -354,4 +380,37 @@ pub fn gradients(model: Network, micro: &MicroBatch, smoothing: f64) -> Gradient
     };
     let names = model.parameters.iter().enumerate();
     (loss, names.map(|(i, parameter)| (parameter.name.clone(), gradient(i))).collect())
+}
+
+/// Whether the gradient of an example's loss is its slope, by central differences.
+pub fn slopes_agree(task: &dyn Task, outputs: &[f64], target: &Target) {
+    let (_, gradient) = task.gradient(outputs, target);
+    for (i, found) in gradient.into_iter().enumerate() {
+        let at = |step: f64| {
+            let mut moved = outputs.to_vec();
+            moved[i] += step;
+            task.gradient(&moved, target).0
+        };
+        let slope = (at(1e-5) - at(-1e-5)) / 2e-5;
+        assert!((slope - found).abs() < 1e-8, "{task:?}: {slope} against {found}");
+    }
+}
+
+/// The cases of scikit-learn's and scipy's metrics for a task.
+pub fn metric_references(task: &str) -> Vec<serde_json::Value> {
+    let text = include_str!("../../tests/fixtures/metrics/tasks.json");
+    let all: serde_json::Value = serde_json::from_str(text).unwrap();
+    let cases = all[task].as_array().unwrap().clone();
+    assert!(cases.len() > 3, "{task}");
+    cases
+}
+
+/// Whether these metrics are those of a case to the precision of f32.
+pub fn check_scores(found: &Evaluated, metrics: &[Metric], case: &serde_json::Value) {
+    let row = found.row(0, 0.0, 0.0);
+    for metric in metrics {
+        let (ours, theirs) = (f64::from(metric.value(&row)), case[metric.name()].as_f64());
+        let is_equal = theirs.map_or(ours.is_nan(), |theirs| (ours - theirs).abs() <= 1e-6 * theirs.abs().max(1.0));
+        assert!(is_equal, "{}: {} is {ours}, not {theirs:?}", case["name"], metric.name());
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Deserialize;
 
@@ -11,11 +12,14 @@ use super::engine::Engine;
 use super::model::declarations::Declarations;
 use super::model::{Backend, Network, architectures};
 use super::optim::Settings as OptimizerSettings;
-use super::testing::{Checkpoint, NoCache, Recorder, config, dataset, fixture, gradients, train, train_at};
+use super::tasks::{self, Target, Task};
+use super::testing::{
+    Checkpoint, NoCache, Recorder, config, dataset, dataset_of, fixture, gradients_of, train, train_at,
+};
 use super::weights::{WeightType, convert};
 use crate::trial::{
-    Architecture, FractionOrSteps, Keep, Length, LoraConfig, LstmPooling, Metric, Patience, Pooling, ProbeKind, Status,
-    TrialConfig, Vectors,
+    Architecture, ClassWeights, FractionOrSteps, Keep, Length, LoraConfig, LossConfig, LossName, LstmPooling, Metric,
+    Patience, Pooling, ProbeKind, Status, TaskName, TrialConfig, Vectors,
 };
 
 /// `expected.json`: the results of PyTorch and transformers for a checkpoint and a data file.
@@ -30,6 +34,8 @@ struct Expected {
     logits_after: Vec<Vec<f32>>,
     /// The gradient norm of each parameter in the first step, and whether weight decay applies.
     parameters: Option<BTreeMap<String, (f64, bool)>>,
+    /// Metrics on all rows.
+    metrics_after: Option<BTreeMap<String, f64>>,
 }
 
 #[derive(Deserialize)]
@@ -41,6 +47,9 @@ struct Settings {
     rows: usize,
     task: Option<String>,
     lora: Option<LoraConfig>,
+    /// In class order.
+    class_weights: Option<Vec<f64>>,
+    focal: Option<f64>,
     #[serde(flatten)]
     others: BTreeMap<String, serde_json::Value>,
 }
@@ -48,11 +57,31 @@ struct Settings {
 impl Settings {
     /// What the reference needs and the trainer does not have.
     fn unsupported(&self) -> Option<String> {
-        let extensions = ["adapters", "extra", "class_weights", "focal"];
-        let task = self.task.as_deref().filter(|task| !["classification", "pairs"].contains(task));
+        let extensions = ["adapters", "extra"];
+        let task = self.task.as_deref().filter(|_| self.task().is_none());
         let extension =
             extensions.into_iter().find(|name| self.others.get(*name).is_some_and(|value| !value.is_null()));
         task.map(|task| format!("task {task}")).or(extension.map(str::to_owned))
+    }
+}
+
+impl Settings {
+    /// None if the trainer does not have it.
+    fn task(&self) -> Option<TaskName> {
+        match self.task.as_deref() {
+            None | Some("pairs") => Some(TaskName::Classification),
+            Some(name) => TaskName::ALL.into_iter().find(|task| task.name() == name),
+        }
+    }
+
+    fn loss(&self, labels: &[String]) -> LossConfig {
+        let weights = self.class_weights.as_ref();
+        let weights = weights.map(|weights| labels.iter().cloned().zip(weights.iter().copied()).collect());
+        LossConfig {
+            name: if self.focal.is_some() { LossName::Focal } else { LossName::CrossEntropy },
+            gamma: self.focal.unwrap_or(2.0),
+            class_weights: weights.map(ClassWeights::Each),
+        }
     }
 }
 
@@ -63,6 +92,7 @@ struct Deviations {
     norm: f64,
     logits: f64,
     parameter_norm: f64,
+    metrics: f64,
 }
 
 /// Trains like PyTorch did and compares every step. The error says why the reference cannot be compared.
@@ -76,7 +106,8 @@ fn compare(folder: &Path) -> Result<Deviations, String> {
     if let Err(error) = architectures::read(&checkpoint.config, &mut Declarations::default()) {
         return Err(error.to_string());
     }
-    let data = dataset(&folder.join("train.tsv"), &checkpoint, settings.max_length, settings.rows, 0);
+    let task = settings.task().unwrap_or_default();
+    let data = dataset_of(task, &folder.join("train.tsv"), &checkpoint, settings.max_length, (settings.rows, 0));
     let data = Dataset { eval: data.train.clone(), ..data };
     let mut config = config();
     config.data.shuffle = false;
@@ -84,15 +115,18 @@ fn compare(folder: &Path) -> Result<Deviations, String> {
     config.length = Length::Steps(settings.steps);
     config.lr = settings.lr;
     config.model.lora.clone_from(&settings.lora);
-    let classes = data.labels.len();
-    let mut engine = checkpoint.engine(&config, classes, 2);
+    config.data.task = task;
+    config.loss = settings.loss(&data.labels);
+    let task = tasks::of(&config, &data.labels, &data.train.targets()).unwrap();
+    let outputs = task.outputs();
+    let mut engine = checkpoint.engine(&config, outputs, 2);
     let mut deviations = Deviations::default();
     if let Some(before) = &expected.logits_before {
         deviations.logits = logit_deviation(&data, &mut engine, before);
     }
     if let Some(parameters) = &expected.parameters {
-        let network = checkpoint.network(&config, classes);
-        deviations.parameter_norm = parameter_deviation(&data, network, settings.batch, parameters);
+        let network = checkpoint.network(&config, outputs);
+        deviations.parameter_norm = parameter_deviation(&data, network, task.clone(), settings.batch, parameters);
     }
     let mut kept = Recorder::default();
     let rate = |k: u64, _: &[Option<f32>]| expected.lr[k as usize];
@@ -104,6 +138,12 @@ fn compare(folder: &Path) -> Result<Deviations, String> {
     deviations.loss = worst(&|i| kept.metrics[i].train_loss, &expected.loss);
     deviations.norm = worst(&|i| kept.metrics[i].grad_norm, &expected.grad_norm);
     deviations.logits = deviations.logits.max(logit_deviation(&data, &mut engine, &expected.logits_after));
+    let last = kept.evals.last().unwrap();
+    for (name, theirs) in expected.metrics_after.iter().flatten() {
+        let metric: Metric = serde_json::from_value(name.as_str().into()).unwrap();
+        deviations.metrics =
+            deviations.metrics.max((f64::from(metric.value(last)) - theirs).abs() / theirs.abs().max(1.0));
+    }
     Ok(deviations)
 }
 
@@ -119,6 +159,7 @@ fn logit_deviation(data: &Dataset, engine: &mut Engine, expected: &[Vec<f32>]) -
 fn parameter_deviation(
     data: &Dataset,
     network: Network,
+    task: Arc<dyn Task>,
     batch: usize,
     expected: &BTreeMap<String, (f64, bool)>,
 ) -> f64 {
@@ -132,11 +173,11 @@ fn parameter_deviation(
         .map(|(parameter, name)| (name.as_str(), parameter.decays))
         .collect();
     assert_eq!(decays, expected.iter().map(|(name, (_, decays))| (name.as_str(), *decays)).collect());
-    let label = |example: u32| data.train.examples[example as usize].label;
+    let target = |example: u32| data.train.examples[example as usize].target.clone();
     let examples: Vec<u32> = (0..batch as u32).collect();
-    let micro = super::batch::MicroBatch::pack(&data.train.tokens, &examples, label, 0);
+    let micro = super::batch::MicroBatch::pack(&data.train.tokens, &examples, target, 0);
     let norm = |gradient: Vec<f64>| gradient.iter().map(|x| x * x).sum::<f64>().sqrt();
-    let all = gradients(network, &micro, 0.0).1;
+    let all = gradients_of(network, &micro, task).1;
     let norms: BTreeMap<String, f64> = names
         .into_iter()
         .zip(all)
@@ -152,13 +193,26 @@ fn parameter_deviation(
 
 fn logits(data: &Dataset, engine: &mut super::engine::Engine, n: usize) -> Vec<f32> {
     let all: Vec<u32> = (0..n as u32).collect();
-    let batch = super::batch::MicroBatch::pack(&data.train.tokens, &all, |_| 0, 0);
+    let batch = super::batch::MicroBatch::pack(&data.train.tokens, &all, |_| Target::Unknown, 0);
     engine.logits(&[batch.into()], &|| false).unwrap().unwrap().remove(0)
 }
 
 /// The committed references, and every folder of this form below `PLATEAU_REFERENCES` if that variable is set.
 fn references() -> Vec<PathBuf> {
-    let committed = ["tiny", "albert", "modernbert", "mpnet-pairs", "bag-of-words", "textcnn", "bilstm", "bert-lora"];
+    let committed = [
+        "tiny",
+        "albert",
+        "modernbert",
+        "mpnet-pairs",
+        "bag-of-words",
+        "textcnn",
+        "bilstm",
+        "bert-lora",
+        "bert-class-weights",
+        "bert-focal",
+        "bert-regression",
+        "bert-multi-label",
+    ];
     let mut found: Vec<PathBuf> = committed.map(|name| fixture(&format!("finetune-{name}"))).into();
     let mut folders: Vec<PathBuf> = std::env::var_os("PLATEAU_REFERENCES").map(PathBuf::from).into_iter().collect();
     while let Some(folder) = folders.pop() {
@@ -180,8 +234,9 @@ fn training_equals_pytorch_step_by_step() {
         match compare(&folder) {
             Ok(deviations) => {
                 println!("{name}: {deviations:?}");
-                let Deviations { loss, norm, logits, parameter_norm } = deviations;
+                let Deviations { loss, norm, logits, parameter_norm, metrics } = deviations;
                 assert!(loss < 1e-4 && norm < 1e-3 && logits < 1e-3 && parameter_norm < 1e-3, "{name}: {deviations:?}");
+                assert!(metrics < 1e-3, "{name}: {deviations:?}");
                 compared += 1;
             }
             Err(what) => println!("{name}: skipped, not supported: {what}"),
@@ -316,6 +371,51 @@ fn an_interrupted_trial_resumes_with_the_same_bits() {
         assert_eq!((&whole.metrics, &whole.evals), (&kept.metrics, &kept.evals), "stopped after {stop}");
         assert_eq!(whole.diagnostics, kept.diagnostics, "stopped after {stop}");
         assert_eq!(tensors(&whole.states[0].2), tensors(&kept.states[0].2), "stopped after {stop}");
+    }
+}
+
+/// Regression and multi-label classification with everything random switched on.
+#[test]
+fn every_task_resumes_with_the_same_bits() {
+    for (task, name) in [(TaskName::Regression, "bert-regression"), (TaskName::MultiLabel, "bert-multi-label")] {
+        let folder = fixture(&format!("finetune-{name}"));
+        let checkpoint = Checkpoint::read(&folder.join("checkpoint"));
+        let data = dataset_of(task, &folder.join("train.tsv"), &checkpoint, 48, (80, 40));
+        let mut config = TrialConfig { label_smoothing: 0.0, ..busy() };
+        config.data.task = task;
+        let engine = |threads| checkpoint.engine(&config, task.outputs(data.labels.len()), threads);
+        let recorder = |stop_after| Recorder { stop_after, keep: Some(Keep::Last), ..Recorder::default() };
+        let mut whole = recorder(None);
+        let outcome = train(&config, &data, &mut engine(1), None, &mut whole).unwrap();
+        let chance = outcome.train_chance.unwrap();
+        assert!(outcome.class_prior.is_empty() && outcome.final_accuracy.is_none() && chance > 0.0, "{outcome:?}");
+        let mut kept = recorder(Some(4));
+        train(&config, &data, &mut engine(2), None, &mut kept).unwrap_err();
+        kept.stop_after = None;
+        let (_, _, state) = kept.states.pop().unwrap();
+        train(&config, &data, &mut engine(3), Some(&state), &mut kept).unwrap();
+        assert_eq!(whole.metrics, kept.metrics, "{name}");
+        // NaN for metrics that the task does not have.
+        assert_eq!(format!("{:?}", whole.evals), format!("{:?}", kept.evals), "{name}");
+        assert_eq!(tensors(&whole.states[0].2), tensors(&kept.states[0].2), "{name}");
+    }
+}
+
+#[test]
+fn class_weights_count_over_the_whole_batch() {
+    let (checkpoint, data) = tiny(40);
+    let mut config = TrialConfig { length: Length::Steps(3), grad_accumulation: 1, ..busy() };
+    config.loss.class_weights = serde_json::from_str("\"balanced\"").unwrap();
+    config.model.dropout = Some(0.0);
+    let run = |config: &TrialConfig| {
+        let mut kept = Recorder::default();
+        train(config, &data, &mut checkpoint.engine(config, 3, 2), None, &mut kept).unwrap();
+        kept.metrics
+    };
+    let (whole, parts) = (run(&config), run(&TrialConfig { grad_accumulation: 4, ..config.clone() }));
+    for (one, other) in whole.iter().zip(&parts) {
+        assert!((one.train_loss - other.train_loss).abs() < 1e-5 * one.train_loss, "{one:?} {other:?}");
+        assert!((one.grad_norm - other.grad_norm).abs() < 1e-4 * one.grad_norm, "{one:?} {other:?}");
     }
 }
 

@@ -6,8 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Architecture, Augmentation, EmbeddingsConfig, FractionOrSteps, Length, LoraConfig, Metric, Probe, ProbeKind,
-    Scheduler,
+    Architecture, Augmentation, EmbeddingsConfig, FractionOrSteps, Length, LoraConfig, LossConfig, Metric, Probe,
+    ProbeKind, Scheduler, TaskName,
 };
 
 /// Everything that determines the numbers of a trial. Two equal configurations over equal data give equal bits.
@@ -29,6 +29,8 @@ pub struct TrialConfig {
     pub max_grad_norm: f64,
     /// Share of the target that is spread evenly over all classes.
     pub label_smoothing: f64,
+    #[serde(default)]
+    pub loss: LossConfig,
     /// Examples per optimizer step.
     pub batch_size: usize,
     /// Micro-batches that a batch is split into.
@@ -62,6 +64,7 @@ impl Default for TrialConfig {
             weight_decay: 0.01,
             max_grad_norm: 1.0,
             label_smoothing: 0.0,
+            loss: LossConfig::default(),
             batch_size: 32,
             grad_accumulation: 1,
             length: Length::Epochs(3.0),
@@ -98,6 +101,9 @@ impl TrialConfig {
 /// The data of a trial, and how it is read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DataConfig {
+    /// What the label column holds.
+    #[serde(default)]
+    pub task: TaskName,
     /// `embedded:NAME`, or an absolute path of a file or a folder; several paths as `{PATH,PATH}`.
     pub train: String,
     pub eval: EvalSource,
@@ -119,6 +125,9 @@ pub struct DataConfig {
     pub label: String,
     /// Tokens, `[CLS]` and `[SEP]` included.
     pub max_length: usize,
+    /// What is kept of a text with more tokens.
+    #[serde(default)]
+    pub truncate: Truncate,
     /// Number of training rows that are used, drawn after the split with all labels in their shares; None: all.
     pub limit: Option<usize>,
     /// The same for evaluation rows.
@@ -147,6 +156,7 @@ pub struct DataConfig {
 impl Default for DataConfig {
     fn default() -> Self {
         Self {
+            task: TaskName::default(),
             train: "embedded:tweets".into(),
             eval: EvalSource::Fraction(0.2),
             test: None,
@@ -156,6 +166,7 @@ impl Default for DataConfig {
             text_pair: None,
             label: "label".into(),
             max_length: 128,
+            truncate: Truncate::default(),
             limit: None,
             eval_limit: None,
             shuffle: true,
@@ -287,6 +298,19 @@ impl DataFormat {
             _ => None,
         }
     }
+}
+
+/// What is kept of a text that is too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Truncate {
+    /// The beginning.
+    #[default]
+    Head,
+    /// The end.
+    Tail,
+    /// A quarter from the beginning and the rest from the end (Sun et al. 2019).
+    HeadTail,
 }
 
 /// What happens to rows that cannot be used.

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
+use super::rounded_text;
+
 /// A description of the training, the evaluation and the test split.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct DataReport {
@@ -38,8 +40,11 @@ pub struct DataReport {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct SplitReport {
     pub rows: usize,
-    /// Rows of each class, in class order.
+    /// Rows of each class, in class order. A row may have several labels, if the task allows that.
     pub class_rows: Vec<usize>,
+    /// Of labels that are numbers.
+    #[serde(default)]
+    pub numbers: Option<NumberReport>,
     pub median_tokens: u32,
     /// 95 % of the texts are not longer.
     pub tokens_95_percent: u32,
@@ -99,25 +104,39 @@ impl InputFloors {
     }
 }
 
+/// A description of the numbers to predict.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct NumberReport {
+    pub mean: f64,
+    /// Standard deviation.
+    pub deviation: f64,
+    pub lowest: f64,
+    pub highest: f64,
+}
+
+impl NumberReport {
+    /// `mean 2.51, standard deviation 1.20, from 0.00 to 5.00`.
+    fn text(&self) -> String {
+        let Self { mean, deviation, lowest, highest } = self;
+        let [mean, deviation, lowest, highest] = [mean, deviation, lowest, highest].map(|x| rounded_text(*x, 4));
+        format!("mean {mean}, standard deviation {deviation}, from {lowest} to {highest}")
+    }
+}
+
 impl DataReport {
     /// `900 training rows, 100 evaluation rows, 2 classes`.
     #[must_use]
     pub fn size(&self, classes: usize) -> String {
         let test = self.test.as_ref().map_or_else(String::new, |test| format!(", {} test rows", test.rows));
-        format!("{} training rows, {} evaluation rows{test}, {classes} classes", self.train.rows, self.eval.rows)
+        let classes = if self.train.numbers.is_some() { String::new() } else { format!(", {classes} classes") };
+        format!("{} training rows, {} evaluation rows{test}{classes}", self.train.rows, self.eval.rows)
     }
 
-    /// The report as lines of text. `labels` are the label names in class order.
-    #[must_use]
-    pub fn lines(&self, labels: &[String]) -> Vec<String> {
+    /// The share of each class, the most frequent first.
+    fn classes(&self, labels: &[String]) -> String {
         const SHOWN: usize = 8;
-        let mut lines = self.files.clone();
-        if self.skipped_rows > 0 {
-            lines.push(format!("bad rows that are left out (data.bad_rows: skip): {}", self.skipped_rows));
-        }
         let percent = |rows: usize, split: &SplitReport| 100.0 * rows as f64 / split.rows.max(1) as f64;
         let count = |class: usize, split: &SplitReport| split.class_rows.get(class).copied().unwrap_or(0);
-        lines.push(self.size(labels.len()));
         let mut order: Vec<usize> = (0..labels.len()).collect();
         order.sort_by_key(|&class| std::cmp::Reverse(count(class, &self.train)));
         let shown = order.iter().take(SHOWN).map(|&class| {
@@ -133,7 +152,26 @@ impl DataReport {
         if labels.len() > SHOWN {
             let _ = write!(classes, " and {} more", labels.len() - SHOWN);
         }
-        lines.push(format!("classes: {classes}"));
+        format!("classes: {classes}")
+    }
+
+    /// The report as lines of text. `labels` are the label names in class order.
+    #[must_use]
+    pub fn lines(&self, labels: &[String]) -> Vec<String> {
+        let mut lines = self.files.clone();
+        if self.skipped_rows > 0 {
+            lines.push(format!("bad rows that are left out (data.bad_rows: skip): {}", self.skipped_rows));
+        }
+        lines.push(self.size(labels.len()));
+        lines.push(match &self.train.numbers {
+            Some(numbers) => {
+                let others = [("eval", Some(&self.eval)), ("test", self.test.as_ref())].into_iter();
+                let others = others.filter_map(|(name, split)| Some((name, split?.numbers.as_ref()?)));
+                let others: String = others.map(|(name, numbers)| format!("; in {name}: {}", numbers.text())).collect();
+                format!("labels: {}{others}", numbers.text())
+            }
+            None => self.classes(labels),
+        });
         lines.push(format!(
             "tokens of a training text: median {}, 95 % up to {}, longest {}; {:.1} % of the texts are truncated and lose {:.1} % of all tokens",
             self.train.median_tokens,

@@ -16,6 +16,15 @@ pub enum Metric {
     Mcc,
     Auroc,
     AveragePrecision,
+    Mse,
+    Mae,
+    R2,
+    Pearson,
+    Spearman,
+    MicroF1,
+    SubsetAccuracy,
+    MacroAuroc,
+    MacroAveragePrecision,
 }
 
 impl Metric {
@@ -30,6 +39,15 @@ impl Metric {
             Self::Mcc => "mcc",
             Self::Auroc => "auroc",
             Self::AveragePrecision => "average_precision",
+            Self::Mse => "mse",
+            Self::Mae => "mae",
+            Self::R2 => "r2",
+            Self::Pearson => "pearson",
+            Self::Spearman => "spearman",
+            Self::MicroF1 => "micro_f1",
+            Self::SubsetAccuracy => "subset_accuracy",
+            Self::MacroAuroc => "macro_auroc",
+            Self::MacroAveragePrecision => "macro_average_precision",
         }
     }
 
@@ -44,7 +62,28 @@ impl Metric {
             Self::Mcc => "MCC",
             Self::Auroc => "AUROC",
             Self::AveragePrecision => "average precision",
+            Self::Mse => "MSE",
+            Self::Mae => "MAE",
+            Self::R2 => "R²",
+            Self::Pearson => "Pearson correlation",
+            Self::Spearman => "Spearman correlation",
+            Self::MicroF1 => "micro-F1",
+            Self::SubsetAccuracy => "subset accuracy",
+            Self::MacroAuroc => "macro-AUROC",
+            Self::MacroAveragePrecision => "macro average precision",
         }
+    }
+
+    /// The title of its column in a table.
+    #[must_use]
+    pub fn column(self) -> &'static str {
+        if self == Self::Accuracy { "accuracy, %" } else { self.title() }
+    }
+
+    /// A value as it stands under [`Metric::column`].
+    #[must_use]
+    pub fn cell(self, value: f64) -> String {
+        if self == Self::Accuracy { format!("{:.1}", value * 100.0) } else { format!("{value:.3}") }
     }
 
     /// Its value in an evaluation; NaN if it is undefined.
@@ -58,19 +97,34 @@ impl Metric {
             Self::Mcc => row.scores.mcc.unwrap_or(f32::NAN),
             Self::Auroc => row.scores.auroc.unwrap_or(f32::NAN),
             Self::AveragePrecision => row.scores.average_precision.unwrap_or(f32::NAN),
+            Self::Mse => row.scores.mse.unwrap_or(f32::NAN),
+            Self::Mae => row.scores.mae.unwrap_or(f32::NAN),
+            Self::R2 => row.scores.r2.unwrap_or(f32::NAN),
+            Self::Pearson => row.scores.pearson.unwrap_or(f32::NAN),
+            Self::Spearman => row.scores.spearman.unwrap_or(f32::NAN),
+            Self::MicroF1 => row.scores.micro_f1.unwrap_or(f32::NAN),
+            Self::SubsetAccuracy => row.scores.subset_accuracy.unwrap_or(f32::NAN),
+            Self::MacroAuroc => row.scores.macro_auroc.unwrap_or(f32::NAN),
+            Self::MacroAveragePrecision => row.scores.macro_average_precision.unwrap_or(f32::NAN),
         }
     }
 
-    /// Whether this is the loss, the only metric of which lower values are better.
+    /// Whether this is the loss.
     #[must_use]
     pub fn is_loss(self) -> bool {
         self == Self::EvalLoss
     }
 
+    /// Whether lower values are better.
+    #[must_use]
+    pub fn is_cost(self) -> bool {
+        matches!(self, Self::EvalLoss | Self::Mse | Self::Mae)
+    }
+
     /// A value with the sign that makes lower values better. The inverse is this function itself.
     #[must_use]
     pub fn cost(self, value: f64) -> f64 {
-        if self.is_loss() { value } else { -value }
+        if self.is_cost() { value } else { -value }
     }
 
     /// Of these evaluations, the best one: its step and its value. The first of equal ones; None if none has a finite value.

@@ -28,6 +28,7 @@ mod probe;
 mod rows;
 mod scheduler;
 mod scores;
+mod task;
 mod test_evaluation;
 mod verdict;
 
@@ -39,9 +40,9 @@ pub use cause::{Cause, Reason, ShapeKind, VerdictId};
 pub use checkpoint::{CheckpointEvery, Keep};
 pub use config::{
     BadRows, ColumnNames, DataConfig, DataFormat, EvalSource, EvalTable, ModelConfig, OptimizerConfig, OptimizerName,
-    Patience, Plateau, Pooling, StopRules, TrialConfig,
+    Patience, Plateau, Pooling, StopRules, TrialConfig, Truncate,
 };
-pub use data_report::{DataReport, InputFloors, SplitReport};
+pub use data_report::{DataReport, InputFloors, NumberReport, SplitReport};
 pub use device::Device;
 pub use drawn_by::DrawnBy;
 pub use escape::{printable, spreadsheet_cell};
@@ -58,5 +59,6 @@ pub use probe::{Probe, ProbeKind};
 pub use rows::{DiagnosticRow, EvalRow, MetricRow};
 pub use scheduler::{Anneal, CycleShape, DecayShape, Scheduler};
 pub use scores::{BestEvaluation, CalibrationBin, ClassScores, Mistake, Scores};
+pub use task::{Balanced, ClassWeights, LossConfig, LossName, TaskName};
 pub use test_evaluation::{TestEvaluation, TestRecord};
 pub use verdict::{Evidence, Verdict, VerdictKind};

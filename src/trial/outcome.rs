@@ -79,10 +79,17 @@ pub struct Outcome {
     pub tokens_per_second: f64,
     /// Peak resident memory of the worker, bytes; None where the system does not tell.
     pub peak_memory: Option<u64>,
-    /// Labels in class order; the share of each in the training split and in the evaluation set.
+    /// Labels in class order; the share of each in the training split and in the evaluation set. Shares are empty if an example
+    /// does not have exactly one label.
     pub labels: Vec<String>,
     pub class_prior: Vec<f64>,
     pub eval_prior: Vec<f64>,
+    /// The evaluation loss of the best model that ignores its input, on the training split and on the evaluation set. None in
+    /// outcomes of versions that knew only the cross-entropy, of which it is the entropy of the prior.
+    #[serde(default)]
+    pub train_chance: Option<f64>,
+    #[serde(default)]
+    pub eval_chance: Option<f64>,
     /// Evaluation examples whose text is also in the training split.
     #[serde(default)]
     pub leaked_rows: usize,

@@ -55,6 +55,17 @@ impl Probe {
     pub const LOOK: u64 = 10;
     /// Accuracy at which the examples count as memorised.
     pub const FITTED: f32 = 0.95;
+    /// Share of the chance level at which they do, where there is no accuracy.
+    pub const FITTED_LOSS: f64 = 0.05;
+
+    /// Whether the examples count as memorised. `chance`: the loss of a model that ignores its input.
+    pub fn is_fitted(accuracy: Option<f32>, loss: Option<f32>, chance: impl FnOnce() -> Option<f64>) -> bool {
+        match (accuracy, loss) {
+            (Some(accuracy), _) => accuracy >= Self::FITTED,
+            (None, Some(loss)) => chance().is_some_and(|chance| f64::from(loss) <= Self::FITTED_LOSS * chance),
+            (None, None) => false,
+        }
+    }
 
     /// Steps of the probed trial before the first step of the probe.
     #[must_use]

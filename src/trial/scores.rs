@@ -1,9 +1,10 @@
-//! Scores of a classifier on the evaluation set, beside loss and accuracy. What is undefined is None, never 0.
+//! Scores on the evaluation set, beside loss and accuracy. What is undefined or no metric of the task is None, never 0.
 
 use serde::{Deserialize, Serialize};
 
-/// Scores over all classes, and those of each class.
+/// Scores over all classes or numbers, and those of each class.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Scores {
     /// F1 of the classes, weighted by their number of examples.
     pub weighted_f1: Option<f32>,
@@ -14,6 +15,24 @@ pub struct Scores {
     /// Average precision, with the same mean over classes as `auroc`.
     pub average_precision: Option<f32>,
     pub classes: ClassScores,
+    /// Mean squared error.
+    pub mse: Option<f32>,
+    /// Mean absolute error.
+    pub mae: Option<f32>,
+    /// Coefficient of determination: 1 - mse / variance of the numbers.
+    pub r2: Option<f32>,
+    /// Pearson's correlation of predictions and numbers.
+    pub pearson: Option<f32>,
+    /// Spearman's correlation: Pearson's of the ranks, where equal values share the mean of their ranks.
+    pub spearman: Option<f32>,
+    /// F1 over all pairs of an example and a label.
+    pub micro_f1: Option<f32>,
+    /// Share of the examples of which every label is right.
+    pub subset_accuracy: Option<f32>,
+    /// Mean over labels of the area under the ROC curve.
+    pub macro_auroc: Option<f32>,
+    /// Mean over labels of the average precision.
+    pub macro_average_precision: Option<f32>,
 }
 
 /// The scores of each class, in class order.

@@ -22,13 +22,13 @@ pub struct TestEvaluation {
     /// blake3 over the rows of the test set.
     pub data_hash: String,
     pub rows: usize,
-    /// Mean cross-entropy in nats; None if it is not finite.
+    /// The evaluation loss of the task; None if it is not finite.
     pub loss: Option<f32>,
     pub accuracy: Option<f32>,
     pub macro_f1: Option<f32>,
     #[serde(flatten)]
     pub scores: Scores,
-    /// Names in class order.
+    /// Names in class order; none if the task has none.
     pub labels: Vec<String>,
     /// Number of rows of each class (row) that were predicted to be of each class (column).
     pub confusion: Vec<Vec<u32>>,
@@ -46,6 +46,15 @@ impl TestEvaluation {
             ("MCC", self.scores.mcc),
             ("AUROC", self.scores.auroc),
             ("average precision", self.scores.average_precision),
+            ("MSE", self.scores.mse),
+            ("MAE", self.scores.mae),
+            ("R²", self.scores.r2),
+            ("Pearson correlation", self.scores.pearson),
+            ("Spearman correlation", self.scores.spearman),
+            ("micro-F1", self.scores.micro_f1),
+            ("subset accuracy", self.scores.subset_accuracy),
+            ("macro-AUROC", self.scores.macro_auroc),
+            ("macro average precision", self.scores.macro_average_precision),
         ];
         let known = scores.iter().filter_map(|(name, value)| Some(format!("{name} {:.4}", (*value)?)));
         let scores: Vec<String> = known.collect();

@@ -51,7 +51,7 @@ impl<'a> TrialSink<'a> {
             Ok(PlateauRule {
                 rule: rule.clone(),
                 steps: assignment.trial.steps,
-                prior: Vec::new(),
+                chance: None,
                 metrics,
                 evals,
                 verdict: None,
@@ -102,8 +102,8 @@ struct PlateauRule {
     rule: Plateau,
     /// Steps of the whole trial.
     steps: u64,
-    /// Share of each class in the training split.
-    prior: Vec<f64>,
+    /// The loss of the best model that ignores its input.
+    chance: Option<f64>,
     metrics: Vec<MetricRow>,
     evals: Vec<EvalRow>,
     verdict: Option<Verdict>,
@@ -111,7 +111,7 @@ struct PlateauRule {
 
 impl PlateauRule {
     fn judge(&mut self) {
-        self.verdict = rests(&self.rule, self.steps, &self.metrics, &self.evals, &self.prior);
+        self.verdict = rests(&self.rule, self.steps, &self.metrics, &self.evals, self.chance);
     }
 }
 
@@ -145,9 +145,9 @@ impl Sink for TrialSink<'_> {
     }
 
     /// A trial that continues from the state at which the rule ended it ends there again.
-    fn classes(&mut self, prior: &[f64]) {
+    fn chance(&mut self, chance: Option<f64>) {
         if let Some(rule) = &mut self.plateau_rule {
-            rule.prior = prior.to_vec();
+            rule.chance = chance;
             rule.judge();
         }
     }

@@ -58,7 +58,7 @@ pub(crate) fn toy(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainErr
         train_probe_loss: f32::NAN,
         scores: Scores::default(),
     };
-    sink.classes(&[0.5, 0.5]);
+    sink.chance(Some(std::f64::consts::LN_2));
     if step == 0 {
         sink.eval(&eval(0, carried))?;
     }

@@ -6,8 +6,8 @@ use std::fs;
 use std::path::Path;
 
 use plateau::analysis::detector::Detection;
+use plateau::analysis::measured::LEAST_DELTA;
 use plateau::analysis::probes::Conclusion;
-use plateau::analysis::shape::LEAST_DELTA;
 use plateau::analysis::{Run, diagnose};
 use plateau::run::{self, survey_folder};
 use plateau::store::{Results, RunDir};

@@ -210,7 +210,7 @@ fn models_of_every_encoder_are_exported() {
     let place = sweep("run: {keep: best}\n");
     place.expect(0, "run sweep.yaml --progress none");
     let texts = ["I love it", "what a terrible, terrible day :(", "see you at the station at 5", "a"];
-    let examples = texts.map(|text| Example { text: text.into(), pair: None, label: 0 });
+    let examples = texts.map(|text| Example::unlabelled(text));
     for (library, pooling, class) in
         [("transformers", "pooler", "ForSequenceClassification"), ("sentence-transformers", "mean", "Model")]
     {
@@ -230,7 +230,7 @@ fn models_of_every_encoder_are_exported() {
             assert!(architecture.ends_with(class) && architecture.to_lowercase().starts_with(&named), "{architecture}");
             let folder = place.path(&format!("out/{id}"));
             let classifier = Classifier::new(&ClassifierFiles::read(&folder).unwrap(), 1).unwrap();
-            scores.push(classifier.logits(&examples).unwrap());
+            scores.push(classifier.outputs(&examples).unwrap());
             folders.push(folder);
         }
         assert_eq!(folders.len(), encoders().len());

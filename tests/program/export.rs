@@ -136,9 +136,9 @@ fn check_export(extra: &str, library: &str) {
         (&files.labels[..], files.data.max_length),
         (&["negative", "neutral", "positive"].map(String::from)[..], 32)
     );
-    let example = |text: &&str| Example { text: (*text).into(), pair: None, label: 0 };
+    let example = |text: &&str| Example::unlabelled(*text);
     let examples: Vec<Example> = texts.iter().map(example).collect();
-    let scores = Classifier::new(&files, 2).unwrap().logits(&examples).unwrap();
+    let scores = Classifier::new(&files, 2).unwrap().outputs(&examples).unwrap();
     if let Some(expected) = scores_in_python(library, &[place.path("out")], &texts) {
         let expected = &expected[0];
         let pairs = scores.iter().flatten().zip(expected.iter().flatten());
@@ -157,10 +157,10 @@ fn check_export(extra: &str, library: &str) {
     let other = trials.keys().find(|id| *id != winner).unwrap();
     place.expect(0, &format!("export sweep.yaml --format hf -o other --trial {other} --dtype bf16"));
     let other = ClassifierFiles::read(&place.path("other")).unwrap();
-    assert_ne!(Classifier::new(&other, 1).unwrap().logits(&examples).unwrap(), scores);
+    assert_ne!(Classifier::new(&other, 1).unwrap().outputs(&examples).unwrap(), scores);
     place.expect(0, "export sweep.yaml --format hf -o both --top 2 --dtype f16");
     let half = place.path("both").join(format!("1-{winner}"));
-    let half = Classifier::new(&ClassifierFiles::read(&half).unwrap(), 1).unwrap().logits(&examples).unwrap();
+    let half = Classifier::new(&ClassifierFiles::read(&half).unwrap(), 1).unwrap().outputs(&examples).unwrap();
     let worst = half.iter().flatten().zip(scores.iter().flatten()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     assert!(worst > 0.0 && worst < 0.05, "{worst}");
 }

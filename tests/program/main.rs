@@ -32,6 +32,7 @@ mod skip;
 mod stopping;
 #[cfg(feature = "faults")]
 mod tally;
+mod tasks;
 mod test_set;
 #[cfg(feature = "faults")]
 mod torture;

@@ -62,7 +62,8 @@ fn equal_results_give_equal_reports() {
 fn every_result_file_is_written() {
     const METRICS: &str = "step,epoch,train_loss,lr,grad_norm,tokens,seconds";
     const EVALS: &str = "step,eval_loss,accuracy,macro_f1,train_probe_loss,weighted_f1,mcc,auroc,average_precision,\
-         class_precision,class_recall,class_f1,class_support";
+         class_precision,class_recall,class_f1,class_support,mse,mae,r2,pearson,spearman,micro_f1,subset_accuracy,macro_auroc,\
+         macro_average_precision";
     const NUMBERS: usize = 9;
     const TRIALS: &str = "id,lr,seed,status,steps,final_train_loss,final_eval_loss,best_eval_loss,best_eval_step,\
          best_accuracy,plateau_step,verdict,cause,seconds,tokens_per_second,error";
@@ -83,7 +84,8 @@ fn every_result_file_is_written() {
         assert_eq!((first_line(&evals), evals.lines().count()), (EVALS, 5));
         check_numbers(&metrics, &METRICS.split(',').collect::<Vec<_>>());
         check_numbers(&evals, &EVALS.split(',').take(NUMBERS).collect::<Vec<_>>());
-        let classes = evals.lines().last().and_then(|line| line.rsplit(',').next()).unwrap();
+        let support = EVALS.split(',').position(|name| name == "class_support").unwrap();
+        let classes = evals.lines().last().and_then(|line| line.split(',').nth(support)).unwrap();
         assert_eq!(classes.split(';').filter(|count| count.parse::<u32>().is_ok()).count(), 3, "{classes}");
         let json = |name: &str| serde_json::from_str::<serde_json::Value>(&read(name)).unwrap();
         let (config, outcome) = (json("config.json"), json("outcome.json"));

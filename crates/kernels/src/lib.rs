@@ -15,7 +15,6 @@ pub mod attention;
 pub mod convolution;
 pub mod dropout;
 pub mod linear;
-pub mod loss;
 pub mod lstm;
 pub mod math;
 pub mod norm;

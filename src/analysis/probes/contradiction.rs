@@ -6,7 +6,7 @@
 use super::probed::Probed;
 use super::settle::Settled;
 use crate::analysis::groups::{LEARNING_RATE, matched};
-use crate::analysis::measured::chance;
+use crate::analysis::measured::eval_chance;
 use crate::analysis::sweep::{Run, Sweep};
 use crate::analysis::thresholds as limit;
 
@@ -38,15 +38,16 @@ fn contradicts(sweep: &Sweep, run: &Run, settled: Settled) -> bool {
 
 /// Whether `other` was trained on the same data as `run` and learned them.
 fn learned_the_labels_of(other: &Run, run: &Run) -> bool {
-    let prior = other.outcome.as_ref().map_or(&[][..], |outcome| &outcome.eval_prior);
     let level = other.best_eval().map(|(_, level)| level);
-    let learned = level.zip(chance(prior)).is_some_and(|(level, chance)| level < limit::POOR * chance);
+    let learned = level
+        .zip(other.outcome.as_ref().and_then(eval_chance))
+        .is_some_and(|(level, chance)| level < limit::POOR * chance);
     learned && other.trial.config.data == run.trial.config.data
 }
 
 /// Whether `other` was trained on the same data as `run` and reached a clearly lower evaluation loss.
 fn is_lower(other: &Run, run: &Run) -> bool {
-    let margin = other.outcome.as_ref().and_then(|outcome| chance(&outcome.eval_prior));
+    let margin = other.outcome.as_ref().and_then(eval_chance);
     let levels = other.best_eval().zip(run.best_eval()).map(|(other, run)| (other.1, run.1));
     let lower = levels.zip(margin).is_some_and(|((there, here), chance)| here - there > limit::NEIGHBOUR * chance);
     lower && other.trial.config.data == run.trial.config.data

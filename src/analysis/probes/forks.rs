@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::paired::{Change, paired};
 use super::probed::{Answer, Measure, ProbeResult, Probed};
 use super::settle::{Answers, Settled};
-use crate::analysis::measured::chance;
+use crate::analysis::measured::eval_chance;
 use crate::analysis::statistics::mean;
 use crate::analysis::sweep::Run;
 use crate::trial::{Outcome, Probe, ProbeKind, Status, TrialId};
@@ -116,7 +116,7 @@ impl<'a> Forks<'a> {
             (false, true) => return ProbeResult::Diverged(Change::Lowered),
             _ => {}
         }
-        let least = pairs.first().map_or(f64::NAN, |(run, _)| LEAST_EFFECT * entropy(run));
+        let least = pairs.first().map_or(f64::NAN, |(run, _)| LEAST_EFFECT * chance_of(run));
         let effect = |measure: Measure| {
             let series = |of: fn(&(&'a Run, &'a Run)) -> &'a Run| -> Vec<Vec<f64>> {
                 pairs.iter().map(|pair| measure.series(of(pair))).collect()
@@ -134,16 +134,16 @@ impl<'a> Forks<'a> {
     }
 }
 
-/// Entropy of the class prior. 1 where there are fewer than two classes.
-fn entropy(run: &Run) -> f64 {
-    run.outcome.as_ref().and_then(|outcome| chance(&outcome.class_prior)).unwrap_or(1.0)
+/// The loss of the best model that ignores its input. 1 where it is unknown.
+fn chance_of(run: &Run) -> f64 {
+    run.measured().train_chance().unwrap_or(1.0)
 }
 
 fn memorised(runs: &[&Run]) -> ProbeResult {
     let ended: Vec<&Outcome> = runs.iter().filter_map(|run| run.outcome.as_ref()).collect();
     let mut steps: Vec<u64> = ended
         .iter()
-        .filter(|outcome| outcome.best_accuracy.is_some_and(|best| best >= Probe::FITTED))
+        .filter(|outcome| Probe::is_fitted(outcome.best_accuracy, outcome.best_eval_loss, || eval_chance(outcome)))
         .map(|outcome| outcome.steps)
         .collect();
     steps.sort_unstable();

@@ -3,8 +3,8 @@
 
 use crate::analysis::case::{Case, finite};
 use crate::analysis::format::percent;
-use crate::analysis::measured::chance;
-use crate::analysis::shape::{LEAST_DELTA, Shape};
+use crate::analysis::measured::LEAST_DELTA;
+use crate::analysis::shape::Shape;
 use crate::analysis::statistics::{mean, median, robust_deviation, wilson};
 use crate::analysis::thresholds as limit;
 use crate::trial::{Augmentation, Cause, DiagnosticRow, Verdict};
@@ -30,7 +30,7 @@ pub fn overfit(case: &Case<'_>) -> Option<Verdict> {
         if last >= limit::OVERFIT_SEVERE * best.y { "steeply" } else { "slightly" },
         best.y
     );
-    let hopeless = chance(case.measured.eval_prior).is_some_and(|chance| last > limit::NO_BETTER * chance);
+    let hopeless = case.measured.eval_chance().is_some_and(|chance| last > limit::NO_BETTER * chance);
     let verdict = if accuracy_holds(case, best.x) && !hopeless {
         let text = format!("{text}; the accuracy holds, so only the confidence is too high");
         Verdict::note(Cause::CalibrationOnly, text)
@@ -51,7 +51,7 @@ pub fn label_floor(case: &Case<'_>) -> Option<Verdict> {
     // On unequal classes, wrong labels themselves keep the evaluation loss close to guessing. The clean loss then shows that the
     // model has learned.
     let knows = case.chance.is_some_and(|chance| case.clean_end() < limit::KNOWS_TRAINING * chance);
-    let learned = if knows { limit::NO_BETTER } else { limit::BELOW_PRIOR } * chance(case.measured.eval_prior)?;
+    let learned = if knows { limit::NO_BETTER } else { limit::BELOW_PRIOR } * case.measured.eval_chance()?;
     let after = |step: u64| case.measured.eval.iter().any(|point| point.x as u64 == step && point.y < learned);
     let counted = |row: &DiagnosticRow| {
         Some((row.surest_wrong? as usize, DiagnosticRow::surest_of(row.examples() as usize), row.step))
@@ -115,7 +115,7 @@ pub fn memorised(case: &Case<'_>) -> Option<Verdict> {
     let (chance, best, (majority, by_chance)) = (case.chance?, case.best_accuracy()?, case.majority()?);
     let level = case.clean_end();
     let fitted = case.tail() < limit::FITTED * chance;
-    let eval_chance = crate::analysis::measured::chance(case.measured.eval_prior).unwrap_or(chance);
+    let eval_chance = case.measured.eval_chance().unwrap_or(chance);
     let never_below = case.lowest_eval() > limit::NO_BETTER * eval_chance;
     let at_chance = case.shape == Shape::Stuck && level < limit::AT_PRIOR * chance;
     // Where the number of evaluation examples is unknown, chance may explain more, if the loss agrees.

@@ -4,7 +4,6 @@
 use crate::analysis::case::Case;
 use crate::analysis::detector::Trend;
 use crate::analysis::format::percent;
-use crate::analysis::measured::chance;
 use crate::analysis::statistics::{mean, median};
 use crate::analysis::thresholds as limit;
 use crate::trial::{Cause, Verdict};
@@ -19,7 +18,7 @@ pub fn imbalanced(case: &Case<'_>) -> Option<Verdict> {
     // Rare classes take longer. Once the model distinguishes them, few answers only mean a cautious threshold.
     let beats_it = case.best_accuracy().zip(case.majority()).is_some_and(|(best, (_, by_chance))| best > by_chance);
     // A loss that is still on its way from ln K to H, or that small steps keep from it, has another cause.
-    let above = chance(case.measured.eval_prior).zip(case.eval_end());
+    let above = case.measured.eval_chance().zip(case.eval_end());
     let on_its_way = above.is_some_and(|(chance, end)| end > limit::OVER_PRIOR * chance);
     if beats_it || on_its_way || case.rate_is_low() {
         return None;

@@ -6,7 +6,8 @@
 use crate::analysis::case::{Case, finite};
 use crate::analysis::curve::Point;
 use crate::analysis::detector::Trend;
-use crate::analysis::shape::{LEAST_DELTA, Shape};
+use crate::analysis::measured::LEAST_DELTA;
+use crate::analysis::shape::Shape;
 use crate::analysis::thresholds as limit;
 use crate::trial::{Cause, Verdict};
 

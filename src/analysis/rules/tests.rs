@@ -6,8 +6,8 @@ mod unequal;
 
 use crate::analysis::curve::Point;
 use crate::analysis::detector::Trend;
+use crate::analysis::measured::LEAST_DELTA;
 use crate::analysis::measured::Measured;
-use crate::analysis::shape::LEAST_DELTA;
 use crate::analysis::synthetic::{self, gauss};
 use crate::analysis::verdicts::{Diagnosis, diagnose};
 use crate::trial::{Augmentation, Cause, DiagnosticRow, Reason, ShapeKind, Status, TrialConfig, VerdictId};

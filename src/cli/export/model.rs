@@ -93,10 +93,11 @@ fn card(
     // Writing to a String cannot fail.
     let _ = write!(
         text,
-        "---\nlibrary_name: {library}\npipeline_tag: text-classification\n---\n\n# {}: {}\n\nA text classifier, \
+        "---\nlibrary_name: {library}\npipeline_tag: text-classification\n---\n\n# {}: {}\n\nA {} model for texts, \
          fine-tuned with plateau.\n\n",
         sweep.name,
-        report::trial_name(model.run)
+        report::trial_name(model.run),
+        config.data.task.name().replace('_', "-")
     );
     let eval = match &config.data.eval {
         EvalSource::Fraction(fraction) => format!("{fraction} of the training file, held out"),

@@ -119,7 +119,11 @@ fn draw(sweep: &Sweep, study: &Study, layout: &Layout<'_>, hidden: bool) -> Scen
     }
     let bottom = top + (height + GAP) * rows as f64 - GAP;
     let middle = f64::midpoint(top, bottom);
-    scene.text(Text::new(MARGIN + 24.0, middle, "eval loss (nats)").align(Align::Middle).rotated());
+    scene.text(
+        Text::new(MARGIN + 24.0, middle, format!("eval loss ({})", study.task.loss_unit()))
+            .align(Align::Middle)
+            .rotated(),
+    );
     scene.text(Text::new(f64::midpoint(LEFT, WIDTH - MARGIN), bottom + 36.0, "optimizer step").align(Align::Middle));
     scene.height = bottom + 48.0;
     if !notes.is_empty() {

@@ -42,6 +42,8 @@ struct Map<'a> {
     /// The range of the colour scale. Higher losses have the colour of its upper end.
     range: (f64, f64),
     seeds: usize,
+    /// Of the loss.
+    unit: &'static str,
 }
 
 /// The figure, or why there is none.
@@ -51,7 +53,8 @@ pub fn heatmap(sweep: &Sweep, study: &Study) -> Result<Scene, String> {
     if x.values.len() > MOST || y.values.len() > MOST {
         return Err(format!("Heat maps: a parameter has more than {MOST} values."));
     }
-    let map = Map { x, y, cells: cells(study, x, y), range: range(study), seeds: study.seeds };
+    let map =
+        Map { x, y, cells: cells(study, x, y), range: range(study), seeds: study.seeds, unit: study.task.loss_unit() };
     if study.best().is_none() {
         return Err("Heat maps: no configuration has a successful evaluation yet.".into());
     }
@@ -259,7 +262,7 @@ fn legend(scene: &mut Scene, map: &Map<'_>, left: f64, top: f64) -> f64 {
     scene.text(Text::new(
         left + WIDE + 26.0,
         top + 9.0,
-        format!("eval loss (nats) in both panels, darker is better{more}"),
+        format!("eval loss ({}) in both panels, darker is better{more}", map.unit),
     ));
     top + 26.0
 }

@@ -6,7 +6,7 @@ use crate::report::canvas::axis::{self, Scale};
 use crate::report::canvas::font;
 use crate::report::canvas::scene::{Align, MARGIN, Scene, Text, WIDTH, palette};
 use crate::report::{captions, format};
-use crate::trial::ShapeKind;
+use crate::trial::{Metric, ShapeKind};
 
 /// Rows of the table; `trials.csv` has all.
 const MOST_ROWS: usize = 14;
@@ -41,10 +41,10 @@ pub fn ranking(sweep: &Sweep, study: &Study) -> Scene {
 
 fn subtitle(sweep: &Sweep, study: &Study) -> Vec<String> {
     let noun = study.repetition.noun();
-    let better = if study.metric.is_loss() { "lower is better" } else { "higher is better" };
+    let better = if study.metric.is_cost() { "lower is better" } else { "higher is better" };
     let spread =
         if study.seeds == 1 { better.to_owned() } else { format!("mean ± SD over successful {noun}s, {better}") };
-    let unit = if study.metric.is_loss() { " (nats)" } else { "" };
+    let unit = if study.metric.is_loss() { format!(" ({})", study.task.loss_unit()) } else { String::new() };
     vec![
         captions::sweep_size(sweep, study),
         format!("{} steps", format::thousands(study.steps)),
@@ -171,7 +171,9 @@ impl<'a> Table<'a> {
             x += column.width + GAP;
         }
         at(self.dots_left, Align::Left, &format!("best {}", self.study.metric.title()));
-        at(self.accuracy, Align::Right, "acc., %");
+        let headline = self.study.task.headline();
+        let title = if headline == Metric::Accuracy { "acc., %" } else { headline.title() };
+        at(self.accuracy, Align::Right, title);
         at(self.best_at, Align::Right, "best at");
         at(self.plateau_at, Align::Right, "plateau at");
         let narrow = self.study.seeds == 1 || self.spark.1 - self.spark.0 < 124.0;
@@ -204,7 +206,7 @@ impl<'a> Table<'a> {
             let text = Text::new(x, base, text.unwrap_or_else(|| "–".into())).align(Align::Right);
             scene.text(if quiet { text } else { text.colour(palette::TEXT) });
         };
-        number(self.accuracy, config.accuracy.map(|accuracy| format!("{:.1}", accuracy.mean * 100.0)));
+        number(self.accuracy, config.headline.map(|level| self.study.task.headline().cell(level.mean)));
         number(self.best_at, config.best_step.map(|step| step.to_string()));
         number(self.plateau_at, config.shape.plateau().map(|step| step.to_string()));
         self.sparkline(scene, config, top);

@@ -58,7 +58,7 @@ impl Augmenter {
         Example {
             text: self.vary(&example.text, draw(0)),
             pair: example.pair.as_ref().map(|pair| self.vary(pair, draw(1))),
-            label: example.label,
+            target: example.target.clone(),
         }
     }
 

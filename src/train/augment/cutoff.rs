@@ -67,7 +67,7 @@ mod tests {
         }
         pieces.push(None);
         let cutoff = |rate| Cutoff::new(rate, Random::new(3, Purpose::Cutoff));
-        let example = |text: &str| Example { text: text.to_owned(), pair: None, label: 0 };
+        let example = |text: &str| Example::unlabelled(text);
         let gone =
             |rate, epoch| cutoff(rate).kept(epoch, 0, &example(text), &pieces).iter().filter(|kept| !**kept).count();
         assert_eq!((gone(0.0, 0), gone(0.1, 0), gone(0.5, 0), gone(1.0, 0)), (0, 1, 3, 5));

@@ -6,6 +6,7 @@ use proptest::sample::select;
 use super::tokenize::{WordKind, Words};
 use super::*;
 use crate::train::data::Example;
+use crate::train::tasks::Target;
 use crate::train::testing::plain;
 use crate::trial::{Augmentation, Choose};
 
@@ -39,7 +40,7 @@ fn text() -> impl Strategy<Value = String> {
 }
 
 fn example(text: &str) -> Example {
-    Example { text: text.to_owned(), pair: Some(text.chars().rev().collect()), label: 7 }
+    Example { text: text.to_owned(), pair: Some(text.chars().rev().collect()), target: Target::Class(7) }
 }
 
 fn vary(method: &Augmentation, seed: u64, text: &str) -> String {
@@ -64,7 +65,7 @@ proptest! {
         for (i, text) in texts.iter().enumerate().rev() {
             prop_assert_eq!(&again.apply(1, i, &example(text)), &second[i]);
             prop_assert_eq!(&again.apply(0, i, &example(text)), &first[i]);
-            prop_assert_eq!(first[i].label, 7);
+            prop_assert_eq!(&first[i].target, &Target::Class(7));
             prop_assert!(first[i].pair.is_some());
         }
     }

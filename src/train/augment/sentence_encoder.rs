@@ -9,6 +9,7 @@ use crate::train::batch::{MicroBatch, length};
 use crate::train::data::CheckpointFiles;
 use crate::train::data::{Encoder, Example, Tokens};
 use crate::train::model::{Network, Pass};
+use crate::train::tasks::Target;
 use crate::trial::{MICRO_BATCH_TOKENS, ModelConfig, Pooling};
 
 pub(super) struct SentenceEncoder {
@@ -30,7 +31,7 @@ impl SentenceEncoder {
     pub fn tokens(&self, texts: impl IntoIterator<Item = String>) -> Result<Tokens, TrainError> {
         let mut tokens = Tokens::default();
         for text in texts {
-            self.encoder.append(&Example { text, pair: None, label: 0 }, &mut tokens)?;
+            self.encoder.append(&Example::unlabelled(text), &mut tokens)?;
         }
         self.model.check(&tokens)?;
         Ok(tokens)
@@ -49,7 +50,7 @@ impl SentenceEncoder {
             });
             let last = first + fits.count().max(1);
             let chosen: Vec<u32> = (first as u32..last as u32).collect();
-            let batch = Arc::new(MicroBatch::pack(tokens, &chosen, |_| 0, 0));
+            let batch = Arc::new(MicroBatch::pack(tokens, &chosen, |_| Target::Unknown, 0));
             let vectors = Pass { model: self.model.clone(), batch: batch.clone(), training: None }.vectors()?;
             let rows = batch.offsets.windows(2);
             all.extend(rows.map(|w| vectors[w[0] as usize * width..w[1] as usize * width].to_vec()));

@@ -40,7 +40,7 @@ impl MemoryCache {
 }
 
 fn examples(texts: &[&str]) -> Vec<Example> {
-    texts.iter().map(|text| Example { text: (*text).to_owned(), pair: None, label: 0 }).collect()
+    texts.iter().copied().map(Example::unlabelled).collect()
 }
 
 fn ids(tokenizer: &[u8], text: &str) -> Vec<u32> {

@@ -2,6 +2,7 @@
 
 use super::error::DataError;
 use crate::train::KeyFault;
+use crate::trial::{TaskName, Truncate};
 
 /// A labelled text.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +32,9 @@ pub(super) struct ParsedFile {
     pub description: String,
 }
 
+/// Stands between the labels of a text.
+const LABEL_SEPARATOR: &str = "|";
+
 /// The columns to read, and the number of characters of a text to keep.
 #[derive(Debug, Clone)]
 pub(super) struct Columns<'a> {
@@ -40,8 +44,11 @@ pub(super) struct Columns<'a> {
     has_label: bool,
     /// Whether a row may have no label. Its label is then empty.
     label_is_optional: bool,
+    /// Whether a label may be a list of names. They are joined with [`LABEL_SEPARATOR`].
+    label_is_list: bool,
     has_pair: bool,
     longest: usize,
+    truncate: Truncate,
 }
 
 impl<'a> Columns<'a> {
@@ -55,8 +62,10 @@ impl<'a> Columns<'a> {
             texts: text.len(),
             has_label: label.is_some(),
             label_is_optional: false,
+            label_is_list: false,
             has_pair: pair.is_some(),
             longest,
+            truncate: Truncate::Head,
         }
     }
 
@@ -72,6 +81,23 @@ impl<'a> Columns<'a> {
             _ => key,
         };
         Self { wanted: self.wanted.iter().map(|&(name, column)| (key(name), column)).collect(), ..self }
+    }
+
+    /// Those of a task.
+    pub fn of_task(task: TaskName, text: &'a [String], pair: Option<&'a str>, label: &'a str, longest: usize) -> Self {
+        let is_list = task == TaskName::MultiLabel;
+        let columns = Self::new(text, pair, Some(label), longest);
+        Self { label_is_optional: is_list, label_is_list: is_list, ..columns }
+    }
+
+    /// What joins the values of a list in the column with this index of [`Columns::wanted`]. None: a list is an error.
+    pub fn separator(&self, index: usize) -> Option<&'static str> {
+        (self.label_is_list && self.has_label && index == self.texts).then_some(LABEL_SEPARATOR)
+    }
+
+    /// Texts are cut to this part.
+    pub fn with_truncation(self, truncate: Truncate) -> Self {
+        Self { truncate, ..self }
     }
 
     /// Rows may have no label.
@@ -132,8 +158,9 @@ impl<'a> Columns<'a> {
             }
             None => String::new(),
         };
-        let pair = if self.has_pair { Some(cut(get(self.wanted.len() - 1)?, self.longest)) } else { None };
-        Ok(Row { file: 0, line, text: cut(text, self.longest), pair, label })
+        let shorten = |text| shorten(text, self.longest, self.truncate);
+        let pair = if self.has_pair { Some(shorten(get(self.wanted.len() - 1)?)) } else { None };
+        Ok(Row { file: 0, line, text: shorten(text), pair, label })
     }
 }
 
@@ -241,4 +268,40 @@ pub(super) fn cut(mut text: String, longest: usize) -> String {
         text.shrink_to_fit();
     }
     text
+}
+
+/// At least the characters of which a truncated text is made: the first or the last `longest`, or both.
+fn shorten(text: String, longest: usize, truncate: Truncate) -> String {
+    if truncate == Truncate::Head || text.len() <= longest {
+        return cut(text, longest);
+    }
+    let tail = text.char_indices().rev().nth(longest.saturating_sub(1)).map_or(0, |(start, _)| start);
+    let head = match truncate {
+        Truncate::HeadTail => text.char_indices().nth(longest).map_or(text.len(), |(end, _)| end),
+        Truncate::Head | Truncate::Tail => 0,
+    };
+    if head >= tail && truncate == Truncate::HeadTail {
+        return text;
+    }
+    [&text[..head], &text[tail..]].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_keeps_the_characters_that_truncation_reads() {
+        let check = |truncate, longest, expected: &str| {
+            assert_eq!(shorten("äbcdefgh".to_owned(), longest, truncate), expected, "{truncate:?} {longest}");
+        };
+        check(Truncate::Head, 3, "äbc");
+        check(Truncate::Tail, 3, "fgh");
+        check(Truncate::HeadTail, 3, "äbcfgh");
+        for truncate in [Truncate::Head, Truncate::Tail, Truncate::HeadTail] {
+            check(truncate, 8, "äbcdefgh");
+            check(truncate, 20, "äbcdefgh");
+        }
+        check(Truncate::HeadTail, 5, "äbcdefgh");
+    }
 }

@@ -5,19 +5,26 @@ use std::collections::HashSet;
 use super::example::Example;
 use super::origins::Origins;
 use super::tokens::Tokens;
+use crate::train::tasks::Target;
 
 /// The training and the evaluation split.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Dataset {
-    /// Label names in class order.
+    /// Label names in class order; empty if the task has none.
     pub labels: Vec<String>,
-    /// Share of each class in `train`.
+    /// Share of each class in `train`; empty if an example does not have exactly one.
     pub class_prior: Vec<f64>,
     pub train: Split,
     pub eval: Split,
 }
 
 impl Dataset {
+    /// Share of each class in `eval`; empty where `class_prior` is.
+    #[must_use]
+    pub fn eval_prior(&self) -> Vec<f64> {
+        if self.class_prior.is_empty() { Vec::new() } else { self.eval.prior(self.labels.len()) }
+    }
+
     /// Evaluation examples whose text is also in the training split. Empty texts do not count.
     #[must_use]
     pub fn leaked_rows(&self) -> usize {
@@ -38,7 +45,8 @@ impl Split {
     /// Share of each of `classes` classes.
     #[must_use]
     pub fn prior(&self, classes: usize) -> Vec<f64> {
-        let count = |class: usize| self.examples.iter().filter(|example| example.label as usize == class).count();
+        let is_of = |example: &&Example, class: usize| example.target.class() == Some(class as u32);
+        let count = |class: usize| self.examples.iter().filter(|example| is_of(example, class)).count();
         (0..classes).map(|class| count(class) as f64 / self.examples.len().max(1) as f64).collect()
     }
 
@@ -49,9 +57,15 @@ impl Split {
         texts.filter(|example| known.contains(&example.content())).count()
     }
 
-    /// The class of each example.
-    pub(super) fn labels(&self) -> Vec<u32> {
-        self.examples.iter().map(|example| example.label).collect()
+    /// The number of each example's stratum: splits and limits keep their shares.
+    pub(super) fn strata(&self) -> Vec<u32> {
+        self.examples.iter().map(|example| example.target.stratum()).collect()
+    }
+
+    /// The target of each example.
+    #[must_use]
+    pub fn targets(&self) -> Vec<&Target> {
+        self.examples.iter().map(|example| &example.target).collect()
     }
 
     /// The examples with these indices, in the order of the indices.

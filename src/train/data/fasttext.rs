@@ -13,10 +13,10 @@ pub(super) fn is_fasttext(text: &str) -> bool {
 pub(super) fn parse(text: &str, columns: &Columns<'_>) -> ParsedFile {
     let mut parsed = ParsedFile { description: "fastText".into(), ..ParsedFile::default() };
     for (line, content) in (1..).zip(text.lines()).filter(|(_, content)| !content.trim().is_empty()) {
-        match split(content) {
+        match split(content, columns) {
             Ok((label, text)) => {
                 // The names of the columns do not matter: the only columns are the label and the text.
-                let cell = |index: usize| Ok(if columns.is_label(index) { label } else { text }.to_owned());
+                let cell = |index: usize| Ok(if columns.is_label(index) { &label } else { text }.to_owned());
                 match columns.row(line, cell) {
                     Ok(row) => parsed.rows.push(row),
                     Err(bad) => parsed.bad_rows.push(bad),
@@ -28,32 +28,44 @@ pub(super) fn parse(text: &str, columns: &Columns<'_>) -> ParsedFile {
     parsed
 }
 
-/// Label and text of a line. Labels may stand before or after the text.
-fn split(line: &str) -> Result<(&str, &str), &'static str> {
+/// Label and text of a line. Labels stand before or after the text.
+fn split<'l>(line: &'l str, columns: &Columns<'_>) -> Result<(String, &'l str), &'static str> {
     let line = line.trim();
-    let mut labels = line.split_whitespace().filter_map(|word| word.strip_prefix(PREFIX));
-    let label = labels.next().ok_or("the line has no __label__")?;
-    if labels.next().is_some() {
-        return Err("the line has several labels; expected one label for each text");
+    let first = line.find(PREFIX).ok_or("the line has no __label__")?;
+    let (before, mut rest) = (line[..first].trim(), &line[first..]);
+    let mut names = Vec::new();
+    while let Some(name) = rest.split_whitespace().next().and_then(|word| word.strip_prefix(PREFIX)) {
+        names.push(name);
+        rest = rest[PREFIX.len() + name.len()..].trim_start();
     }
-    let start = line.find(PREFIX).unwrap_or(0);
-    let (before, after) = (line[..start].trim(), line[start + PREFIX.len() + label.len()..].trim());
-    match (before, after) {
-        ("", text) | (text, "") => Ok((label, text)),
-        _ => Err("the label stands inside the text; expected it before or after the text"),
+    let text = match (before, rest) {
+        ("", text) | (text, "") if !text.contains(PREFIX) => text,
+        _ => return Err("a label stands inside the text; expected it before or after the text"),
+    };
+    let separator = columns.wanted().iter().enumerate().find_map(|(index, _)| columns.separator(index));
+    match (names.as_slice(), separator) {
+        ([name], _) => Ok(((*name).to_owned(), text)),
+        (names, Some(separator)) => Ok((names.join(separator), text)),
+        _ => Err("the line has several labels; expected one label for each text"),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trial::TaskName;
 
     #[test]
     fn labels_stand_before_or_after_the_text() {
-        assert_eq!(split("__label__pos a good day"), Ok(("pos", "a good day")));
-        assert_eq!(split("a good day __label__pos"), Ok(("pos", "a good day")));
-        assert_eq!(split("__label__pos"), Ok(("pos", "")));
-        assert!(split("no label").is_err() && split("__label__a __label__b text").is_err());
+        let text = ["text".to_owned()];
+        let of = |task, line| split(line, &Columns::of_task(task, &text, None, "label", 9));
+        let one = |line| of(TaskName::Classification, line);
+        assert_eq!(one("__label__pos a good day"), Ok(("pos".into(), "a good day")));
+        assert_eq!(one("a good day __label__pos"), Ok(("pos".into(), "a good day")));
+        assert_eq!(one("__label__pos"), Ok(("pos".into(), "")));
+        assert!(one("no label").is_err() && one("__label__a __label__b text").is_err());
+        assert!(one("a __label__a text").is_err());
+        assert_eq!(of(TaskName::MultiLabel, "__label__a __label__b text"), Ok(("a|b".into(), "text")));
         assert!(is_fasttext("__label__a x\n\n__label__b y\n") && !is_fasttext("x __label__a\n") && !is_fasttext(""));
     }
 }

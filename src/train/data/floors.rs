@@ -39,7 +39,7 @@ pub(super) fn input_floors(split: &Split) -> InputFloors {
 /// Sum over groups of equal keys of n_g / N H(labels in the group), in nats.
 fn floor(examples: &[Example], key: impl Fn(usize) -> InputKey) -> f64 {
     let mut rows: Vec<(InputKey, u32)> =
-        examples.iter().enumerate().map(|(index, example)| (key(index), example.label)).collect();
+        examples.iter().enumerate().map(|(index, example)| (key(index), example.target.stratum())).collect();
     rows.sort_unstable();
     let mut sum = 0.0;
     for group in rows.chunk_by(|a, b| a.0 == b.0) {
@@ -68,6 +68,7 @@ fn bytes(ids: &[u32]) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::train::data::Tokens;
+    use crate::train::tasks::Target;
 
     /// A split of texts, each with its label and its token ids.
     fn split(rows: &[(&str, u32, &[u32])]) -> Split {
@@ -77,7 +78,10 @@ mod tests {
             offsets.push(offsets.last().unwrap() + ids.len() as u32);
         }
         let types = vec![0; ids.len()];
-        let examples = rows.iter().map(|&(text, label, _)| Example { text: text.into(), pair: None, label }).collect();
+        let examples = rows
+            .iter()
+            .map(|&(text, label, _)| Example { target: Target::Class(label), ..Example::unlabelled(text) })
+            .collect();
         Split { examples, tokens: Tokens::whole(ids, types, offsets), ..Split::default() }
     }
 

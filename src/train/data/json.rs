@@ -83,7 +83,7 @@ pub(super) fn rows(
             columns.row(line, |index| {
                 let column = columns.wanted()[index].1;
                 let value = look_up(&object, column).ok_or_else(|| format!("there is no field `{column}`"))?;
-                text_of(column, value)
+                text_of(column, value, columns.separator(index))
             })
         });
         match row {
@@ -125,12 +125,17 @@ fn names(object: &Map<String, Value>) -> Vec<String> {
     all
 }
 
-fn text_of(column: &str, value: &Value) -> Result<String, String> {
+/// `separator` joins the values of a list, where lists are allowed.
+fn text_of(column: &str, value: &Value, separator: Option<&str>) -> Result<String, String> {
     match value {
         Value::Null => Ok(String::new()),
         Value::String(text) => Ok(text.clone()),
         Value::Number(_) | Value::Bool(_) => Ok(value.to_string()),
-        Value::Array(items) if items.len() == 1 => text_of(column, &items[0]),
+        Value::Array(items) if items.len() == 1 => text_of(column, &items[0], None),
+        Value::Array(items) if separator.is_some() => {
+            let items = items.iter().map(|item| text_of(column, item, None)).collect::<Result<Vec<_>, _>>()?;
+            Ok(items.join(separator.unwrap_or_default()))
+        }
         Value::Array(items) => Err(format!("`{column}` is a list of {} values; expected a single value", items.len())),
         Value::Object(_) => Err(format!("`{column}` is an object; expected a text, a number or true/false")),
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::checkpoint::config_and_tokenizer;
-use super::columns::{Columns, ParsedFile, Row, bad_rows_error, list_names};
+use super::columns::{Columns, ParsedFile, Row, bad_rows_error};
 use super::dataset::{Dataset, Split};
 use super::embedded;
 use super::error::DataError;
@@ -18,8 +18,9 @@ use super::settings::FileSettings;
 use super::source::{SourceFile, SplitName, files};
 use super::split::{EVAL_SPLIT, TEST_SPLIT, class_order, draw_rows, fold_rows, hold_out};
 use super::tokens::{Encoder, Tokens};
+use crate::train::tasks::{Target, label_names, read_target};
 use crate::train::{Cache, KeyFault, TrainError};
-use crate::trial::{BadRows, DataConfig, DataFacts, EvalSource, EvalTable};
+use crate::trial::{BadRows, DataConfig, DataFacts, EvalSource, EvalTable, TaskName, Truncate};
 
 /// At most this many characters of a text are read for each token of `max_length`.
 pub const CHARACTERS_PER_TOKEN: usize = 64;
@@ -72,8 +73,14 @@ pub fn test_rows(config: &DataConfig, model: &str, cache: &dyn Cache) -> Result<
 /// blake3 over the texts and labels of all rows, in hex.
 fn rows_hash(split: &Split, labels: &[String]) -> String {
     let mut hash = blake3::Hasher::new();
-    for Example { text, pair, label } in &split.examples {
-        let row = serde_json::json!([text, pair, labels[*label as usize]]);
+    let name = |label: &u32| labels[*label as usize].as_str();
+    for Example { text, pair, target } in &split.examples {
+        let row = match target {
+            Target::Unknown => serde_json::json!([text, pair]),
+            Target::Class(class) => serde_json::json!([text, pair, name(class)]),
+            Target::Number(number) => serde_json::json!([text, pair, number]),
+            Target::Labels(all) => serde_json::json!([text, pair, all.iter().map(name).collect::<Vec<_>>()]),
+        };
         hash.update(row.to_string().as_bytes()).update(b"\n");
     }
     hash.finalize().to_hex().to_string()
@@ -95,6 +102,7 @@ pub fn data_facts(config: &DataConfig, model: &str, cache: &dyn Cache) -> Result
         skipped_rows: loaded.skipped_rows,
         max_length,
         label_column: config.label.clone(),
+        task: config.task,
     };
     let report = report(dataset, &input);
     let train = &dataset.train;
@@ -184,7 +192,7 @@ impl Loaded {
         let (eval, mut test) = (eval.transpose()?, test.transpose()?);
         let mut whole = tokenised_split(train, &labels, config, &config.eval, &checkpoint, cache)?;
         if let Some(EvalSource::Fraction(fraction)) = config.test {
-            let (rest, held_out) = hold_out(&whole.labels(), fraction, config.seed, TEST_SPLIT);
+            let (rest, held_out) = hold_out(&whole.strata(), fraction, config.seed, TEST_SPLIT);
             test = Some(whole.select(&held_out));
             whole = whole.select(&rest);
         }
@@ -199,14 +207,14 @@ impl Loaded {
                     );
                     return Err(TrainError::key("data.folds", message));
                 }
-                let (train, eval) = fold_rows(&whole.labels(), (fold, folds), config.seed);
+                let (train, eval) = fold_rows(&whole.strata(), (fold, folds), config.seed);
                 let eval = whole.select(&eval);
                 whole = whole.select(&train);
                 eval
             }
             (_, Some(eval)) => eval,
             (EvalSource::Fraction(fraction), None) => {
-                let (train, eval) = hold_out(&whole.labels(), *fraction, config.seed, EVAL_SPLIT);
+                let (train, eval) = hold_out(&whole.strata(), *fraction, config.seed, EVAL_SPLIT);
                 let eval = whole.select(&eval);
                 whole = whole.select(&train);
                 eval
@@ -216,7 +224,7 @@ impl Loaded {
         if eval.examples.is_empty() {
             let numbers = labels.iter().filter(|label| label.parse::<f64>().is_ok()).count();
             let why = if numbers * 10 >= labels.len() * 9 {
-                "are the labels numbers to predict (regression)? data.label must name a column of classes".to_owned()
+                "if the labels are numbers to predict, write `task: regression`".to_owned()
             } else {
                 format!("is `{}` the column of the labels?", config.label)
             };
@@ -225,10 +233,10 @@ impl Loaded {
             return Err(TrainError::key("data.label", message));
         }
         if let Some(limit) = config.limit {
-            whole = whole.select(&draw_rows(&whole.labels(), limit, config.seed, TRAIN_DRAW));
+            whole = whole.select(&draw_rows(&whole.strata(), limit, config.seed, TRAIN_DRAW));
         }
         if let Some(limit) = config.eval_limit {
-            eval = eval.select(&draw_rows(&eval.labels(), limit, config.seed, EVAL_DRAW));
+            eval = eval.select(&draw_rows(&eval.strata(), limit, config.seed, EVAL_DRAW));
         }
         let class_prior = prior(config, &whole, &labels)?;
         let dataset = Dataset { labels, class_prior, train: whole, eval };
@@ -363,7 +371,9 @@ impl Tables {
         label2id: Option<&BTreeMap<String, u32>>,
         test_set: TestSet,
     ) -> Result<Self, TrainError> {
-        let columns = Columns::new(&config.text.0, config.text_pair.as_deref(), Some(&config.label), longest(config));
+        let columns =
+            Columns::of_task(config.task, &config.text.0, config.text_pair.as_deref(), &config.label, longest(config))
+                .with_truncation(config.truncate);
         let train = Table::read(&config.train, SplitName::Train, config, &columns);
         let eval = held_out_table(EVAL, &config.eval, SplitName::Eval, config);
         let test = match config.test.as_ref().filter(|_| test_set == TestSet::Read) {
@@ -375,15 +385,19 @@ impl Tables {
             (train, eval, test) => return Err(file_faults(config, train.err(), eval.err(), test.err())),
         };
         // The test file may not change how the labels of training are written.
-        whole_numbers(train.rows.iter_mut().chain(eval.iter_mut().flat_map(|table| &mut table.rows)));
-        let labels = classes(&config.train, &train.rows, label2id)?;
-        let known: BTreeSet<&str> = labels.iter().map(String::as_str).collect();
-        for row in test.iter_mut().flat_map(|table| &mut table.rows).filter(|row| !known.contains(row.label.as_str())) {
+        let has_classes = config.task == TaskName::Classification;
+        if has_classes {
+            whole_numbers(train.rows.iter_mut().chain(eval.iter_mut().flat_map(|table| &mut table.rows)));
+        }
+        let labels = labels_of(config, &train.rows, label2id)?;
+        let numbers = numbers(&labels);
+        let tests = test.iter_mut().flat_map(|table| &mut table.rows);
+        for row in tests.filter(|row| has_classes && !numbers.contains_key(row.label.as_str())) {
             whole_numbers(std::iter::once(row));
         }
         let mut faults = Vec::new();
-        for (key, table) in [(EVAL, &eval), (TEST, &test)] {
-            let fault = table.as_ref().and_then(|table| check_labels_known(table, &labels).err());
+        for (key, table) in [(TRAIN, Some(&train)), (EVAL, eval.as_ref()), (TEST, test.as_ref())] {
+            let fault = table.and_then(|table| check_labels(table, config.task, &numbers).err());
             faults.extend(fault.map(|message| KeyFault { key, message }));
         }
         if faults.is_empty() { Ok(Self { train, eval, test, labels }) } else { Err(TrainError::Keys(faults)) }
@@ -405,7 +419,8 @@ fn held_out_table(
     let text = text.as_ref().unwrap_or(&config.text);
     let pair = text_pair.as_deref().or(config.text_pair.as_deref());
     let label = label.as_deref().unwrap_or(&config.label);
-    let columns = Columns::new(&text.0, pair, Some(label), longest(config)).within(key);
+    let columns = Columns::of_task(config.task, &text.0, pair, label, longest(config));
+    let columns = columns.within(key).with_truncation(config.truncate);
     Table::read(file, split, config, &columns).map(Some)
 }
 
@@ -484,7 +499,7 @@ impl CheckpointTokenizer {
         let settings: Settings = serde_json::from_slice(&settings)
             .map_err(|error| DataError::malformed(format!("{model}: config.json: {error}")).caused_by(error))?;
         Ok(Self {
-            encoder: Encoder::new(model, &tokenizer, config.max_length, config.text_pair.is_some())?,
+            encoder: Encoder::of(model, &tokenizer, config)?,
             hash: blake3::hash(&tokenizer),
             label2id: settings.label2id.and_then(|map| serde_json::from_value(map).ok()),
         })
@@ -524,31 +539,38 @@ impl CheckpointTokenizer {
     }
 }
 
-/// Label names of the training file in class order. A classifier needs at least two.
-fn classes(source: &str, rows: &[Row], label2id: Option<&BTreeMap<String, u32>>) -> Result<Vec<String>, DataError> {
-    let names: BTreeSet<&str> = rows.iter().map(|row| row.label.as_str()).collect();
-    if names.len() < 2 {
-        let only = names.first().unwrap_or(&"");
-        return Err(DataError::malformed(format!(
-            "{source}: every row has the label `{only}`; a classifier needs at least two labels"
-        )));
+/// Label names of the training file in class order; none if the task has no names. Otherwise there are at least two, or one
+/// that some rows lack.
+fn labels_of(
+    config: &DataConfig,
+    rows: &[Row],
+    label2id: Option<&BTreeMap<String, u32>>,
+) -> Result<Vec<String>, DataError> {
+    let source = &config.train;
+    let names: BTreeSet<&str> = rows.iter().flat_map(|row| label_names(config.task, &row.label)).collect();
+    match config.task {
+        TaskName::Classification if names.len() < 2 => {
+            let only = names.first().unwrap_or(&"");
+            return Err(DataError::malformed(format!(
+                "{source}: every row has the label `{only}`; a classifier needs at least two labels"
+            )));
+        }
+        TaskName::MultiLabel if names.is_empty() => {
+            return Err(DataError::malformed(format!("{source}: no row has a label (column `{}`)", config.label)));
+        }
+        _ => Ok(class_order(&names, label2id)),
     }
-    Ok(class_order(&names, label2id))
 }
 
-/// An evaluation or test file may only have labels of the training file.
-fn check_labels_known(table: &Table, labels: &[String]) -> Result<(), String> {
-    let known: BTreeSet<&str> = labels.iter().map(String::as_str).collect();
-    match table.rows.iter().find(|row| !known.contains(row.label.as_str())) {
-        None => Ok(()),
-        Some(row) => Err(format!(
-            "{}: the label `{}` does not occur in the training data, which has {}; remove such rows from this file, or add \
-             some to the training data",
-            table.place(row),
-            row.label,
-            list_names(labels.iter().map(String::as_str))
-        )),
-    }
+/// The number of each label.
+fn numbers(labels: &[String]) -> BTreeMap<&str, u32> {
+    labels.iter().map(String::as_str).zip(0..).collect()
+}
+
+/// Whether every label of a table can be read. An evaluation or test file may only have labels of the training file.
+fn check_labels(table: &Table, task: TaskName, numbers: &BTreeMap<&str, u32>) -> Result<(), String> {
+    let wrong = table.rows.iter().find_map(|row| Some((row, read_target(task, &row.label, numbers).err()?)));
+    wrong.map_or(Ok(()), |(row, why)| Err(format!("{}: {why}", table.place(row))))
 }
 
 /// All rows of a table as examples with their tokens. `source`: that of the evaluation set, or that of the test set for its
@@ -561,14 +583,14 @@ fn tokenised_split(
     checkpoint: &CheckpointTokenizer,
     cache: &dyn Cache,
 ) -> Result<Split, TrainError> {
-    let number: BTreeMap<&str, u32> = labels.iter().map(String::as_str).zip(0..).collect();
+    let numbers = numbers(labels);
     let key = tokens_key(&table, config, source, checkpoint);
     let origins = Origins::new(table.paths, table.rows.iter().map(|row| (row.file, row.line)).collect());
-    let examples: Vec<Example> = table
-        .rows
-        .into_iter()
-        .map(|row| Example { label: number[row.label.as_str()], text: row.text, pair: row.pair })
-        .collect();
+    let example = |row: Row| {
+        let target = read_target(config.task, &row.label, &numbers).map_err(DataError::malformed)?;
+        Ok(Example { target, text: row.text, pair: row.pair })
+    };
+    let examples = table.rows.into_iter().map(example).collect::<Result<Vec<_>, TrainError>>()?;
     let cached = cache.get(&key).and_then(|bytes| Tokens::from_bytes(&bytes));
     if let Some(tokens) = cached.filter(|tokens| tokens.len() == examples.len()) {
         return Ok(Split { examples, tokens, origins });
@@ -583,7 +605,10 @@ fn tokens_key(table: &Table, config: &DataConfig, source: &EvalSource, checkpoin
     let mut hash = blake3::Hasher::new();
     hash.update(table.hash.as_bytes()).update(checkpoint.hash.as_bytes());
     hash.update(serde_json::json!([config.text, config.text_pair, config.max_length]).to_string().as_bytes());
-    // The settings of the file. Without any, the key is that of earlier versions.
+    // Without another truncation or settings of the file, the key is that of earlier versions.
+    if config.truncate != Truncate::Head {
+        hash.update(serde_json::json!(config.truncate).to_string().as_bytes());
+    }
     let own_columns = if let EvalSource::Table(table) = source { Some(table) } else { None };
     let settings = (&config.format, &config.delimiter, &config.header, &config.encoding, config.bad_rows, own_columns);
     if settings != (&None, &None, &None, &None, BadRows::Error, None) {
@@ -592,8 +617,11 @@ fn tokens_key(table: &Table, config: &DataConfig, source: &EvalSource, checkpoin
     hash.finalize().to_hex().to_string()
 }
 
-/// Share of each class in the training split, which must have rows of at least two classes.
+/// Share of each class in the training split, which must have rows of at least two classes. Empty without classes.
 fn prior(config: &DataConfig, train: &Split, labels: &[String]) -> Result<Vec<f64>, TrainError> {
+    if config.task != TaskName::Classification {
+        return Ok(Vec::new());
+    }
     let prior = train.prior(labels.len());
     if prior.iter().filter(|&&share| share > 0.0).count() < 2 {
         let message = format!(

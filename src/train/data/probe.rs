@@ -45,7 +45,7 @@ fn one_batch(train: &Split, seed: u64) -> Vec<u32> {
     let rows = train.examples.len();
     let mut classes: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     for row in batches(seed, 0, rows, rows, true).into_iter().flatten() {
-        classes.entry(train.examples[row as usize].label).or_default().push(row);
+        classes.entry(train.examples[row as usize].target.stratum()).or_default().push(row);
     }
     let longest = classes.values().map(Vec::len).max().unwrap_or(0);
     let in_turn = (0..longest).flat_map(|turn| classes.values().filter_map(move |rows| rows.get(turn).copied()));
@@ -58,10 +58,13 @@ fn one_batch(train: &Split, seed: u64) -> Vec<u32> {
 mod tests {
     use super::*;
     use crate::train::data::Example;
+    use crate::train::tasks::Target;
 
     fn dataset() -> Dataset {
         let label = |i: u32| u32::from(i.is_multiple_of(10));
-        let examples = (0..100).map(|i| Example { text: i.to_string(), pair: None, label: label(i) }).collect();
+        let examples = (0..100)
+            .map(|i| Example { target: Target::Class(label(i)), ..Example::unlabelled(i.to_string()) })
+            .collect();
         // Example i is [CLS], i + 10, [SEP].
         let ids = (0..100).flat_map(|i| [1, i + 10, 2]).collect();
         let tokens = Tokens::whole(ids, vec![0; 300], (0..=100).map(|i| i * 3).collect());

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::columns::cut;
 use super::dataset::{Dataset, Split};
 use super::floors::input_floors;
-use crate::trial::{DataReport, InputFloors, SplitReport};
+use crate::train::tasks::Target;
+use crate::trial::{DataReport, InputFloors, NumberReport, SplitReport, TaskName};
 
 /// What the report needs beside the data set.
 #[derive(Debug, Default)]
@@ -25,17 +26,20 @@ pub(super) struct ReportInput {
     pub max_length: usize,
     /// The name of the label column.
     pub label_column: String,
+    pub task: TaskName,
 }
 
 /// Describes a data set.
 pub(super) fn report(dataset: &Dataset, input: &ReportInput) -> DataReport {
     let classes = dataset.labels.len();
-    let mut labels_of_text: HashMap<(&str, Option<&str>), BTreeSet<u32>> = HashMap::new();
+    let mut labels_of_text: HashMap<(&str, Option<&str>), Vec<&Target>> = HashMap::new();
     let mut duplicate_rows = 0;
     for example in dataset.train.examples.iter().filter(|example| !example.is_empty()) {
         let labels = labels_of_text.entry(example.content()).or_default();
         duplicate_rows += usize::from(!labels.is_empty());
-        labels.insert(example.label);
+        if !labels.contains(&&example.target) {
+            labels.push(&example.target);
+        }
     }
     let unknown =
         input.unknown_token.map_or(0, |id| dataset.train.tokens.ids.iter().filter(|other| **other == id).count());
@@ -60,8 +64,14 @@ pub(super) fn report(dataset: &Dataset, input: &ReportInput) -> DataReport {
 
 fn split_report(split: &Split, full_lengths: &[u32], max_length: usize, classes: usize) -> SplitReport {
     let mut counts = vec![0; classes];
+    let mut numbers = Vec::new();
     for example in &split.examples {
-        counts[example.label as usize] += 1;
+        match &example.target {
+            Target::Class(class) => counts[*class as usize] += 1,
+            Target::Labels(labels) => labels.iter().for_each(|label| counts[*label as usize] += 1),
+            Target::Number(number) => numbers.push(*number),
+            Target::Unknown => {}
+        }
     }
     let mut sorted = full_lengths.to_vec();
     sorted.sort_unstable();
@@ -72,6 +82,7 @@ fn split_report(split: &Split, full_lengths: &[u32], max_length: usize, classes:
     SplitReport {
         rows: split.examples.len(),
         class_rows: counts,
+        numbers: number_report(&numbers),
         median_tokens: quantile(0.5),
         tokens_95_percent: quantile(0.95),
         longest_tokens: sorted.last().copied().unwrap_or(0),
@@ -110,6 +121,19 @@ fn count_words(text: &str) -> usize {
     words
 }
 
+/// None without numbers.
+fn number_report(numbers: &[f64]) -> Option<NumberReport> {
+    let n = numbers.len() as f64;
+    let mean = numbers.iter().sum::<f64>() / n;
+    let variance = numbers.iter().map(|number| (number - mean).powi(2)).sum::<f64>() / n;
+    (!numbers.is_empty()).then(|| NumberReport {
+        mean,
+        deviation: variance.sqrt(),
+        lowest: numbers.iter().copied().fold(f64::INFINITY, f64::min),
+        highest: numbers.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+    })
+}
+
 fn share(part: usize, whole: usize) -> f64 {
     part as f64 / whole.max(1) as f64
 }
@@ -131,7 +155,7 @@ fn warnings(dataset: &Dataset, report: &DataReport, input: &ReportInput) -> Vec<
     if !untrained.is_empty() {
         found.push(format!("no training row has the label {}; raise data.limit or add rows", named(&untrained)));
     }
-    found.extend(label_warnings(dataset, rows, &input.label_column));
+    found.extend(label_warnings(dataset, rows, input));
     if report.train.truncated_share >= 0.05 {
         found.push(format!(
             "CUT: {:.0} % of the training texts are longer than data.max_length ({} tokens) and lose {:.0} % of all tokens; the \
@@ -235,7 +259,7 @@ fn blind_warnings(train: &SplitReport) -> Vec<String> {
 const MARKS: [&str; 8] = ["-", "--", "?", "none", "null", "n/a", "na", "unknown"];
 
 /// What looks wrong about the labels themselves.
-fn label_warnings(dataset: &Dataset, rows: usize, column: &str) -> Vec<String> {
+fn label_warnings(dataset: &Dataset, rows: usize, input: &ReportInput) -> Vec<String> {
     let mut found = Vec::new();
     let labels = &dataset.labels;
     let mut by_shape: BTreeMap<String, Vec<&String>> = BTreeMap::new();
@@ -255,14 +279,17 @@ fn label_warnings(dataset: &Dataset, rows: usize, column: &str) -> Vec<String> {
             "the label `{mark}` often means that a label is missing; here it is a class. Remove these rows if they have no label"
         ));
     }
+    if input.task != TaskName::Classification {
+        return found;
+    }
     if labels.len() > 20 && labels.len() * 2 > rows {
         let numbers = labels.iter().filter(|label| label.parse::<f64>().is_ok()).count();
-        let guess =
-            if numbers * 10 >= labels.len() * 9 { "is it a number to predict (regression)" } else { "is it an id" };
-        found.push(format!(
-            "{} classes in {rows} rows: {guess}? data.label: {column} must name a column of classes",
-            labels.len()
-        ));
+        let guess = if numbers * 10 >= labels.len() * 9 {
+            "is this a number? `task: regression` predicts it".to_owned()
+        } else {
+            format!("is it an id? data.label: {} must name a column of classes", input.label_column)
+        };
+        found.push(format!("nearly as many classes as rows ({} in {rows} rows): {guess}", labels.len()));
     } else {
         let names: BTreeSet<&str> = labels.iter().map(String::as_str).collect();
         let is_list = |separator: char| {
@@ -276,7 +303,8 @@ fn label_warnings(dataset: &Dataset, rows: usize, column: &str) -> Vec<String> {
         if let Some(separator) = ['|', ';', ','].into_iter().find(|separator| is_list(*separator)) {
             let example = names.iter().find(|name| name.contains(separator)).copied().unwrap_or_default();
             found.push(format!(
-                "labels such as `{example}` look like several labels of one text (multi-label); here each combination is a class"
+                "labels such as `{example}` look like several labels of one text, and here each combination is a class; `task: multi_label` predicts \
+                 each label by itself"
             ));
         }
     }
@@ -290,7 +318,10 @@ mod tests {
 
     fn dataset(labels: &[&str], train: &[(&str, u32)], eval: &[(&str, u32)]) -> Dataset {
         let split = |rows: &[(&str, u32)]| Split {
-            examples: rows.iter().map(|&(text, label)| Example { text: text.into(), pair: None, label }).collect(),
+            examples: rows
+                .iter()
+                .map(|&(text, label)| Example { target: Target::Class(label), ..Example::unlabelled(text) })
+                .collect(),
             tokens: Tokens::whole(
                 rows.iter().map(|(text, _)| text.trim().bytes().map(u32::from).sum()).collect(),
                 vec![0; rows.len()],
@@ -392,7 +423,7 @@ mod tests {
         assert!(warnings(&["entailment", "-"]).contains("the label `-` often means"));
         let numbers: Vec<String> = (0..30).map(|i| format!("0.{i:03}")).collect();
         let numbers: Vec<&str> = numbers.iter().map(String::as_str).collect();
-        assert!(warnings(&numbers).contains("30 classes in 30 rows: is it a number to predict (regression)?"));
+        assert!(warnings(&numbers).contains("(30 in 30 rows): is this a number? `task: regression`"));
         let untrained = dataset(&["a", "b", "c"], &[("x", 0), ("y", 1)], &[("z", 2)]);
         assert!(warned(&untrained)[0].contains("no training row has the label `c`"));
     }

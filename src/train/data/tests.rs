@@ -55,7 +55,7 @@ fn load_file(file: &File) -> Result<Dataset, TrainError> {
 
 /// All examples, of both splits, as `label text` in some order.
 fn contents(dataset: &Dataset) -> Vec<String> {
-    let of = |example: &Example| format!("{} {}", dataset.labels[example.label as usize], example.text);
+    let of = |example: &Example| format!("{} {}", dataset.labels[example.target.stratum() as usize], example.text);
     let mut all: Vec<String> = dataset.train.examples.iter().chain(&dataset.eval.examples).map(of).collect();
     all.sort();
     all
@@ -514,7 +514,7 @@ fn a_fraction_for_the_test_set_is_in_no_other_split() {
     let dataset = load(&config, MODEL, &cache).unwrap();
     let test = test_rows(&config, MODEL, &cache).unwrap().unwrap();
     assert_eq!((dataset.train.examples.len(), dataset.eval.examples.len(), test.examples.len()), (24, 5, 11));
-    let in_x = test.examples.iter().filter(|example| test.labels[example.label as usize] == "x").count();
+    let in_x = test.examples.iter().filter(|example| test.labels[example.target.stratum() as usize] == "x").count();
     assert_eq!(in_x, 3, "a quarter of the ten rows of this label");
     let all = [&dataset.train.examples, &dataset.eval.examples, &test.examples].into_iter().flatten();
     let texts: std::collections::BTreeSet<&str> = all.map(|example| example.text.as_str()).collect();
@@ -565,7 +565,7 @@ fn training_does_not_read_a_test_file() {
     assert_eq!(load_hashed(&with(Some(missing)), MODEL, &cache).unwrap(), without);
     let config = with(Some(EvalSource::Table(table("target"))));
     let rows = test_rows(&config, MODEL, &cache).unwrap().unwrap();
-    let found: Vec<(&str, u32)> = rows.examples.iter().map(|row| (row.text.as_str(), row.label)).collect();
+    let found: Vec<(&str, u32)> = rows.examples.iter().map(|row| (row.text.as_str(), row.target.stratum())).collect();
     assert_eq!(found, [("text 1", 1), ("new", 0)]);
     let facts = data_facts(&config, MODEL, &cache).unwrap();
     assert_eq!(facts.hash, without.1.data, "the id of a trial does not depend on it");
@@ -588,7 +588,10 @@ fn labels_of_the_eval_file_must_be_known() {
         load(&config, MODEL, &MemoryCache::default()).map_err(|error| error.to_string().replace(&eval.path, "EVAL"))
     };
     let dataset = eval("label\ttext\nb\tz\n").unwrap();
-    assert_eq!((dataset.train.examples.len(), dataset.eval.examples.len(), dataset.eval.examples[0].label), (2, 1, 1));
+    assert_eq!(
+        (dataset.train.examples.len(), dataset.eval.examples.len(), dataset.eval.examples[0].target.stratum()),
+        (2, 1, 1)
+    );
     assert_eq!(
         eval("label\ttext\nb\tz\nc\tz\n").unwrap_err(),
         "EVAL:3: the label `c` does not occur in the training data, which has `a`, `b`; remove such rows from this file, or add some to the training data"
@@ -608,8 +611,9 @@ fn tweets_split_by_label_in_file_order() {
     let dataset = load(&config("embedded:tweets"), MODEL, &MemoryCache::default()).unwrap();
     assert_eq!(dataset.labels, ["negative", "neutral", "positive"]);
     assert_eq!(dataset.train.examples.len() + dataset.eval.examples.len(), 4140);
-    let counts =
-        |split: &Split| (0..3).map(|c| split.examples.iter().filter(|e| e.label == c).count()).collect::<Vec<_>>();
+    let counts = |split: &Split| {
+        (0..3).map(|c| split.examples.iter().filter(|e| e.target.stratum() == c).count()).collect::<Vec<_>>()
+    };
     let (train, eval) = (counts(&dataset.train), counts(&dataset.eval));
     for class in 0..3 {
         assert_eq!(eval[class], ((train[class] + eval[class]) as f64 * 0.2).round() as usize);

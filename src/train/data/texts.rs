@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::columns::Columns;
+use super::columns::{Columns, Row};
 use super::encoding::decode;
 use super::example::Example;
 use super::files::read_unpacked;
@@ -10,12 +10,12 @@ use super::load::{Table, longest, whole_numbers};
 use super::settings::FileSettings;
 use super::source::SplitName;
 use crate::train::TrainError;
-use crate::trial::DataConfig;
+use crate::trial::{DataConfig, TaskName};
 
 /// The texts of a file, with the labels that it has.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LabelledTexts {
-    /// All labels are 0.
+    /// Without targets.
     pub examples: Vec<Example>,
     /// The label of each example, empty where it is missing. None: the file has no labels.
     pub labels: Option<Vec<String>>,
@@ -34,8 +34,12 @@ pub fn labelled_texts(
     labels_are_optional: bool,
 ) -> Result<LabelledTexts, TrainError> {
     let (pair, longest) = (config.text_pair.as_deref(), longest(config));
-    let read = |label| {
-        let columns = Columns::new(&config.text.0, pair, label, longest).with_optional_label();
+    let read = |label: Option<&String>| {
+        let columns = match label {
+            Some(label) => Columns::of_task(config.task, &config.text.0, pair, label, longest),
+            None => Columns::new(&config.text.0, pair, None, longest),
+        };
+        let columns = columns.with_truncation(config.truncate).with_optional_label();
         Table::read(source, SplitName::Eval, config, &columns)
     };
     let (mut table, has_labels) = match read(Some(&config.label)) {
@@ -46,13 +50,15 @@ pub fn labelled_texts(
         },
         table => (table?, true),
     };
-    whole_numbers(table.rows.iter_mut().filter(|row| !row.label.is_empty()));
+    if config.task == TaskName::Classification {
+        whole_numbers(table.rows.iter_mut().filter(|row| !row.label.is_empty()));
+    }
     let labels = has_labels.then(|| table.rows.iter().map(|row| row.label.clone()).collect());
     Ok(LabelledTexts { examples: examples(&table), labels, skipped_rows: table.skipped_rows, files: table.files })
 }
 
 fn examples(table: &Table) -> Vec<Example> {
-    let example = |row: &super::columns::Row| Example { text: row.text.clone(), pair: row.pair.clone(), label: 0 };
+    let example = |row: &Row| Example { pair: row.pair.clone(), ..Example::unlabelled(row.text.as_str()) };
     table.rows.iter().map(example).collect()
 }
 
@@ -66,8 +72,7 @@ fn lines(source: &str, config: &DataConfig) -> Result<Option<LabelledTexts>, Tra
     if Path::new(&name).extension().is_none_or(|ending| ending != "txt") || decoded.text.contains('\t') {
         return Ok(None);
     }
-    let example = |text: &str| Example { text: text.to_owned(), pair: None, label: 0 };
-    let examples: Vec<Example> = decoded.text.lines().map(example).collect();
+    let examples: Vec<Example> = decoded.text.lines().map(Example::unlabelled).collect();
     let files = vec![format!("{source}: one text on each line, {} lines", examples.len())];
     Ok(Some(LabelledTexts { examples, labels: None, files, skipped_rows: 0 }))
 }

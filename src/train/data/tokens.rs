@@ -7,11 +7,12 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 use tokenizers::processors::bert::BertProcessing;
-use tokenizers::{EncodeInput, PostProcessor, Tokenizer, TruncationDirection, TruncationParams};
+use tokenizers::{EncodeInput, Encoding, PostProcessor, Tokenizer, TruncationDirection, TruncationParams};
 
 use super::error::DataError;
 use super::example::Example;
 use crate::train::TrainError;
+use crate::trial::{DataConfig, Truncate};
 
 /// Token ids of many examples, one after another without padding. Example i has the range `offsets[i]..offsets[i + 1]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,6 +109,9 @@ fn numbers(bytes: &[u8]) -> Vec<u32> {
 /// A tokenizer with a fixed `max_length`.
 pub struct Encoder {
     tokenizer: Tokenizer,
+    /// Tokens that are kept from the beginning and from the end of a longer text, without special tokens. None: the tokenizer
+    /// truncates.
+    ends: Option<(usize, usize)>,
 }
 
 impl Encoder {
@@ -139,7 +143,61 @@ impl Encoder {
             tokenizer.get_truncation().map_or(TruncationDirection::Right, |truncation| truncation.direction);
         let truncation = TruncationParams { max_length, direction, ..TruncationParams::default() };
         tokenizer.with_truncation(Some(truncation)).map_err(broken)?;
-        Ok(Self { tokenizer })
+        Ok(Self { tokenizer, ends: None })
+    }
+
+    /// The encoder of a data section.
+    pub fn of(name: &str, tokenizer_json: &[u8], config: &DataConfig) -> Result<Self, TrainError> {
+        let pair = config.text_pair.is_some();
+        let encoder = Self::new(name, tokenizer_json, config.max_length, pair)?;
+        encoder.with_truncation(config.truncate, config.max_length, pair)
+    }
+
+    /// Keeps another part of longer texts than the beginning.
+    fn with_truncation(mut self, truncate: Truncate, max_length: usize, pair: bool) -> Result<Self, TrainError> {
+        match truncate {
+            Truncate::Head => {}
+            Truncate::Tail => {
+                let direction = TruncationDirection::Left;
+                let truncation = TruncationParams { max_length, direction, ..TruncationParams::default() };
+                self.tokenizer.with_truncation(Some(truncation)).map_err(not_tokenised)?;
+            }
+            Truncate::HeadTail if pair => {
+                let message = "data.truncate: head_tail is for single texts; pairs have head and tail";
+                return Err(TrainError::key("data.truncate", message));
+            }
+            Truncate::HeadTail => {
+                let added = self.tokenizer.get_post_processor().map_or(0, |processor| processor.added_tokens(pair));
+                let room = max_length - added;
+                self.ends = Some((room / 4, room - room / 4));
+                self.tokenizer.with_truncation(None).map_err(not_tokenised)?;
+            }
+        }
+        Ok(self)
+    }
+
+    /// Encodes one example with special tokens, truncated. `with_spans`: whether spans in the text are needed.
+    fn encode_one(&self, example: &Example, with_spans: bool) -> Result<Encoding, TrainError> {
+        let encode = |special| {
+            let input = input(example);
+            let encoding = if with_spans {
+                self.tokenizer.encode(input, special)
+            } else {
+                self.tokenizer.encode_fast(input, special)
+            };
+            encoding.map_err(not_tokenised)
+        };
+        let Some((head, tail)) = self.ends else { return Ok(encode(true)?) };
+        let mut whole = encode(false)?;
+        if whole.len() > head + tail {
+            let mut end = whole.clone();
+            end.truncate(tail, 0, TruncationDirection::Left);
+            whole.truncate(head, 0, TruncationDirection::Right);
+            whole.take_overflowing();
+            end.take_overflowing();
+            whole.merge_with(end, false);
+        }
+        Ok(self.tokenizer.post_process(whole, None, true).map_err(not_tokenised)?)
     }
 
     /// Encodes all examples on the threads of the current rayon pool.
@@ -188,7 +246,7 @@ impl Encoder {
 
     /// Encodes one example and appends it to `tokens`.
     pub fn append(&self, example: &Example, tokens: &mut Tokens) -> Result<(), TrainError> {
-        let encoding = self.tokenizer.encode_fast(input(example), true).map_err(not_tokenised)?;
+        let encoding = self.encode_one(example, false)?;
         tokens.ids.extend_from_slice(encoding.get_ids());
         tokens.types.extend(encoding.get_type_ids().iter().map(|&kind| kind as u8));
         tokens.positions.extend(0..encoding.len() as u32);
@@ -203,7 +261,7 @@ impl Encoder {
         tokens: &mut Tokens,
         kept: impl FnOnce(&[Option<TokenSpan>]) -> Vec<bool>,
     ) -> Result<(), TrainError> {
-        let encoding = self.tokenizer.encode(input(example), true).map_err(not_tokenised)?;
+        let encoding = self.encode_one(example, true)?;
         let sides = encoding.get_sequence_ids();
         let pieces: Vec<Option<TokenSpan>> = sides
             .iter()
@@ -243,7 +301,7 @@ mod tests {
     const EMBEDDED: &[u8] = include_bytes!("../../../assets/models/minilm-l3/tokenizer.json");
 
     fn example(text: &str, pair: Option<&str>) -> Example {
-        Example { text: text.to_owned(), pair: pair.map(str::to_owned), label: 0 }
+        Example { pair: pair.map(str::to_owned), ..Example::unlabelled(text) }
     }
 
     /// The embedded tokenizer with one key of its JSON changed.
@@ -271,6 +329,28 @@ mod tests {
         check(EMBEDDED, 8, ("a b c d e f g", Some("x y")), ("[CLS] a b c [SEP] x y [SEP]", "00000111"));
         check(EMBEDDED, 8, ("a b", Some("s t u v w x")), ("[CLS] a b [SEP] s t u [SEP]", "00001111"));
         check(EMBEDDED, 7, ("a b c d", Some("w x y z")), ("[CLS] a b [SEP] w x [SEP]", "0000111"));
+    }
+
+    #[test]
+    fn another_part_of_a_longer_text_is_kept() {
+        let check = |truncate, max_length, text: &str, expected: &str| {
+            let encoder = Encoder::new("test", EMBEDDED, max_length, false).unwrap();
+            let encoder = encoder.with_truncation(truncate, max_length, false).unwrap();
+            let mut tokens = encoder.encode(&[example(text, None)]).unwrap();
+            let whole = tokens.clone();
+            encoder.append_part(&example(text, None), &mut tokens, |spans| vec![true; spans.len()]).unwrap();
+            assert_eq!(tokens.select(&[1]), whole, "with spans");
+            let words: Vec<String> = whole.ids.iter().map(|&id| encoder.tokenizer.id_to_token(id).unwrap()).collect();
+            assert_eq!(words.join(" "), expected, "{truncate:?}");
+            assert_eq!(whole.positions, (0..whole.ids.len() as u32).collect::<Vec<_>>());
+        };
+        let text = "a b c d e f g h i j k l";
+        check(Truncate::Head, 10, text, "[CLS] a b c d e f g h [SEP]");
+        check(Truncate::Tail, 10, text, "[CLS] e f g h i j k l [SEP]");
+        check(Truncate::HeadTail, 10, text, "[CLS] a b g h i j k l [SEP]");
+        check(Truncate::HeadTail, 14, text, "[CLS] a b c d e f g h i j k l [SEP]");
+        let pairs = Encoder::new("test", EMBEDDED, 10, true).unwrap().with_truncation(Truncate::HeadTail, 10, true);
+        assert!(pairs.err().unwrap().to_string().contains("head_tail is for single texts"));
     }
 
     #[test]

@@ -27,33 +27,19 @@ impl<'a> DeviceBackend<'a> {
         Self { pass }
     }
 
-    /// The loss of a training pass. Adds the gradients of all trainable parameters to the pass's buffer.
-    pub fn backward(&self, logits: &Tensor) -> Result<f64> {
+    /// Adds the gradients of all trainable parameters to the pass's buffer, given the gradient of the outputs.
+    pub fn backward(&self, outputs: &Tensor, gradient: Vec<f32>) -> Result<()> {
         let training = self.pass.training.as_ref();
         let training = training.ok_or_else(|| Error::Msg("a backward pass needs a training pass".into()))?;
-        let loss = (self.loss(logits, training.smoothing)? * training.weight)?;
-        let mut gradients = loss.backward()?;
+        let gradient = Tensor::from_vec(gradient, outputs.shape(), outputs.device())?.to_dtype(outputs.dtype())?;
+        // The gradient of this sum with respect to the outputs is `gradient`.
+        let mut gradients = (outputs * gradient)?.sum_all()?.backward()?;
         for (i, parameter) in self.pass.model.parameters.iter().enumerate().filter(|(_, p)| p.trainable) {
             if let Some(gradient) = gradients.remove(&parameter.value) {
                 training.gradients.add_tensor(i, gradient)?;
             }
         }
-        loss.to_dtype(candle_core::DType::F64)?.to_scalar()
-    }
-
-    /// Sum of the sequences' cross-entropies.
-    fn loss(&self, logits: &Tensor, smoothing: f64) -> Result<Tensor> {
-        let log = candle_nn::ops::log_softmax(logits, D::Minus1)?;
-        let own = Tensor::new(&*self.pass.batch.labels, logits.device())?.unsqueeze(1)?;
-        let mut hits = log.gather(&own, 1)?;
-        if let Some(mix) = self.pass.mix() {
-            let partners = own.index_select(&Tensor::new(&*mix.partners, logits.device())?, 0)?;
-            let shares = shares(mix, logits)?;
-            hits = (hits.mul(&shares)? + log.gather(&partners, 1)?.mul(&(1.0 - &shares)?)?)?;
-        }
-        let nll = hits.sum_all()?.neg()?;
-        let mean = (log.sum_all()?.neg()? / logits.dim(1)? as f64)?;
-        (nll * (1.0 - smoothing))? + (mean * smoothing)?
+        Ok(())
     }
 
     fn value(&self, parameter: usize) -> &'a Tensor {

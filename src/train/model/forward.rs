@@ -6,13 +6,12 @@ use super::device_backend::DeviceBackend;
 use super::host::host;
 use super::network::Backend;
 use super::operations::Operations;
-use super::pass::{Pass, Training};
+use super::pass::Pass;
 use super::tape::Tape;
 use crate::train::TrainError;
-use plateau_kernels::loss;
 
 impl Pass {
-    /// The logits `[sequences, classes]` in evaluation mode.
+    /// The outputs `[sequences, outputs]` in evaluation mode.
     pub fn logits(self) -> std::result::Result<Vec<f32>, TrainError> {
         let pass = Self { training: None, ..self };
         Ok(pass.evaluate(Self::forward)?)
@@ -39,15 +38,20 @@ impl Pass {
         match self.model.backend {
             Backend::Kernels => {
                 let mut tape = Tape::new(&self);
-                let logits = self.forward(&mut tape)?;
-                let (loss, gradient) = self.loss(training, &host(&logits)?);
-                tape.backward(&logits, gradient)?;
-                Ok(loss)
+                let outputs = self.forward(&mut tape)?;
+                let values: Vec<f64> = host(&outputs)?.iter().copied().map(f64::from).collect();
+                let (loss, gradient) = self.loss(training, &values);
+                tape.backward(&outputs, gradient)?;
+                // Rounded to f32, the type of the gradients.
+                Ok(f64::from(loss as f32))
             }
             Backend::Candle => {
                 let mut device = DeviceBackend::new(&self);
-                let logits = self.forward(&mut device)?;
-                Ok(device.backward(&logits)?)
+                let outputs = self.forward(&mut device)?;
+                let values: Vec<f64> = outputs.detach().to_dtype(DType::F64)?.flatten_all()?.to_vec1()?;
+                let (loss, gradient) = self.loss(training, &values);
+                device.backward(&outputs, gradient)?;
+                Ok(loss)
             }
         }
     }
@@ -97,22 +101,5 @@ impl Pass {
 
     fn layer(&self, number: usize, x: &Tensor, ops: &mut dyn Operations) -> Result<Tensor> {
         self.model.encoder.layer(number, x, self.model.rows(number), ops)
-    }
-
-    /// The weighted sum of the sequences' losses, and its gradient with respect to the logits.
-    fn loss(&self, training: &Training, logits: &[f32]) -> (f64, Vec<f32>) {
-        let Training { weight, smoothing, .. } = *training;
-        let classes = self.model.classes;
-        let (mut total, mut gradient) = (0.0, vec![0.0; logits.len()]);
-        for (sequence, (row, sums)) in logits.chunks_exact(classes).zip(gradient.chunks_exact_mut(classes)).enumerate()
-        {
-            for (label, share) in self.batch.targets(sequence) {
-                total += share * loss::cross_entropy(row, label, smoothing);
-                let parts = loss::backward(row, label, smoothing, weight * share);
-                sums.iter_mut().zip(parts).for_each(|(sum, part)| *sum += part);
-            }
-        }
-        // Rounded to f32, the type of the gradients.
-        (f64::from((weight * total) as f32), gradient)
     }
 }

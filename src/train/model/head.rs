@@ -28,9 +28,9 @@ struct Dense {
 }
 
 impl Head {
-    /// Declares the parameters of a head for `classes` classes. [`Pooling::Pooler`] gives the architecture's own head, the
-    /// others a linear classifier.
-    pub fn declare(declarations: &mut Declarations, shape: &Shape, pooling: Pooling, classes: usize) -> Self {
+    /// Declares the parameters of a head with `outputs` outputs. [`Pooling::Pooler`] gives the architecture's own head, the
+    /// others a linear layer.
+    pub fn declare(declarations: &mut Declarations, shape: &Shape, pooling: Pooling, outputs: usize) -> Self {
         let (layout, width, group) = (shape.head, shape.hidden, Group::Head);
         let dense = layout.dense.filter(|_| pooling == Pooling::Pooler).map(|name| {
             let outputs = layout.dense_width.unwrap_or(width);
@@ -43,7 +43,7 @@ impl Head {
         });
         let name = if dense.is_some() { layout.classifier } else { "classifier" };
         let width = dense.map_or(width, |dense| dense.layer.outputs);
-        let classifier = declarations.linear(name, classes, width, group);
+        let classifier = declarations.linear(name, outputs, width, group);
         let pool = match pooling {
             Pooling::Cls => Pool::First,
             Pooling::Mean => Pool::Mean,
@@ -65,7 +65,7 @@ impl Head {
         }
     }
 
-    /// The logits `[sequences, classes]`. `hidden` is the last layer's output for [`Self::rows`].
+    /// The outputs `[sequences, outputs]`. `hidden` is the last layer's output for [`Self::rows`].
     pub fn forward(&self, ops: &mut dyn Operations, hidden: &Tensor) -> Result<Tensor> {
         let hidden = self.normalise(ops, hidden)?;
         let mut x = match self.pool {

@@ -33,7 +33,8 @@ pub struct Network {
     pub dropout: DropoutRates,
     /// The embeddings and the first `freeze` layers are frozen. 0: nothing is frozen.
     pub freeze: usize,
-    pub classes: usize,
+    /// Elements of the output for a sequence.
+    pub outputs: usize,
     pub device: Device,
     pub dtype: DType,
     pub backend: Backend,
@@ -45,11 +46,11 @@ impl Network {
         json: &[u8],
         weights: &[&[u8]],
         wanted: &ModelConfig,
-        classes: usize,
+        outputs: usize,
         seed: u64,
         device: &Device,
     ) -> Result<Self, TrainError> {
-        Self::load_as(json, weights, wanted, classes, seed, device, DType::F32)
+        Self::load_as(json, weights, wanted, outputs, seed, device, DType::F32)
     }
 
     /// The same with parameters of another type.
@@ -57,7 +58,7 @@ impl Network {
         json: &[u8],
         weights: &[&[u8]],
         wanted: &ModelConfig,
-        classes: usize,
+        outputs: usize,
         seed: u64,
         device: &Device,
         dtype: DType,
@@ -83,7 +84,7 @@ impl Network {
                 "model.pooling does not apply to a network without an encoder, which has its own; remove it".into(),
             ));
         }
-        let head = Head::declare(&mut declarations, shape, pooling, classes);
+        let head = Head::declare(&mut declarations, shape, pooling, outputs);
         declarations.check_lora()?;
         let lora = wanted.lora.is_some();
         let settings =
@@ -93,7 +94,7 @@ impl Network {
         let backend = if device.is_cpu() { Backend::Kernels } else { Backend::Candle };
         let (freeze, device) = (wanted.freeze, device.clone());
         let modules = declarations.modules;
-        Ok(Self { encoder, head, parameters, modules, dropout, freeze, classes, device, dtype, backend })
+        Ok(Self { encoder, head, parameters, modules, dropout, freeze, outputs, device, dtype, backend })
     }
 
     pub fn shape(&self) -> &Shape {

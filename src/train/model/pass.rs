@@ -6,6 +6,7 @@ use super::gradient_buffer::GradientBuffer;
 use super::network::Network;
 use super::operations::{DropoutKind, Place, PlaceDepth};
 use crate::train::batch::{MicroBatch, Mix};
+use crate::train::tasks::Task;
 use plateau_kernels::dropout::Dropout;
 use plateau_random::Random;
 
@@ -24,12 +25,27 @@ pub struct Training {
     /// Random numbers of this seed and step, for dropout masks.
     pub random: Random,
     pub gradients: Arc<GradientBuffer>,
-    /// Weight of each sequence's loss in the loss of the step: 1 / sequences of the batch.
-    pub weight: f64,
-    pub smoothing: f64,
+    /// What divides the sum of the weighted losses: 1 / sum of the weights of the batch.
+    pub scale: f64,
+    pub task: Arc<dyn Task>,
 }
 
 impl Pass {
+    /// The micro-batch's part of the loss of a training step, and its gradient with respect to the outputs of the network.
+    pub(super) fn loss(&self, training: &Training, outputs: &[f64]) -> (f64, Vec<f32>) {
+        let Training { scale, task, .. } = training;
+        let width = task.outputs();
+        let (mut total, mut gradient) = (0.0, vec![0.0; outputs.len()]);
+        for (sequence, (row, sums)) in outputs.chunks_exact(width).zip(gradient.chunks_exact_mut(width)).enumerate() {
+            for (target, share) in self.batch.shared_targets(sequence) {
+                let (loss, parts) = task.gradient(row, target);
+                total += share * loss;
+                sums.iter_mut().zip(parts).for_each(|(sum, part)| *sum += (scale * share * part) as f32);
+            }
+        }
+        (scale * total, gradient)
+    }
+
     /// How pooled outputs are mixed. None in evaluation.
     pub(super) fn mix(&self) -> Option<&Mix> {
         self.batch.mix.as_ref().filter(|_| self.training.is_some())

@@ -9,7 +9,8 @@ use super::gradient_buffer::GradientBuffer;
 use super::operations::Place;
 use super::{Backend, Network, Pass, Training};
 use crate::train::batch::{MicroBatch, Mix};
-use crate::train::testing::{Checkpoint, Gradients, batch, config, gradients};
+use crate::train::tasks::Target;
+use crate::train::testing::{Checkpoint, Gradients, batch, classification, config, gradients};
 use crate::trial::{LoraConfig, ModelConfig, Pooling};
 use plateau_random::{Purpose, Random};
 
@@ -210,8 +211,8 @@ fn a_frozen_part_has_no_gradient_and_no_dropout() {
     let training = Training {
         random: Random::new(1, Purpose::Dropout),
         gradients: Arc::new(GradientBuffer::new(&[])),
-        weight: 1.0,
-        smoothing: 0.0,
+        scale: 1.0,
+        task: classification(3, 0.0),
     };
     let pass =
         Pass { model: Arc::new(load(&model)), batch: Arc::new(batch(1, &[5, 9], 50, 3)), training: Some(training) };
@@ -335,7 +336,7 @@ fn sequences_packed_together_score_as_alone() {
                 types: whole.types[span.clone()].to_vec(),
                 positions: whole.positions[span].to_vec(),
                 offsets: vec![0, lengths[s] as u32],
-                labels: vec![0],
+                targets: vec![Target::Class(0)],
                 places: vec![0],
                 mix: None,
                 frozen: None,
@@ -364,7 +365,7 @@ fn sequences_of_every_architecture_score_together_as_alone() {
                 types: whole.types[span.clone()].to_vec(),
                 positions: whole.positions[span.clone()].to_vec(),
                 offsets: vec![0, span.len() as u32],
-                labels: vec![0],
+                targets: vec![Target::Class(0)],
                 places: vec![0],
                 ..whole.clone()
             };
@@ -390,7 +391,7 @@ fn dropout_does_not_depend_on_micro_batches() {
                 types: whole.types[span.clone()].to_vec(),
                 positions: whole.positions[span.clone()].to_vec(),
                 offsets: vec![0, span.len() as u32],
-                labels: vec![whole.labels[s]],
+                targets: vec![whole.targets[s].clone()],
                 places: vec![s as u32],
                 mix: None,
                 frozen: None,

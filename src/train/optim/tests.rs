@@ -6,6 +6,7 @@ use super::{AdamW, Gradient, RowGradients, Settings, values};
 use crate::train::batch::MicroBatch;
 use crate::train::model::Network;
 use crate::train::model::gradient_buffer::TokenGradients;
+use crate::train::tasks::Target;
 use crate::train::testing::{Checkpoint, config};
 use plateau_random::{Purpose, Random};
 
@@ -101,7 +102,7 @@ fn token_gradients(step: u64, ids: &[u32]) -> TokenGradients {
         types: vec![0; ids.len()],
         positions: vec![0; ids.len()],
         offsets: vec![0, ids.len() as u32],
-        labels: vec![0],
+        targets: vec![Target::Class(0)],
         places: vec![0],
         mix: None,
         frozen: None,

@@ -1,8 +1,8 @@
 //! OVERFIT and NONFINITE on evaluations that are noisy, few, close to zero or broken.
 
 use crate::analysis::curve::Point;
+use crate::analysis::measured::LEAST_DELTA;
 use crate::analysis::measured::Measured;
-use crate::analysis::shape::LEAST_DELTA;
 use crate::analysis::synthetic::gauss;
 use crate::analysis::verdicts::diagnose;
 use crate::trial::{Cause, Reason, Status, Verdict};

@@ -2,8 +2,9 @@
 
 use super::{PRIOR, foreign, noisy, primary};
 use crate::analysis::curve::Point;
+use crate::analysis::measured::LEAST_DELTA;
 use crate::analysis::measured::Measured;
-use crate::analysis::shape::{LEAST_DELTA, Shape};
+use crate::analysis::shape::Shape;
 use crate::analysis::synthetic::gauss;
 use crate::analysis::verdicts::diagnose;
 use crate::trial::{Cause, Reason, ShapeKind, Status};

@@ -2,8 +2,9 @@
 
 use super::{Made, healthy, of_prior, poor, rows};
 use crate::analysis::curve::Point;
+use crate::analysis::measured::LEAST_DELTA;
 use crate::analysis::measured::{Measured, chance};
-use crate::analysis::shape::{LEAST_DELTA, Shape};
+use crate::analysis::shape::Shape;
 use crate::analysis::verdicts::{Diagnosis, diagnose};
 use crate::trial::{Cause, DiagnosticRow, Reason, Status, TrialConfig, Verdict};
 

@@ -86,7 +86,8 @@ fn grid(scene: &mut Scene, panels: &Panels<'_>, frame: &Frame, first: bool) {
     frame.grid_lines(scene, panels.y, 5, first);
     if first {
         let middle = f64::midpoint(frame.top, frame.bottom);
-        let label = Text::new(14.0, middle, "loss (nats)").align(Align::Middle).rotated();
+        let label =
+            Text::new(14.0, middle, format!("loss ({})", panels.study.task.loss_unit())).align(Align::Middle).rotated();
         scene.text(label);
     }
     if let Some(chance) = panels.study.chance.filter(|chance| *chance <= panels.y.1 && *chance >= panels.y.0) {

@@ -1,0 +1,64 @@
+//! Settings that a task does not have, and class weights that do not fit the labels. Pure.
+
+use super::check::Mistake;
+use crate::spec::StopAcross;
+use crate::trial::{ClassWeights, DataFacts, LossName, Metric, TaskName, TrialConfig};
+
+/// The mistakes of a trial that its task explains.
+pub(super) fn mistakes(config: &TrialConfig, data: &DataFacts) -> Vec<Mistake> {
+    let task = config.data.task;
+    let mut mistakes = Vec::new();
+    let mut mistake = |key, or_else, what, hint| mistakes.push(Mistake { key, or_else, what, hint });
+    let patience = config.stop.patience.as_ref().and_then(|patience| patience.metric);
+    for (key, metric) in [("metric", Some(config.metric)), ("stop.patience.metric", patience)] {
+        if let Some(metric) = metric.filter(|metric| !task.metrics().contains(metric)) {
+            let what = format!("`{key}` is {}, which `task: {}` does not measure", metric.name(), task.name());
+            let names: Vec<&str> = task.metrics().iter().map(|metric| metric.name()).collect();
+            mistake(key, "data.task", what, format!("expected one of {}", names.join(", ")));
+        }
+    }
+    let loss = &config.loss;
+    if task != TaskName::Classification {
+        let others = [
+            ("loss.name", loss.name == LossName::Focal, "focal loss"),
+            ("loss.class_weights", loss.class_weights.is_some(), "class weights"),
+            ("label_smoothing", config.label_smoothing > 0.0, "label smoothing"),
+        ];
+        for (key, _, name) in others.into_iter().filter(|(_, is_set, _)| *is_set) {
+            let what = format!("`{key}` needs classes: `task: {}` has no {name}", task.name());
+            mistake(key, "data.task", what, "leave it out".to_owned());
+        }
+        return mistakes;
+    }
+    if loss.name == LossName::Focal && config.label_smoothing > 0.0 {
+        let what = "the focal loss has no label smoothing".to_owned();
+        mistake("label_smoothing", "loss.name", what, "set one of the two".to_owned());
+    }
+    if let Some(what) = loss.class_weights.as_ref().and_then(|weights| ClassWeights::mismatch(weights, &data.labels)) {
+        let names: Vec<String> = data.labels.iter().take(20).map(|label| format!("`{label}`")).collect();
+        mistake("loss.class_weights", "data.train", what, format!("the labels are {}", names.join(", ")));
+    }
+    mistakes
+}
+
+/// Why two trials of a sweep cannot be compared: their losses differ, and something compares losses.
+pub(super) fn unlike_losses(first: &TrialConfig, other: &TrialConfig, across: &StopAcross) -> Option<Mistake> {
+    let rules = [
+        ("stop.asha.metric", across.asha.as_ref().map(|rule| rule.metric)),
+        ("stop.median.metric", across.median.as_ref().map(|rule| rule.metric)),
+    ];
+    let metrics = std::iter::once(("metric", Some(other.metric))).chain(rules);
+    let (key, _) = metrics.into_iter().find(|(_, metric)| metric.is_some_and(Metric::is_loss))?;
+    let differing = [
+        ("loss.name", first.loss.name != other.loss.name),
+        ("loss.gamma", first.loss.gamma.total_cmp(&other.loss.gamma).is_ne()),
+        ("loss.class_weights", first.loss.class_weights != other.loss.class_weights),
+    ];
+    let (varying, _) = differing.into_iter().find(|(_, differs)| *differs)?;
+    Some(Mistake {
+        key: varying,
+        or_else: "loss.name",
+        what: format!("`{varying}` varies, and trials with different losses cannot be compared by `eval_loss`"),
+        hint: format!("choose another metric, such as {key}: macro_f1"),
+    })
+}

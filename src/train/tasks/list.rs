@@ -1,0 +1,54 @@
+//! The list of tasks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::classification::{self, Classification};
+use super::multi_label::{self, MultiLabel};
+use super::regression::{self, Regression};
+use super::target::Target;
+use super::task::Task;
+use crate::train::TrainError;
+use crate::trial::{TaskName, TrialConfig};
+
+/// The task of a trial. `targets`: those of the training split.
+///
+/// # Errors
+/// If the class weights name other labels.
+pub fn of(config: &TrialConfig, labels: &[String], targets: &[&Target]) -> Result<Arc<dyn Task>, TrainError> {
+    Ok(match config.data.task {
+        TaskName::Classification => {
+            Arc::new(Classification::new(&config.loss, config.label_smoothing, labels, targets)?)
+        }
+        TaskName::Regression => Arc::new(Regression),
+        TaskName::MultiLabel => Arc::new(MultiLabel { labels: labels.len() }),
+    })
+}
+
+/// The label names in a field of the label column. A task without names has none.
+pub fn label_names(task: TaskName, text: &str) -> BTreeSet<&str> {
+    match task {
+        TaskName::Classification => BTreeSet::from([text]),
+        TaskName::Regression => BTreeSet::new(),
+        TaskName::MultiLabel => multi_label::names(text).collect(),
+    }
+}
+
+/// The target that a field of the label column stands for, given the number of each label name. The error says what is wrong
+/// with the field.
+pub fn read_target(task: TaskName, text: &str, numbers: &BTreeMap<&str, u32>) -> Result<Target, String> {
+    match task {
+        TaskName::Classification => classification::read(text, numbers),
+        TaskName::Regression => regression::read(text),
+        TaskName::MultiLabel => multi_label::read(text, numbers),
+    }
+}
+
+/// What outputs of a network predict, and the probability of each label. A number has none.
+pub fn predict(task: TaskName, outputs: &[f32]) -> (Target, Vec<f64>) {
+    match task {
+        TaskName::Classification => classification::predict(outputs),
+        TaskName::Regression => (Target::Number(outputs.first().copied().unwrap_or(f32::NAN).into()), Vec::new()),
+        TaskName::MultiLabel => multi_label::predict(outputs),
+    }
+}

@@ -1,0 +1,15 @@
+//! The tasks: what the network's outputs mean. One task is one file.
+//!
+//! A [`Task`] says how many outputs the network has, how a target is read from the label column, the loss with its gradient, the
+//! metrics, and the loss of a model that knows nothing. To add a task, implement the trait and add it to `list`.
+
+mod classification;
+mod list;
+mod multi_label;
+mod regression;
+mod target;
+mod task;
+
+pub use list::{label_names, of, predict, read_target};
+pub use target::Target;
+pub use task::{ClassDetails, Evaluated, Task};

@@ -1,0 +1,65 @@
+//! What every task says.
+
+use std::fmt::Debug;
+
+use super::target::Target;
+use crate::trial::{CalibrationBin, EvalRow, Scores};
+
+/// The meaning of a network's outputs.
+///
+/// The loss of a batch or of an evaluation set is the sum of its examples' losses over the sum of their weights.
+pub trait Task: Debug + Send + Sync {
+    /// Elements of the network's output for an example.
+    fn outputs(&self) -> usize;
+
+    /// The weight of an example in the mean loss.
+    fn weight(&self, target: &Target) -> f64 {
+        let _ = target;
+        1.0
+    }
+
+    /// The loss of an example in evaluation, times its weight.
+    fn loss(&self, outputs: &[f64], target: &Target) -> f64;
+
+    /// The loss of an example in training, times its weight, and the gradient of that with respect to the outputs.
+    fn gradient(&self, outputs: &[f64], target: &Target) -> (f64, Vec<f64>);
+
+    /// All metrics. There are as many targets as rows of outputs.
+    fn evaluate(&self, outputs: &[&[f32]], targets: &[&Target]) -> Evaluated;
+
+    /// The evaluation loss of the best model that ignores its input. None if a single output fits all targets.
+    fn chance(&self, targets: &[&Target]) -> Option<f64>;
+}
+
+/// The metrics of an evaluation. What is undefined or no metric of the task is None.
+#[derive(Debug, Default)]
+pub struct Evaluated {
+    pub accuracy: Option<f32>,
+    pub macro_f1: Option<f32>,
+    pub scores: Scores,
+    /// None if the task has no classes.
+    pub classes: Option<ClassDetails>,
+}
+
+impl Evaluated {
+    /// The row of an evaluation after `step` steps. What is undefined is NaN.
+    #[must_use]
+    pub fn row(&self, step: u64, eval_loss: f32, train_probe_loss: f32) -> EvalRow {
+        let [accuracy, macro_f1] = [self.accuracy, self.macro_f1].map(|score| score.unwrap_or(f32::NAN));
+        EvalRow { step, eval_loss, accuracy, macro_f1, train_probe_loss, scores: self.scores.clone() }
+    }
+}
+
+/// What an evaluation says of the classes.
+#[derive(Debug)]
+pub struct ClassDetails {
+    /// Examples that were given each class.
+    pub counts: Vec<u32>,
+    /// Of the quarter of them that the model is surest of, how many are labelled otherwise; None of fewer than four.
+    pub surest_wrong: Option<u32>,
+    /// Number of examples of each class (row) that were predicted to be of each class (column).
+    pub confusion: Vec<Vec<u32>>,
+    pub calibration: Vec<CalibrationBin>,
+    /// The wrong predictions with the highest confidence: example, predicted class, confidence.
+    pub mistakes: Vec<(usize, usize, f64)>,
+}

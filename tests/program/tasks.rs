@@ -1,0 +1,72 @@
+//! Tasks other than classification, from the sweep file to predictions.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::place::{Place, fixture, small};
+
+/// A folder whose `train.tsv` has the labels of another task.
+fn place(task: &str, sweep: &str) -> Place {
+    let place = Place::new(sweep);
+    place.write("train.tsv", fs::read(fixture(&format!("../finetune-bert-{task}/train.tsv"))).unwrap());
+    place
+}
+
+fn rows(table: &str) -> Vec<csv::StringRecord> {
+    csv::Reader::from_reader(table.as_bytes()).records().map(Result::unwrap).collect()
+}
+
+#[test]
+fn a_number_is_predicted() {
+    let place = place(
+        "regression",
+        small!("task: regression\nsteps: 20\neval_every: 10\nmetric: pearson\ngrid: {lr: [1e-3, 1e-4]}\n"),
+    );
+    let planned = place.expect(0, "plan sweep.yaml");
+    assert!(planned.err.contains("labels: mean 1.94, standard deviation 2.052"), "{planned:?}");
+    place.expect(0, "run sweep.yaml --progress none");
+    let summary = place.read("results/sweep/report/summary.md");
+    assert!(summary.contains("Pearson correlation") && summary.contains("squared units of the label"), "{summary}");
+    assert!(!place.path("results/sweep/report/confusion.png").exists());
+    let outcome: Value = serde_json::from_str(
+        &place.read(&format!("{}/outcome.json", place.trials().values().next().unwrap().display())),
+    )
+    .unwrap();
+    assert!(outcome["eval_chance"].as_f64().unwrap() > 1.0 && outcome["best_accuracy"].is_null(), "{outcome}");
+    place.expect(0, "export sweep.yaml --format hf -o model");
+    let config: Value = serde_json::from_str(&place.read("model/config.json")).unwrap();
+    assert_eq!((&config["problem_type"], config["id2label"].as_object().unwrap().len()), (&"regression".into(), 1));
+    let predicted = place.expect(0, "predict sweep.yaml train.tsv");
+    assert!(predicted.err.contains("Pearson correlation 0."), "{}", predicted.err);
+    assert!(predicted.out.starts_with("text,label\n"), "{}", predicted.out);
+    assert!(rows(&predicted.out).iter().all(|row| row[1].parse::<f64>().is_ok()));
+    assert_eq!(place.expect(0, "predict model train.tsv --quiet").out, predicted.out);
+}
+
+#[test]
+fn several_labels_are_predicted() {
+    let place = place("multi-label", small!("task: multi_label\nsteps: 20\neval_every: 10\nlr: 1e-3\n"));
+    place.expect(0, "run sweep.yaml --progress none");
+    let predicted = place.expect(0, "predict sweep.yaml train.tsv");
+    assert!(predicted.err.contains("micro-F1 "), "{}", predicted.err);
+    assert!(predicted.out.starts_with("text,label,food,tech,travel\n"), "{}", predicted.out);
+    for row in rows(&predicted.out) {
+        let names = ["food", "tech", "travel"].into_iter().enumerate();
+        let likely: Vec<&str> =
+            names.filter(|(i, _)| row[2 + i].parse::<f64>().unwrap() > 0.5).map(|(_, name)| name).collect();
+        assert_eq!(row[1], likely.join("|"));
+    }
+    place.expect(0, "export sweep.yaml --format hf -o model");
+    let config: Value = serde_json::from_str(&place.read("model/config.json")).unwrap();
+    assert_eq!(config["problem_type"], "multi_label_classification");
+    assert_eq!(place.expect(0, "predict model train.tsv --quiet").out, predicted.out);
+}
+
+#[test]
+fn labels_of_another_task_are_refused_before_training() {
+    let place = Place::new(small!("task: regression\nsteps: 20\nlabel_smoothing: 0.1\nmetric: accuracy\n"));
+    let refused = place.expect(2, "run sweep.yaml");
+    assert!(refused.err.contains("is not a number; `task: regression` expects numbers"), "{}", refused.err);
+    assert!(!place.path("results").exists() || place.trials().is_empty());
+}
