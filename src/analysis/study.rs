@@ -106,13 +106,13 @@ impl Config {
         self.values.iter().map(|(key, value)| format!("{key} {}", value.label(key))).collect::<Vec<_>>().join(", ")
     }
 
-    /// "2 of 3 stuck at chance", or the shape of the mean curve. `shapes`: those of all runs of the sweep.
+    /// "2 of 3 stuck", or the shape of the mean curve. `shapes`: those of all runs of the sweep.
     pub fn label(&self, shapes: &[Shape]) -> String {
         if !self.shape.failed() || self.runs.len() == 1 {
             return self.shape.label();
         }
         let same = self.runs.iter().filter(|&&run| shapes[run].kind() == self.shape.kind()).count();
-        format!("{same} of {} {}", self.runs.len(), self.shape.kind().title())
+        format!("{same} of {} {}", self.runs.len(), self.shape.kind().short_title())
     }
 }
 

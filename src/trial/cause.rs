@@ -64,6 +64,12 @@ names! {
 }
 
 impl ShapeKind {
+    /// The title for a narrow column.
+    #[must_use]
+    pub fn short_title(self) -> &'static str {
+        if self == Self::Stuck { "stuck" } else { self.title() }
+    }
+
     /// Whether a trial of this shape ended without a usable model. Its losses stay out of every mean.
     #[must_use]
     pub fn is_failure(self) -> bool {

@@ -265,10 +265,10 @@ fn scatter(
     }
     frame.grid_lines(scene, range, 5, true);
     frame.steps(scene, study.steps.max(1), bottom);
-    scene.text(Text::new(f64::midpoint(left, right), bottom + 34.0, "plateau onset (step)").align(Align::Middle));
+    let title = Text::new(f64::midpoint(left, right), bottom + 34.0, "plateau onset (step) · lower left is better");
+    scene.text(title.align(Align::Middle));
     let title = Text::new(left - 46.0, f64::midpoint(plot, bottom), "plateau level (best eval loss)");
     scene.text(title.align(Align::Middle).rotated());
-    scene.boxed_text(Text::new(right - 2.0, bottom - 6.0, "lower left is better").align(Align::Right).size(11.0));
     let at = |config: &Config| Some((config.shape.plateau()? as f64, config.best?.mean));
     let points: Vec<(f64, f64)> = dots.iter().filter_map(|config| at(config)).collect();
     let mut front: Vec<(f64, f64)> = Vec::new();
