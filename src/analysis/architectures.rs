@@ -5,8 +5,7 @@
 //! is larger than noise. What the inputs do not tell, and labels that no architecture predicts, are no fault of an architecture.
 
 use super::arms::{Arm, COUNTS, Inputs, TrialInputs, arms};
-use super::finding::{Finding, FindingKind};
-use super::findings::Next;
+use super::finding::{Finding, FindingKind, Next};
 use super::probes::Probed;
 use super::shape::Shape;
 use super::statistics::{mean, sign_flip};

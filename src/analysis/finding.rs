@@ -10,6 +10,15 @@ pub struct Finding {
     pub text: String,
 }
 
+/// What follows from the findings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Next {
+    /// Why, for people.
+    pub reason: String,
+    /// A line of a sweep file, or a command.
+    pub line: String,
+}
+
 /// What a finding is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FindingKind {

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::effects;
-use super::finding::{Finding, FindingKind};
+use super::finding::{Finding, FindingKind, Next};
 use super::groups::{LEARNING_RATE, Repetition, axes, lead_axis};
 use super::search_findings;
 use super::shape::Shape;
@@ -13,15 +13,6 @@ use super::study::{Config, Level, Study};
 use super::sweep::{Run, Sweep};
 use super::verdicts::{Diagnosis, blames_a_high_rate};
 use crate::trial::{Axis, AxisValue, Cause, Key, Length, Metric, Reason, Verdict, number_text, rounded_text};
-
-/// What follows from the findings.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Next {
-    /// Why, for people.
-    pub reason: String,
-    /// A line of a sweep file, or a command.
-    pub line: String,
-}
 
 /// The findings, most important first. At least one for every sweep.
 pub fn findings(sweep: &Sweep, study: &Study) -> Vec<Finding> {

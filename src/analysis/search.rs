@@ -14,7 +14,7 @@ use crate::trial::{DrawnBy, Key, Metric, Status, TrialId, number_text, rounded_t
 pub const BEST_SHARE: f64 = 0.1;
 /// With fewer configurations in the best tenth, noise looks like importance: it reached 0.37 with 20 trials.
 pub const FEWEST_BEST: usize = 5;
-/// With fewer random draws, nothing is said about what random draws reach.
+/// With fewer random draws, there is no estimate of what random draws reach.
 pub const FEWEST_RANDOM: usize = 10;
 /// Bootstrap samples of the importance.
 const SAMPLES: u64 = 100;

@@ -1,7 +1,6 @@
 //! The findings about a search, in sentences with numbers, and what to do next.
 
-use super::finding::FindingKind;
-use super::findings::Next;
+use super::finding::{FindingKind, Next};
 use super::search::{End, Search};
 use super::study::Study;
 use super::sweep::Sweep;

@@ -3,7 +3,8 @@
 use super::figures::probes::{self, ProbedText};
 use super::suspects;
 use crate::analysis::arms::Inputs;
-use crate::analysis::findings::{self, Next};
+use crate::analysis::finding::Next;
+use crate::analysis::findings;
 use crate::analysis::probes::Probed;
 use crate::analysis::{Finding, FindingKind, Study, Sweep, architectures};
 

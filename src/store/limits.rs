@@ -41,7 +41,7 @@ extern "C" fn out_of_time(_: libc::c_int) {
     exit::out_of_time()
 }
 
-/// `ulimit -t` sets a limit that sends a signal, and one that kills, to the same second. Then nothing can be told. So the first
+/// `ulimit -t` sets a limit that sends a signal, and one that kills, to the same second. Then the two cannot be distinguished. So the first
 /// of them comes a second earlier.
 fn warn_before_kill() {
     let Rlimit { current, maximum } = getrlimit(Resource::Cpu);

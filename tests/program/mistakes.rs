@@ -140,7 +140,7 @@ schedular: cosine
     assert_snapshot!(message("data: {train: train.tsv, eval: ev.tsv, max_length: 32}\nmodel: hf:a/b\nlrr: 1", eval, ""), @r"
     error: the sweep has 2 mistakes
 
-    sweep.yaml:1:32: /here/ev.tsv:1: no column `text` (data.text); the columns are `label`, `txt`; did you mean data.text: txt?; if this file has other columns, write data.eval: {file: ev.tsv, text: ..., label: ...}
+    sweep.yaml:1:32: /here/ev.tsv:1: no column `text` (data.eval.text); the columns are `label`, `txt`; did you mean data.eval.text: txt?; if this file has other columns, write data.eval: {file: ev.tsv, text: ..., label: ...}
       1 | data: {train: train.tsv, eval: ev.tsv, max_length: 32}
         |                                ^^^^^^
 

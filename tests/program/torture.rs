@@ -377,10 +377,10 @@ fn a_sweep_survives_torture() {
     let (start, server) = (Instant::now(), BadServer::start());
     LazyLock::force(&UNDISTURBED);
     // Sweeps wait for their processes and for the disk most of the time.
-    let lanes = setting("PLATEAU_TORTURE_SWEEPS").unwrap_or(1);
-    let disturb = |lane: u64| {
+    let threads = setting("PLATEAU_TORTURE_SWEEPS").unwrap_or(1);
+    let disturb = |number: u64| {
         let (mut dice, mut tally, mut ends, mut sweeps) =
-            (Dice(seed.wrapping_add(lane)), Tally::default(), BTreeMap::new(), 0);
+            (Dice(seed.wrapping_add(number)), Tally::default(), BTreeMap::new(), 0);
         while start.elapsed() < limit {
             let torture = Torture::sweep(&server, dice.below(1 << 31), start + limit);
             tally.merge(torture.tally);
@@ -392,8 +392,8 @@ fn a_sweep_survives_torture() {
     };
     let mut tally = Tally::default();
     thread::scope(|scope| {
-        let lanes: Vec<_> = (0..lanes).map(|lane| scope.spawn(move || disturb(lane))).collect();
-        lanes.into_iter().for_each(|lane| tally.merge(lane.join().unwrap()));
+        let running: Vec<_> = (0..threads).map(|number| scope.spawn(move || disturb(number))).collect();
+        running.into_iter().for_each(|thread| tally.merge(thread.join().unwrap()));
     });
     tally.print(start.elapsed());
     assert!(!tally.faults.is_empty(), "nothing was disturbed");

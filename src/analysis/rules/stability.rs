@@ -35,7 +35,7 @@ pub fn non_finite(case: &Case<'_>) -> Option<Verdict> {
         let verdict = Verdict::cause(Cause::NonFinite, text).over(steps).with_reason(Reason::Start);
         return Some(verdict.with_evidence(&evidence));
     }
-    // Training that goes on with finite losses has sound weights.
+    // Training that continues with finite losses has sound weights.
     let (train, evals) = (&case.measured.train, &case.measured.eval);
     let by_evals = evals.iter().any(|point| point.x as u64 == step && !point.y.is_finite());
     if by_evals

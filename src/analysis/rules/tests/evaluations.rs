@@ -65,13 +65,13 @@ fn a_single_last_evaluation_counts_at_the_end_of_the_run_alone() {
     let mut two = log(60, &[0.37, 0.45], &[]);
     assert!(overfits(&two), "the run is over");
     two.steps = 9000;
-    assert!(!overfits(&two), "the run goes on");
+    assert!(!overfits(&two), "the run continues");
     let single = [0.67, 0.56, 0.42, 0.35, 0.33, 0.32, 0.45];
     assert!(!overfits(&log(60, &single, &[])), "the training losses tell enough");
 }
 
 #[test]
-fn an_evaluation_that_is_nan_while_training_goes_on_is_broken_itself() {
+fn an_evaluation_that_is_nan_while_training_continues_is_broken_itself() {
     let mut broken = log(60, &[f64::NAN; 7], &[]);
     let verdict = found(&broken, Cause::NonFinite).unwrap();
     insta::assert_snapshot!(verdict.text, @"the eval loss is not finite at step 171, but the training loss is finite to the end: labels, masks or number precision of the evaluation are wrong, not the learning rate");
