@@ -32,6 +32,7 @@ pub type Inputs = HashMap<TrialId, TrialInputs>;
 
 /// One arm.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and all combinations occur")]
 pub struct Arm {
     pub name: String,
     pub architecture: Architecture,
@@ -135,7 +136,9 @@ const TRAINING: [&str; 9] =
 impl Identity {
     fn of(run: &Run) -> Self {
         let mut config = json(&run.trial.config);
-        TRAINING.iter().for_each(|key| drop(config.remove(*key)));
+        for key in TRAINING {
+            config.remove(key);
+        }
         let mut network = config.remove("model").unwrap_or_default();
         if let Value::Object(network) = &mut network {
             network.remove("dropout");

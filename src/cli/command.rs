@@ -134,7 +134,10 @@ pub fn main() -> ExitCode {
         Command::Schedule(arguments) => schedule(&arguments),
         Command::Augment(arguments) => augment(&arguments),
         Command::LrFind(arguments) => lr_find(&arguments),
-        Command::Inspect { cache } => inspect(cache),
+        Command::Inspect { cache } => {
+            inspect(cache);
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Completions(arguments) => completions(Program::command(), &arguments),
         Command::Man(arguments) => man(Program::command(), &arguments),
         Command::Worker { attempt } => return ExitCode::from(worker::run(&attempt)),

@@ -10,14 +10,12 @@ use std::any::Any;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
 use rustix::process::Resource;
 use serde::{Deserialize, Serialize};
 
-use super::Failure;
 use super::contained::{limit, message};
 use super::deferred_cache::DeferredCache;
 use super::limits::Limits;
@@ -124,7 +122,7 @@ struct Header {
 pub(super) type Entry = (String, Vec<u8>);
 
 /// Answers requests from standard input until it ends. `cache`: the folder of the cache, which is only read.
-pub(crate) fn inspect(cache: PathBuf) -> Result<ExitCode, Failure> {
+pub(crate) fn inspect(cache: PathBuf) {
     worker::become_worker();
     limit(Resource::Core, 0);
     let requests = match requests().map_err(StoreError::at(Path::new("plateau inspect"))) {
@@ -132,7 +130,7 @@ pub(crate) fn inspect(cache: PathBuf) -> Result<ExitCode, Failure> {
         Err(limit) => {
             // The parent is gone if this fails.
             let _ = write_answer(Answer::Limit(limit.to_string()), &[]);
-            return Ok(ExitCode::SUCCESS);
+            return;
         }
     };
     let cache = DeferredCache::new(DiskCache(Blobs::new(cache)));
@@ -154,7 +152,6 @@ pub(crate) fn inspect(cache: PathBuf) -> Result<ExitCode, Failure> {
         // The parent is gone if this fails.
         sent = cache.entries_from(sent, |entries| write_answer(answer, entries)).unwrap_or(sent);
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// The requests from standard input. A thread reads them, and ends this process at the end of the input, whatever the other

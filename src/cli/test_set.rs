@@ -69,7 +69,9 @@ pub(crate) fn evaluate_best(
             return Ok(());
         }
         Err(faults) => {
-            faults.iter().for_each(|fault| warn(&fault.message));
+            for fault in &faults {
+                warn(&fault.message);
+            }
             return Ok(());
         }
     };

@@ -105,9 +105,9 @@ fn include_and_exclude_stand_beside_arms() {
 
 #[test]
 fn mistakes_in_arms_have_their_line() {
-    assert_snapshot!(messages("arms:\n  - {name: a, lerning_rate: [1e-5]}\n  - {lr: 1e-4, warmup: [0, x]}\n  - {name: a, seeds: [1]}\n  - 3"), @"
-    a.yaml:2:15: unknown key `lerning_rate`
-      2 |   - {name: a, lerning_rate: [1e-5]}
+    assert_snapshot!(messages("arms:\n  - {name: a, learningrate: [1e-5]}\n  - {lr: 1e-4, warmup: [0, x]}\n  - {name: a, seeds: [1]}\n  - 3"), @"
+    a.yaml:2:15: unknown key `learningrate`
+      2 |   - {name: a, learningrate: [1e-5]}
         |               ^^^^^^^^^^^^ did you mean `learning_rate`?
 
     a.yaml:3:5: this arm has no name

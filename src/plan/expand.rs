@@ -437,7 +437,9 @@ impl<'s> Expansion<'s> {
         let axis = |column: Column| Axis { drawn: drawn(&column.path), key: column.path, values: column.values };
         let mut axes: Vec<Axis> = self.columns.into_iter().map(axis).collect();
         if !self.spec.arms.is_empty() {
-            axes.iter_mut().for_each(|axis| sort_numbers(&mut axis.values));
+            for axis in &mut axes {
+                sort_numbers(&mut axis.values);
+            }
         }
         Ok(Plan { name: self.spec.name.clone(), axes, trials: self.trials, search: None, warnings })
     }

@@ -167,8 +167,9 @@ impl DataReport {
             Some(numbers) => {
                 let others = [("eval", Some(&self.eval)), ("test", self.test.as_ref())].into_iter();
                 let others = others.filter_map(|(name, split)| Some((name, split?.numbers.as_ref()?)));
-                let others: String = others.map(|(name, numbers)| format!("; in {name}: {}", numbers.text())).collect();
-                format!("labels: {}{others}", numbers.text())
+                let others = others.map(|(name, numbers)| format!("in {name}: {}", numbers.text()));
+                let all: Vec<String> = std::iter::once(format!("labels: {}", numbers.text())).chain(others).collect();
+                all.join("; ")
             }
             None => self.classes(labels),
         });

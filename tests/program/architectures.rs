@@ -210,7 +210,7 @@ fn models_of_every_encoder_are_exported() {
     let place = sweep("run: {keep: best}\n");
     place.expect(0, "run sweep.yaml --progress none");
     let texts = ["I love it", "what a terrible, terrible day :(", "see you at the station at 5", "a"];
-    let examples = texts.map(|text| Example::unlabelled(text));
+    let examples = texts.map(Example::unlabelled);
     for (library, pooling, class) in
         [("transformers", "pooler", "ForSequenceClassification"), ("sentence-transformers", "mean", "Model")]
     {

@@ -374,8 +374,8 @@ fn a_sweep_survives_torture() {
     let seed = setting("PLATEAU_TORTURE_SEED").unwrap_or(now);
     let limit = Duration::from_secs(setting("PLATEAU_TORTURE_SECONDS").unwrap_or(10));
     println!("PLATEAU_TORTURE_SEED={seed}");
-    let (start, server) = (Instant::now(), BadServer::start());
     LazyLock::force(&UNDISTURBED);
+    let (start, server) = (Instant::now(), BadServer::start());
     // Sweeps wait for their processes and for the disk most of the time.
     let threads = setting("PLATEAU_TORTURE_SWEEPS").unwrap_or(1);
     let disturb = |number: u64| {

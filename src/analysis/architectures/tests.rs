@@ -189,7 +189,7 @@ fn a_bag_that_is_as_good_as_the_encoder_shows_idle_order() {
 fn one_batch(sweep: &Sweep, fits: impl Fn(&str) -> bool) -> Vec<Probed> {
     let at_best = sweep.runs.iter().filter(|run| run.trial.value("lr").unwrap().text == "3e-4");
     let probed = at_best.map(|run| {
-        let fitted = if fits(&run.trial.value("arm").unwrap().text) { 1 } else { 0 };
+        let fitted = usize::from(fits(&run.trial.value("arm").unwrap().text));
         let result = ProbeResult::Memorised { fitted, seeds: 1, steps: 100 };
         Probed {
             trial: run.trial.id.clone(),

@@ -237,7 +237,7 @@ fn thousands_of_random_trials_are_planned_as_fast_as_those_of_a_grid() {
         start.elapsed()
     };
     let lrs: Vec<String> = (1..=100).map(|x| format!("{x}e-6")).collect();
-    let warmups: Vec<String> = (0..20).map(|x| format!("0.{:02}", x)).collect();
+    let warmups: Vec<String> = (0..20).map(|x| format!("0.{x:02}")).collect();
     let grid = time(&format!("steps: 9\ngrid: {{lr: [{}], warmup: [{}]}}", lrs.join(", "), warmups.join(", ")));
     let random = time(
         "steps: 9\nspace: {lr: {log: [1e-6, 1e-3]}, warmup: {uniform: [0, 0.3]}}\nsearch: {sampler: random, trials: 2000}",

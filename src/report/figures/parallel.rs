@@ -53,7 +53,7 @@ pub fn parallel(sweep: &Sweep, study: &Study) -> Result<Scene, String> {
     }
     for (rank, number) in leaders.iter().enumerate().rev() {
         if let Some(tried) = search.over().find(|tried| tried.draw.number == *number) {
-            scene.line(&sheet.path(tried), if rank == 0 { 2.8 } else { 1.8 }, sheet.colour(rank));
+            scene.line(&sheet.path(tried), if rank == 0 { 2.8 } else { 1.8 }, colour_of(rank));
         }
     }
     sheet.draw_axes(&mut scene);
@@ -88,11 +88,12 @@ struct Sheet<'a> {
     places: &'a [f64],
 }
 
-impl Sheet<'_> {
-    fn colour(&self, rank: usize) -> Colour {
-        if rank == 0 { palette::EVAL } else { palette::TRAIN.alpha(0.8) }
-    }
+/// The colour of the configuration of a rank.
+fn colour_of(rank: usize) -> Colour {
+    if rank == 0 { palette::EVAL } else { palette::TRAIN.alpha(0.8) }
+}
 
+impl Sheet<'_> {
     fn y(&self, share: f64) -> f64 {
         self.frame.bottom - share * (self.frame.bottom - self.frame.top)
     }

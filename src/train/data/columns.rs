@@ -37,6 +37,7 @@ const LABEL_SEPARATOR: &str = "|";
 
 /// The columns to read, and the number of characters of a text to keep.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own, and all combinations occur")]
 pub(super) struct Columns<'a> {
     /// The columns of the text, of the label and of the second text, each with its key in the sweep file.
     wanted: Vec<(&'static str, &'a str)>,

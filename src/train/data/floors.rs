@@ -36,7 +36,7 @@ pub(super) fn input_floors(split: &Split) -> InputFloors {
     }
 }
 
-/// Sum over groups of equal keys of n_g / N H(labels in the group), in nats.
+/// Sum over groups of equal keys of `n_g / N H(labels in the group)`, in nats.
 fn floor(examples: &[Example], key: impl Fn(usize) -> InputKey) -> f64 {
     let mut rows: Vec<(InputKey, u32)> =
         examples.iter().enumerate().map(|(index, example)| (key(index), example.target.stratum())).collect();

@@ -551,12 +551,12 @@ fn labels_of(
     match config.task {
         TaskName::Classification if names.len() < 2 => {
             let only = names.first().unwrap_or(&"");
-            return Err(DataError::malformed(format!(
+            Err(DataError::malformed(format!(
                 "{source}: every row has the label `{only}`; a classifier needs at least two labels"
-            )));
+            )))
         }
         TaskName::MultiLabel if names.is_empty() => {
-            return Err(DataError::malformed(format!("{source}: no row has a label (column `{}`)", config.label)));
+            Err(DataError::malformed(format!("{source}: no row has a label (column `{}`)", config.label)))
         }
         _ => Ok(class_order(&names, label2id)),
     }

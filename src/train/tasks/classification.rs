@@ -163,7 +163,9 @@ impl Task for Classification {
         let mut prior = counts(targets, self.outputs());
         prior.iter_mut().zip(&self.weights).for_each(|(count, weight)| *count *= weight);
         let all: f64 = prior.iter().sum();
-        prior.iter_mut().for_each(|share| *share /= all);
+        for share in &mut prior {
+            *share /= all;
+        }
         let entropy: f64 = prior.iter().filter(|share| **share > 0.0).map(|share| -share * share.ln()).sum();
         let level = if self.gamma.is_some() { self.best_constant(&prior) } else { entropy };
         (entropy > 1e-9).then_some(level)

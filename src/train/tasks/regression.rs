@@ -2,6 +2,8 @@
 //!
 //! The loss is the squared error. Metrics equal those of scikit-learn and scipy; what is undefined is None.
 
+use std::cmp::Ordering;
+
 use super::target::Target;
 use super::task::{Evaluated, Task};
 use crate::train::metrics::single;
@@ -89,7 +91,7 @@ fn ranks(values: &[f64]) -> Vec<f64> {
     let mut ranks = vec![f64::NAN; values.len()];
     let mut first = 0;
     // -0 and 0 are equal.
-    for tied in order.chunk_by(|&a, &b| values[a] == values[b]) {
+    for tied in order.chunk_by(|&a, &b| values[a].partial_cmp(&values[b]).is_some_and(Ordering::is_eq)) {
         let rank = first as f64 + (tied.len() + 1) as f64 / 2.0;
         tied.iter().filter(|&&i| !values[i].is_nan()).for_each(|&i| ranks[i] = rank);
         first += tied.len();
