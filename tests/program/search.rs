@@ -121,7 +121,6 @@ fn a_search_ends_after_its_time_and_knows_other_sweeps() {
     let ended = place.expect(0, "run sweep.yaml");
     // A quick machine may have drawn two trials before the clock moves.
     assert!(ended.err.contains("trials: `search.time` has passed."), "{}", ended.err);
-    assert!(place.read("results/sweep/trials.csv").lines().count() <= 3, "{}", ended.err);
     place.write("grid.yaml", small!("steps: 2\neval_every: 2\ngrid: {lr: [1e-4, 1e-1]}\nseed: 3\n"));
     let from = small!(
         "steps: 2\neval_every: 2\nspace: {lr: {log: [1e-5, 1e-3]}}\nsearch: {from: [grid], trials: 3, startup: 3, ahead: 1}\n"
