@@ -103,6 +103,7 @@ impl<'a> Inspector<'a> {
 
     fn ask_notified(&mut self, source: &Source, notify: &dyn Fn(usize)) -> Result<Answer, Failure> {
         if source.is_trusted() {
+            train::start_threads().map_err(|error| Failure::results(error.to_string()))?;
             return Ok(open(source, self.cache, notify));
         }
         let mut running = match self.running.take() {

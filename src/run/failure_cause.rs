@@ -115,6 +115,20 @@ pub(super) fn failure(attempt: &AttemptDir, status: ExitStatus, memory: &MemoryM
     }
 }
 
+/// The last failure of a trial, of which `address_space` is the limit of this process in KiB. Without memory the limit is to blame,
+/// and not the trial: an attempt with more may succeed.
+pub(super) fn blame_limit(failure: Failure, address_space: Option<u64>) -> Failure {
+    match (failure, address_space) {
+        (Failure::OutOfMemory { .. }, Some(limit)) => Failure::Limit {
+            message: format!(
+                "a worker got too little memory, also with no other trial beside it: its address space is limited to {limit} KiB \
+                 (`ulimit -v`). Raise the limit, then run the same command again: finished trials stay finished"
+            ),
+        },
+        (failure, _) => failure,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,6 +142,17 @@ mod tests {
         let meminfo = |free: u64| format!("MemTotal:  1000 kB\nMemAvailable: {free} kB\n");
         assert_eq!([99, 100].map(|free| is_scarce(&meminfo(free))), [true, false]);
         assert!(!is_scarce(""), "nothing is known");
+    }
+
+    #[test]
+    fn a_limit_on_memory_is_blamed_instead_of_the_trial() {
+        let out_of_memory = || Failure::OutOfMemory { log_tail: Vec::new() };
+        assert_eq!(blame_limit(out_of_memory(), None), out_of_memory());
+        assert!(
+            matches!(blame_limit(out_of_memory(), Some(7)), Failure::Limit { message } if message.contains("7 KiB"))
+        );
+        let fault = Failure::DeviceFault { message: "gone".into() };
+        assert_eq!(blame_limit(fault.clone(), Some(7)), fault);
     }
 
     #[test]

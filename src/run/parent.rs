@@ -8,7 +8,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::early_stopping::EarlyStopping;
-use super::failure_cause::{MemoryMonitor, failure};
+use super::failure_cause::{MemoryMonitor, blame_limit, failure};
 use super::follow::{RunningTrial, TrialPosition};
 use super::machine::git_commit;
 use super::order::{RunError, RunOrder};
@@ -23,7 +23,7 @@ use crate::exec::{Executor, Launch, WorkerExit, WorkerId, device_seen_by_worker}
 use crate::plan::{Plan, SearchStep, Suggestion};
 use crate::spec::Probing;
 use crate::state::{SweepState, TrialPhase, TrialState};
-use crate::store::{Assignment, HEARTBEAT, Journal, Lock, RunDir, StoreError, host, write_file};
+use crate::store::{Assignment, HEARTBEAT, Journal, Lock, RunDir, StoreError, exit, host, write_file};
 use crate::trial::{Keep, Probe, Trial, TrialId};
 
 /// Time between two looks at the files of running trials.
@@ -366,7 +366,9 @@ impl<'a, E: Executor> Parent<'a, E> {
         let WorkerId { trial, attempt } = worker.clone();
         let failure =
             killed_for.unwrap_or_else(|| failure(&self.dir.trial(&trial).attempt(attempt), *status, &self.memory));
-        match failure {
+        let failures = self.state.get(&trial).map_or(0, |known| known.failures);
+        let is_last = failures >= self.order.config.retries;
+        match if is_last { blame_limit(failure, exit::address_space()) } else { failure } {
             // The trial is not to blame: the next run continues it.
             Failure::Disk { message } => {
                 self.record(Event::AttemptInterrupted { trial, attempt })?;

@@ -71,7 +71,9 @@ fn limit_text(source: &io::Error) -> &'static str {
         Some(rustix::io::Errno::NOMEM) => {
             "the system has no memory for it (`ulimit -v`, or the limit of the container)"
         }
-        _ => "the system has no process or thread left for it (`ulimit -u`, or the limit of the container)",
+        _ => {
+            "the system has no process, thread or memory left for it (`ulimit -u`, `ulimit -v`, or the limit of the container)"
+        }
     }
 }
 

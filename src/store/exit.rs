@@ -71,7 +71,8 @@ pub fn out_of_time() -> ! {
 }
 
 /// The limit on the address space of this process in KiB, if there is one.
-fn address_space() -> Option<u64> {
+#[must_use]
+pub fn address_space() -> Option<u64> {
     getrlimit(Resource::As).current.map(|bytes| bytes >> 10)
 }
 
