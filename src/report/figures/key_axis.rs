@@ -81,7 +81,7 @@ fn ticks(domain: &Domain, values: &[String]) -> Vec<(f64, String)> {
             (0..count).map(|index| low + step * index as f64).map(|x| (domain.share(x), short(x))).collect()
         }
         _ => {
-            let whole = matches!(domain, Domain::Steps { .. }) && low.fract() == 0.0;
+            let whole = matches!(*domain, Domain::Steps { step, .. } if step.fract() == 0.0 && low.fract() == 0.0);
             let (found, digits) = axis::ticks(low, high, 4);
             let fits = |x: &f64| !whole || x.fract().abs() < 1e-9;
             let text = |x: f64| (domain.share(x), axis::tick_text(x, if whole { 0 } else { digits }));
@@ -128,6 +128,8 @@ mod tests {
         assert_eq!(labels(Domain::Uniform { low: 0.0, high: 0.3 }, &[]), "0.0 0.00, 0.1 0.33, 0.2 0.67, 0.3 1.00");
         let steps = Domain::Steps { low: 1.0, step: 1.0, count: 4 };
         assert_eq!(labels(steps, &[]), "1 0.12, 2 0.38, 3 0.62, 4 0.88");
+        let fine = Domain::Steps { low: 0.0, step: 0.05, count: 13 };
+        assert_eq!(labels(fine, &[]), "0.0 0.04, 0.2 0.35, 0.4 0.65, 0.6 0.96");
         let list = Domain::Steps { low: 0.0, step: 1.0, count: 2 };
         assert_eq!(labels(list, &["8", "16"]), "8 0.25, 16 0.75");
         assert_eq!(labels(Domain::Choice { weights: vec![1.0, 3.0] }, &["none", "eda"]), "none 0.25, eda 0.75");
