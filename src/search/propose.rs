@@ -3,7 +3,7 @@
 //! Nothing else enters: no state, no clock, no order of arrival. The same call gives the same answer on every machine.
 
 use super::history::Observation;
-use super::space::{Domain, Point, Space};
+use super::space::{Domain, Point, Space, step_value};
 use super::tpe::{Estimator, place};
 use plateau_random::{Purpose, Random};
 
@@ -145,7 +145,7 @@ impl<'s> Points<'s> {
                 _ => {}
             }
             let value = match &dimension.domain {
-                Domain::Steps { low, step, .. } => low + step * place as f64,
+                Domain::Steps { low, step, .. } => step_value(*low, *step, place as f64),
                 Domain::LogInt { low, .. } => (low + place) as f64,
                 _ => place as f64,
             };

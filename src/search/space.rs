@@ -41,6 +41,12 @@ pub enum Domain {
 /// The coordinates of a configuration; None where a key does not exist.
 pub type Point = Vec<Option<f64>>;
 
+/// The value `place` steps above `low`, as people write it: `0.6`, and not the nearest sum of numbers of base two.
+pub(super) fn step_value(low: f64, step: f64, place: f64) -> f64 {
+    let value = low + step * place;
+    format!("{value:.11e}").parse().unwrap_or(value)
+}
+
 impl Domain {
     /// The coordinate at quantile `u`, in [0, 1), of the prior distribution.
     #[must_use]
@@ -48,7 +54,9 @@ impl Domain {
         match *self {
             Self::Uniform { low, high } => low + (high - low) * u,
             Self::Log { low, high } => (low.ln() + (high.ln() - low.ln()) * u).exp().clamp(low, high),
-            Self::Steps { low, step, count } => low + step * (count as f64 * u).floor().min(count as f64 - 1.0),
+            Self::Steps { low, step, count } => {
+                step_value(low, step, (count as f64 * u).floor().min(count as f64 - 1.0))
+            }
             Self::LogInt { .. } => {
                 let (low, high) = self.edges();
                 self.nearest((low + (high - low) * u).exp())
@@ -161,7 +169,7 @@ impl Domain {
     pub fn ends(&self) -> (f64, f64) {
         match *self {
             Self::Uniform { low, high } | Self::Log { low, high } => (low, high),
-            Self::Steps { low, step, count } => (low, low + step * (count as f64 - 1.0)),
+            Self::Steps { low, step, count } => (low, step_value(low, step, count as f64 - 1.0)),
             Self::LogInt { low, high } => (low as f64, high as f64),
             Self::Choice { ref weights } => (0.0, weights.len() as f64 - 1.0),
         }
@@ -179,7 +187,9 @@ impl Domain {
 
     fn nearest(&self, x: f64) -> f64 {
         match *self {
-            Self::Steps { low, step, count } => low + step * ((x - low) / step).round().clamp(0.0, count as f64 - 1.0),
+            Self::Steps { low, step, count } => {
+                step_value(low, step, ((x - low) / step).round().clamp(0.0, count as f64 - 1.0))
+            }
             Self::LogInt { low, high } => x.round().clamp(low as f64, high as f64),
             _ => x,
         }
@@ -236,6 +246,12 @@ mod tests {
 
     fn dimension(domain: Domain, condition: Option<(usize, usize)>) -> SpaceKey {
         SpaceKey { domain, condition: condition.map(|(dimension, choice)| Condition { dimension, choice }) }
+    }
+
+    #[test]
+    fn values_of_steps_are_those_that_people_write() {
+        let steps = Domain::Steps { low: 0.0, step: 0.05, count: 13 };
+        assert_eq!((steps.ends(), steps.draw(0.99), steps.nearest(0.31)), ((0.0, 0.6), 0.6, 0.3));
     }
 
     #[test]
