@@ -8,7 +8,7 @@ use crate::analysis::format::percent;
 use crate::analysis::shape::Shape;
 use crate::analysis::statistics::{mean, median};
 use crate::analysis::thresholds as limit;
-use crate::trial::{Cause, DiagnosticRow, Reason, Verdict};
+use crate::trial::{Architecture, Cause, DiagnosticRow, Reason, Verdict};
 
 /// `BAD_INIT`: the first loss is far from ln C, the loss of an untrained head of C classes.
 pub fn bad_init(case: &Case<'_>) -> Option<Verdict> {
@@ -78,8 +78,12 @@ fn has_a_rate_by(case: &Case<'_>, step: u64) -> bool {
     case.measured.lr.is_empty() || rates.any(|rate| rate.y > 0.0)
 }
 
-/// FROZEN: no encoder layer has a gradient at any step, and the head alone does not learn enough.
+/// FROZEN: no encoder layer has a gradient at any step, and the head alone does not learn enough. A network without an encoder
+/// has no layers that could be frozen.
 fn frozen_encoder(case: &Case<'_>) -> Option<Verdict> {
+    if case.measured.config.is_some_and(|config| config.model.architecture != Architecture::None) {
+        return None;
+    }
     let rows: Vec<&DiagnosticRow> = case.measured.diagnostics.iter().filter(|row| row.step > 0).collect();
     let untrained = |row: &&DiagnosticRow| row.first_grad_norm.is_none() && row.last_grad_norm.is_none();
     let finite = case.non_finite_step().is_none();

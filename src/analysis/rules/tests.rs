@@ -10,7 +10,9 @@ use crate::analysis::measured::LEAST_DELTA;
 use crate::analysis::measured::Measured;
 use crate::analysis::synthetic::{self, gauss};
 use crate::analysis::verdicts::{Diagnosis, diagnose};
-use crate::trial::{Augmentation, Cause, DiagnosticRow, Reason, ShapeKind, Status, TrialConfig, VerdictId};
+use crate::trial::{
+    Architecture, Augmentation, Cause, DiagnosticRow, Reason, ShapeKind, Status, TrialConfig, VerdictId,
+};
 
 const PRIOR: [f64; 2] = [0.5, 0.5];
 
@@ -218,6 +220,12 @@ fn settings_far_outside_the_usual() {
     );
     check(Cause::DropoutTooStrong, Made { change: |config| config.model.dropout = Some(0.9), ..poor() });
     check(Cause::Frozen, Made { rows: answers([100, 100]).into_iter().map(untrained).collect(), ..poor() });
+    let bag = Made {
+        rows: answers([100, 100]).into_iter().map(untrained).collect(),
+        change: |config| config.model.architecture = Architecture::BagOfWords { hidden: 0 },
+        ..poor()
+    };
+    assert!(!ids(&bag).contains("FROZEN"), "there is no encoder");
     check(Cause::Healthy, Made { rows: answers([100, 100]).into_iter().map(untrained).collect(), ..healthy() });
     check(Cause::Explode, Made { norm: 60.0, ..poor() });
     let early = Made { rate: |t| 5e-5 * (1.0 - t).powi(10), rows: answers([120, 80]), ..poor() };
