@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::event::{StopJudgement, StopRule};
-use crate::spec::{Asha, Median, StopAcross};
+use crate::spec::{Asha, AshaOrder, Median, StopAcross};
 use crate::state::{SweepState, TrialPhase, TrialState};
 use crate::trial::{EvalRow, Metric, Status, TrialId};
 
@@ -25,7 +25,7 @@ impl EvalHistory {
     }
 }
 
-/// The next judgement of a rule about a running trial. None if there is no new one. The median rule reports only judgements
+/// The next judgement of a rule. None if there is no new one. The median rule reports only judgements
 /// that stop a trial, successive halving reports all. `is_wanted`: whether a trial belongs to this run.
 ///
 /// The median rule compares a trial with those before it in the plan and waits for them: which trials it stops does not
@@ -68,8 +68,21 @@ pub struct JudgingOrder {
     /// With trials that are at least so many places before it in the plan, for which a trial waits. None: with all that have
     /// reached the rung, and it waits for none.
     pub distance: Option<usize>,
-    /// Ended trials are judged, too: a search goes by the judgement, however fast a trial ended.
+    /// Ended trials are judged, too: a search and later trials go by the judgement, however fast a trial ended.
     pub judges_ended: bool,
+}
+
+impl JudgingOrder {
+    /// The order of a sweep. `of_search`: the distance in a search, None for a grid. A search judges in the order of the plan
+    /// unless the file says otherwise, so that its sequence depends on no machine.
+    #[must_use]
+    pub fn new(rules: &StopAcross, of_search: Option<usize>) -> Self {
+        let default = if of_search.is_some() { AshaOrder::Plan } else { AshaOrder::Arrival };
+        let order = rules.asha.as_ref().and_then(|rule| rule.order).unwrap_or(default);
+        let distance = (order == AshaOrder::Plan).then_some(of_search.unwrap_or(1));
+        // Otherwise trials would wait without end for one that ended before it was judged.
+        Self { distance, judges_ended: of_search.is_some() || distance.is_some() }
+    }
 }
 
 fn can_be_judged(known: &TrialState, order: JudgingOrder) -> bool {
@@ -456,6 +469,19 @@ mod tests {
         // Farther back, fewer are compared: the last with the first two alone.
         let back = judged(JudgingOrder { distance: Some(4), judges_ended: true }, &[0, 1, 2, 3, 4, 5], false);
         assert!(back.contains(&(2, 10, false)) && back.contains(&(5, 10, false)), "{back:?}");
+    }
+
+    /// A grid with `order: plan`: the first trial ends before it is judged, and the second does not wait for it for ever.
+    #[test]
+    fn in_the_order_of_the_plan_a_grid_waits_for_no_ended_trial() {
+        let mut rules = asha(2);
+        assert_eq!(JudgingOrder::new(&rules, None), JudgingOrder { distance: None, judges_ended: false });
+        assert_eq!(JudgingOrder::new(&rules, Some(4)), JudgingOrder { distance: Some(4), judges_ended: true });
+        rules.asha.as_mut().unwrap().order = Some(AshaOrder::Plan);
+        let mut field = Field::new(&[&[1.0, 1.0], &[2.0, 2.0]]);
+        field.end(0, Status::Finished);
+        let judged = field.judge_in(JudgingOrder::new(&rules, None), &rules);
+        assert_eq!(judged, [(0, 10, false), (0, 20, false), (1, 10, true)]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::reconcile::is_wanted;
 use crate::decide::{EvalHistory, JudgingOrder, judge_across, unjudged};
 use crate::event::StopJudgement;
 use crate::plan::Plan;
-use crate::spec::{AshaOrder, StopAcross};
+use crate::spec::StopAcross;
 use crate::state::SweepState;
 use crate::store::{RunDir, StoreError, read_curve};
 use crate::trial::{EvalRow, TrialId};
@@ -22,18 +22,11 @@ pub(super) struct EarlyStopping {
     evals: EvalHistory,
 }
 
-/// A search judges by the plan, unless the file says otherwise, so that its sequence depends on no machine.
-fn judging_order(order: &RunOrder<'_>) -> JudgingOrder {
-    let written = order.config.stop.asha.as_ref().and_then(|rule| rule.order);
-    let by_plan = written.unwrap_or(if order.search.is_some() { AshaOrder::Plan } else { AshaOrder::Arrival });
-    let distance = (by_plan == AshaOrder::Plan).then(|| order.search.map_or(1, TrialSource::distance));
-    JudgingOrder { distance, judges_ended: order.search.is_some() }
-}
-
 impl EarlyStopping {
     pub(super) fn new(order: &RunOrder<'_>, plan: &Plan, dir: &RunDir) -> Result<Self, StoreError> {
-        let is_on = order.config.stop != StopAcross::default();
-        let mut rules = Self { is_on, order: judging_order(order), ..Self::default() };
+        let stop = &order.config.stop;
+        let judging_order = JudgingOrder::new(stop, order.search.map(TrialSource::distance));
+        let mut rules = Self { is_on: *stop != StopAcross::default(), order: judging_order, ..Self::default() };
         if rules.is_on {
             for trial in &plan.trials {
                 rules.add(&trial.id, read_curve(&dir.trial(&trial.id).evals())?.rows);
@@ -58,7 +51,7 @@ impl EarlyStopping {
         if self.is_on { unjudged(state, &self.evals, &order.config.stop, self.order) } else { HashSet::new() }
     }
 
-    /// The next judgement of the rules about a running trial.
+    /// The next judgement of the rules.
     pub(super) fn next(&mut self, state: &SweepState, order: &RunOrder<'_>) -> Option<(TrialId, StopJudgement)> {
         if !self.is_on || !self.is_stale {
             return None;
