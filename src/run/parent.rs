@@ -217,12 +217,15 @@ impl<'a, E: Executor> Parent<'a, E> {
         }
     }
 
-    /// Whether the time of the search has passed.
+    /// Whether the time of the search has passed. If that keeps a trial from starting, it is why the search ends.
     fn is_out_of_time(&mut self) -> bool {
         let Some(search) = self.order.search else { return false };
         let is_over = search.time().is_some_and(|time| self.opened.elapsed() >= time);
-        let is_something_left = !search.is_complete() || self.state.open().next().is_some();
-        self.search_end = (is_over && is_something_left).then_some("`search.time` has passed").or(self.search_end);
+        let is_new = |known: &TrialState| known.phase == TrialPhase::Pending && known.attempts == 0;
+        if is_over && self.search_end.is_none() {
+            let is_something_left = !search.is_complete() || self.state.open().any(|(_, known)| is_new(known));
+            self.search_end = is_something_left.then_some("`search.time` has passed");
+        }
         is_over
     }
 
