@@ -104,3 +104,16 @@ parameters:
     assert_snapshot!(translated("method: bayes\nparameters: {lr: {min: 1e-5, max: 1e-3}}", &[], &[]));
     assert_snapshot!(translated("lr: 1e-5", &[], &[]));
 }
+
+/// Without a line for the warm-up, the default of a tenth would count.
+#[test]
+fn two_warmups_of_zero_are_one() {
+    let text = "method: random\nparameters: {warmup_steps: {value: 0}, warmup_ratio: {value: WARMUP}, lr: {min: 1e-5, max: 1e-3}}";
+    let lines = |ratio: &str| {
+        let translated = translated(&text.replace("WARMUP", ratio), &[], &[]);
+        translated.lines().filter(|line| line.starts_with("warmup")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(lines("0"), ["warmup: 0"]);
+    assert_eq!(lines("0.0"), ["warmup: 0"]);
+    assert_eq!(lines("0.1"), ["warmup: 0.1"]);
+}

@@ -1,7 +1,5 @@
 //! The way from a W&B file to the sections of ours.
 
-use std::collections::HashSet;
-
 use super::super::kind::whole;
 use super::super::problem::{Place, Problem};
 use super::super::yaml::{Content, Node};
@@ -275,22 +273,23 @@ impl Translator<'_> {
     fn finish(&mut self, root: &Node) {
         let names = |all: &[(String, Place)]| all.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
         for (list, why) in [
-            (std::mem::take(&mut self.unknown), "these are no keys here"),
-            (std::mem::take(&mut self.needless), "not needed here"),
+            (std::mem::take(&mut self.unknown), "set aside, because these are no keys here"),
+            (std::mem::take(&mut self.needless), "set aside, not needed here"),
         ] {
             if let Some((_, place)) = list.first() {
-                self.note(*place, format!("set aside, because {why}: {}", names(&list)).replace("because not", "not"));
+                self.note(*place, format!("{why}: {}", names(&list)));
             }
         }
-        // `warmup_steps: 0` beside `warmup_ratio` says nothing.
-        let mut seen: HashSet<String> =
-            self.out.grid.iter().chain(&self.out.space).filter_map(|line| line.key.text().map(str::to_owned)).collect();
-        let is_none = |line: &Line| line.key.text() == Some("warmup") && whole(&line.value) == Some(0);
-        let several = self.out.fixed.iter().filter(|line| line.key.text() == Some("warmup")).count() > 1
-            || seen.contains("warmup");
-        self.out.fixed.retain(|line| !(several && is_none(line)));
-        seen.extend(self.out.fixed.iter().filter_map(|line| line.key.text().map(str::to_owned)));
-        if !seen.iter().any(|key| key.starts_with("data.train")) {
+        let is = |line: &Line, key: &str| line.key.text() == Some(key);
+        // `warmup_steps: 0` beside `warmup_ratio` says nothing. If both are 0, one of them stays.
+        let mut has_warmup = self.out.grid.iter().chain(&self.out.space).any(|line| is(line, "warmup"))
+            || self.out.fixed.iter().any(|line| is(line, "warmup") && whole(&line.value) != Some(0));
+        self.out.fixed.retain(|line| {
+            let says_nothing = has_warmup && is(line, "warmup") && whole(&line.value) == Some(0);
+            has_warmup |= is(line, "warmup");
+            !says_nothing
+        });
+        if !self.out.lines().any(|line| is(line, "data.train")) {
             let place = entry(root, "parameters").map_or(Place::NOWHERE, |node| node.place);
             self.note(
                 place,
