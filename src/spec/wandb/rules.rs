@@ -13,6 +13,25 @@ const EVAL_EVERY: u64 = 50;
 const TRIALS: u64 = 30;
 /// W&B's `eta`.
 const ETA: u64 = 3;
+/// Parts of the names of metrics in W&B files. The first that occurs in a name decides.
+const METRICS: &[(&str, Metric)] = &[
+    ("f1", Metric::MacroF1),
+    ("mcc", Metric::Mcc),
+    ("matthews", Metric::Mcc),
+    ("average_precision", Metric::AveragePrecision),
+    ("auprc", Metric::AveragePrecision),
+    ("auc", Metric::Auroc),
+    ("auroc", Metric::Auroc),
+    ("acc", Metric::Accuracy),
+    ("loss", Metric::EvalLoss),
+    ("perplexity", Metric::EvalLoss),
+    ("ppl", Metric::EvalLoss),
+    ("pearson", Metric::Pearson),
+    ("spearman", Metric::Spearman),
+    ("mse", Metric::Mse),
+    ("mae", Metric::Mae),
+    ("r2", Metric::R2),
+];
 
 impl Translator<'_> {
     /// The section `metric`.
@@ -34,23 +53,15 @@ impl Translator<'_> {
             return Metric::EvalLoss;
         };
         let has = |part: &str| written.contains(part);
-        let metric = if has("f1") {
-            if has("weighted") { Metric::WeightedF1 } else { Metric::MacroF1 }
-        } else if has("mcc") || has("matthews") {
-            Metric::Mcc
-        } else if has("average_precision") || has("auprc") {
-            Metric::AveragePrecision
-        } else if has("auroc") || has("auc") {
-            Metric::Auroc
-        } else if has("acc") {
-            Metric::Accuracy
-        } else if has("loss") || has("perplexity") || has("ppl") {
-            Metric::EvalLoss
-        } else {
+        let known = METRICS.iter().find(|(part, _)| has(part)).map(|(_, metric)| *metric);
+        let Some(mut metric) = known else {
             let what = format!("the metric {} is not measured here", node.described());
             self.error(node, what, "expected a name with loss, acc or f1: eval_loss, accuracy, macro_f1");
             return Metric::EvalLoss;
         };
+        if metric == Metric::MacroF1 && has("weighted") {
+            metric = Metric::WeightedF1;
+        }
         if has("micro") && metric == Metric::MacroF1 {
             self.note(
                 node.place,

@@ -117,3 +117,17 @@ fn two_warmups_of_zero_are_one() {
     assert_eq!(lines("0.0"), ["warmup: 0"]);
     assert_eq!(lines("0.1"), ["warmup: 0.1"]);
 }
+
+#[test]
+fn metrics_of_a_regression_are_known() {
+    for (name, goal, expected) in
+        [("eval/mse", "minimize", "mse"), ("val_rmse", "minimize", "mse"), ("pearsonr", "maximize", "pearson")]
+    {
+        let text = format!(
+            "method: random\nmetric: {{name: {name}, goal: {goal}}}\n\
+             parameters: {{task: {{value: regression}}, lr: {{min: 1e-5, max: 1e-3}}}}"
+        );
+        let translated = translated(&text, &[], &[]);
+        assert!(translated.contains(&format!("\nmetric: {expected}\n")), "{translated}");
+    }
+}
