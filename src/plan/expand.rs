@@ -47,7 +47,7 @@ impl Plan {
         for trial in trials {
             for (key, value) in &trial.values {
                 if let Some(axis) = self.axes.iter_mut().find(|axis| axis.key == *key) {
-                    insert(&mut axis.values, value);
+                    insert(axis, value);
                 }
             }
             self.trials.push(trial.clone());
@@ -65,9 +65,11 @@ impl Plan {
 }
 
 /// Adds a value to those of an axis, if it is new. Numbers stay in order.
-fn insert(values: &mut Vec<AxisValue>, value: &AxisValue) {
-    // A range may have thousands of values: they are in order.
-    if let Some(x) = value.value.as_f64().filter(|_| values.first().is_some_and(|first| first.value.is_number())) {
+fn insert(axis: &mut Axis, value: &AxisValue) {
+    let values = &mut axis.values;
+    // A range may have thousands of values. Those of a drawn axis are in order; those of a grid are as the file has them.
+    let is_in_order = axis.drawn && values.first().is_some_and(|first| first.value.is_number());
+    if let Some(x) = value.value.as_f64().filter(|_| is_in_order) {
         let at = values.partition_point(|known| known.value.as_f64().is_some_and(|known| known < x));
         if values.get(at).is_none_or(|known| known.value != value.value) {
             values.insert(at, value.clone());

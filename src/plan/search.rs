@@ -128,6 +128,8 @@ impl<'s> SearchPlan<'s> {
         expansion.trials.extend_from_slice(&self.expansion.trials[included.min(self.expansion.trials.len())..]);
         let mut plan = expansion.finish()?;
         let trials = std::mem::take(&mut plan.trials);
+        // `include` may give values in any order. [`Plan::extend`] puts them in order.
+        plan.axes.iter_mut().filter(|axis| axis.drawn).for_each(|axis| axis.values.clear());
         plan.extend(&trials);
         plan.search = Some(self.history());
         Ok(plan)

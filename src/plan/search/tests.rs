@@ -266,3 +266,19 @@ fn points_of_a_grid_take_turns_and_seeds_repeat() {
     ");
     assert!(plan.axes[1].values.iter().filter_map(|value| value.value.as_f64()).is_sorted());
 }
+
+/// Values of the grid stay in the order of the file, those of drawn keys are in rising order, and each is there once.
+#[test]
+fn every_axis_has_each_value_once() {
+    let values = |text: &str| {
+        let plan = super::super::tests::plan(text);
+        let texts = |axis: &crate::trial::Axis| axis.values.iter().map(|value| value.text.clone()).collect::<Vec<_>>();
+        plan.axes.iter().map(|axis| texts(axis).join(" ")).collect::<Vec<_>>()
+    };
+    let grid = "grid: {batch_size: [32, 16, 8], data.limit: [64, null, 128]}";
+    let of = values(&format!("steps: 4\n{grid}\nspace: {{warmup: [0, 0.1]}}\nsearch: {{trials: 18}}"));
+    assert_eq!(of, ["32 16 8", "64 none 128", "0 0.1"]);
+    let include = "include: [{lr: 1e-3}, {lr: 1e-5}, {lr: 1e-4}]";
+    let of = values(&format!("steps: 4\nspace: {{lr: [1e-4, 1e-3, 1e-2]}}\n{include}\nsearch: {{trials: 4}}"));
+    assert_eq!(of, ["1e-5 1e-4 1e-3 1e-2"]);
+}
