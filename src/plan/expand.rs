@@ -382,7 +382,7 @@ impl<'s> Expansion<'s> {
         excluded
     }
 
-    fn problem(&mut self, problem: Problem) {
+    pub(super) fn problem(&mut self, problem: Problem) {
         self.problems.entry((problem.place(), problem.what().to_owned())).or_insert(problem);
     }
 

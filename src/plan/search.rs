@@ -7,16 +7,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::expand::{Column, Expansion};
-use super::{Facts, Plan};
+use super::{Facts, Plan, task};
 use crate::event::{Event, KnownResult};
 use crate::search::{
     Draw, Lag, Observation, Point, Sampler, SearchHistory, SearchResult, SearchSettings, TrialResult, propose,
 };
 use crate::spec::{
-    AshaOrder, Choice, Entry, Evaluation, Factor, Place, Problems, SamplerName, SearchSpec, Setting, SweepSpec,
-    in_short, lookup,
+    AshaOrder, Choice, Entry, Evaluation, Factor, Place, Problem, Problems, SamplerName, SearchSpec, Setting, SweepSpec,
+    in_short, lookup, place_of,
 };
-use crate::trial::{AxisValue, DrawnBy, Key, Metric, Trial, TrialId};
+use crate::trial::{AxisValue, DrawnBy, Key, Metric, Trial, TrialConfig, TrialId};
 
 /// A configuration of a search.
 #[derive(Debug, Clone, PartialEq)]
@@ -124,6 +124,7 @@ impl<'s> SearchPlan<'s> {
     pub fn plan(&self) -> Result<Plan, Problems> {
         let mut expansion = Expansion::new(self.spec, self.facts);
         expansion.include();
+        self.unlike_losses().into_iter().for_each(|problem| expansion.problem(problem));
         let included = expansion.trials.len();
         expansion.trials.extend_from_slice(&self.expansion.trials[included.min(self.expansion.trials.len())..]);
         let mut plan = expansion.finish()?;
@@ -133,6 +134,32 @@ impl<'s> SearchPlan<'s> {
         plan.extend(&trials);
         plan.search = Some(self.history());
         Ok(plan)
+    }
+
+    /// Values that give configurations different losses, where something compares losses. Draws leave such configurations
+    /// out without a word, so they are found here.
+    fn unlike_losses(&self) -> Vec<Problem> {
+        let apply = |start: &TrialConfig, settings: &[&Setting]| {
+            let mut config = start.clone();
+            // Settings that cannot be applied are reported when the file is read.
+            settings.iter().for_each(|setting| drop(setting.apply(&mut config)));
+            config
+        };
+        let keys = self.spec.factors.iter().chain(&self.search.drawn.factors).flat_map(|factor| &factor.keys);
+        let of_loss: Vec<_> = keys.filter(|key| key.path.split('.').next() == Some("loss")).collect();
+        let firsts = of_loss.iter().filter_map(|key| key.choices.first()).flat_map(|choice| &choice.settings);
+        let first = apply(&self.spec.base, &firsts.collect::<Vec<_>>());
+        let of_keys = of_loss.iter().flat_map(|key| &key.choices).map(|choice| {
+            let settings: Vec<&Setting> = choice.settings.iter().collect();
+            (apply(&first, &settings), settings)
+        });
+        let of_include = self.spec.include.iter().map(|entry| (apply(&self.spec.base, &entry.settings()), entry.settings()));
+        let problem = |(config, settings): (TrialConfig, Vec<&Setting>)| {
+            let mistake = task::unlike_losses(&first, &config, &self.spec.run.stop)?;
+            let place = place_of(settings.into_iter(), mistake.key).unwrap_or(Place::NOWHERE);
+            Some(mistake.at(place))
+        };
+        of_keys.chain(of_include).filter_map(problem).collect()
     }
 
     fn history(&self) -> SearchHistory {

@@ -282,3 +282,22 @@ fn every_axis_has_each_value_once() {
     let of = values(&format!("steps: 4\nspace: {{lr: [1e-4, 1e-3, 1e-2]}}\n{include}\nsearch: {{trials: 4}}"));
     assert_eq!(of, ["1e-5 1e-4 1e-3 1e-2"]);
 }
+
+/// Without this, the search would draw the loss of its first configuration alone, and say nothing.
+#[test]
+fn a_search_does_not_compare_different_losses() {
+    let mistakes = |text: &str| {
+        let spec = spec(text);
+        expand_after(&spec, &facts(&spec), &[], []).map_or_else(|problems| problems.to_string(), |_| String::new())
+    };
+    let lr = "lr: {log: [1e-5, 1e-3]}";
+    insta::assert_snapshot!(mistakes(&format!("space: {{{lr}, loss: [cross_entropy, focal]}}")), @"");
+    for text in [
+        format!("grid: {{loss.name: [cross_entropy, focal]}}\nspace: {{{lr}}}"),
+        format!("loss: focal\nspace: {{{lr}, loss.gamma: {{uniform: [1, 3]}}}}"),
+        format!("space: {{{lr}}}\ninclude: [{{loss.name: focal}}]"),
+    ] {
+        assert!(mistakes(&text).contains("varies, and trials with different losses cannot be compared"), "{text}");
+        assert_eq!(mistakes(&format!("metric: macro_f1\n{text}")), "");
+    }
+}
