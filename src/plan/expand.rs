@@ -91,20 +91,20 @@ fn sort_numbers(values: &mut [AxisValue]) {
     }
 }
 
-/// A key that varies, and how its value is found in a trial.
+/// A key that varies, with its values so far.
 #[derive(Debug)]
 pub(super) struct Column {
     pub(super) path: String,
-    /// Index of the factor, and of the key in it; None for keys that only `include` or a search sets.
-    pub(super) axis: Option<(usize, usize)>,
+    /// False for the arm and the keys that only `arms`, `include` or a search sets: their values come from the trials.
+    is_on_grid: bool,
     values: Vec<AxisValue>,
     /// The index of each value, by its JSON text: an axis may have 100,000 values.
     index: HashMap<String, usize>,
 }
 
 impl Column {
-    fn new(path: String, axis: Option<(usize, usize)>) -> Self {
-        Self { path, axis, values: Vec::new(), index: HashMap::new() }
+    fn new(path: &str, is_on_grid: bool) -> Self {
+        Self { path: path.to_owned(), is_on_grid, values: Vec::new(), index: HashMap::new() }
     }
 
     fn add(&mut self, shown: &AxisValue) {
@@ -128,25 +128,23 @@ impl Column {
 /// The axes of the product, then the keys that only `include` sets, then folds and seeds.
 fn columns(spec: &SweepSpec) -> Vec<Column> {
     let mut columns: Vec<Column> = if spec.arms.is_empty() { Vec::new() } else { columns_of_arms(spec) };
-    for (d, factor) in spec.factors.iter().enumerate() {
-        for (k, key) in factor.keys.iter().enumerate() {
-            let mut column = Column::new(key.path.clone(), Some((d, k)));
-            for choice in &key.choices {
-                column.add(&choice.shown);
-            }
-            columns.push(column);
+    for key in spec.factors.iter().flat_map(|factor| &factor.keys) {
+        let mut column = Column::new(&key.path, true);
+        for choice in &key.choices {
+            column.add(&choice.shown);
         }
+        columns.push(column);
     }
     for key in spec.search.iter().flat_map(|search| &search.drawn.keys) {
-        columns.push(Column::new(key.path.clone(), None));
+        columns.push(Column::new(&key.path, false));
     }
     for (path, _) in spec.include.iter().flat_map(|entry| &entry.values) {
         if columns.iter().all(|column| column.path != *path) {
-            columns.push(Column::new(path.clone(), None));
+            columns.push(Column::new(path, false));
         }
     }
     // Values that only `include` gives to an axis keep the form in which they were written.
-    for column in columns.iter_mut().filter(|column| column.axis.is_some()) {
+    for column in columns.iter_mut().filter(|column| column.is_on_grid) {
         for (path, choice) in spec.include.iter().flat_map(|entry| &entry.values) {
             if *path == column.path {
                 column.add(&choice.shown);
@@ -156,19 +154,19 @@ fn columns(spec: &SweepSpec) -> Vec<Column> {
     let (mut repeats, mut columns): (Vec<Column>, Vec<Column>) =
         columns.into_iter().partition(|column| Key::is_repetition(&column.path));
     repeats.sort_by_key(|column| Key::Seed.is(&column.path));
-    columns.extend(repeats.into_iter().filter(|column| column.axis.is_none() || column.values.len() > 1));
+    columns.extend(repeats.into_iter().filter(|column| !column.is_on_grid || column.values.len() > 1));
     columns
 }
 
 /// The name of the arm, then the keys that vary inside an arm. The name stands for the keys that an arm fixes.
 fn columns_of_arms(spec: &SweepSpec) -> Vec<Column> {
-    let mut name = Column::new(Key::Arm.path().into(), None);
+    let mut name = Column::new(Key::Arm.path(), false);
     let mut columns: Vec<Column> = Vec::new();
     for arm in &spec.arms {
         name.add(&arm_name(arm));
         for key in arm.keys().filter(|key| key.choices.len() > 1) {
             if columns.iter().all(|column| column.path != key.path) {
-                columns.push(Column::new(key.path.clone(), None));
+                columns.push(Column::new(&key.path, false));
             }
         }
     }
@@ -309,7 +307,7 @@ impl<'s> Expansion<'s> {
         let values = self.columns.iter_mut().map(|column| {
             let value = match known(column) {
                 Some(value) => {
-                    if column.axis.is_none() {
+                    if !column.is_on_grid {
                         column.add(&value);
                     }
                     value
