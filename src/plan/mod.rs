@@ -3,8 +3,6 @@
 //! Trials come in the order of the file: the last key varies fastest, and `include` follows the product. Each id occurs
 //! once. An id depends on the trial's configuration and data, not on how the sweep is written or where its files lie.
 
-#[cfg(test)]
-mod arms_tests;
 mod check;
 mod defaults;
 mod estimate;

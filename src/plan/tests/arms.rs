@@ -2,8 +2,8 @@
 
 use insta::assert_snapshot;
 
-use super::tests::{facts, plan};
-use super::*;
+use super::{facts, mistakes, plan, table};
+use crate::plan::Plan;
 use crate::spec::{ResolvedSources, parse};
 use crate::trial::Architecture;
 
@@ -17,19 +17,7 @@ seeds: [1, 2]
 
 /// What parsing and planning say of a file: its mistakes, else its warnings.
 fn messages(text: &str) -> String {
-    match parse("a.yaml", "a", text, &[]) {
-        Err(problems) => problems.to_string(),
-        Ok(spec) => {
-            expand(&spec, &facts(&spec)).map_or_else(|problems| problems.to_string(), |plan| plan.warnings.join("\n"))
-        }
-    }
-}
-
-fn table(plan: &Plan) -> String {
-    let row = |values: &[(String, crate::trial::AxisValue)]| {
-        values.iter().map(|(key, value)| format!("{key}={}", value.text)).collect::<Vec<_>>().join(" ")
-    };
-    plan.trials.iter().map(|trial| row(&trial.values)).collect::<Vec<_>>().join("\n")
+    parse("a.yaml", "a", text, &[]).map_or_else(|problems| problems.to_string(), |_| mistakes(text))
 }
 
 /// The product of each arm with the common grid, one arm after the other.

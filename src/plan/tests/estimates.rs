@@ -1,0 +1,63 @@
+//! Estimates of time, memory and disk.
+
+use super::facts;
+use crate::plan::{Estimate, PastTrial, PlanEstimate, estimate, expand};
+use crate::spec::parse;
+use crate::trial::Keep;
+
+fn estimated(text: &str, past: &[PastTrial], threads: usize) -> Estimate {
+    let spec = parse("a.yaml", "a", text, &[]).unwrap();
+    let facts = facts(&spec);
+    let plan = expand(&spec, &facts).unwrap();
+    let (data, model) = facts.of(&plan.trials[0].config).unwrap();
+    estimate(&plan.trials[0], data, &model, past, threads)
+}
+
+#[test]
+fn an_estimate_grows_with_the_work() {
+    let of = |text| estimated(text, &[], 1);
+    let default = of("");
+    assert!((10.0..600.0).contains(&default.seconds), "{default:?}");
+    assert!((140 << 20..2 << 30).contains(&default.memory) && default.checkpoint == 12 * 8_700_000, "{default:?}");
+    assert!(of("epochs: 6").seconds > 1.8 * default.seconds && of("eval_every: 0.1").seconds > default.seconds);
+    assert!(of("model: {freeze: 3}").seconds < default.seconds && of("steps: 1").files < default.files);
+    assert!(of("batch_size: 64").memory > default.memory);
+    assert!(of("grad_accumulation: 4").memory < default.memory);
+    let beyond_all_buffers = of("batch_size: 3312").memory - of("batch_size: 200").memory;
+    assert!(
+        beyond_all_buffers < 20 << 20,
+        "memory grows with the gradient buffers, not with the batch: {beyond_all_buffers}"
+    );
+    assert!(estimated("", &[], 2).seconds < default.seconds);
+}
+
+/// Without evaluation to speak of, a trial like the past one takes its tokens over its speed.
+#[test]
+fn a_past_trial_replaces_the_assumed_speed() {
+    let past = |parameters, tokens_per_second| PastTrial {
+        parameters,
+        tokens_per_second,
+        threads: 1,
+        peak_memory: Some(1 << 30),
+    };
+    let list = [past(110_000_000, 300.0), past(8_700_000, 5000.0), past(8_700_001, f64::NAN)];
+    let estimate = estimated("steps: 10000\neval_every: 1000000", &list, 1);
+    let tokens = 10_000.0 * 32.0 * 25.0;
+    let ratio = estimate.seconds / (tokens / 5000.0);
+    assert!((1.0..1.02).contains(&ratio), "{ratio}");
+    assert_eq!(estimate.memory, 1 << 30);
+    let smaller = estimated("steps: 10000\neval_every: 1000000", &list[..1], 1).seconds;
+    assert!((smaller / (tokens / (300.0 * 110.0 / 8.7)) - 1.0).abs() < 0.02, "speed scales with size");
+}
+
+#[test]
+fn a_plan_takes_as_long_as_its_fullest_place() {
+    let one = |seconds, memory| Estimate { seconds, memory, files: 10, checkpoint: 100 * memory };
+    let list = [one(5.0, 1), one(1.0, 7), one(1.0, 3), one(2.0, 2)];
+    let of = |jobs| PlanEstimate::of(&list, jobs, Keep::None);
+    assert_eq!(of(2), PlanEstimate { seconds: 5.0, memory: 10, disk: 1040 });
+    assert_eq!(of(1), PlanEstimate { seconds: 9.0, memory: 7, disk: 740 });
+    assert_eq!(PlanEstimate::of(&list, 2, Keep::Best).disk, 1340, "every trial's checkpoint stays");
+    assert_eq!(PlanEstimate::of(&list, 2, Keep::WINNER).disk, 1240, "those that run, and the winner");
+    assert_eq!(PlanEstimate::of(&[], 3, Keep::None), PlanEstimate::default());
+}

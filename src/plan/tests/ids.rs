@@ -1,0 +1,67 @@
+//! Ids of trials: equal for equal trials, however they are written.
+
+use insta::assert_snapshot;
+
+use super::{facts, ids, plan};
+use crate::plan::expand;
+use crate::spec::parse;
+
+#[test]
+fn ids_know_what_a_trial_is_not_how_it_was_written() {
+    let same = [
+        "grid: {lr: [3e-5]}",
+        "lr: 0.00003",
+        "learning_rate: 3.0e-05\nname: other\nrun: {jobs: 7}",
+        "seeds: [42]",
+        "grid: {seed: [42]}",
+        "seed: 42",
+        "scheduler: linear\nepochs: 3.0",
+    ];
+    for text in same {
+        assert_eq!(ids(text), ids(""), "{text}");
+    }
+    assert_eq!(ids("scheduler: cosine"), ids("scheduler: {cycles: 0.5, name: cosine}"));
+    assert_eq!(ids("augmentation: synonym"), ids("augmentation: [{name: synonym, rate: 0.10}]"));
+    assert_eq!(ids("lr: 1\nseeds: [1, 2]"), ids("lr: 1\ngrid: {seed: [2, 1]}"));
+    assert_ne!(ids("lr: 1"), ids("lr: 2"));
+    assert_ne!(ids("data: {limit: 10}"), ids("data: {limit: 11}"));
+}
+
+/// An id that changes without a new number of `NUMERICS` would make people train again what they have.
+#[test]
+fn the_id_of_the_default_trial_stays() {
+    assert_snapshot!(plan("").trials[0].id, @"a7f09691a0c6");
+}
+
+#[test]
+fn moving_a_folder_keeps_ids() {
+    let spec = |folder: &str| {
+        let text = format!("data: {{train: {folder}/a.tsv, eval: {folder}/b.tsv}}\nmodel: {{from: {folder}/bert}}");
+        parse("a.yaml", "a", &text, &[]).unwrap()
+    };
+    let planned = |folder: &str, content: &str| {
+        let spec = spec(folder);
+        let mut facts = facts(&spec);
+        facts.data[0].facts.hash = content.into();
+        facts.data[0].located.train = format!("/abs/{folder}/a.tsv");
+        facts.models[0].facts.hash = "weights".into();
+        facts.models[0].located = format!("/abs/{folder}/bert");
+        let plan = expand(&spec, &facts).unwrap();
+        let trial = &plan.trials[0];
+        assert_eq!(
+            (&*trial.config.data.train, &*trial.config.model.from),
+            (&*format!("/abs/{folder}/a.tsv"), &*format!("/abs/{folder}/bert"))
+        );
+        assert!(facts.of(&trial.config).is_some());
+        trial.id.clone()
+    };
+    assert_eq!(planned("x", "content"), planned("y", "content"));
+    assert_ne!(planned("x", "content"), planned("x", "other"));
+}
+
+#[test]
+fn a_rate_for_the_head_makes_another_trial_and_its_absence_none() {
+    assert_eq!(ids("optimizer: {head_lr: null}"), ids(""));
+    assert_eq!(ids("head_lr: 1e-3"), ids("optimizer: {head_lr: 0.001}"));
+    assert_ne!(ids("head_lr: 1e-3"), ids(""));
+}
