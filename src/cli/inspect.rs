@@ -22,7 +22,7 @@ use super::limits::Limits;
 use crate::store::{Blobs, StoreError, read_state};
 use crate::train::classifier::{Classifier, ClassifierFiles};
 use crate::train::data::test_rows;
-use crate::train::tasks::{self, Target};
+use crate::train::tasks;
 use crate::train::{self, Cache, TestScores, TrainError};
 use crate::trial::{Augmentation, DataConfig, DataFacts, ModelFacts, TrialConfig};
 use crate::worker::{self, DiskCache};
@@ -57,6 +57,8 @@ pub(super) struct TestSet {
     pub config: TrialConfig,
     /// Names in class order.
     pub labels: Vec<String>,
+    /// The share of each class in the training split. Balanced class weights are those of the training, not of the test set.
+    pub class_prior: Vec<f64>,
     /// The file of the weights.
     pub weights: PathBuf,
     /// The hash of the rows when the sweep was planned.
@@ -206,7 +208,7 @@ pub(super) fn open(source: &Source, cache: &dyn Cache, notify: &dyn Fn(usize)) -
 impl TestSet {
     /// None if the test set is not the one that was planned.
     fn evaluate(&self, cache: &dyn Cache, notify: &dyn Fn(usize)) -> Result<Option<TestResult>, String> {
-        let TestSet { config, labels, weights, hash, threads } = self;
+        let TestSet { config, labels, class_prior, weights, hash, threads } = self;
         let text = |error: TrainError| error.to_string();
         let rows = test_rows(&config.data, &config.model.from, cache).map_err(text)?;
         let Some(rows) = rows.filter(|rows| Some(&rows.hash) == hash.as_ref() && rows.labels == *labels) else {
@@ -216,8 +218,7 @@ impl TestSet {
         let files = ClassifierFiles::of_trial(config, labels, &state)
             .map_err(|error| format!("{}: {error}", weights.display()))?;
         let classifier = Classifier::new(&files, *threads).map_err(text)?;
-        let targets: Vec<&Target> = rows.examples.iter().map(|example| &example.target).collect();
-        let task = tasks::of(config, &rows.labels, &targets).map_err(text)?;
+        let task = tasks::of(config, &rows.labels, class_prior).map_err(text)?;
         let scores = TestScores::of(&classifier, &*task, &rows, notify).map_err(text)?;
         Ok(Some(TestResult { hash: rows.hash, rows: rows.examples.len(), scores }))
     }

@@ -50,6 +50,7 @@ pub(crate) fn evaluate_best(
     let test_set = TestSet {
         config: config.clone(),
         labels: model.outcome.labels.clone(),
+        class_prior: model.outcome.class_prior.clone(),
         weights: model.weights.clone(),
         hash: planned,
         threads: available_threads(),

@@ -12,7 +12,7 @@ use super::frozen::FrozenSplits;
 use super::metrics::expected_calibration_error;
 use super::progress::{EvalSummary, TrialEnd, TrialProgress};
 use super::signals::Signals;
-use super::tasks::{self, ClassDetails, Task};
+use super::tasks::{ClassDetails, Task};
 use super::weights::{Array, serialize};
 use super::{Sink, TrainError, checkpoint};
 use crate::trial::{
@@ -78,7 +78,7 @@ pub fn fit<'a>(
     };
     progress.ended.take_if(|end| setup.ignores_stop_rules && matches!(end, TrialEnd::Stopped(_)));
     let rows = setup.dataset.train.examples.len();
-    let task = tasks::of(setup.config, &setup.dataset.labels, &setup.dataset.train.targets())?;
+    let task = setup.dataset.task(setup.config)?;
     let training = TrainingLoop {
         evaluation: Evaluation::new(setup.dataset, task.clone(), setup.config.data.seed, &setup.frozen),
         task,

@@ -3,7 +3,7 @@
 use super::job::{Cache, Job, Sink};
 use super::model::Network;
 use super::source_check::SourceCheck;
-use super::{TrainError, augment, checkpoint, data, device, engine, fit, frozen, optim, peft, schedule, tasks};
+use super::{TrainError, augment, checkpoint, data, device, engine, fit, frozen, optim, peft, schedule};
 use crate::trial::{Outcome, Probe, TrialConfig, steps_per_epoch};
 
 /// Trains one trial. The verdicts of the outcome are left empty; the analysis fills them in.
@@ -50,8 +50,7 @@ pub fn train(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainError> {
         start: job.start,
         ignores_stop_rules: job.ignores_stop_rules,
     };
-    let targets = dataset.train.targets();
-    sink.chance(tasks::of(config, &dataset.labels, &targets)?.chance(&targets));
+    sink.chance(dataset.task(config)?.chance(&dataset.train.targets()));
     fit::fit(setup, &mut engine, job.resume, sink)
 }
 

@@ -117,7 +117,7 @@ fn compare(folder: &Path) -> Result<Deviations, String> {
     config.model.lora.clone_from(&settings.lora);
     config.data.task = task;
     config.loss = settings.loss(&data.labels);
-    let task = tasks::of(&config, &data.labels, &data.train.targets()).unwrap();
+    let task = data.task(&config).unwrap();
     let outputs = task.outputs();
     let mut engine = checkpoint.engine(&config, outputs, 2);
     let mut deviations = Deviations::default();

@@ -1,11 +1,14 @@
 //! The examples that a trial trains and evaluates on.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use super::example::Example;
 use super::origins::Origins;
 use super::tokens::Tokens;
-use crate::train::tasks::Target;
+use crate::train::TrainError;
+use crate::train::tasks::{self, Target, Task};
+use crate::trial::TrialConfig;
 
 /// The training and the evaluation split.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,6 +22,14 @@ pub struct Dataset {
 }
 
 impl Dataset {
+    /// The task of a trial on these data. Balanced class weights come from the rows of `train`.
+    ///
+    /// # Errors
+    /// If the class weights name other labels.
+    pub fn task(&self, config: &TrialConfig) -> Result<Arc<dyn Task>, TrainError> {
+        tasks::of(config, &self.labels, &self.train.prior(self.labels.len()))
+    }
+
     /// Share of each class in `eval`; empty where `class_prior` is.
     #[must_use]
     pub fn eval_prior(&self) -> Vec<f64> {

@@ -35,16 +35,18 @@ pub struct Classification {
 }
 
 impl Classification {
-    /// `targets`: those of the training split, for balanced weights.
+    /// `prior`: the share of each class in the training split, for balanced weights. A class without training rows has the
+    /// balanced weight 1.
     ///
     /// # Errors
     /// If the weights name other labels.
-    pub fn new(loss: &LossConfig, smoothing: f64, labels: &[String], targets: &[&Target]) -> Result<Self, TrainError> {
+    pub fn new(loss: &LossConfig, smoothing: f64, labels: &[String], prior: &[f64]) -> Result<Self, TrainError> {
+        let classes = labels.len();
         let weights = match &loss.class_weights {
-            None => vec![1.0; labels.len()],
+            None => vec![1.0; classes],
             Some(ClassWeights::Named(_)) => {
-                let rows = |count: f64| targets.len() as f64 / (labels.len() as f64 * count.max(1.0));
-                counts(targets, labels.len()).into_iter().map(rows).collect()
+                let share = |class: usize| prior.get(class).copied().filter(|share| *share > 0.0);
+                (0..classes).map(|class| share(class).map_or(1.0, |share| 1.0 / (classes as f64 * share))).collect()
             }
             Some(weights @ ClassWeights::Each(each)) => match weights.mismatch(labels) {
                 Some(what) => return Err(TrainError::key("loss.class_weights", what)),
@@ -257,14 +259,13 @@ mod tests {
 
     #[test]
     fn balanced_weights_are_those_of_scikit_learn() {
-        let targets = [0, 0, 0, 1].map(Target::Class);
-        let targets: Vec<&Target> = targets.iter().collect();
         let loss = LossConfig { class_weights: serde_json::from_str("\"balanced\"").unwrap(), ..LossConfig::default() };
         let labels = ["a".to_owned(), "b".to_owned()];
-        let balanced = Classification::new(&loss, 0.0, &labels, &targets).unwrap();
-        assert_eq!(balanced.weights, [4.0 / 6.0, 2.0]);
+        let balanced = |prior: &[f64]| Classification::new(&loss, 0.0, &labels, prior).unwrap().weights;
+        assert_eq!(balanced(&[0.75, 0.25]), [4.0 / 6.0, 2.0], "of 3 and 1 rows: rows / (classes * rows of the class)");
+        assert_eq!(balanced(&[1.0, 0.0]), [0.5, 1.0], "a class without training rows");
         let loss = LossConfig { class_weights: serde_json::from_str("{\"b\": 2}").unwrap(), ..LossConfig::default() };
-        let error = Classification::new(&loss, 0.0, &labels, &targets).unwrap_err().to_string();
+        let error = Classification::new(&loss, 0.0, &labels, &[0.75, 0.25]).unwrap_err().to_string();
         assert!(error.contains("has no weight for `a`"), "{error}");
     }
 

@@ -11,14 +11,14 @@ use super::task::Task;
 use crate::train::TrainError;
 use crate::trial::{TaskName, TrialConfig};
 
-/// The task of a trial. `targets`: those of the training split.
+/// The task of a trial. `prior`: the share of each class in the training split. Only balanced class weights depend on it.
 ///
 /// # Errors
 /// If the class weights name other labels.
-pub fn of(config: &TrialConfig, labels: &[String], targets: &[&Target]) -> Result<Arc<dyn Task>, TrainError> {
+pub fn of(config: &TrialConfig, labels: &[String], prior: &[f64]) -> Result<Arc<dyn Task>, TrainError> {
     Ok(match config.data.task {
         TaskName::Classification => {
-            Arc::new(Classification::new(&config.loss, config.label_smoothing, labels, targets)?)
+            Arc::new(Classification::new(&config.loss, config.label_smoothing, labels, prior)?)
         }
         TaskName::Regression => Arc::new(Regression),
         TaskName::MultiLabel => Arc::new(MultiLabel { labels: labels.len() }),
