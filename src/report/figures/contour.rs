@@ -135,7 +135,7 @@ impl Map {
     fn share(&self, value: f64) -> f64 {
         let (low, high) = self.range;
         let share = ((value - low) / (high - low)).clamp(0.0, 1.0);
-        if self.metric.is_loss() { share } else { 1.0 - share }
+        if self.metric.is_cost() { share } else { 1.0 - share }
     }
 }
 
@@ -214,5 +214,17 @@ fn scale(scene: &mut Scene, map: &Map, values: &ValueAxis) {
     let name = format::count(values.beyond, "configuration") + " beyond";
     if values.beyond > 0 {
         scene.text(Text::new(WIDTH - MARGIN, bottom + 18.0, name).size(11.0).align(Align::Right));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_best_value_has_the_first_colour() {
+        let share = |metric, value| Map { top: 0.0, range: (1.0, 3.0), metric }.share(value);
+        assert!(share(Metric::Mae, 1.0) < 0.01 && share(Metric::Mae, 3.0) > 0.99);
+        assert!(share(Metric::R2, 3.0) < 0.01 && share(Metric::R2, 1.0) > 0.99);
     }
 }

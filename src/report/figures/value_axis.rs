@@ -39,7 +39,7 @@ impl ValueAxis {
 
     /// `lower is better`.
     pub fn direction(&self) -> &'static str {
-        if self.metric.is_loss() { "lower is better" } else { "higher is better" }
+        if self.metric.is_cost() { "lower is better" } else { "higher is better" }
     }
 
     /// The height of a value in the frame; at the worse edge if it lies beyond, or is infinite.
@@ -53,7 +53,7 @@ impl ValueAxis {
     }
 
     fn worse_edge(&self, frame: &Frame) -> f64 {
-        if self.metric.is_loss() { frame.top } else { frame.bottom }
+        if self.metric.is_cost() { frame.top } else { frame.bottom }
     }
 
     /// Draws a configuration at `x`: a disc in the colour of its sampler, hollow if it was stopped, a triangle at the edge if
@@ -63,7 +63,7 @@ impl ValueAxis {
         if self.is_beyond(value) {
             let edge = self.worse_edge(frame);
             // The triangle points out of the frame.
-            let inward = if self.metric.is_loss() { 1.0 } else { -1.0 };
+            let inward = if self.metric.is_cost() { 1.0 } else { -1.0 };
             scene.area(
                 vec![(x - 4.0, edge + inward * 9.0), (x + 4.0, edge + inward * 9.0), (x, edge + inward * 2.0)],
                 colour,
@@ -83,7 +83,7 @@ impl ValueAxis {
 
     /// A note on the configurations that triangles stand for.
     pub fn note(&self) -> String {
-        let side = if self.metric.is_loss() { "above" } else { "below" };
+        let side = if self.metric.is_cost() { "above" } else { "below" };
         if self.beyond == 0 { String::new() } else { format!("triangle: {side} the scale ({})", self.beyond) }
     }
 }
@@ -110,4 +110,24 @@ pub fn marks_legend(search: &Search<'_>) -> Vec<(Mark, &'static str)> {
         (search.best().is_some(), Mark::Diamond(palette::EVAL), "the best"),
     ];
     entries.into_iter().filter_map(|(is_drawn, mark, name)| is_drawn.then_some((mark, name))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worse_edge_depends_on_the_metric() {
+        let check = |metric: Metric, direction: &str, side: &str| {
+            let axis = ValueAxis { metric, range: (0.0, 1.0), beyond: 1 };
+            assert_eq!(axis.direction(), direction);
+            assert!(axis.note().contains(side), "{}", axis.note());
+        };
+        for metric in [Metric::EvalLoss, Metric::Mse, Metric::Mae] {
+            check(metric, "lower is better", "above the scale");
+        }
+        for metric in [Metric::Accuracy, Metric::R2] {
+            check(metric, "higher is better", "below the scale");
+        }
+    }
 }
