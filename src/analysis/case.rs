@@ -249,11 +249,11 @@ impl<'a> Case<'a> {
     /// Whether the evaluations and the clean loss, which have little noise, were never clearly below guessing. Blocks of few batches
     /// may lie below it by chance, above all on unequal classes.
     fn never_learned(&self) -> bool {
-        let known =
-            [(&self.measured.eval, self.measured.eval_prior), (&self.measured.probe, self.measured.train_prior)];
-        let stays = |(curve, prior): (&Vec<Point>, &[f64])| {
+        let measured = self.measured;
+        let known = [(&measured.eval, measured.eval_chance()), (&measured.probe, measured.train_chance())];
+        let stays = |(curve, chance): (&Vec<Point>, Option<f64>)| {
             let lowest = curve.iter().map(|point| point.y).filter(|y| y.is_finite()).fold(f64::INFINITY, f64::min);
-            chance(prior).is_none_or(|chance| lowest >= limit::AT_PRIOR * chance)
+            chance.is_none_or(|chance| lowest >= limit::AT_PRIOR * chance)
         };
         self.measured.eval.len() > limit::FROZEN_EVALS && known.into_iter().all(stays)
     }

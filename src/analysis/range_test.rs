@@ -23,7 +23,7 @@ const APART: f64 = 3.0;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Tried {
     pub lr: f64,
-    /// Loss of the batch before the step, in nats.
+    /// Loss of the batch before the step.
     pub loss: f64,
     pub smoothed: f64,
 }

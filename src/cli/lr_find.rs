@@ -62,7 +62,7 @@ pub(crate) fn lr_find(arguments: &LrFindArguments) -> Result<ExitCode, Failure> 
     let folder = prepared.dir.lr_find();
     let source = format!("plateau lr-find {}, plateau {}", prepared.plan.name, env!("CARGO_PKG_VERSION"));
     let title = format!("Learning-rate range test of {}", prepared.plan.name);
-    let figure = report::draw_range_test(&test, &title, &values, &source);
+    let figure = report::draw_range_test(&test, &title, &values, config.data.task, &source);
     let mut files = figure.map_err(|error| Failure::results(error.to_string()))?;
     files.push(("lr-find.csv".to_owned(), csv.clone().into_bytes()));
     for (name, bytes) in &files {

@@ -13,8 +13,8 @@ use crate::search::{
     Draw, Lag, Observation, Point, Sampler, SearchHistory, SearchResult, SearchSettings, TrialResult, propose,
 };
 use crate::spec::{
-    AshaOrder, Choice, Entry, Evaluation, Factor, Place, Problem, Problems, SamplerName, SearchSpec, Setting, SweepSpec,
-    in_short, lookup, place_of,
+    AshaOrder, Choice, Entry, Evaluation, Factor, Place, Problem, Problems, SamplerName, SearchSpec, Setting,
+    SweepSpec, in_short, lookup, place_of,
 };
 use crate::trial::{AxisValue, DrawnBy, Key, Metric, Trial, TrialConfig, TrialId};
 
@@ -142,7 +142,9 @@ impl<'s> SearchPlan<'s> {
         let apply = |start: &TrialConfig, settings: &[&Setting]| {
             let mut config = start.clone();
             // Settings that cannot be applied are reported when the file is read.
-            settings.iter().for_each(|setting| drop(setting.apply(&mut config)));
+            for setting in settings {
+                drop(setting.apply(&mut config));
+            }
             config
         };
         let keys = self.spec.factors.iter().chain(&self.search.drawn.factors).flat_map(|factor| &factor.keys);
@@ -153,7 +155,8 @@ impl<'s> SearchPlan<'s> {
             let settings: Vec<&Setting> = choice.settings.iter().collect();
             (apply(&first, &settings), settings)
         });
-        let of_include = self.spec.include.iter().map(|entry| (apply(&self.spec.base, &entry.settings()), entry.settings()));
+        let of_include =
+            self.spec.include.iter().map(|entry| (apply(&self.spec.base, &entry.settings()), entry.settings()));
         let problem = |(config, settings): (TrialConfig, Vec<&Setting>)| {
             let mistake = task::unlike_losses(&first, &config, &self.spec.run.stop)?;
             let place = place_of(settings.into_iter(), mistake.key).unwrap_or(Place::NOWHERE);

@@ -21,6 +21,8 @@ pub const MOST_SWEEPS: usize = palette::CATEGORIES.len();
 #[derive(Debug, Clone, PartialEq)]
 pub struct Comparison {
     pub names: Vec<String>,
+    /// The unit of the loss.
+    pub unit: &'static str,
     /// Keys that are fixed within every sweep but differ between them, with the value of each sweep.
     pub differ: Vec<(String, Vec<String>)>,
     /// Configurations that at least two sweeps have, in the order of the first sweep.
@@ -79,7 +81,8 @@ impl Comparison {
             rows.push(row(sweeps, &studies, &keys, point, configs));
         }
         let names = sweeps.iter().map(|sweep| sweep.name.clone()).collect();
-        Self { names, differ: differ(sweeps, &keys), rows, alone }
+        let unit = studies.first().map_or("", |study| study.task.loss_unit());
+        Self { names, unit, differ: differ(sweeps, &keys), rows, alone }
     }
 
     /// The differences of sweep `index` to the first one, one for each configuration.

@@ -88,7 +88,7 @@ pub fn mean_and_sd(level: Level) -> String {
     }
 }
 
-/// A loss with three decimals, or in scientific notation from 100 nats on.
+/// A loss with three decimals, or in scientific notation from 100 on.
 pub fn loss(loss: f64) -> String {
     if loss.abs() < 100.0 { format!("{loss:.3}") } else { format!("{loss:.1e}") }
 }

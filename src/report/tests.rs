@@ -23,8 +23,8 @@ use crate::analysis::range_test::RangeTest;
 use crate::analysis::synthetic::{self, axis};
 use crate::analysis::{Study, Sweep};
 use crate::trial::{
-    AxisValue, BestEvaluation, CalibrationBin, ClassScores, DiagnosticRow, Mistake, Status, TestRecord, TrialId,
-    number_text,
+    AxisValue, BestEvaluation, CalibrationBin, ClassScores, DiagnosticRow, Mistake, Status, TaskName, TestRecord,
+    TrialId, number_text,
 };
 
 fn provenance() -> Provenance {
@@ -296,7 +296,7 @@ fn others() -> Vec<(&'static str, Scene)> {
     let tried = |n: i32, loss: fn(f64) -> f64| {
         let steps: Vec<(f64, f64)> =
             (0..n).map(|k| (1e-7 * 10_f64.powf(0.07 * f64::from(k)), loss(f64::from(k)))).collect();
-        range_test(&RangeTest::of(&steps), &"a range test ".repeat(9), &[])
+        range_test(&RangeTest::of(&steps), &"a range test ".repeat(9), &[], TaskName::Regression)
     };
     let valley = |k: f64| 1.1 - 0.5 / (1.0 + (-(k - 50.0) / 4.0).exp()) + (0.4 * (k - 80.0)).exp();
     let tests =
@@ -340,6 +340,20 @@ fn everything_drawn_is_finite_and_near_the_canvas() {
             };
             assert!(fits, "{name} {}: {item:?}", scene.name);
         }
+    }
+}
+
+#[test]
+fn the_loss_of_a_regression_is_not_in_nats() {
+    for mut sweep in [synthetic::arms(), synthetic::default_sweep()] {
+        sweep.runs.iter_mut().for_each(|run| run.trial.config.data.task = TaskName::Regression);
+        let study = Study::of(&sweep);
+        let mut scenes = figures(&sweep, &study, &[], None, &provenance()).scenes;
+        scenes.push(comparison_figure(&Comparison::of(&[sweep.clone(), sweep])));
+        scenes.push(range_test(&RangeTest::of(&[]), "t", &[], TaskName::Regression));
+        let texts = || scenes.iter().flat_map(Scene::texts).map(|text| text.content.as_str());
+        assert_eq!(texts().find(|text| text.contains("nats") || text.contains("accuracy")), None);
+        assert!(texts().filter(|text| text.contains("squared units of the label")).count() > 4);
     }
 }
 

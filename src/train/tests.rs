@@ -12,7 +12,7 @@ use super::engine::Engine;
 use super::model::declarations::Declarations;
 use super::model::{Backend, Network, architectures};
 use super::optim::Settings as OptimizerSettings;
-use super::tasks::{self, Target, Task};
+use super::tasks::{Target, Task};
 use super::testing::{
     Checkpoint, NoCache, Recorder, config, dataset, dataset_of, fixture, gradients_of, train, train_at,
 };

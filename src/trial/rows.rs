@@ -11,7 +11,7 @@ pub struct MetricRow {
     pub step: u64,
     /// Epochs of data seen after this step.
     pub epoch: f64,
-    /// Mean loss of the batch, in nats.
+    /// Mean loss of the batch.
     pub train_loss: f32,
     /// Learning rate of this step.
     pub lr: f64,

@@ -3,7 +3,6 @@
 
 use crate::analysis::case::{Case, finite};
 use crate::analysis::format::percent;
-use crate::analysis::measured::LEAST_DELTA;
 use crate::analysis::shape::Shape;
 use crate::analysis::statistics::{mean, median, robust_deviation, wilson};
 use crate::analysis::thresholds as limit;
@@ -211,7 +210,10 @@ pub fn eval_noisy(case: &Case<'_>) -> Option<Verdict> {
     // The jumps must go back and forth: a steady fall has large ones too.
     let turns = evals.windows(3).filter(|three| (three[1] - three[0]) * (three[2] - three[1]) < 0.0).count();
     let jump = median(&jumps);
-    if !(jump >= limit::EVAL_NOISE * (high - low) && high - low > LEAST_DELTA && turns * 2 >= evals.len() - 2) {
+    if !(jump >= limit::EVAL_NOISE * (high - low)
+        && high - low > case.measured.least_change()
+        && turns * 2 >= evals.len() - 2)
+    {
         return None;
     }
     let text = format!(

@@ -6,7 +6,6 @@
 use crate::analysis::case::{Case, finite};
 use crate::analysis::curve::Point;
 use crate::analysis::detector::Trend;
-use crate::analysis::measured::LEAST_DELTA;
 use crate::analysis::shape::Shape;
 use crate::analysis::thresholds as limit;
 use crate::trial::{Cause, Verdict};
@@ -113,7 +112,7 @@ fn evaluation(case: &Case<'_>) -> String {
     let before = evals[evals.len() - 2];
     let improves = match case.shape {
         Shape::StillImproving { .. } => true,
-        Shape::TooShort => before.y - last.y > LEAST_DELTA,
+        Shape::TooShort => before.y - last.y > case.measured.least_change(),
         _ => false,
     };
     let course = if improves && best.x >= last.x && first.y - last.y > limit::SHORT_CHANGE * first.y {

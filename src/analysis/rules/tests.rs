@@ -11,7 +11,7 @@ use crate::analysis::measured::Measured;
 use crate::analysis::synthetic::{self, gauss};
 use crate::analysis::verdicts::{Diagnosis, diagnose};
 use crate::trial::{
-    Architecture, Augmentation, Cause, DiagnosticRow, Reason, ShapeKind, Status, TrialConfig, VerdictId,
+    Architecture, Augmentation, Cause, DiagnosticRow, Reason, ShapeKind, Status, TaskName, TrialConfig, VerdictId,
 };
 
 const PRIOR: [f64; 2] = [0.5, 0.5];
@@ -420,6 +420,24 @@ fn noisy(n: usize, sigma: f64, loss: impl Fn(f64) -> f64) -> Vec<f64> {
 
 fn primary(measured: &Measured<'_>) -> VerdictId {
     diagnose(measured, Status::Finished, LEAST_DELTA).verdicts.swap_remove(0).id
+}
+
+/// A task without classes has a loss of guessing, too.
+#[test]
+fn a_regression_can_collapse() {
+    let mut config = TrialConfig::default();
+    config.data.task = TaskName::Regression;
+    let loss = |t: f64| if t < 0.5 { 2.0 - 3.2 * t } else { 2.0 };
+    let eval = (1..=12).map(|i| loss(f64::from(i) / 12.0)).collect();
+    let log = Measured {
+        config: Some(&config),
+        train_level: Some(2.0),
+        eval_level: Some(2.0),
+        ..foreign(noisy(200, 0.02, loss), eval, vec![])
+    };
+    assert_eq!(primary(&log), Cause::Collapsed);
+    let never = Measured { eval: log.eval.iter().map(|point| Point { y: 2.0, ..*point }).collect(), ..log };
+    assert_ne!(primary(&never), Cause::Collapsed, "the evaluation loss was never below guessing");
 }
 
 #[test]

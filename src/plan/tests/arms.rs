@@ -2,7 +2,7 @@
 
 use insta::assert_snapshot;
 
-use super::{facts, mistakes, plan, table};
+use super::{mistakes, plan, table};
 use crate::plan::Plan;
 use crate::spec::{ResolvedSources, parse};
 use crate::trial::Architecture;

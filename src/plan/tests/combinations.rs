@@ -2,7 +2,7 @@
 
 use insta::assert_snapshot;
 
-use super::{facts, ids, mistakes, plan, table};
+use super::{ids, mistakes, plan, table};
 use crate::spec::{ResolvedSources, parse};
 use crate::trial::Pooling;
 

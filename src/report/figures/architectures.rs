@@ -26,7 +26,7 @@ pub fn architectures(sweep: &Sweep, study: &Study, inputs: &Inputs) -> Option<Sc
     arms.sort_by(|a, b| a.level().total_cmp(&b.level()));
     let left_out = arms.len().saturating_sub(MOST);
     arms.truncate(MOST);
-    let rows: Vec<Row> = arms.iter().filter_map(|arm| Row::of(arm, sweep, inputs, study.metric)).collect();
+    let rows: Vec<Row> = arms.iter().filter_map(|arm| Row::of(arm, sweep, inputs, score(study))).collect();
     let mut scene = Scene::new("architectures", "Architectures, each at its best learning rate");
     let several = study.seeds > 1;
     let top = scene.heading(&[
@@ -53,7 +53,7 @@ pub fn architectures(sweep: &Sweep, study: &Study, inputs: &Inputs) -> Option<Sc
         let colour = if row.has_best_rate { palette::MUTED } else { palette::RISING_TEXT };
         scene.text(Text::new(MARGIN, y + 14.0, rate).colour(colour));
     }
-    let panels = panels(study.metric);
+    let panels = panels(study);
     let shares: f64 = panels.iter().map(|panel| panel.share).sum();
     let space = WIDTH - 2.0 * MARGIN - NAMES - GAP * panels.len() as f64;
     let mut left = MARGIN + NAMES + GAP;
@@ -82,7 +82,7 @@ pub fn architectures(sweep: &Sweep, study: &Study, inputs: &Inputs) -> Option<Sc
         scene.legend(
             MARGIN,
             y,
-            &[(Mark::Disc(palette::EVAL), "eval loss"), (Mark::Disc(palette::TRAIN), study_score(study.metric))],
+            &[(Mark::Disc(palette::EVAL), "eval loss"), (Mark::Disc(palette::TRAIN), score(study).title())],
         );
         y += 20.0;
     }
@@ -90,13 +90,9 @@ pub fn architectures(sweep: &Sweep, study: &Study, inputs: &Inputs) -> Option<Sc
     Some(scene)
 }
 
-/// The score beside the loss: the metric that ranks, or the accuracy.
-fn score(metric: Metric) -> Metric {
-    if metric.is_loss() { Metric::Accuracy } else { metric }
-}
-
-fn study_score(metric: Metric) -> &'static str {
-    score(metric).title()
+/// The score beside the loss: the metric that ranks, or the one that tables show.
+fn score(study: &Study) -> Metric {
+    if study.metric.is_loss() { study.task.headline() } else { study.metric }
 }
 
 /// An arm in numbers.
@@ -113,7 +109,7 @@ struct Row {
 }
 
 impl Row {
-    fn of(arm: &Arm, sweep: &Sweep, inputs: &Inputs, metric: Metric) -> Option<Self> {
+    fn of(arm: &Arm, sweep: &Sweep, inputs: &Inputs, score: Metric) -> Option<Self> {
         let best = arm.best.as_ref()?;
         let runs: Vec<&Run> = best.runs.iter().map(|&run| &sweep.runs[run]).collect();
         let outcome = |of: fn(&crate::trial::Outcome) -> Option<f64>| {
@@ -127,7 +123,7 @@ impl Row {
             has_best_rate: arm.has_best_rate,
             chance: arm.chance,
             losses: best.losses.values().copied().collect(),
-            scores: scores(&runs, best, score(metric)),
+            scores: scores(&runs, best, score),
             seconds: outcome(|outcome| Some(outcome.seconds)),
             parameters: parameters.into_iter().collect(),
             memory: outcome(|outcome| outcome.peak_memory.map(|bytes| bytes as f64 / 1e6)),
@@ -162,7 +158,7 @@ struct Panel {
     number: fn(f64) -> String,
 }
 
-fn panels(metric: Metric) -> Vec<Panel> {
+fn panels(study: &Study) -> Vec<Panel> {
     let bar = |title: &str, of: fn(&Row) -> &[f64], number: fn(f64) -> String| Panel {
         title: title.into(),
         share: 1.0,
@@ -173,7 +169,7 @@ fn panels(metric: Metric) -> Vec<Panel> {
     };
     vec![
         Panel {
-            title: "eval loss (nats)".into(),
+            title: format!("eval loss ({})", study.task.loss_unit()),
             share: 2.1,
             of: |row| &row.losses,
             dots: Some(palette::EVAL),
@@ -181,7 +177,7 @@ fn panels(metric: Metric) -> Vec<Panel> {
             number: format::loss,
         },
         Panel {
-            title: score(metric).title().into(),
+            title: score(study).title().into(),
             share: 1.7,
             of: |row| &row.scores,
             dots: Some(palette::TRAIN),

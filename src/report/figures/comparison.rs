@@ -40,7 +40,8 @@ pub fn comparison_figure(comparison: &Comparison) -> Scene {
         scene.line(&[(x, top - 4.0), (x, bottom)], 1.0, palette::GRID);
         scene.text(Text::new(x, bottom + 16.0, axis::tick_text(value, digits)).align(Align::Middle));
     }
-    scene.text(Text::new(f64::midpoint(plot.0, plot.1), bottom + 34.0, "best eval loss (nats)").align(Align::Middle));
+    let title = format!("best eval loss ({})", comparison.unit);
+    scene.text(Text::new(f64::midpoint(plot.0, plot.1), bottom + 34.0, title).align(Align::Middle));
     if comparison.names.len() == 2 {
         scene.text(Text::new(WIDTH - MARGIN, top - 10.0, "difference").align(Align::Right));
     }

@@ -14,7 +14,7 @@ const ROW: f64 = 26.0;
 /// The x of the panel, px. The names of the probes stand left of it, the results right of it.
 const LEFT: f64 = 214.0;
 const RIGHT: f64 = 616.0;
-/// The smallest half width of the scale, nats.
+/// The smallest half width of the scale, in the unit of the loss.
 const LEAST_SPAN: f64 = 0.02;
 
 /// The results of a probed trial as text.
@@ -54,7 +54,10 @@ pub fn probes(sweep: &Sweep, probed: &[Probed]) -> Option<Scene> {
     let mut subtitle = vec![
         "each probe against the unchanged continuation of the trial, with the same batches and random numbers"
             .to_owned(),
-        "dot and numbers: mean difference ± standard error (nats), line: 95 % confidence interval".to_owned(),
+        format!(
+            "dot and numbers: mean difference ± standard error ({}), line: 95 % confidence interval",
+            sweep.task().loss_unit()
+        ),
     ];
     if probed.len() > MOST_TRIALS {
         subtitle.push(format!("{MOST_TRIALS} of {} trials, summary.md has all", probed.len()));

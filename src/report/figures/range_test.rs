@@ -7,7 +7,7 @@ use crate::report::canvas::placement::Placement;
 use crate::report::canvas::render;
 use crate::report::canvas::scene::{Align, MARGIN, Scene, Text, WIDTH, palette};
 use crate::report::{ReportError, format};
-use crate::trial::AxisValue;
+use crate::trial::{AxisValue, TaskName};
 
 const LEFT: f64 = 72.0;
 const HEIGHT: f64 = 380.0;
@@ -15,21 +15,22 @@ const HEIGHT: f64 = 380.0;
 const NAMES: f64 = 46.0;
 
 /// Draws `test` as `lr-find.png` and `lr-find.svg`; returns names and contents. `values` describes the configuration,
-/// `source` goes into the metadata.
+/// `task` gives the unit of the loss, and `source` goes into the metadata.
 pub fn draw_range_test(
     test: &RangeTest,
     title: &str,
     values: &[(String, AxisValue)],
+    task: TaskName,
     source: &str,
 ) -> Result<Vec<(String, Vec<u8>)>, ReportError> {
-    let scene = range_test(test, title, values);
+    let scene = range_test(test, title, values, task);
     let svg = render::svg(&scene)?;
     let png = render::png(&scene, &svg, source)?;
     Ok(vec![(format!("{}.png", scene.name), png), (format!("{}.svg", scene.name), svg.into_bytes())])
 }
 
 /// The figure.
-pub fn range_test(test: &RangeTest, title: &str, values: &[(String, AxisValue)]) -> Scene {
+pub fn range_test(test: &RangeTest, title: &str, values: &[(String, AxisValue)], task: TaskName) -> Scene {
     let mut scene = Scene::new("lr-find", title);
     let top = scene.heading(&subtitle(test, values)) + NAMES;
     let bottom = top + HEIGHT;
@@ -53,7 +54,8 @@ pub fn range_test(test: &RangeTest, title: &str, values: &[(String, AxisValue)])
         marks(&mut scene, &mut placement, test, found, (x, y), top);
     }
     scene.text(Text::new(f64::midpoint(LEFT, WIDTH - MARGIN), bottom + 38.0, "learning rate").align(Align::Middle));
-    scene.text(Text::new(14.0, f64::midpoint(top, bottom), "train loss (nats)").align(Align::Middle).rotated());
+    let loss = format!("train loss ({})", task.loss_unit());
+    scene.text(Text::new(14.0, f64::midpoint(top, bottom), loss).align(Align::Middle).rotated());
     scene.height = bottom + 52.0;
     scene
 }
@@ -173,7 +175,7 @@ mod tests {
 
     #[test]
     fn the_three_marks_are_named_apart_from_one_another() {
-        let scene = range_test(&valley_shaped(), "t", &[]);
+        let scene = range_test(&valley_shaped(), "t", &[], TaskName::Classification);
         let names: Vec<&Text> = ["valley: ", "steep: ", "minimum / 10: "]
             .map(|name| scene.texts().find(|text| text.content.starts_with(name)).unwrap())
             .to_vec();
@@ -191,9 +193,13 @@ mod tests {
     #[test]
     fn odd_tests_are_drawn() {
         for odd in [test([]), test([f64::NAN; 3]), test([0.0; 9]), test([1.0; 100]), test([1.0, 1e30])] {
-            let files = draw_range_test(&odd, "t", &[], "s").unwrap();
+            let files = draw_range_test(&odd, "t", &[], TaskName::Classification, "s").unwrap();
             assert!(files[0].1.starts_with(b"\x89PNG"), "{odd:?}");
-            assert!(!range_test(&odd, "t", &[]).texts().any(|text| text.content.starts_with("valley")));
+            assert!(
+                !range_test(&odd, "t", &[], TaskName::Regression)
+                    .texts()
+                    .any(|text| text.content.starts_with("valley"))
+            );
         }
     }
 }

@@ -30,6 +30,8 @@ type Curve = (Vec<u64>, Vec<Option<f64>>);
 pub struct Data {
     steps: u64,
     chance: Option<f64>,
+    /// The unit of the loss.
+    unit: &'static str,
     /// The settings that all trials share.
     base: BTreeMap<String, String>,
     configs: Vec<ConfigData>,
@@ -109,7 +111,8 @@ impl Data {
             at,
         };
         let configs = study.configs.iter().zip(places).map(config).collect();
-        Self { steps: study.steps, chance: study.chance.and_then(short), base, configs, columns, rates, trials }
+        let (chance, unit) = (study.chance.and_then(short), study.task.loss_unit());
+        Self { steps: study.steps, chance, unit, base, configs, columns, rates, trials }
     }
 
     /// As JSON that is safe inside a script element: it contains no tag.

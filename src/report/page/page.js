@@ -245,7 +245,7 @@
   const unfold = (details, trial) => {
     if (details.children.length > 1) return;
     const panels = html('div', undefined, details, 'panels');
-    small(panels, 'loss (nats): train blue, eval orange', [[trial.t, 'var(--accent)', .9], [trial.e, 'var(--eval)', 2]]);
+    small(panels, `loss (${data.unit}): train blue, eval orange`, [[trial.t, 'var(--accent)', .9], [trial.e, 'var(--eval)', 2]]);
     small(panels, 'gradient norm (log scale), clipping limit dashed', [[trial.g, 'var(--accent)', .9]], { log: true, line: trial.clip });
     small(panels, 'learning rate', [[data.rates[trial.l], 'var(--muted)', 1.6]], { zero: true });
     for (const verdict of trial.verdicts) html('p', verdict, details);

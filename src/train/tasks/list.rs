@@ -17,9 +17,7 @@ use crate::trial::{TaskName, TrialConfig};
 /// If the class weights name other labels.
 pub fn of(config: &TrialConfig, labels: &[String], prior: &[f64]) -> Result<Arc<dyn Task>, TrainError> {
     Ok(match config.data.task {
-        TaskName::Classification => {
-            Arc::new(Classification::new(&config.loss, config.label_smoothing, labels, prior)?)
-        }
+        TaskName::Classification => Arc::new(Classification::new(&config.loss, config.label_smoothing, labels, prior)?),
         TaskName::Regression => Arc::new(Regression),
         TaskName::MultiLabel => Arc::new(MultiLabel { labels: labels.len() }),
     })
