@@ -291,7 +291,11 @@ fn a_search_does_not_compare_different_losses() {
         expand_after(&spec, &facts(&spec), &[], []).map_or_else(|problems| problems.to_string(), |_| String::new())
     };
     let lr = "lr: {log: [1e-5, 1e-3]}";
-    insta::assert_snapshot!(mistakes(&format!("space: {{{lr}, loss: [cross_entropy, focal]}}")), @"");
+    insta::assert_snapshot!(mistakes(&format!("space: {{{lr}, loss: [cross_entropy, focal]}}")), @"
+    a.yaml:1:56: `loss.name` varies, and trials with different losses cannot be compared by `eval_loss`
+      1 | space: {lr: {log: [1e-5, 1e-3]}, loss: [cross_entropy, focal]}
+        |                                                        ^^^^^ choose another metric, such as metric: macro_f1
+    ");
     for text in [
         format!("grid: {{loss.name: [cross_entropy, focal]}}\nspace: {{{lr}}}"),
         format!("loss: focal\nspace: {{{lr}, loss.gamma: {{uniform: [1, 3]}}}}"),
