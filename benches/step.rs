@@ -308,6 +308,7 @@ fn even(length: usize, k: u64) -> Vec<Arc<MicroBatch>> {
             types: vec![0; n],
             positions: piece.clone().flat_map(|_| 0..length as u32).collect(),
             offsets: (0..=piece.len()).map(|s| (s * length) as u32).collect(),
+            outputs: None,
             targets: piece.clone().map(|s| Target::Class(s as u32 % 3)).collect(),
             places: piece.map(|s| s as u32).collect(),
             mix: None,

@@ -18,6 +18,9 @@ pub struct MicroBatch {
     pub positions: Vec<u32>,
     /// Sequence s has the tokens `offsets[s]..offsets[s + 1]`.
     pub offsets: Vec<u32>,
+    /// The tokens with an output, in ascending order. None: the first of each sequence.
+    pub outputs: Option<Vec<u32>>,
+    /// One for each output.
     pub targets: Vec<Target>,
     /// Index of each sequence in its batch. Dropout masks depend on it.
     pub places: Vec<u32>,
@@ -79,6 +82,7 @@ impl MicroBatch {
             types: Vec::new(),
             positions: Vec::new(),
             offsets: vec![0],
+            outputs: None,
             targets: examples.iter().map(|&example| targets(example)).collect(),
             places: (place..place + examples.len()).map(|place| place as u32).collect(),
             mix: None,
@@ -95,31 +99,43 @@ impl MicroBatch {
     }
 
     pub fn sequences(&self) -> usize {
-        self.targets.len()
+        self.offsets.len() - 1
     }
 
     pub fn tokens(&self) -> usize {
         self.ids.len()
     }
 
-    /// The targets in the loss of `sequence`, each with its share.
-    pub fn shared_targets(&self, sequence: usize) -> impl Iterator<Item = (&Target, f64)> {
-        let own = &self.targets[sequence];
+    /// The tokens with an output. A head that pools all tokens of a sequence has one output for it as well.
+    pub fn rows(&self) -> &[u32] {
+        self.outputs.as_deref().unwrap_or(&self.offsets[..self.sequences()])
+    }
+
+    /// Sequence s has the outputs `row_offsets[s]..row_offsets[s + 1]`.
+    pub fn row_offsets(&self) -> Vec<u32> {
+        match &self.outputs {
+            Some(rows) => self.offsets.iter().map(|offset| rows.partition_point(|row| row < offset) as u32).collect(),
+            None => (0..=self.sequences() as u32).collect(),
+        }
+    }
+
+    /// The targets in the loss of output `index`, each with its share. Only outputs of whole sequences are mixed.
+    pub fn shared_targets(&self, index: usize) -> impl Iterator<Item = (&Target, f64)> {
+        let own = &self.targets[index];
         let (share, other) = match &self.mix {
             None => (1.0, None),
             Some(mix) => {
-                let share = mix.shares[sequence];
-                (share, Some((&self.targets[mix.partners[sequence] as usize], 1.0 - share)))
+                let share = mix.shares[index];
+                (share, Some((&self.targets[mix.partners[index] as usize], 1.0 - share)))
             }
         };
         std::iter::once((own, share)).chain(other)
     }
 
-    /// The sum of the sequences' weights in the mean loss.
+    /// The sum of the outputs' weights in the mean loss.
     pub fn weight(&self, task: &dyn Task) -> f64 {
-        let of =
-            |sequence| self.shared_targets(sequence).map(|(target, share)| share * task.weight(target)).sum::<f64>();
-        (0..self.sequences()).map(of).sum()
+        let of = |index| self.shared_targets(index).map(|(target, share)| share * task.weight(target)).sum::<f64>();
+        (0..self.targets.len()).map(of).sum()
     }
 }
 

@@ -52,7 +52,7 @@ impl Frozen {
         let examples = tokens.offsets.len() - 1;
         let offsets = match model.rows(last) {
             Rows::All => tokens.offsets.clone(),
-            Rows::First => (0..=examples as u32).collect(),
+            Rows::Outputs => (0..=examples as u32).collect(),
         };
         let (width, rows) = (model.shape().hidden, offsets[examples] as usize);
         if model.backend == Backend::Candle || rows * width * size_of::<f32>() > LIMIT {

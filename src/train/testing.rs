@@ -331,6 +331,7 @@ pub fn batch(seed: u64, lengths: &[usize], vocabulary: usize, classes: usize) ->
         types: (0..n as u64).map(|i| random.at(1).below(i, 2) as u32).collect(),
         positions: lengths.iter().flat_map(|&length| 0..length as u32).collect(),
         offsets,
+        outputs: None,
         targets: (0..lengths.len() as u64).map(|i| Target::Class(random.at(2).below(i, classes) as u32)).collect(),
         places: (0..lengths.len() as u32).collect(),
         mix: None,

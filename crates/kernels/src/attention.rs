@@ -19,8 +19,10 @@ pub struct Inputs<'a> {
     pub heads: usize,
     /// Number of heads times the size of a head.
     pub width: usize,
-    /// Sequence s has the rows `queries[s]..queries[s + 1]` of `q`: its first token or all its tokens.
+    /// Sequence s has the rows `queries[s]..queries[s + 1]` of `q`: some of its tokens, or all.
     pub queries: &'a [u32],
+    /// Position of each row of `q` in its sequence, in ascending order; used with `bias` and `window` only.
+    pub query_positions: &'a [u32],
     /// Sequence s has the rows `keys[s]..keys[s + 1]` of `k` and `v`.
     pub keys: &'a [u32],
     /// Position of each token in its sequence, in ascending order; used with `bias` and `window` only.
@@ -59,8 +61,6 @@ struct Block {
     /// Rows of q, and rows of k and v.
     queries: Range<usize>,
     keys: Range<usize>,
-    /// Tokens of the queries.
-    tokens: Range<usize>,
     /// Index of the first query and of the first key in their sequence, and the sequence's number of keys.
     row: usize,
     column: usize,
@@ -77,9 +77,9 @@ struct Tile {
     n: usize,
     s: usize,
     head: usize,
-    /// Index of the first query's and of the first key's token.
-    query_token: usize,
-    key_token: usize,
+    /// The first query's row of q, and the first key's row of k.
+    query_row: usize,
+    key_row: usize,
     mask: Mask,
     /// Index of the tile's first weight in the mask, and that of the next row less that of a row.
     first: u32,
@@ -88,8 +88,8 @@ struct Tile {
 
 impl Tile {
     /// Positions of the queries and of the keys.
-    fn positions<'p>(&self, all: &'p [u32]) -> (&'p [u32], &'p [u32]) {
-        (&all[self.query_token..][..self.n], &all[self.key_token..][..self.s])
+    fn positions<'p>(&self, inputs: Inputs<'p>) -> (&'p [u32], &'p [u32]) {
+        (&inputs.query_positions[self.query_row..][..self.n], &inputs.positions[self.key_row..][..self.s])
     }
 }
 
@@ -108,19 +108,19 @@ impl Inputs<'_> {
     }
 
     fn blocks(&self) -> impl Iterator<Item = Block> {
-        let (positions, window) = (self.positions, self.window);
+        let (positions, window, query_positions) = (self.positions, self.window, self.query_positions);
         self.queries.windows(2).zip(self.keys.windows(2)).enumerate().flat_map(move |(sequence, (q, k))| {
             let (first_query, first_key) = (q[0] as usize, k[0] as usize);
             let (queries, length) = ((q[1] - q[0]) as usize, (k[1] - k[0]) as usize);
             let size = if window.is_some() { BLOCK } else { queries.max(1) };
             (0..queries).step_by(size).map(move |row| {
                 let end = queries.min(row + size);
-                let tokens = first_key + row..first_key + end;
                 let columns = match window {
                     None => 0..length,
                     Some(window) => {
                         let all = &positions[first_key..first_key + length];
-                        let (lowest, highest) = (positions[tokens.start], positions[tokens.end - 1]);
+                        let rows = first_query + row..first_query + end;
+                        let (lowest, highest) = (query_positions[rows.start], query_positions[rows.end - 1]);
                         let start = all.partition_point(|position| position + window < lowest);
                         start..all.partition_point(|position| *position <= highest + window)
                     }
@@ -129,7 +129,6 @@ impl Inputs<'_> {
                     sequence,
                     queries: first_query + row..first_query + end,
                     keys: first_key + columns.start..first_key + columns.end,
-                    tokens,
                     row,
                     column: columns.start,
                     length,
@@ -158,8 +157,8 @@ impl Inputs<'_> {
                 n,
                 s,
                 head,
-                query_token: block.tokens.start,
-                key_token: block.keys.start,
+                query_row: block.queries.start,
+                key_row: block.keys.start,
                 mask,
                 first: ((head * block.length + block.row) * block.length + block.column) as u32,
                 stride: block.length as u32,
@@ -186,7 +185,7 @@ pub fn forward(inputs: Inputs<'_>) -> (Vec<f32>, Vec<f32>) {
             add_bias(weights, &tile, inputs, bias);
         }
         if let Some(window) = inputs.window {
-            hide_distant(weights, &tile, inputs.positions, window);
+            hide_distant(weights, &tile, inputs, window);
         }
         softmax(weights, s);
         let factors = if tile.mask.drops() {
@@ -247,10 +246,10 @@ pub fn backward(inputs: Inputs<'_>, weights: &[f32], dcontext: &[f32]) -> Gradie
 }
 
 /// Gives the keys beyond the window a score whose weight is zero.
-fn hide_distant(scores: &mut [f32], tile: &Tile, positions: &[u32], window: u32) {
+fn hide_distant(scores: &mut [f32], tile: &Tile, inputs: Inputs<'_>, window: u32) {
     /// Far below every score, and finite, so that differences are too.
     const HIDDEN: f32 = -1e30;
-    let (queries, keys) = tile.positions(positions);
+    let (queries, keys) = tile.positions(inputs);
     for (row, &query) in scores.chunks_exact_mut(tile.s).zip(queries) {
         for (score, _) in row.iter_mut().zip(keys).filter(|(_, key)| query.abs_diff(**key) > window) {
             *score = HIDDEN;
@@ -260,7 +259,7 @@ fn hide_distant(scores: &mut [f32], tile: &Tile, positions: &[u32], window: u32)
 
 /// Adds the bias to the scores of a tile.
 fn add_bias(scores: &mut [f32], tile: &Tile, inputs: Inputs<'_>, bias: &DistanceBias) {
-    let (queries, keys) = tile.positions(inputs.positions);
+    let (queries, keys) = tile.positions(inputs);
     for (row, &query) in scores.chunks_exact_mut(tile.s).zip(queries) {
         for (score, &key) in row.iter_mut().zip(keys) {
             *score += bias.values[bias.index(query, key, inputs.heads, tile.head)];
@@ -270,7 +269,7 @@ fn add_bias(scores: &mut [f32], tile: &Tile, inputs: Inputs<'_>, bias: &Distance
 
 /// Adds a tile's gradients of the scores to the gradient of the bias.
 fn add_bias_gradient(dscores: &[f32], tile: &Tile, inputs: Inputs<'_>, bias: &DistanceBias, dbias: &mut [f32]) {
-    let (queries, keys) = tile.positions(inputs.positions);
+    let (queries, keys) = tile.positions(inputs);
     for (row, &query) in dscores.chunks_exact(tile.s).zip(queries) {
         for (dscore, &key) in row.iter().zip(keys) {
             dbias[bias.index(query, key, inputs.heads, tile.head)] += dscore;

@@ -100,9 +100,9 @@ fn plain_norm(a: &[f64], bias: &[f64], residual: &[f64], weight: &[f64], shift: 
 /// Attention of one sequence after another in f64.
 fn plain_attention(q: &[f64], k: &[f64], v: &[f64], bias: &[f64], inputs: Inputs<'_>) -> Vec<f64> {
     let (width, size) = (inputs.width, inputs.width / inputs.heads);
-    let bias_of = |first: usize, row: usize, j: usize, head: usize| {
+    let bias_of = |first: usize, query: usize, j: usize, head: usize| {
         let Some(DistanceBias { limit, .. }) = inputs.bias else { return 0.0 };
-        let distance = inputs.positions[first + row] as i32 - inputs.positions[first + j] as i32;
+        let distance = inputs.query_positions[query] as i32 - inputs.positions[first + j] as i32;
         bias[(distance.clamp(-limit, *limit) + limit) as usize * inputs.heads + head]
     };
     let mut out = vec![0.0; q.len()];
@@ -113,10 +113,11 @@ fn plain_attention(q: &[f64], k: &[f64], v: &[f64], bias: &[f64], inputs: Inputs
                 let at = |m: &[f64], token: usize, i: usize| m[token * width + head * size + i];
                 let key = |j: usize| keys[0] as usize + j;
                 let score = |j: usize| (0..size).map(|i| at(q, query, i) * at(k, key(j), i)).sum::<f64>();
-                let biased = |j: usize| score(j) / (size as f64).sqrt() + bias_of(keys[0] as usize, row, j, head);
+                let biased = |j: usize| score(j) / (size as f64).sqrt() + bias_of(keys[0] as usize, query, j, head);
                 let position = |token: usize| inputs.positions[keys[0] as usize + token];
-                let is_seen =
-                    |j: &usize| inputs.window.is_none_or(|window| position(row).abs_diff(position(*j)) <= window);
+                let is_seen = |j: &usize| {
+                    inputs.window.is_none_or(|window| inputs.query_positions[query].abs_diff(position(*j)) <= window)
+                };
                 let power = |j: usize| if is_seen(&j) { biased(j).exp() } else { 0.0 };
                 let powers: Vec<f64> = (0..n).map(power).collect();
                 let total: f64 = powers.iter().sum();
@@ -188,12 +189,13 @@ proptest! {
     #[test]
     fn attention_is_its_formula(
         lengths in prop::collection::vec(1usize..7, 1..4), heads in 1usize..4, size in 1usize..9,
-        rate in prop::sample::select(vec![0.0, 0.3]), first_only in any::<bool>(), biased in any::<bool>(),
+        rate in prop::sample::select(vec![0.0, 0.3]), step in 1usize..4, biased in any::<bool>(),
         window in prop::option::of(0u32..4),
         seed in any::<u64>(),
     ) {
         let keys = offsets(&lengths);
-        let queries = if first_only { (0..=lengths.len() as u32).collect() } else { keys.clone() };
+        // Every token of a sequence, or every second or third.
+        let queries = offsets(&lengths.iter().map(|n| n.div_ceil(step)).collect::<Vec<_>>());
         let width = heads * size;
         let (asking, tokens) = (queries[lengths.len()] as usize, keys[lengths.len()] as usize);
         let (q, k, v) = (normals(seed, asking * width), normals(seed ^ 1, tokens * width), normals(seed ^ 2, tokens * width));
@@ -201,9 +203,11 @@ proptest! {
         let dropout = dropout(rate, lengths.len());
         // Positions with gaps, and distances beyond the limit.
         let positions: Vec<u32> = lengths.iter().flat_map(|&n| (0..n as u32).map(|i| i + i / 3)).collect();
+        let query_positions: Vec<u32> =
+            keys.windows(2).flat_map(|w| positions[w[0] as usize..w[1] as usize].iter().step_by(step)).copied().collect();
         let bias = DistanceBias { limit: 4, values: normals(seed ^ 4, 9 * heads) };
         let inputs = Inputs {
-            q: &q, k: &k, v: &v, heads, width, queries: &queries, keys: &keys, positions: &positions, window,
+            q: &q, k: &k, v: &v, heads, width, queries: &queries, keys: &keys, query_positions: &query_positions, positions: &positions, window,
             bias: biased.then_some(&bias), dropout: dropout.as_ref(),
         };
         let [wq, wk, wv, wb] = [&q, &k, &v, &bias.values].map(|x| wide(x));
@@ -234,6 +238,7 @@ fn attention_in_windows_is_its_formula_in_every_block() {
         heads: 1,
         width,
         queries: &keys,
+        query_positions: &positions,
         keys: &keys,
         positions: &positions,
         window: Some(6),
@@ -288,6 +293,7 @@ fn a_saturated_softmax_has_no_subnormal_weights() {
         heads: 1,
         width,
         queries: &offsets,
+        query_positions: &positions,
         keys: &offsets,
         positions: &positions,
         window: None,

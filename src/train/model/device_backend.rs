@@ -51,15 +51,23 @@ impl<'a> DeviceBackend<'a> {
         table.index_select(&Tensor::new(ids.collect::<Vec<u32>>(), table.device())?, 0)
     }
 
-    /// The bias of every pair of tokens of the padded micro-batch, `[sequences, heads, longest, longest]`.
-    fn relative_bias(&self, bias: RelativeBias, heads: usize, longest: usize) -> Result<Tensor> {
+    /// The positions of the queries and of the keys of each sequence.
+    fn positions<'p>(&'p self, queries: &'p Queries) -> impl Iterator<Item = (&'p [u32], &'p [u32])> {
+        let batch = &self.pass.batch;
+        let part = |all: &'p [u32], bounds: &[u32]| &all[bounds[0] as usize..bounds[1] as usize];
+        let bounds = queries.offsets.windows(2).zip(batch.offsets.windows(2));
+        bounds.map(move |(q, k)| (part(&queries.positions, q), part(&batch.positions, k)))
+    }
+
+    /// The bias of every query and key of the padded micro-batch, `[sequences, heads, longest, longest]`.
+    fn relative_bias(&self, bias: RelativeBias, heads: usize, longest: usize, queries: &Queries) -> Result<Tensor> {
         let batch = &self.pass.batch;
         let mut buckets = Vec::with_capacity(batch.sequences() * longest * longest);
-        for bounds in batch.offsets.windows(2) {
-            let positions = &batch.positions[bounds[0] as usize..bounds[1] as usize];
-            let position = |i: usize| positions.get(i).map_or(0, |&position| position as i32);
+        for (queries, keys) in self.positions(queries) {
+            let position = |all: &[u32], i: usize| all.get(i).map_or(0, |&position| position as i32);
             for i in 0..longest {
-                buckets.extend((0..longest).map(|j| (bias.bucket)(position(i) - position(j)) as u32));
+                let query = position(queries, i);
+                buckets.extend((0..longest).map(|j| (bias.bucket)(query - position(keys, j)) as u32));
             }
         }
         let table = self.value(bias.table);
@@ -68,12 +76,11 @@ impl<'a> DeviceBackend<'a> {
     }
 
     /// -1e9 for the keys beyond the window of a query, `[sequences, 1, longest, longest]`. Padding has no window.
-    fn window_mask(&self, window: u32, longest: usize, like: &Tensor) -> Result<Tensor> {
+    fn window_mask(&self, window: u32, longest: usize, queries: &Queries, like: &Tensor) -> Result<Tensor> {
         let batch = &self.pass.batch;
         let mut mask = Vec::with_capacity(batch.sequences() * longest * longest);
-        for bounds in batch.offsets.windows(2) {
-            let positions = &batch.positions[bounds[0] as usize..bounds[1] as usize];
-            let is_far = |i: usize, j: usize| match (positions.get(i), positions.get(j)) {
+        for (queries, keys) in self.positions(queries) {
+            let is_far = |i: usize, j: usize| match (queries.get(i), keys.get(j)) {
                 (Some(query), Some(key)) => query.abs_diff(*key) > window,
                 _ => false,
             };
@@ -165,6 +172,12 @@ impl<'a> DeviceBackend<'a> {
         }
         Tensor::from_vec(factors, weights.shape(), weights.device())?.to_dtype(weights.dtype())
     }
+}
+
+/// The queries of an attention: the offsets of the sequences in their rows, and the position of each row.
+struct Queries {
+    offsets: Vec<u32>,
+    positions: Vec<u32>,
 }
 
 fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
@@ -268,12 +281,13 @@ impl Operations for DeviceBackend<'_> {
                 .collect();
             Tensor::new(rows, q.device())
         };
-        let queries = self.pass.offsets(q.dim(0)?);
+        let rows = q.dim(0)?;
+        let queries = Queries { offsets: self.pass.offsets(rows), positions: self.pass.row_positions(rows) };
         let split = |x: &Tensor, rows: &Tensor| {
             x.index_select(rows, 0)?.reshape((sequences, longest, heads, size))?.transpose(1, 2)?.contiguous()
         };
         let rows = padded(&batch.offsets)?;
-        let (q, k, v) = (split(q, &padded(&queries)?)?, split(k, &rows)?, split(v, &rows)?);
+        let (q, k, v) = (split(q, &padded(&queries.offsets)?)?, split(k, &rows)?, split(v, &rows)?);
         let mask: Vec<f32> = batch
             .offsets
             .windows(2)
@@ -282,10 +296,10 @@ impl Operations for DeviceBackend<'_> {
         let mask = Tensor::from_vec(mask, (sequences, 1, 1, longest), q.device())?.to_dtype(q.dtype())?;
         let mut scores = (q.matmul(&k.transpose(2, 3)?.contiguous()?)? / (size as f64).sqrt())?.broadcast_add(&mask)?;
         if let Some(window) = attention.window {
-            scores = scores.broadcast_add(&self.window_mask(window, longest, &scores)?)?;
+            scores = scores.broadcast_add(&self.window_mask(window, longest, &queries, &scores)?)?;
         }
         if let Some(bias) = attention.bias {
-            scores = (scores + self.relative_bias(bias, heads, longest)?)?;
+            scores = (scores + self.relative_bias(bias, heads, longest, &queries)?)?;
         }
         let weights = candle_nn::ops::softmax(&scores, D::Minus1)?;
         let weights = match self.pass.dropout(attention.dropout) {
@@ -294,6 +308,7 @@ impl Operations for DeviceBackend<'_> {
         };
         let context = weights.matmul(&v)?.transpose(1, 2)?.contiguous()?.reshape((sequences * longest, width))?;
         let kept: Vec<u32> = queries
+            .offsets
             .windows(2)
             .enumerate()
             .flat_map(|(s, w)| (0..w[1] - w[0]).map(move |i| (s * longest) as u32 + i))
@@ -316,9 +331,8 @@ impl Operations for DeviceBackend<'_> {
         self.layer_norm(&(y + residual)?, norm)
     }
 
-    fn first_rows(&mut self, x: &Tensor) -> Result<Tensor> {
-        let batch = &self.pass.batch;
-        x.index_select(&Tensor::new(&batch.offsets[..batch.sequences()], x.device())?, 0)
+    fn output_rows(&mut self, x: &Tensor) -> Result<Tensor> {
+        x.index_select(&Tensor::new(self.pass.batch.rows(), x.device())?, 0)
     }
 
     /// A product with a matrix of weights.

@@ -11,14 +11,14 @@ use super::tape::Tape;
 use crate::train::TrainError;
 
 impl Pass {
-    /// The outputs `[sequences, outputs]` in evaluation mode.
+    /// The outputs in evaluation mode, a row for each target of the batch.
     pub fn logits(self) -> std::result::Result<Vec<f32>, TrainError> {
         let pass = Self { training: None, ..self };
         Ok(pass.evaluate(Self::forward)?)
     }
 
-    /// The output of the frozen part in evaluation mode, `[rows, hidden]`. The rows are all tokens, or the first token of each
-    /// sequence if the last layer is frozen and the head reads no other.
+    /// The output of the frozen part in evaluation mode, `[rows, hidden]`. The rows are all tokens, or those with an
+    /// output if the last layer is frozen and the head reads no other.
     pub fn frozen(self) -> std::result::Result<Vec<f32>, TrainError> {
         let pass = Self { training: None, ..self };
         Ok(pass.evaluate(Self::frozen_part)?)

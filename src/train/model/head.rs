@@ -54,7 +54,7 @@ impl Head {
 
     /// The rows of each sequence that the head reads.
     pub fn rows(&self) -> Rows {
-        if self.pool == Pool::First { Rows::First } else { Rows::All }
+        if self.pool == Pool::First { Rows::Outputs } else { Rows::All }
     }
 
     /// The encoder's output from that of the last layer.

@@ -286,7 +286,7 @@ impl Encoder for ModernBert {
         let k = ops.linear(&normal, layer.key)?;
         let (asking, residual) = match rows {
             Rows::All => (normal, x.clone()),
-            Rows::First => (ops.first_rows(&normal)?, ops.first_rows(x)?),
+            Rows::Outputs => (ops.output_rows(&normal)?, ops.output_rows(x)?),
         };
         let q = ops.linear(&asking, layer.query)?;
         let (heads, theta) = (layer.attention.heads, layer.theta);

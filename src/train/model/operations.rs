@@ -208,8 +208,8 @@ impl Place {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rows {
     All,
-    /// The first token of each sequence.
-    First,
+    /// The tokens with an output: those of [`MicroBatch::rows`](crate::train::batch::MicroBatch::rows).
+    Outputs,
 }
 
 /// The forward operations. Each backend derives the backward pass from them.
@@ -229,7 +229,7 @@ pub trait Operations {
     /// `activation(x A^T + a) * (x G^T + g)` with the layers `values` (A, a) and `gates` (G, g): a gated feed-forward part.
     fn gate(&mut self, x: &Tensor, values: Linear, gates: Linear, activation: Activation) -> Result<Tensor>;
 
-    /// Rotary position embeddings of queries or keys. The rows of `x` are all tokens or the first token of each sequence.
+    /// Rotary position embeddings of queries or keys. The rows of `x` are all tokens or those with an output.
     fn rotate(&mut self, x: &Tensor, heads: usize, theta: f64) -> Result<Tensor>;
 
     /// `x + y`.
@@ -238,8 +238,8 @@ pub trait Operations {
     /// `activation(x W^T + b)`.
     fn dense(&mut self, x: &Tensor, layer: Linear, activation: Activation) -> Result<Tensor>;
 
-    /// The context of the queries `q`, `[queries, width]`. The rows of `q` are all tokens or the first token of each
-    /// sequence; those of `k` and `v` are all tokens.
+    /// The context of the queries `q`, `[queries, width]`. The rows of `q` are all tokens or those with an
+    /// output; those of `k` and `v` are all tokens.
     fn attention(&mut self, q: &Tensor, k: &Tensor, v: &Tensor, attention: &Attention) -> Result<Tensor>;
 
     /// `LayerNorm(residual + dropout(x W^T + b))`, the end of an attention or feed-forward part. Without dropout if
@@ -253,8 +253,8 @@ pub trait Operations {
         norm: Norm,
     ) -> Result<Tensor>;
 
-    /// The first row of each sequence, `[sequences, width]`.
-    fn first_rows(&mut self, x: &Tensor) -> Result<Tensor>;
+    /// The rows of the tokens with an output, `[outputs, width]`.
+    fn output_rows(&mut self, x: &Tensor) -> Result<Tensor>;
 
     /// The mean row of each sequence, `[sequences, width]`.
     fn mean_rows(&mut self, x: &Tensor) -> Result<Tensor>;

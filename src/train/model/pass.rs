@@ -36,8 +36,8 @@ impl Pass {
         let Training { scale, task, .. } = training;
         let width = task.outputs();
         let (mut total, mut gradient) = (0.0, vec![0.0; outputs.len()]);
-        for (sequence, (row, sums)) in outputs.chunks_exact(width).zip(gradient.chunks_exact_mut(width)).enumerate() {
-            for (target, share) in self.batch.shared_targets(sequence) {
+        for (index, (row, sums)) in outputs.chunks_exact(width).zip(gradient.chunks_exact_mut(width)).enumerate() {
+            for (target, share) in self.batch.shared_targets(index) {
                 let (loss, parts) = task.gradient(row, target);
                 total += share * loss;
                 sums.iter_mut().zip(parts).for_each(|(sum, part)| *sum += (scale * share * part) as f32);
@@ -74,13 +74,13 @@ impl Pass {
         )
     }
 
-    /// The positions of the rows of a matrix with `rows` rows: of all tokens, or of the first token of each sequence.
+    /// The positions of the rows of a matrix with `rows` rows: of all tokens, or of those with an output.
     pub(super) fn row_positions(&self, rows: usize) -> Vec<u32> {
         let batch = &self.batch;
         if rows == batch.tokens() {
             batch.positions.clone()
         } else {
-            batch.offsets[..batch.sequences()].iter().map(|&first| batch.positions[first as usize]).collect()
+            batch.rows().iter().map(|&row| batch.positions[row as usize]).collect()
         }
     }
 
@@ -89,12 +89,8 @@ impl Pass {
         self.batch.positions.iter().max().map_or(0, |last| *last as usize + 1)
     }
 
-    /// The offsets of the sequences in a matrix with `rows` rows: all tokens, or one row for each sequence.
+    /// The offsets of the sequences in a matrix with `rows` rows: all tokens, or those with an output.
     pub(super) fn offsets(&self, rows: usize) -> Vec<u32> {
-        if rows == self.batch.tokens() {
-            self.batch.offsets.clone()
-        } else {
-            (0..=self.batch.sequences() as u32).collect()
-        }
+        if rows == self.batch.tokens() { self.batch.offsets.clone() } else { self.batch.row_offsets() }
     }
 }

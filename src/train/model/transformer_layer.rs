@@ -98,7 +98,7 @@ impl TransformerLayer {
         let k = ops.linear(x, self.key)?;
         let asking = match rows {
             Rows::All => x.clone(),
-            Rows::First => ops.first_rows(x)?,
+            Rows::Outputs => ops.output_rows(x)?,
         };
         let q = ops.linear(&asking, self.query)?;
         let context = ops.attention(&q, &k, &v, &self.attention)?;

@@ -102,6 +102,7 @@ fn token_gradients(step: u64, ids: &[u32]) -> TokenGradients {
         types: vec![0; ids.len()],
         positions: vec![0; ids.len()],
         offsets: vec![0, ids.len() as u32],
+        outputs: None,
         targets: vec![Target::Class(0)],
         places: vec![0],
         mix: None,

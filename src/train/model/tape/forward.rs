@@ -165,7 +165,7 @@ impl Operations for Tape<'_> {
     fn attention(&mut self, q: &Tensor, k: &Tensor, v: &Tensor, attention: &Attention) -> Result<Tensor> {
         let (pass, heads, window) = (self.pass, attention.heads, attention.window);
         let (queries, width) = q.dims2()?;
-        let queries = pass.offsets(queries);
+        let (query_positions, queries) = (pass.row_positions(queries), pass.offsets(queries));
         let dropout = pass.dropout(attention.dropout);
         let bias = match attention.bias {
             Some(bias) => Some((bias, distance_bias(bias, &self.model().values(bias.table)?, heads, pass.longest()))),
@@ -180,6 +180,7 @@ impl Operations for Tape<'_> {
                 heads,
                 width,
                 queries: &queries,
+                query_positions: &query_positions,
                 keys: &pass.batch.offsets,
                 positions: &pass.batch.positions,
                 window,
@@ -199,6 +200,7 @@ impl Operations for Tape<'_> {
                     heads,
                     width,
                     queries: &queries,
+                    query_positions: &query_positions,
                     keys: &pass.batch.offsets,
                     positions: &pass.batch.positions,
                     window,
@@ -257,18 +259,18 @@ impl Operations for Tape<'_> {
         })
     }
 
-    fn first_rows(&mut self, x: &Tensor) -> Result<Tensor> {
+    fn output_rows(&mut self, x: &Tensor) -> Result<Tensor> {
         let (pass, width) = (self.pass, x.dim(1)?);
-        let starts = &pass.batch.offsets[..pass.batch.sequences()];
+        let rows = pass.batch.rows();
         let y = {
             let x = host(x)?;
-            starts.iter().flat_map(|&start| &x[start as usize * width..][..width]).copied().collect()
+            rows.iter().flat_map(|&row| &x[row as usize * width..][..width]).copied().collect()
         };
         let (input, elements) = (x.id(), x.elem_count());
         self.result(y, width, &[x], &[], move |gradients, dy| {
             let mut dx = vec![0.0; elements];
-            for (&start, dy) in pass.batch.offsets.iter().zip(dy.chunks_exact(width)) {
-                dx[start as usize * width..][..width].copy_from_slice(dy);
+            for (&row, dy) in rows.iter().zip(dy.chunks_exact(width)) {
+                dx[row as usize * width..][..width].copy_from_slice(dy);
             }
             gradients.add(input, dx);
             Ok(())
