@@ -34,8 +34,16 @@ pub(crate) struct ConfirmArguments {
 /// What tells a configuration from the others. The name of its arm is replaced by the keys that the arms set.
 fn settings(spec: &SweepSpec, sweep: &Sweep, config: &Config) -> Vec<(String, AxisValue)> {
     /// Groups whose keys depend on each other, so that they are set together.
-    const WHOLE: [&str; 6] =
-        ["model.lora", "model.architecture", "model.embeddings", "scheduler", "augmentation", "optimizer"];
+    const WHOLE: [&str; 8] = [
+        "model.lora",
+        "model.adapters",
+        "model.extra",
+        "model.architecture",
+        "model.embeddings",
+        "scheduler",
+        "augmentation",
+        "optimizer",
+    ];
     let mut values = config.values.clone();
     if spec.arms.is_empty() {
         return values;

@@ -2,7 +2,7 @@
 //! schedule that lacks a parameter, or more frozen layers than the checkpoint has.
 
 use crate::spec::Problem;
-use crate::trial::{Augmentation, DataFacts, ModelFacts, Pooling, Scheduler, Translator, TrialConfig};
+use crate::trial::{Augmentation, DataFacts, Extra, ModelFacts, Pooling, Scheduler, Translator, TrialConfig};
 
 /// A mistake of a resolved configuration: its key, another key that it depends on, and what is wrong.
 pub(super) struct Mistake {
@@ -33,6 +33,8 @@ pub(super) fn mistakes(config: &TrialConfig, steps: u64, data: &DataFacts, model
         let what = "`model.pooling` does not apply to a network without an encoder, which has its own".to_owned();
         mistake("model.pooling", "model.architecture", what, "leave it out".to_owned());
     }
+    mistakes.extend(modules(config, model));
+    let mut mistake = |key, or_else, what, hint| mistakes.push(Mistake { key, or_else, what, hint });
     if let Some(what) = config.model.lora.as_ref().and_then(|lora| lora.unmatched(&model.modules)) {
         let hint = "write the ends of names, such as model.lora.targets: [query, value], or all-linear";
         mistake("model.lora", "model.from", what, hint.to_owned());
@@ -67,6 +69,29 @@ pub(super) fn mistakes(config: &TrialConfig, steps: u64, data: &DataFacts, model
     }
     for (what, hint) in augmentation_mistakes(&config.augmentation) {
         mistake("augmentation", "augmentation", what, hint);
+    }
+    mistakes
+}
+
+/// The mistakes of modules that are added to an encoder.
+fn modules(config: &TrialConfig, model: &ModelFacts) -> Vec<Mistake> {
+    let mut mistakes = Vec::new();
+    let mut mistake = |key, or_else, what: &str, hint: &str| {
+        mistakes.push(Mistake { key, or_else, what: what.to_owned(), hint: hint.to_owned() });
+    };
+    let has_extra = config.model.extra != Extra::None;
+    for (key, is_given) in [("model.extra", has_extra), ("model.adapters", config.model.adapters.is_some())] {
+        if is_given && model.heads == 0 {
+            let what = format!("`{key}` needs an encoder, and this network has none");
+            mistake(key, "model.architecture", &what, "leave it out, or leave `model.architecture` out");
+        }
+    }
+    if has_extra && model.heads > 0 && config.model.pooling != Some(Pooling::Pooler) {
+        let what = "`model.pooling` does not apply with `model.extra`, which has its own";
+        mistake("model.pooling", "model.extra", what, "leave it out");
+    }
+    if config.model.adapters.is_some() && config.model.lora.is_some() {
+        mistake("model.adapters", "model.lora", "`model.adapters` and `model.lora` are both set", "keep one of them");
     }
     mistakes
 }

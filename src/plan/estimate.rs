@@ -133,12 +133,30 @@ pub fn estimate(trial: &Trial, data: &DataFacts, model: &ModelFacts, past: &[Pas
 
 /// Bytes of a checkpoint: all weights, and the moments of those that are trained.
 fn checkpoint(config: &TrialConfig, model: &ModelFacts) -> u64 {
-    match &config.model.lora {
-        Some(lora) => {
-            let trained = lora.parameters(&model.modules).saturating_mul(BYTES_PER_PARAMETER);
-            model.parameters.saturating_mul(WEIGHT_BYTES).saturating_add(trained)
+    match trained_modules(config, model) {
+        Some((new, trained)) => {
+            let trained = trained.saturating_mul(BYTES_PER_PARAMETER);
+            model.parameters.saturating_add(new).saturating_mul(WEIGHT_BYTES).saturating_add(trained)
         }
         None => model.parameters.saturating_mul(BYTES_PER_PARAMETER),
+    }
+}
+
+/// Number of parameters that LoRA adds to `model`, and of all that are trained beside the frozen weights of the checkpoint. None
+/// if the checkpoint is trained itself.
+fn trained_modules(config: &TrialConfig, model: &ModelFacts) -> Option<(u64, u64)> {
+    let extra = config.model.extra.parameters(model.hidden);
+    match (&config.model.lora, &config.model.adapters) {
+        (None, None) => None,
+        (Some(lora), _) => {
+            let changes = lora.parameters(&model.modules);
+            Some((changes, changes + extra))
+        }
+        (None, Some(adapters)) => {
+            // Every LayerNorm is trained, two in a layer, and the pooler.
+            let others = model.hidden * (4 * model.layers + model.hidden);
+            Some((0, adapters.parameters(model.layers, model.hidden) + extra + others as u64))
+        }
     }
 }
 
@@ -174,8 +192,9 @@ impl Cost {
     fn of(config: &TrialConfig, data: &DataFacts, model: &ModelFacts) -> Self {
         let frozen = config.model.freeze.min(model.layers) as f64 / model.layers.max(1) as f64;
         let full = Self::unfrozen(data, model);
-        // With LoRA, gradients pass through the weights, but the weights have none.
-        let backward = (full.train - full.eval) * if config.model.lora.is_some() { 0.5 } else { 1.0 };
+        // With LoRA or adapters, gradients pass through the weights, but the weights have none.
+        let is_light = config.model.lora.is_some() || config.model.adapters.is_some();
+        let backward = (full.train - full.eval) * if is_light { 0.5 } else { 1.0 };
         Self { train: full.eval + backward * (1.0 - frozen), eval: full.eval }
     }
 
@@ -208,11 +227,12 @@ fn memory(config: &TrialConfig, data: &DataFacts, model: &ModelFacts, past: &[Pa
     // Kept for each layer and token: about ten vectors of the hidden size, two of the intermediate size, and attention rows.
     let per_layer = (10 * model.hidden + 2 * model.intermediate) as f64 + 2.0 * model.heads as f64 * length;
     let embeddings = if model.heads == 0 { 2 * model.embedding_width } else { 0 };
-    let activations = (4.0 * tokens * (per_layer * model.layers as f64 + embeddings as f64)) as u64;
-    let state = match &config.model.lora {
-        Some(lora) => {
-            let trained = lora.parameters(&model.modules);
-            let all = model.parameters.saturating_add(trained);
+    let others = (embeddings + config.model.extra.activations()) as f64;
+    let activations = (4.0 * tokens * (per_layer * model.layers as f64 + others)) as u64;
+    let modules = trained_modules(config, model);
+    let state = match modules {
+        Some((new, trained)) => {
+            let all = model.parameters.saturating_add(new);
             let per_trained = BYTES_PER_PARAMETER - WEIGHT_BYTES + GRADIENT_BYTES * buffers as u64;
             all.saturating_mul(WEIGHT_BYTES + COPY_BYTES).saturating_add(trained.saturating_mul(per_trained))
         }
@@ -220,7 +240,7 @@ fn memory(config: &TrialConfig, data: &DataFacts, model: &ModelFacts, past: &[Pa
     };
     let computed = state.saturating_add(activations).saturating_add(BASE_MEMORY);
     // Past trials of this size were perhaps trained whole.
-    let is_alike = |past: &&PastTrial| past.parameters == model.parameters && config.model.lora.is_none();
+    let is_alike = |past: &&PastTrial| past.parameters == model.parameters && modules.is_none();
     let seen = past.iter().filter(is_alike).filter_map(|past| past.peak_memory);
     seen.max().map_or(computed, |seen| seen.max(state))
 }

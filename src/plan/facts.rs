@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::spec::{Place, ResolvedSources};
 use crate::trial::{
-    Architecture, Augmentation, DataConfig, DataFacts, ModelConfig, ModelFacts, SourceHashes, TrialConfig,
+    Architecture, Augmentation, DataConfig, DataFacts, Extra, ModelConfig, ModelFacts, SourceHashes, TrialConfig,
 };
 
 /// What is known of each source that [`SweepSpec::sources`] lists.
@@ -106,9 +106,10 @@ pub struct ModelFound {
 impl ModelFound {
     /// What is known of the network of a trial that reads this checkpoint.
     pub fn facts_of(&self, config: &ModelConfig) -> Cow<'_, ModelFacts> {
-        match &config.architecture {
-            Architecture::None => Cow::Borrowed(&self.facts),
-            architecture => Cow::Owned(self.facts.of_network(architecture)),
+        match (&config.architecture, &config.extra, &config.adapters) {
+            (Architecture::None, Extra::None, None) => Cow::Borrowed(&self.facts),
+            (Architecture::None, ..) => Cow::Owned(self.facts.with_modules(config)),
+            (architecture, ..) => Cow::Owned(self.facts.of_network(architecture)),
         }
     }
 }

@@ -5,12 +5,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::architectures::ARCHITECTURES;
+use super::architectures::{ARCHITECTURES, EXTRAS};
 use super::augmentations::AUGMENTATIONS;
 use super::kind::{COUNT, Doc, Kind, MOST_EPOCHS, MOST_STEPS, Parameter, STEPS, Variant};
 use super::range::Range;
 use super::schedulers::SCHEDULERS;
-use crate::trial::{Key as Role, Length, LoraConfig, Patience, Plateau, TrialConfig};
+use crate::trial::{AdaptersConfig, Key as Role, Length, LoraConfig, Patience, Plateau, TrialConfig};
 
 /// Puts a canonical value of a key into a configuration. Fails only if the table and the types disagree.
 type Put = fn(&mut TrialConfig, &Value) -> Result<(), String>;
@@ -37,6 +37,7 @@ pub(super) static GROUPS: &[Group] = &[
     Group { path: "model", scalar: Some("model.from") },
     Group { path: "model.embeddings", scalar: Some("model.embeddings.from") },
     Group { path: "model.lora", scalar: Some("model.lora") },
+    Group { path: "model.adapters", scalar: Some("model.adapters") },
     Group { path: "loss", scalar: Some("loss.name") },
     Group { path: "optimizer", scalar: Some("optimizer.name") },
     Group { path: "stop", scalar: None },
@@ -55,6 +56,8 @@ const COLUMN: Kind = Kind::Text { expected: "the name of a column" };
 const DROPOUT: Kind = Kind::Number { range: Range::from(0.0).below(1.0), expected: "a probability from 0 to below 1" };
 /// The key of networks without an encoder.
 pub(super) const ARCHITECTURE: &str = "model.architecture";
+/// The key of modules on top of an encoder.
+pub(super) const EXTRA: &str = "model.extra";
 /// Those of all tasks.
 pub(super) const METRIC: Kind = Kind::Choice(&[
     "eval_loss",
@@ -375,6 +378,50 @@ pub(super) static KEYS: &[Key] = &[
             about: "Whether `alpha` is divided by the square root of `r` (Kalajdzievski 2023).",
             unit: "",
             example: "true",
+        },
+    },
+    Key {
+        path: "model.adapters",
+        kind: Kind::Switch { expected: "none, true, or a map such as {size: 48}" },
+        put: |c, v| switch(&mut c.model.adapters, v),
+        doc: Doc {
+            about: "Adapters: the weights of the checkpoint are frozen, and each layer gets small trained layers (Houlsby et al. \
+                    2019). Every LayerNorm and the head are trained too.",
+            unit: "",
+            example: "{size: 48, after: [attention, mlp]}",
+        },
+    },
+    Key {
+        path: "model.adapters.size",
+        kind: Kind::Whole { from: 1, to: 100_000, expected: "a number of elements, at least 1" },
+        put: |c, v| put(&mut adapters(c).size, v),
+        doc: Doc { about: "Size of the inner layer of an adapter.", unit: "elements", example: "64" },
+    },
+    Key {
+        path: "model.adapters.after",
+        kind: Kind::Choices(&["attention", "mlp"]),
+        put: |c, v| put(&mut adapters(c).after, v),
+        doc: Doc {
+            about: "The parts of a layer that an adapter follows, before the residual sum.",
+            unit: "",
+            example: "[attention]",
+        },
+    },
+    Key {
+        path: "model.adapters.activation",
+        kind: Kind::Choice(&["gelu", "gelu_new", "relu", "tanh"]),
+        put: |c, v| put(&mut adapters(c).activation, v),
+        doc: Doc { about: "The activation within an adapter.", unit: "", example: "relu" },
+    },
+    Key {
+        path: EXTRA,
+        kind: Kind::Named(EXTRAS),
+        put: |c, v| put(&mut c.model.extra, v),
+        doc: Doc {
+            about: "A module between the encoder and the classifier, in place of the architecture's own head. `model.pooling` \
+                    does not apply then.",
+            unit: "",
+            example: "{name: bilstm, hidden: 64}",
         },
     },
     Key {
@@ -729,6 +776,10 @@ fn patience(config: &mut TrialConfig) -> &mut Patience {
 
 fn lora(config: &mut TrialConfig) -> &mut LoraConfig {
     config.model.lora.get_or_insert_default()
+}
+
+fn adapters(config: &mut TrialConfig) -> &mut AdaptersConfig {
+    config.model.adapters.get_or_insert_default()
 }
 
 fn plateau(config: &mut TrialConfig) -> &mut Plateau {

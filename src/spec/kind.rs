@@ -32,6 +32,8 @@ pub(super) enum Kind {
     Names { expected: &'static str },
     /// One of these names.
     Choice(&'static [&'static str]),
+    /// Some of these names: a name, or a list of them.
+    Choices(&'static [&'static str]),
     /// `null`, or what is inside.
     Optional(&'static Kind),
     /// `none` switches something off. `true` or an empty map switches it on with its defaults.
@@ -123,6 +125,7 @@ impl Kind {
             | Self::Switch { expected } => (*expected).to_owned(),
             Self::Flag => "true or false".into(),
             Self::Choice(names) => format!("one of {}", names.join(", ")),
+            Self::Choices(names) => format!("a list of {}", names.join(", ")),
             Self::Optional(inner) => format!("{}, or null", inner.expected()),
             Self::Files => "a file, a folder, a pattern such as data/*.csv, or a list of files".into(),
             Self::Columns => "the name of a column, or a list of names".into(),
@@ -177,6 +180,14 @@ impl Kind {
                 one @ Value::String(_) => Some(vec![one].into()),
                 several => Some(several),
             },
+            Self::Choices(known) => {
+                let is_known = |name: &&Value| name.as_str().is_some_and(|name| known.contains(&name));
+                let all = match columns(node)? {
+                    Value::Array(several) => several,
+                    one => vec![one],
+                };
+                (all.iter().filter(is_known).count() == all.len()).then(|| all.into())
+            }
             Self::Flag => flag(node).map(Value::from),
             Self::Text { .. } => node.text().filter(|text| !text.is_empty() && !node.is_null()).map(Value::from),
             Self::Choice(names) => node.text().filter(|text| names.contains(text)).map(Value::from),
@@ -239,7 +250,15 @@ impl Kind {
                 .hint(format!("expected at most {limit}"));
         }
         let hint = match (self, &node.content) {
-            (Self::Pair { .. } | Self::Wholes { .. } | Self::Names { .. } | Self::Files | Self::Columns, _) => expected,
+            (
+                Self::Pair { .. }
+                | Self::Wholes { .. }
+                | Self::Names { .. }
+                | Self::Choices(_)
+                | Self::Files
+                | Self::Columns,
+                _,
+            ) => expected,
             (_, Content::List(_)) if key == "data.label" => {
                 format!("{expected}. Write several labels of one text into one column, such as `a|b`")
             }

@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::across::{RULE_KEYS, StopAcross};
-use super::architectures::ARCHITECTURES;
+use super::architectures::{ARCHITECTURES, EXTRAS};
 use super::augmentations::AUGMENTATIONS;
-use super::keys::{ARCHITECTURE, KEYS};
+use super::keys::{ARCHITECTURE, EXTRA, KEYS};
 use super::kind::{Doc, Kind, Parameter, Variant};
 use super::names::{self, ALIASES, misnomer};
 use super::problem::nearest;
@@ -16,7 +16,7 @@ use super::schedulers::SCHEDULERS;
 use super::search::{SEARCH_KEYS, SearchConfig, SearchKey};
 use super::sections::SECTIONS;
 use super::sweep::{in_short, lookup};
-use crate::trial::{Key as Role, LoraConfig, Patience, Plateau, TrialConfig, number_text};
+use crate::trial::{AdaptersConfig, Key as Role, LoraConfig, Patience, Plateau, TrialConfig, number_text};
 
 /// What the reference says of one key, or of a parameter of a schedule or an augmentation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,6 +79,7 @@ pub fn reference() -> Vec<Chapter> {
     ];
     let named = [
         (ARCHITECTURE, ARCHITECTURES),
+        (EXTRA, EXTRAS),
         (Role::Scheduler.path(), SCHEDULERS),
         (Role::Augmentation.path(), AUGMENTATIONS),
     ];
@@ -139,6 +140,7 @@ fn keys_where(fits: impl Fn(&str) -> bool) -> Vec<KeyDoc> {
     let mut defaults = TrialConfig::default();
     (defaults.stop.patience, defaults.stop.plateau) = (Some(Patience::default()), Some(Plateau::default()));
     defaults.model.lora = Some(LoraConfig::default());
+    defaults.model.adapters = Some(AdaptersConfig::default());
     let defaults = serde_json::to_value(defaults).unwrap_or_default();
     let keys = KEYS.iter().filter(|key| fits(key.path));
     keys.map(|key| KeyDoc::new(key.path, key.kind.takes(), default(key.path, &key.kind, &defaults), key.doc)).collect()
@@ -222,6 +224,7 @@ impl Kind {
             Self::Flag => "`true` or `false`".into(),
             Self::Text { .. } => "text".into(),
             Self::Choice(names) => list(names),
+            Self::Choices(names) => format!("{}, or a list of them", list(names)),
             Self::Optional(inner) => format!("{}; or `null`", inner.takes()),
             Self::Switch { .. } => "`none`, `true` or a map of the keys below".into(),
             Self::Files => "file, folder, pattern, or list of files".into(),

@@ -235,6 +235,9 @@ impl Kind {
             Self::Flag => json!({"type": "boolean"}),
             Self::Text { .. } => json!({"type": ["string", "number"], "minLength": 1}),
             Self::Choice(names) => json!({"enum": names}),
+            Self::Choices(names) => {
+                json!({"anyOf": [{"enum": names}, {"type": "array", "items": {"enum": names}, "minItems": 1}]})
+            }
             Self::Optional(inner) => json!({"anyOf": [inner.schema(), {"type": "null"}]}),
             Self::Switch { .. } => json!({"enum": [null, "none", true, false]}),
             Self::Files | Self::Columns | Self::Names { .. } => {

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::RunConfig;
-use super::keys::{self, ARCHITECTURE, Target};
+use super::keys::{self, ARCHITECTURE, EXTRA, Target};
 use super::kind::brief;
 use super::problem::{Place, Problem, Problems, Shown, Text};
 use super::search::SearchConfig;
 use super::yaml::Node;
 use crate::search::Space;
-use crate::trial::{Architecture, Augmentation, AxisValue, DataConfig, Key, TrialConfig, number_text};
+use crate::trial::{Architecture, Augmentation, AxisValue, DataConfig, Extra, Key, TrialConfig, number_text};
 
 /// A checked sweep file. It holds everything that the file says, and nothing that depends on data or checkpoints.
 #[derive(Debug, Clone)]
@@ -516,12 +516,13 @@ impl SweepSpec {
         !written && (self.base.scheduler.rises() || chosen.any(rises))
     }
 
-    /// Whether some trial has a network without an encoder.
-    pub(super) fn names_architecture(&self) -> bool {
+    /// Whether the pooling of some trial is not that of its checkpoint: it has no encoder, or a module on top of it.
+    pub(super) fn has_own_pooling(&self) -> bool {
         let varying = self.all_factors().flat_map(|factor| &factor.keys).flat_map(|key| &key.choices);
         let extra = self.include.iter().flat_map(|entry| &entry.values).map(|(_, choice)| choice);
         let mut settings = varying.chain(extra).flat_map(|choice| &choice.settings);
-        self.base.model.architecture != Architecture::None || settings.any(|setting| setting.path == ARCHITECTURE)
+        let is_own = self.base.model.architecture != Architecture::None || self.base.model.extra != Extra::None;
+        is_own || settings.any(|setting| [ARCHITECTURE, EXTRA].contains(&setting.path.as_str()))
     }
 
     /// The axes of the products, then the drawn keys with the values that must be valid.

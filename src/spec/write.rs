@@ -161,8 +161,8 @@ impl SweepSpec {
         if let Some(from) = &mut base.model.embeddings.from {
             locate(from);
         }
-        // Networks without an encoder have values of their own.
-        if !self.names_architecture() {
+        // Networks without an encoder have values of their own, and modules on top of one a pooling of their own.
+        if !self.has_own_pooling() {
             base.model.pooling = base.model.pooling.or(resolved.pooling);
             base.model.dropout = base.model.dropout.or(resolved.dropout);
         }

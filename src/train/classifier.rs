@@ -24,7 +24,7 @@ use super::model::{Network, Pass, architectures};
 use super::peft;
 use super::tasks::Target;
 use super::weights::{WeightType, convert};
-use crate::trial::{DataConfig, ModelConfig, Pooling, TaskName, TrialConfig};
+use crate::trial::{AdaptersConfig, DataConfig, Extra, ModelConfig, Pooling, TaskName, TrialConfig};
 
 /// Folders of a sentence-transformers model.
 const POOLING: &str = "1_Pooling";
@@ -41,12 +41,40 @@ pub struct ClassifierFiles {
     /// With the names of transformers' model for sequence classification.
     weights: Vec<u8>,
     pub pooling: Pooling,
+    /// What was added to the encoder.
+    modules: Modules,
     /// Names in class order; none if the task has none. `data` says what the task is.
     pub labels: Vec<String>,
     /// The files of peft. None: it was not trained with LoRA.
     adapter: Option<Vec<(String, Vec<u8>)>>,
     /// The columns of its texts and labels, and the length in tokens to which texts are cut. The files are not used.
     pub data: DataConfig,
+}
+
+/// What a trial added to an encoder, beside LoRA.
+#[derive(Debug, Clone, Default)]
+struct Modules {
+    extra: Extra,
+    adapters: Option<AdaptersConfig>,
+}
+
+impl Modules {
+    fn of(model: &ModelConfig) -> Self {
+        Self { extra: model.extra.clone(), adapters: model.adapters.clone() }
+    }
+
+    /// Refuses a model that no class of transformers describes.
+    fn check_export(&self) -> Result<(), TrainError> {
+        let key = match (&self.extra, &self.adapters) {
+            (Extra::None, None) => return Ok(()),
+            (Extra::None, Some(_)) => "model.adapters",
+            _ => "model.extra",
+        };
+        Err(TrainError::Input(format!(
+            "the trial was trained with {key}: transformers has no such class, so `plateau export --format hf` cannot write it. \
+             `plateau predict` uses the model of the sweep"
+        )))
+    }
 }
 
 /// A folder of files for other programs.
@@ -73,6 +101,8 @@ impl ClassifierFiles {
         };
         let pooling = if let Some(pooling) = config.model.pooling {
             pooling
+        } else if config.model.extra != Extra::None {
+            Pooling::Pooler
         } else {
             let architecture = architectures::read(&json, &mut Declarations::default())?;
             let tensors = Tensors::read(&[&weights], architecture.shape().prefix)?;
@@ -85,6 +115,7 @@ impl ClassifierFiles {
             weights,
             labels: labels.to_vec(),
             data: config.data.clone(),
+            modules: Modules::of(&config.model),
             adapter,
         })
     }
@@ -120,7 +151,8 @@ impl ClassifierFiles {
         let positions = architecture.shape().positions;
         let max_length = number(&settings, "model_max_length").unwrap_or(positions).min(positions);
         let data = DataConfig { task, max_length, ..data_config(&config) };
-        Ok(Self { config, tokenizer: tokenizer.into_owned(), weights, pooling, labels, data, adapter: None })
+        let modules = Modules::default();
+        Ok(Self { config, tokenizer: tokenizer.into_owned(), weights, pooling, modules, labels, data, adapter: None })
     }
 
     /// Bytes of its tokenizer and its weights.
@@ -131,6 +163,7 @@ impl ClassifierFiles {
 
     /// The files for Hugging Face's libraries, with weights of this precision.
     pub fn hub_folder(&self, weight_type: WeightType) -> Result<HubFolder, TrainError> {
+        self.modules.check_export()?;
         let json = self.config_json()?;
         let name = model_type(&json)?;
         let architecture = architectures::read(&json, &mut Declarations::default())?;
@@ -160,6 +193,7 @@ impl ClassifierFiles {
 
     /// The files of peft with what LoRA trained, and the tokenizer.
     pub fn peft_files(&self) -> Result<Vec<(String, Vec<u8>)>, TrainError> {
+        self.modules.check_export()?;
         let adapter = self.adapter.clone().ok_or_else(|| {
             TrainError::Input("the trial was trained without model.lora: use `plateau export --format hf`".into())
         })?;
@@ -356,13 +390,15 @@ impl Classifier {
         let outputs = files.outputs();
         let config = files.config_json()?;
         let architecture = architectures::read(&config, &mut Declarations::default())?;
-        let own_head = files.pooling == Pooling::Pooler;
+        let Modules { extra, adapters } = files.modules.clone();
+        let own_head = files.pooling == Pooling::Pooler && extra == Extra::None;
         let name = if own_head { architecture.shape().head.classifier } else { "classifier" };
         // A head of another shape would silently be replaced by random values.
         if shape(&files.weights, &format!("{name}.weight")).is_none_or(|shape| shape[0] != outputs) {
             return Err(TrainError::Input(format!("the weights have no classifier for {outputs} labels")));
         }
-        let wanted = ModelConfig { from: String::new(), pooling: Some(files.pooling), ..ModelConfig::default() };
+        let pooling = Some(files.pooling);
+        let wanted = ModelConfig { from: String::new(), pooling, extra, adapters, ..ModelConfig::default() };
         let model = Network::load(&config, &[&files.weights], &wanted, outputs, 0, &candle_core::Device::Cpu)?;
         let encoder = Encoder::of("the model", &files.tokenizer, &files.data)?;
         let pool = rayon::ThreadPoolBuilder::new()

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::TrainError;
-use super::model::declarations::is_classifier;
+use super::model::declarations::is_trained_whole;
 use super::model::parameters::PEFT;
 use super::weights::{Array, WeightType, convert, serialize};
 use crate::trial::LoraConfig;
@@ -68,7 +68,7 @@ pub fn read(json: &[u8]) -> Result<LoraConfig, TrainError> {
 
 /// The files of an adapter, from the weights of a trial. `base` is the checkpoint that it changes.
 pub fn files(weights: &[u8], lora: &LoraConfig, base: &str) -> Result<Vec<(String, Vec<u8>)>, TrainError> {
-    let is_trained = |name: &str| is_change(name) || is_classifier(name);
+    let is_trained = |name: &str| is_change(name) || is_trained_whole(name);
     let weights = convert(weights, WeightType::F32, |name| is_trained(name).then(|| format!("{PEFT}{name}")))?;
     let targets = match lora.targets.as_slice() {
         [only] if only == LoraConfig::ALL => json!(only),

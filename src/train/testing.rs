@@ -20,8 +20,8 @@ use super::optim::{RowGradients, Settings};
 use super::tasks::{self, Evaluated, Target, Task};
 use super::{Cache, Sink, fit};
 use crate::trial::{
-    Augmentation, CheckpointEvery, DataConfig, DiagnosticRow, EvalRow, FractionOrSteps, Keep, Length, LoraConfig,
-    Metric, MetricRow, ModelConfig, Outcome, Pooling, Scheduler, TaskName, TrialConfig,
+    Augmentation, CheckpointEvery, DataConfig, DiagnosticRow, EvalRow, FractionOrSteps, Keep, Length, Metric,
+    MetricRow, ModelConfig, Outcome, Pooling, Scheduler, TaskName, TrialConfig,
 };
 use plateau_kernels::vector::add;
 use plateau_random::{Purpose, Random};
@@ -104,14 +104,15 @@ impl Checkpoint {
 
     /// Random weights for all parameters of this `config.json`, with a head for three classes.
     pub fn of_architecture(config: &str, pooling: Pooling, seed: u64) -> Self {
-        Self::with_lora(config, None, pooling, seed)
+        Self::of_model(config, &ModelConfig { pooling: Some(pooling), ..ModelConfig::default() }, seed)
     }
 
-    /// The same with the changes of LoRA.
-    pub fn with_lora(config: &str, lora: Option<&LoraConfig>, pooling: Pooling, seed: u64) -> Self {
-        let mut declarations = Declarations::with_lora(lora);
+    /// The same with what `model` adds to the network. The head is the architecture's own if `model` names no pooling.
+    pub fn of_model(config: &str, model: &ModelConfig, seed: u64) -> Self {
+        let mut declarations = Declarations::of(model);
         let encoder = architectures::read(config.as_bytes(), &mut declarations).unwrap();
-        Head::declare(&mut declarations, encoder.shape(), pooling, 3);
+        let pooling = model.pooling.unwrap_or(Pooling::Pooler);
+        Head::declare(&mut declarations, encoder.shape(), pooling, &model.extra, 3);
         let random = Random::new(seed, Purpose::Initialisation);
         let tensors = declarations.all.iter().zip(0..).map(|(declaration, number)| {
             let (random, n) = (random.at(number), declaration.shape.iter().product::<usize>() as u64);

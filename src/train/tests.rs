@@ -18,8 +18,8 @@ use super::testing::{
 };
 use super::weights::{WeightType, convert};
 use crate::trial::{
-    Architecture, ClassWeights, FractionOrSteps, Keep, Length, LoraConfig, LossConfig, LossName, LstmPooling, Metric,
-    Patience, Pooling, ProbeKind, Status, TaskName, TrialConfig, Vectors,
+    AdaptersConfig, Architecture, ClassWeights, Extra, FractionOrSteps, Keep, Length, LoraConfig, LossConfig, LossName,
+    LstmPooling, Metric, Patience, Pooling, ProbeKind, Status, TaskName, TrialConfig, Vectors,
 };
 
 /// `expected.json`: the results of PyTorch and transformers for a checkpoint and a data file.
@@ -47,21 +47,50 @@ struct Settings {
     rows: usize,
     task: Option<String>,
     lora: Option<LoraConfig>,
+    adapters: Option<AdaptersConfig>,
+    extra: Option<ExtraSettings>,
     /// In class order.
     class_weights: Option<Vec<f64>>,
     focal: Option<f64>,
-    #[serde(flatten)]
-    others: BTreeMap<String, serde_json::Value>,
+}
+
+/// A module on top of the encoder, with the names of the references.
+#[derive(Deserialize)]
+struct ExtraSettings {
+    name: String,
+    #[serde(alias = "hidden")]
+    hidden_size: Option<usize>,
+    #[serde(alias = "layers")]
+    num_layers: Option<usize>,
+    pooling: Option<LstmPooling>,
+    kernels: Option<Vec<usize>>,
+    filters: Option<usize>,
+}
+
+impl ExtraSettings {
+    fn extra(&self) -> Extra {
+        let hidden = self.hidden_size.unwrap_or(128);
+        match self.name.as_str() {
+            "attention" => Extra::Attention { hidden },
+            "bilstm" => Extra::Bilstm {
+                hidden,
+                layers: self.num_layers.unwrap_or(1),
+                pooling: self.pooling.unwrap_or(LstmPooling::Max),
+            },
+            "textcnn" => Extra::Textcnn {
+                kernels: self.kernels.clone().unwrap_or_else(|| vec![3, 4, 5]),
+                filters: self.filters.unwrap_or(100),
+            },
+            name => panic!("no such module: {name}"),
+        }
+    }
 }
 
 impl Settings {
     /// What the reference needs and the trainer does not have.
     fn unsupported(&self) -> Option<String> {
-        let extensions = ["adapters", "extra"];
         let task = self.task.as_deref().filter(|_| self.task().is_none());
-        let extension =
-            extensions.into_iter().find(|name| self.others.get(*name).is_some_and(|value| !value.is_null()));
-        task.map(|task| format!("task {task}")).or(extension.map(str::to_owned))
+        task.map(|task| format!("task {task}"))
     }
 }
 
@@ -115,6 +144,8 @@ fn compare(folder: &Path) -> Result<Deviations, String> {
     config.length = Length::Steps(settings.steps);
     config.lr = settings.lr;
     config.model.lora.clone_from(&settings.lora);
+    config.model.adapters.clone_from(&settings.adapters);
+    config.model.extra = settings.extra.as_ref().map_or(Extra::None, ExtraSettings::extra);
     config.data.task = task;
     config.loss = settings.loss(&data.labels);
     let task = data.task(&config).unwrap();
@@ -208,6 +239,9 @@ fn references() -> Vec<PathBuf> {
         "textcnn",
         "bilstm",
         "bert-lora",
+        "bert-attention-pooling",
+        "bert-bilstm",
+        "bert-adapters",
         "bert-class-weights",
         "bert-focal",
         "bert-regression",

@@ -6,8 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Architecture, Augmentation, EmbeddingsConfig, FractionOrSteps, Length, LoraConfig, LossConfig, Metric, Probe,
-    ProbeKind, Scheduler, TaskName,
+    AdaptersConfig, Architecture, Augmentation, EmbeddingsConfig, Extra, FractionOrSteps, Length, LoraConfig,
+    LossConfig, Metric, Probe, ProbeKind, Scheduler, TaskName,
 };
 
 /// Everything that determines the numbers of a trial. Two equal configurations over equal data give equal bits.
@@ -344,6 +344,12 @@ pub struct ModelConfig {
     /// None: all parameters are trained.
     #[serde(default)]
     pub lora: Option<LoraConfig>,
+    /// None: there are none.
+    #[serde(default)]
+    pub adapters: Option<AdaptersConfig>,
+    /// A module on top of the encoder.
+    #[serde(default)]
+    pub extra: Extra,
     /// None until the checkpoint is known: [`Pooling::Pooler`] if it holds one, else [`Pooling::Mean`].
     pub pooling: Option<Pooling>,
     /// Hidden, attention and classifier dropout probability; None: the checkpoint's own three.
@@ -361,6 +367,8 @@ impl Default for ModelConfig {
             architecture: Architecture::None,
             embeddings: EmbeddingsConfig::default(),
             lora: None,
+            adapters: None,
+            extra: Extra::None,
             pooling: None,
             dropout: None,
             freeze: 0,
@@ -388,7 +396,11 @@ impl ModelConfig {
     #[must_use]
     pub fn network(&self) -> String {
         let architecture = serde_json::to_string(&self.architecture).unwrap_or_default();
-        format!("{architecture} {}", self.source())
+        let modules = match (&self.extra, &self.adapters) {
+            (Extra::None, None) => String::new(),
+            modules => format!(" {}", serde_json::to_string(&modules).unwrap_or_default()),
+        };
+        format!("{architecture} {}{modules}", self.source())
     }
 
     /// Drops what has no effect, and names the checkpoint of the token embeddings as `from`.

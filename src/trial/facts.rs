@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Architecture, Augmentation, DataReport, LinearModule, LoraConfig, Pooling};
+use super::extra::{bilstm_parameters, textcnn_parameters};
+use super::{Architecture, Augmentation, DataReport, Extra, LinearModule, LoraConfig, ModelConfig, Pooling};
 
 /// What is known of a data section.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -81,12 +82,10 @@ impl ModelFacts {
             Architecture::BagOfWords { hidden: 0 } => (0, width, 0),
             Architecture::BagOfWords { hidden } => (0, width, (width + 1) * hidden),
             Architecture::Textcnn { ref kernels, filters } => {
-                let weights = |size: &usize| (size * width + 1) * filters;
-                (1, filters * kernels.len(), kernels.iter().map(weights).sum())
+                (1, filters * kernels.len(), textcnn_parameters(width, kernels, filters))
             }
             Architecture::Bilstm { hidden, layers, .. } => {
-                let direction = |width: usize| 4 * hidden * (width + hidden + 2);
-                (layers, 2 * hidden, 2 * (direction(width) + (layers - 1) * direction(2 * hidden)))
+                (layers, 2 * hidden, bilstm_parameters(width, hidden, layers))
             }
         };
         Self {
@@ -105,6 +104,22 @@ impl ModelFacts {
             adapter: None,
             dropout: Some(0.1),
         }
+    }
+
+    /// What is known of this encoder with the modules that a trial adds to it.
+    #[must_use]
+    pub fn with_modules(&self, model: &ModelConfig) -> Self {
+        let mut facts = self.clone();
+        if model.extra != Extra::None {
+            // The module takes the place of the pooler.
+            let pooler = if self.has_pooler { (self.hidden * (self.hidden + 1)) as u64 } else { 0 };
+            facts.has_pooler = true;
+            facts.parameters = facts.parameters.saturating_sub(pooler) + model.extra.parameters(self.hidden);
+        }
+        if let Some(adapters) = &model.adapters {
+            facts.parameters += adapters.parameters(self.layers, self.hidden);
+        }
+        facts
     }
 
     /// The pooling where the sweep names none: the checkpoint's pooler if it holds one, else the mean.

@@ -4,6 +4,7 @@
 //! Nothing here computes, reads a clock or touches the disk. The JSON form of [`TrialConfig`] uses the keys of a sweep
 //! file, so `config.json` can be pasted back into YAML.
 
+mod adapters;
 mod architecture;
 mod augmentation;
 mod axis;
@@ -15,6 +16,7 @@ mod data_report;
 mod device;
 mod drawn_by;
 mod escape;
+mod extra;
 mod facts;
 mod id;
 mod key;
@@ -32,6 +34,7 @@ mod task;
 mod test_evaluation;
 mod verdict;
 
+pub use adapters::{AdapterActivation, AdapterPlace, AdaptersConfig};
 pub use architecture::{Architecture, EmbeddingsConfig, LstmPooling, Vectors};
 pub use augmentation::{Augmentation, Choose, Translator};
 pub use axis::{Axis, AxisValue};
@@ -46,6 +49,7 @@ pub use data_report::{DataReport, InputFloors, NumberReport, SplitReport};
 pub use device::Device;
 pub use drawn_by::DrawnBy;
 pub use escape::{printable, spreadsheet_cell};
+pub use extra::Extra;
 pub use facts::{DataFacts, ModelFacts, SourceHashes};
 pub use id::TrialId;
 pub use key::Key;

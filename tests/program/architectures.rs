@@ -302,6 +302,52 @@ fn mistakes_in_networks_without_an_encoder_are_named() {
     assert!(errors.contains("`model.freeze` is 2, but the checkpoint has 1 layers"), "{errors}");
 }
 
+/// Modules on top of an encoder and adapters within it are trained and predict. No class of transformers describes them.
+#[test]
+fn modules_are_trained_and_predict() {
+    let place = Place::new(small!(
+        "steps: 4\neval_every: 2\nlr: 1e-2\ngrid: {model.extra: [none, {name: bilstm, hidden: 8}, {name: textcnn, kernels: [2], \
+         filters: 8}, attention], model.adapters: [none, {size: 4}]}\nrun: {keep: best}\n"
+    ));
+    place.expect(0, "run sweep.yaml");
+    let curves = place.curves();
+    let mut metrics: Vec<&String> = curves.values().map(|(metrics, _)| metrics).collect();
+    metrics.sort();
+    metrics.dedup();
+    assert_eq!(metrics.len(), 8, "{curves:?}");
+    let table = place.read("results/sweep/trials.csv");
+    for name in ["textcnn filters=8 kernels=2", "attention"] {
+        assert!(table.contains(name), "{name} is not in {table}");
+    }
+    place.write("new.csv", "text\na good day\na bad day\n");
+    for (id, trial) in place.trials() {
+        let predicted = place.expect(0, &format!("predict sweep:{id} new.csv --quiet"));
+        assert_eq!(predicted.out.lines().count(), 3, "{}", predicted.out);
+        let record: Value = serde_json::from_slice(&std::fs::read(trial.join("config.json")).unwrap()).unwrap();
+        let model = &record["config"]["model"];
+        if model["extra"]["name"] != "none" || !model["adapters"].is_null() {
+            let errors = place.expect(3, &format!("export sweep.yaml --format hf -o out/{id} --trial {id}")).err;
+            assert!(errors.contains("transformers has no such class"), "{errors}");
+        }
+    }
+}
+
+#[test]
+fn modules_that_do_not_fit_are_named_before_training() {
+    let place = Place::new(small!(
+        "model.extra: bilstm\nmodel.pooling: mean\nmodel.adapters: true\nmodel.lora: {targets: [query]}\ngrid: {lr: [1e-3, 1e-2]}\n"
+    ));
+    let errors = place.expect(2, "plan sweep.yaml").err;
+    assert!(errors.contains("`model.pooling` does not apply with `model.extra`"), "{errors}");
+    assert!(errors.contains("`model.adapters` and `model.lora` are both set"), "{errors}");
+    place.write("sweep.yaml", small!("model.architecture: bilstm\nmodel.extra: attention\ngrid: {lr: [1e-3, 1e-2]}\n"));
+    let errors = place.expect(2, "plan sweep.yaml").err;
+    assert!(errors.contains("`model.extra` needs an encoder"), "{errors}");
+    place.write("sweep.yaml", small!("model.extra: lstm\nmodel.adapters: {after: [ffn]}\ngrid: {lr: [1e-3, 1e-2]}\n"));
+    let errors = place.expect(2, "plan sweep.yaml").err;
+    assert!(errors.contains("unknown model.extra") && errors.contains("a list of attention, mlp"), "{errors}");
+}
+
 /// LoRA trains, its adapter is written, and training continues from it.
 #[test]
 fn lora_is_trained_exported_and_continued() {

@@ -10,6 +10,7 @@ use super::dropout::{Dropout, Mask};
 use super::linear;
 use super::lstm::{self, Order, Weights};
 use super::norm::{self, LayerNorm, Site};
+use super::pool;
 use super::product::Write;
 use super::rotary::Rotation;
 use plateau_random::{Purpose, Random};
@@ -411,6 +412,31 @@ proptest! {
         linear::backward_bias(&d.gates, &mut dbias, Write::Replace);
         close("dinput_bias", &dbias, &slopes_of(2));
         close("dhidden_bias", &dbias, &slopes_of(3));
+    }
+
+    #[test]
+    fn a_weighted_mean_is_its_formula(
+        lengths in prop::collection::vec(1usize..6, 1..5), width in 1usize..20, seed in any::<u64>(),
+    ) {
+        let offsets = offsets(&lengths);
+        let tokens = *offsets.last().unwrap() as usize;
+        let (x, scores) = (normals(seed, tokens * width), normals(seed ^ 1, tokens));
+        let dy = normals(seed ^ 2, lengths.len() * width);
+        let exact = |x: &[f64], scores: &[f64]| -> Vec<f64> {
+            let mut y = Vec::new();
+            for bounds in offsets.windows(2) {
+                let rows = bounds[0] as usize..bounds[1] as usize;
+                let total: f64 = rows.clone().map(|row| scores[row].exp()).sum();
+                let column = |i: usize| rows.clone().map(|row| scores[row].exp() / total * x[row * width + i]).sum::<f64>();
+                y.extend((0..width).map(column));
+            }
+            y
+        };
+        let (y, weights) = pool::weighted(&x, &scores, width, &offsets);
+        close("y", &y, &exact(&wide(&x), &wide(&scores)));
+        let (dx, dscores) = pool::weighted_backward(&dy, &x, &weights, width, &offsets);
+        close("dx", &dx, &slopes(&x, |x| dot(&dy, &exact(x, &wide(&scores)))));
+        close_at(CANCELLED, "dscores", &dscores, &slopes(&scores, |scores| dot(&dy, &exact(&wide(&x), scores))));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use candle_core::{Result, Tensor};
 use serde::Deserialize;
 
+use super::adapter::PartEnd;
 use super::config::{
     DropoutRates, activation, check_heads, check_positions, check_sizes, epsilon, initializer_range, parse, tenth,
     wrong,
@@ -165,8 +166,8 @@ fn at(keys: &Keys, block: &TransformerLayer, number: usize, inner: usize) -> Tra
     let place = number * keys.inner_group_num + inner;
     TransformerLayer {
         attention: Attention { dropout: Place::attention(place, number), ..block.attention },
-        output_dropout: Some(Place::attention_output(place, number)),
-        feed_forward_dropout: None,
+        attention_end: PartEnd { dropout: Some(Place::attention_output(place, number)), ..block.attention_end },
+        end: PartEnd { dropout: None, ..block.end },
         ..*block
     }
 }

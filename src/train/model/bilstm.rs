@@ -46,23 +46,26 @@ pub fn read(json: &[u8], declarations: &mut Declarations) -> std::result::Result
         other => return Err(wrong(format!("pooling is '{other}': not supported; supported are max and last"))),
     };
     let table = TokenTable::declare(&keys.table, declarations)?;
-    let width = |layer: usize| if layer == 0 { table.embeddings.width } else { 2 * keys.hidden_size };
-    let layers = (0..keys.num_layers)
-        .map(|layer| declare(declarations, "lstm", layer, width(layer), keys.hidden_size, Group::Layer(layer)))
-        .collect();
+    let layers = declare(declarations, "lstm", table.embeddings.width, keys.hidden_size, keys.num_layers, Group::Layer);
     let shape = table.shape(2 * keys.hidden_size, keys.num_layers, HeadLayout::of_network(pool, None));
     Ok(Box::new(Bilstm { shape, layers }))
 }
 
-/// Declares layer `number` (from 0) of an LSTM. Its values start as in torch.
-fn declare(
+/// Declares LSTM layers over vectors of `width` elements, with the group of each layer.
+pub fn declare(
     declarations: &mut Declarations,
     stem: &str,
-    number: usize,
     width: usize,
     size: usize,
-    group: Group,
-) -> Lstm {
+    layers: usize,
+    group: impl Fn(usize) -> Group,
+) -> Vec<Lstm> {
+    let input = |number: usize| if number == 0 { width } else { 2 * size };
+    (0..layers).map(|number| layer(declarations, stem, number, input(number), size, group(number))).collect()
+}
+
+/// Declares layer `number` (from 0) of an LSTM. Its values start as in torch.
+fn layer(declarations: &mut Declarations, stem: &str, number: usize, width: usize, size: usize, group: Group) -> Lstm {
     let initial = Initial::Uniform(1.0 / (size as f64).sqrt());
     let mut direction = |suffix: &str| {
         let mut add = |name: &str, shape: &[usize]| {

@@ -3,9 +3,10 @@
 //! The list has a fixed order, which determines the order of all sums over parameters. An architecture adds its parameters
 //! and keeps their indices.
 
+use super::adapter::Adapter;
 use super::operations::{Linear, LowRank, Norm};
 use crate::train::TrainError;
-use crate::trial::{LinearModule, LoraConfig};
+use crate::trial::{AdapterPlace, AdaptersConfig, LinearModule, LoraConfig, ModelConfig};
 
 /// The part of the network to which a parameter belongs. Freezing, `reinit` and `layer_decay` work on groups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +43,9 @@ pub struct Declaration {
 pub enum Role {
     /// Of a checkpoint.
     Own,
-    /// Of LoRA. It starts from new values if the checkpoint lacks it.
+    /// The same, of a LayerNorm.
+    Norm,
+    /// Of LoRA or of an adapter. It starts from new values if the checkpoint lacks it.
     Added,
 }
 
@@ -52,14 +55,16 @@ pub struct Declarations {
     pub all: Vec<Declaration>,
     /// Linear layers whose names match get two narrow matrices beside their weight.
     lora: Option<LoraConfig>,
+    /// Parts of layers end with these.
+    adapters: Option<AdaptersConfig>,
     /// Every linear layer that LoRA can change.
     pub modules: Vec<LinearModule>,
 }
 
 impl Declarations {
-    /// An empty list whose linear layers are changed by LoRA.
-    pub fn with_lora(lora: Option<&LoraConfig>) -> Self {
-        Self { lora: lora.cloned(), ..Self::default() }
+    /// An empty list for a model whose layers get what LoRA or adapters add.
+    pub fn of(model: &ModelConfig) -> Self {
+        Self { lora: model.lora.clone(), adapters: model.adapters.clone(), ..Self::default() }
     }
 
     /// Refuses a target of LoRA that matches no linear layer.
@@ -110,7 +115,7 @@ impl Declarations {
 
     /// Adds the narrow matrices of LoRA if the layer is a target. Their initial values are those of peft.
     fn low_rank(&mut self, stem: &str, outputs: usize, inputs: usize, group: Group) -> Option<LowRank> {
-        if is_classifier(stem) {
+        if is_trained_whole(stem) {
             return None;
         }
         self.modules.push(LinearModule { name: stem.to_owned(), outputs, inputs });
@@ -126,6 +131,23 @@ impl Declarations {
         Some(LowRank { a, b, scale })
     }
 
+    /// Adds the adapter that follows the linear layer `dense` with `width` outputs, if there is one at this place. Its name is that
+    /// of the module around `dense`.
+    pub fn adapter(&mut self, place: AdapterPlace, dense: &str, width: usize, group: Group) -> Option<Adapter> {
+        let adapters = self.adapters.as_ref().filter(|adapters| adapters.follows(place))?;
+        let (size, activation) = (adapters.size, adapters.activation.into());
+        let stem = dense.rsplit_once('.').map_or("adapter".to_owned(), |(module, _)| format!("{module}.adapter"));
+        let mut linear = |name: &str, outputs: usize, inputs: usize| {
+            let weight = self.add(format!("{stem}.{name}.weight"), &[outputs, inputs], Initial::Normal, group);
+            let bias = self.add(format!("{stem}.{name}.bias"), &[outputs], Initial::Constant(0.0), group);
+            for index in [weight, bias] {
+                self.all[index].role = Role::Added;
+            }
+            Linear { weight, bias: Some(bias), first: 0, outputs, low_rank: None }
+        };
+        Some(Adapter { down: linear("down", size, width), up: linear("up", width, size), activation })
+    }
+
     /// Adds the weight and the bias of a LayerNorm.
     pub fn norm(&mut self, stem: &str, width: usize, epsilon: f64, group: Group) -> Norm {
         self.norm_with(true, stem, width, epsilon, group)
@@ -136,14 +158,17 @@ impl Declarations {
         let weight = self.add(format!("{stem}.weight"), &[width], Initial::Constant(1.0), group);
         let zero = Initial::Constant(0.0);
         let bias = bias.then(|| self.add(format!("{stem}.bias"), &[width], zero, group));
+        for index in [Some(weight), bias].into_iter().flatten() {
+            self.all[index].role = Role::Norm;
+        }
         Norm { weight, bias, epsilon }
     }
 }
 
-/// Whether a parameter or a layer belongs to the classifier, which peft trains whole beside LoRA.
-pub fn is_classifier(name: &str) -> bool {
+/// Whether a parameter or a layer is trained whole beside LoRA: that of the classifier, as in peft, and of a module before it.
+pub fn is_trained_whole(name: &str) -> bool {
     let first = name.split('.').next().unwrap_or_default();
-    ["classifier", "pre_classifier"].contains(&first)
+    ["classifier", "pre_classifier", "extra"].contains(&first)
 }
 
 /// Whether weight decay applies to a parameter. The rule is that of transformers' `Trainer`: no decay for names that contain

@@ -384,6 +384,16 @@ impl Operations for DeviceBackend<'_> {
         Self::maxima(x, self.pass.batch.offsets.windows(2).map(|w| (w[1] - w[0]) as usize))
     }
 
+    fn weighted_rows(&mut self, x: &Tensor, scores: &Tensor) -> Result<Tensor> {
+        let mean = |span: &[u32]| -> Result<Tensor> {
+            let (first, length) = (span[0] as usize, (span[1] - span[0]) as usize);
+            let weights = candle_nn::ops::softmax(&scores.narrow(0, first, length)?, 0)?;
+            weights.t()?.matmul(&x.narrow(0, first, length)?)
+        };
+        let means: Vec<Tensor> = self.pass.batch.offsets.windows(2).map(mean).collect::<Result<_>>()?;
+        Tensor::cat(&means, 0)
+    }
+
     fn last_states(&mut self, x: &Tensor) -> Result<Tensor> {
         let (offsets, half) = (&self.pass.batch.offsets, x.dim(1)? / 2);
         let rows =

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::adapter::PartEnd;
 use super::config::{DropoutRates, activation, check_heads, check_sizes, gelu, initializer_range, parse, tenth, wrong};
 use super::declarations::{Declarations, Group};
 use super::encoder::{Encoder, HeadLayout, Shape};
@@ -104,5 +105,6 @@ pub fn read(json: &[u8], declarations: &mut Declarations) -> Result<Box<dyn Enco
 
 fn layer(declarations: &mut Declarations, sizes: LayerSizes, number: usize) -> TransformerLayer {
     let stem = format!("transformer.layer.{number}");
-    TransformerLayer { output_dropout: None, ..TransformerLayer::declare(declarations, &stem, &NAMES, sizes, number) }
+    let layer = TransformerLayer::declare(declarations, &stem, &NAMES, sizes, number);
+    TransformerLayer { attention_end: PartEnd { dropout: None, ..layer.attention_end }, ..layer }
 }

@@ -6,6 +6,7 @@ use candle_core::{Result, Tensor};
 
 use super::config::DropoutRates;
 use super::operations::{Embeddings, Norm, Operations, Rows};
+use crate::trial::LstmPooling;
 use plateau_kernels::activation::Activation;
 
 /// An architecture with the indices of its parameters.
@@ -85,6 +86,27 @@ pub enum Pool {
     Max,
     /// The last states of a bidirectional LSTM.
     LastStates,
+}
+
+impl Pool {
+    /// One vector for each sequence. The rows of `x` are the first tokens for [`Pool::First`], else all tokens.
+    pub fn forward(self, ops: &mut dyn Operations, x: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::First => Ok(x.clone()),
+            Self::Mean => ops.mean_rows(x),
+            Self::Max => ops.max_rows(x),
+            Self::LastStates => ops.last_states(x),
+        }
+    }
+}
+
+impl From<LstmPooling> for Pool {
+    fn from(pooling: LstmPooling) -> Self {
+        match pooling {
+            LstmPooling::Max => Self::Max,
+            LstmPooling::Last => Self::LastStates,
+        }
+    }
 }
 
 /// A LayerNorm within a head.

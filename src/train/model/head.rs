@@ -4,15 +4,18 @@ use candle_core::{Result, Tensor};
 
 use super::declarations::{Declarations, Group};
 use super::encoder::{Pool, Shape};
+use super::extra::Extra;
 use super::operations::{Linear, Norm, Operations, Place, Rows};
-use crate::trial::Pooling;
+use crate::trial::{self, Pooling};
 use plateau_kernels::activation::Activation;
 
 /// A head with the indices of its parameters.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Head {
     pub pooling: Pooling,
     pool: Pool,
+    /// In place of `pool` and `dense`.
+    extra: Option<Extra>,
     dense: Option<Dense>,
     final_norm: Option<Norm>,
     classifier: Linear,
@@ -29,10 +32,18 @@ struct Dense {
 
 impl Head {
     /// Declares the parameters of a head with `outputs` outputs. [`Pooling::Pooler`] gives the architecture's own head, the
-    /// others a linear layer.
-    pub fn declare(declarations: &mut Declarations, shape: &Shape, pooling: Pooling, outputs: usize) -> Self {
+    /// others a linear layer. `extra` takes the place of all of them.
+    pub fn declare(
+        declarations: &mut Declarations,
+        shape: &Shape,
+        pooling: Pooling,
+        extra: &trial::Extra,
+        outputs: usize,
+    ) -> Self {
         let (layout, width, group) = (shape.head, shape.hidden, Group::Head);
-        let dense = layout.dense.filter(|_| pooling == Pooling::Pooler).map(|name| {
+        let extra = Extra::declare(declarations, extra, width);
+        let has_dense = pooling == Pooling::Pooler && extra.is_none();
+        let dense = layout.dense.filter(|_| has_dense).map(|name| {
             let outputs = layout.dense_width.unwrap_or(width);
             Dense {
                 layer: declarations.linear_with(layout.dense_bias, name, outputs, width, group),
@@ -42,19 +53,22 @@ impl Head {
             }
         });
         let name = if dense.is_some() { layout.classifier } else { "classifier" };
-        let width = dense.map_or(width, |dense| dense.layer.outputs);
+        let width = match &extra {
+            Some(extra) => extra.outputs(width),
+            None => dense.map_or(width, |dense| dense.layer.outputs),
+        };
         let classifier = declarations.linear(name, outputs, width, group);
         let pool = match pooling {
             Pooling::Cls => Pool::First,
             Pooling::Mean => Pool::Mean,
             Pooling::Pooler => layout.pool,
         };
-        Self { pooling, pool, dense, final_norm: layout.final_norm, classifier }
+        Self { pooling, pool, extra, dense, final_norm: layout.final_norm, classifier }
     }
 
     /// The rows of each sequence that the head reads.
     pub fn rows(&self) -> Rows {
-        if self.pool == Pool::First { Rows::Outputs } else { Rows::All }
+        if self.pool == Pool::First && self.extra.is_none() { Rows::Outputs } else { Rows::All }
     }
 
     /// The encoder's output from that of the last layer.
@@ -68,11 +82,9 @@ impl Head {
     /// The outputs `[sequences, outputs]`. `hidden` is the last layer's output for [`Self::rows`].
     pub fn forward(&self, ops: &mut dyn Operations, hidden: &Tensor) -> Result<Tensor> {
         let hidden = self.normalise(ops, hidden)?;
-        let mut x = match self.pool {
-            Pool::First => hidden,
-            Pool::Mean => ops.mean_rows(&hidden)?,
-            Pool::Max => ops.max_rows(&hidden)?,
-            Pool::LastStates => ops.last_states(&hidden)?,
+        let mut x = match &self.extra {
+            Some(extra) => extra.forward(ops, &hidden)?,
+            None => self.pool.forward(ops, &hidden)?,
         };
         if let Some(Dense { layer, activation, input_dropout, norm, .. }) = self.dense {
             if input_dropout {

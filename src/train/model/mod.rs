@@ -7,6 +7,7 @@
 //!
 //! To add an architecture, start from [`bert`] and add a line to [`architectures`].
 
+mod adapter;
 mod albert;
 pub mod architectures;
 mod bag_of_words;
@@ -18,6 +19,7 @@ mod device_backend;
 mod distilbert;
 mod electra;
 pub mod encoder;
+mod extra;
 mod forward;
 pub mod gradient_buffer;
 pub mod head;

@@ -4,11 +4,13 @@
 use candle_core::{Result, Tensor};
 use serde::Deserialize;
 
+use super::adapter::Adapter;
 use super::config::{DropoutRates, activation, check_heads, check_sizes, gelu, initializer_range, parse, wrong};
 use super::declarations::{Declarations, Group};
 use super::encoder::{Encoder, HeadLayout, HeadNorm, Pool, Shape};
 use super::operations::{Attention, DropoutKind, Embeddings, Linear, Norm, Operations, Place, Rows};
 use crate::train::TrainError;
+use crate::trial::AdapterPlace;
 use plateau_kernels::activation::Activation;
 
 /// The keys of `config.json`, with the defaults of transformers.
@@ -107,12 +109,14 @@ struct Layer {
     key: Linear,
     value: Linear,
     output: Linear,
+    attention_adapter: Option<Adapter>,
     attention: Attention,
     theta: f64,
     norm: Norm,
     values: Linear,
     gates: Linear,
     down: Linear,
+    adapter: Option<Adapter>,
     activation: Activation,
 }
 
@@ -244,12 +248,16 @@ fn layer(
     let output = linear(keys.attention_bias, "attn.Wo", hidden, hidden);
     let up = linear(keys.mlp_bias, "mlp.Wi", 2 * inner, hidden);
     let down = linear(keys.mlp_bias, "mlp.Wo", hidden, inner);
+    let mut adapter = |place, name: &str| declarations.adapter(place, &format!("{stem}.{name}"), hidden, group);
+    let attention_adapter = adapter(AdapterPlace::Attention, "attn.Wo");
+    let adapter = adapter(AdapterPlace::Mlp, "mlp.Wo");
     Ok(Layer {
         attention_norm,
         query: together.part(0, hidden),
         key: together.part(hidden, hidden),
         value: together.part(2 * hidden, hidden),
         output,
+        attention_adapter,
         attention: Attention {
             heads: keys.num_attention_heads,
             dropout: Place::attention(number, number),
@@ -261,6 +269,7 @@ fn layer(
         values: up.part(0, inner),
         gates: up.part(inner, inner),
         down,
+        adapter,
         activation,
     })
 }
@@ -296,11 +305,19 @@ impl Encoder for ModernBert {
         // transformers uses the attention probability for both.
         let place = Place { probability: DropoutKind::Attention, ..Place::attention_output(number, number) };
         let context = ops.dropout(&context, place)?;
+        let context = match layer.attention_adapter {
+            Some(adapter) => adapter.forward(ops, &context)?,
+            None => context,
+        };
         let x = ops.add(&residual, &context)?;
         let normal = ops.layer_norm(&x, layer.norm)?;
         let inner = ops.gate(&normal, layer.values, layer.gates, layer.activation)?;
         let inner = ops.dropout(&inner, Place::feed_forward_output(number, number))?;
         let inner = ops.linear(&inner, layer.down)?;
+        let inner = match layer.adapter {
+            Some(adapter) => adapter.forward(ops, &inner)?,
+            None => inner,
+        };
         ops.add(&x, &inner)
     }
 }

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::adapter::PartEnd;
 use super::config::{
     DropoutRates, activation, check_heads, check_sizes, epsilon, gelu, initializer_range, parse, tenth, wrong,
 };
@@ -134,7 +135,7 @@ fn layer(declarations: &mut Declarations, sizes: LayerSizes, bias: RelativeBias,
     let output_dropout = Place { probability: DropoutKind::Attention, ..Place::attention_output(number, number) };
     TransformerLayer {
         attention: Attention { bias: Some(bias), ..layer.attention },
-        output_dropout: Some(output_dropout),
+        attention_end: PartEnd { dropout: Some(output_dropout), ..layer.attention_end },
         ..layer
     }
 }

@@ -9,10 +9,10 @@ use super::encoder::{Encoder, Shape};
 use super::head::Head;
 use super::new_network::NewNetwork;
 use super::operations::Rows;
-use super::parameters::{self, LoadSettings, Parameter, Tensors};
+use super::parameters::{self, LoadSettings, Parameter, Tensors, Trained};
 use crate::train::TrainError;
 use crate::train::data::Tokens;
-use crate::trial::{LinearModule, ModelConfig, Pooling, Vectors};
+use crate::trial::{Extra, LinearModule, ModelConfig, Pooling, Vectors};
 
 /// What runs the operations of a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +65,7 @@ impl Network {
     ) -> Result<Self, TrainError> {
         let new = NewNetwork::read(json, wanted)?;
         let json = new.as_ref().map_or(json, |new| &new.config);
-        let mut declarations = Declarations::with_lora(wanted.lora.as_ref());
+        let mut declarations = Declarations::of(wanted);
         let encoder = architectures::read(json, &mut declarations)?;
         let shape = encoder.shape();
         check_layers(&*encoder, "freeze", wanted.freeze, wanted.freeze)?;
@@ -78,17 +78,24 @@ impl Network {
         if new.is_none() {
             declarations.check_size(tensors.elements())?;
         }
-        let pooling = wanted.pooling.unwrap_or_else(|| default_pooling(shape, &tensors));
+        let has_extra = wanted.extra != Extra::None;
+        check_modules(shape, wanted)?;
+        let default = if has_extra { Pooling::Pooler } else { default_pooling(shape, &tensors) };
+        let pooling = wanted.pooling.unwrap_or(default);
         if shape.head.is_fixed && pooling != Pooling::Pooler {
             return Err(TrainError::Input(
                 "model.pooling does not apply to a network without an encoder, which has its own; remove it".into(),
             ));
         }
-        let head = Head::declare(&mut declarations, shape, pooling, outputs);
+        let head = Head::declare(&mut declarations, shape, pooling, &wanted.extra, outputs);
         declarations.check_lora()?;
-        let lora = wanted.lora.is_some();
+        let trained = match (&wanted.lora, &wanted.adapters) {
+            (Some(_), _) => Trained::Lora,
+            (None, Some(_)) => Trained::Adapters,
+            (None, None) => Trained::All,
+        };
         let settings =
-            LoadSettings { freeze: wanted.freeze, reinit: wanted.reinit, draws_missing: new.is_some(), lora, seed };
+            LoadSettings { freeze: wanted.freeze, reinit: wanted.reinit, draws_missing: new.is_some(), trained, seed };
         let parameters = parameters::load(&declarations, shape, &tensors, settings, device, dtype)?;
         let dropout = wanted.dropout.map_or(shape.dropout, DropoutRates::all);
         let backend = if device.is_cpu() { Backend::Kernels } else { Backend::Candle };
@@ -148,6 +155,21 @@ impl Network {
 pub fn default_pooling(shape: &Shape, tensors: &Tensors<'_>) -> Pooling {
     let has_own = !shape.head.needs_checkpoint || shape.head.dense.is_some_and(|dense| tensors.has_linear(dense));
     if has_own { Pooling::Pooler } else { Pooling::Mean }
+}
+
+/// Refuses modules that this network cannot have.
+fn check_modules(shape: &Shape, wanted: &ModelConfig) -> Result<(), TrainError> {
+    let has_extra = wanted.extra != Extra::None;
+    let wrong = if shape.heads == 0 && (has_extra || wanted.adapters.is_some()) {
+        "model.extra and model.adapters need an encoder, and this network has none; remove them"
+    } else if has_extra && wanted.pooling.is_some_and(|pooling| pooling != Pooling::Pooler) {
+        "model.pooling does not apply with model.extra, which has its own; remove it"
+    } else if wanted.adapters.is_some() && wanted.lora.is_some() {
+        "model.adapters and model.lora are both set; keep one of them"
+    } else {
+        return Ok(());
+    };
+    Err(TrainError::Input(wrong.to_owned()))
 }
 
 /// Refuses a number of layers that the checkpoint does not have, or whose `boundary` separates layers with shared parameters.

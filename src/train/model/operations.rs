@@ -269,6 +269,9 @@ pub trait Operations {
     /// The maximum of each column over the tokens of a sequence, `[sequences, width]`.
     fn max_rows(&mut self, x: &Tensor) -> Result<Tensor>;
 
+    /// The mean row of each sequence, weighted by the softmax of its `scores` `[tokens, 1]`, `[sequences, width]`.
+    fn weighted_rows(&mut self, x: &Tensor, scores: &Tensor) -> Result<Tensor>;
+
     /// The last states of a bidirectional LSTM: the first half of the last row of each sequence, and the second half of its
     /// first row, `[sequences, width]`.
     fn last_states(&mut self, x: &Tensor) -> Result<Tensor>;

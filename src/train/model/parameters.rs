@@ -9,7 +9,7 @@ use candle_core::{DType, Device, Tensor, Var};
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 
-use super::declarations::{Declaration, Declarations, Group, Initial, Role, decays, is_classifier};
+use super::declarations::{Declaration, Declarations, Group, Initial, Role, decays, is_trained_whole};
 use super::encoder::Shape;
 use crate::train::TrainError;
 use plateau_random::{Purpose, Random};
@@ -38,9 +38,28 @@ pub struct LoadSettings {
     pub reinit: usize,
     /// Whether parameters that the checkpoint lacks start from random values. Else only those of the head may.
     pub draws_missing: bool,
-    /// Whether only the parameters of LoRA and the classifier are trained.
-    pub lora: bool,
+    pub trained: Trained,
     pub seed: u64,
+}
+
+/// Which parameters are trained, of those that are not frozen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trained {
+    All,
+    /// The changes of LoRA and the classifier.
+    Lora,
+    /// Adapters, every LayerNorm and the head.
+    Adapters,
+}
+
+impl Trained {
+    fn includes(self, declaration: &Declaration) -> bool {
+        match self {
+            Self::All => true,
+            Self::Lora => declaration.role == Role::Added || is_trained_whole(&declaration.name),
+            Self::Adapters => declaration.role != Role::Own || declaration.group == Group::Head,
+        }
+    }
 }
 
 /// The tensors of a checkpoint by name without prefix, over all its files.
@@ -132,7 +151,7 @@ fn plain_name(name: &str, prefix: &str) -> String {
 
 /// Heads have no prefix in the files of transformers.
 fn file_name(name: &str, prefix: &str) -> String {
-    let is_head = ["classifier.", "pre_classifier.", "head."].iter().any(|stem| name.starts_with(stem));
+    let is_head = ["classifier.", "pre_classifier.", "head.", "extra."].iter().any(|stem| name.starts_with(stem));
     if is_head || prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") }
 }
 
@@ -166,8 +185,7 @@ pub fn load(
             name: declaration.name.clone(),
             file_name: file_name(&declaration.name, shape.prefix),
             value: Var::from_tensor(&value)?,
-            trainable: (settings.freeze == 0 || level > settings.freeze)
-                && (!settings.lora || declaration.role == Role::Added || is_classifier(&declaration.name)),
+            trainable: (settings.freeze == 0 || level > settings.freeze) && settings.trained.includes(declaration),
             decays: decays(&declaration.name),
             group: declaration.group,
             depth: shape.layers + 1 - level,
@@ -205,7 +223,7 @@ fn stored(
             faults.push(format!("'{name}' has shape {found:?}; config.json requires {expected:?}"));
             Ok(None)
         }
-        None if *group != Group::Head && !settings.draws_missing && declaration.role == Role::Own => {
+        None if *group != Group::Head && !settings.draws_missing && declaration.role != Role::Added => {
             faults.push(format!("'{name}' is missing"));
             Ok(None)
         }

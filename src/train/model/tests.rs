@@ -11,7 +11,7 @@ use super::{Backend, Network, Pass, Training};
 use crate::train::batch::{MicroBatch, Mix};
 use crate::train::tasks::Target;
 use crate::train::testing::{Checkpoint, Gradients, batch, classification, config, gradients};
-use crate::trial::{LoraConfig, ModelConfig, Pooling};
+use crate::trial::{AdaptersConfig, Extra, LoraConfig, LstmPooling, ModelConfig, Pooling};
 use plateau_random::{Purpose, Random};
 
 fn both(checkpoint: &Checkpoint, model: &ModelConfig, micro: &MicroBatch, smoothing: f64) -> (Gradients, Gradients) {
@@ -128,13 +128,110 @@ proptest! {
     ) {
         let targets = vec![LoraConfig::ALL.to_owned()];
         let lora = LoraConfig { r: rank, alpha: rank as f64, targets, ..LoraConfig::default() };
-        let checkpoint = Checkpoint::with_lora(json, Some(&lora), Pooling::Pooler, seed);
         let freeze = *frozen.get(&freezable(json));
-        let lora = Some(lora);
-        let wanted = ModelConfig { pooling: Some(Pooling::Pooler), freeze, lora, ..config().model };
+        let wanted = ModelConfig { pooling: Some(Pooling::Pooler), freeze, lora: Some(lora), ..config().model };
+        let checkpoint = Checkpoint::of_model(json, &wanted, seed);
         // The changes make the weights larger, and rounding errors grow with them.
         agree_within(1e-4, both(&checkpoint, &wanted, &batch(seed, &lengths, 50, 3), 0.0));
     }
+}
+
+/// Modules on top of an encoder.
+fn extras() -> Vec<Extra> {
+    let bilstm = |layers, pooling| Extra::Bilstm { hidden: 7, layers, pooling };
+    vec![
+        bilstm(1, LstmPooling::Max),
+        bilstm(2, LstmPooling::Last),
+        Extra::Textcnn { kernels: vec![1, 3], filters: 5 },
+        Extra::Attention { hidden: 6 },
+    ]
+}
+
+fn adapters() -> Vec<AdaptersConfig> {
+    use crate::trial::{AdapterActivation, AdapterPlace};
+    let adapters = |after: &[AdapterPlace], activation| AdaptersConfig { size: 4, after: after.to_vec(), activation };
+    vec![
+        adapters(&[AdapterPlace::Attention, AdapterPlace::Mlp], AdapterActivation::Gelu),
+        adapters(&[AdapterPlace::Attention], AdapterActivation::Relu),
+        adapters(&[AdapterPlace::Mlp], AdapterActivation::Tanh),
+    ]
+}
+
+/// Encoders, without the networks that have a head of their own.
+fn encoders() -> Vec<&'static str> {
+    OTHERS.iter().copied().filter(|json| !has_fixed_head(json)).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn modules_have_the_gradients_of_candle_in_every_encoder(
+        lengths in prop::collection::vec(1usize..20, 1..6),
+        json in prop::sample::select(encoders()),
+        extra in prop::option::of(prop::sample::select(extras())),
+        adapters in prop::option::of(prop::sample::select(adapters())),
+        dropout in prop::sample::select(vec![0.0, 0.25]),
+        frozen in any::<prop::sample::Index>(),
+        seed in any::<u64>(),
+    ) {
+        let freeze = *frozen.get(&freezable(json));
+        let extra = extra.unwrap_or_default();
+        let wanted = ModelConfig { dropout: Some(dropout), freeze, extra, adapters, pooling: None, ..config().model };
+        let checkpoint = Checkpoint::of_model(json, &wanted, seed);
+        agree_within(1e-4, both(&checkpoint, &wanted, &batch(seed, &lengths, 50, 3), 0.0));
+    }
+}
+
+/// What is trained beside adapters, and that every trained parameter gets a gradient.
+#[test]
+fn adapters_are_trained_with_every_layer_norm_and_the_head() {
+    for json in encoders() {
+        for (adapters, extra) in adapters().into_iter().zip(extras()) {
+            let wanted = ModelConfig { adapters: Some(adapters), extra, pooling: None, ..config().model };
+            let checkpoint = Checkpoint::of_model(json, &wanted, 3);
+            let network =
+                Network::load(&checkpoint.config, &[&checkpoint.weights], &wanted, 3, 5, &Device::Cpu).unwrap();
+            for parameter in &network.parameters {
+                let name = &parameter.name;
+                let is_new =
+                    ["adapter.", "orm.", "norm.", "extra.", "classifier."].iter().any(|part| name.contains(part));
+                assert_eq!(parameter.trainable, is_new, "{json}: {name}");
+            }
+            let trained: Vec<bool> = network.parameters.iter().map(|parameter| parameter.trainable).collect();
+            let (_, gradients) = gradients(network, &batch(1, &[12, 1, 7], 50, 3), 0.0);
+            for ((name, gradient), is_trained) in gradients.iter().zip(trained) {
+                assert_eq!(gradient.is_some(), is_trained, "{json}: {name}");
+                let is_zero = gradient.as_ref().is_some_and(|gradient| gradient.iter().all(|&x| x == 0.0));
+                assert!(!is_zero, "{json}: the gradient of {name} is zero");
+            }
+        }
+    }
+}
+
+#[test]
+fn modules_that_do_not_fit_are_refused() {
+    let refused = |json: &str, change: fn(&mut ModelConfig)| {
+        let checkpoint = Checkpoint::of_architecture(json, Pooling::Pooler, 1);
+        let mut wanted = config().model;
+        change(&mut wanted);
+        let loaded = Network::load(&checkpoint.config, &[&checkpoint.weights], &wanted, 3, 5, &Device::Cpu);
+        loaded.unwrap_err().to_string()
+    };
+    let bag = r#"{"model_type": "bag_of_words", "vocab_size": 50, "embedding_size": 24}"#;
+    let add: fn(&mut ModelConfig) = |model| model.extra = Extra::Attention { hidden: 3 };
+    assert!(refused(bag, add).contains("need an encoder"));
+    assert!(refused(bag, |model| model.adapters = Some(AdaptersConfig::default())).contains("need an encoder"));
+    let message = refused(OTHERS[0], |model| {
+        model.extra = Extra::Attention { hidden: 3 };
+        model.pooling = Some(Pooling::Mean);
+    });
+    insta::assert_snapshot!(message, @"model.pooling does not apply with model.extra, which has its own; remove it");
+    let message = refused(OTHERS[0], |model| {
+        model.adapters = Some(AdaptersConfig::default());
+        model.lora = Some(LoraConfig { targets: vec!["q_lin".into()], ..LoraConfig::default() });
+    });
+    insta::assert_snapshot!(message, @"model.adapters and model.lora are both set; keep one of them");
 }
 
 #[test]

@@ -39,19 +39,31 @@ pub fn read(json: &[u8], declarations: &mut Declarations) -> std::result::Result
     }
     let table = TokenTable::declare(&keys.table, declarations)?;
     let width = table.embeddings.width;
-    let convolutions = keys.kernels.iter().enumerate().map(|(number, &size)| {
-        let kernel = Kernel { size, width, filters: keys.filters };
-        declare(declarations, &format!("convolutions.convs.{number}"), kernel, Group::Layer(0))
-    });
-    let convolutions: Vec<Convolution> = convolutions.collect();
+    let convolutions = declare(declarations, "convolutions", width, keys.filters, &keys.kernels, Group::Layer(0));
     // The only layer gives one row for each sequence.
     let head = HeadLayout::of_network(Pool::First, None);
     let shape = table.shape(keys.filters * convolutions.len(), 1, head);
     Ok(Box::new(Textcnn { shape, convolutions }))
 }
 
+/// Declares a convolution over vectors of `width` elements for each of the `kernels`, which are widths in tokens.
+pub fn declare(
+    declarations: &mut Declarations,
+    stem: &str,
+    width: usize,
+    filters: usize,
+    kernels: &[usize],
+    group: Group,
+) -> Vec<Convolution> {
+    let kernel = |size: usize| Kernel { size, width, filters };
+    let sizes = kernels.iter().enumerate();
+    sizes
+        .map(|(number, &size)| convolution(declarations, &format!("{stem}.convs.{number}"), kernel(size), group))
+        .collect()
+}
+
 /// Declares a convolution. Its values start as in torch's `Conv1d`.
-fn declare(declarations: &mut Declarations, stem: &str, kernel: Kernel, group: Group) -> Convolution {
+fn convolution(declarations: &mut Declarations, stem: &str, kernel: Kernel, group: Group) -> Convolution {
     let Kernel { size, width, filters } = kernel;
     let initial = Initial::Uniform(1.0 / ((width * size) as f64).sqrt());
     let weight = declarations.add(format!("{stem}.weight"), &[filters, width, size], initial, group);

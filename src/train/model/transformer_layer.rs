@@ -2,8 +2,10 @@
 
 use candle_core::{Result, Tensor};
 
+use super::adapter::PartEnd;
 use super::declarations::{Declarations, Group};
-use super::operations::{Attention, Linear, Norm, Operations, Place, Rows};
+use super::operations::{Attention, Linear, Operations, Place, Rows};
+use crate::trial::AdapterPlace;
 use plateau_kernels::activation::Activation;
 
 /// The parameters and settings of a layer.
@@ -12,17 +14,11 @@ pub struct TransformerLayer {
     pub query: Linear,
     pub key: Linear,
     pub value: Linear,
-    pub output: Linear,
-    pub attention_norm: Norm,
-    pub up: Linear,
-    pub down: Linear,
-    pub norm: Norm,
     pub attention: Attention,
+    pub attention_end: PartEnd,
+    pub up: Linear,
     pub activation: Activation,
-    /// Dropout after the output projection.
-    pub output_dropout: Option<Place>,
-    /// Dropout after the feed-forward part.
-    pub feed_forward_dropout: Option<Place>,
+    pub end: PartEnd,
 }
 
 /// The names of a layer's parameters in the checkpoint, below the stem of the layer and without `.weight` and `.bias`.
@@ -64,32 +60,28 @@ impl TransformerLayer {
         let key = projection(names.key);
         let value = projection(names.value);
         let output = projection(names.output);
-        let attention_norm = declarations.norm(&name(names.attention_norm), hidden, epsilon, group);
+        let attention_end = PartEnd {
+            dense: output,
+            adapter: declarations.adapter(AdapterPlace::Attention, &name(names.output), hidden, group),
+            dropout: Some(Place::attention_output(number, number)),
+            norm: declarations.norm(&name(names.attention_norm), hidden, epsilon, group),
+        };
         let up = declarations.linear(&name(names.up), intermediate, hidden, group);
-        let down = declarations.linear(&name(names.down), hidden, intermediate, group);
-        let norm = declarations.norm(&name(names.norm), hidden, epsilon, group);
+        let end = PartEnd {
+            dense: declarations.linear(&name(names.down), hidden, intermediate, group),
+            adapter: declarations.adapter(AdapterPlace::Mlp, &name(names.down), hidden, group),
+            dropout: Some(Place::feed_forward_output(number, number)),
+            norm: declarations.norm(&name(names.norm), hidden, epsilon, group),
+        };
         let attention = Attention { heads, dropout: Place::attention(number, number), bias: None, window: None };
-        Self {
-            query,
-            key,
-            value,
-            output,
-            attention_norm,
-            up,
-            down,
-            norm,
-            attention,
-            activation,
-            output_dropout: Some(Place::attention_output(number, number)),
-            feed_forward_dropout: Some(Place::feed_forward_output(number, number)),
-        }
+        Self { query, key, value, attention, attention_end, up, activation, end }
     }
 
     /// The layer's output for `rows` of each sequence.
     pub fn forward(&self, ops: &mut dyn Operations, x: &Tensor, rows: Rows) -> Result<Tensor> {
         let x = self.self_attention(ops, x, rows)?;
         let inner = ops.dense(&x, self.up, self.activation)?;
-        ops.add_norm(&inner, self.down, self.feed_forward_dropout, &x, self.norm)
+        self.end.forward(ops, &inner, &x)
     }
 
     fn self_attention(&self, ops: &mut dyn Operations, x: &Tensor, rows: Rows) -> Result<Tensor> {
@@ -102,6 +94,6 @@ impl TransformerLayer {
         };
         let q = ops.linear(&asking, self.query)?;
         let context = ops.attention(&q, &k, &v, &self.attention)?;
-        ops.add_norm(&context, self.output, self.output_dropout, &asking, self.attention_norm)
+        self.attention_end.forward(ops, &context, &asking)
     }
 }

@@ -388,6 +388,18 @@ impl Operations for Tape<'_> {
         })
     }
 
+    fn weighted_rows(&mut self, x: &Tensor, scores: &Tensor) -> Result<Tensor> {
+        let (pass, width) = (self.pass, x.dim(1)?);
+        let (y, weights) = pool::weighted(&host(x)?, &host(scores)?, width, &pass.batch.offsets);
+        let (input, scores_id) = (x.clone(), scores.id());
+        self.result(y, width, &[x, scores], &[], move |gradients, dy| {
+            let (dx, dscores) = pool::weighted_backward(&dy, &host(&input)?, &weights, width, &pass.batch.offsets);
+            gradients.add(scores_id, dscores);
+            gradients.add(release(input), dx);
+            Ok(())
+        })
+    }
+
     fn last_states(&mut self, x: &Tensor) -> Result<Tensor> {
         let (pass, width) = (self.pass, x.dim(1)?);
         let half = width / 2;
