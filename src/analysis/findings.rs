@@ -12,7 +12,9 @@ use super::shape::Shape;
 use super::study::{Config, Level, Study};
 use super::sweep::{Run, Sweep};
 use super::verdicts::{Diagnosis, blames_a_high_rate};
-use crate::trial::{Axis, AxisValue, Cause, Key, Length, Metric, Reason, Verdict, number_text, rounded_text};
+use crate::trial::{
+    Axis, AxisValue, Cause, Key, Length, Metric, Outcome, Reason, Status, Verdict, number_text, rounded_text,
+};
 
 /// The findings, most important first. At least one for every sweep.
 pub fn findings(sweep: &Sweep, study: &Study) -> Vec<Finding> {
@@ -24,6 +26,7 @@ pub fn findings(sweep: &Sweep, study: &Study) -> Vec<Finding> {
         (FindingKind::Noise, noise(study).filter(|_| sweep.search.is_none())),
         (FindingKind::Onsets, onsets(sweep, study)),
         (FindingKind::Shapes, shapes(study)),
+        (FindingKind::Stopped, stopped(sweep)),
         (FindingKind::Failures, failures(sweep, study)),
         (FindingKind::Memory, memory(sweep)),
         (FindingKind::Edge, edge_text(sweep, study)),
@@ -255,6 +258,28 @@ fn shapes(study: &Study) -> Option<String> {
     (!parts.is_empty()).then(|| format!("Of the configurations that survived, {}.", parts.join("; ")))
 }
 
+/// How many trials a rule stopped, and the reason for the one that went least far.
+fn stopped(sweep: &Sweep) -> Option<String> {
+    let all: Vec<(&Run, &Outcome)> = sweep
+        .runs
+        .iter()
+        .filter(|run| run.status == Status::Stopped)
+        .filter_map(|run| Some((run, run.outcome.as_ref()?)))
+        .collect();
+    let (run, outcome) = all.iter().min_by_key(|(_, outcome)| outcome.steps)?;
+    let values: Vec<String> =
+        run.trial.values.iter().map(|(key, value)| format!("{key} {}", value.label(key))).collect();
+    let reason = outcome.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
+    Some(format!(
+        "{} of {} were stopped early by a rule of `stop`, the shortest ({}) after {} of {} steps{reason}.",
+        all.len(),
+        if sweep.runs.len() == 1 { "1 trial".to_owned() } else { format!("{} trials", sweep.runs.len()) },
+        values.join(", "),
+        outcome.steps,
+        run.trial.steps
+    ))
+}
+
 /// How many trials failed, how, and at which values of the lead axis.
 fn failures(sweep: &Sweep, study: &Study) -> Option<String> {
     let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
@@ -457,6 +482,23 @@ mod tests {
             }
         }
         sweep
+    }
+
+    #[test]
+    fn trials_that_a_rule_stopped_are_named() {
+        let mut sweep = synthetic::default_sweep();
+        assert_eq!(stopped(&sweep), None);
+        for (run, steps) in sweep.runs.iter_mut().zip([60, 30]) {
+            run.status = Status::Stopped;
+            let outcome = run.outcome.as_mut().unwrap();
+            outcome.reason = Some(format!("no gain at step {steps}"));
+            outcome.steps = steps;
+        }
+        let text = stopped(&sweep).unwrap();
+        assert!(
+            text.starts_with("2 of ") && text.contains(" after 30 of ") && text.ends_with(": no gain at step 30."),
+            "{text}"
+        );
     }
 
     #[test]

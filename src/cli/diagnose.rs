@@ -181,7 +181,7 @@ fn trend(diagnosis: &Diagnosis) -> String {
     let head = match (trend, found.onset) {
         (Trend::TooShort | Trend::NotFinite, _) => return format!("{series}: {}", trend.id().replace('_', " ")),
         (_, Some(onset)) => format!("flat from step {onset} at {level:.3}"),
-        _ => format!("{} at {level:.3}", trend.id()),
+        _ => format!("{} at {level:.3}", trend.id().replace('_', " ")),
     };
     let rate = found
         .rate_share
