@@ -7,12 +7,14 @@ use super::exit;
 
 /// Least size of the stack that the main thread needs, in bytes.
 const STACK: u64 = 1 << 20;
+/// Least number of open files with which an error can still be told. A run needs more.
+const FILES: u64 = 16;
 
 /// Makes the limits on file sizes (`ulimit -f`) and on processor time (`ulimit -t`) tell what they are. The first becomes an
 /// error of the write. At the second, a command says so and ends, and a worker dies by a signal of its own.
 ///
 /// # Errors
-/// The limit on the stack, if it is too low to do anything.
+/// The limit on the stack or on open files, if it is too low to do anything.
 pub fn report_limits() -> Result<(), String> {
     // SAFETY: ignoring a signal installs no handler. The other handler only writes and ends the process.
     unsafe {
@@ -20,15 +22,22 @@ pub fn report_limits() -> Result<(), String> {
         libc::signal(libc::SIGXCPU, out_of_time as *const () as libc::sighandler_t);
     }
     warn_before_kill();
-    match getrlimit(Resource::Stack).current {
-        Some(bytes) if bytes < STACK => Err(format!(
+    let too_low = |resource, least| getrlimit(resource).current.filter(|limit| *limit < least);
+    if let Some(bytes) = too_low(Resource::Stack, STACK) {
+        return Err(format!(
             "the stack of this process is limited to {} KiB (`ulimit -s`), but it needs {} KiB. Raise the limit, then run the \
              same command again",
             bytes >> 10,
             STACK >> 10
-        )),
-        _ => Ok(()),
+        ));
     }
+    if let Some(files) = too_low(Resource::Nofile, FILES) {
+        return Err(format!(
+            "this process may have {files} files open (`ulimit -n`), but it needs at least {FILES}. Raise the limit, then run \
+             the same command again"
+        ));
+    }
+    Ok(())
 }
 
 /// Lets the limit on processor time kill this process with its own signal: its parent tells what happened by the signal.
