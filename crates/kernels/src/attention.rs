@@ -278,7 +278,7 @@ fn add_bias_gradient(dscores: &[f32], tile: &Tile, inputs: Inputs<'_>, bias: &Di
 }
 
 /// Softmax of each row of `s` elements, in place.
-fn softmax(scores: &mut [f32], s: usize) {
+pub(super) fn softmax(scores: &mut [f32], s: usize) {
     simd(
         #[inline(always)]
         || {

@@ -14,6 +14,7 @@ pub mod adamw;
 pub mod attention;
 pub mod convolution;
 pub mod dropout;
+pub mod first_attention;
 pub mod linear;
 pub mod lstm;
 pub mod math;

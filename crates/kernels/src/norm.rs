@@ -100,21 +100,29 @@ pub fn forward_plain(y: &mut [f32], norm: LayerNorm<'_>) -> Normed {
     saved
 }
 
+/// As [`forward`] without dropout, for passes that have no backward pass.
+pub fn apply_to_sum(a: &mut [f32], linear_bias: &[f32], residual: &[f32], norm: LayerNorm<'_>) {
+    let width = norm.weight.len();
+    simd(
+        #[inline(always)]
+        || {
+            for (y, residual) in a.chunks_exact_mut(width).zip(residual.chunks_exact(width)) {
+                for ((y, linear_bias), residual) in y.iter_mut().zip(linear_bias).zip(residual) {
+                    *y = *y + linear_bias + residual;
+                }
+                let (mean, inverse) = moments(y, norm.epsilon);
+                for ((y, weight), bias) in y.iter_mut().zip(norm.weight).zip(norm.bias) {
+                    *y = ((*y - mean) * inverse).mul_add(*weight, *bias);
+                }
+            }
+        },
+    );
+}
+
 #[expect(clippy::inline_always, reason = "must be inlined into the function that is compiled with vector instructions")]
 #[inline(always)]
 fn normalise(y: &mut [f32], saved: &mut Normed, norm: LayerNorm<'_>) {
-    let n = norm.weight.len();
-    let mean = sum_of(
-        [y],
-        #[inline(always)]
-        |[y]| y,
-    ) / n as f32;
-    let variance = sum_of(
-        [y],
-        #[inline(always)]
-        |[y]| (y - mean) * (y - mean),
-    ) / n as f32;
-    let inverse = 1.0 / (variance + norm.epsilon).sqrt();
+    let (mean, inverse) = moments(y, norm.epsilon);
     saved.normal.extend(y.iter_mut().zip(norm.weight).zip(norm.bias).map(
         #[inline(always)]
         |((y, weight), bias)| {
@@ -124,6 +132,24 @@ fn normalise(y: &mut [f32], saved: &mut Normed, norm: LayerNorm<'_>) {
         },
     ));
     saved.inverse.push(inverse);
+}
+
+/// The mean of a row and 1 / its standard deviation.
+#[expect(clippy::inline_always, reason = "must be inlined into the function that is compiled with vector instructions")]
+#[inline(always)]
+fn moments(y: &[f32], epsilon: f32) -> (f32, f32) {
+    let n = y.len() as f32;
+    let mean = sum_of(
+        [y],
+        #[inline(always)]
+        |[y]| y,
+    ) / n;
+    let variance = sum_of(
+        [y],
+        #[inline(always)]
+        |[y]| (y - mean) * (y - mean),
+    ) / n;
+    (mean, 1.0 / (variance + epsilon).sqrt())
 }
 
 /// Replaces `dy` by the gradient of the LayerNorm's input, which is also the residual's gradient. Adds to the gradients of

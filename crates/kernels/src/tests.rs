@@ -7,6 +7,7 @@ use super::activation::{self, Activation};
 use super::attention::{self, DistanceBias, Inputs};
 use super::convolution::{self, Kernel};
 use super::dropout::{Dropout, Mask};
+use super::first_attention::{self, FirstInputs};
 use super::linear;
 use super::lstm::{self, Order, Weights};
 use super::norm::{self, LayerNorm, Site};
@@ -171,6 +172,12 @@ proptest! {
         let plain = |a: &[f64], bias: &[f64], residual: &[f64], weight: &[f64], shift: &[f64]| {
             dot(&c, &plain_norm(a, bias, residual, weight, shift, &factors))
         };
+        if dropout.is_none() {
+            let mut alone = a.clone();
+            let norm = LayerNorm { weight: &weight, bias: &shift, epsilon: 1e-12 };
+            norm::apply_to_sum(&mut alone, &bias, &residual, norm);
+            prop_assert_eq!(&alone, &y);
+        }
         let [wa, wb, wr, wg, ws] = [&a, &bias, &residual, &weight, &shift].map(|x| wide(x));
         close("y", &y, &plain_norm(&wa, &wb, &wr, &wg, &ws, &factors));
         // With two columns the normalised values are +-1 whatever goes in: slopes are rounding alone.
@@ -185,6 +192,30 @@ proptest! {
         close("dresidual", &dresidual, &slopes(&residual, |r| plain(&wa, &wb, r, &wg, &ws)));
         close("dweight", &dweight, &slopes(&weight, |g| plain(&wa, &wb, &wr, g, &ws)));
         close("dshift", &dshift, &slopes(&shift, |s| plain(&wa, &wb, &wr, &wg, s)));
+    }
+
+    #[test]
+    fn attention_of_first_tokens_needs_no_keys_and_values(
+        lengths in prop::collection::vec(1usize..7, 1..4), heads in 1usize..4, size in 1usize..9, columns in 1usize..9,
+        seed in any::<u64>(),
+    ) {
+        let (keys, width) = (offsets(&lengths), heads * size);
+        let tokens = keys[lengths.len()] as usize;
+        let (x, q) = (normals(seed, tokens * columns), normals(seed ^ 1, lengths.len() * width));
+        let weight = |i: u64| normals(seed ^ i, width * columns);
+        let bias = |i: u64| normals(seed ^ i, width);
+        let (key, value, value_bias) = (weight(2), weight(3), bias(4));
+        let (k, v) = (linear::forward(&x, &key, &bias(5)), linear::forward(&x, &value, &value_bias));
+        let queries: Vec<u32> = (0..=lengths.len() as u32).collect();
+        let inputs = Inputs {
+            q: &q, k: &k, v: &v, heads, width, queries: &queries, keys: &keys, query_positions: &[], positions: &[], window: None, bias: None,
+            dropout: None,
+        };
+        let (expected, _) = attention::forward(inputs);
+        let first = FirstInputs {
+            x: &x, q: &q, key: &key, value: &value, value_bias: &value_bias, heads, offsets: &keys,
+        };
+        close("context", &first_attention::forward(first), &wide(&expected));
     }
 
     #[test]
@@ -331,6 +362,9 @@ fn activations_are_their_formulas() {
         let shifted: Vec<f32> = x.iter().zip(bias.iter().cycle()).map(|(x, bias)| x + bias).collect();
         let mut slopes = x.clone();
         let y = activation.forward(&mut slopes, &bias);
+        let mut values = x.clone();
+        activation.apply(&mut values, &bias);
+        assert_eq!(values, y, "without slopes");
         close("y", &y, &shifted.iter().map(|&x| exact(f64::from(x))).collect::<Vec<_>>());
         let mut dy = vec![2.0; x.len()];
         activation::backward(&slopes, &mut dy);

@@ -242,6 +242,17 @@ pub trait Operations {
     /// output; those of `k` and `v` are all tokens.
     fn attention(&mut self, q: &Tensor, k: &Tensor, v: &Tensor, attention: &Attention) -> Result<Tensor>;
 
+    /// The first row of each sequence and its context, from the layer's input `x` and the layers of queries, keys and values.
+    /// None if the pass needs the keys and values of all tokens.
+    fn first_context(
+        &mut self,
+        _x: &Tensor,
+        _layers: [Linear; 3],
+        _attention: &Attention,
+    ) -> Result<Option<[Tensor; 2]>> {
+        Ok(None)
+    }
+
     /// `LayerNorm(residual + dropout(x W^T + b))`, the end of an attention or feed-forward part. Without dropout if
     /// `dropout` is None.
     fn add_norm(

@@ -31,6 +31,8 @@ type Backward<'a> = Box<dyn FnOnce(&mut Gradients<'a>, Vec<f32>) -> Result<()> +
 /// The operations of one pass.
 pub struct Tape<'a> {
     pass: &'a Pass,
+    /// Whether the numbers may differ from those of training by rounding.
+    takes_shortcuts: bool,
     /// The number of each recorded operation, by its output.
     numbers: HashMap<TensorId, usize>,
     recorded: Vec<Backward<'a>>,
@@ -38,7 +40,12 @@ pub struct Tape<'a> {
 
 impl<'a> Tape<'a> {
     pub fn new(pass: &'a Pass) -> Self {
-        Self { pass, numbers: HashMap::new(), recorded: Vec::new() }
+        Self { pass, takes_shortcuts: false, numbers: HashMap::new(), recorded: Vec::new() }
+    }
+
+    /// A tape for predictions, which may differ from those of training by rounding.
+    pub fn with_shortcuts(pass: &'a Pass) -> Self {
+        Self { takes_shortcuts: true, ..Self::new(pass) }
     }
 
     /// Computes all gradients from the gradient of `output`.
@@ -61,6 +68,12 @@ impl<'a> Tape<'a> {
         &self.pass.model
     }
 
+    /// The result of an operation of a pass without training.
+    fn value(&self, values: Vec<f32>, width: usize) -> Result<Tensor> {
+        let rows = values.len() / width;
+        Tensor::from_vec(values, (rows, width), &self.model().device)
+    }
+
     /// The result of an operation with `width` columns. Records `backward` if an input has a gradient or one of the
     /// `parameters` is trainable.
     fn result(
@@ -71,8 +84,7 @@ impl<'a> Tape<'a> {
         parameters: &[usize],
         backward: impl FnOnce(&mut Gradients<'a>, Vec<f32>) -> Result<()> + 'a,
     ) -> Result<Tensor> {
-        let rows = values.len() / width;
-        let result = Tensor::from_vec(values, (rows, width), &self.model().device)?;
+        let result = self.value(values, width)?;
         let is_trained = |&parameter: &usize| self.model().parameters[parameter].trainable;
         let has_gradient = |input: &&Tensor| self.numbers.contains_key(&input.id());
         if self.pass.training.is_some() && (inputs.iter().any(has_gradient) || parameters.iter().any(is_trained)) {

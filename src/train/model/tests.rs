@@ -347,6 +347,24 @@ fn mixing_is_of_pooled_outputs_and_labels_and_in_training_alone() {
     assert_eq!(score(mixed([1, 0], [0.5, 0.5])), score(plain.clone()));
 }
 
+/// The shortcuts of predictions change only the rounding.
+#[test]
+fn predictions_equal_the_logits() {
+    let checkpoint = Checkpoint::embedded();
+    for pooling in [Pooling::Cls, Pooling::Pooler, Pooling::Mean] {
+        let mut settings = config();
+        settings.model.pooling = Some(pooling);
+        let model = Arc::new(checkpoint.network(&settings, 3));
+        let batch = Arc::new(batch(4, &[12, 1, 7], 8192, 3));
+        let pass = || Pass { model: model.clone(), batch: batch.clone(), training: None };
+        let (logits, predictions) = (pass().logits().unwrap(), pass().predictions().unwrap());
+        assert_eq!(logits.len(), predictions.len());
+        for (logit, prediction) in logits.iter().zip(&predictions) {
+            assert!((logit - prediction).abs() < 1e-5, "{predictions:?} instead of {logits:?}");
+        }
+    }
+}
+
 /// Removing tokens from a packed sequence equals masking them: candle-transformers gets the whole sequence and a mask.
 #[test]
 fn removed_tokens_are_masked_in_attention_and_input() {

@@ -85,6 +85,11 @@ impl TransformerLayer {
     }
 
     fn self_attention(&self, ops: &mut dyn Operations, x: &Tensor, rows: Rows) -> Result<Tensor> {
+        if rows == Rows::Outputs
+            && let Some([first, context]) = ops.first_context(x, [self.query, self.key, self.value], &self.attention)?
+        {
+            return self.attention_end.forward(ops, &context, &first);
+        }
         // The order determines in which order gradients are added, and so the bits of the result.
         let v = ops.linear(x, self.value)?;
         let k = ops.linear(x, self.key)?;

@@ -11,6 +11,7 @@ use super::{Input, Tape, distance_bias, parameters, release, weights};
 use plateau_kernels::activation::{self, Activation};
 use plateau_kernels::attention::{self, Inputs};
 use plateau_kernels::convolution;
+use plateau_kernels::first_attention::{self, FirstInputs};
 use plateau_kernels::lstm::{self, Order};
 use plateau_kernels::norm::{self, LayerNorm, Site};
 use plateau_kernels::pool;
@@ -102,7 +103,12 @@ impl Operations for Tape<'_> {
     }
 
     fn dense(&mut self, x: &Tensor, layer: Linear, activation: Activation) -> Result<Tensor> {
-        let mut slopes = self.model().multiply(&host(x)?, layer)?;
+        let mut product = self.model().multiply(&host(x)?, layer)?;
+        if self.pass.training.is_none() {
+            activation.apply(&mut product, &self.model().bias(layer)?);
+            return self.value(product, layer.outputs);
+        }
+        let mut slopes = product;
         let y = activation.forward(&mut slopes, &self.model().bias(layer)?);
         let input = Input::new(x, &[layer], self.model());
         self.result(y, layer.outputs, &[x], &parameters([layer]), move |gradients, mut dy| {
@@ -226,6 +232,36 @@ impl Operations for Tape<'_> {
         })
     }
 
+    fn first_context(
+        &mut self,
+        x: &Tensor,
+        [query, key, value]: [Linear; 3],
+        attention: &Attention,
+    ) -> Result<Option<[Tensor; 2]>> {
+        let is_plain = attention.bias.is_none() && attention.window.is_none();
+        let is_of_first_tokens = self.pass.batch.outputs.is_none();
+        if !self.takes_shortcuts
+            || !is_plain
+            || !is_of_first_tokens
+            || [key, value].iter().any(|layer| layer.low_rank.is_some())
+        {
+            return Ok(None);
+        }
+        let first = self.output_rows(x)?;
+        let q = self.linear(&first, query)?;
+        let model = self.model();
+        let context = first_attention::forward(FirstInputs {
+            x: &host(x)?,
+            q: &host(&q)?,
+            key: &model.weight(key)?,
+            value: &model.weight(value)?,
+            value_bias: &model.bias(value)?,
+            heads: attention.heads,
+            offsets: &self.pass.batch.offsets,
+        });
+        Ok(Some([first, self.value(context, value.outputs)?]))
+    }
+
     fn add_norm(
         &mut self,
         x: &Tensor,
@@ -239,12 +275,16 @@ impl Operations for Tape<'_> {
         let (norm_weight, norm_bias) = model.affine(norm)?;
         let width = norm_weight.len();
         let mut y = model.multiply(&host(x)?, layer)?;
+        let affine = LayerNorm { weight: &norm_weight, bias: &norm_bias, epsilon: norm.epsilon as f32 };
+        if self.pass.training.is_none() {
+            norm::apply_to_sum(&mut y, &linear_bias, &host(residual)?, affine);
+            return self.value(y, width);
+        }
         let dropout = dropout.and_then(|place| self.pass.dropout(place));
         let offsets = self.pass.offsets(y.len() / width);
         let normed = {
             let site = Site { dropout: dropout.as_ref(), offsets: &offsets };
-            let parameters = LayerNorm { weight: &norm_weight, bias: &norm_bias, epsilon: norm.epsilon as f32 };
-            norm::forward(&mut y, &linear_bias, &host(residual)?, parameters, site)
+            norm::forward(&mut y, &linear_bias, &host(residual)?, affine, site)
         };
         let (input, skip) = (Input::new(x, &[layer], model), residual.id());
         let mut trained = parameters([layer]);
