@@ -166,7 +166,7 @@ struct Predictor<'a> {
     bar: ProgressBar,
     started: Instant,
     texts: usize,
-    /// Outputs and targets of the texts whose label the model knows.
+    /// The targets of the texts whose label the model knows, and the outputs for each.
     judged: (Vec<Vec<f32>>, Vec<Target>),
     unlabelled: usize,
     /// Texts with a label that the model does not know.
@@ -214,7 +214,9 @@ impl<'a> Predictor<'a> {
             names.push("text_pair");
         }
         names.push("label");
-        names.extend(self.labels.iter().map(String::as_str));
+        if self.name != TaskName::Tokens {
+            names.extend(self.labels.iter().map(String::as_str));
+        }
         write_out(&csv_row(names.iter().map(|name| spreadsheet_cell(name)))?)
     }
 
@@ -256,16 +258,22 @@ impl<'a> Predictor<'a> {
     }
 
     fn add(&mut self, examples: &[Example], labels: Option<&[String]>) -> Result<bool, Failure> {
-        let outputs = self.classifier.outputs(examples).map_err(bad_input)?;
+        let tokens = self.classifier.tokens(examples).map_err(bad_input)?;
+        let outputs = self.classifier.outputs_of(&tokens).map_err(bad_input)?;
         let mut out = Vec::new();
-        for (example, outputs) in examples.iter().zip(&outputs) {
-            out.extend(self.line(example, outputs)?);
+        for (index, (example, outputs)) in examples.iter().zip(&outputs).enumerate() {
+            out.extend(if self.name == TaskName::Tokens {
+                self.tagged_line(example, outputs, tokens.outputs_of(index).map(|(_, word)| word as usize))?
+            } else {
+                self.line(example, outputs)?
+            });
         }
-        for (label, outputs) in labels.into_iter().flatten().zip(outputs) {
+        for (index, (label, outputs)) in labels.into_iter().flatten().zip(outputs).enumerate() {
             match tasks::read_target(self.name, label, &self.numbers) {
+                _ if label.is_empty() && self.name == TaskName::Tokens => self.unlabelled += 1,
                 Ok(target) => {
-                    self.judged.0.push(outputs);
-                    self.judged.1.push(target);
+                    self.judged.0.extend(outputs.chunks_exact(self.task.outputs()).map(<[f32]>::to_vec));
+                    self.judged.1.extend(tokens.targets_of(index, &target));
                 }
                 Err(_) if label.is_empty() => self.unlabelled += 1,
                 Err(_) => self.unknown += 1,
@@ -281,7 +289,7 @@ impl<'a> Predictor<'a> {
         let names: Vec<&str> = match &predicted {
             Target::Class(class) => vec![&self.labels[*class as usize]],
             Target::Labels(labels) => labels.iter().map(|label| self.labels[*label as usize].as_str()).collect(),
-            Target::Number(_) | Target::Unknown => Vec::new(),
+            Target::Number(_) | Target::Unknown | Target::Tags(_) | Target::Word(..) => Vec::new(),
         };
         let number = if let Target::Number(number) = predicted { Some(number) } else { None };
         match self.format {
@@ -314,6 +322,34 @@ impl<'a> Predictor<'a> {
         }
     }
 
+    /// The tag of each word. Words that were cut have none: `-` in CSV, null in jsonl.
+    fn tagged_line(
+        &self,
+        example: &Example,
+        outputs: &[f32],
+        kept: impl Iterator<Item = usize>,
+    ) -> Result<Vec<u8>, Failure> {
+        let words: Vec<&str> = tasks::words(&example.text).collect();
+        let mut tags: Vec<Option<(&str, f64)>> = vec![None; words.len()];
+        for (word, outputs) in kept.zip(outputs.chunks_exact(self.task.outputs())) {
+            if let (Target::Class(tag), probabilities) = tasks::predict(self.name, outputs) {
+                tags[word] = Some((&self.labels[tag as usize], probabilities[tag as usize]));
+            }
+        }
+        match self.format {
+            PredictionFormat::Csv => {
+                let tags: Vec<&str> = tags.iter().map(|tag| tag.map_or("-", |(tag, _)| tag)).collect();
+                csv_row([example.text.as_str(), &tags.join(" ")].map(spreadsheet_cell).into_iter())
+            }
+            PredictionFormat::Jsonl => {
+                let names: Vec<Option<&str>> = tags.iter().map(|tag| tag.map(|(name, _)| name)).collect();
+                let probabilities: Vec<Option<f64>> =
+                    tags.iter().map(|tag| tag.map(|(_, probability)| (probability * 1e6).round() / 1e6)).collect();
+                Ok(format!("{}\n", json!({"text": words, "label": names, "probabilities": probabilities})).into_bytes())
+            }
+        }
+    }
+
     /// Says how many texts were scored, how fast, and how many labels are right.
     fn finish(self) {
         self.bar.finish_and_clear();
@@ -339,7 +375,7 @@ impl<'a> Predictor<'a> {
 }
 
 /// The scores over all labelled texts, and a line for each class.
-fn scores(task: TaskName, found: &Evaluated, texts: usize, labels: &[String]) -> String {
+fn scores(task: TaskName, found: &Evaluated, targets: usize, labels: &[String]) -> String {
     let number = |score: Option<f64>| score.map_or_else(|| "–".to_owned(), |score| format!("{score:.4}"));
     let row = found.row(0, f32::NAN, f32::NAN);
     let shown = task.metrics().iter().filter(|metric| !metric.is_loss());
@@ -347,12 +383,14 @@ fn scores(task: TaskName, found: &Evaluated, texts: usize, labels: &[String]) ->
         let value = Some(f64::from(metric.value(&row))).filter(|value| !value.is_nan());
         format!("{} {}", metric.title(), number(value))
     });
-    let mut text = format!("{} of {}", shown.collect::<Vec<_>>().join(", "), count(texts, "labelled text"));
+    let judged = if task == TaskName::Tokens { "labelled word" } else { "labelled text" };
+    let mut text = format!("{} of {}", shown.collect::<Vec<_>>().join(", "), count(targets, judged));
     let classes = &found.scores.classes;
     let width = labels.iter().map(|label| label.chars().count()).max().unwrap_or(0).max("label".len());
     // Writing to a String cannot fail.
     if !labels.is_empty() {
-        let _ = write!(text, "\n{:width$}  precision  recall      F1  texts", "label");
+        let judged = if task == TaskName::Tokens { "words" } else { "texts" };
+        let _ = write!(text, "\n{:width$}  precision  recall      F1  {judged}", "label");
     }
     for (class, label) in labels.iter().enumerate() {
         let [precision, recall, f1] =

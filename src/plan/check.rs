@@ -29,7 +29,7 @@ pub(super) fn mistakes(config: &TrialConfig, steps: u64, data: &DataFacts, model
         }
     }
     // Without attention heads there is no encoder.
-    if model.heads == 0 && config.model.pooling != Some(Pooling::Pooler) {
+    if model.heads == 0 && config.model.pooling.is_some_and(|pooling| pooling != Pooling::Pooler) {
         let what = "`model.pooling` does not apply to a network without an encoder, which has its own".to_owned();
         mistake("model.pooling", "model.architecture", what, "leave it out".to_owned());
     }
@@ -86,7 +86,7 @@ fn modules(config: &TrialConfig, model: &ModelFacts) -> Vec<Mistake> {
             mistake(key, "model.architecture", &what, "leave it out, or leave `model.architecture` out");
         }
     }
-    if has_extra && model.heads > 0 && config.model.pooling != Some(Pooling::Pooler) {
+    if has_extra && model.heads > 0 && config.model.pooling.is_some_and(|pooling| pooling != Pooling::Pooler) {
         let what = "`model.pooling` does not apply with `model.extra`, which has its own";
         mistake("model.pooling", "model.extra", what, "leave it out");
     }

@@ -1,10 +1,12 @@
 //! Defaults that depend on other values: what the checkpoint decides, and the warm-up of schedules that rise on their own.
 
-use crate::trial::{FractionOrSteps, ModelFacts, TrialConfig};
+use crate::trial::{FractionOrSteps, ModelFacts, TaskName, TrialConfig};
 
 /// Fills in what the checkpoint and other keys decide where the sweep does not.
 pub(super) fn settle_model(config: &mut TrialConfig, model: &ModelFacts) {
-    config.model.pooling.get_or_insert(model.default_pooling());
+    if config.data.task != TaskName::Tokens {
+        config.model.pooling.get_or_insert(model.default_pooling());
+    }
     config.model.dropout = config.model.dropout.or(model.dropout);
     if let Some(patience) = &mut config.stop.patience {
         patience.metric.get_or_insert(config.metric);

@@ -7,8 +7,8 @@
 use super::identity::Identities;
 use super::{Facts, Plan};
 use crate::trial::{
-    Augmentation, Axis, AxisValue, FractionOrSteps, Key, Length, Probe, ProbeKind, Scheduler, StopRules, Trial,
-    TrialConfig, TrialId,
+    Augmentation, Axis, AxisValue, FractionOrSteps, Key, Length, Probe, ProbeKind, Scheduler, StopRules, TaskName,
+    Trial, TrialConfig, TrialId,
 };
 
 /// Fewest steps of a fork.
@@ -59,15 +59,15 @@ fn kinds(request: &ProbeRequest<'_>) -> Vec<(ProbeKind, f64)> {
     let ProbeRequest { trial, rate, .. } = request;
     let (peak, config) = (trial.config.lr, &trial.config);
     let rate = rate.max(peak * 1e-6);
-    let switched = if config.augmentation.is_empty() { ProbeKind::AugmentationOn } else { ProbeKind::AugmentationOff };
-    let mut kinds = vec![
-        (ProbeKind::Control, rate),
-        (ProbeKind::LrDown, 0.1 * rate),
-        (ProbeKind::LrUp, 3.0 * rate),
-        (switched, rate),
-        (ProbeKind::Blank, rate),
-        (ProbeKind::OneBatch, peak),
-    ];
+    let switched = match (config.data.task, config.augmentation.is_empty()) {
+        // The tags of words do not follow changes of the text.
+        (TaskName::Tokens, _) => None,
+        (_, true) => Some(ProbeKind::AugmentationOn),
+        (_, false) => Some(ProbeKind::AugmentationOff),
+    };
+    let mut kinds = vec![(ProbeKind::Control, rate), (ProbeKind::LrDown, 0.1 * rate), (ProbeKind::LrUp, 3.0 * rate)];
+    kinds.extend(switched.map(|kind| (kind, rate)));
+    kinds.extend([(ProbeKind::Blank, rate), (ProbeKind::OneBatch, peak)]);
     if rate * FAR < peak {
         kinds.push((ProbeKind::LrPeak, peak));
     }

@@ -2,7 +2,7 @@
 
 use super::check::Mistake;
 use crate::spec::StopAcross;
-use crate::trial::{ClassWeights, DataFacts, LossName, Metric, TaskName, TrialConfig};
+use crate::trial::{Architecture, ClassWeights, DataFacts, Extra, LossName, Metric, TaskName, TrialConfig};
 
 /// The mistakes of a trial that its task explains.
 pub(super) fn mistakes(config: &TrialConfig, data: &DataFacts) -> Vec<Mistake> {
@@ -24,6 +24,9 @@ pub(super) fn mistakes(config: &TrialConfig, data: &DataFacts) -> Vec<Mistake> {
             ("loss.class_weights", loss.class_weights.is_some(), "class weights"),
             ("label_smoothing", config.label_smoothing > 0.0, "label smoothing"),
         ];
+        if task == TaskName::Tokens {
+            tokens_mistakes(config, &mut mistake);
+        }
         for (key, _, name) in others.into_iter().filter(|(_, is_set, _)| *is_set) {
             let what = format!("`{key}` needs classes: `task: {}` has no {name}", task.name());
             mistake(key, "data.task", what, "leave it out".to_owned());
@@ -39,6 +42,29 @@ pub(super) fn mistakes(config: &TrialConfig, data: &DataFacts) -> Vec<Mistake> {
         mistake("loss.class_weights", "data.train", what, format!("the labels are {}", names.join(", ")));
     }
     mistakes
+}
+
+/// The settings that need one output for a text.
+fn tokens_mistakes(config: &TrialConfig, mistake: &mut impl FnMut(&'static str, &'static str, String, String)) {
+    let architecture = match &config.model.architecture {
+        Architecture::BagOfWords { .. } => Some("bag_of_words"),
+        Architecture::Textcnn { .. } => Some("textcnn"),
+        Architecture::None | Architecture::Bilstm { .. } => None,
+    };
+    if let Some(name) = architecture {
+        let what = format!("`task: tokens` needs a vector for each word, which {name} does not have");
+        mistake("model.architecture", "data.task", what, "use an encoder or bilstm".to_owned());
+    }
+    let others = [
+        ("model.pooling", config.model.pooling.is_some()),
+        ("model.extra", config.model.extra != Extra::None),
+        ("augmentation", !config.augmentation.is_empty()),
+        ("data.text_pair", config.data.text_pair.is_some()),
+    ];
+    for (key, _) in others.into_iter().filter(|(_, is_set)| *is_set) {
+        let what = format!("`{key}` does not apply to `task: tokens`, where each word has a tag");
+        mistake(key, "data.task", what, "leave it out".to_owned());
+    }
 }
 
 /// Why two trials of a sweep cannot be compared: their losses differ, and something compares losses.

@@ -76,6 +76,10 @@ pub(super) const METRIC: Kind = Kind::Choice(&[
     "subset_accuracy",
     "macro_auroc",
     "macro_average_precision",
+    "entity_precision",
+    "entity_recall",
+    "entity_f1",
+    "token_accuracy",
 ]);
 
 pub(super) static KEYS: &[Key] = &[
@@ -163,19 +167,19 @@ pub(super) static KEYS: &[Key] = &[
         kind: COLUMN,
         put: |c, v| put(&mut c.data.label, v),
         doc: Doc {
-            about: "The column with the class, the number or the labels, as `data.task` says.",
+            about: "The column with the class, the number, the labels or the tags, as `data.task` says.",
             unit: "",
             example: "stars",
         },
     },
     Key {
         path: "data.task",
-        kind: Kind::Choice(&["classification", "regression", "multi_label"]),
+        kind: Kind::Choice(&["classification", "regression", "multi_label", "tokens"]),
         put: |c, v| put(&mut c.data.task, v),
         doc: Doc {
             about: "What the label of a text is; `task` at the top level is the same key. `classification`: every distinct value is \
                     a class. `regression`: a number. `multi_label`: any number of labels, also none, such as `a|b`, or a list in \
-                    JSON. It cannot vary within a sweep.",
+                    JSON. `tokens`: a tag for each word, such as `O B-LOC`, a list, or a CoNLL file. It cannot vary within a sweep.",
             unit: "",
             example: "regression",
         },
@@ -244,7 +248,7 @@ pub(super) static KEYS: &[Key] = &[
     },
     Key {
         path: "data.format",
-        kind: Kind::Optional(&Kind::Choice(&["csv", "tsv", "json", "jsonl", "parquet", "fasttext"])),
+        kind: Kind::Optional(&Kind::Choice(&["csv", "tsv", "json", "jsonl", "parquet", "fasttext", "conll"])),
         put: |c, v| put(&mut c.data.format, v),
         doc: Doc {
             about: "The format of the data files; `null`: by the extension or the content of a file.",

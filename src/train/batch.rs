@@ -82,14 +82,24 @@ impl MicroBatch {
             types: Vec::new(),
             positions: Vec::new(),
             offsets: vec![0],
-            outputs: None,
-            targets: examples.iter().map(|&example| targets(example)).collect(),
+            outputs: (!tokens.outputs.is_empty()).then(Vec::new),
+            targets: Vec::new(),
             places: (place..place + examples.len()).map(|place| place as u32).collect(),
             mix: None,
             frozen: None,
         };
         for &example in examples {
             let span = span(tokens, example);
+            let start = packed.ids.len();
+            let target = targets(example);
+            match &mut packed.outputs {
+                None => packed.targets.push(target),
+                Some(outputs) => {
+                    let rows = tokens.outputs_of(example as usize);
+                    outputs.extend(rows.map(|(token, _)| (start + token as usize - span.start) as u32));
+                    packed.targets.extend(tokens.targets_of(example as usize, &target));
+                }
+            }
             packed.positions.extend_from_slice(&tokens.positions[span.clone()]);
             packed.ids.extend_from_slice(&tokens.ids[span.clone()]);
             packed.types.extend(tokens.types[span].iter().copied().map(u32::from));

@@ -1,7 +1,7 @@
 //! A fine-tuned classifier outside training: its files, and the scores that it gives to texts.
 //!
 //! The files are those of a trial, or of a folder that `plateau export --format hf` wrote: a model for transformers'
-//! `AutoModelForSequenceClassification`, or a sentence-transformers folder where the pooling needs one.
+//! `AutoModelForSequenceClassification` or `AutoModelForTokenClassification`, or a sentence-transformers folder where the pooling needs one.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,6 +17,7 @@ use super::data::{Encoder, Example, Tokens, config_and_tokenizer, read, read_wei
 use super::model::config::model_type;
 use super::model::declarations::Declarations;
 use super::model::encoder::Shape;
+use super::model::head::Outputs;
 use super::model::network::default_pooling;
 use super::model::new_network::NewNetwork;
 use super::model::parameters::Tensors;
@@ -38,7 +39,7 @@ const COLUMNS: [&str; 4] = ["text", "text_pair", "label", "truncate"];
 pub struct ClassifierFiles {
     config: Map<String, Value>,
     tokenizer: Vec<u8>,
-    /// With the names of transformers' model for sequence classification.
+    /// With the names of transformers' model for the task.
     weights: Vec<u8>,
     pub pooling: Pooling,
     /// What was added to the encoder.
@@ -99,7 +100,9 @@ impl ClassifierFiles {
             Some(lora) => (peft::merge(&weights, lora)?, Some(peft::files(&weights, lora, &config.model.from)?)),
             None => (weights, None),
         };
-        let pooling = if let Some(pooling) = config.model.pooling {
+        let pooling = if config.data.task == TaskName::Tokens {
+            Pooling::Pooler
+        } else if let Some(pooling) = config.model.pooling {
             pooling
         } else if config.model.extra != Extra::None {
             Pooling::Pooler
@@ -120,7 +123,7 @@ impl ClassifierFiles {
         })
     }
 
-    /// The classifier in a folder that `plateau export` wrote, or that transformers saved for sequence classification.
+    /// The classifier in a folder that `plateau export` wrote, or that transformers saved for sequence or token classification.
     pub fn read(folder: &Path) -> Result<Self, TrainError> {
         let name = folder.display().to_string();
         let (json, tokenizer) = config_and_tokenizer(&name)?;
@@ -175,7 +178,7 @@ impl ClassifierFiles {
                  predict` uses the model of the sweep"
             ))
         })?;
-        let class = if is_sentence_transformers { "Model" } else { "ForSequenceClassification" };
+        let class = if is_sentence_transformers { "Model" } else { self.data.task.model_class() };
         let config = self.hub_config(&name, &format!("{stem}{class}"), weight_type);
         let mut files = vec![
             ("config.json".to_owned(), pretty(&Value::Object(config))?),
@@ -225,7 +228,10 @@ impl ClassifierFiles {
         config.insert("model_type".into(), name.into());
         config.insert("id2label".into(), id2label.into());
         config.insert("label2id".into(), label2id.into());
-        config.insert("problem_type".into(), self.data.task.problem_type().into());
+        match self.data.task.problem_type() {
+            Some(problem_type) => config.insert("problem_type".into(), problem_type.into()),
+            None => config.remove("problem_type"),
+        };
         config.insert("dtype".into(), weight_type.name().into());
         config.insert(PLATEAU.into(), columns(&self.data));
         config
@@ -344,7 +350,11 @@ fn labels(config: &Map<String, Value>) -> Option<Vec<String>> {
 /// The task by its name in transformers.
 fn task(config: &Map<String, Value>) -> TaskName {
     let name = config.get("problem_type").and_then(Value::as_str);
-    TaskName::ALL.into_iter().find(|task| Some(task.problem_type()) == name).unwrap_or_default()
+    let class = config.get("architectures").and_then(|all| all.get(0)).and_then(Value::as_str).unwrap_or_default();
+    if class.ends_with(TaskName::Tokens.model_class()) {
+        return TaskName::Tokens;
+    }
+    TaskName::ALL.into_iter().find(|task| name.is_some() && task.problem_type() == name).unwrap_or_default()
 }
 
 /// The names of the columns, as in the data section of a sweep file.
@@ -387,15 +397,16 @@ pub struct Classifier {
 
 impl Classifier {
     pub fn new(files: &ClassifierFiles, threads: usize) -> Result<Self, TrainError> {
-        let outputs = files.outputs();
+        let outputs = Outputs::of(files.data.task, files.outputs());
         let config = files.config_json()?;
         let architecture = architectures::read(&config, &mut Declarations::default())?;
         let Modules { extra, adapters } = files.modules.clone();
-        let own_head = files.pooling == Pooling::Pooler && extra == Extra::None;
+        let is_of_sequences = matches!(outputs, Outputs::Sequences(_));
+        let own_head = files.pooling == Pooling::Pooler && extra == Extra::None && is_of_sequences;
         let name = if own_head { architecture.shape().head.classifier } else { "classifier" };
         // A head of another shape would silently be replaced by random values.
-        if shape(&files.weights, &format!("{name}.weight")).is_none_or(|shape| shape[0] != outputs) {
-            return Err(TrainError::Input(format!("the weights have no classifier for {outputs} labels")));
+        if shape(&files.weights, &format!("{name}.weight")).is_none_or(|shape| shape[0] != outputs.count()) {
+            return Err(TrainError::Input(format!("the weights have no classifier for {} labels", outputs.count())));
         }
         let pooling = Some(files.pooling);
         let wanted = ModelConfig { from: String::new(), pooling, extra, adapters, ..ModelConfig::default() };
@@ -420,7 +431,7 @@ impl Classifier {
         Ok(tokens)
     }
 
-    /// The outputs of the network for each tokenised example.
+    /// The outputs of the network for each tokenised example: those of its targets, one after another.
     pub fn outputs_of(&self, tokens: &Tokens) -> Result<Vec<Vec<f32>>, TrainError> {
         self.pool.install(|| {
             let mut order: Vec<u32> = (0..tokens.len() as u32).collect();
@@ -435,8 +446,10 @@ impl Classifier {
                 .collect::<Result<_, TrainError>>()?;
             let mut outputs = vec![Vec::new(); tokens.len()];
             for (batch, scores) in batches.iter().zip(&scores) {
-                for (&example, row) in batch.iter().zip(scores.chunks_exact(self.model.outputs)) {
-                    outputs[example as usize] = row.to_vec();
+                let mut rest = scores.as_slice();
+                for &example in *batch {
+                    let (own, others) = rest.split_at(tokens.output_count(example as usize) * self.model.outputs);
+                    (outputs[example as usize], rest) = (own.to_vec(), others);
                 }
             }
             Ok(outputs)

@@ -18,9 +18,10 @@ use plateau_random::{Purpose, Random};
 /// The examples to evaluate, packed once.
 pub struct Evaluation {
     batches: Vec<Arc<MicroBatch>>,
-    /// For each micro-batch, the place of each of its sequences in the order of examples: held-out ones, then the probe.
+    /// For each micro-batch, the place of each of its outputs in the order of examples: held-out ones, then the probe.
     order: Vec<Vec<usize>>,
     targets: Vec<Target>,
+    /// Number of outputs of the held-out examples.
     held_out: usize,
     task: Arc<dyn Task>,
 }
@@ -34,17 +35,21 @@ impl Evaluation {
         Random::new(seed, Purpose::Probe).shuffle(&mut probe);
         probe.truncate(TRAIN_PROBE_EXAMPLES);
         probe.sort_unstable();
-        let mut evaluation =
-            Self { batches: Vec::new(), order: Vec::new(), targets: Vec::new(), held_out: held_out.len(), task };
+        let mut evaluation = Self { batches: Vec::new(), order: Vec::new(), targets: Vec::new(), held_out: 0, task };
         evaluation.add(&dataset.eval, &held_out, frozen.eval.as_deref());
+        evaluation.held_out = evaluation.targets.len();
         evaluation.add(&dataset.train, &probe, frozen.train.as_deref());
         evaluation
     }
 
     fn add(&mut self, split: &Split, examples: &[u32], frozen: Option<&Frozen>) {
-        let base = self.targets.len();
         let target = |example: u32| split.examples[example as usize].target.clone();
-        self.targets.extend(examples.iter().map(|&example| target(example)));
+        // The place of each example's first output.
+        let mut firsts = Vec::with_capacity(examples.len());
+        for &example in examples {
+            firsts.push(self.targets.len());
+            self.targets.extend(split.tokens.targets_of(example as usize, &target(example)));
+        }
         let mut places: Vec<usize> = (0..examples.len()).collect();
         places.sort_by_key(|&place| length(&split.tokens, examples[place]));
         let sorted: Vec<u32> = places.iter().map(|&place| examples[place]).collect();
@@ -53,7 +58,9 @@ impl Evaluation {
             let mut micro = MicroBatch::pack(&split.tokens, chosen, target, 0);
             micro.frozen = frozen.map(|frozen| frozen.rows(chosen));
             self.batches.push(Arc::new(micro));
-            self.order.push(places[piece].iter().map(|place| base + place).collect());
+            let outputs =
+                |&place: &usize| firsts[place]..firsts[place] + split.tokens.output_count(examples[place] as usize);
+            self.order.push(places[piece].iter().flat_map(outputs).collect());
         }
     }
 

@@ -52,7 +52,13 @@ impl Frozen {
         let examples = tokens.offsets.len() - 1;
         let offsets = match model.rows(last) {
             Rows::All => tokens.offsets.clone(),
-            Rows::Outputs => (0..=examples as u32).collect(),
+            Rows::Outputs => {
+                let count = |sum: &mut u32, example| {
+                    *sum += tokens.output_count(example) as u32;
+                    Some(*sum)
+                };
+                std::iter::once(0).chain((0..examples).scan(0, count)).collect()
+            }
         };
         let (width, rows) = (model.shape().hidden, offsets[examples] as usize);
         if model.backend == Backend::Candle || rows * width * size_of::<f32>() > LIMIT {
@@ -98,7 +104,10 @@ fn key(model: &Network, tokens: &Tokens) -> Result<String, TrainError> {
         for number in tokens.ids[span.clone()].iter().chain(&tokens.positions[span.clone()]) {
             hash.update(&number.to_le_bytes());
         }
-        hash.update(&tokens.types[span]);
+        hash.update(&tokens.types[span.clone()]);
+        for output in tokens.outputs.get(span).unwrap_or_default() {
+            hash.update(&output.to_le_bytes());
+        }
     }
     Ok(format!("frozen {}", hash.finalize().to_hex()))
 }

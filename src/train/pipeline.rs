@@ -2,6 +2,7 @@
 
 use super::job::{Cache, Job, Sink};
 use super::model::Network;
+use super::model::head::Outputs;
 use super::source_check::SourceCheck;
 use super::{TrainError, augment, checkpoint, data, device, engine, fit, frozen, optim, peft, schedule};
 use crate::trial::{Outcome, Probe, TrialConfig, steps_per_epoch};
@@ -17,7 +18,9 @@ pub fn train(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainError> {
     let dataset = dataset.of_probe(config.probe.as_ref(), config.seed);
     let files = data::CheckpointFiles::read(&config.model.from)?;
     check.checkpoint(&files, &hashes)?;
-    let model = load_model(files, config, config.data.task.outputs(dataset.labels.len()), &device)?;
+    let task = config.data.task;
+    let outputs = Outputs::of(task, task.outputs(dataset.labels.len()));
+    let model = load_model(files, config, outputs, &device)?;
     model.check(&dataset.train.tokens)?;
     model.check(&dataset.eval.tokens)?;
     let rows = dataset.train.examples.len();
@@ -82,7 +85,7 @@ fn augmenter(
 fn load_model(
     files: data::CheckpointFiles,
     config: &TrialConfig,
-    outputs: usize,
+    outputs: Outputs,
     device: &candle_core::Device,
 ) -> Result<Network, TrainError> {
     let mut weights: Vec<&[u8]> = files.weights.iter().map(AsRef::as_ref).collect();

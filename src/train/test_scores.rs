@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::TrainError;
 use super::classifier::Classifier;
-use super::data::TestRows;
+use super::data::{TestRows, output_targets};
 use super::evaluate::mean_loss;
 use super::tasks::{Evaluated, Target, Task};
 use crate::trial::Scores;
@@ -32,8 +32,9 @@ impl TestScores {
         let tokens = classifier.tokens(&rows.examples)?;
         notify(rows.examples.len());
         let outputs = classifier.outputs_of(&tokens)?;
-        let outputs: Vec<&[f32]> = outputs.iter().map(Vec::as_slice).collect();
-        let truth: Vec<&Target> = rows.examples.iter().map(|example| &example.target).collect();
+        let outputs: Vec<&[f32]> = outputs.iter().flat_map(|outputs| outputs.chunks_exact(task.outputs())).collect();
+        let truth = output_targets(&rows.examples, &tokens);
+        let truth: Vec<&Target> = truth.iter().collect();
         let loss = mean_loss(task, &outputs, &truth);
         let Evaluated { accuracy, macro_f1, scores, classes } = task.evaluate(&outputs, &truth);
         let confusion = classes.map(|classes| classes.confusion).unwrap_or_default();

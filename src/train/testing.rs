@@ -9,12 +9,12 @@ use tokenizers::Tokenizer;
 
 use super::augment::{AugmentContext, Augmenter};
 use super::batch::MicroBatch;
-use super::data::{Dataset, Example, Split, Tokens};
+use super::data::{Dataset, Encoder, Example, Split, Tokens};
 use super::engine::Engine;
 use super::frozen::FrozenSplits;
 use super::model::declarations::{Declarations, Initial};
 use super::model::gradient_buffer::GradientBuffer;
-use super::model::head::Head;
+use super::model::head::{Head, Outputs};
 use super::model::{Network, Pass, Training, architectures};
 use super::optim::{RowGradients, Settings};
 use super::tasks::{self, Evaluated, Target, Task};
@@ -112,7 +112,7 @@ impl Checkpoint {
         let mut declarations = Declarations::of(model);
         let encoder = architectures::read(config.as_bytes(), &mut declarations).unwrap();
         let pooling = model.pooling.unwrap_or(Pooling::Pooler);
-        Head::declare(&mut declarations, encoder.shape(), pooling, &model.extra, 3);
+        Head::declare(&mut declarations, encoder.shape(), pooling, &model.extra, 3.into());
         let random = Random::new(seed, Purpose::Initialisation);
         let tensors = declarations.all.iter().zip(0..).map(|(declaration, number)| {
             let (random, n) = (random.at(number), declaration.shape.iter().product::<usize>() as u64);
@@ -126,7 +126,15 @@ impl Checkpoint {
 
     pub fn network(&self, config: &TrialConfig, classes: usize) -> Network {
         let weights: Vec<&[u8]> = std::iter::once(&self.weights).chain(&self.adapter).map(Vec::as_slice).collect();
-        Network::load(&self.config, &weights, &config.model, classes, config.seed, &Device::Cpu).unwrap()
+        Network::load(
+            &self.config,
+            &weights,
+            &config.model,
+            Outputs::of(config.data.task, classes),
+            config.seed,
+            &Device::Cpu,
+        )
+        .unwrap()
     }
 
     pub fn engine(&self, config: &TrialConfig, classes: usize, threads: usize) -> Engine {
@@ -158,12 +166,20 @@ pub fn dataset_of(
     let names: BTreeSet<&str> = read.iter().flat_map(|row| tasks::label_names(task, &row[0])).collect();
     let labels: Vec<String> = names.into_iter().map(str::to_owned).collect();
     let numbers: BTreeMap<&str, u32> = labels.iter().map(String::as_str).zip(0..).collect();
+    let words = DataConfig { task, max_length, ..DataConfig::default() };
+    let encoder = Encoder::of("", &std::fs::read(&checkpoint.tokenizer).unwrap(), &words).unwrap();
     let split = |rows: &[csv::StringRecord]| {
         let mut tokens = Tokens::default();
         let examples = rows
             .iter()
             .map(|row| {
                 let (text, pair) = (row[1].to_owned(), row.get(2).map(str::to_owned));
+                let target = tasks::read_target(task, &row[0], &numbers).unwrap();
+                if task == TaskName::Tokens {
+                    let example = Example { text, pair, target };
+                    encoder.append(&example, &mut tokens).unwrap();
+                    return example;
+                }
                 let input = match &pair {
                     Some(pair) => tokenizers::EncodeInput::from((text.as_str(), pair.as_str())),
                     None => tokenizers::EncodeInput::from(text.as_str()),
@@ -173,7 +189,6 @@ pub fn dataset_of(
                 tokens.types.extend(encoding.get_type_ids().iter().map(|&kind| kind as u8));
                 tokens.positions.extend(0..encoding.len() as u32);
                 tokens.offsets.push(tokens.ids.len() as u32);
-                let target = tasks::read_target(task, &row[0], &numbers).unwrap();
                 Example { text, pair, target }
             })
             .collect();

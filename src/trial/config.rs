@@ -283,6 +283,8 @@ pub enum DataFormat {
     Parquet,
     /// `__label__NAME` and a text per line.
     Fasttext,
+    /// A word and its tag per line.
+    Conll,
 }
 
 impl DataFormat {
@@ -295,6 +297,7 @@ impl DataFormat {
             "json" => Some(Self::Json),
             "jsonl" | "ndjson" => Some(Self::Jsonl),
             "parquet" => Some(Self::Parquet),
+            "conll" | "bio" | "iob" | "iob2" => Some(Self::Conll),
             _ => None,
         }
     }

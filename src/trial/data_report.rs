@@ -40,8 +40,11 @@ pub struct DataReport {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct SplitReport {
     pub rows: usize,
-    /// Rows of each class, in class order. A row may have several labels, if the task allows that.
+    /// Rows of each class, or words of each tag, in class order. A row may have several labels, if the task allows that.
     pub class_rows: Vec<usize>,
+    /// Words with a tag. None: labels are of rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub words: Option<usize>,
     /// Of labels that are numbers.
     #[serde(default)]
     pub numbers: Option<NumberReport>,
@@ -128,14 +131,19 @@ impl DataReport {
     #[must_use]
     pub fn size(&self, classes: usize) -> String {
         let test = self.test.as_ref().map_or_else(String::new, |test| format!(", {} test rows", test.rows));
-        let classes = if self.train.numbers.is_some() { String::new() } else { format!(", {classes} classes") };
+        let classes = match (&self.train.numbers, self.train.words) {
+            (Some(_), _) => String::new(),
+            (None, Some(words)) => format!(", {words} training words, {classes} tags"),
+            (None, None) => format!(", {classes} classes"),
+        };
         format!("{} training rows, {} evaluation rows{test}{classes}", self.train.rows, self.eval.rows)
     }
 
     /// The share of each class, the most frequent first.
     fn classes(&self, labels: &[String]) -> String {
         const SHOWN: usize = 8;
-        let percent = |rows: usize, split: &SplitReport| 100.0 * rows as f64 / split.rows.max(1) as f64;
+        let percent =
+            |n: usize, split: &SplitReport| 100.0 * n as f64 / split.words.unwrap_or(split.rows).max(1) as f64;
         let count = |class: usize, split: &SplitReport| split.class_rows.get(class).copied().unwrap_or(0);
         let mut order: Vec<usize> = (0..labels.len()).collect();
         order.sort_by_key(|&class| std::cmp::Reverse(count(class, &self.train)));
@@ -152,7 +160,7 @@ impl DataReport {
         if labels.len() > SHOWN {
             let _ = write!(classes, " and {} more", labels.len() - SHOWN);
         }
-        format!("classes: {classes}")
+        format!("{}: {classes}", if self.train.words.is_some() { "tags" } else { "classes" })
     }
 
     /// The report as lines of text. `labels` are the label names in class order.

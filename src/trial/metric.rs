@@ -25,6 +25,10 @@ pub enum Metric {
     SubsetAccuracy,
     MacroAuroc,
     MacroAveragePrecision,
+    EntityPrecision,
+    EntityRecall,
+    EntityF1,
+    TokenAccuracy,
 }
 
 impl Metric {
@@ -48,6 +52,10 @@ impl Metric {
             Self::SubsetAccuracy => "subset_accuracy",
             Self::MacroAuroc => "macro_auroc",
             Self::MacroAveragePrecision => "macro_average_precision",
+            Self::EntityPrecision => "entity_precision",
+            Self::EntityRecall => "entity_recall",
+            Self::EntityF1 => "entity_f1",
+            Self::TokenAccuracy => "token_accuracy",
         }
     }
 
@@ -71,6 +79,10 @@ impl Metric {
             Self::SubsetAccuracy => "subset accuracy",
             Self::MacroAuroc => "macro-AUROC",
             Self::MacroAveragePrecision => "macro average precision",
+            Self::EntityPrecision => "entity precision",
+            Self::EntityRecall => "entity recall",
+            Self::EntityF1 => "entity F1",
+            Self::TokenAccuracy => "token accuracy",
         }
     }
 
@@ -106,6 +118,10 @@ impl Metric {
             Self::SubsetAccuracy => row.scores.subset_accuracy.unwrap_or(f32::NAN),
             Self::MacroAuroc => row.scores.macro_auroc.unwrap_or(f32::NAN),
             Self::MacroAveragePrecision => row.scores.macro_average_precision.unwrap_or(f32::NAN),
+            Self::EntityPrecision => row.scores.entity_precision.unwrap_or(f32::NAN),
+            Self::EntityRecall => row.scores.entity_recall.unwrap_or(f32::NAN),
+            Self::EntityF1 => row.scores.entity_f1.unwrap_or(f32::NAN),
+            Self::TokenAccuracy => row.scores.token_accuracy.unwrap_or(f32::NAN),
         }
     }
 

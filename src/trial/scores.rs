@@ -33,6 +33,14 @@ pub struct Scores {
     pub macro_auroc: Option<f32>,
     /// Mean over labels of the average precision.
     pub macro_average_precision: Option<f32>,
+    /// Share of the predicted entities that are right in their words and their type.
+    pub entity_precision: Option<f32>,
+    /// Share of the entities that were predicted.
+    pub entity_recall: Option<f32>,
+    /// Harmonic mean of the two.
+    pub entity_f1: Option<f32>,
+    /// Share of the words whose tag is right.
+    pub token_accuracy: Option<f32>,
 }
 
 /// The scores of each class, in class order.

@@ -17,10 +17,12 @@ pub enum TaskName {
     Regression,
     /// Any number of labels, also none.
     MultiLabel,
+    /// A tag for each word.
+    Tokens,
 }
 
 impl TaskName {
-    pub const ALL: [Self; 3] = [Self::Classification, Self::Regression, Self::MultiLabel];
+    pub const ALL: [Self; 4] = [Self::Classification, Self::Regression, Self::MultiLabel, Self::Tokens];
 
     /// The name in sweep files.
     #[must_use]
@@ -29,20 +31,41 @@ impl TaskName {
             Self::Classification => "classification",
             Self::Regression => "regression",
             Self::MultiLabel => "multi_label",
+            Self::Tokens => "tokens",
         }
     }
 
-    /// The `problem_type` of transformers.
+    /// The `problem_type` of transformers. None: the class of the model says it.
     #[must_use]
-    pub fn problem_type(self) -> &'static str {
+    pub fn problem_type(self) -> Option<&'static str> {
         match self {
-            Self::Classification => "single_label_classification",
-            Self::Regression => "regression",
-            Self::MultiLabel => "multi_label_classification",
+            Self::Classification => Some("single_label_classification"),
+            Self::Regression => Some("regression"),
+            Self::MultiLabel => Some("multi_label_classification"),
+            Self::Tokens => None,
         }
     }
 
-    /// Elements of the network's output for a text, given the number of label names.
+    /// The last part of the name of transformers' classes, as in `BertForTokenClassification` and
+    /// `AutoModelForTokenClassification`.
+    #[must_use]
+    pub fn model_class(self) -> &'static str {
+        match self {
+            Self::Classification | Self::Regression | Self::MultiLabel => "ForSequenceClassification",
+            Self::Tokens => "ForTokenClassification",
+        }
+    }
+
+    /// The pipeline of transformers that runs its models.
+    #[must_use]
+    pub fn pipeline(self) -> &'static str {
+        match self {
+            Self::Classification | Self::Regression | Self::MultiLabel => "text-classification",
+            Self::Tokens => "token-classification",
+        }
+    }
+
+    /// Numbers that the network gives out for each target, given the number of label names.
     #[must_use]
     pub fn outputs(self, labels: usize) -> usize {
         if self == Self::Regression { 1 } else { labels }
@@ -55,6 +78,7 @@ impl TaskName {
             Self::Classification => Metric::Accuracy,
             Self::Regression => Metric::R2,
             Self::MultiLabel => Metric::MicroF1,
+            Self::Tokens => Metric::EntityF1,
         }
     }
 
@@ -87,6 +111,13 @@ impl TaskName {
                 Metric::SubsetAccuracy,
                 Metric::MacroAuroc,
                 Metric::MacroAveragePrecision,
+            ],
+            Self::Tokens => &[
+                Metric::EvalLoss,
+                Metric::EntityPrecision,
+                Metric::EntityRecall,
+                Metric::EntityF1,
+                Metric::TokenAccuracy,
             ],
         }
     }

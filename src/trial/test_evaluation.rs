@@ -55,6 +55,10 @@ impl TestEvaluation {
             ("subset accuracy", self.scores.subset_accuracy),
             ("macro-AUROC", self.scores.macro_auroc),
             ("macro average precision", self.scores.macro_average_precision),
+            ("entity precision", self.scores.entity_precision),
+            ("entity recall", self.scores.entity_recall),
+            ("entity F1", self.scores.entity_f1),
+            ("token accuracy", self.scores.token_accuracy),
         ];
         let known = scores.iter().filter_map(|(name, value)| Some(format!("{name} {:.4}", (*value)?)));
         let scores: Vec<String> = known.collect();

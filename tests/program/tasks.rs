@@ -64,6 +64,51 @@ fn several_labels_are_predicted() {
 }
 
 #[test]
+fn words_are_tagged() {
+    let place = place("tokens", small!("task: tokens\nsteps: 20\neval_every: 10\ngrid: {lr: [5e-3, 1e-3]}\n"));
+    let planned = place.expect(0, "plan sweep.yaml");
+    assert!(planned.err.contains("training words, 5 tags") && planned.err.contains("tags: O "), "{planned:?}");
+    place.expect(0, "run sweep.yaml --progress none");
+    let summary = place.read("results/sweep/report/summary.md");
+    assert!(summary.contains("entity F1"), "{summary}");
+    assert!(!place.path("results/sweep/report/confusion.png").exists());
+    let predicted = place.expect(0, "predict sweep.yaml train.tsv");
+    assert!(
+        predicted.err.contains("token accuracy 0.") && predicted.err.contains("labelled words"),
+        "{}",
+        predicted.err
+    );
+    assert!(predicted.out.starts_with("text,label\n"), "{}", predicted.out);
+    for row in rows(&predicted.out) {
+        assert_eq!(row[0].split(' ').count(), row[1].split(' ').count(), "{row:?}");
+    }
+    place.expect(0, "export sweep.yaml --format hf -o model");
+    let config: Value = serde_json::from_str(&place.read("model/config.json")).unwrap();
+    assert_eq!(
+        (&config["architectures"][0], &config["problem_type"]),
+        (&"BertForTokenClassification".into(), &Value::Null)
+    );
+    assert_eq!(place.expect(0, "predict model train.tsv --quiet").out, predicted.out);
+    place.write("new.txt", "In Oslo\n\n");
+    let lines = place.expect(0, "predict model new.txt --format jsonl --quiet").out;
+    let first: Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
+    assert_eq!((first["text"].as_array().unwrap().len(), first["label"].as_array().unwrap().len()), (2, 2), "{lines}");
+}
+
+#[test]
+fn words_without_a_tag_are_named() {
+    let place = Place::new(small!("task: tokens\nsteps: 20\nlr: 1e-3\nmodel.pooling: mean\naugmentation: eda\n"));
+    place.write("train.tsv", "text\tlabel\nin Oslo\tO B-LOC\nin New Haven\tO B-LOC\n\tO\n");
+    let refused = place.expect(2, "plan sweep.yaml");
+    assert!(refused.err.contains("train.tsv:3: the text has 3 words, but the label has 2 tags"), "{}", refused.err);
+    assert!(refused.err.contains("train.tsv:4: the text has no words"), "{}", refused.err);
+    place.write("train.tsv", "In O\nOslo B-LOC\n\nNo O\n\nIn O\nRome B-LOC\n");
+    let refused = place.expect(2, "plan sweep.yaml --set data.format=conll");
+    assert!(refused.err.contains("`model.pooling` does not apply to `task: tokens`"), "{}", refused.err);
+    assert!(refused.err.contains("`augmentation` does not apply to `task: tokens`"), "{}", refused.err);
+}
+
+#[test]
 fn labels_of_another_task_are_refused_before_training() {
     let place = Place::new(small!("task: regression\nsteps: 20\nlabel_smoothing: 0.1\nmetric: accuracy\n"));
     let refused = place.expect(2, "run sweep.yaml");

@@ -72,7 +72,8 @@ fn write(
              logits"
         )
     } else {
-        format!("{shown}: trial {id}. AutoModelForSequenceClassification.from_pretrained(\"{shown}\") loads it")
+        let class = files.data.task.model_class();
+        format!("{shown}: trial {id}. AutoModel{class}.from_pretrained(\"{shown}\") loads it")
     });
     Ok(())
 }
@@ -88,12 +89,13 @@ fn card(
 ) -> String {
     let config = &model.run.trial.config;
     let outcome = model.outcome;
+    let pipeline = config.data.task.pipeline();
     let library = if hub.is_sentence_transformers { "sentence-transformers" } else { "transformers" };
     let mut text = String::new();
     // Writing to a String cannot fail.
     let _ = write!(
         text,
-        "---\nlibrary_name: {library}\npipeline_tag: text-classification\n---\n\n# {}: {}\n\nA {} model for texts, \
+        "---\nlibrary_name: {library}\npipeline_tag: {pipeline}\n---\n\n# {}: {}\n\nA {} model for texts, \
          fine-tuned with plateau.\n\n",
         sweep.name,
         report::trial_name(model.run),
@@ -128,11 +130,14 @@ fn card(
         let _ = writeln!(text, "| {name} | {} |", value.replace('|', "\\|"));
     }
     text.push_str("\n## Usage\n\n```python\n");
-    text.push_str(if hub.is_sentence_transformers {
+    text.push_str(&if hub.is_sentence_transformers {
         "from sentence_transformers import SentenceTransformer\n\nmodel = SentenceTransformer(\".\")\nlogits = model.encode([\"a \
          text\"])  # one column for each label, in the order above\n"
+            .to_owned()
     } else {
-        "from transformers import pipeline\n\nclassify = pipeline(\"text-classification\", model=\".\")\nclassify(\"a text\")\n"
+        format!(
+            "from transformers import pipeline\n\nclassify = pipeline(\"{pipeline}\", model=\".\")\nclassify(\"a text\")\n"
+        )
     });
     text.push_str("```\n\n## Configuration\n\n| key | value |\n|---|---|\n");
     for (key, value) in report::flat_configuration(model.run) {

@@ -203,6 +203,7 @@ mod tests {
         SplitReport {
             rows,
             class_rows: vec![rows * 3 / 4, rows / 4],
+            words: None,
             numbers: None,
             median_tokens: 21,
             tokens_95_percent: 58,

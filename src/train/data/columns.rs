@@ -2,6 +2,7 @@
 
 use super::error::DataError;
 use crate::train::KeyFault;
+use crate::train::tasks::words;
 use crate::trial::{TaskName, Truncate};
 
 /// A labelled text.
@@ -34,6 +35,10 @@ pub(super) struct ParsedFile {
 
 /// Stands between the labels of a text.
 const LABEL_SEPARATOR: &str = "|";
+/// Stands between the words of a text, and between their tags.
+pub(super) const WORD_SEPARATOR: &str = " ";
+/// Stands within a word of a list in place of a space.
+pub(super) const NO_BREAK_SPACE: &str = "\u{a0}";
 
 /// The columns to read, and the number of characters of a text to keep.
 #[derive(Debug, Clone)]
@@ -48,6 +53,8 @@ pub(super) struct Columns<'a> {
     /// Whether a label may be a list of names. They are joined with [`LABEL_SEPARATOR`].
     label_is_list: bool,
     has_pair: bool,
+    /// Whether a text is words with a tag each. Lists of words and of tags are joined with spaces.
+    are_words: bool,
     longest: usize,
     truncate: Truncate,
 }
@@ -65,6 +72,7 @@ impl<'a> Columns<'a> {
             label_is_optional: false,
             label_is_list: false,
             has_pair: pair.is_some(),
+            are_words: false,
             longest,
             truncate: Truncate::Head,
         }
@@ -88,12 +96,28 @@ impl<'a> Columns<'a> {
     pub fn of_task(task: TaskName, text: &'a [String], pair: Option<&'a str>, label: &'a str, longest: usize) -> Self {
         let is_list = task == TaskName::MultiLabel;
         let columns = Self::new(text, pair, Some(label), longest);
-        Self { label_is_optional: is_list, label_is_list: is_list, ..columns }
+        Self { label_is_optional: is_list, label_is_list: is_list, ..columns }.with_words(task == TaskName::Tokens)
+    }
+
+    /// Whether texts are words with a tag each. Such texts are not shortened, so that each tag has its word.
+    pub fn with_words(self, are_words: bool) -> Self {
+        Self { are_words, longest: if are_words { usize::MAX } else { self.longest }, ..self }
+    }
+
+    /// Whether every row must have a label.
+    pub fn needs_label(&self) -> bool {
+        self.has_label && !self.label_is_optional
+    }
+
+    /// Whether texts are words with a tag each.
+    pub fn are_words(&self) -> bool {
+        self.are_words
     }
 
     /// What joins the values of a list in the column with this index of [`Columns::wanted`]. None: a list is an error.
     pub fn separator(&self, index: usize) -> Option<&'static str> {
-        (self.label_is_list && self.has_label && index == self.texts).then_some(LABEL_SEPARATOR)
+        let is_labels = self.label_is_list && self.has_label && index == self.texts;
+        is_labels.then_some(LABEL_SEPARATOR).or(self.are_words.then_some(WORD_SEPARATOR))
     }
 
     /// Texts are cut to this part.
@@ -159,10 +183,29 @@ impl<'a> Columns<'a> {
             }
             None => String::new(),
         };
+        if self.are_words
+            && let Some(reason) = unlike_counts(&text, &label, self.label().is_some())
+        {
+            return Err(BadRow { line, reason });
+        }
         let shorten = |text| shorten(text, self.longest, self.truncate);
         let pair = if self.has_pair { Some(shorten(get(self.wanted.len() - 1)?)) } else { None };
         Ok(Row { file: 0, line, text: shorten(text), pair, label })
     }
+}
+
+/// Why words and their tags do not belong together. An empty label has no tags.
+fn unlike_counts(text: &str, label: &str, has_label: bool) -> Option<String> {
+    let (all, tags) = (words(text).count(), words(label).count());
+    if all == 0 {
+        return Some("the text has no words".to_owned());
+    }
+    let differ = has_label && !label.is_empty() && all != tags;
+    differ.then(|| format!("the text has {}, but the label has {}", count(all, "word"), count(tags, "tag")))
+}
+
+fn count(n: usize, name: &str) -> String {
+    format!("{n} {name}{}", if n == 1 { "" } else { "s" })
 }
 
 /// Why a label counts as missing.

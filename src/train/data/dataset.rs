@@ -43,6 +43,13 @@ impl Dataset {
     }
 }
 
+/// The target of each output of examples with these tokens.
+#[must_use]
+pub fn output_targets(examples: &[Example], tokens: &Tokens) -> Vec<Target> {
+    let indexed = examples.iter().enumerate();
+    indexed.flat_map(|(index, example)| tokens.targets_of(index, &example.target)).collect()
+}
+
 /// One split, in the order of the file. Example i has the tokens `tokens.get(i)`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Split {
@@ -73,10 +80,10 @@ impl Split {
         self.examples.iter().map(|example| example.target.stratum()).collect()
     }
 
-    /// The target of each example.
+    /// The target of each output.
     #[must_use]
-    pub fn targets(&self) -> Vec<&Target> {
-        self.examples.iter().map(|example| &example.target).collect()
+    pub fn targets(&self) -> Vec<Target> {
+        output_targets(&self.examples, &self.tokens)
     }
 
     /// The examples with these indices, in the order of the indices.

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Deserializer, Map, Value};
 
-use super::columns::{BadRow, Columns, ParsedFile, missing_column, position};
+use super::columns::{BadRow, Columns, NO_BREAK_SPACE, ParsedFile, WORD_SEPARATOR, missing_column, position};
 use super::error::DataError;
 use crate::train::{KeyFault, TrainError};
 
@@ -131,6 +131,10 @@ fn text_of(column: &str, value: &Value, separator: Option<&str>) -> Result<Strin
         Value::Null => Ok(String::new()),
         Value::String(text) => Ok(text.clone()),
         Value::Number(_) | Value::Bool(_) => Ok(value.to_string()),
+        Value::Array(items) if separator == Some(WORD_SEPARATOR) => {
+            let word = |item| text_of(column, item, None).map(|word| word.replace(' ', NO_BREAK_SPACE));
+            Ok(items.iter().map(word).collect::<Result<Vec<_>, _>>()?.join(WORD_SEPARATOR))
+        }
         Value::Array(items) if items.len() == 1 => text_of(column, &items[0], None),
         Value::Array(items) if separator.is_some() => {
             let items = items.iter().map(|item| text_of(column, item, None)).collect::<Result<Vec<_>, _>>()?;

@@ -76,10 +76,12 @@ fn rows_hash(split: &Split, labels: &[String]) -> String {
     let name = |label: &u32| labels[*label as usize].as_str();
     for Example { text, pair, target } in &split.examples {
         let row = match target {
-            Target::Unknown => serde_json::json!([text, pair]),
+            Target::Unknown | Target::Word(..) => serde_json::json!([text, pair]),
             Target::Class(class) => serde_json::json!([text, pair, name(class)]),
             Target::Number(number) => serde_json::json!([text, pair, number]),
-            Target::Labels(all) => serde_json::json!([text, pair, all.iter().map(name).collect::<Vec<_>>()]),
+            Target::Labels(all) | Target::Tags(all) => {
+                serde_json::json!([text, pair, all.iter().map(name).collect::<Vec<_>>()])
+            }
         };
         hash.update(row.to_string().as_bytes()).update(b"\n");
     }
@@ -555,6 +557,12 @@ fn labels_of(
                 "{source}: every row has the label `{only}`; a classifier needs at least two labels"
             )))
         }
+        TaskName::Tokens if names.len() < 2 => {
+            let only = names.first().unwrap_or(&"");
+            Err(DataError::malformed(format!(
+                "{source}: every word has the tag `{only}`; at least two tags are needed"
+            )))
+        }
         TaskName::MultiLabel if names.is_empty() => {
             Err(DataError::malformed(format!("{source}: no row has a label (column `{}`)", config.label)))
         }
@@ -605,6 +613,9 @@ fn tokens_key(table: &Table, config: &DataConfig, source: &EvalSource, checkpoin
     let mut hash = blake3::Hasher::new();
     hash.update(table.hash.as_bytes()).update(checkpoint.hash.as_bytes());
     hash.update(serde_json::json!([config.text, config.text_pair, config.max_length]).to_string().as_bytes());
+    if config.task == TaskName::Tokens {
+        hash.update(b"words");
+    }
     // Without another truncation or settings of the file, the key is that of earlier versions.
     if config.truncate != Truncate::Head {
         hash.update(serde_json::json!(config.truncate).to_string().as_bytes());

@@ -11,6 +11,7 @@
 
 mod checkpoint;
 mod columns;
+mod conll;
 mod dataset;
 mod delimited;
 mod download;
@@ -46,7 +47,7 @@ mod zip;
 
 pub use checkpoint::CheckpointFiles;
 pub(super) use checkpoint::{config_and_tokenizer, read_weights};
-pub use dataset::{Dataset, Split};
+pub use dataset::{Dataset, Split, output_targets};
 pub use epochs::Epochs;
 pub use error::{DataError, DataErrorKind};
 pub use example::Example;
@@ -60,4 +61,4 @@ pub use locate::{locate_data, locate_model, locate_translator};
 pub use origins::Origins;
 pub use split::batches;
 pub use texts::{LabelledTexts, labelled_texts};
-pub use tokens::{Encoder, TokenSpan, Tokens};
+pub use tokens::{Encoder, NO_OUTPUT, TokenSpan, Tokens};

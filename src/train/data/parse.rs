@@ -7,7 +7,7 @@ use super::delimited::{self, Layout};
 use super::encoding::decode;
 use super::error::{DataError, DataErrorKind};
 use super::settings::FileSettings;
-use super::{fasttext, json, parquet};
+use super::{conll, fasttext, json, parquet};
 use crate::train::TrainError;
 use crate::trial::DataFormat;
 
@@ -25,10 +25,11 @@ pub(super) fn parse(
     }
     let decoded = decode(source, bytes, settings.encoding)?;
     let text = &*decoded.text;
-    let mut parsed = match text_format(source, name, text, settings)? {
+    let mut parsed = match text_format(source, name, text, settings, Some(columns))? {
         TextFormat::Delimited(layout) => delimited::parse(source, text, layout, settings, columns)?,
         TextFormat::Json => json::parse(source, text, columns)?,
         TextFormat::Fasttext => fasttext::parse(text, columns),
+        TextFormat::Conll => conll::parse(source, text, columns)?,
     };
     if decoded.replaced > 0 {
         let replaced = decoded.replaced.to_string();
@@ -54,10 +55,10 @@ pub(super) fn column_names(
     }
     let decoded = decode(source, bytes, settings.encoding)?;
     let text = &*decoded.text;
-    match text_format(source, name, text, settings)? {
+    match text_format(source, name, text, settings, None)? {
         TextFormat::Delimited(layout) => delimited::column_names(source, text, layout, settings).map(Some),
         TextFormat::Json => json::column_names(source, text).map(Some),
-        TextFormat::Fasttext => Ok(None),
+        TextFormat::Fasttext | TextFormat::Conll => Ok(None),
     }
 }
 
@@ -66,10 +67,17 @@ enum TextFormat {
     Delimited(Layout),
     Json,
     Fasttext,
+    Conll,
 }
 
 /// The format of a text by `data.format`, the extension of the file, or its content.
-fn text_format(source: &str, name: &str, text: &str, settings: &FileSettings) -> Result<TextFormat, DataError> {
+fn text_format(
+    source: &str,
+    name: &str,
+    text: &str,
+    settings: &FileSettings,
+    columns: Option<&Columns<'_>>,
+) -> Result<TextFormat, DataError> {
     if text.trim().is_empty() {
         return Err(DataError::malformed(format!("{source}: the file is empty; expected one row for each text")));
     }
@@ -81,6 +89,7 @@ fn text_format(source: &str, name: &str, text: &str, settings: &FileSettings) ->
         Some(DataFormat::Tsv) => TextFormat::Delimited(Layout::Tsv),
         Some(DataFormat::Json | DataFormat::Jsonl) => TextFormat::Json,
         Some(DataFormat::Fasttext) => TextFormat::Fasttext,
+        Some(DataFormat::Conll) => TextFormat::Conll,
         Some(DataFormat::Parquet) => {
             let message = format!("{source}: not a Parquet file: it does not begin with `PAR1`; copy it again");
             return Err(DataError::malformed(message));
@@ -88,6 +97,7 @@ fn text_format(source: &str, name: &str, text: &str, settings: &FileSettings) ->
         None if is_binary(text) || extension == "arrow" => return Err(unknown_format(source)),
         None if fasttext::is_fasttext(text) => TextFormat::Fasttext,
         None if text.trim_start().starts_with(['{', '[']) => TextFormat::Json,
+        None if columns.is_some_and(|columns| conll::is_conll(text, columns)) => TextFormat::Conll,
         None => TextFormat::Delimited(Layout::Text),
     })
 }
@@ -101,7 +111,7 @@ fn is_binary(text: &str) -> bool {
 
 fn unknown_format(source: &str) -> DataError {
     let message = format!(
-        "{source}: unknown file format; known formats are .csv, .tsv, .json, .jsonl, .ndjson, .parquet, .txt and fastText, \
+        "{source}: unknown file format; known formats are .csv, .tsv, .json, .jsonl, .ndjson, .parquet, .txt, fastText and .conll, \
          each also with .gz, .zst or .zip"
     );
     DataError::new(DataErrorKind::Unsupported, message)

@@ -25,8 +25,18 @@ impl Dataset {
     }
 }
 
-/// The first and the last token of every example: `[CLS]` and `[SEP]`.
+/// The first and the last token of every example: `[CLS]` and `[SEP]`. If words have outputs, their tokens stay, and each becomes
+/// the last one.
 fn first_and_last(tokens: &Tokens) -> Tokens {
+    if !tokens.outputs.is_empty() {
+        let mut blank = tokens.clone();
+        for bounds in tokens.offsets.windows(2) {
+            let (first, end) = (bounds[0] as usize, bounds[1] as usize);
+            let last = tokens.ids[end - 1];
+            blank.ids[(first + 1).min(end)..end].fill(last);
+        }
+        return blank;
+    }
     let mut ends = Tokens::default();
     for bounds in tokens.offsets.windows(2) {
         let (first, last) = (bounds[0] as usize, (bounds[1] as usize).saturating_sub(1));

@@ -64,13 +64,17 @@ pub(super) fn report(dataset: &Dataset, input: &ReportInput) -> DataReport {
 
 fn split_report(split: &Split, full_lengths: &[u32], max_length: usize, classes: usize) -> SplitReport {
     let mut counts = vec![0; classes];
-    let mut numbers = Vec::new();
+    let (mut numbers, mut words) = (Vec::new(), None);
     for example in &split.examples {
         match &example.target {
             Target::Class(class) => counts[*class as usize] += 1,
             Target::Labels(labels) => labels.iter().for_each(|label| counts[*label as usize] += 1),
+            Target::Tags(tags) => {
+                *words.get_or_insert(0) += tags.len();
+                tags.iter().for_each(|tag| counts[*tag as usize] += 1);
+            }
             Target::Number(number) => numbers.push(*number),
-            Target::Unknown => {}
+            Target::Unknown | Target::Word(..) => {}
         }
     }
     let mut sorted = full_lengths.to_vec();
@@ -82,6 +86,7 @@ fn split_report(split: &Split, full_lengths: &[u32], max_length: usize, classes:
     SplitReport {
         rows: split.examples.len(),
         class_rows: counts,
+        words,
         numbers: number_report(&numbers),
         median_tokens: quantile(0.5),
         tokens_95_percent: quantile(0.95),

@@ -45,7 +45,8 @@ pub(super) struct SourceFile {
 }
 
 /// Endings of data files; each may be followed by one of [`PACKED`].
-const ENDINGS: [&str; 8] = [".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".txt", ".arrow"];
+const ENDINGS: [&str; 12] =
+    [".conll", ".bio", ".iob", ".iob2", ".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".txt", ".arrow"];
 const PACKED: [&str; 3] = [".gz", ".zst", ".zip"];
 
 /// The files of a located source, in a fixed order; at least one.

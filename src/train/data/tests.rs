@@ -97,7 +97,7 @@ fn messages_about_faulty_files() {
     check(
         "a.arrow",
         "x",
-        "FILE: unknown file format; known formats are .csv, .tsv, .json, .jsonl, .ndjson, .parquet, .txt and fastText, each \
+        "FILE: unknown file format; known formats are .csv, .tsv, .json, .jsonl, .ndjson, .parquet, .txt, fastText and .conll, each \
          also with .gz, .zst or .zip",
     );
     check(

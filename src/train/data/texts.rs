@@ -37,7 +37,7 @@ pub fn labelled_texts(
     let read = |label: Option<&String>| {
         let columns = match label {
             Some(label) => Columns::of_task(config.task, &config.text.0, pair, label, longest),
-            None => Columns::new(&config.text.0, pair, None, longest),
+            None => Columns::new(&config.text.0, pair, None, longest).with_words(config.task == TaskName::Tokens),
         };
         let columns = columns.with_truncation(config.truncate).with_optional_label();
         Table::read(source, SplitName::Eval, config, &columns)

@@ -3,16 +3,19 @@
 //! The ids are equal to those of transformers' fast tokenizers for the same text and `max_length` (no padding, truncation
 //! `longest_first` in the direction of the `tokenizer.json`), for any number of threads.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use rayon::prelude::*;
+use serde_json::Value;
 use tokenizers::processors::bert::BertProcessing;
 use tokenizers::{EncodeInput, Encoding, PostProcessor, Tokenizer, TruncationDirection, TruncationParams};
 
 use super::error::DataError;
 use super::example::Example;
 use crate::train::TrainError;
-use crate::trial::{DataConfig, Truncate};
+use crate::train::tasks::{Target, words};
+use crate::trial::{DataConfig, TaskName, Truncate};
 
 /// Token ids of many examples, one after another without padding. Example i has the range `offsets[i]..offsets[i + 1]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,11 +28,17 @@ pub struct Tokens {
     pub positions: Vec<u32>,
     /// Starts with 0 and has one entry more than there are examples.
     pub offsets: Vec<u32>,
+    /// What the output of each token predicts: the tag of the word with this index in its text, or nothing ([`NO_OUTPUT`]). Empty:
+    /// there is one output for an example.
+    pub outputs: Vec<u32>,
 }
+
+/// A token without an output, such as each token of a word but the first.
+pub const NO_OUTPUT: u32 = u32::MAX;
 
 impl Default for Tokens {
     fn default() -> Self {
-        Self { ids: Vec::new(), types: Vec::new(), positions: Vec::new(), offsets: vec![0] }
+        Self { ids: Vec::new(), types: Vec::new(), positions: Vec::new(), offsets: vec![0], outputs: Vec::new() }
     }
 }
 
@@ -38,7 +47,39 @@ impl Tokens {
     #[must_use]
     pub fn whole(ids: Vec<u32>, types: Vec<u8>, offsets: Vec<u32>) -> Self {
         let positions = offsets.windows(2).flat_map(|bounds| 0..bounds[1] - bounds[0]).collect();
-        Self { ids, types, positions, offsets }
+        Self { ids, types, positions, offsets, outputs: Vec::new() }
+    }
+
+    /// The tokens of example `index` with an output of their own, each with what it predicts.
+    pub fn outputs_of(&self, index: usize) -> impl Iterator<Item = (u32, u32)> {
+        let all = if self.outputs.is_empty() { 0..0 } else { self.offsets[index]..self.offsets[index + 1] };
+        all.map(|token| (token, self.outputs[token as usize])).filter(|(_, output)| *output != NO_OUTPUT)
+    }
+
+    /// The targets of the outputs of example `index`, which has this target.
+    pub fn targets_of<'a>(&'a self, index: usize, target: &'a Target) -> impl Iterator<Item = Target> + 'a {
+        let whole = self.outputs.is_empty().then(|| target.clone());
+        let of_word = move |(place, (_, word)): (usize, (u32, u32))| match target {
+            Target::Tags(tags) => Target::Word(tags[word as usize], place == 0),
+            _ => Target::Unknown,
+        };
+        whole.into_iter().chain(self.outputs_of(index).enumerate().map(of_word))
+    }
+
+    /// Number of outputs of example `index`.
+    #[must_use]
+    pub fn output_count(&self, index: usize) -> usize {
+        if self.outputs.is_empty() { 1 } else { self.outputs_of(index).count() }
+    }
+
+    /// Appends the examples of `other`.
+    fn append(&mut self, other: &Self) {
+        let start = self.ids.len() as u32;
+        self.offsets.extend(other.offsets[1..].iter().map(|end| start + end));
+        self.ids.extend_from_slice(&other.ids);
+        self.types.extend_from_slice(&other.types);
+        self.positions.extend_from_slice(&other.positions);
+        self.outputs.extend_from_slice(&other.outputs);
     }
 
     /// The number of examples.
@@ -67,20 +108,22 @@ impl Tokens {
             let range = self.offsets[index as usize] as usize..self.offsets[index as usize + 1] as usize;
             selected.ids.extend_from_slice(&self.ids[range.clone()]);
             selected.types.extend_from_slice(&self.types[range.clone()]);
-            selected.positions.extend_from_slice(&self.positions[range]);
+            selected.positions.extend_from_slice(&self.positions[range.clone()]);
+            selected.outputs.extend_from_slice(self.outputs.get(range).unwrap_or_default());
             selected.offsets.push(selected.ids.len() as u32);
         }
         selected
     }
 
     /// The cache format, for complete examples: a mark, blake3 of the rest, two counts, offsets, ids (all little-endian u32),
-    /// types.
+    /// types, and outputs if there are any.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         let mut body = Vec::with_capacity(8 + 4 * self.offsets.len() + 5 * self.ids.len());
         for number in [self.len() as u32, self.ids.len() as u32].iter().chain(&self.offsets).chain(&self.ids) {
             body.extend_from_slice(&number.to_le_bytes());
         }
         body.extend_from_slice(&self.types);
+        body.extend(self.outputs.iter().flat_map(|output| output.to_le_bytes()));
         [MARK, blake3::hash(&body).as_bytes(), &body].concat()
     }
 
@@ -94,8 +137,10 @@ impl Tokens {
         let counts = numbers(counts);
         let (examples, tokens) = (counts[0] as usize, counts[1] as usize);
         let (offsets, rest) = rest.split_at_checked(4 * (examples + 1))?;
-        let (ids, types) = rest.split_at_checked(4 * tokens)?;
-        (types.len() == tokens).then(|| Self::whole(numbers(ids), types.to_vec(), numbers(offsets)))
+        let (ids, rest) = rest.split_at_checked(4 * tokens)?;
+        let (types, outputs) = rest.split_at_checked(tokens)?;
+        let outputs = [0, 4 * tokens].contains(&outputs.len()).then(|| numbers(outputs))?;
+        Some(Self { outputs, ..Self::whole(numbers(ids), types.to_vec(), numbers(offsets)) })
     }
 }
 
@@ -112,6 +157,8 @@ pub struct Encoder {
     /// Tokens that are kept from the beginning and from the end of a longer text, without special tokens. None: the tokenizer
     /// truncates.
     ends: Option<(usize, usize)>,
+    /// Whether texts are words between spaces, each with an output.
+    of_words: bool,
 }
 
 impl Encoder {
@@ -143,13 +190,15 @@ impl Encoder {
             tokenizer.get_truncation().map_or(TruncationDirection::Right, |truncation| truncation.direction);
         let truncation = TruncationParams { max_length, direction, ..TruncationParams::default() };
         tokenizer.with_truncation(Some(truncation)).map_err(broken)?;
-        Ok(Self { tokenizer, ends: None })
+        Ok(Self { tokenizer, ends: None, of_words: false })
     }
 
     /// The encoder of a data section.
     pub fn of(name: &str, tokenizer_json: &[u8], config: &DataConfig) -> Result<Self, TrainError> {
         let pair = config.text_pair.is_some();
-        let encoder = Self::new(name, tokenizer_json, config.max_length, pair)?;
+        let of_words = config.task == TaskName::Tokens;
+        let json = if of_words { with_word_starts(tokenizer_json) } else { Cow::Borrowed(tokenizer_json) };
+        let encoder = Self { of_words, ..Self::new(name, &json, config.max_length, pair)? };
         encoder.with_truncation(config.truncate, config.max_length, pair)
     }
 
@@ -179,8 +228,9 @@ impl Encoder {
     /// Encodes one example with special tokens, truncated. `with_spans`: whether spans in the text are needed.
     fn encode_one(&self, example: &Example, with_spans: bool) -> Result<Encoding, TrainError> {
         let encode = |special| {
-            let input = input(example);
-            let encoding = if with_spans {
+            let input = self.input(example);
+            // The fast form does not know which word a token belongs to.
+            let encoding = if with_spans || self.of_words {
                 self.tokenizer.encode(input, special)
             } else {
                 self.tokenizer.encode_fast(input, special)
@@ -213,13 +263,7 @@ impl Encoder {
             })
             .collect::<Result<Vec<_>, TrainError>>()?;
         let mut all = Tokens::default();
-        for part in parts {
-            let start = all.ids.len() as u32;
-            all.offsets.extend(part.offsets[1..].iter().map(|end| start + end));
-            all.ids.extend(part.ids);
-            all.types.extend(part.types);
-            all.positions.extend(part.positions);
-        }
+        parts.iter().for_each(|part| all.append(part));
         Ok(all)
     }
 
@@ -228,7 +272,7 @@ impl Encoder {
         let mut tokenizer = self.tokenizer.clone();
         tokenizer.with_truncation(None).map_err(not_tokenised)?;
         let length = |example: &&Example| {
-            let encoding = tokenizer.encode_fast(input(example), true).map_err(not_tokenised)?;
+            let encoding = tokenizer.encode_fast(self.input(example), true).map_err(not_tokenised)?;
             Ok(encoding.len() as u32)
         };
         examples.par_iter().map(length).collect()
@@ -251,7 +295,25 @@ impl Encoder {
         tokens.types.extend(encoding.get_type_ids().iter().map(|&kind| kind as u8));
         tokens.positions.extend(0..encoding.len() as u32);
         tokens.offsets.push(tokens.ids.len() as u32);
+        if self.of_words {
+            // A word that is cut in front begins with the first token that is left of it.
+            let mut last = None;
+            let output = |word: &Option<u32>| {
+                let starts = word.filter(|_| *word != last);
+                last = *word;
+                starts.unwrap_or(NO_OUTPUT)
+            };
+            tokens.outputs.extend(encoding.get_word_ids().iter().map(output));
+        }
         Ok(())
+    }
+
+    fn input<'a>(&self, example: &'a Example) -> EncodeInput<'a> {
+        match &example.pair {
+            _ if self.of_words => EncodeInput::from(words(&example.text).collect::<Vec<_>>()),
+            Some(pair) => EncodeInput::from((example.text.as_str(), pair.as_str())),
+            None => EncodeInput::from(example.text.as_str()),
+        }
     }
 
     /// Like [`Encoder::append`], but appends only some tokens. `kept` gets the span of each token and says which ones.
@@ -283,11 +345,21 @@ impl Encoder {
 /// Special tokens have no span.
 pub type TokenSpan = (usize, Range<usize>);
 
-fn input(example: &Example) -> EncodeInput<'_> {
-    match &example.pair {
-        Some(pair) => EncodeInput::from((example.text.as_str(), pair.as_str())),
-        None => EncodeInput::from(example.text.as_str()),
+/// A `tokenizer.json` that marks the start of every word: byte-level BPE does so with a space in front, which the words of a
+/// list do not have.
+fn with_word_starts(tokenizer_json: &[u8]) -> Cow<'_, [u8]> {
+    fn mark(pre_tokenizer: &mut Value) {
+        if pre_tokenizer["type"] == "ByteLevel" {
+            pre_tokenizer["add_prefix_space"] = true.into();
+        }
+        pre_tokenizer.get_mut("pretokenizers").and_then(Value::as_array_mut).into_iter().flatten().for_each(mark);
     }
+    let Ok(mut json) = serde_json::from_slice::<Value>(tokenizer_json) else { return Cow::Borrowed(tokenizer_json) };
+    let Some(pre_tokenizer) = json.get_mut("pre_tokenizer").filter(|part| part.is_object()) else {
+        return Cow::Borrowed(tokenizer_json);
+    };
+    mark(pre_tokenizer);
+    Cow::Owned(json.to_string().into_bytes())
 }
 
 fn not_tokenised(error: tokenizers::Error) -> DataError {

@@ -72,7 +72,7 @@ fn is_description(name: &str) -> bool {
 
 /// Whether the ending of a file's name is that of a table.
 fn is_table(name: &str) -> bool {
-    const ENDINGS: [&str; 6] = [".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet"];
+    const ENDINGS: [&str; 7] = [".conll", ".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet"];
     let name = name.to_lowercase();
     ENDINGS.iter().any(|ending| name.ends_with(ending))
 }

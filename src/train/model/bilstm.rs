@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::config::{check_sizes, parse, wrong};
 use super::declarations::{Declarations, Group, Initial};
-use super::encoder::{Encoder, HeadLayout, Pool, Shape};
+use super::encoder::{Encoder, HeadLayout, Pool, Shape, WordHead};
 use super::operations::{Lstm, LstmDirection, Operations, Rows};
 use super::token_table::{TokenTable, TokenTableKeys};
 use crate::train::TrainError;
@@ -47,7 +47,8 @@ pub fn read(json: &[u8], declarations: &mut Declarations) -> std::result::Result
     };
     let table = TokenTable::declare(&keys.table, declarations)?;
     let layers = declare(declarations, "lstm", table.embeddings.width, keys.hidden_size, keys.num_layers, Group::Layer);
-    let shape = table.shape(2 * keys.hidden_size, keys.num_layers, HeadLayout::of_network(pool, None));
+    let head = HeadLayout { words: Some(WordHead::PLAIN), ..HeadLayout::of_network(pool, None) };
+    let shape = table.shape(2 * keys.hidden_size, keys.num_layers, head);
     Ok(Box::new(Bilstm { shape, layers }))
 }
 
@@ -91,7 +92,11 @@ impl Encoder for Bilstm {
         super::token_table::embed(&self.shape, ops)
     }
 
-    fn layer(&self, number: usize, x: &Tensor, _rows: Rows, ops: &mut dyn Operations) -> Result<Tensor> {
-        ops.lstm(x, &self.layers[number])
+    fn layer(&self, number: usize, x: &Tensor, rows: Rows, ops: &mut dyn Operations) -> Result<Tensor> {
+        let x = ops.lstm(x, &self.layers[number])?;
+        match rows {
+            Rows::All => Ok(x),
+            Rows::Outputs => ops.output_rows(&x),
+        }
     }
 }

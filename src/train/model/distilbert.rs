@@ -5,8 +5,8 @@ use serde::Deserialize;
 use super::adapter::PartEnd;
 use super::config::{DropoutRates, activation, check_heads, check_sizes, gelu, initializer_range, parse, tenth, wrong};
 use super::declarations::{Declarations, Group};
-use super::encoder::{Encoder, HeadLayout, Shape};
-use super::operations::{Embeddings, PositionTable};
+use super::encoder::{Encoder, HeadLayout, Shape, WordHead};
+use super::operations::{DropoutKind, Embeddings, PositionTable};
 use super::stack::Stack;
 use super::transformer_layer::{LayerNames, LayerSizes, TransformerLayer};
 use crate::train::TrainError;
@@ -81,7 +81,8 @@ pub fn read(json: &[u8], declarations: &mut Declarations) -> Result<Box<dyn Enco
     let positions = PositionTable { table: table("position_embeddings", keys.max_position_embeddings), first: 0 };
     let embedding_norm = declarations.norm("embeddings.LayerNorm", keys.dim, EPSILON, group);
     let layers = (0..keys.n_layers).map(|number| layer(declarations, sizes, number)).collect();
-    let head = HeadLayout::plain("pre_classifier", Activation::Relu);
+    let words = Some(WordHead { dropout: DropoutKind::Hidden, ..WordHead::PLAIN });
+    let head = HeadLayout { words, ..HeadLayout::plain("pre_classifier", Activation::Relu) };
     let shape = Shape {
         prefix: "distilbert",
         vocabulary: keys.vocab_size,

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use candle_core::{Result, Tensor};
 
 use super::config::DropoutRates;
-use super::operations::{Embeddings, Norm, Operations, Rows};
+use super::operations::{DropoutKind, Embeddings, Norm, Operations, Rows};
 use crate::trial::LstmPooling;
 use plateau_kernels::activation::Activation;
 
@@ -50,8 +50,8 @@ pub struct Shape {
     pub head: HeadLayout,
 }
 
-/// The classification head of the architecture in transformers: one vector for each sequence, dense layer and activation, then
-/// the classifier.
+/// The heads of the architecture in transformers: one vector for each sequence, dense layer and activation, then the
+/// classifier; and a simpler one for words.
 #[expect(clippy::struct_excessive_bools, reason = "independent properties of a head")]
 #[derive(Debug, Clone, Copy)]
 pub struct HeadLayout {
@@ -76,6 +76,22 @@ pub struct HeadLayout {
     pub norm: Option<HeadNorm>,
     /// LayerNorm of the last layer's output, before any pooling.
     pub final_norm: Option<Norm>,
+    /// The head for words. None: the network has no vector for each token.
+    pub words: Option<WordHead>,
+}
+
+/// What the head of transformers' model for token classification has beside the classifier.
+#[derive(Debug, Clone, Copy)]
+pub struct WordHead {
+    /// Whether it has the dense layer and the LayerNorm of the head for sequences.
+    pub has_dense: bool,
+    /// Which probability its dropout has.
+    pub dropout: DropoutKind,
+}
+
+impl WordHead {
+    /// A classifier alone.
+    pub const PLAIN: Self = Self { has_dense: false, dropout: DropoutKind::Classifier };
 }
 
 /// How the rows of a sequence become one vector.
@@ -86,13 +102,16 @@ pub enum Pool {
     Max,
     /// The last states of a bidirectional LSTM.
     LastStates,
+    /// Not at all: each row is a vector.
+    Each,
 }
 
 impl Pool {
-    /// One vector for each sequence. The rows of `x` are the first tokens for [`Pool::First`], else all tokens.
+    /// One vector for each output. The rows of `x` are those of the tokens with an output for [`Pool::First`] and [`Pool::Each`], else
+    /// all tokens.
     pub fn forward(self, ops: &mut dyn Operations, x: &Tensor) -> Result<Tensor> {
         match self {
-            Self::First => Ok(x.clone()),
+            Self::First | Self::Each => Ok(x.clone()),
             Self::Mean => ops.mean_rows(x),
             Self::Max => ops.max_rows(x),
             Self::LastStates => ops.last_states(x),
@@ -132,6 +151,7 @@ impl HeadLayout {
             is_fixed: false,
             norm: None,
             final_norm: None,
+            words: Some(WordHead::PLAIN),
         }
     }
 
@@ -142,6 +162,7 @@ impl HeadLayout {
             dense: dense.map(|(name, _)| name),
             dense_width: dense.map(|(_, width)| width),
             is_fixed: true,
+            words: None,
             ..Self::plain("", Activation::Relu)
         }
     }

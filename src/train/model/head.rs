@@ -1,13 +1,44 @@
-//! The classification head: from the output of the last layer to the logits.
+//! The head: from the output of the last layer to the outputs of the network.
 
 use candle_core::{Result, Tensor};
 
 use super::declarations::{Declarations, Group};
 use super::encoder::{Pool, Shape};
 use super::extra::Extra;
-use super::operations::{Linear, Norm, Operations, Place, Rows};
-use crate::trial::{self, Pooling};
+use super::operations::{DropoutKind, Linear, Norm, Operations, Place, Rows};
+use crate::trial::{self, Pooling, TaskName};
 use plateau_kernels::activation::Activation;
+
+/// What a head gives out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outputs {
+    /// This many numbers for each sequence.
+    Sequences(usize),
+    /// This many numbers for each word, at its first token.
+    Words(usize),
+}
+
+impl Outputs {
+    /// Those of a task with `count` numbers for each target.
+    #[must_use]
+    pub fn of(task: TaskName, count: usize) -> Self {
+        if task == TaskName::Tokens { Self::Words(count) } else { Self::Sequences(count) }
+    }
+
+    /// Numbers for each target.
+    #[must_use]
+    pub fn count(self) -> usize {
+        match self {
+            Self::Sequences(count) | Self::Words(count) => count,
+        }
+    }
+}
+
+impl From<usize> for Outputs {
+    fn from(count: usize) -> Self {
+        Self::Sequences(count)
+    }
+}
 
 /// A head with the indices of its parameters.
 #[derive(Debug, Clone)]
@@ -18,6 +49,8 @@ pub struct Head {
     extra: Option<Extra>,
     dense: Option<Dense>,
     final_norm: Option<Norm>,
+    /// Dropout of the classifier's input.
+    dropout: Place,
     classifier: Linear,
 }
 
@@ -31,18 +64,19 @@ struct Dense {
 }
 
 impl Head {
-    /// Declares the parameters of a head with `outputs` outputs. [`Pooling::Pooler`] gives the architecture's own head, the
-    /// others a linear layer. `extra` takes the place of all of them.
+    /// Declares the parameters of a head. [`Pooling::Pooler`] gives the architecture's own head, the others a linear layer. `extra`
+    /// takes the place of all of them.
     pub fn declare(
         declarations: &mut Declarations,
         shape: &Shape,
         pooling: Pooling,
         extra: &trial::Extra,
-        outputs: usize,
+        outputs: Outputs,
     ) -> Self {
         let (layout, width, group) = (shape.head, shape.hidden, Group::Head);
         let extra = Extra::declare(declarations, extra, width);
-        let has_dense = pooling == Pooling::Pooler && extra.is_none();
+        let of_words = if let Outputs::Words(_) = outputs { layout.words } else { None };
+        let has_dense = of_words.map_or(pooling == Pooling::Pooler && extra.is_none(), |words| words.has_dense);
         let dense = layout.dense.filter(|_| has_dense).map(|name| {
             let outputs = layout.dense_width.unwrap_or(width);
             Dense {
@@ -52,23 +86,27 @@ impl Head {
                 norm: layout.norm.map(|norm| declarations.norm_with(norm.bias, norm.name, width, norm.epsilon, group)),
             }
         });
-        let name = if dense.is_some() { layout.classifier } else { "classifier" };
+        let name = if dense.is_some() && of_words.is_none() { layout.classifier } else { "classifier" };
         let width = match &extra {
             Some(extra) => extra.outputs(width),
             None => dense.map_or(width, |dense| dense.layer.outputs),
         };
-        let classifier = declarations.linear(name, outputs, width, group);
-        let pool = match pooling {
-            Pooling::Cls => Pool::First,
-            Pooling::Mean => Pool::Mean,
-            Pooling::Pooler => layout.pool,
+        let classifier = declarations.linear(name, outputs.count(), width, group);
+        let pool = match (outputs, pooling) {
+            (Outputs::Words(_), _) => Pool::Each,
+            (_, Pooling::Cls) => Pool::First,
+            (_, Pooling::Mean) => Pool::Mean,
+            (_, Pooling::Pooler) => layout.pool,
         };
-        Self { pooling, pool, extra, dense, final_norm: layout.final_norm, classifier }
+        let probability = of_words.map_or(DropoutKind::Classifier, |words| words.dropout);
+        let dropout = Place { probability, ..Place::CLASSIFIER };
+        Self { pooling, pool, extra, dense, final_norm: layout.final_norm, dropout, classifier }
     }
 
     /// The rows of each sequence that the head reads.
     pub fn rows(&self) -> Rows {
-        if self.pool == Pool::First && self.extra.is_none() { Rows::Outputs } else { Rows::All }
+        let reads_outputs = matches!(self.pool, Pool::First | Pool::Each) && self.extra.is_none();
+        if reads_outputs { Rows::Outputs } else { Rows::All }
     }
 
     /// The encoder's output from that of the last layer.
@@ -79,7 +117,7 @@ impl Head {
         }
     }
 
-    /// The outputs `[sequences, outputs]`. `hidden` is the last layer's output for [`Self::rows`].
+    /// The outputs, a row for each target. `hidden` is the last layer's output for [`Self::rows`].
     pub fn forward(&self, ops: &mut dyn Operations, hidden: &Tensor) -> Result<Tensor> {
         let hidden = self.normalise(ops, hidden)?;
         let mut x = match &self.extra {
@@ -96,7 +134,7 @@ impl Head {
             }
         }
         let x = ops.mix(&x)?;
-        let x = ops.dropout(&x, Place::CLASSIFIER)?;
+        let x = ops.dropout(&x, self.dropout)?;
         ops.linear(&x, self.classifier)
     }
 }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::adapter::Adapter;
 use super::config::{DropoutRates, activation, check_heads, check_sizes, gelu, initializer_range, parse, wrong};
 use super::declarations::{Declarations, Group};
-use super::encoder::{Encoder, HeadLayout, HeadNorm, Pool, Shape};
+use super::encoder::{Encoder, HeadLayout, HeadNorm, Pool, Shape, WordHead};
 use super::operations::{Attention, DropoutKind, Embeddings, Linear, Norm, Operations, Place, Rows};
 use crate::train::TrainError;
 use crate::trial::AdapterPlace;
@@ -138,6 +138,7 @@ pub fn read(json: &[u8], declarations: &mut Declarations) -> std::result::Result
         pool: if keys.classifier_pooling == "mean" { Pool::Mean } else { Pool::First },
         norm: Some(HeadNorm { name: "head.norm", epsilon: keys.norm_eps, bias: keys.norm_bias }),
         final_norm: Some(final_norm),
+        words: Some(WordHead { has_dense: true, ..WordHead::PLAIN }),
         ..HeadLayout::plain("head.dense", activation("classifier_activation", &keys.classifier_activation)?)
     };
     let shape = Shape {

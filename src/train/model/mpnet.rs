@@ -7,7 +7,7 @@ use super::config::{
     DropoutRates, activation, check_heads, check_sizes, epsilon, gelu, initializer_range, parse, tenth, wrong,
 };
 use super::declarations::{Declarations, Group, Initial};
-use super::encoder::{Encoder, HeadLayout, Shape};
+use super::encoder::{Encoder, HeadLayout, Shape, WordHead};
 use super::operations::{Attention, DropoutKind, Embeddings, Place, PositionTable, RelativeBias};
 use super::stack::Stack;
 use super::transformer_layer::{LayerNames, LayerSizes, TransformerLayer};
@@ -107,6 +107,7 @@ pub fn read(json: &[u8], declarations: &mut Declarations) -> Result<Box<dyn Enco
         limit: MAX_DISTANCE,
     };
     let layers = (0..keys.num_hidden_layers).map(|number| layer(declarations, sizes, bias, number)).collect();
+    let words = Some(WordHead { dropout: DropoutKind::Hidden, ..WordHead::PLAIN });
     let shape = Shape {
         prefix: "mpnet",
         vocabulary: keys.vocab_size,
@@ -123,7 +124,7 @@ pub fn read(json: &[u8], declarations: &mut Declarations) -> Result<Box<dyn Enco
             attention: keys.attention_probs_dropout_prob,
             classifier: keys.hidden_dropout_prob,
         },
-        head: HeadLayout::classification_head(Activation::Tanh),
+        head: HeadLayout { words, ..HeadLayout::classification_head(Activation::Tanh) },
     };
     Ok(Box::new(Stack { shape, embedding_norm, projection: None, layers }))
 }

@@ -6,7 +6,7 @@ use super::architectures;
 use super::config::DropoutRates;
 use super::declarations::{Declarations, Group};
 use super::encoder::{Encoder, Shape};
-use super::head::Head;
+use super::head::{Head, Outputs};
 use super::new_network::NewNetwork;
 use super::operations::Rows;
 use super::parameters::{self, LoadSettings, Parameter, Tensors, Trained};
@@ -33,7 +33,7 @@ pub struct Network {
     pub dropout: DropoutRates,
     /// The embeddings and the first `freeze` layers are frozen. 0: nothing is frozen.
     pub freeze: usize,
-    /// Elements of the output for a sequence.
+    /// Numbers for each target.
     pub outputs: usize,
     pub device: Device,
     pub dtype: DType,
@@ -46,7 +46,7 @@ impl Network {
         json: &[u8],
         weights: &[&[u8]],
         wanted: &ModelConfig,
-        outputs: usize,
+        outputs: impl Into<Outputs>,
         seed: u64,
         device: &Device,
     ) -> Result<Self, TrainError> {
@@ -58,7 +58,7 @@ impl Network {
         json: &[u8],
         weights: &[&[u8]],
         wanted: &ModelConfig,
-        outputs: usize,
+        outputs: impl Into<Outputs>,
         seed: u64,
         device: &Device,
         dtype: DType,
@@ -78,10 +78,16 @@ impl Network {
         if new.is_none() {
             declarations.check_size(tensors.elements())?;
         }
+        let outputs = outputs.into();
         let has_extra = wanted.extra != Extra::None;
         check_modules(shape, wanted)?;
-        let default = if has_extra { Pooling::Pooler } else { default_pooling(shape, &tensors) };
-        let pooling = wanted.pooling.unwrap_or(default);
+        let pooling = match outputs {
+            Outputs::Sequences(_) if has_extra => wanted.pooling.unwrap_or(Pooling::Pooler),
+            Outputs::Sequences(_) => wanted.pooling.unwrap_or_else(|| default_pooling(shape, &tensors)),
+            Outputs::Words(_) if has_extra => return Err(extra_on_words()),
+            Outputs::Words(_) if shape.head.words.is_none() => return Err(no_words(json)),
+            Outputs::Words(_) => Pooling::Pooler,
+        };
         if shape.head.is_fixed && pooling != Pooling::Pooler {
             return Err(TrainError::Input(
                 "model.pooling does not apply to a network without an encoder, which has its own; remove it".into(),
@@ -99,7 +105,7 @@ impl Network {
         let parameters = parameters::load(&declarations, shape, &tensors, settings, device, dtype)?;
         let dropout = wanted.dropout.map_or(shape.dropout, DropoutRates::all);
         let backend = if device.is_cpu() { Backend::Kernels } else { Backend::Candle };
-        let (freeze, device) = (wanted.freeze, device.clone());
+        let (freeze, device, outputs) = (wanted.freeze, device.clone(), outputs.count());
         let modules = declarations.modules;
         Ok(Self { encoder, head, parameters, modules, dropout, freeze, outputs, device, dtype, backend })
     }
@@ -148,6 +154,19 @@ impl Network {
         }
         Ok(())
     }
+}
+
+/// Why an extra module cannot give outputs for words.
+fn extra_on_words() -> TrainError {
+    TrainError::Input("model.extra gives one vector for a text, and this task has outputs for tokens: remove it".into())
+}
+
+/// Why a network without a vector for each token has no outputs for words.
+fn no_words(json: &[u8]) -> TrainError {
+    let name = super::config::model_type(json).unwrap_or_default();
+    TrainError::Input(format!(
+        "task: tokens needs a vector for each word, which {name} does not have: use an encoder or architecture: bilstm"
+    ))
 }
 
 /// The pooling of a checkpoint if the configuration names none: the architecture's own head, but the mean for a BERT

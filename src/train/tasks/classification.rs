@@ -161,26 +161,40 @@ impl Task for Classification {
     }
 
     /// The entropy of the prior, whose shares are multiplied by the class weights.
-    fn chance(&self, targets: &[&Target]) -> Option<f64> {
+    fn chance(&self, targets: &[Target]) -> Option<f64> {
         let mut prior = counts(targets, self.outputs());
         prior.iter_mut().zip(&self.weights).for_each(|(count, weight)| *count *= weight);
         let all: f64 = prior.iter().sum();
         for share in &mut prior {
             *share /= all;
         }
-        let entropy: f64 = prior.iter().filter(|share| **share > 0.0).map(|share| -share * share.ln()).sum();
+        let entropy = entropy(&prior);
         let level = if self.gamma.is_some() { self.best_constant(&prior) } else { entropy };
         (entropy > 1e-9).then_some(level)
     }
 }
 
 /// Number of examples of each class.
-fn counts(targets: &[&Target], classes: usize) -> Vec<f64> {
+fn counts(targets: &[Target], classes: usize) -> Vec<f64> {
     let mut counts = vec![0.0; classes];
-    for class in targets.iter().filter_map(|target| target.class()) {
+    for class in targets.iter().filter_map(Target::class) {
         counts[class as usize] += 1.0;
     }
     counts
+}
+
+/// The entropy in nats of the distribution with these counts or shares.
+pub(super) fn entropy(counts: &[f64]) -> f64 {
+    let all: f64 = counts.iter().sum();
+    counts.iter().filter(|count| **count > 0.0).map(|count| -count / all * (count / all).ln()).sum()
+}
+
+/// The cross-entropy of logits for a class, and its gradient.
+pub(super) fn cross_entropy(logits: &[f64], class: usize) -> (f64, Vec<f64>) {
+    let log_sum = log_sum_exp(logits);
+    let mut gradient: Vec<f64> = logits.iter().map(|x| (x - log_sum).exp()).collect();
+    gradient[class] -= 1.0;
+    (log_sum - logits[class], gradient)
 }
 
 fn log_sum_exp(logits: &[f64]) -> f64 {
@@ -244,7 +258,6 @@ mod tests {
     #[test]
     fn chance_is_the_loss_of_the_best_constant() {
         let targets = [0, 0, 0, 1].map(Target::Class);
-        let targets: Vec<&Target> = targets.iter().collect();
         let chance = |weights, gamma| task(weights, gamma, 0.0).chance(&targets).unwrap();
         let entropy = -(0.75f64 * 0.75f64.ln() + 0.25 * 0.25f64.ln());
         assert!((chance([1.0; 3], None) - entropy).abs() < 1e-12);
@@ -254,7 +267,7 @@ mod tests {
         let at = |p: f64| 0.75 * (1.0 - p).powi(2) * -p.ln() + 0.25 * p.powi(2) * -(1.0 - p).ln();
         let lowest = (1..1000).map(|i| at(f64::from(i) / 1000.0)).fold(f64::INFINITY, f64::min);
         assert!((focal - lowest).abs() < 1e-3, "{focal} {lowest}");
-        assert_eq!(task([1.0; 3], None, 0.0).chance(&[&Target::Class(1)]), None);
+        assert_eq!(task([1.0; 3], None, 0.0).chance(&[Target::Class(1)]), None);
     }
 
     #[test]

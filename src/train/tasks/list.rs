@@ -8,6 +8,7 @@ use super::multi_label::{self, MultiLabel};
 use super::regression::{self, Regression};
 use super::target::Target;
 use super::task::Task;
+use super::tokens::{self, Tokens};
 use crate::train::TrainError;
 use crate::trial::{TaskName, TrialConfig};
 
@@ -20,6 +21,7 @@ pub fn of(config: &TrialConfig, labels: &[String], prior: &[f64]) -> Result<Arc<
         TaskName::Classification => Arc::new(Classification::new(&config.loss, config.label_smoothing, labels, prior)?),
         TaskName::Regression => Arc::new(Regression),
         TaskName::MultiLabel => Arc::new(MultiLabel { labels: labels.len() }),
+        TaskName::Tokens => Arc::new(Tokens { tags: labels.to_vec() }),
     })
 }
 
@@ -29,6 +31,7 @@ pub fn label_names(task: TaskName, text: &str) -> BTreeSet<&str> {
         TaskName::Classification => BTreeSet::from([text]),
         TaskName::Regression => BTreeSet::new(),
         TaskName::MultiLabel => multi_label::names(text).collect(),
+        TaskName::Tokens => tokens::words(text).collect(),
     }
 }
 
@@ -39,13 +42,14 @@ pub fn read_target(task: TaskName, text: &str, numbers: &BTreeMap<&str, u32>) ->
         TaskName::Classification => classification::read(text, numbers),
         TaskName::Regression => regression::read(text),
         TaskName::MultiLabel => multi_label::read(text, numbers),
+        TaskName::Tokens => tokens::read(text, numbers),
     }
 }
 
-/// What outputs of a network predict, and the probability of each label. A number has none.
+/// What the outputs for one target predict, and the probability of each label. A number has none.
 pub fn predict(task: TaskName, outputs: &[f32]) -> (Target, Vec<f64>) {
     match task {
-        TaskName::Classification => classification::predict(outputs),
+        TaskName::Classification | TaskName::Tokens => classification::predict(outputs),
         TaskName::Regression => (Target::Number(outputs.first().copied().unwrap_or(f32::NAN).into()), Vec::new()),
         TaskName::MultiLabel => multi_label::predict(outputs),
     }

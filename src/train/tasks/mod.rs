@@ -9,7 +9,9 @@ mod multi_label;
 mod regression;
 mod target;
 mod task;
+mod tokens;
 
 pub use list::{label_names, of, predict, read_target};
 pub use target::Target;
 pub use task::{ClassDetails, Evaluated, Task};
+pub use tokens::words;

@@ -90,7 +90,7 @@ impl Task for MultiLabel {
     }
 
     /// The mean over labels of the entropy of having the label.
-    fn chance(&self, targets: &[&Target]) -> Option<f64> {
+    fn chance(&self, targets: &[Target]) -> Option<f64> {
         let entropy = |label: usize| {
             let p = targets.iter().filter(|target| target.has(label)).count() as f64 / targets.len() as f64;
             [p, 1.0 - p].into_iter().filter(|p| *p > 0.0).map(|p| -p * p.ln()).sum::<f64>()
@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn chance_is_the_mean_entropy_of_the_labels() {
         let targets = [vec![0], vec![0, 1], vec![], vec![]].map(Target::Labels);
-        let chance = MultiLabel { labels: 2 }.chance(&targets.iter().collect::<Vec<_>>()).unwrap();
+        let chance = MultiLabel { labels: 2 }.chance(&targets).unwrap();
         let entropy = |p: f64| -p * p.ln() - (1.0 - p) * (1.0 - p).ln();
         assert!((chance - f64::midpoint(entropy(0.5), entropy(0.25))).abs() < 1e-12);
     }

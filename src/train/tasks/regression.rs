@@ -60,8 +60,8 @@ impl Task for Regression {
     }
 
     /// The variance of the numbers.
-    fn chance(&self, targets: &[&Target]) -> Option<f64> {
-        let truth: Vec<f64> = targets.iter().map(|target| number(target)).collect();
+    fn chance(&self, targets: &[Target]) -> Option<f64> {
+        let truth: Vec<f64> = targets.iter().map(number).collect();
         Some(spread(&truth) / truth.len() as f64).filter(|variance| *variance > 0.0)
     }
 }
@@ -126,8 +126,8 @@ mod tests {
     #[test]
     fn chance_is_the_variance() {
         let targets = [1.0, 2.0, 3.0, 6.0].map(Target::Number);
-        assert_eq!(Regression.chance(&targets.iter().collect::<Vec<_>>()), Some(3.5));
-        assert_eq!(Regression.chance(&[&targets[0], &targets[0]]), None);
+        assert_eq!(Regression.chance(&targets), Some(3.5));
+        assert_eq!(Regression.chance(&[targets[0].clone(), targets[0].clone()]), None);
     }
 
     #[test]

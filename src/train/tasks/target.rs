@@ -14,6 +14,10 @@ pub enum Target {
     Number(f64),
     /// Numbers of the labels, in rising order.
     Labels(Vec<u32>),
+    /// The number of the tag of each word of a text. The targets of its outputs are [`Target::Word`].
+    Tags(Vec<u32>),
+    /// A word's tag, and whether the word is the first of its text.
+    Word(u32, bool),
 }
 
 impl Target {

@@ -7,28 +7,29 @@ use crate::trial::{CalibrationBin, EvalRow, Scores};
 
 /// The meaning of a network's outputs.
 ///
-/// The loss of a batch or of an evaluation set is the sum of its examples' losses over the sum of their weights.
+/// There is a target for each example, or for each word of an example. The loss of a batch or of an evaluation set is the sum
+/// of its targets' losses over the sum of their weights.
 pub trait Task: Debug + Send + Sync {
-    /// Elements of the network's output for an example.
+    /// Numbers that the network gives out for each target.
     fn outputs(&self) -> usize;
 
-    /// The weight of an example in the mean loss.
+    /// The weight of a target in the mean loss.
     fn weight(&self, target: &Target) -> f64 {
         let _ = target;
         1.0
     }
 
-    /// The loss of an example in evaluation, times its weight.
+    /// The loss of a target in evaluation, times its weight.
     fn loss(&self, outputs: &[f64], target: &Target) -> f64;
 
-    /// The loss of an example in training, times its weight, and the gradient of that with respect to the outputs.
+    /// The loss of a target in training, times its weight, and the gradient of that with respect to the outputs.
     fn gradient(&self, outputs: &[f64], target: &Target) -> (f64, Vec<f64>);
 
     /// All metrics. There are as many targets as rows of outputs.
     fn evaluate(&self, outputs: &[&[f32]], targets: &[&Target]) -> Evaluated;
 
     /// The evaluation loss of the best model that ignores its input. None if a single output fits all targets.
-    fn chance(&self, targets: &[&Target]) -> Option<f64>;
+    fn chance(&self, targets: &[Target]) -> Option<f64>;
 }
 
 /// The metrics of an evaluation. What is undefined or no metric of the task is None.
