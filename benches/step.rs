@@ -157,7 +157,7 @@ fn measure(network: Network, batches: Batches<'_>, pooling: Pooling, threads: us
         head_factor: 1.0,
     };
     let labels: Vec<String> = (0..network.outputs).map(|class| class.to_string()).collect();
-    let task = tasks::of(&TrialConfig::default(), &labels, &[])?;
+    let task = tasks::of(&TrialConfig::default(), &labels, &[], 0)?;
     let mut engine = Engine::new(network, settings, threads)?;
     let (mut times, mut tokens, mut flops, mut timed) = (Vec::new(), 0.0, 0.0, Vec::new());
     for k in 0..WARMUP + STEPS {

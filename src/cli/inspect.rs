@@ -218,7 +218,7 @@ impl TestSet {
         let files = ClassifierFiles::of_trial(config, labels, &state)
             .map_err(|error| format!("{}: {error}", weights.display()))?;
         let classifier = Classifier::new(&files, *threads).map_err(text)?;
-        let task = tasks::of(config, &rows.labels, class_prior).map_err(text)?;
+        let task = tasks::of(config, &rows.labels, class_prior, 0).map_err(text)?;
         let scores = TestScores::of(&classifier, &*task, &rows, notify).map_err(text)?;
         Ok(Some(TestResult { hash: rows.hash, rows: rows.examples.len(), scores }))
     }

@@ -191,7 +191,7 @@ impl<'a> Predictor<'a> {
             labels: &files.labels,
             numbers: files.labels.iter().map(String::as_str).zip(0..).collect(),
             name: files.data.task,
-            task: tasks::of(&config, &files.labels, &[]).map_err(bad_input)?,
+            task: tasks::of(&config, &files.labels, &[], 0).map_err(bad_input)?,
             has_pairs: files.data.text_pair.is_some(),
             format: arguments.format,
             is_quiet: arguments.quiet,
@@ -289,7 +289,7 @@ impl<'a> Predictor<'a> {
         let names: Vec<&str> = match &predicted {
             Target::Class(class) => vec![&self.labels[*class as usize]],
             Target::Labels(labels) => labels.iter().map(|label| self.labels[*label as usize].as_str()).collect(),
-            Target::Number(_) | Target::Unknown | Target::Tags(_) | Target::Word(..) => Vec::new(),
+            Target::Number(_) | Target::Unknown | Target::Tags(_) | Target::Masked | Target::Word(..) => Vec::new(),
         };
         let number = if let Target::Number(number) = predicted { Some(number) } else { None };
         match self.format {
@@ -429,7 +429,7 @@ mod tests {
         let logits: [&[f32]; 4] = [&[2.0, 0.0], &[0.0, 1.0], &[1.0, 0.0], &[0.0, 3.0]];
         let labels = ["negative".to_owned(), "positive".to_owned()];
         let targets = [0, 1, 1, 1].map(Target::Class);
-        let task = tasks::of(&TrialConfig::default(), &labels, &[]).unwrap();
+        let task = tasks::of(&TrialConfig::default(), &labels, &[], 0).unwrap();
         let found = task.evaluate(&logits, &targets.iter().collect::<Vec<_>>());
         let text = scores(TaskName::Classification, &found, 4, &labels);
         insta::assert_snapshot!(text, @"

@@ -4,7 +4,7 @@ use crate::trial::{FractionOrSteps, ModelFacts, TaskName, TrialConfig};
 
 /// Fills in what the checkpoint and other keys decide where the sweep does not.
 pub(super) fn settle_model(config: &mut TrialConfig, model: &ModelFacts) {
-    if config.data.task != TaskName::Tokens {
+    if !matches!(config.data.task, TaskName::Tokens | TaskName::MaskedLm) {
         config.model.pooling.get_or_insert(model.default_pooling());
     }
     config.model.dropout = config.model.dropout.or(model.dropout);

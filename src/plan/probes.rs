@@ -60,8 +60,8 @@ fn kinds(request: &ProbeRequest<'_>) -> Vec<(ProbeKind, f64)> {
     let (peak, config) = (trial.config.lr, &trial.config);
     let rate = rate.max(peak * 1e-6);
     let switched = match (config.data.task, config.augmentation.is_empty()) {
-        // The tags of words do not follow changes of the text.
-        (TaskName::Tokens, _) => None,
+        // Outputs of tokens do not follow changes of the text.
+        (TaskName::Tokens | TaskName::MaskedLm, _) => None,
         (_, true) => Some(ProbeKind::AugmentationOn),
         (_, false) => Some(ProbeKind::AugmentationOff),
     };

@@ -24,8 +24,8 @@ pub(super) fn mistakes(config: &TrialConfig, data: &DataFacts) -> Vec<Mistake> {
             ("loss.class_weights", loss.class_weights.is_some(), "class weights"),
             ("label_smoothing", config.label_smoothing > 0.0, "label smoothing"),
         ];
-        if task == TaskName::Tokens {
-            tokens_mistakes(config, &mut mistake);
+        if matches!(task, TaskName::Tokens | TaskName::MaskedLm) {
+            mistakes_of_tokens(config, &mut mistake);
         }
         for (key, _, name) in others.into_iter().filter(|(_, is_set, _)| *is_set) {
             let what = format!("`{key}` needs classes: `task: {}` has no {name}", task.name());
@@ -45,24 +45,33 @@ pub(super) fn mistakes(config: &TrialConfig, data: &DataFacts) -> Vec<Mistake> {
 }
 
 /// The settings that need one output for a text.
-fn tokens_mistakes(config: &TrialConfig, mistake: &mut impl FnMut(&'static str, &'static str, String, String)) {
+fn mistakes_of_tokens(config: &TrialConfig, mistake: &mut impl FnMut(&'static str, &'static str, String, String)) {
+    let task = config.data.task;
+    let is_masked = task == TaskName::MaskedLm;
     let architecture = match &config.model.architecture {
         Architecture::BagOfWords { .. } => Some("bag_of_words"),
         Architecture::Textcnn { .. } => Some("textcnn"),
+        Architecture::Bilstm { .. } if is_masked => Some("bilstm"),
         Architecture::None | Architecture::Bilstm { .. } => None,
     };
     if let Some(name) = architecture {
-        let what = format!("`task: tokens` needs a vector for each word, which {name} does not have");
-        mistake("model.architecture", "data.task", what, "use an encoder or bilstm".to_owned());
+        let (needs, use_other) = if is_masked {
+            ("a head for masked tokens", "an encoder")
+        } else {
+            ("a vector for each word", "an encoder or bilstm")
+        };
+        let what = format!("`task: {}` needs {needs}, which {name} does not have", task.name());
+        mistake("model.architecture", "data.task", what, format!("use {use_other}"));
     }
     let others = [
         ("model.pooling", config.model.pooling.is_some()),
         ("model.extra", config.model.extra != Extra::None),
         ("augmentation", !config.augmentation.is_empty()),
         ("data.text_pair", config.data.text_pair.is_some()),
+        ("data.test", is_masked && config.data.test.is_some()),
     ];
     for (key, _) in others.into_iter().filter(|(_, is_set)| *is_set) {
-        let what = format!("`{key}` does not apply to `task: tokens`, where each word has a tag");
+        let what = format!("`{key}` does not apply to `task: {}`, which has outputs for tokens", task.name());
         mistake(key, "data.task", what, "leave it out".to_owned());
     }
 }

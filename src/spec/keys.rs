@@ -80,6 +80,7 @@ pub(super) const METRIC: Kind = Kind::Choice(&[
     "entity_recall",
     "entity_f1",
     "token_accuracy",
+    "perplexity",
 ]);
 
 pub(super) static KEYS: &[Key] = &[
@@ -174,12 +175,13 @@ pub(super) static KEYS: &[Key] = &[
     },
     Key {
         path: "data.task",
-        kind: Kind::Choice(&["classification", "regression", "multi_label", "tokens"]),
+        kind: Kind::Choice(&["classification", "regression", "multi_label", "tokens", "masked_lm"]),
         put: |c, v| put(&mut c.data.task, v),
         doc: Doc {
             about: "What the label of a text is; `task` at the top level is the same key. `classification`: every distinct value is \
                     a class. `regression`: a number. `multi_label`: any number of labels, also none, such as `a|b`, or a list in \
-                    JSON. `tokens`: a tag for each word, such as `O B-LOC`, a list, or a CoNLL file. It cannot vary within a sweep.",
+                    JSON. `tokens`: a tag for each word, such as `O B-LOC`, a list, or a CoNLL file. `masked_lm`: no label, the \
+                    tokens that masks hide. It cannot vary within a sweep.",
             unit: "",
             example: "regression",
         },

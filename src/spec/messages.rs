@@ -651,7 +651,7 @@ fn keys_that_all_trials_share() {
 
     a.yaml:3:27: `stop.patience.metric` cannot be `f1`
       3 | stop: {patience: {metric: f1}}
-        |                           ^^ expected one of eval_loss, accuracy, macro_f1, weighted_f1, mcc, auroc, average_precision, mse, mae, r2, pearson, spearman, micro_f1, subset_accuracy, macro_auroc, macro_average_precision, entity_precision, entity_recall, entity_f1, token_accuracy
+        |                           ^^ expected one of eval_loss, accuracy, macro_f1, weighted_f1, mcc, auroc, average_precision, mse, mae, r2, pearson, spearman, micro_f1, subset_accuracy, macro_auroc, macro_average_precision, entity_precision, entity_recall, entity_f1, token_accuracy, perplexity
     ");
 }
 

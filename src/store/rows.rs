@@ -11,7 +11,7 @@ use crate::trial::{ClassScores, DiagnosticRow, EvalRow, MetricRow, Scores};
 const LIST: &str = ";";
 
 /// Columns of `evals.csv`, now and in each earlier form.
-const EVAL_COLUMNS: usize = 26;
+const EVAL_COLUMNS: usize = 27;
 const EVAL_COUNTS: [usize; 4] = [EVAL_COLUMNS, 22, 13, 5];
 
 /// A row of a curve file.
@@ -57,7 +57,8 @@ impl CurveRow for MetricRow {
 impl CurveRow for EvalRow {
     const HEADER: &'static str = "step,eval_loss,accuracy,macro_f1,train_probe_loss,weighted_f1,mcc,auroc,\
         average_precision,class_precision,class_recall,class_f1,class_support,mse,mae,r2,pearson,spearman,micro_f1,\
-        subset_accuracy,macro_auroc,macro_average_precision,entity_precision,entity_recall,entity_f1,token_accuracy";
+        subset_accuracy,macro_auroc,macro_average_precision,entity_precision,entity_recall,entity_f1,token_accuracy,\
+        perplexity";
     const OLD_HEADERS: &'static [&'static str] = &[
         "step,eval_loss,accuracy,macro_f1,train_probe_loss",
         "step,eval_loss,accuracy,macro_f1,train_probe_loss,weighted_f1,mcc,auroc,average_precision,class_precision,\
@@ -90,8 +91,8 @@ impl CurveRow for EvalRow {
         let Scores { macro_auroc, macro_average_precision, .. } = scores;
         write_scores(line, [mse, mae, r2, pearson, spearman]);
         write_scores(line, [micro_f1, subset_accuracy, macro_auroc, macro_average_precision]);
-        let Scores { entity_precision, entity_recall, entity_f1, token_accuracy, .. } = scores;
-        write_scores(line, [entity_precision, entity_recall, entity_f1, token_accuracy]);
+        let Scores { entity_precision, entity_recall, entity_f1, token_accuracy, perplexity, .. } = scores;
+        write_scores(line, [entity_precision, entity_recall, entity_f1, token_accuracy, perplexity]);
         line.push('\n');
     }
 
@@ -131,6 +132,7 @@ impl CurveRow for EvalRow {
             entity_recall: optional(row[23])?,
             entity_f1: optional(row[24])?,
             token_accuracy: optional(row[25])?,
+            perplexity: optional(row[26])?,
         };
         Some(Self {
             step: step.parse().ok()?,
@@ -252,7 +254,7 @@ mod tests {
         let row = EvalRow { step: 5, eval_loss: 0.5, accuracy: 0.25, macro_f1: 0.5, train_probe_loss: 1.0, scores };
         let mut line = String::new();
         row.write(&mut line);
-        assert_eq!(line, "5,0.5,0.25,0.5,1.0,0.1,,,0.5,0.6666666666666666;,1.0;0.0,;0.25,3;0,,2.0,,,,,,,,,,,\n");
+        assert_eq!(line, "5,0.5,0.25,0.5,1.0,0.1,,,0.5,0.6666666666666666;,1.0;0.0,;0.25,3;0,,2.0,,,,,,,,,,,,\n");
         assert_eq!(line.matches(',').count() + 1, EVAL_COLUMNS);
         assert_eq!(EvalRow::HEADER.matches(',').count() + 1, EVAL_COLUMNS);
         assert_eq!(EvalRow::parse(line.trim_end()), Some(row));

@@ -100,7 +100,7 @@ impl ClassifierFiles {
             Some(lora) => (peft::merge(&weights, lora)?, Some(peft::files(&weights, lora, &config.model.from)?)),
             None => (weights, None),
         };
-        let pooling = if config.data.task == TaskName::Tokens {
+        let pooling = if matches!(config.data.task, TaskName::Tokens | TaskName::MaskedLm) {
             Pooling::Pooler
         } else if let Some(pooling) = config.model.pooling {
             pooling
@@ -130,7 +130,7 @@ impl ClassifierFiles {
         let config = parse(&name, &json)?;
         let task = task(&config);
         let labels = match (task, labels(&config)) {
-            (TaskName::Regression, _) => Vec::new(),
+            (TaskName::Regression | TaskName::MaskedLm, _) => Vec::new(),
             (_, Some(labels)) => labels,
             (_, None) => {
                 let message = format!("{name}: config.json has no `id2label`, so this is not a classifier");
@@ -226,8 +226,13 @@ impl ClassifierFiles {
         }
         config.insert("architectures".into(), json!([architecture]));
         config.insert("model_type".into(), name.into());
-        config.insert("id2label".into(), id2label.into());
-        config.insert("label2id".into(), label2id.into());
+        if self.data.task.has_labels() {
+            config.insert("id2label".into(), id2label.into());
+            config.insert("label2id".into(), label2id.into());
+        } else {
+            config.remove("id2label");
+            config.remove("label2id");
+        }
         match self.data.task.problem_type() {
             Some(problem_type) => config.insert("problem_type".into(), problem_type.into()),
             None => config.remove("problem_type"),
@@ -351,8 +356,10 @@ fn labels(config: &Map<String, Value>) -> Option<Vec<String>> {
 fn task(config: &Map<String, Value>) -> TaskName {
     let name = config.get("problem_type").and_then(Value::as_str);
     let class = config.get("architectures").and_then(|all| all.get(0)).and_then(Value::as_str).unwrap_or_default();
-    if class.ends_with(TaskName::Tokens.model_class()) {
-        return TaskName::Tokens;
+    if let Some(task) =
+        [TaskName::Tokens, TaskName::MaskedLm].into_iter().find(|task| class.ends_with(task.model_class()))
+    {
+        return task;
     }
     TaskName::ALL.into_iter().find(|task| name.is_some() && task.problem_type() == name).unwrap_or_default()
 }
@@ -397,7 +404,14 @@ pub struct Classifier {
 
 impl Classifier {
     pub fn new(files: &ClassifierFiles, threads: usize) -> Result<Self, TrainError> {
-        let outputs = Outputs::of(files.data.task, files.outputs());
+        let count = files.outputs();
+        let outputs = Outputs::of(files.data.task, count);
+        if outputs == Outputs::Vocabulary {
+            return Err(TrainError::Input(
+                "the model is a masked language model, which predicts no labels; use it as model.from of another sweep"
+                    .into(),
+            ));
+        }
         let config = files.config_json()?;
         let architecture = architectures::read(&config, &mut Declarations::default())?;
         let Modules { extra, adapters } = files.modules.clone();
@@ -405,8 +419,8 @@ impl Classifier {
         let own_head = files.pooling == Pooling::Pooler && extra == Extra::None && is_of_sequences;
         let name = if own_head { architecture.shape().head.classifier } else { "classifier" };
         // A head of another shape would silently be replaced by random values.
-        if shape(&files.weights, &format!("{name}.weight")).is_none_or(|shape| shape[0] != outputs.count()) {
-            return Err(TrainError::Input(format!("the weights have no classifier for {} labels", outputs.count())));
+        if shape(&files.weights, &format!("{name}.weight")).is_none_or(|shape| shape[0] != count) {
+            return Err(TrainError::Input(format!("the weights have no classifier for {count} labels")));
         }
         let pooling = Some(files.pooling);
         let wanted = ModelConfig { from: String::new(), pooling, extra, adapters, ..ModelConfig::default() };

@@ -126,21 +126,20 @@ impl Engine {
         let longest = parts.iter().map(Vec::len).max().unwrap_or(0);
         let parts: Vec<_> =
             (0..longest).flat_map(|i| parts.iter().filter_map(move |part| part.get(i).cloned())).collect();
-        let embeddings = self.model.shape().embeddings;
+        let (width, sparse) = (self.model.shape().embeddings.width, self.model.sparse_embeddings());
         self.pool.install(|| {
-            let rows = RowGradients::sum(&parts, embeddings.width);
+            let rows = RowGradients::sum(&parts, width);
             let squares: Vec<f64> = (0..self.model.parameters.len())
                 .into_par_iter()
                 .map(|i| {
-                    if i == embeddings.tokens {
+                    if sparse == Some(i) {
                         return Ok(sum_of_squares(&rows.values));
                     }
                     if self.model.parameters[i].trainable { reduce_one(buffers, i, &self.model) } else { Ok(0.0) }
                 })
                 .collect::<Result<_, TrainError>>()?;
-            let tokens = self.model.token_embeddings();
-            if tokens.trainable && rows.ids.is_empty() {
-                return Err(no_gradient(&tokens.name));
+            if sparse.is_some() && rows.ids.is_empty() {
+                return Err(no_gradient(&self.model.token_embeddings().name));
             }
             let norm = squares.iter().sum::<f64>().sqrt();
             Ok(Gradients { loss, norm, rows, tensors: std::collections::BTreeMap::new() })
@@ -191,7 +190,20 @@ impl Engine {
         batches: &[Arc<MicroBatch>],
         interrupted: &dyn Fn() -> bool,
     ) -> Result<Option<Vec<Vec<f32>>>, TrainError> {
-        self.evaluate(batches, interrupted, Pass::logits)
+        self.evaluate(batches, interrupted, &Pass::logits)
+    }
+
+    /// What the evaluation keeps of the outputs of every micro-batch. None if `interrupted` returned true.
+    pub fn kept(
+        &mut self,
+        batches: &[Arc<MicroBatch>],
+        task: &dyn Task,
+        interrupted: &dyn Fn() -> bool,
+    ) -> Result<Option<Vec<Vec<f32>>>, TrainError> {
+        self.evaluate(batches, interrupted, &|pass| {
+            let batch = pass.batch.clone();
+            Ok(task.keep(pass.logits()?, &batch.targets))
+        })
     }
 
     /// The output of the frozen part of the model for every micro-batch. None if `interrupted` returned true.
@@ -200,14 +212,14 @@ impl Engine {
         batches: &[Arc<MicroBatch>],
         interrupted: &dyn Fn() -> bool,
     ) -> Result<Option<Vec<Vec<f32>>>, TrainError> {
-        self.evaluate(batches, interrupted, Pass::frozen)
+        self.evaluate(batches, interrupted, &Pass::frozen)
     }
 
     fn evaluate(
         &mut self,
         batches: &[Arc<MicroBatch>],
         interrupted: &dyn Fn() -> bool,
-        run_pass: fn(Pass) -> Result<Vec<f32>, TrainError>,
+        run_pass: &(dyn Fn(Pass) -> Result<Vec<f32>, TrainError> + Sync),
     ) -> Result<Option<Vec<Vec<f32>>>, TrainError> {
         self.catch_up(batches.iter().map(|micro| &**micro))?;
         let width = if self.model.backend == Backend::Candle {

@@ -71,10 +71,10 @@ impl Evaluation {
         step: u64,
         interrupted: &dyn Fn() -> bool,
     ) -> Result<Option<(EvalRow, Option<ClassDetails>)>, TrainError> {
-        let Some(outputs) = engine.logits(&self.batches, interrupted)? else { return Ok(None) };
+        let Some(outputs) = engine.kept(&self.batches, &*self.task, interrupted)? else { return Ok(None) };
         let mut rows: Vec<&[f32]> = vec![&[]; self.targets.len()];
         for (places, outputs) in self.order.iter().zip(&outputs) {
-            for (&place, row) in places.iter().zip(outputs.chunks_exact(self.task.outputs())) {
+            for (&place, row) in places.iter().zip(outputs.chunks_exact(self.task.kept())) {
                 rows[place] = row;
             }
         }
@@ -88,7 +88,7 @@ impl Evaluation {
     }
 }
 
-/// The mean loss in evaluation, one row of outputs for each target.
+/// The mean loss in evaluation, one row of what was kept of the outputs for each target.
 pub fn mean_loss(task: &dyn Task, rows: &[&[f32]], targets: &[&Target]) -> f32 {
     let (mut sum, mut weights) = (0.0, 0.0);
     for (row, target) in rows.iter().zip(targets) {

@@ -1,11 +1,13 @@
 //! From a [`Job`] to an outcome: loads data and model, builds the schedule and the engine, and runs the training loop.
 
+use std::sync::Arc;
+
 use super::job::{Cache, Job, Sink};
 use super::model::Network;
 use super::model::head::Outputs;
 use super::source_check::SourceCheck;
 use super::{TrainError, augment, checkpoint, data, device, engine, fit, frozen, optim, peft, schedule};
-use crate::trial::{Outcome, Probe, TrialConfig, steps_per_epoch};
+use crate::trial::{Outcome, Probe, TaskName, TrialConfig, steps_per_epoch};
 
 /// Trains one trial. The verdicts of the outcome are left empty; the analysis fills them in.
 pub fn train(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainError> {
@@ -32,8 +34,20 @@ pub fn train(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainError> {
         let (encoder, hash) = data::encoder(&config.data, &config.model.from)?;
         check.tokenizer(hash, &hashes).map(|()| encoder)
     };
-    let texts_are_fixed = augmenter.is_empty();
-    let mut epochs = data::Epochs::new(&dataset.train, augmenter, encoder, first_epoch)?;
+    let texts_are_fixed = augmenter.is_empty() && task != TaskName::MaskedLm;
+    let masking = match task {
+        TaskName::MaskedLm => Some(data::Masking::new(&encoder()?, config.seed)?),
+        _ => None,
+    };
+    // A probe that memorises one batch has the same masks in every step.
+    let is_one_batch = config.probe.as_ref().is_some_and(|probe| probe.kind.is_one_batch());
+    let masks = masking.filter(|_| !is_one_batch);
+    let clean = masks.map(|_| dataset.train.clone());
+    let dataset = match masking {
+        Some(masking) => masking.dataset(dataset),
+        None => dataset,
+    };
+    let mut epochs = data::Epochs::new(clean.as_ref().unwrap_or(&dataset.train), augmenter, encoder, first_epoch)?;
     let steps = config.length.steps(rows, config.batch_size);
     let schedule = schedule::Schedule::new(&config.scheduler, config.lr, config.warmup.steps(steps), steps);
     let settings = optim::Settings::new(config);
@@ -45,7 +59,10 @@ pub fn train(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainError> {
     let setup = fit::TrainingSetup {
         config,
         dataset: &dataset,
-        tokens: &mut |epoch| epochs.epoch(epoch),
+        tokens: &mut |epoch| {
+            let tokens = epochs.epoch(epoch)?;
+            Ok(masks.map_or_else(|| tokens.clone(), |masks| Arc::new(masks.epoch(&tokens, epoch))))
+        },
         learning_rate: &|k, losses| schedule.lr_after(k, losses),
         checkpoint_every: job.checkpoint_every,
         frozen,

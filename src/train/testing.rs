@@ -49,6 +49,12 @@ impl Checkpoint {
         }
     }
 
+    /// `vocab_size`.
+    pub fn vocabulary(&self) -> usize {
+        let config: serde_json::Value = serde_json::from_slice(&self.config).unwrap();
+        config["vocab_size"].as_u64().unwrap_or(0) as usize
+    }
+
     pub fn tiny() -> Self {
         Self::read(&fixture("finetune-tiny/checkpoint"))
     }
@@ -197,7 +203,7 @@ pub fn dataset_of(
     let (train, eval) = (split(&read[..rows]), split(&read[rows..(rows + eval).min(read.len())]));
     let classes = if task == TaskName::Classification { labels.len() } else { 0 };
     let class_prior = vec![1.0 / labels.len() as f64; classes];
-    Dataset { labels, class_prior, train, eval }
+    Dataset { labels, class_prior, train, eval, vocabulary: checkpoint.vocabulary() }
 }
 
 /// A configuration for quick tests, with everything random or optional switched off.
@@ -367,7 +373,7 @@ pub fn gradients(model: Network, micro: &MicroBatch, smoothing: f64) -> Gradient
 /// A task of plain classification.
 pub fn classification(classes: usize, label_smoothing: f64) -> Arc<dyn Task> {
     let labels: Vec<String> = (0..classes).map(|class| class.to_string()).collect();
-    tasks::of(&TrialConfig { label_smoothing, ..config() }, &labels, &[]).unwrap()
+    tasks::of(&TrialConfig { label_smoothing, ..config() }, &labels, &[], 0).unwrap()
 }
 
 /// The same for any task.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::TrainError;
-use super::data::{Dataset, Tokens};
+use super::data::{Dataset, Example, NO_OUTPUT, Split, Tokens};
 use super::engine::Engine;
 use super::model::declarations::Declarations;
 use super::model::{Backend, Network, architectures};
@@ -136,7 +136,10 @@ fn compare(folder: &Path) -> Result<Deviations, String> {
         return Err(error.to_string());
     }
     let task = settings.task().unwrap_or_default();
-    let data = dataset_of(task, &folder.join("train.tsv"), &checkpoint, settings.max_length, (settings.rows, 0));
+    let data = match task {
+        TaskName::MaskedLm => masked_dataset(&folder.join("masks.jsonl"), &checkpoint),
+        _ => dataset_of(task, &folder.join("train.tsv"), &checkpoint, settings.max_length, (settings.rows, 0)),
+    };
     let data = Dataset { eval: data.train.clone(), ..data };
     let mut config = config();
     config.data.shuffle = false;
@@ -171,15 +174,42 @@ fn compare(folder: &Path) -> Result<Deviations, String> {
     deviations.logits = deviations.logits.max(logit_deviation(&data, &mut engine, &expected.logits_after));
     let last = kept.evals.last().unwrap();
     for (name, theirs) in expected.metrics_after.iter().flatten() {
-        let metric: Metric = serde_json::from_value(name.as_str().into()).unwrap();
+        let name = if name == "loss" { "eval_loss" } else { name };
+        let metric: Metric = serde_json::from_value(name.into()).unwrap();
         deviations.metrics =
             deviations.metrics.max((f64::from(metric.value(last)) - theirs).abs() / theirs.abs().max(1.0));
     }
     Ok(deviations)
 }
 
+/// Texts whose masks are given: `ids`, and `labels` with -100 for tokens that are not predicted.
+fn masked_dataset(masks: &Path, checkpoint: &Checkpoint) -> Dataset {
+    #[derive(Deserialize)]
+    struct Masks {
+        ids: Vec<u32>,
+        labels: Vec<i64>,
+    }
+    let (mut tokens, mut examples) = (Tokens::default(), Vec::new());
+    for line in std::fs::read_to_string(masks).unwrap().lines() {
+        let Masks { ids, labels } = serde_json::from_str(line).unwrap();
+        tokens.positions.extend(0..ids.len() as u32);
+        tokens.types.extend(ids.iter().map(|_| 0));
+        tokens.outputs.extend(labels.iter().map(|label| u32::try_from(*label).unwrap_or(NO_OUTPUT)));
+        tokens.ids.extend(ids);
+        tokens.offsets.push(tokens.ids.len() as u32);
+        examples.push(Example { target: Target::Masked, ..Example::default() });
+    }
+    let train = Split { examples, tokens, ..Split::default() };
+    let vocabulary = checkpoint.vocabulary();
+    Dataset { labels: Vec::new(), class_prior: Vec::new(), eval: train.clone(), train, vocabulary }
+}
+
 fn logit_deviation(data: &Dataset, engine: &mut Engine, expected: &[Vec<f32>]) -> f64 {
-    let ours = logits(data, engine, expected.len());
+    let mut ours = logits(data, engine, expected.len());
+    if data.train.examples[0].target == Target::Masked {
+        // The references have the first scores of each masked token.
+        ours = ours.chunks_exact(data.vocabulary).flat_map(|row| &row[..expected[0].len()]).copied().collect();
+    }
     assert!(ours.len() >= expected.len() * expected[0].len());
     let largest = expected.iter().flatten().fold(0.0f64, |largest, x| largest.max(f64::from(x.abs())));
     let off = ours.iter().zip(expected.iter().flatten()).map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max);
@@ -227,7 +257,9 @@ fn logits(data: &Dataset, engine: &mut super::engine::Engine, n: usize) -> Vec<f
     let all: Vec<u32> = (0..n as u32).collect();
     let mut batch = super::batch::MicroBatch::pack(&data.train.tokens, &all, |_| Target::Unknown, 0);
     // The references have the logits of every token.
-    batch.outputs = batch.outputs.map(|_| (0..batch.ids.len() as u32).collect());
+    if data.train.examples[0].target != Target::Masked {
+        batch.outputs = batch.outputs.map(|_| (0..batch.ids.len() as u32).collect());
+    }
     engine.logits(&[batch.into()], &|| false).unwrap().unwrap().remove(0)
 }
 
@@ -250,6 +282,7 @@ fn references() -> Vec<PathBuf> {
         "bert-regression",
         "bert-multi-label",
         "bert-tokens",
+        "bert-masked-lm",
     ];
     let mut found: Vec<PathBuf> = committed.map(|name| fixture(&format!("finetune-{name}"))).into();
     let mut folders: Vec<PathBuf> = std::env::var_os("PLATEAU_REFERENCES").map(PathBuf::from).into_iter().collect();

@@ -134,6 +134,7 @@ impl DataReport {
         let classes = match (&self.train.numbers, self.train.words) {
             (Some(_), _) => String::new(),
             (None, Some(words)) => format!(", {words} training words, {classes} tags"),
+            (None, None) if classes == 0 => String::new(),
             (None, None) => format!(", {classes} classes"),
         };
         format!("{} training rows, {} evaluation rows{test}{classes}", self.train.rows, self.eval.rows)
@@ -171,7 +172,7 @@ impl DataReport {
             lines.push(format!("bad rows that are left out (data.bad_rows: skip): {}", self.skipped_rows));
         }
         lines.push(self.size(labels.len()));
-        lines.push(match &self.train.numbers {
+        let of_labels = match &self.train.numbers {
             Some(numbers) => {
                 let others = [("eval", Some(&self.eval)), ("test", self.test.as_ref())].into_iter();
                 let others = others.filter_map(|(name, split)| Some((name, split?.numbers.as_ref()?)));
@@ -180,7 +181,8 @@ impl DataReport {
                 all.join("; ")
             }
             None => self.classes(labels),
-        });
+        };
+        lines.extend(Some(of_labels).filter(|_| self.train.numbers.is_some() || !labels.is_empty()));
         lines.push(format!(
             "tokens of a training text: median {}, 95 % up to {}, longest {}; {:.1} % of the texts are truncated and lose {:.1} % of all tokens",
             self.train.median_tokens,

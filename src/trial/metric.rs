@@ -29,6 +29,7 @@ pub enum Metric {
     EntityRecall,
     EntityF1,
     TokenAccuracy,
+    Perplexity,
 }
 
 impl Metric {
@@ -56,6 +57,7 @@ impl Metric {
             Self::EntityRecall => "entity_recall",
             Self::EntityF1 => "entity_f1",
             Self::TokenAccuracy => "token_accuracy",
+            Self::Perplexity => "perplexity",
         }
     }
 
@@ -83,6 +85,7 @@ impl Metric {
             Self::EntityRecall => "entity recall",
             Self::EntityF1 => "entity F1",
             Self::TokenAccuracy => "token accuracy",
+            Self::Perplexity => "perplexity",
         }
     }
 
@@ -122,6 +125,7 @@ impl Metric {
             Self::EntityRecall => row.scores.entity_recall.unwrap_or(f32::NAN),
             Self::EntityF1 => row.scores.entity_f1.unwrap_or(f32::NAN),
             Self::TokenAccuracy => row.scores.token_accuracy.unwrap_or(f32::NAN),
+            Self::Perplexity => row.scores.perplexity.unwrap_or(f32::NAN),
         }
     }
 
@@ -134,7 +138,7 @@ impl Metric {
     /// Whether lower values are better.
     #[must_use]
     pub fn is_cost(self) -> bool {
-        matches!(self, Self::EvalLoss | Self::Mse | Self::Mae)
+        matches!(self, Self::EvalLoss | Self::Mse | Self::Mae | Self::Perplexity)
     }
 
     /// A value with the sign that makes lower values better. The inverse is this function itself.

@@ -41,6 +41,8 @@ pub struct Scores {
     pub entity_f1: Option<f32>,
     /// Share of the words whose tag is right.
     pub token_accuracy: Option<f32>,
+    /// `exp(loss)`.
+    pub perplexity: Option<f32>,
 }
 
 /// The scores of each class, in class order.

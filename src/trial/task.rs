@@ -19,10 +19,12 @@ pub enum TaskName {
     MultiLabel,
     /// A tag for each word.
     Tokens,
+    /// No label: the tokens that masks hide.
+    MaskedLm,
 }
 
 impl TaskName {
-    pub const ALL: [Self; 4] = [Self::Classification, Self::Regression, Self::MultiLabel, Self::Tokens];
+    pub const ALL: [Self; 5] = [Self::Classification, Self::Regression, Self::MultiLabel, Self::Tokens, Self::MaskedLm];
 
     /// The name in sweep files.
     #[must_use]
@@ -32,6 +34,7 @@ impl TaskName {
             Self::Regression => "regression",
             Self::MultiLabel => "multi_label",
             Self::Tokens => "tokens",
+            Self::MaskedLm => "masked_lm",
         }
     }
 
@@ -42,7 +45,7 @@ impl TaskName {
             Self::Classification => Some("single_label_classification"),
             Self::Regression => Some("regression"),
             Self::MultiLabel => Some("multi_label_classification"),
-            Self::Tokens => None,
+            Self::Tokens | Self::MaskedLm => None,
         }
     }
 
@@ -53,6 +56,7 @@ impl TaskName {
         match self {
             Self::Classification | Self::Regression | Self::MultiLabel => "ForSequenceClassification",
             Self::Tokens => "ForTokenClassification",
+            Self::MaskedLm => "ForMaskedLM",
         }
     }
 
@@ -62,7 +66,14 @@ impl TaskName {
         match self {
             Self::Classification | Self::Regression | Self::MultiLabel => "text-classification",
             Self::Tokens => "token-classification",
+            Self::MaskedLm => "fill-mask",
         }
+    }
+
+    /// Whether there are labels. A masked language model has none.
+    #[must_use]
+    pub fn has_labels(self) -> bool {
+        self != Self::MaskedLm
     }
 
     /// Numbers that the network gives out for each target, given the number of label names.
@@ -75,7 +86,7 @@ impl TaskName {
     #[must_use]
     pub fn headline(self) -> Metric {
         match self {
-            Self::Classification => Metric::Accuracy,
+            Self::Classification | Self::MaskedLm => Metric::Accuracy,
             Self::Regression => Metric::R2,
             Self::MultiLabel => Metric::MicroF1,
             Self::Tokens => Metric::EntityF1,
@@ -119,6 +130,7 @@ impl TaskName {
                 Metric::EntityF1,
                 Metric::TokenAccuracy,
             ],
+            Self::MaskedLm => &[Metric::EvalLoss, Metric::Perplexity, Metric::Accuracy],
         }
     }
 }

@@ -59,6 +59,7 @@ impl TestEvaluation {
             ("entity recall", self.scores.entity_recall),
             ("entity F1", self.scores.entity_f1),
             ("token accuracy", self.scores.token_accuracy),
+            ("perplexity", self.scores.perplexity),
         ];
         let known = scores.iter().filter_map(|(name, value)| Some(format!("{name} {:.4}", (*value)?)));
         let scores: Vec<String> = known.collect();

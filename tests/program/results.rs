@@ -63,7 +63,7 @@ fn every_result_file_is_written() {
     const METRICS: &str = "step,epoch,train_loss,lr,grad_norm,tokens,seconds";
     const EVALS: &str = "step,eval_loss,accuracy,macro_f1,train_probe_loss,weighted_f1,mcc,auroc,average_precision,\
          class_precision,class_recall,class_f1,class_support,mse,mae,r2,pearson,spearman,micro_f1,subset_accuracy,macro_auroc,\
-         macro_average_precision,entity_precision,entity_recall,entity_f1,token_accuracy";
+         macro_average_precision,entity_precision,entity_recall,entity_f1,token_accuracy,perplexity";
     const NUMBERS: usize = 9;
     const TRIALS: &str = "id,lr,seed,status,steps,final_train_loss,final_eval_loss,best_eval_loss,best_eval_step,\
          best_accuracy,plateau_step,verdict,cause,seconds,tokens_per_second,error";

@@ -109,6 +109,27 @@ fn words_without_a_tag_are_named() {
 }
 
 #[test]
+fn masked_tokens_are_predicted_and_the_checkpoint_is_used() {
+    let place = Place::new(small!("task: masked_lm\nsteps: 20\neval_every: 10\ngrid: {lr: [1e-3, 5e-3]}\n"));
+    let planned = place.expect(0, "plan sweep.yaml");
+    assert!(!planned.err.contains("classes"), "{planned:?}");
+    place.expect(0, "run sweep.yaml --progress none");
+    let trial = place.trials().into_values().next().unwrap();
+    let evals = place.read(&format!("{}/evals.csv", trial.display()));
+    let perplexity = evals.lines().last().unwrap().rsplit(',').next().unwrap().parse::<f64>().unwrap();
+    assert!(perplexity > 1.0, "{evals}");
+    place.expect(0, "export sweep.yaml --format hf -o pretrained");
+    let config: Value = serde_json::from_str(&place.read("pretrained/config.json")).unwrap();
+    assert_eq!((&config["architectures"][0], &config["id2label"]), (&"BertForMaskedLM".into(), &Value::Null));
+    let refused = place.expect(2, "predict sweep.yaml train.tsv");
+    assert!(refused.err.contains("is a masked language model, which predicts no labels"), "{}", refused.err);
+    place.write("next.yaml", small!("steps: 4\neval_every: 4\nlr: 1e-3\n").replace("checkpoint", "pretrained"));
+    place.expect(0, "run next.yaml --progress none");
+    let refused = place.expect(2, "plan sweep.yaml --set data.text_pair=label --set model.architecture=textcnn");
+    assert!(refused.err.contains("`task: masked_lm` needs a head for masked tokens"), "{}", refused.err);
+}
+
+#[test]
 fn labels_of_another_task_are_refused_before_training() {
     let place = Place::new(small!("task: regression\nsteps: 20\nlabel_smoothing: 0.1\nmetric: accuracy\n"));
     let refused = place.expect(2, "run sweep.yaml");

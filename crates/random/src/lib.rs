@@ -16,6 +16,7 @@ pub enum Purpose {
     Cutoff = 7,
     Mixup = 8,
     Search = 9,
+    Masking = 10,
 }
 
 /// A family of random numbers. [`Random::at`] selects a sub-family, for example of an epoch, a step or an example. The

@@ -95,7 +95,8 @@ impl<'a> Columns<'a> {
     /// Those of a task.
     pub fn of_task(task: TaskName, text: &'a [String], pair: Option<&'a str>, label: &'a str, longest: usize) -> Self {
         let is_list = task == TaskName::MultiLabel;
-        let columns = Self::new(text, pair, Some(label), longest);
+        let label = (task != TaskName::MaskedLm).then_some(label);
+        let columns = Self::new(text, pair, label, longest);
         Self { label_is_optional: is_list, label_is_list: is_list, ..columns }.with_words(task == TaskName::Tokens)
     }
 

@@ -19,6 +19,8 @@ pub struct Dataset {
     pub class_prior: Vec<f64>,
     pub train: Split,
     pub eval: Split,
+    /// Number of token embeddings of the checkpoint.
+    pub vocabulary: usize,
 }
 
 impl Dataset {
@@ -27,7 +29,7 @@ impl Dataset {
     /// # Errors
     /// If the class weights name other labels.
     pub fn task(&self, config: &TrialConfig) -> Result<Arc<dyn Task>, TrainError> {
-        tasks::of(config, &self.labels, &self.train.prior(self.labels.len()))
+        tasks::of(config, &self.labels, &self.train.prior(self.labels.len()), self.vocabulary)
     }
 
     /// Share of each class in `eval`; empty where `class_prior` is.

@@ -76,7 +76,7 @@ fn rows_hash(split: &Split, labels: &[String]) -> String {
     let name = |label: &u32| labels[*label as usize].as_str();
     for Example { text, pair, target } in &split.examples {
         let row = match target {
-            Target::Unknown | Target::Word(..) => serde_json::json!([text, pair]),
+            Target::Unknown | Target::Masked | Target::Word(..) => serde_json::json!([text, pair]),
             Target::Class(class) => serde_json::json!([text, pair, name(class)]),
             Target::Number(number) => serde_json::json!([text, pair, number]),
             Target::Labels(all) | Target::Tags(all) => {
@@ -241,7 +241,8 @@ impl Loaded {
             eval = eval.select(&draw_rows(&eval.strata(), limit, config.seed, EVAL_DRAW));
         }
         let class_prior = prior(config, &whole, &labels)?;
-        let dataset = Dataset { labels, class_prior, train: whole, eval };
+        let vocabulary = checkpoint.vocabulary;
+        let dataset = Dataset { labels, class_prior, train: whole, eval, vocabulary };
         Ok(Self { dataset, test, hash: hash.finalize().to_hex().to_string(), files, skipped_rows, checkpoint })
     }
 }
@@ -488,6 +489,8 @@ struct CheckpointTokenizer {
     /// blake3 over `tokenizer.json`.
     hash: blake3::Hash,
     label2id: Option<BTreeMap<String, u32>>,
+    /// Number of token embeddings.
+    vocabulary: usize,
 }
 
 impl CheckpointTokenizer {
@@ -496,6 +499,7 @@ impl CheckpointTokenizer {
         #[derive(serde::Deserialize)]
         struct Settings {
             label2id: Option<serde_json::Value>,
+            vocab_size: Option<usize>,
         }
         let (settings, tokenizer) = config_and_tokenizer(model)?;
         let settings: Settings = serde_json::from_slice(&settings)
@@ -503,6 +507,7 @@ impl CheckpointTokenizer {
         Ok(Self {
             encoder: Encoder::of(model, &tokenizer, config)?,
             hash: blake3::hash(&tokenizer),
+            vocabulary: settings.vocab_size.unwrap_or(0),
             label2id: settings.label2id.and_then(|map| serde_json::from_value(map).ok()),
         })
     }
@@ -613,8 +618,8 @@ fn tokens_key(table: &Table, config: &DataConfig, source: &EvalSource, checkpoin
     let mut hash = blake3::Hasher::new();
     hash.update(table.hash.as_bytes()).update(checkpoint.hash.as_bytes());
     hash.update(serde_json::json!([config.text, config.text_pair, config.max_length]).to_string().as_bytes());
-    if config.task == TaskName::Tokens {
-        hash.update(b"words");
+    if matches!(config.task, TaskName::Tokens | TaskName::MaskedLm) {
+        hash.update(config.task.name().as_bytes());
     }
     // Without another truncation or settings of the file, the key is that of earlier versions.
     if config.truncate != Truncate::Head {

@@ -28,6 +28,7 @@ mod inspect;
 mod json;
 mod load;
 mod locate;
+mod masking;
 mod origins;
 mod parquet;
 mod parse;
@@ -58,6 +59,7 @@ pub use load::{
     source_size, test_rows,
 };
 pub use locate::{locate_data, locate_model, locate_translator};
+pub use masking::Masking;
 pub use origins::Origins;
 pub use split::batches;
 pub use texts::{LabelledTexts, labelled_texts};

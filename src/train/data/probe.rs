@@ -79,7 +79,13 @@ mod tests {
         let ids = (0..100).flat_map(|i| [1, i + 10, 2]).collect();
         let tokens = Tokens::whole(ids, vec![0; 300], (0..=100).map(|i| i * 3).collect());
         let train = Split { examples, tokens, ..Split::default() };
-        Dataset { labels: vec!["a".into(), "b".into()], class_prior: vec![0.9, 0.1], eval: train.clone(), train }
+        Dataset {
+            labels: vec!["a".into(), "b".into()],
+            class_prior: vec![0.9, 0.1],
+            eval: train.clone(),
+            train,
+            vocabulary: 0,
+        }
     }
 
     fn probe(kind: ProbeKind) -> Probe {

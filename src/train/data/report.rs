@@ -74,7 +74,7 @@ fn split_report(split: &Split, full_lengths: &[u32], max_length: usize, classes:
                 tags.iter().for_each(|tag| counts[*tag as usize] += 1);
             }
             Target::Number(number) => numbers.push(*number),
-            Target::Unknown | Target::Word(..) => {}
+            Target::Unknown | Target::Masked | Target::Word(..) => {}
         }
     }
     let mut sorted = full_lengths.to_vec();
@@ -335,7 +335,7 @@ mod tests {
             ..Split::default()
         };
         let labels = labels.iter().map(ToString::to_string).collect();
-        Dataset { labels, class_prior: vec![], train: split(train), eval: split(eval) }
+        Dataset { labels, class_prior: vec![], train: split(train), eval: split(eval), vocabulary: 0 }
     }
 
     fn warned(dataset: &Dataset) -> Vec<String> {

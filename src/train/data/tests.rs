@@ -797,7 +797,10 @@ fn folder_with_vocabulary(settings: &str, label2id: &str) -> tempfile::TempDir {
     };
     write("vocab.txt", vocabulary.join("\n").as_bytes());
     write("tokenizer_config.json", settings.as_bytes());
-    write("config.json", format!("{{\"max_position_embeddings\": 64, \"label2id\": {label2id}}}").as_bytes());
+    write(
+        "config.json",
+        format!("{{\"max_position_embeddings\": 64, \"vocab_size\": 8192, \"label2id\": {label2id}}}").as_bytes(),
+    );
     write("model.safetensors", b"weights");
     folder
 }

@@ -28,8 +28,8 @@ pub struct Tokens {
     pub positions: Vec<u32>,
     /// Starts with 0 and has one entry more than there are examples.
     pub offsets: Vec<u32>,
-    /// What the output of each token predicts: the tag of the word with this index in its text, or nothing ([`NO_OUTPUT`]). Empty:
-    /// there is one output for an example.
+    /// What the output of each token predicts: the tag of the word with this index in its text, the token with this id that a mask
+    /// hides, or nothing ([`NO_OUTPUT`]). Empty: there is one output for an example.
     pub outputs: Vec<u32>,
 }
 
@@ -59,11 +59,12 @@ impl Tokens {
     /// The targets of the outputs of example `index`, which has this target.
     pub fn targets_of<'a>(&'a self, index: usize, target: &'a Target) -> impl Iterator<Item = Target> + 'a {
         let whole = self.outputs.is_empty().then(|| target.clone());
-        let of_word = move |(place, (_, word)): (usize, (u32, u32))| match target {
-            Target::Tags(tags) => Target::Word(tags[word as usize], place == 0),
+        let of_output = move |(place, (_, output)): (usize, (u32, u32))| match target {
+            Target::Tags(tags) => Target::Word(tags[output as usize], place == 0),
+            Target::Masked => Target::Class(output),
             _ => Target::Unknown,
         };
-        whole.into_iter().chain(self.outputs_of(index).enumerate().map(of_word))
+        whole.into_iter().chain(self.outputs_of(index).enumerate().map(of_output))
     }
 
     /// Number of outputs of example `index`.
@@ -157,8 +158,8 @@ pub struct Encoder {
     /// Tokens that are kept from the beginning and from the end of a longer text, without special tokens. None: the tokenizer
     /// truncates.
     ends: Option<(usize, usize)>,
-    /// Whether texts are words between spaces, each with an output.
-    of_words: bool,
+    /// What has an output.
+    task: TaskName,
 }
 
 impl Encoder {
@@ -190,15 +191,18 @@ impl Encoder {
             tokenizer.get_truncation().map_or(TruncationDirection::Right, |truncation| truncation.direction);
         let truncation = TruncationParams { max_length, direction, ..TruncationParams::default() };
         tokenizer.with_truncation(Some(truncation)).map_err(broken)?;
-        Ok(Self { tokenizer, ends: None, of_words: false })
+        Ok(Self { tokenizer, ends: None, task: TaskName::Classification })
     }
 
     /// The encoder of a data section.
     pub fn of(name: &str, tokenizer_json: &[u8], config: &DataConfig) -> Result<Self, TrainError> {
         let pair = config.text_pair.is_some();
-        let of_words = config.task == TaskName::Tokens;
-        let json = if of_words { with_word_starts(tokenizer_json) } else { Cow::Borrowed(tokenizer_json) };
-        let encoder = Self { of_words, ..Self::new(name, &json, config.max_length, pair)? };
+        let json = if config.task == TaskName::Tokens {
+            with_word_starts(tokenizer_json)
+        } else {
+            Cow::Borrowed(tokenizer_json)
+        };
+        let encoder = Self { task: config.task, ..Self::new(name, &json, config.max_length, pair)? };
         encoder.with_truncation(config.truncate, config.max_length, pair)
     }
 
@@ -230,7 +234,7 @@ impl Encoder {
         let encode = |special| {
             let input = self.input(example);
             // The fast form does not know which word a token belongs to.
-            let encoding = if with_spans || self.of_words {
+            let encoding = if with_spans || self.task == TaskName::Tokens {
                 self.tokenizer.encode(input, special)
             } else {
                 self.tokenizer.encode_fast(input, special)
@@ -283,6 +287,19 @@ impl Encoder {
         self.tokenizer.get_post_processor().map_or(0, |processor| processor.added_tokens(pair))
     }
 
+    /// The id of the token that hides others.
+    pub(super) fn mask_token(&self) -> Option<u32> {
+        let added = self.tokenizer.get_added_vocabulary();
+        let known = ["[MASK]", "<mask>"].map(|token| self.tokenizer.token_to_id(token).map(|id| (token, id)));
+        let special = known.iter().flatten().find(|(token, _)| added.is_special_token(token));
+        special.or(known.iter().flatten().next()).map(|(_, id)| *id)
+    }
+
+    /// Number of tokens.
+    pub(super) fn vocabulary_size(&self) -> usize {
+        self.tokenizer.get_vocab_size(true)
+    }
+
     /// The id of the token for unknown word pieces.
     pub(super) fn unknown_token(&self) -> Option<u32> {
         ["[UNK]", "<unk>"].iter().find_map(|token| self.tokenizer.token_to_id(token))
@@ -295,7 +312,13 @@ impl Encoder {
         tokens.types.extend(encoding.get_type_ids().iter().map(|&kind| kind as u8));
         tokens.positions.extend(0..encoding.len() as u32);
         tokens.offsets.push(tokens.ids.len() as u32);
-        if self.of_words {
+        if self.task == TaskName::MaskedLm {
+            // Any token but a special one can be masked.
+            let special = encoding.get_special_tokens_mask();
+            let output = |(id, special): (&u32, &u32)| if *special == 0 { *id } else { NO_OUTPUT };
+            tokens.outputs.extend(encoding.get_ids().iter().zip(special).map(output));
+        }
+        if self.task == TaskName::Tokens {
             // A word that is cut in front begins with the first token that is left of it.
             let mut last = None;
             let output = |word: &Option<u32>| {
@@ -310,7 +333,7 @@ impl Encoder {
 
     fn input<'a>(&self, example: &'a Example) -> EncodeInput<'a> {
         match &example.pair {
-            _ if self.of_words => EncodeInput::from(words(&example.text).collect::<Vec<_>>()),
+            _ if self.task == TaskName::Tokens => EncodeInput::from(words(&example.text).collect::<Vec<_>>()),
             Some(pair) => EncodeInput::from((example.text.as_str(), pair.as_str())),
             None => EncodeInput::from(example.text.as_str()),
         }

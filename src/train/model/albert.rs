@@ -9,7 +9,7 @@ use super::config::{
     wrong,
 };
 use super::declarations::{Declarations, Group};
-use super::encoder::{Encoder, HeadLayout, Shape};
+use super::encoder::{Encoder, HeadLayout, MaskedHead, Shape};
 use super::operations::{Attention, Embeddings, Linear, Norm, Operations, Place, PositionTable, Rows, TypeTable};
 use super::transformer_layer::{LayerNames, LayerSizes, TransformerLayer};
 use crate::train::TrainError;
@@ -76,6 +76,9 @@ const NAMES: LayerNames = LayerNames {
     norm: "full_layer_layer_norm",
 };
 
+/// Dense layer, LayerNorm and bias of the head for masked tokens.
+const MASKED: [&str; 3] = ["predictions.dense", "predictions.LayerNorm", "predictions.bias"];
+
 /// Reads `config.json` and declares the parameters.
 pub fn read(json: &[u8], declarations: &mut Declarations) -> std::result::Result<Box<dyn Encoder>, TrainError> {
     let keys: Keys = parse(json)?;
@@ -122,7 +125,8 @@ pub fn read(json: &[u8], declarations: &mut Declarations) -> std::result::Result
         };
         layers.push(blocks.into_iter().enumerate().map(|(inner, block)| at(&keys, &block, number, inner)).collect());
     }
-    let head = HeadLayout::plain("pooler", Activation::Tanh);
+    let masked = MaskedHead::new(MASKED, sizes.activation, keys.layer_norm_eps);
+    let head = HeadLayout { masked: Some(masked), ..HeadLayout::plain("pooler", Activation::Tanh) };
     let shape = Shape {
         prefix: "albert",
         vocabulary: keys.vocab_size,

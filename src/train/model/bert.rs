@@ -2,7 +2,7 @@
 
 use super::config::BertConfig;
 use super::declarations::{Declarations, Group};
-use super::encoder::{Encoder, HeadLayout, Shape};
+use super::encoder::{Encoder, HeadLayout, MaskedHead, Shape};
 use super::operations::{Embeddings, PositionTable, TypeTable};
 use super::stack::Stack;
 use super::transformer_layer::{LayerNames, TransformerLayer};
@@ -20,6 +20,10 @@ const NAMES: LayerNames = LayerNames {
     norm: "output.LayerNorm",
 };
 
+/// Dense layer, LayerNorm and bias of the head for masked tokens.
+const MASKED: [&str; 3] =
+    ["cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm", "cls.predictions.bias"];
+
 /// Reads `config.json` and declares the parameters.
 pub fn read(json: &[u8], declarations: &mut Declarations) -> Result<Box<dyn Encoder>, TrainError> {
     let config = BertConfig::parse(json, 0)?;
@@ -30,7 +34,11 @@ pub fn read(json: &[u8], declarations: &mut Declarations) -> Result<Box<dyn Enco
     let types = TypeTable { table: table("token_type_embeddings", config.types), always_zero: false };
     let embedding_norm = declarations.norm("embeddings.LayerNorm", config.hidden, config.epsilon, group);
     let layers = (0..config.layers).map(|number| layer(declarations, &config, number)).collect();
-    let head = HeadLayout { needs_checkpoint: true, ..HeadLayout::plain("pooler.dense", Activation::Tanh) };
+    let head = HeadLayout {
+        needs_checkpoint: true,
+        masked: Some(MaskedHead::new(MASKED, config.activation, config.epsilon)),
+        ..HeadLayout::plain("pooler.dense", Activation::Tanh)
+    };
     let shape = Shape {
         prefix: "bert",
         vocabulary: config.vocabulary,

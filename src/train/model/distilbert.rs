@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::adapter::PartEnd;
 use super::config::{DropoutRates, activation, check_heads, check_sizes, gelu, initializer_range, parse, tenth, wrong};
 use super::declarations::{Declarations, Group};
-use super::encoder::{Encoder, HeadLayout, Shape, WordHead};
+use super::encoder::{Encoder, HeadLayout, MaskedHead, Shape, WordHead};
 use super::operations::{DropoutKind, Embeddings, PositionTable};
 use super::stack::Stack;
 use super::transformer_layer::{LayerNames, LayerSizes, TransformerLayer};
@@ -41,6 +41,9 @@ struct Keys {
 fn fifth() -> f64 {
     0.2
 }
+
+/// Dense layer, LayerNorm and bias of the head for masked tokens.
+const MASKED: [&str; 3] = ["vocab_transform", "vocab_layer_norm", "vocab_projector.bias"];
 
 const NAMES: LayerNames = LayerNames {
     query: "attention.q_lin",
@@ -82,7 +85,8 @@ pub fn read(json: &[u8], declarations: &mut Declarations) -> Result<Box<dyn Enco
     let embedding_norm = declarations.norm("embeddings.LayerNorm", keys.dim, EPSILON, group);
     let layers = (0..keys.n_layers).map(|number| layer(declarations, sizes, number)).collect();
     let words = Some(WordHead { dropout: DropoutKind::Hidden, ..WordHead::PLAIN });
-    let head = HeadLayout { words, ..HeadLayout::plain("pre_classifier", Activation::Relu) };
+    let masked = Some(MaskedHead::new(MASKED, sizes.activation, EPSILON));
+    let head = HeadLayout { words, masked, ..HeadLayout::plain("pre_classifier", Activation::Relu) };
     let shape = Shape {
         prefix: "distilbert",
         vocabulary: keys.vocab_size,

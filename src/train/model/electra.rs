@@ -3,12 +3,14 @@
 use super::bert;
 use super::config::BertConfig;
 use super::declarations::{Declarations, Group};
-use super::encoder::{Encoder, HeadLayout, Shape};
+use super::encoder::{Encoder, HeadLayout, MaskedHead, Shape};
 use super::operations::{Embeddings, PositionTable, TypeTable};
 use super::stack::Stack;
 use crate::train::TrainError;
 use plateau_kernels::activation::Activation;
 
+/// Dense layer, LayerNorm and bias of the generator's head.
+const MASKED: [&str; 3] = ["generator_predictions.dense", "generator_predictions.LayerNorm", "generator_lm_head.bias"];
 /// Default of `embedding_size`.
 const EMBEDDING_SIZE: usize = 128;
 
@@ -37,7 +39,10 @@ pub fn read(json: &[u8], declarations: &mut Declarations) -> Result<Box<dyn Enco
         embeddings: Embeddings { tokens, width, positions: Some(positions), types: Some(types) },
         initializer_range: config.initializer_range,
         dropout: config.dropout,
-        head: HeadLayout::classification_head(Activation::Gelu),
+        head: HeadLayout {
+            masked: Some(MaskedHead::new(MASKED, Activation::Gelu, config.epsilon)),
+            ..HeadLayout::classification_head(Activation::Gelu)
+        },
     };
     Ok(Box::new(Stack { shape, embedding_norm, projection, layers }))
 }

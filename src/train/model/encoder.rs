@@ -78,6 +78,40 @@ pub struct HeadLayout {
     pub final_norm: Option<Norm>,
     /// The head for words. None: the network has no vector for each token.
     pub words: Option<WordHead>,
+    /// The head for masked tokens. None: the network has none.
+    pub masked: Option<MaskedHead>,
+}
+
+/// The head of transformers' model for masked language modelling: dense layer, activation and LayerNorm, then the product with the
+/// token embeddings.
+#[derive(Debug, Clone, Copy)]
+pub struct MaskedHead {
+    /// Name of the dense layer, from the hidden size to the width of the embeddings.
+    pub dense: &'static str,
+    pub dense_bias: bool,
+    pub activation: Activation,
+    pub norm: HeadNorm,
+    /// Name of the bias of the scores. None: it is zero.
+    pub bias: Option<&'static str>,
+}
+
+impl MaskedHead {
+    /// With BERT's biases.
+    pub fn new(names: [&'static str; 3], activation: Activation, epsilon: f64) -> Self {
+        let [dense, norm, bias] = names;
+        Self {
+            dense,
+            dense_bias: true,
+            activation,
+            norm: HeadNorm { name: norm, epsilon, bias: true },
+            bias: Some(bias),
+        }
+    }
+
+    /// That of `RoBERTa` and of others after it.
+    pub fn of_roberta(epsilon: f64) -> Self {
+        Self::new(["lm_head.dense", "lm_head.layer_norm", "lm_head.bias"], Activation::Gelu, epsilon)
+    }
 }
 
 /// What the head of transformers' model for token classification has beside the classifier.
@@ -152,6 +186,7 @@ impl HeadLayout {
             norm: None,
             final_norm: None,
             words: Some(WordHead::PLAIN),
+            masked: None,
         }
     }
 

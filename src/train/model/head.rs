@@ -2,8 +2,8 @@
 
 use candle_core::{Result, Tensor};
 
-use super::declarations::{Declarations, Group};
-use super::encoder::{Pool, Shape};
+use super::declarations::{Declarations, Group, Initial};
+use super::encoder::{MaskedHead, Pool, Shape};
 use super::extra::Extra;
 use super::operations::{DropoutKind, Linear, Norm, Operations, Place, Rows};
 use crate::trial::{self, Pooling, TaskName};
@@ -16,20 +16,18 @@ pub enum Outputs {
     Sequences(usize),
     /// This many numbers for each word, at its first token.
     Words(usize),
+    /// A number for each token of the vocabulary, at each masked token.
+    Vocabulary,
 }
 
 impl Outputs {
     /// Those of a task with `count` numbers for each target.
     #[must_use]
     pub fn of(task: TaskName, count: usize) -> Self {
-        if task == TaskName::Tokens { Self::Words(count) } else { Self::Sequences(count) }
-    }
-
-    /// Numbers for each target.
-    #[must_use]
-    pub fn count(self) -> usize {
-        match self {
-            Self::Sequences(count) | Self::Words(count) => count,
+        match task {
+            TaskName::Tokens => Self::Words(count),
+            TaskName::MaskedLm => Self::Vocabulary,
+            _ => Self::Sequences(count),
         }
     }
 }
@@ -50,8 +48,10 @@ pub struct Head {
     dense: Option<Dense>,
     final_norm: Option<Norm>,
     /// Dropout of the classifier's input.
-    dropout: Place,
+    dropout: Option<Place>,
     classifier: Linear,
+    /// Whether the classifier's weight is the table of token embeddings.
+    pub is_tied: bool,
 }
 
 /// The dense layer of the architecture's own head.
@@ -74,6 +74,10 @@ impl Head {
         outputs: Outputs,
     ) -> Self {
         let (layout, width, group) = (shape.head, shape.hidden, Group::Head);
+        let count = match outputs {
+            Outputs::Sequences(count) | Outputs::Words(count) => count,
+            Outputs::Vocabulary => return Self::masked(declarations, shape),
+        };
         let extra = Extra::declare(declarations, extra, width);
         let of_words = if let Outputs::Words(_) = outputs { layout.words } else { None };
         let has_dense = of_words.map_or(pooling == Pooling::Pooler && extra.is_none(), |words| words.has_dense);
@@ -91,7 +95,7 @@ impl Head {
             Some(extra) => extra.outputs(width),
             None => dense.map_or(width, |dense| dense.layer.outputs),
         };
-        let classifier = declarations.linear(name, outputs.count(), width, group);
+        let classifier = declarations.linear(name, count, width, group);
         let pool = match (outputs, pooling) {
             (Outputs::Words(_), _) => Pool::Each,
             (_, Pooling::Cls) => Pool::First,
@@ -99,8 +103,40 @@ impl Head {
             (_, Pooling::Pooler) => layout.pool,
         };
         let probability = of_words.map_or(DropoutKind::Classifier, |words| words.dropout);
-        let dropout = Place { probability, ..Place::CLASSIFIER };
-        Self { pooling, pool, extra, dense, final_norm: layout.final_norm, dropout, classifier }
+        let dropout = Some(Place { probability, ..Place::CLASSIFIER });
+        let final_norm = layout.final_norm;
+        Self { pooling, pool, extra, dense, final_norm, dropout, classifier, is_tied: false }
+    }
+
+    /// Declares the parameters of a head for masked tokens.
+    fn masked(declarations: &mut Declarations, shape: &Shape) -> Self {
+        let (width, hidden, group) = (shape.embeddings.width, shape.hidden, Group::Head);
+        let dense = shape.head.masked.map(|MaskedHead { dense, dense_bias, activation, norm, .. }| Dense {
+            layer: declarations.linear_with(dense_bias, dense, width, hidden, group),
+            activation,
+            input_dropout: false,
+            norm: Some(declarations.norm_with(norm.bias, norm.name, width, norm.epsilon, group)),
+        });
+        let bias = shape.head.masked.and_then(|masked| masked.bias);
+        let bias =
+            bias.map(|name| declarations.add(name.to_owned(), &[shape.vocabulary], Initial::Constant(0.0), group));
+        let weight = shape.embeddings.tokens;
+        let classifier = Linear { weight, bias, first: 0, outputs: shape.vocabulary, low_rank: None };
+        Self {
+            pooling: Pooling::Pooler,
+            pool: Pool::Each,
+            extra: None,
+            dense,
+            final_norm: shape.head.final_norm,
+            dropout: None,
+            classifier,
+            is_tied: true,
+        }
+    }
+
+    /// Numbers for each target.
+    pub fn outputs(&self) -> usize {
+        self.classifier.outputs
     }
 
     /// The rows of each sequence that the head reads.
@@ -134,7 +170,10 @@ impl Head {
             }
         }
         let x = ops.mix(&x)?;
-        let x = ops.dropout(&x, self.dropout)?;
+        let x = match self.dropout {
+            Some(place) => ops.dropout(&x, place)?,
+            None => x,
+        };
         ops.linear(&x, self.classifier)
     }
 }

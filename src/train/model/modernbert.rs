@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::adapter::Adapter;
 use super::config::{DropoutRates, activation, check_heads, check_sizes, gelu, initializer_range, parse, wrong};
 use super::declarations::{Declarations, Group};
-use super::encoder::{Encoder, HeadLayout, HeadNorm, Pool, Shape, WordHead};
+use super::encoder::{Encoder, HeadLayout, HeadNorm, MaskedHead, Pool, Shape, WordHead};
 use super::operations::{Attention, DropoutKind, Embeddings, Linear, Norm, Operations, Place, Rows};
 use crate::train::TrainError;
 use crate::trial::AdapterPlace;
@@ -38,6 +38,8 @@ struct Keys {
     mlp_bias: bool,
     #[serde(default)]
     classifier_bias: bool,
+    #[serde(default = "yes")]
+    decoder_bias: bool,
     #[serde(default = "cls")]
     classifier_pooling: String,
     #[serde(default = "three")]
@@ -74,6 +76,9 @@ struct Rope {
     rope_type: String,
 }
 
+fn yes() -> bool {
+    true
+}
 fn positions() -> usize {
     8192
 }
@@ -133,13 +138,23 @@ pub fn read(json: &[u8], declarations: &mut Declarations) -> std::result::Result
         .collect::<std::result::Result<_, _>>()?;
     // It is trained with the head, as it is above all layers.
     let final_norm = declarations.norm_with(keys.norm_bias, "final_norm", hidden, keys.norm_eps, Group::Head);
+    let head_norm = HeadNorm { name: "head.norm", epsilon: keys.norm_eps, bias: keys.norm_bias };
+    let head_activation = activation("classifier_activation", &keys.classifier_activation)?;
+    let masked = MaskedHead {
+        dense: "head.dense",
+        dense_bias: keys.classifier_bias,
+        activation: head_activation,
+        norm: head_norm,
+        bias: keys.decoder_bias.then_some("decoder.bias"),
+    };
     let head = HeadLayout {
+        masked: Some(masked),
         dense_bias: keys.classifier_bias,
         pool: if keys.classifier_pooling == "mean" { Pool::Mean } else { Pool::First },
-        norm: Some(HeadNorm { name: "head.norm", epsilon: keys.norm_eps, bias: keys.norm_bias }),
+        norm: Some(head_norm),
         final_norm: Some(final_norm),
         words: Some(WordHead { has_dense: true, ..WordHead::PLAIN }),
-        ..HeadLayout::plain("head.dense", activation("classifier_activation", &keys.classifier_activation)?)
+        ..HeadLayout::plain("head.dense", head_activation)
     };
     let shape = Shape {
         prefix: "model",

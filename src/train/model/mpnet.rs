@@ -7,7 +7,7 @@ use super::config::{
     DropoutRates, activation, check_heads, check_sizes, epsilon, gelu, initializer_range, parse, tenth, wrong,
 };
 use super::declarations::{Declarations, Group, Initial};
-use super::encoder::{Encoder, HeadLayout, Shape, WordHead};
+use super::encoder::{Encoder, HeadLayout, MaskedHead, Shape, WordHead};
 use super::operations::{Attention, DropoutKind, Embeddings, Place, PositionTable, RelativeBias};
 use super::stack::Stack;
 use super::transformer_layer::{LayerNames, LayerSizes, TransformerLayer};
@@ -124,7 +124,11 @@ pub fn read(json: &[u8], declarations: &mut Declarations) -> Result<Box<dyn Enco
             attention: keys.attention_probs_dropout_prob,
             classifier: keys.hidden_dropout_prob,
         },
-        head: HeadLayout { words, ..HeadLayout::classification_head(Activation::Tanh) },
+        head: HeadLayout {
+            words,
+            masked: Some(MaskedHead::of_roberta(keys.layer_norm_eps)),
+            ..HeadLayout::classification_head(Activation::Tanh)
+        },
     };
     Ok(Box::new(Stack { shape, embedding_norm, projection: None, layers }))
 }

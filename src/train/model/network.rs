@@ -84,9 +84,14 @@ impl Network {
         let pooling = match outputs {
             Outputs::Sequences(_) if has_extra => wanted.pooling.unwrap_or(Pooling::Pooler),
             Outputs::Sequences(_) => wanted.pooling.unwrap_or_else(|| default_pooling(shape, &tensors)),
-            Outputs::Words(_) if has_extra => return Err(extra_on_words()),
-            Outputs::Words(_) if shape.head.words.is_none() => return Err(no_words(json)),
-            Outputs::Words(_) => Pooling::Pooler,
+            Outputs::Words(_) | Outputs::Vocabulary if has_extra => return Err(extra_on_tokens()),
+            Outputs::Words(_) if shape.head.words.is_none() => {
+                return Err(no_head("tokens", "a vector for each word", json));
+            }
+            Outputs::Vocabulary if shape.head.masked.is_none() => {
+                return Err(no_head("masked_lm", "a head for masked tokens", json));
+            }
+            Outputs::Words(_) | Outputs::Vocabulary => Pooling::Pooler,
         };
         if shape.head.is_fixed && pooling != Pooling::Pooler {
             return Err(TrainError::Input(
@@ -105,13 +110,21 @@ impl Network {
         let parameters = parameters::load(&declarations, shape, &tensors, settings, device, dtype)?;
         let dropout = wanted.dropout.map_or(shape.dropout, DropoutRates::all);
         let backend = if device.is_cpu() { Backend::Kernels } else { Backend::Candle };
-        let (freeze, device, outputs) = (wanted.freeze, device.clone(), outputs.count());
+        let (freeze, device, outputs) = (wanted.freeze, device.clone(), head.outputs());
         let modules = declarations.modules;
         Ok(Self { encoder, head, parameters, modules, dropout, freeze, outputs, device, dtype, backend })
     }
 
     pub fn shape(&self) -> &Shape {
         self.encoder.shape()
+    }
+
+    /// The index of the token embeddings if they are trained and have gradients for the rows that a batch reads alone. The head of a
+    /// masked language model gives gradients to all rows.
+    pub fn sparse_embeddings(&self) -> Option<usize> {
+        let table = self.shape().embeddings.tokens;
+        let is_sparse = self.backend == Backend::Kernels && self.parameters[table].trainable && !self.head.is_tied;
+        is_sparse.then_some(table)
     }
 
     /// The token embeddings.
@@ -156,17 +169,15 @@ impl Network {
     }
 }
 
-/// Why an extra module cannot give outputs for words.
-fn extra_on_words() -> TrainError {
+/// Why an extra module cannot give outputs for tokens.
+fn extra_on_tokens() -> TrainError {
     TrainError::Input("model.extra gives one vector for a text, and this task has outputs for tokens: remove it".into())
 }
 
-/// Why a network without a vector for each token has no outputs for words.
-fn no_words(json: &[u8]) -> TrainError {
+/// Why a network cannot be trained for a task.
+fn no_head(task: &str, what: &str, json: &[u8]) -> TrainError {
     let name = super::config::model_type(json).unwrap_or_default();
-    TrainError::Input(format!(
-        "task: tokens needs a vector for each word, which {name} does not have: use an encoder or architecture: bilstm"
-    ))
+    TrainError::Input(format!("task: {task} needs {what}, which {name} does not have: use another architecture"))
 }
 
 /// The pooling of a checkpoint if the configuration names none: the architecture's own head, but the mean for a BERT

@@ -151,7 +151,19 @@ fn plain_name(name: &str, prefix: &str) -> String {
 
 /// Heads have no prefix in the files of transformers.
 fn file_name(name: &str, prefix: &str) -> String {
-    let is_head = ["classifier.", "pre_classifier.", "head.", "extra."].iter().any(|stem| name.starts_with(stem));
+    const HEADS: [&str; 10] = [
+        "classifier.",
+        "pre_classifier.",
+        "head.",
+        "extra.",
+        "cls.",
+        "lm_head.",
+        "vocab_",
+        "generator_",
+        "predictions.",
+        "decoder.",
+    ];
+    let is_head = HEADS.iter().any(|stem| name.starts_with(stem));
     if is_head || prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") }
 }
 

@@ -4,7 +4,7 @@
 use super::bert;
 use super::config::{BertConfig, wrong};
 use super::declarations::{Declarations, Group};
-use super::encoder::{Encoder, HeadLayout, Shape};
+use super::encoder::{Encoder, HeadLayout, MaskedHead, Shape};
 use super::operations::{Embeddings, PositionTable, TypeTable};
 use super::stack::Stack;
 use crate::train::TrainError;
@@ -46,7 +46,10 @@ pub fn read(json: &[u8], declarations: &mut Declarations) -> Result<Box<dyn Enco
         embeddings: Embeddings { tokens, width: config.hidden, positions: Some(position_table), types: Some(types) },
         initializer_range: config.initializer_range,
         dropout: config.dropout,
-        head: HeadLayout::classification_head(Activation::Tanh),
+        head: HeadLayout {
+            masked: Some(MaskedHead::of_roberta(config.epsilon)),
+            ..HeadLayout::classification_head(Activation::Tanh)
+        },
     };
     Ok(Box::new(Stack { shape, embedding_norm, projection: None, layers }))
 }

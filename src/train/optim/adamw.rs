@@ -15,13 +15,13 @@ pub struct AdamW {
     rates: Vec<f64>,
     /// None for a frozen parameter and for the token embeddings if they are lazy.
     moments: Vec<Option<Moments>>,
-    /// The token embeddings if they are trainable and on the CPU.
+    /// The token embeddings if batches give gradients to some of their rows ([`Network::sparse_embeddings`]).
     embedding: Option<LazyEmbedding>,
 }
 
 impl AdamW {
     pub fn new(settings: Settings, model: &Network) -> Result<Self, TrainError> {
-        let lazy = |i: usize| model.backend == Backend::Kernels && i == model.shape().embeddings.tokens;
+        let lazy = |i: usize| model.sparse_embeddings() == Some(i);
         let moments = model.parameters.iter().enumerate().map(|(i, parameter)| {
             let n = parameter.value.elem_count();
             Ok(if !parameter.trainable || lazy(i) {
@@ -33,8 +33,7 @@ impl AdamW {
                 Some(Moments::Host(vec![0.0; n], vec![0.0; n]))
             })
         });
-        let table = model.token_embeddings();
-        let embedding = (table.trainable && model.backend == Backend::Kernels).then(|| LazyEmbedding::new(table));
+        let embedding = model.sparse_embeddings().map(|_| LazyEmbedding::new(model.token_embeddings()));
         Ok(Self { settings, rates: Vec::new(), moments: moments.collect::<Result<_, TrainError>>()?, embedding })
     }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::classification::{self, Classification};
+use super::masked_lm::MaskedLm;
 use super::multi_label::{self, MultiLabel};
 use super::regression::{self, Regression};
 use super::target::Target;
@@ -13,15 +14,22 @@ use crate::train::TrainError;
 use crate::trial::{TaskName, TrialConfig};
 
 /// The task of a trial. `prior`: the share of each class in the training split. Only balanced class weights depend on it.
+/// `vocabulary`: the number of token embeddings. Only masked language models depend on it.
 ///
 /// # Errors
 /// If the class weights name other labels.
-pub fn of(config: &TrialConfig, labels: &[String], prior: &[f64]) -> Result<Arc<dyn Task>, TrainError> {
+pub fn of(
+    config: &TrialConfig,
+    labels: &[String],
+    prior: &[f64],
+    vocabulary: usize,
+) -> Result<Arc<dyn Task>, TrainError> {
     Ok(match config.data.task {
         TaskName::Classification => Arc::new(Classification::new(&config.loss, config.label_smoothing, labels, prior)?),
         TaskName::Regression => Arc::new(Regression),
         TaskName::MultiLabel => Arc::new(MultiLabel { labels: labels.len() }),
         TaskName::Tokens => Arc::new(Tokens { tags: labels.to_vec() }),
+        TaskName::MaskedLm => Arc::new(MaskedLm { vocabulary }),
     })
 }
 
@@ -29,7 +37,7 @@ pub fn of(config: &TrialConfig, labels: &[String], prior: &[f64]) -> Result<Arc<
 pub fn label_names(task: TaskName, text: &str) -> BTreeSet<&str> {
     match task {
         TaskName::Classification => BTreeSet::from([text]),
-        TaskName::Regression => BTreeSet::new(),
+        TaskName::Regression | TaskName::MaskedLm => BTreeSet::new(),
         TaskName::MultiLabel => multi_label::names(text).collect(),
         TaskName::Tokens => tokens::words(text).collect(),
     }
@@ -43,13 +51,14 @@ pub fn read_target(task: TaskName, text: &str, numbers: &BTreeMap<&str, u32>) ->
         TaskName::Regression => regression::read(text),
         TaskName::MultiLabel => multi_label::read(text, numbers),
         TaskName::Tokens => tokens::read(text, numbers),
+        TaskName::MaskedLm => Ok(Target::Masked),
     }
 }
 
 /// What the outputs for one target predict, and the probability of each label. A number has none.
 pub fn predict(task: TaskName, outputs: &[f32]) -> (Target, Vec<f64>) {
     match task {
-        TaskName::Classification | TaskName::Tokens => classification::predict(outputs),
+        TaskName::Classification | TaskName::Tokens | TaskName::MaskedLm => classification::predict(outputs),
         TaskName::Regression => (Target::Number(outputs.first().copied().unwrap_or(f32::NAN).into()), Vec::new()),
         TaskName::MultiLabel => multi_label::predict(outputs),
     }

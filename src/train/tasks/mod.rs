@@ -5,6 +5,7 @@
 
 mod classification;
 mod list;
+mod masked_lm;
 mod multi_label;
 mod regression;
 mod target;

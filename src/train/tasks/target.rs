@@ -16,6 +16,8 @@ pub enum Target {
     Labels(Vec<u32>),
     /// The number of the tag of each word of a text. The targets of its outputs are [`Target::Word`].
     Tags(Vec<u32>),
+    /// The tokens that masks hide. The targets of its outputs are [`Target::Class`].
+    Masked,
     /// A word's tag, and whether the word is the first of its text.
     Word(u32, bool),
 }

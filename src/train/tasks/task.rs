@@ -19,13 +19,24 @@ pub trait Task: Debug + Send + Sync {
         1.0
     }
 
-    /// The loss of a target in evaluation, times its weight.
+    /// Numbers that evaluations keep for each target.
+    fn kept(&self) -> usize {
+        self.outputs()
+    }
+
+    /// What evaluations keep of the outputs of a micro-batch: all, unless there are too many.
+    fn keep(&self, outputs: Vec<f32>, targets: &[Target]) -> Vec<f32> {
+        let _ = targets;
+        outputs
+    }
+
+    /// The loss of a target in evaluation, times its weight. `outputs` are what [`Task::keep`] kept.
     fn loss(&self, outputs: &[f64], target: &Target) -> f64;
 
     /// The loss of a target in training, times its weight, and the gradient of that with respect to the outputs.
     fn gradient(&self, outputs: &[f64], target: &Target) -> (f64, Vec<f64>);
 
-    /// All metrics. There are as many targets as rows of outputs.
+    /// All metrics. There are as many targets as rows of outputs, which are what [`Task::keep`] kept.
     fn evaluate(&self, outputs: &[&[f32]], targets: &[&Target]) -> Evaluated;
 
     /// The evaluation loss of the best model that ignores its input. None if a single output fits all targets.

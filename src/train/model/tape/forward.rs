@@ -59,7 +59,13 @@ impl Operations for Tape<'_> {
                     add(&mut sums[types.row(kind) * width..][..width], dy);
                 }
             }
-            if is_trained(tokens) {
+            if is_trained(tokens) && gradients.model().sparse_embeddings().is_none() {
+                let mut sums = gradients.buffer.parameter(tokens);
+                let sums = sums.sums();
+                for (dy, &id) in dy.chunks_exact(width).zip(&pass.batch.ids) {
+                    add(&mut sums[id as usize * width..][..width], dy);
+                }
+            } else if is_trained(tokens) {
                 gradients.buffer.push_token_gradients(TokenGradients { batch: pass.batch.clone(), values: dy });
             }
             Ok(())
