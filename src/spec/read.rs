@@ -382,6 +382,8 @@ impl Reader {
         let text = key.text().unwrap_or_default();
         let value = match yaml::read(value, number, &mut self.errors) {
             Ok(value) => value.unwrap_or_else(|| Node::plain("", key.place)),
+            // A word such as `@`, which a file has to quote.
+            Err(_) if !value.contains(['[', '{', '"', '\'', ':', '\n']) => Node::plain(value.trim(), key.place),
             Err(problem) => return self.errors.push(problem),
         };
         if matches!(text, "grid" | "zip" | "arms" | "space" | "include" | "exclude") {

@@ -212,8 +212,10 @@ fn overrides_replace_fixed_values() {
         ("lr", "1"),
         ("learning_rate", "2"),
         ("name", "b"),
+        ("data.delimiter", "@"),
     ]);
     let config = spec.base();
+    assert_eq!(config.data.delimiter.as_deref(), Some("@"), "no quotes are needed for one value");
     assert_eq!((config.length, config.model.dropout), (crate::trial::Length::Steps(5), Some(0.3)));
     assert_eq!((config.augmentation.len(), spec.run.jobs, spec.size()), (0, Some(3), 1));
     assert_eq!((config.lr, spec.name.as_str()), (2.0, "b"));
