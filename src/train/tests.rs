@@ -270,6 +270,7 @@ fn references() -> Vec<PathBuf> {
         "albert",
         "modernbert",
         "mpnet-pairs",
+        "longformer",
         "bag-of-words",
         "textcnn",
         "bilstm",

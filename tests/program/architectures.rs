@@ -142,6 +142,18 @@ fn encoders() -> Vec<Encoder> {
             ]),
         },
         Encoder {
+            name: "longformer",
+            // Another activation than RoBERTa's, because values depend only on the size of a weight here.
+            config: json!({"attention_window": 4, "hidden_act": "relu"}),
+            weights: join(vec![
+                bert_like("longformer", WIDTH),
+                ["query_global", "key_global", "value_global"]
+                    .iter()
+                    .flat_map(|name| linear(&format!("longformer.encoder.layer.0.attention.self.{name}"), WIDTH, WIDTH))
+                    .collect(),
+            ]),
+        },
+        Encoder {
             name: "modernbert",
             config: json!({"local_attention": 4}),
             weights: vec![

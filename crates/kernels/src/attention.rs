@@ -1,9 +1,12 @@
 //! Scaled dot-product attention over packed sequences, one sequence and head at a time. There is no padding and no mask.
 //!
 //! With a window, the queries of a sequence are taken in blocks, and a block computes only the keys that one of its queries
-//! sees. So the cost grows with the length times the window.
+//! sees. So the cost grows with the length times the window. If every query also sees the first token of its sequence, a block
+//! that does not reach it has one more column of weights, before the others.
 
 use std::ops::Range;
+
+use super::disentangled::{Relative, Room, Sums, add_gradients, add_terms};
 
 use super::dropout::{Dropout, Mask};
 use super::math::exp;
@@ -21,16 +24,20 @@ pub struct Inputs<'a> {
     pub width: usize,
     /// Sequence s has the rows `queries[s]..queries[s + 1]` of `q`: some of its tokens, or all.
     pub queries: &'a [u32],
-    /// Position of each row of `q` in its sequence, in ascending order; used with `bias` and `window` only.
+    /// Position of each row of `q` in its sequence, in ascending order; used with `bias`, `relative` and `window` only.
     pub query_positions: &'a [u32],
     /// Sequence s has the rows `keys[s]..keys[s + 1]` of `k` and `v`.
     pub keys: &'a [u32],
-    /// Position of each token in its sequence, in ascending order; used with `bias` and `window` only.
+    /// Position of each token in its sequence, in ascending order; used with `bias`, `relative` and `window` only.
     pub positions: &'a [u32],
     /// The largest distance between a query and a key that it sees. None: each query sees all keys.
     pub window: Option<u32>,
+    /// Whether each query also sees the first token of its sequence, beyond its window.
+    pub sees_first: bool,
     /// Added to the scaled scores.
     pub bias: Option<&'a DistanceBias>,
+    /// Terms of the scores that depend on the distance. Not with a window.
+    pub relative: Option<Relative<'a>>,
     /// Dropout of the attention weights.
     pub dropout: Option<&'a Dropout>,
 }
@@ -52,6 +59,13 @@ impl DistanceBias {
     }
 }
 
+impl Block {
+    /// Columns of a row of weights.
+    fn columns(&self) -> usize {
+        self.keys.len() + usize::from(self.has_first)
+    }
+}
+
 /// Queries of a block with a window.
 const BLOCK: usize = 64;
 
@@ -65,6 +79,10 @@ struct Block {
     row: usize,
     column: usize,
     length: usize,
+    /// Row of the sequence's first key.
+    first_key: usize,
+    /// Whether that key is a column of its own, before those of `keys`.
+    has_first: bool,
 }
 
 /// One head of one block.
@@ -77,16 +95,32 @@ struct Tile {
     n: usize,
     s: usize,
     head: usize,
+    /// Index of the first element of the key that has a column of its own, before the `s` others.
+    first_key: Option<usize>,
+    /// Number of columns that no window hides.
+    shown: usize,
     /// The first query's row of q, and the first key's row of k.
     query_row: usize,
     key_row: usize,
     mask: Mask,
-    /// Index of the tile's first weight in the mask, and that of the next row less that of a row.
+    /// Index in the mask of the weight of the first query and the sequence's first key, and that of the next row less that of a row.
     first: u32,
     stride: u32,
+    /// Index of the tile's first key in its sequence.
+    column: u32,
 }
 
 impl Tile {
+    /// Columns before those of the window.
+    fn lead(&self) -> usize {
+        usize::from(self.first_key.is_some())
+    }
+
+    /// Columns of a row of weights.
+    fn columns(&self) -> usize {
+        self.s + self.lead()
+    }
+
     /// Positions of the queries and of the keys.
     fn positions<'p>(&self, inputs: Inputs<'p>) -> (&'p [u32], &'p [u32]) {
         (&inputs.query_positions[self.query_row..][..self.n], &inputs.positions[self.key_row..][..self.s])
@@ -99,16 +133,18 @@ impl Inputs<'_> {
     }
 
     fn scale(&self) -> f32 {
-        1.0 / (self.size() as f32).sqrt()
+        let terms = 1 + self.relative.map_or(0, |relative| relative.terms());
+        1.0 / ((self.size() * terms) as f32).sqrt()
     }
 
     /// Number of attention weights of all sequences and heads.
     fn weights(&self) -> usize {
-        self.blocks().map(|block| block.queries.len() * block.keys.len()).sum::<usize>() * self.heads
+        self.blocks().map(|block| block.queries.len() * block.columns()).sum::<usize>() * self.heads
     }
 
     fn blocks(&self) -> impl Iterator<Item = Block> {
         let (positions, window, query_positions) = (self.positions, self.window, self.query_positions);
+        let sees_first = self.sees_first;
         self.queries.windows(2).zip(self.keys.windows(2)).enumerate().flat_map(move |(sequence, (q, k))| {
             let (first_query, first_key) = (q[0] as usize, k[0] as usize);
             let (queries, length) = ((q[1] - q[0]) as usize, (k[1] - k[0]) as usize);
@@ -132,6 +168,8 @@ impl Inputs<'_> {
                     row,
                     column: columns.start,
                     length,
+                    first_key,
+                    has_first: sees_first && columns.start > 0,
                 }
             })
         })
@@ -146,22 +184,25 @@ impl Inputs<'_> {
         let (width, size, heads) = (self.width, self.size(), self.heads);
         let mut weight = 0;
         self.blocks().flat_map(move |block| {
-            let (n, s) = (block.queries.len(), block.keys.len());
+            let (n, s, columns) = (block.queries.len(), block.keys.len(), block.columns());
             let mask = self.dropout.map_or(Mask::NONE, |dropout| dropout.mask(block.sequence));
             let start = weight;
-            weight += heads * n * s;
+            weight += heads * n * columns;
             (0..heads).map(move |head| Tile {
                 query: block.queries.start * width + head * size,
                 key: block.keys.start * width + head * size,
-                weight: start + head * n * s,
+                weight: start + head * n * columns,
                 n,
                 s,
                 head,
+                first_key: block.has_first.then_some(block.first_key * width + head * size),
+                shown: usize::from(self.sees_first),
                 query_row: block.queries.start,
                 key_row: block.keys.start,
                 mask,
-                first: ((head * block.length + block.row) * block.length + block.column) as u32,
+                first: ((head * block.length + block.row) * block.length) as u32,
                 stride: block.length as u32,
+                column: block.column as u32,
             })
         })
     }
@@ -174,27 +215,41 @@ pub fn forward(inputs: Inputs<'_>) -> (Vec<f32>, Vec<f32>) {
     let mut context = vec![0.0; inputs.q.len()];
     let mut weights = vec![0.0; inputs.weights()];
     let mut dropped = Vec::new();
+    let mut room = Room::default();
     for tile in inputs.tiles() {
-        let (n, s) = (tile.n, tile.s);
-        let weights = &mut weights[tile.weight..tile.weight + n * s];
+        let (n, s, lead, columns) = (tile.n, tile.s, tile.lead(), tile.columns());
+        let weights = &mut weights[tile.weight..tile.weight + n * columns];
         let q = Matrix::strided(&inputs.q[tile.query..], n, size, width);
         let k = Matrix::strided(&inputs.k[tile.key..], s, size, width);
         let v = Matrix::strided(&inputs.v[tile.key..], s, size, width);
-        product(inputs.scale(), q, k.t(), weights, s, Write::Replace);
+        product(inputs.scale(), q, k.t(), &mut weights[lead..], columns, Write::Replace);
+        if let Some(first) = tile.first_key {
+            let k = Matrix::strided(&inputs.k[first..], 1, size, width);
+            product(inputs.scale(), q, k.t(), weights, columns, Write::Replace);
+        }
+        if let Some(relative) = inputs.relative {
+            let relative = relative.of_head(tile.head * size, tile.positions(inputs), inputs.scale());
+            add_terms(weights, [q, k], relative, &mut room);
+        }
         if let Some(bias) = inputs.bias {
             add_bias(weights, &tile, inputs, bias);
         }
         if let Some(window) = inputs.window {
             hide_distant(weights, &tile, inputs, window);
         }
-        softmax(weights, s);
+        softmax(weights, columns);
         let factors = if tile.mask.drops() {
             drop_out(weights, &tile, &mut dropped);
             &dropped[..]
         } else {
             &weights[..]
         };
-        product(1.0, Matrix::new(factors, n, s), v, &mut context[tile.query..], width, Write::Replace);
+        let seen = Matrix::strided(&factors[lead..], n, s, columns);
+        product(1.0, seen, v, &mut context[tile.query..], width, Write::Replace);
+        if let Some(first) = tile.first_key {
+            let v = Matrix::strided(&inputs.v[first..], 1, size, width);
+            product(1.0, Matrix::strided(factors, n, 1, columns), v, &mut context[tile.query..], width, Write::Add);
+        }
     }
     (context, weights)
 }
@@ -206,6 +261,8 @@ pub struct Gradients {
     pub v: Vec<f32>,
     /// Empty without a bias.
     pub bias: Vec<f32>,
+    /// Of the keys and the queries of distances; empty where there are none.
+    pub relative: [Vec<f32>; 2],
 }
 
 /// The gradients from the gradient of the context and the weights that [`forward`] returned.
@@ -216,11 +273,13 @@ pub fn backward(inputs: Inputs<'_>, weights: &[f32], dcontext: &[f32]) -> Gradie
         k: vec![0.0; inputs.k.len()],
         v: vec![0.0; inputs.v.len()],
         bias: vec![0.0; inputs.bias.map_or(0, |bias| bias.values.len())],
+        relative: inputs.relative.map_or_else(Default::default, |relative| relative.zeros()),
     };
+    let mut room = Room::default();
     let (mut dropped, mut dscores) = (Vec::new(), Vec::new());
     for tile in inputs.tiles() {
-        let (n, s) = (tile.n, tile.s);
-        let weights = &weights[tile.weight..tile.weight + n * s];
+        let (n, s, lead, columns) = (tile.n, tile.s, tile.lead(), tile.columns());
+        let weights = &weights[tile.weight..tile.weight + n * columns];
         let q = Matrix::strided(&inputs.q[tile.query..], n, size, width);
         let k = Matrix::strided(&inputs.k[tile.key..], s, size, width);
         let v = Matrix::strided(&inputs.v[tile.key..], s, size, width);
@@ -231,16 +290,35 @@ pub fn backward(inputs: Inputs<'_>, weights: &[f32], dcontext: &[f32]) -> Gradie
         } else {
             weights
         };
-        product(1.0, Matrix::new(factors, n, s).t(), dcontext, &mut out.v[tile.key..], width, inputs.write());
-        dscores.resize(n * s, 0.0);
-        product(1.0, dcontext, v.t(), &mut dscores, s, Write::Replace);
-        backward_softmax(weights, s, tile.mask, &mut dscores);
+        let seen = Matrix::strided(&factors[lead..], n, s, columns);
+        product(1.0, seen.t(), dcontext, &mut out.v[tile.key..], width, inputs.write());
+        dscores.resize(n * columns, 0.0);
+        product(1.0, dcontext, v.t(), &mut dscores[lead..], columns, Write::Replace);
+        if let Some(first) = tile.first_key {
+            let seen = Matrix::strided(factors, n, 1, columns);
+            product(1.0, seen.t(), dcontext, &mut out.v[first..], width, Write::Add);
+            let v = Matrix::strided(&inputs.v[first..], 1, size, width);
+            product(1.0, dcontext, v.t(), &mut dscores, columns, Write::Replace);
+        }
+        backward_softmax(weights, columns, tile.mask, &mut dscores);
         if let Some(bias) = inputs.bias {
             add_bias_gradient(&dscores, &tile, inputs, bias, &mut out.bias);
         }
-        let dscores = Matrix::new(&dscores, n, s);
-        product(scale, dscores, k, &mut out.q[tile.query..], width, Write::Replace);
-        product(scale, dscores.t(), q, &mut out.k[tile.key..], width, inputs.write());
+        let seen = Matrix::strided(&dscores[lead..], n, s, columns);
+        product(scale, seen, k, &mut out.q[tile.query..], width, Write::Replace);
+        product(scale, seen.t(), q, &mut out.k[tile.key..], width, inputs.write());
+        if let Some(first) = tile.first_key {
+            let seen = Matrix::strided(&dscores, n, 1, columns);
+            let k = Matrix::strided(&inputs.k[first..], 1, size, width);
+            product(scale, seen, k, &mut out.q[tile.query..], width, Write::Add);
+            product(scale, seen.t(), q, &mut out.k[first..], width, Write::Add);
+        }
+        if let Some(relative) = inputs.relative {
+            let relative = relative.of_head(tile.head * size, tile.positions(inputs), scale);
+            let [dq, dk] = [&mut out.q[tile.query..], &mut out.k[tile.key..]];
+            let sums = Sums { q: dq, k: dk, relative: &mut out.relative };
+            add_gradients(&dscores, [q, k], relative, sums, &mut room);
+        }
     }
     out
 }
@@ -250,8 +328,10 @@ fn hide_distant(scores: &mut [f32], tile: &Tile, inputs: Inputs<'_>, window: u32
     /// Far below every score, and finite, so that differences are too.
     const HIDDEN: f32 = -1e30;
     let (queries, keys) = tile.positions(inputs);
-    for (row, &query) in scores.chunks_exact_mut(tile.s).zip(queries) {
-        for (score, _) in row.iter_mut().zip(keys).filter(|(_, key)| query.abs_diff(**key) > window) {
+    let (lead, hideable) = (tile.lead(), tile.shown - tile.lead());
+    for (row, &query) in scores.chunks_exact_mut(tile.columns()).zip(queries) {
+        let columns = row[lead..].iter_mut().zip(keys).skip(hideable);
+        for (score, _) in columns.filter(|(_, key)| query.abs_diff(**key) > window) {
             *score = HIDDEN;
         }
     }
@@ -260,8 +340,8 @@ fn hide_distant(scores: &mut [f32], tile: &Tile, inputs: Inputs<'_>, window: u32
 /// Adds the bias to the scores of a tile.
 fn add_bias(scores: &mut [f32], tile: &Tile, inputs: Inputs<'_>, bias: &DistanceBias) {
     let (queries, keys) = tile.positions(inputs);
-    for (row, &query) in scores.chunks_exact_mut(tile.s).zip(queries) {
-        for (score, &key) in row.iter_mut().zip(keys) {
+    for (row, &query) in scores.chunks_exact_mut(tile.columns()).zip(queries) {
+        for (score, &key) in row[tile.lead()..].iter_mut().zip(keys) {
             *score += bias.values[bias.index(query, key, inputs.heads, tile.head)];
         }
     }
@@ -270,8 +350,8 @@ fn add_bias(scores: &mut [f32], tile: &Tile, inputs: Inputs<'_>, bias: &Distance
 /// Adds a tile's gradients of the scores to the gradient of the bias.
 fn add_bias_gradient(dscores: &[f32], tile: &Tile, inputs: Inputs<'_>, bias: &DistanceBias, dbias: &mut [f32]) {
     let (queries, keys) = tile.positions(inputs);
-    for (row, &query) in dscores.chunks_exact(tile.s).zip(queries) {
-        for (dscore, &key) in row.iter().zip(keys) {
+    for (row, &query) in dscores.chunks_exact(tile.columns()).zip(queries) {
+        for (dscore, &key) in row[tile.lead()..].iter().zip(keys) {
             dbias[bias.index(query, key, inputs.heads, tile.head)] += dscore;
         }
     }
@@ -305,12 +385,20 @@ pub(super) fn softmax(scores: &mut [f32], s: usize) {
 /// Writes the weights after dropout to `out` and marks the removed ones by their sign bit.
 fn drop_out(weights: &mut [f32], tile: &Tile, out: &mut Vec<f32>) {
     out.resize(weights.len(), 0.0);
+    let (lead, columns) = (tile.lead(), tile.columns());
     simd(
         #[inline(always)]
         || {
-            let rows = weights.chunks_exact_mut(tile.s).zip(out.chunks_exact_mut(tile.s));
+            let rows = weights.chunks_exact_mut(columns).zip(out.chunks_exact_mut(columns));
             for (row, (weights, out)) in rows.enumerate() {
-                let first = tile.first + row as u32 * tile.stride;
+                let start = tile.first + row as u32 * tile.stride;
+                if lead > 0 {
+                    let factor = tile.mask.factor(start);
+                    out[0] = weights[0] * factor;
+                    weights[0] = if factor == 0.0 { -weights[0] } else { weights[0] };
+                }
+                let first = start + tile.column;
+                let (weights, out) = (&mut weights[lead..], &mut out[lead..]);
                 for (i, (weight, out)) in weights.iter_mut().zip(out.iter_mut()).enumerate() {
                     let factor = tile.mask.factor(first + i as u32);
                     *out = *weight * factor;

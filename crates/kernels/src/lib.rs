@@ -13,6 +13,7 @@ pub mod activation;
 pub mod adamw;
 pub mod attention;
 pub mod convolution;
+pub mod disentangled;
 pub mod dropout;
 pub mod first_attention;
 pub mod linear;

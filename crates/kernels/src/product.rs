@@ -33,6 +33,19 @@ impl<'a> Matrix<'a> {
         Self { data, rows, columns, row_stride, column_stride: 1 }
     }
 
+    pub fn rows(self) -> usize {
+        self.rows
+    }
+
+    pub fn columns(self) -> usize {
+        self.columns
+    }
+
+    /// Elements from one row to the next.
+    pub fn row_stride(self) -> usize {
+        self.row_stride
+    }
+
     /// The transposed matrix. No element is moved.
     #[must_use]
     pub fn t(self) -> Self {

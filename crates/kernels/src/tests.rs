@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::activation::{self, Activation};
 use super::attention::{self, DistanceBias, Inputs};
 use super::convolution::{self, Kernel};
+use super::disentangled::Relative;
 use super::dropout::{Dropout, Mask};
 use super::first_attention::{self, FirstInputs};
 use super::linear;
@@ -46,6 +47,9 @@ fn dot(weights: &[f32], y: &[f64]) -> f64 {
 fn close(what: &str, ours: &[f32], exact: &[f64]) {
     close_at(1e-3, what, ours, exact);
 }
+
+/// Attention without tables of distances.
+const NONE: [&[f64]; 2] = [&[], &[]];
 
 /// Gradients of attention scores are differences of numbers near one, whose rounding error is 1e-7.
 const CANCELLED: f64 = 0.05;
@@ -100,13 +104,15 @@ fn plain_norm(a: &[f64], bias: &[f64], residual: &[f64], weight: &[f64], shift: 
 }
 
 /// Attention of one sequence after another in f64.
-fn plain_attention(q: &[f64], k: &[f64], v: &[f64], bias: &[f64], inputs: Inputs<'_>) -> Vec<f64> {
+fn plain_attention(q: &[f64], k: &[f64], v: &[f64], bias: &[f64], tables: [&[f64]; 2], inputs: Inputs<'_>) -> Vec<f64> {
     let (width, size) = (inputs.width, inputs.width / inputs.heads);
     let bias_of = |first: usize, query: usize, j: usize, head: usize| {
         let Some(DistanceBias { limit, .. }) = inputs.bias else { return 0.0 };
         let distance = inputs.query_positions[query] as i32 - inputs.positions[first + j] as i32;
         bias[(distance.clamp(-limit, *limit) + limit) as usize * inputs.heads + head]
     };
+    let relative = |table: usize, row: usize, head: usize, i: usize| tables[table][row * width + head * size + i];
+    let terms = 1 + inputs.relative.map_or(0, |relative| [relative.keys, relative.queries].iter().flatten().count());
     let mut out = vec![0.0; q.len()];
     for (s, (asks, keys)) in inputs.queries.windows(2).zip(inputs.keys.windows(2)).enumerate() {
         let (mask, n) = (mask(inputs.dropout, s), (keys[1] - keys[0]) as usize);
@@ -114,11 +120,22 @@ fn plain_attention(q: &[f64], k: &[f64], v: &[f64], bias: &[f64], inputs: Inputs
             for (row, query) in (asks[0] as usize..asks[1] as usize).enumerate() {
                 let at = |m: &[f64], token: usize, i: usize| m[token * width + head * size + i];
                 let key = |j: usize| keys[0] as usize + j;
-                let score = |j: usize| (0..size).map(|i| at(q, query, i) * at(k, key(j), i)).sum::<f64>();
-                let biased = |j: usize| score(j) / (size as f64).sqrt() + bias_of(keys[0] as usize, query, j, head);
                 let position = |token: usize| inputs.positions[keys[0] as usize + token];
+                let score = |j: usize| {
+                    let tokens = (0..size).map(|i| at(q, query, i) * at(k, key(j), i)).sum::<f64>();
+                    let Some(Relative { rows, limit, keys, queries }) = inputs.relative else { return tokens };
+                    let place = rows[(inputs.query_positions[query] + limit - position(j)) as usize] as usize;
+                    let keys =
+                        keys.map_or(0.0, |_| (0..size).map(|i| at(q, query, i) * relative(0, place, head, i)).sum());
+                    let queries = queries
+                        .map_or(0.0, |_| (0..size).map(|i| at(k, key(j), i) * relative(1, place, head, i)).sum());
+                    tokens + keys + queries
+                };
+                let biased =
+                    |j: usize| score(j) / ((size * terms) as f64).sqrt() + bias_of(keys[0] as usize, query, j, head);
                 let is_seen = |j: &usize| {
-                    inputs.window.is_none_or(|window| inputs.query_positions[query].abs_diff(position(*j)) <= window)
+                    let distance = inputs.query_positions[query].abs_diff(position(*j));
+                    inputs.window.is_none_or(|window| distance <= window) || (inputs.sees_first && *j == 0)
                 };
                 let power = |j: usize| if is_seen(&j) { biased(j).exp() } else { 0.0 };
                 let powers: Vec<f64> = (0..n).map(power).collect();
@@ -222,7 +239,7 @@ proptest! {
     fn attention_is_its_formula(
         lengths in prop::collection::vec(1usize..7, 1..4), heads in 1usize..4, size in 1usize..9,
         rate in prop::sample::select(vec![0.0, 0.3]), step in 1usize..4, biased in any::<bool>(),
-        window in prop::option::of(0u32..4),
+        window in prop::option::of(0u32..4), sees_first in any::<bool>(),
         seed in any::<u64>(),
     ) {
         let keys = offsets(&lengths);
@@ -240,17 +257,64 @@ proptest! {
         let bias = DistanceBias { limit: 4, values: normals(seed ^ 4, 9 * heads) };
         let inputs = Inputs {
             q: &q, k: &k, v: &v, heads, width, queries: &queries, keys: &keys, query_positions: &query_positions, positions: &positions, window,
-            bias: biased.then_some(&bias), dropout: dropout.as_ref(),
+            sees_first, bias: biased.then_some(&bias), relative: None, dropout: dropout.as_ref(),
         };
         let [wq, wk, wv, wb] = [&q, &k, &v, &bias.values].map(|x| wide(x));
         let (context, weights) = attention::forward(inputs);
-        close("context", &context, &plain_attention(&wq, &wk, &wv, &wb, inputs));
+        close("context", &context, &plain_attention(&wq, &wk, &wv, &wb, NONE, inputs));
         let d = attention::backward(inputs, &weights, &c);
-        close_at(CANCELLED, "dq", &d.q, &slopes(&q, |q| dot(&c, &plain_attention(q, &wk, &wv, &wb, inputs))));
-        close_at(CANCELLED, "dk", &d.k, &slopes(&k, |k| dot(&c, &plain_attention(&wq, k, &wv, &wb, inputs))));
-        close("dv", &d.v, &slopes(&v, |v| dot(&c, &plain_attention(&wq, &wk, v, &wb, inputs))));
+        close_at(CANCELLED, "dq", &d.q, &slopes(&q, |q| dot(&c, &plain_attention(q, &wk, &wv, &wb, NONE, inputs))));
+        close_at(CANCELLED, "dk", &d.k, &slopes(&k, |k| dot(&c, &plain_attention(&wq, k, &wv, &wb, NONE, inputs))));
+        close("dv", &d.v, &slopes(&v, |v| dot(&c, &plain_attention(&wq, &wk, v, &wb, NONE, inputs))));
         if biased {
-            close_at(CANCELLED, "dbias", &d.bias, &slopes(&bias.values, |b| dot(&c, &plain_attention(&wq, &wk, &wv, b, inputs))));
+            close_at(CANCELLED, "dbias", &d.bias, &slopes(&bias.values, |b| dot(&c, &plain_attention(&wq, &wk, &wv, b, NONE, inputs))));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn attention_with_distances_is_its_formula(
+        lengths in prop::collection::vec(1usize..7, 1..4), heads in 1usize..4, size in 1usize..9,
+        rate in prop::sample::select(vec![0.0, 0.3]), step in 1usize..4, terms in (any::<bool>(), any::<bool>()),
+        seed in any::<u64>(),
+    ) {
+        let keys = offsets(&lengths);
+        let queries = offsets(&lengths.iter().map(|n| n.div_ceil(step)).collect::<Vec<_>>());
+        let width = heads * size;
+        let (asking, tokens) = (queries[lengths.len()] as usize, keys[lengths.len()] as usize);
+        let (q, k, v) = (normals(seed, asking * width), normals(seed ^ 1, tokens * width), normals(seed ^ 2, tokens * width));
+        let c = normals(seed ^ 3, asking * width);
+        let dropout = dropout(rate, lengths.len());
+        let positions: Vec<u32> = lengths.iter().flat_map(|&n| (0..n as u32).map(|i| i + i / 3)).collect();
+        let query_positions: Vec<u32> =
+            keys.windows(2).flat_map(|w| positions[w[0] as usize..w[1] as usize].iter().step_by(step)).copied().collect();
+        // Distances in buckets, as far as positions go.
+        let (limit, buckets) = (8u32, 9);
+        let rows: Vec<u32> = (-8i32..=8).map(|distance| (distance.clamp(-6, 6).div_euclid(2) + 4) as u32).collect();
+        let (table_k, table_q) = (normals(seed ^ 4, buckets * width), normals(seed ^ 5, buckets * width));
+        let relative =
+            Relative { rows: &rows, limit, keys: terms.0.then_some(&table_k), queries: terms.1.then_some(&table_q) };
+        let inputs = Inputs {
+            q: &q, k: &k, v: &v, heads, width, queries: &queries, keys: &keys, query_positions: &query_positions,
+            positions: &positions, window: None, sees_first: false, bias: None, relative: Some(relative),
+            dropout: dropout.as_ref(),
+        };
+        let [wq, wk, wv, wtk, wtq] = [&q, &k, &v, &table_k, &table_q].map(|x| wide(x));
+        let plain = |q: &[f64], k: &[f64], tables: [&[f64]; 2]| plain_attention(q, k, &wv, &[], tables, inputs);
+        let tables = [&*wtk, &*wtq];
+        let (context, weights) = attention::forward(inputs);
+        close("context", &context, &plain(&wq, &wk, tables));
+        let d = attention::backward(inputs, &weights, &c);
+        close_at(CANCELLED, "dq", &d.q, &slopes(&q, |q| dot(&c, &plain(q, &wk, tables))));
+        close_at(CANCELLED, "dk", &d.k, &slopes(&k, |k| dot(&c, &plain(&wq, k, tables))));
+        if terms.0 {
+            close_at(CANCELLED, "dkeys", &d.relative[0], &slopes(&table_k, |keys| dot(&c, &plain(&wq, &wk, [keys, &wtq]))));
+        }
+        if terms.1 {
+            close_at(CANCELLED, "dqueries", &d.relative[1], &slopes(&table_q, |queries| dot(&c, &plain(&wq, &wk, [&wtk, queries]))));
         }
     }
 }
@@ -263,29 +327,33 @@ fn attention_in_windows_is_its_formula_in_every_block() {
     let [q, k, v, c] = [1, 2, 3, 4].map(|seed| normals(seed, tokens * width));
     let positions: Vec<u32> = lengths.iter().flat_map(|&n| (0..n as u32).map(|i| i + i / 5)).collect();
     let dropout = dropout(0.2, lengths.len());
-    let inputs = Inputs {
-        q: &q,
-        k: &k,
-        v: &v,
-        heads: 1,
-        width,
-        queries: &keys,
-        query_positions: &positions,
-        keys: &keys,
-        positions: &positions,
-        window: Some(6),
-        bias: None,
-        dropout: dropout.as_ref(),
-    };
-    let [wq, wk, wv] = [&q, &k, &v].map(|x| wide(x));
-    let (context, weights) = attention::forward(inputs);
-    close("context", &context, &plain_attention(&wq, &wk, &wv, &[], inputs));
-    let all: usize = lengths.iter().map(|n| n * n).sum();
-    assert!(weights.len() < all * 3 / 4, "{} weights: a block computes only what it sees", weights.len());
-    let d = attention::backward(inputs, &weights, &c);
-    close("dq", &d.q, &slopes(&q, |q| dot(&c, &plain_attention(q, &wk, &wv, &[], inputs))));
-    close("dk", &d.k, &slopes(&k, |k| dot(&c, &plain_attention(&wq, k, &wv, &[], inputs))));
-    close("dv", &d.v, &slopes(&v, |v| dot(&c, &plain_attention(&wq, &wk, v, &[], inputs))));
+    for sees_first in [false, true] {
+        let inputs = Inputs {
+            q: &q,
+            k: &k,
+            v: &v,
+            heads: 1,
+            width,
+            queries: &keys,
+            keys: &keys,
+            query_positions: &positions,
+            positions: &positions,
+            window: Some(6),
+            sees_first,
+            bias: None,
+            relative: None,
+            dropout: dropout.as_ref(),
+        };
+        let [wq, wk, wv] = [&q, &k, &v].map(|x| wide(x));
+        let (context, weights) = attention::forward(inputs);
+        close("context", &context, &plain_attention(&wq, &wk, &wv, &[], NONE, inputs));
+        let all: usize = lengths.iter().map(|n| n * n).sum();
+        assert!(weights.len() < all * 3 / 4, "{} weights: a block computes only what it sees", weights.len());
+        let d = attention::backward(inputs, &weights, &c);
+        close("dq", &d.q, &slopes(&q, |q| dot(&c, &plain_attention(q, &wk, &wv, &[], NONE, inputs))));
+        close("dk", &d.k, &slopes(&k, |k| dot(&c, &plain_attention(&wq, k, &wv, &[], NONE, inputs))));
+        close("dv", &d.v, &slopes(&v, |v| dot(&c, &plain_attention(&wq, &wk, v, &[], NONE, inputs))));
+    }
 }
 
 #[test]
@@ -329,11 +397,13 @@ fn a_saturated_softmax_has_no_subnormal_weights() {
         keys: &offsets,
         positions: &positions,
         window: None,
+        relative: None,
+        sees_first: false,
         bias: None,
         dropout: None,
     };
     let (context, weights) = attention::forward(inputs);
-    close("context", &context, &plain_attention(&wide(&q), &wide(&k), &wide(&v), &[], inputs));
+    close("context", &context, &plain_attention(&wide(&q), &wide(&k), &wide(&v), &[], NONE, inputs));
     assert!(weights.iter().all(|&weight| weight == 0.0 || weight > 1e-30), "{weights:?}");
     assert!(weights.iter().filter(|&&weight| weight == 0.0).count() > n * n / 4);
 }

@@ -76,12 +76,15 @@ impl<'a> DeviceBackend<'a> {
     }
 
     /// -1e9 for the keys beyond the window of a query, `[sequences, 1, longest, longest]`. Padding has no window.
-    fn window_mask(&self, window: u32, longest: usize, queries: &Queries, like: &Tensor) -> Result<Tensor> {
+    fn window_mask(&self, attention: &Attention, longest: usize, queries: &Queries, like: &Tensor) -> Result<Tensor> {
         let batch = &self.pass.batch;
         let mut mask = Vec::with_capacity(batch.sequences() * longest * longest);
         for (queries, keys) in self.positions(queries) {
             let is_far = |i: usize, j: usize| match (queries.get(i), keys.get(j)) {
-                (Some(query), Some(key)) => query.abs_diff(*key) > window,
+                (Some(query), Some(key)) => {
+                    attention.window.is_some_and(|window| query.abs_diff(*key) > window)
+                        && !(attention.sees_first && j == 0)
+                }
                 _ => false,
             };
             for i in 0..longest {
@@ -295,8 +298,8 @@ impl Operations for DeviceBackend<'_> {
             .collect();
         let mask = Tensor::from_vec(mask, (sequences, 1, 1, longest), q.device())?.to_dtype(q.dtype())?;
         let mut scores = (q.matmul(&k.transpose(2, 3)?.contiguous()?)? / (size as f64).sqrt())?.broadcast_add(&mask)?;
-        if let Some(window) = attention.window {
-            scores = scores.broadcast_add(&self.window_mask(window, longest, &queries, &scores)?)?;
+        if attention.window.is_some() {
+            scores = scores.broadcast_add(&self.window_mask(attention, longest, &queries, &scores)?)?;
         }
         if let Some(bias) = attention.bias {
             scores = (scores + self.relative_bias(bias, heads, longest, &queries)?)?;
@@ -333,6 +336,27 @@ impl Operations for DeviceBackend<'_> {
 
     fn output_rows(&mut self, x: &Tensor) -> Result<Tensor> {
         x.index_select(&Tensor::new(self.pass.batch.rows(), x.device())?, 0)
+    }
+
+    fn with_output_rows(&mut self, x: &Tensor, outputs: &Tensor) -> Result<Tensor> {
+        let tokens = x.dim(0)?;
+        let mut places: Vec<u32> = (0..tokens as u32).collect();
+        for (output, &row) in self.pass.batch.rows().iter().enumerate() {
+            places[row as usize] = (tokens + output) as u32;
+        }
+        Tensor::cat(&[x, outputs], 0)?.index_select(&Tensor::new(places, x.device())?, 0)
+    }
+
+    fn unread(&mut self, layer: Linear) -> Result<()> {
+        let Some(training) = &self.pass.training else { return Ok(()) };
+        for parameter in layer.parameters().filter(|&parameter| self.pass.model.parameters[parameter].trainable) {
+            training.gradients.add_tensor(parameter, self.value(parameter).zeros_like()?)?;
+        }
+        Ok(())
+    }
+
+    fn has_global_token(&self) -> bool {
+        self.pass.has_global_token()
     }
 
     /// A product with a matrix of weights.

@@ -24,6 +24,7 @@ mod forward;
 pub mod gradient_buffer;
 pub mod head;
 pub mod host;
+mod longformer;
 mod modernbert;
 mod mpnet;
 pub mod network;

@@ -279,6 +279,7 @@ fn layer(
             dropout: Place::attention(number, number),
             bias: None,
             window: (!sees_all).then_some(keys.local_attention / 2),
+            sees_first: false,
         },
         theta,
         norm: declarations.norm_with(keys.norm_bias, &format!("{stem}.mlp_norm"), hidden, keys.norm_eps, group),

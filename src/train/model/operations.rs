@@ -39,6 +39,13 @@ pub struct LowRank {
 }
 
 impl Linear {
+    /// The indices of its parameters.
+    pub fn parameters(self) -> impl Iterator<Item = usize> {
+        let change = self.low_rank;
+        let all = [Some(self.weight), self.bias, change.map(|change| change.a), change.map(|change| change.b)];
+        all.into_iter().flatten()
+    }
+
     /// A layer of `outputs` rows from row `first` of this one.
     #[must_use]
     pub fn part(self, first: usize, outputs: usize) -> Self {
@@ -101,6 +108,8 @@ pub struct Attention {
     pub bias: Option<RelativeBias>,
     /// The largest distance between a token and another that it sees. None: each sees all.
     pub window: Option<u32>,
+    /// Whether each token also sees the first one of its sequence, beyond the window.
+    pub sees_first: bool,
 }
 
 /// A learned bias `table[bucket(i - j)][head]` on the score of query i and key j.
@@ -266,6 +275,15 @@ pub trait Operations {
 
     /// The rows of the tokens with an output, `[outputs, width]`.
     fn output_rows(&mut self, x: &Tensor) -> Result<Tensor>;
+
+    /// `x` with other rows for the tokens with an output: those of `outputs`.
+    fn with_output_rows(&mut self, x: &Tensor, outputs: &Tensor) -> Result<Tensor>;
+
+    /// Gives a layer whose output nothing reads a gradient of zero, as torch does, so that weight decay applies to it.
+    fn unread(&mut self, layer: Linear) -> Result<()>;
+
+    /// Whether the first token of each sequence is global, in architectures that have global tokens.
+    fn has_global_token(&self) -> bool;
 
     /// The mean row of each sequence, `[sequences, width]`.
     fn mean_rows(&mut self, x: &Tensor) -> Result<Tensor>;

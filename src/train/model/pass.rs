@@ -7,6 +7,7 @@ use super::network::Network;
 use super::operations::{DropoutKind, Place, PlaceDepth};
 use crate::train::batch::{MicroBatch, Mix};
 use crate::train::tasks::Task;
+use crate::trial::Pooling;
 use plateau_kernels::dropout::Dropout;
 use plateau_random::Random;
 
@@ -82,6 +83,12 @@ impl Pass {
         } else {
             batch.rows().iter().map(|&row| batch.positions[row as usize]).collect()
         }
+    }
+
+    /// Whether the first token of each sequence is global: with the architecture's own head, as in transformers' class for
+    /// sequence classification, and not where tokens have outputs of their own.
+    pub(super) fn has_global_token(&self) -> bool {
+        self.batch.outputs.is_none() && self.model.head.pooling == Pooling::Pooler
     }
 
     /// The largest position plus one.

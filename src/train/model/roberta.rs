@@ -5,17 +5,28 @@ use super::bert;
 use super::config::{BertConfig, wrong};
 use super::declarations::{Declarations, Group};
 use super::encoder::{Encoder, HeadLayout, MaskedHead, Shape};
-use super::operations::{Embeddings, PositionTable, TypeTable};
+use super::operations::{Embeddings, Norm, PositionTable, TypeTable};
 use super::stack::Stack;
 use crate::train::TrainError;
 use plateau_kernels::activation::Activation;
 
 /// Default of `pad_token_id`.
-const PADDING: u32 = 1;
+pub const PADDING: u32 = 1;
 
 /// Reads `config.json` and declares the parameters.
 pub fn read(json: &[u8], declarations: &mut Declarations) -> Result<Box<dyn Encoder>, TrainError> {
     let config = BertConfig::parse(json, PADDING)?;
+    let (shape, embedding_norm) = embeddings(&config, "roberta", declarations)?;
+    let layers = (0..config.layers).map(|number| bert::layer(declarations, &config, number)).collect();
+    Ok(Box::new(Stack { shape, embedding_norm, projection: None, layers }))
+}
+
+/// Declares the embeddings with their LayerNorm. `prefix` is that of the names in checkpoint files.
+pub fn embeddings(
+    config: &BertConfig,
+    prefix: &'static str,
+    declarations: &mut Declarations,
+) -> Result<(Shape, Norm), TrainError> {
     // Positions count from the id after the padding token.
     let first = config.padding + 1;
     let positions = config.positions.saturating_sub(first as usize);
@@ -33,9 +44,8 @@ pub fn read(json: &[u8], declarations: &mut Declarations) -> Result<Box<dyn Enco
     let position_table = PositionTable { table: table("position_embeddings", config.positions), first };
     let types = TypeTable { table: table("token_type_embeddings", config.types), always_zero: true };
     let embedding_norm = declarations.norm("embeddings.LayerNorm", config.hidden, config.epsilon, group);
-    let layers = (0..config.layers).map(|number| bert::layer(declarations, &config, number)).collect();
     let shape = Shape {
-        prefix: "roberta",
+        prefix,
         vocabulary: config.vocabulary,
         hidden: config.hidden,
         layers: config.layers,
@@ -51,5 +61,5 @@ pub fn read(json: &[u8], declarations: &mut Declarations) -> Result<Box<dyn Enco
             ..HeadLayout::classification_head(Activation::Tanh)
         },
     };
-    Ok(Box::new(Stack { shape, embedding_norm, projection: None, layers }))
+    Ok((shape, embedding_norm))
 }

@@ -374,11 +374,7 @@ fn weights<'a>([input, hidden, input_bias, hidden_bias]: &'a [Host<'_>; 4]) -> W
 
 /// The parameters of these layers.
 fn parameters<const N: usize>(layers: [Linear; N]) -> Vec<usize> {
-    let all = |layer: &Linear| {
-        let change = layer.low_rank;
-        [Some(layer.weight), layer.bias, change.map(|change| change.a), change.map(|change| change.b)]
-    };
-    layers.iter().flat_map(all).flatten().collect()
+    layers.into_iter().flat_map(Linear::parameters).collect()
 }
 
 /// The bias of each distance and head, from the table of buckets.

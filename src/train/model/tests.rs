@@ -50,7 +50,7 @@ fn value<'a>(model: &'a Network, name: &str) -> &'a Tensor {
 }
 
 /// A small `config.json` of every architecture but BERT.
-const OTHERS: [&str; 13] = [
+const OTHERS: [&str; 15] = [
     r#"{"model_type": "distilbert", "vocab_size": 50, "dim": 24, "n_layers": 2, "n_heads": 3, "hidden_dim": 40,
         "max_position_embeddings": 40}"#,
     r#"{"model_type": "roberta", "vocab_size": 50, "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3,
@@ -72,6 +72,10 @@ const OTHERS: [&str; 13] = [
         "attention_bias": true, "mlp_bias": true, "classifier_bias": true, "classifier_pooling": "mean",
         "layer_types": ["sliding_attention", "full_attention"],
         "rope_parameters": {"full_attention": {"rope_theta": 900.0}, "sliding_attention": {"rope_theta": 30.0}}}"#,
+    r#"{"model_type": "longformer", "vocab_size": 50, "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3,
+        "intermediate_size": 40, "max_position_embeddings": 42, "attention_window": [2, 6], "type_vocab_size": 1}"#,
+    r#"{"model_type": "longformer", "vocab_size": 50, "hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "intermediate_size": 40, "max_position_embeddings": 42, "attention_window": 4, "layer_norm_eps": 1e-5}"#,
     r#"{"model_type": "bag_of_words", "vocab_size": 50, "embedding_size": 24}"#,
     r#"{"model_type": "bag_of_words", "vocab_size": 50, "embedding_size": 24, "hidden_size": 10}"#,
     r#"{"model_type": "textcnn", "vocab_size": 50, "embedding_size": 24, "kernels": [1, 3, 4], "filters": 7}"#,

@@ -73,22 +73,23 @@ impl TransformerLayer {
             dropout: Some(Place::feed_forward_output(number, number)),
             norm: declarations.norm(&name(names.norm), hidden, epsilon, group),
         };
-        let attention = Attention { heads, dropout: Place::attention(number, number), bias: None, window: None };
+        let attention =
+            Attention { heads, dropout: Place::attention(number, number), bias: None, window: None, sees_first: false };
         Self { query, key, value, attention, attention_end, up, activation, end }
     }
 
     /// The layer's output for `rows` of each sequence.
     pub fn forward(&self, ops: &mut dyn Operations, x: &Tensor, rows: Rows) -> Result<Tensor> {
-        let x = self.self_attention(ops, x, rows)?;
-        let inner = ops.dense(&x, self.up, self.activation)?;
-        self.end.forward(ops, &inner, &x)
+        let (asking, context) = self.attend(ops, x, rows)?;
+        self.finish(ops, &context, &asking)
     }
 
-    fn self_attention(&self, ops: &mut dyn Operations, x: &Tensor, rows: Rows) -> Result<Tensor> {
+    /// The rows whose output is computed, and their context.
+    pub fn attend(&self, ops: &mut dyn Operations, x: &Tensor, rows: Rows) -> Result<(Tensor, Tensor)> {
         if rows == Rows::Outputs
             && let Some([first, context]) = ops.first_context(x, [self.query, self.key, self.value], &self.attention)?
         {
-            return self.attention_end.forward(ops, &context, &first);
+            return Ok((first, context));
         }
         // The order determines in which order gradients are added, and so the bits of the result.
         let v = ops.linear(x, self.value)?;
@@ -99,6 +100,13 @@ impl TransformerLayer {
         };
         let q = ops.linear(&asking, self.query)?;
         let context = ops.attention(&q, &k, &v, &self.attention)?;
-        self.attention_end.forward(ops, &context, &asking)
+        Ok((asking, context))
+    }
+
+    /// The rest of the layer for the rows `asking` with this context.
+    pub fn finish(&self, ops: &mut dyn Operations, context: &Tensor, asking: &Tensor) -> Result<Tensor> {
+        let x = self.attention_end.forward(ops, context, asking)?;
+        let inner = ops.dense(&x, self.up, self.activation)?;
+        self.end.forward(ops, &inner, &x)
     }
 }

@@ -175,7 +175,7 @@ impl Operations for Tape<'_> {
     }
 
     fn attention(&mut self, q: &Tensor, k: &Tensor, v: &Tensor, attention: &Attention) -> Result<Tensor> {
-        let (pass, heads, window) = (self.pass, attention.heads, attention.window);
+        let (pass, Attention { heads, window, sees_first, .. }) = (self.pass, *attention);
         let (queries, width) = q.dims2()?;
         let (query_positions, queries) = (pass.row_positions(queries), pass.offsets(queries));
         let dropout = pass.dropout(attention.dropout);
@@ -196,6 +196,8 @@ impl Operations for Tape<'_> {
                 keys: &pass.batch.offsets,
                 positions: &pass.batch.positions,
                 window,
+                sees_first,
+                relative: None,
                 bias: bias.as_ref().map(|(_, bias)| bias),
                 dropout: dropout.as_ref(),
             })
@@ -216,6 +218,8 @@ impl Operations for Tape<'_> {
                     keys: &pass.batch.offsets,
                     positions: &pass.batch.positions,
                     window,
+                    sees_first,
+                    relative: None,
                     bias: bias.as_ref().map(|(_, bias)| bias),
                     dropout: dropout.as_ref(),
                 };
@@ -321,6 +325,38 @@ impl Operations for Tape<'_> {
             gradients.add(input, dx);
             Ok(())
         })
+    }
+
+    fn with_output_rows(&mut self, x: &Tensor, outputs: &Tensor) -> Result<Tensor> {
+        let (pass, width) = (self.pass, x.dim(1)?);
+        let mut y = host(x)?.to_vec();
+        for (&row, output) in pass.batch.rows().iter().zip(host(outputs)?.chunks_exact(width)) {
+            y[row as usize * width..][..width].copy_from_slice(output);
+        }
+        let inputs = [x.id(), outputs.id()];
+        self.result(y, width, &[x, outputs], &[], move |gradients, mut dy| {
+            let mut doutputs = Vec::with_capacity(pass.batch.rows().len() * width);
+            for &row in pass.batch.rows() {
+                let own = &mut dy[row as usize * width..][..width];
+                doutputs.extend_from_slice(own);
+                own.fill(0.0);
+            }
+            gradients.add(inputs[1], doutputs);
+            gradients.add(inputs[0], dy);
+            Ok(())
+        })
+    }
+
+    fn unread(&mut self, layer: Linear) -> Result<()> {
+        let Some(training) = &self.pass.training else { return Ok(()) };
+        for parameter in layer.parameters().filter(|&parameter| self.model().trains(parameter)) {
+            training.gradients.parameter(parameter).sums();
+        }
+        Ok(())
+    }
+
+    fn has_global_token(&self) -> bool {
+        self.pass.has_global_token()
     }
 
     fn mean_rows(&mut self, x: &Tensor) -> Result<Tensor> {
