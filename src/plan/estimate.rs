@@ -203,6 +203,8 @@ impl Cost {
         let embeddings = match model.heads {
             // A network without attention has a table of token embeddings alone.
             0 => model.vocabulary * model.embedding_width,
+            // DeBERTa has no table of positions, so there is no limit.
+            _ if model.max_positions == ModelFacts::NO_POSITIONS => model.vocabulary * model.hidden,
             _ => (model.vocabulary + model.max_positions) * model.hidden,
         };
         let dense = model.parameters.saturating_sub(embeddings as u64) as f64;

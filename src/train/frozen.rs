@@ -95,8 +95,8 @@ fn key(model: &Network, tokens: &Tokens) -> Result<String, TrainError> {
     let mut hash = blake3::Hasher::new();
     let rows = model.rows(model.freeze - 1);
     // The head decides whether there is a global token.
-    let pooling = model.head.pooling;
-    hash.update(format!("{:?} {} {rows:?} {pooling:?}", model.encoder, model.freeze).as_bytes());
+    let has_global = model.head.has_global_token();
+    hash.update(format!("{:?} {} {rows:?} {has_global}", model.encoder, model.freeze).as_bytes());
     for parameter in model.parameters.iter().filter(|parameter| parameter.depth + model.freeze > model.shape().layers) {
         hash.update(parameter.name.as_bytes());
         hash.update(&write(&parameter.value.flatten_all()?.to_vec1::<f32>()?));

@@ -271,6 +271,7 @@ fn references() -> Vec<PathBuf> {
         "modernbert",
         "mpnet-pairs",
         "longformer",
+        "deberta-v3",
         "bag-of-words",
         "textcnn",
         "bilstm",

@@ -142,6 +142,31 @@ fn encoders() -> Vec<Encoder> {
             ]),
         },
         Encoder {
+            name: "deberta-v2",
+            config: json!({
+                "relative_attention": true, "pos_att_type": ["p2c", "c2p"], "share_att_key": true, "position_buckets": 8,
+                "norm_rel_ebd": "layer_norm", "position_biased_input": false, "type_vocab_size": 0, "layer_norm_eps": 1e-7,
+            }),
+            weights: join(vec![
+                embeddings("deberta", WIDTH, &tables[..1]),
+                layer(
+                    "deberta.encoder.layer.0",
+                    [
+                        "attention.self.query_proj",
+                        "attention.self.key_proj",
+                        "attention.self.value_proj",
+                        "attention.output.dense",
+                        "attention.output.LayerNorm",
+                        "intermediate.dense",
+                        "output.dense",
+                        "output.LayerNorm",
+                    ],
+                ),
+                vec![("deberta.encoder.rel_embeddings.weight".into(), vec![16, WIDTH])],
+                norm("deberta.encoder.LayerNorm", WIDTH).to_vec(),
+            ]),
+        },
+        Encoder {
             name: "longformer",
             // Another activation than RoBERTa's, because values depend only on the size of a weight here.
             config: json!({"attention_window": 4, "hidden_act": "relu"}),

@@ -225,7 +225,8 @@ proptest! {
         let (k, v) = (linear::forward(&x, &key, &bias(5)), linear::forward(&x, &value, &value_bias));
         let queries: Vec<u32> = (0..=lengths.len() as u32).collect();
         let inputs = Inputs {
-            q: &q, k: &k, v: &v, heads, width, queries: &queries, keys: &keys, query_positions: &[], positions: &[], window: None, bias: None,
+            q: &q, k: &k, v: &v, heads, width, queries: &queries, keys: &keys, query_positions: &[], positions: &[], window: None,
+            sees_first: false, bias: None, relative: None,
             dropout: None,
         };
         let (expected, _) = attention::forward(inputs);

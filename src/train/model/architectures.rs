@@ -3,18 +3,21 @@
 use super::config::{model_type, wrong};
 use super::declarations::Declarations;
 use super::encoder::Encoder;
-use super::{albert, bag_of_words, bert, bilstm, distilbert, electra, longformer, modernbert, mpnet, roberta, textcnn};
+use super::{
+    albert, bag_of_words, bert, bilstm, deberta, distilbert, electra, longformer, modernbert, mpnet, roberta, textcnn,
+};
 use crate::train::TrainError;
 
 /// Reads `config.json` and adds the architecture's parameters to the list.
 type Reader = fn(&[u8], &mut Declarations) -> Result<Box<dyn Encoder>, TrainError>;
 
 /// `model_type`, the stem of transformers' classes if there are any, and the reader.
-const ARCHITECTURES: [(&str, Option<&str>, Reader); 12] = [
+const ARCHITECTURES: [(&str, Option<&str>, Reader); 13] = [
     ("albert", Some("Albert"), albert::read),
     ("bag_of_words", None, bag_of_words::read),
     ("bert", Some("Bert"), bert::read),
     ("bilstm", None, bilstm::read),
+    ("deberta-v2", Some("DebertaV2"), deberta::read),
     ("distilbert", Some("DistilBert"), distilbert::read),
     ("electra", Some("Electra"), electra::read),
     ("longformer", Some("Longformer"), longformer::read),
@@ -48,7 +51,7 @@ mod tests {
     #[test]
     fn an_unsupported_architecture_is_named_with_the_supported_ones() {
         let message = |json: &str| read(json.as_bytes(), &mut Declarations::default()).unwrap_err().to_string();
-        insta::assert_snapshot!(message(r#"{"model_type": "t5"}"#), @"config.json: model_type is 't5': not supported; supported are albert, bag_of_words, bert, bilstm, distilbert, electra, longformer, modernbert, mpnet, roberta, textcnn, xlm-roberta");
+        insta::assert_snapshot!(message(r#"{"model_type": "t5"}"#), @"config.json: model_type is 't5': not supported; supported are albert, bag_of_words, bert, bilstm, deberta-v2, distilbert, electra, longformer, modernbert, mpnet, roberta, textcnn, xlm-roberta");
         assert!(message("{}").contains("vocab_size"), "without model_type it is a BERT");
     }
 }

@@ -162,8 +162,9 @@ pub fn activation(key: &str, name: &str) -> Result<Activation, TrainError> {
         "gelu" => Ok(Activation::Gelu),
         "gelu_new" | "gelu_pytorch_tanh" => Ok(Activation::GeluTanh),
         "relu" => Ok(Activation::Relu),
+        "tanh" => Ok(Activation::Tanh),
         other => Err(wrong(format!(
-            "{key} is '{other}': not supported; supported are gelu, gelu_new, gelu_pytorch_tanh and relu"
+            "{key} is '{other}': not supported; supported are gelu, gelu_new, gelu_pytorch_tanh, relu and tanh"
         ))),
     }
 }
@@ -228,7 +229,7 @@ mod tests {
     #[test]
     fn unsupported_values_are_errors() {
         let message = |more: &str| read(more).unwrap_err();
-        insta::assert_snapshot!(message(r#", "hidden_act": "silu""#), @"config.json: hidden_act is 'silu': not supported; supported are gelu, gelu_new, gelu_pytorch_tanh and relu");
+        insta::assert_snapshot!(message(r#", "hidden_act": "silu""#), @"config.json: hidden_act is 'silu': not supported; supported are gelu, gelu_new, gelu_pytorch_tanh, relu and tanh");
         insta::assert_snapshot!(message(r#", "position_embedding_type": "relative_key""#), @"config.json: position_embedding_type is 'relative_key': not supported; supported is 'absolute'");
         insta::assert_snapshot!(message(r#", "type_vocab_size": 0"#), @"config.json: type_vocab_size is 0; it must be at least 1");
         insta::assert_snapshot!(message(r#", "is_decoder": true"#), @"config.json: is_decoder is true; only encoders are supported");

@@ -5,11 +5,13 @@
 //! `softmax_last_dim` have none: they cut the graph without an error. Attention pads each micro-batch to its longest
 //! sequence and masks the padding; everything else works on packed tokens.
 
+use std::ops::Range;
+
 use candle_core::{D, Error, Result, Tensor};
 
 use super::operations::{
-    Attention, Convolution, Embeddings, Linear, LowRank, Lstm, LstmDirection, Norm, Operations, Place, PositionTable,
-    RelativeBias,
+    Attention, Convolution, DistanceTables, Embeddings, Linear, LowRank, Lstm, LstmDirection, Norm, Operations, Place,
+    PositionTable, RelativeBias, Rows,
 };
 use super::pass::Pass;
 use crate::train::batch::Mix;
@@ -92,6 +94,97 @@ impl<'a> DeviceBackend<'a> {
             }
         }
         Tensor::from_vec(mask, (batch.sequences(), 1, longest, longest), like.device())?.to_dtype(like.dtype())
+    }
+
+    /// The context of the queries.
+    fn attend(
+        &self,
+        [q, k, v]: [&Tensor; 3],
+        attention: &Attention,
+        tables: Option<&DistanceTables>,
+    ) -> Result<Tensor> {
+        let batch = &self.pass.batch;
+        let (sequences, heads) = (batch.sequences(), attention.heads);
+        let width = q.dim(1)?;
+        let size = width / heads;
+        let longest = batch.offsets.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(0) as usize;
+        // The first row of a sequence stands for its padding; padded keys are masked, and padded queries are not read.
+        let padded = |offsets: &[u32]| {
+            let rows: Vec<u32> = offsets
+                .windows(2)
+                .flat_map(|w| (0..longest as u32).map(move |i| if w[0] + i < w[1] { w[0] + i } else { w[0] }))
+                .collect();
+            Tensor::new(rows, q.device())
+        };
+        let rows = q.dim(0)?;
+        let queries = Queries { offsets: self.pass.offsets(rows), positions: self.pass.row_positions(rows) };
+        let split = |x: &Tensor, rows: &Tensor| {
+            x.index_select(rows, 0)?.reshape((sequences, longest, heads, size))?.transpose(1, 2)?.contiguous()
+        };
+        let rows = padded(&batch.offsets)?;
+        let (q, k, v) = (split(q, &padded(&queries.offsets)?)?, split(k, &rows)?, split(v, &rows)?);
+        let mask: Vec<f32> = batch
+            .offsets
+            .windows(2)
+            .flat_map(|w| (0..longest as u32).map(move |i| if i < w[1] - w[0] { 0.0 } else { -1e9 }))
+            .collect();
+        let mask = Tensor::from_vec(mask, (sequences, 1, 1, longest), q.device())?.to_dtype(q.dtype())?;
+        let mut scores = q.matmul(&k.transpose(2, 3)?.contiguous()?)?;
+        let mut parts = size;
+        if let Some(tables) = tables {
+            parts *= 1 + tables.terms();
+            scores = (scores + self.distance_terms([&q, &k], tables, &queries)?)?;
+        }
+        scores = (scores / (parts as f64).sqrt())?.broadcast_add(&mask)?;
+        if attention.window.is_some() {
+            scores = scores.broadcast_add(&self.window_mask(attention, longest, &queries, &scores)?)?;
+        }
+        if let Some(bias) = attention.bias {
+            scores = (scores + self.relative_bias(bias, heads, longest, &queries)?)?;
+        }
+        let weights = candle_nn::ops::softmax(&scores, D::Minus1)?;
+        let weights = match self.pass.dropout(attention.dropout) {
+            Some(dropout) => (&weights * self.weight_factors(&dropout, heads, longest, &weights)?)?,
+            None => weights,
+        };
+        let context = weights.matmul(&v)?.transpose(1, 2)?.contiguous()?.reshape((sequences * longest, width))?;
+        let kept: Vec<u32> = queries
+            .offsets
+            .windows(2)
+            .enumerate()
+            .flat_map(|(s, w)| (0..w[1] - w[0]).map(move |i| (s * longest) as u32 + i))
+            .collect();
+        context.index_select(&Tensor::new(kept, context.device())?, 0)
+    }
+
+    /// The terms of the scores that depend on the distance, before scaling, `[sequences, heads, longest, longest]`. `q` and `k` are
+    /// `[sequences, heads, longest, size]`.
+    fn distance_terms(&self, [q, k]: [&Tensor; 2], tables: &DistanceTables, queries: &Queries) -> Result<Tensor> {
+        let (sequences, heads, longest, size) = q.dims4()?;
+        let mut rows = Vec::with_capacity(sequences * heads * longest * longest);
+        for (queries, keys) in self.positions(queries) {
+            let position = |all: &[u32], i: usize| all.get(i).map_or(0, |&position| position as usize);
+            for _ in 0..heads {
+                for i in 0..longest {
+                    let query = position(queries, i) + tables.limit;
+                    rows.extend((0..longest).map(|j| tables.rows[query - position(keys, j)]));
+                }
+            }
+        }
+        let rows = Tensor::from_vec(rows, (sequences, heads, longest, longest), q.device())?;
+        let products = |tokens: &Tensor, table: &Tensor| -> Result<Tensor> {
+            let table = table.reshape(((), heads, size))?.permute((1, 2, 0))?.contiguous()?;
+            tokens.broadcast_matmul(&table)
+        };
+        let mut terms = Tensor::zeros((sequences, heads, longest, longest), q.dtype(), q.device())?;
+        if let Some(table) = &tables.keys {
+            terms = (terms + products(q, table)?.contiguous()?.gather(&rows, 3)?)?;
+        }
+        if let Some(table) = &tables.queries {
+            let by_key = products(k, table)?.contiguous()?.gather(&rows.transpose(2, 3)?.contiguous()?, 3)?;
+            terms = (terms + by_key.transpose(2, 3)?)?;
+        }
+        Ok(terms)
     }
 
     /// One direction of an LSTM over sequences that are padded to the longest one. The state of a sequence stays as it is
@@ -231,7 +324,8 @@ impl Operations for DeviceBackend<'_> {
     }
 
     fn linear(&mut self, x: &Tensor, layer: Linear) -> Result<Tensor> {
-        let weight = self.value(layer.weight).narrow(0, layer.first, layer.outputs)?;
+        // The weight of a convolution has three dimensions.
+        let weight = self.value(layer.weight).flatten_from(1)?.narrow(0, layer.first, layer.outputs)?;
         let mut y = x.matmul(&weight.t()?)?;
         if let Some(LowRank { a, b, scale }) = layer.low_rank {
             let b = self.value(b).narrow(0, layer.first, layer.outputs)?;
@@ -271,52 +365,18 @@ impl Operations for DeviceBackend<'_> {
     }
 
     fn attention(&mut self, q: &Tensor, k: &Tensor, v: &Tensor, attention: &Attention) -> Result<Tensor> {
-        let batch = &self.pass.batch;
-        let (sequences, heads) = (batch.sequences(), attention.heads);
-        let width = q.dim(1)?;
-        let size = width / heads;
-        let longest = batch.offsets.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(0) as usize;
-        // The first row of a sequence stands for its padding; padded keys are masked, and padded queries are not read.
-        let padded = |offsets: &[u32]| {
-            let rows: Vec<u32> = offsets
-                .windows(2)
-                .flat_map(|w| (0..longest as u32).map(move |i| if w[0] + i < w[1] { w[0] + i } else { w[0] }))
-                .collect();
-            Tensor::new(rows, q.device())
-        };
-        let rows = q.dim(0)?;
-        let queries = Queries { offsets: self.pass.offsets(rows), positions: self.pass.row_positions(rows) };
-        let split = |x: &Tensor, rows: &Tensor| {
-            x.index_select(rows, 0)?.reshape((sequences, longest, heads, size))?.transpose(1, 2)?.contiguous()
-        };
-        let rows = padded(&batch.offsets)?;
-        let (q, k, v) = (split(q, &padded(&queries.offsets)?)?, split(k, &rows)?, split(v, &rows)?);
-        let mask: Vec<f32> = batch
-            .offsets
-            .windows(2)
-            .flat_map(|w| (0..longest as u32).map(move |i| if i < w[1] - w[0] { 0.0 } else { -1e9 }))
-            .collect();
-        let mask = Tensor::from_vec(mask, (sequences, 1, 1, longest), q.device())?.to_dtype(q.dtype())?;
-        let mut scores = (q.matmul(&k.transpose(2, 3)?.contiguous()?)? / (size as f64).sqrt())?.broadcast_add(&mask)?;
-        if attention.window.is_some() {
-            scores = scores.broadcast_add(&self.window_mask(attention, longest, &queries, &scores)?)?;
-        }
-        if let Some(bias) = attention.bias {
-            scores = (scores + self.relative_bias(bias, heads, longest, &queries)?)?;
-        }
-        let weights = candle_nn::ops::softmax(&scores, D::Minus1)?;
-        let weights = match self.pass.dropout(attention.dropout) {
-            Some(dropout) => (&weights * self.weight_factors(&dropout, heads, longest, &weights)?)?,
-            None => weights,
-        };
-        let context = weights.matmul(&v)?.transpose(1, 2)?.contiguous()?.reshape((sequences * longest, width))?;
-        let kept: Vec<u32> = queries
-            .offsets
-            .windows(2)
-            .enumerate()
-            .flat_map(|(s, w)| (0..w[1] - w[0]).map(move |i| (s * longest) as u32 + i))
-            .collect();
-        context.index_select(&Tensor::new(kept, context.device())?, 0)
+        self.attend([q, k, v], attention, None)
+    }
+
+    fn distance_attention(
+        &mut self,
+        q: &Tensor,
+        k: &Tensor,
+        v: &Tensor,
+        attention: &Attention,
+        tables: &DistanceTables,
+    ) -> Result<Tensor> {
+        self.attend([q, k, v], attention, Some(tables))
     }
 
     fn add_norm(
@@ -356,7 +416,37 @@ impl Operations for DeviceBackend<'_> {
     }
 
     fn has_global_token(&self) -> bool {
-        self.pass.has_global_token()
+        self.pass.model.head.has_global_token()
+    }
+
+    fn longest(&self) -> usize {
+        self.pass.longest()
+    }
+
+    fn table_rows(&mut self, parameter: usize, rows: Range<usize>) -> Result<Tensor> {
+        self.value(parameter).narrow(0, rows.start, rows.len())
+    }
+
+    fn table_dropout(&mut self, x: &Tensor, first: usize, place: Place) -> Result<Tensor> {
+        let Some(dropout) = self.pass.shared_dropout(place) else { return Ok(x.clone()) };
+        let mask = dropout.mask(0);
+        let first = (first * x.dim(1)?) as u32;
+        let factors: Vec<f32> = (0..x.elem_count() as u32).map(|element| mask.factor(first + element)).collect();
+        x * Tensor::from_vec(factors, x.shape(), x.device())?.to_dtype(x.dtype())?
+    }
+
+    fn windows(&mut self, x: &Tensor, size: usize, rows: Rows) -> Result<Tensor> {
+        let (tokens, width) = x.dims2()?;
+        // The row after the last token stands for what is beyond an end.
+        let padded = Tensor::cat(&[x, &Tensor::zeros((1, width), x.dtype(), x.device())?], 0)?;
+        let places: Vec<u32> =
+            self.pass.windows(size, rows).into_iter().map(|row| row.unwrap_or(tokens as u32)).collect();
+        let windows = padded.index_select(&Tensor::new(places, x.device())?, 0)?;
+        windows.reshape(((), size, width))?.transpose(1, 2)?.contiguous()?.reshape(((), width * size))
+    }
+
+    fn activate(&mut self, x: &Tensor, activation: Activation) -> Result<Tensor> {
+        activate(x, activation)
     }
 
     /// A product with a matrix of weights.

@@ -145,6 +145,12 @@ impl Head {
         if reads_outputs { Rows::Outputs } else { Rows::All }
     }
 
+    /// Whether the first token of each sequence is global in architectures that have global tokens: with the architecture's own
+    /// head for sequences, as in transformers.
+    pub fn has_global_token(&self) -> bool {
+        self.pooling == Pooling::Pooler && self.pool != Pool::Each
+    }
+
     /// The encoder's output from that of the last layer.
     pub fn normalise(&self, ops: &mut dyn Operations, hidden: &Tensor) -> Result<Tensor> {
         match self.final_norm {

@@ -14,6 +14,7 @@ mod bag_of_words;
 mod bert;
 mod bilstm;
 pub mod config;
+mod deberta;
 pub mod declarations;
 mod device_backend;
 mod distilbert;

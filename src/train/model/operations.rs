@@ -8,6 +8,8 @@
 //! Two operations are coarse, because that saves passes over memory: [`Operations::dense`] applies bias and activation
 //! together, and [`Operations::add_norm`] applies bias, dropout, residual sum and LayerNorm together.
 
+use std::ops::Range;
+
 use candle_core::{Result, Tensor};
 
 use plateau_kernels::activation::Activation;
@@ -112,6 +114,25 @@ pub struct Attention {
     pub sees_first: bool,
 }
 
+/// The keys and queries of distances in a micro-batch, for attention whose scores depend on them.
+#[derive(Debug, Clone)]
+pub struct DistanceTables {
+    /// The row of each distance from `-limit` to `limit`.
+    pub rows: Vec<u32>,
+    /// The largest distance in the micro-batch.
+    pub limit: usize,
+    /// `[rows, width]`. None: the scores have no such term.
+    pub keys: Option<Tensor>,
+    pub queries: Option<Tensor>,
+}
+
+impl DistanceTables {
+    /// Number of terms of a score beside that of the two tokens.
+    pub fn terms(&self) -> usize {
+        self.keys.iter().chain(&self.queries).count()
+    }
+}
+
 /// A learned bias `table[bucket(i - j)][head]` on the score of query i and key j.
 #[derive(Debug, Clone, Copy)]
 pub struct RelativeBias {
@@ -208,6 +229,16 @@ impl Place {
         Self::in_layer(4 * block as u64 + 6, DropoutKind::Hidden, layer)
     }
 
+    /// The embeddings of distances.
+    pub fn distances(block: usize, layer: usize) -> Self {
+        Self::in_layer(4 * block as u64 + 7, DropoutKind::Hidden, layer)
+    }
+
+    /// The output of a convolution beside the lowest layer.
+    pub fn convolution() -> Self {
+        Self { number: 3, probability: DropoutKind::Hidden, depth: PlaceDepth::Layer(0) }
+    }
+
     fn in_layer(number: u64, probability: DropoutKind, layer: usize) -> Self {
         Self { number, probability, depth: PlaceDepth::Layer(layer) }
     }
@@ -251,6 +282,17 @@ pub trait Operations {
     /// output; those of `k` and `v` are all tokens.
     fn attention(&mut self, q: &Tensor, k: &Tensor, v: &Tensor, attention: &Attention) -> Result<Tensor>;
 
+    /// The same with terms of the scores that depend on the distance of two tokens (He et al., 2021): the score of query i and key j
+    /// is `(q_i . k_j + q_i . keys[r] + k_j . queries[r]) / sqrt(size * (1 + number of terms))`, where r is the row of i - j.
+    fn distance_attention(
+        &mut self,
+        q: &Tensor,
+        k: &Tensor,
+        v: &Tensor,
+        attention: &Attention,
+        tables: &DistanceTables,
+    ) -> Result<Tensor>;
+
     /// The first row of each sequence and its context, from the layer's input `x` and the layers of queries, keys and values.
     /// None if the pass needs the keys and values of all tokens.
     fn first_context(
@@ -284,6 +326,21 @@ pub trait Operations {
 
     /// Whether the first token of each sequence is global, in architectures that have global tokens.
     fn has_global_token(&self) -> bool;
+
+    /// The largest position of a token in the micro-batch plus one.
+    fn longest(&self) -> usize;
+
+    /// Some rows of a table, `[rows, width]`.
+    fn table_rows(&mut self, parameter: usize, rows: Range<usize>) -> Result<Tensor>;
+
+    /// Dropout of rows of a table, of which `first` is the first. All sequences of a batch have the same mask.
+    fn table_dropout(&mut self, x: &Tensor, first: usize, place: Place) -> Result<Tensor>;
+
+    /// The tokens around each of `rows`, `[rows, width * size]`: the values of an element lie beside each other, as in the weight of
+    /// torch's `Conv1d`. Zeros stand for tokens beyond both ends of a sequence. `size` is odd.
+    fn windows(&mut self, x: &Tensor, size: usize, rows: Rows) -> Result<Tensor>;
+
+    fn activate(&mut self, x: &Tensor, activation: Activation) -> Result<Tensor>;
 
     /// The mean row of each sequence, `[sequences, width]`.
     fn mean_rows(&mut self, x: &Tensor) -> Result<Tensor>;

@@ -163,7 +163,9 @@ fn file_name(name: &str, prefix: &str) -> String {
         "predictions.",
         "decoder.",
     ];
-    let is_head = HEADS.iter().any(|stem| name.starts_with(stem));
+    // The pooler of DeBERTa is a part of the head, that of BERT is not.
+    let is_pooler = prefix == "deberta" && name.starts_with("pooler.");
+    let is_head = is_pooler || HEADS.iter().any(|stem| name.starts_with(stem));
     if is_head || prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") }
 }
 

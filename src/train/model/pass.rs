@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use super::gradient_buffer::GradientBuffer;
 use super::network::Network;
-use super::operations::{DropoutKind, Place, PlaceDepth};
+use super::operations::{DropoutKind, Place, PlaceDepth, Rows};
 use crate::train::batch::{MicroBatch, Mix};
 use crate::train::tasks::Task;
-use crate::trial::Pooling;
 use plateau_kernels::dropout::Dropout;
 use plateau_random::Random;
 
@@ -54,6 +53,18 @@ impl Pass {
 
     /// The dropout at a place. None in evaluation, in the frozen part and for a probability of zero.
     pub(super) fn dropout(&self, place: Place) -> Option<Dropout> {
+        let (probability, random) = self.dropout_at(place)?;
+        Dropout::new(
+            probability,
+            self.batch.places.iter().map(|&place| {
+                let [a, b, ..] = random.at(u64::from(place)).words(0);
+                [a, b]
+            }),
+        )
+    }
+
+    /// The probability and the random numbers of a place with dropout.
+    fn dropout_at(&self, place: Place) -> Option<(f64, Random)> {
         let rates = self.model.dropout;
         let probability = match place.probability {
             DropoutKind::Hidden => rates.hidden,
@@ -65,14 +76,35 @@ impl Pass {
             PlaceDepth::Layer(number) => number < self.model.freeze,
             PlaceDepth::Head => false,
         };
-        let random = self.training.as_ref().filter(|_| !is_frozen)?.random.at(place.number);
-        Dropout::new(
-            probability,
-            self.batch.places.iter().map(|&place| {
-                let [a, b, ..] = random.at(u64::from(place)).words(0);
-                [a, b]
-            }),
-        )
+        Some((probability, self.training.as_ref().filter(|_| !is_frozen)?.random.at(place.number)))
+    }
+
+    /// The same for rows that all sequences of the batch share; the only mask is that of all of them.
+    pub(super) fn shared_dropout(&self, place: Place) -> Option<Dropout> {
+        let (probability, random) = self.dropout_at(place)?;
+        let [a, b, ..] = random.words(0);
+        Dropout::new(probability, std::iter::once([a, b]))
+    }
+
+    /// The `size` tokens around each of these rows. None: it is beyond an end of the sequence.
+    pub(super) fn windows(&self, size: usize, rows: Rows) -> Vec<Option<u32>> {
+        let batch = &self.batch;
+        let all: Vec<u32>;
+        let rows = match rows {
+            Rows::All => {
+                all = (0..batch.tokens() as u32).collect();
+                &all
+            }
+            Rows::Outputs => batch.rows(),
+        };
+        let mut places = Vec::with_capacity(rows.len() * size);
+        for &row in rows {
+            let sequence = batch.offsets.partition_point(|&offset| offset <= row);
+            let (start, end) = (i64::from(batch.offsets[sequence - 1]), i64::from(batch.offsets[sequence]));
+            let first = i64::from(row) - (size / 2) as i64;
+            places.extend((first..first + size as i64).map(|at| (start..end).contains(&at).then_some(at as u32)));
+        }
+        places
     }
 
     /// The positions of the rows of a matrix with `rows` rows: of all tokens, or of those with an output.
@@ -83,12 +115,6 @@ impl Pass {
         } else {
             batch.rows().iter().map(|&row| batch.positions[row as usize]).collect()
         }
-    }
-
-    /// Whether the first token of each sequence is global: with the architecture's own head, as in transformers' class for
-    /// sequence classification, and not where tokens have outputs of their own.
-    pub(super) fn has_global_token(&self) -> bool {
-        self.batch.outputs.is_none() && self.model.head.pooling == Pooling::Pooler
     }
 
     /// The largest position plus one.

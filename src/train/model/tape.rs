@@ -5,6 +5,7 @@
 //! not recorded, so the frozen part costs no backward pass. The tape is used in place of candle's graph because candle's
 //! backward pass creates a zero tensor and a sum for each input of each operation, which would take a tenth of a step.
 
+mod attention;
 mod forward;
 
 use std::collections::HashMap;
@@ -15,10 +16,9 @@ use candle_core::{Error, Result, Tensor, TensorId};
 use super::gradient_buffer::{GradientBuffer, ParameterGradient};
 use super::host::{Host, host};
 use super::network::Network;
-use super::operations::{Linear, LowRank, LstmDirection, Norm, RelativeBias};
+use super::operations::{Linear, LowRank, LstmDirection, Norm};
 use super::parameters::Parameter;
 use super::pass::Pass;
-use plateau_kernels::attention::DistanceBias;
 use plateau_kernels::linear;
 use plateau_kernels::lstm::{self, Weights};
 use plateau_kernels::norm::{self, Normed};
@@ -253,7 +253,9 @@ impl Network {
 
     /// A layer's rows of a matrix.
     fn rows_of(&self, parameter: usize, layer: Linear) -> Result<Values<'_>> {
-        let width = self.parameters[parameter].value.dim(1)?;
+        let value = &self.parameters[parameter].value;
+        // The weight of a convolution has three dimensions.
+        let width = value.elem_count() / value.dim(0)?;
         Ok(Values::Part(self.values(parameter)?, layer.first * width..(layer.first + layer.outputs) * width))
     }
 
@@ -375,11 +377,4 @@ fn weights<'a>([input, hidden, input_bias, hidden_bias]: &'a [Host<'_>; 4]) -> W
 /// The parameters of these layers.
 fn parameters<const N: usize>(layers: [Linear; N]) -> Vec<usize> {
     layers.into_iter().flat_map(Linear::parameters).collect()
-}
-
-/// The bias of each distance and head, from the table of buckets.
-fn distance_bias(bias: RelativeBias, table: &[f32], heads: usize, longest: usize) -> DistanceBias {
-    let limit = bias.limit.min(longest as i32);
-    let rows = (-limit..=limit).map(|distance| (bias.bucket)(distance) * heads);
-    DistanceBias { limit, values: rows.flat_map(|row| &table[row..row + heads]).copied().collect() }
 }

@@ -11,7 +11,7 @@ use super::{Backend, Network, Pass, Training};
 use crate::train::batch::{MicroBatch, Mix};
 use crate::train::tasks::Target;
 use crate::train::testing::{Checkpoint, Gradients, batch, classification, config, gradients};
-use crate::trial::{AdaptersConfig, Extra, LoraConfig, LstmPooling, ModelConfig, Pooling};
+use crate::trial::{AdapterActivation, AdaptersConfig, Extra, LoraConfig, LstmPooling, ModelConfig, Pooling};
 use plateau_random::{Purpose, Random};
 
 fn both(checkpoint: &Checkpoint, model: &ModelConfig, micro: &MicroBatch, smoothing: f64) -> (Gradients, Gradients) {
@@ -50,7 +50,7 @@ fn value<'a>(model: &'a Network, name: &str) -> &'a Tensor {
 }
 
 /// A small `config.json` of every architecture but BERT.
-const OTHERS: [&str; 15] = [
+const OTHERS: [&str; 19] = [
     r#"{"model_type": "distilbert", "vocab_size": 50, "dim": 24, "n_layers": 2, "n_heads": 3, "hidden_dim": 40,
         "max_position_embeddings": 40}"#,
     r#"{"model_type": "roberta", "vocab_size": 50, "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3,
@@ -76,6 +76,18 @@ const OTHERS: [&str; 15] = [
         "intermediate_size": 40, "max_position_embeddings": 42, "attention_window": [2, 6], "type_vocab_size": 1}"#,
     r#"{"model_type": "longformer", "vocab_size": 50, "hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2,
         "intermediate_size": 40, "max_position_embeddings": 42, "attention_window": 4, "layer_norm_eps": 1e-5}"#,
+    r#"{"model_type": "deberta-v2", "vocab_size": 50, "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3,
+        "intermediate_size": 40, "relative_attention": true, "pos_att_type": "p2c|c2p", "share_att_key": true,
+        "position_buckets": 6, "max_relative_positions": 12, "norm_rel_ebd": "layer_norm", "position_biased_input": false}"#,
+    r#"{"model_type": "deberta-v2", "vocab_size": 50, "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3,
+        "intermediate_size": 40, "relative_attention": true, "pos_att_type": ["c2p", "p2c"], "max_position_embeddings": 40,
+        "max_relative_positions": 5, "type_vocab_size": 2, "embedding_size": 16, "conv_kernel_size": 3}"#,
+    r#"{"model_type": "deberta-v2", "vocab_size": 50, "hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "intermediate_size": 40, "relative_attention": true, "pos_att_type": ["p2c"], "position_biased_input": false,
+        "max_position_embeddings": 40, "conv_kernel_size": 5, "conv_act": "gelu"}"#,
+    r#"{"model_type": "deberta-v2", "vocab_size": 50, "hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "intermediate_size": 40, "relative_attention": true, "pos_att_type": "c2p", "position_buckets": 4,
+        "max_position_embeddings": 40}"#,
     r#"{"model_type": "bag_of_words", "vocab_size": 50, "embedding_size": 24}"#,
     r#"{"model_type": "bag_of_words", "vocab_size": 50, "embedding_size": 24, "hidden_size": 10}"#,
     r#"{"model_type": "textcnn", "vocab_size": 50, "embedding_size": 24, "kernels": [1, 3, 4], "filters": 7}"#,
@@ -152,7 +164,7 @@ fn extras() -> Vec<Extra> {
 }
 
 fn adapters() -> Vec<AdaptersConfig> {
-    use crate::trial::{AdapterActivation, AdapterPlace};
+    use crate::trial::AdapterPlace;
     let adapters = |after: &[AdapterPlace], activation| AdaptersConfig { size: 4, after: after.to_vec(), activation };
     vec![
         adapters(&[AdapterPlace::Attention, AdapterPlace::Mlp], AdapterActivation::Gelu),
@@ -192,7 +204,9 @@ proptest! {
 fn adapters_are_trained_with_every_layer_norm_and_the_head() {
     for json in encoders() {
         for (adapters, extra) in adapters().into_iter().zip(extras()) {
-            let wanted = ModelConfig { adapters: Some(adapters), extra, pooling: None, ..config().model };
+            // All units of a ReLU may be off.
+            let adapters = Some(AdaptersConfig { activation: AdapterActivation::Gelu, ..adapters });
+            let wanted = ModelConfig { adapters, extra, pooling: None, ..config().model };
             let checkpoint = Checkpoint::of_model(json, &wanted, 3);
             let network =
                 Network::load(&checkpoint.config, &[&checkpoint.weights], &wanted, 3, 5, &Device::Cpu).unwrap();

@@ -4,7 +4,7 @@ use candle_core::{Result, Tensor};
 
 use super::adapter::PartEnd;
 use super::declarations::{Declarations, Group};
-use super::operations::{Attention, Linear, Operations, Place, Rows};
+use super::operations::{Attention, DistanceTables, Linear, Operations, Place, Rows};
 use crate::trial::AdapterPlace;
 use plateau_kernels::activation::Activation;
 
@@ -86,7 +86,19 @@ impl TransformerLayer {
 
     /// The rows whose output is computed, and their context.
     pub fn attend(&self, ops: &mut dyn Operations, x: &Tensor, rows: Rows) -> Result<(Tensor, Tensor)> {
+        self.attend_at_distances(ops, x, rows, None)
+    }
+
+    /// The same with scores that depend on the distance of two tokens, if there are `tables`.
+    pub fn attend_at_distances(
+        &self,
+        ops: &mut dyn Operations,
+        x: &Tensor,
+        rows: Rows,
+        tables: Option<&DistanceTables>,
+    ) -> Result<(Tensor, Tensor)> {
         if rows == Rows::Outputs
+            && tables.is_none()
             && let Some([first, context]) = ops.first_context(x, [self.query, self.key, self.value], &self.attention)?
         {
             return Ok((first, context));
@@ -99,7 +111,10 @@ impl TransformerLayer {
             Rows::Outputs => ops.output_rows(x)?,
         };
         let q = ops.linear(&asking, self.query)?;
-        let context = ops.attention(&q, &k, &v, &self.attention)?;
+        let context = match tables {
+            Some(tables) => ops.distance_attention(&q, &k, &v, &self.attention, tables)?,
+            None => ops.attention(&q, &k, &v, &self.attention)?,
+        };
         Ok((asking, context))
     }
 

@@ -1,15 +1,16 @@
 //! The operations of the CPU backend: each runs its kernel and records its backward pass.
 
+use std::ops::Range;
+
 use candle_core::{Result, Tensor};
 
 use super::super::gradient_buffer::TokenGradients;
 use super::super::host::host;
 use super::super::operations::{
-    Attention, Convolution, Embeddings, Linear, Lstm, LstmDirection, Norm, Operations, Place,
+    Attention, Convolution, DistanceTables, Embeddings, Linear, Lstm, LstmDirection, Norm, Operations, Place, Rows,
 };
-use super::{Input, Tape, distance_bias, parameters, release, weights};
+use super::{Input, Tape, parameters, release, weights};
 use plateau_kernels::activation::{self, Activation};
-use plateau_kernels::attention::{self, Inputs};
 use plateau_kernels::convolution;
 use plateau_kernels::first_attention::{self, FirstInputs};
 use plateau_kernels::lstm::{self, Order};
@@ -175,71 +176,18 @@ impl Operations for Tape<'_> {
     }
 
     fn attention(&mut self, q: &Tensor, k: &Tensor, v: &Tensor, attention: &Attention) -> Result<Tensor> {
-        let (pass, Attention { heads, window, sees_first, .. }) = (self.pass, *attention);
-        let (queries, width) = q.dims2()?;
-        let (query_positions, queries) = (pass.row_positions(queries), pass.offsets(queries));
-        let dropout = pass.dropout(attention.dropout);
-        let bias = match attention.bias {
-            Some(bias) => Some((bias, distance_bias(bias, &self.model().values(bias.table)?, heads, pass.longest()))),
-            None => None,
-        };
-        let (context, weights) = {
-            let (q, k, v) = (host(q)?, host(k)?, host(v)?);
-            attention::forward(Inputs {
-                q: &q,
-                k: &k,
-                v: &v,
-                heads,
-                width,
-                queries: &queries,
-                query_positions: &query_positions,
-                keys: &pass.batch.offsets,
-                positions: &pass.batch.positions,
-                window,
-                sees_first,
-                relative: None,
-                bias: bias.as_ref().map(|(_, bias)| bias),
-                dropout: dropout.as_ref(),
-            })
-        };
-        let inputs = [q.clone(), k.clone(), v.clone()];
-        let table: Vec<usize> = bias.iter().map(|(bias, _)| bias.table).collect();
-        self.result(context, width, &[q, k, v], &table, move |gradients, dy| {
-            let d = {
-                let (q, k, v) = (host(&inputs[0])?, host(&inputs[1])?, host(&inputs[2])?);
-                let inputs = Inputs {
-                    q: &q,
-                    k: &k,
-                    v: &v,
-                    heads,
-                    width,
-                    queries: &queries,
-                    query_positions: &query_positions,
-                    keys: &pass.batch.offsets,
-                    positions: &pass.batch.positions,
-                    window,
-                    sees_first,
-                    relative: None,
-                    bias: bias.as_ref().map(|(_, bias)| bias),
-                    dropout: dropout.as_ref(),
-                };
-                attention::backward(inputs, &weights, &dy)
-            };
-            let trained = bias.as_ref().filter(|(bias, _)| gradients.model().parameters[bias.table].trainable);
-            if let Some((bias, by_distance)) = trained {
-                let mut sums = gradients.buffer.parameter(bias.table);
-                let sums = sums.sums();
-                let distances = -by_distance.limit..=by_distance.limit;
-                for (distance, gradient) in distances.zip(d.bias.chunks_exact(heads)) {
-                    add(&mut sums[(bias.bucket)(distance) * heads..][..heads], gradient);
-                }
-            }
-            let [q, k, v] = inputs.map(release);
-            gradients.add(v, d.v);
-            gradients.add(k, d.k);
-            gradients.add(q, d.q);
-            Ok(())
-        })
+        self.attend([q, k, v], attention, None)
+    }
+
+    fn distance_attention(
+        &mut self,
+        q: &Tensor,
+        k: &Tensor,
+        v: &Tensor,
+        attention: &Attention,
+        tables: &DistanceTables,
+    ) -> Result<Tensor> {
+        self.attend([q, k, v], attention, Some(tables))
     }
 
     fn first_context(
@@ -356,7 +304,84 @@ impl Operations for Tape<'_> {
     }
 
     fn has_global_token(&self) -> bool {
-        self.pass.has_global_token()
+        self.pass.model.head.has_global_token()
+    }
+
+    fn longest(&self) -> usize {
+        self.pass.longest()
+    }
+
+    fn table_rows(&mut self, parameter: usize, rows: Range<usize>) -> Result<Tensor> {
+        let width = self.model().parameters[parameter].value.dim(1)?;
+        let span = rows.start * width..rows.end * width;
+        let values = self.model().values(parameter)?[span.clone()].to_vec();
+        self.result(values, width, &[], &[parameter], move |gradients, dy| {
+            add(&mut gradients.buffer.parameter(parameter).sums()[span], &dy);
+            Ok(())
+        })
+    }
+
+    fn table_dropout(&mut self, x: &Tensor, first: usize, place: Place) -> Result<Tensor> {
+        let Some(dropout) = self.pass.shared_dropout(place) else { return Ok(x.clone()) };
+        let width = x.dim(1)?;
+        let mask = dropout.mask(0);
+        let apply = move |values: &mut [f32]| {
+            for (value, element) in values.iter_mut().zip((first * width) as u32..) {
+                *value *= mask.factor(element);
+            }
+        };
+        let mut y = host(x)?.to_vec();
+        apply(&mut y);
+        let input = x.id();
+        self.result(y, width, &[x], &[], move |gradients, mut dy| {
+            apply(&mut dy);
+            gradients.add(input, dy);
+            Ok(())
+        })
+    }
+
+    fn windows(&mut self, x: &Tensor, size: usize, rows: Rows) -> Result<Tensor> {
+        let (width, elements) = (x.dim(1)?, x.elem_count());
+        let places = self.pass.windows(size, rows);
+        let row_width = width * size;
+        let mut y = vec![0.0; places.len() * width];
+        {
+            let x = host(x)?;
+            for (y, window) in y.chunks_exact_mut(row_width).zip(places.chunks_exact(size)) {
+                for (token, row) in window.iter().enumerate().filter_map(|(token, row)| Some((token, (*row)?))) {
+                    let x = &x[row as usize * width..][..width];
+                    for (y, x) in y[token..].iter_mut().step_by(size).zip(x) {
+                        *y = *x;
+                    }
+                }
+            }
+        }
+        let input = x.id();
+        self.result(y, row_width, &[x], &[], move |gradients, dy| {
+            let mut dx = vec![0.0; elements];
+            for (dy, window) in dy.chunks_exact(row_width).zip(places.chunks_exact(size)) {
+                for (token, row) in window.iter().enumerate().filter_map(|(token, row)| Some((token, (*row)?))) {
+                    let dx = &mut dx[row as usize * width..][..width];
+                    for (dx, dy) in dx.iter_mut().zip(dy[token..].iter().step_by(size)) {
+                        *dx += dy;
+                    }
+                }
+            }
+            gradients.add(input, dx);
+            Ok(())
+        })
+    }
+
+    fn activate(&mut self, x: &Tensor, activation: Activation) -> Result<Tensor> {
+        let width = x.dim(1)?;
+        let mut slopes = host(x)?.to_vec();
+        let y = activation.forward(&mut slopes, &vec![0.0; width]);
+        let input = x.id();
+        self.result(y, width, &[x], &[], move |gradients, mut dy| {
+            activation::backward(&slopes, &mut dy);
+            gradients.add(input, dy);
+            Ok(())
+        })
     }
 
     fn mean_rows(&mut self, x: &Tensor) -> Result<Tensor> {
