@@ -130,7 +130,7 @@ fn card(
         let _ = writeln!(text, "| {name} | {} |", value.replace('|', "\\|"));
     }
     text.push_str("\n## Usage\n\n```python\n");
-    text.push_str(&if hub.is_sentence_transformers {
+    let usage = if hub.is_sentence_transformers {
         "from sentence_transformers import SentenceTransformer\n\nmodel = SentenceTransformer(\".\")\nlogits = model.encode([\"a \
          text\"])  # one column for each label, in the order above\n"
             .to_owned()
@@ -138,7 +138,8 @@ fn card(
         format!(
             "from transformers import pipeline\n\nclassify = pipeline(\"{pipeline}\", model=\".\")\nclassify(\"a text\")\n"
         )
-    });
+    };
+    text.push_str(&usage);
     text.push_str("```\n\n## Configuration\n\n| key | value |\n|---|---|\n");
     for (key, value) in report::flat_configuration(model.run) {
         let is_path = ["data.train", "data.eval", "data.test", "model.from"].contains(&key.as_str());

@@ -1,4 +1,4 @@
-//! Parses CoNLL files: a word and its tag on each line, and an empty line between texts.
+//! Parses `CoNLL` files: a word and its tag on each line, and an empty line between texts.
 //!
 //! Fields stand between tabs, or between white space in a line without tabs. The word is the first field and the tag the last
 //! one, unless the names of the columns are numbers from 1. Lines of `-DOCSTART-`, and comments (`# ...`) whose number of fields
@@ -31,7 +31,7 @@ pub(super) fn parse(source: &str, text: &str, columns: &Columns<'_>) -> Result<P
     Ok(parsed)
 }
 
-/// Whether a text looks like a CoNLL file and not like a table whose header names `label`. Where labels are optional, lines may be
+/// Whether a text looks like a `CoNLL` file and not like a table whose header names `label`. Where labels are optional, lines may be
 /// texts.
 pub(super) fn is_conll(text: &str, columns: &Columns<'_>) -> bool {
     let mut lines = text.lines().map(fields).filter(|fields| is_word(fields));
@@ -60,13 +60,11 @@ fn row(sentence: &[(u64, Vec<&str>)], columns: &Columns<'_>) -> Result<super::co
     let part = |line: u64, fields: &[&str], index: usize| {
         let number = columns.wanted()[index].1.parse::<usize>().ok().and_then(|number| number.checked_sub(1));
         let place = number.unwrap_or(if columns.is_label(index) { fields.len().max(2) - 1 } else { 0 });
-        match fields.get(place).filter(|field| !field.is_empty()) {
-            Some(field) => Ok(field.replace(' ', NO_BREAK_SPACE)),
-            None => {
-                let found = if fields.len() == 1 { "one field".to_owned() } else { format!("{} fields", fields.len()) };
-                Err(BadRow { line, reason: format!("the line has {found}, and field {} is missing", place + 1) })
-            }
-        }
+        let field = fields.get(place).filter(|field| !field.is_empty());
+        field.map(|field| field.replace(' ', NO_BREAK_SPACE)).ok_or_else(|| {
+            let found = if fields.len() == 1 { "one field".to_owned() } else { format!("{} fields", fields.len()) };
+            BadRow { line, reason: format!("the line has {found}, and field {} is missing", place + 1) }
+        })
     };
     let first = sentence.first().map_or(0, |(line, _)| *line);
     let mut cells = Vec::new();

@@ -71,7 +71,9 @@ fn split_report(split: &Split, full_lengths: &[u32], max_length: usize, classes:
             Target::Labels(labels) => labels.iter().for_each(|label| counts[*label as usize] += 1),
             Target::Tags(tags) => {
                 *words.get_or_insert(0) += tags.len();
-                tags.iter().for_each(|tag| counts[*tag as usize] += 1);
+                for tag in tags {
+                    counts[*tag as usize] += 1;
+                }
             }
             Target::Number(number) => numbers.push(*number),
             Target::Unknown | Target::Masked | Target::Word(..) => {}

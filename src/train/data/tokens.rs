@@ -267,7 +267,9 @@ impl Encoder {
             })
             .collect::<Result<Vec<_>, TrainError>>()?;
         let mut all = Tokens::default();
-        parts.iter().for_each(|part| all.append(part));
+        for part in &parts {
+            all.append(part);
+        }
         Ok(all)
     }
 

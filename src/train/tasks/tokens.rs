@@ -32,7 +32,7 @@ pub(super) fn read(text: &str, numbers: &BTreeMap<&str, u32>) -> Result<Target, 
 
 impl Tokens {
     /// The entities of all texts.
-    fn entities<'a>(&'a self, tags: impl Iterator<Item = (u32, bool)>) -> BTreeSet<Entity<'a>> {
+    fn entities(&self, tags: impl Iterator<Item = (u32, bool)>) -> BTreeSet<Entity<'_>> {
         let (mut found, mut open) = (BTreeSet::new(), None);
         let mut last = OUTSIDE;
         for (place, (tag, starts_text)) in tags.enumerate() {
