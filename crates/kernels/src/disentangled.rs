@@ -1,6 +1,6 @@
 //! The terms of disentangled attention that depend on the distance of two tokens (He et al., "DeBERTa", 2021).
 //!
-//! The score of query i and key j gets q_i . K[r] and k_j . Q[r], where r is the row of the distance i - j in two tables. Products with
+//! The score of query i and key j gets `q_i . K[r]` and `k_j . Q[r]`, where r is the row of the distance i - j in two tables. Products with
 //! all rows that a tile needs come first, and each score then takes its element.
 
 use super::product::{Matrix, Write, product};

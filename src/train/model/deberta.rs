@@ -18,6 +18,7 @@ use crate::trial::ModelFacts;
 use plateau_kernels::activation::Activation;
 
 /// The keys of `config.json`, with the defaults of transformers.
+#[expect(clippy::struct_excessive_bools, reason = "the keys of the file")]
 #[derive(Deserialize)]
 struct Keys {
     vocab_size: usize,
