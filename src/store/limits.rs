@@ -7,7 +7,7 @@ use super::exit;
 
 /// Least size of the stack that the main thread needs, in bytes.
 const STACK: u64 = 1 << 20;
-/// Least number of open files with which an error can still be told. A run needs more.
+/// Least number of open files with which this process can still report an error. A run needs more.
 const FILES: u64 = 16;
 
 /// Makes the limits on file sizes (`ulimit -f`) and on processor time (`ulimit -t`) tell what they are. The first becomes an

@@ -62,6 +62,50 @@ const BERT_LAYER: [&str; 8] = [
     "output.LayerNorm",
 ];
 
+const DISTILBERT_LAYER: [&str; 8] = [
+    "attention.q_lin",
+    "attention.k_lin",
+    "attention.v_lin",
+    "attention.out_lin",
+    "sa_layer_norm",
+    "ffn.lin1",
+    "ffn.lin2",
+    "output_layer_norm",
+];
+
+const ALBERT_LAYER: [&str; 8] = [
+    "attention.query",
+    "attention.key",
+    "attention.value",
+    "attention.dense",
+    "attention.LayerNorm",
+    "ffn",
+    "ffn_output",
+    "full_layer_layer_norm",
+];
+
+const MPNET_LAYER: [&str; 8] = [
+    "attention.attn.q",
+    "attention.attn.k",
+    "attention.attn.v",
+    "attention.attn.o",
+    "attention.LayerNorm",
+    "intermediate.dense",
+    "output.dense",
+    "output.LayerNorm",
+];
+
+const DEBERTA_LAYER: [&str; 8] = [
+    "attention.self.query_proj",
+    "attention.self.key_proj",
+    "attention.self.value_proj",
+    "attention.output.dense",
+    "attention.output.LayerNorm",
+    "intermediate.dense",
+    "output.dense",
+    "output.LayerNorm",
+];
+
 /// All encoders, each with one layer.
 fn encoders() -> Vec<Encoder> {
     let tables = [("word", VOCABULARY), ("position", POSITIONS), ("token_type", 2)];
@@ -76,19 +120,7 @@ fn encoders() -> Vec<Encoder> {
             config: json!({"dim": WIDTH, "n_layers": 1, "n_heads": 2, "hidden_dim": INNER}),
             weights: join(vec![
                 embeddings("distilbert", WIDTH, &tables[..2]),
-                layer(
-                    "distilbert.transformer.layer.0",
-                    [
-                        "attention.q_lin",
-                        "attention.k_lin",
-                        "attention.v_lin",
-                        "attention.out_lin",
-                        "sa_layer_norm",
-                        "ffn.lin1",
-                        "ffn.lin2",
-                        "output_layer_norm",
-                    ],
-                ),
+                layer("distilbert.transformer.layer.0", DISTILBERT_LAYER),
             ]),
         },
         Encoder { name: "roberta", config: json!({}), weights: bert_like("roberta", WIDTH) },
@@ -104,19 +136,7 @@ fn encoders() -> Vec<Encoder> {
             weights: join(vec![
                 embeddings("albert", 8, &tables),
                 linear("albert.encoder.embedding_hidden_mapping_in", WIDTH, 8).to_vec(),
-                layer(
-                    "albert.encoder.albert_layer_groups.0.albert_layers.0",
-                    [
-                        "attention.query",
-                        "attention.key",
-                        "attention.value",
-                        "attention.dense",
-                        "attention.LayerNorm",
-                        "ffn",
-                        "ffn_output",
-                        "full_layer_layer_norm",
-                    ],
-                ),
+                layer("albert.encoder.albert_layer_groups.0.albert_layers.0", ALBERT_LAYER),
                 linear("albert.pooler", WIDTH, WIDTH).to_vec(),
             ]),
         },
@@ -126,19 +146,7 @@ fn encoders() -> Vec<Encoder> {
             weights: join(vec![
                 embeddings("mpnet", WIDTH, &tables[..2]),
                 vec![("mpnet.encoder.relative_attention_bias.weight".into(), vec![32, 2])],
-                layer(
-                    "mpnet.encoder.layer.0",
-                    [
-                        "attention.attn.q",
-                        "attention.attn.k",
-                        "attention.attn.v",
-                        "attention.attn.o",
-                        "attention.LayerNorm",
-                        "intermediate.dense",
-                        "output.dense",
-                        "output.LayerNorm",
-                    ],
-                ),
+                layer("mpnet.encoder.layer.0", MPNET_LAYER),
             ]),
         },
         Encoder {
@@ -149,19 +157,7 @@ fn encoders() -> Vec<Encoder> {
             }),
             weights: join(vec![
                 embeddings("deberta", WIDTH, &tables[..1]),
-                layer(
-                    "deberta.encoder.layer.0",
-                    [
-                        "attention.self.query_proj",
-                        "attention.self.key_proj",
-                        "attention.self.value_proj",
-                        "attention.output.dense",
-                        "attention.output.LayerNorm",
-                        "intermediate.dense",
-                        "output.dense",
-                        "output.LayerNorm",
-                    ],
-                ),
+                layer("deberta.encoder.layer.0", DEBERTA_LAYER),
                 vec![("deberta.encoder.rel_embeddings.weight".into(), vec![16, WIDTH])],
                 norm("deberta.encoder.LayerNorm", WIDTH).to_vec(),
             ]),
