@@ -230,7 +230,7 @@ fn checkpoints() {
     assert_snapshot!(overwritten("checkpoint/config.json", config.replace("\"bert\"", "\"t5\"")), @r"
     error: the sweep has a mistake
 
-    sweep.yaml:3:15: /here/checkpoint: config.json: model_type is 't5': not supported; supported are albert, bag_of_words, bert, bilstm, distilbert, electra, modernbert, mpnet, roberta, textcnn, xlm-roberta
+    sweep.yaml:3:15: /here/checkpoint: config.json: model_type is 't5': not supported; supported are albert, bag_of_words, bert, bilstm, deberta-v2, distilbert, electra, longformer, modernbert, mpnet, roberta, textcnn, xlm-roberta
       3 | model: {from: checkpoint}
         |               ^^^^^^^^^^
     ");
