@@ -29,6 +29,8 @@ const FEWEST_TO_SMOOTH: usize = 8;
 /// Evaluations, and the share of their level within which all lie, that have not moved.
 const UNMOVED_EVALS: usize = 5;
 const UNMOVED: f64 = 0.05;
+/// Number of last gradient norms that are no step that mixed-precision loss scaling skipped.
+const NORMS_TO_THE_END: usize = 3;
 /// Accuracies within this range are one number.
 const CONSTANT_ACCURACY: f64 = 0.005;
 /// A loss below this share of chance has moved, however slowly.
@@ -145,7 +147,7 @@ pub fn judge(measured: &Measured<'_>, status: Status, delta: f64) -> Shape {
     if status == Status::Failed {
         return Shape::Failed;
     }
-    if let Some(step) = first_not_finite(measured) {
+    if let Some(step) = first_not_finite(measured, status) {
         return Shape::NotFinite { step };
     }
     match status {
@@ -183,8 +185,16 @@ pub fn settle(smoothed: &[Point], delta: f64) -> Shape {
     let last = smoothed.iter().rposition(settled).filter(|last| last + RISE_EVALS < smoothed.len());
     match last.and_then(|last| smoothed.get(last + 1)) {
         Some(rise) => Shape::Overfits { onset, from: rise.x as u64 },
-        None if first.x > end.x * (1.0 - LATE) => Shape::StillImproving { onset },
+        None if first.x > end.x - LATE * (end.x - begin(smoothed)) => Shape::StillImproving { onset },
         None => Shape::Plateaued { onset },
+    }
+}
+
+/// The step at which the log of a curve begins: one interval before its first point. A resumed run does not begin at 0.
+fn begin(curve: &[Point]) -> f64 {
+    match curve {
+        [first, second, ..] => (2.0 * first.x - second.x).max(0.0),
+        _ => 0.0,
     }
 }
 
@@ -266,10 +276,7 @@ fn is_stuck_at_guessing(measured: &Measured<'_>) -> bool {
     };
     let middle = median(&losses);
     let unmoved = losses.len() >= UNMOVED_EVALS && span(&losses) < UNMOVED * middle;
-    let at_uniform = (2..=limit::FEW_CLASSES).any(|classes| {
-        let nats = (classes as f64).ln();
-        [nats, nats / std::f64::consts::LN_2].iter().any(|guess| (middle / guess - 1.0).abs() < limit::NEAR_UNIFORM)
-    });
+    let at_uniform = is_uniform_guess(middle);
     let guess = |accuracy: f64| {
         (2..=limit::FEW_CLASSES).any(|classes| (accuracy - 1.0 / classes as f64).abs() < limit::MAJORITY_MARGIN / 2.0)
     };
@@ -279,13 +286,22 @@ fn is_stuck_at_guessing(measured: &Measured<'_>) -> bool {
     unmoved && !learns && ((at_uniform && accuracies.is_empty()) || constant || guesses)
 }
 
-/// Whether the last third of the training losses lies clearly below the first ones.
+/// Whether a loss is ln K of a few classes, in nats or bits.
+fn is_uniform_guess(loss: f64) -> bool {
+    (2..=limit::FEW_CLASSES).any(|classes| {
+        let nats = (classes as f64).ln();
+        [nats, nats / std::f64::consts::LN_2].iter().any(|guess| (loss / guess - 1.0).abs() < limit::NEAR_UNIFORM)
+    })
+}
+
+/// Whether the last third of the training losses lies clearly below the first ones. A fall from the level of a fresh head to that
+/// of guessing is not learning.
 fn train_falls(measured: &Measured<'_>) -> bool {
     let losses: Vec<f64> = measured.train.iter().map(|point| point.y).filter(|y| y.is_finite()).collect();
     let (few, third) = ((losses.len() / 20).max(1), losses.len() / 3);
     let start = losses.get(..few).map(median);
     let end = losses.get(losses.len() - third..).filter(|end| !end.is_empty()).map(median);
-    start.zip(end).is_some_and(|(start, end)| end < limit::POOR_FALL * start)
+    start.zip(end).is_some_and(|(start, end)| end < limit::POOR_FALL * start && !is_uniform_guess(end))
 }
 
 /// A loss that leaps at the very end.
@@ -297,7 +313,7 @@ pub struct Jump {
     pub is_eval: bool,
 }
 
-/// A last evaluation, or last training losses, at more than twice everything before.
+/// A last evaluation, or last training losses, clearly above everything before and more than twice the level before.
 pub fn late_jump(measured: &Measured<'_>) -> Option<Jump> {
     eval_jump(&measured.eval).or_else(|| train_jump(&measured.train))
 }
@@ -306,7 +322,8 @@ fn eval_jump(points: &[Point]) -> Option<Jump> {
     let (last, before) = points.split_last()?;
     let previous = before.last()?;
     let greatest = before.iter().map(|point| point.y).fold(0.0, f64::max);
-    let jumps = before.len() >= 2 && last.y > limit::DIVERGES * greatest && previous.y > 0.0;
+    let leaps = last.y > limit::DIVERGES * previous.y && last.y > limit::ABOVE_ALL * greatest;
+    let jumps = before.len() >= 2 && leaps && previous.y > 0.0;
     jumps.then_some(Jump { step: last.x as u64, from: previous.y, to: last.y, is_eval: true })
 }
 
@@ -319,7 +336,7 @@ fn train_jump(points: &[Point]) -> Option<Jump> {
     let usual = median(&before.iter().map(|point| point.y).collect::<Vec<_>>());
     let start = median(&before[..tail].iter().map(|point| point.y).collect::<Vec<_>>());
     if level.is_nan() || level <= limit::DIVERGES * usual.max(start) {
-        return None;
+        return short_jump(points);
     }
     let over = limit::DIVERGES * usual.max(start);
     let first = points.len() - points.iter().rev().take_while(|point| point.y > over).count();
@@ -327,15 +344,35 @@ fn train_jump(points: &[Point]) -> Option<Jump> {
     Some(Jump { step: points.get(first)?.x as u64, from: from.y, to: points.last()?.y, is_eval: false })
 }
 
-/// First step of a loss that is not finite. A gradient norm that is not finite counts only if it stays so to the end: a single
-/// one is a step that mixed-precision loss scaling skipped.
-fn first_not_finite(measured: &Measured<'_>) -> Option<u64> {
+/// The last few training losses, at least two, clearly above everything before. A single one is a spike.
+fn short_jump(points: &[Point]) -> Option<Jump> {
+    let usual = median(&points.iter().map(|point| point.y).collect::<Vec<_>>());
+    let last = points.iter().rev().take_while(|point| point.y > limit::DIVERGES * usual).count();
+    let (before, leap) = points.split_at(points.len() - last);
+    let from = before.last()?;
+    let greatest = before.iter().map(|point| point.y).fold(0.0, f64::max);
+    let is_above = leap.iter().all(|point| point.y > limit::ABOVE_ALL * greatest);
+    let found = leap.len() >= 2 && is_above && from.y > 0.0;
+    found.then(|| Jump { step: leap[0].x as u64, from: from.y, to: leap[leap.len() - 1].y, is_eval: false })
+}
+
+/// First step of a loss that is not finite. A gradient norm that is not finite counts only if it ended the trial, or stays so to
+/// the end: a single one is a step that mixed-precision loss scaling skipped. That of a loss of exactly 0 after others says nothing
+/// of its own.
+fn first_not_finite(measured: &Measured<'_>, status: Status) -> Option<u64> {
     let losses = [&measured.train, &measured.eval].into_iter();
     let first = losses.filter_map(|curve| curve.iter().find(|point| !point.y.is_finite()));
     let norms = &measured.grad_norm;
     let broken = norms.iter().rev().take_while(|point| !point.y.is_finite()).count();
-    let norm = norms.get(norms.len() - broken);
+    let stays = broken >= NORMS_TO_THE_END || status == Status::Diverged;
+    let norm = norms.get(norms.len() - broken).filter(|norm| stays && !is_zero_after_others(&measured.train, norm.x));
     first.chain(norm).map(|point| point.x as u64).min()
+}
+
+/// Whether the training loss at `step` is exactly 0, and was not before.
+fn is_zero_after_others(train: &[Point], step: f64) -> bool {
+    let at = train.iter().find(|point| point.x >= step);
+    at.is_some_and(|point| point.y == 0.0) && train.iter().any(|point| point.x < step && point.y > 0.0)
 }
 
 /// Whether the trial ended early with a loss far above its start.

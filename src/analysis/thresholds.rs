@@ -72,8 +72,10 @@ pub const POOR_FALL: f64 = 0.9;
 pub const FEWEST_CLASSES: usize = 4;
 /// A loss that starts within this share of the steps, or within one and a half logging intervals, is seen from its start.
 pub const SEEN_START: f64 = 0.02;
-/// Multiple of everything before above which the last losses, or the last evaluation, diverge (own).
+/// Multiple of the level before above which the last losses, or the last evaluation, diverge (own).
 pub const DIVERGES: f64 = 2.0;
+/// Multiple of the greatest value before that such a leap must exceed as well (own).
+pub const ABOVE_ALL: f64 = 1.25;
 /// Learning little, where H is unknown: share of the loss at the start (own).
 pub const LITTLE_OF_START: f64 = 0.8;
 /// `PRIOR_SHIFT`: p-value of the chi-squared test of the class frequencies (own).

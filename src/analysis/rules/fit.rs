@@ -29,7 +29,9 @@ pub fn overfit(case: &Case<'_>) -> Option<Verdict> {
         if last >= limit::OVERFIT_SEVERE * best.y { "steeply" } else { "slightly" },
         best.y
     );
-    let hopeless = case.measured.eval_chance().is_some_and(|chance| last > limit::NO_BETTER * chance);
+    // A loss that was never below chance does not get worse than guessing by overfitting.
+    let hopeless = case.shape != Shape::Overconfident
+        && case.measured.eval_chance().is_some_and(|chance| last > limit::NO_BETTER * chance);
     let verdict = if accuracy_holds(case, best.x) && !hopeless {
         let text = format!("{text}; the accuracy holds, so only the confidence is too high");
         Verdict::note(Cause::CalibrationOnly, text)

@@ -127,7 +127,71 @@ fn over_confident_from_the_first_evaluation() {
     let log = Measured { train_prior: &PRIOR, eval_prior: &PRIOR, ..foreign(train, eval, vec![84.0; 8]) };
     let found = diagnose(&log, Status::Finished, LEAST_DELTA);
     assert_eq!(found.shape, Shape::Overconfident, "accuracy in per cent: {found:?}");
-    assert!(found.cause().is_none_or(|cause| cause.id != Cause::PriorStuck));
+    assert_eq!(found.verdicts[0].id, Cause::Overconfident, "not OVERFIT: the accuracy holds");
+}
+
+#[test]
+fn stuck_after_the_head_has_settled() {
+    for (classes, start) in [(2.0_f64, 1.0), (3.0, 1.5), (10.0, 3.0)] {
+        let level = classes.ln();
+        let train = || noisy(200, 0.02, |t| level + (start - level) * (-t / 0.05).exp());
+        let still: Vec<f64> = noisy(10, 0.0005, |_| level);
+        assert_eq!(primary(&foreign(train(), still.clone(), vec![])), Cause::NeverFell, "{classes} classes");
+        assert_eq!(primary(&foreign(train(), still, vec![1.0 / classes; 10])), Cause::NeverFell, "{classes} classes");
+        let learns = noisy(200, 0.02, |t| level * 0.5 + (start - level * 0.5) * (-t / 0.05).exp());
+        assert_ne!(primary(&foreign(learns, vec![level * 0.5; 10], vec![])), Cause::NeverFell, "{classes} classes");
+    }
+}
+
+#[test]
+fn a_leap_of_the_last_losses_is_a_divergence() {
+    let run = |leaping: usize, to: f64| {
+        let mut train = noisy(200, 0.03, |t| 1.2 + 2.0 * (-t / 0.1).exp());
+        train.iter_mut().rev().take(leaping).for_each(|loss| *loss = to);
+        foreign(train, vec![], vec![])
+    };
+    for (leaping, to) in [(2, 9.0), (4, 6.1), (9, 5.0), (12, 9.0)] {
+        assert_eq!(primary(&run(leaping, to)), Cause::Diverged, "the last {leaping} at {to}");
+    }
+    assert_ne!(primary(&run(1, 9.0)), Cause::Diverged, "a single spike");
+    assert_ne!(primary(&run(3, 2.0)), Cause::Diverged, "not above its start");
+    for (evals, last) in [(vec![1.3, 1.1, 1.0, 0.96, 0.95], 2.3), (vec![2.5, 1.2, 1.0, 0.95], 4.5)] {
+        let train = || noisy(200, 0.03, |t| 1.0 + (-t / 0.1).exp());
+        assert_ne!(primary(&foreign(train(), evals.clone(), vec![])), Cause::Diverged);
+        assert_eq!(primary(&foreign(train(), [evals, vec![last]].concat(), vec![])), Cause::Diverged, "to {last}");
+    }
+}
+
+#[test]
+fn gradient_norms_beside_sound_or_zero_losses() {
+    let norms = |broken: usize, value: f64| {
+        (1..=60)
+            .map(move |i| Point { x: f64::from(i), y: if i as usize + broken > 60 { value } else { 1.0 } })
+            .collect()
+    };
+    let falls = |t: f64| 0.1 + 0.6 * (-t / 0.1).exp();
+    let with = |broken, value| {
+        let log = foreign(noisy(60, 0.02, falls), vec![], vec![]);
+        primary(&Measured { grad_norm: norms(broken, value), ..log })
+    };
+    assert_ne!(with(1, f64::INFINITY), Cause::NonFinite, "loss scaling skipped the last step");
+    assert_eq!(with(5, f64::NAN), Cause::NonFinite, "to the end");
+    let zero = noisy(60, 0.0, |t| if t < 0.5 { 1.2 } else { 0.0 });
+    let log = Measured { grad_norm: norms(30, f64::NAN), ..foreign(zero, vec![], vec![]) };
+    let found = diagnose(&log, Status::Finished, LEAST_DELTA);
+    assert_eq!(found.verdicts[0].id, Cause::ZeroLoss);
+    let blamed = [Cause::NonFinite, Cause::AfterWarmup];
+    assert!(found.verdicts.iter().all(|verdict| blamed.iter().all(|cause| verdict.id != *cause)), "{found:?}");
+}
+
+#[test]
+fn a_resumed_log_is_judged_by_its_own_length() {
+    let mut log = foreign(noisy(200, 0.02, |_| 0.33), noisy(20, 0.003, |_| 0.33), vec![]);
+    let (train, eval) = (&mut log.train, &mut log.eval);
+    eval[0].y = 0.37;
+    train.iter_mut().chain(eval).for_each(|point| point.x += 20_000.0);
+    let shape = diagnose(&log, Status::Finished, LEAST_DELTA).shape;
+    assert!(matches!(shape, Shape::Plateaued { .. }), "{shape:?}");
 }
 
 #[test]
