@@ -8,7 +8,8 @@ use super::machine::{available, total};
 use crate::decide::{MemoryEvidence, killed};
 use crate::event::Failure;
 use crate::exec::ExitStatus;
-use crate::store::{AttemptDir, exit};
+use crate::store::exit::MemoryLimit;
+use crate::store::{AttemptDir, exit, time_limit_kills};
 
 /// Lines of the log that a failure shows.
 const TAIL: usize = 20;
@@ -75,6 +76,11 @@ pub(super) fn failure(attempt: &AttemptDir, status: ExitStatus, memory: &MemoryM
     const PUBLISHED: i32 = exit::PUBLISHED as i32;
     let tail = || attempt.log_tail(TAIL);
     let folder = attempt.path().display();
+    let status = if status == ExitStatus::Signal(KILL) && time_limit_kills() {
+        ExitStatus::Signal(PROCESSOR_TIME)
+    } else {
+        status
+    };
     match (attempt.failure(), status) {
         (Some(Failure::Crashed { message, .. }), _) => Failure::Crashed { message, log_tail: tail() },
         (Some(failure), _) => failure,
@@ -115,14 +121,14 @@ pub(super) fn failure(attempt: &AttemptDir, status: ExitStatus, memory: &MemoryM
     }
 }
 
-/// The last failure of a trial, of which `address_space` is the limit of this process in KiB. Without memory the limit is to blame,
-/// and not the trial: an attempt with more may succeed.
-pub(super) fn blame_limit(failure: Failure, address_space: Option<u64>) -> Failure {
-    match (failure, address_space) {
+/// The last failure of a trial. If a process without memory has a limit on it, the limit is to blame, and not the trial: an attempt
+/// with more may succeed.
+pub(super) fn blame_limit(failure: Failure, limit: Option<MemoryLimit>) -> Failure {
+    match (failure, limit) {
         (Failure::OutOfMemory { .. }, Some(limit)) => Failure::Limit {
             message: format!(
-                "a worker got too little memory, also with no other trial beside it: its address space is limited to {limit} KiB \
-                 (`ulimit -v`). Raise the limit, then run the same command again: finished trials stay finished"
+                "a worker got too little memory, also with no other trial beside it: {limit}. Raise the limit, then run the same \
+                 command again: finished trials stay finished"
             ),
         },
         (failure, _) => failure,
@@ -149,10 +155,10 @@ mod tests {
         let out_of_memory = || Failure::OutOfMemory { log_tail: Vec::new() };
         assert_eq!(blame_limit(out_of_memory(), None), out_of_memory());
         assert!(
-            matches!(blame_limit(out_of_memory(), Some(7)), Failure::Limit { message } if message.contains("7 KiB"))
+            matches!(blame_limit(out_of_memory(), Some(MemoryLimit::Data(7))), Failure::Limit { message } if message.contains("7 KiB (`ulimit -d`)"))
         );
         let fault = Failure::DeviceFault { message: "gone".into() };
-        assert_eq!(blame_limit(fault.clone(), Some(7)), fault);
+        assert_eq!(blame_limit(fault.clone(), Some(MemoryLimit::AddressSpace(7))), fault);
     }
 
     #[test]

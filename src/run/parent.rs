@@ -23,7 +23,8 @@ use crate::exec::{Executor, Launch, WorkerExit, WorkerId, device_seen_by_worker}
 use crate::plan::{Plan, SearchStep, Suggestion};
 use crate::spec::Probing;
 use crate::state::{SweepState, TrialPhase, TrialState};
-use crate::store::{Assignment, HEARTBEAT, Journal, Lock, RunDir, StoreError, exit, host, write_file};
+use crate::store::exit::MemoryLimit;
+use crate::store::{Assignment, HEARTBEAT, Journal, Lock, RunDir, StoreError, host, write_file};
 use crate::trial::{Keep, Probe, Trial, TrialId};
 
 /// Time between two looks at the files of running trials.
@@ -371,7 +372,7 @@ impl<'a, E: Executor> Parent<'a, E> {
             killed_for.unwrap_or_else(|| failure(&self.dir.trial(&trial).attempt(attempt), *status, &self.memory));
         let failures = self.state.get(&trial).map_or(0, |known| known.failures);
         let is_last = failures >= self.order.config.retries;
-        match if is_last { blame_limit(failure, exit::address_space()) } else { failure } {
+        match if is_last { blame_limit(failure, MemoryLimit::of_this_process()) } else { failure } {
             // The trial is not to blame: the next run continues it.
             Failure::Disk { message } => {
                 self.record(Event::AttemptInterrupted { trial, attempt })?;

@@ -38,8 +38,8 @@ pub fn out_of_memory_for_files() -> ! {
 /// Ends this worker with [`OUT_OF_MEMORY`], without an allocation and without destructors. Its log names the limit of the
 /// process, if it has one.
 pub fn out_of_memory() -> ! {
-    match address_space() {
-        Some(limit) => end(OUT_OF_MEMORY, format_args!("no memory: {}\n", Limited(limit))),
+    match MemoryLimit::of_this_process() {
+        Some(limit) => end(OUT_OF_MEMORY, format_args!("no memory: {limit}\n")),
         None => end(OUT_OF_MEMORY, format_args!("no memory: the system has none left\n")),
     }
 }
@@ -48,10 +48,8 @@ pub fn out_of_memory() -> ! {
 /// destructors.
 pub fn out_of_memory_for_command() -> ! {
     const THEN: &str = "then run the same command again: finished trials stay finished";
-    match address_space() {
-        Some(limit) => {
-            end(DISK, format_args!("error: this process got no memory: {}. Raise the limit, {THEN}\n", Limited(limit)))
-        }
+    match MemoryLimit::of_this_process() {
+        Some(limit) => end(DISK, format_args!("error: this process got no memory: {limit}. Raise the limit, {THEN}\n")),
         None => end(
             DISK,
             format_args!("error: this process got no memory: the system has none left. End other programs, {THEN}\n"),
@@ -70,18 +68,32 @@ pub fn out_of_time() -> ! {
     )
 }
 
-/// The limit on the address space of this process in KiB, if there is one.
-#[must_use]
-pub fn address_space() -> Option<u64> {
-    getrlimit(Resource::As).current.map(|bytes| bytes >> 10)
+/// A limit on the memory of a process, in KiB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemoryLimit {
+    AddressSpace(u64),
+    Data(u64),
 }
 
-/// A limit on the address space in KiB, in words.
-struct Limited(u64);
+impl MemoryLimit {
+    /// The lower one of the limits that this process has. None if it has none.
+    #[must_use]
+    pub fn of_this_process() -> Option<Self> {
+        let of = |resource| getrlimit(resource).current.map(|bytes| bytes >> 10);
+        match (of(Resource::As), of(Resource::Data)) {
+            (Some(space), Some(data)) if data < space => Some(Self::Data(data)),
+            (None, Some(data)) => Some(Self::Data(data)),
+            (space, _) => space.map(Self::AddressSpace),
+        }
+    }
+}
 
-impl fmt::Display for Limited {
+impl fmt::Display for MemoryLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "its address space is limited to {} KiB (`ulimit -v`)", self.0)
+        match self {
+            Self::AddressSpace(limit) => write!(f, "its address space is limited to {limit} KiB (`ulimit -v`)"),
+            Self::Data(limit) => write!(f, "its data are limited to {limit} KiB (`ulimit -d`)"),
+        }
     }
 }
 

@@ -46,6 +46,12 @@ pub fn die_of_time_limit() {
     unsafe { libc::signal(libc::SIGXCPU, libc::SIG_DFL) };
 }
 
+/// Whether the limit on processor time is so low that it kills with signal 9 at once. See [`warn_before_kill`].
+#[must_use]
+pub fn time_limit_kills() -> bool {
+    getrlimit(Resource::Cpu).maximum == Some(1)
+}
+
 extern "C" fn out_of_time(_: libc::c_int) {
     exit::out_of_time()
 }

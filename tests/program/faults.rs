@@ -181,9 +181,13 @@ fn limits_of_memory_stack_and_time_are_named() {
     };
     // The program itself takes most of it: a build without optimisation is large.
     let program = std::fs::metadata(env!("CARGO_BIN_EXE_plateau")).unwrap().len() >> 10;
-    for (limit, name) in
-        [(format!("-v {}", program + 5_000), "ulimit -v"), ("-s 512".into(), "ulimit -s"), ("-t 2".into(), "ulimit -t")]
-    {
+    for (limit, name) in [
+        (format!("-v {}", program + 5_000), "ulimit -v"),
+        ("-s 512".into(), "ulimit -s"),
+        ("-t 2".into(), "ulimit -t"),
+        ("-t 1".into(), "ulimit -t"),
+        ("-d 30000".into(), "ulimit -d"),
+    ] {
         let ended = limited(&limit);
         assert_eq!(ended.code, 3, "{limit}: {}", ended.err);
         assert!(ended.err.contains(name), "{limit}: {}", ended.err);
