@@ -81,8 +81,12 @@ impl Origin {
             trials.filter_map(|trial| Some((without_length(&trial.config)?, trial.steps))).collect()
         };
         let before: HashMap<String, u64> = alone(&old, new).into_iter().collect();
-        let longer: Vec<(u64, u64)> =
-            alone(new, &old).into_iter().filter_map(|(key, steps)| Some((*before.get(&key)?, steps))).collect();
+        // With the same length, it is a changed data file or checkpoint that gave a new id.
+        let longer: Vec<(u64, u64)> = alone(new, &old)
+            .into_iter()
+            .filter_map(|(key, steps)| Some((*before.get(&key)?, steps)))
+            .filter(|(from, to)| from != to)
+            .collect();
         let (from, to) = longer.first()?;
         // A warm-up of a share of the steps depends on the length, too.
         let is_constant = |trial: &Trial| {

@@ -54,6 +54,9 @@ impl SweepFile {
         if path.is_dir() {
             return Err(Failure::input(format!("{sweep} is a folder: name a sweep file, such as {sweep}/NAME.yaml")));
         }
+        if path.exists() {
+            return Err(Failure::input(format!("{sweep} is not a regular file: name a sweep file")));
+        }
         Err(Failure::input(no_such_file(sweep, is_bare)))
     }
 

@@ -73,6 +73,8 @@ fn a_fifo_among_the_results_is_an_error_at_once() {
         let _ = fs::remove_file(&fifo);
         fs::rename(place.path("kept"), &fifo).unwrap();
     }
+    Command::new("mkfifo").arg(place.path("fifo.yaml")).status().unwrap();
+    assert!(place.expect(2, "plan fifo.yaml").err.contains("fifo.yaml is not a regular file"));
 }
 
 /// A user deletes the folder of the trial that runs. The run must not report success without it.

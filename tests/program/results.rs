@@ -276,6 +276,11 @@ fn a_longer_trial_starts_again_with_a_warning() {
     place.expect(0, "run sweep.yaml --progress none");
     let again = place.expect(0, "run sweep.yaml --progress none").err;
     assert!(!again.contains("distinguishes"), "{again}");
+    let data = place.read("train.tsv");
+    place.write("train.tsv", data.replacen(' ', "  ", 1));
+    let other_data = place.expect(0, "plan sweep.yaml").err;
+    assert!(!other_data.contains("distinguishes"), "{other_data}");
+    place.write("train.tsv", data);
     place.write("sweep.yaml", sweep.replace("steps: 4", "steps: 6"));
     let planned = place.expect(0, "plan sweep.yaml").err;
     let line = planned.lines().find(|line| line.starts_with("warning: only the length")).unwrap();
