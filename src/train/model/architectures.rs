@@ -1,6 +1,6 @@
 //! The list of architectures. `model_type` in `config.json` selects one.
 
-use super::config::{model_type, wrong};
+use super::config::{check_numbers, model_type, wrong};
 use super::declarations::Declarations;
 use super::encoder::Encoder;
 use super::{
@@ -31,6 +31,7 @@ const ARCHITECTURES: [(&str, Option<&str>, Reader); 13] = [
 /// The encoder that `config.json` describes. Its parameters are added to `declarations`.
 pub fn read(json: &[u8], declarations: &mut Declarations) -> Result<Box<dyn Encoder>, TrainError> {
     let name = model_type(json)?;
+    check_numbers(json)?;
     if let Some((.., read)) = ARCHITECTURES.iter().find(|(known, ..)| *known == name) {
         return read(json, declarations);
     }

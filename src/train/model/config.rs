@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
 use super::transformer_layer::LayerSizes;
 use crate::train::TrainError;
@@ -181,6 +182,56 @@ pub fn check_sizes(sizes: &[(&str, usize)]) -> Result<(), TrainError> {
     }
 }
 
+/// Keys of `config.json`, the numbers that they may have, and those in words.
+type Range = (&'static [&'static str], fn(f64) -> bool, &'static str);
+
+/// The numbers with which a network can be computed, for the keys of all architectures. The defaults are among them.
+const RANGES: [Range; 6] = [
+    // A smaller one is 0 in f32, and the LayerNorm of equal elements divides by its root.
+    (&["layer_norm_eps", "norm_eps"], |x| (1e-20..=1.0).contains(&x), "from 1e-20 to 1"),
+    (&["initializer_range"], |x| (0.0..=1.0).contains(&x), "from 0 to 1"),
+    (
+        &[
+            "attention_dropout",
+            "attention_probs_dropout_prob",
+            "classifier_dropout",
+            "classifier_dropout_prob",
+            "cls_dropout",
+            "dropout",
+            "embedding_dropout",
+            "hidden_dropout_prob",
+            "mlp_dropout",
+            "pooler_dropout",
+            "seq_classif_dropout",
+        ],
+        |x| (0.0..1.0).contains(&x),
+        "at least 0 and below 1",
+    ),
+    (&["global_rope_theta", "local_rope_theta", "rope_theta"], |x| (1.0..=1e12).contains(&x), "from 1 to 1e12"),
+    (&["conv_kernel_size"], |x| (0.0..=1000.0).contains(&x), "from 0 to 1000"),
+    (&["max_relative_positions", "pad_token_id", "position_buckets"], |x| x <= 1e8, "at most 100000000"),
+];
+
+/// Refuses numbers with which no network can be computed.
+pub fn check_numbers(json: &[u8]) -> Result<(), TrainError> {
+    check_numbers_in(&parse(json)?)
+}
+
+fn check_numbers_in(keys: &Map<String, Value>) -> Result<(), TrainError> {
+    for (names, fits, range) in RANGES {
+        for name in names {
+            if let Some(number) = keys.get(*name).filter(|value| value.as_f64().is_some_and(|number| !fits(number))) {
+                return Err(wrong(format!("{name} is {number}; it must be {range}")));
+            }
+        }
+    }
+    // The rotations of transformers 5 are one or two levels deeper.
+    let inner = keys
+        .iter()
+        .filter(|(key, _)| ["rope_parameters", "full_attention", "sliding_attention"].contains(&key.as_str()));
+    inner.filter_map(|(_, value)| value.as_object()).try_for_each(check_numbers_in)
+}
+
 /// Refuses a hidden size that the heads cannot share equally.
 pub fn check_heads(hidden: (&str, usize), heads: (&str, usize)) -> Result<(), TrainError> {
     if hidden.1.is_multiple_of(heads.1) {
@@ -233,6 +284,9 @@ mod tests {
         insta::assert_snapshot!(message(r#", "position_embedding_type": "relative_key""#), @"config.json: position_embedding_type is 'relative_key': not supported; supported is 'absolute'");
         insta::assert_snapshot!(message(r#", "type_vocab_size": 0"#), @"config.json: type_vocab_size is 0; it must be at least 1");
         insta::assert_snapshot!(message(r#", "is_decoder": true"#), @"config.json: is_decoder is true; only encoders are supported");
+        insta::assert_snapshot!(check_numbers(br#"{"layer_norm_eps": 0}"#).unwrap_err(), @"config.json: layer_norm_eps is 0; it must be from 1e-20 to 1");
+        insta::assert_snapshot!(check_numbers(br#"{"initializer_range": 1e300}"#).unwrap_err(), @"config.json: initializer_range is 1e+300; it must be from 0 to 1");
+        insta::assert_snapshot!(check_numbers(br#"{"hidden_dropout_prob": 1.0}"#).unwrap_err(), @"config.json: hidden_dropout_prob is 1.0; it must be at least 0 and below 1");
         assert!(BertConfig::parse(b"{}", 0).unwrap_err().to_string().contains("vocab_size"));
     }
 }
