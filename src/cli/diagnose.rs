@@ -132,7 +132,9 @@ fn prior(arguments: &Arguments) -> Result<Vec<f64>, Failure> {
 /// The trial in the folder `path`, or the log at `path`.
 fn load(path: &Path) -> Result<Source, Failure> {
     if path.join("metrics.csv").is_file() {
-        match survey_folder(&TrialDir::new(path.to_owned())) {
+        // Within a folder of results links are not followed, but the user may name the folder by one.
+        let folder = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        match survey_folder(&TrialDir::new(folder)) {
             Ok(Some(run)) => return Ok(Source::Trial(Box::new(run))),
             // The config.json of another program: the curves can still be judged.
             Ok(None) | Err(StoreError::Damaged { .. }) => {}

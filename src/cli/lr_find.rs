@@ -58,7 +58,7 @@ pub(crate) fn lr_find(arguments: &LrFindArguments) -> Result<ExitCode, Failure> 
     let test = train(&prepared, &arguments.machine, &config)?;
     prepared.cache.flush();
     let csv = csv(&test);
-    prepared.dir.check_folders()?;
+    prepared.dir.check_own_folders()?;
     let folder = prepared.dir.lr_find();
     let source = format!("plateau lr-find {}, plateau {}", prepared.plan.name, env!("CARGO_PKG_VERSION"));
     let title = format!("Learning-rate range test of {}", prepared.plan.name);

@@ -43,7 +43,7 @@ pub(crate) fn report(arguments: &ReportArguments) -> Result<ExitCode, Failure> {
     let mut writer = ReportWriter::default();
     writer.write(&plan, &dir)?;
     // A run keeps the table up to date itself, unless it was killed.
-    if dir.holder().is_none() {
+    if !dir.is_held() {
         write_table(writer.surveyor.look(&plan, &dir)?, &dir)?;
     }
     notify(&format!("report: {}", dir.report().join("index.html").display()));
@@ -83,12 +83,12 @@ impl ReportWriter {
     /// Draws the sweep as it is on disk and replaces the files of its report one by one. Figures of an earlier report that
     /// this one does not have are removed.
     pub(crate) fn write(&mut self, plan: &Plan, dir: &RunDir) -> Result<(), Failure> {
-        dir.check_folders()?;
+        dir.check_own_folders()?;
         train::start_threads().map_err(|error| Failure::results(error.to_string()))?;
         let sweep = self.surveyor.look(plan, dir)?;
         let mut provenance = self.sources.read(dir, sweep)?;
         let is_open = sweep.runs.iter().any(|run| run.outcome.is_none());
-        provenance.is_running = is_open && dir.holder().is_some();
+        provenance.is_running = is_open && dir.is_held();
         if let Some(origin) = Origin::read(dir) {
             provenance.data = data_report::full(origin.facts());
             provenance.inputs = data_report::inputs(origin.facts(), sweep);

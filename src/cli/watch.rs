@@ -26,7 +26,7 @@ pub(crate) struct WatchArguments {
 pub(crate) fn watch(arguments: &WatchArguments) -> Result<ExitCode, Failure> {
     let RecordedSweep { mut plan, dir, .. } = recorded_sweep(&arguments.sweep)?;
     let sweep = &arguments.sweep;
-    if dir.holder().is_none() {
+    if !dir.is_held() {
         return Err(Failure::input(format!(
             "no process is running {sweep} now. `plateau status {sweep}` shows its trials, `plateau run {sweep}` runs it"
         )));

@@ -473,11 +473,13 @@ impl<'a, E: Executor> Parent<'a, E> {
         SystemTime::now().duration_since(self.last_heartbeat).unwrap_or(Duration::MAX)
     }
 
-    /// Shows that this process is alive, and notices a folder or a journal that was removed.
+    /// Shows that this process is alive, and notices a folder that was removed or replaced by a link, and a removed journal.
     fn check_folder(&mut self) -> Result<(), StoreError> {
         // Until it has succeeded, the folder counts as lost.
         self.last_heartbeat = UNIX_EPOCH;
         self.lock.beat()?;
+        self.dir.check_own_folders()?;
+        self.running.iter().try_for_each(|running| self.dir.trial(&running.worker.trial).check_folders())?;
         if self.journal.restore()? {
             self.warn(format!("{} was deleted or replaced: it is restored", self.dir.journal().display()));
         }

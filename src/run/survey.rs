@@ -103,7 +103,7 @@ fn outcome(folder: &TrialDir) -> Result<Option<Outcome>, StoreError> {
 
 /// Whether a process that runs the sweep is alive. Asked only if it matters: the answer may take seconds.
 fn is_running(state: &SweepState, dir: &RunDir) -> bool {
-    state.running().next().is_some() && dir.holder().is_some()
+    state.running().next().is_some() && dir.is_held()
 }
 
 /// The status by folder and journal together. `alive`: whether the process that claimed the running trials is alive.

@@ -87,7 +87,7 @@ impl Liveness {
         if is_recent {
             return true;
         }
-        let alive = dir.holder().is_some();
+        let alive = dir.is_held();
         self.seen = alive.then(Instant::now);
         alive
     }

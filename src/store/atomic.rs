@@ -10,14 +10,14 @@ use rustix::io::Errno;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::disk::{DOCUMENT, UNFINISHED, create_new, temporary_path};
+use super::disk::{DOCUMENT, create_new, create_temporary};
 use super::{StoreError, disk};
 
 /// Longer than a process takes from its claim to its rename.
 const CLAIM: Duration = Duration::from_secs(1);
 
 /// Replaces `path` by `bytes`, durably: after a power cut a reader finds the old content or the new, never a part.
-/// Creates missing folders.
+/// Creates missing folders, and removes what dead processes have not finished writing beside it.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     replace(path, bytes, true)
 }
@@ -48,23 +48,21 @@ fn replace(path: &Path, bytes: &[u8], durable: bool) -> Result<(), StoreError> {
     done.map_err(StoreError::at(path))?;
     if durable {
         sync_folder(path);
+        if let Some(folder) = path.parent() {
+            disk::remove_unfinished(folder);
+        }
     }
     Ok(())
 }
 
-/// Creates a temporary file in the folder of `path`.
+/// Creates a temporary file in the folder of `path`, and the folder if it is missing.
 fn temporary(path: &Path) -> io::Result<(PathBuf, File)> {
-    loop {
-        let temporary = temporary_path(path);
-        match create_new(&temporary) {
-            Ok(file) => return Ok((temporary, file)),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                path.parent().map_or(Ok(()), disk::create_folders)?;
-                return Ok((temporary.clone(), create_new(&temporary)?));
-            }
-            Err(error) => return Err(error),
+    match create_temporary(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            path.parent().map_or(Ok(()), disk::create_folders)?;
+            create_temporary(path)
         }
+        other => other,
     }
 }
 
@@ -115,15 +113,6 @@ fn rename_once(from: &Path, to: &Path) -> io::Result<()> {
 fn sync_folder(path: &Path) {
     if let Some(folder) = path.parent().and_then(|folder| File::open(folder).ok()) {
         let _ = folder.sync_all();
-    }
-}
-
-/// Removes the temporary files that killed processes left in `folder`.
-pub(super) fn remove_unfinished(folder: &Path) {
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().ends_with(UNFINISHED) {
-            let _ = fs::remove_file(entry.path());
-        }
     }
 }
 
@@ -201,14 +190,5 @@ mod tests {
             assert_eq!(fs::read(&shared).unwrap(), b"first");
             assert!(!folder.path().join("shared.claim").exists());
         }
-    }
-
-    #[test]
-    fn only_temporary_files_are_removed() {
-        let folder = tempfile::tempdir().unwrap();
-        temporary(&folder.path().join("state")).unwrap();
-        fs::write(folder.path().join("state"), "whole").unwrap();
-        remove_unfinished(folder.path());
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }

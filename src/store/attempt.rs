@@ -5,8 +5,9 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{AttemptDir, StoreError, TrialDir, atomic, disk};
@@ -66,29 +67,29 @@ impl TrialDir {
 
 impl AttemptDir {
     pub fn assign(&self, assignment: &Assignment) -> Result<(), StoreError> {
-        let path = self.assignment_file();
-        atomic::write_soon(&path, &atomic::to_json(&path, assignment)?)
+        self.write_soon(&self.assignment_file(), assignment)
     }
 
     pub fn assignment(&self) -> Result<Assignment, StoreError> {
+        self.check_folders()?;
         let path = self.assignment_file();
         atomic::read_json(&path)?.ok_or_else(|| StoreError::damaged(&path, "there is no assignment for this worker"))
     }
 
     /// Asks the worker to save its training state and to publish an outcome now, for `reason`.
     pub fn request_stop(&self, reason: &str) -> Result<(), StoreError> {
-        let path = self.stop_file();
-        atomic::write_soon(&path, &atomic::to_json(&path, &reason)?)
+        self.write_soon(&self.stop_file(), &reason)
     }
 
     /// Why the trial should stop now, if the parent asked for it.
     #[must_use]
     pub fn stop_reason(&self) -> Option<String> {
-        atomic::read_json(&self.stop_file()).ok().flatten()
+        self.read(&self.stop_file())
     }
 
     /// Opens the file for the output of the worker.
     pub fn open_log(&self) -> Result<File, StoreError> {
+        self.check_folders()?;
         let path = self.log();
         disk::open_to_append(&path).map_err(StoreError::at(&path))
     }
@@ -120,19 +121,33 @@ impl AttemptDir {
             file.seek(SeekFrom::Start(start))?;
             disk::read_rest(file.by_ref(), WINDOW)
         };
+        if self.check_folders().is_err() {
+            return String::new();
+        }
         String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
     }
 
     /// Leaves the reason of a failure for the parent.
     pub fn fail(&self, failure: &Failure) -> Result<(), StoreError> {
-        let path = self.failure_file();
-        atomic::write_soon(&path, &atomic::to_json(&path, failure)?)
+        self.write_soon(&self.failure_file(), failure)
     }
 
     /// The reason that the worker left, if it could.
     #[must_use]
     pub fn failure(&self) -> Option<Failure> {
-        atomic::read_json(&self.failure_file()).ok().flatten()
+        self.read(&self.failure_file())
+    }
+
+    /// A document of the attempt. None also if it cannot be read, or only through a link.
+    fn read<T: DeserializeOwned>(&self, path: &Path) -> Option<T> {
+        self.check_folders().ok()?;
+        atomic::read_json(path).ok().flatten()
+    }
+
+    /// Replaces a document of the attempt, but not through a link.
+    fn write_soon<T: Serialize>(&self, path: &Path, value: &T) -> Result<(), StoreError> {
+        self.check_folders()?;
+        atomic::write_soon(path, &atomic::to_json(path, value)?)
     }
 
     /// Whether a later attempt at the trial was claimed: then this attempt must stop.
@@ -145,7 +160,6 @@ impl AttemptDir {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::path::Path;
 
     use super::*;
     use crate::store::Results;

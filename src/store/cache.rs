@@ -4,8 +4,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::atomic;
 use super::disk::STATE;
+use super::{atomic, disk};
 
 const CHECKSUM: usize = blake3::OUT_LEN;
 
@@ -41,6 +41,7 @@ impl Blobs {
         let mut bytes = blake3::hash(content).as_bytes().to_vec();
         bytes.extend_from_slice(content);
         let _ = atomic::write_soon(&self.file(key), &bytes);
+        disk::remove_unfinished(&self.folder);
     }
 
     /// A key may contain any character, so the file is named after its hash.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::disk::{STATE, UNFINISHED};
+use super::disk::STATE;
 use super::{StoreError, atomic, disk};
 use crate::trial::Keep;
 
@@ -67,13 +67,23 @@ impl Checkpoints {
         self.folder.join("weights.safetensors")
     }
 
+    /// Fails if the folder or the one of the trial is a symbolic link or no folder.
+    fn check(&self) -> Result<(), StoreError> {
+        let trial = self.folder.parent().unwrap_or(&self.folder);
+        [trial, &self.folder].iter().try_for_each(|folder| disk::check_folder(folder).map_err(StoreError::at(folder)))
+    }
+
     /// Replaces the weights of the best evaluation.
     pub fn write_weights(&self, weights: &[u8]) -> Result<(), StoreError> {
+        self.check()?;
         atomic::write(&self.weights(), weights)
     }
 
     /// Deletes the weights of the best evaluation.
     pub fn remove_weights(&self) {
+        if self.check().is_err() {
+            return;
+        }
         let _ = fs::remove_file(self.weights());
         // Fails if the folder holds anything else, which must stay.
         let _ = fs::remove_dir(&self.folder);
@@ -90,6 +100,7 @@ impl Checkpoints {
 
     /// Saves the state at `position`, and also as the best one if `best`. The caller has synced the rows up to there.
     pub fn save(&self, position: &CurvePosition, state: &[u8], best: bool) -> Result<(), StoreError> {
+        self.check()?;
         let newest = Newest { position: position.clone(), bytes: state.len() as u64, blake3: checksum(state) };
         let path = self.state_file(&newest);
         atomic::write(&path, state)?;
@@ -105,6 +116,9 @@ impl Checkpoints {
     /// The files of all states in the folder.
     #[must_use]
     pub fn kept(&self) -> Vec<PathBuf> {
+        if self.check().is_err() {
+            return Vec::new();
+        }
         let newest = atomic::read_json::<Newest>(&self.newest_file()).ok().flatten();
         let newest = newest.map(|newest| self.state_file(&newest));
         [self.best(), self.last()].into_iter().chain(newest).filter(|path| path.is_file()).collect()
@@ -119,7 +133,8 @@ impl Checkpoints {
 
     /// The newest complete state. A damaged state counts as none: the trial then starts over.
     pub fn newest(&self) -> Result<Option<SavedState>, StoreError> {
-        atomic::remove_unfinished(&self.folder);
+        self.check()?;
+        disk::remove_unfinished(&self.folder);
         let newest: Newest = match atomic::read_json(&self.newest_file()) {
             Ok(Some(newest)) => newest,
             Ok(None) | Err(StoreError::Damaged { .. }) => return Ok(None),
@@ -132,6 +147,7 @@ impl Checkpoints {
 
     /// Deletes the states that `keep` does not ask for, once the trial has ended. May be called again.
     pub fn prune(&self, keep: Keep) -> Result<(), StoreError> {
+        self.check()?;
         if !self.folder.exists() {
             return Ok(());
         }
@@ -150,7 +166,7 @@ impl Checkpoints {
         if !matches!(keep, Keep::Top(_)) {
             let _ = fs::remove_file(self.weights());
         }
-        atomic::remove_unfinished(&self.folder);
+        disk::remove_unfinished(&self.folder);
         // Fails if the folder holds a state or an unknown file; both must stay.
         let _ = fs::remove_dir(&self.folder);
         Ok(())
@@ -178,10 +194,9 @@ impl Checkpoints {
 /// Gives the state at `path` the second name `other`: as a hard link, or as a copy where links are impossible. The second
 /// name stays valid when the first is deleted.
 pub fn link_or_copy(path: &Path, other: &Path) -> Result<(), StoreError> {
-    let temporary = other.with_extension(UNFINISHED.trim_start_matches('.'));
+    let temporary = disk::temporary_path(other);
     let folder = other.parent().unwrap_or(other);
-    disk::create_folders(folder).map_err(StoreError::at(folder))?;
-    let _ = fs::remove_file(&temporary);
+    disk::create_folders(folder).and_then(|()| disk::check_folder(folder)).map_err(StoreError::at(folder))?;
     disk::link(path, &temporary)
         .or_else(|_| disk::copy(path, &temporary))
         .and_then(|()| disk::rename(&temporary, other))

@@ -22,7 +22,14 @@ pub struct Curve<R> {
 
 /// Reads the rows at `path`, also while a worker writes them. A missing file has none. An incomplete last line is ignored.
 pub fn read<R: CurveRow>(path: &Path) -> Result<Curve<R>, StoreError> {
+    check_folder(path)?;
     Ok(scan(&atomic::read_up_to(path, TABLE)?.unwrap_or_default(), u64::MAX))
+}
+
+/// Fails if the folder of a curve is a symbolic link.
+fn check_folder(path: &Path) -> Result<(), StoreError> {
+    let folder = path.parent().unwrap_or(path);
+    disk::check_folder(folder).map_err(StoreError::at(folder))
 }
 
 /// The leading rows up to step `last`, each with a higher step than the row before.
@@ -68,6 +75,7 @@ impl<R: CurveRow> CurveWriter<R> {
     /// Opens `path` to continue after step `last`: later rows, and everything from a damaged line on, are cut off.
     /// None starts an empty file.
     pub fn open(path: &Path, last: Option<u64>) -> Result<Self, StoreError> {
+        check_folder(path)?;
         let kept = match last {
             Some(last) => scan::<R>(&atomic::read_up_to(path, TABLE)?.unwrap_or_default(), last),
             None => scan::<R>(&[], 0),
@@ -146,6 +154,7 @@ impl<R: CurveRow> CurveFollower<R> {
     }
 
     fn read_new(&mut self) -> io::Result<Vec<R>> {
+        self.path.parent().map_or(Ok(()), disk::check_folder)?;
         let mut file = disk::open(&self.path)?;
         if file.metadata()?.len() < self.offset {
             // A new attempt has cut it.

@@ -12,7 +12,7 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -22,9 +22,10 @@ use rustix::io::Errno;
 
 #[cfg(feature = "faults")]
 use super::faults::{Operation, fail, fail_path};
+use crate::trial::file_kind;
 
 /// Ending of temporary files. One that is left behind belongs to a process that was killed.
-pub(super) const UNFINISHED: &str = ".unfinished";
+const UNFINISHED: &str = ".unfinished";
 /// Largest JSON document that is read, in bytes.
 pub(super) const DOCUMENT: u64 = 256 << 20;
 /// Largest journal or curve that is read, in bytes: 10 million rows of metrics.
@@ -35,14 +36,16 @@ pub(super) const STATE: u64 = 64 << 30;
 /// Why the store does not open a path that the system would open.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    #[error("is a symbolic link, and links are not followed in a results folder")]
+    #[error(
+        "is a symbolic link, and links are not followed in a results folder. Put the file or folder itself in its place"
+    )]
     Link,
     /// What it is instead of a regular file.
-    #[error("is {0}, not a regular file")]
+    #[error("is {0}, not a regular file. Remove it")]
     NotRegular(&'static str),
-    #[error("is a folder, not a file")]
+    #[error("is a folder, not a file. Remove it")]
     Folder,
-    #[error("holds {size} bytes, more than the {limit} bytes that such a file can have")]
+    #[error("holds {size} bytes, more than the {limit} bytes that such a file can have. Remove it")]
     TooLarge { size: u64, limit: u64 },
 }
 
@@ -131,13 +134,10 @@ fn open_once(options: &OpenOptions, path: &Path) -> io::Result<File> {
         _ => error,
     })?;
     let kind = file.metadata()?.file_type();
-    match kind {
-        kind if kind.is_file() => Ok(file),
-        kind if kind.is_dir() => Err(Refusal::Folder.into()),
-        kind if kind.is_fifo() => Err(Refusal::NotRegular("a FIFO").into()),
-        kind if kind.is_socket() => Err(Refusal::NotRegular("a socket").into()),
-        _ => Err(Refusal::NotRegular("a device").into()),
+    if kind.is_file() {
+        return Ok(file);
     }
+    Err(if kind.is_dir() { Refusal::Folder } else { Refusal::NotRegular(file_kind(kind)) }.into())
 }
 
 /// Reads a file of at most `limit` bytes. A stale handle stays stale, so each try opens the file again.
@@ -209,14 +209,67 @@ fn with_one_name(path: &Path, open: impl Fn() -> io::Result<File>) -> io::Result
     if !has_other_names(&file)? {
         return Ok(file);
     }
-    let temporary = temporary_path(path);
-    let mut copy = create_new(&temporary)?;
+    let (temporary, mut copy) = create_temporary(path)?;
     let done = io::copy(&mut file, &mut copy).and_then(|_| rename(&temporary, path));
     if done.is_err() {
         // The error below is the one to report; a leftover file does no harm.
         let _ = fs::remove_file(&temporary);
     }
     done.and_then(|()| open())
+}
+
+/// Creates a temporary file beside `path` and locks it, so that no other process takes it for one of a dead process.
+pub(super) fn create_temporary(path: &Path) -> io::Result<(PathBuf, File)> {
+    loop {
+        let temporary = temporary_path(path);
+        let file = match create_new(&temporary) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+            other => other?,
+        };
+        // Before it is locked, another process may take it for left over and remove it.
+        if !matches!(try_lock(&file), Err(TryLockError::WouldBlock)) && is_at(&file, &temporary) {
+            return Ok((temporary, file));
+        }
+    }
+}
+
+/// Removes the temporary files that dead processes left in `folder`. Those of living processes are locked.
+pub(super) fn remove_unfinished(folder: &Path) {
+    /// Where the file system has no locks, no write takes so long.
+    const LONGEST: Duration = Duration::from_hours(24);
+    let is_old = |file: &File| {
+        let modified = file.metadata().and_then(|metadata| metadata.modified());
+        modified.ok().and_then(|time| time.elapsed().ok()).is_some_and(|age| age > LONGEST)
+    };
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if !is_temporary(&entry.file_name().to_string_lossy()) {
+            continue;
+        }
+        let Ok(file) = open_once(options().read(true), &entry.path()) else { continue };
+        let is_left = match try_lock(&file) {
+            Ok(()) => true,
+            Err(TryLockError::WouldBlock) => false,
+            Err(TryLockError::Error(_)) => is_old(&file),
+        };
+        if is_left {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Whether a name has the form of [`temporary_path`].
+fn is_temporary(name: &str) -> bool {
+    let random = name.strip_prefix('.').and_then(|name| name.strip_suffix(UNFINISHED)?.rsplit_once('.'));
+    random.is_some_and(|(_, random)| random.len() == 16 && random.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+/// Whether `path` still names the opened file: its folder may have been archived, or a user has deleted it.
+pub(super) fn is_at(file: &File, path: &Path) -> bool {
+    let same = || -> io::Result<bool> {
+        let (opened, named) = (file.metadata()?, fs::symlink_metadata(path)?);
+        Ok((opened.dev(), opened.ino()) == (named.dev(), named.ino()))
+    };
+    same().unwrap_or(false)
 }
 
 /// A path beside `path` for a temporary file. Its name is random, so no other user can put a link there in advance.
@@ -403,5 +456,18 @@ mod tests {
         let path = folder.path().join("sparse");
         File::create(&path).unwrap().set_len(20 << 30).unwrap();
         assert_eq!(refusal(read(&path, TABLE)), Some(Refusal::TooLarge { size: 20 << 30, limit: TABLE }));
+    }
+
+    #[test]
+    fn temporary_files_are_removed_unless_their_writers_live() {
+        let folder = tempfile::tempdir().unwrap();
+        let written = create_temporary(&folder.path().join("state")).unwrap();
+        drop(create_temporary(&folder.path().join("dead")).unwrap());
+        for name in ["state", ".notes.unfinished", ".state.0123456789abcdef"] {
+            fs::write(folder.path().join(name), "whole").unwrap();
+        }
+        remove_unfinished(folder.path());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 4);
+        assert!(is_at(&written.1, &written.0));
     }
 }

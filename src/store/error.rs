@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::disk::{Refusal, free_inodes, free_space};
+use crate::trial::file_kind;
 
 /// An error of the disk or of a file below `results/`. The variant is its kind; the cause stays in the source chain.
 ///
@@ -31,11 +32,11 @@ pub enum StoreError {
     )]
     Unwritable { path: PathBuf, source: io::Error },
     #[error(
-        "{} is a file, but a folder of results belongs there. Move the file away or choose another folder with --results",
+        "{} is {what}, but a folder of results belongs there. Move it away or choose another folder with --results",
         path.display()
     )]
-    InTheWay { path: PathBuf, source: io::Error },
-    #[error("{} {source}. Remove it or choose another folder with --results", path.display())]
+    InTheWay { path: PathBuf, what: &'static str, source: io::Error },
+    #[error("{} {source} or choose another folder with --results", path.display())]
     Refused { path: PathBuf, source: Refusal },
     #[error(
         "{} is in use by {holder}. Wait until that process ends, stop it, or choose another folder with --results",
@@ -87,8 +88,13 @@ impl StoreError {
                 _ => Self::Full { free: free_space(&path), path, source },
             },
             io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
-                match path.ancestors().find(|path| path.is_file()) {
-                    Some(file) => Self::InTheWay { path: file.to_owned(), source },
+                let what = |path: &Path| Some(file_kind(path.symlink_metadata().ok()?.file_type()));
+                let in_the_way = path
+                    .ancestors()
+                    .filter(|path| !path.is_dir())
+                    .find_map(|path| Some((path.to_owned(), what(path)?)));
+                match in_the_way {
+                    Some((path, what)) => Self::InTheWay { path, what, source },
                     None => Self::Io { path, source },
                 }
             }

@@ -42,5 +42,7 @@ impl Results {
 }
 
 fn folders(parent: &Path) -> impl Iterator<Item = PathBuf> + use<> {
-    fs::read_dir(parent).into_iter().flatten().flatten().map(|entry| entry.path()).filter(|path| path.is_dir())
+    let entries = fs::read_dir(parent).into_iter().flatten().flatten();
+    // A link to a folder is none.
+    entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path())
 }

@@ -95,13 +95,15 @@ impl Lock {
     /// Shows that the holder is alive; due every [`HEARTBEAT`]. Restores a lock file that a user deleted.
     ///
     /// # Errors
-    /// [`StoreError::Vanished`] if the folder is gone or another one, [`StoreError::Locked`] if another process took it.
+    /// [`StoreError::Vanished`] if the folder is gone or another one, [`StoreError::Refused`] if it is a link now,
+    /// [`StoreError::Locked`] if another process took it.
     pub fn beat(&mut self) -> Result<(), StoreError> {
+        let folder = self.path.parent().unwrap_or(&self.path);
+        disk::check_folder(folder).map_err(StoreError::at(folder))?;
         if !self.owns_folder() {
-            let folder = self.path.parent().unwrap_or(&self.path);
             return Err(StoreError::Vanished { path: folder.to_owned() });
         }
-        if !is_at(&self.file, &self.path) {
+        if !disk::is_at(&self.file, &self.path) {
             let Some(file) = lock_within(&self.path, MOMENT)? else {
                 return Err(StoreError::Locked { path: self.path.clone(), holder: holder_text(&self.path) });
             };
@@ -125,7 +127,7 @@ impl Lock {
     /// Whether the path of the folder still names the folder that was locked.
     fn owns_folder(&self) -> bool {
         let folder = self.path.parent().unwrap_or(&self.path);
-        self.folder.as_ref().is_none_or(|opened| is_at(opened, folder)) && folder.is_dir()
+        self.folder.as_ref().is_none_or(|opened| disk::is_at(opened, folder)) && folder.is_dir()
     }
 }
 
@@ -170,11 +172,15 @@ impl RunDir {
         Ok(Lock { path, file, folder })
     }
 
-    /// The process that runs this sweep now. Disturbs no process; may wait some seconds for a heartbeat from another host.
+    /// Whether a process runs this sweep now. Disturbs no process; may wait some seconds for a heartbeat from another host.
     #[must_use]
-    pub fn holder(&self) -> Option<LockHolder> {
+    pub fn is_held(&self) -> bool {
         let path = self.lock_file();
-        written_holder(&path).filter(|holder| is_alive(holder, &path))
+        match written_holder(&path) {
+            Some(holder) => is_alive(&holder, &path),
+            // A user may have deleted the lock file. Its owner restores it at its next heartbeat.
+            None => is_folder_locked(self.path()),
+        }
     }
 
     /// Moves the folder to `<name>.archived-<n>` and creates an empty one. The caller holds the lock and gets the new one.
@@ -211,6 +217,7 @@ impl TrialDir {
             }
         }
         sign(&mut file, &path)?;
+        self.remove_unfinished();
         Ok(Some(Lock { path, file, folder: None }))
     }
 }
@@ -259,7 +266,7 @@ fn lock_within(path: &Path, patience: Duration) -> Result<Option<File>, StoreErr
     let start = Instant::now();
     loop {
         let file = disk::open_lock_file(path).map_err(StoreError::at(path))?;
-        if is_locked_by_us(&file).map_err(StoreError::at(path))? && is_at(&file, path) {
+        if is_locked_by_us(&file).map_err(StoreError::at(path))? && disk::is_at(&file, path) {
             if !disk::has_other_names(&file).map_err(StoreError::at(path))? {
                 return Ok(Some(file));
             }
@@ -287,6 +294,11 @@ fn lock_folder(path: &Path) -> Result<Option<Option<File>>, StoreError> {
             Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(20)),
         }
     }
+}
+
+/// Whether another process has locked the folder.
+fn is_folder_locked(path: &Path) -> bool {
+    File::open(path).is_ok_and(|folder| matches!(disk::try_lock_shared(&folder), Err(TryLockError::WouldBlock)))
 }
 
 /// Locks a file if no other process holds its lock. True also where the file system has no locks: the heartbeat decides there.
@@ -321,16 +333,6 @@ fn beats_within(path: &Path, silence: Duration) -> bool {
     false
 }
 
-/// Whether `path` still names the opened file: its folder may have been archived, or a user has deleted it.
-fn is_at(file: &File, path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    let same = || -> io::Result<bool> {
-        let (opened, named) = (file.metadata()?, fs::symlink_metadata(path)?);
-        Ok((opened.dev(), opened.ino()) == (named.dev(), named.ino()))
-    };
-    same().unwrap_or(false)
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
@@ -349,9 +351,10 @@ mod tests {
         let lock = dir.lock().unwrap();
         let error = dir.lock().unwrap_err().to_string();
         assert!(error.contains(&format!("in use by process {} on {}", process::id(), host())), "{error}");
-        assert_eq!(dir.holder(), Some(LockHolder::this_process()));
+        assert_eq!(written_holder(&dir.lock_file()), Some(LockHolder::this_process()));
+        assert!(dir.is_held());
         drop(lock);
-        assert_eq!(dir.holder(), None);
+        assert!(!dir.is_held());
         dir.lock().unwrap();
     }
 
@@ -362,8 +365,10 @@ mod tests {
         let mut lock = dir.lock().unwrap();
         fs::remove_file(dir.lock_file()).unwrap();
         assert!(dir.lock().is_err());
+        assert!(dir.is_held());
         lock.beat().unwrap();
-        assert_eq!(dir.holder(), Some(LockHolder::this_process()));
+        assert_eq!(written_holder(&dir.lock_file()), Some(LockHolder::this_process()));
+        assert!(dir.is_held());
         fs::rename(dir.path(), folder.path().join("moved")).unwrap();
         assert!(matches!(lock.beat(), Err(StoreError::Vanished { .. })));
         fs::create_dir(dir.path()).unwrap();
@@ -390,7 +395,7 @@ mod tests {
             let dir = sweep(folder.path());
             write_holder(&dir, &dead);
             let start = Instant::now();
-            assert_eq!(dir.holder(), None, "{dead:?}");
+            assert!(!dir.is_held(), "{dead:?}");
             assert!(dead.boot.as_deref() == Some("an earlier boot") || start.elapsed() < Duration::from_secs(1));
             dir.lock_after(Duration::from_millis(200)).unwrap();
         }
@@ -409,22 +414,23 @@ mod tests {
         let dir = sweep(folder.path());
         let theirs = held_elsewhere(&dir);
         let done = AtomicBool::new(false);
-        let (refused, holder) = thread::scope(|scope| {
+        let (refused, is_held) = thread::scope(|scope| {
             scope.spawn(|| {
                 while !done.load(Ordering::Relaxed) {
                     thread::sleep(Duration::from_millis(30));
                     theirs.set_modified(SystemTime::now()).unwrap();
                 }
             });
-            let seen = (dir.lock_after(Duration::from_secs(30)), dir.holder());
+            let seen = (dir.lock_after(Duration::from_secs(30)), dir.is_held());
             done.store(true, Ordering::Relaxed);
             seen
         });
         let message = refused.expect_err("it is alive").to_string();
         assert!(message.contains("in use by process 7 on elsewhere"), "{message}");
-        assert_eq!(holder.map(|holder| holder.pid), Some(7));
+        assert!(is_held);
         let ours = dir.lock_after(Duration::from_millis(200)).expect("it is dead");
-        assert_eq!(dir.holder(), Some(LockHolder::this_process()));
+        assert_eq!(written_holder(&dir.lock_file()), Some(LockHolder::this_process()));
+        assert!(dir.is_held());
         drop((ours, theirs));
     }
 
@@ -473,7 +479,8 @@ mod tests {
         let mut lock = dir.lock().unwrap();
         fs::write(dir.lock_file(), "").unwrap();
         lock.beat().unwrap();
-        assert_eq!(dir.holder(), Some(LockHolder::this_process()));
+        assert_eq!(written_holder(&dir.lock_file()), Some(LockHolder::this_process()));
+        assert!(dir.is_held());
     }
 
     #[test]
@@ -487,7 +494,8 @@ mod tests {
         fs::hard_link(&other, dir.lock_file()).unwrap();
         let _lock = dir.lock().unwrap();
         assert_eq!(fs::read_to_string(&other).unwrap(), "mine");
-        assert_eq!(dir.holder(), Some(LockHolder::this_process()));
+        assert_eq!(written_holder(&dir.lock_file()), Some(LockHolder::this_process()));
+        assert!(dir.is_held());
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub use faults::{fail_device, fail_step, fail_training};
 pub use history::EndedTrial;
 pub use journal::{DamagedLine, Journal, JournalContent, JournalFollower, NewRecords, read as read_journal};
 pub use limits::{die_of_time_limit, report_limits, time_limit_kills};
-pub use lock::{HEARTBEAT, Lock, LockHolder, host};
+pub use lock::{HEARTBEAT, Lock, host};
 pub use paths::{AttemptDir, Results, RunDir, TrialDir};
 pub use process::{hear_stop_signals, leave_stop_signals};
 pub use rows::CurveRow;

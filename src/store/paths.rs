@@ -30,8 +30,18 @@ impl Results {
         &self.root
     }
 
-    /// The folder of the sweep `name`. The name must be a plain file name: nothing is written outside `results`.
+    /// The folder of the sweep `name`, which need not exist.
+    ///
+    /// # Errors
+    /// A name that is no plain file name, because nothing is written outside `results`. A folder in it that is a symbolic
+    /// link, see [`RunDir::check_folders`].
     pub fn sweep(&self, name: &str) -> Result<RunDir, StoreError> {
+        let dir = self.unchecked(name)?;
+        dir.check_folders()?;
+        Ok(dir)
+    }
+
+    fn unchecked(&self, name: &str) -> Result<RunDir, StoreError> {
         let plain = !name.is_empty()
             && !name.starts_with('.')
             && !name.contains(['/', '\\'])
@@ -47,8 +57,9 @@ impl Results {
     pub fn sweeps(&self) -> Vec<String> {
         let entries = std::fs::read_dir(&self.root).into_iter().flatten().flatten();
         let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-        let has_run =
-            |name: &String| !name.contains(".archived-") && self.sweep(name).is_ok_and(|dir| dir.journal().is_file());
+        let has_run = |name: &String| {
+            !name.contains(".archived-") && self.unchecked(name).is_ok_and(|dir| dir.journal().exists())
+        };
         let mut names: Vec<String> = names.filter(has_run).collect();
         names.sort_unstable();
         names
@@ -129,15 +140,39 @@ impl RunDir {
     /// In the folder of probes: the training state of `trial` after `step` steps, from which probes start.
     #[must_use]
     pub fn start(&self, trial: &TrialId, step: u64) -> PathBuf {
-        self.root.join("starts").join(format!("{trial}-{step}.safetensors"))
+        self.starts().join(format!("{trial}-{step}.safetensors"))
     }
 
-    /// Fails if a folder of the sweep is a symbolic link or no folder: nothing is written through links.
+    fn starts(&self) -> PathBuf {
+        self.root.join("starts")
+    }
+
+    /// Fails if a folder of the sweep, of one of its trials or of its probes is a symbolic link or no folder: nothing is read
+    /// or written through links.
     pub fn check_folders(&self) -> Result<(), StoreError> {
-        check_all(&[&self.root, &self.trials(), &self.report(), &self.lr_find(), &self.root.join(Self::PROBES)])?;
+        self.check_own_folders()?;
+        self.check_trials()?;
+        // Probes have no probes.
+        let probes = self.probes();
+        probes.check_own_folders()?;
+        probes.check_trials()
+    }
+
+    /// As [`Self::check_folders`], without the folders of trials.
+    pub fn check_own_folders(&self) -> Result<(), StoreError> {
+        check_all(&[&self.root, &self.trials(), &self.report(), &self.lr_find(), &self.starts()])?;
         // A file in this place only keeps the tracker from writing, which the tracker reports.
         let events = self.tensorboard();
         if events.is_symlink() { check_all(&[&events]) } else { Ok(()) }
+    }
+
+    fn check_trials(&self) -> Result<(), StoreError> {
+        for entry in std::fs::read_dir(self.trials()).into_iter().flatten().flatten() {
+            if let Some(id) = entry.file_name().to_str().and_then(TrialId::parse) {
+                self.trial(&id).check_folders()?;
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn lock_file(&self) -> PathBuf {
@@ -213,7 +248,7 @@ impl TrialDir {
     }
 
     /// Fails if a folder of the trial is a symbolic link or no folder.
-    pub(super) fn check_folders(&self) -> Result<(), StoreError> {
+    pub fn check_folders(&self) -> Result<(), StoreError> {
         check_all(&[&self.root, &self.attempts(), &self.root.join("checkpoint")])
     }
 
@@ -261,6 +296,14 @@ impl AttemptDir {
     #[must_use]
     pub fn trial(&self) -> TrialDir {
         TrialDir::new(self.root.parent().and_then(Path::parent).unwrap_or(&self.root).to_owned())
+    }
+
+    /// Fails if the folder of the attempt or one above it within the sweep is a symbolic link or no folder.
+    pub(super) fn check_folders(&self) -> Result<(), StoreError> {
+        let trial = self.trial();
+        let trials = trial.root.parent().unwrap_or(&trial.root);
+        check_all(&[trials, &self.root])?;
+        trial.check_folders()
     }
 
     pub(super) fn assignment_file(&self) -> PathBuf {

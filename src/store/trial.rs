@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{AttemptDir, RunDir, StoreError, TrialDir, atomic, disk};
@@ -51,23 +52,21 @@ impl RunDir {
 
 impl TrialDir {
     pub fn write_record(&self, record: &TrialRecord) -> Result<(), StoreError> {
-        let path = self.config();
-        atomic::write_soon(&path, &atomic::to_json(&path, record)?)
+        self.write_soon(&self.config(), record)
     }
 
     pub fn record(&self) -> Result<Option<TrialRecord>, StoreError> {
-        atomic::read_json(&self.config())
+        self.read(&self.config())
     }
 
     /// Replaces the details of the best evaluation so far.
     pub fn write_best_evaluation(&self, best: &BestEvaluation) -> Result<(), StoreError> {
-        let path = self.best_evaluation_file();
-        atomic::write_soon(&path, &atomic::to_json(&path, best)?)
+        self.write_soon(&self.best_evaluation_file(), best)
     }
 
     /// The details of the best evaluation; None before the first one.
     pub fn best_evaluation(&self) -> Result<Option<BestEvaluation>, StoreError> {
-        atomic::read_json(&self.best_evaluation_file())
+        self.read(&self.best_evaluation_file())
     }
 
     #[must_use]
@@ -77,13 +76,14 @@ impl TrialDir {
 
     /// How the trial ended. None if it has no outcome yet.
     pub fn outcome(&self) -> Result<Option<Outcome>, StoreError> {
-        atomic::read_json(&self.outcome_file())
+        self.read(&self.outcome_file())
     }
 
     /// Publishes `outcome`, unless the trial has one already.
     pub fn publish(&self, attempt: &AttemptDir, outcome: &Outcome) -> Result<(), StoreError> {
+        attempt.check_folders()?;
         let own = attempt.outcome_file();
-        atomic::write_soon(&own, &atomic::to_json(&own, outcome)?)?;
+        self.write_soon(&own, outcome)?;
         atomic::link_once(&own, &self.outcome_file())
     }
 
@@ -97,7 +97,28 @@ impl TrialDir {
         self.move_outcome("outcome.json.stopped")
     }
 
+    /// Removes what dead processes have not finished writing.
+    pub(super) fn remove_unfinished(&self) {
+        disk::remove_unfinished(self.path());
+        for attempt in fs::read_dir(self.attempts()).into_iter().flatten().flatten() {
+            disk::remove_unfinished(&attempt.path());
+        }
+    }
+
+    /// Reads a document of the trial, but not through a link.
+    fn read<T: DeserializeOwned>(&self, path: &Path) -> Result<Option<T>, StoreError> {
+        self.check_folders()?;
+        atomic::read_json(path)
+    }
+
+    /// Replaces a document of the trial, but not through a link.
+    fn write_soon<T: Serialize>(&self, path: &Path, value: &T) -> Result<(), StoreError> {
+        self.check_folders()?;
+        atomic::write_soon(path, &atomic::to_json(path, value)?)
+    }
+
     fn move_outcome(&self, name: &str) -> Result<(), StoreError> {
+        self.check_folders()?;
         let path = self.outcome_file();
         disk::rename(&path, &self.path().join(name)).map_err(StoreError::at(&path))
     }

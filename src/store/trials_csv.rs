@@ -1,6 +1,6 @@
 //! `trials.csv`: one row per trial.
 
-use super::{RunDir, StoreError, atomic};
+use super::{RunDir, StoreError, atomic, disk};
 use crate::trial::{DrawnBy, Key, Outcome, ShapeKind, Status, Trial, spreadsheet_cell};
 
 /// The content of a row.
@@ -45,6 +45,7 @@ impl RunDir {
     ) -> Result<(), StoreError> {
         let path = self.trials_csv();
         let bytes = render(keys, drawn, rows).map_err(|error| StoreError::damaged(&path, error))?;
+        disk::remove_unfinished(self.path());
         atomic::write_soon(&path, &bytes)
     }
 }

@@ -338,8 +338,8 @@ fn results_folders() {
         assert_eq!(place.written(), before);
         message
     };
-    assert_snapshot!(refusal(&|place| place.write("results", "a file")), @"error: /here/results is a file, but a folder of results belongs there. Move the file away or choose another folder with --results");
-    assert_snapshot!(refusal(&|place| place.write("results/sweep", "a file")), @"error: /here/results/sweep is a file, but a folder of results belongs there. Move the file away or choose another folder with --results");
+    assert_snapshot!(refusal(&|place| place.write("results", "a file")), @"error: /here/results is a file, but a folder of results belongs there. Move it away or choose another folder with --results");
+    assert_snapshot!(refusal(&|place| place.write("results/sweep", "a file")), @"error: /here/results/sweep is a file, but a folder of results belongs there. Move it away or choose another folder with --results");
     let read_only = |place: &Place| {
         fs::create_dir(place.path("results")).unwrap();
         fs::set_permissions(place.path("results"), fs::Permissions::from_mode(0o555)).unwrap();

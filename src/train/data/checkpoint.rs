@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use super::embedded;
 use super::error::{DataError, DataErrorKind};
-use super::files::{read, read_document};
+use super::files::{is_there, read, read_document};
 use super::shards::shard_files;
 use super::vocabulary::{TokenizerSettings, from_vocabulary, with_settings};
 
@@ -71,7 +71,7 @@ impl CheckpointFiles {
 fn adapter_files(folder: &Path) -> Result<Option<AdapterFiles>, DataError> {
     for folder in [folder.to_owned(), folder.join("adapter")] {
         let (config, weights) = (folder.join("adapter_config.json"), folder.join("adapter_model.safetensors"));
-        if config.is_file() && weights.is_file() {
+        if is_there(&config)? && is_there(&weights)? {
             let (config, weights) = (Cow::Owned(read_document(&config)?), Cow::Owned(read_weights(&weights)?));
             return Ok(Some(AdapterFiles { config, weights }));
         }
@@ -89,9 +89,9 @@ pub(in crate::train) fn config_and_tokenizer(model: &str) -> Result<(Bytes, Byte
     let settings = tokenizer_settings(folder)?;
     let tokenizer = folder.join("tokenizer.json");
     let vocabulary = folder.join("vocab.txt");
-    let tokenizer = if tokenizer.is_file() {
+    let tokenizer = if is_there(&tokenizer)? {
         with_settings(read_document(&tokenizer)?, &settings)
-    } else if vocabulary.is_file() {
+    } else if is_there(&vocabulary)? {
         from_vocabulary(&vocabulary.display().to_string(), &read_document(&vocabulary)?, &settings)?
     } else {
         let message = format!(
@@ -107,7 +107,7 @@ pub(in crate::train) fn config_and_tokenizer(model: &str) -> Result<(Bytes, Byte
 fn tokenizer_settings(folder: &Path) -> Result<TokenizerSettings, DataError> {
     let optional = |name: &str| -> Result<serde_json::Value, DataError> {
         let path = folder.join(name);
-        if !path.is_file() {
+        if !is_there(&path)? {
             return Ok(serde_json::Value::Null);
         }
         serde_json::from_slice(&read_document(&path)?).map_err(|error| {
@@ -170,11 +170,11 @@ fn described_size(path: &Path) -> Option<u64> {
 /// The safetensors files of a folder, in the order of their names.
 fn weight_files(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     let whole = folder.join("model.safetensors");
-    if whole.is_file() {
+    if is_there(&whole)? {
         return Ok(vec![whole]);
     }
     let index = folder.join("model.safetensors.index.json");
-    if index.is_file() {
+    if is_there(&index)? {
         let shards = shard_files(&index.display().to_string(), &read_document(&index)?)?;
         return Ok(shards.iter().map(|shard| folder.join(shard)).collect());
     }

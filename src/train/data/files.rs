@@ -3,11 +3,12 @@
 //! Every error names the file and says what to do. The content is left to other modules.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use super::error::{DataError, DataErrorKind};
 use super::zip;
+use crate::trial::file_kind;
 
 /// Returns `source` itself if it is an absolute path, else the first match in `roots`. `what` names the thing in the error.
 pub fn find(source: &str, roots: &[PathBuf], what: &str) -> Result<PathBuf, DataError> {
@@ -59,12 +60,26 @@ pub(super) fn read_document(path: &Path) -> Result<Vec<u8>, DataError> {
     read(path)
 }
 
+/// Whether a file of a checkpoint is there. Something else in its place is an error that says what it is.
+pub(super) fn is_there(path: &Path) -> Result<bool, DataError> {
+    let what = match (path.symlink_metadata(), path.metadata()) {
+        (Err(error), _) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(false),
+        (Ok(named), Err(_)) if named.is_symlink() => "a symbolic link to a file that does not exist",
+        (_, Ok(found)) if !found.is_file() => file_kind(found.file_type()),
+        // If it cannot be read, reading it says why.
+        _ => return Ok(true),
+    };
+    let message = format!("{}: this is {what}; put the file from the checkpoint's page in its place", path.display());
+    Err(DataError::new(DataErrorKind::Unsupported, message))
+}
+
 /// Reads a whole file.
 pub fn read(path: &Path) -> Result<Vec<u8>, DataError> {
     let mut bytes = Vec::new();
     // A device or a pipe may have no end.
-    if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
-        return Err(DataError::new(DataErrorKind::Unsupported, format!("{}: not a file", path.display())));
+    if let Some(kind) = path.metadata().ok().map(|found| found.file_type()).filter(|kind| !kind.is_file()) {
+        let message = format!("{}: this is {}, not a file", path.display(), file_kind(kind));
+        return Err(DataError::new(DataErrorKind::Unsupported, message));
     }
     File::open(path).and_then(|mut file| file.read_to_end(&mut bytes)).map_err(|error| {
         let message = format!("{}: cannot be read: {error}", path.display());

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::error::{DataError, DataErrorKind};
-use super::files::{find, path_text};
+use super::files::{find, is_there, path_text};
 use super::{embedded, hub, pattern};
 
 /// Locates a data source: a file, a folder, or a pattern of files. A path is looked up in `roots` in turn and made absolute.
@@ -39,7 +39,7 @@ pub fn locate_model(source: &str, roots: &[PathBuf]) -> Result<String, DataError
         return path_text(&hub::download_bert(repository)?);
     }
     let path = find(source, roots, "checkpoint").map_err(|error| with_hub_suggestion(source, error))?;
-    if is_checkpoint(&path) {
+    if is_checkpoint(&path)? {
         return path_text(&path);
     }
     let inside = checkpoints_inside(&path);
@@ -53,11 +53,20 @@ pub fn locate_model(source: &str, roots: &[PathBuf]) -> Result<String, DataError
 
 /// Whether a folder has the configuration of a model and its weights. The folder of a sentence-transformers model may have
 /// a `config.json` without weights.
-fn is_checkpoint(folder: &Path) -> bool {
-    let weights = ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"];
-    folder.join("config.json").is_file()
-        && (weights.iter().any(|name| folder.join(name).is_file()) || checkpoints_inside(folder).is_empty())
+fn is_checkpoint(folder: &Path) -> Result<bool, DataError> {
+    if !is_there(&folder.join("config.json"))? {
+        return Ok(false);
+    }
+    for name in WEIGHTS {
+        if is_there(&folder.join(name))? {
+            return Ok(true);
+        }
+    }
+    Ok(checkpoints_inside(folder).is_empty())
 }
+
+/// The files that a checkpoint folder may hold its weights in.
+const WEIGHTS: [&str; 3] = ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"];
 
 /// The checkpoint folders directly inside a folder, such as `checkpoint-500` of a Trainer or `0_Transformer` of
 /// sentence-transformers, in the order of their numbers.
@@ -71,11 +80,7 @@ fn checkpoints_inside(folder: &Path) -> Vec<PathBuf> {
         (digits.parse::<u64>().unwrap_or(0), name)
     };
     // A pooling layer of sentence-transformers has a `config.json` without weights.
-    inside.retain(|path| {
-        ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"]
-            .iter()
-            .any(|name| path.join(name).is_file())
-    });
+    inside.retain(|path| WEIGHTS.iter().any(|name| path.join(name).is_file()));
     inside.sort_by_key(number);
     inside
 }
