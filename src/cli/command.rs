@@ -34,7 +34,7 @@ use super::schema::schema;
 use super::status::{StatusArguments, status};
 use super::watch::{WatchArguments, watch};
 use crate::trial::printable;
-use crate::{store, worker};
+use crate::{store, train, worker};
 
 /// Experiment sweeps that answer one question: why is my loss not decreasing?
 #[derive(Debug, Parser)]
@@ -95,6 +95,15 @@ enum Command {
         #[arg(long)]
         attempt: PathBuf,
     },
+    /// Run a program, and end everything that it has started when it or the parent ends (`worker` and `inspect` start it)
+    #[command(hide = true)]
+    Guard {
+        /// Process id of the parent
+        parent: i32,
+        /// The program and its arguments
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        line: Vec<OsString>,
+    },
     /// Open the checkpoints that standard input names (`run` and `plan` start it)
     #[command(hide = true)]
     Inspect {
@@ -141,6 +150,7 @@ pub fn main() -> ExitCode {
         Command::Completions(arguments) => completions(Program::command(), &arguments),
         Command::Man(arguments) => man(Program::command(), &arguments),
         Command::Worker { attempt } => return ExitCode::from(worker::run(&attempt)),
+        Command::Guard { parent, line } => return ExitCode::from(train::augment::guard(parent, &line) as u8),
     };
     result.unwrap_or_else(|failure| report_failure(&failure))
 }

@@ -2,9 +2,10 @@
 //!
 //! A sweep file may come from another person, and it may name programs. They run only after consent, as with direnv: with
 //! `--trust`, or after an answer on a terminal. A file in the home folder remembers the consent to these programs in this
-//! sweep file. Programs that the user types himself (`--set`) and sweeps that are compiled in need no consent.
+//! sweep file, with the content of the scripts that they name. Programs that the user types himself (`--set`) and sweeps that are compiled in need no consent.
 
 use std::env;
+use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
@@ -14,6 +15,7 @@ use super::sweep_file::absolute;
 use crate::plan::Facts;
 use crate::spec;
 use crate::store;
+use crate::train;
 use crate::trial::{Augmentation, Translator, printable};
 
 /// Who asks for consent.
@@ -43,10 +45,12 @@ impl Consent<'_> {
         let file = self.file.display();
         if !self.trust {
             // A line end in a command line would look like another one.
-            let shown: Vec<String> = programs.iter().map(|line| line.replace('\n', "\\u000a")).collect();
+            let shown: Vec<String> = programs.iter().map(|program| program.line.replace('\n', "\\u000a")).collect();
             let shown = shown.join("\n  ");
-            let what =
-                format!("{file}: this sweep runs programs that it has not run on this machine before:\n  {shown}");
+            let what = format!(
+                "{file}: this sweep runs programs that it has not run on this machine before, or whose files have changed \
+                 since then:\n  {shown}"
+            );
             if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
                 return Err(Failure::input(format!("{what}\nIf you trust them, run the same command with --trust")));
             }
@@ -64,18 +68,28 @@ impl Consent<'_> {
         Ok(())
     }
 
-    /// The command lines of the sweep file, each once, as written.
-    fn programs(&self, facts: &Facts) -> Vec<String> {
+    /// The programs of the sweep file, each once.
+    fn programs(&self, facts: &Facts) -> Vec<Program> {
         let typed = spec::draft("--set", "typed", "", self.set).sources().augmentations;
         let typed: Vec<&String> = typed.iter().flat_map(|source| command_lines(&source.method)).collect();
-        let mut programs = Vec::new();
-        for line in facts.augmentations.iter().flat_map(|found| command_lines(&found.written)) {
-            if !typed.contains(&line) && !programs.contains(line) {
-                programs.push(line.clone());
+        let mut programs: Vec<Program> = Vec::new();
+        for found in &facts.augmentations {
+            for (line, located) in command_lines(&found.written).zip(command_lines(&found.located)) {
+                if !typed.contains(&line) && programs.iter().all(|program| program.line != *line) {
+                    programs.push(Program { line: line.clone(), files: file_hashes(line, located) });
+                }
             }
         }
         programs
     }
+}
+
+/// A program of a sweep file.
+struct Program {
+    /// The command line, as written.
+    line: String,
+    /// A hash of the content of each file that it names.
+    files: Vec<blake3::Hash>,
 }
 
 /// The programs of an augmentation with their arguments.
@@ -87,11 +101,27 @@ fn command_lines(method: &Augmentation) -> impl Iterator<Item = &String> {
     lines.into_iter().flatten()
 }
 
+/// The hashes of the programs and scripts that a command line names by a path. Programs from PATH belong to the machine.
+fn file_hashes(line: &str, located: &str) -> Vec<blake3::Hash> {
+    let hash = |path: PathBuf| {
+        let mut hash = blake3::Hasher::new();
+        // A file that cannot be read cannot be run, either.
+        let _ = File::open(path).and_then(|file| hash.update_reader(file).map(drop));
+        hash.finalize()
+    };
+    train::augment::named_scripts(line, located).into_iter().map(hash).collect()
+}
+
 /// Identifies these programs in this sweep file.
-fn fingerprint(file: &Path, programs: &[String]) -> String {
+fn fingerprint(file: &Path, programs: &[Program]) -> String {
     let mut hash = blake3::Hasher::new();
-    for part in [&*file.to_string_lossy()].into_iter().chain(programs.iter().map(String::as_str)) {
-        hash.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
+    let mut update = |part: &[u8]| {
+        hash.update(&(part.len() as u64).to_le_bytes()).update(part);
+    };
+    update(file.to_string_lossy().as_bytes());
+    for Program { line, files } in programs {
+        update(line.as_bytes());
+        files.iter().for_each(|hash| update(hash.as_bytes()));
     }
     hash.finalize().to_hex().to_string()
 }
@@ -116,14 +146,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn other_programs_or_another_file_are_another_fingerprint() {
-        let programs = |lines: &[&str]| -> Vec<String> { lines.iter().map(|&line| line.to_owned()).collect() };
-        let mark = fingerprint(Path::new("/a.yaml"), &programs(&["out", "home"]));
-        assert_eq!(fingerprint(Path::new("/a.yaml"), &programs(&["out", "home"])), mark);
-        for (file, lines) in
-            [("/b.yaml", ["out", "home"]), ("/a.yaml", ["out", "home -x"]), ("/a.yaml", ["outhome", ""])]
-        {
-            assert_ne!(fingerprint(Path::new(file), &programs(&lines)), mark);
-        }
+    fn other_programs_files_or_contents_are_another_fingerprint() {
+        let program = |line: &str, content: &str| Program {
+            line: line.to_owned(),
+            files: vec![blake3::hash(content.as_bytes())],
+        };
+        let mark = |file: &str, lines: [&str; 2], content| {
+            fingerprint(Path::new(file), &lines.map(|line| program(line, content)))
+        };
+        let known = mark("/a.yaml", ["out", "home"], "one");
+        assert_eq!(mark("/a.yaml", ["out", "home"], "one"), known);
+        assert_ne!(mark("/b.yaml", ["out", "home"], "one"), known);
+        assert_ne!(mark("/a.yaml", ["out", "home -x"], "one"), known);
+        assert_ne!(mark("/a.yaml", ["outhome", ""], "one"), known);
+        assert_ne!(mark("/a.yaml", ["out", "home"], "two"), known);
     }
 }

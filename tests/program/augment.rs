@@ -1,7 +1,6 @@
 //! `plateau augment`, and augmentations that use a program or a model: their output, and the errors before training.
 
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
 use insta::assert_snapshot;
@@ -80,16 +79,11 @@ fn sweep(out: &str, home: &str, more: &str) -> String {
     )
 }
 
-fn program(place: &Place, name: &str, script: &str) {
-    place.write(name, format!("#!/bin/sh\n{script}\n"));
-    std::fs::set_permissions(place.path(name), std::fs::Permissions::from_mode(0o755)).unwrap();
-}
-
 #[test]
 fn a_program_is_started_once_for_a_sweep() {
     let place = Place::new(&format!("{}seeds: [1, 2]\n", sweep("./out.sh", "./home.sh", "")));
-    program(&place, "out.sh", "echo started >> out.log; tr a-z A-Z");
-    program(&place, "home.sh", "echo started >> home.log; tr A-Z a-z | sed 's/the/that/'");
+    place.write_program("out.sh", "echo started >> out.log; tr a-z A-Z");
+    place.write_program("home.sh", "echo started >> home.log; tr A-Z a-z | sed 's/the/that/'");
     let note = "back_translation: computing variants of 161 texts, once for this results folder\n";
     assert!(place.expect(0, "run sweep.yaml --jobs 2 --trust").err.starts_with(note));
     assert_eq!((place.read("out.log"), place.read("home.log")), ("started\n".to_owned(), "started\n".to_owned()));
@@ -104,8 +98,8 @@ fn a_program_is_started_once_for_a_sweep() {
 fn a_program_that_fails_is_reported_before_training() {
     let message = |script: &str, more: &str| {
         let place = Place::new(&sweep("./out.sh", "./home.sh", more));
-        program(&place, "out.sh", "cat");
-        program(&place, "home.sh", script);
+        place.write_program("out.sh", "cat");
+        place.write_program("home.sh", script);
         let ended = place.expect(2, "run sweep.yaml -q --trust");
         assert!(place.trials().is_empty());
         place.plain(&ended.err).lines().nth(2).unwrap().to_owned()
@@ -114,7 +108,7 @@ fn a_program_that_fails_is_reported_before_training() {
     assert_snapshot!(message("head -n 3; echo no dictionary >&2; exit 7", ""), @"sweep.yaml:5:15: `/here/home.sh` failed (exit status: 7): no dictionary");
     assert_snapshot!(message("sleep 60", ", timeout: 0.3"), @"sweep.yaml:5:15: `/here/home.sh` has not translated 161 lines within 0.3 seconds; raise `timeout`, or run it by hand to see why");
     let place = Place::new(&sweep("./out.sh", "no-such-program a b", ""));
-    program(&place, "out.sh", "cat");
+    place.write_program("out.sh", "cat");
     assert_snapshot!(place.plain(&place.expect(2, "plan sweep.yaml").err), @r"
     error: the sweep has a mistake
 

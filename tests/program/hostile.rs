@@ -212,6 +212,21 @@ fn programs_of_a_sweep_file_run_after_consent() {
     place.expect(2, "run sweep.yaml --quiet");
     place.write("other.yaml", sweep("tee ran"));
     place.expect(2, "run other.yaml --quiet");
+    // The same command line, but the script behind it has another content.
+    place.write("sweep.yaml", sweep("./translate.sh"));
+    place.write_program("translate.sh", "exec cat");
+    place.expect(2, "run sweep.yaml --quiet");
+    place.expect(0, "run sweep.yaml --quiet --trust");
+    place.expect(0, "run sweep.yaml --quiet");
+    place.write_program("translate.sh", "exec tee hidden");
+    assert!(place.expect(2, "run sweep.yaml --quiet").err.contains("whose files have changed"));
+    // The same for a script of an interpreter.
+    place.write("sweep.yaml", sweep("sh talk.sh"));
+    place.write("talk.sh", "exec cat\n");
+    place.expect(0, "run sweep.yaml --quiet --trust");
+    place.write("talk.sh", "exec tee hidden\n");
+    place.expect(2, "run sweep.yaml --quiet");
+    assert!(!place.path("hidden").exists());
     // What the user types himself needs no consent.
     place.write("plain.yaml", small!("steps: 2\n"));
     let mut command = place.command("run plain.yaml --quiet --set");

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
@@ -61,6 +62,12 @@ impl Place {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         let mut file = OpenOptions::new().create(true).write(true).truncate(true).open(path).unwrap();
         file.write_all(content.as_ref()).unwrap();
+    }
+
+    /// Writes a program for `/bin/sh`.
+    pub fn write_program(&self, name: &str, script: &str) {
+        self.write(name, format!("#!/bin/sh\n{script}\n"));
+        fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o755)).unwrap();
     }
 
     /// Replaces a file as a whole: no reader sees a part of it.

@@ -278,6 +278,6 @@ fn a_terminal_shows_the_programs_and_asks() {
     // Other programs are asked about again, and what they hide is shown.
     place.write("sweep.yaml", sweep("tee ran \u{1b}[2J\u{1b}[1;1H\n  cat"));
     let (ended_well, screen) = answer("n\\n");
-    let question = screen.split("before:").nth(1).unwrap().split("Run them").next().unwrap();
+    let question = screen.split("since then:").nth(1).unwrap().split("Run them").next().unwrap();
     assert!(!ended_well && question.contains("tee ran \\u001b[2J\\u001b[1;1H\\u000a  cat"), "{question}");
 }

@@ -4,15 +4,14 @@
 //! process is left behind.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::path::PathBuf;
+use std::process::{Child, ExitStatus};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::context::AugmentContext;
-use super::guard::Guard;
+use super::guard::Guarded;
 use super::suggestions::{Suggestion, SuggestionTable, cached_suggestions};
 use crate::train::TrainError;
 use crate::train::data::{DataError, DataErrorKind, find};
@@ -67,6 +66,21 @@ pub(super) fn locate(line: &str, roots: &[PathBuf]) -> Result<String, TrainError
         .join(" "))
 }
 
+/// The files with code that a command line names: its program if it is given by a path, and scripts among the arguments. Other
+/// arguments may be what the program writes. `located`: the same line with the absolute path of its program.
+#[must_use]
+pub fn named_scripts(line: &str, located: &str) -> Vec<PathBuf> {
+    const SCRIPTS: [&str; 6] = ["js", "lua", "pl", "py", "rb", "sh"];
+    let (Ok((written, arguments)), Ok((program, _))) = (split_command(line), split_command(located)) else {
+        return Vec::new();
+    };
+    let is_script =
+        |path: &PathBuf| path.extension().is_some_and(|ending| SCRIPTS.iter().any(|script| ending == *script));
+    let program = Some(PathBuf::from(program)).filter(|_| written.contains('/'));
+    let scripts = arguments.into_iter().map(PathBuf::from).filter(is_script);
+    program.into_iter().chain(scripts).filter(|path| path.is_file()).collect()
+}
+
 /// Splits a command line into program and arguments at spaces outside double quotes. No shell is involved.
 fn split_command(line: &str) -> Result<(String, Vec<String>), DataError> {
     let mut words = Vec::new();
@@ -103,24 +117,10 @@ fn run(line: &str, lines: &[String], timeout: Duration) -> Result<Vec<String>, D
     }
     let (program, arguments) = split_command(line)?;
     let fail = |what: String| DataError::new(DataErrorKind::Program, format!("`{line}` {what}"));
-    let mut child = Command::new(Path::new(&program))
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .spawn()
-        .map_err(|error| fail(format!("cannot be started: {error}")).caused_by(error))?;
-    let _guard = Guard::new(&child).map_err(|error| {
-        kill_group(&mut child);
-        fail(format!("cannot be guarded by a shell: {error}")).caused_by(error)
-    })?;
-    let deadline = Instant::now() + timeout;
-    let result = communicate(&mut child, lines, deadline);
-    if !matches!(result, Ok(Some(_))) {
-        kill_group(&mut child);
-    }
-    let result = result.map_err(|error| fail(format!("cannot be read: {error}")).caused_by(error))?;
+    let mut program = Guarded::start(&program, &arguments)
+        .map_err(|error| fail(format!("cannot be guarded: {error}")).caused_by(error))?;
+    let result = communicate(&mut program.guard, lines, Instant::now() + timeout)
+        .map_err(|error| fail(format!("cannot be read: {error}")).caused_by(error))?;
     let Some(ProgramOutput { stdout, stderr, status }) = result else {
         return Err(fail(format!(
             "has not translated {} lines within {} seconds; raise `timeout`, or run it by hand to see why",
@@ -188,15 +188,6 @@ fn read_in_background(pipe: impl Read + Send + 'static) -> io::Result<Receiver<V
         let _ = sender.send(bytes);
     })?;
     Ok(receiver)
-}
-
-/// Kills the program and all processes that it started.
-pub(super) fn kill_group(child: &mut Child) {
-    if let Some(group) = rustix::process::Pid::from_raw(child.id() as i32) {
-        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-    }
-    let _ = child.kill();
-    let _ = child.wait();
 }
 
 /// `: ` and the last line of the standard error output, if there is any.

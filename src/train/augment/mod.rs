@@ -56,6 +56,8 @@ mod wordnet;
 
 pub use augmenter::Augmenter;
 pub use change_stats::ChangeStats;
+pub use command::named_scripts;
 pub use context::AugmentContext;
 pub use cutoff::Cutoff;
+pub use guard::guard;
 pub use resources::{identify, locate, resources};
