@@ -4,6 +4,7 @@
 
 mod architectures;
 mod augment;
+mod bad_days;
 #[cfg(feature = "faults")]
 mod bad_server;
 mod data;

@@ -1,8 +1,9 @@
 //! Counts the faults of a torture run, and what they have cost.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
@@ -56,11 +57,14 @@ impl Tally {
             ("= trials lost", self.lost),
             ("= trials wrong", self.wrong),
         ]);
-        let table: String = rows.iter().map(|(name, count)| format!("{name}\t{count}\n")).collect();
-        println!("{all} faults in {} s\n{table}", took.as_secs());
+        let mut table = String::new();
+        for (name, count) in rows {
+            let _ = writeln!(table, "{name}\t{count}");
+        }
+        let _ = write!(io::stdout(), "{all} faults in {} s\n{table}", took.as_secs());
         if let Some(file) = std::env::var_os("PLATEAU_TORTURE_TABLE") {
-            let mut file = OpenOptions::new().create(true).append(true).open(file).unwrap();
-            file.write_all(table.as_bytes()).unwrap();
+            let added = OpenOptions::new().create(true).append(true).open(file);
+            added.and_then(|mut file| file.write_all(table.as_bytes())).expect("the table can be written");
         }
     }
 }
