@@ -2,6 +2,8 @@
 //! dictionaries as the Trainer of transformers prints them (`{'loss': 0.7, 'epoch': 0.5}`), and lines of names and numbers
 //! (`step 10 | loss 0.7`).
 
+use std::collections::BTreeSet;
+
 use super::names::{EPOCH, PLANNED, STEP, reading};
 use super::sheet::{Field, Row, Sheet, field, number, parsed, spelled};
 
@@ -50,7 +52,7 @@ fn dictionaries(lines: &[&str]) -> Vec<Printed> {
         }
         if let Some(mut row) = dictionary(&text) {
             // The step or the epoch may stand before the dictionary.
-            for (name, value) in pairs(&line[..start]).into_iter().filter(|(name, _)| is_place(name)) {
+            for (name, value) in pairs(&line[..start]).named.into_iter().filter(|(name, _)| is_place(name)) {
                 row.entry(name).or_insert(value);
             }
             at = at.max(more);
@@ -153,18 +155,20 @@ fn steps(printed: &[Printed], total: u64) -> Option<Vec<u64>> {
 /// Lines of names and numbers. An epoch or a step stands for the lines after it, too, until the next.
 fn of_lines(lines: &[&str]) -> Sheet {
     let mut sheet = Sheet::default();
-    let (mut place, mut ignored) = (Row::new(), 0);
+    let (mut place, mut ignored, mut one_each) = (Row::new(), 0, true);
     for line in lines.iter().filter(|line| !line.trim().is_empty()) {
-        let pairs = pairs(line);
-        let mut row: Row = pairs.into_iter().collect();
+        let mut row = pairs(line).with_counters();
         if let Some(total) = PLANNED.iter().find_map(|name| number(&row, name)) {
             sheet.planned = Some(total as u64);
         }
         let here: Row = row.iter().filter(|(name, _)| is_place(name)).map(|(n, f)| (n.clone(), f.clone())).collect();
-        // A new epoch counts its steps anew.
-        if !here.is_empty() {
-            place.extend(here);
+        let own_steps = here.keys().filter(|name| is_step(name)).count();
+        one_each &= own_steps < 2;
+        if own_steps > 0 {
+            place.retain(|name, _| !is_step(name));
         }
+        // A new epoch counts its steps anew.
+        place.extend(here);
         if has_loss(&row) {
             for (name, value) in &place {
                 row.entry(name.clone()).or_insert_with(|| value.clone());
@@ -174,27 +178,70 @@ fn of_lines(lines: &[&str]) -> Sheet {
             ignored += 1;
         }
     }
+    // nanoGPT counts the same steps as `iter` in one line and as `step` in another.
+    let names: BTreeSet<&String> = sheet.rows.iter().flat_map(Row::keys).filter(|name| is_step(name)).collect();
+    if one_each && names.len() > 1 {
+        sheet.rows = sheet.rows.into_iter().map(with_one_name).collect();
+    }
     if ignored > 0 && !sheet.rows.is_empty() {
         sheet.notes.push(format!("lines without a loss are ignored ({ignored})"));
     }
     sheet
 }
 
-fn is_place(name: &str) -> bool {
-    STEP.contains(&name) || EPOCH.contains(&name)
+fn with_one_name(row: Row) -> Row {
+    row.into_iter().map(|(name, field)| (if is_step(&name) { "step".to_owned() } else { name }, field)).collect()
 }
 
-/// The numbers of a line, each with the words before it: `Epoch 1/10 - loss: 0.7 | val loss 0.6`.
-fn pairs(line: &str) -> Vec<(String, Field)> {
-    let mut pairs: Vec<(String, Field)> = Vec::new();
+fn is_step(name: &str) -> bool {
+    STEP.contains(&name)
+}
+
+fn is_place(name: &str) -> bool {
+    is_step(name) || EPOCH.contains(&name)
+}
+
+/// The numbers of a line.
+#[derive(Default)]
+struct Pairs {
+    /// Each with the words before it.
+    named: Vec<(String, Field)>,
+    /// Those of `[3/5][100/600]`, which have no name: how many are done of how many.
+    counters: Vec<f64>,
+}
+
+impl Pairs {
+    /// The row of a line. A counter without a name counts steps; the first of two counts epochs.
+    fn with_counters(self) -> Row {
+        let mut row: Row = self.named.into_iter().collect();
+        let has_epoch = row.keys().any(|name| EPOCH.contains(&name.as_str()));
+        let (epoch, step) = match self.counters[..] {
+            [step] => (None, Some(step)),
+            [_, step, ..] if has_epoch => (None, Some(step)),
+            [epoch, step, ..] => (Some(epoch), Some(step)),
+            [] => (None, None),
+        };
+        if !row.keys().any(|name| is_step(name)) {
+            let counted = [("epoch", epoch), ("step", step)];
+            row.extend(counted.iter().filter_map(|(name, value)| Some(((*name).to_owned(), Field::Number((*value)?)))));
+        }
+        row
+    }
+}
+
+/// The numbers of a line, each with the words before it: `Epoch 1/10 - loss: 0.7 | val loss 0.6`, `Epoch [1/5], Step [100/600]`.
+fn pairs(line: &str) -> Pairs {
+    let mut pairs = Pairs::default();
     let mut words: Vec<&str> = Vec::new();
     let is_end =
         |c: char| c.is_whitespace() || matches!(c, ':' | '=' | ',' | ';' | '|' | '[' | ']' | '(' | ')' | '"' | '\'');
     let mut rest = line;
     let mut new_part = true;
     while let Some(start) = rest.find(|c: char| !is_end(c)) {
-        // A separator ends what the words before it can be a name of.
-        if rest[..start].contains([',', ';', '|', '[', ']', '(', ')']) {
+        // A separator ends what the words before it can be a name of. `Step [100/600]` is a step.
+        let opens = !rest[..start].contains([',', ';', '|', ']', ')']);
+        let names_place = opens && name(&words).is_some_and(|name| is_place(&name));
+        if rest[..start].contains([',', ';', '|', '[', ']', '(', ')']) && !names_place {
             new_part = true;
         }
         rest = &rest[start..];
@@ -214,12 +261,21 @@ fn pairs(line: &str) -> Vec<(String, Field)> {
             continue;
         };
         if let Some(name) = name(&words) {
-            pairs.retain(|(known, _)| *known != name);
-            pairs.push((name, value));
+            pairs.named.retain(|(known, _)| *known != name);
+            pairs.named.push((name, value));
+        } else if words.is_empty() {
+            pairs.counters.extend(counter(token));
         }
         words.clear();
     }
     pairs
+}
+
+/// What is done of `100/600`.
+fn counter(token: &str) -> Option<f64> {
+    let (done, total) = token.split_once('/')?;
+    let (done, total): (u64, u64) = (done.parse().ok()?, total.parse().ok()?);
+    (done <= total).then_some(done as f64)
 }
 
 /// A number. Of `10/100` it is the first one. A number with a unit, such as `0.7s`, is not read.
@@ -298,6 +354,25 @@ mod tests {
         let text = "step 10: {'loss': 0.7}\n2024-01-02 | INFO | train_inner | {\"epoch\": 1, \"loss\": \"0.6\", \"num_updates\": \"20\"}\n";
         assert_eq!((numbers(text, "step"), numbers(text, "num_updates")), (vec![10.0], vec![20.0]));
         assert_eq!(numbers(text, "loss"), [0.7, 0.6]);
+    }
+
+    #[test]
+    fn counters_without_a_name_count_steps() {
+        for (text, steps) in [
+            ("[00030/03000] train_loss=0.7 lr=0.001\n[00060/03000] train_loss=0.6 lr=0.001\n", [30.0, 60.0]),
+            ("Epoch [1/5], Step [100/600], Loss: 0.7\nEpoch [1/5], Step [200/600], Loss: 0.6\n", [100.0, 200.0]),
+            ("Train Epoch: 1 [0/60000 (0%)]\tLoss: 0.7\nTrain Epoch: 1 [640/60000 (1%)]\tLoss: 0.6\n", [0.0, 640.0]),
+            ("[1/5][50/300] Loss: 0.7\n[1/5][100/300] Loss: 0.6\n", [50.0, 100.0]),
+            ("Epoch: [1][  50/5005]\tLoss 0.7 (0.7)\nEpoch: [1][ 100/5005]\tLoss 0.6 (0.65)\n", [50.0, 100.0]),
+            ("30/3000: loss=0.7\n60/3000: loss=0.6\n", [30.0, 60.0]),
+        ] {
+            assert_eq!(numbers(text, "step"), steps, "{text}");
+            assert_eq!([numbers(text, "loss"), numbers(text, "train_loss")].concat(), [0.7, 0.6], "{text}");
+            let epochs = [numbers(text, "epoch"), numbers(text, "train_epoch")].concat();
+            assert_eq!(epochs.len(), if text.contains("[") && !text.contains("3000") { 2 } else { 0 }, "{text}");
+        }
+        let nano = "step 0: train loss 0.9, val loss 0.95\niter 0: loss 0.9, time 3ms\niter 10: loss 0.8, time 3ms\n";
+        assert_eq!(numbers(nano, "step"), [0.0, 0.0, 10.0]);
     }
 
     #[test]

@@ -316,6 +316,14 @@ mod tests {
     }
 
     #[test]
+    fn many_programs_name_their_steps() {
+        for name in ["train_num_updates", "iter_num", "completed_steps", "cur_iter", "global_steps", "batch_id"] {
+            let text = format!("{name},loss\n20,0.7\n40,0.6\n60,0.5\n");
+            assert_eq!(numbered(&text).0, [20.0, 40.0, 60.0], "{name}");
+        }
+    }
+
+    #[test]
     fn epochs_number_rows_without_steps() {
         let keras = numbered("epoch,loss,val_loss\n0,0.7,0.69\n1,0.6,0.65\n");
         assert_eq!(keras, (vec![1.0, 2.0], vec![1.0, 2.0], "no column holds the steps: epochs number the rows".into()));
