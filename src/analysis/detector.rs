@@ -4,7 +4,9 @@
 //! and tells whether the loss is flat only because the schedule ended. Losses may be in any unit and steps in any numbering.
 //! Causes are left to [`super::rules`].
 
+use super::blocks::{block_count, blocks, means};
 use super::curve::Point;
+use super::extrapolation::gain;
 use super::measured::{LEAST_DELTA, Measured};
 use super::statistics::{line, mann_kendall, mean, median, robust_deviation, t95, theil_sen};
 use super::thresholds as limit;
@@ -153,16 +155,6 @@ fn scale(points: &[Point], chance: Option<f64>) -> (f64, f64) {
     ((start - best).max(chance.unwrap_or(start.abs())), start)
 }
 
-fn block_count(points: usize, most: usize) -> usize {
-    (points / 4).clamp(limit::FEWEST_BLOCKS, most)
-}
-
-/// `values` in `count` pieces of nearly equal length.
-fn blocks<T>(values: &[T], count: usize) -> impl Iterator<Item = &[T]> {
-    let n = values.len();
-    (0..count).map(move |i| &values[i * n / count..(i + 1) * n / count]).filter(|block| !block.is_empty())
-}
-
 /// The equivalence test on one stretch.
 pub fn stretch(points: &[Point], scale: f64) -> Stretch {
     let y: Vec<f64> = points.iter().map(|point| point.y).collect();
@@ -203,15 +195,6 @@ pub fn stretch(points: &[Point], scale: f64) -> Stretch {
         monotone_p: mann_kendall(&y).1,
         ..open
     }
-}
-
-/// Mean x and mean y of `count` blocks.
-fn means(points: &[Point], count: usize) -> (Vec<f64>, Vec<f64>) {
-    let centre = |block: &[Point]| {
-        let n = block.len() as f64;
-        (block.iter().map(|p| p.x).sum::<f64>() / n, block.iter().map(|p| p.y).sum::<f64>() / n)
-    };
-    blocks(points, count).map(centre).unzip()
 }
 
 /// Change over a stretch of block means and half the width of its confidence interval, as shares of the scale.
@@ -322,60 +305,8 @@ fn slow_gain(measured: &Measured<'_>, points: &[Point], detection: &Detection) -
     }
     let (first, last) = (points.first()?.x, points.last()?.x);
     let linear = -tail.change * (last - first) / tail.to.saturating_sub(tail.from).max(1) as f64;
-    let gain = gain(measured, points)? / scale;
-    let gain = gain.min(linear);
+    let gain = (gain(measured, points)? / scale).min(linear);
     (gain > (limit::LEAST_GAIN / LEAST_DELTA * measured.least_change() / scale).max(2.0 * tail.error)).then_some(gain)
-}
-
-/// By how much twice the summed learning rate would lower the loss. Where the learning rate is unknown, it is twice the steps.
-///
-/// The estimate is a fit of L0 + A S^-alpha to block means, over a grid of alpha, with L0 and A not below zero. This is the
-/// multi-power law (Luo et al. 2025) without its decay term.
-fn gain(measured: &Measured<'_>, points: &[Point]) -> Option<f64> {
-    let mut summed = 0.0;
-    let sums: Vec<Point> = measured
-        .lr
-        .iter()
-        .map(|rate| {
-            summed += rate.y.max(0.0);
-            Point { x: rate.x, y: summed }
-        })
-        .collect();
-    if sums.is_empty() {
-        summed = points.last()?.x;
-    }
-    let at = |x: f64| match sums.get(sums.partition_point(|sum| sum.x < x)).or(sums.last()) {
-        Some(sum) => sum.y,
-        None => x,
-    };
-    let (x, y) = means(points, block_count(points.len(), limit::MOST_BLOCKS));
-    let s: Vec<f64> = x.iter().map(|&x| at(x) / summed).collect();
-    if s.iter().any(|s| *s <= 0.0 || !s.is_finite()) || y.iter().any(|y| !y.is_finite()) {
-        return None;
-    }
-    let fits = (1..=40).map(|i| {
-        let alpha = 0.05 * f64::from(i);
-        let powers: Vec<f64> = s.iter().map(|s| s.powf(-alpha)).collect();
-        let (floor, rise) = floor_and_rise(&powers, &y);
-        let error: f64 = powers.iter().zip(&y).map(|(p, y)| (floor + rise * p - y).powi(2)).sum();
-        (error, rise * (1.0 - 2_f64.powf(-alpha)))
-    });
-    fits.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, gain)| gain)
-}
-
-/// Least squares of y = floor + rise * p with neither below zero.
-fn floor_and_rise(p: &[f64], y: &[f64]) -> (f64, f64) {
-    match line(p, y) {
-        Some(fit) if fit.slope > 0.0 => {
-            let floor = mean(y) - fit.slope * mean(p);
-            if floor >= 0.0 {
-                return (floor, fit.slope);
-            }
-            let (py, pp) = p.iter().zip(y).fold((0.0, 0.0), |(py, pp), (p, y)| (py + p * y, pp + p * p));
-            (0.0, py / pp)
-        }
-        _ => (mean(y), 0.0),
-    }
 }
 
 #[cfg(test)]

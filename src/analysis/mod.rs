@@ -12,10 +12,12 @@
 mod advice;
 pub mod architectures;
 pub mod arms;
+mod blocks;
 mod case;
 pub mod curve;
 pub mod detector;
 pub mod effects;
+mod extrapolation;
 pub mod finding;
 pub mod findings;
 mod floors;
