@@ -3,6 +3,7 @@
 //! Advice is made of lines of a sweep file and of sentences. A line that names the value already in force is left out.
 
 use super::case::Case;
+use super::thresholds as limit;
 use crate::trial::{Cause, Length, Reason, Scheduler, TrialConfig, Verdict, rounded_text};
 
 /// The advice on a verdict, if there is any. The verdict's evidence holds the numbers that the advice needs.
@@ -47,7 +48,11 @@ pub fn advise(verdict: &Verdict, case: &Case<'_>) -> Option<String> {
             advice.say("add examples of the other classes, or remove some of this one; compare trials by macro_f1")
         }
         Cause::Collapsed => advice.rate(1.0 / 3.0).clip(1.0),
-        Cause::Vanish => advice.line("lr: 2e-5").warmup().line("optimizer.bias_correction: true").line("model.reinit: 1"),
+        Cause::Vanish => advice
+            .safe_rate()
+            .warmup()
+            .unless(|config| config.optimizer.bias_correction, "optimizer.bias_correction: true")
+            .unless(|config| config.model.reinit > 0, "model.reinit: 1"),
         Cause::Truncated => advice.line("data.max_length: 128"),
         Cause::WarmupTooLong => advice.line("warmup: 0.1"),
         Cause::LrExhausted => match verdict.reason {
@@ -58,7 +63,7 @@ pub fn advise(verdict: &Verdict, case: &Case<'_>) -> Option<String> {
             Some(Reason::RateTooHigh) => advice.rate(0.1).warmup(),
             Some(Reason::RateTooLow) => advice.rate(10.0),
             Some(Reason::EpsTooLarge) => advice.line("optimizer.eps: 1e-8"),
-            _ => advice.say("check data.text, data.label and data.max_length on a few rows").line("lr: 2e-5").warmup(),
+            _ => advice.say("check data.text, data.label and data.max_length on a few rows").safe_rate().warmup(),
         },
         Cause::NeverFell => {
             advice.say(
@@ -87,13 +92,15 @@ pub fn advise(verdict: &Verdict, case: &Case<'_>) -> Option<String> {
         },
         Cause::LabelFloor if case.config().is_some() => advice
             .say("check the labels that suspect_labels.csv lists (in the folder of the report)")
-            .line("label_smoothing: 0.1"),
-        Cause::LabelFloor => advice.say("check the labels of the examples with the highest loss").line("label_smoothing: 0.1"),
+            .smoothing(""),
+        Cause::LabelFloor => advice.say("check the labels of the examples with the highest loss").smoothing(""),
         Cause::Overfit => advice
-            .line("stop: {patience: {metric: eval_loss, evals: 3}}")
+            .unless(|config| config.stop.patience.is_some(), "stop: {patience: {metric: eval_loss, evals: 3}}")
             .say("more data or augmentation")
             .say("fewer epochs"),
-        Cause::CalibrationOnly | Cause::Overconfident => advice.say("keep the checkpoint with the lowest loss, or set label_smoothing: 0.1"),
+        Cause::CalibrationOnly | Cause::Overconfident => {
+            advice.say("keep the checkpoint with the lowest loss").smoothing("or set ")
+        }
         Cause::UpdateRatio => advice.rate(if verdict.reason == Some(Reason::RateTooHigh) { 0.1 } else { 10.0 }),
         Cause::Stalled => advice.say(
             "fit sixteen examples alone (data.limit: 16, steps: 1000). If that works, check labels and data, else freeze, \
@@ -147,8 +154,19 @@ impl Advice<'_> {
         self.say(text)
     }
 
+    /// The learning rate that is safe for BERT, unless it is about the present one.
+    fn safe_rate(self) -> Self {
+        let is_near = |rate: f64| (rate / 2e-5 - 1.0).abs() < limit::IN_FORCE;
+        if self.case.peak_rate().is_some_and(is_near) { self } else { self.line("lr: 2e-5") }
+    }
+
     fn warmup(self) -> Self {
-        self.unless(|config| config.warmup.0 >= 0.1, "warmup: 0.1")
+        let in_force = self.case.warmup_share() > (1.0 - limit::IN_FORCE) * limit::USUAL_WARMUP;
+        if in_force { self } else { self.line("warmup: 0.1") }
+    }
+
+    fn smoothing(self, before: &str) -> Self {
+        self.unless(|config| config.label_smoothing >= 0.1, &format!("{before}label_smoothing: 0.1"))
     }
 
     fn clip(self, norm: f64) -> Self {
@@ -190,5 +208,46 @@ fn longer(advice: &Advice<'_>) -> String {
         Some(Length::Epochs(epochs)) => format!("epochs: {}", epochs * 2.0),
         Some(Length::Steps(steps)) => format!("steps: {}", steps * 2),
         None => "twice the steps".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::curve::Point;
+    use super::super::measured::Measured;
+    use super::*;
+    use crate::trial::{FractionOrSteps, Status};
+
+    /// The advice on a verdict, in a run at the learning rate `lr`, after a warm-up over `warmup` of its 200 steps.
+    fn advice(cause: Cause, lr: f64, warmup: f64, config: Option<&TrialConfig>) -> String {
+        let rate = |t: f64| lr * (t / warmup.max(1e-9)).min((1.0 - t) / (1.0 - warmup));
+        let curve = |of: &dyn Fn(f64) -> f64| {
+            (1..=200).map(|i| Point { x: f64::from(i), y: of(f64::from(i) / 200.0) }).collect::<Vec<_>>()
+        };
+        let measured =
+            Measured { train: curve(&|_| 0.69), lr: curve(&rate), config, steps: 200, ..Measured::default() };
+        let case = Case::of(&measured, Status::Finished, 0.01);
+        advise(&Verdict::cause(cause, ""), &case).unwrap_or_default()
+    }
+
+    #[test]
+    fn advice_never_repeats_a_setting_in_force() {
+        let stuck = |lr, warmup, config| advice(Cause::PriorStuck, lr, warmup, config);
+        assert!(stuck(1e-3, 0.0, None).ends_with("lr: 2e-5, warmup: 0.1"));
+        // The highest rate that is logged may be a little below the peak.
+        assert!(!stuck(1.99e-5, 0.0, None).contains("lr: 2e-5"));
+        assert!(!stuck(1e-3, 0.2, None).contains("warmup"), "the log shows it");
+        let with = |change: &dyn Fn(&mut TrialConfig)| {
+            let mut config = TrialConfig::default();
+            change(&mut config);
+            config
+        };
+        let steps = with(&|config| config.warmup = FractionOrSteps(40.0));
+        assert!(!stuck(1e-3, 0.2, Some(&steps)).contains("warmup"), "40 of 200 steps");
+        let few = with(&|config| config.warmup = FractionOrSteps(2.0));
+        assert!(stuck(1e-3, 0.01, Some(&few)).contains("warmup: 0.1"), "2 of 200 steps");
+        let smooth = with(&|config| config.label_smoothing = 0.1);
+        assert!(!advice(Cause::CalibrationOnly, 1e-4, 0.1, Some(&smooth)).contains("label_smoothing"));
+        assert!(advice(Cause::CalibrationOnly, 1e-4, 0.1, None).contains("label_smoothing: 0.1"));
     }
 }

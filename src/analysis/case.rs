@@ -2,6 +2,8 @@
 //!
 //! "H" is the entropy of the class prior, the loss of the best guess that ignores the input.
 
+use std::fmt;
+
 use super::curve::Point;
 use super::detector::{Detection, detect};
 use super::measured::{Measured, chance};
@@ -30,6 +32,27 @@ pub struct Block {
     pub from: u64,
     pub to: u64,
     pub mean: f64,
+}
+
+/// Equal probabilities for all of a few classes.
+pub struct Guess {
+    pub classes: usize,
+    pub loss: f64,
+    /// `ln` in nats, `log2` in bits.
+    log: &'static str,
+}
+
+impl Guess {
+    /// Whether it is one in nats among so few classes that a loss seldom has its level for another reason.
+    pub fn is_plain(&self) -> bool {
+        self.log == "ln" && self.classes <= limit::FEWEST_CLASSES
+    }
+}
+
+impl fmt::Display for Guess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a guess over {} classes ({} {} = {:.3})", self.classes, self.log, self.classes, self.loss)
+    }
 }
 
 impl<'a> Case<'a> {
@@ -123,6 +146,24 @@ impl<'a> Case<'a> {
         let first = self.measured.lr.first().map_or(0.0, |rate| rate.y);
         let rises = self.logged_peak().is_some_and(|highest| first < limit::BELOW_PRIOR * highest);
         self.measured.steps > self.measured.end() && rises && peak >= limit::COMPLETE * end
+    }
+
+    /// The guess among few classes that has the loss `level`, in nats or in bits.
+    pub fn guess_at(level: f64) -> Option<Guess> {
+        let of = |classes: usize| {
+            let nats = (classes as f64).ln();
+            [(nats, "ln"), (nats / std::f64::consts::LN_2, "log2")].map(|(loss, log)| Guess { classes, loss, log })
+        };
+        let off = |guess: &Guess| (level / guess.loss - 1.0).abs();
+        let nearest = (2..=limit::FEW_CLASSES).flat_map(of).min_by(|a, b| off(a).total_cmp(&off(b)));
+        nearest.filter(|guess| off(guess) < limit::AT_UNIFORM)
+    }
+
+    /// Whether the training loss comes from its start to its end by more than noise.
+    pub fn falls_from_start(&self) -> bool {
+        let few = (self.measured.train.len() / 20).clamp(1, 20) as f64;
+        let margin = (3.0 * self.noise() / few.sqrt()).max((limit::ROSE - 1.0) * self.tail());
+        self.train_start().is_some_and(|start| start > self.tail() + margin)
     }
 
     /// Whether the loss is that of guessing among a few classes, in nats; in bits too where the start of the run is seen. For
@@ -368,6 +409,15 @@ impl<'a> Case<'a> {
         let (config, ratio, peak) = (self.config()?, self.largest_update()?, self.logged_peak()?);
         let eps = config.optimizer.eps;
         (ratio < limit::RATIO_OF_RATE * peak && eps > limit::USUAL_EPS).then_some(eps)
+    }
+
+    /// Share of the steps over which the learning rate rises, as configured or as logged.
+    pub fn warmup_share(&self) -> f64 {
+        let steps = self.measured.steps.max(self.measured.end());
+        if let Some(config) = self.config() {
+            return config.warmup.steps(steps) as f64 / steps.max(1) as f64;
+        }
+        if self.shows_warmup() { self.measured.rate_peak() as f64 / steps.max(1) as f64 } else { 0.0 }
     }
 
     /// Whether the learning rate rises over several rows to its peak and falls afterwards.

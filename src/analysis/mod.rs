@@ -23,6 +23,7 @@ pub mod findings;
 mod floors;
 mod format;
 pub mod groups;
+pub mod late_rise;
 pub mod measured;
 mod neighbours;
 pub mod probes;

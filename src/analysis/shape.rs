@@ -4,6 +4,7 @@
 //! al. 2021): the mean of a good run and a failed one is a loss that no run had. Causes are left to [`super::rules`].
 
 use super::curve::{self, Point};
+use super::late_rise::{Rise, late_rise};
 use super::measured::Measured;
 use super::statistics::median;
 use super::thresholds as limit;
@@ -156,9 +157,13 @@ pub fn judge(measured: &Measured<'_>, status: Status, delta: f64) -> Shape {
         _ if has_diverged(measured) => return Shape::Diverged { step: measured.end() },
         _ => {}
     }
-    if let Some(Jump { step, .. }) = late_jump(measured) {
-        return Shape::Diverged { step };
-    }
+    let shape = of_evaluations(measured, delta);
+    // A loss that comes back to guessing has collapsed.
+    let diverges = |rise: &Rise| rise.is_above_all || !shape.failed();
+    late_rise(measured).filter(diverges).map_or(shape, |Rise { step, .. }| Shape::Diverged { step })
+}
+
+fn of_evaluations(measured: &Measured<'_>, delta: f64) -> Shape {
     let points = &measured.eval;
     if points.len() < FEWEST_EVALS {
         return Shape::TooShort;
@@ -304,75 +309,21 @@ fn train_falls(measured: &Measured<'_>) -> bool {
     start.zip(end).is_some_and(|(start, end)| end < limit::POOR_FALL * start && !is_uniform_guess(end))
 }
 
-/// A loss that leaps at the very end.
-pub struct Jump {
-    pub step: u64,
-    pub from: f64,
-    pub to: f64,
-    /// Of the evaluation loss, else of the training loss.
-    pub is_eval: bool,
-}
-
-/// A last evaluation, or last training losses, clearly above everything before and more than twice the level before.
-pub fn late_jump(measured: &Measured<'_>) -> Option<Jump> {
-    eval_jump(&measured.eval).or_else(|| train_jump(&measured.train))
-}
-
-fn eval_jump(points: &[Point]) -> Option<Jump> {
-    let (last, before) = points.split_last()?;
-    let previous = before.last()?;
-    let greatest = before.iter().map(|point| point.y).fold(0.0, f64::max);
-    let leaps = last.y > limit::DIVERGES * previous.y && last.y > limit::ABOVE_ALL * greatest;
-    let jumps = before.len() >= 2 && leaps && previous.y > 0.0;
-    jumps.then_some(Jump { step: last.x as u64, from: previous.y, to: last.y, is_eval: true })
-}
-
-fn train_jump(points: &[Point]) -> Option<Jump> {
-    let tail = (points.len() / 20).clamp(2, 20);
-    let before = &points[..points.len().checked_sub(tail).filter(|before| *before >= 2 * tail)?];
-    let last: Vec<f64> = points[before.len()..].iter().map(|point| point.y).collect();
-    let level = median(&last);
-    // Most earlier losses must lie far below the last ones. One spike among them does not count.
-    let usual = median(&before.iter().map(|point| point.y).collect::<Vec<_>>());
-    let start = median(&before[..tail].iter().map(|point| point.y).collect::<Vec<_>>());
-    if level.is_nan() || level <= limit::DIVERGES * usual.max(start) {
-        return short_jump(points);
-    }
-    let over = limit::DIVERGES * usual.max(start);
-    let first = points.len() - points.iter().rev().take_while(|point| point.y > over).count();
-    let from = points.get(first.checked_sub(1)?)?;
-    Some(Jump { step: points.get(first)?.x as u64, from: from.y, to: points.last()?.y, is_eval: false })
-}
-
-/// The last few training losses, at least two, clearly above everything before. A single one is a spike.
-fn short_jump(points: &[Point]) -> Option<Jump> {
-    let usual = median(&points.iter().map(|point| point.y).collect::<Vec<_>>());
-    let last = points.iter().rev().take_while(|point| point.y > limit::DIVERGES * usual).count();
-    let (before, leap) = points.split_at(points.len() - last);
-    let from = before.last()?;
-    let greatest = before.iter().map(|point| point.y).fold(0.0, f64::max);
-    let is_above = leap.iter().all(|point| point.y > limit::ABOVE_ALL * greatest);
-    let found = leap.len() >= 2 && is_above && from.y > 0.0;
-    found.then(|| Jump { step: leap[0].x as u64, from: from.y, to: leap[leap.len() - 1].y, is_eval: false })
-}
-
 /// First step of a loss that is not finite. A gradient norm that is not finite counts only if it ended the trial, or stays so to
-/// the end: a single one is a step that mixed-precision loss scaling skipped. That of a loss of exactly 0 after others says nothing
-/// of its own.
+/// the end: a single one is a step that mixed-precision loss scaling skipped. That of a loss of exactly 0 says nothing of its own.
 fn first_not_finite(measured: &Measured<'_>, status: Status) -> Option<u64> {
     let losses = [&measured.train, &measured.eval].into_iter();
     let first = losses.filter_map(|curve| curve.iter().find(|point| !point.y.is_finite()));
     let norms = &measured.grad_norm;
     let broken = norms.iter().rev().take_while(|point| !point.y.is_finite()).count();
     let stays = broken >= NORMS_TO_THE_END || status == Status::Diverged;
-    let norm = norms.get(norms.len() - broken).filter(|norm| stays && !is_zero_after_others(&measured.train, norm.x));
+    let norm = norms.get(norms.len() - broken).filter(|norm| stays && !is_zero(&measured.train, norm.x));
     first.chain(norm).map(|point| point.x as u64).min()
 }
 
-/// Whether the training loss at `step` is exactly 0, and was not before.
-fn is_zero_after_others(train: &[Point], step: f64) -> bool {
-    let at = train.iter().find(|point| point.x >= step);
-    at.is_some_and(|point| point.y == 0.0) && train.iter().any(|point| point.x < step && point.y > 0.0)
+/// Whether the training loss at `step` is exactly 0.
+fn is_zero(train: &[Point], step: f64) -> bool {
+    train.iter().find(|point| point.x >= step).is_some_and(|point| point.y == 0.0)
 }
 
 /// Whether the trial ended early with a loss far above its start.
@@ -417,11 +368,11 @@ pub fn verdict(measured: &Measured<'_>, shape: Shape, delta: f64) -> Verdict {
         Shape::NotFinite { step } => not_finite(measured, step),
         Shape::Diverged { step } => {
             let loss = measured.train.last().map_or(f64::NAN, |point| point.y);
-            match late_jump(measured) {
-                Some(jump) if jump.is_eval => {
-                    format!("diverged at step {step}: eval loss {:.3} after {:.3}", jump.to, jump.from)
+            match late_rise(measured) {
+                Some(rise) if rise.is_eval => {
+                    format!("diverged at step {step}: eval loss {:.3} after {:.3}", rise.to, rise.from)
                 }
-                Some(jump) => format!("diverged from step {step}: train loss {:.3} after {:.3}", jump.to, jump.from),
+                Some(rise) => format!("diverged from step {step}: train loss {:.3} after {:.3}", rise.to, rise.from),
                 None => format!("diverged at step {step}: train loss {loss:.3}"),
             }
         }

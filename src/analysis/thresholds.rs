@@ -58,6 +58,8 @@ pub const SURE_MARGIN: f64 = 0.08;
 pub const RANKS: f64 = 0.8;
 /// Relative distance from ln K, or log2 K, within which a loss is that of guessing among K classes (own).
 pub const NEAR_UNIFORM: f64 = 0.02;
+/// The same distance within which a text says so (own).
+pub const AT_UNIFORM: f64 = 0.01;
 /// Greatest K for which a loss is compared with that of guessing among K classes (own).
 pub const FEW_CLASSES: usize = 10;
 /// `NEVER_FELL`: share of the start above which a loss has not moved (own).
@@ -76,6 +78,16 @@ pub const SEEN_START: f64 = 0.02;
 pub const DIVERGES: f64 = 2.0;
 /// Multiple of the greatest value before that such a leap must exceed as well (own).
 pub const ABOVE_ALL: f64 = 1.25;
+/// Share of the fall that losses below the start must give back to diverge (own).
+pub const GIVEN_BACK: f64 = 1.0 / 3.0;
+/// Standard deviations of a single loss that such a rise must exceed (own: the greatest of 10,000 normal values lies at 4).
+pub const BEYOND_NOISE: f64 = 8.0;
+/// Fewest losses that stay high (own).
+pub const FEWEST_HIGH: usize = 3;
+/// Rows over which a loss leaps. Over more it climbs (own).
+pub const LEAP_ROWS: usize = 3;
+/// Share of a rise that its first two losses have if it is a leap (own).
+pub const LEAPS: f64 = 0.6;
 /// Learning little, where H is unknown: share of the loss at the start (own).
 pub const LITTLE_OF_START: f64 = 0.8;
 /// `PRIOR_SHIFT`: p-value of the chi-squared test of the class frequencies (own).
@@ -92,6 +104,12 @@ pub const DROPS_TO_ZERO: f64 = 0.1;
 pub const CLOSE_TO_ZERO: f64 = 0.01;
 /// `ZERO_LOSS`: number of zeros at the end (own).
 pub const FEWEST_ZEROS: usize = 3;
+/// `ESCAPED_LATE`: fall during the stay at guessing divided by the fall after it over as many blocks. A steady fall has 1 (own).
+pub const STAYS_STILL: f64 = 0.25;
+/// Relative distance within which a number that is advised is the one in force (own).
+pub const IN_FORCE: f64 = 0.05;
+/// Usual share of the steps for a warm-up (tuning playbook).
+pub const USUAL_WARMUP: f64 = 0.1;
 /// Rows of a log that show a warm-up before the peak (own).
 pub const SEEN_WARMUP: usize = 3;
 /// Share of the planned steps that a log of a complete run covers. Also the share of a log up to its peak learning rate, above
@@ -177,6 +195,8 @@ pub const NOISY_EVALS: usize = 8;
 pub const SHORT_CHANGE: f64 = 0.01;
 /// Logs too short for a trend: evaluations that show that nothing is learned (source as for [`SHORT_CHANGE`]).
 pub const SHORT_EVALS: usize = 4;
+/// The same at ln 2, ln 3 or ln 4 (own).
+pub const SHORT_EVALS_AT_UNIFORM: usize = 3;
 /// Share of H below which the training data are fitted (21 of 218 public runs).
 pub const FITTED: f64 = 0.05;
 /// `LABEL_FLOOR`: share of wrong answers among the most confident ones above which labels are wrong, at the evaluation with the

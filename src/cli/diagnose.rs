@@ -13,9 +13,10 @@ use super::output::print;
 use super::sweep_file::read_text;
 use crate::analysis::detector::{Series, Stretch, Trend};
 use crate::analysis::effects;
+use crate::analysis::late_rise::late_rise;
 use crate::analysis::measured::LEAST_DELTA;
 use crate::analysis::shape::verdict;
-use crate::analysis::{Diagnosis, Finding, Measured, Run, diagnose as judge};
+use crate::analysis::{Diagnosis, Finding, Measured, Run, Shape, diagnose as judge};
 use crate::logs::{Log, label_shares};
 use crate::run::survey_folder;
 use crate::store::{StoreError, TrialDir};
@@ -156,10 +157,11 @@ fn text(judged: &[Judged<'_>], findings: &[Finding]) -> String {
         for other in others {
             let _ = writeln!(text, "  also {}: {}", other.id, other.text);
         }
-        let _ = writeln!(text, "  {}", trend(&log.diagnosis));
+        let _ = writeln!(text, "  {}", trend(&log.measured, &log.diagnosis));
         if !log.measured.eval.is_empty() {
             let shape = verdict(&log.measured, log.diagnosis.shape, LEAST_DELTA);
-            let _ = writeln!(text, "  eval loss: {}", shape.text);
+            let whose = if is_of_the_run(&log.measured, log.diagnosis.shape) { "run" } else { "eval loss" };
+            let _ = writeln!(text, "  {whose}: {}", shape.text);
         }
         for note in log.notes {
             let _ = writeln!(text, "  note: {note}");
@@ -175,11 +177,24 @@ fn text(judged: &[Judged<'_>], findings: &[Finding]) -> String {
     text
 }
 
+/// Whether a shape is that of the training loss or the gradient norm.
+fn is_of_the_run(measured: &Measured<'_>, shape: Shape) -> bool {
+    match shape {
+        Shape::NotFinite { .. } => measured.eval.iter().all(|point| point.y.is_finite()),
+        Shape::Diverged { .. } => late_rise(measured).is_none_or(|rise| !rise.is_eval),
+        _ => false,
+    }
+}
+
 /// `train loss: flat from step 120 at 0.693; change -0.001 ± 0.003 over steps 201 to 300; 33 % of the learning rate`.
-fn trend(diagnosis: &Diagnosis) -> String {
+fn trend(measured: &Measured<'_>, diagnosis: &Diagnosis) -> String {
     let found = &diagnosis.detection;
     let Stretch { trend, change, half, level, from, to, .. } = found.tail;
     let series = if found.series == Series::Probe { "clean train loss" } else { "train loss" };
+    let rise = late_rise(measured).filter(|rise| !rise.is_eval && matches!(diagnosis.shape, Shape::Diverged { .. }));
+    if let Some(rise) = rise {
+        return format!("{series}: {:.3} up to step {}, {:.3} at the end", rise.from, rise.step, rise.to);
+    }
     let head = match (trend, found.onset) {
         (Trend::TooShort | Trend::NotFinite, _) => return format!("{series}: {}", trend.id().replace('_', " ")),
         (_, Some(onset)) => format!("flat from step {onset} at {level:.3}"),

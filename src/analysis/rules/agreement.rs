@@ -56,6 +56,25 @@ pub fn agrees(shape: ShapeKind, verdict: &Verdict) -> bool {
     !(verdict.is_cause() && verdict.id.cause().is_some_and(contradicts))
 }
 
+/// Whether another verdict says something beside the primary one. What a run does that breaks or learns nothing is often the
+/// consequence of that, or contradicts it.
+pub fn adds_to(primary: &Verdict, other: &Verdict) -> bool {
+    let (Some(first), Some(second)) = (primary.id.cause(), other.id.cause()) else { return true };
+    let silent = [Cause::Wasted, Cause::EvalNoisy, Cause::LrExhausted, Cause::Unresolved, Cause::EscapedLate];
+    match first {
+        Cause::ZeroLoss => {
+            matches!(second, Cause::MissingClass | Cause::PriorShift | Cause::LeakedRows | Cause::BadInit)
+        }
+        // Before any step has worked, no learning rate is too high.
+        Cause::NonFinite if primary.reason == Some(Reason::Start) && second == Cause::AfterWarmup => false,
+        Cause::Frozen if second == Cause::NeverFell => false,
+        Cause::NonFinite | Cause::Diverged | Cause::PriorStuck | Cause::NeverFell | Cause::Frozen => {
+            other.is_cause() || !silent.contains(&second)
+        }
+        _ => true,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,6 +93,10 @@ mod tests {
         check(ShapeKind::StillImproving, Cause::Frozen, false);
         let head_alone = Verdict::cause(Cause::Frozen, "").with_reason(Reason::Encoder);
         assert!(agrees(ShapeKind::StillImproving, &head_alone), "the head improves");
+        let beside = |first, second: Verdict| adds_to(&Verdict::cause(first, ""), &second);
+        assert!(!beside(Cause::NeverFell, Verdict::note(Cause::EvalNoisy, "")));
+        assert!(!beside(Cause::ZeroLoss, Verdict::cause(Cause::AfterWarmup, "")));
+        assert!(beside(Cause::Overfit, Verdict::note(Cause::EvalNoisy, "")));
         // Faults that a setting or the data show stand beside every shape.
         for &shape in ShapeKind::ALL {
             for cause in [Cause::NonFinite, Cause::DecayTooStrong, Cause::Truncated, Cause::PriorShift] {

@@ -10,8 +10,8 @@ type Rule = fn(&Case<'_>) -> Option<Verdict>;
 /// is too high, what was never learned, a learning rate that is too low, and what is learned but does not generalise. Notes
 /// are sorted behind all causes.
 const RULES: &[Rule] = &[
-    stability::non_finite,
     stability::zero_loss,
+    stability::non_finite,
     data::missing_class,
     data::prior_shift,
     data::leaked_rows,
@@ -56,5 +56,8 @@ pub fn found(case: &Case<'_>) -> Vec<Verdict> {
     verdicts.sort_by_key(|verdict| !verdict.is_cause());
     // A long log and a short one have rules of their own for the same cause.
     verdicts.dedup_by(|next, kept| next.id == kept.id);
+    if let Some(primary) = verdicts.first().cloned() {
+        verdicts.retain(|verdict| *verdict == primary || agreement::adds_to(&primary, verdict));
+    }
     verdicts
 }

@@ -187,7 +187,14 @@ pub fn stalled(case: &Case<'_>) -> Option<Verdict> {
         percent(found.tail.level / chance)
     );
     let onset = found.onset.unwrap_or(found.tail.from);
-    let verdict = Verdict::cause(Cause::Stalled, text).over((onset, found.tail.to));
+    // After a decay, a log of another program does not tell a floor from a good end: it has no clean loss.
+    let is_spent = found.rate_share.is_some_and(|share| share < limit::SPENT_SHARE);
+    let verdict = if is_spent && case.config().is_none() {
+        Verdict::note(Cause::Stalled, text)
+    } else {
+        Verdict::cause(Cause::Stalled, text)
+    };
+    let verdict = verdict.over((onset, found.tail.to));
     Some(verdict.with_evidence(&[("level", found.tail.level), ("chance", chance)]))
 }
 

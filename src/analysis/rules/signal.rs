@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::analysis::case::{Case, finite};
+use crate::analysis::case::{Case, Guess, finite};
 use crate::analysis::format::percent;
 use crate::analysis::shape::Shape;
 use crate::analysis::statistics::{mean, median};
@@ -14,8 +14,11 @@ use crate::trial::{Architecture, Cause, DiagnosticRow, Reason, Verdict};
 pub fn bad_init(case: &Case<'_>) -> Option<Verdict> {
     let classes = case.measured.train_prior.len();
     let uniform = (classes as f64).ln();
-    let first = case.measured.eval.first().filter(|point| point.x == 0.0).or(case.measured.train.first())?;
-    if classes < 2 || !first.y.is_finite() {
+    let untrained = case.measured.eval.first().filter(|point| point.x == 0.0);
+    let first = untrained.or(case.measured.train.first())?;
+    // The first loss that another program logs is the mean of many steps, or of an epoch. It may be low because the run has learned.
+    let has_learned = untrained.is_none() && case.config().is_none() && first.y < uniform;
+    if classes < 2 || !first.y.is_finite() || has_learned {
         return None;
     }
     let off = (first.y - uniform).abs() / uniform;
@@ -248,10 +251,32 @@ pub fn never_fell(case: &Case<'_>) -> Option<Verdict> {
     if known || !(case.shape == Shape::Stuck || is_flat_from_the_start(case)) {
         return None;
     }
-    let level = if case.has_course() { case.tail() } else { case.eval_end().unwrap_or(case.tail()) };
-    let text = format!(
-        "the training loss never falls below its start and ends at {level:.3}: nothing is learned, or nothing is left to learn"
-    );
+    let by_train = case.has_course();
+    let level = if by_train { case.tail() } else { case.eval_end().unwrap_or(case.tail()) };
+    let course = match case.train_start().filter(|_| by_train) {
+        None => format!("the eval loss stays at {level:.3}"),
+        Some(start) if case.falls_from_start() => {
+            format!("the training loss only falls from {start:.3} to {level:.3}")
+        }
+        Some(start) => format!("the training loss starts at {start:.3} and ends at {level:.3}"),
+    };
+    // A level that is not known well may be near that of any guess.
+    let tail = &case.detection.tail;
+    let is_known = !by_train || tail.half * case.detection.scale < 2.0 * limit::AT_UNIFORM * level;
+    let accuracies = case.measured.accuracies();
+    let agrees = |guess: &Guess| {
+        let near = |accuracy: &f64| (accuracy - 1.0 / guess.classes as f64).abs() < limit::MAJORITY_MARGIN / 2.0;
+        !accuracies.is_empty() && accuracies.iter().all(near)
+    };
+    let text = match Case::guess_at(level).filter(|_| is_known) {
+        Some(guess) if guess.is_plain() || agrees(&guess) => {
+            format!("{course}, the loss of {guess}: nothing is learned")
+        }
+        Some(guess) => {
+            format!("{course}, which {guess} has too: nothing is learned, or nothing is left to learn")
+        }
+        None => format!("{course}: nothing is learned, or nothing is left to learn"),
+    };
     Some(Verdict::cause(Cause::NeverFell, text).over(case.all_steps()).with_evidence(&[("level", level)]))
 }
 
@@ -267,13 +292,20 @@ fn is_flat_from_the_start(case: &Case<'_>) -> bool {
 /// `ESCAPED_LATE`: the loss stays at guessing for long, and falls then.
 pub fn escaped_late(case: &Case<'_>) -> Option<Verdict> {
     let chance = case.chance.filter(|_| case.has_course())?;
-    let stay = case.blocks.iter().take_while(|block| block.mean >= limit::AT_PRIOR * chance).count();
+    // A fresh head may start far above guessing.
+    let settled = case.blocks.iter().position(|block| block.mean <= limit::OVER_PRIOR * chance)?;
+    let stay = case.blocks[settled..].iter().take_while(|block| block.mean >= limit::AT_PRIOR * chance).count();
     let share = stay as f64 / case.blocks.len() as f64;
     let escaped = case.blocks.last()?.mean < limit::BELOW_PRIOR * chance;
     if share < limit::LEARNED_BLOCKS || !escaped {
         return None;
     }
-    let at = case.blocks.get(stay)?.from;
+    let block = |index: usize| case.blocks[index.min(case.blocks.len() - 1)].mean;
+    let (first, last, after) = (block(settled), block(settled + stay - 1), block(settled + 2 * stay));
+    if first - last > limit::STAYS_STILL * (last - after) {
+        return None;
+    }
+    let at = case.blocks.get(settled + stay)?.from;
     let text = format!(
         "the loss stays at that of guessing ({chance:.3}) up to step {at} and falls then; this is not a failure"
     );

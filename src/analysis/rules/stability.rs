@@ -4,8 +4,9 @@ use crate::analysis::case::Case;
 use crate::analysis::curve::Point;
 use crate::analysis::detector::Trend;
 use crate::analysis::format::percent;
-use crate::analysis::shape::{Jump, late_jump};
-use crate::analysis::statistics::median;
+use crate::analysis::late_rise::late_rise;
+use crate::analysis::shape::Shape;
+use crate::analysis::statistics::{mean, median};
 use crate::analysis::thresholds as limit;
 use crate::trial::{Cause, Reason, Verdict};
 
@@ -52,36 +53,54 @@ pub fn non_finite(case: &Case<'_>) -> Option<Verdict> {
     Some(Verdict::cause(Cause::NonFinite, text).over(steps).with_evidence(&evidence))
 }
 
-/// `ZERO_LOSS`: the training loss drops to exactly zero within one step and stays there.
+/// `ZERO_LOSS`: the training loss drops to exactly zero within one step and stays there, or is zero from the start.
 pub fn zero_loss(case: &Case<'_>) -> Option<Verdict> {
     let points = &case.measured.train;
     let zeros = points.iter().rev().take_while(|point| point.y == 0.0).count();
-    let first = points.len() - zeros;
-    let before = points.get(first.checked_sub(1)?)?;
-    let start = case.train_start()?;
-    let came_close = points[..first].iter().any(|point| point.y < limit::CLOSE_TO_ZERO * start);
-    let drops = before.y > limit::DROPS_TO_ZERO * start && !came_close;
-    if zeros < limit::FEWEST_ZEROS || !drops {
+    let (before, zero) = points.split_at(points.len() - zeros);
+    let at = zero.first()?.x;
+    let norms = || case.measured.grad_norm.iter().filter(|norm| norm.x >= at);
+    let are_broken = norms().next().is_some() && norms().all(|norm| !norm.y.is_finite());
+    let is_nan_before = [before, &case.measured.eval].concat().iter().any(|point| point.x < at && !point.y.is_finite());
+    if zeros < limit::FEWEST_ZEROS && !are_broken || is_nan_before {
         return None;
     }
-    let at = points.get(first)?.x as u64;
-    let text = format!(
-        "the training loss drops from {:.3} to exactly 0 at step {at} and stays there: the labels are masked, or numbers underflow (fp16)",
-        before.y
-    );
-    let verdict = Verdict::cause(Cause::ZeroLoss, text).over((at, case.measured.end()));
-    Some(verdict.with_evidence(&[("before", before.y), ("zeros", zeros as f64)]))
+    let course = if let Some(last) = before.last() {
+        let first: Vec<f64> = before[..(before.len() / 20).clamp(1, 20)].iter().map(|point| point.y).collect();
+        let start = mean(&first);
+        let came_close = before.iter().any(|point| point.y < limit::CLOSE_TO_ZERO * start);
+        if last.y <= limit::DROPS_TO_ZERO * start || came_close {
+            return None;
+        }
+        format!("drops from {:.3} to exactly 0 at step {at} and stays there", last.y)
+    } else {
+        // The objective of reinforcement learning may be 0 beside gradients that work.
+        if norms().any(|norm| norm.y.is_finite() && norm.y > 0.0) {
+            return None;
+        }
+        "is exactly 0 from the first row on".to_owned()
+    };
+    let text = format!("the training loss {course}: the labels are masked, or numbers underflow (fp16)");
+    let verdict = Verdict::cause(Cause::ZeroLoss, text).over((at as u64, case.measured.end()));
+    let last = before.last().map_or(f64::NAN, |point| point.y);
+    Some(verdict.with_evidence(&[("before", last), ("zeros", zeros as f64)]))
 }
 
-/// DIVERGED: the last losses, or the last evaluation, leap above everything before.
+/// DIVERGED: the last losses, or the last evaluation, leave the level that the run had reached, and stay far above it.
 pub fn diverged(case: &Case<'_>) -> Option<Verdict> {
-    let Jump { step, from, to, is_eval } = late_jump(case.measured)?;
-    let text = format!(
-        "the {} loss leaps from {from:.3} to {to:.3} at step {step}, above everything before",
-        if is_eval { "eval" } else { "training" }
-    );
-    let verdict = Verdict::cause(Cause::Diverged, text).over((step, case.measured.end()));
-    Some(verdict.with_evidence(&[("before", from), ("after", to)]))
+    let rise = late_rise(case.measured).filter(|_| matches!(case.shape, Shape::Diverged { .. }))?;
+    let (step, from, to) = (rise.step, rise.from, rise.to);
+    let which = if rise.is_eval { "eval" } else { "training" };
+    let course = match (rise.is_leap, rise.is_above_all) {
+        (true, true) => format!("leaps from {from:.3} to {to:.3} at step {step}, above everything before"),
+        (true, false) if rise.is_eval => format!("leaps from {from:.3} to {to:.3} at step {step}"),
+        (true, false) => {
+            format!("leaps from {from:.3} to {to:.3} at step {step}, and stays far above the level before")
+        }
+        (false, _) => format!("climbs from {from:.3} at step {step} to {to:.3} at the end"),
+    };
+    let verdict = Verdict::cause(Cause::Diverged, format!("the {which} loss {course}"));
+    Some(verdict.over((step, case.measured.end())).with_evidence(&[("before", from), ("after", to)]))
 }
 
 /// First step of the trouble that a learning rate too high makes: a NaN, a loss above guessing, or a collapse.

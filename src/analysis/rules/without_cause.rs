@@ -29,6 +29,12 @@ pub fn without_cause(case: &Case<'_>) -> Verdict {
     Verdict::note(cause, text).over(case.tail_steps()).with_evidence(&[("level", tail.level), ("change", change)])
 }
 
+/// Whether a flat loss surely fell by more than what matters.
+fn falls_a_little(case: &Case<'_>) -> bool {
+    let tail = &case.detection.tail;
+    -tail.change > 2.0 * tail.error && -tail.change * case.detection.scale > case.measured.least_change()
+}
+
 /// What the training loss does at the end, as a clause.
 fn at_the_end(case: &Case<'_>, change: f64) -> String {
     let level = case.tail();
@@ -43,6 +49,10 @@ fn at_the_end(case: &Case<'_>, change: f64) -> String {
         }
         Trend::Rising => format!("; the training loss rises by {change:.3} over its last third"),
         Trend::Flat { .. } if case.is_fitted() => format!("; the training data are fitted, at {level:.3}"),
+        Trend::Flat { .. } if falls_a_little(case) => format!(
+            "; the training loss is nearly flat at {level:.3}: it fell by {:.3} over its last third, and as many steps again would gain little",
+            -change
+        ),
         Trend::Flat { .. } => format!("; the training loss is flat at {level:.3}"),
         Trend::Unresolved { .. } | Trend::NotFinite | Trend::TooShort => String::new(),
     }

@@ -154,7 +154,9 @@ fn a_leap_of_the_last_losses_is_a_divergence() {
         assert_eq!(primary(&run(leaping, to)), Cause::Diverged, "the last {leaping} at {to}");
     }
     assert_ne!(primary(&run(1, 9.0)), Cause::Diverged, "a single spike");
-    assert_ne!(primary(&run(3, 2.0)), Cause::Diverged, "not above its start");
+    assert_ne!(primary(&run(2, 2.4)), Cause::Diverged, "two below the start");
+    assert_ne!(primary(&run(3, 1.6)), Cause::Diverged, "a fifth of the fall");
+    assert_eq!(primary(&run(3, 2.4)), Cause::Diverged, "far above its level, and it stays");
     for (evals, last) in [(vec![1.3, 1.1, 1.0, 0.96, 0.95], 2.3), (vec![2.5, 1.2, 1.0, 0.95], 4.5)] {
         let train = || noisy(200, 0.03, |t| 1.0 + (-t / 0.1).exp());
         assert_ne!(primary(&foreign(train(), evals.clone(), vec![])), Cause::Diverged);
@@ -216,4 +218,92 @@ fn a_warm_up_must_be_seen() {
         .collect();
     early.steps = 50;
     assert_ne!(primary(&early), Cause::WarmupTooLong, "the run continues");
+}
+
+#[test]
+fn a_climb_at_the_end_is_a_divergence() {
+    let climb = |t: f64| 0.9 + 1.4 * (-t / 0.07).exp() + 1.6 * ((t - 5.0 / 6.0) * 6.0).max(0.0);
+    let log = foreign(noisy(200, 0.03, climb), vec![], vec![]);
+    let found = diagnose(&log, Status::Finished, LEAST_DELTA);
+    assert!(found.verdicts[0].id == Cause::Diverged && found.verdicts.len() == 1, "{found:?}");
+    insta::assert_snapshot!(found.verdicts[0].text, @"the training loss climbs from 0.878 at step 169 to 2.393 at the end");
+}
+
+#[test]
+fn a_loss_of_zero_is_never_the_learning_rate() {
+    let of = |first: &[f64], norm: f64, rows: usize| {
+        let train: Vec<f64> = first.iter().copied().chain(std::iter::repeat_n(0.0, rows - first.len())).collect();
+        let norms = train.iter().map(|y| if *y > 0.0 { 4.0 } else { norm });
+        let grad_norm = norms.zip(1..).map(|(y, i)| Point { x: f64::from(i), y }).collect();
+        let log = Measured { grad_norm, ..foreign(train, vec![], vec![]) };
+        diagnose(&log, Status::Finished, LEAST_DELTA).verdicts
+    };
+    for first in [&[][..], &[2.3], &[2.3, 2.2, 2.1]] {
+        for rows in [6, 12, 120] {
+            let found = of(first, f64::NAN, rows);
+            assert_eq!(found[0].id, Cause::ZeroLoss, "{first:?} {rows}: {found:?}");
+            assert!(found.len() == 1 && !found[0].advice.as_ref().unwrap().contains("lr"), "{found:?}");
+        }
+    }
+    assert_ne!(of(&[], 0.7, 40)[0].id, Cause::ZeroLoss, "gradients work beside an objective of 0");
+    let mut nan_first = of(&[2.3, f64::NAN], f64::NAN, 40);
+    assert_eq!(nan_first.swap_remove(0).id, Cause::NonFinite);
+}
+
+#[test]
+fn the_text_of_a_stuck_run_names_the_guess() {
+    let text = |level: f64, fall: f64| {
+        let eval = noisy(10, 0.0005, |_| level);
+        let log = foreign(noisy(200, 0.01, |t| level + fall * (-t / 0.03).exp()), eval, vec![]);
+        let mut found = diagnose(&log, Status::Finished, LEAST_DELTA).verdicts;
+        assert_eq!(found[0].id, Cause::NeverFell, "{found:?}");
+        found.swap_remove(0).text
+    };
+    insta::assert_snapshot!(text(3_f64.ln(), 0.0), @"the training loss starts at 1.099 and ends at 1.099, the loss of a guess over 3 classes (ln 3 = 1.099): nothing is learned");
+    insta::assert_snapshot!(text(3_f64.ln(), 0.25), @"the training loss only falls from 1.231 to 1.099, the loss of a guess over 3 classes (ln 3 = 1.099): nothing is learned");
+    insta::assert_snapshot!(text(3_f64.log2(), 0.0), @"the training loss starts at 1.585 and ends at 1.585, which a guess over 3 classes (log2 3 = 1.585) has too: nothing is learned, or nothing is left to learn");
+    insta::assert_snapshot!(text(4.83, 0.0), @"the training loss starts at 4.830 and ends at 4.830: nothing is learned, or nothing is left to learn");
+}
+
+#[test]
+fn a_smooth_fall_is_no_late_escape() {
+    let notes = |prior: &[f64], loss: &dyn Fn(f64) -> f64| {
+        let log = foreign(noisy(200, 0.01, loss), vec![], vec![]);
+        let log = Measured { train_prior: prior, eval_prior: prior, ..log };
+        diagnose(&log, Status::Finished, LEAST_DELTA).verdicts.iter().map(|v| v.id.to_string()).collect::<Vec<_>>()
+    };
+    let skewed = [0.93, 0.07];
+    for smooth in [
+        notes(&skewed, &|t| 0.15 + 0.55 * (-t / 0.2).exp()),
+        notes(&PRIOR, &|t| 0.7 - 0.2 * t),
+        notes(&PRIOR, &|t| 0.1 + 0.6 * (-t).exp()),
+    ] {
+        assert!(!smooth.contains(&"ESCAPED_LATE".to_owned()), "{smooth:?}");
+    }
+    let hockey_stick = |t: f64| if t < 0.4 { 0.69 } else { 0.1 + 0.6 * (-(t - 0.4) / 0.05).exp() };
+    assert!(notes(&PRIOR, &hockey_stick).contains(&"ESCAPED_LATE".to_owned()));
+    let head_first = |t: f64| hockey_stick(t) + 0.5 * (-t / 0.02).exp();
+    assert!(notes(&PRIOR, &head_first).contains(&"ESCAPED_LATE".to_owned()));
+}
+
+#[test]
+fn a_low_mean_of_the_first_steps_is_no_bad_start() {
+    let ids = |first: f64| {
+        let log = foreign(noisy(60, 0.01, |t| 0.05 + (first - 0.05) * (-t / 0.2).exp()), vec![], vec![]);
+        let log = Measured { train_prior: &PRIOR, eval_prior: &PRIOR, ..log };
+        diagnose(&log, Status::Finished, LEAST_DELTA).verdicts.iter().map(|v| v.id.to_string()).collect::<Vec<_>>()
+    };
+    assert!(!ids(0.33).contains(&"BAD_INIT".to_owned()));
+    assert!(ids(4.0).contains(&"BAD_INIT".to_owned()), "a note: it recovers");
+}
+
+#[test]
+fn three_evaluations_at_ln_2_are_a_guess() {
+    let few = |level: f64| {
+        let train = (1..=3).map(|i| Point { x: 500.0 * f64::from(i), y: level }).collect();
+        let eval = (1..=3).map(|i| Point { x: 625.0 * f64::from(i), y: level + 0.0001 * f64::from(i % 2) }).collect();
+        Measured { train, eval, steps: 1875, ..Measured::default() }
+    };
+    assert_eq!(primary(&few(0.6931)), Cause::NeverFell);
+    assert_eq!(primary(&few(0.61)), Cause::TooShort);
 }
