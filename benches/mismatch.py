@@ -108,7 +108,7 @@ def main():
     parser.add_argument("--data", type=pathlib.Path)
     parser.add_argument("--tasks", nargs="*", default=list(TASKS))
     parser.add_argument("--seeds", type=int, nargs="*", default=[1, 2, 3])
-    parser.add_argument("--jobs", default="auto")
+    parser.add_argument("--jobs", type=int, help="trials at a time; default: as many as the machine has room for")
     options = parser.parse_args()
     out = options.out.absolute()
     data = options.data.absolute() if options.data else out / "data"
@@ -124,7 +124,8 @@ def main():
         base = [options.plateau]
         plan = subprocess.run([*base, "plan", file, "--results", out / "results"], capture_output=True, text=True, check=True)
         before = {code for code in ("CUT", "BLIND", "UNKNOWN") if f"warning: {code}:" in plan.stderr}
-        command = [*base, "run", file, "--results", out / "results", "--jobs", options.jobs, "--progress", "none"]
+        jobs = ["--jobs", str(options.jobs)] if options.jobs else []
+        command = [*base, "run", file, "--results", out / "results", *jobs, "--progress", "none"]
         subprocess.run(command, check=True)
         summary = (out / "results" / name / "report" / "summary.md").read_text(encoding="utf-8")
         found = {code for code in FINDINGS if code in summary or code.replace("_", "\\_") in summary}

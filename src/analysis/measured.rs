@@ -130,7 +130,7 @@ impl<'a> Measured<'a> {
 
     /// Number of evaluation examples, where known.
     pub fn eval_size(&self) -> Option<u64> {
-        let counted = || self.diagnostics.last().map(DiagnosticRow::examples);
+        let counted = || self.diagnostics.last().map(DiagnosticRow::examples).filter(|counted| *counted > 0);
         self.eval_examples.or_else(counted)
     }
 

@@ -133,8 +133,14 @@ fn find_model(arguments: &PredictArguments) -> Result<ClassifierFiles, Failure> 
 
 /// Reads the input file with the columns of the training data. Its layout may be another.
 fn read(arguments: &PredictArguments, trained: &DataConfig) -> Result<LabelledTexts, Failure> {
-    let DataConfig { task, text, text_pair, label, max_length, truncate, .. } = trained;
-    let data = json!({"task": task, "text": text, "text_pair": text_pair, "label": label, "max_length": max_length, "truncate": truncate});
+    let DataConfig { task, text, text_pair, choices, label, max_length, truncate, windows, .. } = trained;
+    let mut data = json!({"task": task, "text": text, "text_pair": text_pair, "label": label, "max_length": max_length, "truncate": truncate});
+    if !choices.is_empty() {
+        data["choices"] = json!(choices);
+    }
+    if windows.is_some() {
+        data["windows"] = json!(windows);
+    }
     // JSON is YAML.
     let settings = json!({ "data": data }).to_string();
     let data = spec::parse("--set", "predict", &settings, &arguments.set)?.base().data.clone();
@@ -161,6 +167,7 @@ struct Predictor<'a> {
     name: TaskName,
     task: Arc<dyn Task>,
     has_pairs: bool,
+    has_choices: bool,
     format: PredictionFormat,
     is_quiet: bool,
     bar: ProgressBar,
@@ -193,6 +200,7 @@ impl<'a> Predictor<'a> {
             name: files.data.task,
             task: tasks::of(&config, &files.labels, &[], 0).map_err(bad_input)?,
             has_pairs: files.data.text_pair.is_some(),
+            has_choices: !files.data.choices.is_empty(),
             format: arguments.format,
             is_quiet: arguments.quiet,
             bar,
@@ -235,6 +243,10 @@ impl<'a> Predictor<'a> {
 
     /// The lines of standard input, scored as they arrive.
     fn add_lines(&mut self) -> Result<(), Failure> {
+        if self.has_choices {
+            let message = "the model takes questions with choices, and standard input has one text on each line: give a file";
+            return Err(Failure::input(message));
+        }
         if self.has_pairs {
             let message = "the model takes pairs of texts, and standard input has one text on each line: give a file";
             return Err(Failure::input(message));
@@ -287,7 +299,7 @@ impl<'a> Predictor<'a> {
     fn line(&self, example: &Example, outputs: &[f32]) -> Result<Vec<u8>, Failure> {
         let (predicted, probabilities) = tasks::predict(self.name, outputs);
         let names: Vec<&str> = match &predicted {
-            Target::Class(class) => vec![&self.labels[*class as usize]],
+            Target::Class(class) | Target::Choice(class) => vec![&self.labels[*class as usize]],
             Target::Labels(labels) => labels.iter().map(|label| self.labels[*label as usize].as_str()).collect(),
             Target::Number(_) | Target::Unknown | Target::Tags(_) | Target::Masked | Target::Word(..) => Vec::new(),
         };
@@ -388,6 +400,8 @@ fn scores(task: TaskName, found: &Evaluated, targets: usize, labels: &[String]) 
     let classes = &found.scores.classes;
     let width = labels.iter().map(|label| label.chars().count()).max().unwrap_or(0).max("label".len());
     // Writing to a String cannot fail.
+    // A metric of classes is measured for tasks with classes alone.
+    let labels = if classes.support.is_empty() { &[] } else { labels };
     if !labels.is_empty() {
         let judged = if task == TaskName::Tokens { "words" } else { "texts" };
         let _ = write!(text, "\n{:width$}  precision  recall      F1  {judged}", "label");

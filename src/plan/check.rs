@@ -62,6 +62,10 @@ pub(super) fn mistakes(config: &TrialConfig, steps: u64, data: &DataFacts, model
         let hint = "copy the tokenizer and the weights of one checkpoint, or resize the embeddings and save it again";
         mistake("model.from", "data.train", what, hint.to_owned());
     }
+    if !config.data.choices.is_empty() && model.token_types < 2 {
+        let what = format!("`data.choices` needs two token types, but the checkpoint has {}", model.token_types);
+        mistake("data.choices", "model.from", what, "use a checkpoint whose type_vocab_size is 2".to_owned());
+    }
     if config.data.text_pair.is_some() && model.token_types < 2 {
         let what = format!("`data.text_pair` needs two token types, but the checkpoint has {}", model.token_types);
         let hint = "use a checkpoint whose type_vocab_size is 2, or join both texts: data.text: [first, second]";

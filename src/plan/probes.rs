@@ -7,7 +7,7 @@
 use super::identity::Identities;
 use super::{Facts, Plan};
 use crate::trial::{
-    Augmentation, Axis, AxisValue, FractionOrSteps, Key, Length, Probe, ProbeKind, Scheduler, StopRules, TaskName,
+    Augmentation, Axis, AxisValue, FractionOrSteps, Key, Length, Probe, ProbeKind, Scheduler, StopRules,
     Trial, TrialConfig, TrialId,
 };
 
@@ -61,7 +61,7 @@ fn kinds(request: &ProbeRequest<'_>) -> Vec<(ProbeKind, f64)> {
     let rate = rate.max(peak * 1e-6);
     let switched = match (config.data.task, config.augmentation.is_empty()) {
         // Outputs of tokens do not follow changes of the text.
-        (TaskName::Tokens | TaskName::MaskedLm, _) => None,
+        (task, _) if task.is_of_tokens() => None,
         (_, true) => Some(ProbeKind::AugmentationOn),
         (_, false) => Some(ProbeKind::AugmentationOff),
     };

@@ -2,12 +2,12 @@
 
 use super::check::Mistake;
 use crate::spec::StopAcross;
-use crate::trial::{Architecture, ClassWeights, DataFacts, Extra, LossName, Metric, TaskName, TrialConfig};
+use crate::trial::{Architecture, ClassWeights, DataFacts, Extra, LossName, Metric, TaskName, TrialConfig, Truncate};
 
 /// The mistakes of a trial that its task explains.
 pub(super) fn mistakes(config: &TrialConfig, data: &DataFacts) -> Vec<Mistake> {
     let task = config.data.task;
-    let mut mistakes = Vec::new();
+    let mut mistakes = mistakes_of_sequences(config);
     let mut mistake = |key, or_else, what, hint| mistakes.push(Mistake { key, or_else, what, hint });
     let patience = config.stop.patience.as_ref().and_then(|patience| patience.metric);
     for (key, metric) in [("metric", Some(config.metric)), ("stop.patience.metric", patience)] {
@@ -24,7 +24,7 @@ pub(super) fn mistakes(config: &TrialConfig, data: &DataFacts) -> Vec<Mistake> {
             ("loss.class_weights", loss.class_weights.is_some(), "class weights"),
             ("label_smoothing", config.label_smoothing > 0.0, "label smoothing"),
         ];
-        if matches!(task, TaskName::Tokens | TaskName::MaskedLm) {
+        if task.is_of_tokens() {
             mistakes_of_tokens(config, &mut mistake);
         }
         for (key, _, name) in others.into_iter().filter(|(_, is_set, _)| *is_set) {
@@ -40,6 +40,39 @@ pub(super) fn mistakes(config: &TrialConfig, data: &DataFacts) -> Vec<Mistake> {
     if let Some(what) = loss.class_weights.as_ref().and_then(|weights| ClassWeights::mismatch(weights, &data.labels)) {
         let names: Vec<String> = data.labels.iter().take(20).map(|label| format!("`{label}`")).collect();
         mistake("loss.class_weights", "data.train", what, format!("the labels are {}", names.join(", ")));
+    }
+    mistakes
+}
+
+/// The settings of texts that are several sequences: questions with choices, and windows of long texts.
+fn mistakes_of_sequences(config: &TrialConfig) -> Vec<Mistake> {
+    let mut mistakes = Vec::new();
+    let mut mistake = |key, or_else, what: String, hint: &str| {
+        mistakes.push(Mistake { key, or_else, what, hint: hint.to_owned() });
+    };
+    let (task, data) = (config.data.task, &config.data);
+    let has_choices = task == TaskName::MultipleChoice;
+    if has_choices && data.choices.len() < 2 {
+        let what = "`task: multiple_choice` needs `data.choices`, the columns of at least two choices".to_owned();
+        mistake("data.choices", "data.task", what, "such as data.choices: [ending0, ending1, ending2, ending3]");
+    }
+    if !has_choices && !data.choices.is_empty() {
+        let what = format!("`data.choices` does not apply to `task: {}`", task.name());
+        mistake("data.choices", "data.task", what, "leave it out, or write task: multiple_choice");
+    }
+    if has_choices && config.mixup().is_some() {
+        let what = "`mixup` does not apply to `task: multiple_choice`, whose loss compares the choices of one question";
+        mistake("augmentation", "data.task", what.to_owned(), "leave it out");
+    }
+    if data.windows.is_some() {
+        let others = [
+            (has_choices || task.is_of_tokens(), "data.task", format!("`task: {}`", task.name())),
+            (data.text_pair.is_some(), "data.text_pair", "pairs of texts".to_owned()),
+            (data.truncate != Truncate::Head, "data.truncate", "`data.truncate`, because windows cut nothing".to_owned()),
+        ];
+        for (_, or_else, with) in others.into_iter().filter(|(is_set, ..)| *is_set) {
+            mistake("data.windows", or_else, format!("`data.windows` does not apply to {with}"), "leave one of them out");
+        }
     }
     mistakes
 }

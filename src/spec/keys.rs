@@ -10,7 +10,7 @@ use super::augmentations::AUGMENTATIONS;
 use super::kind::{COUNT, Doc, Kind, MOST_EPOCHS, MOST_STEPS, Parameter, STEPS, Variant};
 use super::range::Range;
 use super::schedulers::SCHEDULERS;
-use crate::trial::{AdaptersConfig, Key as Role, Length, LoraConfig, Patience, Plateau, TrialConfig};
+use crate::trial::{AdaptersConfig, Key as Role, Length, LoraConfig, Patience, Plateau, TrialConfig, Windows};
 
 /// Puts a canonical value of a key into a configuration. Fails only if the table and the types disagree.
 type Put = fn(&mut TrialConfig, &Value) -> Result<(), String>;
@@ -34,6 +34,7 @@ pub(super) struct Group {
 
 pub(super) static GROUPS: &[Group] = &[
     Group { path: "data", scalar: Some("data.train") },
+    Group { path: "data.windows", scalar: Some("data.windows") },
     Group { path: "model", scalar: Some("model.from") },
     Group { path: "model.embeddings", scalar: Some("model.embeddings.from") },
     Group { path: "model.lora", scalar: Some("model.lora") },
@@ -164,24 +165,36 @@ pub(super) static KEYS: &[Key] = &[
         },
     },
     Key {
+        path: "data.choices",
+        kind: Kind::Names { expected: "the columns of the choices, such as [ending0, ending1]" },
+        put: |c, v| put(&mut c.data.choices, v),
+        doc: Doc {
+            about: "The columns of the choices of `task: multiple_choice`. Each choice is read after the text, as the second text of a \
+                    pair; a column `data.text_pair` stands before each choice.",
+            unit: "",
+            example: "[ending0, ending1, ending2, ending3]",
+        },
+    },
+    Key {
         path: "data.label",
         kind: COLUMN,
         put: |c, v| put(&mut c.data.label, v),
         doc: Doc {
-            about: "The column with the class, the number, the labels or the tags, as `data.task` says.",
+            about: "The column with the class, the number, the labels, the tags or the right choice, as `data.task` says.",
             unit: "",
             example: "stars",
         },
     },
     Key {
         path: "data.task",
-        kind: Kind::Choice(&["classification", "regression", "multi_label", "tokens", "masked_lm"]),
+        kind: Kind::Choice(&["classification", "regression", "multi_label", "tokens", "masked_lm", "multiple_choice"]),
         put: |c, v| put(&mut c.data.task, v),
         doc: Doc {
             about: "What the label of a text is; `task` at the top level is the same key. `classification`: every distinct value is \
                     a class. `regression`: a number. `multi_label`: any number of labels, also none, such as `a|b`, or a list in \
                     JSON. `tokens`: a tag for each word, such as `O B-LOC`, a list, or a CoNLL file. `masked_lm`: no label, the \
-                    tokens that masks hide. It cannot vary within a sweep.",
+                    tokens that masks hide. `multiple_choice`: the number of the right one of `data.choices`, from 0, or its \
+                    column. It cannot vary within a sweep.",
             unit: "",
             example: "regression",
         },
@@ -205,6 +218,37 @@ pub(super) static KEYS: &[Key] = &[
                     rest from the end (Sun et al. 2019). `head_tail` is for single texts, not for pairs.",
             unit: "",
             example: "head_tail",
+        },
+    },
+    Key {
+        path: "data.windows",
+        kind: Kind::Switch { expected: "none, true, or a map such as {stride: 64, combine: mean}" },
+        put: |c, v| switch(&mut c.data.windows, v),
+        doc: Doc {
+            about: "Reads a text that is longer than `data.max_length` in several windows and cuts nothing. In training each window has \
+                    the label of its text. Evaluations and predictions combine the outputs of a text's windows.",
+            unit: "",
+            example: "{stride: 64, combine: max}",
+        },
+    },
+    Key {
+        path: "data.windows.stride",
+        kind: Kind::Whole { from: 0, to: u64::MAX, expected: "a number of tokens" },
+        put: |c, v| put(&mut windows(c).stride, v),
+        doc: Doc {
+            about: "Tokens that a window shares with the one before it, as `stride` of transformers' tokenizers.",
+            unit: "tokens",
+            example: "64",
+        },
+    },
+    Key {
+        path: "data.windows.combine",
+        kind: Kind::Choice(&["mean", "max"]),
+        put: |c, v| put(&mut windows(c).combine, v),
+        doc: Doc {
+            about: "How the outputs of a text's windows become one: the mean or the largest value of each output.",
+            unit: "",
+            example: "max",
         },
     },
     Key {
@@ -782,6 +826,11 @@ fn patience(config: &mut TrialConfig) -> &mut Patience {
 
 fn lora(config: &mut TrialConfig) -> &mut LoraConfig {
     config.model.lora.get_or_insert_default()
+}
+
+/// The settings of windows, which a key of them switches on.
+fn windows(config: &mut TrialConfig) -> &mut Windows {
+    config.data.windows.get_or_insert_default()
 }
 
 fn adapters(config: &mut TrialConfig) -> &mut AdaptersConfig {

@@ -34,7 +34,7 @@ fn every_key_reads_what_it_writes() {
     let yaml =
         spec("stop: {patience: {evals: 3}, plateau: true}\nmodel: {pooling: cls, dropout: 0.2, lora: true, adapters: true}\n\
               data: {limit: 5, text_pair: b, eval_limit: 6, format: csv, delimiter: tab, header: false, encoding: utf-8, \
-              bad_rows: skip, test: 0.1, folds: 5, fold: 2}\nhead_lr: 1e-3")
+              bad_rows: skip, test: 0.1, folds: 5, fold: 2, choices: [x, y], windows: true}\nhead_lr: 1e-3")
             .to_yaml(&ResolvedSources::default());
     let yaml = yaml.unwrap();
     let config = serde_json::to_value(base(&yaml)).unwrap();

@@ -20,7 +20,7 @@ pub struct MicroBatch {
     pub offsets: Vec<u32>,
     /// The tokens with an output, in ascending order. None: the first of each sequence.
     pub outputs: Option<Vec<u32>>,
-    /// One for each output.
+    /// One for each output, or for each question's choices.
     pub targets: Vec<Target>,
     /// Index of each sequence in its batch. Dropout masks depend on it.
     pub places: Vec<u32>,
@@ -75,7 +75,7 @@ impl Mix {
 }
 
 impl MicroBatch {
-    /// Packs `examples`, which are indices into `tokens`. The first of them has index `place` in its batch.
+    /// Packs `examples`, which are indices into `tokens`. The first of their sequences has index `place` in its batch.
     pub fn pack(tokens: &Tokens, examples: &[u32], targets: impl Fn(u32) -> Target, place: usize) -> Self {
         let mut packed = Self {
             ids: Vec::new(),
@@ -84,7 +84,7 @@ impl MicroBatch {
             offsets: vec![0],
             outputs: (!tokens.outputs.is_empty()).then(Vec::new),
             targets: Vec::new(),
-            places: (place..place + examples.len()).map(|place| place as u32).collect(),
+            places: Vec::new(),
             mix: None,
             frozen: None,
         };
@@ -93,7 +93,8 @@ impl MicroBatch {
             let start = packed.ids.len();
             let target = targets(example);
             match &mut packed.outputs {
-                None => packed.targets.push(target),
+                None if matches!(target, Target::Choice(_)) => packed.targets.push(target),
+                None => packed.targets.resize(packed.targets.len() + tokens.row_count(example as usize), target),
                 Some(outputs) => {
                     let rows = tokens.outputs_of(example as usize);
                     outputs.extend(rows.map(|(token, _)| (start + token as usize - span.start) as u32));
@@ -102,9 +103,10 @@ impl MicroBatch {
             }
             packed.positions.extend_from_slice(&tokens.positions[span.clone()]);
             packed.ids.extend_from_slice(&tokens.ids[span.clone()]);
-            packed.types.extend(tokens.types[span].iter().copied().map(u32::from));
-            packed.offsets.push(packed.ids.len() as u32);
+            packed.types.extend(tokens.types[span.clone()].iter().copied().map(u32::from));
+            packed.offsets.extend(tokens.sequences(example as usize).map(|sequence| (start + sequence.end - span.start) as u32));
         }
+        packed.places = (place as u32..).take(packed.sequences()).collect();
         packed
     }
 

@@ -25,14 +25,15 @@ use super::model::{Network, Pass, architectures};
 use super::peft;
 use super::tasks::Target;
 use super::weights::{WeightType, convert};
-use crate::trial::{AdaptersConfig, DataConfig, Extra, ModelConfig, Pooling, TaskName, TrialConfig};
+use super::windows::combine;
+use crate::trial::{AdaptersConfig, Combine, DataConfig, Extra, ModelConfig, Pooling, TaskName, TrialConfig};
 
 /// Folders of a sentence-transformers model.
 const POOLING: &str = "1_Pooling";
 const DENSE: &str = "2_Dense";
 /// Key of the [`COLUMNS`], settings of the training data in an exported `config.json`.
 const PLATEAU: &str = "plateau";
-const COLUMNS: [&str; 4] = ["text", "text_pair", "label", "truncate"];
+const COLUMNS: [&str; 6] = ["text", "text_pair", "choices", "label", "truncate", "windows"];
 
 /// Everything that a classifier is made of.
 #[derive(Debug, Clone)]
@@ -100,7 +101,7 @@ impl ClassifierFiles {
             Some(lora) => (peft::merge(&weights, lora)?, Some(peft::files(&weights, lora, &config.model.from)?)),
             None => (weights, None),
         };
-        let pooling = if matches!(config.data.task, TaskName::Tokens | TaskName::MaskedLm) {
+        let pooling = if config.data.task.is_of_tokens() {
             Pooling::Pooler
         } else if let Some(pooling) = config.model.pooling {
             pooling
@@ -131,6 +132,7 @@ impl ClassifierFiles {
         let task = task(&config);
         let labels = match (task, labels(&config)) {
             (TaskName::Regression | TaskName::MaskedLm, _) => Vec::new(),
+            (TaskName::MultipleChoice, _) => data_config(&config).choices,
             (_, Some(labels)) => labels,
             (_, None) => {
                 let message = format!("{name}: config.json has no `id2label`, so this is not a classifier");
@@ -178,6 +180,11 @@ impl ClassifierFiles {
                  predict` uses the model of the sweep"
             ))
         })?;
+        if is_sentence_transformers && self.data.task == TaskName::MultipleChoice {
+            let message = "transformers has no model for multiple choice with this pooling, so `plateau export --format hf` cannot write it. \
+                           `plateau predict` uses the model of the sweep; model.pooling: pooler can be exported";
+            return Err(TrainError::Input(message.into()));
+        }
         let class = if is_sentence_transformers { "Model" } else { self.data.task.model_class() };
         let config = self.hub_config(&name, &format!("{stem}{class}"), weight_type);
         let mut files = vec![
@@ -226,7 +233,7 @@ impl ClassifierFiles {
         }
         config.insert("architectures".into(), json!([architecture]));
         config.insert("model_type".into(), name.into());
-        if self.data.task.has_labels() {
+        if self.data.task.has_labels() && self.data.task != TaskName::MultipleChoice {
             config.insert("id2label".into(), id2label.into());
             config.insert("label2id".into(), label2id.into());
         } else {
@@ -357,7 +364,7 @@ fn task(config: &Map<String, Value>) -> TaskName {
     let name = config.get("problem_type").and_then(Value::as_str);
     let class = config.get("architectures").and_then(|all| all.get(0)).and_then(Value::as_str).unwrap_or_default();
     if let Some(task) =
-        [TaskName::Tokens, TaskName::MaskedLm].into_iter().find(|task| class.ends_with(task.model_class()))
+        [TaskName::Tokens, TaskName::MaskedLm, TaskName::MultipleChoice].into_iter().find(|task| class.ends_with(task.model_class()))
     {
         return task;
     }
@@ -367,7 +374,7 @@ fn task(config: &Map<String, Value>) -> TaskName {
 /// The names of the columns, as in the data section of a sweep file.
 fn columns(data: &DataConfig) -> Value {
     let data = serde_json::to_value(data).unwrap_or_default();
-    COLUMNS.iter().map(|key| ((*key).to_owned(), data.get(key).cloned().unwrap_or_default())).collect()
+    COLUMNS.iter().filter_map(|key| Some(((*key).to_owned(), data.get(key)?.clone()))).collect()
 }
 
 /// The inverse of [`columns`]. Other checkpoints have the default names.
@@ -399,6 +406,8 @@ fn with_classifier(encoder: &[u8], dense: &[u8], prefix: &str) -> Result<Vec<u8>
 pub struct Classifier {
     model: Arc<Network>,
     encoder: Encoder,
+    /// How the windows of a text are combined. None: texts have no windows.
+    combine: Option<Combine>,
     pool: rayon::ThreadPool,
 }
 
@@ -415,9 +424,12 @@ impl Classifier {
         let config = files.config_json()?;
         let architecture = architectures::read(&config, &mut Declarations::default())?;
         let Modules { extra, adapters } = files.modules.clone();
-        let is_of_sequences = matches!(outputs, Outputs::Sequences(_));
-        let own_head = files.pooling == Pooling::Pooler && extra == Extra::None && is_of_sequences;
-        let name = if own_head { architecture.shape().head.classifier } else { "classifier" };
+        let own_head = files.pooling == Pooling::Pooler && extra == Extra::None;
+        let name = if own_head && matches!(outputs, Outputs::Sequences(_)) {
+            architecture.shape().head.classifier
+        } else {
+            "classifier"
+        };
         // A head of another shape would silently be replaced by random values.
         if shape(&files.weights, &format!("{name}.weight")).is_none_or(|shape| shape[0] != count) {
             return Err(TrainError::Input(format!("the weights have no classifier for {count} labels")));
@@ -430,7 +442,8 @@ impl Classifier {
             .num_threads(threads.max(1))
             .build()
             .map_err(|source| TrainError::Threads { count: threads, source })?;
-        Ok(Self { model: Arc::new(model), encoder, pool })
+        let combine = files.data.windows.map(|windows| windows.combine);
+        Ok(Self { model: Arc::new(model), encoder, combine, pool })
     }
 
     /// The outputs of the network for each example. Targets are not used.
@@ -462,8 +475,12 @@ impl Classifier {
             for (batch, scores) in batches.iter().zip(&scores) {
                 let mut rest = scores.as_slice();
                 for &example in *batch {
-                    let (own, others) = rest.split_at(tokens.output_count(example as usize) * self.model.outputs);
-                    (outputs[example as usize], rest) = (own.to_vec(), others);
+                    let (own, others) = rest.split_at(tokens.row_count(example as usize) * self.model.outputs);
+                    outputs[example as usize] = match self.combine {
+                        Some(how) => combine(how, own, &[tokens.row_count(example as usize)], self.model.outputs),
+                        None => own.to_vec(),
+                    };
+                    rest = others;
                 }
             }
             Ok(outputs)

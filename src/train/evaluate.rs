@@ -12,16 +12,19 @@ use super::data::{Dataset, Split};
 use super::engine::Engine;
 use super::frozen::{Frozen, FrozenSplits};
 use super::tasks::{ClassDetails, Target, Task};
-use crate::trial::{EvalRow, TRAIN_PROBE_EXAMPLES};
+use super::windows::combine;
+use crate::trial::{Combine, EvalRow, TRAIN_PROBE_EXAMPLES, Windows};
 use plateau_random::{Purpose, Random};
 
 /// The examples to evaluate, packed once.
 pub struct Evaluation {
     batches: Vec<Arc<MicroBatch>>,
-    /// For each micro-batch, the place of each of its outputs in the order of examples: held-out ones, then the probe.
+    /// For each micro-batch, the place of each of its targets in the order of examples: held-out ones, then the probe.
     order: Vec<Vec<usize>>,
+    /// How the windows of a text are combined, and how many each text of each micro-batch has. None: texts have no windows.
+    windows: Option<(Combine, Vec<Vec<usize>>)>,
     targets: Vec<Target>,
-    /// Number of outputs of the held-out examples.
+    /// Number of targets of the held-out examples.
     held_out: usize,
     task: Arc<dyn Task>,
 }
@@ -29,13 +32,26 @@ pub struct Evaluation {
 impl Evaluation {
     /// All of `dataset.eval`, and a sample of `dataset.train` that depends on `seed` alone; with what the frozen part of
     /// the model gives for them, where that is known.
-    pub fn new(dataset: &Dataset, task: Arc<dyn Task>, seed: u64, frozen: &FrozenSplits) -> Self {
+    pub fn new(
+        dataset: &Dataset,
+        task: Arc<dyn Task>,
+        seed: u64,
+        windows: Option<Windows>,
+        frozen: &FrozenSplits,
+    ) -> Self {
         let held_out: Vec<u32> = (0..dataset.eval.examples.len() as u32).collect();
         let mut probe: Vec<u32> = (0..dataset.train.examples.len() as u32).collect();
         Random::new(seed, Purpose::Probe).shuffle(&mut probe);
         probe.truncate(TRAIN_PROBE_EXAMPLES);
         probe.sort_unstable();
-        let mut evaluation = Self { batches: Vec::new(), order: Vec::new(), targets: Vec::new(), held_out: 0, task };
+        let mut evaluation = Self {
+            batches: Vec::new(),
+            order: Vec::new(),
+            windows: windows.map(|windows| (windows.combine, Vec::new())),
+            targets: Vec::new(),
+            held_out: 0,
+            task,
+        };
         evaluation.add(&dataset.eval, &held_out, frozen.eval.as_deref());
         evaluation.held_out = evaluation.targets.len();
         evaluation.add(&dataset.train, &probe, frozen.train.as_deref());
@@ -44,7 +60,7 @@ impl Evaluation {
 
     fn add(&mut self, split: &Split, examples: &[u32], frozen: Option<&Frozen>) {
         let target = |example: u32| split.examples[example as usize].target.clone();
-        // The place of each example's first output.
+        // The place of each example's first target.
         let mut firsts = Vec::with_capacity(examples.len());
         for &example in examples {
             firsts.push(self.targets.len());
@@ -58,8 +74,11 @@ impl Evaluation {
             let mut micro = MicroBatch::pack(&split.tokens, chosen, target, 0);
             micro.frozen = frozen.map(|frozen| frozen.rows(chosen));
             self.batches.push(Arc::new(micro));
+            if let Some((_, counts)) = &mut self.windows {
+                counts.push(chosen.iter().map(|&example| split.tokens.row_count(example as usize)).collect());
+            }
             let outputs =
-                |&place: &usize| firsts[place]..firsts[place] + split.tokens.output_count(examples[place] as usize);
+                |&place: &usize| firsts[place]..firsts[place] + split.tokens.target_count(examples[place] as usize);
             self.order.push(places[piece].iter().flat_map(outputs).collect());
         }
     }
@@ -71,7 +90,12 @@ impl Evaluation {
         step: u64,
         interrupted: &dyn Fn() -> bool,
     ) -> Result<Option<(EvalRow, Option<ClassDetails>)>, TrainError> {
-        let Some(outputs) = engine.kept(&self.batches, &*self.task, interrupted)? else { return Ok(None) };
+        let Some(mut outputs) = engine.kept(&self.batches, &*self.task, interrupted)? else { return Ok(None) };
+        if let Some((how, counts)) = &self.windows {
+            for (outputs, counts) in outputs.iter_mut().zip(counts) {
+                *outputs = combine(*how, outputs, counts, self.task.kept());
+            }
+        }
         let mut rows: Vec<&[f32]> = vec![&[]; self.targets.len()];
         for (places, outputs) in self.order.iter().zip(&outputs) {
             for (&place, row) in places.iter().zip(outputs.chunks_exact(self.task.kept())) {

@@ -80,7 +80,13 @@ pub fn fit<'a>(
     let rows = setup.dataset.train.examples.len();
     let task = setup.dataset.task(setup.config)?;
     let training = TrainingLoop {
-        evaluation: Evaluation::new(setup.dataset, task.clone(), setup.config.data.seed, &setup.frozen),
+        evaluation: Evaluation::new(
+            setup.dataset,
+            task.clone(),
+            setup.config.data.seed,
+            setup.config.data.windows,
+            &setup.frozen,
+        ),
         task,
         steps: setup.config.steps(rows),
         eval_every: setup.config.eval_every.steps(steps_per_epoch(rows, setup.config.batch_size)).max(1),
@@ -198,7 +204,8 @@ impl TrainingLoop<'_> {
         }
         let mixing = Random::new(config.seed, Purpose::Mixup).at(k);
         let pack = |piece: std::ops::Range<usize>| {
-            let mut micro = MicroBatch::pack(&tokens, &chosen[piece.clone()], target, piece.start);
+            let place = chosen[..piece.start].iter().map(|&example| tokens.sequences(example as usize).count()).sum();
+            let mut micro = MicroBatch::pack(&tokens, &chosen[piece.clone()], target, place);
             micro.frozen = self.setup.frozen.train.as_ref().map(|frozen| frozen.rows(&chosen[piece]));
             micro.mix = mixup.map(|alpha| Mix::draw(mixing, &micro.places, alpha));
             Arc::new(micro)
@@ -387,7 +394,7 @@ fn higher(a: Option<f32>, b: Option<f32>) -> Option<f32> {
 fn best_evaluation(dataset: &Dataset, row: &EvalRow, classes: &ClassDetails) -> BestEvaluation {
     let start = |text: &String| text.chars().take(BestEvaluation::CHARACTERS).collect();
     let mistake = |&(example, predicted, confidence): &(usize, usize, f64)| {
-        let Example { text, pair, target } = &dataset.eval.examples[example];
+        let Example { text, pair, target, .. } = &dataset.eval.examples[example];
         let (text, pair) = (start(text), pair.as_ref().map(start));
         let (file, line) = dataset.eval.origins.get(example).map(|(file, line)| (file.to_owned(), line)).unzip();
         Mistake { example, text, pair, label: target.stratum() as usize, predicted, confidence, file, line }

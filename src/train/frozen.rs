@@ -54,7 +54,7 @@ impl Frozen {
             Rows::All => tokens.offsets.clone(),
             Rows::Outputs => {
                 let count = |sum: &mut u32, example| {
-                    *sum += tokens.output_count(example) as u32;
+                    *sum += tokens.row_count(example) as u32;
                     Some(*sum)
                 };
                 std::iter::once(0).chain((0..examples).scan(0, count)).collect()

@@ -36,6 +36,7 @@ mod testing;
 mod tests;
 mod threads;
 pub mod weights;
+mod windows;
 
 pub use data::{check_data, data_facts, data_size, locate_data, locate_model};
 pub use device::available_devices;

@@ -170,9 +170,13 @@ pub fn dataset_of(
     let mut reader = csv::ReaderBuilder::new().delimiter(b'\t').from_reader(text.as_bytes());
     let read: Vec<csv::StringRecord> = reader.records().map(|row| row.unwrap()).collect();
     let names: BTreeSet<&str> = read.iter().flat_map(|row| tasks::label_names(task, &row[0])).collect();
-    let labels: Vec<String> = names.into_iter().map(str::to_owned).collect();
+    let mut labels: Vec<String> = names.into_iter().map(str::to_owned).collect();
+    let mut words = DataConfig { task, max_length, ..DataConfig::default() };
+    if task == TaskName::MultipleChoice {
+        labels = reader.headers().unwrap().iter().skip(2).map(str::to_owned).collect();
+        words.choices.clone_from(&labels);
+    }
     let numbers: BTreeMap<&str, u32> = labels.iter().map(String::as_str).zip(0..).collect();
-    let words = DataConfig { task, max_length, ..DataConfig::default() };
     let encoder = Encoder::of("", &std::fs::read(&checkpoint.tokenizer).unwrap(), &words).unwrap();
     let split = |rows: &[csv::StringRecord]| {
         let mut tokens = Tokens::default();
@@ -181,8 +185,9 @@ pub fn dataset_of(
             .map(|row| {
                 let (text, pair) = (row[1].to_owned(), row.get(2).map(str::to_owned));
                 let target = tasks::read_target(task, &row[0], &numbers).unwrap();
-                if task == TaskName::Tokens {
-                    let example = Example { text, pair, target };
+                if matches!(task, TaskName::Tokens | TaskName::MultipleChoice) {
+                    let choices = row.iter().skip(2).map(str::to_owned).collect();
+                    let example = Example { text, pair: None, choices, target };
                     encoder.append(&example, &mut tokens).unwrap();
                     return example;
                 }
@@ -195,7 +200,7 @@ pub fn dataset_of(
                 tokens.types.extend(encoding.get_type_ids().iter().map(|&kind| kind as u8));
                 tokens.positions.extend(0..encoding.len() as u32);
                 tokens.offsets.push(tokens.ids.len() as u32);
-                Example { text, pair, target }
+                Example { text, pair, target, ..Example::default() }
             })
             .collect();
         Split { examples, tokens, ..Split::default() }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AdaptersConfig, Architecture, Augmentation, EmbeddingsConfig, Extra, FractionOrSteps, Length, LoraConfig,
-    LossConfig, Metric, Probe, ProbeKind, Scheduler, TaskName,
+    LossConfig, Metric, Probe, ProbeKind, Scheduler, TaskName, Windows,
 };
 
 /// Everything that determines the numbers of a trial. Two equal configurations over equal data give equal bits.
@@ -121,6 +121,9 @@ pub struct DataConfig {
     pub text: ColumnNames,
     /// Column of the second sentence, for sentence pairs.
     pub text_pair: Option<String>,
+    /// Columns of the choices of a question.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub choices: Vec<String>,
     /// Column of the label.
     pub label: String,
     /// Tokens, `[CLS]` and `[SEP]` included.
@@ -128,6 +131,9 @@ pub struct DataConfig {
     /// What is kept of a text with more tokens.
     #[serde(default)]
     pub truncate: Truncate,
+    /// In how many windows longer texts are read; None: in one, and the rest is cut.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub windows: Option<Windows>,
     /// Number of training rows that are used, drawn after the split with all labels in their shares; None: all.
     pub limit: Option<usize>,
     /// The same for evaluation rows.
@@ -164,9 +170,11 @@ impl Default for DataConfig {
             fold: None,
             text: "text".into(),
             text_pair: None,
+            choices: Vec::new(),
             label: "label".into(),
             max_length: 128,
             truncate: Truncate::default(),
+            windows: None,
             limit: None,
             eval_limit: None,
             shuffle: true,

@@ -34,6 +34,7 @@ mod scores;
 mod task;
 mod test_evaluation;
 mod verdict;
+mod windows;
 
 pub use adapters::{AdapterActivation, AdapterPlace, AdaptersConfig};
 pub use architecture::{Architecture, EmbeddingsConfig, LstmPooling, Vectors};
@@ -68,3 +69,4 @@ pub use scores::{BestEvaluation, CalibrationBin, ClassScores, Mistake, Scores};
 pub use task::{Balanced, ClassWeights, LossConfig, LossName, TaskName};
 pub use test_evaluation::{TestEvaluation, TestRecord};
 pub use verdict::{Evidence, Verdict, VerdictKind};
+pub use windows::{Combine, Windows};

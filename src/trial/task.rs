@@ -21,10 +21,19 @@ pub enum TaskName {
     Tokens,
     /// No label: the tokens that masks hide.
     MaskedLm,
+    /// The right one of several choices.
+    MultipleChoice,
 }
 
 impl TaskName {
-    pub const ALL: [Self; 5] = [Self::Classification, Self::Regression, Self::MultiLabel, Self::Tokens, Self::MaskedLm];
+    pub const ALL: [Self; 6] = [
+        Self::Classification,
+        Self::Regression,
+        Self::MultiLabel,
+        Self::Tokens,
+        Self::MaskedLm,
+        Self::MultipleChoice,
+    ];
 
     /// The name in sweep files.
     #[must_use]
@@ -35,6 +44,7 @@ impl TaskName {
             Self::MultiLabel => "multi_label",
             Self::Tokens => "tokens",
             Self::MaskedLm => "masked_lm",
+            Self::MultipleChoice => "multiple_choice",
         }
     }
 
@@ -45,7 +55,7 @@ impl TaskName {
             Self::Classification => Some("single_label_classification"),
             Self::Regression => Some("regression"),
             Self::MultiLabel => Some("multi_label_classification"),
-            Self::Tokens | Self::MaskedLm => None,
+            Self::Tokens | Self::MaskedLm | Self::MultipleChoice => None,
         }
     }
 
@@ -57,16 +67,18 @@ impl TaskName {
             Self::Classification | Self::Regression | Self::MultiLabel => "ForSequenceClassification",
             Self::Tokens => "ForTokenClassification",
             Self::MaskedLm => "ForMaskedLM",
+            Self::MultipleChoice => "ForMultipleChoice",
         }
     }
 
-    /// The pipeline of transformers that runs its models.
+    /// The pipeline of transformers that runs its models. None: it has none.
     #[must_use]
-    pub fn pipeline(self) -> &'static str {
+    pub fn pipeline(self) -> Option<&'static str> {
         match self {
-            Self::Classification | Self::Regression | Self::MultiLabel => "text-classification",
-            Self::Tokens => "token-classification",
-            Self::MaskedLm => "fill-mask",
+            Self::Classification | Self::Regression | Self::MultiLabel => Some("text-classification"),
+            Self::Tokens => Some("token-classification"),
+            Self::MaskedLm => Some("fill-mask"),
+            Self::MultipleChoice => None,
         }
     }
 
@@ -76,17 +88,23 @@ impl TaskName {
         self != Self::MaskedLm
     }
 
-    /// Numbers that the network gives out for each target, given the number of label names.
+    /// Whether the network has outputs for tokens, not for whole texts.
+    #[must_use]
+    pub fn is_of_tokens(self) -> bool {
+        matches!(self, Self::Tokens | Self::MaskedLm)
+    }
+
+    /// Numbers that the network gives out for each sequence or word, given the number of label names.
     #[must_use]
     pub fn outputs(self, labels: usize) -> usize {
-        if self == Self::Regression { 1 } else { labels }
+        if matches!(self, Self::Regression | Self::MultipleChoice) { 1 } else { labels }
     }
 
     /// The metric that tables show beside the loss.
     #[must_use]
     pub fn headline(self) -> Metric {
         match self {
-            Self::Classification | Self::MaskedLm => Metric::Accuracy,
+            Self::Classification | Self::MaskedLm | Self::MultipleChoice => Metric::Accuracy,
             Self::Regression => Metric::R2,
             Self::MultiLabel => Metric::MicroF1,
             Self::Tokens => Metric::EntityF1,
@@ -131,6 +149,7 @@ impl TaskName {
                 Metric::TokenAccuracy,
             ],
             Self::MaskedLm => &[Metric::EvalLoss, Metric::Perplexity, Metric::Accuracy],
+            Self::MultipleChoice => &[Metric::EvalLoss, Metric::Accuracy],
         }
     }
 }

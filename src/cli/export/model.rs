@@ -89,13 +89,13 @@ fn card(
 ) -> String {
     let config = &model.run.trial.config;
     let outcome = model.outcome;
-    let pipeline = config.data.task.pipeline();
+    let pipeline = config.data.task.pipeline().map_or_else(String::new, |name| format!("pipeline_tag: {name}\n"));
     let library = if hub.is_sentence_transformers { "sentence-transformers" } else { "transformers" };
     let mut text = String::new();
     // Writing to a String cannot fail.
     let _ = write!(
         text,
-        "---\nlibrary_name: {library}\npipeline_tag: {pipeline}\n---\n\n# {}: {}\n\nA {} model for texts, \
+        "---\nlibrary_name: {library}\n{pipeline}---\n\n# {}: {}\n\nA {} model for texts, \
          fine-tuned with plateau.\n\n",
         sweep.name,
         report::trial_name(model.run),

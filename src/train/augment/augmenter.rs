@@ -58,6 +58,8 @@ impl Augmenter {
         Example {
             text: self.vary(&example.text, draw(0)),
             pair: example.pair.as_ref().map(|pair| self.vary(pair, draw(1))),
+            // A change could turn a wrong choice into the right one.
+            choices: example.choices.clone(),
             target: example.target.clone(),
         }
     }

@@ -22,10 +22,16 @@ impl Cutoff {
         Self { rate, random }
     }
 
-    /// For each token of the variant of example `index`, whether it stays in `epoch`. `round(rate * pieces)` pieces are
-    /// removed: at least one if the rate is above 0, but never all.
+    /// For each token of a sequence, whether it stays in `epoch`. `round(rate * pieces)` pieces are removed: at least one if
+    /// the rate is above 0, but never all. `place`: the index of the example, and the number of the sequence in it.
     #[must_use]
-    pub fn kept(&self, epoch: u64, index: usize, variant: &Example, spans: &[Option<TokenSpan>]) -> Vec<bool> {
+    pub fn kept(
+        &self,
+        epoch: u64,
+        place: (usize, usize),
+        variant: &Example,
+        spans: &[Option<TokenSpan>],
+    ) -> Vec<bool> {
         let texts = std::iter::once(&variant.text).chain(&variant.pair);
         let protected: Vec<Vec<Range<usize>>> = texts.map(|text| protected(text)).collect();
         let count = spans.iter().flatten().count();
@@ -34,7 +40,9 @@ impl Cutoff {
         };
         let mut order: Vec<usize> =
             (0..spans.len()).filter(|&place| spans[place].as_ref().is_some_and(editable)).collect();
-        self.random.at(epoch).at(index as u64).shuffle(&mut order);
+        let random = self.random.at(epoch).at(place.0 as u64);
+        let random = if place.1 == 0 { random } else { random.at(place.1 as u64) };
+        random.shuffle(&mut order);
         let wanted = if self.rate > 0.0 { super::edits::edit_count(self.rate, count) } else { 0 };
         let mut kept = vec![true; spans.len()];
         for &place in order.iter().take(wanted.min(count.saturating_sub(1))) {
@@ -69,15 +77,15 @@ mod tests {
         let cutoff = |rate| Cutoff::new(rate, Random::new(3, Purpose::Cutoff));
         let example = |text: &str| Example::unlabelled(text);
         let gone =
-            |rate, epoch| cutoff(rate).kept(epoch, 0, &example(text), &pieces).iter().filter(|kept| !**kept).count();
+            |rate, epoch| cutoff(rate).kept(epoch, (0, 0), &example(text), &pieces).iter().filter(|kept| !**kept).count();
         assert_eq!((gone(0.0, 0), gone(0.1, 0), gone(0.5, 0), gone(1.0, 0)), (0, 1, 3, 5));
         let mut seen = std::collections::BTreeSet::new();
         for epoch in 0..200 {
-            let kept = cutoff(0.3).kept(epoch, 0, &example(text), &pieces);
+            let kept = cutoff(0.3).kept(epoch, (0, 0), &example(text), &pieces);
             assert!(kept[0] && kept[3] && kept[7], "[CLS], not and [SEP] stay: {kept:?}");
             seen.insert(kept);
         }
         assert_eq!(seen.len(), 10, "every two of the five");
-        assert_eq!(cutoff(1.0).kept(0, 0, &example("a"), &[None, Some((0, 0..1)), None]), [true; 3], "one piece stays");
+        assert_eq!(cutoff(1.0).kept(0, (0, 0), &example("a"), &[None, Some((0, 0..1)), None]), [true; 3], "one piece stays");
     }
 }

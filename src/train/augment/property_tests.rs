@@ -40,7 +40,12 @@ fn text() -> impl Strategy<Value = String> {
 }
 
 fn example(text: &str) -> Example {
-    Example { text: text.to_owned(), pair: Some(text.chars().rev().collect()), target: Target::Class(7) }
+    Example {
+        text: text.to_owned(),
+        pair: Some(text.chars().rev().collect()),
+        choices: vec![text.to_owned()],
+        target: Target::Class(7),
+    }
 }
 
 fn vary(method: &Augmentation, seed: u64, text: &str) -> String {

@@ -14,6 +14,7 @@ pub(super) struct Row {
     pub line: u64,
     pub text: String,
     pub pair: Option<String>,
+    pub choices: Vec<String>,
     pub label: String,
 }
 
@@ -44,7 +45,7 @@ pub(super) const NO_BREAK_SPACE: &str = "\u{a0}";
 #[derive(Debug, Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own, and all combinations occur")]
 pub(super) struct Columns<'a> {
-    /// The columns of the text, of the label and of the second text, each with its key in the sweep file.
+    /// The columns of the text, of the label, of the second text and of the choices, each with its key in the sweep file.
     wanted: Vec<(&'static str, &'a str)>,
     texts: usize,
     has_label: bool,
@@ -98,6 +99,12 @@ impl<'a> Columns<'a> {
         let label = (task != TaskName::MaskedLm).then_some(label);
         let columns = Self::new(text, pair, label, longest);
         Self { label_is_optional: is_list, label_is_list: is_list, ..columns }.with_words(task == TaskName::Tokens)
+    }
+
+    /// Each row is a question with these choices.
+    pub fn with_choices(self, choices: &'a [String]) -> Self {
+        let choices = choices.iter().map(|name| ("data.choices", name.as_str()));
+        Self { wanted: self.wanted.into_iter().chain(choices).collect(), ..self }
     }
 
     /// Whether texts are words with a tag each. Such texts are not shortened, so that each tag has its word.
@@ -190,8 +197,18 @@ impl<'a> Columns<'a> {
             return Err(BadRow { line, reason });
         }
         let shorten = |text| shorten(text, self.longest, self.truncate);
-        let pair = if self.has_pair { Some(shorten(get(self.wanted.len() - 1)?)) } else { None };
-        Ok(Row { file: 0, line, text: shorten(text), pair, label })
+        let place_of_pair = self.texts + usize::from(self.has_label);
+        let pair = if self.has_pair { Some(shorten(get(place_of_pair)?)) } else { None };
+        let first_choice = place_of_pair + usize::from(self.has_pair);
+        let choice = |(place, column): (usize, &str)| match get(place)? {
+            text if text.trim().is_empty() => {
+                Err(BadRow { line, reason: format!("the choice (column `{column}`) is empty") })
+            }
+            text => Ok(shorten(text)),
+        };
+        let columns = self.wanted.iter().enumerate().skip(first_choice).map(|(place, (_, column))| (place, *column));
+        let choices = columns.map(choice).collect::<Result<_, _>>()?;
+        Ok(Row { file: 0, line, text: shorten(text), pair, choices, label })
     }
 }
 

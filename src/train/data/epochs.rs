@@ -98,9 +98,9 @@ impl VariantMaker {
             let variant = self.augmenter.apply(epoch, index, example);
             let done = match self.augmenter.cutoff() {
                 None => self.encoder.append(&variant, &mut tokens),
-                Some(cutoff) => {
-                    self.encoder.append_part(&variant, &mut tokens, |spans| cutoff.kept(epoch, index, &variant, spans))
-                }
+                Some(cutoff) => self.encoder.append_part(&variant, &mut tokens, |number, sequence, spans| {
+                    cutoff.kept(epoch, (index, number), sequence, spans)
+                }),
             };
             if let Err(error) = done {
                 return Some(Err(error));

@@ -12,10 +12,12 @@ type InputKey = [u8; 16];
 pub(super) fn input_floors(split: &Split) -> InputFloors {
     let text_key = |lowercase: bool| {
         move |index: usize| {
-            let (text, pair) = split.examples[index].content();
+            let (text, pair, choices) = split.examples[index].content();
             let written = |text: &str| if lowercase { text.to_lowercase() } else { text.to_owned() };
             let pair = pair.map(&written);
-            key(&[written(text).as_bytes(), &[u8::from(pair.is_some())], pair.unwrap_or_default().as_bytes()])
+            let choices: Vec<String> = choices.iter().map(|choice| written(choice)).collect();
+            let start = [written(text), u8::from(pair.is_some()).to_string(), pair.unwrap_or_default()];
+            key(&start.iter().chain(&choices).map(String::as_bytes).collect::<Vec<_>>())
         }
     };
     let ids = |index: usize| {

@@ -104,13 +104,23 @@ fn look_up<'a>(object: &'a Map<String, Value>, column: &str) -> Option<&'a Value
         return object.get(names[index]);
     }
     column.match_indices('.').find_map(|(dot, _)| {
-        let inner = object.get(&column[..dot])?;
-        let inner = match inner {
-            Value::Array(items) if items.len() == 1 => &items[0],
-            other => other,
-        };
-        look_up(inner.as_object()?, &column[dot + 1..])
+        reach(object.get(&column[..dot])?, &column[dot + 1..])
     })
+}
+
+/// The value at a path with dots. The items of a list have numbers from 0; a list of one object stands for the object.
+fn reach<'v>(value: &'v Value, path: &str) -> Option<&'v Value> {
+    match value {
+        Value::Object(object) => look_up(object, path),
+        Value::Array(items) => {
+            let (number, rest) = path.split_once('.').map_or((path, None), |(number, rest)| (number, Some(rest)));
+            match number.parse::<usize>() {
+                Ok(number) => items.get(number).and_then(|item| rest.map_or(Some(item), |rest| reach(item, rest))),
+                Err(_) => items.first().filter(|_| items.len() == 1).and_then(|item| reach(item, path)),
+            }
+        }
+        _ => None,
+    }
 }
 
 /// The names of the fields; those of nested objects with dots.

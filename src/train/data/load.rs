@@ -74,11 +74,12 @@ pub fn test_rows(config: &DataConfig, model: &str, cache: &dyn Cache) -> Result<
 fn rows_hash(split: &Split, labels: &[String]) -> String {
     let mut hash = blake3::Hasher::new();
     let name = |label: &u32| labels[*label as usize].as_str();
-    for Example { text, pair, target } in &split.examples {
+    for Example { text, pair, choices, target } in &split.examples {
         let row = match target {
             Target::Unknown | Target::Masked | Target::Word(..) => serde_json::json!([text, pair]),
             Target::Class(class) => serde_json::json!([text, pair, name(class)]),
             Target::Number(number) => serde_json::json!([text, pair, number]),
+            Target::Choice(choice) => serde_json::json!([text, pair, choices, choice]),
             Target::Labels(all) | Target::Tags(all) => {
                 serde_json::json!([text, pair, all.iter().map(name).collect::<Vec<_>>()])
             }
@@ -93,16 +94,17 @@ pub fn data_facts(config: &DataConfig, model: &str, cache: &dyn Cache) -> Result
     let loaded = Loaded::read(config, model, cache, TestSet::Read)?;
     let dataset = &loaded.dataset;
     let max_length = config.max_length;
+    let is_pair = config.text_pair.is_some() || !config.choices.is_empty();
     let lengths = |split: &Split| loaded.checkpoint.full_lengths(split, max_length, cache);
     let test_hash = loaded.test.as_ref().map(|test| rows_hash(test, &dataset.labels));
     let input = ReportInput {
         full_lengths: (lengths(&dataset.train)?, lengths(&dataset.eval)?),
         test: loaded.test.map(|test| Ok::<_, TrainError>((lengths(&test)?, test))).transpose()?,
         unknown_token: loaded.checkpoint.encoder.unknown_token(),
-        special_tokens: loaded.checkpoint.encoder.special_tokens(config.text_pair.is_some()),
+        special_tokens: loaded.checkpoint.encoder.special_tokens(is_pair),
         files: loaded.files,
         skipped_rows: loaded.skipped_rows,
-        max_length,
+        max_length: if config.windows.is_some() { usize::MAX } else { max_length },
         label_column: config.label.clone(),
         task: config.task,
     };
@@ -152,7 +154,8 @@ pub fn encoder(config: &DataConfig, model: &str) -> Result<(Encoder, blake3::Has
 }
 
 pub(super) fn longest(config: &DataConfig) -> usize {
-    config.max_length.saturating_mul(CHARACTERS_PER_TOKEN)
+    // Windows read whole texts.
+    if config.windows.is_some() { usize::MAX } else { config.max_length.saturating_mul(CHARACTERS_PER_TOKEN) }
 }
 
 /// Whether a test file is read. Test rows that are a fraction of the training file are never among the training rows.
@@ -376,7 +379,8 @@ impl Tables {
     ) -> Result<Self, TrainError> {
         let columns =
             Columns::of_task(config.task, &config.text.0, config.text_pair.as_deref(), &config.label, longest(config))
-                .with_truncation(config.truncate);
+                .with_truncation(config.truncate)
+                .with_choices(&config.choices);
         let train = Table::read(&config.train, SplitName::Train, config, &columns);
         let eval = held_out_table(EVAL, &config.eval, SplitName::Eval, config);
         let test = match config.test.as_ref().filter(|_| test_set == TestSet::Read) {
@@ -423,7 +427,7 @@ fn held_out_table(
     let pair = text_pair.as_deref().or(config.text_pair.as_deref());
     let label = label.as_deref().unwrap_or(&config.label);
     let columns = Columns::of_task(config.task, &text.0, pair, label, longest(config));
-    let columns = columns.within(key).with_truncation(config.truncate);
+    let columns = columns.within(key).with_truncation(config.truncate).with_choices(&config.choices);
     Table::read(file, split, config, &columns).map(Some)
 }
 
@@ -512,9 +516,10 @@ impl CheckpointTokenizer {
         })
     }
 
-    /// Tokens of each example without truncation. Only examples that fill `max_length` are tokenised again.
+    /// Tokens of each example's longest sequence without truncation. Only examples that fill `max_length` are tokenised again.
     fn full_lengths(&self, split: &Split, max_length: usize, cache: &dyn Cache) -> Result<Vec<u32>, TrainError> {
-        let mut lengths: Vec<u32> = split.tokens.offsets.windows(2).map(|bounds| bounds[1] - bounds[0]).collect();
+        let longest = |example| split.tokens.sequences(example).map(|sequence| sequence.len() as u32).max().unwrap_or(0);
+        let mut lengths: Vec<u32> = (0..split.tokens.len()).map(longest).collect();
         let full: Vec<usize> = (0..lengths.len()).filter(|&index| lengths[index] as usize >= max_length).collect();
         if full.is_empty() {
             return Ok(lengths);
@@ -523,7 +528,7 @@ impl CheckpointTokenizer {
         key.update(b"full lengths 1").update(self.hash.as_bytes());
         for &index in &full {
             let example = &split.examples[index];
-            for text in std::iter::once(&example.text).chain(&example.pair) {
+            for text in std::iter::once(&example.text).chain(&example.pair).chain(&example.choices) {
                 key.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
             }
         }
@@ -568,6 +573,7 @@ fn labels_of(
                 "{source}: every word has the tag `{only}`; at least two tags are needed"
             )))
         }
+        TaskName::MultipleChoice => Ok(config.choices.clone()),
         TaskName::MultiLabel if names.is_empty() => {
             Err(DataError::malformed(format!("{source}: no row has a label (column `{}`)", config.label)))
         }
@@ -601,7 +607,7 @@ fn tokenised_split(
     let origins = Origins::new(table.paths, table.rows.iter().map(|row| (row.file, row.line)).collect());
     let example = |row: Row| {
         let target = read_target(config.task, &row.label, &numbers).map_err(DataError::malformed)?;
-        Ok(Example { target, text: row.text, pair: row.pair })
+        Ok(Example { target, text: row.text, pair: row.pair, choices: row.choices })
     };
     let examples = table.rows.into_iter().map(example).collect::<Result<Vec<_>, TrainError>>()?;
     let cached = cache.get(&key).and_then(|bytes| Tokens::from_bytes(&bytes));
@@ -620,6 +626,9 @@ fn tokens_key(table: &Table, config: &DataConfig, source: &EvalSource, checkpoin
     hash.update(serde_json::json!([config.text, config.text_pair, config.max_length]).to_string().as_bytes());
     if matches!(config.task, TaskName::Tokens | TaskName::MaskedLm) {
         hash.update(config.task.name().as_bytes());
+    }
+    if !config.choices.is_empty() || config.windows.is_some() {
+        hash.update(serde_json::json!([config.choices, config.windows.map(|windows| windows.stride)]).to_string().as_bytes());
     }
     // Without another truncation or settings of the file, the key is that of earlier versions.
     if config.truncate != Truncate::Head {

@@ -103,7 +103,7 @@ mod tests {
         let kept = changed.iter().filter(|&&i| masked.ids[i] == whole.ids[i]).count();
         assert!((share(hidden, changed.len()) - 0.8).abs() < 0.05, "{hidden}");
         assert!((share(kept, changed.len()) - 0.1).abs() < 0.04, "{kept}");
-        assert!((0..400).all(|example| masked.output_count(example) > 0));
+        assert!((0..400).all(|example| masked.target_count(example) > 0));
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub(super) struct ReportInput {
 /// Describes a data set.
 pub(super) fn report(dataset: &Dataset, input: &ReportInput) -> DataReport {
     let classes = dataset.labels.len();
-    let mut labels_of_text: HashMap<(&str, Option<&str>), Vec<&Target>> = HashMap::new();
+    let mut labels_of_text: HashMap<_, Vec<&Target>> = HashMap::new();
     let mut duplicate_rows = 0;
     for example in dataset.train.examples.iter().filter(|example| !example.is_empty()) {
         let labels = labels_of_text.entry(example.content()).or_default();
@@ -67,7 +67,7 @@ fn split_report(split: &Split, full_lengths: &[u32], max_length: usize, classes:
     let (mut numbers, mut words) = (Vec::new(), None);
     for example in &split.examples {
         match &example.target {
-            Target::Class(class) => counts[*class as usize] += 1,
+            Target::Class(class) | Target::Choice(class) => counts[*class as usize] += 1,
             Target::Labels(labels) => labels.iter().for_each(|label| counts[*label as usize] += 1),
             Target::Tags(tags) => {
                 *words.get_or_insert(0) += tags.len();
@@ -106,7 +106,7 @@ fn split_report(split: &Split, full_lengths: &[u32], max_length: usize, classes:
 fn pieces_per_word(dataset: &Dataset, input: &ReportInput) -> f64 {
     let rows = dataset.train.examples.len();
     let tokens: u64 = input.full_lengths.0.iter().map(|length| u64::from(*length)).sum();
-    let texts = dataset.train.examples.iter().flat_map(|example| std::iter::once(&example.text).chain(&example.pair));
+    let texts = dataset.train.examples.iter().flat_map(|example| std::iter::once(&example.text).chain(&example.pair).chain(&example.choices));
     let words: usize = texts.map(|text| count_words(text)).sum();
     tokens.saturating_sub((rows * input.special_tokens) as u64) as f64 / words.max(1) as f64
 }

@@ -39,7 +39,7 @@ pub fn labelled_texts(
             Some(label) => Columns::of_task(config.task, &config.text.0, pair, label, longest),
             None => Columns::new(&config.text.0, pair, None, longest).with_words(config.task == TaskName::Tokens),
         };
-        let columns = columns.with_truncation(config.truncate).with_optional_label();
+        let columns = columns.with_truncation(config.truncate).with_choices(&config.choices).with_optional_label();
         Table::read(source, SplitName::Eval, config, &columns)
     };
     let (mut table, has_labels) = match read(Some(&config.label)) {
@@ -58,13 +58,17 @@ pub fn labelled_texts(
 }
 
 fn examples(table: &Table) -> Vec<Example> {
-    let example = |row: &Row| Example { pair: row.pair.clone(), ..Example::unlabelled(row.text.as_str()) };
+    let example = |row: &Row| Example {
+        pair: row.pair.clone(),
+        choices: row.choices.clone(),
+        ..Example::unlabelled(row.text.as_str())
+    };
     table.rows.iter().map(example).collect()
 }
 
 /// The lines of a plain text file; None if the file is something else.
 fn lines(source: &str, config: &DataConfig) -> Result<Option<LabelledTexts>, TrainError> {
-    if !Path::new(source).is_file() || config.text_pair.is_some() {
+    if !Path::new(source).is_file() || config.text_pair.is_some() || !config.choices.is_empty() {
         return Ok(None);
     }
     let (name, bytes) = read_unpacked(source)?;

@@ -9,7 +9,9 @@ use std::ops::Range;
 use rayon::prelude::*;
 use serde_json::Value;
 use tokenizers::processors::bert::BertProcessing;
-use tokenizers::{EncodeInput, Encoding, PostProcessor, Tokenizer, TruncationDirection, TruncationParams};
+use tokenizers::{
+    EncodeInput, Encoding, PostProcessor, Tokenizer, TruncationDirection, TruncationParams, truncate_encodings,
+};
 
 use super::error::DataError;
 use super::example::Example;
@@ -31,6 +33,9 @@ pub struct Tokens {
     /// What the output of each token predicts: the tag of the word with this index in its text, the token with this id that a mask
     /// hides, or nothing ([`NO_OUTPUT`]). Empty: there is one output for an example.
     pub outputs: Vec<u32>,
+    /// The first token of each sequence of an example but its first one: of the windows of a long text, or of the choices of a
+    /// question. In ascending order. Empty: each example is one sequence.
+    pub breaks: Vec<u32>,
 }
 
 /// A token without an output, such as each token of a word but the first.
@@ -38,16 +43,38 @@ pub const NO_OUTPUT: u32 = u32::MAX;
 
 impl Default for Tokens {
     fn default() -> Self {
-        Self { ids: Vec::new(), types: Vec::new(), positions: Vec::new(), offsets: vec![0], outputs: Vec::new() }
+        Self {
+            ids: Vec::new(),
+            types: Vec::new(),
+            positions: Vec::new(),
+            offsets: vec![0],
+            outputs: Vec::new(),
+            breaks: Vec::new(),
+        }
     }
 }
 
 impl Tokens {
-    /// Complete examples, without gaps.
+    /// Complete examples of one sequence, without gaps.
     #[must_use]
     pub fn whole(ids: Vec<u32>, types: Vec<u8>, offsets: Vec<u32>) -> Self {
-        let positions = offsets.windows(2).flat_map(|bounds| 0..bounds[1] - bounds[0]).collect();
-        Self { ids, types, positions, offsets, outputs: Vec::new() }
+        Self { ids, types, offsets, ..Self::default() }.with_positions()
+    }
+
+    /// Positions without gaps.
+    fn with_positions(self) -> Self {
+        let lengths = (0..self.len()).flat_map(|example| self.sequences(example)).map(|sequence| sequence.len() as u32);
+        let positions = lengths.flat_map(|length| 0..length).collect();
+        Self { positions, ..self }
+    }
+
+    /// The tokens of each sequence of example `index`.
+    pub fn sequences(&self, index: usize) -> impl Iterator<Item = Range<usize>> {
+        let (start, end) = (self.offsets[index], self.offsets[index + 1]);
+        let first = self.breaks.partition_point(|token| *token <= start);
+        let inner = self.breaks[first..].iter().copied().take_while(move |token| *token < end);
+        let starts = std::iter::once(start).chain(inner.clone());
+        starts.zip(inner.chain([end])).map(|(start, end)| start as usize..end as usize)
     }
 
     /// The tokens of example `index` with an output of their own, each with what it predicts.
@@ -56,7 +83,7 @@ impl Tokens {
         all.map(|token| (token, self.outputs[token as usize])).filter(|(_, output)| *output != NO_OUTPUT)
     }
 
-    /// The targets of the outputs of example `index`, which has this target.
+    /// The targets of example `index`, which has this target: one, or one for each token with an output.
     pub fn targets_of<'a>(&'a self, index: usize, target: &'a Target) -> impl Iterator<Item = Target> + 'a {
         let whole = self.outputs.is_empty().then(|| target.clone());
         let of_output = move |(place, (_, output)): (usize, (u32, u32))| match target {
@@ -67,10 +94,29 @@ impl Tokens {
         whole.into_iter().chain(self.outputs_of(index).enumerate().map(of_output))
     }
 
-    /// Number of outputs of example `index`.
+    /// Rows of the network's output for example `index`.
     #[must_use]
-    pub fn output_count(&self, index: usize) -> usize {
+    pub fn row_count(&self, index: usize) -> usize {
+        if self.outputs.is_empty() { self.sequences(index).count() } else { self.outputs_of(index).count() }
+    }
+
+    /// Number of targets of example `index`.
+    #[must_use]
+    pub fn target_count(&self, index: usize) -> usize {
         if self.outputs.is_empty() { 1 } else { self.outputs_of(index).count() }
+    }
+
+    /// What is appended next is another sequence of the last example.
+    fn start_sequence(&mut self) {
+        let (start, end) = (self.offsets.last().copied().unwrap_or_default(), self.ids.len() as u32);
+        if end > start {
+            self.breaks.push(end);
+        }
+    }
+
+    /// What is appended next is another example.
+    fn end_example(&mut self) {
+        self.offsets.push(self.ids.len() as u32);
     }
 
     /// Appends the examples of `other`.
@@ -81,6 +127,7 @@ impl Tokens {
         self.types.extend_from_slice(&other.types);
         self.positions.extend_from_slice(&other.positions);
         self.outputs.extend_from_slice(&other.outputs);
+        self.breaks.extend(other.breaks.iter().map(|token| start + token));
     }
 
     /// The number of examples.
@@ -110,17 +157,20 @@ impl Tokens {
             selected.ids.extend_from_slice(&self.ids[range.clone()]);
             selected.types.extend_from_slice(&self.types[range.clone()]);
             selected.positions.extend_from_slice(&self.positions[range.clone()]);
-            selected.outputs.extend_from_slice(self.outputs.get(range).unwrap_or_default());
+            selected.outputs.extend_from_slice(self.outputs.get(range.clone()).unwrap_or_default());
+            let start = selected.offsets.last().copied().unwrap_or_default();
+            selected.breaks.extend(self.sequences(index as usize).skip(1).map(|sequence| start + (sequence.start - range.start) as u32));
             selected.offsets.push(selected.ids.len() as u32);
         }
         selected
     }
 
-    /// The cache format, for complete examples: a mark, blake3 of the rest, two counts, offsets, ids (all little-endian u32),
-    /// types, and outputs if there are any.
+    /// The cache format, for complete examples: a mark, blake3 of the rest, numbers of examples, tokens and breaks, offsets,
+    /// breaks, ids (all little-endian u32), types, and outputs if there are any.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
-        let mut body = Vec::with_capacity(8 + 4 * self.offsets.len() + 5 * self.ids.len());
-        for number in [self.len() as u32, self.ids.len() as u32].iter().chain(&self.offsets).chain(&self.ids) {
+        let mut body = Vec::with_capacity(12 + 4 * self.offsets.len() + 5 * self.ids.len());
+        let counts = [self.len(), self.ids.len(), self.breaks.len()].map(|count| count as u32);
+        for number in counts.iter().chain(&self.offsets).chain(&self.breaks).chain(&self.ids) {
             body.extend_from_slice(&number.to_le_bytes());
         }
         body.extend_from_slice(&self.types);
@@ -134,18 +184,20 @@ impl Tokens {
         if blake3::hash(body).as_bytes() != hash {
             return None;
         }
-        let (counts, rest) = body.split_at_checked(8)?;
+        let (counts, rest) = body.split_at_checked(12)?;
         let counts = numbers(counts);
-        let (examples, tokens) = (counts[0] as usize, counts[1] as usize);
+        let [examples, tokens, breaks] = [counts[0], counts[1], counts[2]].map(|count| count as usize);
         let (offsets, rest) = rest.split_at_checked(4 * (examples + 1))?;
+        let (breaks, rest) = rest.split_at_checked(4 * breaks)?;
         let (ids, rest) = rest.split_at_checked(4 * tokens)?;
         let (types, outputs) = rest.split_at_checked(tokens)?;
         let outputs = [0, 4 * tokens].contains(&outputs.len()).then(|| numbers(outputs))?;
-        Some(Self { outputs, ..Self::whole(numbers(ids), types.to_vec(), numbers(offsets)) })
+        let (ids, types, offsets) = (numbers(ids), types.to_vec(), numbers(offsets));
+        Some(Self { ids, types, offsets, outputs, breaks: numbers(breaks), ..Self::default() }.with_positions())
     }
 }
 
-const MARK: &[u8] = b"plateau tokens 1\n";
+const MARK: &[u8] = b"plateau tokens 2\n";
 
 fn numbers(bytes: &[u8]) -> Vec<u32> {
     let (words, _) = bytes.as_chunks::<4>();
@@ -155,11 +207,21 @@ fn numbers(bytes: &[u8]) -> Vec<u32> {
 /// A tokenizer with a fixed `max_length`.
 pub struct Encoder {
     tokenizer: Tokenizer,
-    /// Tokens that are kept from the beginning and from the end of a longer text, without special tokens. None: the tokenizer
-    /// truncates.
-    ends: Option<(usize, usize)>,
+    cut: Cut,
     /// What has an output.
     task: TaskName,
+}
+
+/// What becomes of a text that is too long. Lengths are without special tokens.
+enum Cut {
+    /// The tokenizer truncates it, and reads no more of it than it needs.
+    Tokenizer,
+    /// The texts of a pair are truncated together, which needs the whole length of both.
+    Pair(TruncationParams),
+    /// This many tokens are kept from the beginning and from the end.
+    Ends(usize, usize),
+    /// It becomes windows of `length` tokens. Each shares `stride` tokens with the one before it.
+    Windows { length: usize, stride: usize },
 }
 
 impl Encoder {
@@ -190,20 +252,44 @@ impl Encoder {
         let direction =
             tokenizer.get_truncation().map_or(TruncationDirection::Right, |truncation| truncation.direction);
         let truncation = TruncationParams { max_length, direction, ..TruncationParams::default() };
-        tokenizer.with_truncation(Some(truncation)).map_err(broken)?;
-        Ok(Self { tokenizer, ends: None, task: TaskName::Classification })
+        let cut = if pair {
+            tokenizer.with_truncation(None).map_err(broken)?;
+            Cut::Pair(TruncationParams { max_length: max_length - added, ..truncation })
+        } else {
+            tokenizer.with_truncation(Some(truncation)).map_err(broken)?;
+            Cut::Tokenizer
+        };
+        Ok(Self { tokenizer, cut, task: TaskName::Classification })
     }
 
     /// The encoder of a data section.
     pub fn of(name: &str, tokenizer_json: &[u8], config: &DataConfig) -> Result<Self, TrainError> {
-        let pair = config.text_pair.is_some();
+        let pair = config.text_pair.is_some() || !config.choices.is_empty();
         let json = if config.task == TaskName::Tokens {
             with_word_starts(tokenizer_json)
         } else {
             Cow::Borrowed(tokenizer_json)
         };
         let encoder = Self { task: config.task, ..Self::new(name, &json, config.max_length, pair)? };
-        encoder.with_truncation(config.truncate, config.max_length, pair)
+        match config.windows {
+            Some(windows) => encoder.with_windows(windows.stride, config.max_length),
+            None => encoder.with_truncation(config.truncate, config.max_length, pair),
+        }
+    }
+
+    /// Keeps all of longer texts, in windows that share `stride` tokens.
+    fn with_windows(mut self, stride: usize, max_length: usize) -> Result<Self, TrainError> {
+        let length = max_length - self.special_tokens(false);
+        if stride >= length {
+            let message = format!(
+                "data.windows.stride is {stride}, but a window of data.max_length: {max_length} has only {length} tokens of the text; \
+                 expected a stride below {length}"
+            );
+            return Err(TrainError::key("data.windows", message));
+        }
+        self.tokenizer.with_truncation(None).map_err(not_tokenised)?;
+        self.cut = Cut::Windows { length, stride };
+        Ok(self)
     }
 
     /// Keeps another part of longer texts than the beginning.
@@ -212,27 +298,36 @@ impl Encoder {
             Truncate::Head => {}
             Truncate::Tail => {
                 let direction = TruncationDirection::Left;
-                let truncation = TruncationParams { max_length, direction, ..TruncationParams::default() };
-                self.tokenizer.with_truncation(Some(truncation)).map_err(not_tokenised)?;
+                match &mut self.cut {
+                    Cut::Pair(truncation) => truncation.direction = direction,
+                    _ => {
+                        let truncation = TruncationParams { max_length, direction, ..TruncationParams::default() };
+                        self.tokenizer.with_truncation(Some(truncation)).map_err(not_tokenised)?;
+                    }
+                }
             }
             Truncate::HeadTail if pair => {
                 let message = "data.truncate: head_tail is for single texts; pairs have head and tail";
                 return Err(TrainError::key("data.truncate", message));
             }
             Truncate::HeadTail => {
-                let added = self.tokenizer.get_post_processor().map_or(0, |processor| processor.added_tokens(pair));
-                let room = max_length - added;
-                self.ends = Some((room / 4, room - room / 4));
+                let room = max_length - self.special_tokens(false);
+                self.cut = Cut::Ends(room / 4, room - room / 4);
                 self.tokenizer.with_truncation(None).map_err(not_tokenised)?;
             }
         }
         Ok(self)
     }
 
-    /// Encodes one example with special tokens, truncated. `with_spans`: whether spans in the text are needed.
-    fn encode_one(&self, example: &Example, with_spans: bool) -> Result<Encoding, TrainError> {
-        let encode = |special| {
-            let input = self.input(example);
+    /// Encodes one sequence with special tokens, cut to its length: a single encoding, or one for each window.
+    /// With each, the number of tokens of the first text, if it was put together from two. `with_spans`: whether spans in the
+    /// text are needed.
+    fn encode_one(
+        &self,
+        sequence: &Example,
+        with_spans: bool,
+    ) -> Result<Vec<(Encoding, Option<usize>)>, TrainError> {
+        let encode = |input: EncodeInput<'_>, special| {
             // The fast form does not know which word a token belongs to.
             let encoding = if with_spans || self.task == TaskName::Tokens {
                 self.tokenizer.encode(input, special)
@@ -241,17 +336,37 @@ impl Encoder {
             };
             encoding.map_err(not_tokenised)
         };
-        let Some((head, tail)) = self.ends else { return Ok(encode(true)?) };
-        let mut whole = encode(false)?;
-        if whole.len() > head + tail {
-            let mut end = whole.clone();
-            end.truncate(tail, 0, TruncationDirection::Left);
-            whole.truncate(head, 0, TruncationDirection::Right);
-            whole.take_overflowing();
-            end.take_overflowing();
-            whole.merge_with(end, false);
-        }
-        Ok(self.tokenizer.post_process(whole, None, true).map_err(not_tokenised)?)
+        let complete = |first, second| self.tokenizer.post_process(first, second, true).map_err(not_tokenised);
+        let encoding = match (&self.cut, &sequence.pair) {
+            (Cut::Pair(truncation), Some(pair)) => {
+                let [first, second] = [&sequence.text, pair].map(|text| encode(text.as_str().into(), false));
+                let (first, second) =
+                    truncate_encodings(first?, Some(second?), truncation).map_err(|error| not_tokenised(error.into()))?;
+                let first_text = Some(first.len());
+                return Ok(vec![(complete(first, second)?, first_text)]);
+            }
+            (Cut::Tokenizer | Cut::Pair(_), _) => encode(self.input(sequence), true)?,
+            (Cut::Ends(head, tail), _) => {
+                let mut whole = encode(self.input(sequence), false)?;
+                if whole.len() > head + tail {
+                    let mut end = whole.clone();
+                    end.truncate(*tail, 0, TruncationDirection::Left);
+                    whole.truncate(*head, 0, TruncationDirection::Right);
+                    whole.take_overflowing();
+                    end.take_overflowing();
+                    whole.merge_with(end, false);
+                }
+                complete(whole, None)?
+            }
+            (Cut::Windows { length, stride }, _) => {
+                let mut whole = encode(self.input(sequence), false)?;
+                whole.truncate(*length, *stride, TruncationDirection::Right);
+                let mut first = complete(whole, None)?;
+                let others = first.take_overflowing();
+                return Ok(std::iter::once(first).chain(others).map(|window| (window, None)).collect());
+            }
+        };
+        Ok(vec![(encoding, None)])
     }
 
     /// Encodes all examples on the threads of the current rayon pool.
@@ -273,13 +388,17 @@ impl Encoder {
         Ok(all)
     }
 
-    /// Tokens of each example without truncation, on the threads of the current rayon pool.
+    /// Tokens of each example's longest sequence without truncation, on the threads of the current rayon pool.
     pub(super) fn full_lengths(&self, examples: &[&Example]) -> Result<Vec<u32>, TrainError> {
         let mut tokenizer = self.tokenizer.clone();
         tokenizer.with_truncation(None).map_err(not_tokenised)?;
         let length = |example: &&Example| {
-            let encoding = tokenizer.encode_fast(self.input(example), true).map_err(not_tokenised)?;
-            Ok(encoding.len() as u32)
+            let mut longest = 0;
+            for sequence in example.sequences().iter() {
+                let encoding = tokenizer.encode_fast(self.input(sequence), true).map_err(not_tokenised)?;
+                longest = longest.max(encoding.len() as u32);
+            }
+            Ok(longest)
         };
         examples.par_iter().map(length).collect()
     }
@@ -309,11 +428,22 @@ impl Encoder {
 
     /// Encodes one example and appends it to `tokens`.
     pub fn append(&self, example: &Example, tokens: &mut Tokens) -> Result<(), TrainError> {
-        let encoding = self.encode_one(example, false)?;
-        tokens.ids.extend_from_slice(encoding.get_ids());
-        tokens.types.extend(encoding.get_type_ids().iter().map(|&kind| kind as u8));
-        tokens.positions.extend(0..encoding.len() as u32);
-        tokens.offsets.push(tokens.ids.len() as u32);
+        let first = tokens.breaks.len();
+        for sequence in example.sequences().iter() {
+            for (encoding, _) in self.encode_one(sequence, false)? {
+                tokens.start_sequence();
+                tokens.ids.extend_from_slice(encoding.get_ids());
+                tokens.types.extend(encoding.get_type_ids().iter().map(|&kind| kind as u8));
+                tokens.positions.extend(0..encoding.len() as u32);
+                self.append_outputs(&encoding, tokens);
+            }
+        }
+        tokens.end_example();
+        check_choices(example, tokens.breaks.len() - first)
+    }
+
+    /// Appends what the output of each token predicts, if tokens have outputs.
+    fn append_outputs(&self, encoding: &Encoding, tokens: &mut Tokens) {
         if self.task == TaskName::MaskedLm {
             // Any token but a special one can be masked.
             let special = encoding.get_special_tokens_mask();
@@ -330,7 +460,6 @@ impl Encoder {
             };
             tokens.outputs.extend(encoding.get_word_ids().iter().map(output));
         }
-        Ok(())
     }
 
     fn input<'a>(&self, example: &'a Example) -> EncodeInput<'a> {
@@ -341,29 +470,55 @@ impl Encoder {
         }
     }
 
-    /// Like [`Encoder::append`], but appends only some tokens. `kept` gets the span of each token and says which ones.
+    /// Like [`Encoder::append`], but appends only some tokens. `kept` gets each sequence: its number in the example, its text, and the
+    /// span of each token. It says which tokens stay.
     pub fn append_part(
         &self,
         example: &Example,
         tokens: &mut Tokens,
-        kept: impl FnOnce(&[Option<TokenSpan>]) -> Vec<bool>,
+        mut kept: impl FnMut(usize, &Example, &[Option<TokenSpan>]) -> Vec<bool>,
     ) -> Result<(), TrainError> {
-        let encoding = self.encode_one(example, true)?;
-        let sides = encoding.get_sequence_ids();
-        let pieces: Vec<Option<TokenSpan>> = sides
-            .iter()
-            .zip(encoding.get_offsets())
-            .map(|(side, &(start, end))| Some(((*side)?, start..end)))
-            .collect();
-        let kept = kept(&pieces);
-        for place in (0..encoding.len()).filter(|&place| kept.get(place) != Some(&false)) {
-            tokens.ids.push(encoding.get_ids()[place]);
-            tokens.types.push(encoding.get_type_ids()[place] as u8);
-            tokens.positions.push(place as u32);
+        let (first, mut number) = (tokens.breaks.len(), 0);
+        for sequence in example.sequences().iter() {
+            for (encoding, first_text) in self.encode_one(sequence, true)? {
+                let pieces = spans(&encoding, first_text);
+                let kept = kept(number, sequence, &pieces);
+                number += 1;
+                tokens.start_sequence();
+                for place in (0..encoding.len()).filter(|&place| kept.get(place) != Some(&false)) {
+                    tokens.ids.push(encoding.get_ids()[place]);
+                    tokens.types.push(encoding.get_type_ids()[place] as u8);
+                    tokens.positions.push(place as u32);
+                }
+            }
         }
-        tokens.offsets.push(tokens.ids.len() as u32);
-        Ok(())
+        tokens.end_example();
+        check_choices(example, tokens.breaks.len() - first)
     }
+}
+
+/// The span of each token. `first_text`: number of tokens of the first text, if the encoding was put together from two.
+fn spans(encoding: &Encoding, first_text: Option<usize>) -> Vec<Option<TokenSpan>> {
+    let mut seen = 0;
+    let mut side = |(is_special, known): (&u32, Option<usize>)| match first_text {
+        None => known,
+        Some(_) if *is_special == 1 => None,
+        Some(tokens) => {
+            seen += 1;
+            Some(usize::from(seen > tokens))
+        }
+    };
+    let sides = encoding.get_special_tokens_mask().iter().zip(encoding.get_sequence_ids()).map(&mut side);
+    sides.zip(encoding.get_offsets()).map(|(side, &(start, end))| Some((side?, start..end))).collect()
+}
+
+/// Each choice of a question must have tokens, so that it has a score. `breaks`: those of the example.
+fn check_choices(example: &Example, breaks: usize) -> Result<(), TrainError> {
+    if example.choices.is_empty() || breaks + 1 == example.choices.len() {
+        return Ok(());
+    }
+    let message = format!("the question `{}` has a choice without tokens", example.text);
+    Err(DataError::malformed(message).into())
 }
 
 /// Where a token comes from: the text of the example (0, or 1 for the second text of a pair) and the byte range in it.
@@ -429,13 +584,75 @@ mod tests {
     }
 
     #[test]
+    fn both_texts_of_a_long_pair_are_cut_by_their_whole_lengths() {
+        // The longer text keeps the odd token, as in transformers with tokenizers 0.23.3.
+        let long = ("a b c d e f g h i j k", Some("l m n o p q r s t u"));
+        check(EMBEDDED, 8, long, ("[CLS] a b c [SEP] l m [SEP]", "00000111"));
+        let long = ("l m n o p q r s t u", Some("a b c d e f g h i j k"));
+        check(EMBEDDED, 8, long, ("[CLS] l m [SEP] a b c [SEP]", "00001111"));
+    }
+
+    #[test]
+    fn a_long_text_has_windows_that_overlap() {
+        let encoder = Encoder::new("test", EMBEDDED, 6, false).unwrap().with_windows(1, 6).unwrap();
+        let words = |tokens: &Tokens, example| -> Vec<String> {
+            let text = |ids: &[u32]| {
+                ids.iter().map(|&id| encoder.tokenizer.id_to_token(id).unwrap()).collect::<Vec<_>>().join(" ")
+            };
+            tokens.sequences(example).map(|sequence| text(&tokens.ids[sequence])).collect()
+        };
+        let texts = [example("a b c d e f g h", None), example("a b", None), example("a b c d e", None)];
+        let tokens = encoder.encode(&texts).unwrap();
+        let long = ["[CLS] a b c d [SEP]", "[CLS] d e f g [SEP]", "[CLS] g h [SEP]"];
+        assert_eq!(words(&tokens, 0), long);
+        assert_eq!(words(&tokens, 1), ["[CLS] a b [SEP]"]);
+        assert_eq!(words(&tokens, 2), ["[CLS] a b c d [SEP]", "[CLS] d e [SEP]"]);
+        assert_eq!(tokens.positions[..10], [0, 1, 2, 3, 4, 5, 0, 1, 2, 3]);
+        assert_eq!([0, 1, 2].map(|example| (tokens.row_count(example), tokens.target_count(example))), [(3, 1), (1, 1), (2, 1)]);
+        assert_eq!(words(&tokens.select(&[2, 0]), 1), long);
+        assert_eq!(Tokens::from_bytes(&tokens.to_bytes()), Some(tokens.clone()));
+        let mut parts = Tokens::default();
+        for text in &texts {
+            encoder.append_part(text, &mut parts, |_, _, spans| vec![true; spans.len()]).unwrap();
+        }
+        assert_eq!(parts, tokens);
+        let error = Encoder::new("test", EMBEDDED, 6, false).unwrap().with_windows(4, 6).err().unwrap().to_string();
+        insta::assert_snapshot!(error, @"data.windows.stride is 4, but a window of data.max_length: 6 has only 4 tokens of the text; expected a stride below 4");
+    }
+
+    #[test]
+    fn each_choice_is_a_sequence_of_its_own() {
+        let config = DataConfig {
+            task: TaskName::MultipleChoice,
+            choices: vec!["x".into(), "y".into()],
+            max_length: 7,
+            ..DataConfig::default()
+        };
+        let encoder = Encoder::of("test", EMBEDDED, &config).unwrap();
+        let question = |pair: Option<&str>| Example {
+            choices: vec!["c d e f".into(), "g".into()],
+            ..example("a b", pair)
+        };
+        let words = |question: &Example| -> Vec<String> {
+            let tokens = encoder.encode(std::slice::from_ref(question)).unwrap();
+            let text = |ids: &[u32]| {
+                ids.iter().map(|&id| encoder.tokenizer.id_to_token(id).unwrap()).collect::<Vec<_>>().join(" ")
+            };
+            tokens.sequences(0).map(|sequence| text(&tokens.ids[sequence])).collect()
+        };
+        assert_eq!(words(&question(None)), ["[CLS] a b [SEP] c d [SEP]", "[CLS] a b [SEP] g [SEP]"]);
+        assert_eq!(words(&question(Some("s"))), ["[CLS] a b [SEP] s c [SEP]", "[CLS] a b [SEP] s g [SEP]"]);
+        assert_eq!(encoder.full_lengths(&[&question(None)]).unwrap(), [9]);
+    }
+
+    #[test]
     fn another_part_of_a_longer_text_is_kept() {
         let check = |truncate, max_length, text: &str, expected: &str| {
             let encoder = Encoder::new("test", EMBEDDED, max_length, false).unwrap();
             let encoder = encoder.with_truncation(truncate, max_length, false).unwrap();
             let mut tokens = encoder.encode(&[example(text, None)]).unwrap();
             let whole = tokens.clone();
-            encoder.append_part(&example(text, None), &mut tokens, |spans| vec![true; spans.len()]).unwrap();
+            encoder.append_part(&example(text, None), &mut tokens, |_, _, spans| vec![true; spans.len()]).unwrap();
             assert_eq!(tokens.select(&[1]), whole, "with spans");
             let words: Vec<String> = whole.ids.iter().map(|&id| encoder.tokenizer.id_to_token(id).unwrap()).collect();
             assert_eq!(words.join(" "), expected, "{truncate:?}");
@@ -499,7 +716,7 @@ mod tests {
         encoder.append(&text, &mut tokens).unwrap();
         let whole = tokens.clone();
         encoder
-            .append_part(&text, &mut tokens, |pieces| {
+            .append_part(&text, &mut tokens, |_, _, pieces| {
                 let shown: Vec<&str> = pieces
                     .iter()
                     .map(|piece| piece.clone().map_or("-", |(side, at)| &[&*text.text, "née"][side][at]))
@@ -512,7 +729,7 @@ mod tests {
         assert_eq!(tokens.positions[12..], [0, 1, 2, 4, 5, 6, 8, 9, 10, 11]);
         assert!((12..22).all(|i| tokens.ids[i] == whole.ids[tokens.positions[i] as usize]));
         assert_eq!(tokens.select(&[1]).positions, tokens.positions[12..]);
-        encoder.append_part(&text, &mut tokens, |pieces| vec![true; pieces.len()]).unwrap();
+        encoder.append_part(&text, &mut tokens, |_, _, pieces| vec![true; pieces.len()]).unwrap();
         assert_eq!(tokens.select(&[2]), whole);
     }
 

@@ -3,7 +3,7 @@
 use super::bert;
 use super::config::BertConfig;
 use super::declarations::{Declarations, Group};
-use super::encoder::{Encoder, HeadLayout, MaskedHead, Shape};
+use super::encoder::{ChoiceHead, Encoder, HeadLayout, MaskedHead, Shape};
 use super::operations::{Embeddings, PositionTable, TypeTable};
 use super::stack::Stack;
 use crate::train::TrainError;
@@ -41,6 +41,7 @@ pub fn read(json: &[u8], declarations: &mut Declarations) -> Result<Box<dyn Enco
         dropout: config.dropout,
         head: HeadLayout {
             masked: Some(MaskedHead::new(MASKED, Activation::Gelu, config.epsilon)),
+            choices: ChoiceHead::Pooler("sequence_summary.summary", Activation::Gelu),
             ..HeadLayout::classification_head(Activation::Gelu)
         },
     };

@@ -80,6 +80,19 @@ pub struct HeadLayout {
     pub words: Option<WordHead>,
     /// The head for masked tokens. None: the network has none.
     pub masked: Option<MaskedHead>,
+    /// The head for multiple choice.
+    pub choices: ChoiceHead,
+}
+
+/// The head of transformers' model for multiple choice, which gives each sequence one score.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChoiceHead {
+    /// That for sequences.
+    Same,
+    /// A dense layer of this name with this activation on the first token, then `classifier`.
+    Pooler(&'static str, Activation),
+    /// It needs what is not built.
+    None,
 }
 
 /// The head of transformers' model for masked language modelling: dense layer, activation and LayerNorm, then the product with the
@@ -187,6 +200,15 @@ impl HeadLayout {
             final_norm: None,
             words: Some(WordHead::PLAIN),
             masked: None,
+            choices: ChoiceHead::Same,
+        }
+    }
+
+    /// That of a model for multiple choice.
+    pub fn for_choices(self) -> Self {
+        match self.choices {
+            ChoiceHead::Pooler(dense, activation) => Self { final_norm: self.final_norm, ..Self::plain(dense, activation) },
+            ChoiceHead::Same | ChoiceHead::None => self,
         }
     }
 
@@ -204,6 +226,11 @@ impl HeadLayout {
 
     /// The head of `RoBERTa` and of others after it.
     pub fn classification_head(activation: Activation) -> Self {
-        Self { input_dropout: true, classifier: "classifier.out_proj", ..Self::plain("classifier.dense", activation) }
+        Self {
+            input_dropout: true,
+            classifier: "classifier.out_proj",
+            choices: ChoiceHead::Pooler("pooler.dense", Activation::Tanh),
+            ..Self::plain("classifier.dense", activation)
+        }
     }
 }

@@ -14,6 +14,8 @@ use plateau_kernels::activation::Activation;
 pub enum Outputs {
     /// This many numbers for each sequence.
     Sequences(usize),
+    /// One number for each sequence, a choice.
+    Choices,
     /// This many numbers for each word, at its first token.
     Words(usize),
     /// A number for each token of the vocabulary, at each masked token.
@@ -27,6 +29,7 @@ impl Outputs {
         match task {
             TaskName::Tokens => Self::Words(count),
             TaskName::MaskedLm => Self::Vocabulary,
+            TaskName::MultipleChoice => Self::Choices,
             _ => Self::Sequences(count),
         }
     }
@@ -73,9 +76,11 @@ impl Head {
         extra: &trial::Extra,
         outputs: Outputs,
     ) -> Self {
-        let (layout, width, group) = (shape.head, shape.hidden, Group::Head);
+        let layout = if outputs == Outputs::Choices { shape.head.for_choices() } else { shape.head };
+        let (width, group) = (shape.hidden, Group::Head);
         let count = match outputs {
             Outputs::Sequences(count) | Outputs::Words(count) => count,
+            Outputs::Choices => 1,
             Outputs::Vocabulary => return Self::masked(declarations, shape),
         };
         let extra = Extra::declare(declarations, extra, width);

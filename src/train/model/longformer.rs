@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::bert;
 use super::config::{BertConfig, parse, wrong};
 use super::declarations::{Declarations, Group};
-use super::encoder::{Encoder, HeadLayout, Shape, WordHead};
+use super::encoder::{ChoiceHead, Encoder, HeadLayout, Shape, WordHead};
 use super::operations::{Attention, DropoutKind, Linear, Operations, Rows};
 use super::roberta;
 use super::stack::Stack;
@@ -79,7 +79,7 @@ pub fn read(json: &[u8], declarations: &mut Declarations) -> std::result::Result
     let (shape, embedding_norm) = roberta::embeddings(&config, "longformer", declarations)?;
     // The class for tokens has dropout of this probability.
     let words = Some(WordHead { dropout: DropoutKind::Hidden, ..WordHead::PLAIN });
-    let shape = Shape { head: HeadLayout { words, ..shape.head }, ..shape };
+    let shape = Shape { head: HeadLayout { words, choices: ChoiceHead::None, ..shape.head }, ..shape };
     let (mut layers, mut global) = (Vec::new(), Vec::new());
     for (number, distance) in distances.into_iter().enumerate() {
         let layer = bert::layer(declarations, &config, number);

@@ -5,7 +5,7 @@ use candle_core::{DType, Device};
 use super::architectures;
 use super::config::DropoutRates;
 use super::declarations::{Declarations, Group};
-use super::encoder::{Encoder, Shape};
+use super::encoder::{ChoiceHead, Encoder, Shape};
 use super::head::{Head, Outputs};
 use super::new_network::NewNetwork;
 use super::operations::Rows;
@@ -82,8 +82,12 @@ impl Network {
         let has_extra = wanted.extra != Extra::None;
         check_modules(shape, wanted)?;
         let pooling = match outputs {
-            Outputs::Sequences(_) if has_extra => wanted.pooling.unwrap_or(Pooling::Pooler),
+            Outputs::Choices if shape.head.choices == ChoiceHead::None => {
+                return Err(no_head("multiple_choice", "a head for choices", json));
+            }
+            Outputs::Sequences(_) | Outputs::Choices if has_extra => wanted.pooling.unwrap_or(Pooling::Pooler),
             Outputs::Sequences(_) => wanted.pooling.unwrap_or_else(|| default_pooling(shape, &tensors)),
+            Outputs::Choices => wanted.pooling.unwrap_or(Pooling::Pooler),
             Outputs::Words(_) | Outputs::Vocabulary if has_extra => return Err(extra_on_tokens()),
             Outputs::Words(_) if shape.head.words.is_none() => {
                 return Err(no_head("tokens", "a vector for each word", json));

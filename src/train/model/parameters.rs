@@ -151,7 +151,7 @@ fn plain_name(name: &str, prefix: &str) -> String {
 
 /// Heads have no prefix in the files of transformers.
 fn file_name(name: &str, prefix: &str) -> String {
-    const HEADS: [&str; 10] = [
+    const HEADS: [&str; 11] = [
         "classifier.",
         "pre_classifier.",
         "head.",
@@ -162,6 +162,7 @@ fn file_name(name: &str, prefix: &str) -> String {
         "generator_",
         "predictions.",
         "decoder.",
+        "sequence_summary.",
     ];
     // The pooler of DeBERTa is a part of the head, that of BERT is not.
     let is_pooler = prefix == "deberta" && name.starts_with("pooler.");

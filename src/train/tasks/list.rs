@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::classification::{self, Classification};
 use super::masked_lm::MaskedLm;
 use super::multi_label::{self, MultiLabel};
+use super::multiple_choice::{self, MultipleChoice};
 use super::regression::{self, Regression};
 use super::target::Target;
 use super::task::Task;
@@ -30,6 +31,7 @@ pub fn of(
         TaskName::MultiLabel => Arc::new(MultiLabel { labels: labels.len() }),
         TaskName::Tokens => Arc::new(Tokens { tags: labels.to_vec() }),
         TaskName::MaskedLm => Arc::new(MaskedLm { vocabulary }),
+        TaskName::MultipleChoice => Arc::new(MultipleChoice { choices: labels.len() }),
     })
 }
 
@@ -37,7 +39,7 @@ pub fn of(
 pub fn label_names(task: TaskName, text: &str) -> BTreeSet<&str> {
     match task {
         TaskName::Classification => BTreeSet::from([text]),
-        TaskName::Regression | TaskName::MaskedLm => BTreeSet::new(),
+        TaskName::Regression | TaskName::MaskedLm | TaskName::MultipleChoice => BTreeSet::new(),
         TaskName::MultiLabel => multi_label::names(text).collect(),
         TaskName::Tokens => tokens::words(text).collect(),
     }
@@ -52,6 +54,7 @@ pub fn read_target(task: TaskName, text: &str, numbers: &BTreeMap<&str, u32>) ->
         TaskName::MultiLabel => multi_label::read(text, numbers),
         TaskName::Tokens => tokens::read(text, numbers),
         TaskName::MaskedLm => Ok(Target::Masked),
+        TaskName::MultipleChoice => multiple_choice::read(text, numbers),
     }
 }
 
@@ -59,6 +62,10 @@ pub fn read_target(task: TaskName, text: &str, numbers: &BTreeMap<&str, u32>) ->
 pub fn predict(task: TaskName, outputs: &[f32]) -> (Target, Vec<f64>) {
     match task {
         TaskName::Classification | TaskName::Tokens | TaskName::MaskedLm => classification::predict(outputs),
+        TaskName::MultipleChoice => {
+            let (predicted, probabilities) = classification::predict(outputs);
+            (predicted.class().map_or(Target::Unknown, Target::Choice), probabilities)
+        }
         TaskName::Regression => (Target::Number(outputs.first().copied().unwrap_or(f32::NAN).into()), Vec::new()),
         TaskName::MultiLabel => multi_label::predict(outputs),
     }

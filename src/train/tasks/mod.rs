@@ -7,6 +7,7 @@ mod classification;
 mod list;
 mod masked_lm;
 mod multi_label;
+mod multiple_choice;
 mod regression;
 mod target;
 mod task;

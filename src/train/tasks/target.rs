@@ -18,6 +18,8 @@ pub enum Target {
     Tags(Vec<u32>),
     /// The tokens that masks hide. The targets of its outputs are [`Target::Class`].
     Masked,
+    /// The number of the right choice.
+    Choice(u32),
     /// A word's tag, and whether the word is the first of its text.
     Word(u32, bool),
 }

@@ -210,6 +210,13 @@ fn logit_deviation(data: &Dataset, engine: &mut Engine, expected: &[Vec<f32>]) -
         // The references have the first scores of each masked token.
         ours = ours.chunks_exact(data.vocabulary).flat_map(|row| &row[..expected[0].len()]).copied().collect();
     }
+    if let Target::Choice(_) = data.train.examples[0].target {
+        // The references have the scores of each question less their mean.
+        for row in ours.chunks_exact_mut(expected[0].len()) {
+            let mean = row.iter().sum::<f32>() / row.len() as f32;
+            row.iter_mut().for_each(|score| *score -= mean);
+        }
+    }
     assert!(ours.len() >= expected.len() * expected[0].len());
     let largest = expected.iter().flatten().fold(0.0f64, |largest, x| largest.max(f64::from(x.abs())));
     let off = ours.iter().zip(expected.iter().flatten()).map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max);
@@ -285,6 +292,9 @@ fn references() -> Vec<PathBuf> {
         "bert-multi-label",
         "bert-tokens",
         "bert-masked-lm",
+        "bert-choices",
+        "roberta-choices",
+        "electra-choices",
     ];
     let mut found: Vec<PathBuf> = committed.map(|name| fixture(&format!("finetune-{name}"))).into();
     let mut folders: Vec<PathBuf> = std::env::var_os("PLATEAU_REFERENCES").map(PathBuf::from).into_iter().collect();
