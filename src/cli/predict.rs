@@ -244,7 +244,8 @@ impl<'a> Predictor<'a> {
     /// The lines of standard input, scored as they arrive.
     fn add_lines(&mut self) -> Result<(), Failure> {
         if self.has_choices {
-            let message = "the model takes questions with choices, and standard input has one text on each line: give a file";
+            let message =
+                "the model takes questions with choices, and standard input has one text on each line: give a file";
             return Err(Failure::input(message));
         }
         if self.has_pairs {

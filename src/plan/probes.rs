@@ -7,8 +7,8 @@
 use super::identity::Identities;
 use super::{Facts, Plan};
 use crate::trial::{
-    Augmentation, Axis, AxisValue, FractionOrSteps, Key, Length, Probe, ProbeKind, Scheduler, StopRules,
-    Trial, TrialConfig, TrialId,
+    Augmentation, Axis, AxisValue, FractionOrSteps, Key, Length, Probe, ProbeKind, Scheduler, StopRules, Trial,
+    TrialConfig, TrialId,
 };
 
 /// Fewest steps of a fork.

@@ -52,10 +52,6 @@ fn mistakes_of_sequences(config: &TrialConfig) -> Vec<Mistake> {
     };
     let (task, data) = (config.data.task, &config.data);
     let has_choices = task == TaskName::MultipleChoice;
-    if has_choices && data.choices.len() < 2 {
-        let what = "`task: multiple_choice` needs `data.choices`, the columns of at least two choices".to_owned();
-        mistake("data.choices", "data.task", what, "such as data.choices: [ending0, ending1, ending2, ending3]");
-    }
     if !has_choices && !data.choices.is_empty() {
         let what = format!("`data.choices` does not apply to `task: {}`", task.name());
         mistake("data.choices", "data.task", what, "leave it out, or write task: multiple_choice");
@@ -68,10 +64,19 @@ fn mistakes_of_sequences(config: &TrialConfig) -> Vec<Mistake> {
         let others = [
             (has_choices || task.is_of_tokens(), "data.task", format!("`task: {}`", task.name())),
             (data.text_pair.is_some(), "data.text_pair", "pairs of texts".to_owned()),
-            (data.truncate != Truncate::Head, "data.truncate", "`data.truncate`, because windows cut nothing".to_owned()),
+            (
+                data.truncate != Truncate::Head,
+                "data.truncate",
+                "`data.truncate`, because windows cut nothing".to_owned(),
+            ),
         ];
         for (_, or_else, with) in others.into_iter().filter(|(is_set, ..)| *is_set) {
-            mistake("data.windows", or_else, format!("`data.windows` does not apply to {with}"), "leave one of them out");
+            mistake(
+                "data.windows",
+                or_else,
+                format!("`data.windows` does not apply to {with}"),
+                "leave one of them out",
+            );
         }
     }
     mistakes

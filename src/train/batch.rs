@@ -104,7 +104,9 @@ impl MicroBatch {
             packed.positions.extend_from_slice(&tokens.positions[span.clone()]);
             packed.ids.extend_from_slice(&tokens.ids[span.clone()]);
             packed.types.extend(tokens.types[span.clone()].iter().copied().map(u32::from));
-            packed.offsets.extend(tokens.sequences(example as usize).map(|sequence| (start + sequence.end - span.start) as u32));
+            packed
+                .offsets
+                .extend(tokens.sequences(example as usize).map(|sequence| (start + sequence.end - span.start) as u32));
         }
         packed.places = (place as u32..).take(packed.sequences()).collect();
         packed

@@ -363,8 +363,9 @@ fn labels(config: &Map<String, Value>) -> Option<Vec<String>> {
 fn task(config: &Map<String, Value>) -> TaskName {
     let name = config.get("problem_type").and_then(Value::as_str);
     let class = config.get("architectures").and_then(|all| all.get(0)).and_then(Value::as_str).unwrap_or_default();
-    if let Some(task) =
-        [TaskName::Tokens, TaskName::MaskedLm, TaskName::MultipleChoice].into_iter().find(|task| class.ends_with(task.model_class()))
+    if let Some(task) = [TaskName::Tokens, TaskName::MaskedLm, TaskName::MultipleChoice]
+        .into_iter()
+        .find(|task| class.ends_with(task.model_class()))
     {
         return task;
     }

@@ -86,7 +86,7 @@ names! {
         PriorShift = "PRIOR_SHIFT": "train and eval have different class frequencies",
         MissingClass = "MISSING_CLASS": "a class has no training examples",
         LeakedRows = "LEAKED_ROWS": "evaluation examples are in the training data",
-        Frozen = "FROZEN": "nothing is trained",
+        Frozen = "FROZEN": "nothing is trained, or the head alone",
         BadInit = "BAD_INIT": "wrong loss at the start",
         Explode = "EXPLODE": "exploding gradients",
         AugTooStrong = "AUG_TOO_STRONG": "the augmentation is too strong",

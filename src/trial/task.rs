@@ -26,14 +26,8 @@ pub enum TaskName {
 }
 
 impl TaskName {
-    pub const ALL: [Self; 6] = [
-        Self::Classification,
-        Self::Regression,
-        Self::MultiLabel,
-        Self::Tokens,
-        Self::MaskedLm,
-        Self::MultipleChoice,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Classification, Self::Regression, Self::MultiLabel, Self::Tokens, Self::MaskedLm, Self::MultipleChoice];
 
     /// The name in sweep files.
     #[must_use]

@@ -130,6 +130,87 @@ fn masked_tokens_are_predicted_and_the_checkpoint_is_used() {
 }
 
 #[test]
+fn the_right_choice_is_predicted() {
+    let sweep = small!("task: multiple_choice\nsteps: 12\neval_every: 6\nlr: 1e-3\n");
+    let choices = "max_length: 32, choices: [ending0, ending1, ending2]";
+    let place = place("choices", &sweep.replace("max_length: 32", choices));
+    place.expect(0, "run sweep.yaml --progress none");
+    let predicted = place.expect(0, "predict sweep.yaml train.tsv");
+    assert!(
+        predicted.err.contains("accuracy 0.") && predicted.err.contains("of 60 labelled texts"),
+        "{}",
+        predicted.err
+    );
+    assert!(predicted.out.starts_with("text,label,ending0,ending1,ending2\n"), "{}", predicted.out);
+    for row in rows(&predicted.out) {
+        let likely =
+            (2..5).max_by(|a, b| row[*a].parse::<f64>().unwrap().total_cmp(&row[*b].parse().unwrap())).unwrap();
+        assert_eq!(row[1], format!("ending{}", likely - 2), "{row:?}");
+    }
+    place.expect(0, "export sweep.yaml --format hf -o model");
+    let config: Value = serde_json::from_str(&place.read("model/config.json")).unwrap();
+    assert_eq!((&config["architectures"][0], &config["id2label"]), (&"BertForMultipleChoice".into(), &Value::Null));
+    assert_eq!(place.expect(0, "predict model train.tsv --quiet").out, predicted.out);
+}
+
+#[test]
+fn questions_that_do_not_fit_are_named() {
+    let place = place("choices", small!("task: multiple_choice\nsteps: 12\nlr: 1e-3\naugmentation: mixup\n"));
+    let message = |arguments: &str| place.plain(&place.expect(2, &format!("plan sweep.yaml {arguments}")).err);
+    insta::assert_snapshot!(message(""), @"
+    error: the sweep has a mistake
+
+    sweep.yaml:1:15: task: multiple_choice needs the columns of at least two choices, such as data.choices: [ending0, ending1]
+      1 | data: {train: train.tsv, max_length: 32}
+        |               ^^^^^^^^^
+    ");
+    insta::assert_snapshot!(message("--set data.choices=[ending0,text]"), @"
+    error: the sweep has a mistake
+
+    sweep.yaml:1:15: /here/train.tsv:13: the label `2` names none of the 2 choices; expected a number from 0 to 1, or a column of data.choices (ending0, text)
+      1 | data: {train: train.tsv, max_length: 32}
+        |               ^^^^^^^^^
+    ");
+    insta::assert_snapshot!(message("--set data.choices=[ending0,ending1,ending2]"), @"
+    error: the sweep has a mistake
+
+    sweep.yaml:7:15: `mixup` does not apply to `task: multiple_choice`, whose loss compares the choices of one question
+      7 | augmentation: mixup
+        |               ^^^^^ leave it out
+    ");
+    place.write(
+        "train.tsv",
+        "label\ttext\tx\ty\n0\ta question\tone\ttwo\n2\ta question\tone\ttwo\n1\tthe last\tone\t \n",
+    );
+    insta::assert_snapshot!(message("--set data.choices=[x,y] --set augmentation=none"), @"
+    error: the sweep has a mistake
+
+    sweep.yaml:1:15: /here/train.tsv:4: the choice (column `y`) is empty; `data.bad_rows: skip` leaves such rows out
+      1 | data: {train: train.tsv, max_length: 32}
+        |               ^^^^^^^^^
+    ");
+}
+
+#[test]
+fn long_texts_are_read_in_windows() {
+    let sweep = small!("steps: 12\neval_every: 6\nlr: 1e-3\n");
+    let place = Place::new(&sweep.replace("max_length: 32", "max_length: 12, windows: {stride: 2, combine: max}"));
+    let planned = place.expect(0, "plan sweep.yaml");
+    assert!(planned.err.contains("; 0.0 % of the texts are truncated"), "{planned:?}");
+    place.expect(0, "run sweep.yaml --progress none");
+    let predicted = place.expect(0, "predict sweep.yaml train.tsv --quiet").out;
+    place.expect(0, "export sweep.yaml --format hf -o model");
+    assert_eq!(place.expect(0, "predict model train.tsv --quiet").out, predicted);
+    // The last words of a long text count.
+    place.write("long.tsv", format!("text\n{0} \n{0} I love it\n", "see you at the station ".repeat(8)));
+    let rows = rows(&place.expect(0, "predict model long.tsv --quiet").out);
+    assert_ne!(rows[0].iter().skip(2).collect::<Vec<_>>(), rows[1].iter().skip(2).collect::<Vec<_>>());
+    let refused = place.expect(2, "plan sweep.yaml --set data.text_pair=label --set data.truncate=tail").err;
+    assert!(refused.contains("`data.windows` does not apply to pairs of texts"), "{refused}");
+    assert!(refused.contains("`data.windows` does not apply to `data.truncate`"), "{refused}");
+}
+
+#[test]
 fn labels_of_another_task_are_refused_before_training() {
     let place = Place::new(small!("task: regression\nsteps: 20\nlabel_smoothing: 0.1\nmetric: accuracy\n"));
     let refused = place.expect(2, "run sweep.yaml");

@@ -214,7 +214,11 @@ impl Panel {
         }
         let scale = Scale::new((low, high), (left, end));
         let (ticks, digits) = axis::ticks(low, high, if self.dots.is_some() { 4 } else { 2 });
-        for value in ticks {
+        // Numbers must not touch.
+        let width =
+            ticks.iter().map(|value| axis::tick_text(*value, digits).len()).max().unwrap_or(0) as f64 * 7.0 + 8.0;
+        let distance = if let [first, second, ..] = ticks[..] { scale.at(second) - scale.at(first) } else { width };
+        for &value in ticks.iter().step_by((width / distance).ceil().max(1.0) as usize) {
             let x = scale.at(value);
             scene.line(&[(x, top), (x, bottom)], 1.0, palette::GRID);
             let text = Text::new(x, bottom + 16.0, axis::tick_text(value, digits)).align(Align::Middle);

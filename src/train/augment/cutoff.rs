@@ -25,13 +25,7 @@ impl Cutoff {
     /// For each token of a sequence, whether it stays in `epoch`. `round(rate * pieces)` pieces are removed: at least one if
     /// the rate is above 0, but never all. `place`: the index of the example, and the number of the sequence in it.
     #[must_use]
-    pub fn kept(
-        &self,
-        epoch: u64,
-        place: (usize, usize),
-        variant: &Example,
-        spans: &[Option<TokenSpan>],
-    ) -> Vec<bool> {
+    pub fn kept(&self, epoch: u64, place: (usize, usize), variant: &Example, spans: &[Option<TokenSpan>]) -> Vec<bool> {
         let texts = std::iter::once(&variant.text).chain(&variant.pair);
         let protected: Vec<Vec<Range<usize>>> = texts.map(|text| protected(text)).collect();
         let count = spans.iter().flatten().count();
@@ -76,8 +70,9 @@ mod tests {
         pieces.push(None);
         let cutoff = |rate| Cutoff::new(rate, Random::new(3, Purpose::Cutoff));
         let example = |text: &str| Example::unlabelled(text);
-        let gone =
-            |rate, epoch| cutoff(rate).kept(epoch, (0, 0), &example(text), &pieces).iter().filter(|kept| !**kept).count();
+        let gone = |rate, epoch| {
+            cutoff(rate).kept(epoch, (0, 0), &example(text), &pieces).iter().filter(|kept| !**kept).count()
+        };
         assert_eq!((gone(0.0, 0), gone(0.1, 0), gone(0.5, 0), gone(1.0, 0)), (0, 1, 3, 5));
         let mut seen = std::collections::BTreeSet::new();
         for epoch in 0..200 {
@@ -86,6 +81,10 @@ mod tests {
             seen.insert(kept);
         }
         assert_eq!(seen.len(), 10, "every two of the five");
-        assert_eq!(cutoff(1.0).kept(0, (0, 0), &example("a"), &[None, Some((0, 0..1)), None]), [true; 3], "one piece stays");
+        assert_eq!(
+            cutoff(1.0).kept(0, (0, 0), &example("a"), &[None, Some((0, 0..1)), None]),
+            [true; 3],
+            "one piece stays"
+        );
     }
 }

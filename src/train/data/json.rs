@@ -103,9 +103,7 @@ fn look_up<'a>(object: &'a Map<String, Value>, column: &str) -> Option<&'a Value
     if let Ok(index) = position(&names, "", column) {
         return object.get(names[index]);
     }
-    column.match_indices('.').find_map(|(dot, _)| {
-        reach(object.get(&column[..dot])?, &column[dot + 1..])
-    })
+    column.match_indices('.').find_map(|(dot, _)| reach(object.get(&column[..dot])?, &column[dot + 1..]))
 }
 
 /// The value at a path with dots. The items of a list have numbers from 0; a list of one object stands for the object.

@@ -377,6 +377,10 @@ impl Tables {
         label2id: Option<&BTreeMap<String, u32>>,
         test_set: TestSet,
     ) -> Result<Self, TrainError> {
+        if config.task == TaskName::MultipleChoice && config.choices.len() < 2 {
+            let message = "task: multiple_choice needs the columns of at least two choices, such as data.choices: [ending0, ending1]";
+            return Err(TrainError::key("data.choices", message));
+        }
         let columns =
             Columns::of_task(config.task, &config.text.0, config.text_pair.as_deref(), &config.label, longest(config))
                 .with_truncation(config.truncate)
@@ -518,7 +522,8 @@ impl CheckpointTokenizer {
 
     /// Tokens of each example's longest sequence without truncation. Only examples that fill `max_length` are tokenised again.
     fn full_lengths(&self, split: &Split, max_length: usize, cache: &dyn Cache) -> Result<Vec<u32>, TrainError> {
-        let longest = |example| split.tokens.sequences(example).map(|sequence| sequence.len() as u32).max().unwrap_or(0);
+        let longest =
+            |example| split.tokens.sequences(example).map(|sequence| sequence.len() as u32).max().unwrap_or(0);
         let mut lengths: Vec<u32> = (0..split.tokens.len()).map(longest).collect();
         let full: Vec<usize> = (0..lengths.len()).filter(|&index| lengths[index] as usize >= max_length).collect();
         if full.is_empty() {
@@ -628,7 +633,9 @@ fn tokens_key(table: &Table, config: &DataConfig, source: &EvalSource, checkpoin
         hash.update(config.task.name().as_bytes());
     }
     if !config.choices.is_empty() || config.windows.is_some() {
-        hash.update(serde_json::json!([config.choices, config.windows.map(|windows| windows.stride)]).to_string().as_bytes());
+        hash.update(
+            serde_json::json!([config.choices, config.windows.map(|windows| windows.stride)]).to_string().as_bytes(),
+        );
     }
     // Without another truncation or settings of the file, the key is that of earlier versions.
     if config.truncate != Truncate::Head {

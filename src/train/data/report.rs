@@ -106,7 +106,11 @@ fn split_report(split: &Split, full_lengths: &[u32], max_length: usize, classes:
 fn pieces_per_word(dataset: &Dataset, input: &ReportInput) -> f64 {
     let rows = dataset.train.examples.len();
     let tokens: u64 = input.full_lengths.0.iter().map(|length| u64::from(*length)).sum();
-    let texts = dataset.train.examples.iter().flat_map(|example| std::iter::once(&example.text).chain(&example.pair).chain(&example.choices));
+    let texts = dataset
+        .train
+        .examples
+        .iter()
+        .flat_map(|example| std::iter::once(&example.text).chain(&example.pair).chain(&example.choices));
     let words: usize = texts.map(|text| count_words(text)).sum();
     tokens.saturating_sub((rows * input.special_tokens) as u64) as f64 / words.max(1) as f64
 }

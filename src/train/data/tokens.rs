@@ -159,7 +159,9 @@ impl Tokens {
             selected.positions.extend_from_slice(&self.positions[range.clone()]);
             selected.outputs.extend_from_slice(self.outputs.get(range.clone()).unwrap_or_default());
             let start = selected.offsets.last().copied().unwrap_or_default();
-            selected.breaks.extend(self.sequences(index as usize).skip(1).map(|sequence| start + (sequence.start - range.start) as u32));
+            selected.breaks.extend(
+                self.sequences(index as usize).skip(1).map(|sequence| start + (sequence.start - range.start) as u32),
+            );
             selected.offsets.push(selected.ids.len() as u32);
         }
         selected
@@ -322,11 +324,7 @@ impl Encoder {
     /// Encodes one sequence with special tokens, cut to its length: a single encoding, or one for each window.
     /// With each, the number of tokens of the first text, if it was put together from two. `with_spans`: whether spans in the
     /// text are needed.
-    fn encode_one(
-        &self,
-        sequence: &Example,
-        with_spans: bool,
-    ) -> Result<Vec<(Encoding, Option<usize>)>, TrainError> {
+    fn encode_one(&self, sequence: &Example, with_spans: bool) -> Result<Vec<(Encoding, Option<usize>)>, TrainError> {
         let encode = |input: EncodeInput<'_>, special| {
             // The fast form does not know which word a token belongs to.
             let encoding = if with_spans || self.task == TaskName::Tokens {
@@ -340,8 +338,8 @@ impl Encoder {
         let encoding = match (&self.cut, &sequence.pair) {
             (Cut::Pair(truncation), Some(pair)) => {
                 let [first, second] = [&sequence.text, pair].map(|text| encode(text.as_str().into(), false));
-                let (first, second) =
-                    truncate_encodings(first?, Some(second?), truncation).map_err(|error| not_tokenised(error.into()))?;
+                let (first, second) = truncate_encodings(first?, Some(second?), truncation)
+                    .map_err(|error| not_tokenised(error.into()))?;
                 let first_text = Some(first.len());
                 return Ok(vec![(complete(first, second)?, first_text)]);
             }
@@ -608,7 +606,10 @@ mod tests {
         assert_eq!(words(&tokens, 1), ["[CLS] a b [SEP]"]);
         assert_eq!(words(&tokens, 2), ["[CLS] a b c d [SEP]", "[CLS] d e [SEP]"]);
         assert_eq!(tokens.positions[..10], [0, 1, 2, 3, 4, 5, 0, 1, 2, 3]);
-        assert_eq!([0, 1, 2].map(|example| (tokens.row_count(example), tokens.target_count(example))), [(3, 1), (1, 1), (2, 1)]);
+        assert_eq!(
+            [0, 1, 2].map(|example| (tokens.row_count(example), tokens.target_count(example))),
+            [(3, 1), (1, 1), (2, 1)]
+        );
         assert_eq!(words(&tokens.select(&[2, 0]), 1), long);
         assert_eq!(Tokens::from_bytes(&tokens.to_bytes()), Some(tokens.clone()));
         let mut parts = Tokens::default();
@@ -629,10 +630,8 @@ mod tests {
             ..DataConfig::default()
         };
         let encoder = Encoder::of("test", EMBEDDED, &config).unwrap();
-        let question = |pair: Option<&str>| Example {
-            choices: vec!["c d e f".into(), "g".into()],
-            ..example("a b", pair)
-        };
+        let question =
+            |pair: Option<&str>| Example { choices: vec!["c d e f".into(), "g".into()], ..example("a b", pair) };
         let words = |question: &Example| -> Vec<String> {
             let tokens = encoder.encode(std::slice::from_ref(question)).unwrap();
             let text = |ids: &[u32]| {

@@ -207,7 +207,9 @@ impl HeadLayout {
     /// That of a model for multiple choice.
     pub fn for_choices(self) -> Self {
         match self.choices {
-            ChoiceHead::Pooler(dense, activation) => Self { final_norm: self.final_norm, ..Self::plain(dense, activation) },
+            ChoiceHead::Pooler(dense, activation) => {
+                Self { final_norm: self.final_norm, ..Self::plain(dense, activation) }
+            }
             ChoiceHead::Same | ChoiceHead::None => self,
         }
     }
