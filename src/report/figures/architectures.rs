@@ -57,6 +57,7 @@ pub fn architectures(sweep: &Sweep, study: &Study, inputs: &Inputs) -> Option<Sc
     let shares: f64 = panels.iter().map(|panel| panel.share).sum();
     let space = WIDTH - 2.0 * MARGIN - NAMES - GAP * panels.len() as f64;
     let mut left = MARGIN + NAMES + GAP;
+    let shows_chance = panels.iter().any(|panel| panel.chance(&rows).is_some());
     for panel in panels {
         let right = left + space * panel.share / shares;
         panel.draw(&mut scene, &rows, (left, right), (top, bottom));
@@ -71,7 +72,8 @@ pub fn architectures(sweep: &Sweep, study: &Study, inputs: &Inputs) -> Option<Sc
         );
     }
     if let Some(chance) = study.chance {
-        notes.push(format!("dashed: the loss of a model that ignores its input, {chance:.3}"));
+        let mark = if shows_chance { "dashed: the loss" } else { "loss" };
+        notes.push(format!("{mark} of a model that ignores its input: {chance:.3}"));
     }
     notes.push(
         "seconds: training and evaluation of one trial; parameters: without the classifier; memory: peak of the worker"
@@ -195,23 +197,29 @@ fn panels(study: &Study) -> Vec<Panel> {
 }
 
 impl Panel {
+    /// The ends of the scale. None without values.
+    fn range(&self, rows: &[Row]) -> Option<(f64, f64)> {
+        let all = rows.iter().flat_map(|row| (self.of)(row).iter().copied());
+        let (low, high) = all.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
+        let margin = (0.06 * (high - low)).max(1e-3);
+        let range = if self.dots.is_some() { (low - margin, high + margin) } else { (0.0, high) };
+        (low <= high).then_some(range)
+    }
+
+    /// The loss of a model that ignores its input, if it lies on the scale.
+    fn chance(&self, rows: &[Row]) -> Option<f64> {
+        let (low, high) = self.range(rows).filter(|_| self.has_chance)?;
+        rows.iter().find_map(|row| row.chance).filter(|chance| (low..=high).contains(chance))
+    }
+
     fn draw(&self, scene: &mut Scene, rows: &[Row], (left, right): (f64, f64), (top, bottom): (f64, f64)) {
         scene.text(Text::new(left, top - 14.0, self.title.clone()).bold().colour(palette::TEXT));
-        let all = || rows.iter().flat_map(|row| (self.of)(row).iter().copied());
-        let (mut low, high) = all().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
-        if low > high {
+        let Some((low, high)) = self.range(rows) else {
             scene.text(Text::new(left, f64::midpoint(top, bottom) + 4.0, "unknown"));
             return;
-        }
+        };
         // Room for the number right of the last dot or bar.
         let end = right - NUMBER * if self.dots.is_some() { 0.72 } else { 0.55 };
-        let mut high = high;
-        if self.dots.is_none() {
-            low = 0.0;
-        } else {
-            let margin = (0.06 * (high - low)).max(1e-3);
-            (low, high) = (low - margin, high + margin);
-        }
         let scale = Scale::new((low, high), (left, end));
         let (ticks, digits) = axis::ticks(low, high, if self.dots.is_some() { 4 } else { 2 });
         // Numbers must not touch.
@@ -224,9 +232,7 @@ impl Panel {
             let text = Text::new(x, bottom + 16.0, axis::tick_text(value, digits)).align(Align::Middle);
             scene.text(text);
         }
-        let chance =
-            rows.iter().find_map(|row| row.chance).filter(|chance| self.has_chance && (low..=high).contains(chance));
-        if let Some(chance) = chance {
+        if let Some(chance) = self.chance(rows) {
             scene.dashed(&[(scale.at(chance), top), (scale.at(chance), bottom)], 1.2, palette::CONTEXT);
         }
         for (index, row) in rows.iter().enumerate() {
