@@ -66,6 +66,12 @@ mismatch *OPTIONS:
 fuzz SECONDS="60":
     ulimit -v 8388608; PLATEAU_FUZZ_SECONDS={{ SECONDS }} cargo test --release --test fuzz -- --nocapture --test-threads=1
 
+# Start a real Slurm with three nodes on this machine (as root, Debian), train a sweep in its jobs, and compare with a run without it.
+slurm:
+    cargo build --release
+    tests/slurm/up.sh
+    tests/slurm/compare.sh target/release/plateau; code=$?; tests/slurm/down.sh; exit $code
+
 # Run what every change must pass: spelling, format, lints, documentation, tests.
 check:
     typos

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 
 use crate::report::terminal::Mode;
-use crate::spec::Devices;
+use crate::spec::{Devices, EngineKind};
 use crate::trial::TrialId;
 
 /// The folder of all results, unless `--results` names another.
@@ -74,6 +74,9 @@ fn shell_quoted(word: &str) -> Cow<'_, str> {
 /// What the sweep may use of this machine. Overrides the `run` section of the sweep file.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct MachineArguments {
+    /// local, or slurm: on all nodes of the Slurm job that this command runs in
+    #[arg(long, value_name = "NAME")]
+    pub engine: Option<EngineKind>,
     /// Number of trials at a time
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs: Option<u16>,

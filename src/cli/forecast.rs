@@ -10,12 +10,13 @@ use super::arguments::{MachineArguments, RunOptions};
 use super::format::bytes;
 use super::prepare::Prepared;
 use super::selection::select;
-use crate::decide;
+use crate::decide::{self, Allocation, AllocationError};
 use crate::event::Slot;
+use crate::exec::SlurmSteps;
 use crate::plan::{Estimate, PastTrial, PlanEstimate, estimate};
 use crate::report::{clock, count};
 use crate::run;
-use crate::spec::{RunConfig, SamplerName, SearchConfig, StopAcross};
+use crate::spec::{EngineKind, RunConfig, SamplerName, SearchConfig, StopAcross};
 use crate::store::{self, Results};
 use crate::train;
 use crate::trial::{Device, Keep, Status, Trial, TrialId};
@@ -29,6 +30,10 @@ pub(crate) struct CostEstimate<'a> {
     pub costs: Vec<Estimate>,
     /// Where the trials that are left will run.
     pub slots: Vec<Slot>,
+    /// How workers are started there, if not as processes on this machine.
+    pub steps: Option<SlurmSteps>,
+    /// `cpu`, or `cpu in Slurm job 7`.
+    place: String,
     /// The cost of all trials that are left.
     pub total: PlanEstimate,
     left: usize,
@@ -52,8 +57,9 @@ impl<'a> CostEstimate<'a> {
         let undrawn = budget.map_or(0, |budget| (budget as usize).saturating_sub(trials.len()));
         let time = prepared.spec.search.as_ref().and_then(|search| search.config.time);
         let mut past = past_trials(Device::Cpu, &prepared.results);
-        let slots = slots_for(prepared, &options.machine, left + undrawn, &past)?;
+        let Workers { slots, steps, job } = workers(prepared, &options.machine, left + undrawn, &past)?;
         let (threads, device) = threads_and_device(&slots);
+        let place = job.map_or_else(|| device.to_string(), |job| format!("{device} in Slurm job {job}"));
         if device != Device::Cpu {
             past = past_trials(device, &prepared.results);
         }
@@ -66,7 +72,7 @@ impl<'a> CostEstimate<'a> {
         );
         let mut total = PlanEstimate::of(&rest, slots.len(), kept_states(prepared));
         total.seconds = time.map_or(total.seconds, |time| total.seconds.min(time));
-        Ok(Self { trials, statuses, costs, slots, total, left, undrawn, is_measured: !past.is_empty() })
+        Ok(Self { trials, statuses, costs, slots, steps, place, total, left, undrawn, is_measured: !past.is_empty() })
     }
 
     /// The peak memory of each trial in bytes.
@@ -113,11 +119,12 @@ impl<'a> CostEstimate<'a> {
         if self.undrawn > 0 {
             let _ = write!(text, ", and up to {} that are drawn while the sweep runs", self.undrawn);
         }
-        let (threads, device) = threads_and_device(&self.slots);
+        let (threads, _) = threads_and_device(&self.slots);
         let _ = write!(
             text,
-            "; {} at a time on {device}, {} each: about {}, {} of memory, {} of disk ({})",
+            "; {} at a time on {}, {} each: about {}, {} of memory, {} of disk ({})",
             self.slots.len(),
+            self.place,
             count(threads, "thread"),
             clock(self.total.seconds),
             bytes(self.total.memory),
@@ -193,25 +200,64 @@ fn past_trials(device: Device, results: &Results) -> Vec<PastTrial> {
     measured.collect()
 }
 
-/// Where the workers run, for at most `trials` trials at a time.
-pub(crate) fn slots(prepared: &Prepared, machine: &MachineArguments, trials: usize) -> Result<Vec<Slot>, Failure> {
-    slots_for(prepared, machine, trials, &[])
+/// Where the workers run, and how they are started.
+struct Workers {
+    slots: Vec<Slot>,
+    steps: Option<SlurmSteps>,
+    /// The Slurm job of the steps.
+    job: Option<String>,
 }
 
-fn slots_for(
+/// The slots of this machine, for at most `trials` trials at a time.
+pub(crate) fn slots(prepared: &Prepared, machine: &MachineArguments, trials: usize) -> Result<Vec<Slot>, Failure> {
+    local_slots(prepared, &run_config(prepared, machine), trials, &[])
+}
+
+fn workers(
     prepared: &Prepared,
     machine: &MachineArguments,
     trials: usize,
     past: &[PastTrial],
+) -> Result<Workers, Failure> {
+    let config = run_config(prepared, machine);
+    match config.engine {
+        EngineKind::Local => {
+            Ok(Workers { slots: local_slots(prepared, &config, trials, past)?, steps: None, job: None })
+        }
+        EngineKind::Slurm => {
+            let refuse = |error: AllocationError| Failure::input(error.to_string());
+            let allocation = Allocation::read(|name| std::env::var(name).ok()).map_err(refuse)?;
+            let needed = largest_memory(prepared, past);
+            let steps = allocation.steps(&config, trials, needed, cfg!(feature = "cuda")).map_err(refuse)?;
+            let started = SlurmSteps { srun: "srun".into(), memory: steps.memory };
+            Ok(Workers { slots: steps.slots, steps: Some(started), job: Some(allocation.job) })
+        }
+    }
+}
+
+fn local_slots(
+    prepared: &Prepared,
+    config: &RunConfig,
+    trials: usize,
+    past: &[PastTrial],
 ) -> Result<Vec<Slot>, Failure> {
+    let machine = run::machine(train::available_devices());
+    let slots = decide::slots(config, &machine, trials, largest_memory(prepared, past));
+    slots.map_err(|error| Failure::input(error.to_string()))
+}
+
+/// The section `run`, with what the command line says in its place.
+fn run_config(prepared: &Prepared, machine: &MachineArguments) -> RunConfig {
     let written = &prepared.spec.run;
-    let config = RunConfig {
+    RunConfig {
+        engine: machine.engine.unwrap_or(written.engine),
         devices: machine.devices.clone().unwrap_or_else(|| written.devices.clone()),
         jobs: machine.jobs.map(usize::from).or(written.jobs),
         threads: machine.threads.map(usize::from).or(written.threads),
         ..written.clone()
-    };
-    let memory = prepared.plan.trials.iter().map(|trial| trial_cost(prepared, trial, past, 1).memory).max();
-    let machine = run::machine(train::available_devices());
-    decide::slots(&config, &machine, trials, memory).map_err(|error| Failure::input(error.to_string()))
+    }
+}
+
+fn largest_memory(prepared: &Prepared, past: &[PastTrial]) -> Option<u64> {
+    prepared.plan.trials.iter().map(|trial| trial_cost(prepared, trial, past, 1).memory).max()
 }

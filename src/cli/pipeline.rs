@@ -177,7 +177,9 @@ fn train_missing(
     let origin = prepared.origin.to_json().map_err(|error| unwritable(error.to_string()))?;
     let parameters = parameters(prepared);
     let memory = estimate.memory();
+    // Slurm bounds the memory of each step itself.
     let memory_limit = decide::memory_limit(&prepared.spec.run, &run::machine(Vec::new()));
+    let memory_limit = memory_limit.filter(|_| estimate.steps.is_none());
     let records = store::read_journal(&prepared.dir.journal()).map(|journal| journal.records).unwrap_or_default();
     let search = SearchPlan::new(&prepared.spec, &prepared.facts, &prepared.known, Event::suggested(&records));
     if let Some(search) = search.as_ref().filter(|_| options.display.shows_notes()) {
@@ -200,7 +202,8 @@ fn train_missing(
         fresh: options.fresh,
         parameters: &parameters,
     };
-    let engine = Local::this_program().map_err(|error| Failure::input(format!("cannot find this program: {error}")))?;
+    let engine = estimate.steps.clone().map_or_else(Local::this_program, Local::this_program_in_steps);
+    let engine = engine.map_err(|error| Failure::input(format!("cannot find this program: {error}")))?;
     let shown: Vec<Trial> = prepared.plan.trials.iter().filter(|trial| only.contains(&trial.id)).cloned().collect();
     let mut terminal = Terminal::new(options.display.mode(), options.display.verbose, &prepared.plan.name, &shown);
     if let (Some(search), None) = (&search, order.only) {

@@ -1,9 +1,10 @@
 //! Decides what to do next, as functions of the state, the slots and the rules. Pure: starts nothing and reads no clock.
 //!
-//! Which trials start and which are retried ([`decide`]), how many run side by side ([`slots()`]), which fit into memory
+//! Which trials start and which are retried ([`decide`]), how many run side by side ([`slots()`], [`Steps`]), which fit into memory
 //! ([`MemoryBudget`]), which are stopped because others are better ([`judge_across`]), and which take too long ([`overdue()`]).
 
 mod across;
+mod allocation;
 mod failures;
 mod memory;
 mod next_actions;
@@ -12,6 +13,7 @@ mod search_results;
 mod slots;
 
 pub use across::{EvalHistory, JudgingOrder, judge_across, unjudged};
+pub use allocation::{Allocation, AllocationError, Steps};
 pub use failures::{MAX_FAULTS, MemoryEvidence, killed, oom_policy};
 pub use memory::MemoryBudget;
 pub use next_actions::{Action, Policy, decide};

@@ -21,6 +21,16 @@ pub fn cpu_environment(threads: usize) -> Vec<(&'static str, String)> {
 /// The environment of a worker on `slot`. `visible`: the `CUDA_VISIBLE_DEVICES` of this process, into which the index of the
 /// slot counts.
 pub(super) fn environment(slot: Slot, visible: Option<&str>) -> Vec<(&'static str, String)> {
+    let mut variables = thread_environment(slot);
+    if let Device::Cuda(index) = slot.device {
+        let pinned = visible.and_then(|list| list.split(',').nth(index)).map(|name| name.trim().to_owned());
+        variables.push(("CUDA_VISIBLE_DEVICES", pinned.unwrap_or_else(|| index.to_string())));
+    }
+    variables
+}
+
+/// The environment for the threads and the memory of a worker on `slot`.
+pub(super) fn thread_environment(slot: Slot) -> Vec<(&'static str, String)> {
     let threads =
         ["CANDLE_NUM_THREADS", "RAYON_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"];
     // On a CPU the trainer has its own pool of `slot.threads` threads and runs one-thread products in it. Pools of candle or
@@ -30,10 +40,6 @@ pub(super) fn environment(slot: Slot, visible: Option<&str>) -> Vec<(&'static st
     // A step needs as much memory as the one before. If freed pages went back to the system, page faults would cost an eighth of
     // the time of a step.
     variables.push(("MIMALLOC_PURGE_DELAY", "-1".to_owned()));
-    if let Device::Cuda(index) = slot.device {
-        let pinned = visible.and_then(|list| list.split(',').nth(index)).map(|name| name.trim().to_owned());
-        variables.push(("CUDA_VISIBLE_DEVICES", pinned.unwrap_or_else(|| index.to_string())));
-    }
     variables
 }
 

@@ -37,6 +37,8 @@ pub struct WorkerExit {
 pub enum ExitStatus {
     Code(i32),
     Signal(i32),
+    /// The cluster ended the worker at its bound on memory.
+    OutOfMemory,
 }
 
 impl fmt::Display for ExitStatus {
@@ -44,6 +46,7 @@ impl fmt::Display for ExitStatus {
         match self {
             Self::Code(code) => write!(f, "exit code {code}"),
             Self::Signal(signal) => write!(f, "signal {signal}"),
+            Self::OutOfMemory => f.write_str("out of memory"),
         }
     }
 }

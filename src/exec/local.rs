@@ -1,4 +1,4 @@
-//! Workers as processes on this machine.
+//! Workers as processes that this one starts: on this machine, or as steps of a Slurm job on any of its nodes.
 //!
 //! Each worker is its own process group, so that a Ctrl-C in the terminal reaches only the parent. Its standard input is a
 //! pipe from the parent. End of file on the pipe means "stop", and it also comes when the parent dies in whatever way.
@@ -15,6 +15,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
 use super::environment::environment;
+use super::steps::{SlurmSteps, status_of_step};
 use super::{Executor, ExitStatus, Launch, WorkerExit, WorkerId};
 
 /// The engine. Launch inside a tokio runtime.
@@ -22,6 +23,7 @@ use super::{Executor, ExitStatus, Launch, WorkerExit, WorkerId};
 pub struct Local {
     program: PathBuf,
     arguments: Vec<OsString>,
+    steps: Option<SlurmSteps>,
     running: HashMap<WorkerId, Handle>,
     ended: UnboundedSender<WorkerExit>,
     exits: UnboundedReceiver<WorkerExit>,
@@ -40,14 +42,28 @@ impl Local {
     pub fn new(program: PathBuf, arguments: &[&str]) -> Self {
         let (ended, exits) = unbounded_channel();
         let arguments = arguments.iter().map(OsString::from).collect();
-        Self { program, arguments, running: HashMap::new(), ended, exits }
+        Self { program, arguments, steps: None, running: HashMap::new(), ended, exits }
+    }
+
+    /// Starts workers as steps of the Slurm job of this process.
+    #[must_use]
+    pub(super) fn in_steps(self, steps: SlurmSteps) -> Self {
+        Self { steps: Some(steps), ..self }
     }
 
     /// Workers are this program, with `worker --attempt`.
     pub fn this_program() -> io::Result<Self> {
-        Ok(Self::new(this_program()?, &["worker", "--attempt"]))
+        Ok(Self::new(this_program()?, &WORKER))
+    }
+
+    /// Workers are this program, as steps of a Slurm job. All nodes must see its file.
+    pub fn this_program_in_steps(steps: SlurmSteps) -> io::Result<Self> {
+        Ok(Self::new(std::env::current_exe()?, &WORKER).in_steps(steps))
     }
 }
+
+/// The command of a worker, before the folder of its attempt.
+const WORKER: [&str; 2] = ["worker", "--attempt"];
 
 /// The path of this program, for child processes.
 pub fn this_program() -> io::Result<PathBuf> {
@@ -70,11 +86,17 @@ impl Executor for Local {
     fn launch(&mut self, launch: Launch) -> io::Result<u32> {
         let Launch { worker, folder, log, slot } = launch;
         let visible = std::env::var("CUDA_VISIBLE_DEVICES").ok();
-        let mut child = Command::new(&self.program)
-            .arg0("plateau")
+        let mut command = match &self.steps {
+            Some(steps) => steps.command(slot, &self.program),
+            None => {
+                let mut command = Command::new(&self.program);
+                command.arg0("plateau").envs(environment(slot, visible.as_deref()));
+                command
+            }
+        };
+        let mut child = command
             .args(&self.arguments)
             .arg(folder)
-            .envs(environment(slot, visible.as_deref()))
             .stdin(Stdio::piped())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -84,7 +106,8 @@ impl Executor for Local {
         let pid = child.id().unwrap_or_default();
         let pipe = child.stdin.take();
         let (kill, killed) = oneshot::channel();
-        tokio::spawn(attend(child, killed, worker.clone(), self.ended.clone()));
+        let status = if self.steps.is_some() { status_of_step } else { status_of_process };
+        tokio::spawn(attend(child, killed, status, worker.clone(), self.ended.clone()));
         self.running.insert(worker, Handle { pipe, kill: Some(kill) });
         Ok(pid)
     }
@@ -111,7 +134,13 @@ impl Executor for Local {
 }
 
 /// Waits for one child. Kills it on request, or when the engine is dropped.
-async fn attend(mut child: Child, kill: oneshot::Receiver<()>, worker: WorkerId, ended: UnboundedSender<WorkerExit>) {
+async fn attend(
+    mut child: Child,
+    kill: oneshot::Receiver<()>,
+    status_of: fn(process::ExitStatus) -> ExitStatus,
+    worker: WorkerId,
+    ended: UnboundedSender<WorkerExit>,
+) {
     let status = tokio::select! {
         status = child.wait() => status,
         _ = kill => match child.start_kill() {
@@ -119,11 +148,11 @@ async fn attend(mut child: Child, kill: oneshot::Receiver<()>, worker: WorkerId,
             Err(error) => Err(error),
         },
     };
-    let status = status.map_or(ExitStatus::Signal(0), exit_status);
+    let status = status.map_or(ExitStatus::Signal(0), status_of);
     let _ = ended.send(WorkerExit { worker, status });
 }
 
-fn exit_status(status: process::ExitStatus) -> ExitStatus {
+pub(super) fn status_of_process(status: process::ExitStatus) -> ExitStatus {
     match (status.code(), status.signal()) {
         (Some(code), _) => ExitStatus::Code(code),
         (None, signal) => ExitStatus::Signal(signal.unwrap_or_default()),

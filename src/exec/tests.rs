@@ -1,6 +1,7 @@
 //! The conformance tests of all engines, and tests of single ones.
 
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -102,6 +103,16 @@ async fn conforms(mut engine: impl Executor) {
 #[tokio::test]
 async fn local_conforms() {
     conforms(local()).await;
+}
+
+/// A stand-in for `srun`: it runs what follows the options. `exec` passes signals and the pipe on.
+#[tokio::test]
+async fn steps_conform() {
+    let folder = tempfile::tempdir().unwrap();
+    let srun = folder.path().join("srun");
+    fs::write(&srun, "#!/bin/sh\nwhile [ \"${1#--}\" != \"$1\" ]; do shift; done\nexec \"$@\"\n").unwrap();
+    fs::set_permissions(&srun, fs::Permissions::from_mode(0o755)).unwrap();
+    conforms(local().in_steps(SlurmSteps { srun, memory: Some(1 << 30) })).await;
 }
 
 #[tokio::test]

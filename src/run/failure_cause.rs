@@ -85,7 +85,7 @@ pub(super) fn failure(attempt: &AttemptDir, status: ExitStatus, memory: &MemoryM
         (Some(Failure::Crashed { message, .. }), _) => Failure::Crashed { message, log_tail: tail() },
         (Some(failure), _) => failure,
         (None, ExitStatus::Signal(KILL)) => killed(memory.evidence(), tail()),
-        (None, ExitStatus::Code(OUT_OF_MEMORY)) => Failure::OutOfMemory { log_tail: tail() },
+        (None, ExitStatus::Code(OUT_OF_MEMORY) | ExitStatus::OutOfMemory) => Failure::OutOfMemory { log_tail: tail() },
         (None, ExitStatus::Signal(PROCESSOR_TIME)) => Failure::Limit {
             message: format!(
                 "{folder}: the worker has used the processor time that the limit of this process allows (`ulimit -t`). Raise the \
@@ -174,6 +174,7 @@ mod tests {
         };
         let out_of_memory = "out of memory: the system killed the worker or gave it no memory";
         check("", ExitStatus::Code(5), &calm, out_of_memory);
+        check("", ExitStatus::OutOfMemory, &calm, out_of_memory);
         check("memory allocation of 17 bytes failed\n", ExitStatus::Signal(6), &calm, "worker died: signal 6");
         check(
             "",

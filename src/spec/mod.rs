@@ -44,7 +44,7 @@ pub(crate) use problem::nearest;
 pub use problem::{Place, Problem, Problems};
 pub use read::{Draft, Import, draft, import, parse};
 pub use reference::{Chapter, KeyDoc, look_up, reference, reference_page};
-pub use run_config::{Devices, LogTo, NotDevices, OnFullDisk, Probing, RunConfig};
+pub use run_config::{Devices, EngineKind, LogTo, NotAnEngine, NotDevices, OnFullDisk, Probing, RunConfig};
 pub use schema::schema;
 pub use search::{Evaluation, SamplerName, SearchConfig};
 pub(crate) use sweep::{Arm, Choice, Entry, Factor, Setting, in_short, lookup, place_of, shown, source_key};

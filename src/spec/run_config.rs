@@ -15,6 +15,7 @@ use crate::trial::{CheckpointEvery, Keep};
 /// How a sweep is run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunConfig {
+    pub engine: EngineKind,
     pub devices: Devices,
     /// Trials that run at the same time; None: from the machine.
     pub jobs: Option<usize>,
@@ -43,6 +44,7 @@ pub struct RunConfig {
 impl Default for RunConfig {
     fn default() -> Self {
         Self {
+            engine: EngineKind::Local,
             devices: Devices::Auto,
             jobs: None,
             threads: None,
@@ -58,6 +60,28 @@ impl Default for RunConfig {
             stop: StopAcross::default(),
             max_trials: 100_000,
         }
+    }
+}
+
+/// Where workers are started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EngineKind {
+    /// As processes on this machine.
+    Local,
+    /// As steps of the Slurm job that this process belongs to, on all of its nodes.
+    Slurm,
+}
+
+/// The text does not name an engine.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected local or slurm")]
+pub struct NotAnEngine;
+
+impl FromStr for EngineKind {
+    type Err = NotAnEngine;
+
+    fn from_str(text: &str) -> Result<Self, NotAnEngine> {
+        ENGINES.iter().find(|(name, _)| *name == text).map(|(_, engine)| *engine).ok_or(NotAnEngine)
     }
 }
 
@@ -167,6 +191,19 @@ pub(super) struct RunKey {
 }
 
 pub(super) static RUN_KEYS: &[RunKey] = &[
+    RunKey {
+        name: "engine",
+        expected: "local or slurm",
+        read: |run, value| set(&mut run.engine, named(&ENGINES, value)),
+        write: |run| name_of(&ENGINES, run.engine),
+        schema: || json!({"enum": names(&ENGINES)}),
+        doc: Doc {
+            about: "Where trials run. `local`: on this machine. `slurm`: on all nodes of the Slurm job in which the command \
+                    runs, each trial as a step of that job.",
+            unit: "",
+            example: "slurm",
+        },
+    },
     RunKey {
         name: "devices",
         expected: "auto, cpu, cuda, cuda:0,1 or metal",
@@ -358,6 +395,7 @@ pub(super) static RUN_KEYS: &[RunKey] = &[
 
 const KEEP: [(&str, Keep); 5] =
     [("winner", Keep::WINNER), ("best", Keep::Best), ("last", Keep::Last), ("all", Keep::All), ("none", Keep::None)];
+const ENGINES: [(&str, EngineKind); 2] = [("local", EngineKind::Local), ("slurm", EngineKind::Slurm)];
 const ON_FULL_DISK: [(&str, OnFullDisk); 2] = [("wait", OnFullDisk::Wait), ("stop", OnFullDisk::Stop)];
 const PROBE: [(&str, Probing); 2] = [("off", Probing::Off), ("plateaus", Probing::Plateaus)];
 
