@@ -25,12 +25,12 @@ static GROUPS: LazyLock<[(&str, Value); 2]> = LazyLock::new(|| {
     [("patience", json(&patience)), ("plateau", json(&Plateau::default()))]
 });
 
-/// Computes ids. Repetitions of a configuration differ in their seeds alone, so the identity of the last one is kept: most of
-/// the time to plan a large sweep goes into identities.
+/// Computes ids. Repetitions of a configuration differ in their seeds alone, so the hash of the last one is kept up to the
+/// seed: most of the time to plan a large sweep goes into ids.
 #[derive(Debug, Default)]
 pub(super) struct Identities {
     /// The last configuration and its identity.
-    last: Option<(TrialConfig, Value)>,
+    last: Option<(TrialConfig, Identity)>,
 }
 
 impl Identities {
@@ -51,15 +51,59 @@ impl Identities {
             let mut json = serde_json::to_value(config).ok()?;
             let augmentation: Vec<Augmentation> = config.augmentation.iter().map(identity_of).collect();
             json[Key::Augmentation.path()] = serde_json::to_value(augmentation).ok()?;
-            self.last = Some((config.clone(), identity(json, &DEFAULT, data, model)));
+            self.last = Some((config.clone(), Identity::new(identity(json, &DEFAULT, data, model))?));
         }
-        let (_, identity) = self.last.as_mut()?;
-        if Some(config.seed) == DEFAULT[Key::Seed.path()].as_u64() {
-            identity.as_object_mut()?.remove(Key::Seed.path());
-        } else {
-            identity[Key::Seed.path()] = config.seed.into();
+        let (_, identity) = self.last.as_ref()?;
+        let is_default = Some(config.seed) == DEFAULT[Key::Seed.path()].as_u64();
+        identity.id((!is_default).then_some(config.seed))
+    }
+}
+
+/// The JSON text that an id is a hash of, without its seed.
+#[derive(Debug)]
+struct Identity {
+    /// Has read the text up to the place of the seed.
+    before: blake3::Hasher,
+    /// Whether an entry stands before that place.
+    is_first: bool,
+    /// The text after it.
+    after: Vec<u8>,
+}
+
+impl Identity {
+    /// `entries`: a JSON map. Its seed does not matter.
+    fn new(entries: Value) -> Option<Self> {
+        let Value::Object(mut after) = entries else { return None };
+        after.remove(Key::Seed.path());
+        let (before, after): (Map<_, _>, Map<_, _>) =
+            after.into_iter().partition(|(key, _)| key.as_str() < Key::Seed.path());
+        let is_first = before.is_empty();
+        let [mut text, mut after] = [before, after].map(|entries| serde_json::to_vec(&entries).unwrap_or_default());
+        // The texts of the two maps, without the braces between them.
+        text.pop();
+        after.drain(..1.min(after.len()));
+        let mut before = blake3::Hasher::new();
+        before.update(&NUMERICS.to_le_bytes()).update(&text);
+        Some(Self { before, is_first, after })
+    }
+
+    /// The first digits of a blake3 hash. `seed`: None if it is the default.
+    fn id(&self, seed: Option<u64>) -> Option<TrialId> {
+        let is_last = self.after == b"}";
+        let seed = seed.map(|seed| format!("\"{}\":{seed}", Key::Seed.path()));
+        let mut text = Vec::with_capacity(64);
+        if !self.is_first && (seed.is_some() || !is_last) {
+            text.push(b',');
         }
-        hash(identity)
+        if let Some(seed) = seed {
+            text.extend(seed.as_bytes());
+            if !is_last {
+                text.push(b',');
+            }
+        }
+        let mut hash = self.before.clone();
+        hash.update(&text).update(&self.after);
+        TrialId::parse(&hash.finalize().to_hex()[..TrialId::LENGTH])
     }
 }
 
@@ -121,15 +165,6 @@ fn difference(value: &Value, default: &Value) -> Value {
     changed.into()
 }
 
-/// The first digits of a blake3 hash.
-fn hash(identity: &Value) -> Option<TrialId> {
-    // Feeding the hasher byte by byte would be slow.
-    let mut bytes = Vec::with_capacity(512);
-    bytes.extend(NUMERICS.to_le_bytes());
-    serde_json::to_writer(&mut bytes, identity).ok()?;
-    TrialId::parse(&blake3::hash(&bytes).to_hex()[..TrialId::LENGTH])
-}
-
 fn json(value: &impl Serialize) -> Value {
     serde_json::to_value(value).unwrap_or_default()
 }
@@ -180,6 +215,10 @@ mod tests {
         "#);
     }
 
+    fn hash(identity: &Value) -> TrialId {
+        Identity::new(identity.clone()).unwrap().id(identity[Key::Seed.path()].as_u64()).unwrap()
+    }
+
     /// The same configuration as a later version would write it, with keys of its own at their defaults.
     #[test]
     fn a_new_key_with_its_default_leaves_ids_alone() {
@@ -214,6 +253,24 @@ mod tests {
         {"evals":5,"metric":"eval_loss","min_delta":0.0}
         {"evals":3,"min_steps":50}
         "#);
+    }
+
+    /// The text that is hashed is that of the whole map.
+    #[test]
+    fn a_seed_stands_in_its_place() {
+        for text in [r#"{}"#, r#"{"a":1}"#, r#"{"warmup":{"b":[0.1]}}"#, r#"{"a":1,"lr":3e-5,"seeds":2,"warmup":null}"#]
+        {
+            let mut entries: Value = serde_json::from_str(text).unwrap();
+            for seed in [None, Some(7), Some(u64::MAX)] {
+                let id = Identity::new(entries.clone()).unwrap().id(seed).unwrap();
+                entries.as_object_mut().unwrap().remove("seed");
+                if let Some(seed) = seed {
+                    entries["seed"] = seed.into();
+                }
+                let whole = [&NUMERICS.to_le_bytes(), entries.to_string().as_bytes()].concat();
+                assert_eq!(id.as_str(), &blake3::hash(&whole).to_hex()[..TrialId::LENGTH], "{entries}");
+            }
+        }
     }
 
     /// Patience without a metric of its own watches that of the trial.

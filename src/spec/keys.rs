@@ -1,6 +1,9 @@
 //! The table of keys: everything that a sweep file can say about a trial. A new key is a row here and a field in
 //! [`crate::trial`]. Schedules, augmentations and the names of other programs have tables of their own.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -904,7 +907,9 @@ impl Target {
 }
 
 pub(super) fn key(path: &str) -> Option<&'static Key> {
-    KEYS.iter().find(|key| key.path == path)
+    /// A large sweep file asks for one key 100,000 times.
+    static BY_PATH: LazyLock<HashMap<&str, &Key>> = LazyLock::new(|| KEYS.iter().map(|key| (key.path, key)).collect());
+    BY_PATH.get(path).copied()
 }
 
 pub(super) fn group(path: &str) -> Option<&'static Group> {

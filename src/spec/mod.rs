@@ -15,6 +15,7 @@ mod arms;
 mod augmentations;
 mod axes;
 mod check;
+mod count;
 mod keys;
 mod kind;
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::across::{self, RULES};
 use super::arm_checks;
 use super::check;
+use super::count;
 use super::keys::{self, Target};
 use super::kind::Kind;
 use super::names::{self, ALIASES};
@@ -127,14 +128,16 @@ fn read_file(
     if !reader.errors.is_empty() {
         reader.uncertain = UncertainSections::ALL;
     }
+    let most_trials = set.iter().rev().find(|(key, _)| key.trim() == "run.max_trials");
+    let most_trials = most_trials.and_then(|(_, value)| value.trim().parse().ok());
     let translation = root.as_ref().filter(|root| wandb::is_sweep(root)).map(|root| wandb::translate(root, options));
     match (&translation, &root) {
         (Some(translation), _) => {
             reader.errors.extend(translation.errors.iter().cloned());
             reader.warnings.extend(translation.notes().cloned());
-            reader.file(&translation.root());
+            reader.file(&translation.root(), most_trials);
         }
-        (None, Some(root)) => reader.file(root),
+        (None, Some(root)) => reader.file(root, most_trials),
         (None, None) => {}
     }
     for (index, (key, value)) in set.iter().enumerate() {
@@ -170,14 +173,24 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    fn file(&mut self, root: &Node) {
+    /// `most_trials`: the limit that the command line gives.
+    fn file(&mut self, root: &Node, most_trials: Option<u128>) {
         let Some(entries) = root.map() else {
             let what = format!("a sweep file is a map of keys, not {}", root.described());
             self.errors.push(Problem::new(root.place, what).hint("expected keys with values, such as `lr: 3e-5`"));
             return;
         };
+        let too_many = count::too_many_trials(entries, most_trials);
+        let is_too_large = too_many.is_some();
+        if is_too_large {
+            self.uncertain = UncertainSections::ALL;
+        }
+        self.errors.extend(too_many);
         for (key, value) in entries {
-            self.top_level(key, value);
+            let varies = matches!(key.text(), Some("grid" | "zip" | "seeds"));
+            if !(is_too_large && varies) {
+                self.top_level(key, value);
+            }
         }
         self.errors.extend(check::repeated_keys(&self.fixed));
         self.warnings.extend(check::batch_meaning(entries));
@@ -485,10 +498,8 @@ impl Reader {
         };
         let size = spec.size();
         if size > spec.run.max_trials as u128 {
-            let what =
-                format!("this sweep has {} trials, more than {}", grouped(size), grouped(spec.run.max_trials as u128));
             let place = self.grid.unwrap_or(Place::NOWHERE);
-            self.errors.push(Problem::new(place, what).hint("shorten an axis, or raise `run.max_trials`"));
+            self.errors.push(count::problem(place, size, spec.run.max_trials as u128));
             self.uncertain = UncertainSections::ALL;
         } else if self.errors.is_empty() {
             self.errors.extend(check::parameters(&spec));
@@ -574,12 +585,4 @@ fn unknown(prefix: &str, written: &str, place: Place, meant: Option<String>) -> 
 fn is_folder_name(name: &str) -> bool {
     let fits = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | ' ');
     !name.is_empty() && name.len() <= 100 && !name.starts_with('.') && name.trim() == name && name.chars().all(fits)
-}
-
-/// `1,200,000`.
-fn grouped(n: u128) -> String {
-    let digits = n.to_string();
-    let groups: Vec<&str> =
-        digits.as_bytes().rchunks(3).rev().filter_map(|group| std::str::from_utf8(group).ok()).collect();
-    groups.join(",")
 }

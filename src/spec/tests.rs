@@ -279,6 +279,20 @@ fn sizes_are_computed_without_expanding() {
     ");
 }
 
+/// Nothing is made of the values of a sweep that is far too large: none of these is a learning rate.
+#[test]
+fn too_many_trials_are_counted_before_their_values_are_read() {
+    let values = |n: usize| vec!["slow"; n].join(", ");
+    let problems = |text: &str, set: &[(String, String)]| parse("a.yaml", "a", text, set).unwrap_err().to_string();
+    let zip = format!("zip: {{lr: [{0}], warmup: [{0}]}}\nseeds: [1, 2]\n", values(60_000));
+    insta::assert_snapshot!(problems(&zip, &[]).lines().next().unwrap(), @"a.yaml:1:1: this sweep has 120,000 trials, more than 100,000");
+    assert_eq!(problems(&zip, &[]).matches("a.yaml:").count(), 1);
+    let raised = [("run.max_trials".to_owned(), "200000".to_owned())];
+    assert!(problems(&zip, &raised).contains("slow"));
+    let few = format!("grid: {{lr: [{}]}}\nrun: {{max_trials: 3}}\n", values(4));
+    assert!(problems(&few, &[]).contains("this sweep has 4 trials, more than 3"));
+}
+
 #[test]
 fn sources_are_those_of_the_sweep() {
     let sources = |text: &str| {

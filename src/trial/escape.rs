@@ -24,11 +24,13 @@ fn is_unsafe(c: char) -> bool {
     (c.is_control() && c != '\n' && c != '\t') || is_direction || is_separator
 }
 
-/// A cell of a CSV table that a spreadsheet does not take for a formula: text that begins with `=`, `+`, `-` or `@` gets a
-/// leading apostrophe. Numbers stay as they are.
+/// A cell of a CSV table that a spreadsheet does not take for a formula: text that begins with `=`, `+`, `-` or `@` (also in
+/// the wide forms of East Asian keyboards), with or without white space before it, gets a leading apostrophe. Numbers stay as
+/// they are.
 #[must_use]
 pub fn spreadsheet_cell(text: &str) -> Cow<'_, str> {
-    let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']) && text.parse::<f64>().is_err();
+    const STARTS: [char; 8] = ['=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}'];
+    let is_formula = text.trim_start().starts_with(STARTS) && text.parse::<f64>().is_err();
     if is_formula { Cow::Owned(format!("'{text}")) } else { Cow::Borrowed(text) }
 }
 
@@ -49,8 +51,12 @@ mod tests {
 
     #[test]
     fn formulas_get_an_apostrophe_and_numbers_do_not() {
-        let cells = ["=1+1", "@x", "+cmd|m", "-a", "-0.5", "+3e-5", "-inf", "synonym", ""].map(spreadsheet_cell);
-        assert_eq!(cells, ["'=1+1", "'@x", "'+cmd|m", "'-a", "-0.5", "+3e-5", "-inf", "synonym", ""]);
+        for formula in ["=1+1", "@x", "+cmd|m", "-a", "\t=1", "\r\n=1", " =1", "\u{ff1d}1+1", "-0.5 "] {
+            assert_eq!(spreadsheet_cell(formula), format!("'{formula}"));
+        }
+        for text in ["-0.5", "+3e-5", "-inf", "synonym", "a=1", "", " "] {
+            assert_eq!(spreadsheet_cell(text), text);
+        }
     }
 
     fn sources(folder: &Path, found: &mut Vec<PathBuf>) {

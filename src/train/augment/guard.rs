@@ -6,7 +6,7 @@
 //! group of the program.
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{self, Child, Command, Stdio};
@@ -19,6 +19,8 @@ use rustix::process::{
     Pid, Resource, Rlimit, Signal, WaitOptions, WaitStatus, getpid, getppid, kill_process, kill_process_group,
     setrlimit, wait,
 };
+
+use crate::trial::printable;
 
 /// Time between two looks at the program and at the parent.
 const LOOK: Duration = Duration::from_millis(10);
@@ -90,7 +92,7 @@ pub fn guard(parent: i32, line: &[OsString]) -> i32 {
         Ok(program) => Pid::from_raw(program.id() as i32),
         Err(error) => {
             // The parent shows the last line of this output.
-            let _ = io::Write::write_all(&mut io::stderr(), format!("cannot be started: {error}\n").as_bytes());
+            let _ = writeln!(io::stderr(), "{}", printable(&format!("cannot be started: {error}")));
             return CANNOT_START;
         }
     };
