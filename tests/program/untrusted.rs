@@ -195,7 +195,8 @@ fn the_report_of_a_killed_run_does_not_say_that_it_runs() {
     wait(|| place.workers().is_empty());
     place.expect(0, "report sweep.yaml");
     assert!(!place.read("results/sweep/trials.csv").contains(",running,"));
-    assert!(!place.read("results/sweep/report/index.html").contains("http-equiv=\"refresh\""));
+    let page = place.read("results/sweep/report/index.html");
+    assert!(!page.contains("http-equiv=\"refresh\"") && !page.contains("still running"));
 }
 
 /// A limit of the process is named, and no file is blamed for it.

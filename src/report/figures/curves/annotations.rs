@@ -9,6 +9,7 @@ use crate::report::canvas::placement::Placement;
 use crate::report::canvas::scene::{Align, Colour, Scene, Text, palette};
 use crate::report::figures::frame::Frame;
 use crate::report::{captions, format};
+use crate::trial::Status;
 
 /// The plateau line, the best checkpoint and the labels.
 pub fn marks(scene: &mut Scene, panels: &Panels<'_>, config: &Config, frame: &Frame) {
@@ -97,8 +98,13 @@ fn chance_label(scene: &mut Scene, placement: &mut Placement, panels: &Panels<'_
 pub fn explanation(scene: &mut Scene, panels: &Panels<'_>, facet: &Facet<'_>, front: Option<&Config>, frame: &Frame) {
     let failures = captions::failures(facet.configs.iter().copied());
     let open = facet.configs.iter().filter(|config| config.shape == Shape::Unfinished).count();
+    // Its run may have died.
+    let is_running = |config: &Config| {
+        config.runs.iter().any(|&run| panels.sweep.runs.get(run).is_some_and(|run| run.status == Status::Running))
+    };
     let head = match (failures.is_empty(), open) {
-        (true, _) if front.is_some() => "still running".to_owned(),
+        (true, _) if front.is_some_and(is_running) => "still running".to_owned(),
+        (true, _) if front.is_some() => "not finished".to_owned(),
         (true, _) => "not run yet".to_owned(),
         (false, 0) => failures,
         (false, open) => format!("{failures}, {open} not finished"),
