@@ -23,18 +23,18 @@ const DESCRIBES: f64 = 2.5;
 
 /// By how much as many steps again, with as much learning rate, would lower the loss. None where no law can be fitted.
 pub fn gain(measured: &Measured<'_>, points: &[Point]) -> Option<f64> {
-    let whole = fits(measured, points)?;
-    // Of the whole curve, the power law of the summed learning rate is the usual one.
-    let usual = whole.first()?.gain;
-    let mut last = Vec::new();
+    let (mut found, mut usual) = (Vec::new(), None);
     for left_out in LEFT_OUT {
-        last = fits(measured, &points[(points.len() as f64 * left_out) as usize..])?;
-        let describing: Vec<&Fit> = last.iter().filter(|fit| fit.describes_the_end()).collect();
+        found = fits(measured, &points[(points.len() as f64 * left_out) as usize..])?;
+        // Of the whole curve, which comes first, the power law of the summed learning rate is the usual one.
+        let usual = *usual.get_or_insert(found.first()?.gain);
+        let describing: Vec<&Fit> = found.iter().filter(|fit| fit.describes_the_end()).collect();
         if let Some(gain) = least_gain(&describing) {
             return Some(gain.min(usual));
         }
     }
-    least_gain(&last.iter().collect::<Vec<_>>()).map(|gain| gain.min(usual))
+    let gain = least_gain(&found.iter().collect::<Vec<_>>())?;
+    Some(gain.min(usual?))
 }
 
 /// The smallest gain of those that fit about as well as the best.
@@ -109,25 +109,34 @@ fn is_constant(measured: &Measured<'_>) -> bool {
     low >= high * (1.0 - 1e-6)
 }
 
-/// L0 + A u^-alpha over a grid of alpha.
+/// L0 + A u^-alpha, with alpha from 0.05 to 1.9.
 fn power_law(u: &[f64], steps: &[f64], y: &[f64]) -> Option<Fit> {
-    let of = |alpha: f64| fit(u.iter().map(|u| u.powf(-alpha)).collect(), 1.0 - 2_f64.powf(-alpha), steps, y);
-    best((1..=40).map(|i| of(0.05 * f64::from(i))))
+    let of =
+        |alpha: f64| fit(&u.iter().map(|u| u.powf(-alpha)).collect::<Vec<_>>(), 1.0 - 2_f64.powf(-alpha), steps, y);
+    best((0..=20).map(|i| 0.05 * 1.2_f64.powi(i)), 1.2, &of)
 }
 
-/// L0 + A exp(-(u - 1) / tau) over a grid of tau, from a fiftieth of the run to several times its length.
+/// L0 + A exp(-(u - 1) / tau), with tau from a fiftieth of the run to five times its length.
 fn exponential(u: &[f64], steps: &[f64], y: &[f64]) -> Option<Fit> {
-    let of = |tau: f64| fit(u.iter().map(|u| ((1.0 - u) / tau).exp()).collect(), 1.0 - (-1.0 / tau).exp(), steps, y);
-    best((0..50).map(|i| of(0.02 * 1.12_f64.powi(i))))
+    let of = |tau: f64| {
+        fit(&u.iter().map(|u| ((1.0 - u) / tau).exp()).collect::<Vec<_>>(), 1.0 - (-1.0 / tau).exp(), steps, y)
+    };
+    best((0..=25).map(|i| 0.02 * 1.25_f64.powi(i)), 1.25, &of)
 }
 
-fn best(fits: impl Iterator<Item = Fit>) -> Option<Fit> {
-    fits.filter(|fit| fit.error.is_finite()).min_by(|a, b| a.error.total_cmp(&b.error))
+/// The best fit over a grid of a parameter whose values grow by `factor`, and over a finer one around the best of them.
+fn best(grid: impl Iterator<Item = f64>, factor: f64, of: &dyn Fn(f64) -> Fit) -> Option<Fit> {
+    let least = |fits: &mut dyn Iterator<Item = (f64, Fit)>| {
+        fits.filter(|(_, fit)| fit.error.is_finite()).min_by(|a, b| a.1.error.total_cmp(&b.1.error))
+    };
+    let (middle, _) = least(&mut grid.map(|value| (value, of(value))))?;
+    let finer = (-4..=4).map(|i| middle * factor.powf(f64::from(i) / 5.0));
+    least(&mut finer.map(|value| (value, of(value)))).map(|(_, fit)| fit)
 }
 
 /// Least squares of y = floor + rise * p with neither below zero. `gained`: the share of the rise that twice the length takes away.
-fn fit(p: Vec<f64>, gained: f64, steps: &[f64], y: &[f64]) -> Fit {
-    let (floor, rise) = floor_and_rise(&p, y);
+fn fit(p: &[f64], gained: f64, steps: &[f64], y: &[f64]) -> Fit {
+    let (floor, rise) = floor_and_rise(p, y);
     let residuals: Vec<f64> = p.iter().zip(y).map(|(p, y)| floor + rise * p - y).collect();
     let error = residuals.iter().map(|residual| residual * residual).sum();
     Fit { error, gain: rise * gained, residuals, steps: steps.to_vec() }
@@ -153,14 +162,16 @@ mod tests {
     use super::super::synthetic::gauss;
     use super::*;
 
-    const SCHEDULES: [(&str, fn(f64) -> f64); 3] = [
+    type Rate = fn(f64) -> f64;
+
+    const SCHEDULES: [(&str, Rate); 3] = [
         ("constant", |_| 1.0),
         ("linear", |t| 1.0 - t),
         ("cosine", |t| f64::midpoint(1.0, (std::f64::consts::PI * t).cos())),
     ];
 
     /// The predicted gain of a loss that is a function of the summed learning rate, or of the step, each as a share of its end.
-    fn predicted(rate: fn(f64) -> f64, by_step: bool, seed: u64, loss: &dyn Fn(f64) -> f64) -> f64 {
+    fn predicted(rate: Rate, by_step: bool, seed: u64, loss: &dyn Fn(f64) -> f64) -> f64 {
         const N: usize = 400;
         let t = |i: usize| i as f64 / N as f64;
         let lr: Vec<Point> = (1..=N).map(|i| Point { x: i as f64, y: rate(t(i)).max(1e-9) }).collect();

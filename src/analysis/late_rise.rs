@@ -53,6 +53,10 @@ fn above_all(points: &[Point]) -> Option<Rise> {
     let before = &points[..points.len().checked_sub(tail).filter(|before| *before >= 2 * tail)?];
     // Most earlier losses must lie far below the last ones. One spike among them does not count.
     let over = limit::DIVERGES * level(before).max(level(&before[..tail]));
+    // A likelihood of densities may be negative, and no multiple of it is a bound.
+    if over <= 0.0 {
+        return None;
+    }
     if level(&points[before.len()..]) <= over {
         return short_leap(points);
     }
@@ -77,12 +81,18 @@ fn short_leap(points: &[Point]) -> Option<Rise> {
 fn off_its_level(measured: &Measured<'_>) -> Option<Rise> {
     let points = &measured.train;
     let width = (points.len() / 20).clamp(3, 20);
+    // Most runs end near their lowest level, which few windows show.
+    let lowest = points.chunks_exact(width).map(level).reduce(f64::min)?;
+    let near = lowest + (limit::NEAR_LEVEL - 1.0) * lowest.abs();
+    if points.iter().rev().take(2).any(|point| point.y < near) {
+        return None;
+    }
     let windows: Vec<f64> = points.windows(width).map(level).collect();
     let reached = windows.iter().copied().reduce(f64::min)?;
     let noise = noise(points, width, median(&windows));
     let fall = windows[0] - reached;
-    let high =
-        reached + (limit::GIVEN_BACK * fall).max((limit::ABOVE_ALL - 1.0) * reached).max(limit::BEYOND_NOISE * noise);
+    let high = reached
+        + (limit::GIVEN_BACK * fall).max((limit::ABOVE_ALL - 1.0) * reached.abs()).max(limit::BEYOND_NOISE * noise);
     let is_high = |point: &Point| point.y > high;
     // The stay begins behind the last window that is mostly low.
     let low = windows.iter().rposition(|level| *level <= high)?;
@@ -93,7 +103,7 @@ fn off_its_level(measured: &Measured<'_>) -> Option<Rise> {
     let earlier = before[settled.min(begin)..].chunk_by(|a, b| is_high(a) == is_high(b));
     let longest = earlier.filter(|run| is_high(&run[0])).map(<[Point]>::len).max().unwrap_or(0);
     let stays = stay.len() >= limit::FEWEST_HIGH
-        && stay.len() * 2 <= points.len()
+        && (stay.len() as f64) < limit::LATE_STAY * points.len() as f64
         && stay.len() >= 2 * longest
         && stay[stay.len() - 2..].iter().all(is_high);
     if !stays || is_restart(&measured.lr, before, stay) || is_sound(&measured.eval, stay) {
@@ -182,6 +192,8 @@ mod tests {
         none("comes back", &log(200, 0.03, 1, &|t| if (0.7..0.9).contains(&t) { 1.1 } else { 0.0 }));
         none("small", &log(200, 0.03, 1, &|t| if t > 0.9 { 0.3 } else { 0.0 }));
         none("two losses below the start", &log(200, 0.03, 1, &|t| if t > 0.991 { 1.1 } else { 0.0 }));
+        let flat = (1..=150_u32).map(|i| Point { x: f64::from(i), y: -1.0 + 0.02 * gauss(2, u64::from(i)) }).collect();
+        none("a flat loss below zero", &Measured { train: flat, ..Measured::default() });
         // Every tenth of the run has a bump of its own, and the last is not longer.
         none("bumps", &log(200, 0.03, 1, &|t| if (t * 10.0).fract() > 0.8 { 1.1 } else { 0.0 }));
         let leap = |t: f64| if t > 0.9 { 1.1 } else { 0.0 };

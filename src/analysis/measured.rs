@@ -145,9 +145,15 @@ impl<'a> Measured<'a> {
     }
 
     /// First step at which the learning rate is at its peak. 0 where no learning rate is known.
+    ///
+    /// A schedule with restarts comes back to its peak. Of a log with a row every so many steps, a later cycle may show a slightly
+    /// higher peak than the first.
     pub fn rate_peak(&self) -> u64 {
         let peak = self.lr.iter().map(|point| point.y).fold(0.0, f64::max);
-        self.lr.iter().find(|point| point.y >= peak * (1.0 - 1e-9)).map_or(0, |point| point.x as u64)
+        let first = |least: f64| self.lr.iter().position(|point| point.y >= least).unwrap_or(0);
+        let (near, at) = (first(limit::AT_PEAK * peak), first(peak * (1.0 - 1e-9)));
+        let falls_between = self.lr[near..at.max(near)].iter().any(|point| point.y < limit::OFF_PEAK * peak);
+        self.lr.get(if falls_between { near } else { at }).map_or(0, |point| point.x as u64)
     }
 }
 

@@ -280,7 +280,8 @@ fn is_stuck_at_guessing(measured: &Measured<'_>) -> bool {
         values.iter().copied().fold(f64::NEG_INFINITY, f64::max) - low
     };
     let middle = median(&losses);
-    let unmoved = losses.len() >= UNMOVED_EVALS && span(&losses) < UNMOVED * middle;
+    let is_unmoved = |losses: &[f64]| losses.len() >= UNMOVED_EVALS && span(losses) < UNMOVED * median(losses);
+    let unmoved = is_unmoved(&losses);
     let at_uniform = is_uniform_guess(middle);
     let guess = |accuracy: f64| {
         (2..=limit::FEW_CLASSES).any(|classes| (accuracy - 1.0 / classes as f64).abs() < limit::MAJORITY_MARGIN / 2.0)
@@ -288,7 +289,10 @@ fn is_stuck_at_guessing(measured: &Measured<'_>) -> bool {
     let constant = accuracies.len() >= UNMOVED_EVALS && span(&accuracies) < CONSTANT_ACCURACY;
     let guesses = accuracies.len() >= UNMOVED_EVALS && accuracies.iter().all(|accuracy| guess(*accuracy));
     let learns = accuracies.iter().any(|accuracy| *accuracy > limit::KNOWS) || train_falls(measured);
-    unmoved && !learns && ((at_uniform && accuracies.is_empty()) || constant || guesses)
+    // A head may come down to guessing first. Answers that are all along those of a guess show that it learns nothing else.
+    let latter = &losses[losses.len() / 2..];
+    let settles = guesses && is_unmoved(latter) && is_uniform_guess(median(latter));
+    !learns && (unmoved && ((at_uniform && accuracies.is_empty()) || constant || guesses) || settles)
 }
 
 /// Whether a loss is ln K of a few classes, in nats or bits.

@@ -84,6 +84,10 @@ pub const GIVEN_BACK: f64 = 1.0 / 3.0;
 pub const BEYOND_NOISE: f64 = 8.0;
 /// Fewest losses that stay high (own).
 pub const FEWEST_HIGH: usize = 3;
+/// Multiple of the lowest level below which a last loss is near it (own).
+pub const NEAR_LEVEL: f64 = 1.1;
+/// Share of the run that such a stay may last. A longer one is no late rise, and the level before was hardly reached (own).
+pub const LATE_STAY: f64 = 0.75;
 /// Rows over which a loss leaps. Over more it climbs (own).
 pub const LEAP_ROWS: usize = 3;
 /// Share of a rise that its first two losses have if it is a leap (own).
@@ -108,6 +112,10 @@ pub const FEWEST_ZEROS: usize = 3;
 pub const STAYS_STILL: f64 = 0.25;
 /// Relative distance within which a number that is advised is the one in force (own).
 pub const IN_FORCE: f64 = 0.05;
+/// Share of the greatest learning rate that an earlier cycle of the schedule has at its peak, and share below which it fell in between
+/// (own).
+pub const AT_PEAK: f64 = 0.98;
+pub const OFF_PEAK: f64 = 0.8;
 /// Usual share of the steps for a warm-up (tuning playbook).
 pub const USUAL_WARMUP: f64 = 0.1;
 /// Rows of a log that show a warm-up before the peak (own).

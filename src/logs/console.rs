@@ -369,7 +369,7 @@ mod tests {
             assert_eq!(numbers(text, "step"), steps, "{text}");
             assert_eq!([numbers(text, "loss"), numbers(text, "train_loss")].concat(), [0.7, 0.6], "{text}");
             let epochs = [numbers(text, "epoch"), numbers(text, "train_epoch")].concat();
-            assert_eq!(epochs.len(), if text.contains("[") && !text.contains("3000") { 2 } else { 0 }, "{text}");
+            assert_eq!(epochs.len(), if text.contains('[') && !text.contains("3000") { 2 } else { 0 }, "{text}");
         }
         let nano = "step 0: train loss 0.9, val loss 0.95\niter 0: loss 0.9, time 3ms\niter 10: loss 0.8, time 3ms\n";
         assert_eq!(numbers(nano, "step"), [0.0, 0.0, 10.0]);

@@ -60,7 +60,15 @@ pub fn agrees(shape: ShapeKind, verdict: &Verdict) -> bool {
 /// consequence of that, or contradicts it.
 pub fn adds_to(primary: &Verdict, other: &Verdict) -> bool {
     let (Some(first), Some(second)) = (primary.id.cause(), other.id.cause()) else { return true };
-    let silent = [Cause::Wasted, Cause::EvalNoisy, Cause::LrExhausted, Cause::Unresolved, Cause::EscapedLate];
+    let silent = [
+        Cause::Wasted,
+        Cause::EvalNoisy,
+        Cause::LrExhausted,
+        Cause::Unresolved,
+        Cause::EscapedLate,
+        Cause::NoiseFloor,
+        Cause::Stalled,
+    ];
     match first {
         Cause::ZeroLoss => {
             matches!(second, Cause::MissingClass | Cause::PriorShift | Cause::LeakedRows | Cause::BadInit)

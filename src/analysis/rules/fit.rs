@@ -17,15 +17,20 @@ pub fn overfit(case: &Case<'_>) -> Option<Verdict> {
         return None;
     }
     let last = mean(&after[after.len() - limit::OVERFIT_EVALS..]);
-    let (then, now) = (loss_around(case, best.x)?, loss_around(case, case.measured.end() as f64)?);
+    let train = loss_around(case, best.x).zip(loss_around(case, case.measured.end() as f64));
     // The smoothed curve rises, or the rise is greater than its noise.
     let rises = case.overfits() || last - best.y >= least_rise(&finite(&case.measured.eval), best.y);
-    if last < limit::OVERFIT * best.y || !rises || now > (1.0 - limit::OVERFIT_FALL) * then {
+    let train_falls = train.is_none_or(|(then, now)| now <= (1.0 - limit::OVERFIT_FALL) * then);
+    if last < limit::OVERFIT * best.y || !rises || !train_falls {
         return None;
     }
     let (at, end) = (best.x as u64, case.measured.end());
+    let beside = match train {
+        Some((then, now)) => format!("while the training loss falls from {then:.3} to {now:.3}"),
+        None => "and no training loss is logged".to_owned(),
+    };
     let text = format!(
-        "the eval loss rises {} from {:.3} at step {at} to {last:.3}, while the training loss falls from {then:.3} to {now:.3}",
+        "the eval loss rises {} from {:.3} at step {at} to {last:.3}, {beside}",
         if last >= limit::OVERFIT_SEVERE * best.y { "steeply" } else { "slightly" },
         best.y
     );
@@ -38,6 +43,7 @@ pub fn overfit(case: &Case<'_>) -> Option<Verdict> {
     } else {
         Verdict::cause(Cause::Overfit, text)
     };
+    let (then, now) = train.unwrap_or((f64::NAN, f64::NAN));
     let evidence = [("best", best.y), ("last", last), ("train_then", then), ("train_now", now)];
     Some(verdict.over((at, end)).with_evidence(&evidence))
 }

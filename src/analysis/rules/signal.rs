@@ -260,9 +260,10 @@ pub fn never_fell(case: &Case<'_>) -> Option<Verdict> {
         }
         Some(start) => format!("the training loss starts at {start:.3} and ends at {level:.3}"),
     };
-    // A level that is not known well may be near that of any guess.
-    let tail = &case.detection.tail;
-    let is_known = !by_train || tail.half * case.detection.scale < 2.0 * limit::AT_UNIFORM * level;
+    // A level that is not known well may be near that of any guess. The standard error of a mean is that of the change over the same
+    // stretch, divided by the square root of 12.
+    let error = case.detection.tail.error * case.detection.scale / 12_f64.sqrt();
+    let is_known = !by_train || 2.0 * error < 2.0 * limit::AT_UNIFORM * level;
     let accuracies = case.measured.accuracies();
     let agrees = |guess: &Guess| {
         let near = |accuracy: &f64| (accuracy - 1.0 / guess.classes as f64).abs() < limit::MAJORITY_MARGIN / 2.0;

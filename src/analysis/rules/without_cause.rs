@@ -47,7 +47,9 @@ fn at_the_end(case: &Case<'_>, change: f64) -> String {
             let gain = case.detection.gain.unwrap_or(0.0) * case.detection.scale;
             format!("; the training loss still falls slowly: as many steps again would lower it by about {gain:.3}")
         }
-        Trend::Rising => format!("; the training loss rises by {change:.3} over its last third"),
+        Trend::Rising => {
+            format!(", although the training loss rises by {change:.3} over its last third: look at these steps")
+        }
         Trend::Flat { .. } if case.is_fitted() => format!("; the training data are fitted, at {level:.3}"),
         Trend::Flat { .. } if falls_a_little(case) => format!(
             "; the training loss is nearly flat at {level:.3}: it fell by {:.3} over its last third, and as many steps again would gain little",

@@ -304,6 +304,44 @@ fn three_evaluations_at_ln_2_are_a_guess() {
         let eval = (1..=3).map(|i| Point { x: 625.0 * f64::from(i), y: level + 0.0001 * f64::from(i % 2) }).collect();
         Measured { train, eval, steps: 1875, ..Measured::default() }
     };
-    assert_eq!(primary(&few(0.6931)), Cause::NeverFell);
+    assert_eq!(primary(&few(2_f64.ln())), Cause::NeverFell);
     assert_eq!(primary(&few(0.61)), Cause::TooShort);
+}
+
+#[test]
+fn a_run_that_broke_in_the_middle_has_diverged() {
+    for at in [0.3, 0.5, 0.7] {
+        let breaks = |t: f64| if t < at { 0.4 + 1.9 * (-t / 0.1).exp() } else { 1.4 };
+        let log = foreign(noisy(200, 0.03, breaks), noisy(10, 0.004, breaks), vec![]);
+        assert_eq!(primary(&log), Cause::Diverged, "at {at}");
+    }
+    // A second data set: the loss leaps and falls again.
+    let second = |t: f64| if t < 0.6 { 0.4 + 1.9 * (-t / 0.1).exp() } else { 0.5 + 1.2 * (-(t - 0.6) / 0.1).exp() };
+    assert_eq!(primary(&foreign(noisy(200, 0.03, second), vec![], vec![])), Cause::Healthy);
+}
+
+#[test]
+fn a_restart_of_the_schedule_is_no_warm_up() {
+    let cycle = |t: f64| f64::midpoint(1.0, (std::f64::consts::PI * (3.0 * t).fract()).cos());
+    let mut log = foreign(noisy(200, 0.02, |t| 0.3 + 0.9 * (-t / 0.15).exp()), vec![], vec![]);
+    log.lr = (1..=200).map(|i| Point { x: f64::from(i), y: cycle(f64::from(i) / 200.0) }).collect();
+    log.lr[199].y = 1.0;
+    assert_eq!(log.rate_peak(), 1);
+    assert_eq!(primary(&log), Cause::Healthy);
+}
+
+#[test]
+fn evaluations_alone_show_overfitting() {
+    let at = |rise: f64, i: i32| 0.5 + 0.9 * (-f64::from(i) / 3.0).exp() + rise * f64::from((i - 10).max(0));
+    let log = |rise: f64| foreign(vec![], (1..=25).map(|i| at(rise, i)).collect(), vec![]);
+    assert_eq!(primary(&log(0.03)), Cause::Overfit);
+    assert_eq!(primary(&log(0.0)), Cause::Healthy);
+}
+
+#[test]
+fn accuracies_of_a_guess_outweigh_a_loss_that_comes_down_to_it() {
+    let falls = |t: f64| 4_f64.ln() + 0.6 * (-t / 0.12).exp();
+    let log = |accuracy| foreign(noisy(100, 0.02, falls), noisy(20, 0.001, falls), vec![accuracy; 20]);
+    assert_eq!(primary(&log(0.25)), Cause::NeverFell);
+    assert_eq!(primary(&log(0.41)), Cause::Healthy);
 }
