@@ -39,6 +39,8 @@ pub enum ExitStatus {
     Signal(i32),
     /// The cluster ended the worker at its bound on memory.
     OutOfMemory,
+    /// The Slurm job in which the worker was a step has ended, so no other worker can start.
+    JobEnded,
 }
 
 impl fmt::Display for ExitStatus {
@@ -47,6 +49,7 @@ impl fmt::Display for ExitStatus {
             Self::Code(code) => write!(f, "exit code {code}"),
             Self::Signal(signal) => write!(f, "signal {signal}"),
             Self::OutOfMemory => f.write_str("out of memory"),
+            Self::JobEnded => f.write_str("the Slurm job has ended"),
         }
     }
 }

@@ -15,7 +15,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
 use super::environment::environment;
-use super::steps::{SlurmSteps, status_of_step};
+use super::steps::SlurmSteps;
 use super::{Executor, ExitStatus, Launch, WorkerExit, WorkerId};
 
 /// The engine. Launch inside a tokio runtime.
@@ -106,8 +106,7 @@ impl Executor for Local {
         let pid = child.id().unwrap_or_default();
         let pipe = child.stdin.take();
         let (kill, killed) = oneshot::channel();
-        let status = if self.steps.is_some() { status_of_step } else { status_of_process };
-        tokio::spawn(attend(child, killed, status, worker.clone(), self.ended.clone()));
+        tokio::spawn(attend(child, killed, self.steps.clone(), worker.clone(), self.ended.clone()));
         self.running.insert(worker, Handle { pipe, kill: Some(kill) });
         Ok(pid)
     }
@@ -137,7 +136,7 @@ impl Executor for Local {
 async fn attend(
     mut child: Child,
     kill: oneshot::Receiver<()>,
-    status_of: fn(process::ExitStatus) -> ExitStatus,
+    steps: Option<SlurmSteps>,
     worker: WorkerId,
     ended: UnboundedSender<WorkerExit>,
 ) {
@@ -148,7 +147,11 @@ async fn attend(
             Err(error) => Err(error),
         },
     };
-    let status = status.map_or(ExitStatus::Signal(0), status_of);
+    let status = match (status, &steps) {
+        (Err(_), _) => ExitStatus::Signal(0),
+        (Ok(status), None) => status_of_process(status),
+        (Ok(status), Some(steps)) => steps.status(status).await,
+    };
     let _ = ended.send(WorkerExit { worker, status });
 }
 

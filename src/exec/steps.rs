@@ -4,7 +4,8 @@
 //! machine: its end reaches the worker also if `srun` or the parent is killed.
 
 use std::path::{Path, PathBuf};
-use std::process;
+use std::process::{self, Stdio};
+use std::time::Duration;
 
 use tokio::process::Command;
 
@@ -21,6 +22,8 @@ const CONTRADICTING: [&str; 6] =
 const SIGNALLED: i32 = 128;
 /// The largest number of a signal.
 const LAST_SIGNAL: i32 = 64;
+/// How long `squeue` may take.
+const ANSWER: Duration = Duration::from_secs(10);
 /// The exit code for signal 9.
 const KILLED: i32 = SIGNALLED + 9;
 /// Slurm's exit code of a step that reached its bound on memory.
@@ -58,11 +61,34 @@ impl SlurmSteps {
         command.arg(program);
         command
     }
+
+    /// What became of the worker of a step whose `srun` has ended. If it failed, the job may have ended below it.
+    pub(super) async fn status(&self, status: process::ExitStatus) -> ExitStatus {
+        if !status.success() && self.job_has_ended().await { ExitStatus::JobEnded } else { status_of_step(status) }
+    }
+
+    /// Whether the job of this process is cancelled, out of time or gone. False if Slurm does not answer.
+    async fn job_has_ended(&self) -> bool {
+        let Ok(job) = std::env::var("SLURM_JOB_ID") else { return false };
+        let mut command = Command::new(self.srun.with_file_name("squeue"));
+        command.args(["--noheader", "--format=%T", "--jobs", &job]).stdin(Stdio::null()).kill_on_drop(true);
+        let Ok(Ok(answer)) = tokio::time::timeout(ANSWER, command.output()).await else { return false };
+        is_over(answer.status.success(), &answer.stdout, &answer.stderr)
+    }
+}
+
+/// Whether this answer of `squeue` says that a job has ended. Slurm forgets jobs some minutes after their end.
+fn is_over(is_success: bool, stdout: &[u8], stderr: &[u8]) -> bool {
+    let state = String::from_utf8_lossy(stdout);
+    let is_known = !state.trim().is_empty();
+    let is_forgotten = String::from_utf8_lossy(stderr).contains("Invalid job id");
+    let is_going_on = ["RUNNING", "SUSPENDED", "RESIZING", "SIGNALING"].contains(&state.trim());
+    if is_success { !is_known || !is_going_on } else { is_forgotten }
 }
 
 /// What became of the worker of a step. `srun` ends with 128 and the number of the signal that killed it. Signal 9 comes from the
 /// bound on memory; this program kills `srun` instead, and then `srun` has no exit code.
-pub(super) fn status_of_step(status: process::ExitStatus) -> ExitStatus {
+fn status_of_step(status: process::ExitStatus) -> ExitStatus {
     match status_of_process(status) {
         ExitStatus::Code(KILLED | OUT_OF_MEMORY) => ExitStatus::OutOfMemory,
         ExitStatus::Code(code) if code != INTERRUPTED && (SIGNALLED + 1..=SIGNALLED + LAST_SIGNAL).contains(&code) => {
@@ -89,6 +115,14 @@ mod tests {
         let common = "--exact --nodes=1 --ntasks=1 --quiet --job-name=plateau --cpus-per-task=2";
         assert_eq!(of(Device::Cpu, None), format!("{common} /bin/plateau"));
         assert_eq!(of(Device::Cuda(0), Some(5 << 20)), format!("{common} --gpus-per-task=1 --mem=5M /bin/plateau"));
+    }
+
+    #[test]
+    fn the_end_of_the_job_is_seen() {
+        assert!(is_over(true, b"COMPLETING\n", b"") && is_over(true, b"", b"") && is_over(true, b"TIMEOUT\n", b""));
+        assert!(is_over(false, b"", b"slurm_load_jobs error: Invalid job id specified\n"));
+        assert!(!is_over(true, b"RUNNING\n", b""));
+        assert!(!is_over(false, b"", b"slurm_load_jobs error: Unable to contact slurm controller (connect failure)\n"));
     }
 
     #[test]

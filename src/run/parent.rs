@@ -19,7 +19,7 @@ use super::summary::{FailedTrial, RunSummary};
 use super::trials_table::TrialsTable;
 use crate::decide::{Action, MemoryBudget, Policy, decide, overdue};
 use crate::event::{Event, Failure, OomPolicy, Record, Reporter, Slot};
-use crate::exec::{Executor, Launch, WorkerExit, WorkerId, device_seen_by_worker};
+use crate::exec::{Executor, ExitStatus, Launch, WorkerExit, WorkerId, device_seen_by_worker};
 use crate::plan::{Plan, SearchStep, Suggestion};
 use crate::spec::Probing;
 use crate::state::{SweepState, TrialPhase, TrialState};
@@ -210,7 +210,15 @@ impl<'a, E: Executor> Parent<'a, E> {
                     Call::Stop => return Ok(RunEnd::Interrupted),
                     Call::Hangup => self.reporter.hangup(),
                 },
-                exited = self.engine.next_exit() => self.settle(&exited)?,
+                exited = self.engine.next_exit() => {
+                    if exited.status == ExitStatus::JobEnded {
+                        self.running.retain(|running| running.worker != exited.worker);
+                        self.release(&exited.worker)?;
+                        self.warn("the Slurm job has ended: submit the same command again to continue".to_owned());
+                        return Ok(RunEnd::Interrupted);
+                    }
+                    self.settle(&exited)?;
+                }
                 _ = looks.tick() => self.look()?,
             }
             self.stop_outdone()?;
