@@ -121,7 +121,9 @@ fn fingerprint(file: &Path, programs: &[Program]) -> String {
     update(file.to_string_lossy().as_bytes());
     for Program { line, files } in programs {
         update(line.as_bytes());
-        files.iter().for_each(|hash| update(hash.as_bytes()));
+        for hash in files {
+            update(hash.as_bytes());
+        }
     }
     hash.finalize().to_hex().to_string()
 }

@@ -258,8 +258,7 @@ mod tests {
     /// The text that is hashed is that of the whole map.
     #[test]
     fn a_seed_stands_in_its_place() {
-        for text in [r#"{}"#, r#"{"a":1}"#, r#"{"warmup":{"b":[0.1]}}"#, r#"{"a":1,"lr":3e-5,"seeds":2,"warmup":null}"#]
-        {
+        for text in ["{}", r#"{"a":1}"#, r#"{"warmup":{"b":[0.1]}}"#, r#"{"a":1,"lr":3e-5,"seeds":2,"warmup":null}"#] {
             let mut entries: Value = serde_json::from_str(text).unwrap();
             for seed in [None, Some(7), Some(u64::MAX)] {
                 let id = Identity::new(entries.clone()).unwrap().id(seed).unwrap();

@@ -143,7 +143,9 @@ fn files_of_dead_writers_are_removed_and_those_of_living_ones_stay() {
     place.expect(0, "run sweep.yaml --quiet");
     let [dead, living, table] = ["report/.index.html", "report/.curves.png", ".trials.csv"]
         .map(|name| format!("results/sweep/{name}.0123456789abcdef.unfinished"));
-    [&dead, &living, &table].into_iter().for_each(|name| place.write(name, "half"));
+    for name in [&dead, &living, &table] {
+        place.write(name, "half");
+    }
     let writer = File::open(place.path(&living)).unwrap();
     writer.lock().unwrap();
     place.expect(0, "report sweep.yaml");

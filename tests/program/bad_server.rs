@@ -18,12 +18,14 @@ impl BadServer {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let requests = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&requests);
-        thread::spawn(move || {
+        let serve = move || {
             for client in listener.incoming().flatten() {
                 let number = counter.fetch_add(1, Ordering::Relaxed);
-                thread::spawn(move || Self::answer(client, number));
+                // A client without an answer is one more fault.
+                let _ = thread::Builder::new().spawn(move || Self::answer(client, number));
             }
-        });
+        };
+        thread::Builder::new().spawn(serve).unwrap();
         Self { url, requests }
     }
 

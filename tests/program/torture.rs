@@ -116,7 +116,7 @@ fn damage_results(place: &Place, dice: &mut Dice) -> Option<&'static str> {
         }
         _ => {
             let data = place.read("train.tsv");
-            place.replace("train.tsv", &data.replace("the ", "a "));
+            place.replace("train.tsv", data.replace("the ", "a "));
             sleep(Duration::from_millis(dice.below(300)));
             place.replace("train.tsv", &data);
             Some("data files changed")
@@ -245,21 +245,19 @@ impl<'a> Torture<'a> {
                     self.tally.add("parents asked to stop");
                     break true;
                 }
-                (3..6, Some(worker)) => {
-                    if send(worker, Signal::KILL) {
-                        self.tally.add("workers killed");
-                    }
-                }
+                (3..6, Some(worker)) if send(worker, Signal::KILL) => self.tally.add("workers killed"),
                 (6..8, Some(worker)) => self.pause(worker, "workers paused"),
                 (8..10, _) => self.pause(pid, "parents paused"),
                 (10, _) if is_open => self.second_parent(&mut parent),
                 (11..17, _) if is_open => {
-                    let kind = damage_results(&self.place, &mut self.dice);
-                    kind.iter().for_each(|kind| self.tally.add(kind));
+                    if let Some(kind) = damage_results(&self.place, &mut self.dice) {
+                        self.tally.add(kind);
+                    }
                 }
                 (17.., _) if is_open => {
-                    let kind = plant(&self.place, &mut self.dice);
-                    kind.iter().for_each(|kind| self.tally.add(kind));
+                    if let Some(kind) = plant(&self.place, &mut self.dice) {
+                        self.tally.add(kind);
+                    }
                 }
                 _ => {}
             }
