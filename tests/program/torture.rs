@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -295,7 +295,7 @@ impl<'a> Torture<'a> {
                 Difference::Wrong(text) => (&mut tally.wrong, text),
             };
             *kind += 1;
-            println!("seed {seed}: {text}");
+            let _ = writeln!(io::stdout(), "seed {seed}: {text}");
         }
         place.expect(0, "export sweep.yaml --format hf -o model");
         assert!(place.workers().is_empty());
@@ -391,7 +391,9 @@ fn a_sweep_survives_torture() {
     let mut tally = Tally::default();
     thread::scope(|scope| {
         let running: Vec<_> = (0..threads).map(|number| scope.spawn(move || disturb(number))).collect();
-        running.into_iter().for_each(|thread| tally.merge(thread.join().unwrap()));
+        for thread in running {
+            tally.merge(thread.join().unwrap());
+        }
     });
     tally.print(start.elapsed());
     assert!(!tally.faults.is_empty(), "nothing was disturbed");
