@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_power_law_goes_on() {
+    fn a_power_law_continues() {
         for (name, rate) in SCHEDULES {
             for (alpha, rise) in [(0.2, 1.0), (0.33, 0.6), (0.5, 0.4)] {
                 let loss = |u: f64| 1.7 + rise * u.powf(-alpha);
