@@ -2,8 +2,8 @@
 //! reached on the same machine replace the assumed speed. Pure.
 
 use crate::trial::{
-    DataFacts, Keep, MAX_GRADIENT_BUFFERS, MICRO_BATCH_TOKENS, ModelFacts, TRAIN_PROBE_EXAMPLES, Trial, TrialConfig,
-    steps_per_epoch,
+    DataFacts, Keep, MAX_GRADIENT_BUFFERS, MICRO_BATCH_TOKENS, ModelFacts, TRAIN_PROBE_EXAMPLES, TaskName, Trial,
+    TrialConfig, steps_per_epoch,
 };
 
 /// A trial that ran on this machine.
@@ -216,21 +216,40 @@ impl Cost {
     }
 }
 
+/// Tokens of the longest example: of all windows of a text, or of all choices of a question.
+fn longest_example(config: &TrialConfig, data: &DataFacts) -> f64 {
+    let length = config.data.max_length as f64;
+    match &config.data.windows {
+        Some(windows) => {
+            // Each window repeats `stride` tokens of the one before it.
+            let repeats = length / (length - windows.stride as f64).max(1.0);
+            (f64::from(data.report.train.longest_tokens) * repeats).max(length)
+        }
+        None => length * config.data.choices.len().max(1) as f64,
+    }
+}
+
+/// Share of the tokens that a masked language model predicts.
+const MASKED: f64 = 0.15;
+
 /// Peak memory in bytes: weights, moments, the best weights, gradient buffers, and the activations of one micro-batch per buffer. A measured
 /// trial of the same model takes precedence.
 fn memory(config: &TrialConfig, data: &DataFacts, model: &ModelFacts, past: &[PastTrial]) -> u64 {
     let examples = config.batch_size.div_ceil(config.grad_accumulation.max(1));
     let length = config.data.max_length as f64;
+    let longest = longest_example(config, data);
     // Batches are packed without padding. A micro-batch exceeds its size by less than one example.
-    let batch = examples as f64 * length.min(data.mean_tokens);
+    let batch = examples as f64 * longest.min(data.mean_tokens);
     let micro_batch = MICRO_BATCH_TOKENS as f64;
     let buffers = (batch / micro_batch).ceil().clamp(1.0, MAX_GRADIENT_BUFFERS as f64);
-    let tokens = batch.min(buffers * (micro_batch + length));
+    let tokens = batch.min(buffers * (micro_batch + longest));
     // Kept for each layer and token: about ten vectors of the hidden size, two of the intermediate size, and attention rows.
     let per_layer = (10 * model.hidden + 2 * model.intermediate) as f64 + 2.0 * model.heads as f64 * length;
     let embeddings = if model.heads == 0 { 2 * model.embedding_width } else { 0 };
     let others = (embeddings + config.model.extra.activations()) as f64;
-    let activations = (4.0 * tokens * (per_layer * model.layers as f64 + others)) as u64;
+    // Scores of all tokens of the vocabulary at each masked token, their softmax and their gradient.
+    let masked = if config.data.task == TaskName::MaskedLm { 3.0 * MASKED * model.vocabulary as f64 } else { 0.0 };
+    let activations = (4.0 * tokens * (per_layer * model.layers as f64 + others + masked)) as u64;
     let modules = trained_modules(config, model);
     let state = match modules {
         Some((new, trained)) => {

@@ -23,6 +23,7 @@ fn an_estimate_grows_with_the_work() {
     assert!(of("model: {freeze: 3}").seconds < default.seconds && of("steps: 1").files < default.files);
     assert!(of("batch_size: 64").memory > default.memory);
     assert!(of("grad_accumulation: 4").memory < default.memory);
+    assert!(of("task: masked_lm").memory > default.memory + (10 << 20), "scores of the whole vocabulary");
     let beyond_all_buffers = of("batch_size: 3312").memory - of("batch_size: 200").memory;
     assert!(
         beyond_all_buffers < 20 << 20,
