@@ -3,7 +3,9 @@
 use std::fmt;
 use std::fs::File;
 use std::io;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
+use std::process;
 
 use crate::event::Slot;
 use crate::trial::TrialId;
@@ -41,6 +43,15 @@ pub enum ExitStatus {
     OutOfMemory,
     /// The Slurm job in which the worker was a step has ended, so no other worker can start.
     JobEnded,
+}
+
+impl From<process::ExitStatus> for ExitStatus {
+    fn from(status: process::ExitStatus) -> Self {
+        match (status.code(), status.signal()) {
+            (Some(code), _) => Self::Code(code),
+            (None, signal) => Self::Signal(signal.unwrap_or_default()),
+        }
+    }
 }
 
 impl fmt::Display for ExitStatus {

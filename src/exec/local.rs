@@ -6,9 +6,8 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io;
-use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::{self, Stdio};
+use std::process::Stdio;
 
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -86,13 +85,12 @@ impl Executor for Local {
     fn launch(&mut self, launch: Launch) -> io::Result<u32> {
         let Launch { worker, folder, log, slot } = launch;
         let visible = std::env::var("CUDA_VISIBLE_DEVICES").ok();
-        let mut command = match &self.steps {
-            Some(steps) => steps.command(slot, &self.program),
-            None => {
-                let mut command = Command::new(&self.program);
-                command.arg0("plateau").envs(environment(slot, visible.as_deref()));
-                command
-            }
+        let mut command = if let Some(steps) = &self.steps {
+            steps.command(slot, &self.program)
+        } else {
+            let mut command = Command::new(&self.program);
+            command.arg0("plateau").envs(environment(slot, visible.as_deref()));
+            command
         };
         let mut child = command
             .args(&self.arguments)
@@ -149,15 +147,8 @@ async fn attend(
     };
     let status = match (status, &steps) {
         (Err(_), _) => ExitStatus::Signal(0),
-        (Ok(status), None) => status_of_process(status),
+        (Ok(status), None) => status.into(),
         (Ok(status), Some(steps)) => steps.status(status).await,
     };
     let _ = ended.send(WorkerExit { worker, status });
-}
-
-pub(super) fn status_of_process(status: process::ExitStatus) -> ExitStatus {
-    match (status.code(), status.signal()) {
-        (Some(code), _) => ExitStatus::Code(code),
-        (None, signal) => ExitStatus::Signal(signal.unwrap_or_default()),
-    }
 }

@@ -11,7 +11,6 @@ use tokio::process::Command;
 
 use super::ExitStatus;
 use super::environment::thread_environment;
-use super::local::status_of_process;
 use crate::event::Slot;
 use crate::trial::Device;
 
@@ -82,14 +81,14 @@ fn is_over(is_success: bool, stdout: &[u8], stderr: &[u8]) -> bool {
     let state = String::from_utf8_lossy(stdout);
     let is_known = !state.trim().is_empty();
     let is_forgotten = String::from_utf8_lossy(stderr).contains("Invalid job id");
-    let is_going_on = ["RUNNING", "SUSPENDED", "RESIZING", "SIGNALING"].contains(&state.trim());
-    if is_success { !is_known || !is_going_on } else { is_forgotten }
+    let is_active = ["RUNNING", "SUSPENDED", "RESIZING", "SIGNALING"].contains(&state.trim());
+    if is_success { !is_known || !is_active } else { is_forgotten }
 }
 
 /// What became of the worker of a step. `srun` ends with 128 and the number of the signal that killed it. Signal 9 comes from the
 /// bound on memory; this program kills `srun` instead, and then `srun` has no exit code.
 fn status_of_step(status: process::ExitStatus) -> ExitStatus {
-    match status_of_process(status) {
+    match ExitStatus::from(status) {
         ExitStatus::Code(KILLED | OUT_OF_MEMORY) => ExitStatus::OutOfMemory,
         ExitStatus::Code(code) if code != INTERRUPTED && (SIGNALLED + 1..=SIGNALLED + LAST_SIGNAL).contains(&code) => {
             ExitStatus::Signal(code - SIGNALLED)

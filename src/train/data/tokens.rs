@@ -300,12 +300,11 @@ impl Encoder {
             Truncate::Head => {}
             Truncate::Tail => {
                 let direction = TruncationDirection::Left;
-                match &mut self.cut {
-                    Cut::Pair(truncation) => truncation.direction = direction,
-                    _ => {
-                        let truncation = TruncationParams { max_length, direction, ..TruncationParams::default() };
-                        self.tokenizer.with_truncation(Some(truncation)).map_err(not_tokenised)?;
-                    }
+                if let Cut::Pair(truncation) = &mut self.cut {
+                    truncation.direction = direction;
+                } else {
+                    let truncation = TruncationParams { max_length, direction, ..TruncationParams::default() };
+                    self.tokenizer.with_truncation(Some(truncation)).map_err(not_tokenised)?;
                 }
             }
             Truncate::HeadTail if pair => {
@@ -338,8 +337,7 @@ impl Encoder {
         let encoding = match (&self.cut, &sequence.pair) {
             (Cut::Pair(truncation), Some(pair)) => {
                 let [first, second] = [&sequence.text, pair].map(|text| encode(text.as_str().into(), false));
-                let (first, second) = truncate_encodings(first?, Some(second?), truncation)
-                    .map_err(|error| not_tokenised(error.into()))?;
+                let (first, second) = truncate_encodings(first?, Some(second?), truncation).map_err(not_tokenised)?;
                 let first_text = Some(first.len());
                 return Ok(vec![(complete(first, second)?, first_text)]);
             }

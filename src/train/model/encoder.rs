@@ -205,6 +205,7 @@ impl HeadLayout {
     }
 
     /// That of a model for multiple choice.
+    #[must_use]
     pub fn for_choices(self) -> Self {
         match self.choices {
             ChoiceHead::Pooler(dense, activation) => {
