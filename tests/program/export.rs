@@ -131,6 +131,7 @@ fn check_export(extra: &str, library: &str) {
         card.contains(&format!("library_name: {library}")) && !card.contains(place.path("").to_str().unwrap()),
         "{card}"
     );
+    assert_eq!(card.contains("pipeline(\"text-classification\", model="), library == "transformers", "{card}");
     let files = ClassifierFiles::read(&place.path("out")).unwrap();
     assert_eq!(
         (&files.labels[..], files.data.max_length),

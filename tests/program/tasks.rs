@@ -150,6 +150,8 @@ fn the_right_choice_is_predicted() {
     place.expect(0, "export sweep.yaml --format hf -o model");
     let config: Value = serde_json::from_str(&place.read("model/config.json")).unwrap();
     assert_eq!((&config["architectures"][0], &config["id2label"]), (&"BertForMultipleChoice".into(), &Value::Null));
+    let card = place.read("model/README.md");
+    assert!(card.contains("import AutoModelForMultipleChoice") && !card.contains("pipeline"), "{card}");
     assert_eq!(place.expect(0, "predict model train.tsv --quiet").out, predicted.out);
 }
 

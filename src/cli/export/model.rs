@@ -89,13 +89,14 @@ fn card(
 ) -> String {
     let config = &model.run.trial.config;
     let outcome = model.outcome;
-    let pipeline = config.data.task.pipeline().map_or_else(String::new, |name| format!("pipeline_tag: {name}\n"));
+    let pipeline = config.data.task.pipeline();
+    let tag = pipeline.map_or_else(String::new, |name| format!("pipeline_tag: {name}\n"));
     let library = if hub.is_sentence_transformers { "sentence-transformers" } else { "transformers" };
     let mut text = String::new();
     // Writing to a String cannot fail.
     let _ = write!(
         text,
-        "---\nlibrary_name: {library}\n{pipeline}---\n\n# {}: {}\n\nA {} model for texts, \
+        "---\nlibrary_name: {library}\n{tag}---\n\n# {}: {}\n\nA {} model for texts, \
          fine-tuned with plateau.\n\n",
         sweep.name,
         report::trial_name(model.run),
@@ -134,10 +135,16 @@ fn card(
         "from sentence_transformers import SentenceTransformer\n\nmodel = SentenceTransformer(\".\")\nlogits = model.encode([\"a \
          text\"])  # one column for each label, in the order above\n"
             .to_owned()
-    } else {
+    } else if let Some(pipeline) = pipeline {
         format!(
             "from transformers import pipeline\n\nclassify = pipeline(\"{pipeline}\", model=\".\")\nclassify(\"a text\")\n"
         )
+    } else {
+        "from transformers import AutoModelForMultipleChoice, AutoTokenizer\n\ntokenizer = AutoTokenizer.from_pretrained(\".\")\nmodel = \
+         AutoModelForMultipleChoice.from_pretrained(\".\")\nchoices = [\"one choice\", \"another\"]\ninputs = tokenizer([\"a \
+         question\"] * len(choices), choices, padding=True, return_tensors=\"pt\")\nscores = model(**{name: x.unsqueeze(0) for name, x in \
+         inputs.items()}).logits\n"
+            .to_owned()
     };
     text.push_str(&usage);
     text.push_str("```\n\n## Configuration\n\n| key | value |\n|---|---|\n");

@@ -396,7 +396,7 @@ impl Tables {
             (train, eval, test) => return Err(file_faults(config, train.err(), eval.err(), test.err())),
         };
         // The test file may not change how the labels of training are written.
-        let has_classes = config.task == TaskName::Classification;
+        let has_classes = matches!(config.task, TaskName::Classification | TaskName::MultipleChoice);
         if has_classes {
             whole_numbers(train.rows.iter_mut().chain(eval.iter_mut().flat_map(|table| &mut table.rows)));
         }

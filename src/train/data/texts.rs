@@ -50,7 +50,7 @@ pub fn labelled_texts(
         },
         table => (table?, true),
     };
-    if config.task == TaskName::Classification {
+    if matches!(config.task, TaskName::Classification | TaskName::MultipleChoice) {
         whole_numbers(table.rows.iter_mut().filter(|row| !row.label.is_empty()));
     }
     let labels = has_labels.then(|| table.rows.iter().map(|row| row.label.clone()).collect());

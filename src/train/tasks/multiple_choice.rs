@@ -17,7 +17,10 @@ pub struct MultipleChoice {
 
 /// The right choice that a field of the label column names: by its number from 0, or by the column that it stands in.
 pub(super) fn read(text: &str, numbers: &BTreeMap<&str, u32>) -> Result<Target, String> {
-    let number = text.parse().ok().filter(|number| (*number as usize) < numbers.len());
+    // A number that could be both is never guessed at.
+    let are_named_by_numbers = numbers.keys().any(|name| name.parse::<u32>().is_ok());
+    let place = text.parse().ok().filter(|place| (*place as usize) < numbers.len());
+    let number = place.filter(|_| !are_named_by_numbers);
     number.or(numbers.get(text).copied()).map(Target::Choice).ok_or_else(|| {
         let last = numbers.len().saturating_sub(1);
         let columns: Vec<&str> = numbers.keys().copied().collect();
@@ -90,8 +93,10 @@ mod tests {
         let numbers = BTreeMap::from([("ending0", 0), ("ending1", 1)]);
         assert_eq!(read("1", &numbers), Ok(Target::Choice(1)));
         assert_eq!(read("ending0", &numbers), Ok(Target::Choice(0)));
-        // Columns without a header have numbers from 1 as names.
-        assert_eq!(read("1", &BTreeMap::from([("1", 0), ("2", 1)])), Ok(Target::Choice(1)));
+        // Where columns are named by numbers, a label is a name.
+        let named = BTreeMap::from([("1", 0), ("2", 1)]);
+        assert_eq!(read("1", &named), Ok(Target::Choice(0)));
+        assert!(read("0", &named).is_err());
         insta::assert_snapshot!(read("2", &numbers).unwrap_err(), @"the label `2` names none of the 2 choices; expected a number from 0 to 1, or a column of data.choices (ending0, ending1)");
     }
 }
