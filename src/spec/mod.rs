@@ -1,7 +1,7 @@
 //! Reads and checks sweep files.
 //!
 //! [`parse`] turns the text of a sweep file into a [`SweepSpec`], or reports all mistakes as [`Problems`], in the order of
-//! the file and each with its place. The tables of keys (`keys.rs`, `schedulers.rs`, `augmentations.rs`, `run_config.rs`)
+//! the file and each with its place. The tables of keys (`keys/`, `schedulers.rs`, `augmentations.rs`, `run_config.rs`)
 //! define what a file can say. The reader, [`reference()`] and [`schema()`] are all made from them. Every value, fixed or on an
 //! axis, is read once and applied to configurations later.
 //!

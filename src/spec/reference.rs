@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::across::{RULE_KEYS, StopAcross};
 use super::architectures::{ARCHITECTURES, EXTRAS};
 use super::augmentations::AUGMENTATIONS;
-use super::keys::{ARCHITECTURE, EXTRA, KEYS};
+use super::keys::{self, ARCHITECTURE, EXTRA};
 use super::kind::{Doc, Kind, Parameter, Variant};
 use super::names::{self, ALIASES, misnomer};
 use super::problem::nearest;
@@ -142,8 +142,8 @@ fn keys_where(fits: impl Fn(&str) -> bool) -> Vec<KeyDoc> {
     defaults.model.lora = Some(LoraConfig::default());
     defaults.model.adapters = Some(AdaptersConfig::default());
     let defaults = serde_json::to_value(defaults).unwrap_or_default();
-    let keys = KEYS.iter().filter(|key| fits(key.path));
-    keys.map(|key| KeyDoc::new(key.path, key.kind.takes(), default(key.path, &key.kind, &defaults), key.doc)).collect()
+    let found = keys::all().filter(|key| fits(key.path));
+    found.map(|key| KeyDoc::new(key.path, key.kind.takes(), default(key.path, &key.kind, &defaults), key.doc)).collect()
 }
 
 fn rules() -> Vec<KeyDoc> {

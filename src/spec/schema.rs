@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::across::RULE_KEYS;
-use super::keys::{self, GROUPS, KEYS, Target};
+use super::keys::{self, GROUPS, Target};
 use super::kind::{Kind, Parameter, Variant};
 use super::names::ALIASES;
 use super::reference::{KeyDoc, reference};
@@ -18,7 +18,7 @@ use crate::trial::Key as Role;
 pub fn schema() -> Value {
     let docs: Vec<KeyDoc> = reference().into_iter().flat_map(|chapter| chapter.keys).collect();
     let mut definitions = Map::new();
-    for key in KEYS {
+    for key in keys::all() {
         definitions.insert(key.path.to_owned(), documented(&docs, key.path, key.kind.schema()));
     }
     for (path, kind, about) in parameters() {
@@ -76,7 +76,7 @@ pub fn schema() -> Value {
 /// Every key, group, alias and parameter that describes a trial, with its schema.
 fn trial_properties() -> impl Iterator<Item = (String, Value)> {
     let groups = GROUPS.iter().map(|group| group.path);
-    let plain = KEYS.iter().map(|key| key.path).filter(|path| keys::group(path).is_none());
+    let plain = keys::all().map(|key| key.path).filter(|path| keys::group(path).is_none());
     let direct = groups.chain(plain).map(|path| (path.to_owned(), reference_to(path)));
     let aliases = ALIASES.iter().map(|alias| {
         let schema = alias.kind.as_ref().map_or_else(|| reference_to(alias.path), Kind::schema);
@@ -104,7 +104,7 @@ fn parameters() -> impl Iterator<Item = (String, &'static Kind, &'static str)> {
 
 /// What may stand inside a group: the rest of the dotted path, and the whole one.
 fn children(group: &'static str) -> impl Iterator<Item = (String, &'static str)> {
-    let paths = KEYS.iter().map(|key| key.path).chain(GROUPS.iter().map(|group| group.path));
+    let paths = keys::all().map(|key| key.path).chain(GROUPS.iter().map(|group| group.path));
     paths.filter_map(move |path| Some((path.strip_prefix(group)?.strip_prefix('.')?.to_owned(), path)))
 }
 
@@ -323,7 +323,7 @@ mod tests {
         assert_eq!(grid, entry);
         let top = names(&schema);
         assert!(grid.iter().all(|name| top.contains(name)));
-        for path in KEYS.iter().map(|key| key.path).chain(ALIASES.iter().map(|alias| alias.name)) {
+        for path in keys::all().map(|key| key.path).chain(ALIASES.iter().map(|alias| alias.name)) {
             assert!(grid.iter().any(|name| name == path), "{path}");
         }
     }

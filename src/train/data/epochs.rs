@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use super::dataset::Split;
+use super::encoder::Encoder;
 use super::example::Example;
-use super::tokens::{Encoder, Tokens};
+use super::tokens::Tokens;
 use crate::train::TrainError;
 use crate::train::augment::Augmenter;
 

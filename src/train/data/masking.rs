@@ -4,7 +4,8 @@
 //! The masks depend on the seed, the epoch and the example alone. At least one token of each text is masked.
 
 use super::dataset::{Dataset, Split};
-use super::tokens::{Encoder, NO_OUTPUT, Tokens};
+use super::encoder::Encoder;
+use super::tokens::{NO_OUTPUT, Tokens};
 use crate::train::TrainError;
 use plateau_random::{Purpose, Random};
 

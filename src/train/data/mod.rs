@@ -2,7 +2,7 @@
 //!
 //! * `locate`, `hub` and `download` find sources, `source` lists their files, `files` and `embedded` read them.
 //! * `encoding` decodes, `parse` chooses a parser (`delimited`, `json`, `fasttext`, `parquet`), `columns` makes rows.
-//! * `split` chooses rows, `tokens` makes token ids, `report` describes the result, and `load` puts these steps together.
+//! * `split` chooses rows, `encoder` makes `tokens`, `report` describes the result, and `load` puts these steps together.
 //! * The same files, tokenizer and settings give the same [`Dataset`], for any number of threads and any state of the cache.
 //! * Every fault of a user's file is an error that names the file and, where there is one, the line.
 //! * A text is read up to [`CHARACTERS_PER_TOKEN`] characters for each token of `max_length`. Longer texts cost nothing.
@@ -16,6 +16,7 @@ mod dataset;
 mod delimited;
 mod download;
 mod embedded;
+mod encoder;
 mod encoding;
 mod epochs;
 mod error;
@@ -49,6 +50,7 @@ mod zip;
 pub use checkpoint::CheckpointFiles;
 pub(super) use checkpoint::{config_and_tokenizer, read_weights};
 pub use dataset::{Dataset, Split, output_targets};
+pub use encoder::{Encoder, TokenSpan};
 pub use epochs::Epochs;
 pub use error::{DataError, DataErrorKind};
 pub use example::Example;
@@ -63,4 +65,4 @@ pub use masking::Masking;
 pub use origins::Origins;
 pub use split::batches;
 pub use texts::{LabelledTexts, labelled_texts};
-pub use tokens::{Encoder, NO_OUTPUT, TokenSpan, Tokens};
+pub use tokens::{NO_OUTPUT, Tokens};
