@@ -31,20 +31,46 @@ pub fn late_rise(measured: &Measured<'_>) -> Option<Rise> {
         return None;
     }
     let train = || above_all(&measured.train).or_else(|| off_its_level(measured));
-    last_evaluation(&measured.eval).or_else(train)
+    last_evaluations(measured).or_else(train)
 }
 
-/// A last evaluation of more than twice the loss before. It lies above everything before, or gives back half of a great fall.
-fn last_evaluation(points: &[Point]) -> Option<Rise> {
-    let (last, before) = points.split_last()?;
+/// The leap of the last evaluation, or of the last two or three if they stay there.
+fn last_evaluations(measured: &Measured<'_>) -> Option<Rise> {
+    let points = &measured.eval;
+    let most = (points.len() / 4).clamp(1, limit::LEAPT_EVALS);
+    let leap = |count| {
+        let (before, stay) = points.split_at_checked(points.len().checked_sub(count)?)?;
+        leap_of_evaluations(before, stay).filter(|_| count == 1 || !fits_on(&measured.train, before, stay))
+    };
+    (1..=most).find_map(leap)
+}
+
+/// Evaluations of more than twice the loss before them. They lie above everything before, or give back half of a great fall.
+fn leap_of_evaluations(before: &[Point], stay: &[Point]) -> Option<Rise> {
+    let (leapt, last) = (stay.first()?, stay.last()?);
     let (first, previous) = (before.first()?.y, before.last()?.y);
     let values = || before.iter().map(|point| point.y);
     let (greatest, lowest) = (values().fold(0.0, f64::max), values().fold(f64::INFINITY, f64::min));
-    let is_above_all = last.y > limit::ABOVE_ALL * greatest;
-    let gives_back = first > limit::DIVERGES * lowest && last.y - lowest > 0.5 * (first - lowest);
-    let leaps = last.y > limit::DIVERGES * previous && previous > 0.0 && before.len() >= 2;
-    let rise = Rise { step: last.x as u64, from: previous, to: last.y, is_eval: true, is_leap: true, is_above_all };
+    let least = stay.iter().map(|point| point.y).fold(f64::INFINITY, f64::min);
+    let is_above_all = least > limit::ABOVE_ALL * greatest;
+    // An evaluation loss that goes up and down has been as high before.
+    let is_new = before.iter().skip_while(|point| point.y >= least).all(|point| point.y < least);
+    let gives_back = is_new && first > limit::DIVERGES * lowest && least - lowest > 0.5 * (first - lowest);
+    let leaps = least > limit::DIVERGES * previous && previous > 0.0 && before.len() >= 2;
+    let rise = Rise { step: leapt.x as u64, from: previous, to: last.y, is_eval: true, is_leap: true, is_above_all };
     (leaps && (is_above_all || gives_back)).then_some(rise)
+}
+
+/// Whether the training loss falls on while the evaluations stay high. Then the model overfits.
+fn fits_on(train: &[Point], before: &[Point], stay: &[Point]) -> bool {
+    let (Some(from), Some(to)) = (before.last(), stay.first()) else { return false };
+    let width = to.x - from.x;
+    let around = |x: f64| {
+        let near: Vec<Point> = train.iter().copied().filter(|point| (point.x - x).abs() <= width / 2.0).collect();
+        (!near.is_empty()).then(|| level(&near))
+    };
+    let end = stay.last().and_then(|last| around(last.x));
+    around(from.x).zip(end).is_some_and(|(then, now)| now < limit::POOR_FALL * then)
 }
 
 /// Last training losses above everything before.
@@ -218,5 +244,20 @@ mod tests {
         assert!(of(&[2.3, 1.1, 0.6, 0.4, 1.5]).is_some_and(|rise| rise.is_eval));
         assert_eq!(of(&[2.3, 1.1, 0.6, 0.4, 0.9]), None, "it overfits");
         assert_eq!(of(&[0.5, 0.45, 0.4, 0.44]), None);
+    }
+
+    #[test]
+    fn a_leap_of_evaluations_may_last() {
+        let of = |values: &[f64], fall: f64| {
+            let eval: Vec<Point> = values.iter().zip(1..).map(|(&y, i)| Point { x: f64::from(i) * 10.0, y }).collect();
+            let loss = |i: u32| if i > 70 { fall } else { 0.2 } + 0.01 * gauss(3, u64::from(i));
+            let train = (1..=10 * values.len() as u32).map(|i| Point { x: f64::from(i), y: loss(i) }).collect();
+            late_rise(&Measured { eval, train, ..Measured::default() })
+        };
+        let leapt = [0.48, 0.4, 0.35, 0.3, 0.29, 0.28, 0.28, 0.64, 0.8];
+        let rise = of(&leapt, 0.2).unwrap();
+        assert!(rise.is_eval && rise.is_leap && rise.step == 80, "{rise:?}");
+        assert_eq!(of(&leapt, 0.1), None, "the training loss falls on: it overfits");
+        assert_eq!(of(&[0.48, 0.4, 0.35, 0.3, 0.28, 0.28, 0.4, 0.64, 0.8], 0.2), None, "it climbs");
     }
 }

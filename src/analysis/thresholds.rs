@@ -78,6 +78,8 @@ pub const SEEN_START: f64 = 0.02;
 pub const DIVERGES: f64 = 2.0;
 /// Multiple of the greatest value before that such a leap must exceed as well (own).
 pub const ABOVE_ALL: f64 = 1.25;
+/// Greatest number of evaluations that stay high after a leap (own).
+pub const LEAPT_EVALS: usize = 3;
 /// Share of the fall that losses below the start must give back to diverge (own).
 pub const GIVEN_BACK: f64 = 1.0 / 3.0;
 /// Standard deviations of a single loss that such a rise must exceed (own: the greatest of 10,000 normal values lies at 4).
@@ -144,6 +146,8 @@ pub const CLIPPED: f64 = 0.5;
 pub const CLIP_STARVES: f64 = 100.0;
 /// Variance of block means divided by what batch noise explains (own).
 pub const BOUNCE: f64 = 3.0;
+/// `NOISE_FLOOR`: range of the evaluations of the latter half, as a share of their median, that no running mean explains (own).
+pub const SWINGS: f64 = 1.0;
 /// `TOO_SLOW`: least fall in the tail, as a share of the scale (own).
 pub const SLOW_FALL: f64 = -0.05;
 /// `TOO_SLOW`: least fall in the tail divided by the fall in the middle third, each per summed learning rate (own).
@@ -192,6 +196,8 @@ pub const OVERFIT: f64 = 1.05;
 pub const OVERFIT_SEVERE: f64 = 1.15;
 /// `OVERFIT`: least fall of the training loss since the best evaluation (tuning playbook).
 pub const OVERFIT_FALL: f64 = 0.03;
+/// `OVERFIT`: the same ratio from which the loss overfits although the training loss does not fall (own).
+pub const OVERFIT_AT_REST: f64 = 1.5;
 /// `OVERFIT`: least rise of the evaluation loss, as a share of its fall before. A smaller one is none in losses close to 0 (own, public
 /// logs).
 pub const OVERFIT_OF_FALL: f64 = 0.02;

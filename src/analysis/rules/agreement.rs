@@ -50,9 +50,13 @@ fn contradicted(shape: ShapeKind) -> &'static [Cause] {
 
 /// Whether a verdict can stand beside a shape. A note always can.
 pub fn agrees(shape: ShapeKind, verdict: &Verdict) -> bool {
-    // A head above a frozen encoder improves for long.
-    let is_head_alone = verdict.reason == Some(Reason::Encoder);
-    let contradicts = |cause| contradicted(shape).contains(&cause) && !is_head_alone;
+    // A head above a frozen encoder improves for long. Evaluations that go up and down have a shape by accident.
+    let is_excused = match verdict.reason {
+        Some(Reason::Encoder) => true,
+        Some(Reason::RateTooHigh) => verdict.id == Cause::NoiseFloor,
+        _ => false,
+    };
+    let contradicts = |cause| contradicted(shape).contains(&cause) && !is_excused;
     !(verdict.is_cause() && verdict.id.cause().is_some_and(contradicts))
 }
 
@@ -101,6 +105,9 @@ mod tests {
         check(ShapeKind::StillImproving, Cause::Frozen, false);
         let head_alone = Verdict::cause(Cause::Frozen, "").with_reason(Reason::Encoder);
         assert!(agrees(ShapeKind::StillImproving, &head_alone), "the head improves");
+        check(ShapeKind::Overfits, Cause::NoiseFloor, false);
+        let swings = Verdict::cause(Cause::NoiseFloor, "").with_reason(Reason::RateTooHigh);
+        assert!(agrees(ShapeKind::Overfits, &swings), "the evaluations go up and down");
         let beside = |first, second: Verdict| adds_to(&Verdict::cause(first, ""), &second);
         assert!(!beside(Cause::NeverFell, Verdict::note(Cause::EvalNoisy, "")));
         assert!(!beside(Cause::ZeroLoss, Verdict::cause(Cause::AfterWarmup, "")));

@@ -21,12 +21,16 @@ pub fn overfit(case: &Case<'_>) -> Option<Verdict> {
     // The smoothed curve rises, or the rise is greater than its noise.
     let rises = case.overfits() || last - best.y >= least_rise(&finite(&case.measured.eval), best.y);
     let train_falls = train.is_none_or(|(then, now)| now <= (1.0 - limit::OVERFIT_FALL) * then);
-    if last < limit::OVERFIT * best.y || !rises || !train_falls {
+    // A training loss that rests excuses no evaluation loss that is far above its best.
+    let rests = train.is_some_and(|(then, now)| now <= limit::ROSE * then);
+    let is_far = case.overfits() && last >= limit::OVERFIT_AT_REST * best.y;
+    if last < limit::OVERFIT * best.y || !rises || !(train_falls || rests && is_far) {
         return None;
     }
     let (at, end) = (best.x as u64, case.measured.end());
     let beside = match train {
-        Some((then, now)) => format!("while the training loss falls from {then:.3} to {now:.3}"),
+        Some((then, now)) if train_falls => format!("while the training loss falls from {then:.3} to {now:.3}"),
+        Some((_, now)) => format!("while the training loss stays at {now:.3}"),
         None => "and no training loss is logged".to_owned(),
     };
     let text = format!(

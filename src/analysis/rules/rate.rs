@@ -1,11 +1,11 @@
 //! Learning that goes too slowly, stops too early or does not settle at the end.
 
-use crate::analysis::case::{Block, Case};
+use crate::analysis::case::{Block, Case, finite};
 use crate::analysis::curve::Point;
 use crate::analysis::detector::{Series, Trend};
 use crate::analysis::format::percent;
 use crate::analysis::shape::Shape;
-use crate::analysis::statistics::{line, mean};
+use crate::analysis::statistics::{line, mean, median};
 use crate::analysis::thresholds as limit;
 use crate::trial::{Cause, Reason, Verdict};
 
@@ -125,23 +125,38 @@ fn steadiness(case: &Case<'_>) -> Option<f64> {
 pub fn noise_floor(case: &Case<'_>) -> Option<Verdict> {
     let found = &case.detection;
     let share = found.rate_share.filter(|share| *share >= limit::SPENT_SHARE)?;
-    if !found.tail.trend.is_flat() || case.is_fitted() {
+    let is_unresolved = matches!(found.tail.trend, Trend::Unresolved { .. });
+    if !(found.tail.trend.is_flat() || is_unresolved) || case.is_fitted() {
         return None;
     }
     let tail = &case.measured.train[case.measured.train.partition_point(|point| (point.x as u64) < found.tail.from)..];
     let bounce = bounce(&detrended(tail)).filter(|bounce| *bounce > limit::BOUNCE)?;
     let text = format!(
-        "the loss is flat at {:.3}, but its blocks vary {bounce:.1} times as much as batch noise explains: the learning rate is too high to settle",
-        found.tail.level
+        "the loss {} {:.3}, {} its blocks vary {bounce:.1} times as much as batch noise explains: the learning rate is too high to settle",
+        if is_unresolved { "goes up and down around" } else { "is flat at" },
+        found.tail.level,
+        if is_unresolved { "and" } else { "but" },
     );
     let evidence = [("bounce", bounce), ("rate_share", share), ("level", found.tail.level)];
-    // Other programs log running means, whose neighbours are alike whatever the learning rate.
-    let verdict = if case.config().is_some() {
+    // Other programs log running means, whose neighbours are alike whatever the learning rate. Evaluations are none.
+    let verdict = if evaluations_swing(case) {
+        Verdict::cause(Cause::NoiseFloor, text).with_reason(Reason::RateTooHigh)
+    } else if case.config().is_some() {
         Verdict::cause(Cause::NoiseFloor, text)
     } else {
         Verdict::note(Cause::NoiseFloor, text)
     };
     Some(verdict.over(case.tail_steps()).with_evidence(&evidence))
+}
+
+/// Whether the evaluation loss goes up and down by more than its level in the latter half of the run.
+fn evaluations_swing(case: &Case<'_>) -> bool {
+    let evals = finite(&case.measured.eval);
+    let latter = &evals[evals.len() / 2..];
+    let range =
+        latter.iter().copied().fold(f64::NEG_INFINITY, f64::max) - latter.iter().copied().fold(f64::INFINITY, f64::min);
+    let turns = latter.windows(3).filter(|three| (three[1] - three[0]) * (three[2] - three[1]) < 0.0).count();
+    latter.len() >= limit::FEWEST_BLOCKS && turns >= 2 && range > limit::SWINGS * median(latter)
 }
 
 /// The values without their straight line.

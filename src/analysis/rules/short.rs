@@ -7,6 +7,7 @@ use crate::analysis::case::{Case, Guess, finite};
 use crate::analysis::curve::Point;
 use crate::analysis::detector::Trend;
 use crate::analysis::shape::Shape;
+use crate::analysis::statistics::median;
 use crate::analysis::thresholds as limit;
 use crate::trial::{Cause, Verdict};
 
@@ -98,8 +99,25 @@ fn training(case: &Case<'_>) -> String {
     match losses[..] {
         [] => "no training loss".into(),
         [only] => format!("one training loss, {only:.3}"),
-        [first, .., last] => format!("{} training losses, from {first:.3} to {last:.3}", losses.len()),
+        [first, .., last] => {
+            let course = format!("{} training losses, from {first:.3} to {last:.3}", losses.len());
+            if leaps(&losses) {
+                return format!(
+                    "{course}; the last one leaps far above all others: a spike, or a divergence that begins"
+                );
+            }
+            course
+        }
     }
+}
+
+/// Whether the last loss alone is far above all before.
+fn leaps(losses: &[f64]) -> bool {
+    let Some((last, before)) = losses.split_last().filter(|_| losses.len() >= limit::FEWEST_BLOCKS) else {
+        return false;
+    };
+    let greatest = before.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    greatest > 0.0 && *last > limit::ABOVE_ALL * greatest && *last > limit::DIVERGES * median(before)
 }
 
 fn evaluation(case: &Case<'_>) -> String {

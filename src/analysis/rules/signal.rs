@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::analysis::case::{Case, Guess, finite};
+use crate::analysis::curve::Point;
 use crate::analysis::format::percent;
 use crate::analysis::shape::Shape;
 use crate::analysis::statistics::{mean, median};
@@ -248,7 +249,7 @@ fn why_stuck(case: &Case<'_>) -> (Reason, String) {
 /// `NEVER_FELL`: the training loss never falls below its start. Judged only where the class prior is unknown.
 pub fn never_fell(case: &Case<'_>) -> Option<Verdict> {
     let known = case.chance.is_some() || case.ends_in_warmup();
-    if known || !(case.shape == Shape::Stuck || is_flat_from_the_start(case)) {
+    if known || !(case.shape == Shape::Stuck || is_flat_from_the_start(case) || comes_to_rest_at_a_guess(case)) {
         return None;
     }
     let by_train = case.has_course();
@@ -288,6 +289,22 @@ fn is_flat_from_the_start(case: &Case<'_>) -> bool {
     let unmoved = !tail.trend.is_falling() && tail.level > limit::UNMOVED * start && start > limit::MUCH_LOSS;
     let learned = case.measured.accuracies().iter().any(|accuracy| *accuracy > limit::KNOWS);
     (seen && unmoved || case.is_near_uniform(tail.level)) && !learned
+}
+
+/// Whether a run without evaluations falls to ln 2, ln 3 or ln 4, and no lower: a fresh head that learns the class frequencies alone.
+/// It must rest there for half of the run, since a loss that is fitted passes these levels as well.
+fn comes_to_rest_at_a_guess(case: &Case<'_>) -> bool {
+    let is_guess = |level: f64| Case::guess_at(level).is_some_and(|guess| guess.is_plain());
+    let level = |points: &[Point]| mean(&points.iter().map(|point| point.y).collect::<Vec<_>>());
+    let train = &case.measured.train;
+    let (latter, eighth) = (&train[train.len() / 2..], (train.len() / 8).max(1));
+    case.has_course()
+        && case.measured.eval.is_empty()
+        && case.measured.accuracies().is_empty()
+        && case.detection.is_flat()
+        && is_guess(case.tail())
+        && is_guess(level(latter))
+        && train.chunks_exact(eighth).all(|piece| level(piece) > limit::UNMOVED * case.tail())
 }
 
 /// `ESCAPED_LATE`: the loss stays at guessing for long, and falls then.

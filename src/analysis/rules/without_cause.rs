@@ -56,6 +56,7 @@ fn at_the_end(case: &Case<'_>, change: f64) -> String {
             -change
         ),
         Trend::Flat { .. } => format!("; the training loss is flat at {level:.3}"),
-        Trend::Unresolved { .. } | Trend::NotFinite | Trend::TooShort => String::new(),
+        Trend::Unresolved { .. } => "; the steps do not tell whether the training loss is flat".to_owned(),
+        Trend::NotFinite | Trend::TooShort => String::new(),
     }
 }

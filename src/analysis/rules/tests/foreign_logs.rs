@@ -345,3 +345,42 @@ fn accuracies_of_a_guess_outweigh_a_loss_that_comes_down_to_it() {
     assert_eq!(primary(&log(0.25)), Cause::NeverFell);
     assert_eq!(primary(&log(0.41)), Cause::Healthy);
 }
+
+#[test]
+fn a_run_that_comes_to_rest_at_a_guess_learns_nothing() {
+    let log = |level: f64| foreign(noisy(200, 0.02, |t| level + 0.8 * (-t / 0.03).exp()), vec![], vec![]);
+    for classes in 2..=4 {
+        assert_eq!(primary(&log(f64::from(classes).ln())), Cause::NeverFell, "ln {classes}");
+    }
+    // Other levels, and a loss that passes the level late.
+    for level in [0.3, 0.62, 0.9, 1.25, 5_f64.ln()] {
+        assert_eq!(primary(&log(level)), Cause::Healthy, "{level}");
+    }
+    let late = foreign(noisy(200, 0.02, |t| 2_f64.ln() + 0.8 * (-t / 0.3).exp()), vec![], vec![]);
+    assert_ne!(primary(&late), Cause::NeverFell);
+}
+
+#[test]
+fn evaluations_far_above_their_best_are_never_healthy() {
+    let log = |end: f64| {
+        let eval = |t: f64| 0.28 + 0.3 * (-t / 0.1).exp() + end * (t - 0.5).max(0.0);
+        foreign(noisy(200, 0.004, |t| 0.2 + 0.5 * (-t / 0.07).exp()), noisy(20, 0.002, eval), vec![])
+    };
+    let found = diagnose(&log(0.5), Status::Finished, LEAST_DELTA);
+    assert_eq!(found.verdicts[0].id, Cause::Overfit, "{found:?}");
+    assert!(found.verdicts[0].text.contains("while the training loss stays at 0."), "{found:?}");
+    assert_eq!(primary(&log(0.1)), Cause::Healthy, "the training loss is at rest, and the rise is small");
+}
+
+#[test]
+fn a_loss_that_swings_with_its_evaluations_does_not_settle() {
+    let swing = |t: f64| 0.7 + 0.5 * (30.0 * t).sin();
+    let log = |eval: Vec<f64>| foreign(noisy(200, 0.05, swing), eval, vec![]);
+    let found = diagnose(&log(noisy(24, 0.02, |t| swing(t + 0.04))), Status::Finished, LEAST_DELTA);
+    assert_eq!(found.verdicts[0].id, Cause::NoiseFloor, "{found:?}");
+    assert!(found.verdicts[0].text.contains("goes up and down around 0."), "{found:?}");
+    // Running means vary like this too.
+    let found = diagnose(&log(vec![]), Status::Finished, LEAST_DELTA);
+    assert_eq!(found.verdicts[0].id, Cause::Healthy);
+    assert!(found.verdicts.iter().any(|verdict| verdict.id == Cause::NoiseFloor), "{found:?}");
+}
