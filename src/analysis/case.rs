@@ -562,9 +562,15 @@ fn spike_steps(points: &[Point]) -> Vec<u64> {
         let window: Vec<f64> = points[from..to].iter().map(|point| point.y).collect();
         let middle = median(&window);
         let z = (point.y - middle) / robust_deviation(&window, middle);
-        if z > limit::SPIKE_Z && point.y > limit::SPIKE_HEIGHT * middle {
+        if z > limit::SPIKE_Z && stands_out(point.y, &points[from..i]) && stands_out(point.y, &points[i + 1..to]) {
             steps.push(point.x as u64);
         }
     }
     steps
+}
+
+/// Whether a loss is far above its neighbours on one side. On a steep fall, only those after it are low. The first loss is no spike.
+fn stands_out(loss: f64, side: &[Point]) -> bool {
+    let side: Vec<f64> = side.iter().map(|point| point.y).collect();
+    !side.is_empty() && loss > limit::SPIKE_HEIGHT * median(&side)
 }

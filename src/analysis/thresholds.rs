@@ -203,7 +203,7 @@ pub const OVERFIT_AT_REST: f64 = 1.5;
 pub const OVERFIT_OF_FALL: f64 = 0.02;
 /// `OVERFIT`: accuracy below which a model knows so little that a constant accuracy excuses nothing (own, public logs of many classes).
 pub const WORTH_ACCURACY: f64 = 0.05;
-/// `OVERFIT`: number of evaluations whose neighbours tell the noise (own).
+/// Number of evaluations whose neighbours tell the noise, and that are enough for a verdict where training losses are few (own).
 pub const NOISY_EVALS: usize = 8;
 /// Logs too short for a trend: relative change of the evaluation loss that counts as none (own, development half of 70 public logs).
 pub const SHORT_CHANGE: f64 = 0.01;

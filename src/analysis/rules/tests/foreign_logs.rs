@@ -384,3 +384,16 @@ fn a_loss_that_swings_with_its_evaluations_does_not_settle() {
     assert_eq!(found.verdicts[0].id, Cause::Healthy);
     assert!(found.verdicts.iter().any(|verdict| verdict.id == Cause::NoiseFloor), "{found:?}");
 }
+
+#[test]
+fn a_steep_fall_has_no_spikes() {
+    let falls = |t: f64| 0.35 + 1.0 / (1.0 + (60.0 * (t - 0.1)).exp());
+    let ids = |train| {
+        let found = diagnose(&foreign(train, vec![], vec![]), Status::Finished, LEAST_DELTA);
+        found.verdicts.iter().map(|verdict| verdict.id.to_string()).collect::<Vec<_>>()
+    };
+    assert!(!ids(noisy(40, 0.01, falls)).contains(&"SPIKES".to_owned()));
+    let mut spiky = noisy(40, 0.01, falls);
+    [12, 20, 31].iter().for_each(|&at| spiky[at] = 2.0);
+    assert!(ids(spiky).contains(&"SPIKES".to_owned()));
+}
