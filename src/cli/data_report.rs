@@ -1,5 +1,9 @@
 //! What `plan`, `run` and the report say about the data of a sweep.
 
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value};
+
 use crate::analysis::Sweep;
 use crate::analysis::arms::{Inputs, TrialInputs};
 use crate::plan::Facts;
@@ -32,20 +36,46 @@ pub(crate) fn inputs(facts: &Facts, sweep: &Sweep) -> Inputs {
 /// The lines of each different report. Data that several checkpoints read alike is reported once. Of the folds of a
 /// cross-validation, the first is reported, and the warnings of the others that are new.
 fn lines(facts: &Facts, of: impl Fn(&DataReport, &[String]) -> Vec<String>) -> Vec<String> {
-    let mut all: Vec<Vec<String>> = Vec::new();
+    let mut all: Vec<(&DataConfig, Vec<String>)> = Vec::new();
     for found in &facts.data {
         let mut lines = of(&found.facts.report, &found.facts.labels);
         let DataConfig { fold, folds, .. } = found.located;
         match (fold, folds) {
             (Some(1), Some(folds)) => lines.insert(0, format!("{folds} folds, of which the first is described:")),
             (Some(_), Some(_)) => {
-                lines.retain(|line| line.starts_with("warning: ") && all.iter().all(|known| !known.contains(line)));
+                lines
+                    .retain(|line| line.starts_with("warning: ") && all.iter().all(|(_, known)| !known.contains(line)));
             }
             _ => {}
         }
-        if !all.contains(&lines) {
-            all.push(lines);
+        if all.iter().all(|(_, known)| *known != lines) {
+            all.push((&found.written, lines));
         }
     }
-    all.concat()
+    let configs: Vec<&DataConfig> = all.iter().map(|(config, _)| *config).collect();
+    let titles = titles(&configs);
+    let titled = all.into_iter().zip(titles).filter(|((_, lines), _)| !lines.is_empty());
+    titled.flat_map(|((_, lines), title)| title.into_iter().chain(lines)).collect()
+}
+
+/// For each of several data sections, the keys in which they differ, as a title. None where they do not differ.
+fn titles(configs: &[&DataConfig]) -> Vec<Option<String>> {
+    // Folds are named in the lines.
+    let plain = configs.iter().map(|config| DataConfig { fold: None, ..(*config).clone() });
+    let sections: Vec<Value> = plain.map(|config| serde_json::to_value(config).unwrap_or_default()).collect();
+    let keys: BTreeSet<&String> = sections.iter().filter_map(Value::as_object).flat_map(Map::keys).collect();
+    let varying: Vec<&String> = keys
+        .into_iter()
+        .filter(|key| sections.iter().any(|section| section.get(*key) != sections[0].get(*key)))
+        .collect();
+    let title = |section: &Value| {
+        let value = |key: &String| match section.get(key) {
+            None | Some(Value::Null) => "none".to_owned(),
+            Some(Value::String(text)) => text.clone(),
+            Some(value) => value.to_string(),
+        };
+        let named: Vec<String> = varying.iter().map(|key| format!("data.{key}: {}", value(key))).collect();
+        (!named.is_empty()).then(|| format!("with {}:", named.join(", ")))
+    };
+    sections.iter().map(title).collect()
 }

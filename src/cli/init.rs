@@ -16,7 +16,7 @@ use crate::spec;
 use crate::store;
 use crate::train::data::{Column, SourceColumns, columns, has_eval_split};
 use crate::train::{self, Cache, TrainError};
-use crate::trial::{BadRows, ColumnNames, DataConfig, DataFacts, EvalSource};
+use crate::trial::{BadRows, ColumnNames, DataConfig, DataFacts, EvalSource, TaskName};
 use choose::{Roles, choose};
 use first_sweep::{FirstSweep, MAX_LENGTH};
 
@@ -91,6 +91,9 @@ fn look_at(arguments: &InitArguments) -> Result<FirstSweep, Failure> {
         data.text = roles.text;
         data.label = roles.label;
         data.text_pair = roles.text_pair;
+        if !given("data.choices") && !roles.choices.is_empty() {
+            (data.task, data.choices) = (TaskName::MultipleChoice, roles.choices);
+        }
     }
     if !given("data.eval") && has_eval_split(&located) {
         data.eval = EvalSource::File(located);
@@ -110,7 +113,8 @@ fn look_at(arguments: &InitArguments) -> Result<FirstSweep, Failure> {
 fn roles(source: &str, columns: &[Column], data: &DataConfig, given: &dyn Fn(&str) -> bool) -> Result<Roles, Failure> {
     let text = given("data.text").then(|| data.text.clone());
     let label = given("data.label").then(|| data.label.clone());
-    let roles = choose(columns, text, label).map_err(|problem| Failure::input(format!("{source}: {problem}")))?;
+    let task = given("data.task").then_some(data.task);
+    let roles = choose(columns, text, label, task).map_err(|problem| Failure::input(format!("{source}: {problem}")))?;
     Ok(if given("data.text_pair") { Roles { text_pair: data.text_pair.clone(), ..roles } } else { roles })
 }
 
@@ -139,7 +143,7 @@ fn bad_input(error: &TrainError) -> Failure {
 impl Roles {
     fn has(&self, column: &str) -> bool {
         let ColumnNames(text) = &self.text;
-        text.iter().chain([&self.label]).chain(&self.text_pair).any(|name| name == column)
+        text.iter().chain([&self.label]).chain(&self.text_pair).chain(&self.choices).any(|name| name == column)
     }
 }
 

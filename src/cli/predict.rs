@@ -89,8 +89,13 @@ pub(crate) fn predict(arguments: &PredictArguments) -> Result<ExitCode, Failure>
 }
 
 fn predict_with(files: &ClassifierFiles, arguments: &PredictArguments, threads: usize) -> Result<ExitCode, Failure> {
-    let is_stream = arguments.file == STANDARD_INPUT;
-    let input = if is_stream { None } else { Some(read(arguments, &files.data)?) };
+    check_settings(arguments)?;
+    let input = if arguments.file == STANDARD_INPUT {
+        check_stream(&files.data)?;
+        None
+    } else {
+        Some(read(arguments, &files.data)?)
+    };
     let classifier = Classifier::new(files, threads).map_err(bad_input)?;
     let mut predictor = Predictor::new(&classifier, files, arguments)?;
     if predictor.write_header()? {
@@ -131,6 +136,32 @@ fn find_model(arguments: &PredictArguments) -> Result<ClassifierFiles, Failure> 
     kept.read()
 }
 
+/// The settings of `data` in which a file may differ from the training data.
+const FILE_SETTINGS: [&str; 9] =
+    ["text", "text_pair", "choices", "label", "format", "delimiter", "header", "encoding", "bad_rows"];
+
+/// Refuses settings of the model, which was trained with its own.
+fn check_settings(arguments: &PredictArguments) -> Result<(), Failure> {
+    let is_known = |key: &str| key.strip_prefix("data.").is_some_and(|name| FILE_SETTINGS.contains(&name));
+    let Some((key, _)) = arguments.set.iter().find(|(key, _)| !is_known(key)) else { return Ok(()) };
+    let names = FILE_SETTINGS.map(|name| format!("data.{name}")).join(", ");
+    Err(Failure::input(format!(
+        "--set {key}: only the columns and the layout of the file may differ from the training data ({names}); the model keeps all \
+         other settings with which it was trained"
+    )))
+}
+
+/// Refuses standard input for a model whose inputs are more than a text.
+fn check_stream(trained: &DataConfig) -> Result<(), Failure> {
+    let takes = match (trained.choices.as_slice(), &trained.text_pair) {
+        ([], None) => return Ok(()),
+        ([], Some(_)) => "pairs of texts",
+        _ => "questions with choices",
+    };
+    let message = format!("the model takes {takes}, and standard input has one text on each line: give a file");
+    Err(Failure::input(message))
+}
+
 /// Reads the input file with the columns of the training data. Its layout may be another.
 fn read(arguments: &PredictArguments, trained: &DataConfig) -> Result<LabelledTexts, Failure> {
     let DataConfig { task, text, text_pair, choices, label, max_length, truncate, windows, .. } = trained;
@@ -144,6 +175,15 @@ fn read(arguments: &PredictArguments, trained: &DataConfig) -> Result<LabelledTe
     // JSON is YAML.
     let settings = json!({ "data": data }).to_string();
     let data = spec::parse("--set", "predict", &settings, &arguments.set)?.base().data.clone();
+    if data.choices.len() != choices.len() {
+        let message = format!(
+            "the model was trained to choose among {} choices, and data.choices names {}; expected {} columns",
+            choices.len(),
+            data.choices.len(),
+            choices.len()
+        );
+        return Err(Failure::input(message));
+    }
     let located = train::locate_data(&arguments.file, &[PathBuf::new()]).map_err(|error| bad_input(error.into()))?;
     let names_label = arguments.set.iter().any(|(key, _)| key == "data.label");
     let texts = labelled_texts(&located, &data, !names_label).map_err(|error| {
@@ -222,6 +262,9 @@ impl<'a> Predictor<'a> {
             names.push("text_pair");
         }
         names.push("label");
+        if self.has_choices {
+            names.push("choice");
+        }
         if self.name != TaskName::Tokens {
             names.extend(self.labels.iter().map(String::as_str));
         }
@@ -243,15 +286,6 @@ impl<'a> Predictor<'a> {
 
     /// The lines of standard input, scored as they arrive.
     fn add_lines(&mut self) -> Result<(), Failure> {
-        if self.has_choices {
-            let message =
-                "the model takes questions with choices, and standard input has one text on each line: give a file";
-            return Err(Failure::input(message));
-        }
-        if self.has_pairs {
-            let message = "the model takes pairs of texts, and standard input has one text on each line: give a file";
-            return Err(Failure::input(message));
-        }
         let (sender, lines) = sync_channel(CHUNK);
         // Waits for input as long as the program runs, so it is not joined.
         let read = move || io::stdin().lock().lines().try_for_each(|line| sender.send(line).map_err(drop));
@@ -299,19 +333,30 @@ impl<'a> Predictor<'a> {
 
     fn line(&self, example: &Example, outputs: &[f32]) -> Result<Vec<u8>, Failure> {
         let (predicted, probabilities) = tasks::predict(self.name, outputs);
+        let choice = if let Target::Choice(place) = predicted { Some(place as usize) } else { None };
         let names: Vec<&str> = match &predicted {
-            Target::Class(class) | Target::Choice(class) => vec![&self.labels[*class as usize]],
+            Target::Class(class) => vec![&self.labels[*class as usize]],
             Target::Labels(labels) => labels.iter().map(|label| self.labels[*label as usize].as_str()).collect(),
-            Target::Number(_) | Target::Unknown | Target::Tags(_) | Target::Masked | Target::Word(..) => Vec::new(),
+            Target::Number(_)
+            | Target::Choice(_)
+            | Target::Unknown
+            | Target::Tags(_)
+            | Target::Masked
+            | Target::Word(..) => Vec::new(),
         };
         let number = if let Target::Number(number) = predicted { Some(number) } else { None };
         match self.format {
             PredictionFormat::Csv => {
-                let label = number.map_or_else(|| names.join("|"), |number| format!("{number:.6}"));
+                let label = match (number, choice) {
+                    (Some(number), _) => format!("{number:.6}"),
+                    (None, Some(place)) => place.to_string(),
+                    (None, None) => names.join("|"),
+                };
+                let chosen = choice.map(|place| spreadsheet_cell(&example.choices[place]));
                 let texts = std::iter::once(&example.text).chain(&example.pair);
                 let numbers = probabilities.iter().map(|probability| format!("{probability:.6}").into());
                 let label = if number.is_some() { label.into() } else { spreadsheet_cell(&label) };
-                csv_row(texts.map(|text| spreadsheet_cell(text)).chain([label]).chain(numbers))
+                csv_row(texts.map(|text| spreadsheet_cell(text)).chain([label]).chain(chosen).chain(numbers))
             }
             PredictionFormat::Jsonl => {
                 let rounded = |x: f64| json!((x * 1e6).round() / 1e6);
@@ -321,10 +366,14 @@ impl<'a> Predictor<'a> {
                 }
                 let label = match (&predicted, number) {
                     (_, Some(number)) => rounded(number),
+                    (Target::Choice(place), _) => json!(place),
                     (Target::Labels(_), _) => json!(names),
                     _ => json!(names[0]),
                 };
                 object.insert("label".into(), label);
+                if let Some(place) = choice {
+                    object.insert("choice".into(), example.choices[place].as_str().into());
+                }
                 if !probabilities.is_empty() {
                     let probabilities: Map<String, Value> =
                         self.labels.iter().cloned().zip(probabilities.into_iter().map(rounded)).collect();

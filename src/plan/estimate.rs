@@ -222,7 +222,8 @@ fn longest_example(config: &TrialConfig, data: &DataFacts) -> f64 {
     match &config.data.windows {
         Some(windows) => {
             // Each window repeats `stride` tokens of the one before it.
-            let repeats = length / (length - windows.stride as f64).max(1.0);
+            let stride = windows.shared(config.data.max_length);
+            let repeats = length / (length - stride as f64).max(1.0);
             (f64::from(data.report.train.longest_tokens) * repeats).max(length)
         }
         None => length * config.data.choices.len().max(1) as f64,

@@ -176,10 +176,7 @@ impl Kind {
                     .filter(|list| !list.is_empty())
                     .map(Value::from)
             }
-            Self::Names { .. } => match columns(node)? {
-                one @ Value::String(_) => Some(vec![one].into()),
-                several => Some(several),
-            },
+            Self::Names { .. } => names_list(node),
             Self::Choices(known) => {
                 let is_known = |name: &&Value| name.as_str().is_some_and(|name| known.contains(&name));
                 let all = match columns(node)? {
@@ -360,6 +357,14 @@ fn columns(node: &Node) -> Option<Value> {
     }
 }
 
+/// Like [`columns`], as a list also of a single name.
+fn names_list(node: &Node) -> Option<Value> {
+    match columns(node)? {
+        one @ Value::String(_) => Some(vec![one].into()),
+        several => Some(several),
+    }
+}
+
 /// `{file: eval.csv, text: sentence, label: target}`; only the file is needed.
 fn eval_table(node: &Node) -> Option<Value> {
     let mut table = Map::new();
@@ -368,6 +373,7 @@ fn eval_table(node: &Node) -> Option<Value> {
             "file" => files(value),
             "text" => columns(value),
             "label" | "text_pair" => name(value).map(Value::from),
+            "choices" => names_list(value),
             _ => None,
         };
         table.insert(key.text()?.to_owned(), value?);

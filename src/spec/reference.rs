@@ -232,7 +232,7 @@ impl Kind {
             Self::Columns => "name of a column, or list of names".into(),
             Self::ClassWeights => "`balanced`, or a map of each label and a number above 0".into(),
             Self::FractionOrFile => {
-                "number above 0, below 1; a file as for `data.train`, or a map of `file`, `text`, `text_pair` and `label`".into()
+                "number above 0, below 1; a file as for `data.train`, or a map of `file`, `text`, `text_pair`, `choices` and `label`".into()
             }
             Self::Named(variants) => {
                 list(&variants.iter().map(|variant| variant.name).collect::<Vec<_>>())

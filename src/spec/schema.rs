@@ -251,7 +251,8 @@ impl Kind {
                 {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
                 Self::Files.schema(),
                 {"type": "object", "required": ["file"], "additionalProperties": false, "properties": {
-                    "file": Self::Files.schema(), "text": Self::Columns.schema(), "text_pair": name(), "label": name(),
+                    "file": Self::Files.schema(), "text": Self::Columns.schema(), "text_pair": name(),
+                    "choices": Self::Columns.schema(), "label": name(),
                 }},
             ]}),
             Self::Named(variants) => any_of(named(variants)),

@@ -84,6 +84,8 @@ impl Modules {
 pub struct HubFolder {
     /// Whether sentence-transformers reads it; else transformers does.
     pub is_sentence_transformers: bool,
+    /// Tokens that two windows of a long text share. None: texts have no windows.
+    pub shared_tokens: Option<usize>,
     /// Paths in the folder, and contents.
     pub files: Vec<(String, Vec<u8>)>,
 }
@@ -198,7 +200,8 @@ impl ClassifierFiles {
             files
                 .push(("model.safetensors".into(), convert(&self.weights, weight_type, |name| Some(name.to_owned()))?));
         }
-        Ok(HubFolder { is_sentence_transformers, files })
+        let shared_tokens = Encoder::of(&name, &self.tokenizer, &self.data)?.shared_tokens();
+        Ok(HubFolder { is_sentence_transformers, shared_tokens, files })
     }
 
     /// The files of peft with what LoRA trained, and the tokenizer.

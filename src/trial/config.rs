@@ -212,7 +212,7 @@ pub enum EvalSource {
     Table(EvalTable),
 }
 
-/// An evaluation or test file whose columns may have other names than those of the training file. None: the same name.
+/// An evaluation or test file whose columns may have other names than those of the training file. None: the same names.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EvalTable {
     /// Like [`DataConfig::train`].
@@ -221,6 +221,8 @@ pub struct EvalTable {
     pub text: Option<ColumnNames>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text_pair: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub choices: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
 }

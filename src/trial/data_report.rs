@@ -4,17 +4,22 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-use super::rounded_text;
+use super::{TaskName, rounded_text};
 
 /// A description of the training, the evaluation and the test split.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct DataReport {
+    #[serde(default)]
+    pub task: TaskName,
     /// One line for each file: its name and how it was read.
     pub files: Vec<String>,
     /// Rows that were left out by `data.bad_rows: skip`.
     pub skipped_rows: usize,
     pub train: SplitReport,
     pub eval: SplitReport,
+    /// Windows of a training text, on average. None: each text is one sequence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub windows: Option<f64>,
     /// None if there is no test set.
     #[serde(default)]
     pub test: Option<SplitReport>,
@@ -135,9 +140,18 @@ impl DataReport {
             (Some(_), _) => String::new(),
             (None, Some(words)) => format!(", {words} training words, {classes} tags"),
             (None, None) if classes == 0 => String::new(),
-            (None, None) => format!(", {classes} classes"),
+            (None, None) => format!(", {classes} {}", self.names()),
         };
         format!("{} training rows, {} evaluation rows{test}{classes}", self.train.rows, self.eval.rows)
+    }
+
+    /// What the labels are.
+    fn names(&self) -> &'static str {
+        match self.task {
+            _ if self.train.words.is_some() => "tags",
+            TaskName::MultipleChoice => "choices",
+            _ => "classes",
+        }
     }
 
     /// The share of each class, the most frequent first.
@@ -161,7 +175,7 @@ impl DataReport {
         if labels.len() > SHOWN {
             let _ = write!(classes, " and {} more", labels.len() - SHOWN);
         }
-        format!("{}: {classes}", if self.train.words.is_some() { "tags" } else { "classes" })
+        format!("{}: {classes}", self.names())
     }
 
     /// The report as lines of text. `labels` are the label names in class order.
@@ -191,6 +205,11 @@ impl DataReport {
             100.0 * self.train.truncated_share,
             100.0 * self.train.lost_tokens_share
         ));
+        if let Some(windows) = self.windows {
+            lines.push(format!(
+                "windows of a training text: {windows:.1} on average; epochs and batch_size count texts"
+            ));
+        }
         let floors = &self.train.floors;
         if floors.bags > 0.005 {
             lines.push(format!(

@@ -4,17 +4,19 @@ use serde::{Deserialize, Serialize};
 
 /// A text that is longer than `data.max_length` becomes several windows. In training each window has the label of its text.
 /// Evaluations and predictions combine the outputs of a text's windows into one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Windows {
-    /// Tokens that a window shares with the one before it, as `stride` of transformers' tokenizers.
-    pub stride: usize,
+    /// Tokens that a window shares with the one before it, as `stride` of transformers' tokenizers. None: a quarter of a window.
+    pub stride: Option<usize>,
     pub combine: Combine,
 }
 
-impl Default for Windows {
-    fn default() -> Self {
-        Self { stride: 32, combine: Combine::default() }
+impl Windows {
+    /// Tokens that a window of `length` tokens of the text shares with the one before it.
+    #[must_use]
+    pub fn shared(self, length: usize) -> usize {
+        self.stride.unwrap_or(length / 4)
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::place::{Place, fixture, small};
+use crate::place::{Ended, Place, fixture, small};
 
 /// A folder whose `train.tsv` has the labels of another task.
 fn place(task: &str, sweep: &str) -> Place {
@@ -141,18 +141,47 @@ fn the_right_choice_is_predicted() {
         "{}",
         predicted.err
     );
-    assert!(predicted.out.starts_with("text,label,ending0,ending1,ending2\n"), "{}", predicted.out);
-    for row in rows(&predicted.out) {
-        let likely =
-            (2..5).max_by(|a, b| row[*a].parse::<f64>().unwrap().total_cmp(&row[*b].parse().unwrap())).unwrap();
-        assert_eq!(row[1], format!("ending{}", likely - 2), "{row:?}");
+    assert!(predicted.out.starts_with("text,label,choice,ending0,ending1,ending2\n"), "{}", predicted.out);
+    let file = place.read("train.tsv");
+    for (row, line) in rows(&predicted.out).iter().zip(file.lines().skip(1)) {
+        let probability = |choice: usize| row[3 + choice].parse::<f64>().unwrap();
+        let likely = (0..3).max_by(|a, b| probability(*a).total_cmp(&probability(*b))).unwrap();
+        assert_eq!((&row[1], &row[2]), (likely.to_string().as_str(), line.split('\t').nth(2 + likely).unwrap()));
     }
+    let line = place.expect(0, "predict sweep.yaml train.tsv --quiet --format jsonl").out;
+    let first: Value = serde_json::from_str(line.lines().next().unwrap()).unwrap();
+    let chosen = first["label"].as_u64().unwrap() as usize;
+    assert_eq!(first["choice"], file.lines().nth(1).unwrap().split('\t').nth(2 + chosen).unwrap());
     place.expect(0, "export sweep.yaml --format hf -o model");
     let config: Value = serde_json::from_str(&place.read("model/config.json")).unwrap();
     assert_eq!((&config["architectures"][0], &config["id2label"]), (&"BertForMultipleChoice".into(), &Value::Null));
     let card = place.read("model/README.md");
     assert!(card.contains("import AutoModelForMultipleChoice") && !card.contains("pipeline"), "{card}");
     assert_eq!(place.expect(0, "predict model train.tsv --quiet").out, predicted.out);
+    // Other columns of as many choices, and nothing else.
+    place.write(
+        "new.csv",
+        file.replace("ending", "choice").replace("label", "right").replace(',', " ").replace('\t', ","),
+    );
+    let renamed = "predict model new.csv --set data.choices=[choice0,choice1,choice2] --set data.label=right";
+    let renamed = place.expect(0, renamed);
+    assert!(renamed.err.contains("of 60 labelled texts"), "{}", renamed.err);
+    let refused = place.expect(2, "predict model train.tsv --set data.choices=[ending0,ending1]");
+    assert!(refused.err.contains("choose among 3 choices, and data.choices names 2"), "{}", refused.err);
+    let refused = place.expect(2, "predict model -");
+    assert!(refused.err.contains("takes questions with choices, and standard input has"), "{}", refused.err);
+    assert_eq!(refused.out, "");
+}
+
+#[test]
+fn predictions_keep_the_settings_of_the_model() {
+    let place = Place::new(small!("steps: 2\nlr: 1e-3\n"));
+    place.expect(0, "run sweep.yaml --progress none");
+    for key in ["data.task=regression", "data.max_length=8", "data.truncate=tail", "data.windows=true", "lr=1"] {
+        let refused = place.expect(2, &format!("predict sweep.yaml train.tsv --set {key}"));
+        assert!(refused.err.contains("only the columns and the layout of the file may differ"), "{}", refused.err);
+        assert_eq!(refused.out, "");
+    }
 }
 
 #[test]
@@ -166,10 +195,15 @@ fn questions_that_do_not_fit_are_named() {
       1 | data: {train: train.tsv, max_length: 32}
         |               ^^^^^^^^^
     ");
-    insta::assert_snapshot!(message("--set data.choices=[ending0,text]"), @"
+    let columns = |choices: &str| message(&format!("--set data.choices={choices}"));
+    assert!(columns("[ending0,text]").contains("the column `text` is a choice and data.text; leave it out"));
+    assert!(columns("[ending0,label]").contains("the column `label` is a choice and data.label; leave it out"));
+    assert!(columns("[ending0,ending1,ending0]").contains("the column `ending0` stands twice among the choices"));
+    assert!(columns("endings").contains("if the column is a list, name its items: [endings.0, endings.1]"));
+    insta::assert_snapshot!(columns("[ending0,ending1]"), @"
     error: the sweep has a mistake
 
-    sweep.yaml:1:15: /here/train.tsv:13: the label `2` names none of the 2 choices; expected a number from 0 to 1, or a column of data.choices (ending0, text)
+    sweep.yaml:1:15: /here/train.tsv:13: the label `2` names none of the 2 choices; the first choice is 0, not 1: subtract 1 from every label (15 rows: lines 13, 18, 19, 21, 33, 36, 38, 40, 41, 45, 52, 53, 55, 56, 58); `data.bad_rows: skip` leaves such rows out
       1 | data: {train: train.tsv, max_length: 32}
         |               ^^^^^^^^^
     ");
@@ -187,10 +221,73 @@ fn questions_that_do_not_fit_are_named() {
     insta::assert_snapshot!(message("--set data.choices=[x,y] --set augmentation=none"), @"
     error: the sweep has a mistake
 
-    sweep.yaml:1:15: /here/train.tsv:4: the choice (column `y`) is empty; `data.bad_rows: skip` leaves such rows out
+    sweep.yaml:1:15: /here/train.tsv:3: the label `2` names none of the 2 choices; the first choice is 0, not 1: subtract 1 from every label; /here/train.tsv:4: the choice (column `y`) is empty; `data.bad_rows: skip` leaves such rows out
       1 | data: {train: train.tsv, max_length: 32}
         |               ^^^^^^^^^
     ");
+}
+
+#[test]
+fn labels_that_cannot_be_read_are_bad_rows() {
+    let place = Place::new(small!("task: multiple_choice\nsteps: 2\neval_every: 2\nlr: 1e-3\n"));
+    let rows = |labels: &[&str]| -> String {
+        let row = |(i, label): (usize, &&str)| format!("{label}\ttext {i}\tone\ttwo\n");
+        format!("label\ttext\tx\ty\n{}", labels.iter().enumerate().map(row).collect::<String>())
+    };
+    let plan = "plan sweep.yaml --set data.choices=[x,y] --set data.max_length=32";
+    place.write("train.tsv", rows(&["0.0", "1.0", "A", "0.0", "B", "", "1.0", "x", "7"]));
+    let refused = place.expect(2, plan).err;
+    for part in [
+        "train.tsv:4: the label `A` names none of the 2 choices; write 0 for the first letter",
+        "(2 rows: lines 4, 6 `B`)",
+        "train.tsv:7: the label (column `label`) is empty",
+        "train.tsv:10: the label `7` names none of the 2 choices; expected a number from 0 to 1",
+    ] {
+        assert!(refused.contains(part), "{part}: {refused}");
+    }
+    let skipped = place.expect(0, &format!("{plan} --set data.bad_rows=skip")).err;
+    assert!(skipped.contains("bad rows that are left out (data.bad_rows: skip): 4"), "{skipped}");
+    assert!(skipped.contains("2 choices") && skipped.contains("choices: "), "{skipped}");
+    // Columns of the evaluation file may have other names.
+    place.write("train.tsv", rows(&["0", "1", "0", "1"]));
+    place.write("eval.tsv", rows(&["left", "right", "1"]).replace("x\ty", "left\tright"));
+    let command = |eval: &str| {
+        let mut command = place.command(plan);
+        Ended::new(command.args(["--set", eval]).output().unwrap())
+    };
+    let planned = command("data.eval={file: eval.tsv, choices: [left, right]}");
+    assert!(planned.code == 0 && planned.err.contains("4 training rows, 3 evaluation rows, 2 choices"), "{planned:?}");
+    let refused = command("data.eval={file: eval.tsv, choices: [left, right, label]}");
+    assert!(refused.code == 2 && refused.err.contains("the column `label` is a choice and data.label"), "{refused:?}");
+    // Numbers with a comma.
+    place.write("train.tsv", "label\ttext\n1,5\ta\n2\tb\nthree\tc\n0,5\td\n");
+    let refused = place.expect(2, "plan sweep.yaml --set task=regression").err;
+    assert!(
+        refused.contains("train.tsv:2: the label `1,5` has a comma; write numbers with a decimal point"),
+        "{refused}"
+    );
+    assert!(refused.contains("(2 rows: lines 2, 5 `0,5`)"), "{refused}");
+    assert!(refused.contains("train.tsv:4: the label `three` is not a number"), "{refused}");
+}
+
+#[test]
+fn a_file_of_questions_gets_a_sweep_of_its_own() {
+    let place = place("choices", "");
+    place.expect(0, "init train.tsv -o first.yaml");
+    let written = place.read("first.yaml");
+    assert!(written.contains("\ntask: multiple_choice"), "{written}");
+    assert!(
+        written.contains("  choices: [ending0, ending1, ending2]\n  label: label              # 3 choices"),
+        "{written}"
+    );
+    place.expect(0, "plan first.yaml");
+    let row = |i: usize| {
+        format!("{{\"ctx\": \"text {i}\", \"endings\": [\"one {i}\", \"two\"], \"label\": \"{}\"}}\n", i % 2)
+    };
+    place.write("list.jsonl", (0..8).map(row).collect::<String>());
+    place.expect(0, "init list.jsonl");
+    let written = place.read("list.yaml");
+    assert!(written.contains("  text: ctx\n  choices: [endings.0, endings.1]\n"), "{written}");
 }
 
 #[test]
@@ -199,9 +296,15 @@ fn long_texts_are_read_in_windows() {
     let place = Place::new(&sweep.replace("max_length: 32", "max_length: 12, windows: {stride: 2, combine: max}"));
     let planned = place.expect(0, "plan sweep.yaml");
     assert!(planned.err.contains("; 0.0 % of the texts are truncated"), "{planned:?}");
+    assert!(planned.err.contains(" on average; epochs and batch_size count texts"), "{planned:?}");
     place.expect(0, "run sweep.yaml --progress none");
     let predicted = place.expect(0, "predict sweep.yaml train.tsv --quiet").out;
     place.expect(0, "export sweep.yaml --format hf -o model");
+    let card = place.read("model/README.md");
+    assert!(
+        card.contains("windows of 12 tokens that share 2") && card.contains("stride=2") && card.contains(".max("),
+        "{card}"
+    );
     assert_eq!(place.expect(0, "predict model train.tsv --quiet").out, predicted);
     // The last words of a long text count.
     place.write("long.tsv", format!("text\n{0} \n{0} I love it\n", "see you at the station ".repeat(8)));
@@ -210,6 +313,10 @@ fn long_texts_are_read_in_windows() {
     let refused = place.expect(2, "plan sweep.yaml --set data.text_pair=label --set data.truncate=tail").err;
     assert!(refused.contains("`data.windows` does not apply to pairs of texts"), "{refused}");
     assert!(refused.contains("`data.windows` does not apply to `data.truncate`"), "{refused}");
+    place.write("axis.yaml", small!("steps: 12\nlr: 1e-3\ngrid: {data.windows: [none, true]}\n").replace("32", "12"));
+    let planned = place.expect(0, "plan axis.yaml").err;
+    assert!(planned.contains("with data.windows: none:\n"), "{planned}");
+    assert!(planned.contains("with data.windows: {\"combine\":\"mean\",\"stride\":null}:\n"), "{planned}");
 }
 
 #[test]

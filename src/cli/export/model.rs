@@ -12,7 +12,7 @@ use crate::cli::output::notify;
 use crate::report::{self, Provenance, ProvenanceReader};
 use crate::store::{self, RunDir};
 use crate::train::classifier::HubFolder;
-use crate::trial::{EvalSource, EvalTable};
+use crate::trial::{Combine, DataConfig, EvalSource, EvalTable};
 
 /// Writes the models that the arguments name.
 pub(super) fn export(sweep: &Sweep, dir: &RunDir, arguments: &ExportArguments) -> Result<(), Failure> {
@@ -147,7 +147,9 @@ fn card(
             .to_owned()
     };
     text.push_str(&usage);
-    text.push_str("```\n\n## Configuration\n\n| key | value |\n|---|---|\n");
+    text.push_str("```\n");
+    text.push_str(&long_texts(&config.data, hub));
+    text.push_str("\n## Configuration\n\n| key | value |\n|---|---|\n");
     for (key, value) in report::flat_configuration(model.run) {
         let is_path = ["data.train", "data.eval", "data.test", "model.from"].contains(&key.as_str());
         let value = if is_path { file_name(&value) } else { value };
@@ -157,6 +159,40 @@ fn card(
         text.push_str("\n![Loss curves of the sweep](curves.png)\n");
     }
     text
+}
+
+/// How long texts are read, if the model was trained with windows. Other libraries cut them.
+fn long_texts(data: &DataConfig, hub: &HubFolder) -> String {
+    let Some((windows, stride)) = data.windows.zip(hub.shared_tokens) else { return String::new() };
+    let max_length = data.max_length;
+    let (how, of) = match windows.combine {
+        Combine::Mean => ("the mean of each output", ".mean(dim=0)"),
+        Combine::Max => ("the largest value of each output", ".max(dim=0).values"),
+    };
+    let (load, tokenizer, outputs) = if hub.is_sentence_transformers {
+        (
+            "from sentence_transformers import SentenceTransformer\n\nmodel = SentenceTransformer(\".\")\n".to_owned(),
+            "model.tokenizer",
+            "model(dict(windows))[\"sentence_embedding\"]",
+        )
+    } else {
+        let class = format!("AutoModel{}", data.task.model_class());
+        (
+            format!(
+                "from transformers import {class}, AutoTokenizer\n\ntokenizer = AutoTokenizer.from_pretrained(\".\")\nmodel = \
+                 {class}.from_pretrained(\".\")\n"
+            ),
+            "tokenizer",
+            "model(**windows).logits",
+        )
+    };
+    format!(
+        "\n## Long texts\n\nThe usage above reads the first {max_length} tokens of a text. The model was trained and measured with \
+         windows: a longer text is read in windows of {max_length} tokens that share {stride}, and its outputs are {how} over the \
+         windows.\n\n```python\n{load}windows = {tokenizer}(\"a long text\", truncation=True, max_length={max_length}, \
+         stride={stride},\n    return_overflowing_tokens=True, padding=True, return_tensors=\"pt\")\n\
+         windows.pop(\"overflow_to_sample_mapping\")\nlogits = {outputs}{of}\n```\n"
+    )
 }
 
 /// The last part of a path: folders of the training machine do not belong into a model card.

@@ -1,4 +1,4 @@
-//! Guesses which columns of a data file hold texts and labels. Pure.
+//! Guesses which columns of a data file hold texts, labels and choices. Pure.
 //!
 //! Names count first, because people name columns after what they hold. Then the content decides: a label has few
 //! distinct, short values, and a text is long.
@@ -6,13 +6,16 @@
 use std::collections::HashSet;
 
 use crate::train::data::Column;
-use crate::trial::ColumnNames;
+use crate::train::tasks::canonical_label;
+use crate::trial::{ColumnNames, TaskName};
 
 /// The columns with a meaning.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Roles {
     pub text: ColumnNames,
     pub text_pair: Option<String>,
+    /// The columns of the choices of a question; none if rows are no questions.
+    pub choices: Vec<String>,
     pub label: String,
 }
 
@@ -68,6 +71,35 @@ const PAIRS: [(&str, &str); 9] = [
     ("question", "answer"),
     ("text1", "text2"),
 ];
+/// The same before the choices of a question: the second text is the start of each choice.
+const QUESTIONS: [(&str, &str); 7] = [
+    ("sent1", "sent2"),
+    ("ctx_a", "ctx_b"),
+    ("context", "question"),
+    ("passage", "question"),
+    ("article", "question"),
+    ("story", "question"),
+    ("premise", "question"),
+];
+/// Words at the end of the names of choices, before their number or letter.
+const CHOICES: [&str; 13] = [
+    "ending",
+    "endings",
+    "choice",
+    "choices",
+    "choices.text",
+    "option",
+    "options",
+    "answer",
+    "answers",
+    "candidate",
+    "solution",
+    "sol",
+    "op",
+];
+/// Words in the names of columns that hold the right choice.
+const RIGHT_CHOICES: [&str; 10] =
+    ["label", "labels", "answer", "answerkey", "correct", "target", "gold", "solution", "correct_option", "cop"];
 /// A label is not longer than this on average, in characters.
 const LONGEST_LABEL: f64 = 60.0;
 
@@ -120,9 +152,18 @@ impl<'a> Looks<'a> {
     }
 }
 
-/// Chooses the columns that are not given. The error says what is missing.
-pub(super) fn choose(columns: &[Column], text: Option<ColumnNames>, label: Option<String>) -> Result<Roles, String> {
-    let looks: Vec<Looks<'_>> = columns.iter().map(Looks::of).collect();
+/// Chooses the columns that are not given. `task`: the one that is given. The error says what is missing.
+pub(super) fn choose(
+    columns: &[Column],
+    text: Option<ColumnNames>,
+    label: Option<String>,
+    task: Option<TaskName>,
+) -> Result<Roles, String> {
+    let may_be_question = task.is_none_or(|task| task == TaskName::MultipleChoice);
+    let question = if may_be_question { question(columns, label.as_deref())? } else { None };
+    let (choices, label) = question.map_or_else(|| (Vec::new(), label), |(choices, label)| (choices, Some(label)));
+    let others = columns.iter().filter(|column| !column.is_item && !choices.contains(&column.name));
+    let looks: Vec<Looks<'_>> = others.map(Looks::of).collect();
     let is_given_text =
         |name: &str| text.as_ref().is_some_and(|ColumnNames(names)| names.iter().any(|text| text == name));
     let label = match label {
@@ -132,10 +173,11 @@ pub(super) fn choose(columns: &[Column], text: Option<ColumnNames>, label: Optio
         }
     };
     if let Some(text) = text {
-        return Ok(Roles { text, text_pair: None, label });
+        return Ok(Roles { text, text_pair: None, choices, label });
     }
-    if let Some((first, second)) = pair(&looks) {
-        return Ok(Roles { text: first.into(), text_pair: Some(second.to_owned()), label });
+    let pairs: &[(&str, &str)] = if choices.is_empty() { &PAIRS } else { &QUESTIONS };
+    if let Some((first, second)) = pair(&looks, pairs) {
+        return Ok(Roles { text: first.into(), text_pair: Some(second.to_owned()), choices, label });
     }
     let texts = looks.iter().filter(|column| column.name != label && column.can_be_text());
     let text = texts
@@ -146,7 +188,62 @@ pub(super) fn choose(columns: &[Column], text: Option<ColumnNames>, label: Optio
         .ok_or_else(|| {
             format!("no column looks like texts; the columns are {}. Name it: --set data.text=COLUMN", names(&looks))
         })?;
-    Ok(Roles { text: text.name.into(), text_pair: None, label })
+    Ok(Roles { text: text.name.into(), text_pair: None, choices, label })
+}
+
+/// The columns of the choices and that of the right one, if rows look like questions. The error says that labels count from 1.
+fn question(columns: &[Column], label: Option<&str>) -> Result<Option<(Vec<String>, String)>, String> {
+    for choices in choice_columns(columns) {
+        let is_label = |column: &&Column| match label {
+            Some(label) => column.name == label,
+            None => !choices.contains(&column.name) && Looks::of(column).named(&RIGHT_CHOICES).is_some(),
+        };
+        for label in columns.iter().filter(is_label) {
+            let values = || label.values.iter().map(|value| value.trim()).filter(|value| !value.is_empty());
+            let unread = values().find(|value| canonical_label(TaskName::MultipleChoice, value, &choices).is_err());
+            let Some(unread) = unread else { return Ok(Some((choices, label.name.clone()))) };
+            let numbers: Option<Vec<usize>> = values().map(|value| value.parse().ok()).collect();
+            if numbers.is_some_and(|all| all.iter().all(|number| (1..=choices.len()).contains(number))) {
+                return Err(format!(
+                    "the columns {} look like the choices of a question, and column `{}` counts them from 1 (`{unread}`): subtract 1 \
+                     from every label, because the first choice is 0",
+                    choices.join(", "),
+                    label.name
+                ));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Columns that may be the choices of a question: names that differ in their last character, which counts from 0, 1 or `a`.
+fn choice_columns(columns: &[Column]) -> Vec<Vec<String>> {
+    let mut groups: Vec<(&str, Vec<&Column>)> = Vec::new();
+    for column in columns.iter().filter(|column| Looks::of(column).rows > 0) {
+        let Some(last) = column.name.chars().next_back().filter(char::is_ascii_alphanumeric) else { continue };
+        let start = &column.name[..column.name.len() - last.len_utf8()];
+        match groups.iter_mut().find(|(known, _)| *known == start) {
+            Some((_, group)) => group.push(column),
+            None => groups.push((start, vec![column])),
+        }
+    }
+    let count = |group: &[&Column]| {
+        let ends: Vec<u32> = group
+            .iter()
+            .filter_map(|column| column.name.chars().next_back())
+            .map(|c| c.to_ascii_lowercase().into())
+            .collect();
+        let starts = ends.first().is_some_and(|first| [b'0', b'1', b'a'].map(u32::from).contains(first));
+        starts && ends.len() >= 2 && ends.windows(2).all(|pair| pair[1] == pair[0] + 1)
+    };
+    let is_choice = |start: &str, group: &[&Column]| {
+        let word = start.to_lowercase();
+        let word = word.trim_end_matches(|c: char| !c.is_alphanumeric());
+        let is_named = word.is_empty() && group.len() > 2 || CHOICES.iter().any(|name| word.ends_with(name));
+        is_named && count(group)
+    };
+    let found = groups.into_iter().filter(|(start, group)| is_choice(start, group));
+    found.map(|(_, group)| group.into_iter().map(|column| column.name.clone()).collect()).collect()
 }
 
 fn choose_label<'a>(columns: impl Iterator<Item = &'a Looks<'a>> + Clone) -> Option<String> {
@@ -159,14 +256,14 @@ fn choose_label<'a>(columns: impl Iterator<Item = &'a Looks<'a>> + Clone) -> Opt
     named.or_else(by_content).or(constant).map(|column| column.name.to_owned())
 }
 
-fn pair<'a>(columns: &'a [Looks<'a>]) -> Option<(&'a str, &'a str)> {
+fn pair<'a>(columns: &'a [Looks<'a>], pairs: &[(&str, &str)]) -> Option<(&'a str, &'a str)> {
     let find = |wanted: &str| {
         columns
             .iter()
             .find(|column| column.name.to_lowercase() == wanted && column.can_be_text())
             .map(|column| column.name)
     };
-    PAIRS.iter().find_map(|(first, second)| Some((find(first)?, find(second)?)))
+    pairs.iter().find_map(|(first, second)| Some((find(first)?, find(second)?)))
 }
 
 fn no_label(columns: &[Looks<'_>]) -> String {
@@ -189,12 +286,13 @@ mod tests {
     use super::*;
 
     fn column(name: &str, values: &[&str]) -> Column {
-        Column { name: name.into(), values: values.iter().map(ToString::to_string).collect() }
+        Column { name: name.into(), values: values.iter().map(ToString::to_string).collect(), is_item: false }
     }
 
     fn check(columns: &[Column], text: &str, pair: Option<&str>, label: &str) {
-        let expected = Roles { text: text.into(), text_pair: pair.map(str::to_owned), label: label.into() };
-        assert_eq!(choose(columns, None, None), Ok(expected));
+        let text_pair = pair.map(str::to_owned);
+        let expected = Roles { text: text.into(), text_pair, choices: Vec::new(), label: label.into() };
+        assert_eq!(choose(columns, None, None, None), Ok(expected));
     }
 
     fn ids() -> Column {
@@ -234,17 +332,44 @@ mod tests {
     fn given_columns_are_kept() {
         let columns = [texts("title"), texts("review"), stars("stars"), stars("label")];
         let text = ColumnNames(vec!["title".into(), "review".into()]);
-        let roles = choose(&columns, Some(text.clone()), Some("stars".into()));
-        assert_eq!(roles, Ok(Roles { text, text_pair: None, label: "stars".into() }));
+        let roles = choose(&columns, Some(text.clone()), Some("stars".into()), None);
+        assert_eq!(roles, Ok(Roles { text, text_pair: None, choices: Vec::new(), label: "stars".into() }));
+    }
+
+    #[test]
+    fn choices_have_numbers_or_letters_and_a_label_that_names_one() {
+        let found = |names: [&str; 3], label: &str, values: &[&str]| {
+            let columns = [texts("question"), texts(names[0]), texts(names[1]), texts(names[2]), column(label, values)];
+            choose(&columns, None, None, None).map(|roles| (roles.choices.join(" "), roles.text, roles.label))
+        };
+        let right = |choices: &str, label: &str| Ok((choices.to_owned(), "question".into(), label.to_owned()));
+        assert_eq!(
+            found(["ending0", "ending1", "ending2"], "label", &["0", "2", "1"]),
+            right("ending0 ending1 ending2", "label")
+        );
+        assert_eq!(
+            found(["choice_1", "choice_2", "choice_3"], "label", &["0", "2", "1"]),
+            right("choice_1 choice_2 choice_3", "label")
+        );
+        assert_eq!(found(["A", "B", "C"], "answer", &["A", "C", "B"]), right("A B C", "answer"));
+        assert_eq!(
+            found(["option_a", "option_b", "option_c"], "correct", &["option_a", "option_c", "option_b"]),
+            right("option_a option_b option_c", "correct")
+        );
+        let counted = found(["choice1", "choice2", "choice3"], "label", &["1", "3", "2"]).unwrap_err();
+        insta::assert_snapshot!(counted, @"the columns choice1, choice2, choice3 look like the choices of a question, and column `label` counts them from 1 (`3`): subtract 1 from every label, because the first choice is 0");
+        // Sentences and titles are no choices.
+        let plain = found(["text1", "text2", "text3"], "label", &["0", "2", "1", "0", "2", "1"]);
+        assert!(plain.unwrap().0.is_empty());
     }
 
     #[test]
     fn a_missing_column_is_named() {
-        let without_label = choose(&[ids(), texts("review")], None, None).unwrap_err();
+        let without_label = choose(&[ids(), texts("review")], None, None, None).unwrap_err();
         insta::assert_snapshot!(without_label, @"no column looks like labels; the columns are `id`, `review`. Name it: --set data.label=COLUMN");
-        let numbered = choose(&[texts("1"), texts("2")], None, None).unwrap_err();
+        let numbered = choose(&[texts("1"), texts("2")], None, None, None).unwrap_err();
         insta::assert_snapshot!(numbered, @"no column looks like labels; the columns are `1`, `2`. If another character separates the fields, name it: --set data.delimiter=CHARACTER. Else name the column: --set data.label=COLUMN");
-        let without_text = choose(&[ids(), stars("stars")], None, None).unwrap_err();
+        let without_text = choose(&[ids(), stars("stars")], None, None, None).unwrap_err();
         insta::assert_snapshot!(without_text, @"no column looks like texts; the columns are `id`, `stars`. Name it: --set data.text=COLUMN");
     }
 }

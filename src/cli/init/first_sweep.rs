@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use crate::trial::{BadRows, ColumnNames, DataConfig, DataFacts, EvalSource};
+use crate::trial::{BadRows, ColumnNames, DataConfig, DataFacts, EvalSource, TaskName};
 
 /// The longest text that the checkpoint takes, in tokens.
 pub(super) const MAX_LENGTH: usize = 512;
@@ -53,7 +53,15 @@ impl FirstSweep {
             // Writing to a String cannot fail.
             let _ = writeln!(text, "#   {}", comment(&line));
         }
-        text.push_str("\ndata:\n");
+        text.push('\n');
+        if self.data.task == TaskName::MultipleChoice && !self.given.iter().any(|(key, _)| key == "data.task") {
+            push(
+                &mut text,
+                "task: multiple_choice",
+                "the label is the number of the right choice, from 0, or its column",
+            );
+        }
+        text.push_str("data:\n");
         for (line, why) in self.data_lines() {
             push(&mut text, &format!("  {line}"), &why);
         }
@@ -82,7 +90,7 @@ impl FirstSweep {
 
     /// The lines of the section `data`, each with a comment.
     fn data_lines(&self) -> Vec<(String, String)> {
-        let DataConfig { text, text_pair, label, eval, bad_rows, .. } = &self.data;
+        let DataConfig { task, text, text_pair, choices, label, eval, bad_rows, .. } = &self.data;
         let report = &self.facts.report;
         let is_given = |key: &str| self.given.iter().any(|(given, _)| given == key);
         let mut lines = vec![(format!("train: {}", scalar(&self.source)), String::new())];
@@ -99,15 +107,20 @@ impl FirstSweep {
             let others: Vec<String> = self.other_columns.iter().take(8).map(|name| comment(name)).collect();
             let others =
                 if others.is_empty() { String::new() } else { format!("other columns: {}", others.join(", ")) };
-            let value = match names.as_slice() {
-                [only] => scalar(only),
-                several => format!("[{}]", several.iter().map(|name| scalar(name)).collect::<Vec<_>>().join(", ")),
+            let list = |names: &[String]| {
+                format!("[{}]", names.iter().map(|name| scalar(name)).collect::<Vec<_>>().join(", "))
             };
+            let value = if let [only] = names.as_slice() { scalar(only) } else { list(names) };
             add("text", value, others);
             if let Some(pair) = text_pair {
-                add("text_pair", scalar(pair), "the second text of a pair".into());
+                let why = if choices.is_empty() { "the second text of a pair" } else { "the start of each choice" };
+                add("text_pair", scalar(pair), why.into());
             }
-            add("label", scalar(label), format!("{} classes", self.facts.labels.len()));
+            if !choices.is_empty() {
+                add("choices", list(choices), String::new());
+            }
+            let names = if *task == TaskName::MultipleChoice { "choices" } else { "classes" };
+            add("label", scalar(label), format!("{} {names}", self.facts.labels.len()));
         }
         match eval {
             EvalSource::Fraction(fraction) => {

@@ -148,17 +148,19 @@ pub(super) static KEYS: &[Key] = &[
         put: |c, v| switch(&mut c.data.windows, v),
         doc: Doc {
             about: "Reads a text that is longer than `data.max_length` in several windows and cuts nothing. In training each window has \
-                    the label of its text. Evaluations and predictions combine the outputs of a text's windows.",
+                    the label of its text. Evaluations and predictions combine the outputs of a text's windows. `epochs` and `batch_size` count \
+                    texts.",
             unit: "",
             example: "{stride: 64, combine: max}",
         },
     },
     Key {
         path: "data.windows.stride",
-        kind: Kind::Whole { from: 0, to: u64::MAX, expected: "a number of tokens" },
+        kind: Kind::Optional(&Kind::Whole { from: 0, to: u64::MAX, expected: "a number of tokens" }),
         put: |c, v| put(&mut windows(c).stride, v),
         doc: Doc {
-            about: "Tokens that a window shares with the one before it, as `stride` of transformers' tokenizers.",
+            about: "Tokens that a window shares with the one before it, as `stride` of transformers' tokenizers; `null`: a quarter of \
+                    a window.",
             unit: "tokens",
             example: "64",
         },

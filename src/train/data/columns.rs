@@ -1,43 +1,16 @@
-//! The columns that are read from a file, and the rows that they make.
+//! The columns that are read from a file, and how a row is made of them.
 
-use super::error::DataError;
+use super::rows::{BadRow, Row};
 use crate::train::KeyFault;
-use crate::train::tasks::words;
+use crate::train::tasks::{canonical_label, words};
 use crate::trial::{TaskName, Truncate};
-
-/// A labelled text.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Row {
-    /// Index of its file among the files of the source.
-    pub file: u32,
-    /// Line of the file where the row starts, from 1. For Parquet: the number of the row.
-    pub line: u64,
-    pub text: String,
-    pub pair: Option<String>,
-    pub choices: Vec<String>,
-    pub label: String,
-}
-
-/// A row that cannot be used.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct BadRow {
-    pub line: u64,
-    pub reason: String,
-}
-
-/// The content of one file.
-#[derive(Debug, Default)]
-pub(super) struct ParsedFile {
-    pub rows: Vec<Row>,
-    pub bad_rows: Vec<BadRow>,
-    /// How the file was read, in a few words: format, delimiter, encoding.
-    pub description: String,
-}
 
 /// Stands between the labels of a text.
 const LABEL_SEPARATOR: &str = "|";
 /// Stands between the words of a text, and between their tags.
 pub(super) const WORD_SEPARATOR: &str = " ";
+/// A label that is none of the task's, in a file that needs no labels.
+const UNREADABLE: &str = "?";
 /// Stands within a word of a list in place of a space.
 pub(super) const NO_BREAK_SPACE: &str = "\u{a0}";
 
@@ -54,6 +27,10 @@ pub(super) struct Columns<'a> {
     /// Whether a label may be a list of names. They are joined with [`LABEL_SEPARATOR`].
     label_is_list: bool,
     has_pair: bool,
+    /// Whose labels the rows have. None: any labels.
+    task: Option<TaskName>,
+    /// The columns of the choices of a question.
+    choices: &'a [String],
     /// Whether a text is words with a tag each. Lists of words and of tags are joined with spaces.
     are_words: bool,
     longest: usize,
@@ -73,6 +50,8 @@ impl<'a> Columns<'a> {
             label_is_optional: false,
             label_is_list: false,
             has_pair: pair.is_some(),
+            task: None,
+            choices: &[],
             are_words: false,
             longest,
             truncate: Truncate::Head,
@@ -98,13 +77,14 @@ impl<'a> Columns<'a> {
         let is_list = task == TaskName::MultiLabel;
         let label = (task != TaskName::MaskedLm).then_some(label);
         let columns = Self::new(text, pair, label, longest);
-        Self { label_is_optional: is_list, label_is_list: is_list, ..columns }.with_words(task == TaskName::Tokens)
+        let columns = Self { label_is_optional: is_list, label_is_list: is_list, task: Some(task), ..columns };
+        columns.with_words(task == TaskName::Tokens)
     }
 
     /// Each row is a question with these choices.
     pub fn with_choices(self, choices: &'a [String]) -> Self {
-        let choices = choices.iter().map(|name| ("data.choices", name.as_str()));
-        Self { wanted: self.wanted.into_iter().chain(choices).collect(), ..self }
+        let columns = choices.iter().map(|name| ("data.choices", name.as_str()));
+        Self { wanted: self.wanted.into_iter().chain(columns).collect(), choices, ..self }
     }
 
     /// Whether texts are words with a tag each. Such texts are not shortened, so that each tag has its word.
@@ -172,7 +152,7 @@ impl<'a> Columns<'a> {
 
     /// Makes a row. `cell` returns the content of the column with an index in [`Columns::wanted`], or why there is none.
     pub fn row(&self, line: u64, mut cell: impl FnMut(usize) -> Result<String, String>) -> Result<Row, BadRow> {
-        let mut get = |index| cell(index).map_err(|reason| BadRow { line, reason });
+        let mut get = |index| cell(index).map_err(|reason| BadRow::new(line, reason));
         let mut text = get(0)?;
         for index in 1..self.texts {
             text.push(' ');
@@ -181,12 +161,12 @@ impl<'a> Columns<'a> {
         let label = match self.label() {
             Some(column) => {
                 let label = get(self.texts).and_then(|label| match missing_label(column, label.trim()) {
-                    Some(reason) => Err(BadRow { line, reason }),
+                    Some(reason) => Err(BadRow::new(line, reason)),
                     None => Ok(label.trim().to_owned()),
                 });
                 match label {
                     Err(_) if self.label_is_optional => String::new(),
-                    label => label?,
+                    label => self.canonical(line, label?)?,
                 }
             }
             None => String::new(),
@@ -194,7 +174,7 @@ impl<'a> Columns<'a> {
         if self.are_words
             && let Some(reason) = unlike_counts(&text, &label, self.label().is_some())
         {
-            return Err(BadRow { line, reason });
+            return Err(BadRow::new(line, reason));
         }
         let shorten = |text| shorten(text, self.longest, self.truncate);
         let place_of_pair = self.texts + usize::from(self.has_label);
@@ -202,13 +182,24 @@ impl<'a> Columns<'a> {
         let first_choice = place_of_pair + usize::from(self.has_pair);
         let choice = |(place, column): (usize, &str)| match get(place)? {
             text if text.trim().is_empty() => {
-                Err(BadRow { line, reason: format!("the choice (column `{column}`) is empty") })
+                Err(BadRow::new(line, format!("the choice (column `{column}`) is empty")))
             }
             text => Ok(shorten(text)),
         };
         let columns = self.wanted.iter().enumerate().skip(first_choice).map(|(place, (_, column))| (place, *column));
         let choices = columns.map(choice).collect::<Result<_, _>>()?;
         Ok(Row { file: 0, line, text: shorten(text), pair, choices, label })
+    }
+
+    /// A label as the task writes it. A label that is wrong by itself makes the row bad; where labels are optional, it
+    /// becomes [`UNREADABLE`].
+    fn canonical(&self, line: u64, label: String) -> Result<String, BadRow> {
+        let Some(task) = self.task else { return Ok(label) };
+        match canonical_label(task, &label, self.choices) {
+            Err(_) if self.label_is_optional => Ok(UNREADABLE.to_owned()),
+            Err(reason) => Err(BadRow { line, reason, value: label }),
+            Ok(canonical) => Ok(canonical),
+        }
     }
 }
 
@@ -275,40 +266,6 @@ pub(super) fn missing_column(found: &[&str], key: &str, column: &str) -> String 
         None => format!("set {key} to one of them"),
     };
     format!("no column `{column}` ({key}); the columns are {}; {advice}", list_names(found.iter().copied()))
-}
-
-/// The error about bad rows: every reason with its lines, the first 20 of each.
-pub(super) fn bad_rows_error(source: &str, bad_rows: &[BadRow]) -> DataError {
-    const SHOWN: usize = 20;
-    let mut reasons: Vec<(&str, Vec<u64>)> = Vec::new();
-    for BadRow { line, reason } in bad_rows {
-        match reasons.iter_mut().find(|(known, _)| known == reason) {
-            Some((_, lines)) => lines.push(*line),
-            None => reasons.push((reason, vec![*line])),
-        }
-    }
-    let mut parts: Vec<String> = Vec::new();
-    for (reason, lines) in reasons.iter().take(SHOWN) {
-        let others: Vec<String> = lines[1..].iter().take(SHOWN - 1).map(u64::to_string).collect();
-        let more = match lines.len().saturating_sub(SHOWN) {
-            0 => String::new(),
-            more => format!(", ... ({more} more)"),
-        };
-        parts.push(match lines.len() {
-            1 => format!("{source}:{}: {reason}", lines[0]),
-            count => format!(
-                "{source}:{}: {reason} ({count} rows: lines {}, {}{more})",
-                lines[0],
-                lines[0],
-                others.join(", ")
-            ),
-        });
-    }
-    if reasons.len() > SHOWN {
-        parts.push(format!("and {} more kinds of faults", reasons.len() - SHOWN));
-    }
-    parts.push("`data.bad_rows: skip` leaves such rows out".to_owned());
-    DataError::malformed(parts.join("; "))
 }
 
 /// Names for a message; only the first ones if there are many.

@@ -4,7 +4,8 @@
 //! one, unless the names of the columns are numbers from 1. Lines of `-DOCSTART-`, and comments (`# ...`) whose number of fields
 //! is not that of the first word, are left out.
 
-use super::columns::{BadRow, Columns, NO_BREAK_SPACE, ParsedFile};
+use super::columns::{Columns, NO_BREAK_SPACE};
+use super::rows::{BadRow, ParsedFile, Row};
 use crate::train::TrainError;
 
 pub(super) fn parse(source: &str, text: &str, columns: &Columns<'_>) -> Result<ParsedFile, TrainError> {
@@ -56,14 +57,14 @@ fn is_word(fields: &[&str]) -> bool {
 }
 
 /// The row of a text, whose words have these lines and fields.
-fn row(sentence: &[(u64, Vec<&str>)], columns: &Columns<'_>) -> Result<super::columns::Row, BadRow> {
+fn row(sentence: &[(u64, Vec<&str>)], columns: &Columns<'_>) -> Result<Row, BadRow> {
     let part = |line: u64, fields: &[&str], index: usize| {
         let number = columns.wanted()[index].1.parse::<usize>().ok().and_then(|number| number.checked_sub(1));
         let place = number.unwrap_or(if columns.is_label(index) { fields.len().max(2) - 1 } else { 0 });
         let field = fields.get(place).filter(|field| !field.is_empty());
         field.map(|field| field.replace(' ', NO_BREAK_SPACE)).ok_or_else(|| {
             let found = if fields.len() == 1 { "one field".to_owned() } else { format!("{} fields", fields.len()) };
-            BadRow { line, reason: format!("the line has {found}, and field {} is missing", place + 1) }
+            BadRow::new(line, format!("the line has {found}, and field {} is missing", place + 1))
         })
     };
     let first = sentence.first().map_or(0, |(line, _)| *line);

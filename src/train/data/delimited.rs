@@ -8,8 +8,9 @@
 
 use csv::StringRecord;
 
-use super::columns::{BadRow, Columns, ParsedFile, position};
+use super::columns::{Columns, position};
 use super::error::DataError;
+use super::rows::{BadRow, ParsedFile};
 use super::settings::FileSettings;
 use crate::train::{KeyFault, TrainError};
 
@@ -256,7 +257,7 @@ impl File<'_> {
             };
             if let Some(reason) = fault {
                 attempt.structural_faults += 1;
-                parsed.bad_rows.push(BadRow { line, reason });
+                parsed.bad_rows.push(BadRow::new(line, reason));
                 continue;
             }
             let cell = |index: usize| Ok(record.get(header.indices[index]).unwrap_or_default().to_owned());

@@ -18,7 +18,7 @@ use super::example::Example;
 use super::tokens::{NO_OUTPUT, Tokens};
 use crate::train::TrainError;
 use crate::train::tasks::words;
-use crate::trial::{DataConfig, TaskName, Truncate};
+use crate::trial::{DataConfig, TaskName, Truncate, Windows};
 
 /// A tokenizer with a fixed `max_length`.
 pub struct Encoder {
@@ -88,14 +88,15 @@ impl Encoder {
         };
         let encoder = Self { task: config.task, ..Self::new(name, &json, config.max_length, pair)? };
         match config.windows {
-            Some(windows) => encoder.with_windows(windows.stride, config.max_length),
+            Some(windows) => encoder.with_windows(windows, config.max_length),
             None => encoder.with_truncation(config.truncate, config.max_length, pair),
         }
     }
 
-    /// Keeps all of longer texts, in windows that share `stride` tokens.
-    fn with_windows(mut self, stride: usize, max_length: usize) -> Result<Self, TrainError> {
+    /// Keeps all of longer texts, in windows that share tokens.
+    fn with_windows(mut self, windows: Windows, max_length: usize) -> Result<Self, TrainError> {
         let length = max_length - self.special_tokens(false);
+        let stride = windows.shared(length);
         if stride >= length {
             let message = format!(
                 "data.windows.stride is {stride}, but a window of data.max_length: {max_length} has only {length} tokens of the text; \
@@ -211,6 +212,12 @@ impl Encoder {
             Ok(longest)
         };
         examples.par_iter().map(length).collect()
+    }
+
+    /// Tokens that two windows of a long text share. None: texts have no windows.
+    #[must_use]
+    pub fn shared_tokens(&self) -> Option<usize> {
+        if let Cut::Windows { stride, .. } = self.cut { Some(stride) } else { None }
     }
 
     /// Number of special tokens of an example.
@@ -404,7 +411,9 @@ mod tests {
 
     #[test]
     fn a_long_text_has_windows_that_overlap() {
-        let encoder = Encoder::new("test", EMBEDDED, 6, false).unwrap().with_windows(1, 6).unwrap();
+        let windows = |stride| Windows { stride, ..Windows::default() };
+        // A quarter of the four tokens of a window.
+        let encoder = Encoder::new("test", EMBEDDED, 6, false).unwrap().with_windows(windows(None), 6).unwrap();
         let words = |tokens: &Tokens, example| -> Vec<String> {
             let text = |ids: &[u32]| {
                 ids.iter().map(|&id| encoder.tokenizer.id_to_token(id).unwrap()).collect::<Vec<_>>().join(" ")
@@ -429,7 +438,12 @@ mod tests {
             encoder.append_part(text, &mut parts, |_, _, spans| vec![true; spans.len()]).unwrap();
         }
         assert_eq!(parts, tokens);
-        let error = Encoder::new("test", EMBEDDED, 6, false).unwrap().with_windows(4, 6).err().unwrap().to_string();
+        let error = Encoder::new("test", EMBEDDED, 6, false)
+            .unwrap()
+            .with_windows(windows(Some(4)), 6)
+            .err()
+            .unwrap()
+            .to_string();
         insta::assert_snapshot!(error, @"data.windows.stride is 4, but a window of data.max_length: 6 has only 4 tokens of the text; expected a stride below 4");
     }
 

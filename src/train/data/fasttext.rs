@@ -1,6 +1,7 @@
 //! Parses fastText files: each line is `__label__NAME` and a text.
 
-use super::columns::{BadRow, Columns, ParsedFile};
+use super::columns::Columns;
+use super::rows::{BadRow, ParsedFile};
 
 const PREFIX: &str = "__label__";
 
@@ -22,7 +23,7 @@ pub(super) fn parse(text: &str, columns: &Columns<'_>) -> ParsedFile {
                     Err(bad) => parsed.bad_rows.push(bad),
                 }
             }
-            Err(reason) => parsed.bad_rows.push(BadRow { line, reason: reason.to_owned() }),
+            Err(reason) => parsed.bad_rows.push(BadRow::new(line, reason)),
         }
     }
     parsed

@@ -17,6 +17,8 @@ pub struct Column {
     pub name: String,
     /// Its value in each row that can be read.
     pub values: Vec<String>,
+    /// Whether it is an item of a list, such as `endings.0`.
+    pub is_item: bool,
 }
 
 /// The columns of a source.
@@ -49,11 +51,33 @@ pub fn columns(source: &str, config: &DataConfig) -> Result<SourceColumns, Train
     let mut columns = Vec::new();
     for name in names {
         let wanted = Columns::new(std::slice::from_ref(&name), None, None, longest(&config));
-        // A list or an object in every row is neither a text nor a label.
-        let Ok(table) = Table::read(source, SplitName::Train, &config, &wanted) else { continue };
-        columns.push(Column { name, values: table.rows.into_iter().map(|row| row.text).collect() });
+        match Table::read(source, SplitName::Train, &config, &wanted) {
+            Ok(table) => columns.push(Column { name, values: texts(table), is_item: false }),
+            // A list or an object in every row is neither a text nor a label.
+            Err(_) => columns.extend(items(source, &config, &name)),
+        }
     }
     Ok(if are_numbers { SourceColumns::Numbered(columns) } else { SourceColumns::Named(columns) })
+}
+
+/// The items of the lists in a column, as columns. None if rows have lists of different lengths.
+fn items(source: &str, config: &DataConfig, column: &str) -> Vec<Column> {
+    /// More items than a question has choices.
+    const MOST: usize = 20;
+    let item = |place: usize| {
+        let name = format!("{column}.{place}");
+        let wanted = Columns::new(std::slice::from_ref(&name), None, None, longest(config));
+        let values = Table::read(source, SplitName::Train, config, &wanted).map(texts).ok()?;
+        Some(Column { name, values, is_item: true })
+    };
+    let items: Vec<Column> = (0..MOST).map_while(item).collect();
+    let rows = items.first().map_or(0, |item| item.values.len());
+    let are_alike = items.iter().all(|item| item.values.len() == rows);
+    if are_alike && items.len() < MOST { items } else { Vec::new() }
+}
+
+fn texts(table: Table) -> Vec<String> {
+    table.rows.into_iter().map(|row| row.text).collect()
 }
 
 /// Whether a located folder has evaluation data of its own.
@@ -99,6 +123,11 @@ mod tests {
         );
         check("a.tsv", "1\ta text\n0\tanother\n", &[("1", &["1", "0"]), ("2", &["a text", "another"])]);
         check("a.jsonl", "{\"b\": {\"c\": \"x\"}, \"a\": 1}\n", &[("a", &["1"]), ("b.c", &["x"])]);
+        check(
+            "a.jsonl",
+            "{\"endings\": [\"x\", \"y\"], \"many\": [1, 2, 3]}\n{\"endings\": [\"z\", \"w\"], \"many\": [1, 2]}\n",
+            &[("endings.0", &["x", "z"]), ("endings.1", &["y", "w"])],
+        );
         check("a.csv", "# made today\ntext,label\nfine,1\n", &[("text", &["fine"]), ("label", &["1"])]);
     }
 

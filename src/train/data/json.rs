@@ -9,8 +9,9 @@ use std::collections::BTreeSet;
 
 use serde_json::{Deserializer, Map, Value};
 
-use super::columns::{BadRow, Columns, NO_BREAK_SPACE, ParsedFile, WORD_SEPARATOR, missing_column, position};
+use super::columns::{Columns, NO_BREAK_SPACE, WORD_SEPARATOR, missing_column, position};
 use super::error::DataError;
+use super::rows::{BadRow, ParsedFile};
 use crate::train::{KeyFault, TrainError};
 
 /// An object and the line where it starts.
@@ -159,11 +160,11 @@ fn lines(source: &str, text: &str) -> Result<Vec<Result<Record, BadRow>>, DataEr
         let fields = || serde_json::from_str::<Vec<Value>>(content).ok().filter(|fields| is_row(fields));
         records.push(match serde_json::from_str(content).or_else(|error| fields().map(numbered).ok_or(error)) {
             Ok(object) => Ok((line, object)),
-            Err(error) => Err(BadRow { line, reason: format!("not a JSON object: {error}") }),
+            Err(error) => Err(BadRow::new(line, format!("not a JSON object: {error}"))),
         });
     }
     match records.first() {
-        Some(Err(BadRow { line, reason })) if records.iter().all(Result::is_err) => {
+        Some(Err(BadRow { line, reason, .. })) if records.iter().all(Result::is_err) => {
             Err(DataError::malformed(format!("{source}:{line}: {reason}")))
         }
         _ => Ok(records),
@@ -224,7 +225,7 @@ fn array(source: &str, text: &str, start: usize) -> Result<Vec<Result<Record, Ba
         match value {
             Some(Ok(Value::Object(object))) => records.push(Ok((line, object))),
             Some(Ok(Value::Array(fields))) if is_row(&fields) => records.push(Ok((line, numbered(fields)))),
-            Some(Ok(_)) => records.push(Err(BadRow { line, reason: "not a JSON object".to_owned() })),
+            Some(Ok(_)) => records.push(Err(BadRow::new(line, "not a JSON object"))),
             Some(Err(error)) => {
                 let message = format!("{source}:{line}: not an array of JSON objects: {error}");
                 return Err(DataError::malformed(message).caused_by(error));

@@ -5,21 +5,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::checkpoint::config_and_tokenizer;
-use super::columns::{Columns, ParsedFile, Row, bad_rows_error};
+use super::columns::Columns;
 use super::dataset::{Dataset, Split};
 use super::embedded;
 use super::encoder::Encoder;
 use super::error::DataError;
 use super::example::Example;
 use super::files::{read_unpacked, stored_size};
+use super::labels::{first_unreadable, labels_of, numbers, prior, whole_numbers};
 use super::origins::Origins;
 use super::parse::parse;
 use super::report::{ReportInput, report};
+use super::rows::{ParsedFile, Row, bad_rows_error};
 use super::settings::FileSettings;
 use super::source::{SourceFile, SplitName, files};
-use super::split::{EVAL_SPLIT, TEST_SPLIT, class_order, draw_rows, fold_rows, hold_out};
+use super::split::{EVAL_SPLIT, TEST_SPLIT, draw_rows, fold_rows, hold_out};
 use super::tokens::Tokens;
-use crate::train::tasks::{Target, label_names, read_target};
+use crate::train::tasks::{Target, read_target};
 use crate::train::{Cache, KeyFault, TrainError};
 use crate::trial::{BadRows, DataConfig, DataFacts, EvalSource, EvalTable, TaskName, Truncate};
 
@@ -106,6 +108,7 @@ pub fn data_facts(config: &DataConfig, model: &str, cache: &dyn Cache) -> Result
         files: loaded.files,
         skipped_rows: loaded.skipped_rows,
         max_length: if config.windows.is_some() { usize::MAX } else { max_length },
+        has_windows: config.windows.is_some(),
         label_column: config.label.clone(),
         task: config.task,
     };
@@ -274,7 +277,7 @@ impl Table {
         let settings = FileSettings::new(config)?;
         let sources = files(source, split)?;
         let (mut rows, mut hashes, mut descriptions) = (Vec::new(), Vec::new(), Vec::new());
-        let mut skipped_rows = 0;
+        let mut bad_rows = Vec::new();
         for (number, SourceFile { path, class }) in (0..).zip(&sources) {
             let (name, bytes): (String, Cow<'_, [u8]>) = match embedded::data(path)? {
                 Some(bytes) => (format!("{path}.tsv"), bytes.into()),
@@ -291,17 +294,23 @@ impl Table {
                 None => parse(path, &name, &bytes, &settings, columns)?,
             };
             hashes.push(hash.finalize());
-            if !parsed.bad_rows.is_empty() && config.bad_rows == BadRows::Error {
-                return Err(bad_rows_error(path, &parsed.bad_rows).into());
-            }
-            skipped_rows += parsed.bad_rows.len();
             if parsed.rows.is_empty() && class.is_none() {
-                let why =
-                    if parsed.bad_rows.is_empty() { "the file has a header but no rows" } else { "all rows are bad" };
-                return Err(DataError::malformed(format!("{path}: {why}")).into());
+                let why = match (parsed.bad_rows.is_empty(), config.bad_rows) {
+                    (true, _) => Some("the file has a header but no rows"),
+                    (false, BadRows::Skip) => Some("all rows are bad"),
+                    (false, BadRows::Error) => None,
+                };
+                if let Some(why) = why {
+                    return Err(DataError::malformed(format!("{path}: {why}")).into());
+                }
             }
+            bad_rows.push((path.as_str(), parsed.bad_rows));
             descriptions.push((file_name(path), parsed.description, parsed.rows.len()));
             rows.extend(parsed.rows.into_iter().map(|row| Row { file: number, ..row }));
+        }
+        let skipped_rows = bad_rows.iter().map(|(_, rows)| rows.len()).sum();
+        if skipped_rows > 0 && config.bad_rows == BadRows::Error {
+            return Err(bad_rows_error(&bad_rows).into());
         }
         let hash = match hashes.as_slice() {
             [only] => *only,
@@ -362,6 +371,80 @@ fn describe(source: &str, sources: &[SourceFile], files: &[(String, String, usiz
     lines
 }
 
+/// The names of the columns of a file.
+#[derive(Debug, Clone, Copy)]
+struct ColumnsOf<'a> {
+    text: &'a [String],
+    text_pair: Option<&'a str>,
+    choices: &'a [String],
+    label: &'a str,
+}
+
+impl<'a> ColumnsOf<'a> {
+    /// Those of the training file.
+    fn train(config: &'a DataConfig) -> Self {
+        let DataConfig { text, text_pair, choices, label, .. } = config;
+        Self { text: &text.0, text_pair: text_pair.as_deref(), choices, label }
+    }
+
+    /// Those of an evaluation or test file; None for a fraction.
+    fn held_out(source: &'a EvalSource, config: &'a DataConfig) -> Option<Self> {
+        let train = Self::train(config);
+        match source {
+            EvalSource::Fraction(_) => None,
+            EvalSource::File(_) => Some(train),
+            EvalSource::Table(EvalTable { text, text_pair, choices, label, .. }) => Some(Self {
+                text: text.as_ref().map_or(train.text, |names| &names.0),
+                text_pair: text_pair.as_deref().or(train.text_pair),
+                choices: choices.as_deref().unwrap_or(train.choices),
+                label: label.as_deref().unwrap_or(train.label),
+            }),
+        }
+    }
+
+    /// How a file with these columns is read.
+    fn columns(self, config: &DataConfig) -> Columns<'a> {
+        Columns::of_task(config.task, self.text, self.text_pair, self.label, longest(config))
+            .with_truncation(config.truncate)
+            .with_choices(self.choices)
+    }
+
+    /// Why the columns of the choices cannot be those of a question.
+    fn choice_fault(self, config: &DataConfig) -> Option<String> {
+        let choices = self.choices;
+        if config.task != TaskName::MultipleChoice {
+            return None;
+        }
+        if let [list] = choices {
+            return Some(format!(
+                "`{list}` is one choice, and task: multiple_choice needs at least two; if the column is a list, name its items: \
+                 [{list}.0, {list}.1]"
+            ));
+        }
+        if choices.is_empty() {
+            let message = "task: multiple_choice needs the columns of at least two choices, such as data.choices: [ending0, ending1]";
+            return Some(message.to_owned());
+        }
+        let twice = (1..choices.len()).find(|&place| choices[..place].contains(&choices[place]));
+        if let Some(name) = twice.map(|place| &choices[place]) {
+            return Some(format!("the column `{name}` stands twice among the choices; name each once"));
+        }
+        let texts = self.text.iter().map(|name| (name.as_str(), "text"));
+        let mut others = texts.chain([(self.label, "label")]).chain(self.text_pair.map(|name| (name, "text_pair")));
+        let both = others.find(|(name, _)| choices.iter().any(|choice| choice == name));
+        if let Some((name, role)) = both {
+            return Some(format!("the column `{name}` is a choice and data.{role}; leave it out of the choices"));
+        }
+        (choices.len() != config.choices.len()).then(|| {
+            format!(
+                "it has {} choices, and the training data {}; expected as many",
+                choices.len(),
+                config.choices.len()
+            )
+        })
+    }
+}
+
 /// The files of a data section.
 struct Tables {
     train: Table,
@@ -378,14 +461,18 @@ impl Tables {
         label2id: Option<&BTreeMap<String, u32>>,
         test_set: TestSet,
     ) -> Result<Self, TrainError> {
-        if config.task == TaskName::MultipleChoice && config.choices.len() < 2 {
-            let message = "task: multiple_choice needs the columns of at least two choices, such as data.choices: [ending0, ending1]";
-            return Err(TrainError::key("data.choices", message));
+        let tables = [(EVAL, Some(&config.eval)), (TEST, config.test.as_ref())];
+        let own = tables.into_iter().filter_map(|(key, source)| match source? {
+            EvalSource::Table(EvalTable { choices: Some(_), .. }) => Some((key, ColumnsOf::held_out(source?, config)?)),
+            _ => None,
+        });
+        let all = std::iter::once(("data.choices", ColumnsOf::train(config))).chain(own);
+        let faults = all.filter_map(|(key, columns)| Some(KeyFault { key, message: columns.choice_fault(config)? }));
+        let faults: Vec<KeyFault> = faults.collect();
+        if !faults.is_empty() {
+            return Err(TrainError::Keys(faults));
         }
-        let columns =
-            Columns::of_task(config.task, &config.text.0, config.text_pair.as_deref(), &config.label, longest(config))
-                .with_truncation(config.truncate)
-                .with_choices(&config.choices);
+        let columns = ColumnsOf::train(config).columns(config);
         let train = Table::read(&config.train, SplitName::Train, config, &columns);
         let eval = held_out_table(EVAL, &config.eval, SplitName::Eval, config);
         let test = match config.test.as_ref().filter(|_| test_set == TestSet::Read) {
@@ -397,7 +484,7 @@ impl Tables {
             (train, eval, test) => return Err(file_faults(config, train.err(), eval.err(), test.err())),
         };
         // The test file may not change how the labels of training are written.
-        let has_classes = matches!(config.task, TaskName::Classification | TaskName::MultipleChoice);
+        let has_classes = config.task == TaskName::Classification;
         if has_classes {
             whole_numbers(train.rows.iter_mut().chain(eval.iter_mut().flat_map(|table| &mut table.rows)));
         }
@@ -409,8 +496,11 @@ impl Tables {
         }
         let mut faults = Vec::new();
         for (key, table) in [(TRAIN, Some(&train)), (EVAL, eval.as_ref()), (TEST, test.as_ref())] {
-            let fault = table.and_then(|table| check_labels(table, config.task, &numbers).err());
-            faults.extend(fault.map(|message| KeyFault { key, message }));
+            let fault = table.and_then(|table| Some((table, first_unreadable(&table.rows, config.task, &numbers)?)));
+            faults.extend(fault.map(|(table, (row, why))| {
+                let message = format!("{}: {why}", table.place(row));
+                KeyFault { key, message }
+            }));
         }
         if faults.is_empty() { Ok(Self { train, eval, test, labels }) } else { Err(TrainError::Keys(faults)) }
     }
@@ -423,17 +513,8 @@ fn held_out_table(
     split: SplitName,
     config: &DataConfig,
 ) -> Result<Option<Table>, TrainError> {
-    let EvalTable { file, text, text_pair, label } = match source {
-        EvalSource::Fraction(_) => return Ok(None),
-        EvalSource::File(file) => &EvalTable { file: file.clone(), text: None, text_pair: None, label: None },
-        EvalSource::Table(table) => table,
-    };
-    let text = text.as_ref().unwrap_or(&config.text);
-    let pair = text_pair.as_deref().or(config.text_pair.as_deref());
-    let label = label.as_deref().unwrap_or(&config.label);
-    let columns = Columns::of_task(config.task, &text.0, pair, label, longest(config));
-    let columns = columns.within(key).with_truncation(config.truncate).with_choices(&config.choices);
-    Table::read(file, split, config, &columns).map(Some)
+    let Some((file, columns)) = source.file().zip(ColumnsOf::held_out(source, config)) else { return Ok(None) };
+    Table::read(file, split, config, &columns.columns(config).within(key)).map(Some)
 }
 
 /// The faults of the files together. Keys that are wrong for the training file are reported once.
@@ -475,21 +556,6 @@ fn held_out_fault(key: &str, source: &EvalSource, error: &TrainError) -> String 
         message.push_str(", text: ..., label: ...}");
     }
     message
-}
-
-/// Writes labels as whole numbers (`1.0` as `1`) if all labels are whole numbers.
-pub(super) fn whole_numbers<'a>(rows: impl Iterator<Item = &'a mut Row>) {
-    let rows: Vec<&mut Row> = rows.collect();
-    let whole =
-        |label: &str| label.parse::<f64>().ok().filter(|x| x.fract() == 0.0 && x.abs() < 9e15).map(|x| x as i64);
-    let is_float = |label: &str| label.contains(['.', 'e', 'E']);
-    if rows.iter().any(|row| is_float(&row.label)) && rows.iter().all(|row| whole(&row.label).is_some()) {
-        for row in rows.into_iter().filter(|row| is_float(&row.label)) {
-            if let Some(number) = whole(&row.label) {
-                row.label = number.to_string();
-            }
-        }
-    }
 }
 
 /// What the data needs of a checkpoint.
@@ -557,47 +623,6 @@ impl CheckpointTokenizer {
     }
 }
 
-/// Label names of the training file in class order; none if the task has no names. Otherwise there are at least two, or one
-/// that some rows lack.
-fn labels_of(
-    config: &DataConfig,
-    rows: &[Row],
-    label2id: Option<&BTreeMap<String, u32>>,
-) -> Result<Vec<String>, DataError> {
-    let source = &config.train;
-    let names: BTreeSet<&str> = rows.iter().flat_map(|row| label_names(config.task, &row.label)).collect();
-    match config.task {
-        TaskName::Classification if names.len() < 2 => {
-            let only = names.first().unwrap_or(&"");
-            Err(DataError::malformed(format!(
-                "{source}: every row has the label `{only}`; a classifier needs at least two labels"
-            )))
-        }
-        TaskName::Tokens if names.len() < 2 => {
-            let only = names.first().unwrap_or(&"");
-            Err(DataError::malformed(format!(
-                "{source}: every word has the tag `{only}`; at least two tags are needed"
-            )))
-        }
-        TaskName::MultipleChoice => Ok(config.choices.clone()),
-        TaskName::MultiLabel if names.is_empty() => {
-            Err(DataError::malformed(format!("{source}: no row has a label (column `{}`)", config.label)))
-        }
-        _ => Ok(class_order(&names, label2id)),
-    }
-}
-
-/// The number of each label.
-fn numbers(labels: &[String]) -> BTreeMap<&str, u32> {
-    labels.iter().map(String::as_str).zip(0..).collect()
-}
-
-/// Whether every label of a table can be read. An evaluation or test file may only have labels of the training file.
-fn check_labels(table: &Table, task: TaskName, numbers: &BTreeMap<&str, u32>) -> Result<(), String> {
-    let wrong = table.rows.iter().find_map(|row| Some((row, read_target(task, &row.label, numbers).err()?)));
-    wrong.map_or(Ok(()), |(row, why)| Err(format!("{}: {why}", table.place(row))))
-}
-
 /// All rows of a table as examples with their tokens. `source`: that of the evaluation set, or that of the test set for its
 /// own table.
 fn tokenised_split(
@@ -643,26 +668,13 @@ fn tokens_key(table: &Table, config: &DataConfig, source: &EvalSource, checkpoin
         hash.update(serde_json::json!(config.truncate).to_string().as_bytes());
     }
     let own_columns = if let EvalSource::Table(table) = source { Some(table) } else { None };
+    if config.bad_rows == BadRows::Skip {
+        // The label decides which rows are bad.
+        hash.update(serde_json::json!([config.task, config.label]).to_string().as_bytes());
+    }
     let settings = (&config.format, &config.delimiter, &config.header, &config.encoding, config.bad_rows, own_columns);
     if settings != (&None, &None, &None, &None, BadRows::Error, None) {
         hash.update(serde_json::json!(settings).to_string().as_bytes());
     }
     hash.finalize().to_hex().to_string()
-}
-
-/// Share of each class in the training split, which must have rows of at least two classes. Empty without classes.
-fn prior(config: &DataConfig, train: &Split, labels: &[String]) -> Result<Vec<f64>, TrainError> {
-    if config.task != TaskName::Classification {
-        return Ok(Vec::new());
-    }
-    let prior = train.prior(labels.len());
-    if prior.iter().filter(|&&share| share > 0.0).count() < 2 {
-        let message = format!(
-            "{}: all {} training rows have the same label; raise data.limit",
-            config.train,
-            train.examples.len()
-        );
-        return Err(TrainError::key("data.limit", message));
-    }
-    Ok(prior)
 }

@@ -2,7 +2,7 @@
 //!
 //! * `locate`, `hub` and `download` find sources, `source` lists their files, `files` and `embedded` read them.
 //! * `encoding` decodes, `parse` chooses a parser (`delimited`, `json`, `fasttext`, `parquet`), `columns` makes rows.
-//! * `split` chooses rows, `encoder` makes `tokens`, `report` describes the result, and `load` puts these steps together.
+//! * `labels` names the classes, `split` chooses rows, `encoder` makes `tokens`, `report` describes the result, and `load` puts these steps together.
 //! * The same files, tokenizer and settings give the same [`Dataset`], for any number of threads and any state of the cache.
 //! * Every fault of a user's file is an error that names the file and, where there is one, the line.
 //! * A text is read up to [`CHARACTERS_PER_TOKEN`] characters for each token of `max_length`. Longer texts cost nothing.
@@ -27,6 +27,7 @@ mod floors;
 mod hub;
 mod inspect;
 mod json;
+mod labels;
 mod load;
 mod locate;
 mod masking;
@@ -36,6 +37,7 @@ mod parse;
 mod pattern;
 mod probe;
 mod report;
+mod rows;
 mod settings;
 mod shards;
 mod source;

@@ -8,10 +8,11 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 use serde_json::{Map, Value};
 
-use super::columns::{BadRow, Columns, ParsedFile};
+use super::columns::Columns;
 use super::error::{DataError, DataErrorKind};
 use super::files::unpacked_limit;
 use super::json;
+use super::rows::{BadRow, ParsedFile};
 use crate::train::TrainError;
 
 /// The first bytes of a Parquet file.

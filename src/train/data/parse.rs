@@ -2,10 +2,11 @@
 
 use encoding_rs::UTF_8;
 
-use super::columns::{Columns, ParsedFile};
+use super::columns::Columns;
 use super::delimited::{self, Layout};
 use super::encoding::decode;
 use super::error::{DataError, DataErrorKind};
+use super::rows::ParsedFile;
 use super::settings::FileSettings;
 use super::{conll, fasttext, json, parquet};
 use crate::train::TrainError;

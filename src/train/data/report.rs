@@ -24,6 +24,8 @@ pub(super) struct ReportInput {
     /// Special tokens of an example.
     pub special_tokens: usize,
     pub max_length: usize,
+    /// Whether long texts are read in windows.
+    pub has_windows: bool,
     /// The name of the label column.
     pub label_column: String,
     pub task: TaskName,
@@ -45,6 +47,8 @@ pub(super) fn report(dataset: &Dataset, input: &ReportInput) -> DataReport {
         input.unknown_token.map_or(0, |id| dataset.train.tokens.ids.iter().filter(|other| **other == id).count());
     let test = input.test.as_ref();
     let mut report = DataReport {
+        task: input.task,
+        windows: input.has_windows.then(|| windows_of_a_text(&dataset.train)),
         files: input.files.clone(),
         skipped_rows: input.skipped_rows,
         train: split_report(&dataset.train, &input.full_lengths.0, input.max_length, classes),
@@ -100,6 +104,12 @@ fn split_report(split: &Split, full_lengths: &[u32], max_length: usize, classes:
         lost_tokens_share: lost.sum::<u64>() as f64 / total.max(1) as f64,
         floors: input_floors(split),
     }
+}
+
+/// Sequences of a text, on average.
+fn windows_of_a_text(split: &Split) -> f64 {
+    let texts = split.tokens.len();
+    (texts + split.tokens.breaks.len()) as f64 / texts.max(1) as f64
 }
 
 /// Word pieces of a word of the training texts, on average.

@@ -2,11 +2,13 @@
 
 use std::path::Path;
 
-use super::columns::{Columns, Row};
+use super::columns::Columns;
 use super::encoding::decode;
 use super::example::Example;
 use super::files::read_unpacked;
-use super::load::{Table, longest, whole_numbers};
+use super::labels::whole_numbers;
+use super::load::{Table, longest};
+use super::rows::Row;
 use super::settings::FileSettings;
 use super::source::SplitName;
 use crate::train::TrainError;
@@ -50,7 +52,7 @@ pub fn labelled_texts(
         },
         table => (table?, true),
     };
-    if matches!(config.task, TaskName::Classification | TaskName::MultipleChoice) {
+    if config.task == TaskName::Classification {
         whole_numbers(table.rows.iter_mut().filter(|row| !row.label.is_empty()));
     }
     let labels = has_labels.then(|| table.rows.iter().map(|row| row.label.clone()).collect());

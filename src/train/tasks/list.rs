@@ -45,8 +45,17 @@ pub fn label_names(task: TaskName, text: &str) -> BTreeSet<&str> {
     }
 }
 
-/// The target that a field of the label column stands for, given the number of each label name. The error says what is wrong
-/// with the field.
+/// A field of the label column as [`read_target`] expects it: the right one of `choices` becomes its number. The error says why
+/// the field is no label of the task, whatever labels other rows have.
+pub fn canonical_label(task: TaskName, text: &str, choices: &[String]) -> Result<String, String> {
+    match task {
+        TaskName::Regression => regression::read(text).map(|_| text.to_owned()),
+        TaskName::MultipleChoice => multiple_choice::place(text, choices).map(|place| place.to_string()),
+        TaskName::Classification | TaskName::MultiLabel | TaskName::Tokens | TaskName::MaskedLm => Ok(text.to_owned()),
+    }
+}
+
+/// The target that a canonical label stands for, given the number of each label name. The error says what is wrong with it.
 pub fn read_target(task: TaskName, text: &str, numbers: &BTreeMap<&str, u32>) -> Result<Target, String> {
     match task {
         TaskName::Classification => classification::read(text, numbers),
@@ -54,7 +63,7 @@ pub fn read_target(task: TaskName, text: &str, numbers: &BTreeMap<&str, u32>) ->
         TaskName::MultiLabel => multi_label::read(text, numbers),
         TaskName::Tokens => tokens::read(text, numbers),
         TaskName::MaskedLm => Ok(Target::Masked),
-        TaskName::MultipleChoice => multiple_choice::read(text, numbers),
+        TaskName::MultipleChoice => multiple_choice::read(text, numbers.len()),
     }
 }
 

@@ -13,7 +13,7 @@ mod target;
 mod task;
 mod tokens;
 
-pub use list::{label_names, of, predict, read_target};
+pub use list::{canonical_label, label_names, of, predict, read_target};
 pub use target::Target;
 pub use task::{ClassDetails, Evaluated, Task};
 pub use tokens::words;

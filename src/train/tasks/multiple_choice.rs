@@ -2,8 +2,6 @@
 //!
 //! The loss is the cross-entropy of the softmax over a question's choices, as in transformers' models for multiple choice.
 
-use std::collections::BTreeMap;
-
 use super::classification::cross_entropy;
 use super::target::Target;
 use super::task::{Evaluated, Task};
@@ -15,21 +13,36 @@ pub struct MultipleChoice {
     pub choices: usize,
 }
 
-/// The right choice that a field of the label column names: by its number from 0, or by the column that it stands in.
-pub(super) fn read(text: &str, numbers: &BTreeMap<&str, u32>) -> Result<Target, String> {
+/// The place of the right choice that a field of the label column names: by its number from 0, or by the column that it stands in.
+pub(super) fn place(text: &str, columns: &[String]) -> Result<usize, String> {
+    let number = text.parse::<f64>().ok().filter(|number| number.fract() == 0.0 && *number >= 0.0);
     // A number that could be both is never guessed at.
-    let are_named_by_numbers = numbers.keys().any(|name| name.parse::<u32>().is_ok());
-    let place = text.parse().ok().filter(|place| (*place as usize) < numbers.len());
-    let number = place.filter(|_| !are_named_by_numbers);
-    number.or(numbers.get(text).copied()).map(Target::Choice).ok_or_else(|| {
-        let last = numbers.len().saturating_sub(1);
-        let columns: Vec<&str> = numbers.keys().copied().collect();
-        format!(
-            "the label `{text}` names none of the {} choices; expected a number from 0 to {last}, or a column of data.choices ({})",
-            numbers.len(),
-            columns.join(", ")
-        )
+    let are_named_by_numbers = columns.iter().any(|name| name.parse::<u32>().is_ok());
+    let name = number.map_or_else(|| text.to_owned(), |number| number.to_string());
+    let named = columns.iter().position(|column| *column == text || are_named_by_numbers && *column == name);
+    let counted = number.map(|number| number as usize).filter(|place| !are_named_by_numbers && *place < columns.len());
+    named.or(counted).ok_or_else(|| {
+        let counts_from_1 = !are_named_by_numbers && number.is_some_and(|number| number as usize == columns.len());
+        let is_letter = text.len() == 1 && text.starts_with(|c: char| c.is_ascii_alphabetic());
+        let advice = if counts_from_1 {
+            "the first choice is 0, not 1: subtract 1 from every label".to_owned()
+        } else if is_letter {
+            "write 0 for the first letter, 1 for the second and so on, or give the columns of the choices these names"
+                .to_owned()
+        } else if are_named_by_numbers {
+            format!("expected a column of data.choices ({})", columns.join(", "))
+        } else {
+            let last = columns.len().saturating_sub(1);
+            format!("expected a number from 0 to {last}, or a column of data.choices ({})", columns.join(", "))
+        };
+        format!("the label `{text}` names none of the {} choices; {advice}", columns.len())
     })
+}
+
+/// The right choice by its number, of this many.
+pub(super) fn read(text: &str, choices: usize) -> Result<Target, String> {
+    let number = text.parse().ok().filter(|number| (*number as usize) < choices);
+    number.map(Target::Choice).ok_or_else(|| format!("the label `{text}` is none of the {choices} choices"))
 }
 
 /// The right choice of a question.
@@ -90,13 +103,25 @@ mod tests {
 
     #[test]
     fn a_label_is_a_number_or_a_column() {
-        let numbers = BTreeMap::from([("ending0", 0), ("ending1", 1)]);
-        assert_eq!(read("1", &numbers), Ok(Target::Choice(1)));
-        assert_eq!(read("ending0", &numbers), Ok(Target::Choice(0)));
+        let endings = ["ending0", "ending1"].map(str::to_owned);
+        assert_eq!(["1", "1.0", "ending1"].map(|label| place(label, &endings)), [Ok(1), Ok(1), Ok(1)]);
         // Where columns are named by numbers, a label is a name.
-        let named = BTreeMap::from([("1", 0), ("2", 1)]);
-        assert_eq!(read("1", &named), Ok(Target::Choice(0)));
-        assert!(read("0", &named).is_err());
-        insta::assert_snapshot!(read("2", &numbers).unwrap_err(), @"the label `2` names none of the 2 choices; expected a number from 0 to 1, or a column of data.choices (ending0, ending1)");
+        let named = ["1", "2"].map(str::to_owned);
+        assert_eq!(["1", "1.0", "2"].map(|label| place(label, &named)), [Ok(0), Ok(0), Ok(1)]);
+        let letters = ["A", "B"].map(str::to_owned);
+        assert_eq!(["A", "B", "1"].map(|label| place(label, &letters)), [Ok(0), Ok(1), Ok(1)]);
+        assert_eq!((read("1", 2), read("2", 2).is_err()), (Ok(Target::Choice(1)), true));
+    }
+
+    #[test]
+    fn a_label_that_names_no_choice_is_explained() {
+        let endings = ["ending0", "ending1"].map(str::to_owned);
+        let message = |label: &str| place(label, &endings).unwrap_err();
+        insta::assert_snapshot!(message("2"), @"the label `2` names none of the 2 choices; the first choice is 0, not 1: subtract 1 from every label");
+        insta::assert_snapshot!(message("B"), @"the label `B` names none of the 2 choices; write 0 for the first letter, 1 for the second and so on, or give the columns of the choices these names");
+        insta::assert_snapshot!(message("-1"), @"the label `-1` names none of the 2 choices; expected a number from 0 to 1, or a column of data.choices (ending0, ending1)");
+        insta::assert_snapshot!(message("0.5"), @"the label `0.5` names none of the 2 choices; expected a number from 0 to 1, or a column of data.choices (ending0, ending1)");
+        let named = ["1", "2"].map(str::to_owned);
+        insta::assert_snapshot!(place("0", &named).unwrap_err(), @"the label `0` names none of the 2 choices; expected a column of data.choices (1, 2)");
     }
 }

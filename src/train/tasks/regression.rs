@@ -17,6 +17,9 @@ pub struct Regression;
 pub(super) fn read(text: &str) -> Result<Target, String> {
     match text.parse::<f64>() {
         Ok(number) if number.is_finite() => Ok(Target::Number(number)),
+        Err(_) if text.replacen(',', ".", 1).parse::<f64>().is_ok() => {
+            Err(format!("the label `{text}` has a comma; write numbers with a decimal point, such as 3.5"))
+        }
         _ => Err(format!("the label `{text}` is not a number; `task: regression` expects numbers such as 3.5")),
     }
 }

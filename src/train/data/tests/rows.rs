@@ -1,0 +1,102 @@
+//! Rows, their labels and columns.
+
+use super::*;
+use crate::trial::{BadRows, ColumnNames, EvalSource, EvalTable};
+
+#[test]
+fn bad_rows_are_reported_together_or_skipped() {
+    let mut content = "text,label\ngood day,pos\nbad day,neg\nso glad,pos\nso sad,neg\n".to_owned();
+    content += "no label\n";
+    content += &"x,\n".repeat(25);
+    content += "y,NaN\n";
+    let message = loaded("a.csv", &content, |_| ()).unwrap_err();
+    assert_eq!(
+        message,
+        "FILE:6: the header has 2 columns, but this row has 1 fields; fields are missing; FILE:7: the label (column `label`) is \
+         empty (25 rows: lines 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, ... (5 more)); \
+         FILE:32: the label (column `label`) is `NaN`, which means that it is missing; `data.bad_rows: skip` leaves such rows \
+         out"
+    );
+    let skipped = |config: &mut DataConfig| config.bad_rows = BadRows::Skip;
+    assert_eq!(loaded("a.csv", &content, skipped).unwrap(), ROWS);
+}
+
+#[test]
+fn every_example_knows_its_line() {
+    let csv = "text,label\n\"good\nday\",pos\nbad day,neg\nso glad,pos\n\nso sad,neg\n";
+    let files = [file("a.csv", csv), file("b.csv", csv.replace("day", "evening"))];
+    let both = format!("{{{},{}}}", files[0].path, files[1].path);
+    let dataset = load(&config(&both), MODEL, &MemoryCache::default()).unwrap();
+    let mut found = 0;
+    for split in [&dataset.train, &dataset.eval] {
+        for (index, example) in split.examples.iter().enumerate() {
+            let (path, line) = split.origins.get(index).unwrap();
+            let content = std::fs::read_to_string(path).unwrap();
+            let text = content.lines().nth(line as usize - 1).unwrap();
+            let start = example.text.lines().next().unwrap();
+            assert!(text.trim_start_matches('"').starts_with(start), "{path}:{line} is `{text}`, not `{start}`");
+            found += 1;
+        }
+    }
+    assert_eq!(found, 8);
+    assert_eq!(dataset.train.origins.get(8), None);
+}
+
+#[test]
+fn text_may_be_several_columns_and_whole_floats_are_integers() {
+    let content = "title,body,label\ngood,day,1.0\nbad,day,0.0\nso,glad,1.0\nso,sad,0.0\n";
+    let joined = |config: &mut DataConfig| config.text = ColumnNames(vec!["title".into(), "body".into()]);
+    assert_eq!(loaded("a.csv", content, joined).unwrap(), ["0 bad day", "0 so sad", "1 good day", "1 so glad"]);
+    let versions = content.replace("1.0", "1.5");
+    assert_eq!(
+        loaded("a.csv", versions, joined).unwrap(),
+        ["0.0 bad day", "0.0 so sad", "1.5 good day", "1.5 so glad"]
+    );
+}
+
+#[test]
+fn an_eval_file_may_have_columns_of_its_own() {
+    let train = file("train.csv", "text,label\na,x\nb,y\n");
+    let eval = file("eval.csv", "sentence,target\nc,x\nd,y\n");
+    let with = |eval: EvalSource| load(&DataConfig { eval, ..config(&train.path) }, MODEL, &MemoryCache::default());
+    let message = with(EvalSource::File(eval.path.clone())).unwrap_err().to_string();
+    assert!(
+        message.ends_with("; if this file has other columns, write data.eval: {file: eval.csv, text: ..., label: ...}"),
+        "{message}"
+    );
+    let table = EvalTable {
+        file: eval.path.clone(),
+        text: Some("sentence".into()),
+        text_pair: None,
+        choices: None,
+        label: Some("target".into()),
+    };
+    assert_eq!(contents(&with(EvalSource::Table(table)).unwrap()), ["x a", "x c", "y b", "y d"]);
+}
+
+#[test]
+fn labels_of_the_eval_file_must_be_known() {
+    let train = file("train.tsv", "label\ttext\na\tx\nb\ty\n");
+    let eval = |content: &str| {
+        let eval = file("eval.tsv", content);
+        let config = DataConfig { eval: EvalSource::File(eval.path.clone()), ..config(&train.path) };
+        load(&config, MODEL, &MemoryCache::default()).map_err(|error| error.to_string().replace(&eval.path, "EVAL"))
+    };
+    let dataset = eval("label\ttext\nb\tz\n").unwrap();
+    assert_eq!(
+        (dataset.train.examples.len(), dataset.eval.examples.len(), dataset.eval.examples[0].target.stratum()),
+        (2, 1, 1)
+    );
+    assert_eq!(
+        eval("label\ttext\nb\tz\nc\tz\n").unwrap_err(),
+        "EVAL:3: the label `c` does not occur in the training data, which has `a`, `b`; remove such rows from this file, or add some to the training data"
+    );
+}
+
+#[test]
+fn json_numbers_and_booleans_become_label_text() {
+    let rows = [10, 9, 9, 10, 2, 2].map(|n| format!("{{\"text\":{n},\"label\":{n}}}\n"));
+    assert_eq!(load_file(&file("a.jsonl", rows.concat())).unwrap().labels, ["2", "9", "10"], "whole numbers by value");
+    let rows = [true, false, true, false].map(|b| format!("{{\"text\":\"x\",\"label\":{b}}}\n"));
+    assert_eq!(load_file(&file("a.jsonl", rows.concat())).unwrap().labels, ["false", "true"]);
+}
