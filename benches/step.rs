@@ -1,5 +1,5 @@
 //! The speed of a training step: tokens per second, the share of time in matrix products, their speed compared with the best
-//! that this machine reaches, and peak memory (of all cases so far). `cargo bench --bench step [-- tweets|64|128 ... --threads N --model DIR --json]`, with
+//! that this machine reaches, and peak memory (of all cases so far). `cargo bench --bench step [-- tweets|64|128 ... --threads N --precision bf16 --model DIR --json]`, with
 //! `CANDLE_NUM_THREADS=1 RAYON_NUM_THREADS=1 MIMALLOC_PURGE_DELAY=-1` as workers have it.
 //!
 //! Model: MiniLM-L6 (the embedded three layers, twice), batch 32, dropout 0.1, AdamW. Batches: the embedded tweets at their
@@ -16,7 +16,7 @@ use plateau::train::optim::Settings;
 use plateau::train::tasks::{self, Target};
 use plateau::train::{Cache, TrainError};
 use plateau::trial::{DataConfig, MICRO_BATCH_TOKENS, ModelConfig, Pooling, TrialConfig};
-use plateau_kernels::product::{Matrix, Write, product};
+use plateau_kernels::product::{Matrix, Packed, Precision, Right, Write};
 use plateau_random::{Purpose, Random};
 use safetensors::SafeTensors;
 
@@ -47,6 +47,7 @@ struct Wanted {
     model: Option<String>,
     poolings: Vec<Pooling>,
     threads: Vec<usize>,
+    precision: Precision,
     json: bool,
 }
 
@@ -57,6 +58,7 @@ impl Wanted {
             model: None,
             poolings: vec![Pooling::Mean, Pooling::Cls],
             threads: vec![1, 2],
+            precision: Precision::F32,
             json: false,
         };
         while let Some(argument) = arguments.next() {
@@ -65,6 +67,7 @@ impl Wanted {
                 "--model" => wanted.model = Some(value()?),
                 "--threads" => wanted.threads = vec![value()?.parse().map_err(|e| format!("--threads: {e}"))?],
                 "--pooling" => wanted.poolings = vec![pooling(&value()?)?],
+                "--precision" => wanted.precision = precision(&value()?)?,
                 "--json" => wanted.json = true,
                 // Cargo adds this argument itself.
                 "--bench" => {}
@@ -76,6 +79,10 @@ impl Wanted {
     }
 
     fn network(&self, pooling: Pooling) -> Result<Network, TrainError> {
+        Ok(self.exact_network(pooling)?.with_precision(self.precision))
+    }
+
+    fn exact_network(&self, pooling: Pooling) -> Result<Network, TrainError> {
         let Some(folder) = &self.model else { return six_layers(pooling) };
         let files = CheckpointFiles::read(folder)?;
         let weights: Vec<&[u8]> = files.weights.iter().map(AsRef::as_ref).collect();
@@ -92,10 +99,18 @@ fn pooling(name: &str) -> Result<Pooling, String> {
     }
 }
 
+fn precision(name: &str) -> Result<Precision, String> {
+    match name {
+        "f32" => Ok(Precision::F32),
+        "bf16" => Ok(Precision::Bf16),
+        other => Err(format!("--precision: unknown {other}")),
+    }
+}
+
 #[expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let wanted = Wanted::read(std::env::args().skip(1))?;
-    let peak = product_peak();
+    let peak = product_peak(wanted.precision);
     if !wanted.json {
         println!("matrix products at their best, one thread: {peak:.0} GFLOP/s");
         println!(
@@ -118,7 +133,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                     println!("{{\"ms\": {ms}, \"tokens\": {speed}, \"peak\": {memory}}}");
                     continue;
                 }
-                let mut alone = Products::default();
+                let mut alone = Products { precision: wanted.precision, ..Products::default() };
                 let products = timed.iter().map(|micro| alone.time(micro, pooling)).sum::<f64>() / STEPS as f64;
                 let rate = flops / products / 1e6;
                 println!(
@@ -199,6 +214,7 @@ fn operations(micro: &MicroBatch, pooling: Pooling) -> f64 {
 /// The matrix products of a step alone.
 #[derive(Default)]
 struct Products {
+    precision: Precision,
     a: Vec<f32>,
     b: Vec<f32>,
     out: Vec<f32>,
@@ -238,25 +254,25 @@ impl Products {
 
     /// y = x W^T, dx = dy W, dW = dy^T x.
     fn linear(&mut self, rows: usize, inputs: usize, outputs: usize) {
-        let Self { a, b, out } = self;
+        let Self { precision, a, b, out } = self;
         let (x, y, w) = (Matrix::new(a, rows, inputs), Matrix::new(a, rows, outputs), Matrix::new(b, outputs, inputs));
-        product(1.0, x, w.t(), out, outputs, Write::Replace);
-        product(1.0, y, w, out, inputs, Write::Replace);
-        product(1.0, y.t(), x, out, inputs, Write::Add);
+        precision.product(1.0, x, w.t(), out, outputs, Write::Replace);
+        precision.product(1.0, y, w, out, inputs, Write::Replace);
+        precision.product(1.0, y.t(), x, out, inputs, Write::Add);
     }
 
     /// Scores, context, and the gradients of values, weights, queries and keys, head by head.
     fn attention(&mut self, queries: usize, keys: usize) {
         let (_, width, _, heads) = SHAPE;
         let size = width / heads;
-        let Self { a, b, out } = self;
+        let Self { precision, a, b, out } = self;
         let (q, k) = (Matrix::strided(a, queries, size, width), Matrix::strided(b, keys, size, width));
         let weights = Matrix::new(a, queries, keys);
         for _ in 0..heads {
             for _ in 0..2 {
-                product(1.0, q, k.t(), out, keys, Write::Replace);
-                product(1.0, weights, k, out, width, Write::Replace);
-                product(1.0, weights.t(), q, out, width, Write::Replace);
+                precision.product(1.0, q, k.t(), out, keys, Write::Replace);
+                precision.product(1.0, weights, k, out, width, Write::Replace);
+                precision.product(1.0, weights.t(), q, out, width, Write::Replace);
             }
         }
     }
@@ -318,16 +334,18 @@ fn even(length: usize, k: u64) -> Vec<Arc<MicroBatch>> {
     split(&[length; BATCH], 1, MICRO_BATCH_TOKENS).into_iter().map(cut).collect()
 }
 
-/// GFLOP/s of the products of a feed-forward layer over 512 tokens, on one thread.
-fn product_peak() -> f64 {
+/// GFLOP/s of the products of a feed-forward layer over 512 tokens, on one thread. A bf16 weight is packed before.
+fn product_peak(precision: Precision) -> f64 {
     let (tokens, width, inner) = (512, 384, 1536);
     let (x, w) = (vec![0.5; tokens * width], vec![0.25; width * inner]);
     let mut y = vec![0.0; tokens * inner];
     let mut best = f64::INFINITY;
+    let (x, w) = (Matrix::new(&x, tokens, width), Matrix::new(&w, inner, width).t());
+    let packed = Packed::new(w);
+    let factor = if precision == Precision::Bf16 { Right::from(&packed) } else { w.into() };
     for _ in 0..200 {
         let start = Instant::now();
-        let (x, w) = (Matrix::new(&x, tokens, width), Matrix::new(&w, inner, width).t());
-        product(1.0, x, w, &mut y, inner, Write::Replace);
+        precision.product(1.0, x, factor, &mut y, inner, Write::Replace);
         best = best.min(start.elapsed().as_secs_f64());
     }
     2.0 * (tokens * width * inner) as f64 / best / 1e9

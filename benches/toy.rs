@@ -167,7 +167,7 @@ fn facts(spec: &SweepSpec) -> Facts {
             dropout: Some(0.1),
         },
     });
-    Facts { data: data.collect(), models: models.collect(), augmentations: Vec::new() }
+    Facts { data: data.collect(), models: models.collect(), augmentations: Vec::new(), ..Facts::default() }
 }
 
 /// Prints the lines of a run, and records the memory in use after each quarter of the trials.

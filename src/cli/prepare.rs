@@ -12,12 +12,12 @@ use super::sources::find_sources;
 use super::sweep_file::SweepFile;
 use crate::decide;
 use crate::event::{Event, KnownResult, Record};
-use crate::plan::{Facts, Plan, expand_after, known_results, probe_plan};
+use crate::plan::{Bf16Found, Facts, Plan, expand_after, known_results, probe_plan};
 use crate::run::{self, survey};
 use crate::spec::{self, Draft, Evaluation, Probing, Problem, RunConfig, StopAcross, SweepSpec};
 use crate::store::{self, Results, RunDir};
 use crate::train;
-use crate::trial::{Keep, Status, Trial};
+use crate::trial::{Device, Keep, Status, Trial};
 use crate::worker::DiskCache;
 
 /// A sweep that is ready to be run or planned.
@@ -82,11 +82,17 @@ fn prepare_file(
     let draft = spec::draft(&file.shown(), stem, &file.text, &arguments.set);
     let results = Results::new(&arguments.results)?;
     let cache = DeferredCache::new(DiskCache(results.cache()));
-    let (facts, missing) = find_sources(&draft, &file.path, &mut Inspector::new(&results, &cache))?;
+    let (mut facts, missing) = find_sources(&draft, &file.path, &mut Inspector::new(&results, &cache))?;
     let Draft { spec, mut problems, .. } = draft;
     problems.extend(missing);
-    if machine.is_some_and(|machine| machine.devices.is_none()) {
-        problems.extend(missing_device(&spec));
+    let given = machine.and_then(|machine| machine.devices.as_ref());
+    match decide::devices(given.unwrap_or(&spec.run.devices), &run::machine(train::available_devices())) {
+        Ok(devices) => facts.bf16 = bf16(&devices),
+        // Devices of the command line are checked later.
+        Err(error) if machine.is_some() && given.is_none() => {
+            problems.push(Problem::new(spec.run_place("devices"), error.to_string()));
+        }
+        Err(_) => {}
     }
     if !problems.is_empty() {
         return Err(spec.problems(problems).into());
@@ -137,10 +143,10 @@ fn known_of_others(
     Ok(known)
 }
 
-fn missing_device(spec: &SweepSpec) -> Option<Problem> {
-    let machine = run::machine(train::available_devices());
-    let error = decide::check_devices(&spec.run.devices, &machine).err()?;
-    Some(Problem::new(spec.run_place("devices"), error.to_string()))
+/// Whether all of these devices multiply bf16 factors.
+fn bf16(devices: &[Device]) -> Bf16Found {
+    let lacking = devices.iter().find_map(|device| train::lacks_for_bf16(*device));
+    lacking.map_or(Bf16Found::Available, Bf16Found::Lacking)
 }
 
 /// A sweep for the commands that only read its results.

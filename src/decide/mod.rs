@@ -19,4 +19,4 @@ pub use memory::MemoryBudget;
 pub use next_actions::{Action, Policy, decide};
 pub use overdue::{Pulse, overdue};
 pub use search_results::trial_result;
-pub use slots::{Machine, SlotError, check_devices, memory_limit, slots};
+pub use slots::{Machine, SlotError, devices, memory_limit, slots};

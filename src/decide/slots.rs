@@ -51,9 +51,10 @@ pub fn slots(
     Ok(devices.map(|(index, device)| Slot { index, device, threads }).collect())
 }
 
-/// Fails if the machine lacks the requested devices.
-pub fn check_devices(request: &Devices, machine: &Machine) -> Result<(), SlotError> {
-    accelerators(request, machine).map(drop)
+/// The devices on which trials run. Fails if the machine lacks the requested ones.
+pub fn devices(request: &Devices, machine: &Machine) -> Result<Vec<Device>, SlotError> {
+    let accelerators = accelerators(request, machine)?;
+    Ok(if accelerators.is_empty() { vec![Device::Cpu] } else { accelerators })
 }
 
 /// Bytes that all trials together may take: a part of the free memory, and at most what the user allows. None if neither is

@@ -1,8 +1,11 @@
 //! Mistakes that show only when a trial is complete and its data and checkpoint are known: a warm-up longer than the run, a
 //! schedule that lacks a parameter, or more frozen layers than the checkpoint has.
 
+use super::Bf16Found;
 use crate::spec::Problem;
-use crate::trial::{Augmentation, DataFacts, Extra, ModelFacts, Pooling, Scheduler, Translator, TrialConfig};
+use crate::trial::{
+    Augmentation, DataFacts, Extra, Key, ModelFacts, Pooling, PrecisionName, Scheduler, Translator, TrialConfig,
+};
 
 /// A mistake of a resolved configuration: its key, another key that it depends on, and what is wrong.
 pub(super) struct Mistake {
@@ -75,6 +78,17 @@ pub(super) fn mistakes(config: &TrialConfig, steps: u64, data: &DataFacts, model
         mistake("augmentation", "augmentation", what, hint);
     }
     mistakes
+}
+
+/// The mistake of a precision that the devices of the run do not have.
+pub(super) fn precision(config: &TrialConfig, bf16: &Bf16Found) -> Option<Mistake> {
+    let Bf16Found::Lacking(what) = bf16 else { return None };
+    (config.precision == PrecisionName::Bf16).then(|| Mistake {
+        key: Key::Precision.path(),
+        or_else: Key::Precision.path(),
+        what: format!("`precision: bf16` cannot be trained here: {what}"),
+        hint: "write `precision: auto`, which means f32 here, or f32".to_owned(),
+    })
 }
 
 /// The mistakes of modules that are added to an encoder.

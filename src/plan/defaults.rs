@@ -1,6 +1,7 @@
 //! Defaults that depend on other values: what the checkpoint decides, and the warm-up of schedules that rise on their own.
 
-use crate::trial::{FractionOrSteps, ModelFacts, Pooling, TaskName, TrialConfig};
+use super::Bf16Found;
+use crate::trial::{FractionOrSteps, ModelFacts, Pooling, PrecisionName, TaskName, TrialConfig};
 
 /// Fills in what the checkpoint and other keys decide where the sweep does not.
 pub(super) fn settle_model(config: &mut TrialConfig, model: &ModelFacts) {
@@ -17,6 +18,16 @@ pub(super) fn settle_model(config: &mut TrialConfig, model: &ModelFacts) {
     config.model.dropout = config.model.dropout.or(model.dropout);
     if let Some(patience) = &mut config.stop.patience {
         patience.metric.get_or_insert(config.metric);
+    }
+}
+
+/// Replaces `auto` by the precision that the devices of the run have.
+pub(super) fn settle_precision(config: &mut TrialConfig, bf16: &Bf16Found) {
+    if config.precision == PrecisionName::Auto {
+        config.precision = match bf16 {
+            Bf16Found::Available => PrecisionName::Bf16,
+            Bf16Found::Lacking(_) => PrecisionName::F32,
+        };
     }
 }
 

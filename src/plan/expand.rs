@@ -6,9 +6,9 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
-use super::defaults::{settle_model, settle_warmup};
+use super::defaults::{settle_model, settle_precision, settle_warmup};
 use super::identity::Identities;
-use super::{AugmentationFound, DataFound, Facts, ModelFound, check, idle, task};
+use super::{AugmentationFound, Bf16Found, DataFound, Facts, ModelFound, check, idle, task};
 use crate::search::{Draw, Point, SearchHistory};
 use crate::spec::{
     Arm, Choice, Factor, Place, Problem, Problems, Setting, SweepSpec, lookup, place_of, shown, source_key,
@@ -184,6 +184,7 @@ pub(super) struct Expansion<'s> {
     data: HashMap<String, &'s DataFound>,
     models: HashMap<&'s str, &'s ModelFound>,
     augmentations: &'s [AugmentationFound],
+    bf16: &'s Bf16Found,
     /// The sources of the previous trial.
     last: Option<(&'s DataFound, &'s ModelFound)>,
     columns: Vec<Column>,
@@ -210,6 +211,7 @@ impl<'s> Expansion<'s> {
             data: facts.data.iter().map(|found| (source_key(&found.written, &found.model), found)).collect(),
             models: facts.models.iter().map(|found| (found.written.as_str(), found)).collect(),
             augmentations: &facts.augmentations,
+            bf16: &facts.bf16,
             last: None,
             columns: columns(spec),
             trials: Vec::with_capacity(spec.size().min(RESERVED) as usize),
@@ -290,6 +292,7 @@ impl<'s> Expansion<'s> {
         };
         let model_facts = model.facts_of(&config.model);
         settle_model(&mut config, &model_facts);
+        settle_precision(&mut config, self.bf16);
         settle_warmup(&mut config, place(Key::Warmup.path()).is_some());
         // Most sweeps need the configuration as JSON only for its id.
         let json = LazyCell::new(|| serde_json::to_value(&config).unwrap_or_default());
@@ -300,7 +303,11 @@ impl<'s> Expansion<'s> {
         let first = self.trials.first().map(|trial| &trial.config);
         let unlike = first.and_then(|first| task::unlike_losses(first, &config, &self.spec.run.stop));
         let of_task = task::mistakes(&config, &data.facts).into_iter().chain(unlike);
-        for mistake in check::mistakes(&config, steps, &data.facts, &model_facts).into_iter().chain(of_task) {
+        for mistake in check::mistakes(&config, steps, &data.facts, &model_facts)
+            .into_iter()
+            .chain(of_task)
+            .chain(check::precision(&config, self.bf16))
+        {
             let at = place(mistake.key).or_else(|| place(mistake.or_else)).unwrap_or(Place::NOWHERE);
             self.problem(mistake.at(at));
         }

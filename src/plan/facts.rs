@@ -17,6 +17,17 @@ pub struct Facts {
     pub data: Vec<DataFound>,
     pub models: Vec<ModelFound>,
     pub augmentations: Vec<AugmentationFound>,
+    #[serde(default)]
+    pub bf16: Bf16Found,
+}
+
+/// Whether the devices of the run multiply bf16 factors faster than f32.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Bf16Found {
+    #[default]
+    Available,
+    /// What is missing, and where: `this processor has neither ...`.
+    Lacking(String),
 }
 
 impl Facts {

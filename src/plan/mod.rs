@@ -21,7 +21,7 @@ mod trials;
 pub use check::augmentation_mistakes;
 pub use estimate::{Estimate, PastTrial, PlanEstimate, estimate};
 pub use expand::Plan;
-pub use facts::{AugmentationFound, DataFound, Facts, ModelFound};
+pub use facts::{AugmentationFound, Bf16Found, DataFound, Facts, ModelFound};
 pub use probes::{ProbeRequest, approach, probe_plan, probes};
 pub use schedules::{PlannedSchedule, schedules};
 pub use search::{Difference, SearchPlan, SearchStep, Suggestion, known_results};

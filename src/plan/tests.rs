@@ -8,7 +8,7 @@ mod mistakes;
 mod properties;
 mod schedules;
 
-use super::{DataFound, Facts, ModelFound, Plan, expand};
+use super::{Bf16Found, DataFound, Facts, ModelFound, Plan, expand};
 use crate::spec::{SweepSpec, parse};
 use crate::trial::{AxisValue, DataFacts, DataReport, ModelFacts};
 
@@ -30,7 +30,7 @@ pub(crate) fn facts(spec: &SweepSpec) -> Facts {
         facts: ModelFacts { hash: format!("model {}", source.from), ..model_facts() },
         written: source.from,
     });
-    Facts { data: data.collect(), models: models.collect(), augmentations: Vec::new() }
+    Facts { data: data.collect(), models: models.collect(), augmentations: Vec::new(), bf16: Bf16Found::Available }
 }
 
 pub(super) fn data_facts() -> DataFacts {

@@ -17,7 +17,7 @@ fn arguments_of_other_programs_that_have_no_counterpart() {
     assert_snapshot!(mistakes("fp16: true\nreport_to: tensorboard\nmodel: {BF16: true}"), @"
         a.yaml:1:1: unknown key `fp16`
           1 | fp16: true
-            | ^^^^ training is in f32: leave it out
+            | ^^^^ leave it out; `precision` says how exactly matrices are multiplied
 
         a.yaml:2:1: unknown key `report_to`
           2 | report_to: tensorboard
@@ -25,7 +25,7 @@ fn arguments_of_other_programs_that_have_no_counterpart() {
 
         a.yaml:3:9: unknown key `model.BF16`
           3 | model: {BF16: true}
-            |         ^^^^ training is in f32: leave it out
+            |         ^^^^ leave it out; `precision` says how exactly matrices are multiplied
         ");
 }
 

@@ -43,8 +43,8 @@ pub(super) fn alias(name: &str) -> Option<&'static Alias> {
 
 /// Arguments of other programs that have no counterpart here, and why.
 const NEEDLESS: &[(&str, &str)] = &[
-    ("fp16", "training is in f32: leave it out"),
-    ("bf16", "training is in f32: leave it out"),
+    ("fp16", "leave it out; `precision` says how exactly matrices are multiplied"),
+    ("bf16", "leave it out; `precision` says how exactly matrices are multiplied"),
     ("logging_steps", "every step is logged: leave it out"),
     ("logging_strategy", "every step is logged: leave it out"),
     ("per_device_eval_batch_size", "it changes no result: leave it out"),

@@ -34,6 +34,9 @@ pub struct MadeBy {
     /// How often micro-batches were halved to save memory, in this attempt or in an attempt that it continues.
     #[serde(default, alias = "halvings")]
     pub micro_batch_splits: u32,
+    /// What multiplied the bf16 factors of a trial with `precision: bf16`, such as `amx_bf16`; units differ in rounding.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bf16_unit: Option<String>,
 }
 
 impl RunDir {

@@ -472,7 +472,7 @@ impl Classifier {
                 .par_iter()
                 .map(|batch| {
                     let batch = Arc::new(MicroBatch::pack(tokens, batch, |_| Target::Unknown, 0));
-                    Pass { model: self.model.clone(), batch, training: None }.predictions()
+                    Pass { model: self.model.clone(), batch, training: None, packed: Arc::default() }.predictions()
                 })
                 .collect::<Result<_, TrainError>>()?;
             let mut outputs = vec![Vec::new(); tokens.len()];

@@ -5,6 +5,7 @@ use candle_core::utils::{cuda_is_available, metal_is_available};
 
 use super::TrainError;
 use crate::trial::Device;
+use plateau_kernels::product::Bf16Unit;
 
 /// Opens a device.
 pub fn open(device: Device) -> Result<Opened, TrainError> {
@@ -41,6 +42,26 @@ pub fn available_devices() -> Vec<Device> {
     }
     devices.push(Device::Cpu);
     devices
+}
+
+/// What multiplies bf16 factors on a device: a feature of the processor, or the device itself.
+#[must_use]
+pub fn bf16_unit(device: Device) -> String {
+    match device {
+        Device::Cpu => Bf16Unit::of_this_machine().to_string(),
+        Device::Cuda(_) | Device::Metal(_) => device.to_string(),
+    }
+}
+
+/// What a device lacks for products in bf16 that are faster than those in f32. None: it lacks nothing.
+#[must_use]
+pub fn lacks_for_bf16(device: Device) -> Option<String> {
+    let is_slow = device == Device::Cpu && Bf16Unit::of_this_machine() == Bf16Unit::Emulated;
+    is_slow.then(|| {
+        "this processor has neither avx512_bf16 (AMD since Zen 4, Intel since Sapphire Rapids) nor amx_bf16, or the system hides \
+         them (see `flags` in /proc/cpuinfo)"
+            .to_owned()
+    })
 }
 
 #[cfg(test)]

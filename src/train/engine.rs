@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use super::TrainError;
 use super::batch::MicroBatch;
 use super::model::gradient_buffer::GradientBuffer;
-use super::model::{Backend, Network, Pass, Training};
+use super::model::{Backend, Network, PackedWeights, Pass, Training};
 use super::optim::{AdamW, Gradient, RowGradients, Settings};
 use super::tasks::Task;
 use crate::trial::{MAX_GRADIENT_BUFFERS, MICRO_BATCH_TOKENS};
@@ -97,7 +97,7 @@ impl Engine {
             buffer.clear();
         }
         let scale = 1.0 / batch.iter().map(|micro| micro.weight(&**objective.task)).sum::<f64>();
-        let model = &self.model;
+        let (model, packed) = (&self.model, Arc::new(PackedWeights::default()));
         let losses = run(&self.pool, width, interrupted, &|index, stop| {
             let mut losses = Vec::new();
             for micro in batch.iter().skip(index).step_by(width) {
@@ -106,7 +106,12 @@ impl Engine {
                 }
                 let Objective { random, task } = objective;
                 let training = Training { random, gradients: buffers[index].clone(), scale, task: task.clone() };
-                let pass = Pass { model: model.clone(), batch: micro.clone(), training: Some(training) };
+                let pass = Pass {
+                    model: model.clone(),
+                    batch: micro.clone(),
+                    training: Some(training),
+                    packed: packed.clone(),
+                };
                 losses.push(pass.train()?);
             }
             Ok(losses)
@@ -148,12 +153,15 @@ impl Engine {
 
     fn reduce_tensors(&self, buffer: &GradientBuffer, loss: f64) -> Result<Gradients, TrainError> {
         let tensors = buffer.take_tensors();
-        let mut squares = 0.0;
+        let mut squares = Vec::new();
         for (i, parameter) in self.model.parameters.iter().enumerate().filter(|(_, p)| p.trainable) {
             let gradient = tensors.get(&i).ok_or_else(|| no_gradient(&parameter.name))?;
-            squares += f64::from(gradient.sqr()?.sum_all()?.to_scalar::<f32>()?);
+            squares.push(gradient.sqr()?.sum_all()?);
         }
-        Ok(Gradients { loss, norm: squares.sqrt(), rows: RowGradients::default(), tensors })
+        // The host waits for the device once, not once for each parameter.
+        let squares = candle_core::Tensor::stack(&squares, 0)?.to_vec1::<f32>()?;
+        let norm = squares.into_iter().map(f64::from).sum::<f64>().sqrt();
+        Ok(Gradients { loss, norm, rows: RowGradients::default(), tensors })
     }
 
     /// Sum of squares of the gradient of parameter `i`; 0 if it has none.
@@ -227,14 +235,15 @@ impl Engine {
         } else {
             self.pool.current_num_threads().min(batches.len().max(1))
         };
-        let model = &self.model;
+        let (model, packed) = (&self.model, Arc::new(PackedWeights::default()));
         let results = run(&self.pool, width, interrupted, &|index, stop| {
             let mut results = Vec::new();
             for micro in batches.iter().skip(index).step_by(width) {
                 if stop.load(Ordering::Relaxed) {
                     break;
                 }
-                results.push(run_pass(Pass { model: model.clone(), batch: micro.clone(), training: None })?);
+                let pass = Pass { model: model.clone(), batch: micro.clone(), training: None, packed: packed.clone() };
+                results.push(run_pass(pass)?);
             }
             Ok(results)
         })?;

@@ -14,6 +14,7 @@ use super::model::operations::Rows;
 use super::model::{Backend, Network};
 use super::tasks::Target;
 use super::{Cache, TrainError};
+use plateau_kernels::product::Precision;
 
 /// Largest size in bytes of the cached output of a split. Above it, every step computes the output itself.
 const LIMIT: usize = 1 << 30;
@@ -97,6 +98,9 @@ fn key(model: &Network, tokens: &Tokens) -> Result<String, TrainError> {
     // The head decides whether there is a global token.
     let has_global = model.head.has_global_token();
     hash.update(format!("{:?} {} {rows:?} {has_global}", model.encoder, model.freeze).as_bytes());
+    if model.precision != Precision::F32 {
+        hash.update(format!("{:?}", model.precision).as_bytes());
+    }
     for parameter in model.parameters.iter().filter(|parameter| parameter.depth + model.freeze > model.shape().layers) {
         hash.update(parameter.name.as_bytes());
         hash.update(&write(&parameter.value.flatten_all()?.to_vec1::<f32>()?));

@@ -39,7 +39,7 @@ pub mod weights;
 mod windows;
 
 pub use data::{check_data, data_facts, data_size, locate_data, locate_model};
-pub use device::available_devices;
+pub use device::{available_devices, bf16_unit, lacks_for_bf16};
 pub use engine::micro_batch_tokens;
 pub use error::{KeyFault, TrainError};
 pub use facts::model_facts;

@@ -7,7 +7,8 @@ use super::model::Network;
 use super::model::head::Outputs;
 use super::source_check::SourceCheck;
 use super::{TrainError, augment, checkpoint, data, device, engine, fit, frozen, optim, peft, schedule};
-use crate::trial::{Outcome, Probe, TaskName, TrialConfig, steps_per_epoch};
+use crate::trial::{Outcome, PrecisionName, Probe, TaskName, TrialConfig, steps_per_epoch};
+use plateau_kernels::product::Precision;
 
 /// Trains one trial. The verdicts of the outcome are left empty; the analysis fills them in.
 pub fn train(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainError> {
@@ -112,5 +113,17 @@ fn load_model(
         }
         weights.push(&adapter.weights);
     }
-    Network::load(&files.config, &weights, &config.model, outputs, config.seed, device)
+    let network = Network::load(&files.config, &weights, &config.model, outputs, config.seed, device)?;
+    Ok(network.with_precision(precision(config.precision)?))
+}
+
+/// The precision of the products of a trial.
+pub(super) fn precision(name: PrecisionName) -> Result<Precision, TrainError> {
+    match name {
+        PrecisionName::F32 => Ok(Precision::F32),
+        PrecisionName::Bf16 => Ok(Precision::Bf16),
+        PrecisionName::Auto => Err(TrainError::Input(
+            "precision: auto is no precision of a trial; the plan decides between f32 and bf16".into(),
+        )),
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use tokenizers::Tokenizer;
 
 use super::augment::{AugmentContext, Augmenter};
@@ -17,6 +17,7 @@ use super::model::gradient_buffer::GradientBuffer;
 use super::model::head::{Head, Outputs};
 use super::model::{Network, Pass, Training, architectures};
 use super::optim::{RowGradients, Settings};
+use super::pipeline::precision;
 use super::tasks::{self, Evaluated, Target, Task};
 use super::{Cache, Sink, fit};
 use crate::trial::{
@@ -141,6 +142,7 @@ impl Checkpoint {
             &Device::Cpu,
         )
         .unwrap()
+        .with_precision(precision(config.precision).unwrap())
     }
 
     pub fn engine(&self, config: &TrialConfig, classes: usize, threads: usize) -> Engine {
@@ -388,14 +390,15 @@ pub fn gradients_of(model: Network, micro: &MicroBatch, task: Arc<dyn Task>) -> 
     let scale = 1.0 / micro.weight(&*task);
     let random = Random::new(3, Purpose::Dropout).at(9);
     let training = Training { random, gradients: buffer.clone(), scale, task };
-    let pass = Pass { model: model.clone(), batch: Arc::new(micro.clone()), training: Some(training) };
+    let pass =
+        Pass { model: model.clone(), batch: Arc::new(micro.clone()), training: Some(training), packed: Arc::default() };
     let loss = pass.train().unwrap();
     let width = model.shape().embeddings.width;
     let tensors = buffer.take_tensors();
     let rows = RowGradients::sum(&buffer.take_token_gradients(), width);
     let gradient = |i: usize| -> Option<Vec<f64>> {
         if let Some(tensor) = tensors.get(&i) {
-            return Some(tensor.flatten_all().unwrap().to_vec1().unwrap());
+            return Some(tensor.flatten_all().unwrap().to_dtype(DType::F64).unwrap().to_vec1().unwrap());
         }
         if i == model.shape().embeddings.tokens && !rows.ids.is_empty() {
             let mut dense = vec![0.0; model.parameters[i].value.elem_count()];

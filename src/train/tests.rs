@@ -13,8 +13,8 @@ use super::optim::Settings as OptimizerSettings;
 use super::testing::{Checkpoint, NoCache, Recorder, config, dataset, dataset_of, fixture, train};
 use super::weights::{WeightType, convert};
 use crate::trial::{
-    Architecture, FractionOrSteps, Keep, Length, LoraConfig, LstmPooling, Metric, Patience, Pooling, ProbeKind, Status,
-    TaskName, TrialConfig, Vectors,
+    Architecture, FractionOrSteps, Keep, Length, LoraConfig, LstmPooling, Metric, Patience, Pooling, PrecisionName,
+    ProbeKind, Status, TaskName, TrialConfig, Vectors,
 };
 
 fn tiny(eval: usize) -> (Checkpoint, Dataset) {
@@ -84,6 +84,27 @@ fn the_numbers_are_the_same_bits_on_any_number_of_threads() {
         assert_eq!(one.diagnostics, many.diagnostics, "{threads} threads");
         assert_eq!(tensors(&one.states[0].2), tensors(&many.states[0].2), "{threads} threads");
     }
+}
+
+#[test]
+fn bf16_has_the_same_bits_on_any_number_of_threads_and_after_a_resume() {
+    let config = TrialConfig { precision: PrecisionName::Bf16, ..busy() };
+    let (one, exact) = (run(&config, 1), run(&busy(), 1));
+    assert_ne!(one.metrics, exact.metrics, "nothing was rounded");
+    for (rounded, exact) in one.metrics.iter().zip(&exact.metrics) {
+        assert!((rounded.train_loss - exact.train_loss).abs() < 0.02 * exact.train_loss, "{rounded:?} {exact:?}");
+    }
+    let many = run(&config, 3);
+    assert_eq!((&one.metrics, &one.evals), (&many.metrics, &many.evals));
+    assert_eq!(tensors(&one.states[0].2), tensors(&many.states[0].2));
+    let (checkpoint, data) = tiny(40);
+    let mut kept = Recorder { stop_after: Some(4), keep: Some(Keep::Last), ..Recorder::default() };
+    train(&config, &data, &mut checkpoint.engine(&config, 3, 2), None, &mut kept).unwrap_err();
+    kept.stop_after = None;
+    let (_, _, state) = kept.states.pop().unwrap();
+    train(&config, &data, &mut checkpoint.engine(&config, 3, 2), Some(&state), &mut kept).unwrap();
+    assert_eq!((&one.metrics, &one.evals), (&kept.metrics, &kept.evals));
+    assert_eq!(tensors(&one.states[0].2), tensors(&kept.states[0].2));
 }
 
 /// With less memory, batches are split into more pieces and added in fewer buffers.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AdaptersConfig, Architecture, Augmentation, EmbeddingsConfig, Extra, FractionOrSteps, Length, LoraConfig,
-    LossConfig, Metric, Probe, ProbeKind, Scheduler, TaskName, Windows,
+    LossConfig, Metric, PrecisionName, Probe, ProbeKind, Scheduler, TaskName, Windows,
 };
 
 /// Everything that determines the numbers of a trial. Two equal configurations over equal data give equal bits.
@@ -39,6 +39,8 @@ pub struct TrialConfig {
     pub length: Length,
     /// Fraction of an epoch, or optimizer steps, between evaluations.
     pub eval_every: FractionOrSteps,
+    #[serde(default)]
+    pub precision: PrecisionName,
     /// Of the head initialisation, shuffling, dropout and augmentation.
     pub seed: u64,
     /// Ranks configurations, chooses the best checkpoint, and drives early stopping.
@@ -69,6 +71,7 @@ impl Default for TrialConfig {
             grad_accumulation: 1,
             length: Length::Epochs(3.0),
             eval_every: FractionOrSteps(0.25),
+            precision: PrecisionName::default(),
             seed: 42,
             metric: Metric::default(),
             stop: StopRules::default(),

@@ -13,6 +13,7 @@ pub enum Key {
     Epochs,
     Steps,
     EvalEvery,
+    Precision,
     /// The trial's seed. Reports group trials by every other key.
     Seed,
     /// The trial's part of a cross-validation. Like the seed, it repeats a configuration.
@@ -26,7 +27,7 @@ pub enum Key {
 }
 
 impl Key {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::LearningRate,
         Self::Warmup,
         Self::Scheduler,
@@ -37,6 +38,7 @@ impl Key {
         Self::Epochs,
         Self::Steps,
         Self::EvalEvery,
+        Self::Precision,
         Self::Seed,
         Self::Fold,
         Self::RowLimit,
@@ -65,6 +67,7 @@ impl Key {
             Self::Epochs => "epochs",
             Self::Steps => "steps",
             Self::EvalEvery => "eval_every",
+            Self::Precision => "precision",
             Self::Seed => "seed",
             Self::Fold => "data.fold",
             Self::RowLimit => "data.limit",

@@ -19,7 +19,7 @@ use crate::store::{
     read_curve, read_state,
 };
 use crate::train::{self, Job, Sink, TrainError};
-use crate::trial::{EvalRow, MetricRow, Outcome};
+use crate::trial::{EvalRow, MetricRow, Outcome, PrecisionName};
 
 /// How long a worker waits until an earlier attempt releases the files of the trial.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -160,5 +160,7 @@ fn made_by(assignment: &Assignment, before: Option<&TrialRecord>) -> MadeBy {
         git_commit: assignment.git_commit.clone(),
         parameters: assignment.parameters,
         micro_batch_splits: assignment.micro_batch_splits.max(splits_before),
+        bf16_unit: (assignment.trial.config.precision == PrecisionName::Bf16)
+            .then(|| train::bf16_unit(assignment.device)),
     }
 }

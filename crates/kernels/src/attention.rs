@@ -10,7 +10,7 @@ use super::disentangled::{Relative, Room, Sums, add_gradients, add_terms};
 
 use super::dropout::{Dropout, Mask};
 use super::math::exp;
-use super::product::{Matrix, Write, product};
+use super::product::{Matrix, Precision, Write};
 use super::vector::{max_of, simd, sum_of};
 
 /// The inputs: `q` is `[queries, width]`, `k` and `v` are `[tokens, width]`. The heads lie side by side in `width`.
@@ -40,6 +40,8 @@ pub struct Inputs<'a> {
     pub relative: Option<Relative<'a>>,
     /// Dropout of the attention weights.
     pub dropout: Option<&'a Dropout>,
+    /// Of the products.
+    pub precision: Precision,
 }
 
 /// A bias of the score of query i and key j for each head and each distance i - j.
@@ -222,10 +224,10 @@ pub fn forward(inputs: Inputs<'_>) -> (Vec<f32>, Vec<f32>) {
         let q = Matrix::strided(&inputs.q[tile.query..], n, size, width);
         let k = Matrix::strided(&inputs.k[tile.key..], s, size, width);
         let v = Matrix::strided(&inputs.v[tile.key..], s, size, width);
-        product(inputs.scale(), q, k.t(), &mut weights[lead..], columns, Write::Replace);
+        inputs.precision.product(inputs.scale(), q, k.t(), &mut weights[lead..], columns, Write::Replace);
         if let Some(first) = tile.first_key {
             let k = Matrix::strided(&inputs.k[first..], 1, size, width);
-            product(inputs.scale(), q, k.t(), weights, columns, Write::Replace);
+            inputs.precision.product(inputs.scale(), q, k.t(), weights, columns, Write::Replace);
         }
         if let Some(relative) = inputs.relative {
             let relative = relative.of_head(tile.head * size, tile.positions(inputs), inputs.scale());
@@ -245,10 +247,17 @@ pub fn forward(inputs: Inputs<'_>) -> (Vec<f32>, Vec<f32>) {
             &weights[..]
         };
         let seen = Matrix::strided(&factors[lead..], n, s, columns);
-        product(1.0, seen, v, &mut context[tile.query..], width, Write::Replace);
+        inputs.precision.product(1.0, seen, v, &mut context[tile.query..], width, Write::Replace);
         if let Some(first) = tile.first_key {
             let v = Matrix::strided(&inputs.v[first..], 1, size, width);
-            product(1.0, Matrix::strided(factors, n, 1, columns), v, &mut context[tile.query..], width, Write::Add);
+            inputs.precision.product(
+                1.0,
+                Matrix::strided(factors, n, 1, columns),
+                v,
+                &mut context[tile.query..],
+                width,
+                Write::Add,
+            );
         }
     }
     (context, weights)
@@ -291,27 +300,27 @@ pub fn backward(inputs: Inputs<'_>, weights: &[f32], dcontext: &[f32]) -> Gradie
             weights
         };
         let seen = Matrix::strided(&factors[lead..], n, s, columns);
-        product(1.0, seen.t(), dcontext, &mut out.v[tile.key..], width, inputs.write());
+        inputs.precision.product(1.0, seen.t(), dcontext, &mut out.v[tile.key..], width, inputs.write());
         dscores.resize(n * columns, 0.0);
-        product(1.0, dcontext, v.t(), &mut dscores[lead..], columns, Write::Replace);
+        inputs.precision.product(1.0, dcontext, v.t(), &mut dscores[lead..], columns, Write::Replace);
         if let Some(first) = tile.first_key {
             let seen = Matrix::strided(factors, n, 1, columns);
-            product(1.0, seen.t(), dcontext, &mut out.v[first..], width, Write::Add);
+            inputs.precision.product(1.0, seen.t(), dcontext, &mut out.v[first..], width, Write::Add);
             let v = Matrix::strided(&inputs.v[first..], 1, size, width);
-            product(1.0, dcontext, v.t(), &mut dscores, columns, Write::Replace);
+            inputs.precision.product(1.0, dcontext, v.t(), &mut dscores, columns, Write::Replace);
         }
         backward_softmax(weights, columns, tile.mask, &mut dscores);
         if let Some(bias) = inputs.bias {
             add_bias_gradient(&dscores, &tile, inputs, bias, &mut out.bias);
         }
         let seen = Matrix::strided(&dscores[lead..], n, s, columns);
-        product(scale, seen, k, &mut out.q[tile.query..], width, Write::Replace);
-        product(scale, seen.t(), q, &mut out.k[tile.key..], width, inputs.write());
+        inputs.precision.product(scale, seen, k, &mut out.q[tile.query..], width, Write::Replace);
+        inputs.precision.product(scale, seen.t(), q, &mut out.k[tile.key..], width, inputs.write());
         if let Some(first) = tile.first_key {
             let seen = Matrix::strided(&dscores, n, 1, columns);
             let k = Matrix::strided(&inputs.k[first..], 1, size, width);
-            product(scale, seen, k, &mut out.q[tile.query..], width, Write::Add);
-            product(scale, seen.t(), q, &mut out.k[first..], width, Write::Add);
+            inputs.precision.product(scale, seen, k, &mut out.q[tile.query..], width, Write::Add);
+            inputs.precision.product(scale, seen.t(), q, &mut out.k[first..], width, Write::Add);
         }
         if let Some(relative) = inputs.relative {
             let relative = relative.of_head(tile.head * size, tile.positions(inputs), scale);

@@ -3,7 +3,7 @@
 //! The score of query i and key j gets `q_i . K[r]` and `k_j . Q[r]`, where r is the row of the distance i - j in two tables. Products with
 //! all rows that a tile needs come first, and each score then takes its element.
 
-use super::product::{Matrix, Write, product};
+use super::product::{Matrix, Precision, Write};
 
 /// The tables of distances.
 #[derive(Clone, Copy)]
@@ -15,6 +15,8 @@ pub struct Relative<'a> {
     pub keys: Option<&'a [f32]>,
     /// The queries of distances, `[rows, width]`.
     pub queries: Option<&'a [f32]>,
+    /// Of the products.
+    pub precision: Precision,
 }
 
 impl<'a> Relative<'a> {
@@ -95,7 +97,7 @@ pub(super) fn add_terms(scores: &mut [f32], tokens: [Matrix<'_>; 2], terms: Head
         let width = tokens.row_stride();
         let table = Matrix::strided(&table[terms.start(width)..], terms.count, tokens.columns(), width);
         products.resize(tokens.rows() * terms.count, 0.0);
-        product(terms.scale, tokens, table.t(), products, terms.count, Write::Replace);
+        terms.tables.precision.product(terms.scale, tokens, table.t(), products, terms.count, Write::Replace);
         terms.places(by_key, |score, place| scores[score] += products[place]);
     }
 }
@@ -118,7 +120,7 @@ pub(super) fn add_gradients(
         terms.places(by_key, |score, place| gradients[place] += dscores[score]);
         let gradient = Matrix::new(gradients, tokens.rows(), terms.count);
         let table = Matrix::strided(&table[start..], terms.count, tokens.columns(), width);
-        product(terms.scale, gradient, table, dtokens, width, Write::Add);
-        product(terms.scale, gradient.t(), tokens, &mut dtable[start..], width, Write::Add);
+        terms.tables.precision.product(terms.scale, gradient, table, dtokens, width, Write::Add);
+        terms.tables.precision.product(terms.scale, gradient.t(), tokens, &mut dtable[start..], width, Write::Add);
     }
 }

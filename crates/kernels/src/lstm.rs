@@ -5,7 +5,7 @@
 //! length, so the sequences of a step are the first ones of the step before, and each step is one matrix product. All other
 //! products cover all tokens at once.
 
-use super::linear;
+use super::linear::{self, Weight};
 use super::math::{exp, tanh};
 use super::product::{Matrix, Write, fresh_product, product};
 use super::vector::simd;
@@ -95,7 +95,7 @@ pub struct Saved {
 pub fn forward(x: &[f32], weights: Weights<'_>, order: &Order, y: &mut [f32], stride: usize) -> Saved {
     let size = weights.size();
     let bias: Vec<f32> = weights.input_bias.iter().zip(weights.hidden_bias).map(|(a, b)| a + b).collect();
-    let mut gates = order.gather(&linear::forward(x, weights.input, &bias), 4 * size, 4 * size);
+    let mut gates = order.gather(&linear::forward(x, Weight::new(weights.input, 4 * size), &bias), 4 * size, 4 * size);
     let mut cells = vec![0.0; order.rows.len() * size];
     let mut outputs = vec![0.0; order.rows.len() * size];
     let recurrent = Matrix::new(weights.hidden, 4 * size, size).t();

@@ -9,11 +9,11 @@ use super::convolution::{self, Kernel};
 use super::disentangled::Relative;
 use super::dropout::{Dropout, Mask};
 use super::first_attention::{self, FirstInputs};
-use super::linear;
+use super::linear::{self, Weight};
 use super::lstm::{self, Order, Weights};
 use super::norm::{self, LayerNorm, Site};
 use super::pool;
-use super::product::Write;
+use super::product::{Precision, Write};
 use super::rotary::Rotation;
 use plateau_random::{Purpose, Random};
 
@@ -123,7 +123,7 @@ fn plain_attention(q: &[f64], k: &[f64], v: &[f64], bias: &[f64], tables: [&[f64
                 let position = |token: usize| inputs.positions[keys[0] as usize + token];
                 let score = |j: usize| {
                     let tokens = (0..size).map(|i| at(q, query, i) * at(k, key(j), i)).sum::<f64>();
-                    let Some(Relative { rows, limit, keys, queries }) = inputs.relative else { return tokens };
+                    let Some(Relative { rows, limit, keys, queries, .. }) = inputs.relative else { return tokens };
                     let place = rows[(inputs.query_positions[query] + limit - position(j)) as usize] as usize;
                     let keys =
                         keys.map_or(0.0, |_| (0..size).map(|i| at(q, query, i) * relative(0, place, head, i)).sum());
@@ -159,10 +159,10 @@ proptest! {
     fn linear_is_its_formula(rows in 1usize..7, inputs in 1usize..20, outputs in 1usize..20, seed in any::<u64>()) {
         let (x, w, b) = (normals(seed, rows * inputs), normals(seed ^ 1, outputs * inputs), normals(seed ^ 2, outputs));
         let c = normals(seed ^ 3, rows * outputs);
-        close("y", &linear::forward(&x, &w, &b), &plain_linear(&wide(&x), &wide(&w), &wide(&b)));
+        close("y", &linear::forward(&x, Weight::new(&w, outputs), &b), &plain_linear(&wide(&x), &wide(&w), &wide(&b)));
         let (mut dx, mut dw, mut db) = (vec![9.0; x.len()], vec![1.0; w.len()], vec![1.0; b.len()]);
-        linear::backward_input(&c, &w, outputs, &mut dx, Write::Replace);
-        linear::backward_weight(&c, &x, outputs, &mut dw, Write::Add);
+        linear::backward_input(&c, Weight::new(&w, outputs), &mut dx, Write::Replace);
+        linear::backward_weight(Precision::F32, &c, &x, outputs, &mut dw, Write::Add);
         linear::backward_bias(&c, &mut db, Write::Add);
         dw.iter_mut().chain(&mut db).for_each(|d| *d -= 1.0);
         close("dx", &dx, &slopes(&x, |x| dot(&c, &plain_linear(x, &wide(&w), &wide(&b)))));
@@ -222,12 +222,15 @@ proptest! {
         let weight = |i: u64| normals(seed ^ i, width * columns);
         let bias = |i: u64| normals(seed ^ i, width);
         let (key, value, value_bias) = (weight(2), weight(3), bias(4));
-        let (k, v) = (linear::forward(&x, &key, &bias(5)), linear::forward(&x, &value, &value_bias));
+        let (k, v) = (
+            linear::forward(&x, Weight::new(&key, width), &bias(5)),
+            linear::forward(&x, Weight::new(&value, width), &value_bias),
+        );
         let queries: Vec<u32> = (0..=lengths.len() as u32).collect();
         let inputs = Inputs {
             q: &q, k: &k, v: &v, heads, width, queries: &queries, keys: &keys, query_positions: &[], positions: &[], window: None,
             sees_first: false, bias: None, relative: None,
-            dropout: None,
+            dropout: None, precision: Precision::F32,
         };
         let (expected, _) = attention::forward(inputs);
         let first = FirstInputs {
@@ -258,7 +261,7 @@ proptest! {
         let bias = DistanceBias { limit: 4, values: normals(seed ^ 4, 9 * heads) };
         let inputs = Inputs {
             q: &q, k: &k, v: &v, heads, width, queries: &queries, keys: &keys, query_positions: &query_positions, positions: &positions, window,
-            sees_first, bias: biased.then_some(&bias), relative: None, dropout: dropout.as_ref(),
+            sees_first, bias: biased.then_some(&bias), relative: None, dropout: dropout.as_ref(), precision: Precision::F32,
         };
         let [wq, wk, wv, wb] = [&q, &k, &v, &bias.values].map(|x| wide(x));
         let (context, weights) = attention::forward(inputs);
@@ -297,11 +300,11 @@ proptest! {
         let rows: Vec<u32> = (-8i32..=8).map(|distance| (distance.clamp(-6, 6).div_euclid(2) + 4) as u32).collect();
         let (table_k, table_q) = (normals(seed ^ 4, buckets * width), normals(seed ^ 5, buckets * width));
         let relative =
-            Relative { rows: &rows, limit, keys: terms.0.then_some(&table_k), queries: terms.1.then_some(&table_q) };
+            Relative { rows: &rows, limit, keys: terms.0.then_some(&table_k), queries: terms.1.then_some(&table_q), precision: Precision::F32 };
         let inputs = Inputs {
             q: &q, k: &k, v: &v, heads, width, queries: &queries, keys: &keys, query_positions: &query_positions,
             positions: &positions, window: None, sees_first: false, bias: None, relative: Some(relative),
-            dropout: dropout.as_ref(),
+            dropout: dropout.as_ref(), precision: Precision::F32,
         };
         let [wq, wk, wv, wtk, wtq] = [&q, &k, &v, &table_k, &table_q].map(|x| wide(x));
         let plain = |q: &[f64], k: &[f64], tables: [&[f64]; 2]| plain_attention(q, k, &wv, &[], tables, inputs);
@@ -344,6 +347,7 @@ fn attention_in_windows_is_its_formula_in_every_block() {
             bias: None,
             relative: None,
             dropout: dropout.as_ref(),
+            precision: Precision::F32,
         };
         let [wq, wk, wv] = [&q, &k, &v].map(|x| wide(x));
         let (context, weights) = attention::forward(inputs);
@@ -402,6 +406,7 @@ fn a_saturated_softmax_has_no_subnormal_weights() {
         sees_first: false,
         bias: None,
         dropout: None,
+        precision: Precision::F32,
     };
     let (context, weights) = attention::forward(inputs);
     close("context", &context, &plain_attention(&wide(&q), &wide(&k), &wide(&v), &[], NONE, inputs));
@@ -502,7 +507,7 @@ proptest! {
         close("y", &y, &exact(&wide(&x), all()));
         let d = lstm::backward(&dy, size, weights, &order, saved);
         let mut dx = vec![0.0; x.len()];
-        linear::backward_input(&d.gates, input, 4 * size, &mut dx, Write::Replace);
+        linear::backward_input(&d.gates, Weight::new(input, 4 * size), &mut dx, Write::Replace);
         close("dx", &dx, &slopes(&x, |x| dot(&dy, &exact(x, all()))));
         let slopes_of = |i: usize| slopes(&parameters[i], |values| {
             let mut moved = all();
@@ -510,7 +515,7 @@ proptest! {
             dot(&dy, &exact(&wide(&x), moved))
         });
         let mut dinput = vec![0.0; input.len()];
-        linear::backward_weight(&d.gates, &x, 4 * size, &mut dinput, Write::Replace);
+        linear::backward_weight(Precision::F32, &d.gates, &x, 4 * size, &mut dinput, Write::Replace);
         close("dinput", &dinput, &slopes_of(0));
         close("dhidden", &d.hidden, &slopes_of(1));
         let mut dbias = vec![0.0; 4 * size];

@@ -3,8 +3,9 @@
 use insta::assert_snapshot;
 
 use super::{facts, ids, plan};
-use crate::plan::expand;
+use crate::plan::{Bf16Found, Facts, expand};
 use crate::spec::parse;
+use crate::trial::PrecisionName;
 
 #[test]
 fn ids_know_what_a_trial_is_not_how_it_was_written() {
@@ -57,6 +58,31 @@ fn moving_a_folder_keeps_ids() {
     };
     assert_eq!(planned("x", "content"), planned("y", "content"));
     assert_ne!(planned("x", "content"), planned("x", "other"));
+}
+
+#[test]
+fn a_precision_is_part_of_the_id_and_auto_is_what_the_devices_have() {
+    let of = |text: &str, bf16: Bf16Found| {
+        let spec = parse("a.yaml", "a", text, &[]).unwrap();
+        expand(&spec, &Facts { bf16, ..facts(&spec) }).map(|plan| {
+            let trials = plan.trials.iter();
+            trials.map(|trial| (trial.id.clone(), trial.config.precision)).collect::<Vec<_>>()
+        })
+    };
+    let lacking = || Bf16Found::Lacking("this processor lacks it".into());
+    let [(exact, _)] = &of("", lacking()).unwrap()[..] else { panic!("one trial") };
+    let [(rounded, _)] = &of("precision: bf16", Bf16Found::Available).unwrap()[..] else { panic!("one trial") };
+    assert_ne!(rounded, exact);
+    assert_eq!(of("precision: f32", Bf16Found::Available).unwrap(), [(exact.clone(), PrecisionName::F32)]);
+    assert_eq!(of("precision: auto", Bf16Found::Available).unwrap(), [(rounded.clone(), PrecisionName::Bf16)]);
+    assert_eq!(of("precision: auto", lacking()).unwrap(), [(exact.clone(), PrecisionName::F32)]);
+    let both = of("grid: {precision: [f32, bf16, auto]}", Bf16Found::Available).unwrap();
+    assert_eq!(both.iter().map(|(id, _)| id).collect::<Vec<_>>(), [exact, rounded]);
+    assert_snapshot!(of("grid: {precision: [f32, bf16]}", lacking()).unwrap_err(), @"
+    a.yaml:1:25: `precision: bf16` cannot be trained here: this processor lacks it
+      1 | grid: {precision: [f32, bf16]}
+        |                         ^^^^ write `precision: auto`, which means f32 here, or f32
+    ");
 }
 
 #[test]

@@ -178,6 +178,18 @@ pub(super) static KEYS: &[Key] = &[
         doc: Doc { about: "Examples per optimizer step.", unit: "examples", example: "16" },
     },
     Key {
+        path: Role::Precision.path(),
+        kind: Kind::Choice(&["f32", "bf16", "auto"]),
+        put: |c, v| put(&mut c.precision, v),
+        doc: Doc {
+            about: "`bf16`: the factors of the matrix products of linear layers and of attention are rounded to bf16; sums, weights, \
+                    the optimizer, LayerNorm, softmax and the loss stay f32. It needs a processor with AVX512_BF16 or AMX, or a GPU. \
+                    `auto`: `bf16` where the devices of the run have it, else `f32`.",
+            unit: "",
+            example: "bf16",
+        },
+    },
+    Key {
         path: "grad_accumulation",
         kind: COUNT,
         put: |c, v| put(&mut c.grad_accumulation, v),

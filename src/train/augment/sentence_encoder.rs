@@ -51,7 +51,9 @@ impl SentenceEncoder {
             let last = first + fits.count().max(1);
             let chosen: Vec<u32> = (first as u32..last as u32).collect();
             let batch = Arc::new(MicroBatch::pack(tokens, &chosen, |_| Target::Unknown, 0));
-            let vectors = Pass { model: self.model.clone(), batch: batch.clone(), training: None }.vectors()?;
+            let vectors =
+                Pass { model: self.model.clone(), batch: batch.clone(), training: None, packed: Arc::default() }
+                    .vectors()?;
             let rows = batch.offsets.windows(2);
             all.extend(rows.map(|w| vectors[w[0] as usize * width..w[1] as usize * width].to_vec()));
             first = last;

@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use candle_core::{D, Error, Result, Tensor};
+use candle_core::{D, DType, Device, Error, Result, Tensor};
 
 use super::operations::{
     Attention, Convolution, DistanceTables, Embeddings, Linear, LowRank, Lstm, LstmDirection, Norm, Operations, Place,
@@ -17,6 +17,7 @@ use super::pass::Pass;
 use crate::train::batch::Mix;
 use plateau_kernels::activation::Activation;
 use plateau_kernels::dropout::Dropout;
+use plateau_kernels::product::Precision;
 use plateau_kernels::rotary::Rotation;
 
 /// The operations of one pass.
@@ -46,6 +47,14 @@ impl<'a> DeviceBackend<'a> {
 
     fn value(&self, parameter: usize) -> &'a Tensor {
         self.pass.model.parameters[parameter].value.as_tensor()
+    }
+
+    /// `a b`. In bf16 both factors and the result are rounded; the device sums in f32.
+    fn product(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+        match self.pass.model.precision {
+            Precision::F32 => a.matmul(b),
+            Precision::Bf16 => a.to_dtype(DType::BF16)?.matmul(&b.to_dtype(DType::BF16)?)?.to_dtype(a.dtype()),
+        }
     }
 
     fn rows(&self, table: usize, ids: impl Iterator<Item = u32>) -> Result<Tensor> {
@@ -129,7 +138,7 @@ impl<'a> DeviceBackend<'a> {
             .flat_map(|w| (0..longest as u32).map(move |i| if i < w[1] - w[0] { 0.0 } else { -1e9 }))
             .collect();
         let mask = Tensor::from_vec(mask, (sequences, 1, 1, longest), q.device())?.to_dtype(q.dtype())?;
-        let mut scores = q.matmul(&k.transpose(2, 3)?.contiguous()?)?;
+        let mut scores = self.product(&q, &k.transpose(2, 3)?.contiguous()?)?;
         let mut parts = size;
         if let Some(tables) = tables {
             parts *= 1 + tables.terms();
@@ -147,7 +156,8 @@ impl<'a> DeviceBackend<'a> {
             Some(dropout) => (&weights * self.weight_factors(&dropout, heads, longest, &weights)?)?,
             None => weights,
         };
-        let context = weights.matmul(&v)?.transpose(1, 2)?.contiguous()?.reshape((sequences * longest, width))?;
+        let context =
+            self.product(&weights, &v)?.transpose(1, 2)?.contiguous()?.reshape((sequences * longest, width))?;
         let kept: Vec<u32> = queries
             .offsets
             .windows(2)
@@ -287,7 +297,8 @@ fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
 
 /// `[sequences, 1]`.
 fn shares(mix: &Mix, like: &Tensor) -> Result<Tensor> {
-    Tensor::new(&*mix.shares, like.device())?.to_dtype(like.dtype())?.unsqueeze(1)
+    // Converted on the CPU, because Metal has no f64.
+    Tensor::new(&*mix.shares, &Device::Cpu)?.to_dtype(like.dtype())?.to_device(like.device())?.unsqueeze(1)
 }
 
 impl Operations for DeviceBackend<'_> {
@@ -326,10 +337,11 @@ impl Operations for DeviceBackend<'_> {
     fn linear(&mut self, x: &Tensor, layer: Linear) -> Result<Tensor> {
         // The weight of a convolution has three dimensions.
         let weight = self.value(layer.weight).flatten_from(1)?.narrow(0, layer.first, layer.outputs)?;
-        let mut y = x.matmul(&weight.t()?)?;
+        let mut y = self.product(x, &weight.t()?)?;
         if let Some(LowRank { a, b, scale }) = layer.low_rank {
             let b = self.value(b).narrow(0, layer.first, layer.outputs)?;
-            y = (y + (x.matmul(&self.value(a).t()?)?.matmul(&b.t()?)? * scale)?)?;
+            let inner = self.product(x, &self.value(a).t()?)?;
+            y = (y + (self.product(&inner, &b.t()?)? * scale)?)?;
         }
         match layer.bias {
             Some(bias) => y.broadcast_add(&self.value(bias).narrow(0, layer.first, layer.outputs)?),

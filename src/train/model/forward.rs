@@ -1,6 +1,6 @@
 //! The forward and the backward pass of a network, the same for all architectures.
 
-use candle_core::{DType, Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor};
 
 use super::device_backend::DeviceBackend;
 use super::host::host;
@@ -57,7 +57,9 @@ impl Pass {
             Backend::Candle => {
                 let mut device = DeviceBackend::new(&self);
                 let outputs = self.forward(&mut device)?;
-                let values: Vec<f64> = outputs.detach().to_dtype(DType::F64)?.flatten_all()?.to_vec1()?;
+                // Metal has no f64.
+                let values = outputs.detach().to_device(&Device::Cpu)?.to_dtype(DType::F64)?.flatten_all()?;
+                let values: Vec<f64> = values.to_vec1()?;
                 let (loss, gradient) = self.loss(training, &values);
                 device.backward(&outputs, gradient)?;
                 Ok(loss)

@@ -31,6 +31,7 @@ mod mpnet;
 pub mod network;
 pub mod new_network;
 pub mod operations;
+mod packed_weights;
 pub mod parameters;
 pub mod pass;
 mod roberta;
@@ -44,5 +45,6 @@ mod transformer_layer;
 mod tests;
 
 pub use network::{Backend, Network};
+pub use packed_weights::PackedWeights;
 pub use parameters::Parameter;
 pub use pass::{Pass, Training};

@@ -13,6 +13,7 @@ use super::parameters::{self, LoadSettings, Parameter, Tensors, Trained};
 use crate::train::TrainError;
 use crate::train::data::Tokens;
 use crate::trial::{Extra, LinearModule, ModelConfig, Pooling, Vectors};
+use plateau_kernels::product::Precision;
 
 /// What runs the operations of a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +39,8 @@ pub struct Network {
     pub device: Device,
     pub dtype: DType,
     pub backend: Backend,
+    /// Of the products of linear layers and of attention.
+    pub precision: Precision,
 }
 
 impl Network {
@@ -116,7 +119,25 @@ impl Network {
         let backend = if device.is_cpu() { Backend::Kernels } else { Backend::Candle };
         let (freeze, device, outputs) = (wanted.freeze, device.clone(), head.outputs());
         let modules = declarations.modules;
-        Ok(Self { encoder, head, parameters, modules, dropout, freeze, outputs, device, dtype, backend })
+        Ok(Self {
+            encoder,
+            head,
+            parameters,
+            modules,
+            dropout,
+            freeze,
+            outputs,
+            device,
+            dtype,
+            backend,
+            precision: Precision::F32,
+        })
+    }
+
+    /// The same network with products of another precision.
+    #[must_use]
+    pub fn with_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
     }
 
     pub fn shape(&self) -> &Shape {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::gradient_buffer::GradientBuffer;
 use super::network::Network;
 use super::operations::{DropoutKind, Place, PlaceDepth, Rows};
+use super::packed_weights::PackedWeights;
 use crate::train::batch::{MicroBatch, Mix};
 use crate::train::tasks::Task;
 use plateau_kernels::dropout::Dropout;
@@ -17,6 +18,7 @@ pub struct Pass {
     pub batch: Arc<MicroBatch>,
     /// None in evaluation: there is no dropout and no backward pass.
     pub training: Option<Training>,
+    pub packed: Arc<PackedWeights>,
 }
 
 /// What a training pass needs beside the micro-batch.

@@ -19,10 +19,10 @@ use super::network::Network;
 use super::operations::{Linear, LowRank, LstmDirection, Norm};
 use super::parameters::Parameter;
 use super::pass::Pass;
-use plateau_kernels::linear;
+use plateau_kernels::linear::{self, Direction, Weight};
 use plateau_kernels::lstm::{self, Weights};
 use plateau_kernels::norm::{self, Normed};
-use plateau_kernels::product::Write;
+use plateau_kernels::product::{Precision, Write};
 use plateau_kernels::vector::add;
 
 /// The backward pass of an operation: takes the gradient of its output and adds the gradients of its inputs.
@@ -135,16 +135,14 @@ impl<'a> Gradients<'a> {
     /// Adds the gradient of a linear layer's input `x`, given the gradient of its output.
     fn add_linear_input(&mut self, x: TensorId, layer: Linear, dy: &[f32]) -> Result<()> {
         let Some(&number) = self.numbers.get(&x) else { return Ok(()) };
-        let model = self.model();
-        let weight = model.weight(layer)?;
-        match &mut self.values[number] {
-            Some(sum) => linear::backward_input(dy, &weight, layer.outputs, sum, Write::Add),
-            empty => *empty = Some(linear::fresh_input_gradient(dy, &weight, layer.outputs)),
-        }
-        if let (Some(low_rank), Some(sum)) = (model.low_rank(layer)?, &mut self.values[number]) {
+        let value = &mut self.values[number];
+        self.pass.with_weight(layer, Direction::Backward, |weight| match &mut *value {
+            Some(sum) => linear::backward_input(dy, weight, sum, Write::Add),
+            empty => *empty = Some(linear::fresh_input_gradient(dy, weight)),
+        })?;
+        if let (Some(low_rank), Some(sum)) = (self.pass.model.low_rank(layer)?, value) {
             let change = low_rank.change();
-            let inner = change.inner_gradient(dy);
-            linear::backward_input(&inner, change.a, change.rank, sum, Write::Add);
+            change.backward_input(&change.inner_gradient(dy), sum);
         }
         Ok(())
     }
@@ -156,8 +154,10 @@ impl<'a> Gradients<'a> {
             self.add_rows(bias, layer, |sums, write| linear::backward_bias(dy, sums, write));
         }
         let Some(x) = &input.values else { return Ok(()) };
-        let x = host(x)?;
-        self.add_rows(layer.weight, layer, |sums, write| linear::backward_weight(dy, &x, outputs, sums, write));
+        let (x, precision) = (host(x)?, self.model().precision);
+        self.add_rows(layer.weight, layer, |sums, write| {
+            linear::backward_weight(precision, dy, &x, outputs, sums, write);
+        });
         if let (Some(low_rank), Some(LowRank { a, b, .. })) = (self.model().low_rank(layer)?, layer.low_rank) {
             let change = low_rank.change();
             self.add_rows(b, layer, |sums, write| change.backward_b(dy, &x, sums, write));
@@ -165,7 +165,7 @@ impl<'a> Gradients<'a> {
                 let inner = change.inner_gradient(dy);
                 let mut gradient = self.buffer.parameter(a);
                 let (sums, write) = gradient.target();
-                linear::backward_weight(&inner, &x, change.rank, sums, write);
+                linear::backward_weight(precision, &inner, &x, change.rank, sums, write);
             }
         }
         Ok(())
@@ -212,10 +212,10 @@ impl<'a> Gradients<'a> {
         }
         if let Some(mut gradient) = trained(direction.input) {
             let (sums, write) = gradient.target();
-            linear::backward_weight(dgates, x, outputs, sums, write);
+            linear::backward_weight(Precision::F32, dgates, x, outputs, sums, write);
         }
         if let Some(dx) = dx {
-            linear::backward_input(dgates, &model.values(direction.input)?, outputs, dx, Write::Add);
+            linear::backward_input(dgates, Weight::new(&model.values(direction.input)?, outputs), dx, Write::Add);
         }
         Ok(())
     }
@@ -263,25 +263,8 @@ impl Network {
     fn low_rank(&self, layer: Linear) -> Result<Option<LowRankValues<'_>>> {
         let Some(LowRank { a, b, scale }) = layer.low_rank else { return Ok(None) };
         let rank = self.parameters[a].value.dim(0)?;
-        Ok(Some(LowRankValues { a: self.values(a)?, b: self.rows_of(b, layer)?, rank, scale: scale as f32 }))
-    }
-
-    /// `x W^T` of a linear layer, for callers that add the bias in their next pass over the result.
-    fn multiply(&self, x: &[f32], layer: Linear) -> Result<Vec<f32>> {
-        let mut y = linear::forward_without_bias(x, &self.weight(layer)?, layer.outputs);
-        if let Some(low_rank) = self.low_rank(layer)? {
-            low_rank.change().forward(x, &mut y);
-        }
-        Ok(y)
-    }
-
-    /// `x W^T + b` of a linear layer.
-    fn apply(&self, x: &[f32], layer: Linear) -> Result<Vec<f32>> {
-        let mut y = linear::forward(x, &self.weight(layer)?, &self.bias(layer)?);
-        if let Some(low_rank) = self.low_rank(layer)? {
-            low_rank.change().forward(x, &mut y);
-        }
-        Ok(y)
+        let (a, b, precision) = (self.values(a)?, self.rows_of(b, layer)?, self.precision);
+        Ok(Some(LowRankValues { a, b, rank, scale: scale as f32, precision }))
     }
 
     /// The bias of a linear layer.
@@ -309,17 +292,48 @@ impl Network {
     }
 }
 
+impl Pass {
+    /// `x W^T` of a linear layer, for callers that add the bias in their next pass over the result.
+    fn multiply(&self, x: &[f32], layer: Linear) -> Result<Vec<f32>> {
+        let y = self.with_weight(layer, Direction::Forward, |weight| linear::forward_without_bias(x, weight))?;
+        self.add_low_rank(x, layer, y)
+    }
+
+    /// `x W^T + b` of a linear layer.
+    fn apply(&self, x: &[f32], layer: Linear) -> Result<Vec<f32>> {
+        let bias = self.model.bias(layer)?;
+        let y = self.with_weight(layer, Direction::Forward, |weight| linear::forward(x, weight, &bias))?;
+        self.add_low_rank(x, layer, y)
+    }
+
+    fn add_low_rank(&self, x: &[f32], layer: Linear, mut y: Vec<f32>) -> Result<Vec<f32>> {
+        if let Some(low_rank) = self.model.low_rank(layer)? {
+            low_rank.change().forward(x, &mut y);
+        }
+        Ok(y)
+    }
+
+    /// Calls `f` with the weight of a layer for products in one direction.
+    fn with_weight<R>(&self, layer: Linear, direction: Direction, f: impl FnOnce(Weight<'_>) -> R) -> Result<R> {
+        let values = self.model.weight(layer)?;
+        let weight = Weight { precision: self.model.precision, ..Weight::new(&values, layer.outputs) };
+        let packed = self.packed.of(layer, direction, || weight.pack(direction));
+        Ok(f(Weight { packed: packed.get().and_then(Option::as_ref), ..weight }))
+    }
+}
+
 /// The change of a linear layer's weight.
 struct LowRankValues<'a> {
     a: Host<'a>,
     b: Values<'a>,
     rank: usize,
     scale: f32,
+    precision: Precision,
 }
 
 impl LowRankValues<'_> {
     fn change(&self) -> linear::LowRank<'_> {
-        linear::LowRank { a: &self.a, b: &self.b, rank: self.rank, scale: self.scale }
+        linear::LowRank { a: &self.a, b: &self.b, rank: self.rank, scale: self.scale, precision: self.precision }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::train::batch::{MicroBatch, Mix};
 use crate::train::tasks::Target;
 use crate::train::testing::{Checkpoint, Gradients, batch, classification, config, gradients};
 use crate::trial::{AdapterActivation, AdaptersConfig, Extra, LoraConfig, LstmPooling, ModelConfig, Pooling};
+use plateau_kernels::product::Precision;
 use plateau_random::{Purpose, Random};
 
 fn both(checkpoint: &Checkpoint, model: &ModelConfig, micro: &MicroBatch, smoothing: f64) -> (Gradients, Gradients) {
@@ -149,6 +150,34 @@ proptest! {
         let checkpoint = Checkpoint::of_model(json, &wanted, seed);
         // The changes make the weights larger, and rounding errors grow with them.
         agree_within(1e-4, both(&checkpoint, &wanted, &batch(seed, &lengths, 50, 3), 0.0));
+    }
+}
+
+/// A BERT whose weights are large enough to be packed.
+const WIDE: &str = r#"{"model_type": "bert", "vocab_size": 50, "hidden_size": 128, "num_hidden_layers": 2,
+    "num_attention_heads": 4, "intermediate_size": 256, "max_position_embeddings": 80}"#;
+
+/// The candle backend rounds factors and results, as torch's autocast does. The kernels round only factors.
+#[test]
+fn gradients_in_bf16_are_close_to_those_in_f64() {
+    let wanted = ModelConfig { pooling: Some(Pooling::Mean), dropout: Some(0.1), ..config().model };
+    let checkpoint = Checkpoint::of_architecture(WIDE, Pooling::Mean, 4);
+    let load = |dtype| {
+        Network::load_as(&checkpoint.config, &[&checkpoint.weights], &wanted, 3, 5, &Device::Cpu, dtype).unwrap()
+    };
+    for lengths in [vec![64, 3, 70, 17], vec![70; 5]] {
+        let micro = batch(2, &lengths, 50, 3);
+        let all = |network: Network| -> Vec<f64> {
+            gradients(network, &micro, 0.0).1.into_iter().filter_map(|(_, gradient)| gradient).flatten().collect()
+        };
+        let exact = all(Network { backend: Backend::Candle, ..load(DType::F64) });
+        let norm = |values: &[f64]| values.iter().map(|x| x * x).sum::<f64>().sqrt();
+        let [ours, autocast] = [Backend::Kernels, Backend::Candle].map(|backend| {
+            let rounded = all(Network { backend, ..load(DType::F32).with_precision(Precision::Bf16) });
+            let off: Vec<f64> = rounded.iter().zip(&exact).map(|(a, b)| a - b).collect();
+            norm(&off) / norm(&exact)
+        });
+        assert!(ours > 1e-4 && ours < 1.2 * autocast && autocast < 0.1, "{ours} and {autocast}");
     }
 }
 
@@ -329,8 +358,12 @@ fn a_frozen_part_has_no_gradient_and_no_dropout() {
         scale: 1.0,
         task: classification(3, 0.0),
     };
-    let pass =
-        Pass { model: Arc::new(load(&model)), batch: Arc::new(batch(1, &[5, 9], 50, 3)), training: Some(training) };
+    let pass = Pass {
+        model: Arc::new(load(&model)),
+        batch: Arc::new(batch(1, &[5, 9], 50, 3)),
+        training: Some(training),
+        packed: Arc::default(),
+    };
     for place in
         [Place::EMBEDDINGS, Place::attention(0, 0), Place::attention_output(0, 0), Place::feed_forward_output(0, 0)]
     {
@@ -360,8 +393,9 @@ fn mixing_is_of_pooled_outputs_and_labels_and_in_training_alone() {
     close(loss(&mixed([1, 0], [0.0, 0.0])), loss(&plain));
     assert!((loss(&mixed([1, 0], [0.5, 0.5])) - loss(&plain)).abs() > 1e-4);
     let model = Arc::new(checkpoint.network(&settings, 3));
-    let score =
-        |batch: MicroBatch| Pass { model: model.clone(), batch: Arc::new(batch), training: None }.logits().unwrap();
+    let score = |batch: MicroBatch| {
+        Pass { model: model.clone(), batch: Arc::new(batch), training: None, packed: Arc::default() }.logits().unwrap()
+    };
     assert_eq!(score(mixed([1, 0], [0.5, 0.5])), score(plain.clone()));
 }
 
@@ -374,7 +408,7 @@ fn predictions_equal_the_logits() {
         settings.model.pooling = Some(pooling);
         let model = Arc::new(checkpoint.network(&settings, 3));
         let batch = Arc::new(batch(4, &[12, 1, 7], 8192, 3));
-        let pass = || Pass { model: model.clone(), batch: batch.clone(), training: None };
+        let pass = || Pass { model: model.clone(), batch: batch.clone(), training: None, packed: Arc::default() };
         let (logits, predictions) = (pass().logits().unwrap(), pass().predictions().unwrap());
         assert_eq!(logits.len(), predictions.len());
         for (logit, prediction) in logits.iter().zip(&predictions) {
@@ -413,7 +447,9 @@ fn removed_tokens_are_masked_in_attention_and_input() {
     let pooled = hidden.index_select(&rows, 0).unwrap().mean_keepdim(0).unwrap();
     let classifier = value(&model, "classifier.weight");
     let expected: Vec<f32> = pooled.matmul(&classifier.t().unwrap()).unwrap().flatten_all().unwrap().to_vec1().unwrap();
-    let ours = Pass { model: Arc::new(model), batch: Arc::new(part), training: None }.logits().unwrap();
+    let ours = Pass { model: Arc::new(model), batch: Arc::new(part), training: None, packed: Arc::default() }
+        .logits()
+        .unwrap();
     for (a, b) in ours.iter().zip(&expected) {
         assert!((a - b).abs() < 1e-5, "{ours:?} instead of {expected:?}");
     }
@@ -444,7 +480,9 @@ fn the_encoder_equals_candle_transformers() {
         expected
             .extend(pooled.matmul(&classifier.t().unwrap()).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap());
     }
-    let ours = Pass { model: Arc::new(model), batch: Arc::new(micro), training: None }.logits().unwrap();
+    let ours = Pass { model: Arc::new(model), batch: Arc::new(micro), training: None, packed: Arc::default() }
+        .logits()
+        .unwrap();
     for (a, b) in ours.iter().zip(&expected) {
         assert!((a - b).abs() < 1e-5, "{ours:?} instead of {expected:?}");
     }
@@ -459,8 +497,11 @@ fn sequences_packed_together_score_as_alone() {
         let model = Arc::new(checkpoint.network(&settings, 3));
         let lengths = [3, 11, 1, 20];
         let whole = batch(6, &lengths, 50, 3);
-        let score =
-            |batch: MicroBatch| Pass { model: model.clone(), batch: Arc::new(batch), training: None }.logits().unwrap();
+        let score = |batch: MicroBatch| {
+            Pass { model: model.clone(), batch: Arc::new(batch), training: None, packed: Arc::default() }
+                .logits()
+                .unwrap()
+        };
         let together = score(whole.clone());
         for (s, alone) in together.chunks(3).enumerate() {
             let span = whole.offsets[s] as usize..whole.offsets[s + 1] as usize;
@@ -489,8 +530,11 @@ fn sequences_of_every_architecture_score_together_as_alone() {
         let wanted = ModelConfig { pooling: Some(Pooling::Pooler), ..config().model };
         let model = Network::load(&checkpoint.config, &[&checkpoint.weights], &wanted, 3, 5, &Device::Cpu).unwrap();
         let model = Arc::new(model);
-        let score =
-            |batch: MicroBatch| Pass { model: model.clone(), batch: Arc::new(batch), training: None }.logits().unwrap();
+        let score = |batch: MicroBatch| {
+            Pass { model: model.clone(), batch: Arc::new(batch), training: None, packed: Arc::default() }
+                .logits()
+                .unwrap()
+        };
         let whole = batch(6, &[3, 11, 1, 20], 50, 3);
         for (s, together) in score(whole.clone()).chunks(3).enumerate() {
             let span = whole.offsets[s] as usize..whole.offsets[s + 1] as usize;

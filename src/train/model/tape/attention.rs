@@ -50,6 +50,7 @@ impl Settings<'_> {
             limit: tables.limit as u32,
             keys: values.keys.as_deref(),
             queries: values.queries.as_deref(),
+            precision: self.pass.model.precision,
         });
         Ok(f(Inputs {
             q: &q,
@@ -66,6 +67,7 @@ impl Settings<'_> {
             bias: self.bias.as_ref().map(|(_, bias)| bias),
             relative,
             dropout: self.dropout.as_ref(),
+            precision: self.pass.model.precision,
         }))
     }
 

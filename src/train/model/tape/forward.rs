@@ -102,7 +102,7 @@ impl Operations for Tape<'_> {
     }
 
     fn linear(&mut self, x: &Tensor, layer: Linear) -> Result<Tensor> {
-        let y = self.model().apply(&host(x)?, layer)?;
+        let y = self.pass.apply(&host(x)?, layer)?;
         let input = Input::new(x, &[layer], self.model());
         self.result(y, layer.outputs, &[x], &parameters([layer]), move |gradients, dy| {
             gradients.add_layer(input, layer, &dy)
@@ -110,7 +110,7 @@ impl Operations for Tape<'_> {
     }
 
     fn dense(&mut self, x: &Tensor, layer: Linear, activation: Activation) -> Result<Tensor> {
-        let mut product = self.model().multiply(&host(x)?, layer)?;
+        let mut product = self.pass.multiply(&host(x)?, layer)?;
         if self.pass.training.is_none() {
             activation.apply(&mut product, &self.model().bias(layer)?);
             return self.value(product, layer.outputs);
@@ -126,12 +126,12 @@ impl Operations for Tape<'_> {
     }
 
     fn gate(&mut self, x: &Tensor, values: Linear, gates: Linear, activation: Activation) -> Result<Tensor> {
-        let model = self.model();
+        let (pass, model) = (self.pass, self.model());
         let (mut slopes, activated, opened) = {
             let x = host(x)?;
-            let mut slopes = model.multiply(&x, values)?;
+            let mut slopes = pass.multiply(&x, values)?;
             let activated = activation.forward(&mut slopes, &model.bias(values)?);
-            (slopes, activated, model.apply(&x, gates)?)
+            (slopes, activated, pass.apply(&x, gates)?)
         };
         let y = activation::gate(&activated, &opened);
         let input = Input::new(x, &[values, gates], model);
@@ -232,7 +232,7 @@ impl Operations for Tape<'_> {
         let linear_bias = model.bias(layer)?;
         let (norm_weight, norm_bias) = model.affine(norm)?;
         let width = norm_weight.len();
-        let mut y = model.multiply(&host(x)?, layer)?;
+        let mut y = self.pass.multiply(&host(x)?, layer)?;
         let affine = LayerNorm { weight: &norm_weight, bias: &norm_bias, epsilon: norm.epsilon as f32 };
         if self.pass.training.is_none() {
             norm::apply_to_sum(&mut y, &linear_bias, &host(residual)?, affine);
