@@ -91,7 +91,9 @@ pub fn describe(case: &Case<'_>) -> String {
     if case.config().is_none() && case.measured.train.len() < limit::FEWEST_TAIL_POINTS {
         parts.push("log more often (logging_steps: 10) to see the course of the training loss".into());
     }
-    format!("too short to judge: {}", parts.join("; "))
+    // Three evaluations, or a few training losses, show a course, if no trend.
+    let shows_a_course = evaluations(case).len() >= 3 || finite(&case.measured.train).len() >= limit::FEWEST_BLOCKS;
+    format!("{}: {}", if shows_a_course { "a short log" } else { "too short to judge" }, parts.join("; "))
 }
 
 fn training(case: &Case<'_>) -> String {
@@ -100,7 +102,19 @@ fn training(case: &Case<'_>) -> String {
         [] => "no training loss".into(),
         [only] => format!("one training loss, {only:.3}"),
         [first, .., last] => {
-            let course = format!("{} training losses, from {first:.3} to {last:.3}", losses.len());
+            let course = match losses.len() {
+                2..limit::FEWEST_BLOCKS => format!("{} training losses, from {first:.3} to {last:.3}", losses.len()),
+                count => {
+                    let third = count / 3;
+                    let (start, end) = (median(&losses[..third]), median(&losses[count - third..]));
+                    let verb = match end / start {
+                        ratio if ratio < limit::POOR_FALL => "falls",
+                        ratio if ratio > 1.0 / limit::POOR_FALL => "rises",
+                        _ => "hardly moves",
+                    };
+                    format!("the training loss {verb}, from {first:.3} to {last:.3} over {count} losses")
+                }
+            };
             if leaps(&losses) {
                 return format!(
                     "{course}; the last one leaps far above all others: a spike, or a divergence that begins"
@@ -226,7 +240,7 @@ mod tests {
         let text = |train: &[f64], eval: &[f64]| with_case(&measured(train, eval, &[]), describe);
         insta::assert_snapshot!(text(&[0.6, 0.3], &[]), @"too short to judge: 2 training losses, from 0.600 to 0.300; no evaluation, so overfitting cannot be seen (eval_strategy: epoch adds them); log more often (logging_steps: 10) to see the course of the training loss");
         insta::assert_snapshot!(text(&[0.6], &[0.5]), @"too short to judge: one training loss, 0.600; one evaluation, 0.500 at step 100, which shows no course; log more often (logging_steps: 10) to see the course of the training loss");
-        insta::assert_snapshot!(text(&[0.6, 0.3, 0.2], &[0.5, 0.4, 0.35]), @"too short to judge: 3 training losses, from 0.600 to 0.200; the eval loss goes from 0.500 to 0.350 over 3 evaluations: likely still improving: train longer; log more often (logging_steps: 10) to see the course of the training loss");
+        insta::assert_snapshot!(text(&[0.6, 0.3, 0.2], &[0.5, 0.4, 0.35]), @"a short log: 3 training losses, from 0.600 to 0.200; the eval loss goes from 0.500 to 0.350 over 3 evaluations: likely still improving: train longer; log more often (logging_steps: 10) to see the course of the training loss");
         assert!(text(&[0.6, 0.3, 0.2], &[0.5, 0.5, 0.5]).contains("more steps of this kind bring little"));
     }
 
@@ -234,7 +248,7 @@ mod tests {
     fn eight_evaluations_are_enough_for_a_verdict() {
         let falling: Vec<f64> = (0..12).map(|i| 0.3 + 0.4 * (-f64::from(i) / 3.0).exp()).collect();
         let text = |evals: usize| with_case(&measured(&falling, &falling[..evals], &[]), by_evaluations);
-        insta::assert_snapshot!(text(12).unwrap(), @"no fault found by the evaluations: the eval loss goes from 0.700 to 0.310 over 12 evaluations: likely still improving: train longer; 12 training losses, from 0.700 to 0.310");
+        insta::assert_snapshot!(text(12).unwrap(), @"no fault found by the evaluations: the eval loss goes from 0.700 to 0.310 over 12 evaluations: likely still improving: train longer; the training loss falls, from 0.700 to 0.310 over 12 losses");
         assert!(text(8).is_some());
         assert_eq!(text(7), None);
     }
