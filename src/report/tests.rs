@@ -514,6 +514,19 @@ fn a_scene_as_svg() {
 }
 
 #[test]
+fn the_figures_of_a_search_as_svg() {
+    let sweep = synthetic::search("a search", 60, 60);
+    let scenes = figures(&sweep, &Study::of(&sweep), &[], None, &provenance()).scenes;
+    let of_search = ["search", "importance", "parallel", "contour"];
+    let drawn: Vec<&Scene> = scenes.iter().filter(|scene| of_search.contains(&scene.name)).collect();
+    assert_eq!(drawn.len(), of_search.len());
+    for scene in drawn {
+        let svg = render::svg(scene).unwrap().replace(" font-family=\"Inter, Helvetica, Arial, sans-serif\"", "");
+        insta::assert_snapshot!(format!("{}_as_svg", scene.name), svg);
+    }
+}
+
+#[test]
 fn a_figure_as_svg() {
     let sweep = synthetic::sweep("small", &[axis("lr", &["1e-5", "3e-5"])], 40);
     let scene = slices(&sweep, &Study::of(&sweep)).unwrap();
