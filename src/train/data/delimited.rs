@@ -1,10 +1,13 @@
 //! Parses files with one row per line and a delimiter between fields, such as `.csv` and `.tsv`.
 //!
-//! * The delimiter is `data.delimiter`, or the one of comma, tab, semicolon and pipe that fits the columns.
+//! * The delimiter is `data.delimiter`, or the one of comma, tab, semicolon and pipe that fits the columns. Rarer ones are tried if the
+//!   header holds all columns with them.
 //! * The first line names the columns, unless `data.header` is false. Leading comment lines (`#`) are skipped.
 //! * Fields may be quoted as in RFC 4180. In a file with tabs a quote is an ordinary character (as in the files of GLUE),
 //!   unless the rows only fit together with quoted fields.
 //! * Empty fields beyond the header, such as after a trailing comma, are ignored. Blank lines are ignored.
+
+use std::borrow::Cow;
 
 use csv::StringRecord;
 
@@ -21,6 +24,8 @@ struct Dialect {
     quoted: bool,
     /// Whether a backslash escapes a quote.
     escaped: bool,
+    /// Whether spaces stand between a delimiter and the quote of a field.
+    spaced: bool,
 }
 
 /// What the name of the file says about it.
@@ -87,6 +92,12 @@ pub(super) fn column_names(
     Ok((1..=width).map(|number| number.to_string()).collect())
 }
 
+/// Whether a row is the line below the header of a Markdown table.
+fn is_rule(record: &StringRecord) -> bool {
+    let is_line = |field: &str| field.contains('-') && field.trim().chars().all(|c| matches!(c, '-' | ':'));
+    record.iter().filter(|field| !field.trim().is_empty()).all(is_line) && record.iter().any(is_line)
+}
+
 /// The delimiters that a file may have, the most probable first.
 fn candidates(layout: Layout, settings: &FileSettings) -> Vec<u8> {
     match (settings.delimiter, layout) {
@@ -97,7 +108,7 @@ fn candidates(layout: Layout, settings: &FileSettings) -> Vec<u8> {
 }
 
 /// For a file with one column, whose texts may contain any delimiter: the separator of units, which no text contains.
-const ONE_COLUMN: Dialect = Dialect { delimiter: 0x1f, quoted: true, escaped: false };
+const ONE_COLUMN: Dialect = Dialect { delimiter: 0x1f, quoted: true, escaped: false, spaced: false };
 
 /// Whether the delimiters in the rows of a file with one column belong to its texts: rows have different numbers of them, or
 /// most are followed by a space.
@@ -135,6 +146,8 @@ struct Attempt {
 }
 
 const DELIMITERS: [u8; 4] = [b',', b'\t', b';', b'|'];
+/// Those that a file may have whose header fits: `^`, `~`, `:`, and the separators of Hive and of ASCII.
+const RARE_DELIMITERS: [u8; 5] = [b'^', b'~', b':', 0x01, 0x1f];
 /// Records that are looked at to find the delimiter.
 const SAMPLE: usize = 100;
 
@@ -142,7 +155,8 @@ impl File<'_> {
     fn header(&self, layout: Layout, settings: &FileSettings, columns: &Columns<'_>) -> Result<Header, TrainError> {
         let candidates = candidates(layout, settings);
         if settings.header != Some(false) {
-            for &delimiter in &candidates {
+            let rare = if settings.delimiter.is_none() { &RARE_DELIMITERS[..] } else { &[] };
+            for &delimiter in candidates.iter().chain(rare) {
                 let names = self.sample(delimiter, layout, 1)?.into_iter().next().unwrap_or_default();
                 let names: Vec<&str> = names.iter().collect();
                 if let Ok(indices) = columns.find(|key, column| position(&names, key, column)) {
@@ -217,8 +231,8 @@ impl File<'_> {
 
     /// The first `count` records.
     fn sample(&self, delimiter: u8, layout: Layout, count: usize) -> Result<Vec<StringRecord>, DataError> {
-        let dialect =
-            dialects(layout, delimiter, "").next().unwrap_or(Dialect { delimiter, quoted: true, escaped: false });
+        let quoted = Dialect { delimiter, quoted: true, escaped: false, spaced: false };
+        let dialect = dialects(layout, delimiter, "").next().unwrap_or(quoted);
         // Cut a sample, so that an open quote does not make this read a large file to its end.
         let mut end = self.body.len().min(1 << 20);
         while !self.body.is_char_boundary(end) {
@@ -230,25 +244,33 @@ impl File<'_> {
     }
 
     fn rows(&self, dialect: Dialect, header: &Header, columns: &Columns<'_>) -> Result<Attempt, DataError> {
-        let input = std::io::Read::chain(self.body.as_bytes(), if dialect.quoted { END.as_bytes() } else { b"" });
+        let body =
+            if dialect.spaced { without_spaces(self.body, dialect.delimiter).into() } else { Cow::Borrowed(self.body) };
+        let input = std::io::Read::chain(body.as_bytes(), if dialect.quoted { END.as_bytes() } else { b"" });
         let mut reader = reader(dialect, input);
         let mut records = reader.records();
-        if header.has_names {
-            records.next().transpose().map_err(|error| self.unreadable(error))?;
-        }
+        let names = if header.has_names { records.next() } else { None };
+        let names = names.transpose().map_err(|error| self.unreadable(error))?;
         let mut parsed = ParsedFile::default();
         let mut attempt =
             Attempt { dialect, parsed: ParsedFile::default(), structural_faults: 0, unclosed_quote: None };
         let widest = header.indices.iter().max().map_or(0, |index| index + 1);
         for record in records {
             let record = record.map_err(|error| self.unreadable(error))?;
-            let line = self.comment_lines + line_of(&record, self.body);
+            let line = self.comment_lines + line_of(&record, &body);
             if dialect.quoted && record.iter().any(|field| field.contains(END.trim())) {
                 if record.len() != 1 || record[0] != *END.trim() {
                     attempt.structural_faults += 1;
                     attempt.unclosed_quote = Some(line);
                 }
                 break;
+            }
+            if header.delimiter == b'|' && is_rule(&record) {
+                continue;
+            }
+            if names.as_ref().is_some_and(|names| names.len() > 1 && names == &record) {
+                parsed.bad_rows.push(BadRow::new(line, "this row repeats the header"));
+                continue;
             }
             let fault = match header.width {
                 Some(width) => width_fault(&record, width, dialect),
@@ -275,7 +297,7 @@ impl File<'_> {
 }
 
 /// Appended to a quoted file. If a quote never closes, this line ends up inside its field, which is reported.
-const END: &str = "\n\u{1}end of file\u{1}\n";
+const END: &str = "\n\u{3}end of file\u{3}\n";
 
 fn reader<R: std::io::Read>(dialect: Dialect, input: R) -> csv::Reader<R> {
     csv::ReaderBuilder::new()
@@ -287,16 +309,24 @@ fn reader<R: std::io::Read>(dialect: Dialect, input: R) -> csv::Reader<R> {
         .from_reader(input)
 }
 
+/// A text without the spaces between a delimiter and a quote.
+fn without_spaces(body: &str, delimiter: u8) -> String {
+    let delimiter = char::from(delimiter);
+    let (spaced, tight) = (format!("{delimiter} \""), format!("{delimiter}\""));
+    body.replace(&spaced, &tight)
+}
+
 /// The dialects to try, the most probable first.
 fn dialects(layout: Layout, delimiter: u8, body: &str) -> impl Iterator<Item = Dialect> {
-    let quoted = Dialect { delimiter, quoted: true, escaped: false };
+    let quoted = Dialect { delimiter, quoted: true, escaped: false, spaced: false };
+    let spaced = body.contains(&format!("{} \"", char::from(delimiter))).then_some(Dialect { spaced: true, ..quoted });
     let plain = Dialect { quoted: false, ..quoted };
     let escaped = body.contains("\\\"").then_some(Dialect { escaped: true, ..quoted });
     let with_tabs = delimiter == b'\t';
     let order = match layout {
         Layout::Tsv | Layout::Text if with_tabs => vec![Some(plain), body.contains('"').then_some(quoted), escaped],
         _ if with_tabs => vec![Some(quoted), escaped, Some(plain)],
-        _ => vec![Some(quoted), escaped],
+        _ => vec![Some(quoted), escaped, spaced],
     };
     order.into_iter().flatten()
 }

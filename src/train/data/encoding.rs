@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use chardetng::EncodingDetector;
-use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
+use encoding_rs::{Encoding, ISO_2022_JP, UTF_8, UTF_16BE, UTF_16LE};
 
 use super::error::DataError;
 
@@ -62,7 +62,14 @@ pub(super) fn decode<'a>(
     if let Ok(text) = std::str::from_utf8(bytes)
         && utf16_without_mark(bytes).is_none()
     {
-        return Ok(Decoded { text: text.into(), encoding: UTF_8, replaced: 0 });
+        // Japanese mails switch between character sets with escape sequences of ASCII.
+        if text.contains("\x1b$")
+            && let Some(text) = ISO_2022_JP.decode_without_bom_handling_and_without_replacement(bytes)
+        {
+            return Ok(Decoded { text, encoding: ISO_2022_JP, replaced: 0 });
+        }
+        // Some programs fill the last block of a file with zeros.
+        return Ok(Decoded { text: text.trim_end_matches('\0').into(), encoding: UTF_8, replaced: 0 });
     }
     if let Some(decoded) = mostly_utf8(bytes) {
         return Ok(decoded);
@@ -113,9 +120,19 @@ fn undecodable(source: &str, bytes: &[u8], encoding: &'static Encoding) -> DataE
     ))
 }
 
-/// UTF-16 if at least a third of the bytes at even or at odd offsets is zero, and hardly any of the others.
+/// UTF-16 if at least a third of the bytes at even or at odd offsets is zero, and hardly any of the others. Texts without Latin
+/// letters have fewer zeros: those of the line ends then decide.
 fn utf16_without_mark(bytes: &[u8]) -> Option<&'static Encoding> {
     let sample = &bytes[..bytes.len().min(4096) & !1];
+    let (units, _) = sample.as_chunks::<2>();
+    let lines = |unit: [u8; 2]| units.iter().filter(|other| **other == unit).count();
+    let line_ends = sample.split(|byte| *byte == b'\n').count() - 1;
+    // Some other characters have a byte that is a line end.
+    match (lines([b'\n', 0]), lines([0, b'\n'])) {
+        (little @ 1.., 0) if 2 * little >= line_ends => return Some(UTF_16LE),
+        (0, big @ 1..) if 2 * big >= line_ends => return Some(UTF_16BE),
+        _ => {}
+    }
     let (mut even, mut odd) = (0, 0);
     for (offset, _) in sample.iter().enumerate().filter(|(_, byte)| **byte == 0) {
         *(if offset % 2 == 0 { &mut even } else { &mut odd }) += 1;
@@ -152,6 +169,13 @@ mod tests {
         check(&[b"\xff\xfe".as_slice(), &utf16].concat(), None, ("text,label\nnaïve,1\n", "UTF-16LE"));
         check(b"caf\xe9", Some("latin-1"), ("café", "windows-1252"));
         check(b"one\0two", None, ("one\0two", "UTF-8"));
+        check(b"one\0two\nthree\0\n", None, ("one\0two\nthree\0\n", "UTF-8"));
+        let chinese = "文本\t标签\n这部电影很好\t1\n一般\t0\n";
+        let little: Vec<u8> = chinese.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let big: Vec<u8> = chinese.encode_utf16().flat_map(u16::to_be_bytes).collect();
+        check(&little, None, (chinese, "UTF-16LE"));
+        check(&big, None, (chinese, "UTF-16BE"));
+        check(b"\x1b$B$3$l\x1b(B,1\n", None, ("これ,1\n", "ISO-2022-JP"));
     }
 
     #[test]

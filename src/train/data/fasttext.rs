@@ -5,10 +5,14 @@ use super::rows::{BadRow, ParsedFile};
 
 const PREFIX: &str = "__label__";
 
-/// Whether the first lines have a fastText label.
+/// Whether the first lines begin or end with a fastText label.
 pub(super) fn is_fasttext(text: &str) -> bool {
     let mut lines = text.lines().filter(|line| !line.trim().is_empty()).take(10).peekable();
-    lines.peek().is_some() && lines.all(|line| line.trim_start().starts_with(PREFIX))
+    let has_label = |line: &str| {
+        let mut words = line.split_whitespace();
+        [words.next(), words.next_back()].into_iter().flatten().any(|word| word.starts_with(PREFIX))
+    };
+    lines.peek().is_some() && lines.all(has_label)
 }
 
 pub(super) fn parse(text: &str, columns: &Columns<'_>) -> ParsedFile {
@@ -67,6 +71,7 @@ mod tests {
         assert!(one("no label").is_err() && one("__label__a __label__b text").is_err());
         assert!(one("a __label__a text").is_err());
         assert_eq!(of(TaskName::MultiLabel, "__label__a __label__b text"), Ok(("a|b".into(), "text")));
-        assert!(is_fasttext("__label__a x\n\n__label__b y\n") && !is_fasttext("x __label__a\n") && !is_fasttext(""));
+        assert!(is_fasttext("__label__a x\n\n__label__b y\n") && is_fasttext("x __label__a\n"));
+        assert!(!is_fasttext("x __label__a y\n") && !is_fasttext(""));
     }
 }

@@ -7,6 +7,7 @@ use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use super::error::{DataError, DataErrorKind};
+use super::split_name::SplitName;
 use super::zip;
 use crate::trial::file_kind;
 
@@ -97,15 +98,18 @@ pub fn read(path: &Path) -> Result<Vec<u8>, DataError> {
 }
 
 /// Reads a data file and unpacks it if it is compressed. Returns the file name in lower case without the extension of the
-/// compression, and the content.
-pub(super) fn read_unpacked(source: &str) -> Result<(String, Vec<u8>), DataError> {
+/// compression, and the content. Of several files in an archive, that of `split` is read.
+pub(super) fn read_unpacked(source: &str, split: SplitName) -> Result<(String, Vec<u8>), DataError> {
     let packed = read(Path::new(source))?;
     let name = source.to_ascii_lowercase();
     let limit = unpacked_limit(packed.len());
-    let Some(packing) = Packing::of(&name, &packed) else { return Ok((name, packed)) };
+    let Some(packing) = Packing::of(&name, &packed) else {
+        let plain = [".gz", ".zst", ".zip"].iter().find_map(|ending| name.strip_suffix(ending)).map(str::to_owned);
+        return Ok((plain.unwrap_or(name), packed));
+    };
     let (inner, unpacked) = match packing {
         Packing::Zip => {
-            let member = zip::only_file(source, &packed)?;
+            let member = zip::only_file(source, &packed, split)?;
             (member.name.to_ascii_lowercase(), member.content().and_then(|content| read_up_to(content, limit)))
         }
         Packing::Gzip => {
@@ -140,7 +144,11 @@ impl Packing {
             (Self::Zstd, ".zst", &[0x28, 0xb5, 0x2f, 0xfd]),
             (Self::Zip, ".zip", b"PK\x03\x04"),
         ];
-        let fits = |(_, extension, magic): &&(Self, &str, &[u8])| name.ends_with(extension) || bytes.starts_with(magic);
+        // Browsers may unpack a file and keep its name.
+        let is_text = || std::str::from_utf8(bytes).is_ok_and(|text| !text.is_empty() && !text.contains('\0'));
+        let fits = |(_, extension, magic): &&(Self, &str, &[u8])| {
+            bytes.starts_with(magic) || name.ends_with(extension) && !is_text()
+        };
         kinds.iter().find(fits).map(|(packing, ..)| *packing)
     }
 }

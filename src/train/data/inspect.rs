@@ -6,7 +6,8 @@ use super::files::read_unpacked;
 use super::load::{Table, longest};
 use super::parse::column_names;
 use super::settings::FileSettings;
-use super::source::{SplitName, files};
+use super::source::files;
+use super::split_name::SplitName;
 use crate::train::TrainError;
 use crate::trial::{BadRows, DataConfig};
 
@@ -40,7 +41,7 @@ pub fn columns(source: &str, config: &DataConfig) -> Result<SourceColumns, Train
     let names = if let Some(bytes) = embedded::data(&first.path)? {
         column_names(&first.path, &format!("{}.tsv", first.path), bytes, &settings)?
     } else {
-        let (name, bytes) = read_unpacked(&first.path)?;
+        let (name, bytes) = read_unpacked(&first.path, SplitName::Train)?;
         column_names(&first.path, &name, &bytes, &settings)?
     };
     let Some(names) = names else { return Ok(SourceColumns::None) };

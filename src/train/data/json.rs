@@ -1,10 +1,11 @@
-//! Parses JSON files: one object per line (`.jsonl`, `.ndjson`), an array of objects, an object that holds such an array, or
-//! an object of columns. Of an object with an array for each split, the array `train` is read. A row may also be an array: its
-//! columns are numbers from 1.
+//! Parses JSON files: one object per line (`.jsonl`, `.ndjson`), an array of objects, an object that holds such an array, an object of
+//! columns, or an object of rows by their ids. Of an object with an array for each split, the array `train` is read. A row may also be
+//! an array: its columns are numbers from 1, or the names in the first row.
 //!
-//! Numbers and booleans become text, `null` becomes an empty text, and a list of one value is that value. A column name with
-//! dots such as `data.text` reaches into nested objects.
+//! Numbers and booleans become text, `null` becomes an empty text, and a list of one value is that value. `NaN` and `Infinity`,
+//! which Python writes, are read as `null`. A column name with dots such as `data.text` reaches into nested objects.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use serde_json::{Deserializer, Map, Value};
@@ -19,13 +20,64 @@ pub(super) type Record = (u64, Map<String, Value>);
 
 /// Parses a file. `source` names it in errors.
 pub(super) fn parse(source: &str, text: &str, columns: &Columns<'_>) -> Result<ParsedFile, TrainError> {
-    let (kind, records) = records(source, text)?;
+    let (kind, mut records) = records(source, &with_nulls(text))?;
+    name_columns(&mut records, columns);
+    if records.is_empty() {
+        return Err(DataError::malformed(format!("{source}: the file has no rows")).into());
+    }
     rows(source, records, columns, kind)
+}
+
+/// A text with `null` in place of the numbers that JSON does not have: `NaN`, `Infinity` and `-Infinity`, outside of strings.
+fn with_nulls(text: &str) -> Cow<'_, str> {
+    const NUMBERS: [&str; 3] = ["NaN", "-Infinity", "Infinity"];
+    if !NUMBERS.iter().any(|number| text.contains(number)) {
+        return Cow::Borrowed(text);
+    }
+    let mut replaced = String::with_capacity(text.len());
+    let (mut copied, mut at, mut in_string) = (0, 0, false);
+    let bytes = text.as_bytes();
+    while at < bytes.len() {
+        match bytes[at] {
+            b'\\' if in_string => at += 1,
+            b'"' => in_string = !in_string,
+            // A string ends with its line at the latest, so that a broken line does not change those after it.
+            b'\n' => in_string = false,
+            b'N' | b'-' | b'I' if !in_string => {
+                if let Some(number) = NUMBERS.iter().find(|number| bytes[at..].starts_with(number.as_bytes())) {
+                    replaced.push_str(&text[copied..at]);
+                    replaced.push_str("null");
+                    at += number.len() - 1;
+                    copied = at + 1;
+                }
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    replaced.push_str(&text[copied..]);
+    Cow::Owned(replaced)
+}
+
+/// Gives the fields of rows that are arrays the names in the first row, if it holds all wanted names.
+fn name_columns(records: &mut Records, columns: &Columns<'_>) {
+    let Some(Ok((_, first))) = records.first() else { return };
+    let names: Option<Vec<(String, String)>> =
+        first.iter().map(|(number, name)| Some((number.clone(), name.as_str()?.trim().to_owned()))).collect();
+    let Some(names) = names.filter(|_| first.keys().all(|number| number.parse::<usize>().is_ok())) else { return };
+    let is_there = |wanted: &str| names.iter().any(|(_, name)| name.eq_ignore_ascii_case(wanted));
+    if columns.are_numbers() || !columns.wanted().iter().all(|(_, wanted)| is_there(wanted)) {
+        return;
+    }
+    drop(records.remove(0));
+    for (_, object) in records.iter_mut().flatten() {
+        *object = names.iter().filter_map(|(number, name)| Some((name.clone(), object.get(number)?.clone()))).collect();
+    }
 }
 
 /// The names of the fields of all records, in alphabetical order.
 pub(super) fn column_names(source: &str, text: &str) -> Result<Vec<String>, TrainError> {
-    Ok(all_names(&records(source, text)?.1))
+    Ok(all_names(&records(source, &with_nulls(text))?.1))
 }
 
 /// The names of the fields of all records, in alphabetical order.
@@ -158,8 +210,13 @@ fn lines(source: &str, text: &str) -> Result<Vec<Result<Record, BadRow>>, DataEr
     let mut records = Vec::new();
     for (line, content) in (1..).zip(text.lines()).filter(|(_, content)| !content.trim().is_empty()) {
         let fields = || serde_json::from_str::<Vec<Value>>(content).ok().filter(|fields| is_row(fields));
+        // Lines that were cut out of an array end with commas.
+        let content = content.trim_end().trim_end_matches(',');
         records.push(match serde_json::from_str(content).or_else(|error| fields().map(numbered).ok_or(error)) {
             Ok(object) => Ok((line, object)),
+            Err(_) if content.starts_with("{'") => {
+                Err(BadRow::new(line, "not JSON but a Python dictionary; write the rows with json.dumps"))
+            }
             Err(error) => Err(BadRow::new(line, format!("not a JSON object: {error}"))),
         });
     }
@@ -173,7 +230,7 @@ fn lines(source: &str, text: &str) -> Result<Vec<Result<Record, BadRow>>, DataEr
 
 /// Whether the first object spreads over several lines.
 fn is_spread(text: &str) -> bool {
-    let first = text.lines().next().unwrap_or_default();
+    let first = text.lines().next().unwrap_or_default().trim_end_matches(',');
     serde_json::from_str::<Map<String, Value>>(first).is_err()
         && matches!(Deserializer::from_str(text).into_iter::<Map<String, Value>>().next(), Some(Ok(_)))
 }
@@ -201,6 +258,9 @@ fn stream(source: &str, text: &str) -> Result<Vec<Result<Record, BadRow>>, DataE
 
 /// Whether the first line is a complete array, as in a file with an array on each line.
 fn is_one_line_per_value(text: &str) -> bool {
+    if text.trim_end() == "[]" {
+        return false;
+    }
     let mut lines = text.lines();
     let first = lines.next().unwrap_or_default();
     let Ok(items) = serde_json::from_str::<Vec<Value>>(first) else { return false };
@@ -239,9 +299,10 @@ fn array(source: &str, text: &str, start: usize) -> Result<Vec<Result<Record, Ba
 /// else.
 fn whole_object(source: &str, text: &str) -> Option<Result<Vec<Result<Record, BadRow>>, DataError>> {
     let object: Map<String, Value> = serde_json::from_str(text).ok()?;
-    let has_records = |value: &Value| value.as_array().is_some_and(|items| items.first().is_some_and(is_record));
-    let arrays: Vec<&str> =
-        object.iter().filter(|(_, value)| has_records(value)).map(|(name, _)| name.as_str()).collect();
+    if let Some(records) = split_orient(&object) {
+        return Some(Ok(records));
+    }
+    let arrays = arrays_of_records(&object);
     if let Some(name) = arrays.iter().find(|name| **name == "train").or(arrays.first().filter(|_| arrays.len() == 1)) {
         let quoted = Value::from(*name).to_string();
         let start = text.match_indices(&quoted).find_map(|(at, _)| {
@@ -249,6 +310,9 @@ fn whole_object(source: &str, text: &str) -> Option<Result<Vec<Result<Record, Ba
             value.starts_with('[').then_some(text.len() - value.len())
         })?;
         return Some(array(source, text, start));
+    }
+    if let Some(records) = rows_by_id(&object) {
+        return Some(Ok(records));
     }
     let columns: Option<Vec<(String, Vec<Value>)>> =
         object.into_iter().map(|(name, value)| Some((name, column_values(value)?))).collect();
@@ -259,6 +323,42 @@ fn whole_object(source: &str, text: &str) -> Option<Result<Vec<Result<Record, Ba
     }
     let record = |row: usize| columns.iter().map(|(name, values)| (name.clone(), values[row].clone())).collect();
     Some(Ok((0..rows).map(|row| Ok((row as u64 + 1, record(row)))).collect()))
+}
+
+/// The names of the arrays of rows in an object; in the objects within it if it has none itself.
+fn arrays_of_records(object: &Map<String, Value>) -> Vec<&str> {
+    let has_records = |value: &Value| value.as_array().is_some_and(|items| items.first().is_some_and(is_record));
+    let own: Vec<&str> = object.iter().filter(|(_, value)| has_records(value)).map(|(name, _)| name.as_str()).collect();
+    if own.is_empty() {
+        object.values().filter_map(Value::as_object).flat_map(arrays_of_records).collect()
+    } else {
+        own
+    }
+}
+
+/// The records of a table as pandas writes it with `orient="split"`: the names of the columns, and rows as arrays.
+fn split_orient(object: &Map<String, Value>) -> Option<Records> {
+    let names: Vec<&str> = object.get("columns")?.as_array()?.iter().map(Value::as_str).collect::<Option<_>>()?;
+    let rows = object.get("data")?.as_array()?;
+    let record = |row: &Value| {
+        let fields = row.as_array().filter(|fields| fields.len() == names.len())?;
+        Some(names.iter().map(|name| (*name).to_owned()).zip(fields.iter().cloned()).collect())
+    };
+    (1..).zip(rows).map(|(line, row)| Some(Ok((line, record(row)?)))).collect()
+}
+
+/// The records of an object that holds each row under its id, as pandas writes it with `orient="index"`. All rows have the same
+/// fields. Rows whose ids are numbers come in their order.
+fn rows_by_id(object: &Map<String, Value>) -> Option<Records> {
+    let mut rows: Vec<(&String, &Map<String, Value>)> =
+        object.iter().map(|(id, row)| Some((id, row.as_object()?))).collect::<Option<_>>()?;
+    let (_, first) = rows.first()?;
+    let are_columns = first.keys().all(|name| name.parse::<u64>().is_ok());
+    if rows.len() < 2 || first.len() < 2 || are_columns || !rows.iter().all(|(_, row)| row.keys().eq(first.keys())) {
+        return None;
+    }
+    rows.sort_by_key(|(id, _)| id.parse::<u64>().ok());
+    Some((1..).zip(rows).map(|(line, (_, row))| Ok((line, row.clone()))).collect())
 }
 
 /// Whether a value can be a row: an object, or an array of fields.

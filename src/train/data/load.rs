@@ -16,10 +16,11 @@ use super::labels::{first_unreadable, labels_of, numbers, prior, whole_numbers};
 use super::origins::Origins;
 use super::parse::parse;
 use super::report::{ReportInput, report};
-use super::rows::{ParsedFile, Row, bad_rows_error};
+use super::rows::{BadRow, ParsedFile, Row, bad_rows_error};
 use super::settings::FileSettings;
-use super::source::{SourceFile, SplitName, files};
+use super::source::{SourceFile, files};
 use super::split::{EVAL_SPLIT, TEST_SPLIT, draw_rows, fold_rows, hold_out};
+use super::split_name::SplitName;
 use super::tokens::Tokens;
 use crate::train::tasks::{Target, read_target};
 use crate::train::{Cache, KeyFault, TrainError};
@@ -281,7 +282,7 @@ impl Table {
         for (number, SourceFile { path, class }) in (0..).zip(&sources) {
             let (name, bytes): (String, Cow<'_, [u8]>) = match embedded::data(path)? {
                 Some(bytes) => (format!("{path}.tsv"), bytes.into()),
-                None => read_unpacked(path).map(|(name, bytes)| (name, bytes.into()))?,
+                None => read_unpacked(path, split).map(|(name, bytes)| (name, bytes.into()))?,
             };
             let format = name.rsplit('.').next().unwrap_or_default();
             let mut hash = blake3::Hasher::new();
@@ -305,7 +306,9 @@ impl Table {
                 }
             }
             bad_rows.push((path.as_str(), parsed.bad_rows));
-            descriptions.push((file_name(path), parsed.description, parsed.rows.len()));
+            let is_archive = Path::new(path).extension().is_some_and(|ending| ending.eq_ignore_ascii_case("zip"));
+            let shown = if is_archive { format!("{} ({name})", file_name(path)) } else { file_name(path) };
+            descriptions.push((shown, parsed.description, parsed.rows.len()));
             rows.extend(parsed.rows.into_iter().map(|row| Row { file: number, ..row }));
         }
         let skipped_rows = bad_rows.iter().map(|(_, rows)| rows.len()).sum();
@@ -344,6 +347,11 @@ fn text_file(
     let cell =
         |index: usize| Ok(if columns.is_label(index) { class.to_owned() } else { decoded.text.trim().to_owned() });
     let mut parsed = ParsedFile { description: "one text per file".into(), ..ParsedFile::default() };
+    // Pictures and the like may stand beside the texts.
+    if decoded.text.chars().take(1000).any(|c| c == '\0') {
+        parsed.bad_rows.push(BadRow::new(1, "the file is not a text"));
+        return Ok(parsed);
+    }
     match columns.row(1, cell) {
         Ok(row) => parsed.rows.push(row),
         Err(bad) => parsed.bad_rows.push(bad),

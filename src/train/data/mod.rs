@@ -42,6 +42,7 @@ mod settings;
 mod shards;
 mod source;
 mod split;
+mod split_name;
 #[cfg(test)]
 mod tests;
 mod texts;

@@ -30,7 +30,15 @@ pub(super) fn column_names(source: &str, content: Vec<u8>) -> Result<Vec<String>
 
 fn records(source: &str, content: Vec<u8>) -> Result<Vec<Result<json::Record, BadRow>>, DataError> {
     let unreadable = |error: parquet::errors::ParquetError| {
-        DataError::malformed(format!("{source}: the Parquet file cannot be read: {error}")).caused_by(error)
+        let text = error.to_string();
+        let why = match text.split_once("Disabled feature at compile time: ") {
+            Some((_, packing)) => format!(
+                "it is compressed with {packing}, which is not read; write it with snappy, zstd or gzip, as in \
+                 df.to_parquet(\"FILE\", compression=\"zstd\")"
+            ),
+            None => text,
+        };
+        DataError::malformed(format!("{source}: the Parquet file cannot be read: {why}")).caused_by(error)
     };
     let (packed, limit) = (content.len(), unpacked_limit(content.len()));
     let reader = SerializedFileReader::new(bytes::Bytes::from(content)).map_err(unreadable)?;

@@ -86,6 +86,11 @@ fn text_format(
         name.rsplit(['/', '\\']).next().and_then(|name| name.rsplit_once('.')).map_or("", |(_, ending)| ending);
     let format = settings.format.or_else(|| DataFormat::of_extension(extension));
     Ok(match format {
+        None | Some(DataFormat::Csv | DataFormat::Tsv) if is_markup(text) => {
+            let message =
+                format!("{source}: this is a web page or an XML document, not a table; download the data file itself");
+            return Err(DataError::new(DataErrorKind::Unsupported, message));
+        }
         Some(DataFormat::Csv) => TextFormat::Delimited(Layout::Csv),
         Some(DataFormat::Tsv) => TextFormat::Delimited(Layout::Tsv),
         Some(DataFormat::Json | DataFormat::Jsonl) => TextFormat::Json,
@@ -95,7 +100,12 @@ fn text_format(
             let message = format!("{source}: not a Parquet file: it does not begin with `PAR1`; copy it again");
             return Err(DataError::malformed(message));
         }
-        None if is_binary(text) || extension == "arrow" => return Err(unknown_format(source)),
+        None if extension == "arrow" => {
+            let message =
+                format!("{source}: Arrow files are not read; write the data set with to_parquet(\"FILE.parquet\")");
+            return Err(DataError::new(DataErrorKind::Unsupported, message));
+        }
+        None if is_binary(text) => return Err(unknown_format(source)),
         None if fasttext::is_fasttext(text) => TextFormat::Fasttext,
         None if text.trim_start().starts_with(['{', '[']) => TextFormat::Json,
         None if columns.is_some_and(|columns| conll::is_conll(text, columns)) => TextFormat::Conll,
@@ -103,9 +113,18 @@ fn text_format(
     })
 }
 
+/// Whether a text is HTML or XML, such as the error page of a failed download.
+fn is_markup(text: &str) -> bool {
+    let start: String = text.trim_start().chars().take(14).collect::<String>().to_ascii_lowercase();
+    ["<!doctype html", "<html", "<?xml"].iter().any(|tag| start.starts_with(tag))
+}
+
 /// Whether the beginning of a text has control characters that no text has.
 fn is_binary(text: &str) -> bool {
-    let control = |c: &char| c.is_control() && !matches!(c, '\n' | '\r' | '\t' | '\u{c}' | '\0');
+    if text.starts_with("SQLite format 3\0") || text.starts_with("%PDF-") {
+        return true;
+    }
+    let control = |c: &char| c.is_control() && !matches!(c, '\n' | '\r' | '\t' | '\u{1}' | '\u{c}' | '\u{1f}' | '\0');
     let sample = || text.chars().take(4096);
     sample().filter(control).count() * 100 > sample().count()
 }

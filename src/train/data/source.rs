@@ -6,34 +6,7 @@ use std::path::{Path, PathBuf};
 use super::embedded;
 use super::error::{DataError, DataErrorKind};
 use super::files::path_text;
-
-/// Which rows of a source are wanted, where its files belong to splits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum SplitName {
-    Train,
-    Eval,
-    Test,
-}
-
-impl SplitName {
-    /// The names that files and folders of this split begin with, the best first.
-    fn prefixes(self) -> &'static [&'static str] {
-        match self {
-            Self::Train => &["train"],
-            Self::Eval => &["validation", "valid", "dev", "val", "test"],
-            Self::Test => &["test"],
-        }
-    }
-
-    /// As it stands in messages.
-    fn title(self) -> &'static str {
-        match self {
-            Self::Train => "training",
-            Self::Eval => "evaluation",
-            Self::Test => "test",
-        }
-    }
-}
+use super::split_name::{SplitName, begins_with};
 
 /// One file of a source.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,30 +37,25 @@ pub(super) fn files(source: &str, split: SplitName) -> Result<Vec<SourceFile>, D
 }
 
 fn folder(folder: &Path, split: SplitName) -> Result<Vec<SourceFile>, DataError> {
-    let entries = entries(folder)?;
-    let data_files =
-        |files: &[PathBuf]| -> Vec<PathBuf> { files.iter().filter(|path| is_data_file(path)).cloned().collect() };
-    let (folders, files): (Vec<PathBuf>, Vec<PathBuf>) = entries.into_iter().partition(|path| path.is_dir());
-    // A Hugging Face data set keeps its shards in `data/`, or in a folder named after the configuration.
-    let mut shards = data_files(&files);
-    for inner in &folders {
-        let (_, inside): (Vec<PathBuf>, Vec<PathBuf>) =
-            self::entries(inner)?.into_iter().partition(|path| path.is_dir());
-        let of_split =
-            |path: &PathBuf| SplitName::ALL.iter().any(|split| split.prefixes().iter().any(|p| begins_with(path, p)));
-        shards.extend(data_files(&inside).into_iter().filter(of_split));
-    }
+    let (folders, files): (Vec<PathBuf>, Vec<PathBuf>) = entries(folder)?.into_iter().partition(|path| path.is_dir());
+    let shards: Vec<PathBuf> = files.into_iter().filter(|path| is_data_file(path)).collect();
     for prefix in split.prefixes() {
         let chosen: Vec<&PathBuf> = shards.iter().filter(|path| begins_with(path, prefix)).collect();
         if !chosen.is_empty() {
-            return chosen.into_iter().map(|path| Ok(SourceFile { path: path_text(path)?, class: None })).collect();
+            return chosen.into_iter().map(|path| whole(path)).collect();
         }
     }
-    // `train/` and `test/` with a folder for each class, or the classes themselves.
+    // `train/` and `test/` with files, or with a folder for each class.
     for prefix in split.prefixes() {
         if let Some(inner) = folders.iter().find(|path| begins_with(path, prefix)) {
-            return self::folder(inner, split);
+            return split_folder(inner, split);
         }
+    }
+    // A Hugging Face data set keeps its splits in `data/`, or in a folder named after the configuration.
+    if !shards.iter().chain(&folders).any(|path| SplitName::is_in(path))
+        && let Some(configuration) = configuration(folder, &folders)?
+    {
+        return self::folder(configuration, split);
     }
     let mut texts = Vec::new();
     for class in &folders {
@@ -100,7 +68,7 @@ fn folder(folder: &Path, split: SplitName) -> Result<Vec<SourceFile>, DataError>
         return Ok(texts);
     }
     if split == SplitName::Train && !shards.is_empty() {
-        return shards.iter().map(|path| Ok(SourceFile { path: path_text(path)?, class: None })).collect();
+        return tables(&shards).into_iter().map(|path| whole(path)).collect();
     }
     let message = format!(
         "{}: the folder has no {} data; expected a file such as {}.csv or {}-00000-of-00001.parquet, or a folder of text \
@@ -113,8 +81,48 @@ fn folder(folder: &Path, split: SplitName) -> Result<Vec<SourceFile>, DataError>
     Err(DataError::new(DataErrorKind::NotFound, message))
 }
 
-impl SplitName {
-    const ALL: [Self; 3] = [Self::Train, Self::Eval, Self::Test];
+/// The only inner folder that holds splits; None if there is none.
+fn configuration<'a>(folder: &Path, folders: &'a [PathBuf]) -> Result<Option<&'a PathBuf>, DataError> {
+    let has_splits =
+        |path: &&PathBuf| entries(path).is_ok_and(|inside| inside.iter().any(|path| SplitName::is_in(path)));
+    let found: Vec<&PathBuf> = folders.iter().filter(has_splits).collect();
+    if let [first, _, ..] = found.as_slice() {
+        let names: Vec<String> = found.iter().map(|path| file_name(path)).collect();
+        let message = format!(
+            "{}: the folder has several data sets: {}; name one of them, such as {}",
+            folder.display(),
+            names.join(", "),
+            first.display()
+        );
+        return Err(DataError::new(DataErrorKind::NotFound, message));
+    }
+    Ok(found.first().copied())
+}
+
+/// The files of the folder of a split: data files with any names, or a folder for each class.
+fn split_folder(folder: &Path, split: SplitName) -> Result<Vec<SourceFile>, DataError> {
+    let (folders, files): (Vec<PathBuf>, Vec<PathBuf>) = entries(folder)?.into_iter().partition(|path| path.is_dir());
+    let shards: Vec<PathBuf> = files.into_iter().filter(|path| is_data_file(path)).collect();
+    if folders.is_empty() && !shards.is_empty() {
+        return tables(&shards).into_iter().map(|path| whole(path)).collect();
+    }
+    self::folder(folder, split)
+}
+
+/// The data files without notes beside them: a `.txt` file is data only if there is no table.
+fn tables(files: &[PathBuf]) -> Vec<&PathBuf> {
+    let is_text = |path: &&PathBuf| path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("txt"));
+    let tables: Vec<&PathBuf> = files.iter().filter(|path| !is_text(path)).collect();
+    if tables.is_empty() { files.iter().collect() } else { tables }
+}
+
+/// A file that is no text of a class.
+fn whole(path: &Path) -> Result<SourceFile, DataError> {
+    Ok(SourceFile { path: path_text(path)?, class: None })
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// Files and folders in a folder, sorted by name, without hidden ones.
@@ -138,10 +146,4 @@ fn is_data_file(path: &Path) -> bool {
     let name = path.to_string_lossy().to_lowercase();
     let name = PACKED.iter().find_map(|packed| name.strip_suffix(packed)).unwrap_or(&name);
     ENDINGS.iter().any(|ending| name.ends_with(ending))
-}
-
-/// Whether the name of a file or folder begins with the name of a split: `train.csv`, `train-00000-of-00001.parquet`.
-fn begins_with(path: &Path, prefix: &str) -> bool {
-    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
-    name.strip_prefix(prefix).is_some_and(|rest| !rest.starts_with(char::is_alphanumeric))
 }

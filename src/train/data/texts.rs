@@ -10,7 +10,7 @@ use super::labels::whole_numbers;
 use super::load::{Table, longest};
 use super::rows::Row;
 use super::settings::FileSettings;
-use super::source::SplitName;
+use super::split_name::SplitName;
 use crate::train::TrainError;
 use crate::trial::{DataConfig, TaskName};
 
@@ -73,7 +73,7 @@ fn lines(source: &str, config: &DataConfig) -> Result<Option<LabelledTexts>, Tra
     if !Path::new(source).is_file() || config.text_pair.is_some() || !config.choices.is_empty() {
         return Ok(None);
     }
-    let (name, bytes) = read_unpacked(source)?;
+    let (name, bytes) = read_unpacked(source, SplitName::Eval)?;
     let decoded = decode(source, &bytes, FileSettings::new(config)?.encoding)?;
     if Path::new(&name).extension().is_none_or(|ending| ending != "txt") || decoded.text.contains('\t') {
         return Ok(None);

@@ -3,9 +3,11 @@
 //! Stored and deflated files are read. Archives of more than 4 GiB (Zip64) and encrypted ones are not supported.
 
 use std::io::{Error, ErrorKind, Read};
+use std::path::Path;
 
 use super::columns::list_names;
 use super::error::{DataError, DataErrorKind};
+use super::split_name::{SplitName, begins_with};
 
 /// A file in an archive.
 #[derive(Debug)]
@@ -29,9 +31,9 @@ impl<'a> Member<'a> {
     }
 }
 
-/// The only data file in an archive. Hidden files, folders, and files such as README and LICENSE do not count. `source` names
+/// The data file in an archive: the only one, or the only one whose name is that of `split`. Hidden files, folders, and files such as README and LICENSE do not count. `source` names
 /// the archive in errors.
-pub(super) fn only_file<'a>(source: &str, archive: &'a [u8]) -> Result<Member<'a>, DataError> {
+pub(super) fn only_file<'a>(source: &str, archive: &'a [u8], split: SplitName) -> Result<Member<'a>, DataError> {
     let members = members(archive).ok_or_else(|| {
         let message = format!("{source}: cannot be unpacked: not a complete zip archive; copy the file again");
         DataError::new(DataErrorKind::Unreadable, message)
@@ -49,13 +51,19 @@ pub(super) fn only_file<'a>(source: &str, archive: &'a [u8]) -> Result<Member<'a
             files.retain(|file| is_better(&file.name));
         }
     }
+    for prefix in split.prefixes() {
+        let is_of_split = |file: &Member<'_>| begins_with(Path::new(&file.name), prefix);
+        if files.len() > 1 && files.iter().filter(|file| is_of_split(file)).count() == 1 {
+            files.retain(is_of_split);
+        }
+    }
     if files.len() == 1 {
         return Ok(files.remove(0));
     }
     let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
     let which = if names.is_empty() { String::new() } else { format!(": {}", list_names(names.into_iter())) };
     let message = format!(
-        "{source}: the archive has {} data files{which}; expected one. Unpack it and give the path of one of them, or of \
+        "{source}: the archive has {} data files{which}; expected one, or one whose name begins with `train`. Unpack it and give the path of one of them, or of \
          their folder",
         files.len()
     );
@@ -173,10 +181,15 @@ pub(super) mod tests {
         for deflated in [false, true] {
             let whole = archive(&["a.csv"], b"text,label\n", deflated);
             let mut content = String::new();
-            only_file("FILE", &whole).unwrap().content().unwrap().read_to_string(&mut content).unwrap();
+            only_file("FILE", &whole, SplitName::Train)
+                .unwrap()
+                .content()
+                .unwrap()
+                .read_to_string(&mut content)
+                .unwrap();
             assert_eq!(content, "text,label\n");
             for length in 0..whole.len() {
-                assert!(only_file("FILE", &whole[..length]).is_err());
+                assert!(only_file("FILE", &whole[..length], SplitName::Train).is_err());
             }
         }
     }

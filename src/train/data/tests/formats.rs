@@ -30,9 +30,10 @@ fn every_format_gives_the_same_rows() {
 #[test]
 fn messages_about_faulty_files() {
     let check = |name: &str, content: &str, expected: &str| assert_eq!(message(name, content), expected);
+    check("a.arrow", "x", "FILE: Arrow files are not read; write the data set with to_parquet(\"FILE.parquet\")");
     check(
-        "a.arrow",
-        "x",
+        "a.bin",
+        "\u{2}\u{4}\u{5}",
         "FILE: unknown file format; known formats are .csv, .tsv, .json, .jsonl, .ndjson, .parquet, .txt, fastText and .conll, each \
          also with .gz, .zst or .zip",
     );
@@ -122,7 +123,7 @@ fn messages_about_faulty_files() {
     );
     check(
         "a.tsv.gz",
-        "this is no gzip at all",
+        "no gzip\0at all",
         "FILE: cannot be unpacked: invalid gzip header. The file is damaged or incomplete; copy it again",
     );
 }
@@ -153,6 +154,22 @@ fn delimiters_and_headers_are_detected() {
             assert_eq!(loaded(name, &content, |_| ()).unwrap(), ROWS, "{name} {delimiter}");
         }
     }
+    for delimiter in ["^", "~", ":", "\u{1}", "||"] {
+        let content = "text,label\ngood day,pos\nbad day,neg\nso glad,pos\nso sad,neg\n".replace(',', delimiter);
+        for name in ["a.csv", "a.txt"] {
+            assert_eq!(loaded(name, &content, |_| ()).unwrap(), ROWS, "{name} {delimiter}");
+        }
+    }
+    let table =
+        "| text | label |\n|---|:---|\n| good day | pos |\n| bad day | neg |\n| so glad | pos |\n| so sad | neg |\n";
+    let trimmed: Vec<String> =
+        loaded("a.md", table, |_| ()).unwrap().iter().map(|row| row.replace("  ", " ")).collect();
+    assert_eq!(trimmed.iter().map(|row| row.trim()).collect::<Vec<_>>(), ROWS);
+    let twice = "text,label\ngood day,pos\nbad day,neg\ntext,label\nso glad,pos\nso sad,neg\n";
+    assert_eq!(
+        loaded("a.csv", twice, |_| ()).unwrap_err(),
+        "FILE:4: this row repeats the header; `data.bad_rows: skip` leaves such rows out"
+    );
     let without_header = "pos,good day\nneg,bad day\npos,so glad\nneg,so sad\n";
     let by_number = |config: &mut DataConfig| (config.text, config.label) = ("2".into(), "1".into());
     assert_eq!(loaded("a.csv", without_header, by_number).unwrap(), ROWS);
@@ -183,11 +200,22 @@ fn quotes_and_stray_fields_are_tolerated() {
     assert_eq!(loaded("a.csv", trailing, |_| ()).unwrap(), ROWS);
     let escaped = "text,label\n\"a \\\"b\\\", c\",pos\n\"d \\\"e\\\", f\",neg\n\"a\",pos\n\"d\",neg\n";
     assert_eq!(loaded("a.csv", escaped, |_| ()).unwrap(), ["neg d", "neg d \"e\", f", "pos a", "pos a \"b\", c"]);
+    let spaced = "label, text\npos, \"a, b\"\nneg, \"c\"\npos, d\nneg, \"e, f\"\n";
+    assert_eq!(loaded("a.csv", spaced, |_| ()).unwrap(), ["neg c", "neg e, f", "pos  d", "pos a, b"]);
     let newline = "text\tlabel\n\"a\nb\"\tpos\n\"c\nd\"\tneg\nx\tpos\ny\tneg\n";
     assert_eq!(loaded("a.tsv", newline, |_| ()).unwrap(), ["neg c\nd", "neg y", "pos a\nb", "pos x"]);
     let quoted = "text\tlabel\n\"a\"\tpos\n\"c\"\tneg\n\"x\"\tpos\n\"y\"\tneg\n";
     assert_eq!(loaded("a.tsv", quoted, |_| ()).unwrap()[0], "neg \"c\"", "quotes are ordinary characters");
     assert_eq!(loaded("a.tsv", quoted, |config| config.format = Some(DataFormat::Csv)).unwrap()[0], "neg c");
+}
+
+#[test]
+fn files_that_are_no_tables_are_named() {
+    let message = |name: &str, content: &str| loaded(name, content, |_| ()).unwrap_err();
+    for content in ["<!DOCTYPE html>\n<html>404</html>\n", "<?xml version=\"1.0\"?>\n<rows/>\n"] {
+        assert!(message("a.csv", content).contains("a web page or an XML document, not a table"), "{content}");
+    }
+    assert!(message("a.db", "SQLite format 3\0\u{10}\0").contains("unknown file format"));
 }
 
 #[test]
@@ -225,9 +253,18 @@ fn json_has_many_forms() {
         ("a.json", format!("{{\"version\": 1, \"data\": {array}}}")),
         ("a.json", columns.to_owned()),
         ("a.txt", plain.join("\n")),
+        ("a.jsonl", plain.join(",\n")),
+        ("a.json", format!("{{\"result\": {{\"rows\": {array}, \"count\": 4}}, \"ok\": true}}")),
+        ("a.jsonl", plain.join("\n").replace("\"label\"", "\"score\": NaN, \"x\": [-Infinity, \"NaN\"], \"label\"")),
+        ("a.json", format!("{{\"b\": {}, \"a\": {}, \"d\": {}, \"c\": {}}}", plain[0], plain[1], plain[2], plain[3])),
     ] {
         assert_eq!(loaded(name, &content, |_| ()).unwrap(), ROWS, "{content}");
     }
+    assert_eq!(loaded("a.json", "[]", |_| ()).unwrap_err(), "FILE: the file has no rows");
+    assert_eq!(
+        loaded("a.jsonl", plain.join("\n").replacen("\"pos\"", "NaN", 1), |_| ()).unwrap_err(),
+        "FILE:1: the label (column `label`) is empty; `data.bad_rows: skip` leaves such rows out"
+    );
     let pairs = rows(|text, label| format!(r#"["{text}", "{label}"]"#));
     let numbers = |config: &mut DataConfig| (config.text, config.label) = ("1".into(), "2".into());
     let one_array = format!("[{}]", pairs.join(","));
@@ -238,6 +275,14 @@ fn json_has_many_forms() {
         format!("{{\"val\": [[\"x\", \"pos\"]], \"train\" : {one_array}, \"test\": [[\"y\", \"neg\"]]}}"),
     ] {
         assert_eq!(loaded("a.json", &content, numbers).unwrap(), ROWS, "{content}");
+    }
+    let header = r#"["text", "label"]"#;
+    for content in [
+        format!("{header}\n{}", pairs.join("\n")),
+        format!("[{header}, {}]", pairs.join(", ")),
+        format!("{{\"columns\": {header}, \"index\": [0, 1, 2, 3], \"data\": {one_array}}}"),
+    ] {
+        assert_eq!(loaded("a.json", &content, |_| ()).unwrap(), ROWS, "{content}");
     }
     let nested = rows(|text, label| format!(r#"{{"data": {{"body": "{text}"}}, "label": ["{label}"]}}"#)).join("\n");
     assert_eq!(loaded("a.jsonl", &nested, |config| config.text = "data.body".into()).unwrap(), ROWS);
@@ -252,6 +297,8 @@ fn json_has_many_forms() {
 fn fasttext_and_parquet() {
     let lines = "__label__pos good day\n__label__neg bad day\n__label__pos so glad\n__label__neg so sad\n";
     assert_eq!(loaded("a.txt", lines, |_| ()).unwrap(), ROWS);
+    let after = "good day __label__pos\nbad day __label__neg\nso glad __label__pos\nso sad __label__neg\n";
+    assert_eq!(loaded("a.txt", after, |_| ()).unwrap(), ROWS);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("train-00000-of-00001.parquet");
     write_parquet(&path, &["good day", "bad day", "so glad", "so sad"]);
@@ -327,6 +374,30 @@ fn folders_and_patterns_are_several_files() {
     let both = DataConfig { eval: EvalSource::File(located.clone()), ..config(&located) };
     let dataset = load(&both, MODEL, &MemoryCache::default()).unwrap();
     assert_eq!((contents(&dataset).len(), dataset.train.examples.len(), dataset.eval.examples.len()), (4, 2, 2));
+    write("converted/default/train/0000.csv", "text,label\ngood day,pos\nbad day,neg\n");
+    write("converted/default/test/0000.csv", "text,label\nso glad,pos\nso sad,neg\n");
+    let located = locate_data("converted", &roots).unwrap();
+    let both = DataConfig { eval: EvalSource::File(located.clone()), ..config(&located) };
+    assert_eq!(contents(&load(&both, MODEL, &MemoryCache::default()).unwrap()), ROWS);
+    write("parted/train/a.csv", "text,label\ngood day,pos\nbad day,neg\n");
+    write("parted/valid/b.csv", "text,label\nso glad,pos\nso sad,neg\n");
+    write("parted/valid/notes.txt", "made by hand\n");
+    let located = locate_data("parted", &roots).unwrap();
+    let parts = DataConfig { eval: EvalSource::File(located.clone()), ..config(&located) };
+    assert_eq!(contents(&load(&parts, MODEL, &MemoryCache::default()).unwrap()), ROWS);
+    write("converted/other/train/0000.csv", "text,label\ngood day,pos\nbad day,neg\n");
+    let message = load(&both, MODEL, &MemoryCache::default()).unwrap_err().to_string();
+    assert!(message.contains("the folder has several data sets: default, other; name one of them"), "{message}");
+    write("languages/en/train.csv", "text,label\ngood day,pos\nbad day,neg\n");
+    write("languages/fr/train.csv", "text,label\nbon,pos\nmauvais,neg\n");
+    let message = load(&config(root.join("languages").to_str().unwrap()), MODEL, &MemoryCache::default())
+        .unwrap_err()
+        .to_string();
+    assert!(message.contains("several data sets: en, fr;"), "{message}");
+    std::fs::File::create(root.join("classes/neg/3.jpg")).unwrap().write_all(b"\xff\xd8\xff\xe0\0\x10JFIF\0").unwrap();
+    let message =
+        load(&config(root.join("classes").to_str().unwrap()), MODEL, &MemoryCache::default()).unwrap_err().to_string();
+    assert!(message.contains("neg/3.jpg:1: the file is not a text"), "{message}");
     let message = locate_data("parts/*.tsv", &roots).unwrap_err().to_string();
     assert!(message.starts_with("no file matches `parts/*.tsv`; looked for "), "{message}");
     write("parts/2.csv", "label;text\npos;so glad\n;so sad\n");
@@ -348,8 +419,15 @@ fn zip_archives_have_one_data_file() {
     assert_eq!(loaded("a.zip", packed(&["names.txt", "a.csv"]), |_| ()).unwrap(), ROWS);
     assert_eq!(
         loaded("a.zip", packed(&["a.csv", "b.csv"]), |_| ()).unwrap_err(),
-        "FILE: the archive has 2 data files: `a.csv`, `b.csv`; expected one. Unpack it and give the path of one of them, or \
-         of their folder"
+        "FILE: the archive has 2 data files: `a.csv`, `b.csv`; expected one, or one whose name begins with `train`. Unpack it and \
+         give the path of one of them, or of their folder"
     );
+    assert_eq!(loaded("a.zip", packed(&["x/test.csv", "x/train.csv"]), |_| ()).unwrap(), ROWS);
+    let splits = file("a.zip", packed(&["test.csv", "train.csv"]));
+    let both = DataConfig { eval: EvalSource::File(splits.path.clone()), ..config(&splits.path) };
+    let dataset = load(&both, MODEL, &MemoryCache::default()).unwrap();
+    assert_eq!((dataset.train.examples.len(), dataset.eval.examples.len()), (4, 4));
+    // Browsers may unpack a file and keep its name.
+    assert_eq!(loaded("a.csv.gz", rows, |_| ()).unwrap(), ROWS);
     assert!(loaded("a.xlsx", packed(&["xl/workbook.xml"]), |_| ()).unwrap_err().contains("this is an Excel workbook"));
 }
