@@ -162,6 +162,7 @@ fn facts(spec: &SweepSpec) -> Facts {
             heads: 12,
             intermediate: 1536,
             max_positions: 512,
+            attention_spans: Vec::new(),
             token_types: 2,
             has_pooler: false,
             dropout: Some(0.1),

@@ -211,7 +211,7 @@ impl Cost {
         if model.heads == 0 {
             return Self { train: 6.0 * dense, eval: 2.0 * dense };
         }
-        let attention = (model.layers * model.hidden) as f64 * data.mean_tokens;
+        let attention = model.hidden as f64 * model.attended_tokens(data.mean_tokens);
         Self { train: 6.0 * dense + 12.0 * attention, eval: 2.0 * dense + 4.0 * attention }
     }
 }
@@ -245,12 +245,13 @@ fn memory(config: &TrialConfig, data: &DataFacts, model: &ModelFacts, past: &[Pa
     let buffers = (batch / micro_batch).ceil().clamp(1.0, MAX_GRADIENT_BUFFERS as f64);
     let tokens = batch.min(buffers * (micro_batch + longest));
     // Kept for each layer and token: about ten vectors of the hidden size, two of the intermediate size, and attention rows.
-    let per_layer = (10 * model.hidden + 2 * model.intermediate) as f64 + 2.0 * model.heads as f64 * length;
+    let vectors = ((10 * model.hidden + 2 * model.intermediate) * model.layers) as f64;
+    let attention = 2.0 * model.heads as f64 * model.attended_tokens(length);
     let embeddings = if model.heads == 0 { 2 * model.embedding_width } else { 0 };
     let others = (embeddings + config.model.extra.activations()) as f64;
     // Scores of all tokens of the vocabulary at each masked token, their softmax and their gradient.
     let masked = if config.data.task == TaskName::MaskedLm { 3.0 * MASKED * model.vocabulary as f64 } else { 0.0 };
-    let activations = (4.0 * tokens * (per_layer * model.layers as f64 + others + masked)) as u64;
+    let activations = (4.0 * tokens * (vectors + attention + others + masked)) as u64;
     let modules = trained_modules(config, model);
     let state = match modules {
         Some((new, trained)) => {

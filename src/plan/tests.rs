@@ -60,6 +60,7 @@ pub(super) fn model_facts() -> ModelFacts {
         heads: 12,
         intermediate: 1536,
         max_positions: 512,
+        attention_spans: Vec::new(),
         token_types: 2,
         has_pooler: false,
         dropout: Some(0.1),

@@ -43,6 +43,7 @@ pub fn model_facts(model: &str) -> Result<ModelFacts, TrainError> {
         heads: shape.heads,
         intermediate: shape.intermediate,
         max_positions: shape.positions,
+        attention_spans: (0..shape.layers).map(|number| network.encoder.attention_span(number)).collect(),
         // Without token types, any pair of texts can be encoded.
         token_types: shape.types.unwrap_or(2),
         has_pooler: has_own_head,

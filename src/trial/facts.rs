@@ -43,6 +43,9 @@ pub struct ModelFacts {
     pub heads: usize,
     pub intermediate: usize,
     pub max_positions: usize,
+    /// Tokens that a token sees at most, in each layer. Empty: all of them, in all layers.
+    #[serde(default)]
+    pub attention_spans: Vec<Option<usize>>,
     /// Token types that the checkpoint knows; a sentence pair needs two.
     #[serde(default)]
     pub token_types: usize,
@@ -72,6 +75,13 @@ impl ModelFacts {
     /// The most tokens of a text where there is no limit.
     pub const NO_POSITIONS: usize = 1_000_000_000;
 
+    /// Tokens that a token of a text with `length` tokens sees, added up over the layers.
+    #[must_use]
+    pub fn attended_tokens(&self, length: f64) -> f64 {
+        let span = |layer: usize| self.attention_spans.get(layer).copied().flatten();
+        (0..self.layers).map(|layer| span(layer).map_or(length, |span| length.min(span as f64))).sum()
+    }
+
     /// What is known of a network whose tokenizer and token embeddings are those of this checkpoint. The number of parameters
     /// is without the classifier, as for checkpoints.
     #[must_use]
@@ -98,6 +108,7 @@ impl ModelFacts {
             heads: 0,
             intermediate: 0,
             max_positions: Self::NO_POSITIONS,
+            attention_spans: Vec::new(),
             token_types: 2,
             has_pooler: true,
             modules: Vec::new(),

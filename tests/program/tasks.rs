@@ -129,6 +129,32 @@ fn masked_tokens_are_predicted_and_the_checkpoint_is_used() {
     assert!(refused.err.contains("`task: masked_lm` needs a head for masked tokens"), "{}", refused.err);
 }
 
+/// Every encoder that has vectors for tokens has heads for words and for masked tokens, with the names of transformers.
+#[test]
+fn heads_on_tokens_fit_deberta_and_longformer() {
+    let heads = [
+        ("deberta-v3", "tokens", "DebertaV2ForTokenClassification", "classifier.weight"),
+        ("deberta-v3", "masked_lm", "DebertaV2ForMaskedLM", "cls.predictions.transform.dense.weight"),
+        ("longformer", "tokens", "LongformerForTokenClassification", "classifier.weight"),
+        ("longformer", "masked_lm", "LongformerForMaskedLM", "lm_head.dense.weight"),
+    ];
+    for (encoder, task, class, weight) in heads {
+        let place = place("tokens", &format!("task: {task}\n{}", small!("steps: 4\neval_every: 4\nlr: 1e-3\n")));
+        for name in ["config.json", "tokenizer.json", "model.safetensors"] {
+            let file = fs::read(fixture(&format!("../finetune-{encoder}/checkpoint/{name}"))).unwrap();
+            place.write(&format!("checkpoint/{name}"), file);
+        }
+        place.expect(0, "run sweep.yaml --progress none");
+        place.expect(0, "export sweep.yaml --format hf -o model");
+        let config: Value = serde_json::from_str(&place.read("model/config.json")).unwrap();
+        assert_eq!(config["architectures"][0], class);
+        let weights = fs::read(place.path("model/model.safetensors")).unwrap();
+        let length = u64::from_le_bytes(weights[..8].try_into().unwrap()) as usize;
+        let header: Value = serde_json::from_slice(&weights[8..8 + length]).unwrap();
+        assert!(header.get(weight).is_some(), "{encoder} {task}: {header}");
+    }
+}
+
 #[test]
 fn the_right_choice_is_predicted() {
     let sweep = small!("task: multiple_choice\nsteps: 12\neval_every: 6\nlr: 1e-3\n");

@@ -6,8 +6,16 @@ use crate::spec::parse;
 use crate::trial::Keep;
 
 fn estimated(text: &str, past: &[PastTrial], threads: usize) -> Estimate {
+    estimated_with(text, past, threads, &[])
+}
+
+/// `spans`: tokens that a token sees in each layer.
+fn estimated_with(text: &str, past: &[PastTrial], threads: usize, spans: &[Option<usize>]) -> Estimate {
     let spec = parse("a.yaml", "a", text, &[]).unwrap();
-    let facts = facts(&spec);
+    let mut facts = facts(&spec);
+    for model in &mut facts.models {
+        model.facts.attention_spans = spans.to_vec();
+    }
     let plan = expand(&spec, &facts).unwrap();
     let (data, model) = facts.of(&plan.trials[0].config).unwrap();
     estimate(&plan.trials[0], data, &model, past, threads)
@@ -30,6 +38,18 @@ fn an_estimate_grows_with_the_work() {
         "memory grows with the gradient buffers, not with the batch: {beyond_all_buffers}"
     );
     assert!(estimated("", &[], 2).seconds < default.seconds);
+}
+
+#[test]
+fn attention_in_windows_takes_less_memory() {
+    let memory = |spans: &[Option<usize>]| estimated_with("data: {max_length: 512}", &[], 1, spans).memory;
+    let whole = memory(&[]);
+    assert_eq!(memory(&[None; 3]), whole);
+    assert_eq!(memory(&[Some(512); 3]), whole);
+    // Two layers of three see 64 tokens.
+    let windows = memory(&[None, Some(64), Some(64)]);
+    let rows = (whole - memory(&[Some(64); 3])) as f64;
+    assert!(rows > 0.0 && ((whole - windows) as f64 / rows - 2.0 / 3.0).abs() < 0.01, "{whole} and {windows}");
 }
 
 /// Without evaluation to speak of, a trial like the past one takes its tokens over its speed.

@@ -8,7 +8,7 @@ use super::config::{
     DropoutRates, activation, check_encoder, check_heads, check_sizes, gelu, initializer_range, parse, tenth, wrong,
 };
 use super::declarations::{Declarations, Group, Initial};
-use super::encoder::{Encoder, HeadLayout, Shape, WordHead};
+use super::encoder::{Encoder, HeadLayout, MaskedHead, Shape, WordHead};
 use super::operations::{
     DistanceTables, DropoutKind, Embeddings, Linear, Norm, Operations, Place, PositionTable, Rows, TypeTable,
 };
@@ -69,6 +69,9 @@ struct Keys {
     conv_act: String,
     #[serde(default)]
     is_decoder: bool,
+    /// Whether the head for masked tokens is that of BERT.
+    #[serde(default = "yes")]
+    legacy: bool,
 }
 
 fn positions() -> usize {
@@ -106,6 +109,12 @@ impl Terms {
         }
     }
 }
+
+/// Dense layer, LayerNorm and bias of the head for masked tokens, as in transformers: with `legacy`, and without.
+const MASKED: [[&str; 3]; 2] = [
+    ["cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm", "cls.predictions.bias"],
+    ["lm_predictions.lm_head.dense", "lm_predictions.lm_head.LayerNorm", "lm_predictions.lm_head.bias"],
+];
 
 const NAMES: LayerNames = LayerNames {
     query: "attention.self.query_proj",
@@ -193,6 +202,7 @@ pub fn read(json: &[u8], declarations: &mut Declarations) -> std::result::Result
     let layers = (0..keys.num_hidden_layers).map(|number| layer(declarations, &keys, sizes, &terms, number)).collect();
     let head = HeadLayout {
         input_dropout: keys.pooler_dropout > 0.0,
+        masked: Some(MaskedHead::new(MASKED[usize::from(!keys.legacy)], sizes.activation, keys.layer_norm_eps)),
         words: Some(WordHead { dropout: DropoutKind::Hidden, ..WordHead::PLAIN }),
         ..HeadLayout::plain("pooler.dense", activation("pooler_hidden_act", &keys.pooler_hidden_act)?)
     };

@@ -22,6 +22,11 @@ pub trait Encoder: Debug + Send + Sync {
     /// The output of layer `number` (from 0) for `rows` of each sequence. `x` is the layer's input for all tokens.
     fn layer(&self, number: usize, x: &Tensor, rows: Rows, ops: &mut dyn Operations) -> Result<Tensor>;
 
+    /// Tokens that a token of layer `number` (from 0) sees at most. None: all.
+    fn attention_span(&self, _number: usize) -> Option<usize> {
+        None
+    }
+
     /// Whether layer `number` (from 0) and the layer above it have parameters in common. `freeze` and `reinit` cannot
     /// separate such layers.
     fn shares_with_next(&self, _number: usize) -> bool {

@@ -99,6 +99,11 @@ impl Encoder for Longformer {
         &self.stack.shape
     }
 
+    fn attention_span(&self, number: usize) -> Option<usize> {
+        // The global token is one more.
+        self.stack.layers[number].attention.window.map(|distance| 2 * distance as usize + 2)
+    }
+
     fn embed(&self, ops: &mut dyn Operations) -> Result<Tensor> {
         self.stack.embed(ops)
     }

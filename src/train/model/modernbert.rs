@@ -296,6 +296,10 @@ impl Encoder for ModernBert {
         &self.shape
     }
 
+    fn attention_span(&self, number: usize) -> Option<usize> {
+        self.layers[number].attention.window.map(|distance| 2 * distance as usize + 1)
+    }
+
     fn embed(&self, ops: &mut dyn Operations) -> Result<Tensor> {
         let x = ops.embed(&self.shape.embeddings)?;
         let x = ops.layer_norm(&x, self.embedding_norm)?;
