@@ -214,12 +214,13 @@ fn train(plan: &Plan, results: &Results) -> Result<Vec<f64>, Box<dyn Error>> {
         continued: &[],
         facts: &plateau::plan::Facts::default(),
         fresh: false,
+        queue: None,
         parameters: &parameters,
     };
     let engine = Inline::new(|folder: &Path, stop: &Arc<AtomicBool>| worker::attempt(folder, stop, toy));
     let terminal = Terminal::new(Mode::Lines, false, &plan.name, &plan.trials);
     let mut watched = Watched { terminal, quarter: plan.trials.len() / 4, finished: 0, sizes: Vec::new() };
-    let summary = run::sweep(&order, engine, &mut watched)?;
+    let summary = run::sweep(&order, || engine, &mut watched)?;
     if summary.finished != plan.trials.len() {
         return Err(format!("{} of {} trials finished", summary.finished, plan.trials.len()).into());
     }

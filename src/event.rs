@@ -50,10 +50,17 @@ pub enum Event {
         attempt: u32,
         slot: Slot,
     },
+    /// The claimed attempt waits in the queue of a cluster. Recorded before its job is submitted.
+    AttemptQueued {
+        trial: TrialId,
+        attempt: u32,
+        job: JobName,
+    },
     AttemptStarted {
         trial: TrialId,
         attempt: u32,
-        pid: u32,
+        #[serde(flatten)]
+        handle: Handle,
     },
     /// The claimed attempt uses less memory, because earlier attempts ran out of it.
     #[serde(alias = "attempt_eased")]
@@ -104,6 +111,10 @@ pub enum Event {
         trial: TrialId,
     },
     SweepInterrupted,
+    /// The parent ended, and so many attempts continue in the queue of a cluster.
+    SweepDetached {
+        attempts: usize,
+    },
     /// The run ended with nothing left to do.
     SweepClosed {
         finished: usize,
@@ -169,6 +180,83 @@ pub struct KnownResult {
     pub point: Vec<Option<f64>>,
     /// Mean over the trials of the configuration; lower is better.
     pub value: f64,
+}
+
+/// The process of an attempt, and the job that it belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Handle {
+    /// On a cluster this is known only to the worker itself.
+    pub pid: u32,
+    /// The machine that it runs on. None: that of the parent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// The number that the cluster gave the job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<String>,
+    /// How often the cluster had started the job before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart: Option<u32>,
+}
+
+impl Handle {
+    /// A process on the machine of the parent.
+    #[must_use]
+    pub fn local(pid: u32) -> Self {
+        Self { pid, ..Self::default() }
+    }
+}
+
+/// `process 7`, `process 7 on n2 in job 31`.
+impl fmt::Display for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "process {}", self.pid)?;
+        self.host.iter().try_for_each(|host| write!(f, " on {host}"))?;
+        self.job.iter().try_for_each(|job| write!(f, " in job {job}"))
+    }
+}
+
+/// The name of a job on a cluster. It is chosen before the job is submitted, so that a job can be found whose submission seemed to
+/// fail.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct JobName {
+    /// The name of a group of jobs that are submitted together.
+    pub batch: String,
+    /// The place of the job in its batch.
+    pub index: u32,
+}
+
+/// What a cluster says about a job.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum JobState {
+    /// Nothing, because it was not asked yet or does not answer.
+    #[default]
+    Unknown,
+    /// It waits for `reason`. `start`: when it is expected to start.
+    Queued {
+        reason: String,
+        start: Option<String>,
+    },
+    Running {
+        node: String,
+    },
+    /// The cluster knows no such job, also when it was asked again.
+    Absent,
+    Ended {
+        how: JobEnd,
+        node: Option<String>,
+    },
+}
+
+/// How a job ended, according to its cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobEnd {
+    Completed,
+    Failed,
+    Cancelled,
+    TimedOut,
+    Preempted,
+    OutOfMemory,
+    NodeFailed,
 }
 
 /// A place for one worker at a time: a device and a number of threads.
@@ -278,6 +366,12 @@ pub enum Failure {
     FilesVanished { message: String },
     /// The device reported an error.
     DeviceFault { message: String },
+    /// A node of a cluster is at fault: it died, its device failed, or it could not even start the worker.
+    Node { node: String, message: String },
+    /// The time of the job was over before the attempt saved a checkpoint.
+    NoCheckpoint { message: String },
+    /// A person has cancelled the job.
+    Cancelled { message: String },
     /// The worker disappeared without a trace, as after a reboot.
     Lost,
     /// The parent killed the worker: no step and no evaluation for this many seconds.
@@ -305,6 +399,7 @@ impl Failure {
                 | Self::Disk { .. }
                 | Self::DiskFull { .. }
                 | Self::Limit { .. }
+                | Self::Cancelled { .. }
                 | Self::TimeLimit { .. }
         )
     }
@@ -323,6 +418,8 @@ impl fmt::Display for Failure {
             Self::Limit { message } => write!(f, "limit: {message}"),
             Self::FilesVanished { message } => write!(f, "files vanished: {message}"),
             Self::DeviceFault { message } => write!(f, "device fault: {message}"),
+            Self::Node { node, message } => write!(f, "node {node}: {message}"),
+            Self::NoCheckpoint { message } | Self::Cancelled { message } => f.write_str(message),
             Self::Lost => f.write_str("the worker disappeared without a trace"),
             Self::Stalled { seconds } => {
                 write!(f, "no step and no evaluation for {seconds} s (run.stall_timeout): the worker was killed")

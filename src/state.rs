@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::event::{Event, Failure, Record, Slot, StopJudgement};
+use crate::event::{Event, Failure, JobName, Record, Slot, StopJudgement};
 use crate::plan::Plan;
 use crate::trial::{Outcome, Status, TrialId};
 
@@ -19,6 +19,8 @@ pub struct SweepState {
     faults: BTreeMap<usize, (u32, Failure)>,
     /// Slots on which this run starts nothing any more.
     retired: BTreeSet<usize>,
+    /// Nodes of a cluster that were at fault in this run since a trial last ended there, with the trials that they have failed.
+    node_faults: BTreeMap<String, BTreeSet<TrialId>>,
     /// Indices of trials, so that a turn of a long sweep need not visit the ended ones: planned and open, planned and failed,
     /// running (planned or not).
     open: BTreeSet<usize>,
@@ -43,6 +45,14 @@ pub struct TrialState {
     pub out_of_device_memory: u32,
     /// Slots with a device fault of this trial in this run, one entry per fault.
     pub faulted_on: Vec<usize>,
+    /// Nodes of a cluster that were at fault when attempts failed in this run, one entry per fault.
+    pub bad_nodes: Vec<String>,
+    /// Jobs whose time was over before they saved a checkpoint.
+    pub without_checkpoint: u32,
+    /// The job of the latest attempt, if it was queued on a cluster.
+    pub job: Option<JobName>,
+    /// The node that the job runs on, once it has started.
+    pub node: Option<String>,
     /// Its value at each rung of `stop.asha`. None where the value was not finite.
     pub rungs: Vec<Option<f32>>,
     /// The judgement that stops or stopped it.
@@ -77,6 +87,7 @@ impl SweepState {
             planned: 0,
             faults: BTreeMap::new(),
             retired: BTreeSet::new(),
+            node_faults: BTreeMap::new(),
             open: BTreeSet::new(),
             failed: BTreeSet::new(),
             running: BTreeSet::new(),
@@ -150,6 +161,7 @@ impl SweepState {
         match event {
             Event::SweepOpened { .. } => self.forget_faults(),
             Event::SweepInterrupted
+            | Event::SweepDetached { .. }
             | Event::SweepClosed { .. }
             | Event::OomPolicyApplied { .. }
             | Event::SearchOpened { .. }
@@ -159,15 +171,28 @@ impl SweepState {
                 let state = self.attempted(trial, *attempt);
                 if matches!(state.phase, TrialPhase::Pending | TrialPhase::Running { .. }) {
                     state.phase = TrialPhase::Running { attempt: *attempt, slot: *slot };
+                    (state.job, state.node) = (None, None);
                 }
             }
-            Event::AttemptStarted { trial, attempt, .. } => {
-                self.attempted(trial, *attempt);
+            Event::AttemptQueued { trial, attempt, job } => {
+                let state = self.attempted(trial, *attempt);
+                if state.running_on(*attempt).is_some() {
+                    (state.job, state.node) = (Some(job.clone()), None);
+                }
+            }
+            Event::AttemptStarted { trial, attempt, handle } => {
+                let state = self.attempted(trial, *attempt);
+                if state.running_on(*attempt).is_some() {
+                    state.node.clone_from(&handle.host);
+                }
             }
             Event::AttemptFailed { trial, attempt, failure } => {
                 let state = self.attempted(trial, *attempt);
                 if let Some(slot) = state.running_on(*attempt) {
                     state.fail(failure, slot);
+                    if let Failure::Node { node, .. } = failure {
+                        self.node_faults.entry(node.clone()).or_default().insert(trial.clone());
+                    }
                     if matches!(failure, Failure::DeviceFault { .. }) {
                         let before = self.faults.get(&slot.index).map_or(0, |(count, _)| *count);
                         self.faults.insert(slot.index, (before + 1, failure.clone()));
@@ -188,8 +213,13 @@ impl SweepState {
                     state.stop.take_if(|_| outcome.status != Status::Stopped);
                     state.phase = TrialPhase::Ended(Box::new(outcome.clone()));
                 }
+                let node = state.node.clone();
                 if let Some(slot) = slot {
                     self.faults.remove(&slot.index);
+                    // It can still end trials well.
+                    if let Some(node) = node {
+                        self.node_faults.remove(&node);
+                    }
                 }
             }
             Event::TrialFailed { trial, failure } => {
@@ -268,6 +298,11 @@ impl SweepState {
         self.faults.get(&slot).map(|(count, failure)| (*count, failure))
     }
 
+    /// The nodes that were at fault for at least so many trials in this run.
+    pub fn bad_nodes(&self, trials: usize) -> impl Iterator<Item = &str> {
+        self.node_faults.iter().filter(move |(_, failed)| failed.len() >= trials).map(|(node, _)| node.as_str())
+    }
+
     /// Whether the slot was retired in this run.
     #[must_use]
     pub fn is_retired(&self, slot: usize) -> bool {
@@ -278,9 +313,12 @@ impl SweepState {
     fn forget_faults(&mut self) {
         self.faults.clear();
         self.retired.clear();
+        self.node_faults.clear();
         for (_, trial) in &mut self.trials {
             trial.faulted_on.clear();
-            if trial.phase == TrialPhase::Pending && matches!(trial.last_failure, Some(Failure::DeviceFault { .. })) {
+            trial.bad_nodes.clear();
+            let is_fault = matches!(trial.last_failure, Some(Failure::DeviceFault { .. } | Failure::Node { .. }));
+            if trial.phase == TrialPhase::Pending && is_fault {
                 trial.failures = 0;
                 trial.last_failure = None;
             }
@@ -327,6 +365,8 @@ impl TrialState {
             Failure::OutOfMemory { .. } => self.out_of_memory += 1,
             Failure::DeviceMemory { .. } => self.out_of_device_memory += 1,
             Failure::DeviceFault { .. } => self.faulted_on.push(slot.index),
+            Failure::Node { node, .. } => self.bad_nodes.push(node.clone()),
+            Failure::NoCheckpoint { .. } => self.without_checkpoint += 1,
             _ => {}
         }
     }
@@ -359,6 +399,7 @@ pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::event::Handle;
     use crate::trial::{Device, Scores, Status};
 
     pub(crate) fn id(number: u64) -> TrialId {
@@ -408,7 +449,7 @@ pub(crate) mod tests {
             let trial = id(trial);
             match kind {
                 0 => Event::AttemptClaimed { trial, attempt, slot: slot(attempt as usize) },
-                1 => Event::AttemptStarted { trial, attempt, pid: 7 },
+                1 => Event::AttemptStarted { trial, attempt, handle: Handle::local(7) },
                 2 => Event::AttemptFailed { trial, attempt, failure },
                 3 => Event::AttemptInterrupted { trial, attempt },
                 4 => Event::TrialFinished { trial, attempt, outcome: outcome(u64::from(attempt)) },

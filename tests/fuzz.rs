@@ -20,7 +20,7 @@ use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use dice::{Dice, setting};
-use plateau::event::{Event, Record};
+use plateau::event::{Event, Handle, Record};
 use plateau::spec::{ResolvedSources, parse};
 use plateau::state::SweepState;
 use plateau::store::{CurveFollower, CurveRow, CurveWriter, Journal, read_curve, read_journal};
@@ -227,7 +227,7 @@ fn a_journal() -> String {
             pid: 7,
             trials: vec![trial.clone()],
         },
-        Event::AttemptStarted { trial: trial.clone(), attempt: 1, pid: 8 },
+        Event::AttemptStarted { trial: trial.clone(), attempt: 1, handle: Handle::local(8) },
         Event::AttemptInterrupted { trial: trial.clone(), attempt: 1 },
         Event::TrialRequeued { trial: trial.clone() },
         Event::TrialContinued { trial },

@@ -74,7 +74,7 @@ fn shell_quoted(word: &str) -> Cow<'_, str> {
 /// What the sweep may use of this machine. Overrides the `run` section of the sweep file.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct MachineArguments {
-    /// local, or slurm: on all nodes of the Slurm job that this command runs in
+    /// local, or slurm: on a cluster, each trial as a job or as a step of the job that this command runs in
     #[arg(long, value_name = "NAME")]
     pub engine: Option<EngineKind>,
     /// Number of trials at a time
@@ -157,6 +157,9 @@ pub(crate) struct RunOptions {
     /// Archive the old results and start over
     #[arg(long)]
     pub fresh: bool,
+    /// With `engine: slurm`: submit the first jobs, then leave them to the cluster
+    #[arg(long)]
+    pub detach: bool,
     #[command(flatten)]
     pub display: DisplayArguments,
 }
@@ -165,7 +168,7 @@ impl RunOptions {
     /// All trials, with every option at its default.
     pub(crate) fn new(sweep: SweepArguments, machine: MachineArguments, display: DisplayArguments) -> Self {
         let (only, continued) = (Vec::new(), Vec::new());
-        Self { sweep, machine, only, retry_failed: false, continued, fresh: false, display }
+        Self { sweep, machine, only, retry_failed: false, continued, fresh: false, detach: false, display }
     }
 }
 

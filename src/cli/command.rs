@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::{env, thread};
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use super::Failure;
 use super::augment::{AugmentArguments, augment};
@@ -32,6 +32,7 @@ use super::run::{RunArguments, run};
 use super::schedule::{ScheduleArguments, schedule};
 use super::schema::schema;
 use super::status::{StatusArguments, status};
+use super::stop::{StopArguments, stop};
 use super::watch::{WatchArguments, watch};
 use crate::trial::printable;
 use crate::{store, train, worker};
@@ -58,6 +59,8 @@ enum Command {
     Report(ReportArguments),
     /// Show which trials are finished, running, failed or left
     Status(StatusArguments),
+    /// End a run of another process, and its jobs on a cluster. `run` continues it
+    Stop(StopArguments),
     /// Follow a run of another process until it ends
     Watch(WatchArguments),
     /// Compare the configurations that several sweeps share, and how their losses differ
@@ -90,11 +93,7 @@ enum Command {
     Man(ManArguments),
     /// Train one attempt of one trial (`run` starts it)
     #[command(hide = true)]
-    Worker {
-        /// Folder of the attempt, with its assignment
-        #[arg(long)]
-        attempt: PathBuf,
-    },
+    Worker(WorkerArguments),
     /// Run a program, and end everything that it has started when it or the parent ends (`worker` and `inspect` start it)
     #[command(hide = true)]
     Guard {
@@ -111,6 +110,37 @@ enum Command {
         #[arg(long)]
         cache: PathBuf,
     },
+}
+
+/// Which attempt a worker trains.
+#[derive(Debug, Args)]
+struct WorkerArguments {
+    /// Folder of the attempt, with its assignment
+    #[arg(long, required_unless_present = "batch")]
+    attempt: Option<PathBuf>,
+    /// Document of the batch that a cluster has started
+    #[arg(long, requires = "index", conflicts_with = "attempt")]
+    batch: Option<PathBuf>,
+    /// Index in the batch
+    #[arg(long)]
+    index: Option<u32>,
+    /// What standard input is: a pipe from the parent, whose end stops the worker, or nothing
+    #[arg(long, value_enum, default_value_t = WorkerInput::Pipe)]
+    stdin: WorkerInput,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum WorkerInput {
+    Pipe,
+    None,
+}
+
+fn run_worker(arguments: &WorkerArguments) -> u8 {
+    match (&arguments.batch, &arguments.attempt) {
+        (Some(batch), _) => worker::run_job(batch, arguments.index.unwrap_or_default()),
+        (None, Some(attempt)) => worker::run(attempt, arguments.stdin == WorkerInput::Pipe),
+        (None, None) => store::exit::BAD_INPUT,
+    }
 }
 
 /// Parses the arguments, runs the command, and prints why it failed.
@@ -130,6 +160,7 @@ pub fn main() -> ExitCode {
         Command::Plan(arguments) => plan(arguments),
         Command::Report(arguments) => report(&arguments),
         Command::Status(arguments) => status(&arguments),
+        Command::Stop(arguments) => stop(&arguments),
         Command::Watch(arguments) => watch(&arguments),
         Command::Compare(arguments) => compare(&arguments),
         Command::Export(arguments) => export(&arguments),
@@ -149,7 +180,7 @@ pub fn main() -> ExitCode {
         }
         Command::Completions(arguments) => completions(Program::command(), &arguments),
         Command::Man(arguments) => man(Program::command(), &arguments),
-        Command::Worker { attempt } => return ExitCode::from(worker::run(&attempt)),
+        Command::Worker(arguments) => return ExitCode::from(run_worker(&arguments)),
         Command::Guard { parent, line } => return ExitCode::from(train::augment::guard(parent, &line) as u8),
     };
     result.unwrap_or_else(|failure| report_failure(&failure))

@@ -8,6 +8,7 @@ use std::path::Path;
 use super::Failure;
 use super::arguments::{MachineArguments, RunOptions};
 use super::format::bytes;
+use super::jobs::{JobPlan, queue_slots};
 use super::prepare::Prepared;
 use super::selection::select;
 use crate::decide::{self, Allocation, AllocationError};
@@ -16,7 +17,7 @@ use crate::exec::SlurmSteps;
 use crate::plan::{Estimate, PastTrial, PlanEstimate, estimate};
 use crate::report::{clock, count};
 use crate::run;
-use crate::spec::{EngineKind, RunConfig, SamplerName, SearchConfig, StopAcross};
+use crate::spec::{EngineKind, RunConfig, SamplerName, SearchConfig, StopAcross, Within};
 use crate::store::{self, Results};
 use crate::train;
 use crate::trial::{Device, Keep, Status, Trial, TrialId};
@@ -32,6 +33,8 @@ pub(crate) struct CostEstimate<'a> {
     pub slots: Vec<Slot>,
     /// How workers are started there, if not as processes on this machine.
     pub steps: Option<SlurmSteps>,
+    /// How trials become jobs of a cluster, if they do.
+    pub jobs: Option<JobPlan>,
     /// `cpu`, or `cpu in Slurm job 7`.
     place: String,
     /// The cost of all trials that are left.
@@ -57,9 +60,9 @@ impl<'a> CostEstimate<'a> {
         let undrawn = budget.map_or(0, |budget| (budget as usize).saturating_sub(trials.len()));
         let time = prepared.spec.search.as_ref().and_then(|search| search.config.time);
         let mut past = past_trials(Device::Cpu, &prepared.results);
-        let Workers { slots, steps, job } = workers(prepared, &options.machine, left + undrawn, &past)?;
+        let Workers { slots, steps, place: within } = workers(prepared, &options.machine, left + undrawn, &past)?;
         let (threads, device) = threads_and_device(&slots);
-        let place = job.map_or_else(|| device.to_string(), |job| format!("{device} in Slurm job {job}"));
+        let place = within.as_ref().map_or_else(|| device.to_string(), |within| format!("{device} in {within}"));
         if device != Device::Cpu {
             past = past_trials(device, &prepared.results);
         }
@@ -72,7 +75,25 @@ impl<'a> CostEstimate<'a> {
         );
         let mut total = PlanEstimate::of(&rest, slots.len(), kept_states(prepared));
         total.seconds = time.map_or(total.seconds, |time| total.seconds.min(time));
-        Ok(Self { trials, statuses, costs, slots, steps, place, total, left, undrawn, is_measured: !past.is_empty() })
+        let is_queue = within.is_some() && steps.is_none();
+        let jobs = match slots.first().filter(|_| is_queue) {
+            Some(slot) => {
+                let config = run_config(prepared, &options.machine);
+                Some(JobPlan::new(prepared, &config, *slot, &trials, &costs)?)
+            }
+            None => None,
+        };
+        let is_measured = !past.is_empty();
+        Ok(Self { trials, statuses, costs, slots, steps, jobs, place, total, left, undrawn, is_measured })
+    }
+
+    /// What `plan` says about the jobs of a cluster.
+    pub(crate) fn describe_jobs(&self, prepared: &Prepared) -> Option<String> {
+        let jobs = self.jobs.as_ref()?;
+        let is_left = |status: &Status| matches!(status, Status::Pending | Status::Running);
+        let costs = self.costs.iter().zip(&self.statuses).filter(|(_, status)| is_left(status));
+        let seconds = costs.map(|(cost, _)| cost.seconds).sum();
+        Some(jobs.describe(prepared, self.left + self.undrawn, self.slots.len(), seconds))
     }
 
     /// The peak memory of each trial in bytes.
@@ -204,8 +225,8 @@ fn past_trials(device: Device, results: &Results) -> Vec<PastTrial> {
 struct Workers {
     slots: Vec<Slot>,
     steps: Option<SlurmSteps>,
-    /// The Slurm job of the steps.
-    job: Option<String>,
+    /// The cluster, or the job of the steps. None: this machine.
+    place: Option<String>,
 }
 
 /// The slots of this machine, for at most `trials` trials at a time.
@@ -222,7 +243,10 @@ fn workers(
     let config = run_config(prepared, machine);
     match config.engine {
         EngineKind::Local => {
-            Ok(Workers { slots: local_slots(prepared, &config, trials, past)?, steps: None, job: None })
+            Ok(Workers { slots: local_slots(prepared, &config, trials, past)?, steps: None, place: None })
+        }
+        EngineKind::Slurm if is_queued(config.slurm.within) => {
+            Ok(Workers { slots: queue_slots(&config, trials), steps: None, place: Some("jobs of Slurm".to_owned()) })
         }
         EngineKind::Slurm => {
             let refuse = |error: AllocationError| Failure::input(error.to_string());
@@ -230,7 +254,8 @@ fn workers(
             let needed = largest_memory(prepared, past);
             let steps = allocation.steps(&config, trials, needed, cfg!(feature = "cuda")).map_err(refuse)?;
             let started = SlurmSteps { srun: "srun".into(), memory: steps.memory };
-            Ok(Workers { slots: steps.slots, steps: Some(started), job: Some(allocation.job) })
+            let place = Some(format!("Slurm job {}", allocation.job));
+            Ok(Workers { slots: steps.slots, steps: Some(started), place })
         }
     }
 }
@@ -244,6 +269,15 @@ fn local_slots(
     let machine = run::machine(train::available_devices());
     let slots = decide::slots(config, &machine, trials, largest_memory(prepared, past));
     slots.map_err(|error| Failure::input(error.to_string()))
+}
+
+/// Whether trials are jobs of their own, and not steps of the job of this process.
+fn is_queued(within: Within) -> bool {
+    match within {
+        Within::Auto => std::env::var_os("SLURM_JOB_ID").is_none(),
+        Within::Allocation => false,
+        Within::Queue => true,
+    }
 }
 
 /// The section `run`, with what the command line says in its place.

@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::mpsc::channel;
 use std::thread;
@@ -26,11 +27,11 @@ use super::test_set::evaluate_best;
 use super::tracking::LiveTracking;
 use crate::decide::{self, MemoryBudget};
 use crate::event::{Event, Record, Reporter as _};
-use crate::exec::Local;
+use crate::exec::{Local, Slurm};
 use crate::plan::SearchPlan;
 use crate::report::count;
 use crate::report::terminal::{Mode, Terminal};
-use crate::run::{self, FailedTrial, RunError, RunOrder, RunSummary, TrialSource};
+use crate::run::{self, FailedTrial, QueueOrder, RunError, RunOrder, RunSummary, TrialSource};
 use crate::spec::{Place, Problem};
 use crate::store::{self, RunDir, StoreError};
 use crate::train;
@@ -67,7 +68,7 @@ pub(crate) fn run_estimated(
     }
     let summary = train_missing(prepared, estimate, options)?;
     report_failures(&summary, options.display);
-    if !summary.interrupted && test_set == TestSetUse::AtTheEnd {
+    if !summary.interrupted && summary.left_in_queue.is_none() && test_set == TestSetUse::AtTheEnd {
         let sweep = run::survey(&prepared.plan, &prepared.dir)?;
         let mut inspector = Inspector::new(&prepared.results, &prepared.cache);
         evaluate_best(&sweep, &prepared.dir, &prepared.facts, &mut inspector, shows_notes)?;
@@ -179,13 +180,20 @@ fn train_missing(
     let memory = estimate.memory();
     // Slurm bounds the memory of each step itself.
     let memory_limit = decide::memory_limit(&prepared.spec.run, &run::machine(Vec::new()));
-    let memory_limit = memory_limit.filter(|_| estimate.steps.is_none());
+    let memory_limit = memory_limit.filter(|_| estimate.steps.is_none() && estimate.jobs.is_none());
     let records = store::read_journal(&prepared.dir.journal()).map(|journal| journal.records).unwrap_or_default();
     let search = SearchPlan::new(&prepared.spec, &prepared.facts, &prepared.known, Event::suggested(&records));
     if let Some(search) = search.as_ref().filter(|_| options.display.shows_notes()) {
         notify_all(&later_configurations(search, &records, options).into_iter().collect::<Vec<_>>());
     }
     let search = search.map(RefCell::new);
+    let queue = estimate.jobs.as_ref().map(|jobs| QueueOrder {
+        prefix: jobs.prefix.clone(),
+        memory: Some(&jobs.memory),
+        rules: jobs.rules,
+        batch: jobs.batch,
+        leaves: options.detach,
+    });
     let order = RunOrder {
         plan: &prepared.plan,
         search: search.as_ref().map(|search| search as &dyn TrialSource),
@@ -200,10 +208,11 @@ fn train_missing(
         retry_failed: options.retry_failed,
         continued: &options.continued,
         fresh: options.fresh,
+        queue: queue.as_ref(),
         parameters: &parameters,
     };
-    let engine = estimate.steps.clone().map_or_else(Local::this_program, Local::this_program_in_steps);
-    let engine = engine.map_err(|error| Failure::input(format!("cannot find this program: {error}")))?;
+    let local = estimate.steps.clone().map_or_else(Local::this_program, Local::this_program_in_steps);
+    let local = local.map_err(|error| Failure::input(format!("cannot find this program: {error}")))?;
     let shown: Vec<Trial> = prepared.plan.trials.iter().filter(|trial| only.contains(&trial.id)).cloned().collect();
     let mut terminal = Terminal::new(options.display.mode(), options.display.verbose, &prepared.plan.name, &shown);
     if let (Some(search), None) = (&search, order.only) {
@@ -236,7 +245,13 @@ fn train_missing(
             .spawn_scoped(scope, draw)
             .map_err(|error| RunError::Store(StoreError::at(prepared.dir.path())(error)))?;
         let reporter = &mut LiveReporter { terminal: &mut terminal, listeners, warnings: &warnings };
-        let summary = run::sweep(&order, engine, reporter);
+        let summary = match &estimate.jobs {
+            Some(jobs) => {
+                let slurm = || Slurm::new(jobs.template.clone(), Path::new(""), jobs.single);
+                run::sweep(&order, slurm, reporter)
+            }
+            None => run::sweep(&order, || local, reporter),
+        };
         terminal.close();
         // An interrupted command has two seconds, and the threads that draw and send may take longer.
         if let Ok(summary) = &summary

@@ -11,7 +11,7 @@ use super::data_report;
 use super::forecast::CostEstimate;
 use super::format::{axis_value, table};
 use super::origin::Origin;
-use super::output::{notify_all, print};
+use super::output::{notify, notify_all, print};
 use super::prepare::{Prepared, prepare};
 use crate::report::clock;
 use crate::trial::{Status, TrialConfig, TrialId, spreadsheet_cell};
@@ -27,6 +27,9 @@ pub(crate) struct PlanArguments {
     format: PlanFormat,
     #[command(flatten)]
     machine: MachineArguments,
+    /// With `engine: slurm`: run a job of a second that shows whether nodes see the results, the data and this program
+    #[arg(long)]
+    probe: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -37,11 +40,15 @@ pub(crate) enum PlanFormat {
 }
 
 pub(crate) fn plan(arguments: PlanArguments) -> Result<ExitCode, Failure> {
-    let PlanArguments { sweep, only, format, machine } = arguments;
+    let PlanArguments { sweep, only, format, machine, probe } = arguments;
     let options = RunOptions { only, ..RunOptions::new(sweep, machine, DisplayArguments::default()) };
     let prepared = prepare(&options.sweep, Some(&options.machine))?;
     let estimate = CostEstimate::new(&prepared, &options)?;
-    print_plan(&prepared, &estimate, format)
+    let code = print_plan(&prepared, &estimate, format)?;
+    if let (true, Some(jobs)) = (probe, &estimate.jobs) {
+        notify(&jobs.probe(&prepared)?);
+    }
+    Ok(code)
 }
 
 /// Prints the plan on standard output, and warnings on standard error.
@@ -63,7 +70,10 @@ pub(crate) fn print_plan(
     let text = match format {
         PlanFormat::Json => json(estimate)?,
         PlanFormat::Csv => csv(&keys, estimate)?,
-        PlanFormat::Table => format!("{}\n{}\n", rows(&keys, estimate), estimate.line()),
+        PlanFormat::Table => {
+            let jobs = estimate.describe_jobs(prepared).unwrap_or_default();
+            format!("{}\n{}\n{jobs}", rows(&keys, estimate), estimate.line())
+        }
     };
     print(text)?;
     Ok(ExitCode::SUCCESS)

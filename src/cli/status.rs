@@ -15,13 +15,14 @@ use super::prepare::{RecordedSweep, recorded_sweep};
 use super::sweep_file::{self, SweepFile, known_sweeps};
 use crate::analysis::{Run, Sweep};
 use crate::decide::trial_result;
-use crate::event::Event;
+use crate::event::{Event, JobState};
+use crate::exec::job_states;
 use crate::plan::{Difference, SearchPlan, expand_after};
 use crate::report::count;
-use crate::run;
+use crate::run::{self, QueuedTrial};
 use crate::spec;
 use crate::state::SweepState;
-use crate::store::{self, Results, StoreError};
+use crate::store::{self, Results, RunDir, StoreError};
 use crate::trial::{Status, TestRecord, TrialId};
 
 #[derive(Debug, Args)]
@@ -34,6 +35,9 @@ pub(crate) struct StatusArguments {
     /// Compute the sequence of a search again from its results, and say where the recorded one differs
     #[arg(long, requires = "sweep")]
     verify: bool,
+    /// Ask Slurm once what it says about the jobs of the sweep
+    #[arg(long, requires = "sweep")]
+    queue: bool,
 }
 
 pub(crate) fn status(arguments: &StatusArguments) -> Result<ExitCode, Failure> {
@@ -42,12 +46,37 @@ pub(crate) fn status(arguments: &StatusArguments) -> Result<ExitCode, Failure> {
         Some(sweep) => {
             let RecordedSweep { plan, dir, .. } = recorded_sweep(&SweepArguments::new(sweep, &arguments.results))?;
             let removed = removed(&run::trials_out_of_plan(&plan, &dir)?);
-            trials(&run::survey(&plan, &dir)?) + &removed + &test_set(&dir.test_record()?)
+            let jobs = if arguments.queue { queue(&dir)? } else { String::new() };
+            trials(&run::survey(&plan, &dir)?) + &removed + &test_set(&dir.test_record()?) + &jobs
         }
         None => all_sweeps(&Results::new(&arguments.results)?),
     };
     print(text)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A line for each job of the sweep that Slurm knows.
+fn queue(dir: &RunDir) -> Result<String, Failure> {
+    let queued = run::queued_trials(dir)?;
+    if queued.is_empty() {
+        return Ok("no trial is in the queue of Slurm\n".to_owned());
+    }
+    let names: Vec<_> = queued.iter().map(|queued| queued.job.clone()).collect();
+    let states = job_states(&names).map_err(|message| Failure::input(format!("Slurm does not answer: {message}")))?;
+    let mut text = String::new();
+    for (QueuedTrial { trial, job, .. }, state) in queued.iter().zip(&states) {
+        let state = match state {
+            JobState::Queued { reason, start } => {
+                let start = start.as_ref().map_or_else(String::new, |start| format!(", expected start {start}"));
+                format!("queued ({reason}{start})")
+            }
+            JobState::Running { node } => format!("running on {node}"),
+            JobState::Ended { how, .. } => format!("ended: {how:?}"),
+            JobState::Absent | JobState::Unknown => "not known to Slurm".to_owned(),
+        };
+        let _ = writeln!(text, "{trial}  {} {}  {state}", job.batch, job.index);
+    }
+    Ok(text)
 }
 
 /// Compares the configurations that a search has drawn with those that its file gives for the results as they are. Exit code

@@ -42,6 +42,7 @@ pub(crate) fn watch(arguments: &WatchArguments) -> Result<ExitCode, Failure> {
     notify(&match end {
         WatchEnd::Closed => format!("report: {}", dir.report().join("index.html").display()),
         WatchEnd::Interrupted => format!("The run was interrupted. `plateau run {sweep}` continues it."),
+        WatchEnd::Detached => format!("The trials continue in Slurm. `plateau run {sweep}` follows them again."),
         WatchEnd::Gone => format!("The process that ran {sweep} is gone. `plateau run {sweep}` continues the run."),
     });
     Ok(ExitCode::SUCCESS)

@@ -1,10 +1,14 @@
 //! The consequences of failures: why a killed worker died, how the next attempt runs, and which slots are used. Pure.
 
+use std::collections::BTreeSet;
+
 use crate::event::{Failure, OomPolicy, Slot};
 use crate::state::{SweepState, TrialState};
 
 /// After so many faults of its device in a row, nothing is started on a slot any more.
 pub const MAX_FAULTS: u32 = 2;
+/// So many faults of nodes do not count against a trial.
+const MAX_BAD_NODES: usize = 3;
 /// Micro-batches are not split further: the rest of the memory of a trial is its model.
 const MAX_MICRO_BATCH_SPLITS: u32 = 4;
 
@@ -30,12 +34,42 @@ pub fn killed(evidence: MemoryEvidence, log_tail: Vec<String>) -> Failure {
     }
 }
 
+/// The rules for the jobs of a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueRules {
+    /// How often the memory of a job can be doubled before no node has so much.
+    pub doublings: u32,
+}
+
 /// How the next attempt runs. A trial that ran out of memory runs alone. One that ran out of memory alone gets smaller
 /// micro-batches; on an accelerator every trial is alone from the start.
 #[must_use]
 pub fn oom_policy(trial: &TrialState) -> OomPolicy {
     let micro_batch_splits = trial.out_of_memory.saturating_sub(1).saturating_add(trial.out_of_device_memory);
     OomPolicy { alone: trial.out_of_memory > 0, micro_batch_splits: micro_batch_splits.min(MAX_MICRO_BATCH_SPLITS) }
+}
+
+impl QueueRules {
+    /// How the next job runs: with more memory, and with smaller micro-batches when no node has more.
+    pub(super) fn oom_policy(self, trial: &TrialState) -> OomPolicy {
+        let splits = trial.out_of_memory.saturating_sub(self.doublings).saturating_add(trial.out_of_device_memory);
+        OomPolicy { alone: false, micro_batch_splits: splits.min(MAX_MICRO_BATCH_SPLITS) }
+    }
+
+    /// By how much the memory of the next job is multiplied.
+    #[must_use]
+    pub fn memory_factor(self, trial: &TrialState) -> u64 {
+        1 << trial.out_of_memory.min(self.doublings).min(32)
+    }
+}
+
+/// The nodes that the next job of a trial must avoid, in order of their names: those that have failed it, and those that have failed
+/// several trials.
+#[must_use]
+pub fn nodes_to_avoid(state: &SweepState, trial: &TrialState) -> Vec<String> {
+    let bad: BTreeSet<&str> =
+        state.bad_nodes(MAX_FAULTS as usize).chain(trial.bad_nodes.iter().map(String::as_str)).collect();
+    bad.into_iter().map(str::to_owned).collect()
 }
 
 /// Whether a trial runs that no other trial may run beside.
@@ -50,7 +84,9 @@ pub(super) fn is_in_use(state: &SweepState, slot: usize) -> bool {
 /// The failures that count against a trial. Failures on retired slots count against the device.
 pub(super) fn own_failures(state: &SweepState, trial: &TrialState) -> u32 {
     let by_devices = trial.faulted_on.iter().filter(|slot| !is_in_use(state, **slot)).count();
-    trial.failures.saturating_sub(by_devices as u32)
+    // A trial that fails on one node after the other may itself be at fault.
+    let by_nodes = trial.bad_nodes.len().min(MAX_BAD_NODES);
+    trial.failures.saturating_sub((by_devices + by_nodes) as u32)
 }
 
 /// Takes a free slot for a trial: not the one with its last device fault, if there is another.
@@ -114,7 +150,7 @@ mod tests {
         }
 
         fn decide(&self) -> Vec<Action> {
-            let policy = Policy { slots: &self.slots, retries: 2, wanted: None, memory: None };
+            let policy = Policy { slots: &self.slots, retries: 2, wanted: None, memory: None, queue: None };
             decide(&self.state, &policy)
         }
 

@@ -73,7 +73,7 @@ mod tests {
         }
         let slots: Vec<_> = (0..4).map(slot).collect();
         let memory = Some(MemoryBudget::new(limit, &estimates).after(&state));
-        let policy = Policy { slots: &slots, retries: 0, wanted: None, memory };
+        let policy = Policy { slots: &slots, retries: 0, wanted: None, memory, queue: None };
         let actions = decide(&state, &policy);
         actions.iter().filter(|action| matches!(action, Action::Launch { .. })).count()
     }

@@ -6,6 +6,7 @@
 mod across;
 mod allocation;
 mod failures;
+mod jobs;
 mod memory;
 mod next_actions;
 mod overdue;
@@ -14,7 +15,8 @@ mod slots;
 
 pub use across::{EvalHistory, JudgingOrder, judge_across, unjudged};
 pub use allocation::{Allocation, AllocationError, Steps};
-pub use failures::{MAX_FAULTS, MemoryEvidence, killed, oom_policy};
+pub use failures::{MAX_FAULTS, MemoryEvidence, QueueRules, killed, nodes_to_avoid, oom_policy};
+pub use jobs::{JobAction, JobFacts, job_action};
 pub use memory::MemoryBudget;
 pub use next_actions::{Action, Policy, decide};
 pub use overdue::{Pulse, overdue};

@@ -2,11 +2,14 @@
 
 use std::collections::HashSet;
 
-use super::failures::{self, oom_policy};
+use super::failures::{self, QueueRules, oom_policy};
 use super::memory::MemoryBudget;
 use crate::event::{Failure, OomPolicy, Slot};
 use crate::state::{SweepState, TrialPhase, TrialState};
 use crate::trial::TrialId;
+
+/// A trial is given up after so many jobs that saved no checkpoint in their time.
+const MAX_WITHOUT_CHECKPOINT: u32 = 2;
 
 /// What the caller must do next.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,6 +38,8 @@ pub struct Policy<'a> {
     pub wanted: Option<&'a HashSet<TrialId>>,
     /// None: the memory is unknown, and trials do not wait for it.
     pub memory: Option<MemoryBudget<'a>>,
+    /// Trials wait in the queue of a cluster, where each has a job of its own. None: they run side by side in the slots.
+    pub queue: Option<QueueRules>,
 }
 
 /// Decides what to do next.
@@ -49,7 +54,7 @@ pub fn decide(state: &SweepState, policy: &Policy<'_>) -> Vec<Action> {
         policy.slots.iter().copied().filter(|slot| failures::is_in_use(state, slot.index)).collect();
     let mut free: Vec<Slot> = in_use.iter().copied().filter(|slot| !taken.contains(&slot.index)).collect();
     let mut actions: Vec<Action> = retired(state, policy.slots).collect();
-    let (mut launched, mut one_alone) = (Vec::new(), failures::must_run_alone(state));
+    let (mut launched, mut one_alone) = (Vec::new(), policy.queue.is_none() && failures::must_run_alone(state));
     let ((finished, mut failed), mut running, mut without_slot) = (state.over(), taken.len(), 0);
     let open = |after_fault: bool| state.open().filter(move |(_, trial)| trial.faulted_on.is_empty() != after_fault);
     for (id, trial) in open(false).chain(open(true)) {
@@ -66,7 +71,7 @@ pub fn decide(state: &SweepState, policy: &Policy<'_>) -> Vec<Action> {
                     without_slot += 1;
                     continue;
                 }
-                let oom_policy = oom_policy(trial);
+                let oom_policy = policy.queue.map_or_else(|| oom_policy(trial), |queue| queue.oom_policy(trial));
                 let has_company = one_alone || (oom_policy.alone && running > 0);
                 // If nothing more fits, this turn is over. The next one comes when a worker ends.
                 if has_company || policy.memory.is_some_and(|memory| !memory.has_room(state, &launched, id)) {
@@ -105,7 +110,8 @@ fn retired(state: &SweepState, slots: &[Slot]) -> impl Iterator<Item = Action> {
 /// The failure for which a pending trial is given up, if it is.
 fn given_up<'a>(state: &SweepState, trial: &'a TrialState, retries: u32) -> Option<&'a Failure> {
     let has_used_retries = failures::own_failures(state, trial) > retries;
-    trial.last_failure.as_ref().filter(|failure| has_used_retries || !failure.is_worth_a_retry())
+    let is_too_slow = trial.without_checkpoint >= MAX_WITHOUT_CHECKPOINT;
+    trial.last_failure.as_ref().filter(|failure| has_used_retries || is_too_slow || !failure.is_worth_a_retry())
 }
 
 #[cfg(test)]
@@ -121,7 +127,7 @@ mod tests {
     fn play(trials: u64, slots: usize, retries: u32, endings: &[u8]) -> (SweepState, Vec<TrialId>) {
         let ids: Vec<_> = (0..trials).map(id).collect();
         let slots: Vec<_> = (0..slots).map(slot).collect();
-        let policy = Policy { slots: &slots, retries, wanted: None, memory: None };
+        let policy = Policy { slots: &slots, retries, wanted: None, memory: None, queue: None };
         let mut state = SweepState::new(&ids);
         let mut launched = Vec::new();
         let mut running = Vec::new();
@@ -176,7 +182,7 @@ mod tests {
     fn order_retries_and_the_end() {
         let slots = [slot(0), slot(1)];
         let mut state = SweepState::new(&[id(0), id(1), id(2)]);
-        let policy = Policy { slots: &slots, retries: 1, wanted: None, memory: None };
+        let policy = Policy { slots: &slots, retries: 1, wanted: None, memory: None, queue: None };
         let launch = |trial, attempt, at| Action::Launch { trial: id(trial), attempt, slot: slot(at) };
         assert_eq!(decide(&state, &policy), [launch(0, 1, 0), launch(1, 1, 1)]);
         state.apply(&Event::AttemptClaimed { trial: id(0), attempt: 1, slot: slot(0) });

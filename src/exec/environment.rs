@@ -30,7 +30,8 @@ pub(super) fn environment(slot: Slot, visible: Option<&str>) -> Vec<(&'static st
 }
 
 /// The environment for the threads and the memory of a worker on `slot`.
-pub(super) fn thread_environment(slot: Slot) -> Vec<(&'static str, String)> {
+#[must_use]
+pub fn thread_environment(slot: Slot) -> Vec<(&'static str, String)> {
     let threads =
         ["CANDLE_NUM_THREADS", "RAYON_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"];
     // On a CPU the trainer has its own pool of `slot.threads` threads and runs one-thread products in it. Pools of candle or

@@ -11,7 +11,8 @@ use std::thread;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::{Executor, ExitStatus, Launch, WorkerExit, WorkerId};
+use super::{Batch, Engine, ExitStatus, Launch, Sighting, Submission, WorkerExit, WorkerId};
+use crate::event::Handle;
 
 /// The function of a worker. It gets the folder of the attempt and a flag that asks it to stop, and returns its exit code.
 type Body = dyn Fn(&Path, &Arc<AtomicBool>) -> u8 + Send + Sync;
@@ -37,7 +38,8 @@ impl Drop for Inline {
     }
 }
 
-impl Executor for Inline {
+impl Inline {
+    /// Starts a thread and returns the id of this process. After an error nothing was started.
     fn launch(&mut self, launch: Launch) -> io::Result<u32> {
         let stop = Arc::new(AtomicBool::new(false));
         let Launch { worker, folder, .. } = launch;
@@ -50,14 +52,22 @@ impl Executor for Inline {
         self.running.insert(worker, stop);
         Ok(process::id())
     }
+}
 
-    async fn next_exit(&mut self) -> WorkerExit {
+impl Engine for Inline {
+    fn submit(&mut self, batch: Batch) -> Vec<Submission> {
+        let launch =
+            |launch| self.launch(launch).map_or_else(Submission::Refused, |pid| Submission::Taken(Handle::local(pid)));
+        batch.launches.into_iter().map(launch).collect()
+    }
+
+    async fn poll(&mut self) -> Sighting {
         loop {
             // This engine holds a sender itself, so the channel is never closed.
             let Some(exited) = self.exits.recv().await else { return std::future::pending().await };
             // A killed worker was already reported; the later end of its thread is ignored.
             if self.running.remove(&exited.worker).is_some() {
-                return exited;
+                return Sighting::Exit(exited);
             }
         }
     }

@@ -15,7 +15,8 @@ use tokio::sync::oneshot;
 
 use super::environment::environment;
 use super::steps::SlurmSteps;
-use super::{Executor, ExitStatus, Launch, WorkerExit, WorkerId};
+use super::{Batch, Engine, ExitStatus, Launch, Sighting, Submission, WorkerExit, WorkerId};
+use crate::event::Handle;
 
 /// The engine. Launch inside a tokio runtime.
 #[derive(Debug)]
@@ -23,14 +24,14 @@ pub struct Local {
     program: PathBuf,
     arguments: Vec<OsString>,
     steps: Option<SlurmSteps>,
-    running: HashMap<WorkerId, Handle>,
+    running: HashMap<WorkerId, Running>,
     ended: UnboundedSender<WorkerExit>,
     exits: UnboundedReceiver<WorkerExit>,
 }
 
-/// A running worker. Dropping the handle closes the pipe and kills the worker.
+/// A running worker. Dropping it closes the pipe and kills the worker.
 #[derive(Debug)]
-struct Handle {
+struct Running {
     pipe: Option<ChildStdin>,
     kill: Option<oneshot::Sender<()>>,
 }
@@ -64,6 +65,11 @@ impl Local {
 /// The command of a worker, before the folder of its attempt.
 const WORKER: [&str; 2] = ["worker", "--attempt"];
 
+/// The path of the file of this program, for processes on other machines.
+pub fn program_file() -> io::Result<PathBuf> {
+    std::env::current_exe()
+}
+
 /// The path of this program, for child processes.
 pub fn this_program() -> io::Result<PathBuf> {
     // Parent and children must be the same build. The link names this program also if its file is rebuilt meanwhile.
@@ -81,9 +87,14 @@ fn started_program() -> Option<PathBuf> {
     std::env::split_paths(&folders).map(|folder| folder.join(&name)).find(|path| path.is_file())
 }
 
-impl Executor for Local {
+impl Local {
+    /// Starts a worker and returns its process id. After an error nothing was started.
     fn launch(&mut self, launch: Launch) -> io::Result<u32> {
         let Launch { worker, folder, log, slot } = launch;
+        let (stdout, stderr) = match log {
+            Some(log) => (log.try_clone()?.into(), log.into()),
+            None => (Stdio::null(), Stdio::null()),
+        };
         let visible = std::env::var("CUDA_VISIBLE_DEVICES").ok();
         let mut command = if let Some(steps) = &self.steps {
             steps.command(slot, &self.program)
@@ -96,8 +107,8 @@ impl Executor for Local {
             .args(&self.arguments)
             .arg(folder)
             .stdin(Stdio::piped())
-            .stdout(log.try_clone()?)
-            .stderr(log)
+            .stdout(stdout)
+            .stderr(stderr)
             .process_group(0)
             .kill_on_drop(true)
             .spawn()?;
@@ -105,15 +116,23 @@ impl Executor for Local {
         let pipe = child.stdin.take();
         let (kill, killed) = oneshot::channel();
         tokio::spawn(attend(child, killed, self.steps.clone(), worker.clone(), self.ended.clone()));
-        self.running.insert(worker, Handle { pipe, kill: Some(kill) });
+        self.running.insert(worker, Running { pipe, kill: Some(kill) });
         Ok(pid)
     }
+}
 
-    async fn next_exit(&mut self) -> WorkerExit {
+impl Engine for Local {
+    fn submit(&mut self, batch: Batch) -> Vec<Submission> {
+        let launch =
+            |launch| self.launch(launch).map_or_else(Submission::Refused, |pid| Submission::Taken(Handle::local(pid)));
+        batch.launches.into_iter().map(launch).collect()
+    }
+
+    async fn poll(&mut self) -> Sighting {
         // This engine holds a sender itself, so the channel is never closed.
         let Some(exited) = self.exits.recv().await else { return std::future::pending().await };
         self.running.remove(&exited.worker);
-        exited
+        Sighting::Exit(exited)
     }
 
     fn stop(&mut self, worker: &WorkerId) {

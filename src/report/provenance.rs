@@ -152,7 +152,7 @@ fn times(records: &[Record]) -> (Option<u64>, u64) {
     for Record { at, event } in records {
         match event {
             Event::SweepOpened { .. } => (opened, counted) = (Some(*at), 0),
-            Event::SweepInterrupted | Event::SweepClosed { .. } => {}
+            Event::SweepInterrupted | Event::SweepDetached { .. } | Event::SweepClosed { .. } => {}
             _ => {
                 last = Some(*at);
                 let spent = opened.map_or(0, |opened| at.saturating_sub(opened));
@@ -182,6 +182,7 @@ pub fn date(milliseconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Handle;
     use crate::trial::Device;
 
     #[test]
@@ -205,7 +206,7 @@ mod tests {
         };
         let events = [
             (1000, opened()),
-            (2000, Event::AttemptStarted { trial: trial(), attempt: 1, pid: 2 }),
+            (2000, Event::AttemptStarted { trial: trial(), attempt: 1, handle: Handle::local(2) }),
             (5000, Event::AttemptInterrupted { trial: trial(), attempt: 1 }),
             (5100, Event::SweepInterrupted),
             (90_000, opened()),

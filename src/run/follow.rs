@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::queue::QueuedJob;
 use crate::decide::Pulse;
 use crate::event::{Failure, Slot, TrialProgress};
 use crate::exec::WorkerId;
@@ -28,6 +29,8 @@ pub(super) struct RunningTrial {
     pub(super) position: TrialPosition,
     /// Why this program killed it, if it did.
     pub(super) killed_for: Option<Failure>,
+    /// Its job, if it is queued on a cluster.
+    pub(super) job: Option<QueuedJob>,
 }
 
 impl TrialPosition {

@@ -11,6 +11,7 @@
 //! What to do next is left to [`crate::decide`], the training to [`crate::worker`], and the display to
 //! [`crate::event::Reporter`].
 
+mod cancel;
 mod early_stopping;
 mod failure_cause;
 mod follow;
@@ -18,7 +19,9 @@ mod leaders;
 mod machine;
 mod order;
 mod parent;
+mod parent_jobs;
 mod probes;
+mod queue;
 mod reconcile;
 mod signals;
 mod summary;
@@ -29,8 +32,9 @@ mod tests;
 mod trials_table;
 mod watch;
 
+pub use cancel::{QueuedTrial, cancel_jobs, queued_trials};
 pub use machine::machine;
-pub use order::{RunError, RunOrder, TrialSource};
+pub use order::{QueueOrder, RunError, RunOrder, TrialSource};
 pub use probes::{probe_results, prune_states};
 pub use summary::{FailedTrial, RunSummary};
 pub use survey::{Surveyor, statuses, survey, survey_folder, survey_trial, trials_out_of_plan, with_drawn};

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::time::Duration;
 
-use crate::decide::{MemoryBudget, trial_result};
+use crate::decide::{MemoryBudget, QueueRules, trial_result};
 use crate::event::{Event, Slot};
 use crate::plan::{Facts, Plan, SearchPlan, SearchStep, Suggestion};
 use crate::spec::RunConfig;
@@ -40,8 +40,24 @@ pub struct RunOrder<'a> {
     pub continued: &'a [TrialId],
     /// Archive the old results and start over.
     pub fresh: bool,
+    /// Trials wait in the queue of a cluster, and the slots bound how many. None: they run in the slots.
+    pub queue: Option<&'a QueueOrder<'a>>,
     /// Number of parameters of each model (by [`crate::trial::ModelConfig::network`]), where known; for estimates by later runs.
     pub parameters: &'a HashMap<String, u64>,
+}
+
+/// How trials are queued on a cluster.
+#[derive(Debug)]
+pub struct QueueOrder<'a> {
+    /// The start of the name of every job.
+    pub prefix: String,
+    /// Bytes of the job of each trial. None: as the cluster gives.
+    pub memory: Option<&'a HashMap<TrialId, u64>>,
+    pub rules: QueueRules,
+    /// At most so many jobs are submitted together.
+    pub batch: usize,
+    /// End the run when the first jobs are submitted.
+    pub leaves: bool,
 }
 
 /// Where the trials of a search come from.
@@ -113,6 +129,9 @@ pub enum RunError {
     /// A limit of this process or of the system was reached.
     #[error("{message}")]
     Limit { message: String },
+    /// The cluster does not take jobs like these.
+    #[error("{message}")]
+    Refused { message: String },
     /// The user did not wait for room on the disk.
     #[error("interrupted while the sweep waited: {0}")]
     Interrupted(#[source] Box<RunError>),
@@ -123,6 +142,7 @@ impl RunError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Store(_) | Self::Disk { .. } | Self::DiskFull { .. } | Self::Limit { .. } => 3,
+            Self::Refused { .. } => 2,
             Self::Interrupted(_) => 130,
         }
     }
@@ -134,7 +154,7 @@ impl RunError {
             Self::DiskFull { .. } => true,
             Self::Store(error) => error.is_full(),
             Self::Interrupted(error) => error.is_full_disk(),
-            Self::Disk { .. } | Self::Limit { .. } => false,
+            Self::Disk { .. } | Self::Limit { .. } | Self::Refused { .. } => false,
         }
     }
 }

@@ -13,18 +13,21 @@ use super::follow::{RunningTrial, TrialPosition};
 use super::machine::git_commit;
 use super::order::{RunError, RunOrder};
 use super::probes::KeptStates;
+use super::queue::JobNeeds;
 use super::reconcile::{damage_warnings, missing_rows, recheck_ended, reconcile};
-use super::signals::Call;
+use super::signals::{self, Call};
 use super::summary::{FailedTrial, RunSummary};
 use super::trials_table::TrialsTable;
 use crate::decide::{Action, MemoryBudget, Policy, decide, overdue};
 use crate::event::{Event, Failure, OomPolicy, Record, Reporter, Slot};
-use crate::exec::{Executor, ExitStatus, Launch, WorkerExit, WorkerId, device_seen_by_worker};
+use crate::exec::{
+    Batch, Engine, ExitStatus, Launch, Sighting, Submission, WorkerExit, WorkerId, device_seen_by_worker,
+};
 use crate::plan::{Plan, SearchStep, Suggestion};
 use crate::spec::Probing;
 use crate::state::{SweepState, TrialPhase, TrialState};
-use crate::store::exit::MemoryLimit;
-use crate::store::{Assignment, HEARTBEAT, Journal, Lock, RunDir, StoreError, host, write_file};
+use crate::store::exit::{self, MemoryLimit};
+use crate::store::{Assignment, HEARTBEAT, Journal, Lock, RunDir, StoreError, host, read_journal, write_file};
 use crate::trial::{Keep, Probe, Trial, TrialId};
 
 /// Time between two looks at the files of running trials.
@@ -36,50 +39,77 @@ const KILL: Duration = Duration::from_millis(300);
 /// How often a sweep that is complete may turn out to have lost files, before the run ends with an error.
 const MAX_RECOVERIES: u32 = 3;
 
+/// With a queue, time between two decisions.
+const DECIDE: Duration = Duration::from_secs(1);
+/// With a queue, the most trials whose files are looked at in one turn.
+const LOOKS: usize = 10;
+/// Time for a second Ctrl-C, before the jobs are left to the cluster.
+const SECOND_CALL: Duration = Duration::from_secs(1);
+/// Time to draw the report of a run that leaves its jobs to the cluster.
+const LEAVE: Duration = Duration::from_secs(20);
+/// Time to cancel all jobs.
+const CANCEL: Duration = Duration::from_secs(15);
+/// The exit code of a worker that was asked to end.
+const INTERRUPTED: i32 = exit::INTERRUPTED as i32;
+
 /// How a run ends if no error ends it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum RunEnd {
     Closed,
     Interrupted,
+    /// Jobs are left in the queue of a cluster.
+    Detached,
     /// Trials are left, but every slot is retired.
     NoSlotLeft,
 }
 
 /// The process that runs a sweep.
 pub(super) struct Parent<'a, E> {
-    order: &'a RunOrder<'a>,
+    pub(super) order: &'a RunOrder<'a>,
     /// The plan, with what the search has drawn.
-    plan: Plan,
+    pub(super) plan: Plan,
     /// The place of each trial in the plan.
-    trials: HashMap<TrialId, usize>,
-    dir: RunDir,
-    journal: Journal,
-    state: SweepState,
-    engine: &'a mut E,
-    reporter: &'a mut dyn Reporter,
+    pub(super) trials: HashMap<TrialId, usize>,
+    pub(super) dir: RunDir,
+    pub(super) journal: Journal,
+    pub(super) state: SweepState,
+    pub(super) engine: &'a mut E,
+    pub(super) reporter: &'a mut dyn Reporter,
     /// Workers that have not been settled.
-    running: Vec<RunningTrial>,
-    early_stopping: EarlyStopping,
-    memory: MemoryMonitor,
+    pub(super) running: Vec<RunningTrial>,
+    pub(super) early_stopping: EarlyStopping,
+    pub(super) memory: MemoryMonitor,
     /// The memory that trials are expected to take, corrected by what they have taken.
-    budget: Option<MemoryBudget<'a>>,
+    pub(super) budget: Option<MemoryBudget<'a>>,
+    /// What is to be queued together, with what its jobs need.
+    pub(super) batched: Vec<(Launch, JobNeeds)>,
+    /// Queued workers that the cluster has not taken yet.
+    pub(super) unsubmitted: HashSet<WorkerId>,
+    /// The place among the running trials at which the next look begins.
+    pub(super) next_looked: usize,
+    /// When the trials were last decided upon.
+    pub(super) decided: Option<Instant>,
+    /// The last line about the queue, and when it was shown.
+    pub(super) shown_queue: Option<(String, std::time::Instant)>,
+    /// When this process leaves the jobs to the cluster.
+    pub(super) leaves_at: Option<Instant>,
     /// Training states that are kept for probes.
-    kept: KeptStates,
-    table: TrialsTable,
-    git_commit: Option<String>,
-    warnings: Vec<String>,
+    pub(super) kept: KeptStates,
+    pub(super) table: TrialsTable,
+    pub(super) git_commit: Option<String>,
+    pub(super) warnings: Vec<String>,
     /// When the folder was last known to be ours, by the clock: it also runs while the machine sleeps.
-    last_heartbeat: SystemTime,
+    pub(super) last_heartbeat: SystemTime,
     /// How often a complete sweep had lost files.
-    recoveries: u32,
+    pub(super) recoveries: u32,
     /// Why the search ended before all of its trials were drawn.
-    search_end: Option<&'static str>,
-    opened: Instant,
+    pub(super) search_end: Option<&'static str>,
+    pub(super) opened: Instant,
     /// The last field, so that the folder is unlocked after everything else is dropped.
-    lock: Lock,
+    pub(super) lock: Lock,
 }
 
-impl<'a, E: Executor> Parent<'a, E> {
+impl<'a, E: Engine> Parent<'a, E> {
     /// Locks the folder of the sweep, reads the journal, and adds the events that only the folders of the trials show.
     pub(super) fn open(
         order: &'a RunOrder<'a>,
@@ -89,6 +119,11 @@ impl<'a, E: Executor> Parent<'a, E> {
         let dir = order.results.sweep(&order.plan.name)?;
         let mut lock = dir.lock()?;
         let locked_at = SystemTime::now();
+        // A request from before this run is not for it.
+        let _ = dir.take_end_request();
+        if order.fresh {
+            check_no_jobs(&dir)?;
+        }
         // Folders of trials are archived even without a journal. Otherwise this run would count their outcomes as its own.
         if order.fresh && (dir.journal().exists() || dir.trials().exists()) {
             (lock, _) = dir.archive(lock)?;
@@ -109,6 +144,12 @@ impl<'a, E: Executor> Parent<'a, E> {
             reporter,
             running: Vec::new(),
             early_stopping: EarlyStopping::new(order, &plan, &dir)?,
+            batched: Vec::new(),
+            unsubmitted: HashSet::new(),
+            next_looked: 0,
+            decided: None,
+            shown_queue: None,
+            leaves_at: None,
             plan,
             memory: MemoryMonitor::new(),
             kept: KeptStates::default(),
@@ -143,6 +184,7 @@ impl<'a, E: Executor> Parent<'a, E> {
             let ended: Vec<TrialId> = ended.map(|(id, _)| id.clone()).collect();
             parent.kept.update(ended.into_iter(), order, &parent.dir, &parent.state)?;
         }
+        parent.adopt_jobs()?;
         Ok(parent)
     }
 
@@ -166,11 +208,14 @@ impl<'a, E: Executor> Parent<'a, E> {
     /// Takes turns until nothing is left to do. Leaves no worker behind, also after an error.
     pub(super) async fn run(&mut self, calls: &mut UnboundedReceiver<Call>) -> Result<RunSummary, RunError> {
         let ended = self.turns(calls).await;
-        let stopped = self.stop_all(calls).await;
+        // Jobs in a queue continue also after an error.
+        let stopped = if self.order.queue.is_some() { Ok(()) } else { self.stop_all(calls).await };
         let end = ended?;
         stopped?;
-        if end == RunEnd::Interrupted {
-            self.record(Event::SweepInterrupted)?;
+        match end {
+            RunEnd::Interrupted => self.record(Event::SweepInterrupted)?,
+            RunEnd::Detached => self.record(Event::SweepDetached { attempts: self.running.len() })?,
+            RunEnd::Closed | RunEnd::NoSlotLeft => {}
         }
         self.table.write(&self.dir, &self.plan, &self.state)?;
         self.journal.sync()?;
@@ -184,20 +229,16 @@ impl<'a, E: Executor> Parent<'a, E> {
         // An earlier run may have ended between the end of a trial and its judgement, for which the search waits.
         self.stop_outdone()?;
         loop {
-            let policy =
-                Policy { slots: order.slots, retries: order.config.retries, wanted: order.only, memory: self.budget };
             let is_over = self.is_out_of_time();
-            if !is_over {
-                self.draw()?;
+            // What ends within a second is queued again together.
+            let is_due = self.decided.is_none_or(|decided| order.queue.is_none() || decided.elapsed() >= DECIDE);
+            if is_due && let Some(end) = self.decide(is_over)? {
+                return Ok(end);
             }
-            for action in decide(&self.state, &policy) {
-                // What has begun is trained to its end.
-                if is_over && matches!(action, Action::Launch { attempt: 1, .. }) {
-                    continue;
-                }
-                if let Some(end) = self.act(action)? {
-                    return Ok(end);
-                }
+            let leaves = order.queue.is_some_and(|queue| queue.leaves) && self.unsubmitted.is_empty();
+            if leaves || self.leaves_at.is_some_and(|at| at <= Instant::now()) {
+                signals::allow(LEAVE, 0);
+                return Ok(RunEnd::Detached);
             }
             if is_over && self.running.is_empty() {
                 let (finished, failed) = self.state.over();
@@ -206,24 +247,135 @@ impl<'a, E: Executor> Parent<'a, E> {
             }
             tokio::select! {
                 biased;
-                Some(call) = calls.recv() => match call {
-                    Call::Stop => return Ok(RunEnd::Interrupted),
-                    Call::Hangup => self.reporter.hangup(),
+                Some(call) = calls.recv() => if let Some(end) = self.hear(call).await? {
+                    return Ok(end);
                 },
-                exited = self.engine.next_exit() => {
-                    if exited.status == ExitStatus::JobEnded {
-                        self.running.retain(|running| running.worker != exited.worker);
-                        self.release(&exited.worker)?;
-                        self.warn("the Slurm job has ended: submit the same command again to continue".to_owned());
-                        return Ok(RunEnd::Interrupted);
-                    }
-                    self.settle(&exited)?;
-                }
-                _ = looks.tick() => self.look()?,
+                sighting = self.engine.poll() => if let Some(end) = self.see(sighting)? {
+                    return Ok(end);
+                },
+                _ = looks.tick() => if self.look()? {
+                    return self.end().await;
+                },
             }
             self.stop_outdone()?;
             self.table.refresh(&self.dir, &self.plan, &self.state)?;
         }
+    }
+
+    /// Does what is to be done next. Returns how the run ends, if it ends.
+    fn decide(&mut self, is_over: bool) -> Result<Option<RunEnd>, RunError> {
+        let order = self.order;
+        self.decided = Some(Instant::now());
+        if !is_over {
+            self.draw()?;
+        }
+        let queue = order.queue.map(|queue| queue.rules);
+        let (slots, retries) = (order.slots, order.config.retries);
+        let policy = Policy { slots, retries, wanted: order.only, memory: self.budget, queue };
+        for action in decide(&self.state, &policy) {
+            // What has begun is trained to its end.
+            if is_over && matches!(action, Action::Launch { attempt: 1, .. }) {
+                continue;
+            }
+            if let Some(end) = self.act(action)? {
+                return Ok(Some(end));
+            }
+        }
+        self.submit_batches()?;
+        Ok(None)
+    }
+
+    /// Does what a signal asks for. Returns how the run ends, if it ends.
+    async fn hear(&mut self, call: Call) -> Result<Option<RunEnd>, RunError> {
+        match (call, self.order.queue, self.leaves_at) {
+            (Call::Hangup, None, _) => {
+                self.reporter.hangup();
+                Ok(None)
+            }
+            (Call::Stop | Call::Terminate, None, _) => Ok(Some(RunEnd::Interrupted)),
+            (Call::Hangup | Call::Terminate, Some(_), _) => {
+                signals::allow(LEAVE, 0);
+                Ok(Some(RunEnd::Detached))
+            }
+            (Call::Stop, Some(_), None) => {
+                self.reporter.warning("Leaving the jobs in Slurm. Ctrl-C again cancels them.");
+                self.leaves_at = Some(Instant::now() + SECOND_CALL);
+                Ok(None)
+            }
+            (Call::Stop, Some(_), Some(_)) => self.end().await.map(Some),
+        }
+    }
+
+    /// Ends the run because a user asked for it. The jobs of a queue are cancelled, after they have saved their states.
+    async fn end(&mut self) -> Result<RunEnd, RunError> {
+        if self.order.queue.is_none() {
+            return Ok(RunEnd::Interrupted);
+        }
+        signals::allow(CANCEL + LEAVE, 130);
+        for running in &self.running {
+            self.dir.trial(&running.worker.trial).attempt(running.worker.attempt).request_interrupt()?;
+        }
+        self.engine.cancel_all();
+        let deadline = Instant::now() + CANCEL;
+        loop {
+            tokio::select! {
+                sighting = self.engine.poll() => if matches!(sighting, Sighting::Cancelled) {
+                    break;
+                },
+                () = sleep_until(deadline) => {
+                    self.warn("Slurm does not answer. The jobs end by themselves when they read the request in their folders".to_owned());
+                    break;
+                }
+            }
+        }
+        for running in std::mem::take(&mut self.running) {
+            self.release(&running.worker)?;
+        }
+        Ok(RunEnd::Interrupted)
+    }
+
+    /// Notes what the engine has seen. Returns how the run ends, if it ends.
+    fn see(&mut self, sighting: Sighting) -> Result<Option<RunEnd>, RunError> {
+        match sighting {
+            Sighting::Exit(exited) if exited.status == ExitStatus::JobEnded => {
+                self.running.retain(|running| running.worker != exited.worker);
+                self.release(&exited.worker)?;
+                self.warn("the Slurm job has ended: submit the same command again to continue".to_owned());
+                return Ok(Some(RunEnd::Interrupted));
+            }
+            Sighting::Exit(exited) => self.settle(&exited)?,
+            Sighting::Submitted { workers } => {
+                for worker in &workers {
+                    self.unsubmitted.remove(worker);
+                }
+            }
+            Sighting::Refused { workers, message } => {
+                for worker in workers {
+                    self.unsubmitted.remove(&worker);
+                    self.running.retain(|running| running.worker != worker);
+                    let WorkerId { trial, attempt } = worker;
+                    self.record(Event::AttemptInterrupted { trial, attempt })?;
+                }
+                return Err(RunError::Refused { message: format!("Slurm refuses the job: {message}") });
+            }
+            Sighting::Job { worker, state } => {
+                self.unsubmitted.remove(&worker);
+                if let Some(at) = self.running.iter().position(|running| running.worker == worker) {
+                    if let Some(job) = &mut self.running[at].job {
+                        job.see(state);
+                    }
+                    self.look_at_job(at)?;
+                }
+            }
+            Sighting::Away { message } => {
+                // Whether the jobs were taken is found out when Slurm answers again.
+                self.unsubmitted.clear();
+                self.reporter.warning(&format!("Slurm does not answer: {message}. Jobs continue; this run waits"));
+            }
+            Sighting::Back => self.reporter.warning("Slurm answers again"),
+            Sighting::Cancelled => {}
+        }
+        Ok(None)
     }
 
     /// Whether the time of the search has passed. If that keeps a trial from starting, it is why the search ends.
@@ -320,14 +472,21 @@ impl<'a, E: Executor> Parent<'a, E> {
         }
         let worker = WorkerId { trial: id.clone(), attempt };
         let path = claimed.path().to_owned();
-        let launch = Launch { worker: worker.clone(), folder: path, log: claimed.open_log()?, slot };
-        match self.engine.launch(launch) {
-            Ok(pid) => {
+        if let Some(queue) = self.order.queue {
+            let launch = Launch { worker, folder: path, log: None, slot };
+            let needs = self.needs(queue, id);
+            self.batched.push((launch, needs));
+            return Ok(());
+        }
+        let launch = Launch { worker: worker.clone(), folder: path, log: Some(claimed.open_log()?), slot };
+        match self.engine.submit(Batch { launches: vec![launch], request: None }).pop() {
+            Some(Submission::Taken(handle)) => {
                 let position = TrialPosition::new(&trial, slot, &folder);
-                self.running.push(RunningTrial { worker, position, killed_for: None });
-                self.record(Event::AttemptStarted { trial: id.clone(), attempt, pid })?;
+                self.running.push(RunningTrial { worker, position, killed_for: None, job: None });
+                self.record(Event::AttemptStarted { trial: id.clone(), attempt, handle })?;
             }
-            Err(error) => {
+            Some(Submission::Unknown) | None => {}
+            Some(Submission::Refused(error)) => {
                 let error = StoreError::at(claimed.path())(error);
                 if error.is_limit() {
                     // The trial is not to blame: it can start when the limit is raised.
@@ -376,8 +535,18 @@ impl<'a, E: Executor> Parent<'a, E> {
             return Ok(());
         }
         let WorkerId { trial, attempt } = worker.clone();
-        let failure =
-            killed_for.unwrap_or_else(|| failure(&self.dir.trial(&trial).attempt(attempt), *status, &self.memory));
+        let folder = self.dir.trial(&trial).attempt(attempt);
+        // A signal to the worker alone asked it to end: its checkpoint is newer than any crash would have left.
+        if killed_for.is_none() && *status == ExitStatus::Code(INTERRUPTED) && folder.failure().is_none() {
+            return Ok(self.record(Event::AttemptInterrupted { trial, attempt })?);
+        }
+        let failure = killed_for.unwrap_or_else(|| failure(&folder, *status, &self.memory));
+        self.fail(worker, failure)
+    }
+
+    /// Journals the failure of an attempt. Some failures end the run.
+    pub(super) fn fail(&mut self, worker: &WorkerId, failure: Failure) -> Result<(), RunError> {
+        let WorkerId { trial, attempt } = worker.clone();
         let failures = self.state.get(&trial).map_or(0, |known| known.failures);
         let is_last = failures >= self.order.config.retries;
         match if is_last { blame_limit(failure, MemoryLimit::of_this_process()) } else { failure } {
@@ -399,7 +568,7 @@ impl<'a, E: Executor> Parent<'a, E> {
     }
 
     /// Journals the outcome of the trial, if it has one and its curves are complete.
-    fn finish(&mut self, worker: &WorkerId) -> Result<bool, RunError> {
+    pub(super) fn finish(&mut self, worker: &WorkerId) -> Result<bool, RunError> {
         let folder = self.dir.trial(&worker.trial);
         let outcome = match folder.outcome() {
             Ok(Some(outcome)) => outcome,
@@ -429,12 +598,12 @@ impl<'a, E: Executor> Parent<'a, E> {
         let mut result = Ok(());
         while !self.running.is_empty() {
             tokio::select! {
-                exited = self.engine.next_exit() => {
+                Sighting::Exit(exited) = self.engine.poll() => {
                     self.running.retain(|running| running.worker != exited.worker);
                     result = result.and(self.release(&exited.worker));
                     continue;
                 }
-                Some(Call::Stop) = calls.recv(), if !killed => {}
+                Some(Call::Stop | Call::Terminate) = calls.recv(), if !killed => {}
                 () = sleep_until(deadline), if !killed => {}
                 () = sleep_until(deadline + KILL), if killed => break,
             }
@@ -457,12 +626,25 @@ impl<'a, E: Executor> Parent<'a, E> {
         Ok(())
     }
 
-    fn look(&mut self) -> Result<(), RunError> {
+    /// Reads what the workers have written. True if another process asks for the end of the run.
+    fn look(&mut self) -> Result<bool, RunError> {
         self.memory.look();
         if self.since_heartbeat() >= HEARTBEAT {
             self.check_folder()?;
+            if self.dir.take_end_request() {
+                return Ok(true);
+            }
         }
-        for running in &mut self.running {
+        // A file server bears only so many looks a second.
+        let all = self.running.len();
+        let looked = if self.order.queue.is_some() { all.min(LOOKS) } else { all };
+        let first = if looked < all { self.next_looked } else { 0 };
+        self.next_looked = (first + looked) % all.max(1);
+        for offset in 0..looked {
+            let Some(running) = self.running.get_mut((first + offset) % all) else { break };
+            if running.job.as_ref().is_some_and(|job| job.worker.is_none()) {
+                continue;
+            }
             let rows = running.position.look();
             self.early_stopping.add(&running.worker.trial, rows);
             if running.killed_for.is_none() {
@@ -474,7 +656,12 @@ impl<'a, E: Executor> Parent<'a, E> {
         }
         let progress: Vec<_> = self.running.iter().map(|running| running.position.progress.clone()).collect();
         self.reporter.progress(&progress);
-        Ok(())
+        self.show_queue();
+        // From the end: a trial that is over is taken out of the list.
+        for offset in (0..looked).rev() {
+            self.look_at_job((first + offset) % all)?;
+        }
+        Ok(false)
     }
 
     fn since_heartbeat(&self) -> Duration {
@@ -515,7 +702,7 @@ impl<'a, E: Executor> Parent<'a, E> {
     }
 
     /// Journals an event, then applies it to the state and shows it.
-    fn record(&mut self, event: Event) -> Result<(), StoreError> {
+    pub(super) fn record(&mut self, event: Event) -> Result<(), StoreError> {
         self.check_owner()?;
         let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
         let record = Record { at, event };
@@ -551,6 +738,7 @@ impl<'a, E: Executor> Parent<'a, E> {
             failed: Vec::new(),
             left: 0,
             interrupted: end == RunEnd::Interrupted,
+            left_in_queue: (end == RunEnd::Detached).then_some(self.running.len()),
             search_end: self.search_end,
             retired_slots: if end == RunEnd::NoSlotLeft { self.retired_slots() } else { Vec::new() },
             warnings: self.warnings.clone(),
@@ -577,6 +765,25 @@ fn current_plan(order: &RunOrder<'_>) -> Plan {
         search.forget();
     }
     search.plan().unwrap_or_else(|| order.plan.clone())
+}
+
+/// Fails if jobs of this sweep are in the queue of a cluster: their folders must not be moved away.
+fn check_no_jobs(dir: &RunDir) -> Result<(), RunError> {
+    let records = read_journal(&dir.journal())?.records;
+    let mut state = SweepState::new([]);
+    for record in &records {
+        state.apply(&record.event);
+    }
+    let jobs = state.running().filter(|(_, known)| known.job.is_some()).count();
+    if jobs == 0 {
+        return Ok(());
+    }
+    let name = dir.path().file_name().unwrap_or_default().to_string_lossy();
+    Err(RunError::Refused {
+        message: format!(
+            "{jobs} trials of {name} are in the queue of a cluster. `plateau stop {name}` ends them; then use --fresh"
+        ),
+    })
 }
 
 /// The probe of a trial that starts from a training state of another trial.

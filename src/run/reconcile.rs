@@ -68,6 +68,8 @@ pub(super) fn reconcile(order: &RunOrder<'_>, dir: &RunDir, state: &SweepState) 
     let orphans: Vec<Event> = state
         .known()
         .filter(|(id, _)| !finished.contains(id))
+        // A job on a cluster does not end with its parent.
+        .filter(|(_, known)| order.queue.is_none() || known.job.is_none())
         .filter_map(|(id, known)| match known.phase {
             TrialPhase::Running { attempt, .. } => Some(Event::AttemptInterrupted { trial: id.clone(), attempt }),
             _ => None,

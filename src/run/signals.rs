@@ -17,9 +17,11 @@ use crate::store::{hear_stop_signals, leave_stop_signals};
 /// What a signal asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Call {
-    /// SIGINT (Ctrl-C), or the SIGTERM of a cluster: save and stop. A second one: stop at once.
+    /// SIGINT (Ctrl-C): save and stop. A second one: stop at once. With a queue: leave the jobs, and cancel them at the second.
     #[default]
     Stop,
+    /// SIGTERM, as of a cluster or a service: save and stop. With a queue: leave the jobs.
+    Terminate,
     /// SIGHUP, the terminal is gone: continue without it.
     Hangup,
 }
@@ -29,6 +31,12 @@ const GRACE: Duration = Duration::from_millis(1900);
 /// Exit code of an interrupted command.
 const INTERRUPTED: i32 = 130;
 
+/// From now on the process has `time` to end, and its exit code is `code` if that is not enough.
+pub(super) fn allow(time: Duration, code: i32) {
+    let mut attention = attention();
+    (attention.deadline, attention.code) = (Some(Instant::now() + time), Some(code));
+}
+
 /// What the thread needs to know.
 #[derive(Debug, Default)]
 struct Attention {
@@ -36,9 +44,11 @@ struct Attention {
     listener: Option<UnboundedSender<Call>>,
     /// When this process must have ended.
     deadline: Option<Instant>,
+    /// The exit code at the deadline, if it is not that of an interrupted command.
+    code: Option<i32>,
 }
 
-static ATTENTION: Mutex<Attention> = Mutex::new(Attention { listener: None, deadline: None });
+static ATTENTION: Mutex<Attention> = Mutex::new(Attention { listener: None, deadline: None, code: None });
 
 fn attention() -> std::sync::MutexGuard<'static, Attention> {
     ATTENTION.lock().unwrap_or_else(PoisonError::into_inner)
@@ -90,8 +100,8 @@ fn start() -> io::Result<()> {
     let hear = async move {
         loop {
             tokio::select! {
-                Some(()) = interrupt.recv() => stop(),
-                Some(()) = terminate.recv() => stop(),
+                Some(()) = interrupt.recv() => stop(Call::Stop),
+                Some(()) = terminate.recv() => stop(Call::Terminate),
                 Some(()) = hangup.recv() => drop(send(Call::Hangup)),
                 () = tokio::time::sleep(Duration::from_millis(50)) => {}
             }
@@ -109,8 +119,8 @@ fn start() -> io::Result<()> {
         .map(drop)
 }
 
-fn stop() {
-    let is_heard = send(Call::Stop);
+fn stop(call: Call) {
+    let is_heard = send(call);
     if !is_heard {
         end();
     }
@@ -124,5 +134,5 @@ fn send(call: Call) -> bool {
 
 #[expect(clippy::disallowed_methods, reason = "the main thread may be blocked for ever, and has nothing to tidy up")]
 fn end() -> ! {
-    std::process::exit(INTERRUPTED)
+    std::process::exit(attention().code.unwrap_or(INTERRUPTED))
 }

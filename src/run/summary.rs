@@ -17,6 +17,8 @@ pub struct RunSummary {
     /// Trials of the plan that neither finished nor failed.
     pub left: usize,
     pub interrupted: bool,
+    /// How many attempts continue in the queue of a cluster, if the run has left them there.
+    pub left_in_queue: Option<usize>,
     /// Why a search ended before all of its trials were drawn.
     pub search_end: Option<&'static str>,
     /// If the run ended because no slot was left: the retired slots, each with its last fault.
@@ -49,6 +51,16 @@ impl RunSummary {
     #[must_use]
     pub fn next_step(&self) -> Option<String> {
         let all = self.finished + self.failed.len() + self.left;
+        if let Some(attempts) = self.left_in_queue {
+            let (attempts, verb, them) = match attempts {
+                1 => ("1 trial".to_owned(), "continues", "it"),
+                _ => (format!("{attempts} trials"), "continue", "them"),
+            };
+            return Some(format!(
+                "{attempts} {verb} in Slurm. The same command follows again, `plateau stop {}` ends {them}.",
+                self.sweep
+            ));
+        }
         if self.interrupted {
             let left = self.left;
             return Some(format!(

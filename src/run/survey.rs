@@ -79,7 +79,10 @@ pub fn statuses(trials: &[TrialId], dir: &RunDir) -> Result<Vec<Status>, StoreEr
     let mut state = SweepState::new(trials);
     journal.records.iter().for_each(|record| state.apply(&record.event));
     let alive = is_running(&state, dir);
-    let of = |id: &TrialId| Ok(status_of(state.get(id), outcome(&dir.trial(id))?.as_ref(), alive));
+    let of = |id: &TrialId| {
+        let (folder, known) = (dir.trial(id), state.get(id));
+        Ok(status_of(known, outcome(&folder)?.as_ref(), alive || runs_in_queue(known, &folder)))
+    };
     trials.iter().map(of).collect()
 }
 
@@ -104,6 +107,14 @@ fn outcome(folder: &TrialDir) -> Result<Option<Outcome>, StoreError> {
 /// Whether a process that runs the sweep is alive. Asked only if it matters: the answer may take seconds.
 fn is_running(state: &SweepState, dir: &RunDir) -> bool {
     state.running().next().is_some() && dir.is_held()
+}
+
+/// Whether the trial has a job that has started, which continues without the process that has queued it.
+fn runs_in_queue(known: Option<&TrialState>, folder: &TrialDir) -> bool {
+    known.is_some_and(|known| match known.phase {
+        TrialPhase::Running { attempt, .. } => known.job.is_some() && folder.attempt(attempt).started().is_some(),
+        _ => false,
+    })
 }
 
 /// The status by folder and journal together. `alive`: whether the process that claimed the running trials is alive.
@@ -132,6 +143,7 @@ pub fn survey_trial(trial: &Trial, known: &TrialState, dir: &RunDir) -> Result<R
 fn run(trial: &Trial, known: Option<&TrialState>, dir: &RunDir, alive: bool) -> Result<Run, StoreError> {
     let folder = dir.trial(&trial.id);
     let outcome = outcome(&folder)?;
+    let alive = alive || (outcome.is_none() && runs_in_queue(known, &folder));
     let status = status_of(known, outcome.as_ref(), alive);
     let error = known.filter(|_| outcome.is_none()).and_then(error);
     read(trial.clone(), status, error, outcome, &folder)

@@ -10,24 +10,27 @@ use super::parent::Parent;
 use super::signals::{Call, listen};
 use super::summary::RunSummary;
 use crate::event::Reporter;
-use crate::exec::Executor;
+use crate::exec::Engine;
 use crate::spec::OnFullDisk;
 use crate::store::{StoreError, has_room};
 
-/// Runs a sweep until nothing is left to do, or until it is interrupted.
-pub fn sweep<E: Executor>(
+/// Runs a sweep until nothing is left to do, or until it is interrupted. `make`: makes the engine, inside a tokio runtime.
+pub fn sweep<E: Engine>(
     order: &RunOrder<'_>,
-    mut engine: E,
+    make: impl FnOnce() -> E,
     reporter: &mut dyn Reporter,
 ) -> Result<RunSummary, RunError> {
     let cannot_start = |error| RunError::Store(StoreError::at(order.results.path())(error));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot_start)?;
     let mut listener = listen().map_err(cannot_start)?;
-    runtime.block_on(sweep_until(order, &mut engine, reporter, listener.calls()))
+    runtime.block_on(async {
+        let mut engine = make();
+        sweep_until(order, &mut engine, reporter, listener.calls()).await
+    })
 }
 
 /// Like [`sweep`], with `calls` in place of the signals.
-pub(super) async fn sweep_until<E: Executor>(
+pub(super) async fn sweep_until<E: Engine>(
     order: &RunOrder<'_>,
     engine: &mut E,
     reporter: &mut dyn Reporter,
@@ -64,7 +67,7 @@ pub(super) async fn sweep_until<E: Executor>(
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LAST_PAUSE: Duration = Duration::from_secs(30);
 
-async fn run_once<E: Executor>(
+async fn run_once<E: Engine>(
     order: &RunOrder<'_>,
     engine: &mut E,
     reporter: &mut dyn Reporter,
@@ -80,7 +83,7 @@ async fn wait(pause: Duration, reporter: &mut dyn Reporter, calls: &mut Unbounde
     loop {
         tokio::select! {
             Some(call) = calls.recv() => match call {
-                Call::Stop => return false,
+                Call::Stop | Call::Terminate => return false,
                 Call::Hangup => reporter.hangup(),
             },
             () = tokio::time::sleep_until(end) => return true,

@@ -26,7 +26,7 @@ use super::signals::Call;
 use super::sweep::sweep_until;
 use super::*;
 use crate::event::{Event, Failure, Record, Reporter, TrialProgress};
-use crate::exec::{Executor, Inline, Local};
+use crate::exec::{Engine, Inline, Local};
 use crate::plan::{Facts, Plan};
 use crate::spec::RunConfig;
 use crate::state::tests::slot;
@@ -167,13 +167,13 @@ impl Bench {
         self.run_on(self.engine(), watch)
     }
 
-    fn run_on(&self, engine: impl Executor, watch: &mut Watch) -> Result<RunSummary, RunError> {
+    fn run_on(&self, engine: impl Engine, watch: &mut Watch) -> Result<RunSummary, RunError> {
         self.run_search(engine, None, watch)
     }
 
     fn run_search(
         &self,
-        mut engine: impl Executor,
+        mut engine: impl Engine,
         search: Option<&dyn TrialSource>,
         watch: &mut Watch,
     ) -> Result<RunSummary, RunError> {
@@ -192,6 +192,7 @@ impl Bench {
             retry_failed: self.retry_failed,
             continued: &self.continued,
             fresh: self.fresh,
+            queue: None,
             parameters: &parameters,
         };
         let (sender, mut calls) = unbounded_channel();
@@ -500,7 +501,7 @@ fn no_worker_survives_its_parent() {
         let folder = fs::read_dir(results.path()).unwrap().flatten().next().map(|entry| entry.path());
         let journal = folder.map(|folder| read_journal(&folder.join("toys/journal.jsonl")).unwrap().records);
         let pid = |record: Record| match record.event {
-            Event::AttemptStarted { pid, .. } => Some(pid),
+            Event::AttemptStarted { handle, .. } => Some(handle.pid),
             _ => None,
         };
         journal.unwrap_or_default().into_iter().filter_map(pid).collect::<Vec<_>>()

@@ -22,6 +22,8 @@ pub enum WatchEnd {
     /// Nothing was left to do.
     Closed,
     Interrupted,
+    /// The parent ended, and its jobs continue in the queue of a cluster.
+    Detached,
     /// The process that ran the sweep died.
     Gone,
 }
@@ -58,6 +60,7 @@ pub fn watch(
             end = match record.event {
                 Event::SweepClosed { .. } => Some(WatchEnd::Closed),
                 Event::SweepInterrupted => Some(WatchEnd::Interrupted),
+                Event::SweepDetached { .. } => Some(WatchEnd::Detached),
                 Event::SweepOpened { .. } => None,
                 _ => end,
             };

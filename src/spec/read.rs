@@ -10,7 +10,8 @@ use super::keys::{self, Target};
 use super::kind::Kind;
 use super::names::{self, ALIASES};
 use super::problem::{Place, Problem, Problems, Text, nearest};
-use super::run_config::{RUN_KEYS, RunConfig};
+use super::run_config::RunConfig;
+use super::run_section::run_keys;
 use super::search::SearchConfig;
 use super::sections::SECTIONS;
 use super::sweep::{Arm, AxisKey, DrawnSpace, Entry, Factor, SearchSpec, Setting, Sources, SweepSpec};
@@ -288,6 +289,19 @@ impl Reader {
     }
 
     fn run_key(&mut self, name: &str, key: &Node, value: &Node) {
+        if name == "slurm" {
+            let Some(entries) = value.map() else {
+                if !value.is_null() {
+                    let what = format!("`run.slurm` cannot be {}", value.described());
+                    self.error(value, what, "expected a map, such as {partition: gpu}");
+                }
+                return;
+            };
+            for (key, value) in entries {
+                self.run_key(&format!("slurm.{}", key.text().unwrap_or_default()), key, value);
+            }
+            return;
+        }
         if let Some((_, earlier)) = self.run_seen.iter().find(|(seen, _)| seen == name) {
             let hint = format!("first in line {}", earlier.line());
             self.error(key, format!("`run.{name}` is given twice"), hint);
@@ -559,7 +573,7 @@ fn meant(prefix: &str, name: &str) -> Option<String> {
         if let Some(group) = keys::group(prefix) {
             return nearest(name, children(group.path)).map(|child| format!("{}.{child}", group.path));
         }
-        if RUN_KEYS.iter().any(|key| key.name == name) {
+        if run_keys().any(|key| key.name == name) {
             return Some(format!("run.{name}"));
         }
         let known = keys::paths().chain(ALIASES.iter().map(|alias| alias.name));

@@ -11,7 +11,8 @@ use super::keys::{self, ARCHITECTURE, EXTRA};
 use super::kind::{Doc, Kind, Parameter, Variant};
 use super::names::{self, ALIASES, misnomer};
 use super::problem::nearest;
-use super::run_config::{RUN_KEYS, RunConfig};
+use super::run_config::RunConfig;
+use super::run_section;
 use super::schedulers::SCHEDULERS;
 use super::search::{SEARCH_KEYS, SearchConfig, SearchKey};
 use super::sections::SECTIONS;
@@ -164,8 +165,12 @@ fn search_keys() -> Vec<KeyDoc> {
 
 fn run_keys() -> Vec<KeyDoc> {
     let defaults = RunConfig::default().to_yaml();
-    let keys = RUN_KEYS.iter().map(|key| {
-        let default = defaults.get(key.name).and_then(|value| serde_json::to_value(value).ok());
+    let keys = run_section::run_keys().map(|key| {
+        let default = match key.name.split_once('.') {
+            Some((section, name)) => defaults.get(section).and_then(|section| section.get(name)),
+            None => defaults.get(key.name),
+        };
+        let default = default.and_then(|value| serde_json::to_value(value).ok());
         KeyDoc::new(
             &format!("run.{}", key.name),
             key.expected.to_owned(),

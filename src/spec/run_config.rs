@@ -8,7 +8,7 @@ use serde_yaml::{Mapping, Value as Yaml};
 
 use super::across::StopAcross;
 use super::kind::{Doc, whole};
-use super::problem::{Problem, suggestion};
+use super::slurm_config::SlurmConfig;
 use super::yaml::Node;
 use crate::trial::{CheckpointEvery, Keep};
 
@@ -39,6 +39,8 @@ pub struct RunConfig {
     pub stop: StopAcross,
     /// A sweep with more trials is refused.
     pub max_trials: usize,
+    /// The jobs of `engine: slurm`.
+    pub slurm: SlurmConfig,
 }
 
 impl Default for RunConfig {
@@ -59,6 +61,7 @@ impl Default for RunConfig {
             log_to: Vec::new(),
             stop: StopAcross::default(),
             max_trials: 100_000,
+            slurm: SlurmConfig::default(),
         }
     }
 }
@@ -68,7 +71,7 @@ impl Default for RunConfig {
 pub enum EngineKind {
     /// As processes on this machine.
     Local,
-    /// As steps of the Slurm job that this process belongs to, on all of its nodes.
+    /// On a cluster with Slurm, as [`SlurmConfig::within`] says.
     Slurm,
 }
 
@@ -183,9 +186,9 @@ pub(super) struct RunKey {
     /// What a message says was expected.
     pub expected: &'static str,
     /// Sets the key; None if the value does not fit.
-    read: fn(&mut RunConfig, &Node) -> Option<()>,
+    pub read: fn(&mut RunConfig, &Node) -> Option<()>,
     /// The inverse of reading.
-    write: fn(&RunConfig) -> Yaml,
+    pub write: fn(&RunConfig) -> Yaml,
     pub schema: fn() -> Value,
     pub doc: Doc,
 }
@@ -198,8 +201,8 @@ pub(super) static RUN_KEYS: &[RunKey] = &[
         write: |run| name_of(&ENGINES, run.engine),
         schema: || json!({"enum": names(&ENGINES)}),
         doc: Doc {
-            about: "Where trials run. `local`: on this machine. `slurm`: on all nodes of the Slurm job in which the command \
-                    runs, each trial as a step of that job.",
+            about: "Where trials run. `local`: on this machine. `slurm`: on a cluster, each trial as a job, or as a step of the job \
+                    in which the command runs.",
             unit: "",
             example: "slurm",
         },
@@ -416,28 +419,9 @@ impl RunConfig {
             (Probing::Plateaus, _) => Keep::All,
         }
     }
-
-    /// Sets `run.NAME`. `key` is the node of the key.
-    pub(super) fn set(&mut self, name: &str, key: &Node, value: &Node) -> Result<(), Problem> {
-        let Some(run_key) = RUN_KEYS.iter().find(|known| known.name == name) else {
-            let hint = suggestion(name, RUN_KEYS.iter().map(|known| known.name)).unwrap_or_default();
-            return Err(Problem::new(key.place, format!("unknown key `run.{name}`")).hint(hint));
-        };
-        (run_key.read)(self, value).ok_or_else(|| {
-            let what =
-                if value.is_null() { "has no value".to_owned() } else { format!("cannot be {}", value.described()) };
-            let problem = Problem::new(value.place, format!("`run.{name}` {what}"));
-            problem.hint(format!("expected {}", run_key.expected))
-        })
-    }
-
-    /// The section with every key, as a sweep file writes it.
-    pub(super) fn to_yaml(&self) -> Mapping {
-        RUN_KEYS.iter().map(|key| (key.name.into(), (key.write)(self))).collect()
-    }
 }
 
-fn set<T>(slot: &mut T, value: Option<T>) -> Option<()> {
+pub(super) fn set<T>(slot: &mut T, value: Option<T>) -> Option<()> {
     *slot = value?;
     Some(())
 }
@@ -462,34 +446,34 @@ fn automatic_schema() -> Value {
 const MOST_SLOTS: u64 = 65_536;
 
 /// `off` as None, or a time in seconds.
-fn limit(slot: &mut Option<f64>, value: &Node) -> Option<()> {
+pub(super) fn limit(slot: &mut Option<f64>, value: &Node) -> Option<()> {
     if value.text() == Some("off") {
         return set(slot, Some(None));
     }
     set(slot, seconds(value.text()?).map(Some))
 }
 
-fn limit_text(limit: Option<f64>) -> Yaml {
+pub(super) fn limit_text(limit: Option<f64>) -> Yaml {
     limit.map_or_else(|| "off".into(), |seconds| format!("{seconds}s").into())
 }
 
-fn limit_schema() -> Value {
+pub(super) fn limit_schema() -> Value {
     json!({"anyOf": [{"const": "off"}, {"type": "string", "pattern": TIME}]})
 }
 
 /// A time, as a regular expression.
-const TIME: &str = "^[0-9.]+ ?(s|m|min|h)$";
+pub(super) const TIME: &str = "^[0-9.]+ ?(s|m|min|h)$";
 
 /// The value that a node names.
-fn named<T: Copy>(names: &[(&str, T)], value: &Node) -> Option<T> {
+pub(super) fn named<T: Copy>(names: &[(&str, T)], value: &Node) -> Option<T> {
     names.iter().find(|(name, _)| value.text() == Some(name)).map(|(_, value)| *value)
 }
 
-fn name_of<T: Copy + PartialEq>(names: &[(&str, T)], value: T) -> Yaml {
+pub(super) fn name_of<T: Copy + PartialEq>(names: &[(&str, T)], value: T) -> Yaml {
     names.iter().find(|(_, known)| *known == value).map_or(Yaml::Null, |(name, _)| (*name).into())
 }
 
-fn names<T>(names: &[(&'static str, T)]) -> Vec<&'static str> {
+pub(super) fn names<T>(names: &[(&'static str, T)]) -> Vec<&'static str> {
     names.iter().map(|(name, _)| *name).collect()
 }
 
@@ -527,7 +511,7 @@ pub(super) fn seconds(text: &str) -> Option<f64> {
 }
 
 /// A size above 0, such as `500MB` or `1.5GB`, in units of a thousand.
-fn bytes(text: &str) -> Option<u64> {
+pub(super) fn bytes(text: &str) -> Option<u64> {
     let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic())?);
     let unit = match unit {
         "B" => 1.0,

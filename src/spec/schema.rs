@@ -8,7 +8,7 @@ use super::keys::{self, GROUPS, Target};
 use super::kind::{Kind, Parameter, Variant};
 use super::names::ALIASES;
 use super::reference::{KeyDoc, reference};
-use super::run_config::RUN_KEYS;
+use super::run_section::run_keys;
 use super::search::SEARCH_KEYS;
 use super::sections::SECTIONS;
 use crate::trial::Key as Role;
@@ -43,14 +43,14 @@ pub fn schema() -> Value {
         }
         definitions.insert(rule.path.to_owned(), any_of(alternatives));
     }
-    for key in RUN_KEYS {
+    for key in run_keys() {
         let path = format!("run.{}", key.name);
         definitions.insert(path.clone(), documented(&docs, &path, (key.schema)()));
     }
     let mut properties: Map<String, Value> = trial_properties().collect();
     properties.insert("stop".into(), json!({"anyOf": [stop_section(), {"type": "null"}]}));
     properties.extend(RULE_KEYS.iter().map(|rule| (rule.path.to_owned(), reference_to(rule.path))));
-    for key in RUN_KEYS {
+    for key in run_keys() {
         let path = format!("run.{}", key.name);
         properties.insert(path.clone(), reference_to(&path));
     }
@@ -142,9 +142,14 @@ fn section_schema(name: &str) -> Value {
         "search" => optional(object(
             SEARCH_KEYS.iter().map(|key| (key.name.to_owned(), reference_to(&format!("search.{}", key.name)))),
         )),
-        _ => optional(object(
-            RUN_KEYS.iter().map(|key| (key.name.to_owned(), reference_to(&format!("run.{}", key.name)))),
-        )),
+        _ => {
+            let reference = |name: &str, path: &str| (name.to_owned(), reference_to(&format!("run.{path}")));
+            let (slurm, own): (Vec<_>, Vec<_>) =
+                run_keys().map(|key| key.name).partition(|name| name.starts_with("slurm."));
+            let slurm = slurm.into_iter().map(|path| reference(path.trim_start_matches("slurm."), path));
+            let slurm = ("slurm".to_owned(), optional(object(slurm)));
+            optional(object(own.into_iter().map(|name| reference(name, name)).chain([slurm])))
+        }
     }
 }
 

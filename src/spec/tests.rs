@@ -439,7 +439,7 @@ fn every_misnomer_names_a_key() {
     for (other, path) in names::MISNOMERS {
         let known = keys::paths().chain(sections::SECTIONS.iter().map(|section| section.name));
         let inside_run =
-            path.strip_prefix("run.").is_some_and(|name| run_config::RUN_KEYS.iter().any(|key| key.name == name));
+            path.strip_prefix("run.").is_some_and(|name| run_section::run_keys().any(|key| key.name == name));
         assert!(inside_run || known.into_iter().any(|known| known == *path), "{other}");
         assert!(keys::key(other).is_none() && names::alias(other).is_none(), "{other} is a key");
     }

@@ -84,6 +84,20 @@ pub(super) fn link_once(from: &Path, to: &Path) -> Result<(), StoreError> {
     disk::open(to).and_then(|file| disk::sync(&file)).map_err(StoreError::at(to))
 }
 
+/// Makes `to` another name of `from`, in place of the file that had this name. False where the file system has no hard links.
+pub(super) fn replace_by_link(from: &Path, to: &Path) -> Result<bool, StoreError> {
+    let temporary = disk::temporary_path(to);
+    match disk::link(from, &temporary) {
+        Ok(()) => {}
+        Err(error) if has_no_links(&error) => return Ok(false),
+        Err(error) => return Err(StoreError::at(to)(error)),
+    }
+    let renamed = disk::rename(&temporary, to).map_err(StoreError::at(to));
+    // If both were names of one file already, the rename has done nothing.
+    let _ = fs::remove_file(&temporary);
+    renamed.map(|()| true)
+}
+
 /// Whether this error means that two names of one file are impossible here.
 fn has_no_links(error: &io::Error) -> bool {
     let codes = [Errno::XDEV, Errno::MLINK, Errno::PERM, Errno::ACCESS];

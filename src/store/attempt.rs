@@ -1,17 +1,18 @@
 //! `attempts/<n>/`: the assignment of a worker, its log, and why it failed.
 //!
-//! The parent writes `assignment.json` and `stop.json`, the worker everything else. An attempt belongs to the process that
-//! created its folder.
+//! The parent writes `assignment.json`, `stop.json` and `interrupt.json`, the worker everything else. The process that creates the
+//! folder owns the attempt. On a cluster a job is started later, perhaps twice: the process that creates `started.json` trains.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{AttemptDir, StoreError, TrialDir, atomic, disk};
-use crate::event::{Failure, Slot};
+use crate::event::{Failure, Handle, Slot};
 use crate::trial::{CheckpointEvery, Device, Keep, SourceHashes, Trial};
 
 /// `assignment.json`: everything that a worker needs to know.
@@ -63,6 +64,12 @@ impl TrialDir {
         }
         Err(StoreError::damaged(&attempts, "no number is left for another attempt"))
     }
+
+    /// The number of the newest attempt. None before the first one.
+    #[must_use]
+    pub fn newest_attempt(&self) -> Option<u32> {
+        disk::names(&self.attempts()).iter().filter_map(|name| name.parse().ok()).max()
+    }
 }
 
 impl AttemptDir {
@@ -87,6 +94,83 @@ impl AttemptDir {
         self.read(&self.stop_file())
     }
 
+    /// Asks the worker to save its training state and end.
+    pub fn request_interrupt(&self) -> Result<(), StoreError> {
+        self.write_soon(&self.interrupt_file(), &"end")
+    }
+
+    /// Lists the folders of the attempt once, and says what was asked of its worker.
+    #[must_use]
+    pub fn requests(&self) -> Requests {
+        let names = disk::names(self.path());
+        let has = |path: PathBuf| names.iter().any(|name| path.file_name() == Some(name.as_ref()));
+        Requests {
+            stop_reason: if has(self.stop_file()) { self.stop_reason() } else { None },
+            is_interrupted: has(self.interrupt_file()) || self.is_superseded(),
+        }
+    }
+
+    /// Claims the start of this attempt, or of the next one if the same job has begun this one before. Only one process of all
+    /// that try wins an attempt, also where locks of other hosts are not seen.
+    pub fn start(&self, handle: &Handle) -> Result<Start, StoreError> {
+        self.check_folders()?;
+        let trial = self.trial();
+        let mut attempt = self.clone();
+        loop {
+            let is_newest = !attempt.is_superseded();
+            let path = attempt.started_file();
+            match attempt.started() {
+                None if !is_newest => return Ok(Start::Superseded),
+                None => match disk::create_new(&path) {
+                    Ok(mut file) => {
+                        let document = atomic::to_json(&path, handle)?;
+                        disk::write(&mut file, &document).map_err(StoreError::at(&path))?;
+                        return Ok(Start::Won(attempt));
+                    }
+                    // The winner may not have written its name yet.
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => std::thread::sleep(MOMENT),
+                    Err(error) => return Err(StoreError::at(&path)(error)),
+                },
+                Some(winner) if winner.job.is_none() || winner.job != handle.job => return Ok(Start::Taken(winner)),
+                // The cluster has started this job again.
+                Some(_) => {
+                    let next = trial.attempt(attempt.number().saturating_add(1));
+                    if is_newest {
+                        let assignment = Assignment { attempt: next.number(), ..attempt.assignment()? };
+                        match disk::create_folder(next.path()) {
+                            Ok(()) => next.assign(&assignment)?,
+                            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(Start::Superseded),
+                            Err(error) => return Err(StoreError::at(next.path())(error)),
+                        }
+                    } else if next.started().is_none() {
+                        return Ok(Start::Superseded);
+                    }
+                    attempt = next;
+                }
+            }
+        }
+    }
+
+    /// The process that has claimed the start of this attempt, if it was not started by the parent itself.
+    #[must_use]
+    pub fn started(&self) -> Option<Handle> {
+        self.read(&self.started_file())
+    }
+
+    /// Opens the file of heartbeats.
+    pub fn heart(&self) -> Result<Heart, StoreError> {
+        let path = self.heartbeat_file();
+        let file = disk::open_to_write(&path).map_err(StoreError::at(&path))?;
+        Ok(Heart { file, beats: 0 })
+    }
+
+    /// The newest heartbeat. It says nothing by itself: the worker lives if it changes.
+    #[must_use]
+    pub fn heartbeat(&self) -> Option<u64> {
+        let bytes = atomic::read(&self.heartbeat_file()).ok().flatten()?;
+        String::from_utf8(bytes).ok()?.trim().parse().ok()
+    }
+
     /// Opens the file for the output of the worker.
     pub fn open_log(&self) -> Result<File, StoreError> {
         self.check_folders()?;
@@ -97,11 +181,7 @@ impl AttemptDir {
     /// The last `lines` lines of the log, oldest first. Lines that cannot be read are left out.
     #[must_use]
     pub fn log_tail(&self, lines: usize) -> Vec<String> {
-        let end = self.end_of_log();
-        let mut tail: Vec<_> =
-            end.lines().rev().filter(|line| !line.trim().is_empty()).take(lines).map(str::to_owned).collect();
-        tail.reverse();
-        tail
+        if self.check_folders().is_err() { Vec::new() } else { disk::tail(&self.log(), lines) }
     }
 
     /// The message and the place of the worker's last panic. A backtrace may have pushed them out of the last lines.
@@ -114,17 +194,7 @@ impl AttemptDir {
     }
 
     fn end_of_log(&self) -> String {
-        const WINDOW: u64 = 64 << 10;
-        let read = || -> io::Result<Vec<u8>> {
-            let mut file = disk::open(&self.log())?;
-            let start = file.metadata()?.len().saturating_sub(WINDOW);
-            file.seek(SeekFrom::Start(start))?;
-            disk::read_rest(file.by_ref(), WINDOW)
-        };
-        if self.check_folders().is_err() {
-            return String::new();
-        }
-        String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
+        if self.check_folders().is_err() { String::new() } else { disk::end(&self.log()) }
     }
 
     /// Leaves the reason of a failure for the parent.
@@ -153,7 +223,50 @@ impl AttemptDir {
     /// Whether a later attempt at the trial was claimed: then this attempt must stop.
     #[must_use]
     pub fn is_superseded(&self) -> bool {
-        self.trial().attempt(self.number().saturating_add(1)).path().exists()
+        self.trial().newest_attempt().is_some_and(|newest| newest > self.number())
+    }
+
+    /// Fails if a later attempt was claimed.
+    pub fn check_newest(&self) -> Result<(), StoreError> {
+        if self.is_superseded() { Err(StoreError::Superseded { path: self.path().to_owned() }) } else { Ok(()) }
+    }
+}
+
+/// How long the winner of a claim takes to write its name.
+const MOMENT: Duration = Duration::from_millis(20);
+
+/// What was asked of a worker.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Requests {
+    /// Why the trial should stop now and publish its outcome.
+    pub stop_reason: Option<String>,
+    /// Whether to save the training state and end: it was asked for, or a later attempt was claimed.
+    pub is_interrupted: bool,
+}
+
+/// What became of the claim of a start.
+#[derive(Debug)]
+pub enum Start {
+    /// This process trains the attempt.
+    Won(AttemptDir),
+    /// Another job trains the attempt.
+    Taken(Handle),
+    /// A later attempt was claimed.
+    Superseded,
+}
+
+/// Shows that a worker lives, by one write for each beat.
+#[derive(Debug)]
+pub struct Heart {
+    file: File,
+    beats: u64,
+}
+
+impl Heart {
+    pub fn beat(&mut self) {
+        self.beats += 1;
+        // A heartbeat that cannot be written is no reason to stop.
+        let _ = disk::write_at_start(&self.file, format!("{:010}\n", self.beats).as_bytes());
     }
 }
 

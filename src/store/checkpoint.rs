@@ -131,6 +131,12 @@ impl Checkpoints {
         if state.exists() { disk::rename(&state, &self.last()).map_err(StoreError::at(&state)) } else { Ok(()) }
     }
 
+    /// The step of the newest state. Looks at its document only.
+    #[must_use]
+    pub fn newest_step(&self) -> Option<u64> {
+        atomic::read_json::<Newest>(&self.newest_file()).ok().flatten().map(|newest| newest.position.step)
+    }
+
     /// The newest complete state. A damaged state counts as none: the trial then starts over.
     pub fn newest(&self) -> Result<Option<SavedState>, StoreError> {
         self.check()?;

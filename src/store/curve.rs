@@ -8,7 +8,7 @@ use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
 use super::disk::TABLE;
-use super::{CurveRow, StoreError, atomic, disk};
+use super::{AttemptDir, CurveRow, StoreError, atomic, disk};
 
 /// A curve file as read.
 #[derive(Debug, Clone, PartialEq)]
@@ -75,12 +75,38 @@ impl<R: CurveRow> CurveWriter<R> {
     /// Opens `path` to continue after step `last`: later rows, and everything from a damaged line on, are cut off.
     /// None starts an empty file.
     pub fn open(path: &Path, last: Option<u64>) -> Result<Self, StoreError> {
+        let (kept, _) = Self::kept(path, last)?;
+        Self::from(path, &kept, disk::open_to_write(path).map_err(StoreError::at(path))?)
+    }
+
+    /// Continues the curve at `path` after step `last` in the attempt's own file, of which `path` becomes another name. A process
+    /// of an earlier attempt, which may still run, then writes to a file that no process reads. Where the file system has no hard
+    /// links, this is as [`Self::open`].
+    pub fn of_attempt(attempt: &AttemptDir, path: &Path, last: Option<u64>) -> Result<Self, StoreError> {
+        let (kept, bytes) = Self::kept(path, last)?;
+        let own = attempt.own(path);
+        let mut file = disk::open_to_write(&own).map_err(StoreError::at(&own))?;
+        disk::write(&mut file, &bytes).map_err(StoreError::at(&own))?;
+        let writer = Self::from(&own, &kept, file)?;
+        if atomic::replace_by_link(&own, path)? {
+            return Ok(writer);
+        }
+        atomic::remove_file_if(&own, |_| true)?;
+        Self::open(path, last)
+    }
+
+    /// The rows at `path` up to step `last`, and their bytes.
+    fn kept(path: &Path, last: Option<u64>) -> Result<(Curve<R>, Vec<u8>), StoreError> {
         check_folder(path)?;
-        let kept = match last {
-            Some(last) => scan::<R>(&atomic::read_up_to(path, TABLE)?.unwrap_or_default(), last),
-            None => scan::<R>(&[], 0),
-        };
-        let file = disk::open_to_write(path).map_err(StoreError::at(path))?;
+        let Some(last) = last else { return Ok((scan::<R>(&[], 0), Vec::new())) };
+        let mut bytes = atomic::read_up_to(path, TABLE)?.unwrap_or_default();
+        let kept = scan::<R>(&bytes, last);
+        bytes.truncate(kept.length as usize);
+        Ok((kept, bytes))
+    }
+
+    /// A writer after the rows `kept` of the opened `file`.
+    fn from(path: &Path, kept: &Curve<R>, file: File) -> Result<Self, StoreError> {
         let last = kept.rows.last().map(R::step);
         let (length, rows) = (kept.length, kept.rows.len() as u64);
         let mut writer =

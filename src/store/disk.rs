@@ -11,8 +11,8 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::hash::{BuildHasher, RandomState};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -178,6 +178,27 @@ pub(super) fn read_rest(file: &mut impl Read, limit: u64) -> io::Result<Vec<u8>>
     Ok(bytes)
 }
 
+/// The end of a log, at most 64 KiB of it. Empty if it cannot be read.
+pub(super) fn end(path: &Path) -> String {
+    const WINDOW: u64 = 64 << 10;
+    let read = || -> io::Result<Vec<u8>> {
+        let mut file = open(path)?;
+        let start = file.metadata()?.len().saturating_sub(WINDOW);
+        file.seek(SeekFrom::Start(start))?;
+        read_rest(&mut file, WINDOW)
+    };
+    String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
+}
+
+/// The last `lines` lines of a log that are not empty, oldest first.
+pub(super) fn tail(path: &Path, lines: usize) -> Vec<String> {
+    let end = end(path);
+    let lines = end.lines().rev().filter(|line| !line.trim().is_empty()).take(lines);
+    let mut tail: Vec<_> = lines.map(str::to_owned).collect();
+    tail.reverse();
+    tail
+}
+
 /// Creates a file that must not exist, not even as a link.
 pub(super) fn create_new(path: &Path) -> io::Result<File> {
     open_with(options().write(true).create_new(true), path, Operation::Write)
@@ -290,6 +311,12 @@ pub(super) fn write(file: &mut File, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)
 }
 
+/// Replaces the start of a file, in one write.
+pub(super) fn write_at_start(file: &File, bytes: &[u8]) -> io::Result<()> {
+    fail(Operation::Write)?;
+    file.write_all_at(bytes, 0)
+}
+
 /// Waits until the content of a file is on the disk. A file system that cannot tell is taken at its word.
 pub(super) fn sync(file: &File) -> io::Result<()> {
     fail(Operation::Write)?;
@@ -325,6 +352,12 @@ pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
 
 pub(super) fn link(from: &Path, to: &Path) -> io::Result<()> {
     with_retries(Operation::Write, || fail(Operation::Link).and_then(|()| fs::hard_link(from, to)))
+}
+
+/// The names in a folder. A listing makes a network file system look anew, where a look at one name may answer from its cache.
+pub(super) fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }
 
 /// Copies a regular file to a path that must not exist.

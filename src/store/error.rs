@@ -43,6 +43,9 @@ pub enum StoreError {
         path.display()
     )]
     Locked { path: PathBuf, holder: String },
+    /// Another attempt at the trial has begun, so this one must end.
+    #[error("{} is superseded by a later attempt", path.display())]
+    Superseded { path: PathBuf },
     #[error(
         "{}: removed, moved or replaced while this process used it. Put it back, then run the same command again",
         path.display()

@@ -16,6 +16,8 @@ pub const DEVICE: u8 = 4;
 pub const OUT_OF_MEMORY: u8 = 5;
 /// The disk is full or has no inodes left.
 pub const DISK_FULL: u8 = 6;
+/// Another job trains the attempt, or a later attempt was claimed.
+pub const NEEDLESS: u8 = 7;
 /// Stopped by the parent or superseded by a later attempt; the training state is saved.
 pub const INTERRUPTED: u8 = 130;
 

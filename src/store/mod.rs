@@ -13,6 +13,7 @@
 mod append;
 mod atomic;
 mod attempt;
+mod batch;
 mod cache;
 mod checkpoint;
 mod curve;
@@ -35,7 +36,8 @@ mod trials_csv;
 
 pub use append::append;
 pub use atomic::{read as read_file, remove_file_if, write as write_file};
-pub use attempt::Assignment;
+pub use attempt::{Assignment, Heart, Requests, Start};
+pub use batch::{BatchEntry, ScriptEnd};
 pub use cache::Blobs;
 pub use checkpoint::{Checkpoints, CurvePosition, SavedState, link_or_copy, remove_state};
 pub use curve::{Curve, CurveFollower, CurveWriter, read as read_curve};
@@ -49,8 +51,8 @@ pub use history::EndedTrial;
 pub use journal::{DamagedLine, Journal, JournalContent, JournalFollower, NewRecords, read as read_journal};
 pub use limits::{die_of_time_limit, report_limits, time_limit_kills};
 pub use lock::{HEARTBEAT, Lock, host};
-pub use paths::{AttemptDir, Results, RunDir, TrialDir};
-pub use process::{hear_stop_signals, leave_stop_signals};
+pub use paths::{AttemptDir, BatchDir, Results, RunDir, TrialDir};
+pub use process::{hear_stop_signals, is_asked_to_stop, leave_stop_signals, note_stop_signals};
 pub use rows::CurveRow;
 pub use trial::{MadeBy, TrialRecord};
 pub use trials_csv::TrialRow;

@@ -160,7 +160,7 @@ impl RunDir {
 
     /// As [`Self::check_folders`], without the folders of trials.
     pub fn check_own_folders(&self) -> Result<(), StoreError> {
-        check_all(&[&self.root, &self.trials(), &self.report(), &self.lr_find(), &self.starts()])?;
+        check_all(&[&self.root, &self.trials(), &self.batches(), &self.report(), &self.lr_find(), &self.starts()])?;
         // A file in this place only keeps the tracker from writing, which the tracker reports.
         let events = self.tensorboard();
         if events.is_symlink() { check_all(&[&events]) } else { Ok(()) }
@@ -177,6 +177,21 @@ impl RunDir {
 
     pub(super) fn lock_file(&self) -> PathBuf {
         self.root.join(".lock")
+    }
+
+    /// The request of another process to end the run.
+    pub(super) fn end_file(&self) -> PathBuf {
+        self.root.join("end.json")
+    }
+
+    pub(super) fn batches(&self) -> PathBuf {
+        self.root.join("batches")
+    }
+
+    /// The batch `name` of this sweep.
+    #[must_use]
+    pub fn batch(&self, name: &str) -> BatchDir {
+        BatchDir { root: self.batches(), name: name.to_owned() }
     }
 
     #[must_use]
@@ -315,6 +330,20 @@ impl AttemptDir {
         self.root.join("stop.json")
     }
 
+    /// The request to save the training state and end.
+    pub(super) fn interrupt_file(&self) -> PathBuf {
+        self.root.join("interrupt.json")
+    }
+
+    /// Created by the process that trains, if it was not started by the parent itself.
+    pub(super) fn started_file(&self) -> PathBuf {
+        self.root.join("started.json")
+    }
+
+    pub(super) fn heartbeat_file(&self) -> PathBuf {
+        self.root.join("heartbeat")
+    }
+
     pub(super) fn failure_file(&self) -> PathBuf {
         self.root.join("failure.json")
     }
@@ -326,6 +355,62 @@ impl AttemptDir {
     #[must_use]
     pub fn log(&self) -> PathBuf {
         self.root.join("log")
+    }
+
+    /// The attempt's own file of a curve of the trial.
+    pub(super) fn own(&self, curve: &Path) -> PathBuf {
+        self.root.join(curve.file_name().unwrap_or_default())
+    }
+}
+
+/// `batches/<name>.json` and its siblings: attempts that are submitted to a cluster together. Each has an index in the batch.
+#[derive(Debug, Clone)]
+pub struct BatchDir {
+    root: PathBuf,
+    name: String,
+}
+
+impl BatchDir {
+    /// The batch whose document is at `path`. None if the path does not have the form `.../<sweep>/batches/<name>.json`.
+    #[must_use]
+    pub fn open(path: &Path) -> Option<Self> {
+        let name = path.file_stem()?.to_str()?.to_owned();
+        path.parent()?.parent()?;
+        Some(Self { root: path.parent()?.to_owned(), name })
+    }
+
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The sweep of this batch.
+    #[must_use]
+    pub fn sweep(&self) -> RunDir {
+        RunDir { root: self.root.parent().unwrap_or(&self.root).to_owned() }
+    }
+
+    /// Which attempt has which index.
+    #[must_use]
+    pub fn document(&self) -> PathBuf {
+        self.root.join(format!("{}.json", self.name))
+    }
+
+    /// A folder for what the job script of each index leaves.
+    #[must_use]
+    pub fn folder(&self) -> PathBuf {
+        self.root.join(&self.name)
+    }
+
+    /// The output of the job script of an index.
+    #[must_use]
+    pub fn log(&self, index: u32) -> PathBuf {
+        self.folder().join(format!("{index}.log"))
+    }
+
+    /// The last exit code of the worker of an index.
+    pub(super) fn exit_file(&self, index: u32) -> PathBuf {
+        self.folder().join(format!("{index}.exit"))
     }
 }
 

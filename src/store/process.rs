@@ -1,6 +1,27 @@
-//! Which threads of a process hear signals.
+//! Which threads of a process hear signals, and the signals that ask a worker to stop.
 
 use std::mem::MaybeUninit;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Whether SIGTERM or SIGUSR1 has come since [`note_stop_signals`].
+static IS_ASKED_TO_STOP: AtomicBool = AtomicBool::new(false);
+
+/// From now on SIGTERM and SIGUSR1 no longer end this process, but are noted. Slurm sends them before it ends a job.
+pub fn note_stop_signals() {
+    extern "C" fn note(_: libc::c_int) {
+        IS_ASKED_TO_STOP.store(true, Ordering::Relaxed);
+    }
+    for signal in [libc::SIGTERM, libc::SIGUSR1] {
+        // SAFETY: the handler only stores to an atomic, which a signal handler may do.
+        unsafe { libc::signal(signal, note as *const () as libc::sighandler_t) };
+    }
+}
+
+/// Whether a signal has asked this process to stop.
+#[must_use]
+pub fn is_asked_to_stop() -> bool {
+    IS_ASKED_TO_STOP.load(Ordering::Relaxed)
+}
 
 /// Leaves SIGINT, SIGTERM and SIGHUP to the other threads of this process. The kernel gives a signal to any thread that may
 /// have it, also to one that waits for a disk and does not hear it. Threads and programs that this thread starts leave them,

@@ -90,6 +90,17 @@ impl TrialDir {
         atomic::link_once(&own, &self.outcome_file())
     }
 
+    /// After its outcome is published, no other file of a curve than that of the trial is needed.
+    pub fn remove_curves_of_attempts(&self) {
+        let curves = [self.metrics(), self.evals(), self.diagnostics()];
+        for attempt in (1..=self.newest_attempt().unwrap_or(0)).map(|number| self.attempt(number)) {
+            for curve in &curves {
+                // Most attempts have none.
+                let _ = fs::remove_file(attempt.own(curve));
+            }
+        }
+    }
+
     /// Renames a damaged outcome, so that a person can inspect it.
     pub fn set_outcome_aside(&self) -> Result<(), StoreError> {
         self.move_outcome("outcome.json.damaged")

@@ -1,5 +1,6 @@
 //! One attempt at one trial, from its assignment to its outcome.
 
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::channel;
@@ -12,11 +13,11 @@ use super::cache::DiskCache;
 use super::error::AttemptError;
 use super::outcome::{complete, smaller_micro_batches};
 use super::sink::TrialSink;
-use super::stop::{beat_until_ended, stop_at_end_of_input};
-use crate::event::Failure;
+use super::stop::{Orders, Pulse, beat_until_ended, stop_at_end_of_input};
+use crate::event::{Failure, Handle};
 use crate::store::{
-    Assignment, AttemptDir, Blobs, CurvePosition, Lock, MadeBy, SavedState, StoreError, TrialRecord, exit, host,
-    read_curve, read_state,
+    Assignment, AttemptDir, BatchDir, Blobs, CurvePosition, Lock, MadeBy, SavedState, Start, StoreError, TrialRecord,
+    exit, host, note_stop_signals, read_curve, read_state,
 };
 use crate::train::{self, Job, Sink, TrainError};
 use crate::trial::{EvalRow, MetricRow, Outcome, PrecisionName};
@@ -24,15 +25,56 @@ use crate::trial::{EvalRow, MetricRow, Outcome, PrecisionName};
 /// How long a worker waits until an earlier attempt releases the files of the trial.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Runs the attempt in `folder` as this process. Standard input is the pipe from the parent: its end means "stop".
+/// Runs the attempt in `folder` as this process. If `has_pipe`, standard input is a pipe from the parent, and its end means "stop".
 #[must_use]
-pub fn run(folder: &Path) -> u8 {
-    run_with(folder, train::train)
+pub fn run(folder: &Path, has_pipe: bool) -> u8 {
+    if has_pipe {
+        return run_with(folder, train::train);
+    }
+    become_worker();
+    note_stop_signals();
+    attempt_as(folder, &AtomicBool::new(false), Life::Alone, train::train)
+}
+
+/// Runs the attempt with this index of a batch as this process, which is a job of a cluster: it has no parent.
+#[must_use]
+pub fn run_job(batch: &Path, index: u32) -> u8 {
+    become_worker();
+    note_stop_signals();
+    match start_job(batch, index) {
+        Ok(Start::Won(attempt)) => attempt_as(attempt.path(), &AtomicBool::new(false), Life::Alone, train::train),
+        Ok(Start::Taken(_) | Start::Superseded) => exit::NEEDLESS,
+        Err(error) => {
+            // Standard error is the log of the job.
+            let _ = writeln!(io::stderr(), "error: {error}");
+            exit::DISK
+        }
+    }
+}
+
+/// Claims the attempt, and lets the output of this process go into its log.
+fn start_job(batch: &Path, index: u32) -> Result<Start, StoreError> {
+    let opened = BatchDir::open(batch).ok_or_else(|| StoreError::damaged(batch, "is no path of a batch"))?;
+    let variable = |name: &str| std::env::var(name).ok();
+    let handle = Handle {
+        pid: std::process::id(),
+        host: variable("SLURMD_NODENAME").or_else(|| Some(host())),
+        job: variable("SLURM_JOB_ID"),
+        restart: variable("SLURM_RESTART_COUNT").and_then(|count| count.parse().ok()),
+    };
+    let start = opened.attempt(index)?.start(&handle)?;
+    if let Start::Won(attempt) = &start {
+        let log = attempt.open_log()?;
+        let redirected = rustix::stdio::dup2_stdout(&log).and_then(|()| rustix::stdio::dup2_stderr(&log));
+        redirected.map_err(|error| StoreError::at(&attempt.log())(error.into()))?;
+    }
+    Ok(start)
 }
 
 /// Like [`run`], with `train` in place of the trainer.
 pub(crate) fn run_with(folder: &Path, train: impl Fn(Job<'_>, &mut dyn Sink) -> Result<Outcome, TrainError>) -> u8 {
     become_worker();
+    note_stop_signals();
     let stop = Arc::new(AtomicBool::new(false));
     match stop_at_end_of_input(Arc::clone(&stop)) {
         Ok(()) => attempt(folder, &stop, train),
@@ -49,33 +91,59 @@ pub fn attempt(
     stop: &AtomicBool,
     train: impl Fn(Job<'_>, &mut dyn Sink) -> Result<Outcome, TrainError>,
 ) -> u8 {
+    attempt_as(folder, stop, Life::WithParent, train)
+}
+
+/// What else lives while a worker trains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Life {
+    /// The parent on the same machine: one lock holds earlier attempts off.
+    WithParent,
+    /// Nothing, or a parent on another machine that has started the job long ago.
+    Alone,
+}
+
+fn attempt_as(
+    folder: &Path,
+    stop: &AtomicBool,
+    life: Life,
+    train: impl Fn(Job<'_>, &mut dyn Sink) -> Result<Outcome, TrainError>,
+) -> u8 {
     let Some(attempt) = AttemptDir::open(folder) else { return exit::BAD_INPUT };
     let (running, ended) = channel::<()>();
-    let lock = Mutex::new(None);
+    let (lock, orders) = (Mutex::new(None), Orders::new(stop, life == Life::Alone));
     let result = thread::scope(|scope| {
-        let (attempt, lock) = (&attempt, &lock);
-        let beat = move || beat_until_ended(attempt, lock, stop, &ended);
+        let (attempt, lock, orders) = (&attempt, &lock, &orders);
+        // The trainer may ask before the first look of the thread.
+        orders.look(attempt);
+        let pulse = match life {
+            Life::WithParent => Pulse::Lock(lock),
+            Life::Alone => Pulse::Heart(attempt.heart()?),
+        };
+        let beat = move || beat_until_ended(attempt, pulse, orders, &ended);
         thread::Builder::new().spawn_scoped(scope, beat).map_err(StoreError::at(folder))?;
         // Dropped when the attempt has ended, also by a panic.
         let _running = running;
-        perform(attempt, lock, stop, train)
+        perform(attempt, if life == Life::WithParent { Some(lock) } else { None }, orders, train)
     });
     result.map_or_else(|error| error.report(&attempt), |()| exit::PUBLISHED)
 }
 
 fn perform(
     attempt: &AttemptDir,
-    lock: &Mutex<Option<Lock>>,
-    stop: &AtomicBool,
+    lock: Option<&Mutex<Option<Lock>>>,
+    orders: &Orders<'_>,
     train: impl Fn(Job<'_>, &mut dyn Sink) -> Result<Outcome, TrainError>,
 ) -> Result<(), AttemptError> {
     let assignment = attempt.assignment()?;
     let trial = attempt.trial();
-    let Some(taken) = trial.lock(PATIENCE)? else {
-        let message = "an earlier attempt at this trial does not end and still holds its files".to_owned();
-        return Err(AttemptError::Failed(Failure::Crashed { message, log_tail: Vec::new() }));
-    };
-    *lock.lock().unwrap_or_else(PoisonError::into_inner) = Some(taken);
+    if let Some(lock) = lock {
+        let Some(taken) = trial.lock(PATIENCE)? else {
+            let message = "an earlier attempt at this trial does not end and still holds its files".to_owned();
+            return Err(AttemptError::Failed(Failure::Crashed { message, log_tail: Vec::new() }));
+        };
+        *lock.lock().unwrap_or_else(PoisonError::into_inner) = Some(taken);
+    }
     if trial.has_outcome() {
         return Ok(());
     }
@@ -90,7 +158,7 @@ fn perform(
     // If the state is missing, the trainer says what to do.
     let start = assignment.start.as_ref().and_then(|path| read_state(path).ok());
     let train_from = |resume: Option<&SavedState>| {
-        let mut sink = TrialSink::open(attempt, resume.map(|saved| saved.position.step), &assignment, stop)?;
+        let mut sink = TrialSink::open(attempt, resume.map(|saved| saved.position.step), &assignment, orders)?;
         let job = Job {
             config: &assignment.trial.config,
             device: assignment.device,
@@ -113,10 +181,15 @@ fn perform(
         (trained, stopped) = train_from(None)?;
     }
     let trained = trained.map_err(|error| AttemptError::of_training(error, assignment.device))?;
+    if orders.is_fenced {
+        attempt.check_newest()?;
+    }
     let mut outcome = complete(trained, &assignment.trial, attempt)?;
     outcome.verdicts.extend(smaller_micro_batches(made_by.micro_batch_splits, &assignment.trial));
     outcome.verdicts.extend(stopped);
-    Ok(trial.publish(attempt, &outcome)?)
+    trial.publish(attempt, &outcome)?;
+    trial.remove_curves_of_attempts();
+    Ok(())
 }
 
 /// Fails the attempt if a test asks for a fault of its device or its memory.

@@ -17,6 +17,7 @@ impl From<StoreError> for AttemptError {
     fn from(error: StoreError) -> Self {
         let message = error.to_string();
         Self::Failed(match error {
+            StoreError::Superseded { .. } => return Self::Interrupted,
             StoreError::Damaged { .. } | StoreError::Name { .. } | StoreError::Refused { .. } => {
                 Failure::BadInput { message }
             }
@@ -80,6 +81,9 @@ impl AttemptError {
             | Failure::Crashed { .. }
             | Failure::Lost
             // Only the parent finds these.
+            | Failure::Node { .. }
+            | Failure::NoCheckpoint { .. }
+            | Failure::Cancelled { .. }
             | Failure::Stalled { .. }
             | Failure::TimeLimit { .. } => exit::CRASHED,
         }

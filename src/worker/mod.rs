@@ -21,5 +21,5 @@ pub(crate) mod tests;
 pub use allocator::{ExitWithoutMemory, become_worker, blame_files_for_lack_of_memory};
 #[cfg(test)]
 pub(crate) use attempt::run_with;
-pub use attempt::{attempt, run};
+pub use attempt::{attempt, run, run_job};
 pub use cache::DiskCache;

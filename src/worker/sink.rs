@@ -1,10 +1,10 @@
 //! Writes the rows and the training states of a trial.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
+use super::stop::Orders;
 use crate::analysis::rests;
 use crate::store::{Assignment, AttemptDir, Checkpoints, CurvePosition, CurveWriter, StoreError, read_curve};
 use crate::train::Sink;
@@ -27,7 +27,7 @@ pub(super) struct TrialSink<'a> {
     keep: Keep,
     keeps_weights: bool,
     attempt: &'a AttemptDir,
-    stop: &'a AtomicBool,
+    orders: &'a Orders<'a>,
     /// When the last row was written, by the clock: it also runs while the machine sleeps.
     last_row: SystemTime,
 }
@@ -38,12 +38,12 @@ impl<'a> TrialSink<'a> {
         attempt: &'a AttemptDir,
         resume: Option<u64>,
         assignment: &Assignment,
-        stop: &'a AtomicBool,
+        orders: &'a Orders<'a>,
     ) -> Result<Self, StoreError> {
         let (trial, keep, keeps_weights) = (attempt.trial(), assignment.keep, assignment.keep_weights);
-        let metrics = CurveWriter::open(&trial.metrics(), resume)?;
-        let evals = CurveWriter::open(&trial.evals(), resume)?;
-        let diagnostics = CurveWriter::open(&trial.diagnostics(), resume)?;
+        let metrics = CurveWriter::of_attempt(attempt, &trial.metrics(), resume)?;
+        let evals = CurveWriter::of_attempt(attempt, &trial.evals(), resume)?;
+        let diagnostics = CurveWriter::of_attempt(attempt, &trial.diagnostics(), resume)?;
         let rule = assignment.trial.config.stop.plateau.as_ref().filter(|_| !assignment.ignores_stop_rules);
         // The files hold the rows up to the step from which the trial continues.
         let plateau_rule = rule.map(|rule| {
@@ -68,7 +68,7 @@ impl<'a> TrialSink<'a> {
             keep,
             keeps_weights,
             attempt,
-            stop,
+            orders,
             last_row: SystemTime::now(),
         })
     }
@@ -77,11 +77,7 @@ impl<'a> TrialSink<'a> {
     fn check_owner(&mut self) -> Result<(), StoreError> {
         let pause = SystemTime::now().duration_since(self.last_row).unwrap_or(PAUSE);
         self.last_row = SystemTime::now();
-        if pause >= PAUSE && self.attempt.is_superseded() {
-            let path = self.attempt.trial().path().to_owned();
-            return Err(StoreError::Locked { path, holder: "a later attempt".to_owned() });
-        }
-        Ok(())
+        if pause >= PAUSE { self.attempt.check_newest() } else { Ok(()) }
     }
 
     /// Why the rule `stop.plateau` ended the trial, if it did.
@@ -163,9 +159,13 @@ impl Sink for TrialSink<'_> {
         let metrics = self.metrics.syncing().map_err(to_io)?;
         let evals = self.evals.syncing().map_err(to_io)?;
         let diagnostics = self.diagnostics.syncing().map_err(to_io)?;
-        let checkpoints = self.checkpoints.clone();
+        let (checkpoints, attempt, is_fenced) = (self.checkpoints.clone(), self.attempt.clone(), self.orders.is_fenced);
         let folder = self.attempt.path();
         let write = move || {
+            // A later attempt continues from the state that it found.
+            if is_fenced {
+                attempt.check_newest()?;
+            }
             // The rows first: a state is useless without its rows.
             metrics()?;
             evals()?;
@@ -187,12 +187,12 @@ impl Sink for TrialSink<'_> {
     }
 
     fn interrupted(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
+        self.orders.is_interrupted()
     }
 
     fn stop_reason(&self) -> Option<String> {
         let own = self.plateau_rule.as_ref().and_then(|rule| rule.verdict.as_ref());
-        own.map(|verdict| verdict.text.clone()).or_else(|| self.attempt.stop_reason())
+        own.map(|verdict| verdict.text.clone()).or_else(|| self.orders.stop_reason())
     }
 
     fn keep(&self) -> Keep {

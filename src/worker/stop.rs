@@ -1,35 +1,85 @@
-//! What makes a worker stop: the end of its parent, or a later attempt at its trial.
+//! What makes a worker stop: the end of its parent, a signal, a request in the folder of its attempt, or a later attempt.
 
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use crate::store::{AttemptDir, Lock};
+use crate::store::{AttemptDir, Heart, Lock, is_asked_to_stop};
 
-/// Time between two heartbeats, and between two looks for a later attempt.
-const HEARTBEAT: Duration = Duration::from_secs(1);
+/// Time between two looks at the requests of a worker that its parent watches.
+const LOOK: Duration = Duration::from_secs(1);
+/// The same on a cluster, where a thousand workers may share one file server.
+const LOOK_ON_CLUSTER: Duration = Duration::from_secs(10);
 /// Time to save the state after the end of file on the pipe. Then the process ends as it is.
 const GRACE: Duration = Duration::from_millis(1500);
 
-/// Beats the lock of the trial until the attempt has ended, and sets `stop` if a later attempt supersedes this one.
-pub(super) fn beat_until_ended(
-    attempt: &AttemptDir,
-    lock: &Mutex<Option<Lock>>,
-    stop: &AtomicBool,
-    ended: &Receiver<()>,
-) {
+/// What a worker was asked to do. The trainer asks at every step, so this reads no file.
+#[derive(Debug)]
+pub(super) struct Orders<'a> {
+    stop: &'a AtomicBool,
+    reason: OnceLock<String>,
+    /// Whether no lock keeps a later attempt waiting, so that this one must not write once there is one.
+    pub(super) is_fenced: bool,
+}
+
+impl<'a> Orders<'a> {
+    /// `stop`: set when the worker must save its state and end.
+    pub(super) fn new(stop: &'a AtomicBool, is_fenced: bool) -> Self {
+        Self { stop, reason: OnceLock::new(), is_fenced }
+    }
+
+    pub(super) fn is_interrupted(&self) -> bool {
+        self.stop.load(Ordering::Relaxed) || is_asked_to_stop()
+    }
+
+    /// Why the trial should publish its outcome now.
+    pub(super) fn stop_reason(&self) -> Option<String> {
+        self.reason.get().cloned()
+    }
+
+    /// Reads the requests in the folder of the attempt.
+    pub(super) fn look(&self, attempt: &AttemptDir) {
+        let requests = attempt.requests();
+        if requests.is_interrupted {
+            self.stop.store(true, Ordering::Relaxed);
+        }
+        if let Some(reason) = requests.stop_reason {
+            // The first reason stays.
+            let _ = self.reason.set(reason);
+        }
+    }
+}
+
+/// How a worker shows that it lives.
+#[derive(Debug)]
+pub(super) enum Pulse<'a> {
+    /// By its lock on the trial, once it has it.
+    Lock(&'a Mutex<Option<Lock>>),
+    /// By a file that the parent reads, on a cluster. A lock of another host may not be seen there.
+    Heart(Heart),
+}
+
+/// Shows that the worker lives and reads its requests until the attempt has ended.
+pub(super) fn beat_until_ended(attempt: &AttemptDir, mut pulse: Pulse<'_>, orders: &Orders<'_>, ended: &Receiver<()>) {
     loop {
-        if let Some(lock) = lock.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
-            // A heartbeat that cannot be written is no reason to stop.
-            let _ = lock.beat();
-        }
-        if attempt.is_superseded() {
-            stop.store(true, Ordering::Relaxed);
-        }
-        if ended.recv_timeout(HEARTBEAT) != Err(RecvTimeoutError::Timeout) {
+        let pause = match &mut pulse {
+            Pulse::Lock(lock) => {
+                if let Some(lock) = lock.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+                    // A heartbeat that cannot be written is no reason to stop.
+                    let _ = lock.beat();
+                }
+                LOOK
+            }
+            Pulse::Heart(heart) => {
+                heart.beat();
+                LOOK_ON_CLUSTER
+            }
+        };
+        orders.look(attempt);
+        if ended.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
             return;
         }
     }

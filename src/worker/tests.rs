@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::sink::TrialSink;
+use super::stop::Orders;
 use crate::event::{Failure, Slot};
 use crate::store::{Assignment, AttemptDir, Results, StoreError, TrialDir, exit, read_curve};
 use crate::train::{Job, Sink, TrainError};
@@ -410,8 +411,9 @@ fn states_are_written_in_the_background() {
     let attempt = bench.claim();
     fs::create_dir_all(bench.dir.path()).unwrap();
     let stop = AtomicBool::new(false);
+    let orders = Orders::new(&stop, false);
     let assignment = attempt.assignment().unwrap();
-    let mut sink = TrialSink::open(&attempt, None, &assignment, &stop).unwrap();
+    let mut sink = TrialSink::open(&attempt, None, &assignment, &orders).unwrap();
     let newest = || bench.dir.checkpoints().newest().unwrap().map(|saved| (saved.position.step, saved.state));
     let row = |step| MetricRow { step, epoch: 0.0, train_loss: 1.0, lr: 1.0, grad_norm: 1.0, tokens: 1, seconds: 0.0 };
     sink.metric(&row(1)).unwrap();
@@ -422,7 +424,7 @@ fn states_are_written_in_the_background() {
     sink.checkpoint(2, false, vec![2; 1 << 20]).unwrap();
     drop(sink);
     assert_eq!(newest(), Some((2, vec![2; 1 << 20])), "the end of a trial waits for its last state");
-    let mut sink = TrialSink::open(&attempt, Some(2), &assignment, &stop).unwrap();
+    let mut sink = TrialSink::open(&attempt, Some(2), &assignment, &orders).unwrap();
     fs::remove_dir_all(bench.dir.path().join("checkpoint")).unwrap();
     fs::write(bench.dir.path().join("checkpoint"), "a file").unwrap();
     sink.checkpoint(2, false, b"two".to_vec()).expect("the trainer does not wait for the disk");

@@ -59,7 +59,7 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Slot;
+    use crate::event::{Handle, Slot};
     use crate::trial::{Device, Outcome};
 
     fn id(number: u64) -> TrialId {
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn only_steps_of_this_run_set_the_pace() {
-        let started = |trial| Event::AttemptStarted { trial: id(trial), attempt: 2, pid: 1 };
+        let started = |trial| Event::AttemptStarted { trial: id(trial), attempt: 2, handle: Handle::local(1) };
         let finished = |trial| Event::TrialFinished { trial: id(trial), attempt: 2, outcome: outcome() };
         let mut pace = Pace::default();
         // A trial that this run did not train.

@@ -159,8 +159,8 @@ impl Terminal {
                 vec![lines::eased(&self.tally, &name(trial), *attempt, *oom_policy)]
             }
             Event::SlotRetired { slot, failure } => vec![lines::retired(&self.tally, *slot, failure)],
-            Event::AttemptStarted { trial, attempt, pid } if self.verbose => {
-                vec![format!("{}  attempt {attempt} started, process {pid}, trial {trial}", name(trial))]
+            Event::AttemptStarted { trial, attempt, handle } if self.verbose => {
+                vec![format!("{}  attempt {attempt} started, {handle}, trial {trial}", name(trial))]
             }
             Event::AttemptInterrupted { trial, attempt } if self.verbose => {
                 vec![format!("{}  attempt {attempt} interrupted, trial {trial}", name(trial))]
@@ -187,7 +187,7 @@ impl Reporter for Terminal {
             self.print(&line);
         }
         match record.event {
-            Event::SweepClosed { .. } | Event::SweepInterrupted => {
+            Event::SweepClosed { .. } | Event::SweepInterrupted | Event::SweepDetached { .. } => {
                 self.close();
                 let (elapsed, _) = self.times();
                 self.print(&lines::header(&self.tally, 0, elapsed, None));
