@@ -72,6 +72,12 @@ slurm:
     tests/slurm/up.sh
     tests/slurm/compare.sh target/release/plateau; code=$?; tests/slurm/down.sh; exit $code
 
+# Start a real Slurm with three nodes on this machine (as root, Debian), break it while sweeps run in its queue, and compare with runs without it. CASES: some of those in tests/slurm/suite.sh.
+slurm-suite *CASES:
+    cargo build --release
+    tests/slurm/up.sh
+    tests/slurm/suite.sh target/release/plateau {{ CASES }}; code=$?; tests/slurm/down.sh; exit $code
+
 # Run what every change must pass: spelling, format, lints, documentation, tests.
 check:
     typos

@@ -93,7 +93,9 @@ impl JobPlan {
         };
         plan.answer = match check_job(&plan.script(prepared)) {
             Ok(answer) => answer.trim_start_matches("sbatch: ").to_owned(),
-            Err(message) if message.is_empty() || is_unreachable(&message) => format!("Slurm does not answer now. {message}"),
+            Err(message) if message.is_empty() || is_unreachable(&message) => {
+                format!("Slurm does not answer now. {message}")
+            }
             Err(message) => {
                 return Err(Failure::input(format!(
                     "Slurm would refuse the jobs of this sweep (`run.slurm`): {message}"

@@ -30,6 +30,7 @@ mod schedule;
 mod search;
 mod signals;
 mod skip;
+mod slurm;
 mod stopping;
 #[cfg(feature = "faults")]
 mod tally;

@@ -1,0 +1,217 @@
+//! Sweeps in the queue of a stand-in for Slurm: its programs start job scripts at once, and fail as real ones do.
+
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::place::{Ended, Place, signal, small, wait};
+
+const QUICK: &str =
+    small!("steps: 12\neval_every: 4\ngrid: {lr: [1e-3, 1e-4]}\nrun: {engine: slurm, checkpoint_every: 2}\n");
+const SLOW: &str =
+    small!("steps: 300\neval_every: 150\ngrid: {lr: [1e-3, 1e-4]}\nrun: {engine: slurm, checkpoint_every: 5}\n");
+
+/// Takes the script of an array, and starts a process for each index. `limit`: the most jobs of a call. `ghost`: it does so, and says
+/// that it has failed. `lost`: it fails.
+const SBATCH: &str = r#"
+state=$(dirname "$0")/state; mkdir -p "$state"; script=$(mktemp "$state/script.XXXXXX"); cat >"$script"
+echo "sbatch $*" >>"$state/calls"
+if grep -q -e --partition=nowhere "$script"; then echo 'sbatch: error: invalid partition specified: nowhere' >&2; exit 1; fi
+for option in "$@"; do case $option in --test-only) exit 0 ;; --array=*) range=${option#--array=} ;; esac; done
+first=${range%-*}; last=${range#*-}
+if [ -e "$state/limit" ] && [ $((last - first)) -ge "$(cat "$state/limit")" ]; then
+  echo 'sbatch: error: QOSMaxSubmitJobPerUserLimit' >&2; exit 1
+fi
+if [ -e "$state/lost" ]; then rm "$state/lost"; echo 'sbatch: error: Socket timed out on send/recv operation' >&2; exit 1; fi
+id=$(($(cat "$state/last" 2>/dev/null || echo 0) + 1)); echo $id >"$state/last"
+name=$(sed -n 's/^#SBATCH --job-name=//p' "$script")
+for index in $(seq "$first" "$last"); do
+  SLURM_ARRAY_TASK_ID=$index SLURM_JOB_ID=$id$index SLURMD_NODENAME=n1 setsid sh -c '
+    trap : USR1 TERM
+    bash "$1" & echo "$! $2" >"$3.new"; mv "$3.new" "$3"; wait $!; code=$?
+    while kill -0 $! 2>/dev/null; do wait $!; code=$?; done
+    [ -e "$3.cancelled" ] && code=CANCELLED; echo "$code $2" >"$3.new"; mv "$3.new" "$3.end"' \
+    job "$script" "$name" "$state/job.${id}_$index" </dev/null >>"$state/output" 2>&1 &
+done
+if [ -e "$state/ghost" ]; then rm "$state/ghost"; echo 'sbatch: error: Socket timed out on send/recv operation' >&2; exit 1; fi
+echo $id
+"#;
+
+const SQUEUE: &str = r#"
+state=$(dirname "$0")/state; echo "squeue" >>"$state/calls"
+if [ -e "$state/away" ]; then echo 'slurm_load_jobs error: Unable to contact slurm controller (connect failure)' >&2; exit 1; fi
+for job in "$state"/job.*_*; do
+  case $job in *.end|*.new|*.cancelled|*'*') continue ;; esac
+  read -r pid name <"$job"; what=RUNNING
+  [ -e "$job.end" ] && { read -r code name <"$job.end"; case $code in 0) what=COMPLETED ;; CANCELLED) what=CANCELLED ;; *) what=FAILED ;; esac; }
+  echo "${job##*job.}|$what|n1|None|N/A|$name"
+done
+"#;
+
+const SCANCEL: &str = r#"
+state=$(dirname "$0")/state; echo "scancel $*" >>"$state/calls"; signal=TERM
+for option in "$@"; do case $option in --name=*) names=${option#--name=} ;; --signal=*) signal=${option#--signal=} ;; --state=PENDING) exit 0 ;; esac; done
+for job in "$state"/job.*_*; do
+  case $job in *.end|*.new|*.cancelled|*'*') continue ;; esac
+  read -r pid name <"$job"; [ -e "$job.end" ] && continue
+  case ",$names," in *",$name,"*) [ $signal = TERM ] && touch "$job.cancelled"; kill -s $signal "$pid" ;; esac
+done
+"#;
+
+/// A place whose path begins with the stand-in.
+struct Cluster {
+    place: Place,
+}
+
+impl Cluster {
+    fn new(sweep: &str) -> Self {
+        let place = Place::new(sweep);
+        place.write("bin/state/calls", "");
+        for (name, script) in [
+            ("sbatch", SBATCH),
+            ("squeue", SQUEUE),
+            ("scancel", SCANCEL),
+            ("sinfo", "echo 4000"),
+            ("scontrol", "echo 'MaxArraySize            = 1001'"),
+        ] {
+            place.write_program(&format!("bin/{name}"), script);
+        }
+        Self { place }
+    }
+
+    fn command(&self, arguments: &str) -> Command {
+        let mut command = self.place.command(arguments);
+        let path = std::env::var("PATH").unwrap();
+        command.env("PATH", format!("{}:{path}", self.place.path("bin").display())).env_remove("SLURM_JOB_ID");
+        command
+    }
+
+    fn start(&self, arguments: &str) -> Child {
+        self.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    fn expect(&self, code: i32, arguments: &str) -> Ended {
+        let ended = Ended::new(self.command(arguments).output().unwrap());
+        assert_eq!(ended.code, code, "plateau {arguments}\n{}{}", ended.out, ended.err);
+        ended
+    }
+
+    /// How the stand-in behaves from now on.
+    fn will(&self, behave: &str, how: &str) {
+        self.place.write(&format!("bin/state/{behave}"), how);
+    }
+
+    fn calls(&self, program: &str) -> usize {
+        self.place.read("bin/state/calls").lines().filter(|line| line.starts_with(program)).count()
+    }
+
+    /// The results are those of the same sweep without Slurm.
+    fn equals_local(&self) {
+        let local = Place::new(&self.place.read("sweep.yaml"));
+        local.expect(0, "run sweep.yaml --engine local");
+        assert_eq!(self.place.curves(), local.curves());
+    }
+}
+
+#[test]
+fn a_sweep_in_the_queue_equals_a_local_one() {
+    let cluster = Cluster::new(QUICK);
+    let plan = cluster.expect(0, "plan sweep.yaml");
+    assert!(plan.out.contains("Slurm: 2 jobs") && plan.out.contains("#SBATCH --job-name=plateau-"), "{}", plan.out);
+    cluster.expect(0, "run sweep.yaml");
+    let counts = ["attempt_claimed", "attempt_queued", "attempt_started", "trial_finished"]
+        .map(|event| cluster.place.count(event));
+    assert_eq!(counts, [2, 2, 2, 2]);
+    assert_eq!(cluster.calls("sbatch --parsable"), 1, "both trials are one array");
+    cluster.equals_local();
+}
+
+/// The controller has taken the jobs although it seemed to fail.
+#[test]
+fn a_submission_that_seems_to_fail_is_not_repeated() {
+    let cluster = Cluster::new(QUICK);
+    cluster.will("ghost", "");
+    let ended = cluster.expect(0, "run sweep.yaml");
+    assert!(ended.err.contains("Slurm does not answer: sbatch: error: Socket timed out"), "{}", ended.err);
+    assert_eq!((cluster.place.count("attempt_claimed"), cluster.calls("sbatch --parsable")), (2, 1));
+}
+
+/// The controller has not taken the jobs: after it has denied twice that it knows them, they are submitted again.
+#[test]
+fn a_submission_that_was_lost_is_repeated() {
+    let cluster = Cluster::new(QUICK);
+    cluster.will("lost", "");
+    cluster.expect(0, "run sweep.yaml");
+    assert_eq!((cluster.place.count("trial_finished"), cluster.place.count("attempt_failed")), (2, 0));
+    cluster.equals_local();
+}
+
+#[test]
+fn a_limit_on_jobs_splits_a_submission() {
+    let cluster = Cluster::new(QUICK);
+    cluster.will("limit", "1");
+    cluster.expect(0, "run sweep.yaml");
+    assert_eq!((cluster.place.count("trial_finished"), cluster.calls("sbatch --parsable")), (2, 3));
+}
+
+#[test]
+fn mistakes_are_reported_before_anything_is_submitted() {
+    let cluster = Cluster::new(QUICK);
+    let refused = cluster.expect(2, "run sweep.yaml --set run.slurm.partition=nowhere");
+    assert!(refused.err.contains("Slurm would refuse the jobs of this sweep"), "{}", refused.err);
+    let refused = cluster
+        .expect(2, "run sweep.yaml --set run.slurm.time=1m --set run.checkpoint_every=2m --set run.slurm.warn=10s");
+    assert!(refused.err.contains("is shorter than `run.checkpoint_every`"), "{}", refused.err);
+    let refused = cluster.expect(2, "run sweep.yaml --set run.slurm.time=1m");
+    assert!(refused.err.contains("`run.slurm.warn` (120 s) is not shorter"), "{}", refused.err);
+    let nowhere =
+        cluster.place.command("run sweep.yaml").env("PATH", "/nowhere").env_remove("SLURM_JOB_ID").output().unwrap();
+    let refused = Ended::new(nowhere);
+    assert!(refused.code == 2 && refused.err.contains("there is no `sbatch` on the path"), "{}", refused.err);
+    assert_eq!(cluster.calls("sbatch --parsable"), 0);
+    assert!(!cluster.place.path("results/sweep/batches").exists());
+}
+
+/// Ctrl-C leaves the jobs, and the next run follows them. A second Ctrl-C cancels them, and they save their states.
+#[test]
+fn jobs_continue_without_their_parent() {
+    let cluster = Cluster::new(SLOW);
+    let parent = cluster.start("run sweep.yaml");
+    cluster.place.wait_for_steps(6);
+    signal(parent.id() as i32, Signal::INT);
+    let ended = Ended::new(parent.wait_with_output().unwrap());
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    assert!(ended.err.contains("2 trials continue in Slurm"), "{}", ended.err);
+    assert_eq!(cluster.place.count("sweep_detached"), 1);
+    let parent = cluster.start("run sweep.yaml");
+    wait(|| cluster.place.count("sweep_opened") == 2);
+    sleep(Duration::from_millis(500));
+    assert_eq!(cluster.place.count("attempt_claimed"), 2, "nothing is started twice");
+    signal(parent.id() as i32, Signal::INT);
+    sleep(Duration::from_millis(200));
+    signal(parent.id() as i32, Signal::INT);
+    let ended = Ended::new(parent.wait_with_output().unwrap());
+    assert_eq!(ended.code, 130, "{}", ended.err);
+    cluster.expect(0, "run sweep.yaml");
+    assert_eq!((cluster.place.count("trial_finished"), cluster.place.count("attempt_failed")), (2, 0));
+    cluster.equals_local();
+}
+
+#[test]
+fn stop_ends_jobs_that_no_process_follows() {
+    let cluster = Cluster::new(SLOW);
+    cluster.expect(0, "run sweep.yaml --detach");
+    cluster.place.wait_for_steps(6);
+    let status = cluster.expect(0, "status sweep.yaml --queue");
+    assert!(status.out.contains("running on n1"), "{}", status.out);
+    let fresh = cluster.expect(2, "run sweep.yaml --fresh");
+    assert!(fresh.err.contains("`plateau stop sweep` ends them"), "{}", fresh.err);
+    let stopped = cluster.expect(0, "stop sweep.yaml");
+    assert!(stopped.err.contains("2 jobs cancelled"), "{}", stopped.err);
+    wait(|| cluster.place.workers().is_empty());
+    assert_eq!(cluster.place.count("attempt_interrupted"), 2);
+    cluster.expect(0, "run sweep.yaml");
+    cluster.equals_local();
+}
