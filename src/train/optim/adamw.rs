@@ -2,10 +2,11 @@
 
 use rayon::prelude::*;
 
+use super::device_step::DeviceGroup;
 use super::lazy_embedding::{LazyEmbedding, RowGradients};
 use super::update::{Gradient, Moments, Settings, update};
 use crate::train::TrainError;
-use crate::train::model::{Backend, Network};
+use crate::train::model::{Backend, Network, Parameter};
 
 /// The optimizer and its state.
 #[derive(Debug)]
@@ -15,6 +16,8 @@ pub struct AdamW {
     rates: Vec<f64>,
     /// None for a frozen parameter and for the token embeddings if they are lazy.
     moments: Vec<Option<Moments>>,
+    /// The parameters on a device, once a step was taken. Their moments are parts of the groups' joined ones.
+    groups: Option<Vec<DeviceGroup>>,
     /// The token embeddings if batches give gradients to some of their rows ([`Network::sparse_embeddings`]).
     embedding: Option<LazyEmbedding>,
 }
@@ -34,7 +37,13 @@ impl AdamW {
             })
         });
         let embedding = model.sparse_embeddings().map(|_| LazyEmbedding::new(model.token_embeddings()));
-        Ok(Self { settings, rates: Vec::new(), moments: moments.collect::<Result<_, TrainError>>()?, embedding })
+        Ok(Self {
+            settings,
+            rates: Vec::new(),
+            moments: moments.collect::<Result<_, TrainError>>()?,
+            groups: None,
+            embedding,
+        })
     }
 
     /// Number of steps taken.
@@ -68,6 +77,7 @@ impl AdamW {
             embedding
         });
         self.moments = moments;
+        self.groups = None;
         self.rates = rates;
     }
 
@@ -97,6 +107,17 @@ impl AdamW {
     ) -> Result<(), TrainError> {
         self.rates.push(lr);
         let (step, settings) = (self.steps(), self.settings);
+        if model.backend == Backend::Candle {
+            let groups = match &mut self.groups {
+                Some(groups) => groups,
+                empty => empty.insert(DeviceGroup::all(settings, model, &self.moments)?),
+            };
+            for group in groups {
+                let factors = |parameter: &Parameter| settings.factors(step, lr, parameter);
+                group.step(&model.parameters, &mut self.moments, &gradient, clip, factors)?;
+            }
+            return Ok(());
+        }
         let updates = self.moments.par_iter_mut().zip(&model.parameters).enumerate();
         updates.try_for_each(|(i, (moments, parameter))| {
             let (Some(moments), Some(gradient)) = (moments.as_mut(), gradient(i)) else { return Ok(()) };

@@ -5,6 +5,7 @@
 //! that its batch does not read.
 
 mod adamw;
+mod device_step;
 mod lazy_embedding;
 mod update;
 

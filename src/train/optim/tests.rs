@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use candle_core::{Device, Tensor};
+
 use super::{AdamW, Gradient, RowGradients, Settings, values};
 use crate::train::batch::MicroBatch;
-use crate::train::model::Network;
 use crate::train::model::gradient_buffer::TokenGradients;
+use crate::train::model::{Backend, Network};
 use crate::train::tasks::Target;
 use crate::train::testing::{Checkpoint, config};
 use plateau_random::{Purpose, Random};
@@ -51,8 +53,17 @@ fn gradient(step: u64, parameter: usize, n: usize) -> Vec<f32> {
 
 #[test]
 fn every_parameter_moves_as_in_torch() {
-    let model = model();
-    let mut optimizer = AdamW::new(SETTINGS, &model).unwrap();
+    moves_as_in_torch(&model());
+}
+
+/// All parameters with equal factors are updated at once.
+#[test]
+fn every_parameter_on_a_device_moves_as_in_torch() {
+    moves_as_in_torch(&Network { backend: Backend::Candle, ..model() });
+}
+
+fn moves_as_in_torch(model: &Network) {
+    let mut optimizer = AdamW::new(SETTINGS, model).unwrap();
     let mut plain: Vec<Plain> = model
         .parameters
         .iter()
@@ -65,8 +76,16 @@ fn every_parameter_moves_as_in_torch() {
         let rate = 1e-3 * step as f64 / 30.0;
         let all: Vec<Vec<f32>> =
             model.parameters.iter().enumerate().map(|(i, p)| gradient(step, i, p.value.elem_count())).collect();
-        let given = |i: usize| Some(Gradient::Host(&all[i]));
-        optimizer.step(&model, rate, 0.5, given, &RowGradients::default()).unwrap();
+        let tensors: Vec<Tensor> = all
+            .iter()
+            .zip(&model.parameters)
+            .map(|(values, p)| Tensor::from_slice(values, p.value.shape(), &Device::Cpu).unwrap())
+            .collect();
+        let given = |i: usize| match model.backend {
+            Backend::Kernels => Some(Gradient::Host(&all[i])),
+            Backend::Candle => Some(Gradient::Device(&tensors[i])),
+        };
+        optimizer.step(model, rate, 0.5, given, &RowGradients::default()).unwrap();
         for (i, plain) in plain.iter_mut().enumerate() {
             let parameter = &model.parameters[i];
             let g: Vec<f64> = all[i].iter().map(|&x| f64::from(x) * 0.5).collect();
@@ -78,7 +97,7 @@ fn every_parameter_moves_as_in_torch() {
         }
     }
     for (i, (parameter, plain)) in model.parameters.iter().zip(&plain).enumerate() {
-        if i == model.shape().embeddings.tokens {
+        if Some(i) == model.sparse_embeddings() {
             continue;
         }
         for (ours, exact) in values(&parameter.value).unwrap().iter().zip(&plain.p) {

@@ -1,4 +1,4 @@
-//! One AdamW step on one parameter, on the CPU or on another device.
+//! One AdamW step on one parameter on the CPU, and what steps on all devices share.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -69,7 +69,7 @@ pub enum Gradient<'a> {
     Device(&'a Tensor),
 }
 
-/// One step on one parameter. The gradient is multiplied by `clip` first.
+/// One step on one parameter on the CPU. The gradient is multiplied by `clip` first.
 pub(super) fn update(
     parameter: &Parameter,
     moments: &mut Moments,
@@ -81,16 +81,8 @@ pub(super) fn update(
         (Moments::Host(m, v), Gradient::Host(g)) => in_place(&parameter.value, |p| {
             Elements { value: p, first: m, second: v }.step(&factors, g, clip);
         }),
-        (Moments::Device(m, v), Gradient::Device(g)) => {
-            let g = (*g * f64::from(clip))?;
-            *m = (&*m + ((&g - &*m)? * f64::from(factors.first))?)?;
-            *v = ((&*v * f64::from(factors.second))? + (g.sqr()? * f64::from(factors.square))?)?;
-            let root = ((v.sqrt()? / f64::from(factors.root))? + f64::from(factors.eps))?;
-            let moved = ((&*m / root)? * f64::from(factors.size))?;
-            parameter.value.set(&((parameter.value.as_tensor() * f64::from(factors.decay))?.detach() - moved)?)
-        }
         _ => Err(candle_core::Error::Msg(format!(
-            "moments and gradient of '{}' are on different devices",
+            "moments and gradient of '{}' are not both on the CPU",
             parameter.name
         ))),
     }

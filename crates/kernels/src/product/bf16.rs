@@ -80,7 +80,17 @@ fn pack(factor: Factor<'_>, panels: &Range<usize>, depth: &Range<usize>, out: &m
     factor.each_half(panels, depth, |tile, half, rows, columns| {
         let out = &mut out[tile * LINES + 16 * half..][..16];
         let mut block = [_mm512_setzero_ps(); 16];
-        if factor.is_along_inner() {
+        if let Some((data, stride)) = factor.whole_half(&rows, &columns) {
+            for (number, line) in block.iter_mut().enumerate() {
+                *line = if factor.is_along_inner() {
+                    let both = data[number * stride..][..DEPTH].as_chunks().0;
+                    _mm512_castsi512_ps(as_integers(rounded(load(&both[0]), load(&both[1]))))
+                } else {
+                    let pair = |place| load(&data[(2 * number + place) * stride..].as_chunks().0[0]);
+                    _mm512_castsi512_ps(_mm512_permutexvar_epi16(order, as_integers(rounded(pair(0), pair(1)))))
+                };
+            }
+        } else if factor.is_along_inner() {
             let middle = columns.end.min(columns.start + 16);
             let (near, far) = (columns.start..middle, middle..columns.end);
             for (number, line) in block.iter_mut().enumerate() {
@@ -145,6 +155,13 @@ unsafe fn passes(left: &[__m512i], right: &[__m512i], out: *mut f32, stride: usi
             }
         }
     }
+}
+
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn load(values: &[f32; 16]) -> __m512 {
+    // SAFETY: the array has the 16 elements that the load reads.
+    unsafe { _mm512_loadu_ps(values.as_ptr()) }
 }
 
 /// Two times 16 elements as bf16: first those of `near`, then those of `far`.

@@ -255,6 +255,15 @@ impl Factor<'_> {
         }
     }
 
+    /// The elements from the first of these rows and columns on, and the distance of contiguous lines. None unless they fill a
+    /// half of a tile.
+    pub fn whole_half(&self, rows: &Range<usize>, columns: &Range<usize>) -> Option<(&[f32], usize)> {
+        let m = &self.matrix;
+        let start = rows.start * m.row_stride + columns.start * m.column_stride;
+        let stride = if self.is_along_inner() { m.row_stride } else { m.column_stride };
+        (rows.len() == 16 && columns.len() == DEPTH).then(|| (&m.data[start..], stride))
+    }
+
     /// Whether the inner dimension is contiguous in memory.
     pub fn is_along_inner(self) -> bool {
         self.matrix.column_stride == 1
