@@ -120,7 +120,7 @@ case_forgotten() {  # the controller forgets everything
   wait $parent; same slow forgotten
 }
 case_hole() {  # a node on which the setup fails at once
-  run quick hole --set 'run.slurm.setup=[ "$SLURMD_NODENAME" != n1 ]'
+  run quick hole --set 'run.slurm.setup=test "$SLURMD_NODENAME" != n1'
   same quick hole; [ "$(grep -c '"host":"n1"' hole/quick/journal.jsonl || true)" = 0 ] || die "n1 was used"
 }
 case_cancelled() {  # cancelled by hand: not started again by itself
@@ -142,7 +142,7 @@ case_mistakes() {  # told before anything is submitted
   refused() { local text=$1; shift; "$@" >mistake.log 2>&1 && die "not refused: $*"; grep -q "$text" mistake.log || { cat mistake.log; die "not told: $text"; }; }
   refused 'no `sbatch` on the path' env PATH=/nowhere "$plateau" run quick.yaml --results mistakes
   refused 'nvalid partition' run quick mistakes --set run.slurm.partition=nowhere
-  refused 'run.checkpoint_every' run quick mistakes --set run.slurm.time=2m --set run.checkpoint_every=10m
+  refused 'run.checkpoint_every' run quick mistakes --set run.slurm.time=5m --set run.checkpoint_every=10m
   refused 'run.slurm.warn' run quick mistakes --set run.slurm.time=1m --set run.slurm.warn=2m
   "$plateau" plan quick.yaml --results mistakes --probe 2>&1 | grep -q 'a job sees the results' || die "the probe fails"
   [ -z "$(find mistakes -name 'plateau-*.json' 2>/dev/null)" ] || die "a batch was written"
