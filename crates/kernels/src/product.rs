@@ -248,7 +248,7 @@ impl Precision {
 
     /// Whether the factors of a product of these dimensions are rounded to bf16. Smaller ones are faster in f32.
     fn rounds(self, m: usize, n: usize, k: usize) -> bool {
-        self == Self::Bf16 && k > 0 && m * n * k >= 1 << 16
+        self == Self::Bf16 && k > 0 && m * n * k >= 1 << 14
     }
 }
 
