@@ -91,6 +91,9 @@ fn look_at(arguments: &InitArguments) -> Result<FirstSweep, Failure> {
         data.text = roles.text;
         data.label = roles.label;
         data.text_pair = roles.text_pair;
+        if !given("data.task") && roles.is_number {
+            data.task = TaskName::Regression;
+        }
         if !given("data.choices") && !roles.choices.is_empty() {
             (data.task, data.choices) = (TaskName::MultipleChoice, roles.choices);
         }

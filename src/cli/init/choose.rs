@@ -17,6 +17,8 @@ pub(super) struct Roles {
     /// The columns of the choices of a question; none if rows are no questions.
     pub choices: Vec<String>,
     pub label: String,
+    /// Whether the labels are numbers to predict.
+    pub is_number: bool,
 }
 
 /// Words in the names of label columns, the most certain first.
@@ -112,6 +114,10 @@ struct Looks<'a> {
     mean_characters: f64,
     /// Share of the values that are numbers.
     numbers: f64,
+    /// Share of the characters that are digits.
+    digits: f64,
+    /// Whether a value is a number that is not whole.
+    has_fractions: bool,
 }
 
 impl<'a> Looks<'a> {
@@ -120,11 +126,17 @@ impl<'a> Looks<'a> {
             column.values.iter().map(|value| value.trim()).filter(|value| !value.is_empty()).collect();
         let rows = values.len();
         let share = |count: usize| count as f64 / rows.max(1) as f64;
+        let count = |fits: &dyn Fn(char) -> bool| -> usize {
+            values.iter().map(|value| value.chars().filter(|c| fits(*c)).count()).sum()
+        };
+        let characters = count(&|_| true);
         Self {
             name: &column.name,
             rows,
             distinct: values.iter().collect::<HashSet<_>>().len(),
-            mean_characters: share(values.iter().map(|value| value.chars().count()).sum()),
+            mean_characters: share(characters),
+            digits: count(&|c| c.is_ascii_digit()) as f64 / characters.max(1) as f64,
+            has_fractions: values.iter().any(|value| value.parse::<f64>().is_ok_and(|number| number.fract() != 0.0)),
             numbers: share(values.iter().filter(|value| value.parse::<f64>().is_ok()).count()),
         }
     }
@@ -147,8 +159,14 @@ impl<'a> Looks<'a> {
         self.can_be_label() && self.distinct * 3 <= self.rows.max(6)
     }
 
+    /// Dates and ids are no texts.
     fn can_be_text(&self) -> bool {
-        self.rows > 0 && self.numbers < 0.5
+        self.rows > 0 && self.numbers < 0.5 && self.digits < 0.25
+    }
+
+    /// Whether the values are to be predicted as numbers: they have fractions, and hardly any of them occurs twice.
+    fn looks_like_number(&self) -> bool {
+        self.numbers >= 0.95 && self.has_fractions && self.distinct * 3 > self.rows
     }
 }
 
@@ -172,12 +190,13 @@ pub(super) fn choose(
             choose_label(looks.iter().filter(|column| !is_given_text(column.name))).ok_or_else(|| no_label(&looks))?
         }
     };
+    let is_number = choices.is_empty() && looks.iter().any(|column| column.name == label && column.looks_like_number());
     if let Some(text) = text {
-        return Ok(Roles { text, text_pair: None, choices, label });
+        return Ok(Roles { text, text_pair: None, choices, label, is_number });
     }
     let pairs: &[(&str, &str)] = if choices.is_empty() { &PAIRS } else { &QUESTIONS };
     if let Some((first, second)) = pair(&looks, pairs) {
-        return Ok(Roles { text: first.into(), text_pair: Some(second.to_owned()), choices, label });
+        return Ok(Roles { text: first.into(), text_pair: Some(second.to_owned()), choices, label, is_number });
     }
     let texts = looks.iter().filter(|column| column.name != label && column.can_be_text());
     let text = texts
@@ -188,7 +207,7 @@ pub(super) fn choose(
         .ok_or_else(|| {
             format!("no column looks like texts; the columns are {}. Name it: --set data.text=COLUMN", names(&looks))
         })?;
-    Ok(Roles { text: text.name.into(), text_pair: None, choices, label })
+    Ok(Roles { text: text.name.into(), text_pair: None, choices, label, is_number })
 }
 
 /// The columns of the choices and that of the right one, if rows look like questions. The error says that labels count from 1.
@@ -252,8 +271,10 @@ fn choose_label<'a>(columns: impl Iterator<Item = &'a Looks<'a>> + Clone) -> Opt
     let named = by_name.min_by_key(|(place, column)| (!column.looks_like_label(), *place)).map(|(_, column)| column);
     // A column with one value is reported as such later.
     let constant = columns.clone().find(|column| column.named(&LABELS[..1]).is_some());
-    let by_content = || columns.filter(|column| column.looks_like_label()).min_by_key(|column| column.distinct);
-    named.or_else(by_content).or(constant).map(|column| column.name.to_owned())
+    let by_content = || columns.clone().filter(|column| column.looks_like_label()).min_by_key(|column| column.distinct);
+    let found = named.or_else(by_content).or(constant);
+    let number = || columns.filter(|column| column.looks_like_number()).max_by_key(|column| column.distinct);
+    found.or_else(number).map(|column| column.name.to_owned())
 }
 
 fn pair<'a>(columns: &'a [Looks<'a>], pairs: &[(&str, &str)]) -> Option<(&'a str, &'a str)> {
@@ -291,7 +312,8 @@ mod tests {
 
     fn check(columns: &[Column], text: &str, pair: Option<&str>, label: &str) {
         let text_pair = pair.map(str::to_owned);
-        let expected = Roles { text: text.into(), text_pair, choices: Vec::new(), label: label.into() };
+        let expected =
+            Roles { text: text.into(), text_pair, choices: Vec::new(), label: label.into(), is_number: false };
         assert_eq!(choose(columns, None, None, None), Ok(expected));
     }
 
@@ -333,7 +355,10 @@ mod tests {
         let columns = [texts("title"), texts("review"), stars("stars"), stars("label")];
         let text = ColumnNames(vec!["title".into(), "review".into()]);
         let roles = choose(&columns, Some(text.clone()), Some("stars".into()), None);
-        assert_eq!(roles, Ok(Roles { text, text_pair: None, choices: Vec::new(), label: "stars".into() }));
+        assert_eq!(
+            roles,
+            Ok(Roles { text, text_pair: None, choices: Vec::new(), label: "stars".into(), is_number: false })
+        );
     }
 
     #[test]
@@ -361,6 +386,15 @@ mod tests {
         // Sentences and titles are no choices.
         let plain = found(["text1", "text2", "text3"], "label", &["0", "2", "1", "0", "2", "1"]);
         assert!(plain.unwrap().0.is_empty());
+    }
+
+    #[test]
+    fn numbers_with_fractions_are_predicted_and_dates_are_no_texts() {
+        let scores = column("2", &["0.5", "1.25", "3.0", "2.75", "0.1", "4.5"]);
+        let days = column("3", &["Mon Apr 06 22:19:45 PDT 2009"; 6]);
+        let short = column("1", &["fine", "bad", "so so", "good", "no", "great"]);
+        let roles = choose(&[days, short, scores], None, None, None).unwrap();
+        assert_eq!((roles.text, roles.label.as_str(), roles.is_number), ("1".into(), "2", true));
     }
 
     #[test]

@@ -54,12 +54,13 @@ impl FirstSweep {
             let _ = writeln!(text, "#   {}", comment(&line));
         }
         text.push('\n');
-        if self.data.task == TaskName::MultipleChoice && !self.given.iter().any(|(key, _)| key == "data.task") {
-            push(
-                &mut text,
-                "task: multiple_choice",
-                "the label is the number of the right choice, from 0, or its column",
-            );
+        let why = match self.data.task {
+            TaskName::MultipleChoice => Some("the label is the number of the right choice, from 0, or its column"),
+            TaskName::Regression => Some("the label is a number"),
+            _ => None,
+        };
+        if let Some(why) = why.filter(|_| !self.given.iter().any(|(key, _)| key == "data.task")) {
+            push(&mut text, &format!("task: {}", self.data.task.name()), why);
         }
         text.push_str("data:\n");
         for (line, why) in self.data_lines() {
@@ -119,8 +120,13 @@ impl FirstSweep {
             if !choices.is_empty() {
                 add("choices", list(choices), String::new());
             }
-            let names = if *task == TaskName::MultipleChoice { "choices" } else { "classes" };
-            add("label", scalar(label), format!("{} {names}", self.facts.labels.len()));
+            let count = self.facts.labels.len();
+            let why = match task {
+                TaskName::MultipleChoice => format!("{count} choices"),
+                TaskName::Regression => String::new(),
+                _ => format!("{count} classes"),
+            };
+            add("label", scalar(label), why);
         }
         match eval {
             EvalSource::Fraction(fraction) => {

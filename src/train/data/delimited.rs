@@ -81,7 +81,13 @@ pub(super) fn column_names(
 ) -> Result<Vec<String>, TrainError> {
     let (comment_lines, body) = if settings.header == Some(false) { (0, text) } else { skip_comments(text, |_| false) };
     let file = File { source, body, comment_lines };
-    let (delimiter, _) = file.most_regular(&candidates(layout, settings), layout)?;
+    let (mut delimiter, regularity) = file.most_regular(&candidates(layout, settings), layout)?;
+    if regularity < 0.5 && settings.delimiter.is_none() {
+        let (rare, rare_regularity) = file.most_regular(&RARE_DELIMITERS, layout)?;
+        if rare_regularity > regularity.max(0.9) {
+            delimiter = rare;
+        }
+    }
     let records = file.sample(delimiter, layout, SAMPLE)?;
     let first: Vec<&str> = records.first().into_iter().flatten().map(str::trim).collect();
     let has_names = settings.header.unwrap_or_else(|| !looks_like_data(&first, &records));

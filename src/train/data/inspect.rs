@@ -49,14 +49,20 @@ pub fn columns(source: &str, config: &DataConfig) -> Result<SourceColumns, Train
     // A row that is bad for one column may be good for another.
     let header = if are_numbers { Some(false) } else { config.header };
     let config = DataConfig { bad_rows: BadRows::Skip, header, ..config.clone() };
-    let mut columns = Vec::new();
+    let (mut columns, mut first_error) = (Vec::new(), None);
     for name in names {
         let wanted = Columns::new(std::slice::from_ref(&name), None, None, longest(&config));
         match Table::read(source, SplitName::Train, &config, &wanted) {
             Ok(table) => columns.push(Column { name, values: texts(table), is_item: false }),
             // A list or an object in every row is neither a text nor a label.
-            Err(_) => columns.extend(items(source, &config, &name)),
+            Err(error) => {
+                columns.extend(items(source, &config, &name));
+                first_error.get_or_insert(error);
+            }
         }
+    }
+    if let Some(error) = first_error.filter(|_| columns.is_empty()) {
+        return Err(error);
     }
     Ok(if are_numbers { SourceColumns::Numbered(columns) } else { SourceColumns::Named(columns) })
 }
@@ -129,7 +135,19 @@ mod tests {
             "{\"endings\": [\"x\", \"y\"], \"many\": [1, 2, 3]}\n{\"endings\": [\"z\", \"w\"], \"many\": [1, 2]}\n",
             &[("endings.0", &["x", "z"]), ("endings.1", &["y", "w"])],
         );
+        check("a.csv", "text^label\nfine^1\nbad^0\n", &[("text", &["fine", "bad"]), ("label", &["1", "0"])]);
         check("a.csv", "# made today\ntext,label\nfine,1\n", &[("text", &["fine"]), ("label", &["1"])]);
+    }
+
+    #[test]
+    fn a_file_without_rows_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, content) in [("a.csv", "text,label\n"), ("a.json", "[]")] {
+            let path = folder.path().join(name);
+            std::fs::write(&path, content).unwrap();
+            let message = columns(path.to_str().unwrap(), &DataConfig::default()).unwrap_err().to_string();
+            assert!(message.contains("rows"), "{message}");
+        }
     }
 
     #[test]

@@ -23,9 +23,13 @@ pub(super) fn parse(source: &str, text: &str, columns: &Columns<'_>) -> Result<P
     let (kind, mut records) = records(source, &with_nulls(text))?;
     name_columns(&mut records, columns);
     if records.is_empty() {
-        return Err(DataError::malformed(format!("{source}: the file has no rows")).into());
+        return Err(no_rows(source).into());
     }
     rows(source, records, columns, kind)
+}
+
+fn no_rows(source: &str) -> DataError {
+    DataError::malformed(format!("{source}: the file has no rows"))
 }
 
 /// A text with `null` in place of the numbers that JSON does not have: `NaN`, `Infinity` and `-Infinity`, outside of strings.
@@ -77,7 +81,11 @@ fn name_columns(records: &mut Records, columns: &Columns<'_>) {
 
 /// The names of the fields of all records, in alphabetical order.
 pub(super) fn column_names(source: &str, text: &str) -> Result<Vec<String>, TrainError> {
-    Ok(all_names(&records(source, &with_nulls(text))?.1))
+    let (_, records) = records(source, &with_nulls(text))?;
+    if records.is_empty() {
+        return Err(no_rows(source).into());
+    }
+    Ok(all_names(&records))
 }
 
 /// The names of the fields of all records, in alphabetical order.

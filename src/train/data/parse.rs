@@ -121,7 +121,7 @@ fn is_markup(text: &str) -> bool {
 
 /// Whether the beginning of a text has control characters that no text has.
 fn is_binary(text: &str) -> bool {
-    if text.starts_with("SQLite format 3\0") || text.starts_with("%PDF-") {
+    if text.starts_with("SQLite format 3") || text.starts_with("%PDF-") {
         return true;
     }
     let control = |c: &char| c.is_control() && !matches!(c, '\n' | '\r' | '\t' | '\u{1}' | '\u{c}' | '\u{1f}' | '\0');
