@@ -92,7 +92,7 @@ pub fn job_action(facts: &JobFacts<'_>) -> JobAction {
             JobEnd::NodeFailed if facts.has_started && !is_quiet => JobAction::Wait,
             JobEnd::NodeFailed => JobAction::BlameNode,
             JobEnd::TimedOut | JobEnd::Preempted => interrupted(facts),
-            JobEnd::Cancelled if facts.is_cancelled_by_us || facts.exit == Some(INTERRUPTED) => JobAction::Resubmit,
+            JobEnd::Cancelled if facts.is_cancelled_by_us => JobAction::Resubmit,
             JobEnd::Cancelled => JobAction::Pause,
             JobEnd::Completed | JobEnd::Failed => match facts.exit {
                 Some(code) => after_exit(facts, code),
@@ -239,7 +239,7 @@ mod tests {
         check(JobEnd::Failed, |it| (it.has_started, it.since) = (false, JUST_NOW), JobAction::Wait);
         check(JobEnd::Cancelled, |_| {}, JobAction::Pause);
         check(JobEnd::Cancelled, |it| it.is_cancelled_by_us = true, JobAction::Resubmit);
-        check(JobEnd::Cancelled, |it| it.exit = Some(130), JobAction::Resubmit);
+        check(JobEnd::Cancelled, |it| it.exit = Some(130), JobAction::Pause);
     }
 
     #[test]

@@ -650,6 +650,9 @@ impl<'a, E: Engine> Parent<'a, E> {
             if running.killed_for.is_none() {
                 running.killed_for = overdue(running.position.pulse(), self.order.config);
                 if running.killed_for.is_some() {
+                    if let Some(job) = &mut running.job {
+                        job.is_cancelled_by_us = true;
+                    }
                     self.engine.kill(&running.worker);
                 }
             }

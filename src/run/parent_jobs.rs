@@ -166,11 +166,13 @@ impl<E: Engine> Parent<'_, E> {
                 ),
             });
         }
+        let killed_for = self.running.get(at).and_then(|running| running.killed_for.clone());
         match look.action {
             JobAction::Wait => return Ok(()),
             JobAction::Finish if self.finish(&worker)? => {}
             // The outcome was damaged, or its curves are incomplete: the attempt counts as failed.
             JobAction::Finish => self.fail(&worker, Failure::Lost)?,
+            JobAction::Resubmit if killed_for.is_some() => self.fail(&worker, killed_for.unwrap_or(Failure::Lost))?,
             JobAction::Resubmit => self.record(Event::AttemptInterrupted { trial, attempt })?,
             JobAction::Fail
             | JobAction::RaiseMemory
