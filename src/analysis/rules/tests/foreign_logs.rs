@@ -394,6 +394,8 @@ fn a_steep_fall_has_no_spikes() {
     };
     assert!(!ids(noisy(40, 0.01, falls)).contains(&"SPIKES".to_owned()));
     let mut spiky = noisy(40, 0.01, falls);
-    [12, 20, 31].iter().for_each(|&at| spiky[at] = 2.0);
+    for at in [12, 20, 31] {
+        spiky[at] = 2.0;
+    }
     assert!(ids(spiky).contains(&"SPIKES".to_owned()));
 }
