@@ -14,11 +14,9 @@ use std::arch::x86_64::{
 use std::ops::Range;
 use std::sync::LazyLock;
 
-use super::panels::{DEPTH, Factor, SIDE, Unit, transpose};
+use super::panels::{DEPTH, Factor, LINES_OF_HALVES, SIDE, Unit, transpose};
 use super::tiles;
 
-/// Lines for `SIDE` by `DEPTH` elements: two tiles of 16 lines.
-pub(super) const LINES: usize = 2 * 16;
 /// Elements of the inner dimension in a panel.
 const CHUNK: usize = 12 * DEPTH;
 
@@ -41,7 +39,7 @@ pub fn tiles_available() -> bool {
 pub struct Tiles;
 
 impl Unit for Tiles {
-    const LINES: usize = LINES;
+    const LINES: usize = LINES_OF_HALVES;
     const CHUNK: usize = CHUNK;
 
     unsafe fn pack(factor: Factor<'_>, panels: Range<usize>, depth: &Range<usize>, out: &mut [__m512i]) {
@@ -59,7 +57,7 @@ impl Unit for Tiles {
 pub struct Dots;
 
 impl Unit for Dots {
-    const LINES: usize = LINES;
+    const LINES: usize = LINES_OF_HALVES;
     const CHUNK: usize = CHUNK;
 
     unsafe fn pack(factor: Factor<'_>, panels: Range<usize>, depth: &Range<usize>, out: &mut [__m512i]) {
@@ -78,7 +76,7 @@ impl Unit for Dots {
 fn pack(factor: Factor<'_>, panels: &Range<usize>, depth: &Range<usize>, out: &mut [__m512i]) {
     let order = interleaved();
     factor.each_half(panels, depth, |tile, half, rows, columns| {
-        let out = &mut out[tile * LINES + 16 * half..][..16];
+        let out = &mut out[tile * LINES_OF_HALVES + 16 * half..][..16];
         let mut block = [_mm512_setzero_ps(); 16];
         if let Some((data, stride)) = factor.whole_half(&rows, &columns) {
             for (number, line) in block.iter_mut().enumerate() {
@@ -136,7 +134,9 @@ unsafe fn passes(left: &[__m512i], right: &[__m512i], out: *mut f32, stride: usi
                     }
                 }
             }
-            for (left, right) in left.as_chunks::<LINES>().0.iter().zip(right.as_chunks::<LINES>().0) {
+            for (left, right) in
+                left.as_chunks::<LINES_OF_HALVES>().0.iter().zip(right.as_chunks::<LINES_OF_HALVES>().0)
+            {
                 let rows = numbers(left).as_chunks::<16>().0;
                 for pair in 0..16 {
                     let columns = [as_halves(right[pair]), as_halves(right[16 + pair])];

@@ -18,6 +18,8 @@ use super::{Matrix, Write};
 pub const SIDE: usize = 32;
 /// Elements of the inner dimension that are packed together.
 pub const DEPTH: usize = 32;
+/// Lines of a bf16 panel for `SIDE` by `DEPTH` elements: two tiles of 16 lines.
+pub(super) const LINES_OF_HALVES: usize = 2 * 16;
 
 /// Panels of the larger factor that are packed together. Memory is then read in long runs, and the panels fit into the
 /// cache.

@@ -16,8 +16,7 @@ use std::arch::x86_64::{
 use std::ops::Range;
 use std::sync::LazyLock;
 
-use super::bf16;
-use super::panels::{DEPTH, Factor, SIDE, Unit, transpose};
+use super::panels::{DEPTH, Factor, LINES_OF_HALVES, SIDE, Unit, transpose};
 
 /// Lines for the parts of `SIDE` by `DEPTH` elements: two tiles for each part, the high parts first.
 const LINES: usize = 3 * 2 * 16;
@@ -231,9 +230,9 @@ unsafe fn passes_of_parts(left: &[__m512i], right: &[__m512i], out: *mut f32, st
 /// [`available`] returned true. At `out` there are `SIDE` rows, `stride` apart, of `SIDE` elements for each panel of the
 /// right factor. They are valid for writes, and for reads if `add` is set.
 pub(super) unsafe fn passes_of_halves(left: &[__m512i], right: &[__m512i], out: *mut f32, stride: usize, add: bool) {
-    assert!(!left.is_empty() && left.len().is_multiple_of(bf16::LINES), "no whole panel of a product");
+    assert!(!left.is_empty() && left.len().is_multiple_of(LINES_OF_HALVES), "no whole panel of a product");
     assert!(!right.is_empty() && right.len().is_multiple_of(left.len()), "panels of a product differ");
-    let frame = Frame::new(left, bf16::LINES, add);
+    let frame = Frame::new(left, LINES_OF_HALVES, add);
     /// Prefetches a row of the next destination.
     macro_rules! near {
         () => {
@@ -241,8 +240,8 @@ pub(super) unsafe fn passes_of_halves(left: &[__m512i], right: &[__m512i], out: 
         };
     }
     // SAFETY: Destination and registers: as in `passes_of_parts`.
-    // Panels: each of the `steps` iterations of the inner loop reads the next `LINES` lines of both panels, two tiles of 16
-    // lines. The assertions above prove that `steps * LINES` lines are one whole panel. Then `a` is reset to the start of the
+    // Panels: each of the `steps` iterations of the inner loop reads the next `LINES_OF_HALVES` lines of both panels, two tiles of 16
+    // lines. The assertions above prove that `steps * LINES_OF_HALVES` lines are one whole panel. Then `a` is reset to the start of the
     // left panel, and `b` already points to the next right panel.
     unsafe {
         asm!(
