@@ -20,7 +20,7 @@ use crate::store::{
     exit, host, note_stop_signals, read_curve, read_state,
 };
 use crate::train::{self, Job, Sink, TrainError};
-use crate::trial::{EvalRow, MetricRow, Outcome, PrecisionName};
+use crate::trial::{EvalRow, MetricRow, Outcome, PrecisionName, printable};
 
 /// How long a worker waits until an earlier attempt releases the files of the trial.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -46,7 +46,7 @@ pub fn run_job(batch: &Path, index: u32) -> u8 {
         Ok(Start::Taken(_) | Start::Superseded) => exit::NEEDLESS,
         Err(error) => {
             // Standard error is the log of the job.
-            let _ = writeln!(io::stderr(), "error: {error}");
+            let _ = writeln!(io::stderr(), "error: {}", printable(&error.to_string()));
             exit::DISK
         }
     }
