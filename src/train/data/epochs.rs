@@ -44,7 +44,7 @@ struct PendingEpoch {
 }
 
 impl Epochs {
-    /// `encoder` returns the tokenizer of [`super::encoder`] and is called only if there are variants to encode. The thread
+    /// `encoder` returns the tokenizer of [`super::encoder()`] and is called only if there are variants to encode. The thread
     /// starts with the variants of epoch `first`.
     pub fn new(
         train: &Split,

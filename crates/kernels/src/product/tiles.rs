@@ -224,7 +224,7 @@ unsafe fn passes_of_parts(left: &[__m512i], right: &[__m512i], out: *mut f32, st
     }
 }
 
-/// Multiplies panels of bf16 elements ([`bf16`]), as [`Unit::passes`] does.
+/// Multiplies panels of bf16 elements (see `bf16`), as [`Unit::passes`] does.
 ///
 /// # Safety
 /// [`available`] returned true. At `out` there are `SIDE` rows, `stride` apart, of `SIDE` elements for each panel of the
