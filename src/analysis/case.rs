@@ -217,6 +217,15 @@ impl<'a> Case<'a> {
         if known { self.learned_little() } else { little() }
     }
 
+    /// Whether the learning rate more than doubles after step `from`. The losses of a cyclical schedule rise with it.
+    pub fn rate_rises_after(&self, from: f64) -> bool {
+        let mut lowest = f64::INFINITY;
+        self.measured.lr.iter().filter(|rate| rate.x >= from).any(|rate| {
+            lowest = lowest.min(rate.y);
+            rate.y > 2.0 * lowest
+        })
+    }
+
     /// Steps of single losses far above their neighbours.
     pub fn spike_steps(&self) -> Vec<u64> {
         spike_steps(&self.measured.train)

@@ -576,7 +576,7 @@ mod tests {
         Where the eval loss of the best configuration at each lr goes flat (with its level): 1e-5 not before step 1100 (0.336), 2e-5 at step 700 (0.327), 3e-5 at step 650 (0.324), 5e-5 at step 300 (0.329), 1e-4 at step 300 (0.317), 3e-4 at step 150 (0.328).
         Of the configurations that survived, 65 of 124 overfit: their eval loss rises again by more than 0.010; 8 of 124 were still improving in the last 15 % of their steps.
         80 of 432 trials gave no usable model: 23 NaN, 50 collapsed, 7 stuck at chance (lr 1e-4: 15 of 72, 3e-4: 65 of 72).
-        Primary causes by the curves of 432 trials: overfitting (OVERFIT) in 125, the learning rate is too high (OVERSHOOT) in 64, the learning rate is too low or the run too short (TOO_SLOW) in 48, NaN or infinite values (NONFINITE) in 23.
+        Primary causes by the curves of 432 trials: overfitting (OVERFIT) in 126, the learning rate is too high (OVERSHOOT) in 64, the learning rate is too low or the run too short (TOO_SLOW) in 48, NaN or infinite values (NONFINITE) in 23.
         lr 2e-5 instead of 1e-4 lowers final eval loss by 0.179 ± 0.018 (57 matched pairs, p = 0.001 or less).
         No detectable effect of warmup: 0.2 instead of 0.06 changes final eval loss by -0.003 ± 0.001 (84 matched pairs, p = 0.16); a difference of that size needs about 46 seeds of each.
         scheduler cosine instead of constant lowers final eval loss by 0.049 ± 0.010 (116 matched pairs, p = 0.001 or less).

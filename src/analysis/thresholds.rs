@@ -196,6 +196,8 @@ pub const OVERFIT: f64 = 1.05;
 pub const OVERFIT_SEVERE: f64 = 1.15;
 /// `OVERFIT`: least fall of the training loss since the best evaluation (tuning playbook).
 pub const OVERFIT_FALL: f64 = 0.03;
+/// `OVERFIT`: training loss divided by that at the best evaluation, up to which it rests (own: more than the noise of few rows).
+pub const AT_REST: f64 = 1.1;
 /// `OVERFIT`: the same ratio from which the loss overfits although the training loss does not fall (own).
 pub const OVERFIT_AT_REST: f64 = 1.5;
 /// `OVERFIT`: least rise of the evaluation loss, as a share of its fall before. A smaller one is none in losses close to 0 (own, public

@@ -22,8 +22,8 @@ pub fn overfit(case: &Case<'_>) -> Option<Verdict> {
     let rises = case.overfits() || last - best.y >= least_rise(&finite(&case.measured.eval), best.y);
     let train_falls = train.is_none_or(|(then, now)| now <= (1.0 - limit::OVERFIT_FALL) * then);
     // A training loss that rests excuses no evaluation loss that is far above its best.
-    let rests = train.is_some_and(|(then, now)| now <= limit::ROSE * then);
-    let is_far = case.overfits() && last >= limit::OVERFIT_AT_REST * best.y;
+    let rests = train.is_some_and(|(then, now)| now <= limit::AT_REST * then);
+    let is_far = case.overfits() && last >= limit::OVERFIT_AT_REST * best.y && !case.rate_rises_after(best.x);
     if last < limit::OVERFIT * best.y || !rises || !(train_falls || rests && is_far) {
         return None;
     }

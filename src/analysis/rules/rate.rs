@@ -126,7 +126,8 @@ pub fn noise_floor(case: &Case<'_>) -> Option<Verdict> {
     let found = &case.detection;
     let share = found.rate_share.filter(|share| *share >= limit::SPENT_SHARE)?;
     let is_unresolved = matches!(found.tail.trend, Trend::Unresolved { .. });
-    if !(found.tail.trend.is_flat() || is_unresolved) || case.is_fitted() {
+    let follows_the_rate = is_unresolved && case.rate_rises_after(found.tail.from as f64);
+    if !(found.tail.trend.is_flat() || is_unresolved) || follows_the_rate || case.is_fitted() {
         return None;
     }
     let tail = &case.measured.train[case.measured.train.partition_point(|point| (point.x as u64) < found.tail.from)..];

@@ -291,16 +291,17 @@ fn is_flat_from_the_start(case: &Case<'_>) -> bool {
     (seen && unmoved || case.is_near_uniform(tail.level)) && !learned
 }
 
-/// Whether a run without evaluations falls to ln 2, ln 3 or ln 4, and no lower: a fresh head that learns the class frequencies alone.
-/// It must rest there for half of the run, since a loss that is fitted passes these levels as well.
+/// Whether a run without accuracies falls to ln 2, ln 3 or ln 4, and no lower: a fresh head that learns the class frequencies alone.
+/// It must rest there for half of the run, since a loss that is fitted passes these levels as well. So must its evaluations.
 fn comes_to_rest_at_a_guess(case: &Case<'_>) -> bool {
     let is_guess = |level: f64| Case::guess_at(level).is_some_and(|guess| guess.is_plain());
     let level = |points: &[Point]| mean(&points.iter().map(|point| point.y).collect::<Vec<_>>());
     let train = &case.measured.train;
     let (latter, eighth) = (&train[train.len() / 2..], (train.len() / 8).max(1));
+    let evals = finite(&case.measured.eval);
     case.has_course()
-        && case.measured.eval.is_empty()
         && case.measured.accuracies().is_empty()
+        && evals[evals.len() / 2..].iter().all(|level| is_guess(*level))
         && case.detection.is_flat()
         && is_guess(case.tail())
         && is_guess(level(latter))

@@ -356,6 +356,12 @@ fn a_run_that_comes_to_rest_at_a_guess_learns_nothing() {
     for level in [0.3, 0.62, 0.9, 1.25, 5_f64.ln()] {
         assert_eq!(primary(&log(level)), Cause::Healthy, "{level}");
     }
+    let with = |evals: f64| {
+        let falls = |level: f64| move |t: f64| level + 0.8 * (-t / 0.03).exp();
+        foreign(noisy(200, 0.02, falls(2_f64.ln())), noisy(12, 0.001, falls(evals)), vec![])
+    };
+    assert_eq!(primary(&with(2_f64.ln())), Cause::NeverFell);
+    assert_ne!(primary(&with(0.6)), Cause::NeverFell, "the evaluations are lower");
     let late = foreign(noisy(200, 0.02, |t| 2_f64.ln() + 0.8 * (-t / 0.3).exp()), vec![], vec![]);
     assert_ne!(primary(&late), Cause::NeverFell);
 }
@@ -379,6 +385,11 @@ fn a_loss_that_swings_with_its_evaluations_does_not_settle() {
     let found = diagnose(&log(noisy(24, 0.02, |t| swing(t + 0.04))), Status::Finished, LEAST_DELTA);
     assert_eq!(found.verdicts[0].id, Cause::NoiseFloor, "{found:?}");
     assert!(found.verdicts[0].text.contains("goes up and down around 0."), "{found:?}");
+    // A cyclical schedule: the loss follows the learning rate.
+    let mut cycles = log(vec![]);
+    cycles.lr.iter_mut().for_each(|rate| rate.y = 1e-3 * (0.6 + 0.5 * (30.0 * rate.x / 200.0).sin()));
+    let found = diagnose(&cycles, Status::Finished, LEAST_DELTA);
+    assert!(found.verdicts.iter().all(|verdict| verdict.id != Cause::NoiseFloor), "{found:?}");
     // Running means vary like this too.
     let found = diagnose(&log(vec![]), Status::Finished, LEAST_DELTA);
     assert_eq!(found.verdicts[0].id, Cause::Healthy);
