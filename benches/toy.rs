@@ -89,7 +89,7 @@ fn measure(word: &str) -> Result<(), Box<dyn Error>> {
 
 /// Seconds that the rules over all trials take for an evaluation of the last one, when all others have ended.
 fn judging(plan: &Plan) -> f64 {
-    let slot = Slot { index: 0, device: Device::Cpu, threads: 1 };
+    let slot = Slot::alone(0, Device::Cpu, 1);
     let mut state = SweepState::new(plan.trials.iter().map(|trial| &trial.id));
     let mut scores = EvalHistory::default();
     for trial in &plan.trials {
@@ -197,7 +197,7 @@ impl Reporter for Watched {
 
 /// Trains the missing trials. Returns the memory in use after each quarter of them.
 fn train(plan: &Plan, results: &Results) -> Result<Vec<f64>, Box<dyn Error>> {
-    let slots = [0, 1].map(|index| Slot { index, device: Device::Cpu, threads: 1 });
+    let slots = [0, 1].map(|index| Slot::alone(index, Device::Cpu, 1));
     let (config, parameters) = (RunConfig::default(), HashMap::new());
     let estimates = plan.trials.iter().map(|trial| (trial.id.clone(), 1 << 20)).collect();
     let order = RunOrder {
@@ -209,6 +209,8 @@ fn train(plan: &Plan, results: &Results) -> Result<Vec<f64>, Box<dyn Error>> {
         config: &config,
         slots: &slots,
         memory: Some(MemoryBudget::new(1 << 30, &estimates)),
+        device_memory: &[],
+        micro_batch_tokens: &HashMap::new(),
         only: None,
         retry_failed: false,
         continued: &[],
@@ -266,6 +268,7 @@ fn outcome(last: f32) -> Outcome {
         seconds: STEPS as f64,
         tokens_per_second: 800.0,
         peak_memory: None,
+        device_memory: None,
         labels: vec!["negative".to_owned(), "positive".to_owned()],
         class_prior: vec![0.5, 0.5],
         eval_prior: vec![0.5, 0.5],

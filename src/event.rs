@@ -259,12 +259,38 @@ pub enum JobEnd {
     NodeFailed,
 }
 
-/// A place for one worker at a time: a device and a number of threads.
+/// A place for one worker at a time: a device, or a share of one, and a number of threads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Slot {
     pub index: usize,
     pub device: Device,
     pub threads: usize,
+    /// The first slot on the same device. None: the slot has its device, or its share of the processors, for itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared_with: Option<usize>,
+}
+
+impl Slot {
+    /// A slot that shares its device with no other.
+    #[must_use]
+    pub fn alone(index: usize, device: Device, threads: usize) -> Self {
+        Self { index, device, threads, shared_with: None }
+    }
+
+    /// `cuda:0` for a shared device, `cpu (slot 2)` for a slot by itself.
+    #[must_use]
+    pub fn place_name(self) -> String {
+        match self.shared_with {
+            Some(_) => self.device.to_string(),
+            None => format!("{} (slot {})", self.device, self.index),
+        }
+    }
+
+    /// What may be at fault when an attempt fails by its device: equal for the slots that share one.
+    #[must_use]
+    pub fn place(self) -> usize {
+        self.shared_with.unwrap_or(self.index)
+    }
 }
 
 /// How an attempt uses less memory after earlier ones ran out of it.
@@ -272,6 +298,9 @@ pub struct Slot {
 pub struct OomPolicy {
     /// No other trial runs beside it.
     pub alone: bool,
+    /// No other trial runs beside it on its device.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub alone_on_device: bool,
     /// Times that micro-batches are halved, and with them the pieces of a batch doubled: numbers stay the same up to
     /// rounding.
     #[serde(alias = "halvings")]
@@ -281,10 +310,16 @@ pub struct OomPolicy {
 impl fmt::Display for OomPolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts = 1_u64 << self.micro_batch_splits.min(32);
-        match (self.alone, self.micro_batch_splits) {
-            (alone, 0) => f.write_str(if alone { "alone" } else { "as usual" }),
-            (true, _) => write!(f, "alone, with micro-batches 1/{parts} as large"),
-            (false, _) => write!(f, "with micro-batches 1/{parts} as large"),
+        let place = match (self.alone, self.alone_on_device) {
+            (true, _) => Some("alone"),
+            (false, true) => Some("alone on its device"),
+            (false, false) => None,
+        };
+        match (place, self.micro_batch_splits) {
+            (None, 0) => f.write_str("as usual"),
+            (Some(place), 0) => f.write_str(place),
+            (Some(place), _) => write!(f, "{place}, with micro-batches 1/{parts} as large"),
+            (None, _) => write!(f, "with micro-batches 1/{parts} as large"),
         }
     }
 }

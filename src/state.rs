@@ -15,9 +15,9 @@ pub struct SweepState {
     trials: Vec<(TrialId, TrialState)>,
     index: HashMap<TrialId, usize>,
     planned: usize,
-    /// Faults of the device of each slot in this run, since a trial last ended there, and the last of them.
+    /// Faults of each device ([`Slot::place`]) in this run, since a trial last ended there, and the last of them.
     faults: BTreeMap<usize, (u32, Failure)>,
-    /// Slots on which this run starts nothing any more.
+    /// Places at which this run starts nothing any more.
     retired: BTreeSet<usize>,
     /// Nodes of a cluster that were at fault in this run since a trial last ended there, with the trials that they have failed.
     node_faults: BTreeMap<String, BTreeSet<TrialId>>,
@@ -43,7 +43,9 @@ pub struct TrialState {
     /// Attempts since then that ran out of the memory of the machine, and of the device.
     pub out_of_memory: u32,
     pub out_of_device_memory: u32,
-    /// Slots with a device fault of this trial in this run, one entry per fault.
+    /// Those that ran out of the memory of a device that other trials shared, or could have shared.
+    pub out_of_shared_memory: u32,
+    /// Places ([`Slot::place`]) with a device fault of this trial in this run, one entry per fault.
     pub faulted_on: Vec<usize>,
     /// Nodes of a cluster that were at fault when attempts failed in this run, one entry per fault.
     pub bad_nodes: Vec<String>,
@@ -166,7 +168,7 @@ impl SweepState {
             | Event::OomPolicyApplied { .. }
             | Event::SearchOpened { .. }
             | Event::ConfigurationSuggested { .. } => {}
-            Event::SlotRetired { slot, .. } => drop(self.retired.insert(slot.index)),
+            Event::SlotRetired { slot, .. } => drop(self.retired.insert(slot.place())),
             Event::AttemptClaimed { trial, attempt, slot } => {
                 let state = self.attempted(trial, *attempt);
                 if matches!(state.phase, TrialPhase::Pending | TrialPhase::Running { .. }) {
@@ -194,8 +196,8 @@ impl SweepState {
                         self.node_faults.entry(node.clone()).or_default().insert(trial.clone());
                     }
                     if matches!(failure, Failure::DeviceFault { .. }) {
-                        let before = self.faults.get(&slot.index).map_or(0, |(count, _)| *count);
-                        self.faults.insert(slot.index, (before + 1, failure.clone()));
+                        let before = self.faults.get(&slot.place()).map_or(0, |(count, _)| *count);
+                        self.faults.insert(slot.place(), (before + 1, failure.clone()));
                     }
                 }
             }
@@ -215,7 +217,7 @@ impl SweepState {
                 }
                 let node = state.node.clone();
                 if let Some(slot) = slot {
-                    self.faults.remove(&slot.index);
+                    self.faults.remove(&slot.place());
                     // It can still end trials well.
                     if let Some(node) = node {
                         self.node_faults.remove(&node);
@@ -292,10 +294,10 @@ impl SweepState {
         })
     }
 
-    /// The number of faults of the device of a slot in this run, since a trial last ended there, and the last of them.
+    /// The number of faults at a place in this run, since a trial last ended there, and the last of them.
     #[must_use]
-    pub fn faults(&self, slot: usize) -> Option<(u32, &Failure)> {
-        self.faults.get(&slot).map(|(count, failure)| (*count, failure))
+    pub fn faults(&self, place: usize) -> Option<(u32, &Failure)> {
+        self.faults.get(&place).map(|(count, failure)| (*count, failure))
     }
 
     /// The nodes that were at fault for at least so many trials in this run.
@@ -303,10 +305,10 @@ impl SweepState {
         self.node_faults.iter().filter(move |(_, failed)| failed.len() >= trials).map(|(node, _)| node.as_str())
     }
 
-    /// Whether the slot was retired in this run.
+    /// Whether the device at a place was retired in this run.
     #[must_use]
-    pub fn is_retired(&self, slot: usize) -> bool {
-        self.retired.contains(&slot)
+    pub fn is_retired(&self, place: usize) -> bool {
+        self.retired.contains(&place)
     }
 
     /// Between two runs the devices may have been repaired, and the slots may have changed: old faults do not count.
@@ -363,8 +365,9 @@ impl TrialState {
         self.last_failure = Some(failure.clone());
         match failure {
             Failure::OutOfMemory { .. } => self.out_of_memory += 1,
+            Failure::DeviceMemory { .. } if slot.shared_with.is_some() => self.out_of_shared_memory += 1,
             Failure::DeviceMemory { .. } => self.out_of_device_memory += 1,
-            Failure::DeviceFault { .. } => self.faulted_on.push(slot.index),
+            Failure::DeviceFault { .. } => self.faulted_on.push(slot.place()),
             Failure::Node { node, .. } => self.bad_nodes.push(node.clone()),
             Failure::NoCheckpoint { .. } => self.without_checkpoint += 1,
             _ => {}
@@ -407,7 +410,7 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn slot(index: usize) -> Slot {
-        Slot { index, device: Device::Cpu, threads: 1 }
+        Slot::alone(index, Device::Cpu, 1)
     }
 
     pub(crate) fn outcome(steps: u64) -> Outcome {
@@ -429,6 +432,7 @@ pub(crate) mod tests {
             seconds: 1.5,
             tokens_per_second: 1000.0,
             peak_memory: None,
+            device_memory: None,
             labels: vec!["no".into(), "yes".into()],
             class_prior: vec![0.5, 0.5],
             eval_prior: vec![0.5, 0.5],

@@ -377,6 +377,7 @@ fn outcome(status: Status, metrics: &[MetricRow], evals: &[EvalRow]) -> Outcome 
         seconds: metrics.len() as f64 * 0.2,
         tokens_per_second: 5000.0,
         peak_memory: None,
+        device_memory: None,
         labels: vec!["negative".into(), "positive".into()],
         class_prior: vec![0.5, 0.5],
         eval_prior: vec![0.5, 0.5],

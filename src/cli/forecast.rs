@@ -11,10 +11,10 @@ use super::format::bytes;
 use super::jobs::{JobPlan, queue_slots};
 use super::prepare::Prepared;
 use super::selection::select;
-use crate::decide::{self, Allocation, AllocationError};
+use crate::decide::{self, Allocation, AllocationError, SlotError, TrialMemory};
 use crate::event::Slot;
 use crate::exec::SlurmSteps;
-use crate::plan::{Estimate, PastTrial, PlanEstimate, estimate};
+use crate::plan::{Accelerator, Estimate, PastTrial, PlanEstimate, estimate};
 use crate::report::{clock, count};
 use crate::run;
 use crate::spec::{EngineKind, RunConfig, SamplerName, SearchConfig, StopAcross, Within};
@@ -31,6 +31,8 @@ pub(crate) struct CostEstimate<'a> {
     pub costs: Vec<Estimate>,
     /// Where the trials that are left will run.
     pub slots: Vec<Slot>,
+    /// Bytes of each accelerator that trials may fill.
+    pub device_limits: Vec<(Device, u64)>,
     /// How workers are started there, if not as processes on this machine.
     pub steps: Option<SlurmSteps>,
     /// How trials become jobs of a cluster, if they do.
@@ -60,13 +62,16 @@ impl<'a> CostEstimate<'a> {
         let undrawn = budget.map_or(0, |budget| (budget as usize).saturating_sub(trials.len()));
         let time = prepared.spec.search.as_ref().and_then(|search| search.config.time);
         let mut past = past_trials(Device::Cpu, &prepared.results);
-        let Workers { slots, steps, place: within } = workers(prepared, &options.machine, left + undrawn, &past)?;
+        let Workers { slots, steps, place: within, accelerator, device_limits } =
+            workers(prepared, &options.machine, left + undrawn, &past)?;
         let (threads, device) = threads_and_device(&slots);
-        let place = within.as_ref().map_or_else(|| device.to_string(), |within| format!("{device} in {within}"));
+        let devices = device_names(&slots);
+        let place = within.as_ref().map_or_else(|| devices.clone(), |within| format!("{devices} in {within}"));
         if device != Device::Cpu {
             past = past_trials(device, &prepared.results);
         }
-        let costs: Vec<Estimate> = trials.iter().map(|trial| trial_cost(prepared, trial, &past, threads)).collect();
+        let costs = trials.iter().map(|trial| trial_cost(prepared, trial, &past, threads, accelerator));
+        let costs: Vec<Estimate> = costs.collect();
         let mut rest: Vec<Estimate> =
             costs.iter().zip(&statuses).filter(|(_, status)| is_left(status)).map(|(cost, _)| *cost).collect();
         // What is not drawn yet is taken to cost as much as the middle one of what is.
@@ -84,7 +89,20 @@ impl<'a> CostEstimate<'a> {
             None => None,
         };
         let is_measured = !past.is_empty();
-        Ok(Self { trials, statuses, costs, slots, steps, jobs, place, total, left, undrawn, is_measured })
+        Ok(Self {
+            trials,
+            statuses,
+            costs,
+            slots,
+            device_limits,
+            steps,
+            jobs,
+            place,
+            total,
+            left,
+            undrawn,
+            is_measured,
+        })
     }
 
     /// What `plan` says about the jobs of a cluster.
@@ -99,6 +117,17 @@ impl<'a> CostEstimate<'a> {
     /// The peak memory of each trial in bytes.
     pub(crate) fn memory(&self) -> HashMap<TrialId, u64> {
         self.trials.iter().zip(&self.costs).map(|(trial, cost)| (trial.id.clone(), cost.memory)).collect()
+    }
+
+    /// The peak memory of each trial on its accelerator in bytes.
+    pub(crate) fn device_memory(&self) -> HashMap<TrialId, u64> {
+        self.trials.iter().zip(&self.costs).map(|(trial, cost)| (trial.id.clone(), cost.device_memory)).collect()
+    }
+
+    /// The size of the micro-batches of each trial on its accelerator, in tokens. Empty on the CPU.
+    pub(crate) fn micro_batch_tokens(&self) -> HashMap<TrialId, usize> {
+        let sized = self.trials.iter().zip(&self.costs);
+        sized.filter_map(|(trial, cost)| Some((trial.id.clone(), cost.micro_batch_tokens?))).collect()
     }
 
     /// What `search.ahead` means for so many slots, if it does not fit them.
@@ -175,6 +204,21 @@ fn threads_and_device(slots: &[Slot]) -> (usize, Device) {
     slots.first().map_or((1, Device::Cpu), |slot| (slot.threads, slot.device))
 }
 
+/// The devices of the slots, each with the most trials that run there at the same time, if that is more than one: `cuda:0 and cuda:1,
+/// up to 4 on each`.
+fn device_names(slots: &[Slot]) -> String {
+    let mut devices: Vec<Device> = slots.iter().map(|slot| slot.device).collect();
+    devices.sort_unstable();
+    devices.dedup();
+    let names: Vec<String> = devices.iter().map(Device::to_string).collect();
+    let most = devices.iter().map(|device| slots.iter().filter(|slot| slot.device == *device).count()).max();
+    let is_shared = slots.iter().any(|slot| slot.shared_with.is_some());
+    match most.filter(|most| is_shared && *most > 1) {
+        Some(most) => format!("{}, up to {most} on each", names.join(" and ")),
+        None => names.join(" and "),
+    }
+}
+
 /// Trials that the options retry count as pending.
 fn statuses(prepared: &Prepared, ids: &[TrialId], options: &RunOptions) -> Result<Vec<Status>, Failure> {
     if options.fresh || !prepared.dir.trials().exists() {
@@ -200,9 +244,15 @@ fn kept_states(prepared: &Prepared) -> Keep {
 }
 
 /// The cost of one trial. The plan guarantees that the facts hold its sources.
-fn trial_cost(prepared: &Prepared, trial: &Trial, past: &[PastTrial], threads: usize) -> Estimate {
+fn trial_cost(
+    prepared: &Prepared,
+    trial: &Trial,
+    past: &[PastTrial],
+    threads: usize,
+    accelerator: Option<Accelerator>,
+) -> Estimate {
     let facts = prepared.facts.of(&trial.config);
-    facts.map_or_else(Estimate::default, |(data, model)| estimate(trial, data, &model, past, threads))
+    facts.map_or_else(Estimate::default, |(data, model)| estimate(trial, data, &model, past, threads, accelerator))
 }
 
 /// The cost of earlier trials on this machine, on devices of the same kind. The speed of other devices says nothing.
@@ -216,6 +266,7 @@ fn past_trials(device: Device, results: &Results) -> Vec<PastTrial> {
             tokens_per_second: past.outcome.tokens_per_second,
             threads: past.record.made_by.threads,
             peak_memory: past.outcome.peak_memory,
+            device_memory: past.outcome.device_memory,
         })
     });
     measured.collect()
@@ -227,11 +278,24 @@ struct Workers {
     steps: Option<SlurmSteps>,
     /// The cluster, or the job of the steps. None: this machine.
     place: Option<String>,
+    /// None: trials run on the CPU.
+    accelerator: Option<Accelerator>,
+    /// Bytes of each accelerator of this machine that trials may fill.
+    device_limits: Vec<(Device, u64)>,
+}
+
+impl Workers {
+    /// Workers on a cluster, where the memory of accelerators is not known before they start.
+    fn elsewhere(slots: Vec<Slot>, steps: Option<SlurmSteps>, place: String) -> Self {
+        let on_device = threads_and_device(&slots).1 != Device::Cpu;
+        let accelerator = on_device.then_some(Accelerator { share: None });
+        Self { slots, steps, place: Some(place), accelerator, device_limits: Vec::new() }
+    }
 }
 
 /// The slots of this machine, for at most `trials` trials at a time.
 pub(crate) fn slots(prepared: &Prepared, machine: &MachineArguments, trials: usize) -> Result<Vec<Slot>, Failure> {
-    local_slots(prepared, &run_config(prepared, machine), trials, &[])
+    local_workers(prepared, &run_config(prepared, machine), trials, &[]).map(|workers| workers.slots)
 }
 
 fn workers(
@@ -242,11 +306,9 @@ fn workers(
 ) -> Result<Workers, Failure> {
     let config = run_config(prepared, machine);
     match config.engine {
-        EngineKind::Local => {
-            Ok(Workers { slots: local_slots(prepared, &config, trials, past)?, steps: None, place: None })
-        }
+        EngineKind::Local => local_workers(prepared, &config, trials, past),
         EngineKind::Slurm if is_queued(config.slurm.within) => {
-            Ok(Workers { slots: queue_slots(&config, trials), steps: None, place: Some("jobs of Slurm".to_owned()) })
+            Ok(Workers::elsewhere(queue_slots(&config, trials), None, "jobs of Slurm".to_owned()))
         }
         EngineKind::Slurm => {
             let refuse = |error: AllocationError| Failure::input(error.to_string());
@@ -254,21 +316,32 @@ fn workers(
             let needed = largest_memory(prepared, past);
             let steps = allocation.steps(&config, trials, needed, cfg!(feature = "cuda")).map_err(refuse)?;
             let started = SlurmSteps { srun: "srun".into(), memory: steps.memory };
-            let place = Some(format!("Slurm job {}", allocation.job));
-            Ok(Workers { slots: steps.slots, steps: Some(started), place })
+            Ok(Workers::elsewhere(steps.slots, Some(started), format!("Slurm job {}", allocation.job)))
         }
     }
 }
 
-fn local_slots(
+fn local_workers(
     prepared: &Prepared,
     config: &RunConfig,
     trials: usize,
     past: &[PastTrial],
-) -> Result<Vec<Slot>, Failure> {
+) -> Result<Workers, Failure> {
+    let refuse = |error: SlotError| Failure::input(error.to_string());
     let machine = run::machine(train::available_devices());
-    let slots = decide::slots(config, &machine, trials, largest_memory(prepared, past));
-    slots.map_err(|error| Failure::input(error.to_string()))
+    let devices = decide::devices(&config.devices, &machine).map_err(refuse)?;
+    let limit = |device: &Device| Some((*device, decide::device_limit(&machine, *device)?));
+    let device_limits: Vec<(Device, u64)> = devices.iter().filter_map(limit).collect();
+    let first = devices.first().filter(|device| **device != Device::Cpu);
+    // Trials are the same on all devices, so the smallest one decides.
+    let share = device_limits.iter().map(|(_, limit)| limit / config.jobs_per_device.unwrap_or(1) as u64).min();
+    let accelerator = first.map(|_| Accelerator { share });
+    let past_on_device = first.map_or_else(Vec::new, |device| past_trials(*device, &prepared.results));
+    let on_device = |trial| trial_cost(prepared, trial, &past_on_device, 1, accelerator).device_memory;
+    let device = first.and_then(|_| prepared.plan.trials.iter().map(on_device).max());
+    let memory = TrialMemory { host: largest_memory(prepared, past), device };
+    let slots = decide::slots(config, &machine, trials, memory).map_err(refuse)?;
+    Ok(Workers { slots, steps: None, place: None, accelerator, device_limits })
 }
 
 /// Whether trials are jobs of their own, and not steps of the job of this process.
@@ -293,5 +366,5 @@ fn run_config(prepared: &Prepared, machine: &MachineArguments) -> RunConfig {
 }
 
 fn largest_memory(prepared: &Prepared, past: &[PastTrial]) -> Option<u64> {
-    prepared.plan.trials.iter().map(|trial| trial_cost(prepared, trial, past, 1).memory).max()
+    prepared.plan.trials.iter().map(|trial| trial_cost(prepared, trial, past, 1, None).memory).max()
 }

@@ -53,7 +53,7 @@ pub(crate) fn queue_slots(config: &RunConfig, trials: usize) -> Vec<Slot> {
     // Slurm hides all but the GPUs of the job.
     let device = if slurm.has_gpus() && cfg!(feature = "cuda") { Device::Cuda(0) } else { Device::Cpu };
     let jobs = slurm.max_jobs.min(config.jobs.unwrap_or(usize::MAX)).min(trials).max(1);
-    (0..jobs).map(|index| Slot { index, device, threads }).collect()
+    (0..jobs).map(|index| Slot::alone(index, device, threads)).collect()
 }
 
 impl JobPlan {

@@ -21,8 +21,8 @@ use crate::report;
 use crate::store;
 use crate::train::{self, Job, Sink, TrainError};
 use crate::trial::{
-    AxisValue, CheckpointEvery, DiagnosticRow, EvalRow, FractionOrSteps, Key, Length, MetricRow, Scheduler, StopRules,
-    Trial, TrialConfig,
+    AxisValue, CheckpointEvery, DiagnosticRow, EvalRow, FractionOrSteps, Key, Length, MICRO_BATCH_TOKENS, MetricRow,
+    Scheduler, StopRules, Trial, TrialConfig,
 };
 
 #[derive(Debug, Args)]
@@ -130,6 +130,7 @@ fn train(prepared: &Prepared, machine: &MachineArguments, config: &TrialConfig) 
         device: slot.device,
         threads: slot.threads,
         checkpoint_every: CheckpointEvery::Steps(u64::MAX),
+        micro_batch_tokens: MICRO_BATCH_TOKENS,
         micro_batch_splits: 0,
         ignores_stop_rules: false,
         sources: None,

@@ -177,7 +177,10 @@ fn train_missing(
         prepared.spec.to_yaml(&prepared.facts.resolved()).map_err(|error| unwritable(error.to_string()))?;
     let origin = prepared.origin.to_json().map_err(|error| unwritable(error.to_string()))?;
     let parameters = parameters(prepared);
-    let memory = estimate.memory();
+    let (memory, on_device, micro_batch_tokens) =
+        (estimate.memory(), estimate.device_memory(), estimate.micro_batch_tokens());
+    let of_device = |(device, limit): &(_, u64)| (*device, MemoryBudget::of_device(*limit, &on_device));
+    let device_memory: Vec<_> = estimate.device_limits.iter().map(of_device).collect();
     // Slurm bounds the memory of each step itself.
     let memory_limit = decide::memory_limit(&prepared.spec.run, &run::machine(Vec::new()));
     let memory_limit = memory_limit.filter(|_| estimate.steps.is_none() && estimate.jobs.is_none());
@@ -204,6 +207,8 @@ fn train_missing(
         config: &prepared.spec.run,
         slots: &estimate.slots,
         memory: memory_limit.map(|limit| MemoryBudget::new(limit, &memory)),
+        device_memory: &device_memory,
+        micro_batch_tokens: &micro_batch_tokens,
         only: (!options.only.is_empty()).then_some(&only),
         retry_failed: options.retry_failed,
         continued: &options.continued,

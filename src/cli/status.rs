@@ -23,7 +23,7 @@ use crate::run::{self, QueuedTrial};
 use crate::spec;
 use crate::state::SweepState;
 use crate::store::{self, Results, RunDir, StoreError};
-use crate::trial::{Status, TestRecord, TrialId};
+use crate::trial::{Device, Status, TestRecord, TrialId};
 
 #[derive(Debug, Args)]
 pub(crate) struct StatusArguments {
@@ -47,7 +47,12 @@ pub(crate) fn status(arguments: &StatusArguments) -> Result<ExitCode, Failure> {
             let RecordedSweep { plan, dir, .. } = recorded_sweep(&SweepArguments::new(sweep, &arguments.results))?;
             let removed = removed(&run::trials_out_of_plan(&plan, &dir)?);
             let jobs = if arguments.queue { queue(&dir)? } else { String::new() };
-            trials(&run::survey(&plan, &dir)?) + &removed + &test_set(&dir.test_record()?) + &jobs
+            let sweep = run::survey(&plan, &dir)?;
+            // A record that cannot be read costs a cell of the table.
+            let device =
+                |run: &Run| dir.trial(&run.trial.id).record().ok().flatten().map(|record| record.made_by.device);
+            let devices: Vec<Option<Device>> = sweep.runs.iter().map(device).collect();
+            trials(&sweep, &devices) + &removed + &test_set(&dir.test_record()?) + &jobs
         }
         None => all_sweeps(&Results::new(&arguments.results)?),
     };
@@ -165,15 +170,19 @@ fn counts(name: &str, statuses: &[Status]) -> Vec<String> {
     ]
 }
 
-fn trials(sweep: &Sweep) -> String {
+/// `devices`: where each trial runs or ran last. A sweep on the CPU alone has no column for them.
+fn trials(sweep: &Sweep, devices: &[Option<Device>]) -> String {
     let keys: Vec<&str> = sweep.axes.iter().map(|axis| axis.key.as_str()).collect();
+    let has_accelerators = devices.iter().flatten().any(|device| *device != Device::Cpu);
     let mut header: Vec<String> = ["id"].iter().chain(&keys).map(ToString::to_string).collect();
     header.extend(["status", "step", "train loss", "eval loss", "best eval"].map(str::to_owned));
+    header.extend(has_accelerators.then(|| "device".to_owned()));
     let mut lines = vec![header];
-    for run in &sweep.runs {
+    for (run, device) in sweep.runs.iter().zip(devices) {
         let mut line = vec![run.trial.id.to_string()];
         line.extend(keys.iter().map(|key| axis_value(&run.trial, key)));
         line.extend(progress(run));
+        line.extend(has_accelerators.then(|| device.map_or_else(String::new, |device| device.to_string())));
         lines.push(line);
     }
     let statuses: Vec<Status> = sweep.runs.iter().map(|run| run.status).collect();

@@ -90,7 +90,7 @@ impl Allocation {
         let all: usize = self.cpus.iter().map(|&cpus| on_node(cpus)).sum();
         // Inside a step the GPU that Slurm chose is the first and only one.
         let device = if uses_gpus { Device::Cuda(0) } else { Device::Cpu };
-        let slots = (0..all.min(jobs)).map(|index| Slot { index, device, threads }).collect();
+        let slots = (0..all.min(jobs)).map(|index| Slot::alone(index, device, threads)).collect();
         let largest = self.cpus.iter().map(|&cpus| on_node(cpus)).max().unwrap_or(1);
         Ok(Steps { slots, memory: self.memory_per_node.map(|node| node / largest as u64) })
     }

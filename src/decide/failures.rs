@@ -41,19 +41,25 @@ pub struct QueueRules {
     pub doublings: u32,
 }
 
-/// How the next attempt runs. A trial that ran out of memory runs alone. One that ran out of memory alone gets smaller
-/// micro-batches; on an accelerator every trial is alone from the start.
+/// How the next attempt runs. A trial that ran out of memory runs alone, on its device if the memory was that of the device. One that
+/// ran out of memory alone gets smaller micro-batches.
 #[must_use]
 pub fn oom_policy(trial: &TrialState) -> OomPolicy {
-    let micro_batch_splits = trial.out_of_memory.saturating_sub(1).saturating_add(trial.out_of_device_memory);
-    OomPolicy { alone: trial.out_of_memory > 0, micro_batch_splits: micro_batch_splits.min(MAX_MICRO_BATCH_SPLITS) }
+    let TrialState { out_of_memory, out_of_device_memory, out_of_shared_memory, .. } = *trial;
+    let alone = [out_of_memory, out_of_shared_memory].map(|times| times.saturating_sub(1));
+    let micro_batch_splits = alone.iter().fold(out_of_device_memory, |sum, times| sum.saturating_add(*times));
+    OomPolicy {
+        alone: out_of_memory > 0,
+        alone_on_device: out_of_shared_memory > 0,
+        micro_batch_splits: micro_batch_splits.min(MAX_MICRO_BATCH_SPLITS),
+    }
 }
 
 impl QueueRules {
     /// How the next job runs: with more memory, and with smaller micro-batches when no node has more.
     pub(super) fn oom_policy(self, trial: &TrialState) -> OomPolicy {
         let splits = trial.out_of_memory.saturating_sub(self.doublings).saturating_add(trial.out_of_device_memory);
-        OomPolicy { alone: false, micro_batch_splits: splits.min(MAX_MICRO_BATCH_SPLITS) }
+        OomPolicy { micro_batch_splits: splits.min(MAX_MICRO_BATCH_SPLITS), ..OomPolicy::default() }
     }
 
     /// By how much the memory of the next job is multiplied.
@@ -77,28 +83,29 @@ pub(super) fn must_run_alone(state: &SweepState) -> bool {
     state.running().any(|(_, known)| oom_policy(known).alone)
 }
 
-pub(super) fn is_in_use(state: &SweepState, slot: usize) -> bool {
-    state.faults(slot).is_none_or(|(faults, _)| faults < MAX_FAULTS)
+pub(super) fn is_in_use(state: &SweepState, place: usize) -> bool {
+    state.faults(place).is_none_or(|(faults, _)| faults < MAX_FAULTS)
 }
 
 /// The failures that count against a trial. Failures on retired slots count against the device.
 pub(super) fn own_failures(state: &SweepState, trial: &TrialState) -> u32 {
-    let by_devices = trial.faulted_on.iter().filter(|slot| !is_in_use(state, **slot)).count();
+    let by_devices = trial.faulted_on.iter().filter(|place| !is_in_use(state, **place)).count();
     // A trial that fails on one node after the other may itself be at fault.
     let by_nodes = trial.bad_nodes.len().min(MAX_BAD_NODES);
     trial.failures.saturating_sub((by_devices + by_nodes) as u32)
 }
 
-/// Takes a free slot for a trial: not the one with its last device fault, if there is another.
-pub(super) fn choose(free: &mut Vec<Slot>, trial: &TrialState) -> Option<Slot> {
-    let elsewhere = free.iter().position(|slot| trial.faulted_on.last() != Some(&slot.index));
-    (!free.is_empty()).then(|| free.remove(elsewhere.unwrap_or(0)))
+/// The slot for a trial, of those in which it may start: not on the device of its last device fault, if there is another, and on the
+/// device with the fewest trials. `trials`: how many run at a place.
+pub(super) fn choose(open: &[Slot], trial: &TrialState, trials: impl Fn(usize) -> usize) -> Option<Slot> {
+    let is_faulty = |slot: &Slot| trial.faulted_on.last() == Some(&slot.place());
+    open.iter().copied().min_by_key(|slot| (is_faulty(slot), trials(slot.place()), slot.index))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::{Action, Policy, decide};
+    use crate::decide::{Action, DeviceSharing, Policy, decide};
     use crate::event::Event;
     use crate::state::TrialPhase;
     use crate::state::tests::{id, outcome, slot};
@@ -125,7 +132,7 @@ mod tests {
             |out_of_memory: u32, out_of_device_memory: u32, alone: bool, micro_batch_splits: u32, words: &str| {
                 let oom_policy =
                     oom_policy(&TrialState { out_of_memory, out_of_device_memory, ..TrialState::default() });
-                assert_eq!(oom_policy, OomPolicy { alone, micro_batch_splits });
+                assert_eq!(oom_policy, OomPolicy { alone, alone_on_device: false, micro_batch_splits });
                 assert_eq!(oom_policy.to_string(), words);
             };
         check(0, 0, false, 0, "as usual");
@@ -150,7 +157,14 @@ mod tests {
         }
 
         fn decide(&self) -> Vec<Action> {
-            let policy = Policy { slots: &self.slots, retries: 2, wanted: None, memory: None, queue: None };
+            let policy = Policy {
+                slots: &self.slots,
+                retries: 2,
+                wanted: None,
+                memory: None,
+                sharing: DeviceSharing::default(),
+                queue: None,
+            };
             decide(&self.state, &policy)
         }
 

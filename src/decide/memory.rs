@@ -4,21 +4,30 @@ use std::collections::HashMap;
 
 use super::oom_policy;
 use crate::state::{SweepState, TrialPhase, TrialState};
-use crate::trial::TrialId;
+use crate::trial::{Outcome, TrialId};
 
-/// The memory that all trials together may take, and the expected peak of each, in bytes.
+/// The memory that the trials of a machine, or those on one device, together may take, and the expected peak of each, in bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct MemoryBudget<'a> {
     limit: u64,
     estimates: &'a HashMap<TrialId, u64>,
+    /// The measured peak of a trial.
+    peak: fn(&Outcome) -> Option<u64>,
     /// The largest ratio of measured to expected peak among the ended trials. None before a trial has ended.
     measured: Option<f64>,
 }
 
 impl<'a> MemoryBudget<'a> {
+    /// The budget of the machine.
     #[must_use]
     pub fn new(limit: u64, estimates: &'a HashMap<TrialId, u64>) -> Self {
-        Self { limit, estimates, measured: None }
+        Self { limit, estimates, peak: |outcome| outcome.peak_memory, measured: None }
+    }
+
+    /// The budget of a device.
+    #[must_use]
+    pub fn of_device(limit: u64, estimates: &'a HashMap<TrialId, u64>) -> Self {
+        Self { peak: |outcome| outcome.device_memory, ..Self::new(limit, estimates) }
     }
 
     /// Adds the measured peaks of all ended trials.
@@ -32,17 +41,15 @@ impl<'a> MemoryBudget<'a> {
     pub fn see(&mut self, id: &TrialId, known: &TrialState) {
         let TrialPhase::Ended(outcome) = &known.phase else { return };
         if let (Some(peak), Some(expected), 0) =
-            (outcome.peak_memory, self.estimates.get(id), oom_policy(known).micro_batch_splits)
+            ((self.peak)(outcome), self.estimates.get(id), oom_policy(known).micro_batch_splits)
         {
             let ratio = peak as f64 / (*expected).max(1) as f64;
             self.measured = Some(self.measured.map_or(ratio, |measured| measured.max(ratio)));
         }
     }
 
-    /// Whether `next` fits beside the running trials and those in `launched`. A trial alone always fits: waiting would not
-    /// help.
-    pub(super) fn has_room(&self, state: &SweepState, launched: &[&TrialId], next: &TrialId) -> bool {
-        let beside: Vec<&TrialId> = state.running().map(|(id, _)| id).chain(launched.iter().copied()).collect();
+    /// Whether `next` fits beside these trials. A trial alone always fits: waiting would not help.
+    pub(super) fn has_room(&self, beside: &[&TrialId], next: &TrialId) -> bool {
         let expected: f64 = beside.iter().copied().chain([next]).map(|id| self.estimate(id) as f64).sum();
         beside.is_empty() || expected * self.measured.unwrap_or(1.0) <= self.limit as f64
     }
@@ -57,10 +64,9 @@ impl<'a> MemoryBudget<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::{Action, Policy, decide};
+    use crate::decide::{Action, DeviceSharing, Policy, decide};
     use crate::event::Event;
     use crate::state::tests::{id, outcome, slot};
-    use crate::trial::Outcome;
 
     /// How many trials, each expected to take 100, start on four slots.
     fn started(limit: u64, measured: Option<u64>) -> usize {
@@ -73,7 +79,8 @@ mod tests {
         }
         let slots: Vec<_> = (0..4).map(slot).collect();
         let memory = Some(MemoryBudget::new(limit, &estimates).after(&state));
-        let policy = Policy { slots: &slots, retries: 0, wanted: None, memory, queue: None };
+        let policy =
+            Policy { slots: &slots, retries: 0, wanted: None, memory, sharing: DeviceSharing::default(), queue: None };
         let actions = decide(&state, &policy);
         actions.iter().filter(|action| matches!(action, Action::Launch { .. })).count()
     }
@@ -94,6 +101,17 @@ mod tests {
     }
 
     #[test]
+    fn the_memory_of_a_device_is_measured_by_itself() {
+        let estimates = (0..2).map(|number| (id(number), 100)).collect();
+        let mut state = SweepState::new(&[id(0), id(1)]);
+        let outcome = Outcome { peak_memory: Some(900), device_memory: Some(50), ..outcome(10) };
+        state.apply(&Event::TrialFinished { trial: id(0), attempt: 1, outcome });
+        let on_device = MemoryBudget::of_device(100, &estimates).after(&state);
+        assert!(on_device.has_room(&[&id(0)], &id(1)));
+        assert!(!MemoryBudget::new(1000, &estimates).after(&state).has_room(&[&id(0)], &id(1)));
+    }
+
+    #[test]
     fn a_trial_with_smaller_micro_batches_says_nothing_about_the_others() {
         let ids: Vec<_> = (0..5).map(id).collect();
         let estimates = ids.iter().map(|id| (id.clone(), 100)).collect();
@@ -106,7 +124,7 @@ mod tests {
         let outcome = Outcome { peak_memory: Some(10), ..outcome(10) };
         state.apply(&Event::TrialFinished { trial: id(0), attempt: 4, outcome });
         let memory = MemoryBudget::new(200, &estimates).after(&state);
-        assert!(memory.has_room(&state, &[&id(1)], &id(2)));
-        assert!(!memory.has_room(&state, &[&id(1), &id(2)], &id(3)));
+        assert!(memory.has_room(&[&id(1)], &id(2)));
+        assert!(!memory.has_room(&[&id(1), &id(2)], &id(3)));
     }
 }

@@ -1,7 +1,7 @@
 //! Decides what to do next, as functions of the state, the slots and the rules. Pure: starts nothing and reads no clock.
 //!
 //! Which trials start and which are retried ([`decide`]), how many run side by side ([`slots()`], [`Steps`]), which fit into memory
-//! ([`MemoryBudget`]), which are stopped because others are better ([`judge_across`]), and which take too long ([`overdue()`]).
+//! ([`MemoryBudget`]), how many share a device ([`Occupancy`]), which are stopped because others are better ([`judge_across`]), and which take too long ([`overdue()`]).
 
 mod across;
 mod allocation;
@@ -9,6 +9,7 @@ mod failures;
 mod jobs;
 mod memory;
 mod next_actions;
+mod occupancy;
 mod overdue;
 mod search_results;
 mod slots;
@@ -18,7 +19,8 @@ pub use allocation::{Allocation, AllocationError, Steps};
 pub use failures::{MAX_FAULTS, MemoryEvidence, QueueRules, killed, nodes_to_avoid, oom_policy};
 pub use jobs::{JobAction, JobFacts, job_action};
 pub use memory::MemoryBudget;
-pub use next_actions::{Action, Policy, decide};
+pub use next_actions::{Action, DeviceSharing, Policy, decide};
+pub use occupancy::Occupancy;
 pub use overdue::{Pulse, overdue};
 pub use search_results::trial_result;
-pub use slots::{Machine, SlotError, devices, memory_limit, slots};
+pub use slots::{Machine, SlotError, TrialMemory, device_limit, devices, memory_limit, slots};

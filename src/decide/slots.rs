@@ -1,5 +1,8 @@
 //! How many trials run side by side, and each on which device with how many threads. Pure.
 
+use std::collections::BTreeMap;
+
+use super::occupancy::MAX_PER_DEVICE;
 use crate::event::Slot;
 use crate::spec::{Devices, RunConfig};
 use crate::trial::Device;
@@ -12,6 +15,17 @@ pub struct Machine {
     pub memory: Option<u64>,
     /// Accelerators of this build and machine, best first; the CPU last.
     pub devices: Vec<Device>,
+    /// Bytes of each accelerator, where it tells.
+    pub device_memory: BTreeMap<Device, u64>,
+}
+
+/// The estimated peak memory of the largest trial in bytes. None: unknown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TrialMemory {
+    /// Of the machine.
+    pub host: Option<u64>,
+    /// Of the device.
+    pub device: Option<u64>,
 }
 
 /// A requested device that does not exist.
@@ -24,31 +38,57 @@ pub enum SlotError {
 /// Part of the memory that trials may fill. The rest is for the system and for errors of the estimates.
 const USABLE: f64 = 0.8;
 
+/// Part of the memory of a device that its trials may fill.
+const USABLE_ON_DEVICE: f64 = 0.9;
+
 /// The slots in which workers run.
 ///
 /// On the CPU, jobs x threads never exceeds the cores. More trials with one thread each come before more threads: they lose
-/// no time in waiting for each other. Cores that are left over become threads. An accelerator is one slot.
-/// `memory_per_trial`: the estimated peak in bytes. It limits the number of CPU slots, but never below one.
+/// no time in waiting for each other. Cores that are left over become threads. An accelerator has as many slots as
+/// [`trials_per_device`] says; the first slots are on different accelerators.
+/// `memory`: it limits the number of slots, but never below one.
 pub fn slots(
     config: &RunConfig,
     machine: &Machine,
     trials: usize,
-    memory_per_trial: Option<u64>,
+    memory: TrialMemory,
 ) -> Result<Vec<Slot>, SlotError> {
     let accelerators = accelerators(&config.devices, machine)?;
-    let cores = machine.cores.max(1);
+    let (cores, trials) = (machine.cores.max(1), trials.max(1));
     if accelerators.is_empty() {
-        return Ok(cpu_slots(
-            config,
-            cores,
-            trials.max(1),
-            memory_jobs(memory_limit(config, machine), memory_per_trial),
-        ));
+        return Ok(cpu_slots(config, cores, trials, memory_jobs(memory_limit(config, machine), memory.host)));
     }
-    let jobs = config.jobs.unwrap_or(usize::MAX).clamp(1, accelerators.len());
+    let counts = accelerators.iter().map(|device| trials_per_device(config, machine, *device, memory.device));
+    let counts: Vec<usize> = counts.collect();
+    let most: usize = counts.iter().sum();
+    let jobs = config.jobs.unwrap_or(usize::MAX).min(trials.max(accelerators.len())).clamp(1, most);
     let threads = config.threads.unwrap_or(cores / jobs).clamp(1, cores);
-    let devices = accelerators.into_iter().take(jobs).enumerate();
-    Ok(devices.map(|(index, device)| Slot { index, device, threads }).collect())
+    let in_round = |round: usize| counts.iter().enumerate().filter(move |(_, count)| round < **count);
+    let places = (0..most).flat_map(in_round).map(|(number, _)| number);
+    let slot = |(index, number): (usize, usize)| Slot {
+        index,
+        device: accelerators[number],
+        threads,
+        // The first slot on a device is that of the first round.
+        shared_with: (counts[number] > 1).then_some(number),
+    };
+    Ok(places.take(jobs).enumerate().map(slot).collect())
+}
+
+/// How many trials may run at the same time on an accelerator: the number that the user sets, else as many as fit into its memory.
+/// One, if it does not tell its memory. A run then starts with one, and adds others as [`super::Occupancy`] says.
+fn trials_per_device(config: &RunConfig, machine: &Machine, device: Device, memory_per_trial: Option<u64>) -> usize {
+    let fitting = || match (device_limit(machine, device), memory_per_trial) {
+        (Some(limit), Some(trial)) if trial > 0 => ((limit / trial) as usize).clamp(1, MAX_PER_DEVICE),
+        _ => 1,
+    };
+    config.jobs_per_device.unwrap_or_else(fitting)
+}
+
+/// Bytes that all trials on a device together may take.
+#[must_use]
+pub fn device_limit(machine: &Machine, device: Device) -> Option<u64> {
+    machine.device_memory.get(&device).map(|memory| (*memory as f64 * USABLE_ON_DEVICE) as u64)
 }
 
 /// The devices on which trials run. Fails if the machine lacks the requested ones.
@@ -85,7 +125,7 @@ fn cpu_slots(config: &RunConfig, cores: usize, trials: usize, memory_jobs: usize
         Some(threads) => threads.clamp(1, share),
         None => share + usize::from(index < cores % jobs),
     };
-    (0..jobs).map(|index| Slot { index, device: Device::Cpu, threads: threads(index) }).collect()
+    (0..jobs).map(|index| Slot::alone(index, Device::Cpu, threads(index))).collect()
 }
 
 /// The requested accelerators. An empty list means the CPU.
@@ -132,12 +172,16 @@ mod tests {
     use super::*;
 
     fn cpu(cores: usize) -> Machine {
-        Machine { cores, memory: Some(16 << 30), devices: vec![Device::Cpu] }
+        Machine { cores, memory: Some(16 << 30), devices: vec![Device::Cpu], device_memory: BTreeMap::new() }
+    }
+
+    fn host(bytes: u64) -> TrialMemory {
+        TrialMemory { host: Some(bytes), device: None }
     }
 
     fn check(jobs: Option<usize>, threads: Option<usize>, cores: usize, trials: usize, expected: &[usize]) {
         let config = RunConfig { jobs, threads, ..RunConfig::default() };
-        let slots = slots(&config, &cpu(cores), trials, None).unwrap();
+        let slots = slots(&config, &cpu(cores), trials, TrialMemory::default()).unwrap();
         assert_eq!(slots.iter().map(|slot| slot.threads).collect::<Vec<_>>(), expected);
     }
 
@@ -156,11 +200,11 @@ mod tests {
 
     #[test]
     fn memory_limits_the_jobs() {
-        let slots = slots(&RunConfig::default(), &cpu(16), 100, Some(4 << 30)).unwrap();
+        let slots = slots(&RunConfig::default(), &cpu(16), 100, host(4 << 30)).unwrap();
         assert_eq!(slots.iter().map(|slot| slot.threads).collect::<Vec<_>>(), [6, 5, 5]);
         let config = RunConfig { max_memory: Some(9 << 30), ..RunConfig::default() };
-        assert_eq!(super::slots(&config, &cpu(16), 100, Some(4 << 30)).unwrap().len(), 2);
-        let one = super::slots(&RunConfig::default(), &cpu(16), 100, Some(1 << 40)).unwrap();
+        assert_eq!(super::slots(&config, &cpu(16), 100, host(4 << 30)).unwrap().len(), 2);
+        let one = super::slots(&RunConfig::default(), &cpu(16), 100, host(1 << 40)).unwrap();
         assert_eq!(one.len(), 1);
     }
 
@@ -170,7 +214,7 @@ mod tests {
         let machine = Machine { devices, ..cpu(8) };
         let of = |devices, jobs| {
             let config = RunConfig { devices, jobs, ..RunConfig::default() };
-            let slots = slots(&config, &machine, 100, Some(1 << 40));
+            let slots = slots(&config, &machine, 100, host(1 << 40));
             slots.map(|slots| slots.iter().map(|slot| (slot.device, slot.threads)).collect::<Vec<_>>())
         };
         assert_eq!(of(Devices::Auto, None).unwrap(), [(Device::Cuda(0), 4), (Device::Cuda(1), 4)]);
@@ -181,13 +225,40 @@ mod tests {
         insta::assert_snapshot!(of(Devices::Metal, None).unwrap_err(), @"device `metal` does not exist: this build on this machine has cuda:0, cuda:1, cpu. Build with `cargo build --release --features metal` on a machine that has one, or set `devices: auto`");
     }
 
+    #[test]
+    fn an_accelerator_has_as_many_slots_as_trials_fit() {
+        let devices = vec![Device::Cuda(0), Device::Cuda(1), Device::Cpu];
+        let device_memory = BTreeMap::from([(Device::Cuda(0), 10 << 30), (Device::Cuda(1), 5 << 30)]);
+        let machine = Machine { devices, device_memory, ..cpu(8) };
+        let of = |jobs_per_device, jobs, trials, device| {
+            let config = RunConfig { jobs, jobs_per_device, ..RunConfig::default() };
+            let slots = slots(&config, &machine, trials, TrialMemory { host: None, device }).unwrap();
+            let number = |slot: &Slot| match slot.device {
+                Device::Cuda(index) => index,
+                other => panic!("{other}"),
+            };
+            // Slots with an equal place are those on one device.
+            for (a, b) in slots.iter().flat_map(|a| slots.iter().map(move |b| (a, b))) {
+                assert_eq!(a.place() == b.place(), a.device == b.device);
+            }
+            (slots.iter().map(number).collect::<Vec<_>>(), slots[0].threads)
+        };
+        assert_eq!(of(Some(2), None, 100, None), (vec![0, 1, 0, 1], 2));
+        assert_eq!(of(Some(2), Some(3), 100, None), (vec![0, 1, 0], 2));
+        assert_eq!(of(Some(4), None, 3, None), (vec![0, 1, 0], 2));
+        assert_eq!(of(None, None, 100, Some(3 << 30)), (vec![0, 1, 0, 0], 2));
+        assert_eq!(of(None, None, 100, Some(1 << 40)), (vec![0, 1], 4));
+        assert_eq!(of(None, None, 100, None), (vec![0, 1], 4));
+        assert_eq!(of(None, None, 100, Some(1 << 20)).0.len(), 2 * MAX_PER_DEVICE);
+    }
+
     proptest! {
         #[test]
         fn cores_are_never_exceeded(
             cores in 1_usize..64, trials in 0_usize..100, jobs in proptest::option::of(1_usize..80), threads in proptest::option::of(1_usize..80),
         ) {
             let config = RunConfig { jobs, threads, ..RunConfig::default() };
-            let slots = slots(&config, &cpu(cores), trials, None).unwrap();
+            let slots = slots(&config, &cpu(cores), trials, TrialMemory::default()).unwrap();
             prop_assert!(!slots.is_empty() && slots.iter().all(|slot| slot.threads > 0));
             prop_assert!(slots.iter().map(|slot| slot.threads).sum::<usize>() <= cores);
         }

@@ -15,7 +15,7 @@ pub fn device_seen_by_worker(device: Device) -> Device {
 /// The environment of a process that computes with `threads` threads on the CPU.
 #[must_use]
 pub fn cpu_environment(threads: usize) -> Vec<(&'static str, String)> {
-    environment(Slot { index: 0, device: Device::Cpu, threads }, None)
+    environment(Slot::alone(0, Device::Cpu, threads), None)
 }
 
 /// The environment of a worker on `slot`. `visible`: the `CUDA_VISIBLE_DEVICES` of this process, into which the index of the
@@ -51,7 +51,7 @@ mod tests {
     #[test]
     fn library_threads_are_for_accelerators_only() {
         let value = |device, wanted| {
-            let slot = Slot { index: 0, device, threads: 3 };
+            let slot = Slot::alone(0, device, 3);
             environment(slot, None).into_iter().find(|(name, _)| *name == wanted).map(|(_, value)| value)
         };
         for name in ["CANDLE_NUM_THREADS", "RAYON_NUM_THREADS"] {
@@ -64,7 +64,7 @@ mod tests {
     #[test]
     fn a_worker_sees_one_of_the_devices_that_this_process_sees() {
         let pinned = |index, visible| {
-            let slot = Slot { index: 0, device: Device::Cuda(index), threads: 1 };
+            let slot = Slot::alone(0, Device::Cuda(index), 1);
             let variables = environment(slot, visible);
             variables.into_iter().find(|(name, _)| *name == "CUDA_VISIBLE_DEVICES").map(|(_, value)| value)
         };

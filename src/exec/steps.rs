@@ -107,7 +107,7 @@ mod tests {
     fn a_step_asks_for_its_share_of_the_job() {
         let of = |device, memory| {
             let steps = SlurmSteps { srun: "srun".into(), memory };
-            let command = steps.command(Slot { index: 3, device, threads: 2 }, Path::new("/bin/plateau"));
+            let command = steps.command(Slot::alone(3, device, 2), Path::new("/bin/plateau"));
             let arguments = command.as_std().get_args().map(|argument| argument.to_string_lossy().into_owned());
             arguments.collect::<Vec<_>>().join(" ")
         };

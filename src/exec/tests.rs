@@ -58,7 +58,7 @@ fn worker(attempt: u32) -> WorkerId {
 }
 
 fn start(folder: &Path, what: &str, attempt: u32) -> Launch {
-    let slot = Slot { index: 0, device: Device::Cuda(1), threads: 3 };
+    let slot = Slot::alone(0, Device::Cuda(1), 3);
     let log = File::options().create(true).append(true).open(folder.join(format!("{what}.log"))).unwrap();
     Launch { worker: worker(attempt), folder: folder.join(what), log: Some(log), slot }
 }

@@ -2,8 +2,8 @@
 //! reached on the same machine replace the assumed speed. Pure.
 
 use crate::trial::{
-    DataFacts, Keep, MAX_GRADIENT_BUFFERS, MICRO_BATCH_TOKENS, ModelFacts, TRAIN_PROBE_EXAMPLES, TaskName, Trial,
-    TrialConfig, steps_per_epoch,
+    DEVICE_MICRO_BATCH_TOKENS, DataFacts, Keep, MAX_DEVICE_MICRO_BATCH_TOKENS, MAX_GRADIENT_BUFFERS,
+    MICRO_BATCH_TOKENS, ModelFacts, TRAIN_PROBE_EXAMPLES, TaskName, Trial, TrialConfig, steps_per_epoch,
 };
 
 /// A trial that ran on this machine.
@@ -14,8 +14,16 @@ pub struct PastTrial {
     /// Real training tokens a second of training.
     pub tokens_per_second: f64,
     pub threads: usize,
-    /// Bytes.
+    /// Bytes, of the machine and of an accelerator.
     pub peak_memory: Option<u64>,
+    pub device_memory: Option<u64>,
+}
+
+/// The accelerator on which a trial runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Accelerator {
+    /// Bytes for each of the trials that share it. None: it does not tell its memory.
+    pub share: Option<u64>,
 }
 
 /// The expected cost of a trial.
@@ -24,6 +32,10 @@ pub struct Estimate {
     pub seconds: f64,
     /// Peak resident memory of its worker, bytes.
     pub memory: u64,
+    /// Peak memory on an accelerator, bytes. 0 on the CPU.
+    pub device_memory: u64,
+    /// Target size of a micro-batch on an accelerator, in tokens. None on the CPU.
+    pub micro_batch_tokens: Option<usize>,
     /// Bytes of the files that stay.
     pub files: u64,
     /// Bytes of its checkpoint, which is removed when the trial ends unless `run.keep` says otherwise.
@@ -105,7 +117,14 @@ const SMALL_FILES: u64 = 16 << 10;
 ///
 /// Arithmetic follows Chowdhery and others, "`PaLM`" (2022), appendix B: per token 2 operations a parameter for the forward
 /// pass and 4 for the backward pass of what is trained, and 12 layers hidden length for attention.
-pub fn estimate(trial: &Trial, data: &DataFacts, model: &ModelFacts, past: &[PastTrial], threads: usize) -> Estimate {
+pub fn estimate(
+    trial: &Trial,
+    data: &DataFacts,
+    model: &ModelFacts,
+    past: &[PastTrial],
+    threads: usize,
+    accelerator: Option<Accelerator>,
+) -> Estimate {
     let config = &trial.config;
     let batch = config.batch_size.min(data.train_rows.max(1)) as f64;
     let tokens = trial.steps as f64 * batch * data.mean_tokens;
@@ -123,9 +142,12 @@ pub fn estimate(trial: &Trial, data: &DataFacts, model: &ModelFacts, past: &[Pas
         None => (tokens * cost.train + eval_tokens * cost.eval) / (ASSUMED_SPEED * scaling(threads)),
     };
     let rows = trial.steps.saturating_mul(ROW_BYTES[0]).saturating_add(evals.saturating_mul(ROW_BYTES[1]));
+    let micro_batch_tokens = accelerator.map(|accelerator| micro_batch_tokens(config, model, accelerator));
     Estimate {
         seconds,
         memory: memory(config, data, model, past),
+        device_memory: micro_batch_tokens.map_or(0, |tokens| device_memory(config, data, model, tokens, past)),
+        micro_batch_tokens,
         files: rows.saturating_add(SMALL_FILES),
         checkpoint: checkpoint(config, model),
     }
@@ -266,4 +288,44 @@ fn memory(config: &TrialConfig, data: &DataFacts, model: &ModelFacts, past: &[Pa
     let is_alike = |past: &&PastTrial| past.parameters == model.parameters && modules.is_none();
     let seen = past.iter().filter(is_alike).filter_map(|past| past.peak_memory);
     seen.max().map_or(computed, |seen| seen.max(state))
+}
+
+/// Bytes on an accelerator for each parameter: its value, gradient and two moments in f32, and the joined copies of a step of AdamW.
+const DEVICE_BYTES_PER_PARAMETER: u64 = 40;
+/// The program and its kernels on an accelerator.
+const DEVICE_BASE_MEMORY: u64 = 512 << 20;
+/// Part of the share of a trial that the activations of a micro-batch may fill.
+const ACTIVATION_PART: u64 = 8;
+
+/// Bytes of activations that the graph of candle keeps for each token: in a layer about 40 vectors of the hidden size, six of the
+/// intermediate size, and nine rows of attention scores for each head.
+fn activations_per_token(config: &TrialConfig, model: &ModelFacts) -> u64 {
+    let scores = 9 * model.heads * config.data.max_length;
+    (4 * (40 * model.hidden + 6 * model.intermediate + scores) * model.layers.max(1)) as u64
+}
+
+/// Target size of a micro-batch on an accelerator: the largest power of two whose activations take at most an eighth of the memory
+/// that the trial has. It depends on the kind of accelerator and on the sweep file, never on what else runs there.
+fn micro_batch_tokens(config: &TrialConfig, model: &ModelFacts, accelerator: Accelerator) -> usize {
+    let Some(share) = accelerator.share else { return DEVICE_MICRO_BATCH_TOKENS };
+    let tokens = (share / ACTIVATION_PART / activations_per_token(config, model).max(1)).max(1);
+    (1 << tokens.ilog2().min(31)).clamp(MICRO_BATCH_TOKENS, MAX_DEVICE_MICRO_BATCH_TOKENS)
+}
+
+/// Peak memory on an accelerator in bytes. A measured trial of the same model takes precedence.
+fn device_memory(
+    config: &TrialConfig,
+    data: &DataFacts,
+    model: &ModelFacts,
+    micro_batch_tokens: usize,
+    past: &[PastTrial],
+) -> u64 {
+    let longest = longest_example(config, data);
+    let batch = config.batch_size as f64 * longest.min(data.mean_tokens);
+    let tokens = batch.min(micro_batch_tokens as f64 + longest);
+    let activations = (tokens * activations_per_token(config, model) as f64) as u64;
+    let state = model.parameters.saturating_mul(DEVICE_BYTES_PER_PARAMETER);
+    let computed = state.saturating_add(activations).saturating_add(DEVICE_BASE_MEMORY);
+    let seen = past.iter().filter(|past| past.parameters == model.parameters).filter_map(|past| past.device_memory);
+    seen.max().unwrap_or(computed)
 }

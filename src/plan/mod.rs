@@ -19,7 +19,7 @@ pub(crate) mod tests;
 mod trials;
 
 pub use check::augmentation_mistakes;
-pub use estimate::{Estimate, PastTrial, PlanEstimate, estimate};
+pub use estimate::{Accelerator, Estimate, PastTrial, PlanEstimate, estimate};
 pub use expand::Plan;
 pub use facts::{AugmentationFound, Bf16Found, DataFound, Facts, ModelFound};
 pub use probes::{ProbeRequest, approach, probe_plan, probes};

@@ -222,6 +222,7 @@ mod tests {
     #[test]
     fn the_footer_names_each_origin_once() {
         let made_by = |device, commit: &str| MadeBy {
+            micro_batch_tokens: None,
             micro_batch_splits: 0,
             bf16_unit: None,
             version: "0.1.0".into(),

@@ -17,6 +17,8 @@ pub(super) struct TrialPosition {
     pub(super) progress: TrialProgress,
     /// Training time according to the newest row.
     trained: Duration,
+    /// Training tokens of the rows since [`TrialPosition::take_tokens`].
+    tokens: u64,
     /// When the last new row was seen.
     last_row: Instant,
     metrics: CurveFollower<MetricRow>,
@@ -47,6 +49,7 @@ impl TrialPosition {
         Self {
             progress,
             trained: Duration::ZERO,
+            tokens: 0,
             last_row: Instant::now(),
             metrics: CurveFollower::new(folder.metrics()),
             evals: CurveFollower::new(folder.evals()),
@@ -56,6 +59,7 @@ impl TrialPosition {
     /// Reads what the worker has written since the last look. Returns the new evaluations.
     pub(super) fn look(&mut self) -> Vec<EvalRow> {
         let rows = self.metrics.poll();
+        self.tokens += rows.iter().map(|row| row.tokens).sum::<u64>();
         let progress = &mut self.progress;
         if let Some(row) = rows.last() {
             progress.step = row.step;
@@ -76,6 +80,11 @@ impl TrialPosition {
             }
         }
         evals
+    }
+
+    /// Training tokens since the last call.
+    pub(super) fn take_tokens(&mut self) -> u64 {
+        std::mem::take(&mut self.tokens)
     }
 
     pub(super) fn pulse(&self) -> Pulse {

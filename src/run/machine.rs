@@ -7,9 +7,9 @@ use std::{fs, thread};
 use crate::decide::Machine;
 use crate::trial::Device;
 
-/// This machine, with `devices` as the trainer found them.
+/// This machine, with the devices that the trainer found, and the bytes of each where it tells.
 #[must_use]
-pub fn machine(devices: Vec<Device>) -> Machine {
+pub fn machine(devices: Vec<(Device, Option<u64>)>) -> Machine {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let limit = memory_limit();
     let free = fs::read_to_string("/proc/meminfo").ok().and_then(|text| available(&text));
@@ -17,7 +17,8 @@ pub fn machine(devices: Vec<Device>) -> Machine {
         (Some(free), Some(limit)) => Some(u64::min(free, limit)),
         (free, limit) => free.or(limit),
     };
-    Machine { cores, memory, devices }
+    let device_memory = devices.iter().filter_map(|(device, memory)| Some((*device, (*memory)?))).collect();
+    Machine { cores, memory, devices: devices.into_iter().map(|(device, _)| device).collect(), device_memory }
 }
 
 /// The memory limit of the container, cluster job or service that this process belongs to, if there is one.
@@ -82,7 +83,7 @@ mod tests {
     fn memory_is_read() {
         assert_eq!(available("MemTotal:  9 kB\nMemAvailable:   12 kB\n"), Some(12 << 10));
         assert_eq!(available("MemTotal:  9 kB\n"), None);
-        assert!(machine(vec![Device::Cpu]).cores > 0);
+        assert!(machine(vec![(Device::Cpu, None)]).cores > 0);
     }
 
     #[test]

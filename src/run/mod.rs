@@ -12,6 +12,7 @@
 //! [`crate::event::Reporter`].
 
 mod cancel;
+mod device_load;
 mod early_stopping;
 mod failure_cause;
 mod follow;

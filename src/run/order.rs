@@ -11,7 +11,7 @@ use crate::plan::{Facts, Plan, SearchPlan, SearchStep, Suggestion};
 use crate::spec::RunConfig;
 use crate::state::SweepState;
 use crate::store::{Results, StoreError};
-use crate::trial::TrialId;
+use crate::trial::{Device, TrialId};
 
 /// What to run, and how.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +32,10 @@ pub struct RunOrder<'a> {
     pub slots: &'a [Slot],
     /// Trials wait until there is memory for them. None: they wait for a slot only.
     pub memory: Option<MemoryBudget<'a>>,
+    /// The memory of accelerators. Trials do not wait for that of others.
+    pub device_memory: &'a [(Device, MemoryBudget<'a>)],
+    /// Target size of the micro-batches of each trial on an accelerator, in tokens. Empty on the CPU.
+    pub micro_batch_tokens: &'a HashMap<TrialId, usize>,
     /// The trials of this run. None: all trials of the plan.
     pub only: Option<&'a HashSet<TrialId>>,
     /// Retry trials that failed for good.

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
+use super::device_load::DeviceLoad;
 use super::early_stopping::EarlyStopping;
 use super::failure_cause::{MemoryMonitor, blame_limit, failure};
 use super::follow::{RunningTrial, TrialPosition};
@@ -18,7 +19,7 @@ use super::reconcile::{damage_warnings, missing_rows, recheck_ended, reconcile};
 use super::signals::{self, Call};
 use super::summary::{FailedTrial, RunSummary};
 use super::trials_table::TrialsTable;
-use crate::decide::{Action, MemoryBudget, Policy, decide, overdue};
+use crate::decide::{Action, DeviceSharing, MemoryBudget, Policy, decide, overdue};
 use crate::event::{Event, Failure, OomPolicy, Record, Reporter, Slot};
 use crate::exec::{
     Batch, Engine, ExitStatus, Launch, Sighting, Submission, WorkerExit, WorkerId, device_seen_by_worker,
@@ -28,7 +29,7 @@ use crate::spec::Probing;
 use crate::state::{SweepState, TrialPhase, TrialState};
 use crate::store::exit::{self, MemoryLimit};
 use crate::store::{Assignment, HEARTBEAT, Journal, Lock, RunDir, StoreError, host, read_journal, write_file};
-use crate::trial::{Keep, Probe, Trial, TrialId};
+use crate::trial::{Device, Keep, Probe, Trial, TrialId};
 
 /// Time between two looks at the files of running trials.
 const LOOK: Duration = Duration::from_millis(250);
@@ -81,6 +82,10 @@ pub(super) struct Parent<'a, E> {
     pub(super) memory: MemoryMonitor,
     /// The memory that trials are expected to take, corrected by what they have taken.
     pub(super) budget: Option<MemoryBudget<'a>>,
+    /// The same for each accelerator.
+    pub(super) device_budgets: Vec<(Device, MemoryBudget<'a>)>,
+    /// The throughput of shared devices. None: the user has set how many trials share one, or none is shared.
+    pub(super) device_load: Option<DeviceLoad>,
     /// What is to be queued together, with what its jobs need.
     pub(super) batched: Vec<(Launch, JobNeeds)>,
     /// Queued workers that the cluster has not taken yet.
@@ -138,6 +143,14 @@ impl<'a, E: Engine> Parent<'a, E> {
             order,
             trials: plan.trials.iter().enumerate().map(|(at, trial)| (trial.id.clone(), at)).collect(),
             budget: order.memory.map(|memory| memory.after(&state)),
+            device_budgets: order
+                .device_memory
+                .iter()
+                .map(|(device, memory)| (*device, memory.after(&state)))
+                .collect(),
+            device_load: (order.config.jobs_per_device.is_none()
+                && order.slots.iter().any(|slot| slot.shared_with.is_some()))
+            .then(DeviceLoad::new),
             journal,
             state,
             engine,
@@ -271,7 +284,9 @@ impl<'a, E: Engine> Parent<'a, E> {
         }
         let queue = order.queue.map(|queue| queue.rules);
         let (slots, retries) = (order.slots, order.config.retries);
-        let policy = Policy { slots, retries, wanted: order.only, memory: self.budget, queue };
+        let occupancy = self.device_load.as_ref().map(DeviceLoad::occupancy);
+        let sharing = DeviceSharing { memory: &self.device_budgets, occupancy };
+        let policy = Policy { slots, retries, wanted: order.only, memory: self.budget, sharing, queue };
         for action in decide(&self.state, &policy) {
             // What has begun is trained to its end.
             if is_over && matches!(action, Action::Launch { attempt: 1, .. }) {
@@ -502,7 +517,7 @@ impl<'a, E: Engine> Parent<'a, E> {
     }
 
     fn assignment(&self, trial: &Trial, attempt: u32, slot: Slot, oom_policy: OomPolicy) -> Assignment {
-        let RunOrder { config, results, parameters, facts, .. } = self.order;
+        let RunOrder { config, results, parameters, facts, micro_batch_tokens, .. } = self.order;
         Assignment {
             trial: trial.clone(),
             attempt,
@@ -511,6 +526,10 @@ impl<'a, E: Engine> Parent<'a, E> {
             checkpoint_every: config.checkpoint_every,
             keep: config.keep_while_running(),
             keep_weights: matches!(config.keep, Keep::Top(_)),
+            micro_batch_tokens: micro_batch_tokens
+                .get(&trial.id)
+                .or_else(|| micro_batch_tokens.values().min())
+                .copied(),
             micro_batch_splits: oom_policy.micro_batch_splits,
             ignores_stop_rules: self.state.get(&trial.id).is_some_and(|known| known.ignores_stop_rules),
             sources: facts.source_hashes(&trial.config),
@@ -657,6 +676,12 @@ impl<'a, E: Engine> Parent<'a, E> {
                 }
             }
         }
+        if let Some(load) = &mut self.device_load {
+            let trial = |id: &TrialId| self.trials.get(id).and_then(|&at| self.plan.trials.get(at));
+            let parameters = self.order.parameters;
+            let of = |id: &TrialId| parameters.get(&trial(id)?.config.model.network()).map(|count| *count as f64);
+            load.look(&mut self.running, |id| of(id).unwrap_or(1.0));
+        }
         let progress: Vec<_> = self.running.iter().map(|running| running.position.progress.clone()).collect();
         self.reporter.progress(&progress);
         self.show_queue();
@@ -711,10 +736,11 @@ impl<'a, E: Engine> Parent<'a, E> {
         let record = Record { at, event };
         self.journal.append(&record)?;
         self.state.apply(&record.event);
-        if let (Some(budget), Event::TrialFinished { trial, .. }) = (&mut self.budget, &record.event)
+        if let Event::TrialFinished { trial, .. } = &record.event
             && let Some(known) = self.state.get(trial)
         {
-            budget.see(trial, known);
+            let of_devices = self.device_budgets.iter_mut().map(|(_, budget)| budget);
+            self.budget.iter_mut().chain(of_devices).for_each(|budget| budget.see(trial, known));
         }
         self.table.mark_stale();
         self.early_stopping.mark_stale();
@@ -722,10 +748,12 @@ impl<'a, E: Engine> Parent<'a, E> {
         Ok(())
     }
 
-    /// The slots on which nothing is started any more, each with its last fault.
+    /// The first slot of each device on which nothing is started any more, with the last fault of the device.
     fn retired_slots(&self) -> Vec<(Slot, Failure)> {
-        let retired = self.order.slots.iter().filter(|slot| self.state.is_retired(slot.index));
-        retired.filter_map(|slot| Some((*slot, self.state.faults(slot.index)?.1.clone()))).collect()
+        let mut seen = HashSet::new();
+        let first = self.order.slots.iter().filter(|slot| seen.insert(slot.place()));
+        let retired = first.filter(|slot| self.state.is_retired(slot.place()));
+        retired.filter_map(|slot| Some((*slot, self.state.faults(slot.place())?.1.clone()))).collect()
     }
 
     fn warn(&mut self, warning: String) {

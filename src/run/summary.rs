@@ -85,7 +85,7 @@ impl RunSummary {
 
     /// The faults that ended the run, if it ended because no slot was left.
     fn faults(&self) -> Option<String> {
-        let text = |(slot, failure): &(Slot, Failure)| format!("{} (slot {}): {failure}", slot.device, slot.index);
+        let text = |(slot, failure): &(Slot, Failure)| format!("{}: {failure}", slot.place_name());
         let faults = self.retired_slots.iter().map(text).collect::<Vec<_>>();
         (!faults.is_empty()).then(|| faults.join("; "))
     }

@@ -188,6 +188,8 @@ impl Bench {
             config: &self.config,
             slots: &slots,
             memory: None,
+            device_memory: &[],
+            micro_batch_tokens: &HashMap::new(),
             only: self.only.as_ref(),
             retry_failed: self.retry_failed,
             continued: &self.continued,

@@ -19,6 +19,8 @@ pub struct RunConfig {
     pub devices: Devices,
     /// Trials that run at the same time; None: from the machine.
     pub jobs: Option<usize>,
+    /// Trials that run at the same time on each accelerator; None: from its memory and from their speed.
+    pub jobs_per_device: Option<usize>,
     /// CPU threads of each trial; None: from the machine.
     pub threads: Option<usize>,
     /// Bytes that all trials together may use; None: from the machine.
@@ -49,6 +51,7 @@ impl Default for RunConfig {
             engine: EngineKind::Local,
             devices: Devices::Auto,
             jobs: None,
+            jobs_per_device: None,
             threads: None,
             max_memory: None,
             retries: 2,
@@ -231,6 +234,20 @@ pub(super) static RUN_KEYS: &[RunKey] = &[
                     allow.",
             unit: "trials",
             example: "2",
+        },
+    },
+    RunKey {
+        name: "jobs_per_device",
+        expected: "auto, or a whole number from 1",
+        read: |run, value| automatic(&mut run.jobs_per_device, value),
+        write: |run| automatic_text(run.jobs_per_device),
+        schema: automatic_schema,
+        doc: Doc {
+            about: "Number of trials that run at the same time on each GPU. `auto`: one at first, and another one whenever the \
+                    memory of the GPU has room and the last one has raised its throughput, up to eight. It does not apply to \
+                    the CPU.",
+            unit: "trials",
+            example: "4",
         },
     },
     RunKey {

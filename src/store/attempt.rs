@@ -28,6 +28,9 @@ pub struct Assignment {
     /// Whether to keep the weights of the best evaluation.
     #[serde(default)]
     pub keep_weights: bool,
+    /// Target size of a micro-batch in tokens on an accelerator. None: that of the CPU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub micro_batch_tokens: Option<usize>,
     /// How often micro-batches are halved to save memory.
     #[serde(default)]
     pub micro_batch_splits: u32,

@@ -31,6 +31,10 @@ pub struct MadeBy {
     pub git_commit: Option<String>,
     /// Number of parameters of the model.
     pub parameters: Option<u64>,
+    /// Target size of a micro-batch in tokens, if the memory of an accelerator has determined it. Sums over other micro-batches
+    /// differ in rounding, so an attempt that continues keeps it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub micro_batch_tokens: Option<usize>,
     /// How often micro-batches were halved to save memory, in this attempt or in an attempt that it continues.
     #[serde(default, alias = "halvings")]
     pub micro_batch_splits: u32,

@@ -18,7 +18,9 @@ pub fn open(device: Device) -> Result<Opened, TrainError> {
     match device {
         Device::Cpu => Ok(Opened::Cpu),
         Device::Cuda(_) if !cuda_is_available() => Err(missing("cuda")),
-        Device::Cuda(index) => Opened::new_cuda(ordinal(index)).map_err(absent),
+        // Passes run on other threads than the optimizer. candle's default stream is one for each thread, so that kernels of the
+        // optimizer could start before the gradients are complete; in one stream they run in the order of their calls.
+        Device::Cuda(index) => Opened::new_cuda_with_stream(ordinal(index)).map_err(absent),
         Device::Metal(_) if !metal_is_available() => Err(missing("metal")),
         Device::Metal(index) => Opened::new_metal(index).map_err(absent),
     }
@@ -30,18 +32,38 @@ fn ordinal(index: usize) -> usize {
     if pinned { 0 } else { index }
 }
 
-/// The devices that this build and this machine support, the fastest first. The CPU is always the last one.
+/// The devices that this build and this machine support, the fastest first, and the bytes of each where it tells. The CPU is always
+/// the last one. Opens none: an open CUDA device takes hundreds of megabytes of its memory.
 #[must_use]
-pub fn available_devices() -> Vec<Device> {
-    let mut devices = Vec::new();
-    if cuda_is_available() {
-        devices.extend((0..).map_while(|index| Opened::new_cuda(index).ok().map(|_| Device::Cuda(index))));
-    }
+pub fn available_devices() -> Vec<(Device, Option<u64>)> {
+    let mut devices = cuda_devices();
     if metal_is_available() && Opened::new_metal(0).is_ok() {
-        devices.push(Device::Metal(0));
+        devices.push((Device::Metal(0), None));
     }
-    devices.push(Device::Cpu);
+    devices.push((Device::Cpu, None));
     devices
+}
+
+#[cfg(feature = "cuda")]
+fn cuda_devices() -> Vec<(Device, Option<u64>)> {
+    use plateau_kernels::cuda::{device_count, total_memory};
+
+    (0..device_count()).map(|index| (Device::Cuda(index), total_memory(index))).collect()
+}
+
+#[cfg(not(feature = "cuda"))]
+fn cuda_devices() -> Vec<(Device, Option<u64>)> {
+    Vec::new()
+}
+
+/// The peak of the memory that this process has taken on a device, in bytes. None where the device does not tell.
+#[must_use]
+pub fn peak_memory(device: &Opened) -> Option<u64> {
+    match device {
+        #[cfg(feature = "cuda")]
+        Opened::Cuda(device) => plateau_kernels::cuda::peak_memory(device.cuda_stream().context()),
+        _ => None,
+    }
 }
 
 /// What multiplies bf16 factors on a device: a feature of the processor, or the device itself.
@@ -70,7 +92,7 @@ mod tests {
 
     #[test]
     fn the_cpu_is_always_the_last_device() {
-        assert_eq!(available_devices().last(), Some(&Device::Cpu));
+        assert_eq!(available_devices().last(), Some(&(Device::Cpu, None)));
         assert!(open(Device::Cpu).is_ok());
     }
 

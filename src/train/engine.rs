@@ -27,14 +27,16 @@ pub struct Engine {
     pub optimizer: AdamW,
     buffers: Vec<Arc<GradientBuffer>>,
     pool: rayon::ThreadPool,
+    /// Target size of a training micro-batch in tokens, before it is split.
+    micro_batch_tokens: usize,
     /// How often micro-batches are split in two to save memory.
     micro_batch_splits: u32,
 }
 
-/// Target size of a training micro-batch in tokens after this number of splits.
+/// Target size of a training micro-batch of `tokens` tokens after this number of splits.
 #[must_use]
-pub fn micro_batch_tokens(micro_batch_splits: u32) -> usize {
-    MICRO_BATCH_TOKENS.checked_shr(micro_batch_splits).unwrap_or(0).max(1)
+pub fn micro_batch_tokens(tokens: usize, micro_batch_splits: u32) -> usize {
+    tokens.checked_shr(micro_batch_splits).unwrap_or(0).max(1)
 }
 
 /// What the loss of a step depends on beside model and data.
@@ -63,7 +65,15 @@ impl Engine {
             .thread_name(|i| format!("train-{i}"))
             .build()
             .map_err(|source| TrainError::Threads { count: threads, source })?;
-        Ok(Self { model: Arc::new(model), optimizer, buffers: Vec::new(), pool, micro_batch_splits: 0 })
+        let (buffers, micro_batch_tokens) = (Vec::new(), MICRO_BATCH_TOKENS);
+        Ok(Self { model: Arc::new(model), optimizer, buffers, pool, micro_batch_tokens, micro_batch_splits: 0 })
+    }
+
+    /// Aims at micro-batches of so many tokens. The numbers stay the same up to rounding.
+    #[must_use]
+    pub fn with_micro_batch_tokens(mut self, tokens: usize) -> Self {
+        self.micro_batch_tokens = tokens;
+        self
     }
 
     /// Splits micro-batches in two this many times to save memory, and halves the number of gradient buffers as often. The
@@ -76,7 +86,7 @@ impl Engine {
 
     /// Target size of a training micro-batch in tokens.
     pub fn micro_batch_tokens(&self) -> usize {
-        micro_batch_tokens(self.micro_batch_splits)
+        micro_batch_tokens(self.micro_batch_tokens, self.micro_batch_splits)
     }
 
     /// Forward and backward pass of a batch. None if `interrupted` returned true; then nothing has changed.

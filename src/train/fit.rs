@@ -14,7 +14,7 @@ use super::progress::{EvalSummary, TrialEnd, TrialProgress};
 use super::signals::Signals;
 use super::tasks::{ClassDetails, Task};
 use super::weights::{Array, serialize};
-use super::{Sink, TrainError, checkpoint};
+use super::{Sink, TrainError, checkpoint, device};
 use crate::trial::{
     BestEvaluation, CheckpointEvery, DiagnosticRow, EvalRow, Keep, Metric, MetricRow, Mistake, Outcome, Patience,
     Probe, Scores, Status, TrialConfig, steps_per_epoch,
@@ -367,6 +367,7 @@ impl TrainingLoop<'_> {
             seconds,
             tokens_per_second: progress.tokens as f64 / progress.training_seconds.max(1e-9),
             peak_memory: None,
+            device_memory: device::peak_memory(&self.engine.model.device),
             labels: self.setup.dataset.labels.clone(),
             class_prior: self.setup.dataset.class_prior.clone(),
             eval_prior: self.setup.dataset.eval_prior(),

@@ -13,6 +13,8 @@ pub struct Job<'a> {
     /// CPU threads.
     pub threads: usize,
     pub checkpoint_every: CheckpointEvery,
+    /// Target size of a training micro-batch in tokens, before it is split.
+    pub micro_batch_tokens: usize,
     /// How often micro-batches are split in two to save memory.
     pub micro_batch_splits: u32,
     /// Train to the last step, whatever the trial's own stop rules say. Only divergence still ends the trial.

@@ -52,7 +52,9 @@ pub fn train(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainError> {
     let steps = config.length.steps(rows, config.batch_size);
     let schedule = schedule::Schedule::new(&config.scheduler, config.lr, config.warmup.steps(steps), steps);
     let settings = optim::Settings::new(config);
-    let mut engine = engine::Engine::new(model, settings, job.threads)?.with_micro_batch_splits(job.micro_batch_splits);
+    let mut engine = engine::Engine::new(model, settings, job.threads)?
+        .with_micro_batch_tokens(job.micro_batch_tokens)
+        .with_micro_batch_splits(job.micro_batch_splits);
     let mut frozen =
         |split: &data::Split| frozen::Frozen::new(&mut engine, &split.tokens, job.cache, &|| sink.interrupted());
     let train = if texts_are_fixed { frozen(&dataset.train)? } else { None };

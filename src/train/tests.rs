@@ -13,8 +13,8 @@ use super::optim::Settings as OptimizerSettings;
 use super::testing::{Checkpoint, NoCache, Recorder, config, dataset, dataset_of, fixture, train};
 use super::weights::{WeightType, convert};
 use crate::trial::{
-    Architecture, FractionOrSteps, Keep, Length, LoraConfig, LstmPooling, Metric, Patience, Pooling, PrecisionName,
-    ProbeKind, Status, TaskName, TrialConfig, Vectors,
+    Architecture, FractionOrSteps, Keep, Length, LoraConfig, LstmPooling, MICRO_BATCH_TOKENS, Metric, Patience,
+    Pooling, PrecisionName, ProbeKind, Status, TaskName, TrialConfig, Vectors,
 };
 
 fn tiny(eval: usize) -> (Checkpoint, Dataset) {
@@ -49,6 +49,7 @@ fn job(config: &TrialConfig) -> super::Job<'_> {
         device: crate::trial::Device::Cpu,
         threads: 2,
         checkpoint_every: crate::trial::CheckpointEvery::Steps(3),
+        micro_batch_tokens: MICRO_BATCH_TOKENS,
         micro_batch_splits: 0,
         ignores_stop_rules: false,
         sources: None,
@@ -131,7 +132,7 @@ fn micro_batch_splits_change_numbers_by_rounding_only() {
         }
         assert_eq!(split.metrics, run(micro_batch_splits, 3).metrics, "the same bits on any number of threads");
     }
-    assert_eq!([0, 1, 2, 40].map(super::micro_batch_tokens), [512, 256, 128, 1]);
+    assert_eq!([0, 1, 2, 40].map(|splits| super::micro_batch_tokens(512, splits)), [512, 256, 128, 1]);
 }
 
 #[test]
@@ -686,6 +687,7 @@ fn a_learning_rate_reduced_on_a_plateau_stays_reduced_after_a_resume() {
         device: crate::trial::Device::Cpu,
         threads: 1,
         checkpoint_every: crate::trial::CheckpointEvery::Steps(1),
+        micro_batch_tokens: MICRO_BATCH_TOKENS,
         micro_batch_splits: 0,
         ignores_stop_rules: false,
         sources: None,

@@ -4,6 +4,10 @@
 /// activations stay small.
 pub const MICRO_BATCH_TOKENS: usize = 512;
 
+/// The same on an accelerator that does not tell its memory. Others have as many as their memory allows, between these two.
+pub const DEVICE_MICRO_BATCH_TOKENS: usize = 2048;
+pub const MAX_DEVICE_MICRO_BATCH_TOKENS: usize = 16_384;
+
 /// Most gradient buffers of a step. Also the most threads that a trial can use.
 pub const MAX_GRADIENT_BUFFERS: usize = 4;
 

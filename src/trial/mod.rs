@@ -41,7 +41,10 @@ pub use adapters::{AdapterActivation, AdapterPlace, AdaptersConfig};
 pub use architecture::{Architecture, EmbeddingsConfig, LstmPooling, Vectors};
 pub use augmentation::{Augmentation, Choose, Translator};
 pub use axis::{Axis, AxisValue};
-pub use batching::{MAX_GRADIENT_BUFFERS, MICRO_BATCH_TOKENS, TRAIN_PROBE_EXAMPLES};
+pub use batching::{
+    DEVICE_MICRO_BATCH_TOKENS, MAX_DEVICE_MICRO_BATCH_TOKENS, MAX_GRADIENT_BUFFERS, MICRO_BATCH_TOKENS,
+    TRAIN_PROBE_EXAMPLES,
+};
 pub use cause::{Cause, Reason, ShapeKind, VerdictId};
 pub use checkpoint::{CheckpointEvery, Keep};
 pub use config::{

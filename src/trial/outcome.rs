@@ -79,6 +79,9 @@ pub struct Outcome {
     pub tokens_per_second: f64,
     /// Peak resident memory of the worker, bytes; None where the system does not tell.
     pub peak_memory: Option<u64>,
+    /// Peak memory of the worker on its device, bytes; None on the CPU, and where the device does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_memory: Option<u64>,
     /// Labels in class order; the share of each in the training split and in the evaluation set. Shares are empty if an example
     /// does not have exactly one label.
     pub labels: Vec<String>,

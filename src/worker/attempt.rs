@@ -20,7 +20,7 @@ use crate::store::{
     exit, host, note_stop_signals, read_curve, read_state,
 };
 use crate::train::{self, Job, Sink, TrainError};
-use crate::trial::{EvalRow, MetricRow, Outcome, PrecisionName, printable};
+use crate::trial::{EvalRow, MICRO_BATCH_TOKENS, MetricRow, Outcome, PrecisionName, printable};
 
 /// How long a worker waits until an earlier attempt releases the files of the trial.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -164,6 +164,7 @@ fn perform(
             device: assignment.device,
             threads: assignment.slot.threads,
             checkpoint_every: assignment.checkpoint_every,
+            micro_batch_tokens: made_by.micro_batch_tokens.unwrap_or(MICRO_BATCH_TOKENS),
             micro_batch_splits: assignment.micro_batch_splits,
             ignores_stop_rules: assignment.ignores_stop_rules,
             sources: assignment.sources.as_ref(),
@@ -185,7 +186,7 @@ fn perform(
         attempt.check_newest()?;
     }
     let mut outcome = complete(trained, &assignment.trial, attempt)?;
-    outcome.verdicts.extend(smaller_micro_batches(made_by.micro_batch_splits, &assignment.trial));
+    outcome.verdicts.extend(smaller_micro_batches(&made_by, &assignment.trial));
     outcome.verdicts.extend(stopped);
     trial.publish(attempt, &outcome)?;
     trial.remove_curves_of_attempts();
@@ -195,7 +196,7 @@ fn perform(
 /// Fails the attempt if a test asks for a fault of its device or its memory.
 #[cfg(feature = "faults")]
 fn inject_faults(assignment: &Assignment) -> Result<(), AttemptError> {
-    crate::store::fail_training(train::micro_batch_tokens(assignment.micro_batch_splits));
+    crate::store::fail_training(train::micro_batch_tokens(MICRO_BATCH_TOKENS, assignment.micro_batch_splits));
     match crate::store::fail_device(assignment.slot.index) {
         Some(message) => Err(AttemptError::Failed(Failure::DeviceFault { message: message.to_owned() })),
         None => Ok(()),
@@ -224,6 +225,7 @@ fn resumable(attempt: &AttemptDir) -> Result<Option<SavedState>, StoreError> {
 /// `before`: the record of the attempts that this one continues.
 fn made_by(assignment: &Assignment, before: Option<&TrialRecord>) -> MadeBy {
     let splits_before = before.map_or(0, |before| before.made_by.micro_batch_splits);
+    let tokens_before = before.map(|before| before.made_by.micro_batch_tokens);
     MadeBy {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         host: host(),
@@ -232,6 +234,7 @@ fn made_by(assignment: &Assignment, before: Option<&TrialRecord>) -> MadeBy {
         threads: assignment.slot.threads,
         git_commit: assignment.git_commit.clone(),
         parameters: assignment.parameters,
+        micro_batch_tokens: tokens_before.unwrap_or(assignment.micro_batch_tokens),
         micro_batch_splits: assignment.micro_batch_splits.max(splits_before),
         bf16_unit: (assignment.trial.config.precision == PrecisionName::Bf16)
             .then(|| train::bf16_unit(assignment.device)),

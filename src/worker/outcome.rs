@@ -1,9 +1,11 @@
 //! Completes the outcome of a trial: verdicts, notes and peak memory, and checks that it can be read back.
 
 use crate::analysis::{Measured, verdicts};
-use crate::store::{AttemptDir, StoreError, TrialDir, read_curve};
+use crate::store::{AttemptDir, MadeBy, StoreError, TrialDir, read_curve};
 use crate::train;
-use crate::trial::{BestScore, Cause, DiagnosticRow, EvalRow, MetricRow, Outcome, Status, Trial, Verdict};
+use crate::trial::{
+    BestScore, Cause, DiagnosticRow, EvalRow, MICRO_BATCH_TOKENS, MetricRow, Outcome, Status, Trial, Verdict,
+};
 
 /// Adds what the trainer leaves to others.
 ///
@@ -50,14 +52,15 @@ fn check_rows(
 }
 
 /// The note on a trial that ran out of memory.
-pub(super) fn smaller_micro_batches(micro_batch_splits: u32, trial: &Trial) -> Option<Verdict> {
-    let [tokens, usual] = [micro_batch_splits, 0].map(train::micro_batch_tokens);
+pub(super) fn smaller_micro_batches(made_by: &MadeBy, trial: &Trial) -> Option<Verdict> {
+    let usual = made_by.micro_batch_tokens.unwrap_or(MICRO_BATCH_TOKENS);
+    let tokens = train::micro_batch_tokens(usual, made_by.micro_batch_splits);
     let numbers = match trial.config.mixup() {
         None => "the numbers are those of a machine with more memory, up to rounding",
         Some(_) => "mixup pairs the texts of a micro-batch, so it has paired other texts",
     };
     let text = format!("out of memory: continued with micro-batches of {tokens} tokens in place of {usual}; {numbers}");
-    (micro_batch_splits > 0).then(|| {
+    (made_by.micro_batch_splits > 0).then(|| {
         Verdict::note(Cause::SmallerMicroBatches, text).with_evidence(&[("micro_batch_tokens", tokens as f64)])
     })
 }

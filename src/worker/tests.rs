@@ -141,11 +141,12 @@ impl Bench {
         let assignment = Assignment {
             trial: self.trial.clone(),
             attempt: attempt.number(),
-            slot: Slot { index: 0, device: Device::Cpu, threads: 1 },
+            slot: Slot::alone(0, Device::Cpu, 1),
             device: Device::Cpu,
             checkpoint_every: CheckpointEvery::Steps(4),
             keep: self.keep,
             keep_weights: matches!(self.keep, Keep::Top(_)),
+            micro_batch_tokens: None,
             micro_batch_splits: self.micro_batch_splits,
             ignores_stop_rules: self.ignores_stop_rules,
             sources: None,

@@ -13,6 +13,8 @@ pub mod activation;
 pub mod adamw;
 pub mod attention;
 pub mod convolution;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 pub mod disentangled;
 pub mod dropout;
 pub mod first_attention;

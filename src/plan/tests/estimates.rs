@@ -1,9 +1,9 @@
 //! Estimates of time, memory and disk.
 
 use super::facts;
-use crate::plan::{Estimate, PastTrial, PlanEstimate, estimate, expand};
+use crate::plan::{Accelerator, Estimate, PastTrial, PlanEstimate, estimate, expand};
 use crate::spec::parse;
-use crate::trial::Keep;
+use crate::trial::{DEVICE_MICRO_BATCH_TOKENS, Keep, MAX_DEVICE_MICRO_BATCH_TOKENS, MICRO_BATCH_TOKENS};
 
 fn estimated(text: &str, past: &[PastTrial], threads: usize) -> Estimate {
     estimated_with(text, past, threads, &[])
@@ -18,7 +18,7 @@ fn estimated_with(text: &str, past: &[PastTrial], threads: usize, spans: &[Optio
     }
     let plan = expand(&spec, &facts).unwrap();
     let (data, model) = facts.of(&plan.trials[0].config).unwrap();
-    estimate(&plan.trials[0], data, &model, past, threads)
+    estimate(&plan.trials[0], data, &model, past, threads, None)
 }
 
 #[test]
@@ -60,6 +60,7 @@ fn a_past_trial_replaces_the_assumed_speed() {
         tokens_per_second,
         threads: 1,
         peak_memory: Some(1 << 30),
+        device_memory: None,
     };
     let list = [past(110_000_000, 300.0), past(8_700_000, 5000.0), past(8_700_001, f64::NAN)];
     let estimate = estimated("steps: 10000\neval_every: 1000000", &list, 1);
@@ -73,7 +74,8 @@ fn a_past_trial_replaces_the_assumed_speed() {
 
 #[test]
 fn a_plan_takes_as_long_as_its_fullest_place() {
-    let one = |seconds, memory| Estimate { seconds, memory, files: 10, checkpoint: 100 * memory };
+    let one =
+        |seconds, memory| Estimate { seconds, memory, files: 10, checkpoint: 100 * memory, ..Estimate::default() };
     let list = [one(5.0, 1), one(1.0, 7), one(1.0, 3), one(2.0, 2)];
     let of = |jobs| PlanEstimate::of(&list, jobs, Keep::None);
     assert_eq!(of(2), PlanEstimate { seconds: 5.0, memory: 10, disk: 1040 });
@@ -81,4 +83,34 @@ fn a_plan_takes_as_long_as_its_fullest_place() {
     assert_eq!(PlanEstimate::of(&list, 2, Keep::Best).disk, 1340, "every trial's checkpoint stays");
     assert_eq!(PlanEstimate::of(&list, 2, Keep::WINNER).disk, 1240, "those that run, and the winner");
     assert_eq!(PlanEstimate::of(&[], 3, Keep::None), PlanEstimate::default());
+}
+
+#[test]
+fn micro_batches_fill_a_part_of_an_accelerator() {
+    let of = |text: &str, share: Option<u64>, past: &[PastTrial]| {
+        let spec = parse("a.yaml", "a", text, &[]).unwrap();
+        let facts = facts(&spec);
+        let plan = expand(&spec, &facts).unwrap();
+        let (data, model) = facts.of(&plan.trials[0].config).unwrap();
+        let found = estimate(&plan.trials[0], data, &model, past, 1, Some(Accelerator { share }));
+        (found.micro_batch_tokens.unwrap(), found.device_memory)
+    };
+    let (tokens, memory) = of("", Some(80 << 30), &[]);
+    assert!(tokens.is_power_of_two() && (MICRO_BATCH_TOKENS..=MAX_DEVICE_MICRO_BATCH_TOKENS).contains(&tokens));
+    assert_eq!(of("", Some(u64::MAX), &[]).0, MAX_DEVICE_MICRO_BATCH_TOKENS);
+    assert_eq!(of("", Some(1), &[]).0, MICRO_BATCH_TOKENS);
+    assert_eq!(of("", None, &[]).0, DEVICE_MICRO_BATCH_TOKENS);
+    assert!(of("", Some(2 << 30), &[]).0 < tokens);
+    let big = "batch_size: 512";
+    assert!(of(big, Some(80 << 30), &[]).1 > memory && of(big, Some(2 << 30), &[]).1 < of(big, Some(80 << 30), &[]).1);
+    // A measured trial of the same model replaces the estimate.
+    let past = PastTrial {
+        parameters: 8_700_000,
+        tokens_per_second: 1.0,
+        threads: 1,
+        peak_memory: None,
+        device_memory: Some(3 << 30),
+    };
+    assert_eq!(of("", Some(80 << 30), &[past]).1, 3 << 30);
+    assert_eq!(estimated("", &[past], 1).device_memory, 0, "on the CPU");
 }

@@ -102,8 +102,7 @@ pub fn eased(tally: &Tally, name: &str, attempt: u32, oom_policy: OomPolicy) -> 
 /// The permanent line of a slot that is no longer used.
 pub fn retired(tally: &Tally, slot: Slot, failure: &Failure) -> String {
     let width = place(0, tally.total()).len();
-    let Slot { index, device, .. } = slot;
-    format!("{:width$}  {:<5} {device} (slot {index}) failed too often and is no longer used: {failure}", "", "OUT")
+    format!("{:width$}  {:<5} {} failed too often and is no longer used: {failure}", "", "OUT", slot.place_name())
 }
 
 fn log_tail(failure: &Failure) -> &[String] {
@@ -227,7 +226,7 @@ mod tests {
     fn progress(trial: &Trial, index: usize, recent_loss: &[f32]) -> TrialProgress {
         TrialProgress {
             trial: trial.id.clone(),
-            slot: Slot { index, device: Device::Cpu, threads: 1 },
+            slot: Slot::alone(index, Device::Cpu, 1),
             step: 640,
             steps: 1200,
             recent_loss: recent_loss.to_vec(),

@@ -69,7 +69,7 @@ mod tests {
     fn at(trial: u64, step: u64) -> TrialProgress {
         TrialProgress {
             trial: id(trial),
-            slot: Slot { index: 0, device: Device::Cpu, threads: 1 },
+            slot: Slot::alone(0, Device::Cpu, 1),
             step,
             steps: 100,
             recent_loss: Vec::new(),
