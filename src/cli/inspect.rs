@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::contained::{limit, message};
 use super::deferred_cache::DeferredCache;
 use super::limits::Limits;
-use crate::store::{Blobs, StoreError, read_state};
+use crate::store::{Blobs, StoreError, read_kept};
 use crate::train::classifier::{Classifier, ClassifierFiles};
 use crate::train::data::test_rows;
 use crate::train::tasks;
@@ -214,7 +214,7 @@ impl TestSet {
         let Some(rows) = rows.filter(|rows| Some(&rows.hash) == hash.as_ref() && rows.labels == *labels) else {
             return Ok(None);
         };
-        let state = read_state(weights).map_err(|error| StoreError::at(weights)(error).to_string())?;
+        let state = read_kept(weights).map_err(|error| error.to_string())?;
         let files = ClassifierFiles::of_trial(config, labels, &state)
             .map_err(|error| format!("{}: {error}", weights.display()))?;
         let classifier = Classifier::new(&files, *threads).map_err(text)?;

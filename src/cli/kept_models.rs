@@ -6,7 +6,7 @@ use super::Failure;
 use super::output::notify;
 use crate::analysis::{Run, Sweep};
 use crate::report;
-use crate::store::{self, RunDir, StoreError};
+use crate::store::{self, RunDir};
 use crate::train::classifier::ClassifierFiles;
 use crate::trial::{Outcome, Status, TrialId};
 
@@ -95,7 +95,7 @@ impl<'a> KeptModel<'a> {
     /// Reads the weights and the files that they belong to.
     pub(crate) fn read(&self) -> Result<ClassifierFiles, Failure> {
         let path = self.weights.display();
-        let weights = store::read_state(&self.weights).map_err(StoreError::at(&self.weights))?;
+        let weights = store::read_kept(&self.weights)?;
         ClassifierFiles::of_trial(&self.run.trial.config, &self.outcome.labels, &weights)
             .map_err(|error| Failure::input(format!("{path}: {error}")))
     }

@@ -2,8 +2,9 @@
 //!
 //! A state is written to a file whose name holds its step and the start of its checksum. Then `newest.json` (step, size,
 //! checksum) replaces the old one; from that moment the state is used. The state before it is kept until then, even if it
-//! has the same step.
+//! has the same step. A file that stays after the trial has its checksum beside it, in the format of `b3sum --check`.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -34,6 +35,9 @@ pub struct CurvePosition {
     pub step: u64,
     /// Rows of `evals.csv`.
     pub evals: u64,
+    /// Rows of `diagnostics.csv`.
+    #[serde(default)]
+    pub diagnostics: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -76,7 +80,9 @@ impl Checkpoints {
     /// Replaces the weights of the best evaluation.
     pub fn write_weights(&self, weights: &[u8]) -> Result<(), StoreError> {
         self.check()?;
-        atomic::write(&self.weights(), weights)
+        remove_checksum(&self.weights());
+        atomic::write(&self.weights(), weights)?;
+        write_checksum(&self.weights(), &checksum(weights))
     }
 
     /// Deletes the weights of the best evaluation.
@@ -84,7 +90,7 @@ impl Checkpoints {
         if self.check().is_err() {
             return;
         }
-        let _ = fs::remove_file(self.weights());
+        remove_kept(&self.weights());
         // Fails if the folder holds anything else, which must stay.
         let _ = fs::remove_dir(&self.folder);
     }
@@ -105,7 +111,9 @@ impl Checkpoints {
         let path = self.state_file(&newest);
         atomic::write(&path, state)?;
         if best {
+            remove_checksum(&self.best());
             link_or_copy(&path, &self.best())?;
+            write_checksum(&self.best(), &newest.blake3)?;
         }
         let document = self.newest_file();
         atomic::write(&document, &atomic::to_json(&document, &newest)?)?;
@@ -128,7 +136,12 @@ impl Checkpoints {
     fn rename_last(&self) -> Result<(), StoreError> {
         let Ok(Some(newest)) = atomic::read_json::<Newest>(&self.newest_file()) else { return Ok(()) };
         let state = self.state_file(&newest);
-        if state.exists() { disk::rename(&state, &self.last()).map_err(StoreError::at(&state)) } else { Ok(()) }
+        if !state.exists() {
+            return Ok(());
+        }
+        remove_checksum(&self.last());
+        disk::rename(&state, &self.last()).map_err(StoreError::at(&state))?;
+        write_checksum(&self.last(), &newest.blake3)
     }
 
     /// The step of the newest state. Looks at its document only.
@@ -164,13 +177,13 @@ impl Checkpoints {
         let _ = fs::remove_file(self.newest_file());
         self.remove_states(|_| true);
         if !matches!(keep, Keep::Best | Keep::All) {
-            let _ = fs::remove_file(self.best());
+            remove_kept(&self.best());
         }
         if !matches!(keep, Keep::Last | Keep::All) {
-            let _ = fs::remove_file(self.last());
+            remove_kept(&self.last());
         }
         if !matches!(keep, Keep::Top(_)) {
-            let _ = fs::remove_file(self.weights());
+            remove_kept(&self.weights());
         }
         disk::remove_unfinished(&self.folder);
         // Fails if the folder holds a state or an unknown file; both must stay.
@@ -216,6 +229,46 @@ pub fn remove_state(path: &Path) {
     let _ = path.parent().map(fs::remove_dir);
 }
 
+/// Reads a kept file of weights or states.
+///
+/// # Errors
+/// If it cannot be read, or does not have the checksum that it was written with. A file without one was written by an earlier version,
+/// or its writer was killed: it is taken as it is.
+pub fn read_kept(path: &Path) -> Result<Vec<u8>, StoreError> {
+    let bytes = disk::read_state(path).map_err(StoreError::at(path))?;
+    let document = checksum_file(path);
+    let written = atomic::read_up_to(&document, CHECKSUM)?.unwrap_or_default();
+    let known = written.get(..64).and_then(|hash| std::str::from_utf8(hash).ok());
+    match known {
+        Some(hash) if hash != checksum(&bytes) => {
+            Err(StoreError::damaged(path, "does not have the checksum that it was written with; train the trial again"))
+        }
+        _ => Ok(bytes),
+    }
+}
+
+/// Largest size of a checksum's file: 64 digits and a name.
+const CHECKSUM: u64 = 1024;
+
+fn checksum_file(kept: &Path) -> PathBuf {
+    kept.with_added_extension("b3")
+}
+
+fn write_checksum(kept: &Path, checksum: &str) -> Result<(), StoreError> {
+    let name = kept.file_name().and_then(OsStr::to_str).unwrap_or_default();
+    atomic::write(&checksum_file(kept), format!("{checksum}  {name}\n").as_bytes())
+}
+
+/// Before a kept file is replaced or removed, so that a checksum never stands beside another content.
+fn remove_checksum(kept: &Path) {
+    let _ = fs::remove_file(checksum_file(kept));
+}
+
+fn remove_kept(kept: &Path) {
+    remove_checksum(kept);
+    let _ = fs::remove_file(kept);
+}
+
 fn checksum(bytes: &[u8]) -> String {
     blake3::hash(bytes).to_hex().to_string()
 }
@@ -224,8 +277,8 @@ fn checksum(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    const TEN: CurvePosition = CurvePosition { step: 10, evals: 3 };
-    const TWENTY: CurvePosition = CurvePosition { step: 20, evals: 5 };
+    const TEN: CurvePosition = CurvePosition { step: 10, evals: 3, diagnostics: 2 };
+    const TWENTY: CurvePosition = CurvePosition { step: 20, evals: 5, diagnostics: 4 };
 
     /// The file of this state once it is saved.
     fn place(checkpoints: &Checkpoints, position: &CurvePosition, state: &[u8]) -> PathBuf {
@@ -250,7 +303,7 @@ mod tests {
         assert_eq!(fs::read(checkpoints.best()).unwrap(), b"ten");
         let twenty = place(&checkpoints, &TWENTY, b"twenty");
         let name = twenty.file_name().unwrap().to_str().unwrap();
-        assert_eq!(names(&checkpoints), ["best.safetensors", "newest.json", name]);
+        assert_eq!(names(&checkpoints), ["best.safetensors", "best.safetensors.b3", "newest.json", name]);
         fs::write(&twenty, b"twent!").unwrap();
         assert_eq!(checkpoints.newest().unwrap(), None);
     }
@@ -284,9 +337,30 @@ mod tests {
             for _ in 0..2 {
                 checkpoints.prune(keep).unwrap();
                 assert!(checkpoints.is_pruned());
-                assert_eq!(names(&checkpoints), expected, "{keep:?}");
+                let both = expected.iter().flat_map(|name| [(*name).to_owned(), format!("{name}.b3")]);
+                assert_eq!(names(&checkpoints), both.collect::<Vec<_>>(), "{keep:?}");
             }
             assert_eq!(checkpoints.folder.exists(), !expected.is_empty());
         }
+    }
+
+    #[test]
+    fn kept_weights_with_another_content_are_damaged() {
+        let folder = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::new(folder.path().join("checkpoint"));
+        checkpoints.write_weights(b"first").unwrap();
+        checkpoints.write_weights(b"weights").unwrap();
+        let path = checkpoints.weights();
+        assert_eq!(read_kept(&path).unwrap(), b"weights");
+        fs::write(&path, b"weighty").unwrap();
+        assert!(matches!(read_kept(&path), Err(StoreError::Damaged { .. })));
+        // An earlier version wrote none.
+        fs::remove_file(checksum_file(&path)).unwrap();
+        assert_eq!(read_kept(&path).unwrap(), b"weighty");
+        checkpoints.save(&TEN, b"ten", true).unwrap();
+        assert_eq!(read_kept(&checkpoints.best()).unwrap(), b"ten");
+        checkpoints.prune(Keep::All).unwrap();
+        fs::write(checkpoints.last(), b"tem").unwrap();
+        assert!(read_kept(&checkpoints.last()).is_err());
     }
 }

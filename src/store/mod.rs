@@ -39,7 +39,7 @@ pub use atomic::{read as read_file, remove_file_if, write as write_file};
 pub use attempt::{Assignment, Heart, Requests, Start};
 pub use batch::{BatchEntry, ScriptEnd};
 pub use cache::Blobs;
-pub use checkpoint::{Checkpoints, CurvePosition, SavedState, link_or_copy, remove_state};
+pub use checkpoint::{Checkpoints, CurvePosition, SavedState, link_or_copy, read_kept, remove_state};
 pub use curve::{Curve, CurveFollower, CurveWriter, read as read_curve};
 #[cfg(test)]
 pub(crate) use disk::counted::reads;

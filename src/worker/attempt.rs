@@ -20,7 +20,7 @@ use crate::store::{
     exit, host, note_stop_signals, read_curve, read_state,
 };
 use crate::train::{self, Job, Sink, TrainError};
-use crate::trial::{EvalRow, MICRO_BATCH_TOKENS, MetricRow, Outcome, PrecisionName, printable};
+use crate::trial::{DiagnosticRow, EvalRow, MICRO_BATCH_TOKENS, MetricRow, Outcome, PrecisionName, printable};
 
 /// How long a worker waits until an earlier attempt releases the files of the trial.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -174,18 +174,18 @@ fn perform(
         };
         let trained = train(job, &mut sink);
         sink.wait_for_state()?;
-        Ok::<_, AttemptError>((trained, sink.take_stop_verdict()))
+        Ok::<_, AttemptError>((trained, sink.take_stop_verdict(), sink.rows()))
     };
-    let (mut trained, mut stopped) = train_from(saved.as_ref())?;
+    let (mut trained, mut stopped, mut written) = train_from(saved.as_ref())?;
     // A state that the trainer cannot read, for example of another version, counts as none.
     if matches!(trained, Err(TrainError::TrainingState(_))) {
-        (trained, stopped) = train_from(None)?;
+        (trained, stopped, written) = train_from(None)?;
     }
     let trained = trained.map_err(|error| AttemptError::of_training(error, assignment.device))?;
     if orders.is_fenced {
         attempt.check_newest()?;
     }
-    let mut outcome = complete(trained, &assignment.trial, attempt)?;
+    let mut outcome = complete(trained, &assignment.trial, attempt, written)?;
     outcome.verdicts.extend(smaller_micro_batches(&made_by, &assignment.trial));
     outcome.verdicts.extend(stopped);
     trial.publish(attempt, &outcome)?;
@@ -214,11 +214,15 @@ fn inject_faults(_: &Assignment) -> Result<(), AttemptError> {
 fn resumable(attempt: &AttemptDir) -> Result<Option<SavedState>, StoreError> {
     let trial = attempt.trial();
     let Some(saved) = trial.checkpoints().newest()? else { return Ok(None) };
-    let CurvePosition { step, evals } = saved.position;
+    let CurvePosition { step, evals, diagnostics } = saved.position;
     let metrics = read_curve::<MetricRow>(&trial.metrics())?.rows;
     let evaluated = read_curve::<EvalRow>(&trial.evals())?.rows.iter().filter(|row| row.step <= step).count();
+    let diagnosed =
+        read_curve::<DiagnosticRow>(&trial.diagnostics())?.rows.iter().filter(|row| row.step <= step).count();
     // Steps rise from row to row, so as many rows as steps means that no row is missing.
-    let is_complete = metrics.iter().filter(|row| row.step <= step).count() as u64 == step && evaluated as u64 >= evals;
+    let is_complete = metrics.iter().filter(|row| row.step <= step).count() as u64 == step
+        && evaluated as u64 >= evals
+        && diagnosed as u64 >= diagnostics;
     Ok(is_complete.then_some(saved))
 }
 

@@ -4,19 +4,33 @@ use crate::analysis::{Measured, verdicts};
 use crate::store::{AttemptDir, MadeBy, StoreError, TrialDir, read_curve};
 use crate::train;
 use crate::trial::{
-    BestScore, Cause, DiagnosticRow, EvalRow, MICRO_BATCH_TOKENS, MetricRow, Outcome, Status, Trial, Verdict,
+    BestScore, Cause, DiagnosticRow, EvalRow, MICRO_BATCH_TOKENS, MetricRow, Outcome, Trial, Verdict,
 };
+
+/// Rows that the attempt has put into the files of the curves, with those that it continued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct RowCounts {
+    pub metrics: u64,
+    pub evals: u64,
+    pub diagnostics: u64,
+}
 
 /// Adds what the trainer leaves to others.
 ///
 /// # Errors
 /// [`StoreError::Vanished`] if rows that were written are no longer in their files, because a user has deleted or cut them.
-pub(super) fn complete(mut outcome: Outcome, trial: &Trial, attempt: &AttemptDir) -> Result<Outcome, StoreError> {
+pub(super) fn complete(
+    mut outcome: Outcome,
+    trial: &Trial,
+    attempt: &AttemptDir,
+    written: RowCounts,
+) -> Result<Outcome, StoreError> {
     let folder = attempt.trial();
     let metrics = read_curve::<MetricRow>(&folder.metrics())?.rows;
     let evals = read_curve::<EvalRow>(&folder.evals())?.rows;
-    check_rows(&folder, &outcome, &metrics, &evals)?;
     let diagnostics = read_curve::<DiagnosticRow>(&folder.diagnostics())?.rows;
+    let read = [metrics.len(), evals.len(), diagnostics.len()].map(|rows| rows as u64);
+    check_rows(&folder, &outcome, read, written)?;
     let measured = Measured::of_trial(trial, (&metrics, &evals), &diagnostics, Some(&outcome));
     outcome.verdicts = verdicts(&measured, outcome.status);
     let best = outcome.best().and_then(|best| evals.iter().find(|row| row.step == best.step));
@@ -37,18 +51,17 @@ pub(super) fn complete(mut outcome: Outcome, trial: &Trial, attempt: &AttemptDir
     Ok(outcome)
 }
 
-fn check_rows(
-    folder: &TrialDir,
-    outcome: &Outcome,
-    metrics: &[MetricRow],
-    evals: &[EvalRow],
-) -> Result<(), StoreError> {
-    let vanished = |path| Err(StoreError::Vanished { path });
-    if metrics.len() as u64 != outcome.steps {
-        return vanished(folder.metrics());
+fn check_rows(folder: &TrialDir, outcome: &Outcome, read: [u64; 3], written: RowCounts) -> Result<(), StoreError> {
+    let [metrics, evals, diagnostics] = read;
+    let gone = [
+        (folder.metrics(), metrics != outcome.steps || metrics != written.metrics),
+        (folder.evals(), evals != written.evals),
+        (folder.diagnostics(), diagnostics != written.diagnostics),
+    ];
+    match gone.into_iter().find(|(_, is_gone)| *is_gone) {
+        Some((path, _)) => Err(StoreError::Vanished { path }),
+        None => Ok(()),
     }
-    let is_evaluated = evals.last().is_some_and(|row| row.step == outcome.steps);
-    if outcome.status == Status::Finished && !is_evaluated { vanished(folder.evals()) } else { Ok(()) }
 }
 
 /// The note on a trial that ran out of memory.

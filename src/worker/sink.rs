@@ -4,6 +4,7 @@ use std::io;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
+use super::outcome::RowCounts;
 use super::stop::Orders;
 use crate::analysis::rests;
 use crate::store::{Assignment, AttemptDir, Checkpoints, CurvePosition, CurveWriter, StoreError, read_curve};
@@ -85,6 +86,11 @@ impl<'a> TrialSink<'a> {
         self.plateau_rule.as_mut()?.verdict.take()
     }
 
+    /// Rows of the curves so far.
+    pub(super) fn rows(&self) -> RowCounts {
+        RowCounts { metrics: self.metrics.rows(), evals: self.evals.rows(), diagnostics: self.diagnostics.rows() }
+    }
+
     /// Waits until the newest state is on the disk.
     pub(super) fn wait_for_state(&mut self) -> Result<(), StoreError> {
         let Some(writing) = self.writing.take() else { return Ok(()) };
@@ -155,7 +161,7 @@ impl Sink for TrialSink<'_> {
     fn checkpoint(&mut self, step: u64, best: bool, state: Vec<u8>) -> io::Result<()> {
         self.wait_for_state().map_err(to_io)?;
         let best = best && matches!(self.keep, Keep::Best | Keep::All);
-        let position = CurvePosition { step, evals: self.evals.rows() };
+        let position = CurvePosition { step, evals: self.evals.rows(), diagnostics: self.diagnostics.rows() };
         let metrics = self.metrics.syncing().map_err(to_io)?;
         let evals = self.evals.syncing().map_err(to_io)?;
         let diagnostics = self.diagnostics.syncing().map_err(to_io)?;

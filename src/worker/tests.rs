@@ -13,8 +13,8 @@ use crate::event::{Failure, Slot};
 use crate::store::{Assignment, AttemptDir, Results, StoreError, TrialDir, exit, read_curve};
 use crate::train::{Job, Sink, TrainError};
 use crate::trial::{
-    BestScore, Cause, CheckpointEvery, DataConfig, Device, EvalRow, FractionOrSteps, Keep, Length, Metric, MetricRow,
-    ModelConfig, Outcome, Plateau, Scores, Status, Trial, TrialConfig, TrialId,
+    BestScore, Cause, CheckpointEvery, DataConfig, Device, DiagnosticRow, EvalRow, FractionOrSteps, Keep, Length,
+    Metric, MetricRow, ModelConfig, Outcome, Plateau, Scores, Status, Trial, TrialConfig, TrialId,
 };
 
 /// A trial of `steps` steps whose toy shows `behaviour`.
@@ -80,6 +80,7 @@ pub(crate) fn toy(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainErr
         sink.metric(&MetricRow { step, epoch, train_loss, lr: 3e-5, grad_norm: 1.0, tokens: 9, seconds })?;
         if step % 5 == 0 {
             sink.eval(&eval(step, carried))?;
+            sink.diagnostic(&diagnosed(step))?;
         }
         if step % every == 0 {
             sink.checkpoint(step, true, state(step, carried))?;
@@ -94,6 +95,18 @@ pub(crate) fn toy(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainErr
     let outcome = crate::state::tests::outcome(steps);
     let best = is_drawn.then(|| BestScore { metric: Metric::EvalLoss, step: steps, value: loss(carried) });
     Ok(Outcome { final_train_loss: Some(loss(carried)), best, seconds: f64::NAN, ..outcome })
+}
+
+fn diagnosed(step: u64) -> DiagnosticRow {
+    let norm = Some(1.0);
+    DiagnosticRow {
+        step,
+        first_grad_norm: norm,
+        last_grad_norm: norm,
+        update_ratio: None,
+        predicted: vec![1, 1],
+        surest_wrong: None,
+    }
 }
 
 fn misbehave(behaviour: &str, first: bool, sink: &dyn Sink) -> Result<(), TrainError> {
@@ -166,8 +179,8 @@ impl Bench {
         (super::attempt(attempt.path(), &AtomicBool::new(false), toy), attempt.failure())
     }
 
-    fn curves(&self) -> [String; 2] {
-        [self.dir.metrics(), self.dir.evals()].map(|path| fs::read_to_string(path).unwrap())
+    fn curves(&self) -> [String; 3] {
+        [self.dir.metrics(), self.dir.evals(), self.dir.diagnostics()].map(|path| fs::read_to_string(path).unwrap())
     }
 }
 
@@ -180,7 +193,7 @@ pub(crate) fn wait_for_rows(trial: &TrialDir, rows: usize) {
     }
 }
 
-fn undisturbed() -> [String; 2] {
+fn undisturbed() -> [String; 3] {
     let bench = Bench::new("fine");
     assert_eq!(bench.run(), (exit::PUBLISHED, None));
     bench.curves()
@@ -195,8 +208,8 @@ fn a_trial_leaves_the_documented_files() {
     assert!(!cfg!(target_os = "linux") || outcome.peak_memory.is_some());
     let record = bench.dir.record().unwrap().unwrap();
     assert_eq!((record.trial, record.made_by.parameters), (bench.trial.clone(), Some(17)));
-    let [metrics, evals] = bench.curves();
-    assert_eq!((metrics.lines().count(), evals.lines().count()), (21, 6));
+    let lines = bench.curves().map(|curve| curve.lines().count());
+    assert_eq!(lines, [21, 6, 5]);
 }
 
 #[test]
@@ -245,6 +258,7 @@ fn a_checkpoint_without_its_rows_is_not_used() {
     for damage in ["", "\n5,", "5,"] {
         hurt(damage, TrialDir::metrics);
         hurt(damage, TrialDir::evals);
+        hurt(damage, TrialDir::diagnostics);
     }
 }
 
@@ -336,6 +350,8 @@ fn a_trial_whose_files_vanish_is_not_finished() {
     };
     spoil(|trial| fs::remove_file(trial.metrics()).unwrap());
     spoil(|trial| fs::write(trial.evals(), "").unwrap());
+    spoil(|trial| fs::remove_file(trial.diagnostics()).unwrap());
+    spoil(|trial| fs::write(trial.diagnostics(), "").unwrap());
     // The attempt may write a file while its folder is being emptied.
     spoil(|trial| while fs::remove_dir_all(trial.path()).is_err() {});
 }
@@ -353,7 +369,7 @@ impl Sink for Halfway<'_> {
     fn eval(&mut self, row: &EvalRow) -> io::Result<()> {
         self.0.eval(row)
     }
-    fn diagnostic(&mut self, row: &crate::trial::DiagnosticRow) -> io::Result<()> {
+    fn diagnostic(&mut self, row: &DiagnosticRow) -> io::Result<()> {
         self.0.diagnostic(row)
     }
     fn checkpoint(&mut self, step: u64, best: bool, state: Vec<u8>) -> io::Result<()> {
