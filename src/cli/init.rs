@@ -90,6 +90,9 @@ fn look_at(arguments: &InitArguments) -> Result<FirstSweep, Failure> {
         other_columns = found.iter().map(|column| column.name.clone()).filter(|name| !roles.has(name)).collect();
         data.text = roles.text;
         data.label = roles.label;
+        if !given("data.task") && data.label.0.len() > 1 {
+            data.task = TaskName::MultiLabel;
+        }
         data.text_pair = roles.text_pair;
         if !given("data.task") && roles.is_number {
             data.task = TaskName::Regression;
@@ -146,7 +149,7 @@ fn bad_input(error: &TrainError) -> Failure {
 impl Roles {
     fn has(&self, column: &str) -> bool {
         let ColumnNames(text) = &self.text;
-        text.iter().chain([&self.label]).chain(&self.text_pair).chain(&self.choices).any(|name| name == column)
+        text.iter().chain(&self.label.0).chain(&self.text_pair).chain(&self.choices).any(|name| name == column)
     }
 }
 

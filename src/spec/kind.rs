@@ -256,9 +256,6 @@ impl Kind {
                 | Self::Columns,
                 _,
             ) => expected,
-            (_, Content::List(_)) if key == "data.label" => {
-                format!("{expected}. Write several labels of one text into one column, such as `a|b`")
-            }
             (_, Content::List(_)) => format!("{expected}; several values go into `grid: {{{key}: [...]}}`"),
             (Self::Choice(names), Content::Scalar { text, .. }) => {
                 suggestion(text, names.iter().copied()).unwrap_or(expected)
@@ -371,8 +368,8 @@ fn eval_table(node: &Node) -> Option<Value> {
     for (key, value) in node.map()? {
         let value = match key.text()? {
             "file" => files(value),
-            "text" => columns(value),
-            "label" | "text_pair" => name(value).map(Value::from),
+            "text" | "label" => columns(value),
+            "text_pair" => name(value).map(Value::from),
             "choices" => names_list(value),
             _ => None,
         };

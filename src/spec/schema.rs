@@ -257,7 +257,7 @@ impl Kind {
                 Self::Files.schema(),
                 {"type": "object", "required": ["file"], "additionalProperties": false, "properties": {
                     "file": Self::Files.schema(), "text": Self::Columns.schema(), "text_pair": name(),
-                    "choices": Self::Columns.schema(), "label": name(),
+                    "choices": Self::Columns.schema(), "label": Self::Columns.schema(),
                 }},
             ]}),
             Self::Named(variants) => any_of(named(variants)),

@@ -22,12 +22,6 @@ fn an_empty_file_is_the_default_trial() {
     }
 }
 
-#[test]
-fn a_list_of_label_columns_has_advice_of_its_own() {
-    let problems = parse("a.yaml", "a", "data: {label: [toxic, kind]}", &[]).unwrap_err().to_string();
-    assert!(problems.contains("Write several labels of one text into one column, such as `a|b`"), "{problems}");
-}
-
 /// The table, the types and the defaults agree: every key reads its own default back.
 #[test]
 fn every_key_reads_what_it_writes() {

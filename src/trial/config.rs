@@ -127,8 +127,8 @@ pub struct DataConfig {
     /// Columns of the choices of a question.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub choices: Vec<String>,
-    /// Column of the label.
-    pub label: String,
+    /// Column of the label; or a column for each label of [`TaskName::MultiLabel`], which holds 1 where the text has it.
+    pub label: ColumnNames,
     /// Tokens, `[CLS]` and `[SEP]` included.
     pub max_length: usize,
     /// What is kept of a text with more tokens.
@@ -227,7 +227,7 @@ pub struct EvalTable {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub choices: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub label: Option<String>,
+    pub label: Option<ColumnNames>,
 }
 
 impl EvalSource {
@@ -253,6 +253,12 @@ impl EvalSource {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "OneOrMany", into = "OneOrMany")]
 pub struct ColumnNames(pub Vec<String>);
+
+impl std::fmt::Display for ColumnNames {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0.join(", "))
+    }
+}
 
 impl From<&str> for ColumnNames {
     fn from(name: &str) -> Self {

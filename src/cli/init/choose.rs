@@ -16,12 +16,14 @@ pub(super) struct Roles {
     pub text_pair: Option<String>,
     /// The columns of the choices of a question; none if rows are no questions.
     pub choices: Vec<String>,
-    pub label: String,
+    /// The column of the label, or a column of 1 and 0 for each label.
+    pub label: ColumnNames,
     /// Whether the labels are numbers to predict.
     pub is_number: bool,
 }
 
-/// Words in the names of label columns, the most certain first.
+/// Words in the names of label columns, the most certain first. The first [`OF_ALL`] name a column of all labels, the others may
+/// name a label.
 const LABELS: [&str; 18] = [
     "label",
     "labels",
@@ -42,6 +44,10 @@ const LABELS: [&str; 18] = [
     "score",
     "y",
 ];
+/// How many of [`LABELS`] name a column of all labels.
+const OF_ALL: usize = 14;
+/// Columns of 1 and 0 that are taken for one label each. Two may be anything.
+const FLAGS: usize = 3;
 /// Words in the names of text columns, the most certain first.
 const TEXTS: [&str; 16] = [
     "text",
@@ -174,12 +180,16 @@ impl<'a> Looks<'a> {
 pub(super) fn choose(
     columns: &[Column],
     text: Option<ColumnNames>,
-    label: Option<String>,
+    label: Option<ColumnNames>,
     task: Option<TaskName>,
 ) -> Result<Roles, String> {
     let may_be_question = task.is_none_or(|task| task == TaskName::MultipleChoice);
-    let question = if may_be_question { question(columns, label.as_deref())? } else { None };
-    let (choices, label) = question.map_or_else(|| (Vec::new(), label), |(choices, label)| (choices, Some(label)));
+    let one = label.as_ref().and_then(|ColumnNames(names)| names.first());
+    let question = if may_be_question { question(columns, one.map(String::as_str))? } else { None };
+    let (choices, label) =
+        question.map_or_else(|| (Vec::new(), label), |(choices, label)| (choices, Some(label.as_str().into())));
+    let may_have_flags = choices.is_empty() && task.is_none_or(|task| task == TaskName::MultiLabel);
+    let label = label.or_else(|| may_have_flags.then(|| flags(columns))?);
     let others = columns.iter().filter(|column| !column.is_item && !choices.contains(&column.name));
     let looks: Vec<Looks<'_>> = others.map(Looks::of).collect();
     let is_given_text =
@@ -187,10 +197,12 @@ pub(super) fn choose(
     let label = match label {
         Some(label) => label,
         None => {
-            choose_label(looks.iter().filter(|column| !is_given_text(column.name))).ok_or_else(|| no_label(&looks))?
+            let found = choose_label(looks.iter().filter(|column| !is_given_text(column.name)));
+            found.ok_or_else(|| no_label(&looks))?.as_str().into()
         }
     };
-    let is_number = choices.is_empty() && looks.iter().any(|column| column.name == label && column.looks_like_number());
+    let is_label = |column: &Looks<'_>| label.0.iter().any(|name| name == column.name);
+    let is_number = choices.is_empty() && looks.iter().any(|column| is_label(column) && column.looks_like_number());
     if let Some(text) = text {
         return Ok(Roles { text, text_pair: None, choices, label, is_number });
     }
@@ -198,7 +210,7 @@ pub(super) fn choose(
     if let Some((first, second)) = pair(&looks, pairs) {
         return Ok(Roles { text: first.into(), text_pair: Some(second.to_owned()), choices, label, is_number });
     }
-    let texts = looks.iter().filter(|column| column.name != label && column.can_be_text());
+    let texts = looks.iter().filter(|column| !is_label(column) && column.can_be_text());
     let text = texts
         .max_by(|a, b| {
             let named = |column: &Looks<'_>| column.named(&TEXTS).map_or(usize::MAX, |place| place);
@@ -208,6 +220,18 @@ pub(super) fn choose(
             format!("no column looks like texts; the columns are {}. Name it: --set data.text=COLUMN", names(&looks))
         })?;
     Ok(Roles { text: text.name.into(), text_pair: None, choices, label, is_number })
+}
+
+/// Columns of 1 and 0 that are a label each: several, in a file without a column of all labels.
+fn flags(columns: &[Column]) -> Option<ColumnNames> {
+    let is_flag = |column: &&Column| {
+        let mut values = column.values.iter().map(|value| value.trim().to_lowercase());
+        !column.values.is_empty()
+            && values.all(|value| ["0", "1", "0.0", "1.0", "true", "false"].contains(&value.as_str()))
+    };
+    let found: Vec<String> = columns.iter().filter(is_flag).map(|column| column.name.clone()).collect();
+    let has_all = columns.iter().any(|column| Looks::of(column).named(&LABELS[..OF_ALL]).is_some());
+    (found.len() >= FLAGS && !has_all).then_some(ColumnNames(found))
 }
 
 /// The columns of the choices and that of the right one, if rows look like questions. The error says that labels count from 1.
@@ -365,7 +389,8 @@ mod tests {
     fn choices_have_numbers_or_letters_and_a_label_that_names_one() {
         let found = |names: [&str; 3], label: &str, values: &[&str]| {
             let columns = [texts("question"), texts(names[0]), texts(names[1]), texts(names[2]), column(label, values)];
-            choose(&columns, None, None, None).map(|roles| (roles.choices.join(" "), roles.text, roles.label))
+            choose(&columns, None, None, None)
+                .map(|roles| (roles.choices.join(" "), roles.text, roles.label.to_string()))
         };
         let right = |choices: &str, label: &str| Ok((choices.to_owned(), "question".into(), label.to_owned()));
         assert_eq!(
@@ -394,7 +419,22 @@ mod tests {
         let days = column("3", &["Mon Apr 06 22:19:45 PDT 2009"; 6]);
         let short = column("1", &["fine", "bad", "so so", "good", "no", "great"]);
         let roles = choose(&[days, short, scores], None, None, None).unwrap();
-        assert_eq!((roles.text, roles.label.as_str(), roles.is_number), ("1".into(), "2", true));
+        assert_eq!((roles.text, roles.label, roles.is_number), ("1".into(), "2".into(), true));
+    }
+
+    #[test]
+    fn several_columns_of_1_and_0_are_a_label_each() {
+        let rare = |name: &str| column(name, &["0", "0", "0", "0", "0", "0"]);
+        let found = |columns: &[Column]| choose(columns, None, None, None).unwrap().label.to_string();
+        assert_eq!(
+            found(&[ids(), texts("comment_text"), stars("toxic"), rare("threat"), stars("insult")]),
+            "toxic, threat, insult"
+        );
+        assert_eq!(
+            found(&[texts("text"), stars("label"), stars("has_link"), stars("is_reply"), stars("is_old")]),
+            "label"
+        );
+        assert_eq!(found(&[texts("text"), stars("spam"), stars("has_link")]), "spam", "two columns may be anything");
     }
 
     #[test]

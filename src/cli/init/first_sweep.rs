@@ -57,6 +57,7 @@ impl FirstSweep {
         let why = match self.data.task {
             TaskName::MultipleChoice => Some("the label is the number of the right choice, from 0, or its column"),
             TaskName::Regression => Some("the label is a number"),
+            TaskName::MultiLabel => Some("a text has any number of labels, also none"),
             _ => None,
         };
         if let Some(why) = why.filter(|_| !self.given.iter().any(|(key, _)| key == "data.task")) {
@@ -104,15 +105,16 @@ impl FirstSweep {
             add("header", "false".into(), "columns are numbers from 1".into());
         }
         if self.has_columns {
-            let ColumnNames(names) = text;
             let others: Vec<String> = self.other_columns.iter().take(8).map(|name| comment(name)).collect();
             let others =
                 if others.is_empty() { String::new() } else { format!("other columns: {}", others.join(", ")) };
             let list = |names: &[String]| {
                 format!("[{}]", names.iter().map(|name| scalar(name)).collect::<Vec<_>>().join(", "))
             };
-            let value = if let [only] = names.as_slice() { scalar(only) } else { list(names) };
-            add("text", value, others);
+            let one_or_list = |ColumnNames(names): &ColumnNames| {
+                if let [only] = names.as_slice() { scalar(only) } else { list(names) }
+            };
+            add("text", one_or_list(text), others);
             if let Some(pair) = text_pair {
                 let why = if choices.is_empty() { "the second text of a pair" } else { "the start of each choice" };
                 add("text_pair", scalar(pair), why.into());
@@ -124,9 +126,10 @@ impl FirstSweep {
             let why = match task {
                 TaskName::MultipleChoice => format!("{count} choices"),
                 TaskName::Regression => String::new(),
+                TaskName::MultiLabel => format!("{count} labels"),
                 _ => format!("{count} classes"),
             };
-            add("label", scalar(label), why);
+            add("label", one_or_list(label), why);
         }
         match eval {
             EvalSource::Fraction(fraction) => {
@@ -307,7 +310,7 @@ mod tests {
         seeds: [1, 2]               # each configuration twice: what the seed does is not what the learning rate does
         ");
         let data = data(&sweep());
-        assert_eq!((data.train.as_str(), data.label.as_str(), data.max_length), ("reviews.csv", "stars", 64));
+        assert_eq!((data.train.as_str(), data.label.clone(), data.max_length), ("reviews.csv", "stars".into(), 64));
     }
 
     #[test]
@@ -357,7 +360,7 @@ mod tests {
         for name in names {
             let mut sweep = sweep();
             sweep.data.text = ColumnNames(vec![name.to_owned(), "other".to_owned()]);
-            sweep.data.label = name.to_owned();
+            sweep.data.label = name.into();
             sweep.data.text_pair = Some(name.to_owned());
             sweep.other_columns = vec!["two\nlines".to_owned()];
             let read = data(&sweep);

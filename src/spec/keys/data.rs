@@ -99,10 +99,11 @@ pub(super) static KEYS: &[Key] = &[
     },
     Key {
         path: "data.label",
-        kind: COLUMN,
+        kind: Kind::Columns,
         put: |c, v| put(&mut c.data.label, v),
         doc: Doc {
-            about: "The column with the class, the number, the labels, the tags or the right choice, as `data.task` says.",
+            about: "The column with the class, the number, the labels, the tags or the right choice, as `data.task` says. For \
+                    `task: multi_label` also a list: a column for each label, which holds 1 where the text has the label, else 0.",
             unit: "",
             example: "stars",
         },

@@ -21,7 +21,8 @@ pub(super) struct Columns<'a> {
     /// The columns of the text, of the label, of the second text and of the choices, each with its key in the sweep file.
     wanted: Vec<(&'static str, &'a str)>,
     texts: usize,
-    has_label: bool,
+    /// Columns of labels. If there are several, each is a label that the row has or has not.
+    labels: usize,
     /// Whether a row may have no label. Its label is then empty.
     label_is_optional: bool,
     /// Whether a label may be a list of names. They are joined with [`LABEL_SEPARATOR`].
@@ -39,14 +40,14 @@ pub(super) struct Columns<'a> {
 
 impl<'a> Columns<'a> {
     /// `longest`: characters of a text that are kept. Without a `label` all labels are empty.
-    pub fn new(text: &'a [String], pair: Option<&'a str>, label: Option<&'a str>, longest: usize) -> Self {
+    pub fn new(text: &'a [String], pair: Option<&'a str>, label: &'a [String], longest: usize) -> Self {
         let texts = text.iter().map(|name| ("data.text", name.as_str()));
-        let label_column = label.map(|name| ("data.label", name));
-        let wanted = texts.chain(label_column).chain(pair.map(|name| ("data.text_pair", name))).collect();
+        let labels = label.iter().map(|name| ("data.label", name.as_str()));
+        let wanted = texts.chain(labels).chain(pair.map(|name| ("data.text_pair", name))).collect();
         Self {
             wanted,
             texts: text.len(),
-            has_label: label.is_some(),
+            labels: label.len(),
             label_is_optional: false,
             label_is_list: false,
             has_pair: pair.is_some(),
@@ -73,9 +74,15 @@ impl<'a> Columns<'a> {
     }
 
     /// Those of a task.
-    pub fn of_task(task: TaskName, text: &'a [String], pair: Option<&'a str>, label: &'a str, longest: usize) -> Self {
+    pub fn of_task(
+        task: TaskName,
+        text: &'a [String],
+        pair: Option<&'a str>,
+        label: &'a [String],
+        longest: usize,
+    ) -> Self {
         let is_list = task == TaskName::MultiLabel;
-        let label = (task != TaskName::MaskedLm).then_some(label);
+        let label = if task == TaskName::MaskedLm { &[] } else { label };
         let columns = Self::new(text, pair, label, longest);
         let columns = Self { label_is_optional: is_list, label_is_list: is_list, task: Some(task), ..columns };
         columns.with_words(task == TaskName::Tokens)
@@ -94,7 +101,7 @@ impl<'a> Columns<'a> {
 
     /// Whether every row must have a label.
     pub fn needs_label(&self) -> bool {
-        self.has_label && !self.label_is_optional
+        self.labels > 0 && !self.label_is_optional
     }
 
     /// Whether texts are words with a tag each.
@@ -104,7 +111,7 @@ impl<'a> Columns<'a> {
 
     /// What joins the values of a list in the column with this index of [`Columns::wanted`]. None: a list is an error.
     pub fn separator(&self, index: usize) -> Option<&'static str> {
-        let is_labels = self.label_is_list && self.has_label && index == self.texts;
+        let is_labels = self.label_is_list && self.labels == 1 && index == self.texts;
         is_labels.then_some(LABEL_SEPARATOR).or(self.are_words.then_some(WORD_SEPARATOR))
     }
 
@@ -123,14 +130,14 @@ impl<'a> Columns<'a> {
         &self.wanted
     }
 
-    /// The name of the label column.
+    /// The name of the label column, the first of several.
     pub fn label(&self) -> Option<&'a str> {
-        self.has_label.then(|| self.wanted[self.texts].1)
+        (self.labels > 0).then(|| self.wanted[self.texts].1)
     }
 
-    /// Whether the column with this index in [`Columns::wanted`] is that of the labels.
+    /// Whether the column with this index in [`Columns::wanted`] is one of labels.
     pub fn is_label(&self, index: usize) -> bool {
-        self.has_label && index == self.texts
+        (self.texts..self.texts + self.labels).contains(&index)
     }
 
     /// Whether all columns are numbers from 1.
@@ -159,6 +166,7 @@ impl<'a> Columns<'a> {
             text.push_str(&get(index)?);
         }
         let label = match self.label() {
+            Some(_) if self.labels > 1 => self.labels_that_are_set(line, &mut get)?,
             Some(column) => {
                 let label = get(self.texts).and_then(|label| match missing_label(column, label.trim()) {
                     Some(reason) => Err(BadRow::new(line, reason)),
@@ -177,7 +185,7 @@ impl<'a> Columns<'a> {
             return Err(BadRow::new(line, reason));
         }
         let shorten = |text| shorten(text, self.longest, self.truncate);
-        let place_of_pair = self.texts + usize::from(self.has_label);
+        let place_of_pair = self.texts + self.labels;
         let pair = if self.has_pair { Some(shorten(get(place_of_pair)?)) } else { None };
         let first_choice = place_of_pair + usize::from(self.has_pair);
         let choice = |(place, column): (usize, &str)| match get(place)? {
@@ -189,6 +197,28 @@ impl<'a> Columns<'a> {
         let columns = self.wanted.iter().enumerate().skip(first_choice).map(|(place, (_, column))| (place, *column));
         let choices = columns.map(choice).collect::<Result<_, _>>()?;
         Ok(Row { file: 0, line, text: shorten(text), pair, choices, label })
+    }
+
+    /// The names of the label columns that hold a 1.
+    fn labels_that_are_set(
+        &self,
+        line: u64,
+        get: &mut impl FnMut(usize) -> Result<String, BadRow>,
+    ) -> Result<String, BadRow> {
+        let mut set = Vec::new();
+        for (index, (_, column)) in self.wanted.iter().enumerate().skip(self.texts).take(self.labels) {
+            let cell = get(index)?;
+            match cell.trim().to_lowercase().as_str() {
+                "1" | "1.0" | "true" | "yes" => set.push(*column),
+                "0" | "0.0" | "false" | "no" | "" => {}
+                _ => {
+                    let value = cell.trim().to_owned();
+                    let reason = format!("the column `{column}` of a label holds `{value}`, which is neither 1 nor 0");
+                    return Err(BadRow { line, reason, value });
+                }
+            }
+        }
+        Ok(set.join(LABEL_SEPARATOR))
     }
 
     /// A label as the task writes it. A label that is wrong by itself makes the row bad; where labels are optional, it

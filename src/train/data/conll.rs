@@ -84,7 +84,7 @@ mod tests {
 
     fn read(names: (&str, &str), text: &str) -> Result<ParsedFile, TrainError> {
         let word = [names.0.to_owned()];
-        parse("FILE", text, &Columns::of_task(TaskName::Tokens, &word, None, names.1, 100))
+        parse("FILE", text, &Columns::of_task(TaskName::Tokens, &word, None, &[names.1.to_owned()], 100))
     }
 
     #[test]

@@ -62,8 +62,8 @@ mod tests {
 
     #[test]
     fn labels_stand_before_or_after_the_text() {
-        let text = ["text".to_owned()];
-        let of = |task, line| split(line, &Columns::of_task(task, &text, None, "label", 9));
+        let [text, label] = ["text", "label"].map(|name| [name.to_owned()]);
+        let of = |task, line| split(line, &Columns::of_task(task, &text, None, &label, 9));
         let one = |line| of(TaskName::Classification, line);
         assert_eq!(one("__label__pos a good day"), Ok(("pos".into(), "a good day")));
         assert_eq!(one("a good day __label__pos"), Ok(("pos".into(), "a good day")));

@@ -51,7 +51,7 @@ pub fn columns(source: &str, config: &DataConfig) -> Result<SourceColumns, Train
     let config = DataConfig { bad_rows: BadRows::Skip, header, ..config.clone() };
     let (mut columns, mut first_error) = (Vec::new(), None);
     for name in names {
-        let wanted = Columns::new(std::slice::from_ref(&name), None, None, longest(&config));
+        let wanted = Columns::new(std::slice::from_ref(&name), None, &[], longest(&config));
         match Table::read(source, SplitName::Train, &config, &wanted) {
             Ok(table) => columns.push(Column { name, values: texts(table), is_item: false }),
             // A list or an object in every row is neither a text nor a label.
@@ -73,7 +73,7 @@ fn items(source: &str, config: &DataConfig, column: &str) -> Vec<Column> {
     const MOST: usize = 20;
     let item = |place: usize| {
         let name = format!("{column}.{place}");
-        let wanted = Columns::new(std::slice::from_ref(&name), None, None, longest(config));
+        let wanted = Columns::new(std::slice::from_ref(&name), None, &[], longest(config));
         let values = Table::read(source, SplitName::Train, config, &wanted).map(texts).ok()?;
         Some(Column { name, values, is_item: true })
     };

@@ -110,7 +110,7 @@ pub fn data_facts(config: &DataConfig, model: &str, cache: &dyn Cache) -> Result
         skipped_rows: loaded.skipped_rows,
         max_length: if config.windows.is_some() { usize::MAX } else { max_length },
         has_windows: config.windows.is_some(),
-        label_column: config.label.clone(),
+        label_column: config.label.to_string(),
         task: config.task,
     };
     let report = report(dataset, &input);
@@ -385,14 +385,14 @@ struct ColumnsOf<'a> {
     text: &'a [String],
     text_pair: Option<&'a str>,
     choices: &'a [String],
-    label: &'a str,
+    label: &'a [String],
 }
 
 impl<'a> ColumnsOf<'a> {
     /// Those of the training file.
     fn train(config: &'a DataConfig) -> Self {
         let DataConfig { text, text_pair, choices, label, .. } = config;
-        Self { text: &text.0, text_pair: text_pair.as_deref(), choices, label }
+        Self { text: &text.0, text_pair: text_pair.as_deref(), choices, label: &label.0 }
     }
 
     /// Those of an evaluation or test file; None for a fraction.
@@ -405,7 +405,7 @@ impl<'a> ColumnsOf<'a> {
                 text: text.as_ref().map_or(train.text, |names| &names.0),
                 text_pair: text_pair.as_deref().or(train.text_pair),
                 choices: choices.as_deref().unwrap_or(train.choices),
-                label: label.as_deref().unwrap_or(train.label),
+                label: label.as_ref().map_or(train.label, |names| &names.0),
             }),
         }
     }
@@ -415,6 +415,22 @@ impl<'a> ColumnsOf<'a> {
         Columns::of_task(config.task, self.text, self.text_pair, self.label, longest(config))
             .with_truncation(config.truncate)
             .with_choices(self.choices)
+    }
+
+    /// Why several columns cannot be those of labels.
+    fn label_fault(self, config: &DataConfig) -> Option<String> {
+        if self.label.len() < 2 {
+            return None;
+        }
+        if config.task != TaskName::MultiLabel {
+            return Some("several columns of labels belong to `task: multi_label`; other tasks have one".to_owned());
+        }
+        let twice = (1..self.label.len()).find(|&place| self.label[..place].contains(&self.label[place]));
+        if let Some(name) = twice.map(|place| &self.label[place]) {
+            return Some(format!("the column `{name}` stands twice among the labels; name each once"));
+        }
+        let name = self.label.iter().find(|name| name.contains('|'))?;
+        Some(format!("the column `{name}` cannot be a label, because `|` stands between labels; rename the column"))
     }
 
     /// Why the columns of the choices cannot be those of a question.
@@ -438,7 +454,8 @@ impl<'a> ColumnsOf<'a> {
             return Some(format!("the column `{name}` stands twice among the choices; name each once"));
         }
         let texts = self.text.iter().map(|name| (name.as_str(), "text"));
-        let mut others = texts.chain([(self.label, "label")]).chain(self.text_pair.map(|name| (name, "text_pair")));
+        let labels = self.label.iter().map(|name| (name.as_str(), "label"));
+        let mut others = texts.chain(labels).chain(self.text_pair.map(|name| (name, "text_pair")));
         let both = others.find(|(name, _)| choices.iter().any(|choice| choice == name));
         if let Some((name, role)) = both {
             return Some(format!("the column `{name}` is a choice and data.{role}; leave it out of the choices"));
@@ -476,7 +493,9 @@ impl Tables {
         });
         let all = std::iter::once(("data.choices", ColumnsOf::train(config))).chain(own);
         let faults = all.filter_map(|(key, columns)| Some(KeyFault { key, message: columns.choice_fault(config)? }));
-        let faults: Vec<KeyFault> = faults.collect();
+        let mut faults: Vec<KeyFault> = faults.collect();
+        let label = ColumnsOf::train(config).label_fault(config);
+        faults.extend(label.map(|message| KeyFault { key: "data.label", message }));
         if !faults.is_empty() {
             return Err(TrainError::Keys(faults));
         }

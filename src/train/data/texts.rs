@@ -12,7 +12,7 @@ use super::rows::Row;
 use super::settings::FileSettings;
 use super::split_name::SplitName;
 use crate::train::TrainError;
-use crate::trial::{DataConfig, TaskName};
+use crate::trial::{ColumnNames, DataConfig, TaskName};
 
 /// The texts of a file, with the labels that it has.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,10 +36,10 @@ pub fn labelled_texts(
     labels_are_optional: bool,
 ) -> Result<LabelledTexts, TrainError> {
     let (pair, longest) = (config.text_pair.as_deref(), longest(config));
-    let read = |label: Option<&String>| {
+    let read = |label: Option<&ColumnNames>| {
         let columns = match label {
-            Some(label) => Columns::of_task(config.task, &config.text.0, pair, label, longest),
-            None => Columns::new(&config.text.0, pair, None, longest).with_words(config.task == TaskName::Tokens),
+            Some(label) => Columns::of_task(config.task, &config.text.0, pair, &label.0, longest),
+            None => Columns::new(&config.text.0, pair, &[], longest).with_words(config.task == TaskName::Tokens),
         };
         let columns = columns.with_truncation(config.truncate).with_choices(&config.choices).with_optional_label();
         Table::read(source, SplitName::Eval, config, &columns)

@@ -1,7 +1,8 @@
 //! Rows, their labels and columns.
 
 use super::*;
-use crate::trial::{BadRows, ColumnNames, EvalSource, EvalTable};
+use crate::train::tasks::Target;
+use crate::trial::{BadRows, ColumnNames, EvalSource, EvalTable, TaskName};
 
 #[test]
 fn bad_rows_are_reported_together_or_skipped() {
@@ -52,6 +53,40 @@ fn text_may_be_several_columns_and_whole_floats_are_integers() {
         loaded("a.csv", versions, joined).unwrap(),
         ["0.0 bad day", "0.0 so sad", "1.5 good day", "1.5 so glad"]
     );
+}
+
+#[test]
+fn a_label_may_have_a_column_of_its_own() {
+    let content = "text,toxic,kind\ngood day,0,1\nbad day,1,0\nso glad,0,1.0\nso so,0,\nso sad,True,1\n";
+    let labels = |names: [&'static str; 2]| {
+        move |config: &mut DataConfig| {
+            config.task = TaskName::MultiLabel;
+            config.label = ColumnNames(names.map(str::to_owned).to_vec());
+        }
+    };
+    let dataset = |content: &str| {
+        let file = file("a.csv", content);
+        let mut config = config(&file.path);
+        labels(["toxic", "kind"])(&mut config);
+        load(&config, MODEL, &MemoryCache::default()).map(|dataset| (file, dataset))
+    };
+    let (_file, read) = dataset(content).unwrap();
+    assert_eq!(read.labels, ["kind", "toxic"]);
+    let found = |text: &str| {
+        let examples = [&read.train, &read.eval].into_iter().flat_map(|split| &split.examples);
+        examples.filter(|example| example.text == text).map(|example| example.target.clone()).next().unwrap()
+    };
+    assert_eq!(found("so sad"), Target::Labels(vec![0, 1]));
+    assert_eq!((found("good day"), found("so so")), (Target::Labels(vec![0]), Target::Labels(vec![])));
+    let message = |content: &str, names| loaded("a.csv", content, labels(names)).unwrap_err();
+    assert_eq!(
+        message(&content.replace("so glad,0", "so glad,maybe"), ["toxic", "kind"]),
+        "FILE:4: the column `toxic` of a label holds `maybe`, which is neither 1 nor 0; `data.bad_rows: skip` leaves such rows out"
+    );
+    assert!(message(content, ["toxic", "toxic"]).contains("the column `toxic` stands twice among the labels"));
+    assert!(message(content, ["toxic", "mean"]).contains("no column `mean` (data.label)"));
+    let one_task = loaded("a.csv", content, |config| config.label = ColumnNames(vec!["toxic".into(), "kind".into()]));
+    assert!(one_task.unwrap_err().contains("belong to `task: multi_label`"));
 }
 
 #[test]
