@@ -3,9 +3,7 @@
 use crate::analysis::{Measured, verdicts};
 use crate::store::{AttemptDir, MadeBy, StoreError, TrialDir, read_curve};
 use crate::train;
-use crate::trial::{
-    BestScore, Cause, DiagnosticRow, EvalRow, MICRO_BATCH_TOKENS, MetricRow, Outcome, Trial, Verdict,
-};
+use crate::trial::{BestScore, Cause, DiagnosticRow, EvalRow, MICRO_BATCH_TOKENS, MetricRow, Outcome, Trial, Verdict};
 
 /// Rows that the attempt has put into the files of the curves, with those that it continued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
