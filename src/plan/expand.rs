@@ -424,7 +424,9 @@ impl<'s> Expansion<'s> {
             return Err(self.spec.problems(problems));
         }
         let mut warnings = self.spec.warnings();
-        for (entry, _) in self.spec.exclude.iter().zip(&self.matched).filter(|(_, matched)| !**matched) {
+        // Of what a search may draw, few configurations are known yet.
+        let unmatched = self.spec.exclude.iter().zip(&self.matched).filter(|(_, matched)| !**matched);
+        for (entry, _) in unmatched.filter(|_| self.spec.search.is_none()) {
             warnings.push(self.spec.warning(&Problem::new(entry.place, "this entry of `exclude` matches no trial")));
         }
         match self.dropped {

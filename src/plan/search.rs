@@ -529,7 +529,8 @@ impl<'s> SearchPlan<'s> {
     fn needs_results(&self) -> bool {
         let config = &self.search.config;
         let depends = self.next_by() == DrawnBy::Tpe || config.patience.is_some() || config.until.is_some();
-        depends && self.lag().ended_before(self.configurations.len() as u64) > 0
+        let (lag, number) = (self.lag(), self.configurations.len() as u64);
+        depends && (lag.shows_rung(0, number, 0) || lag.shows_end(0, number))
     }
 
     fn is_within_budget(&self) -> bool {

@@ -129,6 +129,19 @@ fn results_lead_the_search() {
 }
 
 #[test]
+fn configurations_that_see_rungs_wait_for_them() {
+    let drawn = |text: &str| {
+        let spec = spec(text);
+        SearchPlan::new(&spec, &facts(&spec), &[], []).unwrap().suggestions().len()
+    };
+    let asha = format!("{SWEEP}eval_every: 10\nstop: {{asha: {{min_steps: 20, eta: 2}}}}\n");
+    // The first five by Sobol see nothing, the sixth sees the first rung of those three before it.
+    assert_eq!((drawn(SWEEP), drawn(&asha)), (5, 5));
+    let random = asha.replace("startup: 5", "sampler: random");
+    assert_eq!(drawn(&random), 20, "random draws see nothing");
+}
+
+#[test]
 fn a_search_ends_early_for_a_reason() {
     let with = |keys: &str| alone(&SWEEP.replace("ahead: 3", keys).replace("trials: 20", "trials: 90"));
     let (ids, why) = with("ahead: 1, until: 4.0");
