@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::disk::STATE;
+use super::paths::{FOLDERS_ABOVE_TRIAL, check_within};
 use super::{StoreError, atomic, disk};
 use crate::trial::Keep;
 
@@ -71,10 +72,9 @@ impl Checkpoints {
         self.folder.join("weights.safetensors")
     }
 
-    /// Fails if the folder or the one of the trial is a symbolic link or no folder.
+    /// Fails if the folder or one above it within the sweep is a symbolic link or no folder.
     fn check(&self) -> Result<(), StoreError> {
-        let trial = self.folder.parent().unwrap_or(&self.folder);
-        [trial, &self.folder].iter().try_for_each(|folder| disk::check_folder(folder).map_err(StoreError::at(folder)))
+        check_within(&self.folder, FOLDERS_ABOVE_TRIAL + 1)
     }
 
     /// Replaces the weights of the best evaluation.

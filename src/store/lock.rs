@@ -16,6 +16,7 @@ use std::{io, process, thread};
 
 use serde::{Deserialize, Serialize};
 
+use super::paths::{FOLDERS_ABOVE_TRIAL, WRITER_LOCK, check_within};
 use super::{RunDir, StoreError, TrialDir, atomic, disk};
 
 /// A process that holds a folder.
@@ -99,7 +100,9 @@ impl Lock {
     /// [`StoreError::Locked`] if another process took it.
     pub fn beat(&mut self) -> Result<(), StoreError> {
         let folder = self.path.parent().unwrap_or(&self.path);
-        disk::check_folder(folder).map_err(StoreError::at(folder))?;
+        // The lock of a trial lies below `trials`, that of a sweep in its folder.
+        let above = if self.path.ends_with(WRITER_LOCK) { FOLDERS_ABOVE_TRIAL } else { 0 };
+        check_within(folder, above)?;
         if !self.owns_folder() {
             return Err(StoreError::Vanished { path: folder.to_owned() });
         }

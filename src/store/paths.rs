@@ -5,6 +5,11 @@ use std::path::{Path, PathBuf};
 use super::{Blobs, Checkpoints, StoreError, disk};
 use crate::trial::TrialId;
 
+/// The folders of a trial lie so deep in that of their sweep: `trials/<id>`.
+pub(super) const FOLDERS_ABOVE_TRIAL: usize = 2;
+/// The file that the worker of a trial locks.
+pub(super) const WRITER_LOCK: &str = ".writer";
+
 /// The folder of all sweeps: `results`, or the folder given by `--results`.
 #[derive(Debug, Clone)]
 pub struct Results {
@@ -205,6 +210,14 @@ impl RunDir {
     }
 }
 
+/// Fails if `folder`, or one of as many folders `above` it, is a symbolic link or no folder. A link in place of a folder above leads
+/// elsewhere, too.
+pub(super) fn check_within(folder: &Path, above: usize) -> Result<(), StoreError> {
+    let folders: Vec<&Path> =
+        folder.ancestors().take(above + 1).filter(|folder| !folder.as_os_str().is_empty()).collect();
+    folders.into_iter().rev().try_for_each(|folder| disk::check_folder(folder).map_err(StoreError::at(folder)))
+}
+
 fn check_all(folders: &[&Path]) -> Result<(), StoreError> {
     folders.iter().try_for_each(|folder| disk::check_folder(folder).map_err(StoreError::at(folder)))
 }
@@ -262,9 +275,10 @@ impl TrialDir {
         Checkpoints::new(self.root.join("checkpoint"))
     }
 
-    /// Fails if a folder of the trial is a symbolic link or no folder.
+    /// Fails if a folder of the trial, or one above it within the sweep, is a symbolic link or no folder.
     pub fn check_folders(&self) -> Result<(), StoreError> {
-        check_all(&[&self.root, &self.attempts(), &self.root.join("checkpoint")])
+        check_within(&self.root, FOLDERS_ABOVE_TRIAL)?;
+        check_all(&[&self.attempts(), &self.root.join("checkpoint")])
     }
 
     pub(super) fn attempts(&self) -> PathBuf {
@@ -272,7 +286,7 @@ impl TrialDir {
     }
 
     pub(super) fn writer_lock(&self) -> PathBuf {
-        self.root.join(".writer")
+        self.root.join(WRITER_LOCK)
     }
 
     #[must_use]
@@ -315,10 +329,8 @@ impl AttemptDir {
 
     /// Fails if the folder of the attempt or one above it within the sweep is a symbolic link or no folder.
     pub(super) fn check_folders(&self) -> Result<(), StoreError> {
-        let trial = self.trial();
-        let trials = trial.root.parent().unwrap_or(&trial.root);
-        check_all(&[trials, &self.root])?;
-        trial.check_folders()
+        self.trial().check_folders()?;
+        check_all(&[&self.root])
     }
 
     pub(super) fn assignment_file(&self) -> PathBuf {

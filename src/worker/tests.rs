@@ -356,6 +356,42 @@ fn a_trial_whose_files_vanish_is_not_finished() {
     spoil(|trial| while fs::remove_dir_all(trial.path()).is_err() {});
 }
 
+/// A link in place of a folder above the trial leads to the files of somebody else.
+#[test]
+#[cfg(target_os = "linux")]
+fn nothing_is_written_through_a_folder_that_became_a_link() {
+    for levels in [1, 2] {
+        let bench = Bench { keep: Keep::WINNER, ..Bench::new("fine") };
+        let attempt = bench.claim();
+        let folder = bench.dir.path().ancestors().nth(levels).unwrap();
+        let link = folder.with_file_name("link");
+        let elsewhere = folder.with_file_name("elsewhere");
+        let swap = || {
+            let within = elsewhere.join(bench.dir.path().strip_prefix(folder).unwrap());
+            fs::create_dir_all(within.join("checkpoint")).unwrap();
+            for name in ["outcome.json", "best_evaluation.json", ".writer", "checkpoint/weights.safetensors"] {
+                fs::write(within.join(name), "precious").unwrap();
+            }
+            std::os::unix::fs::symlink(&elsewhere, &link).unwrap();
+            // At once, because a worker may write at any moment.
+            let exchange = rustix::fs::RenameFlags::EXCHANGE;
+            rustix::fs::renameat_with(rustix::fs::CWD, &link, rustix::fs::CWD, folder, exchange).unwrap();
+        };
+        let swapped = |job: Job<'_>, sink: &mut dyn Sink| {
+            let ended = toy(job, &mut Halfway(sink, &swap));
+            let _ = sink.weights(b"weights");
+            ended
+        };
+        assert_ne!(super::attempt(attempt.path(), &AtomicBool::new(false), swapped), exit::PUBLISHED);
+        let within = elsewhere.join(bench.dir.path().strip_prefix(folder).unwrap());
+        for name in ["outcome.json", "best_evaluation.json", ".writer", "checkpoint/weights.safetensors"] {
+            assert_eq!(fs::read_to_string(within.join(name)).unwrap(), "precious", "{name}");
+        }
+        let count = |folder: &Path| fs::read_dir(folder).unwrap().count();
+        assert_eq!((count(&within), count(&within.join("checkpoint"))), (4, 1), "nothing was added");
+    }
+}
+
 /// Runs a function at step 10.
 struct Halfway<'a>(&'a mut dyn Sink, &'a dyn Fn());
 

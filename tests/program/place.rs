@@ -136,7 +136,10 @@ impl Place {
         for (id, folder) in self.trials() {
             for entry in fs::read_dir(folder.join("checkpoint")).into_iter().flatten().flatten() {
                 let name = entry.file_name().into_string().unwrap();
-                kept.push((id.clone(), name, fs::read(entry.path()).unwrap()));
+                // A checksum stands beside each.
+                if !name.ends_with(".b3") {
+                    kept.push((id.clone(), name, fs::read(entry.path()).unwrap()));
+                }
             }
         }
         kept
