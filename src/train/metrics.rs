@@ -1,7 +1,6 @@
 //! Classification metrics, as pure functions of logits and labels. They equal those of scikit-learn 1.5 to 1e-9.
 //!
-//! A metric that is undefined is None, never 0: the recall of a class without examples, the MCC or the AUROC if there is
-//! only one class. Sums run in the order of examples, so equal inputs give equal bits.
+//! A metric that is undefined is None, never 0: the recall of a class without examples, or the AUROC if there is only one class. Sums run in the order of examples, so equal inputs give equal bits.
 
 use crate::trial::{CalibrationBin, ClassScores};
 
@@ -212,8 +211,8 @@ pub fn weighted_f1(scores: &ClassScores) -> Option<f64> {
     (all > 0.0).then(|| weighted.sum::<f64>() / all)
 }
 
-/// Matthews correlation coefficient for any number of classes (Gorodkin 2004, as `matthews_corrcoef`). None if all labels or
-/// all predictions are of one class.
+/// Matthews correlation coefficient for any number of classes (Gorodkin 2004, as `matthews_corrcoef`): 0 if all labels or all
+/// predictions are of one class. None without examples.
 #[must_use]
 pub fn matthews_correlation(confusion: &[Vec<u32>]) -> Option<f64> {
     let truth: Vec<f64> = confusion.iter().map(|row| row.iter().copied().map(f64::from).sum()).collect();
@@ -224,7 +223,8 @@ pub fn matthews_correlation(confusion: &[Vec<u32>]) -> Option<f64> {
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
     let (of_predicted, of_truth) = (all * all - dot(&predicted, &predicted), all * all - dot(&truth, &truth));
     let spread = (of_predicted * of_truth).sqrt();
-    (spread > 0.0).then(|| (right * all - dot(&truth, &predicted)) / spread)
+    let value = if spread > 0.0 { (right * all - dot(&truth, &predicted)) / spread } else { 0.0 };
+    (all > 0.0).then_some(value)
 }
 
 /// Expected calibration error: the mean distance between confidence and accuracy of the bins, weighted by their examples

@@ -230,6 +230,8 @@ fn arguments_and_reports_are_escaped_too() {
     place.expect(0, "run sweep.yaml --quiet");
     let summary = place.read("results/sweep/report/summary.md");
     assert!(!summary.contains(['\u{1b}', '\u{9b}']) && summary.contains("positive\\u001b"), "{summary}");
+    let page = place.read("results/sweep/report/index.html");
+    assert!(!page.contains(['\u{1b}', '\u{9b}']) && page.contains("positive\\u001b"));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::report::figures::probes::ProbedText;
 use crate::report::test_result::TestResult;
 use crate::report::winner::Winner;
 use crate::report::{Provenance, ReportError, captions, format, summary};
-use crate::trial::Status;
+use crate::trial::{Status, printable};
 
 /// Seconds after which the browser reloads the page of an unfinished sweep.
 const REFRESH: u32 = 5;
@@ -92,7 +92,8 @@ pub fn page(
         trials => trials.collect::<Vec<_>>(),
         footer => captions::footer(sweep, study, provenance).join(" · "),
     })?;
-    Ok(page)
+    // Labels, texts and file names may hold characters that talk to a terminal.
+    Ok(printable(&page).into_owned())
 }
 
 /// The figure that shows a finding, if it was drawn.

@@ -323,9 +323,10 @@ fn label_warnings(dataset: &Dataset, rows: usize, input: &ReportInput) -> Vec<St
         };
         if let Some(separator) = ['|', ';', ','].into_iter().find(|separator| is_list(*separator)) {
             let example = names.iter().find(|name| name.contains(separator)).copied().unwrap_or_default();
+            let first = if separator == '|' { "" } else { "after each separator is replaced by `|`, " };
             found.push(format!(
-                "labels such as `{example}` look like several labels of one text, and here each combination is a class; `task: multi_label` predicts \
-                 each label by itself"
+                "labels such as `{example}` look like several labels of one text, and here each combination is a class; {first}`task: \
+                 multi_label` predicts each label by itself"
             ));
         }
     }
