@@ -264,6 +264,8 @@ pub const VANISHED: f64 = 1e-4;
 pub const STARVED: f64 = 0.03;
 /// The same ratio above which gradients explode (`AutoTrainer`).
 pub const EXPLODING: f64 = 70.0;
+/// Fewest equal accuracies for answers that are all one class, where the class frequencies are unknown (own).
+pub const ALIKE_EVALS: usize = 6;
 /// More evaluations than this must be equal to the last bit for FROZEN (`SageMaker` Debugger).
 pub const FROZEN_EVALS: usize = 3;
 /// Learning rate from which it explains a stuck BERT, where nothing else does (transformers#12041: 1e-3 is stuck).

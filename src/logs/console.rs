@@ -4,11 +4,13 @@
 
 use std::collections::BTreeSet;
 
-use super::names::{EPOCH, PLANNED, STEP, reading};
+use super::names::{EPOCH, PLANNED, Quantity, STEP, reading};
 use super::sheet::{Field, Row, Sheet, field, number, parsed, spelled};
 
 /// Lines over which a printed dictionary may extend.
 const MOST_LINES: usize = 40;
+/// Words at the beginning of a line about an evaluation.
+const EVALUATION: [&str; 7] = ["valid", "validation", "val", "eval", "evaluation", "dev", "test"];
 /// Share of the dictionaries that follow a progress bar for the bar to count their steps.
 const WITH_BAR: f64 = 0.8;
 
@@ -158,6 +160,13 @@ fn of_lines(lines: &[&str]) -> Sheet {
     let (mut place, mut ignored, mut one_each) = (Row::new(), 0, true);
     for line in lines.iter().filter(|line| !line.trim().is_empty()) {
         let mut row = pairs(line).with_counters();
+        if is_of_evaluation(line) {
+            let of_training = |name: &str| reading(name).is_some_and(|reading| reading.quantity == Quantity::Train);
+            let named = |(name, value): (String, Field)| {
+                (if of_training(&name) { format!("eval_{name}") } else { name }, value)
+            };
+            row = row.into_iter().map(named).collect();
+        }
         if let Some(total) = PLANNED.iter().find_map(|name| number(&row, name)) {
             sheet.planned = Some(total as u64);
         }
@@ -187,6 +196,14 @@ fn of_lines(lines: &[&str]) -> Sheet {
         sheet.notes.push(format!("lines without a loss are ignored ({ignored})"));
     }
     sheet
+}
+
+/// Whether a line is about an evaluation as a whole: `valid | epoch 1 | loss 0.6`, `Test set: average loss: 0.6`.
+fn is_of_evaluation(line: &str) -> bool {
+    let line = line.to_lowercase();
+    let before = line.split_once("loss").map_or("", |(before, _)| before);
+    let words = || before.split(|c: char| c.is_whitespace() || ":|[](),;='\"".contains(c));
+    words().any(|word| EVALUATION.contains(&word)) && !words().any(|word| word.starts_with("train"))
 }
 
 fn with_one_name(row: Row) -> Row {
@@ -373,6 +390,17 @@ mod tests {
         }
         let nano = "step 0: train loss 0.9, val loss 0.95\niter 0: loss 0.9, time 3ms\niter 10: loss 0.8, time 3ms\n";
         assert_eq!(numbers(nano, "step"), [0.0, 0.0, 10.0]);
+    }
+
+    #[test]
+    fn a_line_about_an_evaluation_has_its_loss() {
+        let text = "2021-03-01 10:00:00 | INFO | train | epoch 001 | loss 0.7 | num_updates 100 | lr 1e-05\n\
+            2021-03-01 10:00:00 | INFO | valid | epoch 001 | valid on 'valid' subset | loss 0.6 | num_updates 100\n\
+            Test set: Average loss: 0.5, Accuracy: 0.9\nTrain loss in test mode: 0.4\n[dev] loss=0.3\n";
+        assert_eq!((numbers(text, "loss"), numbers(text, "eval_loss")), (vec![0.7], vec![0.6, 0.3]));
+        let sheet = read(text);
+        let of_training = |name: &&String| reading(name).is_some_and(|reading| reading.quantity == Quantity::Train);
+        assert_eq!(sheet.rows[2].keys().filter(of_training).count(), 0, "{:?}", sheet.rows[2]);
     }
 
     #[test]

@@ -84,10 +84,17 @@ pub fn too_slow(case: &Case<'_>) -> Option<Verdict> {
     let still_falls = falls && case.seems_to_learn_little() && !decayed;
     let steady = steadiness >= limit::SLOW_STEADY && case.spike_steps().len() < limit::SPIKES;
     let small = case.rate_is_low() && case.learned_little();
-    if !(small || still_falls && steady) {
+    let behind = improves_above_guessing(case);
+    if !(small || still_falls && steady || behind) {
         return None;
     }
-    let text = if small {
+    let text = if behind && !small {
+        format!(
+            "the evaluations still improve, and the training loss only comes to {:.3}, where guessing has {:.3}: the learning rate is too \
+             low or the run too short",
+            tail.level, case.chance?
+        )
+    } else if small {
         format!(
             "a step changes the weights by at most {:.3} % of their size, and the loss only comes to {:.3}: the learning rate is too low",
             100.0 * case.largest_update()?,
@@ -103,6 +110,14 @@ pub fn too_slow(case: &Case<'_>) -> Option<Verdict> {
     let reason = if case.shrinking_eps().is_some() { Reason::EpsTooLarge } else { Reason::RateTooLow };
     let verdict = Verdict::cause(Cause::TooSlow, text).over(case.tail_steps()).with_evidence(&evidence);
     Some(verdict.with_reason(reason))
+}
+
+/// Whether the losses fall to the end and are not yet below those of guessing.
+fn improves_above_guessing(case: &Case<'_>) -> bool {
+    let above = |level: f64, chance: Option<f64>| chance.is_some_and(|chance| level >= limit::AT_PRIOR * chance);
+    matches!(case.shape, Shape::StillImproving { .. })
+        && above(case.tail(), case.chance)
+        && case.eval_end().is_some_and(|end| above(end, case.measured.eval_chance()))
 }
 
 /// Fall over the last third divided by the fall over the middle third, each per learning rate. Infinite where the middle did

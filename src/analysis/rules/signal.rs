@@ -249,7 +249,9 @@ fn why_stuck(case: &Case<'_>) -> (Reason, String) {
 /// `NEVER_FELL`: the training loss never falls below its start. Judged only where the class prior is unknown.
 pub fn never_fell(case: &Case<'_>) -> Option<Verdict> {
     let known = case.chance.is_some() || case.ends_in_warmup();
-    if known || !(case.shape == Shape::Stuck || is_flat_from_the_start(case) || comes_to_rest_at_a_guess(case)) {
+    let constant = answers_alike(case);
+    let stuck = || case.shape == Shape::Stuck || is_flat_from_the_start(case) || comes_to_rest_at_a_guess(case);
+    if known || !(constant.is_some() || stuck()) {
         return None;
     }
     let by_train = case.has_course();
@@ -271,6 +273,11 @@ pub fn never_fell(case: &Case<'_>) -> Option<Verdict> {
         !accuracies.is_empty() && accuracies.iter().all(near)
     };
     let text = match Case::guess_at(level).filter(|_| is_known) {
+        _ if constant.is_some() => format!(
+            "{course}, and the accuracy is {} at every evaluation, as if all answers were one class: nothing but the class frequencies is \
+             learned",
+            percent(constant.unwrap_or_default())
+        ),
         Some(guess) if guess.is_plain() || agrees(&guess) => {
             format!("{course}, the loss of {guess}: nothing is learned")
         }
@@ -306,6 +313,23 @@ fn comes_to_rest_at_a_guess(case: &Case<'_>) -> bool {
         && is_guess(case.tail())
         && is_guess(level(latter))
         && train.chunks_exact(eighth).all(|piece| level(piece) > limit::UNMOVED * case.tail())
+}
+
+/// The accuracy, if it is the same at every evaluation and the losses rest at what a guess with that accuracy has. With the share a of
+/// the most frequent class, the entropy of the class frequencies is at least that of a and 1 - a.
+fn answers_alike(case: &Case<'_>) -> Option<f64> {
+    let accuracies = case.measured.accuracies();
+    let accuracy = *accuracies.first()?;
+    let alike =
+        accuracies.len() >= limit::ALIKE_EVALS && accuracies.iter().all(|other| (other - accuracy).abs() < 1e-6);
+    if !alike || accuracy <= 0.0 || accuracy >= 1.0 || !case.has_course() {
+        return None;
+    }
+    let guess = -(accuracy * accuracy.ln() + (1.0 - accuracy) * (1.0 - accuracy).ln());
+    let rests = !case.detection.tail.trend.is_falling() && case.tail() >= limit::AT_PRIOR * guess;
+    let evals = finite(&case.measured.eval);
+    let evals_rest = evals[evals.len() / 2..].iter().all(|level| *level >= limit::AT_PRIOR * guess);
+    (rests && evals_rest).then_some(accuracy)
 }
 
 /// `ESCAPED_LATE`: the loss stays at guessing for long, and falls then.

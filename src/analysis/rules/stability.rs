@@ -155,7 +155,8 @@ pub fn overshoot(case: &Case<'_>) -> Option<Verdict> {
     let untrained = case.untrained()?;
     let rising = tail.trend == Trend::Rising && last >= limit::RISE * best && last > untrained;
     let over = case.ends_above_untrained();
-    if !(rising || over) {
+    // A loss that never rises above its start may have diverged from a lower level, which is another cause.
+    if !(rising || over) || !case.rose_above_start() {
         return blew_up(case);
     }
     let text = if over {

@@ -243,6 +243,14 @@ fn untrained(row: DiagnosticRow) -> DiagnosticRow {
 }
 
 #[test]
+fn a_loss_that_ends_above_guessing_is_not_healthy() {
+    let slow = |t: f64| 0.46 + 0.25 * (-t / 0.5).exp();
+    let made = Made { train: slow, eval: slow, accuracy: |_| 0.86, sigma: 0.05, ..healthy() };
+    let found = of_prior(&made, &[0.86, 0.14]);
+    assert_eq!(found.verdicts[0].id, Cause::TooSlow, "{found:?}");
+}
+
+#[test]
 fn labels_of_one_class() {
     let skewed = |predicted: [u32; 2]| {
         let rows = rows(0.5, 0.7, 5e-4, predicted);
@@ -363,6 +371,9 @@ fn what_does_not_carry_over() {
     assert!(ids(&overfit()).contains("CALIBRATION_ONLY"), "{}", ids(&overfit()));
     check(Cause::Overfit, Made { accuracy: |t| 0.85 - 0.1 * t, ..overfit() });
     check(Cause::Memorised, Made { eval: |_| 0.7, accuracy: |_| 0.5, ..healthy() });
+    // One evaluation of many is far above the majority by luck.
+    let luck = |t: f64| if (0.15..0.2).contains(&t) { 0.6 } else { 0.5 };
+    check(Cause::Memorised, Made { eval: |t| 0.7 + t, accuracy: luck, ..healthy() });
     let wasted = Made { eval: |t| if t == 0.0 { 0.69 } else { 0.35 + 0.1 * (t - 0.08).max(0.0) }, ..healthy() };
     assert!(ids(&wasted).contains("WASTED"), "{}", ids(&wasted));
     let noisy = Made { eval: |t| 0.4 + 0.05 * (t * 300.0 / 25.0 * std::f64::consts::PI).cos(), ..healthy() };

@@ -341,7 +341,7 @@ fn evaluations_alone_show_overfitting() {
 #[test]
 fn accuracies_of_a_guess_outweigh_a_loss_that_comes_down_to_it() {
     let falls = |t: f64| 4_f64.ln() + 0.6 * (-t / 0.12).exp();
-    let log = |accuracy| foreign(noisy(100, 0.02, falls), noisy(20, 0.001, falls), vec![accuracy; 20]);
+    let log = |accuracy: f64| foreign(noisy(100, 0.02, falls), noisy(20, 0.001, falls), noisy(20, 0.004, |_| accuracy));
     assert_eq!(primary(&log(0.25)), Cause::NeverFell);
     assert_eq!(primary(&log(0.41)), Cause::Healthy);
 }
@@ -394,6 +394,29 @@ fn a_loss_that_swings_with_its_evaluations_does_not_settle() {
     let found = diagnose(&log(vec![]), Status::Finished, LEAST_DELTA);
     assert_eq!(found.verdicts[0].id, Cause::Healthy);
     assert!(found.verdicts.iter().any(|verdict| verdict.id == Cause::NoiseFloor), "{found:?}");
+}
+
+#[test]
+fn an_accuracy_that_never_moves_is_that_of_one_class() {
+    // The loss falls from ln 2 to the entropy of 86 and 14 %, and rests there.
+    let falls = |t: f64| 0.405 + 0.29 * (-t / 0.04).exp();
+    let log = |accuracy: f64, last: f64| {
+        let accuracy = (1..=10).map(|i| Point { x: f64::from(i) * 200.0, y: if i == 10 { last } else { accuracy } });
+        Measured { accuracy: accuracy.collect(), ..foreign(noisy(200, 0.02, falls), noisy(10, 0.004, falls), vec![]) }
+    };
+    let found = diagnose(&log(0.86, 0.86), Status::Finished, LEAST_DELTA);
+    assert_eq!(found.verdicts[0].id, Cause::NeverFell, "{found:?}");
+    assert!(found.verdicts[0].text.contains("the accuracy is 86 % at every evaluation"), "{found:?}");
+    assert_eq!(primary(&log(0.86, 0.9)), Cause::Healthy, "the answers change");
+    assert_eq!(primary(&log(0.6, 0.6)), Cause::Healthy, "the loss is far below that of a guess with this accuracy");
+}
+
+#[test]
+fn a_late_climb_below_the_start_diverges() {
+    let climbs = |t: f64| 0.4 + 1.4 * (-t / 0.08).exp() + 1.2 * ((t - 0.75) / 0.25).max(0.0);
+    let found = diagnose(&foreign(noisy(100, 0.03, climbs), vec![], vec![]), Status::Finished, LEAST_DELTA);
+    assert_eq!(found.verdicts[0].id, Cause::Diverged, "{found:?}");
+    assert!(found.verdicts.iter().all(|verdict| verdict.id != Cause::Overshoot), "{found:?}");
 }
 
 #[test]
