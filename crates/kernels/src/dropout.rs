@@ -61,6 +61,16 @@ impl Mask {
         self.scale
     }
 
+    /// An element is dropped if its hash is below this number.
+    pub fn threshold(self) -> u32 {
+        self.threshold
+    }
+
+    /// What makes the hashes of this sequence other than those of others.
+    pub fn key(self) -> [u32; 2] {
+        self.key
+    }
+
     /// False for [`Mask::NONE`].
     pub fn drops(self) -> bool {
         self.threshold > 0
@@ -69,6 +79,8 @@ impl Mask {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
     use plateau_random::{Purpose, Random};
 
@@ -101,5 +113,65 @@ mod tests {
         assert!((mean - 1.0).abs() < 5e-3, "mean {mean}");
         assert!(Dropout::new(0.0, std::iter::empty()).is_none());
         assert!((Mask::NONE.factor(5) - 1.0).abs() < f32::EPSILON);
+    }
+
+    /// Compiles the CUDA kernels as C and runs them with one thread, which is what a loop over all elements in steps of the grid does
+    /// then. The factors must be the bits of [`Mask::factor`].
+    #[test]
+    fn the_kernels_for_cuda_drop_the_same_elements() {
+        const PREFIX: &str = r"
+#include <stdio.h>
+#define __device__ static
+#define __global__
+#define EXPORT static
+static const struct { unsigned x; } blockIdx = {0}, blockDim = {1}, threadIdx = {0}, gridDim = {1};
+";
+        let folder = tempfile::tempdir().unwrap();
+        let (threshold, lengths, width, heads, longest) = (429_496_730, [3, 1], 5, 2, 3);
+        let keys = [key(7), key(8)];
+        let mask = Dropout::new(0.1, keys.into_iter()).unwrap();
+        assert_eq!(mask.mask(0).threshold(), threshold);
+        let [[a, b], [c, d]] = keys;
+        let main = format!(
+            "
+static void print(const float *y, int n) {{ for (int i = 0; i < n; i++) printf(\"%.9g\\n\", y[i]); }}
+int main(void) {{
+    float x[64], y[64];
+    for (int i = 0; i < 64; i++) x[i] = 1;
+    const unsigned rows[] = {{{a}u, {b}u, 0, {a}u, {b}u, {width}, {a}u, {b}u, 2 * {width}, {c}u, {d}u, 0}};
+    dropout_rows(y, x, rows, 4 * {width}, {width}, {threshold}u, {scale:e}f);
+    print(y, 4 * {width});
+    const unsigned sequences[] = {{{a}u, {b}u, 3, {c}u, {d}u, 1}};
+    dropout_weights(y, x, sequences, 2 * {heads} * {longest} * {longest}, {heads}, {longest}, {threshold}u, {scale:e}f);
+    print(y, 2 * {heads} * {longest} * {longest});
+}}
+",
+            scale = mask.mask(0).scale()
+        );
+        let program = folder.path().join("dropout");
+        let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".into());
+        let mut build = std::process::Command::new(compiler);
+        build.args(["-std=c99", "-x", "c", "-", "-o"]).arg(&program).stdin(std::process::Stdio::piped());
+        let mut build = build.spawn().unwrap();
+        let source = [PREFIX, include_str!("dropout.cu"), &main].concat();
+        build.stdin.take().unwrap().write_all(source.as_bytes()).unwrap();
+        assert!(build.wait().unwrap().success(), "the kernels are not C");
+        let output = std::process::Command::new(&program).output().unwrap();
+        let found: Vec<f32> =
+            String::from_utf8(output.stdout).unwrap().lines().map(|line| line.parse().unwrap()).collect();
+        let mut expected = Vec::new();
+        for (sequence, length) in lengths.into_iter().enumerate() {
+            expected.extend((0..length * width).map(|i| mask.mask(sequence).factor(i)));
+        }
+        for (sequence, length) in lengths.into_iter().enumerate() {
+            for i in 0..heads * longest * longest {
+                let (column, row, head) = (i % longest, i / longest % longest, i / (longest * longest));
+                let element = (head * length + row) * length + column;
+                let is_real = row < length && column < length;
+                expected.push(if is_real { mask.mask(sequence).factor(element) } else { 1.0 });
+            }
+        }
+        assert!(expected.contains(&0.0) && found.len() == expected.len());
+        assert!(found.iter().zip(&expected).all(|(a, b)| a.to_bits() == b.to_bits()), "{found:?} {expected:?}");
     }
 }

@@ -5,9 +5,17 @@
 //! `softmax_last_dim` have none: they cut the graph without an error. Attention pads each micro-batch to its longest
 //! sequence and masks the padding; everything else works on packed tokens.
 
+mod mask;
+mod select;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::ops::Range;
 
 use candle_core::{D, DType, Device, Error, Result, Tensor};
+
+use self::mask::{Elements, Masks};
+use self::select::{Lookup, Selection, ZEROS};
 
 use super::operations::{
     Attention, Convolution, DistanceTables, Embeddings, Linear, LowRank, Lstm, LstmDirection, Norm, Operations, Place,
@@ -23,11 +31,86 @@ use plateau_kernels::rotary::Rotation;
 /// The operations of one pass.
 pub struct DeviceBackend<'a> {
     pass: &'a Pass,
+    /// What layers share is uploaded once.
+    uploaded: RefCell<HashMap<Upload, Tensor>>,
+    padding: RefCell<HashMap<usize, Padding>>,
+    /// The buckets of the distances of queries and keys, by the number of queries and the table of the buckets.
+    buckets: RefCell<HashMap<(usize, usize), Lookup>>,
+}
+
+/// What several layers read of a micro-batch. A number of rows stands for the queries: all tokens, or those with an output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Upload {
+    /// -1e9 for padded keys.
+    Keys,
+    /// -1e9 for keys beyond the window.
+    Window {
+        rows: usize,
+        window: usize,
+        sees_first: bool,
+    },
+    /// The row of the distance of each query and key.
+    Distances {
+        rows: usize,
+        heads: usize,
+    },
+    Cosines {
+        rows: usize,
+        size: usize,
+        theta: u64,
+    },
+    Sines {
+        rows: usize,
+        size: usize,
+        theta: u64,
+    },
+}
+
+/// How packed rows are padded to the longest sequence, and packed again.
+#[derive(Debug, Clone)]
+struct Padding {
+    padded: Selection,
+    packed: Selection,
 }
 
 impl<'a> DeviceBackend<'a> {
     pub fn new(pass: &'a Pass) -> Self {
-        Self { pass }
+        Self { pass, uploaded: RefCell::default(), padding: RefCell::default(), buckets: RefCell::default() }
+    }
+
+    /// A tensor that layers share. `make` is called once.
+    fn upload(&self, key: Upload, make: impl FnOnce() -> Result<Tensor>) -> Result<Tensor> {
+        if let Some(tensor) = self.uploaded.borrow().get(&key) {
+            return Ok(tensor.clone());
+        }
+        let tensor = make()?;
+        self.uploaded.borrow_mut().insert(key, tensor.clone());
+        Ok(tensor)
+    }
+
+    /// The padding of a matrix with `rows` rows: of all tokens, or of those with an output.
+    fn padding(&self, rows: usize) -> Result<Padding> {
+        if let Some(padding) = self.padding.borrow().get(&rows) {
+            return Ok(padding.clone());
+        }
+        let (offsets, device) = (self.pass.offsets(rows), &self.pass.model.device);
+        let longest = self.longest_sequence() as u32;
+        let padded =
+            offsets.windows(2).flat_map(|w| (0..longest).map(move |i| if w[0] + i < w[1] { w[0] + i } else { ZEROS }));
+        let padded: Vec<u32> = padded.collect();
+        let places = offsets.windows(2).zip(0..).flat_map(|(w, s)| (0..w[1] - w[0]).map(move |i| s * longest + i));
+        let packed: Vec<u32> = places.collect();
+        let padding = Padding {
+            packed: Selection::new(&packed, padded.len(), device)?,
+            padded: Selection::new(&padded, rows, device)?,
+        };
+        self.padding.borrow_mut().insert(rows, padding.clone());
+        Ok(padding)
+    }
+
+    /// Tokens of the longest sequence.
+    fn longest_sequence(&self) -> usize {
+        self.pass.batch.offsets.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(0) as usize
     }
 
     /// Adds the gradients of all trainable parameters to the pass's buffer, given the gradient of the outputs.
@@ -59,7 +142,7 @@ impl<'a> DeviceBackend<'a> {
 
     fn rows(&self, table: usize, ids: impl Iterator<Item = u32>) -> Result<Tensor> {
         let table = self.value(table);
-        table.index_select(&Tensor::new(ids.collect::<Vec<u32>>(), table.device())?, 0)
+        Lookup::new(ids.collect(), table.dim(0)?, table.device())?.of(table)
     }
 
     /// The positions of the queries and of the keys of each sequence.
@@ -72,8 +155,23 @@ impl<'a> DeviceBackend<'a> {
 
     /// The bias of every query and key of the padded micro-batch, `[sequences, heads, longest, longest]`.
     fn relative_bias(&self, bias: RelativeBias, heads: usize, longest: usize, queries: &Queries) -> Result<Tensor> {
-        let batch = &self.pass.batch;
-        let mut buckets = Vec::with_capacity(batch.sequences() * longest * longest);
+        let (batch, table) = (&self.pass.batch, self.value(bias.table));
+        let key = (queries.positions.len(), bias.table);
+        let known = self.buckets.borrow().get(&key).cloned();
+        let lookup = if let Some(lookup) = known {
+            lookup
+        } else {
+            let lookup = Lookup::new(self.buckets(bias, longest, queries), table.dim(0)?, table.device())?;
+            self.buckets.borrow_mut().insert(key, lookup.clone());
+            lookup
+        };
+        let rows = lookup.of(table)?;
+        rows.reshape((batch.sequences(), longest, longest, heads))?.permute((0, 3, 1, 2))?.contiguous()
+    }
+
+    /// The bucket of the distance of every query and key.
+    fn buckets(&self, bias: RelativeBias, longest: usize, queries: &Queries) -> Vec<u32> {
+        let mut buckets = Vec::with_capacity(self.pass.batch.sequences() * longest * longest);
         for (queries, keys) in self.positions(queries) {
             let position = |all: &[u32], i: usize| all.get(i).map_or(0, |&position| position as i32);
             for i in 0..longest {
@@ -81,28 +179,23 @@ impl<'a> DeviceBackend<'a> {
                 buckets.extend((0..longest).map(|j| (bias.bucket)(query - position(keys, j)) as u32));
             }
         }
-        let table = self.value(bias.table);
-        let rows = table.index_select(&Tensor::new(buckets, table.device())?, 0)?;
-        rows.reshape((batch.sequences(), longest, longest, heads))?.permute((0, 3, 1, 2))?.contiguous()
+        buckets
     }
 
     /// -1e9 for the keys beyond the window of a query, `[sequences, 1, longest, longest]`. Padding has no window.
-    fn window_mask(&self, attention: &Attention, longest: usize, queries: &Queries, like: &Tensor) -> Result<Tensor> {
-        let batch = &self.pass.batch;
-        let mut mask = Vec::with_capacity(batch.sequences() * longest * longest);
+    fn window_mask(&self, window: usize, sees_first: bool, longest: usize, queries: &Queries) -> Result<Tensor> {
+        let sequences = self.pass.batch.sequences();
+        let mut mask = Vec::with_capacity(sequences * longest * longest);
         for (queries, keys) in self.positions(queries) {
             let is_far = |i: usize, j: usize| match (queries.get(i), keys.get(j)) {
-                (Some(query), Some(key)) => {
-                    attention.window.is_some_and(|window| query.abs_diff(*key) > window)
-                        && !(attention.sees_first && j == 0)
-                }
+                (Some(query), Some(key)) => query.abs_diff(*key) as usize > window && !(sees_first && j == 0),
                 _ => false,
             };
             for i in 0..longest {
                 mask.extend((0..longest).map(|j| if is_far(i, j) { -1e9f32 } else { 0.0 }));
             }
         }
-        Tensor::from_vec(mask, (batch.sequences(), 1, longest, longest), like.device())?.to_dtype(like.dtype())
+        Tensor::from_vec(mask, (sequences, 1, longest, longest), &self.pass.model.device)
     }
 
     /// The context of the queries.
@@ -116,28 +209,19 @@ impl<'a> DeviceBackend<'a> {
         let (sequences, heads) = (batch.sequences(), attention.heads);
         let width = q.dim(1)?;
         let size = width / heads;
-        let longest = batch.offsets.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(0) as usize;
-        // The first row of a sequence stands for its padding; padded keys are masked, and padded queries are not read.
-        let padded = |offsets: &[u32]| {
-            let rows: Vec<u32> = offsets
-                .windows(2)
-                .flat_map(|w| (0..longest as u32).map(move |i| if w[0] + i < w[1] { w[0] + i } else { w[0] }))
-                .collect();
-            Tensor::new(rows, q.device())
-        };
+        let longest = self.longest_sequence();
         let rows = q.dim(0)?;
         let queries = Queries { offsets: self.pass.offsets(rows), positions: self.pass.row_positions(rows) };
-        let split = |x: &Tensor, rows: &Tensor| {
-            x.index_select(rows, 0)?.reshape((sequences, longest, heads, size))?.transpose(1, 2)?.contiguous()
+        let (tokens, padding) = (self.padding(batch.tokens())?, self.padding(rows)?);
+        let split = |x: &Tensor, padding: &Padding| {
+            padding.padded.of(x)?.reshape((sequences, longest, heads, size))?.transpose(1, 2)?.contiguous()
         };
-        let rows = padded(&batch.offsets)?;
-        let (q, k, v) = (split(q, &padded(&queries.offsets)?)?, split(k, &rows)?, split(v, &rows)?);
-        let mask: Vec<f32> = batch
-            .offsets
-            .windows(2)
-            .flat_map(|w| (0..longest as u32).map(move |i| if i < w[1] - w[0] { 0.0 } else { -1e9 }))
-            .collect();
-        let mask = Tensor::from_vec(mask, (sequences, 1, 1, longest), q.device())?.to_dtype(q.dtype())?;
+        let (q, k, v) = (split(q, &padding)?, split(k, &tokens)?, split(v, &tokens)?);
+        let mask = self.upload(Upload::Keys, || {
+            let key = |w: &[u32]| (0..longest as u32).map(|i| if i < w[1] - w[0] { 0.0 } else { -1e9 }).collect();
+            let mask: Vec<f32> = batch.offsets.windows(2).flat_map(|w| -> Vec<f32> { key(w) }).collect();
+            Tensor::from_vec(mask, (sequences, 1, 1, longest), q.device())?.to_dtype(q.dtype())
+        })?;
         let mut scores = self.product(&q, &k.transpose(2, 3)?.contiguous()?)?;
         let mut parts = size;
         if let Some(tables) = tables {
@@ -145,43 +229,46 @@ impl<'a> DeviceBackend<'a> {
             scores = (scores + self.distance_terms([&q, &k], tables, &queries)?)?;
         }
         scores = (scores / (parts as f64).sqrt())?.broadcast_add(&mask)?;
-        if attention.window.is_some() {
-            scores = scores.broadcast_add(&self.window_mask(attention, longest, &queries, &scores)?)?;
+        if let Some(window) = attention.window {
+            let (window, sees_first) = (window as usize, attention.sees_first);
+            let mask = self.upload(Upload::Window { rows, window, sees_first }, || {
+                self.window_mask(window, sees_first, longest, &queries)?.to_dtype(scores.dtype())
+            })?;
+            scores = scores.broadcast_add(&mask)?;
         }
         if let Some(bias) = attention.bias {
             scores = (scores + self.relative_bias(bias, heads, longest, &queries)?)?;
         }
         let weights = candle_nn::ops::softmax(&scores, D::Minus1)?;
         let weights = match self.pass.dropout(attention.dropout) {
-            Some(dropout) => (&weights * self.weight_factors(&dropout, heads, longest, &weights)?)?,
+            Some(dropout) => {
+                Masks::new(Elements::Weights { heads, longest }, batch.offsets.clone(), &dropout).over(&weights)?
+            }
             None => weights,
         };
         let context =
             self.product(&weights, &v)?.transpose(1, 2)?.contiguous()?.reshape((sequences * longest, width))?;
-        let kept: Vec<u32> = queries
-            .offsets
-            .windows(2)
-            .enumerate()
-            .flat_map(|(s, w)| (0..w[1] - w[0]).map(move |i| (s * longest) as u32 + i))
-            .collect();
-        context.index_select(&Tensor::new(kept, context.device())?, 0)
+        padding.packed.of(&context)
     }
 
     /// The terms of the scores that depend on the distance, before scaling, `[sequences, heads, longest, longest]`. `q` and `k` are
     /// `[sequences, heads, longest, size]`.
     fn distance_terms(&self, [q, k]: [&Tensor; 2], tables: &DistanceTables, queries: &Queries) -> Result<Tensor> {
         let (sequences, heads, longest, size) = q.dims4()?;
-        let mut rows = Vec::with_capacity(sequences * heads * longest * longest);
-        for (queries, keys) in self.positions(queries) {
-            let position = |all: &[u32], i: usize| all.get(i).map_or(0, |&position| position as usize);
-            for _ in 0..heads {
-                for i in 0..longest {
-                    let query = position(queries, i) + tables.limit;
-                    rows.extend((0..longest).map(|j| tables.rows[query - position(keys, j)]));
+        let key = Upload::Distances { rows: queries.positions.len(), heads };
+        let rows = self.upload(key, || {
+            let mut rows = Vec::with_capacity(sequences * heads * longest * longest);
+            for (queries, keys) in self.positions(queries) {
+                let position = |all: &[u32], i: usize| all.get(i).map_or(0, |&position| position as usize);
+                for _ in 0..heads {
+                    for i in 0..longest {
+                        let query = position(queries, i) + tables.limit;
+                        rows.extend((0..longest).map(|j| tables.rows[query - position(keys, j)]));
+                    }
                 }
             }
-        }
-        let rows = Tensor::from_vec(rows, (sequences, heads, longest, longest), q.device())?;
+            Tensor::from_vec(rows, (sequences, heads, longest, longest), q.device())
+        })?;
         let products = |tokens: &Tensor, table: &Tensor| -> Result<Tensor> {
             let table = table.reshape(((), heads, size))?.permute((1, 2, 0))?.contiguous()?;
             tokens.broadcast_matmul(&table)
@@ -250,33 +337,7 @@ impl<'a> DeviceBackend<'a> {
     /// `x` with the masks that the CPU kernels use.
     fn masked(&self, x: &Tensor, dropout: &Dropout) -> Result<Tensor> {
         let (rows, width) = x.dims2()?;
-        let factors: Vec<f32> = self
-            .pass
-            .offsets(rows)
-            .windows(2)
-            .enumerate()
-            .flat_map(|(sequence, w)| {
-                let mask = dropout.mask(sequence);
-                (0..(w[1] - w[0]) * width as u32).map(move |i| mask.factor(i))
-            })
-            .collect();
-        x * Tensor::from_vec(factors, x.shape(), x.device())?.to_dtype(x.dtype())?
-    }
-
-    /// The masks of attention weights `[sequences, heads, longest, longest]`. The factor of padding is 1.
-    fn weight_factors(&self, dropout: &Dropout, heads: usize, longest: usize, weights: &Tensor) -> Result<Tensor> {
-        let mut factors = Vec::with_capacity(weights.elem_count());
-        for (sequence, w) in self.pass.batch.offsets.windows(2).enumerate() {
-            let (mask, s) = (dropout.mask(sequence), (w[1] - w[0]) as usize);
-            for head in 0..heads {
-                for row in 0..longest {
-                    let first = (head * s + row) * s;
-                    let factor = |i| if row < s && i < s { mask.factor((first + i) as u32) } else { 1.0 };
-                    factors.extend((0..longest).map(factor));
-                }
-            }
-        }
-        Tensor::from_vec(factors, weights.shape(), weights.device())?.to_dtype(weights.dtype())
+        Masks::new(Elements::Rows { width }, self.pass.offsets(rows), dropout).over(x)
     }
 }
 
@@ -361,10 +422,15 @@ impl Operations for DeviceBackend<'_> {
         let (rows, width) = x.dims2()?;
         let size = width / heads;
         let positions = self.pass.row_positions(rows);
-        let rotation = Rotation::new(size, self.pass.longest(), theta);
-        let turns = || positions.iter().flat_map(|&position| rotation.at(position));
-        let tensor = |values: Vec<f32>| Tensor::from_vec(values, (rows, 1, size / 2), x.device())?.to_dtype(x.dtype());
-        let (cos, sin) = (tensor(turns().map(|turn| turn.0).collect())?, tensor(turns().map(|turn| turn.1).collect())?);
+        let turns = |part: fn((f32, f32)) -> f32| {
+            let rotation = Rotation::new(size, self.pass.longest(), theta);
+            let values: Vec<f32> =
+                positions.iter().flat_map(|&position| rotation.at(position)).copied().map(part).collect();
+            Tensor::from_vec(values, (rows, 1, size / 2), x.device())?.to_dtype(x.dtype())
+        };
+        let bits = theta.to_bits();
+        let cos = self.upload(Upload::Cosines { rows, size, theta: bits }, || turns(|turn| turn.0))?;
+        let sin = self.upload(Upload::Sines { rows, size, theta: bits }, || turns(|turn| turn.1))?;
         let x = x.reshape((rows, heads, size))?;
         let (lower, upper) = (x.narrow(2, 0, size / 2)?, x.narrow(2, size / 2, size / 2)?);
         let turned_lower = (lower.broadcast_mul(&cos)? - upper.broadcast_mul(&sin)?)?;
@@ -407,7 +473,7 @@ impl Operations for DeviceBackend<'_> {
     }
 
     fn output_rows(&mut self, x: &Tensor) -> Result<Tensor> {
-        x.index_select(&Tensor::new(self.pass.batch.rows(), x.device())?, 0)
+        Selection::new(self.pass.batch.rows(), x.dim(0)?, x.device())?.of(x)
     }
 
     fn with_output_rows(&mut self, x: &Tensor, outputs: &Tensor) -> Result<Tensor> {
@@ -416,7 +482,8 @@ impl Operations for DeviceBackend<'_> {
         for (output, &row) in self.pass.batch.rows().iter().enumerate() {
             places[row as usize] = (tokens + output) as u32;
         }
-        Tensor::cat(&[x, outputs], 0)?.index_select(&Tensor::new(places, x.device())?, 0)
+        let all = Tensor::cat(&[x, outputs], 0)?;
+        Selection::new(&places, all.dim(0)?, x.device())?.of(&all)
     }
 
     fn unread(&mut self, layer: Linear) -> Result<()> {
