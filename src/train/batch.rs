@@ -6,7 +6,6 @@ use std::ops::Range;
 
 use super::data::Tokens;
 use super::tasks::{Target, Task};
-use crate::trial::MICRO_BATCH_TOKENS;
 use plateau_random::Random;
 
 /// Whole sequences, packed without padding.
@@ -153,13 +152,13 @@ impl MicroBatch {
     }
 }
 
-/// Splits `examples` in their order into pieces of at most [`MICRO_BATCH_TOKENS`] each. A longer example is a piece of its own.
-pub fn pieces(examples: &[u32], tokens: &Tokens) -> Vec<Range<usize>> {
+/// Splits `examples` in their order into pieces of at most `limit` tokens each. A longer example is a piece of its own.
+pub fn pieces(examples: &[u32], tokens: &Tokens, limit: usize) -> Vec<Range<usize>> {
     let mut pieces = Vec::new();
     let (mut first, mut sum) = (0, 0);
     for (i, &example) in examples.iter().enumerate() {
         let n = length(tokens, example);
-        if i > first && sum + n > MICRO_BATCH_TOKENS {
+        if i > first && sum + n > limit {
             pieces.push(first..i);
             (first, sum) = (i, 0);
         }
@@ -224,6 +223,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::trial::MICRO_BATCH_TOKENS;
 
     proptest! {
         #[test]

@@ -26,7 +26,9 @@ use super::peft;
 use super::tasks::Target;
 use super::weights::{WeightType, convert};
 use super::windows::combine;
-use crate::trial::{AdaptersConfig, Combine, DataConfig, Extra, ModelConfig, Pooling, TaskName, TrialConfig};
+use crate::trial::{
+    AdaptersConfig, Combine, DataConfig, Extra, MICRO_BATCH_TOKENS, ModelConfig, Pooling, TaskName, TrialConfig,
+};
 
 /// Folders of a sentence-transformers model.
 const POOLING: &str = "1_Pooling";
@@ -467,7 +469,8 @@ impl Classifier {
         self.pool.install(|| {
             let mut order: Vec<u32> = (0..tokens.len() as u32).collect();
             order.sort_by_key(|&example| length(tokens, example));
-            let batches: Vec<&[u32]> = pieces(&order, tokens).into_iter().map(|piece| &order[piece]).collect();
+            let batches: Vec<&[u32]> =
+                pieces(&order, tokens, MICRO_BATCH_TOKENS).into_iter().map(|piece| &order[piece]).collect();
             let scores: Vec<Vec<f32>> = batches
                 .par_iter()
                 .map(|batch| {

@@ -89,6 +89,15 @@ impl Engine {
         micro_batch_tokens(self.micro_batch_tokens, self.micro_batch_splits)
     }
 
+    /// Most tokens of a micro-batch of an evaluation. On the CPU 512 fill the matrix products; an accelerator takes as many as in
+    /// training.
+    pub fn evaluation_tokens(&self) -> usize {
+        match self.model.backend {
+            Backend::Kernels => MICRO_BATCH_TOKENS,
+            Backend::Candle => self.micro_batch_tokens(),
+        }
+    }
+
     /// Forward and backward pass of a batch. None if `interrupted` returned true; then nothing has changed.
     pub fn gradients(
         &mut self,

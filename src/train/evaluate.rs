@@ -31,13 +31,14 @@ pub struct Evaluation {
 
 impl Evaluation {
     /// All of `dataset.eval`, and a sample of `dataset.train` that depends on `seed` alone; with what the frozen part of
-    /// the model gives for them, where that is known.
+    /// the model gives for them, where that is known. Micro-batches have at most `limit` tokens.
     pub fn new(
         dataset: &Dataset,
         task: Arc<dyn Task>,
         seed: u64,
         windows: Option<Windows>,
         frozen: &FrozenSplits,
+        limit: usize,
     ) -> Self {
         let held_out: Vec<u32> = (0..dataset.eval.examples.len() as u32).collect();
         let mut probe: Vec<u32> = (0..dataset.train.examples.len() as u32).collect();
@@ -52,13 +53,13 @@ impl Evaluation {
             held_out: 0,
             task,
         };
-        evaluation.add(&dataset.eval, &held_out, frozen.eval.as_deref());
+        evaluation.add(&dataset.eval, &held_out, frozen.eval.as_deref(), limit);
         evaluation.held_out = evaluation.targets.len();
-        evaluation.add(&dataset.train, &probe, frozen.train.as_deref());
+        evaluation.add(&dataset.train, &probe, frozen.train.as_deref(), limit);
         evaluation
     }
 
-    fn add(&mut self, split: &Split, examples: &[u32], frozen: Option<&Frozen>) {
+    fn add(&mut self, split: &Split, examples: &[u32], frozen: Option<&Frozen>, limit: usize) {
         let target = |example: u32| split.examples[example as usize].target.clone();
         // The place of each example's first target.
         let mut firsts = Vec::with_capacity(examples.len());
@@ -69,7 +70,7 @@ impl Evaluation {
         let mut places: Vec<usize> = (0..examples.len()).collect();
         places.sort_by_key(|&place| length(&split.tokens, examples[place]));
         let sorted: Vec<u32> = places.iter().map(|&place| examples[place]).collect();
-        for piece in pieces(&sorted, &split.tokens) {
+        for piece in pieces(&sorted, &split.tokens, limit) {
             let chosen = &sorted[piece.clone()];
             let mut micro = MicroBatch::pack(&split.tokens, chosen, target, 0);
             micro.frozen = frozen.map(|frozen| frozen.rows(chosen));

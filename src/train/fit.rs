@@ -86,6 +86,7 @@ pub fn fit<'a>(
             setup.config.data.seed,
             setup.config.data.windows,
             &setup.frozen,
+            engine.evaluation_tokens(),
         ),
         task,
         steps: setup.config.steps(rows),

@@ -14,6 +14,7 @@ use super::model::operations::Rows;
 use super::model::{Backend, Network};
 use super::tasks::Target;
 use super::{Cache, TrainError};
+use crate::trial::MICRO_BATCH_TOKENS;
 use plateau_kernels::product::Precision;
 
 /// Largest size in bytes of the cached output of a split. Above it, every step computes the output itself.
@@ -72,7 +73,7 @@ impl Frozen {
         } else {
             let order: Vec<u32> = (0..examples as u32).collect();
             let pack = |range: Range<usize>| Arc::new(MicroBatch::pack(tokens, &order[range], |_| Target::Unknown, 0));
-            let batches: Vec<_> = pieces(&order, tokens).into_iter().map(pack).collect();
+            let batches: Vec<_> = pieces(&order, tokens, MICRO_BATCH_TOKENS).into_iter().map(pack).collect();
             let Some(parts) = engine.frozen(&batches, interrupted)? else { return Err(TrainError::Interrupted) };
             let values = parts.concat();
             cache.put(&key, &write(&values));
