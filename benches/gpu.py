@@ -455,7 +455,9 @@ def torch_steps(bench, name, case, compiled, half):
     allow_tf32(True)
     torch.set_float32_matmul_precision("high")
     model, optimizer = torch_model(bench, name, 0.1)
-    called = torch.compile(model, dynamic=case == "natural") if compiled else model
+    # A rehearsal has no time to compile kernels.
+    compiler = "inductor" if bench.is_gpu else "aot_eager"
+    called = torch.compile(model, dynamic=case == "natural", backend=compiler) if compiled else model
     count, warm = (40, 10) if bench.is_gpu else (3, 1)
     if bench.is_gpu:
         torch.cuda.reset_peak_memory_stats()

@@ -35,7 +35,7 @@ done
 slower=1
 if [ "$device" = cpu ]; then
     export OMP_NUM_THREADS=1
-    slower=2
+    slower=4
 fi
 plateau=$(cd "$(dirname "$plateau")" && pwd)/$(basename "$plateau")
 mkdir -p "$out" && out=$(cd "$out" && pwd)
