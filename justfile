@@ -101,9 +101,13 @@ dist PROFILE="release":
     cargo rustc --locked --profile {{ PROFILE }} --bin plateau -- -C target-feature=+crt-static
     .ci/dist target/{{ if PROFILE == "dev" { "debug" } else { PROFILE } }}/plateau
 
-# Measure training steps: tokens a second, share of matrix products, memory.
-bench:
-    CANDLE_NUM_THREADS=1 RAYON_NUM_THREADS=1 MIMALLOC_PURGE_DELAY=-1 cargo bench --bench step
+# Measure training steps: tokens a second, share of matrix products, roofline, memory. OPTIONS such as `tweets --precision bf16 --model bert-base`.
+bench *OPTIONS:
+    CANDLE_NUM_THREADS=1 RAYON_NUM_THREADS=1 MIMALLOC_PURGE_DELAY=-1 cargo bench --bench step -- {{ OPTIONS }}
+
+# Measure the rooflines of docs/speed.md: MiniLM-L6 and BERT-base, in f32 and in bf16.
+bench-roofline:
+    for model in "" "--model bert-base"; do for precision in f32 bf16; do echo "$precision $model"; just bench --pooling cls --threads 1 --precision $precision $model || exit 1; done; done
 
 # Compare a build for this machine with the portable one (builds into target/native).
 bench-native:

@@ -1,9 +1,13 @@
 //! The speed of a training step: tokens per second, the share of time in matrix products, their speed compared with the best
-//! that this machine reaches, and peak memory (of all cases so far). `cargo bench --bench step [-- tweets|64|128 ... --threads N --precision bf16 --model DIR --json]`, with
+//! that this machine reaches, the roofline, and peak memory (of all cases so far). `cargo bench --bench step [-- tweets|64|128 ... --threads N --precision bf16 --model DIR --json]`, with
 //! `CANDLE_NUM_THREADS=1 RAYON_NUM_THREADS=1 MIMALLOC_PURGE_DELAY=-1` as workers have it.
 //!
-//! Model: MiniLM-L6 (the embedded three layers, twice), batch 32, dropout 0.1, AdamW. Batches: the embedded tweets at their
-//! natural lengths, and sequences of exactly 64 and 128 tokens.
+//! Model: MiniLM-L6 (the embedded three layers, twice), or with `--model bert-base` a BERT-base of random weights; batch 32, dropout
+//! 0.1, AdamW. Batches: the embedded tweets at their natural lengths, and sequences of exactly 64 and 128 tokens.
+//!
+//! Roofline (Williams, Waterman and Patterson, 2009): a step takes at least the time of its matrix products at the best speed of this
+//! machine, and at least the time to move its bytes at the speed of a copy. `roof` is the larger of the two, and `reached` is its share
+//! of the step.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,6 +23,7 @@ use plateau::trial::{DataConfig, MICRO_BATCH_TOKENS, ModelConfig, Pooling, Trial
 use plateau_kernels::product::{Matrix, Packed, Precision, Right, Write};
 use plateau_random::{Purpose, Random};
 use safetensors::SafeTensors;
+use safetensors::tensor::TensorView;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -28,6 +33,8 @@ const BATCH: usize = 32;
 const WARMUP: u64 = 2;
 const STEPS: u64 = 9;
 const MODEL: &str = "embedded:minilm-l3";
+/// A BERT-base of random weights, with the tokenizer of [`MODEL`].
+const BERT_BASE: &str = "bert-base";
 
 struct NoCache;
 
@@ -43,7 +50,7 @@ impl Cache for NoCache {
 struct Wanted {
     /// `tweets`, `64`, `128`; empty: all.
     cases: Vec<String>,
-    /// A checkpoint folder in place of the doubled embedded model.
+    /// A checkpoint folder, or [`BERT_BASE`], in place of the doubled embedded model.
     model: Option<String>,
     poolings: Vec<Pooling>,
     threads: Vec<usize>,
@@ -84,6 +91,9 @@ impl Wanted {
 
     fn exact_network(&self, pooling: Pooling) -> Result<Network, TrainError> {
         let Some(folder) = &self.model else { return six_layers(pooling) };
+        if folder == BERT_BASE {
+            return bert_base(pooling);
+        }
         let files = CheckpointFiles::read(folder)?;
         let weights: Vec<&[u8]> = files.weights.iter().map(AsRef::as_ref).collect();
         Network::load(&files.config, &weights, &model(folder, pooling), 4, 1, &candle_core::Device::Cpu)
@@ -110,15 +120,19 @@ fn precision(name: &str) -> Result<Precision, String> {
 #[expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let wanted = Wanted::read(std::env::args().skip(1))?;
-    let peak = product_peak(wanted.precision);
+    let sizes = Sizes::of(&wanted.network(Pooling::Cls)?);
+    let peak = product_peak(wanted.precision, &sizes);
     if !wanted.json {
-        println!("matrix products at their best, one thread: {peak:.0} GFLOP/s");
+        let copy = copy_speed(1);
+        println!("matrix products at their best, one thread: {peak:.0} GFLOP/s; copies, one thread: {copy:.0} GB/s");
         println!(
-            "| batch | pooling | threads | ms a step | tokens/s | share of products | their GFLOP/s | of peak | peak MB |"
+            "| batch | pooling | threads | ms a step | tokens/s | share of products | their GFLOP/s | of peak | GFLOP | MB moved | \
+             roof, ms | reached | peak MB |"
         );
-        println!("|---|---|---|---|---|---|---|---|---|");
+        println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|");
     }
-    let tweets = tweets(wanted.model.as_deref().unwrap_or(MODEL))?;
+    let tokenizer = wanted.model.as_deref().filter(|model| *model != BERT_BASE);
+    let tweets = tweets(tokenizer.unwrap_or(MODEL))?;
     let sources: [(&str, Batches<'_>); 3] =
         [("tweets", &|k| natural(&tweets, k)), ("64", &|k| even(64, k)), ("128", &|k| even(128, k))];
     for (name, batches) in sources {
@@ -133,14 +147,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                     println!("{{\"ms\": {ms}, \"tokens\": {speed}, \"peak\": {memory}}}");
                     continue;
                 }
-                let mut alone = Products { precision: wanted.precision, ..Products::default() };
+                let moved = timed.iter().map(|micro| sizes.activation_bytes(micro)).sum::<f64>() / STEPS as f64
+                    + sizes.parameter_bytes(&timed);
+                let roof = f64::max(flops / peak / threads as f64, moved / copy_speed(threads)) / 1e6;
+                let mut alone = Products { precision: wanted.precision, sizes, ..Products::default() };
                 let products = timed.iter().map(|micro| alone.time(micro, pooling)).sum::<f64>() / STEPS as f64;
                 let rate = flops / products / 1e6;
                 println!(
-                    "| {name} | {} | {threads} | {ms:.1} | {speed:.0} | {:.0}% | {rate:.0} | {:.0}% | {memory} |",
+                    "| {name} | {} | {threads} | {ms:.1} | {speed:.0} | {:.0}% | {rate:.0} | {:.0}% | {:.1} | {:.0} | {roof:.1} | \
+                     {:.0}% | {memory} |",
                     format!("{pooling:?}").to_lowercase(),
                     100.0 * products / ms / threads as f64,
                     100.0 * rate / peak,
+                    flops / 1e9,
+                    moved / 1e6,
+                    100.0 * roof / ms,
                 );
             }
         }
@@ -173,6 +194,7 @@ fn measure(network: Network, batches: Batches<'_>, pooling: Pooling, threads: us
     };
     let labels: Vec<String> = (0..network.outputs).map(|class| class.to_string()).collect();
     let task = tasks::of(&TrialConfig::default(), &labels, &[], 0)?;
+    let sizes = Sizes::of(&network);
     let mut engine = Engine::new(network, settings, threads)?;
     let (mut times, mut tokens, mut flops, mut timed) = (Vec::new(), 0.0, 0.0, Vec::new());
     for k in 0..WARMUP + STEPS {
@@ -185,7 +207,7 @@ fn measure(network: Network, batches: Batches<'_>, pooling: Pooling, threads: us
         if k >= WARMUP {
             times.push(start.elapsed().as_secs_f64() * 1e3);
             tokens += batch.iter().map(|micro| micro.tokens()).sum::<usize>() as f64 / STEPS as f64;
-            flops += batch.iter().map(|micro| operations(micro, pooling)).sum::<f64>() / STEPS as f64;
+            flops += batch.iter().map(|micro| sizes.operations(micro, pooling)).sum::<f64>() / STEPS as f64;
             timed.extend(batch);
         }
     }
@@ -193,28 +215,70 @@ fn measure(network: Network, batches: Batches<'_>, pooling: Pooling, threads: us
     Ok(Step { ms: times[times.len() / 2], tokens, flops, timed })
 }
 
-/// Layers, hidden size, inner size and heads of MiniLM-L6.
-const SHAPE: (usize, usize, usize, usize) = (6, 384, 1536, 12);
+/// The sizes of an encoder.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sizes {
+    layers: usize,
+    width: usize,
+    inner: usize,
+    heads: usize,
+    /// Trained parameters other than the token embeddings.
+    parameters: usize,
+}
 
-/// Multiplications and additions of the matrix products of a forward and a backward pass.
-fn operations(micro: &MicroBatch, pooling: Pooling) -> f64 {
-    let (layers, width, inner) = (SHAPE.0 as f64, SHAPE.1 as f64, SHAPE.2 as f64);
-    let (tokens, sequences) = (micro.tokens() as f64, micro.sequences() as f64);
-    let squares: f64 = micro.offsets.windows(2).map(|w| f64::from(w[1] - w[0]).powi(2)).sum();
-    let asking = if pooling == Pooling::Mean { tokens } else { sequences };
-    let pairs = if pooling == Pooling::Mean { squares } else { tokens };
-    let keys = 2.0 * width * width * tokens;
-    let rest = (2.0 * width + 2.0 * inner) * width;
-    let attention = |pairs: f64| 2.0 * width * pairs;
-    let full = keys + rest * tokens + attention(squares);
-    let last = keys + rest * asking + attention(pairs);
-    3.0 * 2.0 * ((layers - 1.0) * full + last)
+impl Sizes {
+    fn of(network: &Network) -> Self {
+        let shape = network.shape();
+        let others = network.parameters.iter().filter(|parameter| parameter.trainable);
+        let all: usize = others.map(|parameter| parameter.value.elem_count()).sum();
+        Self {
+            layers: shape.layers,
+            width: shape.hidden,
+            inner: shape.intermediate,
+            heads: shape.heads,
+            parameters: all - shape.vocabulary * shape.hidden,
+        }
+    }
+
+    /// Multiplications and additions of the matrix products of a forward and a backward pass.
+    fn operations(self, micro: &MicroBatch, pooling: Pooling) -> f64 {
+        let (layers, width, inner) = (self.layers as f64, self.width as f64, self.inner as f64);
+        let (tokens, sequences) = (micro.tokens() as f64, micro.sequences() as f64);
+        let squares: f64 = micro.offsets.windows(2).map(|w| f64::from(w[1] - w[0]).powi(2)).sum();
+        let asking = if pooling == Pooling::Mean { tokens } else { sequences };
+        let pairs = if pooling == Pooling::Mean { squares } else { tokens };
+        let keys = 2.0 * width * width * tokens;
+        let rest = (2.0 * width + 2.0 * inner) * width;
+        let attention = |pairs: f64| 2.0 * width * pairs;
+        let full = keys + rest * tokens + attention(squares);
+        let last = keys + rest * asking + attention(pairs);
+        3.0 * 2.0 * ((layers - 1.0) * full + last)
+    }
+
+    /// Bytes of activations: for each layer and token ten vectors of the hidden size and two of the inner size, written once and read
+    /// once.
+    fn activation_bytes(self, micro: &MicroBatch) -> f64 {
+        (8 * micro.tokens() * self.layers * (10 * self.width + 2 * self.inner)) as f64
+    }
+
+    /// Bytes of parameters in a step, of which `timed` has several: the value is read forwards and backwards, the gradient is written
+    /// and read, and AdamW reads and writes the value and both moments. Of the token embeddings only the rows of the batch count.
+    fn parameter_bytes(self, timed: &[Arc<MicroBatch>]) -> f64 {
+        const BYTES: usize = 4 * (2 + 2 + 6);
+        let steps = STEPS as usize;
+        let rows = timed
+            .chunks(timed.len().div_ceil(steps).max(1))
+            .map(|step| step.iter().flat_map(|micro| &micro.ids).collect::<std::collections::HashSet<_>>().len());
+        let rows = rows.sum::<usize>() as f64 / steps as f64;
+        BYTES as f64 * (self.parameters as f64 + rows * self.width as f64)
+    }
 }
 
 /// The matrix products of a step alone.
 #[derive(Default)]
 struct Products {
     precision: Precision,
+    sizes: Sizes,
     a: Vec<f32>,
     b: Vec<f32>,
     out: Vec<f32>,
@@ -223,7 +287,7 @@ struct Products {
 impl Products {
     /// Milliseconds of the matrix products of a forward and a backward pass over `micro`, one after the other on one thread.
     fn time(&mut self, micro: &MicroBatch, pooling: Pooling) -> f64 {
-        let (layers, width, inner, _) = SHAPE;
+        let Sizes { layers, width, inner, .. } = self.sizes;
         let (tokens, sequences) = (micro.tokens(), micro.sequences());
         let most = inner * tokens.max(width);
         for buffer in [&mut self.a, &mut self.b, &mut self.out] {
@@ -254,7 +318,7 @@ impl Products {
 
     /// y = x W^T, dx = dy W, dW = dy^T x.
     fn linear(&mut self, rows: usize, inputs: usize, outputs: usize) {
-        let Self { precision, a, b, out } = self;
+        let Self { precision, a, b, out, .. } = self;
         let (x, y, w) = (Matrix::new(a, rows, inputs), Matrix::new(a, rows, outputs), Matrix::new(b, outputs, inputs));
         precision.product(1.0, x, w.t(), out, outputs, Write::Replace);
         precision.product(1.0, y, w, out, inputs, Write::Replace);
@@ -263,12 +327,11 @@ impl Products {
 
     /// Scores, context, and the gradients of values, weights, queries and keys, head by head.
     fn attention(&mut self, queries: usize, keys: usize) {
-        let (_, width, _, heads) = SHAPE;
-        let size = width / heads;
-        let Self { precision, a, b, out } = self;
+        let Self { precision, sizes: Sizes { width, heads, .. }, a, b, out } = self;
+        let (width, size) = (*width, *width / *heads);
         let (q, k) = (Matrix::strided(a, queries, size, width), Matrix::strided(b, keys, size, width));
         let weights = Matrix::new(a, queries, keys);
-        for _ in 0..heads {
+        for _ in 0..*heads {
             for _ in 0..2 {
                 precision.product(1.0, q, k.t(), out, keys, Write::Replace);
                 precision.product(1.0, weights, k, out, width, Write::Replace);
@@ -293,6 +356,52 @@ fn six_layers(pooling: Pooling) -> Result<Network, TrainError> {
     }
     let weights = safetensors::serialize(six, None).map_err(input)?;
     Network::load(config.as_bytes(), &[&weights], &model(MODEL, pooling), 4, 1, &candle_core::Device::Cpu)
+}
+
+/// A BERT-base of random weights.
+fn bert_base(pooling: Pooling) -> Result<Network, TrainError> {
+    const CONFIG: &str = r#"{"model_type": "bert", "vocab_size": 30522, "hidden_size": 768, "num_hidden_layers": 12,
+        "num_attention_heads": 12, "intermediate_size": 3072, "max_position_embeddings": 512, "type_vocab_size": 2}"#;
+    let mut shapes: Vec<(String, Vec<usize>)> = vec![
+        ("embeddings.word_embeddings.weight".into(), vec![30_522, 768]),
+        ("embeddings.position_embeddings.weight".into(), vec![512, 768]),
+        ("embeddings.token_type_embeddings.weight".into(), vec![2, 768]),
+    ];
+    let mut norms = vec!["embeddings.LayerNorm".to_owned()];
+    for layer in (0..12).map(|number| format!("encoder.layer.{number}")) {
+        for part in ["attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"] {
+            shapes.push((format!("{layer}.{part}"), vec![768, 768]));
+        }
+        shapes.push((format!("{layer}.intermediate.dense"), vec![3072, 768]));
+        shapes.push((format!("{layer}.output.dense"), vec![768, 3072]));
+        norms.extend([format!("{layer}.attention.output.LayerNorm"), format!("{layer}.output.LayerNorm")]);
+    }
+    shapes.push(("pooler.dense".into(), vec![768, 768]));
+    let random = Random::new(3, Purpose::Initialisation);
+    let bytes = |values: Vec<f32>| values.into_iter().flat_map(f32::to_le_bytes).collect::<Vec<u8>>();
+    let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
+    for (number, (name, shape)) in (0..).zip(shapes) {
+        let values = |i: u64| ((random.at(number).unit(i) - 0.5) * 0.07) as f32;
+        let weights = bytes((0..shape.iter().product::<usize>() as u64).map(values).collect());
+        if name.ends_with(".weight") {
+            tensors.push((name, shape, weights));
+        } else {
+            let outputs = shape[0];
+            tensors.push((format!("{name}.weight"), shape, weights));
+            tensors.push((format!("{name}.bias"), vec![outputs], bytes(vec![0.0; outputs])));
+        }
+    }
+    for name in norms {
+        tensors.push((format!("{name}.weight"), vec![768], bytes(vec![1.0; 768])));
+        tensors.push((format!("{name}.bias"), vec![768], bytes(vec![0.0; 768])));
+    }
+    let input = |e: safetensors::SafeTensorError| TrainError::Input(e.to_string());
+    let mut views = Vec::new();
+    for (name, shape, bytes) in &tensors {
+        views.push((name, TensorView::new(safetensors::Dtype::F32, shape.clone(), bytes).map_err(input)?));
+    }
+    let weights = safetensors::serialize(views, None).map_err(input)?;
+    Network::load(CONFIG.as_bytes(), &[&weights], &model(BERT_BASE, pooling), 4, 1, &candle_core::Device::Cpu)
 }
 
 fn model(from: &str, pooling: Pooling) -> ModelConfig {
@@ -334,9 +443,29 @@ fn even(length: usize, k: u64) -> Vec<Arc<MicroBatch>> {
     split(&[length; BATCH], 1, MICRO_BATCH_TOKENS).into_iter().map(cut).collect()
 }
 
+/// Bytes a second in 1e9, read and written, of copies of 128 MiB on each of so many threads.
+fn copy_speed(threads: usize) -> f64 {
+    const BYTES: usize = 128 << 20;
+    let copy = || {
+        let (from, mut to) = (vec![1u8; BYTES], vec![0u8; BYTES]);
+        let time = |to: &mut [u8]| {
+            let start = Instant::now();
+            to.copy_from_slice(std::hint::black_box(&from));
+            std::hint::black_box(to);
+            start.elapsed().as_secs_f64()
+        };
+        (0..5).map(|_| time(&mut to)).fold(f64::INFINITY, f64::min)
+    };
+    let speed = |seconds: f64| 2.0 * BYTES as f64 / seconds / 1e9;
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(copy)).collect();
+        workers.into_iter().filter_map(|worker| worker.join().ok()).map(speed).sum()
+    })
+}
+
 /// GFLOP/s of the products of a feed-forward layer over 512 tokens, on one thread. A bf16 weight is packed before.
-fn product_peak(precision: Precision) -> f64 {
-    let (tokens, width, inner) = (512, 384, 1536);
+fn product_peak(precision: Precision, sizes: &Sizes) -> f64 {
+    let (tokens, width, inner) = (512, sizes.width, sizes.inner);
     let (x, w) = (vec![0.5; tokens * width], vec![0.25; width * inner]);
     let mut y = vec![0.0; tokens * inner];
     let mut best = f64::INFINITY;
