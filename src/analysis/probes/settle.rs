@@ -149,6 +149,7 @@ const SEEN_DIRECTLY: &[Cause] = &[
     Cause::WarmupTooLong,
     Cause::ClipBound,
     Cause::NoisyBatches,
+    Cause::LabelFloor,
 ];
 
 /// The primary cause of a trial after its probes, and where it comes from.
@@ -213,7 +214,7 @@ impl Settled {
             Self::RateTooLow => &[Cause::TooSlow],
             Self::RateExhausted => &[Cause::LrExhausted],
             Self::DataVariety => &[Cause::Overfit, Cause::Memorised],
-            Self::Labels => &[Cause::Memorised, Cause::LabelFloor],
+            Self::Labels => &[Cause::Memorised],
             _ => &[],
         };
         closer.contains(&own)
@@ -278,6 +279,12 @@ mod tests {
         check(high, None, Some("RATE_TOO_HIGH"), "primary cause: RATE_TOO_HIGH");
         check(high, Some(Cause::Overshoot), Some("OVERSHOOT"), "primary cause: OVERSHOOT, confirmed");
         check(high, Some(Cause::Truncated), Some("TRUNCATED"), "primary cause: TRUNCATED, which explains the results");
+        check(
+            high,
+            Some(Cause::LabelFloor),
+            Some("LABEL_FLOOR"),
+            "primary cause: LABEL_FLOOR, which explains the results",
+        );
         check(Settled::Floor, Some(Cause::Stalled), Some("STALLED"), "primary cause: STALLED, as by the curves alone");
         check(Settled::Open, None, None, "no fault found");
     }
