@@ -140,6 +140,7 @@ impl From<ProgressMode> for Mode {
 
 /// What a run trains, where, and how it is shown.
 #[derive(Debug, Clone, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of the command line")]
 pub(crate) struct RunOptions {
     #[command(flatten)]
     pub sweep: SweepArguments,
@@ -160,6 +161,9 @@ pub(crate) struct RunOptions {
     /// With `engine: slurm`: submit the first jobs, then leave them to the cluster
     #[arg(long)]
     pub detach: bool,
+    /// With `engine: slurm`: submit all trials, of which `max_jobs` jobs run at the same time, then leave them to the cluster
+    #[arg(long, conflicts_with = "detach")]
+    pub submit_all: bool,
     #[command(flatten)]
     pub display: DisplayArguments,
 }
@@ -168,7 +172,8 @@ impl RunOptions {
     /// All trials, with every option at its default.
     pub(crate) fn new(sweep: SweepArguments, machine: MachineArguments, display: DisplayArguments) -> Self {
         let (only, continued) = (Vec::new(), Vec::new());
-        Self { sweep, machine, only, retry_failed: false, continued, fresh: false, detach: false, display }
+        let (retry_failed, fresh, detach, submit_all) = (false, false, false, false);
+        Self { sweep, machine, only, retry_failed, continued, fresh, detach, submit_all, display }
     }
 }
 

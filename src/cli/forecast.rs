@@ -84,7 +84,13 @@ impl<'a> CostEstimate<'a> {
         let jobs = match slots.first().filter(|_| is_queue) {
             Some(slot) => {
                 let config = run_config(prepared, &options.machine);
-                Some(JobPlan::new(prepared, &config, *slot, &trials, &costs)?)
+                let jobs = JobPlan::new(prepared, &config, *slot, &trials, &costs)?;
+                Some(if options.submit_all { jobs.all_at_once()? } else { jobs })
+            }
+            None if options.submit_all => {
+                return Err(Failure::input(
+                    "--submit-all: the trials of this sweep do not become jobs of Slurm (`engine: slurm`)",
+                ));
             }
             None => None,
         };
@@ -110,8 +116,16 @@ impl<'a> CostEstimate<'a> {
         let jobs = self.jobs.as_ref()?;
         let is_left = |status: &Status| matches!(status, Status::Pending | Status::Running);
         let costs = self.costs.iter().zip(&self.statuses).filter(|(_, status)| is_left(status));
-        let seconds = costs.map(|(cost, _)| cost.seconds).sum();
-        Some(jobs.describe(prepared, self.left + self.undrawn, self.slots.len(), seconds))
+        let mut seconds: Vec<f64> = costs.map(|(cost, _)| cost.seconds).collect();
+        let middle = self.costs.get(self.costs.len() / 2).map_or(0.0, |cost| cost.seconds);
+        seconds.extend(std::iter::repeat_n(middle, self.undrawn));
+        Some(jobs.describe(prepared, &seconds))
+    }
+
+    /// Where the trials of the run have their places, which bound how many are started.
+    pub(crate) fn places(&self) -> Vec<Slot> {
+        let trials = self.left + self.undrawn;
+        self.jobs.as_ref().map_or_else(|| self.slots.clone(), |jobs| jobs.places(&self.slots, trials))
     }
 
     /// The peak memory of each trial in bytes.

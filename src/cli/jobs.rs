@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 
 use super::Failure;
 use super::prepare::Prepared;
-use crate::decide::QueueRules;
+use crate::decide::{Packing, QueueRules};
 use crate::event::{JobName, JobState, Slot};
 use crate::exec::{
     Container, JobRequest, JobTemplate, cancel_job, check_job, job_states, program_file, submit_job, thread_environment,
 };
 use crate::plan::Estimate;
-use crate::report::{clock, count};
-use crate::spec::{JobMemory, RunConfig, SlurmConfig};
+use crate::report::count;
+use crate::spec::{JobMemory, RunConfig, SlurmConfig, StopAcross};
 use crate::trial::{CheckpointEvery, Device, Trial, TrialId};
 
 /// Added to 1.3 times the estimate of a trial, in bytes: estimates are for the trainer alone.
@@ -35,9 +35,18 @@ pub(crate) struct JobPlan {
     pub template: JobTemplate,
     /// The start of the name of every job.
     pub prefix: String,
-    /// Bytes of the job of each trial.
+    /// Bytes of the job for each trial.
     pub memory: HashMap<TrialId, u64>,
+    /// Estimated seconds of each trial.
+    pub seconds: HashMap<TrialId, f64>,
     pub rules: QueueRules,
+    /// How trials share jobs.
+    pub packing: Packing,
+    /// Whether all jobs are submitted at once.
+    pub submits_all: bool,
+    /// Processors and GPUs of each job.
+    cpus: usize,
+    gpus: usize,
     /// At most so many jobs are submitted together.
     pub batch: usize,
     /// Whether each job is submitted by itself.
@@ -46,14 +55,14 @@ pub(crate) struct JobPlan {
     pub answer: String,
 }
 
-/// The slots of a queue: one for each job that waits or runs.
+/// The slots of a queue: one for each trial that runs at the same time, if all jobs run.
 pub(crate) fn queue_slots(config: &RunConfig, trials: usize) -> Vec<Slot> {
     let slurm = &config.slurm;
-    let threads = config.threads.or(slurm.cpus).unwrap_or(1);
+    let threads = config.threads.or(slurm.cpus.map(|cpus| cpus / slurm.pack)).unwrap_or(1).max(1);
     // Slurm hides all but the GPUs of the job.
     let device = if slurm.has_gpus() && cfg!(feature = "cuda") { Device::Cuda(0) } else { Device::Cpu };
-    let jobs = slurm.max_jobs.min(config.jobs.unwrap_or(usize::MAX)).min(trials).max(1);
-    (0..jobs).map(|index| Slot::alone(index, device, threads)).collect()
+    let most = slurm.max_jobs.saturating_mul(slurm.pack).min(config.jobs.unwrap_or(usize::MAX));
+    (0..most.min(trials).max(1)).map(|index| Slot::alone(index, device, threads)).collect()
 }
 
 impl JobPlan {
@@ -66,17 +75,19 @@ impl JobPlan {
         costs: &[Estimate],
     ) -> Result<Self, Failure> {
         let slurm = &config.slurm;
-        check_times(config)?;
+        let mut mistakes = mistakes_about_times(config);
         if !is_on_path("sbatch") {
-            return Err(Failure::input(
-                "`engine: slurm`: there is no `sbatch` on the path. Run this on a login node of the cluster, or set `--engine local`",
-            ));
+            mistakes.push(
+                "`engine: slurm`: there is no `sbatch` on the path. Run this on a login node of the cluster, or set `--engine local`"
+                    .to_owned(),
+            );
+            return Err(Failure::input(mistakes.join("\n")));
         }
-        let cpus = slurm.cpus.unwrap_or(slot.threads);
+        let cpus = slurm.cpus.unwrap_or(slot.threads * slurm.pack);
         let memory = memory_of_jobs(slurm, cpus, trials, costs);
         let template = template(prepared, slurm, slot, cpus)?;
         let cluster = ClusterFacts::ask();
-        let largest = memory.values().copied().max().unwrap_or(0);
+        let largest = memory.values().copied().max().unwrap_or(0) * slurm.pack as u64;
         let doublings = match cluster.node_memory {
             Some(node) if largest > 0 => (node / largest).max(1).ilog2(),
             _ => DOUBLINGS,
@@ -86,7 +97,17 @@ impl JobPlan {
             template,
             prefix: format!("plateau-{}", &hash[..8]),
             memory,
-            rules: QueueRules { doublings },
+            seconds: trials.iter().zip(costs).map(|(trial, cost)| (trial.id.clone(), cost.seconds)).collect(),
+            rules: QueueRules { doublings, room: 0 },
+            packing: Packing {
+                jobs: slurm.max_jobs.min(config.jobs.map_or(usize::MAX, |trials| trials.div_ceil(slurm.pack))),
+                pack: slurm.pack,
+                // A search decides about each trial by the results of those before.
+                chain: slurm.chain.filter(|_| prepared.spec.search.is_none()),
+            },
+            submits_all: false,
+            cpus,
+            gpus: slurm.gpus(),
             batch: cluster.array_size.map_or(LARGEST_BATCH, |size| size.saturating_sub(1).clamp(1, LARGEST_BATCH)),
             single: !slurm.array,
             answer: String::new(),
@@ -97,12 +118,47 @@ impl JobPlan {
                 format!("Slurm does not answer now. {message}")
             }
             Err(message) => {
-                return Err(Failure::input(format!(
-                    "Slurm would refuse the jobs of this sweep (`run.slurm`): {message}"
-                )));
+                let known = cluster.partitions.join(", ");
+                let known = if message.contains("partition") && !known.is_empty() {
+                    format!(". The partitions are {known}")
+                } else {
+                    String::new()
+                };
+                mistakes.push(format!("Slurm would refuse the jobs of this sweep (`run.slurm`): {message}{known}"));
+                String::new()
             }
         };
-        Ok(plan)
+        if mistakes.is_empty() { Ok(plan) } else { Err(Failure::input(mistakes.join("\n"))) }
+    }
+
+    /// The same jobs, all submitted at once.
+    pub(crate) fn all_at_once(self) -> Result<Self, Failure> {
+        if self.single {
+            return Err(Failure::input("--submit-all: Slurm bounds only arrays. Set `run.slurm.array: true`"));
+        }
+        Ok(Self { submits_all: true, ..self })
+    }
+
+    /// What does not work if all jobs are submitted at once.
+    pub(crate) fn caution(&self, prepared: &Prepared) -> Option<String> {
+        let (search, stop) = (prepared.spec.search.is_some(), prepared.spec.run.stop != StopAcross::default());
+        let what = match (search, stop) {
+            (false, false) => return None,
+            (true, false) => "The search draws no further trials",
+            (false, true) => "The rules that compare trials (`stop.median`, `stop.asha`) end none",
+            (true, true) => {
+                "The search draws no further trials, and the rules that compare trials (`stop.median`, `stop.asha`) end none"
+            }
+        };
+        self.submits_all
+            .then(|| format!("--submit-all: no process follows the jobs. {what} until the command runs again."))
+    }
+
+    /// Places for `trials` trials, of which those of a job that run one after another need one each.
+    pub(crate) fn places(&self, slots: &[Slot], trials: usize) -> Vec<Slot> {
+        let count =
+            if self.submits_all || self.packing.chain.is_some() { trials.max(slots.len()) } else { slots.len() };
+        slots.iter().cycle().zip(0..count).map(|(slot, index)| Slot { index, ..*slot }).collect()
     }
 
     /// The script of the first job.
@@ -110,22 +166,34 @@ impl JobPlan {
         let batch = prepared.dir.batch(&format!("{}-1", self.prefix));
         self.template.script(&JobRequest {
             name: batch.name().to_owned(),
+            indices: Vec::new(),
+            throttle: None,
             document: batch.document(),
             folder: batch.folder(),
-            memory: self.memory.values().copied().max(),
+            memory: self.memory.values().copied().max().map(|bytes| bytes * self.packing.pack as u64),
             avoid: Vec::new(),
         })
     }
 
-    /// What `plan` says about the jobs. `jobs`: the trials that are left; `at_a_time`: those that wait and run together; `seconds`:
-    /// the training time of all jobs together.
-    pub(crate) fn describe(&self, prepared: &Prepared, jobs: usize, at_a_time: usize, seconds: f64) -> String {
-        let mut text = format!(
-            "\nSlurm: {}, at most {at_a_time} queued and running together ({}); about {} of training in all jobs together\n",
-            count(jobs, "job"),
-            count(jobs.div_ceil(at_a_time.max(1)), "wave"),
-            clock(seconds),
-        );
+    /// What `plan` says about the jobs. `seconds`: the estimated time of each trial that is left.
+    pub(crate) fn describe(&self, prepared: &Prepared, seconds: &[f64]) -> String {
+        let Packing { jobs: at_a_time, pack, .. } = self.packing;
+        let jobs = self.packing.count_jobs(seconds);
+        let hours = seconds.iter().sum::<f64>() / pack as f64 / 3600.0;
+        let mut text = format!("\nSlurm: {}", count(jobs, "job"));
+        if jobs < seconds.len() {
+            let _ = write!(text, " for {}", count(seconds.len(), "trial"));
+        }
+        let at_a_time = at_a_time.min(jobs).max(1);
+        let waves = count(jobs.div_ceil(at_a_time), "wave");
+        let together = if self.submits_all { "running" } else { "queued and running" };
+        let _ = write!(text, ", at most {at_a_time} {together} together ({waves}); about ");
+        let _ = write!(text, "{hours:.1} node hours with {}", count(self.cpus, "processor"));
+        if self.gpus > 0 {
+            let _ = write!(text, " and {}", count(self.gpus, "GPU"));
+        }
+        text.push_str(" each\n");
+        text.extend(self.caution(prepared).map(|caution| caution + "\n"));
         if !self.answer.is_empty() {
             let _ = writeln!(text, "Slurm says: {}", self.answer);
         }
@@ -188,22 +256,30 @@ impl JobPlan {
     }
 }
 
-/// Fails if the times of the jobs leave none to train.
-fn check_times(config: &RunConfig) -> Result<(), Failure> {
+/// What is wrong with the times of the jobs.
+fn mistakes_about_times(config: &RunConfig) -> Vec<String> {
+    /// The most that `sbatch --signal` takes, in seconds.
+    const LONGEST_WARNING: f64 = 65_535.0;
     let SlurmConfig { time, warn, .. } = config.slurm;
-    let Some(time) = time else { return Ok(()) };
-    if warn >= time {
-        return Err(Failure::input(format!(
-            "`run.slurm.warn` ({warn} s) is not shorter than `run.slurm.time` ({time} s): each job would end as soon as it starts"
-        )));
+    let mut mistakes = Vec::new();
+    if warn > LONGEST_WARNING {
+        mistakes.push(format!("`run.slurm.warn` ({warn} s) is longer than the {LONGEST_WARNING} s that Slurm allows"));
     }
-    match config.checkpoint_every {
-        CheckpointEvery::Seconds(every) if every > time => Err(Failure::input(format!(
+    let Some(time) = time else { return mistakes };
+    if warn >= time {
+        mistakes.push(format!(
+            "`run.slurm.warn` ({warn} s) is not shorter than `run.slurm.time` ({time} s): each job would end as soon as it starts"
+        ));
+    }
+    if let CheckpointEvery::Seconds(every) = config.checkpoint_every
+        && every > time
+    {
+        mistakes.push(format!(
             "`run.slurm.time` ({time} s) is shorter than `run.checkpoint_every` ({every} s): a job that is cut off would lose all of \
              its work. Raise the first or lower the second"
-        ))),
-        _ => Ok(()),
+        ));
     }
+    mistakes
 }
 
 fn template(prepared: &Prepared, slurm: &SlurmConfig, slot: Slot, cpus: usize) -> Result<JobTemplate, Failure> {
@@ -223,15 +299,7 @@ fn template(prepared: &Prepared, slurm: &SlurmConfig, slot: Slot, cpus: usize) -
     });
     let memory_per_cpu = matches!(slurm.memory, JobMemory::PerCpu(_)).then_some(cpus as u64);
     let environment = thread_environment(slot);
-    Ok(JobTemplate {
-        options,
-        setup: slurm.setup.clone(),
-        environment,
-        program,
-        container,
-        memory_per_cpu,
-        throttle: None,
-    })
+    Ok(JobTemplate { options, setup: slurm.setup.clone(), environment, program, container, memory_per_cpu })
 }
 
 /// The folders that a worker reads and writes.
@@ -263,16 +331,25 @@ struct ClusterFacts {
     node_memory: Option<u64>,
     /// One more than the largest index of an array.
     array_size: Option<usize>,
+    partitions: Vec<String>,
 }
 
 impl ClusterFacts {
     fn ask() -> Self {
-        let nodes = answer(&["sinfo", "--noheader", "--format=%m"]).unwrap_or_default();
+        let nodes = answer(&["sinfo", "--noheader", "--format=%m %R"]).unwrap_or_default();
+        let mut partitions: Vec<String> =
+            nodes.lines().filter_map(|line| line.split_whitespace().nth(1)).map(str::to_owned).collect();
+        partitions.sort_unstable();
+        partitions.dedup();
         let config = answer(&["scontrol", "show", "config"]).unwrap_or_default();
-        let memory = |line: &str| line.trim().trim_end_matches('+').parse::<u64>().ok();
+        let memory = |line: &str| line.split_whitespace().next()?.trim_end_matches('+').parse::<u64>().ok();
         let array =
             config.lines().find_map(|line| line.strip_prefix("MaxArraySize")?.split('=').nth(1)?.trim().parse().ok());
-        Self { node_memory: nodes.lines().filter_map(memory).max().map(|size| size << 20), array_size: array }
+        Self {
+            node_memory: nodes.lines().filter_map(memory).max().map(|size| size << 20),
+            array_size: array,
+            partitions,
+        }
     }
 }
 

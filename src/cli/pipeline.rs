@@ -164,6 +164,9 @@ fn announce(prepared: &Prepared, estimate: &CostEstimate<'_>, is_fresh: bool) {
         notify(&warning);
     }
     notify(&format!("{}: {}", prepared.plan.name, estimate.line()));
+    if let Some(caution) = estimate.jobs.as_ref().and_then(|jobs| jobs.caution(prepared)) {
+        notify(&caution);
+    }
 }
 
 fn train_missing(
@@ -193,10 +196,14 @@ fn train_missing(
     let queue = estimate.jobs.as_ref().map(|jobs| QueueOrder {
         prefix: jobs.prefix.clone(),
         memory: Some(&jobs.memory),
+        seconds: &jobs.seconds,
         rules: jobs.rules,
+        packing: jobs.packing,
         batch: jobs.batch,
-        leaves: options.detach,
+        submits_all: options.submit_all,
+        leaves: options.detach || options.submit_all,
     });
+    let places = estimate.places();
     let order = RunOrder {
         plan: &prepared.plan,
         search: search.as_ref().map(|search| search as &dyn TrialSource),
@@ -205,7 +212,7 @@ fn train_missing(
         origin: &origin,
         results: &prepared.results,
         config: &prepared.spec.run,
-        slots: &estimate.slots,
+        slots: &places,
         memory: memory_limit.map(|limit| MemoryBudget::new(limit, &memory)),
         device_memory: &device_memory,
         micro_batch_tokens: &micro_batch_tokens,

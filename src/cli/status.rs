@@ -69,12 +69,14 @@ fn queue(dir: &RunDir) -> Result<String, Failure> {
     let names: Vec<_> = queued.iter().map(|queued| queued.job.clone()).collect();
     let states = job_states(&names).map_err(|message| Failure::input(format!("Slurm does not answer: {message}")))?;
     let mut text = String::new();
-    for (QueuedTrial { trial, job, .. }, state) in queued.iter().zip(&states) {
+    for (QueuedTrial { trial, attempt, job }, state) in queued.iter().zip(&states) {
+        let has_begun = dir.trial(trial).attempt(*attempt).started().is_some();
         let state = match state {
             JobState::Queued { reason, start } => {
                 let start = start.as_ref().map_or_else(String::new, |start| format!(", expected start {start}"));
                 format!("queued ({reason}{start})")
             }
+            JobState::Running { node } if !has_begun => format!("waiting for its turn in a job on {node}"),
             JobState::Running { node } => format!("running on {node}"),
             JobState::Ended { how, .. } => format!("ended: {how:?}"),
             JobState::Absent | JobState::Unknown => "not known to Slurm".to_owned(),

@@ -39,6 +39,8 @@ pub fn killed(evidence: MemoryEvidence, log_tail: Vec<String>) -> Failure {
 pub struct QueueRules {
     /// How often the memory of a job can be doubled before no node has so much.
     pub doublings: u32,
+    /// At most so many trials are launched now.
+    pub room: usize,
 }
 
 /// How the next attempt runs. A trial that ran out of memory runs alone, on its device if the memory was that of the device. One that

@@ -67,6 +67,20 @@ pub enum JobAction {
     Lose,
 }
 
+/// The state of a worker that shares its job with others, from that of the job and from the exit code that the worker has left. Its part
+/// is over while the job runs. An interruption waits for the end of the job: the cluster may start it again.
+#[must_use]
+pub fn state_of_part(job: &JobState, exit: Option<i32>) -> JobState {
+    match (job, exit) {
+        (JobState::Running { .. }, Some(NEEDLESS | INTERRUPTED | USR1 | TERM)) => job.clone(),
+        (JobState::Running { node }, Some(code)) => {
+            let how = if code == PUBLISHED { JobEnd::Completed } else { JobEnd::Failed };
+            JobState::Ended { how, node: Some(node.clone()) }
+        }
+        _ => job.clone(),
+    }
+}
+
 /// Decides what to do about a job.
 #[must_use]
 pub fn job_action(facts: &JobFacts<'_>) -> JobAction {
@@ -240,6 +254,23 @@ mod tests {
         check(JobEnd::Cancelled, |_| {}, JobAction::Pause);
         check(JobEnd::Cancelled, |it| it.is_cancelled_by_us = true, JobAction::Resubmit);
         check(JobEnd::Cancelled, |it| it.exit = Some(130), JobAction::Pause);
+    }
+
+    #[test]
+    fn a_worker_of_a_shared_job_ends_before_its_job() {
+        let check = |job: JobState, exit: Option<i32>, expected: JobState| {
+            assert_eq!(state_of_part(&job, exit), expected, "{job:?} {exit:?}");
+        };
+        check(running(), None, running());
+        check(running(), Some(0), ended(JobEnd::Completed));
+        check(running(), Some(1), ended(JobEnd::Failed));
+        check(running(), Some(137), ended(JobEnd::Failed));
+        for interrupted in [7, 130, 138, 143] {
+            check(running(), Some(interrupted), running());
+        }
+        check(queued(), Some(1), queued());
+        check(ended(JobEnd::TimedOut), Some(130), ended(JobEnd::TimedOut));
+        check(JobState::Unknown, Some(1), JobState::Unknown);
     }
 
     #[test]

@@ -112,7 +112,7 @@ pub fn decide(state: &SweepState, policy: &Policy<'_>) -> Vec<Action> {
     let mut free: Vec<Slot> = in_use.iter().copied().filter(|slot| !taken.contains(&slot.index)).collect();
     let mut actions: Vec<Action> = retired(state, policy.slots).collect();
     let (mut places, mut one_alone) = (Places::of(state), policy.queue.is_none() && failures::must_run_alone(state));
-    let ((finished, mut failed), mut running, mut without_slot) = (state.over(), taken.len(), 0);
+    let ((finished, mut failed), mut running, mut without_slot, mut launched) = (state.over(), taken.len(), 0, 0);
     let open = |after_fault: bool| state.open().filter(move |(_, trial)| trial.faulted_on.is_empty() != after_fault);
     for (id, trial) in open(false).chain(open(true)) {
         match &trial.phase {
@@ -134,10 +134,19 @@ pub fn decide(state: &SweepState, policy: &Policy<'_>) -> Vec<Action> {
                 if has_company || policy.memory.is_some_and(|memory| !memory.has_room(&places.all(), id)) {
                     return actions;
                 }
-                let has_room = |slot: &Slot| places.has_room(*slot, id, oom_policy, policy.sharing);
-                let open: Vec<Slot> = free.iter().copied().filter(has_room).collect();
-                let Some(slot) = failures::choose(&open, trial, |place| places.count(place)) else { return actions };
-                free.retain(|other| other.index != slot.index);
+                let slot = if let Some(queue) = policy.queue {
+                    // The places of a queue are all alike.
+                    if launched < queue.room { free.pop() } else { None }
+                } else {
+                    let has_room = |slot: &Slot| places.has_room(*slot, id, oom_policy, policy.sharing);
+                    let open: Vec<Slot> = free.iter().copied().filter(has_room).collect();
+                    failures::choose(&open, trial, |place| places.count(place))
+                };
+                let Some(slot) = slot else { return actions };
+                if policy.queue.is_none() {
+                    free.retain(|other| other.index != slot.index);
+                }
+                launched += 1;
                 places.add(slot, id, oom_policy);
                 let (attempt, is_retry) = (trial.attempts.saturating_add(1), trial.failures > 0);
                 let trial = id.clone();

@@ -41,7 +41,11 @@ pub struct Batch {
 pub struct JobRequest {
     /// The name of each job.
     pub name: String,
-    /// Tells each job which attempt it is.
+    /// The index of the job of each launch, in order. Several launches may share a job.
+    pub indices: Vec<u32>,
+    /// At most so many jobs run at the same time. None: no bound.
+    pub throttle: Option<usize>,
+    /// Tells each job which attempts it trains.
     pub document: PathBuf,
     /// The folder for the output and the exit codes of the job scripts.
     pub folder: PathBuf,
@@ -70,6 +74,8 @@ pub enum Sighting {
     Job { worker: WorkerId, state: JobState },
     /// The cluster has taken these launches.
     Submitted { workers: Vec<WorkerId> },
+    /// The cluster takes no more jobs for now. The engine tries again.
+    PutOff { message: String },
     /// The cluster will never take launches like these.
     Refused { workers: Vec<WorkerId>, message: String },
     /// The cluster does not answer.
@@ -126,10 +132,11 @@ pub trait Engine {
     /// Waits for the next sighting; for ever if nothing happens. The call may be cancelled and repeated.
     fn poll(&mut self) -> impl Future<Output = Sighting>;
 
-    /// Asks a worker to save its state and end. Unknown workers are ignored: they have just ended.
+    /// Asks a worker to save its state and end. Unknown workers are ignored: they have just ended. A worker that shares its job with
+    /// others hears only the request in its folder.
     fn stop(&mut self, worker: &WorkerId);
 
-    /// Ends a worker at once.
+    /// Ends a worker at once. A job that others share ends when all of its workers are to be killed or are over.
     fn kill(&mut self, worker: &WorkerId);
 
     /// Looks after the job of a worker that an earlier parent has queued. Engines without a queue have no such workers.

@@ -20,8 +20,6 @@ pub struct JobTemplate {
     pub container: Option<Container>,
     /// Bytes of a job are bytes for each of so many processors. None: bytes of the whole job.
     pub memory_per_cpu: Option<u64>,
-    /// At most so many jobs of one array run at the same time. None: no bound.
-    pub throttle: Option<usize>,
 }
 
 /// A container in which workers run.
@@ -130,12 +128,12 @@ exit $code
         let _ = write!(command, " {} {program}", quoted(&container.image));
         command
     }
+}
 
-    /// The value of `sbatch --array` for these indices of a batch.
-    pub(super) fn array(&self, indices: &Range<u32>) -> String {
-        let throttle = self.throttle.map_or_else(String::new, |most| format!("%{most}"));
-        format!("{}-{}{throttle}", indices.start, indices.end.saturating_sub(1))
-    }
+/// The value of `sbatch --array` for these indices of a batch. At most `throttle` of them run at the same time.
+pub(super) fn array(indices: &Range<u32>, throttle: Option<usize>) -> String {
+    let throttle = throttle.map_or_else(String::new, |most| format!("%{most}"));
+    format!("{}-{}{throttle}", indices.start, indices.end.saturating_sub(1))
 }
 
 /// The variables of this process that would change what the commands of Slurm do.
@@ -169,13 +167,14 @@ mod tests {
             program: "/opt/plateau".into(),
             container: None,
             memory_per_cpu: None,
-            throttle: None,
         }
     }
 
     fn request() -> JobRequest {
         JobRequest {
             name: "plateau-1a2b3c4d-3".into(),
+            indices: vec![0],
+            throttle: None,
             document: "/r/my sweep/batches/plateau-1a2b3c4d-3.json".into(),
             folder: "/r/my sweep/batches/plateau-1a2b3c4d-3".into(),
             memory: Some(1_500_000_000),
@@ -243,7 +242,7 @@ mod tests {
 
     #[test]
     fn arrays_may_be_throttled() {
-        assert_eq!(template().array(&(0..500)), "0-499");
-        assert_eq!(JobTemplate { throttle: Some(50), ..template() }.array(&(10..12)), "10-11%50");
+        assert_eq!(array(&(0..500), None), "0-499");
+        assert_eq!(array(&(10..12), Some(50)), "10-11%50");
     }
 }

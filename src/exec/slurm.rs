@@ -1,4 +1,4 @@
-//! Workers as jobs of Slurm, one for each.
+//! Workers as jobs of Slurm: one for each, or several that share a job.
 //!
 //! A task of its own, the clerk, calls `sbatch`, `squeue` and `scancel`, so that a controller that does not answer blocks no other.
 //! Guarantees:
@@ -18,7 +18,7 @@ use tokio::process::Command;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::job_script::contradicting;
+use super::job_script::{array, contradicting};
 use super::queue_listing::{self, ListedJob};
 use super::{Batch, Engine, JobRequest, JobTemplate, Sighting, Submission, WorkerId};
 use crate::event::{JobName, JobState};
@@ -73,6 +73,7 @@ impl Slurm {
             user: std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "root".to_owned()),
             news,
             jobs: HashMap::new(),
+            places: HashMap::new(),
             waiting: VecDeque::new(),
             hold_until: None,
             is_unreachable: false,
@@ -130,7 +131,8 @@ impl Engine for Slurm {
 /// A job that the clerk looks after.
 #[derive(Debug)]
 struct Tracked {
-    worker: WorkerId,
+    /// The workers that are not over. Each with whether it is to be killed.
+    workers: Vec<(WorkerId, bool)>,
     state: JobState,
     /// How `scancel` names it, once it was listed.
     id: Option<String>,
@@ -138,10 +140,19 @@ struct Tracked {
     missing_since: Option<Instant>,
     /// Whether it has been submitted, as far as is known.
     is_submitted: bool,
-    /// To be cancelled as soon as it is known.
-    is_unwanted: bool,
-    /// Since when its attempt is over.
+    /// Since when all of its attempts are over.
     over_since: Option<Instant>,
+}
+
+impl Tracked {
+    /// Whether it is to be cancelled as soon as it is known.
+    fn is_unwanted(&self) -> bool {
+        !self.workers.is_empty() && self.workers.iter().all(|(_, is_unwanted)| *is_unwanted)
+    }
+
+    fn has_ended(&self) -> bool {
+        matches!(self.state, JobState::Ended { .. } | JobState::Absent)
+    }
 }
 
 /// Indices of a batch that are to be submitted.
@@ -159,6 +170,8 @@ struct Clerk {
     user: String,
     news: UnboundedSender<Sighting>,
     jobs: HashMap<JobName, Tracked>,
+    /// The job of each worker.
+    places: HashMap<WorkerId, JobName>,
     waiting: VecDeque<Chunk>,
     /// No submission before, because the last one was put off.
     hold_until: Option<Instant>,
@@ -172,7 +185,7 @@ struct Clerk {
 enum Answer {
     Taken,
     /// Too many jobs for now: later, or fewer.
-    PutOff,
+    PutOff(String),
     /// Never.
     Refused(String),
     /// It may have happened.
@@ -203,9 +216,9 @@ impl Clerk {
     async fn obey(&mut self, order: Order) {
         match order {
             Order::Submit { request, workers } => {
-                let count = workers.len() as u32;
-                for (worker, index) in workers.into_iter().zip(0..) {
-                    self.track(worker, JobName { batch: request.name.clone(), index }, false);
+                let count = request.indices.iter().max().map_or(0, |last| last + 1);
+                for (worker, index) in workers.into_iter().zip(&request.indices) {
+                    self.track(worker, JobName { batch: request.name.clone(), index: *index }, false);
                 }
                 let size = if self.single { 1 } else { count.max(1) };
                 let starts = (0..count).step_by(size as usize);
@@ -218,36 +231,45 @@ impl Clerk {
                 // What waits for an adopted job should not wait for the pause.
                 self.next_look = self.next_look.min(Instant::now() + Duration::from_millis(100));
             }
-            Order::Stop(worker) => self.cancel(&worker, true).await,
-            Order::Kill(worker) => self.cancel(&worker, false).await,
+            Order::Stop(worker) => self.stop(&worker).await,
+            Order::Kill(worker) => self.kill(&worker).await,
             Order::Forget(worker) => self.forget(&worker),
             Order::CancelAll => self.cancel_all().await,
         }
     }
 
-    /// A job that is over ends by itself in a moment. What is still there after that is cancelled.
+    /// A job whose attempts are over ends by itself in a moment. What is still there after that is cancelled.
     fn forget(&mut self, worker: &WorkerId) {
-        let Some((name, tracked)) = self.jobs.iter_mut().find(|(_, tracked)| tracked.worker == *worker) else { return };
-        if matches!(tracked.state, JobState::Ended { .. } | JobState::Absent) {
-            let name = name.clone();
+        let Some(name) = self.places.remove(worker) else { return };
+        let Some(tracked) = self.jobs.get_mut(&name) else { return };
+        tracked.workers.retain(|(known, _)| known != worker);
+        if !tracked.workers.is_empty() {
+            return;
+        }
+        if tracked.has_ended() {
             self.jobs.remove(&name);
         } else {
             tracked.over_since = Some(Instant::now());
         }
     }
 
-    /// A job is known under one name. The attempt changes when Slurm starts the job again.
+    /// A job is known under one name. The attempt of a trial changes when Slurm starts the job again.
     fn track(&mut self, worker: WorkerId, job: JobName, is_submitted: bool) {
+        self.places.insert(worker.clone(), job.clone());
         let tracked = self.jobs.entry(job).or_insert_with(|| Tracked {
-            worker: worker.clone(),
+            workers: Vec::new(),
             state: JobState::Unknown,
             id: None,
             missing_since: None,
             is_submitted,
-            is_unwanted: false,
             over_since: None,
         });
-        tracked.worker = worker;
+        if let Some(at) = tracked.workers.iter().position(|(known, _)| known.trial == worker.trial) {
+            let (earlier, _) = std::mem::replace(&mut tracked.workers[at], (worker, false));
+            self.places.remove(&earlier);
+        } else {
+            tracked.workers.push((worker, false));
+        }
     }
 
     async fn submit_next(&mut self) {
@@ -255,7 +277,8 @@ impl Clerk {
         self.hold_until = None;
         let names: Vec<JobName> =
             chunk.indices.clone().map(|index| JobName { batch: chunk.request.name.clone(), index }).collect();
-        let wanted = names.iter().any(|name| self.jobs.get(name).is_some_and(|tracked| !tracked.is_unwanted));
+        let is_wanted = |tracked: &Tracked| tracked.workers.iter().any(|(_, is_unwanted)| !is_unwanted);
+        let wanted = names.iter().any(|name| self.jobs.get(name).is_some_and(is_wanted));
         if !wanted {
             return;
         }
@@ -274,13 +297,16 @@ impl Clerk {
                     _ => self.tell(Sighting::Submitted { workers: self.workers(&names) }),
                 }
             }
-            Answer::PutOff if chunk.indices.len() > 1 => {
+            Answer::PutOff(_) if chunk.indices.len() > 1 => {
                 let middle = chunk.indices.start + chunk.indices.len() as u32 / 2;
-                let rest = Chunk { indices: middle..chunk.indices.end, ..chunk.clone() };
-                self.waiting.push_front(rest);
-                self.waiting.push_front(Chunk { indices: chunk.indices.start..middle, ..chunk });
+                let Chunk { mut request, indices } = chunk;
+                // Both halves together keep the bound.
+                request.throttle = request.throttle.map(|most| most.div_ceil(2));
+                self.waiting.push_front(Chunk { request: request.clone(), indices: middle..indices.end });
+                self.waiting.push_front(Chunk { request, indices: indices.start..middle });
             }
-            Answer::PutOff => {
+            Answer::PutOff(message) => {
+                self.tell(Sighting::PutOff { message });
                 self.waiting.push_front(chunk);
                 self.hold_until = Some(Instant::now() + PUT_OFF);
             }
@@ -289,19 +315,23 @@ impl Clerk {
                 for name in &names {
                     self.jobs.remove(name);
                 }
+                for worker in &workers {
+                    self.places.remove(worker);
+                }
                 self.tell(Sighting::Refused { workers, message });
             }
         }
     }
 
     fn workers(&self, names: &[JobName]) -> Vec<WorkerId> {
-        names.iter().filter_map(|name| self.jobs.get(name)).map(|tracked| tracked.worker.clone()).collect()
+        let jobs = names.iter().filter_map(|name| self.jobs.get(name));
+        jobs.flat_map(|tracked| &tracked.workers).map(|(worker, _)| worker.clone()).collect()
     }
 
     async fn sbatch(&self, chunk: &Chunk) -> Answer {
         let script = self.template.script(&chunk.request);
         let mut command = self.command("sbatch");
-        command.args(["--parsable", &format!("--array={}", self.template.array(&chunk.indices))]);
+        command.args(["--parsable", &format!("--array={}", array(&chunk.indices, chunk.request.throttle))]);
         match run(command, &script).await {
             Ok(output) if output.status.success() => Answer::Taken,
             Ok(output) => judge(String::from_utf8_lossy(&output.stderr).trim()),
@@ -330,17 +360,14 @@ impl Clerk {
             self.tell(Sighting::Back);
         }
         let has_changed = self.compare(&listed);
-        let unwanted: Vec<WorkerId> = self
-            .jobs
-            .values()
-            .filter(|tracked| {
-                let is_left_over = tracked.over_since.is_some_and(|since| since.elapsed() >= LEFT_OVER);
-                (tracked.is_unwanted || is_left_over) && tracked.id.is_some()
-            })
-            .map(|tracked| tracked.worker.clone())
-            .collect();
-        for worker in unwanted {
-            self.cancel(&worker, false).await;
+        let is_left_over =
+            |tracked: &Tracked| tracked.over_since.is_some_and(|since: Instant| since.elapsed() >= LEFT_OVER);
+        let unwanted = self.jobs.iter().filter(|(_, tracked)| {
+            tracked.id.is_some() && !tracked.has_ended() && (tracked.is_unwanted() || is_left_over(tracked))
+        });
+        let unwanted: Vec<JobName> = unwanted.map(|(name, _)| name.clone()).collect();
+        for name in unwanted {
+            self.cancel(&name, false).await;
         }
         self.plan_next_look(has_changed);
     }
@@ -372,10 +399,10 @@ impl Clerk {
             }
             has_changed = true;
             tracked.state = state.clone();
-            if tracked.over_since.is_none() {
-                let _ = self.news.send(Sighting::Job { worker: tracked.worker.clone(), state });
+            for (worker, _) in &tracked.workers {
+                let _ = self.news.send(Sighting::Job { worker: worker.clone(), state: state.clone() });
             }
-            if matches!(tracked.state, JobState::Ended { .. } | JobState::Absent) && tracked.over_since.is_some() {
+            if tracked.has_ended() && tracked.over_since.is_some() {
                 over.push(name.clone());
             }
         }
@@ -399,7 +426,9 @@ impl Clerk {
             tracked.missing_since = None;
             if tracked.state != JobState::Unknown && !matches!(tracked.state, JobState::Ended { .. }) {
                 tracked.state = JobState::Unknown;
-                let _ = self.news.send(Sighting::Job { worker: tracked.worker.clone(), state: JobState::Unknown });
+                for (worker, _) in &tracked.workers {
+                    let _ = self.news.send(Sighting::Job { worker: worker.clone(), state: JobState::Unknown });
+                }
             }
         }
         if !self.is_unreachable {
@@ -409,14 +438,30 @@ impl Clerk {
         }
     }
 
-    /// Cancels the job of a worker. `gently`: one that runs is asked for a checkpoint instead.
-    async fn cancel(&mut self, worker: &WorkerId, gently: bool) {
-        let Some((name, tracked)) = self.jobs.iter_mut().find(|(_, tracked)| tracked.worker == *worker) else { return };
-        let is_running = matches!(tracked.state, JobState::Running { .. });
-        if !gently {
-            tracked.is_unwanted = true;
+    /// Ends a worker, if no other worker needs its job.
+    async fn kill(&mut self, worker: &WorkerId) {
+        let Some(name) = self.places.get(worker).cloned() else { return };
+        let Some(tracked) = self.jobs.get_mut(&name) else { return };
+        if let Some((_, is_unwanted)) = tracked.workers.iter_mut().find(|(known, _)| known == worker) {
+            *is_unwanted = true;
         }
-        let (name, Some(id)) = (name.clone(), tracked.id.clone()) else { return };
+        if tracked.is_unwanted() {
+            self.cancel(&name, false).await;
+        }
+    }
+
+    /// Asks a worker for a checkpoint, if it has its job for itself.
+    async fn stop(&mut self, worker: &WorkerId) {
+        let Some(name) = self.places.get(worker).cloned() else { return };
+        if self.jobs.get(&name).is_some_and(|tracked| tracked.workers.len() == 1) {
+            self.cancel(&name, true).await;
+        }
+    }
+
+    /// Cancels a job. `gently`: one that runs is asked for a checkpoint instead.
+    async fn cancel(&self, name: &JobName, gently: bool) {
+        let Some(Tracked { state, id: Some(id), .. }) = self.jobs.get(name) else { return };
+        let is_running = matches!(state, JobState::Running { .. });
         let mut command = self.command("scancel");
         // Job ids come again after a crash of the controller: the name keeps others out.
         command.arg(format!("--name={}", name.batch));
@@ -433,7 +478,7 @@ impl Clerk {
         self.waiting.clear();
         let mut batches = BTreeSet::new();
         for (name, tracked) in &mut self.jobs {
-            tracked.is_unwanted = true;
+            tracked.workers.iter_mut().for_each(|(_, is_unwanted)| *is_unwanted = true);
             batches.insert(name.batch.clone());
         }
         let names: Vec<&str> = batches.iter().map(String::as_str).collect();
@@ -497,7 +542,7 @@ fn judge(message: &str) -> Answer {
     if AWAY.iter().any(|text| message.contains(text)) {
         Answer::Unknown(message.to_owned())
     } else if TOO_MANY.iter().any(|text| message.contains(text)) {
-        Answer::PutOff
+        Answer::PutOff(message.to_owned())
     } else {
         Answer::Refused(message.to_owned())
     }
@@ -515,7 +560,7 @@ mod tests {
             "sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)";
         assert!(matches!(judge(connect), Answer::Unknown(_)));
         let limit = "sbatch: error: AssocMaxSubmitJobLimit\nsbatch: error: Batch job submission failed: Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)";
-        assert_eq!(judge(limit), Answer::PutOff);
+        assert_eq!(judge(limit), Answer::PutOff(limit.into()));
         let partition = "sbatch: error: invalid partition specified: gpu\nsbatch: error: Batch job submission failed: Invalid partition name specified";
         assert_eq!(judge(partition), Answer::Refused(partition.into()));
     }

@@ -56,6 +56,11 @@ impl TrialPosition {
         }
     }
 
+    /// The worker has just started: what it waited for does not count.
+    pub(super) fn start_clock(&mut self) {
+        self.last_row = Instant::now();
+    }
+
     /// Reads what the worker has written since the last look. Returns the new evaluations.
     pub(super) fn look(&mut self) -> Vec<EvalRow> {
         let rows = self.metrics.poll();

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::time::Duration;
 
-use crate::decide::{MemoryBudget, QueueRules, trial_result};
+use crate::decide::{MemoryBudget, Packing, QueueRules, trial_result};
 use crate::event::{Event, Slot};
 use crate::plan::{Facts, Plan, SearchPlan, SearchStep, Suggestion};
 use crate::spec::RunConfig;
@@ -57,9 +57,15 @@ pub struct QueueOrder<'a> {
     pub prefix: String,
     /// Bytes of the job of each trial. None: as the cluster gives.
     pub memory: Option<&'a HashMap<TrialId, u64>>,
+    /// Estimated seconds of each trial.
+    pub seconds: &'a HashMap<TrialId, f64>,
     pub rules: QueueRules,
+    /// How trials share jobs, and how many jobs wait and run together.
+    pub packing: Packing,
     /// At most so many jobs are submitted together.
     pub batch: usize,
+    /// Submit all trials at once, and let the cluster bound how many jobs run.
+    pub submits_all: bool,
     /// End the run when the first jobs are submitted.
     pub leaves: bool,
 }

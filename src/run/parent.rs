@@ -5,57 +5,42 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::device_load::DeviceLoad;
 use super::early_stopping::EarlyStopping;
-use super::failure_cause::{MemoryMonitor, blame_limit, failure};
-use super::follow::{RunningTrial, TrialPosition};
+use super::failure_cause::MemoryMonitor;
+use super::follow::RunningTrial;
 use super::machine::git_commit;
+use super::new_jobs::NewJobs;
 use super::order::{RunError, RunOrder};
 use super::probes::KeptStates;
-use super::queue::JobNeeds;
-use super::reconcile::{damage_warnings, missing_rows, recheck_ended, reconcile};
+use super::queue_looks::QueueLooks;
+use super::reconcile::{damage_warnings, reconcile};
 use super::signals::{self, Call};
 use super::summary::{FailedTrial, RunSummary};
 use super::trials_table::TrialsTable;
-use crate::decide::{Action, DeviceSharing, MemoryBudget, Policy, decide, overdue};
-use crate::event::{Event, Failure, OomPolicy, Record, Reporter, Slot};
-use crate::exec::{
-    Batch, Engine, ExitStatus, Launch, Sighting, Submission, WorkerExit, WorkerId, device_seen_by_worker,
-};
+use crate::decide::{Action, DeviceSharing, MemoryBudget, Policy, decide};
+use crate::event::{Event, Failure, JobName, OomPolicy, Record, Reporter, Slot};
+use crate::exec::{Engine, ExitStatus, Sighting, WorkerId};
 use crate::plan::{Plan, SearchStep, Suggestion};
 use crate::spec::Probing;
 use crate::state::{SweepState, TrialPhase, TrialState};
-use crate::store::exit::{self, MemoryLimit};
-use crate::store::{Assignment, HEARTBEAT, Journal, Lock, RunDir, StoreError, host, read_journal, write_file};
-use crate::trial::{Device, Keep, Probe, Trial, TrialId};
+use crate::store::{Journal, Lock, RunDir, StoreError, host, read_journal, write_file};
+use crate::trial::{Device, Keep, TrialId};
 
 /// Time between two looks at the files of running trials.
 const LOOK: Duration = Duration::from_millis(250);
-/// From the request to stop until workers that still run are killed.
-const STOP: Duration = Duration::from_millis(1500);
-/// From killing workers until the run continues without a report of their end.
-const KILL: Duration = Duration::from_millis(300);
-/// How often a sweep that is complete may turn out to have lost files, before the run ends with an error.
-const MAX_RECOVERIES: u32 = 3;
-
 /// With a queue, time between two decisions.
 const DECIDE: Duration = Duration::from_secs(1);
-/// With a queue, the most trials whose files are looked at in one turn.
-const LOOKS: usize = 10;
 /// Time for a second Ctrl-C, before the jobs are left to the cluster.
 const SECOND_CALL: Duration = Duration::from_secs(1);
 /// Time to draw the report of a run that leaves its jobs to the cluster.
-const LEAVE: Duration = Duration::from_secs(20);
-/// Time to cancel all jobs.
-const CANCEL: Duration = Duration::from_secs(15);
-/// The exit code of a worker that was asked to end.
-const INTERRUPTED: i32 = exit::INTERRUPTED as i32;
+pub(super) const LEAVE: Duration = Duration::from_secs(20);
 
 /// How a run ends if no error ends it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum RunEnd {
+pub(super) enum RunEnd {
     Closed,
     Interrupted,
     /// Jobs are left in the queue of a cluster.
@@ -86,12 +71,16 @@ pub(super) struct Parent<'a, E> {
     pub(super) device_budgets: Vec<(Device, MemoryBudget<'a>)>,
     /// The throughput of shared devices. None: the user has set how many trials share one, or none is shared.
     pub(super) device_load: Option<DeviceLoad>,
-    /// What is to be queued together, with what its jobs need.
-    pub(super) batched: Vec<(Launch, JobNeeds)>,
+    /// What is to be submitted at the end of this turn.
+    pub(super) new_jobs: NewJobs,
     /// Queued workers that the cluster has not taken yet.
     pub(super) unsubmitted: HashSet<WorkerId>,
-    /// The place among the running trials at which the next look begins.
-    pub(super) next_looked: usize,
+    /// Whether the cluster has taken no more jobs for now.
+    is_put_off: bool,
+    /// Which trials of a queue are looked at.
+    pub(super) looks: QueueLooks,
+    /// Jobs whose node was found at fault. All trials of a job show the same fault.
+    pub(super) blamed: HashSet<JobName>,
     /// When the trials were last decided upon.
     pub(super) decided: Option<Instant>,
     /// The last line about the queue, and when it was shown.
@@ -157,9 +146,11 @@ impl<'a, E: Engine> Parent<'a, E> {
             reporter,
             running: Vec::new(),
             early_stopping: EarlyStopping::new(order, &plan, &dir)?,
-            batched: Vec::new(),
+            new_jobs: NewJobs::default(),
             unsubmitted: HashSet::new(),
-            next_looked: 0,
+            is_put_off: false,
+            looks: QueueLooks::default(),
+            blamed: HashSet::new(),
             decided: None,
             shown_queue: None,
             leaves_at: None,
@@ -282,7 +273,7 @@ impl<'a, E: Engine> Parent<'a, E> {
         if !is_over {
             self.draw()?;
         }
-        let queue = order.queue.map(|queue| queue.rules);
+        let queue = order.queue.map(|queue| self.rules_of_turn(queue));
         let (slots, retries) = (order.slots, order.config.retries);
         let occupancy = self.device_load.as_ref().map(DeviceLoad::occupancy);
         let sharing = DeviceSharing { memory: &self.device_budgets, occupancy };
@@ -296,7 +287,7 @@ impl<'a, E: Engine> Parent<'a, E> {
                 return Ok(Some(end));
             }
         }
-        self.submit_batches()?;
+        self.submit_new_jobs()?;
         Ok(None)
     }
 
@@ -319,34 +310,6 @@ impl<'a, E: Engine> Parent<'a, E> {
             }
             (Call::Stop, Some(_), Some(_)) => self.end().await.map(Some),
         }
-    }
-
-    /// Ends the run because a user asked for it. The jobs of a queue are cancelled, after they have saved their states.
-    async fn end(&mut self) -> Result<RunEnd, RunError> {
-        if self.order.queue.is_none() {
-            return Ok(RunEnd::Interrupted);
-        }
-        signals::allow(CANCEL + LEAVE, 130);
-        for running in &self.running {
-            self.dir.trial(&running.worker.trial).attempt(running.worker.attempt).request_interrupt()?;
-        }
-        self.engine.cancel_all();
-        let deadline = Instant::now() + CANCEL;
-        loop {
-            tokio::select! {
-                sighting = self.engine.poll() => if matches!(sighting, Sighting::Cancelled) {
-                    break;
-                },
-                () = sleep_until(deadline) => {
-                    self.warn("Slurm does not answer. The jobs end by themselves when they read the request in their folders".to_owned());
-                    break;
-                }
-            }
-        }
-        for running in std::mem::take(&mut self.running) {
-            self.release(&running.worker)?;
-        }
-        Ok(RunEnd::Interrupted)
     }
 
     /// Notes what the engine has seen. Returns how the run ends, if it ends.
@@ -382,6 +345,7 @@ impl<'a, E: Engine> Parent<'a, E> {
                     self.look_at_job(at)?;
                 }
             }
+            Sighting::PutOff { message } => self.put_off(&message)?,
             Sighting::Away { message } => {
                 // Whether the jobs were taken is found out when Slurm answers again.
                 self.unsubmitted.clear();
@@ -391,6 +355,21 @@ impl<'a, E: Engine> Parent<'a, E> {
             Sighting::Cancelled => {}
         }
         Ok(None)
+    }
+
+    /// The cluster takes no more jobs for now. The rest waits, or is left to the next run if this one is about to leave.
+    fn put_off(&mut self, message: &str) -> Result<(), RunError> {
+        if !std::mem::replace(&mut self.is_put_off, true) {
+            self.reporter.warning(&format!("Slurm takes no more jobs for now ({message}). The others wait"));
+        }
+        if self.order.queue.is_some_and(|queue| queue.leaves) {
+            let left: Vec<WorkerId> = self.unsubmitted.drain().collect();
+            self.running.retain(|running| !left.contains(&running.worker));
+            for WorkerId { trial, attempt } in left {
+                self.record(Event::AttemptInterrupted { trial, attempt })?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether the time of the search has passed. If that keeps a trial from starting, it is why the search ends.
@@ -449,286 +428,6 @@ impl<'a, E: Engine> Parent<'a, E> {
         Ok(None)
     }
 
-    /// Checks the files of all ended trials once more: a user may have deleted them since their trials ended. True if a
-    /// trial must be trained again.
-    fn recover_lost_files(&mut self) -> Result<bool, RunError> {
-        self.check_folder()?;
-        let findings = recheck_ended(self.order, &self.dir, &self.state)?;
-        let is_incomplete = !findings.events.is_empty();
-        if is_incomplete {
-            self.recoveries += 1;
-            if self.recoveries > MAX_RECOVERIES {
-                return Err(StoreError::Vanished { path: self.dir.trials() }.into());
-            }
-            findings.warnings.into_iter().for_each(|warning| self.warn(warning));
-            for event in findings.events {
-                self.record(event)?;
-            }
-        }
-        Ok(is_incomplete)
-    }
-
-    /// Claims the next attempt, then starts it. If the engine cannot start it, the attempt has failed.
-    fn launch(&mut self, id: &TrialId, attempt: u32, slot: Slot, oom_policy: OomPolicy) -> Result<(), RunError> {
-        let Some(trial) = self.trials.get(id).and_then(|&at| self.plan.trials.get(at)) else { return Ok(()) };
-        let trial = trial.clone();
-        self.check_folder()?;
-        let folder = self.dir.trial(id);
-        let claimed = folder.claim(attempt)?;
-        let attempt = claimed.number();
-        self.record(Event::AttemptClaimed { trial: id.clone(), attempt, slot })?;
-        if oom_policy != OomPolicy::default() {
-            self.record(Event::OomPolicyApplied { trial: id.clone(), attempt, oom_policy })?;
-        }
-        claimed.assign(&self.assignment(&trial, attempt, slot, oom_policy))?;
-        // The worker of an earlier attempt may have died before it saw the request.
-        if let Some(judgement) = self.state.get(id).and_then(|known| known.stop.as_ref()) {
-            claimed.request_stop(&judgement.to_string())?;
-        }
-        let worker = WorkerId { trial: id.clone(), attempt };
-        let path = claimed.path().to_owned();
-        if let Some(queue) = self.order.queue {
-            let launch = Launch { worker, folder: path, log: None, slot };
-            let needs = self.needs(queue, id);
-            self.batched.push((launch, needs));
-            return Ok(());
-        }
-        let launch = Launch { worker: worker.clone(), folder: path, log: Some(claimed.open_log()?), slot };
-        match self.engine.submit(Batch { launches: vec![launch], request: None }).pop() {
-            Some(Submission::Taken(handle)) => {
-                let position = TrialPosition::new(&trial, slot, &folder);
-                self.running.push(RunningTrial { worker, position, killed_for: None, job: None });
-                self.record(Event::AttemptStarted { trial: id.clone(), attempt, handle })?;
-            }
-            Some(Submission::Unknown) | None => {}
-            Some(Submission::Refused(error)) => {
-                let error = StoreError::at(claimed.path())(error);
-                if error.is_limit() {
-                    // The trial is not to blame: it can start when the limit is raised.
-                    self.record(Event::AttemptInterrupted { trial: id.clone(), attempt })?;
-                    return Err(error.into());
-                }
-                let message = format!("the worker could not be started: {error}");
-                let failure = Failure::Crashed { message, log_tail: Vec::new() };
-                self.record(Event::AttemptFailed { trial: id.clone(), attempt, failure })?;
-            }
-        }
-        Ok(())
-    }
-
-    fn assignment(&self, trial: &Trial, attempt: u32, slot: Slot, oom_policy: OomPolicy) -> Assignment {
-        let RunOrder { config, results, parameters, facts, micro_batch_tokens, .. } = self.order;
-        Assignment {
-            trial: trial.clone(),
-            attempt,
-            slot,
-            device: device_seen_by_worker(slot.device),
-            checkpoint_every: config.checkpoint_every,
-            keep: config.keep_while_running(),
-            keep_weights: matches!(config.keep, Keep::Top(_)),
-            micro_batch_tokens: micro_batch_tokens
-                .get(&trial.id)
-                .or_else(|| micro_batch_tokens.values().min())
-                .copied(),
-            micro_batch_splits: oom_policy.micro_batch_splits,
-            ignores_stop_rules: self.state.get(&trial.id).is_some_and(|known| known.ignores_stop_rules),
-            sources: facts.source_hashes(&trial.config),
-            start: fork_of(trial).map(|probe| self.dir.start(&probe.trial, probe.step)),
-            cache: results.cache().folder().to_owned(),
-            git_commit: self.git_commit.clone(),
-            parameters: parameters.get(&trial.config.model.network()).copied(),
-        }
-    }
-
-    /// Journals the end of a worker. The folder of its trial says what that end means.
-    fn settle(&mut self, exited: &WorkerExit) -> Result<(), RunError> {
-        self.check_owner()?;
-        let WorkerExit { worker, status } = exited;
-        let at = self.running.iter().position(|running| running.worker == *worker);
-        let killed_for = at.and_then(|at| {
-            let mut running = self.running.swap_remove(at);
-            self.early_stopping.add(&worker.trial, running.position.look());
-            running.killed_for
-        });
-        if self.finish(worker)? {
-            return Ok(());
-        }
-        let WorkerId { trial, attempt } = worker.clone();
-        let folder = self.dir.trial(&trial).attempt(attempt);
-        // A signal to the worker alone asked it to end: its checkpoint is newer than any crash would have left.
-        if killed_for.is_none() && *status == ExitStatus::Code(INTERRUPTED) && folder.failure().is_none() {
-            return Ok(self.record(Event::AttemptInterrupted { trial, attempt })?);
-        }
-        let failure = killed_for.unwrap_or_else(|| failure(&folder, *status, &self.memory));
-        self.fail(worker, failure)
-    }
-
-    /// Journals the failure of an attempt. Some failures end the run.
-    pub(super) fn fail(&mut self, worker: &WorkerId, failure: Failure) -> Result<(), RunError> {
-        let WorkerId { trial, attempt } = worker.clone();
-        let failures = self.state.get(&trial).map_or(0, |known| known.failures);
-        let is_last = failures >= self.order.config.retries;
-        match if is_last { blame_limit(failure, MemoryLimit::of_this_process()) } else { failure } {
-            // The trial is not to blame: the next run continues it.
-            Failure::Disk { message } => {
-                self.record(Event::AttemptInterrupted { trial, attempt })?;
-                Err(RunError::Disk { message })
-            }
-            Failure::DiskFull { message } => {
-                self.record(Event::AttemptInterrupted { trial, attempt })?;
-                Err(RunError::DiskFull { message })
-            }
-            Failure::Limit { message } => {
-                self.record(Event::AttemptInterrupted { trial, attempt })?;
-                Err(RunError::Limit { message })
-            }
-            failure => Ok(self.record(Event::AttemptFailed { trial, attempt, failure })?),
-        }
-    }
-
-    /// Journals the outcome of the trial, if it has one and its curves are complete.
-    pub(super) fn finish(&mut self, worker: &WorkerId) -> Result<bool, RunError> {
-        let folder = self.dir.trial(&worker.trial);
-        let outcome = match folder.outcome() {
-            Ok(Some(outcome)) => outcome,
-            Ok(None) => return Ok(false),
-            Err(error @ StoreError::Damaged { .. }) => {
-                self.warn(format!("{error}: renamed"));
-                folder.set_outcome_aside()?;
-                return Ok(false);
-            }
-            Err(error) => return Err(error.into()),
-        };
-        if let Some(missing) = missing_rows(&folder, &outcome)? {
-            self.warn(format!("trial {}: {missing}: its outcome is renamed", worker.trial));
-            folder.set_outcome_aside()?;
-            return Ok(false);
-        }
-        let WorkerId { trial, attempt } = worker.clone();
-        self.record(Event::TrialFinished { trial, attempt, outcome })?;
-        self.kept.update([worker.trial.clone()].into_iter(), self.order, &self.dir, &self.state)?;
-        Ok(true)
-    }
-
-    /// Asks all workers to stop and waits for them. Kills those that take too long, or all at a second Ctrl-C.
-    async fn stop_all(&mut self, calls: &mut UnboundedReceiver<Call>) -> Result<(), RunError> {
-        self.running.iter().for_each(|running| self.engine.stop(&running.worker));
-        let (deadline, mut killed) = (Instant::now() + STOP, false);
-        let mut result = Ok(());
-        while !self.running.is_empty() {
-            tokio::select! {
-                Sighting::Exit(exited) = self.engine.poll() => {
-                    self.running.retain(|running| running.worker != exited.worker);
-                    result = result.and(self.release(&exited.worker));
-                    continue;
-                }
-                Some(Call::Stop | Call::Terminate) = calls.recv(), if !killed => {}
-                () = sleep_until(deadline), if !killed => {}
-                () = sleep_until(deadline + KILL), if killed => break,
-            }
-            killed = true;
-            self.running.iter().for_each(|running| self.engine.kill(&running.worker));
-        }
-        for running in std::mem::take(&mut self.running) {
-            result = result.and(self.release(&running.worker));
-        }
-        result
-    }
-
-    /// Journals the end of a worker that was asked to stop.
-    fn release(&mut self, worker: &WorkerId) -> Result<(), RunError> {
-        self.check_owner()?;
-        if !self.finish(worker)? {
-            let WorkerId { trial, attempt } = worker.clone();
-            self.record(Event::AttemptInterrupted { trial, attempt })?;
-        }
-        Ok(())
-    }
-
-    /// Reads what the workers have written. True if another process asks for the end of the run.
-    fn look(&mut self) -> Result<bool, RunError> {
-        self.memory.look();
-        if self.since_heartbeat() >= HEARTBEAT {
-            self.check_folder()?;
-            if self.dir.take_end_request() {
-                return Ok(true);
-            }
-        }
-        // A file server bears only so many looks a second.
-        let all = self.running.len();
-        let looked = if self.order.queue.is_some() { all.min(LOOKS) } else { all };
-        let first = if looked < all { self.next_looked } else { 0 };
-        self.next_looked = (first + looked) % all.max(1);
-        for offset in 0..looked {
-            let Some(running) = self.running.get_mut((first + offset) % all) else { break };
-            if running.job.as_ref().is_some_and(|job| job.worker.is_none()) {
-                continue;
-            }
-            let rows = running.position.look();
-            self.early_stopping.add(&running.worker.trial, rows);
-            if running.killed_for.is_none() {
-                running.killed_for = overdue(running.position.pulse(), self.order.config);
-                if running.killed_for.is_some() {
-                    if let Some(job) = &mut running.job {
-                        job.is_cancelled_by_us = true;
-                    }
-                    self.engine.kill(&running.worker);
-                }
-            }
-        }
-        if let Some(load) = &mut self.device_load {
-            let trial = |id: &TrialId| self.trials.get(id).and_then(|&at| self.plan.trials.get(at));
-            let parameters = self.order.parameters;
-            let of = |id: &TrialId| parameters.get(&trial(id)?.config.model.network()).map(|count| *count as f64);
-            load.look(&mut self.running, |id| of(id).unwrap_or(1.0));
-        }
-        let progress: Vec<_> = self.running.iter().map(|running| running.position.progress.clone()).collect();
-        self.reporter.progress(&progress);
-        self.show_queue();
-        // From the end: a trial that is over is taken out of the list.
-        for offset in (0..looked).rev() {
-            self.look_at_job((first + offset) % all)?;
-        }
-        Ok(false)
-    }
-
-    fn since_heartbeat(&self) -> Duration {
-        SystemTime::now().duration_since(self.last_heartbeat).unwrap_or(Duration::MAX)
-    }
-
-    /// Shows that this process is alive, and notices a folder that was removed or replaced by a link, and a removed journal.
-    fn check_folder(&mut self) -> Result<(), StoreError> {
-        // Until it has succeeded, the folder counts as lost.
-        self.last_heartbeat = UNIX_EPOCH;
-        self.lock.beat()?;
-        self.dir.check_own_folders()?;
-        self.running.iter().try_for_each(|running| self.dir.trial(&running.worker.trial).check_folders())?;
-        if self.journal.restore()? {
-            self.warn(format!("{} was deleted or replaced: it is restored", self.dir.journal().display()));
-        }
-        self.last_heartbeat = SystemTime::now();
-        Ok(())
-    }
-
-    /// Fails if another process has taken the folder while this one did not run (SIGSTOP, a machine that slept). Called
-    /// before anything is written.
-    fn check_owner(&mut self) -> Result<(), StoreError> {
-        if self.since_heartbeat() >= HEARTBEAT * 2 { self.check_folder() } else { Ok(()) }
-    }
-
-    /// Applies the rules that compare trials, and asks the workers of stopped trials to end.
-    fn stop_outdone(&mut self) -> Result<(), RunError> {
-        while let Some((trial, judgement)) = self.early_stopping.next(&self.state, self.order) {
-            let reason = judgement.stops.then(|| judgement.to_string());
-            self.record(Event::TrialJudged { trial: trial.clone(), judgement })?;
-            let worker = self.running.iter().map(|running| &running.worker).find(|worker| worker.trial == trial);
-            if let (Some(reason), Some(worker)) = (reason, worker) {
-                self.dir.trial(&trial).attempt(worker.attempt).request_stop(&reason)?;
-            }
-        }
-        Ok(())
-    }
-
     /// Journals an event, then applies it to the state and shows it.
     pub(super) fn record(&mut self, event: Event) -> Result<(), StoreError> {
         self.check_owner()?;
@@ -756,7 +455,7 @@ impl<'a, E: Engine> Parent<'a, E> {
         retired.filter_map(|slot| Some((*slot, self.state.faults(slot.place())?.1.clone()))).collect()
     }
 
-    fn warn(&mut self, warning: String) {
+    pub(super) fn warn(&mut self, warning: String) {
         self.reporter.warning(&warning);
         self.warnings.push(warning);
     }
@@ -815,9 +514,4 @@ fn check_no_jobs(dir: &RunDir) -> Result<(), RunError> {
             "{jobs} trials of {name} are in the queue of a cluster. `plateau stop {name}` ends them; then use --fresh"
         ),
     })
-}
-
-/// The probe of a trial that starts from a training state of another trial.
-fn fork_of(trial: &Trial) -> Option<&Probe> {
-    trial.config.probe.as_ref().filter(|probe| probe.kind.is_fork())
 }

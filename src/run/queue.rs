@@ -2,26 +2,22 @@
 
 use std::time::Instant;
 
-use crate::decide::{JobAction, JobFacts, job_action};
+use crate::decide::{JobAction, JobFacts, job_action, state_of_part};
 use crate::event::{Handle, JobEnd, JobName, JobState};
 use crate::store::{AttemptDir, BatchDir, RunDir, ScriptEnd};
-
-/// What a job needs that not all jobs of a sweep need.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct JobNeeds {
-    /// Bytes. None: as the cluster gives.
-    pub(super) memory: Option<u64>,
-    /// Nodes on which it must not run.
-    pub(super) avoid: Vec<String>,
-}
+use crate::trial::TrialId;
 
 /// The job of a running trial.
 #[derive(Debug)]
 pub(super) struct QueuedJob {
     pub(super) name: JobName,
+    /// Its place among the attempts of the job, in the order in which they start.
+    pub(super) place: usize,
     pub(super) state: JobState,
     /// Since when the cluster says so.
     since: Instant,
+    /// Since when the worker of a shared job is over.
+    over_since: Option<Instant>,
     /// The last heartbeat, and when it was first seen.
     heartbeat: Option<(u64, Instant)>,
     /// The step of the newest checkpoint when the attempt was queued.
@@ -41,9 +37,11 @@ pub(super) struct QueueLook {
 
 impl QueuedJob {
     /// `first_checkpoint`: the step of the newest checkpoint when the attempt was queued.
-    pub(super) fn new(name: JobName, first_checkpoint: Option<u64>) -> Self {
+    pub(super) fn new(name: JobName, place: usize, first_checkpoint: Option<u64>) -> Self {
         Self {
             name,
+            place,
+            over_since: None,
             state: JobState::Unknown,
             since: Instant::now(),
             heartbeat: None,
@@ -92,10 +90,14 @@ impl QueuedJob {
             self.heartbeat = Some((beat, Instant::now()));
         }
         let waits = matches!(self.state, JobState::Queued { .. } | JobState::Unknown);
-        let script = if waits { None } else { self.script_end(dir) };
+        let own = if waits { None } else { trial.id().and_then(|id| self.own_end(dir, &id)) };
+        let script = own.or_else(|| if waits { None } else { self.script_end(dir) });
+        let state = state_of_part(&self.state, own.map(|end| end.code));
+        let is_over_before_its_job = state != self.state;
+        let over_since = is_over_before_its_job.then(|| *self.over_since.get_or_insert_with(Instant::now));
         let facts = JobFacts {
-            state: &self.state,
-            since: self.since.elapsed(),
+            state: &state,
+            since: over_since.unwrap_or(self.since).elapsed(),
             has_outcome: trial.has_outcome(),
             has_failure: !waits && attempt.failure().is_some(),
             exit: script.map(|end| end.code),
@@ -109,7 +111,15 @@ impl QueuedJob {
 
     /// How the job script ended. Not the end of an earlier start of the same job.
     fn script_end(&self, dir: &RunDir) -> Option<ScriptEnd> {
-        let restart = self.worker.as_ref().and_then(|worker| worker.restart).unwrap_or(0);
-        self.batch(dir).script_end(self.name.index).filter(|end| end.restart >= restart)
+        self.batch(dir).script_end(self.name.index).filter(|end| end.restart >= self.restart())
+    }
+
+    /// How the worker ended, if it shares the job with others.
+    fn own_end(&self, dir: &RunDir, trial: &TrialId) -> Option<ScriptEnd> {
+        self.batch(dir).worker_end(self.name.index, trial).filter(|end| end.restart >= self.restart())
+    }
+
+    fn restart(&self) -> u32 {
+        self.worker.as_ref().and_then(|worker| worker.restart).unwrap_or(0)
     }
 }

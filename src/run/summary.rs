@@ -56,8 +56,13 @@ impl RunSummary {
                 1 => ("1 trial".to_owned(), "continues", "it"),
                 _ => (format!("{attempts} trials"), "continue", "them"),
             };
+            let more = match self.left.saturating_sub(self.left_in_queue.unwrap_or(0)) {
+                0 => String::new(),
+                1 => " 1 more is not queued yet: the same command queues it.".to_owned(),
+                more => format!(" {more} more are not queued yet: the same command queues them."),
+            };
             return Some(format!(
-                "{attempts} {verb} in Slurm. The same command follows again, `plateau stop {}` ends {them}.",
+                "{attempts} {verb} in Slurm.{more} The same command follows again, `plateau stop {}` ends {them}.",
                 self.sweep
             ));
         }

@@ -21,6 +21,10 @@ pub struct SlurmConfig {
     pub max_jobs: usize,
     /// Whether jobs are submitted many at a time.
     pub array: bool,
+    /// Trials side by side in one job.
+    pub pack: usize,
+    /// Seconds that short trials one after another may take in one job; None: they are not put together.
+    pub chain: Option<f64>,
     /// Further options of `sbatch`.
     pub extra: Vec<String>,
 }
@@ -38,6 +42,8 @@ impl Default for SlurmConfig {
             container: None,
             max_jobs: 50,
             array: true,
+            pack: 1,
+            chain: Some(1800.0),
             extra: Vec::new(),
         }
     }
@@ -53,8 +59,16 @@ impl SlurmConfig {
     /// Whether jobs ask for GPUs.
     #[must_use]
     pub fn has_gpus(&self) -> bool {
-        self.passed("gpus").is_some_and(|gpus| gpus != "0")
-            || self.passed("gres").is_some_and(|gres| gres.split(',').any(|each| each.starts_with("gpu")))
+        self.gpus() > 0
+    }
+
+    /// How many GPUs each job asks for: `gpus: a100:2`, or `gres: gpu:a100:2`. Without a number it is one.
+    #[must_use]
+    pub fn gpus(&self) -> usize {
+        let number = |text: &str| text.rsplit(':').next().and_then(|count| count.parse().ok()).unwrap_or(1);
+        let gres =
+            self.passed("gres").into_iter().flat_map(|all| all.split(',')).filter(|each| each.starts_with("gpu"));
+        self.passed("gpus").map_or_else(|| gres.map(number).sum(), number)
     }
 }
 

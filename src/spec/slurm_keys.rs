@@ -14,6 +14,8 @@ const WITHIN: [(&str, Within); 3] =
     [("auto", Within::Auto), ("allocation", Within::Allocation), ("queue", Within::Queue)];
 /// More than any site allows.
 const MOST_JOBS: u64 = 1_000_000;
+/// More processes than one node bears.
+const MOST_TOGETHER: u64 = 256;
 const SIZE: &str = "^[0-9.]+ ?(B|MB|GB|TB)$";
 
 /// A key whose value is passed to `sbatch` as it is.
@@ -168,6 +170,34 @@ pub(super) static SLURM_KEYS: &[RunKey] = &[
             about: "Whether jobs are submitted many at a time, as an array. `false`: each by a call of `sbatch`.",
             unit: "",
             example: "false",
+        },
+    },
+    RunKey {
+        name: "slurm.pack",
+        expected: "a whole number from 1",
+        read: |run, value| {
+            set(&mut run.slurm.pack, whole(value).filter(|n| (1..=MOST_TOGETHER).contains(n)).map(|n| n as usize))
+        },
+        write: |run| (run.slurm.pack as u64).into(),
+        schema: || json!({"type": "integer", "minimum": 1, "maximum": MOST_TOGETHER}),
+        doc: Doc {
+            about: "Trials that run side by side in one job, such as small models on one large GPU. They share its processors, and \
+                    its memory is that of all of them.",
+            unit: "trials",
+            example: "4",
+        },
+    },
+    RunKey {
+        name: "slurm.chain",
+        expected: "off, or a time such as 90s, 10m or 2h",
+        read: |run, value| limit(&mut run.slurm.chain, value),
+        write: |run| limit_text(run.slurm.chain),
+        schema: limit_schema,
+        doc: Doc {
+            about: "If more trials wait than `max_jobs` jobs can take, those that are estimated to take less than five minutes run one \
+                    after another in one job, for about this long. `off`: each has a job of its own.",
+            unit: "s, m or h",
+            example: "1h",
         },
     },
     RunKey {

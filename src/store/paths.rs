@@ -240,6 +240,12 @@ impl TrialDir {
         &self.root
     }
 
+    /// The trial whose folder this is. None for a folder of another name.
+    #[must_use]
+    pub fn id(&self) -> Option<TrialId> {
+        TrialId::parse(self.root.file_name()?.to_str()?)
+    }
+
     #[must_use]
     pub fn config(&self) -> PathBuf {
         self.root.join("config.json")
@@ -420,9 +426,14 @@ impl BatchDir {
         self.folder().join(format!("{index}.log"))
     }
 
-    /// The last exit code of the worker of an index.
+    /// The last exit code of the job script of an index.
     pub(super) fn exit_file(&self, index: u32) -> PathBuf {
         self.folder().join(format!("{index}.exit"))
+    }
+
+    /// The last exit code of a worker that shares its job with others.
+    pub(super) fn shared_exit_file(&self, index: u32, trial: &TrialId) -> PathBuf {
+        self.folder().join(format!("{index}.{trial}.exit"))
     }
 }
 

@@ -1,6 +1,5 @@
 //! One attempt at one trial, from its assignment to its outcome.
 
-use std::io::{self, Write as _};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::channel;
@@ -14,64 +13,18 @@ use super::error::AttemptError;
 use super::outcome::{complete, smaller_micro_batches};
 use super::sink::TrialSink;
 use super::stop::{Orders, Pulse, beat_until_ended, stop_at_end_of_input};
-use crate::event::{Failure, Handle};
+use crate::event::Failure;
 use crate::store::{
-    Assignment, AttemptDir, BatchDir, Blobs, CurvePosition, Lock, MadeBy, SavedState, Start, StoreError, TrialRecord,
-    exit, host, note_stop_signals, read_curve, read_state,
+    Assignment, AttemptDir, Blobs, CurvePosition, Lock, MadeBy, SavedState, StoreError, TrialRecord, exit, host,
+    note_stop_signals, read_curve, read_state,
 };
 use crate::train::{self, Job, Sink, TrainError};
-use crate::trial::{DiagnosticRow, EvalRow, MICRO_BATCH_TOKENS, MetricRow, Outcome, PrecisionName, printable};
+use crate::trial::{DiagnosticRow, EvalRow, MICRO_BATCH_TOKENS, MetricRow, Outcome, PrecisionName};
 
 /// How long a worker waits until an earlier attempt releases the files of the trial.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Runs the attempt in `folder` as this process. If `has_pipe`, standard input is a pipe from the parent, and its end means "stop".
-#[must_use]
-pub fn run(folder: &Path, has_pipe: bool) -> u8 {
-    if has_pipe {
-        return run_with(folder, train::train);
-    }
-    become_worker();
-    note_stop_signals();
-    attempt_as(folder, &AtomicBool::new(false), Life::Alone, train::train)
-}
-
-/// Runs the attempt with this index of a batch as this process, which is a job of a cluster: it has no parent.
-#[must_use]
-pub fn run_job(batch: &Path, index: u32) -> u8 {
-    become_worker();
-    note_stop_signals();
-    match start_job(batch, index) {
-        Ok(Start::Won(attempt)) => attempt_as(attempt.path(), &AtomicBool::new(false), Life::Alone, train::train),
-        Ok(Start::Taken(_) | Start::Superseded) => exit::NEEDLESS,
-        Err(error) => {
-            // Standard error is the log of the job.
-            let _ = writeln!(io::stderr(), "error: {}", printable(&error.to_string()));
-            exit::DISK
-        }
-    }
-}
-
-/// Claims the attempt, and lets the output of this process go into its log.
-fn start_job(batch: &Path, index: u32) -> Result<Start, StoreError> {
-    let opened = BatchDir::open(batch).ok_or_else(|| StoreError::damaged(batch, "is no path of a batch"))?;
-    let variable = |name: &str| std::env::var(name).ok();
-    let handle = Handle {
-        pid: std::process::id(),
-        host: variable("SLURMD_NODENAME").or_else(|| Some(host())),
-        job: variable("SLURM_JOB_ID"),
-        restart: variable("SLURM_RESTART_COUNT").and_then(|count| count.parse().ok()),
-    };
-    let start = opened.attempt(index)?.start(&handle)?;
-    if let Start::Won(attempt) = &start {
-        let log = attempt.open_log()?;
-        let redirected = rustix::stdio::dup2_stdout(&log).and_then(|()| rustix::stdio::dup2_stderr(&log));
-        redirected.map_err(|error| StoreError::at(&attempt.log())(error.into()))?;
-    }
-    Ok(start)
-}
-
-/// Like [`run`], with `train` in place of the trainer.
+/// Runs the attempt in `folder` as this process, whose standard input is a pipe from the parent: its end means "stop".
 pub(crate) fn run_with(folder: &Path, train: impl Fn(Job<'_>, &mut dyn Sink) -> Result<Outcome, TrainError>) -> u8 {
     become_worker();
     note_stop_signals();
@@ -96,14 +49,14 @@ pub fn attempt(
 
 /// What else lives while a worker trains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Life {
+pub(super) enum Life {
     /// The parent on the same machine: one lock holds earlier attempts off.
     WithParent,
     /// Nothing, or a parent on another machine that has started the job long ago.
     Alone,
 }
 
-fn attempt_as(
+pub(super) fn attempt_as(
     folder: &Path,
     stop: &AtomicBool,
     life: Life,

@@ -12,6 +12,7 @@ mod allocator;
 mod attempt;
 mod cache;
 mod error;
+mod job;
 mod outcome;
 mod sink;
 mod stop;
@@ -19,7 +20,8 @@ mod stop;
 pub(crate) mod tests;
 
 pub use allocator::{ExitWithoutMemory, become_worker, blame_files_for_lack_of_memory};
+pub use attempt::attempt;
 #[cfg(test)]
 pub(crate) use attempt::run_with;
-pub use attempt::{attempt, run, run_job};
 pub use cache::DiskCache;
+pub use job::{run, run_job};

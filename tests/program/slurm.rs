@@ -13,6 +13,16 @@ const QUICK: &str =
 const SLOW: &str =
     small!("steps: 300\neval_every: 150\ngrid: {lr: [1e-3, 1e-4]}\nrun: {engine: slurm, checkpoint_every: 5}\n");
 
+const MANY: &str = small!(
+    "steps: 12\neval_every: 4\ngrid: {lr: [1e-3, 3e-4, 1e-4], scheduler: [constant, linear]}\n\
+     run: {engine: slurm, checkpoint_every: 2, slurm: {pack: 2, max_jobs: 2}}\n"
+);
+/// One job for three trials.
+const SHARED: &str = small!(
+    "steps: 300\neval_every: 150\ngrid: {lr: [1e-3, 3e-4, 1e-4]}\n\
+     run: {engine: slurm, checkpoint_every: 5, slurm: {pack: 2, max_jobs: 1}}\n"
+);
+
 /// Takes the script of an array, and starts a process for each index. `limit`: the most jobs of a call. `ghost`: it does so, and says
 /// that it has failed. `lost`: it fails.
 const SBATCH: &str = r#"
@@ -20,7 +30,7 @@ state=$(dirname "$0")/state; mkdir -p "$state"; script=$(mktemp "$state/script.X
 echo "sbatch $*" >>"$state/calls"
 if grep -q -e --partition=nowhere "$script"; then echo 'sbatch: error: invalid partition specified: nowhere' >&2; exit 1; fi
 for option in "$@"; do case $option in --test-only) exit 0 ;; --array=*) range=${option#--array=} ;; esac; done
-first=${range%-*}; last=${range#*-}
+range=${range%%%*}; first=${range%-*}; last=${range#*-}
 if [ -e "$state/limit" ] && [ $((last - first)) -ge "$(cat "$state/limit")" ]; then
   echo 'sbatch: error: QOSMaxSubmitJobPerUserLimit' >&2; exit 1
 fi
@@ -73,7 +83,7 @@ impl Cluster {
             ("sbatch", SBATCH),
             ("squeue", SQUEUE),
             ("scancel", SCANCEL),
-            ("sinfo", "echo 4000"),
+            ("sinfo", "echo 4000 short; echo 4000 main"),
             ("scontrol", "echo 'MaxArraySize            = 1001'"),
         ] {
             place.write_program(&format!("bin/{name}"), script);
@@ -107,6 +117,12 @@ impl Cluster {
         self.place.read("bin/state/calls").lines().filter(|line| line.starts_with(program)).count()
     }
 
+    /// How many jobs the stand-in has started.
+    fn jobs(&self) -> usize {
+        let files = std::fs::read_dir(self.place.path("bin/state")).unwrap().flatten().map(|entry| entry.path());
+        files.filter(|path| path.extension().is_some_and(|extension| extension == "end")).count()
+    }
+
     /// The results are those of the same sweep without Slurm.
     fn equals_local(&self) {
         let local = Place::new(&self.place.read("sweep.yaml"));
@@ -125,6 +141,91 @@ fn a_sweep_in_the_queue_equals_a_local_one() {
         .map(|event| cluster.place.count(event));
     assert_eq!(counts, [2, 2, 2, 2]);
     assert_eq!(cluster.calls("sbatch --parsable"), 1, "both trials are one array");
+    cluster.equals_local();
+}
+
+/// Two trials side by side in a job, and more one after another than two jobs have places.
+#[test]
+fn trials_share_jobs() {
+    let cluster = Cluster::new(MANY);
+    let plan = cluster.expect(0, "plan sweep.yaml");
+    assert!(plan.out.contains("Slurm: 2 jobs for 6 trials") && plan.out.contains("node hours"), "{}", plan.out);
+    cluster.expect(0, "run sweep.yaml");
+    assert_eq!((cluster.jobs(), cluster.place.count("trial_finished")), (2, 6));
+    assert_eq!((cluster.place.count("attempt_claimed"), cluster.place.count("attempt_started")), (6, 6));
+    cluster.equals_local();
+}
+
+#[test]
+fn every_trial_has_a_job_if_there_are_enough() {
+    let cluster = Cluster::new(MANY);
+    cluster.expect(0, "run sweep.yaml --set run.slurm.pack=1 --set run.slurm.max_jobs=6");
+    assert_eq!((cluster.jobs(), cluster.place.count("trial_finished")), (6, 6));
+}
+
+/// A signal to a job saves all of its workers, and the one that waited for its turn is queued again.
+#[test]
+fn a_signal_saves_all_workers_of_a_job() {
+    let cluster = Cluster::new(SHARED);
+    cluster.expect(0, "run sweep.yaml --detach");
+    cluster.place.wait_for_steps(6);
+    cluster.expect(0, "stop sweep.yaml");
+    wait(|| cluster.place.workers().is_empty());
+    let starts = cluster.place.trials().into_values().filter(|trial| trial.join("attempts/1/started.json").exists());
+    assert_eq!(starts.count(), 2, "the third waits for its turn");
+    cluster.expect(0, "run sweep.yaml");
+    assert_eq!((cluster.jobs(), cluster.place.count("attempt_failed")), (2, 0));
+    cluster.equals_local();
+}
+
+/// A worker of a shared job that dies takes no other one with it, and is tried again while they run.
+#[test]
+fn a_worker_that_dies_leaves_the_others_of_its_job_alone() {
+    let cluster = Cluster::new(SHARED);
+    let parent = cluster.start("run sweep.yaml --set run.slurm.max_jobs=2 --set run.slurm.chain=off");
+    cluster.place.wait_for_steps(6);
+    let victim = cluster.place.trials().into_values().find_map(|trial| {
+        let started = std::fs::read_to_string(trial.join("attempts/1/started.json")).ok()?;
+        serde_json::from_str::<serde_json::Value>(&started).ok()?["pid"].as_i64()
+    });
+    signal(victim.unwrap() as i32, Signal::KILL);
+    let ended = Ended::new(parent.wait_with_output().unwrap());
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    let counts = ["attempt_claimed", "attempt_failed", "trial_finished"].map(|event| cluster.place.count(event));
+    assert_eq!(counts, [4, 1, 3]);
+    cluster.equals_local();
+}
+
+/// All trials are submitted at once, in an array that Slurm bounds. The next run follows them.
+#[test]
+fn all_trials_can_be_submitted_at_once() {
+    let cluster = Cluster::new(MANY);
+    let options = "--submit-all --set run.slurm.pack=1 --set run.slurm.chain=off";
+    let ended = cluster.expect(0, &format!("run sweep.yaml {options}"));
+    assert!(ended.err.contains("6 trials continue in Slurm."), "{}", ended.err);
+    assert!(cluster.place.read("bin/state/calls").contains("--array=0-5%2"));
+    cluster.expect(0, "run sweep.yaml --set run.slurm.pack=1 --set run.slurm.chain=off");
+    assert_eq!((cluster.jobs(), cluster.place.count("trial_finished")), (6, 6));
+    let compared = "--submit-all --dry-run --set stop.median.min_trials=1";
+    let plan = cluster.expect(0, &format!("run sweep.yaml --fresh {compared}"));
+    assert!(plan.out.contains("(`stop.median`, `stop.asha`) end none until"), "{}", plan.out);
+    let refused = cluster.expect(2, "run sweep.yaml --submit-all --set run.slurm.array=false");
+    assert!(refused.err.contains("Slurm bounds only arrays"), "{}", refused.err);
+    let refused = cluster.expect(2, "run sweep.yaml --submit-all --engine local");
+    assert!(refused.err.contains("do not become jobs of Slurm"), "{}", refused.err);
+}
+
+/// A cluster that takes few jobs: what it does not take is left to the next run.
+#[test]
+fn a_run_that_leaves_does_not_wait_for_a_limit() {
+    let cluster = Cluster::new(MANY);
+    cluster.will("limit", "0");
+    let options = "--set run.slurm.pack=1 --set run.slurm.chain=off";
+    let ended = cluster.expect(0, &format!("run sweep.yaml --submit-all {options}"));
+    assert!(ended.err.contains("6 more are not queued yet"), "{}", ended.err);
+    cluster.will("limit", "9");
+    cluster.expect(0, &format!("run sweep.yaml {options}"));
+    assert_eq!(cluster.place.count("trial_finished"), 6);
     cluster.equals_local();
 }
 
@@ -170,6 +271,9 @@ fn mistakes_are_reported_before_anything_is_submitted() {
         cluster.place.command("run sweep.yaml").env("PATH", "/nowhere").env_remove("SLURM_JOB_ID").output().unwrap();
     let refused = Ended::new(nowhere);
     assert!(refused.code == 2 && refused.err.contains("there is no `sbatch` on the path"), "{}", refused.err);
+    let all = cluster.expect(2, "run sweep.yaml --set run.slurm.partition=nowhere --set run.slurm.time=1m");
+    assert!(all.err.contains("`run.slurm.warn` (120 s) is not shorter") && all.err.contains("nowhere"), "{}", all.err);
+    assert!(all.err.contains("The partitions are main, short"), "{}", all.err);
     assert_eq!(cluster.calls("sbatch --parsable"), 0);
     assert!(!cluster.place.path("results/sweep/batches").exists());
 }

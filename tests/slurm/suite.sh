@@ -2,11 +2,13 @@
 # What a sweep with `engine: slurm` survives, with real faults of the cluster of up.sh. Every case must end with the curves of a run
 # without Slurm, but for the seconds.
 #   [TRIES=2] suite.sh PLATEAU [CASE...]   the program (a debug build will do), and the cases; without them: all
+# On a cluster that was started with STALE=DIR:SECONDS, all sweeps run in DIR. The case `hidden` needs one with HIDE=DIR.
 set -euo pipefail
 : "${SLURM_ROOT:=/tmp/plateau-slurm}"; . "$SLURM_ROOT/env"; . "$SLURM_ROOT/settings"
 here=$(cd "$(dirname "$0")" && pwd); fault() { "$here/fault.sh" "$@"; }
 plateau=$(realpath "$1"); shift
-work=$SLURM_ROOT/suite; mkdir -p "$work"; cd "$work"; passed=0; failed=0
+work=$SLURM_ROOT/suite; [ -z "${STALE:-}" ] || work=${STALE%:*}/suite
+mkdir -p "$work"; cd "$work"; passed=0; failed=0
 
 # --- sweeps: `quick` ends within seconds, `slow` takes long enough to be disturbed
 cat >quick.yaml <<'YAML'
@@ -134,6 +136,52 @@ case_time() {  # a trial needs several jobs
   [ "$(count time attempt_failed)" = 0 ] || die "a time limit is no failure"
   [ "$(count time attempt_claimed)" -ge 2 ] || die "one job was enough"
 }
+case_shared() {  # trials side by side and one after another; a requeue and a signal to all of a job
+  start quick shared --set run.slurm.max_jobs=1 --set run.slurm.pack=2
+  within 60 '[ "$(steps shared)" -gt 10 ]'
+  [ "$(squeue -h -t RUNNING,PENDING -o %j | grep -c plateau)" = 1 ] || die "not one job"
+  scontrol requeue "$(squeue -h -t RUNNING -o %A)"
+  wait $parent; same quick shared; [ "$(count shared attempt_failed)" = 0 ] || die "a requeue is no failure"
+  run slow shared2 --set run.slurm.max_jobs=1 --set run.slurm.pack=2 --detach
+  within 60 '[ "$(steps shared2)" -gt 40 ]'; "$plateau" stop slow.yaml --results shared2
+  within 30 '! squeue -h -t RUNNING,PENDING -o %j | grep -q plateau'
+  [ "$(find shared2 -name newest.json | wc -l)" = 2 ] || die "not both have saved their states"
+  run slow shared2; same slow shared2
+}
+case_submit_all() {  # all trials are submitted, two at a time, and followed by the next run
+  run quick submit_all --submit-all --set run.slurm.max_jobs=2 --set run.slurm.chain=off
+  [ "$(squeue -h -r -t PENDING,RUNNING,COMPLETING,COMPLETED -o %j | grep -c plateau)" = 12 ] || die "not all are submitted"
+  [ "$(squeue -h -t RUNNING -o %j | grep -c plateau)" -le 2 ] || die "more than two run"
+  run quick submit_all; same quick submit_all; [ "$(count submit_all attempt_claimed)" = 12 ] || die "started twice"
+}
+case_id_reuse() {  # the controller dies before it has written the job down, and gives its id to a job of another sweep
+  # What another case has left would look like a job of this one.
+  scancel -Q -u "$(id -un)" 2>/dev/null || true; within 30 '[ -z "$(squeue -h)" ]'
+  start slow id_reuse; local first=$parent
+  within 40 '[ -n "$(squeue -h -o %A)" ]'; fault ctl-kill; sleep 1; fault ctl-start
+  within 30 '! sinfo -h -N -p main -o %T | grep -qv -e idle -e mixed -e allocated'; start quick id_other; wait $parent; wait $first
+  same slow id_reuse; same quick id_other
+  [ "$(count id_other attempt_failed)" = 0 ] || die "a job of the other sweep was cancelled"
+}
+case_ghost() {  # the controller hangs while it is given the jobs: sbatch fails, and the jobs are there
+  mkdir -p ghost.bin; local real; real=$(command -v sbatch)
+  cat >ghost.bin/sbatch <<SH
+#!/bin/bash
+case \$1 in --parsable) [ -e "$work/ghost.done" ] || { touch "$work/ghost.done"; kill -STOP \$(cat "$R/pids/slurmctld.pid"); } ;; esac
+exec "$real" "\$@"
+SH
+  chmod +x ghost.bin/sbatch; rm -f ghost.done
+  PATH=$work/ghost.bin:$PATH start slow ghost
+  within 60 '[ -e ghost.done ]'; sleep 25; fault ctl-cont
+  wait $parent; same slow ghost
+  [ "$(count ghost trial_finished)" = 2 ] || die "not two finishes"
+}
+case_hidden() {  # a results folder that nodes do not see
+  [ -n "${HIDE:-}" ] || { echo "needs a cluster with HIDE=DIR"; exit 77; }
+  "$plateau" plan quick.yaml --results "$HIDE/results" --probe >hidden.out 2>&1 && die "the probe sees it" || true
+  grep -q 'the nodes do not see' hidden.out || { tail -3 hidden.out; die "not told"; }
+  "$plateau" run quick.yaml --results "$HIDE/results" --progress lines && die "not refused" || true
+}
 case_within() {  # the parent is itself a job
   sbatch --wait -n1 --mem=600 -o within.log --wrap "export SLURM_CPU_BIND=quiet,mask_cpu:0x1 SLURM_MEM_PER_CPU=7; '$plateau' run quick.yaml --results within --set run.slurm.within=queue --progress lines" || { tail -3 within.log; die "the job failed"; }
   same quick within
@@ -148,7 +196,8 @@ case_mistakes() {  # told before anything is submitted
   [ -z "$(find mistakes -name 'plateau-*.json' 2>/dev/null)" ] || die "a batch was written"
 }
 
-all=(plain detach killed ctrl_c stop requeue evicted memory controller hanging cut dead forgotten hole cancelled within time mistakes)
+all=(plain detach killed ctrl_c stop requeue evicted memory controller hanging ghost id_reuse cut dead forgotten hole cancelled within shared submit_all
+  time mistakes hidden)
 if [ $# = 0 ]; then set -- "${all[@]}"; fi
 for name in "$@"; do
   # TRIES: a machine under load may miss a deadline once.
@@ -156,10 +205,11 @@ for name in "$@"; do
     rm -rf "$name"; began=$SECONDS
     # As a condition, the case would not end at its first error.
     set +e; (set -e; "case_$name") >"$name.log" 2>&1; code=$?; set -e
-    if [ $code = 0 ]; then break; fi
+    if [ $code = 0 ] || [ $code = 77 ]; then break; fi
     if [ "$try" -lt "${TRIES:-1}" ]; then echo "again: $name"; tail -n 12 "$name.log" | sed 's/^/  | /'; scancel -Q -u "$(id -un)" 2>/dev/null || true; fi
   done
-  if [ $code = 0 ]; then passed=$((passed + 1)); echo "ok   $name ($((SECONDS - began)) s)"
+  if [ $code = 77 ]; then echo "skipped $name: $(tail -n 1 "$name.log")"
+  elif [ $code = 0 ]; then passed=$((passed + 1)); echo "ok   $name ($((SECONDS - began)) s)"
   else failed=$((failed + 1)); echo "FAIL $name ($((SECONDS - began)) s)"; tail -n 12 "$name.log" | sed 's/^/  | /'; fi
   scancel -Q -u "$(id -un)" 2>/dev/null || true
 done
