@@ -74,7 +74,7 @@ fn shell_quoted(word: &str) -> Cow<'_, str> {
 /// What the sweep may use of this machine. Overrides the `run` section of the sweep file.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct MachineArguments {
-    /// local, or slurm: on a cluster, each trial as a job or as a step of the job that this command runs in
+    /// local; inline: as threads of one process, for a debugger; or slurm: on a cluster, each trial as a job or as a step of the job that this command runs in
     #[arg(long, value_name = "NAME")]
     pub engine: Option<EngineKind>,
     /// Number of trials at a time

@@ -37,6 +37,8 @@ pub(crate) struct CostEstimate<'a> {
     pub steps: Option<SlurmSteps>,
     /// How trials become jobs of a cluster, if they do.
     pub jobs: Option<JobPlan>,
+    /// Whether workers are threads of this process.
+    pub is_inline: bool,
     /// `cpu`, or `cpu in Slurm job 7`.
     place: String,
     /// The cost of all trials that are left.
@@ -103,6 +105,7 @@ impl<'a> CostEstimate<'a> {
             device_limits,
             steps,
             jobs,
+            is_inline: run_config(prepared, &options.machine).engine == EngineKind::Inline,
             place,
             total,
             left,
@@ -320,7 +323,7 @@ fn workers(
 ) -> Result<Workers, Failure> {
     let config = run_config(prepared, machine);
     match config.engine {
-        EngineKind::Local => local_workers(prepared, &config, trials, past),
+        EngineKind::Local | EngineKind::Inline => local_workers(prepared, &config, trials, past),
         EngineKind::Slurm if is_queued(config.slurm.within) => {
             Ok(Workers::elsewhere(queue_slots(&config, trials), None, "jobs of Slurm".to_owned()))
         }

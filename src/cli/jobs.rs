@@ -17,6 +17,7 @@ use crate::exec::{
 };
 use crate::plan::Estimate;
 use crate::report::count;
+use crate::run::QueueOrder;
 use crate::spec::{JobMemory, RunConfig, SlurmConfig, StopAcross};
 use crate::trial::{CheckpointEvery, Device, Trial, TrialId};
 
@@ -159,6 +160,20 @@ impl JobPlan {
         let count =
             if self.submits_all || self.packing.chain.is_some() { trials.max(slots.len()) } else { slots.len() };
         slots.iter().cycle().zip(0..count).map(|(slot, index)| Slot { index, ..*slot }).collect()
+    }
+
+    /// How a run queues its trials. `leaves`: it ends when the first jobs are submitted.
+    pub(crate) fn order(&self, leaves: bool) -> QueueOrder<'_> {
+        QueueOrder {
+            prefix: self.prefix.clone(),
+            memory: Some(&self.memory),
+            seconds: &self.seconds,
+            rules: self.rules,
+            packing: self.packing,
+            batch: self.batch,
+            submits_all: self.submits_all,
+            leaves: leaves || self.submits_all,
+        }
     }
 
     /// The script of the first job.

@@ -27,15 +27,16 @@ use super::test_set::evaluate_best;
 use super::tracking::LiveTracking;
 use crate::decide::{self, MemoryBudget};
 use crate::event::{Event, Record, Reporter as _};
-use crate::exec::{Local, Slurm};
+use crate::exec::{Inline, Local, Slurm};
 use crate::plan::SearchPlan;
 use crate::report::count;
 use crate::report::terminal::{Mode, Terminal};
-use crate::run::{self, FailedTrial, QueueOrder, RunError, RunOrder, RunSummary, TrialSource};
+use crate::run::{self, FailedTrial, RunError, RunOrder, RunSummary, TrialSource};
 use crate::spec::{Place, Problem};
 use crate::store::{self, RunDir, StoreError};
 use crate::train;
 use crate::trial::{Trial, TrialConfig, TrialId};
+use crate::worker;
 
 /// Trains and reports all trials of a sweep. `options` says where and how it is shown; `--only`, `--continue` and
 /// `--fresh` do not apply.
@@ -76,7 +77,7 @@ pub(crate) fn run_estimated(
     ReportWriter::default().write(&prepared.plan, &prepared.dir)?;
     if shows_notes {
         notify(&format!("\nreport: {}", prepared.dir.report().join("index.html").display()));
-        if !summary.interrupted {
+        if !summary.interrupted && summary.left_in_queue.is_none() {
             show_next_step(&summary);
         }
     }
@@ -193,16 +194,7 @@ fn train_missing(
         notify_all(&later_configurations(search, &records, options).into_iter().collect::<Vec<_>>());
     }
     let search = search.map(RefCell::new);
-    let queue = estimate.jobs.as_ref().map(|jobs| QueueOrder {
-        prefix: jobs.prefix.clone(),
-        memory: Some(&jobs.memory),
-        seconds: &jobs.seconds,
-        rules: jobs.rules,
-        packing: jobs.packing,
-        batch: jobs.batch,
-        submits_all: options.submit_all,
-        leaves: options.detach || options.submit_all,
-    });
+    let queue = estimate.jobs.as_ref().map(|jobs| jobs.order(options.detach));
     let places = estimate.places();
     let order = RunOrder {
         plan: &prepared.plan,
@@ -225,7 +217,7 @@ fn train_missing(
     };
     let local = estimate.steps.clone().map_or_else(Local::this_program, Local::this_program_in_steps);
     let local = local.map_err(|error| Failure::input(format!("cannot find this program: {error}")))?;
-    let shown: Vec<Trial> = prepared.plan.trials.iter().filter(|trial| only.contains(&trial.id)).cloned().collect();
+    let shown: Vec<&Trial> = prepared.plan.trials.iter().filter(|trial| only.contains(&trial.id)).collect();
     let mut terminal = Terminal::new(options.display.mode(), options.display.verbose, &prepared.plan.name, &shown);
     if let (Some(search), None) = (&search, order.only) {
         terminal.expect(search.borrow().budget() as usize);
@@ -262,12 +254,16 @@ fn train_missing(
                 let slurm = || Slurm::new(jobs.template.clone(), Path::new(""), jobs.single);
                 run::sweep(&order, slurm, reporter)
             }
+            None if estimate.is_inline => {
+                let inline = || Inline::new(|folder, stop| worker::attempt(folder, stop, train::train));
+                run::sweep(&order, inline, reporter)
+            }
             None => run::sweep(&order, || local, reporter),
         };
         terminal.close();
         // An interrupted command has two seconds, and the threads that draw and send may take longer.
         if let Ok(summary) = &summary
-            && summary.interrupted
+            && (summary.interrupted || summary.left_in_queue.is_some())
             && options.display.shows_notes()
         {
             show_next_step(summary);

@@ -1,5 +1,6 @@
 //! The loop of a run: the only place that starts, stops and settles workers.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -53,7 +54,7 @@ pub(super) enum RunEnd {
 pub(super) struct Parent<'a, E> {
     pub(super) order: &'a RunOrder<'a>,
     /// The plan, with what the search has drawn.
-    pub(super) plan: Plan,
+    pub(super) plan: Cow<'a, Plan>,
     /// The place of each trial in the plan.
     pub(super) trials: HashMap<TrialId, usize>,
     pub(super) dir: RunDir,
@@ -404,7 +405,7 @@ impl<'a, E: Engine> Parent<'a, E> {
                 self.trials.insert(trial.id.clone(), self.plan.trials.len() + index);
                 self.state.extend(&trial.id);
             }
-            self.plan.draw(number, by, &point, &trials);
+            self.plan.to_mut().draw(number, by, &point, &trials);
         }
         Ok(())
     }
@@ -489,12 +490,12 @@ impl<'a, E: Engine> Parent<'a, E> {
 }
 
 /// The plan with what the search has drawn so far. A fresh run draws anew.
-fn current_plan(order: &RunOrder<'_>) -> Plan {
-    let Some(search) = order.search else { return order.plan.clone() };
+fn current_plan<'a>(order: &RunOrder<'a>) -> Cow<'a, Plan> {
+    let Some(search) = order.search else { return Cow::Borrowed(order.plan) };
     if order.fresh {
         search.forget();
     }
-    search.plan().unwrap_or_else(|| order.plan.clone())
+    search.plan().map_or(Cow::Borrowed(order.plan), Cow::Owned)
 }
 
 /// Fails if jobs of this sweep are in the queue of a cluster: their folders must not be moved away.

@@ -74,13 +74,15 @@ impl Default for RunConfig {
 pub enum EngineKind {
     /// As processes on this machine.
     Local,
+    /// As threads of the process of the run.
+    Inline,
     /// On a cluster with Slurm, as [`SlurmConfig::within`] says.
     Slurm,
 }
 
 /// The text does not name an engine.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("expected local or slurm")]
+#[error("expected local, inline or slurm")]
 pub struct NotAnEngine;
 
 impl FromStr for EngineKind {
@@ -199,12 +201,13 @@ pub(super) struct RunKey {
 pub(super) static RUN_KEYS: &[RunKey] = &[
     RunKey {
         name: "engine",
-        expected: "local or slurm",
+        expected: "local, inline or slurm",
         read: |run, value| set(&mut run.engine, named(&ENGINES, value)),
         write: |run| name_of(&ENGINES, run.engine),
         schema: || json!({"enum": names(&ENGINES)}),
         doc: Doc {
-            about: "Where trials run. `local`: on this machine. `slurm`: on a cluster, each trial as a job, or as a step of the job \
+            about: "Where trials run. `local`: on this machine. `inline`: the same, as threads of one process, for a debugger: a crash \
+                    ends the run. `slurm`: on a cluster, each trial as a job, or as a step of the job \
                     in which the command runs.",
             unit: "",
             example: "slurm",
@@ -415,7 +418,8 @@ pub(super) static RUN_KEYS: &[RunKey] = &[
 
 const KEEP: [(&str, Keep); 5] =
     [("winner", Keep::WINNER), ("best", Keep::Best), ("last", Keep::Last), ("all", Keep::All), ("none", Keep::None)];
-const ENGINES: [(&str, EngineKind); 2] = [("local", EngineKind::Local), ("slurm", EngineKind::Slurm)];
+const ENGINES: [(&str, EngineKind); 3] =
+    [("local", EngineKind::Local), ("inline", EngineKind::Inline), ("slurm", EngineKind::Slurm)];
 const ON_FULL_DISK: [(&str, OnFullDisk); 2] = [("wait", OnFullDisk::Wait), ("stop", OnFullDisk::Stop)];
 const PROBE: [(&str, Probing); 2] = [("off", Probing::Off), ("plateaus", Probing::Plateaus)];
 

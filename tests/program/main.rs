@@ -11,6 +11,7 @@ mod data;
 mod diagnose;
 #[cfg(feature = "faults")]
 mod dice;
+mod engines;
 mod export;
 mod failures;
 #[cfg(feature = "faults")]

@@ -49,13 +49,17 @@ if [ -e "$state/ghost" ]; then rm "$state/ghost"; echo 'sbatch: error: Socket ti
 echo $id
 "#;
 
+/// Lists the jobs. `away`: it fails. `wiped`: it knows none. `<job>.says`: the state of a job; `<job>.late`: that after its end.
 const SQUEUE: &str = r#"
 state=$(dirname "$0")/state; echo "squeue" >>"$state/calls"
 if [ -e "$state/away" ]; then echo 'slurm_load_jobs error: Unable to contact slurm controller (connect failure)' >&2; exit 1; fi
+[ -e "$state/wiped" ] && exit 0
 for job in "$state"/job.*_*; do
-  case $job in *.end|*.new|*.cancelled|*'*') continue ;; esac
+  case $job in *.end|*.new|*.cancelled|*.says|*.late|*'*') continue ;; esac
   read -r pid name <"$job"; what=RUNNING
   [ -e "$job.end" ] && { read -r code name <"$job.end"; case $code in 0) what=COMPLETED ;; CANCELLED) what=CANCELLED ;; *) what=FAILED ;; esac; }
+  [ -e "$job.end" ] && [ -e "$job.late" ] && what=$(cat "$job.late")
+  [ -e "$job.says" ] && what=$(cat "$job.says")
   echo "${job##*job.}|$what|n1|None|N/A|$name"
 done
 "#;
@@ -64,19 +68,19 @@ const SCANCEL: &str = r#"
 state=$(dirname "$0")/state; echo "scancel $*" >>"$state/calls"; signal=TERM
 for option in "$@"; do case $option in --name=*) names=${option#--name=} ;; --signal=*) signal=${option#--signal=} ;; --state=PENDING) exit 0 ;; esac; done
 for job in "$state"/job.*_*; do
-  case $job in *.end|*.new|*.cancelled|*'*') continue ;; esac
-  read -r pid name <"$job"; [ -e "$job.end" ] && continue
+  case $job in *.end|*.new|*.cancelled|*.says|*.late|*'*') continue ;; esac
+  read -r pid name <"$job"; [ -e "$job.end" ] && continue; [ -e "$job.says" ] && continue
   case ",$names," in *",$name,"*) [ $signal = TERM ] && touch "$job.cancelled"; kill -s $signal "$pid" ;; esac
 done
 "#;
 
 /// A place whose path begins with the stand-in.
-struct Cluster {
-    place: Place,
+pub struct Cluster {
+    pub place: Place,
 }
 
 impl Cluster {
-    fn new(sweep: &str) -> Self {
+    pub fn new(sweep: &str) -> Self {
         let place = Place::new(sweep);
         place.write("bin/state/calls", "");
         for (name, script) in [
@@ -98,22 +102,22 @@ impl Cluster {
         command
     }
 
-    fn start(&self, arguments: &str) -> Child {
+    pub fn start(&self, arguments: &str) -> Child {
         self.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
-    fn expect(&self, code: i32, arguments: &str) -> Ended {
+    pub fn expect(&self, code: i32, arguments: &str) -> Ended {
         let ended = Ended::new(self.command(arguments).output().unwrap());
         assert_eq!(ended.code, code, "plateau {arguments}\n{}{}", ended.out, ended.err);
         ended
     }
 
     /// How the stand-in behaves from now on.
-    fn will(&self, behave: &str, how: &str) {
+    pub fn will(&self, behave: &str, how: &str) {
         self.place.write(&format!("bin/state/{behave}"), how);
     }
 
-    fn calls(&self, program: &str) -> usize {
+    pub fn calls(&self, program: &str) -> usize {
         self.place.read("bin/state/calls").lines().filter(|line| line.starts_with(program)).count()
     }
 
@@ -124,7 +128,7 @@ impl Cluster {
     }
 
     /// The results are those of the same sweep without Slurm.
-    fn equals_local(&self) {
+    pub fn equals_local(&self) {
         let local = Place::new(&self.place.read("sweep.yaml"));
         local.expect(0, "run sweep.yaml --engine local");
         assert_eq!(self.place.curves(), local.curves());

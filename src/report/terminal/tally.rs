@@ -1,5 +1,6 @@
 //! The state of the live view: a fold of events over the plan. Pure.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
 
 use crate::analysis::groups::Repetition;
@@ -59,8 +60,9 @@ pub struct RankedConfiguration {
 }
 
 impl Tally {
-    pub fn new(sweep: &str, trials: &[Trial]) -> Self {
-        let entries: Vec<Entry> = trials.iter().map(entry).collect();
+    pub fn new(sweep: &str, trials: &[impl Borrow<Trial>]) -> Self {
+        let trials: Vec<&Trial> = trials.iter().map(Borrow::borrow).collect();
+        let entries: Vec<Entry> = trials.iter().map(|trial| entry(trial)).collect();
         Self {
             sweep: sweep.into(),
             index: trials.iter().enumerate().map(|(index, trial)| (trial.id.clone(), index)).collect(),

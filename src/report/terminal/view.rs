@@ -4,6 +4,7 @@
 //! Text for people goes to stderr, JSON for programs to stdout. Output errors are ignored, so that the view never fails
 //! a run.
 
+use std::borrow::Borrow;
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
@@ -51,7 +52,7 @@ pub struct Terminal {
 
 impl Terminal {
     /// A view of the sweep named `sweep` with the `trials` of its plan. `verbose` adds a line for each start.
-    pub fn new(mode: Mode, verbose: bool, sweep: &str, trials: &[Trial]) -> Self {
+    pub fn new(mode: Mode, verbose: bool, sweep: &str, trials: &[impl Borrow<Trial>]) -> Self {
         let live = match mode {
             Mode::Bar => true,
             Mode::Auto => std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb"),
