@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::disk::STATE;
-use super::paths::{FOLDERS_ABOVE_TRIAL, check_within};
+use super::folders::{FOLDERS_ABOVE_TRIAL, check_within};
 use super::{StoreError, atomic, disk};
 use crate::trial::Keep;
 

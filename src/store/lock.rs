@@ -16,7 +16,8 @@ use std::{io, process, thread};
 
 use serde::{Deserialize, Serialize};
 
-use super::paths::{FOLDERS_ABOVE_TRIAL, WRITER_LOCK, check_within};
+use super::folders::{FOLDERS_ABOVE_TRIAL, check_within};
+use super::paths::WRITER_LOCK;
 use super::{RunDir, StoreError, TrialDir, atomic, disk};
 
 /// A process that holds a folder.

@@ -22,6 +22,7 @@ mod error;
 pub mod exit;
 #[cfg(feature = "faults")]
 mod faults;
+mod folders;
 mod history;
 mod journal;
 mod limits;

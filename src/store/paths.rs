@@ -2,11 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use super::folders::{FOLDERS_ABOVE_TRIAL, check_all, check_within};
 use super::{Blobs, Checkpoints, StoreError, disk};
 use crate::trial::TrialId;
 
-/// The folders of a trial lie so deep in that of their sweep: `trials/<id>`.
-pub(super) const FOLDERS_ABOVE_TRIAL: usize = 2;
 /// The file that the worker of a trial locks.
 pub(super) const WRITER_LOCK: &str = ".writer";
 
@@ -208,18 +207,6 @@ impl RunDir {
     pub fn trial(&self, id: &TrialId) -> TrialDir {
         TrialDir { root: self.trials().join(id.as_str()) }
     }
-}
-
-/// Fails if `folder`, or one of as many folders `above` it, is a symbolic link or no folder. A link in place of a folder above leads
-/// elsewhere, too.
-pub(super) fn check_within(folder: &Path, above: usize) -> Result<(), StoreError> {
-    let folders: Vec<&Path> =
-        folder.ancestors().take(above + 1).filter(|folder| !folder.as_os_str().is_empty()).collect();
-    folders.into_iter().rev().try_for_each(|folder| disk::check_folder(folder).map_err(StoreError::at(folder)))
-}
-
-fn check_all(folders: &[&Path]) -> Result<(), StoreError> {
-    folders.iter().try_for_each(|folder| disk::check_folder(folder).map_err(StoreError::at(folder)))
 }
 
 /// `trials/<id>/`: one trial.

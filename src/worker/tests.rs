@@ -356,7 +356,7 @@ fn a_trial_whose_files_vanish_is_not_finished() {
     spoil(|trial| while fs::remove_dir_all(trial.path()).is_err() {});
 }
 
-/// A link in place of a folder above the trial leads to the files of somebody else.
+/// A link in place of a folder above the trial leads to the files of another program.
 #[test]
 #[cfg(target_os = "linux")]
 fn nothing_is_written_through_a_folder_that_became_a_link() {

@@ -132,11 +132,11 @@ pub fn memorised(case: &Case<'_>) -> Option<Verdict> {
     // Where the number of evaluation examples is unknown, chance may explain more, if the loss agrees.
     let unknown = case.accuracy_error(best).is_none();
     let by_chance = if unknown && never_below { majority + limit::SURE_MARGIN } else { by_chance };
-    // Of many evaluations on a small set, the best is above the majority by luck.
+    // Of many evaluations on a small set, the best is above the majority by chance.
     let accuracies = case.measured.accuracies();
     let usual = mean(&accuracies[accuracies.len() / 2..]);
-    let by_luck = unknown && never_below && usual <= majority + limit::MAJORITY_MARGIN;
-    if !(fitted || at_chance || never_below && level < limit::POOR * chance) || best > by_chance && !by_luck {
+    let is_chance = unknown && never_below && usual <= majority + limit::MAJORITY_MARGIN;
+    if !(fitted || at_chance || never_below && level < limit::POOR * chance) || best > by_chance && !is_chance {
         return None;
     }
     let text = format!(

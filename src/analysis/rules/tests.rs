@@ -371,9 +371,9 @@ fn what_does_not_carry_over() {
     assert!(ids(&overfit()).contains("CALIBRATION_ONLY"), "{}", ids(&overfit()));
     check(Cause::Overfit, Made { accuracy: |t| 0.85 - 0.1 * t, ..overfit() });
     check(Cause::Memorised, Made { eval: |_| 0.7, accuracy: |_| 0.5, ..healthy() });
-    // One evaluation of many is far above the majority by luck.
-    let luck = |t: f64| if (0.15..0.2).contains(&t) { 0.6 } else { 0.5 };
-    check(Cause::Memorised, Made { eval: |t| 0.7 + t, accuracy: luck, ..healthy() });
+    // One evaluation of many is far above the majority by chance.
+    let chance = |t: f64| if (0.15..0.2).contains(&t) { 0.6 } else { 0.5 };
+    check(Cause::Memorised, Made { eval: |t| 0.7 + t, accuracy: chance, ..healthy() });
     let wasted = Made { eval: |t| if t == 0.0 { 0.69 } else { 0.35 + 0.1 * (t - 0.08).max(0.0) }, ..healthy() };
     assert!(ids(&wasted).contains("WASTED"), "{}", ids(&wasted));
     let noisy = Made { eval: |t| 0.4 + 0.05 * (t * 300.0 / 25.0 * std::f64::consts::PI).cos(), ..healthy() };

@@ -194,12 +194,11 @@ pub(super) fn choose(
     let looks: Vec<Looks<'_>> = others.map(Looks::of).collect();
     let is_given_text =
         |name: &str| text.as_ref().is_some_and(|ColumnNames(names)| names.iter().any(|text| text == name));
-    let label = match label {
-        Some(label) => label,
-        None => {
-            let found = choose_label(looks.iter().filter(|column| !is_given_text(column.name)));
-            found.ok_or_else(|| no_label(&looks))?.as_str().into()
-        }
+    let label = if let Some(label) = label {
+        label
+    } else {
+        let found = choose_label(looks.iter().filter(|column| !is_given_text(column.name)));
+        found.ok_or_else(|| no_label(&looks))?.as_str().into()
     };
     let is_label = |column: &Looks<'_>| label.0.iter().any(|name| name == column.name);
     let is_number = choices.is_empty() && looks.iter().any(|column| is_label(column) && column.looks_like_number());
