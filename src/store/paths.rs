@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::folders::{FOLDERS_ABOVE_TRIAL, check_all, check_within};
-use super::{Blobs, Checkpoints, StoreError, disk};
+use super::{Blobs, Checkpoints, StoreError};
 use crate::trial::TrialId;
 
 /// The file that the worker of a trial locks.

@@ -166,7 +166,8 @@ impl SharedJob {
         match started {
             Ok(process) => self.running.push(Running { attempt, process, asked: None }),
             Err(error) => {
-                let _ = writeln!(io::stderr(), "error: no process for a worker: {error}");
+                let error = error.to_string();
+                let _ = writeln!(io::stderr(), "error: no process for a worker: {}", printable(&error));
                 self.note(&attempt, i32::from(exit::CRASHED));
             }
         }

@@ -137,7 +137,7 @@ impl Place {
             for entry in fs::read_dir(folder.join("checkpoint")).into_iter().flatten().flatten() {
                 let name = entry.file_name().into_string().unwrap();
                 // A checksum stands beside each.
-                if !name.ends_with(".b3") {
+                if entry.path().extension().is_none_or(|extension| extension != "b3") {
                     kept.push((id.clone(), name, fs::read(entry.path()).unwrap()));
                 }
             }
