@@ -106,7 +106,7 @@ fn a_full_disk_ends_the_run_with_the_space_needed_and_can_be_continued() {
 fn a_run_waits_while_the_disk_is_full() {
     let place = Place::new(&SWEEP.replace(", on_full_disk: stop", ""));
     let waited = (0..6).any(|seed| {
-        let ended = run(&place, &format!("enospc=0.01,seed={seed}"));
+        let ended = run(&place, &format!("enospc=0.006,seed={seed}"));
         // The report is drawn once, after the last trial.
         let is_report = ended.code == 3 && ended.err.contains("/report/");
         assert!(is_report || [0, 1].contains(&ended.code), "{}", ended.err);
