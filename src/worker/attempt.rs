@@ -103,15 +103,16 @@ fn perform(
     inject_faults(&assignment)?;
     train::start_threads().map_err(|error| AttemptError::of_training(error, assignment.device))?;
     let saved = resumable(attempt)?;
-    // A record that cannot be read costs a note, no numbers.
+    // The record says how large the micro-batches behind the state were. Without it the trial starts over.
     let before = saved.as_ref().and_then(|_| trial.record().ok().flatten());
+    let saved = saved.filter(|_| before.is_some());
     let made_by = made_by(&assignment, before.as_ref());
     trial.write_record(&TrialRecord { trial: assignment.trial.clone(), made_by: made_by.clone() })?;
     let cache = DiskCache(Blobs::new(assignment.cache.clone()));
     // If the state is missing, the trainer says what to do.
     let start = assignment.start.as_ref().and_then(|path| read_state(path).ok());
     let train_from = |resume: Option<&SavedState>| {
-        let mut sink = TrialSink::open(attempt, resume.map(|saved| saved.position.step), &assignment, orders)?;
+        let mut sink = TrialSink::open(attempt, resume.map(|saved| &saved.position), &assignment, orders)?;
         let job = Job {
             config: &assignment.trial.config,
             device: assignment.device,

@@ -34,17 +34,31 @@ pub(super) struct TrialSink<'a> {
 }
 
 impl<'a> TrialSink<'a> {
-    /// Opens the curves to continue after step `resume`. None starts empty curves.
+    /// Opens the curves to continue from `resume`. None starts empty curves.
+    ///
+    /// # Errors
+    /// [`StoreError::Vanished`] if rows up to there are gone meanwhile: nothing would ever fill the hole.
     pub(super) fn open(
         attempt: &'a AttemptDir,
-        resume: Option<u64>,
+        resume: Option<&CurvePosition>,
         assignment: &Assignment,
         orders: &'a Orders<'a>,
     ) -> Result<Self, StoreError> {
         let (trial, keep, keeps_weights) = (attempt.trial(), assignment.keep, assignment.keep_weights);
-        let metrics = CurveWriter::of_attempt(attempt, &trial.metrics(), resume)?;
-        let evals = CurveWriter::of_attempt(attempt, &trial.evals(), resume)?;
-        let diagnostics = CurveWriter::of_attempt(attempt, &trial.diagnostics(), resume)?;
+        let last = resume.map(|position| position.step);
+        let metrics = CurveWriter::of_attempt(attempt, &trial.metrics(), last)?;
+        let evals = CurveWriter::of_attempt(attempt, &trial.evals(), last)?;
+        let diagnostics = CurveWriter::of_attempt(attempt, &trial.diagnostics(), last)?;
+        let kept = resume.into_iter().flat_map(|position| {
+            [
+                (trial.metrics(), metrics.rows() >= position.step),
+                (trial.evals(), evals.rows() >= position.evals),
+                (trial.diagnostics(), diagnostics.rows() >= position.diagnostics),
+            ]
+        });
+        if let Some((path, _)) = kept.into_iter().find(|(_, is_whole)| !is_whole) {
+            return Err(StoreError::Vanished { path });
+        }
         let rule = assignment.trial.config.stop.plateau.as_ref().filter(|_| !assignment.ignores_stop_rules);
         // The files hold the rows up to the step from which the trial continues.
         let plateau_rule = rule.map(|rule| {

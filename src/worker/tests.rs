@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::sink::TrialSink;
 use super::stop::Orders;
 use crate::event::{Failure, Slot};
-use crate::store::{Assignment, AttemptDir, Results, StoreError, TrialDir, exit, read_curve};
+use crate::store::{Assignment, AttemptDir, CurvePosition, Results, StoreError, TrialDir, exit, read_curve};
 use crate::train::{Job, Sink, TrainError};
 use crate::trial::{
     BestScore, Cause, CheckpointEvery, DataConfig, Device, DiagnosticRow, EvalRow, FractionOrSteps, Keep, Length,
@@ -314,6 +314,19 @@ fn smaller_micro_batches_are_noted_also_after_a_resume() {
     assert_eq!(notes(&bench), [""; 0]);
 }
 
+/// The record of a trial says how large the micro-batches of its rows were.
+#[test]
+fn without_its_record_a_trial_starts_over() {
+    let bench = Bench::new("crashes-once");
+    assert!(thread::scope(|scope| scope.spawn(|| bench.run()).join()).is_err());
+    assert!(bench.dir.checkpoints().newest().unwrap().is_some());
+    fs::remove_file(bench.dir.path().join("config.json")).unwrap();
+    // It begins without a state, and crashes again.
+    assert!(thread::scope(|scope| scope.spawn(|| bench.run()).join()).is_err());
+    assert_eq!(bench.run(), (exit::PUBLISHED, None));
+    assert_eq!(bench.curves(), undisturbed());
+}
+
 #[test]
 fn a_second_attempt_after_the_outcome_trains_nothing() {
     let bench = Bench::new("fine");
@@ -477,12 +490,38 @@ fn states_are_written_in_the_background() {
     sink.checkpoint(2, false, vec![2; 1 << 20]).unwrap();
     drop(sink);
     assert_eq!(newest(), Some((2, vec![2; 1 << 20])), "the end of a trial waits for its last state");
-    let mut sink = TrialSink::open(&attempt, Some(2), &assignment, &orders).unwrap();
+    let position = CurvePosition { step: 2, evals: 0, diagnostics: 0 };
+    let mut sink = TrialSink::open(&attempt, Some(&position), &assignment, &orders).unwrap();
     fs::remove_dir_all(bench.dir.path().join("checkpoint")).unwrap();
     fs::write(bench.dir.path().join("checkpoint"), "a file").unwrap();
     sink.checkpoint(2, false, b"two".to_vec()).expect("the trainer does not wait for the disk");
     let error = sink.checkpoint(2, false, b"two".to_vec()).expect_err("the next call reports the error");
     assert!(error.to_string().contains("but a folder of results belongs there"), "{error}");
+}
+
+/// Between the look at a state and the opening of the curves.
+#[test]
+fn rows_that_vanish_at_the_start_of_an_attempt_end_it() {
+    let bench = Bench::new("fine");
+    let attempt = bench.claim();
+    let (stop, assignment) = (AtomicBool::new(false), attempt.assignment().unwrap());
+    let orders = Orders::new(&stop, false);
+    let row = |step| MetricRow { step, epoch: 0.0, train_loss: 1.0, lr: 1.0, grad_norm: 1.0, tokens: 1, seconds: 0.0 };
+    let mut sink = TrialSink::open(&attempt, None, &assignment, &orders).unwrap();
+    (1..=2).for_each(|step| sink.metric(&row(step)).unwrap());
+    sink.diagnostic(&diagnosed(2)).unwrap();
+    drop(sink);
+    let vanished =
+        |position: CurvePosition| match TrialSink::open(&attempt, Some(&position), &assignment, &orders).map(drop) {
+            Ok(()) => None,
+            Err(StoreError::Vanished { path }) => Some(path),
+            Err(other) => panic!("{other}"),
+        };
+    let whole = CurvePosition { step: 2, evals: 0, diagnostics: 1 };
+    assert_eq!(vanished(whole.clone()), None);
+    assert_eq!(vanished(CurvePosition { step: 3, ..whole.clone() }), Some(bench.dir.metrics()));
+    assert_eq!(vanished(CurvePosition { evals: 1, ..whole.clone() }), Some(bench.dir.evals()));
+    assert_eq!(vanished(CurvePosition { diagnostics: 2, ..whole }), Some(bench.dir.diagnostics()));
 }
 
 #[test]
