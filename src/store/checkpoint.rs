@@ -82,6 +82,7 @@ impl Checkpoints {
         self.check()?;
         remove_checksum(&self.weights());
         atomic::write(&self.weights(), weights)?;
+        self.check()?;
         write_checksum(&self.weights(), &checksum(weights))
     }
 
@@ -110,13 +111,17 @@ impl Checkpoints {
         let newest = Newest { position: position.clone(), bytes: state.len() as u64, blake3: checksum(state) };
         let path = self.state_file(&newest);
         atomic::write(&path, state)?;
+        // Writing a state takes long enough for the folder to be replaced.
+        self.check()?;
         if best {
             remove_checksum(&self.best());
             link_or_copy(&path, &self.best())?;
             write_checksum(&self.best(), &newest.blake3)?;
         }
+        self.check()?;
         let document = self.newest_file();
         atomic::write(&document, &atomic::to_json(&document, &newest)?)?;
+        self.check()?;
         self.remove_states(|name| name != path);
         Ok(())
     }

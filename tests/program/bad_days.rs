@@ -16,6 +16,10 @@ use crate::place::{Ended, Place, signal, small, wait};
 const SHORT: &str = small!("steps: 4\neval_every: 2\ngrid: {lr: [1e-3]}\nrun: {jobs: 1}\n");
 const LONG: &str = small!("steps: 100000\neval_every: 50000\nrun: {jobs: 1}\n");
 
+/// The report is drawn again after each evaluation.
+#[cfg(target_os = "linux")]
+const BUSY: &str = small!("steps: 100000\neval_every: 5\nrun: {jobs: 1}\n");
+
 fn make_fifo(path: &Path) {
     assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
 }
@@ -91,6 +95,25 @@ fn a_link_that_appears_during_a_run_ends_it() {
     assert_eq!(ended.code, 3, "{}", ended.err);
     assert!(ended.err.contains(&format!("trials/{id} is a symbolic link")), "{}", ended.err);
     assert!(!place.path("moved/outcome.json").exists());
+}
+
+/// The live report is drawn by a thread of its own.
+#[test]
+#[cfg(target_os = "linux")]
+fn nothing_is_drawn_through_a_link_in_place_of_the_sweep() {
+    let place = Place::new(BUSY);
+    let parent = place.start("run sweep.yaml --quiet");
+    wait(|| place.path("results/sweep/report/index.html").exists());
+    let [folder, link, elsewhere] = ["results/sweep", "results/link", "elsewhere"].map(|name| place.path(name));
+    fs::create_dir(&elsewhere).unwrap();
+    symlink(&elsewhere, &link).unwrap();
+    // At once, because the run may write at any moment.
+    let exchange = rustix::fs::RenameFlags::EXCHANGE;
+    rustix::fs::renameat_with(rustix::fs::CWD, &link, rustix::fs::CWD, &folder, exchange).unwrap();
+    let ended = Ended::new(parent.wait_with_output().unwrap());
+    assert_eq!(ended.code, 3, "{}", ended.err);
+    assert!(ended.err.contains("results/sweep is a symbolic link"), "{}", ended.err);
+    assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0);
 }
 
 #[test]

@@ -197,13 +197,21 @@ impl<'a> Torture<'a> {
         }
     }
 
-    /// Starts a second run beside the first.
-    fn second_parent(&mut self, first: &mut Child) {
+    /// Starts a second run beside the first, which began when the journal had this many closed runs.
+    fn second_parent(&mut self, first: &mut Child, closed: usize) {
         let second = self.place.plateau(RUN);
         let is_alive = first.try_wait().unwrap().is_none();
         // A planted file may be in its way, too.
         let is_refused = second.code == 3 && second.err.contains("error: ");
-        assert!(!is_alive || is_refused, "the second run ended with {}: {}", second.code, second.err);
+        // A run that has closed the sweep only draws the report.
+        let has_followed = second.code == 0 && self.journaled("sweep_closed") >= closed + 2;
+        assert!(
+            !is_alive || is_refused || has_followed,
+            "the second run ended with {}: {}\n{}",
+            second.code,
+            second.err,
+            self.place.read("results/sweep/journal.jsonl")
+        );
         self.tally.add("second runs started");
     }
 
@@ -216,7 +224,7 @@ impl<'a> Torture<'a> {
             _ => FAULTS,
         };
         let log = self.place.path("faults");
-        let before = self.journaled("sweep_opened");
+        let [before, closed] = ["sweep_opened", "sweep_closed"].map(|event| self.journaled(event));
         let server = Some(self.server).filter(|_| self.dice.below(8) == 0);
         let faults = format!("{faults},seed={},log={}", self.dice.below(1 << 30), log.display());
         let mut parent = start(&self.place, &faults, server);
@@ -248,7 +256,7 @@ impl<'a> Torture<'a> {
                 (3..6, Some(worker)) if send(worker, Signal::KILL) => self.tally.add("workers killed"),
                 (6..8, Some(worker)) => self.pause(worker, "workers paused"),
                 (8..10, _) => self.pause(pid, "parents paused"),
-                (10, _) if is_open => self.second_parent(&mut parent),
+                (10, _) if is_open => self.second_parent(&mut parent, closed),
                 (11..17, _) if is_open => {
                     if let Some(kind) = damage_results(&self.place, &mut self.dice) {
                         self.tally.add(kind);
