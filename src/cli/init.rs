@@ -14,7 +14,7 @@ use super::contained::{contained, size_of};
 use super::output::{notify, notify_all};
 use crate::spec;
 use crate::store;
-use crate::train::data::{Column, SourceColumns, columns, has_eval_split};
+use crate::train::data::{Column, SourceColumns, columns, has_eval_split, has_test_split};
 use crate::train::{self, Cache, TrainError};
 use crate::trial::{BadRows, ColumnNames, DataConfig, DataFacts, EvalSource, TaskName};
 use choose::{Roles, choose};
@@ -102,9 +102,16 @@ fn look_at(arguments: &InitArguments) -> Result<FirstSweep, Failure> {
         }
     }
     if !given("data.eval") && has_eval_split(&located) {
-        data.eval = EvalSource::File(located);
+        data.eval = EvalSource::File(located.clone());
     }
-    let facts = facts(&mut data)?;
+    let mut facts = facts_of(&mut data)?;
+    if !given("data.test") && has_test_split(&located) {
+        let mut with_test = DataConfig { test: Some(EvalSource::File(located)), ..data.clone() };
+        // The labels of a test set may be hidden; then it is of no use.
+        if let Ok(found) = facts_of(&mut with_test) {
+            (data, facts) = (with_test, found);
+        }
+    }
     Ok(FirstSweep {
         source: arguments.data.clone(),
         has_columns,
@@ -125,7 +132,7 @@ fn roles(source: &str, columns: &[Column], data: &DataConfig, given: &dyn Fn(&st
 }
 
 /// What the data is like. Bad rows are left out if there are any.
-fn facts(data: &mut DataConfig) -> Result<DataFacts, Failure> {
+fn facts_of(data: &mut DataConfig) -> Result<DataFacts, Failure> {
     let read = |data: &DataConfig| {
         // Lengths are counted up to the longest text that the checkpoint takes.
         let whole = DataConfig { max_length: MAX_LENGTH, ..data.clone() };

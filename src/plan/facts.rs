@@ -47,7 +47,8 @@ impl Facts {
             found.map_or_else(|| method.clone(), |found| found.identity.clone())
         };
         let augmentation = config.augmentation.iter().map(identity).collect();
-        Some(SourceHashes { data: data.hash.clone(), model: model.hash.clone(), augmentation })
+        let files = data.files.iter().chain(&model.files).map(|(name, hash)| (name.clone(), hash.clone())).collect();
+        Some(SourceHashes { data: data.hash.clone(), model: model.hash.clone(), files, augmentation })
     }
 
     /// The paths of the sources, and what the checkpoints decide, for [`SweepSpec::to_yaml`].

@@ -10,7 +10,7 @@ mod schedules;
 
 use super::{Bf16Found, DataFound, Facts, ModelFound, Plan, expand};
 use crate::spec::{SweepSpec, parse};
-use crate::trial::{AxisValue, DataFacts, DataReport, ModelFacts};
+use crate::trial::{AxisValue, DataFacts, DataReport, FileHashes, ModelFacts};
 
 /// Facts under which every source is found as written.
 pub(crate) fn facts(spec: &SweepSpec) -> Facts {
@@ -36,6 +36,7 @@ pub(crate) fn facts(spec: &SweepSpec) -> Facts {
 pub(super) fn data_facts() -> DataFacts {
     DataFacts {
         hash: "data".into(),
+        files: FileHashes::new(),
         train_rows: 3312,
         eval_rows: 828,
         labels: vec!["negative".into(), "positive".into()],
@@ -50,6 +51,7 @@ pub(super) fn data_facts() -> DataFacts {
 pub(super) fn model_facts() -> ModelFacts {
     ModelFacts {
         hash: "model".into(),
+        files: FileHashes::new(),
         parameters: 8_700_000,
         vocabulary: 8192,
         layers: 3,

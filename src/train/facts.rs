@@ -35,6 +35,7 @@ pub fn model_facts(model: &str) -> Result<ModelFacts, TrainError> {
         modules: network.modules.clone(),
         adapter: files.adapter.as_ref().map(|adapter| peft::read(&adapter.config)).transpose()?,
         hash: files.hash(),
+        files: files.hashes(model),
         parameters: counted.map(|parameter| parameter.value.elem_count() as u64).sum(),
         vocabulary: shape.vocabulary,
         layers: shape.layers,

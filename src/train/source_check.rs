@@ -5,7 +5,7 @@
 
 use super::data::{CheckpointFiles, LoadedHashes};
 use super::{TrainError, augment};
-use crate::trial::{Augmentation, SourceHashes, Translator, TrialConfig};
+use crate::trial::{Augmentation, FileHashes, SourceHashes, Translator, TrialConfig};
 
 /// The expectations of a trial. Without expectations everything passes: a toy has no plan.
 #[derive(Debug, Clone, Copy)]
@@ -17,21 +17,23 @@ pub(super) struct SourceCheck<'a> {
 impl SourceCheck<'_> {
     pub(super) fn data(&self, found: &LoadedHashes) -> Result<(), TrainError> {
         let data = &self.config.data;
-        let files = match data.eval.file() {
+        let sources = match data.eval.file() {
             Some(eval) => format!("{} or {eval}", data.train),
             None => data.train.clone(),
         };
-        self.compare(&files, |expected| expected.data == found.data)
+        self.compare(|expected| expected.data == found.data, || (sources, found.files.clone()))
     }
 
     /// The checkpoint, whose tokenizer must also be the one that made the tokens.
     pub(super) fn checkpoint(&self, files: &CheckpointFiles, loaded: &LoadedHashes) -> Result<(), TrainError> {
         self.tokenizer(blake3::hash(&files.tokenizer), loaded)?;
-        self.compare(&self.config.model.from, |expected| expected.model == files.hash())
+        let model = &self.config.model.from;
+        self.compare(|expected| expected.model == files.hash(), || (model.clone(), files.hashes(model)))
     }
 
     pub(super) fn tokenizer(&self, found: blake3::Hash, loaded: &LoadedHashes) -> Result<(), TrainError> {
-        self.compare(&self.config.model.from, |_| found == loaded.tokenizer)
+        let what = || (format!("the tokenizer of {}", self.config.model.from), FileHashes::new());
+        self.compare(|_| found == loaded.tokenizer, what)
     }
 
     /// The files of the augmentations: dictionaries and models.
@@ -43,19 +45,54 @@ impl SourceCheck<'_> {
                 continue;
             }
             let found = augment::identify(method, method)?;
-            self.compare(&format!("the files of the augmentation `{}`", method.name()), |_| found == *expected)?;
+            let files = || augment::resources(method).iter().map(|path| path.display().to_string()).collect::<Vec<_>>();
+            let what = || format!("{} of the augmentation `{}`", files().join(" or "), method.name());
+            self.compare(|_| found == *expected, || (what(), FileHashes::new()))?;
         }
         Ok(())
     }
 
-    fn compare(&self, what: &str, is_equal: impl Fn(&SourceHashes) -> bool) -> Result<(), TrainError> {
-        if self.expected.is_none_or(is_equal) {
+    /// Fails unless the content is the expected one. `what` names the sources, and the files that were read with their hashes.
+    fn compare(
+        &self,
+        is_equal: impl FnOnce(&SourceHashes) -> bool,
+        what: impl FnOnce() -> (String, FileHashes),
+    ) -> Result<(), TrainError> {
+        let Some(expected) = self.expected else { return Ok(()) };
+        if is_equal(expected) {
             return Ok(());
         }
+        let (sources, found) = what();
+        let changed = changed_files(&expected.files, &found).unwrap_or(sources);
         Err(TrainError::Input(format!(
-            "{what}: the content has changed since the sweep was planned, and the id of this trial belongs to the old \
+            "{changed}: the content has changed since the sweep was planned, and the id of this trial belongs to the old \
              content. Put the old content back and run with --retry-failed, or run the sweep again: the new content gives \
              new trials"
         )))
+    }
+}
+
+/// The names of the files whose content is not the expected one, at most five. None if the hashes do not tell.
+fn changed_files(expected: &FileHashes, found: &FileHashes) -> Option<String> {
+    const NAMED: usize = 5;
+    let changed = found.iter().filter(|(name, hash)| expected.get(*name).is_some_and(|expected| expected != *hash));
+    let names: Vec<&str> = changed.map(|(name, _)| name.as_str()).take(NAMED).collect();
+    (!names.is_empty()).then(|| names.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_changed_files_are_named() {
+        let hashes = |files: &[(&str, &str)]| -> FileHashes {
+            files.iter().map(|(name, hash)| ((*name).to_owned(), (*hash).to_owned())).collect()
+        };
+        let planned = hashes(&[("train.csv", "a"), ("eval.csv", "b"), ("m/config.json", "c")]);
+        let changed = |found: &[(&str, &str)]| changed_files(&planned, &hashes(found));
+        assert_eq!(changed(&[("train.csv", "a"), ("eval.csv", "x")]).as_deref(), Some("eval.csv"));
+        assert_eq!(changed(&[("train.csv", "x"), ("eval.csv", "x")]).as_deref(), Some("eval.csv, train.csv"));
+        assert_eq!(changed(&[("train.csv", "a"), ("more.csv", "x")]), None, "a file was added");
     }
 }

@@ -1,15 +1,23 @@
 //! What must be known of the data and the checkpoint before a trial can be planned.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::extra::{bilstm_parameters, textcnn_parameters};
 use super::{Architecture, Augmentation, DataReport, Extra, LinearModule, LoraConfig, ModelConfig, Pooling};
+
+/// Files with the blake3 of their content, in hex: they tell which file has changed. Facts of earlier versions have none.
+pub type FileHashes = BTreeMap<String, String>;
 
 /// What is known of a data section.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DataFacts {
     /// blake3 over the content of the train and the eval file.
     pub hash: String,
+    /// The files behind `hash`, unless they are very many.
+    #[serde(default)]
+    pub files: FileHashes,
     pub train_rows: usize,
     pub eval_rows: usize,
     /// Label names in class order.
@@ -33,6 +41,9 @@ pub struct DataFacts {
 pub struct ModelFacts {
     /// blake3 over the content of config, weights and tokenizer.
     pub hash: String,
+    /// The files behind `hash`.
+    #[serde(default)]
+    pub files: FileHashes,
     pub parameters: u64,
     pub vocabulary: usize,
     pub layers: usize,
@@ -67,6 +78,9 @@ pub struct SourceHashes {
     pub data: String,
     /// [`ModelFacts::hash`].
     pub model: String,
+    /// The files behind both.
+    #[serde(default)]
+    pub files: FileHashes,
     /// The augmentations of the trial with the hashes of their files in place of the paths.
     pub augmentation: Vec<Augmentation>,
 }
@@ -100,6 +114,7 @@ impl ModelFacts {
         };
         Self {
             hash: self.hash.clone(),
+            files: self.files.clone(),
             parameters: (self.vocabulary * width + inner) as u64,
             vocabulary: self.vocabulary,
             layers,

@@ -56,7 +56,7 @@ pub use device::Device;
 pub use drawn_by::DrawnBy;
 pub use escape::{printable, spreadsheet_cell};
 pub use extra::Extra;
-pub use facts::{DataFacts, ModelFacts, SourceHashes};
+pub use facts::{DataFacts, FileHashes, ModelFacts, SourceHashes};
 pub use file_kind::file_kind;
 pub use id::TrialId;
 pub use key::Key;

@@ -92,7 +92,7 @@ impl FirstSweep {
 
     /// The lines of the section `data`, each with a comment.
     fn data_lines(&self) -> Vec<(String, String)> {
-        let DataConfig { task, text, text_pair, choices, label, eval, bad_rows, .. } = &self.data;
+        let DataConfig { task, text, text_pair, choices, label, eval, test, bad_rows, .. } = &self.data;
         let report = &self.facts.report;
         let is_given = |key: &str| self.given.iter().any(|(given, _)| given == key);
         let mut lines = vec![(format!("train: {}", scalar(&self.source)), String::new())];
@@ -138,6 +138,9 @@ impl FirstSweep {
             EvalSource::File(_) | EvalSource::Table(_) => {
                 add("eval", scalar(&self.source), "the folder has evaluation data of its own".into());
             }
+        }
+        if test.is_some() {
+            add("test", scalar(&self.source), "of the folder; used once, for the best trial".into());
         }
         let covered = report.train.tokens_95_percent;
         add("max_length", self.max_length().to_string(), format!("tokens; 95 % of the texts have at most {covered}"));
@@ -219,7 +222,7 @@ fn scalar(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::spec;
-    use crate::trial::{DataReport, InputFloors, SplitReport};
+    use crate::trial::{DataReport, FileHashes, InputFloors, SplitReport};
 
     fn split(rows: usize) -> SplitReport {
         SplitReport {
@@ -245,6 +248,7 @@ mod tests {
         };
         let facts = DataFacts {
             hash: String::new(),
+            files: FileHashes::new(),
             train_rows: 4800,
             eval_rows: 1200,
             mean_tokens: 24.0,

@@ -7,13 +7,17 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::embedded;
 use super::error::{DataError, DataErrorKind};
 use super::files::{is_there, read, read_document};
 use super::shards::shard_files;
 use super::vocabulary::{TokenizerSettings, from_vocabulary, with_settings};
+use crate::trial::FileHashes;
+
+/// The weights of a checkpoint that is not divided into shards.
+const WEIGHTS: &str = "model.safetensors";
 
 /// The content of a file: compiled into the binary, or read.
 pub type Bytes = Cow<'static, [u8]>;
@@ -27,6 +31,8 @@ pub struct CheckpointFiles {
     pub tokenizer: Bytes,
     /// Safetensors files: `model.safetensors`, or the shards of `model.safetensors.index.json` in the order of their names.
     pub weights: Vec<Bytes>,
+    /// The names of these files.
+    pub weight_names: Vec<String>,
     /// The files of peft in the folder or in its subfolder `adapter`.
     pub adapter: Option<AdapterFiles>,
 }
@@ -44,15 +50,29 @@ impl CheckpointFiles {
     /// Reads all files of a located checkpoint into memory.
     pub fn read(model: &str) -> Result<Self, DataError> {
         let (config, tokenizer) = config_and_tokenizer(model)?;
-        let weights = match embedded::checkpoint(model)? {
-            Some([.., weights]) => vec![Cow::Borrowed(weights)],
-            None => weight_files(Path::new(model))?
-                .iter()
-                .map(|path| read_weights(path).map(Cow::Owned))
-                .collect::<Result<_, _>>()?,
+        let folder = Path::new(model);
+        let (weights, weight_names) = match embedded::checkpoint(model)? {
+            Some([.., weights]) => (vec![Cow::Borrowed(weights)], vec![WEIGHTS.to_owned()]),
+            None => {
+                let names = weight_files(folder)?;
+                let read = |name: &String| read_weights(&folder.join(name)).map(Cow::Owned);
+                (names.iter().map(read).collect::<Result<_, _>>()?, names)
+            }
         };
-        let adapter = adapter_files(Path::new(model))?;
-        Ok(Self { config, tokenizer, weights, adapter })
+        let adapter = adapter_files(folder)?;
+        Ok(Self { config, tokenizer, weights, weight_names, adapter })
+    }
+
+    /// blake3 over each file of `model`. Several files make a tokenizer.
+    pub fn hashes(&self, model: &str) -> FileHashes {
+        let weights = self.weight_names.iter().map(String::as_str).zip(&self.weights);
+        let adapter = self.adapter.iter().flat_map(|adapter| {
+            [("adapter_config.json", &adapter.config), ("adapter_model.safetensors", &adapter.weights)]
+        });
+        let files = std::iter::once(("config.json", &self.config)).chain(weights).chain(adapter);
+        let files = files.map(|(name, bytes)| (format!("{model}/{name}"), bytes));
+        let tokenizer = (format!("the tokenizer of {model}"), &self.tokenizer);
+        files.chain([tokenizer]).map(|(name, bytes)| (name, blake3::hash(bytes).to_hex().to_string())).collect()
     }
 
     /// blake3 over the content of all files, in hex.
@@ -167,16 +187,14 @@ fn described_size(path: &Path) -> Option<u64> {
     end.checked_add(8 + length)
 }
 
-/// The safetensors files of a folder, in the order of their names.
-fn weight_files(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
-    let whole = folder.join("model.safetensors");
-    if is_there(&whole)? {
-        return Ok(vec![whole]);
+/// The names of the safetensors files of a folder, in order.
+fn weight_files(folder: &Path) -> Result<Vec<String>, DataError> {
+    if is_there(&folder.join(WEIGHTS))? {
+        return Ok(vec![WEIGHTS.to_owned()]);
     }
     let index = folder.join("model.safetensors.index.json");
     if is_there(&index)? {
-        let shards = shard_files(&index.display().to_string(), &read_document(&index)?)?;
-        return Ok(shards.iter().map(|shard| folder.join(shard)).collect());
+        return shard_files(&index.display().to_string(), &read_document(&index)?);
     }
     let advice = if folder.join("pytorch_model.bin").is_file() {
         "the folder holds only pytorch_model.bin; convert it with save_pretrained(..., safe_serialization=True) of \

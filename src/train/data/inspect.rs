@@ -1,13 +1,16 @@
 //! The columns of a data source of which nothing is known yet.
 
+use std::path::Path;
+
 use super::columns::Columns;
 use super::embedded;
 use super::files::read_unpacked;
-use super::load::{Table, longest};
+use super::load::longest;
 use super::parse::column_names;
 use super::settings::FileSettings;
 use super::source::files;
 use super::split_name::SplitName;
+use super::table::Table;
 use crate::train::TrainError;
 use crate::trial::{BadRows, DataConfig};
 
@@ -90,9 +93,19 @@ fn texts(table: Table) -> Vec<String> {
 /// Whether a located folder has evaluation data of its own.
 #[must_use]
 pub fn has_eval_split(source: &str) -> bool {
-    std::path::Path::new(source).is_dir()
-        && files(source, SplitName::Eval)
-            .is_ok_and(|eval| files(source, SplitName::Train).is_ok_and(|train| eval != train))
+    differs(source, SplitName::Eval, SplitName::Train)
+}
+
+/// Whether a located folder has test data beside its evaluation data.
+#[must_use]
+pub fn has_test_split(source: &str) -> bool {
+    differs(source, SplitName::Test, SplitName::Train) && differs(source, SplitName::Test, SplitName::Eval)
+}
+
+/// Whether two splits of a folder have files of their own.
+fn differs(source: &str, split: SplitName, other: SplitName) -> bool {
+    let files = |split| files(source, split).ok();
+    Path::new(source).is_dir() && files(split).zip(files(other)).is_some_and(|(files, others)| files != others)
 }
 
 #[cfg(test)]

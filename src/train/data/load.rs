@@ -1,30 +1,27 @@
 //! Loads the data section of a trial: read the files, check the rows, split, tokenise.
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::checkpoint::config_and_tokenizer;
 use super::columns::Columns;
 use super::dataset::{Dataset, Split};
-use super::embedded;
 use super::encoder::Encoder;
 use super::error::DataError;
 use super::example::Example;
-use super::files::{read_unpacked, stored_size};
+use super::files::stored_size;
 use super::labels::{first_unreadable, labels_of, numbers, prior, whole_numbers};
 use super::origins::Origins;
-use super::parse::parse;
 use super::report::{ReportInput, report};
-use super::rows::{BadRow, ParsedFile, Row, bad_rows_error};
-use super::settings::FileSettings;
-use super::source::{SourceFile, files};
+use super::rows::Row;
+use super::source::files;
 use super::split::{EVAL_SPLIT, TEST_SPLIT, draw_rows, fold_rows, hold_out};
 use super::split_name::SplitName;
+use super::table::{Table, file_name};
 use super::tokens::Tokens;
 use crate::train::tasks::{Target, read_target};
 use crate::train::{Cache, KeyFault, TrainError};
-use crate::trial::{BadRows, DataConfig, DataFacts, EvalSource, EvalTable, TaskName, Truncate};
+use crate::trial::{BadRows, DataConfig, DataFacts, EvalSource, EvalTable, FileHashes, TaskName, Truncate};
 
 /// At most this many characters of a text are read for each token of `max_length`.
 pub const CHARACTERS_PER_TOKEN: usize = 64;
@@ -47,14 +44,16 @@ pub fn load(config: &DataConfig, model: &str, cache: &dyn Cache) -> Result<Datas
 pub struct LoadedHashes {
     /// As in [`DataFacts::hash`].
     pub data: String,
+    /// As in [`DataFacts::files`].
+    pub files: FileHashes,
     /// blake3 over `tokenizer.json`.
     pub tokenizer: blake3::Hash,
 }
 
 /// Loads the data like [`load`], with the hashes of the bytes that were read.
 pub fn load_hashed(config: &DataConfig, model: &str, cache: &dyn Cache) -> Result<(Dataset, LoadedHashes), TrainError> {
-    let Loaded { dataset, hash, checkpoint, .. } = Loaded::read(config, model, cache, TestSet::Ignored)?;
-    Ok((dataset, LoadedHashes { data: hash, tokenizer: checkpoint.hash }))
+    let Loaded { dataset, hash, file_hashes, checkpoint, .. } = Loaded::read(config, model, cache, TestSet::Ignored)?;
+    Ok((dataset, LoadedHashes { data: hash, files: file_hashes, tokenizer: checkpoint.hash }))
 }
 
 /// The rows of a test set.
@@ -117,6 +116,7 @@ pub fn data_facts(config: &DataConfig, model: &str, cache: &dyn Cache) -> Result
     let train = &dataset.train;
     Ok(DataFacts {
         hash: loaded.hash,
+        files: loaded.file_hashes,
         train_rows: train.examples.len(),
         eval_rows: dataset.eval.examples.len(),
         mean_tokens: train.tokens.ids.len() as f64 / train.examples.len() as f64,
@@ -175,8 +175,9 @@ struct Loaded {
     dataset: Dataset,
     /// None if there is no test set, or if its file is not read.
     test: Option<Split>,
-    /// blake3 over the content of all files, in hex.
+    /// blake3 over the content of all files but those of the test set, in hex.
     hash: String,
+    file_hashes: FileHashes,
     files: Vec<String>,
     skipped_rows: usize,
     checkpoint: CheckpointTokenizer,
@@ -188,6 +189,7 @@ impl Loaded {
         let Tables { train, eval, test, labels } = Tables::read(config, checkpoint.label2id.as_ref(), test_set)?;
         let mut hash = blake3::Hasher::new();
         hash.update(train.hash.as_bytes());
+        let mut file_hashes = train.file_hashes.clone();
         let (mut files, mut skipped_rows) = (train.files.clone(), train.skipped_rows);
         let mut split = |table: Table, source: &EvalSource| {
             files.extend(table.files.clone());
@@ -196,6 +198,7 @@ impl Loaded {
         };
         let eval = eval.map(|table| {
             hash.update(table.hash.as_bytes());
+            file_hashes.extend(table.file_hashes.clone());
             split(table, &config.eval)
         });
         let test = config.test.as_ref().zip(test).map(|(source, table)| split(table, source));
@@ -251,132 +254,9 @@ impl Loaded {
         let class_prior = prior(config, &whole, &labels)?;
         let vocabulary = checkpoint.vocabulary;
         let dataset = Dataset { labels, class_prior, train: whole, eval, vocabulary };
-        Ok(Self { dataset, test, hash: hash.finalize().to_hex().to_string(), files, skipped_rows, checkpoint })
+        let hash = hash.finalize().to_hex().to_string();
+        Ok(Self { dataset, test, hash, file_hashes, files, skipped_rows, checkpoint })
     }
-}
-
-/// The rows of a source before the split.
-pub(super) struct Table {
-    pub rows: Vec<Row>,
-    /// The files of the source.
-    paths: Vec<String>,
-    /// One line for each file: its name and how it was read.
-    pub files: Vec<String>,
-    /// Bad rows that were left out.
-    pub skipped_rows: usize,
-    /// blake3 over the format and the unpacked content.
-    hash: blake3::Hash,
-}
-
-impl Table {
-    pub fn read(
-        source: &str,
-        split: SplitName,
-        config: &DataConfig,
-        columns: &Columns<'_>,
-    ) -> Result<Self, TrainError> {
-        let settings = FileSettings::new(config)?;
-        let sources = files(source, split)?;
-        let (mut rows, mut hashes, mut descriptions) = (Vec::new(), Vec::new(), Vec::new());
-        let mut bad_rows = Vec::new();
-        for (number, SourceFile { path, class }) in (0..).zip(&sources) {
-            let (name, bytes): (String, Cow<'_, [u8]>) = match embedded::data(path)? {
-                Some(bytes) => (format!("{path}.tsv"), bytes.into()),
-                None => read_unpacked(path, split).map(|(name, bytes)| (name, bytes.into()))?,
-            };
-            let format = name.rsplit('.').next().unwrap_or_default();
-            let mut hash = blake3::Hasher::new();
-            hash.update(format.as_bytes()).update(b"\n").update(&bytes);
-            let parsed = match class {
-                Some(class) => {
-                    hash.update(class.as_bytes());
-                    text_file(path, class, &bytes, &settings, columns)?
-                }
-                None => parse(path, &name, &bytes, &settings, columns)?,
-            };
-            hashes.push(hash.finalize());
-            if parsed.rows.is_empty() && class.is_none() {
-                let why = match (parsed.bad_rows.is_empty(), config.bad_rows) {
-                    (true, _) => Some("the file has a header but no rows"),
-                    (false, BadRows::Skip) => Some("all rows are bad"),
-                    (false, BadRows::Error) => None,
-                };
-                if let Some(why) = why {
-                    return Err(DataError::malformed(format!("{path}: {why}")).into());
-                }
-            }
-            bad_rows.push((path.as_str(), parsed.bad_rows));
-            let is_archive = Path::new(path).extension().is_some_and(|ending| ending.eq_ignore_ascii_case("zip"));
-            let shown = if is_archive { format!("{} ({name})", file_name(path)) } else { file_name(path) };
-            descriptions.push((shown, parsed.description, parsed.rows.len()));
-            rows.extend(parsed.rows.into_iter().map(|row| Row { file: number, ..row }));
-        }
-        let skipped_rows = bad_rows.iter().map(|(_, rows)| rows.len()).sum();
-        if skipped_rows > 0 && config.bad_rows == BadRows::Error {
-            return Err(bad_rows_error(&bad_rows).into());
-        }
-        let hash = match hashes.as_slice() {
-            [only] => *only,
-            all => {
-                let mut hasher = blake3::Hasher::new();
-                for hash in all {
-                    hasher.update(hash.as_bytes());
-                }
-                hasher.finalize()
-            }
-        };
-        let files = describe(source, &sources, &descriptions);
-        Ok(Self { rows, paths: sources.into_iter().map(|file| file.path).collect(), files, skipped_rows, hash })
-    }
-
-    /// `FILE:LINE` of a row.
-    fn place(&self, row: &Row) -> String {
-        format!("{}:{}", self.paths.get(row.file as usize).map_or("", String::as_str), row.line)
-    }
-}
-
-/// A file that is one text.
-fn text_file(
-    path: &str,
-    class: &str,
-    bytes: &[u8],
-    settings: &FileSettings,
-    columns: &Columns<'_>,
-) -> Result<ParsedFile, TrainError> {
-    let decoded = super::encoding::decode(path, bytes, settings.encoding)?;
-    let cell =
-        |index: usize| Ok(if columns.is_label(index) { class.to_owned() } else { decoded.text.trim().to_owned() });
-    let mut parsed = ParsedFile { description: "one text per file".into(), ..ParsedFile::default() };
-    // Pictures and the like may stand beside the texts.
-    if decoded.text.chars().take(1000).any(|c| c == '\0') {
-        parsed.bad_rows.push(BadRow::new(1, "the file is not a text"));
-        return Ok(parsed);
-    }
-    match columns.row(1, cell) {
-        Ok(row) => parsed.rows.push(row),
-        Err(bad) => parsed.bad_rows.push(bad),
-    }
-    Ok(parsed)
-}
-
-fn file_name(path: &str) -> String {
-    Path::new(path).file_name().map_or_else(|| path.to_owned(), |name| name.to_string_lossy().into_owned())
-}
-
-/// One line for each file, or one for a folder of texts.
-fn describe(source: &str, sources: &[SourceFile], files: &[(String, String, usize)]) -> Vec<String> {
-    const SHOWN: usize = 5;
-    if sources.iter().all(|file| file.class.is_some()) {
-        let classes: BTreeSet<&Option<String>> = sources.iter().map(|file| &file.class).collect();
-        return vec![format!("{}: {} texts in {} folders", file_name(source), files.len(), classes.len())];
-    }
-    let line = |(name, description, rows): &(String, String, usize)| format!("{name}: {description}, {rows} rows");
-    let mut lines: Vec<String> = files.iter().take(SHOWN).map(line).collect();
-    if files.len() > SHOWN {
-        let rows: usize = files.iter().skip(SHOWN).map(|(.., rows)| rows).sum();
-        lines.push(format!("and {} more files with {rows} rows", files.len() - SHOWN));
-    }
-    lines
 }
 
 /// The names of the columns of a file.

@@ -43,6 +43,7 @@ mod shards;
 mod source;
 mod split;
 mod split_name;
+mod table;
 #[cfg(test)]
 mod tests;
 mod texts;
@@ -58,7 +59,7 @@ pub use epochs::Epochs;
 pub use error::{DataError, DataErrorKind};
 pub use example::Example;
 pub use files::{find, read, stored_size};
-pub use inspect::{Column, SourceColumns, columns, has_eval_split};
+pub use inspect::{Column, SourceColumns, columns, has_eval_split, has_test_split};
 pub use load::{
     CHARACTERS_PER_TOKEN, LoadedHashes, TestRows, check_data, data_facts, data_size, encoder, load, load_hashed,
     source_size, test_rows,

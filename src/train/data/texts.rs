@@ -7,10 +7,11 @@ use super::encoding::decode;
 use super::example::Example;
 use super::files::read_unpacked;
 use super::labels::whole_numbers;
-use super::load::{Table, longest};
+use super::load::longest;
 use super::rows::Row;
 use super::settings::FileSettings;
 use super::split_name::SplitName;
+use super::table::Table;
 use crate::train::TrainError;
 use crate::trial::{ColumnNames, DataConfig, TaskName};
 
