@@ -17,6 +17,7 @@ use crate::exec::SlurmSteps;
 use crate::plan::{Accelerator, Estimate, PastTrial, PlanEstimate, estimate};
 use crate::report::{clock, count};
 use crate::run;
+use crate::search::SearchHistory;
 use crate::spec::{EngineKind, RunConfig, SamplerName, SearchConfig, StopAcross, Within};
 use crate::store::{self, Results};
 use crate::train;
@@ -46,6 +47,8 @@ pub(crate) struct CostEstimate<'a> {
     left: usize,
     /// Trials that a search may draw beside them.
     undrawn: usize,
+    /// The name of the sampler that draws them.
+    sampler: &'static str,
     /// Whether earlier trials on this machine were measured.
     is_measured: bool,
 }
@@ -62,6 +65,8 @@ impl<'a> CostEstimate<'a> {
         let budget =
             prepared.spec.search.as_ref().filter(|_| options.only.is_empty()).map(|search| search.config.trials);
         let undrawn = budget.map_or(0, |budget| (budget as usize).saturating_sub(trials.len()));
+        let of_space = prepared.plan.search.as_ref().and_then(SearchHistory::undrawn).map(|most| most as usize);
+        let undrawn = undrawn.min(of_space.unwrap_or(usize::MAX));
         let time = prepared.spec.search.as_ref().and_then(|search| search.config.time);
         let mut past = past_trials(Device::Cpu, &prepared.results);
         let Workers { slots, steps, place: within, accelerator, device_limits } =
@@ -110,6 +115,7 @@ impl<'a> CostEstimate<'a> {
             total,
             left,
             undrawn,
+            sampler: prepared.spec.search.as_ref().map_or("", |search| search.config.sampler.name()),
             is_measured,
         })
     }
@@ -184,7 +190,7 @@ impl<'a> CostEstimate<'a> {
             let _ = write!(text, ", {} left", self.left);
         }
         if self.undrawn > 0 {
-            let _ = write!(text, ", and up to {} that are drawn while the sweep runs", self.undrawn);
+            let _ = write!(text, ", and up to {} that {} draws while the sweep runs", self.undrawn, self.sampler);
         }
         let (threads, _) = threads_and_device(&self.slots);
         let _ = write!(

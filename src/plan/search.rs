@@ -172,7 +172,9 @@ impl<'s> SearchPlan<'s> {
             point: known.point.clone(),
             trials: known.trials.clone(),
         };
+        let each = (self.arms() * self.repetitions().len().max(1)) as u64;
         SearchHistory {
+            size: self.search.drawn.space.size().map(|size| size.saturating_mul(each)),
             space: self.search.drawn.space.clone(),
             names: self.search.drawn.names(),
             draws: self.configurations.iter().enumerate().map(draw).collect(),

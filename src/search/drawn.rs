@@ -13,6 +13,8 @@ pub struct SearchHistory {
     pub names: Vec<DimensionName>,
     /// In the order of their numbers.
     pub draws: Vec<Draw>,
+    /// The most trials that can be drawn, with all seeds and points of the grid; None for infinitely many.
+    pub size: Option<u64>,
 }
 
 /// How the sweep file calls a dimension.
@@ -37,6 +39,13 @@ pub struct Draw {
 }
 
 impl SearchHistory {
+    /// The most trials that can still be drawn; None for infinitely many.
+    #[must_use]
+    pub fn undrawn(&self) -> Option<u64> {
+        let drawn = self.draws.iter().filter(|draw| draw.by != DrawnBy::Include).map(|draw| draw.trials.len() as u64);
+        self.size.map(|size| size.saturating_sub(drawn.sum()))
+    }
+
     /// The draw of each trial.
     #[must_use]
     pub fn by_trial(&self) -> HashMap<&TrialId, &Draw> {

@@ -16,7 +16,7 @@ fn ids(place: &Place) -> Vec<String> {
 fn trials_are_drawn_while_the_sweep_runs_and_a_larger_budget_continues() {
     let place = Place::new(SWEEP);
     let planned = place.expect(0, "plan sweep.yaml");
-    assert!(planned.out.contains("2 trials, and up to 2 that are drawn while the sweep runs"), "{}", planned.out);
+    assert!(planned.out.contains("2 trials, and up to 2 that tpe draws while the sweep runs"), "{}", planned.out);
     let lines: Vec<Vec<&str>> = planned.out.lines().map(|line| line.split_whitespace().collect()).collect();
     let head = lines.iter().position(|line| line.starts_with(&["#", "id"])).unwrap();
     let by = lines[head].iter().position(|name| *name == "by").unwrap();

@@ -252,9 +252,9 @@ fn a_hundred_thousand_trials_expand_fast() {
         rates.join(", ")
     );
     let spec = parse("a.yaml", "a", &text, &[]).unwrap();
-    let facts = facts(&spec);
+    let facts = super::facts(&spec);
     let start = std::time::Instant::now();
-    let plan = expand(&spec, &facts).unwrap();
+    let plan = super::expand(&spec, &facts).unwrap();
     let taken = start.elapsed();
     println!("{} trials in {taken:?}", plan.trials.len());
     assert!(plan.trials.len() == 100_000 && taken.as_secs_f64() < 3.0, "{taken:?}");
