@@ -103,7 +103,11 @@ impl Translator<'_> {
             );
         }
         let read = |name: &str| entry(section, name).map(plain).as_ref().and_then(number);
-        let eta = read("eta").map_or(ETA, |eta| eta.round().max(2.0) as u64);
+        let given = read("eta");
+        let eta = given.map_or(ETA, |eta| eta.round().max(2.0) as u64);
+        if let Some(given) = given.filter(|given| *given != eta as f64) {
+            self.note(place, format!("`eta` is {eta} in place of {given}: a whole number above 1 belongs there"));
+        }
         let first = match (read("max_iter"), read("min_iter")) {
             (Some(most), _) => {
                 let bands = read("s").unwrap_or(0.0).clamp(0.0, 60.0) as i32;
@@ -213,6 +217,7 @@ impl Translator<'_> {
                 },
             };
             let written = name.trim_start_matches('-');
+            self.met.insert(written.to_owned());
             if self.options.drop.iter().all(|dropped| dropped != written) {
                 self.set(written, item, Form::Fixed(plain(&value)), Vec::new());
             }

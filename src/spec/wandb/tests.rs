@@ -131,3 +131,30 @@ fn metrics_of_a_regression_are_known() {
         assert!(translated.contains(&format!("\nmetric: {expected}\n")), "{translated}");
     }
 }
+
+#[test]
+fn names_in_options_that_no_parameter_has_are_mistakes() {
+    let text = "method: random\nparameters: {lr: {min: 1e-5, max: 1e-3}, stride: {values: [1, 2]}}\n";
+    let problems = translated(text, &["strid", "stride"], &[("rate", "lr")]);
+    assert!(
+        problems.contains("--drop strid: no parameter has this name") && problems.contains("did you mean `stride`?"),
+        "{problems}"
+    );
+    assert!(
+        problems.contains("--key rate: no parameter has this name") && problems.contains("lr, stride"),
+        "{problems}"
+    );
+    assert!(!translated(text, &["stride"], &[]).contains("no parameter"));
+}
+
+#[test]
+fn a_file_without_its_method_is_still_known() {
+    let problems = translated("program: t.py\nparameters: {lr: {min: 1e-5, max: 1e-3}}\n", &[], &[]);
+    assert!(problems.contains("no `method`") && problems.contains("expected grid, random or bayes"), "{problems}");
+}
+
+#[test]
+fn a_number_that_cannot_be_taken_as_it_is_is_told() {
+    let text = "method: random\nparameters: {lr: {min: 1e-5, max: 1e-3}}\nearly_terminate: {type: hyperband, min_iter: 2, eta: 1}\n";
+    assert!(translated(text, &[], &[]).contains("`eta` is 2 in place of 1"));
+}

@@ -1,7 +1,9 @@
 //! The way from a W&B file to the sections of ours.
 
+use std::collections::BTreeSet;
+
 use super::super::kind::whole;
-use super::super::problem::{Place, Problem};
+use super::super::problem::{Place, Problem, nearest};
 use super::super::yaml::{Content, Node};
 use super::names::{self, Meaning};
 
@@ -72,9 +74,13 @@ impl Translation {
     }
 }
 
-/// Whether a file is one of W&B.
+/// Whether a file is one of W&B. `method` may have been forgotten.
 pub(in super::super) fn is_sweep(root: &Node) -> bool {
-    entry(root, "method").is_some() && entry(root, "parameters").is_some()
+    let forms = ["value", "values", "min", "max", "distribution", "parameters"];
+    let is_parameter = |(_, value): &(Node, Node)| forms.iter().any(|form| entry(value, form).is_some());
+    let parameters = entry(root, "parameters");
+    let has_form = || parameters.and_then(Node::map).is_some_and(|entries| entries.iter().any(is_parameter));
+    parameters.is_some() && (entry(root, "method").is_some() || has_form())
 }
 
 pub(super) fn entry<'n>(map: &'n Node, name: &str) -> Option<&'n Node> {
@@ -105,6 +111,8 @@ pub(super) struct Translator<'o> {
     /// Fixed parameters without a key, and those that are not needed.
     unknown: Vec<(String, Place)>,
     needless: Vec<(String, Place)>,
+    /// The names of all parameters, also of those in `command`.
+    pub met: BTreeSet<String>,
 }
 
 /// Sections that only W&B uses.
@@ -125,11 +133,14 @@ pub(in super::super) fn translate(root: &Node, options: &ImportOptions) -> Trans
         out: Translation::default(),
         unknown: Vec::new(),
         needless: Vec::new(),
+        met: BTreeSet::new(),
     };
-    if known.is_none()
-        && let Some(node) = entry(root, "method")
-    {
-        translator.error(node, format!("`method` cannot be {}", node.described()), "expected grid, random or bayes");
+    if known.is_none() {
+        let what = entry(root, "method").map(|node| (node, format!("`method` cannot be {}", node.described())));
+        let (node, what) = what.unwrap_or_else(|| {
+            (root, "the file has `parameters` as sweep files of W&B do, and no `method`".to_owned())
+        });
+        translator.error(node, what, "expected grid, random or bayes");
     }
     translator.file(root);
     translator.out
@@ -199,6 +210,7 @@ impl Translator<'_> {
     }
 
     fn parameter(&mut self, written: &str, key: &Node, value: &Node) {
+        self.met.insert(written.to_owned());
         if self.options.drop.iter().any(|name| name == written) {
             return self.note(key.place, format!("`{written}` is left out, as `--drop` says"));
         }
@@ -280,6 +292,7 @@ impl Translator<'_> {
                 self.note(*place, format!("{why}: {}", names(&list)));
             }
         }
+        self.check_options();
         let is = |line: &Line, key: &str| line.key.text() == Some(key);
         // `warmup_steps: 0` beside `warmup_ratio` says nothing. If both are 0, one of them stays.
         let mut has_warmup = self.out.grid.iter().chain(&self.out.space).any(|line| is(line, "warmup"))
@@ -295,6 +308,21 @@ impl Translator<'_> {
                 place,
                 "the file names no data, so the trials learn from `embedded:tweets`: add `data: {train: FILE}`",
             );
+        }
+    }
+
+    /// Reports names among the options that no parameter has.
+    fn check_options(&mut self) {
+        let ImportOptions { drop, keys } = self.options;
+        let given = drop.iter().map(|name| ("--drop", name)).chain(keys.iter().map(|(name, _)| ("--key", name)));
+        for (option, name) in given.filter(|(_, name)| !self.met.contains(*name)) {
+            let problem = Problem::new(Place::NOWHERE, format!("{option} {name}: no parameter has this name"));
+            let met: Vec<&str> = self.met.iter().map(String::as_str).collect();
+            let hint = nearest(name, met.iter().copied()).map_or_else(
+                || format!("the parameters are {}", met.join(", ")),
+                |near| format!("did you mean `{near}`?"),
+            );
+            self.out.errors.push(problem.hint(hint));
         }
     }
 }
