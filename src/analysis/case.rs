@@ -257,7 +257,10 @@ impl<'a> Case<'a> {
     /// Whether an evaluation or a block of training losses was above the start by more than its noise.
     pub fn rose_above_start(&self) -> bool {
         let untrained = self.measured.eval.first().filter(|point| point.x == 0.0).map(|point| point.y);
-        let Some(start) = untrained.or(self.train_start()) else { return false };
+        // Of a steep fall, the mean of the first losses lies well below the first one.
+        let first = self.measured.train.first().map(|point| point.y);
+        let seen = self.train_start().map(|start| first.map_or(start, |first| start.max(first)));
+        let Some(start) = untrained.or(seen) else { return false };
         let length = self.measured.train.len() as f64 / self.blocks.len().max(1) as f64;
         let margin = 2.0 * self.noise() / length.max(1.0).sqrt();
         self.measured.eval.iter().any(|point| point.x > 0.0 && point.y > limit::ROSE * start)

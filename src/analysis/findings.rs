@@ -11,6 +11,7 @@ use super::search_findings;
 use super::shape::Shape;
 use super::study::{Config, Level, Study};
 use super::sweep::{Run, Sweep};
+use super::thresholds as limit;
 use super::verdicts::{Diagnosis, blames_a_high_rate};
 use crate::trial::{
     Axis, AxisValue, Cause, Key, Length, Metric, Outcome, Reason, Status, Verdict, number_text, rounded_text,
@@ -55,6 +56,13 @@ pub fn next(sweep: &Sweep, study: &Study) -> Option<Next> {
     if study.best().is_none() {
         return rescue(sweep, study);
     }
+    // Among runs that learned nothing, the best is so by chance.
+    if learned_nothing(study) {
+        // Where labels are memorised, no learning rate helps.
+        let is_memorised = |verdict: &Verdict| verdict.id == Cause::Memorised;
+        let memorised = study.diagnoses.iter().filter_map(Diagnosis::cause).any(is_memorised);
+        return if memorised { None } else { rescue(sweep, study) };
+    }
     if let Some(edge) = edge(sweep, study) {
         let reason = format!("the best {} is at the edge of the grid: widen it", edge.axis.key);
         return edge.line().map(|line| Next { reason, line });
@@ -87,6 +95,14 @@ pub fn next(sweep: &Sweep, study: &Study) -> Option<Next> {
         });
     }
     undecided
+}
+
+/// Whether the best configuration is no better on the evaluation set than a guess, in a sweep that has ended.
+fn learned_nothing(study: &Study) -> bool {
+    let ended = !study.shapes.contains(&Shape::Unfinished);
+    let best = study.best().filter(|best| !matches!(best.shape, Shape::StillImproving { .. }));
+    let level = best.and_then(|best| best.best);
+    ended && level.zip(study.chance).is_some_and(|(level, chance)| level.mean > limit::NO_BETTER * chance)
 }
 
 /// More seeds, where they would separate configurations.
@@ -382,8 +398,8 @@ fn of_its_arm<'a>(sweep: &'a Sweep, config: &Config, axis: &'a Axis) -> Box<dyn 
 
 /// The learning rate, or another positive numeric axis of three values or more, whose best is at an end.
 fn edge<'a>(sweep: &'a Sweep, study: &Study) -> Option<Edge<'a>> {
-    // While values are untried, an edge of the tried values means nothing.
-    if sweep.runs.iter().any(|run| !run.status.is_over()) {
+    // While values are untried, or nothing is learned with any of them, an edge of the tried values means nothing.
+    if sweep.runs.iter().any(|run| !run.status.is_over()) || learned_nothing(study) {
         return None;
     }
     let best = study.best()?;
@@ -554,6 +570,25 @@ mod tests {
         assert!(stuck(drawn).ends_with("space: {lr: {log: [0.001, 0.01]}}"));
         insta::assert_snapshot!(stuck_at(&["1e-2", "2e-2"]), @"no configuration learned anything: try lower learning rates with a warm-up grid: {lr: [0.001, 0.0033, 0.01]}");
         insta::assert_snapshot!(stuck_at(&["3e-5", "1e-4"]), @"no configuration learned anything, and the curves do not say whether the learning rate is to blame: try lower and higher ones grid: {lr: [3e-6, 5.5e-5, 0.001]}");
+    }
+
+    /// All three rates leave the loss within 5 % of a guess. The greatest has the lowest one, by chance.
+    #[test]
+    fn where_nothing_is_learned_no_edge_is_followed() {
+        let mut sweep = synthetic::sweep("s", &[synthetic::axis("lr", &["1", "3", "10"])], 100);
+        for (run, level) in sweep.runs.iter_mut().zip([0.672, 0.671, 0.67]) {
+            run.diagnostics.clear();
+            run.status = Status::Finished;
+            run.metrics.iter_mut().for_each(|row| row.train_loss = level);
+            run.evals.iter_mut().for_each(|row| (row.eval_loss, row.accuracy) = (level, 0.5));
+            run.outcome.iter_mut().for_each(|outcome| {
+                (outcome.class_prior, outcome.eval_prior) = (vec![0.5, 0.5], vec![0.5, 0.5]);
+            });
+        }
+        let study = Study::of(&sweep);
+        assert!(study.best().is_some_and(|best| best.value("lr").unwrap().text == "10"), "{study:?}");
+        assert_eq!(edge_text(&sweep, &study), None);
+        assert!(next(&sweep, &study).is_none_or(|next| next.reason.contains("learned anything")));
     }
 
     #[test]

@@ -16,6 +16,7 @@ use super::search::{Edge, Search, Tried};
 use super::shape::Shape;
 use super::study::{Config, Study};
 use super::sweep::Sweep;
+use crate::search::{Condition, SearchHistory};
 use crate::trial::{Axis, Key, Length, rounded_text};
 
 /// The range of so many of the best configurations at least is kept.
@@ -49,11 +50,16 @@ pub fn refine(sweep: &Sweep, study: &Study, tied: &[String]) -> Option<Vec<Decis
     let mut decisions = Vec::new();
     for axis in axes(sweep) {
         let Some(value) = best.value(&axis.key) else { continue };
-        if let Some(decision) = search.as_ref().and_then(|search| drawn(search, &axis.key)) {
-            decisions.push(decision);
+        let fix = |why: String| Decision { key: axis.key.clone(), choice: Choice::Fix(value.value.clone()), why };
+        if let Some((search, decision)) = search.as_ref().and_then(|search| Some((search, drawn(search, &axis.key)?))) {
+            let is_only = only_value(search, &axis.key, &decision.choice) == Some(value.text.as_str());
+            decisions.push(if is_only {
+                fix(format!("all of the best quarter have {}", value.text))
+            } else {
+                decision
+            });
             continue;
         }
-        let fix = |why: String| Decision { key: axis.key.clone(), choice: Choice::Fix(value.value.clone()), why };
         decisions.push(if tied.contains(&axis.key) {
             fix(format!("{} is best", value.text))
         } else if dead_axis(sweep, axis).is_some() {
@@ -70,6 +76,15 @@ pub fn refine(sweep: &Sweep, study: &Study, tied: &[String]) -> Option<Vec<Decis
         decisions.push(seeds(sweep, study));
     }
     Some(decisions)
+}
+
+/// The value of a list that alone is left, unless other keys exist with some of its values.
+fn only_value<'s>(search: &'s Search<'_>, key: &str, choice: &Choice) -> Option<&'s str> {
+    let (Choice::DrawFrom(kept), SearchHistory { space, names, .. }) = (choice, search.history) else { return None };
+    let of_key = |condition: Condition| names[condition.dimension].path == key;
+    let decides_others = space.dimensions.iter().filter_map(|dimension| dimension.condition).any(of_key);
+    let name = names.iter().find(|name| name.path == key).filter(|_| kept.len() == 1 && !decides_others)?;
+    name.values.get(*kept.first()?).map(String::as_str)
 }
 
 /// The next range of a key that a search draws. None for any other key.
@@ -267,6 +282,15 @@ mod tests {
         batch_size: values [0, 1, 2] # the values of the best quarter
         augmentation: values [0, 1] # the values of the best quarter
         ");
+    }
+
+    #[test]
+    fn a_list_with_one_value_left_is_fixed() {
+        // The best quarter of four configurations is one.
+        let refined = described(&synthetic::search("s", 4, 60));
+        let fixed = |key: &str| refined.lines().any(|line| line.starts_with(key) && line.contains("# all of the best"));
+        assert!(["batch_size: ", "augmentation: \""].into_iter().all(fixed), "{refined}");
+        assert!(refined.contains("scheduler: values [0]"), "another key exists with one of its values: {refined}");
     }
 
     #[test]

@@ -102,7 +102,7 @@ pub fn too_slow(case: &Case<'_>) -> Option<Verdict> {
         )
     } else {
         format!(
-            "the training loss still falls, by {:.3} over its last third, about as fast as before: the learning rate is too low or the run too short",
+            "the training loss still falls, by {:.3} over its last third, for its learning rate about as fast as before: the learning rate is too low or the run too short",
             -tail.change * case.detection.scale
         )
     };

@@ -414,9 +414,16 @@ fn an_accuracy_that_never_moves_is_that_of_one_class() {
 #[test]
 fn a_late_climb_below_the_start_diverges() {
     let climbs = |t: f64| 0.4 + 1.4 * (-t / 0.08).exp() + 1.2 * ((t - 0.75) / 0.25).max(0.0);
-    let found = diagnose(&foreign(noisy(100, 0.03, climbs), vec![], vec![]), Status::Finished, LEAST_DELTA);
-    assert_eq!(found.verdicts[0].id, Cause::Diverged, "{found:?}");
-    assert!(found.verdicts.iter().all(|verdict| verdict.id != Cause::Overshoot), "{found:?}");
+    let steep = |t: f64| 0.5 + 1.6 * (-t * 12.0).exp() + 1.2 * ((t - 0.75) * 4.0).max(0.0);
+    for (steps, loss) in [(100, &climbs as &dyn Fn(f64) -> f64), (120, &steep)] {
+        for prior in [&[][..], &[0.25; 4]] {
+            let log =
+                Measured { train_prior: prior, eval_prior: prior, ..foreign(noisy(steps, 0.03, loss), vec![], vec![]) };
+            let found = diagnose(&log, Status::Finished, LEAST_DELTA);
+            assert_eq!(found.verdicts[0].id, Cause::Diverged, "{prior:?} {found:?}");
+            assert!(found.verdicts.iter().all(|verdict| verdict.id != Cause::Overshoot), "{prior:?} {found:?}");
+        }
+    }
 }
 
 #[test]
