@@ -1,5 +1,6 @@
 //! From a data file to a model in use: `init`, and `predict` with what a sweep leaves.
 
+use std::fs;
 use std::io::Write as _;
 use std::process::Stdio;
 
@@ -91,6 +92,28 @@ fn texts_that_cannot_be_predicted_are_explained() {
     assert_snapshot!(message("swep new.csv"), @"error: there is no sweep `swep` and no file sweeps/swep.yaml. Known sweeps: architectures, augmentation, lr-grid, search, smoke. Give the path of any other sweep file");
     let named = place.expect(0, "predict sweep new.csv --set data.text=review --quiet").out;
     assert_eq!(rows(&named)[0][0], "fine");
+}
+
+#[test]
+fn a_first_sweep_knows_the_test_set_of_a_folder() {
+    let place = Place::new(SWEEP);
+    let table = |rows: std::ops::Range<usize>, label: &dyn Fn(usize) -> String| -> String {
+        let rows = rows.map(|i| format!("a good evening number {i},{}\n", label(i)));
+        std::iter::once("text,label\n".to_owned()).chain(rows).collect()
+    };
+    fs::create_dir(place.path("reviews")).unwrap();
+    let known = |i: usize| ["good", "bad"][i % 2].to_owned();
+    for (name, rows) in [("train", 0..60), ("validation", 60..80), ("test", 80..100)] {
+        place.write(&format!("reviews/{name}.csv"), table(rows, &known));
+    }
+    place.expect(0, "init reviews");
+    let text = place.read("reviews.yaml");
+    assert!(text.contains("  eval: reviews ") && text.contains("  test: reviews "), "{text}");
+    // The labels of the test sets of competitions are hidden.
+    place.write("reviews/test.csv", table(80..100, &|_| "-1".into()));
+    place.expect(0, "init reviews --force");
+    let text = place.read("reviews.yaml");
+    assert!(text.contains("  eval: reviews ") && !text.contains("test:"), "{text}");
 }
 
 #[test]

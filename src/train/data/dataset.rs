@@ -1,6 +1,6 @@
 //! The examples that a trial trains and evaluates on.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use super::example::Example;
@@ -77,9 +77,22 @@ impl Split {
         texts.filter(|example| known.contains(&example.content())).count()
     }
 
-    /// The number of each example's stratum: splits and limits keep their shares.
+    /// The number of each example's stratum: splits and limits keep their shares. An example with several labels belongs to the
+    /// rarest of them.
     pub(super) fn strata(&self) -> Vec<u32> {
-        self.examples.iter().map(|example| example.target.stratum()).collect()
+        let mut rows: BTreeMap<u32, usize> = BTreeMap::new();
+        for example in &self.examples {
+            if let Target::Labels(labels) = &example.target {
+                labels.iter().for_each(|label| *rows.entry(*label).or_default() += 1);
+            }
+        }
+        let rarest = |labels: &[u32]| labels.iter().copied().min_by_key(|label| (rows.get(label), *label));
+        let stratum = |example: &Example| match &example.target {
+            // 0 is for examples without labels.
+            Target::Labels(labels) => rarest(labels).map_or(0, |label| label + 1),
+            target => target.stratum(),
+        };
+        self.examples.iter().map(stratum).collect()
     }
 
     /// The target of each output.

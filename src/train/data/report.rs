@@ -300,6 +300,13 @@ fn label_warnings(dataset: &Dataset, rows: usize, input: &ReportInput) -> Vec<St
             "the label `{mark}` often means that a label is missing; here it is a class. Remove these rows if they have no label"
         ));
     }
+    let are_flags = !labels.is_empty() && labels.iter().all(|label| matches!(label.as_str(), "0" | "1"));
+    if input.task == TaskName::MultiLabel && are_flags {
+        found.push(format!(
+            "the labels are the flags `0` and `1` of the column {0}; a list of columns, data.label: [{0}, ...], makes each a label",
+            input.label_column
+        ));
+    }
     if input.task != TaskName::Classification {
         return found;
     }
@@ -372,6 +379,23 @@ mod tests {
     #[test]
     fn good_data_has_no_warnings() {
         assert_eq!(warned(&dataset(&["neg", "pos"], &[("a", 0), ("b", 1)], &[("c", 0)])), Vec::<String>::new());
+    }
+
+    #[test]
+    fn flags_are_no_labels() {
+        let data = dataset(&["0", "1"], &[("a", 0), ("b", 1)], &[("c", 0)]);
+        let warned = |task: TaskName| {
+            let full_lengths = (vec![5; 2], vec![5]);
+            let input = ReportInput {
+                full_lengths,
+                max_length: 8,
+                task,
+                label_column: "toxic".into(),
+                ..ReportInput::default()
+            };
+            report(&data, &input).warnings.iter().any(|warning| warning.contains("data.label: [toxic, ...]"))
+        };
+        assert_eq!([TaskName::MultiLabel, TaskName::Classification].map(warned), [true, false]);
     }
 
     #[test]

@@ -90,6 +90,27 @@ fn a_label_may_have_a_column_of_its_own() {
 }
 
 #[test]
+fn rare_labels_are_held_out_in_their_share() {
+    // Ten of 200 texts have the rare label, always beside a frequent one.
+    let rows = (0..200).map(|i| format!("text {i},{}\n", if i % 20 == 0 { "common|rare" } else { "common" }));
+    let content: String = std::iter::once("text,label\n".to_owned()).chain(rows).collect();
+    let file = file("a.csv", &content);
+    for seed in 0..5 {
+        let config = DataConfig {
+            task: TaskName::MultiLabel,
+            eval: EvalSource::Fraction(0.2),
+            limit: Some(80),
+            seed,
+            ..config(&file.path)
+        };
+        let Dataset { train, eval, .. } = load(&config, MODEL, &MemoryCache::default()).unwrap();
+        let rare = |split: &Split| split.examples.iter().filter(|example| example.target.has(1)).count();
+        assert_eq!((train.examples.len(), eval.examples.len()), (80, 40));
+        assert_eq!((rare(&train), rare(&eval)), (4, 2), "seed {seed}");
+    }
+}
+
+#[test]
 fn an_eval_file_may_have_columns_of_its_own() {
     let train = file("train.csv", "text,label\na,x\nb,y\n");
     let eval = file("eval.csv", "sentence,target\nc,x\nd,y\n");
