@@ -12,7 +12,7 @@ use super::{console, events, json, table};
 
 /// Share of the rows before it that held a value, for a row without one to hold a NaN that was written as a blank.
 const ALWAYS: f64 = 0.95;
-const FEWEST_ROWS: usize = 3;
+const FEWEST_ROWS: u32 = 3;
 /// Times that numbers come back after NaNs, and share of NaNs, for these to mean that nothing was measured.
 const RETURNS: usize = 3;
 const MOSTLY: f64 = 0.3;
@@ -85,7 +85,10 @@ impl Log {
 
     fn of(mut sheet: Sheet) -> Result<Self, String> {
         // The Trainer of transformers ends with a row of means over the whole run.
-        let means = |row: &Row| row.contains_key("train_runtime");
+        let has_number = |row: &Row, name: &str| matches!(row.get(name), Some(Field::Number(_)));
+        let has_losses = sheet.rows.iter().filter(|row| has_number(row, "loss")).count() > 1;
+        let is_summary = |row: &Row| has_losses && !has_number(row, "loss") && has_number(row, "total_flos");
+        let means = |row: &Row| has_number(row, "train_runtime") || is_summary(row);
         if sheet.rows.len() == 1 && sheet.rows.iter().any(means) {
             return Err("it holds the means of the run only; the losses of its steps are in trainer_state.json".into());
         }
@@ -457,7 +460,8 @@ impl Curves<'_> {
                 .all(|(other, field)| other == name || !matches!(field, Field::Number(_)) || is_bookkeeping(other))
         };
         let has_companion = |row: &Row| companions.iter().any(|other| number(row, other).is_some());
-        let mut blanks = self.blanks(name, |row| has_companion(row) || is_alone(row));
+        let is_evaluated = self.has(Quantity::Eval);
+        let mut blanks = self.blanks(name, is_evaluated, |row| has_companion(row) || is_alone(row));
         // A log may end with a row that says that the run has ended.
         if self.rows.last().is_some_and(|row| !has_companion(row)) && blanks.len() == 1 {
             blanks.remove(&(self.rows.len() - 1));
@@ -469,25 +473,40 @@ impl Curves<'_> {
     /// epoch, is there.
     fn blanks_in_evaluation(&self, name: &str) -> BTreeSet<usize> {
         let is_beside = |other: &str| self.columns.0.get(other).is_some_and(|column| column.reading.is_some());
-        self.blanks(name, |row| {
+        let is_trained = self.has(Quantity::Train);
+        self.blanks(name, is_trained, |row| {
             row.iter().any(|(other, field)| other != name && matches!(field, Field::Number(_)) && is_beside(other))
         })
     }
 
-    fn blanks(&self, name: &str, is_like: impl Fn(&Row) -> bool) -> BTreeSet<usize> {
-        let (mut present, mut like, mut blanks) = (0, 0, BTreeSet::new());
+    /// The rows that lack a value which those like them had before. A log may hold rows of two kinds, such as those of steps and those of
+    /// evaluations: each is held against its own.
+    fn blanks(
+        &self,
+        name: &str,
+        is_of_other_kind: impl Fn(&Row) -> bool,
+        is_like: impl Fn(&Row) -> bool,
+    ) -> BTreeSet<usize> {
+        let (mut present, mut like, mut blanks) = ([0_u32; 2], [0_u32; 2], BTreeSet::new());
         for (index, row) in self.rows.iter().enumerate() {
+            let kind = usize::from(is_of_other_kind(row));
             if number(row, name).is_some() {
-                (present, like) = (present + 1, like + 1);
+                (present[kind], like[kind]) = (present[kind] + 1, like[kind] + 1);
             } else if row.get(name) == Some(&Field::Missing) && is_like(row) {
-                if present >= FEWEST_ROWS && present as f64 >= ALWAYS * like as f64 {
+                if present[kind] >= FEWEST_ROWS && f64::from(present[kind]) >= ALWAYS * f64::from(like[kind]) {
                     blanks.insert(index);
                 } else {
-                    like += 1;
+                    like[kind] += 1;
                 }
             }
         }
         blanks
+    }
+
+    /// Tells whether a row has a number of this quantity.
+    fn has(&self, quantity: Quantity) -> impl Fn(&Row) -> bool + use<'_> {
+        let names: Vec<&str> = self.columns.of_quantity(quantity).into_iter().map(|(name, _)| name).collect();
+        move |row| names.iter().any(|name| number(row, name).is_some())
     }
 }
 
@@ -510,6 +529,29 @@ mod tests {
 
     fn read(text: &str) -> Log {
         Log::read(text.as_bytes(), "log").unwrap()
+    }
+
+    #[test]
+    fn the_last_row_of_a_table_that_pandas_wrote_from_a_history_is_a_summary() {
+        let header = "loss,step,eval_loss,train_runtime,total_flos,train_loss\n";
+        let rows = (1..=4).map(|i| format!("0.{},{},,,,\n,{},0.{},,,\n", 9 - i, 10 * i, 10 * i, 8 - i));
+        let table = format!("{header}{},40,,12.5,1e15,0.65\n", rows.collect::<String>());
+        for table in [table.clone(), table.replace("train_runtime", "runtime_of_training")] {
+            let log = Log::read(table.as_bytes(), "a.csv").unwrap();
+            assert_eq!(xy(&log.train), [(10.0, 0.8), (20.0, 0.7), (30.0, 0.6), (40.0, 0.5)], "{table}");
+            assert_eq!(xy(&log.eval), [(10.0, 0.7), (20.0, 0.6), (30.0, 0.5), (40.0, 0.4)], "{table}");
+        }
+    }
+
+    #[test]
+    fn a_row_of_an_evaluation_may_hold_the_learning_rate() {
+        let rows = (1..=9).map(|i| {
+            if i % 3 == 0 { format!("{i},,0.{},1e-5\n", 9 - i / 3) } else { format!("{i},0.{},,1e-5\n", 10 - i) }
+        });
+        let table: String = std::iter::once("step,train_loss,val_loss,lr\n".to_owned()).chain(rows).collect();
+        let log = Log::read(table.as_bytes(), "a.csv").unwrap();
+        assert!(log.train.iter().chain(&log.eval).all(|point| point.y.is_finite()), "{log:?}");
+        assert_eq!((log.train.len(), log.eval.len()), (6, 3));
     }
 
     #[test]
