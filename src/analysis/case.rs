@@ -250,8 +250,15 @@ impl<'a> Case<'a> {
     pub fn ends_above_untrained(&self) -> bool {
         let tail = &self.detection.tail;
         let Some(untrained) = self.untrained() else { return false };
-        // Half the interval of the change bounds the error of the mean from above.
-        tail.level > limit::OVER_PRIOR * untrained && tail.level - untrained > tail.half * self.detection.scale / 2.0
+        // Half the interval of the change bounds the error of the mean from above. The start is the mean of few losses.
+        let of_start = if self.chance.is_none() { 3.0 * self.noise() / self.few_first().sqrt() } else { 0.0 };
+        let error = (tail.half * self.detection.scale / 2.0).max(of_start);
+        untrained > 0.0 && tail.level > limit::OVER_PRIOR * untrained && tail.level - untrained > error
+    }
+
+    /// How many losses [`Self::train_start`] is the mean of.
+    fn few_first(&self) -> f64 {
+        (self.measured.train.len() / 20).clamp(1, 20) as f64
     }
 
     /// Whether an evaluation or a block of training losses was above the start by more than its noise.
@@ -262,7 +269,8 @@ impl<'a> Case<'a> {
         let seen = self.train_start().map(|start| first.map_or(start, |first| start.max(first)));
         let Some(start) = untrained.or(seen) else { return false };
         let length = self.measured.train.len() as f64 / self.blocks.len().max(1) as f64;
-        let margin = 2.0 * self.noise() / length.max(1.0).sqrt();
+        let of_start = if untrained.is_some() { 0.0 } else { 1.0 / self.few_first() };
+        let margin = 2.0 * self.noise() * (1.0 / length.max(1.0) + of_start).sqrt();
         self.measured.eval.iter().any(|point| point.x > 0.0 && point.y > limit::ROSE * start)
             || self.blocks.iter().any(|block| block.mean > start + margin)
     }

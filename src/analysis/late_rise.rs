@@ -37,7 +37,7 @@ pub fn late_rise(measured: &Measured<'_>) -> Option<Rise> {
 /// The leap of the last evaluation, or of the last two or three if they stay there.
 fn last_evaluations(measured: &Measured<'_>) -> Option<Rise> {
     let points = &measured.eval;
-    let most = (points.len() / 4).clamp(1, limit::LEAPT_EVALS);
+    let most = points.len().div_ceil(3).min(limit::LEAPT_EVALS).max(points.len() / 5);
     let leap = |count| {
         let (before, stay) = points.split_at_checked(points.len().checked_sub(count)?)?;
         leap_of_evaluations(before, stay).filter(|_| count == 1 || !fits_on(&measured.train, before, stay))
@@ -80,7 +80,7 @@ fn above_all(points: &[Point]) -> Option<Rise> {
     // Most earlier losses must lie far below the last ones. One spike among them does not count.
     let over = limit::DIVERGES * level(before).max(level(&before[..tail]));
     // A likelihood of densities may be negative, and no multiple of it is a bound.
-    if over <= 0.0 {
+    if over <= 0.0 || points.iter().any(|point| point.y < 0.0) {
         return None;
     }
     if level(&points[before.len()..]) <= over {

@@ -6,7 +6,7 @@
 use super::curve::{self, Point};
 use super::late_rise::{Rise, late_rise};
 use super::measured::Measured;
-use super::statistics::median;
+use super::statistics::{come_down, median};
 use super::thresholds as limit;
 use crate::trial::{ShapeKind, Status, Verdict};
 /// Half width of the smoother, in evaluation intervals.
@@ -292,7 +292,8 @@ fn is_stuck_at_guessing(measured: &Measured<'_>) -> bool {
     // A head may come down to guessing first. Answers that are all along those of a guess show that it learns nothing else.
     let latter = &losses[losses.len() / 2..];
     let settles = guesses && is_unmoved(latter) && is_uniform_guess(median(latter));
-    !learns && (unmoved && ((at_uniform && accuracies.is_empty()) || constant || guesses) || settles)
+    let rests_at_uniform = at_uniform && accuracies.is_empty() && !come_down(&losses);
+    !learns && (unmoved && (rests_at_uniform || constant || guesses) || settles)
 }
 
 /// Whether a loss is ln K of a few classes, in nats or bits.

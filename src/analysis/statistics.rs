@@ -5,6 +5,8 @@
 use std::f64::consts::SQRT_2;
 use std::sync::LazyLock;
 
+use super::thresholds as limit;
+
 /// The middle value, or the mean of the middle two. NaN for none.
 pub fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
@@ -228,6 +230,14 @@ fn mixed(counter: u64) -> u64 {
 /// seeds: 2 (1.96 + 0.84)^2 sd^2 / effect^2, at least 2 (Lehr 1992).
 pub fn seeds_needed(sd: f64, effect: f64) -> f64 {
     (2.0 * (1.96 + 0.84_f64).powi(2) * (sd / effect).powi(2)).ceil().max(2.0)
+}
+
+/// Whether the losses of evaluations come down: the last is clearly lower than the first, and most steps lead down. Those of a model that
+/// learns nothing go up as often.
+pub fn come_down(losses: &[f64]) -> bool {
+    let (Some(first), Some(last)) = (losses.first(), losses.last()) else { return false };
+    let down = losses.windows(2).filter(|pair| pair[1] < pair[0]).count();
+    losses.len() >= 3 && *last < limit::COME_DOWN * first && down as f64 >= limit::DOWNWARD * (losses.len() - 1) as f64
 }
 
 #[cfg(test)]

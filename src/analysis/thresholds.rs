@@ -64,6 +64,9 @@ pub const AT_UNIFORM: f64 = 0.01;
 pub const FEW_CLASSES: usize = 10;
 /// `NEVER_FELL`: share of the start above which a loss has not moved (own).
 pub const UNMOVED: f64 = 0.98;
+/// Share of their first loss below which the last of evaluations has come down, and the share of their steps that then lead down (own).
+pub const COME_DOWN: f64 = 0.985;
+pub const DOWNWARD: f64 = 0.75;
 /// `NEVER_FELL`: loss in nats that leaves something to learn (own).
 pub const MUCH_LOSS: f64 = 0.3;
 /// `NEVER_FELL`: accuracy that guessing does not reach (own).

@@ -6,7 +6,7 @@ use crate::analysis::detector::Trend;
 use crate::analysis::format::percent;
 use crate::analysis::statistics::{mean, median};
 use crate::analysis::thresholds as limit;
-use crate::trial::{Cause, Verdict};
+use crate::trial::{Cause, TrialConfig, Verdict};
 
 /// IMBALANCED: one class has nearly all labels, the model answers little else, and never did better than that answer.
 pub fn imbalanced(case: &Case<'_>) -> Option<Verdict> {
@@ -50,11 +50,12 @@ pub fn truncated(case: &Case<'_>) -> Option<Verdict> {
     Some(verdict.with_evidence(&[("tokens", length), ("max_length", most as f64)]))
 }
 
-/// `DECAY_TOO_STRONG`: weight decay alone shrinks the weights a lot over the run.
+/// `DECAY_TOO_STRONG`: weight decay alone shrinks the weights a lot over the run. The usual decay does so only under a learning rate that
+/// is far too high.
 pub fn decay_too_strong(case: &Case<'_>) -> Option<Verdict> {
     let decay = case.config()?.weight_decay;
     let lost = 1.0 - (-decay * case.summed_rate(|_| true)).exp();
-    if lost.is_nan() || lost <= limit::DECAYED {
+    if lost.is_nan() || lost <= limit::DECAYED || decay <= TrialConfig::default().weight_decay {
         return None;
     }
     let text = format!("weight decay alone shrinks the weights by {} over this run", percent(lost));

@@ -7,7 +7,7 @@ use crate::analysis::case::{Case, Guess, finite};
 use crate::analysis::curve::Point;
 use crate::analysis::format::percent;
 use crate::analysis::shape::Shape;
-use crate::analysis::statistics::{mean, median};
+use crate::analysis::statistics::{come_down, mean, median};
 use crate::analysis::thresholds as limit;
 use crate::trial::{Architecture, Cause, DiagnosticRow, Reason, Verdict};
 
@@ -294,8 +294,16 @@ fn is_flat_from_the_start(case: &Case<'_>) -> bool {
     let Some(start) = case.train_start().filter(|_| case.has_course() && !case.has_fallen()) else { return false };
     let (tail, seen) = (&case.detection.tail, case.sees_the_start());
     let unmoved = !tail.trend.is_falling() && tail.level > limit::UNMOVED * start && start > limit::MUCH_LOSS;
-    let learned = case.measured.accuracies().iter().any(|accuracy| *accuracy > limit::KNOWS);
-    (seen && unmoved || case.is_near_uniform(tail.level)) && !learned
+    let accuracies = case.measured.accuracies();
+    // Without an accuracy, a level near that of a guess may be one by chance: many losses come near some ln K.
+    let learned = if accuracies.is_empty() {
+        come_down(&finite(&case.measured.eval))
+    } else {
+        accuracies.iter().any(|accuracy| *accuracy > limit::KNOWS)
+    };
+    let rests = || start < limit::ROSE * tail.level || Case::guess_at(tail.level).is_some_and(|guess| guess.is_plain());
+    let near = case.is_near_uniform(tail.level) && (!accuracies.is_empty() || rests());
+    (seen && unmoved || near) && !learned
 }
 
 /// Whether a run without accuracies falls to ln 2, ln 3 or ln 4, and no lower: a fresh head that learns the class frequencies alone.
@@ -309,6 +317,7 @@ fn comes_to_rest_at_a_guess(case: &Case<'_>) -> bool {
     case.has_course()
         && case.measured.accuracies().is_empty()
         && evals[evals.len() / 2..].iter().all(|level| is_guess(*level))
+        && !come_down(&evals[evals.len() / 3..])
         && case.detection.is_flat()
         && is_guess(case.tail())
         && is_guess(level(latter))
