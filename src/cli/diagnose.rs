@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::Failure;
 use super::log_files;
-use super::output::print;
+use super::output::{notify, print};
 use super::sweep_file::read_text;
 use crate::analysis::detector::{Series, Stretch, Trend};
 use crate::analysis::effects;
@@ -90,11 +90,15 @@ struct Judged<'a> {
 
 pub(crate) fn diagnose(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let prior = prior(arguments)?;
-    let sources: Vec<Source> = arguments.files.iter().map(|path| load(path)).collect::<Result<_, _>>()?;
-    let judged: Vec<Judged<'_>> = arguments
-        .files
+    let (mut sources, mut failures) = (Vec::new(), Vec::new());
+    for path in &arguments.files {
+        match load(path) {
+            Ok(source) => sources.push((path, source)),
+            Err(failure) => failures.push(failure),
+        }
+    }
+    let judged: Vec<Judged<'_>> = sources
         .iter()
-        .zip(&sources)
         .map(|(path, source)| {
             let measured = source.measured(&prior);
             let diagnosis = judge(&measured, source.status(), LEAST_DELTA);
@@ -111,8 +115,13 @@ pub(crate) fn diagnose(arguments: &Arguments) -> Result<ExitCode, Failure> {
             format!("{:#}\n", json!({"logs": logs, "findings": findings}))
         }
     };
-    print(text)?;
-    Ok(ExitCode::SUCCESS)
+    if !judged.is_empty() {
+        print(text)?;
+    }
+    // Those that can be read are judged in any case.
+    let Some(last) = failures.pop() else { return Ok(ExitCode::SUCCESS) };
+    failures.iter().for_each(|failure| notify(&format!("error: {failure}")));
+    Err(last)
 }
 
 /// Share of each class as the user gave it, else empty.
