@@ -61,9 +61,12 @@ impl Results {
         // The last line holds the time and the duration.
         let summary = summary.trim_end().rsplit_once('\n').unwrap().0.to_owned();
         let kept = place.kept_states();
+        // A line that was added after the last look of the worker stays. No reader takes it for a row.
+        let without_junk = |(metrics, evals): Curves| (metrics.trim_end_matches("junk\n").to_owned(), evals);
+        let curves = place.curves().into_iter().map(|(id, curves)| (id, without_junk(curves)));
         Self {
             kept,
-            curves: place.curves(),
+            curves: curves.collect(),
             table: reader.records().map(|record| row(record.unwrap())).collect(),
             summary,
         }
