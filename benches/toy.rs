@@ -28,7 +28,9 @@ use plateau::spec::{Asha, Median, RunConfig, StopAcross, SweepSpec, parse};
 use plateau::state::SweepState;
 use plateau::store::Results;
 use plateau::train::{Job, Sink, TrainError};
-use plateau::trial::{DataFacts, DataReport, Device, EvalRow, MetricRow, ModelFacts, Outcome, Scores, Status};
+use plateau::trial::{
+    DataFacts, DataReport, Device, EvalRow, FileHashes, MetricRow, ModelFacts, Outcome, Scores, Status,
+};
 use plateau::worker;
 
 #[global_allocator]
@@ -138,6 +140,7 @@ fn facts(spec: &SweepSpec) -> Facts {
         facts: DataFacts {
             test_hash: None,
             hash: "none".to_owned(),
+            files: FileHashes::new(),
             train_rows: 1000,
             eval_rows: 200,
             labels: vec!["negative".to_owned(), "positive".to_owned()],
@@ -152,6 +155,7 @@ fn facts(spec: &SweepSpec) -> Facts {
         located: source.from,
         facts: ModelFacts {
             hash: "none".to_owned(),
+            files: FileHashes::new(),
             parameters: 1,
             vocabulary: 1,
             layers: 3,

@@ -31,7 +31,8 @@ pub fn late_rise(measured: &Measured<'_>) -> Option<Rise> {
         return None;
     }
     let train = || above_all(&measured.train).or_else(|| off_its_level(measured));
-    last_evaluations(measured).or_else(train)
+    // Objectives of reinforcement learning lie near 0, where any multiple is small.
+    last_evaluations(measured).or_else(train).filter(|rise| rise.to - rise.from > limit::LEAST_RISE)
 }
 
 /// The leap of the last evaluation, or of the last two or three if they stay there.

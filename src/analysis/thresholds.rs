@@ -79,6 +79,8 @@ pub const FEWEST_CLASSES: usize = 4;
 pub const SEEN_START: f64 = 0.02;
 /// Multiple of the level before above which the last losses, or the last evaluation, diverge (own).
 pub const DIVERGES: f64 = 2.0;
+/// Nats by which such a loss must rise (own).
+pub const LEAST_RISE: f64 = 0.02;
 /// Multiple of the greatest value before that such a leap must exceed as well (own).
 pub const ABOVE_ALL: f64 = 1.25;
 /// Greatest number of evaluations that stay high after a leap (own).
@@ -219,8 +221,14 @@ pub const SHORT_EVALS_AT_UNIFORM: usize = 3;
 /// Share of H below which the training data are fitted (21 of 218 public runs).
 pub const FITTED: f64 = 0.05;
 /// `LABEL_FLOOR`: share of wrong answers among the most confident ones above which labels are wrong, at the evaluation with the
-/// fewest (own: clean tweets leave 2 to 6 %; with a fifth of the labels shuffled, so that 11 % are wrong, it is 11 to 16 %).
+/// fewest (own: clean tweets leave 2 to 6 % once they are learned; with a fifth of the labels shuffled, so that 11 % are wrong, it is
+/// 11 to 20 %).
 pub const SURELY_WRONG: f64 = 0.06;
+/// `LABEL_FLOOR`: least number of most confident answers (own).
+pub const FEWEST_SURE: usize = 75;
+/// `LABEL_FLOOR`: share of H by which the clean training loss must lie below the best evaluation loss (own: 0.13 or more with a fifth of the
+/// labels shuffled).
+pub const BY_HEART: f64 = 0.12;
 /// `LABEL_FLOOR`: share of H below which the clean loss shows that the training data are learned in part (own, `tests/faults`).
 pub const KNOWS_TRAINING: f64 = 0.8;
 /// `LABEL_FLOOR`: least number of such evaluations (own).

@@ -13,7 +13,7 @@ use crate::plan::Facts;
 use crate::report;
 use crate::store::RunDir;
 use crate::train::TestScores;
-use crate::trial::{Status, TestEvaluation};
+use crate::trial::{EvalSource, Status, TestEvaluation};
 
 /// Evaluates the best trial of a sweep on its test set, unless that was done before or some trial has not ended. `tell`: whether to
 /// say what happens. A test set that cannot be evaluated is only reported: the trials are what they are. A child process opens the
@@ -63,10 +63,8 @@ pub(crate) fn evaluate_best(
     let TestResult { hash, rows, scores } = match inspector.test_set(test_set, &announce)? {
         Ok(Some(result)) => result,
         Ok(None) => {
-            warn(&format!(
-                "the data has changed since the sweep was planned. `plateau run {}` evaluates the new data",
-                sweep.name
-            ));
+            let file = config.data.test.as_ref().and_then(EvalSource::file).unwrap_or(&config.data.train);
+            warn(&format!("{file} has changed since the sweep was planned. The same command evaluates the new data"));
             return Ok(());
         }
         Err(faults) => {

@@ -2,6 +2,7 @@
 //! about its memory. No decision here reads the text of a message.
 
 use std::fs;
+use std::io;
 use std::time::{Duration, Instant};
 
 use super::machine::{available, total};
@@ -9,7 +10,7 @@ use crate::decide::{MemoryEvidence, killed};
 use crate::event::Failure;
 use crate::exec::ExitStatus;
 use crate::store::exit::MemoryLimit;
-use crate::store::{AttemptDir, exit, time_limit_kills};
+use crate::store::{AttemptDir, StoreError, exit, time_limit_kills};
 
 /// Lines of the log that a failure shows.
 const TAIL: usize = 20;
@@ -104,12 +105,10 @@ pub(super) fn failure(attempt: &AttemptDir, status: ExitStatus, memory: &MemoryM
                  the same command again: finished trials stay finished"
             ),
         },
-        (None, ExitStatus::Code(DISK_FULL)) => Failure::DiskFull {
-            message: format!(
-                "{folder}: the disk is full. Free some space or choose another folder with --results, then run the same \
-                 command again: finished trials stay finished"
-            ),
-        },
+        (None, ExitStatus::Code(DISK_FULL)) => {
+            // There may be no space left, or no inodes.
+            Failure::DiskFull { message: StoreError::at(attempt.path())(io::ErrorKind::StorageFull.into()).to_string() }
+        }
         (None, ExitStatus::Code(DEVICE)) => Failure::DeviceFault { message: tail().pop().unwrap_or_default() },
         (None, ExitStatus::Code(PUBLISHED)) => Failure::FilesVanished {
             message: format!("the worker has published its outcome, but {folder} and the trial around it lack files"),

@@ -12,7 +12,7 @@ use super::summary::RunSummary;
 use crate::event::Reporter;
 use crate::exec::Engine;
 use crate::spec::OnFullDisk;
-use crate::store::{StoreError, has_room};
+use crate::store::{HEARTBEAT, Lock, RunDir, StoreError, has_room};
 
 /// Runs a sweep until nothing is left to do, or until it is interrupted. `make`: makes the engine, inside a tokio runtime.
 pub fn sweep<E: Engine>(
@@ -48,10 +48,13 @@ pub(super) async fn sweep_until<E: Engine>(
         if start.elapsed() > pause {
             pause = FIRST_PAUSE;
         }
+        // The sweep stays this one's: `status`, `stop` and other runs see its lock.
+        let dir = order.results.sweep(&order.plan.name)?;
+        let mut lock = dir.lock_without_room().ok();
         // Each try would leave another attempt on the disk.
         let mut is_waiting = true;
         while is_waiting {
-            if !wait(pause, reporter, calls).await {
+            if !wait(pause, (&dir, &mut lock), reporter, calls).await {
                 return Err(RunError::Interrupted(Box::new(error)));
             }
             is_waiting = !has_room(order.results.path());
@@ -78,14 +81,27 @@ async fn run_once<E: Engine>(
 }
 
 /// Waits for `pause`. False if the user stops the run meanwhile.
-async fn wait(pause: Duration, reporter: &mut dyn Reporter, calls: &mut UnboundedReceiver<Call>) -> bool {
+async fn wait(
+    pause: Duration,
+    (dir, lock): (&RunDir, &mut Option<Lock>),
+    reporter: &mut dyn Reporter,
+    calls: &mut UnboundedReceiver<Call>,
+) -> bool {
     let end = tokio::time::Instant::now() + pause;
+    let mut heartbeat = tokio::time::interval(HEARTBEAT);
     loop {
         tokio::select! {
             Some(call) = calls.recv() => match call {
                 Call::Stop | Call::Terminate => return false,
                 Call::Hangup => reporter.hangup(),
             },
+            _ = heartbeat.tick() => {
+                // There may be no room for it.
+                let _ = lock.as_mut().map(Lock::beat);
+                if lock.is_some() && dir.take_end_request() {
+                    return false;
+                }
+            }
             () = tokio::time::sleep_until(end) => return true,
         }
     }

@@ -83,6 +83,13 @@ pub struct Lock {
     folder: Option<File>,
 }
 
+/// Whether a lock is worth something without the name of its holder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Signature {
+    Needed,
+    IfThereIsRoom,
+}
+
 /// Time between two heartbeats of a holder.
 pub const HEARTBEAT: Duration = Duration::from_secs(2);
 /// A holder whose heartbeat does not change for so long is dead. Network file systems show a change after seconds.
@@ -147,11 +154,16 @@ impl Drop for Lock {
 impl RunDir {
     /// Takes the folder for this process, or says who has it. Creates the folder if it does not exist.
     pub fn lock(&self) -> Result<Lock, StoreError> {
-        self.lock_after(SILENCE)
+        self.lock_after(SILENCE, Signature::Needed)
     }
 
-    /// Like [`Self::lock`]; a holder without a heartbeat for `silence` is dead.
-    fn lock_after(&self, silence: Duration) -> Result<Lock, StoreError> {
+    /// Like [`Self::lock`] on a full disk: without room for its name, the kernel alone knows the holder.
+    pub fn lock_without_room(&self) -> Result<Lock, StoreError> {
+        self.lock_after(SILENCE, Signature::IfThereIsRoom)
+    }
+
+    /// A holder without a heartbeat for `silence` is dead.
+    fn lock_after(&self, silence: Duration, signature: Signature) -> Result<Lock, StoreError> {
         disk::create_folders(self.path()).map_err(StoreError::at(self.path()))?;
         self.check_folders()?;
         let path = self.lock_file();
@@ -166,7 +178,10 @@ impl RunDir {
         if written_holder(&path).is_some_and(|holder| !is_dead(&holder)) && beats_within(&path, silence) {
             return Err(refused());
         }
-        sign(&mut file, &path)?;
+        match sign(&mut file, &path) {
+            Err(error) if error.is_full() && signature == Signature::IfThereIsRoom && supports_locks(&file) => {}
+            result => result?,
+        }
         if !supports_locks(&file) {
             thread::sleep(MOMENT);
             if written_holder(&path) != Some(here) {
@@ -401,7 +416,7 @@ mod tests {
             let start = Instant::now();
             assert!(!dir.is_held(), "{dead:?}");
             assert!(dead.boot.as_deref() == Some("an earlier boot") || start.elapsed() < Duration::from_secs(1));
-            dir.lock_after(Duration::from_millis(200)).unwrap();
+            dir.lock_after(Duration::from_millis(200), Signature::Needed).unwrap();
         }
     }
 
@@ -425,14 +440,14 @@ mod tests {
                     theirs.set_modified(SystemTime::now()).unwrap();
                 }
             });
-            let seen = (dir.lock_after(Duration::from_secs(30)), dir.is_held());
+            let seen = (dir.lock_after(Duration::from_secs(30), Signature::Needed), dir.is_held());
             done.store(true, Ordering::Relaxed);
             seen
         });
         let message = refused.expect_err("it is alive").to_string();
         assert!(message.contains("in use by process 7 on elsewhere"), "{message}");
         assert!(is_held);
-        let ours = dir.lock_after(Duration::from_millis(200)).expect("it is dead");
+        let ours = dir.lock_after(Duration::from_millis(200), Signature::Needed).expect("it is dead");
         assert_eq!(written_holder(&dir.lock_file()), Some(LockHolder::this_process()));
         assert!(dir.is_held());
         drop((ours, theirs));
@@ -455,7 +470,7 @@ mod tests {
                     beat(0);
                 }
             });
-            let seen = dir.lock_after(Duration::from_secs(30));
+            let seen = dir.lock_after(Duration::from_secs(30), Signature::Needed);
             done.store(true, Ordering::Relaxed);
             seen
         });

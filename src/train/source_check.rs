@@ -3,6 +3,8 @@
 //! A file may change between planning and training, or between two attempts. Its numbers would then stand under the id of the
 //! old content, so the trial fails before its first step.
 
+use std::collections::BTreeSet;
+
 use super::data::{CheckpointFiles, LoadedHashes};
 use super::{TrainError, augment};
 use crate::trial::{Augmentation, FileHashes, SourceHashes, Translator, TrialConfig};
@@ -45,9 +47,13 @@ impl SourceCheck<'_> {
                 continue;
             }
             let found = augment::identify(method, method)?;
-            let files = || augment::resources(method).iter().map(|path| path.display().to_string()).collect::<Vec<_>>();
-            let what = || format!("{} of the augmentation `{}`", files().join(" or "), method.name());
-            self.compare(|_| found == *expected, || (what(), FileHashes::new()))?;
+            let what = || {
+                let files: BTreeSet<String> =
+                    augment::resources(method).iter().map(|path| path.display().to_string()).collect();
+                let files: Vec<String> = files.into_iter().collect();
+                (format!("{} of the augmentation `{}`", files.join(" or "), method.name()), FileHashes::new())
+            };
+            self.compare(|_| found == *expected, what)?;
         }
         Ok(())
     }

@@ -70,7 +70,12 @@ pub fn label_floor(case: &Case<'_>) -> Option<Verdict> {
     let rows: Vec<_> = case.measured.diagnostics.iter().filter(|row| after(row.step)).filter_map(counted).collect();
     let &(wrong, surest, step) = rows.iter().min()?;
     let (least, _) = wilson(wrong, surest);
-    if rows.len() < limit::SURE_EVALS || least <= limit::SURELY_WRONG {
+    if rows.len() < limit::SURE_EVALS || surest < limit::FEWEST_SURE || least <= limit::SURELY_WRONG {
+        return None;
+    }
+    // Wrong labels can be learned by heart, and not foreseen: a model that has not fitted its training data errs for want of learning.
+    let best = finite(&case.measured.eval).into_iter().reduce(f64::min)?;
+    if best - case.clean_end() < limit::BY_HEART * case.measured.eval_chance()? {
         return None;
     }
     let share = wrong as f64 / surest as f64;

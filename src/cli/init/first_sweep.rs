@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use crate::trial::{BadRows, ColumnNames, DataConfig, DataFacts, EvalSource, TaskName};
+use crate::trial::{BadRows, ColumnNames, DataConfig, DataFacts, EvalSource, TaskName, printable};
 
 /// The longest text that the checkpoint takes, in tokens.
 pub(super) const MAX_LENGTH: usize = 512;
@@ -205,7 +205,7 @@ fn push(text: &mut String, line: &str, why: &str) {
 
 /// A text on one line.
 fn comment(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    printable(&text.replace(char::is_control, " ")).into_owned()
 }
 
 /// A text as YAML, quoted where it would be something else.
@@ -215,7 +215,12 @@ fn scalar(text: &str) -> String {
         && !text.ends_with(' ')
         && serde_yaml::from_str::<serde_yaml::Value>(text).is_ok_and(|value| value.as_str() == Some(text));
     // A JSON string is a YAML string.
-    if is_plain || text.starts_with("embedded:") { text.to_owned() } else { Value::from(text).to_string() }
+    // What JSON leaves as it is, a terminal may obey. YAML knows the same escapes.
+    if is_plain || text.starts_with("embedded:") {
+        text.to_owned()
+    } else {
+        printable(&Value::from(text).to_string()).into_owned()
+    }
 }
 
 #[cfg(test)]

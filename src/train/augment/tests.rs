@@ -243,7 +243,14 @@ fn a_dictionary_folder_replaces_the_embedded_lexicon() {
         wordnet: Some(wordnet.to_owned()),
     };
     let message = identify(&method(path), &method(path)).unwrap_err().to_string();
-    assert!(message.contains("not a WordNet dictionary folder: index.noun cannot be read"), "{message}");
+    assert!(
+        message.contains("not a WordNet dictionary folder: ") && message.contains("index.noun: cannot be read"),
+        "{message}"
+    );
+    assert!(std::process::Command::new("mkfifo").arg(folder.path().join("index.noun")).status().unwrap().success());
+    let message = identify(&method(path), &method(path)).unwrap_err().to_string();
+    assert!(message.contains("index.noun: this is a FIFO, not a file"), "{message}");
+    std::fs::remove_file(folder.path().join("index.noun")).unwrap();
     assert!(locate(&method("no/such"), &["/tmp".into()]).unwrap_err().to_string().contains("looked for /tmp/no/such"));
     let files = [
         (

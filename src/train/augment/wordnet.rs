@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use crate::train::data::{DataError, DataErrorKind};
+use crate::train::data::{DataError, DataErrorKind, read};
 
 /// The parts of speech of WordNet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -60,17 +60,17 @@ impl WordNet {
     /// and the hash of the files. Words with characters other than a-z (such as names) are left out.
     pub fn read(folder: &Path) -> Result<(Self, String), DataError> {
         let mut hash = blake3::Hasher::new();
-        let mut file = |name: String, needed: bool| match std::fs::read(folder.join(&name)) {
-            Ok(bytes) => {
-                hash.update(&(bytes.len() as u64).to_le_bytes()).update(&bytes);
-                Ok(String::from_utf8_lossy(&bytes).into_owned())
+        let mut file = |name: String, needed: bool| -> Result<String, DataError> {
+            let path = folder.join(&name);
+            if !needed && !path.exists() {
+                return Ok(String::new());
             }
-            Err(_) if !needed => Ok(String::new()),
-            Err(error) => {
-                let message =
-                    format!("{}: not a WordNet dictionary folder: {name} cannot be read: {error}", folder.display());
-                Err(DataError::new(DataErrorKind::Unreadable, message).caused_by(error))
-            }
+            let bytes = read(&path).map_err(|error| {
+                let message = format!("{}: not a WordNet dictionary folder: {error}", folder.display());
+                DataError::new(DataErrorKind::Unreadable, message).caused_by(error)
+            })?;
+            hash.update(&(bytes.len() as u64).to_le_bytes()).update(&bytes);
+            Ok(String::from_utf8_lossy(&bytes).into_owned())
         };
         let (mut synonyms, mut exceptions) = (String::new(), String::new());
         for (name, letter) in [("noun", "n"), ("verb", "v"), ("adj", "a"), ("adv", "r")] {
