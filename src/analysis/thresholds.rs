@@ -228,7 +228,7 @@ pub const SURELY_WRONG: f64 = 0.06;
 pub const FEWEST_SURE: usize = 75;
 /// `LABEL_FLOOR`: share of H by which the clean training loss must lie below the best evaluation loss (own: 0.13 or more with a fifth of the
 /// labels shuffled).
-pub const BY_HEART: f64 = 0.12;
+pub const MEMORISED_GAP: f64 = 0.12;
 /// `LABEL_FLOOR`: share of H below which the clean loss shows that the training data are learned in part (own, `tests/faults`).
 pub const KNOWS_TRAINING: f64 = 0.8;
 /// `LABEL_FLOOR`: least number of such evaluations (own).

@@ -120,7 +120,9 @@ pub(crate) fn diagnose(arguments: &Arguments) -> Result<ExitCode, Failure> {
     }
     // Those that can be read are judged in any case.
     let Some(last) = failures.pop() else { return Ok(ExitCode::SUCCESS) };
-    failures.iter().for_each(|failure| notify(&format!("error: {failure}")));
+    for failure in &failures {
+        notify(&format!("error: {failure}"));
+    }
     Err(last)
 }
 

@@ -83,7 +83,7 @@ pub(super) struct Request {
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Answer {
-    Model(ModelFacts),
+    Model(Box<ModelFacts>),
     Data(Box<DataFacts>),
     /// The identity of the augmentation.
     Augmentation(Box<Augmentation>),
@@ -182,7 +182,7 @@ pub(super) fn open(source: &Source, cache: &dyn Cache, notify: &dyn Fn(usize)) -
     let fault = |error: &TrainError, key| Answer::Faults(vec![Fault::new(key, error.to_string())]);
     match source {
         Source::Model { model } => match train::model_facts(model) {
-            Ok(facts) => Answer::Model(facts),
+            Ok(facts) => Answer::Model(Box::new(facts)),
             Err(error) => {
                 let message = error.to_string();
                 let message = if message.starts_with(model) { message } else { format!("{model}: {message}") };

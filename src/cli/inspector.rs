@@ -47,7 +47,7 @@ impl<'a> Inspector<'a> {
     /// What a plan must know of a located checkpoint, or why it cannot be used.
     pub(super) fn model(&mut self, model: &str) -> Result<Result<ModelFacts, Vec<Fault>>, Failure> {
         Ok(match self.ask(&Source::Model { model: model.to_owned() })? {
-            Answer::Model(facts) => Ok(facts),
+            Answer::Model(facts) => Ok(*facts),
             answer => Err(answer.faults()),
         })
     }

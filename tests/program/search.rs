@@ -50,7 +50,7 @@ fn the_next_sweep_and_the_confirmation_of_a_search_can_be_run() {
     assert!(next.contains("\nspace:\n  # ") && next.contains("\n  lr: {log: ["), "{next}");
     assert!(next.contains("\nsearch: {ahead: 1, ") && !next.contains("\ngrid:"), "{next}");
     let planned = place.expect(0, "plan next.yaml");
-    assert!(planned.out.contains("2 trials, and up to 2 that are drawn"), "{}", planned.out);
+    assert!(planned.out.contains("2 trials, and up to 2 that tpe draws"), "{}", planned.out);
     let confirmed = place.expect(0, "confirm sweep.yaml --top 2 --seeds 2");
     assert!(confirmed.out.starts_with("The winner "), "{}", confirmed.out);
     assert_eq!(place.read("results/sweep-confirm/trials.csv").lines().count(), 5);

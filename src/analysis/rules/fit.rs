@@ -73,9 +73,10 @@ pub fn label_floor(case: &Case<'_>) -> Option<Verdict> {
     if rows.len() < limit::SURE_EVALS || surest < limit::FEWEST_SURE || least <= limit::SURELY_WRONG {
         return None;
     }
-    // Wrong labels can be learned by heart, and not foreseen: a model that has not fitted its training data errs for want of learning.
-    let best = finite(&case.measured.eval).into_iter().reduce(f64::min)?;
-    if best - case.clean_end() < limit::BY_HEART * case.measured.eval_chance()? {
+    // Wrong labels can be memorised, and not foreseen: a model that has not fitted its training data errs for want of learning.
+    // Near guessing, the two losses cannot lie far apart.
+    let (best, chance) = (finite(&case.measured.eval).into_iter().reduce(f64::min)?, case.measured.eval_chance()?);
+    if best < limit::BELOW_PRIOR * chance && best - case.clean_end() < limit::MEMORISED_GAP * chance {
         return None;
     }
     let share = wrong as f64 / surest as f64;

@@ -105,7 +105,7 @@ impl Translator<'_> {
         let read = |name: &str| entry(section, name).map(plain).as_ref().and_then(number);
         let given = read("eta");
         let eta = given.map_or(ETA, |eta| eta.round().max(2.0) as u64);
-        if let Some(given) = given.filter(|given| *given != eta as f64) {
+        if let Some(given) = given.filter(|given| (given - eta as f64).abs() > 1e-9) {
             self.note(place, format!("`eta` is {eta} in place of {given}: a whole number above 1 belongs there"));
         }
         let first = match (read("max_iter"), read("min_iter")) {

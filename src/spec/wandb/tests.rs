@@ -154,7 +154,7 @@ fn a_file_without_its_method_is_still_known() {
 }
 
 #[test]
-fn a_number_that_cannot_be_taken_as_it_is_is_told() {
+fn a_number_that_cannot_be_taken_as_it_is_is_reported() {
     let text = "method: random\nparameters: {lr: {min: 1e-5, max: 1e-3}}\nearly_terminate: {type: hyperband, min_iter: 2, eta: 1}\n";
     assert!(translated(text, &[], &[]).contains("`eta` is 2 in place of 1"));
 }

@@ -51,13 +51,12 @@ impl CheckpointFiles {
     pub fn read(model: &str) -> Result<Self, DataError> {
         let (config, tokenizer) = config_and_tokenizer(model)?;
         let folder = Path::new(model);
-        let (weights, weight_names) = match embedded::checkpoint(model)? {
-            Some([.., weights]) => (vec![Cow::Borrowed(weights)], vec![WEIGHTS.to_owned()]),
-            None => {
-                let names = weight_files(folder)?;
-                let read = |name: &String| read_weights(&folder.join(name)).map(Cow::Owned);
-                (names.iter().map(read).collect::<Result<_, _>>()?, names)
-            }
+        let (weights, weight_names) = if let Some([.., weights]) = embedded::checkpoint(model)? {
+            (vec![Cow::Borrowed(weights)], vec![WEIGHTS.to_owned()])
+        } else {
+            let names = weight_files(folder)?;
+            let read = |name: &String| read_weights(&folder.join(name)).map(Cow::Owned);
+            (names.iter().map(read).collect::<Result<_, _>>()?, names)
         };
         let adapter = adapter_files(folder)?;
         Ok(Self { config, tokenizer, weights, weight_names, adapter })

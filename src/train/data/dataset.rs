@@ -83,7 +83,9 @@ impl Split {
         let mut rows: BTreeMap<u32, usize> = BTreeMap::new();
         for example in &self.examples {
             if let Target::Labels(labels) = &example.target {
-                labels.iter().for_each(|label| *rows.entry(*label).or_default() += 1);
+                for label in labels {
+                    *rows.entry(*label).or_default() += 1;
+                }
             }
         }
         let rarest = |labels: &[u32]| labels.iter().copied().min_by_key(|label| (rows.get(label), *label));
