@@ -19,13 +19,22 @@ const CLAIM: Duration = Duration::from_secs(1);
 /// Replaces `path` by `bytes`, durably: after a power cut a reader finds the old content or the new, never a part.
 /// Creates missing folders, and removes what dead processes have not finished writing beside it.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    replace(path, bytes, true)
+    replace(path, bytes, true, &|| Ok(()))
+}
+
+/// Like [`write()`], if `check` still holds once there is a temporary file: its folder may have been replaced by a link just before.
+pub(super) fn write_if(
+    path: &Path,
+    bytes: &[u8],
+    check: &dyn Fn() -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    replace(path, bytes, true, check)
 }
 
 /// Like [`write()`], but does not wait for the disk: after a power cut the file may be empty or old. For files that can be
 /// made again.
 pub(super) fn write_soon(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    replace(path, bytes, false)
+    replace(path, bytes, false, &|| Ok(()))
 }
 
 /// Removes the file at `path` if it exists and `is_ours` recognises its content.
@@ -36,8 +45,18 @@ pub fn remove_file_if(path: &Path, is_ours: impl FnOnce(&[u8]) -> bool) -> Resul
     }
 }
 
-fn replace(path: &Path, bytes: &[u8], durable: bool) -> Result<(), StoreError> {
+fn replace(
+    path: &Path,
+    bytes: &[u8],
+    durable: bool,
+    check: &dyn Fn() -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
     let (temporary, mut file) = temporary(path).map_err(StoreError::at(path))?;
+    if let Err(error) = check() {
+        // It may lie among the files of another program.
+        let _ = fs::remove_file(&temporary);
+        return Err(error);
+    }
     let done = disk::write(&mut file, bytes)
         .and_then(|()| if durable { disk::sync(&file) } else { Ok(()) })
         .and_then(|()| disk::rename(&temporary, path));

@@ -77,13 +77,22 @@ impl Checkpoints {
         check_within(&self.folder, FOLDERS_ABOVE_TRIAL + 1)
     }
 
+    /// Replaces a file of the folder, unless the folder has become a link.
+    fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+        atomic::write_if(path, bytes, &|| self.check())
+    }
+
+    fn write_checksum(&self, kept: &Path, checksum: &str) -> Result<(), StoreError> {
+        let name = kept.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        self.write(&checksum_file(kept), format!("{checksum}  {name}\n").as_bytes())
+    }
+
     /// Replaces the weights of the best evaluation.
     pub fn write_weights(&self, weights: &[u8]) -> Result<(), StoreError> {
         self.check()?;
         remove_checksum(&self.weights());
-        atomic::write(&self.weights(), weights)?;
-        self.check()?;
-        write_checksum(&self.weights(), &checksum(weights))
+        self.write(&self.weights(), weights)?;
+        self.write_checksum(&self.weights(), &checksum(weights))
     }
 
     /// Deletes the weights of the best evaluation.
@@ -110,17 +119,16 @@ impl Checkpoints {
         self.check()?;
         let newest = Newest { position: position.clone(), bytes: state.len() as u64, blake3: checksum(state) };
         let path = self.state_file(&newest);
-        atomic::write(&path, state)?;
+        self.write(&path, state)?;
         // Writing a state takes long enough for the folder to be replaced.
         self.check()?;
         if best {
             remove_checksum(&self.best());
             link_or_copy(&path, &self.best())?;
-            write_checksum(&self.best(), &newest.blake3)?;
+            self.write_checksum(&self.best(), &newest.blake3)?;
         }
-        self.check()?;
         let document = self.newest_file();
-        atomic::write(&document, &atomic::to_json(&document, &newest)?)?;
+        self.write(&document, &atomic::to_json(&document, &newest)?)?;
         self.check()?;
         self.remove_states(|name| name != path);
         Ok(())
@@ -146,7 +154,7 @@ impl Checkpoints {
         }
         remove_checksum(&self.last());
         disk::rename(&state, &self.last()).map_err(StoreError::at(&state))?;
-        write_checksum(&self.last(), &newest.blake3)
+        self.write_checksum(&self.last(), &newest.blake3)
     }
 
     /// The step of the newest state. Looks at its document only.
@@ -257,11 +265,6 @@ const CHECKSUM: u64 = 1024;
 
 fn checksum_file(kept: &Path) -> PathBuf {
     kept.with_added_extension("b3")
-}
-
-fn write_checksum(kept: &Path, checksum: &str) -> Result<(), StoreError> {
-    let name = kept.file_name().and_then(OsStr::to_str).unwrap_or_default();
-    atomic::write(&checksum_file(kept), format!("{checksum}  {name}\n").as_bytes())
 }
 
 /// Before a kept file is replaced or removed, so that a checksum never stands beside another content.
