@@ -245,6 +245,10 @@ mod tests {
         assert!(of(&[2.3, 1.1, 0.6, 0.4, 1.5]).is_some_and(|rise| rise.is_eval));
         assert_eq!(of(&[2.3, 1.1, 0.6, 0.4, 0.9]), None, "it overfits");
         assert_eq!(of(&[0.5, 0.45, 0.4, 0.44]), None);
+        for evals in [&[0.34, 0.17, 0.16, 3.04, 3.15][..], &[0.34, 0.20, 0.168, 0.162, 3.04, 3.15]] {
+            assert!(of(evals).is_some_and(|rise| rise.is_leap && rise.is_above_all), "{evals:?}");
+        }
+        assert_eq!(of(&[3e-4, 2e-4, 1e-4, 1e-3]), None, "objectives near 0");
     }
 
     #[test]

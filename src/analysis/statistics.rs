@@ -260,6 +260,14 @@ mod tests {
     }
 
     #[test]
+    fn evaluations_come_down_when_most_steps_lead_down() {
+        assert!(come_down(&[1.422, 1.405, 1.400, 1.389, 1.391]));
+        assert!(!come_down(&[0.693, 0.694, 0.692, 0.693, 0.692]), "too little");
+        assert!(!come_down(&[0.75, 0.69, 0.70, 0.69, 0.70]), "they go up as often");
+        assert!(!come_down(&[0.7, 0.6]), "too few");
+    }
+
+    #[test]
     fn lines_and_trends_are_those_of_scipy_and_pymannkendall() {
         for reference in references()["lines"].as_array().unwrap() {
             let (x, y) = (numbers(&reference["x"]), numbers(&reference["y"]));

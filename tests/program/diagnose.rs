@@ -35,6 +35,16 @@ fn a_foreign_log_is_judged_against_its_classes() {
     assert!(log["verdicts"][0]["advice"].is_string() && log["verdicts"][0]["evidence"][0]["value"].is_number());
 }
 
+#[test]
+fn a_log_that_cannot_be_read_hides_no_other() {
+    let place = Place::new("");
+    place.write("good.csv", stuck());
+    place.write("bad.csv", "a,b\n1,2\n");
+    let ended = place.expect(2, "diagnose bad.csv good.csv");
+    assert!(ended.out.starts_with("good.csv: ") && ended.err.contains("error: bad.csv: "), "{ended:?}");
+    assert!(place.expect(2, "diagnose bad.csv").out.is_empty());
+}
+
 /// What the Trainer of transformers leaves, in the forms in which people have it, is judged alike.
 #[test]
 fn a_trainers_log_is_found_in_every_form() {

@@ -392,6 +392,15 @@ fn wrong_labels_are_wrong_where_the_model_is_sure() {
     for few in [None, Some(3), Some(9)] {
         check(Cause::Healthy, wrong(few));
     }
+    let few_answers = rows(0.5, 0.7, 5e-4, [150, 140]).into_iter();
+    let few_answers = few_answers.map(|row| DiagnosticRow { surest_wrong: Some(20), ..row });
+    check(Cause::Healthy, Made { rows: few_answers.collect(), ..wrong(None) });
+    let unfitted = Made {
+        train: |t| 0.42 + 0.27 * (-t / 0.05).exp(),
+        eval: |t| 0.45 + 0.24 * (-t / 0.05).exp(),
+        ..wrong(Some(30))
+    };
+    assert!(!ids(&unfitted).contains("LABEL_FLOOR"), "{}", ids(&unfitted));
     let mut once = wrong(Some(30));
     once.rows[7].surest_wrong = Some(5);
     check(Cause::Healthy, once);

@@ -426,6 +426,19 @@ fn a_late_climb_below_the_start_diverges() {
     }
 }
 
+/// Instruction tuning lowers the loss by some per cent. Many such losses come near the logarithm of some number.
+#[test]
+fn a_small_fall_of_losses_and_evaluations_is_healthy() {
+    for start in [1.54, 1.77, 2.2] {
+        let falls = |t: f64| start * (1.0 - 0.12 * (1.0 - (-40.0 * t).exp()) - 0.06 * t);
+        for steps in [40, 100, 300] {
+            let evals = (1..=5).map(|i| falls(f64::from(i) / 5.0)).collect();
+            let found = primary(&foreign(noisy(steps, 0.08 * start, falls), evals, vec![]));
+            assert!(found == Cause::Healthy || found.to_string() == "TOO_SHORT", "{start} {steps} {found}");
+        }
+    }
+}
+
 #[test]
 fn a_steep_fall_has_no_spikes() {
     let falls = |t: f64| 0.35 + 1.0 / (1.0 + (60.0 * (t - 0.1)).exp());
