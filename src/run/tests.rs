@@ -575,7 +575,10 @@ fn files_that_vanish_during_a_run_are_trained_again_or_reported() {
         let (dir, root) = (bench.dir(), bench.folder.path().to_owned());
         let mut watch = Watch { vandal: Some((8, Box::new(move || what(&dir, &root)))), ..Watch::default() };
         match bench.run_with(&mut watch) {
-            Ok(summary) => assert_eq!((summary.finished, bench.curves()), (4, undisturbed.curves())),
+            Ok(summary) => {
+                assert_eq!(summary.finished, 4, "{:?}", summary.failed);
+                assert_eq!(bench.curves(), undisturbed.curves());
+            }
             Err(error) => assert!(matches!(error, RunError::Store(StoreError::Vanished { .. })), "{error}"),
         }
         assert_eq!((bench.run().finished, bench.curves()), (4, undisturbed.curves()));

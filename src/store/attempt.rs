@@ -80,10 +80,14 @@ impl AttemptDir {
         self.write_soon(&self.assignment_file(), assignment)
     }
 
+    /// What this attempt has to do. The file stands before a worker starts.
+    ///
+    /// # Errors
+    /// [`StoreError::Vanished`] if it is gone: another attempt gets another one.
     pub fn assignment(&self) -> Result<Assignment, StoreError> {
         self.check_folders()?;
         let path = self.assignment_file();
-        atomic::read_json(&path)?.ok_or_else(|| StoreError::damaged(&path, "there is no assignment for this worker"))
+        atomic::read_json(&path)?.ok_or(StoreError::Vanished { path })
     }
 
     /// Asks the worker to save its training state and to publish an outcome now, for `reason`.
@@ -299,7 +303,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let attempt = trial(folder.path()).claim(1).unwrap();
         assert_eq!(attempt.failure(), None);
-        assert!(attempt.assignment().is_err());
+        assert!(matches!(attempt.assignment(), Err(StoreError::Vanished { .. })));
         assert_eq!(attempt.stop_reason(), None);
         attempt.request_stop("worse than others").unwrap();
         assert_eq!(attempt.stop_reason().as_deref(), Some("worse than others"));
