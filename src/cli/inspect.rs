@@ -24,7 +24,7 @@ use crate::train::classifier::{Classifier, ClassifierFiles};
 use crate::train::data::test_rows;
 use crate::train::tasks;
 use crate::train::{self, Cache, TestScores, TrainError};
-use crate::trial::{Augmentation, DataConfig, DataFacts, ModelFacts, TrialConfig};
+use crate::trial::{Augmentation, DataConfig, DataFacts, FileHashes, ModelFacts, TrialConfig};
 use crate::worker::{self, DiskCache};
 
 /// What is to be opened. All names are located.
@@ -85,8 +85,8 @@ pub(super) struct Request {
 pub(super) enum Answer {
     Model(Box<ModelFacts>),
     Data(Box<DataFacts>),
-    /// The identity of the augmentation.
-    Augmentation(Box<Augmentation>),
+    /// The identity of the augmentation, and the files behind it.
+    Augmentation(Box<Augmentation>, FileHashes),
     /// None: the test set is not the one that was planned.
     TestSet(Option<Box<TestResult>>),
     /// The data are without mistakes, or the variants are in the cache.
@@ -194,8 +194,10 @@ pub(super) fn open(source: &Source, cache: &dyn Cache, notify: &dyn Fn(usize)) -
         Source::Data { data, model: None } => {
             train::check_data(data).map_or_else(|error| faults(error, "data.train"), |()| Answer::Done)
         }
-        Source::Augmentation { written, located } => train::augment::identify(written, located)
-            .map_or_else(|error| fault(&error, "augmentation"), |identity| Answer::Augmentation(Box::new(identity))),
+        Source::Augmentation { written, located } => match train::augment::identify(written, located) {
+            Ok(identity) => Answer::Augmentation(Box::new(identity), train::augment::hashes(located)),
+            Err(error) => fault(&error, "augmentation"),
+        },
         Source::Variants { config } => train::prepare_augmentation(config, cache, notify)
             .map_or_else(|error| fault(&error, "augmentation"), |()| Answer::Done),
         Source::TestSet(test_set) => test_set.evaluate(cache, notify).map_or_else(

@@ -18,7 +18,7 @@ use super::limits::Limits;
 use crate::exec::this_program;
 use crate::store::{Results, StoreError, exit};
 use crate::train::{self, Cache as _};
-use crate::trial::{Augmentation, DataConfig, DataFacts, EvalSource, ModelFacts, TrialConfig};
+use crate::trial::{Augmentation, DataConfig, DataFacts, EvalSource, FileHashes, ModelFacts, TrialConfig};
 
 /// A child that waits for a disk uses no processor time. It may take so many times its processor time.
 const WALL_FACTOR: u32 = 5;
@@ -65,15 +65,15 @@ impl<'a> Inspector<'a> {
         Ok(self.ask(&Source::Data { data: Box::new(data.clone()), model: None })?.faults())
     }
 
-    /// The augmentation with the hash of each of its resources, or why they cannot be used.
+    /// The augmentation with the hash of each of its resources, and the files behind them; or why they cannot be used.
     pub(super) fn augmentation(
         &mut self,
         written: &Augmentation,
         located: &Augmentation,
-    ) -> Result<Result<Augmentation, Vec<Fault>>, Failure> {
+    ) -> Result<Result<(Augmentation, FileHashes), Vec<Fault>>, Failure> {
         let (written, located) = (Box::new(written.clone()), Box::new(located.clone()));
         Ok(match self.ask(&Source::Augmentation { written, located })? {
-            Answer::Augmentation(identity) => Ok(*identity),
+            Answer::Augmentation(identity, files) => Ok((*identity, files)),
             answer => Err(answer.faults()),
         })
     }

@@ -59,7 +59,9 @@ pub(crate) fn find_sources(
             }
         };
         match inspector.augmentation(&written, &located)? {
-            Ok(identity) => facts.augmentations.push(AugmentationFound { written, located, identity, place }),
+            Ok((identity, files)) => {
+                facts.augmentations.push(AugmentationFound { written, located, identity, files, place });
+            }
             Err(faults) => problems.extend(faults.into_iter().map(|fault| Problem::new(place, fault.message))),
         }
     }

@@ -11,7 +11,7 @@ use super::identity::Identities;
 use super::{AugmentationFound, Bf16Found, DataFound, Facts, ModelFound, check, idle, task};
 use crate::search::{Draw, Point, SearchHistory};
 use crate::spec::{
-    Arm, Choice, Factor, Place, Problem, Problems, Setting, SweepSpec, lookup, place_of, shown, source_key,
+    Arm, Choice, Exclusion, Factor, Place, Problem, Problems, Setting, SweepSpec, lookup, place_of, shown, source_key,
 };
 use crate::trial::{Augmentation, Axis, AxisValue, DrawnBy, Key, Trial, TrialConfig, TrialId};
 
@@ -197,6 +197,7 @@ pub(super) struct Expansion<'s> {
     arms: HashMap<TrialId, usize>,
     /// Number of trials that were equal to an earlier one.
     dropped: usize,
+    exclude: Exclusion<'s>,
     /// For each entry of `exclude`, whether it has matched.
     matched: Vec<bool>,
     problems: HashMap<(Place, String), Problem>,
@@ -220,6 +221,7 @@ impl<'s> Expansion<'s> {
             arm: None,
             arms: HashMap::new(),
             dropped: 0,
+            exclude: Exclusion::new(&spec.exclude),
             matched: vec![false; spec.exclude.len()],
             problems: HashMap::new(),
         }
@@ -296,7 +298,7 @@ impl<'s> Expansion<'s> {
         settle_warmup(&mut config, place(Key::Warmup.path()).is_some());
         // Most sweeps need the configuration as JSON only for its id.
         let json = LazyCell::new(|| serde_json::to_value(&config).unwrap_or_default());
-        if !self.spec.exclude.is_empty() && self.is_excluded(&json) {
+        if !self.exclude.is_empty() && self.is_excluded(&json) {
             return;
         }
         let steps = config.length.steps(data.facts.train_rows, config.batch_size);
@@ -378,11 +380,9 @@ impl<'s> Expansion<'s> {
 
     fn is_excluded(&mut self, json: &Value) -> bool {
         let mut excluded = false;
-        for (entry, matched) in self.spec.exclude.iter().zip(&mut self.matched) {
-            if entry.matches(json) {
-                *matched = true;
-                excluded = true;
-            }
+        for entry in self.exclude.matches(json) {
+            self.matched[entry] = true;
+            excluded = true;
         }
         excluded
     }

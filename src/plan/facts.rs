@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::spec::{Place, ResolvedSources};
 use crate::trial::{
-    Architecture, Augmentation, DataConfig, DataFacts, Extra, ModelConfig, ModelFacts, SourceHashes, TrialConfig,
+    Architecture, Augmentation, DataConfig, DataFacts, Extra, FileHashes, ModelConfig, ModelFacts, SourceHashes,
+    TrialConfig,
 };
 
 /// What is known of each source that [`SweepSpec::sources`] lists.
@@ -42,12 +43,13 @@ impl Facts {
     #[must_use]
     pub fn source_hashes(&self, config: &TrialConfig) -> Option<SourceHashes> {
         let (data, model) = self.of(config)?;
-        let identity = |method: &Augmentation| {
-            let found = self.augmentations.iter().find(|found| found.located == *method);
-            found.map_or_else(|| method.clone(), |found| found.identity.clone())
-        };
+        let found = |method: &Augmentation| self.augmentations.iter().find(|found| found.located == *method);
+        let identity =
+            |method: &Augmentation| found(method).map_or_else(|| method.clone(), |found| found.identity.clone());
         let augmentation = config.augmentation.iter().map(identity).collect();
-        let files = data.files.iter().chain(&model.files).map(|(name, hash)| (name.clone(), hash.clone())).collect();
+        let resources = config.augmentation.iter().filter_map(found).flat_map(|found| &found.files);
+        let files = data.files.iter().chain(&model.files).chain(resources);
+        let files = files.map(|(name, hash)| (name.clone(), hash.clone())).collect();
         Some(SourceHashes { data: data.hash.clone(), model: model.hash.clone(), files, augmentation })
     }
 
@@ -102,6 +104,9 @@ pub struct AugmentationFound {
     pub located: Augmentation,
     /// The same with the hash of its content in place of each source. It enters the id.
     pub identity: Augmentation,
+    /// The files behind it.
+    #[serde(default)]
+    pub files: FileHashes,
     /// Its place in the sweep file.
     pub place: Place,
 }

@@ -16,6 +16,7 @@ mod augmentations;
 mod axes;
 mod check;
 mod count;
+mod exclusion;
 mod keys;
 mod kind;
 #[cfg(test)]
@@ -44,6 +45,7 @@ mod write;
 mod yaml;
 
 pub use across::{Asha, AshaOrder, Median, StopAcross};
+pub(crate) use exclusion::Exclusion;
 pub(crate) use problem::nearest;
 pub use problem::{Place, Problem, Problems};
 pub use read::{Draft, Import, draft, import, parse};

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::RunConfig;
+use super::exclusion::Exclusion;
 use super::keys::{self, ARCHITECTURE, EXTRA, Target};
 use super::kind::brief;
 use super::problem::{Place, Problem, Problems, Shown, Text};
@@ -448,8 +449,8 @@ impl SweepSpec {
     fn combinations(&self, paths: &[&str]) -> Vec<Combination<'_>> {
         let touches = |path: &str| paths.iter().any(|wanted| overlap(path, wanted));
         let within = |path: &str| paths.iter().any(|wanted| path.len() >= wanted.len() && overlap(path, wanted));
-        let exclude: Vec<&Entry> =
-            self.exclude.iter().filter(|entry| entry.settings().iter().all(|setting| within(&setting.path))).collect();
+        let is_within = |entry: &&Entry| entry.settings().iter().all(|setting| within(&setting.path));
+        let exclude = Exclusion::new(self.exclude.iter().filter(is_within));
         let drawn = || self.search.iter().flat_map(|search| &search.drawn.factors);
         let mut combinations = Vec::new();
         for (index, factors) in self.grids().flat_map(|(_, factors)| {
@@ -471,8 +472,7 @@ impl SweepSpec {
         }
         if !exclude.is_empty() {
             combinations.retain(|combination| {
-                serde_json::to_value(&combination.config)
-                    .is_ok_and(|json| !exclude.iter().any(|entry| entry.matches(&json)))
+                serde_json::to_value(&combination.config).is_ok_and(|json| exclude.matches(&json).next().is_none())
             });
         }
         for entry in &self.include {

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::data::{CheckpointFiles, LoadedHashes};
+use super::data::{CheckpointFiles, LoadedHashes, tokenizer_hashes};
 use super::{TrainError, augment};
 use crate::trial::{Augmentation, FileHashes, SourceHashes, Translator, TrialConfig};
 
@@ -34,7 +34,10 @@ impl SourceCheck<'_> {
     }
 
     pub(super) fn tokenizer(&self, found: blake3::Hash, loaded: &LoadedHashes) -> Result<(), TrainError> {
-        let what = || (format!("the tokenizer of {}", self.config.model.from), FileHashes::new());
+        let what = || {
+            let model = &self.config.model.from;
+            (format!("the tokenizer of {model}"), tokenizer_hashes(model))
+        };
         self.compare(|_| found == loaded.tokenizer, what)
     }
 
@@ -51,7 +54,7 @@ impl SourceCheck<'_> {
                 let files: BTreeSet<String> =
                     augment::resources(method).iter().map(|path| path.display().to_string()).collect();
                 let files: Vec<String> = files.into_iter().collect();
-                (format!("{} of the augmentation `{}`", files.join(" or "), method.name()), FileHashes::new())
+                (format!("{} of the augmentation `{}`", files.join(" or "), method.name()), augment::hashes(method))
             };
             self.compare(|_| found == *expected, what)?;
         }

@@ -78,7 +78,7 @@ pub struct SourceHashes {
     pub data: String,
     /// [`ModelFacts::hash`].
     pub model: String,
-    /// The files behind both.
+    /// The files behind both, and behind the augmentations.
     #[serde(default)]
     pub files: FileHashes,
     /// The augmentations of the trial with the hashes of their files in place of the paths.

@@ -36,9 +36,31 @@ fn a_trial_does_not_train_on_data_that_changed_after_planning() {
 
 #[test]
 fn of_the_files_of_a_trial_the_changed_one_is_named() {
-    for (name, old, new) in [("eval.tsv", "the ", "a "), ("checkpoint/config.json", "{", "{\"note\": 1,")] {
-        let place = Place::new(&SWEEP.replace("train: train.tsv", "train: train.tsv, eval: eval.tsv"));
+    /// A dictionary with one word.
+    const WORDNET: [(&str, &str); 8] = [
+        ("data.noun", "00001740 03 n 02 cat 0 mog 0 000 | an animal\n"),
+        ("index.noun", "cat n 1 1 @ 1 1 00001740  \nmog n 1 1 @ 1 0 00001740  \n"),
+        ("data.verb", ""),
+        ("index.verb", ""),
+        ("data.adj", ""),
+        ("index.adj", ""),
+        ("data.adv", ""),
+        ("index.adv", ""),
+    ];
+    let sweep = SWEEP.replace("train: train.tsv", "train: train.tsv, eval: eval.tsv")
+        + "augmentation: {name: synonym, rate: 0.1, wordnet: dictionary}\n";
+    for (name, old, new) in [
+        ("eval.tsv", "the ", "a "),
+        ("checkpoint/config.json", "{", "{\"note\": 1,"),
+        ("checkpoint/tokenizer.json", "\"single_word\":false", "\"single_word\":true"),
+        ("dictionary/data.noun", "an animal", "a beast"),
+    ] {
+        let place = Place::new(&sweep);
         place.write("eval.tsv", place.read("train.tsv"));
+        fs::create_dir(place.path("dictionary")).unwrap();
+        for (file, content) in WORDNET {
+            place.write(&format!("dictionary/{file}"), content);
+        }
         let parent = place.start("run sweep.yaml");
         place.wait_for_steps(1);
         place.write(name, place.read(name).replacen(old, new, 1));

@@ -259,3 +259,17 @@ fn a_hundred_thousand_trials_expand_fast() {
     println!("{} trials in {taken:?}", plan.trials.len());
     assert!(plan.trials.len() == 100_000 && taken.as_secs_f64() < 3.0, "{taken:?}");
 }
+
+/// Each trial is looked up among the entries: comparing it with each of them would take 20 times the bound.
+#[cfg(not(debug_assertions))]
+#[test]
+fn thousands_of_entries_of_exclude_are_applied_fast() {
+    let entries: Vec<String> = (1..=10_000).map(|seed| format!("{{seed: {seed}}}")).collect();
+    let text = format!("seeds: 20000\nexclude: [{}]\n", entries.join(", "));
+    let spec = parse("a.yaml", "a", &text, &[]).unwrap();
+    let facts = super::facts(&spec);
+    let start = std::time::Instant::now();
+    let plan = super::expand(&spec, &facts).unwrap();
+    let taken = start.elapsed();
+    assert!(plan.trials.len() == 10_000 && taken.as_secs_f64() < 2.0, "{} in {taken:?}", plan.trials.len());
+}

@@ -60,4 +60,4 @@ pub use command::named_scripts;
 pub use context::AugmentContext;
 pub use cutoff::Cutoff;
 pub use guard::guard;
-pub use resources::{identify, locate, resources};
+pub use resources::{hashes, identify, locate, resources};

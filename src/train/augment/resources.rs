@@ -8,8 +8,8 @@ use super::marian;
 use super::masked_lm;
 use super::wordnet::WordNet;
 use crate::train::TrainError;
-use crate::train::data::{find, locate_model, locate_translator};
-use crate::trial::{Augmentation, Translator};
+use crate::train::data::{file_hashes, find, locate_model, locate_translator};
+use crate::trial::{Augmentation, FileHashes, Translator};
 
 /// The augmentation with absolute paths. Paths are looked up in `roots` in turn, and checkpoints are downloaded. The content
 /// of the resources is left to [`identify`].
@@ -90,4 +90,10 @@ pub fn resources(located: &Augmentation) -> Vec<&Path> {
         _ => [None, None],
     };
     named.into_iter().flatten().filter(|at| !at.starts_with("embedded:")).map(Path::new).collect()
+}
+
+/// blake3 over each file that `located` depends on.
+#[must_use]
+pub fn hashes(located: &Augmentation) -> FileHashes {
+    file_hashes(resources(located))
 }

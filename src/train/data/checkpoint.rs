@@ -7,11 +7,11 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::embedded;
 use super::error::{DataError, DataErrorKind};
-use super::files::{is_there, read, read_document};
+use super::files::{file_hashes, is_there, read, read_document};
 use super::shards::shard_files;
 use super::vocabulary::{TokenizerSettings, from_vocabulary, with_settings};
 use crate::trial::FileHashes;
@@ -62,7 +62,7 @@ impl CheckpointFiles {
         Ok(Self { config, tokenizer, weights, weight_names, adapter })
     }
 
-    /// blake3 over each file of `model`. Several files make a tokenizer.
+    /// blake3 over each file of `model`.
     pub fn hashes(&self, model: &str) -> FileHashes {
         let weights = self.weight_names.iter().map(String::as_str).zip(&self.weights);
         let adapter = self.adapter.iter().flat_map(|adapter| {
@@ -70,8 +70,10 @@ impl CheckpointFiles {
         });
         let files = std::iter::once(("config.json", &self.config)).chain(weights).chain(adapter);
         let files = files.map(|(name, bytes)| (format!("{model}/{name}"), bytes));
-        let tokenizer = (format!("the tokenizer of {model}"), &self.tokenizer);
-        files.chain([tokenizer]).map(|(name, bytes)| (name, blake3::hash(bytes).to_hex().to_string())).collect()
+        let mut hashes: FileHashes =
+            files.map(|(name, bytes)| (name, blake3::hash(bytes).to_hex().to_string())).collect();
+        hashes.extend(tokenizer_hashes(model));
+        hashes
     }
 
     /// blake3 over the content of all files, in hex.
@@ -84,6 +86,13 @@ impl CheckpointFiles {
         }
         hash.finalize().to_hex().to_string()
     }
+}
+
+/// blake3 over each file that the tokenizer of `model` can be made from.
+pub(in crate::train) fn tokenizer_hashes(model: &str) -> FileHashes {
+    const FILES: [&str; 5] =
+        ["tokenizer.json", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"];
+    file_hashes(FILES.map(|name| Path::new(model).join(name)).iter().map(PathBuf::as_path))
 }
 
 /// The adapter in a folder or in its subfolder `adapter`.

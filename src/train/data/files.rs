@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::error::{DataError, DataErrorKind};
 use super::split_name::SplitName;
 use super::zip;
-use crate::trial::file_kind;
+use crate::trial::{FileHashes, file_kind};
 
 /// Returns `source` itself if it is an absolute path, else the first match in `roots`. `what` names the thing in the error.
 pub fn find(source: &str, roots: &[PathBuf], what: &str) -> Result<PathBuf, DataError> {
@@ -42,6 +42,30 @@ pub fn stored_size(path: &Path) -> u64 {
     use std::os::unix::fs::MetadataExt;
     let file = path.metadata().ok().filter(std::fs::Metadata::is_file);
     file.map_or(0, |file| file.blocks().saturating_mul(512).min(file.len()))
+}
+
+/// The hashes of more files than this are not kept one by one.
+pub(super) const NAMED_FILES: usize = 100;
+
+/// blake3 over each of the files, and over each file in the folders, to tell later which one has changed. Files that are not
+/// there, cannot be read or are huge are left out, and so are those after the first 100.
+#[must_use]
+pub fn file_hashes<'p>(paths: impl IntoIterator<Item = &'p Path>) -> FileHashes {
+    const HUGE: u64 = 8 << 30;
+    let within = |path: &Path| match path.read_dir() {
+        Ok(entries) => entries.flatten().map(|entry| entry.path()).collect(),
+        Err(_) => vec![path.to_owned()],
+    };
+    let mut paths: Vec<PathBuf> = paths.into_iter().flat_map(within).collect();
+    paths.sort_unstable();
+    let is_small = |path: &PathBuf| path.metadata().is_ok_and(|found| found.is_file() && found.len() <= HUGE);
+    let hash = |path: &PathBuf| -> Option<String> {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update_reader(File::open(path).ok()?).ok()?;
+        Some(hasher.finalize().to_hex().to_string())
+    };
+    let paths = paths.iter().filter(|path| is_small(path)).take(NAMED_FILES);
+    paths.filter_map(|path| Some((path.display().to_string(), hash(path)?))).collect()
 }
 
 /// Largest document of a checkpoint that is read, in bytes. The largest vocabularies take a tenth of it.

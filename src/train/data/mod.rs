@@ -52,13 +52,13 @@ mod vocabulary;
 mod zip;
 
 pub use checkpoint::CheckpointFiles;
-pub(super) use checkpoint::{config_and_tokenizer, read_weights};
+pub(super) use checkpoint::{config_and_tokenizer, read_weights, tokenizer_hashes};
 pub use dataset::{Dataset, Split, output_targets};
 pub use encoder::{Encoder, TokenSpan};
 pub use epochs::Epochs;
 pub use error::{DataError, DataErrorKind};
 pub use example::Example;
-pub use files::{find, read, stored_size};
+pub use files::{file_hashes, find, read, stored_size};
 pub use inspect::{Column, SourceColumns, columns, has_eval_split, has_test_split};
 pub use load::{
     CHARACTERS_PER_TOKEN, LoadedHashes, TestRows, check_data, data_facts, data_size, encoder, load, load_hashed,

@@ -8,7 +8,7 @@ use super::columns::Columns;
 use super::embedded;
 use super::encoding::decode;
 use super::error::DataError;
-use super::files::read_unpacked;
+use super::files::{NAMED_FILES, read_unpacked};
 use super::parse::parse;
 use super::rows::{BadRow, ParsedFile, Row, bad_rows_error};
 use super::settings::FileSettings;
@@ -16,9 +16,6 @@ use super::source::{SourceFile, files};
 use super::split_name::SplitName;
 use crate::train::TrainError;
 use crate::trial::{BadRows, DataConfig, FileHashes};
-
-/// The hashes of more files than this are not kept one by one.
-const NAMED_FILES: usize = 100;
 
 /// The rows of a source before the split.
 pub(super) struct Table {
