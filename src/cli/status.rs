@@ -52,12 +52,20 @@ pub(crate) fn status(arguments: &StatusArguments) -> Result<ExitCode, Failure> {
             let device =
                 |run: &Run| dir.trial(&run.trial.id).record().ok().flatten().map(|record| record.made_by.device);
             let devices: Vec<Option<Device>> = sweep.runs.iter().map(device).collect();
-            trials(&sweep, &devices) + &removed + &test_set(&dir.test_record()?) + &jobs
+            trials(&sweep, &devices) + &removed + &test_set(&dir.test_record()?) + &jobs + &without_room(&dir)
         }
         None => all_sweeps(&Results::new(&arguments.results)?),
     };
     print(text)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A line for a sweep that runs on a full disk.
+fn without_room(dir: &RunDir) -> String {
+    if store::has_room(dir.path()) || !dir.is_held() {
+        return String::new();
+    }
+    format!("{}: the disk is full: the sweep waits until there is room (run.on_full_disk)\n", dir.path().display())
 }
 
 /// A line for each job of the sweep that Slurm knows.

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use crate::place::{Ended, Place, signal, small, wait};
+use crate::skip::skip;
 
 const SWEEP: &str = small!("steps: 300\neval_every: 150\ngrid: {lr: [1e-3, 1e-4]}\nrun: {jobs: 1}\n");
 const SHORT: &str = small!("steps: 10\neval_every: 5\ngrid: {lr: [1e-3, 1e-4]}\nrun: {jobs: 1}\n");
@@ -69,6 +70,50 @@ fn of_the_files_of_a_trial_the_changed_one_is_named() {
         let message = format!("{}: the content has changed since the sweep was planned", place.path(name).display());
         assert!(ended.err.contains(&message) && !ended.err.contains("train.tsv"), "{}", ended.err);
     }
+}
+
+/// On a small disk of its own, which fills up in the middle of a run and has room again later.
+#[test]
+fn a_sweep_on_a_full_disk_keeps_its_lock_says_so_and_goes_on() {
+    const SCRIPT: &str = r#"
+        set -u
+        mkdir results
+        mount -t tmpfs -o size=4m none results || exit 77
+        "$PLATEAU" run sweep.yaml 2>run.log &
+        run=$!
+        until grep -qs '^5,' results/sweep/trials/*/metrics.csv; do sleep 0.05; done
+        dd if=/dev/zero of=results/ballast bs=64k 2>dd.log
+        until grep -q 'waits for room' run.log; do sleep 0.1; done
+        "$PLATEAU" status sweep >status.log
+        "$PLATEAU" run sweep.yaml 2>second.log
+        echo $? >second.code
+        rm results/ballast
+        wait $run
+        echo $? >run.code
+        cp -r results kept
+    "#;
+    let place = Place::new(SWEEP);
+    let mut shell = Command::new("unshare");
+    shell.args(["--map-root-user", "--mount", "timeout", "120", "sh", "-c", SCRIPT]).current_dir(place.path(""));
+    let shell = shell.env("PLATEAU", env!("CARGO_BIN_EXE_plateau")).output();
+    match shell.as_ref().map(|shell| shell.status.code()) {
+        Ok(Some(0)) => {}
+        Ok(Some(1 | 32 | 77)) | Err(_) => return skip("unshare", "this system lets no process have a disk of its own"),
+        Ok(code) => panic!("{code:?} {}", String::from_utf8_lossy(&shell.unwrap().stderr)),
+    }
+    assert!(place.read("status.log").contains("the disk is full: the sweep waits until there is room"));
+    assert!(place.read("second.log").contains("in use by process"), "{}", place.read("second.log"));
+    assert_eq!(
+        (place.read("second.code").trim(), place.read("run.code").trim()),
+        ("3", "0"),
+        "{}",
+        place.read("run.log")
+    );
+    fs::remove_dir(place.path("results")).unwrap();
+    fs::rename(place.path("kept"), place.path("results")).unwrap();
+    let undisturbed = Place::new(SWEEP);
+    undisturbed.expect(0, "run sweep.yaml");
+    assert_eq!(place.curves(), undisturbed.curves());
 }
 
 #[test]
