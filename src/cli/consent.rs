@@ -13,7 +13,7 @@ use super::Failure;
 use super::output::notify;
 use super::sweep_file::absolute;
 use crate::plan::Facts;
-use crate::spec;
+use crate::spec::{self, SlurmConfig};
 use crate::store;
 use crate::train;
 use crate::trial::{Augmentation, Translator, printable};
@@ -26,6 +26,8 @@ pub(super) struct Consent<'a> {
     pub set: &'a [(String, String)],
     /// Whether the user has given `--trust`.
     pub trust: bool,
+    /// The jobs of the sweep, if it makes some: lines of their script are programs, too.
+    pub jobs: Option<&'a SlurmConfig>,
 }
 
 impl Consent<'_> {
@@ -70,7 +72,8 @@ impl Consent<'_> {
 
     /// The programs of the sweep file, each once.
     fn programs(&self, facts: &Facts) -> Vec<Program> {
-        let typed = spec::draft("--set", "typed", "", self.set).sources().augmentations;
+        let draft = spec::draft("--set", "typed", "", self.set);
+        let typed = draft.sources().augmentations;
         let typed: Vec<&String> = typed.iter().flat_map(|source| command_lines(&source.method)).collect();
         let mut programs: Vec<Program> = Vec::new();
         for found in &facts.augmentations {
@@ -80,6 +83,9 @@ impl Consent<'_> {
                 }
             }
         }
+        let typed = job_lines(&draft.spec.run.slurm);
+        let of_jobs = self.jobs.map(job_lines).unwrap_or_default().into_iter().filter(|line| !typed.contains(line));
+        programs.extend(of_jobs.map(|line| Program { line, files: Vec::new() }));
         programs
     }
 }
@@ -99,6 +105,14 @@ fn command_lines(method: &Augmentation) -> impl Iterator<Item = &String> {
         _ => [None, None],
     };
     lines.into_iter().flatten()
+}
+
+/// What decides which programs the script of a job runs: its own lines, an image, and options of `sbatch` such as `--prolog`.
+fn job_lines(slurm: &SlurmConfig) -> Vec<String> {
+    let SlurmConfig { setup, container, extra, .. } = slurm;
+    let named = |name: &str, line: &String| format!("run.slurm.{name}: {line}");
+    let lines = setup.iter().map(|line| named("setup", line)).chain(extra.iter().map(|option| named("extra", option)));
+    lines.chain(container.iter().map(|image| named("container", image))).collect()
 }
 
 /// The hashes of the programs and scripts that a command line names by a path. Programs from PATH belong to the machine.

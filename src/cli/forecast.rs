@@ -377,7 +377,7 @@ fn is_queued(within: Within) -> bool {
 }
 
 /// The section `run`, with what the command line says in its place.
-fn run_config(prepared: &Prepared, machine: &MachineArguments) -> RunConfig {
+pub(super) fn run_config(prepared: &Prepared, machine: &MachineArguments) -> RunConfig {
     let written = &prepared.spec.run;
     RunConfig {
         engine: machine.engine.unwrap_or(written.engine),

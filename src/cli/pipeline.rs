@@ -14,7 +14,7 @@ use super::Failure;
 use super::arguments::{DisplayArguments, MachineArguments, RunOptions, SweepArguments};
 use super::consent::Consent;
 use super::data_report;
-use super::forecast::CostEstimate;
+use super::forecast::{CostEstimate, run_config};
 use super::format::bytes;
 use super::inspector::Inspector;
 use super::live::{LiveReporter, redraw};
@@ -32,7 +32,7 @@ use crate::plan::SearchPlan;
 use crate::report::count;
 use crate::report::terminal::{Mode, Terminal};
 use crate::run::{self, FailedTrial, RunError, RunOrder, RunSummary, TrialSource};
-use crate::spec::{Place, Problem};
+use crate::spec::{EngineKind, Place, Problem};
 use crate::store::{self, RunDir, StoreError};
 use crate::train;
 use crate::trial::{Trial, TrialConfig, TrialId};
@@ -94,7 +94,9 @@ pub(crate) fn check_consent(
     sweep: &SweepArguments,
     machine: &MachineArguments,
 ) -> Result<(), Failure> {
-    let consent = Consent { file: &prepared.file, set: &sweep.set, trust: machine.trust };
+    let run = run_config(prepared, machine);
+    let jobs = (run.engine == EngineKind::Slurm).then_some(&run.slurm);
+    let consent = Consent { file: &prepared.file, set: &sweep.set, trust: machine.trust, jobs };
     consent.check(&prepared.facts)
 }
 

@@ -13,6 +13,7 @@ use super::forecast::CostEstimate;
 use super::format::{axis_value, table};
 use super::origin::Origin;
 use super::output::{notify, notify_all, print};
+use super::pipeline::check_consent;
 use super::prepare::{Prepared, prepare};
 use crate::plan::Plan;
 use crate::report::clock;
@@ -48,6 +49,7 @@ pub(crate) fn plan(arguments: PlanArguments) -> Result<ExitCode, Failure> {
     let estimate = CostEstimate::new(&prepared, &options)?;
     let code = print_plan(&prepared, &estimate, format)?;
     if let (true, Some(jobs)) = (probe, &estimate.jobs) {
+        check_consent(&prepared, &options.sweep, &options.machine)?;
         notify(&jobs.probe(&prepared)?);
     }
     Ok(code)

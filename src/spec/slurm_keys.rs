@@ -23,7 +23,7 @@ macro_rules! passed {
     ($name:literal, $about:literal, $example:literal) => {
         RunKey {
             name: concat!("slurm.", $name),
-            expected: "off, or a value as sbatch takes it",
+            expected: "off, or a value as sbatch takes it, without spaces",
             read: |run, value| pass(run, $name, value),
             write: |run| run.slurm.passed($name).map_or_else(|| "off".into(), Into::into),
             schema: || json!({"type": ["string", "integer"]}),
@@ -219,7 +219,9 @@ pub(super) static SLURM_KEYS: &[RunKey] = &[
 
 /// Sets an option that is passed as it is.
 fn pass(run: &mut RunConfig, name: &'static str, value: &Node) -> Option<()> {
-    let text = value.text().filter(|text| !value.is_null() && !text.contains(['\n', '#']))?;
+    // A space would begin another option of `sbatch`.
+    let is_one = |text: &&str| !text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '#');
+    let text = value.text().filter(|text| !value.is_null() && is_one(text))?;
     run.slurm.passed.retain(|(known, _)| *known != name);
     if text != "off" {
         run.slurm.passed.push((name, text.to_owned()));

@@ -107,6 +107,14 @@ fn a_program_that_fails_is_reported_before_training() {
     assert_snapshot!(message("head -n 3", ""), @"sweep.yaml:5:15: `/here/home.sh` got 161 lines and wrote 3; it must write one line for each");
     assert_snapshot!(message("head -n 3; echo no dictionary >&2; exit 7", ""), @"sweep.yaml:5:15: `/here/home.sh` failed (exit status: 7): no dictionary");
     assert_snapshot!(message("sleep 60", ", timeout: 0.3"), @"sweep.yaml:5:15: `/here/home.sh` has not translated 161 lines within 0.3 seconds; raise `timeout`, or run it by hand to see why");
+    // Neither program may fill the memory.
+    let endless = message("yes", "");
+    assert!(
+        endless.contains("and wrote more than") && endless.ends_with("it must write one line for each"),
+        "{endless}"
+    );
+    let noisy = message("yes 1>&2", ", timeout: 1");
+    assert!(noisy.contains("has not translated 161 lines within 1 seconds"), "{noisy}");
     let place = Place::new(&sweep("./out.sh", "no-such-program a b", ""));
     place.write_program("out.sh", "cat");
     assert_snapshot!(place.plain(&place.expect(2, "plan sweep.yaml").err), @r"

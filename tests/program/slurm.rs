@@ -149,6 +149,25 @@ fn a_sweep_in_the_queue_equals_a_local_one() {
 }
 
 /// Two trials side by side in a job, and more one after another than two jobs have places.
+/// A sweep file may come from another person: what it adds to the script of its jobs runs only after consent.
+#[test]
+fn what_a_file_adds_to_its_jobs_needs_consent() {
+    for added in ["setup: [true]", "extra: [--prolog=x]", "container: x"] {
+        let cluster = Cluster::new(&QUICK.replace("engine: slurm", &format!("engine: slurm, slurm: {{{added}}}")));
+        for command in ["run sweep.yaml", "plan sweep.yaml --probe"] {
+            let refused = cluster.expect(2, command).err;
+            let line = format!("run.slurm.{}", added.replace(['[', ']'], ""));
+            assert!(refused.contains(&line) && refused.contains("--trust"), "{refused}");
+        }
+        assert_eq!(cluster.calls("sbatch --parsable"), 0);
+    }
+    let cluster = Cluster::new(&QUICK.replace("engine: slurm", "engine: slurm, slurm: {setup: [touch ran]}"));
+    cluster.expect(0, "run sweep.yaml --engine local");
+    cluster.expect(0, "run sweep.yaml --fresh --trust");
+    assert!(cluster.place.path("ran").exists());
+    cluster.expect(0, "run sweep.yaml --fresh");
+}
+
 #[test]
 fn trials_share_jobs() {
     let cluster = Cluster::new(MANY);

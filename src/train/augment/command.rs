@@ -1,9 +1,9 @@
 //! Back-translation by two external programs that read lines and write lines. Each program is started once for all texts.
 //!
-//! A program that is missing, fails, exceeds its time or writes another number of lines is an error that says so. No
-//! process is left behind.
+//! A program that is missing, fails, exceeds its time, writes without end or writes another number of lines is an error that
+//! says so. No process is left behind.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, ExitStatus};
 use std::sync::mpsc::{Receiver, channel};
@@ -129,6 +129,14 @@ fn run(line: &str, lines: &[String], timeout: Duration) -> Result<Vec<String>, D
         )));
     };
     let stderr = last_line(&stderr);
+    if stdout.len() as u64 > most_output(lines) {
+        return Err(fail(format!(
+            "got {} lines of {} bytes and wrote more than {} bytes; it must write one line for each",
+            lines.len(),
+            sent_bytes(lines),
+            most_output(lines)
+        )));
+    }
     if !status.success() {
         return Err(fail(format!("failed ({status}){stderr}")));
     }
@@ -146,6 +154,16 @@ fn run(line: &str, lines: &[String], timeout: Duration) -> Result<Vec<String>, D
     Ok(translated)
 }
 
+/// Bytes that a program gets.
+fn sent_bytes(lines: &[String]) -> u64 {
+    lines.iter().map(|line| line.len() as u64 + 1).sum()
+}
+
+/// The most bytes of a translation that are read. No language needs a tenth of it.
+fn most_output(lines: &[String]) -> u64 {
+    (1 << 20) + 32 * sent_bytes(lines)
+}
+
 /// What a program wrote, and how it ended.
 struct ProgramOutput {
     stdout: Vec<u8>,
@@ -153,7 +171,7 @@ struct ProgramOutput {
     status: ExitStatus,
 }
 
-/// Writes the lines to the program and reads its output. None if the deadline passes first. An error if the system has no
+/// Writes the lines to the program and reads its output, a little more than [`most_output`] at most. None if the deadline passes first. An error if the system has no
 /// thread left for a pipe.
 fn communicate(child: &mut Child, lines: &[String], deadline: Instant) -> io::Result<Option<ProgramOutput>> {
     let (Some(mut input), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
@@ -163,9 +181,18 @@ fn communicate(child: &mut Child, lines: &[String], deadline: Instant) -> io::Re
     let text: String = lines.iter().flat_map(|line| [line, "\n"]).collect();
     // If the program stops reading, its status and its output decide.
     thread::Builder::new().spawn(move || drop(input.write_all(text.as_bytes())))?;
-    let (stdout, stderr) = (read_in_background(stdout)?, read_in_background(stderr)?);
+    let most = most_output(lines);
+    let stdout = in_background(move || {
+        let mut bytes = Vec::new();
+        let _ = stdout.take(most + 1).read_to_end(&mut bytes);
+        bytes
+    })?;
+    let stderr = in_background(move || read_end(stderr))?;
     let left = || deadline.saturating_duration_since(Instant::now());
     let Ok(stdout) = stdout.recv_timeout(left()) else { return Ok(None) };
+    if stdout.len() as u64 > most {
+        return Ok(Some(ProgramOutput { stdout, stderr: Vec::new(), status: ExitStatus::default() }));
+    }
     let Ok(stderr) = stderr.recv_timeout(left()) else { return Ok(None) };
     loop {
         if let Ok(Some(status)) = child.try_wait() {
@@ -178,16 +205,25 @@ fn communicate(child: &mut Child, lines: &[String], deadline: Instant) -> io::Re
     }
 }
 
-/// Delivers the whole content of a pipe once it has ended.
-fn read_in_background(pipe: impl Read + Send + 'static) -> io::Result<Receiver<Vec<u8>>> {
+/// Delivers what `read` returns.
+fn in_background(read: impl FnOnce() -> Vec<u8> + Send + 'static) -> io::Result<Receiver<Vec<u8>>> {
     let (sender, receiver) = channel();
-    thread::Builder::new().spawn(move || {
-        let mut bytes = Vec::new();
-        let _ = BufReader::new(pipe).read_to_end(&mut bytes);
-        // After the deadline there is no receiver.
-        let _ = sender.send(bytes);
-    })?;
+    // After the deadline there is no receiver.
+    thread::Builder::new().spawn(move || drop(sender.send(read())))?;
     Ok(receiver)
+}
+
+/// The end of what a pipe delivers.
+fn read_end(mut pipe: impl Read) -> Vec<u8> {
+    const END: usize = 64 << 10;
+    let (mut bytes, mut part) = (Vec::new(), [0; 8 << 10]);
+    while let Ok(length @ 1..) = pipe.read(&mut part) {
+        bytes.extend_from_slice(&part[..length]);
+        if bytes.len() > 2 * END {
+            bytes.drain(..bytes.len() - END);
+        }
+    }
+    bytes
 }
 
 /// `: ` and the last line of the standard error output, if there is any.
