@@ -16,21 +16,27 @@ const RESULTS_UNUSABLE: u8 = 3;
 pub(crate) struct Failure {
     message: String,
     code: u8,
+    /// The disk is full: the same may succeed later.
+    is_full_disk: bool,
 }
 
 impl Failure {
     /// Bad usage or bad input.
     pub(crate) fn input(message: impl Into<String>) -> Self {
-        Self { message: message.into(), code: BAD_INPUT }
+        Self::with_code(message, BAD_INPUT)
     }
 
     /// The results folder cannot be used.
     pub(crate) fn results(message: impl Into<String>) -> Self {
-        Self { message: message.into(), code: RESULTS_UNUSABLE }
+        Self::with_code(message, RESULTS_UNUSABLE)
     }
 
     pub(crate) fn with_code(message: impl Into<String>, code: u8) -> Self {
-        Self { message: message.into(), code }
+        Self { message: message.into(), code, is_full_disk: false }
+    }
+
+    pub(crate) fn is_full_disk(&self) -> bool {
+        self.is_full_disk
     }
 
     pub(crate) fn exit_code(&self) -> ExitCode {
@@ -46,7 +52,7 @@ impl fmt::Display for Failure {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        Self::results(error.to_string())
+        Self { is_full_disk: error.is_full(), ..Self::results(error.to_string()) }
     }
 }
 

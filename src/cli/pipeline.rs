@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::mpsc::channel;
 use std::thread;
+use std::time::Duration;
 
 use super::Failure;
 use super::arguments::{DisplayArguments, MachineArguments, RunOptions, SweepArguments};
@@ -32,7 +33,7 @@ use crate::plan::SearchPlan;
 use crate::report::count;
 use crate::report::terminal::{Mode, Terminal};
 use crate::run::{self, FailedTrial, RunError, RunOrder, RunSummary, TrialSource};
-use crate::spec::{EngineKind, Place, Problem};
+use crate::spec::{EngineKind, OnFullDisk, Place, Problem};
 use crate::store::{self, RunDir, StoreError};
 use crate::train;
 use crate::trial::{Trial, TrialConfig, TrialId};
@@ -74,7 +75,7 @@ pub(crate) fn run_estimated(
         let mut inspector = Inspector::new(&prepared.results, &prepared.cache);
         evaluate_best(&sweep, &prepared.dir, &prepared.facts, &mut inspector, shows_notes)?;
     }
-    ReportWriter::default().write(&prepared.plan, &prepared.dir)?;
+    write_report(prepared)?;
     if shows_notes {
         notify(&format!("\nreport: {}", prepared.dir.report().join("index.html").display()));
         if !summary.interrupted && summary.left_in_queue.is_none() {
@@ -82,6 +83,30 @@ pub(crate) fn run_estimated(
         }
     }
     Ok(summary)
+}
+
+/// Draws the report. On a full disk it waits for room, as the sweep itself does (`run.on_full_disk`).
+fn write_report(prepared: &Prepared) -> Result<(), Failure> {
+    const LONGEST: Duration = Duration::from_secs(30);
+    let mut pause = Duration::from_secs(1);
+    let mut has_said = false;
+    loop {
+        match ReportWriter::default().write(&prepared.plan, &prepared.dir) {
+            Err(failure) if failure.is_full_disk() && prepared.spec.run.on_full_disk == OnFullDisk::Wait => {
+                if !has_said {
+                    notify(&format!("{failure}\nThe report waits for room and is then drawn (run.on_full_disk)"));
+                    has_said = true;
+                }
+                thread::sleep(pause);
+                while !store::has_room(prepared.dir.path()) {
+                    thread::sleep(pause);
+                }
+                // Each try draws all figures.
+                pause = LONGEST.min(pause * 2);
+            }
+            result => return result,
+        }
+    }
 }
 
 fn show_next_step(summary: &RunSummary) {

@@ -94,9 +94,18 @@ impl ReportWriter {
             provenance.inputs = data_report::inputs(origin.facts(), sweep);
         }
         let probed = run::probe_results(dir)?;
-        let read = |trial: &TrialId| self.details.read(trial, dir);
+        let refused = RefCell::new(None);
+        let read = |trial: &TrialId| {
+            self.details.read(trial, dir).unwrap_or_else(|error| {
+                refused.replace(Some(error));
+                None
+            })
+        };
         let report =
             report::draw(sweep, &probed, &provenance, &read).map_err(|error| Failure::results(error.to_string()))?;
+        if let Some(error) = refused.take() {
+            return Err(error.into());
+        }
         let folder = dir.report();
         for (name, bytes) in &report.files {
             store::write_file(&folder.join(name), bytes)?;
@@ -112,20 +121,23 @@ impl ReportWriter {
 }
 
 impl DetailsReader {
-    /// The details of the best evaluation of a trial. A file that cannot be read counts as missing, because the report does
-    /// not depend on it.
-    fn read(&self, trial: &TrialId, dir: &RunDir) -> Option<BestEvaluation> {
+    /// The details of the best evaluation of a trial. A damaged file counts as missing, because the report does not depend on
+    /// it; a link or a FIFO in its place is an error.
+    fn read(&self, trial: &TrialId, dir: &RunDir) -> Result<Option<BestEvaluation>, StoreError> {
         if let Some((known, details)) = &*self.ended.borrow()
             && known == trial
         {
-            return details.clone();
+            return Ok(details.clone());
         }
         let folder = dir.trial(trial);
-        let details = folder.best_evaluation().ok().flatten();
+        let details = match folder.best_evaluation() {
+            Err(error @ StoreError::Refused { .. }) => return Err(error),
+            read => read.ok().flatten(),
+        };
         if folder.has_outcome() {
             self.ended.replace(Some((trial.clone(), details.clone())));
         }
-        details
+        Ok(details)
     }
 }
 

@@ -123,8 +123,7 @@ impl<'a, E: Engine> Parent<'a, E> {
         if order.fresh && (dir.journal().exists() || dir.trials().exists()) {
             (lock, _) = dir.archive(lock)?;
         }
-        write_file(&dir.sweep_yaml(), order.sweep_yaml.as_bytes())?;
-        write_file(&dir.origin(), order.origin)?;
+        write_documents(order, &dir)?;
         let (journal, content) = Journal::open(&dir.journal())?;
         let plan = current_plan(order);
         let state = SweepState::fold(&plan, &content.records);
@@ -487,6 +486,12 @@ impl<'a, E: Engine> Parent<'a, E> {
         }
         summary
     }
+}
+
+/// Writes the documents that describe the sweep.
+pub(super) fn write_documents(order: &RunOrder<'_>, dir: &RunDir) -> Result<(), StoreError> {
+    write_file(&dir.sweep_yaml(), order.sweep_yaml.as_bytes())?;
+    write_file(&dir.origin(), order.origin)
 }
 
 /// The plan with what the search has drawn so far. A fresh run draws anew.

@@ -4,7 +4,7 @@ use super::failure_cause::{blame_limit, failure};
 use super::follow::{RunningTrial, TrialPosition};
 use super::order::{RunError, RunOrder};
 use super::parent::Parent;
-use super::reconcile::missing_rows;
+use super::reconcile::missing_files;
 use crate::event::{Event, Failure, OomPolicy, Slot};
 use crate::exec::{Batch, Engine, ExitStatus, Launch, Submission, WorkerExit, WorkerId, device_seen_by_worker};
 use crate::store::exit::{self, MemoryLimit};
@@ -155,7 +155,7 @@ impl<E: Engine> Parent<'_, E> {
             }
             Err(error) => return Err(error.into()),
         };
-        if let Some(missing) = missing_rows(&folder, &outcome)? {
+        if let Some(missing) = missing_files(&folder, &outcome)? {
             self.warn(format!("trial {}: {missing}: its outcome is renamed", worker.trial));
             folder.set_outcome_aside()?;
             return Ok(false);

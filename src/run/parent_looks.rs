@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::follow::RunningTrial;
 use super::order::RunError;
-use super::parent::Parent;
+use super::parent::{Parent, write_documents};
 use super::reconcile::recheck_ended;
 use crate::decide::overdue;
 use crate::event::Event;
@@ -109,14 +109,18 @@ impl<E: Engine> Parent<'_, E> {
     /// trial must be trained again.
     pub(super) fn recover_lost_files(&mut self) -> Result<bool, RunError> {
         self.check_folder()?;
+        if !(self.dir.sweep_yaml().exists() && self.dir.origin().exists()) {
+            write_documents(self.order, &self.dir)?;
+            self.warn(format!("{}: files of the sweep were deleted: they are restored", self.dir.path().display()));
+        }
         let findings = recheck_ended(self.order, &self.dir, &self.state)?;
+        findings.warnings.into_iter().for_each(|warning| self.warn(warning));
         let is_incomplete = !findings.events.is_empty();
         if is_incomplete {
             self.recoveries += 1;
             if self.recoveries > MAX_RECOVERIES {
                 return Err(StoreError::Vanished { path: self.dir.trials() }.into());
             }
-            findings.warnings.into_iter().for_each(|warning| self.warn(warning));
             for event in findings.events {
                 self.record(event)?;
             }

@@ -9,7 +9,7 @@ use crate::event::Event;
 use crate::spec::Probing;
 use crate::state::{SweepState, TrialPhase, TrialState};
 use crate::store::{DamagedLine, RunDir, StoreError, TrialDir, read_curve};
-use crate::trial::{EvalRow, MetricRow, Outcome, Status, TrialId};
+use crate::trial::{DiagnosticRow, EvalRow, MetricRow, Outcome, Status, TrialId};
 
 /// Events that the journal lacks, and what the user should know.
 #[derive(Debug, Default)]
@@ -106,7 +106,7 @@ fn recheck(
         Err(StoreError::Damaged { source, .. }) => Some(format!("cannot be read ({source})")),
         Err(error) => return Err(error),
     };
-    let missing = missing_rows(folder, outcome)?;
+    let missing = missing_files(folder, outcome)?;
     if damage.is_none() && missing.is_none() {
         // The process that journaled this outcome may have died before it deleted the states.
         let is_left = order.config.probe == Probing::Off && !folder.checkpoints().is_pruned();
@@ -151,8 +151,8 @@ fn trials_out_of_plan(dir: &RunDir, state: &SweepState) -> Option<String> {
     })
 }
 
-/// What the curves of an ended trial lack, if anything. A curve with a hole would be drawn as if it were complete.
-pub(super) fn missing_rows(folder: &TrialDir, outcome: &Outcome) -> Result<Option<String>, StoreError> {
+/// What the files of an ended trial lack, if anything. A curve with a hole would be drawn as if it were complete.
+pub(super) fn missing_files(folder: &TrialDir, outcome: &Outcome) -> Result<Option<String>, StoreError> {
     let metrics = read_curve::<MetricRow>(&folder.metrics())?.rows;
     if metrics.len() as u64 != outcome.steps {
         let (path, rows, steps) = (folder.metrics(), metrics.len(), outcome.steps);
@@ -161,8 +161,14 @@ pub(super) fn missing_rows(folder: &TrialDir, outcome: &Outcome) -> Result<Optio
     let evals = read_curve::<EvalRow>(&folder.evals())?.rows;
     // A finished trial was evaluated after its last step.
     let is_complete = outcome.status != Status::Finished || evals.last().is_some_and(|row| row.step == outcome.steps);
-    let (path, steps) = (folder.evals(), outcome.steps);
-    Ok((!is_complete).then(|| format!("it has ended after {steps} steps, but {} ends before", path.display())))
+    if !is_complete {
+        let (path, steps) = (folder.evals(), outcome.steps);
+        return Ok(Some(format!("it has ended after {steps} steps, but {} ends before", path.display())));
+    }
+    let diagnostics = read_curve::<DiagnosticRow>(&folder.diagnostics())?.rows;
+    // Where classes were counted, the best evaluation has left its details.
+    let has_details = outcome.best.is_some() && diagnostics.iter().any(|row| !row.predicted.is_empty());
+    Ok(folder.lost_file(has_details)?.map(|path| format!("{} is gone", path.display())))
 }
 
 /// Deletes the states of an ended trial that are not to be kept. A stopped trial keeps all of them, because it can continue;

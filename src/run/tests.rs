@@ -589,6 +589,29 @@ fn files_that_vanish_during_a_run_are_trained_again_or_reported() {
     vanish(|dir, _| fs::remove_file(dir.journal()).unwrap());
 }
 
+/// Every file of an ended trial is looked for at the end of the run; the documents of the sweep are written again.
+#[test]
+fn each_file_that_vanishes_during_a_run_is_noticed() {
+    for name in ["config.json", "diagnostics.csv", "metrics.csv", "evals.csv", "outcome.json"] {
+        let bench = Bench::new(&FINE);
+        let file = bench.dir().trial(&bench.plan.trials[0].id).path().join(name);
+        let (sweep, lost) = (bench.dir().path().to_owned(), file.clone());
+        let vandal = move || {
+            fs::remove_file(&lost).unwrap();
+            fs::remove_file(sweep.join("sweep.yaml")).unwrap();
+            fs::remove_file(sweep.join(".origin.json")).unwrap();
+        };
+        let finished = |event: &Event| matches!(event, Event::TrialFinished { .. });
+        let mut calm = Watch::default();
+        Bench::new(&FINE).run_with(&mut calm).unwrap();
+        let at = calm.events.iter().rposition(finished).unwrap() + 1;
+        let mut watch = Watch { vandal: Some((at, Box::new(vandal))), ..Watch::default() };
+        assert_eq!(bench.run_with(&mut watch).unwrap().finished, 4);
+        assert!(watch.warnings.iter().any(|warning| warning.contains(name)), "{name}: {:?}", watch.warnings);
+        assert!(file.exists() && bench.dir().sweep_yaml().exists() && bench.dir().origin().exists(), "{name}");
+    }
+}
+
 #[test]
 fn fresh_archives_the_old_results() {
     let mut bench = Bench::new(&["fine"]);

@@ -1,6 +1,7 @@
 //! `trials/<id>/`: what a trial was (`config.json`) and how it ended (`outcome.json`).
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -74,6 +75,21 @@ impl TrialDir {
     /// The details of the best evaluation; None before the first one.
     pub fn best_evaluation(&self) -> Result<Option<BestEvaluation>, StoreError> {
         self.read(&self.best_evaluation_file())
+    }
+
+    /// A file that an ended trial should have beside its outcome and its curves of losses, and has not. Something else in
+    /// the place of a file is an error. `has_details`: whether the trial has left the details of its best evaluation.
+    pub fn lost_file(&self, has_details: bool) -> Result<Option<PathBuf>, StoreError> {
+        self.check_folders()?;
+        let details = has_details.then(|| self.best_evaluation_file());
+        for path in [self.config(), self.diagnostics()].into_iter().chain(details) {
+            match disk::open(&path) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some(path)),
+                Err(error) => return Err(StoreError::at(&path)(error)),
+            }
+        }
+        Ok(None)
     }
 
     #[must_use]

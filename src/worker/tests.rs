@@ -13,8 +13,8 @@ use crate::event::{Failure, Slot};
 use crate::store::{Assignment, AttemptDir, CurvePosition, Results, StoreError, TrialDir, exit, read_curve};
 use crate::train::{Job, Sink, TrainError};
 use crate::trial::{
-    BestScore, Cause, CheckpointEvery, DataConfig, Device, DiagnosticRow, EvalRow, FractionOrSteps, Keep, Length,
-    Metric, MetricRow, ModelConfig, Outcome, Plateau, Scores, Status, Trial, TrialConfig, TrialId,
+    BestEvaluation, BestScore, Cause, CheckpointEvery, DataConfig, Device, DiagnosticRow, EvalRow, FractionOrSteps,
+    Keep, Length, Metric, MetricRow, ModelConfig, Outcome, Plateau, Scores, Status, Trial, TrialConfig, TrialId,
 };
 
 /// A trial of `steps` steps whose toy shows `behaviour`.
@@ -35,6 +35,12 @@ pub(crate) fn trial(behaviour: &str, seed: u64, steps: u64) -> Trial {
 
 /// Behaves like the trainer without training. Its numbers depend on the step before, and its training state holds all of them.
 /// Half-way it shows the behaviour that `model.from` of the trial names.
+fn details(step: u64) -> BestEvaluation {
+    let (labels, scores) = (Vec::new(), Scores::default().classes);
+    let (confusion, calibration, mistakes) = (Vec::new(), Vec::new(), Vec::new());
+    BestEvaluation { step, labels, confusion, scores, calibration, calibration_error: None, mistakes }
+}
+
 pub(crate) fn toy(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainError> {
     let Length::Steps(steps) = job.config.length else { panic!("toys count steps") };
     let CheckpointEvery::Steps(every) = job.checkpoint_every else { panic!("toys count steps") };
@@ -93,6 +99,9 @@ pub(crate) fn toy(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainErr
         }
     }
     let outcome = crate::state::tests::outcome(steps);
+    if is_drawn {
+        sink.best_evaluation(&details(steps))?;
+    }
     let best = is_drawn.then(|| BestScore { metric: Metric::EvalLoss, step: steps, value: loss(carried) });
     Ok(Outcome { final_train_loss: Some(loss(carried)), best, seconds: f64::NAN, ..outcome })
 }
@@ -525,11 +534,12 @@ fn rows_that_vanish_at_the_start_of_an_attempt_end_it() {
 }
 
 #[test]
-fn a_folder_without_an_assignment_is_bad_input() {
+fn a_folder_without_an_assignment_is_no_attempt() {
     let folder = tempfile::tempdir().unwrap();
     let nothing = |_: Job<'_>, _: &mut dyn Sink| -> Result<Outcome, TrainError> { panic!("nothing to train") };
     assert_eq!(super::attempt(&folder.path().join("x"), &AtomicBool::new(false), nothing), exit::BAD_INPUT);
     let attempt = folder.path().join("attempts/1");
     fs::create_dir_all(&attempt).unwrap();
-    assert_eq!(super::attempt(&attempt, &AtomicBool::new(false), nothing), exit::BAD_INPUT);
+    // The assignment was deleted: the next attempt gets another one.
+    assert_eq!(super::attempt(&attempt, &AtomicBool::new(false), nothing), exit::CRASHED);
 }
