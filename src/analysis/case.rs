@@ -159,6 +159,24 @@ impl<'a> Case<'a> {
         nearest.filter(|guess| off(guess) < limit::AT_UNIFORM)
     }
 
+    /// Whether the loss may be one of preferences (DPO and its kin): the log says so, or a log of nothing but a training loss starts at
+    /// ln 2 so exactly as only a policy does that equals its reference.
+    pub fn may_be_of_preferences(&self) -> bool {
+        let measured = self.measured;
+        let bare = self.chance.is_none() && measured.eval.is_empty() && measured.accuracy.is_empty();
+        let first = measured.train.first().map_or(f64::NAN, |point| point.y);
+        measured.of_preferences || bare && (first / std::f64::consts::LN_2 - 1.0).abs() < limit::EXACT_START
+    }
+
+    /// Whether the losses of another program start and end at those of guessing in bits, where guessing in nats has less.
+    pub fn is_in_bits(&self) -> bool {
+        let Some(nats) = self.chance.filter(|_| self.config().is_none()) else { return false };
+        let is_guess = |loss: f64| (loss * std::f64::consts::LN_2 / nats - 1.0).abs() < limit::NEAR_UNIFORM;
+        self.train_start().is_some_and(|start| start < limit::ROSE * self.tail() + 3.0 * self.noise())
+            && is_guess(self.tail())
+            && finite(&self.measured.eval).into_iter().all(is_guess)
+    }
+
     /// Whether the training loss comes from its start to its end by more than noise.
     pub fn falls_from_start(&self) -> bool {
         let few = (self.measured.train.len() / 20).clamp(1, 20) as f64;
@@ -281,7 +299,9 @@ impl<'a> Case<'a> {
         if self.largest_update().is_some_and(|ratio| ratio < limit::RATIO_OF_JUMP) {
             return None;
         }
-        let fresh = self.measured.train_chance()?.max(self.uniform());
+        // A loss that is no higher than at its start may be in another unit.
+        let start = self.train_start().filter(|_| self.config().is_none()).unwrap_or(0.0);
+        let fresh = self.measured.train_chance()?.max(self.uniform()).max(start);
         let evals = [&self.measured.eval, &self.measured.probe];
         let over = |curve: &&Vec<Point>| {
             let start = curve.first().filter(|point| point.x == 0.0).map_or(fresh, |point| point.y.max(fresh));

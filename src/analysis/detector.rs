@@ -98,6 +98,9 @@ pub struct Detection {
     /// What as many steps again would gain, as a share of the scale, where the tail is flat for want of learning rate or falls
     /// slowly.
     pub gain: Option<f64>,
+    /// What as many steps again may gain, as a share of the scale, where a tail is flat within its noise but the law of the whole curve
+    /// says that it still falls.
+    pub hidden_gain: Option<f64>,
 }
 
 impl Detection {
@@ -126,13 +129,26 @@ pub fn detect(measured: &Measured<'_>) -> Detection {
     let points: Vec<Point> = all.iter().copied().filter(|point| point.x >= warm).collect();
     let tail = &points[points.len() - points.len() / 3..];
     let tail = stretch(tail, scale);
-    let mut detection =
-        Detection { series, scale, start, tail, onset: None, rate_share: None, active: None, gain: None };
+    let mut detection = Detection {
+        series,
+        scale,
+        start,
+        tail,
+        onset: None,
+        rate_share: None,
+        active: None,
+        gain: None,
+        hidden_gain: None,
+    };
     schedule(measured, &points, &mut detection);
-    if let Some(gain) = slow_gain(measured, &points, &detection) {
-        detection.tail.trend = Trend::FallingSlowly;
-        // After a decay, twice the summed learning rate gains more than the last steps show.
-        detection.gain = detection.gain.or(Some(gain));
+    match slow_gain(measured, &points, &detection) {
+        Some(SlowGain::Sure(gain)) => {
+            detection.tail.trend = Trend::FallingSlowly;
+            // After a decay, twice the summed learning rate gains more than the last steps show.
+            detection.gain = detection.gain.or(Some(gain));
+        }
+        Some(SlowGain::Hidden(gain)) => detection.hidden_gain = Some(gain),
+        None => {}
     }
     if detection.tail.trend.is_flat() {
         detection.onset = onset(&points, scale);
@@ -296,17 +312,40 @@ fn schedule(measured: &Measured<'_>, points: &[Point], detection: &mut Detection
     detection.gain = gain(measured, points).map(|gain| gain / detection.scale);
 }
 
-/// The gain of as many steps again, as a share of the scale, of a tail that is flat by its share of the scale but surely falls.
-/// None where the gain is too small to matter or within two standard errors.
-fn slow_gain(measured: &Measured<'_>, points: &[Point], detection: &Detection) -> Option<f64> {
+/// The gain of as many steps again, as a share of the scale.
+enum SlowGain {
+    /// It exceeds the noise of the tail: two standard errors, or one where the tail surely falls.
+    Sure(f64),
+    /// It matters, but the noise of the tail hides it.
+    Hidden(f64),
+}
+
+/// What a tail that is flat by its share of the scale still gains. None where that is too little to matter.
+///
+/// The law of the whole curve knows more than the tail does: the tail need not surely fall by itself. It limits what is believed,
+/// though, to the straight line through it, at the steep end of its confidence interval.
+fn slow_gain(measured: &Measured<'_>, points: &[Point], detection: &Detection) -> Option<SlowGain> {
     let Detection { tail, scale, .. } = detection;
-    if !tail.trend.is_flat() || -tail.change <= 2.0 * tail.error {
+    if !tail.trend.is_flat() {
         return None;
     }
     let (first, last) = (points.first()?.x, points.last()?.x);
-    let linear = -tail.change * (last - first) / tail.to.saturating_sub(tail.from).max(1) as f64;
+    let noise = 2.0 * tail.error;
+    let linear = noise.max(-tail.change) * (last - first) / tail.to.saturating_sub(tail.from).max(1) as f64;
     let gain = (gain(measured, points)? / scale).min(linear);
-    (gain > (limit::LEAST_GAIN / LEAST_DELTA * measured.least_change() / scale).max(2.0 * tail.error)).then_some(gain)
+    let least = limit::LEAST_GAIN / LEAST_DELTA * measured.least_change() / scale;
+    let spent = detection.rate_share.is_some_and(|share| share < limit::SPENT_SHARE);
+    // At the end of a decay, the tail cannot contradict a law.
+    if spent && -tail.change <= noise {
+        return None;
+    }
+    // A tail that surely falls needs less proof that it will continue to.
+    let sure = if -tail.change > noise { tail.error } else { noise };
+    match gain {
+        gain if gain <= least => None,
+        gain if gain <= sure => Some(SlowGain::Hidden(gain)),
+        gain => Some(SlowGain::Sure(gain)),
+    }
 }
 
 #[cfg(test)]
@@ -429,6 +468,14 @@ mod tests {
                 let before = scheduled(train[..700].to_vec(), |_| 1.0);
                 assert!(!before.is_flat(), "{name} {alpha}: {before:?}");
             }
+        }
+        // Of a shorter and noisier one the tail does not surely fall by itself. The law of the whole curve does.
+        for (seed, noise) in (0..20).flat_map(|seed| [0.08, 0.15].map(|noise| (seed, noise))) {
+            let found = scheduled(synthetic::power_law(300, (1.5, 1.5, 0.2), noise, seed, &|_| 1.0), |_| 1.0);
+            let is_known = !found.is_flat() || found.hidden_gain.is_some();
+            assert!(is_known, "{seed} {noise}: {found:?}");
+            let rests = scheduled(noisy(300, noise / 4.0, seed, |t| 1.5 + 1.5 * (-t / 0.05).exp()), |_| 1.0);
+            assert!(rests.is_flat(), "{seed} {noise}: {rests:?}");
         }
         let slow = scheduled(synthetic::power_law(900, (2.0, 3.0, 0.2), 0.02, 1, &|_| 1.0), |_| 1.0);
         assert_eq!(slow.tail.trend, Trend::FallingSlowly);

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::edges::{Beyond, beyond};
 use super::effects;
 use super::finding::{Finding, FindingKind, Next};
 use super::groups::{LEARNING_RATE, Repetition, axes, lead_axis};
@@ -19,14 +20,17 @@ use crate::trial::{
 
 /// The findings, most important first. At least one for every sweep.
 pub fn findings(sweep: &Sweep, study: &Study) -> Vec<Finding> {
+    // Of runs that learned nothing, one is the best by chance, and its course means nothing.
+    let no_better = no_better_than_guessing(study);
+    let learned = no_better.is_none();
     let found = [
         (FindingKind::Progress, progress(sweep, study)),
         (FindingKind::Data, data(study)),
-        (FindingKind::Best, best(study)),
-        (FindingKind::Rise, rise(study)),
-        (FindingKind::Noise, noise(study).filter(|_| sweep.search.is_none())),
-        (FindingKind::Onsets, onsets(sweep, study)),
-        (FindingKind::Shapes, shapes(study)),
+        (FindingKind::Best, no_better.or_else(|| best(study))),
+        (FindingKind::Rise, rise(study).filter(|_| learned)),
+        (FindingKind::Noise, noise(study).filter(|_| learned && sweep.search.is_none())),
+        (FindingKind::Onsets, onsets(sweep, study).filter(|_| learned)),
+        (FindingKind::Shapes, shapes(study).filter(|_| learned)),
         (FindingKind::Stopped, stopped(sweep)),
         (FindingKind::Failures, failures(sweep, study)),
         (FindingKind::Memory, memory(sweep)),
@@ -58,14 +62,11 @@ pub fn next(sweep: &Sweep, study: &Study) -> Option<Next> {
     }
     // Among runs that learned nothing, the best is so by chance.
     if learned_nothing(study) {
-        // Where labels are memorised, no learning rate helps.
-        let is_memorised = |verdict: &Verdict| verdict.id == Cause::Memorised;
-        let memorised = study.diagnoses.iter().filter_map(Diagnosis::cause).any(is_memorised);
-        return if memorised { None } else { rescue(sweep, study) };
+        return if memorises(study) { None } else { rescue(sweep, study) };
     }
     if let Some(edge) = edge(sweep, study) {
         let reason = format!("the best {} is at the edge of the grid: widen it", edge.axis.key);
-        return edge.line().map(|line| Next { reason, line });
+        return Some(Next { reason, line: edge.line() });
     }
     if let Some(next) = search_findings::widen(sweep, study) {
         return Some(next);
@@ -99,10 +100,21 @@ pub fn next(sweep: &Sweep, study: &Study) -> Option<Next> {
 
 /// Whether the best configuration is no better on the evaluation set than a guess, in a sweep that has ended.
 fn learned_nothing(study: &Study) -> bool {
-    let ended = !study.shapes.contains(&Shape::Unfinished);
+    // A model may know the classes and be over-confident.
+    let ended = !study.shapes.contains(&Shape::Unfinished) && !study.shapes.contains(&Shape::Overconfident);
     let best = study.best().filter(|best| !matches!(best.shape, Shape::StillImproving { .. }));
     let level = best.and_then(|best| best.best);
     ended && level.zip(study.chance).is_some_and(|(level, chance)| level.mean > limit::NO_BETTER * chance)
+}
+
+/// Whether a trial memorises its training data. Where labels mean nothing, no learning rate helps.
+fn memorises(study: &Study) -> bool {
+    study.diagnoses.iter().filter_map(Diagnosis::cause).any(|verdict| verdict.id == Cause::Memorised)
+}
+
+/// Whether the next experiment is another learning rate, because no configuration learned anything.
+pub fn asks_for_other_rates(study: &Study) -> bool {
+    learned_nothing(study) && !memorises(study)
 }
 
 /// More seeds, where they would separate configurations.
@@ -162,6 +174,17 @@ fn data(study: &Study) -> Option<String> {
     let texts: BTreeSet<String> = faults.map(|verdict| format!("{}: {}", verdict.id, verdict.text)).collect();
     let some: Vec<String> = texts.into_iter().take(OF_DATA.len()).collect();
     (!some.is_empty()).then(|| format!("The data are at fault: {}.", some.join("; ")))
+}
+
+/// What takes the place of the best configuration where none learned anything.
+fn no_better_than_guessing(study: &Study) -> Option<String> {
+    let best = study.best().filter(|_| learned_nothing(study))?;
+    let (level, chance) = (best.best?.mean, study.chance?);
+    Some(format!(
+        "No configuration is better than guessing on the evaluation set: the lowest eval loss is {level:.3} ({}), and guessing has \
+         {chance:.3}.",
+        best.name()
+    ))
 }
 
 fn best(study: &Study) -> Option<String> {
@@ -363,29 +386,24 @@ fn failures_by_value(sweep: &Sweep, study: &Study, axis: &Axis) -> String {
 struct Edge<'a> {
     axis: &'a Axis,
     best: &'a AxisValue,
-    /// Numbers of the axis in order.
-    numbers: Vec<f64>,
-    upper: bool,
+    beyond: Beyond,
     /// Evaluation loss of the best configuration.
     level: f64,
 }
 
 impl Edge<'_> {
     fn text(&self) -> String {
-        let side = if self.upper { "greatest" } else { "least" };
+        let side = if self.beyond.upper { "greatest" } else { "least" };
         format!(
             "The best {} ({}, eval loss {:.3}) is the {side} value of the grid: the true best may lie outside the grid.",
             self.axis.key, self.best.text, self.level
         )
     }
 
-    /// The axis with two more values beyond the edge.
-    fn line(&self) -> Option<String> {
-        let (first, last) = (*self.numbers.first()?, *self.numbers.last()?);
-        let edge = if self.upper { last } else { first };
-        let factors = if self.upper { [3.0, 10.0] } else { [1.0 / 3.0, 0.1] };
-        let values: Vec<String> = factors.iter().map(|factor| short(edge * factor)).collect();
-        Some(format!("grid: {{{}: [{}, {}]}}", self.axis.key, self.best.text, values.join(", ")))
+    /// The axis with the values beyond the edge.
+    fn line(&self) -> String {
+        let values: Vec<String> = self.beyond.values.iter().map(|value| short(*value)).collect();
+        format!("grid: {{{}: [{}, {}]}}", self.axis.key, self.best.text, values.join(", "))
     }
 }
 
@@ -396,7 +414,7 @@ fn of_its_arm<'a>(sweep: &'a Sweep, config: &Config, axis: &'a Axis) -> Box<dyn 
     Box::new(runs.filter_map(|run| run.trial.value(&axis.key)))
 }
 
-/// The learning rate, or another positive numeric axis of three values or more, whose best is at an end.
+/// The learning rate, or another numeric axis, whose best is at an end with something beyond it.
 fn edge<'a>(sweep: &'a Sweep, study: &Study) -> Option<Edge<'a>> {
     // While values are untried, or nothing is learned with any of them, an edge of the tried values means nothing.
     if sweep.runs.iter().any(|run| !run.status.is_over()) || learned_nothing(study) {
@@ -405,18 +423,18 @@ fn edge<'a>(sweep: &'a Sweep, study: &Study) -> Option<Edge<'a>> {
     let best = study.best()?;
     let level = best.best?.mean;
     let candidate = |axis: &'a Axis| {
-        let mut numbers: Vec<f64> =
-            of_its_arm(sweep, best, axis).map(|value| value.value.as_f64()).collect::<Option<_>>()?;
-        numbers.sort_by(f64::total_cmp);
-        numbers.dedup();
+        let tried: Vec<f64> = of_its_arm(sweep, best, axis).map(|value| value.value.as_f64()).collect::<Option<_>>()?;
         let value = best.value(&axis.key)?.value.as_f64()?;
-        let (first, last) = (*numbers.first()?, *numbers.last()?);
-        let at_end = value <= first || value >= last;
-        // Nothing lies beyond zero (no warm-up, no decay).
-        let fits = numbers.len() >= 3 && first > 0.0 && at_end;
+        let beyond = beyond(axis, &tried, value)?;
+        // `refine` fixes these axes, and does not widen them.
+        let is_idle = effects::dead_axis(sweep, axis).is_some()
+            || axis.key != LEARNING_RATE && effects::shows_no_effect(sweep, study, axis);
+        if is_idle {
+            return None;
+        }
         let written =
             axis.values.iter().find(|other| other.value.as_f64().is_some_and(|n| n.total_cmp(&value).is_eq()))?;
-        fits.then_some(Edge { axis, best: written, numbers, upper: value >= last, level })
+        Some(Edge { axis, best: written, beyond, level })
     };
     // The greatest value that was drawn is not the end of the range.
     let mut edges = axes(sweep).filter(|axis| !axis.drawn).filter_map(candidate);
@@ -433,8 +451,8 @@ fn edge<'a>(sweep: &'a Sweep, study: &Study) -> Option<Edge<'a>> {
 fn rescue(sweep: &Sweep, study: &Study) -> Option<Next> {
     let blown =
         |shape: &Shape| matches!(shape, Shape::NotFinite { .. } | Shape::Diverged { .. } | Shape::Collapsed { .. });
-    let stuck = study.shapes.contains(&Shape::Stuck);
-    (stuck || study.shapes.iter().any(blown)).then_some(())?;
+    let has_trained = |shape: &Shape| !matches!(shape, Shape::Failed | Shape::Unfinished);
+    study.shapes.iter().any(has_trained).then_some(())?;
     let mut causes = study.diagnoses.iter().filter_map(Diagnosis::cause);
     let rates = || sweep.runs.iter().map(|run| run.trial.config.lr).filter(|lr| *lr > 0.0);
     let (least, greatest) = (rates().reduce(f64::min)?, rates().reduce(f64::max)?);
@@ -473,6 +491,7 @@ fn short(number: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::refine::refine;
     use super::super::synthetic;
     use super::*;
     use crate::trial::Status;
@@ -520,8 +539,8 @@ mod tests {
     #[test]
     fn counts_and_margins_are_worded_right() {
         let first = |losses: &[f32]| words(&flat(losses)).lines().next().unwrap_or_default().to_owned();
-        insta::assert_snapshot!(first(&[0.3, 0.3]), @"Best is model.dropout 0.1 with eval loss 0.300 at step 12, accuracy 82.6 %; equal to three decimals to the next, model.dropout 0.2.");
-        insta::assert_snapshot!(first(&[0.3]), @"Best is model.dropout 0.1 with eval loss 0.300 at step 12, accuracy 82.6 %.");
+        insta::assert_snapshot!(first(&[0.3, 0.3]), @"Best is model.dropout 0.1 with eval loss 0.300 at step 12, accuracy 72.4 %; equal to three decimals to the next, model.dropout 0.2.");
+        insta::assert_snapshot!(first(&[0.3]), @"Best is model.dropout 0.1 with eval loss 0.300 at step 12, accuracy 72.4 %.");
         let mut late = flat(&[0.9, f32::NAN]);
         late.runs[0].evals.iter_mut().for_each(|row| row.eval_loss -= row.step as f32 / 200.0);
         assert!(
@@ -589,6 +608,44 @@ mod tests {
         assert!(study.best().is_some_and(|best| best.value("lr").unwrap().text == "10"), "{study:?}");
         assert_eq!(edge_text(&sweep, &study), None);
         assert!(next(&sweep, &study).is_none_or(|next| next.reason.contains("learned anything")));
+        assert_eq!(refine(&sweep, &study, &[]), None, "the next sweep has other rates");
+        insta::assert_snapshot!(words(&sweep).lines().next().unwrap(), @"No configuration is better than guessing on the evaluation set: the lowest eval loss is 0.670 (lr 10), and guessing has 0.693.");
+        let contradicts = ["overfit", "is not the limit", "Best is", "goes flat"];
+        assert!(contradicts.iter().all(|text| !words(&sweep).contains(text)), "{}", words(&sweep));
+    }
+
+    /// Trials that differ in another axis than the learning rate, which is far too high for all. Few evaluations have no shape.
+    #[test]
+    fn a_rate_that_is_too_high_for_all_is_followed_by_lower_ones() {
+        let mut sweep = synthetic::sweep("s", &[synthetic::axis("weight_decay", &["0.01", "0.1"])], 100);
+        for run in &mut sweep.runs {
+            run.diagnostics.clear();
+            run.evals.truncate(2);
+            (run.status, run.trial.config.lr) = (Status::Finished, 1.0);
+            run.metrics.iter_mut().for_each(|row| row.train_loss = if row.step < 8 { 0.7 } else { 2.0 });
+            for row in &mut run.evals {
+                row.eval_loss = if row.step == 0 { 0.7 } else { 2.0 };
+                (row.accuracy, row.train_probe_loss) = (0.5, row.eval_loss);
+            }
+        }
+        let study = Study::of(&sweep);
+        let causes: Vec<_> = study.diagnoses.iter().filter_map(Diagnosis::cause).collect();
+        assert!(causes.len() == 2 && causes.into_iter().all(blames_a_high_rate), "{study:?}");
+        insta::assert_snapshot!(next(&sweep, &study).unwrap().line, @"grid: {lr: [0.1, 0.33, 1]}");
+    }
+
+    /// The summary and `refine` widen the same axis by the same values.
+    #[test]
+    fn two_learning_rates_have_an_edge() {
+        let mut sweep = synthetic::sweep("s", &[synthetic::axis("lr", &["1e-5", "3e-5"])], 100);
+        for (run, level) in sweep.runs.iter_mut().zip([0.5, 0.3]) {
+            run.status = Status::Finished;
+            run.evals.iter_mut().for_each(|row| (row.eval_loss, row.accuracy) = (level, 0.8));
+        }
+        let study = Study::of(&sweep);
+        insta::assert_snapshot!(next(&sweep, &study).unwrap().line, @"grid: {lr: [3e-5, 9e-5, 3e-4]}");
+        let decisions = refine(&sweep, &study, &[]).unwrap();
+        insta::assert_snapshot!(format!("{:?}", decisions[0].choice), @"Vary([Number(0.00003), Number(0.00009), Number(0.0003)])");
     }
 
     #[test]

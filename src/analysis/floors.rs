@@ -40,7 +40,9 @@ fn common<'a>(judged: &[&'a Diagnosis], rates: &[f64], chance: Option<f64>, seed
 /// Every usable trial is flat at about one level, well above zero, over learning rates that span a factor of ten.
 fn saturated(common: &Common<'_>) -> Option<String> {
     let Common { usable, low, high, span, chance } = common;
-    if usable.len() < 3 || *low <= limit::HIGH_FLOOR * chance || *span < 10.0 {
+    // At guessing, nothing is learned, and it may well be the learning rate.
+    let is_guess = *high >= limit::AT_PRIOR * chance;
+    if usable.len() < 3 || *low <= limit::HIGH_FLOOR * chance || is_guess || *span < 10.0 {
         return None;
     }
     let (low, high) = (format!("{low:.3}"), format!("{high:.3}"));

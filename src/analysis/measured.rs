@@ -40,6 +40,8 @@ pub struct Measured<'a> {
     pub eval_examples: Option<u64>,
     /// Number of evaluation texts that are also in the training split, where it was counted.
     pub leaked_rows: Option<u64>,
+    /// Whether the loss is known to be one of preferences, as of DPO: it starts at ln 2 whatever the classes are.
+    pub of_preferences: bool,
     /// Planned length.
     pub steps: u64,
     /// The configuration. None for a log of unknown origin.

@@ -92,6 +92,13 @@ fn config(sweep: &Sweep, runs: Vec<usize>, shapes: &[Shape], metric: Metric, del
     let costs = curve::spread(&alive().map(cost).collect::<Vec<_>>());
     let lowest = costs.iter().min_by(|a, b| a.mean.total_cmp(&b.mean));
     let scores: Vec<f64> = alive().filter_map(|run| metric.best(&run.evals)).map(|best| best.1).collect();
+    // Of the checkpoint that ranks it, not of another step.
+    let headline = |run: &&Run| {
+        let at = metric.best(&run.evals)?.0;
+        let row = run.evals.iter().find(|row| row.step == at)?;
+        Some(f64::from(run.trial.config.data.task.headline().value(row))).filter(|value| value.is_finite())
+    };
+    let headlines: Vec<f64> = alive().filter_map(|run| headline(&run)).collect();
     let values = runs.first().map(|&run| sweep.runs[run].trial.values.clone()).unwrap_or_default();
     Config {
         values: values.into_iter().filter(|(key, _)| !Key::is_repetition(key)).collect(),
@@ -99,7 +106,7 @@ fn config(sweep: &Sweep, runs: Vec<usize>, shapes: &[Shape], metric: Metric, del
         best: level(|run| run.best_eval().map(|best| best.1)),
         last: level(|run| run.evals.last().map(|row| f64::from(row.eval_loss))),
         reached: if survivors.is_empty() { reached(sweep, &runs) } else { None },
-        headline: level(|run| run.trial.config.data.task.headline().best(&run.evals).map(|best| best.1)),
+        headline: Level::of(&headlines),
         best_step: lowest.map(|point| point.x as u64),
         shape: overall(&runs, &survivors, &curve, shapes, delta),
         within_noise: None,

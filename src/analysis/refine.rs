@@ -10,7 +10,9 @@
 
 use serde_json::Value;
 
+use super::edges::{Beyond, beyond};
 use super::effects::{dead_axis, shows_no_effect};
+use super::findings::asks_for_other_rates;
 use super::groups::{LEARNING_RATE, axes};
 use super::search::{Edge, Search, Tried};
 use super::shape::Shape;
@@ -45,7 +47,7 @@ pub enum Choice {
 /// The decisions for every axis, then for the length and the seeds. Axes in `tied` belong to a `zip` and are fixed at their
 /// best values. None where no trial survived: [`super::findings::next`] says what to do then.
 pub fn refine(sweep: &Sweep, study: &Study, tied: &[String]) -> Option<Vec<Decision>> {
-    let best = study.best()?;
+    let best = study.best().filter(|_| !asks_for_other_rates(study))?;
     let search = Search::of(sweep, study);
     let mut decisions = Vec::new();
     for axis in axes(sweep) {
@@ -132,28 +134,26 @@ fn numeric(axis: &Axis, best: Option<f64>) -> Option<Decision> {
     let place = numbers.iter().position(|number| number.total_cmp(&best).is_eq())?;
     let (below, above) = (place.checked_sub(1).map(|i| numbers[i]), numbers.get(place + 1).copied());
     let between = |a: f64, b: f64| if a > 0.0 { (a * b).sqrt() } else { f64::midpoint(a, b) };
-    // Nothing lies beyond zero; something may lie beyond any other edge.
-    let (values, why) = match (below, above) {
-        (None, None) => (vec![best], "only one value was tried".to_owned()),
-        (Some(_), None) => (vec![best, best * 3.0, best * 10.0], "the best was the greatest value: widened".to_owned()),
-        (None, Some(_)) if best > 0.0 => {
-            (vec![best / 10.0, best / 3.0, best], "the best was the least value: widened".to_owned())
+    let (values, why) = match beyond(axis, &numbers, best) {
+        Some(Beyond { upper: true, values }) => {
+            ([vec![best], values].concat(), "the best was the greatest value: widened".to_owned())
         }
-        (below, above) => {
+        Some(Beyond { values, .. }) => {
+            ([values, vec![best]].concat(), "the best was the least value: widened".to_owned())
+        }
+        None if numbers.len() < 2 => (vec![best], "only one value was tried".to_owned()),
+        None => {
             let mut values: Vec<f64> = below.map(|below| between(below, best)).into_iter().collect();
             values.push(best);
             values.extend(above.map(|above| between(best, above)));
             (values, format!("narrowed around the best, {}", rounded_text(best, 3)))
         }
     };
-    // Values below one are shares (of steps, or a dropout probability) and stay below one.
-    let share = numbers.iter().all(|number| *number < 1.0);
     let mut kept: Vec<Value> = Vec::new();
     for value in values {
         let value = if value.total_cmp(&best).is_eq() { best } else { rounded_text(value, 2).parse().unwrap_or(value) };
         let value = if whole { Value::from(value.round().max(1.0) as u64) } else { Value::from(value) };
-        let fits = !share || axis.key == LEARNING_RATE || value.as_f64().is_some_and(|value| value < 1.0);
-        if fits && !kept.contains(&value) {
+        if !kept.contains(&value) {
             kept.push(value);
         }
     }
@@ -300,8 +300,9 @@ mod tests {
             let Choice::Vary(values) = decision.choice else { panic!("{decision:?}") };
             assert_eq!(Value::from(values).to_string(), expected);
         };
-        check(&["0.01", "0.1"], 0.1, "[0.1,0.3]");
-        check(&["0.01", "0.1"], 0.01, "[0.001,0.0033,0.01]");
+        check(&["0.01", "0.03", "0.1"], 0.1, "[0.1,0.3]");
+        check(&["0.01", "0.03", "0.1"], 0.01, "[0.001,0.0033,0.01]");
+        check(&["0.01", "0.1"], 0.1, "[0.032,0.1]");
         check(&["0", "0.1"], 0.0, "[0.0,0.05]");
         check(&["8", "16", "64"], 16.0, "[11,16,32]");
         assert_eq!(numeric(&axis("scheduler", &["linear"]), None), None);

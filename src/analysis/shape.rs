@@ -4,6 +4,7 @@
 //! al. 2021): the mean of a good run and a failed one is a loss that no run had. Causes are left to [`super::rules`].
 
 use super::curve::{self, Point};
+use super::guessing::{constant_accuracy, guesses_uniformly};
 use super::late_rise::{Rise, late_rise};
 use super::measured::Measured;
 use super::statistics::{come_down, median};
@@ -214,7 +215,9 @@ fn against_chance(measured: &Measured<'_>, points: &[Point], smoothed: &[Point],
     // A loss that was never below chance is stuck, even if the accuracy is above the baseline by chance.
     let accuracies = measured.accuracies();
     let above_majority = accuracies.last().is_some_and(|last| !guesses(*last));
-    let learned_something = above_majority && lowest < chance;
+    // Neither is one whose last accuracy alone is above it while the loss does not move.
+    let stays_above = || accuracies.last_chunk::<3>().is_some_and(|last| !guesses(last.iter().sum::<f64>() / 3.0));
+    let learned_something = above_majority && (lowest < MOVED * chance || lowest < chance && stays_above());
     // If the training set is memorised, a high evaluation loss is overfitting, even from the first evaluation.
     let memorised = above_majority && measured.probe.last().is_some_and(|last| last.y < MEMORISED * chance);
     if end.y < limit::AT_PRIOR * chance || learned_something || memorised || is_on_its_way(points, smoothed, chance) {
@@ -293,7 +296,8 @@ fn is_stuck_at_guessing(measured: &Measured<'_>) -> bool {
     let latter = &losses[losses.len() / 2..];
     let settles = guesses && is_unmoved(latter) && is_uniform_guess(median(latter));
     let rests_at_uniform = at_uniform && accuracies.is_empty() && !come_down(&losses);
-    !learns && (unmoved && (rests_at_uniform || constant || guesses) || settles)
+    let alike = constant_accuracy(measured).is_some() || guesses_uniformly(measured);
+    alike || !learns && (unmoved && (rests_at_uniform || constant || guesses) || settles)
 }
 
 /// Whether a loss is ln K of a few classes, in nats or bits.

@@ -54,7 +54,7 @@ pub struct Config {
     pub best: Option<Level>,
     /// Mean over survivors of their final evaluation loss.
     pub last: Option<Level>,
-    /// Mean over survivors of their best value of the headline metric of [`Study::task`].
+    /// Mean over survivors of the headline metric of [`Study::task`] at the evaluation that is best by the metric of the sweep.
     pub headline: Option<Level>,
     /// Best and final evaluation loss of the lowest trial where none survived. It is shown and never ranked.
     pub reached: Option<(f64, f64)>,

@@ -71,6 +71,8 @@ pub const DOWNWARD: f64 = 0.75;
 pub const MUCH_LOSS: f64 = 0.3;
 /// `NEVER_FELL`: accuracy that guessing does not reach (own).
 pub const KNOWS: f64 = 0.9;
+/// Relative distance from ln 2 within which a preference loss starts: its policy equals its reference (own).
+pub const EXACT_START: f64 = 0.01;
 /// Share of the first training losses below which the last third shows learning (own).
 pub const POOR_FALL: f64 = 0.9;
 /// Greatest K of which ln K is taken for guessing where the start of the loss is not seen: with more, any level would do (own).
@@ -277,6 +279,12 @@ pub const STARVED: f64 = 0.03;
 pub const EXPLODING: f64 = 70.0;
 /// Fewest equal accuracies for answers that are all one class, where the class frequencies are unknown (own).
 pub const ALIKE_EVALS: usize = 6;
+/// Fewest of them where the evaluation losses stay still as well (own).
+pub const FEW_ALIKE_EVALS: usize = 3;
+/// Difference of accuracies that are alike then: an example or two (own).
+pub const ALIKE: f64 = 0.002;
+/// Range of evaluation losses, as a share of their median, that is no movement (own).
+pub const STILL: f64 = 0.02;
 /// More evaluations than this must be equal to the last bit for FROZEN (`SageMaker` Debugger).
 pub const FROZEN_EVALS: usize = 3;
 /// Learning rate from which it explains a stuck BERT, where nothing else does (transformers#12041: 1e-3 is stuck).

@@ -208,6 +208,9 @@ fn trend(measured: &Measured<'_>, diagnosis: &Diagnosis) -> String {
     }
     let head = match (trend, found.onset) {
         (Trend::TooShort | Trend::NotFinite, _) => return format!("{series}: {}", trend.id().replace('_', " ")),
+        (_, Some(onset)) if found.hidden_gain.is_some() => {
+            format!("flat within its noise from step {onset} at {level:.3}")
+        }
         (_, Some(onset)) => format!("flat from step {onset} at {level:.3}"),
         _ => format!("{} at {level:.3}", trend.id().replace('_', " ")),
     };

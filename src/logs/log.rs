@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::analysis::Measured;
 use crate::analysis::curve::Point;
 
-use super::names::{PLANNED, Quantity, Reading, is_bookkeeping, reading, says_where};
+use super::names::{PLANNED, Quantity, Reading, is_bookkeeping, is_of_preferences, reading, says_where};
 use super::sheet::{Field, Row, Sheet, number, spelled};
 use super::steps::{self, Numbered};
 use super::{console, events, json, table};
@@ -33,6 +33,8 @@ pub struct Log {
     grad_norm: Vec<Point>,
     accuracy: Vec<Point>,
     probe: Vec<Point>,
+    /// Whether its columns are those of a preference loss, as of DPO.
+    of_preferences: bool,
     /// Optimizer steps that the run was planned for, where the log says so.
     planned: Option<u64>,
     notes: Vec<String>,
@@ -100,7 +102,8 @@ impl Log {
         }
         let numbered = steps::number_rows(&sheet.rows, used.train, &[&used.eval[..], &used.accuracy[..]].concat());
         let planned = sheet.planned.or_else(|| planned_in_rows(&sheet.rows));
-        let mut log = Self { planned, notes: sheet.notes, ..Self::default() };
+        let of_preferences = columns.0.keys().any(|name| is_of_preferences(name));
+        let mut log = Self { planned, of_preferences, notes: sheet.notes, ..Self::default() };
         log.notes.extend(numbered.notes.iter().cloned());
         let curves = Curves { rows: &sheet.rows, numbered: &numbered, columns: &columns };
         log.train = used.train.map_or_else(Vec::new, |name| curves.loss(name, &curves.blanks_in_training(name)));
@@ -134,6 +137,7 @@ impl Log {
             grad_norm: pick(self.grad_norm, other.grad_norm),
             accuracy: pick(self.accuracy, other.accuracy),
             probe: pick(self.probe, other.probe),
+            of_preferences: self.of_preferences || other.of_preferences,
             planned: self.planned.or(other.planned),
             notes,
         }
@@ -155,6 +159,7 @@ impl Log {
             probe: self.probe.clone(),
             train_prior: prior,
             eval_prior: prior,
+            of_preferences: self.of_preferences,
             ..Measured::default()
         };
         measured.steps = measured.end().max(self.planned.unwrap_or(0));

@@ -236,6 +236,12 @@ pub(super) fn says_where(name: &str) -> bool {
     name.split('_').any(|word| TRAIN.contains(&word) || EVAL.contains(&word))
 }
 
+/// Whether only a preference loss has such a column: TRL writes `rewards/margins`, `eval_rewards/accuracies`, `logps/chosen`.
+pub(super) fn is_of_preferences(name: &str) -> bool {
+    let has = |word: &str| name.split('_').any(|part| part == word);
+    has("rewards") && (has("margins") || has("accuracies")) || has("logps") && (has("chosen") || has("rejected"))
+}
+
 /// `valloss` as `val` and `loss`.
 fn split(word: &str) -> Vec<&str> {
     for end in ["loss", "losses", "accuracy", "acc", "ppl"] {
@@ -342,6 +348,16 @@ mod tests {
         {
             assert_eq!(quantity(name), None, "{name}");
         }
+    }
+
+    #[test]
+    fn preference_losses_are_known_by_their_columns() {
+        assert!(
+            ["rewards_margins", "eval_rewards_accuracies", "logps_chosen", "train_logps_rejected"]
+                .iter()
+                .all(|name| is_of_preferences(name))
+        );
+        assert!(["rewards", "reward", "loss", "margins"].iter().all(|name| !is_of_preferences(name)));
     }
 
     #[test]

@@ -200,12 +200,13 @@ mod tests {
         - Each configuration has one seed, so the noise of a difference is unknown.
         - Where the eval loss of the best configuration at each lr goes flat (with its level): 1e-5 at step 68 (0.451), 3e-5 at step 48 (0.369).
         - Of the configurations that survived, 1 of 4 overfit: their eval loss rises again by more than 0.010.
+        - The best lr (3e-5, eval loss 0.368) is the greatest value of the grid: the true best may lie outside the grid.
         - Primary causes by the curves of 4 trials: the learning rate is too low or the run too short (TOO\_SLOW) in 2.
 
-        **Next:** with one seed the noise is unknown: repeat with three:
+        **Next:** the best lr is at the edge of the grid: widen it:
 
         ```yaml
-        seeds: [42, 1, 2]
+        grid: {lr: [3e-5, 9e-5, 3e-4]}
         ```
 
         ![Ranking](ranking.png)

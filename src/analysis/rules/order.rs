@@ -22,6 +22,7 @@ const RULES: &[Rule] = &[
     setting::decay_too_strong,
     stability::after_warmup,
     stability::overshoot,
+    short::overshoot,
     setting::imbalanced,
     stability::diverged,
     stability::collapsed,

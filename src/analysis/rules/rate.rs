@@ -78,10 +78,13 @@ pub fn too_slow(case: &Case<'_>) -> Option<Verdict> {
     }
     let steadiness = steadiness(case)?;
     let falls = tail.trend.is_falling() && tail.change <= limit::SLOW_FALL;
-    // A loss that falls to the end of a normal decay is as it should be, unless it is known to stay near guessing.
-    let unknown = case.measured.eval.is_empty() || case.chance.is_none();
-    let decayed = unknown && case.detection.rate_share.is_some_and(|share| share < limit::FULL_SHARE);
-    let still_falls = falls && case.seems_to_learn_little() && !decayed;
+    // A loss that falls to the end of a normal decay is as it should be, unless the evaluations still improve too, far from what is
+    // known to be a good end. Where they have come to rest, more steps of this kind bring nothing.
+    let improves = matches!(case.shape, Shape::StillImproving { .. });
+    let rests = matches!(case.shape, Shape::Plateaued { .. });
+    let decayed = case.detection.rate_share.is_some_and(|share| share < limit::FULL_SHARE);
+    let fits_the_decay = decayed && !(improves && case.chance.is_some());
+    let still_falls = falls && case.seems_to_learn_little() && !fits_the_decay && !rests;
     let steady = steadiness >= limit::SLOW_STEADY && case.spike_steps().len() < limit::SPIKES;
     let small = case.rate_is_low() && case.learned_little();
     let behind = improves_above_guessing(case);
@@ -108,8 +111,13 @@ pub fn too_slow(case: &Case<'_>) -> Option<Verdict> {
     };
     let evidence = [("change", tail.change * case.detection.scale), ("steadiness", steadiness), ("level", tail.level)];
     let reason = if case.shrinking_eps().is_some() { Reason::EpsTooLarge } else { Reason::RateTooLow };
-    let verdict = Verdict::cause(Cause::TooSlow, text).over(case.tail_steps()).with_evidence(&evidence);
-    Some(verdict.with_reason(reason))
+    // A preference loss starts at ln 2 and is small when it has learned: its level does not say how much.
+    let verdict = if case.may_be_of_preferences() {
+        Verdict::note(Cause::TooSlow, text)
+    } else {
+        Verdict::cause(Cause::TooSlow, text)
+    };
+    Some(verdict.over(case.tail_steps()).with_evidence(&evidence).with_reason(reason))
 }
 
 /// Whether the losses fall to the end and are not yet below those of guessing.

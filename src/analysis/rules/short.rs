@@ -9,7 +9,7 @@ use crate::analysis::detector::Trend;
 use crate::analysis::shape::Shape;
 use crate::analysis::statistics::median;
 use crate::analysis::thresholds as limit;
-use crate::trial::{Cause, Verdict};
+use crate::trial::{Cause, Reason, Verdict};
 
 /// OVERFIT, from a few evaluations: at the end the evaluation loss is clearly above its earlier minimum, while the training
 /// loss fell.
@@ -46,6 +46,24 @@ pub fn overfit(case: &Case<'_>) -> Option<Verdict> {
     };
     let evidence = [("best", best.y), ("last", last.y), ("evaluations", evals.len() as f64)];
     Some(verdict.over((at, end)).with_evidence(&evidence))
+}
+
+/// OVERSHOOT, from a few losses: after the first one or few, all lie far above the start.
+pub fn overshoot(case: &Case<'_>) -> Option<Verdict> {
+    let losses = finite(&case.measured.train);
+    let (&first, after) = losses.split_first()?;
+    let later = &after[losses.len() / 3..];
+    let lowest = later.iter().copied().fold(f64::INFINITY, f64::min);
+    let is_short = case.detection.tail.trend == Trend::TooShort && losses.len() >= limit::FEWEST_BLOCKS;
+    let stays_above = first > 0.0 && lowest > limit::DIVERGES * first && lowest - first > limit::MUCH_LOSS;
+    (is_short && stays_above && case.chance.is_none_or(|chance| lowest > limit::OVER_PRIOR * chance)).then(|| {
+        let last = losses[losses.len() - 1];
+        let text = format!(
+            "the training loss leaves {first:.3} at once and ends at {last:.3}, far above its start: steps are too large"
+        );
+        let verdict = Verdict::cause(Cause::Overshoot, text).over(case.all_steps()).with_reason(Reason::RateTooHigh);
+        verdict.with_evidence(&[("first", first), ("lowest", lowest), ("last", last)])
+    })
 }
 
 /// `NEVER_FELL`, from a few losses: neither the training loss nor the evaluation loss moves over several evaluations.
@@ -88,6 +106,12 @@ pub fn describe(case: &Case<'_>) -> String {
     if planned > end {
         parts.push(format!("the log covers {end} of {planned} steps"));
     }
+    let peak = case.measured.rate_peak();
+    if case.measured.train.len() >= 3 * limit::FEWEST_TAIL_POINTS && peak > 0 {
+        parts.push(format!(
+            "a trend is judged after the learning rate has peaked (step {peak}): the log ends too soon after it"
+        ));
+    }
     if case.config().is_none() && case.measured.train.len() < limit::FEWEST_TAIL_POINTS {
         parts.push("log more often (logging_steps: 10) to see the course of the training loss".into());
     }
@@ -107,6 +131,9 @@ fn training(case: &Case<'_>) -> String {
                 count => {
                     let third = count / 3;
                     let (start, end) = (median(&losses[..third]), median(&losses[count - third..]));
+                    // A loss that leaps at once has risen, although it falls from there.
+                    let start =
+                        if losses[1..].iter().all(|loss| *loss > limit::DIVERGES * first) { first } else { start };
                     let verb = match end / start {
                         ratio if ratio < limit::POOR_FALL => "falls",
                         ratio if ratio > 1.0 / limit::POOR_FALL => "rises",
@@ -242,6 +269,26 @@ mod tests {
         insta::assert_snapshot!(text(&[0.6], &[0.5]), @"too short to judge: one training loss, 0.600; one evaluation, 0.500 at step 100, which shows no course; log more often (logging_steps: 10) to see the course of the training loss");
         insta::assert_snapshot!(text(&[0.6, 0.3, 0.2], &[0.5, 0.4, 0.35]), @"a short log: 3 training losses, from 0.600 to 0.200; the eval loss goes from 0.500 to 0.350 over 3 evaluations: likely still improving: train longer; log more often (logging_steps: 10) to see the course of the training loss");
         assert!(text(&[0.6, 0.3, 0.2], &[0.5, 0.5, 0.5]).contains("more steps of this kind bring little"));
+    }
+
+    #[test]
+    fn a_few_losses_far_above_the_start_are_too_high() {
+        let leaps = measured(&[1.64, 11.8, 11.6, 10.4, 10.37, 10.37, 10.37, 10.37], &[], &[]);
+        let verdict = with_case(&leaps, overshoot).unwrap();
+        insta::assert_snapshot!(verdict.text, @"the training loss leaves 1.640 at once and ends at 10.370, far above its start: steps are too large");
+        assert!(with_case(&leaps, describe).contains("the training loss rises, from 1.640 to 10.370"));
+        for fine in [&[1.64, 11.8, 3.0, 1.2, 1.1, 1.0, 0.9, 0.9][..], &[1.6, 1.5, 1.4, 1.3, 1.2, 1.1]] {
+            assert_eq!(with_case(&measured(fine, &[], &[]), overshoot), None, "{fine:?}");
+        }
+    }
+
+    #[test]
+    fn a_log_that_ends_in_the_warm_up_says_so() {
+        let mut log = measured(&(0..60).map(|i| 1.0 - 0.005 * f64::from(i)).collect::<Vec<_>>(), &[], &[]);
+        log.lr = log.train.iter().map(|point| Point { y: 1e-6 * point.x, ..*point }).collect();
+        assert!(with_case(&log, describe).ends_with(
+            "a trend is judged after the learning rate has peaked (step 6000): the log ends too soon after it"
+        ));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use crate::analysis::case::{Case, Guess, finite};
 use crate::analysis::curve::Point;
 use crate::analysis::format::percent;
+use crate::analysis::guessing::constant_accuracy;
 use crate::analysis::shape::Shape;
 use crate::analysis::statistics::{come_down, mean, median};
 use crate::analysis::thresholds as limit;
@@ -165,7 +166,8 @@ pub fn prior_stuck(case: &Case<'_>) -> Option<Verdict> {
     if case.shape == Shape::Overconfident || case.measured.learns_to_rank() {
         return None;
     }
-    let chance = case.chance?;
+    let nats = case.chance?;
+    let chance = if case.is_in_bits() { nats / std::f64::consts::LN_2 } else { nats };
     if !case.has_course() {
         return stuck_in_few_rows(case, chance);
     }
@@ -185,10 +187,11 @@ pub fn prior_stuck(case: &Case<'_>) -> Option<Verdict> {
         return None;
     }
     let (reason, why) = why_stuck(case);
+    let unit = if case.is_in_bits() { " in bits" } else { "" };
     let single = one_class.filter(|share| *share >= limit::ONE_CLASS);
     let single = single.map_or_else(String::new, |share| format!("; {} of the answers are one class", percent(share)));
     let text = format!(
-        "nothing is learned: the training loss stays at {tail:.3}, and guessing has {chance:.3}{single}. {why}"
+        "nothing is learned: the training loss stays at {tail:.3}, and guessing has {chance:.3}{unit}{single}. {why}"
     );
     let evidence = [
         ("level", tail),
@@ -221,6 +224,11 @@ fn is_guessing(case: &Case<'_>, one_class: Option<f64>) -> bool {
     matches!(case.shape, Shape::Stuck | Shape::Collapsed { .. })
         || one_class.is_some_and(|share| share >= limit::ONE_CLASS)
         || match (case.majority(), case.best_accuracy()) {
+            (Some((majority, _)), Some(best)) if case.measured.eval_size().is_none() => {
+                let last = case.measured.accuracies().last_chunk::<3>().map(|last| mean(last));
+                best <= majority + limit::SURE_MARGIN
+                    && last.is_none_or(|last| last <= majority + limit::MAJORITY_MARGIN)
+            }
             (Some((_, by_chance)), Some(best)) => best <= by_chance,
             _ => true,
         }
@@ -249,7 +257,7 @@ fn why_stuck(case: &Case<'_>) -> (Reason, String) {
 /// `NEVER_FELL`: the training loss never falls below its start. Judged only where the class prior is unknown.
 pub fn never_fell(case: &Case<'_>) -> Option<Verdict> {
     let known = case.chance.is_some() || case.ends_in_warmup();
-    let constant = answers_alike(case);
+    let constant = constant_accuracy(case.measured);
     let stuck = || case.shape == Shape::Stuck || is_flat_from_the_start(case) || comes_to_rest_at_a_guess(case);
     if known || !(constant.is_some() || stuck()) {
         return None;
@@ -292,6 +300,10 @@ pub fn never_fell(case: &Case<'_>) -> Option<Verdict> {
 /// Whether the training loss is seen from its start and does not fall; or stays at the loss of guessing among a few classes.
 fn is_flat_from_the_start(case: &Case<'_>) -> bool {
     let Some(start) = case.train_start().filter(|_| case.has_course() && !case.has_fallen()) else { return false };
+    // Of preferences, the start is known better than a few noisy losses tell it.
+    if case.measured.of_preferences && case.tail() < limit::UNMOVED * std::f64::consts::LN_2 {
+        return false;
+    }
     let (tail, seen) = (&case.detection.tail, case.sees_the_start());
     let unmoved = !tail.trend.is_falling() && tail.level > limit::UNMOVED * start && start > limit::MUCH_LOSS;
     let accuracies = case.measured.accuracies();
@@ -322,23 +334,6 @@ fn comes_to_rest_at_a_guess(case: &Case<'_>) -> bool {
         && is_guess(case.tail())
         && is_guess(level(latter))
         && train.chunks_exact(eighth).all(|piece| level(piece) > limit::UNMOVED * case.tail())
-}
-
-/// The accuracy, if it is the same at every evaluation and the losses rest at what a guess with that accuracy has. With the share a of
-/// the most frequent class, the entropy of the class frequencies is at least that of a and 1 - a.
-fn answers_alike(case: &Case<'_>) -> Option<f64> {
-    let accuracies = case.measured.accuracies();
-    let accuracy = *accuracies.first()?;
-    let alike =
-        accuracies.len() >= limit::ALIKE_EVALS && accuracies.iter().all(|other| (other - accuracy).abs() < 1e-6);
-    if !alike || accuracy <= 0.0 || accuracy >= 1.0 || !case.has_course() {
-        return None;
-    }
-    let guess = -(accuracy * accuracy.ln() + (1.0 - accuracy) * (1.0 - accuracy).ln());
-    let rests = !case.detection.tail.trend.is_falling() && case.tail() >= limit::AT_PRIOR * guess;
-    let evals = finite(&case.measured.eval);
-    let evals_rest = evals[evals.len() / 2..].iter().all(|level| *level >= limit::AT_PRIOR * guess);
-    (rests && evals_rest).then_some(accuracy)
 }
 
 /// `ESCAPED_LATE`: the loss stays at guessing for long, and falls then.

@@ -55,7 +55,13 @@ fn at_the_end(case: &Case<'_>, change: f64) -> String {
             "; the training loss is nearly flat at {level:.3}: it fell by {:.3} over its last third, and as many steps again would gain little",
             -change
         ),
-        Trend::Flat { .. } => format!("; the training loss is flat at {level:.3}"),
+        Trend::Flat { .. } => match case.detection.hidden_gain {
+            Some(gain) => format!(
+                "; the training loss does not move beyond its noise at {level:.3}: as many steps again may lower it by about {:.3}",
+                gain * case.detection.scale
+            ),
+            None => format!("; the training loss is flat at {level:.3}"),
+        },
         Trend::Unresolved { .. } => "; the steps do not tell whether the training loss is flat".to_owned(),
         Trend::NotFinite | Trend::TooShort => String::new(),
     }

@@ -6,7 +6,7 @@ use crate::analysis::measured::LEAST_DELTA;
 use crate::analysis::measured::Measured;
 use crate::analysis::shape::Shape;
 use crate::analysis::synthetic::gauss;
-use crate::analysis::verdicts::diagnose;
+use crate::analysis::verdicts::{blames_a_high_rate, diagnose};
 use crate::trial::{Cause, Reason, ShapeKind, Status};
 
 #[test]
@@ -452,4 +452,119 @@ fn a_steep_fall_has_no_spikes() {
         spiky[at] = 2.0;
     }
     assert!(ids(spiky).contains(&"SPIKES".to_owned()));
+}
+
+/// Answers that are all one class repeat the accuracy. A small evaluation set repeats it by chance, while the losses move.
+#[test]
+fn three_equal_accuracies_beside_losses_at_rest_are_those_of_one_class() {
+    for prior in [&[0.5, 0.5][..], &[0.68, 0.32], &[0.9, 0.1], &[0.6, 0.25, 0.15], &[0.25; 4]] {
+        let level = -prior.iter().map(|p: &f64| p * p.ln()).sum::<f64>();
+        let start = (prior.len() as f64).ln() + 0.05;
+        let falls = |t: f64| level + (start - level) * (-t / 0.05).exp();
+        for (evals, rows) in [(3, 150), (4, 150), (5, 30), (3, 12), (4, 9)] {
+            let log = |accuracy: Vec<f64>, eval: Vec<f64>| foreign(noisy(rows, 0.02 * level, falls), eval, accuracy);
+            let rests = || noisy(evals, 0.002 * level, |_| level + 0.002);
+            assert_eq!(primary(&log(vec![prior[0]; evals], rests())), Cause::NeverFell, "{prior:?} {evals} {rows}");
+            let lower = (0..evals).map(|i| level * (0.8 - 0.05 * i as f64)).collect();
+            assert_ne!(
+                primary(&log(vec![prior[0]; evals], lower)),
+                Cause::NeverFell,
+                "{prior:?} {evals} {rows}: learned"
+            );
+        }
+    }
+    let moves = foreign(
+        noisy(150, 0.02, |t| 0.41 + 0.28 * (-t / 0.05).exp()),
+        noisy(3, 0.001, |_| 0.41),
+        vec![0.86, 0.89, 0.91],
+    );
+    assert_eq!(primary(&moves), Cause::Healthy, "the answers change");
+    // About 1/K each time.
+    let log = |level: f64| foreign(noisy(12, 0.01, |_| level), vec![level; 3], vec![0.334, 0.33, 0.337]);
+    assert_eq!(primary(&log(3_f64.ln())), Cause::NeverFell);
+    assert_ne!(primary(&log(0.9)), Cause::NeverFell);
+}
+
+#[test]
+fn a_single_good_accuracy_hides_no_stuck_run() {
+    let log = |accuracy: Vec<f64>| {
+        let evals = noisy(accuracy.len(), 0.0005, |_| 0.6932);
+        let log = foreign(noisy(200, 0.02, |_| 0.693), evals, accuracy);
+        primary(&Measured { train_prior: &PRIOR, eval_prior: &PRIOR, ..log })
+    };
+    assert_eq!(log(vec![0.55]), Cause::PriorStuck);
+    for place in 0..10 {
+        let mut accuracy = vec![0.5; 10];
+        accuracy[place] = 0.55;
+        assert_eq!(log(accuracy), Cause::PriorStuck, "{place}");
+    }
+    assert_ne!(log(vec![0.55, 0.58, 0.6, 0.61, 0.62, 0.62]), Cause::PriorStuck, "the answers are better than guesses");
+}
+
+#[test]
+fn a_log_in_bits_is_stuck_and_not_too_high() {
+    for classes in 2..=5 {
+        let (prior, bits) = (vec![1.0 / f64::from(classes); classes as usize], f64::from(classes).log2());
+        let log = |train: Vec<f64>, eval| Measured {
+            train_prior: &prior,
+            eval_prior: &prior,
+            ..foreign(train, eval, vec![])
+        };
+        let stuck = log(noisy(200, 0.03, |_| bits), noisy(8, 0.0005, |_| bits));
+        let found = diagnose(&stuck, Status::Finished, LEAST_DELTA);
+        assert_eq!(found.verdicts[0].id, Cause::PriorStuck, "{classes}: {found:?}");
+        assert!(found.verdicts[0].text.contains(&format!("guessing has {bits:.3} in bits")), "{found:?}");
+        let rises = log(noisy(200, 0.03, |t| if t < 0.1 { bits * 0.69 } else { bits }), noisy(8, 0.0005, |_| bits));
+        let found = diagnose(&rises, Status::Finished, LEAST_DELTA);
+        assert!(blames_a_high_rate(&found.verdicts[0]), "{classes}: it rises above its start: {found:?}");
+    }
+}
+
+/// The policy equals its reference at the start, which gives ln 2 whatever is learned later.
+#[test]
+fn a_preference_loss_that_falls_slowly_is_not_too_slow() {
+    let falls = |t: f64| 2_f64.ln() - 0.12 * t;
+    let named = |loss: &dyn Fn(f64) -> f64| Measured {
+        of_preferences: true,
+        ..foreign(noisy(200, 0.02, loss), vec![], vec![])
+    };
+    assert_eq!(primary(&named(&falls)), Cause::Healthy);
+    assert_eq!(
+        primary(&named(&|t| 0.67 - 0.01 * t)),
+        Cause::Healthy,
+        "its start is known, whatever the first losses are"
+    );
+    assert_eq!(primary(&named(&|_| 2_f64.ln())), Cause::NeverFell, "nothing is learned");
+    let bare = |start: f64| {
+        let mut log = foreign(noisy(200, 0.02, |t| start - 0.12 * t), vec![], vec![]);
+        log.train[0].y = start;
+        primary(&log)
+    };
+    assert_eq!(bare(2_f64.ln()), Cause::Healthy);
+    assert_eq!(bare(0.72), Cause::TooSlow);
+}
+
+#[test]
+fn a_normal_decay_that_learned_is_not_too_slow() {
+    let log = |end: f64, eval_end: f64| {
+        let falls = |to: f64| move |t: f64| 0.69 - (0.69 - to) * t;
+        let mut log = foreign(
+            noisy(200, 0.02, falls(end)),
+            (1..=10).map(|i| falls(eval_end)(f64::from(i) / 10.0)).collect(),
+            vec![],
+        );
+        log.lr.iter_mut().for_each(|rate| rate.y = 3e-5 * (1.0 - rate.x / 201.0));
+        Measured { train_prior: &PRIOR, eval_prior: &PRIOR, ..log }
+    };
+    assert_eq!(primary(&log(0.4, 0.45)), Cause::TooSlow, "the evaluations still improve");
+    let mut rests = log(0.4, 0.45);
+    rests.eval = (1..=10).map(|i| Point { x: 20.0 * f64::from(i), y: 0.5 - 0.0001 * f64::from(i) }).collect();
+    assert_eq!(primary(&rests), Cause::Healthy, "the evaluations have come to rest");
+    rests.eval.clear();
+    assert_eq!(primary(&rests), Cause::Healthy, "none to tell");
+    let mut constant = log(0.4, 0.45);
+    constant.lr.iter_mut().for_each(|rate| rate.y = 3e-5);
+    assert_eq!(primary(&constant), Cause::TooSlow);
+    constant.eval = (1..=10).map(|i| Point { x: 20.0 * f64::from(i), y: 0.5 - 0.0001 * f64::from(i) }).collect();
+    assert_eq!(primary(&constant), Cause::Healthy, "the evaluations are at rest");
 }
