@@ -48,7 +48,7 @@ pub fn guesses_uniformly(measured: &Measured<'_>) -> bool {
 }
 
 /// The latter half of the evaluation losses and the last third of the training losses.
-fn last_losses(measured: &Measured<'_>) -> (Vec<f64>, Vec<f64>) {
+pub fn last_losses(measured: &Measured<'_>) -> (Vec<f64>, Vec<f64>) {
     let last = |losses: Vec<f64>, parts: usize| losses[losses.len() - losses.len().div_ceil(parts)..].to_vec();
     (last(finite(&measured.eval), 2), last(finite(&measured.train), 3))
 }

@@ -71,6 +71,14 @@ pub const DOWNWARD: f64 = 0.75;
 pub const MUCH_LOSS: f64 = 0.3;
 /// `NEVER_FELL`: accuracy that guessing does not reach (own).
 pub const KNOWS: f64 = 0.9;
+/// `NEVER_FELL`: share of the run by whose end a loss is flat that has not moved since its first steps (own).
+pub const SOON: f64 = 0.2;
+/// `NEVER_FELL`: share of the summed learning rate that the tail then has at least: a cosine leaves it 6 % (own).
+pub const TAIL_SHARE: f64 = 0.05;
+/// `NEVER_FELL`: nats above which a loss that rests shows hardly more than frequencies: a perplexity of 55 (own).
+pub const FREQUENCIES_ALONE: f64 = 4.0;
+/// `NEVER_FELL`: relative distance of evaluations from their median within which they are one number (own).
+pub const ONE_NUMBER: f64 = 0.0025;
 /// Relative distance from ln 2 within which a preference loss starts: its policy equals its reference (own).
 pub const EXACT_START: f64 = 0.01;
 /// Share of the first training losses below which the last third shows learning (own).

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use crate::analysis::case::{Case, Guess, finite};
 use crate::analysis::curve::Point;
 use crate::analysis::format::percent;
-use crate::analysis::guessing::constant_accuracy;
+use crate::analysis::guessing::{constant_accuracy, last_losses};
 use crate::analysis::shape::Shape;
 use crate::analysis::statistics::{come_down, mean, median};
 use crate::analysis::thresholds as limit;
@@ -204,12 +204,13 @@ pub fn prior_stuck(case: &Case<'_>) -> Option<Verdict> {
     Some(verdict.with_evidence(&evidence))
 }
 
-/// `PRIOR_STUCK` of a log with a row for each epoch: all losses and evaluations lie at guessing.
+/// `PRIOR_STUCK` of a log with a row for each epoch: its last losses and evaluations lie at guessing.
 fn stuck_in_few_rows(case: &Case<'_>, chance: f64) -> Option<Verdict> {
-    let (losses, evals) = (finite(&case.measured.train), finite(&case.measured.eval));
-    let at_prior = |y: &f64| (limit::AT_PRIOR * chance..limit::OVER_PRIOR * chance).contains(y);
-    let all = losses.iter().chain(&evals).all(at_prior);
-    if case.shape != Shape::Stuck || losses.len().max(evals.len()) < limit::FEWEST_BLOCKS || !all {
+    // A fresh head may start above guessing.
+    let (evals, losses) = last_losses(case.measured);
+    let at_prior = |y: f64| (limit::AT_PRIOR * chance..limit::OVER_PRIOR * chance).contains(&y);
+    let rest = evals.iter().all(|level| at_prior(*level)) && (losses.is_empty() || at_prior(mean(&losses)));
+    if case.shape != Shape::Stuck || !rest {
         return None;
     }
     let (reason, why) = why_stuck(case);
@@ -258,7 +259,12 @@ fn why_stuck(case: &Case<'_>) -> (Reason, String) {
 pub fn never_fell(case: &Case<'_>) -> Option<Verdict> {
     let known = case.chance.is_some() || case.ends_in_warmup();
     let constant = constant_accuracy(case.measured);
-    let stuck = || case.shape == Shape::Stuck || is_flat_from_the_start(case) || comes_to_rest_at_a_guess(case);
+    let stuck = || {
+        case.shape == Shape::Stuck
+            || is_flat_from_the_start(case)
+            || comes_to_rest_at_a_guess(case)
+            || rests_far_above(case)
+    };
     if known || !(constant.is_some() || stuck()) {
         return None;
     }
@@ -334,6 +340,27 @@ fn comes_to_rest_at_a_guess(case: &Case<'_>) -> bool {
         && is_guess(case.tail())
         && is_guess(level(latter))
         && train.chunks_exact(eighth).all(|piece| level(piece) > limit::UNMOVED * case.tail())
+}
+
+/// Whether a run without accuracies has not moved since its first steps, although its learning rate was effective, and after a small fall
+/// alone. Fine-tuning may soon be at its floor as well. Two things tell that nothing is learned: a level that only the frequencies of
+/// classes or tokens explain, or many evaluations that are one number.
+fn rests_far_above(case: &Case<'_>) -> bool {
+    let (found, evals) = (&case.detection, finite(&case.measured.eval));
+    let Some(start) = case.train_start().filter(|_| case.has_course() && case.sees_the_start()) else { return false };
+    let is_effective = found.rate_share.is_some_and(|share| share >= limit::TAIL_SHARE);
+    let soon = found.onset.is_some_and(|onset| onset as f64 <= limit::SOON * case.measured.end() as f64);
+    let third = case.blocks.len() / 3;
+    let middle = mean(&case.blocks[third..2 * third].iter().map(|block| block.mean).collect::<Vec<_>>());
+    let moves = middle - case.tail() > limit::STILL / 2.0 * case.tail();
+    let is_still = soon && found.is_flat() && found.hidden_gain.is_none() && !moves;
+    let falls_little = case.tail() > limit::LITTLE_OF_START * start && !case.measured.of_preferences;
+    let level = median(&evals);
+    let one_number = evals.len() >= limit::NOISY_EVALS
+        && level > limit::MUCH_LOSS
+        && evals.iter().all(|eval| (eval / level - 1.0).abs() < limit::ONE_NUMBER);
+    let is_high = case.tail() > limit::FREQUENCIES_ALONE && !come_down(&evals);
+    case.measured.accuracies().is_empty() && is_effective && is_still && falls_little && (one_number || is_high)
 }
 
 /// `ESCAPED_LATE`: the loss stays at guessing for long, and falls then.

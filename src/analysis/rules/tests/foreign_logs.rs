@@ -568,3 +568,37 @@ fn a_normal_decay_that_learned_is_not_too_slow() {
     constant.eval = (1..=10).map(|i| Point { x: 20.0 * f64::from(i), y: 0.5 - 0.0001 * f64::from(i) }).collect();
     assert_eq!(primary(&constant), Cause::Healthy, "the evaluations are at rest");
 }
+
+/// Language models, which have no accuracy: what is learned in the first steps alone may be the frequencies of tokens.
+#[test]
+fn a_high_level_after_a_short_fall_is_not_healthy() {
+    let log = |level: f64, fall: f64, evals: Vec<f64>| {
+        foreign(noisy(200, 0.01 * level, |t| level + fall * (-t / 0.02).exp()), evals, vec![])
+    };
+    assert_eq!(primary(&log(6.8, 1.2, vec![])), Cause::NeverFell);
+    assert_eq!(primary(&log(6.8, 1.2, noisy(10, 0.01, |_| 6.8))), Cause::NeverFell);
+    assert_eq!(primary(&log(1.6, 0.2, vec![])), Cause::Healthy, "fine-tuning is soon at its floor");
+    assert_eq!(primary(&log(5.0, 5.0, vec![])), Cause::Healthy, "it fell by half");
+    assert_eq!(
+        primary(&log(1.6, 0.2, noisy(10, 0.0005, |_| 1.62))),
+        Cause::NeverFell,
+        "the evaluations are one number"
+    );
+    assert_eq!(primary(&log(1.6, 0.2, noisy(10, 0.0005, |t| 1.65 - 0.04 * t))), Cause::Healthy, "they move");
+    let falls = foreign(noisy(200, 0.05, |t| 4.5 + 2.0 * (t + 0.02).powf(-0.3)), vec![], vec![]);
+    assert_eq!(primary(&falls), Cause::Healthy, "pre-training");
+}
+
+#[test]
+fn few_rows_at_guessing_are_stuck_with_class_frequencies_too() {
+    for (prior, rows) in [(&[0.5, 0.5][..], 3), (&[0.68, 0.32], 12), (&[0.9, 0.1], 12)] {
+        let level = -prior.iter().map(|p: &f64| p * p.ln()).sum::<f64>();
+        let evals = noisy(3, 0.001, |_| level);
+        let log = foreign(noisy(rows, 0.01, |_| level), evals, vec![prior[0]; 3]);
+        assert_eq!(
+            primary(&Measured { train_prior: prior, eval_prior: prior, ..log }),
+            Cause::PriorStuck,
+            "{prior:?} {rows}"
+        );
+    }
+}
