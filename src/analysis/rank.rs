@@ -227,7 +227,9 @@ mod tests {
             run.trial.config.metric = Metric::MacroF1;
             // The configuration with the higher loss has the higher score, at step 20.
             let level = 1.0 - run.evals[9].eval_loss;
-            run.evals.iter_mut().for_each(|row| row.macro_f1 = if row.step == 20 { 0.9 - level } else { 0.1 });
+            for row in &mut run.evals {
+                (row.macro_f1, row.accuracy) = if row.step == 20 { (0.9 - level, 0.7) } else { (0.1, 0.9) };
+            }
         }
         let study = Study::of(&sweep);
         assert_eq!(names(&study), ["cosine", "linear"]);
@@ -235,6 +237,7 @@ mod tests {
         let score = best.score.unwrap();
         assert!((score.mean - 0.31).abs() < 1e-6 && best.best_step == Some(20), "{best:?}");
         assert!((best.best.unwrap().mean - 0.41).abs() < 1e-6);
+        assert!((best.headline.unwrap().mean - 0.7).abs() < 1e-6, "the accuracy of the step that ranks it");
         assert_eq!((study.metric, study.within_noise()), (Metric::MacroF1, Some(1)));
         assert!((study.metric_sd.unwrap() - 0.01).abs() < 1e-6 && (study.seed_sd.unwrap() - 0.01).abs() < 1e-6);
     }

@@ -206,11 +206,14 @@ pub fn prior_stuck(case: &Case<'_>) -> Option<Verdict> {
 
 /// `PRIOR_STUCK` of a log with a row for each epoch: its last losses and evaluations lie at guessing.
 fn stuck_in_few_rows(case: &Case<'_>, chance: f64) -> Option<Verdict> {
-    // A fresh head may start above guessing.
-    let (evals, losses) = last_losses(case.measured);
-    let at_prior = |y: f64| (limit::AT_PRIOR * chance..limit::OVER_PRIOR * chance).contains(&y);
-    let rest = evals.iter().all(|level| at_prior(*level)) && (losses.is_empty() || at_prior(mean(&losses)));
-    if case.shape != Shape::Stuck || !rest {
+    let at_prior = |y: &f64| (limit::AT_PRIOR * chance..limit::OVER_PRIOR * chance).contains(y);
+    let (losses, evals) = (finite(&case.measured.train), finite(&case.measured.eval));
+    let all = losses.len().max(evals.len()) >= limit::FEWEST_BLOCKS && losses.iter().chain(&evals).all(at_prior);
+    // A row of another program is the mean of many steps, so that fewer tell as much. A fresh head may start above guessing.
+    let (last_evals, last) = last_losses(case.measured);
+    let rest =
+        case.config().is_none() && last_evals.iter().all(at_prior) && (last.is_empty() || at_prior(&mean(&last)));
+    if case.shape != Shape::Stuck || !(all || rest) {
         return None;
     }
     let (reason, why) = why_stuck(case);
