@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::Failure;
 use crate::logs::Log;
+use crate::trial::file_kind;
 
 /// Files of a folder that hold a whole log, the likeliest first.
 const NAMES: &[&str] = &[
@@ -52,8 +53,15 @@ fn read_file(path: &Path) -> Result<Log, Failure> {
     Log::read(&bytes(path)?, &name).map_err(|error| Failure::input(format!("{}: {error}", path.display())))
 }
 
+/// Reads a log. A FIFO or a device might never end, but the pipe of a shell (`<(zcat log.gz)`, `/dev/stdin`) is read.
 fn bytes(path: &Path) -> Result<Vec<u8>, Failure> {
-    fs::read(path).map_err(|error| Failure::input(format!("{}: {error}", path.display())))
+    let fail = |what: String| Failure::input(format!("{}: {what}", path.display()));
+    let is_pipe_of_shell = ["/dev/fd", "/dev/stdin", "/proc/self/fd"].iter().any(|start| path.starts_with(start));
+    let found = path.metadata().map_err(|error| fail(error.to_string()))?;
+    if !found.is_file() && !is_pipe_of_shell {
+        return Err(fail(format!("this is {}, not a file", file_kind(found.file_type()))));
+    }
+    fs::read(path).map_err(|error| fail(error.to_string()))
 }
 
 /// The log in a folder: one of a known name, else that of the newest checkpoint or run in it.

@@ -15,6 +15,9 @@ use crate::spec::{
 };
 use crate::trial::{Augmentation, Axis, AxisValue, DrawnBy, Key, Trial, TrialConfig, TrialId};
 
+/// The most entries of `exclude` that a warning names one by one.
+const NAMED_ENTRIES: usize = 20;
+
 /// The trials of a sweep, in order, each id once.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
@@ -426,8 +429,13 @@ impl<'s> Expansion<'s> {
         let mut warnings = self.spec.warnings();
         // Of what a search may draw, few configurations are known yet.
         let unmatched = self.spec.exclude.iter().zip(&self.matched).filter(|(_, matched)| !**matched);
-        for (entry, _) in unmatched.filter(|_| self.spec.search.is_none()) {
-            warnings.push(self.spec.warning(&Problem::new(entry.place, "this entry of `exclude` matches no trial")));
+        let unmatched: Vec<Place> =
+            unmatched.filter(|_| self.spec.search.is_none()).map(|(entry, _)| entry.place).collect();
+        for &place in unmatched.iter().take(NAMED_ENTRIES) {
+            warnings.push(self.spec.warning(&Problem::new(place, "this entry of `exclude` matches no trial")));
+        }
+        if let more @ 1.. = unmatched.len().saturating_sub(NAMED_ENTRIES) {
+            warnings.push(format!("warning: {more} more entries of `exclude` match no trial"));
         }
         match self.dropped {
             0 => {}

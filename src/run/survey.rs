@@ -40,13 +40,15 @@ fn look(plan: &Plan, dir: &RunDir, seen: Vec<Run>) -> Result<Sweep, StoreError> 
     let plan = &with_drawn(plan, &journal.records);
     let state = SweepState::fold(plan, &journal.records);
     let alive = is_running(&state, dir);
+    let there = dir.trials_there();
     let mut runs = Vec::with_capacity(plan.trials.len());
     for trial in &plan.trials {
         // Without its outcome file, as after `run --fresh`, the trial is open again.
         let known = ended.remove(&trial.id).filter(|_| dir.trial(&trial.id).has_outcome());
         runs.push(match known {
             Some(run) => run,
-            None => run(trial, state.get(&trial.id), dir, alive)?,
+            None if there.contains(&trial.id) => run(trial, state.get(&trial.id), dir, alive)?,
+            None => without_folder(trial, state.get(&trial.id), alive),
         });
     }
     Ok(Sweep { name: plan.name.clone(), axes: plan.axes.clone(), search: plan.search.clone(), runs })
@@ -79,8 +81,12 @@ pub fn statuses(trials: &[TrialId], dir: &RunDir) -> Result<Vec<Status>, StoreEr
     let mut state = SweepState::new(trials);
     journal.records.iter().for_each(|record| state.apply(&record.event));
     let alive = is_running(&state, dir);
+    let there = dir.trials_there();
     let of = |id: &TrialId| {
         let (folder, known) = (dir.trial(id), state.get(id));
+        if !there.contains(id) {
+            return Ok(status_of(known, None, alive));
+        }
         Ok(status_of(known, outcome(&folder)?.as_ref(), alive || runs_in_queue(known, &folder)))
     };
     trials.iter().map(of).collect()
@@ -147,6 +153,19 @@ fn run(trial: &Trial, known: Option<&TrialState>, dir: &RunDir, alive: bool) -> 
     let status = status_of(known, outcome.as_ref(), alive);
     let error = known.filter(|_| outcome.is_none()).and_then(error);
     read(trial.clone(), status, error, outcome, &folder)
+}
+
+/// A trial without a folder: most trials of a large sweep that has just begun.
+fn without_folder(trial: &Trial, known: Option<&TrialState>, alive: bool) -> Run {
+    Run {
+        trial: trial.clone(),
+        status: status_of(known, None, alive),
+        error: known.and_then(error),
+        metrics: Vec::new(),
+        evals: Vec::new(),
+        diagnostics: Vec::new(),
+        outcome: None,
+    }
 }
 
 /// Adds the curves in its folder.

@@ -45,6 +45,9 @@ pub struct RunConfig {
     pub slurm: SlurmConfig,
 }
 
+/// More trials than tables and figures can show, or a machine can train: a number above is a slip, or hostile.
+const MOST_TRIALS: u64 = 300_000;
+
 impl Default for RunConfig {
     fn default() -> Self {
         Self {
@@ -404,14 +407,16 @@ pub(super) static RUN_KEYS: &[RunKey] = &[
     },
     RunKey {
         name: "max_trials",
-        expected: "a whole number from 1",
-        read: |run, value| set(&mut run.max_trials, whole(value).filter(|n| *n >= 1).map(|n| n as usize)),
+        expected: "a whole number from 1 to 300000",
+        read: |run, value| {
+            set(&mut run.max_trials, whole(value).filter(|n| (1..=MOST_TRIALS).contains(n)).map(|n| n as usize))
+        },
         write: |run| (run.max_trials as u64).into(),
-        schema: || json!({"type": "integer", "minimum": 1}),
+        schema: || json!({"type": "integer", "minimum": 1, "maximum": MOST_TRIALS}),
         doc: Doc {
             about: "A sweep with more trials than this is refused, in case an axis is longer than intended.",
             unit: "trials",
-            example: "1000000",
+            example: "200000",
         },
     },
 ];

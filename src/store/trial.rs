@@ -1,5 +1,6 @@
 //! `trials/<id>/`: what a trial was (`config.json`) and how it ended (`outcome.json`).
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -45,6 +46,12 @@ pub struct MadeBy {
 }
 
 impl RunDir {
+    /// The trials that have a folder.
+    #[must_use]
+    pub fn trials_there(&self) -> HashSet<TrialId> {
+        disk::names(&self.trials()).iter().filter_map(|name| TrialId::parse(name)).collect()
+    }
+
     /// Entries among the folders of trials that are not trials, sorted by name.
     #[must_use]
     pub fn unknown_entries(&self) -> Vec<PathBuf> {

@@ -1,7 +1,7 @@
 //! `trials.csv`: one row per trial.
 
 use super::{RunDir, StoreError, atomic, disk};
-use crate::trial::{DrawnBy, Key, Outcome, ShapeKind, Status, Trial, spreadsheet_cell};
+use crate::trial::{DrawnBy, Key, Outcome, ShapeKind, Status, Trial, printable, spreadsheet_cell};
 
 /// The content of a row.
 #[derive(Debug, Clone, Copy)]
@@ -63,7 +63,8 @@ fn render<'a>(keys: &[&str], drawn: bool, rows: impl Iterator<Item = TrialRow<'a
             fields.push(draw.map_or_else(String::new, |(number, _)| number.to_string()));
             fields.push(draw.map_or_else(String::new, |(_, by)| by.name().to_owned()));
         }
-        writer.write_record(fields)?;
+        // A terminal that shows the table takes control characters for commands.
+        writer.write_record(fields.iter().map(|field| printable(field).into_owned()))?;
     }
     writer.into_inner().map_err(|error| error.into_error().into())
 }

@@ -81,11 +81,15 @@ impl SourceCheck<'_> {
     }
 }
 
-/// The names of the files whose content is not the expected one, at most five. None if the hashes do not tell.
+/// The names of the files whose content is not the expected one, and of those that are new, at most five. None if the hashes
+/// do not tell: a file is gone.
 fn changed_files(expected: &FileHashes, found: &FileHashes) -> Option<String> {
     const NAMED: usize = 5;
-    let changed = found.iter().filter(|(name, hash)| expected.get(*name).is_some_and(|expected| expected != *hash));
-    let names: Vec<&str> = changed.map(|(name, _)| name.as_str()).take(NAMED).collect();
+    let changed = found.iter().filter(|(name, hash)| expected.get(*name) != Some(*hash));
+    let name =
+        |(name, _): (&String, _)| if expected.contains_key(name) { name.clone() } else { format!("{name} (new)") };
+    // Where no hash is known, every file would be new.
+    let names: Vec<String> = changed.filter(|_| !expected.is_empty()).map(name).take(NAMED).collect();
     (!names.is_empty()).then(|| names.join(", "))
 }
 
@@ -102,6 +106,7 @@ mod tests {
         let changed = |found: &[(&str, &str)]| changed_files(&planned, &hashes(found));
         assert_eq!(changed(&[("train.csv", "a"), ("eval.csv", "x")]).as_deref(), Some("eval.csv"));
         assert_eq!(changed(&[("train.csv", "x"), ("eval.csv", "x")]).as_deref(), Some("eval.csv, train.csv"));
-        assert_eq!(changed(&[("train.csv", "a"), ("more.csv", "x")]), None, "a file was added");
+        assert_eq!(changed(&[("train.csv", "a"), ("more.csv", "x")]).as_deref(), Some("more.csv (new)"));
+        assert_eq!(changed(&[("train.csv", "a")]), None, "a file is gone");
     }
 }
