@@ -190,11 +190,44 @@ pub(super) fn search(places: SearchPlaces, drawn: &DrawnSpace, factors: &[Factor
     problems
 }
 
+/// Trials of each configuration of a search: its seeds and folds.
+fn repetitions(spec: &SweepSpec) -> u64 {
+    let repeats = |axis: Option<usize>| axis.map_or(1, |index| spec.factors[index].len().max(1) as u64);
+    repeats(spec.seeds) * repeats(spec.folds)
+}
+
+/// Reports a search with too few trials for a single configuration.
+pub(super) fn too_few_trials(spec: &SweepSpec, place: Place) -> Option<Problem> {
+    let (trials, each) = (spec.search.as_ref()?.config.trials, repetitions(spec));
+    let what = format!("`search.trials` is {trials}, and each configuration takes {each} trials, one for each seed");
+    (trials < each).then(|| Problem::new(place, what).hint(format!("raise `trials` to {each} or more")))
+}
+
+/// Warnings where trials of the budget, or points of the grid, are left out.
+pub(super) fn uneven_trials(spec: &SweepSpec, place: Place) -> Vec<Problem> {
+    let Some(search) = &spec.search else { return Vec::new() };
+    let (trials, each) = (search.config.trials, repetitions(spec));
+    let mut warnings = Vec::new();
+    if trials % each > 0 {
+        let (fewer, more) = (trials - trials % each, trials + each - trials % each);
+        let what = format!("each configuration takes {each} trials, so that {fewer} of {trials} are drawn");
+        warnings.push(Problem::new(place, what).hint(format!("write `trials: {more}` for one configuration more")));
+    }
+    let repeated = [spec.seeds, spec.folds];
+    let grid = spec.factors.iter().enumerate().filter(|(index, _)| !repeated.contains(&Some(*index)));
+    let points: u64 = grid.map(|(_, factor)| factor.len() as u64).product();
+    if trials / each < points {
+        let what = format!("{} of the {points} points of the grid get no trial", points - trials / each);
+        let hint = format!("each point has a search of its own; {} trials give each at least one", points * each);
+        warnings.push(Problem::new(place, what).hint(hint));
+    }
+    warnings
+}
+
 /// A warning where a search ends before its sampler learns.
 pub(super) fn never_learns(spec: &SweepSpec, place: Option<Place>) -> Option<Problem> {
     let config = &spec.search.as_ref()?.config;
-    let repeats = |axis: Option<usize>| axis.map_or(1, |index| spec.factors[index].len().max(1) as u64);
-    let configurations = config.trials / (repeats(spec.seeds) * repeats(spec.folds));
+    let configurations = config.trials / repetitions(spec);
     let learns = config.sampler != SamplerName::Tpe || configurations > config.startup || !config.from.is_empty();
     let what =
         format!("all {configurations} configurations are drawn before `tpe` learns: `startup` is {}", config.startup);

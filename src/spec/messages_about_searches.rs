@@ -82,3 +82,42 @@ fn what_is_switched_off() {
         Some((Some(5400.0), 100_000))
     );
 }
+
+/// Seeds and points of the grid that do not fit the number of trials.
+#[test]
+fn trials_that_do_not_divide() {
+    let text = |rest: &str| format!("space: {{lr: {{log: [1e-6, 1e-3]}}}}\n{rest}\n");
+    assert_snapshot!(mistakes(&text("seeds: [1, 2, 3]\nsearch: {trials: 2}")));
+    let warnings = |rest: &str| parse("a.yaml", "a", &text(rest), &[]).unwrap().warnings().join("\n");
+    assert_snapshot!(warnings("seeds: [1, 2, 3]\nsearch: {trials: 35, startup: 2}"));
+    assert_snapshot!(warnings("grid: {warmup: [0, 0.1, 0.2]}\nseeds: [1, 2]\nsearch: {trials: 4, sampler: random}"));
+    assert_eq!(warnings("grid: {warmup: [0, 0.1, 0.2]}\nseeds: [1, 2]\nsearch: {trials: 36, startup: 2}"), "");
+}
+
+/// A line that a message proposes can be read.
+#[test]
+fn proposed_ranges_can_be_read() {
+    let proposed = |key: &str, range: &str| {
+        let message = mistakes(&format!("space: {{{key}: {range}}}"));
+        let at = message.find("rite ").unwrap_or_else(|| panic!("{message}"));
+        let line = message[at + 5..].lines().next().unwrap().trim_end_matches(' ').trim_matches('`');
+        let first = line.strip_prefix(&format!("{key}: ")).unwrap_or(line);
+        let first = &first[..=first.find('}').unwrap()];
+        parse("a.yaml", "a", &format!("space: {{{key}: {first}}}"), &[])
+            .unwrap_or_else(|problems| panic!("{problems}"));
+        line.to_owned()
+    };
+    assert_eq!(proposed("batch_size", "{loguniform: [8, 64]}"), "batch_size: {log_int: [8, 64]}");
+    assert_eq!(proposed("batch_size", "{tune.quniform: [8, 64, 8]}"), "batch_size: {uniform: [8, 64], step: 8}");
+    assert_eq!(proposed("warmup", "{min: 0, max: 0.3}"), "{uniform: [0, 0.3]}");
+    assert_eq!(proposed("lr", "{log_uniform: {min: 1e-6, max: 1e-3}}"), "lr: {log: [1e-6, 1e-3]}");
+    assert_eq!(proposed("lr", "{min: 1e-6, max: 1e-3}"), "{uniform: [1e-6, 1e-3]} or {log: [1e-6, 1e-3]}");
+    assert_eq!(proposed("model.dropout", "{quniform: [0, 0.5, 0.1]}"), "model.dropout: {uniform: [0, 0.5], step: 0.1}");
+    assert_snapshot!(mistakes(
+        "space:
+  warmup: {min: 0.1, max: 10}
+  lr: {log: [1e-5, 1e-3], weights: [1, 2], foo: 3}
+  weight_decay: {uniform: [0.2, 0.1], int: [1, 2]}
+  scheduler: [linear, {name: cosine_with_restarts, cycles: {int: [4, 1]}}]"
+    ));
+}

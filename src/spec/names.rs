@@ -57,6 +57,7 @@ const NEEDLESS: &[(&str, &str)] = &[
     ("save_strategy", "leave it out; `run.checkpoint_every` says how often a checkpoint is saved"),
     ("save_total_limit", "leave it out: `run.keep` says which checkpoints stay"),
     ("metric_for_best_model", "write `metric`, such as `metric: macro_f1`"),
+    ("greater_is_better", "leave it out: the goal follows from `metric`"),
     ("run_name", "use `name`, the name of the sweep"),
     ("load_best_model_at_end", "leave it out: `run.keep` keeps the weights of the best evaluation"),
     ("output_dir", "use `--results DIR` on the command line"),

@@ -477,8 +477,8 @@ impl Reader {
         self.warnings.extend(arm_checks::one_rate(self.arms_place, &self.arms, &self.factors));
         let places = check::SearchPlaces { space: self.space_place, search: self.search_place };
         self.errors.extend(check::search(places, &self.drawn, &self.factors, &self.fixed));
-        let seen = |name: &str| self.search_seen.iter().any(|(seen, _)| seen == name);
-        if self.search.time.is_some() && !seen("trials") {
+        let trials_place = self.search_seen.iter().find(|(seen, _)| seen == "trials").map(|(_, place)| *place);
+        if self.search.time.is_some() && trials_place.is_none() {
             self.search.trials = self.run.max_trials as u64;
         }
         let search = self.space_place.map(|_| SearchSpec { config: self.search, drawn: self.drawn });
@@ -521,7 +521,11 @@ impl Reader {
             self.errors.extend(spec.check_accumulation());
         }
         self.warnings.extend(check::test_without_weights(&spec));
-        self.warnings.extend(check::never_learns(&spec, self.search_place.or(self.space_place)));
+        let search_place = self.search_place.or(self.space_place);
+        let trials_place = trials_place.or(search_place).unwrap_or(Place::NOWHERE);
+        self.errors.extend(check::too_few_trials(&spec, trials_place));
+        self.warnings.extend(check::uneven_trials(&spec, trials_place));
+        self.warnings.extend(check::never_learns(&spec, search_place));
         spec.warnings = self.warnings;
         Draft { spec, problems: self.errors, uncertain: self.uncertain }
     }

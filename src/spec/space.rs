@@ -226,7 +226,7 @@ impl Reader {
         };
         let mut choices = Vec::new();
         if let Some(range) = value.map().filter(|entries| !names_a_choice(entries)) {
-            let Some((domain, ends)) = self.range(path, value, range) else { return };
+            let Some((domain, ends)) = self.range(path, Some(key), value, range) else { return };
             let before = self.errors.len();
             for end in ends {
                 choices.extend(self.choice(path, key, &end));
@@ -287,7 +287,8 @@ impl Reader {
         let (list, weights) = match value.map() {
             Some(entries) => {
                 let find = |name: &str| entries.iter().find(|(key, _)| key.text() == Some(name)).map(|(_, node)| node);
-                self.other_entries(path, entries, &["choice", "weights"])?;
+                let others = self.other_entries(path, entries, &["choice", "weights"]);
+                others?;
                 (find("choice")?, find("weights"))
             }
             None => (value, None),
@@ -319,10 +320,14 @@ impl Reader {
     fn item(&mut self, path: &str, node: &Node, condition: Condition) -> (Item, Vec<Node>) {
         let mut item = Item { node: node.clone(), drawn: Vec::new() };
         let mut ends = vec![node.clone(), node.clone()];
+        let mut is_readable = true;
         for (index, (key, value)) in node.map().unwrap_or_default().iter().enumerate() {
             let Some(range) = value.map().filter(|entries| has_word(entries)) else { continue };
             let inner = format!("{path}.{}", key.text().unwrap_or_default());
-            let Some((domain, [low, high])) = self.range(&inner, value, range) else { continue };
+            let Some((domain, [low, high])) = self.range(&inner, None, value, range) else {
+                is_readable = false;
+                continue;
+            };
             item.drawn.push((index, self.drawn.space.dimensions.len()));
             self.drawn.space.dimensions.push(SpaceKey { domain, condition: Some(condition) });
             for (node, end) in ends.iter_mut().zip([low, high]) {
@@ -333,40 +338,118 @@ impl Reader {
                 }
             }
         }
-        if item.drawn.is_empty() {
-            ends.truncate(1);
-        }
+        // A range with a mistake has no ends, and as a map it would be a second mistake.
+        ends.truncate(match (is_readable, item.drawn.is_empty()) {
+            (false, _) => 0,
+            (true, true) => 1,
+            (true, false) => 2,
+        });
         (item, ends)
     }
 
-    /// A range such as `{log: [1e-6, 1e-3]}`, with its ends.
-    fn range(&mut self, path: &str, value: &Node, entries: &[(Node, Node)]) -> Option<(Domain, [Node; 2])> {
+    /// A range such as `{log: [1e-6, 1e-3]}`, with its ends. `key`: None inside a value of a list.
+    fn range(
+        &mut self,
+        path: &str,
+        key: Option<&Node>,
+        value: &Node,
+        entries: &[(Node, Node)],
+    ) -> Option<(Domain, [Node; 2])> {
         let word = entries.iter().find(|(key, _)| key.text().is_some_and(|text| WORDS.contains(&text)));
         let Some((word, ends)) = word else {
-            let first = entries.first().and_then(|(key, _)| key.text()).unwrap_or_default();
-            let known = OTHER_WORDS.iter().find(|(other, _)| *other == first).map(|(_, word)| *word);
-            let meant = known.or_else(|| nearest(first, WORDS));
-            let find =
-                |name: &str| entries.iter().find(|(key, _)| key.text() == Some(name)).map(|(_, node)| node.flow());
-            let of_first = || entries.first().filter(|(_, node)| node.list().is_some()).map(|(_, node)| node.flow());
-            let hint = match meant {
-                _ if matches!(first, "min" | "max") => {
-                    let ends = ["min", "max"].map(|end| find(end).unwrap_or_else(|| end.to_uppercase())).join(", ");
-                    format!("write {{uniform: [{ends}]}}, {{log: [{ends}]}} or, for whole numbers, {{int: [{ends}]}}")
-                }
-                Some(word) => match of_first() {
-                    Some(values) => format!("did you mean `{word}`? Write `{path}: {{{word}: {values}}}`"),
-                    None => format!("did you mean `{word}`? Such as {{{word}: [..]}}"),
-                },
-                None => format!("expected one of {}", WORDS.join(", ")),
-            };
+            let hint = self.meant_range(path, key, value, entries);
             self.error(value, format!("`{path}` has no range that can be drawn from"), hint);
             return None;
         };
         let word = word.text().unwrap_or_default();
-        let allowed: &[&str] = if matches!(word, "uniform" | "int") { &["uniform", "int", "step"] } else { &[word] };
-        self.other_entries(path, entries, allowed)?;
-        let step = entries.iter().find(|(key, _)| key.text() == Some("step")).map(|(_, node)| node);
+        let allowed = [word, "step"];
+        let allowed = if matches!(word, "uniform" | "int") { &allowed[..] } else { &allowed[..1] };
+        let others = self.other_entries(path, entries, allowed);
+        let range = self.ends(path, word, entries, ends);
+        range.filter(|_| others.is_some())
+    }
+
+    /// What a range in the words of another program, or without a word, may mean: only what can be read.
+    fn meant_range(&mut self, path: &str, key: Option<&Node>, value: &Node, entries: &[(Node, Node)]) -> String {
+        let find = |entries: &[(Node, Node)], name: &str| {
+            entries.iter().find(|(key, _)| key.text() == Some(name)).map(|(_, node)| node.clone())
+        };
+        let Some((first, of_first)) = entries.first() else { return format!("expected one of {}", WORDS.join(", ")) };
+        let first = first.text().unwrap_or_default();
+        let plain = first.rsplit('.').next().unwrap_or(first);
+        let known = OTHER_WORDS.iter().find(|(other, _)| *other == plain).map(|(_, word)| *word);
+        let meant = known.or_else(|| nearest(plain, WORDS)).filter(|_| !matches!(plain, "min" | "max"));
+        if let (Some("choice"), true) = (meant, of_first.list().is_some()) {
+            return format!("did you mean `choice`? Write `{path}: {{choice: {}}}`", of_first.flow());
+        }
+        let inside = of_first.map().unwrap_or(entries);
+        let of_list = of_first.list().unwrap_or_default();
+        let end = |at: usize, name: &str| of_list.get(at).cloned().or_else(|| find(inside, name));
+        let step = of_list.get(2).cloned().or_else(|| find(inside, "step")).or_else(|| find(inside, "q"));
+        let candidates: &[&str] = match meant {
+            Some("log") => &["log", "log_int"],
+            Some("uniform") => &["uniform", "int"],
+            Some("int") => &["int", "uniform"],
+            Some("log_int") => &["log_int", "log"],
+            Some(_) => &[],
+            None => &["uniform", "log", "int", "log_int"],
+        };
+        let written: Vec<(&str, String)> = match (end(0, "min"), end(1, "max")) {
+            (Some(low), Some(high)) if meant.is_some() || matches!(plain, "min" | "max") => {
+                let mut range = |word: &&str| self.readable(path, key, value, word, [&low, &high], step.as_ref());
+                candidates.iter().copied().filter_map(|word| Some((word, range(&word)?))).collect()
+            }
+            _ => Vec::new(),
+        };
+        match (meant, written.as_slice()) {
+            (Some(_), [(word, range), ..]) => format!("did you mean `{word}`? Write `{path}: {range}`"),
+            (Some(word), []) => {
+                format!("did you mean `{word}`? Such as {{{word}: [..]}}, with ends that `{path}` can have")
+            }
+            (None, []) => format!("expected one of {}", WORDS.join(", ")),
+            (None, [(_, only)]) => format!("write {only}"),
+            (None, [some @ .., (_, last)]) => {
+                let some: Vec<&str> = some.iter().map(|(_, range)| range.as_str()).collect();
+                format!("write {} or {last}", some.join(", "))
+            }
+        }
+    }
+
+    /// A range as the file would write it; None if it would be a mistake.
+    fn readable(
+        &mut self,
+        path: &str,
+        key: Option<&Node>,
+        value: &Node,
+        word: &str,
+        ends: [&Node; 2],
+        step: Option<&Node>,
+    ) -> Option<String> {
+        let before = (self.errors.len(), self.warnings.len());
+        let ends = Node { place: value.place, content: Content::List(ends.map(Node::clone).to_vec()) };
+        let step = step.filter(|_| matches!(word, "uniform" | "int")).map(|step| ("step", step.clone()));
+        let entries =
+            std::iter::once((word, ends)).chain(step).map(|(key, node)| (Node::plain(key, value.place), node));
+        let node = Node { place: value.place, content: Content::Map(entries.collect()) };
+        let range = self.range(path, key, &node, node.map()?);
+        if let (Some((domain, ends)), Some(key)) = (&range, key) {
+            for end in ends {
+                self.choice(path, key, end);
+            }
+            if self.errors.len() == before.0 {
+                self.check_between(path, key, &node, domain);
+            }
+        }
+        let is_right = range.is_some() && self.errors.len() == before.0;
+        self.errors.truncate(before.0);
+        self.warnings.truncate(before.1);
+        is_right.then(|| node.flow())
+    }
+
+    /// The domain of a range with a known word, and its ends.
+    fn ends(&mut self, path: &str, word: &str, entries: &[(Node, Node)], ends: &Node) -> Option<(Domain, [Node; 2])> {
+        let takes_step = matches!(word, "uniform" | "int");
+        let step = entries.iter().find(|(key, _)| takes_step && key.text() == Some("step")).map(|(_, node)| node);
         let Some([low_node, high_node]) = ends.list().and_then(|ends| <&[Node; 2]>::try_from(ends).ok()) else {
             self.error(ends, format!("the range of `{path}` needs two ends"), format!("such as {{{word}: [1, 6]}}"));
             return None;
@@ -427,15 +510,14 @@ impl Reader {
         Some((domain, [low_node.clone(), high_node.clone()]))
     }
 
-    /// Reports entries that a range does not have.
+    /// Reports entries that a range does not have. None if there are any.
     fn other_entries(&mut self, path: &str, entries: &[(Node, Node)], known: &[&str]) -> Option<()> {
-        let Some((other, _)) = entries.iter().find(|(key, _)| key.text().is_none_or(|text| !known.contains(&text)))
-        else {
-            return Some(());
-        };
-        let what = format!("unknown `{}` in the range of `{path}`", other.text().unwrap_or_default());
-        self.error(other, what, format!("expected {}", known.join(", ")));
-        None
+        let before = self.errors.len();
+        for (other, _) in entries.iter().filter(|(key, _)| key.text().is_none_or(|text| !known.contains(&text))) {
+            let what = format!("unknown `{}` in the range of `{path}`", other.text().unwrap_or_default());
+            self.error(other, what, format!("expected {}", known.join(", ")));
+        }
+        (self.errors.len() == before).then_some(())
     }
 }
 

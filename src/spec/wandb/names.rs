@@ -54,9 +54,10 @@ const NAMES: &[(&str, &str)] = &[
 /// each `--key NAME=KEY`.
 pub(super) fn meaning(written: &str, renamed: &[(String, String)]) -> Meaning {
     if let Some((_, key)) = renamed.iter().find(|(name, _)| name == written) {
-        return Meaning::Key(key.clone());
+        // `--key rate=dropout` is as good as `--key rate=model.dropout`.
+        return Meaning::Key(known(key).unwrap_or_else(|| key.clone()));
     }
-    let plain = written.trim_start_matches(['-', '_', '+']).to_lowercase().replace('-', "_").replace('/', ".");
+    let plain = plain(written);
     let tails = std::iter::successors(Some(plain.as_str()), |tail| tail.split_once('.').map(|(_, rest)| rest));
     for tail in tails {
         if let Some(path) = known(tail) {
@@ -67,6 +68,11 @@ pub(super) fn meaning(written: &str, renamed: &[(String, String)]) -> Meaning {
         }
     }
     Meaning::Unknown
+}
+
+/// A name without what does not count.
+pub(super) fn plain(written: &str) -> String {
+    written.trim_start_matches(['-', '_', '+']).to_lowercase().replace('-', "_").replace('/', ".")
 }
 
 fn known(name: &str) -> Option<String> {

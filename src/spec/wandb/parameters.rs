@@ -25,6 +25,20 @@ impl Translator<'_> {
             self.condition(key);
             return None;
         }
+        let forms = [("value", &["value"][..]), ("values", &["values"]), ("min` and `max", &["min", "max"])];
+        let given: Vec<&str> = forms
+            .iter()
+            .filter(|(_, keys)| keys.iter().any(|key| entry(value, key).is_some()))
+            .map(|(name, _)| *name)
+            .collect();
+        if let [first, second, ..] = given[..] {
+            self.error(
+                value,
+                format!("the parameter `{written}` has `{first}` and `{second}`"),
+                "keep one of them: a fixed value, a list or a range",
+            );
+            return None;
+        }
         if let Some(value) = entry(value, "value") {
             return form(Form::Fixed(plain(value)));
         }
@@ -120,6 +134,14 @@ impl Translator<'_> {
         } else {
             [low, high]
         };
+        if name == "log_uniform" && from < to && number(&low) == number(&high) {
+            let end = low.text().unwrap_or_default();
+            let what = format!(
+                "`{written}` would always be {end}: W&B takes the ends of `log_uniform` for exponents, here e^{from} and e^{to}"
+            );
+            self.error(distribution.unwrap_or(value), what, "did you mean `distribution: log_uniform_values`?");
+            return None;
+        }
         if number(&low) == number(&high) {
             return Some((Form::Fixed(low), notes));
         }

@@ -84,6 +84,21 @@ impl Translator<'_> {
                 self.error(goal, what, format!("expected {expected}, because it becomes `metric: {}`", metric.name()));
             }
         }
+        for (key, value) in section.map().unwrap_or_default() {
+            match key.text().unwrap_or_default() {
+                "name" | "goal" => {}
+                "target" if ["perplexity", "ppl"].iter().any(|part| has(part)) => {
+                    let what = "`target` of a perplexity is set aside: write its logarithm as `search: {until: ..}`";
+                    self.note(key.place, what);
+                }
+                "target" if number(&plain(value)).is_some() => self.target = Some(plain(value)),
+                "target" => {
+                    let what = format!("`target` of the metric cannot be {}", value.described());
+                    self.error(value, what, "expected a number, such as 0.3");
+                }
+                other => self.note(key.place, format!("`{other}` of `metric` is set aside: it has no meaning here")),
+            }
+        }
         if metric != Metric::EvalLoss {
             self.out.fixed.push(Line::new("metric", node.place, Node::plain(metric.name(), node.place)));
         }
@@ -101,6 +116,34 @@ impl Translator<'_> {
                 format!("`early_terminate` cannot be `{kind}`"),
                 "expected `type: hyperband`, or leave it out",
             );
+        }
+        let before = self.out.errors.len();
+        for (key, value) in section.map().unwrap_or_default() {
+            let name = key.text().unwrap_or_default();
+            let (fits, expected) = match (name, number(&plain(value))) {
+                ("type", _) => continue,
+                ("min_iter" | "max_iter", found) => (found.is_some_and(|n| n >= 1.0), "a number of evaluations from 1"),
+                ("eta", found) => (found.is_some_and(|n| n >= 1.0), "a number above 1, such as 3"),
+                ("s", found) => (found.is_some_and(|n| n >= 0.0), "a number of bands from 0"),
+                ("strict", _) => {
+                    let text = value.text().unwrap_or_default().to_lowercase();
+                    (matches!(text.as_str(), "true" | "false"), "true or false")
+                }
+                (other, _) => {
+                    self.note(
+                        key.place,
+                        format!("`{other}` of `early_terminate` is set aside: it has no meaning here"),
+                    );
+                    continue;
+                }
+            };
+            if !fits {
+                let what = format!("`{name}` of `early_terminate` cannot be {}", value.described());
+                self.error(value, what, format!("expected {expected}"));
+            }
+        }
+        if self.out.errors.len() > before {
+            return;
         }
         let read = |name: &str| entry(section, name).map(plain).as_ref().and_then(number);
         let given = read("eta");
@@ -164,6 +207,9 @@ impl Translator<'_> {
                     "`run_cap` is set aside: a grid is trained as a whole; `--only lr=1e-4` trains a part of it",
                 );
             }
+            if let Some(target) = &self.target {
+                self.note(target.place, "`target` is set aside: a grid is trained as a whole");
+            }
             return;
         }
         if self.out.space.is_empty() {
@@ -191,11 +237,22 @@ impl Translator<'_> {
                 .push(Problem::new(place, "W&B would draw without end; `run_cap` or `search.trials` sets the number"));
         }
         self.out.search.push(trials);
+        if let Some(target) = self.target.take() {
+            let mut until = Line::new("until", target.place, target.clone());
+            until.notes.push(Problem::new(target.place, "`target`: the search ends once a trial is as good"));
+            self.out.search.push(until);
+        }
     }
 
     /// The flags of `command`, which are like fixed values. What stands before the program starts it.
     pub(super) fn command(&mut self, value: &Node) {
-        let items: Vec<&Node> = value.list().unwrap_or_default().iter().collect();
+        // As a text it is split at blanks.
+        let words = value.text().filter(|_| !value.is_null()).unwrap_or_default().split_whitespace();
+        let words: Vec<Node> = words.map(|word| Node::plain(word.trim_matches(['"', '\'']), value.place)).collect();
+        if value.map().is_some() {
+            self.error(value, "`command` cannot be a map", "expected a list, such as [python, train.py, --lr, 1e-4]");
+        }
+        let items: Vec<&Node> = value.list().unwrap_or(&words).iter().collect();
         let is_program = |item: &&Node| {
             item.text().is_some_and(|text| text == "${program}" || text.rsplit('.').next() == Some("py"))
         };

@@ -75,7 +75,7 @@ fn exponents_and_names_of_ones_own() {
 method: random
 parameters:
   hf_lr: {distribution: log_uniform, min: -12, max: -7}
-  weight_decay: {distribution: log_uniform, min: 2e-5, max: 4e-5}
+  weight_decay: {distribution: log_uniform, min: 2e-5, max: 0.4}
   batch_size: {distribution: uniform, min: 8, max: 32}
   stride: {values: [16, 32]}
 early_terminate: {type: hyperband, max_iter: 27, s: 2}
@@ -157,4 +157,45 @@ fn a_file_without_its_method_is_still_known() {
 fn a_number_that_cannot_be_taken_as_it_is_is_reported() {
     let text = "method: random\nparameters: {lr: {min: 1e-5, max: 1e-3}}\nearly_terminate: {type: hyperband, min_iter: 2, eta: 1}\n";
     assert!(translated(text, &[], &[]).contains("`eta` is 2 in place of 1"));
+}
+
+#[test]
+fn a_target_and_a_command_in_one_text() {
+    let text = "
+method: bayes
+metric: {name: eval/loss, goal: minimize, target: 0.3, window: 5}
+command: python train.py --fp16 --num_train_epochs=3 --weight_decay 0.1
+parameters:
+  dropout: {min: 0.0, max: 0.5}
+  Weight-Decay-2: {value: 1}
+  train.lr: {min: 1e-5, max: 1e-3, distribution: log_uniform_values}
+";
+    assert_snapshot!(translated(text, &[], &[]));
+    let grid =
+        translated(&text.replace("bayes", "grid").replace("{min: 0.0, max: 0.5}", "{values: [0, 0.1]}"), &[], &[]);
+    assert!(grid.contains("`train.lr` needs a list of values"), "{grid}");
+}
+
+#[test]
+fn parameters_with_two_forms_and_bad_bands() {
+    let text = "
+method: random
+metric: {name: eval/loss, goal: minimize, target: soon}
+early_terminate: {type: hyperband, min_iter: -3, eta: 0.5, s: x, strict: perhaps, foo: 1}
+command: {python: train.py}
+parameters:
+  lr: {value: 1e-5, values: [1e-4, 1e-5]}
+  weight_decay: {values: [0.1, 0.2], min: 0.0, max: 0.5}
+  warmup: {value: 0.1, max: 0.3}
+  label_smoothing: {distribution: log_uniform, min: 2e-5, max: 4e-5}
+";
+    assert_snapshot!(translated(text, &[], &[]));
+}
+
+#[test]
+fn an_option_names_a_key_as_a_parameter_would() {
+    let text = "method: random\nparameters: {my_drop: {values: [0.1, 0.2]}}\n";
+    for key in ["dropout", "model.dropout"] {
+        assert!(translated(text, &[], &[("my_drop", key)]).contains("\n  model.dropout: [0.1, 0.2]\n"), "{key}");
+    }
 }

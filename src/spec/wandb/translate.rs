@@ -113,6 +113,8 @@ pub(super) struct Translator<'o> {
     needless: Vec<(String, Place)>,
     /// The names of all parameters, also of those in `command`.
     pub met: BTreeSet<String>,
+    /// The value of the metric at which the sweep ends.
+    pub target: Option<Node>,
 }
 
 /// Sections that only W&B uses.
@@ -134,6 +136,7 @@ pub(in super::super) fn translate(root: &Node, options: &ImportOptions) -> Trans
         unknown: Vec::new(),
         needless: Vec::new(),
         met: BTreeSet::new(),
+        target: None,
     };
     if known.is_none() {
         let what = entry(root, "method").map(|node| (node, format!("`method` cannot be {}", node.described())));
@@ -241,11 +244,8 @@ impl Translator<'_> {
         };
         let (form, changed) = in_our_words(&path, form);
         notes.extend(changed.map(|what| Problem::new(key.place, what)));
-        if path != written && !written.starts_with('-') {
-            let plain = written.rsplit('.').next().unwrap_or(written);
-            if plain != path && !path.ends_with(&format!(".{plain}")) {
-                notes.push(Problem::new(key.place, format!("`{written}` is `{path}` here")));
-            }
+        if names::plain(written) != path {
+            notes.push(Problem::new(key.place, format!("`{written}` is `{path}` here")));
         }
         let is_seed = path == "seed";
         let line = |value: Node, notes| Line { key: Node::plain(&path, key.place), value, notes };
