@@ -44,6 +44,8 @@ pub struct Measured<'a> {
     pub of_preferences: bool,
     /// Planned length.
     pub steps: u64,
+    /// A rule of `stop` ended the trial early, because others were better at that step.
+    pub is_outdone: bool,
     /// The configuration. None for a log of unknown origin.
     pub config: Option<&'a TrialConfig>,
 }
@@ -68,6 +70,7 @@ impl<'a> Measured<'a> {
             train_examples: examples.map(|examples| examples.round() as u64),
             leaked_rows: outcome.map(|outcome| outcome.leaked_rows as u64),
             steps: trial.steps,
+            is_outdone: outcome.is_some_and(Outcome::is_outdone),
             config: Some(config),
             ..Self::of(metrics, evals)
         }

@@ -37,6 +37,8 @@ const NORMS_TO_THE_END: usize = 3;
 const CONSTANT_ACCURACY: f64 = 0.005;
 /// A loss below this share of chance has moved, however slowly.
 const MOVED: f64 = 0.98;
+/// A loss below this share of chance is better than guessing, if the training loss fell too.
+const CLEARLY_MOVED: f64 = 0.95;
 
 /// The shape of an evaluation loss. Steps are optimizer steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -174,6 +176,8 @@ fn of_evaluations(measured: &Measured<'_>, delta: f64) -> Shape {
         Some(chance) => against_chance(measured, points, &smoothed, chance),
         None => is_stuck_at_guessing(measured).then_some(Shape::Stuck),
     };
+    // Whether it would have learned in its other steps is not known.
+    let found = found.filter(|shape| !(measured.is_outdone && *shape == Shape::Stuck));
     found.unwrap_or_else(|| settle(&smoothed, delta))
 }
 
@@ -238,6 +242,12 @@ fn against_chance(measured: &Measured<'_>, points: &[Point], smoothed: &[Point],
     match back.and_then(|last| points.get(last + 1)) {
         Some(at) => Some(Shape::Collapsed { at: at.x as u64 }),
         None if end.y < MOVED * chance || has_just_arrived(points, chance) || measured.learns_to_rank() => None,
+        // An early checkpoint is better than guessing, and the training loss shows that the model learned.
+        None if lowest < CLEARLY_MOVED * chance
+            && training_end(measured).is_some_and(|end| end < limit::AT_PRIOR * chance) =>
+        {
+            None
+        }
         None => Some(Shape::Stuck),
     }
 }

@@ -115,6 +115,26 @@ mod tests {
         assert_eq!(shape(&[0.205, 0.205, 0.204, 0.204]), Shape::Stuck);
     }
 
+    /// Its best checkpoint is better than guessing, and the training loss shows that it learned.
+    #[test]
+    fn a_good_early_checkpoint_of_a_model_that_overfits_is_not_stuck() {
+        let shape = |lowest: f32, train: f32| {
+            let rows = [(0.72, 0.5), (lowest, 0.55), (0.7, 0.52), (0.75, 0.52), (0.8, 0.51), (0.9, 0.52)];
+            let (metrics, evals) = (metrics(&[0.7, 0.6, 0.5, train, train, train, train, train]), evals(&rows));
+            let measured = Measured { eval_prior: &[0.5, 0.5], steps: 60, ..Measured::of(&metrics, &evals) };
+            let mut measured = Measured { probe: Vec::new(), ..measured };
+            let finished = diagnose(&measured, Status::Finished, LEAST_DELTA).shape;
+            measured.is_outdone = true;
+            (finished, diagnose(&measured, Status::Stopped, LEAST_DELTA).shape)
+        };
+        let overfits = Shape::Overfits { onset: 10, from: 20 };
+        assert_eq!(shape(0.63, 0.45), (overfits, overfits));
+        assert_eq!(shape(0.63, 0.69).0, Shape::Stuck, "the training loss never fell");
+        let (finished, stopped) = shape(0.685, 0.45);
+        assert_eq!(finished, Shape::Stuck, "never clearly below chance");
+        assert!(!stopped.failed(), "others were better at that step, and its other steps are not known: {stopped:?}");
+    }
+
     #[test]
     fn the_words() {
         let flat = [(0.70, 0.5), (0.45, 0.7), (0.36, 0.8), (0.31, 0.85), (0.3, 0.86), (0.3, 0.86), (0.3, 0.86)];

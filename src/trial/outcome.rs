@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Metric, Scores, Verdict};
+use super::{Metric, Scores, ShapeKind, Verdict};
 
 /// The state of a trial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -101,6 +101,14 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// Whether a rule of `stop` that compares trials has ended it.
+    #[must_use]
+    pub fn is_outdone(&self) -> bool {
+        let by_comparison =
+            |reason: &String| ["stop.asha:", "stop.median:"].iter().any(|rule| reason.starts_with(rule));
+        self.status == Status::Stopped && self.reason.as_ref().is_some_and(by_comparison)
+    }
+
     /// The best evaluation by the metric of the trial. None if that metric was never finite.
     #[must_use]
     pub fn best(&self) -> Option<BestScore> {
@@ -114,6 +122,14 @@ impl Outcome {
     #[must_use]
     pub fn cost(&self) -> f64 {
         self.best().map_or(f64::INFINITY, |best| best.metric.cost(f64::from(best.value)))
+    }
+
+    /// The best evaluation, unless the trial failed to learn.
+    #[must_use]
+    pub fn usable(&self) -> Option<BestScore> {
+        let failed = self.status == Status::Diverged
+            || self.verdicts.iter().any(|verdict| verdict.id.shape().is_some_and(ShapeKind::is_failure));
+        self.best().filter(|_| !failed)
     }
 
     /// The value of the last evaluation, where lower is better; infinite if it is not known.
