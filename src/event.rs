@@ -115,6 +115,10 @@ pub enum Event {
     SweepDetached {
         attempts: usize,
     },
+    /// A search ended before all of its trials were drawn, and the time of the run is not the reason.
+    SearchEnded {
+        why: String,
+    },
     /// The run ended with nothing left to do.
     SweepClosed {
         finished: usize,
@@ -147,6 +151,17 @@ impl Event {
             _ => None,
         });
         last.filter(|(named, drawn, _)| *named == from && *drawn == space).map(|(_, _, known)| known.as_slice())
+    }
+
+    /// Why the search of the last run ended before all of its trials were drawn, if it did.
+    #[must_use]
+    pub fn search_end(records: &[Record]) -> Option<&str> {
+        let last = records.iter().rev().find_map(|record| match &record.event {
+            Self::SearchEnded { why } => Some(Some(why.as_str())),
+            Self::SweepOpened { .. } => Some(None),
+            _ => None,
+        });
+        last.flatten()
     }
 
     /// The trials of the last run's plan, and those that its search has drawn since, in order.

@@ -167,6 +167,7 @@ impl SweepState {
             | Event::SweepClosed { .. }
             | Event::OomPolicyApplied { .. }
             | Event::SearchOpened { .. }
+            | Event::SearchEnded { .. }
             | Event::ConfigurationSuggested { .. } => {}
             Event::SlotRetired { slot, .. } => drop(self.retired.insert(slot.place())),
             Event::AttemptClaimed { trial, attempt, slot } => {

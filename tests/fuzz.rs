@@ -232,6 +232,7 @@ fn a_journal() -> String {
         Event::TrialRequeued { trial: trial.clone() },
         Event::TrialContinued { trial },
         Event::SweepInterrupted,
+        Event::SearchEnded { why: "`search.until` is reached".into() },
         Event::SweepClosed { finished: 1, failed: 0 },
     ];
     let line = |event| serde_json::to_string(&Record { at: 1, event }).unwrap() + "\n";

@@ -29,7 +29,8 @@ pub fn effects(sweep: &Sweep, study: &Study) -> Vec<Finding> {
         match dead_axis(sweep, axis) {
             Some(text) => found.push((FindingKind::DeadAxis, Some(text))),
             // Arms are compared at learning rates of their own, by `architectures`.
-            None if !Key::is_repetition(&axis.key) && !Key::Arm.is(&axis.key) => {
+            // Pairs of drawn keys are rare, and were not drawn at random.
+            None if !Key::is_repetition(&axis.key) && !Key::Arm.is(&axis.key) && !axis.drawn => {
                 found.push((FindingKind::AxisEffect, axis_effect(sweep, study, axis)));
                 found.push((FindingKind::Diversity, diversity(sweep, study, axis)));
             }

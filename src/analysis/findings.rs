@@ -155,8 +155,9 @@ fn rivals(study: &Study) -> impl Iterator<Item = (&Config, f64)> {
 }
 
 fn progress(sweep: &Sweep, study: &Study) -> Option<String> {
-    let open = study.shapes.iter().filter(|shape| **shape == Shape::Unfinished).count();
-    match (sweep.runs.len(), open) {
+    let undrawn = sweep.undrawn();
+    let open = study.shapes.iter().filter(|shape| **shape == Shape::Unfinished).count() + undrawn;
+    match (sweep.runs.len() + undrawn, open) {
         (0, _) => Some("The sweep has no trials.".into()),
         (_, 0) => None,
         (1, _) => Some("The only trial has not finished yet.".into()),

@@ -22,7 +22,7 @@ use crate::search::{Condition, SearchHistory};
 use crate::trial::{Axis, Key, Length, rounded_text};
 
 /// The range of so many of the best configurations at least is kept.
-const LEAST_LEADERS: usize = 3;
+pub const LEAST_LEADERS: usize = 3;
 
 /// What the next sweep does with one key.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,7 +62,10 @@ pub fn refine(sweep: &Sweep, study: &Study, tied: &[String]) -> Option<Vec<Decis
             });
             continue;
         }
-        decisions.push(if tied.contains(&axis.key) {
+        let history = search.as_ref().map(|search| search.history);
+        decisions.push(if history.is_some_and(|history| history.grid.contains(&axis.key)) {
+            of_grid(study, axis, best)
+        } else if tied.contains(&axis.key) || history.is_some() {
             fix(format!("{} is best", value.text))
         } else if dead_axis(sweep, axis).is_some() {
             fix("changed nothing: the curves are equal to the last bit".into())
@@ -167,10 +170,24 @@ fn numeric(axis: &Axis, best: Option<f64>) -> Option<Decision> {
 /// Keeps the best value of an axis of names, and the values of configurations within noise of it.
 fn names(study: &Study, axis: &Axis, best: &Config) -> Decision {
     let near = |config: &&Config| config.complete() && config.within_noise == Some(true);
+    kept_values(axis, best, study.configs.iter().filter(near), "within noise of the best")
+}
+
+/// Keeps the best value of a key of the grid beside a space, and those with a configuration that is as good: within noise, or
+/// within delta where the noise is unknown.
+fn of_grid(study: &Study, axis: &Axis, best: &Config) -> Decision {
+    let cost = |config: &Config| config.score.map_or(f64::INFINITY, |score| study.metric.cost(score.mean));
+    let near = |config: &&Config| {
+        let is_near = || cost(config) - cost(best) <= study.delta;
+        config.complete() && config.within_noise.unwrap_or_else(is_near)
+    };
+    kept_values(axis, best, study.configs.iter().filter(near), "as good as the best")
+}
+
+/// The values of these configurations, that of the best one first.
+fn kept_values<'c>(axis: &Axis, best: &'c Config, near: impl Iterator<Item = &'c Config>, how: &str) -> Decision {
     let mut kept: Vec<(Value, &str)> = Vec::new();
-    for value in
-        std::iter::once(best).chain(study.configs.iter().filter(near)).filter_map(|config| config.value(&axis.key))
-    {
+    for value in std::iter::once(best).chain(near).filter_map(|config| config.value(&axis.key)) {
         if !kept.iter().any(|(known, _)| *known == value.value) {
             kept.push((value.value.clone(), &value.text));
         }
@@ -179,11 +196,7 @@ fn names(study: &Study, axis: &Axis, best: &Config) -> Decision {
     let (values, names): (Vec<Value>, Vec<&str>) = kept.into_iter().unzip();
     match values.as_slice() {
         [only] => Decision { key, choice: Choice::Fix(only.clone()), why: format!("{} is best", names.concat()) },
-        _ => Decision {
-            key,
-            choice: Choice::Vary(values),
-            why: format!("{} are within noise of the best", names.join(", ")),
-        },
+        _ => Decision { key, choice: Choice::Vary(values), why: format!("{} are {how}", names.join(", ")) },
     }
 }
 
@@ -282,6 +295,33 @@ mod tests {
         batch_size: values [0, 1, 2] # the values of the best quarter
         augmentation: values [0, 1] # the values of the best quarter
         ");
+    }
+
+    /// Each value of the grid had a search of its own: it stays unless it is clearly worse.
+    #[test]
+    fn a_grid_beside_a_space_keeps_the_values_that_are_as_good() {
+        let refined = |margin: f32| {
+            let mut sweep = synthetic::search("s", 40, 60);
+            let history = sweep.search.as_mut().unwrap();
+            history.grid = vec!["optimizer".into()];
+            let values = synthetic::axis("optimizer", &["adamw", "sgd"]).values;
+            for run in 0..sweep.runs.len() {
+                sweep.runs[run].trial.values.push(("optimizer".into(), values[0].clone()));
+            }
+            let best = Study::of(&sweep).best().unwrap().runs[0];
+            let mut twin = sweep.runs[best].clone();
+            twin.trial.id = synthetic::search("t", 1, 60).runs[0].trial.id.clone();
+            twin.trial.values.last_mut().unwrap().1 = values[1].clone();
+            twin.evals.iter_mut().for_each(|row| row.eval_loss += margin);
+            if let Some(best) = twin.outcome.as_mut().and_then(|outcome| outcome.best_eval_loss.as_mut()) {
+                *best += margin;
+            }
+            sweep.runs.push(twin);
+            sweep.axes.push(Axis { key: "optimizer".into(), values, drawn: false });
+            described(&sweep).lines().find(|line| line.starts_with("optimizer")).unwrap().to_owned()
+        };
+        assert_eq!(refined(0.004), r#"optimizer: ["adamw","sgd"] # adamw, sgd are as good as the best"#);
+        assert_eq!(refined(0.4), r#"optimizer: "adamw" # adamw is best"#);
     }
 
     #[test]

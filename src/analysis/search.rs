@@ -182,11 +182,14 @@ impl<'a> Search<'a> {
             .ok_or_else(|| "the best configurations are spread as evenly as the space".to_owned())
     }
 
-    /// The dimensions, those that matter most for the best quarter first. The order is less certain than an importance that
-    /// is shown needs to be.
+    /// The dimensions, those that matter most first: for the best tenth, as [`Self::importances`], or for the best quarter where
+    /// that holds too few. The order is less certain than an importance that is shown needs to be.
     pub fn by_importance(&self) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.history.space.dimensions.len()).collect();
-        if let Some(found) = importance(&self.history.space, &self.ranked(), 0.25, Baseline::Space) {
+        let ranked = self.ranked();
+        let is_enough = (BEST_SHARE * ranked.len() as f64).ceil() as usize >= FEWEST_BEST;
+        let share = if is_enough { BEST_SHARE } else { 0.25 };
+        if let Some(found) = importance(&self.history.space, &ranked, share, Baseline::Space) {
             order.sort_by(|&a, &b| found[b].total_cmp(&found[a]));
         }
         order
@@ -238,6 +241,15 @@ impl<'a> Search<'a> {
     {
         let all: f64 = self.tried.iter().map(|tried| tried.seconds).sum();
         (all > 0.0).then(|| tried.map(|tried| tried.seconds).sum::<f64>() / all)
+    }
+}
+
+/// Why the trials of a search are not compared in pairs.
+pub fn no_pairs(history: &SearchHistory) -> &'static str {
+    if history.grid.is_empty() {
+        "Trials of a search differ in several keys at once, so that matched pairs do not exist"
+    } else {
+        "Drawn keys differ several at once, so that matched pairs exist for the keys of `grid` alone"
     }
 }
 
@@ -321,6 +333,9 @@ mod tests {
             assert!((found.iter().map(|one| one.value).sum::<f64>() - 1.0).abs() < 1e-9);
             assert!(found.iter().all(|one| one.low <= one.high && one.low >= 0.0));
             assert_eq!(search.by_importance()[0], 0, "the learning rate matters most");
+            let mut order: Vec<usize> = (0..found.len()).collect();
+            order.sort_by(|&a, &b| found[b].value.total_cmp(&found[a].value));
+            assert_eq!(search.by_importance(), order, "the figures agree on the keys");
         });
     }
 

@@ -1,11 +1,13 @@
 //! The findings about a search, in sentences with numbers, and what to do next.
 
 use super::finding::{FindingKind, Next};
-use super::search::{End, Search};
+use super::search::{End, Search, Tried, no_pairs};
 use super::study::Study;
 use super::sweep::Sweep;
 use crate::trial::{DrawnBy, number_text};
 
+/// Points of a grid beside the space that a sentence names.
+const MOST_POINTS: usize = 8;
 /// With a best configuration among this share of the last ones, more configurations are likely to be better.
 const STILL_FINDING: f64 = 0.2;
 
@@ -22,6 +24,7 @@ pub(super) fn findings(sweep: &Sweep, study: &Study) -> Vec<(FindingKind, Option
     let found = [
         (FindingKind::Search, found(&search)),
         (FindingKind::Noise, rank(&search, sweep, study)),
+        (FindingKind::Search, of_grid(&search)),
         (FindingKind::Search, random(&search)),
         (FindingKind::Search, without_model(&search)),
     ];
@@ -104,9 +107,33 @@ fn without_model(search: &Search<'_>) -> Option<String> {
     })
 }
 
+/// The best of each point of a grid beside the space, which had a search of its own.
+fn of_grid(search: &Search<'_>) -> Option<String> {
+    let grid = &search.history.grid;
+    let mut bests: Vec<(String, &Tried<'_>, usize)> = Vec::new();
+    let mut ranked: Vec<&Tried<'_>> = search.over().filter(|tried| tried.config.score.is_some()).collect();
+    ranked.sort_by_key(|tried| tried.rank);
+    for tried in ranked {
+        let values = grid.iter().filter_map(|key| Some(format!("{key} {}", tried.config.value(key)?.label(key))));
+        let point = values.collect::<Vec<_>>().join(", ");
+        match bests.iter_mut().find(|(known, ..)| *known == point) {
+            Some((.., count)) => *count += 1,
+            None => bests.push((point, tried, 1)),
+        }
+    }
+    let part = |(point, tried, count): &(String, &Tried<'_>, usize)| {
+        let value = search.value(tried)?;
+        Some(format!("{point} {value:.3} (#{}, of {count})", tried.draw.number))
+    };
+    let parts: Vec<String> = bests.iter().take(MOST_POINTS).filter_map(part).collect();
+    let more = if bests.len() > MOST_POINTS { ", and so on" } else { "" };
+    (parts.len() > 1)
+        .then(|| format!("The best {} at each point of the grid: {}{more}.", search.metric.title(), parts.join("; ")))
+}
+
 /// Which keys matter, or why that is unknown; and that there are no matched pairs.
 fn importance(search: &Search<'_>) -> String {
-    let pairs = "Trials of a search differ in several keys at once, so that matched pairs do not exist";
+    let pairs = no_pairs(search.history);
     match search.importances() {
         Err(why) => format!("{pairs}. The importance of the keys is unknown: {why}."),
         Ok(found) => {
@@ -131,7 +158,8 @@ pub(super) fn widen(sweep: &Sweep, study: &Study) -> Option<Next> {
 }
 
 fn has_ended(search: &Search<'_>) -> bool {
-    search.tried.iter().all(|tried| tried.end != End::Open)
+    let is_drawn = search.history.undrawn().is_none_or(|undrawn| undrawn == 0);
+    is_drawn && search.tried.iter().all(|tried| tried.end != End::Open)
 }
 
 /// Whether to search on or to confirm the best.

@@ -36,6 +36,12 @@ impl Sweep {
         self.runs.first().map(|run| run.trial.config.data.task).unwrap_or_default()
     }
 
+    /// Trials that the search may still draw; 0 for a grid, and where only the time of the search bounds them.
+    #[must_use]
+    pub fn undrawn(&self) -> usize {
+        self.search.as_ref().and_then(SearchHistory::undrawn).unwrap_or(0) as usize
+    }
+
     /// The smallest change of the evaluation loss that counts.
     pub fn least_change(&self) -> f64 {
         let ended = self.runs.iter().filter(|run| run.outcome.is_some());

@@ -132,7 +132,16 @@ pub(crate) fn search(name: &str, configurations: u64, steps: u64) -> Sweep {
         Axis { key: name.path.clone(), values: found, drawn: true }
     };
     sweep.axes = names.iter().filter(|name| name.path != "scheduler.cycles").map(axis_of).collect();
-    sweep.search = Some(SearchHistory { space, names, draws, size: None });
+    sweep.search = Some(SearchHistory {
+        space,
+        names,
+        draws,
+        size: None,
+        grid: Vec::new(),
+        budget: Some(configurations),
+        repetitions: 1,
+        ended: None,
+    });
     sweep
 }
 

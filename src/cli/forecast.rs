@@ -45,8 +45,12 @@ pub(crate) struct CostEstimate<'a> {
     /// The cost of all trials that are left.
     pub total: PlanEstimate,
     left: usize,
+    /// `jobs` of the file or the command line.
+    requested: Option<usize>,
     /// Trials that a search may draw beside them.
     undrawn: usize,
+    /// How many they are, for people.
+    undrawn_text: String,
     /// The name of the sampler that draws them.
     sampler: &'static str,
     /// Whether earlier trials on this machine were measured.
@@ -62,12 +66,15 @@ impl<'a> CostEstimate<'a> {
         let statuses = statuses(prepared, &ids, options)?;
         let is_left = |status: &Status| matches!(status, Status::Pending | Status::Running);
         let left = statuses.iter().filter(|status| is_left(status)).count();
-        let budget =
-            prepared.spec.search.as_ref().filter(|_| options.only.is_empty()).map(|search| search.config.trials);
-        let undrawn = budget.map_or(0, |budget| (budget as usize).saturating_sub(trials.len()));
-        let of_space = prepared.plan.search.as_ref().and_then(SearchHistory::undrawn).map(|most| most as usize);
-        let undrawn = undrawn.min(of_space.unwrap_or(usize::MAX));
+        let search = prepared.spec.search.as_ref().filter(|_| options.only.is_empty());
+        let history = prepared.plan.search.as_ref().filter(|_| search.is_some());
+        let most = search.map_or(0, |search| search.config.trials as usize).saturating_sub(trials.len());
+        let undrawn = history.map_or(0, |history| history.undrawn().map_or(most, |undrawn| undrawn as usize));
         let time = prepared.spec.search.as_ref().and_then(|search| search.config.time);
+        let undrawn_text = match (history.and_then(SearchHistory::undrawn), time) {
+            (None, Some(time)) => format!("as many as fit in {}", clock(time)),
+            _ => format!("up to {undrawn}"),
+        };
         let mut past = past_trials(Device::Cpu, &prepared.results);
         let Workers { slots, steps, place: within, accelerator, device_limits } =
             workers(prepared, &options.machine, left + undrawn, &past)?;
@@ -114,7 +121,9 @@ impl<'a> CostEstimate<'a> {
             place,
             total,
             left,
+            requested: run_config(prepared, &options.machine).jobs,
             undrawn,
+            undrawn_text,
             sampler: prepared.spec.search.as_ref().map_or("", |search| search.config.sampler.name()),
             is_measured,
         })
@@ -153,8 +162,23 @@ impl<'a> CostEstimate<'a> {
         sized.filter_map(|(trial, cost)| Some((trial.id.clone(), cost.micro_batch_tokens?))).collect()
     }
 
+    /// A warning where fewer trials run at a time than `jobs` asks for.
+    fn fewer_jobs(&self) -> Option<String> {
+        let wanted = self.requested.filter(|_| self.jobs.is_none())?.min(self.left + self.undrawn);
+        let slots = self.slots.len();
+        (wanted > slots).then(|| {
+            let (jobs, place) = (self.requested.unwrap_or(wanted), &self.place);
+            format!("warning: `jobs` is {jobs}, and this machine takes {} at a time on {place}", count(slots, "trial"))
+        })
+    }
+
+    /// What the user should know about how many trials run at a time.
+    pub(crate) fn notes(&self, prepared: &Prepared) -> Vec<String> {
+        self.fewer_jobs().into_iter().chain(self.advice(prepared)).collect()
+    }
+
     /// What `search.ahead` means for so many slots, if it does not fit them.
-    pub(crate) fn advice(&self, prepared: &Prepared) -> Option<String> {
+    fn advice(&self, prepared: &Prepared) -> Option<String> {
         let search = prepared.spec.search.as_ref().filter(|_| self.undrawn > 0)?;
         let (ahead, slots) = (search.config.ahead, self.slots.len() as u64);
         if slots > ahead {
@@ -190,7 +214,7 @@ impl<'a> CostEstimate<'a> {
             let _ = write!(text, ", {} left", self.left);
         }
         if self.undrawn > 0 {
-            let _ = write!(text, ", and up to {} that {} draws while the sweep runs", self.undrawn, self.sampler);
+            let _ = write!(text, ", and {} that {} draws while the sweep runs", self.undrawn_text, self.sampler);
         }
         let (threads, _) = threads_and_device(&self.slots);
         let _ = write!(

@@ -176,6 +176,19 @@ fn later_configurations(search: &SearchPlan<'_>, records: &[Record], options: &R
     })
 }
 
+/// A warning that the sweep file draws in another way than when the earlier configurations were drawn.
+fn changed_search(search: &SearchPlan<'_>, prepared: &Prepared, options: &RunOptions) -> Option<String> {
+    let last = Origin::read(&prepared.dir).filter(|_| !options.fresh)?.spec()?;
+    let (changed, number) = search.changed(&last)?;
+    let keys: Vec<String> = changed.iter().map(|key| format!("`{key}`")).collect();
+    let has = if keys.len() == 1 { "has" } else { "have" };
+    Some(format!(
+        "warning: {} of the search {has} changed since the last run. Configurations from {number} on follow the file as it is \
+         now; those before it stay",
+        keys.join(", ")
+    ))
+}
+
 /// The first lines: warnings, and what is to be done.
 fn announce(prepared: &Prepared, estimate: &CostEstimate<'_>, is_fresh: bool) {
     notify_all(&prepared.plan.warnings);
@@ -188,7 +201,7 @@ fn announce(prepared: &Prepared, estimate: &CostEstimate<'_>, is_fresh: bool) {
             notify(&warning);
         }
     }
-    for warning in estimate.space_warning(prepared.dir.path()).into_iter().chain(estimate.advice(prepared)) {
+    for warning in estimate.space_warning(prepared.dir.path()).into_iter().chain(estimate.notes(prepared)) {
         notify(&warning);
     }
     notify(&format!("{}: {}", prepared.plan.name, estimate.line()));
@@ -218,7 +231,8 @@ fn train_missing(
     let records = store::read_journal(&prepared.dir.journal()).map(|journal| journal.records).unwrap_or_default();
     let search = SearchPlan::new(&prepared.spec, &prepared.facts, &prepared.known, Event::suggested(&records));
     if let Some(search) = search.as_ref().filter(|_| options.display.shows_notes()) {
-        notify_all(&later_configurations(search, &records, options).into_iter().collect::<Vec<_>>());
+        let changed = changed_search(search, prepared, options);
+        notify_all(&later_configurations(search, &records, options).into_iter().chain(changed).collect::<Vec<_>>());
     }
     let search = search.map(RefCell::new);
     let queue = estimate.jobs.as_ref().map(|jobs| jobs.order(options.detach));
@@ -244,11 +258,7 @@ fn train_missing(
     };
     let local = estimate.steps.clone().map_or_else(Local::this_program, Local::this_program_in_steps);
     let local = local.map_err(|error| Failure::input(format!("cannot find this program: {error}")))?;
-    let shown: Vec<&Trial> = prepared.plan.trials.iter().filter(|trial| only.contains(&trial.id)).collect();
-    let mut terminal = Terminal::new(options.display.mode(), options.display.verbose, &prepared.plan.name, &shown);
-    if let (Some(search), None) = (&search, order.only) {
-        terminal.expect(search.borrow().budget() as usize);
-    }
+    let mut terminal = terminal(prepared, options, &only);
     if !options.fresh {
         terminal.recall(&store::read_journal(&prepared.dir.journal())?.records);
     }
@@ -306,6 +316,18 @@ fn train_missing(
         terminal.warning(&warning);
     }
     summary.map_err(|error| with_free_space(&error, estimate, &prepared.dir))
+}
+
+/// The view of a run. `only`: the trials that it trains.
+fn terminal(prepared: &Prepared, options: &RunOptions, only: &HashSet<TrialId>) -> Terminal {
+    let plan = &prepared.plan;
+    let shown: Vec<&Trial> = plan.trials.iter().filter(|trial| only.contains(&trial.id)).collect();
+    let mut terminal = Terminal::new(options.display.mode(), options.display.verbose, &plan.name, &shown);
+    terminal.retries(prepared.spec.run.retries);
+    if options.only.is_empty() {
+        terminal.expect(plan.trials.len() + plan.undrawn());
+    }
+    terminal
 }
 
 /// The number of parameters of each network of the plan.

@@ -15,9 +15,11 @@ use super::output::{notify, print};
 use super::prepare::{Prepared, prepare};
 use super::sweep_file::SweepFile;
 use crate::analysis::findings::next;
-use crate::analysis::refine::{Choice, Decision, refine as decide};
+use crate::analysis::refine::{Choice, Decision, LEAST_LEADERS, refine as decide};
+use crate::analysis::search::Search;
 use crate::analysis::{Study, Sweep};
 use crate::run::survey;
+use crate::search::digits;
 use crate::spec::{self, ResolvedSources, SweepSpec};
 use crate::store;
 use crate::trial::{Key, number_text, rounded_text};
@@ -57,13 +59,17 @@ pub(crate) fn refine(arguments: &RefineArguments) -> Result<ExitCode, Failure> {
         let hint = next(&sweep, &study).map_or_else(String::new, |next| format!(": {} ({})", next.reason, next.line));
         return Err(Failure::input(format!("{}: no trial has produced a usable model yet{hint}", sweep.name)));
     };
-    let open = sweep.runs.iter().filter(|run| !run.status.is_over()).count();
+    let undrawn = sweep.undrawn();
+    let open = sweep.runs.iter().filter(|run| !run.status.is_over()).count() + undrawn;
     if open > 0 {
-        let (all, sweep) = (sweep.runs.len(), &arguments.sweep);
+        let (all, sweep) = (sweep.runs.len() + undrawn, &arguments.sweep);
         notify(&format!(
             "warning: {open} of {all} trials have not ended, and their results may change the decisions. `plateau run {sweep}` \
              continues them"
         ));
+    }
+    if let Some(few) = few_configurations(&sweep, &study) {
+        notify(&few);
     }
     for Decision { key, choice, .. } in &mut decisions {
         match choice {
@@ -87,6 +93,19 @@ pub(crate) fn refine(arguments: &RefineArguments) -> Result<ExitCode, Failure> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A warning that the ranges of a search rest on few configurations.
+fn few_configurations(sweep: &Sweep, study: &Study) -> Option<String> {
+    let over = Search::of(sweep, study)?.over().count();
+    let enough = (LEAST_LEADERS - 1) * 10 + 1;
+    (over < enough).then(|| {
+        format!(
+            "warning: {over} configurations have ended, which is few: each range rests on the best {} of them. From {enough} on \
+             it rests on the best tenth",
+            LEAST_LEADERS.min(over)
+        )
+    })
 }
 
 /// The results of a sweep so far, and what they say.
@@ -200,7 +219,8 @@ fn refined(written: &Value, choice: &Choice) -> Value {
         (Choice::Draw(low, high), Value::Object(entries)) => {
             // A range has one word beside `step`.
             if let Some((_, ends)) = entries.iter_mut().find(|(word, _)| *word != "step") {
-                let end = |x: f64| Value::from(rounded_text(x, 3).parse().unwrap_or(x));
+                let digits = digits(*low, *high);
+                let end = |x: f64| Value::from(rounded_text(x, digits).parse().unwrap_or(x));
                 *ends = vec![end(*low), end(*high)].into();
             }
         }

@@ -1,5 +1,6 @@
 //! `plateau status`: shows which trials are finished, running, failed or left.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -20,10 +21,11 @@ use crate::exec::job_states;
 use crate::plan::{Difference, SearchPlan, expand_after};
 use crate::report::count;
 use crate::run::{self, QueuedTrial};
+use crate::search::SearchHistory;
 use crate::spec;
 use crate::state::SweepState;
 use crate::store::{self, Results, RunDir, StoreError};
-use crate::trial::{Device, Status, TestRecord, TrialId};
+use crate::trial::{Device, Metric, Outcome, Status, TestRecord, TrialId};
 
 #[derive(Debug, Args)]
 pub(crate) struct StatusArguments {
@@ -97,13 +99,20 @@ fn queue(dir: &RunDir) -> Result<String, Failure> {
 /// Compares the configurations that a search has drawn with those that its file gives for the results as they are. Exit code
 /// 1 if some differ.
 fn verify(arguments: &SweepArguments) -> Result<ExitCode, Failure> {
-    let name = SweepFile::read(&arguments.sweep)
+    let file = SweepFile::read(&arguments.sweep);
+    let name = file
+        .as_ref()
         .map_or_else(|_| arguments.sweep.clone(), |file| spec::draft("", file.stem(), &file.text, &[]).spec.name);
     let dir = Results::new(&arguments.results)?.sweep(&name)?;
     let recorded = Origin::read(&dir).and_then(|origin| origin.spec().map(|spec| (origin, spec)));
     let Some((origin, spec)) = recorded else {
         return Err(Failure::input(format!("{name}: there are no results in {}", dir.path().display())));
     };
+    if file.is_ok_and(|file| !origin.is_of(&file, &[])) {
+        notify(&format!(
+            "{name}: the sweep file has changed since the last run; this checks against the file of that run"
+        ));
+    }
     let records = store::read_journal(&dir.journal())?.records;
     let known = known(&spec, &records);
     let Some(mut search) = SearchPlan::new(&spec, origin.facts(), known, []) else {
@@ -144,7 +153,7 @@ fn all_sweeps(results: &Results) -> String {
     let known = results.sweeps();
     for name in &known {
         match last_run(results, name) {
-            Ok(statuses) => lines.push(counts(name, &statuses)),
+            Ok((statuses, undrawn)) => lines.push(counts(name, &statuses, undrawn)),
             Err(error) => notify(&format!("{name}: {error}")),
         }
     }
@@ -161,23 +170,23 @@ fn all_sweeps(results: &Results) -> String {
     text
 }
 
-/// The status of each trial in the last plan that was run under this name.
-fn last_run(results: &Results, name: &str) -> Result<Vec<Status>, StoreError> {
+/// The status of each trial in the last plan that was run under this name, and how many more its search may draw.
+fn last_run(results: &Results, name: &str) -> Result<(Vec<Status>, usize), StoreError> {
     let dir = results.sweep(name)?;
     let records = store::read_journal(&dir.journal())?.records;
-    run::statuses(&Event::planned(&records), &dir)
+    let is_search = |origin: &Origin| origin.spec().is_some_and(|spec| spec.search.is_some());
+    let search = Origin::read(&dir).filter(is_search).and_then(|origin| origin.plan(&dir)?.search);
+    let undrawn = search.filter(|_| Event::search_end(&records).is_none()).and_then(|search| search.undrawn());
+    Ok((run::statuses(&Event::planned(&records), &dir)?, undrawn.unwrap_or(0) as usize))
 }
 
-fn counts(name: &str, statuses: &[Status]) -> Vec<String> {
-    let number = |matches: fn(Status) -> bool| statuses.iter().filter(|status| matches(**status)).count().to_string();
-    vec![
-        name.to_owned(),
-        statuses.len().to_string(),
-        number(Status::is_over),
-        number(|status| status == Status::Running),
-        number(|status| status == Status::Failed),
-        number(|status| status == Status::Pending),
-    ]
+/// `undrawn`: trials that a search may still draw.
+fn counts(name: &str, statuses: &[Status], undrawn: usize) -> Vec<String> {
+    let number = |matches: fn(Status) -> bool| statuses.iter().filter(|status| matches(**status)).count();
+    let left = number(|status| status == Status::Pending) + undrawn;
+    let (finished, failed) = (number(Status::is_over), number(|status| status == Status::Failed));
+    let numbers = [statuses.len() + undrawn, finished, number(|status| status == Status::Running), failed, left];
+    std::iter::once(name.to_owned()).chain(numbers.map(|number| number.to_string())).collect()
 }
 
 /// `devices`: where each trial runs or ran last. A sweep on the CPU alone has no column for them.
@@ -196,15 +205,39 @@ fn trials(sweep: &Sweep, devices: &[Option<Device>]) -> String {
         lines.push(line);
     }
     let statuses: Vec<Status> = sweep.runs.iter().map(|run| run.status).collect();
-    let summary = counts(&sweep.name, &statuses);
-    let [name, _, finished, running, failed, left] = &summary[..] else { return table(&lines) };
-    let trials = count(statuses.len(), "trial");
+    let summary = counts(&sweep.name, &statuses, sweep.undrawn());
+    let [name, all, finished, running, failed, left] = &summary[..] else { return table(&lines) };
+    let trials = match &sweep.search {
+        Some(search) => {
+            let over = statuses.iter().filter(|status| status.is_over() || **status == Status::Failed).count();
+            let why = search.ended.as_ref().map_or_else(String::new, |why| format!(", the search has ended: {why}"));
+            format!("{over}/{all} trials{}{why}", best(sweep, search))
+        }
+        None => count(statuses.len(), "trial"),
+    };
     let note = |run: &Run| Some(format!("{}: {}\n", run.trial.id, run.memory_note()?));
     let notes: String = sweep.runs.iter().filter_map(note).collect();
     format!(
         "{}\n{name}: {trials}, {finished} finished, {running} running, {failed} failed, {left} left\n{notes}",
         table(&lines)
     )
+}
+
+/// The best value of a search, with the number of its configuration: the mean of the trials that learned something.
+fn best(sweep: &Sweep, search: &SearchHistory) -> String {
+    let draws = search.by_trial();
+    let mut values: BTreeMap<u64, (Metric, Vec<f64>)> = BTreeMap::new();
+    for run in &sweep.runs {
+        let best = run.outcome.as_ref().and_then(Outcome::usable);
+        if let (Some(draw), Some(best)) = (draws.get(&run.trial.id), best) {
+            values.entry(draw.number).or_insert((best.metric, Vec::new())).1.push(f64::from(best.value));
+        }
+    }
+    let means = values
+        .into_iter()
+        .map(|(number, (metric, values))| (number, metric, values.iter().sum::<f64>() / values.len() as f64));
+    let least = means.min_by(|a, b| a.1.cost(a.2).total_cmp(&b.1.cost(b.2)));
+    least.map_or_else(String::new, |(number, _, value)| format!(", best {value:.3} (#{number})"))
 }
 
 /// A line about trials that an earlier version of the sweep had, if there are any.

@@ -35,6 +35,7 @@ pub(crate) fn watch(arguments: &WatchArguments) -> Result<ExitCode, Failure> {
     let records = journal.poll()?.records;
     plan = run::with_drawn(&plan, &records).into_owned();
     let mut terminal = Terminal::new(arguments.progress.into(), false, &plan.name, &plan.trials);
+    terminal.expect(plan.trials.len() + plan.undrawn());
     terminal.recall(&records);
     terminal.join(&records);
     let end = run::watch(&plan, &dir, journal, SweepState::fold(&plan, &records), &mut terminal)?;

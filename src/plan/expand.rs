@@ -57,6 +57,12 @@ impl Plan {
         }
     }
 
+    /// Trials that the search may still draw; 0 for a grid, and where only the time of the search bounds them.
+    #[must_use]
+    pub fn undrawn(&self) -> usize {
+        self.search.as_ref().and_then(SearchHistory::undrawn).unwrap_or(0) as usize
+    }
+
     /// Adds a configuration that the search has drawn.
     pub fn draw(&mut self, number: u64, by: DrawnBy, point: &Point, trials: &[Trial]) {
         self.extend(trials);

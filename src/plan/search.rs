@@ -71,6 +71,8 @@ pub struct SearchPlan<'s> {
     configurations: Vec<Configuration>,
     /// Number of configurations of `include`.
     included: usize,
+    /// Number of configurations that stand: those, and what earlier runs have drawn.
+    recalled: usize,
     facts: &'s Facts,
     /// What other sweeps have measured.
     known: Vec<KnownResult>,
@@ -97,6 +99,7 @@ impl<'s> SearchPlan<'s> {
                 plan.recall(by, trials);
             }
         }
+        plan.recalled = plan.configurations.len();
         plan.draw_first();
         Some(plan)
     }
@@ -114,7 +117,17 @@ impl<'s> SearchPlan<'s> {
     fn bare(spec: &'s SweepSpec, facts: &'s Facts) -> Option<Self> {
         let search = spec.search.as_ref()?;
         let (expansion, configurations) = (Expansion::new(spec, facts), Vec::new());
-        Some(Self { spec, search, expansion, configurations, included: 0, facts, known: Vec::new(), drawn: Vec::new() })
+        Some(Self {
+            spec,
+            search,
+            expansion,
+            configurations,
+            included: 0,
+            recalled: 0,
+            facts,
+            known: Vec::new(),
+            drawn: Vec::new(),
+        })
     }
 
     /// The plan as far as it is known.
@@ -165,6 +178,13 @@ impl<'s> SearchPlan<'s> {
         of_keys.chain(of_include).filter_map(problem).collect()
     }
 
+    /// Number of trials that the search may have in all. None if the file gives a time alone.
+    fn budget(&self) -> Option<u64> {
+        let config = &self.search.config;
+        let is_limit = config.time.is_some() && config.trials == self.spec.run.max_trials as u64;
+        (!is_limit).then_some(config.trials)
+    }
+
     fn history(&self) -> SearchHistory {
         let draw = |(number, known): (usize, &Configuration)| Draw {
             number: number as u64,
@@ -172,9 +192,14 @@ impl<'s> SearchPlan<'s> {
             point: known.point.clone(),
             trials: known.trials.clone(),
         };
-        let each = (self.arms() * self.repetitions().len().max(1)) as u64;
+        let repetitions = self.repetitions().len().max(1) as u64;
+        let each = self.arms() as u64 * repetitions;
         SearchHistory {
             size: self.search.drawn.space.size().map(|size| size.saturating_mul(each)),
+            grid: self.factors().flat_map(|factor| &factor.keys).map(|key| key.path.clone()).collect(),
+            budget: self.budget(),
+            repetitions,
+            ended: None,
             space: self.search.drawn.space.clone(),
             names: self.search.drawn.names(),
             draws: self.configurations.iter().enumerate().map(draw).collect(),
@@ -280,6 +305,26 @@ impl<'s> SearchPlan<'s> {
         self.configurations.len()
     }
 
+    /// What differs in how the configurations are drawn from the sweep of the last run, and the number from which on they follow
+    /// this one. None if nothing does, or if no earlier configuration stands.
+    #[must_use]
+    pub fn changed(&self, last: &SweepSpec) -> Option<(Vec<&'static str>, usize)> {
+        let (old, new) = (&last.search.as_ref()?.config, &self.search.config);
+        let changes = [
+            ("space", last.space_text() != self.spec.space_text()),
+            ("sampler", old.sampler != new.sampler),
+            ("seed", old.seed != new.seed),
+            ("startup", old.startup != new.startup),
+            ("ahead", old.ahead != new.ahead),
+            ("at", old.at != new.at),
+            ("from", old.from != new.from),
+        ];
+        let changed: Vec<&str> =
+            changes.into_iter().filter(|(_, is_changed)| *is_changed).map(|(key, _)| key).collect();
+        let draws_more = self.recalled < self.configurations.len() || self.is_within_budget();
+        (!changed.is_empty() && self.recalled > self.included && draws_more).then_some((changed, self.recalled))
+    }
+
     /// Forgets what earlier runs have drawn.
     pub fn forget(&mut self) {
         self.truncate(self.included);
@@ -325,12 +370,6 @@ impl<'s> SearchPlan<'s> {
         let known =
             known.map(|known| Observation { point: known.point.clone(), result: SearchResult::Ended(known.value) });
         known.chain(self.configurations.iter().enumerate().filter_map(seen)).collect()
-    }
-
-    /// Number of trials that the search may have in all.
-    #[must_use]
-    pub fn budget(&self) -> u64 {
-        self.search.config.trials
     }
 
     /// The evaluation of a trial that counts.

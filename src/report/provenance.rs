@@ -152,7 +152,10 @@ fn times(records: &[Record]) -> (Option<u64>, u64) {
     for Record { at, event } in records {
         match event {
             Event::SweepOpened { .. } => (opened, counted) = (Some(*at), 0),
-            Event::SweepInterrupted | Event::SweepDetached { .. } | Event::SweepClosed { .. } => {}
+            Event::SweepInterrupted
+            | Event::SweepDetached { .. }
+            | Event::SearchEnded { .. }
+            | Event::SweepClosed { .. } => {}
             _ => {
                 last = Some(*at);
                 let spent = opened.map_or(0, |opened| at.saturating_sub(opened));

@@ -394,7 +394,13 @@ impl<'a, E: Engine> Parent<'a, E> {
                 SearchStep::Suggest(suggestion) => suggestion,
                 SearchStep::Wait | SearchStep::Complete => break,
                 SearchStep::Ended(why) => {
-                    self.search_end = Some(why);
+                    if self.search_end.is_none() {
+                        self.record(Event::SearchEnded { why: why.to_owned() })?;
+                        self.search_end = Some(why);
+                        if let Some(search) = &mut self.plan.to_mut().search {
+                            search.ended = Some(why.to_owned());
+                        }
+                    }
                     break;
                 }
             };
@@ -467,6 +473,7 @@ impl<'a, E: Engine> Parent<'a, E> {
             finished: 0,
             failed: Vec::new(),
             left: 0,
+            undrawn: self.plan.undrawn(),
             interrupted: end == RunEnd::Interrupted,
             left_in_queue: (end == RunEnd::Detached).then_some(self.running.len()),
             search_end: self.search_end,

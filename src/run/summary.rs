@@ -16,6 +16,8 @@ pub struct RunSummary {
     pub failed: Vec<FailedTrial>,
     /// Trials of the plan that neither finished nor failed.
     pub left: usize,
+    /// Trials that the search may still draw; 0 where only its time is bounded.
+    pub undrawn: usize,
     pub interrupted: bool,
     /// How many attempts continue in the queue of a cluster, if the run has left them there.
     pub left_in_queue: Option<usize>,
@@ -50,13 +52,14 @@ impl RunSummary {
     /// What to do next, if anything is left to do.
     #[must_use]
     pub fn next_step(&self) -> Option<String> {
-        let all = self.finished + self.failed.len() + self.left;
+        let left = self.left + self.undrawn;
+        let all = self.finished + self.failed.len() + left;
         if let Some(attempts) = self.left_in_queue {
             let (attempts, verb, them) = match attempts {
                 1 => ("1 trial".to_owned(), "continues", "it"),
                 _ => (format!("{attempts} trials"), "continue", "them"),
             };
-            let more = match self.left.saturating_sub(self.left_in_queue.unwrap_or(0)) {
+            let more = match left.saturating_sub(self.left_in_queue.unwrap_or(0)) {
                 0 => String::new(),
                 1 => " 1 more is not queued yet: the same command queues it.".to_owned(),
                 more => format!(" {more} more are not queued yet: the same command queues them."),
@@ -67,14 +70,12 @@ impl RunSummary {
             ));
         }
         if self.interrupted {
-            let left = self.left;
             return Some(format!(
                 "Interrupted with {left} of {all} trials left. Run the same command again to continue: finished trials stay \
                  finished, the others continue from their last checkpoint."
             ));
         }
         if let Some(faults) = self.faults() {
-            let left = self.left;
             return Some(format!(
                 "{left} of {all} trials are left, but no device works any more: {faults}. Check the device, then run the \
                  same command again: finished trials stay finished, the others continue from their last checkpoint."
@@ -85,7 +86,11 @@ impl RunSummary {
             return Some(format!("{failed} of {all} trials failed. Run again with --retry-failed to retry them."));
         }
         let ended = self.finished;
-        self.search_end.map(|why| format!("The search ended after {ended} trials: {why}."))
+        let rest = match left {
+            0 => String::new(),
+            left => format!(" {left} of {all} are left: the same command continues."),
+        };
+        self.search_end.map(|why| format!("The search ended after {ended} trials: {why}.{rest}"))
     }
 
     /// The faults that ended the run, if it ended because no slot was left.

@@ -51,7 +51,11 @@ fn look(plan: &Plan, dir: &RunDir, seen: Vec<Run>) -> Result<Sweep, StoreError> 
             None => without_folder(trial, state.get(&trial.id), alive),
         });
     }
-    Ok(Sweep { name: plan.name.clone(), axes: plan.axes.clone(), search: plan.search.clone(), runs })
+    let mut search = plan.search.clone();
+    if let Some(search) = &mut search {
+        search.ended = Event::search_end(&journal.records).map(str::to_owned);
+    }
+    Ok(Sweep { name: plan.name.clone(), axes: plan.axes.clone(), search, runs })
 }
 
 /// The plan with the trials that the search of the last run has drawn since it was made. A run of another plan adds nothing.

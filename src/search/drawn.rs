@@ -15,6 +15,14 @@ pub struct SearchHistory {
     pub draws: Vec<Draw>,
     /// The most trials that can be drawn, with all seeds and points of the grid; None for infinitely many.
     pub size: Option<u64>,
+    /// The keys of a grid beside the space: each of its points has a search of its own.
+    pub grid: Vec<String>,
+    /// Trials that the search may have in all; None if only its time is bounded.
+    pub budget: Option<u64>,
+    /// Trials of one configuration: its seeds and folds.
+    pub repetitions: u64,
+    /// Why the search ended before all of them were drawn, if it did.
+    pub ended: Option<String>,
 }
 
 /// How the sweep file calls a dimension.
@@ -39,11 +47,19 @@ pub struct Draw {
 }
 
 impl SearchHistory {
-    /// The most trials that can still be drawn; None for infinitely many.
+    /// The most trials that can still be drawn, in whole configurations; None if only the time of the search bounds them.
     #[must_use]
     pub fn undrawn(&self) -> Option<u64> {
-        let drawn = self.draws.iter().filter(|draw| draw.by != DrawnBy::Include).map(|draw| draw.trials.len() as u64);
-        self.size.map(|size| size.saturating_sub(drawn.sum()))
+        if self.ended.is_some() {
+            return Some(0);
+        }
+        let drawn = |counts: fn(&Draw) -> bool| -> u64 {
+            self.draws.iter().filter(|draw| counts(draw)).map(|draw| draw.trials.len() as u64).sum()
+        };
+        let whole = |trials: u64| trials - trials % self.repetitions.max(1);
+        let of_budget = self.budget.map(|budget| whole(budget.saturating_sub(drawn(|_| true))));
+        let of_space = self.size.map(|size| size.saturating_sub(drawn(|draw| draw.by != DrawnBy::Include)));
+        of_budget.into_iter().chain(of_space).min()
     }
 
     /// The draw of each trial.

@@ -20,5 +20,5 @@ pub use drawn::{DimensionName, Draw, SearchHistory};
 pub use history::{Observation, Outdone, SearchResult, TrialResult};
 pub use importance::{Baseline, ImportanceInterval, importance, importance_intervals};
 pub use lag::Lag;
-pub use propose::{Sampler, SearchSettings, propose};
+pub use propose::{Sampler, SearchSettings, digits, propose};
 pub use space::{Condition, Domain, Point, Space, SpaceKey};

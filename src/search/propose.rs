@@ -32,6 +32,18 @@ const SOBOL_DIMENSIONS: u32 = sobol_burley::NUM_DIMENSIONS;
 /// Significant digits of drawn numbers. They keep labels short, and cost nothing (medians of three functions after 60
 /// configurations are the same or lower).
 const DIGITS: usize = 3;
+/// Least number of different values of a continuum. A narrower one has more digits.
+const LEAST_VALUES: f64 = 20.0;
+
+/// Significant digits that tell enough numbers of a range apart.
+#[must_use]
+pub fn digits(low: f64, high: f64) -> usize {
+    let magnitude = low.abs().max(high.abs()).log10().floor() as i32;
+    let unit = |digits: usize| 10_f64.powi(magnitude + 1 - digits as i32);
+    (DIGITS..f64::DIGITS as usize)
+        .find(|digits| unit(*digits) * LEAST_VALUES <= high - low)
+        .unwrap_or(f64::DIGITS as usize)
+}
 
 /// Configuration `number` of a search, where `seen` is what it may know of the ones before. `is_taken` is asked for one point
 /// after the other whether the sweep holds it already; the first that it does not hold is the result. None if there is no point
@@ -106,7 +118,7 @@ fn estimated(space: &Space, seen: &[Observation], random: Random) -> Vec<Point> 
 fn rounded(space: &Space, mut point: Point) -> Point {
     for (dimension, coordinate) in space.dimensions.iter().zip(&mut point) {
         if let (Domain::Uniform { low, high } | Domain::Log { low, high }, Some(x)) = (&dimension.domain, coordinate) {
-            let short = format!("{x:.*e}", DIGITS - 1).parse().unwrap_or(*x);
+            let short = format!("{x:.*e}", digits(*low, *high) - 1).parse().unwrap_or(*x);
             *x = f64::clamp(short, *low, *high);
         }
     }

@@ -387,12 +387,15 @@ fn numbers_have_three_digits_and_stay_inside() {
             dimension(Domain::Uniform { low: 0.0, high: 0.3 }),
         ],
     };
+    let mut values = HashSet::new();
     for number in 0..200 {
         let point = propose(&space, TPE, number % 5, &[], |_| false).unwrap();
         let (x, y) = (point[0].unwrap(), point[1].unwrap());
         assert!((1.2345e-6..=1.2349e-6).contains(&x), "{x:e}");
         assert!(format!("{y:e}").len() <= "1.23e-2".len(), "{y:e}");
+        values.insert(x.to_bits());
     }
+    assert!(values.len() > 3, "a narrow range has more digits: {}", values.len());
 }
 
 /// Sobol points fill the space evenly: each of 16 equal parts of each dimension has one of 16 points.

@@ -174,3 +174,76 @@ run_cap: 2
     assert!(unknown.err.contains("`plateau import --drop my_rate`"), "{}", unknown.err);
     place.expect(0, "import own.yaml --key my_rate=lr");
 }
+
+#[test]
+fn what_is_left_of_a_search_counts_what_is_not_drawn() {
+    let place = Place::new(SWEEP);
+    place.expect(0, "run sweep.yaml");
+    let line = |out: &str| out.lines().find(|line| line.starts_with("sweep: ")).unwrap_or_default().to_owned();
+    let four = line(&place.expect(0, "status sweep.yaml").out);
+    assert!(
+        four.starts_with("sweep: 4/4 trials, best ") && four.ends_with("4 finished, 0 running, 0 failed, 0 left"),
+        "{four}"
+    );
+    assert!(four.contains(" (#"), "{four}");
+    // The file asks for more than was run: the report and `refine` know it.
+    place.write("sweep.yaml", SWEEP.replace("trials: 4", "trials: 6"));
+    let six = line(&place.expect(0, "status sweep.yaml").out);
+    assert!(six.starts_with("sweep: 4/6 trials, best ") && six.ends_with("0 failed, 2 left"), "{six}");
+    place.expect(0, "report sweep.yaml");
+    let summary = place.read("results/sweep/report/summary.md");
+    assert!(summary.contains("2 of 6 trials have not finished"), "{summary}");
+    let refined = place.expect(0, "refine sweep.yaml");
+    assert!(refined.err.contains("2 of 6 trials have not ended"), "{}", refined.err);
+    assert!(refined.err.contains("4 configurations have ended, which is few"), "{}", refined.err);
+    // An edited sampler counts from the next configuration on, and one that ends the search leaves nothing.
+    let edited = SWEEP.replace("trials: 4, startup: 2", "trials: 6, startup: 2, sampler: random, until: 1000");
+    place.write("sweep.yaml", edited);
+    let ended = place.expect(0, "run sweep.yaml");
+    assert!(
+        ended.err.contains("`sampler` of the search has changed since the last run. Configurations from 4 on"),
+        "{}",
+        ended.err
+    );
+    assert!(ended.err.contains("The search ended after 4 trials: `search.until` is reached.\n"), "{}", ended.err);
+    let over = line(&place.expect(0, "status sweep.yaml").out);
+    assert!(
+        over.contains(", the search has ended: `search.until` is reached, 4 finished") && over.ends_with("0 left"),
+        "{over}"
+    );
+    let all = place.expect(0, "status").out;
+    let row = all.lines().filter(|line| line.starts_with("sweep ")).nth(1).unwrap_or_default();
+    assert_eq!(row.split_whitespace().collect::<Vec<_>>(), ["sweep", "4", "4", "0", "0", "0"], "{all}");
+}
+
+/// Earlier trials outside a narrower space are no part of the progress.
+#[test]
+fn a_narrowed_space_is_counted_by_what_is_in_it() {
+    let place = Place::new(&SWEEP.replace("tpe", "random").replace("startup: 2", "sampler: random"));
+    place.expect(0, "run sweep.yaml");
+    let rates = |place: &Place| {
+        let table = place.read("results/sweep/trials.csv");
+        table.lines().skip(1).map(|line| line.split(',').nth(1).unwrap().parse().unwrap()).collect::<Vec<f64>>()
+    };
+    let least = rates(&place).into_iter().fold(f64::INFINITY, f64::min);
+    let narrow =
+        SWEEP.replace("startup: 2", "sampler: random").replace("log: [1e-5", &format!("log: [{:e}", 1.5 * least));
+    place.write("sweep.yaml", narrow);
+    let run = place.expect(0, "run sweep.yaml");
+    assert!(run.err.contains("`space` of the search has changed"), "{}", run.err);
+    assert!(run.err.contains("sweep  4/4 trials"), "{}", run.err);
+    assert_eq!(rates(&place).len(), 4);
+}
+
+/// A grid beside a space: its values stay in the next sweep while they are as good, and only they are compared in pairs.
+#[test]
+fn a_grid_beside_a_space_is_compared() {
+    let text = SWEEP.replace("space:", "grid: {augmentation: [none, aeda]}\nspace:").replace("trials: 4", "trials: 6");
+    let place = Place::new(&text);
+    place.expect(0, "run sweep.yaml");
+    let summary = place.read("results/sweep/report/summary.md");
+    assert!(summary.contains("matched pairs exist for the keys of \\`grid\\` alone"), "{summary}");
+    assert!(summary.contains("The best eval loss at each point of the grid: augmentation "), "{summary}");
+    let refined = place.expect(0, "refine sweep.yaml").out;
+    assert!(refined.contains("augmentation"), "{refined}");
+}

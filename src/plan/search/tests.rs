@@ -318,3 +318,44 @@ fn a_search_does_not_compare_different_losses() {
         assert_eq!(mistakes(&format!("metric: macro_f1\n{text}")), "");
     }
 }
+
+/// What is left of a search counts whole configurations, of its budget and of its space.
+#[test]
+fn how_many_trials_are_left() {
+    let undrawn = |rest: &str| {
+        let plan = super::super::tests::plan(&format!("steps: 50\n{rest}"));
+        (plan.trials.len(), plan.search.unwrap().undrawn())
+    };
+    let log = "space: {lr: {log: [1e-6, 1e-3]}}";
+    assert_eq!(undrawn(&format!("{log}\nsearch: {{trials: 60, startup: 4, ahead: 2}}")), (4, Some(56)));
+    let seeds = format!("{log}\nseeds: [1, 2]\nsearch: {{trials: 35, startup: 4, ahead: 2}}");
+    assert_eq!(undrawn(&seeds), (8, Some(26)), "17 configurations");
+    let list = "space: {lr: [1e-4, 1e-3, 1e-2]}\nsearch: {trials: 60, startup: 1, ahead: 1}";
+    assert_eq!(undrawn(list), (1, Some(2)), "three values");
+    let timed = format!("{log}\nsearch: {{time: 2h, startup: 4, ahead: 2}}");
+    assert_eq!(undrawn(&timed), (4, None), "bounded by its time alone");
+}
+
+/// What an edited file changes, and from which configuration on.
+#[test]
+fn a_changed_search_says_from_which_configuration_on() {
+    let text = "steps: 50\nspace: {lr: {log: [1e-6, 1e-3]}}\nsearch: {trials: 12, startup: 4, ahead: 2}";
+    let first = spec(text);
+    let known = facts(&first);
+    let drawn = SearchPlan::new(&first, &known, &[], []).unwrap().suggestions();
+    let changed = |text: &str| {
+        let spec = spec(text);
+        let facts = facts(&spec);
+        let search = SearchPlan::new(&spec, &facts, &[], suggested(&drawn)).unwrap();
+        search.changed(&first)
+    };
+    assert_eq!(drawn.len(), 4);
+    assert_eq!(changed(text), None);
+    assert_eq!(changed(&text.replace("trials: 12", "trials: 20")), None, "it continues");
+    assert_eq!(changed(&text.replace("startup: 4", "startup: 4, sampler: random")), Some((vec!["sampler"], 4)));
+    let wider = text.replace("1e-3", "1e-2").replace("ahead: 2", "ahead: 3, seed: 7");
+    assert_eq!(changed(&wider), Some((vec!["space", "seed", "ahead"], 4)));
+    let narrower = text.replace("1e-6", "1e-4");
+    let (keys, number) = changed(&narrower).unwrap();
+    assert!(keys == ["space"] && number < 4, "those outside are not counted: {number}");
+}

@@ -5,6 +5,7 @@ use super::{
     ranking, scatter, search, slices, timeline,
 };
 use crate::analysis::probes::Probed;
+use crate::analysis::search::no_pairs;
 use crate::analysis::{Study, Sweep};
 use crate::report::canvas::render;
 use crate::report::canvas::scene::Scene;
@@ -64,9 +65,7 @@ pub fn figures(
             Err(reason) => left_out.push(reason),
         }
     }
-    if is_search {
-        left_out.push("Matched pairs do not exist in a search, because trials differ in several keys at once.".into());
-    }
+    left_out.extend(sweep.search.as_ref().map(|history| format!("{}.", no_pairs(history))));
     scenes.extend(probes::probes(sweep, probed));
     for scene in &mut scenes {
         scene.footer(&[provenance.parts(), vec![captions::seeds(sweep)]].concat());

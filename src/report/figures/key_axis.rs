@@ -116,7 +116,16 @@ mod tests {
         let space = Space { dimensions: vec![SpaceKey { domain, condition: None }] };
         let values = values.iter().map(|text| (*text).to_owned()).collect();
         let names = vec![DimensionName { path: "lr".into(), values }];
-        let axes = KeyAxis::all(&SearchHistory { space, names, draws: Vec::new(), size: None });
+        let axes = KeyAxis::all(&SearchHistory {
+            space,
+            names,
+            draws: Vec::new(),
+            size: None,
+            grid: Vec::new(),
+            budget: None,
+            repetitions: 1,
+            ended: None,
+        });
         let tick = |(at, text): &(f64, String)| format!("{text} {at:.2}");
         axes[0].ticks.iter().map(tick).collect::<Vec<_>>().join(", ")
     }
@@ -140,7 +149,17 @@ mod tests {
         let space =
             Space { dimensions: vec![SpaceKey { domain: Domain::Choice { weights: vec![1.0; 2] }, condition: None }] };
         let names = vec![DimensionName { path: "augmentation".into(), values: vec!["none".into(), "eda".into()] }];
-        let axis = KeyAxis::all(&SearchHistory { space, names, draws: Vec::new(), size: None }).remove(0);
+        let axis = KeyAxis::all(&SearchHistory {
+            space,
+            names,
+            draws: Vec::new(),
+            size: None,
+            grid: Vec::new(),
+            budget: None,
+            repetitions: 1,
+            ended: None,
+        })
+        .remove(0);
         let places: Vec<f64> = (0..20).filter_map(|index| axis.spread(&vec![Some(1.0)], index)).collect();
         assert!(
             places.windows(2).all(|pair| (pair[0] - pair[1]).abs() > 1e-6)

@@ -7,7 +7,7 @@ use crate::analysis::groups::Repetition;
 use crate::analysis::study::Level;
 use crate::event::Event;
 use crate::report::format;
-use crate::trial::{BestScore, Key, Metric, Outcome, ShapeKind, Status, Trial, TrialId};
+use crate::trial::{BestScore, Key, Metric, Trial, TrialId};
 
 /// A trial of the plan.
 #[derive(Debug, Clone)]
@@ -98,7 +98,7 @@ impl Tally {
             return trials.iter().for_each(|trial| self.add(trial));
         }
         let (trial, end) = match event {
-            Event::TrialFinished { trial, outcome, .. } => (trial, Some(End::Finished { best: countable(outcome) })),
+            Event::TrialFinished { trial, outcome, .. } => (trial, Some(End::Finished { best: outcome.usable() })),
             Event::TrialFailed { trial, .. } => (trial, Some(End::Failed)),
             Event::TrialRequeued { trial } => (trial, None),
             _ => return,
@@ -178,13 +178,6 @@ impl Tally {
         });
         ranking
     }
-}
-
-/// The best evaluation of a trial that did not fail to learn.
-fn countable(outcome: &Outcome) -> Option<BestScore> {
-    let failed = outcome.status == Status::Diverged
-        || outcome.verdicts.iter().any(|verdict| verdict.id.shape().is_some_and(ShapeKind::is_failure));
-    outcome.best().filter(|_| !failed)
 }
 
 fn entry(trial: &Trial) -> Entry {

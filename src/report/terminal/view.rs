@@ -5,6 +5,7 @@
 //! a run.
 
 use std::borrow::Borrow;
+use std::collections::HashMap;
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use super::lines;
 use super::pace::Pace;
 use super::tally::Tally;
 use crate::event::{Event, Record, Reporter, TrialProgress};
-use crate::trial::{Trial, printable};
+use crate::trial::{Trial, TrialId, printable};
 
 /// `--progress`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -48,6 +49,9 @@ pub struct Terminal {
     json: bool,
     lines: bool,
     bar: Option<ProgressBar>,
+    /// How often a trial is retried, and how often each has failed in this run.
+    retries: u32,
+    failures: HashMap<TrialId, u32>,
 }
 
 impl Terminal {
@@ -69,24 +73,33 @@ impl Terminal {
             json: mode == Mode::Json,
             lines: !live && !matches!(mode, Mode::Json | Mode::None),
             bar: live.then(bar),
+            retries: u32::MAX,
+            failures: HashMap::new(),
         }
     }
 
-    /// Updates the state by the journal of earlier runs of the same sweep, without printing.
+    /// Says how often a failed trial is retried. The failure after that has a line of its own.
+    pub fn retries(&mut self, retries: u32) {
+        self.retries = retries;
+    }
+
     /// Says how many trials there will be in all, where a search draws them one after the other.
     pub fn expect(&mut self, trials: usize) {
         self.tally.expect(trials);
     }
 
+    /// Updates the state by the journal of earlier runs of the same sweep, without printing. What they have drawn and is not in
+    /// the plan any more does not count.
     pub fn recall<'a>(&mut self, records: impl IntoIterator<Item = &'a Record>) {
-        for record in records {
+        let is_drawn = |record: &&Record| matches!(record.event, Event::ConfigurationSuggested { .. });
+        for record in records.into_iter().filter(|record| !is_drawn(record)) {
             self.tally.fold(&record.event);
         }
     }
 
     /// Joins a run that is in progress: the trials that are running by `records` count from now on.
     pub fn join<'a>(&mut self, records: impl IntoIterator<Item = &'a Record>) {
-        let mut running = std::collections::HashMap::new();
+        let mut running = HashMap::new();
         for Record { event, .. } in records {
             match event {
                 Event::SweepOpened { .. } => running.clear(),
@@ -153,7 +166,10 @@ impl Terminal {
                 vec![lines::finished(&self.tally, &name(trial), outcome)]
             }
             Event::TrialFailed { trial, failure } => lines::failed(&self.tally, &name(trial), failure),
-            Event::AttemptFailed { trial, attempt, failure } if failure.is_worth_a_retry() => {
+            Event::AttemptFailed { trial, attempt, failure }
+                if failure.is_worth_a_retry()
+                    && self.failures.get(trial).is_none_or(|failures| *failures <= self.retries) =>
+            {
                 vec![lines::retried(&self.tally, &name(trial), *attempt, failure)]
             }
             Event::OomPolicyApplied { trial, attempt, oom_policy } => {
@@ -175,6 +191,9 @@ impl Reporter for Terminal {
     fn event(&mut self, record: &Record) {
         self.tally.fold(&record.event);
         self.pace.fold(&record.event);
+        if let Event::AttemptFailed { trial, .. } = &record.event {
+            *self.failures.entry(trial.clone()).or_default() += 1;
+        }
         if let Event::TrialFinished { trial, .. } | Event::TrialFailed { trial, .. } = &record.event {
             self.running.retain(|progress| progress.trial != *trial);
         }

@@ -26,6 +26,7 @@ fn a_search_draws_its_trials() {
             let mut watch = Watch { interrupt, ..Watch::default() };
             let summary = bench.run_search(bench.engine(), Some(&search), &mut watch).unwrap();
             runs += 1;
+            assert_eq!(summary.finished + summary.left + summary.undrawn, 8, "all trials of the search count");
             if !summary.interrupted {
                 assert_eq!((summary.finished, summary.left), (8, 0));
                 let sweep = survey(&bench.plan, &bench.dir()).unwrap();
