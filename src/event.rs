@@ -153,12 +153,12 @@ impl Event {
         last.filter(|(named, drawn, _)| *named == from && *drawn == space).map(|(_, _, known)| known.as_slice())
     }
 
-    /// Why the search of the last run ended before all of its trials were drawn, if it did.
+    /// Why the search ended before all of its trials were drawn, if it has drawn nothing since.
     #[must_use]
     pub fn search_end(records: &[Record]) -> Option<&str> {
         let last = records.iter().rev().find_map(|record| match &record.event {
             Self::SearchEnded { why } => Some(Some(why.as_str())),
-            Self::SweepOpened { .. } => Some(None),
+            Self::ConfigurationSuggested { .. } => Some(None),
             _ => None,
         });
         last.flatten()

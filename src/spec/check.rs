@@ -217,7 +217,7 @@ pub(super) fn uneven_trials(spec: &SweepSpec, place: Place) -> Vec<Problem> {
     let grid = spec.factors.iter().enumerate().filter(|(index, _)| !repeated.contains(&Some(*index)));
     let points: u64 = grid.map(|(_, factor)| factor.len() as u64).product();
     if trials / each < points {
-        let what = format!("{} of the {points} points of the grid get no trial", points - trials / each);
+        let what = format!("points of the grid without a trial: {} of {points}", points - trials / each);
         let hint = format!("each point has a search of its own; {} trials give each at least one", points * each);
         warnings.push(Problem::new(place, what).hint(hint));
     }

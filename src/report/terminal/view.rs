@@ -245,3 +245,26 @@ fn bar() -> ProgressBar {
     }
     bar
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::synthetic;
+    use crate::event::Failure;
+
+    #[test]
+    fn a_failure_that_is_not_retried_is_not_called_a_retry() {
+        let trials: Vec<Trial> = synthetic::default_sweep().runs.into_iter().map(|run| run.trial).collect();
+        let failed = |attempt| Event::AttemptFailed { trial: trials[0].id.clone(), attempt, failure: Failure::Lost };
+        let lines = |retries: u32| {
+            let mut terminal = Terminal::new(Mode::None, false, "s", &trials);
+            terminal.retries(retries);
+            [1, 2].map(|attempt| {
+                let event = failed(attempt);
+                terminal.event(&Record { at: 0, event: event.clone() });
+                terminal.lines_of(&event).len()
+            })
+        };
+        assert_eq!([lines(0), lines(1), lines(2)], [[0, 0], [1, 0], [1, 1]]);
+    }
+}
