@@ -2,14 +2,14 @@
 
 use super::leaders::Leaders;
 use super::order::RunOrder;
-use super::reconcile::prune;
+use super::reconcile::can_continue;
 use super::survey::survey;
 use crate::analysis::probes::{self, Probed};
 use crate::plan::{Plan, probe_plan};
 use crate::spec::Probing;
 use crate::state::{SweepState, TrialPhase};
 use crate::store::{RunDir, StoreError, read_journal};
-use crate::trial::{Keep, TrialId};
+use crate::trial::{Keep, Status, TrialId};
 
 /// The results of the probes in the sub-folder of `dir`. Takes no lock and changes nothing.
 pub fn probe_results(dir: &RunDir) -> Result<Vec<Probed>, StoreError> {
@@ -26,12 +26,15 @@ pub fn probe_results(dir: &RunDir) -> Result<Vec<Probed>, StoreError> {
 pub fn prune_states(plan: &Plan, dir: &RunDir, keep: Keep) -> Result<(), StoreError> {
     let state = SweepState::fold(plan, &read_journal(&dir.journal())?.records);
     let mut leaders = Leaders::default();
-    for (id, known) in state.planned() {
-        let TrialPhase::Ended(outcome) = &known.phase else { continue };
-        if !known.phase.was_stopped() {
-            dir.trial(id).checkpoints().prune(keep)?;
-        }
-        leaders.add(id, outcome, keep, dir);
+    let ended = || {
+        state.planned().filter_map(|(id, known)| match &known.phase {
+            TrialPhase::Ended(outcome) => Some((id, outcome)),
+            _ => None,
+        })
+    };
+    ended().for_each(|(id, outcome)| drop(leaders.add(id, outcome, keep, dir)));
+    for (id, outcome) in ended() {
+        leaders.prune(id, outcome.status == Status::Stopped, keep, dir)?;
     }
     Ok(())
 }
@@ -59,16 +62,18 @@ impl KeptStates {
             Some(TrialPhase::Ended(outcome)) => Some((id, outcome.as_ref())),
             _ => None,
         };
+        let keep = order.config.keep;
+        let mut behind = Vec::new();
         for (id, outcome) in self.trials[new..].iter().filter_map(outcome) {
-            self.leaders.add(id, outcome, order.config.keep, dir);
+            behind.extend(self.leaders.add(id, outcome, keep, dir));
         }
         let chosen: Vec<TrialId> = match order.config.probe {
             Probing::Off => Vec::new(),
             Probing::Plateaus => probes::choose(self.trials.iter().filter_map(outcome)).into_iter().cloned().collect(),
         };
-        for id in self.trials.iter().filter(|id| !chosen.contains(id)) {
+        for id in self.trials.iter().chain(&behind).filter(|id| !chosen.contains(id)) {
             if let Some((_, outcome)) = outcome(id) {
-                prune(order, &dir.trial(id), outcome.status)?;
+                self.leaders.prune(id, can_continue(order, outcome.status), keep, dir)?;
             }
         }
         self.trials = chosen;

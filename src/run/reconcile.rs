@@ -171,11 +171,15 @@ pub(super) fn missing_files(folder: &TrialDir, outcome: &Outcome) -> Result<Opti
     Ok(folder.lost_file(has_details)?.map(|path| format!("{} is gone", path.display())))
 }
 
-/// Deletes the states of an ended trial that are not to be kept. A stopped trial keeps all of them, because it can continue;
-/// a probe does not.
-pub(super) fn prune(order: &RunOrder<'_>, folder: &TrialDir, status: Status) -> Result<(), StoreError> {
+/// Deletes the states of an ended trial that are not to be kept.
+fn prune(order: &RunOrder<'_>, folder: &TrialDir, status: Status) -> Result<(), StoreError> {
+    if can_continue(order, status) { Ok(()) } else { folder.checkpoints().prune(order.config.keep) }
+}
+
+/// Whether a trial that ended with this status can be continued: a probe cannot.
+pub(super) fn can_continue(order: &RunOrder<'_>, status: Status) -> bool {
     let are_probes = order.plan.trials.first().is_some_and(|trial| trial.config.probe.is_some());
-    if status == Status::Stopped && !are_probes { Ok(()) } else { folder.checkpoints().prune(order.config.keep) }
+    status == Status::Stopped && !are_probes
 }
 
 fn finished(event: &Event) -> Option<&TrialId> {

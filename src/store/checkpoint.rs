@@ -95,14 +95,19 @@ impl Checkpoints {
         self.write_checksum(&self.weights(), &checksum(weights))
     }
 
-    /// Deletes the weights of the best evaluation.
-    pub fn remove_weights(&self) {
-        if self.check().is_err() {
-            return;
-        }
-        remove_kept(&self.weights());
+    /// The files that hold a model of the trial, the best model first.
+    #[must_use]
+    pub fn models(&self) -> [PathBuf; 3] {
+        [self.weights(), self.best(), self.last()]
+    }
+
+    /// Deletes all models. The newest state stays.
+    pub fn remove_models(&self) -> Result<(), StoreError> {
+        self.check()?;
+        self.models().iter().for_each(|model| remove_kept(model));
         // Fails if the folder holds anything else, which must stay.
         let _ = fs::remove_dir(&self.folder);
+        Ok(())
     }
 
     fn newest_file(&self) -> PathBuf {
@@ -177,7 +182,8 @@ impl Checkpoints {
         Ok(is_complete.then_some(SavedState { position: newest.position, state }))
     }
 
-    /// Deletes the states that `keep` does not ask for, once the trial has ended. May be called again.
+    /// Deletes the states that `keep` does not ask for, once the trial has ended. May be called again. If the trial has none of the
+    /// models that `keep` asks for, because `keep` was another one before, its best model stays.
     pub fn prune(&self, keep: Keep) -> Result<(), StoreError> {
         self.check()?;
         if !self.folder.exists() {
@@ -189,15 +195,17 @@ impl Checkpoints {
         // First the document, so that it never names a state that is gone.
         let _ = fs::remove_file(self.newest_file());
         self.remove_states(|_| true);
-        if !matches!(keep, Keep::Best | Keep::All) {
-            remove_kept(&self.best());
-        }
-        if !matches!(keep, Keep::Last | Keep::All) {
-            remove_kept(&self.last());
-        }
-        if !matches!(keep, Keep::Top(_)) {
-            remove_kept(&self.weights());
-        }
+        let models: Vec<PathBuf> = self.models().into_iter().filter(|model| model.is_file()).collect();
+        let asked = match keep {
+            Keep::None => Vec::new(),
+            Keep::Best => vec![self.best()],
+            Keep::Last => vec![self.last()],
+            Keep::All => vec![self.best(), self.last()],
+            Keep::Top(_) => vec![self.weights()],
+        };
+        let has_asked = models.iter().any(|model| asked.contains(model));
+        let stays = |at: usize| if has_asked { asked.contains(&models[at]) } else { at == 0 && keep != Keep::None };
+        (0..models.len()).filter(|at| !stays(*at)).for_each(|at| remove_kept(&models[at]));
         disk::remove_unfinished(&self.folder);
         // Fails if the folder holds a state or an unknown file; both must stay.
         let _ = fs::remove_dir(&self.folder);
@@ -350,6 +358,23 @@ mod tests {
             }
             assert_eq!(checkpoints.folder.exists(), !expected.is_empty());
         }
+    }
+
+    #[test]
+    fn another_keep_leaves_the_only_model() {
+        let folder = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::new(folder.path().join("checkpoint"));
+        checkpoints.save(&TEN, b"ten", true).unwrap();
+        checkpoints.save(&TWENTY, b"twenty", false).unwrap();
+        checkpoints.prune(Keep::All).unwrap();
+        checkpoints.prune(Keep::WINNER).unwrap();
+        assert_eq!(names(&checkpoints), ["best.safetensors", "best.safetensors.b3"], "the better of two");
+        for keep in [Keep::WINNER, Keep::Best, Keep::Last, Keep::All] {
+            checkpoints.prune(keep).unwrap();
+            assert_eq!(fs::read(checkpoints.best()).unwrap(), b"ten", "{keep:?}");
+        }
+        checkpoints.prune(Keep::None).unwrap();
+        assert!(!checkpoints.folder.exists());
     }
 
     #[test]

@@ -100,6 +100,34 @@ fn every_result_file_is_written() {
     check_report(&place);
 }
 
+/// The models of a sweep are there after `run.keep` has changed and trials were added.
+#[test]
+fn another_keep_leaves_the_model_of_the_leader() {
+    let sweep = |keep: &str, rates: &str| {
+        let keep = if keep.is_empty() { String::new() } else { format!("run: {{keep: {keep}}}\n") };
+        format!(
+            "{}{keep}",
+            small!("steps: 12\neval_every: 4\ngrid: {lr: [1e-3, 1e-4]}\n").replace("[1e-3, 1e-4]", rates)
+        )
+    };
+    for (before, after) in [("best", ""), ("last", "winner"), ("all", "{top: 1}")] {
+        let place = Place::new(&sweep(before, "[1e-3, 1e-4]"));
+        place.expect(0, "run sweep.yaml --progress none");
+        assert_eq!(place.trials().len(), 2);
+        let predict = || place.expect(0, "predict sweep train.tsv --quiet").out;
+        let predicted = predict();
+        let kept = || place.kept_states().into_iter().map(|(trial, ..)| trial).collect::<Vec<_>>();
+        place.write("sweep.yaml", sweep(after, "[1e-3, 1e-4]"));
+        place.expect(0, "run sweep.yaml --progress none");
+        let [leader] = kept().try_into().unwrap();
+        assert_eq!(predict(), predicted, "{before} -> {after}");
+        // At this rate the network stays as it was at the start, which is never the best evaluation.
+        place.write("sweep.yaml", sweep(after, "[1e-3, 1e-4, 1e-12]"));
+        place.expect(0, "run sweep.yaml --progress none");
+        assert_eq!((kept(), predict()), (vec![leader], predicted), "{before} -> {after}, with another trial");
+    }
+}
+
 fn check_report(place: &Place) {
     let folder = place.path("results/sweep/report");
     for name in ["curves", "ranking"] {
