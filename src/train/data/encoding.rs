@@ -1,12 +1,14 @@
 //! Decodes the bytes of a text file.
 //!
 //! A byte-order mark decides first, then `data.encoding`, then UTF-8 with at most a few faulty bytes. Otherwise the encoding is detected from the
-//! content: UTF-16 by its zero bytes, other encodings by `chardetng`, the detector of Firefox.
+//! content: UTF-16 by its zero bytes, other encodings by `chardetng`, the detector of Firefox. A file with few letters beyond ASCII is
+//! Windows-1252, and that is called a guess: the detector would take `£100` for Polish.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use chardetng::EncodingDetector;
-use encoding_rs::{Encoding, ISO_2022_JP, UTF_8, UTF_16BE, UTF_16LE};
+use encoding_rs::{Encoding, ISO_2022_JP, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
 
 use super::error::DataError;
 
@@ -17,6 +19,8 @@ pub(super) struct Decoded<'a> {
     pub encoding: &'static Encoding,
     /// Faulty characters of a UTF-8 file that became `U+FFFD`.
     pub replaced: usize,
+    /// Whether the file has too few letters beyond ASCII to know its encoding.
+    pub is_guess: bool,
 }
 
 /// Finds an encoding by a name of web browsers or of Python, such as `latin-1`, `windows-1252`, `cp1252`, `utf-16`.
@@ -66,25 +70,65 @@ pub(super) fn decode<'a>(
         if text.contains("\x1b$")
             && let Some(text) = ISO_2022_JP.decode_without_bom_handling_and_without_replacement(bytes)
         {
-            return Ok(Decoded { text, encoding: ISO_2022_JP, replaced: 0 });
+            return Ok(Decoded { text, encoding: ISO_2022_JP, replaced: 0, is_guess: false });
         }
         // Some programs fill the last block of a file with zeros.
-        return Ok(Decoded { text: text.trim_end_matches('\0').into(), encoding: UTF_8, replaced: 0 });
+        return Ok(Decoded { text: text.trim_end_matches('\0').into(), encoding: UTF_8, replaced: 0, is_guess: false });
     }
     if let Some(decoded) = mostly_utf8(bytes) {
         return Ok(decoded);
     }
-    let encoding = utf16_without_mark(bytes).unwrap_or_else(|| {
-        let mut detector = EncodingDetector::new(chardetng::Iso2022JpDetection::Deny);
-        detector.feed(bytes, true);
-        detector.guess(None, chardetng::Utf8Detection::Deny)
-    });
-    decode_as(source, bytes, encoding)
+    if let Some(encoding) = utf16_without_mark(bytes) {
+        return decode_as(source, bytes, encoding);
+    }
+    let mut detector = EncodingDetector::new(chardetng::Iso2022JpDetection::Deny);
+    detector.feed(&without_symbols(bytes), true);
+    let encoding = detector.guess(None, chardetng::Utf8Detection::Deny);
+    let (text, has_errors) = encoding.decode_without_bom_handling(bytes);
+    match (foreign_letters(&text), has_errors) {
+        (ENOUGH_LETTERS.., true) => Err(undecodable(source, bytes, encoding)),
+        (ENOUGH_LETTERS.., false) => Ok(Decoded { text, encoding, replaced: 0, is_guess: false }),
+        (few, _) => {
+            let is_guess = few == 0 || encoding != WINDOWS_1252;
+            Ok(Decoded { is_guess, ..decode_as(source, bytes, WINDOWS_1252)? })
+        }
+    }
+}
+
+/// The bytes with a space for each one beyond ASCII that stands between spaces, digits and punctuation, such as `£` and `±`. It says
+/// nothing about the language, which decides between encodings.
+fn without_symbols(bytes: &[u8]) -> Vec<u8> {
+    let is_of_word = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphabetic() || !byte.is_ascii());
+    let is_symbol = |at: usize| {
+        !bytes[at].is_ascii()
+            && !is_of_word(bytes.get(at + 1))
+            && !is_of_word(at.checked_sub(1).and_then(|at| bytes.get(at)))
+    };
+    (0..bytes.len()).map(|at| if is_symbol(at) { b' ' } else { bytes[at] }).collect()
+}
+
+/// So many different letters beyond ASCII tell the encoding of a file.
+const ENOUGH_LETTERS: usize = 3;
+
+/// The number of different letters beyond ASCII in the words of a text, up to [`ENOUGH_LETTERS`].
+fn foreign_letters(text: &str) -> usize {
+    let mut found = BTreeSet::new();
+    let mut before = ' ';
+    for after in text.chars() {
+        if before.is_alphabetic() && after.is_alphabetic() {
+            found.extend([before, after].into_iter().filter(|letter| !letter.is_ascii()));
+        }
+        if found.len() >= ENOUGH_LETTERS {
+            return ENOUGH_LETTERS;
+        }
+        before = after;
+    }
+    found.len()
 }
 
 fn decode_as<'a>(source: &str, bytes: &'a [u8], encoding: &'static Encoding) -> Result<Decoded<'a>, DataError> {
     match encoding.decode_without_bom_handling_and_without_replacement(bytes) {
-        Some(text) => Ok(Decoded { text, encoding, replaced: 0 }),
+        Some(text) => Ok(Decoded { text, encoding, replaced: 0, is_guess: false }),
         None => Err(undecodable(source, bytes, encoding)),
     }
 }
@@ -98,7 +142,12 @@ fn mostly_utf8(bytes: &[u8]) -> Option<Decoded<'_>> {
         faulty += usize::from(!chunk.invalid().is_empty());
     }
     let text = || String::from_utf8_lossy(bytes);
-    (faulty > 0 && valid >= 4 * faulty).then(|| Decoded { text: text(), encoding: UTF_8, replaced: faulty })
+    (faulty > 0 && valid >= 4 * faulty).then(|| Decoded {
+        text: text(),
+        encoding: UTF_8,
+        replaced: faulty,
+        is_guess: false,
+    })
 }
 
 fn undecodable(source: &str, bytes: &[u8], encoding: &'static Encoding) -> DataError {
@@ -176,6 +225,55 @@ mod tests {
         check(&little, None, (chinese, "UTF-16LE"));
         check(&big, None, (chinese, "UTF-16BE"));
         check(b"\x1b$B$3$l\x1b(B,1\n", None, ("これ,1\n", "ISO-2022-JP"));
+    }
+
+    #[test]
+    fn symbols_do_not_make_a_file_another_encoding() {
+        for text in [
+            "Claim your £100\n",
+            "it’s £0 - ok\n",
+            "€0 or £0\n",
+            "a naïve view\n",
+            "error ±5 volts\n",
+            "he said «yes»\n",
+            "5 µm thick\n",
+            "add 5 ½ cups\n",
+            "it is 5°C\n",
+            "Brand® is nice\n",
+            "don´t\n",
+            "hello\u{a0}world\n",
+            "a naïve café, £100 or ±5 %\n",
+        ] {
+            let (bytes, _, is_lossy) = WINDOWS_1252.encode(text);
+            assert!(!is_lossy);
+            for count in [1, 60] {
+                let decoded = decode("FILE", &bytes.repeat(count), None).map(|decoded| decoded.text.into_owned());
+                assert_eq!(decoded.unwrap(), text.repeat(count));
+            }
+        }
+        assert!(decode("FILE", b"Claim your \xa3100\n", None).unwrap().is_guess);
+        assert!(!decode("FILE", b"un caf\xe9 \xe0 la gare\n", None).unwrap().is_guess);
+    }
+
+    #[test]
+    fn letters_decide_between_encodings() {
+        for (label, text) in [
+            ("windows-1252", "un café à la crème brûlée, £5\n"),
+            ("windows-1250", "Książka jest świetna, ale film był nudny i za długi\n"),
+            ("iso-8859-2", "Tenhle film byl opravdu skvělý, ale knížka je ještě lepší než všechno\n"),
+            ("windows-1251", "Этот фильм мне очень понравился\n"),
+            ("windows-1254", "Bu film çok güzeldi ama başı biraz sıkıcıydı, yine de beğendim\n"),
+            ("shift_jis", "この映画はとても面白かったです\n"),
+            ("gbk", "这部电影非常好看，我很喜欢\n"),
+            ("euc-kr", "이 영화는 정말 재미있었어요\n"),
+        ] {
+            let encoding = by_name(label).unwrap();
+            let (bytes, _, is_lossy) = encoding.encode(text);
+            assert!(!is_lossy);
+            let bytes = bytes.repeat(3);
+            let decoded = decode("FILE", &bytes, None).unwrap();
+            assert_eq!((&*decoded.text, decoded.is_guess), (text.repeat(3).as_str(), false), "{label}");
+        }
     }
 
     #[test]

@@ -40,6 +40,9 @@ pub(super) fn parse(
         parsed.description.push_str(", ");
         parsed.description.push_str(decoded.encoding.name());
     }
+    if decoded.is_guess {
+        parsed.description.push_str(" (a guess from few letters; data.encoding settles it)");
+    }
     Ok(parsed)
 }
 
