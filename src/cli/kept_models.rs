@@ -8,7 +8,7 @@ use crate::analysis::{Run, Sweep};
 use crate::report;
 use crate::store::{self, RunDir};
 use crate::train::classifier::ClassifierFiles;
-use crate::trial::{Outcome, Status, TrialId};
+use crate::trial::{BestScore, EvalRow, Metric, Outcome, Status, TrialId};
 
 /// A trial that kept its weights.
 pub(crate) struct KeptModel<'a> {
@@ -16,6 +16,8 @@ pub(crate) struct KeptModel<'a> {
     pub outcome: &'a Outcome,
     /// The step of the weights.
     pub step: u64,
+    /// The evaluation of these weights by the metric of the trial. None if it was not finite.
+    pub score: Option<BestScore>,
     /// The file of the weights.
     pub weights: PathBuf,
 }
@@ -47,8 +49,12 @@ impl<'a> KeptModel<'a> {
         let run = sweep.runs.iter().find(|run| run.trial.id == *id).ok_or_else(|| {
             Failure::input(format!("{id}: {name} has no such trial. `plateau status {name}` lists them"))
         })?;
-        Self::of(run, dir)
-            .ok_or_else(|| Failure::input(format!("{id}: the trial kept no weights. {}", how_to_keep(name))))
+        Self::of(run, dir).ok_or_else(|| {
+            Failure::input(format!(
+                "{id}: the trial kept no weights. `run: {{keep: best}}` keeps those of every trial, and `{{keep: {{top: N}}}}` those of the N \
+                 leading ones: set one in the sweep file, and train again with `plateau run {name} --fresh`"
+            ))
+        })
     }
 
     /// The models of the `count` best trials that kept weights; at least one.
@@ -75,21 +81,39 @@ impl<'a> KeptModel<'a> {
         Ok(models)
     }
 
-    /// `trial ID of SWEEP (lr=1e-4, seed=1), eval loss 0.5123`.
+    /// `trial ID of SWEEP (lr=1e-4, seed=1), eval loss 0.5123 at step 12`.
     pub(crate) fn description(&self, sweep: &str) -> String {
-        let Self { run, outcome, .. } = self;
-        let best =
-            outcome.best().map_or_else(String::new, |best| format!(", {} {:.4}", best.metric.title(), best.value));
-        format!("trial {} of {sweep} ({}){best}", run.trial.id, report::trial_name(run))
+        let score = self.score_text().map_or_else(String::new, |score| format!(", {score}"));
+        format!("trial {} of {sweep} ({}){score}", self.run.trial.id, report::trial_name(self.run))
+    }
+
+    /// `eval loss 0.5123 at step 12`.
+    pub(crate) fn score_text(&self) -> Option<String> {
+        let score = self.score?;
+        Some(format!("{} {:.4} at step {}", score.metric.title(), score.value, score.step))
+    }
+
+    /// The evaluation of these weights. None if the trial was not evaluated at their step.
+    pub(crate) fn evaluation(&self) -> Option<&EvalRow> {
+        self.run.evals.iter().find(|row| row.step == self.step)
     }
 
     fn of(run: &'a Run, dir: &RunDir) -> Option<Self> {
         let checkpoints = dir.trial(&run.trial.id).checkpoints();
         let outcome = run.outcome.as_ref()?;
-        let best = outcome.best().map_or(outcome.steps, |best| best.step);
-        let files = [(checkpoints.weights(), best), (checkpoints.best(), best), (checkpoints.last(), outcome.steps)];
-        let (weights, step) = files.into_iter().find(|(path, _)| path.is_file())?;
-        Some(Self { run, outcome, step, weights })
+        let best = outcome.best();
+        let weights = checkpoints.models().into_iter().find(|path| path.is_file())?;
+        let is_last = weights == checkpoints.last();
+        let step = best.filter(|_| !is_last).map_or(outcome.steps, |best| best.step);
+        let model = Self { run, outcome, step, score: best, weights };
+        let score = if is_last { best.and_then(|best| model.last_score(best.metric)) } else { best };
+        Some(Self { score, ..model })
+    }
+
+    /// The evaluation after the last step.
+    fn last_score(&self, metric: Metric) -> Option<BestScore> {
+        let value = metric.value(self.evaluation()?);
+        value.is_finite().then_some(BestScore { metric, step: self.step, value })
     }
 
     /// Reads the weights and the files that they belong to.

@@ -28,6 +28,7 @@ use super::weights::{WeightType, convert};
 use super::windows::combine;
 use crate::trial::{
     AdaptersConfig, Combine, DataConfig, Extra, MICRO_BATCH_TOKENS, ModelConfig, Pooling, TaskName, TrialConfig,
+    Truncate,
 };
 
 /// Folders of a sentence-transformers model.
@@ -193,7 +194,7 @@ impl ClassifierFiles {
         let config = self.hub_config(&name, &format!("{stem}{class}"), weight_type);
         let mut files = vec![
             ("config.json".to_owned(), pretty(&Value::Object(config))?),
-            ("tokenizer.json".to_owned(), self.tokenizer.clone()),
+            ("tokenizer.json".to_owned(), self.hub_tokenizer()?),
             ("tokenizer_config.json".to_owned(), pretty(&self.tokenizer_config(shape)?)?),
         ];
         if is_sentence_transformers {
@@ -254,6 +255,19 @@ impl ClassifierFiles {
         config
     }
 
+    /// `tokenizer.json`. A truncation that it holds has the side of the training.
+    fn hub_tokenizer(&self) -> Result<Vec<u8>, TrainError> {
+        if self.data.truncate != Truncate::Tail {
+            return Ok(self.tokenizer.clone());
+        }
+        let mut tokenizer = parse("tokenizer.json", &self.tokenizer)?;
+        match tokenizer.get_mut("truncation") {
+            Some(Value::Object(truncation)) => truncation.insert("direction".into(), "Left".into()),
+            _ => return Ok(self.tokenizer.clone()),
+        };
+        pretty(&Value::Object(tokenizer))
+    }
+
     /// The generic fast tokenizer: `tokenizer.json` holds everything else.
     fn tokenizer_config(&self, shape: &Shape) -> Result<Value, TrainError> {
         let inputs = if shape.types.is_some() {
@@ -267,6 +281,9 @@ impl ClassifierFiles {
             "model_input_names": inputs,
             "clean_up_tokenization_spaces": false,
         });
+        if self.data.truncate == Truncate::Tail {
+            config["truncation_side"] = "left".into();
+        }
         for (role, token) in special_tokens(&parse("tokenizer.json", &self.tokenizer)?) {
             config[role] = token.into();
         }

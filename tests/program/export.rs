@@ -176,6 +176,57 @@ fn sentence_transformers_computes_the_same_logits() {
     check_export(", pooling: mean", "sentence-transformers");
 }
 
+/// The side of a cut, and what no other library can do.
+#[test]
+fn a_long_text_is_cut_as_in_training_or_the_card_says_so() {
+    let exported = |data: &str| {
+        let place = Place::new(&MODEL_SWEEP.replace("max_length: 32", &format!("max_length: 8{data}")));
+        place.expect(0, "run sweep.yaml --progress none --only lr=1e-3");
+        let note = place.expect(0, "export sweep.yaml --format hf -o out").err;
+        let settings: serde_json::Value = serde_json::from_str(&place.read("out/tokenizer_config.json")).unwrap();
+        (place, note, settings["truncation_side"].as_str().map(str::to_owned))
+    };
+    let (place, note, side) = exported(", truncate: tail");
+    assert_eq!(side.as_deref(), Some("left"));
+    assert!(!note.contains("warning"), "{note}");
+    let card = place.read("out/README.md");
+    assert!(card.contains("classify(\"a text\", truncation=True)") && !card.contains("## Long texts"), "{card}");
+    let text = "a terrible day, and then the whole long way home in the rain I was so happy";
+    let example = Example::unlabelled(text);
+    let files = ClassifierFiles::read(&place.path("out")).unwrap();
+    let scores = Classifier::new(&files, 1).unwrap().outputs(&[example]).unwrap();
+    if let Some(expected) = scores_in_python("transformers", &[place.path("out")], &[text]) {
+        let pairs = scores[0].iter().zip(&expected[0][0]);
+        assert!(pairs.clone().all(|(found, expected)| (found - expected).abs() < 1e-5), "{scores:?} {expected:?}");
+    }
+    for (data, how) in [(", truncate: head_tail", "data.truncate: head_tail"), (", windows: true", "data.windows")] {
+        let (place, note, side) = exported(data);
+        assert_eq!(side, None);
+        assert!(note.contains("warning: of a text with more than 8 tokens") && note.contains(how), "{note}");
+        let card = place.read("out/README.md");
+        assert!(card.contains("## Long texts"), "{card}");
+    }
+}
+
+/// The numbers of `keep: last` are those of the last step.
+#[test]
+fn a_model_has_the_scores_of_its_own_weights() {
+    // The learning rate is too high, so that the last evaluation is not the best one.
+    let place = Place::new(&MODEL_SWEEP.replace("[1e-3, 1e-4]", "[3e-1]").replace("keep: best", "keep: last"));
+    place.expect(0, "run sweep.yaml --progress none");
+    let (id, folder) = place.trials().into_iter().next().unwrap();
+    let evals = fs::read_to_string(folder.join("evals.csv")).unwrap();
+    let row: Vec<&str> = evals.lines().last().unwrap().split(',').collect();
+    let loss = |row: &str| row.split(',').nth(1).unwrap().parse::<f64>().unwrap();
+    assert!(evals.lines().skip(1).any(|row| loss(row) < loss(evals.lines().last().unwrap())), "{evals}");
+    let score = format!("eval loss {:.4} at step 12", row[1].parse::<f64>().unwrap());
+    place.expect(0, "export sweep.yaml --format hf -o out");
+    let card = place.read("out/README.md");
+    assert!(card.contains(&format!("| Evaluation of these weights | {score} |")), "{score}: {card}");
+    let predicted = place.expect(0, "predict sweep train.tsv").err;
+    assert!(predicted.contains(&format!("model: trial {id} of sweep (")) && predicted.contains(&score), "{predicted}");
+}
+
 #[test]
 fn models_that_cannot_be_exported() {
     let place = Place::new(&MODEL_SWEEP.replace("keep: best", "keep: none"));
@@ -185,6 +236,8 @@ fn models_that_cannot_be_exported() {
     assert_snapshot!(message(""), @"error: --format hf and --format peft write a folder: add -o DIR");
     assert_snapshot!(message("-o out"), @"error: sweep: no trial kept its weights. Set `run: {keep: winner}` in the sweep file, and train again with `plateau run sweep --fresh`");
     assert_snapshot!(message("-o out --trial 0123456789ab"), @"error: 0123456789ab: sweep has no such trial. `plateau status sweep` lists them");
+    let id = place.trials().keys().next().unwrap().clone();
+    assert_snapshot!(message(&format!("-o out --trial {id}")).replace(&id, "ID"), @"error: ID: the trial kept no weights. `run: {keep: best}` keeps those of every trial, and `{keep: {top: N}}` those of the N leading ones: set one in the sweep file, and train again with `plateau run sweep --fresh`");
     let kept = Place::new(MODEL_SWEEP);
     kept.expect(0, "run sweep.yaml --progress none");
     kept.write("out/mine.txt", "mine");

@@ -12,7 +12,7 @@ use crate::cli::output::notify;
 use crate::report::{self, Provenance, ProvenanceReader};
 use crate::store::{self, RunDir};
 use crate::train::classifier::HubFolder;
-use crate::trial::{Combine, DataConfig, EvalSource, EvalTable};
+use crate::trial::{Combine, DataConfig, EvalRow, EvalSource, EvalTable, Truncate};
 
 /// Writes the models that the arguments name.
 pub(super) fn export(sweep: &Sweep, dir: &RunDir, arguments: &ExportArguments) -> Result<(), Failure> {
@@ -64,6 +64,9 @@ fn write(
     let card = card(sweep, model, &hub, &files.labels, &provenance, figure.is_some());
     store::write_file(&folder.join("README.md"), card.as_bytes())?;
     let id = &model.run.trial.id;
+    if let Some(difference) = reads_otherwise(&files.data) {
+        notify(&format!("warning: {difference}"));
+    }
     notify(&if hub.is_sentence_transformers {
         let pooling = format!("{:?}", files.pooling).to_lowercase();
         format!(
@@ -88,7 +91,6 @@ fn card(
     has_figure: bool,
 ) -> String {
     let config = &model.run.trial.config;
-    let outcome = model.outcome;
     let pipeline = config.data.task.pipeline();
     let tag = pipeline.map_or_else(String::new, |name| format!("pipeline_tag: {name}\n"));
     let library = if hub.is_sentence_transformers { "sentence-transformers" } else { "transformers" };
@@ -106,11 +108,10 @@ fn card(
         EvalSource::Fraction(fraction) => format!("{fraction} of the training file, held out"),
         EvalSource::File(file) | EvalSource::Table(EvalTable { file, .. }) => file_name(file),
     };
-    let number = |value: Option<f32>| value.map_or_else(|| "–".to_owned(), |value| format!("{value:.4}"));
-    let best = outcome.best().map_or_else(
-        || "–".to_owned(),
-        |best| format!("{} {:.4} at step {}", best.metric.title(), best.value, best.step),
-    );
+    let evaluated = |value: fn(&EvalRow) -> f32| {
+        let value = model.evaluation().map(value).filter(|value| value.is_finite());
+        value.map_or_else(|| "–".to_owned(), |value| format!("{value:.4}"))
+    };
     let tested =
         provenance.test.evaluations.iter().rev().find(|one| one.trial == model.run.trial.id && one.step == model.step);
     let tested = tested.map(|one| ("Test set", one.text()));
@@ -119,10 +120,10 @@ fn card(
         ("Checkpoint", file_name(&config.model.from)),
         ("Training data", file_name(&config.data.train)),
         ("Evaluation data", eval),
-        ("Best evaluation", best),
-        ("Lowest evaluation loss", number(outcome.best_eval_loss)),
-        ("Best accuracy of any evaluation", number(outcome.best_accuracy)),
-        ("Best macro-F1 of any evaluation", number(outcome.best_macro_f1)),
+        ("Evaluation of these weights", model.score_text().unwrap_or_else(|| "–".to_owned())),
+        ("Their evaluation loss", evaluated(|row| row.eval_loss)),
+        ("Their accuracy", evaluated(|row| row.accuracy)),
+        ("Their macro-F1", evaluated(|row| row.macro_f1)),
         ("Trial", model.run.trial.id.to_string()),
         ("Made by", provenance.parts().join(", ")),
     ];
@@ -136,13 +137,15 @@ fn card(
          text\"])  # one column for each label, in the order above\n"
             .to_owned()
     } else if let Some(pipeline) = pipeline {
+        // The other pipelines have no such argument.
+        let cut = if pipeline == "text-classification" { ", truncation=True" } else { "" };
         format!(
-            "from transformers import pipeline\n\nclassify = pipeline(\"{pipeline}\", model=\".\")\nclassify(\"a text\")\n"
+            "from transformers import pipeline\n\nclassify = pipeline(\"{pipeline}\", model=\".\")\nclassify(\"a text\"{cut})\n"
         )
     } else {
         "from transformers import AutoModelForMultipleChoice, AutoTokenizer\n\ntokenizer = AutoTokenizer.from_pretrained(\".\")\nmodel = \
          AutoModelForMultipleChoice.from_pretrained(\".\")\nchoices = [\"one choice\", \"another\"]\ninputs = tokenizer([\"a \
-         question\"] * len(choices), choices, padding=True, return_tensors=\"pt\")\nscores = model(**{name: x.unsqueeze(0) for name, x in \
+         question\"] * len(choices), choices, truncation=True, padding=True, return_tensors=\"pt\")\nscores = model(**{name: x.unsqueeze(0) for name, x in \
          inputs.items()}).logits\n"
             .to_owned()
     };
@@ -161,9 +164,27 @@ fn card(
     text
 }
 
-/// How long texts are read, if the model was trained with windows. Other libraries cut them.
+/// Why other libraries give other outputs for long texts, if they do.
+fn reads_otherwise(data: &DataConfig) -> Option<String> {
+    let max_length = data.max_length;
+    let trained = match (data.windows, data.truncate) {
+        (Some(_), _) => "windows over the whole text (data.windows)",
+        (None, Truncate::HeadTail) => "the beginning and the end (data.truncate: head_tail)",
+        (None, Truncate::Head | Truncate::Tail) => return None,
+    };
+    Some(format!(
+        "of a text with more than {max_length} tokens other libraries read the beginning alone. The model was trained and measured \
+         with {trained}, so its outputs for such texts differ there; `plateau predict` reads them as in training"
+    ))
+}
+
+/// How long texts are read, where other libraries do not read them as in training.
 fn long_texts(data: &DataConfig, hub: &HubFolder) -> String {
-    let Some((windows, stride)) = data.windows.zip(hub.shared_tokens) else { return String::new() };
+    let Some(difference) = reads_otherwise(data) else { return String::new() };
+    let difference = difference.replacen("of a text", "Of a text", 1);
+    let Some((windows, stride)) = data.windows.zip(hub.shared_tokens) else {
+        return format!("\n## Long texts\n\n{difference}.\n");
+    };
     let max_length = data.max_length;
     let (how, of) = match windows.combine {
         Combine::Mean => ("the mean of each output", ".mean(dim=0)"),
