@@ -101,10 +101,25 @@ fn look_at(arguments: &InitArguments) -> Result<FirstSweep, Failure> {
             (data.task, data.choices) = (TaskName::MultipleChoice, roles.choices);
         }
     }
-    if !given("data.eval") && has_eval_split(&located) {
-        data.eval = EvalSource::File(located.clone());
-    }
-    let mut facts = facts_of(&mut data)?;
+    let mut with_eval = DataConfig { eval: EvalSource::File(located.clone()), ..data.clone() };
+    let with_eval_facts =
+        if !given("data.eval") && has_eval_split(&located) { Some(facts_of(&mut with_eval)) } else { None };
+    let mut facts = match with_eval_facts {
+        None => facts_of(&mut data)?,
+        Some(Ok(facts)) => {
+            data = with_eval;
+            facts
+        }
+        // The labels of a test set may be hidden. Then rows of the training data are held out.
+        Some(Err(error)) => {
+            let facts = facts_of(&mut data).map_err(|_| error)?;
+            notify(
+                "warning: the other files of the folder cannot be used for evaluation, because they have no labels of the training data: rows \
+                 of the training data are held out",
+            );
+            facts
+        }
+    };
     if !given("data.test") && has_test_split(&located) {
         let mut with_test = DataConfig { test: Some(EvalSource::File(located)), ..data.clone() };
         // The labels of a test set may be hidden; then it is of no use.

@@ -43,7 +43,7 @@ const STANDARD_INPUT: &str = "-";
 pub(crate) struct PredictArguments {
     /// A sweep (its best model), SWEEP:TRIAL, or a folder that `plateau export --format hf` wrote
     model: String,
-    /// A data file of any format that sweeps read, or - for standard input with one text on each line
+    /// A data file of any format that sweeps read, or - for standard input with one UTF-8 text on each line
     file: String,
     /// A setting of the file, where it differs from the training data: --set data.text=review --set data.encoding=latin-1
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
@@ -91,7 +91,7 @@ pub(crate) fn predict(arguments: &PredictArguments) -> Result<ExitCode, Failure>
 fn predict_with(files: &ClassifierFiles, arguments: &PredictArguments, threads: usize) -> Result<ExitCode, Failure> {
     check_settings(arguments)?;
     let input = if arguments.file == STANDARD_INPUT {
-        check_stream(&files.data)?;
+        check_stream(&files.data, arguments)?;
         None
     } else {
         Some(read(arguments, &files.data)?)
@@ -151,8 +151,15 @@ fn check_settings(arguments: &PredictArguments) -> Result<(), Failure> {
     )))
 }
 
-/// Refuses standard input for a model whose inputs are more than a text.
-fn check_stream(trained: &DataConfig) -> Result<(), Failure> {
+/// Refuses standard input for a model whose inputs are more than a text, and settings that do not apply to it.
+fn check_stream(trained: &DataConfig, arguments: &PredictArguments) -> Result<(), Failure> {
+    if let Some((key, _)) = arguments.set.first() {
+        let message = format!(
+            "--set {key}: standard input has one text on each line, in UTF-8, and no columns. Give a file, or convert the input: iconv -f \
+             ENCODING -t UTF-8 FILE | plateau predict MODEL -"
+        );
+        return Err(Failure::input(message));
+    }
     let takes = match (trained.choices.as_slice(), &trained.text_pair) {
         ([], None) => return Ok(()),
         ([], Some(_)) => "pairs of texts",

@@ -87,6 +87,7 @@ fn texts_that_cannot_be_predicted_are_explained() {
         error: /here/new.csv:1: no column `text` (data.text); the columns are `review`, `stars`; did you mean data.text: review?
         `--set KEY=VALUE` gives such a setting, as in --set data.text=review
     ");
+    assert_snapshot!(message("sweep - --set data.encoding=latin-1"), @"error: --set data.encoding: standard input has one text on each line, in UTF-8, and no columns. Give a file, or convert the input: iconv -f ENCODING -t UTF-8 FILE | plateau predict MODEL -");
     assert_snapshot!(message("sweep none.csv"), @"error: data file `none.csv` not found; looked for /here/none.csv");
     assert_snapshot!(message("sweep:0123456789ab new.csv"), @"error: 0123456789ab: sweep has no such trial. `plateau status sweep` lists them");
     assert_snapshot!(message("swep new.csv"), @"error: there is no sweep `swep` and no file sweeps/swep.yaml. Known sweeps: architectures, augmentation, lr-grid, search, smoke. Give the path of any other sweep file");
@@ -114,6 +115,14 @@ fn a_first_sweep_knows_the_test_set_of_a_folder() {
     place.expect(0, "init reviews --force");
     let text = place.read("reviews.yaml");
     assert!(text.contains("  eval: reviews ") && !text.contains("test:"), "{text}");
+    // Then the folder may have no other file for the evaluation.
+    fs::remove_file(place.path("reviews/validation.csv")).unwrap();
+    place.write("reviews/test.csv", "id,text\n1,a good evening\n2,a bad evening\n");
+    let init = place.expect(0, "init reviews --force").err;
+    assert!(init.contains("rows of the training data are held out"), "{init}");
+    let text = place.read("reviews.yaml");
+    assert!(!text.contains("eval: reviews") && !text.contains("test:"), "{text}");
+    place.expect(0, "plan reviews.yaml");
 }
 
 #[test]

@@ -165,9 +165,10 @@ impl<'a> Looks<'a> {
         self.can_be_label() && self.distinct * 3 <= self.rows.max(6)
     }
 
-    /// Dates and ids are no texts.
+    /// Dates and ids are no texts, unless the name of the column says so.
     fn can_be_text(&self) -> bool {
-        self.rows > 0 && self.numbers < 0.5 && self.digits < 0.25
+        let is_named = TEXTS.contains(&self.name.to_lowercase().as_str());
+        self.rows > 0 && self.numbers < 0.5 && (is_named || self.digits < 0.25)
     }
 
     /// Whether the values are to be predicted as numbers: they have fractions, and hardly any of them occurs twice.
@@ -362,6 +363,13 @@ mod tests {
             Some("hypothesis"),
             "gold_label",
         );
+    }
+
+    #[test]
+    fn a_column_named_text_may_have_many_digits() {
+        let texts = || column("text", &["call 0800 0 0 or 0900 1 1"; 6]);
+        check(&[texts(), stars("label")], "text", None, "label");
+        check(&[stars("spam"), texts()], "text", None, "spam");
     }
 
     #[test]

@@ -277,6 +277,11 @@ const SYNONYMS: [(&str, &[&str]); 2] = [
     ("label", &["label", "labels", "sentiment", "class", "target", "category", "stars", "rating", "intent", "topic"]),
 ];
 
+/// Whether many files name a column of texts or labels so.
+pub(super) fn is_usual_name(name: &str) -> bool {
+    SYNONYMS.iter().any(|(_, names)| names.contains(&name.to_lowercase().as_str()))
+}
+
 /// The message about a missing column: the columns of the file and the most similar name.
 pub(super) fn missing_column(found: &[&str], key: &str, column: &str) -> String {
     let similarity = |name: &&&str| strsim::jaro_winkler(&name.to_lowercase(), &column.to_lowercase());

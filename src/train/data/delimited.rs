@@ -4,14 +4,15 @@
 //!   header holds all columns with them.
 //! * The first line names the columns, unless `data.header` is false. Leading comment lines (`#`) are skipped.
 //! * Fields may be quoted as in RFC 4180. In a file with tabs a quote is an ordinary character (as in the files of GLUE),
-//!   unless the rows only fit together with quoted fields.
+//!   unless all fields of the first line have quotes, or the rows only fit together with quoted fields.
+//! * A header that is one field short, as R writes it, leaves out the column with the names of the rows.
 //! * Empty fields beyond the header, such as after a trailing comma, are ignored. Blank lines are ignored.
 
 use std::borrow::Cow;
 
 use csv::StringRecord;
 
-use super::columns::{Columns, position};
+use super::columns::{Columns, is_usual_name, position};
 use super::error::DataError;
 use super::rows::{BadRow, ParsedFile};
 use super::settings::FileSettings;
@@ -165,8 +166,13 @@ impl File<'_> {
             for &delimiter in candidates.iter().chain(rare) {
                 let names = self.sample(delimiter, layout, 1)?.into_iter().next().unwrap_or_default();
                 let names: Vec<&str> = names.iter().collect();
-                if let Ok(indices) = columns.find(|key, column| position(&names, key, column)) {
-                    return Ok(Header { delimiter, has_names: true, width: Some(names.len()), indices });
+                if let Ok(mut indices) = columns.find(|key, column| position(&names, key, column)) {
+                    let mut width = names.len();
+                    if self.has_row_names(delimiter, &self.sample(delimiter, layout, SAMPLE)?) {
+                        width += 1;
+                        indices = indices.into_iter().map(|index| index + 1).collect();
+                    }
+                    return Ok(Header { delimiter, has_names: true, width: Some(width), indices });
                 }
             }
         }
@@ -177,7 +183,8 @@ impl File<'_> {
         if settings.header == Some(false) || (settings.header.is_none() && columns.are_numbers()) {
             let find = |key: &str, column: &str| column_number(key, column, width, &records);
             let indices = columns.find(find).map_err(|faults| TrainError::Keys(self.at_first_line(faults)))?;
-            return Ok(Header { delimiter, has_names: false, width: None, indices });
+            let has_names = settings.header.is_none() && has_usual_name(&records);
+            return Ok(Header { delimiter, has_names, width: None, indices });
         }
         if !is_delimited && layout == Layout::Text {
             let message = format!(
@@ -186,6 +193,20 @@ impl File<'_> {
                 self.source
             );
             return Err(TrainError::key("data.train", message));
+        }
+        if let Some(given) = settings.delimiter
+            && records.first().is_some_and(|first| first.len() == 1)
+            && let (other, 0.5..) = self.most_regular(&DELIMITERS, layout)?
+        {
+            let message = format!(
+                "{}:{}: with {} between fields (data.delimiter) this row has one field, and the rows look like fields with {} between them; \
+                 leave data.delimiter out",
+                self.source,
+                self.comment_lines + first_line(self.body),
+                delimiter_name(given),
+                delimiter_name(other)
+            );
+            return Err(TrainError::key("data.delimiter", message));
         }
         Err(self.missing_columns(settings, &records, width, columns))
     }
@@ -229,6 +250,17 @@ impl File<'_> {
         }
     }
 
+    /// Whether all rows have a field more than the header, as R writes them: a name, or a number that rises. In a file without quotes
+    /// a name may as well be a part of a text.
+    fn has_row_names(&self, delimiter: u8, records: &[StringRecord]) -> bool {
+        let Some((header, rows)) = records.split_first() else { return false };
+        let numbers: Option<Vec<u64>> = rows.iter().map(|row| row.get(0)?.trim().parse().ok()).collect();
+        let rise = || numbers.is_some_and(|numbers| numbers.windows(2).all(|pair| pair[0] < pair[1]));
+        rows.len() > 1
+            && rows.iter().all(|row| row.len() == header.len() + 1)
+            && (has_quoted_fields(self.body, delimiter) || rise())
+    }
+
     fn at_first_line(&self, faults: Vec<KeyFault>) -> Vec<KeyFault> {
         let line = self.comment_lines + first_line(self.body);
         let at = |fault: KeyFault| KeyFault { message: format!("{}:{line}: {}", self.source, fault.message), ..fault };
@@ -238,12 +270,16 @@ impl File<'_> {
     /// The first `count` records.
     fn sample(&self, delimiter: u8, layout: Layout, count: usize) -> Result<Vec<StringRecord>, DataError> {
         let quoted = Dialect { delimiter, quoted: true, escaped: false, spaced: false };
-        let dialect = dialects(layout, delimiter, "").next().unwrap_or(quoted);
         // Cut a sample, so that an open quote does not make this read a large file to its end.
         let mut end = self.body.len().min(1 << 20);
         while !self.body.is_char_boundary(end) {
             end -= 1;
         }
+        let dialect = if has_quoted_fields(self.body, delimiter) {
+            quoted
+        } else {
+            dialects(layout, delimiter, "").next().unwrap_or(quoted)
+        };
         let mut reader = reader(dialect, &self.body.as_bytes()[..end]);
         let records = reader.records().take(count).collect::<Result<_, _>>();
         records.map_err(|error: csv::Error| self.unreadable(error))
@@ -328,13 +364,27 @@ fn dialects(layout: Layout, delimiter: u8, body: &str) -> impl Iterator<Item = D
     let spaced = body.contains(&format!("{} \"", char::from(delimiter))).then_some(Dialect { spaced: true, ..quoted });
     let plain = Dialect { quoted: false, ..quoted };
     let escaped = body.contains("\\\"").then_some(Dialect { escaped: true, ..quoted });
-    let with_tabs = delimiter == b'\t';
+    let with_tabs = delimiter == b'\t' && !has_quoted_fields(body, delimiter);
     let order = match layout {
         Layout::Tsv | Layout::Text if with_tabs => vec![Some(plain), body.contains('"').then_some(quoted), escaped],
         _ if with_tabs => vec![Some(quoted), escaped, Some(plain)],
         _ => vec![Some(quoted), escaped, spaced],
     };
     order.into_iter().flatten()
+}
+
+/// Whether the first line has several fields, all of them with quotes.
+fn has_quoted_fields(body: &str, delimiter: u8) -> bool {
+    let line = body.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    let is_quoted = |field: &str| {
+        field
+            .trim()
+            .strip_prefix('"')
+            .and_then(|rest| rest.strip_suffix('"'))
+            .is_some_and(|inner| !inner.replace("\"\"", "").contains('"'))
+    };
+    let mut fields = line.split(char::from(delimiter));
+    line.contains(char::from(delimiter)) && fields.all(is_quoted)
 }
 
 /// Skips lines that begin with `#` (or `sep=`) before the header, unless such a line is the header. Returns their number and the
@@ -403,8 +453,19 @@ fn column_number(key: &str, column: &str, width: usize, records: &[StringRecord]
     }
 }
 
+/// Whether the first row has a usual name of a column that is no value of this column.
+fn has_usual_name(records: &[StringRecord]) -> bool {
+    let Some((header, rows)) = records.split_first() else { return false };
+    let is_value =
+        |(place, name): (usize, &str)| rows.iter().any(|row| row.get(place).is_some_and(|field| field.trim() == name));
+    header.iter().map(str::trim).enumerate().any(|(place, name)| is_usual_name(name) && !is_value((place, name)))
+}
+
 /// Whether the first row has a number or a sentence as a field, as column names do not.
 fn looks_like_data(names: &[&str], records: &[StringRecord]) -> bool {
+    if has_usual_name(records) {
+        return false;
+    }
     let is_number = |name: &&&str| name.parse::<f64>().is_ok();
     let is_sentence = |name: &&&str| name.split_whitespace().count() > 3;
     let repeats = |name: &str| {

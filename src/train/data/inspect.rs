@@ -149,6 +149,22 @@ mod tests {
             &[("endings.0", &["x", "z"]), ("endings.1", &["y", "w"])],
         );
         check("a.csv", "text^label\nfine^1\nbad^0\n", &[("text", &["fine", "bad"]), ("label", &["1", "0"])]);
+        // Classes may have the name of their column.
+        check(
+            "a.csv",
+            "text,spam\na,spam\nb,ham\nc,spam\n",
+            &[("text", &["a", "b", "c"]), ("spam", &["spam", "ham", "spam"])],
+        );
+        check(
+            "a.csv",
+            "text,label\ntext 4,a\nlabel, text 5,label\ntext 6,label\ntext 7,a\n",
+            &[("text", &["text 4", "text 6", "text 7"]), ("label", &["a", "label", "a"])],
+        );
+        check(
+            "a.tsv",
+            "\"text\"\t\"label\"\n\"1\"\t\"fine\"\t\"good\"\n\"2\"\t\"dull\"\t\"bad\"\n",
+            &[("text", &["fine", "dull"]), ("label", &["good", "bad"])],
+        );
         check("a.csv", "# made today\ntext,label\nfine,1\n", &[("text", &["fine"]), ("label", &["1"])]);
     }
 
@@ -160,6 +176,25 @@ mod tests {
             std::fs::write(&path, content).unwrap();
             let message = columns(path.to_str().unwrap(), &DataConfig::default()).unwrap_err().to_string();
             assert!(message.contains("rows"), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_file_without_good_rows_says_why() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, content, why) in [
+            (
+                "a.jsonl",
+                "{\"turns\": [{\"says\": \"x\"}, {}]}\n{\"turns\": [{\"says\": \"y\"}, {}]}\n",
+                "FILE:1: `turns` is a list of 2 values; expected a single value, such as `turns.0.says` (2 rows: lines 1, 2)",
+            ),
+            ("a.csv", "text,label\nx,y,z\nx,y,z,w\n", "FILE:2: the header has 2 columns, but this row has 3 fields"),
+        ] {
+            let path = folder.path().join(name);
+            std::fs::write(&path, content).unwrap();
+            let path = path.to_str().unwrap();
+            let message = columns(path, &DataConfig::default()).unwrap_err().to_string().replace(path, "FILE");
+            assert!(message.starts_with("FILE: all rows are bad: ") && message.contains(why), "{message}");
         }
     }
 

@@ -209,9 +209,21 @@ fn text_of(column: &str, value: &Value, separator: Option<&str>) -> Result<Strin
             let items = items.iter().map(|item| text_of(column, item, None)).collect::<Result<Vec<_>, _>>()?;
             Ok(items.join(separator.unwrap_or_default()))
         }
-        Value::Array(items) => Err(format!("`{column}` is a list of {} values; expected a single value", items.len())),
-        Value::Object(_) => Err(format!("`{column}` is an object; expected a text, a number or true/false")),
+        Value::Array(items) => {
+            let advice = items.first().map_or_else(String::new, |item| field_advice(&format!("{column}.0"), item));
+            Err(format!("`{column}` is a list of {} values; expected a single value{advice}", items.len()))
+        }
+        Value::Object(_) => {
+            let advice = field_advice(column, value);
+            Err(format!("`{column}` is an object; expected a text, a number or true/false{advice}"))
+        }
     }
+}
+
+/// Names a text in an object, as a column.
+fn field_advice(path: &str, value: &Value) -> String {
+    let field = value.as_object().and_then(|object| object.iter().find(|(_, value)| value.is_string()));
+    field.map_or_else(String::new, |(name, _)| format!(", such as `{path}.{name}`"))
 }
 
 fn lines(source: &str, text: &str) -> Result<Vec<Result<Record, BadRow>>, DataError> {

@@ -7,7 +7,7 @@ use super::error::DataError;
 use super::rows::Row;
 use super::split::class_order;
 use crate::train::TrainError;
-use crate::train::tasks::{label_names, read_target};
+use crate::train::tasks::label_names;
 use crate::trial::{DataConfig, TaskName};
 
 /// Writes labels as whole numbers (`1.0` as `1`) if all labels are whole numbers.
@@ -33,7 +33,13 @@ pub(super) fn labels_of(
     label2id: Option<&BTreeMap<String, u32>>,
 ) -> Result<Vec<String>, DataError> {
     let source = &config.train;
-    let names: BTreeSet<&str> = rows.iter().flat_map(|row| label_names(config.task, &row.label)).collect();
+    let mut names: BTreeSet<&str> = rows.iter().flat_map(|row| label_names(config.task, &row.label)).collect();
+    // One file may write `True`, and another `true`.
+    let [no, yes] = ["false", "true"].map(|word| names.iter().filter(|name| name.eq_ignore_ascii_case(word)).count());
+    if config.task == TaskName::Classification && no.max(yes) > 1 && no + yes == names.len() {
+        names =
+            [(no, "false"), (yes, "true")].into_iter().filter(|(count, _)| *count > 0).map(|(_, word)| word).collect();
+    }
     match config.task {
         TaskName::Classification if names.len() < 2 => {
             let only = names.first().unwrap_or(&"");
@@ -58,16 +64,6 @@ pub(super) fn labels_of(
 /// The number of each label.
 pub(super) fn numbers(labels: &[String]) -> BTreeMap<&str, u32> {
     labels.iter().map(String::as_str).zip(0..).collect()
-}
-
-/// The first row with a label that cannot be read, and what is wrong with it. An evaluation or test file may only have labels of
-/// the training file.
-pub(super) fn first_unreadable<'a>(
-    rows: &'a [Row],
-    task: TaskName,
-    numbers: &BTreeMap<&str, u32>,
-) -> Option<(&'a Row, String)> {
-    rows.iter().find_map(|row| Some((row, read_target(task, &row.label, numbers).err()?)))
 }
 
 /// Share of each class in the training split, which must have rows of at least two classes. Empty without classes.

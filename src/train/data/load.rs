@@ -10,7 +10,7 @@ use super::encoder::Encoder;
 use super::error::DataError;
 use super::example::Example;
 use super::files::stored_size;
-use super::labels::{first_unreadable, labels_of, numbers, prior, whole_numbers};
+use super::labels::{labels_of, numbers, prior, whole_numbers};
 use super::origins::Origins;
 use super::report::{ReportInput, report};
 use super::rows::Row;
@@ -402,12 +402,11 @@ impl Tables {
             whole_numbers(std::iter::once(row));
         }
         let mut faults = Vec::new();
-        for (key, table) in [(TRAIN, Some(&train)), (EVAL, eval.as_ref()), (TEST, test.as_ref())] {
-            let fault = table.and_then(|table| Some((table, first_unreadable(&table.rows, config.task, &numbers)?)));
-            faults.extend(fault.map(|(table, (row, why))| {
-                let message = format!("{}: {why}", table.place(row));
-                KeyFault { key, message }
-            }));
+        // An evaluation or test file may only have labels of the training file.
+        for (key, table) in [(TRAIN, Some(&mut train)), (EVAL, eval.as_mut()), (TEST, test.as_mut())] {
+            let fault = |label: &str| read_target(config.task, label, &numbers).err();
+            let checked = table.map_or(Ok(()), |table| table.check_labels(config.bad_rows, fault));
+            faults.extend(checked.err().map(|error| KeyFault { key, message: error.to_string() }));
         }
         if faults.is_empty() { Ok(Self { train, eval, test, labels }) } else { Err(TrainError::Keys(faults)) }
     }
@@ -560,7 +559,8 @@ fn tokenised_split(
 /// The cache key of the tokens of all rows: everything that they depend on.
 fn tokens_key(table: &Table, config: &DataConfig, source: &EvalSource, checkpoint: &CheckpointTokenizer) -> String {
     let mut hash = blake3::Hasher::new();
-    hash.update(table.hash.as_bytes()).update(checkpoint.hash.as_bytes());
+    // Raised when a file is read otherwise than before.
+    hash.update(b"rows 2").update(table.hash.as_bytes()).update(checkpoint.hash.as_bytes());
     hash.update(serde_json::json!([config.text, config.text_pair, config.max_length]).to_string().as_bytes());
     if matches!(config.task, TaskName::Tokens | TaskName::MaskedLm) {
         hash.update(config.task.name().as_bytes());
@@ -570,14 +570,16 @@ fn tokens_key(table: &Table, config: &DataConfig, source: &EvalSource, checkpoin
             serde_json::json!([config.choices, config.windows.map(|windows| windows.stride)]).to_string().as_bytes(),
         );
     }
-    // Without another truncation or settings of the file, the key is that of earlier versions.
     if config.truncate != Truncate::Head {
         hash.update(serde_json::json!(config.truncate).to_string().as_bytes());
     }
     let own_columns = if let EvalSource::Table(table) = source { Some(table) } else { None };
     if config.bad_rows == BadRows::Skip {
-        // The label decides which rows are bad.
+        // Their labels, and those of the training data, decide which rows are bad.
         hash.update(serde_json::json!([config.task, config.label]).to_string().as_bytes());
+        for row in &table.rows {
+            hash.update(&row.line.to_le_bytes());
+        }
     }
     let settings = (&config.format, &config.delimiter, &config.header, &config.encoding, config.bad_rows, own_columns);
     if settings != (&None, &None, &None, &None, BadRows::Error, None) {

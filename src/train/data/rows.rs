@@ -50,8 +50,13 @@ pub(super) struct ParsedFile {
     pub description: String,
 }
 
-/// The error about the bad rows of files: every fault of a file with its lines, the first 20 of each.
+/// The error about the bad rows of files.
 pub(super) fn bad_rows_error(files: &[(&str, Vec<BadRow>)]) -> DataError {
+    DataError::malformed(format!("{}; `data.bad_rows: skip` leaves such rows out", bad_rows_text(files)))
+}
+
+/// Every fault of a file with its lines, the first 20 of each.
+pub(super) fn bad_rows_text(files: &[(&str, Vec<BadRow>)]) -> String {
     const SHOWN: usize = 20;
     let mut places: HashMap<(&str, String), usize> = HashMap::new();
     let mut faults: Vec<(&str, Vec<&BadRow>)> = Vec::new();
@@ -67,8 +72,7 @@ pub(super) fn bad_rows_error(files: &[(&str, Vec<BadRow>)]) -> DataError {
     if faults.len() > SHOWN {
         parts.push(format!("and {} more kinds of faults", faults.len() - SHOWN));
     }
-    parts.push("`data.bad_rows: skip` leaves such rows out".to_owned());
-    DataError::malformed(parts.join("; "))
+    parts.join("; ")
 }
 
 /// A fault with the lines of the first `shown` rows that have it. A value that differs from that of the first row stands beside

@@ -10,7 +10,7 @@ use super::encoding::decode;
 use super::error::DataError;
 use super::files::{NAMED_FILES, read_unpacked};
 use super::parse::parse;
-use super::rows::{BadRow, ParsedFile, Row, bad_rows_error};
+use super::rows::{BadRow, ParsedFile, Row, bad_rows_error, bad_rows_text};
 use super::settings::FileSettings;
 use super::source::{SourceFile, files};
 use super::split_name::SplitName;
@@ -60,13 +60,13 @@ impl Table {
             };
             hashes.push(hash.finalize());
             if parsed.rows.is_empty() && class.is_none() {
-                let why = match (parsed.bad_rows.is_empty(), config.bad_rows) {
-                    (true, _) => Some("the file has a header but no rows"),
-                    (false, BadRows::Skip) => Some("all rows are bad"),
-                    (false, BadRows::Error) => None,
-                };
-                if let Some(why) = why {
-                    return Err(DataError::malformed(format!("{path}: {why}")).into());
+                if parsed.bad_rows.is_empty() {
+                    let message = format!("{path}: the file has a header but no rows");
+                    return Err(DataError::malformed(message).into());
+                }
+                if config.bad_rows == BadRows::Skip {
+                    let faults = bad_rows_text(&[(path.as_str(), parsed.bad_rows)]);
+                    return Err(DataError::malformed(format!("{path}: all rows are bad: {faults}")).into());
                 }
             }
             bad_rows.push((path.as_str(), parsed.bad_rows));
@@ -97,9 +97,29 @@ impl Table {
         Ok(Self { rows, paths, files, skipped_rows, hash, file_hashes })
     }
 
-    /// `FILE:LINE` of a row.
-    pub fn place(&self, row: &Row) -> String {
-        format!("{}:{}", self.paths.get(row.file as usize).map_or("", String::as_str), row.line)
+    /// Takes out the rows whose labels `fault` objects to. Fails if they are not to be left out, or if no others are left.
+    pub fn check_labels(&mut self, bad_rows: BadRows, fault: impl Fn(&str) -> Option<String>) -> Result<(), DataError> {
+        let mut faults: Vec<(&str, Vec<BadRow>)> = self.paths.iter().map(|path| (path.as_str(), Vec::new())).collect();
+        let before = self.rows.len();
+        self.rows.retain(|row| {
+            let Some(reason) = fault(&row.label) else { return true };
+            if let Some((_, faults)) = faults.get_mut(row.file as usize) {
+                faults.push(BadRow { line: row.line, reason, value: row.label.clone() });
+            }
+            false
+        });
+        let left_out = before - self.rows.len();
+        match (left_out, bad_rows) {
+            (0, _) => Ok(()),
+            (_, BadRows::Error) => Err(bad_rows_error(&faults)),
+            (_, BadRows::Skip) if self.rows.is_empty() => {
+                Err(DataError::malformed(format!("all rows are bad: {}", bad_rows_text(&faults))))
+            }
+            (_, BadRows::Skip) => {
+                self.skipped_rows += left_out;
+                Ok(())
+            }
+        }
     }
 }
 

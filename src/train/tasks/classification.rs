@@ -14,9 +14,14 @@ use crate::train::metrics::{
 };
 use crate::trial::{BestEvaluation, ClassWeights, DiagnosticRow, LossConfig, LossName, Scores};
 
-/// The class that a field of the label column names.
+/// The class that a field of the label column names. Some files write `True`, and others `true` or `TRUE`.
 pub(super) fn read(text: &str, numbers: &BTreeMap<&str, u32>) -> Result<Target, String> {
-    numbers.get(text).map(|class| Target::Class(*class)).ok_or_else(|| unknown_label(text, numbers))
+    let boolean = || {
+        let is_boolean = ["true", "false"].iter().any(|name| name.eq_ignore_ascii_case(text));
+        numbers.iter().find(|(name, _)| is_boolean && name.eq_ignore_ascii_case(text)).map(|(_, class)| class)
+    };
+    let class = numbers.get(text).or_else(boolean);
+    class.map(|class| Target::Class(*class)).ok_or_else(|| unknown_label(text, numbers))
 }
 
 /// The most probable class, and the probability of each.

@@ -431,3 +431,60 @@ fn zip_archives_have_one_data_file() {
     assert_eq!(loaded("a.csv.gz", rows, |_| ()).unwrap(), ROWS);
     assert!(loaded("a.xlsx", packed(&["xl/workbook.xml"]), |_| ()).unwrap_err().contains("this is an Excel workbook"));
 }
+
+#[test]
+fn tables_of_r_and_pandas_have_quotes_and_row_numbers() {
+    let rows = [("good \"\"day\"\"", "pos"), ("bad day", "neg"), ("so glad", "pos"), ("so sad", "neg")];
+    let expected = ["neg bad day", "neg so sad", "pos good \"day\"", "pos so glad"];
+    let numbered = |separator: char, start: usize| {
+        let rows = rows
+            .iter()
+            .zip(start..)
+            .map(|((text, label), number)| format!("\"{number}\"{separator}\"{text}\"{separator}\"{label}\"\n"));
+        std::iter::once(format!("\"text\"{separator}\"label\"\n")).chain(rows).collect::<String>()
+    };
+    let without_names = rows.map(|(text, label)| format!("\"{text}\"\t\"{label}\"\n")).concat();
+    let quoted = format!("\"text\"\t\"label\"\n{without_names}");
+    for (name, content) in [
+        ("a.tsv", &quoted),
+        ("a.txt", &quoted),
+        ("a.tsv", &numbered('\t', 1)),
+        ("a.csv", &numbered(',', 1)),
+        ("a.csv", &numbered(';', 0)),
+    ] {
+        assert_eq!(loaded(name, content, |_| ()).as_deref(), Ok(&expected.map(String::from)[..]), "{content}");
+    }
+    let by_number = |config: &mut DataConfig| (config.text, config.label) = ("1".into(), "2".into());
+    assert_eq!(loaded("a.tsv", without_names, by_number).as_deref(), Ok(&expected.map(String::from)[..]));
+    // Names of rows that are no numbers are only certain beside quotes.
+    let named = numbered(',', 1).replace("\n\"", "\n\"row ");
+    assert_eq!(loaded("a.csv", &named, |_| ()).as_deref(), Ok(&expected.map(String::from)[..]));
+    let message = loaded("a.csv", named.replace('"', ""), |_| ()).unwrap_err();
+    assert!(message.contains("the header has 2 columns, but this row has 3 fields"), "{message}");
+}
+
+#[test]
+fn columns_by_number_leave_out_a_header() {
+    let by_number = |config: &mut DataConfig| (config.text, config.label) = ("2".into(), "1".into());
+    let content = "label,text\npos,good day\nneg,bad, day\npos,so glad\nneg,so sad\n".replace("bad, day", "bad day");
+    assert_eq!(loaded("a.csv", &content, by_number).unwrap(), ROWS);
+    let without = content.replace("label,text\n", "");
+    assert_eq!(loaded("a.csv", without, by_number).unwrap(), ROWS);
+    // A usual name may be a label.
+    let labels = "topic,good day\nnews,bad day\ntopic,so glad\nnews,so sad\n";
+    assert_eq!(
+        loaded("a.csv", labels, by_number).unwrap(),
+        ["news bad day", "news so sad", "topic good day", "topic so glad"]
+    );
+}
+
+#[test]
+fn a_delimiter_that_is_not_in_the_file_is_named() {
+    let content = "ID;Kommentar;Bewertung\n1;gut, sehr;5\n2;schlecht;1\n";
+    let message = loaded("a.csv", content, |config| config.delimiter = Some("comma".into())).unwrap_err();
+    assert_eq!(
+        message,
+        "FILE:1: with a comma between fields (data.delimiter) this row has one field, and the rows look like fields with a semicolon between \
+         them; leave data.delimiter out"
+    );
+}

@@ -145,8 +145,64 @@ fn labels_of_the_eval_file_must_be_known() {
     );
     assert_eq!(
         eval("label\ttext\nb\tz\nc\tz\n").unwrap_err(),
-        "EVAL:3: the label `c` does not occur in the training data, which has `a`, `b`; remove such rows from this file, or add some to the training data"
+        "EVAL:3: the label `c` does not occur in the training data, which has `a`, `b`; remove such rows from this file, or add some to the \
+         training data; `data.bad_rows: skip` leaves such rows out"
     );
+}
+
+#[test]
+fn unknown_labels_are_reported_together_or_skipped() {
+    let train = file("train.csv", "text,label\na,x\nb,y\n");
+    let eval = file("eval.csv", "text,label\nc,x\nd,z\ne,w\nf,y\ng,z\n");
+    let read = |eval: &File, bad_rows: BadRows, cache: &MemoryCache| {
+        let config = DataConfig { eval: EvalSource::File(eval.path.clone()), bad_rows, ..config(&train.path) };
+        load(&config, MODEL, cache).map_err(|error| error.to_string().replace(&eval.path, "EVAL"))
+    };
+    let cache = MemoryCache::default();
+    let message = read(&eval, BadRows::Error, &cache).unwrap_err();
+    assert!(
+        message.starts_with("EVAL:3: the label `z` does not occur in the training data, which has `x`, `y`; "),
+        "{message}"
+    );
+    assert!(message.contains("(3 rows: lines 3, 4 `w`, 6)"), "{message}");
+    let found = |train: &str, cache: &MemoryCache| {
+        let train = file("train.csv", train);
+        let config =
+            DataConfig { eval: EvalSource::File(eval.path.clone()), bad_rows: BadRows::Skip, ..config(&train.path) };
+        let dataset = load(&config, MODEL, cache).unwrap();
+        (dataset.eval.examples.iter().map(|example| example.text.clone()).collect::<Vec<_>>(), dataset.eval.tokens)
+    };
+    let (texts, _) = found("text,label\na,x\nb,y\n", &cache);
+    assert_eq!(texts, ["c", "f"]);
+    // As many rows are left with other labels, and their tokens are their own.
+    let (texts, tokens) = found("text,label\na,z\nb,v\n", &cache);
+    assert_eq!((texts, tokens), found("text,label\na,z\nb,v\n", &MemoryCache::default()));
+    let none = file("none.csv", "text,label\nc,w\n");
+    let message = read(&none, BadRows::Skip, &cache).unwrap_err();
+    assert!(message.starts_with("all rows are bad: ") && message.contains("the label `w` does not occur"), "{message}");
+}
+
+#[test]
+fn booleans_have_one_spelling_in_all_files() {
+    let files = [
+        file("a.csv", "text,label\na,True\nb,False\n"),
+        file("b.jsonl", "{\"text\":\"c\",\"label\":true}\n{\"text\":\"d\",\"label\":false}\n"),
+    ];
+    let both = format!("{{{},{}}}", files[0].path, files[1].path);
+    let dataset = load(&config(&both), MODEL, &MemoryCache::default()).unwrap();
+    assert_eq!(
+        (&dataset.labels, contents(&dataset)),
+        (
+            &["false", "true"].map(String::from).to_vec(),
+            ["false b", "false d", "true a", "true c"].map(String::from).to_vec()
+        )
+    );
+    for [train, eval] in [[0, 1], [1, 0]] {
+        let config = DataConfig { eval: EvalSource::File(files[eval].path.clone()), ..config(&files[train].path) };
+        let dataset = load(&config, MODEL, &MemoryCache::default()).unwrap();
+        assert_eq!(dataset.labels, [["False", "True"], ["false", "true"]][train], "as the training data write them");
+        assert_eq!(dataset.eval.examples[0].target, Target::Class(1));
+    }
 }
 
 #[test]
