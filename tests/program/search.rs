@@ -6,6 +6,11 @@ const SWEEP: &str = small!(
     "steps: 2\neval_every: 2\nspace:\n  lr: {log: [1e-5, 1e-3]}\n  scheduler: [linear, constant]\nsearch: {trials: 4, startup: 2, ahead: 1}\n"
 );
 
+/// The same with trials that learn something.
+const LEARNS: &str = small!(
+    "steps: 60\neval_every: 10\nspace:\n  lr: {log: [3e-3, 5e-3]}\n  scheduler: [linear, constant]\nsearch: {trials: 4, startup: 2, ahead: 1}\n"
+);
+
 /// The ids of the trials, in order.
 fn ids(place: &Place) -> Vec<String> {
     let table = place.read("results/sweep/trials.csv");
@@ -43,7 +48,7 @@ fn trials_are_drawn_while_the_sweep_runs_and_a_larger_budget_continues() {
 
 #[test]
 fn the_next_sweep_and_the_confirmation_of_a_search_can_be_run() {
-    let place = Place::new(SWEEP);
+    let place = Place::new(LEARNS);
     place.expect(0, "run sweep.yaml");
     place.expect(0, "refine sweep.yaml -o next.yaml");
     let next = place.read("next.yaml");
@@ -177,7 +182,7 @@ run_cap: 2
 
 #[test]
 fn what_is_left_of_a_search_counts_what_is_not_drawn() {
-    let place = Place::new(SWEEP);
+    let place = Place::new(LEARNS);
     place.expect(0, "run sweep.yaml");
     let line = |out: &str| out.lines().find(|line| line.starts_with("sweep: ")).unwrap_or_default().to_owned();
     let four = line(&place.expect(0, "status sweep.yaml").out);
@@ -187,7 +192,7 @@ fn what_is_left_of_a_search_counts_what_is_not_drawn() {
     );
     assert!(four.contains(" (#"), "{four}");
     // The file asks for more than was run: the report and `refine` know it.
-    place.write("sweep.yaml", SWEEP.replace("trials: 4", "trials: 6"));
+    place.write("sweep.yaml", LEARNS.replace("trials: 4", "trials: 6"));
     let six = line(&place.expect(0, "status sweep.yaml").out);
     assert!(six.starts_with("sweep: 4/6 trials, best ") && six.ends_with("0 failed, 2 left"), "{six}");
     place.expect(0, "report sweep.yaml");
@@ -197,7 +202,7 @@ fn what_is_left_of_a_search_counts_what_is_not_drawn() {
     assert!(refined.err.contains("2 of 6 trials have not ended"), "{}", refined.err);
     assert!(refined.err.contains("4 configurations have ended, which is few"), "{}", refined.err);
     // An edited sampler counts from the next configuration on, and one that ends the search leaves nothing.
-    let edited = SWEEP.replace("trials: 4, startup: 2", "trials: 6, startup: 2, sampler: random, until: 1000");
+    let edited = LEARNS.replace("trials: 4, startup: 2", "trials: 6, startup: 2, sampler: random, until: 1000");
     place.write("sweep.yaml", edited);
     let ended = place.expect(0, "run sweep.yaml");
     assert!(
@@ -238,7 +243,7 @@ fn a_narrowed_space_is_counted_by_what_is_in_it() {
 /// A grid beside a space: its values stay in the next sweep while they are as good, and only they are compared in pairs.
 #[test]
 fn a_grid_beside_a_space_is_compared() {
-    let text = SWEEP.replace("space:", "grid: {augmentation: [none, aeda]}\nspace:").replace("trials: 4", "trials: 6");
+    let text = LEARNS.replace("space:", "grid: {augmentation: [none, aeda]}\nspace:").replace("trials: 4", "trials: 6");
     let place = Place::new(&text);
     place.expect(0, "run sweep.yaml");
     let summary = place.read("results/sweep/report/summary.md");
