@@ -45,9 +45,12 @@ pub fn findings(sweep: &Sweep, study: &Study) -> Vec<Finding> {
 /// Whether more trials say that their learning rate is too low than any other cause.
 fn is_mostly_too_low(study: &Study) -> bool {
     let causes = study.diagnoses.iter().filter_map(|diagnosis| diagnosis.cause());
-    let is_low = |verdict: &&Verdict| verdict.id == Cause::TooSlow || verdict.reason == Some(Reason::RateTooLow);
-    let low = causes.clone().filter(is_low).count();
+    let low = causes.clone().filter(|cause| blames_a_low_rate(cause)).count();
     low > 0 && 2 * low > causes.count()
+}
+
+fn blames_a_low_rate(cause: &Verdict) -> bool {
+    cause.id == Cause::TooSlow || cause.reason == Some(Reason::RateTooLow)
 }
 
 /// The sentence on a best value at the edge of its axis, if there is one.
@@ -113,8 +116,8 @@ fn memorises(study: &Study) -> bool {
 }
 
 /// Whether the next experiment is another learning rate, because no configuration learned anything.
-pub fn asks_for_other_rates(study: &Study) -> bool {
-    learned_nothing(study) && !memorises(study)
+pub fn asks_for_other_rates(sweep: &Sweep, study: &Study) -> bool {
+    learned_nothing(study) && !memorises(study) && rescue(sweep, study).is_some()
 }
 
 /// More seeds, where they would separate configurations.
@@ -452,8 +455,11 @@ fn edge<'a>(sweep: &'a Sweep, study: &Study) -> Option<Edge<'a>> {
 fn rescue(sweep: &Sweep, study: &Study) -> Option<Next> {
     let blown =
         |shape: &Shape| matches!(shape, Shape::NotFinite { .. } | Shape::Diverged { .. } | Shape::Collapsed { .. });
-    let has_trained = |shape: &Shape| !matches!(shape, Shape::Failed | Shape::Unfinished);
-    study.shapes.iter().any(has_trained).then_some(())?;
+    // Runs of a few steps have neither a shape nor such a cause, and ask for nothing.
+    let speaks = |shape: &Shape| !matches!(shape, Shape::TooShort | Shape::Failed | Shape::Unfinished);
+    let mut blamed = study.diagnoses.iter().filter_map(Diagnosis::cause);
+    let is_blamed = blamed.any(|cause| blames_a_high_rate(cause) || blames_a_low_rate(cause));
+    (study.shapes.iter().any(speaks) || is_blamed).then_some(())?;
     let mut causes = study.diagnoses.iter().filter_map(Diagnosis::cause);
     let rates = || sweep.runs.iter().map(|run| run.trial.config.lr).filter(|lr| *lr > 0.0);
     let (least, greatest) = (rates().reduce(f64::min)?, rates().reduce(f64::max)?);

@@ -47,7 +47,7 @@ pub enum Choice {
 /// The decisions for every axis, then for the length and the seeds. Axes in `tied` belong to a `zip` and are fixed at their
 /// best values. None where no trial survived: [`super::findings::next`] says what to do then.
 pub fn refine(sweep: &Sweep, study: &Study, tied: &[String]) -> Option<Vec<Decision>> {
-    let best = study.best().filter(|_| !asks_for_other_rates(study))?;
+    let best = study.best().filter(|_| !asks_for_other_rates(sweep, study))?;
     let search = Search::of(sweep, study);
     let mut decisions = Vec::new();
     for axis in axes(sweep) {

@@ -134,12 +134,13 @@ fn training(case: &Case<'_>) -> String {
                     // A loss that leaps at once has risen, although it falls from there.
                     let start =
                         if losses[1..].iter().all(|loss| *loss > limit::DIVERGES * first) { first } else { start };
-                    let verb = match end / start {
-                        ratio if ratio < limit::POOR_FALL => "falls",
-                        ratio if ratio > 1.0 / limit::POOR_FALL => "rises",
-                        _ => "hardly moves",
+                    // Of a loss that hardly moves, single ones are noise.
+                    let (verb, from, to) = match end / start {
+                        ratio if ratio < limit::POOR_FALL => ("falls", first, last),
+                        ratio if ratio > 1.0 / limit::POOR_FALL => ("rises", first, last),
+                        _ => ("hardly moves", start, end),
                     };
-                    format!("the training loss {verb}, from {first:.3} to {last:.3} over {count} losses")
+                    format!("the training loss {verb}, from {from:.3} to {to:.3} over {count} losses")
                 }
             };
             if leaps(&losses) {
@@ -280,6 +281,13 @@ mod tests {
         for fine in [&[1.64, 11.8, 3.0, 1.2, 1.1, 1.0, 0.9, 0.9][..], &[1.6, 1.5, 1.4, 1.3, 1.2, 1.1]] {
             assert_eq!(with_case(&measured(fine, &[], &[]), overshoot), None, "{fine:?}");
         }
+    }
+
+    #[test]
+    fn a_loss_that_hardly_moves_is_described_by_its_medians() {
+        let noisy: Vec<f64> = (0..30).map(|i| 0.7 + if i % 2 == 0 { 0.2 } else { -0.2 }).collect();
+        let text = with_case(&measured(&noisy, &[], &[]), describe);
+        assert!(text.contains("the training loss hardly moves, from 0.700 to 0.700 over 30 losses"), "{text}");
     }
 
     #[test]
