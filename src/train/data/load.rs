@@ -1,6 +1,6 @@
 //! Loads the data section of a trial: read the files, check the rows, split, tokenise.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use super::checkpoint::config_and_tokenizer;
@@ -305,8 +305,7 @@ impl<'a> ColumnsOf<'a> {
         if config.task != TaskName::MultiLabel {
             return Some("several columns of labels belong to `task: multi_label`; other tasks have one".to_owned());
         }
-        let twice = (1..self.label.len()).find(|&place| self.label[..place].contains(&self.label[place]));
-        if let Some(name) = twice.map(|place| &self.label[place]) {
+        if let Some(name) = repeated(&self.label) {
             return Some(format!("the column `{name}` stands twice among the labels; name each once"));
         }
         let name = self.label.iter().find(|name| name.contains('|'))?;
@@ -329,8 +328,7 @@ impl<'a> ColumnsOf<'a> {
             let message = "task: multiple_choice needs the columns of at least two choices, such as data.choices: [ending0, ending1]";
             return Some(message.to_owned());
         }
-        let twice = (1..choices.len()).find(|&place| choices[..place].contains(&choices[place]));
-        if let Some(name) = twice.map(|place| &choices[place]) {
+        if let Some(name) = repeated(choices) {
             return Some(format!("the column `{name}` stands twice among the choices; name each once"));
         }
         let texts = self.text.iter().map(|name| (name.as_str(), "text"));
@@ -462,6 +460,12 @@ fn held_out_fault(key: &str, source: &EvalSource, error: &TrainError) -> String 
         message.push_str(", text: ..., label: ...}");
     }
     message
+}
+
+/// The first name that has stood in the list before.
+fn repeated(names: &[String]) -> Option<&String> {
+    let mut seen = HashSet::new();
+    names.iter().find(|name| !seen.insert(*name))
 }
 
 /// What the data needs of a checkpoint.
