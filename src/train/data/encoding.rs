@@ -235,7 +235,7 @@ mod tests {
             "€0 or £0\n",
             "a naïve view\n",
             "error ±5 volts\n",
-            "he said «yes»\n",
+            "they wrote «yes»\n",
             "5 µm thick\n",
             "add 5 ½ cups\n",
             "it is 5°C\n",
