@@ -89,13 +89,13 @@ pub(crate) fn run_estimated(
 fn write_report(prepared: &Prepared) -> Result<(), Failure> {
     const LONGEST: Duration = Duration::from_secs(30);
     let mut pause = Duration::from_secs(1);
-    let mut has_said = false;
+    let mut is_noted = false;
     loop {
         match ReportWriter::default().write(&prepared.plan, &prepared.dir) {
             Err(failure) if failure.is_full_disk() && prepared.spec.run.on_full_disk == OnFullDisk::Wait => {
-                if !has_said {
+                if !is_noted {
                     notify(&format!("{failure}\nThe report waits for room and is then drawn (run.on_full_disk)"));
-                    has_said = true;
+                    is_noted = true;
                 }
                 thread::sleep(pause);
                 while !store::has_room(prepared.dir.path()) {

@@ -1,7 +1,7 @@
 //! The expansion of a sweep: one pass over the product, then one over `include`.
 
 use std::cell::LazyCell;
-use std::collections::hash_map::Entry;
+use std::collections::hash_map;
 use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
@@ -11,7 +11,8 @@ use super::identity::Identities;
 use super::{AugmentationFound, Bf16Found, DataFound, Facts, ModelFound, check, idle, task};
 use crate::search::{Draw, Point, SearchHistory};
 use crate::spec::{
-    Arm, Choice, Exclusion, Factor, Place, Problem, Problems, Setting, SweepSpec, lookup, place_of, shown, source_key,
+    Arm, Choice, Entry, Exclusion, Factor, Place, Problem, Problems, Setting, SweepSpec, lookup, place_of, shown,
+    source_key,
 };
 use crate::trial::{Augmentation, Axis, AxisValue, DrawnBy, Key, Trial, TrialConfig, TrialId};
 
@@ -117,7 +118,7 @@ impl Column {
     }
 
     fn add(&mut self, shown: &AxisValue) {
-        if let Entry::Vacant(place) = self.index.entry(shown.value.to_string()) {
+        if let hash_map::Entry::Vacant(place) = self.index.entry(shown.value.to_string()) {
             place.insert(self.values.len());
             self.values.push(shown.clone());
         }
@@ -230,7 +231,7 @@ impl<'s> Expansion<'s> {
             arm: None,
             arms: HashMap::new(),
             dropped: 0,
-            exclude: Exclusion::new(&spec.exclude),
+            exclude: Exclusion::new(spec.exclude.iter().map(Entry::wanted)),
             matched: vec![false; spec.exclude.len()],
             problems: HashMap::new(),
         }

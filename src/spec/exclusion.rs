@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
 
-use super::sweep::{Entry, lookup};
+use super::lookup::{lookup, says};
+
+/// What a configuration must hold to match an entry: paths and values.
+pub(crate) type Wanted<'s> = Vec<(&'s str, &'s Value)>;
 
 /// Entries of `exclude`, arranged for [`Exclusion::matches`].
 #[derive(Debug)]
@@ -13,21 +16,19 @@ pub(crate) struct Exclusion<'s> {
     /// By the paths of the entries: the entries by the JSON of their values.
     by_values: BTreeMap<Vec<&'s str>, HashMap<String, Vec<usize>>>,
     /// Entries with a map or a list, of which a configuration may hold more.
-    others: Vec<(usize, &'s Entry)>,
+    others: Vec<(usize, Wanted<'s>)>,
 }
 
 impl<'s> Exclusion<'s> {
-    pub(crate) fn new(entries: impl IntoIterator<Item = &'s Entry>) -> Self {
+    pub(crate) fn new(entries: impl IntoIterator<Item = Wanted<'s>>) -> Self {
         let (mut by_values, mut others) = (BTreeMap::<_, HashMap<_, Vec<usize>>>::new(), Vec::new());
-        for (index, entry) in entries.into_iter().enumerate() {
-            let settings = entry.settings();
-            if settings.iter().any(|setting| setting.given.is_object() || setting.given.is_array()) {
-                others.push((index, entry));
+        for (index, wanted) in entries.into_iter().enumerate() {
+            if wanted.iter().any(|(_, value)| value.is_object() || value.is_array()) {
+                others.push((index, wanted));
                 continue;
             }
-            let paths: Vec<&str> = settings.iter().map(|setting| setting.path.as_str()).collect();
-            let values = joined(settings.iter().map(|setting| &setting.given));
-            by_values.entry(paths).or_default().entry(values).or_default().push(index);
+            let (paths, values): (Vec<&str>, Vec<&Value>) = wanted.into_iter().unzip();
+            by_values.entry(paths).or_default().entry(joined(values)).or_default().push(index);
         }
         Self { by_values, others }
     }
@@ -38,14 +39,17 @@ impl<'s> Exclusion<'s> {
 
     /// The indices of the entries that `config`, as JSON, matches.
     pub(crate) fn matches(&self, config: &Value) -> impl Iterator<Item = usize> {
-        let by_values = self.by_values.iter().filter_map(|(paths, entries)| {
-            entries.get(&joined(paths.iter().map(|path| lookup(config, path).unwrap_or(&Value::Null))))
-        });
-        let others = self.others.iter().filter(|(_, entry)| entry.matches(config));
+        let at = |path: &str| lookup(config, path).unwrap_or(&Value::Null);
+        let by_values = self
+            .by_values
+            .iter()
+            .filter_map(move |(paths, entries)| entries.get(&joined(paths.iter().map(|path| at(path)))));
+        let is_held = move |wanted: &Wanted<'_>| wanted.iter().all(|(path, value)| says(at(path), value));
+        let others = self.others.iter().filter(move |(_, wanted)| is_held(wanted));
         by_values.flatten().copied().chain(others.map(|(index, _)| *index))
     }
 }
 
-fn joined<'v>(values: impl Iterator<Item = &'v Value>) -> String {
-    values.map(Value::to_string).collect::<Vec<_>>().join(" ")
+fn joined<'v>(values: impl IntoIterator<Item = &'v Value>) -> String {
+    values.into_iter().map(Value::to_string).collect::<Vec<_>>().join(" ")
 }

@@ -19,6 +19,7 @@ mod count;
 mod exclusion;
 mod keys;
 mod kind;
+mod lookup;
 #[cfg(test)]
 mod messages;
 #[cfg(test)]
@@ -46,6 +47,7 @@ mod yaml;
 
 pub use across::{Asha, AshaOrder, Median, StopAcross};
 pub(crate) use exclusion::Exclusion;
+pub(crate) use lookup::lookup;
 pub(crate) use problem::nearest;
 pub use problem::{Place, Problem, Problems};
 pub use read::{Draft, Import, draft, import, parse};
@@ -54,7 +56,7 @@ pub use run_config::{Devices, EngineKind, LogTo, NotAnEngine, NotDevices, OnFull
 pub use schema::schema;
 pub use search::{Evaluation, SamplerName, SearchConfig};
 pub use slurm_config::{JobMemory, SlurmConfig, Within};
-pub(crate) use sweep::{Arm, Choice, Entry, Factor, Setting, in_short, lookup, place_of, shown, source_key};
+pub(crate) use sweep::{Arm, Choice, Entry, Factor, Setting, in_short, place_of, shown, source_key};
 pub use sweep::{DataSource, ModelSource, SearchSpec, Sources, SweepSpec};
 pub use wandb::ImportOptions;
 pub use write::ResolvedSources;

@@ -9,6 +9,7 @@ use super::architectures::{ARCHITECTURES, EXTRAS};
 use super::augmentations::AUGMENTATIONS;
 use super::keys::{self, ARCHITECTURE, EXTRA};
 use super::kind::{Doc, Kind, Parameter, Variant};
+use super::lookup::lookup;
 use super::names::{self, ALIASES, misnomer};
 use super::problem::nearest;
 use super::run_config::RunConfig;
@@ -16,7 +17,7 @@ use super::run_section;
 use super::schedulers::SCHEDULERS;
 use super::search::{SEARCH_KEYS, SearchConfig, SearchKey};
 use super::sections::SECTIONS;
-use super::sweep::{in_short, lookup};
+use super::sweep::in_short;
 use crate::trial::{AdaptersConfig, Key as Role, LoraConfig, Patience, Plateau, TrialConfig, number_text};
 
 /// What the reference says of one key, or of a parameter of a schedule or an augmentation.

@@ -179,33 +179,9 @@ impl Entry {
         settings
     }
 
-    /// Whether a configuration, as JSON, holds every value of this entry.
-    pub(crate) fn matches(&self, config: &Value) -> bool {
-        self.values
-            .iter()
-            .flat_map(|(_, choice)| &choice.settings)
-            .all(|setting| says(lookup(config, &setting.path).unwrap_or(&Value::Null), &setting.given))
-    }
-}
-
-/// The value at a dotted path. A parameter of `augmentation` is found if there is exactly one augmentation.
-pub(crate) fn lookup<'v>(config: &'v Value, path: &str) -> Option<&'v Value> {
-    path.split('.').try_fold(config, |value, name| match value {
-        Value::Array(items) if items.len() == 1 => items[0].get(name),
-        _ => value.get(name),
-    })
-}
-
-/// Whether `value` holds all of `wanted`.
-fn says(value: &Value, wanted: &Value) -> bool {
-    match (value, wanted) {
-        (Value::Object(value), Value::Object(wanted)) => {
-            wanted.iter().all(|(key, wanted)| value.get(key).is_some_and(|value| says(value, wanted)))
-        }
-        (Value::Array(value), Value::Array(wanted)) => {
-            value.len() == wanted.len() && value.iter().zip(wanted).all(|(value, wanted)| says(value, wanted))
-        }
-        _ => value == wanted,
+    /// What a configuration must hold to match: paths and values.
+    pub(crate) fn wanted(&self) -> Vec<(&str, &Value)> {
+        self.settings().into_iter().map(|setting| (setting.path.as_str(), &setting.given)).collect()
     }
 }
 
@@ -450,7 +426,7 @@ impl SweepSpec {
         let touches = |path: &str| paths.iter().any(|wanted| overlap(path, wanted));
         let within = |path: &str| paths.iter().any(|wanted| path.len() >= wanted.len() && overlap(path, wanted));
         let is_within = |entry: &&Entry| entry.settings().iter().all(|setting| within(&setting.path));
-        let exclude = Exclusion::new(self.exclude.iter().filter(is_within));
+        let exclude = Exclusion::new(self.exclude.iter().filter(is_within).map(Entry::wanted));
         let drawn = || self.search.iter().flat_map(|search| &search.drawn.factors);
         let mut combinations = Vec::new();
         for (index, factors) in self.grids().flat_map(|(_, factors)| {

@@ -74,7 +74,7 @@ fn of_the_files_of_a_trial_the_changed_one_is_named() {
 
 /// On a small disk of its own, which fills up in the middle of a run and has room again later.
 #[test]
-fn a_sweep_on_a_full_disk_keeps_its_lock_says_so_and_goes_on() {
+fn a_sweep_on_a_full_disk_keeps_its_lock_and_continues() {
     const SCRIPT: &str = r#"
         set -u
         mkdir results
