@@ -78,12 +78,13 @@ fn a_sweep_on_a_full_disk_keeps_its_lock_and_continues() {
     const SCRIPT: &str = r#"
         set -u
         mkdir results
-        mount -t tmpfs -o size=4m none results || exit 1
+        mount -t tmpfs -o size=24m none results || exit 1
         "$PLATEAU" run sweep.yaml 2>run.log &
         run=$!
         until grep -qs '^5,' results/sweep/trials/*/metrics.csv; do sleep 0.05; done
-        dd if=/dev/zero of=results/ballast bs=64k 2>dd.log
-        until grep -q 'waits for room' run.log; do sleep 0.1; done
+        # To the last page: rows of a curve find no room either.
+        dd if=/dev/zero of=results/ballast bs=4k 2>dd.log
+        until grep -q 'The sweep waits for room' run.log; do sleep 0.1; done
         "$PLATEAU" status sweep >status.log
         "$PLATEAU" run sweep.yaml 2>second.log
         echo $? >second.code
@@ -92,7 +93,7 @@ fn a_sweep_on_a_full_disk_keeps_its_lock_and_continues() {
         echo $? >run.code
         # Room for a trial, but not for a report.
         rm -r results/sweep/report
-        dd if=/dev/zero of=results/ballast bs=64k 2>dd.log
+        dd if=/dev/zero of=results/ballast bs=4k 2>dd.log
         truncate -s -400K results/ballast
         "$PLATEAU" run sweep.yaml 2>report.log &
         run=$!
