@@ -305,7 +305,7 @@ impl<'a> ColumnsOf<'a> {
         if config.task != TaskName::MultiLabel {
             return Some("several columns of labels belong to `task: multi_label`; other tasks have one".to_owned());
         }
-        if let Some(name) = repeated(&self.label) {
+        if let Some(name) = repeated(self.label) {
             return Some(format!("the column `{name}` stands twice among the labels; name each once"));
         }
         let name = self.label.iter().find(|name| name.contains('|'))?;
