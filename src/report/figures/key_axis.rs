@@ -112,11 +112,8 @@ mod tests {
     use super::*;
     use crate::search::{DimensionName, Space, SpaceKey};
 
-    fn labels(domain: Domain, values: &[&str]) -> String {
-        let space = Space { dimensions: vec![SpaceKey { domain, condition: None }] };
-        let values = values.iter().map(|text| (*text).to_owned()).collect();
-        let names = vec![DimensionName { path: "lr".into(), values }];
-        let axes = KeyAxis::all(&SearchHistory {
+    fn axes_of(space: Space, names: Vec<DimensionName>) -> Vec<KeyAxis> {
+        KeyAxis::all(&SearchHistory {
             space,
             names,
             draws: Vec::new(),
@@ -125,7 +122,14 @@ mod tests {
             budget: None,
             repetitions: 1,
             ended: None,
-        });
+        })
+    }
+
+    fn labels(domain: Domain, values: &[&str]) -> String {
+        let space = Space { dimensions: vec![SpaceKey { domain, condition: None }] };
+        let values = values.iter().map(|text| (*text).to_owned()).collect();
+        let names = vec![DimensionName { path: "lr".into(), values }];
+        let axes = axes_of(space, names);
         let tick = |(at, text): &(f64, String)| format!("{text} {at:.2}");
         axes[0].ticks.iter().map(tick).collect::<Vec<_>>().join(", ")
     }
@@ -149,17 +153,7 @@ mod tests {
         let space =
             Space { dimensions: vec![SpaceKey { domain: Domain::Choice { weights: vec![1.0; 2] }, condition: None }] };
         let names = vec![DimensionName { path: "augmentation".into(), values: vec!["none".into(), "eda".into()] }];
-        let axis = KeyAxis::all(&SearchHistory {
-            space,
-            names,
-            draws: Vec::new(),
-            size: None,
-            grid: Vec::new(),
-            budget: None,
-            repetitions: 1,
-            ended: None,
-        })
-        .remove(0);
+        let axis = axes_of(space, names).remove(0);
         let places: Vec<f64> = (0..20).filter_map(|index| axis.spread(&vec![Some(1.0)], index)).collect();
         assert!(
             places.windows(2).all(|pair| (pair[0] - pair[1]).abs() > 1e-6)
